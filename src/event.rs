@@ -1,0 +1,234 @@
+//! The event vocabulary: all that can happen in a run. The worlds (engine, later the simulator) emit events, `metrics` folds them.
+//!
+//! Every event comes with `at`, the offset since the first due arrival. Indices refer to the plan: clients are numbered 0.. over all
+//! cohorts, connections of one client 1.. in the order in which they opened.
+
+use crate::close::Ending;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Number of a client, 0.. over all cohorts of the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClientIndex(pub u32);
+
+/// Number of a connection of one client, from 1 in the order of their attempts: attempt n, if it opens, is connection n.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ConnectionNo(pub u32);
+
+/// How far an attempt had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// TCP connect.
+    Tcp,
+    /// TLS handshake.
+    Tls,
+    /// Opening handshake.
+    Upgrade,
+}
+
+/// How an attempt that did not open ended. `abandoned` is not among them: the metrics count it at the end of the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// ECONNREFUSED.
+    Refused,
+    /// The deadline of `stage` passed.
+    TimedOut,
+    /// An HTTP answer other than 101.
+    Rejected {
+        /// HTTP status.
+        status: u16,
+        /// `Retry-After` in whole seconds, where given so.
+        retry_after: Option<Duration>,
+    },
+    /// All else: TLS, garbage, a connection cut before 101, no file descriptors, no ports.
+    Failed {
+        /// Short and of low cardinality: the cause without addresses or counters.
+        why: String,
+    },
+    /// A client-side fault cut the attempt.
+    Abandoned,
+}
+
+/// Why a client does not come back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GiveUp {
+    /// The policy's `max_retries` were used up.
+    Retries,
+    /// The policy does not reconnect at all.
+    NoReconnect,
+    /// The status code, HTTP status or kind of failure is final for this policy.
+    Final {
+        /// What it was, as `status code 1000`.
+        what: String,
+    },
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A client that was due began its first attempt. `at - due` is the generator's lateness.
+    Arrived {
+        /// Who.
+        client: ClientIndex,
+        /// When it should have begun.
+        due: Duration,
+    },
+    /// An attempt began.
+    AttemptStarted {
+        /// Who.
+        client: ClientIndex,
+        /// When it should have begun: the arrival, or the end of the wait.
+        due: Duration,
+    },
+    /// An attempt ended without a connection.
+    AttemptFailed {
+        /// Who.
+        client: ClientIndex,
+        /// How far it had come.
+        stage: Stage,
+        /// How it ended.
+        outcome: Outcome,
+        /// The fault that acted on it, by index in the plan.
+        fault: Option<u16>,
+    },
+    /// The opening handshake is complete: `t_open`.
+    Opened {
+        /// Who.
+        client: ClientIndex,
+        /// The client's how-manieth.
+        connection: ConnectionNo,
+        /// Instance of the target, 0 where there is one.
+        instance: u16,
+        /// TCP connect.
+        tcp: Duration,
+        /// TLS handshake; `None` on ws.
+        tls: Option<Duration>,
+        /// From the request's first byte to the 101.
+        upgrade: Duration,
+    },
+    /// `t_ready`: the first echo reply in a cohort with echo traffic, otherwise with `Opened`.
+    Ready {
+        /// Who.
+        client: ClientIndex,
+        /// Which.
+        connection: ConnectionNo,
+    },
+    /// A fault acted on a connection: `t_fault` of what follows.
+    Injected {
+        /// Fault, by index in the plan.
+        fault: u16,
+        /// Who.
+        client: ClientIndex,
+        /// Which.
+        connection: ConnectionNo,
+    },
+    /// The client's connection ended: `t_detect`.
+    Ended {
+        /// Who.
+        client: ClientIndex,
+        /// Which.
+        connection: ConnectionNo,
+        /// The client's account.
+        ending: Box<Ending>,
+        /// From the first Close frame sent or received to the end of TCP, where there was a closing handshake.
+        closing: Option<Duration>,
+        /// Messages sent and not answered, in a cohort with echo traffic.
+        unanswered: u32,
+    },
+    /// What the embedded server saw of the end of the same connection. May come before or after the client's `Ended`, or never.
+    ServerEnded {
+        /// Who, from the id in the opening request.
+        client: ClientIndex,
+        /// Which.
+        connection: ConnectionNo,
+        /// The server's account.
+        ending: Box<Ending>,
+    },
+    /// The policy chose a wait before the next attempt.
+    Waiting {
+        /// Who.
+        client: ClientIndex,
+        /// How long.
+        delay: Duration,
+    },
+    /// The policy gave up: the client is lost, and stays in the risk set.
+    GaveUp {
+        /// Who.
+        client: ClientIndex,
+        /// Why.
+        why: GiveUp,
+    },
+    /// The client left by its own `stay` and does not return.
+    Left {
+        /// Who.
+        client: ClientIndex,
+    },
+    /// A message was handed to the kernel; `at` is when.
+    Sent {
+        /// Who.
+        client: ClientIndex,
+        /// When it was due.
+        due: Duration,
+        /// On the wire, payload only.
+        bytes: u32,
+    },
+    /// A message that was due was not sent: no open connection, or the previous one was still blocked.
+    NotStarted {
+        /// Who.
+        client: ClientIndex,
+        /// When it was due.
+        due: Duration,
+    },
+    /// The echo of a message came back.
+    Echoed {
+        /// Who.
+        client: ClientIndex,
+        /// When the message was due.
+        due: Duration,
+        /// When it was sent.
+        sent: Duration,
+    },
+    /// A message that answers nothing.
+    Received {
+        /// Who.
+        client: ClientIndex,
+        /// Payload bytes.
+        bytes: u32,
+    },
+    /// A pong answered a heartbeat ping.
+    Pong {
+        /// Who.
+        client: ClientIndex,
+        /// Round trip.
+        round_trip: Duration,
+    },
+    /// A fault fired and chose its connections.
+    Fired {
+        /// Fault, by index in the plan.
+        fault: u16,
+        /// Connections (or instances, or attempts) selected.
+        selected: u32,
+    },
+    /// A fault was reverted.
+    Reverted {
+        /// Fault, by index in the plan.
+        fault: u16,
+    },
+    /// Something happened to the target: `down`, `started`, `listening`, `paused`, `resumed`, `exited`.
+    Target {
+        /// Which instance.
+        instance: u16,
+        /// What, one of the words above.
+        what: &'static str,
+        /// Exit status, error text; may be empty.
+        detail: String,
+    },
+    /// A limit was hit or something else that a reader of the results must know. Low cardinality, counted.
+    Notice {
+        /// As shown.
+        text: String,
+    },
+}

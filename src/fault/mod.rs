@@ -1,0 +1,418 @@
+//! The list of fault kinds, what they ask of a connection, an attempt or a process, and how several combine.
+//!
+//! A kind is one documented [`Row`] beside its siblings in the file of its mechanism. Its `effect` turns parameters into an
+//! [`Effect`]: data without socket, clock or random source, which `net::link`, `net::tap`, `ws` and `engine` carry out. None of
+//! those names a kind.
+
+mod closing;
+mod frames;
+mod handshake;
+mod process;
+mod transport;
+
+use crate::units::Bytes;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Who carries a fault out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// The simulated clients.
+    Client,
+    /// The embedded server, or the process of a target that we own.
+    Server,
+    /// The proxy between them.
+    Proxy,
+}
+
+/// Where in the stack a fault acts; `closestorm faults` lists kinds by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Layer {
+    /// Connecting and the opening handshake.
+    Handshake,
+    /// The TCP connection of an open session.
+    Transport,
+    /// Single frames.
+    Frames,
+    /// The closing handshake.
+    Closing,
+    /// Server processes and fleets.
+    Process,
+}
+
+/// How a kind relates to time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Acts once at its firing; `for` is an error.
+    Instant,
+    /// Holds from its firing until reverted.
+    Holding,
+    /// Holds, and selects attempts that begin while it is active.
+    Attempts,
+    /// Acts on server processes.
+    Process {
+        /// `for` reverts it.
+        holds: bool,
+    },
+}
+
+/// What a parameter's value looks like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Shape {
+    /// `"250ms"`.
+    Duration,
+    /// `"4KiB"`.
+    Bytes,
+    /// A whole number in these bounds, inclusive.
+    Whole {
+        /// Least.
+        min: u64,
+        /// Greatest.
+        max: u64,
+    },
+    /// Text of at most this many bytes.
+    Text {
+        /// Bound in bytes.
+        max: usize,
+    },
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+/// A parameter of a kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Param {
+    /// As written in a scenario, without unit suffix.
+    pub name: &'static str,
+    /// Shape and bounds.
+    pub shape: Shape,
+    /// As it would be written; `None`: absent unless given.
+    pub default: Option<&'static str>,
+    /// What it does; one sentence.
+    pub doc: &'static str,
+}
+
+/// One kind of fault: all that is known about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// As written in a scenario.
+    pub kind: &'static str,
+    /// Where it acts.
+    pub layer: Layer,
+    /// Who can carry it out today.
+    pub sides: &'static [Side],
+    /// How it relates to time.
+    pub form: Form,
+    /// In the order in which they are listed.
+    pub params: &'static [Param],
+    /// What it does on the wire; one line.
+    pub summary: &'static str,
+    /// What a healthy peer reports, and what it puts on the wire.
+    pub expect: &'static str,
+    /// RFC section or measurement.
+    pub source: &'static str,
+    /// Parameters → effect. May rely on `params` being checked and defaults filled in.
+    pub effect: fn(&Values) -> Effect,
+}
+
+/// The value of a parameter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Value {
+    /// Of [`Shape::Duration`].
+    Duration(Duration),
+    /// Of [`Shape::Bytes`].
+    Bytes(Bytes),
+    /// Of [`Shape::Whole`].
+    Whole(u64),
+    /// Of [`Shape::Text`] and [`Shape::Choice`].
+    Text(String),
+}
+
+/// The parameters of an injection by name, checked and with defaults filled in; a parameter without default may be absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Values(pub BTreeMap<String, Value>);
+
+impl Values {
+    /// A duration; `None` where absent.
+    pub fn duration(&self, name: &str) -> Option<Duration> {
+        match self.0.get(name) {
+            Some(Value::Duration(duration)) => Some(*duration),
+            _ => None,
+        }
+    }
+
+    /// A number of bytes; `None` where absent.
+    pub fn bytes(&self, name: &str) -> Option<u64> {
+        match self.0.get(name) {
+            Some(Value::Bytes(bytes)) => Some(bytes.0),
+            _ => None,
+        }
+    }
+
+    /// A whole number; `None` where absent.
+    pub fn whole(&self, name: &str) -> Option<u64> {
+        match self.0.get(name) {
+            Some(Value::Whole(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// A text or word; `None` where absent.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.0.get(name) {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// A kind with its parameters.
+#[derive(Clone, Debug)]
+pub struct Injection {
+    /// The kind's row.
+    pub row: &'static Row,
+    /// Checked, defaults filled in.
+    pub values: Values,
+}
+
+impl Injection {
+    /// What it asks of `side`. Rows speak from the client's side; a parameter `dir` turns round on the server.
+    pub fn effect(&self, side: Side) -> Effect {
+        match (self.row.effect)(&self.values) {
+            Effect::Connection { gate, steps } if side == Side::Server && self.values.text("dir").is_some() => {
+                Effect::Connection { gate: Gate { read: gate.write, write: gate.read, ..gate }, steps }
+            }
+            effect => effect,
+        }
+    }
+}
+
+/// What a fault asks for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Effect {
+    /// Of a connection: a gate that holds while the fault is active, and steps carried out in order at its firing.
+    Connection {
+        /// Holds until reverted.
+        gate: Gate,
+        /// Carried out once.
+        steps: Vec<Step>,
+    },
+    /// Of each selected attempt.
+    Attempt(OnAttempt),
+    /// Of server processes.
+    Process(OnProcess),
+}
+
+/// What happens to bytes in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Flow {
+    /// They pass.
+    #[default]
+    Pass,
+    /// They are not read, or not written: the kernel's buffers fill.
+    Stop,
+    /// They vanish, and so does the peer's FIN or RST: the path is dead.
+    Discard,
+}
+
+/// What holds on a connection while a fault is active. The default lets everything pass.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Bytes from the peer.
+    pub read: Flow,
+    /// Bytes to the peer.
+    pub write: Flow,
+    /// `SO_RCVBUF` set when the fault becomes active, so that a stopped reader shows sooner.
+    pub receive_buffer: Option<u32>,
+    /// Outgoing pongs vanish.
+    pub drop_pongs: bool,
+    /// The Close frame in answer to the peer's.
+    pub close_ack: CloseAck,
+    /// TCP stays open this long after the closing handshake.
+    pub hold_tcp: Duration,
+    /// The connection is reset when the fault is reverted: a path that lost its state answers RST.
+    pub reset_on_revert: bool,
+}
+
+/// What happens to the Close frame in answer to the peer's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CloseAck {
+    /// Sent at once.
+    #[default]
+    Prompt,
+    /// Sent after this time.
+    Delayed(Duration),
+    /// Never sent.
+    Never(End),
+}
+
+/// How a side ends TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    /// It does not.
+    Hold,
+    /// FIN, after draining what the peer sent, so that a FIN is a FIN.
+    Fin,
+    /// RST: zero linger, then closed.
+    Rst,
+}
+
+/// One step of an injection on a connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Step {
+    /// A Close frame, then the rest of the closing handshake under the usual deadlines. `None`: empty body.
+    Close {
+        /// Any number, allowed or not.
+        code: Option<u16>,
+        /// Bytes after the code.
+        reason: String,
+    },
+    /// A text frame header that promises `declared` payload bytes, and `sent` of them.
+    PartialFrame {
+        /// In the header.
+        declared: u64,
+        /// On the wire.
+        sent: u64,
+    },
+    /// FIN for our direction; reading goes on this long, zero: until the peer ends it.
+    HalfClose {
+        /// Then the rest is closed.
+        keep_reading: Duration,
+    },
+    /// TCP ends.
+    End(End),
+}
+
+/// What happens to a selected attempt, on the server side after the request head was read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum OnAttempt {
+    /// No answer for this long; zero: for ever. Then the connection is closed.
+    Stall(Duration),
+    /// An HTTP answer other than 101.
+    Reject {
+        /// HTTP status.
+        status: u16,
+        /// `Retry-After` header, whole seconds.
+        retry_after: Option<Duration>,
+        /// Length of the body.
+        body: u32,
+    },
+}
+
+/// What happens to server processes. `instance`: only this one; `None`: all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum OnProcess {
+    /// SIGKILL; the new process starts `down` later.
+    Crash {
+        /// From SIGKILL to the new process being started.
+        down: Duration,
+        /// Which.
+        instance: Option<u16>,
+    },
+    /// The embedded server closes each connection with `code` over `spread`, waits up to `grace`, exits; a command gets its stop
+    /// signal and, after `grace`, SIGKILL.
+    Graceful {
+        /// Status code of the Close frames.
+        code: u16,
+        /// Reason of the Close frames.
+        reason: String,
+        /// Longest wait for acknowledgements.
+        grace: Duration,
+        /// Time over which the Close frames are sent.
+        spread: Duration,
+        /// From the exit to the new process being started.
+        down: Duration,
+        /// Which.
+        instance: Option<u16>,
+    },
+    /// Each instance in turn, `interval` apart.
+    Rolling {
+        /// Between the starts of two restarts.
+        interval: Duration,
+        /// What happens to each.
+        each: Box<OnProcess>,
+    },
+    /// SIGSTOP, and SIGCONT when reverted.
+    Pause {
+        /// Which.
+        instance: Option<u16>,
+    },
+}
+
+/// All kinds, by layer, in the order of the catalogue.
+pub fn rows() -> impl Iterator<Item = &'static Row> {
+    [handshake::ROWS, transport::ROWS, frames::ROWS, closing::ROWS, process::ROWS].into_iter().flatten()
+}
+
+/// The row of a kind.
+pub fn row(kind: &str) -> Option<&'static Row> {
+    rows().find(|row| row.kind == kind)
+}
+
+impl Gate {
+    /// Whether everything passes.
+    pub fn is_open(&self) -> bool {
+        *self == Gate::default()
+    }
+
+    /// Both gates at once: delays add, the stricter of two flows holds, an ack that one drops is dropped.
+    pub fn and(&self, other: &Gate) -> Gate {
+        Gate {
+            read: self.read.max(other.read),
+            write: self.write.max(other.write),
+            receive_buffer: match (self.receive_buffer, other.receive_buffer) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            },
+            drop_pongs: self.drop_pongs || other.drop_pongs,
+            close_ack: match (self.close_ack, other.close_ack) {
+                (never @ CloseAck::Never(_), _) | (_, never @ CloseAck::Never(_)) => never,
+                (CloseAck::Delayed(a), CloseAck::Delayed(b)) => CloseAck::Delayed(a + b),
+                (CloseAck::Prompt, ack) | (ack, CloseAck::Prompt) => ack,
+            },
+            hold_tcp: self.hold_tcp + other.hold_tcp,
+            reset_on_revert: self.reset_on_revert || other.reset_on_revert,
+        }
+    }
+}
+
+/// The end that a `then` or `end` parameter names.
+fn end(word: Option<&str>) -> End {
+    match word {
+        Some("rst") => End::Rst,
+        Some("hold") => End::Hold,
+        _ => End::Fin,
+    }
+}
+
+fn whole(values: &Values, name: &str) -> Option<u16> {
+    values.whole(name).and_then(|number| u16::try_from(number).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_unique_and_documented() {
+        let mut kinds: Vec<_> = rows().map(|row| row.kind).collect();
+        kinds.sort_unstable();
+        kinds.windows(2).for_each(|pair| assert_ne!(pair[0], pair[1]));
+        for row in rows() {
+            assert!(!row.sides.is_empty() && !row.summary.is_empty() && !row.expect.is_empty() && !row.source.is_empty(), "{}", row.kind);
+        }
+    }
+
+    #[test]
+    fn delays_add_and_the_stricter_flow_holds() {
+        let freeze = Gate { read: Flow::Stop, write: Flow::Stop, ..Gate::default() };
+        let late = Gate { close_ack: CloseAck::Delayed(Duration::from_secs(1)), write: Flow::Discard, ..Gate::default() };
+        let both = freeze.and(&late).and(&late);
+        assert_eq!(both.read, Flow::Stop);
+        assert_eq!(both.write, Flow::Discard);
+        assert_eq!(both.close_ack, CloseAck::Delayed(Duration::from_secs(2)));
+        assert_eq!(freeze.and(&Gate::default()), freeze);
+    }
+}

@@ -1,0 +1,101 @@
+//! Faults of server processes and fleets.
+
+use super::{Effect, Form, Layer, OnProcess, Param, Row, Shape, Side, Values, whole};
+use std::time::Duration;
+
+const SERVER: &[Side] = &[Side::Server];
+const INSTANCE: Param =
+    Param { name: "instance", shape: Shape::Whole { min: 0, max: 999 }, default: None, doc: "Only this instance, from 0; without it all." };
+const DOWN: Param =
+    Param { name: "down", shape: Shape::Duration, default: Some("2s"), doc: "From the end of the process to the new one being started." };
+const CODE: Param = Param {
+    name: "code",
+    shape: Shape::Whole { min: 1000, max: 4999 },
+    default: Some("1001"),
+    doc: "Status code of the Close frames: 1001, 1012 or 1013.",
+};
+const REASON: Param = Param { name: "reason", shape: Shape::Text { max: 123 }, default: Some(""), doc: "Reason of the Close frames." };
+const GRACE: Param = Param {
+    name: "grace",
+    shape: Shape::Duration,
+    default: Some("5s"),
+    doc: "Longest wait for acknowledgements; then SIGKILL for a command.",
+};
+const SPREAD: Param =
+    Param { name: "spread", shape: Shape::Duration, default: Some("0s"), doc: "Time over which the Close frames are sent." };
+
+fn graceful(values: &Values) -> OnProcess {
+    OnProcess::Graceful {
+        code: whole(values, "code").unwrap_or(1001),
+        reason: values.text("reason").unwrap_or_default().to_owned(),
+        grace: values.duration("grace").unwrap_or(Duration::from_secs(5)),
+        spread: values.duration("spread").unwrap_or_default(),
+        down: values.duration("down").unwrap_or(Duration::from_secs(2)),
+        instance: whole(values, "instance"),
+    }
+}
+
+fn crash(values: &Values) -> OnProcess {
+    OnProcess::Crash { down: values.duration("down").unwrap_or(Duration::from_secs(2)), instance: whole(values, "instance") }
+}
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        kind: "server_crash",
+        layer: Layer::Process,
+        sides: SERVER,
+        form: Form::Process { holds: false },
+        params: &[DOWN, INSTANCE],
+        summary: "kills the server process with SIGKILL and starts a new one later",
+        expect: "client: 1006, by FIN where the server had read everything, by RST where not; then refused",
+        source: "measured: the kernel of a killed process sends RST for unread bytes",
+        effect: |values| Effect::Process(crash(values)),
+    },
+    Row {
+        kind: "server_graceful",
+        layer: Layer::Process,
+        sides: SERVER,
+        form: Form::Process { holds: false },
+        params: &[CODE, REASON, GRACE, SPREAD, DOWN, INSTANCE],
+        summary: "stops listening, closes every connection with a status code, exits, and starts again later",
+        expect: "client: that code, clean; then refused; the herd is delayed by `spread`",
+        source: "RFC 6455 §7.4.1 (1001), IANA registry (1012, 1013)",
+        effect: |values| Effect::Process(graceful(values)),
+    },
+    Row {
+        kind: "server_restart_rolling",
+        layer: Layer::Process,
+        sides: SERVER,
+        form: Form::Process { holds: false },
+        params: &[
+            Param { name: "interval", shape: Shape::Duration, default: Some("5s"), doc: "Between the starts of two restarts." },
+            Param { name: "mode", shape: Shape::Choice(&["graceful", "crash"]), default: Some("graceful"), doc: "How each instance ends." },
+            CODE,
+            REASON,
+            GRACE,
+            SPREAD,
+            DOWN,
+        ],
+        summary: "restarts the instances one after the other",
+        expect: "client: waves of that code, or of 1006, towards the remaining instances",
+        source: "Kubernetes rolling update; RFC 6455 §7.4.1",
+        effect: |values| {
+            let each = if values.text("mode") == Some("crash") { crash(values) } else { graceful(values) };
+            Effect::Process(OnProcess::Rolling {
+                interval: values.duration("interval").unwrap_or(Duration::from_secs(5)),
+                each: Box::new(each),
+            })
+        },
+    },
+    Row {
+        kind: "server_pause",
+        layer: Layer::Process,
+        sides: SERVER,
+        form: Form::Process { holds: true },
+        params: &[INSTANCE],
+        summary: "stops the server process with SIGSTOP, and continues it when reverted",
+        expect: "client: nothing, until a pong or handshake deadline; connects succeed, upgrades stall",
+        source: "measured: a stopped server's kernel still completes TCP handshakes in 0.2 ms",
+        effect: |values| Effect::Process(OnProcess::Pause { instance: whole(values, "instance") }),
+    },
+];

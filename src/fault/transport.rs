@@ -1,0 +1,143 @@
+//! Faults of the TCP connection below an open session: ends, cuts, and four ways of being silent.
+
+use super::{Effect, End, Flow, Form, Gate, Layer, Param, Row, Shape, Side, Step, end};
+use std::time::Duration;
+
+const BOTH: &[Side] = &[Side::Client, Side::Server];
+
+fn steps(steps: Vec<Step>) -> Effect {
+    Effect::Connection { gate: Gate::default(), steps }
+}
+
+fn gate(gate: Gate) -> Effect {
+    Effect::Connection { gate, steps: Vec::new() }
+}
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        kind: "drop_fin",
+        layer: Layer::Transport,
+        sides: BOTH,
+        form: Form::Instant,
+        params: &[],
+        summary: "ends the TCP connection with FIN and no Close frame",
+        expect: "peer: 1006, TCP end fin, nothing on the wire in answer",
+        source: "RFC 6455 §7.1.5; measured: 1006 in every library",
+        effect: |_| steps(vec![Step::End(End::Fin)]),
+    },
+    Row {
+        kind: "drop_rst",
+        layer: Layer::Transport,
+        sides: BOTH,
+        form: Form::Instant,
+        params: &[],
+        summary: "aborts the TCP connection with RST (zero linger at the time of injection)",
+        expect: "peer: 1006, TCP end rst; unsent and unread bytes are lost",
+        source: "RFC 9293 §3.10.4; RFC 6455 §7.1.5",
+        effect: |_| steps(vec![Step::End(End::Rst)]),
+    },
+    Row {
+        kind: "truncate_frame",
+        layer: Layer::Transport,
+        sides: BOTH,
+        form: Form::Instant,
+        params: &[
+            Param { name: "declared", shape: Shape::Bytes, default: Some("100B"), doc: "Payload length in the frame header." },
+            Param { name: "keep", shape: Shape::Bytes, default: Some("10B"), doc: "Payload bytes that are sent before the cut." },
+            Param { name: "end", shape: Shape::Choice(&["fin", "rst"]), default: Some("fin"), doc: "How TCP ends then." },
+        ],
+        summary: "sends a text frame header and part of its payload, then ends TCP",
+        expect: "peer: 1006, cut inside a frame",
+        source: "RFC 6455 §7.1.5; measured",
+        effect: |values| {
+            let declared = values.bytes("declared").unwrap_or(100);
+            steps(vec![
+                Step::PartialFrame { declared, sent: values.bytes("keep").unwrap_or(10).min(declared.saturating_sub(1)) },
+                Step::End(end(values.text("end"))),
+            ])
+        },
+    },
+    Row {
+        kind: "half_close_write",
+        layer: Layer::Transport,
+        sides: BOTH,
+        form: Form::Instant,
+        params: &[Param {
+            name: "keep_reading",
+            shape: Shape::Duration,
+            default: Some("5s"),
+            doc: "How long reading goes on; 0: until the peer ends it.",
+        }],
+        summary: "sends FIN for its own direction and keeps reading",
+        expect: "peer: 1006 by FIN; most libraries then close fully",
+        source: "RFC 9293 §3.6; measured",
+        effect: |values| steps(vec![Step::HalfClose { keep_reading: values.duration("keep_reading").unwrap_or(Duration::from_secs(5)) }]),
+    },
+    Row {
+        kind: "freeze",
+        layer: Layer::Transport,
+        sides: BOTH,
+        form: Form::Holding,
+        params: &[],
+        summary: "neither reads nor writes: a process that hangs while its kernel goes on",
+        expect: "peer: nothing, until a pong deadline; its writes succeed until buffers are full",
+        source: "measured: a kernel swallowed 3.9 MB before back-pressure",
+        effect: |_| gate(Gate { read: Flow::Stop, write: Flow::Stop, ..Gate::default() }),
+    },
+    Row {
+        kind: "stop_reading",
+        layer: Layer::Transport,
+        sides: BOTH,
+        form: Form::Holding,
+        params: &[Param {
+            name: "rcvbuf",
+            shape: Shape::Bytes,
+            default: None,
+            doc: "SO_RCVBUF set at injection; smaller shows the closed window sooner.",
+        }],
+        summary: "stops reading but still writes: the TCP window closes once the kernel's buffers are full",
+        expect: "peer: nothing until its writes block or a pong deadline passes",
+        source: "RFC 9293 §3.8.6",
+        effect: |values| {
+            gate(Gate {
+                read: Flow::Stop,
+                receive_buffer: values.bytes("rcvbuf").and_then(|bytes| u32::try_from(bytes).ok()),
+                ..Gate::default()
+            })
+        },
+    },
+    Row {
+        kind: "blackhole",
+        layer: Layer::Transport,
+        sides: BOTH,
+        form: Form::Holding,
+        params: &[
+            Param {
+                name: "dir",
+                shape: Shape::Choice(&["both", "up", "down"]),
+                default: Some("both"),
+                doc: "up: towards the server, down: towards the client.",
+            },
+            Param {
+                name: "on_revert",
+                shape: Shape::Choice(&["close", "resume"]),
+                default: Some("close"),
+                doc: "close: reset, as a path that lost its state; resume: later bytes pass, what was lost stays lost.",
+            },
+        ],
+        summary: "discards bytes silently, FIN and RST too: a dead network path",
+        expect: "peer: nothing, until a pong deadline; an idle peer never notices",
+        source: "measured; Linux gives up on unacknowledged writes after 924.6 s or more",
+        effect: |values| {
+            // From the client's side; `Injection::effect` swaps the directions for the server.
+            let dir = values.text("dir").unwrap_or("both");
+            let flow = |on: bool| if on { Flow::Discard } else { Flow::Pass };
+            gate(Gate {
+                write: flow(dir != "down"),
+                read: flow(dir != "up"),
+                reset_on_revert: values.text("on_revert") != Some("resume"),
+                ..Gate::default()
+            })
+        },
+    },
+];

@@ -1,0 +1,38 @@
+//! closestorm: a network fault-injection simulator and load tester for WebSocket services.
+//!
+//! Data flows one way: scenario text → `Scenario` → `Plan` → engine → `Event` → metrics → results → verdict, charts, report.
+//! The modules below are listed in reading order. A module uses only its own or an earlier group.
+
+// 1. vocabulary
+pub mod close;
+pub mod event;
+pub mod seed;
+pub mod units;
+
+// 2. pure decisions
+pub mod arrival;
+pub mod fault;
+pub mod reconnect;
+
+// 3. intent
+pub mod expect;
+pub mod plan;
+pub mod scenario;
+
+// 4. worlds
+pub mod engine;
+pub mod net;
+pub mod ws;
+
+// 5. evidence
+pub mod metrics;
+pub mod results;
+pub mod verdict;
+
+// 6. presentation
+pub mod plot;
+pub mod report;
+
+// the program
+pub mod cli;
+pub mod cmd;

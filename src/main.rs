@@ -1,0 +1,2 @@
+//! closestorm
+fn main() {}

@@ -1,0 +1,373 @@
+//! What will be done: defaults filled, names resolved, no invalid state left. Made by `scenario`, carried out by the worlds.
+
+use crate::event::ClientIndex;
+use crate::expect::Expectation;
+use crate::fault::Injection;
+use crate::reconnect::Policy;
+use crate::seed::Seed;
+use crate::units::{Bytes, Rate};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A run, complete.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// File stem of the scenario; names the folder below `results/`.
+    pub name: String,
+    /// What the run should answer.
+    pub question: Option<String>,
+    /// What is expected, in words.
+    pub hypothesis: Option<String>,
+    /// Length of the run from the first due arrival.
+    pub duration: Duration,
+    /// Root of all random streams.
+    pub seed: Seed,
+    /// Who is tested.
+    pub target: Target,
+    /// In the order of the scenario; clients are numbered through them.
+    pub cohorts: Vec<Cohort>,
+    /// In the order of the scenario.
+    pub faults: Vec<Fault>,
+    /// In the order of the scenario.
+    pub expectations: Vec<Expectation>,
+    /// The scenario as resolved, TOML; stored with the run.
+    pub resolved: String,
+    /// What the user should know before the run, as a heartbeat that is off because the target does not ping.
+    pub notices: Vec<String>,
+}
+
+impl Plan {
+    /// All clients.
+    pub fn clients(&self) -> u32 {
+        self.cohorts.iter().map(|cohort| cohort.count).sum()
+    }
+
+    /// The cohort of a client, by index.
+    pub fn cohort_of(&self, client: ClientIndex) -> usize {
+        self.cohorts.partition_point(|cohort| cohort.first + cohort.count <= client.0)
+    }
+}
+
+/// The server under test.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Our own echo server, a child process for each instance.
+    Embedded(Embedded),
+    /// A server that we start, stop and kill.
+    Command(Command),
+    /// A server that is not ours.
+    Url(Remote),
+}
+
+/// `[target.embedded]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Embedded {
+    /// Processes, each on its own port; at least 1.
+    pub instances: u16,
+    /// Which instance a client connects to.
+    pub balance: Balance,
+    /// Time of the service queue that each opening handshake reserves.
+    pub handshake_cost: Duration,
+    /// Opening handshakes served at a time; at least 1.
+    pub parallel: u32,
+    /// Length of the listen queue.
+    pub backlog: u32,
+    /// More connections are rejected with 503.
+    pub max_connections: Option<u32>,
+    /// Token bucket before the service queue.
+    pub admit: Option<Admit>,
+    /// Order of the service queue.
+    pub queue: Queue,
+    /// After a start, `handshake_cost` begins tenfold and falls linearly to its value in this time.
+    pub slow_start: Option<Duration>,
+    /// wss with a self-made certificate.
+    pub tls: bool,
+    /// Server-driven heartbeat.
+    pub ping: Option<Heartbeat>,
+}
+
+/// Which instance an attempt goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// Attempts in turn.
+    RoundRobin,
+    /// Drawn for each attempt.
+    Random,
+    /// Fixed by client index.
+    Sticky,
+    /// Attempts in turn, over the instances that listen.
+    Healthy,
+}
+
+/// Token bucket of opening handshakes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Admit {
+    /// Tokens per second.
+    pub rate: Rate,
+    /// Size of the bucket.
+    pub burst: u32,
+    /// HTTP status of those without token.
+    pub reject: u16,
+    /// `Retry-After` of those without token, whole seconds.
+    pub retry_after: Option<Duration>,
+}
+
+/// Order in which waiting handshakes are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Queue {
+    /// Oldest first.
+    Fifo,
+    /// Newest first.
+    Lifo,
+}
+
+/// `[target.command]`.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// Program and arguments; `{port}` stands for the port.
+    pub run: Vec<String>,
+    /// URL with `{port}`, as `ws://127.0.0.1:{port}/`.
+    pub address: String,
+    /// When it counts as started.
+    pub ready: Ready,
+    /// Longest time until then.
+    pub ready_within: Duration,
+    /// Signal of a graceful stop, as `SIGTERM`.
+    pub stop_signal: String,
+    /// Added to the environment.
+    pub env: BTreeMap<String, String>,
+    /// Working directory.
+    pub workdir: Option<PathBuf>,
+    /// Accept any certificate.
+    pub insecure: bool,
+    /// PEM file of extra roots.
+    pub ca: Option<PathBuf>,
+}
+
+/// When a command target counts as started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// A TCP connect to the address succeeds.
+    Tcp,
+    /// A GET on the path answers with the status.
+    Http {
+        /// Path and query.
+        path: String,
+        /// Expected status.
+        status: u16,
+    },
+    /// A line of its standard output contains the text.
+    Line {
+        /// What to look for.
+        text: String,
+    },
+}
+
+/// `[target.url]`.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// ws:// or wss:// URL.
+    pub address: String,
+    /// Accept any certificate.
+    pub insecure: bool,
+    /// PEM file of extra roots.
+    pub ca: Option<PathBuf>,
+}
+
+/// `[clients.NAME]`.
+#[derive(Clone, Debug)]
+pub struct Cohort {
+    /// As in the scenario.
+    pub name: String,
+    /// Index of its first client.
+    pub first: u32,
+    /// Clients; at least 1.
+    pub count: u32,
+    /// When they arrive.
+    pub arrive: Arrive,
+    /// How they come back.
+    pub reconnect: Policy,
+    /// The strategy as the user wrote it, for tables and charts.
+    pub reconnect_label: String,
+    /// What they say.
+    pub traffic: Traffic,
+    /// Client-driven heartbeat.
+    pub heartbeat: Option<Heartbeat>,
+    /// When they leave by themselves.
+    pub stay: Option<Stay>,
+    /// How long they wait for what.
+    pub deadlines: Deadlines,
+    /// Extra request headers; `{client}` and `{attempt}` are filled in.
+    pub headers: Vec<(String, String)>,
+    /// `Sec-WebSocket-Protocol`, in order of preference.
+    pub subprotocols: Vec<String>,
+    /// Query of the request, without `?`; `{client}` and `{attempt}` are filled in.
+    pub query: Option<String>,
+}
+
+/// When the clients of a cohort begin their first attempt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arrive {
+    /// Evenly over this time.
+    Over(Duration),
+    /// Evenly at this rate.
+    Rate(Rate),
+    /// A Poisson process of this rate.
+    Poisson(Rate),
+    /// All at the start.
+    AtOnce,
+}
+
+/// What the clients of a cohort say while open.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Traffic {
+    /// Nothing; what arrives is counted.
+    None,
+    /// Messages whose echo is awaited.
+    Echo {
+        /// Per client.
+        rate: Rate,
+        /// Size of a message.
+        payload: Bytes,
+    },
+    /// Messages that nobody answers.
+    Send {
+        /// Per client.
+        rate: Rate,
+        /// Size of a message.
+        payload: Bytes,
+    },
+}
+
+/// Pings and the time in which a pong must come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Between pings.
+    pub every: Duration,
+    /// From a ping to its pong.
+    pub timeout: Duration,
+}
+
+/// How long a client stays, and how it leaves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stay {
+    /// From `t_open`.
+    pub time: StayTime,
+    /// Status code of its Close frame; `None` sends an empty one.
+    pub code: Option<u16>,
+    /// Reason of its Close frame, at most 123 bytes.
+    pub reason: String,
+    /// It comes back after this time; `None`: it does not.
+    pub back: Option<Duration>,
+}
+
+/// Length of a stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StayTime {
+    /// Always the same.
+    Fixed(Duration),
+    /// Exponentially distributed with this mean.
+    Exponential(Duration),
+}
+
+/// How long a client waits; zero means that it does not give up by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// TCP connect.
+    pub connect: Duration,
+    /// TLS and opening handshake, each.
+    pub handshake: Duration,
+    /// The peer's Close frame in answer to ours.
+    pub close: Duration,
+    /// The peer's FIN after the closing handshake.
+    pub fin: Duration,
+}
+
+/// `[[faults]]`.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// The id in all results.
+    pub name: String,
+    /// Kind and parameters.
+    pub inject: Injection,
+    /// Who carries it out.
+    pub side: crate::fault::Side,
+    /// When.
+    pub schedule: Schedule,
+    /// Whom.
+    pub select: Select,
+    /// Applies to connections that open later, too.
+    pub new: bool,
+}
+
+/// When a fault fires.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Schedule {
+    /// First firing, offset in the run.
+    pub at: Duration,
+    /// Further firings.
+    pub repeat: Repeat,
+    /// No firing at or after this offset.
+    pub until: Option<Duration>,
+    /// Reverted this long after each firing; `None`: stays to the end of the run.
+    pub revert_after: Option<Duration>,
+    /// Ends after this many hits.
+    pub first_n: Option<u64>,
+}
+
+/// Further firings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Repeat {
+    /// None.
+    Once,
+    /// At fixed gaps.
+    Every(Duration),
+    /// A Poisson process.
+    Poisson(Rate),
+}
+
+/// Whom a firing hits: filters, then a pick.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Select {
+    /// Only this cohort, by index.
+    pub cohort: Option<usize>,
+    /// Only connections in this phase; `None` means open.
+    pub phase: Option<Phase>,
+    /// Only connections open for at least this long.
+    pub min_age: Duration,
+    /// Which of those.
+    pub pick: Pick,
+}
+
+/// Phase of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// TCP connect under way.
+    Tcp,
+    /// TLS handshake under way.
+    Tls,
+    /// Opening handshake under way.
+    Upgrade,
+    /// Open.
+    Open,
+    /// Closing handshake under way.
+    Closing,
+}
+
+/// Which of the connections that passed the filters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pick {
+    /// Each.
+    All,
+    /// This many, drawn without replacement.
+    Count(u32),
+    /// This share in 0..=1, rounded to the nearest count, drawn without replacement.
+    Share(f64),
+    /// Every n-th client index: those with index mod n = n - 1.
+    Nth(u32),
+}

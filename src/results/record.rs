@@ -1,0 +1,424 @@
+//! The data dictionary: the types of everything on disk. `results/README.md` explains each field; a test compares the two.
+//!
+//! Types on disk are separate from types in memory, and columns end in their unit. Absent and "not reached" are `null`, or empty in CSV.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Version of the files below; raised when a reader could misunderstand them.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// A distribution of times in µs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Times {
+    /// Samples.
+    pub count: u64,
+    /// Least.
+    pub min: Option<u64>,
+    /// Median.
+    pub p50: Option<u64>,
+    /// 90th percentile.
+    pub p90: Option<u64>,
+    /// 99th percentile; null below 299 samples.
+    pub p99: Option<u64>,
+    /// 99.9th percentile; null below 2,995 samples.
+    pub p999: Option<u64>,
+    /// Greatest.
+    pub max: Option<u64>,
+    /// Arithmetic mean.
+    pub mean: Option<u64>,
+}
+
+/// `summary.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Name of the scenario.
+    pub scenario: String,
+    /// Its question; null where it has none.
+    pub question: Option<String>,
+    /// Its hypothesis; null where it has none.
+    pub hypothesis: Option<String>,
+    /// Command line that makes this run again.
+    pub command: String,
+    /// Kind of target and address: `embedded, 3 instances`, a command line, a URL.
+    pub target: String,
+    /// Root seed.
+    pub seed: u64,
+    /// Planned length, ms.
+    pub duration_ms: u64,
+    /// Length so far when the books were closed, ms; less than `duration_ms` in an aborted run.
+    pub measured_ms: u64,
+    /// From the simulator.
+    pub simulated: bool,
+    /// `completed` or `aborted`.
+    pub status: String,
+    /// Expectations and what came of them.
+    pub verdict: Verdict,
+    /// The simulated clients.
+    pub clients: Clients,
+    /// Attempts to connect.
+    pub attempts: Attempts,
+    /// Connections that opened.
+    pub connections: Connections,
+    /// Reported codes by side.
+    pub close_codes: CloseCodes,
+    /// The 20 most frequent pairs of reported code and reason, client side.
+    pub close_reasons: Vec<CloseReason>,
+    /// How connections ended, all sides.
+    pub endings: Vec<EndingRow>,
+    /// Outages and the way back.
+    pub reconnect: Reconnect,
+    /// Opening handshakes: request to 101.
+    pub opening_handshake_us: Times,
+    /// TCP connects.
+    pub tcp_connect_us: Times,
+    /// TLS handshakes.
+    pub tls_us: Times,
+    /// First Close frame to the end of TCP.
+    pub closing_handshake_us: Times,
+    /// Messages.
+    pub messages: Messages,
+    /// By cohort name, in the order of the scenario.
+    pub cohorts: BTreeMap<String, CohortRow>,
+    /// In the order of the scenario.
+    pub faults: Vec<FaultRow>,
+    /// The measuring side itself.
+    pub generator: Generator,
+    /// What else a reader must know.
+    pub notices: Vec<String>,
+}
+
+/// Expectations and what came of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// `pass`, `fail` or `inconclusive`.
+    pub result: String,
+    /// Why.
+    pub reasons: Vec<String>,
+    /// In the order of the scenario.
+    pub expectations: Vec<ExpectationRow>,
+}
+
+/// One expectation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExpectationRow {
+    /// As written.
+    pub text: String,
+    /// Null: not reached or no data.
+    pub observed: Option<f64>,
+    /// Unit of `observed`: `us`, `count`, `percent`, `per_s`.
+    pub unit: String,
+    /// `pass`, `fail` or `inconclusive`.
+    pub result: String,
+}
+
+/// The simulated clients.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Clients {
+    /// In the plan.
+    pub planned: u64,
+    /// That began an attempt.
+    pub started: u64,
+    /// That began and never opened.
+    pub never_opened: u64,
+    /// Most open at a time.
+    pub peak_open: u64,
+    /// Open when the books were closed.
+    pub open_at_end: u64,
+    /// That gave up by their policy.
+    pub lost: u64,
+}
+
+/// Attempts: `total = opened + refused + timed_out + rejected + failed + abandoned`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Attempts {
+    /// All.
+    pub total: u64,
+    /// Ended with 101.
+    pub opened: u64,
+    /// ECONNREFUSED.
+    pub refused: u64,
+    /// A connect, TLS or upgrade deadline passed.
+    pub timed_out: u64,
+    /// An HTTP answer other than 101.
+    pub rejected: u64,
+    /// All else.
+    pub failed: u64,
+    /// Under way at the end, or cut by a fault.
+    pub abandoned: u64,
+    /// Most in any aligned second.
+    pub peak_per_s: u64,
+}
+
+/// Connections: `opened = closed + open_at_end`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Connections {
+    /// Opened.
+    pub opened: u64,
+    /// Ended before the books were closed; the sum of `endings`.
+    pub closed: u64,
+    /// Open when the books were closed.
+    pub open_at_end: u64,
+}
+
+/// Reported codes by side; the keys are codes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CloseCodes {
+    /// What the clients' users are told.
+    pub client: BTreeMap<String, u64>,
+    /// What the server's user is told; connections whose server was killed or is not ours are not in it.
+    pub server: BTreeMap<String, u64>,
+}
+
+/// A pair of reported code and reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CloseReason {
+    /// Reported code.
+    pub code: u16,
+    /// Reason; may be empty.
+    pub reason: String,
+    /// Connections.
+    pub count: u64,
+}
+
+/// Connections that ended the same way. Also a row of `closes.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EndingRow {
+    /// Cohort.
+    pub cohort: String,
+    /// A fault's id, `remote`, `stay` or `deadline:<name>`.
+    pub cause: String,
+    /// Id of the fault that last acted on the connection, whether or not it is the cause; null for none.
+    pub fault: Option<String>,
+    /// `client`, `server` or `none`.
+    pub initiator: String,
+    /// Status code that the client received; 1005: empty Close frame; null: no Close frame.
+    pub wire_received: Option<u16>,
+    /// Status code that the client sent; 1005: empty Close frame; null: no Close frame.
+    pub wire_sent: Option<u16>,
+    /// `fin`, `rst`, `timeout`, `local` or `none`, as the client saw it.
+    pub tcp_end: String,
+    /// The client's received bytes were cut inside a frame.
+    pub mid_frame: bool,
+    /// Close frames both ways, then FIN.
+    pub clean: bool,
+    /// Reported to the client's user.
+    pub client_code: u16,
+    /// Reported to the server's user; null when the server was killed or is not ours.
+    pub server_code: Option<u16>,
+    /// As the server saw it; null as above.
+    pub server_tcp_end: Option<String>,
+    /// Connections.
+    pub count: u64,
+}
+
+/// Outages and the way back.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reconnect {
+    /// Outages.
+    pub affected: u64,
+    /// That ended with a `t_ready`.
+    pub recovered: u64,
+    /// Cut by the end of the run; includes those of clients that gave up.
+    pub censored: u64,
+    /// Clients that gave up by their policy.
+    pub gave_up: u64,
+    /// Attempts per recovered outage.
+    pub attempts_mean: Option<f64>,
+    /// `t_ready - t_fault`; quantiles by Kaplan–Meier, null where not reached.
+    pub time_us: Times,
+    /// `t_detect - t_fault`.
+    pub detect_us: Times,
+    /// Sum of the waits of an outage.
+    pub backoff_us: Times,
+    /// Sum of the attempts of an outage, the first reply included.
+    pub attempt_us: Times,
+}
+
+/// Messages.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Messages {
+    /// That a schedule asked for.
+    pub due: u64,
+    /// Due, but there was no open connection or it was blocked.
+    pub not_started: u64,
+    /// Handed to the kernel.
+    pub sent: u64,
+    /// All messages received.
+    pub received: u64,
+    /// Sent for an echo, and the connection ended before it came.
+    pub lost: u64,
+    /// Due time to echo.
+    pub rtt_us: Times,
+    /// Sent to echo.
+    pub rtt_from_sent_us: Times,
+}
+
+/// One cohort.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CohortRow {
+    /// The strategy as the user wrote it.
+    pub strategy: String,
+    /// As above, for this cohort.
+    pub clients: Clients,
+    /// As above, for this cohort.
+    pub attempts: Attempts,
+    /// As above, for this cohort.
+    pub reconnect: Reconnect,
+    /// Reported to its clients' users.
+    pub close_codes: BTreeMap<String, u64>,
+    /// As above, for this cohort.
+    pub messages: Messages,
+}
+
+/// One fault.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FaultRow {
+    /// Its id.
+    pub id: String,
+    /// Its kind.
+    pub kind: String,
+    /// `client`, `server` or `proxy`.
+    pub side: String,
+    /// First firing; null if it never fired.
+    pub at_ms: Option<u64>,
+    /// Last revert or end of the run; null if instantaneous.
+    pub until_ms: Option<u64>,
+    /// Firings.
+    pub fired: u64,
+    /// Connections, attempts or instances selected over all firings.
+    pub selected: u64,
+    /// Connections and attempts on which it acted.
+    pub injected: u64,
+    /// Outages of this fault that ended.
+    pub recovered: u64,
+    /// Outages of this fault: time to come back.
+    pub reconnect_us: Times,
+}
+
+/// The measuring side itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Generator {
+    /// Lateness of due connects and sends.
+    pub lag_p99_us: Option<u64>,
+    /// Largest share of late work in a second, 0 to 1.
+    pub late_share_max: f64,
+    /// Processor time of this process.
+    pub cpu_s: f64,
+    /// Largest resident size of this process.
+    pub rss_peak_bytes: u64,
+    /// Growth of the resident size per client at the peak.
+    pub bytes_per_client: Option<u64>,
+    /// Too late to be trusted.
+    pub saturated: bool,
+}
+
+/// A row of `timeline.csv`: one interval of one cohort.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TimelineRow {
+    /// Start of the interval.
+    pub offset_ms: u64,
+    /// Cohort.
+    pub cohort: String,
+    /// Open connections at the end of the interval.
+    pub open: u64,
+    /// Attempts begun.
+    pub attempts: u64,
+    /// Attempts that opened.
+    pub opened: u64,
+    /// Attempts refused.
+    pub refused: u64,
+    /// Attempts timed out.
+    pub timed_out: u64,
+    /// Attempts rejected.
+    pub rejected: u64,
+    /// Attempts failed otherwise.
+    pub failed: u64,
+    /// Connections ended.
+    pub closed: u64,
+    /// Outages that ended.
+    pub recovered: u64,
+    /// Messages due.
+    pub due: u64,
+    /// Messages sent.
+    pub sent: u64,
+    /// Echoes received.
+    pub echoed: u64,
+    /// Round trip from due, median of the interval; empty without echoes.
+    pub rtt_p50_us: Option<u64>,
+    /// Round trip from due, 99th percentile of the interval as far as its samples go; empty without echoes.
+    pub rtt_p99_us: Option<u64>,
+    /// Round trip from due, largest of the interval; empty without echoes.
+    pub rtt_max_us: Option<u64>,
+}
+
+/// A row of `reconnects.csv`: one outage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReconnectRow {
+    /// Client index.
+    pub client: u32,
+    /// Cohort.
+    pub cohort: String,
+    /// The fault it belongs to; empty for none.
+    pub fault: Option<String>,
+    /// Reported code of the connection that ended.
+    pub client_code: u16,
+    /// Offset at which the injector acted, or of the detection.
+    pub fault_offset_us: u64,
+    /// `t_detect - t_fault`.
+    pub detect_us: u64,
+    /// Sum of waits.
+    pub backoff_us: u64,
+    /// Sum of attempts.
+    pub attempt_us: u64,
+    /// `t_ready - t_open`.
+    pub first_reply_us: Option<u64>,
+    /// `t_ready - t_fault`; empty if it did not end.
+    pub reconnect_us: Option<u64>,
+    /// Attempts made.
+    pub attempts: u32,
+    /// `recovered`, `censored` or `gave_up`.
+    pub result: String,
+    /// One row stands for this many outages: 1, or more in a sample.
+    pub weight: f64,
+}
+
+/// A row of `events.csv`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EventRow {
+    /// Offset in the run.
+    pub offset_us: u64,
+    /// Name of the event, as `opened`.
+    pub event: String,
+    /// Client index; empty for events of the run.
+    pub client: Option<u32>,
+    /// Connection number of that client.
+    pub connection: Option<u32>,
+    /// Fault id.
+    pub fault: Option<String>,
+    /// Everything else, as `key=value` pairs separated by spaces.
+    pub detail: String,
+}
+
+/// `manifest.json`: what was run, where, by which program.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Command line.
+    pub command: Vec<String>,
+    /// Program version.
+    pub version: String,
+    /// Commit of the program; empty where it was not built from a checkout.
+    pub commit: String,
+    /// Root seed.
+    pub seed: u64,
+    /// Start, RFC 3339 UTC.
+    pub started: String,
+    /// Kernel, CPU and memory.
+    pub machine: BTreeMap<String, String>,
+    /// Limits that shape a run: open files, ephemeral ports, listen queue.
+    pub limits: BTreeMap<String, String>,
+}
