@@ -360,7 +360,7 @@ pub enum Phase {
 }
 
 /// Which of the connections that passed the filters.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Pick {
     /// Each.
     All,
@@ -370,4 +370,16 @@ pub enum Pick {
     Share(f64),
     /// Every n-th client index: those with index mod n = n - 1.
     Nth(u32),
+}
+
+impl Pick {
+    /// Whether it takes a connection that is looked at alone, as each attempt that begins while a fault is active: a share is a
+    /// probability there, drawn from `stream` for this client and connection; a count is bounded by the caller.
+    pub fn takes_alone(self, seed: Seed, stream: &str, client: ClientIndex, connection: crate::event::ConnectionNo) -> bool {
+        match self {
+            Pick::All | Pick::Count(_) => true,
+            Pick::Share(share) => seed.stream(&format!("{stream}/{}/{}", client.0, connection.0)).unit() < share,
+            Pick::Nth(n) => client.0 % n.max(1) == n.max(1) - 1,
+        }
+    }
 }

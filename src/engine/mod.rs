@@ -1,1 +1,6 @@
 //! engine
+
+pub mod channel;
+pub mod control;
+pub mod server;
+pub mod session;

@@ -1,1 +1,82 @@
-//! net
+//! Bytes: [`Transport`] (a TCP connection, with or without TLS), the gates of faults on it, and the frames that pass.
+//!
+//! Two wrappers, both inline: `link` on raw TCP and `tap` on plaintext. On ws the one wraps the other directly, on wss TLS is between.
+
+pub mod clock;
+pub mod frame;
+pub mod link;
+pub mod tap;
+pub mod tls;
+
+use link::Link;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A connection below its frames.
+#[derive(Debug)]
+pub enum Transport {
+    /// ws.
+    Plain(Link),
+    /// wss, client side.
+    TlsClient(Box<tokio_rustls::client::TlsStream<Link>>),
+    /// wss, server side.
+    TlsServer(Box<tokio_rustls::server::TlsStream<Link>>),
+}
+
+impl Transport {
+    /// The raw link.
+    pub fn link(&self) -> &Link {
+        match self {
+            Transport::Plain(link) => link,
+            Transport::TlsClient(tls) => tls.get_ref().0,
+            Transport::TlsServer(tls) => tls.get_ref().0,
+        }
+    }
+
+    /// The raw link.
+    pub fn link_mut(&mut self) -> &mut Link {
+        match self {
+            Transport::Plain(link) => link,
+            Transport::TlsClient(tls) => tls.get_mut().0,
+            Transport::TlsServer(tls) => tls.get_mut().0,
+        }
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(link) => Pin::new(link).poll_read(cx, buffer),
+            Transport::TlsClient(tls) => Pin::new(tls).poll_read(cx, buffer),
+            Transport::TlsServer(tls) => Pin::new(tls).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Transport::Plain(link) => Pin::new(link).poll_write(cx, bytes),
+            Transport::TlsClient(tls) => Pin::new(tls).poll_write(cx, bytes),
+            Transport::TlsServer(tls) => Pin::new(tls).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(link) => Pin::new(link).poll_flush(cx),
+            Transport::TlsClient(tls) => Pin::new(tls).poll_flush(cx),
+            Transport::TlsServer(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(link) => Pin::new(link).poll_shutdown(cx),
+            Transport::TlsClient(tls) => Pin::new(tls).poll_shutdown(cx),
+            Transport::TlsServer(tls) => Pin::new(tls).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The line between closestorm and an embedded server process: what it is told to do, and the evidence it streams back.
+//!
+//! JSON lines over an abstract Unix socket, which leaves no file behind and whose buffer outlives a killed server. The server never
+//! waits for it: what does not fit is counted and reported.
+
+use super::control::Dose;
+use crate::close::Ending;
+use crate::event::{ClientIndex, ConnectionNo};
+use crate::fault::OnAttempt;
+use crate::net::tls::Identity;
+use crate::plan::{Embedded, Pick};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Request header that carries `<client>/<connection>`.
+pub const ID_HEADER: &str = "Closestorm-Id";
+/// Request header of clients that do not want an echo.
+pub const SINK_HEADER: &str = "Closestorm-Sink";
+
+/// The argument of an embedded server process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ServerSpec {
+    /// Which instance.
+    pub instance: u16,
+    /// Where it listens, with `SO_REUSEPORT`.
+    pub address: SocketAddr,
+    /// Abstract name of the socket to report to.
+    pub report_to: String,
+    /// Proof that it is the server we started.
+    pub token: String,
+    /// Root seed.
+    pub seed: u64,
+    /// As planned.
+    pub settings: Embedded,
+    /// Certificate, where `settings.tls`.
+    pub identity: Option<Identity>,
+}
+
+/// One connection, by the id in its opening request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Id {
+    /// Whose.
+    pub client: ClientIndex,
+    /// Which.
+    pub connection: ConnectionNo,
+}
+
+impl Id {
+    /// As in the header.
+    pub fn parse(text: &str) -> Option<Id> {
+        let (client, connection) = text.split_once('/')?;
+        Some(Id { client: ClientIndex(client.parse().ok()?), connection: ConnectionNo(connection.parse().ok()?) })
+    }
+}
+
+/// Which attempts and new connections a fault that is active selects.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Clients with first ≤ index < end.
+    pub clients: (u32, u32),
+    /// Which of them; shares and counts are drawn per attempt from the fault's stream.
+    pub pick: Pick,
+    /// Name of the random stream.
+    pub stream: String,
+    /// Hits left; `None`: no bound.
+    pub first_n: Option<u64>,
+}
+
+/// What an embedded server is told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToServer {
+    /// A fault acts on these connections.
+    Inject {
+        /// What to do.
+        dose: Dose,
+        /// On whom.
+        ids: Vec<Id>,
+    },
+    /// A fault acts on connections that open from now on.
+    InjectNew {
+        /// What to do.
+        dose: Dose,
+        /// On whom.
+        standing: Standing,
+    },
+    /// A fault acts on attempts from now on.
+    Attempts {
+        /// Fault, by index in the plan.
+        fault: u16,
+        /// What to do.
+        effect: OnAttempt,
+        /// On whom.
+        standing: Standing,
+    },
+    /// A fault is over.
+    Revert {
+        /// Fault, by index in the plan.
+        fault: u16,
+    },
+    /// Stop listening, close every connection, exit.
+    Graceful {
+        /// Fault, by index in the plan.
+        fault: u16,
+        /// Status code.
+        code: u16,
+        /// Reason.
+        reason: String,
+        /// Longest wait for the closing handshakes.
+        grace: Duration,
+        /// Time over which the Close frames go out.
+        spread: Duration,
+    },
+}
+
+/// What an embedded server reports; `at_ns` is raw CLOCK_MONOTONIC.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum FromServer {
+    /// First line.
+    Hello {
+        /// Which instance.
+        instance: u16,
+        /// From its [`ServerSpec`].
+        token: String,
+        /// Its process.
+        pid: u32,
+    },
+    /// It listens.
+    Listening {
+        /// When.
+        at_ns: u64,
+    },
+    /// A fault acts on a connection or attempt. Sent before it does.
+    Injected {
+        /// Fault, by index in the plan.
+        fault: u16,
+        /// On whom; none where the request bore no id.
+        id: Option<Id>,
+        /// When.
+        at_ns: u64,
+    },
+    /// A connection ended.
+    Ended {
+        /// Which; none where the request bore no id.
+        id: Option<Id>,
+        /// The server's account.
+        ending: Box<Ending>,
+        /// When.
+        at_ns: u64,
+    },
+    /// Something that a reader of the results must know.
+    Notice {
+        /// As shown.
+        text: String,
+    },
+}

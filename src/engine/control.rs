@@ -1,0 +1,92 @@
+//! What reaches a connection from outside while it lives: messages that are due, faults, reverts.
+//!
+//! One mailbox per client or server connection; an idle one is a few words of memory.
+
+use crate::fault::{Gate, Step};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+/// A fault as it reaches a connection.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Dose {
+    /// Fault, by index in the plan.
+    pub fault: u16,
+    /// Holds until reverted.
+    pub gate: Gate,
+    /// Carried out once.
+    pub steps: Vec<Step>,
+}
+
+/// Something to do.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// A message was due at this offset.
+    Due(Duration),
+    /// A fault selected this connection.
+    Inject(Arc<Dose>),
+    /// A fault is over.
+    Revert(u16),
+    /// The server shuts down gracefully: close with this code and reason, on behalf of a fault.
+    Close {
+        /// Fault, by index in the plan.
+        fault: u16,
+        /// Status code.
+        code: u16,
+        /// Reason.
+        reason: Arc<str>,
+    },
+}
+
+/// Mailbox of one connection.
+#[derive(Debug, Default)]
+pub struct Control(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    queue: VecDeque<Command>,
+    waker: Option<Waker>,
+}
+
+impl Control {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // A panic in one client must not poison the others' mailboxes.
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Puts a command in and wakes the connection.
+    pub fn send(&self, command: Command) {
+        let waker = {
+            let mut inner = self.inner();
+            inner.queue.push_back(command);
+            inner.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Takes the next command out, if there is one.
+    pub fn take(&self) -> Option<Command> {
+        self.inner().queue.pop_front()
+    }
+
+    /// Waits for the next command. Cancel-safe.
+    pub async fn next(&self) -> Command {
+        poll_fn(|cx| {
+            let mut inner = self.inner();
+            match inner.queue.pop_front() {
+                Some(command) => Poll::Ready(command),
+                None => {
+                    if !inner.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                        inner.waker = Some(cx.waker().clone());
+                    }
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,288 @@
+//! The embedded echo server: a process of its own, so that a crash is a crash.
+//!
+//! It is told what to do and reports what it sees over `channel`; whom a fault selects among open connections is decided by its
+//! parent, among attempts and new connections here, by the same rule.
+
+mod admission;
+mod report;
+mod request;
+
+use super::channel::{FromServer, Id, ServerSpec, Standing, ToServer};
+use super::control::{Command, Control, Dose};
+use super::session::{Happening, Limits, Session};
+use crate::fault::{OnAttempt, Side};
+use crate::net::Transport;
+use crate::net::link::Link;
+use crate::net::tap::Tap;
+use crate::seed::Seed;
+use crate::ws::Connection;
+use admission::Admission;
+use report::Reporter;
+use request::Head;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+
+/// How long the server waits for a TLS handshake and for a request head.
+const HEAD_WITHIN: Duration = Duration::from_secs(60);
+/// How long the server waits for a Close frame and for a FIN.
+const LIMITS: Limits = Limits { close: Duration::from_secs(10), fin: Duration::from_secs(2) };
+
+/// Runs an embedded server process until it is told to stop, or its parent is gone. `argument` is a [`ServerSpec`] in JSON.
+///
+/// Returns the exit code.
+pub fn main(argument: &str) -> u8 {
+    let spec: ServerSpec = match serde_json::from_str(argument) {
+        Ok(spec) => spec,
+        Err(error) => {
+            eprintln!("embedded server: bad argument: {error}");
+            return 2;
+        }
+    };
+    // Its parent raised the limit of open files already; a child inherits it.
+    let served = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| runtime.block_on(serve(spec)));
+    match served {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("embedded server: {error}");
+            1
+        }
+    }
+}
+
+/// What all connections share.
+struct Server {
+    spec: ServerSpec,
+    reporter: Arc<Reporter>,
+    admission: Admission,
+    tls: Option<TlsAcceptor>,
+    serial: AtomicU64,
+    state: Mutex<State>,
+    /// Number of open connections.
+    open: watch::Sender<u32>,
+}
+
+#[derive(Default)]
+struct State {
+    connections: BTreeMap<u64, Arc<Control>>,
+    by_id: HashMap<Id, u64>,
+    attempts: Vec<(u16, OnAttempt, Standing)>,
+    new: Vec<(Arc<Dose>, Standing)>,
+}
+
+impl Server {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(&self, line: &FromServer) {
+        self.reporter.send(line);
+    }
+
+    /// Whether a standing fault selects this client's attempt; uses up one of its hits.
+    fn selects(&self, standing: &mut Standing, id: Option<Id>) -> bool {
+        let Some(id) = id else { return standing.clients.0 == 0 };
+        if !(standing.clients.0..standing.clients.1).contains(&id.client.0) || standing.first_n == Some(0) {
+            return false;
+        }
+        let picked = standing.pick.takes_alone(Seed(self.spec.seed), &standing.stream, id.client, id.connection);
+        if picked && let Some(left) = &mut standing.first_n {
+            *left -= 1;
+        }
+        picked
+    }
+}
+
+async fn serve(spec: ServerSpec) -> io::Result<()> {
+    let (reporter, commands) = Reporter::connect(&spec).await?;
+    let listener = listen(&spec)?;
+    let tls = match &spec.identity {
+        Some(identity) => Some(TlsAcceptor::from(identity.server().map_err(io::Error::other)?)),
+        None => None,
+    };
+    let server = Arc::new(Server {
+        admission: Admission::start(&spec.settings),
+        spec,
+        reporter,
+        tls,
+        serial: AtomicU64::new(0),
+        state: Mutex::default(),
+        open: watch::Sender::new(0),
+    });
+    server.report(&FromServer::Listening { at_ns: crate::net::clock::monotonic_ns() });
+    let accepting = tokio::spawn(accept(server.clone(), listener));
+    let graceful = obey(&server, commands).await;
+    accepting.abort();
+    // The listener closes when the task is gone: only then may the Close frames go out.
+    let _ = accepting.await;
+    if let Some(ToServer::Graceful { fault, code, reason, grace, spread }) = graceful {
+        shut_down(&server, fault, code, &reason, grace, spread).await;
+    }
+    server.reporter.flush().await;
+    Ok(())
+}
+
+fn listen(spec: &ServerSpec) -> io::Result<TcpListener> {
+    let socket = if spec.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    // The parent holds the port with the same option, so that it stays ours while we are down.
+    socket.set_reuseport(true)?;
+    socket.bind(spec.address)?;
+    socket.listen(spec.settings.backlog)
+}
+
+async fn accept(server: Arc<Server>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(attempt(server.clone(), stream))),
+            Err(error) => {
+                // EMFILE above all: the connection stays in the backlog, as in a real server.
+                server.report(&FromServer::Notice { text: format!("server {}: accept: {}", server.spec.instance, error.kind()) });
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Carries out what the parent says, until it says stop or is gone.
+async fn obey(server: &Arc<Server>, mut commands: report::Commands) -> Option<ToServer> {
+    while let Some(command) = commands.next().await {
+        let mut state = server.state();
+        match command {
+            ToServer::Inject { dose, ids } => {
+                let dose = Arc::new(dose);
+                for id in ids {
+                    if let Some(control) = state.by_id.get(&id).and_then(|serial| state.connections.get(serial)) {
+                        control.send(Command::Inject(dose.clone()));
+                    }
+                }
+            }
+            ToServer::InjectNew { dose, standing } => state.new.push((Arc::new(dose), standing)),
+            ToServer::Attempts { fault, effect, standing } => state.attempts.push((fault, effect, standing)),
+            ToServer::Revert { fault } => {
+                state.new.retain(|(dose, _)| dose.fault != fault);
+                state.attempts.retain(|(active, ..)| *active != fault);
+                state.connections.values().for_each(|control| control.send(Command::Revert(fault)));
+            }
+            graceful @ ToServer::Graceful { .. } => return Some(graceful),
+        }
+    }
+    None
+}
+
+/// Closes every connection over `spread` and waits up to `grace` for the closing handshakes.
+async fn shut_down(server: &Server, fault: u16, code: u16, reason: &str, grace: Duration, spread: Duration) {
+    let reason: Arc<str> = reason.into();
+    let controls: Vec<_> = server.state().connections.values().cloned().collect();
+    let begun = Instant::now();
+    let count = u32::try_from(controls.len()).unwrap_or(u32::MAX).max(1);
+    for (index, control) in (0_u32..).zip(controls) {
+        let due = begun + spread * index / count;
+        if due > Instant::now() {
+            sleep_until(due).await;
+        }
+        control.send(Command::Close { fault, code, reason: reason.clone() });
+    }
+    let mut open = server.open.subscribe();
+    let _ = timeout(grace, open.wait_for(|open| *open == 0)).await;
+}
+
+/// One TCP connection from accept to the end.
+async fn attempt(server: Arc<Server>, stream: TcpStream) {
+    let link = Link::new(stream);
+    let transport = match &server.tls {
+        None => Transport::Plain(link),
+        Some(tls) => match timeout(HEAD_WITHIN, tls.accept(link)).await {
+            Ok(Ok(stream)) => Transport::TlsServer(Box::new(stream)),
+            _ => return,
+        },
+    };
+    let mut tap = Tap::new(transport);
+    let head = match timeout(HEAD_WITHIN, Head::read(&mut tap)).await {
+        Ok(Ok(head)) => head,
+        Ok(Err(bad)) => return request::refuse(&mut tap, bad.status(), None, bad.text().len(), bad.text()).await,
+        Err(_) => return,
+    };
+    let id = head.id();
+    if let Some((fault, effect)) = selected(&server, id) {
+        server.report(&FromServer::Injected { fault, id, at_ns: crate::net::clock::monotonic_ns() });
+        return suffer(&mut tap, effect).await;
+    }
+    let open_now = *server.open.borrow();
+    if let Err(refusal) = server.admission.admit(open_now).await {
+        return request::refuse(&mut tap, refusal.status, refusal.retry_after, 0, "").await;
+    }
+    if request::accept(&mut tap, &head).await.is_err() {
+        return;
+    }
+    open(&server, Connection::server(tap).await, id, head.wants_echo()).await;
+}
+
+fn selected(server: &Server, id: Option<Id>) -> Option<(u16, OnAttempt)> {
+    let mut state = server.state();
+    state.attempts.iter_mut().find_map(|(fault, effect, standing)| server.selects(standing, id).then(|| (*fault, effect.clone())))
+}
+
+async fn suffer(tap: &mut Tap, effect: OnAttempt) {
+    match effect {
+        OnAttempt::Stall(hold) => {
+            let gone = std::future::poll_fn(|cx| tap.poll_after_close(cx));
+            if hold.is_zero() {
+                let _ = gone.await;
+            } else {
+                let _ = timeout(hold, gone).await;
+            }
+        }
+        OnAttempt::Reject { status, retry_after, body } => request::refuse(tap, status, retry_after, body as usize, "").await,
+    }
+}
+
+/// An open connection, to its end.
+async fn open(server: &Server, connection: Connection, id: Option<Id>, echo: bool) {
+    let control = Arc::new(Control::default());
+    let serial = server.serial.fetch_add(1, Ordering::Relaxed);
+    register(server, serial, id, &control);
+    let phase = Seed(server.spec.seed).stream(&format!("server/{}/ping/{serial}", server.spec.instance)).unit();
+    let mut session = Session::new(connection, Side::Server, LIMITS, server.spec.settings.ping, phase);
+    loop {
+        match session.next(&control, None).await {
+            Happening::Message(message) if echo && session.is_open() => drop(session.send(message)),
+            Happening::Injected(fault) => {
+                server.report(&FromServer::Injected { fault, id, at_ns: crate::net::clock::monotonic_ns() });
+            }
+            Happening::Ended { ending, .. } => {
+                server.report(&FromServer::Ended { id, ending, at_ns: crate::net::clock::monotonic_ns() });
+                break;
+            }
+            _ => {}
+        }
+    }
+    let mut state = server.state();
+    state.connections.remove(&serial);
+    if let Some(id) = id {
+        state.by_id.remove(&id);
+    }
+    drop(state);
+    server.open.send_modify(|open| *open -= 1);
+}
+
+fn register(server: &Server, serial: u64, id: Option<Id>, control: &Arc<Control>) {
+    let mut state = server.state();
+    state.connections.insert(serial, control.clone());
+    if let Some(id) = id {
+        state.by_id.insert(id, serial);
+    }
+    for (dose, standing) in &mut state.new {
+        if server.selects(standing, id) {
+            control.send(Command::Inject(dose.clone()));
+        }
+    }
+    drop(state);
+    server.open.send_modify(|open| *open += 1);
+}

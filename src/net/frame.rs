@@ -1,0 +1,258 @@
+//! Sans-I/O frame scanner: where frames begin and end in a stream of bytes cut anywhere, and the few frames that we write ourselves.
+//!
+//! It checks nothing but what it needs: `tokio-tungstenite` above it judges data frames, `net::tap` judges Close frames.
+
+use crate::close::{INVALID_PAYLOAD, NO_STATUS, PROTOCOL_ERROR, may_be_sent};
+
+/// Text frame (RFC 6455 §11.8).
+pub const TEXT: u8 = 0x1;
+/// Close frame.
+pub const CLOSE: u8 = 0x8;
+/// Ping frame.
+pub const PING: u8 = 0x9;
+/// Pong frame.
+pub const PONG: u8 = 0xA;
+
+/// Longest frame header: 2 bytes, 8 of length, 4 of mask.
+const HEADER_MAX: usize = 14;
+/// Longest payload of a control frame (RFC 6455 §5.5).
+const CONTROL_MAX: u64 = 125;
+
+/// Follows frame boundaries in one direction of a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scanner {
+    header: [u8; HEADER_MAX],
+    have: u8,
+    /// Payload bytes still to come of the frame whose header is complete.
+    left: u64,
+}
+
+/// A run of bytes that belong to one frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// How many bytes.
+    pub len: usize,
+    /// The frame's opcode.
+    pub opcode: u8,
+    /// The piece begins the frame.
+    pub begins: bool,
+    /// The piece ends the frame.
+    pub ends: bool,
+    /// The frame cannot be a legal control frame: too long or fragmented. Set from the piece that completes the header.
+    pub illegal_control: bool,
+}
+
+impl Scanner {
+    /// Whether the stream stands inside a frame.
+    pub fn mid_frame(&self) -> bool {
+        self.have > 0
+    }
+
+    /// The next piece of `bytes`, which must not be empty.
+    pub fn piece(&mut self, bytes: &[u8]) -> Piece {
+        let begins = self.have == 0;
+        let mut used = 0;
+        while !self.header_complete() && used < bytes.len() {
+            self.header[usize::from(self.have)] = bytes[used];
+            self.have += 1;
+            used += 1;
+            if self.header_complete() {
+                self.left = self.payload_length();
+            }
+        }
+        let opcode = self.header[0] & 0x0f;
+        if !self.header_complete() {
+            return Piece { len: used, opcode, begins, ends: false, illegal_control: false };
+        }
+        let payload = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len() - used);
+        self.left -= payload as u64;
+        let illegal_control = opcode >= CLOSE && (self.payload_length() > CONTROL_MAX || self.header[0] & 0x80 == 0);
+        let ends = self.left == 0;
+        if ends {
+            self.have = 0;
+        }
+        Piece { len: used + payload, opcode, begins, ends, illegal_control }
+    }
+
+    fn header_complete(&self) -> bool {
+        self.have >= 2 && self.have == self.header_length()
+    }
+
+    fn header_length(&self) -> u8 {
+        let extended = match self.header[1] & 0x7f {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        2 + extended + if self.header[1] & 0x80 != 0 { 4 } else { 0 }
+    }
+
+    fn payload_length(&self) -> u64 {
+        match self.header[1] & 0x7f {
+            126 => u64::from(u16::from_be_bytes([self.header[2], self.header[3]])),
+            127 => u64::from_be_bytes(self.header[2..10].try_into().expect("eight bytes of a fourteen byte array")),
+            short => u64::from(short),
+        }
+    }
+}
+
+/// A received Close frame, as it stood on the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseFrame {
+    /// Status code; 1005 for an empty body.
+    pub code: u16,
+    /// Reason; replacement characters where it is not UTF-8.
+    pub reason: String,
+    /// What a healthy peer answers: an echo, or the code of the protocol error.
+    pub answer: Answer,
+}
+
+/// What a healthy peer answers to a Close frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The same code; an empty frame to an empty frame (RFC 6455 §5.5.1).
+    Echo,
+    /// This code: the frame was invalid (§7.1.7), and the user is told 1006.
+    Fail(u16),
+}
+
+impl CloseFrame {
+    /// Reads a whole Close frame, header included.
+    pub fn parse(frame: &[u8], illegal: bool) -> CloseFrame {
+        let payload = payload(frame);
+        let reserved_bits = frame.first().is_some_and(|first| first & 0x70 != 0);
+        if payload.len() < 2 {
+            let answer = if payload.is_empty() && !illegal && !reserved_bits { Answer::Echo } else { Answer::Fail(PROTOCOL_ERROR) };
+            return CloseFrame { code: NO_STATUS, reason: String::new(), answer };
+        }
+        let code = u16::from_be_bytes([payload[0], payload[1]]);
+        let reason = &payload[2..];
+        let answer = if illegal || reserved_bits || !may_be_sent(code) {
+            Answer::Fail(PROTOCOL_ERROR)
+        } else if std::str::from_utf8(reason).is_err() {
+            Answer::Fail(INVALID_PAYLOAD)
+        } else {
+            Answer::Echo
+        };
+        CloseFrame { code, reason: String::from_utf8_lossy(reason).into_owned(), answer }
+    }
+}
+
+/// The unmasked payload of a whole short frame.
+fn payload(frame: &[u8]) -> Vec<u8> {
+    let masked = frame.get(1).is_some_and(|second| second & 0x80 != 0);
+    let start = match frame.get(1).map_or(0, |second| second & 0x7f) {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    let (mask, body) = if masked { (frame.get(start..start + 4), start + 4) } else { (None, start) };
+    let bytes = frame.get(body..).unwrap_or_default();
+    match mask {
+        Some(mask) => bytes.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key).collect(),
+        None => bytes.to_vec(),
+    }
+}
+
+/// A frame with FIN set; masked if `mask` is given, as a client must (RFC 6455 §5.3). `declared` may differ from the payload's length
+/// to make a frame that lies.
+pub fn encode(opcode: u8, payload: &[u8], declared: u64, mask: Option<[u8; 4]>) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(payload.len() + HEADER_MAX);
+    frame.push(0x80 | opcode);
+    let mask_bit = if mask.is_some() { 0x80 } else { 0 };
+    match declared {
+        0..=125 => frame.push(mask_bit | declared as u8),
+        126..=0xffff => {
+            frame.push(mask_bit | 126);
+            frame.extend_from_slice(&(declared as u16).to_be_bytes());
+        }
+        _ => {
+            frame.push(mask_bit | 127);
+            frame.extend_from_slice(&declared.to_be_bytes());
+        }
+    }
+    match mask {
+        Some(mask) => {
+            frame.extend_from_slice(&mask);
+            frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+        }
+        None => frame.extend_from_slice(payload),
+    }
+    frame
+}
+
+/// The body of a Close frame; `None`: empty.
+pub fn close_body(code: Option<u16>, reason: &str) -> Vec<u8> {
+    match code {
+        Some(code) => code.to_be_bytes().into_iter().chain(reason.bytes()).collect(),
+        None => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn frames_are_followed_wherever_the_stream_is_cut() {
+        let frames = [
+            encode(TEXT, b"hello", 5, None),
+            encode(0x2, &[7; 300], 300, Some([1, 2, 3, 4])),
+            encode(PONG, b"", 0, Some([9, 9, 9, 9])),
+            encode(0x2, &[1; 70_000], 70_000, None),
+            encode(CLOSE, &close_body(Some(1000), "bye"), 5, None),
+        ];
+        let stream: Vec<u8> = frames.concat();
+        for step in [1, 2, 3, 7, 1000, 65_536, stream.len()] {
+            let mut scanner = Scanner::default();
+            let mut ended = Vec::new();
+            for chunk in stream.chunks(step) {
+                let mut rest = chunk;
+                while !rest.is_empty() {
+                    let piece = scanner.piece(rest);
+                    assert!(piece.len > 0);
+                    if piece.ends {
+                        ended.push(piece.opcode);
+                    }
+                    rest = &rest[piece.len..];
+                }
+            }
+            assert_eq!(ended, [TEXT, 2, PONG, 2, CLOSE], "chunks of {step}");
+            assert!(!scanner.mid_frame());
+        }
+    }
+
+    #[test]
+    fn close_frames_say_what_stood_on_the_wire_and_what_to_answer() {
+        for (body, code, answer) in [
+            (close_body(None, ""), 1005, Answer::Echo),
+            (close_body(Some(1000), "bye"), 1000, Answer::Echo),
+            (close_body(Some(1014), ""), 1014, Answer::Echo),   // tungstenite would make it 1002
+            (close_body(Some(4999), ""), 4999, Answer::Echo),
+            (close_body(Some(999), ""), 999, Answer::Fail(1002)),
+            (close_body(Some(1006), ""), 1006, Answer::Fail(1002)),
+            (close_body(Some(5000), ""), 5000, Answer::Fail(1002)),
+            (vec![3], 1005, Answer::Fail(1002)),                // a body of one byte
+            (vec![3, 232, 0xff], 1000, Answer::Fail(1007)),     // reason is not UTF-8
+        ] {
+            for mask in [None, Some([3, 141, 59, 26])] {
+                let frame = CloseFrame::parse(&encode(CLOSE, &body, body.len() as u64, mask), false);
+                assert_eq!((frame.code, frame.answer), (code, answer), "{body:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn scanner_never_loses_a_byte(bytes in proptest::collection::vec(any::<u8>(), 1..400)) {
+            let mut scanner = Scanner::default();
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let piece = scanner.piece(rest);
+                prop_assert!(piece.len > 0 && piece.len <= rest.len());
+                rest = &rest[piece.len..];
+            }
+        }
+    }
+}

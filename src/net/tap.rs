@@ -1,0 +1,273 @@
+//! The plaintext of a connection: a frame scanner in each direction, and what faults ask of frames.
+//!
+//! Close frames end here. The reader above gets end of stream in their place and asks [`Tap::close_frame`]; `ws` runs the closing
+//! handshake. So status codes stand as they were on the wire, which `tokio-tungstenite` would rewrite.
+
+use super::Transport;
+use super::frame::{CLOSE, CloseFrame, PONG, Scanner};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What ends the head of an HTTP message.
+const HEAD_END: &[u8] = b"\r\n\r\n";
+
+/// A transport whose frames are watched.
+#[derive(Debug)]
+pub struct Tap {
+    io: Transport,
+    received: Scanner,
+    sent: Scanner,
+    phase: Phase,
+    /// Frame bytes that came in one read with the end of the head; they go up with the next.
+    upward: Vec<u8>,
+    close: Option<Box<CloseFrame>>,
+    /// Bytes received after the Close frame.
+    after_close: u64,
+    drop_pongs: bool,
+    pongs_dropped: u32,
+    frames_received: u64,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Before the end of the HTTP head; how many bytes of `HEAD_END` have matched.
+    Head(u8),
+    /// Frames.
+    Frames,
+    /// Inside a Close frame; its bytes so far.
+    Closing(Vec<u8>),
+    /// After the Close frame: bytes are counted and dropped (RFC 6455 §1.4, §5.5.1).
+    Closed,
+}
+
+impl Tap {
+    /// Watches `io`, which is before its opening handshake.
+    pub fn new(io: Transport) -> Self {
+        Tap {
+            io,
+            received: Scanner::default(),
+            sent: Scanner::default(),
+            phase: Phase::Head(0),
+            upward: Vec::new(),
+            close: None,
+            after_close: 0,
+            drop_pongs: false,
+            pongs_dropped: 0,
+            frames_received: 0,
+        }
+    }
+
+    /// The opening handshake is complete: from here on both directions carry frames.
+    pub fn start_frames(&mut self) {
+        if let Phase::Head(_) = self.phase {
+            self.phase = Phase::Frames;
+        }
+        self.sent = Scanner::default();
+    }
+
+    /// The transport below.
+    pub fn transport(&mut self) -> &mut Transport {
+        &mut self.io
+    }
+
+    /// The transport below.
+    pub fn transport_ref(&self) -> &Transport {
+        &self.io
+    }
+
+    /// The first Close frame received.
+    pub fn close_frame(&self) -> Option<&CloseFrame> {
+        self.close.as_deref()
+    }
+
+    /// The received stream stands inside a frame.
+    pub fn mid_frame(&self) -> bool {
+        self.received.mid_frame() || matches!(self.phase, Phase::Closing(_))
+    }
+
+    /// The sent stream stands inside a frame: nothing may be put in between.
+    pub fn sending_mid_frame(&self) -> bool {
+        self.sent.mid_frame()
+    }
+
+    /// Bytes received after the first Close frame.
+    pub fn after_close(&self) -> u64 {
+        self.after_close
+    }
+
+    /// Whether outgoing pongs vanish.
+    pub fn set_drop_pongs(&mut self, drop: bool) {
+        self.drop_pongs = drop;
+    }
+
+    /// Pongs that vanished.
+    pub fn pongs_dropped(&self) -> u32 {
+        self.pongs_dropped
+    }
+
+    /// Frames received so far.
+    pub fn frames_received(&self) -> u64 {
+        self.frames_received
+    }
+
+    /// Cuts newly received bytes to those that belong to the head, and keeps the rest.
+    fn cut_head(&mut self, bytes: &[u8], mut matched: u8) -> usize {
+        for (index, byte) in bytes.iter().enumerate() {
+            matched = match (*byte == HEAD_END[usize::from(matched)], *byte) {
+                (true, _) => matched + 1,
+                (false, b'\r') => 1,
+                _ => 0,
+            };
+            if usize::from(matched) == HEAD_END.len() {
+                let rest = &bytes[index + 1..];
+                self.phase = Phase::Frames;
+                let up = self.follow(rest);
+                self.upward = rest[..up].to_vec();
+                return index + 1;
+            }
+        }
+        self.phase = Phase::Head(matched);
+        bytes.len()
+    }
+
+    /// Follows newly received frame bytes; returns how many of them go up.
+    fn follow(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while at < bytes.len() {
+            let piece = self.received.piece(&bytes[at..]);
+            if piece.begins {
+                self.frames_received += 1;
+            }
+            if piece.opcode == CLOSE {
+                let mut frame = match std::mem::replace(&mut self.phase, Phase::Closed) {
+                    Phase::Closing(frame) => frame,
+                    _ => Vec::new(),
+                };
+                frame.extend_from_slice(&bytes[at..at + piece.len.min(256)]);
+                if piece.ends || piece.illegal_control {
+                    self.close = Some(Box::new(CloseFrame::parse(&frame, piece.illegal_control)));
+                    self.received = Scanner::default();
+                    self.after_close += (bytes.len() - at - piece.len) as u64;
+                } else {
+                    self.phase = Phase::Closing(frame);
+                }
+                return at;
+            }
+            at += piece.len;
+        }
+        at
+    }
+
+    /// The longest prefix of `bytes` that is wholly dropped or wholly sent, and which of both.
+    fn run(&self, bytes: &[u8]) -> (usize, bool) {
+        let mut scanner = self.sent;
+        let first = scanner.piece(bytes);
+        let dropped = first.opcode == PONG;
+        let mut length = first.len;
+        while length < bytes.len() {
+            let piece = scanner.piece(&bytes[length..]);
+            if (piece.opcode == PONG) != dropped {
+                break;
+            }
+            length += piece.len;
+        }
+        (length, dropped)
+    }
+
+    fn advance_sent(&mut self, bytes: &[u8]) {
+        let mut at = 0;
+        while at < bytes.len() {
+            at += self.sent.piece(&bytes[at..]).len;
+        }
+    }
+}
+
+impl AsyncRead for Tap {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let start = buffer.filled().len();
+            if !self.upward.is_empty() {
+                let count = self.upward.len().min(buffer.remaining());
+                buffer.put_slice(&self.upward[..count]);
+                self.upward.drain(..count);
+                return Poll::Ready(Ok(()));
+            }
+            if matches!(self.phase, Phase::Closed) {
+                // End of stream for the reader above; `poll_after_close` reads on.
+                return Poll::Ready(Ok(()));
+            }
+            match Pin::new(&mut self.io).poll_read(cx, buffer) {
+                Poll::Ready(Ok(())) => {}
+                other => return other,
+            }
+            let received = buffer.filled().len() - start;
+            if received == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            let up = match self.phase {
+                Phase::Head(matched) => {
+                    let bytes = buffer.filled()[start..].to_vec();
+                    self.cut_head(&bytes, matched)
+                }
+                _ => {
+                    let this = &mut *self;
+                    this.follow(&buffer.filled()[start..])
+                }
+            };
+            buffer.set_filled(start + up);
+            if up > 0 || self.close.is_some() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl Tap {
+    /// Reads on after the Close frame: ready when the peer ended TCP. What else comes is counted and dropped.
+    pub fn poll_after_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut scratch = [0; 1024];
+        loop {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) => self.after_close += buffer.filled().len() as u64,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Tap {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        if matches!(self.phase, Phase::Head(_)) {
+            return Pin::new(&mut self.io).poll_write(cx, bytes);
+        }
+        let (length, dropped) = if self.drop_pongs { self.run(bytes) } else { (bytes.len(), false) };
+        if dropped {
+            if !self.sent.mid_frame() {
+                self.pongs_dropped += 1;
+            }
+            self.advance_sent(&bytes[..length]);
+            return Poll::Ready(Ok(length));
+        }
+        let polled = Pin::new(&mut self.io).poll_write(cx, &bytes[..length]);
+        if let Poll::Ready(Ok(written)) = &polled {
+            self.advance_sent(&bytes[..*written]);
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

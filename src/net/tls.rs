@@ -1,0 +1,148 @@
+//! TLS settings: the roots that a client trusts, and the certificate that the embedded server makes for itself.
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A PEM file or text cannot be read.
+    #[error("cannot read certificates from {place}: {cause}")]
+    Pem {
+        /// File name, or what the text is.
+        place: String,
+        /// What the parser says.
+        cause: String,
+    },
+    /// The library refuses the settings.
+    #[error("TLS settings refused: {0}")]
+    Refused(String),
+}
+
+/// What a client trusts.
+#[derive(Clone, Copy, Debug)]
+pub enum Trust<'a> {
+    /// The machine's roots, and those of a PEM file.
+    Roots(Option<&'a Path>),
+    /// Only this PEM text: the embedded server's own certificate.
+    Only(&'a str),
+    /// Everything. Explicit, for servers with test certificates.
+    Anything,
+}
+
+/// A self-made certificate and its key, PEM.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct Identity {
+    /// Certificate.
+    pub certificate: String,
+    /// Private key.
+    pub key: String,
+}
+
+impl Identity {
+    /// Makes one for `localhost` and the loopback addresses.
+    ///
+    /// # Errors
+    /// If the machine has no random numbers.
+    pub fn generate() -> Result<Self, TlsError> {
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).map_err(|error| TlsError::Refused(error.to_string()))?;
+        Ok(Identity { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() })
+    }
+
+    /// Settings of a server with this certificate.
+    ///
+    /// # Errors
+    /// If the PEM texts do not fit together.
+    pub fn server(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        let certificates = certificates(self.certificate.as_bytes(), "the server's certificate")?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())
+            .map_err(|error| TlsError::Pem { place: "the server's key".into(), cause: error.to_string() })?;
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key))
+            .map_err(|error| TlsError::Refused(error.to_string()))?;
+        Ok(Arc::new(config))
+    }
+}
+
+/// Settings of a client that trusts `trust`.
+///
+/// # Errors
+/// If a PEM file cannot be read.
+pub fn client(trust: Trust<'_>) -> Result<Arc<ClientConfig>, TlsError> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TlsError::Refused(error.to_string()))?;
+    let mut roots = RootCertStore::empty();
+    match trust {
+        Trust::Anything => {
+            let config = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything(provider))).with_no_client_auth();
+            return Ok(Arc::new(config));
+        }
+        Trust::Roots(file) => {
+            // Roots that the machine has but that do not parse are of no use to anybody.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if let Some(file) = file {
+                let text = std::fs::read(file)
+                    .map_err(|error| TlsError::Pem { place: file.display().to_string(), cause: error.to_string() })?;
+                roots.add_parsable_certificates(certificates(&text, &file.display().to_string())?);
+            }
+        }
+        Trust::Only(pem) => {
+            roots.add_parsable_certificates(certificates(pem.as_bytes(), "the server's certificate")?);
+        }
+    }
+    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+}
+
+fn certificates(pem: &[u8], place: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let wrong = |cause: String| TlsError::Pem { place: place.to_owned(), cause };
+    let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|error| wrong(error.to_string()))?;
+    if found.is_empty() { Err(wrong("there is none".to_owned())) } else { Ok(found) }
+}
+
+/// Accepts every certificate; signatures are still checked.
+#[derive(Debug)]
+struct Anything(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anything {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
