@@ -1,3 +1,3 @@
-//! t
-#[test]
-fn x() {}
+//! Integration tests: real processes and sockets, a module per theme.
+
+mod target;

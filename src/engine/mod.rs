@@ -4,3 +4,4 @@ pub mod channel;
 pub mod control;
 pub mod server;
 pub mod session;
+pub mod target;
