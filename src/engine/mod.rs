@@ -1,7 +1,243 @@
-//! engine
+//! A plan on real sockets: starts the target, lets the clients arrive, fires the faults, closes the books in time.
+//!
+//! One thread does all of it; servers are processes of their own. It knows nothing of files, charts and verdicts.
 
+mod attempt;
 pub mod channel;
+mod client;
 pub mod control;
+mod faults;
+pub mod fleet;
+mod journal;
+mod pacer;
+mod registry;
 pub mod server;
 pub mod session;
 pub mod target;
+
+use crate::event::{ClientIndex, Event};
+use crate::metrics::{Live, Recorder, Results, Status};
+use crate::net::tls::TlsError;
+use crate::plan::{Plan, Target};
+use channel::FromServer;
+use fleet::{Fleet, Report};
+use journal::Journal;
+use pacer::Pacer;
+use registry::Registry;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{interval, sleep_until};
+
+/// Descriptors that are not connections: runtime, guard, control, output, results.
+const SPARE_FILES: u64 = 64;
+/// In which a target that is not ours must answer one opening handshake before the run.
+const PROBE_WITHIN: Duration = Duration::from_secs(10);
+/// Between two progress lines.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// How long evidence may trail behind the end of the run.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// Why a run could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The process of the target.
+    #[error(transparent)]
+    Target(#[from] target::Error),
+    /// TLS settings.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A URL that leads nowhere.
+    #[error("cannot use target {url}: {cause}")]
+    Address {
+        /// As written.
+        url: String,
+        /// Why.
+        cause: String,
+    },
+    /// The target does not speak WebSocket, or not to us.
+    #[error("target {url} is not ready for a run: {cause}")]
+    Unready {
+        /// Where.
+        url: String,
+        /// Why.
+        cause: String,
+    },
+    /// More clients than files.
+    #[error(
+        "{clients} clients need {needed} open files and this process may have {limit}: raise the limit (`ulimit -n {needed}`) or run fewer clients (`--clients {fits}`)"
+    )]
+    Files {
+        /// Planned.
+        clients: u32,
+        /// With what else is open.
+        needed: u64,
+        /// Hard limit.
+        limit: u64,
+        /// Clients that fit.
+        fits: u64,
+    },
+    /// An embedded server process started and did not report.
+    #[error("embedded server {instance} started but did not report; its output is in the run folder")]
+    NoHello {
+        /// Which.
+        instance: u16,
+    },
+    /// The target has no process of ours.
+    #[error("the target is not a process that closestorm started")]
+    NoProcess,
+    /// The machine.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Where a run finds its program and leaves its target's output.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// This program; see [`fleet::this_program`].
+    pub program: PathBuf,
+    /// File for what the target prints.
+    pub output: PathBuf,
+}
+
+/// What the parts of a run share.
+struct Shared {
+    plan: Arc<Plan>,
+    journal: Arc<Journal>,
+    registry: Arc<Registry>,
+    fleet: Arc<Fleet>,
+    pacer: Arc<Pacer>,
+}
+
+/// Runs a plan to its end, or until `stop` resolves: then the results so far are marked aborted. `progress` is called several times a
+/// second with the offset.
+///
+/// # Errors
+/// If it could not begin; what begins is always measured to some end.
+pub async fn run(plan: Arc<Plan>, places: &Places, stop: impl Future<Output = ()>, mut progress: impl FnMut(Duration, Live)) -> Result<Results, RunError> {
+    check_files(&plan)?;
+    let (fleet, reports) = Fleet::start(&plan, &places.program, &places.output).await?;
+    let fleet = Arc::new(fleet);
+    if !matches!(plan.target, Target::Embedded(_)) {
+        let place = fleet.place(0);
+        if let Err(cause) = attempt::probe(&place, &plan.cohorts[0], PROBE_WITHIN).await {
+            fleet.shut_down().await;
+            return Err(RunError::Unready { url: place.url, cause });
+        }
+    }
+    let registry = Arc::new(Registry::new(plan.clients(), plan.seed));
+    let arrivals = arrivals(&plan);
+    let journal = Arc::new(Journal::open(Recorder::new(&plan)));
+    let shared = Arc::new(Shared { plan: plan.clone(), journal: journal.clone(), registry, fleet: fleet.clone(), pacer: Arc::default() });
+    plan.notices.iter().for_each(|notice| journal.notice(notice));
+    fleet.watch(journal.clone());
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(follow_reports(journal.clone(), reports));
+    tasks.spawn(pace(shared.clone()));
+    tasks.spawn(arrive(shared.clone(), arrivals));
+    for index in 0..u16::try_from(plan.faults.len()).unwrap_or(u16::MAX) {
+        tasks.spawn(faults::run(shared.clone(), index));
+    }
+    let status = watch(&journal, plan.duration, stop, &mut progress).await;
+    if status == Status::Completed {
+        tokio::time::sleep(SETTLE).await;
+    }
+    let results = journal.close(status);
+    tasks.abort_all();
+    fleet.shut_down().await;
+    results.ok_or_else(|| RunError::Io(io::Error::other("the books were closed twice")))
+}
+
+/// Reports progress until the end of the run or `stop`.
+async fn watch(journal: &Journal, duration: Duration, stop: impl Future<Output = ()>, progress: &mut impl FnMut(Duration, Live)) -> Status {
+    let mut tick = interval(PROGRESS_EVERY);
+    let end = sleep_until(journal.instant(duration));
+    tokio::pin!(end, stop);
+    loop {
+        tokio::select! {
+            // A stop that comes with the end is still a stop.
+            biased;
+            () = &mut stop => return Status::Aborted,
+            () = &mut end => return Status::Completed,
+            _ = tick.tick() => progress(journal.now(), journal.live()),
+        }
+    }
+}
+
+/// Due offset of each client's arrival, sorted.
+fn arrivals(plan: &Plan) -> Vec<(Duration, ClientIndex)> {
+    let mut all = Vec::with_capacity(plan.clients() as usize);
+    for cohort in &plan.cohorts {
+        let mut stream = plan.seed.stream(&format!("cohort/{}/arrivals", cohort.name));
+        all.extend(cohort.arrive.due_times(cohort.count, &mut stream).into_iter().zip((cohort.first..).map(ClientIndex)));
+    }
+    all.sort_unstable();
+    all
+}
+
+/// Lets the clients arrive.
+async fn arrive(shared: Arc<Shared>, arrivals: Vec<(Duration, ClientIndex)>) {
+    let mut clients = tokio::task::JoinSet::new();
+    for (due, client) in arrivals {
+        if due > shared.journal.now() {
+            sleep_until(shared.journal.instant(due)).await;
+        }
+        clients.spawn(client::live(shared.clone(), client, due));
+        // Many may be due at once: let those who came first begin.
+        if client.0.is_multiple_of(64) {
+            tokio::task::yield_now().await;
+        }
+    }
+    while let Some(ended) = clients.join_next().await {
+        if let Err(error) = ended
+            && error.is_panic()
+        {
+            shared.journal.notice("a client panicked: please report this bug");
+        }
+    }
+}
+
+async fn pace(shared: Arc<Shared>) {
+    let journal = shared.journal.clone();
+    let end = shared.plan.duration;
+    if let Err(error) = shared.pacer.clone().run(shared.registry.clone(), move || journal.now(), end).await {
+        shared.journal.notice(format!("messages are not sent: {error}"));
+    }
+}
+
+/// Makes events of what the embedded servers report.
+async fn follow_reports(journal: Arc<Journal>, mut reports: mpsc::UnboundedReceiver<Report>) {
+    while let Some(Report { instance: _, line }) = reports.recv().await {
+        match line {
+            FromServer::Injected { fault, id: Some(id), at_ns } => {
+                journal.record_at(journal.offset(at_ns), &Event::Injected { fault, client: id.client, connection: id.connection });
+            }
+            FromServer::Ended { id: Some(id), ending, at_ns } => {
+                journal.record_at(journal.offset(at_ns), &Event::ServerEnded { client: id.client, connection: id.connection, ending });
+            }
+            FromServer::Notice { text } => journal.notice(text),
+            _ => {}
+        }
+    }
+}
+
+/// Raises the soft limit of open files to the hard one, and refuses a plan that cannot fit.
+fn check_files(plan: &Plan) -> Result<(), RunError> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(io::Error::from)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(io::Error::from)?;
+    }
+    let needed = u64::from(plan.clients()) + SPARE_FILES;
+    if needed > hard {
+        return Err(RunError::Files { clients: plan.clients(), needed, limit: hard, fits: hard.saturating_sub(SPARE_FILES) });
+    }
+    Ok(())
+}
+
+/// The file of the target's output in a run folder.
+pub fn output_file(folder: &Path) -> PathBuf {
+    folder.join("target.log")
+}

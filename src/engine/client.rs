@@ -1,0 +1,347 @@
+//! One simulated client from its arrival to the end of the run: attempts, sessions, waits, by the rules of its cohort.
+
+use super::attempt::{self, Failure};
+use super::channel::Id;
+use super::control::Command;
+use super::session::{Happening, Limits, Session};
+use super::Shared;
+use crate::arrival::Sends;
+use crate::close::{Cause, Ending};
+use crate::event::{ClientIndex, ConnectionNo, Event, Outcome};
+use crate::fault::Side;
+use crate::plan::{Cohort, Phase, Stay, StayTime, Traffic};
+use crate::reconnect::{Decision, History, Loss, whole_ms};
+use crate::seed::Stream;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+use tokio_tungstenite::tungstenite::{Bytes, Message};
+
+/// Bytes of an echo message that say whose it is: client, connection, sequence.
+const STAMP: usize = 16;
+/// Unanswered messages that a client remembers; older ones count as lost.
+const UNANSWERED_MAX: usize = 10_000;
+
+/// Lives one client's life. `due` is its arrival.
+pub(super) async fn live(shared: Arc<Shared>, client: ClientIndex, due: Duration) {
+    let cohort = &shared.plan.cohorts[shared.plan.cohort_of(client)];
+    let mut random = shared.plan.seed.stream(&format!("client/{}/reconnect", client.0));
+    let history = cohort.reconnect.start(&mut || random.unit());
+    shared.journal.record(&Event::Arrived { client, due });
+    let stays = shared.plan.seed.stream(&format!("client/{}/stay", client.0));
+    let mut life = Life { shared: &shared, cohort, client, random, stays, history, connection: 0, talking: false };
+    let mut due = Some(due);
+    while let Some(at) = due {
+        due = life.once(at).await;
+    }
+    life.idle(None).await;
+}
+
+struct Life<'a> {
+    shared: &'a Shared,
+    cohort: &'a Cohort,
+    client: ClientIndex,
+    random: Stream,
+    stays: Stream,
+    history: History,
+    connection: u32,
+    talking: bool,
+}
+
+impl Life<'_> {
+    fn record(&self, event: &Event) {
+        self.shared.journal.record(event);
+    }
+
+    /// One attempt and, if it opens, one connection. Returns when the next attempt is due; `None`: never.
+    async fn once(&mut self, due: Duration) -> Option<Duration> {
+        let client = self.client;
+        self.connection += 1;
+        let connection = ConnectionNo(self.connection);
+        self.history.attempt_started(self.shared.journal.now());
+        let instance = self.shared.fleet.choose(client, connection);
+        self.set_phase(Some(Phase::Tcp), instance);
+        self.record(&Event::AttemptStarted { client, due });
+        let overall = self.cohort.reconnect.connect_timeout(&self.history);
+        let attempted = attempt::run(self.shared, self.cohort, Id { client, connection }, instance, overall).await;
+        let loss = match attempted {
+            Ok(opened) => {
+                let ending = self.open(opened, connection, instance).await;
+                self.set_phase(None, instance);
+                if ending.cause == Cause::Stay {
+                    return self.left().await;
+                }
+                Loss::Closed { code: ending.code }
+            }
+            Err(Failure { stage, outcome, fault }) => {
+                self.set_phase(None, instance);
+                let loss = match &outcome {
+                    Outcome::Rejected { status, .. } => Loss::Rejected { status: *status },
+                    Outcome::TimedOut => Loss::TimedOut,
+                    _ => Loss::Failed,
+                };
+                self.record(&Event::AttemptFailed { client, stage, outcome, fault });
+                loss
+            }
+        };
+        self.come_back(&loss).await
+    }
+
+    fn set_phase(&self, phase: Option<Phase>, instance: u16) {
+        let connection = self.connection;
+        self.shared.registry.slot(self.client).set(|place| {
+            place.phase = phase;
+            place.instance = instance;
+            if place.connection != connection {
+                place.connection = connection;
+                place.mark = None;
+            }
+        });
+    }
+
+    /// Asks the policy, and waits as it says.
+    async fn come_back(&mut self, loss: &Loss) -> Option<Duration> {
+        let now = self.shared.journal.now();
+        let random = &mut self.random;
+        match self.cohort.reconnect.decide(&mut self.history, loss, now, &mut || random.unit()) {
+            Decision::Wait(exact) => {
+                let delay = whole_ms(exact);
+                self.record(&Event::Waiting { client: self.client, delay });
+                Some(self.wait(now + delay).await)
+            }
+            Decision::GiveUp(why) => {
+                self.record(&Event::GaveUp { client: self.client, why });
+                None
+            }
+        }
+    }
+
+    /// After the client's own leaving: back after a while, with a fresh history, or not at all.
+    async fn left(&mut self) -> Option<Duration> {
+        match self.cohort.stay.as_ref().and_then(|stay| stay.back) {
+            Some(back) => {
+                let due = self.shared.journal.now() + back;
+                let random = &mut self.random;
+                self.history = self.cohort.reconnect.start(&mut || random.unit());
+                Some(self.wait(due).await)
+            }
+            None => {
+                self.record(&Event::Left { client: self.client });
+                None
+            }
+        }
+    }
+
+    async fn wait(&mut self, due: Duration) -> Duration {
+        // A timer asked for nothing takes a millisecond all the same.
+        if due > self.shared.journal.now() {
+            self.idle(Some(self.shared.journal.instant(due))).await;
+        }
+        due
+    }
+
+    /// Without connection: messages that fall due are not started. `None`: to the end of the run.
+    async fn idle(&self, until: Option<Instant>) {
+        let control = &self.shared.registry.slot(self.client).control;
+        loop {
+            let over = async {
+                match until {
+                    Some(until) => sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // The wait decides: a flood of due messages must not lengthen it.
+                biased;
+                () = over => return,
+                command = control.next() => if let Command::Due(due) = command {
+                    self.record(&Event::NotStarted { client: self.client, due });
+                },
+            }
+        }
+    }
+
+    /// An open connection, to its end.
+    async fn open(&mut self, opened: attempt::Opened, connection: ConnectionNo, instance: u16) -> Box<Ending> {
+        let (shared, client, cohort) = (self.shared, self.client, self.cohort);
+        let now = shared.journal.now();
+        self.history.opened(now);
+        let slot = shared.registry.slot(client);
+        slot.set(|place| (place.phase, place.open_since) = (Some(Phase::Open), now));
+        self.record(&Event::Opened { client, connection, instance, tcp: opened.tcp, tls: opened.tls, upgrade: opened.upgrade });
+        shared.registry.opened(Id { client, connection });
+        let limits = Limits { close: cohort.deadlines.close, fin: cohort.deadlines.fin };
+        let phase = if cohort.heartbeat.is_some() { self.stays.unit() } else { 0.0 };
+        let mut session = Session::new(opened.connection, Side::Client, limits, cohort.heartbeat, phase);
+        let leave = cohort.stay.as_ref().map(|stay| (Instant::now() + self.length(stay), stay));
+        let mut talk = Talk::new(client, connection, cohort.traffic);
+        self.begin_talking(now);
+        if talk.waits_for_echo() {
+            self.say(&mut talk, &mut session, now);
+        } else {
+            self.ready(connection);
+        }
+        loop {
+            let wake = leave.filter(|_| session.is_open()).map(|(at, _)| at);
+            match session.next(&slot.control, wake).await {
+                Happening::Message(message) => self.hear(&mut talk, &message, connection),
+                Happening::Pong(round_trip) => self.record(&Event::Pong { client, round_trip }),
+                Happening::Due(due) => self.say(&mut talk, &mut session, due),
+                Happening::Injected(fault) => self.record(&Event::Injected { fault, client, connection }),
+                Happening::Woken => {
+                    if let Some((_, stay)) = leave {
+                        session.close(Cause::Stay, stay.code, &stay.reason);
+                    }
+                }
+                Happening::Ended { mut ending, closing } => {
+                    attribute(&mut ending, slot.place().mark);
+                    let unanswered = u32::try_from(talk.unanswered.len()).unwrap_or(u32::MAX);
+                    self.record(&Event::Ended { client, connection, ending: ending.clone(), closing, unanswered });
+                    return ending;
+                }
+            }
+            if session.is_closing() {
+                slot.set(|place| place.phase = Some(Phase::Closing));
+            }
+        }
+    }
+
+    fn length(&mut self, stay: &Stay) -> Duration {
+        match stay.time {
+            StayTime::Fixed(time) => time,
+            StayTime::Exponential(mean) => mean.mul_f64(self.stays.exponential()),
+        }
+    }
+
+    fn ready(&mut self, connection: ConnectionNo) {
+        self.history.ready(self.shared.journal.now());
+        self.record(&Event::Ready { client: self.client, connection });
+    }
+
+    /// The schedule of messages begins with the first connection and goes on whatever happens: an open loop.
+    fn begin_talking(&mut self, now: Duration) {
+        let rate = match self.cohort.traffic {
+            Traffic::Echo { rate, .. } | Traffic::Send { rate, .. } if rate.0 > 0.0 => rate,
+            _ => return,
+        };
+        if !self.talking {
+            self.talking = true;
+            self.shared.pacer.begin(self.client, now, Sends::of(self.client, rate, self.shared.plan.seed));
+        }
+    }
+
+    fn say(&self, talk: &mut Talk, session: &mut Session, due: Duration) {
+        let client = self.client;
+        if !session.is_ready() {
+            return self.record(&Event::NotStarted { client, due });
+        }
+        let message = talk.message();
+        let bytes = u32::try_from(message.len()).unwrap_or(u32::MAX);
+        session.send(message);
+        let sent = self.shared.journal.now();
+        talk.sent(due, sent);
+        self.shared.journal.record_at(sent, &Event::Sent { client, due, bytes });
+    }
+
+    fn hear(&mut self, talk: &mut Talk, message: &Message, connection: ConnectionNo) {
+        let client = self.client;
+        match talk.answered(message) {
+            Some((due, sent)) => {
+                self.record(&Event::Echoed { client, due, sent });
+                if !std::mem::replace(&mut talk.heard, true) {
+                    self.ready(connection);
+                }
+            }
+            None => self.record(&Event::Received { client, bytes: u32::try_from(message.len()).unwrap_or(u32::MAX) }),
+        }
+    }
+}
+
+/// What a server process suffered explains the end of its connections.
+fn attribute(ending: &mut Ending, mark: Option<(u16, bool)>) {
+    if let Some((fault, ends)) = mark {
+        ending.fault.get_or_insert(fault);
+        if ends && ending.cause == Cause::Remote {
+            ending.cause = Cause::Fault(fault);
+        }
+    }
+}
+
+/// The messages of one connection.
+struct Talk {
+    traffic: Traffic,
+    template: Vec<u8>,
+    sequence: u64,
+    unanswered: VecDeque<(u64, Duration, Duration)>,
+    heard: bool,
+}
+
+impl Talk {
+    fn new(client: ClientIndex, connection: ConnectionNo, traffic: Traffic) -> Self {
+        let size = match traffic {
+            Traffic::Echo { payload, .. } | Traffic::Send { payload, .. } => usize::try_from(payload.0).unwrap_or(STAMP).max(STAMP),
+            Traffic::None => 0,
+        };
+        let mut template = vec![b'.'; size];
+        if size >= STAMP {
+            template[..4].copy_from_slice(&client.0.to_be_bytes());
+            template[4..8].copy_from_slice(&connection.0.to_be_bytes());
+        }
+        Talk { traffic, template, sequence: 0, unanswered: VecDeque::new(), heard: false }
+    }
+
+    fn waits_for_echo(&self) -> bool {
+        matches!(self.traffic, Traffic::Echo { .. })
+    }
+
+    /// The next message.
+    fn message(&mut self) -> Message {
+        self.sequence += 1;
+        self.template[8..STAMP].copy_from_slice(&self.sequence.to_be_bytes());
+        Message::Binary(Bytes::copy_from_slice(&self.template))
+    }
+
+    fn sent(&mut self, due: Duration, sent: Duration) {
+        if self.waits_for_echo() {
+            if self.unanswered.len() == UNANSWERED_MAX {
+                self.unanswered.pop_front();
+            }
+            self.unanswered.push_back((self.sequence, due, sent));
+        }
+    }
+
+    /// Due and sent time of the message that this one answers: its bytes equal it.
+    fn answered(&mut self, message: &Message) -> Option<(Duration, Duration)> {
+        let Message::Binary(bytes) = message else { return None };
+        if !self.waits_for_echo() || bytes.len() != self.template.len() {
+            return None;
+        }
+        if bytes[..8] != self.template[..8] || bytes[STAMP..] != self.template[STAMP..] {
+            return None;
+        }
+        let sequence = u64::from_be_bytes(bytes[8..STAMP].try_into().ok()?);
+        let index = self.unanswered.iter().position(|(sent, ..)| *sent == sequence)?;
+        self.unanswered.remove(index).map(|(_, due, sent)| (due, sent))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::{Bytes as Size, Rate};
+
+    #[test]
+    fn a_reply_counts_only_if_its_bytes_equal_a_sent_message() {
+        let mut talk = Talk::new(ClientIndex(7), ConnectionNo(2), Traffic::Echo { rate: Rate(1.0), payload: Size(32) });
+        let message = talk.message();
+        talk.sent(Duration::from_millis(1), Duration::from_millis(2));
+        let Message::Binary(bytes) = &message else { panic!("binary") };
+        let mut wrong = bytes.to_vec();
+        wrong[31] ^= 1;
+        assert_eq!(talk.answered(&Message::Binary(wrong.into())), None);
+        assert_eq!(talk.answered(&Message::Text("welcome".into())), None);
+        assert_eq!(talk.answered(&message), Some((Duration::from_millis(1), Duration::from_millis(2))));
+        assert_eq!(talk.answered(&message), None, "a duplicate answers nothing");
+    }
+}

@@ -1,0 +1,230 @@
+//! Carries out the schedule of faults: fires, selects, reverts. What a fault does to bytes is not its business.
+
+use super::Shared;
+use super::channel::{Id, Standing, ToServer};
+use super::control::{Command, Dose};
+use crate::event::Event;
+use crate::fault::{Effect, OnProcess, Side};
+use crate::plan::{Fault, Phase, Pick};
+use crate::seed::Stream;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep_until;
+
+/// Fires one fault through the run.
+pub(super) async fn run(shared: Arc<Shared>, index: u16) {
+    let plan = shared.plan.clone();
+    let fault = &plan.faults[usize::from(index)];
+    let mut firing = Firing {
+        shared: &shared,
+        fault,
+        index,
+        clients: clients(&shared, fault),
+        random: plan.seed.stream(&format!("fault/{}/select", fault.name)),
+        left: fault.schedule.first_n,
+    };
+    for at in fault.firings(plan.seed, plan.duration) {
+        sleep_until(shared.journal.instant(at)).await;
+        if firing.left == Some(0) {
+            return;
+        }
+        firing.fire().await;
+    }
+}
+
+fn clients(shared: &Shared, fault: &Fault) -> Range<u32> {
+    match fault.select.cohort {
+        Some(cohort) => {
+            let cohort = &shared.plan.cohorts[cohort];
+            cohort.first..cohort.first + cohort.count
+        }
+        None => 0..shared.plan.clients(),
+    }
+}
+
+struct Firing<'a> {
+    shared: &'a Arc<Shared>,
+    fault: &'a Fault,
+    index: u16,
+    clients: Range<u32>,
+    random: Stream,
+    left: Option<u64>,
+}
+
+impl Firing<'_> {
+    fn record_fired(&self, selected: usize) {
+        self.shared.journal.record(&Event::Fired { fault: self.index, selected: u32::try_from(selected).unwrap_or(u32::MAX) });
+    }
+
+    async fn fire(&mut self) {
+        match self.fault.inject.effect(self.fault.side) {
+            Effect::Connection { gate, steps } => self.connections(Dose { fault: self.index, gate, steps }),
+            Effect::Attempt(effect) => {
+                let standing = self.standing();
+                self.record_fired(0);
+                for instance in self.shared.fleet.named(None) {
+                    let command = ToServer::Attempts { fault: self.index, effect: effect.clone(), standing: standing.clone() };
+                    self.shared.fleet.tell(instance, command);
+                }
+                self.revert_later(Vec::new());
+            }
+            Effect::Process(effect) => {
+                let (shared, index, holds) = (self.shared.clone(), self.index, self.fault.schedule.revert_after);
+                // A task of its own: a slow restart must not delay the next firing.
+                tokio::spawn(async move { process(&shared, index, &effect, holds).await });
+            }
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        let pick = self.fault.select.pick;
+        let first_n = match (pick, self.left) {
+            (Pick::Count(count), left) => Some(left.map_or(u64::from(count), |left| left.min(u64::from(count)))),
+            (_, left) => left,
+        };
+        Standing { clients: (self.clients.start, self.clients.end), pick, stream: format!("fault/{}/attempts", self.fault.name), first_n }
+    }
+
+    fn connections(&mut self, dose: Dose) {
+        let shared = self.shared;
+        let now = shared.journal.now();
+        let chosen = shared.registry.select(&self.fault.select, self.clients.clone(), now, self.left, &mut self.random);
+        self.left = self.left.map(|left| left - (chosen.len() as u64).min(left));
+        self.record_fired(chosen.len());
+        if self.fault.side == Side::Client {
+            let dose = Arc::new(dose);
+            for (id, _) in &chosen {
+                shared.registry.slot(id.client).control.send(Command::Inject(dose.clone()));
+            }
+            if self.fault.new {
+                shared.registry.stand(dose, self.standing());
+            }
+        } else {
+            for instance in shared.fleet.named(None) {
+                let ids = chosen.iter().filter(|(_, place)| place.instance == instance).map(|(id, _)| *id).collect();
+                shared.fleet.tell(instance, ToServer::Inject { dose: dose.clone(), ids });
+                if self.fault.new {
+                    shared.fleet.tell(instance, ToServer::InjectNew { dose: dose.clone(), standing: self.standing() });
+                }
+            }
+        }
+        self.revert_later(chosen.into_iter().map(|(id, _)| id).collect());
+    }
+
+    /// Reverts this firing after its time, where it has one.
+    fn revert_later(&self, chosen: Vec<Id>) {
+        let Some(after) = self.fault.schedule.revert_after else { return };
+        let (shared, index, side) = (self.shared.clone(), self.index, self.fault.side);
+        let at = shared.journal.now() + after;
+        tokio::spawn(async move {
+            sleep_until(shared.journal.instant(at)).await;
+            shared.registry.unstand(index);
+            if side == Side::Client {
+                // Not only the chosen: connections that opened since then may have got it by standing.
+                let chosen: std::collections::HashSet<_> = chosen.iter().map(|id| id.client).collect();
+                for (client, slot) in shared.registry.each() {
+                    if chosen.contains(&client) || slot.place().phase == Some(Phase::Open) {
+                        slot.control.send(Command::Revert(index));
+                    }
+                }
+            } else {
+                shared.fleet.named(None).into_iter().for_each(|instance| shared.fleet.tell(instance, ToServer::Revert { fault: index }));
+            }
+            shared.journal.record(&Event::Reverted { fault: index });
+        });
+    }
+}
+
+/// What happens to processes.
+async fn process(shared: &Arc<Shared>, fault: u16, effect: &OnProcess, holds: Option<Duration>) {
+    match effect {
+        OnProcess::Rolling { interval, each } => {
+            let begun = shared.journal.now();
+            let mut tasks = Vec::new();
+            for (turn, instance) in (0_u32..).zip(shared.fleet.named(None)) {
+                sleep_until(shared.journal.instant(begun + *interval * turn)).await;
+                let (shared, each) = (shared.clone(), each.clone());
+                tasks.push(tokio::spawn(async move { one(&shared, fault, instance, &each, None).await }));
+            }
+            for task in tasks {
+                let _ = task.await;
+            }
+        }
+        OnProcess::Crash { instance, .. } | OnProcess::Graceful { instance, .. } | OnProcess::Pause { instance } => {
+            let instances = shared.fleet.named(*instance);
+            futures_util::future::join_all(instances.into_iter().map(|instance| one(shared, fault, instance, effect, holds))).await;
+        }
+    }
+}
+
+/// What happens to one process. The connections it holds are marked first, so that their ends have their cause.
+async fn one(shared: &Arc<Shared>, fault: u16, instance: u16, effect: &OnProcess, holds: Option<Duration>) {
+    let ends = !matches!(effect, OnProcess::Pause { .. });
+    let marked = mark(shared, fault, instance, ends);
+    shared.journal.record(&Event::Fired { fault, selected: u32::try_from(marked.len()).unwrap_or(u32::MAX) });
+    let done = match effect {
+        OnProcess::Crash { down, .. } => match shared.fleet.crash(instance, &shared.journal).await {
+            Ok(at) => {
+                injected(shared, fault, at, &marked);
+                sleep_until(shared.journal.instant(at + *down)).await;
+                shared.fleet.start_again(instance, &shared.journal).await;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        },
+        OnProcess::Graceful { code, reason, grace, spread, down, .. } => {
+            let command =
+                ToServer::Graceful { fault, code: *code, reason: reason.clone(), grace: *grace, spread: *spread };
+            if shared.fleet.is_foreign() {
+                injected(shared, fault, shared.journal.now(), &marked);
+            }
+            let stopped = shared.fleet.stop(instance, command, *grace + *spread, &shared.journal).await;
+            if stopped.is_ok() {
+                sleep_until(shared.journal.instant(shared.journal.now() + *down)).await;
+                shared.fleet.start_again(instance, &shared.journal).await;
+            }
+            stopped
+        }
+        OnProcess::Pause { .. } => match shared.fleet.pause(instance, true, &shared.journal).await {
+            Ok(at) => {
+                injected(shared, fault, at, &marked);
+                if let Some(holds) = holds {
+                    sleep_until(shared.journal.instant(at + holds)).await;
+                    // A process that was killed meanwhile needs no SIGCONT.
+                    let _ = shared.fleet.pause(instance, false, &shared.journal).await;
+                    shared.journal.record(&Event::Reverted { fault });
+                }
+                Ok(())
+            }
+            Err(error) => Err(error),
+        },
+        OnProcess::Rolling { .. } => Ok(()),
+    };
+    if let Err(error) = done {
+        shared.journal.notice(format!("{}: {error}", shared.plan.faults[usize::from(fault)].name));
+    }
+}
+
+fn mark(shared: &Shared, fault: u16, instance: u16, ends: bool) -> Vec<Id> {
+    let mut marked = Vec::new();
+    for (client, slot) in shared.registry.each() {
+        slot.set(|place| {
+            let open = matches!(place.phase, Some(Phase::Open | Phase::Closing));
+            if open && place.instance == instance {
+                // An end by itself outweighs a pause.
+                if !place.mark.is_some_and(|(_, ends_already)| ends_already && !ends) {
+                    place.mark = Some((fault, ends));
+                }
+                marked.push(Id { client, connection: crate::event::ConnectionNo(place.connection) });
+            }
+        });
+    }
+    marked
+}
+
+fn injected(shared: &Shared, fault: u16, at: Duration, marked: &[Id]) {
+    for id in marked {
+        shared.journal.record_at(at, &Event::Injected { fault, client: id.client, connection: id.connection });
+    }
+}

@@ -1,0 +1,171 @@
+//! Where every client stands: what selectors choose from, and the mailbox of each.
+
+use super::channel::{Id, Standing};
+use super::control::{Command, Control, Dose};
+use crate::event::{ClientIndex, ConnectionNo};
+use crate::plan::{Phase, Pick, Select};
+use crate::seed::{Seed, Stream};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// One client.
+#[derive(Debug, Default)]
+pub struct Slot {
+    /// Its mailbox.
+    pub control: Control,
+    standing: Mutex<Place>,
+}
+
+/// Where a client stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    /// `None`: no connection and no attempt.
+    pub phase: Option<Phase>,
+    /// Since when it has been open.
+    pub open_since: Duration,
+    /// Of the target.
+    pub instance: u16,
+    /// Attempts so far.
+    pub connection: u32,
+    /// The fault that a server process suffered while this connection was open, and whether it ends connections by itself.
+    pub mark: Option<(u16, bool)>,
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, Place> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A copy of where it stands.
+    pub fn place(&self) -> Place {
+        *self.lock()
+    }
+
+    /// Changes where it stands.
+    pub fn set(&self, change: impl FnOnce(&mut Place)) {
+        change(&mut self.lock());
+    }
+}
+
+/// All clients, and the faults that wait for new connections.
+#[derive(Debug)]
+pub struct Registry {
+    slots: Vec<Slot>,
+    seed: Seed,
+    new: Mutex<Vec<(Arc<Dose>, Standing)>>,
+}
+
+impl Registry {
+    /// One slot for each client.
+    pub fn new(clients: u32, seed: Seed) -> Self {
+        Registry { slots: (0..clients).map(|_| Slot::default()).collect(), seed, new: Mutex::default() }
+    }
+
+    /// The slot of a client of the plan.
+    pub fn slot(&self, client: ClientIndex) -> &Slot {
+        &self.slots[client.0 as usize]
+    }
+
+    /// All slots in the order of client indices.
+    pub fn each(&self) -> impl Iterator<Item = (ClientIndex, &Slot)> {
+        (0..).map(ClientIndex).zip(&self.slots)
+    }
+
+    /// Connections that a firing selects now, sorted by client; at most `limit`.
+    pub fn select(&self, select: &Select, clients: Range<u32>, now: Duration, limit: Option<u64>, random: &mut Stream) -> Vec<(Id, Place)> {
+        let phase = select.phase.unwrap_or(Phase::Open);
+        let candidates = self.each().filter(|(client, _)| clients.contains(&client.0)).filter_map(|(client, slot)| {
+            let place = slot.place();
+            let old_enough = phase != Phase::Open || now.saturating_sub(place.open_since) >= select.min_age;
+            let id = Id { client, connection: ConnectionNo(place.connection) };
+            (place.phase == Some(phase) && old_enough).then_some((id, place))
+        });
+        let mut picked = pick(select.pick, candidates.collect(), random);
+        if let Some(limit) = limit {
+            picked.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        }
+        picked
+    }
+
+    /// Makes a fault wait for connections that open from now on.
+    pub fn stand(&self, dose: Arc<Dose>, standing: Standing) {
+        self.new.lock().unwrap_or_else(PoisonError::into_inner).push((dose, standing));
+    }
+
+    /// Ends a fault's wait.
+    pub fn unstand(&self, fault: u16) {
+        self.new.lock().unwrap_or_else(PoisonError::into_inner).retain(|(dose, _)| dose.fault != fault);
+    }
+
+    /// A connection opened: the faults that wait for it reach it.
+    pub fn opened(&self, id: Id) {
+        for (dose, standing) in self.new.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+            if !(standing.clients.0..standing.clients.1).contains(&id.client.0) || standing.first_n == Some(0) {
+                continue;
+            }
+            if standing.pick.takes_alone(self.seed, &standing.stream, id.client, id.connection) {
+                standing.first_n = standing.first_n.map(|left| left - 1);
+                self.slot(id.client).control.send(Command::Inject(dose.clone()));
+            }
+        }
+    }
+}
+
+/// Draws without replacement; keeps the order.
+fn pick<T: Copy>(pick: Pick, candidates: Vec<(Id, T)>, random: &mut Stream) -> Vec<(Id, T)> {
+    let count = match pick {
+        Pick::All => return candidates,
+        Pick::Nth(n) => return candidates.into_iter().filter(|(id, _)| id.client.0 % n.max(1) == n.max(1) - 1).collect(),
+        Pick::Count(count) => count as usize,
+        Pick::Share(share) => (candidates.len() as f64 * share).round() as usize,
+    };
+    // Selection sampling (Knuth, TAOCP vol. 2, algorithm S): exact, one pass, sorted.
+    let (mut left, mut wanted) = (candidates.len(), count.min(candidates.len()));
+    candidates
+        .into_iter()
+        .filter(|_| {
+            let taken = random.below(left as u64) < wanted as u64;
+            left -= 1;
+            wanted -= usize::from(taken);
+            taken
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(count: u32) -> Vec<(Id, ())> {
+        (0..count).map(|client| (Id { client: ClientIndex(client), connection: ConnectionNo(1) }, ())).collect()
+    }
+
+    #[test]
+    fn picks_are_exact_and_without_replacement() {
+        let mut random = Seed(1).stream("pick");
+        for (how, of, expected) in [
+            (Pick::All, 10, 10),
+            (Pick::Count(3), 10, 3),
+            (Pick::Count(30), 10, 10), // no more than there are
+            (Pick::Share(0.25), 1000, 250),
+            (Pick::Share(0.05), 10, 1), // rounded
+            (Pick::Nth(3), 10, 3),      // 2, 5, 8
+            (Pick::Count(3), 0, 0),
+        ] {
+            let picked = pick(how, ids(of), &mut random);
+            assert_eq!(picked.len(), expected, "{how:?} of {of}");
+            assert!(picked.windows(2).all(|pair| pair[0].0 < pair[1].0), "sorted, each once");
+        }
+    }
+
+    #[test]
+    fn every_candidate_has_the_same_chance() {
+        let mut random = Seed(2).stream("pick");
+        let mut hits = [0_u32; 10];
+        for _ in 0..10_000 {
+            pick(Pick::Count(3), ids(10), &mut random).iter().for_each(|(id, ())| hits[id.client.0 as usize] += 1);
+        }
+        assert!(hits.iter().all(|&hits| (2_800..3_200).contains(&hits)), "{hits:?}");
+    }
+}
