@@ -15,13 +15,12 @@ pub(super) struct Process {
     parent: i32,
     /// Process group.
     pub(super) group: i32,
-    /// Ended and not yet reaped: holds nothing any more.
-    pub(super) zombie: bool,
 }
 
 /// All processes below the caller, by their topmost ancestor that is a child of the caller.
 ///
-/// Reads `stat` of every process of the machine: some 10 µs for each.
+/// Zombies are among them until they are reaped: one whose main thread ended shows as zombie while its other threads still hold
+/// its sockets. Reads `stat` of every process of the machine.
 pub(super) fn branches() -> BTreeMap<i32, Vec<Process>> {
     let all: HashMap<i32, Process> = pids().filter_map(read).map(|process| (process.pid, process)).collect();
     branches_below(Pid::this().as_raw(), &all)
@@ -48,10 +47,9 @@ fn parse(stat: &[u8]) -> Option<Process> {
     let close = stat.iter().rposition(|&byte| byte == b')')?;
     let pid = std::str::from_utf8(&stat[..open]).ok()?.trim().parse().ok()?;
     let mut fields = std::str::from_utf8(&stat[close + 1..]).ok()?.split_ascii_whitespace();
-    let state = fields.next()?;
-    let parent = fields.next()?.parse().ok()?;
+    let parent = fields.nth(1)?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    Some(Process { pid, parent, group, zombie: matches!(state, "Z" | "X") })
+    Some(Process { pid, parent, group })
 }
 
 fn branches_below(root: i32, all: &HashMap<i32, Process>) -> BTreeMap<i32, Vec<Process>> {
@@ -87,16 +85,15 @@ mod tests {
     use super::*;
 
     fn process(pid: i32, parent: i32, group: i32) -> Process {
-        Process { pid, parent, group, zombie: false }
+        Process { pid, parent, group }
     }
 
     #[test]
     fn stat_is_read_whatever_the_name_of_the_program() {
-        let table: [(&[u8], Option<Process>); 5] = [
+        let table: [(&[u8], Option<Process>); 4] = [
             (b"7 (node) S 3 7 7 0 -1", Some(process(7, 3, 7))),
             (b"7 (a) Z 9 (b) R 3 5 5 0", Some(process(7, 3, 5))), // parentheses and a false state in the name
             (b"7 (\xff\xfe) T 3 7 7", Some(process(7, 3, 7))),    // a name that is not UTF-8
-            (b"7 (node) Z 3 7 7 0", Some(Process { zombie: true, ..process(7, 3, 7) })),
             (b"", None),
         ];
         for (stat, expected) in table {

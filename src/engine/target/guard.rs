@@ -84,7 +84,7 @@ async fn serve(mark: String) -> io::Result<()> {
 /// Kills and reaps until no child remains; whoever forks or loses its parent meanwhile is found in the next round.
 async fn kill_everybody(child_ended: &mut Arriving) {
     loop {
-        for process in family::branches().into_values().flatten().filter(|process| !process.zombie) {
+        for process in family::branches().into_values().flatten() {
             hit(process, Signal::SIGKILL);
         }
         loop {
@@ -195,7 +195,7 @@ impl Running {
         Ok(Notice::Signalled { id, slot, at })
     }
 
-    /// Live processes of each slot: whoever descends from the leader, is in its group, or bears its mark, and their descendants.
+    /// Processes of each slot, until they are reaped: whoever descends from the leader, is in its group, or bears its mark, and their descendants.
     fn members(&self) -> BTreeMap<u16, Vec<Process>> {
         let mut members: BTreeMap<u16, Vec<Process>> = BTreeMap::new();
         for (top, branch) in family::branches() {
@@ -203,7 +203,7 @@ impl Running {
             let by_group = self.slots.iter().find(|(_, slot)| group == Some(slot.leader.as_raw())).map(|(&number, _)| number);
             let by_leader = self.slots.iter().find(|(_, slot)| slot.leader.as_raw() == top).map(|(&number, _)| number);
             if let Some(slot) = by_leader.or(by_group).or_else(|| family::marked_slot(top, &self.mark)) {
-                members.entry(slot).or_default().extend(branch.into_iter().filter(|process| !process.zombie));
+                members.entry(slot).or_default().extend(branch);
             }
         }
         members
