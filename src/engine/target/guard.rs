@@ -64,7 +64,7 @@ async fn serve(mark: String) -> io::Result<()> {
     SigSet::empty().thread_set_mask()?;
     let orders = Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?)?;
     let mut orders = BufReader::new(orders).lines();
-    let mut guard = Running { mark, slots: BTreeMap::new(), look_in: LOOK_FIRST };
+    let mut guard = Running { mark, slots: BTreeMap::new(), known: BTreeMap::new(), look_in: LOOK_FIRST };
     say(&Notice::Hello);
     loop {
         tokio::select! {
@@ -84,7 +84,7 @@ async fn serve(mark: String) -> io::Result<()> {
 /// Kills and reaps until no child remains; whoever forks or loses its parent meanwhile is found in the next round.
 async fn kill_everybody(child_ended: &mut Arriving) {
     loop {
-        for process in family::branches().into_values().flatten().filter(|process| !process.zombie) {
+        for process in family::branches().into_iter().flatten() {
             hit(process, Signal::SIGKILL);
         }
         loop {
@@ -111,6 +111,9 @@ struct Running {
     mark: String,
     /// From the start of the leader until no process of the slot is left.
     slots: BTreeMap<u16, Slot>,
+    /// Slots of processes once seen, by identity. A process that is ending has no readable mark any more and may have no parent
+    /// of the slot either, but still holds its sockets.
+    known: BTreeMap<(i32, u64), u16>,
     look_in: Duration,
 }
 
@@ -181,32 +184,40 @@ impl Running {
         found.killed |= signal == Signal::SIGKILL;
         // Without its leader a group may be empty and its number soon be another's: then only whoever is seen is signalled.
         let group = found.leader_runs.then_some(found.leader);
+        // A pause or a kill means everybody. A graceful stop means the group, as from a terminal or an init system.
+        let everybody = group.is_none() || matches!(signal, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGCONT);
+        // Looked up first, while their parents live.
+        let members = if everybody { self.members().remove(&slot).unwrap_or_default() } else { Vec::new() };
         if let Some(group) = group {
             killpg(group, signal).map_err(|errno| (Step::Signal, errno))?;
         }
         let at = monotonic_ns();
-        // A pause or a kill means everybody. A graceful stop means the group, as from a terminal or an init system.
-        if group.is_none() || matches!(signal, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGCONT) {
-            let members = self.members().remove(&slot).unwrap_or_default();
-            let missed = members.into_iter().filter(|process| Some(process.group) != group.map(Pid::as_raw));
-            missed.for_each(|process| hit(process, signal));
-        }
+        let missed = members.into_iter().filter(|process| Some(process.group) != group.map(Pid::as_raw));
+        missed.for_each(|process| hit(process, signal));
         self.look_in = LOOK_FIRST;
         Ok(Notice::Signalled { id, slot, at })
     }
 
-    /// Live processes of each slot: whoever descends from the leader, is in its group, or bears its mark, and their descendants.
-    fn members(&self) -> BTreeMap<u16, Vec<Process>> {
+    /// Processes of each slot, until they are reaped: whoever descends from the leader, is in its group, bears its mark or was seen
+    /// to do so before, and all that descend from these.
+    fn members(&mut self) -> BTreeMap<u16, Vec<Process>> {
         let mut members: BTreeMap<u16, Vec<Process>> = BTreeMap::new();
-        for (top, branch) in family::branches() {
-            let group = branch.iter().find(|process| process.pid == top).map(|process| process.group);
-            let by_group = self.slots.iter().find(|(_, slot)| group == Some(slot.leader.as_raw())).map(|(&number, _)| number);
-            let by_leader = self.slots.iter().find(|(_, slot)| slot.leader.as_raw() == top).map(|(&number, _)| number);
-            if let Some(slot) = by_leader.or(by_group).or_else(|| family::marked_slot(top, &self.mark)) {
-                members.entry(slot).or_default().extend(branch.into_iter().filter(|process| !process.zombie));
+        let mut known = BTreeMap::new();
+        for branch in family::branches() {
+            if let Some(slot) = self.slot_of(&branch[0]) {
+                known.extend(branch.iter().map(|process| (process.identity(), slot)));
+                members.entry(slot).or_default().extend(branch);
             }
         }
+        self.known = known;
         members
+    }
+
+    /// The slot of one of our children.
+    fn slot_of(&self, child: &Process) -> Option<u16> {
+        let leads = |slot: &Slot| child.pid == slot.leader.as_raw() || child.group == slot.leader.as_raw();
+        let by_leader = self.slots.iter().find(|(_, slot)| leads(slot)).map(|(&number, _)| number);
+        by_leader.or_else(|| self.known.get(&child.identity()).copied()).or_else(|| family::marked_slot(child.pid, &self.mark))
     }
 
     /// Reaps whoever ended and reports leaders.

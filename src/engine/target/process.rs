@@ -305,7 +305,8 @@ mod tests {
 
     #[test]
     fn addresses_are_taken_apart() {
-        let table: [(&str, Result<(&str, u16, bool), &str>); 7] = [
+        type Parts = (&'static str, u16, bool);
+        let table: [(&str, Result<Parts, &str>); 7] = [
             ("ws://127.0.0.1:9000/path?x=1", Ok(("127.0.0.1", 9000, false))),
             ("ws://example.org/", Ok(("example.org", 80, false))),
             ("wss://example.org", Ok(("example.org", 443, true))),
