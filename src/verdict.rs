@@ -1,1 +1,395 @@
-//! verdict
+//! The verdict: expectations × evidence → pass, fail or inconclusive, each with its reasons.
+//!
+//! No data is never a pass. A count of something that could have happened and did not is 0, and that is data. The evidence comes
+//! from closed books or from a run folder alike, so `check` finds what `run` found.
+
+use crate::expect::{Expectation, Labels, Limit, Metric, Op, Outcome as Became, Stat, Wire};
+use crate::fault::Side;
+use crate::metrics::latency::{Latency, needed};
+use crate::metrics::survival;
+use crate::results::Evidence;
+use crate::results::record::{CountRow, ExpectationRow, Verdict};
+use crate::units::print_duration;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// One of three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All that was expected was seen.
+    Pass,
+    /// Something expected was seen not to hold.
+    Fail,
+    /// It cannot be told.
+    Inconclusive,
+}
+
+impl Outcome {
+    /// As in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Pass => "pass",
+            Outcome::Fail => "fail",
+            Outcome::Inconclusive => "inconclusive",
+        }
+    }
+
+    /// The outcome that a file names; anything unknown is inconclusive.
+    pub fn parse(name: &str) -> Outcome {
+        match name {
+            "pass" => Outcome::Pass,
+            "fail" => Outcome::Fail,
+            _ => Outcome::Inconclusive,
+        }
+    }
+
+    /// Exit code of the program: 0, 99 (the number k6 uses) or 3.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Outcome::Pass => 0,
+            Outcome::Fail => 99,
+            Outcome::Inconclusive => 3,
+        }
+    }
+}
+
+/// Exit code of the program for a verdict: 0 pass, 99 fail, 3 inconclusive.
+pub fn exit_code(verdict: &Verdict) -> u8 {
+    Outcome::parse(&verdict.result).exit_code()
+}
+
+/// Judges a run.
+///
+/// Inconclusive if the run was stopped early or the generator was saturated; else fail if an expectation failed; else inconclusive if
+/// one could not be told; else pass. Without expectations a complete run passes, and the reasons say that nothing was expected.
+pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
+    let judged: Vec<_> = expectations.iter().map(|expectation| (expectation, weigh(evidence, expectation))).collect();
+    let any = |outcome| judged.iter().any(|(_, finding)| finding.outcome == outcome);
+    let mut reasons = Vec::new();
+    if evidence.aborted {
+        reasons.push("the run was stopped before its planned length".to_owned());
+    }
+    if evidence.saturated {
+        let share = evidence.late_share_max * 100.0;
+        reasons.push(format!("the generator was saturated: in one second {share:.1} % of the due connects and sends began late"));
+    }
+    let outcome = match () {
+        () if evidence.aborted || (evidence.saturated && !expectations.is_empty()) => Outcome::Inconclusive,
+        () if any(Outcome::Fail) => Outcome::Fail,
+        () if any(Outcome::Inconclusive) => Outcome::Inconclusive,
+        () => Outcome::Pass,
+    };
+    for (expectation, finding) in judged.iter().filter(|(_, finding)| finding.outcome != Outcome::Pass) {
+        reasons.push(format!("{}: {}", expectation.text, finding.reason));
+    }
+    if expectations.is_empty() {
+        reasons.push("nothing was expected of this run".to_owned());
+    }
+    Verdict { result: outcome.name().to_owned(), reasons, expectations: judged.into_iter().map(|(e, finding)| row(e, finding)).collect() }
+}
+
+/// What an expectation came to.
+struct Finding {
+    outcome: Outcome,
+    observed: Option<f64>,
+    reason: String,
+}
+
+fn row(expectation: &Expectation, finding: Finding) -> ExpectationRow {
+    let (unit, factor) = match expectation.limit {
+        Limit::Micros(_) => ("us", 1.0),
+        Limit::Count(_) => ("count", 1.0),
+        Limit::Share(_) => ("percent", 100.0),
+        Limit::PerSecond(_) => ("per_s", 1.0),
+    };
+    ExpectationRow {
+        text: expectation.text.clone(),
+        observed: finding.observed.map(|observed| observed * factor),
+        unit: unit.to_owned(),
+        result: finding.outcome.name().to_owned(),
+    }
+}
+
+/// What is known of a number.
+enum Known {
+    /// It.
+    Exactly(f64),
+    /// That it is greater than this: a quantile that was not reached.
+    Above(f64),
+    /// Nothing, and why.
+    Nothing(String),
+}
+
+fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
+    let (op, limit) = (expectation.op, expectation.limit.value());
+    let known = if expectation.metric.is_time() { time(evidence, expectation) } else { count(evidence, expectation) };
+    match known {
+        Known::Exactly(observed) => {
+            let outcome = if op.holds(observed, limit) { Outcome::Pass } else { Outcome::Fail };
+            Finding { outcome, observed: Some(observed), reason: format!("observed {}", shown(observed, expectation.limit)) }
+        }
+        Known::Above(bound) => Finding {
+            outcome: beyond(op, bound, limit),
+            observed: None,
+            reason: format!("not reached in {}", shown(bound, expectation.limit)),
+        },
+        Known::Nothing(reason) => Finding { outcome: Outcome::Inconclusive, observed: None, reason },
+    }
+}
+
+/// What follows from `observed > bound`.
+fn beyond(op: Op, bound: f64, limit: f64) -> Outcome {
+    match op {
+        Op::Less | Op::AtMost | Op::Equal if bound >= limit => Outcome::Fail,
+        Op::Greater | Op::AtLeast | Op::NotEqual if bound >= limit => Outcome::Pass,
+        _ => Outcome::Inconclusive,
+    }
+}
+
+fn shown(value: f64, limit: Limit) -> String {
+    match limit {
+        Limit::Micros(_) => print_duration(Duration::from_micros(value.round() as u64)),
+        Limit::Count(_) => format!("{value:.0}"),
+        Limit::Share(_) => format!("{:.2} %", value * 100.0),
+        Limit::PerSecond(_) => format!("{}/s", (value * 100.0).round() / 100.0),
+    }
+}
+
+fn time(evidence: &Evidence, expectation: &Expectation) -> Known {
+    let sum = |metric: &str| {
+        let mut sum = Latency::new();
+        let kept = evidence.distributions.iter().filter(|row| {
+            row.metric == metric
+                && fits(&expectation.labels.cohort, Some(&row.cohort))
+                && fits(&expectation.labels.fault, row.fault.as_ref())
+        });
+        kept.for_each(|row| sum.add(&row.latency));
+        sum
+    };
+    let times = sum(expectation.metric.name());
+    let censored = if expectation.metric == Metric::ReconnectTime { sum("reconnect_censored") } else { Latency::new() };
+    let samples = times.count() + censored.count();
+    if samples == 0 {
+        return Known::Nothing("no samples".to_owned());
+    }
+    let quantile = |q: f64| match survival::quantile(&times, &censored, q) {
+        _ if samples < needed(q) => Known::Nothing(format!("needs {} samples, there are {samples}", needed(q))),
+        Some(us) => Known::Exactly(us as f64),
+        None => not_reached(&times, &censored),
+    };
+    // The greatest and the mean of times of which some are only known to be longer are not known.
+    let complete = |value: Option<f64>| match value {
+        Some(value) if censored.count() == 0 => Known::Exactly(value),
+        _ => not_reached(&times, &censored),
+    };
+    match expectation.stat {
+        Stat::P50 => quantile(0.5),
+        Stat::P90 => quantile(0.9),
+        Stat::P99 => quantile(0.99),
+        Stat::P999 => quantile(0.999),
+        Stat::Max => complete(times.max().map(|us| us as f64)),
+        Stat::Mean if censored.count() > 0 => Known::Nothing("the mean is not known: some outages did not end".to_owned()),
+        Stat::Mean => complete(times.mean()),
+        _ => times.min().map_or_else(|| not_reached(&times, &censored), |us| Known::Exactly(us as f64)),
+    }
+}
+
+/// A quantile that was not reached is greater than the longest time observed, returned or not.
+fn not_reached(times: &Latency, censored: &Latency) -> Known {
+    survival::horizon(times, censored).map_or_else(|| Known::Nothing("no samples".to_owned()), |us| Known::Above(us as f64))
+}
+
+fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
+    let (metric, labels) = (expectation.metric, &expectation.labels);
+    if labels.side == Side::Server && !tells(evidence, "server") && tells(evidence, "client") {
+        return Known::Nothing("what the server saw is not known: it was killed, or is not ours".to_owned());
+    }
+    let mut by_second: BTreeMap<u32, u64> = BTreeMap::new();
+    for row in evidence.counts.iter().filter(|row| counts(row, metric, labels)) {
+        *by_second.entry(row.second).or_default() += row.count;
+    }
+    let count = by_second.values().sum::<u64>() as f64;
+    match expectation.stat {
+        Stat::Share => match base(evidence, metric, labels) {
+            0 => Known::Nothing(format!("a share of no {}", metric.name())),
+            base => Known::Exactly(count / base as f64),
+        },
+        Stat::Rate if evidence.measured_s > 0.0 => Known::Exactly(count / evidence.measured_s),
+        Stat::Rate => Known::Nothing("the run has no length".to_owned()),
+        Stat::Peak => Known::Exactly(by_second.into_values().max().unwrap_or(0) as f64),
+        _ => Known::Exactly(count),
+    }
+}
+
+/// What a share divides by: the same metric with only side, cohort and fault kept; for lost clients, the clients there are.
+fn base(evidence: &Evidence, metric: Metric, labels: &Labels) -> u64 {
+    if metric == Metric::ClientsLost {
+        return evidence.planned.iter().filter(|(cohort, _)| fits(&labels.cohort, Some(cohort))).map(|(_, clients)| clients).sum();
+    }
+    let all = Labels { side: labels.side, cohort: labels.cohort.clone(), fault: labels.fault.clone(), ..Labels::default() };
+    evidence.counts.iter().filter(|row| counts(row, metric, &all)).map(|row| row.count).sum()
+}
+
+/// Whether there is an account of this side at all.
+fn tells(evidence: &Evidence, side: &str) -> bool {
+    evidence.counts.iter().any(|row| row.side.as_deref() == Some(side))
+}
+
+/// Whether a row counts for a metric with these labels.
+fn counts(row: &CountRow, metric: Metric, labels: &Labels) -> bool {
+    if row.metric != metric.name() || !fits(&labels.cohort, Some(&row.cohort)) || !fits(&labels.fault, row.fault.as_ref()) {
+        return false;
+    }
+    let outcome = || labels.outcome.map(Became::name);
+    match metric {
+        Metric::Attempts => row.outcome.as_deref() == Some(outcome().unwrap_or("begun")),
+        Metric::Messages => row.outcome.as_deref() == Some(outcome().unwrap_or("due")),
+        Metric::Closes => close_counts(row, labels),
+        _ => true,
+    }
+}
+
+fn close_counts(row: &CountRow, labels: &Labels) -> bool {
+    let side = if labels.side == Side::Server { "server" } else { "client" };
+    let wire = match labels.wire {
+        None => true,
+        Some(Wire::Nothing) => row.wire.is_none(),
+        Some(Wire::Code(code)) => row.wire == Some(code),
+    };
+    row.side.as_deref() == Some(side)
+        && wire
+        && fits(&labels.reported, row.reported.as_ref())
+        && fits(&labels.cause, row.cause.as_ref())
+        && fits(&labels.tcp_end.map(|end| end.to_string()), row.tcp_end.as_ref())
+        && fits(&labels.clean, row.clean.as_ref())
+}
+
+/// Whether a value is what a label asks for; a label that is not given asks for nothing.
+fn fits<T: PartialEq>(wanted: &Option<T>, found: Option<&T>) -> bool {
+    wanted.as_ref().is_none_or(|wanted| Some(wanted) == found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expect::Names;
+    use crate::results::hlog::Distribution;
+
+    fn expectation(text: &str) -> Expectation {
+        let (cohorts, faults) = (["web".to_owned(), "ios".to_owned()], ["crash".to_owned()]);
+        Expectation::parse(text, Names { cohorts: &cohorts, faults: &faults }).unwrap()
+    }
+
+    fn distribution(metric: &str, cohort: &str, fault: Option<&str>, samples: &[(u64, u64)]) -> Distribution {
+        let mut latency = Latency::new();
+        samples.iter().for_each(|(us, n)| latency.record_n(*us, *n));
+        Distribution { metric: metric.to_owned(), cohort: cohort.to_owned(), fault: fault.map(str::to_owned), latency }
+    }
+
+    fn attempts(second: u32, outcome: &str, count: u64) -> CountRow {
+        let (metric, cohort, outcome) = ("attempts".to_owned(), "web".to_owned(), Some(outcome.to_owned()));
+        CountRow { second, metric, cohort, outcome, count, ..CountRow::default() }
+    }
+
+    fn close(side: &str, reported: u16, wire: Option<u16>, count: u64) -> CountRow {
+        CountRow {
+            metric: "closes".to_owned(),
+            cohort: "web".to_owned(),
+            fault: Some("crash".to_owned()),
+            side: Some(side.to_owned()),
+            reported: Some(reported),
+            wire,
+            cause: Some("crash".to_owned()),
+            tcp_end: Some("fin".to_owned()),
+            clean: Some(false),
+            count,
+            ..CountRow::default()
+        }
+    }
+
+    /// Forty seconds: 950 of 1,000 outages ended within 2 s, 50 were cut by the end of the run after 30 s.
+    fn evidence() -> Evidence {
+        Evidence {
+            measured_s: 40.0,
+            aborted: false,
+            saturated: false,
+            late_share_max: 0.0,
+            planned: [("web".to_owned(), 1_000), ("ios".to_owned(), 10)].into(),
+            counts: vec![
+                attempts(3, "begun", 800),
+                attempts(4, "begun", 1_200),
+                attempts(4, "refused", 500),
+                close("client", 1006, None, 990),
+                close("client", 1001, Some(1001), 10),
+            ],
+            distributions: vec![
+                distribution("reconnect_time", "web", Some("crash"), &[(1_000_000, 800), (2_000_000, 150)]),
+                distribution("reconnect_censored", "web", Some("crash"), &[(30_000_000, 50)]),
+                distribution("reconnect_time", "ios", Some("crash"), &[(9_000_000, 10)]),
+                distribution("rtt", "web", None, &[(500, 298)]),
+            ],
+        }
+    }
+
+    #[test]
+    fn each_expectation_passes_fails_or_cannot_be_told() {
+        use Outcome::{Fail, Inconclusive, Pass};
+        for (text, outcome, observed) in [
+            ("reconnect_time{cohort=web} p50 < 2s", Pass, Some(1_000_447.0)), // upper edge of the bucket
+            ("reconnect_time{cohort=web} p90 < 1s", Fail, Some(2_000_895.0)),
+            ("reconnect_time{cohort=web} p99 < 10s", Fail, None), // not reached in 30 s: certainly more than 10 s
+            ("reconnect_time{cohort=web} p99 < 40s", Inconclusive, None), // not reached in 30 s: may be less than 40 s
+            ("reconnect_time{cohort=web} p99 > 10s", Pass, None),
+            ("reconnect_time{cohort=web} max < 10s", Fail, None),
+            ("reconnect_time{cohort=web} mean < 10s", Inconclusive, None),
+            ("reconnect_time{cohort=ios} p99 < 10s", Inconclusive, None), // ten samples
+            ("reconnect_time{cohort=ios} max < 10s", Pass, Some(9_003_007.0)),
+            ("rtt p99 < 1ms", Inconclusive, None), // 298 samples, needs 299
+            ("rtt p90 < 1ms", Pass, Some(500.0)),
+            ("tls p50 < 1s", Inconclusive, None), // no data is no pass
+            ("rtt{fault=crash} p50 < 1s", Inconclusive, None),
+            ("clients_lost count == 0", Pass, Some(0.0)), // none is data
+            ("clients_lost share < 1%", Pass, Some(0.0)),
+            ("attempts count == 2000", Pass, Some(2_000.0)),
+            ("attempts peak < 1000/s", Fail, Some(1_200.0)),
+            ("attempts{outcome=refused} share <= 25%", Pass, Some(25.0)),
+            ("attempts{outcome=rejected} count == 0", Pass, Some(0.0)),
+            ("attempts{cohort=ios} share > 0%", Inconclusive, None),
+            ("attempts rate == 50/s", Pass, Some(50.0)),
+            ("closes{reported=1006} share >= 99%", Pass, Some(99.0)),
+            ("closes{wire=none,fault=crash,cause=crash} count == 990", Pass, Some(990.0)),
+            ("closes{wire=1001} count > 10", Fail, Some(10.0)),
+            ("closes{clean=true} count == 0", Pass, Some(0.0)),
+            ("closes{side=server,reported=1006} count == 0", Inconclusive, None), // nobody told
+            ("messages{outcome=lost} count == 0", Pass, Some(0.0)),
+        ] {
+            let verdict = judge(&evidence(), &[expectation(text)]);
+            let row = &verdict.expectations[0];
+            assert_eq!((row.result.as_str(), row.observed), (outcome.name(), observed), "{text}: {:?}", verdict.reasons);
+            assert_eq!(verdict.result, outcome.name(), "{text}");
+            assert_eq!(verdict.reasons.is_empty(), outcome == Pass, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_cannot_be_trusted_is_inconclusive() {
+        let (good, bad, unclear) =
+            (expectation("clients_lost count == 0"), expectation("attempts count == 1"), expectation("tls p50 < 1s"));
+        let (aborted, saturated) = (Evidence { aborted: true, ..evidence() }, Evidence { saturated: true, ..evidence() });
+        for (evidence, expectations, result, code) in [
+            (evidence(), vec![], "pass", 0),
+            (evidence(), vec![good.clone()], "pass", 0),
+            (evidence(), vec![good.clone(), bad.clone(), unclear.clone()], "fail", 99),
+            (evidence(), vec![good.clone(), unclear], "inconclusive", 3),
+            (saturated.clone(), vec![bad], "inconclusive", 3),
+            (saturated.clone(), vec![good.clone()], "inconclusive", 3),
+            (saturated, vec![], "pass", 0),
+            (aborted.clone(), vec![good], "inconclusive", 3),
+            (aborted, vec![], "inconclusive", 3),
+        ] {
+            let verdict = judge(&evidence, &expectations);
+            assert_eq!((verdict.result.as_str(), exit_code(&verdict)), (result, code), "{:?}", verdict.reasons);
+            assert!(result == "pass" && !expectations.is_empty() || !verdict.reasons.is_empty());
+        }
+    }
+}

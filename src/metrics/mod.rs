@@ -1,1 +1,484 @@
-//! metrics
+//! Metrics: a fold over events. [`Recorder::record`] takes each event once; [`Recorder::finish`] closes the books into [`Results`].
+//!
+//! No clock, no socket, no task: the caller says when things happened. Message events allocate nothing. `results` writes the
+//! books, `verdict` judges them.
+
+pub mod bank;
+pub mod book;
+pub mod ending;
+pub mod latency;
+pub mod ledger;
+pub mod outage;
+pub mod sample;
+pub mod survival;
+pub mod timeline;
+
+pub use book::{Results, Status};
+pub use ledger::LedgerError;
+
+use crate::close::Ending;
+use crate::event::{ClientIndex, ConnectionNo, Event, Outcome};
+use crate::fault::Side;
+use crate::plan::{Plan, Target};
+use bank::{Bank, Key, Metric};
+use book::{Book, FaultBook, Kept, Meta, Usage};
+use ending::Endings;
+use latency::micros;
+use outage::{Outage, Outages};
+use sample::Sample;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use timeline::{Step, Timeline, interval};
+
+/// Rows of `events.csv` and of `reconnects.csv`; more are sampled.
+pub const ROWS: usize = 100_000;
+/// Distinct notices; further ones count together.
+const NOTICES: usize = 200;
+
+/// What a progress line shows. Counts since the start, but `open` and `away`, which are now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    /// Open connections.
+    pub open: u64,
+    /// Outages under way.
+    pub away: u64,
+    /// Attempts begun.
+    pub attempts: u64,
+    /// Attempts that opened.
+    pub opened: u64,
+    /// Attempts that ended without a connection.
+    pub failed: u64,
+    /// Connections ended.
+    pub closes: u64,
+    /// Outages that ended.
+    pub recovered: u64,
+    /// Clients that gave up.
+    pub lost: u64,
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages received.
+    pub received: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Client {
+    cohort: u16,
+    started: bool,
+    under_way: bool,
+    open: bool,
+    ever_opened: bool,
+    lost: bool,
+    /// Attempts begun: the number of the attempt under way, and of its connection.
+    attempts: u32,
+}
+
+/// The fold: takes events, keeps what the books need.
+#[derive(Debug)]
+pub struct Recorder {
+    meta: Meta,
+    simulated: bool,
+    clients: Vec<Client>,
+    books: Vec<Book>,
+    open: Vec<u64>,
+    all_open: u64,
+    peak_open: u64,
+    faults: Vec<FaultBook>,
+    bank: Bank,
+    /// Outages are booked later than they end, so they have a bank, and an interval, of their own.
+    outage_bank: Bank,
+    timeline: Timeline,
+    outages: Outages,
+    endings: Endings,
+    outage_rows: Sample<Outage>,
+    milestones: Sample<Kept>,
+    events: Sample<Kept>,
+    number: u64,
+    notices: BTreeMap<String, u64>,
+    live: Live,
+}
+
+impl Recorder {
+    /// An empty one for a plan.
+    pub fn new(plan: &Plan) -> Recorder {
+        let (cohorts, faults) = (plan.cohorts.len(), plan.faults.len());
+        let cohort_of = plan.cohorts.iter().enumerate().flat_map(|(cohort, row)| (0..row.count).map(move |_| cohort as u16));
+        let clients: Vec<_> = cohort_of.map(|cohort| Client { cohort, ..Client::default() }).collect();
+        // Histograms of less than a second say little and cost a line each.
+        let log_interval = interval(plan.duration).max(Duration::from_secs(1));
+        let joins = matches!(plan.target, Target::Embedded(_)) || plan.faults.iter().any(|fault| fault.side != Side::Client);
+        let sample = |name: &str| plan.seed.stream(name);
+        Recorder {
+            meta: Meta::of(plan),
+            simulated: false,
+            outages: Outages::new(clients.len()),
+            clients,
+            books: vec![Book::default(); cohorts],
+            open: vec![0; cohorts],
+            all_open: 0,
+            peak_open: 0,
+            faults: vec![FaultBook::default(); faults],
+            bank: Bank::new(cohorts, faults, log_interval),
+            outage_bank: Bank::new(cohorts, faults, log_interval),
+            timeline: Timeline::new(cohorts, plan.duration),
+            endings: Endings::new(joins),
+            outage_rows: Sample::new(ROWS, sample("metrics/outages")),
+            milestones: Sample::new(ROWS, sample("metrics/milestones")),
+            events: Sample::new(ROWS, sample("metrics/events")),
+            number: 0,
+            notices: BTreeMap::new(),
+            live: Live::default(),
+        }
+    }
+
+    /// Marks the results as simulated.
+    pub fn simulated(mut self) -> Recorder {
+        self.simulated = true;
+        self
+    }
+
+    /// Numbers for a progress line.
+    pub fn live(&self) -> Live {
+        Live { open: self.all_open, away: self.outages.under_way() as u64, ..self.live }
+    }
+
+    /// Takes an event that happened at offset `at`. Events of one client come in their order; evidence of the server may be late.
+    ///
+    /// Events of clients or faults that the plan does not have are counted as a notice.
+    pub fn record(&mut self, at: Duration, event: &Event) {
+        let at = micros(at);
+        if self.is_unknown(event) {
+            self.notice("an event of a client or fault that is not in the plan");
+            return;
+        }
+        match event {
+            Event::Sent { client, due, .. } => return self.sent(at, *client, micros(*due)),
+            Event::NotStarted { client, due } => return self.not_started(*client, micros(*due)),
+            Event::Echoed { client, due, sent } => return self.echoed(at, *client, micros(*due), micros(*sent)),
+            Event::Received { client, .. } => return self.received(at, *client),
+            Event::Pong { .. } => return,
+            Event::Arrived { .. } | Event::Waiting { .. } | Event::Left { .. } | Event::Target { .. } => {}
+            Event::AttemptStarted { client, due } => self.attempt_started(at, *client, micros(*due)),
+            Event::AttemptFailed { client, outcome, fault, .. } => self.attempt_failed(at, *client, outcome, *fault),
+            Event::Opened { client, tcp, tls, upgrade, .. } => self.opened(at, *client, *tcp, *tls, *upgrade),
+            Event::Ready { client, .. } => self.ready(at, *client),
+            Event::Injected { fault, client, connection } => self.injected(at, *fault, *client, *connection),
+            Event::Ended { client, connection, ending, closing, unanswered } => {
+                self.ended(at, *client, *connection, ending, *closing, *unanswered);
+            }
+            Event::ServerEnded { client, connection, ending } => self.server_ended(*client, *connection, ending),
+            Event::GaveUp { client, .. } => self.gave_up(at, *client),
+            Event::Fired { fault, selected } => {
+                let book = &mut self.faults[usize::from(*fault)];
+                book.first = Some(book.first.map_or(at, |first| first.min(at)));
+                book.fired += 1;
+                book.selected += u64::from(*selected);
+            }
+            Event::Reverted { fault } => {
+                let book = &mut self.faults[usize::from(*fault)];
+                book.reverted = book.reverted.max(Some(at));
+                book.reverts += 1;
+            }
+            Event::Notice { text } => self.notice(text),
+        }
+        self.keep(at, event);
+    }
+
+    fn is_unknown(&self, event: &Event) -> bool {
+        let (client, fault) = subject(event);
+        client.is_some_and(|client| client.0 as usize >= self.clients.len())
+            || fault.is_some_and(|fault| usize::from(fault) >= self.faults.len())
+    }
+
+    fn keep(&mut self, at: u64, event: &Event) {
+        self.number += 1;
+        let number = self.number;
+        let of_run = matches!(event, Event::Fired { .. } | Event::Reverted { .. } | Event::Target { .. } | Event::Notice { .. });
+        let sample = if of_run { &mut self.milestones } else { &mut self.events };
+        sample.offer(|| (at, number, event.clone()));
+    }
+
+    fn notice(&mut self, text: &str) {
+        if let Some(count) = self.notices.get_mut(text) {
+            *count += 1;
+            return;
+        }
+        let text = if self.notices.len() < NOTICES { text } else { "further notices that are not told apart" };
+        *self.notices.entry(text.to_owned()).or_default() += 1;
+    }
+
+    fn sent(&mut self, at: u64, client: ClientIndex, due: u64) {
+        let cohort = self.cohort(client);
+        let book = &mut self.books[usize::from(cohort)];
+        book.due += 1;
+        book.sent += 1;
+        self.live.sent += 1;
+        self.timeline.cell(due, cohort).due += 1;
+        self.timeline.cell(at, cohort).sent += 1;
+        self.timeline.second(due, cohort).due += 1;
+        self.timeline.second(at, cohort).sent += 1;
+        self.work(at, due, cohort);
+    }
+
+    fn not_started(&mut self, client: ClientIndex, due: u64) {
+        let cohort = self.cohort(client);
+        let book = &mut self.books[usize::from(cohort)];
+        book.due += 1;
+        book.not_started += 1;
+        self.timeline.cell(due, cohort).due += 1;
+        let second = self.timeline.second(due, cohort);
+        second.due += 1;
+        second.not_started += 1;
+    }
+
+    fn echoed(&mut self, at: u64, client: ClientIndex, due: u64, sent: u64) {
+        let cohort = self.cohort(client);
+        self.received(at, client);
+        self.bank.record(at, key(Metric::Rtt, cohort, None), at.saturating_sub(due));
+        self.bank.record(at, key(Metric::RttFromSent, cohort, None), at.saturating_sub(sent));
+        self.timeline.echo(at, cohort, at.saturating_sub(due));
+    }
+
+    fn received(&mut self, at: u64, client: ClientIndex) {
+        let cohort = self.cohort(client);
+        self.live.received += 1;
+        self.books[usize::from(cohort)].received += 1;
+        self.timeline.second(at, cohort).received += 1;
+    }
+
+    /// Books the lateness of a connect or send.
+    fn work(&mut self, at: u64, due: u64, cohort: u16) {
+        self.bank.record(at, key(Metric::Lag, cohort, None), at.saturating_sub(due));
+        self.timeline.work(at, due, cohort, self.meta.tolerance_us);
+    }
+
+    fn attempt_started(&mut self, at: u64, client: ClientIndex, due: u64) {
+        let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
+        let state = &mut self.clients[client.0 as usize];
+        let book = &mut self.books[usize::from(cohort)];
+        book.started += u64::from(!state.started);
+        (state.started, state.under_way) = (true, true);
+        state.attempts += 1;
+        book.ledger.attempts += 1;
+        self.live.attempts += 1;
+        self.outages.attempt(at, client.0);
+        self.timeline.attempt(at, cohort, fault, Step::Begun);
+        self.work(at, due, cohort);
+    }
+
+    fn attempt_failed(&mut self, at: u64, client: ClientIndex, outcome: &Outcome, fault: Option<u16>) {
+        let cohort = self.cohort(client);
+        let outage_fault = self.outages.fault_of(client.0).flatten();
+        let state = &mut self.clients[client.0 as usize];
+        state.under_way = false;
+        // An injector that spoke of this attempt already has counted itself.
+        let counted = self.outages.injected(client.0, state.attempts).map(|(fault, _)| fault);
+        let ledger = &mut self.books[usize::from(cohort)].ledger;
+        let (count, step) = match outcome {
+            Outcome::Refused => (&mut ledger.refused, Step::Refused),
+            Outcome::TimedOut => (&mut ledger.timed_out, Step::TimedOut),
+            Outcome::Rejected { .. } => (&mut ledger.rejected, Step::Rejected),
+            Outcome::Failed { .. } => (&mut ledger.failed, Step::Failed),
+            Outcome::Abandoned => (&mut ledger.abandoned, Step::Abandoned),
+        };
+        *count += 1;
+        self.live.failed += 1;
+        if let Some(fault) = fault.filter(|fault| counted != Some(*fault)) {
+            self.faults[usize::from(fault)].injected += 1;
+        }
+        self.outages.fail(at, client.0);
+        self.timeline.attempt(at, cohort, fault.or(outage_fault), step);
+    }
+
+    fn opened(&mut self, at: u64, client: ClientIndex, tcp: Duration, tls: Option<Duration>, upgrade: Duration) {
+        let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
+        let state = &mut self.clients[client.0 as usize];
+        (state.under_way, state.open, state.ever_opened) = (false, true, true);
+        let book = &mut self.books[usize::from(cohort)];
+        book.ledger.opened += 1;
+        self.live.opened += 1;
+        let open = &mut self.open[usize::from(cohort)];
+        *open += 1;
+        book.peak_open = book.peak_open.max(*open);
+        self.all_open += 1;
+        self.peak_open = self.peak_open.max(self.all_open);
+        self.outages.opened(at, client.0);
+        self.timeline.attempt(at, cohort, fault, Step::Opened);
+        self.bank.record(at, key(Metric::TcpConnect, cohort, fault), micros(tcp));
+        self.bank.record(at, key(Metric::OpeningHandshake, cohort, fault), micros(upgrade));
+        if let Some(tls) = tls {
+            self.bank.record(at, key(Metric::Tls, cohort, fault), micros(tls));
+        }
+    }
+
+    fn ready(&mut self, at: u64, client: ClientIndex) {
+        if !self.outages.ready(at, client.0) {
+            return;
+        }
+        let cohort = self.cohort(client);
+        self.timeline.cell(at, cohort).recovered += 1;
+        self.live.recovered += 1;
+        while let Some(outage) = self.outages.settled() {
+            self.book_outage(outage, None);
+        }
+    }
+
+    fn injected(&mut self, at: u64, fault: u16, client: ClientIndex, connection: ConnectionNo) {
+        self.faults[usize::from(fault)].injected += 1;
+        self.outages.inject(at, client.0, connection.0, fault);
+        if self.meta.faults[usize::from(fault)].process {
+            self.endings.killed((client.0, connection.0), fault);
+        }
+    }
+
+    fn ended(
+        &mut self,
+        at: u64,
+        client: ClientIndex,
+        connection: ConnectionNo,
+        ending: &Ending,
+        closing: Option<Duration>,
+        unanswered: u32,
+    ) {
+        let cohort = self.cohort(client);
+        self.clients[client.0 as usize].open = false;
+        let open = &mut self.open[usize::from(cohort)];
+        *open = open.saturating_sub(1);
+        self.all_open = self.all_open.saturating_sub(1);
+        let book = &mut self.books[usize::from(cohort)];
+        book.ledger.closed += 1;
+        book.unanswered += u64::from(unanswered);
+        self.live.closes += 1;
+        self.timeline.cell(at, cohort).closed += 1;
+        self.timeline.second(at, cohort).lost += u64::from(unanswered);
+        let injected = self.outages.injected(client.0, connection.0).map(|(fault, _)| fault);
+        if let Some(closing) = closing {
+            self.bank.record(at, key(Metric::ClosingHandshake, cohort, ending.fault.or(injected)), micros(closing));
+        }
+        let killed = injected.filter(|fault| self.meta.faults[usize::from(*fault)].process);
+        self.endings.client(self.timeline.second_of(at), (client.0, connection.0), cohort, ending, killed);
+        let began = self.outages.end(at, client.0, cohort, connection.0, ending);
+        self.books[usize::from(cohort)].affected += u64::from(began);
+    }
+
+    fn server_ended(&mut self, client: ClientIndex, connection: ConnectionNo, ending: &Ending) {
+        self.endings.server((client.0, connection.0), ending);
+        if let crate::close::Cause::Fault(fault) = ending.cause {
+            self.outages.attribute(client.0, connection.0, fault);
+        }
+    }
+
+    fn gave_up(&mut self, at: u64, client: ClientIndex) {
+        let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
+        let state = &mut self.clients[client.0 as usize];
+        if std::mem::replace(&mut state.lost, true) {
+            return;
+        }
+        self.books[usize::from(cohort)].lost += 1;
+        self.live.lost += 1;
+        self.outages.give_up(at, client.0);
+        self.timeline.give_up(at, cohort, fault);
+    }
+
+    fn cohort(&self, client: ClientIndex) -> u16 {
+        self.clients[client.0 as usize].cohort
+    }
+
+    /// Books an outage that nothing can change any more. `end` is the end of the run, for those that it cuts.
+    fn book_outage(&mut self, outage: Outage, end: Option<u64>) {
+        let at = outage.ready_at.or(end).unwrap_or(outage.detect_at);
+        let of = |metric| key(metric, outage.cohort, outage.fault);
+        let book = &mut self.books[usize::from(outage.cohort)];
+        self.outage_bank.record(at, of(Metric::Detect), outage.detect());
+        if let Some(time) = outage.time() {
+            book.recovered += 1;
+            book.recovery_attempts += u64::from(outage.attempts);
+            self.outage_bank.record(at, of(Metric::ReconnectTime), time);
+            self.outage_bank.record(at, of(Metric::Backoff), outage.backoff);
+            self.outage_bank.record(at, of(Metric::Attempt), outage.attempt + outage.reply.unwrap_or(0));
+            if let Some(fault) = outage.fault.and_then(|fault| self.faults.get_mut(usize::from(fault))) {
+                fault.recovered += 1;
+            }
+        } else {
+            book.censored += 1;
+            self.outage_bank.record(at, of(Metric::ReconnectCensored), at.saturating_sub(outage.fault_at));
+        }
+        self.outage_rows.offer(|| outage);
+    }
+
+    /// Closes the books at offset `at`: attempts under way are abandoned, outages under way are censored.
+    pub fn finish(mut self, at: Duration, status: Status) -> Results {
+        let end = micros(at);
+        for index in 0..self.clients.len() {
+            let client = self.clients[index];
+            let book = &mut self.books[usize::from(client.cohort)];
+            book.ledger.open_at_end += u64::from(client.open);
+            book.never_opened += u64::from(client.started && !client.ever_opened);
+            if client.under_way {
+                book.ledger.abandoned += 1;
+                let fault = self.outages.fault_of(index as u32).flatten();
+                self.timeline.attempt(end, client.cohort, fault, Step::Abandoned);
+            }
+        }
+        let outages = std::mem::replace(&mut self.outages, Outages::new(0));
+        outages.finish(end).for_each(|outage| self.book_outage(outage, Some(end)));
+        let (endings, reasons, alone) = std::mem::replace(&mut self.endings, Endings::new(false)).finish();
+        for ((_, key), count) in &endings {
+            self.books[usize::from(key.cohort)].ledger.endings += count;
+        }
+        if alone > 0 {
+            self.notices.insert("connections ended on the server while their clients had not noticed by the end".to_owned(), alone);
+        }
+        self.timeline.finish();
+        self.bank.roll();
+        self.outage_bank.roll();
+        self.bank.add(&self.outage_bank);
+        Results {
+            meta: self.meta,
+            simulated: self.simulated,
+            status,
+            measured: at,
+            books: self.books,
+            peak_open: self.peak_open,
+            faults: self.faults,
+            bank: self.bank,
+            timeline: self.timeline,
+            endings,
+            reasons,
+            outages: self.outage_rows,
+            milestones: self.milestones,
+            events: self.events,
+            notices: self.notices,
+            usage: Usage::default(),
+        }
+    }
+}
+
+fn key(metric: Metric, cohort: u16, fault: Option<u16>) -> Key {
+    Key { metric, cohort, fault }
+}
+
+/// The client and the fault that an event is about.
+pub fn subject(event: &Event) -> (Option<ClientIndex>, Option<u16>) {
+    match event {
+        Event::Injected { fault, client, .. } => (Some(*client), Some(*fault)),
+        Event::AttemptFailed { client, fault, .. } => (Some(*client), *fault),
+        Event::Ended { client, ending, .. } | Event::ServerEnded { client, ending, .. } => (Some(*client), ending.fault),
+        Event::Arrived { client, .. }
+        | Event::AttemptStarted { client, .. }
+        | Event::Opened { client, .. }
+        | Event::Ready { client, .. }
+        | Event::Waiting { client, .. }
+        | Event::GaveUp { client, .. }
+        | Event::Left { client }
+        | Event::Sent { client, .. }
+        | Event::NotStarted { client, .. }
+        | Event::Echoed { client, .. }
+        | Event::Received { client, .. }
+        | Event::Pong { client, .. } => (Some(*client), None),
+        Event::Fired { fault, .. } | Event::Reverted { fault } => (None, Some(*fault)),
+        Event::Target { .. } | Event::Notice { .. } => (None, None),
+    }
+}
+
+#[cfg(test)]
+mod tests;

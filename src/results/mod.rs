@@ -1,3 +1,18 @@
-//! What is on disk: the run folder. `record` is the data dictionary.
+//! What is on disk: the run folder. `record` is the data dictionary, `README.md` in `results/` its text.
+//!
+//! [`Folder`] writes a run under a temporary name and renames it when complete; [`read`] takes it back, so that verdict, charts and
+//! report can be redone from files alone.
 
+pub mod evidence;
+pub mod folder;
+pub mod hlog;
+pub mod manifest;
+pub mod read;
 pub mod record;
+pub mod summary;
+pub mod tables;
+pub mod usage;
+
+pub use evidence::Evidence;
+pub use folder::{Folder, FolderError, write};
+pub use read::{Loaded, read};

@@ -354,6 +354,38 @@ pub struct TimelineRow {
     pub rtt_max_us: Option<u64>,
 }
 
+/// A row of `counts.csv`: how often something happened in one aligned second. What `closestorm check` counts expectations by.
+///
+/// A connection that ended stands in it twice where both sides are known: once with `side` client, once with `side` server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CountRow {
+    /// Number of the aligned second, from 0.
+    pub second: u32,
+    /// `attempts`, `closes`, `clients_lost`, `messages` or `work`.
+    pub metric: String,
+    /// Cohort.
+    pub cohort: String,
+    /// Id of the fault it belongs to; empty for none.
+    pub fault: Option<String>,
+    /// Of attempts: `begun`, and what became of them; of messages: `due`, `not_started`, `sent`, `received`, `lost`; of work (due
+    /// connects and sends that were begun): `all`, and `late`.
+    pub outcome: Option<String>,
+    /// Of closes: whose account, `client` or `server`.
+    pub side: Option<String>,
+    /// Of closes: reported to that side's user.
+    pub reported: Option<u16>,
+    /// Of closes: status code that this side received; 1005: empty Close frame; empty: no Close frame.
+    pub wire: Option<u16>,
+    /// Of closes: a fault's id, `remote`, `stay` or `deadline:<name>`.
+    pub cause: Option<String>,
+    /// Of closes: as this side saw it.
+    pub tcp_end: Option<String>,
+    /// Of closes: as this side saw it.
+    pub clean: Option<bool>,
+    /// How often.
+    pub count: u64,
+}
+
 /// A row of `reconnects.csv`: one outage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReconnectRow {

@@ -1,0 +1,251 @@
+//! All distributions of a run: one per metric, cohort and fault, made when its first sample comes; and their interval log.
+//!
+//! Whole-run distributions are kept in memory; those of an interval become one encoded line when the interval is over.
+//! `results::hlog` writes and reads the file.
+
+use super::latency::Latency;
+use hdrhistogram::serialization::V2DeflateSerializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use std::time::Duration;
+
+/// What is measured as a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Metric {
+    /// `t_ready - t_fault` of outages that ended.
+    ReconnectTime,
+    /// From `t_fault` to the end of the run, of outages that did not end.
+    ReconnectCensored,
+    /// `t_detect - t_fault` of all outages.
+    Detect,
+    /// Sum of the waits of an outage that ended.
+    Backoff,
+    /// Sum of the attempts of an outage that ended, the first reply included.
+    Attempt,
+    /// TCP connects of attempts that opened.
+    TcpConnect,
+    /// TLS handshakes of attempts that opened.
+    Tls,
+    /// Request to 101.
+    OpeningHandshake,
+    /// First Close frame to the end of TCP.
+    ClosingHandshake,
+    /// Due time to echo.
+    Rtt,
+    /// Sent to echo.
+    RttFromSent,
+    /// Lateness of due connects and sends.
+    Lag,
+}
+
+/// All metrics, in order.
+pub const METRICS: [Metric; 12] = [
+    Metric::ReconnectTime,
+    Metric::ReconnectCensored,
+    Metric::Detect,
+    Metric::Backoff,
+    Metric::Attempt,
+    Metric::TcpConnect,
+    Metric::Tls,
+    Metric::OpeningHandshake,
+    Metric::ClosingHandshake,
+    Metric::Rtt,
+    Metric::RttFromSent,
+    Metric::Lag,
+];
+
+impl Metric {
+    /// As in files and expectations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Metric::ReconnectTime => "reconnect_time",
+            Metric::ReconnectCensored => "reconnect_censored",
+            Metric::Detect => "detect",
+            Metric::Backoff => "backoff",
+            Metric::Attempt => "attempt",
+            Metric::TcpConnect => "tcp_connect",
+            Metric::Tls => "tls",
+            Metric::OpeningHandshake => "opening_handshake",
+            Metric::ClosingHandshake => "closing_handshake",
+            Metric::Rtt => "rtt",
+            Metric::RttFromSent => "rtt_from_sent",
+            Metric::Lag => "lag",
+        }
+    }
+}
+
+/// Whose distribution: a metric of one cohort, and of one fault or of none. By index in the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// What.
+    pub metric: Metric,
+    /// Whose.
+    pub cohort: u16,
+    /// After what.
+    pub fault: Option<u16>,
+}
+
+/// One interval of one distribution, encoded.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Line {
+    /// Start of the interval, whole intervals since the start of the run.
+    pub interval: u64,
+    /// Index of the tag among the tags of the bank.
+    pub key: usize,
+    /// The line of the interval log without its tag, with the newline.
+    pub text: String,
+}
+
+/// Samples that wait before they cost a histogram of their own.
+const PENDING: usize = 1024;
+
+#[derive(Clone, Debug)]
+struct Series {
+    total: Latency,
+    pending: Vec<u64>,
+    interval: Option<Box<Latency>>,
+}
+
+/// Distributions of a run by [`Key`].
+#[derive(Clone, Debug)]
+pub struct Bank {
+    cohorts: usize,
+    faults: usize,
+    /// Length of an interval of the log, µs.
+    length: u64,
+    /// The interval that is being filled.
+    current: u64,
+    series: Vec<Option<Box<Series>>>,
+    lines: Vec<Line>,
+}
+
+impl Bank {
+    /// An empty one for this many cohorts and faults, with log intervals of `length`.
+    pub fn new(cohorts: usize, faults: usize, length: Duration) -> Bank {
+        let slots = METRICS.len() * cohorts * (faults + 1);
+        let length = super::latency::micros(length).max(1);
+        Bank { cohorts, faults, length, current: 0, series: vec![None; slots], lines: Vec::new() }
+    }
+
+    /// Adds a sample of `us` µs taken at `at` µs. Earlier than the current interval counts into the current one.
+    pub fn record(&mut self, at: u64, key: Key, us: u64) {
+        let interval = at / self.length;
+        if interval > self.current {
+            self.roll();
+            self.current = interval;
+        }
+        let slot = self.slot(key);
+        let series = self.series[slot]
+            .get_or_insert_with(|| Box::new(Series { total: Latency::new(), pending: Vec::with_capacity(PENDING), interval: None }));
+        series.total.record(us);
+        series.pending.push(us);
+        if series.pending.len() >= PENDING {
+            let interval = series.interval.get_or_insert_default();
+            series.pending.drain(..).for_each(|us| interval.record(us));
+        }
+    }
+
+    /// Ends the current interval: what it has becomes lines of the log.
+    pub fn roll(&mut self) {
+        let mut scratch = None;
+        for (key, series) in self.series.iter_mut().enumerate().filter_map(|(key, series)| Some((key, series.as_mut()?))) {
+            if series.pending.is_empty() && series.interval.as_ref().is_none_or(|interval| interval.count() == 0) {
+                continue;
+            }
+            let interval = match &mut series.interval {
+                Some(interval) => interval,
+                None => scratch.get_or_insert_with(Box::<Latency>::default),
+            };
+            series.pending.drain(..).for_each(|us| interval.record(us));
+            let text = encode(interval, self.current * self.length, self.length);
+            self.lines.push(Line { interval: self.current, key, text });
+            interval.clear();
+        }
+    }
+
+    /// The sum of all distributions of a metric that pass the filter.
+    pub fn sum(&self, metric: Metric, keep: impl Fn(Key) -> bool) -> Latency {
+        let mut sum = Latency::new();
+        self.each().filter(|(key, _)| key.metric == metric && keep(*key)).for_each(|(_, latency)| sum.add(latency));
+        sum
+    }
+
+    /// All distributions that have samples, in the order of their keys.
+    pub fn each(&self) -> impl Iterator<Item = (Key, &Latency)> {
+        self.series.iter().enumerate().filter_map(|(slot, series)| Some((self.key(slot), &series.as_ref()?.total)))
+    }
+
+    /// Lines of the interval log with their keys, by interval and key; [`roll`](Bank::roll) first.
+    pub fn lines(&self) -> Vec<(Key, &str)> {
+        let mut lines: Vec<_> = self.lines.iter().collect();
+        lines.sort();
+        lines.into_iter().map(|line| (self.key(line.key), line.text.as_str())).collect()
+    }
+
+    /// Adds another bank of the same plan. Of one interval and key there may then be two lines, which readers add.
+    pub fn add(&mut self, other: &Bank) {
+        for (key, latency) in other.each() {
+            let slot = self.slot(key);
+            match &mut self.series[slot] {
+                Some(series) => series.total.add(latency),
+                empty => *empty = Some(Box::new(Series { total: latency.clone(), pending: Vec::new(), interval: None })),
+            }
+        }
+        self.lines.extend(other.lines.iter().cloned());
+    }
+
+    fn slot(&self, key: Key) -> usize {
+        let fault = key.fault.map_or(0, |fault| usize::from(fault) + 1).min(self.faults);
+        (key.metric as usize * self.cohorts + usize::from(key.cohort)) * (self.faults + 1) + fault
+    }
+
+    fn key(&self, slot: usize) -> Key {
+        let (rest, fault) = (slot / (self.faults + 1), slot % (self.faults + 1));
+        let fault = fault.checked_sub(1).map(|fault| fault as u16);
+        Key { metric: METRICS[rest / self.cohorts], cohort: (rest % self.cohorts) as u16, fault }
+    }
+}
+
+/// A line of the interval log without tag, as `1.000,1.000,2.769,<base64>\n`; times in seconds, the maximum in ms.
+fn encode(latency: &Latency, start_us: u64, length_us: u64) -> String {
+    let mut buffer = Vec::new();
+    let mut serializer = V2DeflateSerializer::new();
+    let mut builder = IntervalLogWriterBuilder::new();
+    // The writer states the divisor before each line; it belongs into the head of the file, once.
+    builder.with_max_value_divisor(1000.0);
+    let (start, length) = (Duration::from_micros(start_us), Duration::from_micros(length_us));
+    // A Vec takes every write, and counts of u64 always encode.
+    let mut writer = builder.begin_log_with(&mut buffer, &mut serializer).expect("a Vec takes every write");
+    writer.write_histogram(latency.histogram(), start, length, None::<Tag<'_>>).expect("a Vec takes every write");
+    let text = String::from_utf8_lossy(&buffer);
+    format!("{}\n", text.lines().last().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_slots_are_inverse() {
+        let bank = Bank::new(3, 2, Duration::from_secs(1));
+        for slot in 0..bank.series.len() {
+            assert_eq!(bank.slot(bank.key(slot)), slot);
+        }
+    }
+
+    #[test]
+    fn intervals_become_lines_and_the_total_keeps_all() {
+        let mut bank = Bank::new(2, 1, Duration::from_secs(1));
+        let key = Key { metric: Metric::Rtt, cohort: 1, fault: None };
+        (0..5_000).for_each(|i| bank.record(i * 1_000, key, 100 + i % 7));
+        bank.record(4_999_000, Key { metric: Metric::Detect, cohort: 0, fault: Some(0) }, 7);
+        bank.roll();
+        let lines = bank.lines();
+        assert_eq!(lines.len(), 6);
+        assert!(lines[0].1.starts_with("0.0,1.0,0.106,H") || lines[0].1.starts_with("0.000,1.000,0.106,H"), "{}", lines[0].1);
+        assert_eq!(bank.sum(Metric::Rtt, |_| true).count(), 5_000);
+        let mut twice = bank.clone();
+        twice.add(&bank);
+        assert_eq!((twice.sum(Metric::Rtt, |key| key.cohort == 1).count(), twice.lines().len()), (10_000, 12));
+    }
+}

@@ -1,0 +1,366 @@
+//! What a run amounts to: the closed books, ready to be added to others, written and judged.
+
+use super::bank::{Bank, Metric};
+use super::ending::{Counted, Reasons};
+use super::latency::Latency;
+use super::ledger::{Ledger, LedgerError, same};
+use super::outage::Outage;
+use super::sample::Sample;
+use super::timeline::Timeline;
+use crate::close::Cause;
+use crate::event::Event;
+use crate::expect::Limit;
+use crate::fault::{Form, Side};
+use crate::plan::{Plan, Target};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Lateness that is never held against the generator: timers and schedulers of a busy machine show it.
+const TOLERANCE: Duration = Duration::from_millis(20);
+/// Share of a time limit by which lateness may blur it.
+const TOLERANCE_SHARE: f64 = 0.05;
+/// Share of late work in a second above which the generator counts as saturated.
+pub const SATURATED: f64 = 0.01;
+
+/// How a run came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It reached its planned length.
+    Completed,
+    /// It was stopped before.
+    Aborted,
+}
+
+impl Status {
+    /// As in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Completed => "completed",
+            Status::Aborted => "aborted",
+        }
+    }
+}
+
+/// What of the plan the results refer to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Meta {
+    /// Name of the scenario.
+    pub name: String,
+    /// Its question.
+    pub question: Option<String>,
+    /// Its hypothesis.
+    pub hypothesis: Option<String>,
+    /// Kind of target and address.
+    pub target: String,
+    /// Root seed.
+    pub seed: u64,
+    /// Planned length.
+    pub duration: Duration,
+    /// In the order of the plan.
+    pub cohorts: Vec<CohortMeta>,
+    /// In the order of the plan.
+    pub faults: Vec<FaultMeta>,
+    /// What the plan says a reader must know.
+    pub notices: Vec<String>,
+    /// Connects and sends begun more than this many µs after they were due are late.
+    pub tolerance_us: u64,
+}
+
+/// What results say about a cohort.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CohortMeta {
+    /// As in the scenario.
+    pub name: String,
+    /// The strategy as the user wrote it.
+    pub strategy: String,
+    /// Clients.
+    pub planned: u64,
+}
+
+/// What results say about a fault.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FaultMeta {
+    /// Its id.
+    pub id: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// `client`, `server` or `proxy`.
+    pub side: &'static str,
+    /// It holds until it is reverted.
+    pub holds: bool,
+    /// It acts on server processes.
+    pub process: bool,
+}
+
+impl Meta {
+    /// Of a plan.
+    pub fn of(plan: &Plan) -> Meta {
+        let cohort = |cohort: &crate::plan::Cohort| CohortMeta {
+            name: cohort.name.clone(),
+            strategy: cohort.reconnect_label.clone(),
+            planned: u64::from(cohort.count),
+        };
+        let fault = |fault: &crate::plan::Fault| FaultMeta {
+            id: fault.name.clone(),
+            kind: fault.inject.row.kind,
+            side: match fault.side {
+                Side::Client => "client",
+                Side::Server => "server",
+                Side::Proxy => "proxy",
+            },
+            holds: matches!(fault.inject.row.form, Form::Holding | Form::Attempts | Form::Process { holds: true }),
+            process: matches!(fault.inject.row.form, Form::Process { .. }),
+        };
+        let limits = plan.expectations.iter().filter_map(|expectation| match expectation.limit {
+            Limit::Micros(limit) => Some(limit * TOLERANCE_SHARE),
+            _ => None,
+        });
+        let tightest = limits.fold(f64::INFINITY, f64::min);
+        let tolerance = if tightest.is_finite() { Duration::from_micros(tightest as u64).max(TOLERANCE) } else { TOLERANCE };
+        Meta {
+            name: plan.name.clone(),
+            question: plan.question.clone(),
+            hypothesis: plan.hypothesis.clone(),
+            target: target(&plan.target),
+            seed: plan.seed.0,
+            duration: plan.duration,
+            cohorts: plan.cohorts.iter().map(cohort).collect(),
+            faults: plan.faults.iter().map(fault).collect(),
+            notices: plan.notices.clone(),
+            tolerance_us: super::latency::micros(tolerance),
+        }
+    }
+
+    /// A cause as in files: a fault's id, `remote`, `stay` or `deadline:<name>`.
+    pub fn cause(&self, cause: Cause) -> String {
+        match cause {
+            Cause::Fault(fault) => self.fault(fault),
+            Cause::Remote => "remote".to_owned(),
+            Cause::Stay => "stay".to_owned(),
+            Cause::Deadline(deadline) => format!("deadline:{deadline}"),
+        }
+    }
+
+    /// The id of a fault.
+    pub fn fault(&self, fault: u16) -> String {
+        self.faults.get(usize::from(fault)).map_or_else(|| format!("fault {fault}"), |meta| meta.id.clone())
+    }
+
+    /// The name of a cohort.
+    pub fn cohort(&self, cohort: u16) -> String {
+        self.cohorts[usize::from(cohort)].name.clone()
+    }
+}
+
+fn target(target: &Target) -> String {
+    match target {
+        Target::Embedded(embedded) if embedded.instances == 1 => "embedded, 1 instance".to_owned(),
+        Target::Embedded(embedded) => format!("embedded, {} instances", embedded.instances),
+        Target::Command(command) => shlex::try_join(command.run.iter().map(String::as_str)).unwrap_or_else(|_| command.run.join(" ")),
+        Target::Url(remote) => remote.address.clone(),
+    }
+}
+
+/// The books of one cohort.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Book {
+    /// Attempts, connections and endings.
+    pub ledger: Ledger,
+    /// Clients that began an attempt.
+    pub started: u64,
+    /// Clients that began and never opened.
+    pub never_opened: u64,
+    /// Most open at a time; after an addition, at the end of an interval.
+    pub peak_open: u64,
+    /// Clients that gave up by their policy.
+    pub lost: u64,
+    /// Outages.
+    pub affected: u64,
+    /// Outages that ended.
+    pub recovered: u64,
+    /// Outages cut by the end of the run.
+    pub censored: u64,
+    /// Attempts of outages that ended.
+    pub recovery_attempts: u64,
+    /// Messages due.
+    pub due: u64,
+    /// Messages due and not sent.
+    pub not_started: u64,
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages received.
+    pub received: u64,
+    /// Messages sent for an echo that did not come.
+    pub unanswered: u64,
+}
+
+impl Book {
+    /// Adds the counts of another; `peak_open` becomes the sum, which is an upper bound.
+    pub fn add(&mut self, other: &Book) {
+        self.ledger.add(&other.ledger);
+        self.started += other.started;
+        self.never_opened += other.never_opened;
+        self.peak_open += other.peak_open;
+        self.lost += other.lost;
+        self.affected += other.affected;
+        self.recovered += other.recovered;
+        self.censored += other.censored;
+        self.recovery_attempts += other.recovery_attempts;
+        self.due += other.due;
+        self.not_started += other.not_started;
+        self.sent += other.sent;
+        self.received += other.received;
+        self.unanswered += other.unanswered;
+    }
+}
+
+/// What is counted of one fault.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FaultBook {
+    /// First firing, µs.
+    pub first: Option<u64>,
+    /// Last revert, µs.
+    pub reverted: Option<u64>,
+    /// Firings.
+    pub fired: u64,
+    /// Reverts.
+    pub reverts: u64,
+    /// Selected over all firings.
+    pub selected: u64,
+    /// Connections and attempts on which it acted.
+    pub injected: u64,
+    /// Outages of this fault that ended.
+    pub recovered: u64,
+}
+
+impl FaultBook {
+    pub(super) fn add(&mut self, other: &FaultBook) {
+        self.first = [self.first, other.first].into_iter().flatten().min();
+        self.reverted = self.reverted.max(other.reverted);
+        // Every shard sees the same firings, each with its own clients.
+        self.fired = self.fired.max(other.fired);
+        self.reverts = self.reverts.max(other.reverts);
+        self.selected += other.selected;
+        self.injected += other.injected;
+        self.recovered += other.recovered;
+    }
+}
+
+/// An event that is kept: offset in µs, number of the event in the run, event.
+pub type Kept = (u64, u64, Event);
+
+/// The closed books of a run.
+#[derive(Clone, Debug)]
+pub struct Results {
+    /// What they refer to.
+    pub meta: Meta,
+    /// From the simulator.
+    pub simulated: bool,
+    /// How the run ended.
+    pub status: Status,
+    /// Length when the books were closed.
+    pub measured: Duration,
+    /// By cohort, in the order of the plan.
+    pub books: Vec<Book>,
+    /// Most clients open at a time, over all cohorts.
+    pub peak_open: u64,
+    /// By fault, in the order of the plan.
+    pub faults: Vec<FaultBook>,
+    /// Distributions.
+    pub bank: Bank,
+    /// Numbers over time.
+    pub timeline: Timeline,
+    /// Endings by second and key.
+    pub endings: BTreeMap<Counted, u64>,
+    /// Reasons with which connections ended.
+    pub reasons: Reasons,
+    /// Outages.
+    pub outages: Sample<Outage>,
+    /// Events of the run: faults, target, notices.
+    pub milestones: Sample<Kept>,
+    /// Events of clients.
+    pub events: Sample<Kept>,
+    /// Notices with their counts.
+    pub notices: BTreeMap<String, u64>,
+    /// What the measuring process used.
+    pub usage: Usage,
+}
+
+/// What the measuring process used; all zero where nobody looked.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// Processor time, s.
+    pub cpu_s: f64,
+    /// Largest resident size.
+    pub rss_peak_bytes: u64,
+    /// Resident size before the first client.
+    pub rss_base_bytes: u64,
+}
+
+impl Results {
+    /// Whether the ledger balances: of each cohort, then of the run.
+    pub fn check_ledger(&self) -> Result<(), LedgerError> {
+        let mut total = Ledger::default();
+        for (book, meta) in self.books.iter().zip(&self.meta.cohorts) {
+            let scope = format!("cohort {}", meta.name);
+            book.ledger.check(&scope)?;
+            same("outages", &scope, book.affected, book.recovered + book.censored, "affected = recovered + censored")?;
+            total.add(&book.ledger);
+        }
+        total.check("the run")?;
+        same("endings", "the run", total.closed, self.endings.values().sum(), "closed = sum of endings")
+    }
+
+    /// The books of all cohorts together.
+    pub fn total(&self) -> Book {
+        let mut total = Book::default();
+        self.books.iter().for_each(|book| total.add(book));
+        total.peak_open = self.peak_open;
+        total
+    }
+
+    /// The distribution of a metric over all cohorts and faults.
+    pub fn latency(&self, metric: Metric) -> Latency {
+        self.bank.sum(metric, |_| true)
+    }
+
+    /// Whether the generator was too late for its measurements to be trusted.
+    pub fn saturated(&self) -> bool {
+        self.timeline.late_share_max() > SATURATED
+    }
+
+    /// Adds the results of another part of the same plan: counters and histograms are added, never averaged.
+    pub fn add(&mut self, other: &Results) {
+        self.simulated |= other.simulated;
+        self.measured = self.measured.max(other.measured);
+        if other.status == Status::Aborted {
+            self.status = Status::Aborted;
+        }
+        self.books.iter_mut().zip(&other.books).for_each(|(book, other)| book.add(other));
+        self.faults.iter_mut().zip(&other.faults).for_each(|(book, other)| book.add(other));
+        self.bank.add(&other.bank);
+        self.timeline.add(&other.timeline);
+        other.endings.iter().for_each(|(key, count)| *self.endings.entry(key.clone()).or_default() += count);
+        self.reasons.add(&other.reasons);
+        self.outages.add(&other.outages);
+        self.milestones.add(&other.milestones);
+        self.events.add(&other.events);
+        other.notices.iter().for_each(|(text, count)| *self.notices.entry(text.clone()).or_default() += count);
+        self.usage.cpu_s += other.usage.cpu_s;
+        self.usage.rss_peak_bytes += other.usage.rss_peak_bytes;
+        self.usage.rss_base_bytes += other.usage.rss_base_bytes;
+        self.peaks();
+    }
+
+    /// Peaks do not add: after an addition they are those at the ends of intervals.
+    fn peaks(&mut self) {
+        let mut open: BTreeMap<u64, u64> = BTreeMap::new();
+        self.books.iter_mut().for_each(|book| book.peak_open = 0);
+        for (offset, cohort, count, _) in self.timeline.rows(super::latency::micros(self.measured)) {
+            *open.entry(offset).or_default() += count;
+            let book = &mut self.books[usize::from(cohort)];
+            book.peak_open = book.peak_open.max(count);
+        }
+        self.peak_open = open.into_values().max().unwrap_or(0);
+    }
+}

@@ -1,0 +1,295 @@
+//! Endings: the client's account and the server's, joined by client and connection, and counted by what they have in common.
+//!
+//! Either account may come first, and the server's may never come: it was killed, or is not ours.
+
+use crate::close::{Cause, Ending, Initiator, TcpEnd};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// Accounts that wait for their other half; beyond this the oldest is counted alone. About 25 MB.
+const PENDING: usize = 262_144;
+/// Distinct reasons that are told apart; further ones count as [`OTHER`].
+const REASONS: usize = 1_000;
+/// Stands for reasons beyond the bound.
+pub const OTHER: &str = "(other)";
+
+/// What endings are counted by. Faults and cohorts by index in the plan.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndingKey {
+    /// Cohort.
+    pub cohort: u16,
+    /// Both sides' knowledge of why.
+    pub cause: Cause,
+    /// The fault that last acted on the connection.
+    pub fault: Option<u16>,
+    /// Who started it.
+    pub initiator: Initiator,
+    /// Received by the client.
+    pub wire_received: Option<u16>,
+    /// Sent by the client.
+    pub wire_sent: Option<u16>,
+    /// As the client saw it.
+    pub tcp_end: TcpEnd,
+    /// The client's received bytes were cut inside a frame.
+    pub mid_frame: bool,
+    /// As the client saw it.
+    pub clean: bool,
+    /// Reported to the client's user.
+    pub client_code: u16,
+    /// The server's account.
+    pub server: Option<ServerSide>,
+}
+
+/// What is counted of a server's account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ServerSide {
+    /// Reported to the server's user.
+    pub code: u16,
+    /// As the server saw it.
+    pub tcp_end: TcpEnd,
+    /// Received by the server.
+    pub wire_received: Option<u16>,
+    /// As the server saw it.
+    pub clean: bool,
+}
+
+/// A counted ending: the second of the client's account, and what it is counted by.
+pub type Counted = (u32, EndingKey);
+
+#[derive(Clone, Debug)]
+struct Server {
+    side: ServerSide,
+    cause: Cause,
+    fault: Option<u16>,
+    initiator: Initiator,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Half {
+    client: Option<Counted>,
+    server: Option<Server>,
+    /// A fault on server processes that acted on the connection: what speaks for a server that was killed.
+    killed: Option<u16>,
+}
+
+/// The joining of accounts, and the counts.
+#[derive(Clone, Debug)]
+pub struct Endings {
+    /// Whether the accounts of a server may come at all.
+    joins: bool,
+    pending: HashMap<(u32, u32), Half>,
+    order: VecDeque<(u32, u32)>,
+    counts: BTreeMap<Counted, u64>,
+    reasons: Reasons,
+}
+
+impl Endings {
+    /// `joins`: a server or its injector will report about connections.
+    pub fn new(joins: bool) -> Endings {
+        Endings { joins, pending: HashMap::new(), order: VecDeque::new(), counts: BTreeMap::new(), reasons: Reasons::default() }
+    }
+
+    /// The client's account. `killed`: the fault on server processes that acted on the connection, if any did.
+    pub fn client(&mut self, second: u32, who: (u32, u32), cohort: u16, ending: &Ending, killed: Option<u16>) {
+        self.reasons.count(ending.code, &ending.reason, 1);
+        let key = EndingKey {
+            cohort,
+            cause: ending.cause,
+            fault: ending.fault,
+            initiator: ending.initiator,
+            wire_received: ending.wire_received,
+            wire_sent: ending.wire_sent,
+            tcp_end: ending.tcp_end,
+            mid_frame: ending.mid_frame,
+            clean: ending.clean,
+            client_code: ending.code,
+            server: None,
+        };
+        let half = self.pending.remove(&who).unwrap_or_default();
+        let half = Half { client: Some((second, key)), server: half.server, killed: killed.or(half.killed) };
+        if self.joins && half.server.is_none() { self.wait(who, half) } else { self.fold(half) }
+    }
+
+    /// The server's account.
+    pub fn server(&mut self, who: (u32, u32), ending: &Ending) {
+        let side = ServerSide { code: ending.code, tcp_end: ending.tcp_end, wire_received: ending.wire_received, clean: ending.clean };
+        let server = Server { side, cause: ending.cause, fault: ending.fault, initiator: ending.initiator };
+        let half = self.pending.remove(&who).unwrap_or_default();
+        let half = Half { server: Some(server), ..half };
+        if half.client.is_none() { self.wait(who, half) } else { self.fold(half) }
+    }
+
+    /// A fault on server processes acted on a connection whose client may have reported its end already.
+    pub fn killed(&mut self, who: (u32, u32), fault: u16) {
+        if let Some(half) = self.pending.get_mut(&who) {
+            half.killed = Some(fault);
+        }
+    }
+
+    /// Counts all that still wait. Returns the counts, the reasons, and how many accounts of the server found no client's.
+    pub fn finish(mut self) -> (BTreeMap<Counted, u64>, Reasons, u64) {
+        let mut alone = 0;
+        for half in std::mem::take(&mut self.pending).into_values() {
+            alone += u64::from(half.client.is_none());
+            self.fold(half);
+        }
+        (self.counts, self.reasons, alone)
+    }
+
+    fn wait(&mut self, who: (u32, u32), half: Half) {
+        self.pending.insert(who, half);
+        self.order.push_back(who);
+        while self.pending.len() > PENDING {
+            let Some(oldest) = self.order.pop_front() else { break };
+            if let Some(half) = self.pending.remove(&oldest) {
+                self.fold(half);
+            }
+        }
+        // Joined pairs leave their place in the order behind.
+        if self.order.len() > 2 * PENDING {
+            self.order.retain(|who| self.pending.contains_key(who));
+        }
+    }
+
+    fn fold(&mut self, half: Half) {
+        if let Some((second, key)) = half.client {
+            *self.counts.entry((second, joined(key, half.server.as_ref(), half.killed))).or_default() += 1;
+        }
+    }
+}
+
+/// The client's account completed by what the server's side knows.
+///
+/// A client that only saw its peer end the connection learns the fault that made it: from the server's account, or, where the
+/// server was killed and cannot give one, from the injector.
+fn joined(mut key: EndingKey, server: Option<&Server>, killed: Option<u16>) -> EndingKey {
+    let fault = match server {
+        Some(server) => {
+            key.server = Some(server.side);
+            key.fault = key.fault.or(server.fault);
+            if key.initiator == Initiator::None && key.cause == Cause::Remote {
+                key.initiator = server.initiator;
+            }
+            match server.cause {
+                Cause::Fault(fault) => Some(fault),
+                _ => None,
+            }
+        }
+        None => killed,
+    };
+    if let (Cause::Remote, Some(fault)) = (key.cause, fault) {
+        key.cause = Cause::Fault(fault);
+        key.fault = key.fault.or(Some(fault));
+    }
+    key
+}
+
+/// Pairs of reported code and reason, with a bound.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reasons {
+    distinct: usize,
+    counts: BTreeMap<u16, BTreeMap<String, u64>>,
+}
+
+impl Reasons {
+    /// Counts `n` connections that were told this.
+    pub fn count(&mut self, code: u16, reason: &str, n: u64) {
+        let of_code = self.counts.entry(code).or_default();
+        if let Some(count) = of_code.get_mut(reason) {
+            *count += n;
+            return;
+        }
+        let reason = if self.distinct < REASONS { reason } else { OTHER };
+        self.distinct += 1;
+        *of_code.entry(reason.to_owned()).or_default() += n;
+    }
+
+    /// Adds the counts of another.
+    pub fn add(&mut self, other: &Reasons) {
+        for (code, reasons) in &other.counts {
+            reasons.iter().for_each(|(reason, n)| self.count(*code, reason, *n));
+        }
+    }
+
+    /// The `n` most frequent: code, reason, count; equal counts by code and reason.
+    pub fn top(&self, n: usize) -> Vec<(u16, &str, u64)> {
+        let mut all: Vec<_> =
+            self.counts.iter().flat_map(|(code, reasons)| reasons.iter().map(|(reason, count)| (*code, reason.as_str(), *count))).collect();
+        all.sort_by_key(|row| std::cmp::Reverse(row.2)); // stable, so ties keep the order of the map
+        all.truncate(n);
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(cause: Cause, initiator: Initiator, code: u16) -> Ending {
+        Ending {
+            cause,
+            fault: None,
+            initiator,
+            wire_received: Some(code),
+            wire_sent: Some(code),
+            tcp_end: TcpEnd::Fin,
+            mid_frame: false,
+            clean: true,
+            code,
+            reason: "bye".to_owned(),
+            bytes_after: 0,
+        }
+    }
+
+    #[test]
+    fn accounts_join_in_either_order() {
+        let (client, server) = (account(Cause::Remote, Initiator::None, 1001), account(Cause::Fault(2), Initiator::Server, 1001));
+        let run = |client_first: bool| {
+            let mut endings = Endings::new(true);
+            if client_first {
+                endings.client(4, (7, 1), 0, &client, None);
+            }
+            endings.server((7, 1), &server);
+            if !client_first {
+                endings.client(4, (7, 1), 0, &client, None);
+            }
+            endings.finish()
+        };
+        let (counts, reasons, alone) = run(true);
+        assert_eq!(counts, run(false).0);
+        let ((second, key), count) = counts.iter().next().unwrap();
+        assert_eq!((*second, *count, alone), (4, 1, 0));
+        assert_eq!((key.cause, key.initiator, key.server.unwrap().code), (Cause::Fault(2), Initiator::Server, 1001));
+        assert_eq!(reasons.top(20), [(1001, "bye", 1)]);
+    }
+
+    #[test]
+    fn a_killed_server_is_spoken_for_by_the_injector_even_late() {
+        let mut endings = Endings::new(true);
+        endings.client(0, (0, 1), 0, &account(Cause::Remote, Initiator::Server, 1006), None);
+        endings.killed((0, 1), 5);
+        endings.client(0, (1, 1), 0, &account(Cause::Stay, Initiator::Client, 1000), Some(5));
+        endings.server((9, 9), &account(Cause::Remote, Initiator::Client, 1000));
+        let (counts, _, alone) = endings.finish();
+        let causes: Vec<_> = counts.keys().map(|(_, key)| (key.cause, key.server)).collect();
+        assert_eq!(causes, [(Cause::Fault(5), None), (Cause::Stay, None)]);
+        assert_eq!(alone, 1);
+    }
+
+    #[test]
+    fn reasons_are_bounded() {
+        let mut reasons = Reasons::default();
+        (0..2_500).for_each(|i| reasons.count(4000, &i.to_string(), 1));
+        assert_eq!(reasons.top(1), [(4000, OTHER, 1_500)]);
+        assert_eq!(reasons.top(9_999).len(), REASONS + 1);
+    }
+
+    #[test]
+    fn waiting_accounts_are_bounded_and_none_is_lost() {
+        let mut endings = Endings::new(true);
+        let ending = account(Cause::Remote, Initiator::Server, 1000);
+        let n = PENDING as u32 + 10;
+        (0..n).for_each(|client| endings.client(0, (client, 1), 0, &ending, None));
+        assert_eq!(endings.pending.len(), PENDING);
+        assert_eq!(endings.finish().0.values().sum::<u64>(), u64::from(n));
+    }
+}

@@ -1,0 +1,360 @@
+//! Outages: from the fault that took a client's open connection to the moment it is ready again, split into phases.
+//!
+//! ```text
+//! t_fault ─ t_detect ─ wait ─ attempt ✗ ─ wait ─ attempt ─ t_open ─ t_ready
+//! └─detect─┘└backoff┘└attempt┘└backoff┘└───attempt───────┘└first reply┘
+//! ```
+//! Each moment is cut to whole µs first, so the phases add up to the whole exactly. What the injector reports may come late,
+//! because it crosses processes: an outage can be amended while it lasts, and afterwards as long as it is held back.
+
+use crate::close::{Cause, Ending};
+use std::collections::VecDeque;
+
+/// Ended outages held back for late evidence; the oldest are booked first. About 6 MB.
+const HELD: usize = 65_536;
+/// Two processes read one clock at different places in their code: an injector may seem so much later than its effect, µs.
+const SLACK_US: u64 = 1_000;
+const NONE: u32 = u32::MAX;
+
+/// One outage of one client. Offsets and lengths in µs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// Who.
+    pub client: u32,
+    /// Cohort, by index.
+    pub cohort: u16,
+    /// The connection that was lost.
+    pub connection: u32,
+    /// Its code as reported to the client's user.
+    pub code: u16,
+    /// The fault it belongs to, by index.
+    pub fault: Option<u16>,
+    /// `t_fault`: when the injector acted, or `t_detect` where nobody injected.
+    pub fault_at: u64,
+    /// `t_detect`.
+    pub detect_at: u64,
+    /// Sum of waits so far.
+    pub backoff: u64,
+    /// Sum of attempts so far, time open but not ready included.
+    pub attempt: u64,
+    /// `t_ready - t_open`.
+    pub reply: Option<u64>,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// `t_ready`.
+    pub ready_at: Option<u64>,
+    /// The policy gave up.
+    pub gave_up: bool,
+    phase: Phase,
+    mark: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Waiting,
+    Attempting,
+    Replying,
+}
+
+impl Outage {
+    /// `t_detect - t_fault`.
+    pub fn detect(&self) -> u64 {
+        self.detect_at - self.fault_at
+    }
+
+    /// `t_ready - t_fault`, if it ended.
+    pub fn time(&self) -> Option<u64> {
+        self.ready_at.map(|ready| ready - self.fault_at)
+    }
+
+    /// Books the time since the last change into the phase that ends now.
+    fn turn(&mut self, at: u64, next: Phase) {
+        let passed = at.saturating_sub(self.mark);
+        match self.phase {
+            Phase::Waiting if self.gave_up => {}
+            Phase::Waiting => self.backoff += passed,
+            Phase::Attempting | Phase::Replying => self.attempt += passed,
+        }
+        self.mark = self.mark.max(at);
+        self.phase = next;
+    }
+
+    /// The injector acted on the lost connection at `at`.
+    fn amend(&mut self, at: u64, fault: u16) {
+        if at <= self.detect_at + SLACK_US {
+            self.fault_at = at.min(self.detect_at);
+            self.fault = Some(fault);
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct State {
+    injected_at: u64,
+    injected_connection: u32,
+    injected_fault: u16,
+    /// Place of the outage under way in `open`, or `NONE`.
+    outage: u32,
+    /// Number of the last ended outage plus 1; 0 for none.
+    ended: u64,
+}
+
+/// The outages of all clients: 32 bytes a client, and one [`Outage`] for each under way or held back.
+#[derive(Clone, Debug)]
+pub struct Outages {
+    clients: Vec<State>,
+    open: Vec<Outage>,
+    held: VecDeque<Outage>,
+    /// Number of the first in `held`.
+    first: u64,
+}
+
+impl Outages {
+    /// For clients 0..n.
+    pub fn new(clients: usize) -> Outages {
+        let state = State { injected_at: 0, injected_connection: 0, injected_fault: 0, outage: NONE, ended: 0 };
+        Outages { clients: vec![state; clients], open: Vec::new(), held: VecDeque::new(), first: 0 }
+    }
+
+    /// Outages under way.
+    pub fn under_way(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The fault of the client's outage under way: `None` without outage, `Some(None)` for one without fault.
+    pub fn fault_of(&self, client: u32) -> Option<Option<u16>> {
+        self.current(client).map(|outage| outage.fault)
+    }
+
+    /// The fault that last acted on a connection of this client, with the offset, as far as is known.
+    pub fn injected(&self, client: u32, connection: u32) -> Option<(u16, u64)> {
+        let state = &self.clients[client as usize];
+        (state.injected_connection == connection).then_some((state.injected_fault, state.injected_at))
+    }
+
+    /// A fault acted on a connection.
+    pub fn inject(&mut self, at: u64, client: u32, connection: u32, fault: u16) {
+        let state = &mut self.clients[client as usize];
+        if (connection, at) >= (state.injected_connection, state.injected_at) {
+            (state.injected_connection, state.injected_at, state.injected_fault) = (connection, at, fault);
+        }
+        let latest = |outage: &Outage| outage.fault.is_none() || outage.fault_at == outage.detect_at || at >= outage.fault_at;
+        if let Some(outage) = self.lost_with(client, connection).filter(|outage| latest(outage)) {
+            outage.amend(at, fault);
+        }
+    }
+
+    /// Evidence names the fault that ended a connection, without saying when it acted.
+    pub fn attribute(&mut self, client: u32, connection: u32, fault: u16) {
+        if let Some(outage) = self.lost_with(client, connection) {
+            outage.fault.get_or_insert(fault);
+        }
+    }
+
+    /// An open connection ended. Whether an outage began with it.
+    pub fn end(&mut self, at: u64, client: u32, cohort: u16, connection: u32, ending: &Ending) -> bool {
+        if let Some(outage) = self.current_mut(client) {
+            outage.turn(at, Phase::Waiting);
+            return false;
+        }
+        if ending.cause == Cause::Stay {
+            return false;
+        }
+        let named = match ending.cause {
+            Cause::Fault(fault) => Some(fault),
+            _ => ending.fault,
+        };
+        let mut outage = Outage {
+            client,
+            cohort,
+            connection,
+            code: ending.code,
+            fault: named,
+            fault_at: at,
+            detect_at: at,
+            backoff: 0,
+            attempt: 0,
+            reply: None,
+            attempts: 0,
+            ready_at: None,
+            gave_up: false,
+            phase: Phase::Waiting,
+            mark: at,
+        };
+        if let Some((fault, acted)) = self.injected(client, connection) {
+            outage.amend(acted, fault);
+        }
+        self.clients[client as usize].outage = self.open.len() as u32;
+        self.open.push(outage);
+        true
+    }
+
+    /// An attempt began.
+    pub fn attempt(&mut self, at: u64, client: u32) {
+        if let Some(outage) = self.current_mut(client) {
+            outage.turn(at, Phase::Attempting);
+            outage.attempts += 1;
+        }
+    }
+
+    /// An attempt ended without a connection.
+    pub fn fail(&mut self, at: u64, client: u32) {
+        if let Some(outage) = self.current_mut(client) {
+            outage.turn(at, Phase::Waiting);
+        }
+    }
+
+    /// A connection opened.
+    pub fn opened(&mut self, at: u64, client: u32) {
+        if let Some(outage) = self.current_mut(client) {
+            outage.turn(at, Phase::Replying);
+        }
+    }
+
+    /// The policy gave up.
+    pub fn give_up(&mut self, at: u64, client: u32) {
+        if let Some(outage) = self.current_mut(client) {
+            outage.turn(at, Phase::Waiting);
+            outage.gave_up = true;
+        }
+    }
+
+    /// The client is ready: its outage, if it had one, is over. Whether it had.
+    pub fn ready(&mut self, at: u64, client: u32) -> bool {
+        let Some(outage) = self.current_mut(client) else { return false };
+        let at = at.max(outage.mark);
+        outage.reply = Some(at - outage.mark);
+        outage.ready_at = Some(at);
+        let place = self.clients[client as usize].outage as usize;
+        let outage = self.open.swap_remove(place);
+        if let Some(moved) = self.open.get(place) {
+            self.clients[moved.client as usize].outage = place as u32;
+        }
+        self.held.push_back(outage);
+        let state = &mut self.clients[client as usize];
+        (state.outage, state.ended) = (NONE, self.first + self.held.len() as u64);
+        true
+    }
+
+    /// The oldest ended outage that need not be held back longer.
+    pub fn settled(&mut self) -> Option<Outage> {
+        if self.held.len() <= HELD {
+            return None;
+        }
+        self.first += 1;
+        self.held.pop_front()
+    }
+
+    /// The end of the run at `at`: all that ended, in the order of their ends, then those it cuts, by client.
+    pub fn finish(mut self, at: u64) -> impl Iterator<Item = Outage> {
+        self.open.sort_by_key(|outage| outage.client);
+        self.open.iter_mut().for_each(|outage| outage.turn(at, outage.phase));
+        self.held.into_iter().chain(self.open)
+    }
+
+    fn current(&self, client: u32) -> Option<&Outage> {
+        self.open.get(self.clients[client as usize].outage as usize)
+    }
+
+    fn current_mut(&mut self, client: u32) -> Option<&mut Outage> {
+        self.open.get_mut(self.clients[client as usize].outage as usize)
+    }
+
+    /// The outage that began with this connection: under way, or the last one of this client and still held back.
+    fn lost_with(&mut self, client: u32, connection: u32) -> Option<&mut Outage> {
+        let state = &self.clients[client as usize];
+        let outage = if state.outage == NONE {
+            let place = state.ended.checked_sub(self.first + 1)?;
+            self.held.get_mut(usize::try_from(place).ok()?)
+        } else {
+            self.open.get_mut(state.outage as usize)
+        };
+        outage.filter(|outage| outage.connection == connection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::close::{Initiator, TcpEnd};
+
+    fn ending(cause: Cause) -> Ending {
+        Ending {
+            cause,
+            fault: None,
+            initiator: Initiator::Server,
+            wire_received: None,
+            wire_sent: None,
+            tcp_end: TcpEnd::Fin,
+            mid_frame: false,
+            clean: false,
+            code: 1006,
+            reason: String::new(),
+            bytes_after: 0,
+        }
+    }
+
+    #[test]
+    fn phases_add_up_and_later_losses_belong_to_the_outage() {
+        let mut outages = Outages::new(1);
+        outages.inject(1_000, 0, 1, 3);
+        outages.end(1_250, 0, 0, 1, &ending(Cause::Remote));
+        outages.attempt(2_000, 0);
+        outages.fail(2_100, 0);
+        outages.attempt(4_000, 0);
+        outages.opened(4_500, 0);
+        outages.inject(4_600, 0, 3, 5); // a second fault before it was ready
+        outages.end(4_700, 0, 0, 3, &ending(Cause::Remote));
+        outages.attempt(6_000, 0);
+        outages.opened(6_200, 0);
+        assert!(outages.ready(6_230, 0));
+        let outage = outages.finish(9_000).next().unwrap();
+        assert_eq!((outage.fault, outage.detect(), outage.attempts), (Some(3), 250, 3));
+        assert_eq!((outage.backoff, outage.attempt, outage.reply), (750 + 1_900 + 1_300, 100 + 500 + 200 + 200, Some(30)));
+        assert_eq!(outage.time(), Some(outage.detect() + outage.backoff + outage.attempt + 30));
+    }
+
+    #[test]
+    fn late_evidence_amends_an_outage_while_it_lasts_and_afterwards() {
+        for after in [false, true] {
+            let mut outages = Outages::new(2);
+            outages.end(10_000, 1, 0, 1, &ending(Cause::Remote));
+            if after {
+                outages.attempt(11_000, 1);
+                outages.opened(11_500, 1);
+                outages.ready(11_500, 1);
+            }
+            outages.inject(9_400, 1, 1, 2);
+            outages.inject(20_000, 1, 1, 4); // long after the end: not its cause
+            let outage = outages.finish(30_000).next().unwrap();
+            assert_eq!((outage.fault, outage.detect()), (Some(2), 600), "{after}");
+            assert_eq!(outage.time(), after.then_some(2_100));
+        }
+    }
+
+    #[test]
+    fn an_own_stay_starts_none_and_a_give_up_stays_to_the_end() {
+        let mut outages = Outages::new(2);
+        assert!(!outages.end(10, 0, 0, 1, &ending(Cause::Stay)));
+        assert!(outages.end(10, 1, 0, 1, &ending(Cause::Deadline(crate::close::Deadline::Pong))));
+        outages.give_up(40, 1);
+        let all: Vec<_> = outages.finish(1_000).collect();
+        assert_eq!(all.len(), 1);
+        assert!(all[0].gave_up && all[0].time().is_none());
+        assert_eq!((all[0].detect(), all[0].backoff), (0, 30));
+    }
+
+    #[test]
+    fn the_slab_stays_consistent_when_outages_end_in_any_order() {
+        let mut outages = Outages::new(5);
+        (0..5).for_each(|client| assert!(outages.end(u64::from(client), client, 0, 1, &ending(Cause::Remote))));
+        for client in [1, 4, 0, 3, 2] {
+            outages.attempt(100, client);
+            outages.opened(110, client);
+            assert!(outages.ready(120 + u64::from(client), client));
+            assert!(!outages.ready(130, client));
+        }
+        let all: Vec<_> = outages.finish(200).map(|outage| (outage.client, outage.time())).collect();
+        assert_eq!(all, [(1, Some(120)), (4, Some(120)), (0, Some(120)), (3, Some(120)), (2, Some(120))]);
+    }
+}

@@ -1,0 +1,105 @@
+//! A bounded, uniform, seeded sample of a stream: reservoir sampling.
+//!
+//! Source: Vitter, "Random Sampling with a Reservoir" (1985), algorithm R.
+
+use crate::seed::Stream;
+
+/// At most `limit` items of a stream, each equally likely.
+#[derive(Clone, Debug)]
+pub struct Sample<T> {
+    limit: usize,
+    seen: u64,
+    kept: Vec<T>,
+    random: Stream,
+}
+
+impl<T> Sample<T> {
+    /// An empty one; `random` is its own stream.
+    pub fn new(limit: usize, random: Stream) -> Sample<T> {
+        Sample { limit, seen: 0, kept: Vec::new(), random }
+    }
+
+    /// Offers the next item; `make` runs only if it is kept.
+    pub fn offer(&mut self, make: impl FnOnce() -> T) {
+        self.seen += 1;
+        if self.kept.len() < self.limit {
+            self.kept.push(make());
+            return;
+        }
+        let place = self.random.below(self.seen) as usize;
+        if let Some(slot) = self.kept.get_mut(place) {
+            *slot = make();
+        }
+    }
+
+    /// Items kept, in no order once the sample is not complete.
+    pub fn kept(&self) -> &[T] {
+        &self.kept
+    }
+
+    /// Items offered.
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// How many offered items a kept one stands for: 1 as long as all are kept.
+    pub fn weight(&self) -> f64 {
+        if self.kept.is_empty() { 1.0 } else { self.seen as f64 / self.kept.len() as f64 }
+    }
+}
+
+impl<T: Clone> Sample<T> {
+    /// Adds another sample: each kept item is drawn from one of the two, as likely as that one's share of the items not yet drawn.
+    pub fn add(&mut self, other: &Sample<T>) {
+        let seen = self.seen + other.seen;
+        if self.kept.len() + other.kept.len() <= self.limit && seen == (self.kept.len() + other.kept.len()) as u64 {
+            self.kept.extend_from_slice(&other.kept);
+            self.seen = seen;
+            return;
+        }
+        let (mut mine, mut theirs) = (std::mem::take(&mut self.kept), other.kept.clone());
+        let (mut left_mine, mut left_theirs) = (self.seen, other.seen);
+        while self.kept.len() < self.limit && !(mine.is_empty() && theirs.is_empty()) {
+            let from_mine = !mine.is_empty() && (theirs.is_empty() || self.random.below(left_mine + left_theirs) < left_mine);
+            let (pool, left) = if from_mine { (&mut mine, &mut left_mine) } else { (&mut theirs, &mut left_theirs) };
+            let place = self.random.below(pool.len() as u64) as usize;
+            self.kept.push(pool.swap_remove(place));
+            *left = left.saturating_sub(1);
+        }
+        self.seen = seen;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed::Seed;
+
+    #[test]
+    fn the_sample_is_bounded_uniform_and_repeatable() {
+        let draw = || {
+            let mut sample = Sample::new(1_000, Seed(3).stream("sample"));
+            (0..20_000_u64).for_each(|i| sample.offer(|| i));
+            sample
+        };
+        let sample = draw();
+        assert_eq!((sample.kept().len(), sample.seen(), sample.weight()), (1_000, 20_000, 20.0));
+        let mean = sample.kept().iter().sum::<u64>() as f64 / 1_000.0;
+        assert!((mean - 10_000.0).abs() < 600.0, "{mean}"); // 3.3 standard errors of 183
+        assert_eq!(draw().kept(), sample.kept());
+    }
+
+    #[test]
+    fn a_small_stream_is_kept_whole_and_sums_stay_bounded() {
+        let of = |range: std::ops::Range<u64>| {
+            let mut sample = Sample::new(10, Seed(3).stream("sample"));
+            range.for_each(|i| sample.offer(|| i));
+            sample
+        };
+        let mut small = of(0..4);
+        small.add(&of(4..10));
+        assert_eq!((small.kept(), small.weight()), (&(0..10).collect::<Vec<_>>()[..], 1.0));
+        small.add(&of(10..1_000));
+        assert_eq!((small.kept().len(), small.seen()), (10, 1_000));
+    }
+}

@@ -1,0 +1,349 @@
+//! Numbers over time: a row per interval and cohort for charts, and a row per aligned second for peaks and lateness.
+//!
+//! Open connections are not stored but computed from what opened and what closed, so rows of several runs can be added.
+
+use super::latency::{Latency, micros};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Lengths of interval, ms: the shortest with which a run has at most [`ROWS`] rows is taken.
+const LENGTHS_MS: [u64; 13] = [100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 60_000, 120_000, 300_000, 600_000, 3_600_000];
+/// Most rows of a cohort.
+const ROWS: u64 = 600;
+
+/// Length of the intervals of a run of this length: 100 to 600 rows, fewer only below ten seconds.
+pub fn interval(duration: Duration) -> Duration {
+    let ms = duration.as_millis().max(1) as u64;
+    let longest = ms.div_ceil(ROWS);
+    Duration::from_millis(LENGTHS_MS.into_iter().find(|length| *length >= longest).unwrap_or(longest))
+}
+
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// It began.
+    Begun,
+    /// 101.
+    Opened,
+    /// ECONNREFUSED.
+    Refused,
+    /// A deadline passed.
+    TimedOut,
+    /// Another HTTP answer.
+    Rejected,
+    /// All else.
+    Failed,
+    /// Under way at the end, or cut by a fault.
+    Abandoned,
+}
+
+/// One interval of one cohort.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cell {
+    /// Attempts begun.
+    pub attempts: u64,
+    /// Attempts that opened.
+    pub opened: u64,
+    /// Attempts refused.
+    pub refused: u64,
+    /// Attempts timed out.
+    pub timed_out: u64,
+    /// Attempts rejected.
+    pub rejected: u64,
+    /// Attempts failed otherwise.
+    pub failed: u64,
+    /// Connections ended.
+    pub closed: u64,
+    /// Outages ended.
+    pub recovered: u64,
+    /// Messages due.
+    pub due: u64,
+    /// Messages sent.
+    pub sent: u64,
+    /// Echoes received.
+    pub echoed: u64,
+    /// Median round trip from due, µs.
+    pub rtt_p50: Option<u64>,
+    /// 99th percentile, µs, as far as the samples go.
+    pub rtt_p99: Option<u64>,
+    /// Largest, µs.
+    pub rtt_max: Option<u64>,
+}
+
+impl Cell {
+    fn add(&mut self, other: &Cell) {
+        self.attempts += other.attempts;
+        self.opened += other.opened;
+        self.refused += other.refused;
+        self.timed_out += other.timed_out;
+        self.rejected += other.rejected;
+        self.failed += other.failed;
+        self.closed += other.closed;
+        self.recovered += other.recovered;
+        self.due += other.due;
+        self.sent += other.sent;
+        // Quantiles cannot be added: where both have some, only the largest remains known.
+        let both = self.echoed > 0 && other.echoed > 0;
+        self.echoed += other.echoed;
+        self.rtt_p50 = if both { None } else { self.rtt_p50.or(other.rtt_p50) };
+        self.rtt_p99 = if both { None } else { self.rtt_p99.or(other.rtt_p99) };
+        self.rtt_max = self.rtt_max.max(other.rtt_max);
+    }
+}
+
+/// One aligned second of one cohort.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Second {
+    /// Messages due in it.
+    pub due: u64,
+    /// Messages due in it and never sent.
+    pub not_started: u64,
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages received.
+    pub received: u64,
+    /// Messages lost.
+    pub lost: u64,
+    /// Connects and sends due in it that were begun.
+    pub work: u64,
+    /// Those of them that were begun too late.
+    pub late: u64,
+}
+
+impl Second {
+    fn add(&mut self, other: &Second) {
+        self.due += other.due;
+        self.not_started += other.not_started;
+        self.sent += other.sent;
+        self.received += other.received;
+        self.lost += other.lost;
+        self.work += other.work;
+        self.late += other.late;
+    }
+}
+
+/// Attempts of a second: cohort, fault and step.
+pub type AttemptKey = (u32, u16, Option<u16>, Step);
+/// Clients that gave up in a second: cohort and fault.
+pub type LostKey = (u32, u16, Option<u16>);
+
+/// Both rows of a run.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    length: u64,
+    last: usize,
+    cells: Vec<Vec<Cell>>,
+    seconds: Vec<Vec<Second>>,
+    /// Attempts by second.
+    pub attempts: BTreeMap<AttemptKey, u64>,
+    /// Clients that gave up by second.
+    pub lost: BTreeMap<LostKey, u64>,
+    round_trips: Vec<(usize, Latency)>,
+}
+
+impl Timeline {
+    /// For a run of this length.
+    pub fn new(cohorts: usize, duration: Duration) -> Timeline {
+        let length = micros(interval(duration));
+        Timeline {
+            length,
+            last: (micros(duration).saturating_sub(1) / length) as usize,
+            cells: vec![Vec::new(); cohorts],
+            seconds: vec![Vec::new(); cohorts],
+            attempts: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            round_trips: Vec::new(),
+        }
+    }
+
+    /// Length of an interval, µs.
+    pub fn length_us(&self) -> u64 {
+        self.length
+    }
+
+    /// The interval at this offset; beyond the end of the run the last one.
+    pub fn cell(&mut self, at: u64, cohort: u16) -> &mut Cell {
+        let place = ((at / self.length) as usize).min(self.last);
+        at_or_grow(&mut self.cells[usize::from(cohort)], place)
+    }
+
+    /// The aligned second at this offset; beyond the end of the run the last one.
+    pub fn second(&mut self, at: u64, cohort: u16) -> &mut Second {
+        let place = self.second_of(at) as usize;
+        at_or_grow(&mut self.seconds[usize::from(cohort)], place)
+    }
+
+    /// Number of the aligned second at this offset; beyond the end of the run that of the last one.
+    pub fn second_of(&self, at: u64) -> u32 {
+        let end = (self.last as u64 + 1) * self.length;
+        (at.min(end - 1) / 1_000_000) as u32
+    }
+
+    /// Counts a step of an attempt.
+    pub fn attempt(&mut self, at: u64, cohort: u16, fault: Option<u16>, step: Step) {
+        let cell = self.cell(at, cohort);
+        match step {
+            Step::Begun => cell.attempts += 1,
+            Step::Opened => cell.opened += 1,
+            Step::Refused => cell.refused += 1,
+            Step::TimedOut => cell.timed_out += 1,
+            Step::Rejected => cell.rejected += 1,
+            Step::Failed => cell.failed += 1,
+            Step::Abandoned => {}
+        }
+        *self.attempts.entry((self.second_of(at), cohort, fault, step)).or_default() += 1;
+    }
+
+    /// Counts a client that gave up.
+    pub fn give_up(&mut self, at: u64, cohort: u16, fault: Option<u16>) {
+        *self.lost.entry((self.second_of(at), cohort, fault)).or_default() += 1;
+    }
+
+    /// Counts work that was due at `due` and begun at `at`; more than `tolerance` µs between them is late.
+    pub fn work(&mut self, at: u64, due: u64, cohort: u16, tolerance: u64) {
+        let second = self.second(due, cohort);
+        second.work += 1;
+        second.late += u64::from(at.saturating_sub(due) > tolerance);
+    }
+
+    /// Counts an echo with its round trip in µs.
+    pub fn echo(&mut self, at: u64, cohort: u16, us: u64) {
+        self.cell(at, cohort).echoed += 1;
+        let place = ((at / self.length) as usize).min(self.last);
+        if self.round_trips.is_empty() {
+            self.round_trips = vec![(place, Latency::new()); self.cells.len()];
+        }
+        // A late one counts into the interval that is being filled.
+        if self.round_trips[usize::from(cohort)].0 < place {
+            self.close_round_trips(cohort);
+            self.round_trips[usize::from(cohort)].0 = place;
+        }
+        self.round_trips[usize::from(cohort)].1.record(us);
+    }
+
+    /// Closes the interval being filled.
+    pub fn finish(&mut self) {
+        (0..self.round_trips.len()).for_each(|cohort| self.close_round_trips(cohort as u16));
+    }
+
+    fn close_round_trips(&mut self, cohort: u16) {
+        let (place, latency) = &mut self.round_trips[usize::from(cohort)];
+        if latency.count() > 0 {
+            let cell = at_or_grow(&mut self.cells[usize::from(cohort)], *place);
+            (cell.rtt_p50, cell.rtt_p99, cell.rtt_max) = (latency.quantile(0.5), latency.quantile(0.99), latency.max());
+            latency.clear();
+        }
+    }
+
+    /// All intervals up to `end` µs: offset in µs, cohort, open connections at its end, and the numbers; by offset, then cohort.
+    pub fn rows(&self, end: u64) -> Vec<(u64, u16, u64, Cell)> {
+        let count = (end.div_ceil(self.length).max(1) as usize).min(self.last + 1);
+        let mut open = vec![0_u64; self.cells.len()];
+        let mut rows = Vec::with_capacity(count * self.cells.len());
+        for place in 0..count {
+            for (cohort, cells) in self.cells.iter().enumerate() {
+                let cell = cells.get(place).cloned().unwrap_or_default();
+                open[cohort] = (open[cohort] + cell.opened).saturating_sub(cell.closed);
+                rows.push((place as u64 * self.length, cohort as u16, open[cohort], cell));
+            }
+        }
+        rows
+    }
+
+    /// All seconds that have numbers: second, cohort, numbers.
+    pub fn seconds(&self) -> impl Iterator<Item = (u32, u16, Second)> {
+        let of_cohort = |(cohort, seconds): (usize, &Vec<Second>)| {
+            let cells: Vec<_> = seconds.iter().enumerate().map(|(second, cell)| (second as u32, cohort as u16, *cell)).collect();
+            cells
+        };
+        self.seconds.iter().enumerate().flat_map(of_cohort).filter(|row| row.2 != Second::default())
+    }
+
+    /// Most attempts begun in an aligned second, of one cohort or of all.
+    pub fn attempts_peak(&self, cohort: Option<u16>) -> u64 {
+        let mut by_second: BTreeMap<u32, u64> = BTreeMap::new();
+        for ((second, of, _, step), count) in &self.attempts {
+            if *step == Step::Begun && cohort.is_none_or(|cohort| cohort == *of) {
+                *by_second.entry(*second).or_default() += count;
+            }
+        }
+        by_second.into_values().max().unwrap_or(0)
+    }
+
+    /// Largest share of late work in an aligned second, 0 to 1.
+    pub fn late_share_max(&self) -> f64 {
+        let mut by_second: BTreeMap<u32, Second> = BTreeMap::new();
+        self.seconds().for_each(|(second, _, cell)| by_second.entry(second).or_default().add(&cell));
+        by_second.values().filter(|cell| cell.work > 0).map(|cell| cell.late as f64 / cell.work as f64).fold(0.0, f64::max)
+    }
+
+    /// Adds another timeline of the same plan.
+    pub fn add(&mut self, other: &Timeline) {
+        for (cohort, cells) in other.cells.iter().enumerate() {
+            cells.iter().enumerate().for_each(|(place, cell)| at_or_grow(&mut self.cells[cohort], place).add(cell));
+        }
+        for (second, cohort, cell) in other.seconds() {
+            at_or_grow(&mut self.seconds[usize::from(cohort)], second as usize).add(&cell);
+        }
+        other.attempts.iter().for_each(|(key, count)| *self.attempts.entry(*key).or_default() += count);
+        other.lost.iter().for_each(|(key, count)| *self.lost.entry(*key).or_default() += count);
+    }
+}
+
+fn at_or_grow<T: Clone + Default>(list: &mut Vec<T>, place: usize) -> &mut T {
+    if list.len() <= place {
+        list.resize(place + 1, T::default());
+    }
+    &mut list[place]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_has_100_to_600_rows() {
+        for (seconds, ms) in
+            [(1, 100), (10, 100), (40, 100), (60, 100), (61, 200), (120, 200), (300, 500), (3_600, 10_000), (86_400, 300_000)]
+        {
+            let length = interval(Duration::from_secs(seconds)).as_millis() as u64;
+            assert_eq!(length, ms, "{seconds} s");
+            assert!(seconds < 10 || (100..=600).contains(&(seconds * 1000 / length)), "{seconds} s");
+        }
+    }
+
+    #[test]
+    fn open_connections_follow_from_what_opened_and_closed() {
+        let mut timeline = Timeline::new(1, Duration::from_secs(10));
+        (0..5).for_each(|_| timeline.attempt(50_000, 0, None, Step::Opened));
+        timeline.cell(350_000, 0).closed += 2;
+        timeline.cell(99_000_000, 0).closed += 3; // after the end: in the last row
+        let mut twice = timeline.clone();
+        twice.add(&timeline);
+        for (timeline, factor) in [(timeline, 1), (twice, 2)] {
+            let rows = timeline.rows(10_000_000);
+            let open = |place: usize| rows[place].2;
+            assert_eq!((rows.len(), open(0), open(2), open(3), open(99)), (100, 5 * factor, 5 * factor, 3 * factor, 0));
+        }
+    }
+
+    #[test]
+    fn lateness_is_judged_by_the_second_in_which_work_was_due() {
+        let mut timeline = Timeline::new(2, Duration::from_secs(10));
+        (0..99).for_each(|_| timeline.work(1_000_000, 1_000_000, 0, 20_000));
+        timeline.work(2_030_000, 1_999_000, 1, 20_000);
+        timeline.work(2_020_000, 2_000_000, 1, 20_000); // exactly the tolerance is not late
+        assert_eq!(timeline.late_share_max(), 0.01);
+    }
+
+    #[test]
+    fn round_trips_stand_in_their_interval() {
+        let mut timeline = Timeline::new(1, Duration::from_secs(10));
+        timeline.echo(10_000, 0, 5);
+        timeline.echo(150_000, 0, 7);
+        timeline.echo(160_000, 0, 9);
+        timeline.finish();
+        let rows = timeline.rows(200_000);
+        assert_eq!((rows[0].3.rtt_p50, rows[1].3.rtt_p50, rows[1].3.rtt_max, rows[1].3.echoed), (Some(5), Some(7), Some(9), 2));
+    }
+}

@@ -1,0 +1,186 @@
+//! `latency.hlog`, the interval log of all distributions, and `latency.hgrm`, the percentile table of one.
+//!
+//! Both are formats of the HdrHistogram project, so its viewers and its ports to other languages read them. A tag of the log is
+//! `metric;cohort=<name>` or `metric;cohort=<name>;fault=<id>`; what the format does not allow in a tag is percent-encoded.
+//! Adding up all lines of a tag gives the distribution over the whole run.
+
+use crate::metrics::bank::{Key, Metric};
+use crate::metrics::book::{Meta, Results};
+use crate::metrics::latency::Latency;
+use base64::Engine as _;
+use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+/// The distribution of one metric, cohort and fault, as read from a run folder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Distribution {
+    /// Name of the metric, as `reconnect_time`.
+    pub metric: String,
+    /// Cohort.
+    pub cohort: String,
+    /// Id of the fault; `None` for none.
+    pub fault: Option<String>,
+    /// All samples of the run.
+    pub latency: Latency,
+}
+
+/// Writes the interval log. `started` is the start of the run in seconds since 1970; offsets count from it.
+pub fn write_log(out: &mut impl Write, results: &Results, started: f64) -> io::Result<()> {
+    writeln!(out, "#[closestorm {}: {}, times in microseconds]", env!("CARGO_PKG_VERSION"), results.meta.name.replace('\n', " "))?;
+    writeln!(out, "#[Histogram log format version 1.3]")?;
+    writeln!(out, "#[StartTime: {started:.3} (seconds since epoch)]")?;
+    writeln!(out, "#[MaxValueDivisor: 1000.000]")?;
+    writeln!(out, "\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"")?;
+    results.bank.lines().into_iter().try_for_each(|(key, line)| write!(out, "Tag={},{line}", tag(&results.meta, key)))
+}
+
+/// All distributions of a log, each the sum of its intervals, by tag.
+///
+/// # Errors
+/// `InvalidData` with what is wrong: the log does not parse, or an interval does not decode.
+pub fn read_log(bytes: &[u8]) -> io::Result<Vec<Distribution>> {
+    let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+    let mut sums: BTreeMap<String, Latency> = BTreeMap::new();
+    for entry in IntervalLogIterator::new(bytes) {
+        let entry = entry.map_err(|error| wrong(format!("not an interval log: {error:?}")))?;
+        let LogEntry::Interval(interval) = entry else { continue };
+        let tag = interval.tag().map_or("", |tag| tag.as_str());
+        let bytes = base64::engine::general_purpose::STANDARD.decode(interval.encoded_histogram());
+        let bytes = bytes.map_err(|error| wrong(format!("interval of {tag}: {error}")))?;
+        let histogram = Deserializer::new().deserialize(&mut &bytes[..]);
+        let histogram = histogram.map_err(|error| wrong(format!("interval of {tag}: {error}")))?;
+        sums.entry(tag.to_owned()).or_default().add(&Latency::from_histogram(&histogram));
+    }
+    Ok(sums.into_iter().map(|(tag, latency)| parse_tag(&tag, latency)).collect())
+}
+
+/// The distributions of closed books, in the form in which they are read back.
+pub fn distributions(results: &Results) -> Vec<Distribution> {
+    let meta = &results.meta;
+    let row = |(key, latency): (Key, &Latency)| Distribution {
+        metric: key.metric.name().to_owned(),
+        cohort: meta.cohort(key.cohort),
+        fault: key.fault.map(|fault| meta.fault(fault)),
+        latency: latency.clone(),
+    };
+    results.bank.each().map(row).collect()
+}
+
+fn tag(meta: &Meta, key: Key) -> String {
+    let cohort = escape(&meta.cohort(key.cohort));
+    let fault = key.fault.map(|fault| format!(";fault={}", escape(&meta.fault(fault)))).unwrap_or_default();
+    format!("{};cohort={cohort}{fault}", key.metric.name())
+}
+
+fn parse_tag(tag: &str, latency: Latency) -> Distribution {
+    let mut parts = tag.split(';');
+    let mut distribution =
+        Distribution { metric: parts.next().unwrap_or_default().to_owned(), cohort: String::new(), fault: None, latency };
+    for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+        match name {
+            "cohort" => distribution.cohort = unescape(value),
+            "fault" => distribution.fault = Some(unescape(value)),
+            _ => {}
+        }
+    }
+    distribution
+}
+
+/// Percent-encodes what a tag must not have: commas, blanks and line ends end it, semicolons and equals signs divide it.
+fn escape(text: &str) -> String {
+    let special = |c: char| matches!(c, ',' | ';' | '=' | '%') || c.is_whitespace() || c.is_control();
+    text.chars().fold(String::new(), |mut out, c| {
+        if special(c) {
+            c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| {
+                let _ = write!(out, "%{byte:02x}"); // writing to a String cannot fail
+            });
+        } else {
+            out.push(c);
+        }
+        out
+    })
+}
+
+fn unescape(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        bytes.extend_from_slice(before.as_bytes());
+        match after.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(b'%');
+                rest = after;
+            }
+        }
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Writes the percentile table of the first of round trips, reconnect times of outages that ended, and opening handshakes that has samples.
+pub fn write_table(out: &mut impl Write, results: &Results) -> io::Result<()> {
+    let shown = [Metric::Rtt, Metric::ReconnectTime, Metric::OpeningHandshake];
+    let (metric, latency) = shown
+        .into_iter()
+        .map(|metric| (metric, results.latency(metric)))
+        .find(|(_, latency)| latency.count() > 0)
+        .unwrap_or((Metric::Rtt, Latency::new()));
+    table(out, metric.name(), &latency)
+}
+
+/// The text form of HdrHistogram: value in ms, percentile as a quantile, count up to it, 1/(1 - quantile).
+fn table(out: &mut impl Write, name: &str, latency: &Latency) -> io::Result<()> {
+    writeln!(out, "{:>12} {:>14} {:>10} {:>14}\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)")?;
+    let mut total = 0;
+    for step in latency.histogram().iter_quantiles(5) {
+        total += step.count_since_last_iteration();
+        let (value, quantile) = (step.value_iterated_to() as f64 / 1000.0, step.quantile_iterated_to());
+        if quantile < 1.0 {
+            writeln!(out, "{value:>12.3} {quantile:>14.12} {total:>10} {:>14.2}", 1.0 / (1.0 - quantile))?;
+        } else {
+            writeln!(out, "{value:>12.3} {quantile:>14.12} {total:>10}")?;
+        }
+    }
+    let histogram = latency.histogram();
+    let (mean, deviation) = (histogram.mean() / 1000.0, histogram.stdev() / 1000.0);
+    writeln!(out, "#[Mean    = {mean:>12.3}, StdDeviation   = {deviation:>12.3}]")?;
+    let max = latency.max().unwrap_or(0) as f64 / 1000.0;
+    writeln!(out, "#[Max     = {max:>12.3}, Total count    = {:>12}]", latency.count())?;
+    writeln!(out, "#[Buckets = {:>12}, SubBuckets     = {:>12}]", histogram.buckets(), 2048)?;
+    writeln!(out, "#[Metric  = {name}, in milliseconds]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_survive_the_tag() {
+        for name in ["web", "a, b;c=d%e", "über mich", "100%", "%zz", ""] {
+            let escaped = escape(name);
+            assert!(!escaped.contains([',', ' ', ';']), "{escaped}");
+            assert_eq!(unescape(&escaped), name);
+        }
+        let parsed = parse_tag("detect;cohort=a%20b;fault=x", Latency::new());
+        assert_eq!((parsed.metric.as_str(), parsed.cohort.as_str(), parsed.fault.as_deref()), ("detect", "a b", Some("x")));
+    }
+
+    #[test]
+    fn the_table_ends_at_one_and_counts_all() {
+        let mut latency = Latency::new();
+        (1..=1_000).for_each(|ms| latency.record(ms * 1_000));
+        let mut text = Vec::new();
+        table(&mut text, "rtt", &latency).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let last = text.lines().filter(|line| !line.starts_with('#')).last().unwrap();
+        assert_eq!(last.split_whitespace().skip(1).collect::<Vec<_>>(), ["1.000000000000", "1000"]);
+        assert!(text.contains("#[Max     ="));
+    }
+}

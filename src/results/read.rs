@@ -1,0 +1,116 @@
+//! A run folder read back: all that `report`, `check` and the charts need.
+
+use super::hlog::{Distribution, read_log};
+use super::record::{CountRow, EndingRow, EventRow, Manifest, ReconnectRow, SCHEMA_VERSION, Summary, TimelineRow};
+use serde::de::DeserializeOwned;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A run folder in memory. Files that are missing are empty here, but `summary.json` and `scenario.toml` must be there.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// Where it came from.
+    pub dir: PathBuf,
+    /// `summary.json`.
+    pub summary: Summary,
+    /// `manifest.json`.
+    pub manifest: Option<Manifest>,
+    /// `scenario.toml`, as text.
+    pub scenario: String,
+    /// `timeline.csv`.
+    pub timeline: Vec<TimelineRow>,
+    /// `closes.csv`.
+    pub closes: Vec<EndingRow>,
+    /// `reconnects.csv`.
+    pub reconnects: Vec<ReconnectRow>,
+    /// `events.csv`.
+    pub events: Vec<EventRow>,
+    /// `counts.csv`.
+    pub counts: Vec<CountRow>,
+    /// `latency.hlog`, each distribution over the whole run.
+    pub distributions: Vec<Distribution>,
+}
+
+/// Why a run folder could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{} is damaged: {what}", path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// Why, with the place.
+        what: String,
+    },
+    /// Written by a program that says things differently.
+    #[error("{} has schema version {found}, this program reads {SCHEMA_VERSION}", path.display())]
+    Version {
+        /// Which.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+    },
+}
+
+/// Reads a run folder.
+///
+/// # Errors
+/// `summary.json` or `scenario.toml` is missing, a file is damaged, or the schema version is another one.
+pub fn read(dir: &Path) -> Result<Loaded, ReadError> {
+    Ok(Loaded {
+        dir: dir.to_owned(),
+        summary: summary(&dir.join("summary.json"))?,
+        manifest: optional(&dir.join("manifest.json"))?.map(|(path, bytes)| json(&path, &bytes)).transpose()?,
+        scenario: String::from_utf8_lossy(&bytes(&dir.join("scenario.toml"))?).into_owned(),
+        timeline: rows(&dir.join("timeline.csv"))?,
+        closes: rows(&dir.join("closes.csv"))?,
+        reconnects: rows(&dir.join("reconnects.csv"))?,
+        events: rows(&dir.join("events.csv"))?,
+        counts: rows(&dir.join("counts.csv"))?,
+        distributions: match optional(&dir.join("latency.hlog"))? {
+            Some((path, bytes)) => read_log(&bytes).map_err(|error| ReadError::Damaged { path, what: error.to_string() })?,
+            None => Vec::new(),
+        },
+    })
+}
+
+fn summary(path: &Path) -> Result<Summary, ReadError> {
+    let bytes = bytes(path)?;
+    let value: serde_json::Value = json(path, &bytes)?;
+    match value.get("schema_version").and_then(serde_json::Value::as_u64) {
+        Some(found) if found != u64::from(SCHEMA_VERSION) => Err(ReadError::Version { path: path.to_owned(), found }),
+        _ => json(path, &bytes),
+    }
+}
+
+fn json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, ReadError> {
+    serde_json::from_slice(bytes).map_err(|error| ReadError::Damaged { path: path.to_owned(), what: error.to_string() })
+}
+
+fn rows<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, ReadError> {
+    let Some((path, bytes)) = optional(path)? else { return Ok(Vec::new()) };
+    let rows: Result<Vec<T>, csv::Error> = csv::Reader::from_reader(&bytes[..]).deserialize().collect();
+    rows.map_err(|error| ReadError::Damaged { path, what: error.to_string() })
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
+    fs::read(path).map_err(|source| ReadError::File { path: path.to_owned(), source })
+}
+
+fn optional(path: &Path) -> Result<Option<(PathBuf, Vec<u8>)>, ReadError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some((path.to_owned(), bytes))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ReadError::File { path: path.to_owned(), source }),
+    }
+}

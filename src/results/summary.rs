@@ -1,0 +1,201 @@
+//! The closed books as `summary.json`.
+
+use super::record::{
+    Attempts, Clients, CloseCodes, CloseReason, CohortRow, Connections, FaultRow, Generator, Messages, Reconnect, SCHEMA_VERSION, Summary,
+    Times, Verdict,
+};
+use super::tables::ending_rows;
+use crate::metrics::bank::{Key, Metric};
+use crate::metrics::book::{Book, FaultBook, FaultMeta, Results};
+use crate::metrics::latency::{Latency, P99_NEEDS};
+use crate::metrics::{ROWS, survival};
+use std::collections::BTreeMap;
+
+/// Reasons shown.
+const REASONS: usize = 20;
+
+/// What `summary.json` says; `command` is the command line that makes the run again.
+pub fn summarise(results: &Results, verdict: &Verdict, command: &str) -> Summary {
+    let (meta, total) = (&results.meta, results.total());
+    let times = |metric| results.latency(metric).times();
+    let cohorts = (0..meta.cohorts.len() as u16).map(|cohort| (meta.cohort(cohort), cohort_row(results, cohort))).collect();
+    Summary {
+        schema_version: SCHEMA_VERSION,
+        scenario: meta.name.clone(),
+        question: meta.question.clone(),
+        hypothesis: meta.hypothesis.clone(),
+        command: command.to_owned(),
+        target: meta.target.clone(),
+        seed: meta.seed,
+        duration_ms: meta.duration.as_millis() as u64,
+        measured_ms: results.measured.as_millis() as u64,
+        simulated: results.simulated,
+        status: results.status.name().to_owned(),
+        verdict: verdict.clone(),
+        clients: clients(&total, meta.cohorts.iter().map(|cohort| cohort.planned).sum()),
+        attempts: attempts(&total, results.timeline.attempts_peak(None)),
+        connections: Connections { opened: total.ledger.opened, closed: total.ledger.closed, open_at_end: total.ledger.open_at_end },
+        close_codes: CloseCodes { client: client_codes(results, |_| true), server: server_codes(results) },
+        close_reasons: close_reasons(results),
+        endings: ending_rows(results),
+        reconnect: reconnect(results, &total, |_| true),
+        opening_handshake_us: times(Metric::OpeningHandshake),
+        tcp_connect_us: times(Metric::TcpConnect),
+        tls_us: times(Metric::Tls),
+        closing_handshake_us: times(Metric::ClosingHandshake),
+        messages: messages(results, &total, |_| true),
+        cohorts,
+        faults: (0..meta.faults.len()).map(|fault| fault_row(results, fault)).collect(),
+        generator: generator(results),
+        notices: notices(results),
+    }
+}
+
+fn clients(book: &Book, planned: u64) -> Clients {
+    Clients {
+        planned,
+        started: book.started,
+        never_opened: book.never_opened,
+        peak_open: book.peak_open,
+        open_at_end: book.ledger.open_at_end,
+        lost: book.lost,
+    }
+}
+
+fn attempts(book: &Book, peak_per_s: u64) -> Attempts {
+    let ledger = &book.ledger;
+    Attempts {
+        total: ledger.attempts,
+        opened: ledger.opened,
+        refused: ledger.refused,
+        timed_out: ledger.timed_out,
+        rejected: ledger.rejected,
+        failed: ledger.failed,
+        abandoned: ledger.abandoned,
+        peak_per_s,
+    }
+}
+
+/// `t_ready - t_fault` of the outages that pass the filter, censored ones included.
+fn reconnect_times(results: &Results, keep: impl Fn(Key) -> bool) -> Times {
+    let of = |metric| results.bank.sum(metric, &keep);
+    survival::times(&of(Metric::ReconnectTime), &of(Metric::ReconnectCensored))
+}
+
+fn reconnect(results: &Results, book: &Book, keep: impl Fn(Key) -> bool) -> Reconnect {
+    let times = |metric| results.bank.sum(metric, &keep).times();
+    Reconnect {
+        affected: book.affected,
+        recovered: book.recovered,
+        censored: book.censored,
+        gave_up: book.lost,
+        attempts_mean: (book.recovered > 0).then(|| book.recovery_attempts as f64 / book.recovered as f64),
+        time_us: reconnect_times(results, &keep),
+        detect_us: times(Metric::Detect),
+        backoff_us: times(Metric::Backoff),
+        attempt_us: times(Metric::Attempt),
+    }
+}
+
+fn messages(results: &Results, book: &Book, keep: impl Fn(Key) -> bool) -> Messages {
+    let times = |metric| results.bank.sum(metric, &keep).times();
+    Messages {
+        due: book.due,
+        not_started: book.not_started,
+        sent: book.sent,
+        received: book.received,
+        lost: book.unanswered,
+        rtt_us: times(Metric::Rtt),
+        rtt_from_sent_us: times(Metric::RttFromSent),
+    }
+}
+
+fn cohort_row(results: &Results, cohort: u16) -> CohortRow {
+    let (book, meta) = (&results.books[usize::from(cohort)], &results.meta.cohorts[usize::from(cohort)]);
+    CohortRow {
+        strategy: meta.strategy.clone(),
+        clients: clients(book, meta.planned),
+        attempts: attempts(book, results.timeline.attempts_peak(Some(cohort))),
+        reconnect: reconnect(results, book, |key| key.cohort == cohort),
+        close_codes: client_codes(results, |of| of == cohort),
+        messages: messages(results, book, |key| key.cohort == cohort),
+    }
+}
+
+fn fault_row(results: &Results, fault: usize) -> FaultRow {
+    let (book, meta) = (&results.faults[fault], &results.meta.faults[fault]);
+    FaultRow {
+        id: meta.id.clone(),
+        kind: meta.kind.to_owned(),
+        side: meta.side.to_owned(),
+        at_ms: book.first.map(|at| at / 1000),
+        until_ms: until(book, meta, results.measured.as_millis() as u64),
+        fired: book.fired,
+        selected: book.selected,
+        injected: book.injected,
+        recovered: book.recovered,
+        reconnect_us: reconnect_times(results, |key| key.fault == Some(fault as u16)),
+    }
+}
+
+/// When a fault that holds stopped holding: its last revert, or the end of the run if a firing was not reverted.
+fn until(book: &FaultBook, meta: &FaultMeta, end_ms: u64) -> Option<u64> {
+    book.first.filter(|_| meta.holds)?;
+    Some(if book.reverts >= book.fired { book.reverted.map_or(end_ms, |at| at / 1000) } else { end_ms })
+}
+
+fn client_codes(results: &Results, keep: impl Fn(u16) -> bool) -> BTreeMap<String, u64> {
+    let mut codes = BTreeMap::new();
+    for ((_, key), count) in results.endings.iter().filter(|((_, key), _)| keep(key.cohort)) {
+        *codes.entry(key.client_code.to_string()).or_default() += count;
+    }
+    codes
+}
+
+fn server_codes(results: &Results) -> BTreeMap<String, u64> {
+    let mut codes = BTreeMap::new();
+    for ((_, key), count) in &results.endings {
+        if let Some(server) = key.server {
+            *codes.entry(server.code.to_string()).or_default() += count;
+        }
+    }
+    codes
+}
+
+fn close_reasons(results: &Results) -> Vec<CloseReason> {
+    let row = |(code, reason, count): (u16, &str, u64)| CloseReason { code, reason: reason.to_owned(), count };
+    results.reasons.top(REASONS).into_iter().map(row).collect()
+}
+
+fn generator(results: &Results) -> Generator {
+    let (lag, usage) = (results.latency(Metric::Lag), results.usage);
+    let grown = usage.rss_peak_bytes.saturating_sub(usage.rss_base_bytes);
+    Generator {
+        lag_p99_us: lag.quantile(0.99).filter(|_| lag.count() >= P99_NEEDS),
+        late_share_max: results.timeline.late_share_max(),
+        cpu_s: usage.cpu_s,
+        rss_peak_bytes: usage.rss_peak_bytes,
+        bytes_per_client: (usage.rss_base_bytes > 0).then(|| grown.checked_div(results.peak_open)).flatten(),
+        saturated: results.saturated(),
+    }
+}
+
+/// What the plan says, what happened, and what of the files is a sample; each once, with its count where more than one.
+fn notices(results: &Results) -> Vec<String> {
+    let mut notices = results.meta.notices.clone();
+    let counted = |(text, count): (&String, &u64)| if *count > 1 { format!("{text} ({count} times)") } else { text.clone() };
+    notices.extend(results.notices.iter().map(counted));
+    let sampled = |file: &str, what: &str, seen: u64, kept: usize| {
+        (seen > kept as u64).then(|| format!("{file} holds a sample: {kept} of {seen} {what}"))
+    };
+    notices.extend(sampled("reconnects.csv", "outages", results.outages.seen(), results.outages.kept().len()));
+    let (events, milestones) = (&results.events, &results.milestones);
+    notices.extend(sampled("events.csv", "events of clients", events.seen(), events.kept().len()));
+    notices.extend(sampled("events.csv", "events of the run", milestones.seen(), milestones.kept().len()));
+    let clamped: u64 = results.bank.each().map(|(_, latency)| Latency::clamped(latency)).sum();
+    if clamped > 0 {
+        notices.push(format!("{clamped} times of more than an hour count as one hour"));
+    }
+    debug_assert!(events.kept().len() <= ROWS);
+    notices
+}

@@ -1,0 +1,276 @@
+//! The closed books as rows of the CSV files.
+
+use super::record::{CountRow, EndingRow, EventRow, ReconnectRow, TimelineRow};
+use crate::close::{Ending, TcpEnd};
+use crate::event::{Event, Outcome, Stage};
+use crate::metrics::book::{Kept, Meta, Results};
+use crate::metrics::ending::EndingKey;
+use crate::metrics::latency::micros;
+use crate::metrics::outage::Outage;
+use crate::metrics::subject;
+use crate::metrics::timeline::Step;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// `timeline.csv`, by offset, then cohort in the order of the scenario.
+pub fn timeline_rows(results: &Results) -> Vec<TimelineRow> {
+    let rows = results.timeline.rows(micros(results.measured)).into_iter();
+    rows.map(|(offset, cohort, open, cell)| TimelineRow {
+        offset_ms: offset / 1000,
+        cohort: results.meta.cohort(cohort),
+        open,
+        attempts: cell.attempts,
+        opened: cell.opened,
+        refused: cell.refused,
+        timed_out: cell.timed_out,
+        rejected: cell.rejected,
+        failed: cell.failed,
+        closed: cell.closed,
+        recovered: cell.recovered,
+        due: cell.due,
+        sent: cell.sent,
+        echoed: cell.echoed,
+        rtt_p50_us: cell.rtt_p50,
+        rtt_p99_us: cell.rtt_p99,
+        rtt_max_us: cell.rtt_max,
+    })
+    .collect()
+}
+
+/// `closes.csv` and `endings` of the summary, the most frequent first.
+pub fn ending_rows(results: &Results) -> Vec<EndingRow> {
+    let mut counts: BTreeMap<EndingKey, u64> = BTreeMap::new();
+    for ((_, key), count) in &results.endings {
+        // What only counts.csv tells apart is put together.
+        let server = key.server.map(|side| crate::metrics::ending::ServerSide { wire_received: None, clean: false, ..side });
+        *counts.entry(EndingKey { server, ..key.clone() }).or_default() += count;
+    }
+    let mut rows: Vec<_> = counts.into_iter().map(|(key, count)| ending_row(&results.meta, &key, count)).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse(row.count));
+    rows
+}
+
+fn ending_row(meta: &Meta, key: &EndingKey, count: u64) -> EndingRow {
+    EndingRow {
+        cohort: meta.cohort(key.cohort),
+        cause: meta.cause(key.cause),
+        fault: key.fault.map(|fault| meta.fault(fault)),
+        initiator: key.initiator.to_string(),
+        wire_received: key.wire_received,
+        wire_sent: key.wire_sent,
+        tcp_end: key.tcp_end.to_string(),
+        mid_frame: key.mid_frame,
+        clean: key.clean,
+        client_code: key.client_code,
+        server_code: key.server.map(|server| server.code),
+        server_tcp_end: key.server.map(|server| server.tcp_end.to_string()),
+        count,
+    }
+}
+
+/// `reconnects.csv`, by offset of the fault, then client.
+pub fn reconnect_rows(results: &Results) -> Vec<ReconnectRow> {
+    let mut outages: Vec<&Outage> = results.outages.kept().iter().collect();
+    outages.sort_by_key(|outage| (outage.fault_at, outage.client));
+    let weight = results.outages.weight();
+    outages.into_iter().map(|outage| reconnect_row(&results.meta, outage, weight)).collect()
+}
+
+fn reconnect_row(meta: &Meta, outage: &Outage, weight: f64) -> ReconnectRow {
+    ReconnectRow {
+        client: outage.client,
+        cohort: meta.cohort(outage.cohort),
+        fault: outage.fault.map(|fault| meta.fault(fault)),
+        client_code: outage.code,
+        fault_offset_us: outage.fault_at,
+        detect_us: outage.detect(),
+        backoff_us: outage.backoff,
+        attempt_us: outage.attempt,
+        first_reply_us: outage.reply,
+        reconnect_us: outage.time(),
+        attempts: outage.attempts,
+        result: match (outage.ready_at, outage.gave_up) {
+            (Some(_), _) => "recovered",
+            (None, true) => "gave_up",
+            (None, false) => "censored",
+        }
+        .to_owned(),
+        weight,
+    }
+}
+
+/// `counts.csv`, by second.
+pub fn count_rows(results: &Results) -> Vec<CountRow> {
+    let meta = &results.meta;
+    let fault = |fault: Option<u16>| fault.map(|fault| meta.fault(fault));
+    let mut rows = Vec::new();
+    for ((second, cohort, of, step), count) in &results.timeline.attempts {
+        let outcome = Some(step_name(*step).to_owned());
+        rows.push(CountRow { fault: fault(*of), outcome, ..count_row(*second, "attempts", meta.cohort(*cohort), *count) });
+    }
+    for ((second, cohort, of), count) in &results.timeline.lost {
+        rows.push(CountRow { fault: fault(*of), ..count_row(*second, "clients_lost", meta.cohort(*cohort), *count) });
+    }
+    for ((second, key), count) in &results.endings {
+        rows.extend(close_rows(meta, *second, key, *count));
+    }
+    for (second, cohort, cell) in results.timeline.seconds() {
+        let numbers = [
+            ("messages", "due", cell.due),
+            ("messages", "not_started", cell.not_started),
+            ("messages", "sent", cell.sent),
+            ("messages", "received", cell.received),
+            ("messages", "lost", cell.lost),
+            ("work", "all", cell.work),
+            ("work", "late", cell.late),
+        ];
+        for (metric, outcome, count) in numbers.into_iter().filter(|(_, _, count)| *count > 0) {
+            rows.push(CountRow { outcome: Some(outcome.to_owned()), ..count_row(second, metric, meta.cohort(cohort), count) });
+        }
+    }
+    rows.sort_by_key(|row| row.second); // stable: within a second in the order above
+    rows
+}
+
+fn count_row(second: u32, metric: &str, cohort: String, count: u64) -> CountRow {
+    CountRow { second, metric: metric.to_owned(), cohort, count, ..CountRow::default() }
+}
+
+/// An ending by the client's account and, where it is known, by the server's.
+fn close_rows(meta: &Meta, second: u32, key: &EndingKey, count: u64) -> impl Iterator<Item = CountRow> {
+    let row = |side: &str, reported, wire, tcp_end: TcpEnd, clean| CountRow {
+        fault: key.fault.map(|fault| meta.fault(fault)),
+        side: Some(side.to_owned()),
+        reported: Some(reported),
+        wire,
+        cause: Some(meta.cause(key.cause)),
+        tcp_end: Some(tcp_end.to_string()),
+        clean: Some(clean),
+        ..count_row(second, "closes", meta.cohort(key.cohort), count)
+    };
+    let client = row("client", key.client_code, key.wire_received, key.tcp_end, key.clean);
+    let server = key.server.map(|server| row("server", server.code, server.wire_received, server.tcp_end, server.clean));
+    [Some(client), server].into_iter().flatten()
+}
+
+fn step_name(step: Step) -> &'static str {
+    match step {
+        Step::Begun => "begun",
+        Step::Opened => "opened",
+        Step::Refused => "refused",
+        Step::TimedOut => "timed_out",
+        Step::Rejected => "rejected",
+        Step::Failed => "failed",
+        Step::Abandoned => "abandoned",
+    }
+}
+
+/// `events.csv`, by offset, then in the order in which they were recorded.
+pub fn event_rows(results: &Results) -> Vec<EventRow> {
+    let mut kept: Vec<&Kept> = results.events.kept().iter().chain(results.milestones.kept()).collect();
+    kept.sort_by_key(|(at, number, _)| (*at, *number));
+    kept.into_iter().map(|(at, _, event)| event_row(&results.meta, *at, event)).collect()
+}
+
+fn event_row(meta: &Meta, offset_us: u64, event: &Event) -> EventRow {
+    let (client, fault) = subject(event);
+    let (name, connection, detail) = describe(meta, event);
+    let connection = connection.map(|connection: crate::event::ConnectionNo| connection.0);
+    let fault = fault.map(|fault| meta.fault(fault));
+    EventRow { offset_us, event: name.to_owned(), client: client.map(|client| client.0), connection, fault, detail }
+}
+
+fn describe(meta: &Meta, event: &Event) -> (&'static str, Option<crate::event::ConnectionNo>, String) {
+    match event {
+        Event::Arrived { due, .. } => ("arrived", None, format!("due_us={}", micros(*due))),
+        Event::AttemptStarted { due, .. } => ("attempt_started", None, format!("due_us={}", micros(*due))),
+        Event::AttemptFailed { stage, outcome, .. } => ("attempt_failed", None, attempt_detail(*stage, outcome)),
+        Event::Opened { connection, instance, tcp, tls, upgrade, .. } => {
+            let tls = tls.map(|tls| format!(" tls_us={}", micros(tls))).unwrap_or_default();
+            let detail = format!("instance={instance} tcp_us={}{tls} upgrade_us={}", micros(*tcp), micros(*upgrade));
+            ("opened", Some(*connection), detail)
+        }
+        Event::Ready { connection, .. } => ("ready", Some(*connection), String::new()),
+        Event::Injected { connection, .. } => ("injected", Some(*connection), String::new()),
+        Event::Ended { connection, ending, closing, unanswered, .. } => {
+            let mut detail = ending_detail(meta, ending);
+            if let Some(closing) = closing {
+                let _ = write!(detail, " closing_us={}", micros(*closing)); // writing to a String cannot fail
+            }
+            let _ = write!(detail, " unanswered={unanswered}");
+            ("ended", Some(*connection), detail)
+        }
+        Event::ServerEnded { connection, ending, .. } => ("server_ended", Some(*connection), ending_detail(meta, ending)),
+        Event::Waiting { delay, .. } => ("waiting", None, format!("delay_us={}", micros(*delay))),
+        Event::GaveUp { why, .. } => ("gave_up", None, format!("why={}", quoted(&give_up(why)))),
+        Event::Left { .. } => ("left", None, String::new()),
+        Event::Fired { selected, .. } => ("fired", None, format!("selected={selected}")),
+        Event::Reverted { .. } => ("reverted", None, String::new()),
+        Event::Target { instance, what, detail } => {
+            let detail = if detail.is_empty() { String::new() } else { format!(" detail={}", quoted(detail)) };
+            ("target", None, format!("instance={instance} what={what}{detail}"))
+        }
+        Event::Notice { text } => ("notice", None, format!("text={}", quoted(text))),
+        // Message events are not kept one by one.
+        Event::Sent { .. } => ("sent", None, String::new()),
+        Event::NotStarted { .. } => ("not_started", None, String::new()),
+        Event::Echoed { .. } => ("echoed", None, String::new()),
+        Event::Received { .. } => ("received", None, String::new()),
+        Event::Pong { .. } => ("pong", None, String::new()),
+    }
+}
+
+fn attempt_detail(stage: Stage, outcome: &Outcome) -> String {
+    let stage = match stage {
+        Stage::Tcp => "tcp",
+        Stage::Tls => "tls",
+        Stage::Upgrade => "upgrade",
+    };
+    let outcome = match outcome {
+        Outcome::Refused => "refused".to_owned(),
+        Outcome::TimedOut => "timed_out".to_owned(),
+        Outcome::Rejected { status, retry_after } => {
+            let after = retry_after.map(|after| format!(" retry_after_s={}", after.as_secs())).unwrap_or_default();
+            format!("rejected status={status}{after}")
+        }
+        Outcome::Failed { why } => format!("failed why={}", quoted(why)),
+        Outcome::Abandoned => "abandoned".to_owned(),
+    };
+    format!("stage={stage} outcome={outcome}")
+}
+
+fn give_up(why: &crate::event::GiveUp) -> String {
+    match why {
+        crate::event::GiveUp::Retries => "retries used up".to_owned(),
+        crate::event::GiveUp::NoReconnect => "does not reconnect".to_owned(),
+        crate::event::GiveUp::Final { what } => what.clone(),
+    }
+}
+
+fn ending_detail(meta: &Meta, ending: &Ending) -> String {
+    let code = |code: Option<u16>| code.map_or("none".to_owned(), |code| code.to_string());
+    let mut detail = format!(
+        "cause={} initiator={} code={} wire_received={} wire_sent={} tcp_end={} mid_frame={} clean={}",
+        meta.cause(ending.cause),
+        ending.initiator,
+        ending.code,
+        code(ending.wire_received),
+        code(ending.wire_sent),
+        ending.tcp_end,
+        ending.mid_frame,
+        ending.clean
+    );
+    if !ending.reason.is_empty() {
+        let _ = write!(detail, " reason={}", quoted(&ending.reason)); // writing to a String cannot fail
+    }
+    if ending.bytes_after > 0 {
+        let _ = write!(detail, " bytes_after={}", ending.bytes_after);
+    }
+    detail
+}
+
+/// As it is, or in quotes with escapes where it has spaces, quotes, equals signs or control characters.
+fn quoted(text: &str) -> String {
+    let plain = !text.is_empty() && text.chars().all(|c| !c.is_whitespace() && !c.is_control() && c != '"' && c != '=');
+    if plain { text.to_owned() } else { format!("{text:?}") }
+}
