@@ -1,15 +1,29 @@
-//! Reconnect policies of real client libraries as one parameter model: a pure function that engine and simulator both call.
+//! Reconnect behaviour of real client libraries as one parameter model: a pure function that engine and simulator both call.
+//!
+//! [`Policy`] holds the parameters, [`History`] what one client's policy remembers, [`Policy::decide`] says what the client does
+//! after a [`Loss`]. Nothing here reads a clock, sleeps or owns a random source: offsets and draws are handed in. `presets` carries
+//! the behaviour of named library versions with sources and test vectors.
+
+mod decide;
+mod delay;
+mod describe;
+mod policy;
+mod poll;
+mod presets;
+mod settings;
+
+pub use decide::History;
+pub use policy::{
+    Anchor, CapStage, Codes, ConnectTimeout, Driver, Heartbeat, Jitter, Kind, Phase2, Policy, Polling, Reset, TableEnd, WholeDraw,
+};
+pub use presets::{Facts, Preset, UnknownPreset, VectorFrom, Verified, find, names, presets};
+pub use settings::{SETTINGS, Setting, SettingError, SettingRow, Shape as SettingShape};
 
 use crate::event::GiveUp;
 use std::time::Duration;
 
-/// A policy.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Policy {}
-
-/// What one client's policy remembers.
-#[derive(Clone, Debug)]
-pub struct History {}
+/// A random source: uniform in `[0, 1)` at each call.
+pub type Random<'a> = &'a mut dyn FnMut() -> f64;
 
 /// What happened, as far as a policy cares.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,8 +47,26 @@ pub enum Loss {
 /// What the client does now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// Wait, then attempt. Exact; callers round up to whole milliseconds.
+    /// Wait, then attempt. Exact; callers round up to whole milliseconds with [`whole_ms`].
     Wait(Duration),
     /// Do not come back.
     GiveUp(GiveUp),
+}
+
+/// Rounds up to whole milliseconds, the grain of timers.
+pub fn whole_ms(exact: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(exact.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_milliseconds_are_rounded_up() {
+        for (nanos, ms) in [(0, 0), (1, 1), (999_999, 1), (1_000_000, 1), (1_000_001, 2), (4_191_200_000, 4192)] {
+            assert_eq!(whole_ms(Duration::from_nanos(nanos)), Duration::from_millis(ms), "{nanos}");
+        }
+        assert_eq!(whole_ms(Duration::MAX), Duration::from_millis(u64::MAX));
+    }
 }

@@ -1,0 +1,578 @@
+//! After a loss: first whether the client comes back at all, then when.
+
+use super::delay::{self, Step, duration_ms, ms};
+use super::policy::{Anchor, Kind, Phase2, Policy, Reset};
+use super::poll::Timer;
+use super::{Decision, Loss, Random};
+use crate::event::GiveUp;
+use std::time::Duration;
+
+/// Redraws end here at the latest; with uniform draws eight in a row that grow have a chance below 1 in 40,000.
+const REDRAWS_MAX: u32 = 64;
+
+/// What one client's policy remembers. Offsets are those of the caller.
+#[derive(Clone, Debug)]
+pub struct History {
+    base_ms: f64,
+    /// Start of the last attempt.
+    attempt: Option<Duration>,
+    /// When the last attempt opened.
+    opened: Option<Duration>,
+    /// When it was ready.
+    ready: Option<Duration>,
+    /// An attempt has opened at some time.
+    connected: bool,
+    /// Retries counted since the last reset.
+    retries: u32,
+    /// Attempts that did not open since the last reset.
+    failures: u32,
+    /// The retries since the last reset began with a failed very first connect.
+    initial: bool,
+    /// Previous delay of the formula since the last reset.
+    previous_ms: Option<f64>,
+    /// First attempt of this outage.
+    outage: Option<Duration>,
+    timer: Option<Timer>,
+}
+
+impl History {
+    /// An attempt began.
+    pub fn attempt_started(&mut self, now: Duration) {
+        self.attempt = Some(now);
+        self.opened = None;
+        self.ready = None;
+        if let Some(timer) = &mut self.timer {
+            timer.attempt_started(now);
+        }
+    }
+
+    /// The opening handshake is complete.
+    pub fn opened(&mut self, now: Duration) {
+        self.opened = Some(now);
+        self.connected = true;
+    }
+
+    /// The connection is ready: `t_ready`.
+    pub fn ready(&mut self, now: Duration) {
+        self.ready = Some(now);
+    }
+
+    /// Retries counted since the last reset.
+    pub fn retries(&self) -> u32 {
+        self.retries
+    }
+
+    /// Attempts that did not open since the last reset.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Time left to the tick of a poll timer.
+    pub(super) fn until_tick(&self) -> Option<Duration> {
+        self.timer.as_ref()?.until_tick(self.attempt?)
+    }
+
+    fn reset(&mut self) {
+        self.retries = 0;
+        self.failures = 0;
+        self.previous_ms = None;
+        self.outage = None;
+        if let Some(timer) = &mut self.timer {
+            timer.reset();
+        }
+    }
+}
+
+impl Policy {
+    /// A client's history before its first attempt; draws what belongs to the client: its base, then the first poll interval.
+    pub fn start(&self, random: Random<'_>) -> History {
+        let base_ms = self.base_per_client.map_or(ms(self.base), |bounds| delay::uniform(bounds, random));
+        let timer = matches!(self.kind, Kind::Poll(_)).then(|| Timer::new(self, random));
+        History {
+            base_ms,
+            attempt: None,
+            opened: None,
+            ready: None,
+            connected: false,
+            retries: 0,
+            failures: 0,
+            initial: false,
+            previous_ms: None,
+            outage: None,
+            timer,
+        }
+    }
+
+    /// What a client does after `loss`, which it noticed at `now`.
+    ///
+    /// Order: reset rule; is the loss final; codes with a delay of their own; retries used up; the schedule. The wait is exact and
+    /// counts from `now`, whatever the anchor. Draws: one per delay with jitter, more only with `redraw` and a poll timer.
+    pub fn decide(&self, history: &mut History, loss: &Loss, now: Duration, random: Random<'_>) -> Decision {
+        if self.resets(history, loss, now) {
+            history.reset();
+        }
+        match loss {
+            Loss::Closed { .. } => history.connected = true,
+            _ => history.failures = history.failures.saturating_add(1),
+        }
+        if let Some(why) = self.is_final(history, loss) {
+            return Decision::GiveUp(why);
+        }
+        if history.retries == 0 {
+            history.initial = !history.connected;
+        }
+        if let Some(wait) = self.by_code(history, loss) {
+            return Decision::Wait(wait);
+        }
+        if self.max_retries.is_some_and(|max| history.retries >= max) {
+            return Decision::GiveUp(GiveUp::Retries);
+        }
+        let Some(wait) = self.wait(history, loss, now, random) else { return Decision::GiveUp(GiveUp::Retries) };
+        history.retries = history.retries.saturating_add(1);
+        Decision::Wait(self.phase2.map_or(wait, |phase2| second_phase(phase2, history, loss, now, wait)))
+    }
+
+    /// Whether the connection that was lost, or the answer that was got, sets the count back.
+    fn resets(&self, history: &History, loss: &Loss, now: Duration) -> bool {
+        let closed = matches!(loss, Loss::Closed { .. });
+        match self.reset {
+            Reset::Open => closed,
+            Reset::Ready => closed && history.ready.is_some(),
+            Reset::Uptime => closed && history.opened.is_some_and(|opened| now.saturating_sub(opened) >= self.reset_uptime),
+            Reset::HttpOk => closed || matches!(loss, Loss::Rejected { .. }),
+            Reset::None => false,
+        }
+    }
+
+    fn is_final(&self, history: &History, loss: &Loss) -> Option<GiveUp> {
+        if self.kind == Kind::None {
+            return Some(GiveUp::NoReconnect);
+        }
+        let what = match loss {
+            Loss::Closed { code } => return self.stop_codes.contains(*code).then(|| fatal(format!("status code {code}"))),
+            Loss::Rejected { status } => {
+                if self.retry_http_status.as_ref().is_some_and(|retried| !retried.contains(status)) {
+                    return Some(fatal(format!("HTTP status {status}")));
+                }
+                format!("HTTP status {status}")
+            }
+            Loss::Failed => "failed connect".to_owned(),
+            Loss::TimedOut => "timed out connect".to_owned(),
+        };
+        match history.connected {
+            false if !self.retry_initial => Some(fatal(format!("first attempt: {what}"))),
+            _ if self.stop_on_connect_error => Some(fatal(what)),
+            _ => None,
+        }
+    }
+
+    /// Codes with a delay of their own. It stands for the first lead delay and is not counted where there is none.
+    fn by_code(&self, history: &mut History, loss: &Loss) -> Option<Duration> {
+        let Loss::Closed { code } = loss else { return None };
+        let wait = match code {
+            _ if self.immediate_codes.contains(*code) => Duration::ZERO,
+            _ if self.backoff1s_codes.contains(*code) => Duration::from_secs(1),
+            _ => return None,
+        };
+        if !self.lead.is_empty() {
+            history.retries = history.retries.max(1);
+        }
+        Some(wait)
+    }
+
+    /// The wait of the schedule; `None`: a table has ended.
+    fn wait(&self, history: &mut History, loss: &Loss, now: Duration, random: Random<'_>) -> Option<Duration> {
+        if let (Kind::Poll(polling), Some(timer)) = (&self.kind, &mut history.timer) {
+            return Some(timer.wait(self, polling, (loss, history.opened), now, random));
+        }
+        let (lead, skip) = self.usable_lead(history.initial);
+        if let Some(bounds) = lead.get(history.retries as usize) {
+            return Some(duration_ms(delay::uniform(*bounds, random)));
+        }
+        let k = if self.lead_counts { history.retries } else { history.retries - lead.len() as u32 };
+        let step = Step { k, skip, base_ms: history.base_ms, previous_ms: history.previous_ms };
+        let elapsed = match self.anchor {
+            Anchor::Close => Duration::ZERO,
+            Anchor::AttemptStart => history.attempt.map_or(Duration::ZERO, |start| now.saturating_sub(start)),
+        };
+        let mut drawn = delay::delay(self, &step, random)?;
+        if self.redraw && duration_ms(drawn) > elapsed {
+            drawn = self.redrawn(&step, drawn, random)?;
+        }
+        history.previous_ms = Some(drawn);
+        Some(duration_ms(drawn).saturating_sub(elapsed))
+    }
+
+    /// The last of a growing run of draws: after each sleep the client draws again, and sleeps the rest while the new delay is longer.
+    ///
+    /// With jitter uniform on [0, 1] the result has density x·eˣ, mean e - 2.
+    fn redrawn(&self, step: &Step, first: f64, random: Random<'_>) -> Option<f64> {
+        let mut drawn = first;
+        for _ in 0..REDRAWS_MAX {
+            let next = delay::delay(self, step, random)?;
+            if next <= drawn {
+                break;
+            }
+            drawn = next;
+        }
+        Some(drawn)
+    }
+
+    /// The lead delays of this client, and how many entries of the table it skips.
+    fn usable_lead(&self, initial: bool) -> (&[(Duration, Duration)], u32) {
+        match self.initial_skip {
+            _ if !initial => (&self.lead, 0),
+            None => (&[], 0),
+            Some(skip) => {
+                let from_lead = (skip as usize).min(self.lead.len());
+                (&self.lead[from_lead..], skip - from_lead as u32)
+            }
+        }
+    }
+}
+
+/// `wait`, unless it would be pending when the second phase begins: then the attempt of that phase.
+fn second_phase(phase2: Phase2, history: &mut History, loss: &Loss, now: Duration, wait: Duration) -> Duration {
+    let begun = *history.outage.get_or_insert(match loss {
+        Loss::Closed { .. } => now.saturating_add(wait),
+        _ => history.attempt.unwrap_or(now),
+    });
+    let change = begun.saturating_add(phase2.after);
+    let first = change.saturating_add(phase2.first);
+    match now {
+        _ if now.saturating_add(wait) < change => wait,
+        _ if now < first => first - now,
+        _ => phase2.every,
+    }
+}
+
+fn fatal(what: String) -> GiveUp {
+    GiveUp::Final { what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconnect::{Codes, Jitter, TableEnd, presets};
+    use crate::seed::Seed;
+    use proptest::prelude::*;
+
+    const CUT: Loss = Loss::Closed { code: 1006 };
+
+    fn s(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    fn preset(name: &str) -> Policy {
+        Policy::preset(name).unwrap()
+    }
+
+    /// A client whose first connection opened and was ready at 0; draws are 0.37.
+    fn connected(policy: &Policy) -> History {
+        let mut history = policy.start(&mut || 0.37);
+        history.attempt_started(s(0.0));
+        history.opened(s(0.0));
+        history.ready(s(0.0));
+        history
+    }
+
+    fn decide(policy: &Policy, history: &mut History, loss: Loss, now: f64) -> Decision {
+        policy.decide(history, &loss, s(now), &mut || 0.37)
+    }
+
+    fn wait(seconds: f64) -> Decision {
+        Decision::Wait(s(seconds))
+    }
+
+    fn final_by(what: &str) -> Decision {
+        Decision::GiveUp(fatal(what.to_owned()))
+    }
+
+    #[test]
+    fn the_first_loss_is_judged_as_the_library_does() {
+        let code = |code| Loss::Closed { code };
+        for (name, loss, expected) in [
+            ("graphql-ws", code(1006), wait(2.299)),
+            ("graphql-ws", code(1000), wait(0.0)), // a polite shutdown brings everybody back at once
+            ("graphql-ws", code(1011), final_by("status code 1011")),
+            ("graphql-ws", code(4403), wait(2.299)), // not among its fatal codes
+            ("phoenix", code(1000), wait(0.01)),
+            ("phoenix-1.7", code(1000), final_by("status code 1000")),
+            ("y-websocket", code(4499), final_by("status code 4499")),
+            ("pusher-js", code(4100), wait(1.0)),
+            ("pusher-js", code(4200), wait(0.0)),
+            ("pusher-js", code(4001), final_by("status code 4001")),
+            ("sockjs-client", code(1006), Decision::GiveUp(GiveUp::NoReconnect)),
+        ] {
+            let policy = preset(name);
+            assert_eq!(decide(&policy, &mut connected(&policy), loss.clone(), 60.0), expected, "{name} {loss:?}");
+        }
+    }
+
+    #[test]
+    fn a_failed_attempt_is_judged_as_the_library_does() {
+        for (name, loss, expected) in [
+            ("graphql-ws", Loss::Failed, final_by("failed connect")),
+            ("graphql-ws", Loss::TimedOut, final_by("timed out connect")),
+            ("graphql-ws", Loss::Rejected { status: 503 }, final_by("HTTP status 503")),
+            ("graphql-ws-retry-all", Loss::Failed, wait(3.299)),
+            ("python-websockets", Loss::Rejected { status: 429 }, final_by("HTTP status 429")),
+            ("python-websockets", Loss::Rejected { status: 503 }, wait(1.85)),
+            ("python-websockets", Loss::TimedOut, wait(1.85)),
+            ("slack-socket-mode", Loss::Failed, wait(10.0)),
+            ("slack-socket-mode", Loss::Rejected { status: 503 }, wait(5.0)), // an HTTP answer sets the count back
+        ] {
+            let policy = preset(name);
+            let mut history = connected(&policy);
+            decide(&policy, &mut history, CUT, 60.0);
+            history.attempt_started(s(70.0));
+            assert_eq!(decide(&policy, &mut history, loss.clone(), 70.0), expected, "{name} {loss:?}");
+        }
+    }
+
+    #[test]
+    fn a_failed_very_first_connect_is_judged_as_the_library_does() {
+        for (name, expected) in [
+            ("signalr", final_by("first attempt: failed connect")),
+            ("nats", final_by("first attempt: failed connect")),
+            ("python-websockets", wait(1.85)), // skips the immediate retry
+            ("robust-websocket", wait(3.0)),   // skips the first entry of its table
+            ("trpc-wslink", wait(2.0)),        // no lead
+            ("ably", wait(15.0 * 0.874)),      // no lead, k = 0
+            ("pusher-js", wait(15.0 - 2.0)),   // from the start of the attempt
+        ] {
+            let policy = preset(name);
+            let mut history = policy.start(&mut || 0.37);
+            history.attempt_started(s(8.0));
+            assert_eq!(decide(&policy, &mut history, Loss::Failed, 10.0), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn each_reset_rule_counts_what_it_says() {
+        let delays = [1, 2, 4, 8].map(Duration::from_secs).to_vec();
+        let table = |reset| Policy { reset, reset_uptime: s(5.0), ..Policy::table(delays.clone(), TableEnd::Repeat) };
+        for (reset, opened, ready, lived, expected) in [
+            (Reset::Open, true, false, 0.1, 1.0),
+            (Reset::Ready, true, false, 9.0, 4.0),
+            (Reset::Ready, true, true, 0.1, 1.0),
+            (Reset::Uptime, true, true, 4.9, 4.0),
+            (Reset::Uptime, true, false, 5.0, 1.0),
+            (Reset::HttpOk, true, false, 0.1, 1.0),
+            (Reset::None, true, true, 100.0, 4.0),
+        ] {
+            let policy = table(reset);
+            let mut history = connected(&policy);
+            assert_eq!(decide(&policy, &mut history, CUT, 10.0), wait(1.0));
+            history.attempt_started(s(11.0));
+            assert_eq!(decide(&policy, &mut history, Loss::Failed, 11.0), wait(2.0));
+            history.attempt_started(s(13.0));
+            if opened {
+                history.opened(s(13.0));
+            }
+            if ready {
+                history.ready(s(13.0));
+            }
+            assert_eq!(decide(&policy, &mut history, CUT, 13.0 + lived), wait(expected), "{reset} {lived}");
+        }
+    }
+
+    #[test]
+    fn reconnecting_websocket_is_reset_only_by_five_seconds_open() {
+        let policy = preset("reconnecting-websocket");
+        for (lived, expected) in [(4.9, 3.224), (5.0, 2.48)] {
+            let mut history = connected(&policy);
+            assert_eq!(decide(&policy, &mut history, CUT, 60.0), wait(2.48));
+            history.attempt_started(s(62.48));
+            history.opened(s(62.5));
+            assert_eq!(decide(&policy, &mut history, CUT, 62.5 + lived), wait(expected), "{lived}");
+        }
+    }
+
+    #[test]
+    fn signalr_gives_up_after_four() {
+        let policy = preset("signalr");
+        let mut history = connected(&policy);
+        let mut loss = CUT;
+        for (index, expected) in [0.0, 2.0, 10.0, 30.0].into_iter().enumerate() {
+            assert_eq!(decide(&policy, &mut history, loss, 60.0 + index as f64), wait(expected));
+            history.attempt_started(s(60.0 + index as f64));
+            loss = Loss::Failed;
+        }
+        assert_eq!(decide(&policy, &mut history, loss, 70.0), Decision::GiveUp(GiveUp::Retries));
+    }
+
+    #[test]
+    fn immediate_reconnects_are_not_counted() {
+        let policy = Policy { max_retries: Some(1), immediate_codes: Codes::parse(&["1000"]).unwrap(), ..Policy::fixed(s(3.0)) };
+        let mut history = policy.start(&mut || 0.37);
+        for _ in 0..3 {
+            history.attempt_started(s(1.0));
+            assert_eq!(decide(&policy, &mut history, Loss::Closed { code: 1000 }, 2.0), wait(0.0));
+        }
+        assert_eq!(decide(&policy, &mut history, Loss::Failed, 3.0), wait(3.0));
+        assert_eq!(decide(&policy, &mut history, Loss::Failed, 4.0), Decision::GiveUp(GiveUp::Retries));
+    }
+
+    #[test]
+    fn delays_from_the_attempt_start_shrink_by_its_length() {
+        let policy = preset("pusher-js");
+        let mut history = connected(&policy);
+        assert_eq!(decide(&policy, &mut history, CUT, 100.0), wait(1.0));
+        history.attempt_started(s(101.0));
+        assert_eq!(policy.connect_timeout(&history), Some(s(15.0)));
+        assert_eq!(decide(&policy, &mut history, Loss::Failed, 105.0), wait(11.0));
+        history.attempt_started(s(116.0));
+        assert_eq!(policy.connect_timeout(&history), Some(s(30.0)));
+        assert_eq!(decide(&policy, &mut history, Loss::TimedOut, 146.0), wait(0.0)); // past: at once
+        history.attempt_started(s(146.0));
+        assert_eq!(policy.connect_timeout(&history), Some(s(60.0)));
+    }
+
+    #[test]
+    fn a_code_with_its_own_delay_stands_for_the_lead() {
+        let policy = preset("pusher-js");
+        let mut history = policy.start(&mut || 0.37);
+        history.attempt_started(s(0.0));
+        assert_eq!(decide(&policy, &mut history, Loss::Failed, 0.0), wait(15.0)); // no lead for a first connect
+        for code in [4200, 4100, 1006] {
+            history.attempt_started(s(15.0));
+            history.opened(s(15.0));
+            history.ready(s(15.0));
+            decide(&policy, &mut history, Loss::Closed { code }, 60.0);
+            history.attempt_started(s(61.0));
+            assert_eq!(decide(&policy, &mut history, Loss::Failed, 61.0), wait(15.0), "{code}");
+        }
+    }
+
+    #[test]
+    fn the_connect_timeout_grows_with_failed_attempts_only() {
+        let policy = preset("subscriptions-transport-ws");
+        let mut history = connected(&policy);
+        decide(&policy, &mut history, CUT, 60.0);
+        assert_eq!(policy.connect_timeout(&history), Some(s(1.0)));
+        for expected in [1.2, 1.44] {
+            decide(&policy, &mut history, Loss::TimedOut, 61.0);
+            assert_eq!(policy.connect_timeout(&history), Some(s(expected)));
+        }
+        (0..50).for_each(|_| drop(decide(&policy, &mut history, Loss::TimedOut, 61.0)));
+        assert_eq!(policy.connect_timeout(&history), Some(s(30.0)));
+    }
+
+    #[test]
+    fn nats_sleeps_on_while_a_new_draw_is_longer() {
+        let policy = preset("nats");
+        let mut history = connected(&policy);
+        assert_eq!(decide(&policy, &mut history, CUT, 60.0), wait(0.0));
+        history.attempt_started(s(60.0));
+        // draws 20, 50, 90, 10 of 100 ms: sleeps to 90
+        let mut draws = [0.2, 0.5, 0.9, 0.1].into_iter();
+        let waited = policy.decide(&mut history, &Loss::Failed, s(60.5), &mut || draws.next().unwrap());
+        assert_eq!(waited, wait(2.090 - 0.5));
+
+        let mut stream = Seed(3).stream("nats");
+        let mean = (0..20_000).map(|_| {
+            let mut fresh = connected(&policy);
+            match policy.decide(&mut fresh, &CUT, s(0.0), &mut || stream.unit()) {
+                Decision::Wait(wait) => wait.as_secs_f64() * 1000.0 - 2000.0,
+                Decision::GiveUp(why) => panic!("{why:?}"),
+            }
+        });
+        let mean = mean.sum::<f64>() / 20_000.0;
+        assert!((mean - 71.8).abs() < 1.0, "{mean}"); // e - 2 of 100 ms
+    }
+
+    #[test]
+    fn ably_clients_attempt_together_after_two_minutes() {
+        let policy = preset("ably");
+        for u in [0.0, 0.37, 0.99] {
+            let mut history = connected(&policy);
+            let mut now = s(1000.0);
+            let mut attempts = Vec::new();
+            let mut loss = CUT;
+            while now < s(1200.0) {
+                match policy.decide(&mut history, &loss, now, &mut || u) {
+                    Decision::Wait(wait) => now += wait,
+                    Decision::GiveUp(why) => panic!("{why:?}"),
+                }
+                history.attempt_started(now);
+                attempts.push((now - s(1000.0)).as_secs_f64());
+                loss = Loss::Failed;
+            }
+            attempts.retain(|at| *at > 120.0);
+            assert_eq!(attempts, [150.0, 180.0, 210.0], "{u}");
+        }
+    }
+
+    #[test]
+    fn the_same_random_stream_gives_the_same_waits() {
+        for preset in presets() {
+            let waits = |seed| {
+                let mut stream = Seed(seed).stream("client/1/reconnect");
+                let mut random = || stream.unit();
+                let mut history = preset.policy.start(&mut random);
+                history.attempt_started(s(0.0));
+                history.opened(s(0.1));
+                (1..20).map(|i| preset.policy.decide(&mut history, &CUT, s(f64::from(i) * 100.0), &mut random)).collect::<Vec<_>>()
+            };
+            assert_eq!(waits(5), waits(5), "{}", preset.id);
+            if matches!(preset.policy.jitter, Jitter::Mult { .. } | Jitter::Comb10 { .. }) && preset.policy.anchor == Anchor::Close {
+                assert_ne!(waits(5), waits(6), "{}", preset.id);
+            }
+        }
+    }
+
+    fn loss() -> impl Strategy<Value = Loss> {
+        prop_oneof![
+            (1000..5000_u16).prop_map(|code| Loss::Closed { code }),
+            Just(Loss::Failed),
+            Just(Loss::TimedOut),
+            (400..600_u16).prop_map(|status| Loss::Rejected { status }),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn waits_stay_within_zero_and_the_cap(base in 0_u64..100_000, cap in 0_u64..100_000, factor in 1.0..10.0_f64,
+                word in prop::sample::select(vec!["none", "full", "equal", "decorrelated"]), seed: u64, tries in 1_u64..40) {
+            let cap = Duration::from_millis(cap);
+            let policy = Policy::exponential(Duration::from_millis(base), factor, Some(cap), word.parse().unwrap());
+            let mut stream = Seed(seed).stream("waits");
+            let mut random = || stream.unit();
+            let mut history = policy.start(&mut random);
+            for i in 0..tries {
+                match policy.decide(&mut history, &Loss::Failed, Duration::from_secs(i), &mut random) {
+                    Decision::Wait(wait) => prop_assert!(wait <= cap, "{wait:?}"),
+                    Decision::GiveUp(why) => prop_assert!(false, "{why:?}"),
+                }
+            }
+        }
+
+        #[test]
+        fn no_preset_waits_longer_than_its_parameters_allow(index in 0_usize..39, losses in prop::collection::vec(loss(), 1..60), seed: u64) {
+            let preset = presets().nth(index).unwrap();
+            let policy = &preset.policy;
+            let mut stream = Seed(seed).stream("presets");
+            let mut random = || stream.unit();
+            let mut history = policy.start(&mut random);
+            let mut now = s(0.0);
+            let mut retries = 0;
+            for loss in losses {
+                history.attempt_started(now);
+                if let Loss::Closed { .. } = loss {
+                    history.opened(now);
+                }
+                let Decision::Wait(wait) = policy.decide(&mut history, &loss, now, &mut random) else { break };
+                retries = history.retries();
+                // the longest there is: a lead of 5 s before a small cap, jitter of a fifth, the gap before a second phase
+                let gap = policy.phase2.map_or(s(0.0), |phase2| phase2.first);
+                let most = policy.cap.map_or(s(1e9), |cap| cap.max(s(5.0)).mul_f64(1.2) + gap);
+                prop_assert!(wait <= most, "{}: {wait:?}", preset.id);
+                now += wait;
+            }
+            prop_assert!(policy.max_retries.is_none_or(|max| retries <= max), "{}: {retries}", preset.id);
+        }
+    }
+}
