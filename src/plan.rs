@@ -1,5 +1,8 @@
 //! What will be done: defaults filled, names resolved, no invalid state left. Made by `scenario`, carried out by the worlds.
 
+mod dry_run;
+
+pub use crate::arrival::Arrive;
 use crate::event::ClientIndex;
 use crate::expect::Expectation;
 use crate::fault::Injection;
@@ -44,9 +47,49 @@ impl Plan {
         self.cohorts.iter().map(|cohort| cohort.count).sum()
     }
 
+    /// What to tell of clients that are due at or after the end of the run: nothing, or a line per cohort.
+    pub fn late_arrivals(&self) -> Vec<String> {
+        let late = |cohort: &Cohort| cohort.due_times(self.seed).iter().filter(|due| **due >= self.duration).count();
+        let tell = |cohort: &Cohort| match late(cohort) {
+            0 => None,
+            late => Some(format!("cohort {}: {late} of {} clients are due after the end of the run", cohort.name, cohort.count)),
+        };
+        self.cohorts.iter().filter_map(tell).collect()
+    }
+
     /// The cohort of a client, by index.
     pub fn cohort_of(&self, client: ClientIndex) -> usize {
         self.cohorts.partition_point(|cohort| cohort.first + cohort.count <= client.0)
+    }
+}
+
+impl Cohort {
+    /// Due offsets of its clients, in the order of their index and sorted. Random shapes draw from `cohort/<name>/arrivals`.
+    pub fn due_times(&self, seed: Seed) -> Vec<Duration> {
+        self.arrive.due_times(self.count, &mut seed.stream(&format!("cohort/{}/arrivals", self.name)))
+    }
+}
+
+impl Fault {
+    /// Offsets at which it fires in a run of this length, sorted: the first at `at`, all before `until` and the end of the run.
+    ///
+    /// Random gaps draw from the stream `fault/<name>/schedule`. A fault that ends by `first_n` does so by its hits, which are not
+    /// known here.
+    pub fn firings(&self, seed: Seed, duration: Duration) -> Vec<Duration> {
+        let Schedule { at, repeat, until, .. } = self.schedule;
+        let end = until.unwrap_or(duration).min(duration);
+        let before_end = |offset: &Duration| *offset < end;
+        match repeat {
+            Repeat::Once => Some(at).filter(before_end).into_iter().collect(),
+            Repeat::Every(gap) => {
+                let gap = gap.max(Duration::from_nanos(1));
+                std::iter::successors(Some(at), |offset| offset.checked_add(gap)).take_while(before_end).collect()
+            }
+            Repeat::Poisson(rate) => {
+                let mut stream = seed.stream(&format!("fault/{}/schedule", self.name));
+                crate::arrival::poisson(rate, &mut stream).map(|offset| at.saturating_add(offset)).take_while(before_end).collect()
+            }
+        }
     }
 }
 
@@ -86,6 +129,25 @@ pub struct Embedded {
     pub tls: bool,
     /// Server-driven heartbeat.
     pub ping: Option<Heartbeat>,
+}
+
+impl Default for Embedded {
+    /// One instance without limits of its own: no handshake cost, a listen queue of 1,024, no TLS, no pings.
+    fn default() -> Embedded {
+        Embedded {
+            instances: 1,
+            balance: Balance::RoundRobin,
+            handshake_cost: Duration::ZERO,
+            parallel: 1,
+            backlog: 1024,
+            max_connections: None,
+            admit: None,
+            queue: Queue::Fifo,
+            slow_start: None,
+            tls: false,
+            ping: None,
+        }
+    }
 }
 
 /// Which instance an attempt goes to.
@@ -207,19 +269,6 @@ pub struct Cohort {
     pub subprotocols: Vec<String>,
     /// Query of the request, without `?`; `{client}` and `{attempt}` are filled in.
     pub query: Option<String>,
-}
-
-/// When the clients of a cohort begin their first attempt.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Arrive {
-    /// Evenly over this time.
-    Over(Duration),
-    /// Evenly at this rate.
-    Rate(Rate),
-    /// A Poisson process of this rate.
-    Poisson(Rate),
-    /// All at the start.
-    AtOnce,
 }
 
 /// What the clients of a cohort say while open.

@@ -1,1 +1,105 @@
-//! arrival
+//! When clients begin and when their messages are due: pure functions of shape, count and random stream.
+//!
+//! Offsets are exact; whoever waits for them rounds only the wake-up, so errors do not add up. `messages` has the due times of sends.
+
+mod messages;
+
+pub use messages::Sends;
+
+use crate::seed::Stream;
+use crate::units::Rate;
+use std::time::Duration;
+
+/// When the clients of a cohort begin their first attempt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Arrive {
+    /// Evenly over this time.
+    Over(Duration),
+    /// Evenly at this rate.
+    Rate(Rate),
+    /// A Poisson process of this rate.
+    Poisson(Rate),
+    /// All at the start.
+    AtOnce,
+}
+
+impl Arrive {
+    /// Due offsets of `count` clients, sorted; the first is always 0, because offsets of a run count from the first due arrival.
+    ///
+    /// `Over(span)`: client i at `i · span / count`, so the span is never reached. `Rate(r)`: client i at `i / r`. `Poisson(r)`: gaps
+    /// exponentially distributed with mean `1 / r`. A rate of 0 puts all but the first at [`Duration::MAX`].
+    pub fn due_times(self, count: u32, stream: &mut Stream) -> Vec<Duration> {
+        match self {
+            Arrive::AtOnce => vec![Duration::ZERO; count as usize],
+            Arrive::Over(span) => (0..count).map(|i| share(span, i, count)).collect(),
+            Arrive::Rate(rate) => (0..count).map(|i| seconds(f64::from(i) / rate.0.max(f64::MIN_POSITIVE))).collect(),
+            Arrive::Poisson(rate) => poisson(rate, stream).take(count as usize).collect(),
+        }
+    }
+}
+
+/// An event at 0, then one after each exponentially distributed gap with mean `1 / rate`: without end, sorted.
+pub fn poisson(rate: Rate, stream: &mut Stream) -> impl Iterator<Item = Duration> {
+    // Summed in seconds: the error of 2⁻⁵³ per step stays below a nanosecond for a million arrivals.
+    let mut at = 0.0_f64;
+    std::iter::once(Duration::ZERO).chain(std::iter::from_fn(move || {
+        at += stream.exponential() / rate.0.max(f64::MIN_POSITIVE);
+        Some(seconds(at))
+    }))
+}
+
+/// Seconds as a duration; what does not fit is [`Duration::MAX`].
+pub(crate) fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
+
+/// `i · span / n`, exact to the nanosecond.
+fn share(span: Duration, i: u32, n: u32) -> Duration {
+    let ns = span.as_nanos() * u128::from(i) / u128::from(n.max(1));
+    u64::try_from(ns).map_or(Duration::MAX, Duration::from_nanos)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed::Seed;
+
+    fn due(arrive: Arrive, count: u32) -> Vec<u128> {
+        arrive.due_times(count, &mut Seed(7).stream("cohort/web/arrivals")).iter().map(Duration::as_micros).collect()
+    }
+
+    #[test]
+    fn even_shapes_are_exact() {
+        let second = Duration::from_secs(1);
+        for (arrive, count, expected) in [
+            (Arrive::Over(second), 4, vec![0, 250_000, 500_000, 750_000]),
+            (Arrive::Over(second), 3, vec![0, 333_333, 666_666]),
+            (Arrive::Over(Duration::ZERO), 2, vec![0, 0]),
+            (Arrive::Rate(Rate(2.0)), 3, vec![0, 500_000, 1_000_000]),
+            (Arrive::AtOnce, 2, vec![0, 0]),
+            (Arrive::AtOnce, 0, vec![]),
+        ] {
+            assert_eq!(due(arrive, count), expected, "{arrive:?}");
+        }
+    }
+
+    #[test]
+    fn poisson_arrivals_are_sorted_repeatable_and_have_the_rate() {
+        let times = due(Arrive::Poisson(Rate(100.0)), 10_000);
+        assert_eq!(times, due(Arrive::Poisson(Rate(100.0)), 10_000));
+        assert!(times.is_sorted() && times[0] == 0);
+        // Mean of the sum of 9,999 gaps is 99.99 s, its standard deviation 1 s.
+        assert!((95_000_000..105_000_000).contains(times.last().unwrap()), "{:?}", times.last());
+        let short = times.windows(2).filter(|pair| pair[1] - pair[0] < 10_000).count();
+        assert!((6000..6650).contains(&short), "1 - 1/e of the gaps are below the mean: {short}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn over_is_sorted_and_below_its_span(ms in 1_u64..100_000, count in 1_u32..500) {
+            let span = Duration::from_millis(ms);
+            let times = Arrive::Over(span).due_times(count, &mut Seed(1).stream("x"));
+            proptest::prop_assert!(times.is_sorted() && times.iter().all(|time| *time < span) && times.len() == count as usize);
+        }
+    }
+}

@@ -385,7 +385,7 @@ async fn place(url: &str, trust: Trust<'_>) -> Result<Place, RunError> {
     let mut found = tokio::net::lookup_host((host.as_str(), port)).await.map_err(|error| wrong(format!("cannot resolve {host}: {error}")))?;
     let address = found.next().ok_or_else(|| wrong(format!("{host} has no address")))?;
     let tls = if secure {
-        let name = ServerName::try_from(host).map_err(|error| wrong(error.to_string()))?;
+        let name = ServerName::try_from(host.clone()).map_err(|error| wrong(error.to_string()))?;
         Some((TlsConnector::from(tls::client(trust)?), name))
     } else {
         None

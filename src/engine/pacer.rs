@@ -66,7 +66,7 @@ impl Pacer {
     /// # Errors
     /// If the kernel has no timer for us.
     pub async fn run(self: Arc<Self>, registry: Arc<Registry>, now: impl Fn() -> Duration, end: Duration) -> io::Result<()> {
-        let timer = AsyncFd::new(TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?)?;
+        let timer = AsyncFd::register(TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?)?;
         loop {
             match self.hand_out(&registry, now(), end) {
                 None => self.added.notified().await,

@@ -1,1 +1,300 @@
-//! scenario
+//! What the user wrote: TOML text → tree with positions → [`Plan`], or everything that is wrong with it.
+//!
+//! `tree` reads and merges, `keys` documents every key, `reader` is a typed view, and one file reads each part of a scenario. Nothing
+//! here opens a socket; the only files read are the scenario and the one it extends.
+
+mod bundled;
+mod cohort;
+mod diagnostic;
+mod faults;
+pub mod keys;
+mod reader;
+mod reconnect;
+mod target;
+mod tree;
+
+pub use bundled::{BUNDLED, Bundled, bundled};
+pub use diagnostic::Errors;
+
+use crate::expect::{Expectation, Names};
+use crate::plan::{Cohort, Plan};
+use crate::seed::Seed;
+use crate::units::print_duration;
+use diagnostic::{At, Diagnostic, Sink};
+use reader::Reader;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tree::{Node, Value, Variables};
+
+/// The run without `duration`.
+const DURATION: Duration = Duration::from_secs(10);
+/// The longest run; longer is a slip.
+const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// All clients together; the engine's own limits are lower.
+const CLIENTS_MAX: u32 = 10_000_000;
+/// The run without `seed`: always the same, so that two runs differ only where the user changed something.
+const SEED: u64 = 1;
+
+/// Where a scenario comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// A scenario that comes with the program, by name.
+    Bundled(String),
+    /// A ws:// or wss:// address: ten clients that listen, with the default strategy.
+    Url(String),
+}
+
+/// What the command line changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `key=value`, in order.
+    pub set: Vec<String>,
+    /// All clients together; cohorts keep their proportion.
+    pub clients: Option<u32>,
+    /// Length of the run.
+    pub duration: Option<Duration>,
+    /// Root of all random streams.
+    pub seed: Option<u64>,
+}
+
+impl Source {
+    /// What a positional argument means: nothing is the bundled `default`, `ws://…` a URL, an existing file or a path that file, anything
+    /// else the bundled scenario of that name.
+    pub fn of(argument: Option<&str>) -> Source {
+        match argument {
+            None => Source::Bundled("default".to_owned()),
+            Some(url) if url.contains("://") => Source::Url(url.to_owned()),
+            Some(path) => match bundled(path) {
+                Some(bundled) if !Path::new(path).exists() => Source::Bundled(bundled.name.to_owned()),
+                _ => Source::File(PathBuf::from(path)),
+            },
+        }
+    }
+}
+
+/// Reads a scenario and makes its plan.
+///
+/// # Errors
+/// Everything that is wrong with the scenario, its base, and the overrides.
+pub fn load(source: &Source, overrides: &Overrides) -> Result<Plan, Errors> {
+    load_with(source, overrides, &|name| std::env::var(name).ok())
+}
+
+/// As [`load`], with another place for `${VAR}`.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(source: &Source, overrides: &Overrides, variables: &dyn Fn(&str) -> Option<String>) -> Result<Plan, Errors> {
+    let sink = Sink::default();
+    match plan(source, overrides, variables, &sink) {
+        Some(plan) if sink.is_empty() => Ok(plan),
+        _ => Err(sink.into_errors()),
+    }
+}
+
+fn plan(source: &Source, overrides: &Overrides, variables: Variables<'_>, sink: &Sink) -> Option<Plan> {
+    let mut tree = read(source, variables, sink)?;
+    // With broken syntax the tree has holes, and complaints about them would only distract.
+    if !sink.is_empty() {
+        return None;
+    }
+    apply(&mut tree, overrides, sink);
+    let mut plan = build(&tree, source, sink)?;
+    if let Some(clients) = overrides.clients {
+        scale(&mut plan.cohorts, clients, sink);
+    }
+    plan.notices.extend(plan.late_arrivals());
+    plan.resolved = resolved(&plan, tree);
+    Some(plan)
+}
+
+/// The tree of the scenario, over the one that it extends.
+fn read(source: &Source, variables: Variables<'_>, sink: &Sink) -> Option<Node> {
+    let (name, text) = match text(source) {
+        Ok(found) => found,
+        Err((name, why)) => {
+            let stem = Path::new(&name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let names = BUNDLED.iter().map(|bundled| bundled.name);
+            sink.push(Diagnostic::bare(format!("cannot read the scenario {name}: {why}")).suggest(&stem, names, "bundled scenarios"));
+            return None;
+        }
+    };
+    let origin = sink.origin(name, text.clone());
+    let mut tree = tree::parse(origin, &text, variables, sink);
+    let Some(extends) = tree.remove("extends") else { return Some(tree) };
+    let Value::Text(base) = &extends.node.value else {
+        return reader::wrong("extends", "the path of a scenario", &extends.node, sink);
+    };
+    let (name, text) = match text_of_base(source, base) {
+        Ok(found) => found,
+        Err((_, why)) => {
+            sink.push(Diagnostic::new(&extends.node.at, "the scenario to extend cannot be read", why));
+            return None;
+        }
+    };
+    let origin = sink.origin(name, text.clone());
+    let mut merged = tree::parse(origin, &text, variables, sink);
+    if let Some(second) = merged.remove("extends") {
+        sink.push(Diagnostic::new(&second.at, "`extends` goes one level", "this one is itself extended").help("extend its base directly"));
+    }
+    merged.merge(tree, sink);
+    Some(merged)
+}
+
+/// The base is looked for beside the scenario, then among the bundled ones.
+fn text_of_base(source: &Source, base: &str) -> Result<(String, String), (String, String)> {
+    let folder = if let Source::File(path) = source { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
+    let path = folder.join(base);
+    match bundled(base) {
+        Some(bundled) if !path.exists() => text(&Source::Bundled(bundled.name.to_owned())),
+        _ => text(&Source::File(path)),
+    }
+}
+
+/// Name and text of a scenario; on failure its name and why.
+fn text(source: &Source) -> Result<(String, String), (String, String)> {
+    match source {
+        Source::Url(url) => Ok((url.clone(), url_scenario(url))),
+        Source::Bundled(name) => match bundled(name) {
+            Some(found) => Ok((format!("scenarios/{}.toml", found.name), found.text.to_owned())),
+            None => Err((name.clone(), "there is no bundled scenario of this name".to_owned())),
+        },
+        Source::File(path) => {
+            let name = path.display().to_string();
+            std::fs::read_to_string(path).map(|text| (name.clone(), text)).map_err(|error| (name, error.to_string()))
+        }
+    }
+}
+
+/// The scenario of a bare address.
+fn url_scenario(url: &str) -> String {
+    let url = toml::Value::String(url.to_owned());
+    format!(
+        "question = \"How does this server treat a handful of clients that listen?\"\n\n[target.url]\naddress = {url}\n\n\
+         [clients.default]\ncount = 10\ntraffic = {{ listen = true }}\n"
+    )
+}
+
+/// Lays the options of the command line over the tree: first each `--set`, then the options that have a name of their own.
+fn apply(tree: &mut Node, overrides: &Overrides, sink: &Sink) {
+    let duration = overrides.duration.map(|duration| ("--duration", format!("duration={}", print_duration(duration))));
+    let seed = overrides.seed.map(|seed| ("--seed", format!("seed={seed}")));
+    let set = overrides.set.iter().map(|set| ("--set", set.clone()));
+    for (option, text) in set.chain(duration).chain(seed) {
+        if let Some(over) = tree::parse_set(option, &text, sink) {
+            tree.merge(over, sink);
+        }
+    }
+}
+
+/// The plan of a tree; complaints go to the sink.
+fn build(tree: &Node, source: &Source, sink: &Sink) -> Option<Plan> {
+    let top = Reader::open(tree, &keys::TOP, sink)?;
+    let duration = top.positive("duration").unwrap_or(DURATION);
+    if duration > DURATION_MAX {
+        top.complain("duration", "`duration` is out of bounds", format!("found {}", print_duration(duration)), "a run lasts at most a week");
+    }
+    let mut notices = Vec::new();
+    let target = target::read(&top);
+    if let Some(model) = top.get("model") {
+        target::check_model(model, sink);
+    }
+    let cohorts = cohort::read(&top, target.as_ref(), duration, &mut notices);
+    let context = faults::Context { target: target.as_ref(), cohorts: &cohorts, run: duration };
+    let faults = faults::read(&top, &context, &mut notices);
+    let names = (cohorts.iter().map(|one| one.name.clone()).collect::<Vec<_>>(), faults.iter().map(|one| one.name.clone()).collect::<Vec<_>>());
+    // With broken cohorts or faults their names are not known, and each expectation about them would be a second complaint.
+    let whole = sink.is_empty();
+    let expectations = expectations(&top, Names { cohorts: &names.0, faults: &names.1 }, whole);
+    Some(Plan {
+        name: name(source),
+        question: top.text("question").map(str::to_owned),
+        hypothesis: top.text("hypothesis").map(str::to_owned),
+        duration,
+        seed: Seed(top.whole("seed", 0..=i64::MAX as u64).unwrap_or(SEED)),
+        target: target?,
+        cohorts,
+        faults,
+        expectations,
+        resolved: String::new(),
+        notices,
+    })
+}
+
+/// Reads `expect`. `whole`: all names are known.
+fn expectations(top: &Reader<'_>, names: Names<'_>, whole: bool) -> Vec<Expectation> {
+    let mut parsed = Vec::new();
+    for (text, at) in top.texts("expect") {
+        match Expectation::parse(text, names) {
+            Ok(expectation) => parsed.push(expectation),
+            Err(problems) => problems.into_iter().filter(|problem| whole || !problem.is_name()).for_each(|problem| {
+                // A range in the text is a range in the file only where the file spells the text out.
+                let source = top.sink.source(at);
+                let inside = source.find(text).map(|start| at.start + start);
+                let part = |start: usize| At { origin: at.origin, start: start + problem.at.start, end: start + problem.at.end };
+                let place = inside.map_or(at.clone(), part);
+                top.sink.push(Diagnostic::new(&place, format!("in this expectation: {}", problem.found), "found here").help(problem.help));
+            }),
+        }
+    }
+    parsed
+}
+
+/// Names the folder below `results/`: the file's stem, or a URL's host.
+fn name(source: &Source) -> String {
+    let name = match source {
+        Source::Bundled(name) => name.clone(),
+        Source::File(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        Source::Url(url) => url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).split(['/', '?']).next().unwrap_or_default().to_owned(),
+    };
+    let safe: String = name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+    let safe = safe.trim_matches(['.', '-']).to_owned();
+    if safe.is_empty() { "scenario".to_owned() } else { safe }
+}
+
+/// Shares `clients` out in proportion, by largest remainder, at least one each; renumbers the clients.
+fn scale(cohorts: &mut [Cohort], clients: u32, sink: &Sink) {
+    let total: u64 = cohorts.iter().map(|cohort| u64::from(cohort.count)).sum();
+    if u64::from(clients) < cohorts.len() as u64 || clients > CLIENTS_MAX {
+        let text = format!("--clients {clients}");
+        let at = At::new(sink.origin("command line", text.clone()), 0..text.len());
+        let label = format!("the scenario has {} cohorts", cohorts.len());
+        sink.push(Diagnostic::new(&at, "`--clients` is out of bounds", label).help(format!("at least one for each cohort, at most {CLIENTS_MAX}")));
+        return;
+    }
+    let exact = |cohort: &Cohort| u64::from(cohort.count) * u64::from(clients);
+    let floors: Vec<u64> = cohorts.iter().map(|cohort| exact(cohort).checked_div(total).unwrap_or(0).max(1)).collect();
+    let mut order: Vec<usize> = (0..cohorts.len()).collect();
+    order.sort_by_key(|i| std::cmp::Reverse(exact(&cohorts[*i]).checked_rem(total).unwrap_or(0)));
+    let mut counts = floors;
+    // What is left over goes to the largest remainders; what the least of one took too much comes from the largest cohorts.
+    let mut left = i64::from(clients) - counts.iter().sum::<u64>() as i64;
+    for i in order.iter().cycle() {
+        match left {
+            0 => break,
+            1.. => (counts[*i], left) = (counts[*i] + 1, left - 1),
+            _ => {
+                let largest = (0..counts.len()).max_by_key(|i| counts[*i]).unwrap_or(*i);
+                (counts[largest], left) = (counts[largest] - 1, left + 1);
+            }
+        }
+    }
+    let mut first = 0;
+    for (cohort, count) in cohorts.iter_mut().zip(counts) {
+        (cohort.first, cohort.count) = (first, u32::try_from(count).unwrap_or(CLIENTS_MAX));
+        first += cohort.count;
+    }
+}
+
+/// The scenario as it is run, as TOML that loads again to the same plan.
+fn resolved(plan: &Plan, mut tree: Node) -> String {
+    for cohort in &plan.cohorts {
+        tree.set(&["clients", &cohort.name, "count"], Value::Integer(i64::from(cohort.count)));
+    }
+    tree.set(&["duration"], Value::Text(print_duration(plan.duration)));
+    tree.set(&["seed"], Value::Integer(i64::try_from(plan.seed.0).unwrap_or(i64::MAX)));
+    let head = format!("# {}: as it was run, with base, variables and options of the command line filled in.\n", plan.name);
+    head + &toml::to_string(&tree.to_toml()).unwrap_or_default()
+}

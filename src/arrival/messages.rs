@@ -1,0 +1,70 @@
+//! Due times of the messages of a client. Open loop: they do not depend on when earlier ones were sent or answered.
+
+use crate::event::ClientIndex;
+use crate::seed::Seed;
+use crate::units::Rate;
+use std::time::Duration;
+
+/// The schedule of one client's messages: a phase of its own, then one message each `1 / rate`.
+///
+/// Without the phase all clients that opened together would send together for the whole run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sends {
+    /// Seconds from the start to the first message, uniform in `0..1/rate`.
+    phase: f64,
+    /// Seconds between two messages.
+    gap: f64,
+}
+
+impl Sends {
+    /// The schedule of a client; its phase comes from the stream `client/<k>/traffic`.
+    pub fn of(client: ClientIndex, rate: Rate, seed: Seed) -> Sends {
+        let gap = 1.0 / rate.0.max(f64::MIN_POSITIVE);
+        Sends { phase: seed.stream(&format!("client/{}/traffic", client.0)).unit() * gap, gap }
+    }
+
+    /// Due offset of message `n`, from 0, of a client that began to talk at `start`: `start + phase + n / rate`.
+    ///
+    /// Computed from `n` and not from the message before, so errors do not add up.
+    pub fn due(&self, start: Duration, n: u64) -> Duration {
+        start.saturating_add(super::seconds(self.phase + n as f64 * self.gap))
+    }
+
+    /// How many messages are due in the half-open time from `start` to `end`.
+    pub fn count(&self, start: Duration, end: Duration) -> u64 {
+        let span = end.saturating_sub(start).as_secs_f64() - self.phase;
+        let guess = if span <= 0.0 { 0 } else { (span / self.gap).ceil() as u64 };
+        // Division and multiplication round differently: settle by the definition.
+        let near = guess.saturating_sub(1)..=guess.saturating_add(1);
+        near.rev().find(|n| *n == 0 || self.due(start, n - 1) < end).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_keep_their_gap_and_their_phase() {
+        let start = Duration::from_secs(3);
+        let sends = Sends::of(ClientIndex(17), Rate(4.0), Seed(7));
+        let first = sends.due(start, 0);
+        assert!(first >= start && first < start + Duration::from_millis(250));
+        for n in 0..1000 {
+            let expected = first + Duration::from_millis(250) * n;
+            assert!(sends.due(start, u64::from(n)).abs_diff(expected) <= Duration::from_nanos(1), "{n}");
+        }
+        assert_ne!(first, Sends::of(ClientIndex(18), Rate(4.0), Seed(7)).due(start, 0), "two clients do not send together");
+        assert_eq!(first, Sends::of(ClientIndex(17), Rate(4.0), Seed(7)).due(start, 0));
+    }
+
+    #[test]
+    fn count_agrees_with_the_due_times() {
+        for (client, rate, ms) in [(0, 1.0, 10_000), (1, 3.0, 10_000), (2, 0.1, 5_000), (3, 1000.0, 777), (4, 1.0, 0)] {
+            let sends = Sends::of(ClientIndex(client), Rate(rate), Seed(1));
+            let (start, end) = (Duration::from_millis(40), Duration::from_millis(40 + ms));
+            let counted = (0..).take_while(|n| sends.due(start, *n) < end).count() as u64;
+            assert_eq!(sends.count(start, end), counted, "{client}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The plan in words, byte for byte the same for the same scenario, seed and program version.
+
+use super::{Arrive, Cohort, Embedded, Fault, Heartbeat, Pick, Plan, Ready, Repeat, Select, StayTime, Target, Traffic};
+use crate::event::ClientIndex;
+use crate::fault::{Form, Side, Value};
+use crate::reconnect::{Decision, Loss, whole_ms};
+use crate::seed::Seed;
+use crate::units::{Ratio, print_duration};
+use std::fmt::Write;
+use std::time::Duration;
+
+/// Clients of each cohort whose waits are shown.
+const CLIENTS_SHOWN: u32 = 3;
+/// Waits shown for each.
+const WAITS_SHOWN: usize = 5;
+/// Firings shown of each fault.
+const FIRINGS_SHOWN: usize = 10;
+/// How long the shown clients were connected before: long enough for every rule that asks for a stable connection.
+const CONNECTED: Duration = Duration::from_secs(600);
+
+impl Plan {
+    /// The plan in words: parameters, arrivals, firings with their offsets, and the waits of a few clients as their streams draw them.
+    pub fn dry_run(&self) -> String {
+        let mut out = String::new();
+        line(&mut out, 0, &format!("scenario {}: {} clients, {}, seed {}", self.name, self.clients(), print_duration(self.duration), self.seed.0));
+        for (word, text) in [("question", &self.question), ("hypothesis", &self.hypothesis)] {
+            text.iter().for_each(|text| line(&mut out, 1, &format!("{word}: {text}")));
+        }
+        target(&mut out, &self.target);
+        self.cohorts.iter().for_each(|one| cohort(&mut out, one, self.seed));
+        self.faults.iter().for_each(|fault| self::fault(&mut out, fault, self));
+        self.expectations.iter().for_each(|expectation| line(&mut out, 0, &format!("expect {}", expectation.text)));
+        self.notices.iter().for_each(|notice| line(&mut out, 0, &format!("note: {notice}")));
+        out
+    }
+}
+
+fn line(out: &mut String, depth: usize, text: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "{:indent$}{text}", "", indent = depth * 2);
+}
+
+fn target(out: &mut String, target: &Target) {
+    match target {
+        Target::Embedded(embedded) => {
+            line(out, 0, &format!("target embedded: {}", embedded_words(embedded)));
+        }
+        Target::Command(command) => {
+            let ready = match &command.ready {
+                Ready::Tcp => "a TCP connect".to_owned(),
+                Ready::Http { path, status } => format!("status {status} from {path}"),
+                Ready::Line { text } => format!("the line \"{text}\""),
+            };
+            line(out, 0, &format!("target command: {}", command.run.join(" ")));
+            line(out, 1, &format!("at {}, ready by {ready} within {}", command.address, print_duration(command.ready_within)));
+            line(out, 1, &format!("stopped by {}", command.stop_signal));
+        }
+        Target::Url(remote) => line(out, 0, &format!("target {}", remote.address)),
+    }
+}
+
+fn embedded_words(embedded: &Embedded) -> String {
+    let Embedded { instances, balance, handshake_cost, parallel, backlog, queue, tls, .. } = embedded;
+    let mut words = format!("{instances} instances, balance {balance:?}, handshake_cost {}", print_duration(*handshake_cost));
+    let _ = write!(words, ", parallel {parallel}, backlog {backlog}, queue {queue:?}");
+    if let Some(max) = embedded.max_connections {
+        let _ = write!(words, ", max_connections {max}");
+    }
+    if let Some(admit) = embedded.admit {
+        let _ = write!(words, ", admit {} with burst {}, else {}", admit.rate, admit.burst, admit.reject);
+        admit.retry_after.iter().for_each(|after| words += &format!(" with Retry-After {}", print_duration(*after)));
+    }
+    embedded.slow_start.iter().for_each(|time| words += &format!(", slow_start {}", print_duration(*time)));
+    embedded.ping.iter().for_each(|ping| words += &format!(", ping {}", heartbeat(ping)));
+    words + if *tls { ", wss" } else { ", ws" }
+}
+
+fn heartbeat(heartbeat: &Heartbeat) -> String {
+    format!("every {} with timeout {}", print_duration(heartbeat.every), print_duration(heartbeat.timeout))
+}
+
+fn cohort(out: &mut String, cohort: &Cohort, seed: Seed) {
+    let last = cohort.first + cohort.count.saturating_sub(1);
+    line(out, 0, &format!("cohort {}: {} clients, {} to {last}", cohort.name, cohort.count, cohort.first));
+    let shape = match cohort.arrive {
+        Arrive::Over(span) => format!("over {}", print_duration(span)),
+        Arrive::Rate(rate) => format!("at {rate}"),
+        Arrive::Poisson(rate) => format!("poisson {rate}"),
+        Arrive::AtOnce => "at once".to_owned(),
+    };
+    let due = cohort.due_times(seed);
+    let edge = |due: Option<&Duration>| print_duration(due.copied().unwrap_or_default());
+    line(out, 1, &format!("arrive {shape}: first {}, last {}, schedule {:016x}", edge(due.first()), edge(due.last()), hash(&due)));
+    match cohort.traffic {
+        Traffic::None => line(out, 1, "traffic none"),
+        Traffic::Echo { rate, payload } => line(out, 1, &format!("traffic echo {rate} of {payload}")),
+        Traffic::Send { rate, payload } => line(out, 1, &format!("traffic send {rate} of {payload}")),
+    }
+    line(out, 1, &format!("heartbeat {}", cohort.heartbeat.as_ref().map_or("none".to_owned(), heartbeat)));
+    stay(out, cohort);
+    let wait = |duration: Duration| if duration.is_zero() { "the kernel's".to_owned() } else { print_duration(duration) };
+    let deadlines = cohort.deadlines;
+    let (connect, handshake) = (wait(deadlines.connect), wait(deadlines.handshake));
+    line(out, 1, &format!("deadlines connect {connect}, handshake {handshake}, close {}, fin {}", wait(deadlines.close), wait(deadlines.fin)));
+    cohort.headers.iter().for_each(|(name, value)| line(out, 1, &format!("header {name}: {value}")));
+    if !cohort.subprotocols.is_empty() {
+        line(out, 1, &format!("subprotocols {}", cohort.subprotocols.join(", ")));
+    }
+    cohort.query.iter().for_each(|query| line(out, 1, &format!("query {query}")));
+    line(out, 1, &format!("reconnect {}", cohort.reconnect_label));
+    for client in cohort.first..cohort.first + cohort.count.min(CLIENTS_SHOWN) {
+        line(out, 2, &format!("client {client} would wait {}", waits(cohort, ClientIndex(client), seed)));
+    }
+}
+
+fn stay(out: &mut String, cohort: &Cohort) {
+    let Some(stay) = &cohort.stay else { return };
+    let time = match stay.time {
+        StayTime::Fixed(time) => print_duration(time),
+        StayTime::Exponential(mean) => format!("{} on average, exponentially", print_duration(mean)),
+    };
+    let frame = stay.code.map_or("an empty Close frame".to_owned(), |code| format!("code {code} \"{}\"", stay.reason));
+    let back = stay.back.map_or("for good".to_owned(), |back| format!("back after {}", print_duration(back)));
+    line(out, 1, &format!("stay {time}, then {frame}, {back}"));
+}
+
+/// The waits of a client whose connection ends with 1006 and whose attempts all fail at once.
+fn waits(cohort: &Cohort, client: ClientIndex, seed: Seed) -> String {
+    let mut stream = seed.stream(&format!("client/{}/reconnect", client.0));
+    let random = &mut || stream.unit();
+    let mut history = cohort.reconnect.start(random);
+    history.attempt_started(Duration::ZERO);
+    history.opened(Duration::ZERO);
+    history.ready(Duration::ZERO);
+    let (mut now, mut loss) = (CONNECTED, Loss::Closed { code: crate::close::ABNORMAL });
+    let mut words = Vec::new();
+    for _ in 0..WAITS_SHOWN {
+        match cohort.reconnect.decide(&mut history, &loss, now, random) {
+            Decision::Wait(exact) => {
+                let wait = whole_ms(exact);
+                words.push(print_duration(wait));
+                now += wait;
+                history.attempt_started(now);
+            }
+            Decision::GiveUp(_) => {
+                words.push("and give up".to_owned());
+                return words.join(", ");
+            }
+        }
+        loss = Loss::Failed;
+    }
+    words.join(", ") + ", …"
+}
+
+fn fault(out: &mut String, fault: &Fault, plan: &Plan) {
+    let side = match fault.side {
+        Side::Client => "client",
+        Side::Server => "server",
+        Side::Proxy => "proxy",
+    };
+    let values = fault.inject.values.0.iter().map(|(name, value)| format!("{name} {}", value_words(value)));
+    let values = values.collect::<Vec<_>>().join(", ");
+    line(out, 0, &format!("fault {}: {} {{ {values} }} by the {side}", fault.name, fault.inject.row.kind));
+    let firings = fault.firings(plan.seed, plan.duration);
+    let shown: Vec<_> = firings.iter().take(FIRINGS_SHOWN).map(|offset| print_duration(*offset)).collect();
+    let more = if firings.len() > shown.len() { ", …" } else { "" };
+    let how = match fault.schedule.repeat {
+        Repeat::Once => String::new(),
+        Repeat::Every(gap) => format!(", every {}", print_duration(gap)),
+        Repeat::Poisson(rate) => format!(", poisson {rate}"),
+    };
+    line(out, 1, &format!("fires {} times{how}, schedule {:016x}: {}{more}", firings.len(), hash(&firings), shown.join(", ")));
+    fault.schedule.revert_after.iter().for_each(|after| line(out, 1, &format!("reverted after {}", print_duration(*after))));
+    fault.schedule.first_n.iter().for_each(|n| line(out, 1, &format!("ends after {n} hits")));
+    if !matches!(fault.inject.row.form, Form::Process { .. }) {
+        let later = if fault.new { ", and connections that open later" } else { "" };
+        line(out, 1, &format!("selects {}{later}", select_words(&fault.select, plan)));
+    }
+}
+
+fn value_words(value: &Value) -> String {
+    match value {
+        Value::Duration(duration) => print_duration(*duration),
+        Value::Bytes(bytes) => bytes.to_string(),
+        Value::Whole(number) => number.to_string(),
+        Value::Text(text) => format!("\"{text}\""),
+    }
+}
+
+fn select_words(select: &Select, plan: &Plan) -> String {
+    let pick = match select.pick {
+        Pick::All => "all".to_owned(),
+        Pick::Count(count) => count.to_string(),
+        Pick::Share(share) => Ratio(share).to_string(),
+        Pick::Nth(n) => format!("every {n}th client"),
+    };
+    let mut words = pick;
+    if let Some(cohort) = select.cohort.and_then(|index| plan.cohorts.get(index)) {
+        words += &format!(" of cohort {}", cohort.name);
+    }
+    select.phase.iter().for_each(|phase| words += &format!(" in phase {}", format!("{phase:?}").to_lowercase()));
+    if !select.min_age.is_zero() {
+        words += &format!(" open for {}", print_duration(select.min_age));
+    }
+    words
+}
+
+/// FNV-1a over the nanoseconds: two schedules with the same hash are the same for all practical purposes.
+fn hash(offsets: &[Duration]) -> u64 {
+    let bytes = offsets.iter().flat_map(|offset| offset.as_nanos().to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}

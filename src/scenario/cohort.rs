@@ -1,0 +1,245 @@
+//! `[clients.NAME]`: the cohorts.
+
+use super::diagnostic::{Diagnostic, Sink};
+use super::keys;
+use super::reader::{Reader, duration, entries};
+use super::reconnect;
+use super::tree::{Entry, Value};
+use crate::close;
+use crate::plan::{Arrive, Cohort, Deadlines, Heartbeat, Stay, StayTime, Target, Traffic};
+use crate::reconnect::Driver;
+use crate::units::{Bytes, Rate};
+use std::time::Duration;
+
+/// Longest reason of a Close frame: 125 bytes of a control frame less the status code (RFC 6455 §5.5).
+const REASON_MAX: usize = 123;
+/// An echo carries client, connection and sequence number.
+const ECHO_MIN: Bytes = Bytes(16);
+const PAYLOAD_MAX: Bytes = Bytes(16 << 20);
+/// Headers that the opening handshake sets itself.
+const OWN_HEADERS: &[&str] = &[
+    "host",
+    "upgrade",
+    "connection",
+    "sec-websocket-key",
+    "sec-websocket-version",
+    "sec-websocket-protocol",
+    "sec-websocket-extensions",
+    "content-length",
+    "transfer-encoding",
+];
+
+/// Reads all cohorts. `duration` is the length of the run; notices are added for what a user should know.
+pub(super) fn read(top: &Reader<'_>, target: Option<&Target>, run: Duration, notices: &mut Vec<String>) -> Vec<Cohort> {
+    let Some(node) = top.get("clients") else {
+        let help = "as `[clients.web]` with `count = 100`";
+        top.complain("clients", "there are no clients", "the scenario has no `[clients.NAME]`", help);
+        return Vec::new();
+    };
+    let list = entries(node, "clients", top.sink).unwrap_or_default();
+    if list.is_empty() {
+        top.complain("clients", "there are no clients", "no cohort here", "as `[clients.web]` with `count = 100`");
+    }
+    let mut first = 0;
+    list.iter()
+        .filter_map(|entry| {
+            check_name(&entry.key, "cohort", entry, top.sink);
+            let cohort = cohort(entry, target, first, run, top.sink, notices)?;
+            first += cohort.count;
+            Some(cohort)
+        })
+        .collect()
+}
+
+/// Complains of a name that could not stand in an expectation.
+pub(super) fn check_name(name: &str, what: &str, entry: &Entry, sink: &Sink) {
+    let fine = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if name.is_empty() || !name.chars().all(fine) {
+        let title = format!("\"{name}\" cannot be the name of a {what}");
+        sink.push(Diagnostic::new(&entry.at, title, "found here").help("a name has letters, digits, `_`, `-` and `.`"));
+    }
+}
+
+fn cohort(
+    entry: &Entry,
+    target: Option<&Target>,
+    first: u32,
+    run: Duration,
+    sink: &Sink,
+    notices: &mut Vec<String>,
+) -> Option<Cohort> {
+    let reader = Reader::open(&entry.node, &keys::COHORT, sink)?;
+    let strategy = reconnect::read(&reader);
+    let deadlines = reader.table("deadlines", &keys::DEADLINES);
+    let wait = |key, default| deadlines.as_ref().and_then(|reader| reader.duration(key)).unwrap_or(default);
+    let seconds = Duration::from_secs;
+    let cohort = Cohort {
+        name: entry.key.clone(),
+        first,
+        count: reader.need("count", reader.number("count", 1..=1_000_000)).unwrap_or(1),
+        arrive: arrive(&reader).unwrap_or(Arrive::Over(run / 10)),
+        traffic: traffic(&reader),
+        heartbeat: client_heartbeat(&reader, &strategy.policy, target, &entry.key, notices),
+        stay: reader.table("stay", &keys::STAY).and_then(|stay| self::stay(&stay)),
+        deadlines: Deadlines {
+            connect: wait("connect", strategy.connect.unwrap_or(seconds(10))),
+            handshake: wait("handshake", seconds(10)),
+            close: wait("close", seconds(10)),
+            fin: wait("fin", seconds(2)),
+        },
+        headers: headers(&reader),
+        subprotocols: subprotocols(&reader),
+        query: reader.text("query").map(|query| query.trim_start_matches('?').to_owned()),
+        reconnect: strategy.policy,
+        reconnect_label: strategy.label,
+    };
+    if cohort.query.as_ref().is_some_and(|query| query.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#')) {
+        reader.complain("query", "this cannot stand in a URL", "has spaces, `#` or control characters", "write them percent-encoded, as %20");
+    }
+    Some(cohort)
+}
+
+fn arrive(reader: &Reader<'_>) -> Option<Arrive> {
+    let arrive = reader.table("arrive", &keys::ARRIVE)?;
+    match arrive.one_of(&["over", "rate", "poisson", "at_once"])? {
+        "over" => arrive.duration("over").map(Arrive::Over),
+        "rate" => arrive.rate("rate").map(Arrive::Rate),
+        "poisson" => arrive.rate("poisson").map(Arrive::Poisson),
+        _ => arrive.only_true("at_once").then_some(Arrive::AtOnce),
+    }
+}
+
+fn traffic(reader: &Reader<'_>) -> Traffic {
+    let Some(node) = reader.get("traffic") else { return Traffic::None };
+    if is_none(node, "traffic", "a table", reader.sink) {
+        return Traffic::None;
+    }
+    let Some(traffic) = reader.table("traffic", &keys::TRAFFIC) else { return Traffic::None };
+    match traffic.one_of(&["echo", "send", "listen"]) {
+        Some("echo") => messages(&traffic, "echo", ECHO_MIN).map_or(Traffic::None, |(rate, payload)| Traffic::Echo { rate, payload }),
+        Some("send") => messages(&traffic, "send", Bytes(0)).map_or(Traffic::None, |(rate, payload)| Traffic::Send { rate, payload }),
+        Some(_) => {
+            traffic.only_true("listen");
+            Traffic::None
+        }
+        None => Traffic::None,
+    }
+}
+
+fn messages(traffic: &Reader<'_>, key: &str, least: Bytes) -> Option<(Rate, Bytes)> {
+    let reader = traffic.table(key, &keys::MESSAGES)?;
+    let payload = reader.bytes("payload").unwrap_or(Bytes(100));
+    if payload < least || payload > PAYLOAD_MAX {
+        let help = format!("with {key} a payload has {least} to {PAYLOAD_MAX}");
+        reader.complain("payload", "`payload` is out of bounds", format!("found {payload}"), help);
+    }
+    Some((reader.rate("rate").unwrap_or(Rate(1.0)), payload))
+}
+
+/// Whether a node is the word "none"; complains of other texts.
+fn is_none(node: &super::tree::Node, key: &str, else_takes: &str, sink: &Sink) -> bool {
+    let Value::Text(text) = &node.value else { return false };
+    if text != "none" {
+        let title = format!("`{key}` takes \"none\" or {else_takes}");
+        sink.push(Diagnostic::new(&node.at, title, format!("found \"{text}\"")).allowed(text, ["none"].into_iter()));
+    }
+    true
+}
+
+/// `{ every, timeout }`.
+pub(super) fn heartbeat(reader: &Reader<'_>) -> Option<Heartbeat> {
+    let timeout = reader.positive("timeout");
+    let every = reader.need("every", reader.positive("every"))?;
+    Some(Heartbeat { every, timeout: timeout.unwrap_or(every) })
+}
+
+/// The cohort's own heartbeat, else the preset's where the client drives it.
+fn client_heartbeat(
+    reader: &Reader<'_>,
+    policy: &crate::reconnect::Policy,
+    target: Option<&Target>,
+    name: &str,
+    notices: &mut Vec<String>,
+) -> Option<Heartbeat> {
+    if let Some(node) = reader.get("heartbeat") {
+        let off = is_none(node, "heartbeat", "a table", reader.sink);
+        return if off { None } else { reader.table("heartbeat", &keys::HEARTBEAT).and_then(|reader| heartbeat(&reader)) };
+    }
+    match policy.heartbeat()? {
+        (Driver::Client, every, timeout) if !every.is_zero() => Some(Heartbeat { every, timeout }),
+        (Driver::Client, ..) => None,
+        (Driver::Server, ..) => {
+            if !matches!(target, Some(Target::Embedded(embedded)) if embedded.ping.is_some()) {
+                notices.push(format!(
+                    "cohort {name}: its library waits for pings of the server, and this target sends none that are known of: heartbeat off"
+                ));
+            }
+            None
+        }
+    }
+}
+
+fn stay(reader: &Reader<'_>) -> Option<Stay> {
+    let node = reader.need("for", reader.get("for"))?;
+    let time = match &node.value {
+        Value::Table(_) => {
+            let mean = Reader::open(node, &keys::MEAN, reader.sink)?;
+            StayTime::Exponential(mean.need("exponential", mean.positive("exponential"))?)
+        }
+        _ => StayTime::Fixed(duration("for", node, reader.sink)?),
+    };
+    let frame = reader.table("close", &keys::CLOSE);
+    let (code, reason) = frame.map_or((Some(close::NORMAL), String::new()), |frame| close_frame(&frame));
+    Some(Stay { time, code, reason, back: reader.duration("return") })
+}
+
+fn close_frame(reader: &Reader<'_>) -> (Option<u16>, String) {
+    let code = reader.short("code", 0..=65535);
+    if let Some(code) = code.filter(|code| !close::may_be_sent(*code)) {
+        let help = "allowed: 1000-1003, 1007-1014, 3000-4999; for any other code use the fault `close_code`";
+        reader.complain("code", format!("{code} may not stand in a Close frame"), close::name(code), help);
+    }
+    let reason = reader.text("reason").unwrap_or_default().to_owned();
+    if reason.len() > REASON_MAX {
+        let label = format!("found {} bytes", reason.len());
+        reader.complain("reason", "this reason is too long", label, format!("a Close frame holds {REASON_MAX} bytes of it"));
+    }
+    if !reason.is_empty() && reader.get("code").is_none() {
+        reader.complain("reason", "a reason needs a code", "there is no `code`", "an empty Close frame has no room for a reason");
+    }
+    (code, reason)
+}
+
+fn headers(reader: &Reader<'_>) -> Vec<(String, String)> {
+    let pairs = reader.pairs("headers");
+    for (entry, value) in &pairs {
+        let title = if !is_token(&entry.key) {
+            "this is not the name of a header"
+        } else if OWN_HEADERS.contains(&entry.key.to_ascii_lowercase().as_str()) {
+            "this header belongs to the opening handshake"
+        } else if value.contains(|c: char| c.is_control() && c != '\t') {
+            "the value of a header has no control characters"
+        } else {
+            continue;
+        };
+        let help = "for Sec-WebSocket-Protocol there is the key `subprotocols`";
+        reader.sink.push(Diagnostic::new(&entry.at, title, "found here").help(help));
+    }
+    pairs.into_iter().map(|(entry, value)| (entry.key.clone(), value.to_owned())).collect()
+}
+
+fn subprotocols(reader: &Reader<'_>) -> Vec<String> {
+    let list = reader.texts("subprotocols");
+    for (name, at) in &list {
+        if !is_token(name) {
+            let help = "letters, digits and some of !#$%&'*+-.^_`|~, without spaces or commas";
+            reader.sink.push(Diagnostic::new(at, "this is not the name of a subprotocol", "found here").help(help));
+        }
+    }
+    list.into_iter().map(|(name, _)| name.to_owned()).collect()
+}
+
+/// A token of RFC 9110 §5.6.2.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}

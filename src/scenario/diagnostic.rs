@@ -1,0 +1,161 @@
+//! What is wrong with a scenario: collected while reading, rendered like a compiler's messages. Nothing here knows a key.
+
+use crate::expect::nearest;
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+
+/// A text that parts of a scenario came from: a file, or an option of the command line.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    /// Path as given, or the option, as `--set`.
+    pub(super) name: String,
+    pub(super) text: String,
+}
+
+/// A position: which text, which bytes of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct At {
+    pub(super) origin: usize,
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+impl At {
+    pub(super) fn new(origin: usize, span: Range<usize>) -> At {
+        At { origin, start: span.start, end: span.end }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug)]
+pub(super) struct Diagnostic {
+    /// `None` where there is no text, as for a file that cannot be read.
+    at: Option<At>,
+    title: String,
+    label: String,
+    help: Vec<String>,
+}
+
+impl Diagnostic {
+    /// At a position: what is wrong, and what was found there.
+    pub(super) fn new(at: &At, title: impl Into<String>, label: impl Into<String>) -> Diagnostic {
+        Diagnostic { at: Some(at.clone()), title: title.into(), label: label.into(), help: Vec::new() }
+    }
+
+    /// Without a position.
+    pub(super) fn bare(title: impl Into<String>) -> Diagnostic {
+        Diagnostic { at: None, title: title.into(), label: String::new(), help: Vec::new() }
+    }
+
+    /// What is allowed, or how to mend it.
+    pub(super) fn help(mut self, help: impl Into<String>) -> Diagnostic {
+        self.help.push(help.into());
+        self
+    }
+
+    /// The allowed words, the most likely one first.
+    pub(super) fn allowed<'a>(self, found: &str, words: impl Iterator<Item = &'a str> + Clone) -> Diagnostic {
+        self.suggest(found, words, "allowed")
+    }
+
+    /// As `allowed`, with another word for the list.
+    pub(super) fn suggest<'a>(self, found: &str, words: impl Iterator<Item = &'a str> + Clone, list_name: &str) -> Diagnostic {
+        let near = nearest(found, words.clone()).map(|word| format!("did you mean `{word}`?"));
+        let list: Vec<_> = words.collect();
+        let diagnostic = near.into_iter().fold(self, Diagnostic::help);
+        if list.is_empty() { diagnostic } else { diagnostic.help(format!("{list_name}: {}", list.join(", "))) }
+    }
+}
+
+/// Collects diagnostics, and the texts that they point into.
+#[derive(Debug, Default)]
+pub(super) struct Sink {
+    origins: RefCell<Vec<Origin>>,
+    list: RefCell<Vec<Diagnostic>>,
+}
+
+impl Sink {
+    /// Adds a text; the number goes into [`At`].
+    pub(super) fn origin(&self, name: impl Into<String>, text: impl Into<String>) -> usize {
+        let mut origins = self.origins.borrow_mut();
+        origins.push(Origin { name: name.into(), text: text.into() });
+        origins.len() - 1
+    }
+
+    /// The text at a position.
+    pub(super) fn source(&self, at: &At) -> String {
+        self.origins.borrow()[at.origin].text[at.start..at.end].to_owned()
+    }
+
+    pub(super) fn push(&self, diagnostic: Diagnostic) {
+        self.list.borrow_mut().push(diagnostic);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.borrow().is_empty()
+    }
+
+    /// Everything that was found, in the order of the texts.
+    pub(super) fn into_errors(self) -> Errors {
+        let mut list = self.list.into_inner();
+        list.sort_by(|a, b| a.at.cmp(&b.at));
+        Errors { origins: self.origins.into_inner(), list, colour: false }
+    }
+}
+
+/// Everything that is wrong with a scenario. Prints like a compiler's messages, with file, line, column and caret.
+#[derive(Clone, Debug)]
+pub struct Errors {
+    origins: Vec<Origin>,
+    list: Vec<Diagnostic>,
+    colour: bool,
+}
+
+impl Errors {
+    /// Prints with terminal colours, or without, as it does unless told.
+    pub fn coloured(mut self, colour: bool) -> Errors {
+        self.colour = colour;
+        self
+    }
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Title, line and column of each, 1-based; 0 where there is no text. For tests and for machines.
+    pub fn summaries(&self) -> Vec<(&str, usize, usize)> {
+        let place = |at: &At| {
+            let before = &self.origins[at.origin].text[..at.start];
+            let line = before.rfind('\n').map_or(0, |newline| newline + 1);
+            (before.matches('\n').count() + 1, before[line..].chars().count() + 1)
+        };
+        let summary = |one: &'_ Diagnostic| one.at.as_ref().map_or((0, 0), place);
+        self.list.iter().map(|one| (one.title.as_str(), summary(one).0, summary(one).1)).collect()
+    }
+}
+
+impl fmt::Display for Errors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let renderer = if self.colour { Renderer::styled() } else { Renderer::plain() };
+        for (index, one) in self.list.iter().enumerate() {
+            let help: Vec<_> = one.help.iter().map(|help| Level::HELP.message(help.as_str())).collect();
+            let title = Level::ERROR.primary_title(one.title.as_str());
+            let group = match &one.at {
+                Some(at) => {
+                    let origin = &self.origins[at.origin];
+                    let mark = AnnotationKind::Primary.span(at.start..at.end).label(one.label.as_str());
+                    title.element(Snippet::source(origin.text.as_str()).path(origin.name.as_str()).annotation(mark)).elements(help)
+                }
+                None => title.elements(help),
+            };
+            let gap = if index == 0 { "" } else { "\n\n" };
+            write!(f, "{gap}{}", renderer.render(&[group]))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Errors {}

@@ -1,0 +1,291 @@
+//! `[[faults]]`: read from the list of kinds, so that a new kind needs nothing here.
+
+use super::cohort::check_name;
+use super::diagnostic::{Diagnostic, Sink};
+use super::keys;
+use super::reader::{Reader, entries, quantity, text, whole, wrong};
+use super::tree::{Entry, Node, Value as Tree};
+use crate::fault::{self, Form, Injection, Param, Row, Shape, Side, Value, Values};
+use crate::plan::{Cohort, Fault, Phase, Pick, Repeat, Schedule, Select, Target};
+use crate::units::{Bytes, parse_duration};
+use std::time::Duration;
+
+/// More firings than this are a slip, as `every = "1us"`.
+const FIRINGS_MAX: f64 = 100_000.0;
+const PHASES: &[(&str, Phase)] = &[
+    ("tcp", Phase::Tcp),
+    ("tls", Phase::Tls),
+    ("upgrade", Phase::Upgrade),
+    ("open", Phase::Open),
+    ("closing", Phase::Closing),
+];
+const DIRECTIONS: &[(&str, ())] = &[("up", ()), ("down", ()), ("both", ())];
+
+/// What a fault is checked against.
+pub(super) struct Context<'a> {
+    /// `None`: it was complained of.
+    pub(super) target: Option<&'a Target>,
+    pub(super) cohorts: &'a [Cohort],
+    pub(super) run: Duration,
+}
+
+/// Reads all faults.
+pub(super) fn read(top: &Reader<'_>, context: &Context<'_>, notices: &mut Vec<String>) -> Vec<Fault> {
+    let Some(node) = top.get("faults") else { return Vec::new() };
+    let Tree::Array(list) = &node.value else {
+        return wrong("faults", "a list of tables, each under `[[faults]]`", node, top.sink).unwrap_or_default();
+    };
+    let mut faults: Vec<Fault> = Vec::new();
+    for (index, node) in list.iter().enumerate() {
+        let Some(fault) = fault(node, index + 1, context, top.sink) else { continue };
+        if faults.iter().any(|other| other.name == fault.name) {
+            let at = node.get("name").map_or(&node.at, |name| &name.at);
+            let title = format!("two faults are called \"{}\"", fault.name);
+            top.sink.push(Diagnostic::new(at, title, "the second one").help("the name is the fault's id in all results"));
+        }
+        if fault.schedule.at >= context.run {
+            notices.push(format!("fault {}: its time is after the end of the run, so it never fires", fault.name));
+        }
+        faults.push(fault);
+    }
+    faults
+}
+
+fn fault(node: &Node, number: usize, context: &Context<'_>, sink: &Sink) -> Option<Fault> {
+    let reader = Reader::open(node, &keys::FAULT, sink)?;
+    let schedule = schedule(&reader, context.run);
+    let select = select(&reader, context.cohorts);
+    let inject = reader.need("inject", reader.get("inject"))?;
+    let injection = injection(&reader, inject, context);
+    let kind = injection.as_ref()?.row;
+    let side = side(&reader, inject, kind, context.target);
+    check_form(&reader, kind);
+    let name = reader.text("name").map_or_else(|| format!("{}-{number}", kind.kind), str::to_owned);
+    if let Some(node) = reader.get("name") {
+        check_name(&name, "fault", &Entry { key: name.clone(), at: node.at.clone(), node: node.clone() }, sink);
+        if matches!(name.as_str(), "remote" | "stay") {
+            reader.complain("name", format!("a fault cannot be called \"{name}\""), "has a meaning as a cause", "choose another name");
+        }
+    }
+    Some(Fault { name, inject: injection?, side: side?, schedule, select, new: reader.flag("new").unwrap_or(false) })
+}
+
+/// The kinds that can be carried out on a target, by a side.
+fn possible(row: &Row, side: Side, target: &Target) -> bool {
+    row.sides.contains(&side)
+        && match (side, target) {
+            (Side::Client, _) | (Side::Server, Target::Embedded(_)) => true,
+            (Side::Server, Target::Command(_)) => matches!(row.form, Form::Process { .. }),
+            (Side::Server, Target::Url(_)) | (Side::Proxy, _) => false,
+        }
+}
+
+fn side(reader: &Reader<'_>, inject: &Node, row: &Row, target: Option<&Target>) -> Option<Side> {
+    let target = target?;
+    let name = match target {
+        Target::Embedded(_) => "the embedded server",
+        Target::Command(_) => "a command target",
+        Target::Url(_) => "a URL target",
+    };
+    let words = [("client", Side::Client), ("server", Side::Server), ("proxy", Side::Proxy)];
+    let able: Vec<_> = [Side::Server, Side::Client].into_iter().filter(|side| possible(row, *side, target)).collect();
+    let Some(default) = able.first().copied() else {
+        let title = format!("`{}` is impossible with {name}", row.kind);
+        let kinds = fault::rows().filter(|row| [Side::Server, Side::Client].iter().any(|side| possible(row, *side, target)));
+        let help = format!("possible there: {}", kinds.map(|row| row.kind).collect::<Vec<_>>().join(", "));
+        reader.sink.push(Diagnostic::new(&inject.at, title, "needs a server of ours").help(help));
+        return None;
+    };
+    reader.get("side").map_or(Some(default), |_| {
+        let side = reader.choice("side", &words)?;
+        if !able.contains(&side) {
+            let word = |side: &Side| words.iter().find(|row| row.1 == *side).map_or("", |row| row.0);
+            let title = format!("`{}` is impossible on the side of the {} with {name}", row.kind, word(&side));
+            let sides: Vec<_> = able.iter().map(word).collect();
+            reader.complain("side", title, "found here", format!("possible there: side = \"{}\"", sides.join("\" or \"")));
+        }
+        Some(side)
+    })
+}
+
+/// Complains of keys that mean nothing for the kind.
+fn check_form(reader: &Reader<'_>, row: &Row) {
+    let refuse = |key: &str, why: &str, help: &str| {
+        if reader.get(key).is_some() {
+            reader.complain(key, format!("`{key}` means nothing for `{}`", row.kind), why, help);
+        }
+    };
+    match row.form {
+        Form::Instant => refuse("for", "it acts at once and is over", "leave it out; only kinds that hold can be reverted"),
+        Form::Process { holds } => {
+            if !holds {
+                refuse("for", "it acts at once and is over", "its parameter `down` says when the server comes back");
+            }
+            refuse("select", "it acts on processes, not on connections", "its parameter `instance` says on which");
+            refuse("new", "it acts on processes, not on connections", "leave it out");
+        }
+        Form::Attempts => refuse("new", "it always selects the attempts that begin while it is active", "leave it out"),
+        Form::Holding => {}
+    }
+}
+
+fn schedule(reader: &Reader<'_>, run: Duration) -> Schedule {
+    let at = reader.need("at", reader.duration("at")).unwrap_or_default();
+    let until = reader.duration("until");
+    let (every, rate) = (reader.positive("every"), reader.rate("rate"));
+    if reader.get("every").is_some() && reader.get("rate").is_some() {
+        reader.complain("rate", "a fault has `every` or `rate`", "both are here", "`every` fires at fixed gaps, `rate` as a Poisson process");
+    }
+    let repeat = every.map(Repeat::Every).or(rate.map(Repeat::Poisson)).unwrap_or(Repeat::Once);
+    if until.is_some_and(|until| until <= at) {
+        reader.complain("until", "`until` is not after `at`", "the fault would never fire", "both are offsets in the run");
+    }
+    if until.is_some() && repeat == Repeat::Once {
+        reader.complain("until", "`until` ends a repetition", "there is no `every` and no `rate`", "`for` says when a fault is reverted");
+    }
+    let span = until.unwrap_or(run).min(run).saturating_sub(at).as_secs_f64();
+    let (key, firings) = match repeat {
+        Repeat::Every(gap) => ("every", span / gap.as_secs_f64().max(1e-9)),
+        Repeat::Poisson(rate) => ("rate", span * rate.0),
+        Repeat::Once => ("at", 1.0),
+    };
+    if firings > FIRINGS_MAX {
+        reader.complain(key, "this fires too often", format!("about {firings:.0} times"), format!("at most {FIRINGS_MAX} times in a run"));
+    }
+    Schedule { at, repeat, until, revert_after: reader.positive("for"), first_n: reader.whole("first_n", 1..=u64::MAX) }
+}
+
+fn select(reader: &Reader<'_>, cohorts: &[Cohort]) -> Select {
+    let everybody = Select { cohort: None, phase: None, min_age: Duration::ZERO, pick: Pick::All };
+    let Some(select) = reader.table("select", &keys::SELECT) else { return everybody };
+    let picks = ["all", "count", "percent", "nth"];
+    let picked = picks.iter().any(|pick| select.node.get(pick).is_some());
+    let pick = picked.then(|| select.one_of(&picks)).flatten().and_then(|pick| match pick {
+        "count" => select.number("count", 1..=u32::MAX).map(Pick::Count),
+        "percent" => select.share("percent").map(|share| Pick::Share(share.0)),
+        "nth" => select.number("nth", 1..=u32::MAX).map(Pick::Nth),
+        _ => select.only_true("all").then_some(Pick::All),
+    });
+    Select {
+        cohort: select.text("cohort").and_then(|name| {
+            let found = cohorts.iter().position(|cohort| cohort.name == name);
+            if found.is_none() {
+                let diagnostic = Diagnostic::new(select.at("cohort"), format!("there is no cohort \"{name}\""), "not a `[clients.NAME]`");
+                reader.sink.push(diagnostic.allowed(name, cohorts.iter().map(|cohort| cohort.name.as_str())));
+            }
+            found
+        }),
+        phase: select.choice("phase", PHASES),
+        min_age: select.duration("min_age").unwrap_or_default(),
+        pick: pick.unwrap_or(Pick::All),
+    }
+}
+
+fn injection(reader: &Reader<'_>, node: &Node, context: &Context<'_>) -> Option<Injection> {
+    let sink = reader.sink;
+    let kinds = match entries(node, "inject", sink)? {
+        [kind] => kind,
+        list => {
+            let label = if list.is_empty() { "no kind here" } else { "more than one kind here" };
+            let help = "write one kind, as `inject = { drop_rst = {} }`, and each further one under its own `[[faults]]`";
+            sink.push(Diagnostic::new(&node.at, "`inject` takes one kind of fault", label).help(help));
+            return None;
+        }
+    };
+    let Some(row) = fault::row(&kinds.key) else {
+        let title = format!("unknown kind of fault `{}`", kinds.key);
+        sink.push(Diagnostic::new(&kinds.at, title, "not in the catalogue").allowed(&kinds.key, fault::rows().map(|row| row.kind)));
+        return None;
+    };
+    let mut values = Values::default();
+    for entry in entries(&kinds.node, row.kind, sink)? {
+        match row.params.iter().find(|param| param.name == entry.key) {
+            Some(param) => {
+                let value = value(param, &entry.node, sink)?;
+                values.0.insert(param.name.to_owned(), value);
+            }
+            None => {
+                let title = format!("unknown parameter `{}` of `{}`", entry.key, row.kind);
+                let label = if row.params.is_empty() { "this kind has no parameters" } else { "not a parameter of this kind" };
+                sink.push(Diagnostic::new(&entry.at, title, label).allowed(&entry.key, row.params.iter().map(|param| param.name)));
+            }
+        }
+    }
+    direction(reader, row, &mut values);
+    row.params.iter().filter_map(|param| Some((param, default(param)?))).for_each(|(param, value)| {
+        values.0.entry(param.name.to_owned()).or_insert(value);
+    });
+    check_instance(&kinds.node, &values, context, sink);
+    Some(Injection { row, values })
+}
+
+/// `dir` of the fault is the parameter `dir` of its kind.
+fn direction(reader: &Reader<'_>, row: &Row, values: &mut Values) {
+    let Some(dir) = reader.get("dir").and_then(|_| reader.choice("dir", DIRECTIONS)).and(reader.text("dir")) else { return };
+    if !row.params.iter().any(|param| param.name == "dir") {
+        reader.complain("dir", format!("`{}` has no direction", row.kind), "found here", "leave it out");
+    } else if values.0.insert("dir".to_owned(), Value::Text(dir.to_owned())).is_some() {
+        reader.complain("dir", "the direction is given twice", "and once in `inject`", "keep one of them");
+    }
+}
+
+fn check_instance(node: &Node, values: &Values, context: &Context<'_>, sink: &Sink) {
+    let instances = match context.target {
+        Some(Target::Embedded(embedded)) => u64::from(embedded.instances),
+        _ => 1,
+    };
+    if let (Some(instance), Some(at)) = (values.whole("instance"), node.get("instance").map(|node| &node.at))
+        && instance >= instances
+    {
+        let title = format!("there is no instance {instance}");
+        sink.push(Diagnostic::new(at, title, "found here").help(format!("the target has {instances}, counted from 0")));
+    }
+}
+
+fn default(param: &Param) -> Option<Value> {
+    let text = param.default?;
+    match param.shape {
+        Shape::Duration => parse_duration(text).ok().map(Value::Duration),
+        Shape::Bytes => text.parse().ok().map(Value::Bytes),
+        Shape::Whole { .. } => text.parse().ok().map(Value::Whole),
+        Shape::Text { .. } | Shape::Choice(_) => Some(Value::Text(text.to_owned())),
+    }
+}
+
+fn value(param: &Param, node: &Node, sink: &Sink) -> Option<Value> {
+    match param.shape {
+        Shape::Duration => super::reader::duration(param.name, node, sink).map(Value::Duration),
+        Shape::Bytes => quantity::<Bytes>(param.name, "a size", &["B", "KiB"], node, sink).map(Value::Bytes),
+        Shape::Whole { min, max } => whole(param.name, node, min..=max, sink).map(Value::Whole),
+        Shape::Text { max } => {
+            let found = text(param.name, node, sink)?;
+            if found.len() > max {
+                let label = format!("found {} bytes", found.len());
+                sink.push(Diagnostic::new(&node.at, format!("`{}` is too long", param.name), label).help(format!("at most {max} bytes")));
+            }
+            Some(Value::Text(found.to_owned()))
+        }
+        Shape::Choice(words) => {
+            let found = text(param.name, node, sink)?;
+            if !words.contains(&found) {
+                let title = format!("`{}` cannot be \"{found}\"", param.name);
+                sink.push(Diagnostic::new(&node.at, title, "unknown word").allowed(found, words.iter().copied()));
+            }
+            Some(Value::Text(found.to_owned()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_of_the_catalogue_has_the_shape_of_its_parameter() {
+        for row in fault::rows() {
+            for param in row.params {
+                assert_eq!(default(param).is_some(), param.default.is_some(), "{}.{}", row.kind, param.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Every key of a scenario, documented in one place. Reading, error messages and `closestorm validate --help` use these lists.
+//!
+//! The parameters of fault kinds are in `fault::rows()`, those of reconnect policies in `reconnect`.
+
+/// A table of the scenario.
+#[derive(Debug)]
+pub struct Section {
+    /// How it is written, as `[clients.NAME]`.
+    pub path: &'static str,
+    /// What it is for; one sentence.
+    pub doc: &'static str,
+    /// In the order in which they are listed.
+    pub keys: &'static [Key],
+}
+
+/// A key of a table.
+#[derive(Debug)]
+pub struct Key {
+    /// As written.
+    pub name: &'static str,
+    /// What its value looks like.
+    pub takes: &'static str,
+    /// What holds without it.
+    pub default: &'static str,
+    /// What it means; one sentence.
+    pub doc: &'static str,
+}
+
+const fn key(name: &'static str, takes: &'static str, default: &'static str, doc: &'static str) -> Key {
+    Key { name, takes, default, doc }
+}
+
+/// All sections, in the order of a scenario.
+pub static SECTIONS: &[&Section] = &[
+    &TOP,
+    &TARGET,
+    &EMBEDDED,
+    &ADMIT,
+    &COMMAND,
+    &READY,
+    &HTTP,
+    &URL,
+    &MODEL,
+    &COHORT,
+    &ARRIVE,
+    &TRAFFIC,
+    &MESSAGES,
+    &HEARTBEAT,
+    &STAY,
+    &CLOSE,
+    &MEAN,
+    &DEADLINES,
+    &FAULT,
+    &SELECT,
+];
+
+pub(super) static TOP: Section = Section {
+    path: "the scenario",
+    doc: "One experiment.",
+    keys: &[
+        key("question", "text", "none", "What the run should answer."),
+        key("hypothesis", "text", "none", "What is expected, in words."),
+        key("extends", "path", "none", "A scenario that this one is laid over: tables merge, lists replace; one level."),
+        key("duration", r#""40s""#, r#""10s""#, "Length of the run from the first due arrival."),
+        key("seed", "whole number", "1", "Root of all random streams."),
+        key("expect", "list of expectations", "none", "What must hold, as \"reconnect_time p99 < 10s\"."),
+        key("target", "table", "embedded", "The server under test."),
+        key("model", "table", "as target.embedded", "The server as the simulator sees it."),
+        key("clients", "tables", "required", "One table per cohort."),
+        key("faults", "list of tables", "none", "What goes wrong, and when."),
+    ],
+};
+
+pub(super) static TARGET: Section = Section {
+    path: "[target]",
+    doc: "The server under test; one of its tables.",
+    keys: &[
+        key("embedded", "table", "the default", "Our own echo server, a child process for each instance."),
+        key("command", "table", "-", "A server that is started, stopped and killed."),
+        key("url", "table", "-", "A server that is only talked to."),
+    ],
+};
+
+pub(super) static EMBEDDED: Section = Section {
+    path: "[target.embedded]",
+    doc: "Our own echo server.",
+    keys: &[
+        key("instances", "1 to 64", "1", "Processes, each on its own port."),
+        key("balance", "round_robin, random, sticky or healthy", "round_robin", "Which instance an attempt goes to."),
+        key("handshake_cost", r#""500us""#, r#""0s""#, "Time of the service queue that each opening handshake reserves."),
+        key("parallel", "1 to 1024", "1", "Opening handshakes served at a time."),
+        key("backlog", "1 to 65535", "1024", "Length of the listen queue; the kernel's own limit holds too."),
+        key("max_connections", "whole number", "no limit", "More connections are rejected with 503."),
+        key("admit", "table", "none", "Token bucket before the service queue."),
+        key("queue", "fifo or lifo", "fifo", "Order of the service queue."),
+        key("slow_start", r#""10s""#, "none", "After a start the cost begins tenfold and falls to its value in this time."),
+        key("tls", "true or false", "false", "wss, with a self-made certificate."),
+        key("ping", "table", "none", "Server-driven heartbeat."),
+    ],
+};
+
+pub(super) static ADMIT: Section = Section {
+    path: "admit",
+    doc: "Token bucket of opening handshakes.",
+    keys: &[
+        key("rate", r#""500/s""#, "required", "Tokens per second."),
+        key("burst", "whole number", "1", "Size of the bucket."),
+        key("reject", "HTTP status", "503", "Answer to those without token."),
+        key("retry_after", r#""5s""#, "none", "Retry-After header of that answer, whole seconds."),
+    ],
+};
+
+pub(super) static COMMAND: Section = Section {
+    path: "[target.command]",
+    doc: "A server that is started, stopped and killed.",
+    keys: &[
+        key("run", "command line", "required", "Split like a shell does, but not run by one; {port} is a free port."),
+        key("address", "URL", r#""ws://127.0.0.1:{port}/""#, "Where it listens."),
+        key("ready", "table", "tcp, within 10s", "When it counts as started."),
+        key("stop_signal", "name", "SIGTERM", "Signal of a graceful stop."),
+        key("env", "table of texts", "none", "Added to the environment."),
+        key("workdir", "path", "the current one", "Working directory."),
+        key("insecure", "true or false", "false", "Accept any certificate."),
+        key("ca", "path", "none", "PEM file of extra roots."),
+    ],
+};
+
+pub(super) static READY: Section = Section {
+    path: "ready",
+    doc: "When a command counts as started: one of tcp, http and line, and a deadline.",
+    keys: &[
+        key("tcp", "true", "the default", "A TCP connect succeeds."),
+        key("http", "table", "-", "A GET is answered with a status."),
+        key("line", "text", "-", "A line of its standard output contains this."),
+        key("within", r#""10s""#, r#""10s""#, "Longest time until then."),
+    ],
+};
+
+pub(super) static HTTP: Section = Section {
+    path: "ready.http",
+    doc: "A GET that is answered with a status.",
+    keys: &[key("path", "path and query", "/", "What is asked for."), key("status", "HTTP status", "200", "The answer that counts.")],
+};
+
+pub(super) static URL: Section = Section {
+    path: "[target.url]",
+    doc: "A server that is only talked to.",
+    keys: &[
+        key("address", "ws:// or wss:// URL", "required", "Where it listens."),
+        key("insecure", "true or false", "false", "Accept any certificate."),
+        key("ca", "path", "none", "PEM file of extra roots."),
+    ],
+};
+
+pub(super) static MODEL: Section = Section {
+    path: "[model]",
+    doc: "The server as the simulator sees it; written by `calibrate`, not used by `run`.",
+    keys: &[
+        key("instances", "1 to 64", "1", "As in [target.embedded]."),
+        key("balance", "as there", "as there", "As in [target.embedded]."),
+        key("handshake_cost", "as there", "as there", "As in [target.embedded]."),
+        key("parallel", "as there", "as there", "As in [target.embedded]."),
+        key("backlog", "as there", "as there", "As in [target.embedded]."),
+        key("max_connections", "as there", "as there", "As in [target.embedded]."),
+        key("admit", "as there", "as there", "As in [target.embedded]."),
+        key("queue", "as there", "as there", "As in [target.embedded]."),
+        key("slow_start", "as there", "as there", "As in [target.embedded]."),
+        key("tls", "as there", "as there", "As in [target.embedded]."),
+        key("ping", "as there", "as there", "As in [target.embedded]."),
+        key("rtt", r#""20ms""#, r#""0s""#, "Round trip of the path."),
+        key("loss", r#""1%""#, r#""0%""#, "Share of packets lost."),
+    ],
+};
+
+pub(super) static COHORT: Section = Section {
+    path: "[clients.NAME]",
+    doc: "A cohort: clients that behave alike.",
+    keys: &[
+        key("count", "1 to 1000000", "required", "How many."),
+        key("arrive", "table", "over a tenth of the run", "When they begin."),
+        key("reconnect", "preset name, \"none\" or table", "full jitter, 1s to 30s", "How they come back."),
+        key("traffic", "table or \"none\"", "none", "What they say."),
+        key("heartbeat", "table or \"none\"", "the preset's", "Pings of the client, and the time in which a pong must come."),
+        key("stay", "table", "to the end", "When they leave by themselves."),
+        key("deadlines", "table", "10s, 10s, 10s, 2s", "How long they wait for what."),
+        key("headers", "table of texts", "none", "Sent with the opening handshake; {client} and {attempt} are filled in."),
+        key("subprotocols", "list of texts", "none", "Offered in this order."),
+        key("query", "text", "none", "Query of the request, without `?`; {client} and {attempt} are filled in."),
+    ],
+};
+
+pub(super) static ARRIVE: Section = Section {
+    path: "arrive",
+    doc: "When the clients of a cohort begin; one of these.",
+    keys: &[
+        key("over", r#""5s""#, "a tenth of the run", "Evenly over this time."),
+        key("rate", r#""500/s""#, "-", "Evenly at this rate."),
+        key("poisson", r#""200/s""#, "-", "A Poisson process of this rate."),
+        key("at_once", "true", "-", "All at the start."),
+    ],
+};
+
+pub(super) static TRAFFIC: Section = Section {
+    path: "traffic",
+    doc: "What the clients of a cohort say; one of these.",
+    keys: &[
+        key("echo", "table", "-", "Messages whose echo is awaited: round trips."),
+        key("send", "table", "-", "Messages that nobody answers."),
+        key("listen", "true", "-", "Nothing; what arrives is counted."),
+    ],
+};
+
+pub(super) static MESSAGES: Section = Section {
+    path: "echo and send",
+    doc: "Messages of one client.",
+    keys: &[
+        key("rate", r#""1/s""#, r#""1/s""#, "Messages of each client."),
+        key("payload", r#""100B""#, r#""100B""#, "Size of a message; at least 16B with echo, which carry its number."),
+    ],
+};
+
+pub(super) static HEARTBEAT: Section = Section {
+    path: "heartbeat and ping",
+    doc: "Pings, and the time in which a pong must come.",
+    keys: &[
+        key("every", r#""25s""#, "required", "Between two pings."),
+        key("timeout", r#""20s""#, "as every", "From a ping to its pong; then the connection is given up."),
+    ],
+};
+
+pub(super) static STAY: Section = Section {
+    path: "stay",
+    doc: "When a client leaves by itself, and how.",
+    keys: &[
+        key("for", r#""30s" or { exponential = "30s" }"#, "required", "From the open connection to the Close frame."),
+        key("close", "table", "{ code = 1000 }", "The Close frame; `{}` sends an empty one."),
+        key("return", r#""2s""#, "does not come back", "From the end of the connection to the next attempt."),
+    ],
+};
+
+pub(super) static CLOSE: Section = Section {
+    path: "stay.close",
+    doc: "The Close frame of a client that leaves.",
+    keys: &[
+        key("code", "status code that may be sent", "an empty frame", "Status code."),
+        key("reason", "text of at most 123 bytes", "empty", "Reason."),
+    ],
+};
+
+pub(super) static MEAN: Section = Section {
+    path: "stay.for",
+    doc: "A length of stay that differs between clients.",
+    keys: &[key("exponential", r#""30s""#, "required", "Exponentially distributed with this mean.")],
+};
+
+pub(super) static DEADLINES: Section = Section {
+    path: "deadlines",
+    doc: "How long a client waits; \"0s\" leaves it to the kernel.",
+    keys: &[
+        key("connect", r#""10s""#, "the preset's, else 10s", "TCP connect."),
+        key("handshake", r#""10s""#, r#""10s""#, "TLS and opening handshake, each."),
+        key("close", r#""10s""#, r#""10s""#, "The peer's Close frame in answer to ours."),
+        key("fin", r#""2s""#, r#""2s""#, "The peer's FIN after the closing handshake."),
+    ],
+};
+
+pub(super) static FAULT: Section = Section {
+    path: "[[faults]]",
+    doc: "One fault: what, when and whom.",
+    keys: &[
+        key("name", "text", "<kind>-<number>", "Its id in all results."),
+        key("inject", "{ kind = { parameters } }", "required", "What happens; `closestorm faults` lists the kinds."),
+        key("side", "client or server", "server where it can, else client", "Who carries it out."),
+        key("dir", "up, down or both", "both", "Direction, for the kinds that have one; up is towards the server."),
+        key("at", r#""10s""#, "required", "First firing, offset in the run."),
+        key("every", r#""1s""#, "once", "Fires again and again at this gap."),
+        key("rate", r#""2/s""#, "once", "Fires again and again as a Poisson process."),
+        key("until", r#""35s""#, "the end", "No firing at or after this offset."),
+        key("for", r#""5s""#, "to the end", "Reverted this long after each firing."),
+        key("first_n", "whole number", "no limit", "Ends after this many hits."),
+        key("select", "table", "all that are open", "Whom it hits."),
+        key("new", "true or false", "false", "Applies to connections that open later, too."),
+    ],
+};
+
+pub(super) static SELECT: Section = Section {
+    path: "select",
+    doc: "Whom a firing hits: filters, then one of all, count, percent and nth.",
+    keys: &[
+        key("cohort", "name", "all cohorts", "Only this cohort."),
+        key("phase", "tcp, tls, upgrade, open or closing", "open", "Only connections in this phase."),
+        key("min_age", r#""5s""#, r#""0s""#, "Only connections open for at least this long."),
+        key("all", "true", "the default", "Each of those."),
+        key("count", "whole number", "-", "This many of those, drawn."),
+        key("percent", r#""5%""#, "-", "This share of those, drawn."),
+        key("nth", "whole number", "-", "Every n-th client."),
+    ],
+};
+
+impl Section {
+    /// The names of its keys, in order.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + Clone {
+        self.keys.iter().map(|key| key.name)
+    }
+}

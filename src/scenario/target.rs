@@ -1,0 +1,146 @@
+//! `[target]` and `[model]`: who is tested.
+
+use super::cohort::heartbeat;
+use super::diagnostic::{Diagnostic, Sink};
+use super::keys;
+use super::reader::Reader;
+use super::tree::Node;
+use crate::plan::{Admit, Balance, Command, Embedded, Queue, Ready, Remote, Target};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const BALANCES: &[(&str, Balance)] = &[
+    ("round_robin", Balance::RoundRobin),
+    ("random", Balance::Random),
+    ("sticky", Balance::Sticky),
+    ("healthy", Balance::Healthy),
+];
+const QUEUES: &[(&str, Queue)] = &[("fifo", Queue::Fifo), ("lifo", Queue::Lifo)];
+/// Signals that a program can handle.
+const SIGNALS: &[(&str, ())] =
+    &[("SIGTERM", ()), ("SIGINT", ()), ("SIGQUIT", ()), ("SIGHUP", ()), ("SIGUSR1", ()), ("SIGUSR2", ()), ("SIGWINCH", ())];
+
+/// Reads `[target]`; the embedded server without it. `None`: complained.
+pub(super) fn read(top: &Reader<'_>) -> Option<Target> {
+    let Some(node) = top.get("target") else { return Some(Target::Embedded(Embedded::default())) };
+    let target = Reader::open(node, &keys::TARGET, top.sink)?;
+    match target.one_of(&["embedded", "command", "url"])? {
+        "embedded" => Some(Target::Embedded(embedded(&target.table("embedded", &keys::EMBEDDED)?))),
+        "command" => command(&target.table("command", &keys::COMMAND)?).map(Target::Command),
+        _ => url(&target.table("url", &keys::URL)?).map(Target::Url),
+    }
+}
+
+/// Checks `[model]`, which a run on real sockets does not use.
+pub(super) fn check_model(node: &Node, sink: &Sink) {
+    let Some(model) = Reader::open(node, &keys::MODEL, sink) else { return };
+    embedded(&model);
+    model.duration("rtt");
+    model.share("loss");
+}
+
+fn embedded(reader: &Reader<'_>) -> Embedded {
+    let default = Embedded::default();
+    Embedded {
+        instances: reader.short("instances", 1..=64).unwrap_or(default.instances),
+        balance: reader.choice("balance", BALANCES).unwrap_or(default.balance),
+        handshake_cost: reader.duration("handshake_cost").unwrap_or(default.handshake_cost),
+        parallel: reader.number("parallel", 1..=1024).unwrap_or(default.parallel),
+        backlog: reader.number("backlog", 1..=65535).unwrap_or(default.backlog),
+        max_connections: reader.number("max_connections", 1..=u32::MAX),
+        admit: reader.table("admit", &keys::ADMIT).and_then(|admit| admission(&admit)),
+        queue: reader.choice("queue", QUEUES).unwrap_or(default.queue),
+        slow_start: reader.positive("slow_start"),
+        tls: reader.flag("tls").unwrap_or(default.tls),
+        ping: reader.table("ping", &keys::HEARTBEAT).and_then(|ping| heartbeat(&ping)),
+    }
+}
+
+fn admission(reader: &Reader<'_>) -> Option<Admit> {
+    Some(Admit {
+        burst: reader.number("burst", 1..=u32::MAX).unwrap_or(1),
+        reject: reader.short("reject", 200..=599).unwrap_or(503),
+        retry_after: reader.duration("retry_after"),
+        rate: reader.need("rate", reader.rate("rate"))?,
+    })
+}
+
+fn command(reader: &Reader<'_>) -> Option<Command> {
+    let run = reader.need("run", reader.text("run"));
+    let words = run.and_then(shlex::split).unwrap_or_default();
+    if run.is_some() && words.is_empty() {
+        reader.complain("run", "`run` is not a command line", "empty, or a quote is not closed", "as `run = \"node server.js {port}\"`");
+    }
+    let address = reader.text("address").unwrap_or("ws://127.0.0.1:{port}/").to_owned();
+    check_address(reader, &address.replace("{port}", "1"));
+    if address.contains("{port}") && !words.is_empty() && !words.iter().any(|word| word.contains("{port}")) && !env_names_port(reader) {
+        let help = "write {port} into `run` or `env`, or a fixed port into `address`";
+        reader.complain("run", "the server is not told its port", "`address` has {port}, but this does not", help);
+    }
+    let ready = reader.table("ready", &keys::READY);
+    let (condition, within) = ready.as_ref().map_or((Ready::Tcp, None), |ready| (readiness(ready), ready.positive("within")));
+    reader.choice("stop_signal", SIGNALS);
+    Some(Command {
+        run: words,
+        address,
+        ready: condition,
+        ready_within: within.unwrap_or(Duration::from_secs(10)),
+        stop_signal: reader.text("stop_signal").unwrap_or("SIGTERM").to_owned(),
+        env: reader.pairs("env").into_iter().map(|(entry, value)| (entry.key.clone(), value.to_owned())).collect(),
+        workdir: reader.text("workdir").map(PathBuf::from),
+        insecure: reader.flag("insecure").unwrap_or(false),
+        ca: reader.text("ca").map(PathBuf::from),
+    })
+}
+
+fn env_names_port(reader: &Reader<'_>) -> bool {
+    // Read raw: `pairs` is called once, so that its complaints come once.
+    reader.node.get("env").is_some_and(|env| env.to_toml().to_string().contains("{port}"))
+}
+
+fn readiness(reader: &Reader<'_>) -> Ready {
+    let present = ["tcp", "http", "line"].iter().filter(|choice| reader.node.get(choice).is_some()).count();
+    // A deadline alone is fine: a TCP connect is the default.
+    let choice = if present == 0 { None } else { reader.one_of(&["tcp", "http", "line"]) };
+    match choice {
+        Some("http") => reader.table("http", &keys::HTTP).map_or(Ready::Tcp, |http| Ready::Http {
+            path: http.text("path").unwrap_or("/").to_owned(),
+            status: http.short("status", 100..=599).unwrap_or(200),
+        }),
+        Some("line") => Ready::Line { text: reader.text("line").unwrap_or_default().to_owned() },
+        _ => {
+            reader.only_true("tcp");
+            Ready::Tcp
+        }
+    }
+}
+
+fn url(reader: &Reader<'_>) -> Option<Remote> {
+    let address = reader.need("address", reader.text("address"))?;
+    check_address(reader, address);
+    Some(Remote {
+        address: address.to_owned(),
+        insecure: reader.flag("insecure").unwrap_or(false),
+        ca: reader.text("ca").map(PathBuf::from),
+    })
+}
+
+/// Complains of an `address` that is not a ws:// or wss:// URL with a host.
+fn check_address(reader: &Reader<'_>, address: &str) {
+    let rest = address.strip_prefix("ws://").or_else(|| address.strip_prefix("wss://"));
+    let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let plain = !address.contains(char::is_whitespace);
+    let port = host.and_then(|host| host.rsplit_once(':')).map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+    let wrong = match host {
+        None => Some("this is not a ws:// or wss:// URL"),
+        Some("") => Some("this URL has no host"),
+        _ if !plain => Some("a URL has no spaces"),
+        _ if port.is_some_and(|port| port.parse::<u16>().is_err()) => Some("the port of this URL is not a number up to 65535"),
+        _ => None,
+    };
+    if let Some(title) = wrong {
+        let mended = address.replacen("http", "ws", 1);
+        let help = if address.starts_with("http") { format!("write \"{mended}\"") } else { "as \"ws://127.0.0.1:9000/path\"".to_owned() };
+        reader.sink.push(Diagnostic::new(reader.at("address"), title, format!("found \"{address}\"")).help(help));
+    }
+}
