@@ -11,6 +11,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
@@ -66,7 +67,11 @@ impl Pacer {
     /// # Errors
     /// If the kernel has no timer for us.
     pub async fn run(self: Arc<Self>, registry: Arc<Registry>, now: impl Fn() -> Duration, end: Duration) -> io::Result<()> {
-        let timer = AsyncFd::register(TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?)?;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
+        // Deprecated because the type of its argument might close the descriptor behind its back; an OwnedFd does not, and the
+        // replacement is unsafe.
+        #[expect(deprecated)]
+        let ready = AsyncFd::new(timer.as_fd().try_clone_to_owned()?)?;
         loop {
             match self.hand_out(&registry, now(), end) {
                 None => self.added.notified().await,
@@ -76,15 +81,15 @@ impl Pacer {
                         tokio::task::yield_now().await;
                         continue;
                     }
-                    timer.get_ref().set(Expiration::OneShot(TimeSpec::from_duration(wait)), TimerSetTimeFlags::empty())?;
+                    timer.set(Expiration::OneShot(TimeSpec::from_duration(wait)), TimerSetTimeFlags::empty())?;
                     tokio::select! {
                         // Either order is right: both lead to another look at the heap.
                         biased;
                         () = self.added.notified() => {}
-                        ready = timer.readable() => {
-                            // A wake-up without expiry only means another look.
-                            let _ = timer.get_ref().wait();
-                            ready?.clear_ready();
+                        expired = ready.readable() => {
+                            // Reads the expiry away; a wake-up without one only means another look.
+                            let _ = timer.wait();
+                            expired?.clear_ready();
                         }
                     }
                 }
