@@ -22,7 +22,11 @@ impl Plan {
     /// The plan in words: parameters, arrivals, firings with their offsets, and the waits of a few clients as their streams draw them.
     pub fn dry_run(&self) -> String {
         let mut out = String::new();
-        line(&mut out, 0, &format!("scenario {}: {} clients, {}, seed {}", self.name, self.clients(), print_duration(self.duration), self.seed.0));
+        line(
+            &mut out,
+            0,
+            &format!("scenario {}: {} clients, {}, seed {}", self.name, self.clients(), print_duration(self.duration), self.seed.0),
+        );
         for (word, text) in [("question", &self.question), ("hypothesis", &self.hypothesis)] {
             text.iter().for_each(|text| line(&mut out, 1, &format!("{word}: {text}")));
         }
@@ -101,7 +105,11 @@ fn cohort(out: &mut String, cohort: &Cohort, seed: Seed) {
     let wait = |duration: Duration| if duration.is_zero() { "the kernel's".to_owned() } else { print_duration(duration) };
     let deadlines = cohort.deadlines;
     let (connect, handshake) = (wait(deadlines.connect), wait(deadlines.handshake));
-    line(out, 1, &format!("deadlines connect {connect}, handshake {handshake}, close {}, fin {}", wait(deadlines.close), wait(deadlines.fin)));
+    line(
+        out,
+        1,
+        &format!("deadlines connect {connect}, handshake {handshake}, close {}, fin {}", wait(deadlines.close), wait(deadlines.fin)),
+    );
     cohort.headers.iter().for_each(|(name, value)| line(out, 1, &format!("header {name}: {value}")));
     if !cohort.subprotocols.is_empty() {
         line(out, 1, &format!("subprotocols {}", cohort.subprotocols.join(", ")));

@@ -60,14 +60,7 @@ pub(super) fn check_name(name: &str, what: &str, entry: &Entry, sink: &Sink) {
     }
 }
 
-fn cohort(
-    entry: &Entry,
-    target: Option<&Target>,
-    first: u32,
-    run: Duration,
-    sink: &Sink,
-    notices: &mut Vec<String>,
-) -> Option<Cohort> {
+fn cohort(entry: &Entry, target: Option<&Target>, first: u32, run: Duration, sink: &Sink, notices: &mut Vec<String>) -> Option<Cohort> {
     let reader = Reader::open(&entry.node, &keys::COHORT, sink)?;
     let strategy = reconnect::read(&reader);
     let deadlines = reader.table("deadlines", &keys::DEADLINES);
@@ -94,7 +87,12 @@ fn cohort(
         reconnect_label: strategy.label,
     };
     if cohort.query.as_ref().is_some_and(|query| query.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#')) {
-        reader.complain("query", "this cannot stand in a URL", "has spaces, `#` or control characters", "write them percent-encoded, as %20");
+        reader.complain(
+            "query",
+            "this cannot stand in a URL",
+            "has spaces, `#` or control characters",
+            "write them percent-encoded, as %20",
+        );
     }
     Some(cohort)
 }

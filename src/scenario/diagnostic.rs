@@ -56,14 +56,14 @@ impl Diagnostic {
     }
 
     /// The allowed words, the most likely one first.
-    pub(super) fn allowed<'a>(self, found: &str, words: impl Iterator<Item = &'a str> + Clone) -> Diagnostic {
+    pub(super) fn allowed<'a>(self, found: &str, words: impl Iterator<Item = &'a str>) -> Diagnostic {
         self.suggest(found, words, "allowed")
     }
 
     /// As `allowed`, with another word for the list.
-    pub(super) fn suggest<'a>(self, found: &str, words: impl Iterator<Item = &'a str> + Clone, list_name: &str) -> Diagnostic {
-        let near = nearest(found, words.clone()).map(|word| format!("did you mean `{word}`?"));
+    pub(super) fn suggest<'a>(self, found: &str, words: impl Iterator<Item = &'a str>, list_name: &str) -> Diagnostic {
         let list: Vec<_> = words.collect();
+        let near = nearest(found, list.iter().copied()).map(|word| format!("did you mean `{word}`?"));
         let diagnostic = near.into_iter().fold(self, Diagnostic::help);
         if list.is_empty() { diagnostic } else { diagnostic.help(format!("{list_name}: {}", list.join(", "))) }
     }

@@ -12,13 +12,8 @@ use std::time::Duration;
 
 /// More firings than this are a slip, as `every = "1us"`.
 const FIRINGS_MAX: f64 = 100_000.0;
-const PHASES: &[(&str, Phase)] = &[
-    ("tcp", Phase::Tcp),
-    ("tls", Phase::Tls),
-    ("upgrade", Phase::Upgrade),
-    ("open", Phase::Open),
-    ("closing", Phase::Closing),
-];
+const PHASES: &[(&str, Phase)] =
+    &[("tcp", Phase::Tcp), ("tls", Phase::Tls), ("upgrade", Phase::Upgrade), ("open", Phase::Open), ("closing", Phase::Closing)];
 const DIRECTIONS: &[(&str, ())] = &[("up", ()), ("down", ()), ("both", ())];
 
 /// What a fault is checked against.
@@ -134,7 +129,12 @@ fn schedule(reader: &Reader<'_>, run: Duration) -> Schedule {
     let until = reader.duration("until");
     let (every, rate) = (reader.positive("every"), reader.rate("rate"));
     if reader.get("every").is_some() && reader.get("rate").is_some() {
-        reader.complain("rate", "a fault has `every` or `rate`", "both are here", "`every` fires at fixed gaps, `rate` as a Poisson process");
+        reader.complain(
+            "rate",
+            "a fault has `every` or `rate`",
+            "both are here",
+            "`every` fires at fixed gaps, `rate` as a Poisson process",
+        );
     }
     let repeat = every.map(Repeat::Every).or(rate.map(Repeat::Poisson)).unwrap_or(Repeat::Once);
     if until.is_some_and(|until| until <= at) {

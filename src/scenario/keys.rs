@@ -32,26 +32,8 @@ const fn key(name: &'static str, takes: &'static str, default: &'static str, doc
 
 /// All sections, in the order of a scenario.
 pub static SECTIONS: &[&Section] = &[
-    &TOP,
-    &TARGET,
-    &EMBEDDED,
-    &ADMIT,
-    &COMMAND,
-    &READY,
-    &HTTP,
-    &URL,
-    &MODEL,
-    &COHORT,
-    &ARRIVE,
-    &TRAFFIC,
-    &MESSAGES,
-    &HEARTBEAT,
-    &STAY,
-    &CLOSE,
-    &MEAN,
-    &DEADLINES,
-    &FAULT,
-    &SELECT,
+    &TOP, &TARGET, &EMBEDDED, &ADMIT, &COMMAND, &READY, &HTTP, &URL, &MODEL, &COHORT, &ARRIVE, &TRAFFIC, &MESSAGES, &HEARTBEAT, &STAY,
+    &CLOSE, &MEAN, &DEADLINES, &FAULT, &SELECT,
 ];
 
 pub(super) static TOP: Section = Section {

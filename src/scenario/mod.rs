@@ -194,7 +194,12 @@ fn build(tree: &Node, source: &Source, sink: &Sink) -> Option<Plan> {
     let top = Reader::open(tree, &keys::TOP, sink)?;
     let duration = top.positive("duration").unwrap_or(DURATION);
     if duration > DURATION_MAX {
-        top.complain("duration", "`duration` is out of bounds", format!("found {}", print_duration(duration)), "a run lasts at most a week");
+        top.complain(
+            "duration",
+            "`duration` is out of bounds",
+            format!("found {}", print_duration(duration)),
+            "a run lasts at most a week",
+        );
     }
     let mut notices = Vec::new();
     let target = target::read(&top);
@@ -204,7 +209,8 @@ fn build(tree: &Node, source: &Source, sink: &Sink) -> Option<Plan> {
     let cohorts = cohort::read(&top, target.as_ref(), duration, &mut notices);
     let context = faults::Context { target: target.as_ref(), cohorts: &cohorts, run: duration };
     let faults = faults::read(&top, &context, &mut notices);
-    let names = (cohorts.iter().map(|one| one.name.clone()).collect::<Vec<_>>(), faults.iter().map(|one| one.name.clone()).collect::<Vec<_>>());
+    let names =
+        (cohorts.iter().map(|one| one.name.clone()).collect::<Vec<_>>(), faults.iter().map(|one| one.name.clone()).collect::<Vec<_>>());
     // With broken cohorts or faults their names are not known, and each expectation about them would be a second complaint.
     let whole = sink.is_empty();
     let expectations = expectations(&top, Names { cohorts: &names.0, faults: &names.1 }, whole);
@@ -247,7 +253,9 @@ fn name(source: &Source) -> String {
     let name = match source {
         Source::Bundled(name) => name.clone(),
         Source::File(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-        Source::Url(url) => url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).split(['/', '?']).next().unwrap_or_default().to_owned(),
+        Source::Url(url) => {
+            url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).split(['/', '?']).next().unwrap_or_default().to_owned()
+        }
     };
     let safe: String = name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
     let safe = safe.trim_matches(['.', '-']).to_owned();
@@ -261,7 +269,10 @@ fn scale(cohorts: &mut [Cohort], clients: u32, sink: &Sink) {
         let text = format!("--clients {clients}");
         let at = At::new(sink.origin("command line", text.clone()), 0..text.len());
         let label = format!("the scenario has {} cohorts", cohorts.len());
-        sink.push(Diagnostic::new(&at, "`--clients` is out of bounds", label).help(format!("at least one for each cohort, at most {CLIENTS_MAX}")));
+        sink.push(
+            Diagnostic::new(&at, "`--clients` is out of bounds", label)
+                .help(format!("at least one for each cohort, at most {CLIENTS_MAX}")),
+        );
         return;
     }
     let exact = |cohort: &Cohort| u64::from(cohort.count) * u64::from(clients);

@@ -76,7 +76,9 @@ fn table(node: &Node, sink: &Sink) -> (Policy, bool) {
     }
     let mut policy = match tags.first() {
         None => Policy::default(),
-        Some(tag) if tag.key == "preset" => text("preset", &tag.node, sink).map_or_else(Policy::default, |name| preset(name, &tag.node.at, sink)),
+        Some(tag) if tag.key == "preset" => {
+            text("preset", &tag.node, sink).map_or_else(Policy::default, |name| preset(name, &tag.node.at, sink))
+        }
         Some(tag) => own(&tag.key, &tag.node, sink),
     };
     let mut rest: Vec<_> = list.iter().filter(|entry| !tags.iter().any(|tag| tag.key == entry.key)).collect();
@@ -142,7 +144,9 @@ fn setting(shape: SettingShape, key: &str, node: &Node, sink: &Sink) -> Option<S
         (SettingShape::Duration, _) => duration(key, node, sink).map(Setting::Duration),
         (SettingShape::NumberOrDuration, Value::Text(_)) => duration(key, node, sink).map(Setting::Duration),
         (SettingShape::Number | SettingShape::NumberOrDuration, Value::Float(number)) => Some(Setting::Number(*number)),
-        (SettingShape::Number | SettingShape::NumberOrDuration | SettingShape::Whole, Value::Integer(number)) => Some(Setting::Whole(*number)),
+        (SettingShape::Number | SettingShape::NumberOrDuration | SettingShape::Whole, Value::Integer(number)) => {
+            Some(Setting::Whole(*number))
+        }
         (SettingShape::Number | SettingShape::NumberOrDuration, _) => wrong(key, "a number", node, sink),
         (SettingShape::Whole, _) => wrong(key, "a whole number", node, sink),
         (SettingShape::Flag, Value::Bool(flag)) => Some(Setting::Flag(*flag)),

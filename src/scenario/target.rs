@@ -9,12 +9,8 @@ use crate::plan::{Admit, Balance, Command, Embedded, Queue, Ready, Remote, Targe
 use std::path::PathBuf;
 use std::time::Duration;
 
-const BALANCES: &[(&str, Balance)] = &[
-    ("round_robin", Balance::RoundRobin),
-    ("random", Balance::Random),
-    ("sticky", Balance::Sticky),
-    ("healthy", Balance::Healthy),
-];
+const BALANCES: &[(&str, Balance)] =
+    &[("round_robin", Balance::RoundRobin), ("random", Balance::Random), ("sticky", Balance::Sticky), ("healthy", Balance::Healthy)];
 const QUEUES: &[(&str, Queue)] = &[("fifo", Queue::Fifo), ("lifo", Queue::Lifo)];
 /// Signals that a program can handle.
 const SIGNALS: &[(&str, ())] =

@@ -79,7 +79,6 @@ fn node(origin: usize, value: &Spanned<DeValue<'_>>, variables: Variables<'_>, s
         DeValue::Datetime(date) => Value::Date(date.to_string()),
         DeValue::Array(list) => Value::Array(list.iter().map(|one| node(origin, one, variables, sink)).collect()),
         DeValue::Table(table) => Value::Table(entries(origin, table, variables, sink)),
-        _ => Value::Table(Vec::new()),
     };
     Node { at, value }
 }
@@ -208,7 +207,8 @@ fn lay(entries: &mut Vec<Entry>, new: Entry, sink: &Sink) {
         _ => tags.iter().find(|tag| node.get(tag).is_some()).map(|tag| (*tag).to_owned()),
     };
     // `reconnect = "phoenix"` is short for `{ preset = "phoenix" }`, and a further parameter keeps it.
-    if let (Value::Text(preset), Value::Table(_), "reconnect", None) = (&old.node.value, &new.node.value, new.key.as_str(), tag(&new.node)) {
+    if let (Value::Text(preset), Value::Table(_), "reconnect", None) = (&old.node.value, &new.node.value, new.key.as_str(), tag(&new.node))
+    {
         let node = Node { at: old.node.at.clone(), value: Value::Text(preset.clone()) };
         old.node.value = Value::Table(vec![Entry { key: "preset".to_owned(), at: node.at.clone(), node }]);
     }
@@ -226,7 +226,9 @@ fn lay_element(list: &mut [Node], new: Entry, sink: &Sink) {
         Some(index) => list[index].merge(new.node, sink),
         None => {
             let label = format!("the list has {} elements, counted from 0", list.len());
-            sink.push(Diagnostic::new(&new.at, format!("there is no element `{}`", new.key), label).help("give a number or the `name` of one"));
+            sink.push(
+                Diagnostic::new(&new.at, format!("there is no element `{}`", new.key), label).help("give a number or the `name` of one"),
+            );
         }
     }
 }
