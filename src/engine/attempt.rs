@@ -104,9 +104,7 @@ fn limit(begun: Instant, stage: Duration, overall: Option<Instant>) -> Option<In
 async fn limited<T>(work: impl Future<Output = Result<T, Failure>>, stage: Stage, until: Option<Instant>) -> Result<T, Failure> {
     match until {
         None => work.await,
-        Some(until) => {
-            timeout_at(until, work).await.unwrap_or(Err(Failure { stage, outcome: Outcome::TimedOut, fault: None }))
-        }
+        Some(until) => timeout_at(until, work).await.unwrap_or(Err(Failure { stage, outcome: Outcome::TimedOut, fault: None })),
     }
 }
 
@@ -143,7 +141,9 @@ fn refused(error: &Error) -> Failure {
         Error::Http(response) => Outcome::Rejected { status: response.status().as_u16(), retry_after: retry_after(response) },
         Error::Io(error) => Outcome::Failed { why: format!("cut before 101: {}", error.kind()) },
         Error::Protocol(ProtocolError::HandshakeIncomplete) => Outcome::Failed { why: "cut before 101: end of stream".into() },
-        Error::HttpFormat(_) | Error::Protocol(ProtocolError::HttparseError(_)) => Outcome::Failed { why: "the answer was not HTTP".into() },
+        Error::HttpFormat(_) | Error::Protocol(ProtocolError::HttparseError(_)) => {
+            Outcome::Failed { why: "the answer was not HTTP".into() }
+        }
         other => Outcome::Failed { why: format!("opening handshake: {other}") },
     };
     Failure { stage: Stage::Upgrade, outcome, fault: None }

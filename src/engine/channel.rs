@@ -14,13 +14,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Request header that carries `<client>/<connection>`.
-pub const ID_HEADER: &str = "Closestorm-Id";
+pub(super) const ID_HEADER: &str = "Closestorm-Id";
 /// Request header of clients that do not want an echo.
-pub const SINK_HEADER: &str = "Closestorm-Sink";
+pub(super) const SINK_HEADER: &str = "Closestorm-Sink";
 
 /// The argument of an embedded server process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ServerSpec {
+pub(super) struct ServerSpec {
     /// Which instance.
     pub instance: u16,
     /// Where it listens, with `SO_REUSEPORT`.
@@ -39,7 +39,7 @@ pub struct ServerSpec {
 
 /// One connection, by the id in its opening request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Id {
+pub(super) struct Id {
     /// Whose.
     pub client: ClientIndex,
     /// Which.
@@ -48,7 +48,7 @@ pub struct Id {
 
 impl Id {
     /// As in the header.
-    pub fn parse(text: &str) -> Option<Id> {
+    pub(super) fn parse(text: &str) -> Option<Id> {
         let (client, connection) = text.split_once('/')?;
         Some(Id { client: ClientIndex(client.parse().ok()?), connection: ConnectionNo(connection.parse().ok()?) })
     }
@@ -56,7 +56,7 @@ impl Id {
 
 /// Which attempts and new connections a fault that is active selects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Standing {
+pub(super) struct Standing {
     /// Clients with first ≤ index < end.
     pub clients: (u32, u32),
     /// Which of them; shares and counts are drawn per attempt from the fault's stream.
@@ -69,7 +69,7 @@ pub struct Standing {
 
 /// What an embedded server is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum ToServer {
+pub(super) enum ToServer {
     /// A fault acts on these connections.
     Inject {
         /// What to do.
@@ -115,7 +115,7 @@ pub enum ToServer {
 
 /// What an embedded server reports; `at_ns` is raw CLOCK_MONOTONIC.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum FromServer {
+pub(super) enum FromServer {
     /// First line.
     Hello {
         /// Which instance.

@@ -1,10 +1,10 @@
 //! One simulated client from its arrival to the end of the run: attempts, sessions, waits, by the rules of its cohort.
 
+use super::Shared;
 use super::attempt::{self, Failure};
 use super::channel::Id;
 use super::control::Command;
 use super::session::{Happening, Limits, Session};
-use super::Shared;
 use crate::arrival::Sends;
 use crate::close::{Cause, Ending};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome};

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// A fault as it reaches a connection.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Dose {
+pub(super) struct Dose {
     /// Fault, by index in the plan.
     pub fault: u16,
     /// Holds until reverted.
@@ -22,7 +22,7 @@ pub struct Dose {
 
 /// Something to do.
 #[derive(Clone, Debug)]
-pub enum Command {
+pub(super) enum Command {
     /// A message was due at this offset.
     Due(Duration),
     /// A fault selected this connection.
@@ -42,7 +42,7 @@ pub enum Command {
 
 /// Mailbox of one connection.
 #[derive(Debug, Default)]
-pub struct Control(Mutex<Inner>);
+pub(super) struct Control(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -57,7 +57,7 @@ impl Control {
     }
 
     /// Puts a command in and wakes the connection.
-    pub fn send(&self, command: Command) {
+    pub(super) fn send(&self, command: Command) {
         let waker = {
             let mut inner = self.inner();
             inner.queue.push_back(command);
@@ -68,13 +68,8 @@ impl Control {
         }
     }
 
-    /// Takes the next command out, if there is one.
-    pub fn take(&self) -> Option<Command> {
-        self.inner().queue.pop_front()
-    }
-
     /// Waits for the next command. Cancel-safe.
-    pub async fn next(&self) -> Command {
+    pub(super) async fn next(&self) -> Command {
         poll_fn(|cx| {
             let mut inner = self.inner();
             match inner.queue.pop_front() {

@@ -174,8 +174,7 @@ async fn one(shared: &Arc<Shared>, fault: u16, instance: u16, effect: &OnProcess
             Err(error) => Err(error),
         },
         OnProcess::Graceful { code, reason, grace, spread, down, .. } => {
-            let command =
-                ToServer::Graceful { fault, code: *code, reason: reason.clone(), grace: *grace, spread: *spread };
+            let command = ToServer::Graceful { fault, code: *code, reason: reason.clone(), grace: *grace, spread: *spread };
             if shared.fleet.is_foreign() {
                 injected(shared, fault, shared.journal.now(), &marked);
             }

@@ -1,9 +1,9 @@
 //! The target as the engine sees it: where its instances are, and what can be done to their processes.
 
+use super::RunError;
 use super::channel::{FromServer, ServerSpec, ToServer};
 use super::journal::Journal;
 use super::target::{self, CommandTarget, Guard, Recipe, Spec, port, signal_named};
-use super::RunError;
 use crate::event::{ClientIndex, ConnectionNo, Event};
 use crate::net::tls::{self, Identity, Trust};
 use crate::plan::{self, Balance, Plan, Ready, Target};
@@ -29,26 +29,17 @@ const HELLO_WITHIN: Duration = Duration::from_secs(10);
 
 /// Where clients connect to.
 #[derive(Clone)]
-pub struct Place {
+pub(super) struct Place {
     /// ws:// or wss:// URL with path.
-    pub url: String,
+    pub(super) url: String,
     /// Resolved.
-    pub address: SocketAddr,
+    pub(super) address: SocketAddr,
     /// For wss.
-    pub tls: Option<(TlsConnector, ServerName<'static>)>,
-}
-
-/// What an embedded server process reported.
-#[derive(Debug)]
-pub struct Report {
-    /// Which instance.
-    pub instance: u16,
-    /// What.
-    pub line: FromServer,
+    pub(super) tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
 /// The target.
-pub struct Fleet {
+pub(super) struct Fleet {
     places: Vec<Place>,
     balance: Balance,
     turn: AtomicU32,
@@ -76,7 +67,7 @@ impl Fleet {
     ///
     /// # Errors
     /// If the target cannot be started or reached.
-    pub async fn start(plan: &Plan, program: &Path, output: &Path) -> Result<(Fleet, mpsc::UnboundedReceiver<Report>), RunError> {
+    pub(super) async fn start(plan: &Plan, program: &Path, output: &Path) -> Result<(Fleet, mpsc::UnboundedReceiver<FromServer>), RunError> {
         let (sender, reports) = mpsc::unbounded_channel();
         let fleet = match &plan.target {
             Target::Embedded(settings) => Self::embedded(plan, settings, program, output, sender).await?,
@@ -124,7 +115,7 @@ impl Fleet {
         settings: &plan::Embedded,
         program: &Path,
         output: &Path,
-        reports: mpsc::UnboundedSender<Report>,
+        reports: mpsc::UnboundedSender<FromServer>,
     ) -> Result<Fleet, RunError> {
         let guard = Guard::launch_from(program).await?;
         let identity = if settings.tls { Some(Identity::generate()?) } else { None };
@@ -164,14 +155,8 @@ impl Fleet {
             instances.push(AsyncMutex::new(CommandTarget::new(&guard, instance, recipe)));
             reserved.push(port);
         }
-        let fleet = Fleet {
-            balance: settings.balance,
-            instances,
-            controls,
-            guard: Some(guard),
-            _reserved: reserved,
-            ..Self::bare(plan, places)
-        };
+        let fleet =
+            Fleet { balance: settings.balance, instances, controls, guard: Some(guard), _reserved: reserved, ..Self::bare(plan, places) };
         for instance in 0..settings.instances {
             fleet.launch(instance).await?;
         }
@@ -179,30 +164,28 @@ impl Fleet {
     }
 
     /// Whether the server is not the embedded one: it gives no account of its own.
-    pub fn is_foreign(&self) -> bool {
+    pub(super) fn is_foreign(&self) -> bool {
         self.stop_signal.is_some()
     }
 
     /// Where an instance is.
-    pub fn place(&self, instance: u16) -> Place {
+    pub(super) fn place(&self, instance: u16) -> Place {
         self.places[usize::from(instance)].clone()
     }
 
     /// The instances that a fault names: one, or all.
-    pub fn named(&self, instance: Option<u16>) -> Vec<u16> {
+    pub(super) fn named(&self, instance: Option<u16>) -> Vec<u16> {
         let all = 0..u16::try_from(self.places.len()).unwrap_or(u16::MAX);
         all.filter(|index| instance.is_none_or(|named| named == *index)).collect()
     }
 
     /// The instance that an attempt goes to.
-    pub fn choose(&self, client: ClientIndex, connection: ConnectionNo) -> u16 {
+    pub(super) fn choose(&self, client: ClientIndex, connection: ConnectionNo) -> u16 {
         let count = u32::try_from(self.places.len()).unwrap_or(1).max(1);
         let index = match self.balance {
             Balance::RoundRobin => self.turn.fetch_add(1, Ordering::Relaxed) % count,
             Balance::Sticky => client.0 % count,
-            Balance::Random => {
-                self.seed.stream(&format!("client/{}/balance/{}", client.0, connection.0)).below(u64::from(count)) as u32
-            }
+            Balance::Random => self.seed.stream(&format!("client/{}/balance/{}", client.0, connection.0)).below(u64::from(count)) as u32,
             Balance::Healthy => {
                 let turn = self.turn.fetch_add(1, Ordering::Relaxed);
                 let up = |index: &u32| self.up[*index as usize].load(Ordering::Relaxed);
@@ -213,7 +196,7 @@ impl Fleet {
     }
 
     /// Tells an embedded server something; nothing happens while it is down.
-    pub fn tell(&self, instance: u16, command: ToServer) {
+    pub(super) fn tell(&self, instance: u16, command: ToServer) {
         let senders = self.controls.senders.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = senders.get(&instance) {
             let _ = sender.send(command);
@@ -240,7 +223,7 @@ impl Fleet {
     ///
     /// # Errors
     /// If there is no process to kill.
-    pub async fn crash(&self, instance: u16, journal: &Journal) -> Result<Duration, RunError> {
+    pub(super) async fn crash(&self, instance: u16, journal: &Journal) -> Result<Duration, RunError> {
         self.down(instance);
         let down = self.instances[usize::from(instance)].lock().await.crash().await?;
         let at = journal.offset(down.signalled_at);
@@ -249,7 +232,7 @@ impl Fleet {
     }
 
     /// Starts an instance again, and says so.
-    pub async fn start_again(&self, instance: u16, journal: &Journal) {
+    pub(super) async fn start_again(&self, instance: u16, journal: &Journal) {
         match self.launch(instance).await {
             Ok((started, ready)) => {
                 journal.record_at(journal.offset(started), &happened(instance, "started", ""));
@@ -263,7 +246,7 @@ impl Fleet {
     ///
     /// # Errors
     /// If there is no process to stop.
-    pub async fn stop(&self, instance: u16, graceful: ToServer, grace: Duration, journal: &Journal) -> Result<(), RunError> {
+    pub(super) async fn stop(&self, instance: u16, graceful: ToServer, grace: Duration, journal: &Journal) -> Result<(), RunError> {
         self.down(instance);
         let mut target = self.instances[usize::from(instance)].lock().await;
         journal.record(&happened(instance, "stopping", ""));
@@ -287,7 +270,7 @@ impl Fleet {
     ///
     /// # Errors
     /// If there is no process.
-    pub async fn pause(&self, instance: u16, paused: bool, journal: &Journal) -> Result<Duration, RunError> {
+    pub(super) async fn pause(&self, instance: u16, paused: bool, journal: &Journal) -> Result<Duration, RunError> {
         let mut target = self.instances[usize::from(instance)].lock().await;
         let at = journal.offset(if paused { target.pause().await? } else { target.resume().await? });
         journal.record_at(at, &happened(instance, if paused { "paused" } else { "resumed" }, ""));
@@ -295,7 +278,7 @@ impl Fleet {
     }
 
     /// Follows process ends that nobody asked for.
-    pub fn watch(self: &Arc<Self>, journal: Arc<Journal>) {
+    pub(super) fn watch(self: &Arc<Self>, journal: Arc<Journal>) {
         let Some(guard) = &self.guard else { return };
         let (mut exits, fleet) = (guard.exits(), self.clone());
         tokio::spawn(async move {
@@ -310,7 +293,7 @@ impl Fleet {
     }
 
     /// Ends all processes and waits for them.
-    pub async fn shut_down(&self) {
+    pub(super) async fn shut_down(&self) {
         if let Some(guard) = &self.guard
             && let Err(error) = guard.shutdown().await
         {
@@ -325,7 +308,7 @@ fn happened(instance: u16, what: &'static str, detail: &str) -> Event {
 
 impl Controls {
     /// Takes the reports of server processes, of whichever incarnation.
-    fn listen(self: Arc<Self>, name: &str, token: String, reports: mpsc::UnboundedSender<Report>) -> io::Result<()> {
+    fn listen(self: Arc<Self>, name: &str, token: String, reports: mpsc::UnboundedSender<FromServer>) -> io::Result<()> {
         let listener = StdListener::bind_addr(&UnixAddr::from_abstract_name(name)?)?;
         listener.set_nonblocking(true)?;
         let listener = UnixListener::from_std(listener)?;
@@ -337,7 +320,7 @@ impl Controls {
         Ok(())
     }
 
-    async fn follow(self: Arc<Self>, stream: tokio::net::UnixStream, token: String, reports: mpsc::UnboundedSender<Report>) {
+    async fn follow(self: Arc<Self>, stream: tokio::net::UnixStream, token: String, reports: mpsc::UnboundedSender<FromServer>) {
         let (read, mut write) = stream.into_split();
         let mut lines = BufReader::with_capacity(64 * 1024, read).lines();
         let hello = lines.next_line().await.ok().flatten().and_then(|line| serde_json::from_str(&line).ok());
@@ -347,7 +330,7 @@ impl Controls {
         }
         let (sender, mut commands) = mpsc::unbounded_channel();
         self.senders.lock().unwrap_or_else(PoisonError::into_inner).insert(instance, sender);
-        self.pids.send_modify(|pids| drop(pids.insert(instance, pid)));
+        self.pids.send_modify(|pids| _ = pids.insert(instance, pid));
         let writing = tokio::spawn(async move {
             use tokio::io::AsyncWriteExt;
             while let Some(command) = commands.recv().await {
@@ -360,7 +343,7 @@ impl Controls {
         });
         while let Ok(Some(line)) = lines.next_line().await {
             if let Ok(line) = serde_json::from_str(&line) {
-                let _ = reports.send(Report { instance, line });
+                let _ = reports.send(line);
             }
         }
         writing.abort();
@@ -382,7 +365,8 @@ async fn place(url: &str, trust: Trust<'_>) -> Result<Place, RunError> {
         _ => return Err(wrong("the scheme must be ws:// or wss://".into())),
     };
     let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let mut found = tokio::net::lookup_host((host.as_str(), port)).await.map_err(|error| wrong(format!("cannot resolve {host}: {error}")))?;
+    let mut found =
+        tokio::net::lookup_host((host.as_str(), port)).await.map_err(|error| wrong(format!("cannot resolve {host}: {error}")))?;
     let address = found.next().ok_or_else(|| wrong(format!("{host} has no address")))?;
     let tls = if secure {
         let name = ServerName::try_from(host.clone()).map_err(|error| wrong(error.to_string()))?;

@@ -9,58 +9,62 @@ use tokio::time::Instant;
 
 /// The run's clock and books. Closed books ignore what comes later: our own teardown appears in no count.
 #[derive(Debug)]
-pub struct Journal {
+pub(super) struct Journal {
     start: Instant,
     epoch_ns: u64,
+    end: Duration,
     recorder: Mutex<Option<Recorder>>,
 }
 
 impl Journal {
-    /// Opens the books; offset 0 is now.
-    pub fn open(recorder: Recorder) -> Self {
-        Journal { start: Instant::now(), epoch_ns: monotonic_ns(), recorder: Mutex::new(Some(recorder)) }
+    /// Opens the books; offset 0 is now, and what happens from `end` on is not recorded.
+    pub(super) fn open(recorder: Recorder, end: Duration) -> Self {
+        Journal { start: Instant::now(), epoch_ns: monotonic_ns(), end, recorder: Mutex::new(Some(recorder)) }
     }
 
     /// Offset in the run.
-    pub fn now(&self) -> Duration {
+    pub(super) fn now(&self) -> Duration {
         self.start.elapsed()
     }
 
     /// The instant of an offset.
-    pub fn instant(&self, offset: Duration) -> Instant {
+    pub(super) fn instant(&self, offset: Duration) -> Instant {
         self.start + offset
     }
 
     /// The offset of a raw CLOCK_MONOTONIC reading of any process on this machine; 0 for one before the run.
-    pub fn offset(&self, at_ns: u64) -> Duration {
+    pub(super) fn offset(&self, at_ns: u64) -> Duration {
         Duration::from_nanos(at_ns.saturating_sub(self.epoch_ns))
     }
 
     /// Records an event that happens now.
-    pub fn record(&self, event: &Event) {
+    pub(super) fn record(&self, event: &Event) {
         self.record_at(self.now(), event);
     }
 
     /// Records an event that happened at `at`.
-    pub fn record_at(&self, at: Duration, event: &Event) {
+    pub(super) fn record_at(&self, at: Duration, event: &Event) {
+        if at >= self.end {
+            return;
+        }
         if let Some(recorder) = self.recorder.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             recorder.record(at, event);
         }
     }
 
     /// Records a notice.
-    pub fn notice(&self, text: impl Into<String>) {
+    pub(super) fn notice(&self, text: impl Into<String>) {
         self.record(&Event::Notice { text: text.into() });
     }
 
     /// Numbers for a progress line.
-    pub fn live(&self) -> Live {
+    pub(super) fn live(&self) -> Live {
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Recorder::live).unwrap_or_default()
     }
 
     /// Closes the books; `None` if they are closed already.
-    pub fn close(&self, status: Status) -> Option<Results> {
+    pub(super) fn close(&self, status: Status) -> Option<Results> {
         let recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        Some(recorder.finish(self.now(), status))
+        Some(recorder.finish(self.now().min(self.end), status))
     }
 }

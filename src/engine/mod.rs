@@ -3,16 +3,16 @@
 //! One thread does all of it; servers are processes of their own. It knows nothing of files, charts and verdicts.
 
 mod attempt;
-pub mod channel;
+mod channel;
 mod client;
-pub mod control;
+mod control;
 mod faults;
-pub mod fleet;
+mod fleet;
 mod journal;
 mod pacer;
 mod registry;
 pub mod server;
-pub mod session;
+mod session;
 pub mod target;
 
 use crate::event::{ClientIndex, Event};
@@ -20,7 +20,8 @@ use crate::metrics::{Live, Recorder, Results, Status};
 use crate::net::tls::TlsError;
 use crate::plan::{Plan, Target};
 use channel::FromServer;
-use fleet::{Fleet, Report};
+pub use fleet::this_program;
+use fleet::Fleet;
 use journal::Journal;
 use pacer::Pacer;
 use registry::Registry;
@@ -37,7 +38,7 @@ const SPARE_FILES: u64 = 64;
 const PROBE_WITHIN: Duration = Duration::from_secs(10);
 /// Between two progress lines.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
-/// How long evidence may trail behind the end of the run.
+/// How long the servers' evidence may trail behind the end of the run; it is dated, so what happened later does not count.
 const SETTLE: Duration = Duration::from_millis(50);
 
 /// Why a run could not begin.
@@ -96,7 +97,7 @@ pub enum RunError {
 /// Where a run finds its program and leaves its target's output.
 #[derive(Clone, Debug)]
 pub struct Places {
-    /// This program; see [`fleet::this_program`].
+    /// This program; see [`this_program`].
     pub program: PathBuf,
     /// File for what the target prints.
     pub output: PathBuf,
@@ -116,7 +117,12 @@ struct Shared {
 ///
 /// # Errors
 /// If it could not begin; what begins is always measured to some end.
-pub async fn run(plan: Arc<Plan>, places: &Places, stop: impl Future<Output = ()>, mut progress: impl FnMut(Duration, Live)) -> Result<Results, RunError> {
+pub async fn run(
+    plan: Arc<Plan>,
+    places: &Places,
+    stop: impl Future<Output = ()>,
+    mut progress: impl FnMut(Duration, Live),
+) -> Result<Results, RunError> {
     check_files(&plan)?;
     let (fleet, reports) = Fleet::start(&plan, &places.program, &places.output).await?;
     let fleet = Arc::new(fleet);
@@ -129,7 +135,7 @@ pub async fn run(plan: Arc<Plan>, places: &Places, stop: impl Future<Output = ()
     }
     let registry = Arc::new(Registry::new(plan.clients(), plan.seed));
     let arrivals = arrivals(&plan);
-    let journal = Arc::new(Journal::open(Recorder::new(&plan)));
+    let journal = Arc::new(Journal::open(Recorder::new(&plan), plan.duration));
     let shared = Arc::new(Shared { plan: plan.clone(), journal: journal.clone(), registry, fleet: fleet.clone(), pacer: Arc::default() });
     plan.notices.iter().for_each(|notice| journal.notice(notice));
     fleet.watch(journal.clone());
@@ -208,8 +214,8 @@ async fn pace(shared: Arc<Shared>) {
 }
 
 /// Makes events of what the embedded servers report.
-async fn follow_reports(journal: Arc<Journal>, mut reports: mpsc::UnboundedReceiver<Report>) {
-    while let Some(Report { instance: _, line }) = reports.recv().await {
+async fn follow_reports(journal: Arc<Journal>, mut reports: mpsc::UnboundedReceiver<FromServer>) {
+    while let Some(line) = reports.recv().await {
         match line {
             FromServer::Injected { fault, id: Some(id), at_ns } => {
                 journal.record_at(journal.offset(at_ns), &Event::Injected { fault, client: id.client, connection: id.connection });

@@ -49,14 +49,14 @@ impl Ord for Entry {
 
 /// Hands clients their due messages.
 #[derive(Debug, Default)]
-pub struct Pacer {
+pub(super) struct Pacer {
     heap: Mutex<BinaryHeap<Reverse<Entry>>>,
     added: Notify,
 }
 
 impl Pacer {
     /// Begins a client's schedule at offset `start`.
-    pub fn begin(&self, client: ClientIndex, start: Duration, sends: Sends) {
+    pub(super) fn begin(&self, client: ClientIndex, start: Duration, sends: Sends) {
         let entry = Entry { due: sends.due(start, 0), client, start, number: 0, sends };
         self.heap.lock().unwrap_or_else(PoisonError::into_inner).push(Reverse(entry));
         self.added.notify_one();
@@ -66,7 +66,7 @@ impl Pacer {
     ///
     /// # Errors
     /// If the kernel has no timer for us.
-    pub async fn run(self: Arc<Self>, registry: Arc<Registry>, now: impl Fn() -> Duration, end: Duration) -> io::Result<()> {
+    pub(super) async fn run(self: Arc<Self>, registry: Arc<Registry>, now: impl Fn() -> Duration, end: Duration) -> io::Result<()> {
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         // Deprecated because the type of its argument might close the descriptor behind its back; an OwnedFd does not, and the
         // replacement is unsafe.

@@ -11,25 +11,25 @@ use std::time::Duration;
 
 /// One client.
 #[derive(Debug, Default)]
-pub struct Slot {
+pub(super) struct Slot {
     /// Its mailbox.
-    pub control: Control,
+    pub(super) control: Control,
     standing: Mutex<Place>,
 }
 
 /// Where a client stands.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Place {
+pub(super) struct Place {
     /// `None`: no connection and no attempt.
-    pub phase: Option<Phase>,
+    pub(super) phase: Option<Phase>,
     /// Since when it has been open.
-    pub open_since: Duration,
+    pub(super) open_since: Duration,
     /// Of the target.
-    pub instance: u16,
+    pub(super) instance: u16,
     /// Attempts so far.
-    pub connection: u32,
+    pub(super) connection: u32,
     /// The fault that a server process suffered while this connection was open, and whether it ends connections by itself.
-    pub mark: Option<(u16, bool)>,
+    pub(super) mark: Option<(u16, bool)>,
 }
 
 impl Slot {
@@ -38,19 +38,19 @@ impl Slot {
     }
 
     /// A copy of where it stands.
-    pub fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Place {
         *self.lock()
     }
 
     /// Changes where it stands.
-    pub fn set(&self, change: impl FnOnce(&mut Place)) {
+    pub(super) fn set(&self, change: impl FnOnce(&mut Place)) {
         change(&mut self.lock());
     }
 }
 
 /// All clients, and the faults that wait for new connections.
 #[derive(Debug)]
-pub struct Registry {
+pub(super) struct Registry {
     slots: Vec<Slot>,
     seed: Seed,
     new: Mutex<Vec<(Arc<Dose>, Standing)>>,
@@ -58,22 +58,29 @@ pub struct Registry {
 
 impl Registry {
     /// One slot for each client.
-    pub fn new(clients: u32, seed: Seed) -> Self {
+    pub(super) fn new(clients: u32, seed: Seed) -> Self {
         Registry { slots: (0..clients).map(|_| Slot::default()).collect(), seed, new: Mutex::default() }
     }
 
     /// The slot of a client of the plan.
-    pub fn slot(&self, client: ClientIndex) -> &Slot {
+    pub(super) fn slot(&self, client: ClientIndex) -> &Slot {
         &self.slots[client.0 as usize]
     }
 
     /// All slots in the order of client indices.
-    pub fn each(&self) -> impl Iterator<Item = (ClientIndex, &Slot)> {
+    pub(super) fn each(&self) -> impl Iterator<Item = (ClientIndex, &Slot)> {
         (0..).map(ClientIndex).zip(&self.slots)
     }
 
     /// Connections that a firing selects now, sorted by client; at most `limit`.
-    pub fn select(&self, select: &Select, clients: Range<u32>, now: Duration, limit: Option<u64>, random: &mut Stream) -> Vec<(Id, Place)> {
+    pub(super) fn select(
+        &self,
+        select: &Select,
+        clients: Range<u32>,
+        now: Duration,
+        limit: Option<u64>,
+        random: &mut Stream,
+    ) -> Vec<(Id, Place)> {
         let phase = select.phase.unwrap_or(Phase::Open);
         let candidates = self.each().filter(|(client, _)| clients.contains(&client.0)).filter_map(|(client, slot)| {
             let place = slot.place();
@@ -89,17 +96,17 @@ impl Registry {
     }
 
     /// Makes a fault wait for connections that open from now on.
-    pub fn stand(&self, dose: Arc<Dose>, standing: Standing) {
+    pub(super) fn stand(&self, dose: Arc<Dose>, standing: Standing) {
         self.new.lock().unwrap_or_else(PoisonError::into_inner).push((dose, standing));
     }
 
     /// Ends a fault's wait.
-    pub fn unstand(&self, fault: u16) {
+    pub(super) fn unstand(&self, fault: u16) {
         self.new.lock().unwrap_or_else(PoisonError::into_inner).retain(|(dose, _)| dose.fault != fault);
     }
 
     /// A connection opened: the faults that wait for it reach it.
-    pub fn opened(&self, id: Id) {
+    pub(super) fn opened(&self, id: Id) {
         for (dose, standing) in self.new.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
             if !(standing.clients.0..standing.clients.1).contains(&id.client.0) || standing.first_n == Some(0) {
                 continue;

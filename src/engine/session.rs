@@ -28,7 +28,7 @@ const DEAD_PATH: Duration = Duration::from_secs(86_400);
 
 /// What the owner of a session must know.
 #[derive(Debug)]
-pub enum Happening {
+pub(super) enum Happening {
     /// A message came.
     Message(Message),
     /// A pong answered the heartbeat's ping.
@@ -50,7 +50,7 @@ pub enum Happening {
 
 /// How long this side waits for what; zero: for ever.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub(super) struct Limits {
     /// For the peer's Close frame.
     pub close: Duration,
     /// For the peer's FIN.
@@ -59,7 +59,7 @@ pub struct Limits {
 
 /// One open connection.
 #[derive(Debug)]
-pub struct Session {
+pub(super) struct Session {
     connection: Option<Connection>,
     side: Side,
     limits: Limits,
@@ -78,17 +78,27 @@ pub struct Session {
 enum State {
     Open,
     /// Our Close frame is out first; the peer's is awaited.
-    CloseSent { until: Option<Instant> },
+    CloseSent {
+        until: Option<Instant>,
+    },
     /// The peer's Close frame came; our answer is held back until then.
-    AnswerDue { at: Instant },
+    AnswerDue {
+        at: Instant,
+    },
     /// The peer's Close frame came; no answer will go out.
     Withholding,
     /// The closing handshake is complete; our FIN is held back until then.
-    HoldingTcp { until: Instant },
+    HoldingTcp {
+        until: Instant,
+    },
     /// The closing handshake is complete and our side is done; the peer's FIN is awaited.
-    FinAwaited { until: Option<Instant> },
+    FinAwaited {
+        until: Option<Instant>,
+    },
     /// We sent FIN without closing handshake and read on.
-    HalfClosed { until: Option<Instant> },
+    HalfClosed {
+        until: Option<Instant>,
+    },
     Ended,
 }
 
@@ -113,7 +123,7 @@ struct Faults {
 
 impl Session {
     /// Starts in the open state.
-    pub fn new(connection: Connection, side: Side, limits: Limits, heartbeat: Option<Heartbeat>, phase: f64) -> Self {
+    pub(super) fn new(connection: Connection, side: Side, limits: Limits, heartbeat: Option<Heartbeat>, phase: f64) -> Self {
         let heartbeat = heartbeat.filter(|beat| !beat.every.is_zero()).map(|beat| {
             // The first ping comes at a random phase, so that a herd's pings do not fall together.
             let next = Instant::now() + beat.every.mul_f64(phase);
@@ -140,22 +150,22 @@ impl Session {
     }
 
     /// Whether a message can be sent now: open, and the last one is with the kernel.
-    pub fn is_ready(&self) -> bool {
+    pub(super) fn is_ready(&self) -> bool {
         self.state == State::Open && self.connection.as_ref().is_some_and(Connection::is_flushed)
     }
 
     /// Whether neither side has begun to end it.
-    pub fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.state == State::Open
     }
 
     /// Whether the closing handshake has begun.
-    pub fn is_closing(&self) -> bool {
+    pub(super) fn is_closing(&self) -> bool {
         !matches!(self.state, State::Open | State::Ended)
     }
 
     /// Sends a message; [`Session::next`] hands what is left of it to the kernel. Returns whether it is with the kernel already.
-    pub fn send(&mut self, message: Message) -> bool {
+    pub(super) fn send(&mut self, message: Message) -> bool {
         if self.connection().queue(message).is_err() {
             return false;
         }
@@ -170,7 +180,7 @@ impl Session {
     }
 
     /// Starts the closing handshake, once.
-    pub fn close(&mut self, cause: Cause, code: Option<u16>, reason: &str) {
+    pub(super) fn close(&mut self, cause: Cause, code: Option<u16>, reason: &str) {
         if self.state != State::Open {
             return;
         }
@@ -183,7 +193,7 @@ impl Session {
     }
 
     /// Runs the connection until something happens that the owner must know. `wake` is the owner's own time. Not cancel-safe.
-    pub async fn next(&mut self, control: &Control, wake: Option<Instant>) -> Happening {
+    pub(super) async fn next(&mut self, control: &Control, wake: Option<Instant>) -> Happening {
         loop {
             if let Some(happening) = self.carry_out().await {
                 return happening;
@@ -396,7 +406,7 @@ impl Session {
 
     /// Answers the peer's Close frame.
     fn answer(&mut self) -> Option<Happening> {
-        let Some(frame) = self.connection().close_frame().cloned() else { return None };
+        let frame = self.connection().close_frame().cloned()?;
         match frame.answer {
             Answer::Echo if frame.code == NO_STATUS => self.connection().queue_close(None, ""),
             Answer::Echo => self.connection().queue_close(Some(frame.code), &frame.reason),

@@ -228,13 +228,13 @@ mod tests {
         for (body, code, answer) in [
             (close_body(None, ""), 1005, Answer::Echo),
             (close_body(Some(1000), "bye"), 1000, Answer::Echo),
-            (close_body(Some(1014), ""), 1014, Answer::Echo),   // tungstenite would make it 1002
+            (close_body(Some(1014), ""), 1014, Answer::Echo), // tungstenite would make it 1002
             (close_body(Some(4999), ""), 4999, Answer::Echo),
             (close_body(Some(999), ""), 999, Answer::Fail(1002)),
             (close_body(Some(1006), ""), 1006, Answer::Fail(1002)),
             (close_body(Some(5000), ""), 5000, Answer::Fail(1002)),
-            (vec![3], 1005, Answer::Fail(1002)),                // a body of one byte
-            (vec![3, 232, 0xff], 1000, Answer::Fail(1007)),     // reason is not UTF-8
+            (vec![3], 1005, Answer::Fail(1002)),            // a body of one byte
+            (vec![3, 232, 0xff], 1000, Answer::Fail(1007)), // reason is not UTF-8
         ] {
             for mask in [None, Some([3, 141, 59, 26])] {
                 let frame = CloseFrame::parse(&encode(CLOSE, &body, body.len() as u64, mask), false);

@@ -90,8 +90,8 @@ pub fn client(trust: Trust<'_>) -> Result<Arc<ClientConfig>, TlsError> {
             // Roots that the machine has but that do not parse are of no use to anybody.
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             if let Some(file) = file {
-                let text = std::fs::read(file)
-                    .map_err(|error| TlsError::Pem { place: file.display().to_string(), cause: error.to_string() })?;
+                let text =
+                    std::fs::read(file).map_err(|error| TlsError::Pem { place: file.display().to_string(), cause: error.to_string() })?;
                 roots.add_parsable_certificates(certificates(&text, &file.display().to_string())?);
             }
         }

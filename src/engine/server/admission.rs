@@ -177,7 +177,14 @@ mod tests {
     async fn late_timers_do_not_slow_the_service_queue() {
         let admission = Arc::new(Admission::start(&settings(Duration::from_micros(500))));
         let begun = Instant::now();
-        let tasks: Vec<_> = (0..1000).map(|_| tokio::spawn({ let admission = admission.clone(); async move { admission.admit(0).await } })).collect();
+        let tasks: Vec<_> = (0..1000)
+            .map(|_| {
+                tokio::spawn({
+                    let admission = admission.clone();
+                    async move { admission.admit(0).await }
+                })
+            })
+            .collect();
         for task in tasks {
             task.await.expect("no panic").expect("admitted");
         }

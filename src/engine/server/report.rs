@@ -75,7 +75,8 @@ impl Reporter {
                 return;
             }
             if queue.dropped > 0 {
-                let notice = FromServer::Notice { text: format!("server: {} lines of evidence did not fit", std::mem::take(&mut queue.dropped)) };
+                let notice =
+                    FromServer::Notice { text: format!("server: {} lines of evidence did not fit", std::mem::take(&mut queue.dropped)) };
                 queue.bytes.extend(serde_json::to_vec(&notice).expect("plain text"));
                 queue.bytes.push_back(b'\n');
             }
@@ -102,9 +103,6 @@ impl Reporter {
 
     /// Waits, bounded, until everything is with the parent.
     pub(super) async fn flush(&self) {
-        let _ = timeout(FLUSH_WITHIN, async {
-            while self.drain() && self.stream.writable().await.is_ok() {}
-        })
-        .await;
+        let _ = timeout(FLUSH_WITHIN, async { while self.drain() && self.stream.writable().await.is_ok() {} }).await;
     }
 }
