@@ -143,7 +143,7 @@ fn life(
     rows[at(arrival)].attempts += 1;
     rows[at(arrival)].opened += 1;
     let detect = random.random_range(200..4_000);
-    let (mut now, mut backoff, mut attempt, mut n) = (CRASH_US + detect, 0, 0, 0);
+    let (mut now, mut backoff, mut attempt, mut reply, mut n) = (CRASH_US + detect, 0, 0, 0, 0);
     let back = loop {
         let delay = wait(n, random.random_range(0.0..1.0));
         (now, backoff, n) = (now + delay, backoff + delay, n + 1);
@@ -158,7 +158,7 @@ fn life(
         }
         let took = random.random_range(2_000..90_000);
         rows[at(now)].opened += 1;
-        (now, attempt) = (now + took, attempt + took);
+        (now, attempt, reply) = (now + took, attempt + took - took / 4, took / 4);
         break Some(now - CRASH_US);
     };
     for (i, row) in rows.iter_mut().enumerate() {
@@ -175,7 +175,7 @@ fn life(
         detect_us: detect,
         backoff_us: backoff,
         attempt_us: attempt,
-        first_reply_us: back.map(|_| attempt / 4),
+        first_reply_us: back.map(|_| reply),
         reconnect_us: back,
         attempts: n,
         result: if back.is_some() { "recovered" } else { "censored" }.to_string(),

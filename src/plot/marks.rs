@@ -51,6 +51,7 @@ fn down_times(events: &[EventRow], end_us: u64) -> Vec<Mark> {
     let mut since: BTreeMap<&str, u64> = BTreeMap::new();
     let mut marks = Vec::new();
     for event in events.iter().filter(|event| event.event == "target") {
+        // Written as `instance=0 what=down`.
         let value = |key: &str| event.detail.split(' ').find_map(|pair| pair.strip_prefix(key)).unwrap_or("");
         let instance = value("instance=");
         match value("what=") {
@@ -110,28 +111,33 @@ impl Lanes {
         if unnamed == 0 { String::new() } else { format!(" · {unnamed} further marks are drawn without a name") }
     }
 
-    /// The bands, to be drawn before the data.
-    pub(super) fn draw_bands(&self, scene: &mut Scene, x: &Axis, top: f64, bottom: f64) {
+    /// The bands on each panel (its top and bottom), to be drawn before the data.
+    pub(super) fn draw_bands(&self, scene: &mut Scene, x: &Axis, panels: &[(f64, f64)]) {
         for down in [false, true] {
             for (mark, ..) in self.placed.iter().filter(|(mark, ..)| mark.down == down) {
                 let Some(until) = mark.until_us else { continue };
                 let (from, to) = (x.at(mark.from_us as f64), x.at(until as f64));
-                scene.rect(from, top, (to - from).max(1.5), bottom - top, if down { Ink::Down } else { Ink::Band });
+                for (top, bottom) in panels {
+                    scene.rect(from, *top, (to - from).max(1.5), bottom - top, if down { Ink::Down } else { Ink::Band });
+                }
             }
         }
     }
 
-    /// Lines and labels, to be drawn after the data; the first lane begins at `top`.
-    pub(super) fn draw_labels(&self, scene: &mut Scene, x: &Axis, top: f64, bottom: f64) {
+    /// Labels, and lines from them through the panels, to be drawn after the data. The first lane begins at `top`, the last ends at the first panel.
+    pub(super) fn draw_labels(&self, scene: &mut Scene, x: &Axis, top: f64, panels: &[(f64, f64)]) {
         for (mark, lane, room) in &self.placed {
             let at = x.at(mark.from_us as f64);
-            let (line, label) = if mark.down { (Ink::Muted, NOTE) } else { (Ink::Fault, NAME.in_ink(Ink::Fault)) };
-            let from = top + lane.map_or(self.lanes, |lane| lane) as f64 * LANE;
-            scene.rule((at, from), (at, bottom), line, if mark.down { 1.0 } else { 1.25 });
-            for again in &mark.again_us {
-                let at = x.at(*again as f64);
-                let panel = top + self.height() + 12.0;
-                scene.rule((at, panel - 6.0), (at, panel + 6.0), line, 1.25);
+            let (ink, label) = if mark.down { (Ink::Muted, NOTE) } else { (Ink::Fault, NAME.in_ink(Ink::Fault)) };
+            let from = top + lane.unwrap_or(self.lanes) as f64 * LANE;
+            for (n, (panel, bottom)) in panels.iter().enumerate() {
+                let from = if n == 0 { from.min(*panel) } else { *panel };
+                // A band says by itself when the target was down; its line only leads to the label.
+                scene.rule((at, from), (at, if mark.down { from.max(panels[0].0) } else { *bottom }), ink, 1.25);
+                for again in &mark.again_us {
+                    let at = x.at(*again as f64);
+                    scene.rule((at, *panel), (at, panel + 7.0), ink, 1.25);
+                }
             }
             if lane.is_some() {
                 scene.text(at + 5.0, from + 11.0, Anchor::Start, label, label.fit(&mark.label, *room));

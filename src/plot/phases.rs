@@ -108,10 +108,9 @@ fn around(rows: &[&ReconnectRow], outages: f64, rank: f64) -> Option<[f64; 5]> {
     (reached && weight > 0.0).then(|| sums.map(|sum| sum / weight))
 }
 
-/// The phases of an outage that ended, in µs; they add up to its time. The first reply is part of the attempts' time in the file.
+/// The phases of an outage that ended, in µs; `other` is what the rest leaves of its time.
 fn phases(row: &ReconnectRow) -> [f64; 5] {
-    let first_reply = row.first_reply_us.unwrap_or(0).min(row.attempt_us);
-    let known = [row.detect_us, row.backoff_us, row.attempt_us - first_reply, first_reply].map(|us| us as f64);
+    let known = [row.detect_us, row.backoff_us, row.attempt_us, row.first_reply_us.unwrap_or(0)].map(|us| us as f64);
     let other = (row.reconnect_us.unwrap_or(0) as f64 - known.iter().sum::<f64>()).max(0.0);
     [known[0], known[1], known[2], known[3], other]
 }
@@ -189,7 +188,7 @@ mod tests {
 
     #[test]
     fn phases_add_up_to_the_outage() {
-        assert_eq!(phases(&row(Some(95))), [10.0, 50.0, 10.0, 20.0, 5.0]);
+        assert_eq!(phases(&row(Some(115))), [10.0, 50.0, 30.0, 20.0, 5.0]);
     }
 
     #[test]

@@ -31,7 +31,9 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     } else {
         Axis::linear(0.0, axis::time_ceiling(most, 5), panel.bottom, panel.top)
     };
-    panel.y_axis(&mut scene, &y, &y.time_ticks(), if wide { "Time to reconnect (µs to s, logarithmic)" } else { "Time to reconnect" });
+    panel.y_axis(&mut scene, &y, &y.time_ticks());
+    let name = if wide { "Time to reconnect (logarithmic)" } else { "Time to reconnect" };
+    scene.text(MARGIN, panel.top - 14.0, Anchor::Start, NAME, name);
     let decades = decades(&lines);
     let x = Axis::linear(0.0, decades, LEFT, RIGHT);
     panel.x_axis(&mut scene, &x, &percentiles(decades), "Percentile of outages, logarithmic (%)");
@@ -96,7 +98,17 @@ fn decades(lines: &[Line]) -> f64 {
 }
 
 fn percentiles(decades: f64) -> Vec<(f64, String)> {
-    let all = [(0.0, "0"), (0.5, "50"), (0.75, "75"), (0.9, "90"), (0.99, "99"), (0.999, "99.9"), (0.9999, "99.99"), (0.99999, "99.999")];
+    let all: [(f64, &str); 9] = [
+        (0.0, "0"),
+        (0.5, "50"),
+        (0.75, "75"),
+        (0.9, "90"),
+        (0.95, "95"),
+        (0.99, "99"),
+        (0.999, "99.9"),
+        (0.9999, "99.99"),
+        (0.99999, "99.999"),
+    ];
     let ticks = all.iter().map(|(q, label)| (place(*q), label.to_string()));
     ticks.filter(|(at, _)| *at <= decades + 1e-6).collect()
 }
@@ -156,20 +168,22 @@ fn draw_names(scene: &mut Scene, panel: &Panel, lines: &[Line], y: &Axis) {
     let end = |line: &Line| y.at(line.distribution.steps.last().map_or(0.0, |step| step.0 as f64));
     let ends: Vec<f64> = lines.iter().map(end).collect();
     let gap = (panel.bottom - panel.top) / lines.len().max(1) as f64;
-    let detailed = gap >= 52.0;
-    let places =
-        spread(&ends, if detailed { 58.0 } else { gap.min(18.0) }, panel.top + 4.0, panel.bottom - if detailed { 38.0 } else { 0.0 });
+    let (text, room) = (RIGHT + 42.0, WIDTH - MARGIN - RIGHT - 42.0);
+    let detailed = gap >= 76.0;
+    let below = if detailed { 54.0 } else { 0.0 };
+    let places = spread(&ends, if detailed { 74.0 } else { gap.min(18.0) }, panel.top + 4.0, panel.bottom - below);
     for (n, line) in lines.iter().enumerate() {
-        let (left, top) = (RIGHT + 12.0, places[n]);
-        scene.line(vec![(left, top), (left + 24.0, top)], Ink::Series(n), 2.4, dash(n));
-        let (text, room) = (left + 30.0, WIDTH - MARGIN - left - 30.0);
+        let top = places[n];
+        scene.line(vec![(RIGHT + 12.0, top), (RIGHT + 36.0, top)], Ink::Series(n), 2.4, dash(n));
         if !detailed {
             scene.text(text, top + 4.0, Anchor::Start, LABEL, LABEL.fit(&format!("{} · {}", line.cohort, line.strategy), room));
             continue;
         }
         scene.text(text, top + 4.0, Anchor::Start, NAME, NAME.fit(&line.cohort, room));
-        scene.text(text, top + 20.0, Anchor::Start, NOTE, NOTE.fit(&line.strategy, room));
-        scene.text(text, top + 36.0, Anchor::Start, NOTE, NOTE.fit(&in_numbers(&line.distribution), room));
+        scene.text(text, top + 20.0, Anchor::Start, NOTE, NOTE.fit(&in_numbers(&line.distribution), room));
+        for (n, part) in NOTE.wrap(&line.strategy, room, 2).into_iter().enumerate() {
+            scene.text(text, top + 36.0 + n as f64 * 16.0, Anchor::Start, NOTE, part);
+        }
     }
 }
 

@@ -39,21 +39,25 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     let end = loaded.timeline.iter().map(|row| row.offset_ms as f64 * 1000.0).fold(0.0, f64::max) + interval;
     let x = Axis::linear(0.0, end.max(loaded.summary.measured_ms as f64 * 1000.0), LEFT, RIGHT);
     let lanes = marks::place(marks::of(loaded), LEFT, RIGHT, WIDTH - MARGIN, |us| x.at(us));
-    let top = TOP + 18.0 + lanes.height();
+    let top = TOP + 34.0 + lanes.height();
     let bottom = top + names.len() as f64 * (panel_height + BETWEEN) - BETWEEN;
     let mut scene = sheet::open(loaded, WIDTH, bottom + 50.0 + FOOT, &title(loaded), sub);
-    lanes.draw_bands(&mut scene, &x, top, bottom);
+    let panels: Vec<(f64, f64)> =
+        (0..names.len()).map(|n| top + n as f64 * (panel_height + BETWEEN)).map(|top| (top, top + panel_height)).collect();
+    lanes.draw_bands(&mut scene, &x, &panels);
     let (low, high) = range(loaded);
     for (n, cohort) in names.iter().enumerate() {
-        let panel_top = top + n as f64 * (panel_height + BETWEEN);
-        let panel = Panel { left: LEFT, right: RIGHT, top: panel_top, bottom: panel_top + panel_height };
+        let panel = Panel { left: LEFT, right: RIGHT, top: panels[n].0, bottom: panels[n].1 };
         let y = Axis::log(low, high, panel.bottom, panel.top);
-        let name = if names.len() == 1 { "Round trip (logarithmic)".to_string() } else { format!("{cohort}: round trip (logarithmic)") };
-        panel.y_axis(&mut scene, &y, &y.time_ticks(), &NAME.fit(&name, RIGHT - LEFT));
+        panel.y_axis(&mut scene, &y, &y.time_ticks());
+        if names.len() > 1 {
+            scene.text(LEFT, panel.top - 8.0, Anchor::Start, NAME, NAME.fit(cohort, RIGHT - LEFT));
+        }
         let rows: Vec<&TimelineRow> = loaded.timeline.iter().filter(|row| row.cohort == *cohort).collect();
         draw_panel(&mut scene, &x, &y, &panel, &rows, interval);
     }
-    lanes.draw_labels(&mut scene, &x, TOP + 4.0, bottom);
+    scene.text(MARGIN, TOP, Anchor::Start, NAME, "Round trip (logarithmic)");
+    lanes.draw_labels(&mut scene, &x, TOP + 10.0, &panels);
     let (ticks, unit) = axis::offset_ticks(end, 10);
     Panel { left: LEFT, right: RIGHT, top, bottom }.x_axis(&mut scene, &x, &ticks, &format!("Time since the first arrival ({unit})"));
     let more = if left_out > 0 { format!(" · {left_out} further cohorts left out") } else { String::new() };

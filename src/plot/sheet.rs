@@ -3,7 +3,7 @@
 use super::Loaded;
 use super::axis::Axis;
 use super::number;
-use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, TITLE};
+use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, TITLE, Type};
 
 /// Width of a chart in px unless its contents need more.
 pub const WIDTH: f64 = 960.0;
@@ -18,7 +18,8 @@ pub const FOOT: f64 = 54.0;
 pub fn open(loaded: &Loaded, width: f64, height: f64, title: &str, sub: &str) -> Scene {
     let mut scene = Scene { width, height, title: title.to_string(), items: Vec::new() };
     let room = width - 2.0 * MARGIN;
-    scene.text(MARGIN, 34.0, Anchor::Start, TITLE, fitted_title(title, room));
+    let (style, fitted) = fitted_title(title, room);
+    scene.text(MARGIN, 34.0, Anchor::Start, style, fitted);
     let summary = &loaded.summary;
     let world = if summary.simulated { "simulated" } else { "measured on real sockets" };
     let made = format!("{sub} · scenario {} · {} · {world} · seed {}", summary.scenario, summary.target, summary.seed);
@@ -44,8 +45,10 @@ pub fn empty(loaded: &Loaded, title: &str, axes: &str, why: &str) -> Scene {
 }
 
 /// A title a little smaller where it would not fit, cut where even that is not enough.
-fn fitted_title(title: &str, room: f64) -> String {
-    TITLE.fit(title, room)
+fn fitted_title(title: &str, room: f64) -> (Type, String) {
+    let style = [19.0, 17.0, 15.0].map(|size| TITLE.sized(size)).into_iter().find(|style| style.width(title) <= room);
+    let style = style.unwrap_or(TITLE.sized(15.0));
+    (style, style.fit(title, room))
 }
 
 /// A rectangle with axes around it, in px.
@@ -62,14 +65,13 @@ pub struct Panel {
 }
 
 impl Panel {
-    /// Grid lines and labels of a vertical axis; its name stands above its labels.
-    pub fn y_axis(&self, scene: &mut Scene, axis: &Axis, ticks: &[(f64, String)], name: &str) {
+    /// Grid lines and labels of a vertical axis; the chart writes its name above, clear of marks.
+    pub fn y_axis(&self, scene: &mut Scene, axis: &Axis, ticks: &[(f64, String)]) {
         for (value, label) in ticks {
             let y = axis.at(*value);
             scene.rule((self.left, y), (self.right, y), Ink::Grid, 1.0);
             scene.text(self.left - 8.0, y + 4.0, Anchor::End, NOTE, label.as_str());
         }
-        scene.text(MARGIN, self.top - 12.0, Anchor::Start, NAME, name);
     }
 
     /// Ticks and labels of a horizontal axis; its name stands below them.

@@ -25,19 +25,22 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     }
     let series = series(loaded);
     let lanes = marks::place(marks::of(loaded), LEFT, RIGHT, WIDTH - MARGIN, |us| time_axis(loaded).at(us));
-    let open_top = TOP + 16.0 + lanes.height();
+    let open_top = TOP + 14.0 + lanes.height();
     let strips_top = open_top + OPEN_HEIGHT + 46.0;
     let strips_bottom = strips_top + series.len() as f64 * (STRIP + STRIP_GAP) - STRIP_GAP;
     let height = strips_bottom + 50.0 + FOOT;
 
     let mut scene = sheet::open(loaded, WIDTH, height, &title(loaded, &series), sub);
     let x = time_axis(loaded);
-    lanes.draw_bands(&mut scene, &x, open_top, strips_bottom);
+    let strip = |n: usize| strips_top + n as f64 * (STRIP + STRIP_GAP);
+    let mut panels = vec![(open_top, open_top + OPEN_HEIGHT)];
+    panels.extend((0..series.len()).map(|n| (strip(n), strip(n) + STRIP)));
+    lanes.draw_bands(&mut scene, &x, &panels);
     let open = Panel { left: LEFT, right: RIGHT, top: open_top, bottom: open_top + OPEN_HEIGHT };
     draw_open(&mut scene, &x, &open, &series);
     let strips = Panel { left: LEFT, right: RIGHT, top: strips_top, bottom: strips_bottom };
     draw_strips(&mut scene, &x, &strips, &series);
-    lanes.draw_labels(&mut scene, &x, TOP + 4.0, strips_bottom);
+    lanes.draw_labels(&mut scene, &x, TOP + 10.0, &panels);
 
     let (ticks, unit) = axis::offset_ticks(length_us(loaded), 10);
     strips.x_axis(&mut scene, &x, &ticks, &format!("Time since the first arrival ({unit})"));
@@ -116,25 +119,23 @@ fn title(loaded: &Loaded, series: &[Series]) -> String {
     let affected = summary.reconnect.affected;
     let peak = summary.attempts.peak_per_s;
     let open = number::count(summary.clients.peak_open);
-    let bins = series.iter().map(|s| s.open.len()).max().unwrap_or(0);
-    let total = |bin: usize| series.iter().map(|s| s.open.get(bin).copied().unwrap_or(0)).sum::<u64>();
-    let top = (0..bins).max_by_key(|bin| total(*bin)).unwrap_or(0);
-    let low = (top..bins).map(total).min().unwrap_or(0);
+    let attempts = format!("up to {} in one second", number::counted(peak, "attempt"));
     if affected == 0 {
-        return format!("Up to {open} clients open, no outage; at most {} in one second", number::counted(peak, "attempt"));
+        return format!("Up to {open} clients open, no outage; {attempts}");
     }
-    format!(
-        "From {open} open clients down to {}; the herd came back with up to {} in one second",
-        number::count(low),
-        number::counted(peak, "attempt")
-    )
+    let bins = series.iter().map(|s| s.open.len()).max().unwrap_or(0);
+    let totals: Vec<u64> = (0..bins).map(|bin| series.iter().map(|s| s.open[bin]).sum()).collect();
+    let most = totals.iter().max().copied().unwrap_or(0);
+    let low = totals.iter().skip_while(|open| **open < most).min().copied().unwrap_or(0);
+    format!("{open} open clients fell to {}; {attempts}", number::count(low))
 }
 
 fn draw_open(scene: &mut Scene, x: &Axis, panel: &Panel, series: &[Series]) {
     let most = series.iter().flat_map(|s| s.open.iter()).copied().max().unwrap_or(0) as f64;
     let ticks = axis::count_ticks(most, 4);
     let y = Axis::linear(0.0, ticks[ticks.len() - 1], panel.bottom, panel.top);
-    panel.y_axis(scene, &y, &sheet::count_labels(&ticks), "Open clients (count)");
+    panel.y_axis(scene, &y, &sheet::count_labels(&ticks));
+    scene.text(MARGIN, TOP, Anchor::Start, NAME, "Open clients (count)");
     scene.rule((LEFT, panel.bottom), (RIGHT, panel.bottom), Ink::Axis, 1.0);
     let mut ends = Vec::new();
     for (n, s) in series.iter().enumerate() {
