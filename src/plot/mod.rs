@@ -79,6 +79,22 @@ pub fn svg(chart: &Chart, loaded: &Loaded) -> Result<String, DrawError> {
     draw::svg(&(chart.scene)(loaded))
 }
 
+/// A chart as an SVG document, to be put into a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChartSvg {
+    /// [`Chart::name`].
+    pub name: &'static str,
+    /// [`Chart::about`].
+    pub about: &'static str,
+    /// The document, without XML declaration.
+    pub svg: String,
+}
+
+/// All charts as SVG documents, in the order of [`CHARTS`].
+pub fn svgs(loaded: &Loaded) -> Result<Vec<ChartSvg>, DrawError> {
+    CHARTS.iter().map(|chart| Ok(ChartSvg { name: chart.name, about: chart.about, svg: svg(chart, loaded)? })).collect()
+}
+
 /// Writes all charts into `dir`, which exists, as `<name>.svg` and `<name>.png`.
 pub fn render_all(loaded: &Loaded, dir: &Path) -> Result<Vec<ChartFile>, RenderError> {
     CHARTS.iter().map(|chart| render(chart, loaded, dir)).collect()

@@ -156,7 +156,7 @@ fn draw_group(scene: &mut Scene, x: &Axis, group: &Group, top: f64) {
             at += part;
             let text = number::time(part.round() as u64);
             if to - from > NOTE.width(&text) + 10.0 {
-                let ink = if matches!(ink, Ink::Series(0 | 2)) { Ink::Paper } else { Ink::Strong };
+                let ink = if matches!(ink, Ink::Series(0 | 2)) { Ink::Paper } else { Ink::OnPale };
                 scene.text((from + to) / 2.0, y + 16.5, Anchor::Middle, NOTE.in_ink(ink), text);
             }
         }

@@ -9,6 +9,8 @@ pub enum Ink {
     Paper,
     /// Text that matters.
     Strong,
+    /// Text on a pale series; stays dark on dark screens too.
+    OnPale,
     /// Text that explains.
     Muted,
     /// Axes and ticks.
@@ -33,6 +35,7 @@ impl Ink {
         match self {
             Ink::Paper => (255, 255, 255),
             Ink::Strong => (23, 29, 38),
+            Ink::OnPale => (24, 28, 36),
             Ink::Muted => (84, 93, 107),
             Ink::Axis => (133, 141, 153),
             Ink::Grid => (229, 232, 236),
