@@ -91,9 +91,29 @@ pub(crate) fn nothing() -> Loaded {
     loaded
 }
 
+/// Twenty-four cohorts with long names, and a fault that fires often under a name with markup.
+pub(crate) fn many_cohorts() -> Loaded {
+    let names: Vec<String> = (0..24).map(|n| format!("cohort-{n}-of-a-rather-long-name-that-goes-on")).collect();
+    let wait: Wait = |n, u| (300_000.0 * f64::from(n + 1) * u) as u64;
+    let cohorts: Vec<_> =
+        names.iter().map(|name| (name.as_str(), "full jitter with a long description of what it does", 40, wait)).collect();
+    let mut loaded = crash(&cohorts, 2_000_000, 10_000, true);
+    let id = "<flaky & \"slow\"> network of the west coast data centre, second floor";
+    loaded.summary.faults.push(FaultRow { at_ms: Some(9_000), until_ms: Some(9_800), fired: 5, ..fault(id, "drop_rst", 5) });
+    for offset_us in (0..5).map(|n| 9_000_000 + n * 200_000) {
+        loaded.events.push(EventRow {
+            event: "fired".to_string(),
+            fault: Some(id.to_string()),
+            detail: String::new(),
+            ..target(offset_us, "")
+        });
+    }
+    loaded
+}
+
 /// All of them with a name.
-pub(crate) fn all() -> [(&'static str, Loaded); 4] {
-    [("crash", crash_storm()), ("strategies", strategies()), ("causes", many_causes()), ("nothing", nothing())]
+pub(crate) fn all() -> [(&'static str, Loaded); 5] {
+    [("cohorts", many_cohorts()), ("crash", crash_storm()), ("strategies", strategies()), ("causes", many_causes()), ("nothing", nothing())]
 }
 
 fn crash(cohorts: &[(&str, &str, u32, Wait)], down_us: u64, duration_ms: u64, echo: bool) -> Loaded {

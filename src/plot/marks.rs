@@ -9,7 +9,9 @@ use crate::results::record::EventRow;
 use std::collections::BTreeMap;
 
 const LANE: f64 = 17.0;
-const LANES_MAX: usize = 6;
+const LANES_MAX: usize = 8;
+/// With more faults than this, labels leave out the time: the axis has it.
+const TIMES_MAX: usize = 6;
 
 /// Something that happened at a time or during a time, in µs.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +41,8 @@ fn faults(loaded: &Loaded) -> Vec<Mark> {
     let marks = loaded.summary.faults.iter().filter_map(|fault| {
         let from_us = fault.at_ms? * 1000;
         let times = if fault.fired > 1 { format!(" × {}", number::count(fault.fired)) } else { String::new() };
-        let label = format!("{}{times} at {}", fault.id, number::time(from_us));
+        let at = if loaded.summary.faults.len() > TIMES_MAX { String::new() } else { format!(" at {}", number::time(from_us)) };
+        let label = format!("{}{times}{at}", fault.id);
         let until_us = fault.until_ms.map(|until| until * 1000).filter(|until| *until > from_us);
         Some(Mark { from_us, until_us, label, down: false, again_us: fired(&fault.id) })
     });
@@ -163,7 +166,7 @@ mod tests {
 
     #[test]
     fn marks_beyond_the_last_lane_are_counted() {
-        let lanes = place((0..8).map(mark).collect(), 0.0, 700.0, 900.0, |us| us);
+        let lanes = place((0..10).map(mark).collect(), 0.0, 700.0, 900.0, |us| us);
         assert!(lanes.note().contains("2 further marks"), "{}", lanes.note());
     }
 

@@ -12,11 +12,13 @@ use crate::results::record::ReconnectRow;
 const LEFT: f64 = 76.0;
 const RIGHT: f64 = WIDTH - 262.0;
 const HEIGHT: f64 = 540.0;
+/// Cohorts beyond this are left out and counted.
+const LINES_MAX: usize = 20;
 
 /// Draws it.
 pub(super) fn scene(loaded: &Loaded) -> Scene {
     let sub = "Time to reconnect (t_ready − t_fault), Kaplan–Meier";
-    let lines = lines(loaded);
+    let (lines, left_out) = lines(loaded);
     let outages: f64 = lines.iter().map(|line| line.distribution.outages).sum();
     if outages <= 0.0 {
         return sheet::empty(loaded, "Nobody had to reconnect", sub, "No open connection was lost: there are no outages to show");
@@ -42,8 +44,9 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     }
     draw_names(&mut scene, &panel, &lines, &y);
     let back: f64 = lines.iter().map(|line| line.distribution.back).sum();
+    let more = if left_out > 0 { format!(" · {left_out} further cohorts left out") } else { String::new() };
     let counted = format!(
-        "n = {}, {} of them ended · thin: percentiles that need more samples (p99 takes 299) · ✗ where a line ends short of all",
+        "n = {}, {} of them ended{more} · thin: percentiles that need more samples (p99 takes 299) · ✗ where a line ends short of all",
         number::counted(outages.round() as u64, "outage"),
         number::count(back.round() as u64)
     );
@@ -56,14 +59,18 @@ struct Line {
     distribution: Distribution,
 }
 
-fn lines(loaded: &Loaded) -> Vec<Line> {
+/// The lines, and how many cohorts have none because there are too many.
+fn lines(loaded: &Loaded) -> (Vec<Line>, usize) {
     let end_us = loaded.summary.measured_ms * 1000;
     let lines = loaded.summary.cohorts.iter().map(|(cohort, row)| {
         let rows = loaded.reconnects.iter().filter(|row| row.cohort == *cohort);
         let outages = rows.map(|row| outage(row, end_us)).collect();
         Line { cohort: cohort.clone(), strategy: row.strategy.clone(), distribution: survival::estimate(outages) }
     });
-    lines.filter(|line| line.distribution.outages > 0.0).collect()
+    let mut lines: Vec<Line> = lines.filter(|line| line.distribution.outages > 0.0).collect();
+    let left_out = lines.len().saturating_sub(LINES_MAX);
+    lines.truncate(LINES_MAX);
+    (lines, left_out)
 }
 
 /// An outage that did not end was out until the books were closed, whether or not the client had given up.

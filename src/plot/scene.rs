@@ -238,7 +238,7 @@ impl Scene {
 
     /// A text with its baseline at y.
     pub fn text(&mut self, x: f64, y: f64, anchor: Anchor, style: Type, text: impl Into<String>) {
-        let text = text.into();
+        let text: String = text.into().chars().map(|c| if c.is_control() { ' ' } else { c }).collect(); // XML has no place for them
         if !text.is_empty() {
             self.items.push(Item::Text { x, y, anchor, style, text });
         }

@@ -71,7 +71,7 @@ fn verdict(summary: &Summary) -> Vec<Block> {
     if !verdict.expectations.is_empty() {
         let mut table = Table::new(2, &["", "Expectation", "Observed"]);
         for row in &verdict.expectations {
-            table.rows.push(vec![phrase::mark(&row.result).to_string(), row.text.clone(), number::observed(row.observed, &row.unit)]);
+            table.rows.push(vec![phrase::mark(&row.result).to_string(), row.text.clone(), phrase::observed(row, summary.measured_ms)]);
         }
         blocks.push(Block::Table(table));
     }

@@ -2,7 +2,7 @@
 
 use crate::close;
 use crate::plot::number;
-use crate::results::record::{Reconnect, Times};
+use crate::results::record::{ExpectationRow, Generator, Reconnect, Times};
 
 /// ✓, ✗ or ? for `pass`, `fail` and everything else.
 pub(super) fn mark(result: &str) -> &'static str {
@@ -10,6 +10,14 @@ pub(super) fn mark(result: &str) -> &'static str {
         "pass" => "✓",
         "fail" => "✗",
         _ => "?",
+    }
+}
+
+/// What an expectation observed; one that failed without a value was not reached, one that is inconclusive may also lack data.
+pub(super) fn observed(row: &ExpectationRow, measured_ms: u64) -> String {
+    match row.observed {
+        None if row.result == "fail" => not_reached(measured_ms),
+        value => number::observed(value, &row.unit),
     }
 }
 
@@ -66,7 +74,7 @@ pub(super) fn yes(value: bool) -> String {
 }
 
 /// What the generator says of itself in one line.
-pub(super) fn health(generator: &crate::results::record::Generator) -> String {
+pub(super) fn health(generator: &Generator) -> String {
     let state = if generator.saturated { "saturated: not to be trusted" } else { "kept its schedule" };
     let mut parts = vec![state.to_string()];
     if let Some(us) = generator.lag_p99_us {

@@ -171,10 +171,7 @@ fn verdict(page: &mut Page, summary: &Summary) {
     page.line("");
     for row in expectations {
         let text = shortened(&row.text, widest);
-        let observed = match row.observed {
-            None if row.unit == "us" => phrase::not_reached(summary.measured_ms),
-            value => number::observed(value, &row.unit),
-        };
+        let observed = phrase::observed(row, summary.measured_ms);
         page.line(&format!("{} {text:widest$}  {observed}", page.verdict(&row.result, phrase::mark(&row.result))));
     }
     let reasons = match summary.verdict.reasons.len() {
@@ -250,9 +247,11 @@ impl Page {
     }
 }
 
-/// The text in lines of at most `width` characters, broken at spaces; a longer word stands alone.
+/// The text in lines of at most `width` characters, broken at spaces; a longer word stands alone. Control characters are dropped: what a
+/// server says must not steer the terminal.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     for word in text.split_whitespace() {
         let last = lines.len() - 1;
         let line = &mut lines[last];
@@ -314,7 +313,8 @@ mod tests {
         }
         assert!(text.starts_with("closestorm run scenarios/crash-storm.toml --seed 7\n"));
         assert!(text.trim_end().lines().last().is_some_and(|line| line.starts_with("✗ FAIL: 1 of 4")), "{text}");
-        for part in ["herd peak ", "1006 abnormal closure 1,000", "✓ reconnect_time p99 < 10s", "4.31 s", "not reached in 10 s", "98.2 %"]
+        for part in
+            ["herd peak ", "1006 abnormal closure 1,000", "✓ reconnect_time p99 < 10s", "4.31 s", "not reached or no data", "98.2 %"]
         {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
