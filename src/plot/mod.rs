@@ -1,1 +1,202 @@
-//! plot
+//! The charts of a run, from its result files alone: no engine, no clock. One chart per file and a line in [`CHARTS`].
+//!
+//! A chart turns [`Loaded`] into a [`scene::Scene`]; `draw` makes SVG and PNG of it. Titles say what came out, not what is drawn.
+
+pub mod axis;
+pub mod draw;
+pub mod number;
+pub mod scene;
+pub mod sheet;
+pub mod survival;
+
+mod codes;
+mod endings;
+
+#[cfg(test)]
+pub(crate) mod fixture;
+mod marks;
+mod phases;
+mod reconnect;
+mod round_trips;
+mod timeline;
+
+use crate::results::record::{EndingRow, EventRow, ReconnectRow, Summary, TimelineRow};
+use std::path::{Path, PathBuf};
+
+pub use draw::DrawError;
+
+/// What charts and reports are made from: the contents of a run folder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// `summary.json`.
+    pub summary: Summary,
+    /// `timeline.csv`.
+    pub timeline: Vec<TimelineRow>,
+    /// `reconnects.csv`.
+    pub reconnects: Vec<ReconnectRow>,
+    /// `closes.csv`.
+    pub closes: Vec<EndingRow>,
+    /// `events.csv`; may be empty.
+    pub events: Vec<EventRow>,
+}
+
+/// A chart: its file name and how to draw it.
+#[derive(Clone, Copy, Debug)]
+pub struct Chart {
+    /// Name of its files, without extension.
+    pub name: &'static str,
+    /// What it shows, for readers who do not see it.
+    pub about: &'static str,
+    /// From results to the picture; never fails: without data the picture says so.
+    pub scene: fn(&Loaded) -> scene::Scene,
+}
+
+/// All charts, in the order of the report.
+pub const CHARTS: [Chart; 6] = [
+    Chart { name: "timeline", about: "open clients and attempts over time, with the faults", scene: timeline::scene },
+    Chart { name: "reconnect", about: "time to come back by percentile, a line per cohort", scene: reconnect::scene },
+    Chart { name: "phases", about: "where the median and the 90th percentile outage spent their time", scene: phases::scene },
+    Chart { name: "close-codes", about: "reported close codes by side", scene: codes::scene },
+    Chart { name: "endings", about: "causes of endings against the codes that were reported", scene: endings::scene },
+    Chart { name: "round-trips", about: "round trips over time", scene: round_trips::scene },
+];
+
+/// A chart that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChartFile {
+    /// [`Chart::name`].
+    pub name: &'static str,
+    /// The chart's title: its answer.
+    pub title: String,
+    /// The SVG.
+    pub svg: PathBuf,
+    /// The PNG, of twice the size in pixels.
+    pub png: PathBuf,
+}
+
+/// One chart as an SVG document; the same results give the same bytes.
+pub fn svg(chart: &Chart, loaded: &Loaded) -> Result<String, DrawError> {
+    draw::svg(&(chart.scene)(loaded))
+}
+
+/// A chart as an SVG document, to be put into a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChartSvg {
+    /// [`Chart::name`].
+    pub name: &'static str,
+    /// [`Chart::about`].
+    pub about: &'static str,
+    /// The document, without XML declaration.
+    pub svg: String,
+}
+
+/// All charts as SVG documents, in the order of [`CHARTS`].
+pub fn svgs(loaded: &Loaded) -> Result<Vec<ChartSvg>, DrawError> {
+    CHARTS.iter().map(|chart| Ok(ChartSvg { name: chart.name, about: chart.about, svg: svg(chart, loaded)? })).collect()
+}
+
+/// Writes all charts into `dir`, which exists, as `<name>.svg` and `<name>.png`.
+pub fn render_all(loaded: &Loaded, dir: &Path) -> Result<Vec<ChartFile>, RenderError> {
+    CHARTS.iter().map(|chart| render(chart, loaded, dir)).collect()
+}
+
+/// A chart could not be drawn or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// The backend failed.
+    #[error(transparent)]
+    Draw(#[from] DrawError),
+    /// The file could not be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+fn render(chart: &Chart, loaded: &Loaded, dir: &Path) -> Result<ChartFile, RenderError> {
+    let scene = (chart.scene)(loaded);
+    let svg = dir.join(format!("{}.svg", chart.name));
+    std::fs::write(&svg, draw::svg(&scene)?).map_err(|source| RenderError::Write { path: svg.clone(), source })?;
+    let png = dir.join(format!("{}.png", chart.name));
+    draw::png(&scene, &png)?;
+    Ok(ChartFile { name: chart.name, title: scene.title, svg, png })
+}
+
+/// Cohorts of a run in the order of the summary.
+fn cohorts(loaded: &Loaded) -> Vec<&str> {
+    loaded.summary.cohorts.keys().map(String::as_str).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_leaves_the_canvas_or_covers_another() {
+        for (run, loaded) in fixture::all() {
+            for chart in &CHARTS {
+                let scene = (chart.scene)(&loaded);
+                let boxes = scene.text_boxes();
+                for (i, a) in boxes.iter().enumerate() {
+                    let inside = a.0 >= 0.0 && a.1 >= 0.0 && a.2 <= scene.width && a.3 <= scene.height;
+                    assert!(inside, "{run}/{}: {a:?} leaves the canvas", chart.name);
+                    for b in &boxes[i + 1..] {
+                        let apart = a.2 <= b.0 || b.2 <= a.0 || a.3 <= b.1 || b.3 <= a.1;
+                        assert!(apart, "{run}/{}: {a:?} covers {b:?}", chart.name);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_chart_names_its_axes_and_states_its_samples() {
+        let loaded = fixture::crash_storm();
+        for (name, words) in [
+            ("timeline", ["Open clients (count)", "Attempts per 100 ms (count)", "Time since the first arrival (s)", "n = 1,000 clients"]),
+            (
+                "reconnect",
+                ["Time to reconnect", "Percentile of outages, logarithmic (%)", "n = 1,000 outages", "full jitter, 200 ms to 1 s"],
+            ),
+            ("phases", ["Time since the fault (s)", "backoff", "median", "n = 1,000 outages"]),
+            ("close-codes", ["Connections (count)", "1006", "abnormal closure", "n = 1,000 endings"]),
+            ("endings", ["Cause (connections)", "user is told", "none: the server was killed", "n = 1,000 endings"]),
+            ("round-trips", ["Round trip (logarithmic)", "Time since the first arrival (s)", "p99", "echoed messages"]),
+        ] {
+            let chart = CHARTS.iter().find(|chart| chart.name == name).unwrap();
+            let svg = svg(chart, &loaded).unwrap();
+            for word in words {
+                assert!(svg.contains(word), "{name} lacks {word}");
+            }
+            assert_eq!(super::svg(chart, &loaded).unwrap(), super::svg(chart, &fixture::crash_storm()).unwrap(), "{name}");
+        }
+    }
+
+    #[test]
+    fn without_data_charts_say_so() {
+        let loaded = fixture::nothing();
+        for chart in &CHARTS {
+            assert!(svg(chart, &loaded).unwrap().contains("n = 0"), "{}", chart.name);
+        }
+    }
+
+    /// With `CLOSESTORM_CHARTS=DIR` the pictures stay in DIR to be looked at.
+    #[test]
+    fn files_are_written_for_every_chart() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = std::env::var_os("CLOSESTORM_CHARTS").map_or_else(|| temporary.path().to_path_buf(), PathBuf::from);
+        for (run, loaded) in fixture::all() {
+            let dir = dir.join(run);
+            std::fs::create_dir_all(&dir).unwrap();
+            let files = render_all(&loaded, &dir).unwrap();
+            assert_eq!(files.len(), CHARTS.len());
+            for file in files {
+                assert!(std::fs::read(&file.png).unwrap().starts_with(b"\x89PNG"), "{run}/{}", file.name);
+                assert!(std::fs::read_to_string(&file.svg).unwrap().ends_with("</svg>\n"), "{run}/{}", file.name);
+            }
+        }
+    }
+}

@@ -185,7 +185,10 @@ impl CommandTarget {
         self.guard.expect_exit(self.slot);
         let signalled_at = self.guard.signal(self.slot, signal).await?;
         if self.paused {
-            self.resume().await?;
+            match self.resume().await {
+                Ok(_) | Err(Error::NotRunning) => {} // SIGKILL as the stop signal needs no resuming
+                Err(error) => return Err(error),
+            }
         }
         let in_time = tokio::time::timeout(grace, self.guard.wait_gone(self.slot)).await;
         if in_time.is_err() {

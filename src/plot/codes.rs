@@ -1,0 +1,114 @@
+//! Chart: reported close codes, a bar for what the clients' users were told and one for the server's.
+
+use super::axis::{self, Axis};
+use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene};
+use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
+use super::{Loaded, number};
+use crate::close;
+use std::collections::BTreeMap;
+
+const LEFT: f64 = 250.0;
+const RIGHT: f64 = WIDTH - 150.0;
+const ROW: f64 = 46.0;
+const BAR: f64 = 15.0;
+/// Codes beyond this are summed up in a last row.
+const ROWS_MAX: usize = 20;
+
+/// Draws it.
+pub(super) fn scene(loaded: &Loaded) -> Scene {
+    let sub = "Reported status codes by side";
+    let rows = rows(loaded);
+    if rows.is_empty() {
+        return sheet::empty(loaded, "No connection ended", sub, "There are no close codes to show");
+    }
+    let bottom = TOP + 30.0 + rows.len() as f64 * ROW;
+    let mut scene = sheet::open(loaded, WIDTH, bottom + 50.0 + FOOT, &title(loaded), sub);
+    let panel = Panel { left: LEFT, right: RIGHT, top: TOP + 30.0, bottom };
+    let most = rows.iter().map(|row| row.client.max(row.server)).max().unwrap_or(0);
+    let ticks = axis::count_ticks(most as f64, 5);
+    let x = Axis::linear(0.0, ticks[ticks.len() - 1], LEFT, RIGHT);
+    for tick in &ticks {
+        scene.rule((x.at(*tick), panel.top), (x.at(*tick), bottom), Ink::Grid, 1.0);
+    }
+    panel.x_axis(&mut scene, &x, &sheet::count_labels(&ticks), "Connections (count)");
+    scene.text(MARGIN, panel.top - 14.0, Anchor::Start, NAME, "Reported status code");
+    key(&mut scene, panel.top - 14.0);
+    let sums = (rows.iter().map(|r| r.client).sum(), rows.iter().map(|r| r.server).sum());
+    for (n, row) in rows.iter().enumerate() {
+        draw_row(&mut scene, &x, row, panel.top + n as f64 * ROW, sums);
+    }
+    scene.rule((LEFT, panel.top), (LEFT, bottom), Ink::Axis, 1.0);
+    let silent = loaded.summary.connections.closed.saturating_sub(sums.1);
+    let mut counted = format!("n = {} at clients, {} at the server", number::counted(sums.0, "ending"), number::count(sums.1));
+    if silent > 0 {
+        counted += &format!(" · {} without the server's account: it was killed or is not ours", number::count(silent));
+    }
+    sheet::close(scene, loaded, &counted)
+}
+
+struct Row {
+    label: String,
+    name: String,
+    client: u64,
+    server: u64,
+}
+
+fn rows(loaded: &Loaded) -> Vec<Row> {
+    let codes = &loaded.summary.close_codes;
+    let mut all: BTreeMap<u16, (u64, u64)> = BTreeMap::new();
+    for (code, n) in &codes.client {
+        all.entry(code.parse().unwrap_or(0)).or_default().0 += n;
+    }
+    for (code, n) in &codes.server {
+        all.entry(code.parse().unwrap_or(0)).or_default().1 += n;
+    }
+    let mut kept: Vec<(u16, (u64, u64))> = all.into_iter().collect();
+    let mut rest = (0, 0, 0);
+    if kept.len() > ROWS_MAX {
+        kept.sort_by_key(|(code, (client, server))| (std::cmp::Reverse(client + server), *code));
+        for (_, (client, server)) in kept.split_off(ROWS_MAX - 1) {
+            rest = (rest.0 + 1, rest.1 + client, rest.2 + server);
+        }
+        kept.sort_by_key(|(code, _)| *code);
+    }
+    let row =
+        |(code, (client, server)): (u16, (u64, u64))| Row { label: code.to_string(), name: close::name(code).to_string(), client, server };
+    let mut rows: Vec<Row> = kept.into_iter().map(row).collect();
+    if rest.0 > 0 {
+        rows.push(Row { label: "others".to_string(), name: format!("{} codes", rest.0), client: rest.1, server: rest.2 });
+    }
+    rows
+}
+
+fn title(loaded: &Loaded) -> String {
+    let client = &loaded.summary.close_codes.client;
+    let total: u64 = client.values().sum();
+    let Some((code, n)) = client.iter().max_by_key(|(code, n)| (**n, std::cmp::Reverse(*code))) else {
+        return "No client reported a close code".to_string();
+    };
+    let name = code.parse().map_or("", close::name);
+    format!("Clients report {code} ({name}) for {} of {}", number::share(*n, total), number::counted(total, "ending"))
+}
+
+fn key(scene: &mut Scene, baseline: f64) {
+    let mut left = LEFT;
+    for (ink, text) in [(Ink::Series(0), "told to the client's user"), (Ink::Series(1), "told to the server's user")] {
+        scene.rect(left, baseline - 9.0, 10.0, 10.0, ink);
+        scene.text(left + 15.0, baseline, Anchor::Start, NOTE, text);
+        left += 15.0 + NOTE.width(text) + 22.0;
+    }
+}
+
+fn draw_row(scene: &mut Scene, x: &Axis, row: &Row, top: f64, sums: (u64, u64)) {
+    let middle = top + ROW / 2.0 + 4.0;
+    scene.text(MARGIN + 46.0, middle, Anchor::End, NAME, row.label.as_str());
+    scene.text(MARGIN + 54.0, middle, Anchor::Start, LABEL, LABEL.fit(&row.name, LEFT - MARGIN - 62.0));
+    for (n, (count, sum)) in [(row.client, sums.0), (row.server, sums.1)].into_iter().enumerate() {
+        let bar = top + 7.0 + n as f64 * (BAR + 2.0);
+        let end = x.at(count as f64);
+        scene.rect(LEFT, bar, if count > 0 { (end - LEFT).max(1.5) } else { 0.0 }, BAR, Ink::Series(n));
+        let text = if count == 0 { "0".to_string() } else { format!("{} · {}", number::count(count), number::share(count, sum)) };
+        let style = if count == 0 { NOTE } else { LABEL };
+        scene.text(end + 6.0, bar + 12.0, Anchor::Start, style, text);
+    }
+}

@@ -1,0 +1,235 @@
+//! Carries out a [`Scene`] with plotters, as SVG text or as a PNG file, with an embedded font and no fontconfig.
+//!
+//! Nothing here knows what a chart means.
+
+use super::scene::{Anchor, Ink, Item, Scene, Type};
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use std::path::Path;
+use std::sync::Once;
+
+static REGULAR: &[u8] = include_bytes!("fonts/DejaVuSans-subset.ttf");
+static BOLD: &[u8] = include_bytes!("fonts/DejaVuSans-Bold-subset.ttf");
+
+/// The name of the embedded font here, and the list of families that a viewer of the SVG tries; Verdana is as wide.
+const FAMILY: &str = "DejaVu Sans, Verdana, sans-serif";
+
+/// plotters knows integer coordinates only, so SVG is drawn this much larger and shrunk by its view box.
+const SVG_SCALE: f64 = 4.0;
+/// PNG has two pixels for each of the scene.
+const PNG_SCALE: f64 = 2.0;
+/// plotters' SVG font size is the size given divided by this.
+const SVG_EM: f64 = 1.24;
+/// The bitmap backend takes ascent and descent as the size, and those of DejaVu Sans are this many em.
+const PNG_EM: f64 = 0.928_222_66 + 0.235_839_84;
+
+/// The scene could not be drawn or written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot draw {what}: {cause}")]
+pub struct DrawError {
+    what: String,
+    cause: String,
+}
+
+/// An error of any backend by its text: nobody matches on it.
+type Failed = String;
+
+fn register_fonts() {
+    static FONTS: Once = Once::new();
+    FONTS.call_once(|| {
+        for (style, bytes) in [(FontStyle::Normal, REGULAR), (FontStyle::Bold, BOLD)] {
+            // The bytes are constants and the tests draw with them: this cannot fail at run time.
+            let _ = plotters::style::register_font(FAMILY, style, bytes);
+        }
+    });
+}
+
+/// Width of a text in px at an em of `size` px.
+pub fn text_width(text: &str, size: f64, bold: bool) -> f64 {
+    const FINE: f64 = 1000.0; // plotters rounds the width to an integer
+    register_fonts();
+    let width = font(FINE * PNG_EM, bold).layout_box(text).map_or(0, |(_, (right, _))| right);
+    f64::from(width) / FINE * size
+}
+
+fn font(size: f64, bold: bool) -> FontDesc<'static> {
+    FontDesc::new(FontFamily::Name(FAMILY), size, if bold { FontStyle::Bold } else { FontStyle::Normal })
+}
+
+/// The scene as an SVG document; the same scene gives the same bytes.
+pub fn svg(scene: &Scene) -> Result<String, DrawError> {
+    register_fonts();
+    let mut out = String::new();
+    let size = pixels(scene, SVG_SCALE);
+    {
+        let mut backend = SVGBackend::with_string(&mut out, size);
+        paint(&mut backend, scene, &SVG).map_err(|cause| DrawError { what: "an SVG".to_string(), cause })?;
+    }
+    let head_end = out.find('>').map_or(0, |at| at + 1);
+    let head = format!(
+        "<svg width=\"{}\" height=\"{}\" viewBox=\"0 0 {} {}\" xmlns=\"http://www.w3.org/2000/svg\" role=\"img\">\n<title>{}</title>",
+        scene.width,
+        scene.height,
+        size.0,
+        size.1,
+        escape(&scene.title)
+    );
+    out.replace_range(..head_end, &head);
+    Ok(out)
+}
+
+/// Writes the scene as a PNG of twice its size in pixels.
+pub fn png(scene: &Scene, path: &Path) -> Result<(), DrawError> {
+    register_fonts();
+    let mut backend = BitMapBackend::new(path, pixels(scene, PNG_SCALE));
+    paint(&mut backend, scene, &PNG).map_err(|cause| DrawError { what: path.display().to_string(), cause })
+}
+
+/// Text with the five characters of markup replaced.
+pub fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+}
+
+fn pixels(scene: &Scene, scale: f64) -> (u32, u32) {
+    ((scene.width * scale).ceil() as u32, (scene.height * scale).ceil() as u32)
+}
+
+/// What differs between the two backends.
+struct Medium {
+    scale: f64,
+    em: f64,
+    /// From the y that is given to the baseline, in em.
+    baseline: f64,
+}
+
+const SVG: Medium = Medium { scale: SVG_SCALE, em: SVG_EM, baseline: 0.76 };
+const PNG: Medium = Medium { scale: PNG_SCALE, em: PNG_EM, baseline: PNG_EM / 2.0 };
+
+impl Medium {
+    fn point(&self, (x, y): (f64, f64)) -> (i32, i32) {
+        ((x * self.scale).round() as i32, (y * self.scale).round() as i32)
+    }
+}
+
+fn paint<B: DrawingBackend>(backend: &mut B, scene: &Scene, medium: &Medium) -> Result<(), Failed> {
+    backend.ensure_prepared().map_err(failed)?;
+    let (w, h) = backend.get_size();
+    backend.draw_rect((0, 0), (w as i32, h as i32), &colour(Ink::Paper), true).map_err(failed)?;
+    for item in &scene.items {
+        match item {
+            Item::Rect { x, y, w, h, ink } => {
+                backend.draw_rect(medium.point((*x, *y)), medium.point((x + w, y + h)), &colour(*ink).filled(), true).map_err(failed)?;
+            }
+            Item::Dot { x, y, r, ink } => {
+                let radius = (r * medium.scale).round() as u32;
+                backend.draw_circle(medium.point((*x, *y)), radius, &colour(*ink).filled(), true).map_err(failed)?;
+            }
+            Item::Line { points, ink, width, dash } => {
+                let style = colour(*ink).stroke_width((width * medium.scale).round().max(1.0) as u32);
+                for piece in dashes(points, dash) {
+                    let mut piece: Vec<_> = piece.into_iter().map(|point| medium.point(point)).collect();
+                    piece.dedup();
+                    if piece.len() > 1 {
+                        backend.draw_path(piece, &style).map_err(failed)?;
+                    }
+                }
+            }
+            Item::Text { x, y, anchor, style, text } => {
+                let at = medium.point((*x, y - medium.baseline * style.size));
+                backend.draw_text(text, &text_style(*style, *anchor, medium), at).map_err(failed)?;
+            }
+        }
+    }
+    backend.present().map_err(failed)
+}
+
+fn failed(error: impl std::fmt::Display) -> Failed {
+    error.to_string()
+}
+
+fn colour(ink: Ink) -> RGBColor {
+    let (r, g, b) = ink.rgb();
+    RGBColor(r, g, b)
+}
+
+fn text_style(style: Type, anchor: Anchor, medium: &Medium) -> TextStyle<'static> {
+    let h_pos = match anchor {
+        Anchor::Start => HPos::Left,
+        Anchor::Middle => HPos::Center,
+        Anchor::End => HPos::Right,
+    };
+    let font = font(style.size * medium.em * medium.scale, style.bold);
+    TextStyle { color: colour(style.ink).to_backend_color(), ..TextStyle::from(font) }.pos(Pos::new(h_pos, VPos::Top))
+}
+
+/// Cuts a line into the pieces that its dashes leave; solid is one piece. plotters' SVG knows no dashes.
+fn dashes(points: &[(f64, f64)], dash: &[f64]) -> Vec<Vec<(f64, f64)>> {
+    if dash.is_empty() {
+        return vec![points.to_vec()];
+    }
+    let mut pieces = Vec::new();
+    let (mut slot, mut left) = (0, dash[0]);
+    let mut piece = vec![points[0]];
+    for pair in points.windows(2) {
+        let (mut from, to) = (pair[0], pair[1]);
+        loop {
+            let length = (to.0 - from.0).hypot(to.1 - from.1);
+            let drawn = slot % 2 == 0;
+            if length <= left {
+                left -= length;
+                if drawn {
+                    piece.push(to);
+                }
+                break;
+            }
+            let share = left / length;
+            from = (from.0 + (to.0 - from.0) * share, from.1 + (to.1 - from.1) * share);
+            if drawn {
+                piece.push(from);
+                pieces.push(std::mem::take(&mut piece));
+            } else {
+                piece = vec![from];
+            }
+            slot = (slot + 1) % dash.len();
+            left = dash[slot];
+        }
+    }
+    if piece.len() > 1 {
+        pieces.push(piece);
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ab_glyph::Font;
+
+    #[test]
+    fn both_fonts_have_every_character_the_charts_use() {
+        for bytes in [REGULAR, BOLD] {
+            let font = ab_glyph::FontRef::try_from_slice(bytes).unwrap();
+            for c in (' '..='~').chain("✓✗→–—−·µ≤≥≠≈×…°±½äöüßéñ“”‘’".chars()) {
+                assert_ne!(font.glyph_id(c).0, 0, "{c:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn dashes_of_a_straight_line() {
+        let pieces = dashes(&[(0.0, 0.0), (10.0, 0.0)], &[4.0, 2.0]);
+        assert_eq!(pieces, [vec![(0.0, 0.0), (4.0, 0.0)], vec![(6.0, 0.0), (10.0, 0.0)]]);
+        assert_eq!(dashes(&[(0.0, 0.0), (10.0, 0.0)], &[]).len(), 1);
+    }
+
+    #[test]
+    fn svg_is_escaped_titled_and_the_same_twice() {
+        let mut scene = Scene { width: 100.0, height: 50.0, title: "a < b & \"c\"".to_string(), items: Vec::new() };
+        scene.text(10.0, 20.0, Anchor::Start, super::super::scene::LABEL, "x < y & z");
+        let first = svg(&scene).unwrap();
+        assert_eq!(first, svg(&scene).unwrap());
+        assert!(first.starts_with("<svg width=\"100\" height=\"50\" viewBox=\"0 0 400 200\""), "{first}");
+        assert!(first.contains("<title>a &lt; b &amp; &quot;c&quot;</title>"), "{first}");
+        assert!(first.contains("x &lt; y &amp; z"), "{first}");
+    }
+}

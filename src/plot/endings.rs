@@ -1,0 +1,158 @@
+//! Chart: the endings matrix, causes against reported codes, for the client's side and for the server's.
+//!
+//! Shade is the share of the cause's connections, the number is their count.
+
+use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene};
+use super::sheet::{self, FOOT, MARGIN, TOP, WIDTH};
+use super::{Loaded, number};
+use crate::close;
+use std::collections::{BTreeMap, BTreeSet};
+
+const LABELS: f64 = 250.0;
+const ROW: f64 = 24.0;
+const CELL_MIN: f64 = 46.0;
+const CELL_MAX: f64 = 74.0;
+const BETWEEN: f64 = 34.0;
+/// Room for a block's name.
+const BLOCK_MIN: f64 = 150.0;
+const HEAD: f64 = 44.0;
+/// Causes beyond this share the last row.
+const ROWS_MAX: usize = 40;
+
+/// Draws it.
+pub(super) fn scene(loaded: &Loaded) -> Scene {
+    let sub = "How connections ended: cause × reported status code";
+    let matrix = matrix(loaded);
+    if matrix.rows.is_empty() {
+        return sheet::empty(loaded, "No connection ended", sub, "There are no endings to show");
+    }
+    let columns = (matrix.client.len() + matrix.server.len()) as f64;
+    let width = (LABELS + BETWEEN + 2.0 * MARGIN + columns * CELL_MIN).max(WIDTH);
+    let cell = ((width - LABELS - BETWEEN - 2.0 * MARGIN) / columns).min(CELL_MAX);
+    let meanings = NOTE.wrap(&meanings(&matrix), width - 2.0 * MARGIN, 4);
+    let top = TOP + HEAD;
+    let bottom = top + matrix.rows.len() as f64 * ROW;
+    let height = bottom + 22.0 + meanings.len() as f64 * 16.0 + FOOT;
+
+    let mut scene = sheet::open(loaded, width, height, &matrix.title(), sub);
+    scene.text(MARGIN, top - 8.0, Anchor::Start, NAME, "Cause (connections)");
+    for (n, (cause, row)) in matrix.rows.iter().enumerate() {
+        let y = top + n as f64 * ROW + 16.5;
+        let count = number::count(row.total);
+        scene.text(MARGIN, y, Anchor::Start, LABEL, LABEL.fit(cause, LABELS - 20.0 - LABEL.width(&count)));
+        scene.text(MARGIN + LABELS - 10.0, y, Anchor::End, LABEL.in_ink(Ink::Muted), count);
+    }
+    let server_left = MARGIN + LABELS + (matrix.client.len() as f64 * cell).max(BLOCK_MIN) + BETWEEN;
+    let client = matrix.client.iter().map(|code| (code.to_string(), pick(&matrix, |row| row.client.get(code))));
+    block(&mut scene, (MARGIN + LABELS, top, cell), "Client's user is told", client.collect(), &matrix);
+    let name = |code: &Option<u16>| code.map_or_else(|| "none".to_string(), |code| code.to_string());
+    let server = matrix.server.iter().map(|code| (name(code), pick(&matrix, |row| row.server.get(code))));
+    block(&mut scene, (server_left, top, cell), "Server's user is told", server.collect(), &matrix);
+    for (n, line) in meanings.iter().enumerate() {
+        scene.text(MARGIN, bottom + 24.0 + n as f64 * 16.0, Anchor::Start, NOTE, line.as_str());
+    }
+    let total = matrix.rows.iter().map(|(_, row)| row.total).sum();
+    let counted = format!("n = {} · darker: a larger share of its cause", number::counted(total, "ending"));
+    sheet::close(scene, loaded, &counted)
+}
+
+#[derive(Default)]
+struct Row {
+    total: u64,
+    client: BTreeMap<u16, u64>,
+    server: BTreeMap<Option<u16>, u64>,
+}
+
+struct Matrix {
+    rows: Vec<(String, Row)>,
+    client: Vec<u16>,
+    server: Vec<Option<u16>>,
+}
+
+impl Matrix {
+    fn title(&self) -> String {
+        let cells = self.rows.iter().flat_map(|(cause, row)| row.client.iter().map(move |(code, n)| (cause, *code, *n)));
+        let Some((cause, code, n)) = cells.max_by_key(|(_, code, n)| (*n, std::cmp::Reverse(*code))) else { return String::new() };
+        let causes = number::counted(self.rows.len() as u64, "cause");
+        format!(
+            "{causes}, {}; most often {cause} → {code} ({})",
+            number::counted(self.client.len() as u64, "client code"),
+            number::count(n)
+        )
+    }
+}
+
+fn matrix(loaded: &Loaded) -> Matrix {
+    let endings = if loaded.closes.is_empty() { &loaded.summary.endings } else { &loaded.closes };
+    let mut causes: BTreeMap<&str, Row> = BTreeMap::new();
+    for ending in endings.iter().filter(|ending| ending.count > 0) {
+        let row = causes.entry(&ending.cause).or_default();
+        row.total += ending.count;
+        *row.client.entry(ending.client_code).or_default() += ending.count;
+        *row.server.entry(ending.server_code).or_default() += ending.count;
+    }
+    let client: BTreeSet<u16> = causes.values().flat_map(|row| row.client.keys().copied()).collect();
+    let mut server: Vec<Option<u16>> = causes.values().flat_map(|row| row.server.keys().copied()).collect();
+    server.sort_by_key(|code| code.map_or(u32::MAX, u32::from)); // no account: last
+    server.dedup();
+    let mut rows: Vec<(String, Row)> = causes.into_iter().map(|(cause, row)| (cause.to_string(), row)).collect();
+    let order = |cause: &str| loaded.summary.faults.iter().position(|fault| fault.id == cause).unwrap_or(usize::MAX);
+    rows.sort_by_key(|(cause, _)| order(cause)); // faults as in the scenario, then the others by name
+    if rows.len() > ROWS_MAX {
+        let mut rest = Row::default();
+        let others = rows.split_off(ROWS_MAX - 1);
+        let name = format!("{} other causes", others.len());
+        for (_, row) in others {
+            rest.total += row.total;
+            row.client.into_iter().for_each(|(code, n)| *rest.client.entry(code).or_default() += n);
+            row.server.into_iter().for_each(|(code, n)| *rest.server.entry(code).or_default() += n);
+        }
+        rows.push((name, rest));
+    }
+    Matrix { rows, client: client.into_iter().collect(), server }
+}
+
+fn pick<'a>(matrix: &'a Matrix, count: impl Fn(&'a Row) -> Option<&'a u64>) -> Vec<u64> {
+    matrix.rows.iter().map(|(_, row)| count(row).copied().unwrap_or(0)).collect()
+}
+
+/// One side: a column for each code with its counts by row.
+fn block(scene: &mut Scene, (left, top, cell): (f64, f64, f64), name: &str, columns: Vec<(String, Vec<u64>)>, matrix: &Matrix) {
+    let width = columns.len() as f64 * cell;
+    scene.text(left, top - 30.0, Anchor::Start, NAME, NAME.fit(name, width.max(BLOCK_MIN)));
+    for n in 0..=matrix.rows.len() {
+        let y = top + n as f64 * ROW;
+        scene.rule((left, y), (left + width, y), Ink::Grid, 1.0);
+    }
+    for (column, (code, counts)) in columns.iter().enumerate() {
+        let x = left + column as f64 * cell;
+        scene.text(x + cell / 2.0, top - 8.0, Anchor::Middle, LABEL, code.as_str());
+        for (n, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let share = *count as f64 / matrix.rows[n].1.total.max(1) as f64;
+            let heat = ((share * 5.0) as usize).min(4);
+            let y = top + n as f64 * ROW;
+            scene.rect(x + 1.0, y + 1.0, cell - 2.0, ROW - 2.0, Ink::Heat(heat));
+            let ink = if heat >= 3 { Ink::Paper } else { Ink::Strong };
+            let text = LABEL.fit(&short(*count), cell - 2.0);
+            scene.text(x + cell / 2.0, y + 16.5, Anchor::Middle, LABEL.in_ink(ink), text);
+        }
+    }
+}
+
+/// A count that fits a cell.
+fn short(count: u64) -> String {
+    match count {
+        0..100_000 => number::count(count),
+        100_000..10_000_000 => format!("{}k", number::count(count / 1000)),
+        _ => format!("{}M", number::count(count / 1_000_000)),
+    }
+}
+
+fn meanings(matrix: &Matrix) -> String {
+    let codes: BTreeSet<u16> = matrix.client.iter().copied().chain(matrix.server.iter().copied().flatten()).collect();
+    let mut parts: Vec<String> = codes.into_iter().map(|code| format!("{code} {}", close::name(code))).collect();
+    if matrix.server.contains(&None) {
+        parts.push("none: the server was killed or is not ours".to_string());
+    }
+    parts.join(" · ")
+}

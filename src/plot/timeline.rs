@@ -1,0 +1,208 @@
+//! Chart: open clients over time, and below it a strip of attempts for each cohort; faults and the target's down time are marked.
+//!
+//! The strips share a scale, so that strategies can be compared by eye. Marks come from `marks`.
+
+use super::axis::{self, Axis};
+use super::marks;
+use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, dash, spread};
+use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
+use super::{Loaded, cohorts, number};
+use crate::results::record::TimelineRow;
+
+const LEFT: f64 = 76.0;
+const RIGHT: f64 = WIDTH - 172.0;
+const OPEN_HEIGHT: f64 = 190.0;
+const STRIP: f64 = 66.0;
+const STRIP_GAP: f64 = 14.0;
+/// Cohorts beyond this share the last strip.
+const STRIPS_MAX: usize = 8;
+
+/// Draws it.
+pub(super) fn scene(loaded: &Loaded) -> Scene {
+    let sub = "Open clients per cohort, and attempts to connect";
+    if loaded.timeline.is_empty() {
+        return sheet::empty(loaded, "No timeline was recorded", sub, "timeline.csv has no rows");
+    }
+    let series = series(loaded);
+    let lanes = marks::place(marks::of(loaded), LEFT, RIGHT, WIDTH - MARGIN, |us| time_axis(loaded).at(us));
+    let open_top = TOP + 14.0 + lanes.height();
+    let strips_top = open_top + OPEN_HEIGHT + 46.0;
+    let strips_bottom = strips_top + series.len() as f64 * (STRIP + STRIP_GAP) - STRIP_GAP;
+    let height = strips_bottom + 50.0 + FOOT;
+
+    let mut scene = sheet::open(loaded, WIDTH, height, &title(loaded, &series), sub);
+    let x = time_axis(loaded);
+    let strip = |n: usize| strips_top + n as f64 * (STRIP + STRIP_GAP);
+    let mut panels = vec![(open_top, open_top + OPEN_HEIGHT)];
+    panels.extend((0..series.len()).map(|n| (strip(n), strip(n) + STRIP)));
+    lanes.draw_bands(&mut scene, &x, &panels);
+    let open = Panel { left: LEFT, right: RIGHT, top: open_top, bottom: open_top + OPEN_HEIGHT };
+    draw_open(&mut scene, &x, &open, &series);
+    let strips = Panel { left: LEFT, right: RIGHT, top: strips_top, bottom: strips_bottom };
+    draw_strips(&mut scene, &x, &strips, &series);
+    lanes.draw_labels(&mut scene, &x, TOP + 10.0, &panels);
+
+    let (ticks, unit) = axis::offset_ticks(length_us(loaded), 10);
+    strips.x_axis(&mut scene, &x, &ticks, &format!("Time since the first arrival ({unit})"));
+    let clients = number::counted(loaded.summary.clients.planned, "client");
+    let attempts = number::counted(series.iter().map(|s| s.attempts.iter().sum::<u64>()).sum(), "attempt");
+    let counted = format!("n = {clients}, {attempts} · one bar is {}{}", number::time(series[0].bin_us), lanes.note());
+    sheet::close(scene, loaded, &counted)
+}
+
+/// One cohort over time, in bins of equal length.
+struct Series {
+    name: String,
+    bin_us: u64,
+    open: Vec<u64>,
+    attempts: Vec<u64>,
+    opened: Vec<u64>,
+}
+
+fn length_us(loaded: &Loaded) -> f64 {
+    let rows_end = loaded.timeline.iter().map(|row| row.offset_ms).max().unwrap_or(0) + interval_ms(&loaded.timeline);
+    (rows_end.max(loaded.summary.measured_ms) * 1000) as f64
+}
+
+fn time_axis(loaded: &Loaded) -> Axis {
+    Axis::linear(0.0, length_us(loaded), LEFT, RIGHT)
+}
+
+/// The least distance of two offsets: the interval of the file.
+pub(super) fn interval_ms(rows: &[TimelineRow]) -> u64 {
+    let mut offsets: Vec<u64> = rows.iter().map(|row| row.offset_ms).collect();
+    offsets.sort_unstable();
+    offsets.dedup();
+    offsets.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap_or(1000).max(1)
+}
+
+fn series(loaded: &Loaded) -> Vec<Series> {
+    let mut names: Vec<String> = cohorts(loaded).into_iter().map(str::to_string).collect();
+    for row in &loaded.timeline {
+        if !names.contains(&row.cohort) {
+            names.push(row.cohort.clone());
+        }
+    }
+    let rest = if names.len() > STRIPS_MAX { names.split_off(STRIPS_MAX - 1) } else { Vec::new() };
+    let rest_name = format!("{} other cohorts", rest.len());
+    if !rest.is_empty() {
+        names.push(rest_name.clone());
+    }
+    let interval = interval_ms(&loaded.timeline);
+    let intervals = (length_us(loaded) / 1000.0 / interval as f64).ceil() as u64;
+    let per_bin = intervals.div_ceil(((RIGHT - LEFT) / 3.0) as u64).max(1); // a bar takes three pixels
+    let bins = intervals.div_ceil(per_bin) as usize;
+    let empty = |name: &String| Series {
+        name: name.clone(),
+        bin_us: interval * per_bin * 1000,
+        open: vec![0; bins],
+        attempts: vec![0; bins],
+        opened: vec![0; bins],
+    };
+    let mut series: Vec<Series> = names.iter().map(empty).collect();
+    for row in &loaded.timeline {
+        let name = if rest.contains(&row.cohort) { &rest_name } else { &row.cohort };
+        let Some(index) = names.iter().position(|n| n == name) else { continue };
+        let bin = ((row.offset_ms / interval / per_bin) as usize).min(bins - 1);
+        let last_of_bin = (row.offset_ms / interval + 1).is_multiple_of(per_bin) || row.offset_ms / interval + 1 == intervals;
+        series[index].attempts[bin] += row.attempts;
+        series[index].opened[bin] += row.opened;
+        if last_of_bin {
+            series[index].open[bin] += row.open;
+        }
+    }
+    series
+}
+
+fn title(loaded: &Loaded, series: &[Series]) -> String {
+    let summary = &loaded.summary;
+    let affected = summary.reconnect.affected;
+    let peak = summary.attempts.peak_per_s;
+    let open = number::count(summary.clients.peak_open);
+    let attempts = format!("up to {} in one second", number::counted(peak, "attempt"));
+    if affected == 0 {
+        return format!("Up to {open} clients open, no outage; {attempts}");
+    }
+    let bins = series.iter().map(|s| s.open.len()).max().unwrap_or(0);
+    let totals: Vec<u64> = (0..bins).map(|bin| series.iter().map(|s| s.open[bin]).sum()).collect();
+    let most = totals.iter().max().copied().unwrap_or(0);
+    let low = totals.iter().skip_while(|open| **open < most).min().copied().unwrap_or(0);
+    format!("{open} open clients fell to {}; {attempts}", number::count(low))
+}
+
+fn draw_open(scene: &mut Scene, x: &Axis, panel: &Panel, series: &[Series]) {
+    let most = series.iter().flat_map(|s| s.open.iter()).copied().max().unwrap_or(0) as f64;
+    let ticks = axis::count_ticks(most, 4);
+    let y = Axis::linear(0.0, ticks[ticks.len() - 1], panel.bottom, panel.top);
+    panel.y_axis(scene, &y, &sheet::count_labels(&ticks));
+    scene.text(MARGIN, TOP, Anchor::Start, NAME, "Open clients (count)");
+    scene.rule((LEFT, panel.bottom), (RIGHT, panel.bottom), Ink::Axis, 1.0);
+    let mut ends = Vec::new();
+    for (n, s) in series.iter().enumerate() {
+        let points = steps(s, x, &y);
+        ends.push(points.last().map_or(panel.bottom, |point| point.1));
+        scene.line(points, Ink::Series(n), 2.2, dash(n));
+    }
+    let places = spread(&ends, 16.0, panel.top + 4.0, panel.bottom);
+    for (n, s) in series.iter().enumerate() {
+        if (places[n] - ends[n]).abs() > 2.0 {
+            scene.rule((RIGHT + 2.0, ends[n]), (RIGHT + 9.0, places[n]), Ink::Series(n), 1.0);
+        }
+        scene.line(vec![(RIGHT + 10.0, places[n]), (RIGHT + 30.0, places[n])], Ink::Series(n), 2.2, dash(n));
+        let now = number::count(s.open.last().copied().unwrap_or(0));
+        let room = WIDTH - MARGIN - RIGHT - 36.0 - LABEL.width(&format!(" {now}"));
+        scene.text(RIGHT + 35.0, places[n] + 4.0, Anchor::Start, LABEL, format!("{} {now}", LABEL.fit(&s.name, room)));
+    }
+}
+
+/// The number of open clients as known at the end of each bin.
+fn steps(series: &Series, x: &Axis, y: &Axis) -> Vec<(f64, f64)> {
+    let mut points = vec![(x.at(0.0), y.at(0.0))];
+    for (bin, open) in series.open.iter().enumerate() {
+        points.push((x.at(((bin as u64 + 1) * series.bin_us) as f64), y.at(*open as f64)));
+    }
+    points
+}
+
+fn draw_strips(scene: &mut Scene, x: &Axis, area: &Panel, series: &[Series]) {
+    let most = series.iter().flat_map(|s| s.attempts.iter()).copied().max().unwrap_or(0) as f64;
+    let ticks = axis::count_ticks(most, 2);
+    let name = format!("Attempts per {} (count)", number::time(series[0].bin_us));
+    scene.text(MARGIN, area.top - 14.0, Anchor::Start, NAME, name.as_str());
+    draw_key(scene, MARGIN + NAME.width(&name) + 24.0, area.top - 14.0);
+    for (n, s) in series.iter().enumerate() {
+        let top = area.top + n as f64 * (STRIP + STRIP_GAP);
+        let y = Axis::linear(0.0, ticks[ticks.len() - 1], top + STRIP, top);
+        for tick in [ticks[0], ticks[ticks.len() - 1]] {
+            scene.rule((LEFT, y.at(tick)), (RIGHT, y.at(tick)), Ink::Grid, 1.0);
+            scene.text(LEFT - 8.0, y.at(tick) + 4.0, Anchor::End, NOTE, number::count(tick as u64));
+        }
+        draw_bars(scene, x, &y, s);
+        let room = WIDTH - MARGIN - RIGHT - 10.0;
+        scene.text(RIGHT + 10.0, top + 26.0, Anchor::Start, NAME, NAME.fit(&s.name, room));
+        let (all, not) = (s.attempts.iter().sum::<u64>(), s.attempts.iter().sum::<u64>().saturating_sub(s.opened.iter().sum()));
+        scene.text(RIGHT + 10.0, top + 43.0, Anchor::Start, NOTE, NOTE.fit(&number::counted(all, "attempt"), room));
+        scene.text(RIGHT + 10.0, top + 58.0, Anchor::Start, NOTE, NOTE.fit(&format!("{} did not open", number::count(not)), room));
+    }
+}
+
+fn draw_key(scene: &mut Scene, mut left: f64, baseline: f64) {
+    for (ink, text) in [(Ink::Series(0), "opened"), (Ink::Series(1), "refused, timed out, rejected or failed")] {
+        scene.rect(left, baseline - 9.0, 10.0, 10.0, ink);
+        scene.text(left + 15.0, baseline, Anchor::Start, NOTE, text);
+        left += 15.0 + NOTE.width(text) + 18.0;
+    }
+}
+
+/// A bar for each bin: attempts that opened in it below, the other attempts above.
+fn draw_bars(scene: &mut Scene, x: &Axis, y: &Axis, series: &Series) {
+    for (bin, attempts) in series.attempts.iter().enumerate() {
+        let from = x.at((bin as u64 * series.bin_us) as f64);
+        let to = x.at(((bin as u64 + 1) * series.bin_us) as f64);
+        let w = (to - from - 0.75).max(1.0);
+        let opened = series.opened[bin].min(*attempts);
+        let (zero, middle, top) = (y.at(0.0), y.at(opened as f64), y.at(*attempts as f64));
+        scene.rect(from, middle, w, zero - middle, Ink::Series(0));
+        scene.rect(from, top, w, middle - top, Ink::Series(1));
+    }
+}

@@ -1,0 +1,266 @@
+//! What stands in a report and in which order: the verdict first, then what explains it.
+
+use super::document::{Block, Table};
+use super::phrase;
+use crate::close;
+use crate::plot::{Loaded, number};
+use crate::results::record::{Attempts, EndingRow, Messages, Summary, Times};
+use std::collections::BTreeSet;
+
+/// Rows of the table of endings; the rest is in `closes.csv`.
+const ENDINGS_MAX: usize = 40;
+
+/// The title of a report.
+pub(super) fn title(summary: &Summary) -> String {
+    format!("{}{}", summary.scenario, if summary.simulated { " (simulated)" } else { "" })
+}
+
+/// The whole report, without its title.
+pub(super) fn blocks(loaded: &Loaded) -> Vec<Block> {
+    let summary = &loaded.summary;
+    let mut blocks = opening(summary);
+    blocks.extend(verdict(summary));
+    blocks.push(Block::Figures(figures(summary)));
+    blocks.extend([heading("What happened"), Block::Chart("timeline"), Block::Table(ledger(summary))]);
+    blocks.extend([heading("The way back"), Block::Chart("reconnect"), Block::Table(reconnects(summary))]);
+    blocks.extend([Block::Chart("phases"), Block::Table(phases(summary))]);
+    blocks.extend([heading("How connections ended"), Block::Chart("close-codes"), Block::Table(codes(summary))]);
+    blocks.extend(reasons(summary));
+    blocks.push(Block::Chart("endings"));
+    blocks.extend(endings(loaded));
+    if !summary.faults.is_empty() {
+        blocks.extend([heading("Faults"), Block::Table(faults(summary))]);
+    }
+    blocks.extend([heading("Messages and handshakes"), Block::Chart("round-trips")]);
+    blocks.extend([Block::Table(messages(summary)), Block::Table(times(summary))]);
+    blocks.extend([heading("The generator"), Block::Paragraph(sentence(&phrase::health(&summary.generator)))]);
+    if !summary.notices.is_empty() {
+        blocks.extend([heading("Notices"), Block::List(summary.notices.clone())]);
+    }
+    blocks
+}
+
+fn heading(text: &str) -> Block {
+    Block::Heading(text.to_string())
+}
+
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), chars.as_str()))
+}
+
+fn opening(summary: &Summary) -> Vec<Block> {
+    let mut blocks = vec![Block::Command(summary.command.clone())];
+    let length = match summary.measured_ms < summary.duration_ms {
+        true => format!("{} of {}", number::time(summary.measured_ms * 1000), number::time(summary.duration_ms * 1000)),
+        false => number::time(summary.duration_ms * 1000),
+    };
+    let world = if summary.simulated { "simulated" } else { "measured on real sockets" };
+    blocks.push(Block::Paragraph(format!("Target: {} · seed {} · {length} · {world} · {}", summary.target, summary.seed, summary.status)));
+    for (what, text) in [("Question", &summary.question), ("Hypothesis", &summary.hypothesis)] {
+        blocks.extend(text.iter().map(|text| Block::Paragraph(format!("{what}: {text}"))));
+    }
+    blocks
+}
+
+fn verdict(summary: &Summary) -> Vec<Block> {
+    let verdict = &summary.verdict;
+    let text =
+        if verdict.reasons.is_empty() { verdict.result.clone() } else { format!("{}: {}", verdict.result, verdict.reasons.join("; ")) };
+    let mut blocks = vec![Block::Verdict { result: verdict.result.clone(), text }];
+    if !verdict.expectations.is_empty() {
+        let mut table = Table::new(2, &["", "Expectation", "Observed"]);
+        for row in &verdict.expectations {
+            table.rows.push(vec![phrase::mark(&row.result).to_string(), row.text.clone(), phrase::observed(row, summary.measured_ms)]);
+        }
+        blocks.push(Block::Table(table));
+    }
+    blocks
+}
+
+fn figures(summary: &Summary) -> Vec<(String, String)> {
+    let clients = &summary.clients;
+    let [p50, _, p99, max] = phrase::reconnect_quantiles(&summary.reconnect, summary.measured_ms);
+    let mut figures = vec![
+        ("clients planned".to_string(), number::count(clients.planned)),
+        ("open at the peak".to_string(), number::count(clients.peak_open)),
+        ("open at the end".to_string(), number::count(clients.open_at_end)),
+        ("gave up".to_string(), number::count(clients.lost)),
+        ("attempts in the busiest second".to_string(), number::count(summary.attempts.peak_per_s)),
+    ];
+    if clients.never_opened > 0 {
+        figures.push(("never opened".to_string(), number::count(clients.never_opened)));
+    }
+    if summary.reconnect.affected > 0 {
+        figures.push(("median time to reconnect".to_string(), p50));
+        figures.push(("p99 time to reconnect".to_string(), p99));
+        figures.push(("longest time to reconnect".to_string(), max));
+    }
+    if let Some(us) = summary.messages.rtt_us.p50 {
+        figures.push(("median round trip".to_string(), number::time(us)));
+    }
+    figures
+}
+
+fn ledger(summary: &Summary) -> Table {
+    let head = ["Attempts", "All", "Opened", "Refused", "Timed out", "Rejected", "Failed", "Abandoned", "Peak per second"];
+    let mut table = Table::new(1, &head);
+    let row = |name: &str, a: &Attempts| {
+        let counts = [a.total, a.opened, a.refused, a.timed_out, a.rejected, a.failed, a.abandoned, a.peak_per_s];
+        std::iter::once(name.to_string()).chain(counts.map(number::count)).collect()
+    };
+    for (name, cohort) in &summary.cohorts {
+        table.rows.push(row(name, &cohort.attempts));
+    }
+    if summary.cohorts.len() > 1 {
+        table.rows.push(row("all", &summary.attempts));
+    }
+    table
+}
+
+fn reconnects(summary: &Summary) -> Table {
+    let head = ["Cohort", "Strategy", "Outages", "Back", "Gave up", "Attempts each", "p50", "p90", "p99", "max"];
+    let mut table = Table::new(2, &head);
+    for (name, cohort) in &summary.cohorts {
+        let r = &cohort.reconnect;
+        let mut row = vec![name.clone(), cohort.strategy.clone()];
+        row.extend([r.affected, r.recovered, r.gave_up].map(number::count));
+        row.push(r.attempts_mean.map_or_else(|| "—".to_string(), number::quantity));
+        row.extend(phrase::reconnect_quantiles(r, summary.measured_ms));
+        table.rows.push(row);
+    }
+    table
+}
+
+fn phases(summary: &Summary) -> Table {
+    let mut table = Table::new(2, &["Cohort", "Phase of the outage", "Samples", "p50", "p90", "p99", "max"]);
+    for (name, cohort) in &summary.cohorts {
+        let r = &cohort.reconnect;
+        for (phase, times) in
+            [("detection", &r.detect_us), ("backoff, all waits", &r.backoff_us), ("attempts and first reply", &r.attempt_us)]
+        {
+            let mut row = vec![name.clone(), phase.to_string(), number::count(times.count)];
+            row.extend(phrase::quantiles(times));
+            table.rows.push(row);
+        }
+    }
+    table
+}
+
+fn codes(summary: &Summary) -> Table {
+    let mut table = Table::new(2, &["Code", "Name", "Told to clients", "Share", "Told to the server", "Share"]);
+    let sides = [&summary.close_codes.client, &summary.close_codes.server];
+    let all: BTreeSet<&String> = sides.iter().flat_map(|side| side.keys()).collect();
+    for code in all {
+        let name = code.parse().map_or("", close::name);
+        let mut row = vec![code.clone(), name.to_string()];
+        for side in sides {
+            let n = side.get(code).copied().unwrap_or(0);
+            row.extend([number::count(n), number::share(n, side.values().sum())]);
+        }
+        table.rows.push(row);
+    }
+    table
+}
+
+fn reasons(summary: &Summary) -> Option<Block> {
+    let mut table = Table::new(2, &["Code", "Reason told to clients", "Connections"]);
+    for row in summary.close_reasons.iter().filter(|row| !row.reason.is_empty()) {
+        table.rows.push(vec![row.code.to_string(), row.reason.clone(), number::count(row.count)]);
+    }
+    (!table.rows.is_empty()).then_some(Block::Table(table))
+}
+
+fn endings(loaded: &Loaded) -> Vec<Block> {
+    let mut rows: Vec<&EndingRow> = if loaded.closes.is_empty() { &loaded.summary.endings } else { &loaded.closes }.iter().collect();
+    rows.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.cause.cmp(&b.cause)));
+    let head = [
+        "Cohort",
+        "Cause",
+        "Started by",
+        "Received",
+        "Sent",
+        "TCP",
+        "Cut",
+        "Clean",
+        "Client is told",
+        "Server is told",
+        "Server's TCP",
+        "Connections",
+    ];
+    let mut table = Table::new(11, &head);
+    for row in rows.iter().take(ENDINGS_MAX) {
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "—".to_string());
+        table.rows.push(vec![
+            row.cohort.clone(),
+            row.cause.clone(),
+            row.initiator.clone(),
+            phrase::wire(row.wire_received),
+            phrase::wire(row.wire_sent),
+            row.tcp_end.clone(),
+            phrase::yes(row.mid_frame),
+            phrase::yes(row.clean),
+            row.client_code.to_string(),
+            or_dash(row.server_code.map(|code| code.to_string())),
+            or_dash(row.server_tcp_end.clone()),
+            number::count(row.count),
+        ]);
+    }
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let mut note =
+        "Three sides of each ending: its cause; the status codes on the wire (— is no Close frame, empty one without a code) and how TCP \
+                    ended; what each side's user is told (— where the server was killed or is not ours)."
+            .to_string();
+    if rows.len() > ENDINGS_MAX {
+        note += &format!(" The {} most frequent of {}; all are in closes.csv.", ENDINGS_MAX, rows.len());
+    }
+    vec![Block::Paragraph(note), Block::Table(table)]
+}
+
+fn faults(summary: &Summary) -> Table {
+    let head = ["Fault", "Kind", "Side", "From", "Until", "Fired", "Selected", "Injected", "Outages over", "p50", "p99"];
+    let mut table = Table::new(3, &head);
+    for fault in &summary.faults {
+        let at = |ms: Option<u64>| phrase::dash(ms.map(|ms| ms * 1000));
+        let mut row = vec![fault.id.clone(), fault.kind.clone(), fault.side.clone(), at(fault.at_ms), at(fault.until_ms)];
+        row.extend([fault.fired, fault.selected, fault.injected, fault.recovered].map(number::count));
+        row.extend([phrase::dash(fault.reconnect_us.p50), phrase::dash(fault.reconnect_us.p99)]);
+        table.rows.push(row);
+    }
+    table
+}
+
+fn messages(summary: &Summary) -> Table {
+    let mut table = Table::new(1, &["Messages", "Due", "Not started", "Sent", "Received", "Lost"]);
+    let mut rows: Vec<(&str, &Messages)> = summary.cohorts.iter().map(|(name, cohort)| (name.as_str(), &cohort.messages)).collect();
+    if rows.len() == 1 {
+        rows[0].1 = &summary.messages;
+    } else {
+        rows.push(("all", &summary.messages));
+    }
+    for (name, m) in rows {
+        let counts = [m.due, m.not_started, m.sent, m.received, m.lost].map(number::count);
+        table.rows.push(std::iter::once(name.to_string()).chain(counts).collect());
+    }
+    table
+}
+
+fn times(summary: &Summary) -> Table {
+    let mut table = Table::new(1, &["Time", "Samples", "min", "p50", "p90", "p99", "p99.9", "max"]);
+    let rows: [(&str, &Times); 6] = [
+        ("TCP connect", &summary.tcp_connect_us),
+        ("TLS handshake", &summary.tls_us),
+        ("Opening handshake", &summary.opening_handshake_us),
+        ("Closing handshake", &summary.closing_handshake_us),
+        ("Round trip, from due", &summary.messages.rtt_us),
+        ("Round trip, from sent", &summary.messages.rtt_from_sent_us),
+    ];
+    for (name, times) in rows.into_iter().filter(|(_, times)| times.count > 0) {
+        let [p50, p90, p99, max] = phrase::quantiles(times);
+        let p999 = if times.p999.is_none() && times.count < 2995 { "n/a (needs 2,995)".to_string() } else { phrase::dash(times.p999) };
+        table.rows.push(vec![name.to_string(), number::count(times.count), phrase::dash(times.min), p50, p90, p99, p999, max]);
+    }
+    table
+}

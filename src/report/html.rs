@@ -1,0 +1,151 @@
+//! The report as one HTML file: no network, charts inline, light and dark, printable.
+
+use super::content;
+use super::document::{Block, Table};
+use super::phrase;
+use crate::plot::draw::escape;
+use crate::plot::scene::Ink;
+use crate::plot::{ChartSvg, Loaded};
+
+/// Everything but the colours of the charts.
+const STYLE: &str = include_str!("style.css");
+
+/// The report of a run as one HTML document; `charts` from [`crate::plot::svgs`], missing ones are left out. All texts are escaped.
+pub fn html(loaded: &Loaded, charts: &[ChartSvg]) -> String {
+    let title = escape(&content::title(&loaded.summary));
+    let mut out = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title} – closestorm</title>\n<style>\n{STYLE}{}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n",
+        dark_charts()
+    );
+    for block in content::blocks(loaded) {
+        out += &write(&block, charts);
+        out.push('\n');
+    }
+    out += "</main>\n</body>\n</html>\n";
+    out
+}
+
+fn write(block: &Block, charts: &[ChartSvg]) -> String {
+    match block {
+        Block::Heading(text) => format!("<h2>{}</h2>", escape(text)),
+        Block::Paragraph(text) => format!("<p>{}</p>", escape(text)),
+        Block::Command(text) => format!("<pre><code>{}</code></pre>", escape(text)),
+        Block::Verdict { result, text } => {
+            let class = if matches!(result.as_str(), "pass" | "fail") { result } else { "inconclusive" };
+            format!("<p class=\"verdict {class}\">{} {}</p>", phrase::mark(result), escape(text))
+        }
+        Block::Figures(figures) => {
+            let one = |(what, value): &(String, String)| format!("<div><dd>{}</dd><dt>{}</dt></div>", escape(value), escape(what));
+            format!("<dl class=\"figures\">{}</dl>", figures.iter().map(one).collect::<String>())
+        }
+        Block::Table(table) => write_table(table),
+        Block::Chart(name) => charts
+            .iter()
+            .find(|chart| chart.name == *name)
+            .map_or_else(String::new, |chart| format!("<figure>{}<figcaption>{}</figcaption></figure>", chart.svg, escape(chart.about))),
+        Block::List(points) => format!("<ul>{}</ul>", points.iter().map(|point| format!("<li>{}</li>", escape(point))).collect::<String>()),
+    }
+}
+
+fn write_table(table: &Table) -> String {
+    if table.rows.is_empty() {
+        let what = table.head.iter().find(|name| !name.is_empty()).unwrap_or(&"Table");
+        return format!("<p class=\"none\">{}: nothing recorded.</p>", escape(what));
+    }
+    let class = |column: usize| if column < table.words { "" } else { " class=\"n\"" };
+    let cells = |tag: &str, texts: &mut dyn Iterator<Item = String>| {
+        texts.enumerate().map(|(column, text)| format!("<{tag}{}>{}</{tag}>", class(column), escape(&text))).collect::<String>()
+    };
+    let head = cells("th", &mut table.head.iter().map(|name| name.to_string()));
+    let rows: String = table.rows.iter().map(|row| format!("<tr>{}</tr>\n", cells("td", &mut row.iter().cloned()))).collect();
+    format!("<div class=\"wide\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>")
+}
+
+/// Rules that give the charts' colours their counterparts on a dark screen: CSS wins over the attributes of an SVG.
+fn dark_charts() -> String {
+    const DARK: [(Ink, &str); 20] = [
+        (Ink::Paper, "#14181f"),
+        (Ink::Strong, "#e8ecf2"),
+        (Ink::OnPale, "#14181f"),
+        (Ink::Muted, "#a3adbb"),
+        (Ink::Axis, "#7d8794"),
+        (Ink::Grid, "#2a313b"),
+        (Ink::Band, "#3d3217"),
+        (Ink::Down, "#363e4a"),
+        (Ink::Fault, "#ff8a75"),
+        (Ink::Series(0), "#5d9de0"),
+        (Ink::Series(1), "#f0b35f"),
+        (Ink::Series(2), "#3fb8ae"),
+        (Ink::Series(3), "#e3a7d3"),
+        (Ink::Series(4), "#b98a6d"),
+        (Ink::Series(5), "#9fd0f5"),
+        (Ink::Heat(0), "#1d2734"),
+        (Ink::Heat(1), "#274059"),
+        (Ink::Heat(2), "#325b85"),
+        (Ink::Heat(3), "#6ba3d9"),
+        (Ink::Heat(4), "#a9cdf0"),
+    ];
+    let mut rules = String::from("@media screen and (prefers-color-scheme: dark) {\n");
+    for (ink, dark) in DARK {
+        let (r, g, b) = ink.rgb();
+        let light = format!("#{r:02X}{g:02X}{b:02X}");
+        rules += &format!("figure svg [fill=\"{light}\"] {{ fill: {dark} }} figure svg [stroke=\"{light}\"] {{ stroke: {dark} }}\n");
+    }
+    rules + "}\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plot::{self, fixture};
+
+    #[test]
+    fn one_file_without_network_and_with_every_chart() {
+        let loaded = fixture::crash_storm();
+        let page = html(&loaded, &plot::svgs(&loaded).unwrap());
+        assert_eq!(page.matches("<svg ").count(), plot::CHARTS.len());
+        for part in ["src=", "href=", "@import", "<script", "url("] {
+            assert!(!page.contains(part), "{part}");
+        }
+        assert_eq!(page.matches("http").count(), plot::CHARTS.len(), "only the name space of SVG");
+    }
+
+    #[test]
+    fn texts_of_the_target_are_escaped() {
+        let mut loaded = fixture::crash_storm();
+        loaded.summary.scenario = "<script>alert(1)</script>".to_string();
+        loaded.summary.command = "closestorm run \"a&b\"".to_string();
+        let page = html(&loaded, &plot::svgs(&loaded).unwrap());
+        assert!(!page.contains("<script>") && !page.contains("<b>down"), "{page}");
+        assert!(
+            page.contains("closestorm run &quot;a&amp;b&quot;")
+                && page.contains("going &lt;b&gt;down&lt;/b&gt; &amp; &quot;out&quot; | pipe")
+        );
+    }
+
+    #[test]
+    fn every_colour_of_the_charts_has_a_dark_counterpart() {
+        let rules = dark_charts();
+        for (_, loaded) in fixture::all() {
+            for chart in plot::svgs(&loaded).unwrap() {
+                for colour in chart.svg.split("fill=\"#").skip(1).map(|rest| &rest[..6]) {
+                    assert!(rules.contains(&format!("[fill=\"#{colour}\"]")), "{} uses #{colour}", chart.name);
+                }
+            }
+        }
+    }
+
+    /// With `CLOSESTORM_CHARTS=DIR` the pages stay in DIR to be looked at.
+    #[test]
+    fn pages_of_all_kinds_of_runs_are_complete() {
+        for (run, loaded) in fixture::all() {
+            let page = html(&loaded, &plot::svgs(&loaded).unwrap());
+            assert!(page.ends_with("</html>\n"), "{run}");
+            if let Some(dir) = std::env::var_os("CLOSESTORM_CHARTS") {
+                std::fs::write(std::path::Path::new(&dir).join(format!("{run}.html")), page).unwrap();
+                std::fs::write(std::path::Path::new(&dir).join(format!("{run}.md")), crate::report::markdown(&loaded)).unwrap();
+            }
+        }
+    }
+}

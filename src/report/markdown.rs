@@ -1,0 +1,115 @@
+//! The report as Markdown: plain tables, charts as links to the SVG files beside it.
+
+use super::content;
+use super::document::{Block, Table};
+use super::phrase;
+use crate::plot::{CHARTS, Loaded};
+
+/// The report of a run as Markdown (CommonMark with tables). Charts are linked as `<name>.svg` in the same folder.
+pub fn markdown(loaded: &Loaded) -> String {
+    let mut out = format!("# {}\n", escape(&content::title(&loaded.summary)));
+    for block in content::blocks(loaded) {
+        out.push('\n');
+        out += &write(&block, loaded);
+        out.push('\n');
+    }
+    out
+}
+
+fn write(block: &Block, loaded: &Loaded) -> String {
+    match block {
+        Block::Heading(text) => format!("## {}", escape(text)),
+        Block::Paragraph(text) => escape(text),
+        Block::Command(text) => format!("    {}", text.replace(['\n', '\r'], " ")),
+        Block::Verdict { result, text } => format!("**{} {}**", phrase::mark(result), escape(text)),
+        Block::Figures(figures) => {
+            let lines: Vec<String> = figures.iter().map(|(what, value)| format!("- {}: **{}**", escape(what), escape(value))).collect();
+            lines.join("\n")
+        }
+        Block::Table(table) => write_table(table),
+        Block::Chart(name) => {
+            let title = CHARTS.iter().find(|chart| chart.name == *name).map_or_else(String::new, |chart| (chart.scene)(loaded).title);
+            format!("![{}]({name}.svg)", escape(&title))
+        }
+        Block::List(points) => points.iter().map(|point| format!("- {}", escape(point))).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+fn write_table(table: &Table) -> String {
+    if table.rows.is_empty() {
+        return format!("{}: nothing recorded.", escape(table.head.iter().find(|name| !name.is_empty()).unwrap_or(&"Table")));
+    }
+    let head: Vec<String> = table.head.iter().map(|name| escape(name)).collect();
+    let rule: Vec<&str> = (0..table.head.len()).map(|column| if column < table.words { "---" } else { "---:" }).collect();
+    let mut lines = vec![format!("| {} |", head.join(" | ")), format!("| {} |", rule.join(" | "))];
+    for row in &table.rows {
+        let cells: Vec<String> = row.iter().map(|cell| escape(cell)).collect();
+        lines.push(format!("| {} |", cells.join(" | ")));
+    }
+    lines.join("\n")
+}
+
+/// Plain text as Markdown: nothing in it is markup, and it stays on one line.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '~' | '&' | '!' => out.extend(['\\', c]),
+            '\n' | '\r' => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plot::fixture;
+
+    #[test]
+    fn the_verdict_comes_before_the_numbers_and_after_the_command() {
+        let text = markdown(&fixture::crash_storm());
+        let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} is missing in\n{text}"));
+        let order = [
+            "closestorm run scenarios/crash-storm.toml",
+            "Question: Does a crash",
+            "**✗ fail",
+            "| ✓ |",
+            "- clients planned: **1,000**",
+            "timeline.svg",
+            "## The way back",
+        ];
+        assert!(order.windows(2).all(|pair| at(pair[0]) < at(pair[1])), "{text}");
+        for part in [
+            "| ✗ | closes{reported=1006} share \\> 99% | 98.2 % |",
+            "not reached or no data",
+            "| 1006 | abnormal closure | 1,000 | 100 % |",
+        ] {
+            at(part);
+        }
+    }
+
+    #[test]
+    fn reasons_cannot_become_markup() {
+        let text = markdown(&fixture::crash_storm());
+        assert!(text.contains("going \\<b\\>down\\</b\\> \\& \"out\" \\| pipe"), "{text}");
+    }
+
+    #[test]
+    fn clients_that_did_not_return_make_quantiles_not_reached() {
+        let text = markdown(&fixture::many_causes());
+        assert!(text.contains("not reached in 10 s"), "{text}");
+    }
+
+    #[test]
+    fn tables_have_as_many_cells_as_columns() {
+        for (run, loaded) in fixture::all() {
+            for block in content::blocks(&loaded) {
+                if let Block::Table(table) = block {
+                    assert!(table.rows.iter().all(|row| row.len() == table.head.len()), "{run}: {:?}", table.head);
+                }
+            }
+        }
+    }
+}

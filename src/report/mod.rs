@@ -1,0 +1,15 @@
+//! What a person reads: `report.md`, `report.html` and the summary on the terminal. From results only; decides nothing.
+//!
+//! `content` says what stands in a report, once, as the blocks of `document`; `markdown` and `html` write them. `terminal` is shorter
+//! and writes itself. Each begins with the command that makes the run again.
+
+mod content;
+mod document;
+mod html;
+mod markdown;
+mod phrase;
+mod terminal;
+
+pub use html::html;
+pub use markdown::markdown;
+pub use terminal::{terminal, where_next};

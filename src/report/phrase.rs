@@ -1,0 +1,118 @@
+//! How results are put into words: marks of verdicts, quantiles that were not reached, codes with their names.
+
+use crate::close;
+use crate::plot::number;
+use crate::results::record::{ExpectationRow, Generator, Reconnect, Times};
+
+/// ✓, ✗ or ? for `pass`, `fail` and everything else.
+pub(super) fn mark(result: &str) -> &'static str {
+    match result {
+        "pass" => "✓",
+        "fail" => "✗",
+        _ => "?",
+    }
+}
+
+/// What an expectation observed; one that failed without a value was not reached, one that is inconclusive may also lack data.
+pub(super) fn observed(row: &ExpectationRow, measured_ms: u64) -> String {
+    match row.observed {
+        None if row.result == "fail" => not_reached(measured_ms),
+        value => number::observed(value, &row.unit),
+    }
+}
+
+/// p50, p90, p99 and max of the time to reconnect; what was not reached says so, with the length of the run.
+pub(super) fn reconnect_quantiles(reconnect: &Reconnect, measured_ms: u64) -> [String; 4] {
+    let times = &reconnect.time_us;
+    let one = |value: Option<u64>, quantile: f64, samples: u64| match value {
+        Some(us) => number::time(us),
+        None if reconnect.affected == 0 => "—".to_string(),
+        None if (reconnect.recovered as f64) < quantile * reconnect.affected as f64 => not_reached(measured_ms),
+        None if reconnect.affected < samples => format!("n/a (needs {samples})"),
+        None => "n/a".to_string(),
+    };
+    let max = if reconnect.recovered < reconnect.affected { None } else { times.max };
+    [one(times.p50, 0.5, 1), one(times.p90, 0.9, 1), one(times.p99, 0.99, 299), one(max, 1.0, 1)]
+}
+
+/// `not reached in 30 s`.
+pub(super) fn not_reached(measured_ms: u64) -> String {
+    format!("not reached in {}", number::time(measured_ms * 1000))
+}
+
+/// p50, p90, p99 and max of a distribution without censoring.
+pub(super) fn quantiles(times: &Times) -> [String; 4] {
+    let p99 = match times.p99 {
+        None if (1..299).contains(&times.count) => "n/a (needs 299)".to_string(),
+        value => dash(value),
+    };
+    [dash(times.p50), dash(times.p90), p99, dash(times.max)]
+}
+
+/// A time, or a dash where there is none.
+pub(super) fn dash(us: Option<u64>) -> String {
+    us.map_or_else(|| "—".to_string(), number::time)
+}
+
+/// `1006 abnormal closure`.
+pub(super) fn code(code: u16) -> String {
+    format!("{code} {}", close::name(code))
+}
+
+/// A status code on the wire: the number, `empty` for an empty Close frame, a dash for none.
+pub(super) fn wire(code: Option<u16>) -> String {
+    match code {
+        Some(close::NO_STATUS) => "empty".to_string(),
+        Some(code) => code.to_string(),
+        None => "—".to_string(),
+    }
+}
+
+/// Yes or a dash.
+pub(super) fn yes(value: bool) -> String {
+    if value { "yes" } else { "—" }.to_string()
+}
+
+/// What the generator says of itself in one line.
+pub(super) fn health(generator: &Generator) -> String {
+    let state = if generator.saturated { "saturated: not to be trusted" } else { "kept its schedule" };
+    let mut parts = vec![state.to_string()];
+    if let Some(us) = generator.lag_p99_us {
+        parts.push(format!("lag p99 {}", number::time(us)));
+    }
+    parts.push(format!("at most {} late in a second", number::percent(generator.late_share_max * 100.0)));
+    parts.push(format!("{} s of processor time", number::quantity(generator.cpu_s)));
+    parts.push(format!("{} at the peak", number::bytes(generator.rss_peak_bytes)));
+    if let Some(bytes) = generator.bytes_per_client {
+        parts.push(format!("{} per client", number::bytes(bytes)));
+    }
+    parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_that_was_not_reached_is_never_a_number() {
+        let mut reconnect = Reconnect { affected: 1000, recovered: 940, censored: 60, ..Reconnect::default() };
+        reconnect.time_us = Times { p50: Some(2_310_000), p90: Some(9_000_000), max: Some(29_000_000), ..Times::default() };
+        let expected = ["2.31 s", "9 s", "not reached in 30 s", "not reached in 30 s"];
+        assert_eq!(reconnect_quantiles(&reconnect, 30_000), expected);
+    }
+
+    #[test]
+    fn too_few_samples_are_told_from_not_reached() {
+        let mut reconnect = Reconnect { affected: 10, recovered: 10, ..Reconnect::default() };
+        reconnect.time_us = Times { p50: Some(10), p90: Some(20), max: Some(30), ..Times::default() };
+        assert_eq!(reconnect_quantiles(&reconnect, 30_000), ["10 µs", "20 µs", "n/a (needs 299)", "30 µs"]);
+        assert_eq!(reconnect_quantiles(&Reconnect::default(), 30_000), ["—"; 4]);
+    }
+
+    #[test]
+    fn wire_codes_tell_empty_from_none() {
+        for (code, text) in [(Some(1000), "1000"), (Some(1005), "empty"), (None, "—")] {
+            assert_eq!(wire(code), text);
+        }
+    }
+}

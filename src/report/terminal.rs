@@ -1,0 +1,339 @@
+//! The summary that a person reads in ten seconds: from the command to the verdict, in lines of a given width.
+
+use super::phrase;
+use crate::plot::number;
+use crate::results::record::{Attempts, CohortRow, Reconnect, Summary};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Width of the names at the left.
+const LABEL: usize = 13;
+/// Cohorts beyond this are counted.
+const COHORTS_MAX: usize = 8;
+/// Close codes of a side beyond this are counted.
+const CODES_MAX: usize = 4;
+
+/// The summary of a run for a terminal of `width` columns (at least 60 are used), ending with the verdict and a line break.
+///
+/// `colour` adds ANSI colours and nothing else: without them the text is the same. Whether to colour is the caller's business.
+pub fn terminal(summary: &Summary, width: usize, colour: bool) -> String {
+    let mut page = Page { out: String::new(), width: width.max(60), colour };
+    page.line(&page.bold(&summary.command));
+    let world = if summary.simulated { ", simulated" } else { "" };
+    let length = number::time(summary.measured_ms * 1000);
+    page.line(&page.dim(&format!("{} · {} · {length}{world} · seed {}", summary.scenario, summary.target, summary.seed)));
+    page.line("");
+    clients(&mut page, summary);
+    closes(&mut page, summary);
+    reconnect(&mut page, summary);
+    times(&mut page, summary);
+    page.entry("generator", &phrase::health(&summary.generator));
+    for notice in &summary.notices {
+        page.entry("notice", notice);
+    }
+    verdict(&mut page, summary);
+    page.out
+}
+
+/// Where the run folder is, and the next command to try; two lines.
+pub fn where_next(summary: &Summary, folder: &Path) -> String {
+    format!("report       {}\nnext         {}\n", folder.join("report.html").display(), next(summary, folder))
+}
+
+/// More clients after a pass, fewer after a failure; the same command where nothing was learnt.
+fn next(summary: &Summary, folder: &Path) -> String {
+    let planned = summary.clients.planned;
+    let scales = summary.command.starts_with("closestorm run") && !summary.command.contains("--clients") && planned > 1;
+    let with = |clients: u64| format!("{} --clients {clients}", summary.command);
+    match summary.verdict.result.as_str() {
+        _ if summary.status == "aborted" => summary.command.clone(),
+        "pass" if scales => with(planned * 2),
+        "fail" if scales => with(planned / 2),
+        "inconclusive" if scales && summary.generator.saturated => with(planned / 2),
+        _ => format!("closestorm report {}", folder.display()),
+    }
+}
+
+fn clients(page: &mut Page, summary: &Summary) {
+    let c = &summary.clients;
+    let mut parts = vec![
+        format!("{} planned", number::count(c.planned)),
+        format!("{} opened", number::count(c.started.saturating_sub(c.never_opened))),
+        format!("peak {} open", number::count(c.peak_open)),
+        format!("{} at the end", number::count(c.open_at_end)),
+    ];
+    if c.lost > 0 {
+        parts.push(format!("{} gave up", number::count(c.lost)));
+    }
+    page.entry("clients", &parts.join(" · "));
+    page.entry("attempts", &attempts(&summary.attempts));
+}
+
+fn attempts(a: &Attempts) -> String {
+    let outcomes = [
+        (a.opened, "opened"),
+        (a.refused, "refused"),
+        (a.timed_out, "timed out"),
+        (a.rejected, "rejected"),
+        (a.failed, "failed"),
+        (a.abandoned, "abandoned"),
+    ];
+    let counted = outcomes.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", number::count(n)));
+    let mut parts = vec![number::count(a.total)];
+    parts.extend(counted);
+    parts.push(format!("herd peak {} in one second", number::count(a.peak_per_s)));
+    parts.join(" · ")
+}
+
+fn closes(page: &mut Page, summary: &Summary) {
+    let closed = summary.connections.closed;
+    if closed == 0 {
+        return page.entry("closes", "none");
+    }
+    let codes = &summary.close_codes;
+    page.entry("closes", &format!("{} · client {}", number::count(closed), side(&codes.client)));
+    let told: u64 = codes.server.values().sum();
+    let silent = closed.saturating_sub(told);
+    let mut server = if told > 0 { format!("server {}", side(&codes.server)) } else { String::new() };
+    if silent > 0 {
+        let comma = if told > 0 { ", " } else { "server " };
+        server += &format!("{comma}no account of {} (killed, or not ours)", number::count(silent));
+    }
+    page.entry("", &server);
+}
+
+/// The most frequent codes of a side with names and counts.
+fn side(codes: &BTreeMap<String, u64>) -> String {
+    let mut sorted: Vec<(&String, &u64)> = codes.iter().collect();
+    sorted.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
+    let one = |(code, n): &(&String, &u64)| {
+        let name = code.parse().map_or_else(|_| (*code).clone(), phrase::code);
+        format!("{name} {}", number::count(**n))
+    };
+    let mut parts: Vec<String> = sorted.iter().take(CODES_MAX).map(one).collect();
+    if sorted.len() > CODES_MAX {
+        let rest: u64 = sorted[CODES_MAX..].iter().map(|(_, n)| **n).sum();
+        parts.push(format!("{} other codes {}", sorted.len() - CODES_MAX, number::count(rest)));
+    }
+    if parts.is_empty() { "none".to_string() } else { parts.join(", ") }
+}
+
+fn reconnect(page: &mut Page, summary: &Summary) {
+    if summary.reconnect.affected == 0 {
+        return page.entry("reconnect", "no outage");
+    }
+    let head = ["", "back", "p50", "p90", "p99", "max"].map(str::to_string);
+    let mut rows = vec![head.to_vec()];
+    let out: Vec<(&String, &CohortRow)> = summary.cohorts.iter().filter(|(_, cohort)| cohort.reconnect.affected > 0).collect();
+    for (name, cohort) in out.iter().take(COHORTS_MAX) {
+        rows.extend(cohort_rows(name, &cohort.reconnect, summary.measured_ms));
+    }
+    if out.is_empty() {
+        rows.extend(cohort_rows("all", &summary.reconnect, summary.measured_ms));
+    }
+    page.columns("reconnect", &rows);
+    if out.len() > COHORTS_MAX {
+        page.entry("", &format!("{} more cohorts in the report", out.len() - COHORTS_MAX));
+    }
+}
+
+/// The quantiles of a cohort and those of its phases.
+fn cohort_rows(name: &str, r: &Reconnect, measured_ms: u64) -> Vec<Vec<String>> {
+    let back = format!("{} of {}", number::count(r.recovered), number::count(r.affected));
+    let mut first = vec![shortened(name, 22), back];
+    first.extend(phrase::reconnect_quantiles(r, measured_ms).map(|text| text.replace("not reached in ", "> ")));
+    let mut rows = vec![first];
+    for (phase, times) in [("detection", &r.detect_us), ("backoff", &r.backoff_us), ("attempts", &r.attempt_us)] {
+        let mut row = vec![format!("  {phase}"), String::new()];
+        row.extend(phrase::quantiles(times).map(|text| text.replace("n/a (needs 299)", "n/a")));
+        rows.push(row);
+    }
+    rows
+}
+
+fn times(page: &mut Page, summary: &Summary) {
+    for (name, times) in [("round trips", &summary.messages.rtt_us), ("handshakes", &summary.opening_handshake_us)] {
+        if times.count > 0 {
+            let [p50, p90, p99, max] = phrase::quantiles(times);
+            page.entry(name, &format!("p50 {p50} · p90 {p90} · p99 {p99} · max {max} · n = {}", number::count(times.count)));
+        }
+    }
+    let m = &summary.messages;
+    if m.lost + m.not_started > 0 {
+        let (lost, not_started) = (number::count(m.lost), number::count(m.not_started));
+        page.entry("messages", &format!("{} due · {not_started} not started · {lost} lost on the way", number::count(m.due)));
+    }
+}
+
+fn verdict(page: &mut Page, summary: &Summary) {
+    let expectations = &summary.verdict.expectations;
+    let widest = expectations.iter().map(|row| row.text.chars().count()).max().unwrap_or(0).min(page.width.saturating_sub(28));
+    page.line("");
+    for row in expectations {
+        let text = shortened(&row.text, widest);
+        let observed = phrase::observed(row, summary.measured_ms);
+        page.line(&format!("{} {text:widest$}  {observed}", page.verdict(&row.result, phrase::mark(&row.result))));
+    }
+    let reasons = match summary.verdict.reasons.len() {
+        0 => String::new(),
+        _ => format!(": {}", summary.verdict.reasons.join("; ")),
+    };
+    let text = format!("{} {}{reasons}", phrase::mark(&summary.verdict.result), summary.verdict.result.to_uppercase());
+    for line in wrapped(&text, page.width) {
+        page.line(&page.verdict(&summary.verdict.result, &line));
+    }
+}
+
+/// Lines that are being written.
+struct Page {
+    out: String,
+    width: usize,
+    colour: bool,
+}
+
+impl Page {
+    fn line(&mut self, text: &str) {
+        self.out += text;
+        self.out.push('\n');
+    }
+
+    /// A name at the left and a text beside it, wrapped.
+    fn entry(&mut self, name: &str, text: &str) {
+        for (n, part) in wrapped(text, self.width - LABEL).iter().enumerate() {
+            let name = if n == 0 { name } else { "" };
+            self.line(&format!("{}{part}", self.dim(&format!("{name:LABEL$}"))));
+        }
+    }
+
+    /// A name at the left and columns beside it: the first flush left, the others flush right. Names are cut where the page is narrow.
+    fn columns(&mut self, name: &str, rows: &[Vec<String>]) {
+        let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+        let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..columns).map(widest).collect();
+        let numbers: usize = widths.iter().skip(1).map(|w| w + 2).sum();
+        let first = widths.first().copied().unwrap_or(0).min(self.width.saturating_sub(LABEL + numbers)).max(6);
+        for (n, row) in rows.iter().enumerate() {
+            let mut line = format!("{:first$}", shortened(row.first().map_or("", String::as_str), first));
+            for (cell, width) in row.iter().zip(&widths).skip(1) {
+                line += &format!("  {cell:>width$}");
+            }
+            let label = self.dim(&format!("{:LABEL$}", if n == 0 { name } else { "" }));
+            let faint = n == 0 || row.first().is_some_and(|cell| cell.starts_with("  "));
+            let line = line.trim_end();
+            let line = if faint { self.dim(line) } else { line.to_string() };
+            self.line(format!("{label}{line}").trim_end());
+        }
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colour && !text.trim().is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+    }
+
+    fn dim(&self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    fn bold(&self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    fn verdict(&self, result: &str, text: &str) -> String {
+        let code = match result {
+            "pass" => "1;32",
+            "fail" => "1;31",
+            _ => "1;33",
+        };
+        self.paint(code, text)
+    }
+}
+
+/// The text in lines of at most `width` characters, broken at spaces; a longer word stands alone. Control characters are dropped: what a
+/// server says must not steer the terminal.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    for word in text.split_whitespace() {
+        let last = lines.len() - 1;
+        let line = &mut lines[last];
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_string());
+        }
+    }
+    lines
+}
+
+/// The text, cut with `…` beyond `max` characters.
+fn shortened(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
+        return text.to_string();
+    }
+    text.chars().take(max.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plot::fixture;
+
+    #[test]
+    fn colour_changes_nothing_but_the_colour() {
+        for (run, loaded) in fixture::all() {
+            let plain = terminal(&loaded.summary, 100, false);
+            let mut coloured = terminal(&loaded.summary, 100, true);
+            for code in ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[1;32m", "\x1b[1;31m", "\x1b[1;33m"] {
+                coloured = coloured.replace(code, "");
+            }
+            let trimmed = |text: &str| text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+            assert_eq!(trimmed(&plain), trimmed(&coloured), "{run}");
+            assert!(!plain.contains('\x1b'));
+        }
+    }
+
+    #[test]
+    fn lines_fit_the_terminal() {
+        for (run, loaded) in fixture::all() {
+            for width in [80, 120] {
+                for line in terminal(&loaded.summary, width, false).lines() {
+                    assert!(line.chars().count() <= width, "{run} at {width}: {line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_verdict_is_last_and_expectations_show_what_was_observed() {
+        let text = terminal(&fixture::crash_storm().summary, 100, false);
+        if std::env::var_os("CLOSESTORM_CHARTS").is_some() {
+            println!("{text}\n{}", terminal(&fixture::strategies().summary, 80, false));
+        }
+        assert!(text.starts_with("closestorm run scenarios/crash-storm.toml --seed 7\n"));
+        assert!(text.trim_end().lines().last().is_some_and(|line| line.starts_with("✗ FAIL: 1 of 4")), "{text}");
+        for part in
+            ["herd peak ", "1006 abnormal closure 1,000", "✓ reconnect_time p99 < 10s", "4.31 s", "not reached or no data", "98.2 %"]
+        {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_next_command_depends_on_the_verdict() {
+        let folder = Path::new("results/crash-storm/1");
+        for (result, status, next) in [
+            ("pass", "completed", "closestorm run scenarios/crash-storm.toml --seed 7 --clients 2000"),
+            ("fail", "completed", "closestorm run scenarios/crash-storm.toml --seed 7 --clients 500"),
+            ("inconclusive", "aborted", "closestorm run scenarios/crash-storm.toml --seed 7"),
+            ("inconclusive", "completed", "closestorm report results/crash-storm/1"),
+        ] {
+            let mut summary = fixture::crash_storm().summary;
+            (summary.verdict.result, summary.status) = (result.to_string(), status.to_string());
+            let text = where_next(&summary, folder);
+            assert!(text.ends_with(&format!("{next}\n")), "{text}");
+            assert!(text.contains("results/crash-storm/1/report.html"));
+        }
+    }
+}
