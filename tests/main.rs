@@ -1,3 +1,3 @@
-//! t
-#[test]
-fn x() {}
+//! One binary of integration tests, a module per theme.
+
+mod scenarios;
