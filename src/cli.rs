@@ -1,1 +1,234 @@
-//! cli
+//! The command line: types and help. Does no work; `cmd` does.
+
+use crate::scenario::Overrides;
+use crate::units::{UnitError, parse_duration};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    ran, all expectations held
+  1    could not run: target unreachable, I/O, internal error
+  2    usage or scenario error
+  3    inconclusive: generator saturated, too few samples, a worker lost
+  99   an expectation failed, or a comparison found a regression
+  129, 130, 143   stopped by SIGHUP, Ctrl-C, SIGTERM; the run folder is marked aborted
+
+Start with: closestorm run";
+
+/// Injects network faults into WebSocket services, and measures how thousands of clients come back.
+#[derive(Debug, Parser)]
+#[command(name = "closestorm", version, help_expected = true, after_help = EXIT_CODES, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a scenario on real sockets and write a run folder with results, charts and a verdict.
+    ///
+    /// Without argument a bundled ten-second crash storm on closestorm's own server.
+    #[command(after_help = "Example: closestorm run crash-storm --clients 500 --duration 20s")]
+    Run(Run),
+    /// Write charts and reports of a run again, from its files.
+    #[command(after_help = "Example: closestorm report results/default/2026-01-31T12-00-00Z-1")]
+    Report(Report),
+    /// Judge a run again, from its files.
+    ///
+    /// The exit code says what came of it, as after the run.
+    #[command(after_help = "Example: closestorm check results/default/2026-01-31T12-00-00Z-1")]
+    Check(Check),
+    /// Check scenarios without running them: every error with its place, or one line each that is fine.
+    #[command(after_help = "Example: closestorm validate scenarios/*.toml")]
+    Validate(Validate),
+    /// List the kinds of faults, or tell all about one.
+    #[command(after_help = "Example: closestorm faults close_code --example > closing.toml && closestorm run closing.toml")]
+    Faults(Faults),
+    /// List the reconnect strategies of real client libraries, or tell all about one.
+    #[command(after_help = "Example: closestorm presets socket.io-client")]
+    Presets(Catalogue),
+    /// List the bundled scenarios by their question, or print one.
+    #[command(after_help = "Example: closestorm scenarios strategies > mine.toml")]
+    Scenarios(Catalogue),
+    /// One instance of the embedded server.
+    #[command(name = "__server", hide = true)]
+    Server(Internal),
+    /// Starts a server, and ends it when closestorm ends.
+    #[command(name = "__guard", hide = true)]
+    Guard(Internal),
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// What the command line changes in a scenario.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Changes {
+    /// Root of all random streams: the same seed gives the same plan.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub seed: Option<u64>,
+    /// Change a key: a TOML value, or a bare word, which is a string. May be given again. As clients.web.reconnect=phoenix.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// All clients together; cohorts keep their proportion.
+    #[arg(long, value_name = "N")]
+    pub clients: Option<u32>,
+    /// Length of the run, as 20s or 1m30s.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// A scenario file, the name of a bundled scenario, or a ws:// or wss:// address.
+    #[arg(value_name = "SCENARIO|URL")]
+    pub scenario: Option<String>,
+    /// Changes to the scenario.
+    #[command(flatten)]
+    pub changes: Changes,
+    /// The run folder itself; without it a new folder under results/.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How the summary is printed.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// No progress and no summary; errors and the exit code remain.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Print the plan and stop: arrivals, firings of faults, waits of the first clients.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Go on with more than 100 clients or 50 attempts a second against a target that is not on this machine.
+    #[arg(long)]
+    pub yes: bool,
+    /// Exit with 0 instead of 3 where the verdict is inconclusive.
+    #[arg(long)]
+    pub allow_inconclusive: bool,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct Report {
+    /// The run folder.
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// Where reports and charts go; without it into the run folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Do not print what was written.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The run folder.
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// How the verdict is printed.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// Print nothing; the exit code remains.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Exit with 0 instead of 3 where the verdict is inconclusive.
+    #[arg(long)]
+    pub allow_inconclusive: bool,
+}
+
+/// Arguments of `validate`.
+#[derive(Debug, Args)]
+pub struct Validate {
+    /// Scenario files, or names of bundled scenarios.
+    #[arg(value_name = "SCENARIO", required_unless_present = "keys")]
+    pub scenarios: Vec<String>,
+    /// Changes to the scenarios.
+    #[command(flatten)]
+    pub changes: Changes,
+    /// Do not print the scenarios that are fine.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// List every key of a scenario with its value, default and meaning.
+    #[arg(long, conflicts_with = "scenarios")]
+    pub keys: bool,
+}
+
+/// Arguments of `faults`.
+#[derive(Debug, Args)]
+pub struct Faults {
+    /// A kind of fault; without it all are listed.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// Print only a scenario that shows the kind, ready to run.
+    #[arg(long, requires = "name")]
+    pub example: bool,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+}
+
+/// Arguments of a catalogue.
+#[derive(Debug, Args)]
+pub struct Catalogue {
+    /// An entry; without it all are listed.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// How it is printed.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+}
+
+/// The argument of a process that closestorm starts itself.
+#[derive(Debug, Args)]
+pub struct Internal {
+    /// What to do, as JSON.
+    #[arg(value_name = "JSON")]
+    pub json: String,
+}
+
+impl Changes {
+    /// As the scenario reader takes them.
+    pub fn overrides(&self) -> Overrides {
+        Overrides { set: self.set.clone(), clients: self.clients, duration: self.duration, seed: self.seed }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, UnitError> {
+    parse_duration(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_argument_has_help() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_become_overrides() {
+        let cli =
+            Cli::try_parse_from(["closestorm", "run", "x.toml", "--set", "a=1", "--set", "b=c", "--duration", "1m 30s", "--seed", "7"]);
+        let Ok(Cli { command: Command::Run(run) }) = cli else { panic!("{cli:?}") };
+        let overrides = run.changes.overrides();
+        assert_eq!(overrides.set, ["a=1", "b=c"]);
+        assert_eq!((overrides.duration, overrides.seed, overrides.clients), (Some(Duration::from_secs(90)), Some(7), None));
+        let bare = Cli::try_parse_from(["closestorm", "run", "--duration", "90"]).unwrap_err().to_string();
+        assert!(bare.contains("\"90s\""), "{bare}");
+    }
+}

@@ -1,11 +1,11 @@
 //! closestorm: parses arguments, calls one command, maps its outcome to an exit code.
 
+use clap::Parser;
+use closestorm::cli::Cli;
+use closestorm::cmd;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().collect();
-    match args.get(1..) {
-        Some([hidden, arg]) if hidden == "__guard" => ExitCode::from(closestorm::engine::target::guard::main(arg)),
-        _ => ExitCode::from(2),
-    }
+    let outcome = cmd::run_command(Cli::parse().command);
+    ExitCode::from(outcome.unwrap_or_else(|error| cmd::report_error(&error)))
 }

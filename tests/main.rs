@@ -1,3 +1,3 @@
-//! Integration tests: real processes and sockets, a module per theme.
+//! One binary of integration tests: real processes and sockets, a module per theme.
 
 mod target;

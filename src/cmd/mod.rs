@@ -1,1 +1,106 @@
-//! cmd
+//! The commands, one per file: load, call a layer, print. Here is what they share: the dispatch, the exit codes, and printing.
+
+pub mod check;
+pub mod faults;
+pub mod guard;
+pub mod presets;
+pub mod report;
+pub mod run;
+pub mod scenarios;
+pub mod server;
+pub mod validate;
+
+use crate::cli::{Changes, Command};
+use crate::plan::Plan;
+use crate::scenario::{self, Errors, Source};
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
+
+/// Ran, all expectations held.
+pub const OK: u8 = 0;
+/// Could not run: target unreachable, I/O, internal error.
+pub const COULD_NOT_RUN: u8 = 1;
+/// Usage or scenario error.
+pub const USAGE: u8 = 2;
+/// Inconclusive.
+pub const INCONCLUSIVE: u8 = 3;
+/// An expectation failed.
+pub const FAILED: u8 = 99;
+
+/// An argument that makes no sense, found after parsing. Exit code 2.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Carries a command out; gives the exit code.
+///
+/// # Errors
+/// What kept it from being carried out, for [`report_error`].
+pub fn run_command(command: Command) -> anyhow::Result<u8> {
+    match command {
+        Command::Run(args) => run::main(&args),
+        Command::Report(args) => report::main(&args),
+        Command::Check(args) => check::main(&args),
+        Command::Validate(args) => validate::main(args),
+        Command::Faults(args) => faults::main(args),
+        Command::Presets(args) => presets::main(args),
+        Command::Scenarios(args) => scenarios::main(args),
+        Command::Server(args) => Ok(server::main(&args)),
+        Command::Guard(args) => Ok(guard::main(&args)),
+    }
+}
+
+/// Prints an error with its causes to stderr, once; gives the exit code.
+pub fn report_error(error: &anyhow::Error) -> u8 {
+    // A scenario's errors are whole pages already.
+    let text = match error.downcast_ref::<Errors>() {
+        Some(errors) => errors.to_string(),
+        None => format!("closestorm: {error:#}"),
+    };
+    // There is nowhere left to say that stderr is closed.
+    let _ = writeln!(io::stderr(), "{text}");
+    let usage = error.is::<Errors>() || error.is::<Usage>();
+    if usage { USAGE } else { COULD_NOT_RUN }
+}
+
+/// Writes to stdout as it is. A reader that has gone away, as `head`, is not an error.
+///
+/// # Errors
+/// Any other failure to write, as a full disk.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Loads the scenario that an argument names, as [`Source::of`] understands it.
+///
+/// # Errors
+/// Everything that is wrong with it, coloured where stderr is a terminal.
+pub fn load(argument: Option<&str>, changes: &Changes) -> Result<Plan, Errors> {
+    scenario::load(&Source::of(argument), &changes.overrides()).map_err(|errors| errors.coloured(colour()))
+}
+
+/// Whether stderr takes colours: it is a terminal, and `NO_COLOR` is not set.
+pub fn colour() -> bool {
+    io::stderr().is_terminal() && colours_allowed()
+}
+
+/// Whether `NO_COLOR` leaves colours alone.
+pub fn colours_allowed() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// The exit code, with `--allow-inconclusive` taken into account.
+pub fn allowed(code: u8, inconclusive: bool) -> u8 {
+    if inconclusive && code == INCONCLUSIVE { OK } else { code }
+}

@@ -67,7 +67,11 @@ impl Fleet {
     ///
     /// # Errors
     /// If the target cannot be started or reached.
-    pub(super) async fn start(plan: &Plan, program: &Path, output: &Path) -> Result<(Fleet, mpsc::UnboundedReceiver<FromServer>), RunError> {
+    pub(super) async fn start(
+        plan: &Plan,
+        program: &Path,
+        output: &Path,
+    ) -> Result<(Fleet, mpsc::UnboundedReceiver<FromServer>), RunError> {
         let (sender, reports) = mpsc::unbounded_channel();
         let fleet = match &plan.target {
             Target::Embedded(settings) => Self::embedded(plan, settings, program, output, sender).await?,

@@ -20,8 +20,8 @@ use crate::metrics::{Live, Recorder, Results, Status};
 use crate::net::tls::TlsError;
 use crate::plan::{Plan, Target};
 use channel::FromServer;
-pub use fleet::this_program;
 use fleet::Fleet;
+pub use fleet::this_program;
 use journal::Journal;
 use pacer::Pacer;
 use registry::Registry;
@@ -181,6 +181,12 @@ fn arrivals(plan: &Plan) -> Vec<(Duration, ClientIndex)> {
     }
     all.sort_unstable();
     all
+}
+
+/// Most first attempts that are due in any second from the first on.
+pub fn arrivals_peak(plan: &Plan) -> usize {
+    let due: Vec<_> = arrivals(plan).into_iter().map(|(due, _)| due).collect();
+    due.iter().enumerate().map(|(index, from)| due.partition_point(|at| *at < *from + Duration::from_secs(1)) - index).max().unwrap_or(0)
 }
 
 /// Lets the clients arrive.

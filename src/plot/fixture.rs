@@ -5,6 +5,7 @@ use crate::results::record::*;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// How a made-up cohort comes back: (attempt, a uniform number from 0 to 1) to a wait in µs.
 type Wait = fn(u32, f64) -> u64;
@@ -118,7 +119,18 @@ pub(crate) fn all() -> [(&'static str, Loaded); 5] {
 
 fn crash(cohorts: &[(&str, &str, u32, Wait)], down_us: u64, duration_ms: u64, echo: bool) -> Loaded {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(7);
-    let mut loaded = Loaded { summary: summary(duration_ms), timeline: vec![], reconnects: vec![], closes: vec![], events: vec![] };
+    let mut loaded = Loaded {
+        dir: PathBuf::new(),
+        summary: summary(duration_ms),
+        manifest: None,
+        scenario: String::new(),
+        timeline: vec![],
+        reconnects: vec![],
+        closes: vec![],
+        events: vec![],
+        counts: vec![],
+        distributions: vec![],
+    };
     let mut first = 0;
     for (name, strategy, clients, wait) in cohorts {
         let mut rows: Vec<TimelineRow> = (0..duration_ms / INTERVAL_MS)

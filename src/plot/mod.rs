@@ -20,25 +20,10 @@ mod reconnect;
 mod round_trips;
 mod timeline;
 
-use crate::results::record::{EndingRow, EventRow, ReconnectRow, Summary, TimelineRow};
+pub use crate::results::read::Loaded;
 use std::path::{Path, PathBuf};
 
 pub use draw::DrawError;
-
-/// What charts and reports are made from: the contents of a run folder.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Loaded {
-    /// `summary.json`.
-    pub summary: Summary,
-    /// `timeline.csv`.
-    pub timeline: Vec<TimelineRow>,
-    /// `reconnects.csv`.
-    pub reconnects: Vec<ReconnectRow>,
-    /// `closes.csv`.
-    pub closes: Vec<EndingRow>,
-    /// `events.csv`; may be empty.
-    pub events: Vec<EventRow>,
-}
 
 /// A chart: its file name and how to draw it.
 #[derive(Clone, Copy, Debug)]

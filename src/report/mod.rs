@@ -12,4 +12,4 @@ mod terminal;
 
 pub use html::html;
 pub use markdown::markdown;
-pub use terminal::{terminal, where_next};
+pub use terminal::{judgement, terminal, where_next};

@@ -2,7 +2,7 @@
 
 use super::phrase;
 use crate::plot::number;
-use crate::results::record::{Attempts, CohortRow, Reconnect, Summary};
+use crate::results::record::{Attempts, CohortRow, Reconnect, Summary, Verdict};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -165,22 +165,33 @@ fn times(page: &mut Page, summary: &Summary) {
     }
 }
 
+/// The verdict alone, an expectation a line, of a run that was measured for `measured_ms`.
+pub fn judgement(verdict: &Verdict, measured_ms: u64, colour: bool) -> String {
+    let mut page = Page { out: String::new(), width: 120, colour };
+    judged(&mut page, verdict, measured_ms);
+    page.out
+}
+
 fn verdict(page: &mut Page, summary: &Summary) {
-    let expectations = &summary.verdict.expectations;
-    let widest = expectations.iter().map(|row| row.text.chars().count()).max().unwrap_or(0).min(page.width.saturating_sub(28));
     page.line("");
+    judged(page, &summary.verdict, summary.measured_ms);
+}
+
+fn judged(page: &mut Page, verdict: &Verdict, measured_ms: u64) {
+    let expectations = &verdict.expectations;
+    let widest = expectations.iter().map(|row| row.text.chars().count()).max().unwrap_or(0).min(page.width.saturating_sub(28));
     for row in expectations {
         let text = shortened(&row.text, widest);
-        let observed = phrase::observed(row, summary.measured_ms);
+        let observed = phrase::observed(row, measured_ms);
         page.line(&format!("{} {text:widest$}  {observed}", page.verdict(&row.result, phrase::mark(&row.result))));
     }
-    let reasons = match summary.verdict.reasons.len() {
+    let reasons = match verdict.reasons.len() {
         0 => String::new(),
-        _ => format!(": {}", summary.verdict.reasons.join("; ")),
+        _ => format!(": {}", verdict.reasons.join("; ")),
     };
-    let text = format!("{} {}{reasons}", phrase::mark(&summary.verdict.result), summary.verdict.result.to_uppercase());
+    let text = format!("{} {}{reasons}", phrase::mark(&verdict.result), verdict.result.to_uppercase());
     for line in wrapped(&text, page.width) {
-        page.line(&page.verdict(&summary.verdict.result, &line));
+        page.line(&page.verdict(&verdict.result, &line));
     }
 }
 

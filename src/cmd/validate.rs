@@ -1,0 +1,49 @@
+//! `closestorm validate`: checks scenarios without running them.
+
+use super::{OK, USAGE, load, print};
+use crate::cli::Validate;
+use crate::scenario::keys::{SECTIONS, Section};
+use crate::units::print_duration;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// Prints a line for each scenario that is fine, and to stderr everything that is wrong with the others.
+///
+/// # Errors
+/// Only where stdout cannot be written.
+pub fn main(args: Validate) -> anyhow::Result<u8> {
+    if args.keys {
+        print(&SECTIONS.iter().map(|section| describe(section)).collect::<Vec<_>>().join("\n"))?;
+        return Ok(OK);
+    }
+    let mut code = OK;
+    for scenario in &args.scenarios {
+        match load(Some(scenario), &args.changes) {
+            Ok(plan) if !args.quiet => {
+                let (clients, faults, expectations) = (plan.clients(), plan.faults.len(), plan.expectations.len());
+                let length = print_duration(plan.duration);
+                let mut line = format!("ok {scenario}: {clients} clients, {length}, {faults} faults, {expectations} expectations\n");
+                plan.notices.iter().for_each(|notice| line += &format!("   note: {notice}\n"));
+                print(&line)?;
+            }
+            Ok(_) => {}
+            Err(errors) => {
+                code = USAGE;
+                let count = errors.count();
+                let word = if count == 1 { "error" } else { "errors" };
+                // A closed stderr leaves the exit code to tell.
+                let _ = writeln!(std::io::stderr(), "{errors}\n\n{scenario}: {count} {word}\n");
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn describe(section: &Section) -> String {
+    let mut text = format!("{}: {}\n", section.path, section.doc);
+    for key in section.keys {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {:<15} {} Takes {}; default: {}.", key.name, key.doc, key.takes, key.default);
+    }
+    text
+}
