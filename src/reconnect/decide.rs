@@ -1,108 +1,15 @@
 //! After a loss: first whether the client comes back at all, then when.
 
-use super::delay::{self, Step, duration_ms, ms};
+use super::delay::{self, Step, duration_ms};
 use super::policy::{Anchor, Kind, Phase2, Policy, Reset};
-use super::poll::Timer;
-use super::{Decision, Loss, Random};
+use super::{Decision, History, Loss, Random};
 use crate::event::GiveUp;
 use std::time::Duration;
 
 /// Redraws end here at the latest; with uniform draws eight in a row that grow have a chance below 1 in 40,000.
 const REDRAWS_MAX: u32 = 64;
 
-/// What one client's policy remembers. Offsets are those of the caller.
-#[derive(Clone, Debug)]
-pub struct History {
-    base_ms: f64,
-    /// Start of the last attempt.
-    attempt: Option<Duration>,
-    /// When the last attempt opened.
-    opened: Option<Duration>,
-    /// When it was ready.
-    ready: Option<Duration>,
-    /// An attempt has opened at some time.
-    connected: bool,
-    /// Retries counted since the last reset.
-    retries: u32,
-    /// Attempts that did not open since the last reset.
-    failures: u32,
-    /// The retries since the last reset began with a failed very first connect.
-    initial: bool,
-    /// Previous delay of the formula since the last reset.
-    previous_ms: Option<f64>,
-    /// First attempt of this outage.
-    outage: Option<Duration>,
-    timer: Option<Timer>,
-}
-
-impl History {
-    /// An attempt began.
-    pub fn attempt_started(&mut self, now: Duration) {
-        self.attempt = Some(now);
-        self.opened = None;
-        self.ready = None;
-        if let Some(timer) = &mut self.timer {
-            timer.attempt_started(now);
-        }
-    }
-
-    /// The opening handshake is complete.
-    pub fn opened(&mut self, now: Duration) {
-        self.opened = Some(now);
-        self.connected = true;
-    }
-
-    /// The connection is ready: `t_ready`.
-    pub fn ready(&mut self, now: Duration) {
-        self.ready = Some(now);
-    }
-
-    /// Retries counted since the last reset.
-    pub fn retries(&self) -> u32 {
-        self.retries
-    }
-
-    /// Attempts that did not open since the last reset.
-    pub(super) fn failures(&self) -> u32 {
-        self.failures
-    }
-
-    /// Time left to the tick of a poll timer.
-    pub(super) fn until_tick(&self) -> Option<Duration> {
-        self.timer.as_ref()?.until_tick(self.attempt?)
-    }
-
-    fn reset(&mut self) {
-        self.retries = 0;
-        self.failures = 0;
-        self.previous_ms = None;
-        self.outage = None;
-        if let Some(timer) = &mut self.timer {
-            timer.reset();
-        }
-    }
-}
-
 impl Policy {
-    /// A client's history before its first attempt; draws what belongs to the client: its base, then the first poll interval.
-    pub fn start(&self, random: Random<'_>) -> History {
-        let base_ms = self.base_per_client.map_or(ms(self.base), |bounds| delay::uniform(bounds, random));
-        let timer = matches!(self.kind, Kind::Poll(_)).then(|| Timer::new(self, random));
-        History {
-            base_ms,
-            attempt: None,
-            opened: None,
-            ready: None,
-            connected: false,
-            retries: 0,
-            failures: 0,
-            initial: false,
-            previous_ms: None,
-            outage: None,
-            timer,
-        }
-    }
-
     /// What a client does after `loss`, which it noticed at `now`.
     ///
     /// Order: reset rule; is the loss final; codes with a delay of their own; retries used up; the schedule. The wait is exact and
@@ -263,10 +170,6 @@ mod tests {
         Duration::from_secs_f64(seconds)
     }
 
-    fn preset(name: &str) -> Policy {
-        Policy::preset(name).unwrap()
-    }
-
     /// A client whose first connection opened and was ready at 0; draws are 0.37.
     fn connected(policy: &Policy) -> History {
         let mut history = policy.start(&mut || 0.37);
@@ -284,82 +187,18 @@ mod tests {
         Decision::Wait(s(seconds))
     }
 
-    fn final_by(what: &str) -> Decision {
-        Decision::GiveUp(fatal(what.to_owned()))
-    }
-
-    #[test]
-    fn the_first_loss_is_judged_as_the_library_does() {
-        let code = |code| Loss::Closed { code };
-        for (name, loss, expected) in [
-            ("graphql-ws", code(1006), wait(2.299)),
-            ("graphql-ws", code(1000), wait(0.0)), // a polite shutdown brings everybody back at once
-            ("graphql-ws", code(1011), final_by("status code 1011")),
-            ("graphql-ws", code(4403), wait(2.299)), // not among its fatal codes
-            ("phoenix", code(1000), wait(0.01)),
-            ("phoenix-1.7", code(1000), final_by("status code 1000")),
-            ("y-websocket", code(4499), final_by("status code 4499")),
-            ("pusher-js", code(4100), wait(1.0)),
-            ("pusher-js", code(4200), wait(0.0)),
-            ("pusher-js", code(4001), final_by("status code 4001")),
-            ("sockjs-client", code(1006), Decision::GiveUp(GiveUp::NoReconnect)),
-        ] {
-            let policy = preset(name);
-            assert_eq!(decide(&policy, &mut connected(&policy), loss.clone(), 60.0), expected, "{name} {loss:?}");
-        }
-    }
-
-    #[test]
-    fn a_failed_attempt_is_judged_as_the_library_does() {
-        for (name, loss, expected) in [
-            ("graphql-ws", Loss::Failed, final_by("failed connect")),
-            ("graphql-ws", Loss::TimedOut, final_by("timed out connect")),
-            ("graphql-ws", Loss::Rejected { status: 503 }, final_by("HTTP status 503")),
-            ("graphql-ws-retry-all", Loss::Failed, wait(3.299)),
-            ("python-websockets", Loss::Rejected { status: 429 }, final_by("HTTP status 429")),
-            ("python-websockets", Loss::Rejected { status: 503 }, wait(1.85)),
-            ("python-websockets", Loss::TimedOut, wait(1.85)),
-            ("slack-socket-mode", Loss::Failed, wait(10.0)),
-            ("slack-socket-mode", Loss::Rejected { status: 503 }, wait(5.0)), // an HTTP answer sets the count back
-        ] {
-            let policy = preset(name);
-            let mut history = connected(&policy);
-            decide(&policy, &mut history, CUT, 60.0);
-            history.attempt_started(s(70.0));
-            assert_eq!(decide(&policy, &mut history, loss.clone(), 70.0), expected, "{name} {loss:?}");
-        }
-    }
-
-    #[test]
-    fn a_failed_very_first_connect_is_judged_as_the_library_does() {
-        for (name, expected) in [
-            ("signalr", final_by("first attempt: failed connect")),
-            ("nats", final_by("first attempt: failed connect")),
-            ("python-websockets", wait(1.85)), // skips the immediate retry
-            ("robust-websocket", wait(3.0)),   // skips the first entry of its table
-            ("trpc-wslink", wait(2.0)),        // no lead
-            ("ably", wait(15.0 * 0.874)),      // no lead, k = 0
-            ("pusher-js", wait(15.0 - 2.0)),   // from the start of the attempt
-        ] {
-            let policy = preset(name);
-            let mut history = policy.start(&mut || 0.37);
-            history.attempt_started(s(8.0));
-            assert_eq!(decide(&policy, &mut history, Loss::Failed, 10.0), expected, "{name}");
-        }
-    }
-
     #[test]
     fn each_reset_rule_counts_what_it_says() {
         let delays = [1, 2, 4, 8].map(Duration::from_secs).to_vec();
         let table = |reset| Policy { reset, reset_uptime: s(5.0), ..Policy::table(delays.clone(), TableEnd::Repeat) };
-        for (reset, opened, ready, lived, expected) in [
-            (Reset::Open, true, false, 0.1, 1.0),
-            (Reset::Ready, true, false, 9.0, 4.0),
-            (Reset::Ready, true, true, 0.1, 1.0),
-            (Reset::Uptime, true, true, 4.9, 4.0),
-            (Reset::Uptime, true, false, 5.0, 1.0),
-            (Reset::HttpOk, true, false, 0.1, 1.0),
-            (Reset::None, true, true, 100.0, 4.0),
+        for (reset, ready, lived, expected) in [
+            (Reset::Open, false, 0.1, 1.0),
+            (Reset::Ready, false, 9.0, 4.0),
+            (Reset::Ready, true, 0.1, 1.0),
+            (Reset::Uptime, true, 4.9, 4.0),
+            (Reset::Uptime, false, 5.0, 1.0),
+            (Reset::HttpOk, false, 0.1, 1.0),
+            (Reset::None, true, 100.0, 4.0),
         ] {
             let policy = table(reset);
             let mut history = connected(&policy);
@@ -367,39 +206,12 @@ mod tests {
             history.attempt_started(s(11.0));
             assert_eq!(decide(&policy, &mut history, Loss::Failed, 11.0), wait(2.0));
             history.attempt_started(s(13.0));
-            if opened {
-                history.opened(s(13.0));
-            }
+            history.opened(s(13.0));
             if ready {
                 history.ready(s(13.0));
             }
             assert_eq!(decide(&policy, &mut history, CUT, 13.0 + lived), wait(expected), "{reset} {lived}");
         }
-    }
-
-    #[test]
-    fn reconnecting_websocket_is_reset_only_by_five_seconds_open() {
-        let policy = preset("reconnecting-websocket");
-        for (lived, expected) in [(4.9, 3.224), (5.0, 2.48)] {
-            let mut history = connected(&policy);
-            assert_eq!(decide(&policy, &mut history, CUT, 60.0), wait(2.48));
-            history.attempt_started(s(62.48));
-            history.opened(s(62.5));
-            assert_eq!(decide(&policy, &mut history, CUT, 62.5 + lived), wait(expected), "{lived}");
-        }
-    }
-
-    #[test]
-    fn signalr_gives_up_after_four() {
-        let policy = preset("signalr");
-        let mut history = connected(&policy);
-        let mut loss = CUT;
-        for (index, expected) in [0.0, 2.0, 10.0, 30.0].into_iter().enumerate() {
-            assert_eq!(decide(&policy, &mut history, loss, 60.0 + index as f64), wait(expected));
-            history.attempt_started(s(60.0 + index as f64));
-            loss = Loss::Failed;
-        }
-        assert_eq!(decide(&policy, &mut history, loss, 70.0), Decision::GiveUp(GiveUp::Retries));
     }
 
     #[test]
@@ -412,96 +224,6 @@ mod tests {
         }
         assert_eq!(decide(&policy, &mut history, Loss::Failed, 3.0), wait(3.0));
         assert_eq!(decide(&policy, &mut history, Loss::Failed, 4.0), Decision::GiveUp(GiveUp::Retries));
-    }
-
-    #[test]
-    fn delays_from_the_attempt_start_shrink_by_its_length() {
-        let policy = preset("pusher-js");
-        let mut history = connected(&policy);
-        assert_eq!(decide(&policy, &mut history, CUT, 100.0), wait(1.0));
-        history.attempt_started(s(101.0));
-        assert_eq!(policy.connect_timeout(&history), Some(s(15.0)));
-        assert_eq!(decide(&policy, &mut history, Loss::Failed, 105.0), wait(11.0));
-        history.attempt_started(s(116.0));
-        assert_eq!(policy.connect_timeout(&history), Some(s(30.0)));
-        assert_eq!(decide(&policy, &mut history, Loss::TimedOut, 146.0), wait(0.0)); // past: at once
-        history.attempt_started(s(146.0));
-        assert_eq!(policy.connect_timeout(&history), Some(s(60.0)));
-    }
-
-    #[test]
-    fn a_code_with_its_own_delay_stands_for_the_lead() {
-        let policy = preset("pusher-js");
-        let mut history = policy.start(&mut || 0.37);
-        history.attempt_started(s(0.0));
-        assert_eq!(decide(&policy, &mut history, Loss::Failed, 0.0), wait(15.0)); // no lead for a first connect
-        for code in [4200, 4100, 1006] {
-            history.attempt_started(s(15.0));
-            history.opened(s(15.0));
-            history.ready(s(15.0));
-            decide(&policy, &mut history, Loss::Closed { code }, 60.0);
-            history.attempt_started(s(61.0));
-            assert_eq!(decide(&policy, &mut history, Loss::Failed, 61.0), wait(15.0), "{code}");
-        }
-    }
-
-    #[test]
-    fn the_connect_timeout_grows_with_failed_attempts_only() {
-        let policy = preset("subscriptions-transport-ws");
-        let mut history = connected(&policy);
-        decide(&policy, &mut history, CUT, 60.0);
-        assert_eq!(policy.connect_timeout(&history), Some(s(1.0)));
-        for expected in [1.2, 1.44] {
-            decide(&policy, &mut history, Loss::TimedOut, 61.0);
-            assert_eq!(policy.connect_timeout(&history), Some(s(expected)));
-        }
-        (0..50).for_each(|_| drop(decide(&policy, &mut history, Loss::TimedOut, 61.0)));
-        assert_eq!(policy.connect_timeout(&history), Some(s(30.0)));
-    }
-
-    #[test]
-    fn nats_sleeps_on_while_a_new_draw_is_longer() {
-        let policy = preset("nats");
-        let mut history = connected(&policy);
-        assert_eq!(decide(&policy, &mut history, CUT, 60.0), wait(0.0));
-        history.attempt_started(s(60.0));
-        // draws 20, 50, 90, 10 of 100 ms: sleeps to 90
-        let mut draws = [0.2, 0.5, 0.9, 0.1].into_iter();
-        let waited = policy.decide(&mut history, &Loss::Failed, s(60.5), &mut || draws.next().unwrap());
-        assert_eq!(waited, wait(2.090 - 0.5));
-
-        let mut stream = Seed(3).stream("nats");
-        let mean = (0..20_000).map(|_| {
-            let mut fresh = connected(&policy);
-            match policy.decide(&mut fresh, &CUT, s(0.0), &mut || stream.unit()) {
-                Decision::Wait(wait) => wait.as_secs_f64() * 1000.0 - 2000.0,
-                Decision::GiveUp(why) => panic!("{why:?}"),
-            }
-        });
-        let mean = mean.sum::<f64>() / 20_000.0;
-        assert!((mean - 71.8).abs() < 1.0, "{mean}"); // e - 2 of 100 ms
-    }
-
-    #[test]
-    fn ably_clients_attempt_together_after_two_minutes() {
-        let policy = preset("ably");
-        for u in [0.0, 0.37, 0.99] {
-            let mut history = connected(&policy);
-            let mut now = s(1000.0);
-            let mut attempts = Vec::new();
-            let mut loss = CUT;
-            while now < s(1200.0) {
-                match policy.decide(&mut history, &loss, now, &mut || u) {
-                    Decision::Wait(wait) => now += wait,
-                    Decision::GiveUp(why) => panic!("{why:?}"),
-                }
-                history.attempt_started(now);
-                attempts.push((now - s(1000.0)).as_secs_f64());
-                loss = Loss::Failed;
-            }
-            attempts.retain(|at| *at > 120.0);
-            assert_eq!(attempts, [150.0, 180.0, 210.0], "{u}");
-        }
     }
 
     #[test]

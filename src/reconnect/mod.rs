@@ -3,19 +3,38 @@
 //! [`Policy`] holds the parameters, [`History`] what one client's policy remembers, [`Policy::decide`] says what the client does
 //! after a [`Loss`]. Nothing here reads a clock, sleeps or owns a random source: offsets and draws are handed in. `presets` carries
 //! the behaviour of named library versions with sources and test vectors.
+//!
+//! ```
+//! use closestorm::reconnect::{Decision, Loss, Policy};
+//! use std::time::Duration;
+//!
+//! let policy = Policy::preset("phoenix")?;
+//! let mut random = || 0.5; // a client's own stream in a run
+//! let mut history = policy.start(&mut random);
+//! history.attempt_started(Duration::ZERO);
+//! history.opened(Duration::from_millis(3));
+//! let lost = Loss::Closed { code: 1006 };
+//! let decision = policy.decide(&mut history, &lost, Duration::from_secs(10), &mut random);
+//! assert_eq!(decision, Decision::Wait(Duration::from_millis(10)));
+//! # Ok::<(), closestorm::reconnect::UnknownPreset>(())
+//! ```
 
+mod codes;
 mod decide;
 mod delay;
 mod describe;
+mod history;
 mod policy;
 mod poll;
 mod presets;
 mod settings;
 
-pub use decide::History;
-pub use policy::{
-    Anchor, CapStage, Codes, ConnectTimeout, Driver, Heartbeat, Jitter, Kind, Phase2, Policy, Polling, Reset, TableEnd, WholeDraw,
-};
+#[cfg(test)]
+mod behaviour;
+
+pub use codes::Codes;
+pub use history::History;
+pub use policy::{Anchor, CapStage, ConnectTimeout, Driver, Heartbeat, Jitter, Kind, Phase2, Policy, Polling, Reset, TableEnd, WholeDraw};
 pub use presets::{Facts, Preset, UnknownPreset, VectorFrom, Verified, find, names, presets};
 pub use settings::{SETTINGS, Setting, SettingError, SettingRow, Shape as SettingShape};
 

@@ -2,7 +2,8 @@
 //!
 //! The names are those of the preset file without `_ms`. A scenario may set any of them on top of a preset or a strategy of its own.
 
-use super::policy::{Codes, ConnectTimeout, Driver, Heartbeat, Jitter, Kind, Phase2, Policy, Polling};
+use super::codes::Codes;
+use super::policy::{ConnectTimeout, Driver, Heartbeat, Jitter, Kind, Phase2, Policy, Polling};
 use std::time::Duration;
 
 /// What the value of a setting looks like.
