@@ -311,3 +311,21 @@ fn catalogues_print_and_a_closed_stdout_is_no_error() {
         assert!(closed.status.success() && closed.stderr.is_empty(), "{arguments:?}: {closed:?}");
     }
 }
+
+proptest::proptest! {
+    /// Whatever a user does to a scenario, there is a plan or a page of errors that prints.
+    #[test]
+    fn a_mangled_scenario_never_panics(from in 0_usize..1100, length in 0_usize..12, piece in 0_usize..20) {
+        const PIECES: [&str; 20] = [
+            "", "5", "\"5s\"", "-1", "1e400", "[]", "{}", "=", "\n", "\"", "'é'", "ü", "${X}", "true", "[[faults]]\n", "99999999999999999999", "1979-05-27",
+            "[target]\n", "x = 1\n", "\"clients_lost{cohört=wéb} count < 5\",",
+        ];
+        let mut text = EXAMPLE.to_owned();
+        let end = (from + length).min(text.len());
+        text.replace_range(from.min(end)..end, PIECES[piece]);
+        if let Err(errors) = load_text(&text, &Overrides::default()) {
+            proptest::prop_assert!(!errors.to_string().is_empty() && errors.count() > 0);
+            proptest::prop_assert_eq!(errors.summaries().len(), errors.count());
+        }
+    }
+}
