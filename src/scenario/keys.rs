@@ -1,4 +1,4 @@
-//! Every key of a scenario, documented in one place. Reading, error messages and `closestorm validate --help` use these lists.
+//! Every key of a scenario, documented in one place. Reading, error messages and `closestorm validate --keys` use these lists.
 //!
 //! The parameters of fault kinds are in `fault::rows()`, those of reconnect policies in `reconnect`.
 
