@@ -432,3 +432,43 @@ impl Pick {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::{Side, Values, row};
+
+    fn firings(at: u64, repeat: Repeat, until: Option<u64>, name: &str) -> Vec<u64> {
+        let seconds = Duration::from_secs;
+        let schedule = Schedule { at: seconds(at), repeat, until: until.map(seconds), revert_after: None, first_n: None };
+        let inject = Injection { row: row("drop_rst").expect("in the catalogue"), values: Values::default() };
+        let select = Select { cohort: None, phase: None, min_age: Duration::ZERO, pick: Pick::All };
+        let fault = Fault { name: name.to_owned(), inject, side: Side::Client, schedule, select, new: false };
+        fault.firings(Seed(7), seconds(10)).iter().map(|offset| offset.as_millis() as u64).collect()
+    }
+
+    #[test]
+    fn a_fault_fires_from_at_to_before_until_and_the_end() {
+        let every = Repeat::Every(Duration::from_secs(2));
+        for (at, repeat, until, expected) in [
+            (3, Repeat::Once, None, vec![3000]),
+            (10, Repeat::Once, None, vec![]), // at the end of the run
+            (3, every, None, vec![3000, 5000, 7000, 9000]),
+            (3, every, Some(7), vec![3000, 5000]),
+            (4, every, Some(99), vec![4000, 6000, 8000]),
+        ] {
+            assert_eq!(firings(at, repeat, until, "x"), expected, "{at} {repeat:?} {until:?}");
+        }
+    }
+
+    #[test]
+    fn random_firings_depend_on_the_name_only_and_have_the_rate() {
+        let poisson = |rate, name| firings(1, Repeat::Poisson(Rate(rate)), Some(9), name);
+        let times = poisson(100.0, "x");
+        assert!(times.is_sorted() && times[0] == 1000 && times.last().is_some_and(|last| *last < 9000));
+        // 800 expected, standard deviation 28.
+        assert!((690..910).contains(&times.len()), "{}", times.len());
+        assert_eq!(times, poisson(100.0, "x"));
+        assert_ne!(times, poisson(100.0, "y"));
+    }
+}

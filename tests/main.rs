@@ -1,3 +1,4 @@
 //! One binary of integration tests: real processes and sockets, a module per theme.
 
+mod scenarios;
 mod target;

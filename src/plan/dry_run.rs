@@ -65,7 +65,7 @@ fn target(out: &mut String, target: &Target) {
 
 fn embedded_words(embedded: &Embedded) -> String {
     let Embedded { instances, balance, handshake_cost, parallel, backlog, queue, tls, .. } = embedded;
-    let mut words = format!("{instances} instances, balance {balance:?}, handshake_cost {}", print_duration(*handshake_cost));
+    let mut words = format!("instances {instances}, balance {balance:?}, handshake_cost {}", print_duration(*handshake_cost));
     let _ = write!(words, ", parallel {parallel}, backlog {backlog}, queue {queue:?}");
     if let Some(max) = embedded.max_connections {
         let _ = write!(words, ", max_connections {max}");
@@ -168,7 +168,8 @@ fn fault(out: &mut String, fault: &Fault, plan: &Plan) {
     };
     let values = fault.inject.values.0.iter().map(|(name, value)| format!("{name} {}", value_words(value)));
     let values = values.collect::<Vec<_>>().join(", ");
-    line(out, 0, &format!("fault {}: {} {{ {values} }} by the {side}", fault.name, fault.inject.row.kind));
+    let values = if values.is_empty() { "{}".to_owned() } else { format!("{{ {values} }}") };
+    line(out, 0, &format!("fault {}: {} {values} by the {side}", fault.name, fault.inject.row.kind));
     let firings = fault.firings(plan.seed, plan.duration);
     let shown: Vec<_> = firings.iter().take(FIRINGS_SHOWN).map(|offset| print_duration(*offset)).collect();
     let more = if firings.len() > shown.len() { ", …" } else { "" };
@@ -177,7 +178,7 @@ fn fault(out: &mut String, fault: &Fault, plan: &Plan) {
         Repeat::Every(gap) => format!(", every {}", print_duration(gap)),
         Repeat::Poisson(rate) => format!(", poisson {rate}"),
     };
-    line(out, 1, &format!("fires {} times{how}, schedule {:016x}: {}{more}", firings.len(), hash(&firings), shown.join(", ")));
+    line(out, 1, &format!("firings {}{how}, schedule {:016x}: {}{more}", firings.len(), hash(&firings), shown.join(", ")));
     fault.schedule.revert_after.iter().for_each(|after| line(out, 1, &format!("reverted after {}", print_duration(*after))));
     fault.schedule.first_n.iter().for_each(|n| line(out, 1, &format!("ends after {n} hits")));
     if !matches!(fault.inject.row.form, Form::Process { .. }) {

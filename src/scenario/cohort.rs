@@ -36,7 +36,7 @@ pub(super) fn read(top: &Reader<'_>, target: Option<&Target>, run: Duration, not
         top.complain("clients", "there are no clients", "the scenario has no `[clients.NAME]`", help);
         return Vec::new();
     };
-    let list = entries(node, "clients", top.sink).unwrap_or_default();
+    let Some(list) = entries(node, "clients", top.sink) else { return Vec::new() };
     if list.is_empty() {
         top.complain("clients", "there are no clients", "no cohort here", "as `[clients.web]` with `count = 100`");
     }

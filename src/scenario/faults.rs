@@ -200,10 +200,7 @@ fn injection(reader: &Reader<'_>, node: &Node, context: &Context<'_>) -> Option<
     let mut values = Values::default();
     for entry in entries(&kinds.node, row.kind, sink)? {
         match row.params.iter().find(|param| param.name == entry.key) {
-            Some(param) => {
-                let value = value(param, &entry.node, sink)?;
-                values.0.insert(param.name.to_owned(), value);
-            }
+            Some(param) => values.0.extend(value(param, &entry.node, sink).map(|value| (param.name.to_owned(), value))),
             None => {
                 let title = format!("unknown parameter `{}` of `{}`", entry.key, row.kind);
                 let label = if row.params.is_empty() { "this kind has no parameters" } else { "not a parameter of this kind" };

@@ -1,4 +1,4 @@
-//! Every key of a scenario, documented in one place. Reading, error messages and `closestorm validate --help` use these lists.
+//! Every key of a scenario, documented in one place. Reading, error messages and `closestorm validate --keys` use these lists.
 //!
 //! The parameters of fault kinds are in `fault::rows()`, those of reconnect policies in `reconnect`.
 
@@ -193,8 +193,8 @@ pub(super) static TRAFFIC: Section = Section {
 };
 
 pub(super) static MESSAGES: Section = Section {
-    path: "echo and send",
-    doc: "Messages of one client.",
+    path: "messages",
+    doc: "Messages of one client, of `echo` and `send`.",
     keys: &[
         key("rate", r#""1/s""#, r#""1/s""#, "Messages of each client."),
         key("payload", r#""100B""#, r#""100B""#, "Size of a message; at least 16B with echo, which carry its number."),
@@ -202,8 +202,8 @@ pub(super) static MESSAGES: Section = Section {
 };
 
 pub(super) static HEARTBEAT: Section = Section {
-    path: "heartbeat and ping",
-    doc: "Pings, and the time in which a pong must come.",
+    path: "a heartbeat",
+    doc: "Pings of `heartbeat` and `ping`, and the time in which a pong must come.",
     keys: &[
         key("every", r#""25s""#, "required", "Between two pings."),
         key("timeout", r#""20s""#, "as every", "From a ping to its pong; then the connection is given up."),

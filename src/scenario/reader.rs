@@ -5,6 +5,7 @@
 use super::diagnostic::{At, Diagnostic, Sink};
 use super::keys::Section;
 use super::tree::{Entry, Node, Value};
+use crate::expect::nearest;
 use crate::units::{Bytes, Rate, Ratio, UnitError, parse_duration};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -19,16 +20,10 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Opens a table, and complains of keys that its section does not have.
     pub(super) fn open(node: &'a Node, section: &'static Section, sink: &'a Sink) -> Option<Reader<'a>> {
-        Reader::open_with(node, section, &[], sink)
-    }
-
-    /// As `open`; `more` are allowed keys that somebody else reads.
-    pub(super) fn open_with(node: &'a Node, section: &'static Section, more: &[&'static str], sink: &'a Sink) -> Option<Reader<'a>> {
         for entry in entries(node, section.path, sink)? {
-            let allowed = section.names().chain(more.iter().copied());
-            if !allowed.clone().any(|name| name == entry.key) {
+            if !section.names().any(|name| name == entry.key) {
                 let title = format!("unknown key `{}`", entry.key);
-                sink.push(Diagnostic::new(&entry.at, title, format!("not a key of {}", section.path)).allowed(&entry.key, allowed));
+                sink.push(Diagnostic::new(&entry.at, title, format!("not a key of {}", section.path)).allowed(&entry.key, section.names()));
             }
         }
         Some(Reader { node, section, sink })
@@ -40,6 +35,13 @@ impl<'a> Reader<'a> {
         self.node.get(key)
     }
 
+    /// Keys that the section does not have.
+    fn unknown(&self) -> impl Iterator<Item = &'a str> {
+        let list = if let Value::Table(entries) = &self.node.value { entries.as_slice() } else { &[] };
+        let known = self.section;
+        list.iter().map(|entry| entry.key.as_str()).filter(move |key| !known.names().any(|name| name == *key))
+    }
+
     /// The position of a key's value, or of the whole table.
     pub(super) fn at(&self, key: &str) -> &'a At {
         self.node.get(key).map_or(&self.node.at, |node| &node.at)
@@ -47,7 +49,9 @@ impl<'a> Reader<'a> {
 
     /// As `value`; complains where the key is absent.
     pub(super) fn need<T>(&self, key: &str, value: Option<T>) -> Option<T> {
-        if self.get(key).is_none() {
+        // A misspelt key has been complained of, with this one as suggestion.
+        let misspelt = || self.unknown().any(|name| nearest(name, self.section.names()) == Some(key));
+        if self.get(key).is_none() && !misspelt() {
             let row = self.section.keys.iter().find(|row| row.name == key);
             let title = format!("{} needs `{key}`", self.section.path);
             let help = row.map_or(String::new(), |row| format!("`{key}` takes {}: {}", row.takes, row.doc));
@@ -167,6 +171,7 @@ impl<'a> Reader<'a> {
         };
         match present.as_slice() {
             [one] => return Some(one),
+            [] if self.unknown().next().is_some() => {}
             [] => say(&self.node.at, format!("{} says nothing", self.section.path), "none of its choices is here".to_owned()),
             [first, second, ..] => {
                 say(self.at(second), format!("{} says two things", self.section.path), format!("beside `{first}`"));
