@@ -193,6 +193,13 @@ pub struct Problem {
     pub help: String,
 }
 
+impl Problem {
+    /// Whether it is about the name of a cohort or fault, which depends on the rest of the scenario.
+    pub fn is_name(&self) -> bool {
+        ["cohort", "fault", "cause"].iter().any(|what| self.found.starts_with(&format!("unknown {what} ")))
+    }
+}
+
 const TIME_STATS: &[Stat] = &[Stat::Min, Stat::P50, Stat::P90, Stat::P99, Stat::P999, Stat::Max, Stat::Mean];
 const COUNT_STATS: &[Stat] = &[Stat::Count, Stat::Share, Stat::Rate, Stat::Peak];
 /// Every metric: name, stats, labels beside `cohort` and `fault`.

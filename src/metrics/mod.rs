@@ -20,6 +20,7 @@ use crate::close::Ending;
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome};
 use crate::fault::Side;
 use crate::plan::{Plan, Target};
+use crate::seed::Seed;
 use bank::{Bank, Key, Metric};
 use book::{Book, FaultBook, Kept, Meta, Usage};
 use ending::Endings;
@@ -100,15 +101,19 @@ pub struct Recorder {
 impl Recorder {
     /// An empty one for a plan.
     pub fn new(plan: &Plan) -> Recorder {
-        let (cohorts, faults) = (plan.cohorts.len(), plan.faults.len());
-        let cohort_of = plan.cohorts.iter().enumerate().flat_map(|(cohort, row)| (0..row.count).map(move |_| cohort as u16));
+        let joins = matches!(plan.target, Target::Embedded(_)) || plan.faults.iter().any(|fault| fault.side != Side::Client);
+        Recorder::of(Meta::of(plan), joins)
+    }
+
+    /// An empty one. `joins`: a server or its injector will report about connections.
+    fn of(meta: Meta, joins: bool) -> Recorder {
+        let (cohorts, faults) = (meta.cohorts.len(), meta.faults.len());
+        let cohort_of = meta.cohorts.iter().enumerate().flat_map(|(cohort, row)| (0..row.planned).map(move |_| cohort as u16));
         let clients: Vec<_> = cohort_of.map(|cohort| Client { cohort, ..Client::default() }).collect();
         // Histograms of less than a second say little and cost a line each.
-        let log_interval = interval(plan.duration).max(Duration::from_secs(1));
-        let joins = matches!(plan.target, Target::Embedded(_)) || plan.faults.iter().any(|fault| fault.side != Side::Client);
-        let sample = |name: &str| plan.seed.stream(name);
+        let log_interval = interval(meta.duration).max(Duration::from_secs(1));
+        let seed = Seed(meta.seed);
         Recorder {
-            meta: Meta::of(plan),
             simulated: false,
             outages: Outages::new(clients.len()),
             clients,
@@ -119,14 +124,15 @@ impl Recorder {
             faults: vec![FaultBook::default(); faults],
             bank: Bank::new(cohorts, faults, log_interval),
             outage_bank: Bank::new(cohorts, faults, log_interval),
-            timeline: Timeline::new(cohorts, plan.duration),
+            timeline: Timeline::new(cohorts, meta.duration),
             endings: Endings::new(joins),
-            outage_rows: Sample::new(ROWS, sample("metrics/outages")),
-            milestones: Sample::new(ROWS, sample("metrics/milestones")),
-            events: Sample::new(ROWS, sample("metrics/events")),
+            outage_rows: Sample::new(ROWS, seed.stream("metrics/outages")),
+            milestones: Sample::new(ROWS, seed.stream("metrics/milestones")),
+            events: Sample::new(ROWS, seed.stream("metrics/events")),
             number: 0,
             notices: BTreeMap::new(),
             live: Live::default(),
+            meta,
         }
     }
 
