@@ -487,4 +487,4 @@ pub fn subject(event: &Event) -> (Option<ClientIndex>, Option<u16>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-pub(crate) fn meta() -> Meta {
+fn meta() -> Meta {
     let cohort = |name: &str, planned| CohortMeta { name: name.to_owned(), strategy: "fixed 1s".to_owned(), planned };
     let fault = |id: &str, kind, side, holds, process| FaultMeta { id: id.to_owned(), kind, side, holds, process };
     Meta {
@@ -138,7 +138,7 @@ fn told() -> Recorder {
     recorder
 }
 
-fn finished() -> Results {
+pub(crate) fn finished() -> Results {
     told().finish(Duration::from_secs(20), Status::Completed)
 }
 
@@ -230,7 +230,7 @@ fn two_halves_add_up_to_twice_the_run() {
     assert_eq!(sum.peak_open, 10);
 }
 
-fn expectations() -> Vec<Expectation> {
+pub(crate) fn expectations() -> Vec<Expectation> {
     let (cohorts, faults) = (["web, old".to_owned(), "ios".to_owned()], ["crash".to_owned(), "freeze".to_owned(), "close".to_owned()]);
     [
         "reconnect_time{fault=crash} p50 < 4s",

@@ -16,3 +16,6 @@ pub mod usage;
 pub use evidence::Evidence;
 pub use folder::{Folder, FolderError, write};
 pub use read::{Loaded, read};
+
+#[cfg(test)]
+mod dictionary;
