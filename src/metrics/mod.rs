@@ -16,7 +16,7 @@ pub mod timeline;
 pub use book::{Results, Status};
 pub use ledger::LedgerError;
 
-use crate::close::Ending;
+use crate::close::{Cause, Ending};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome};
 use crate::fault::Side;
 use crate::plan::{Plan, Target};
@@ -331,7 +331,7 @@ impl Recorder {
     fn injected(&mut self, at: u64, fault: u16, client: ClientIndex, connection: ConnectionNo) {
         self.faults[usize::from(fault)].injected += 1;
         self.outages.inject(at, client.0, connection.0, fault);
-        if self.meta.faults[usize::from(fault)].process {
+        if self.reaches_processes(fault) {
             self.endings.killed((client.0, connection.0), fault);
         }
     }
@@ -360,15 +360,21 @@ impl Recorder {
         if let Some(closing) = closing {
             self.bank.record(at, key(Metric::ClosingHandshake, cohort, ending.fault.or(injected)), micros(closing));
         }
-        let killed = injected.filter(|fault| self.meta.faults[usize::from(*fault)].process);
+        let killed = injected.filter(|fault| self.reaches_processes(*fault));
         self.endings.client(self.timeline.second_of(at), (client.0, connection.0), cohort, ending, killed);
         let began = self.outages.end(at, client.0, cohort, connection.0, ending);
         self.books[usize::from(cohort)].affected += u64::from(began);
     }
 
+    /// Whether a fault acts on server processes, and is not one that held and was reverted: a server that runs again speaks for itself.
+    fn reaches_processes(&self, fault: u16) -> bool {
+        let (meta, book) = (&self.meta.faults[usize::from(fault)], &self.faults[usize::from(fault)]);
+        meta.process && !(meta.holds && book.reverts > 0 && book.reverts >= book.fired)
+    }
+
     fn server_ended(&mut self, client: ClientIndex, connection: ConnectionNo, ending: &Ending) {
         self.endings.server((client.0, connection.0), ending);
-        if let crate::close::Cause::Fault(fault) = ending.cause {
+        if let Cause::Fault(fault) = ending.cause {
             self.outages.attribute(client.0, connection.0, fault);
         }
     }
@@ -468,7 +474,10 @@ pub fn subject(event: &Event) -> (Option<ClientIndex>, Option<u16>) {
     match event {
         Event::Injected { fault, client, .. } => (Some(*client), Some(*fault)),
         Event::AttemptFailed { client, fault, .. } => (Some(*client), *fault),
-        Event::Ended { client, ending, .. } | Event::ServerEnded { client, ending, .. } => (Some(*client), ending.fault),
+        Event::Ended { client, ending, .. } | Event::ServerEnded { client, ending, .. } => match ending.cause {
+            Cause::Fault(fault) => (Some(*client), Some(fault)),
+            _ => (Some(*client), ending.fault),
+        },
         Event::Arrived { client, .. }
         | Event::AttemptStarted { client, .. }
         | Event::Opened { client, .. }

@@ -193,6 +193,24 @@ fn endings_know_what_both_sides_know() {
 }
 
 #[test]
+fn a_process_fault_speaks_for_the_server_until_it_is_reverted() {
+    for (reverted, cause) in [(false, Cause::Fault(3)), (true, Cause::Remote)] {
+        let mut meta = meta();
+        meta.faults.push(FaultMeta { id: "pause".to_owned(), kind: "server_pause", side: "server", holds: true, process: true });
+        let mut recorder = Recorder::of(meta, true);
+        client(&mut recorder, 0).attempt(0).open(1, 1).ready(1, 1);
+        recorder.record(MS(10), &Event::Fired { fault: 3, selected: 1 });
+        client(&mut recorder, 0).inject(10, 1, 3);
+        if reverted {
+            recorder.record(MS(20), &Event::Reverted { fault: 3 });
+        }
+        client(&mut recorder, 0).end(30, 1, ending(Cause::Remote, 1006));
+        let results = recorder.finish(MS(100), Status::Aborted);
+        assert_eq!(results.endings.keys().next().unwrap().1.cause, cause, "{reverted}");
+    }
+}
+
+#[test]
 fn half_open_connections_are_a_notice_and_unknown_clients_another() {
     let mut recorder = told();
     let account = Box::new(ending(Cause::Deadline(Deadline::Pong), 1006));
@@ -257,15 +275,37 @@ fn a_run_folder_tells_the_same_verdict_as_the_books() {
     let failed: Vec<_> = verdict.expectations.iter().filter(|row| row.result == "fail").collect();
     assert!(failed.is_empty(), "{failed:?}");
     let loaded = write_and_read(&results, &verdict);
-    assert_eq!(judge(&Evidence::read(&loaded), &expectations), verdict);
+    assert_eq!(judge(&Evidence::read(&loaded).unwrap(), &expectations), verdict);
     assert_eq!(loaded.summary.verdict, verdict);
     assert_eq!(loaded.timeline, crate::results::tables::timeline_rows(&results));
     assert_eq!(loaded.timeline.len(), 2 * 200);
     assert_eq!(loaded.closes, loaded.summary.endings);
-    assert_eq!(loaded.counts, crate::results::tables::count_rows(&results));
+    assert_eq!(loaded.counts, Some(crate::results::tables::count_rows(&results)));
     assert_eq!(loaded.reconnects, crate::results::tables::reconnect_rows(&results));
     assert_eq!(loaded.events, crate::results::tables::event_rows(&results));
     assert_eq!(loaded.scenario, "duration = \"20s\"\n");
+}
+
+#[test]
+fn a_folder_without_its_counts_is_no_evidence() {
+    let mut loaded = write_and_read(&finished(), &Verdict::default());
+    loaded.counts = None;
+    let error = Evidence::read(&loaded).unwrap_err();
+    assert!(error.to_string().contains("counts.csv"), "{error}");
+}
+
+#[test]
+fn a_full_disk_is_one_clear_error_and_the_summary_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = crate::results::Folder::create(&dir.path().join("run")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", folder.path().join("timeline.csv")).unwrap();
+    let manifest = crate::results::manifest::collect(Vec::new(), crate::seed::Seed(7));
+    let error = folder.write(&finished(), "", &Verdict::default(), &manifest).unwrap_err();
+    assert!(error.to_string().contains("timeline.csv (summary.json beside it is complete)"), "{error}");
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("No space left"), "{error:?}");
+    // /dev/full never ends when it is read.
+    std::fs::remove_file(folder.path().join("timeline.csv")).unwrap();
+    assert_eq!(crate::results::read(folder.path()).unwrap().summary.scenario, "told");
 }
 
 fn write_and_read(results: &Results, verdict: &Verdict) -> Loaded {

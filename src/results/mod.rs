@@ -1,6 +1,6 @@
 //! What is on disk: the run folder. `record` is the data dictionary, `README.md` in `results/` its text.
 //!
-//! [`Folder`] writes a run under a temporary name and renames it when complete; [`read`] takes it back, so that verdict, charts and
+//! [`Folder`] writes a run under a temporary name and renames it when complete; [`read()`] takes it back, so that verdict, charts and
 //! report can be redone from files alone.
 
 pub mod evidence;
