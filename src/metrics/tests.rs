@@ -3,8 +3,8 @@
 use super::bank::Metric;
 use super::book::{CohortMeta, FaultMeta, Meta};
 use super::*;
-use crate::close::{Cause, Deadline, Ending, Initiator, TcpEnd};
-use crate::event::{GiveUp, Stage};
+use crate::close::{Deadline, Ending, Initiator, TcpEnd};
+use crate::event::{ConnectionNo, GiveUp, Outcome, Stage};
 use crate::expect::{Expectation, Names};
 use crate::results::record::Verdict;
 use crate::results::{Evidence, Loaded};

@@ -1,0 +1,294 @@
+//! Text → [`Expectation`], or everything that is wrong with it.
+
+use super::{ATTEMPT_OUTCOMES, CAUSES, Expectation, Labels, Limit, MESSAGE_OUTCOMES, METRICS, Metric, Names, OPS, Problem, STATS, Stat};
+use super::{TCP_ENDS, Wire};
+use crate::fault::Side;
+use crate::units::{Rate, Ratio, parse_duration};
+use std::ops::Range;
+
+impl Expectation {
+    /// Parses and checks a text; on failure everything that is wrong with it, in order.
+    ///
+    /// ```
+    /// use closestorm::expect::{Expectation, Limit, Names};
+    /// let names = Names { cohorts: &["web".to_owned()], faults: &[] };
+    /// let parsed = Expectation::parse("reconnect_time{cohort=web} p99 < 10s", names).unwrap();
+    /// assert_eq!(parsed.limit, Limit::Micros(1e7));
+    /// assert!(Expectation::parse("reconect_time p99 < 10s", names).unwrap_err()[0].help.contains("reconnect_time"));
+    /// ```
+    pub fn parse(text: &str, names: Names<'_>) -> Result<Expectation, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let parsed = Parts::of(text).map_err(|problem| vec![problem])?;
+        let metric =
+            word(text, &parsed.metric, "metric", METRICS.iter().map(|row| (row.0, row))).map_err(|problem| problems.push(problem)).ok();
+        let labels = labels(text, &parsed.labels, metric, names, &mut problems);
+        let stat = stat(text, &parsed.stat, metric).map_err(|problem| problems.push(problem)).ok();
+        let op = OPS.iter().find(|row| row.0 == &text[parsed.op.clone()]).map(|row| row.1);
+        let limit = stat.map(|stat| limit(text, &parsed.limit, stat).map_err(|problem| problems.push(problem)).ok());
+        match (metric, stat, op, limit.flatten()) {
+            (Some(row), Some(stat), Some(op), Some(limit)) if problems.is_empty() => {
+                Ok(Expectation { text: text.trim().to_owned(), metric: row.1, labels, stat, op, limit })
+            }
+            _ => Err(problems),
+        }
+    }
+}
+
+/// Byte ranges of the parts of a text.
+struct Parts {
+    metric: Range<usize>,
+    /// Between the braces, without them; empty where there are none.
+    labels: Range<usize>,
+    stat: Range<usize>,
+    op: Range<usize>,
+    limit: Range<usize>,
+}
+
+impl Parts {
+    fn of(text: &str) -> Result<Parts, Problem> {
+        let shape = |at: Range<usize>, found: &str| Problem {
+            at,
+            found: found.to_owned(),
+            help: r#"an expectation reads `metric{label=value} stat op value`, as "reconnect_time{cohort=web} p99 < 10s""#.to_owned(),
+        };
+        let is_name = |c: char| c.is_alphanumeric() || c == '_';
+        let start = text.len() - text.trim_start().len();
+        let metric = start..scan(text, start, is_name);
+        if metric.is_empty() {
+            return Err(shape(start..text.len(), "there is no metric"));
+        }
+        let mut next = metric.end;
+        let mut labels = next..next;
+        if text[next..].trim_start().starts_with('{') {
+            let open = next + text[next..].find('{').unwrap_or(0);
+            let close = text[open..].find('}').ok_or_else(|| shape(open..text.len(), "the brace is not closed"))?;
+            labels = open + 1..open + close;
+            next = open + close + 1;
+        }
+        let from = skip(text, next);
+        let stat = from..scan(text, from, is_name);
+        if stat.is_empty() {
+            return Err(shape(next.min(text.len())..text.len(), "there is no stat here"));
+        }
+        let from = skip(text, stat.end);
+        let op = from..scan(text, from, |c| "<>=!".contains(c));
+        if !OPS.iter().any(|row| row.0 == &text[op.clone()]) {
+            let at = if op.is_empty() { from..text.len() } else { op };
+            return Err(Problem { at, found: "there is no comparison here".to_owned(), help: "write < <= > >= == or !=".to_owned() });
+        }
+        let limit = skip(text, op.end)..text.trim_end().len();
+        if limit.is_empty() {
+            return Err(shape(op, "there is no value behind the comparison"));
+        }
+        Ok(Parts { metric, labels, stat, op, limit })
+    }
+}
+
+fn scan(text: &str, from: usize, keep: impl Fn(char) -> bool) -> usize {
+    text[from..].find(|c| !keep(c)).map_or(text.len(), |length| from + length)
+}
+
+fn skip(text: &str, from: usize) -> usize {
+    scan(text, from, char::is_whitespace)
+}
+
+/// The value that belongs to the word at `at`, or a problem with a suggestion.
+fn word<'a, T>(text: &str, at: &Range<usize>, what: &str, allowed: impl Iterator<Item = (&'a str, T)> + Clone) -> Result<T, Problem> {
+    let found = text[at.clone()].trim();
+    allowed.clone().find(|(name, _)| *name == found).map(|(_, value)| value).ok_or_else(|| {
+        let names: Vec<_> = allowed.map(|(name, _)| name).collect();
+        let list = if names.is_empty() { "there is none".to_owned() } else { format!("one of: {}", names.join(", ")) };
+        let help = nearest(found, names.iter().copied()).map_or(list.clone(), |name| format!("did you mean `{name}`? {list}"));
+        Problem { at: at.clone(), found: format!("unknown {what} `{found}`"), help }
+    })
+}
+
+/// The allowed word that is most like `found`, if any is.
+pub fn nearest<'a>(found: &str, allowed: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = allowed.map(|name| (strsim::jaro_winkler(found, name), name));
+    scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+}
+
+type MetricRow = (&'static str, Metric, &'static [Stat], &'static [&'static str]);
+
+fn stat(text: &str, at: &Range<usize>, metric: Option<&MetricRow>) -> Result<Stat, Problem> {
+    // With an unknown metric every stat is allowed, so that only the metric is complained of.
+    let fits = |stat: &Stat| metric.is_none_or(|row| row.2.contains(stat));
+    word(text, at, "stat", STATS.iter().filter(|row| fits(&row.1)).copied())
+}
+
+fn limit(text: &str, at: &Range<usize>, stat: Stat) -> Result<Limit, Problem> {
+    let value = &text[at.clone()];
+    let parsed = match stat {
+        Stat::Count => value
+            .parse()
+            .map(Limit::Count)
+            .map_err(|_| (format!("`{value}` is not a whole number"), "a count has no unit, as `count == 0`".to_owned())),
+        Stat::Share => value.parse::<Ratio>().map(|share| Limit::Share(share.0)).map_err(|error| (error.found, error.fix)),
+        Stat::Rate | Stat::Peak => value.parse::<Rate>().map(|rate| Limit::PerSecond(rate.0)).map_err(|error| (error.found, error.fix)),
+        _ => parse_duration(value).map(|time| Limit::Micros(time.as_nanos() as f64 / 1e3)).map_err(|error| (error.found, error.fix)),
+    };
+    parsed.map_err(|(found, help)| Problem { at: at.clone(), found, help })
+}
+
+fn labels(text: &str, at: &Range<usize>, metric: Option<&MetricRow>, names: Names<'_>, problems: &mut Vec<Problem>) -> Labels {
+    let mut labels = Labels::default();
+    let mut seen: Vec<&str> = Vec::new();
+    let mut from = at.start;
+    while from < at.end {
+        let end = text[from..at.end].find(',').map_or(at.end, |length| from + length);
+        let start = skip(text, from).min(end);
+        let pair = start..start + text[start..end].trim_end().len();
+        from = end + 1;
+        let Some((name, _)) = text[pair.clone()].split_once('=') else {
+            problems.push(Problem {
+                at: pair,
+                found: "not a label".to_owned(),
+                help: "labels read `name=value`, separated by commas".to_owned(),
+            });
+            continue;
+        };
+        let (name_at, value_at) = (pair.start..pair.start + name.len(), pair.start + name.len() + 1..pair.end);
+        let allowed = ["cohort", "fault"].into_iter().chain(metric.map_or(&[][..], |row| row.3).iter().copied());
+        if metric.is_none() {
+            continue;
+        }
+        let result = word(text, &name_at, "label", allowed.map(|name| (name, name))).and_then(|name| {
+            if seen.contains(&name) {
+                let found = format!("label `{name}` is given twice");
+                return Err(Problem { at: pair.clone(), found, help: "one value for each label".to_owned() });
+            }
+            seen.push(name);
+            label(text, name, &value_at, metric.map(|row| row.1), names, &mut labels)
+        });
+        problems.extend(result.err());
+    }
+    labels
+}
+
+fn label(text: &str, name: &str, at: &Range<usize>, metric: Option<Metric>, names: Names<'_>, labels: &mut Labels) -> Result<(), Problem> {
+    fn own(list: &[String]) -> impl Iterator<Item = (&str, String)> + Clone {
+        list.iter().map(|name| (name.as_str(), name.clone()))
+    }
+    match name {
+        "cohort" => labels.cohort = Some(word(text, at, "cohort", own(names.cohorts))?),
+        "fault" => labels.fault = Some(word(text, at, "fault", own(names.faults))?),
+        "outcome" => {
+            let outcomes = if metric == Some(Metric::Messages) { MESSAGE_OUTCOMES } else { ATTEMPT_OUTCOMES };
+            labels.outcome = Some(word(text, at, "outcome", outcomes.iter().copied())?);
+        }
+        "reported" => labels.reported = Some(code(text, at)?),
+        "wire" if text[at.clone()].trim() == "none" => labels.wire = Some(Wire::Nothing),
+        "wire" => labels.wire = Some(Wire::Code(code(text, at)?)),
+        "side" => labels.side = word(text, at, "side", [("client", Side::Client), ("server", Side::Server)].into_iter())?,
+        "cause" => {
+            let known = CAUSES.iter().map(|cause| (*cause, (*cause).to_owned()));
+            labels.cause = Some(word(text, at, "cause", known.chain(own(names.faults)))?);
+        }
+        "tcp_end" => labels.tcp_end = Some(word(text, at, "end of TCP", TCP_ENDS.iter().copied())?),
+        _ => labels.clean = Some(word(text, at, "value of `clean`", [("true", true), ("false", false)].into_iter())?),
+    }
+    Ok(())
+}
+
+fn code(text: &str, at: &Range<usize>) -> Result<u16, Problem> {
+    let found = text[at.clone()].trim();
+    found.parse().map_err(|_| Problem {
+        at: at.clone(),
+        found: format!("`{found}` is not a status code"),
+        help: "a number from 0 to 65535; on the wire also `none`, for no Close frame".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::close::TcpEnd;
+    use crate::expect::{Op, Outcome};
+
+    fn parse(text: &str) -> Result<Expectation, Vec<Problem>> {
+        let (cohorts, faults) = (["web".to_owned()], ["server_crash-1".to_owned()]);
+        Expectation::parse(text, Names { cohorts: &cohorts, faults: &faults })
+    }
+
+    #[test]
+    fn expectations_of_the_contract_parse() {
+        let plain = Labels::default();
+        for (text, metric, labels, stat, op, limit) in [
+            ("reconnect_time p99 < 10s", Metric::ReconnectTime, plain.clone(), Stat::P99, Op::Less, Limit::Micros(1e7)),
+            ("clients_lost count == 0", Metric::ClientsLost, plain.clone(), Stat::Count, Op::Equal, Limit::Count(0)),
+            (
+                "closes{reported=1006} share > 99%",
+                Metric::Closes,
+                Labels { reported: Some(1006), ..plain.clone() },
+                Stat::Share,
+                Op::Greater,
+                Limit::Share(0.99),
+            ),
+            ("attempts peak < 2500/s", Metric::Attempts, plain.clone(), Stat::Peak, Op::Less, Limit::PerSecond(2500.0)),
+            (
+                " closes { side=server, wire=none ,tcp_end=rst,clean=false,cause=deadline:pong} count>=1 ",
+                Metric::Closes,
+                Labels {
+                    side: Side::Server,
+                    wire: Some(Wire::Nothing),
+                    tcp_end: Some(TcpEnd::Rst),
+                    clean: Some(false),
+                    cause: Some("deadline:pong".to_owned()),
+                    ..plain.clone()
+                },
+                Stat::Count,
+                Op::AtLeast,
+                Limit::Count(1),
+            ),
+            (
+                "messages{outcome=lost,cohort=web,fault=server_crash-1} rate != 30/min",
+                Metric::Messages,
+                Labels {
+                    outcome: Some(Outcome::Lost),
+                    cohort: Some("web".to_owned()),
+                    fault: Some("server_crash-1".to_owned()),
+                    ..plain.clone()
+                },
+                Stat::Rate,
+                Op::NotEqual,
+                Limit::PerSecond(0.5),
+            ),
+        ] {
+            let expected = Expectation { text: text.trim().to_owned(), metric, labels, stat, op, limit };
+            assert_eq!(parse(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn problems_say_where_and_what_is_allowed() {
+        for (text, part, found, help) in [
+            ("reconect_time p99 < 10s", "reconect_time", "unknown metric", "did you mean `reconnect_time`?"),
+            ("reconnect_time p95 < 10s", "p95", "unknown stat", "p99"),
+            ("reconnect_time count < 10", "count", "unknown stat", "one of: min"),
+            ("attempts p99 < 1s", "p99", "unknown stat", "one of: count, share"),
+            ("reconnect_time p99 < 10", "10", "10 has no unit", "\"10s\""),
+            ("attempts peak < 2500", "2500", "no unit", "\"2500/s\""),
+            ("closes{reported=1006} share > 0.99", "0.99", "no unit", "\"0.99%\""),
+            ("clients_lost count == 0s", "0s", "not a whole number", "has no unit"),
+            ("attempts{reported=1006} count > 1", "reported", "unknown label", "one of: cohort, fault, outcome"),
+            ("attempts{cohort=wep} count > 1", "wep", "unknown cohort", "did you mean `web`?"),
+            ("closes{fault=server_crash} count > 1", "server_crash", "unknown fault", "server_crash-1"),
+            ("closes{cause=pong} count > 1", "pong", "unknown cause", "deadline:pong"),
+            ("closes{reported=abc} count > 1", "abc", "not a status code", "65535"),
+            ("closes{clean} count > 1", "clean", "not a label", "name=value"),
+            ("closes{clean=true,clean=true} count > 1", "clean=true", "given twice", "one value"),
+            ("closes{clean=true count > 1", "{clean=true count > 1", "not closed", "metric{label=value}"),
+            ("attempts peak 2500/s", "2500/s", "no comparison", "<="),
+            ("attempts peak <", "<", "no value", "metric{label"),
+        ] {
+            let problems = parse(text).expect_err(text);
+            assert_eq!(problems.len(), 1, "{text}: {problems:?}");
+            assert_eq!(&text[problems[0].at.clone()], part, "{text}");
+            assert!(problems[0].found.contains(found), "{text}: {}", problems[0].found);
+            assert!(problems[0].help.contains(help), "{text}: {}", problems[0].help);
+        }
+        assert_eq!(parse("closes{side=proxy,tcp_end=x} rate < 5").unwrap_err().len(), 3, "all problems of a text at once");
+        assert_eq!(parse("").unwrap_err().len(), 1);
+    }
+}
