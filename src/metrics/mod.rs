@@ -6,6 +6,7 @@
 pub mod bank;
 pub mod book;
 pub mod ending;
+mod handle;
 pub mod latency;
 pub mod ledger;
 pub mod outage;
@@ -16,10 +17,11 @@ pub mod timeline;
 pub use book::{Results, Status};
 pub use ledger::LedgerError;
 
-use crate::close::Ending;
-use crate::event::{ClientIndex, ConnectionNo, Event, Outcome};
+use crate::close::Cause;
+use crate::event::{ClientIndex, Event};
 use crate::fault::Side;
 use crate::plan::{Plan, Target};
+use crate::seed::Seed;
 use bank::{Bank, Key, Metric};
 use book::{Book, FaultBook, Kept, Meta, Usage};
 use ending::Endings;
@@ -100,15 +102,19 @@ pub struct Recorder {
 impl Recorder {
     /// An empty one for a plan.
     pub fn new(plan: &Plan) -> Recorder {
-        let (cohorts, faults) = (plan.cohorts.len(), plan.faults.len());
-        let cohort_of = plan.cohorts.iter().enumerate().flat_map(|(cohort, row)| (0..row.count).map(move |_| cohort as u16));
+        let joins = matches!(plan.target, Target::Embedded(_)) || plan.faults.iter().any(|fault| fault.side != Side::Client);
+        Recorder::of(Meta::of(plan), joins)
+    }
+
+    /// An empty one. `joins`: a server or its injector will report about connections.
+    fn of(meta: Meta, joins: bool) -> Recorder {
+        let (cohorts, faults) = (meta.cohorts.len(), meta.faults.len());
+        let cohort_of = meta.cohorts.iter().enumerate().flat_map(|(cohort, row)| (0..row.planned).map(move |_| cohort as u16));
         let clients: Vec<_> = cohort_of.map(|cohort| Client { cohort, ..Client::default() }).collect();
         // Histograms of less than a second say little and cost a line each.
-        let log_interval = interval(plan.duration).max(Duration::from_secs(1));
-        let joins = matches!(plan.target, Target::Embedded(_)) || plan.faults.iter().any(|fault| fault.side != Side::Client);
-        let sample = |name: &str| plan.seed.stream(name);
+        let log_interval = interval(meta.duration).max(Duration::from_secs(1));
+        let seed = Seed(meta.seed);
         Recorder {
-            meta: Meta::of(plan),
             simulated: false,
             outages: Outages::new(clients.len()),
             clients,
@@ -119,14 +125,15 @@ impl Recorder {
             faults: vec![FaultBook::default(); faults],
             bank: Bank::new(cohorts, faults, log_interval),
             outage_bank: Bank::new(cohorts, faults, log_interval),
-            timeline: Timeline::new(cohorts, plan.duration),
+            timeline: Timeline::new(cohorts, meta.duration),
             endings: Endings::new(joins),
-            outage_rows: Sample::new(ROWS, sample("metrics/outages")),
-            milestones: Sample::new(ROWS, sample("metrics/milestones")),
-            events: Sample::new(ROWS, sample("metrics/events")),
+            outage_rows: Sample::new(ROWS, seed.stream("metrics/outages")),
+            milestones: Sample::new(ROWS, seed.stream("metrics/milestones")),
+            events: Sample::new(ROWS, seed.stream("metrics/events")),
             number: 0,
             notices: BTreeMap::new(),
             live: Live::default(),
+            meta,
         }
     }
 
@@ -204,179 +211,6 @@ impl Recorder {
         }
         let text = if self.notices.len() < NOTICES { text } else { "further notices that are not told apart" };
         *self.notices.entry(text.to_owned()).or_default() += 1;
-    }
-
-    fn sent(&mut self, at: u64, client: ClientIndex, due: u64) {
-        let cohort = self.cohort(client);
-        let book = &mut self.books[usize::from(cohort)];
-        book.due += 1;
-        book.sent += 1;
-        self.live.sent += 1;
-        self.timeline.cell(due, cohort).due += 1;
-        self.timeline.cell(at, cohort).sent += 1;
-        self.timeline.second(due, cohort).due += 1;
-        self.timeline.second(at, cohort).sent += 1;
-        self.work(at, due, cohort);
-    }
-
-    fn not_started(&mut self, client: ClientIndex, due: u64) {
-        let cohort = self.cohort(client);
-        let book = &mut self.books[usize::from(cohort)];
-        book.due += 1;
-        book.not_started += 1;
-        self.timeline.cell(due, cohort).due += 1;
-        let second = self.timeline.second(due, cohort);
-        second.due += 1;
-        second.not_started += 1;
-    }
-
-    fn echoed(&mut self, at: u64, client: ClientIndex, due: u64, sent: u64) {
-        let cohort = self.cohort(client);
-        self.received(at, client);
-        self.bank.record(at, key(Metric::Rtt, cohort, None), at.saturating_sub(due));
-        self.bank.record(at, key(Metric::RttFromSent, cohort, None), at.saturating_sub(sent));
-        self.timeline.echo(at, cohort, at.saturating_sub(due));
-    }
-
-    fn received(&mut self, at: u64, client: ClientIndex) {
-        let cohort = self.cohort(client);
-        self.live.received += 1;
-        self.books[usize::from(cohort)].received += 1;
-        self.timeline.second(at, cohort).received += 1;
-    }
-
-    /// Books the lateness of a connect or send.
-    fn work(&mut self, at: u64, due: u64, cohort: u16) {
-        self.bank.record(at, key(Metric::Lag, cohort, None), at.saturating_sub(due));
-        self.timeline.work(at, due, cohort, self.meta.tolerance_us);
-    }
-
-    fn attempt_started(&mut self, at: u64, client: ClientIndex, due: u64) {
-        let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
-        let state = &mut self.clients[client.0 as usize];
-        let book = &mut self.books[usize::from(cohort)];
-        book.started += u64::from(!state.started);
-        (state.started, state.under_way) = (true, true);
-        state.attempts += 1;
-        book.ledger.attempts += 1;
-        self.live.attempts += 1;
-        self.outages.attempt(at, client.0);
-        self.timeline.attempt(at, cohort, fault, Step::Begun);
-        self.work(at, due, cohort);
-    }
-
-    fn attempt_failed(&mut self, at: u64, client: ClientIndex, outcome: &Outcome, fault: Option<u16>) {
-        let cohort = self.cohort(client);
-        let outage_fault = self.outages.fault_of(client.0).flatten();
-        let state = &mut self.clients[client.0 as usize];
-        state.under_way = false;
-        // An injector that spoke of this attempt already has counted itself.
-        let counted = self.outages.injected(client.0, state.attempts).map(|(fault, _)| fault);
-        let ledger = &mut self.books[usize::from(cohort)].ledger;
-        let (count, step) = match outcome {
-            Outcome::Refused => (&mut ledger.refused, Step::Refused),
-            Outcome::TimedOut => (&mut ledger.timed_out, Step::TimedOut),
-            Outcome::Rejected { .. } => (&mut ledger.rejected, Step::Rejected),
-            Outcome::Failed { .. } => (&mut ledger.failed, Step::Failed),
-            Outcome::Abandoned => (&mut ledger.abandoned, Step::Abandoned),
-        };
-        *count += 1;
-        self.live.failed += 1;
-        if let Some(fault) = fault.filter(|fault| counted != Some(*fault)) {
-            self.faults[usize::from(fault)].injected += 1;
-        }
-        self.outages.fail(at, client.0);
-        self.timeline.attempt(at, cohort, fault.or(outage_fault), step);
-    }
-
-    fn opened(&mut self, at: u64, client: ClientIndex, tcp: Duration, tls: Option<Duration>, upgrade: Duration) {
-        let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
-        let state = &mut self.clients[client.0 as usize];
-        (state.under_way, state.open, state.ever_opened) = (false, true, true);
-        let book = &mut self.books[usize::from(cohort)];
-        book.ledger.opened += 1;
-        self.live.opened += 1;
-        let open = &mut self.open[usize::from(cohort)];
-        *open += 1;
-        book.peak_open = book.peak_open.max(*open);
-        self.all_open += 1;
-        self.peak_open = self.peak_open.max(self.all_open);
-        self.outages.opened(at, client.0);
-        self.timeline.attempt(at, cohort, fault, Step::Opened);
-        self.bank.record(at, key(Metric::TcpConnect, cohort, fault), micros(tcp));
-        self.bank.record(at, key(Metric::OpeningHandshake, cohort, fault), micros(upgrade));
-        if let Some(tls) = tls {
-            self.bank.record(at, key(Metric::Tls, cohort, fault), micros(tls));
-        }
-    }
-
-    fn ready(&mut self, at: u64, client: ClientIndex) {
-        if !self.outages.ready(at, client.0) {
-            return;
-        }
-        let cohort = self.cohort(client);
-        self.timeline.cell(at, cohort).recovered += 1;
-        self.live.recovered += 1;
-        while let Some(outage) = self.outages.settled() {
-            self.book_outage(outage, None);
-        }
-    }
-
-    fn injected(&mut self, at: u64, fault: u16, client: ClientIndex, connection: ConnectionNo) {
-        self.faults[usize::from(fault)].injected += 1;
-        self.outages.inject(at, client.0, connection.0, fault);
-        if self.meta.faults[usize::from(fault)].process {
-            self.endings.killed((client.0, connection.0), fault);
-        }
-    }
-
-    fn ended(
-        &mut self,
-        at: u64,
-        client: ClientIndex,
-        connection: ConnectionNo,
-        ending: &Ending,
-        closing: Option<Duration>,
-        unanswered: u32,
-    ) {
-        let cohort = self.cohort(client);
-        self.clients[client.0 as usize].open = false;
-        let open = &mut self.open[usize::from(cohort)];
-        *open = open.saturating_sub(1);
-        self.all_open = self.all_open.saturating_sub(1);
-        let book = &mut self.books[usize::from(cohort)];
-        book.ledger.closed += 1;
-        book.unanswered += u64::from(unanswered);
-        self.live.closes += 1;
-        self.timeline.cell(at, cohort).closed += 1;
-        self.timeline.second(at, cohort).lost += u64::from(unanswered);
-        let injected = self.outages.injected(client.0, connection.0).map(|(fault, _)| fault);
-        if let Some(closing) = closing {
-            self.bank.record(at, key(Metric::ClosingHandshake, cohort, ending.fault.or(injected)), micros(closing));
-        }
-        let killed = injected.filter(|fault| self.meta.faults[usize::from(*fault)].process);
-        self.endings.client(self.timeline.second_of(at), (client.0, connection.0), cohort, ending, killed);
-        let began = self.outages.end(at, client.0, cohort, connection.0, ending);
-        self.books[usize::from(cohort)].affected += u64::from(began);
-    }
-
-    fn server_ended(&mut self, client: ClientIndex, connection: ConnectionNo, ending: &Ending) {
-        self.endings.server((client.0, connection.0), ending);
-        if let crate::close::Cause::Fault(fault) = ending.cause {
-            self.outages.attribute(client.0, connection.0, fault);
-        }
-    }
-
-    fn gave_up(&mut self, at: u64, client: ClientIndex) {
-        let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
-        let state = &mut self.clients[client.0 as usize];
-        if std::mem::replace(&mut state.lost, true) {
-            return;
-        }
-        self.books[usize::from(cohort)].lost += 1;
-        self.live.lost += 1;
-        self.outages.give_up(at, client.0);
-        self.timeline.give_up(at, cohort, fault);
     }
 
     fn cohort(&self, client: ClientIndex) -> u16 {
@@ -462,7 +296,10 @@ pub fn subject(event: &Event) -> (Option<ClientIndex>, Option<u16>) {
     match event {
         Event::Injected { fault, client, .. } => (Some(*client), Some(*fault)),
         Event::AttemptFailed { client, fault, .. } => (Some(*client), *fault),
-        Event::Ended { client, ending, .. } | Event::ServerEnded { client, ending, .. } => (Some(*client), ending.fault),
+        Event::Ended { client, ending, .. } | Event::ServerEnded { client, ending, .. } => match ending.cause {
+            Cause::Fault(fault) => (Some(*client), Some(fault)),
+            _ => (Some(*client), ending.fault),
+        },
         Event::Arrived { client, .. }
         | Event::AttemptStarted { client, .. }
         | Event::Opened { client, .. }
@@ -481,4 +318,4 @@ pub fn subject(event: &Event) -> (Option<ClientIndex>, Option<u16>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,1 +1,351 @@
-//! tests
+//! A run told event by event, without any engine: what the recorder makes of it, in memory and on disk.
+
+use super::bank::Metric;
+use super::book::{CohortMeta, FaultMeta, Meta};
+use super::*;
+use crate::close::{Deadline, Ending, Initiator, TcpEnd};
+use crate::event::{ConnectionNo, GiveUp, Outcome, Stage};
+use crate::expect::{Expectation, Names};
+use crate::results::record::Verdict;
+use crate::results::{Evidence, Loaded};
+use crate::verdict::judge;
+use std::time::Duration;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+fn meta() -> Meta {
+    let cohort = |name: &str, planned| CohortMeta { name: name.to_owned(), strategy: "fixed 1s".to_owned(), planned };
+    let fault = |id: &str, kind, side, holds, process| FaultMeta { id: id.to_owned(), kind, side, holds, process };
+    Meta {
+        name: "told".to_owned(),
+        question: Some("Is everything counted?".to_owned()),
+        hypothesis: None,
+        target: "embedded, 1 instance".to_owned(),
+        seed: 7,
+        duration: Duration::from_secs(20),
+        cohorts: vec![cohort("web, old", 4), cohort("ios", 2)],
+        faults: vec![
+            fault("crash", "server_crash", "server", false, true),
+            fault("freeze", "freeze", "client", true, false),
+            fault("close", "close_code", "server", false, false),
+        ],
+        notices: vec!["a notice of the plan".to_owned()],
+        tolerance_us: 20_000,
+    }
+}
+
+fn ending(cause: Cause, code: u16) -> Ending {
+    let wire = (code != 1006).then_some(code);
+    Ending {
+        cause,
+        fault: None,
+        initiator: Initiator::Server,
+        wire_received: wire,
+        wire_sent: wire,
+        tcp_end: if code == 1006 { TcpEnd::Rst } else { TcpEnd::Fin },
+        mid_frame: false,
+        clean: code != 1006,
+        code,
+        reason: if code == 1006 { String::new() } else { "so long".to_owned() },
+        bytes_after: 0,
+    }
+}
+
+/// Tells one client's events.
+struct Teller<'a>(&'a mut Recorder, ClientIndex);
+
+impl Teller<'_> {
+    fn tell(&mut self, at: u64, event: Event) -> &mut Self {
+        self.0.record(MS(at), &event);
+        self
+    }
+
+    fn attempt(&mut self, at: u64) -> &mut Self {
+        let client = self.1;
+        self.tell(at, Event::AttemptStarted { client, due: MS(at) })
+    }
+
+    fn fail(&mut self, at: u64, outcome: Outcome) -> &mut Self {
+        let client = self.1;
+        self.tell(at, Event::AttemptFailed { client, stage: Stage::Upgrade, outcome, fault: None })
+    }
+
+    fn open(&mut self, at: u64, connection: u32) -> &mut Self {
+        let (client, connection, tls) = (self.1, ConnectionNo(connection), Some(MS(3)));
+        self.tell(at, Event::Opened { client, connection, instance: 0, tcp: MS(1), tls, upgrade: MS(2) })
+    }
+
+    fn ready(&mut self, at: u64, connection: u32) -> &mut Self {
+        let client = self.1;
+        self.tell(at, Event::Ready { client, connection: ConnectionNo(connection) })
+    }
+
+    fn end(&mut self, at: u64, connection: u32, ending: Ending) -> &mut Self {
+        let (client, connection, closing) = (self.1, ConnectionNo(connection), ending.clean.then_some(MS(4)));
+        self.tell(at, Event::Ended { client, connection, ending: Box::new(ending), closing, unanswered: 1 })
+    }
+
+    fn inject(&mut self, at: u64, connection: u32, fault: u16) -> &mut Self {
+        let client = self.1;
+        self.tell(at, Event::Injected { fault, client, connection: ConnectionNo(connection) })
+    }
+}
+
+fn client(recorder: &mut Recorder, index: u32) -> Teller<'_> {
+    Teller(recorder, ClientIndex(index))
+}
+
+/// Six clients: a crash at 5 s, a graceful close, a stay, a give-up, refused, rejected, timed out and failed attempts.
+fn told() -> Recorder {
+    let mut recorder = Recorder::of(meta(), true);
+    let r = &mut recorder;
+    for index in 0..5 {
+        r.record(MS(100), &Event::Arrived { client: ClientIndex(index), due: MS(100) });
+        client(r, index).attempt(100).open(106, 1).ready(110, 1);
+    }
+    r.record(MS(5_000), &Event::Fired { fault: 0, selected: 3 });
+    r.record(MS(5_000), &Event::Target { instance: 0, what: "down", detail: "signal 9".to_owned() });
+    // 0: crashed; the evidence comes first. Refused once, back after 3 s.
+    client(r, 0).inject(5_000, 1, 0).end(5_002, 1, ending(Cause::Remote, 1006));
+    client(r, 0).attempt(6_000).fail(6_001, Outcome::Refused).attempt(8_000).open(8_010, 3).ready(8_025, 3);
+    // 1: crashed; the evidence comes when it is back already.
+    client(r, 1).end(5_004, 1, ending(Cause::Remote, 1006)).attempt(7_000).open(7_008, 2).ready(7_008, 2).inject(5_000, 1, 0);
+    // 2: crashed, gives up after a rejected attempt.
+    client(r, 2).inject(5_000, 1, 0).end(5_001, 1, ending(Cause::Remote, 1006)).attempt(6_000);
+    client(r, 2).fail(6_500, Outcome::Rejected { status: 503, retry_after: Some(Duration::from_secs(5)) });
+    client(r, 2).tell(6_500, Event::GaveUp { client: ClientIndex(2), why: GiveUp::Retries });
+    // 3: closed by the server on purpose, the server's account first; then timed out; away at the end, an attempt under way.
+    let mut account = ending(Cause::Fault(2), 1012);
+    account.fault = Some(2);
+    let at_server = Event::ServerEnded { client: ClientIndex(3), connection: ConnectionNo(1), ending: Box::new(account) };
+    client(r, 3).inject(9_000, 1, 2).tell(9_001, at_server).end(9_010, 1, ending(Cause::Remote, 1012));
+    client(r, 3).attempt(10_000).fail(15_000, Outcome::TimedOut).attempt(19_900);
+    // 4: leaves by itself and comes back; the server's account comes later.
+    client(r, 4).end(4_000, 1, ending(Cause::Stay, 1000));
+    let at_server =
+        Event::ServerEnded { client: ClientIndex(4), connection: ConnectionNo(1), ending: Box::new(ending(Cause::Remote, 1000)) };
+    client(r, 4).tell(4_001, at_server).attempt(4_500).open(4_510, 2).ready(4_510, 2);
+    // 5: never gets in.
+    client(r, 5).attempt(200).fail(300, Outcome::Failed { why: "garbage".to_owned() }).attempt(400).fail(500, Outcome::Abandoned);
+    for at in 0..400 {
+        let (client, due) = (ClientIndex(4), MS(10_000 + at));
+        r.record(due, &Event::Sent { client, due, bytes: 10 });
+        r.record(due + MS(2), &Event::Echoed { client, due, sent: due });
+    }
+    r.record(MS(12_000), &Event::NotStarted { client: ClientIndex(2), due: MS(12_000) });
+    r.record(MS(12_000), &Event::Received { client: ClientIndex(4), bytes: 3 });
+    (0..3).for_each(|_| r.record(MS(13_000), &Event::Notice { text: "a limit was hit".to_owned() }));
+    recorder
+}
+
+pub(crate) fn finished() -> Results {
+    told().finish(Duration::from_secs(20), Status::Completed)
+}
+
+#[test]
+fn the_ledger_of_a_told_run_balances() {
+    let results = finished();
+    results.check_ledger().unwrap();
+    let total = results.total();
+    let l = &total.ledger;
+    assert_eq!((l.attempts, l.opened, l.refused, l.timed_out, l.rejected, l.failed, l.abandoned), (14, 8, 1, 1, 1, 1, 2));
+    assert_eq!((l.closed, l.open_at_end, l.endings), (5, 3, 5));
+    assert_eq!((total.started, total.never_opened, total.lost, results.peak_open), (6, 1, 1, 5));
+    assert_eq!((total.affected, total.recovered, total.censored), (4, 2, 2));
+    assert_eq!((total.due, total.sent, total.not_started, total.received, total.unanswered), (401, 400, 1, 401, 5));
+}
+
+#[test]
+fn an_event_that_is_missing_or_told_twice_is_found_by_the_ledger() {
+    let mut missing = told();
+    client(&mut missing, 0).attempt(18_000).attempt(18_500);
+    let mut twice = told();
+    client(&mut twice, 0).end(18_000, 3, ending(Cause::Remote, 1006)).end(18_001, 3, ending(Cause::Remote, 1006));
+    for (recorder, row) in [(missing, "attempts"), (twice, "connections")] {
+        let error = recorder.finish(Duration::from_secs(20), Status::Completed).check_ledger().unwrap_err();
+        assert_eq!((error.row, error.scope.as_str()), (row, "cohort web, old"), "{error}");
+    }
+}
+
+#[test]
+fn outages_have_phases_that_add_up_and_belong_to_their_fault() {
+    let results = finished();
+    let rows = crate::results::tables::reconnect_rows(&results);
+    for row in rows.iter().filter(|row| row.result == "recovered") {
+        let sum = row.detect_us + row.backoff_us + row.attempt_us + row.first_reply_us.unwrap();
+        assert_eq!(Some(sum), row.reconnect_us, "{row:?}");
+    }
+    let of = |client: u32| rows.iter().find(|row| row.client == client).unwrap();
+    assert_eq!((of(0).detect_us, of(0).reconnect_us, of(0).attempts), (2_000, Some(3_025_000), 2));
+    assert_eq!((of(0).backoff_us, of(0).attempt_us, of(0).first_reply_us), (998_000 + 1_999_000, 1_000 + 10_000, Some(15_000)));
+    assert_eq!((of(1).fault.as_deref(), of(1).detect_us, of(1).reconnect_us), (Some("crash"), 4_000, Some(2_008_000)));
+    assert_eq!((of(2).result.as_str(), of(2).reconnect_us), ("gave_up", None));
+    assert_eq!((of(3).result.as_str(), of(3).fault.as_deref(), of(3).detect_us), ("censored", Some("close"), 10_000));
+    assert_eq!(results.latency(Metric::ReconnectCensored).max().map(|us| us / 100_000), Some(150)); // the one that gave up, 15 s
+}
+
+#[test]
+fn endings_know_what_both_sides_know() {
+    let rows = crate::results::tables::ending_rows(&finished());
+    let seen: Vec<_> = rows.iter().map(|row| (row.cause.as_str(), row.client_code, row.server_code, row.count)).collect();
+    assert_eq!(seen, [("crash", 1006, None, 3), ("close", 1012, Some(1012), 1), ("stay", 1000, Some(1000), 1)]);
+    assert_eq!(rows[1].fault.as_deref(), Some("close"));
+}
+
+#[test]
+fn a_process_fault_speaks_for_the_server_until_it_is_reverted() {
+    for (reverted, cause) in [(false, Cause::Fault(3)), (true, Cause::Remote)] {
+        let mut meta = meta();
+        meta.faults.push(FaultMeta { id: "pause".to_owned(), kind: "server_pause", side: "server", holds: true, process: true });
+        let mut recorder = Recorder::of(meta, true);
+        client(&mut recorder, 0).attempt(0).open(1, 1).ready(1, 1);
+        recorder.record(MS(10), &Event::Fired { fault: 3, selected: 1 });
+        client(&mut recorder, 0).inject(10, 1, 3);
+        if reverted {
+            recorder.record(MS(20), &Event::Reverted { fault: 3 });
+        }
+        client(&mut recorder, 0).end(30, 1, ending(Cause::Remote, 1006));
+        let results = recorder.finish(MS(100), Status::Aborted);
+        assert_eq!(results.endings.keys().next().unwrap().1.cause, cause, "{reverted}");
+    }
+}
+
+#[test]
+fn half_open_connections_are_a_notice_and_unknown_clients_another() {
+    let mut recorder = told();
+    let account = Box::new(ending(Cause::Deadline(Deadline::Pong), 1006));
+    recorder.record(MS(19_000), &Event::ServerEnded { client: ClientIndex(0), connection: ConnectionNo(3), ending: account });
+    recorder.record(MS(19_000), &Event::Left { client: ClientIndex(99) });
+    let results = recorder.finish(Duration::from_secs(20), Status::Completed);
+    results.check_ledger().unwrap();
+    let notices = results.notices.keys().cloned().collect::<Vec<_>>().join("; ");
+    assert!(notices.contains("ended on the server") && notices.contains("not in the plan"), "{notices}");
+}
+
+#[test]
+fn live_numbers_follow_the_events() {
+    let live = told().live();
+    assert_eq!((live.open, live.away, live.attempts, live.closes, live.lost), (3, 2, 14, 5, 1));
+    assert_eq!((live.opened, live.failed, live.recovered, live.sent, live.received), (8, 5, 2, 400, 401));
+}
+
+#[test]
+fn the_same_events_give_the_same_bytes() {
+    let (one, two) = (finished(), finished());
+    assert_eq!(crate::results::tables::event_rows(&one), crate::results::tables::event_rows(&two));
+    assert_eq!(crate::results::tables::count_rows(&one), crate::results::tables::count_rows(&two));
+}
+
+#[test]
+fn two_halves_add_up_to_twice_the_run() {
+    let (mut sum, one) = (finished(), finished());
+    sum.add(&one);
+    sum.check_ledger().unwrap();
+    assert_eq!(sum.total().ledger.attempts, 28);
+    assert_eq!(sum.latency(Metric::Rtt).count(), 800);
+    assert_eq!(sum.timeline.attempts_peak(None), 2 * one.timeline.attempts_peak(None));
+    assert_eq!(sum.outages.seen(), 8);
+    assert_eq!(sum.peak_open, 10);
+}
+
+pub(crate) fn expectations() -> Vec<Expectation> {
+    let (cohorts, faults) = (["web, old".to_owned(), "ios".to_owned()], ["crash".to_owned(), "freeze".to_owned(), "close".to_owned()]);
+    [
+        "reconnect_time{fault=crash} p50 < 4s",
+        "reconnect_time{cohort=ios} p99 < 10s",
+        "detect max <= 11ms",
+        "clients_lost count == 1",
+        "closes{reported=1006} share > 50%",
+        "closes{side=server,reported=1012} count == 1",
+        "attempts peak < 100/s",
+        "attempts{outcome=abandoned} count == 2",
+        "messages{outcome=lost} count == 5",
+        "rtt p99 < 3ms",
+        "opening_handshake{fault=crash} max < 1s",
+        "closing_handshake mean < 1s",
+    ]
+    .map(|text| Expectation::parse(text, Names { cohorts: &cohorts, faults: &faults }).unwrap())
+    .into()
+}
+
+#[test]
+fn a_run_folder_tells_the_same_verdict_as_the_books() {
+    let (results, expectations) = (finished(), expectations());
+    let verdict = judge(&Evidence::of(&results), &expectations);
+    let failed: Vec<_> = verdict.expectations.iter().filter(|row| row.result == "fail").collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    let loaded = write_and_read(&results, &verdict);
+    assert_eq!(judge(&Evidence::read(&loaded).unwrap(), &expectations), verdict);
+    assert_eq!(loaded.summary.verdict, verdict);
+    assert_eq!(loaded.timeline, crate::results::tables::timeline_rows(&results));
+    assert_eq!(loaded.timeline.len(), 2 * 200);
+    assert_eq!(loaded.closes, loaded.summary.endings);
+    assert_eq!(loaded.counts, Some(crate::results::tables::count_rows(&results)));
+    assert_eq!(loaded.reconnects, crate::results::tables::reconnect_rows(&results));
+    assert_eq!(loaded.events, crate::results::tables::event_rows(&results));
+    assert_eq!(loaded.scenario, "duration = \"20s\"\n");
+}
+
+#[test]
+fn a_folder_without_its_counts_is_no_evidence() {
+    let mut loaded = write_and_read(&finished(), &Verdict::default());
+    loaded.counts = None;
+    let error = Evidence::read(&loaded).unwrap_err();
+    assert!(error.to_string().contains("counts.csv"), "{error}");
+}
+
+#[test]
+fn a_full_disk_is_one_clear_error_and_the_summary_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = crate::results::Folder::create(&dir.path().join("run")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", folder.path().join("timeline.csv")).unwrap();
+    let manifest = crate::results::manifest::collect(Vec::new(), crate::seed::Seed(7));
+    let error = folder.write(&finished(), "", &Verdict::default(), &manifest).unwrap_err();
+    assert!(error.to_string().contains("timeline.csv (summary.json beside it is complete)"), "{error}");
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("No space left"), "{error:?}");
+    // /dev/full never ends when it is read.
+    std::fs::remove_file(folder.path().join("timeline.csv")).unwrap();
+    assert_eq!(crate::results::read(folder.path()).unwrap().summary.scenario, "told");
+}
+
+fn write_and_read(results: &Results, verdict: &Verdict) -> Loaded {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let manifest = crate::results::manifest::collect(vec!["closestorm".to_owned(), "run".to_owned()], crate::seed::Seed(7));
+    crate::results::write(&run, results, "duration = \"20s\"\n", verdict, &manifest).unwrap();
+    let table = std::fs::read_to_string(run.join("latency.hgrm")).unwrap();
+    assert!(table.contains("#[Metric  = rtt"), "{table}");
+    crate::results::read(&run).unwrap()
+}
+
+#[test]
+fn the_interval_log_is_read_back_with_every_sample() {
+    let results = finished();
+    let mut bytes = Vec::new();
+    crate::results::hlog::write_log(&mut bytes, &results, 1_700_000_000.5).unwrap();
+    let text = String::from_utf8(bytes.clone()).unwrap();
+    assert!(text.contains("#[StartTime: 1700000000.500 (seconds since epoch)]"), "{text}");
+    assert!(text.contains("Tag=reconnect_time;cohort=web%2c%20old;fault=crash,"), "{text}");
+    let read = crate::results::hlog::read_log(&bytes).unwrap();
+    let mut written = crate::results::hlog::distributions(&results);
+    written.sort_by_key(|row| format!("{};{};{:?}", row.metric, row.cohort, row.fault));
+    let mut read_sorted = read.clone();
+    read_sorted.sort_by_key(|row| format!("{};{};{:?}", row.metric, row.cohort, row.fault));
+    assert_eq!(written.len(), read.len());
+    for (written, read) in written.iter().zip(&read_sorted) {
+        assert_eq!((&written.metric, &written.cohort, &written.fault), (&read.metric, &read.cohort, &read.fault));
+        assert_eq!(written.latency.steps().collect::<Vec<_>>(), read.latency.steps().collect::<Vec<_>>(), "{}", written.metric);
+    }
+}
+
+#[test]
+fn late_work_saturates_and_a_share_of_one_percent_does_not() {
+    for (late, saturated) in [(1, false), (2, true)] {
+        let mut recorder = Recorder::of(meta(), false);
+        for i in 0..100 {
+            let at = if i < late { MS(1_021) } else { MS(1_020) };
+            recorder.record(at, &Event::Sent { client: ClientIndex(0), due: MS(1_000), bytes: 1 });
+        }
+        assert_eq!(recorder.finish(Duration::from_secs(20), Status::Completed).saturated(), saturated, "{late}");
+    }
+}

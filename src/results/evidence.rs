@@ -1,11 +1,12 @@
 //! What a verdict is judged by: the same from closed books and from a run folder.
 
 use super::hlog::{Distribution, distributions};
-use super::read::Loaded;
+use super::read::{Loaded, ReadError};
 use super::record::CountRow;
 use super::tables::count_rows;
 use crate::metrics::book::{Results, Status};
 use std::collections::BTreeMap;
+use std::io;
 
 /// Counts by second, distributions, and how far they can be trusted.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,16 +42,20 @@ impl Evidence {
     }
 
     /// From a run folder.
-    pub fn read(loaded: &Loaded) -> Evidence {
+    ///
+    /// # Errors
+    /// `counts.csv` or `latency.hlog` is missing: without them a count of 0 would be no data.
+    pub fn read(loaded: &Loaded) -> Result<Evidence, ReadError> {
+        let missing = |name: &str| ReadError::File { path: loaded.dir.join(name), source: io::ErrorKind::NotFound.into() };
         let summary = &loaded.summary;
-        Evidence {
+        Ok(Evidence {
             measured_s: summary.measured_ms as f64 / 1e3,
             aborted: summary.status == Status::Aborted.name(),
             saturated: summary.generator.saturated,
             late_share_max: summary.generator.late_share_max,
             planned: summary.cohorts.iter().map(|(name, row)| (name.clone(), row.clients.planned)).collect(),
-            counts: loaded.counts.clone(),
-            distributions: loaded.distributions.clone(),
-        }
+            counts: loaded.counts.clone().ok_or_else(|| missing("counts.csv"))?,
+            distributions: loaded.distributions.clone().ok_or_else(|| missing("latency.hlog"))?,
+        })
     }
 }

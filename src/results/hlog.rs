@@ -179,7 +179,7 @@ mod tests {
         let mut text = Vec::new();
         table(&mut text, "rtt", &latency).unwrap();
         let text = String::from_utf8(text).unwrap();
-        let last = text.lines().filter(|line| !line.starts_with('#')).last().unwrap();
+        let last = text.lines().rfind(|line| !line.starts_with('#')).unwrap();
         assert_eq!(last.split_whitespace().skip(1).collect::<Vec<_>>(), ["1.000000000000", "1000"]);
         assert!(text.contains("#[Max     ="));
     }

@@ -1,6 +1,6 @@
 //! What is on disk: the run folder. `record` is the data dictionary, `README.md` in `results/` its text.
 //!
-//! [`Folder`] writes a run under a temporary name and renames it when complete; [`read`] takes it back, so that verdict, charts and
+//! [`Folder`] writes a run under a temporary name and renames it when complete; [`read()`] takes it back, so that verdict, charts and
 //! report can be redone from files alone.
 
 pub mod evidence;
@@ -16,3 +16,6 @@ pub mod usage;
 pub use evidence::Evidence;
 pub use folder::{Folder, FolderError, write};
 pub use read::{Loaded, read};
+
+#[cfg(test)]
+mod dictionary;

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A run folder in memory. Files that are missing are empty here, but `summary.json` and `scenario.toml` must be there.
+/// A run folder in memory. `summary.json` must be there; what else is missing is empty or `None`.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// Where it came from.
@@ -26,10 +26,10 @@ pub struct Loaded {
     pub reconnects: Vec<ReconnectRow>,
     /// `events.csv`.
     pub events: Vec<EventRow>,
-    /// `counts.csv`.
-    pub counts: Vec<CountRow>,
-    /// `latency.hlog`, each distribution over the whole run.
-    pub distributions: Vec<Distribution>,
+    /// `counts.csv`; `None` where it is missing, which is not the same as no rows.
+    pub counts: Option<Vec<CountRow>>,
+    /// `latency.hlog`, each distribution over the whole run; `None` where it is missing.
+    pub distributions: Option<Vec<Distribution>>,
 }
 
 /// Why a run folder could not be read.
@@ -65,21 +65,21 @@ pub enum ReadError {
 /// Reads a run folder.
 ///
 /// # Errors
-/// `summary.json` or `scenario.toml` is missing, a file is damaged, or the schema version is another one.
+/// `summary.json` is missing, a file is damaged, or the schema version is another one.
 pub fn read(dir: &Path) -> Result<Loaded, ReadError> {
     Ok(Loaded {
         dir: dir.to_owned(),
         summary: summary(&dir.join("summary.json"))?,
         manifest: optional(&dir.join("manifest.json"))?.map(|(path, bytes)| json(&path, &bytes)).transpose()?,
-        scenario: String::from_utf8_lossy(&bytes(&dir.join("scenario.toml"))?).into_owned(),
-        timeline: rows(&dir.join("timeline.csv"))?,
-        closes: rows(&dir.join("closes.csv"))?,
-        reconnects: rows(&dir.join("reconnects.csv"))?,
-        events: rows(&dir.join("events.csv"))?,
+        scenario: optional(&dir.join("scenario.toml"))?.map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default(),
+        timeline: rows(&dir.join("timeline.csv"))?.unwrap_or_default(),
+        closes: rows(&dir.join("closes.csv"))?.unwrap_or_default(),
+        reconnects: rows(&dir.join("reconnects.csv"))?.unwrap_or_default(),
+        events: rows(&dir.join("events.csv"))?.unwrap_or_default(),
         counts: rows(&dir.join("counts.csv"))?,
         distributions: match optional(&dir.join("latency.hlog"))? {
-            Some((path, bytes)) => read_log(&bytes).map_err(|error| ReadError::Damaged { path, what: error.to_string() })?,
-            None => Vec::new(),
+            Some((path, bytes)) => Some(read_log(&bytes).map_err(|error| ReadError::Damaged { path, what: error.to_string() })?),
+            None => None,
         },
     })
 }
@@ -97,10 +97,10 @@ fn json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, ReadError> 
     serde_json::from_slice(bytes).map_err(|error| ReadError::Damaged { path: path.to_owned(), what: error.to_string() })
 }
 
-fn rows<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, ReadError> {
-    let Some((path, bytes)) = optional(path)? else { return Ok(Vec::new()) };
+fn rows<T: DeserializeOwned>(path: &Path) -> Result<Option<Vec<T>>, ReadError> {
+    let Some((path, bytes)) = optional(path)? else { return Ok(None) };
     let rows: Result<Vec<T>, csv::Error> = csv::Reader::from_reader(&bytes[..]).deserialize().collect();
-    rows.map_err(|error| ReadError::Damaged { path, what: error.to_string() })
+    rows.map(Some).map_err(|error| ReadError::Damaged { path, what: error.to_string() })
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, ReadError> {

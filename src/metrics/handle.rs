@@ -1,0 +1,190 @@
+//! What each event of a client does to the books. [`super::Recorder::record`] calls these, once for each event.
+
+use super::bank::Metric;
+use super::latency::micros;
+use super::timeline::Step;
+use super::{Recorder, key};
+use crate::close::{Cause, Ending};
+use crate::event::{ClientIndex, ConnectionNo, Outcome};
+use std::time::Duration;
+
+impl Recorder {
+    pub(super) fn sent(&mut self, at: u64, client: ClientIndex, due: u64) {
+        let cohort = self.cohort(client);
+        let book = &mut self.books[usize::from(cohort)];
+        book.due += 1;
+        book.sent += 1;
+        self.live.sent += 1;
+        self.timeline.cell(due, cohort).due += 1;
+        self.timeline.cell(at, cohort).sent += 1;
+        self.timeline.second(due, cohort).due += 1;
+        self.timeline.second(at, cohort).sent += 1;
+        self.work(at, due, cohort);
+    }
+
+    pub(super) fn not_started(&mut self, client: ClientIndex, due: u64) {
+        let cohort = self.cohort(client);
+        let book = &mut self.books[usize::from(cohort)];
+        book.due += 1;
+        book.not_started += 1;
+        self.timeline.cell(due, cohort).due += 1;
+        let second = self.timeline.second(due, cohort);
+        second.due += 1;
+        second.not_started += 1;
+    }
+
+    pub(super) fn echoed(&mut self, at: u64, client: ClientIndex, due: u64, sent: u64) {
+        let cohort = self.cohort(client);
+        self.received(at, client);
+        self.bank.record(at, key(Metric::Rtt, cohort, None), at.saturating_sub(due));
+        self.bank.record(at, key(Metric::RttFromSent, cohort, None), at.saturating_sub(sent));
+        self.timeline.echo(at, cohort, at.saturating_sub(due));
+    }
+
+    pub(super) fn received(&mut self, at: u64, client: ClientIndex) {
+        let cohort = self.cohort(client);
+        self.live.received += 1;
+        self.books[usize::from(cohort)].received += 1;
+        self.timeline.second(at, cohort).received += 1;
+    }
+
+    /// Books the lateness of a connect or send.
+    fn work(&mut self, at: u64, due: u64, cohort: u16) {
+        self.bank.record(at, key(Metric::Lag, cohort, None), at.saturating_sub(due));
+        self.timeline.work(at, due, cohort, self.meta.tolerance_us);
+    }
+
+    pub(super) fn attempt_started(&mut self, at: u64, client: ClientIndex, due: u64) {
+        let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
+        let state = &mut self.clients[client.0 as usize];
+        let book = &mut self.books[usize::from(cohort)];
+        book.started += u64::from(!state.started);
+        (state.started, state.under_way) = (true, true);
+        state.attempts += 1;
+        book.ledger.attempts += 1;
+        self.live.attempts += 1;
+        self.outages.attempt(at, client.0);
+        self.timeline.attempt(at, cohort, fault, Step::Begun);
+        self.work(at, due, cohort);
+    }
+
+    pub(super) fn attempt_failed(&mut self, at: u64, client: ClientIndex, outcome: &Outcome, fault: Option<u16>) {
+        let cohort = self.cohort(client);
+        let outage_fault = self.outages.fault_of(client.0).flatten();
+        let state = &mut self.clients[client.0 as usize];
+        state.under_way = false;
+        // An injector that spoke of this attempt already has counted itself.
+        let counted = self.outages.injected(client.0, state.attempts).map(|(fault, _)| fault);
+        let ledger = &mut self.books[usize::from(cohort)].ledger;
+        let (count, step) = match outcome {
+            Outcome::Refused => (&mut ledger.refused, Step::Refused),
+            Outcome::TimedOut => (&mut ledger.timed_out, Step::TimedOut),
+            Outcome::Rejected { .. } => (&mut ledger.rejected, Step::Rejected),
+            Outcome::Failed { .. } => (&mut ledger.failed, Step::Failed),
+            Outcome::Abandoned => (&mut ledger.abandoned, Step::Abandoned),
+        };
+        *count += 1;
+        self.live.failed += 1;
+        if let Some(fault) = fault.filter(|fault| counted != Some(*fault)) {
+            self.faults[usize::from(fault)].injected += 1;
+        }
+        self.outages.fail(at, client.0);
+        self.timeline.attempt(at, cohort, fault.or(outage_fault), step);
+    }
+
+    pub(super) fn opened(&mut self, at: u64, client: ClientIndex, tcp: Duration, tls: Option<Duration>, upgrade: Duration) {
+        let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
+        let state = &mut self.clients[client.0 as usize];
+        (state.under_way, state.open, state.ever_opened) = (false, true, true);
+        let book = &mut self.books[usize::from(cohort)];
+        book.ledger.opened += 1;
+        self.live.opened += 1;
+        let open = &mut self.open[usize::from(cohort)];
+        *open += 1;
+        book.peak_open = book.peak_open.max(*open);
+        self.all_open += 1;
+        self.peak_open = self.peak_open.max(self.all_open);
+        self.outages.opened(at, client.0);
+        self.timeline.attempt(at, cohort, fault, Step::Opened);
+        self.bank.record(at, key(Metric::TcpConnect, cohort, fault), micros(tcp));
+        self.bank.record(at, key(Metric::OpeningHandshake, cohort, fault), micros(upgrade));
+        if let Some(tls) = tls {
+            self.bank.record(at, key(Metric::Tls, cohort, fault), micros(tls));
+        }
+    }
+
+    pub(super) fn ready(&mut self, at: u64, client: ClientIndex) {
+        if !self.outages.ready(at, client.0) {
+            return;
+        }
+        let cohort = self.cohort(client);
+        self.timeline.cell(at, cohort).recovered += 1;
+        self.live.recovered += 1;
+        while let Some(outage) = self.outages.settled() {
+            self.book_outage(outage, None);
+        }
+    }
+
+    pub(super) fn injected(&mut self, at: u64, fault: u16, client: ClientIndex, connection: ConnectionNo) {
+        self.faults[usize::from(fault)].injected += 1;
+        self.outages.inject(at, client.0, connection.0, fault);
+        if self.reaches_processes(fault) {
+            self.endings.killed((client.0, connection.0), fault);
+        }
+    }
+
+    pub(super) fn ended(
+        &mut self,
+        at: u64,
+        client: ClientIndex,
+        connection: ConnectionNo,
+        ending: &Ending,
+        closing: Option<Duration>,
+        unanswered: u32,
+    ) {
+        let cohort = self.cohort(client);
+        self.clients[client.0 as usize].open = false;
+        let open = &mut self.open[usize::from(cohort)];
+        *open = open.saturating_sub(1);
+        self.all_open = self.all_open.saturating_sub(1);
+        let book = &mut self.books[usize::from(cohort)];
+        book.ledger.closed += 1;
+        book.unanswered += u64::from(unanswered);
+        self.live.closes += 1;
+        self.timeline.cell(at, cohort).closed += 1;
+        self.timeline.second(at, cohort).lost += u64::from(unanswered);
+        let injected = self.outages.injected(client.0, connection.0).map(|(fault, _)| fault);
+        if let Some(closing) = closing {
+            self.bank.record(at, key(Metric::ClosingHandshake, cohort, ending.fault.or(injected)), micros(closing));
+        }
+        let killed = injected.filter(|fault| self.reaches_processes(*fault));
+        self.endings.client(self.timeline.second_of(at), (client.0, connection.0), cohort, ending, killed);
+        let began = self.outages.end(at, client.0, cohort, connection.0, ending);
+        self.books[usize::from(cohort)].affected += u64::from(began);
+    }
+
+    /// Whether a fault acts on server processes, and is not one that held and was reverted: a server that runs again speaks for itself.
+    fn reaches_processes(&self, fault: u16) -> bool {
+        let (meta, book) = (&self.meta.faults[usize::from(fault)], &self.faults[usize::from(fault)]);
+        meta.process && !(meta.holds && book.reverts > 0 && book.reverts >= book.fired)
+    }
+
+    pub(super) fn server_ended(&mut self, client: ClientIndex, connection: ConnectionNo, ending: &Ending) {
+        self.endings.server((client.0, connection.0), ending);
+        if let Cause::Fault(fault) = ending.cause {
+            self.outages.attribute(client.0, connection.0, fault);
+        }
+    }
+
+    pub(super) fn gave_up(&mut self, at: u64, client: ClientIndex) {
+        let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
+        let state = &mut self.clients[client.0 as usize];
+        if std::mem::replace(&mut state.lost, true) {
+            return;
+        }
+        self.books[usize::from(cohort)].lost += 1;
+        self.live.lost += 1;
+        self.outages.give_up(at, client.0);
+        self.timeline.give_up(at, cohort, fault);
+    }
+}
