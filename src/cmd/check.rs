@@ -16,7 +16,7 @@ pub fn main(args: &Check) -> anyhow::Result<u8> {
     let loaded = read::read(&args.run)?;
     let stored = Source::File(args.run.join("scenario.toml"));
     let plan = scenario::load(&stored, &Overrides::default())?;
-    let verdict = judge(&Evidence::read(&loaded), &plan.expectations);
+    let verdict = judge(&Evidence::read(&loaded)?, &plan.expectations);
     if !args.quiet {
         let text = match args.format {
             Format::Json => format!("{}\n", serde_json::to_string_pretty(&verdict)?),

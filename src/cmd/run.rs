@@ -17,6 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -94,7 +95,7 @@ fn on_sockets(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let places = Places { program: engine::this_program(), output: engine::output_file(folder) };
     let mut progress = Progress::new(plan, quiet);
-    let signalled = Arc::new(Cell::new(None));
+    let signalled = Rc::new(Cell::new(None));
     let outcome = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let heard = signalled.clone();

@@ -82,8 +82,8 @@ fn time_step(span: f64, target: usize) -> (f64, (f64, &'static str)) {
         MINUTES.into_iter().find(|s| *s >= rough).unwrap_or_else(|| nice(rough / 3600e6) * 3600e6)
     };
     let unit = match span {
-        s if s >= 1e6 && s < 600e6 => (1e6, "s"),
-        s if s >= 600e6 && s < 4.0 * 3600e6 && step >= 60e6 => (60e6, "min"),
+        s if (1e6..600e6).contains(&s) => (1e6, "s"),
+        s if (600e6..4.0 * 3600e6).contains(&s) && step >= 60e6 => (60e6, "min"),
         s if s >= 4.0 * 3600e6 && step >= 1800e6 => (3600e6, "h"),
         s if s >= 1e6 => (1e6, "s"),
         s if s >= 1e3 => (1e3, "ms"),

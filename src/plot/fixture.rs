@@ -81,9 +81,7 @@ pub(crate) fn many_causes() -> Loaded {
 /// A run in which nothing happened and nothing was recorded.
 pub(crate) fn nothing() -> Loaded {
     let mut loaded = crash(&[("web", "none", 0, |_, _| 0)], 0, 10_000, false);
-    for rows in [&mut loaded.summary.faults] {
-        rows.clear();
-    }
+    loaded.summary.faults.clear();
     loaded.timeline.clear();
     loaded.events.clear();
     loaded.summary.status = "aborted".to_string();
@@ -128,8 +126,8 @@ fn crash(cohorts: &[(&str, &str, u32, Wait)], down_us: u64, duration_ms: u64, ec
         reconnects: vec![],
         closes: vec![],
         events: vec![],
-        counts: vec![],
-        distributions: vec![],
+        counts: None,
+        distributions: None,
     };
     let mut first = 0;
     for (name, strategy, clients, wait) in cohorts {
