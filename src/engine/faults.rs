@@ -192,6 +192,7 @@ async fn one(shared: &Arc<Shared>, fault: u16, instance: u16, effect: &OnProcess
                     sleep_until(shared.journal.instant(at + holds)).await;
                     // A process that was killed meanwhile needs no SIGCONT.
                     let _ = shared.fleet.pause(instance, false, &shared.journal).await;
+                    unmark(shared, fault);
                     shared.journal.record(&Event::Reverted { fault });
                 }
                 Ok(())
@@ -220,6 +221,13 @@ fn mark(shared: &Shared, fault: u16, instance: u16, ends: bool) -> Vec<Id> {
         });
     }
     marked
+}
+
+/// What ends these connections later has another reason.
+fn unmark(shared: &Shared, fault: u16) {
+    for (_, slot) in shared.registry.each() {
+        slot.set(|place| place.mark = place.mark.filter(|mark| *mark != (fault, false)));
+    }
 }
 
 fn injected(shared: &Shared, fault: u16, at: Duration, marked: &[Id]) {

@@ -253,3 +253,20 @@ fn check_files(plan: &Plan) -> Result<(), RunError> {
 pub fn output_file(folder: &Path) -> PathBuf {
     folder.join("target.log")
 }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Size of the future that `make` would make; it is not made.
+    fn size<F>(_: impl FnOnce(Arc<Shared>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_client_costs_a_task_and_little_else() {
+        // An open connection has half a KiB beside it, and tungstenite's read buffer.
+        assert!(size(|shared| client::live(shared, ClientIndex(0), Duration::ZERO)) <= 1536);
+        assert!(size_of::<crate::ws::Connection>() <= 640);
+        assert!(size_of::<registry::Slot>() <= 128);
+    }
+}

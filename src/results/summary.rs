@@ -43,6 +43,8 @@ pub fn summarise(results: &Results, verdict: &Verdict, command: &str) -> Summary
         tcp_connect_us: times(Metric::TcpConnect),
         tls_us: times(Metric::Tls),
         closing_handshake_us: times(Metric::ClosingHandshake),
+        close_ack_us: times(Metric::CloseAck),
+        fin_wait_us: times(Metric::FinWait),
         messages: messages(results, &total, |_| true),
         cohorts,
         faults: (0..meta.faults.len()).map(|fault| fault_row(results, fault)).collect(),

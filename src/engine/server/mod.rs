@@ -221,7 +221,7 @@ async fn attempt(server: Arc<Server>, stream: TcpStream) {
     if request::accept(&mut tap, &head).await.is_err() {
         return;
     }
-    open(&server, Connection::server(tap).await, id, head.wants_echo()).await;
+    open(&server, Box::new(Connection::server(tap).await), id, head.wants_echo()).await;
 }
 
 fn selected(server: &Server, id: Option<Id>) -> Option<(u16, OnAttempt)> {
@@ -244,7 +244,7 @@ async fn suffer(tap: &mut Tap, effect: OnAttempt) {
 }
 
 /// An open connection, to its end.
-async fn open(server: &Server, connection: Connection, id: Option<Id>, echo: bool) {
+async fn open(server: &Server, connection: Box<Connection>, id: Option<Id>, echo: bool) {
     let control = Arc::new(Control::default());
     let serial = server.serial.fetch_add(1, Ordering::Relaxed);
     register(server, serial, id, &control);
