@@ -241,7 +241,9 @@ impl Session {
     }
 
     fn beat_deadline(&self) -> Option<Instant> {
-        let beat = self.heartbeat.as_ref().filter(|_| self.state == State::Open)?;
+        // A process that hangs has no heartbeat either.
+        let hangs = self.gate().is_some_and(|gate| gate.read == Flow::Stop && gate.write == Flow::Stop);
+        let beat = self.heartbeat.as_ref().filter(|_| self.state == State::Open && !hangs)?;
         Some(match beat.awaited {
             Some(sent) => sent + beat.timeout,
             None => beat.next,
@@ -321,6 +323,10 @@ impl Session {
             self.fault = None;
         }
         self.apply_gates();
+        if let Some(beat) = &mut self.heartbeat {
+            // What came while it hung is read before its timers count against the peer.
+            beat.awaited = beat.awaited.map(|_| Instant::now());
+        }
         if reset {
             self.faults().steps.push_back((fault, Step::End(End::Rst)));
         }
