@@ -4,6 +4,7 @@
 //! some codes. What to do about an ending is `engine::session`'s business.
 
 use crate::close::{INVALID_PAYLOAD, NO_STATUS, PROTOCOL_ERROR, TOO_BIG};
+use crate::fault::{CLOSE, Frame};
 use crate::net::frame::{self, CloseFrame};
 use crate::net::link::Link;
 use crate::net::tap::Tap;
@@ -125,21 +126,17 @@ impl Connection {
 
     /// Queues a Close frame with any status code; `None`: empty body.
     pub fn queue_close(&mut self, code: Option<u16>, reason: &str) {
-        let body = frame::close_body(code, reason);
-        self.queue_raw(frame::CLOSE, &body, body.len() as u64);
-        self.closing = Some(code.unwrap_or(NO_STATUS));
+        self.queue_frame(&Frame::close(code, reason.as_bytes()));
     }
 
-    /// Queues a text frame that promises `declared` bytes and brings `sent` of them.
-    pub fn queue_partial(&mut self, declared: u64, sent: u64) {
-        let payload = vec![b'x'; usize::try_from(sent.min(declared)).unwrap_or(0)];
-        self.queue_raw(frame::TEXT, &payload, declared);
-    }
-
-    fn queue_raw(&mut self, opcode: u8, payload: &[u8], declared: u64) {
+    /// Queues a frame as it is, allowed or not; goes out behind what is queued already.
+    pub fn queue_frame(&mut self, frame: &Frame) {
         self.mask = self.mask.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let mask = self.masked.then(|| self.mask.to_be_bytes());
-        self.raw.extend(frame::encode(opcode, payload, declared, mask));
+        let mask = (self.masked != frame.wrong_mask).then(|| self.mask.to_be_bytes());
+        self.raw.extend(frame::encode(frame, mask));
+        if frame.opcode == CLOSE && self.closing.is_none() && self.wire_sent.is_none() {
+            self.closing = Some(frame.close_code().unwrap_or(NO_STATUS));
+        }
     }
 
     /// Hands what is queued to the kernel.

@@ -4,9 +4,9 @@
 //! owner must act on as a [`Happening`] and ends with exactly one [`Happening::Ended`].
 
 use super::control::{Command, Control, Dose};
-use crate::close::{Cause, Deadline, Ending, Initiator, NO_STATUS, TcpEnd, reported};
+use crate::close::{Cause, Deadline, Ending, INVALID_PAYLOAD, Initiator, NO_STATUS, PROTOCOL_ERROR, TOO_BIG, TcpEnd, reported};
 use crate::event::Closing;
-use crate::fault::{CloseAck, End, Flow, Gate, Side, Step};
+use crate::fault::{CLOSE, CloseAck, End, Flow, Frame, Gate, Side, Step};
 use crate::net::frame::Answer;
 use crate::plan::Heartbeat;
 use crate::ws::{Connection, Incoming};
@@ -70,6 +70,8 @@ pub(super) struct Session {
     faults: Option<Box<Faults>>,
     cause: Option<Cause>,
     fault: Option<u16>,
+    /// The fault that sent frames which a healthy peer answers by failing the connection.
+    provoked: Option<u16>,
     initiator: Option<Side>,
     first_close: Option<Instant>,
     second_close: Option<Instant>,
@@ -141,6 +143,7 @@ impl Session {
             faults: None,
             cause: None,
             fault: None,
+            provoked: None,
             initiator: None,
             first_close: None,
             second_close: None,
@@ -338,10 +341,8 @@ impl Session {
         while let Some((fault, step)) = self.faults.as_mut().and_then(|faults| faults.steps.pop_front()) {
             match step {
                 Step::Close { code, reason } => self.close(Cause::Fault(fault), code, &reason),
-                Step::PartialFrame { declared, sent } => {
-                    self.connection().queue_partial(declared, sent);
-                    self.flush_for(STEP_FLUSH).await;
-                }
+                Step::Frames(frames) => self.send_frames(fault, &frames).await,
+                Step::Wait(time) => tokio::time::sleep(time).await,
                 Step::HalfClose { keep_reading } => {
                     self.flush_for(STEP_FLUSH).await;
                     self.cause.get_or_insert(Cause::Fault(fault));
@@ -357,6 +358,22 @@ impl Session {
             }
         }
         None
+    }
+
+    /// Puts frames on the wire as they are. A Close frame among them starts the closing handshake.
+    async fn send_frames(&mut self, fault: u16, frames: &[Frame]) {
+        for frame in frames {
+            self.connection().queue_frame(frame);
+        }
+        self.flush_for(STEP_FLUSH).await;
+        self.provoked = Some(fault);
+        if self.state == State::Open && frames.iter().any(|frame| frame.opcode == CLOSE) {
+            let now = Instant::now();
+            self.cause.get_or_insert(Cause::Fault(fault));
+            self.initiator.get_or_insert(self.side);
+            self.first_close.get_or_insert(now);
+            self.state = State::CloseSent { until: after(now, self.limits.close) };
+        }
     }
 
     async fn flush_for(&mut self, limit: Duration) {
@@ -401,6 +418,11 @@ impl Session {
             State::HalfClosed { .. } => None,
             _ => match self.gate().map_or(CloseAck::Prompt, |gate| gate.close_ack) {
                 CloseAck::Prompt => self.answer(),
+                CloseAck::Code(code) => {
+                    let fault = self.announce_first(|gate| gate.close_ack != CloseAck::Prompt);
+                    self.connection().queue_close(Some(code), "");
+                    self.handshake_complete().or(fault.map(Happening::Injected))
+                }
                 CloseAck::Delayed(delay) => {
                     self.state = State::AnswerDue { at: Instant::now() + delay };
                     self.announce_first(|gate| gate.close_ack != CloseAck::Prompt).map(Happening::Injected)
@@ -544,6 +566,9 @@ impl Session {
         let wire_received = frame.as_ref().map(|frame| frame.code);
         let valid = frame.as_ref().is_some_and(|frame| frame.answer == Answer::Echo);
         let code = if valid { reported(wire_received) } else { reported(None) };
+        // The peer failed the connection over what it was sent: 1002, 1007 or 1009 (RFC 6455 §7.1.7), or no word at all.
+        let failed = matches!(wire_received, None | Some(PROTOCOL_ERROR | INVALID_PAYLOAD | TOO_BIG));
+        let answered = self.provoked.filter(|_| failed);
         let initiator = match self.initiator {
             _ if by_path => Initiator::None,
             Some(Side::Client) => Initiator::Client,
@@ -551,7 +576,7 @@ impl Session {
             _ => Initiator::None,
         };
         let ending = Ending {
-            cause: self.cause.unwrap_or(Cause::Remote),
+            cause: self.cause.or(answered.map(Cause::Fault)).unwrap_or(Cause::Remote),
             fault: self.fault,
             initiator,
             wire_received,

@@ -1,6 +1,6 @@
 //! Faults of the closing handshake.
 
-use super::{CloseAck, Effect, Form, Gate, Layer, Param, Row, Shape, Side, Step, end, whole};
+use super::{CLOSE, CloseAck, Effect, End, Form, Frame, Gate, Layer, Param, Row, Shape, Side, Step, TEXT, Values, end, whole};
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
 
@@ -89,4 +89,114 @@ pub(super) const ROWS: &[Row] = &[
             steps: whole(values, "code").map(|code| Step::Close { code: Some(code), reason: String::new() }).into_iter().collect(),
         },
     },
+    once(
+        "close_body_1",
+        &[],
+        "sends a Close frame with a body of one byte",
+        "peer: answers 1002 and reports 1006",
+        "RFC 6455 §5.5.1; measured",
+        |_| frames(vec![Frame::new(CLOSE, [3])]),
+    ),
+    once(
+        "close_reason_bad_utf8",
+        &[],
+        "sends a Close frame whose reason is not UTF-8",
+        "peer: answers 1007 and reports 1006; Chromium answers 1002",
+        "RFC 6455 §5.5.1, §8.1; measured",
+        |_| frames(vec![Frame::close(Some(1000), b"bad \xff reason")]),
+    ),
+    once(
+        "close_reason_long",
+        &[Param { name: "size", shape: Shape::Bytes, default: Some("124B"), doc: "Length of the reason; the limit is 123." }],
+        "sends a Close frame that is longer than a control frame may be",
+        "peer: answers 1002 and reports 1006",
+        "RFC 6455 §5.5; measured",
+        |values| {
+            let size = usize::try_from(values.bytes("size").unwrap_or(124)).unwrap_or(124).min(1 << 20);
+            frames(vec![Frame::close(Some(1000), &vec![b'r'; size])])
+        },
+    ),
+    once(
+        "close_then_fin",
+        &[CODE, DELAY],
+        "sends a Close frame and FIN without waiting for the answer",
+        "peer: that code; clean, because TCP ended by FIN after a Close frame it answered",
+        "RFC 6455 §7.1.1; measured",
+        |values| close_then(values, End::Fin),
+    ),
+    once(
+        "close_then_rst",
+        &[CODE, DELAY],
+        "sends a Close frame and then RST",
+        "peer: that code where it read the frame before the reset, else 1006; not clean",
+        "RFC 6455 §7.1.1; measured: Chromium reports wasClean false",
+        |values| close_then(values, End::Rst),
+    ),
+    once(
+        "close_twice",
+        &[],
+        "sends two Close frames, 1000 and then 1001",
+        "peer: 1000, the first one counts",
+        "RFC 6455 §7.1.5; measured",
+        |_| frames(vec![Frame::close(Some(1000), b""), Frame::close(Some(1001), b"")]),
+    ),
+    once(
+        "close_then_data",
+        &[],
+        "sends a text message behind its Close frame",
+        "peer: 1000, the message is ignored",
+        "RFC 6455 §5.5.1; measured",
+        |_| frames(vec![Frame::close(Some(1000), b""), Frame::new(TEXT, "late")]),
+    ),
+    once(
+        "close_in_fragment",
+        &[],
+        "sends a Close frame inside a fragmented message",
+        "peer: 1000; Python `websockets` answers 1002",
+        "RFC 6455 §5.4, §5.5.1; measured",
+        |_| frames(vec![Frame { fin: false, ..Frame::new(TEXT, "unfinished ") }, Frame::close(Some(1000), b"")]),
+    ),
+    Row {
+        kind: "close_ack_wrong_code",
+        layer: Layer::Closing,
+        sides: BOTH,
+        form: Form::Holding,
+        params: &[Param {
+            name: "code",
+            shape: Shape::Whole { min: 0, max: 65535 },
+            default: Some("4000"),
+            doc: "Status code of the answer.",
+        }],
+        summary: "answers the peer's Close frame with another status code",
+        expect: "peer: that code, the first one it received",
+        source: "RFC 6455 §5.5.1, §7.1.5",
+        effect: |values| gate(Gate { close_ack: CloseAck::Code(whole(values, "code").unwrap_or(4000)), ..Gate::default() }),
+    },
 ];
+
+const CODE: Param =
+    Param { name: "code", shape: Shape::Whole { min: 0, max: 65535 }, default: Some("1001"), doc: "Status code, allowed or not." };
+const DELAY: Param = Param { name: "delay", shape: Shape::Duration, default: Some("0s"), doc: "From the Close frame to the end of TCP." };
+
+fn frames(frames: Vec<Frame>) -> Effect {
+    Effect::Connection { gate: Gate::default(), steps: vec![Step::Frames(frames)] }
+}
+
+fn close_then(values: &Values, end: End) -> Effect {
+    let close = Step::Frames(vec![Frame::close(whole(values, "code"), b"")]);
+    let delay = values.duration("delay").filter(|delay| !delay.is_zero());
+    let steps = [Some(close), delay.map(Step::Wait), Some(Step::End(end))];
+    Effect::Connection { gate: Gate::default(), steps: steps.into_iter().flatten().collect() }
+}
+
+/// A row of a kind that acts once; all fields that differ.
+const fn once(
+    kind: &'static str,
+    params: &'static [Param],
+    summary: &'static str,
+    expect: &'static str,
+    source: &'static str,
+    effect: fn(&Values) -> Effect,
+) -> Row {
+    Row { kind, layer: Layer::Closing, sides: BOTH, form: Form::Instant, params, summary, expect, source, effect }
+}

@@ -1,15 +1,177 @@
-//! Faults of single frames.
+//! Faults of single frames: violations that a healthy peer fails the connection for, and pongs that do not go out.
 
-use super::{Effect, Form, Gate, Layer, Row, Side};
+use super::{
+    CONTINUATION, Effect, Form, Frame, Gate, Layer, LengthForm, PING, Param, Payload, Row, Shape, Side, Step, TEXT, Values, whole,
+};
 
-pub(super) const ROWS: &[Row] = &[Row {
-    kind: "pong_drop",
-    layer: Layer::Frames,
-    sides: &[Side::Client, Side::Server],
-    form: Form::Holding,
-    params: &[],
-    summary: "swallows outgoing pongs; everything else goes on",
-    expect: "peer: its pong deadline passes; Python `websockets` then closes with 1011",
-    source: "RFC 6455 §5.5.3; measured",
-    effect: |_| Effect::Connection { gate: Gate { drop_pongs: true, ..Gate::default() }, steps: Vec::new() },
-}];
+const BOTH: &[Side] = &[Side::Client, Side::Server];
+const BINARY: u8 = 0x2;
+
+fn send(frames: Vec<Frame>) -> Effect {
+    Effect::Connection { gate: Gate::default(), steps: vec![Step::Frames(frames)] }
+}
+
+fn opcode(values: &Values, default: u8) -> u8 {
+    whole(values, "opcode").map_or(default, |opcode| (opcode & 0x0f) as u8)
+}
+
+/// A row of a kind that sends frames once; all fields that differ.
+const fn row(
+    kind: &'static str,
+    params: &'static [Param],
+    summary: &'static str,
+    expect: &'static str,
+    source: &'static str,
+    effect: fn(&Values) -> Effect,
+) -> Row {
+    Row { kind, layer: Layer::Frames, sides: BOTH, form: Form::Instant, params, summary, expect, source, effect }
+}
+
+const FAILS_1002: &str = "peer: answers 1002 and reports 1006; some libraries say nothing on the wire";
+const CONTROL_OPCODE: Param = Param {
+    name: "opcode",
+    shape: Shape::Whole { min: 8, max: 15 },
+    default: Some("9"),
+    doc: "Opcode of the control frame: 8 close, 9 ping, 10 pong.",
+};
+
+pub(super) const ROWS: &[Row] = &[
+    row(
+        "frame_mask_violation",
+        &[],
+        "sends a text frame that is masked by a server, or not masked by a client",
+        "peer: answers 1002 and reports 1006; aiohttp and coder accept it from a server",
+        "RFC 6455 §5.1; measured",
+        |_| send(vec![Frame { wrong_mask: true, ..Frame::new(TEXT, "mask") }]),
+    ),
+    row(
+        "frame_rsv",
+        &[Param {
+            name: "bits",
+            shape: Shape::Whole { min: 1, max: 7 },
+            default: Some("4"),
+            doc: "RSV1, RSV2, RSV3 as a number: 4, 2, 1.",
+        }],
+        "sends a text frame with reserved bits set",
+        FAILS_1002,
+        "RFC 6455 §5.2; measured",
+        |values| send(vec![Frame { rsv: (values.whole("bits").unwrap_or(4) & 7) as u8, ..Frame::new(TEXT, "rsv") }]),
+    ),
+    row(
+        "frame_opcode",
+        &[Param { name: "opcode", shape: Shape::Whole { min: 0, max: 15 }, default: Some("3"), doc: "3 to 7 and 11 to 15 are reserved." }],
+        "sends a frame with a reserved opcode",
+        FAILS_1002,
+        "RFC 6455 §5.2, §11.8; measured",
+        |values| send(vec![Frame::new(opcode(values, 3), "opcode")]),
+    ),
+    row(
+        "frame_control_fragmented",
+        &[CONTROL_OPCODE],
+        "sends a control frame without the FIN bit",
+        FAILS_1002,
+        "RFC 6455 §5.4; measured",
+        |values| send(vec![Frame { fin: false, ..Frame::new(opcode(values, PING), "part") }]),
+    ),
+    row(
+        "frame_control_oversize",
+        &[CONTROL_OPCODE, Param { name: "size", shape: Shape::Bytes, default: Some("126B"), doc: "Payload; the limit is 125." }],
+        "sends a control frame with more than 125 bytes of payload",
+        FAILS_1002,
+        "RFC 6455 §5.5; measured",
+        |values| {
+            let payload = Payload::Filled(values.bytes("size").unwrap_or(126));
+            send(vec![Frame { payload, ..Frame::new(opcode(values, PING), "") }])
+        },
+    ),
+    row(
+        "frame_bad_utf8",
+        &[Param {
+            name: "where",
+            shape: Shape::Choice(&["start", "middle", "split"]),
+            default: Some("middle"),
+            doc: "First byte, in the middle, or a code point cut by the end of the message.",
+        }],
+        "sends a text message that is not UTF-8",
+        "peer: answers 1007 and reports 1006; Chromium answers 1002, gorilla accepts it",
+        "RFC 6455 §8.1; measured",
+        |values| {
+            send(vec![Frame::new(
+                TEXT,
+                match values.text("where") {
+                    Some("start") => b"\xffabc".to_vec(),
+                    Some("split") => b"abc\xe2\x82".to_vec(),
+                    _ => b"ab\xc0\xafcd".to_vec(),
+                },
+            )])
+        },
+    ),
+    row(
+        "frame_orphan_continuation",
+        &[],
+        "sends a continuation frame with nothing to continue",
+        FAILS_1002,
+        "RFC 6455 §5.4; measured",
+        |_| send(vec![Frame::new(CONTINUATION, "orphan")]),
+    ),
+    row("frame_interleave", &[], "begins a new text message inside a fragmented one", FAILS_1002, "RFC 6455 §5.4; measured", |_| {
+        send(vec![Frame { fin: false, ..Frame::new(TEXT, "one ") }, Frame::new(TEXT, "two")])
+    }),
+    row(
+        "frame_length_lie",
+        &[
+            Param { name: "declared", shape: Shape::Bytes, default: Some("1GiB"), doc: "Payload length in the frame header." },
+            Param { name: "sent", shape: Shape::Bytes, default: Some("10B"), doc: "Payload bytes that follow; then nothing more comes." },
+        ],
+        "promises more payload than it sends, and keeps the connection open",
+        "peer: answers 1009 where the promise is over its limit, else waits for its own deadline",
+        "RFC 6455 §7.4.1; measured",
+        |values| {
+            let payload = Payload::Filled(values.bytes("sent").unwrap_or(10));
+            send(vec![Frame { declared: values.bytes("declared").or(Some(1 << 30)), payload, ..Frame::new(BINARY, "") }])
+        },
+    ),
+    row(
+        "frame_nonminimal_length",
+        &[Param {
+            name: "form",
+            shape: Shape::Choice(&["16", "64"]),
+            default: Some("16"),
+            doc: "Bits that the length of a short frame is written in.",
+        }],
+        "writes a short payload length in the long form",
+        "peer: most accept it; OpenJDK fails the connection",
+        "RFC 6455 §5.2; measured",
+        |values| {
+            let length = if values.text("form") == Some("64") { LengthForm::Eight } else { LengthForm::Two };
+            send(vec![Frame { length, ..Frame::new(TEXT, "short") }])
+        },
+    ),
+    row(
+        "frame_oversize",
+        &[Param { name: "size", shape: Shape::Bytes, default: Some("17MiB"), doc: "Payload; our own limit is 16 MiB." }],
+        "sends one message that is larger than the peer takes",
+        "peer: answers 1009 and reports 1006",
+        "RFC 6455 §7.4.1; measured",
+        |values| send(vec![Frame { payload: Payload::Filled(values.bytes("size").unwrap_or(17 << 20)), ..Frame::new(BINARY, "") }]),
+    ),
+    Row {
+        kind: "pong_drop",
+        layer: Layer::Frames,
+        sides: BOTH,
+        form: Form::Holding,
+        params: &[],
+        summary: "swallows outgoing pongs; everything else goes on",
+        expect: "peer: its pong deadline passes; Python `websockets` then closes with 1011",
+        source: "RFC 6455 §5.5.3; measured",
+        effect: |_| Effect::Connection { gate: Gate { drop_pongs: true, ..Gate::default() }, steps: Vec::new() },
+    },
+    row(
+        "pong_unsolicited",
+        &[],
+        "sends a pong that nobody asked for",
+        "peer: nothing, it is a legal one-way heartbeat",
+        "RFC 6455 §5.5.3",
+        |_| send(vec![Frame::new(0xA, "unsolicited")]),
+    ),
+];

@@ -244,6 +244,8 @@ pub enum CloseAck {
     Prompt,
     /// Sent after this time.
     Delayed(Duration),
+    /// Sent at once with this code.
+    Code(u16),
     /// Never sent.
     Never(End),
 }
@@ -269,13 +271,10 @@ pub enum Step {
         /// Bytes after the code.
         reason: String,
     },
-    /// A text frame header that promises `declared` payload bytes, and `sent` of them.
-    PartialFrame {
-        /// In the header.
-        declared: u64,
-        /// On the wire.
-        sent: u64,
-    },
+    /// Frames, legal or not, in one write. One with the Close opcode starts the closing handshake.
+    Frames(Vec<Frame>),
+    /// Nothing for this long.
+    Wait(Duration),
     /// FIN for our direction; reading goes on this long, zero: until the peer ends it.
     HalfClose {
         /// Then the rest is closed.
@@ -284,6 +283,76 @@ pub enum Step {
     /// TCP ends.
     End(End),
 }
+
+/// A frame as it goes on the wire, whether RFC 6455 allows it or not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frame {
+    /// FIN bit.
+    pub fin: bool,
+    /// RSV1 to RSV3, the highest first: 0 to 7.
+    pub rsv: u8,
+    /// 0 to 15.
+    pub opcode: u8,
+    /// Masked although the sender is a server, unmasked although it is a client (RFC 6455 §5.1).
+    pub wrong_mask: bool,
+    /// How the length is written.
+    pub length: LengthForm,
+    /// Length in the header; `None`: that of the payload.
+    pub declared: Option<u64>,
+    /// What is on the wire after the header.
+    pub payload: Payload,
+}
+
+/// How a payload length is written in a frame header (RFC 6455 §5.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LengthForm {
+    /// In the fewest bytes, as the RFC demands.
+    #[default]
+    Shortest,
+    /// In 16 bits.
+    Two,
+    /// In 64 bits.
+    Eight,
+}
+
+/// Payload of a [`Frame`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Payload {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// So many bytes of `x`.
+    Filled(u64),
+}
+
+impl Frame {
+    /// A legal final frame.
+    pub fn new(opcode: u8, payload: impl Into<Vec<u8>>) -> Frame {
+        let payload = Payload::Bytes(payload.into());
+        Frame { fin: true, rsv: 0, opcode, wrong_mask: false, length: LengthForm::Shortest, declared: None, payload }
+    }
+
+    /// A legal Close frame with any code; `None`: empty body.
+    pub fn close(code: Option<u16>, reason: &[u8]) -> Frame {
+        Frame::new(CLOSE, code.map(|code| [&code.to_be_bytes(), reason].concat()).unwrap_or_default())
+    }
+
+    /// Status code in the body; `None` for an empty body or a body of one byte.
+    pub fn close_code(&self) -> Option<u16> {
+        match &self.payload {
+            Payload::Bytes(bytes) => Some(u16::from_be_bytes([*bytes.first()?, *bytes.get(1)?])),
+            Payload::Filled(_) => None,
+        }
+    }
+}
+
+/// Opcodes (RFC 6455 §11.8).
+pub const CONTINUATION: u8 = 0x0;
+/// Text frame.
+pub const TEXT: u8 = 0x1;
+/// Close frame.
+pub const CLOSE: u8 = 0x8;
+/// Ping frame.
+pub const PING: u8 = 0x9;
 
 /// What happens to a selected attempt, on the server side after the request head was read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -371,6 +440,8 @@ impl Gate {
                 (never @ CloseAck::Never(_), _) | (_, never @ CloseAck::Never(_)) => never,
                 (CloseAck::Delayed(a), CloseAck::Delayed(b)) => CloseAck::Delayed(a + b),
                 (CloseAck::Prompt, ack) | (ack, CloseAck::Prompt) => ack,
+                // The first in scenario order wins.
+                (first, _) => first,
             },
             hold_tcp: self.hold_tcp + other.hold_tcp,
             reset_on_revert: self.reset_on_revert || other.reset_on_revert,

@@ -1,6 +1,6 @@
 //! Faults of the TCP connection below an open session: ends, cuts, and four ways of being silent.
 
-use super::{Effect, End, Flow, Form, Gate, Layer, Param, Row, Shape, Side, Step, end};
+use super::{Effect, End, Flow, Form, Frame, Gate, Layer, Param, Payload, Row, Shape, Side, Step, TEXT, end};
 use std::time::Duration;
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
@@ -52,7 +52,11 @@ pub(super) const ROWS: &[Row] = &[
         effect: |values| {
             let declared = values.bytes("declared").unwrap_or(100);
             steps(vec![
-                Step::PartialFrame { declared, sent: values.bytes("keep").unwrap_or(10).min(declared.saturating_sub(1)) },
+                Step::Frames(vec![Frame {
+                    declared: Some(declared),
+                    payload: Payload::Filled(values.bytes("keep").unwrap_or(10).min(declared.saturating_sub(1))),
+                    ..Frame::new(TEXT, "")
+                }]),
                 Step::End(end(values.text("end"))),
             ])
         },

@@ -3,14 +3,11 @@
 //! It checks nothing but what it needs: `tokio-tungstenite` above it judges data frames, `net::tap` judges Close frames.
 
 use crate::close::{INVALID_PAYLOAD, NO_STATUS, PROTOCOL_ERROR, may_be_sent};
+use crate::fault::{Frame, LengthForm, Payload};
 
-/// Text frame (RFC 6455 §11.8).
-pub const TEXT: u8 = 0x1;
-/// Close frame.
-pub const CLOSE: u8 = 0x8;
-/// Ping frame.
-pub const PING: u8 = 0x9;
-/// Pong frame.
+pub use crate::fault::CLOSE;
+
+/// Pong frame (RFC 6455 §11.8).
 pub const PONG: u8 = 0xA;
 
 /// Longest frame header: 2 bytes, 8 of length, 4 of mask.
@@ -154,54 +151,60 @@ fn payload(frame: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A frame with FIN set; masked if `mask` is given, as a client must (RFC 6455 §5.3). `declared` may differ from the payload's length
-/// to make a frame that lies.
-pub fn encode(opcode: u8, payload: &[u8], declared: u64, mask: Option<[u8; 4]>) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(payload.len() + HEADER_MAX);
-    frame.push(0x80 | opcode);
+/// A frame's bytes; masked with `mask` if given, as a client must (RFC 6455 §5.3).
+pub fn encode(frame: &Frame, mask: Option<[u8; 4]>) -> Vec<u8> {
+    let filled;
+    let payload = match &frame.payload {
+        Payload::Bytes(bytes) => bytes,
+        Payload::Filled(count) => {
+            filled = vec![b'x'; usize::try_from(*count).unwrap_or(0)];
+            &filled
+        }
+    };
+    let declared = frame.declared.unwrap_or(payload.len() as u64);
+    let mut bytes = Vec::with_capacity(payload.len() + HEADER_MAX);
+    bytes.push(if frame.fin { 0x80 } else { 0 } | (frame.rsv & 7) << 4 | frame.opcode & 0x0f);
     let mask_bit = if mask.is_some() { 0x80 } else { 0 };
-    match declared {
-        0..=125 => frame.push(mask_bit | declared as u8),
-        126..=0xffff => {
-            frame.push(mask_bit | 126);
-            frame.extend_from_slice(&(declared as u16).to_be_bytes());
+    match (frame.length, declared) {
+        (LengthForm::Shortest, 0..=125) => bytes.push(mask_bit | declared as u8),
+        (LengthForm::Shortest, 126..=0xffff) | (LengthForm::Two, ..=0xffff) => {
+            bytes.push(mask_bit | 126);
+            bytes.extend_from_slice(&(declared as u16).to_be_bytes());
         }
         _ => {
-            frame.push(mask_bit | 127);
-            frame.extend_from_slice(&declared.to_be_bytes());
+            bytes.push(mask_bit | 127);
+            bytes.extend_from_slice(&declared.to_be_bytes());
         }
     }
     match mask {
         Some(mask) => {
-            frame.extend_from_slice(&mask);
-            frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+            bytes.extend_from_slice(&mask);
+            bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
         }
-        None => frame.extend_from_slice(payload),
+        None => bytes.extend_from_slice(payload),
     }
-    frame
-}
-
-/// The body of a Close frame; `None`: empty.
-pub fn close_body(code: Option<u16>, reason: &str) -> Vec<u8> {
-    match code {
-        Some(code) => code.to_be_bytes().into_iter().chain(reason.bytes()).collect(),
-        None => Vec::new(),
-    }
+    bytes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::TEXT;
     use proptest::prelude::*;
+
+    fn body(code: Option<u16>, reason: &str) -> Vec<u8> {
+        code.map(|code| [&code.to_be_bytes(), reason.as_bytes()].concat()).unwrap_or_default()
+    }
 
     #[test]
     fn frames_are_followed_wherever_the_stream_is_cut() {
         let frames = [
-            encode(TEXT, b"hello", 5, None),
-            encode(0x2, &[7; 300], 300, Some([1, 2, 3, 4])),
-            encode(PONG, b"", 0, Some([9, 9, 9, 9])),
-            encode(0x2, &[1; 70_000], 70_000, None),
-            encode(CLOSE, &close_body(Some(1000), "bye"), 5, None),
+            encode(&Frame::new(TEXT, "hello"), None),
+            encode(&Frame::new(0x2, [7; 300]), Some([1, 2, 3, 4])),
+            encode(&Frame::new(PONG, ""), Some([9, 9, 9, 9])),
+            encode(&Frame::new(0x2, [1; 70_000]), None),
+            encode(&Frame { length: LengthForm::Eight, ..Frame::new(TEXT, "wide") }, None),
+            encode(&Frame::close(Some(1000), b"bye"), None),
         ];
         let stream: Vec<u8> = frames.concat();
         for step in [1, 2, 3, 7, 1000, 65_536, stream.len()] {
@@ -218,7 +221,7 @@ mod tests {
                     rest = &rest[piece.len..];
                 }
             }
-            assert_eq!(ended, [TEXT, 2, PONG, 2, CLOSE], "chunks of {step}");
+            assert_eq!(ended, [TEXT, 2, PONG, 2, TEXT, CLOSE], "chunks of {step}");
             assert!(!scanner.mid_frame());
         }
     }
@@ -226,18 +229,18 @@ mod tests {
     #[test]
     fn close_frames_say_what_stood_on_the_wire_and_what_to_answer() {
         for (body, code, answer) in [
-            (close_body(None, ""), 1005, Answer::Echo),
-            (close_body(Some(1000), "bye"), 1000, Answer::Echo),
-            (close_body(Some(1014), ""), 1014, Answer::Echo), // tungstenite would make it 1002
-            (close_body(Some(4999), ""), 4999, Answer::Echo),
-            (close_body(Some(999), ""), 999, Answer::Fail(1002)),
-            (close_body(Some(1006), ""), 1006, Answer::Fail(1002)),
-            (close_body(Some(5000), ""), 5000, Answer::Fail(1002)),
+            (body(None, ""), 1005, Answer::Echo),
+            (body(Some(1000), "bye"), 1000, Answer::Echo),
+            (body(Some(1014), ""), 1014, Answer::Echo), // tungstenite would make it 1002
+            (body(Some(4999), ""), 4999, Answer::Echo),
+            (body(Some(999), ""), 999, Answer::Fail(1002)),
+            (body(Some(1006), ""), 1006, Answer::Fail(1002)),
+            (body(Some(5000), ""), 5000, Answer::Fail(1002)),
             (vec![3], 1005, Answer::Fail(1002)),            // a body of one byte
             (vec![3, 232, 0xff], 1000, Answer::Fail(1007)), // reason is not UTF-8
         ] {
             for mask in [None, Some([3, 141, 59, 26])] {
-                let frame = CloseFrame::parse(&encode(CLOSE, &body, body.len() as u64, mask), false);
+                let frame = CloseFrame::parse(&encode(&Frame::new(CLOSE, body.clone()), mask), false);
                 assert_eq!((frame.code, frame.answer), (code, answer), "{body:?}");
             }
         }
