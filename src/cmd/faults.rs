@@ -4,7 +4,7 @@ use super::{OK, Usage, print};
 use crate::cli::{Faults, Format};
 use crate::expect::nearest;
 use crate::fault::{self, Form, Layer, Param, Row, Shape, Side};
-use crate::units::Bytes;
+use crate::units::{Bytes, Ratio};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -125,6 +125,7 @@ fn shape(shape: Shape) -> String {
         Shape::Duration => "a duration, as \"250ms\"".to_owned(),
         Shape::Bytes => format!("a size, as \"{}\"", Bytes(4096)),
         Shape::Whole { min, max } => format!("a whole number from {min} to {max}"),
+        Shape::Share { min, max } => format!("a share from {} to {}", Ratio(min), Ratio(max)),
         Shape::Text { max } => format!("text of at most {max} bytes"),
         Shape::Choice(words) => format!("one of {}", words.join(", ")),
     }

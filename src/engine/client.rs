@@ -173,8 +173,8 @@ impl Life<'_> {
         self.record(&Event::Opened { client, connection, instance, tcp: opened.tcp, tls: opened.tls, upgrade: opened.upgrade });
         shared.registry.opened(Id { client, connection });
         let limits = Limits { close: cohort.deadlines.close, fin: cohort.deadlines.fin };
-        let phase = if cohort.heartbeat.is_some() { self.stays.unit() } else { 0.0 };
-        let mut session = Session::new(opened.connection, Side::Client, limits, cohort.heartbeat, phase);
+        let origin = (shared.plan.seed, u64::from(client.0) << 32 | u64::from(connection.0));
+        let mut session = Session::new(opened.connection, Side::Client, limits, cohort.heartbeat, origin);
         let leave = cohort.stay.as_ref().map(|stay| (Instant::now() + self.length(stay), stay));
         let mut talk = Talk::new(client, connection, cohort.traffic);
         self.begin_talking(now);

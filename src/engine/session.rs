@@ -9,6 +9,7 @@ use crate::event::Closing;
 use crate::fault::{CLOSE, CloseAck, End, Flow, Frame, Gate, Side, Step};
 use crate::net::frame::Answer;
 use crate::plan::Heartbeat;
+use crate::seed::Seed;
 use crate::ws::{Connection, Incoming};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -66,6 +67,8 @@ pub(super) struct Session {
     limits: Limits,
     state: State,
     heartbeat: Option<Box<Beat>>,
+    /// Where its random streams come from: the seed of the run and a number that no other connection of this side has.
+    origin: (Seed, u64),
     timer: Option<Pin<Box<Sleep>>>,
     faults: Option<Box<Faults>>,
     cause: Option<Cause>,
@@ -127,9 +130,10 @@ struct Faults {
 
 impl Session {
     /// Starts in the open state.
-    pub(super) fn new(connection: Box<Connection>, side: Side, limits: Limits, heartbeat: Option<Heartbeat>, phase: f64) -> Self {
+    pub(super) fn new(connection: Box<Connection>, side: Side, limits: Limits, heartbeat: Option<Heartbeat>, origin: (Seed, u64)) -> Self {
         let heartbeat = heartbeat.filter(|beat| !beat.every.is_zero()).map(|beat| {
             // The first ping comes at a random phase, so that a herd's pings do not fall together.
+            let phase = origin.0.stream(&format!("connection/{}/ping", origin.1)).unit();
             let next = Instant::now() + beat.every.mul_f64(phase);
             Box::new(Beat { every: beat.every, timeout: beat.timeout, next, count: 0, awaited: None })
         });
@@ -139,6 +143,7 @@ impl Session {
             limits,
             state: State::Open,
             heartbeat,
+            origin,
             timer: None,
             faults: None,
             cause: None,
@@ -311,8 +316,9 @@ impl Session {
             faults.gate = faults.active.iter().fold(Gate::default(), |all, (_, gate)| all.and(gate));
             faults.gate.clone()
         };
+        let (seed, number) = self.origin;
         let connection = self.connection();
-        connection.link_mut().set_gate(&gate);
+        connection.link_mut().set_gate(&gate, |direction| seed.stream(&format!("connection/{number}/{direction}")));
         connection.tap().set_drop_pongs(gate.drop_pongs);
     }
 
@@ -348,7 +354,7 @@ impl Session {
                     self.cause.get_or_insert(Cause::Fault(fault));
                     self.initiator.get_or_insert(self.side);
                     // Fails only where the peer's RST is on its way; reading tells.
-                    let _ = self.connection().link().finish();
+                    let _ = self.connection().link_mut().finish();
                     self.state = State::HalfClosed { until: after(Instant::now(), keep_reading) };
                 }
                 Step::End(end) => {
@@ -473,7 +479,7 @@ impl Session {
         let mut cx = Context::from_waker(Waker::noop());
         let _ = Pin::new(self.connection().tap()).poll_shutdown(&mut cx);
         // TLS above the link sends close_notify in shutdown; the FIN itself must not wait for the peer's.
-        let _ = self.connection().link().finish();
+        let _ = self.connection().link_mut().finish();
         self.state = State::FinAwaited { until: after(Instant::now(), self.limits.fin) };
         None
     }
@@ -547,7 +553,7 @@ impl Session {
                 End::Fin | End::Hold => {
                     // Behind a dead path even the kernel's FIN must not come out: the socket stays open to the end of the run.
                     let limit = if connection.link().discards_writes() { DEAD_PATH } else { LINGER };
-                    let _ = connection.link().finish();
+                    let _ = connection.link_mut().finish();
                     tokio::spawn(async move {
                         let _ = timeout(limit, poll_fn(|cx| connection.poll_drain(cx))).await;
                     });

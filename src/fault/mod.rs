@@ -8,6 +8,7 @@ mod closing;
 mod frames;
 mod handshake;
 mod process;
+pub mod shape;
 mod transport;
 
 use crate::units::Bytes;
@@ -72,6 +73,13 @@ pub enum Shape {
         /// Greatest.
         max: u64,
     },
+    /// `"5%"`, in these bounds as shares, inclusive.
+    Share {
+        /// Least.
+        min: f64,
+        /// Greatest.
+        max: f64,
+    },
     /// Text of at most this many bytes.
     Text {
         /// Bound in bytes.
@@ -126,6 +134,8 @@ pub enum Value {
     Bytes(Bytes),
     /// Of [`Shape::Whole`].
     Whole(u64),
+    /// Of [`Shape::Share`].
+    Share(f64),
     /// Of [`Shape::Text`] and [`Shape::Choice`].
     Text(String),
 }
@@ -159,6 +169,14 @@ impl Values {
         }
     }
 
+    /// A share, 0 to 1; `None` where absent.
+    pub fn share(&self, name: &str) -> Option<f64> {
+        match self.0.get(name) {
+            Some(Value::Share(share)) => Some(*share),
+            _ => None,
+        }
+    }
+
     /// A text or word; `None` where absent.
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.0.get(name) {
@@ -182,7 +200,8 @@ impl Injection {
     pub fn effect(&self, side: Side) -> Effect {
         match (self.row.effect)(&self.values) {
             Effect::Connection { gate, steps } if side == Side::Server && self.values.text("dir").is_some() => {
-                Effect::Connection { gate: Gate { read: gate.write, write: gate.read, ..gate }, steps }
+                let gate = Gate { read: gate.write, write: gate.read, read_shape: gate.write_shape, write_shape: gate.read_shape, ..gate };
+                Effect::Connection { gate, steps }
             }
             effect => effect,
         }
@@ -226,6 +245,10 @@ pub struct Gate {
     pub write: Flow,
     /// `SO_RCVBUF` set when the fault becomes active, so that a stopped reader shows sooner.
     pub receive_buffer: Option<u32>,
+    /// What the path does to bytes from the peer.
+    pub read_shape: shape::Shape,
+    /// What the path does to bytes to the peer.
+    pub write_shape: shape::Shape,
     /// Outgoing pongs vanish.
     pub drop_pongs: bool,
     /// The Close frame in answer to the peer's.
@@ -435,6 +458,8 @@ impl Gate {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
             },
+            read_shape: self.read_shape.and(&other.read_shape),
+            write_shape: self.write_shape.and(&other.write_shape),
             drop_pongs: self.drop_pongs || other.drop_pongs,
             close_ack: match (self.close_ack, other.close_ack) {
                 (never @ CloseAck::Never(_), _) | (_, never @ CloseAck::Never(_)) => never,

@@ -1,9 +1,11 @@
 //! The raw transport of a connection: carries out what faults ask of bytes, and knows how TCP ended.
 //!
-//! With no fault active it costs two comparisons a call: no task, timer, copy or buffer. It looks at no kind of fault and no frame.
+//! With no fault active it costs three comparisons a call: no task, timer, copy or buffer. It looks at no kind of fault and no frame.
 
+use super::lane::Lane;
 use crate::close::TcpEnd;
 use crate::fault::{Flow, Gate};
+use crate::seed::Stream;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -19,6 +21,16 @@ pub struct Link {
     /// How TCP ended as the caller may know it; stays `None` behind a gate that discards.
     end: TcpEnd,
     discarded: u64,
+    lanes: Option<Box<Lanes>>,
+}
+
+/// Both directions while a fault shapes one of them.
+#[derive(Debug)]
+struct Lanes {
+    incoming: Lane,
+    outgoing: Lane,
+    /// The peer's end or error was read and waits behind its bytes.
+    drained: bool,
 }
 
 impl Link {
@@ -26,12 +38,25 @@ impl Link {
     pub fn new(wire: TcpStream) -> Self {
         // A socket that was reset meanwhile refuses the option; the first read tells.
         let _ = wire.set_nodelay(true);
-        Link { wire, read: Flow::Pass, write: Flow::Pass, end: TcpEnd::None, discarded: 0 }
+        Link { wire, read: Flow::Pass, write: Flow::Pass, end: TcpEnd::None, discarded: 0, lanes: None }
     }
 
     /// Applies the flows of a gate. The caller polls reads and writes again afterwards: a stopped direction registers no wake-up.
-    pub fn set_gate(&mut self, gate: &Gate) {
+    /// `random` makes the stream of a shaped connection.
+    pub fn set_gate(&mut self, gate: &Gate, random: impl Fn(&str) -> Stream) {
         (self.read, self.write) = (gate.read, gate.write);
+        match &mut self.lanes {
+            Some(lanes) => {
+                lanes.incoming.reshape(gate.read_shape.clone());
+                lanes.outgoing.reshape(gate.write_shape.clone());
+            }
+            None if gate.read_shape.is_open() && gate.write_shape.is_open() => {}
+            None => {
+                let lane = |shape: &crate::fault::shape::Shape, name| Lane::new(shape.clone(), random(name));
+                let (incoming, outgoing) = (lane(&gate.read_shape, "in"), lane(&gate.write_shape, "out"));
+                self.lanes = Some(Box::new(Lanes { incoming, outgoing, drained: false }));
+            }
+        }
         if let Some(bytes) = gate.receive_buffer {
             // The kernel doubles the value and has a minimum; a failure leaves a larger window, which is visible in the result.
             let _ = socket2::SockRef::from(&self.wire).set_recv_buffer_size(bytes as usize);
@@ -57,8 +82,13 @@ impl Link {
     ///
     /// # Errors
     /// If the connection is gone already.
-    pub fn finish(&self) -> io::Result<()> {
+    pub fn finish(&mut self) -> io::Result<()> {
         if self.discards_writes() {
+            return Ok(());
+        }
+        if let Some(lanes) = self.lanes.as_mut().filter(|lanes| !lanes.outgoing.is_empty()) {
+            // The FIN does not overtake the bytes before it.
+            lanes.outgoing.end();
             return Ok(());
         }
         socket2::SockRef::from(&self.wire).shutdown(std::net::Shutdown::Write)
@@ -68,6 +98,70 @@ impl Link {
     pub fn reset(&self) {
         // Fails only on a connection that is gone.
         let _ = self.wire.set_zero_linger();
+    }
+
+    /// Hands to the kernel what has waited long enough in a shaped direction. Call it whenever the connection is polled.
+    pub fn poll_shaped(&mut self, cx: &mut Context<'_>) {
+        let Some(lanes) = &mut self.lanes else { return };
+        while let Poll::Ready(due) = lanes.outgoing.poll_due(cx) {
+            let Some(bytes) = due else {
+                let _ = socket2::SockRef::from(&self.wire).shutdown(std::net::Shutdown::Write);
+                lanes.outgoing.ended();
+                break;
+            };
+            match Pin::new(&mut self.wire).poll_write(cx, bytes) {
+                Poll::Ready(Ok(count)) => lanes.outgoing.advance(count),
+                Poll::Ready(Err(_)) => {
+                    // The connection is gone; reading tells how.
+                    let count = bytes.len();
+                    lanes.outgoing.advance(count);
+                }
+                Poll::Pending => break,
+            }
+        }
+        if lanes.outgoing.is_idle() && lanes.incoming.is_idle() && !lanes.drained {
+            self.lanes = None;
+        }
+    }
+
+    /// Reads through the incoming lane.
+    fn poll_read_shaped(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some(lanes) = &mut self.lanes else { return Poll::Pending };
+        let mut scratch = [0; 4096];
+        let mut broken = None;
+        while !lanes.drained && lanes.incoming.has_room() {
+            let mut chunk = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.wire).poll_read(cx, &mut chunk) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(())) if chunk.filled().is_empty() => {
+                    lanes.drained = true;
+                    lanes.incoming.end();
+                }
+                Poll::Ready(Ok(())) => lanes.incoming.push(chunk.filled()),
+                Poll::Ready(Err(error)) => {
+                    broken = Some(error);
+                    break;
+                }
+            }
+        }
+        if let Some(error) = broken {
+            // A reset overtakes what is on its way.
+            self.note(&error);
+            return Poll::Ready(Err(error));
+        }
+        match lanes.incoming.poll_due(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(None) => {
+                self.end = TcpEnd::Fin;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Some(bytes)) => {
+                let count = bytes.len().min(buffer.remaining());
+                buffer.put_slice(&bytes[..count]);
+                lanes.incoming.advance(count);
+                Poll::Ready(Ok(()))
+            }
+        }
     }
 
     fn note(&mut self, error: &io::Error) {
@@ -100,6 +194,12 @@ impl AsyncRead for Link {
                 return Poll::Pending;
             }
         }
+        if self.lanes.is_some() {
+            self.poll_shaped(cx);
+            if self.lanes.is_some() {
+                return self.poll_read_shaped(cx, buffer);
+            }
+        }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.wire).poll_read(cx, buffer);
         match &polled {
@@ -124,6 +224,17 @@ impl AsyncWrite for Link {
                 return Poll::Ready(Ok(bytes.len()));
             }
         }
+        if self.lanes.is_some() {
+            self.poll_shaped(cx);
+            if let Some(lanes) = &mut self.lanes {
+                if !lanes.outgoing.has_room() {
+                    return Poll::Pending;
+                }
+                lanes.outgoing.push(bytes);
+                self.poll_shaped(cx);
+                return Poll::Ready(Ok(bytes.len()));
+            }
+        }
         let polled = Pin::new(&mut self.wire).poll_write(cx, bytes);
         if let Poll::Ready(Err(error)) = &polled {
             // EPIPE follows our own FIN as well as the peer's RST; only reads tell those apart.
@@ -140,6 +251,7 @@ impl AsyncWrite for Link {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.write {
+            Flow::Pass if self.lanes.is_some() => Poll::Ready(self.finish()),
             Flow::Pass => Pin::new(&mut self.wire).poll_shutdown(cx),
             Flow::Stop => Poll::Pending,
             Flow::Discard => Poll::Ready(Ok(())),

@@ -192,6 +192,7 @@ fn value_words(value: &Value) -> String {
         Value::Duration(duration) => print_duration(*duration),
         Value::Bytes(bytes) => bytes.to_string(),
         Value::Whole(number) => number.to_string(),
+        Value::Share(share) => Ratio(*share).to_string(),
         Value::Text(text) => format!("\"{text}\""),
     }
 }

@@ -7,7 +7,7 @@ use super::reader::{Reader, entries, quantity, text, whole, wrong};
 use super::tree::{Entry, Node, Value as Tree};
 use crate::fault::{self, Form, Injection, Param, Row, Shape, Side, Value, Values};
 use crate::plan::{Cohort, Fault, Phase, Pick, Repeat, Schedule, Select, Target};
-use crate::units::{Bytes, parse_duration};
+use crate::units::{Bytes, Ratio, parse_duration};
 use std::time::Duration;
 
 /// More firings than this are a slip, as `every = "1us"`.
@@ -245,6 +245,7 @@ fn default(param: &Param) -> Option<Value> {
         Shape::Duration => parse_duration(text).ok().map(Value::Duration),
         Shape::Bytes => text.parse().ok().map(Value::Bytes),
         Shape::Whole { .. } => text.parse().ok().map(Value::Whole),
+        Shape::Share { .. } => text.parse::<Ratio>().ok().map(|ratio| Value::Share(ratio.0)),
         Shape::Text { .. } | Shape::Choice(_) => Some(Value::Text(text.to_owned())),
     }
 }
@@ -254,6 +255,14 @@ fn value(param: &Param, node: &Node, sink: &Sink) -> Option<Value> {
         Shape::Duration => super::reader::duration(param.name, node, sink).map(Value::Duration),
         Shape::Bytes => quantity::<Bytes>(param.name, "a size", &["B", "KiB"], node, sink).map(Value::Bytes),
         Shape::Whole { min, max } => whole(param.name, node, min..=max, sink).map(Value::Whole),
+        Shape::Share { min, max } => {
+            let share = quantity::<Ratio>(param.name, "a share", &["%"], node, sink)?.0;
+            if !(min..=max).contains(&share) {
+                let title = format!("`{}` is out of bounds", param.name);
+                sink.push(Diagnostic::new(&node.at, title, "found here").help(format!("{} to {}", Ratio(min), Ratio(max))));
+            }
+            Some(Value::Share(share))
+        }
         Shape::Text { max } => {
             let found = text(param.name, node, sink)?;
             if found.len() > max {

@@ -254,8 +254,9 @@ async fn open(server: &Server, connection: Box<Connection>, id: Option<Id>, echo
     let control = Arc::new(Control::default());
     let serial = server.serial.fetch_add(1, Ordering::Relaxed);
     register(server, serial, id, &control);
-    let phase = Seed(server.spec.seed).stream(&format!("server/{}/ping/{serial}", server.spec.instance)).unit();
-    let mut session = Session::new(connection, Side::Server, LIMITS, server.spec.settings.ping, phase);
+    // Bit 63 keeps the server's streams apart from the clients'.
+    let origin = (Seed(server.spec.seed), 1 << 63 | u64::from(server.spec.instance) << 48 | serial);
+    let mut session = Session::new(connection, Side::Server, LIMITS, server.spec.settings.ping, origin);
     loop {
         match session.next(&control, None).await {
             Happening::Message(message) if echo && session.is_open() => drop(session.send(message)),
