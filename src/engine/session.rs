@@ -6,7 +6,7 @@
 use super::control::{Command, Control, Dose};
 use crate::close::{Cause, Deadline, Ending, INVALID_PAYLOAD, Initiator, NO_STATUS, PROTOCOL_ERROR, TOO_BIG, TcpEnd, reported};
 use crate::event::Closing;
-use crate::fault::{CLOSE, CloseAck, End, Flow, Frame, Gate, Side, Step};
+use crate::fault::{CLOSE, CloseAck, End, Enough, Flow, Frame, Gate, HowEnough, Side, Since, Step};
 use crate::net::frame::Answer;
 use crate::plan::Heartbeat;
 use crate::seed::Seed;
@@ -69,6 +69,7 @@ pub(super) struct Session {
     heartbeat: Option<Box<Beat>>,
     /// Where its random streams come from: the seed of the run and a number that no other connection of this side has.
     origin: (Seed, u64),
+    opened: Instant,
     timer: Option<Pin<Box<Sleep>>>,
     faults: Option<Box<Faults>>,
     cause: Option<Cause>,
@@ -124,8 +125,51 @@ struct Faults {
     active: Vec<(u16, Gate)>,
     gate: Gate,
     steps: VecDeque<(u16, Step)>,
+    watches: Vec<Watch>,
     announced: Vec<u16>,
     pongs_dropped: u32,
+}
+
+/// An [`Enough`] being watched.
+#[derive(Debug)]
+struct Watch {
+    fault: u16,
+    enough: Enough,
+    /// When `time` is over.
+    over: Option<Instant>,
+    bytes: u64,
+    frames: u64,
+    /// Last count of what ends idleness, and when it was seen to change.
+    seen: (u64, Instant),
+}
+
+impl Watch {
+    fn new(fault: u16, enough: Enough, opened: Instant, connection: &mut Connection, jitter: f64) -> Self {
+        let now = Instant::now();
+        let since = if enough.since == Since::Open { opened } else { now };
+        let over = enough.time.map(|time| since + time + enough.jitter.mul_f64(jitter));
+        let (bytes, frames) = (connection.link().passed(), connection.tap().frames());
+        let seen = (if enough.only_messages { connection.tap().messages() } else { bytes }, now);
+        Watch { fault, enough, over, bytes, frames, seen }
+    }
+
+    /// Whether the connection has had enough.
+    fn is_enough(&mut self, connection: &mut Connection, now: Instant) -> bool {
+        let (bytes, frames) = (connection.link().passed(), connection.tap().frames());
+        let activity = if self.enough.only_messages { connection.tap().messages() } else { bytes };
+        if activity != self.seen.0 {
+            self.seen = (activity, now);
+        }
+        self.over.is_some_and(|over| over <= now)
+            || self.enough.bytes.is_some_and(|limit| bytes - self.bytes >= limit)
+            || self.enough.frames.is_some_and(|limit| frames - self.frames >= limit)
+            || self.enough.idle.is_some_and(|idle| self.seen.1 + idle <= now)
+    }
+
+    /// When to look again, if nothing else happens.
+    fn deadline(&self) -> Option<Instant> {
+        [self.over, self.enough.idle.map(|idle| self.seen.1 + idle)].into_iter().flatten().min()
+    }
 }
 
 impl Session {
@@ -144,6 +188,7 @@ impl Session {
             state: State::Open,
             heartbeat,
             origin,
+            opened: Instant::now(),
             timer: None,
             faults: None,
             cause: None,
@@ -209,7 +254,12 @@ impl Session {
             if let Some(happening) = self.carry_out().await {
                 return happening;
             }
-            let deadline = [self.state_deadline(), self.beat_deadline(), wake].into_iter().flatten().min();
+            if let Some(happening) = self.look() {
+                return happening;
+            }
+            let watched = self.faults.as_ref().and_then(|faults| faults.watches.iter().filter_map(Watch::deadline).min());
+            let deadline = [self.state_deadline(), self.beat_deadline(), wake, watched.filter(|_| self.is_open())];
+            let deadline = deadline.into_iter().flatten().min();
             self.arm(deadline);
             let Session { connection, timer, .. } = self;
             let connection = connection.as_mut().expect("a session has its connection until it ended");
@@ -290,9 +340,40 @@ impl Session {
             faults.active.push((dose.fault, dose.gate.clone()));
         }
         faults.steps.extend(dose.steps.iter().map(|step| (dose.fault, step.clone())));
+        self.watch(dose);
         self.apply_gates();
-        let acts_now = !dose.steps.is_empty() || dose.gate.read != Flow::Pass || dose.gate.write != Flow::Pass;
+        let gate = &dose.gate;
+        let shapes = !gate.read_shape.is_open() || !gate.write_shape.is_open();
+        let acts_now = !dose.steps.is_empty() || gate.read != Flow::Pass || gate.write != Flow::Pass || shapes;
         if acts_now { self.announce(dose.fault) } else { None }
+    }
+
+    /// Begins to watch what the connection may have enough of.
+    fn watch(&mut self, dose: &Dose) {
+        let ((seed, number), opened) = (self.origin, self.opened);
+        for enough in &dose.gate.enough {
+            let jitter = seed.stream(&format!("connection/{number}/enough/{}", dose.fault)).unit();
+            let watch = Watch::new(dose.fault, enough.clone(), opened, self.connection(), jitter);
+            self.faults().watches.push(watch);
+        }
+    }
+
+    /// Ends the connection if it has had enough.
+    fn look(&mut self) -> Option<Happening> {
+        let Session { faults: Some(faults), connection: Some(connection), state: State::Open, .. } = self else { return None };
+        let now = Instant::now();
+        let index = faults.watches.iter_mut().position(|watch| watch.is_enough(connection, now))?;
+        let watch = faults.watches.swap_remove(index);
+        let (fault, steps) = (watch.fault, &mut faults.steps);
+        match watch.enough.how {
+            HowEnough::End(end) => steps.push_back((fault, Step::End(end))),
+            HowEnough::Close(code) => steps.push_back((fault, Step::Close { code: Some(code), reason: String::new() })),
+            HowEnough::Silence => {
+                faults.active.push((fault, Gate { read: Flow::Discard, write: Flow::Discard, ..Gate::default() }));
+                self.apply_gates();
+            }
+        }
+        self.announce(fault)
     }
 
     /// The fault acts: told once for each firing.
@@ -326,6 +407,7 @@ impl Session {
         let faults = self.faults.as_mut()?;
         let reset = faults.active.iter().any(|(active, gate)| *active == fault && gate.reset_on_revert);
         faults.active.retain(|(active, _)| *active != fault);
+        faults.watches.retain(|watch| watch.fault != fault);
         faults.announced.retain(|announced| *announced != fault);
         if self.state == State::Open && self.fault == Some(fault) && !reset {
             // What ends this connection later has another reason.

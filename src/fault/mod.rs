@@ -7,6 +7,8 @@
 mod closing;
 mod frames;
 mod handshake;
+mod limits;
+mod path;
 mod process;
 pub mod shape;
 mod transport;
@@ -249,6 +251,8 @@ pub struct Gate {
     pub read_shape: shape::Shape,
     /// What the path does to bytes to the peer.
     pub write_shape: shape::Shape,
+    /// What the connection has enough of.
+    pub enough: Vec<Enough>,
     /// Outgoing pongs vanish.
     pub drop_pongs: bool,
     /// The Close frame in answer to the peer's.
@@ -257,6 +261,54 @@ pub struct Gate {
     pub hold_tcp: Duration,
     /// The connection is reset when the fault is reverted: a path that lost its state answers RST.
     pub reset_on_revert: bool,
+}
+
+/// When a connection has had enough, and what happens then. The first of several limits counts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Enough {
+    /// Bytes in both directions since the injection.
+    pub bytes: Option<u64>,
+    /// Frames in both directions since the injection.
+    pub frames: Option<u64>,
+    /// Time since `since`.
+    pub time: Option<Duration>,
+    /// Up to this much is added to `time`, uniform, drawn for each connection.
+    pub jitter: Duration,
+    /// Where `time` counts from.
+    pub since: Since,
+    /// Time without a byte in either direction.
+    pub idle: Option<Duration>,
+    /// Only messages end idleness, pings and pongs do not.
+    pub only_messages: bool,
+    /// What happens then.
+    pub how: HowEnough,
+}
+
+/// Where a time counts from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Since {
+    /// The injection.
+    #[default]
+    Injection,
+    /// The opening of the connection.
+    Open,
+}
+
+/// What happens to a connection that has had enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HowEnough {
+    /// TCP ends.
+    End(End),
+    /// The closing handshake starts with this code.
+    Close(u16),
+    /// Both directions become a dead path.
+    Silence,
+}
+
+impl Default for HowEnough {
+    fn default() -> Self {
+        HowEnough::End(End::Fin)
+    }
 }
 
 /// What happens to the Close frame in answer to the peer's.
@@ -435,7 +487,7 @@ pub enum OnProcess {
 
 /// All kinds, by layer, in the order of the catalogue.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    [handshake::ROWS, transport::ROWS, frames::ROWS, closing::ROWS, process::ROWS].into_iter().flatten()
+    [handshake::ROWS, transport::ROWS, path::ROWS, limits::ROWS, frames::ROWS, closing::ROWS, process::ROWS].into_iter().flatten()
 }
 
 /// The row of a kind.
@@ -460,6 +512,7 @@ impl Gate {
             },
             read_shape: self.read_shape.and(&other.read_shape),
             write_shape: self.write_shape.and(&other.write_shape),
+            enough: self.enough.iter().chain(&other.enough).cloned().collect(),
             drop_pongs: self.drop_pongs || other.drop_pongs,
             close_ack: match (self.close_ack, other.close_ack) {
                 (never @ CloseAck::Never(_), _) | (_, never @ CloseAck::Never(_)) => never,

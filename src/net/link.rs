@@ -21,6 +21,8 @@ pub struct Link {
     /// How TCP ended as the caller may know it; stays `None` behind a gate that discards.
     end: TcpEnd,
     discarded: u64,
+    /// Bytes that the kernel took or gave.
+    passed: u64,
     lanes: Option<Box<Lanes>>,
 }
 
@@ -38,7 +40,7 @@ impl Link {
     pub fn new(wire: TcpStream) -> Self {
         // A socket that was reset meanwhile refuses the option; the first read tells.
         let _ = wire.set_nodelay(true);
-        Link { wire, read: Flow::Pass, write: Flow::Pass, end: TcpEnd::None, discarded: 0, lanes: None }
+        Link { wire, read: Flow::Pass, write: Flow::Pass, end: TcpEnd::None, discarded: 0, passed: 0, lanes: None }
     }
 
     /// Applies the flows of a gate. The caller polls reads and writes again afterwards: a stopped direction registers no wake-up.
@@ -71,6 +73,11 @@ impl Link {
     /// Bytes thrown away by a discarding gate.
     pub fn discarded(&self) -> u64 {
         self.discarded
+    }
+
+    /// Bytes in both directions that passed so far.
+    pub fn passed(&self) -> u64 {
+        self.passed
     }
 
     /// Whether written bytes vanish.
@@ -159,6 +166,7 @@ impl Link {
                 let count = bytes.len().min(buffer.remaining());
                 buffer.put_slice(&bytes[..count]);
                 lanes.incoming.advance(count);
+                self.passed += count as u64;
                 Poll::Ready(Ok(()))
             }
         }
@@ -202,6 +210,7 @@ impl AsyncRead for Link {
         }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.wire).poll_read(cx, buffer);
+        self.passed += (buffer.filled().len() - before) as u64;
         match &polled {
             // A write may have been told of the reset already; the kernel tells it once, and reads end then as after a FIN.
             Poll::Ready(Ok(())) if buffer.filled().len() == before && buffer.remaining() > 0 && self.end == TcpEnd::None => {
@@ -231,11 +240,15 @@ impl AsyncWrite for Link {
                     return Poll::Pending;
                 }
                 lanes.outgoing.push(bytes);
+                self.passed += bytes.len() as u64;
                 self.poll_shaped(cx);
                 return Poll::Ready(Ok(bytes.len()));
             }
         }
         let polled = Pin::new(&mut self.wire).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(count)) = &polled {
+            self.passed += *count as u64;
+        }
         if let Poll::Ready(Err(error)) = &polled {
             // EPIPE follows our own FIN as well as the peer's RST; only reads tell those apart.
             if error.kind() != io::ErrorKind::BrokenPipe {

@@ -4,7 +4,7 @@
 //! handshake. So status codes stand as they were on the wire, which `tokio-tungstenite` would rewrite.
 
 use super::Transport;
-use super::frame::{CLOSE, CloseFrame, PONG, Scanner};
+use super::frame::{CLOSE, CloseFrame, PONG, Piece, Scanner};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -27,7 +27,8 @@ pub struct Tap {
     after_close: u64,
     drop_pongs: bool,
     pongs_dropped: u32,
-    frames_received: u64,
+    frames: u64,
+    messages: u64,
 }
 
 #[derive(Debug)]
@@ -55,7 +56,8 @@ impl Tap {
             after_close: 0,
             drop_pongs: false,
             pongs_dropped: 0,
-            frames_received: 0,
+            frames: 0,
+            messages: 0,
         }
     }
 
@@ -107,9 +109,21 @@ impl Tap {
         self.pongs_dropped
     }
 
-    /// Frames received so far.
-    pub fn frames_received(&self) -> u64 {
-        self.frames_received
+    /// Frames in both directions so far.
+    pub fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    /// Those of them that are no control frames.
+    pub fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    fn count(&mut self, piece: Piece) {
+        if piece.begins {
+            self.frames += 1;
+            self.messages += u64::from(piece.opcode < CLOSE);
+        }
     }
 
     /// Cuts newly received bytes to those that belong to the head, and keeps the rest.
@@ -137,9 +151,7 @@ impl Tap {
         let mut at = 0;
         while at < bytes.len() {
             let piece = self.received.piece(&bytes[at..]);
-            if piece.begins {
-                self.frames_received += 1;
-            }
+            self.count(piece);
             if piece.opcode == CLOSE {
                 let mut frame = match std::mem::replace(&mut self.phase, Phase::Closed) {
                     Phase::Closing(frame) => frame,
@@ -179,7 +191,9 @@ impl Tap {
     fn advance_sent(&mut self, bytes: &[u8]) {
         let mut at = 0;
         while at < bytes.len() {
-            at += self.sent.piece(&bytes[at..]).len;
+            let piece = self.sent.piece(&bytes[at..]);
+            self.count(piece);
+            at += piece.len;
         }
     }
 }

@@ -1,0 +1,219 @@
+//! Faults that end a connection when it has had enough: of bytes, frames, time or silence. Load balancers are made of them.
+
+use super::{Effect, Enough, Form, Gate, HowEnough, Layer, Param, Row, Shape, Side, Since, Values, end, whole};
+use std::time::Duration;
+
+const BOTH: &[Side] = &[Side::Client, Side::Server];
+const END: Param =
+    Param { name: "end", shape: Shape::Choice(&["fin", "rst", "close"]), default: Some("fin"), doc: "How the connection ends then." };
+const CODE: Param =
+    Param { name: "code", shape: Shape::Whole { min: 0, max: 65535 }, default: Some("1001"), doc: "Status code, where `end` is close." };
+
+fn how(values: &Values) -> HowEnough {
+    match values.text("end") {
+        Some("close") => HowEnough::Close(whole(values, "code").unwrap_or(1001)),
+        Some("silent") => HowEnough::Silence,
+        other => HowEnough::End(end(other)),
+    }
+}
+
+fn enough(enough: Enough) -> Effect {
+    Effect::Connection { gate: Gate { enough: vec![enough], ..Gate::default() }, steps: Vec::new() }
+}
+
+const fn row(
+    kind: &'static str,
+    params: &'static [Param],
+    summary: &'static str,
+    expect: &'static str,
+    source: &'static str,
+    effect: fn(&Values) -> Effect,
+) -> Row {
+    Row { kind, layer: Layer::Transport, sides: BOTH, form: Form::Holding, params, summary, expect, source, effect }
+}
+
+/// What is known of a load balancer: idle timeout and longest life, seconds; 0: none. Sources: the vendors' documents.
+struct Balancer {
+    name: &'static str,
+    idle_s: u64,
+    life_s: u64,
+}
+
+const BALANCERS: &[Balancer] = &[
+    Balancer { name: "nginx", idle_s: 60, life_s: 0 },
+    Balancer { name: "envoy", idle_s: 300, life_s: 0 },
+    Balancer { name: "aws-alb", idle_s: 60, life_s: 0 },
+    Balancer { name: "aws-nlb", idle_s: 350, life_s: 0 },
+    Balancer { name: "aws-api-gateway", idle_s: 600, life_s: 7200 },
+    Balancer { name: "cloudfront", idle_s: 600, life_s: 0 },
+    Balancer { name: "google-alb", idle_s: 0, life_s: 30 },
+    Balancer { name: "azure-front-door", idle_s: 300, life_s: 14_400 },
+    Balancer { name: "azure-lb", idle_s: 240, life_s: 0 },
+    Balancer { name: "cloudflare", idle_s: 100, life_s: 0 },
+    Balancer { name: "heroku", idle_s: 55, life_s: 0 },
+];
+
+const NAMES: &[&str] = &[
+    "nginx",
+    "envoy",
+    "aws-alb",
+    "aws-nlb",
+    "aws-api-gateway",
+    "cloudfront",
+    "google-alb",
+    "azure-front-door",
+    "azure-lb",
+    "cloudflare",
+    "heroku",
+];
+
+fn balancer(values: &Values) -> Effect {
+    let known = BALANCERS.iter().find(|known| Some(known.name) == values.text("preset")).unwrap_or(&BALANCERS[0]);
+    let scale = values.whole("time_scale").unwrap_or(1).max(1);
+    let scaled = |seconds: u64| Duration::from_secs(seconds) / u32::try_from(scale).unwrap_or(u32::MAX);
+    let watch = |seconds: u64, what: fn(Duration) -> Enough| (seconds > 0).then(|| Enough { how: how(values), ..what(scaled(seconds)) });
+    let idle = watch(known.idle_s, |time| Enough { idle: Some(time), ..Enough::default() });
+    let life = watch(known.life_s, |time| Enough { time: Some(time), since: Since::Open, ..Enough::default() });
+    Effect::Connection { gate: Gate { enough: idle.into_iter().chain(life).collect(), ..Gate::default() }, steps: Vec::new() }
+}
+
+pub(super) const ROWS: &[Row] = &[
+    row(
+        "limit_bytes",
+        &[
+            Param { name: "bytes", shape: Shape::Bytes, default: Some("64KiB"), doc: "Both directions together, from the injection on." },
+            END,
+            CODE,
+        ],
+        "ends the connection after a number of bytes",
+        "peer: 1006, or the code; a frame may be cut",
+        "toxiproxy's limit_data, on a connection that is open",
+        |values| enough(Enough { bytes: values.bytes("bytes"), how: how(values), ..Enough::default() }),
+    ),
+    row(
+        "limit_frames",
+        &[
+            Param {
+                name: "frames",
+                shape: Shape::Whole { min: 1, max: u64::MAX },
+                default: Some("100"),
+                doc: "Both directions together, from the injection on, pings and pongs included.",
+            },
+            END,
+            CODE,
+        ],
+        "ends the connection after a number of frames",
+        "peer: 1006, or the code",
+        "RFC 6455 §5.2",
+        |values| enough(Enough { frames: values.whole("frames"), how: how(values), ..Enough::default() }),
+    ),
+    row(
+        "limit_time",
+        &[Param { name: "time", shape: Shape::Duration, default: Some("5s"), doc: "From the injection." }, END, CODE],
+        "ends the connection after a time, whatever it does",
+        "peer: 1006, or the code",
+        "RFC 6455 §7.1.5",
+        |values| enough(Enough { time: values.duration("time"), how: how(values), ..Enough::default() }),
+    ),
+    row(
+        "idle_timeout",
+        &[
+            Param { name: "idle", shape: Shape::Duration, default: Some("60s"), doc: "Time without bytes in either direction." },
+            Param {
+                name: "count_pings",
+                shape: Shape::Choice(&["yes", "no"]),
+                default: Some("yes"),
+                doc: "Whether pings, pongs and whatever else is not a message count.",
+            },
+            Param {
+                name: "end",
+                shape: Shape::Choice(&["fin", "rst", "silent"]),
+                default: Some("fin"),
+                doc: "How the connection ends then; silent: both directions are a dead path from there on.",
+            },
+        ],
+        "ends a connection that is idle, as load balancers do",
+        "peer: 1006; a ping more often than the timeout prevents it",
+        "vendors' documents: 55 s to 10 min",
+        |values| {
+            let only_messages = values.text("count_pings") == Some("no");
+            enough(Enough { idle: values.duration("idle"), only_messages, how: how(values), ..Enough::default() })
+        },
+    ),
+    row(
+        "max_lifetime",
+        &[
+            Param { name: "life", shape: Shape::Duration, default: Some("30s"), doc: "From the opening of the connection." },
+            Param {
+                name: "jitter",
+                shape: Shape::Duration,
+                default: Some("0s"),
+                doc: "Each connection lives up to this much longer, uniform.",
+            },
+            END,
+            CODE,
+        ],
+        "ends a connection at its greatest age, however busy it is",
+        "peer: 1006, or the code; all at once for those that opened together, unless there is jitter",
+        "vendors' documents: 30 s to 4 h; uWebSockets maxLifetime",
+        |values| {
+            let jitter = values.duration("jitter").unwrap_or_default();
+            enough(Enough { time: values.duration("life"), jitter, since: Since::Open, how: how(values), ..Enough::default() })
+        },
+    ),
+    row(
+        "drain",
+        &[
+            Param { name: "grace", shape: Shape::Duration, default: Some("5s"), doc: "From the injection to the first cut." },
+            Param { name: "spread", shape: Shape::Duration, default: Some("0s"), doc: "Time over which the cuts are spread, uniform." },
+            END,
+            CODE,
+        ],
+        "lets connections live for a grace and then cuts them, as a load balancer that takes a node out",
+        "peer: 1006 in a wave, or the code",
+        "vendors' documents: deregistration delay, drain time",
+        |values| {
+            let jitter = values.duration("spread").unwrap_or_default();
+            enough(Enough { time: values.duration("grace"), jitter, how: how(values), ..Enough::default() })
+        },
+    ),
+    row(
+        "load_balancer",
+        &[
+            Param { name: "preset", shape: Shape::Choice(NAMES), default: Some("aws-alb"), doc: "Whose idle timeout and longest life." },
+            Param {
+                name: "time_scale",
+                shape: Shape::Whole { min: 1, max: 100_000 },
+                default: Some("1"),
+                doc: "Times are divided by this, so that hours pass in seconds.",
+            },
+            Param { name: "end", shape: Shape::Choice(&["fin", "rst", "silent"]), default: Some("fin"), doc: "How the connection ends." },
+        ],
+        "ends connections by the idle timeout and longest life of a well-known load balancer",
+        "peer: 1006; which of both limits struck shows in the time",
+        "vendors' documents: nginx 60 s, AWS ALB 60 s, NLB 350 s, API Gateway 10 min and 2 h, Google 30 s in all, Front Door 5 min and 4 h",
+        balancer,
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Value;
+    use crate::fault::{Values, row};
+
+    #[test]
+    fn every_preset_has_its_numbers() {
+        assert_eq!(NAMES, BALANCERS.iter().map(|known| known.name).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_time_scale_runs_hours_in_seconds() {
+        let mut values = Values::default();
+        values.0.insert("preset".into(), Value::Text("aws-api-gateway".into()));
+        values.0.insert("time_scale".into(), Value::Whole(600));
+        let Effect::Connection { gate, .. } = (row("load_balancer").expect("a row").effect)(&values) else { panic!("of a connection") };
+        assert_eq!(gate.enough.len(), 2);
+        assert_eq!((gate.enough[0].idle, gate.enough[1].time), (Some(Duration::from_secs(1)), Some(Duration::from_secs(12))));
+    }
+}

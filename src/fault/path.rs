@@ -1,0 +1,174 @@
+//! Faults of the path between two healthy ends: late, slow, in pieces, stalled, held, damaged.
+
+use super::shape::{Distribution, Shape as Path};
+use super::{Effect, Form, Gate, Layer, Param, Row, Shape, Side, Values};
+use std::time::Duration;
+
+const BOTH: &[Side] = &[Side::Client, Side::Server];
+const DIR: Param = Param {
+    name: "dir",
+    shape: Shape::Choice(&["both", "up", "down"]),
+    default: Some("both"),
+    doc: "up: towards the server, down: towards the client.",
+};
+
+/// The gate of a path that is like this in the direction that `dir` names, seen from the client.
+fn path(values: &Values, path: Path) -> Effect {
+    let dir = values.text("dir").unwrap_or("both");
+    let shape = |here: bool| if here { path.clone() } else { Path::default() };
+    Effect::Connection {
+        gate: Gate { write_shape: shape(dir != "down"), read_shape: shape(dir != "up"), ..Gate::default() },
+        steps: Vec::new(),
+    }
+}
+
+fn time(values: &Values, name: &str) -> Duration {
+    values.duration(name).unwrap_or_default()
+}
+
+const fn row(
+    kind: &'static str,
+    params: &'static [Param],
+    summary: &'static str,
+    expect: &'static str,
+    source: &'static str,
+    effect: fn(&Values) -> Effect,
+) -> Row {
+    Row { kind, layer: Layer::Transport, sides: BOTH, form: Form::Holding, params, summary, expect, source, effect }
+}
+
+pub(super) const ROWS: &[Row] = &[
+    row(
+        "latency",
+        &[
+            Param { name: "latency", shape: Shape::Duration, default: Some("100ms"), doc: "Added in each direction that `dir` names." },
+            Param { name: "jitter", shape: Shape::Duration, default: Some("0s"), doc: "Spread around it." },
+            Param {
+                name: "dist",
+                shape: Shape::Choice(&["uniform", "normal", "pareto"]),
+                default: Some("uniform"),
+                doc: "Of the jitter: ± jitter, standard deviation, or mean excess of a heavy tail.",
+            },
+            DIR,
+        ],
+        "delays bytes; they never overtake each other",
+        "peer: nothing; round trips are longer by the latency of both directions",
+        "tc-netem(8) delay; timers have a millisecond's grain",
+        |values| {
+            let distribution = match values.text("dist") {
+                Some("normal") => Distribution::Normal,
+                Some("pareto") => Distribution::Pareto,
+                _ => Distribution::Uniform,
+            };
+            path(values, Path { latency: time(values, "latency"), jitter: time(values, "jitter"), distribution, ..Path::default() })
+        },
+    ),
+    row(
+        "bandwidth",
+        &[
+            Param { name: "bytes_per_s", shape: Shape::Bytes, default: Some("64KiB"), doc: "Bytes per second." },
+            Param { name: "burst", shape: Shape::Bytes, default: Some("0B"), doc: "Bytes that pass at once before the rate binds." },
+            DIR,
+        ],
+        "limits the rate of bytes",
+        "peer: nothing; throughput is capped, round trips grow with the queue",
+        "token bucket, tc-tbf(8)",
+        |values| {
+            path(
+                values,
+                Path {
+                    rate: values.bytes("bytes_per_s").map(|rate| rate.max(1)),
+                    burst: values.bytes("burst").unwrap_or(0),
+                    ..Path::default()
+                },
+            )
+        },
+    ),
+    row(
+        "slice",
+        &[
+            Param { name: "avg", shape: Shape::Bytes, default: Some("16B"), doc: "Size of a piece." },
+            Param { name: "variation", shape: Shape::Bytes, default: Some("8B"), doc: "Pieces differ by up to this." },
+            Param { name: "delay", shape: Shape::Duration, default: Some("1ms"), doc: "Between two pieces." },
+            DIR,
+        ],
+        "cuts the stream into small pieces that arrive one by one",
+        "peer: nothing, if its parser is correct",
+        "toxiproxy slicer",
+        |values| {
+            let slice = values.bytes("avg").unwrap_or(16).max(1);
+            path(
+                values,
+                Path {
+                    slice,
+                    slice_variation: values.bytes("variation").unwrap_or(8),
+                    slice_gap: time(values, "delay"),
+                    ..Path::default()
+                },
+            )
+        },
+    ),
+    row(
+        "coalesce",
+        &[Param { name: "window", shape: Shape::Duration, default: Some("100ms"), doc: "Bytes wait for the next multiple of this." }, DIR],
+        "gathers bytes and lets them arrive in batches",
+        "peer: nothing; messages come in bursts",
+        "interrupt coalescing, radio scheduling",
+        |values| path(values, Path { window: time(values, "window"), ..Path::default() }),
+    ),
+    row(
+        "bursty_stall",
+        &[
+            Param {
+                name: "p_bad",
+                shape: Shape::Share { min: 0.0, max: 1.0 },
+                default: Some("1%"),
+                doc: "Chance that a chunk finds the path turned bad.",
+            },
+            Param {
+                name: "p_good",
+                shape: Shape::Share { min: 0.0, max: 1.0 },
+                default: Some("30%"),
+                doc: "Chance that a chunk finds a bad path turned good.",
+            },
+            Param {
+                name: "stall",
+                shape: Shape::Duration,
+                default: Some("200ms"),
+                doc: "What a chunk on a bad path waits, as for a retransmission.",
+            },
+            DIR,
+        ],
+        "stalls chunks in bursts, as packet loss does above TCP",
+        "peer: nothing; the tail of round trips grows",
+        "Gilbert–Elliott; Linux's least retransmission timeout is 200 ms",
+        |values| {
+            let (to_bad, to_good) = (values.share("p_bad").unwrap_or(0.01), values.share("p_good").unwrap_or(0.3));
+            path(values, Path { to_bad, to_good, stall: time(values, "stall"), ..Path::default() })
+        },
+    ),
+    row(
+        "hold_release",
+        &[DIR],
+        "holds bytes back and delivers them all when it is reverted: a jam, not a loss",
+        "peer: a gap, then a flood of old messages; a pong deadline may pass meanwhile",
+        "Antithesis and turmoil call it jammed and hold",
+        |values| path(values, Path { hold: true, ..Path::default() }),
+    ),
+    row(
+        "corrupt_byte",
+        &[
+            Param {
+                name: "per_mb",
+                shape: Shape::Whole { min: 1, max: 1_000_000 },
+                default: Some("100"),
+                doc: "Damaged bytes per million, one bit each.",
+            },
+            DIR,
+        ],
+        "flips single bits in the stream",
+        "peer: 1002 or 1007 where framing or text is hit, else a wrong payload that nobody notices",
+        "RFC 6455 has no checksum; TLS ends with a fatal alert",
+        |values| path(values, Path { corrupt_per_mb: values.whole("per_mb").unwrap_or(100) as f64, ..Path::default() }),
+    ),
+];
