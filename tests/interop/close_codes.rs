@@ -32,8 +32,9 @@ struct Row {
     server: Option<String>,
     /// The closing handshake was complete, in the client's eyes.
     clean: bool,
-    /// How TCP ended in the eyes of our own client.
+    /// How TCP ended in the eyes of our own client, and of our own server.
     tcp_end: Option<String>,
+    server_tcp_end: Option<String>,
 }
 
 impl Row {
@@ -50,6 +51,9 @@ impl Row {
                 (false, _) => "fin",
             };
             assert_eq!(tcp_end, expected, "{setup}: {self:?}");
+        }
+        if let Some(tcp_end) = self.server_tcp_end.as_deref().filter(|_| abnormal) {
+            assert_eq!(tcp_end, if self.by == "server" { "local" } else { &self.sent }, "{setup}: {self:?}");
         }
     }
 }
@@ -119,14 +123,15 @@ fn with_reason(code: &str, reason: &str) -> String {
 }
 
 /// One row for each cohort, whose clients must agree. `server` says what the server reported of a client.
-fn rows(loaded: &Loaded, server: impl Fn(u32) -> Option<String>) -> Vec<Row> {
+fn rows(loaded: &Loaded, server: impl Fn(u32) -> Option<(String, Option<String>)>) -> Vec<Row> {
     let clients = accounts(loaded, "ended");
     let row = |cohort: u32, by: &str, sent: &str| {
         let one = |client| {
             let pairs = clients.get(&client).unwrap_or_else(|| panic!("client {client} ({by} {sent}) never ended"));
-            let (client, server) = (account(pairs), Some(server(client).expect("the server's account")));
+            let (server, server_tcp_end) = server(client).expect("the server's account");
+            let (client, server) = (account(pairs), Some(server));
             let tcp_end = Some(pairs["tcp_end"].clone());
-            Row { by: by.to_owned(), sent: sent.to_owned(), client, server, clean: pairs["clean"] == "true", tcp_end }
+            Row { by: by.to_owned(), sent: sent.to_owned(), client, server, clean: pairs["clean"] == "true", tcp_end, server_tcp_end }
         };
         let all: BTreeSet<_> = (cohort * COUNT..(cohort + 1) * COUNT).map(one).collect();
         assert_eq!(all.len(), 1, "clients of one cohort differ: {all:#?}");
@@ -142,7 +147,7 @@ fn our_client_and_the_embedded_server_agree_on_every_ending() {
         let file = run.file(&scenario(&format!("[target.embedded]\ntls = {tls}"), false));
         let loaded = run.load(&file, &[]);
         let servers = accounts(&loaded, "server_ended");
-        hold(setup, rows(&loaded, |client| servers.get(&client).map(account)));
+        hold(setup, rows(&loaded, |client| servers.get(&client).map(|pairs| (account(pairs), pairs.get("tcp_end").cloned()))));
     }
 }
 
@@ -169,7 +174,7 @@ fn our_client_and_a_node_server_agree_on_every_ending() {
     let told: Vec<Told> = log.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect();
     let server = |client: u32| {
         let one = told.iter().find(|told| told.id.as_deref() == Some(&format!("{client}/1")))?;
-        Some(with_reason(&one.code.to_string(), &one.reason))
+        Some((with_reason(&one.code.to_string(), &one.reason), None))
     };
     hold("closestorm to ws on Node", rows(&loaded, server));
 }
@@ -218,7 +223,7 @@ fn server_account(loaded: &Loaded, id: &str) -> Option<String> {
 
 fn row(by: &str, sent: &str, told: &Told, server: Option<String>) -> Row {
     let client = with_reason(&told.code.to_string(), &told.reason);
-    Row { by: by.to_owned(), sent: sent.to_owned(), client, server, clean: told.clean.unwrap(), tcp_end: None }
+    Row { by: by.to_owned(), sent: sent.to_owned(), client, server, clean: told.clean.unwrap(), tcp_end: None, server_tcp_end: None }
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn a_foreign_certificate_needs_insecure_or_ca() {
     let output = run.output(&run.file(&scenario(&peer.port, "")), &[]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    for part in ["wss://localhost", "invalid peer certificate: UnknownIssuer", "insecure = true", "ca = "] {
+    for part in ["wss://localhost", "invalid peer certificate: UnknownIssuer", "`insecure = true`", "`ca = "] {
         assert!(said.contains(part), "{said:?} lacks {part:?}");
     }
     assert!(!run.out().exists() && !run.folder.path().join("run.partial").exists(), "nothing was measured");
@@ -101,4 +101,10 @@ fn a_certificate_of_openssl_works_as_ca() {
     let run = Run::new();
     let summary = run.load(&run.file(&scenario(&peer.port, &format!("ca = \"{certificate}\""))), &[]).summary;
     assert_eq!(summary.attempts.opened, 5);
+    // It is for localhost, and naming it does not make it one for another host.
+    let elsewhere = scenario(&peer.port, &format!("ca = \"{certificate}\"")).replace("localhost", "127.0.0.1");
+    let run = Run::new();
+    let output = run.output(&run.file(&elsewhere), &[]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("not valid for name"), "{said}");
 }
