@@ -98,12 +98,6 @@ pub enum TcpEnd {
 pub enum Deadline {
     /// No pong within the heartbeat's timeout.
     Pong,
-    /// No Close frame in answer to ours.
-    Close,
-    /// No FIN after the closing handshake.
-    Fin,
-    /// A write did not make progress.
-    Write,
 }
 
 /// Why a connection ended: the first thing that made it end, as far as this side knows.
@@ -151,9 +145,6 @@ impl fmt::Display for Deadline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Deadline::Pong => "pong",
-            Deadline::Close => "close",
-            Deadline::Fin => "fin",
-            Deadline::Write => "write",
         })
     }
 }

@@ -51,6 +51,15 @@ pub enum Outcome {
     Abandoned,
 }
 
+/// Times of a closing handshake, as the client saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closing {
+    /// From the first Close frame to the one that answers it, whoever sent which; `None`: there was no answer.
+    pub ack: Option<Duration>,
+    /// From the first Close frame to the end of TCP.
+    pub total: Duration,
+}
+
 /// Why a client does not come back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -133,8 +142,8 @@ pub enum Event {
         connection: ConnectionNo,
         /// The client's account.
         ending: Box<Ending>,
-        /// From the first Close frame sent or received to the end of TCP, where there was a closing handshake.
-        closing: Option<Duration>,
+        /// Times of the closing handshake, where there was one.
+        closing: Option<Closing>,
         /// Messages sent and not answered, in a cohort with echo traffic.
         unanswered: u32,
     },

@@ -47,6 +47,10 @@ pub enum Metric {
     OpeningHandshake,
     /// First Close frame to the end of TCP.
     ClosingHandshake,
+    /// First Close frame to the one that answers it.
+    CloseAck,
+    /// Answer to the first Close frame to the end of TCP.
+    FinWait,
     /// Due time of a message to its echo.
     Rtt,
     /// Sending of a message to its echo.
@@ -216,6 +220,8 @@ const METRICS: &[(&str, Metric, &[Stat], &[&str])] = &[
     ("tls", Metric::Tls, TIME_STATS, &[]),
     ("opening_handshake", Metric::OpeningHandshake, TIME_STATS, &[]),
     ("closing_handshake", Metric::ClosingHandshake, TIME_STATS, &[]),
+    ("close_ack", Metric::CloseAck, TIME_STATS, &[]),
+    ("fin_wait", Metric::FinWait, TIME_STATS, &[]),
     ("rtt", Metric::Rtt, TIME_STATS, &[]),
     ("rtt_from_sent", Metric::RttFromSent, TIME_STATS, &[]),
     ("clients_lost", Metric::ClientsLost, COUNT_STATS, &[]),

@@ -51,6 +51,9 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
         Err(error) => {
             // Nothing was measured; what the target printed is in the message.
             let _ = std::fs::remove_dir_all(folder.path());
+            if let (engine::RunError::Stopped, Some(code)) = (&error, signalled) {
+                return Ok(code);
+            }
             return Err(error.into());
         }
     };

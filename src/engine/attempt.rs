@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::{Error, error::ProtocolError};
 
 /// An attempt that opened.
 pub(super) struct Opened {
-    pub(super) connection: Connection,
+    pub(super) connection: Box<Connection>,
     pub(super) tcp: Duration,
     pub(super) tls: Option<Duration>,
     pub(super) upgrade: Duration,
@@ -93,7 +93,7 @@ async fn stages(shared: &Shared, cohort: &Cohort, id: Id, instance: u16, overall
     };
     let (stream, _) = limited(handshake, Stage::Upgrade, limit(begun, cohort.deadlines.handshake, overall)).await?;
     let mask = (id.client.0 ^ 0x5bd1_e995).wrapping_mul(id.connection.0 | 1);
-    Ok(Opened { connection: Connection::client(stream, mask), tcp, tls, upgrade: begun.elapsed() })
+    Ok(Opened { connection: Box::new(Connection::client(stream, mask)), tcp, tls, upgrade: begun.elapsed() })
 }
 
 fn limit(begun: Instant, stage: Duration, overall: Option<Instant>) -> Option<Instant> {

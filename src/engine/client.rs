@@ -64,7 +64,8 @@ impl Life<'_> {
         self.set_phase(Some(Phase::Tcp), instance);
         self.record(&Event::AttemptStarted { client, due });
         let overall = self.cohort.reconnect.connect_timeout(&self.history);
-        let attempted = attempt::run(self.shared, self.cohort, Id { client, connection }, instance, overall).await;
+        // Boxed: the handshake's state is ten times that of an open connection, which must not carry it along.
+        let attempted = Box::pin(attempt::run(self.shared, self.cohort, Id { client, connection }, instance, overall)).await;
         let loss = match attempted {
             Ok(opened) => {
                 let ending = self.open(opened, connection, instance).await;

@@ -63,10 +63,7 @@ impl Firing<'_> {
             Effect::Attempt(effect) => {
                 let standing = self.standing();
                 self.record_fired(0);
-                for instance in self.shared.fleet.named(None) {
-                    let command = ToServer::Attempts { fault: self.index, effect: effect.clone(), standing: standing.clone() };
-                    self.shared.fleet.tell(instance, command);
-                }
+                self.shared.fleet.stand(self.index, ToServer::Attempts { fault: self.index, effect, standing });
                 self.revert_later(Vec::new());
             }
             Effect::Process(effect) => {
@@ -104,9 +101,9 @@ impl Firing<'_> {
             for instance in shared.fleet.named(None) {
                 let ids = chosen.iter().filter(|(_, place)| place.instance == instance).map(|(id, _)| *id).collect();
                 shared.fleet.tell(instance, ToServer::Inject { dose: dose.clone(), ids });
-                if self.fault.new {
-                    shared.fleet.tell(instance, ToServer::InjectNew { dose: dose.clone(), standing: self.standing() });
-                }
+            }
+            if self.fault.new {
+                shared.fleet.stand(self.index, ToServer::InjectNew { dose, standing: self.standing() });
             }
         }
         self.revert_later(chosen.into_iter().map(|(id, _)| id).collect());
@@ -129,7 +126,7 @@ impl Firing<'_> {
                     }
                 }
             } else {
-                shared.fleet.named(None).into_iter().for_each(|instance| shared.fleet.tell(instance, ToServer::Revert { fault: index }));
+                shared.fleet.revert(index);
             }
             shared.journal.record(&Event::Reverted { fault: index });
         });
@@ -192,6 +189,7 @@ async fn one(shared: &Arc<Shared>, fault: u16, instance: u16, effect: &OnProcess
                     sleep_until(shared.journal.instant(at + holds)).await;
                     // A process that was killed meanwhile needs no SIGCONT.
                     let _ = shared.fleet.pause(instance, false, &shared.journal).await;
+                    unmark(shared, fault);
                     shared.journal.record(&Event::Reverted { fault });
                 }
                 Ok(())
@@ -220,6 +218,13 @@ fn mark(shared: &Shared, fault: u16, instance: u16, ends: bool) -> Vec<Id> {
         });
     }
     marked
+}
+
+/// What ends these connections later has another reason.
+fn unmark(shared: &Shared, fault: u16) {
+    for (_, slot) in shared.registry.each() {
+        slot.set(|place| place.mark = place.mark.filter(|mark| *mark != (fault, false)));
+    }
 }
 
 fn injected(shared: &Shared, fault: u16, at: Duration, marked: &[Id]) {

@@ -46,6 +46,8 @@ pub(super) struct Fleet {
     up: Vec<AtomicBool>,
     instances: Vec<AsyncMutex<CommandTarget>>,
     controls: Arc<Controls>,
+    /// Faults that wait in the embedded servers for attempts and new connections; a process that starts again is told of them.
+    standing: Mutex<Vec<(u16, ToServer)>>,
     stop_signal: Option<target::Signal>,
     guard: Option<Guard>,
     seed: crate::seed::Seed,
@@ -89,6 +91,7 @@ impl Fleet {
             turn: AtomicU32::new(0),
             instances: Vec::new(),
             controls: Arc::default(),
+            standing: Mutex::default(),
             stop_signal: None,
             guard: None,
             seed: plan.seed,
@@ -207,6 +210,18 @@ impl Fleet {
         }
     }
 
+    /// Tells all embedded servers of a fault that waits for attempts or new connections, also those that start later.
+    pub(super) fn stand(&self, fault: u16, command: ToServer) {
+        self.named(None).into_iter().for_each(|instance| self.tell(instance, command.clone()));
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner).push((fault, command));
+    }
+
+    /// Tells all embedded servers that a fault is over.
+    pub(super) fn revert(&self, fault: u16) {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner).retain(|(standing, _)| *standing != fault);
+        self.named(None).into_iter().for_each(|instance| self.tell(instance, ToServer::Revert { fault }));
+    }
+
     async fn launch(&self, instance: u16) -> Result<(u64, u64), RunError> {
         let mut target = self.instances[usize::from(instance)].lock().await;
         let up = target.start_again().await?;
@@ -214,6 +229,8 @@ impl Fleet {
             let mut pids = self.controls.pids.subscribe();
             let hello = pids.wait_for(|pids| pids.get(&instance) == Some(&up.pid));
             timeout(HELLO_WITHIN, hello).await.map_err(|_| RunError::NoHello { instance }).map(drop)?;
+            let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            standing.into_iter().for_each(|(_, command)| self.tell(instance, command));
         }
         self.up[usize::from(instance)].store(true, Ordering::Relaxed);
         Ok((up.started_at, up.ready_at))

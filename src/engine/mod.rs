@@ -89,6 +89,9 @@ pub enum RunError {
     /// The target has no process of ours.
     #[error("the target is not a process that closestorm started")]
     NoProcess,
+    /// It was told to stop before it began.
+    #[error("stopped before the run began")]
+    Stopped,
     /// The machine.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -124,15 +127,13 @@ pub async fn run(
     mut progress: impl FnMut(Duration, Live),
 ) -> Result<Results, RunError> {
     check_files(&plan)?;
-    let (fleet, reports) = Fleet::start(&plan, &places.program, &places.output).await?;
-    let fleet = Arc::new(fleet);
-    if !matches!(plan.target, Target::Embedded(_)) {
-        let place = fleet.place(0);
-        if let Err(cause) = attempt::probe(&place, &plan.cohorts[0], PROBE_WITHIN).await {
-            fleet.shut_down().await;
-            return Err(RunError::Unready { url: place.url, cause });
-        }
-    }
+    tokio::pin!(stop);
+    let (fleet, reports) = tokio::select! {
+        // Starting may take long: a stop wins.
+        biased;
+        () = &mut stop => return Err(RunError::Stopped),
+        started = start(&plan, places) => started?,
+    };
     let registry = Arc::new(Registry::new(plan.clients(), plan.seed));
     let arrivals = arrivals(&plan);
     let journal = Arc::new(Journal::open(Recorder::new(&plan), plan.duration));
@@ -154,6 +155,19 @@ pub async fn run(
     tasks.abort_all();
     fleet.shut_down().await;
     results.ok_or_else(|| RunError::Io(io::Error::other("the books were closed twice")))
+}
+
+/// Starts the target, and asks one that is not ours for an opening handshake.
+async fn start(plan: &Plan, places: &Places) -> Result<(Arc<Fleet>, mpsc::UnboundedReceiver<FromServer>), RunError> {
+    let (fleet, reports) = Fleet::start(plan, &places.program, &places.output).await?;
+    if !matches!(plan.target, Target::Embedded(_)) {
+        let place = fleet.place(0);
+        if let Err(cause) = attempt::probe(&place, &plan.cohorts[0], PROBE_WITHIN).await {
+            fleet.shut_down().await;
+            return Err(RunError::Unready { url: place.url, cause });
+        }
+    }
+    Ok((Arc::new(fleet), reports))
 }
 
 /// Reports progress until the end of the run or `stop`.
@@ -252,4 +266,21 @@ fn check_files(plan: &Plan) -> Result<(), RunError> {
 /// The file of the target's output in a run folder.
 pub fn output_file(folder: &Path) -> PathBuf {
     folder.join("target.log")
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Size of the future that `make` would make; it is not made.
+    fn size<F>(_: impl FnOnce(Arc<Shared>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_client_costs_a_task_and_little_else() {
+        // An open connection has half a KiB beside it, and tungstenite's read buffer.
+        assert!(size(|shared| client::live(shared, ClientIndex(0), Duration::ZERO)) <= 1536);
+        assert!(size_of::<crate::ws::Connection>() <= 640);
+        assert!(size_of::<registry::Slot>() <= 128);
+    }
 }

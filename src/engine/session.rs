@@ -5,6 +5,7 @@
 
 use super::control::{Command, Control, Dose};
 use crate::close::{Cause, Deadline, Ending, Initiator, NO_STATUS, TcpEnd, reported};
+use crate::event::Closing;
 use crate::fault::{CloseAck, End, Flow, Gate, Side, Step};
 use crate::net::frame::Answer;
 use crate::plan::Heartbeat;
@@ -43,8 +44,8 @@ pub(super) enum Happening {
     Ended {
         /// This side's account.
         ending: Box<Ending>,
-        /// First Close frame to the end of TCP.
-        closing: Option<Duration>,
+        /// Times of the closing handshake, where there was one.
+        closing: Option<Closing>,
     },
 }
 
@@ -60,7 +61,7 @@ pub(super) struct Limits {
 /// One open connection.
 #[derive(Debug)]
 pub(super) struct Session {
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
     side: Side,
     limits: Limits,
     state: State,
@@ -71,6 +72,7 @@ pub(super) struct Session {
     fault: Option<u16>,
     initiator: Option<Side>,
     first_close: Option<Instant>,
+    second_close: Option<Instant>,
     bytes_after: u64,
 }
 
@@ -123,7 +125,7 @@ struct Faults {
 
 impl Session {
     /// Starts in the open state.
-    pub(super) fn new(connection: Connection, side: Side, limits: Limits, heartbeat: Option<Heartbeat>, phase: f64) -> Self {
+    pub(super) fn new(connection: Box<Connection>, side: Side, limits: Limits, heartbeat: Option<Heartbeat>, phase: f64) -> Self {
         let heartbeat = heartbeat.filter(|beat| !beat.every.is_zero()).map(|beat| {
             // The first ping comes at a random phase, so that a herd's pings do not fall together.
             let next = Instant::now() + beat.every.mul_f64(phase);
@@ -141,6 +143,7 @@ impl Session {
             fault: None,
             initiator: None,
             first_close: None,
+            second_close: None,
             bytes_after: 0,
         }
     }
@@ -151,7 +154,7 @@ impl Session {
 
     /// Whether a message can be sent now: open, and the last one is with the kernel.
     pub(super) fn is_ready(&self) -> bool {
-        self.state == State::Open && self.connection.as_ref().is_some_and(Connection::is_flushed)
+        self.state == State::Open && self.connection.as_ref().is_some_and(|connection| connection.is_flushed())
     }
 
     /// Whether neither side has begun to end it.
@@ -238,7 +241,9 @@ impl Session {
     }
 
     fn beat_deadline(&self) -> Option<Instant> {
-        let beat = self.heartbeat.as_ref().filter(|_| self.state == State::Open)?;
+        // A process that hangs has no heartbeat either.
+        let hangs = self.gate().is_some_and(|gate| gate.read == Flow::Stop && gate.write == Flow::Stop);
+        let beat = self.heartbeat.as_ref().filter(|_| self.state == State::Open && !hangs)?;
         Some(match beat.awaited {
             Some(sent) => sent + beat.timeout,
             None => beat.next,
@@ -313,7 +318,15 @@ impl Session {
         let reset = faults.active.iter().any(|(active, gate)| *active == fault && gate.reset_on_revert);
         faults.active.retain(|(active, _)| *active != fault);
         faults.announced.retain(|announced| *announced != fault);
+        if self.state == State::Open && self.fault == Some(fault) && !reset {
+            // What ends this connection later has another reason.
+            self.fault = None;
+        }
         self.apply_gates();
+        if let Some(beat) = &mut self.heartbeat {
+            // What came while it hung is read before its timers count against the peer.
+            beat.awaited = beat.awaited.map(|_| Instant::now());
+        }
         if reset {
             self.faults().steps.push_back((fault, Step::End(End::Rst)));
         }
@@ -418,6 +431,7 @@ impl Session {
     /// Close frames are out both ways: the server ends TCP, the client waits for it to.
     fn handshake_complete(&mut self) -> Option<Happening> {
         let now = Instant::now();
+        self.second_close.get_or_insert(now);
         let hold = self.gate().map_or(Duration::ZERO, |gate| gate.hold_tcp);
         let announced = if hold.is_zero() { None } else { self.announce_first(|gate| !gate.hold_tcp.is_zero()) };
         if self.side == Side::Server && hold.is_zero() {
@@ -549,7 +563,9 @@ impl Session {
             reason: frame.filter(|_| valid).map(|frame| frame.reason).unwrap_or_default(),
             bytes_after: self.bytes_after + after_close,
         };
-        Happening::Ended { ending: Box::new(ending), closing: self.first_close.map(|first| first.elapsed()) }
+        let ack = |first: Instant| self.second_close.map(|second| second - first);
+        let closing = self.first_close.map(|first| Closing { ack: ack(first), total: first.elapsed() });
+        Happening::Ended { ending: Box::new(ending), closing }
     }
 
     /// The fault whose gate swallowed the pong just answered: told once each.

@@ -30,6 +30,10 @@ pub enum Metric {
     OpeningHandshake,
     /// First Close frame to the end of TCP.
     ClosingHandshake,
+    /// First Close frame to the one that answers it.
+    CloseAck,
+    /// Answer to the first Close frame to the end of TCP.
+    FinWait,
     /// Due time to echo.
     Rtt,
     /// Sent to echo.
@@ -39,7 +43,7 @@ pub enum Metric {
 }
 
 /// All metrics, in order.
-pub const METRICS: [Metric; 12] = [
+pub const METRICS: [Metric; 14] = [
     Metric::ReconnectTime,
     Metric::ReconnectCensored,
     Metric::Detect,
@@ -49,6 +53,8 @@ pub const METRICS: [Metric; 12] = [
     Metric::Tls,
     Metric::OpeningHandshake,
     Metric::ClosingHandshake,
+    Metric::CloseAck,
+    Metric::FinWait,
     Metric::Rtt,
     Metric::RttFromSent,
     Metric::Lag,
@@ -67,6 +73,8 @@ impl Metric {
             Metric::Tls => "tls",
             Metric::OpeningHandshake => "opening_handshake",
             Metric::ClosingHandshake => "closing_handshake",
+            Metric::CloseAck => "close_ack",
+            Metric::FinWait => "fin_wait",
             Metric::Rtt => "rtt",
             Metric::RttFromSent => "rtt_from_sent",
             Metric::Lag => "lag",

@@ -5,6 +5,7 @@ use super::latency::micros;
 use super::timeline::Step;
 use super::{Recorder, key};
 use crate::close::{Cause, Ending};
+use crate::event::Closing;
 use crate::event::{ClientIndex, ConnectionNo, Outcome};
 use std::time::Duration;
 
@@ -139,7 +140,7 @@ impl Recorder {
         client: ClientIndex,
         connection: ConnectionNo,
         ending: &Ending,
-        closing: Option<Duration>,
+        closing: Option<Closing>,
         unanswered: u32,
     ) {
         let cohort = self.cohort(client);
@@ -155,7 +156,12 @@ impl Recorder {
         self.timeline.second(at, cohort).lost += u64::from(unanswered);
         let injected = self.outages.injected(client.0, connection.0).map(|(fault, _)| fault);
         if let Some(closing) = closing {
-            self.bank.record(at, key(Metric::ClosingHandshake, cohort, ending.fault.or(injected)), micros(closing));
+            let fault = ending.fault.or(injected);
+            self.bank.record(at, key(Metric::ClosingHandshake, cohort, fault), micros(closing.total));
+            if let Some(ack) = closing.ack {
+                self.bank.record(at, key(Metric::CloseAck, cohort, fault), micros(ack));
+                self.bank.record(at, key(Metric::FinWait, cohort, fault), micros(closing.total.saturating_sub(ack)));
+            }
         }
         let killed = injected.filter(|fault| self.reaches_processes(*fault));
         self.endings.client(self.timeline.second_of(at), (client.0, connection.0), cohort, ending, killed);

@@ -4,6 +4,7 @@ use super::bank::Metric;
 use super::book::{CohortMeta, FaultMeta, Meta};
 use super::*;
 use crate::close::{Deadline, Ending, Initiator, TcpEnd};
+use crate::event::Closing;
 use crate::event::{ConnectionNo, GiveUp, Outcome, Stage};
 use crate::expect::{Expectation, Names};
 use crate::results::record::Verdict;
@@ -81,7 +82,8 @@ impl Teller<'_> {
     }
 
     fn end(&mut self, at: u64, connection: u32, ending: Ending) -> &mut Self {
-        let (client, connection, closing) = (self.1, ConnectionNo(connection), ending.clean.then_some(MS(4)));
+        let (client, connection, closing) =
+            (self.1, ConnectionNo(connection), ending.clean.then_some(Closing { ack: Some(MS(1)), total: MS(4) }));
         self.tell(at, Event::Ended { client, connection, ending: Box::new(ending), closing, unanswered: 1 })
     }
 

@@ -374,6 +374,8 @@ fn summary(duration_ms: u64) -> Summary {
         tcp_connect_us: times((1..=2000).map(|n| 60 + n % 400)),
         tls_us: Times::default(),
         closing_handshake_us: Times::default(),
+        close_ack_us: Times::default(),
+        fin_wait_us: Times::default(),
         messages: Messages::default(),
         cohorts: BTreeMap::new(),
         faults: Vec::new(),

@@ -249,11 +249,13 @@ fn messages(summary: &Summary) -> Table {
 
 fn times(summary: &Summary) -> Table {
     let mut table = Table::new(1, &["Time", "Samples", "min", "p50", "p90", "p99", "p99.9", "max"]);
-    let rows: [(&str, &Times); 6] = [
+    let rows: [(&str, &Times); 8] = [
         ("TCP connect", &summary.tcp_connect_us),
         ("TLS handshake", &summary.tls_us),
         ("Opening handshake", &summary.opening_handshake_us),
         ("Closing handshake", &summary.closing_handshake_us),
+        ("of it: wait for the Close frame in answer", &summary.close_ack_us),
+        ("of it: wait for the end of TCP", &summary.fin_wait_us),
         ("Round trip, from due", &summary.messages.rtt_us),
         ("Round trip, from sent", &summary.messages.rtt_from_sent_us),
     ];

@@ -78,6 +78,10 @@ pub struct Summary {
     pub tls_us: Times,
     /// First Close frame to the end of TCP.
     pub closing_handshake_us: Times,
+    /// First Close frame to the one that answers it.
+    pub close_ack_us: Times,
+    /// Answer to the first Close frame to the end of TCP.
+    pub fin_wait_us: Times,
     /// Messages.
     pub messages: Messages,
     /// By cohort name, in the order of the scenario.

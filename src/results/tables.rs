@@ -195,7 +195,10 @@ fn describe(meta: &Meta, event: &Event) -> (&'static str, Option<crate::event::C
         Event::Ended { connection, ending, closing, unanswered, .. } => {
             let mut detail = ending_detail(meta, ending);
             if let Some(closing) = closing {
-                let _ = write!(detail, " closing_us={}", micros(*closing)); // writing to a String cannot fail
+                let _ = write!(detail, " closing_us={}", micros(closing.total)); // writing to a String cannot fail
+                if let Some(ack) = closing.ack {
+                    let _ = write!(detail, " close_ack_us={}", micros(ack));
+                }
             }
             let _ = write!(detail, " unanswered={unanswered}");
             ("ended", Some(*connection), detail)

@@ -74,6 +74,8 @@ struct State {
     by_id: HashMap<Id, u64>,
     attempts: Vec<(u16, OnAttempt, Standing)>,
     new: Vec<(Arc<Dose>, Standing)>,
+    /// Set while the server shuts down gracefully: what opens now is closed at once.
+    closing: Option<Command>,
 }
 
 impl Server {
@@ -181,7 +183,11 @@ async fn obey(server: &Arc<Server>, mut commands: report::Commands) -> Option<To
 /// Closes every connection over `spread` and waits up to `grace` for the closing handshakes.
 async fn shut_down(server: &Server, fault: u16, code: u16, reason: &str, grace: Duration, spread: Duration) {
     let reason: Arc<str> = reason.into();
-    let controls: Vec<_> = server.state().connections.values().cloned().collect();
+    let controls: Vec<_> = {
+        let mut state = server.state();
+        state.closing = Some(Command::Close { fault, code, reason: reason.clone() });
+        state.connections.values().cloned().collect()
+    };
     let begun = Instant::now();
     let count = u32::try_from(controls.len()).unwrap_or(u32::MAX).max(1);
     for (index, control) in (0_u32..).zip(controls) {
@@ -223,7 +229,7 @@ async fn attempt(server: Arc<Server>, stream: TcpStream) {
     if request::accept(&mut tap, &head).await.is_err() {
         return;
     }
-    open(&server, Connection::server(tap).await, id, head.wants_echo()).await;
+    open(&server, Box::new(Connection::server(tap).await), id, head.wants_echo()).await;
 }
 
 fn selected(server: &Server, id: Option<Id>) -> Option<(u16, OnAttempt)> {
@@ -246,7 +252,7 @@ async fn suffer(tap: &mut Tap, effect: OnAttempt) {
 }
 
 /// An open connection, to its end.
-async fn open(server: &Server, connection: Connection, id: Option<Id>, echo: bool) {
+async fn open(server: &Server, connection: Box<Connection>, id: Option<Id>, echo: bool) {
     let control = Arc::new(Control::default());
     let serial = server.serial.fetch_add(1, Ordering::Relaxed);
     register(server, serial, id, &control);
@@ -279,6 +285,9 @@ fn register(server: &Server, serial: u64, id: Option<Id>, control: &Arc<Control>
     state.connections.insert(serial, control.clone());
     if let Some(id) = id {
         state.by_id.insert(id, serial);
+    }
+    if let Some(closing) = &state.closing {
+        control.send(closing.clone());
     }
     for (dose, standing) in &mut state.new {
         if server.selects(standing, id) {
