@@ -57,6 +57,8 @@ struct Series {
     open: Vec<u64>,
     attempts: Vec<u64>,
     opened: Vec<u64>,
+    /// Refused, timed out, rejected or failed in the bin, whenever they began.
+    unopened: Vec<u64>,
 }
 
 fn length_us(loaded: &Loaded) -> f64 {
@@ -98,6 +100,7 @@ fn series(loaded: &Loaded) -> Vec<Series> {
         open: vec![0; bins],
         attempts: vec![0; bins],
         opened: vec![0; bins],
+        unopened: vec![0; bins],
     };
     let mut series: Vec<Series> = names.iter().map(empty).collect();
     for row in &loaded.timeline {
@@ -107,6 +110,7 @@ fn series(loaded: &Loaded) -> Vec<Series> {
         let last_of_bin = (row.offset_ms / interval + 1).is_multiple_of(per_bin) || row.offset_ms / interval + 1 == intervals;
         series[index].attempts[bin] += row.attempts;
         series[index].opened[bin] += row.opened;
+        series[index].unopened[bin] += row.refused + row.timed_out + row.rejected + row.failed;
         if last_of_bin {
             series[index].open[bin] += row.open;
         }
@@ -187,21 +191,24 @@ fn draw_strips(scene: &mut Scene, x: &Axis, area: &Panel, series: &[Series]) {
 }
 
 fn draw_key(scene: &mut Scene, mut left: f64, baseline: f64) {
-    for (ink, text) in [(Ink::Series(0), "opened"), (Ink::Series(1), "refused, timed out, rejected or failed")] {
+    for (ink, text) in [(Ink::Series(0), "begun"), (Ink::Series(1), "of these refused, timed out, rejected or failed meanwhile")] {
         scene.rect(left, baseline - 9.0, 10.0, 10.0, ink);
         scene.text(left + 15.0, baseline, Anchor::Start, NOTE, text);
         left += 15.0 + NOTE.width(text) + 18.0;
     }
 }
 
-/// A bar for each bin: attempts that opened in it below, the other attempts above.
+/// A bar for each bin: the attempts begun in it; the upper part are those that failed in it.
+///
+/// A refusal comes at once, so that it stands where the attempt began. What opens does so later where a server is busy: its bar stays
+/// where the herd came.
 fn draw_bars(scene: &mut Scene, x: &Axis, y: &Axis, series: &Series) {
     for (bin, attempts) in series.attempts.iter().enumerate() {
         let from = x.at((bin as u64 * series.bin_us) as f64);
         let to = x.at(((bin as u64 + 1) * series.bin_us) as f64);
         let w = (to - from - 0.75).max(1.0);
-        let opened = series.opened[bin].min(*attempts);
-        let (zero, middle, top) = (y.at(0.0), y.at(opened as f64), y.at(*attempts as f64));
+        let lower = attempts.saturating_sub(series.unopened[bin]);
+        let (zero, middle, top) = (y.at(0.0), y.at(lower as f64), y.at(*attempts as f64));
         scene.rect(from, middle, w, zero - middle, Ink::Series(0));
         scene.rect(from, top, w, middle - top, Ink::Series(1));
     }
