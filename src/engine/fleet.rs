@@ -273,14 +273,8 @@ impl Fleet {
         journal.record(&happened(instance, "stopping", ""));
         let down = match self.stop_signal {
             Some(signal) => target.stop(signal, grace).await?,
-            None => {
-                self.tell(instance, graceful);
-                let guard = self.guard.as_ref().ok_or(RunError::NoProcess)?;
-                guard.expect_exit(instance);
-                // The server keeps the grace itself; the margin is for its exit.
-                let _ = timeout(grace + Duration::from_secs(5), guard.wait_exit(instance)).await;
-                target.crash().await?
-            }
+            // The server keeps the grace itself; the margin is for its exit.
+            None => target.stop_by(|| self.tell(instance, graceful), grace + Duration::from_secs(5)).await?,
         };
         let detail = if down.forced { "grace was over: SIGKILL".to_owned() } else { down.exit.how.to_string() };
         journal.record_at(journal.offset(down.gone_at), &happened(instance, "down", &detail));

@@ -197,6 +197,21 @@ impl CommandTarget {
         self.down(signalled_at, in_time.is_err()).await
     }
 
+    /// Asks it to end by other means than a signal, and sends SIGKILL to whoever is left after `grace`.
+    ///
+    /// `Down::signalled_at` is when it was asked. Errors as `crash`.
+    pub async fn stop_by(&mut self, ask: impl FnOnce(), grace: Duration) -> Result<Down, Error> {
+        self.running()?;
+        self.guard.expect_exit(self.slot);
+        let asked_at = monotonic_ns();
+        ask();
+        let in_time = tokio::time::timeout(grace, self.guard.wait_gone(self.slot)).await;
+        if in_time.is_err() {
+            self.kill_rest().await?;
+        }
+        self.down(asked_at, in_time.is_err()).await
+    }
+
     /// SIGSTOP to all its processes; returns when it was delivered, in ns of CLOCK_MONOTONIC.
     ///
     /// Errors: `NotRunning`, `GuardLost`.
