@@ -71,7 +71,7 @@ fn verdict(summary: &Summary) -> Vec<Block> {
     if !verdict.expectations.is_empty() {
         let mut table = Table::new(2, &["", "Expectation", "Observed"]);
         for row in &verdict.expectations {
-            table.rows.push(vec![phrase::mark(&row.result).to_string(), row.text.clone(), phrase::observed(row, summary.measured_ms)]);
+            table.rows.push(vec![phrase::mark(&row.result).to_string(), row.text.clone(), phrase::observed(row)]);
         }
         blocks.push(Block::Table(table));
     }
@@ -136,9 +136,7 @@ fn phases(summary: &Summary) -> Table {
     let mut table = Table::new(2, &["Cohort", "Phase of the outage", "Samples", "p50", "p90", "p99", "max"]);
     for (name, cohort) in &summary.cohorts {
         let r = &cohort.reconnect;
-        for (phase, times) in
-            [("detection", &r.detect_us), ("backoff, all waits", &r.backoff_us), ("attempts and first reply", &r.attempt_us)]
-        {
+        for (phase, times) in phrase::phases(r) {
             let mut row = vec![name.clone(), phase.to_string(), number::count(times.count)];
             row.extend(phrase::quantiles(times));
             table.rows.push(row);
