@@ -205,7 +205,7 @@ fn not_reached(times: &Latency, censored: &Latency) -> Known {
 fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
     let (metric, labels) = (expectation.metric, &expectation.labels);
     if labels.side == Side::Server && !tells(evidence, "server") && tells(evidence, "client") {
-        return Known::Nothing("no data: what the server saw is not known, it was killed, or is not ours".to_owned());
+        return Known::Nothing("no data: what the server saw is not known, it was killed, is not ours, or did not notice".to_owned());
     }
     let mut by_second: BTreeMap<u32, u64> = BTreeMap::new();
     for row in evidence.counts.iter().filter(|row| counts(row, metric, labels)) {

@@ -15,7 +15,8 @@ const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 fn tables_of_the_readme_are_those_of_the_program() {
     let mut text = readme();
     for (name, table) in [("faults", faults()), ("presets", presets())] {
-        let (begin, end) = (format!("<!-- {name}: written by `UPDATE=1 cargo test --test all readme` -->\n"), format!("<!-- end of {name} -->"));
+        let (begin, end) =
+            (format!("<!-- {name}: written by `UPDATE=1 cargo test --test all readme` -->\n"), format!("<!-- end of {name} -->"));
         let from = text.find(&begin).unwrap_or_else(|| panic!("{begin} is missing")) + begin.len();
         let to = from + text[from..].find(&end).unwrap_or_else(|| panic!("{end} is missing"));
         text.replace_range(from..to, &table);
@@ -69,7 +70,10 @@ fn links_of_the_documents_lead_somewhere() {
                 assert!(file.with_file_name(path).exists(), "{document}: {target}");
             }
             if let Some(anchor) = target.strip_prefix('#') {
-                assert!(text.lines().filter(|line| line.starts_with('#')).any(|line| slug(line) == anchor), "{document}: no heading {anchor}");
+                assert!(
+                    text.lines().filter(|line| line.starts_with('#')).any(|line| slug(line) == anchor),
+                    "{document}: no heading {anchor}"
+                );
             }
         }
     }

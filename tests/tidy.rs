@@ -144,7 +144,9 @@ fn forbidden_crates_are_not_in_the_tree() {
 
 #[test]
 fn the_search_itself_works() {
-    let text = code("use crate::plan::{Plan, Target};\n// crate::report\nfn f() -> crate::close::Ending {}\n#[cfg(test)]\nmod tests {\nuse crate::plot;\n}\n");
+    let text = code(
+        "use crate::plan::{Plan, Target};\n// crate::report\nfn f() -> crate::close::Ending {}\n#[cfg(test)]\nmod tests {\nuse crate::plot;\n}\n",
+    );
     assert_eq!(used_modules(&text), BTreeSet::from(["close".to_owned(), "plan".to_owned()]));
     assert_eq!(module_of(Path::new("src/engine/target/guard.rs")), "engine");
     assert_eq!(module_of(Path::new("src/verdict.rs")), "verdict");
@@ -167,7 +169,10 @@ fn code(text: &str) -> String {
 
 fn used_modules(code: &str) -> BTreeSet<String> {
     let names = code.split("crate::").skip(1);
-    names.map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>()).filter(|name| !name.is_empty()).collect()
+    names
+        .map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>())
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 /// The first part of a path below src, without its ending.

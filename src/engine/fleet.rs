@@ -27,6 +27,9 @@ use tokio_tungstenite::tungstenite::http::Uri;
 /// In which an embedded server must say hello and listen.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 
+/// In which an embedded server must exit once its grace is over.
+const EXIT_WITHIN: Duration = Duration::from_secs(5);
+
 /// Where clients connect to.
 #[derive(Clone)]
 pub(super) struct Place {
@@ -274,7 +277,7 @@ impl Fleet {
         let down = match self.stop_signal {
             Some(signal) => target.stop(signal, grace).await?,
             // The server keeps the grace itself; the margin is for its exit.
-            None => target.stop_by(|| self.tell(instance, graceful), grace + Duration::from_secs(5)).await?,
+            None => target.stop_by(|| self.tell(instance, graceful), grace + EXIT_WITHIN).await?,
         };
         let detail = if down.forced { "grace was over: SIGKILL".to_owned() } else { down.exit.how.to_string() };
         journal.record_at(journal.offset(down.gone_at), &happened(instance, "down", &detail));

@@ -112,7 +112,7 @@ fn closes(page: &mut Page, summary: &Summary) {
     let mut server = if told > 0 { format!("server {}", side(&codes.server)) } else { String::new() };
     if silent > 0 {
         let comma = if told > 0 { ", " } else { "server " };
-        server += &format!("{comma}no account of {} (killed, or not ours)", number::count(silent));
+        server += &format!("{comma}no account of {} (killed, not ours, or unaware)", number::count(silent));
     }
     page.entry("", &server);
 }
