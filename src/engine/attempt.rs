@@ -191,7 +191,7 @@ pub(super) async fn probe(place: &Place, cohort: &Cohort, within: Duration) -> R
         let transport = match &place.tls {
             None => Transport::Plain(link),
             Some((connector, name)) => {
-                Transport::TlsClient(Box::new(connector.connect(name.clone(), link).await.map_err(|error| tls_words(&error))?))
+                Transport::TlsClient(Box::new(connector.connect(name.clone(), link).await.map_err(|error| tls_advice(&tls_words(&error)))?))
             }
         };
         let id = Id { client: crate::event::ClientIndex(u32::MAX), connection: crate::event::ConnectionNo(0) };
@@ -207,15 +207,30 @@ pub(super) async fn probe(place: &Place, cohort: &Cohort, within: Duration) -> R
         let _ = tokio::time::timeout(Duration::from_secs(1), closed).await;
         Ok(())
     };
-    timeout_at(Instant::now() + within, work).await.unwrap_or_else(|_| Err(format!("no answer to the opening handshake within {within:?}")))
+    timeout_at(Instant::now() + within, work).await.unwrap_or_else(|_| Err(format!(
+            "no answer to the opening handshake within {within:?}: it takes connections and says nothing; check that this is a WebSocket server, and whether it speaks TLS (wss://)"
+        )))
+}
+
+fn tls_advice(why: &str) -> String {
+    let advice = if why.contains("certificate") {
+        "name its root in `ca`, or accept any certificate with `insecure`"
+    } else {
+        "check whether it speaks TLS; without, the address begins with ws://"
+    };
+    format!("{why}; {advice}")
 }
 
 fn words(failure: &Failure) -> String {
     match &failure.outcome {
-        Outcome::Refused => "connection refused".into(),
-        Outcome::TimedOut => "connecting timed out".into(),
-        Outcome::Rejected { status, .. } => format!("it answered the opening handshake with HTTP {status}, not 101"),
-        Outcome::Failed { why } => why.clone(),
+        Outcome::Refused => "connection refused: nothing listens there; start the server, or check host and port".into(),
+        Outcome::TimedOut => "connecting timed out: check host, port and firewall".into(),
+        Outcome::Rejected { status, .. } => format!(
+            "it answered the opening handshake with HTTP {status}, not 101; check the path, what it wants in `headers`, and that this is a WebSocket server"
+        ),
+        Outcome::Failed { why } => {
+            format!("{why}; check that this is a WebSocket server, and whether it speaks TLS (wss://)")
+        }
         Outcome::Abandoned => "abandoned".into(),
     }
 }
