@@ -44,14 +44,30 @@ pub fn where_next(summary: &Summary, folder: &Path) -> String {
 fn next(summary: &Summary, folder: &Path) -> String {
     let planned = summary.clients.planned;
     let scales = summary.command.starts_with("closestorm run") && !summary.command.contains("--clients") && planned > 1;
-    let with = |clients: u64| format!("{} --clients {clients}", summary.command);
+    let again = elsewhere(&summary.command);
+    let with = |clients: u64| format!("{again} --clients {clients}");
     match summary.verdict.result.as_str() {
-        _ if summary.status == "aborted" => summary.command.clone(),
+        _ if summary.status == "aborted" => again,
         "pass" if scales => with(planned * 2),
         "fail" if scales => with(planned / 2),
         "inconclusive" if scales && summary.generator.saturated => with(planned / 2),
         _ => format!("closestorm report {}", folder.display()),
     }
+}
+
+/// The command without its `--out`: that folder is there now.
+fn elsewhere(command: &str) -> String {
+    let words = shlex::split(command).unwrap_or_default();
+    let mut kept = Vec::new();
+    let mut words = words.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        match word {
+            "--out" => _ = words.next(),
+            _ if word.starts_with("--out=") => {}
+            _ => kept.push(word),
+        }
+    }
+    shlex::try_join(kept).unwrap_or_else(|_| command.to_owned())
 }
 
 fn clients(page: &mut Page, summary: &Summary) {
@@ -328,6 +344,17 @@ mod tests {
             ["herd peak ", "1006 abnormal closure 1,000", "✓ reconnect_time p99 < 10s", "4.31 s", "not reached or no data", "98.2 %"]
         {
             assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_next_command_does_not_write_into_the_same_folder() {
+        for (command, next) in [
+            ("closestorm run 'a b.toml' --out x --seed 7", "closestorm run 'a b.toml' --seed 7"),
+            ("closestorm run --out=x", "closestorm run"),
+            ("closestorm run", "closestorm run"),
+        ] {
+            assert_eq!(elsewhere(command), next);
         }
     }
 
