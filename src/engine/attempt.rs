@@ -142,7 +142,7 @@ fn tls_remedy(error: &io::Error) -> &'static str {
         Some(rustls::Error::InvalidCertificate(_)) => {
             "; trust it with `ca = \"FILE.pem\"`, or any certificate with `insecure = true`, in the target's table"
         }
-        _ => "",
+        _ => "; check whether it speaks TLS: without, the address begins with ws://",
     }
 }
 
@@ -219,15 +219,21 @@ pub(super) async fn probe(place: &Place, cohort: &Cohort, within: Duration) -> R
         let _ = tokio::time::timeout(Duration::from_secs(1), closed).await;
         Ok(())
     };
-    timeout_at(Instant::now() + within, work).await.unwrap_or_else(|_| Err(format!("no answer to the opening handshake within {within:?}")))
+    timeout_at(Instant::now() + within, work).await.unwrap_or_else(|_| Err(format!(
+            "no answer to the opening handshake within {within:?}: it takes connections and says nothing; check that this is a WebSocket server, and whether it speaks TLS (wss://)"
+        )))
 }
 
 fn words(failure: &Failure) -> String {
     match &failure.outcome {
-        Outcome::Refused => "connection refused".into(),
-        Outcome::TimedOut => "connecting timed out".into(),
-        Outcome::Rejected { status, .. } => format!("it answered the opening handshake with HTTP {status}, not 101"),
-        Outcome::Failed { why } => why.clone(),
+        Outcome::Refused => "connection refused: nothing listens there; start the server, or check host and port".into(),
+        Outcome::TimedOut => "connecting timed out: check host, port and firewall".into(),
+        Outcome::Rejected { status, .. } => format!(
+            "it answered the opening handshake with HTTP {status}, not 101; check the path, what it wants in `headers`, and that this is a WebSocket server"
+        ),
+        Outcome::Failed { why } => {
+            format!("{why}; check that this is a WebSocket server, and whether it speaks TLS (wss://)")
+        }
         Outcome::Abandoned => "abandoned".into(),
     }
 }
