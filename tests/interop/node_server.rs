@@ -28,11 +28,11 @@ fn the_page_server_closes_2000_clients_and_they_come_back_after_its_3_s() {
     let accounts: BTreeSet<_> =
         first.values().map(|(_, pairs)| ["code", "reason", "clean", "tcp_end", "initiator"].map(|key| pairs[key].as_str())).collect();
     assert_eq!(accounts, BTreeSet::from([["1000", "Normal closure", "true", "fin", "server"]]));
-    // The server's five seconds begin after the attempt does; how much later both sides get to it depends on the machine.
+    // The server's five seconds begin after the attempt does (Node's timers may be a millisecond early); how much later both sides get to it depends on the machine.
     let begun = firsts(&loaded, "attempt_started");
     let lives: Vec<_> = first.iter().map(|(client, (at, _))| at - begun[client].0).collect();
     assert!(
-        lives.iter().all(|us| (5_000_000..9_000_000).contains(us)),
+        lives.iter().all(|us| (4_950_000..9_000_000).contains(us)),
         "closed by the server's 5 s: {:?} to {:?} µs",
         lives.iter().min(),
         lives.iter().max()
