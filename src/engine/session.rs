@@ -278,6 +278,7 @@ impl Session {
 
     fn inject(&mut self, dose: &Arc<Dose>) -> Option<Happening> {
         let faults = self.faults();
+        faults.announced.retain(|announced| *announced != dose.fault);
         if !dose.gate.is_open() {
             faults.active.push((dose.fault, dose.gate.clone()));
         }
@@ -287,9 +288,10 @@ impl Session {
         if acts_now { self.announce(dose.fault) } else { None }
     }
 
-    /// The fault acts: told once for each firing.
+    /// The fault acts: told once for each firing, even if its gate has something to do later.
     fn announce(&mut self, fault: u16) -> Option<Happening> {
         self.fault = Some(fault);
+        self.faults().announced.push(fault);
         Some(Happening::Injected(fault))
     }
 
