@@ -477,7 +477,19 @@ impl Session {
         };
         self.initiator.get_or_insert(if end == TcpEnd::Timeout { self.side } else { other(self.side) });
         let by_path = end == TcpEnd::Timeout;
-        self.ended(end, mid_frame, by_path)
+        let happening = self.ended(end, mid_frame, by_path);
+        self.bury();
+        happening
+    }
+
+    /// Behind a dead path even the kernel's FIN must not come out: the socket stays open to the end of the run.
+    fn bury(&mut self) {
+        if let Some(connection) = self.connection.take_if(|connection| connection.link().discards_writes()) {
+            tokio::spawn(async move {
+                tokio::time::sleep(DEAD_PATH).await;
+                drop(connection);
+            });
+        }
     }
 
     // Time
