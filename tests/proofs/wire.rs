@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 pub(super) enum End {
     /// A read returned nothing.
     Fin,
-    /// A read returned ECONNRESET.
+    /// A read or write returned ECONNRESET.
     Rst,
 }
 
@@ -259,7 +259,11 @@ impl Conn {
                     self.accepted.push((self.age(), total));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => {
+                Err(error) => {
+                    // The kernel tells of an RST once, to whichever call comes first; EPIPE follows it.
+                    if error.kind() == io::ErrorKind::ConnectionReset && self.end.is_none() {
+                        (self.end, self.reading) = (Some((self.age(), End::Rst)), false);
+                    }
                     self.broken = Some(self.age());
                     return self.outbox.clear();
                 }
