@@ -95,11 +95,11 @@ fn a_folder_that_is_no_run_is_told() {
 #[test]
 fn options_override_the_scenario_in_a_known_order() {
     let place = Place::with(SHORT);
-    let args = ["run", "test.toml", "--set", "seed=3", "--seed", "4", "--set", "duration=\"9s\"", "--duration", "1500ms"];
+    let args = ["run", "test.toml", "--set", "seed=3", "--seed", "4", "--set", "duration=\"9s\"", "--duration", "1300ms"];
     let ended = place.run(&[&args[..], &["--clients", "7", "--set", "clients.web.count=9", "--format", "json", "--out", "run"]].concat());
     ended.assert_code(0);
     let summary = ended.json();
-    assert_eq!((&summary["seed"], &summary["duration_ms"], &summary["clients"]["planned"]), (&4.into(), &1500.into(), &7.into()));
+    assert_eq!((&summary["seed"], &summary["duration_ms"], &summary["clients"]["planned"]), (&4.into(), &1300.into(), &7.into()));
     // The same seed gives the same plan, and the stored scenario is the plan that ran.
     let stored = place.path("run/scenario.toml").display().to_string();
     let of_file = place.run(&["run", &stored, "--dry-run"]).out;

@@ -35,7 +35,7 @@ fn json_is_one_document_on_stdout_and_progress_is_plain_lines_on_stderr() {
     let ended = place.run(&["run", "test.toml", "--out", "run", "--format", "json"]);
     ended.assert_code(0);
     assert_eq!(ended.json(), place.json("run/summary.json"));
-    assert!(ended.err.lines().count() >= 1 && ended.err.lines().all(|line| line.contains("s/2s  open ")), "{ended:?}");
+    assert!(ended.err.lines().count() >= 1 && ended.err.lines().all(|line| line.contains("s/1.5s  open ")), "{ended:?}");
     assert!(!ended.err.contains(['\r', '\x1b']) && !ended.out.contains('\x1b'), "{ended:?}");
 }
 
@@ -89,7 +89,7 @@ fn on_a_terminal_one_live_line_fits_and_is_cleared() {
         let place = Place::with(&SHORT.replace("count     = 20", "count     = 200"));
         let Some(text) = in_terminal(&place, columns, "$C run test.toml --out run") else { return };
         let lines = drawn(&text);
-        let live: Vec<_> = lines.iter().filter(|line| line.contains("s/2s  open ")).collect();
+        let live: Vec<_> = lines.iter().filter(|line| line.contains("s/1.5s  open ")).collect();
         assert!(live.len() > 3, "{text:?}");
         for line in &live {
             assert!(line.trim_end().chars().count() <= columns as usize, "{columns}: {line}");
