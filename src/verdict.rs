@@ -105,6 +105,7 @@ fn row(expectation: &Expectation, finding: Finding) -> ExpectationRow {
     ExpectationRow {
         text: expectation.text.clone(),
         observed: finding.observed.map(|observed| observed * factor),
+        note: finding.observed.is_none().then_some(finding.reason),
         unit: unit.to_owned(),
         result: finding.outcome.name().to_owned(),
     }
@@ -131,7 +132,8 @@ fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
         Known::Above(bound) => Finding {
             outcome: beyond(op, bound, limit),
             observed: None,
-            reason: format!("not reached in {}", shown(bound, expectation.limit)),
+            // Nobody needs the microseconds of a bound.
+            reason: format!("not reached in {}", shown((bound / 1e3).floor() * 1e3, expectation.limit)),
         },
         Known::Nothing(reason) => Finding { outcome: Outcome::Inconclusive, observed: None, reason },
     }
@@ -170,10 +172,10 @@ fn time(evidence: &Evidence, expectation: &Expectation) -> Known {
     let censored = if expectation.metric == Metric::ReconnectTime { sum("reconnect_censored") } else { Latency::new() };
     let samples = times.count() + censored.count();
     if samples == 0 {
-        return Known::Nothing("no samples".to_owned());
+        return Known::Nothing("no data: nothing of the kind was timed".to_owned());
     }
     let quantile = |q: f64| match survival::quantile(&times, &censored, q) {
-        _ if samples < needed(q) => Known::Nothing(format!("needs {} samples, there are {samples}", needed(q))),
+        _ if samples < needed(q) => Known::Nothing(format!("too few samples: {samples} of the {} it takes", needed(q))),
         Some(us) => Known::Exactly(us as f64),
         None => not_reached(&times, &censored),
     };
@@ -196,13 +198,14 @@ fn time(evidence: &Evidence, expectation: &Expectation) -> Known {
 
 /// A quantile that was not reached is greater than the longest time observed, returned or not.
 fn not_reached(times: &Latency, censored: &Latency) -> Known {
-    survival::horizon(times, censored).map_or_else(|| Known::Nothing("no samples".to_owned()), |us| Known::Above(us as f64))
+    survival::horizon(times, censored)
+        .map_or_else(|| Known::Nothing("no data: nothing of the kind was timed".to_owned()), |us| Known::Above(us as f64))
 }
 
 fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
     let (metric, labels) = (expectation.metric, &expectation.labels);
     if labels.side == Side::Server && !tells(evidence, "server") && tells(evidence, "client") {
-        return Known::Nothing("what the server saw is not known: it was killed, or is not ours".to_owned());
+        return Known::Nothing("no data: what the server saw is not known, it was killed, is not ours, or did not notice".to_owned());
     }
     let mut by_second: BTreeMap<u32, u64> = BTreeMap::new();
     for row in evidence.counts.iter().filter(|row| counts(row, metric, labels)) {
@@ -211,11 +214,11 @@ fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
     let count = by_second.values().sum::<u64>() as f64;
     match expectation.stat {
         Stat::Share => match base(evidence, metric, labels) {
-            0 => Known::Nothing(format!("a share of no {}", metric.name())),
+            0 => Known::Nothing(format!("no data: there were no {}", metric.name())),
             base => Known::Exactly(count / base as f64),
         },
         Stat::Rate if evidence.measured_s > 0.0 => Known::Exactly(count / evidence.measured_s),
-        Stat::Rate => Known::Nothing("the run has no length".to_owned()),
+        Stat::Rate => Known::Nothing("no data: the run has no length".to_owned()),
         Stat::Peak => Known::Exactly(by_second.into_values().max().unwrap_or(0) as f64),
         _ => Known::Exactly(count),
     }

@@ -1,5 +1,8 @@
 //! One binary of integration tests: real processes and sockets, a module per theme.
 
 mod cli;
+mod interop;
+mod readme;
 mod scenarios;
 mod target;
+mod tidy;

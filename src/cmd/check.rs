@@ -24,7 +24,7 @@ pub fn main(args: &Check) -> anyhow::Result<u8> {
             Format::Json => format!("{}\n", serde_json::to_string_pretty(&verdict)?),
             Format::Text => {
                 let colour = std::io::stdout().is_terminal() && super::colours_allowed();
-                report::judgement(&verdict, loaded.summary.measured_ms, colour)
+                report::judgement(&verdict, colour)
             }
         };
         super::print(&text)?;

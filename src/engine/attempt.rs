@@ -135,6 +135,17 @@ fn tls_words(error: &io::Error) -> String {
     format!("tls: {}", error.get_ref().map_or_else(|| error.kind().to_string(), ToString::to_string))
 }
 
+/// What to do about a certificate that is not trusted.
+fn tls_remedy(error: &io::Error) -> &'static str {
+    let refused = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    match refused {
+        Some(rustls::Error::InvalidCertificate(_)) => {
+            "; trust it with `ca = \"FILE.pem\"`, or any certificate with `insecure = true`, in the target's table"
+        }
+        _ => "; check whether it speaks TLS: without, the address begins with ws://",
+    }
+}
+
 /// What came in answer to the opening handshake instead of 101.
 fn refused(error: &Error) -> Failure {
     let outcome = match error {
@@ -191,7 +202,8 @@ pub(super) async fn probe(place: &Place, cohort: &Cohort, within: Duration) -> R
         let transport = match &place.tls {
             None => Transport::Plain(link),
             Some((connector, name)) => {
-                Transport::TlsClient(Box::new(connector.connect(name.clone(), link).await.map_err(|error| tls_advice(&tls_words(&error)))?))
+                let shaken = connector.connect(name.clone(), link).await;
+                Transport::TlsClient(Box::new(shaken.map_err(|error| format!("{}{}", tls_words(&error), tls_remedy(&error)))?))
             }
         };
         let id = Id { client: crate::event::ClientIndex(u32::MAX), connection: crate::event::ConnectionNo(0) };
@@ -210,15 +222,6 @@ pub(super) async fn probe(place: &Place, cohort: &Cohort, within: Duration) -> R
     timeout_at(Instant::now() + within, work).await.unwrap_or_else(|_| Err(format!(
             "no answer to the opening handshake within {within:?}: it takes connections and says nothing; check that this is a WebSocket server, and whether it speaks TLS (wss://)"
         )))
-}
-
-fn tls_advice(why: &str) -> String {
-    let advice = if why.contains("certificate") {
-        "name its root in `ca`, or accept any certificate with `insecure`"
-    } else {
-        "check whether it speaks TLS; without, the address begins with ws://"
-    };
-    format!("{why}; {advice}")
 }
 
 fn words(failure: &Failure) -> String {

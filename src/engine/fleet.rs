@@ -29,6 +29,9 @@ const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// In which one of several addresses of a host must take a TCP connect.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
+/// In which an embedded server must exit once its grace is over.
+const EXIT_WITHIN: Duration = Duration::from_secs(5);
+
 /// Where clients connect to.
 #[derive(Clone)]
 pub(super) struct Place {
@@ -275,14 +278,8 @@ impl Fleet {
         journal.record(&happened(instance, "stopping", ""));
         let down = match self.stop_signal {
             Some(signal) => target.stop(signal, grace).await?,
-            None => {
-                self.tell(instance, graceful);
-                let guard = self.guard.as_ref().ok_or(RunError::NoProcess)?;
-                guard.expect_exit(instance);
-                // The server keeps the grace itself; the margin is for its exit.
-                let _ = timeout(grace + Duration::from_secs(5), guard.wait_exit(instance)).await;
-                target.crash().await?
-            }
+            // The server keeps the grace itself; the margin is for its exit.
+            None => target.stop_by(|| self.tell(instance, graceful), grace + EXIT_WITHIN).await?,
         };
         let detail = if down.forced { "grace was over: SIGKILL".to_owned() } else { down.exit.how.to_string() };
         journal.record_at(journal.offset(down.gone_at), &happened(instance, "down", &detail));

@@ -86,9 +86,6 @@ pub enum RunError {
         /// Which.
         instance: u16,
     },
-    /// The target has no process of ours.
-    #[error("the target is not a process that closestorm started")]
-    NoProcess,
     /// It was told to stop before it began.
     #[error("stopped before the run began")]
     Stopped,

@@ -103,7 +103,10 @@ impl AsyncRead for Link {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.wire).poll_read(cx, buffer);
         match &polled {
-            Poll::Ready(Ok(())) if buffer.filled().len() == before && buffer.remaining() > 0 => self.end = TcpEnd::Fin,
+            // A write may have been told of the reset already; the kernel tells it once, and reads end then as after a FIN.
+            Poll::Ready(Ok(())) if buffer.filled().len() == before && buffer.remaining() > 0 && self.end == TcpEnd::None => {
+                self.end = TcpEnd::Fin;
+            }
             Poll::Ready(Err(error)) => self.note(error),
             _ => {}
         }

@@ -41,7 +41,7 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     let silent = loaded.summary.connections.closed.saturating_sub(sums.1);
     let mut counted = format!("n = {} at clients, {} at the server", number::counted(sums.0, "ending"), number::count(sums.1));
     if silent > 0 {
-        counted += &format!(" · {} without the server's account: it was killed or is not ours", number::count(silent));
+        counted += &format!(" · {} without the server's account: it was killed, is not ours, or did not notice", number::count(silent));
     }
     sheet::close(scene, loaded, &counted)
 }
@@ -86,8 +86,22 @@ fn title(loaded: &Loaded) -> String {
     let Some((code, n)) = client.iter().max_by_key(|(code, n)| (**n, std::cmp::Reverse(*code))) else {
         return "No client reported a close code".to_string();
     };
+    if client.len() > 2 && *n * 2 < total {
+        return agreement(loaded, client.len());
+    }
     let name = code.parse().map_or("", close::name);
     format!("Clients report {code} ({name}) for {} of {}", number::share(*n, total), number::counted(total, "ending"))
+}
+
+/// Where no code stands out: how many there are, and whether both sides were told the same.
+fn agreement(loaded: &Loaded, codes: usize) -> String {
+    let told = || loaded.summary.endings.iter().filter_map(|row| Some((row.server_code?, row)));
+    let all: u64 = told().map(|(_, row)| row.count).sum();
+    let same: u64 = told().filter(|(code, row)| *code == row.client_code).map(|(_, row)| row.count).sum();
+    match all {
+        0 => format!("Clients report {codes} different codes"),
+        _ => format!("{codes} codes; both sides are told the same in {} of {}", number::count(same), number::counted(all, "ending")),
+    }
 }
 
 fn key(scene: &mut Scene, baseline: f64) {
@@ -110,5 +124,23 @@ fn draw_row(scene: &mut Scene, x: &Axis, row: &Row, top: f64, sums: (u64, u64)) 
         let text = if count == 0 { "0".to_string() } else { format!("{} · {}", number::count(count), number::share(count, sum)) };
         let style = if count == 0 { NOTE } else { LABEL };
         scene.text(end + 6.0, bar + 12.0, Anchor::Start, style, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plot::fixture;
+    use crate::results::record::EndingRow;
+
+    #[test]
+    fn the_title_names_the_code_that_stands_out_or_says_whether_the_sides_agree() {
+        let mut loaded = fixture::crash_storm();
+        assert!(title(&loaded).starts_with("Clients report 1006"), "{}", title(&loaded));
+        let ending = loaded.summary.endings[0].clone();
+        let row = |client_code, server_code| EndingRow { client_code, server_code, count: 50, ..ending.clone() };
+        loaded.summary.endings = vec![row(1000, Some(1000)), row(1001, Some(1001)), row(1006, Some(1002)), row(1006, None)];
+        loaded.summary.close_codes.client = ["1000", "1001", "1002"].map(|code| (code.to_string(), 50)).into();
+        assert_eq!(title(&loaded), "3 codes; both sides are told the same in 100 of 150 endings");
     }
 }

@@ -152,7 +152,7 @@ fn meanings(matrix: &Matrix) -> String {
     let codes: BTreeSet<u16> = matrix.client.iter().copied().chain(matrix.server.iter().copied().flatten()).collect();
     let mut parts: Vec<String> = codes.into_iter().map(|code| format!("{code} {}", close::name(code))).collect();
     if matrix.server.contains(&None) {
-        parts.push("none: the server was killed or is not ours".to_string());
+        parts.push("none: the server was killed, is not ours, or did not notice".to_string());
     }
     parts.join(" · ")
 }

@@ -56,7 +56,10 @@ struct Series {
     bin_us: u64,
     open: Vec<u64>,
     attempts: Vec<u64>,
+    /// Of the attempts begun in each bin, those that opened, then or later.
     opened: Vec<u64>,
+    /// Most attempts in a second; `None` for cohorts that share a strip.
+    peak_per_s: Option<u64>,
 }
 
 fn length_us(loaded: &Loaded) -> f64 {
@@ -98,8 +101,10 @@ fn series(loaded: &Loaded) -> Vec<Series> {
         open: vec![0; bins],
         attempts: vec![0; bins],
         opened: vec![0; bins],
+        peak_per_s: loaded.summary.cohorts.get(name).map(|cohort| cohort.attempts.peak_per_s),
     };
     let mut series: Vec<Series> = names.iter().map(empty).collect();
+    let mut failed = vec![vec![0; bins]; series.len()];
     for row in &loaded.timeline {
         let name = if rest.contains(&row.cohort) { &rest_name } else { &row.cohort };
         let Some(index) = names.iter().position(|n| n == name) else { continue };
@@ -107,11 +112,41 @@ fn series(loaded: &Loaded) -> Vec<Series> {
         let last_of_bin = (row.offset_ms / interval + 1).is_multiple_of(per_bin) || row.offset_ms / interval + 1 == intervals;
         series[index].attempts[bin] += row.attempts;
         series[index].opened[bin] += row.opened;
+        failed[index][bin] += row.refused + row.timed_out + row.rejected + row.failed;
         if last_of_bin {
             series[index].open[bin] += row.open;
         }
     }
+    for (s, failed) in series.iter_mut().zip(&failed) {
+        s.opened = by_beginning(&s.attempts, &s.opened, failed);
+    }
     series
+}
+
+/// Of the attempts begun in each bin, how many opened. The file counts outcomes when they come, which under load is later.
+///
+/// A failure is taken to belong to its own bin, since a refusal comes at once, and beyond that to the oldest attempt under way; an
+/// opening to the oldest, since servers answer in order. The totals are exact, the places of a mix are an estimate.
+fn by_beginning(attempts: &[u64], opened: &[u64], failed: &[u64]) -> Vec<u64> {
+    let mut under_way = attempts.to_vec();
+    let mut result = vec![0; attempts.len()];
+    let mut oldest = 0;
+    for bin in 0..attempts.len() {
+        let here = failed[bin].min(under_way[bin]);
+        under_way[bin] -= here;
+        for (mut left, opens) in [(failed[bin] - here, false), (opened[bin], true)] {
+            while left > 0 && oldest <= bin {
+                let taken = left.min(under_way[oldest]);
+                under_way[oldest] -= taken;
+                left -= taken;
+                result[oldest] += if opens { taken } else { 0 };
+                if under_way[oldest] == 0 {
+                    oldest += 1;
+                }
+            }
+        }
+    }
+    result
 }
 
 fn title(loaded: &Loaded, series: &[Series]) -> String {
@@ -120,6 +155,9 @@ fn title(loaded: &Loaded, series: &[Series]) -> String {
     let peak = summary.attempts.peak_per_s;
     let open = number::count(summary.clients.peak_open);
     let attempts = format!("up to {} in one second", number::counted(peak, "attempt"));
+    if let Some(text) = compared(series) {
+        return text;
+    }
     if affected == 0 {
         return format!("Up to {open} clients open, no outage; {attempts}");
     }
@@ -128,6 +166,15 @@ fn title(loaded: &Loaded, series: &[Series]) -> String {
     let most = totals.iter().max().copied().unwrap_or(0);
     let low = totals.iter().skip_while(|open| **open < most).min().copied().unwrap_or(0);
     format!("{open} open clients fell to {}; {attempts}", number::count(low))
+}
+
+/// What tells cohorts apart: how hard each hits in its busiest second. `None` where they are alike, or there is one.
+fn compared(series: &[Series]) -> Option<String> {
+    let peaks: Vec<(u64, &str)> = series.iter().map(|s| s.peak_per_s.map(|peak| (peak, s.name.as_str()))).collect::<Option<_>>()?;
+    let (low, high) = (peaks.iter().min_by_key(|peak| peak.0)?, peaks.iter().max_by_key(|peak| peak.0)?);
+    let differ = peaks.len() > 1 && high.0 as f64 > 1.2 * low.0 as f64;
+    let (least, most) = (number::count(low.0), number::count(high.0));
+    differ.then(|| format!("Busiest second: {least} attempts ({}) to {most} ({})", low.1, high.1))
 }
 
 fn draw_open(scene: &mut Scene, x: &Axis, panel: &Panel, series: &[Series]) {
@@ -179,22 +226,25 @@ fn draw_strips(scene: &mut Scene, x: &Axis, area: &Panel, series: &[Series]) {
         }
         draw_bars(scene, x, &y, s);
         let room = WIDTH - MARGIN - RIGHT - 10.0;
-        scene.text(RIGHT + 10.0, top + 26.0, Anchor::Start, NAME, NAME.fit(&s.name, room));
+        scene.text(RIGHT + 10.0, top + 16.0, Anchor::Start, NAME, NAME.fit(&s.name, room));
         let (all, not) = (s.attempts.iter().sum::<u64>(), s.attempts.iter().sum::<u64>().saturating_sub(s.opened.iter().sum()));
-        scene.text(RIGHT + 10.0, top + 43.0, Anchor::Start, NOTE, NOTE.fit(&number::counted(all, "attempt"), room));
-        scene.text(RIGHT + 10.0, top + 58.0, Anchor::Start, NOTE, NOTE.fit(&format!("{} did not open", number::count(not)), room));
+        let mut notes = vec![number::counted(all, "attempt"), format!("{} did not open", number::count(not))];
+        notes.extend(s.peak_per_s.map(|peak| format!("busiest second {}", number::count(peak))));
+        for (line, note) in notes.iter().enumerate() {
+            scene.text(RIGHT + 10.0, top + 32.0 + line as f64 * 15.0, Anchor::Start, NOTE, NOTE.fit(note, room));
+        }
     }
 }
 
 fn draw_key(scene: &mut Scene, mut left: f64, baseline: f64) {
-    for (ink, text) in [(Ink::Series(0), "opened"), (Ink::Series(1), "refused, timed out, rejected or failed")] {
+    for (ink, text) in [(Ink::Series(0), "opened"), (Ink::Series(1), "did not open: refused, timed out, rejected, failed")] {
         scene.rect(left, baseline - 9.0, 10.0, 10.0, ink);
         scene.text(left + 15.0, baseline, Anchor::Start, NOTE, text);
         left += 15.0 + NOTE.width(text) + 18.0;
     }
 }
 
-/// A bar for each bin: attempts that opened in it below, the other attempts above.
+/// A bar for each bin: of the attempts begun in it those that opened below, the others above.
 fn draw_bars(scene: &mut Scene, x: &Axis, y: &Axis, series: &Series) {
     for (bin, attempts) in series.attempts.iter().enumerate() {
         let from = x.at((bin as u64 * series.bin_us) as f64);
@@ -204,5 +254,30 @@ fn draw_bars(scene: &mut Scene, x: &Axis, y: &Axis, series: &Series) {
         let (zero, middle, top) = (y.at(0.0), y.at(opened as f64), y.at(*attempts as f64));
         scene.rect(from, middle, w, zero - middle, Ink::Series(0));
         scene.rect(from, top, w, middle - top, Ink::Series(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_go_back_to_where_their_attempts_began() {
+        for (attempts, opened, failed, expected) in [
+            ([9, 0, 0], [3, 3, 3], [0, 0, 0], [9, 0, 0]), // a herd that a slow server answers over three bins
+            ([5, 5, 5], [0, 0, 5], [5, 5, 0], [0, 0, 5]), // refused twice, then back
+            ([4, 0, 2], [0, 0, 2], [0, 4, 0], [0, 0, 2]), // deadlines pass a bin later
+            ([4, 4, 0], [0, 0, 4], [0, 4, 0], [4, 0, 0]), // refused at once beside others that wait
+            ([7, 0, 0], [2, 0, 0], [0, 0, 0], [2, 0, 0]), // five under way at the end
+        ] {
+            assert_eq!(by_beginning(&attempts, &opened, &failed), expected, "{attempts:?} {opened:?} {failed:?}");
+        }
+    }
+
+    #[test]
+    fn a_comparison_of_strategies_says_how_hard_each_hits() {
+        let title = |loaded: &Loaded| title(loaded, &series(loaded));
+        assert!(title(&super::super::fixture::strategies()).starts_with("Busiest second: "));
+        assert!(title(&super::super::fixture::crash_storm()).starts_with("1,000 open clients fell to 0"));
     }
 }

@@ -71,7 +71,7 @@ fn verdict(summary: &Summary) -> Vec<Block> {
     if !verdict.expectations.is_empty() {
         let mut table = Table::new(2, &["", "Expectation", "Observed"]);
         for row in &verdict.expectations {
-            table.rows.push(vec![phrase::mark(&row.result).to_string(), row.text.clone(), phrase::observed(row, summary.measured_ms)]);
+            table.rows.push(vec![phrase::mark(&row.result).to_string(), row.text.clone(), phrase::observed(row)]);
         }
         blocks.push(Block::Table(table));
     }
@@ -136,9 +136,7 @@ fn phases(summary: &Summary) -> Table {
     let mut table = Table::new(2, &["Cohort", "Phase of the outage", "Samples", "p50", "p90", "p99", "max"]);
     for (name, cohort) in &summary.cohorts {
         let r = &cohort.reconnect;
-        for (phase, times) in
-            [("detection", &r.detect_us), ("backoff, all waits", &r.backoff_us), ("attempts and first reply", &r.attempt_us)]
-        {
+        for (phase, times) in phrase::phases(r) {
             let mut row = vec![name.clone(), phase.to_string(), number::count(times.count)];
             row.extend(phrase::quantiles(times));
             table.rows.push(row);
@@ -211,7 +209,7 @@ fn endings(loaded: &Loaded) -> Vec<Block> {
     }
     let mut note =
         "Three sides of each ending: its cause; the status codes on the wire (— is no Close frame, empty one without a code) and how TCP \
-                    ended; what each side's user is told (— where the server was killed or is not ours)."
+                    ended; what each side's user is told (— where the server was killed, is not ours, or did not notice)."
             .to_string();
     if rows.len() > ENDINGS_MAX {
         note += &format!(" The {} most frequent of {}; all are in closes.csv.", ENDINGS_MAX, rows.len());

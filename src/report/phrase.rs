@@ -13,11 +13,13 @@ pub(super) fn mark(result: &str) -> &'static str {
     }
 }
 
-/// What an expectation observed; one that failed without a value was not reached, one that is inconclusive may also lack data.
-pub(super) fn observed(row: &ExpectationRow, measured_ms: u64) -> String {
-    match row.observed {
-        None if row.result == "fail" => not_reached(measured_ms),
-        value => number::observed(value, &row.unit),
+/// What an expectation observed, or in a few words why there is nothing: not reached is not the same as no data. The verdict's
+/// reasons say more.
+pub(super) fn observed(row: &ExpectationRow) -> String {
+    match (row.observed, &row.note) {
+        (Some(value), _) => number::observed(value, &row.unit),
+        (None, Some(note)) => note.split(": ").next().unwrap_or(note).to_string(),
+        (None, None) => "not reached or no data".to_string(),
     }
 }
 
@@ -33,6 +35,11 @@ pub(super) fn reconnect_quantiles(reconnect: &Reconnect, measured_ms: u64) -> [S
     };
     let max = if reconnect.recovered < reconnect.affected { None } else { times.max };
     [one(times.p50, 0.5, 1), one(times.p90, 0.9, 1), one(times.p99, 0.99, 299), one(max, 1.0, 1)]
+}
+
+/// The phases of an outage as the summary has them, in their order. Attempts include the first reply: it is what makes a client ready.
+pub(super) fn phases(reconnect: &Reconnect) -> [(&'static str, &Times); 3] {
+    [("detection", &reconnect.detect_us), ("backoff", &reconnect.backoff_us), ("attempts, first reply", &reconnect.attempt_us)]
 }
 
 /// `not reached in 30 s`.

@@ -113,7 +113,7 @@ fn closes(page: &mut Page, summary: &Summary) {
     let mut server = if told > 0 { format!("server {}", side(&codes.server)) } else { String::new() };
     if silent > 0 {
         let comma = if told > 0 { ", " } else { "server " };
-        server += &format!("{comma}no account of {} (killed, or not ours)", number::count(silent));
+        server += &format!("{comma}no account of {} (killed, not ours, or unaware)", number::count(silent));
     }
     page.entry("", &server);
 }
@@ -159,7 +159,7 @@ fn cohort_rows(name: &str, r: &Reconnect, measured_ms: u64) -> Vec<Vec<String>> 
     let mut first = vec![shortened(name, 22), back];
     first.extend(phrase::reconnect_quantiles(r, measured_ms).map(|text| text.replace("not reached in ", "> ")));
     let mut rows = vec![first];
-    for (phase, times) in [("detection", &r.detect_us), ("backoff", &r.backoff_us), ("attempts", &r.attempt_us)] {
+    for (phase, times) in phrase::phases(r) {
         let mut row = vec![format!("  {phase}"), String::new()];
         row.extend(phrase::quantiles(times).map(|text| text.replace("n/a (needs 299)", "n/a")));
         rows.push(row);
@@ -181,24 +181,24 @@ fn times(page: &mut Page, summary: &Summary) {
     }
 }
 
-/// The verdict alone, an expectation a line, of a run that was measured for `measured_ms`.
-pub fn judgement(verdict: &Verdict, measured_ms: u64, colour: bool) -> String {
+/// The verdict alone, an expectation a line.
+pub fn judgement(verdict: &Verdict, colour: bool) -> String {
     let mut page = Page { out: String::new(), width: 120, colour };
-    judged(&mut page, verdict, measured_ms);
+    judged(&mut page, verdict);
     page.out
 }
 
 fn verdict(page: &mut Page, summary: &Summary) {
     page.line("");
-    judged(page, &summary.verdict, summary.measured_ms);
+    judged(page, &summary.verdict);
 }
 
-fn judged(page: &mut Page, verdict: &Verdict, measured_ms: u64) {
+fn judged(page: &mut Page, verdict: &Verdict) {
     let expectations = &verdict.expectations;
     let widest = expectations.iter().map(|row| row.text.chars().count()).max().unwrap_or(0).min(page.width.saturating_sub(28));
     for row in expectations {
         let text = shortened(&row.text, widest);
-        let observed = phrase::observed(row, measured_ms);
+        let observed = phrase::observed(row);
         page.line(&format!("{} {text:widest$}  {observed}", page.verdict(&row.result, phrase::mark(&row.result))));
     }
     let reasons = match verdict.reasons.len() {
@@ -340,9 +340,7 @@ mod tests {
         }
         assert!(text.starts_with("closestorm run scenarios/crash-storm.toml --seed 7\n"));
         assert!(text.trim_end().lines().last().is_some_and(|line| line.starts_with("✗ FAIL: 1 of 4")), "{text}");
-        for part in
-            ["herd peak ", "1006 abnormal closure 1,000", "✓ reconnect_time p99 < 10s", "4.31 s", "not reached or no data", "98.2 %"]
-        {
+        for part in ["herd peak ", "1006 abnormal closure 1,000", "✓ reconnect_time p99 < 10s", "4.31 s", "too few samples", "98.2 %"] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
     }

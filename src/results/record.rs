@@ -2,6 +2,7 @@
 //!
 //! Types on disk are separate from types in memory, and columns end in their unit. Absent and "not reached" are `null`, or empty in CSV.
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -85,7 +86,7 @@ pub struct Summary {
     /// Messages.
     pub messages: Messages,
     /// By cohort name, in the order of the scenario.
-    pub cohorts: BTreeMap<String, CohortRow>,
+    pub cohorts: IndexMap<String, CohortRow>,
     /// In the order of the scenario.
     pub faults: Vec<FaultRow>,
     /// The measuring side itself.
@@ -110,8 +111,10 @@ pub struct Verdict {
 pub struct ExpectationRow {
     /// As written.
     pub text: String,
-    /// Null: not reached or no data.
+    /// Null: not reached, or no data; `note` says which.
     pub observed: Option<f64>,
+    /// Why `observed` is null; null where it is not.
+    pub note: Option<String>,
     /// Unit of `observed`: `us`, `count`, `percent`, `per_s`.
     pub unit: String,
     /// `pass`, `fail` or `inconclusive`.

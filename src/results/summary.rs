@@ -133,7 +133,8 @@ fn fault_row(results: &Results, fault: usize) -> FaultRow {
         at_ms: book.first.map(|at| at / 1000),
         until_ms: until(book, meta, results.measured.as_millis() as u64),
         fired: book.fired,
-        selected: book.selected,
+        // Attempts, and connections that open later, are selected as the fault acts on them, not at its firing.
+        selected: book.selected.max(book.injected),
         injected: book.injected,
         recovered: book.recovered,
         reconnect_us: reconnect_times(results, |key| key.fault == Some(fault as u16)),

@@ -184,6 +184,22 @@ impl CommandTarget {
         self.running()?;
         self.guard.expect_exit(self.slot);
         let signalled_at = self.guard.signal(self.slot, signal).await?;
+        self.obey(signalled_at, grace).await
+    }
+
+    /// Asks it to end in a way of its own, which `ask` knows, and sends SIGKILL to whoever is left after `grace`.
+    ///
+    /// A paused target is resumed, or it could not obey. Errors as `crash`.
+    pub async fn stop_by(&mut self, ask: impl FnOnce(), grace: Duration) -> Result<Down, Error> {
+        self.running()?;
+        self.guard.expect_exit(self.slot);
+        let asked_at = monotonic_ns();
+        ask();
+        self.obey(asked_at, grace).await
+    }
+
+    /// Lets it end.
+    async fn obey(&mut self, asked_at: u64, grace: Duration) -> Result<Down, Error> {
         if self.paused {
             match self.resume().await {
                 Ok(_) | Err(Error::NotRunning) => {} // SIGKILL as the stop signal needs no resuming
@@ -194,7 +210,7 @@ impl CommandTarget {
         if in_time.is_err() {
             self.kill_rest().await?;
         }
-        self.down(signalled_at, in_time.is_err()).await
+        self.down(asked_at, in_time.is_err()).await
     }
 
     /// SIGSTOP to all its processes; returns when it was delivered, in ns of CLOCK_MONOTONIC.

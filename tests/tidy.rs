@@ -1,0 +1,217 @@
+//! The rules of the house, read from the sources: who may use whom, what each file begins with, what must not be in the tree.
+//!
+//! These are plain searches in text, not a parser: unit tests at the foot of a file and lines of comment are left out.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Modules in groups; a module uses only its own or an earlier group.
+const GROUPS: [&[&str]; 6] = [
+    &["units", "seed", "close", "event"],
+    &["arrival", "reconnect", "fault"],
+    &["expect", "plan", "scenario"],
+    &["net", "ws", "engine"],
+    &["metrics", "results", "verdict"],
+    &["plot", "report"],
+];
+/// These may use all.
+const PROGRAM: [&str; 5] = ["cli", "cmd", "main", "lib", "crate"];
+/// Uses of a later group that are wanted, each with its reason.
+const WANTED: [(&str, &str); 1] = [
+    // A run holds the recorder and tells it each event as it happens: events need not be kept, and memory stays bounded. The
+    // recorder knows nothing of the engine, so that metrics and all that follows can still be made again from files.
+    ("engine", "metrics"),
+];
+
+#[test]
+fn a_module_uses_only_its_own_or_an_earlier_group() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let module = module_of(&path);
+        let Some(group) = group_of(&module) else {
+            assert!(PROGRAM.contains(&module.as_str()), "{} belongs to no group", path.display());
+            continue;
+        };
+        for used in used_modules(&text) {
+            let allowed = match group_of(&used) {
+                // Evidence and presentation can be redone from files, without sockets.
+                Some(other) => (other <= group && !(group >= 4 && other == 3)) || WANTED.contains(&(module.as_str(), used.as_str())),
+                None => false,
+            };
+            if !allowed {
+                wrong.push(format!("{}: {module} uses {used}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_wanted_exceptions_are_still_needed() {
+    for (from, to) in WANTED {
+        let used = sources().into_iter().any(|(path, text)| module_of(&path) == from && used_modules(&text).contains(to));
+        assert!(used, "{from} no longer uses {to}");
+    }
+}
+
+/// Vocabulary, decisions, intent and evidence have no sockets, no tasks and no clock of their own.
+#[test]
+fn pure_groups_import_no_runtime_no_socket_no_clock() {
+    const FORBIDDEN: [&str; 7] = ["tokio", "std::net", "socket2", "nix::sys::socket", "std::time::Instant", "time::SystemTime", "thread::"];
+    // It stamps the wall time of a run; nothing is computed from it.
+    const STAMP: &str = "src/results/manifest.rs";
+    for (path, text) in sources() {
+        if path.ends_with(STAMP) || !matches!(group_of(&module_of(&path)), Some(0 | 1 | 2 | 4)) {
+            continue;
+        }
+        for word in FORBIDDEN {
+            assert!(!text.contains(word), "{} mentions {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_source_file_says_what_it_is_for() {
+    for file in tracked().into_iter().filter(|file| file.extension().is_some_and(|end| end == "rs")) {
+        let text = read(&file);
+        assert!(text.starts_with("//! "), "{} does not open with //!", file.display());
+    }
+}
+
+#[test]
+fn nothing_is_left_undone_or_switched_off() {
+    // Put together here, so that this file does not find itself.
+    let words = [["TO", "DO"], ["FIX", "ME"], ["to", "do!("], ["unimple", "mented!("], ["#[ig", "nore"]].map(|parts| parts.concat());
+    for file in tracked().into_iter().filter(|file| file.extension().is_some_and(|end| end == "rs" || end == "toml" || end == "sh")) {
+        for word in &words {
+            assert!(!read(&file).contains(word.as_str()), "{}: {word}", file.display());
+        }
+    }
+}
+
+#[test]
+fn no_file_knows_the_machine_it_was_written_on() {
+    let paths = [["/wo", "rk/"], ["/tmp/", "wt"], ["/ro", "ot/"], ["../sha", "red"], ["/ho", "me/"]].map(|parts| parts.concat());
+    for file in tracked() {
+        // Pictures and fonts are not text.
+        let text = String::from_utf8_lossy(&std::fs::read(&file).expect("a tracked file")).into_owned();
+        for path in &paths {
+            assert!(!text.contains(path.as_str()), "{} contains {path}", file.display());
+        }
+    }
+}
+
+#[test]
+fn every_dependency_has_its_reason_and_is_used() {
+    let manifest = read(&Path::new(ROOT).join("Cargo.toml"));
+    let mut section = "";
+    let mut before = "";
+    for line in manifest.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']');
+        } else if section.ends_with("dependencies")
+            && let Some((name, _)) = line.split_once(" = ")
+        {
+            // A reason may stand above several lines that follow each other.
+            assert!(before.starts_with("# ") || before.contains(" = "), "{section}: {name} has no reason above it");
+            assert!(is_used(name, section), "{section}: {name} is not used");
+        }
+        before = line;
+    }
+}
+
+/// Whether code names the crate; plain features of tokio are switched on without being named.
+fn is_used(name: &str, section: &str) -> bool {
+    let krate = name.replace('-', "_");
+    let folders: &[&str] = if section == "dependencies" { &["src"] } else { &["src", "tests"] };
+    let names = [format!("{krate}::"), format!("use {krate};")];
+    folders.iter().flat_map(|folder| rust_files(&Path::new(ROOT).join(folder))).any(|file| {
+        let text = read(&file);
+        names.iter().any(|name| text.contains(name.as_str()))
+    })
+}
+
+/// A C toolchain of OpenSSL or CMake, or a fontconfig, is not to be needed.
+#[test]
+fn forbidden_crates_are_not_in_the_tree() {
+    let lock = read(&Path::new(ROOT).join("Cargo.lock"));
+    for name in ["aws-lc-rs", "aws-lc-sys", "openssl-sys", "fontconfig-sys", "yeslogic-fontconfig-sys"] {
+        assert!(!lock.contains(&format!("name = \"{name}\"\n")), "{name} is in Cargo.lock");
+    }
+}
+
+#[test]
+fn the_search_itself_works() {
+    let text = code(
+        "use crate::plan::{Plan, Target};\n// crate::report\nfn f() -> crate::close::Ending {}\n#[cfg(test)]\nmod tests {\nuse crate::plot;\n}\n",
+    );
+    assert_eq!(used_modules(&text), BTreeSet::from(["close".to_owned(), "plan".to_owned()]));
+    assert_eq!(module_of(Path::new("src/engine/target/guard.rs")), "engine");
+    assert_eq!(module_of(Path::new("src/verdict.rs")), "verdict");
+    assert!(sources().len() > 80, "the sources were found");
+}
+
+/// Files of src with what is code in them, but those that hold only tests and what tests need.
+fn sources() -> Vec<(PathBuf, String)> {
+    let only_tests = ["tests.rs", "fixture.rs", "behaviour.rs"];
+    let files = rust_files(&Path::new(ROOT).join("src"));
+    let files = files.into_iter().filter(|file| !only_tests.iter().any(|name| file.ends_with(name)));
+    files.map(|file| (file.strip_prefix(ROOT).expect("inside the project").to_owned(), code(&read(&file)))).collect()
+}
+
+/// The text without its tests at the foot and without comments.
+fn code(text: &str) -> String {
+    let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
+    text[..end].lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+fn used_modules(code: &str) -> BTreeSet<String> {
+    let names = code.split("crate::").skip(1);
+    names
+        .map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>())
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+/// The first part of a path below src, without its ending.
+fn module_of(path: &Path) -> String {
+    let part = path.components().nth(1).expect("a file of src");
+    part.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned()
+}
+
+fn group_of(module: &str) -> Option<usize> {
+    GROUPS.iter().position(|group| group.contains(&module))
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder of the project") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Files that git knows; all sources where this is no checkout.
+fn tracked() -> Vec<PathBuf> {
+    let listed = std::process::Command::new("git").args(["-C", ROOT, "ls-files", "-z"]).output();
+    match listed {
+        Ok(listed) if listed.status.success() && !listed.stdout.is_empty() => {
+            let names = String::from_utf8(listed.stdout).expect("names of files are UTF-8");
+            // A file may be deleted and not yet committed.
+            names.split_terminator('\0').map(|name| Path::new(ROOT).join(name)).filter(|file| file.is_file()).collect()
+        }
+        _ => [rust_files(&Path::new(ROOT).join("src")), rust_files(&Path::new(ROOT).join("tests"))].concat(),
+    }
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
