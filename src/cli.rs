@@ -76,16 +76,16 @@ pub enum Format {
 #[derive(Clone, Debug, Default, Args)]
 pub struct Changes {
     /// Root of all random streams: the same seed gives the same plan.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
     /// Change a key: a TOML value, or a bare word, which is a string. May be given again. As clients.web.reconnect=phoenix.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// All clients together; cohorts keep their proportion.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub clients: Option<u32>,
     /// Length of the run, as 20s or 1m30s.
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = duration)]
     pub duration: Option<Duration>,
 }
 

@@ -1,12 +1,15 @@
 //! `closestorm check`: judges a run again, from its files.
 
 use crate::cli::{Check, Format};
+use crate::plan::Plan;
 use crate::report;
 use crate::results::evidence::Evidence;
-use crate::results::read;
+use crate::results::read::{self, ReadError};
 use crate::scenario::{self, Overrides, Source};
 use crate::verdict::{exit_code, judge};
+use anyhow::anyhow;
 use std::io::IsTerminal;
+use std::path::Path;
 
 /// Judges a run again, by the expectations of the scenario that is stored with it.
 ///
@@ -14,8 +17,7 @@ use std::io::IsTerminal;
 /// The run folder cannot be read.
 pub fn main(args: &Check) -> anyhow::Result<u8> {
     let loaded = read::read(&args.run)?;
-    let stored = Source::File(args.run.join("scenario.toml"));
-    let plan = scenario::load(&stored, &Overrides::default())?;
+    let plan = stored_plan(&args.run)?;
     let verdict = judge(&Evidence::read(&loaded)?, &plan.expectations);
     if !args.quiet {
         let text = match args.format {
@@ -28,4 +30,14 @@ pub fn main(args: &Check) -> anyhow::Result<u8> {
         super::print(&text)?;
     }
     Ok(super::allowed(exit_code(&verdict), args.allow_inconclusive))
+}
+
+/// The plan as the run resolved it. What is wrong with it is damage, not somebody's mistake.
+fn stored_plan(run: &Path) -> anyhow::Result<Plan> {
+    let path = run.join("scenario.toml");
+    if !path.exists() {
+        return Err(ReadError::Missing { path, why: "without it there are no expectations to judge by" }.into());
+    }
+    let stored = Source::File(path.clone());
+    scenario::load(&stored, &Overrides::default()).map_err(|errors| anyhow!("{} is damaged\n{errors}", path.display()))
 }

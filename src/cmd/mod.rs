@@ -4,15 +4,18 @@ pub mod check;
 pub mod faults;
 pub mod guard;
 pub mod presets;
+mod progress;
 pub mod report;
 pub mod run;
 pub mod scenarios;
 pub mod server;
+mod signals;
 pub mod validate;
 
 use crate::cli::{Changes, Command};
 use crate::plan::Plan;
 use crate::scenario::{self, Errors, Source};
+use anyhow::Context;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
@@ -74,11 +77,11 @@ pub fn report_error(error: &anyhow::Error) -> u8 {
 ///
 /// # Errors
 /// Any other failure to write, as a full disk.
-pub fn print(text: &str) -> io::Result<()> {
+pub fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+        other => other.context("cannot write to stdout"),
     }
 }
 
@@ -95,9 +98,14 @@ pub fn colour() -> bool {
     io::stderr().is_terminal() && colours_allowed()
 }
 
-/// Whether `NO_COLOR` leaves colours alone.
+/// Whether `NO_COLOR` leaves colours alone, and the terminal can do more than print.
 pub fn colours_allowed() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Whether a variable of the environment is there and not empty.
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
 /// The exit code, with `--allow-inconclusive` taken into account.

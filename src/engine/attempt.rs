@@ -135,6 +135,17 @@ fn tls_words(error: &io::Error) -> String {
     format!("tls: {}", error.get_ref().map_or_else(|| error.kind().to_string(), ToString::to_string))
 }
 
+/// What to do about a certificate that is not trusted.
+fn tls_remedy(error: &io::Error) -> &'static str {
+    let refused = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    match refused {
+        Some(rustls::Error::InvalidCertificate(_)) => {
+            "; trust it with `ca = \"FILE.pem\"`, or any certificate with `insecure = true`, in the target's table"
+        }
+        _ => "; check whether it speaks TLS: without, the address begins with ws://",
+    }
+}
+
 /// What came in answer to the opening handshake instead of 101.
 fn refused(error: &Error) -> Failure {
     let outcome = match error {
@@ -191,7 +202,8 @@ pub(super) async fn probe(place: &Place, cohort: &Cohort, within: Duration) -> R
         let transport = match &place.tls {
             None => Transport::Plain(link),
             Some((connector, name)) => {
-                Transport::TlsClient(Box::new(connector.connect(name.clone(), link).await.map_err(|error| tls_words(&error))?))
+                let shaken = connector.connect(name.clone(), link).await;
+                Transport::TlsClient(Box::new(shaken.map_err(|error| format!("{}{}", tls_words(&error), tls_remedy(&error)))?))
             }
         };
         let id = Id { client: crate::event::ClientIndex(u32::MAX), connection: crate::event::ConnectionNo(0) };
@@ -207,15 +219,21 @@ pub(super) async fn probe(place: &Place, cohort: &Cohort, within: Duration) -> R
         let _ = tokio::time::timeout(Duration::from_secs(1), closed).await;
         Ok(())
     };
-    timeout_at(Instant::now() + within, work).await.unwrap_or_else(|_| Err(format!("no answer to the opening handshake within {within:?}")))
+    timeout_at(Instant::now() + within, work).await.unwrap_or_else(|_| Err(format!(
+            "no answer to the opening handshake within {within:?}: it takes connections and says nothing; check that this is a WebSocket server, and whether it speaks TLS (wss://)"
+        )))
 }
 
 fn words(failure: &Failure) -> String {
     match &failure.outcome {
-        Outcome::Refused => "connection refused".into(),
-        Outcome::TimedOut => "connecting timed out".into(),
-        Outcome::Rejected { status, .. } => format!("it answered the opening handshake with HTTP {status}, not 101"),
-        Outcome::Failed { why } => why.clone(),
+        Outcome::Refused => "connection refused: nothing listens there; start the server, or check host and port".into(),
+        Outcome::TimedOut => "connecting timed out: check host, port and firewall".into(),
+        Outcome::Rejected { status, .. } => format!(
+            "it answered the opening handshake with HTTP {status}, not 101; check the path, what it wants in `headers`, and that this is a WebSocket server"
+        ),
+        Outcome::Failed { why } => {
+            format!("{why}; check that this is a WebSocket server, and whether it speaks TLS (wss://)")
+        }
         Outcome::Abandoned => "abandoned".into(),
     }
 }

@@ -9,7 +9,7 @@ use crate::net::tls::{self, Identity, Trust};
 use crate::plan::{self, Balance, Plan, Ready, Target};
 use rustls::pki_types::ServerName;
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener as StdListener};
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::UnixListener;
+use tokio::net::{TcpStream, UnixListener};
 use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -26,6 +26,8 @@ use tokio_tungstenite::tungstenite::http::Uri;
 
 /// In which an embedded server must say hello and listen.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// In which one of several addresses of a host must take a TCP connect.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// In which an embedded server must exit once its grace is over.
 const EXIT_WITHIN: Duration = Duration::from_secs(5);
@@ -315,7 +317,8 @@ impl Fleet {
         if let Some(guard) = &self.guard
             && let Err(error) = guard.shutdown().await
         {
-            eprintln!("closestorm: {error}");
+            // Nobody to tell where stderr is closed.
+            let _ = writeln!(io::stderr(), "closestorm: {error}");
         }
     }
 }
@@ -383,9 +386,9 @@ async fn place(url: &str, trust: Trust<'_>) -> Result<Place, RunError> {
         _ => return Err(wrong("the scheme must be ws:// or wss://".into())),
     };
     let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let mut found =
-        tokio::net::lookup_host((host.as_str(), port)).await.map_err(|error| wrong(format!("cannot resolve {host}: {error}")))?;
-    let address = found.next().ok_or_else(|| wrong(format!("{host} has no address")))?;
+    let found = tokio::net::lookup_host((host.as_str(), port)).await;
+    let found = found.map_err(|error| wrong(format!("cannot resolve {host}: {error}; check the name of the host")))?;
+    let address = answering(&found.collect::<Vec<_>>()).await.ok_or_else(|| wrong(format!("{host} has no address")))?;
     let tls = if secure {
         let name = ServerName::try_from(host.clone()).map_err(|error| wrong(error.to_string()))?;
         Some((TlsConnector::from(tls::client(trust)?), name))
@@ -393,6 +396,19 @@ async fn place(url: &str, trust: Trust<'_>) -> Result<Place, RunError> {
         None
     };
     Ok(Place { url: url.to_owned(), address, tls })
+}
+
+/// The first address that takes a TCP connect, or the first where none does: `localhost` is often ::1 and 127.0.0.1, and only one of
+/// them served.
+async fn answering(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    if addresses.len() > 1 {
+        for address in addresses {
+            if matches!(timeout(CONNECT_WITHIN, TcpStream::connect(address)).await, Ok(Ok(_))) {
+                return Some(*address);
+            }
+        }
+    }
+    addresses.first().copied()
 }
 
 /// This program, for server processes and the guard: the binary that runs, not a file that may have been rebuilt.

@@ -68,7 +68,7 @@ pub enum RunError {
     },
     /// More clients than files.
     #[error(
-        "{clients} clients need {needed} open files and this process may have {limit}: raise the limit (`ulimit -n {needed}`) or run fewer clients (`--clients {fits}`)"
+        "{clients} clients need {needed} open files and this process may have {limit}: raise the limit (`ulimit -n {needed}`){}", fewer(*fits)
     )]
     Files {
         /// Planned.
@@ -92,6 +92,10 @@ pub enum RunError {
     /// The machine.
     #[error("{0}")]
     Io(#[from] io::Error),
+}
+
+fn fewer(fits: u64) -> String {
+    if fits > 0 { format!(" or run fewer clients (`--clients {fits}`)") } else { String::new() }
 }
 
 /// Where a run finds its program and leaves its target's output.
@@ -135,7 +139,6 @@ pub async fn run(
     let arrivals = arrivals(&plan);
     let journal = Arc::new(Journal::open(Recorder::new(&plan), plan.duration));
     let shared = Arc::new(Shared { plan: plan.clone(), journal: journal.clone(), registry, fleet: fleet.clone(), pacer: Arc::default() });
-    plan.notices.iter().for_each(|notice| journal.notice(notice));
     fleet.watch(journal.clone());
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(follow_reports(journal.clone(), reports));

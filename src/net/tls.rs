@@ -1,10 +1,12 @@
 //! TLS settings: the roots that a client trusts, and the certificate that the embedded server makes for itself.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -92,7 +94,13 @@ pub fn client(trust: Trust<'_>) -> Result<Arc<ClientConfig>, TlsError> {
             if let Some(file) = file {
                 let text =
                     std::fs::read(file).map_err(|error| TlsError::Pem { place: file.display().to_string(), cause: error.to_string() })?;
-                roots.add_parsable_certificates(certificates(&text, &file.display().to_string())?);
+                let own = certificates(&text, &file.display().to_string())?;
+                roots.add_parsable_certificates(own.iter().cloned());
+                let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+                    .build()
+                    .map_err(|error| TlsError::Refused(error.to_string()))?;
+                let config = builder.dangerous().with_custom_certificate_verifier(Arc::new(OrNamed { chain, own })).with_no_client_auth();
+                return Ok(Arc::new(config));
             }
         }
         Trust::Only(pem) => {
@@ -106,6 +114,58 @@ fn certificates(pem: &[u8], place: &str) -> Result<Vec<CertificateDer<'static>>,
     let wrong = |cause: String| TlsError::Pem { place: place.to_owned(), cause };
     let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|error| wrong(error.to_string()))?;
     if found.is_empty() { Err(wrong("there is none".to_owned())) } else { Ok(found) }
+}
+
+/// Accepts what chains to a root, and the certificates of the user's own file themselves if they are for this name.
+///
+/// `openssl req -x509` marks its self-signed certificates as authorities, and an authority may not be a server's certificate (RFC 5280
+/// §4.2.1.9); whoever names that very certificate as `ca` means it.
+#[derive(Debug)]
+struct OrNamed {
+    chain: Arc<WebPkiServerVerifier>,
+    own: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for OrNamed {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+            // What webpki thinks of its use comes after what it thinks of its dates, which stand.
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_))) if self.own.iter().any(|own| own == end_entity) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chain.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chain.supported_verify_schemes()
+    }
 }
 
 /// Accepts every certificate; signatures are still checked.

@@ -82,7 +82,13 @@ pub fn svg(scene: &Scene) -> Result<String, DrawError> {
 pub fn png(scene: &Scene, path: &Path) -> Result<(), DrawError> {
     register_fonts();
     let mut backend = BitMapBackend::new(path, pixels(scene, PNG_SCALE));
-    paint(&mut backend, scene, &PNG).map_err(|cause| DrawError { what: path.display().to_string(), cause })
+    paint(&mut backend, scene, &PNG).map_err(|cause| DrawError { what: path.display().to_string(), cause: plain(cause) })
+}
+
+/// The message of an I/O error that the backend wraps in its debug output, without the wrapping.
+fn plain(cause: Failed) -> Failed {
+    let inner = cause.split_once("IoError(").and_then(|(_, inner)| inner.split('"').nth(1));
+    inner.map_or(cause.clone(), str::to_owned)
 }
 
 /// Text with the five characters of markup replaced.

@@ -44,10 +44,10 @@ pub fn where_next(summary: &Summary, folder: &Path) -> String {
 fn next(summary: &Summary, folder: &Path) -> String {
     let planned = summary.clients.planned;
     let scales = summary.command.starts_with("closestorm run") && !summary.command.contains("--clients") && planned > 1;
-    let command = elsewhere(&summary.command);
-    let with = |clients: u64| format!("{command} --clients {clients}");
+    let again = elsewhere(&summary.command);
+    let with = |clients: u64| format!("{again} --clients {clients}");
     match summary.verdict.result.as_str() {
-        _ if summary.status == "aborted" => command,
+        _ if summary.status == "aborted" => again,
         "pass" if scales => with(planned * 2),
         "fail" if scales => with(planned / 2),
         "inconclusive" if scales && summary.generator.saturated => with(planned / 2),
@@ -55,18 +55,19 @@ fn next(summary: &Summary, folder: &Path) -> String {
     }
 }
 
-/// A command line without `--out`: another run belongs into another folder.
+/// The command without its `--out`: that folder is there now.
 fn elsewhere(command: &str) -> String {
-    let mut words = command.split(' ');
+    let words = shlex::split(command).unwrap_or_default();
     let mut kept = Vec::new();
+    let mut words = words.iter().map(String::as_str);
     while let Some(word) = words.next() {
         match word {
-            "--out" => drop(words.next()),
+            "--out" => _ = words.next(),
             _ if word.starts_with("--out=") => {}
             _ => kept.push(word),
         }
     }
-    kept.join(" ")
+    shlex::try_join(kept).unwrap_or_else(|_| command.to_owned())
 }
 
 fn clients(page: &mut Page, summary: &Summary) {
@@ -345,13 +346,13 @@ mod tests {
     }
 
     #[test]
-    fn the_next_run_does_not_go_into_the_same_folder() {
-        for (command, expected) in [
-            ("closestorm run default --out a/b --seed 1", "closestorm run default --seed 1"),
+    fn the_next_command_does_not_write_into_the_same_folder() {
+        for (command, next) in [
+            ("closestorm run 'a b.toml' --out x --seed 7", "closestorm run 'a b.toml' --seed 7"),
             ("closestorm run --out=x", "closestorm run"),
-            ("closestorm run default", "closestorm run default"),
+            ("closestorm run", "closestorm run"),
         ] {
-            assert_eq!(elsewhere(command), expected);
+            assert_eq!(elsewhere(command), next);
         }
     }
 

@@ -6,7 +6,6 @@ use super::record::CountRow;
 use super::tables::count_rows;
 use crate::metrics::book::{Results, Status};
 use std::collections::BTreeMap;
-use std::io;
 
 /// Counts by second, distributions, and how far they can be trusted.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,11 +43,12 @@ impl Evidence {
     /// From a run folder.
     ///
     /// # Errors
-    /// `counts.csv` or `latency.hlog` is missing: without them a count of 0 would be no data.
+    /// `counts.csv` or `latency.hlog` is missing or does not add up to what the summary says: a count of 0 would be no data.
     pub fn read(loaded: &Loaded) -> Result<Evidence, ReadError> {
-        let missing = |name: &str| ReadError::File { path: loaded.dir.join(name), source: io::ErrorKind::NotFound.into() };
+        let why = "without it there is nothing to judge by";
+        let missing = |name: &str| ReadError::Missing { path: loaded.dir.join(name), why };
         let summary = &loaded.summary;
-        Ok(Evidence {
+        let evidence = Evidence {
             measured_s: summary.measured_ms as f64 / 1e3,
             aborted: summary.status == Status::Aborted.name(),
             saturated: summary.generator.saturated,
@@ -56,6 +56,36 @@ impl Evidence {
             planned: summary.cohorts.iter().map(|(name, row)| (name.clone(), row.clients.planned)).collect(),
             counts: loaded.counts.clone().ok_or_else(|| missing("counts.csv"))?,
             distributions: loaded.distributions.clone().ok_or_else(|| missing("latency.hlog"))?,
-        })
+        };
+        evidence.agrees_with(loaded)?;
+        Ok(evidence)
+    }
+
+    /// A table that was cut between two lines is still a table: only the summary tells.
+    fn agrees_with(&self, loaded: &Loaded) -> Result<(), ReadError> {
+        let summary = &loaded.summary;
+        let counted = |holds: &dyn Fn(&CountRow) -> bool| self.counts.iter().filter(|row| holds(row)).map(|row| row.count).sum::<u64>();
+        let timed = |metric: &str| {
+            let of_metric = self.distributions.iter().filter(|distribution| distribution.metric == metric);
+            of_metric.map(|distribution| distribution.latency.count()).sum::<u64>()
+        };
+        let begun = counted(&|row| row.metric == "attempts" && row.outcome.as_deref() == Some("begun"));
+        let closed = counted(&|row| row.metric == "closes" && row.side.as_deref() == Some("client"));
+        let sent = counted(&|row| row.metric == "messages" && row.outcome.as_deref() == Some("sent"));
+        let (reconnect, messages) = (&summary.reconnect, &summary.messages);
+        for (file, what, found, told) in [
+            ("counts.csv", "attempts", begun, summary.attempts.total),
+            ("counts.csv", "closes", closed, summary.connections.closed),
+            ("counts.csv", "sent messages", sent, messages.sent),
+            ("latency.hlog", "opening handshakes", timed("opening_handshake"), summary.opening_handshake_us.count),
+            ("latency.hlog", "reconnects", timed("reconnect_time"), reconnect.recovered),
+            ("latency.hlog", "round trips", timed("rtt"), messages.rtt_us.count),
+        ] {
+            if found != told {
+                let what = format!("it has {found} {what}, the summary says {told}");
+                return Err(ReadError::Damaged { path: loaded.dir.join(file), what });
+            }
+        }
+        Ok(())
     }
 }

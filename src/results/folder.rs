@@ -1,7 +1,8 @@
 //! The run folder being written: under a temporary name beside its own, renamed when it is complete.
 //!
 //! A folder that has its own name is complete; one that ends in `.partial` is not. The summary is written first, because it matters
-//! most when the disk fills.
+//! most when the disk fills. An empty folder that is there already may be a mount, or the only place where we may write: then the
+//! temporary folder is inside it, and the files move up when they are complete, the summary last.
 
 use super::hlog::{write_log, write_table};
 use super::manifest::{command_line, started_s};
@@ -29,6 +30,15 @@ pub enum FolderError {
         /// The temporary folder.
         path: PathBuf,
     },
+    /// It cannot be made, or nothing can be written into it.
+    #[error("cannot make the run folder {}: name another place with --out", path.display())]
+    Make {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// Anything else, as a full disk.
     #[error("cannot write {}{}", path.display(), kept(*summary))]
     Write {
@@ -51,10 +61,12 @@ fn kept(summary: bool) -> &'static str {
 pub struct Folder {
     partial: PathBuf,
     complete: PathBuf,
+    /// Folders above it that were made for it, the innermost first.
+    made: Vec<PathBuf>,
 }
 
 impl Folder {
-    /// Makes the temporary folder `<dir>.partial`, with the folders above it, and tries to write into it.
+    /// Makes the temporary folder `<dir>.partial`, with the folders above it, and tries to write into it; leaves nothing where it fails.
     ///
     /// # Errors
     /// `dir` exists and is not empty, the temporary folder exists, or it cannot be written.
@@ -62,21 +74,47 @@ impl Folder {
         if fs::read_dir(dir).map_or_else(|_| dir.exists(), |mut entries| entries.next().is_some()) {
             return Err(FolderError::Exists { path: dir.to_owned() });
         }
-        let mut name = dir.file_name().map_or_else(|| "run".into(), std::ffi::OsStr::to_owned);
-        name.push(".partial");
-        let partial = dir.with_file_name(name);
-        let failed = |source| FolderError::Write { path: partial.clone(), summary: false, source };
-        if let Some(parent) = partial.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            fs::create_dir_all(parent).map_err(failed)?;
+        let partial = if dir.is_dir() {
+            dir.join("run.partial")
+        } else {
+            let mut name = dir.file_name().map_or_else(|| "run".into(), std::ffi::OsStr::to_owned);
+            name.push(".partial");
+            dir.with_file_name(name)
+        };
+        let missing = |above: &&Path| !above.as_os_str().is_empty() && !above.exists();
+        let made = partial.ancestors().skip(1).take_while(missing).map(Path::to_owned).collect();
+        let folder = Folder { partial, complete: dir.to_owned(), made };
+        match folder.make() {
+            Ok(()) => Ok(folder),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.partial.is_dir() => {
+                Err(FolderError::InUse { path: folder.partial })
+            }
+            Err(source) => {
+                folder.discard();
+                Err(FolderError::Make { path: dir.to_owned(), source })
+            }
         }
-        match fs::create_dir(&partial) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(FolderError::InUse { path: partial }),
-            result => result.map_err(failed)?,
+    }
+
+    fn make(&self) -> io::Result<()> {
+        if let Some(file) = self.partial.ancestors().skip(1).find(|above| above.exists()).filter(|above| !above.is_dir()) {
+            return Err(io::Error::other(format!("{} is not a folder", file.display())));
         }
+        if let Some(above) = self.made.first() {
+            fs::create_dir_all(above)?;
+        }
+        fs::create_dir(&self.partial)?;
         // A byte, and not only a name: a full disk still takes empty files.
-        let probe = partial.join(".probe");
-        fs::write(&probe, b".").and_then(|()| fs::remove_file(&probe)).map_err(failed)?;
-        Ok(Folder { partial, complete: dir.to_owned() })
+        let probe = self.partial.join(".probe");
+        fs::write(&probe, b".")?;
+        fs::remove_file(&probe)
+    }
+
+    /// Removes it with all that was written, and the folders above it that were made for it and are empty.
+    pub fn discard(self) {
+        // What cannot be removed stays; there is a more important error to tell.
+        let _ = fs::remove_dir_all(&self.partial);
+        self.made.iter().for_each(|above| _ = fs::remove_dir(above));
     }
 
     /// Where to write further files, as the output of the target and charts, until [`finish`](Folder::finish).
@@ -115,13 +153,21 @@ impl Folder {
     /// # Errors
     /// Something came to stand under that name meanwhile, or the rename failed; the files stay in the temporary folder.
     pub fn finish(self) -> Result<PathBuf, FolderError> {
-        match fs::rename(&self.partial, &self.complete) {
+        let inside = self.partial.parent() == Some(&self.complete);
+        match if inside { self.move_up() } else { fs::rename(&self.partial, &self.complete) } {
             Ok(()) => Ok(self.complete),
-            Err(error) if self.complete.exists() && error.kind() != io::ErrorKind::PermissionDenied => {
+            Err(error) if !inside && self.complete.exists() && error.kind() != io::ErrorKind::PermissionDenied => {
                 Err(FolderError::Exists { path: self.complete })
             }
             Err(source) => Err(FolderError::Write { path: self.complete, summary: false, source }),
         }
+    }
+
+    fn move_up(&self) -> io::Result<()> {
+        let mut files: Vec<_> = fs::read_dir(&self.partial)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
+        files.sort_by_key(|name| name == "summary.json");
+        files.iter().try_for_each(|name| fs::rename(self.partial.join(name), self.complete.join(name)))?;
+        fs::remove_dir(&self.partial)
     }
 }
 
@@ -225,7 +271,7 @@ mod tests {
         let file = dir.path().join("file");
         fs::write(&file, "x").unwrap();
         assert!(matches!(Folder::create(&file), Err(FolderError::Exists { .. })));
-        assert!(matches!(Folder::create(&file.join("run")), Err(FolderError::Write { .. })));
+        assert!(matches!(Folder::create(&file.join("run")), Err(FolderError::Make { .. })));
         let run = dir.path().join("new/run");
         let first = Folder::create(&run).unwrap();
         assert!(first.path().is_dir() && !run.exists());
@@ -237,8 +283,23 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_folder_may_be_there_already() {
+    fn an_empty_folder_may_be_there_already_and_stays_the_same_one() {
+        use std::os::unix::fs::MetadataExt;
         let dir = tempfile::tempdir().unwrap();
-        assert!(Folder::create(dir.path()).and_then(Folder::finish).is_ok());
+        let before = dir.path().metadata().unwrap().ino();
+        let folder = Folder::create(dir.path()).unwrap();
+        fs::write(folder.path().join("summary.json"), "{}").unwrap();
+        assert_eq!(folder.finish().unwrap(), dir.path());
+        let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["summary.json"]);
+        assert_eq!(dir.path().metadata().unwrap().ino(), before, "a mount cannot be replaced");
+    }
+
+    #[test]
+    fn a_discarded_folder_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("there")).unwrap();
+        Folder::create(&dir.path().join("there/new/deep/run")).unwrap().discard();
+        assert!(dir.path().join("there").exists() && !dir.path().join("there/new").exists());
     }
 }

@@ -44,6 +44,22 @@ pub enum ReadError {
         #[source]
         source: io::Error,
     },
+    /// There is no run.
+    #[error("{} is not a run folder: {why}; `closestorm run` says where it wrote one", path.display())]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        why: &'static str,
+    },
+    /// A file that is needed is not there.
+    #[error("{} is missing: {why}", path.display())]
+    Missing {
+        /// Which.
+        path: PathBuf,
+        /// What it is needed for.
+        why: &'static str,
+    },
     /// A file is not what it should be.
     #[error("{} is damaged: {what}", path.display())]
     Damaged {
@@ -67,6 +83,15 @@ pub enum ReadError {
 /// # Errors
 /// `summary.json` is missing, a file is damaged, or the schema version is another one.
 pub fn read(dir: &Path) -> Result<Loaded, ReadError> {
+    let no_run = |why| ReadError::NoRun { path: dir.to_owned(), why };
+    match fs::metadata(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(no_run("there is nothing")),
+        Ok(found) if !found.is_dir() => return Err(no_run("it is a file")),
+        Ok(_) if fs::metadata(dir.join("summary.json")).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) => {
+            return Err(no_run("it has no summary.json"));
+        }
+        _ => {}
+    }
     Ok(Loaded {
         dir: dir.to_owned(),
         summary: summary(&dir.join("summary.json"))?,
@@ -78,6 +103,7 @@ pub fn read(dir: &Path) -> Result<Loaded, ReadError> {
         events: rows(&dir.join("events.csv"))?.unwrap_or_default(),
         counts: rows(&dir.join("counts.csv"))?,
         distributions: match optional(&dir.join("latency.hlog"))? {
+            Some((path, bytes)) if !ends_with_a_line(&bytes) => return Err(cut(path)),
             Some((path, bytes)) => Some(read_log(&bytes).map_err(|error| ReadError::Damaged { path, what: error.to_string() })?),
             None => None,
         },
@@ -99,8 +125,20 @@ fn json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, ReadError> 
 
 fn rows<T: DeserializeOwned>(path: &Path) -> Result<Option<Vec<T>>, ReadError> {
     let Some((path, bytes)) = optional(path)? else { return Ok(None) };
+    if !ends_with_a_line(&bytes) {
+        return Err(cut(path));
+    }
     let rows: Result<Vec<T>, csv::Error> = csv::Reader::from_reader(&bytes[..]).deserialize().collect();
     rows.map(Some).map_err(|error| ReadError::Damaged { path, what: error.to_string() })
+}
+
+/// Every file of lines that was written to its end does, and has a header at least.
+fn ends_with_a_line(bytes: &[u8]) -> bool {
+    bytes.ends_with(b"\n")
+}
+
+fn cut(path: PathBuf) -> ReadError {
+    ReadError::Damaged { path, what: "its end is missing".to_owned() }
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, ReadError> {

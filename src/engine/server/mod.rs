@@ -118,6 +118,8 @@ async fn serve(spec: ServerSpec) -> io::Result<()> {
         open: watch::Sender::new(0),
     });
     server.report(&FromServer::Listening { at_ns: crate::net::clock::monotonic_ns() });
+    // Into target.log: where other clients than ours find it.
+    println!("listening on {}://{}", if server.tls.is_some() { "wss" } else { "ws" }, server.spec.address);
     let accepting = tokio::spawn(accept(server.clone(), listener));
     let graceful = obey(&server, commands).await;
     accepting.abort();

@@ -1,0 +1,63 @@
+//! The Node server of the page about closing connections, as a target: its own closes, and its death.
+
+use super::{Run, alone, detail, ended, events, node};
+use closestorm::results::Loaded;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Offset and details of the first event of this name of each client, in µs.
+fn firsts(loaded: &Loaded, name: &str) -> BTreeMap<u32, (u64, BTreeMap<String, String>)> {
+    let mut found = BTreeMap::new();
+    for row in events(loaded, name) {
+        found.entry(row.client.unwrap()).or_insert_with(|| (row.offset_us, detail(row)));
+    }
+    found
+}
+
+#[test]
+fn the_page_server_closes_2000_clients_and_they_come_back_after_its_3_s() {
+    if !node("2,000 clients on the page's server") {
+        return;
+    }
+    let _alone = alone();
+    let run = Run::new();
+    let loaded = run.load("node-server", &[]);
+    let summary = &loaded.summary;
+    assert_eq!((summary.clients.planned, summary.clients.peak_open, summary.clients.lost), (2000, 2000, 0));
+    let first = firsts(&loaded, "ended");
+    assert_eq!(first.len(), 2000, "every first connection ended");
+    let accounts: BTreeSet<_> =
+        first.values().map(|(_, pairs)| ["code", "reason", "clean", "tcp_end", "initiator"].map(|key| pairs[key].as_str())).collect();
+    assert_eq!(accounts, BTreeSet::from([["1000", "Normal closure", "true", "fin", "server"]]));
+    // Five seconds after they opened, and the next attempt three seconds after that.
+    let opened = firsts(&loaded, "opened");
+    assert!(first.iter().all(|(client, (at, _))| (4_990_000..7_000_000).contains(&(at - opened[client].0))), "closed by the server's 5 s");
+    let waits: BTreeSet<_> = events(&loaded, "waiting").map(|row| detail(row)["delay_us"].clone()).collect();
+    assert_eq!(waits, BTreeSet::from(["3000000".to_owned()]));
+    let again = events(&loaded, "opened").filter(|row| row.connection == Some(2)).count();
+    assert_eq!(again, 2000, "everybody is back");
+    assert!(summary.reconnect.time_us.min >= Some(3_000_000), "{:?}", summary.reconnect.time_us);
+    let log = run.log();
+    assert!(log.matches("Client disconnected").count() >= 2000, "the server's own words");
+}
+
+#[test]
+fn the_page_server_dies_by_fin_for_idle_clients_and_by_rst_for_senders() {
+    if !node("SIGKILL of the page's server") {
+        return;
+    }
+    let _alone = alone();
+    let run = Run::new();
+    let loaded = run.load("node-crash", &["--clients", "400"]);
+    let summary = &loaded.summary;
+    let of_kill = |cohort: &str, tcp_end: &str| {
+        ended(summary, |row| {
+            row.fault.as_deref() == Some("kill") && row.client_code == 1006 && row.cohort == cohort && row.tcp_end == tcp_end
+        })
+    };
+    assert_eq!((of_kill("idle", "fin"), of_kill("idle", "rst")), (200, 0), "nothing was unread");
+    assert!(of_kill("senders", "rst") > 0, "something was unread: {:#?}", summary.endings);
+    assert_eq!(of_kill("senders", "fin") + of_kill("senders", "rst"), 200);
+    assert!(summary.attempts.refused > 0);
+    let kill = summary.faults.iter().find(|fault| fault.id == "kill").unwrap();
+    assert_eq!((kill.injected, kill.recovered), (400, 400), "everybody recovered");
+}
