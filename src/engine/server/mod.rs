@@ -34,7 +34,7 @@ const HEAD_WITHIN: Duration = Duration::from_secs(60);
 /// How long the server waits for a Close frame and for a FIN.
 const LIMITS: Limits = Limits { close: Duration::from_secs(10), fin: Duration::from_secs(2) };
 
-/// Runs an embedded server process until it is told to stop, or its parent is gone. `argument` is a [`ServerSpec`] in JSON.
+/// Runs an embedded server process until it is told to stop, or its parent is gone. `argument` is a `ServerSpec` in JSON.
 ///
 /// Returns the exit code.
 pub fn main(argument: &str) -> u8 {
