@@ -2,7 +2,6 @@
 
 mod cli;
 mod common;
-mod interop;
 mod proofs;
 mod readme;
 mod scenarios;
