@@ -50,6 +50,9 @@ fn check_gives_the_verdict_and_exit_code_of_the_run() {
     });
 }
 
+/// Makes of a file what is left of it.
+type Damage<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+
 #[test]
 fn a_damaged_run_folder_is_told_and_gives_no_verdict() {
     let place = Place::with(SHORT);
@@ -58,8 +61,7 @@ fn a_damaged_run_folder_is_told_and_gives_no_verdict() {
     let half = |bytes: &[u8]| bytes[..bytes.len() / 2].to_vec();
     let lines = |bytes: &[u8]| bytes.split_inclusive(|byte| *byte == b'\n').take(6).collect::<Vec<_>>().concat();
     let garbage = |_: &[u8]| (0_u16..600).flat_map(|n| (n.wrapping_mul(40_503)).to_le_bytes()).chain([b'\n']).collect::<Vec<u8>>();
-    let damages: [(&str, &dyn Fn(&[u8]) -> Vec<u8>); 4] =
-        [("cut", &half), ("cut between lines", &lines), ("garbage", &garbage), ("empty", &|_| Vec::new())];
+    let damages: [(&str, Damage); 4] = [("cut", &half), ("cut between lines", &lines), ("garbage", &garbage), ("empty", &|_| Vec::new())];
     for file in ["summary.json", "counts.csv", "latency.hlog", "scenario.toml", "timeline.csv", "closes.csv", "manifest.json"] {
         let path = place.path("run").join(file);
         for (damage, apply) in &damages {
@@ -125,7 +127,7 @@ fn a_fault_after_the_end_is_one_notice_and_an_expectation_without_data_is_no_pas
     let ended = place.run(&["run", "test.toml", "--duration", "500ms", "--set", "expect=[\"reconnect_time p50 < 1s\"]", "--out", "run"]);
     ended.assert_code(3);
     assert_eq!(ended.out.matches("fault crash: its time is after the end of the run, so it never fires").count(), 1, "{ended:?}");
-    assert!(ended.out.contains("INCONCLUSIVE: reconnect_time p50 < 1s: no samples"), "{ended:?}");
+    assert!(ended.out.contains("INCONCLUSIVE: reconnect_time p50 < 1s: no data"), "{ended:?}");
     // An expectation that was measured and not reached.
     let ended = place.run(&["run", "test.toml", "--set", "expect=[\"reconnect_time p50 < 1ms\"]", "--out", "late"]);
     ended.assert_code(99);
