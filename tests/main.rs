@@ -1,7 +1,9 @@
 //! One binary of integration tests: real processes and sockets, a module per theme.
 
 mod cli;
+mod common;
 mod interop;
+mod proofs;
 mod readme;
 mod scenarios;
 mod target;
