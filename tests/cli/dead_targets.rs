@@ -48,7 +48,7 @@ fn a_command_that_does_not_become_a_server_is_one_message() {
         ("run = \"sh -c 'echo no module; exit 3' {port}\"".into(), &["ended before it was ready: exit status 3", "\nno module"]),
         (
             "run = \"sleep 100{port}\"\nready = { within = \"300ms\" }".into(),
-            &["not ready within 300ms", "refused", "check `address` and `ready`"],
+            &["not ready within 300ms", "awaited a TCP connect", "check `address` and `ready`"],
         ),
         ("run = \"sleep 100{port}\"\nworkdir = \"nothere\"".into(), &["nothere", "check `workdir`"]),
         (format!("run = \"sleep 100\"\naddress = \"ws://{taken}/\""), &["is in use by another process", "write `{port}`"]),
@@ -62,7 +62,9 @@ fn a_command_that_does_not_become_a_server_is_one_message() {
 #[test]
 fn a_target_that_dies_by_itself_is_a_notice_and_the_run_goes_on() {
     let target = command_target("{serve}", Duration::from_millis(1200));
-    let place = Place::with(&format!("duration = \"3s\"\nexpect = [\"reconnect_time p50 < 1s\"]\n{target}{CLIENTS}"));
+    let place = Place::with(&format!(
+        "duration = \"3s\"\nexpect = [\"attempts{{outcome=refused}} count == 0\", \"opening_handshake p50 < 20s\"]\n{target}{CLIENTS}"
+    ));
     let ended = place.run(&["run", "test.toml", "--out", "run", "--format", "json"]);
     ended.assert_code(99);
     let summary = ended.json();
