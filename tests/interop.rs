@@ -3,6 +3,7 @@
 //! `close_codes` holds the table of what both sides report for each code. What needs Node fails without it; `CLOSESTORM_NO_NODE=1`
 //! leaves it out, says so past the test harness, and is refused where `CI` is set. `scripts/test` counts what was left out.
 
+mod bundled;
 mod close_codes;
 mod node_server;
 mod replay;
