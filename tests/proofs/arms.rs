@@ -130,7 +130,10 @@ async fn clients_arm(cases: &[Case], traffic: &str, faults: &str) -> (Vec<Conn>,
 }
 
 /// Runs a scenario against an observer that is the server. Returns its connections by client and connection number.
-pub(super) async fn observe(scenario: &str, script: impl Fn(usize) -> Script) -> (BTreeMap<(usize, u32), Conn>, Finished) {
+pub(super) async fn observe(
+    scenario: &str,
+    script: impl Fn(usize) -> Script + Clone + Send + 'static,
+) -> (BTreeMap<(usize, u32), Conn>, Finished) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound socket");
     let running = start(&format!("duration = \"{}ms\"\n[target.url]\naddress = \"ws://{address}/\"\n{scenario}", RUN.as_millis()));
@@ -142,20 +145,22 @@ pub(super) async fn observe(scenario: &str, script: impl Fn(usize) -> Script) ->
             finished = &mut finish => break finished,
             accepted = listener.accept() => {
                 let (stream, _) = accepted.expect("connections");
-                let Ok((mut conn, id)) = Conn::accept(stream).await else { continue };
-                let (client, connection) = id.split_once('/').expect("an id");
-                let (client, connection) = (client.parse::<u32>().expect("a number"), connection.parse::<u32>().expect("a number"));
-                // The probe before the run has the number 0.
-                let script = if connection == 0 { Script::default() } else { script(client as usize) };
+                let script = script.clone();
                 playing.spawn(async move {
+                    // None from a client whose attempt the end of the run cut.
+                    let (mut conn, id) = Conn::accept(stream).await.ok()?;
+                    let (client, connection) = id.split_once('/').expect("an id");
+                    let (client, connection) = (client.parse::<u32>().expect("a number"), connection.parse::<u32>().expect("a number"));
+                    // The probe before the run has the number 0.
+                    let script = if connection == 0 { Script::default() } else { script(client as usize) };
                     conn.play(&script, LONG).await;
-                    ((client as usize, connection), conn)
+                    Some(((client as usize, connection), conn))
                 });
             }
         }
     };
     let played = timeout(LONG, playing.join_all()).await.expect("observers end with the run");
-    (played.into_iter().filter(|((_, connection), _)| *connection > 0).collect(), finished)
+    (played.into_iter().flatten().filter(|((_, connection), _)| *connection > 0).collect(), finished)
 }
 
 /// An embedded server process whose parent is the test.

@@ -40,27 +40,27 @@ reconnect = "none"
 const FAULTS: &str = r#"
 [[faults]]
 name = "f-count"
-at = "300ms"
+at = "600ms"
 side = "client"
 select = { cohort = "count", count = 2 }
 inject = { drop_fin = {} }
 [[faults]]
 name = "f-percent"
-at = "300ms"
+at = "600ms"
 side = "client"
 select = { cohort = "percent", percent = "25%" }
 inject = { drop_fin = {} }
 [[faults]]
 name = "f-nth"
-at = "300ms"
+at = "600ms"
 side = "client"
 select = { cohort = "nth", nth = 4 }
 inject = { drop_fin = {} }
 [[faults]]
 name = "f-age"
-at = "500ms"
+at = "700ms"
 side = "client"
-select = { cohort = "age", min_age = "400ms" }
+select = { cohort = "age", min_age = "575ms" }
 inject = { drop_fin = {} }
 [[faults]]
 name = "f-every"
