@@ -1,6 +1,8 @@
 //! One binary of integration tests: real processes and sockets, a module per theme.
 
-mod interop;
+mod cli;
+mod common;
+mod proofs;
 mod readme;
 mod scenarios;
 mod target;

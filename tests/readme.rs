@@ -30,7 +30,11 @@ fn tables_of_the_readme_are_those_of_the_program() {
 #[test]
 fn every_command_of_the_readme_parses() {
     let text = readme();
-    let commands: Vec<String> = blocks(&text, "console").iter().flat_map(|block| block.lines()).filter_map(arguments).collect();
+    let mut commands: Vec<String> = blocks(&text, "console").iter().flat_map(|block| block.lines()).filter_map(arguments).collect();
+    let fences = text.split("```").step_by(2);
+    commands.extend(fences.flat_map(|prose| prose.split('`').skip(1).step_by(2)).filter_map(|code| arguments(&format!("$ {code}"))));
+    // The name alone, in running text, is no command.
+    commands.retain(|command| command != "closestorm");
     assert!(commands.len() > 10, "{commands:?}");
     for command in commands {
         let words = shlex::split(&command).unwrap_or_else(|| panic!("{command}"));
@@ -39,7 +43,7 @@ fn every_command_of_the_readme_parses() {
             assert!(!error.use_stderr(), "{command}\n{error}");
         }
         let run = words.get(1).is_some_and(|word| word == "run" || word == "validate");
-        if let Some(scenario) = words.get(2).filter(|word| run && !word.contains(['.', ':', '-', '/'])) {
+        if let Some(scenario) = words.get(2).filter(|word| run && !word.starts_with('-') && !word.ends_with(".toml")) {
             assert!(bundled(scenario).is_some(), "{command}: no such scenario");
         }
     }
@@ -91,7 +95,7 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
 
 /// The command line of closestorm in a line of a console block, where there is one, up to what belongs to the shell.
 fn arguments(line: &str) -> Option<String> {
-    let line = line.strip_prefix("$ ")?;
+    let line = line.trim_start().strip_prefix("$ ")?;
     let rest = ["closestorm", "target/release/closestorm", "cargo run --release --"]
         .iter()
         .find_map(|start| line.strip_prefix(start).filter(|rest| rest.is_empty() || rest.starts_with(' ')))?;

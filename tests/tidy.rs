@@ -112,6 +112,7 @@ fn every_dependency_has_its_reason_and_is_used() {
         if let Some(name) = line.strip_prefix('[') {
             section = name.trim_end_matches(']');
         } else if section.ends_with("dependencies")
+            && !line.starts_with('#')
             && let Some((name, _)) = line.split_once(" = ")
         {
             // A reason may stand above several lines that follow each other.

@@ -2,6 +2,7 @@
 
 use crate::metrics::Live;
 use crate::plan::Plan;
+use crate::units::print_duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -53,11 +54,11 @@ impl Progress {
     }
 
     fn line(&self, at: Duration, live: Live) -> String {
-        let (at, length) = (at.as_secs_f64(), self.duration.as_secs_f64());
+        let (at, length) = (at.as_secs_f64(), print_duration(self.duration));
         let Live { open, attempts, failed, closes, away, lost, .. } = live;
         let clients = self.clients;
         let lost = if lost > 0 { format!("  lost {lost}") } else { String::new() };
-        format!("{at:5.1}s/{length:.0}s  open {open}/{clients}  away {away}{lost}  attempts {attempts} ({failed} failed)  closes {closes}")
+        format!("{at:5.1}s/{length}  open {open}/{clients}  away {away}{lost}  attempts {attempts} ({failed} failed)  closes {closes}")
     }
 
     /// Clears the live line.

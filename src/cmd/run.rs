@@ -62,8 +62,11 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
         Ok(summary) => summary,
         Err(error) => {
             // The figures must not be lost with the disk, not even where nobody asked for them.
-            print_summary(&summarise(&results, &verdict, &manifest::command_line(&manifest)), args.format)?;
-            return Err(error);
+            let summary = summarise(&results, &verdict, &manifest::command_line(&manifest));
+            return Err(match print_summary(&summary, args.format) {
+                Ok(()) => error,
+                Err(unprinted) => error.context(format!("{unprinted:#}")),
+            });
         }
     };
     let dir = folder.finish()?;

@@ -9,6 +9,7 @@ use crate::event::{ClientIndex, ConnectionNo};
 use crate::fault::OnAttempt;
 use crate::net::tls::Identity;
 use crate::plan::{Embedded, Pick};
+use crate::seed::Seed;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -57,14 +58,30 @@ impl Id {
 /// Which attempts and new connections a fault that is active selects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Standing {
-    /// Clients with first ≤ index < end.
-    pub clients: (u32, u32),
+    /// Only clients with first ≤ index < end; `None`: everybody, also clients that are not ours.
+    pub clients: Option<(u32, u32)>,
     /// Which of them; shares and counts are drawn per attempt from the fault's stream.
     pub pick: Pick,
     /// Name of the random stream.
     pub stream: String,
     /// Hits left; `None`: no bound.
     pub first_n: Option<u64>,
+}
+
+impl Standing {
+    /// Whether this attempt or connection is selected; uses up one of the hits. `ours`: a client of this run, and not one that is
+    /// only counted.
+    pub(super) fn takes(&mut self, seed: Seed, id: Id, ours: bool) -> bool {
+        let among = self.clients.is_none_or(|(first, end)| ours && (first..end).contains(&id.client.0));
+        if !among || self.first_n == Some(0) {
+            return false;
+        }
+        let taken = self.pick.takes_alone(seed, &self.stream, id.client, id.connection);
+        if taken {
+            self.first_n = self.first_n.map(|left| left - 1);
+        }
+        taken
+    }
 }
 
 /// What an embedded server is told.

@@ -80,7 +80,8 @@ impl Firing<'_> {
             (Pick::Count(count), left) => Some(left.map_or(u64::from(count), |left| left.min(u64::from(count)))),
             (_, left) => left,
         };
-        Standing { clients: (self.clients.start, self.clients.end), pick, stream: format!("fault/{}/attempts", self.fault.name), first_n }
+        let clients = self.fault.select.cohort.map(|_| (self.clients.start, self.clients.end));
+        Standing { clients, pick, stream: format!("fault/{}/attempts", self.fault.name), first_n }
     }
 
     fn connections(&mut self, dose: Dose) {
@@ -182,13 +183,12 @@ async fn one(shared: &Arc<Shared>, fault: u16, instance: u16, effect: &OnProcess
             }
             stopped
         }
-        OnProcess::Pause { .. } => match shared.fleet.pause(instance, true, &shared.journal).await {
+        OnProcess::Pause { .. } => match shared.fleet.pause(instance, &shared.journal).await {
             Ok(at) => {
                 injected(shared, fault, at, &marked);
                 if let Some(holds) = holds {
                     sleep_until(shared.journal.instant(at + holds)).await;
-                    // A process that was killed meanwhile needs no SIGCONT.
-                    let _ = shared.fleet.pause(instance, false, &shared.journal).await;
+                    shared.fleet.resume(instance, &shared.journal).await;
                     unmark(shared, fault);
                     shared.journal.record(&Event::Reverted { fault });
                 }

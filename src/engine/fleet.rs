@@ -286,15 +286,24 @@ impl Fleet {
         Ok(())
     }
 
-    /// SIGSTOP or SIGCONT; returns when it was delivered.
+    /// SIGSTOP; returns when it was delivered.
     ///
     /// # Errors
     /// If there is no process.
-    pub(super) async fn pause(&self, instance: u16, paused: bool, journal: &Journal) -> Result<Duration, RunError> {
-        let mut target = self.instances[usize::from(instance)].lock().await;
-        let at = journal.offset(if paused { target.pause().await? } else { target.resume().await? });
-        journal.record_at(at, &happened(instance, if paused { "paused" } else { "resumed" }, ""));
+    pub(super) async fn pause(&self, instance: u16, journal: &Journal) -> Result<Duration, RunError> {
+        let at = journal.offset(self.instances[usize::from(instance)].lock().await.pause().await?);
+        journal.record_at(at, &happened(instance, "paused", ""));
         Ok(at)
+    }
+
+    /// SIGCONT, if the process that was paused is still there.
+    pub(super) async fn resume(&self, instance: u16, journal: &Journal) {
+        let mut target = self.instances[usize::from(instance)].lock().await;
+        if target.is_paused()
+            && let Ok(at) = target.resume().await
+        {
+            journal.record_at(journal.offset(at), &happened(instance, "resumed", ""));
+        }
     }
 
     /// Follows process ends that nobody asked for.

@@ -108,11 +108,7 @@ impl Registry {
     /// A connection opened: the faults that wait for it reach it.
     pub(super) fn opened(&self, id: Id) {
         for (dose, standing) in self.new.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
-            if !(standing.clients.0..standing.clients.1).contains(&id.client.0) || standing.first_n == Some(0) {
-                continue;
-            }
-            if standing.pick.takes_alone(self.seed, &standing.stream, id.client, id.connection) {
-                standing.first_n = standing.first_n.map(|left| left - 1);
+            if standing.takes(self.seed, id, true) {
                 self.slot(id.client).control.send(Command::Inject(dose.clone()));
             }
         }

@@ -80,6 +80,8 @@ pub(super) struct Session {
     first_close: Option<Instant>,
     second_close: Option<Instant>,
     bytes_after: u64,
+    /// The peer's FIN came while ours is held back: there is nothing to read any more.
+    peer_done: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -198,6 +200,7 @@ impl Session {
             first_close: None,
             second_close: None,
             bytes_after: 0,
+            peer_done: false,
         }
     }
 
@@ -261,13 +264,13 @@ impl Session {
             let deadline = [self.state_deadline(), self.beat_deadline(), wake, watched.filter(|_| self.is_open())];
             let deadline = deadline.into_iter().flatten().min();
             self.arm(deadline);
-            let Session { connection, timer, .. } = self;
+            let Session { connection, timer, peer_done, .. } = self;
             let connection = connection.as_mut().expect("a session has its connection until it ended");
             let what = tokio::select! {
                 // Commands first: a fault must not wait behind a flood of messages.
                 biased;
                 command = control.next() => What::Command(command),
-                incoming = poll_fn(|cx| connection.poll_io(cx)) => What::Incoming(incoming),
+                incoming = poll_fn(|cx| connection.poll_io(cx)), if !*peer_done => What::Incoming(incoming),
                 () = async { timer.as_mut().expect("armed").await }, if deadline.is_some() => What::Timer,
             };
             let happening = match what {
@@ -336,6 +339,7 @@ impl Session {
 
     fn inject(&mut self, dose: &Arc<Dose>) -> Option<Happening> {
         let faults = self.faults();
+        faults.announced.retain(|announced| *announced != dose.fault);
         if !dose.gate.is_open() {
             faults.active.push((dose.fault, dose.gate.clone()));
         }
@@ -376,9 +380,10 @@ impl Session {
         self.announce(fault)
     }
 
-    /// The fault acts: told once for each firing.
+    /// The fault acts: told once for each firing, even if its gate has something to do later.
     fn announce(&mut self, fault: u16) -> Option<Happening> {
         self.fault = Some(fault);
+        self.faults().announced.push(fault);
         Some(Happening::Injected(fault))
     }
 
@@ -486,7 +491,7 @@ impl Session {
             Incoming::Pong(payload) => self.pong(&payload),
             Incoming::Close => self.peer_closed(),
             Incoming::Violation(code) => Some(self.fail(code)),
-            Incoming::End => Some(self.peer_ended()),
+            Incoming::End => self.peer_ended(),
         }
     }
 
@@ -547,11 +552,8 @@ impl Session {
         if self.side == Side::Server && hold.is_zero() {
             return self.end_own_direction().or(announced.map(Happening::Injected));
         }
-        self.state = if self.side == Side::Server {
-            State::HoldingTcp { until: now + hold }
-        } else {
-            State::FinAwaited { until: after(now, self.limits.fin) }
-        };
+        self.state =
+            if hold.is_zero() { State::FinAwaited { until: after(now, self.limits.fin) } } else { State::HoldingTcp { until: now + hold } };
         announced.map(Happening::Injected)
     }
 
@@ -575,7 +577,11 @@ impl Session {
     }
 
     /// TCP ended on the peer's part.
-    fn peer_ended(&mut self) -> Happening {
+    fn peer_ended(&mut self) -> Option<Happening> {
+        if matches!(self.state, State::HoldingTcp { .. }) && self.connection().link().end() != TcpEnd::Rst {
+            self.peer_done = true;
+            return None;
+        }
         let connection = self.connection();
         let mid_frame = connection.tap().mid_frame();
         let end = match connection.link().end() {
@@ -585,7 +591,19 @@ impl Session {
         };
         self.initiator.get_or_insert(if end == TcpEnd::Timeout { self.side } else { other(self.side) });
         let by_path = end == TcpEnd::Timeout;
-        self.ended(end, mid_frame, by_path)
+        let happening = self.ended(end, mid_frame, by_path);
+        self.bury();
+        Some(happening)
+    }
+
+    /// Behind a dead path even the kernel's FIN must not come out: the socket stays open to the end of the run.
+    fn bury(&mut self) {
+        if let Some(connection) = self.connection.take_if(|connection| connection.link().discards_writes()) {
+            tokio::spawn(async move {
+                tokio::time::sleep(DEAD_PATH).await;
+                drop(connection);
+            });
+        }
     }
 
     // Time
@@ -604,6 +622,7 @@ impl Session {
     fn state_over(&mut self) -> Option<Happening> {
         match self.state {
             State::AnswerDue { .. } => self.answer(),
+            State::HoldingTcp { .. } if self.peer_done => Some(self.ended(TcpEnd::Fin, false, false)),
             State::HoldingTcp { .. } => self.end_own_direction(),
             State::HalfClosed { .. } => Some(self.end_locally(End::Fin, TcpEnd::Local)),
             _ => Some(self.end_locally(End::Fin, TcpEnd::Timeout)),

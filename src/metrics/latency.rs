@@ -85,9 +85,9 @@ impl Latency {
         self.clamped
     }
 
-    /// Least, µs; `None` without samples.
+    /// Least, µs, at the upper edge of its bucket as all others: a wait of 3 s is not less than 3 s. `None` without samples.
     pub fn min(&self) -> Option<u64> {
-        (!self.histogram.is_empty()).then(|| self.histogram.min())
+        (!self.histogram.is_empty()).then(|| self.histogram.highest_equivalent(self.histogram.min()).min(HIGHEST_US))
     }
 
     /// Greatest, µs, at the upper edge of its bucket; `None` without samples.
@@ -159,6 +159,16 @@ mod tests {
         latency.record(HIGHEST_US + 5);
         latency.record(0);
         assert_eq!((latency.count(), latency.clamped(), latency.min(), latency.max()), (2, 1, Some(0), Some(HIGHEST_US)));
+    }
+
+    #[test]
+    fn the_least_is_never_below_what_was_recorded() {
+        for us in [0, 1, 999, 2047, 1_000_000, 3_000_000, 3_000_319, HIGHEST_US] {
+            let mut latency = Latency::new();
+            latency.record(us);
+            let min = latency.min().expect("a sample");
+            assert!(min >= us && min <= us + us / 1000 && Some(min) == latency.max(), "{us}: {min}");
+        }
     }
 
     #[test]

@@ -28,9 +28,15 @@ fn the_page_server_closes_2000_clients_and_they_come_back_after_its_3_s() {
     let accounts: BTreeSet<_> =
         first.values().map(|(_, pairs)| ["code", "reason", "clean", "tcp_end", "initiator"].map(|key| pairs[key].as_str())).collect();
     assert_eq!(accounts, BTreeSet::from([["1000", "Normal closure", "true", "fin", "server"]]));
-    // Five seconds after they opened, and the next attempt three seconds after that.
-    let opened = firsts(&loaded, "opened");
-    assert!(first.iter().all(|(client, (at, _))| (4_990_000..7_000_000).contains(&(at - opened[client].0))), "closed by the server's 5 s");
+    // The server's five seconds begin after the attempt does (Node's timers may be a millisecond early); how much later both sides get to it depends on the machine.
+    let begun = firsts(&loaded, "attempt_started");
+    let lives: Vec<_> = first.iter().map(|(client, (at, _))| at - begun[client].0).collect();
+    assert!(
+        lives.iter().all(|us| (4_950_000..9_000_000).contains(us)),
+        "closed by the server's 5 s: {:?} to {:?} µs",
+        lives.iter().min(),
+        lives.iter().max()
+    );
     let waits: BTreeSet<_> = events(&loaded, "waiting").map(|row| detail(row)["delay_us"].clone()).collect();
     assert_eq!(waits, BTreeSet::from(["3000000".to_owned()]));
     let again = events(&loaded, "opened").filter(|row| row.connection == Some(2)).count();
@@ -59,5 +65,5 @@ fn the_page_server_dies_by_fin_for_idle_clients_and_by_rst_for_senders() {
     assert_eq!(of_kill("senders", "fin") + of_kill("senders", "rst"), 200);
     assert!(summary.attempts.refused > 0);
     let kill = summary.faults.iter().find(|fault| fault.id == "kill").unwrap();
-    assert_eq!((kill.injected, kill.recovered), (400, 400), "everybody recovered");
+    assert_eq!((kill.injected, kill.recovered), (400, 400), "everybody recovered: {kill:?}");
 }

@@ -10,6 +10,7 @@ mod request;
 use super::channel::{FromServer, Id, ServerSpec, Standing, ToServer};
 use super::control::{Command, Control, Dose};
 use super::session::{Happening, Limits, Session};
+use crate::event::{ClientIndex, ConnectionNo};
 use crate::fault::{OnAttempt, Side};
 use crate::net::Transport;
 use crate::net::link::Link;
@@ -21,7 +22,7 @@ use report::Reporter;
 use request::Head;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -34,7 +35,7 @@ const HEAD_WITHIN: Duration = Duration::from_secs(60);
 /// How long the server waits for a Close frame and for a FIN.
 const LIMITS: Limits = Limits { close: Duration::from_secs(10), fin: Duration::from_secs(2) };
 
-/// Runs an embedded server process until it is told to stop, or its parent is gone. `argument` is a [`ServerSpec`] in JSON.
+/// Runs an embedded server process until it is told to stop, or its parent is gone. `argument` is a `ServerSpec` in JSON.
 ///
 /// Returns the exit code.
 pub fn main(argument: &str) -> u8 {
@@ -63,6 +64,8 @@ struct Server {
     admission: Admission,
     tls: Option<TlsAcceptor>,
     serial: AtomicU64,
+    /// Attempts of clients that are not ours.
+    strangers: AtomicU32,
     state: Mutex<State>,
     /// Number of open connections.
     open: watch::Sender<u32>,
@@ -89,15 +92,9 @@ impl Server {
 
     /// Whether a standing fault selects this client's attempt; uses up one of its hits.
     fn selects(&self, standing: &mut Standing, id: Option<Id>) -> bool {
-        let Some(id) = id else { return standing.clients.0 == 0 };
-        if !(standing.clients.0..standing.clients.1).contains(&id.client.0) || standing.first_n == Some(0) {
-            return false;
-        }
-        let picked = standing.pick.takes_alone(Seed(self.spec.seed), &standing.stream, id.client, id.connection);
-        if picked && let Some(left) = &mut standing.first_n {
-            *left -= 1;
-        }
-        picked
+        // A client that is not ours is counted, so that "every n-th" means something for them, too.
+        let stranger = || Id { client: ClientIndex(self.strangers.fetch_add(1, Ordering::Relaxed)), connection: ConnectionNo(1) };
+        standing.takes(Seed(self.spec.seed), id.unwrap_or_else(stranger), id.is_some())
     }
 }
 
@@ -114,6 +111,7 @@ async fn serve(spec: ServerSpec) -> io::Result<()> {
         reporter,
         tls,
         serial: AtomicU64::new(0),
+        strangers: AtomicU32::new(0),
         state: Mutex::default(),
         open: watch::Sender::new(0),
     });

@@ -188,10 +188,11 @@ impl Running {
         let everybody = group.is_none() || matches!(signal, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGCONT);
         // Looked up first, while their parents live.
         let members = if everybody { self.members().remove(&slot).unwrap_or_default() } else { Vec::new() };
+        // Before the signal: the kernel delivers it inside the call, and whoever notices must not have done so before it was sent.
+        let at = monotonic_ns();
         if let Some(group) = group {
             killpg(group, signal).map_err(|errno| (Step::Signal, errno))?;
         }
-        let at = monotonic_ns();
         let missed = members.into_iter().filter(|process| Some(process.group) != group.map(Pid::as_raw));
         missed.for_each(|process| hit(process, signal));
         self.look_in = LOOK_FIRST;

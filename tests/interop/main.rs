@@ -1,8 +1,9 @@
-//! Whole runs against programs that share no code with ours: Node's `ws` and its built-in WebSocket; and our own sides against each other.
+//! A test binary of its own, run by `scripts/test` with one thread: whole runs under load and against programs that share no code with ours: Node's `ws` and its built-in WebSocket; and our own sides against each other.
 //!
 //! `close_codes` holds the table of what both sides report for each code. What needs Node fails without it; `CLOSESTORM_NO_NODE=1`
 //! leaves it out, says so past the test harness, and is refused where `CI` is set. `scripts/test` counts what was left out.
 
+mod bundled;
 mod close_codes;
 mod node_server;
 mod replay;

@@ -1,0 +1,135 @@
+//! Run folders afterwards: charts and verdict from files alone, damaged files, and what the options of a run leave in them.
+
+use super::{Place, SHORT, at_once, exists};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry"));
+    entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), fs::read(entry.path()).expect("a file"))).collect()
+}
+
+#[test]
+fn report_draws_the_same_bytes_again_and_check_needs_no_charts() {
+    let place = Place::with(SHORT);
+    place.run(&["run", "test.toml", "--out", "run"]).assert_code(0);
+    let before = contents(&place.path("run"));
+    assert!(before.contains_key("timeline.svg") && before.contains_key("report.md") && before.contains_key("timeline.png"));
+    for name in before.keys().filter(|name| [".svg", ".png", ".md", ".html"].iter().any(|end| name.ends_with(end))) {
+        fs::remove_file(place.path("run").join(name)).expect("the folder can be written");
+    }
+    let checked = place.run(&["check", "run"]);
+    checked.assert_code(0);
+    assert!(checked.out.contains("✓ PASS"), "{checked:?}");
+    place.run(&["report", "run"]).assert_code(0);
+    let after = contents(&place.path("run"));
+    assert_eq!(after.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
+    before.iter().for_each(|(name, bytes)| assert!(after[name] == *bytes, "{name} differs"));
+    place.run(&["report", "run", "--out", "new/elsewhere"]).assert_code(0);
+    assert!(contents(&place.path("new/elsewhere")).iter().all(|(name, bytes)| before[name] == *bytes));
+}
+
+#[test]
+fn check_gives_the_verdict_and_exit_code_of_the_run() {
+    let table = [
+        ("clients_lost count == 0", "", 0),
+        ("clients_lost count == 20", "", 99),
+        ("reconnect_time p99 < 10s", "", 3), // p99 needs 299 samples
+        ("reconnect_time p99 < 10s", "--allow-inconclusive", 0),
+    ];
+    at_once(table, |(expect, options, code)| {
+        let place = Place::with(SHORT);
+        let set = format!("expect=[\"{expect}\", \"opening_handshake p50 < 20s\"]");
+        let options: Vec<_> = options.split_whitespace().collect();
+        let ran = place.run(&[&["run", "test.toml", "--out", "run", "--set", &set, "--format", "json"], &options[..]].concat());
+        ran.assert_code(code);
+        let checked = place.run(&[&["check", "run", "--format", "json"], &options[..]].concat());
+        checked.assert_code(code);
+        assert_eq!(checked.json(), ran.json()["verdict"], "{expect}");
+    });
+}
+
+/// Makes of a file what is left of it.
+type Damage<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+
+#[test]
+fn a_damaged_run_folder_is_told_and_gives_no_verdict() {
+    let place = Place::with(SHORT);
+    place.run(&["run", "test.toml", "--out", "run", "--quiet"]).assert_code(0);
+    let before = contents(&place.path("run"));
+    let half = |bytes: &[u8]| bytes[..bytes.len() / 2].to_vec();
+    let lines = |bytes: &[u8]| bytes.split_inclusive(|byte| *byte == b'\n').take(6).collect::<Vec<_>>().concat();
+    let garbage = |_: &[u8]| (0_u16..600).flat_map(|n| (n.wrapping_mul(40_503)).to_le_bytes()).chain([b'\n']).collect::<Vec<u8>>();
+    let damages: [(&str, Damage); 4] = [("cut", &half), ("cut between lines", &lines), ("garbage", &garbage), ("empty", &|_| Vec::new())];
+    for file in ["summary.json", "counts.csv", "latency.hlog", "scenario.toml", "timeline.csv", "closes.csv", "manifest.json"] {
+        let path = place.path("run").join(file);
+        for (damage, apply) in &damages {
+            // These tables are for charts: a verdict does not depend on how long they are.
+            if *damage == "cut between lines" && ["timeline.csv", "closes.csv"].contains(&file) {
+                continue;
+            }
+            fs::write(&path, apply(&before[file])).expect("the folder can be written");
+            let ended = place.run(&["check", "run"]);
+            assert!(ended.code == Some(1) && ended.out.is_empty(), "{file}, {damage}: {ended:?}");
+            assert!(ended.err.contains(&format!("run/{file} is damaged")), "{file}, {damage}: {ended:?}");
+        }
+        fs::remove_file(&path).expect("the folder can be written");
+        if ["counts.csv", "latency.hlog", "scenario.toml"].contains(&file) {
+            place.assert_refuses(&["check", "run"], 1, &[&format!("run/{file} is missing"), "without it"]);
+        }
+        fs::write(&path, &before[file]).expect("the folder can be written");
+    }
+    place.run(&["check", "run"]).assert_code(0);
+}
+
+#[test]
+fn a_folder_that_is_no_run_is_told() {
+    let place = Place::with(SHORT);
+    fs::create_dir(place.path("empty")).expect("the folder can be written");
+    for command in ["check", "report"] {
+        for (folder, why) in [("nothere", "there is nothing"), ("empty", "no summary.json"), ("test.toml", "it is a file")] {
+            place.assert_refuses(&[command, folder], 1, &[folder, "is not a run folder", why]);
+        }
+    }
+}
+
+#[test]
+fn options_override_the_scenario_in_a_known_order() {
+    let place = Place::with(SHORT);
+    let args = ["run", "test.toml", "--set", "seed=3", "--seed", "4", "--set", "duration=\"9s\"", "--duration", "1300ms"];
+    let ended = place.run(&[&args[..], &["--clients", "7", "--set", "clients.web.count=9", "--format", "json", "--out", "run"]].concat());
+    ended.assert_code(0);
+    let summary = ended.json();
+    assert_eq!((&summary["seed"], &summary["duration_ms"], &summary["clients"]["planned"]), (&4.into(), &1300.into(), &7.into()));
+    // The same seed gives the same plan, and the stored scenario is the plan that ran.
+    let stored = place.path("run/scenario.toml").display().to_string();
+    let of_file = place.run(&["run", &stored, "--dry-run"]).out;
+    let of_options = place.run(&[&args[..], &["--clients", "7", "--dry-run"]].concat()).out;
+    let plan = |text: &str| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(plan(&of_file), plan(&of_options));
+    assert!(of_file.contains("seed 4") && !exists(&place.path("results")));
+}
+
+#[test]
+fn a_run_of_one_client_without_faults_and_expectations_passes_with_a_notice() {
+    let place = Place::with("[target.embedded]\n[clients.web]\ncount = 20\n");
+    let ended = place.run(&["run", "test.toml", "--clients", "1", "--duration", "1s"]);
+    ended.assert_code(0);
+    assert!(ended.out.contains("1 planned · 1 opened") && ended.out.contains("✓ PASS: nothing was expected of this run"), "{ended:?}");
+    let runs: Vec<_> = fs::read_dir(place.path("results/test")).expect("results").collect();
+    assert_eq!(runs.len(), 1);
+}
+
+#[test]
+fn a_fault_after_the_end_is_one_notice_and_an_expectation_without_data_is_no_pass() {
+    let place = Place::with(SHORT);
+    let ended = place.run(&["run", "test.toml", "--duration", "500ms", "--set", "expect=[\"reconnect_time p50 < 20s\"]", "--out", "run"]);
+    ended.assert_code(3);
+    assert_eq!(ended.out.matches("fault crash: its time is after the end of the run, so it never fires").count(), 1, "{ended:?}");
+    assert!(ended.out.contains("INCONCLUSIVE: reconnect_time p50 < 20s: no data"), "{ended:?}");
+    // An expectation that was measured and not reached.
+    let ended = place.run(&["run", "test.toml", "--set", "expect=[\"reconnect_time p50 > 20s\"]", "--out", "late"]);
+    ended.assert_code(99);
+    assert!(ended.out.contains("✗ FAIL: reconnect_time p50 > 20s"), "{ended:?}");
+}

@@ -1,0 +1,115 @@
+//! What goes to stdout and to stderr, and what happens when one of them is closed, full, a pipe, or a terminal.
+
+use super::{Place, SHORT, at_once};
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let lines = [
+        ("$C faults | head -1", ""),
+        ("$C presets --format json | head -1", ""),
+        ("$C run test.toml --format json | true", ""),
+        ("$C run test.toml --quiet >&-; echo $? >&2", "0\n"),
+        ("$C run test.toml >out 2>&-; echo $? >&2", "0\n"),
+        ("$C faults >&-; echo $? >&2", "0\n"),
+        // Progress into a pipe that is gone.
+        ("{ $C run test.toml 2>&1 >/dev/null; echo $? >code; } | true; cat code >&2", "0\n"),
+    ];
+    at_once(lines, |(line, err)| {
+        let ended = Place::with(SHORT).shell(line).end();
+        ended.assert_code(0);
+        assert!(ended.err.ends_with(err) && !ended.err.contains("closestorm:"), "{line}: {ended:?}");
+    });
+}
+
+#[test]
+fn a_stdout_that_takes_nothing_is_an_error_and_the_run_folder_is_there() {
+    let place = Place::with(SHORT);
+    let ended = place.shell("exec $C run test.toml --out run >/dev/full").end();
+    ended.assert_one_message(1, &["cannot write to stdout", "No space left on device"]);
+    place.run(&["check", "run", "--quiet"]).assert_code(0);
+}
+
+#[test]
+fn json_is_one_document_on_stdout_and_progress_is_plain_lines_on_stderr() {
+    let place = Place::with(SHORT);
+    let ended = place.run(&["run", "test.toml", "--out", "run", "--format", "json"]);
+    ended.assert_code(0);
+    assert_eq!(ended.json(), place.json("run/summary.json"));
+    assert!(ended.err.lines().count() >= 1 && ended.err.lines().all(|line| line.contains("s/1.5s  open ")), "{ended:?}");
+    assert!(!ended.err.contains(['\r', '\x1b']) && !ended.out.contains('\x1b'), "{ended:?}");
+}
+
+#[test]
+fn quiet_prints_nothing_but_errors() {
+    let place = Place::with(SHORT);
+    let says_nothing = |(args, code): (&[&str], i32)| {
+        let ended = place.run(args);
+        assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (Some(code), "", ""), "{args:?}");
+    };
+    let runs: [(&[&str], i32); 3] = [
+        (&["run", "test.toml", "--out", "a", "--quiet"], 0),
+        (&["run", "test.toml", "--out", "b", "--quiet", "--format", "json"], 0),
+        (&["run", "--clients", "2", "--duration", "1s", "--out", "c", "--quiet"], 99),
+    ];
+    at_once(runs, says_nothing);
+    let others: [(&[&str], i32); 3] =
+        [(&["check", "a", "--quiet"], 0), (&["report", "a", "--quiet"], 0), (&["validate", "test.toml", "--quiet"], 0)];
+    at_once(others, says_nothing);
+    place.assert_refuses(&["run", "test.toml", "--out", "a", "--quiet"], 1, &["exists already"]);
+}
+
+/// Runs a line of shell in a terminal of so many columns; `None` where there is no `script`.
+fn in_terminal(place: &Place, columns: u32, line: &str) -> Option<String> {
+    if place.shell("command -v script >/dev/null").end().code != Some(0) {
+        eprintln!("!! LEFT OUT: a terminal: `script` of util-linux is not installed");
+        return None;
+    }
+    place.write("line.sh", &format!("stty cols {columns} rows 24\n{line}\n"));
+    Some(place.shell("TERM=xterm exec script -qec 'sh line.sh' /dev/null").end().out)
+}
+
+/// What was drawn, a line each, without the codes that move and colour.
+fn drawn(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut chars = text.chars();
+    while let Some(char) = chars.next() {
+        match char {
+            '\x1b' => _ = chars.by_ref().skip(1).find(char::is_ascii_alphabetic),
+            '\r' | '\n' => lines.push(String::new()),
+            char => lines.last_mut().expect("there is one").push(char),
+        }
+    }
+    lines.retain(|line| !line.trim().is_empty());
+    lines
+}
+
+#[test]
+fn on_a_terminal_one_live_line_fits_and_is_cleared() {
+    at_once([60, 80, 120], |columns| {
+        let place = Place::with(&SHORT.replace("count     = 20", "count     = 200"));
+        let Some(text) = in_terminal(&place, columns, "$C run test.toml --out run") else { return };
+        let lines = drawn(&text);
+        let live: Vec<_> = lines.iter().filter(|line| line.contains("s/1.5s  open ")).collect();
+        assert!(live.len() > 3, "{text:?}");
+        for line in &live {
+            assert!(line.trim_end().chars().count() <= columns as usize, "{columns}: {line}");
+        }
+        let (progress, summary) = text.split_at(text.find("closestorm run").expect("a summary"));
+        assert!(!progress.contains('\n'), "the live line does not move down: {progress:?}");
+        assert!(progress.trim_end_matches("\x1b[1m").ends_with("\x1b[2K"), "it is cleared: {progress:?}");
+        assert!(summary.contains("\x1b[1;32m✓ PASS"), "{summary:?}");
+        // Narrower than that, the table of quantiles sticks out.
+        assert!(drawn(summary).iter().all(|line| line.chars().count() <= columns.max(80) as usize), "{summary}");
+    });
+}
+
+#[test]
+fn no_color_ci_and_dumb_terminals_get_plain_text() {
+    at_once([("NO_COLOR=1", true), ("CI=true", false), ("TERM=dumb", false), ("NO_COLOR=1 CI=1", false)], |(variables, live)| {
+        let place = Place::with(SHORT);
+        let Some(text) = in_terminal(&place, 80, &format!("{variables} $C run test.toml --out run")) else { return };
+        let (progress, summary) = text.split_at(text.find("closestorm run").expect("a summary"));
+        assert_eq!(progress.contains("\x1b[2K"), live, "{variables}: {progress:?}");
+        assert_eq!(summary.contains('\x1b'), variables == "CI=true", "{variables}: {summary:?}");
+    });
+}

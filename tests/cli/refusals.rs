@@ -1,0 +1,91 @@
+//! What the program refuses, and in which words: wrong scenarios and arguments, too few files, machines that are not ours.
+
+use super::{LISTENING, Place, SHORT};
+
+#[test]
+fn everything_that_is_wrong_with_a_scenario_is_told_at_once_with_its_place() {
+    let place =
+        Place::with("durration = \"10s\"\nexpect = [\"reconnect_tim p99 < 10s\"]\n[target.embedded]\n[clients.web]\ncount = \"a\"\n");
+    let ended = place.run(&["run", "test.toml"]);
+    ended.assert_code(2);
+    for part in ["test.toml:1:1", "^^^^^^^^^", "did you mean `duration`?", "test.toml:2:12", "`reconnect_tim`", "test.toml:5:9"] {
+        assert!(ended.err.contains(part), "{part} is not in {}", ended.err);
+    }
+    assert_eq!((ended.err.matches("error: ").count(), ended.out.as_str()), (3, ""), "{ended:?}");
+    assert_eq!(place.litter(), Vec::<String>::new());
+}
+
+#[test]
+fn a_wrong_argument_is_a_usage_error_that_says_what_is_right() {
+    let place = Place::with(SHORT);
+    let table: [(&[&str], &[&str]); 14] = [
+        (&["run", "nothere.toml"], &["cannot read the scenario nothere.toml", "No such file", "bundled scenarios: default"]),
+        (&["run", "http://127.0.0.1:1/"], &["not a ws:// or wss:// URL", "write \"ws://127.0.0.1:1/\""]),
+        (&["run", "--clients", "0"], &["`--clients` is out of bounds", "at least one"]),
+        (&["run", "--clients", "99999999"], &["`--clients` is out of bounds", "at most"]),
+        (&["run", "--clients", "-1"], &["'-1' for '--clients <N>'"]),
+        (&["run", "--seed", "-1"], &["'-1' for '--seed <N>'"]),
+        (&["run", "--duration", "0s"], &["longer than nothing", "\"1ms\""]),
+        (&["run", "--duration", "-1s"], &["\"-1s\" is not a duration", "\"250ms\""]),
+        (&["run", "--duration", "10"], &["\"10s\""]),
+        (&["run", "--set", "nope=1"], &["unknown key `nope`", "allowed: "]),
+        (&["run", "--set", "nope"], &["not `key=value`", "--set clients.web.count=500"]),
+        (&["run", "--out", ""], &["--out"]),
+        (&["faults", "drop_rts"], &["did you mean `drop_rst`?"]),
+        (&["scenarios", "defalt"], &["did you mean `default`?"]),
+    ];
+    table.iter().for_each(|(args, parts)| place.assert_refuses(args, 2, parts));
+}
+
+#[test]
+fn more_clients_than_files_are_refused_with_the_number_that_fits() {
+    let place = Place::with(LISTENING);
+    let table: [(&str, &[&str]); 2] = [
+        (
+            "ulimit -n 256; exec $C run crash-storm",
+            &["5000 clients need 5064 open files", "may have 256", "`ulimit -n 5064`", "`--clients 192`"],
+        ),
+        ("ulimit -n 40; exec $C run test.toml", &["10 clients need 74 open files", "may have 40", "`ulimit -n 74`"]),
+    ];
+    for (line, parts) in table {
+        let ended = place.shell(line).end();
+        ended.assert_one_message(1, parts);
+        assert!(!ended.err.contains("--clients 0"), "{ended:?}");
+        assert_eq!((ended.out.as_str(), place.litter()), ("", vec![]), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_run_at_exactly_the_limit_of_files_opens_all_its_connections_and_one_more_is_refused() {
+    let place = Place::with(
+        "duration = \"2s\"\nexpect = [\"attempts{outcome=opened} count == 200\", \"opening_handshake p50 < 20s\"]\n\
+         [target.embedded]\n[clients.web]\ncount = 200\narrive = { over = \"500ms\" }\n",
+    );
+    let ended = place.shell("ulimit -n 264; exec $C run test.toml --out at --format json 2>/dev/null").end();
+    ended.assert_code(0);
+    assert_eq!(ended.json()["clients"]["open_at_end"], 200);
+    let ended = place.shell("ulimit -n 263; exec $C run test.toml --out above").end();
+    ended.assert_one_message(1, &["need 264 open files", "`--clients 199`"]);
+}
+
+#[test]
+fn off_this_machine_the_plan_is_shown_and_many_clients_need_yes() {
+    let place = Place::with(SHORT);
+    // 192.0.2.1 is an address of documentation, RFC 5737: nothing is ever sent to it, for the refusal comes first.
+    let table: [(&[&str], &str); 3] = [
+        (&["--clients", "101", "--set", "clients.default.arrive={over=\"1m\"}", "--duration", "1m"], "101 clients"),
+        (&["--clients", "60", "--duration", "2s"], "up to 60 first attempts a second"),
+        (&["--clients", "101"], "101 clients"),
+    ];
+    for (args, why) in table {
+        let args = [&["run", "ws://192.0.2.1/"], args].concat();
+        let plan = "target ws://192.0.2.1/";
+        place.assert_refuses(&args, 2, &[plan, "is not on this machine", why, "--yes", "at most 100 and 50"]);
+        for name in ["CI", "YES"] {
+            let ended = place.shell(&format!("{name}=true exec $C {}", args.join(" ").replace('"', "\\\""))).end();
+            if !args.contains(&"--set") {
+                ended.assert_one_message(2, &[plan, why, "--yes"]);
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Signals: the first one stops and writes, the second one leaves at once, and not even SIGKILL leaves a process behind.
+
+use super::{LISTENING, LONG, Place, at_once, command_target, exists, until};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_signal_ends_the_run_with_a_readable_folder_that_is_marked_aborted() {
+    at_once([("INT", 130), ("TERM", 143), ("HUP", 129)], |(name, code)| {
+        let place = Place::with(&format!("expect = [\"clients_lost count == 0\"]\n{LISTENING}"));
+        let run = place.start(&["run", "test.toml", "--out", "run", "--allow-inconclusive"]);
+        run.until_it_runs();
+        run.signal(name);
+        let ended = run.end();
+        ended.assert_code(code);
+        assert!(ended.out.contains("? INCONCLUSIVE: the run was stopped before its planned length"), "{ended:?}");
+        let summary = place.json("run/summary.json");
+        assert_eq!((&summary["status"], &summary["verdict"]["result"]), (&"aborted".into(), &"inconclusive".into()));
+        assert_eq!(summary["connections"]["opened"], 10);
+        assert!(exists(&place.path("run/report.html")) && exists(&place.path("run/timeline.svg")));
+        place.run(&["check", "run"]).assert_code(3);
+    });
+}
+
+#[test]
+fn the_second_signal_leaves_at_once() {
+    let place = Place::with(LISTENING);
+    let run = place.start(&["run", "test.toml", "--out", "run"]);
+    run.until_it_runs();
+    run.signal("INT");
+    sleep(Duration::from_millis(5));
+    run.signal("TERM");
+    let begun = Instant::now();
+    let ended = run.end();
+    assert!(matches!(ended.code, Some(130 | 143)), "{ended:?}");
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn the_second_signal_is_heard_while_files_are_written() {
+    let place = Place::with(&LISTENING.replace("30s", "2s"));
+    // A pipe that nobody reads holds the program when it writes its data.
+    let run = place.shell("mkfifo hold; (sleep 1; mkdir -p run.partial; rm -f run.partial/closes.csv; ln -s ../hold run.partial/closes.csv) & exec $C run test.toml --out run");
+    until("it does not write", || exists(&place.path("run.partial/summary.json")));
+    sleep(Duration::from_millis(200));
+    run.signal("INT");
+    sleep(Duration::from_millis(200));
+    let begun = Instant::now();
+    run.signal("INT");
+    run.end().assert_code(130);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_signal_before_the_target_is_ready_leaves_nothing() {
+    let place = Place::with("[target.command]\nrun = \"sh -c 'echo $$ > started; sleep 100 & wait' {port}\"\n[clients.web]\ncount = 1\n");
+    let run = place.start(&["run", "test.toml"]);
+    until("the target is not started", || exists(&place.path("started")));
+    let begun = Instant::now();
+    run.signal("INT");
+    let ended = run.end();
+    ended.assert_code(130);
+    assert!(begun.elapsed() < Duration::from_secs(8), "the deadline of `ready` is 10 s");
+    assert_eq!(ended.err, "closestorm: stopped before the run began\n");
+    assert_eq!(place.litter(), ["started"]);
+}
+
+#[test]
+fn kill_9_leaves_no_process_behind() {
+    let pause = "[[faults]]\nat = \"0s\"\nfor = \"29s\"\ninject = { server_pause = {} }\n";
+    let clients = "\n[clients.web]\ncount = 5\n";
+    let command = |line| format!("duration = \"30s\"\n{}{clients}", command_target(line, LONG * 10));
+    let table = [
+        ("the embedded server", LISTENING.to_owned(), 3),
+        ("a server that is stopped", format!("{LISTENING}{pause}").replace("[target.embedded]", "[target.embedded]\ninstances = 2"), 4),
+        ("a shell and its child", command("sh -c '{serve} & wait'"), 4),
+        ("a session of its own", command("sh -c 'setsid sleep 1000 & {serve} & wait'"), 5),
+    ];
+    at_once(table, |(what, scenario, expected)| {
+        let place = Place::with(&scenario);
+        let run = place.start(&["run", "test.toml", "--out", "run"]);
+        run.until_it_runs();
+        assert_eq!(place.processes().len(), expected, "{what}");
+        run.signal("KILL");
+        assert_eq!(run.end().code, None, "{what}");
+    });
+}

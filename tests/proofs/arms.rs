@@ -1,0 +1,360 @@
+//! The two arms of a proof, with and without the injector, for faults of connections.
+//!
+//! On the client side the observer is a server and the program runs whole. On the server side the observer is both the clients of an
+//! embedded server process and the parent that tells it what to do.
+
+use super::wire::{Conn, Script, ms};
+use crate::common::{Finished, LONG, program, start};
+use closestorm::close::{Cause, Ending, Initiator};
+use closestorm::fault::{Effect, Gate, Side, Step};
+use closestorm::plan::{Embedded, Plan};
+use closestorm::scenario::{Overrides, Source, load};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// When faults fire: offset in a run, or age of the connections.
+pub(super) const AT: Duration = ms(300);
+/// Length of a run; what ends before `SOON` was not ended by the end of the run.
+pub(super) const RUN: Duration = ms(1500);
+/// See [`RUN`].
+pub(super) const SOON: Duration = ms(1350);
+
+/// One injection, on a connection of its own.
+pub(super) struct Case {
+    /// As in a scenario: `drop_fin = {}`.
+    pub(super) inject: &'static str,
+    /// Reverted after this time.
+    pub(super) hold: Option<Duration>,
+    /// On the server's side: it closes with 1000 while the fault holds, and as late without it.
+    pub(super) server_closes: bool,
+    /// What the observer does on this connection.
+    pub(super) script: Script,
+    /// Whether the observer saw the fault act.
+    pub(super) saw: Saw,
+}
+
+/// Evidence that only the fault explains.
+pub(super) type Saw = Box<dyn Fn(&Conn) -> bool>;
+
+/// A case in which the observer only answers.
+pub(super) fn case(inject: &'static str, saw: impl Fn(&Conn) -> bool + 'static) -> Case {
+    Case { inject, hold: None, server_closes: false, script: Script::default(), saw: Box::new(saw) }
+}
+
+impl Case {
+    /// The observer does this.
+    pub(super) fn script(self, script: Script) -> Case {
+        Case { script, ..self }
+    }
+
+    /// The server closes while the fault holds.
+    pub(super) fn server_closes(self) -> Case {
+        Case { server_closes: true, ..self }
+    }
+
+    /// The fault is reverted after this time.
+    pub(super) fn hold(self, hold: Duration) -> Case {
+        Case { hold: Some(hold), ..self }
+    }
+}
+
+/// Asserts what each observer saw, with and without the injector. Connection 0 is a neighbour that no fault selects.
+fn judge(cases: &[Case], with: &[Conn], without: &[Conn]) {
+    assert_eq!((with.len(), without.len()), (cases.len() + 1, cases.len() + 1), "connections");
+    for (case, (with, without)) in cases.iter().zip(with[1..].iter().zip(&without[1..])) {
+        assert!((case.saw)(with), "{} did not show: {with:?}", case.inject);
+        assert!(!(case.saw)(without), "{} showed without being injected: {without:?}", case.inject);
+    }
+    assert!(!(cases[0].saw)(&with[0]), "{} leaked to a connection that it did not select: {:?}", cases[0].inject, with[0]);
+}
+
+fn scripts(cases: &[Case]) -> Vec<Script> {
+    // The neighbour's observer does what the first case's does.
+    cases.iter().take(1).chain(cases).map(|case| case.script.clone()).collect()
+}
+
+fn faults(cases: &[Case], side: &str) -> String {
+    let fault = |(index, case): (usize, &Case)| {
+        let hold = case.hold.map_or(String::new(), |hold| format!("for = \"{}ms\"\n", hold.as_millis()));
+        format!(
+            "[[faults]]\nname = \"f{index}\"\nat = \"{}ms\"\nside = \"{side}\"\nselect = {{ cohort = \"c{index}\" }}\n{hold}inject = {{ {} }}\n",
+            AT.as_millis(),
+            case.inject,
+        )
+    };
+    (1..).zip(cases).map(fault).collect()
+}
+
+fn cohorts(cases: &[Case], traffic: &str) -> String {
+    let cohort = |index| format!("[clients.c{index}]\ncount = 1\narrive = {{ at_once = true }}\nreconnect = \"none\"\n{traffic}\n");
+    (0..=cases.len()).map(cohort).collect()
+}
+
+/// What both arms of a proof on the client side left.
+pub(super) struct Clients {
+    /// With the injector, by client index.
+    pub(super) conns: Vec<Conn>,
+    /// What the run recorded.
+    pub(super) run: Finished,
+    /// Without the injector.
+    pub(super) control: Finished,
+}
+
+/// Proves faults of simulated clients. Case `k`, from 1, is injected into client `k`, the only one of the cohort `ck`.
+pub(super) async fn clients(traffic: &str, cases: &[Case]) -> Clients {
+    let faults = faults(cases, "client");
+    let (with, without) = tokio::join!(clients_arm(cases, traffic, &faults), clients_arm(cases, traffic, ""));
+    judge(cases, &with.0, &without.0);
+    let run = with.1;
+    for (index, case) in (1..).zip(cases) {
+        let row = run.fault(&format!("f{index}"));
+        assert_eq!((row.fired, row.selected, row.injected, row.side.as_str()), (1, 1, 1, "client"), "{}: {row:?}", case.inject);
+    }
+    Clients { conns: with.0, run, control: without.1 }
+}
+
+async fn clients_arm(cases: &[Case], traffic: &str, faults: &str) -> (Vec<Conn>, Finished) {
+    let scripts = scripts(cases);
+    let (seen, finished) = observe(&format!("{}{faults}", cohorts(cases, traffic)), move |client| scripts[client].clone()).await;
+    (seen.into_values().collect(), finished)
+}
+
+/// Runs a scenario against an observer that is the server. Returns its connections by client and connection number.
+pub(super) async fn observe(
+    scenario: &str,
+    script: impl Fn(usize) -> Script + Clone + Send + 'static,
+) -> (BTreeMap<(usize, u32), Conn>, Finished) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket");
+    let running = start(&format!("duration = \"{}ms\"\n[target.url]\naddress = \"ws://{address}/\"\n{scenario}", RUN.as_millis()));
+    let mut playing = tokio::task::JoinSet::new();
+    let finish = running.finish();
+    tokio::pin!(finish);
+    let finished = loop {
+        tokio::select! {
+            finished = &mut finish => break finished,
+            accepted = listener.accept() => {
+                let (stream, _) = accepted.expect("connections");
+                let script = script.clone();
+                playing.spawn(async move {
+                    // None from a client whose attempt the end of the run cut.
+                    let (mut conn, id) = Conn::accept(stream).await.ok()?;
+                    let (client, connection) = id.split_once('/').expect("an id");
+                    let (client, connection) = (client.parse::<u32>().expect("a number"), connection.parse::<u32>().expect("a number"));
+                    // The probe before the run has the number 0.
+                    let script = if connection == 0 { Script::default() } else { script(client as usize) };
+                    conn.play(&script, LONG).await;
+                    Some(((client as usize, connection), conn))
+                });
+            }
+        }
+    };
+    let played = timeout(LONG, playing.join_all()).await.expect("observers end with the run");
+    (played.into_iter().flatten().filter(|((_, connection), _)| *connection > 0).collect(), finished)
+}
+
+/// An embedded server process whose parent is the test.
+pub(super) struct Server {
+    /// Where it listens.
+    pub(super) port: u16,
+    _child: Child,
+    _reserved: socket2::Socket,
+    to: OwnedWriteHalf,
+    from: Lines<BufReader<OwnedReadHalf>>,
+    /// Lines that it has reported, without the first two.
+    pub(super) reports: Vec<Value>,
+}
+
+impl Server {
+    /// Starts one and waits until it says that it listens.
+    pub(super) async fn start(settings: &Embedded) -> Server {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("closestorm-proof-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
+        let listener = std::os::unix::net::UnixListener::bind_addr(&address).expect("a socket");
+        listener.set_nonblocking(true).expect("a live socket");
+        let listener = UnixListener::from_std(listener).expect("a runtime");
+        let (reserved, address) = reserve();
+        let spec = json!({ "instance": 0, "address": address, "report_to": name, "token": "proof", "seed": 1, "settings": settings, "identity": null });
+        let child = Command::new(program())
+            .args(["__server", &spec.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the program starts");
+        let (stream, _) = timeout(LONG, listener.accept()).await.expect("the server reports").expect("a connection");
+        let (read, to) = stream.into_split();
+        let from = BufReader::new(read).lines();
+        let mut server = Server { port: address.port(), _child: child, _reserved: reserved, to, from, reports: Vec::new() };
+        let hello = server.line().await.expect("a first line");
+        assert_eq!((&hello["Hello"]["token"], &hello["Hello"]["instance"]), (&json!("proof"), &json!(0)));
+        assert!(server.line().await.expect("a second line")["Listening"]["at_ns"].as_u64().is_some());
+        server
+    }
+
+    async fn line(&mut self) -> Option<Value> {
+        let line = timeout(LONG, self.from.next_line()).await.expect("the server goes on").ok().flatten()?;
+        Some(serde_json::from_str(&line).expect("JSON"))
+    }
+
+    /// Tells it something.
+    pub(super) async fn tell(&mut self, command: &Value) {
+        self.to.write_all(format!("{command}\n").as_bytes()).await.expect("the server reads");
+    }
+
+    /// Takes what it has reported until there are as many lines with this key.
+    pub(super) async fn reported(&mut self, key: &str, count: usize) -> Vec<Value> {
+        loop {
+            let found: Vec<_> = self.reports.iter().filter_map(|line| line.get(key)).cloned().collect();
+            if found.len() >= count {
+                return found;
+            }
+            let line = self.line().await.unwrap_or_else(|| panic!("the server ended after {:?}", self.reports));
+            self.reports.push(line);
+        }
+    }
+}
+
+/// A port for a server to listen on, kept free for it.
+fn reserve() -> (socket2::Socket, std::net::SocketAddr) {
+    let made = || -> io::Result<_> {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+        let address = socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("no address"))?;
+        Ok((socket, address))
+    };
+    made().expect("a free port")
+}
+
+/// What the arm with the injector of a proof on the server side left.
+pub(super) struct Served {
+    /// By client index.
+    pub(super) conns: Vec<Conn>,
+    /// The server's account of each connection that ended, in the words of [`account`].
+    pub(super) endings: BTreeMap<usize, String>,
+    /// Clients on whose connection the server told that their fault acted, sorted.
+    pub(super) injected: Vec<usize>,
+}
+
+/// Proves faults of an embedded server. Case `k`, from 1, is injected into the connection of client `k`.
+pub(super) async fn server(settings: &Embedded, until: Duration, cases: &[Case]) -> Served {
+    let (with, without) = tokio::join!(server_arm(settings, until, cases, true), server_arm(settings, until, cases, false));
+    judge(cases, &with.conns, &without.conns);
+    let expected: Vec<_> = (1..=cases.len()).collect();
+    assert_eq!((with.injected.as_slice(), without.injected.len()), (expected.as_slice(), 0), "injected");
+    with
+}
+
+async fn server_arm(settings: &Embedded, until: Duration, cases: &[Case], inject: bool) -> Served {
+    let mut server = Server::start(settings).await;
+    let mut playing = tokio::task::JoinSet::new();
+    for (client, script) in scripts(cases).into_iter().enumerate() {
+        let mut conn = Conn::open(server.port, Some(&format!("{client}/1"))).await;
+        playing.spawn(async move {
+            conn.play(&script, until).await;
+            (client, conn)
+        });
+    }
+    // No connection is younger than this.
+    let begun = Instant::now();
+    for (at, command) in commands(cases, inject) {
+        sleep_until(Instant::now().max(begun + at)).await;
+        server.tell(&command).await;
+    }
+    let conns: BTreeMap<_, _> = playing.join_all().await.into_iter().collect();
+    // What was reported so far is in the socket: the answer to a last connection comes behind it.
+    let last = cases.len() + 1;
+    let mut end = Conn::open(server.port, Some(&format!("{last}/1"))).await;
+    end.play(&Script::default().and(Duration::ZERO, super::wire::Act::Close(1000)), LONG).await;
+    let mut served = Served { conns: conns.into_values().collect(), endings: BTreeMap::new(), injected: Vec::new() };
+    while !served.endings.contains_key(&last) {
+        let line = server.line().await.expect("the server goes on");
+        let client = |line: &Value| line["id"]["client"].as_u64().expect("a client") as usize;
+        if let Some(line) = line.get("Injected") {
+            if line["fault"] != json!(CLOSER) {
+                assert_eq!(line["fault"], json!(client(line) - 1), "a fault on another's connection");
+                served.injected.push(client(line));
+            }
+        } else if let Some(line) = line.get("Ended") {
+            let ending = serde_json::from_value(line["ending"].clone()).expect("an ending");
+            served.endings.insert(client(line), account(&ending));
+        }
+    }
+    served.endings.remove(&last);
+    served.injected.sort_unstable();
+    served
+}
+
+/// The fault that has the server close as a user of it would; it is not under test.
+const CLOSER: usize = 99;
+
+/// What the server is told, and at which age of the connections.
+fn commands(cases: &[Case], inject: bool) -> Vec<(Duration, Value)> {
+    let mut commands = Vec::new();
+    let mut dose = |at: Duration, fault: usize, client: usize, gate: &Gate, steps: &[Step]| {
+        let dose = json!({ "fault": fault, "gate": gate, "steps": steps });
+        commands.push((at, json!({ "Inject": { "dose": dose, "ids": [{ "client": client, "connection": 1 }] } })));
+    };
+    for (index, fault) in plan(cases).faults.iter().enumerate() {
+        if inject {
+            let Effect::Connection { gate, steps } = fault.inject.effect(Side::Server) else { panic!("not of a connection") };
+            dose(AT, index, index + 1, &gate, &steps);
+        }
+        if cases[index].server_closes {
+            let close = Step::Close { code: Some(1000), reason: String::new() };
+            dose(AT + ms(200), CLOSER, index + 1, &Gate::default(), &[close]);
+        }
+    }
+    let holds = cases.iter().enumerate().filter_map(|(index, case)| Some((AT + case.hold?, index)));
+    commands.extend(holds.map(|(at, index)| (at, json!({ "Revert": { "fault": index } }))));
+    commands.sort_by_key(|(at, _)| *at);
+    commands
+}
+
+/// What an injection on the server's side asks for.
+pub(super) fn effect(inject: &'static str) -> Effect {
+    plan(&[case(inject, |_| true)]).faults[0].inject.effect(Side::Server)
+}
+
+/// The plan of a scenario that has these faults on the server's side.
+fn plan(cases: &[Case]) -> Plan {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("proof.toml");
+    let text = format!("duration = \"10s\"\n[target.embedded]\n{}{}", cohorts(cases, ""), faults(cases, "server"));
+    std::fs::write(&file, text).expect("the folder can be written");
+    load(&Source::File(file), &Overrides::default()).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// One side's account of an ending, as `f1 by server 1000>1000 fin clean told 1000 and 7 B after`; faults are numbered as cases are.
+fn account(ending: &Ending) -> String {
+    let code = |code: Option<u16>| code.map_or("-".to_owned(), |code| code.to_string());
+    let cause = match ending.cause {
+        Cause::Fault(index) if usize::from(index) == CLOSER => "closer".to_owned(),
+        Cause::Fault(index) => format!("f{}", index + 1),
+        Cause::Remote => "remote".to_owned(),
+        Cause::Stay => "stay".to_owned(),
+        Cause::Deadline(deadline) => format!("deadline:{deadline}"),
+    };
+    let initiator = match ending.initiator {
+        Initiator::Client => "client",
+        Initiator::Server => "server",
+        Initiator::None => "none",
+    };
+    let marks = [(ending.mid_frame, " cut"), (ending.clean, " clean")];
+    let marks: String = marks.iter().filter(|(set, _)| *set).map(|(_, word)| *word).collect();
+    let after = if ending.bytes_after > 0 { format!(" and {} B after", ending.bytes_after) } else { String::new() };
+    let codes = format!("{}>{}", code(ending.wire_received), code(ending.wire_sent));
+    format!("{cause} by {initiator} {codes} {}{marks} told {}{after}", ending.tcp_end, ending.code)
+}
