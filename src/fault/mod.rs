@@ -212,6 +212,8 @@ impl Injection {
 
 /// What a fault asks for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+// One for each fault of a plan, not one for each connection.
+#[expect(clippy::large_enum_variant)]
 pub enum Effect {
     /// Of a connection: a gate that holds while the fault is active, and steps carried out in order at its firing.
     Connection {

@@ -1,0 +1,214 @@
+//! How a session ends: the closing handshake, what the peer does instead, and the account of it.
+
+use super::{DEAD_PATH, Happening, LINGER, Session, State, after, other};
+use crate::close::{Cause, Ending, INVALID_PAYLOAD, Initiator, NO_STATUS, PROTOCOL_ERROR, TOO_BIG, TcpEnd, reported};
+use crate::event::Closing;
+use crate::fault::{CloseAck, End, Side, Step};
+use crate::net::frame::Answer;
+use crate::ws::Incoming;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Waker};
+use std::time::Duration;
+use tokio::io::AsyncWrite;
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::tungstenite::Bytes;
+
+impl Session {
+    pub(super) fn incoming(&mut self, incoming: Incoming) -> Option<Happening> {
+        match incoming {
+            Incoming::Message(message) => {
+                if matches!(self.state, State::HalfClosed { .. }) {
+                    self.bytes_after += message.len() as u64;
+                }
+                Some(Happening::Message(message))
+            }
+            Incoming::Ping => {
+                self.flush_now();
+                self.pong_swallowed().map(Happening::Injected)
+            }
+            Incoming::Pong(payload) => self.pong(&payload),
+            Incoming::Close => self.peer_closed(),
+            Incoming::Violation(code) => Some(self.fail(code)),
+            Incoming::End => self.peer_ended(),
+        }
+    }
+
+    pub(super) fn pong(&mut self, payload: &Bytes) -> Option<Happening> {
+        let beat = self.heartbeat.as_mut()?;
+        let sent = beat.awaited.filter(|_| payload.as_ref() == beat.count.to_be_bytes())?;
+        beat.awaited = None;
+        beat.next = (sent + beat.every).max(Instant::now());
+        Some(Happening::Pong(sent.elapsed()))
+    }
+
+    pub(super) fn peer_closed(&mut self) -> Option<Happening> {
+        self.initiator.get_or_insert(other(self.side));
+        self.first_close.get_or_insert(Instant::now());
+        match self.state {
+            State::CloseSent { .. } => self.handshake_complete(),
+            State::HalfClosed { .. } => None,
+            _ => match self.gate().map_or(CloseAck::Prompt, |gate| gate.close_ack) {
+                CloseAck::Prompt => self.answer(),
+                CloseAck::Code(code) => {
+                    let fault = self.announce_first(|gate| gate.close_ack != CloseAck::Prompt);
+                    self.connection().queue_close(Some(code), "");
+                    self.handshake_complete().or(fault.map(Happening::Injected))
+                }
+                CloseAck::Delayed(delay) => {
+                    self.state = State::AnswerDue { at: Instant::now() + delay };
+                    self.announce_first(|gate| gate.close_ack != CloseAck::Prompt).map(Happening::Injected)
+                }
+                CloseAck::Never(end) => {
+                    self.state = State::Withholding;
+                    let fault = self.announce_first(|gate| gate.close_ack != CloseAck::Prompt);
+                    if let (Some(fault), End::Fin | End::Rst) = (fault, end) {
+                        self.faults().steps.push_back((fault, Step::End(end)));
+                    }
+                    fault.map(Happening::Injected)
+                }
+            },
+        }
+    }
+
+    /// Answers the peer's Close frame.
+    pub(super) fn answer(&mut self) -> Option<Happening> {
+        let frame = self.connection().close_frame().cloned()?;
+        match frame.answer {
+            Answer::Echo if frame.code == NO_STATUS => self.connection().queue_close(None, ""),
+            Answer::Echo => self.connection().queue_close(Some(frame.code), &frame.reason),
+            Answer::Fail(code) => self.connection().queue_close(Some(code), ""),
+        }
+        self.handshake_complete()
+    }
+
+    /// Close frames are out both ways: the server ends TCP, the client waits for it to.
+    pub(super) fn handshake_complete(&mut self) -> Option<Happening> {
+        let now = Instant::now();
+        self.second_close.get_or_insert(now);
+        let hold = self.gate().map_or(Duration::ZERO, |gate| gate.hold_tcp);
+        let announced = if hold.is_zero() { None } else { self.announce_first(|gate| !gate.hold_tcp.is_zero()) };
+        if self.side == Side::Server && hold.is_zero() {
+            return self.end_own_direction().or(announced.map(Happening::Injected));
+        }
+        self.state =
+            if hold.is_zero() { State::FinAwaited { until: after(now, self.limits.fin) } } else { State::HoldingTcp { until: now + hold } };
+        announced.map(Happening::Injected)
+    }
+
+    /// Our FIN goes out, behind our Close frame; then the peer's is awaited.
+    pub(super) fn end_own_direction(&mut self) -> Option<Happening> {
+        self.flush_now();
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = Pin::new(self.connection().tap()).poll_shutdown(&mut cx);
+        // TLS above the link sends close_notify in shutdown; the FIN itself must not wait for the peer's.
+        let _ = self.connection().link_mut().finish();
+        self.state = State::FinAwaited { until: after(Instant::now(), self.limits.fin) };
+        None
+    }
+
+    /// The peer broke the protocol: Close with the RFC's code, FIN, drained (RFC 6455 §7.1.7).
+    pub(super) fn fail(&mut self, code: u16) -> Happening {
+        self.initiator.get_or_insert(self.side);
+        self.connection().queue_close(Some(code), "");
+        self.flush_now();
+        self.end_locally(End::Fin, TcpEnd::Local)
+    }
+
+    /// TCP ended on the peer's part.
+    pub(super) fn peer_ended(&mut self) -> Option<Happening> {
+        if matches!(self.state, State::HoldingTcp { .. }) && self.connection().link().end() != TcpEnd::Rst {
+            self.peer_done = true;
+            return None;
+        }
+        let connection = self.connection();
+        let mid_frame = connection.tap().mid_frame();
+        let end = match connection.link().end() {
+            // TLS said goodbye before TCP did.
+            TcpEnd::None => TcpEnd::Fin,
+            end => end,
+        };
+        self.initiator.get_or_insert(if end == TcpEnd::Timeout { self.side } else { other(self.side) });
+        let by_path = end == TcpEnd::Timeout;
+        let happening = self.ended(end, mid_frame, by_path);
+        self.bury();
+        Some(happening)
+    }
+
+    /// Behind a dead path even the kernel's FIN must not come out: the socket stays open to the end of the run.
+    pub(super) fn bury(&mut self) {
+        if let Some(connection) = self.connection.take_if(|connection| connection.link().discards_writes()) {
+            tokio::spawn(async move {
+                tokio::time::sleep(DEAD_PATH).await;
+                drop(connection);
+            });
+        }
+    }
+
+    /// This side ends TCP now. What is left of the socket lingers in a task of its own, bounded.
+    pub(super) fn end_locally(&mut self, end: End, tcp_end: TcpEnd) -> Happening {
+        self.initiator.get_or_insert(self.side);
+        let happening = self.ended(tcp_end, false, false);
+        if let Some(mut connection) = self.connection.take() {
+            match end {
+                End::Rst => connection.link().reset(),
+                End::Fin | End::Hold => {
+                    // Behind a dead path even the kernel's FIN must not come out: the socket stays open to the end of the run.
+                    let limit = if connection.link().discards_writes() { DEAD_PATH } else { LINGER };
+                    let _ = connection.link_mut().finish();
+                    tokio::spawn(async move {
+                        let _ = timeout(limit, poll_fn(|cx| connection.poll_drain(cx))).await;
+                    });
+                }
+            }
+        }
+        happening
+    }
+
+    pub(super) fn ended(&mut self, tcp_end: TcpEnd, mid_frame: bool, by_path: bool) -> Happening {
+        self.state = State::Ended;
+        let after_close = self.connection().tap().after_close();
+        let connection = self.connection();
+        let frame = connection.close_frame().cloned();
+        let wire_sent = connection.wire_sent();
+        let wire_received = frame.as_ref().map(|frame| frame.code);
+        let valid = frame.as_ref().is_some_and(|frame| frame.answer == Answer::Echo);
+        let code = if valid { reported(wire_received) } else { reported(None) };
+        // The peer failed the connection over what it was sent: 1002, 1007 or 1009 (RFC 6455 §7.1.7), or no word at all.
+        let failed = matches!(wire_received, None | Some(PROTOCOL_ERROR | INVALID_PAYLOAD | TOO_BIG));
+        let answered = self.provoked.filter(|_| failed);
+        let initiator = match self.initiator {
+            _ if by_path => Initiator::None,
+            Some(Side::Client) => Initiator::Client,
+            Some(Side::Server) => Initiator::Server,
+            _ => Initiator::None,
+        };
+        let ending = Ending {
+            cause: self.cause.or(answered.map(Cause::Fault)).unwrap_or(Cause::Remote),
+            fault: self.fault,
+            initiator,
+            wire_received,
+            wire_sent,
+            tcp_end,
+            mid_frame,
+            clean: valid && wire_sent.is_some() && tcp_end == TcpEnd::Fin,
+            code,
+            reason: frame.filter(|_| valid).map(|frame| frame.reason).unwrap_or_default(),
+            bytes_after: self.bytes_after + after_close,
+        };
+        let ack = |first: Instant| self.second_close.map(|second| second - first);
+        let closing = self.first_close.map(|first| Closing { ack: ack(first), total: first.elapsed() });
+        Happening::Ended { ending: Box::new(ending), closing }
+    }
+
+    /// The fault whose gate swallowed the pong just answered: told once each.
+    pub(super) fn pong_swallowed(&mut self) -> Option<u16> {
+        let dropped = self.connection.as_mut()?.tap().pongs_dropped();
+        let faults = self.faults.as_mut()?;
+        if dropped == faults.pongs_dropped {
+            return None;
+        }
+        faults.pongs_dropped = dropped;
+        self.announce_first(|gate| gate.drop_pongs)
+    }
+}

@@ -1,0 +1,308 @@
+//! The life of one open connection, on either side: messages, heartbeat, faults, and the closing handshake to the end of TCP.
+//!
+//! Client and server run the same state machine; who closes TCP first is the only difference (RFC 6455 §7.1.1). It surfaces what its
+//! owner must act on as a [`Happening`] and ends with exactly one [`Happening::Ended`].
+
+mod closing;
+mod faults;
+
+use super::control::{Command, Control};
+use crate::close::{Cause, Deadline, Ending, TcpEnd};
+use crate::event::Closing;
+use crate::fault::{End, Flow, Side};
+use crate::plan::Heartbeat;
+use crate::seed::Seed;
+use crate::ws::{Connection, Incoming};
+use faults::{Faults, Watch};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Waker};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_tungstenite::tungstenite::{Bytes, Message};
+
+/// How long a step may wait for the kernel to take bytes before TCP is ended over them.
+const STEP_FLUSH: Duration = Duration::from_secs(1);
+/// How long a socket that we ended is drained so that our FIN stays a FIN.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long a socket behind a dead path is kept: longer than any run.
+const DEAD_PATH: Duration = Duration::from_secs(86_400);
+
+/// What the owner of a session must know.
+#[derive(Debug)]
+pub(super) enum Happening {
+    /// A message came.
+    Message(Message),
+    /// A pong answered the heartbeat's ping.
+    Pong(Duration),
+    /// A message is due.
+    Due(Duration),
+    /// A fault is about to act on this connection.
+    Injected(u16),
+    /// The owner's own time has come.
+    Woken,
+    /// The connection ended; comes last.
+    Ended {
+        /// This side's account.
+        ending: Box<Ending>,
+        /// Times of the closing handshake, where there was one.
+        closing: Option<Closing>,
+    },
+}
+
+/// How long this side waits for what; zero: for ever.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// For the peer's Close frame.
+    pub close: Duration,
+    /// For the peer's FIN.
+    pub fin: Duration,
+}
+
+/// One open connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    connection: Option<Box<Connection>>,
+    side: Side,
+    limits: Limits,
+    state: State,
+    heartbeat: Option<Box<Beat>>,
+    /// Where its random streams come from: the seed of the run and a number that no other connection of this side has.
+    origin: (Seed, u64),
+    opened: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+    faults: Option<Box<Faults>>,
+    cause: Option<Cause>,
+    fault: Option<u16>,
+    /// The fault that sent frames which a healthy peer answers by failing the connection.
+    provoked: Option<u16>,
+    initiator: Option<Side>,
+    first_close: Option<Instant>,
+    second_close: Option<Instant>,
+    bytes_after: u64,
+    /// The peer's FIN came while ours is held back: there is nothing to read any more.
+    peer_done: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Open,
+    /// Our Close frame is out first; the peer's is awaited.
+    CloseSent {
+        until: Option<Instant>,
+    },
+    /// The peer's Close frame came; our answer is held back until then.
+    AnswerDue {
+        at: Instant,
+    },
+    /// The peer's Close frame came; no answer will go out.
+    Withholding,
+    /// The closing handshake is complete; our FIN is held back until then.
+    HoldingTcp {
+        until: Instant,
+    },
+    /// The closing handshake is complete and our side is done; the peer's FIN is awaited.
+    FinAwaited {
+        until: Option<Instant>,
+    },
+    /// We sent FIN without closing handshake and read on.
+    HalfClosed {
+        until: Option<Instant>,
+    },
+    Ended,
+}
+
+#[derive(Debug)]
+struct Beat {
+    every: Duration,
+    timeout: Duration,
+    next: Instant,
+    count: u64,
+    awaited: Option<Instant>,
+}
+
+impl Session {
+    /// Starts in the open state.
+    pub(super) fn new(connection: Box<Connection>, side: Side, limits: Limits, heartbeat: Option<Heartbeat>, origin: (Seed, u64)) -> Self {
+        let heartbeat = heartbeat.filter(|beat| !beat.every.is_zero()).map(|beat| {
+            // The first ping comes at a random phase, so that a herd's pings do not fall together.
+            let phase = origin.0.stream(&format!("connection/{}/ping", origin.1)).unit();
+            let next = Instant::now() + beat.every.mul_f64(phase);
+            Box::new(Beat { every: beat.every, timeout: beat.timeout, next, count: 0, awaited: None })
+        });
+        Session {
+            connection: Some(connection),
+            side,
+            limits,
+            state: State::Open,
+            heartbeat,
+            origin,
+            opened: Instant::now(),
+            timer: None,
+            faults: None,
+            cause: None,
+            fault: None,
+            provoked: None,
+            initiator: None,
+            first_close: None,
+            second_close: None,
+            bytes_after: 0,
+            peer_done: false,
+        }
+    }
+
+    fn connection(&mut self) -> &mut Connection {
+        self.connection.as_mut().expect("a session has its connection until it ended")
+    }
+
+    /// Whether a message can be sent now: open, and the last one is with the kernel.
+    pub(super) fn is_ready(&self) -> bool {
+        self.state == State::Open && self.connection.as_ref().is_some_and(|connection| connection.is_flushed())
+    }
+
+    /// Whether neither side has begun to end it.
+    pub(super) fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// Whether the closing handshake has begun.
+    pub(super) fn is_closing(&self) -> bool {
+        !matches!(self.state, State::Open | State::Ended)
+    }
+
+    /// Sends a message; [`Session::next`] hands what is left of it to the kernel. Returns whether it is with the kernel already.
+    pub(super) fn send(&mut self, message: Message) -> bool {
+        if self.connection().queue(message).is_err() {
+            return false;
+        }
+        self.flush_now();
+        self.connection().is_flushed()
+    }
+
+    /// Most writes succeed at once; a blocked one is polled with a real waker by `next`.
+    fn flush_now(&mut self) {
+        let mut cx = Context::from_waker(Waker::noop());
+        let _ = self.connection().poll_flush(&mut cx);
+    }
+
+    /// Starts the closing handshake, once.
+    pub(super) fn close(&mut self, cause: Cause, code: Option<u16>, reason: &str) {
+        if self.state != State::Open {
+            return;
+        }
+        self.cause.get_or_insert(cause);
+        self.initiator.get_or_insert(self.side);
+        let now = Instant::now();
+        self.first_close.get_or_insert(now);
+        self.connection().queue_close(code, reason);
+        self.state = State::CloseSent { until: after(now, self.limits.close) };
+    }
+
+    /// Runs the connection until something happens that the owner must know. `wake` is the owner's own time. Not cancel-safe.
+    pub(super) async fn next(&mut self, control: &Control, wake: Option<Instant>) -> Happening {
+        loop {
+            if let Some(happening) = self.carry_out().await {
+                return happening;
+            }
+            if let Some(happening) = self.look() {
+                return happening;
+            }
+            let watched = self.faults.as_ref().and_then(|faults| faults.watches.iter().filter_map(Watch::deadline).min());
+            let deadline = [self.state_deadline(), self.beat_deadline(), wake, watched.filter(|_| self.is_open())];
+            let deadline = deadline.into_iter().flatten().min();
+            self.arm(deadline);
+            let Session { connection, timer, peer_done, .. } = self;
+            let connection = connection.as_mut().expect("a session has its connection until it ended");
+            let what = tokio::select! {
+                // Commands first: a fault must not wait behind a flood of messages.
+                biased;
+                command = control.next() => What::Command(command),
+                incoming = poll_fn(|cx| connection.poll_io(cx)), if !*peer_done => What::Incoming(incoming),
+                () = async { timer.as_mut().expect("armed").await }, if deadline.is_some() => What::Timer,
+            };
+            let happening = match what {
+                What::Command(command) => self.command(command),
+                What::Incoming(incoming) => self.incoming(incoming),
+                What::Timer => self.timer(wake),
+            };
+            if let Some(happening) = happening {
+                return happening;
+            }
+        }
+    }
+
+    fn arm(&mut self, deadline: Option<Instant>) {
+        let Some(deadline) = deadline else { return };
+        match &mut self.timer {
+            Some(timer) if timer.deadline() == deadline && !timer.is_elapsed() => {}
+            Some(timer) => timer.as_mut().reset(deadline),
+            None => self.timer = Some(Box::pin(sleep_until(deadline))),
+        }
+    }
+
+    fn state_deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Open | State::Withholding | State::Ended => None,
+            State::CloseSent { until } | State::FinAwaited { until } | State::HalfClosed { until } => until,
+            State::AnswerDue { at: until } | State::HoldingTcp { until } => Some(until),
+        }
+    }
+
+    fn beat_deadline(&self) -> Option<Instant> {
+        // A process that hangs has no heartbeat either.
+        let hangs = self.gate().is_some_and(|gate| gate.read == Flow::Stop && gate.write == Flow::Stop);
+        let beat = self.heartbeat.as_ref().filter(|_| self.state == State::Open && !hangs)?;
+        Some(match beat.awaited {
+            Some(sent) => sent + beat.timeout,
+            None => beat.next,
+        })
+    }
+
+    fn timer(&mut self, wake: Option<Instant>) -> Option<Happening> {
+        let now = Instant::now();
+        if self.state_deadline().is_some_and(|at| at <= now) {
+            return self.state_over();
+        }
+        if self.beat_deadline().is_some_and(|at| at <= now) {
+            return self.beat(now);
+        }
+        wake.filter(|at| *at <= now).map(|_| Happening::Woken)
+    }
+
+    fn state_over(&mut self) -> Option<Happening> {
+        match self.state {
+            State::AnswerDue { .. } => self.answer(),
+            State::HoldingTcp { .. } if self.peer_done => Some(self.ended(TcpEnd::Fin, false, false)),
+            State::HoldingTcp { .. } => self.end_own_direction(),
+            State::HalfClosed { .. } => Some(self.end_locally(End::Fin, TcpEnd::Local)),
+            _ => Some(self.end_locally(End::Fin, TcpEnd::Timeout)),
+        }
+    }
+
+    fn beat(&mut self, now: Instant) -> Option<Happening> {
+        let beat = self.heartbeat.as_mut()?;
+        if beat.awaited.is_some() {
+            self.cause.get_or_insert(Cause::Deadline(Deadline::Pong));
+            return Some(self.end_locally(End::Fin, TcpEnd::Local));
+        }
+        beat.count += 1;
+        beat.awaited = Some(now);
+        let payload = Bytes::copy_from_slice(&beat.count.to_be_bytes());
+        self.send(Message::Ping(payload));
+        None
+    }
+}
+
+enum What {
+    Command(Command),
+    Incoming(Incoming),
+    Timer,
+}
+
+fn after(now: Instant, limit: Duration) -> Option<Instant> {
+    (!limit.is_zero()).then(|| now + limit)
+}
+
+fn other(side: Side) -> Side {
+    if side == Side::Server { Side::Client } else { Side::Server }
+}
