@@ -19,10 +19,10 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 /// tungstenite zero-fills its read buffer before every read and keeps it for ever; its default is 128 KiB a connection.
 const READ_BUFFER: usize = 4096;
-/// More unsent bytes than this fail a send: the peer does not read.
-const WRITE_BUFFER_MAX: usize = 1 << 20;
 /// Longest message accepted.
 const MESSAGE_MAX: usize = 16 << 20;
+/// More unsent bytes than this fail a send: the peer does not read. The longest message must fit, or its echo would be lost unsaid.
+const WRITE_BUFFER_MAX: usize = MESSAGE_MAX + (1 << 20);
 
 /// The settings of every connection, client and server.
 pub fn config() -> WebSocketConfig {

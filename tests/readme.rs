@@ -28,6 +28,17 @@ fn tables_of_the_readme_are_those_of_the_program() {
 }
 
 #[test]
+fn the_catalogue_of_faults_is_that_of_the_program() {
+    let file = Path::new(ROOT).join("docs/faults.md");
+    let page = closestorm::cmd::faults::document();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&file, &page).expect("docs can be written");
+    }
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(text == page, "docs/faults.md is old: UPDATE=1 cargo test --test all readme");
+}
+
+#[test]
 fn every_command_of_the_readme_parses() {
     let text = readme();
     let mut commands: Vec<String> = blocks(&text, "console").iter().flat_map(|block| block.lines()).filter_map(arguments).collect();
@@ -65,7 +76,7 @@ fn every_scenario_of_the_readme_loads() {
 
 #[test]
 fn links_of_the_documents_lead_somewhere() {
-    for document in ["README.md", "CHANGELOG.md", "results/README.md"] {
+    for document in ["README.md", "CHANGELOG.md", "results/README.md", "docs/faults.md"] {
         let file = Path::new(ROOT).join(document);
         let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{document}: {error}"));
         for target in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target) {

@@ -1,5 +1,8 @@
 //! `closestorm faults`: the catalogue of fault kinds.
 
+mod document;
+mod wire;
+
 use super::{OK, Usage, print};
 use crate::cli::{Faults, Format};
 use crate::expect::nearest;
@@ -7,6 +10,8 @@ use crate::fault::{self, Form, Layer, Param, Row, Shape, Side};
 use crate::units::{Bytes, Ratio};
 use serde_json::{Value, json};
 use std::fmt::Write;
+
+pub use document::document;
 
 const LAYERS: &[(Layer, &str)] = &[
     (Layer::Handshake, "connecting and the opening handshake"),
@@ -60,19 +65,9 @@ fn list() -> String {
     text + "\nAll about one: closestorm faults NAME\n"
 }
 
-fn describe(row: &Row) -> String {
+fn describe(row: &'static Row) -> String {
     let mut text = format!("{}: {}\n\n", row.kind, row.summary);
-    let time = match row.form {
-        Form::Instant => "acts once at its firing",
-        Form::Holding => "holds until the end of the run, or as long as `for` says",
-        Form::Attempts => "hits the attempts that begin while it is active; `for` says how long that is",
-        Form::Process { holds: false } => "acts on server processes at its firing",
-        Form::Process { holds: true } => "acts on server processes, until the end of the run or as long as `for` says",
-    };
-    let layer = LAYERS.iter().find(|(layer, _)| *layer == row.layer).map_or("", |(_, title)| title);
-    for (word, what) in
-        [("acts on", layer), ("by", &sides(row).join(" or ")), ("time", time), ("expect", row.expect), ("source", row.source)]
-    {
+    for (word, what) in entry(row) {
         let _ = writeln!(text, "  {word:<8} {what}");
     }
     text += if row.params.is_empty() { "\nNo parameters.\n" } else { "\nParameters:\n" };
@@ -85,6 +80,22 @@ fn describe(row: &Row) -> String {
         "\nExample (closestorm faults {kind} --example > {kind}.toml && closestorm run {kind}.toml):\n\n{}",
         indent(&example(row))
     )
+}
+
+/// What is known of a kind beside its summary and parameters: a word and what it says.
+fn entry(row: &'static Row) -> Vec<(&'static str, String)> {
+    let time = match row.form {
+        Form::Instant => "acts once at its firing",
+        Form::Holding => "holds until the end of the run, or as long as `for` says",
+        Form::Attempts => "hits the attempts that begin while it is active; `for` says how long that is",
+        Form::Process { holds: false } => "acts on server processes at its firing",
+        Form::Process { holds: true } => "acts on server processes, until the end of the run or as long as `for` says",
+    };
+    let layer = LAYERS.iter().find(|(layer, _)| *layer == row.layer).map_or("", |(_, title)| title);
+    let mut entry = vec![("acts on", layer.to_owned()), ("by", sides(row).join(" or ")), ("time", time.to_owned())];
+    entry.extend(wire::on_the_wire(row).map(|wire| ("sends", wire)));
+    entry.extend([("expect", row.expect.to_owned()), ("source", row.source.to_owned())]);
+    entry
 }
 
 /// A scenario that shows a kind with its defaults, ready to run.
@@ -137,7 +148,7 @@ fn as_json(row: &'static Row) -> Value {
     let layer = format!("{:?}", row.layer).to_lowercase();
     json!({
         "kind": row.kind, "layer": layer, "sides": sides(row), "summary": row.summary, "params": params.collect::<Vec<_>>(),
-        "expect": row.expect, "source": row.source, "example": example(row),
+        "sends": wire::on_the_wire(row), "expect": row.expect, "source": row.source, "example": example(row),
     })
 }
 

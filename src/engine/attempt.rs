@@ -197,20 +197,8 @@ fn request(cohort: &Cohort, place: &Place, id: Id) -> Result<Request<()>, String
 /// What is wrong, in words.
 pub(super) async fn probe(place: &Place, cohort: &Cohort, within: Duration) -> Result<(), String> {
     let work = async {
-        let wire = connect(place).await.map_err(|failure| words(&failure))?;
-        let link = Link::new(wire);
-        let transport = match &place.tls {
-            None => Transport::Plain(link),
-            Some((connector, name)) => {
-                let shaken = connector.connect(name.clone(), link).await;
-                Transport::TlsClient(Box::new(shaken.map_err(|error| format!("{}{}", tls_words(&error), tls_remedy(&error)))?))
-            }
-        };
         let id = Id { client: crate::event::ClientIndex(u32::MAX), connection: crate::event::ConnectionNo(0) };
-        let request = request(cohort, place, id)?;
-        let opened = tokio_tungstenite::client_async_with_config(request, Tap::new(transport), Some(config())).await;
-        let (stream, _) = opened.map_err(|error| words(&refused(&error)))?;
-        let mut connection = Connection::client(stream, 1);
+        let mut connection = open(place, request(cohort, place, id)?).await?;
         connection.queue_close(Some(crate::close::NORMAL), "");
         let closed = async {
             let _ = std::future::poll_fn(|cx| connection.poll_flush(cx)).await;
@@ -222,6 +210,25 @@ pub(super) async fn probe(place: &Place, cohort: &Cohort, within: Duration) -> R
     timeout_at(Instant::now() + within, work).await.unwrap_or_else(|_| Err(format!(
             "no answer to the opening handshake within {within:?}: it takes connections and says nothing; check that this is a WebSocket server, and whether it speaks TLS (wss://)"
         )))
+}
+
+/// A connection that belongs to no client of a run, without deadlines.
+///
+/// # Errors
+/// What is wrong, in words.
+pub(super) async fn open(place: &Place, request: Request<()>) -> Result<Connection, String> {
+    let wire = connect(place).await.map_err(|failure| words(&failure))?;
+    let link = Link::new(wire);
+    let transport = match &place.tls {
+        None => Transport::Plain(link),
+        Some((connector, name)) => {
+            let shaken = connector.connect(name.clone(), link).await;
+            Transport::TlsClient(Box::new(shaken.map_err(|error| format!("{}{}", tls_words(&error), tls_remedy(&error)))?))
+        }
+    };
+    let opened = tokio_tungstenite::client_async_with_config(request, Tap::new(transport), Some(config())).await;
+    let (stream, _) = opened.map_err(|error| words(&refused(&error)))?;
+    Ok(Connection::client(stream, 1))
 }
 
 fn words(failure: &Failure) -> String {

@@ -385,7 +385,7 @@ fn trust(insecure: bool, ca: Option<&Path>) -> Trust<'_> {
 }
 
 /// Resolves a URL.
-async fn place(url: &str, trust: Trust<'_>) -> Result<Place, RunError> {
+pub(super) async fn place(url: &str, trust: Trust<'_>) -> Result<Place, RunError> {
     let wrong = |cause: String| RunError::Address { url: url.to_owned(), cause };
     let uri: Uri = url.parse().map_err(|error| wrong(format!("{error}")))?;
     let host = uri.host().ok_or_else(|| wrong("no host".into()))?.trim_matches(['[', ']']).to_owned();

@@ -209,9 +209,9 @@ fn injection(reader: &Reader<'_>, node: &Node, context: &Context<'_>) -> Option<
         }
     }
     direction(reader, row, &mut values);
-    row.params.iter().filter_map(|param| Some((param, default(param)?))).for_each(|(param, value)| {
-        values.0.entry(param.name.to_owned()).or_insert(value);
-    });
+    for (name, value) in defaults(row).0 {
+        values.0.entry(name).or_insert(value);
+    }
     check_instance(&kinds.node, &values, context, sink);
     Some(Injection { row, values })
 }
@@ -237,6 +237,11 @@ fn check_instance(node: &Node, values: &Values, context: &Context<'_>, sink: &Si
         let title = format!("there is no instance {instance}");
         sink.push(Diagnostic::new(at, title, "found here").help(format!("the target has {instances}, counted from 0")));
     }
+}
+
+/// The parameters of a kind that has been given none.
+pub fn defaults(row: &Row) -> Values {
+    Values(row.params.iter().filter_map(|param| Some((param.name.to_owned(), default(param)?))).collect())
 }
 
 fn default(param: &Param) -> Option<Value> {

@@ -15,6 +15,7 @@ mod tree;
 
 pub use bundled::{BUNDLED, Bundled, bundled};
 pub use diagnostic::Errors;
+pub use faults::defaults as fault_defaults;
 
 use crate::expect::{Expectation, Names};
 use crate::plan::{Cohort, Plan};

@@ -1,8 +1,10 @@
-//! A test binary of its own, run by `scripts/test` with one thread: whole runs under load and against programs that share no code with ours: Node's `ws` and its built-in WebSocket; and our own sides against each other.
+//! A test binary of its own, run by `scripts/test` with one thread: whole runs under load and against programs that share no code with ours: Node's `ws` and its built-in WebSocket; kosoku's Autobahn cases; and our own sides against each other.
 //!
-//! `close_codes` holds the table of what both sides report for each code. What needs Node fails without it; `CLOSESTORM_NO_NODE=1`
-//! leaves it out, says so past the test harness, and is refused where `CI` is set. `scripts/test` counts what was left out.
+//! `close_codes` holds the table of what both sides report for each code. What needs Node or Python fails without it;
+//! `CLOSESTORM_NO_NODE=1` or `CLOSESTORM_NO_PYTHON=1` leaves it out, says so past the test harness, and is refused where `CI` is set.
+//! `scripts/test` counts what was left out.
 
+mod autobahn;
 mod bundled;
 mod close_codes;
 mod node_server;
@@ -26,14 +28,22 @@ fn home(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// Whether a test was left out on purpose by this variable.
+fn left_out(variable: &str, test: &str) -> bool {
+    let out = std::env::var_os(variable).is_some_and(|value| !value.is_empty());
+    if out {
+        let ci = std::env::var("CI").is_ok_and(|value| !["", "0", "false"].contains(&value.as_str()));
+        assert!(!ci, "{variable} leaves out {test}: in CI nothing may be left out");
+        // Written straight to the descriptor: the harness swallows what a passing test prints.
+        let _ = writeln!(std::io::stderr(), "!! LEFT OUT, because {variable} is set: {test}");
+    }
+    out
+}
+
 /// Whether tests against Node may run; installs their packages. Without Node they fail, unless they were left out on purpose.
 fn node(test: &str) -> bool {
     static INSTALLED: Once = Once::new();
-    if std::env::var_os("CLOSESTORM_NO_NODE").is_some_and(|value| !value.is_empty()) {
-        let ci = std::env::var("CI").is_ok_and(|value| !["", "0", "false"].contains(&value.as_str()));
-        assert!(!ci, "CLOSESTORM_NO_NODE leaves out {test}: in CI nothing may be left out");
-        // Written straight to the descriptor: the harness swallows what a passing test prints.
-        let _ = writeln!(std::io::stderr(), "!! LEFT OUT, because CLOSESTORM_NO_NODE is set: {test}");
+    if left_out("CLOSESTORM_NO_NODE", test) {
         return false;
     }
     INSTALLED.call_once(|| ["scenarios/node", "tests/node"].into_iter().for_each(install));

@@ -1,0 +1,54 @@
+//! One connection outside of any run that sends every message back: our client's side as a conformance suite drives it.
+//!
+//! It is the session of the simulated clients, without plan, faults and heartbeat; it measures nothing.
+
+use super::control::Control;
+use super::session::{Happening, Limits, Session};
+use super::{attempt, fleet};
+use crate::close::Ending;
+use crate::fault::Side;
+use crate::net::tls::Trust;
+use crate::seed::Seed;
+use std::time::Duration;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+/// The defaults of a cohort's deadlines.
+const LIMITS: Limits = Limits { close: Duration::from_secs(10), fin: Duration::from_secs(2) };
+
+/// What came of a connection that sent everything back.
+#[derive(Debug)]
+pub struct Echoed {
+    /// This side's account of how it ended.
+    pub ending: Box<Ending>,
+    /// Its last text message.
+    pub text: Option<String>,
+}
+
+/// Opens a connection to `url` (ws:// or wss://), sends back text as text and binary as binary while it is open, and ends with it.
+///
+/// It waits for the server to close, without bound. Needs a tokio runtime with sockets and time.
+///
+/// # Errors
+/// Why it did not open, in words.
+pub async fn echo(url: &str) -> Result<Echoed, String> {
+    let place = fleet::place(url, Trust::Roots(None)).await.map_err(|error| error.to_string())?;
+    let request = url.into_client_request().map_err(|error| error.to_string())?;
+    let connection = attempt::open(&place, request).await?;
+    let mut session = Session::new(Box::new(connection), Side::Client, LIMITS, None, (Seed(0), 0));
+    let (control, mut text) = (Control::default(), None);
+    loop {
+        match session.next(&control, None).await {
+            Happening::Message(message) => {
+                if let Message::Text(words) = &message {
+                    text = Some(words.to_string());
+                }
+                if session.is_open() {
+                    session.send(message);
+                }
+            }
+            Happening::Ended { ending, .. } => return Ok(Echoed { ending, text }),
+            _ => {}
+        }
+    }
+}
