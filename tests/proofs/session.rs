@@ -34,9 +34,7 @@ fn all_answered(conn: &Conn) -> bool {
 }
 
 fn pong_delay() -> Case {
-    case("pong_delay = { delay = \"150ms\" }", |conn| late(conn, ms(150)) >= 12)
-        .script(Script::pings(ms(900)).texts(ms(900)))
-        .hold(HOLD)
+    case("pong_delay = { delay = \"150ms\" }", |conn| late(conn, ms(150)) >= 12).script(Script::pings(ms(900)).texts(ms(900))).hold(HOLD)
 }
 
 /// Pongs whose payload is that of a ping, inverted.
@@ -67,7 +65,7 @@ fn assert_flood(conn: &Conn) {
     assert!((75..=100).contains(&pings.len()), "{} pings", pings.len());
     assert!(pings.iter().all(|ping| ping.payload == b"xxxxxxxxx"));
     let (first, last) = (pings[0].at, pings[pings.len() - 1].at);
-    assert!(first >= AT && first < AT + ms(250) && last - first >= HELD && last - first < HOLD + ms(200), "{first:?} to {last:?}");
+    assert!(first + ms(60) >= AT && first < AT + ms(250) && last - first >= HELD && last - first < HOLD + ms(200), "{first:?} to {last:?}");
     // Due times do not drift: the n-th ping comes n · 5 ms after the first, or as late as a wake-up on a busy machine is.
     for (turn, ping) in (0_u32..).zip(&pings) {
         let due = first + ms(5) * turn;
@@ -133,7 +131,7 @@ mod client_side {
             assert!(away >= AT + ms(180) && away < AT + ms(600), "{away:?}");
             assert_eq!(run.endings(), [format!("c: f by client ->- {} told 1006", if end.is_some() { "local" } else { "none" })]);
             let row = run.fault("f");
-            assert_eq!((row.selected, row.injected, row.outages), (1, 1, 1));
+            assert_eq!((row.selected, row.injected, row.recovered), (1, 1, 1));
             assert!(run.offset("ended", "0") - run.offset("injected", "0") < ms(2), "known at once to itself");
         }
     }
@@ -152,12 +150,12 @@ mod client_side {
     #[tokio::test]
     async fn client_sleep_stops_everything_and_finds_out_at_wake() {
         let still = |conn: &Conn| conn.silence(PONG, SOON) >= HELD && conn.silence(BINARY, SOON) >= HELD;
-        let reset = |conn: &Conn| conn.end.is_some_and(|(at, end)| end == End::Rst && at >= AT + HOLD && at < AT + HOLD + ms(350));
+        let reset = |conn: &Conn| conn.end.is_some_and(|(at, end)| end == End::Rst && at >= AT + HELD && at < AT + HOLD + ms(350));
         let cases = [
             case("client_sleep = { on_wake = \"resume\" }", still).script(Script::pings(ms(1200))).hold(HOLD),
             case("client_sleep = {}", reset).script(Script::pings(ms(600))).hold(HOLD),
             // The observer's FIN waits in the sleeper's kernel.
-            case("client_sleep = { on_wake = \"resume\" }", |conn| conn.end.is_some_and(|(at, _)| at >= AT + HOLD))
+            case("client_sleep = { on_wake = \"resume\" }", |conn| conn.end.is_some_and(|(at, _)| at >= AT + HELD))
                 .script(Script::default().and(ms(500), Act::Fin))
                 .hold(HOLD),
         ];
@@ -167,10 +165,7 @@ mod client_side {
         let conn = &proof.conns[1];
         assert!(conn.lost() == 0 && conn.of(PONG).len() == 59, "nothing is lost that was sent to a sleeper: {conn:?}");
         assert!(conn.silence(PING, SOON) >= HELD, "no heartbeat");
-        assert_eq!(
-            proof.run.endings(),
-            ["c2: f2 by client ->- local told 1006", "c3: remote by server ->- fin told 1006"],
-        );
+        assert_eq!(proof.run.endings(), ["c2: f2 by client ->- local told 1006", "c3: remote by server ->- fin told 1006"],);
         assert!(proof.run.offset("ended", "2") - proof.run.offset("injected", "2") >= HOLD, "it finds out at wake");
     }
 }
