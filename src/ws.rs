@@ -39,8 +39,8 @@ pub fn config() -> WebSocketConfig {
 pub enum Incoming {
     /// A whole message.
     Message(Message),
-    /// A ping; the pong is queued.
-    Ping,
+    /// A ping's payload; the pong is queued.
+    Ping(Bytes),
     /// A pong's payload.
     Pong(Bytes),
     /// A Close frame; [`Connection::close_frame`] tells which. Comes once.
@@ -129,7 +129,7 @@ impl Connection {
         self.queue_frame(&Frame::close(code, reason.as_bytes()));
     }
 
-    /// Queues a frame as it is, allowed or not; goes out behind what is queued already.
+    /// Queues a frame as it is, allowed or not; goes out behind what is queued already, a pong also where pongs are dropped.
     pub fn queue_frame(&mut self, frame: &Frame) {
         self.mask = self.mask.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let mask = (self.masked != frame.wrong_mask).then(|| self.mask.to_be_bytes());
@@ -141,6 +141,9 @@ impl Connection {
 
     /// Hands what is queued to the kernel.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.tap().is_held_back() {
+            ready!(self.poll_raw(cx))?;
+        }
         if self.unflushed {
             match ready!(Pin::new(&mut self.stream).poll_flush(cx)) {
                 Ok(()) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => self.unflushed = false,
@@ -151,20 +154,31 @@ impl Connection {
                 }
             }
         }
-        while !self.raw.is_empty() {
-            match ready!(Pin::new(self.stream.get_mut()).poll_write(cx, &self.raw)) {
-                Ok(written) => drop(self.raw.drain(..written)),
-                Err(error) => {
-                    self.raw.clear();
-                    return Poll::Ready(Err(error));
-                }
-            }
-        }
+        ready!(self.poll_raw(cx))?;
         ready!(Pin::new(self.stream.get_mut()).poll_flush(cx))?;
         if let Some(code) = self.closing.take() {
             // A dead path swallows the frame: it is not on the wire.
             if !self.link().discards_writes() {
                 self.wire_sent = Some(code);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes raw frames. Between the parts of one, tungstenite must not write: it would end up inside of it.
+    fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.raw.is_empty() {
+            match ready!(self.stream.get_mut().poll_write_all_kinds(cx, &self.raw)) {
+                Ok(written) => {
+                    self.raw.drain(..written);
+                    let rest = !self.raw.is_empty();
+                    self.tap().hold_back(rest);
+                }
+                Err(error) => {
+                    self.raw.clear();
+                    self.tap().hold_back(false);
+                    return Poll::Ready(Err(error));
+                }
             }
         }
         Poll::Ready(Ok(()))
@@ -184,10 +198,10 @@ impl Connection {
             return self.tap().poll_after_close(cx).map(|_| Incoming::End);
         }
         Poll::Ready(match ready!(Pin::new(&mut self.stream).poll_next(cx)) {
-            Some(Ok(Message::Ping(_))) => {
+            Some(Ok(Message::Ping(payload))) => {
                 // tungstenite has queued the pong.
                 self.unflushed = true;
-                Incoming::Ping
+                Incoming::Ping(payload)
             }
             Some(Ok(Message::Pong(payload))) => Incoming::Pong(payload),
             Some(Ok(message)) => Incoming::Message(message),

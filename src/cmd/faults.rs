@@ -18,7 +18,7 @@ const LAYERS: &[(Layer, &str)] = &[
     (Layer::Transport, "the TCP connection"),
     (Layer::Frames, "single frames"),
     (Layer::Closing, "the closing handshake"),
-    (Layer::Process, "server processes and fleets"),
+    (Layer::Process, "processes, fleets and the machines of clients"),
 ];
 
 /// Lists all kinds, or tells all about one.

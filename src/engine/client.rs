@@ -68,10 +68,15 @@ impl Life<'_> {
         let attempted = Box::pin(attempt::run(self.shared, self.cohort, Id { client, connection }, instance, overall)).await;
         let loss = match attempted {
             Ok(opened) => {
-                let ending = self.open(opened, connection, instance).await;
+                let (ending, back) = self.open(opened, connection, instance).await;
                 self.set_phase(None, instance);
                 if ending.cause == Cause::Stay {
                     return self.left().await;
+                }
+                if let Some(gap) = back {
+                    // On another path: no loss that the policy is asked about.
+                    let due = self.shared.journal.now() + gap;
+                    return Some(self.wait(due).await);
                 }
                 Loss::Closed { code: ending.code }
             }
@@ -163,8 +168,8 @@ impl Life<'_> {
         }
     }
 
-    /// An open connection, to its end.
-    async fn open(&mut self, opened: attempt::Opened, connection: ConnectionNo, instance: u16) -> Box<Ending> {
+    /// An open connection, to its end, and when the client opens the next one if a fault says so.
+    async fn open(&mut self, opened: attempt::Opened, connection: ConnectionNo, instance: u16) -> (Box<Ending>, Option<Duration>) {
         let (shared, client, cohort) = (self.shared, self.client, self.cohort);
         let now = shared.journal.now();
         self.history.opened(now);
@@ -199,7 +204,7 @@ impl Life<'_> {
                     attribute(&mut ending, slot.place().mark);
                     let unanswered = u32::try_from(talk.unanswered.len()).unwrap_or(u32::MAX);
                     self.record(&Event::Ended { client, connection, ending: ending.clone(), closing, unanswered });
-                    return ending;
+                    return (ending, session.comes_back());
                 }
             }
             if session.is_closing() {

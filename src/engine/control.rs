@@ -18,6 +18,9 @@ pub(super) struct Dose {
     pub gate: Gate,
     /// Carried out once.
     pub steps: Vec<Step>,
+    /// Another dose of the same injection tells when it acts.
+    #[serde(default)]
+    pub quiet: bool,
 }
 
 /// Something to do.

@@ -3,8 +3,9 @@
 use super::Shared;
 use super::channel::{Id, Standing, ToServer};
 use super::control::{Command, Dose};
+use super::registry::Place;
 use crate::event::Event;
-use crate::fault::{Effect, OnProcess, Side};
+use crate::fault::{Effect, Gate, OnProcess, Side, Step};
 use crate::plan::{Fault, Phase, Pick};
 use crate::seed::Stream;
 use std::ops::Range;
@@ -59,7 +60,8 @@ impl Firing<'_> {
 
     async fn fire(&mut self) {
         match self.fault.inject.effect(self.fault.side) {
-            Effect::Connection { gate, steps } => self.connections(Dose { fault: self.index, gate, steps }),
+            Effect::Connection { gate, steps } => self.connections(Dose { fault: self.index, gate, steps, quiet: false }),
+            Effect::BothEnds { client, server } => self.both_ends(client, server),
             Effect::Attempt(effect) => {
                 let standing = self.standing();
                 self.record_fired(0);
@@ -84,12 +86,37 @@ impl Firing<'_> {
         Standing { clients, pick, stream: format!("fault/{}/attempts", self.fault.name), first_n }
     }
 
-    fn connections(&mut self, dose: Dose) {
-        let shared = self.shared;
-        let now = shared.journal.now();
-        let chosen = shared.registry.select(&self.fault.select, self.clients.clone(), now, self.left, &mut self.random);
+    /// Draws the connections of a firing, and tells of it.
+    fn choose(&mut self) -> Vec<(Id, Place)> {
+        let now = self.shared.journal.now();
+        let chosen = self.shared.registry.select(&self.fault.select, self.clients.clone(), now, self.left, &mut self.random);
         self.left = self.left.map(|left| left - (chosen.len() as u64).min(left));
         self.record_fired(chosen.len());
+        chosen
+    }
+
+    /// Gives a dose to the embedded servers that hold these connections.
+    fn tell_servers(&self, dose: &Dose, chosen: &[(Id, Place)]) {
+        for instance in self.shared.fleet.named(None) {
+            let ids = chosen.iter().filter(|(_, place)| place.instance == instance).map(|(id, _)| *id).collect();
+            self.shared.fleet.tell(instance, ToServer::Inject { dose: dose.clone(), ids });
+        }
+    }
+
+    /// Both ends of each chosen connection; the client tells when the fault acts.
+    fn both_ends(&mut self, client: Vec<Step>, server: Vec<Step>) {
+        let chosen = self.choose();
+        let dose = |steps, quiet| Dose { fault: self.index, gate: Gate::default(), steps, quiet };
+        self.tell_servers(&dose(server, true), &chosen);
+        let dose = Arc::new(dose(client, false));
+        for (id, _) in &chosen {
+            self.shared.registry.slot(id.client).control.send(Command::Inject(dose.clone()));
+        }
+    }
+
+    fn connections(&mut self, dose: Dose) {
+        let shared = self.shared;
+        let chosen = self.choose();
         if self.fault.side == Side::Client {
             let dose = Arc::new(dose);
             for (id, _) in &chosen {
@@ -99,10 +126,7 @@ impl Firing<'_> {
                 shared.registry.stand(dose, self.standing());
             }
         } else {
-            for instance in shared.fleet.named(None) {
-                let ids = chosen.iter().filter(|(_, place)| place.instance == instance).map(|(id, _)| *id).collect();
-                shared.fleet.tell(instance, ToServer::Inject { dose: dose.clone(), ids });
-            }
+            self.tell_servers(&dose, &chosen);
             if self.fault.new {
                 shared.fleet.stand(self.index, ToServer::InjectNew { dose, standing: self.standing() });
             }

@@ -1,6 +1,7 @@
 //! Faults of the closing handshake.
 
-use super::{CLOSE, CloseAck, Effect, End, Form, Frame, Gate, Layer, Param, Row, Shape, Side, Step, TEXT, Values, end, whole};
+use super::{CLOSE, CloseAck, Effect, End, Form, Frame, Gate, Layer, Param, Payload, Row, Shape, Side, Step, TEXT, Values, end, whole};
+use std::time::Duration;
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
 
@@ -172,8 +173,60 @@ pub(super) const ROWS: &[Row] = &[
         source: "RFC 6455 §5.5.1, §7.1.5",
         effect: |values| gate(Gate { close_ack: CloseAck::Code(whole(values, "code").unwrap_or(4000)), ..Gate::default() }),
     },
+    Row {
+        kind: "close_while_sending",
+        layer: Layer::Closing,
+        sides: &[Side::Server],
+        form: Form::Instant,
+        params: &[
+            Param {
+                name: "queued",
+                shape: Shape::Bytes,
+                default: Some("1MiB"),
+                doc: "Length of the binary message before the Close frame.",
+            },
+            CODE,
+        ],
+        summary: "queues a binary message and a Close frame right behind it",
+        expect: "peer: the message and then that code; a peer that does not read the message learns neither",
+        source: "RFC 6455 §5.5.1, §7.1.1",
+        effect: |values| {
+            let message = Payload::Filled(values.bytes("queued").unwrap_or(1 << 20));
+            frames(vec![Frame { payload: message, ..Frame::new(BINARY, "") }, Frame::close(whole(values, "code"), b"")])
+        },
+    },
+    Row {
+        kind: "close_simultaneous",
+        layer: Layer::Closing,
+        sides: &[Side::Server],
+        form: Form::Instant,
+        params: &[
+            Param {
+                name: "skew",
+                shape: Shape::Duration,
+                default: Some("0ms"),
+                doc: "The server's Close frame is so much later than the client's; it does not answer that one before.",
+            },
+            Param { name: "code_c", shape: Shape::Whole { min: 0, max: 65535 }, default: Some("1000"), doc: "Status code of the client." },
+            Param { name: "code_s", shape: Shape::Whole { min: 0, max: 65535 }, default: Some("1001"), doc: "Status code of the server." },
+        ],
+        summary: "both sides start the closing handshake at the same time, 20 ms after the firing; their Close frames cross",
+        expect: "each side: the other's code, clean; neither Close frame is an echo",
+        source: "RFC 6455 §7.1.5: the first Close frame received counts, whoever sent one before",
+        effect: |values| {
+            let close = |name| Step::Close { code: whole(values, name), reason: String::new() };
+            let skew = values.duration("skew").unwrap_or_default();
+            Effect::BothEnds {
+                client: vec![Step::Wait(CROSSING_LEAD), close("code_c")],
+                server: vec![Step::Wait(CROSSING_LEAD + skew), close("code_s")],
+            }
+        },
+    },
 ];
 
+/// The word to close must have reached both processes before one of them does; on one machine it takes well under a millisecond.
+const CROSSING_LEAD: Duration = Duration::from_millis(20);
+const BINARY: u8 = 0x2;
 const CODE: Param =
     Param { name: "code", shape: Shape::Whole { min: 0, max: 65535 }, default: Some("1001"), doc: "Status code, allowed or not." };
 const DELAY: Param = Param { name: "delay", shape: Shape::Duration, default: Some("0s"), doc: "From the Close frame to the end of TCP." };

@@ -1,7 +1,7 @@
 //! Faults of single frames: violations that a healthy peer fails the connection for, and pongs that do not go out.
 
 use super::{
-    CONTINUATION, Effect, Form, Frame, Gate, Layer, LengthForm, PING, Param, Payload, Row, Shape, Side, Step, TEXT, Values, whole,
+    CONTINUATION, Effect, Flood, Form, Frame, Gate, Layer, LengthForm, PING, Param, Payload, Row, Shape, Side, Step, TEXT, Values, whole,
 };
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
@@ -9,6 +9,10 @@ const BINARY: u8 = 0x2;
 
 fn send(frames: Vec<Frame>) -> Effect {
     Effect::Connection { gate: Gate::default(), steps: vec![Step::Frames(frames)] }
+}
+
+fn hold(gate: Gate) -> Effect {
+    Effect::Connection { gate, steps: Vec::new() }
 }
 
 fn opcode(values: &Values, default: u8) -> u8 {
@@ -164,7 +168,51 @@ pub(super) const ROWS: &[Row] = &[
         summary: "swallows outgoing pongs; everything else goes on",
         expect: "peer: its pong deadline passes; Python `websockets` then closes with 1011",
         source: "RFC 6455 §5.5.3; measured",
-        effect: |_| Effect::Connection { gate: Gate { drop_pongs: true, ..Gate::default() }, steps: Vec::new() },
+        effect: |_| hold(Gate { drop_pongs: true, ..Gate::default() }),
+    },
+    Row {
+        kind: "pong_delay",
+        layer: Layer::Frames,
+        sides: BOTH,
+        form: Form::Holding,
+        params: &[Param { name: "delay", shape: Shape::Duration, default: Some("10s"), doc: "From the peer's ping to the pong." }],
+        summary: "answers pings late; everything else goes on",
+        expect: "peer: longer round trips; nothing else where its pong deadline is longer, 1006 or 1011 where it is shorter",
+        source: "RFC 6455 §5.5.2: as soon as is practical",
+        effect: |values| hold(Gate { pong_delay: values.duration("delay").unwrap_or_default(), ..Gate::default() }),
+    },
+    Row {
+        kind: "pong_wrong_payload",
+        layer: Layer::Frames,
+        sides: BOTH,
+        form: Form::Holding,
+        params: &[],
+        summary: "answers pings with pongs that do not carry the ping's payload: every byte inverted, one byte where it was empty",
+        expect: "peer: takes it for an unsolicited pong; its pong deadline passes where it compares payloads",
+        source: "RFC 6455 §5.5.3: identical application data",
+        effect: |_| hold(Gate { wrong_pongs: true, ..Gate::default() }),
+    },
+    Row {
+        kind: "ping_flood",
+        layer: Layer::Frames,
+        sides: BOTH,
+        form: Form::Holding,
+        params: &[
+            Param {
+                name: "per_s",
+                shape: Shape::Whole { min: 1, max: 100_000 },
+                default: Some("1000"),
+                doc: "Pings a second on each connection.",
+            },
+            Param { name: "bytes", shape: Shape::Bytes, default: Some("4B"), doc: "Payload of each; more than 125 is no legal ping." },
+        ],
+        summary: "sends pings at a steady rate",
+        expect: "peer: a pong for each, or at least for the last one; some servers close with 1008",
+        source: "RFC 6455 §5.5.2, §5.5.3; CVE-2019-9512 is the same in HTTP/2",
+        effect: |values| {
+            let per_s = values.whole("per_s").and_then(|rate| u32::try_from(rate).ok()).unwrap_or(1000).max(1);
+            hold(Gate { ping_flood: vec![Flood { per_s, bytes: values.bytes("bytes").unwrap_or(4) }], ..Gate::default() })
+        },
     },
     row(
         "pong_unsolicited",

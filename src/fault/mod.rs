@@ -41,7 +41,7 @@ pub enum Layer {
     Frames,
     /// The closing handshake.
     Closing,
-    /// Server processes and fleets.
+    /// Server processes and fleets, and the machines of clients.
     Process,
 }
 
@@ -222,6 +222,13 @@ pub enum Effect {
         /// Carried out once.
         steps: Vec<Step>,
     },
+    /// Of both ends of a connection: the steps of each, begun at the same time.
+    BothEnds {
+        /// Of the simulated client.
+        client: Vec<Step>,
+        /// Of the embedded server.
+        server: Vec<Step>,
+    },
     /// Of each selected attempt.
     Attempt(OnAttempt),
     /// Of server processes.
@@ -257,12 +264,29 @@ pub struct Gate {
     pub enough: Vec<Enough>,
     /// Outgoing pongs vanish.
     pub drop_pongs: bool,
+    /// The pong comes this long after the ping.
+    pub pong_delay: Duration,
+    /// The pong does not carry what the ping carried.
+    pub wrong_pongs: bool,
+    /// Pings that nobody needs.
+    pub ping_flood: Vec<Flood>,
+    /// The machine is suspended: its timers stand still while the fault is active.
+    pub asleep: bool,
     /// The Close frame in answer to the peer's.
     pub close_ack: CloseAck,
     /// TCP stays open this long after the closing handshake.
     pub hold_tcp: Duration,
     /// The connection is reset when the fault is reverted: a path that lost its state answers RST.
     pub reset_on_revert: bool,
+}
+
+/// Pings at a steady rate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flood {
+    /// So many a second, due at equal gaps from the injection on; not 0.
+    pub per_s: u32,
+    /// Payload of each, in bytes.
+    pub bytes: u64,
 }
 
 /// When a connection has had enough, and what happens then. The first of several limits counts.
@@ -336,6 +360,8 @@ pub enum End {
     Fin,
     /// RST: zero linger, then closed.
     Rst,
+    /// This side is gone and nothing on the wire tells: the socket stays open behind a dead path to the end of the run.
+    Silent,
 }
 
 /// One step of an injection on a connection.
@@ -359,6 +385,11 @@ pub enum Step {
     },
     /// TCP ends.
     End(End),
+    /// The path goes silent, and this client opens a new connection so much later, whatever its policy says.
+    Switch {
+        /// From the silence to the new attempt.
+        gap: Duration,
+    },
 }
 
 /// A frame as it goes on the wire, whether RFC 6455 allows it or not.
@@ -430,6 +461,8 @@ pub const TEXT: u8 = 0x1;
 pub const CLOSE: u8 = 0x8;
 /// Ping frame.
 pub const PING: u8 = 0x9;
+/// Pong frame.
+pub const PONG: u8 = 0xa;
 
 /// What happens to a selected attempt, on the server side after the request head was read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -503,6 +536,11 @@ impl Gate {
         *self == Gate::default()
     }
 
+    /// Whether pongs go out at another time or with another payload than the peer asked for.
+    pub fn alters_pongs(&self) -> bool {
+        self.wrong_pongs || !self.pong_delay.is_zero()
+    }
+
     /// Both gates at once: delays add, the stricter of two flows holds, an ack that one drops is dropped.
     pub fn and(&self, other: &Gate) -> Gate {
         Gate {
@@ -516,6 +554,10 @@ impl Gate {
             write_shape: self.write_shape.and(&other.write_shape),
             enough: self.enough.iter().chain(&other.enough).cloned().collect(),
             drop_pongs: self.drop_pongs || other.drop_pongs,
+            pong_delay: self.pong_delay + other.pong_delay,
+            wrong_pongs: self.wrong_pongs || other.wrong_pongs,
+            ping_flood: self.ping_flood.iter().chain(&other.ping_flood).cloned().collect(),
+            asleep: self.asleep || other.asleep,
             close_ack: match (self.close_ack, other.close_ack) {
                 (never @ CloseAck::Never(_), _) | (_, never @ CloseAck::Never(_)) => never,
                 (CloseAck::Delayed(a), CloseAck::Delayed(b)) => CloseAck::Delayed(a + b),
@@ -533,6 +575,7 @@ impl Gate {
 fn end(word: Option<&str>) -> End {
     match word {
         Some("rst") => End::Rst,
+        Some("silent") => End::Silent,
         Some("hold") => End::Hold,
         _ => End::Fin,
     }

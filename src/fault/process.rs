@@ -1,9 +1,10 @@
-//! Faults of server processes and fleets.
+//! Faults of server processes and fleets, and of the machines that clients run on.
 
-use super::{Effect, Form, Layer, OnProcess, Param, Row, Shape, Side, Values, whole};
+use super::{Effect, Flow, Form, Gate, Layer, OnProcess, Param, Row, Shape, Side, Step, Values, end, whole};
 use std::time::Duration;
 
 const SERVER: &[Side] = &[Side::Server];
+const CLIENT: &[Side] = &[Side::Client];
 const INSTANCE: Param =
     Param { name: "instance", shape: Shape::Whole { min: 0, max: 999 }, default: None, doc: "Only this instance, from 0; without it all." };
 const DOWN: Param =
@@ -97,5 +98,62 @@ pub(super) const ROWS: &[Row] = &[
         expect: "client: nothing, until a pong or handshake deadline; connects succeed, upgrades stall",
         source: "measured: a stopped server's kernel still completes TCP handshakes in 0.2 ms",
         effect: |values| Effect::Process(OnProcess::Pause { instance: whole(values, "instance") }),
+    },
+    Row {
+        kind: "client_crash",
+        layer: Layer::Process,
+        sides: CLIENT,
+        form: Form::Instant,
+        params: &[Param {
+            name: "end",
+            shape: Shape::Choice(&["fin", "rst", "silent"]),
+            default: Some("fin"),
+            doc: "What the wire tells: the kernel's FIN, its RST, or nothing, as when the power fails.",
+        }],
+        summary: "ends the client without a Close frame; it comes back by its policy",
+        expect: "server: 1006 by FIN or RST; silent: nothing until its pong or idle deadline, half-open for ever without one",
+        source: "RFC 6455 §7.1.5; RFC 9293 §3.5.1 (half-open connections)",
+        effect: |values| Effect::Connection { gate: Gate::default(), steps: vec![Step::End(end(values.text("end")))] },
+    },
+    Row {
+        kind: "client_sleep",
+        layer: Layer::Process,
+        sides: CLIENT,
+        form: Form::Holding,
+        params: &[Param {
+            name: "on_wake",
+            shape: Shape::Choice(&["close", "resume"]),
+            default: Some("close"),
+            doc: "The path has lost its state and answers RST; or what the peer sent meanwhile is read and the connection goes on.",
+        }],
+        summary: "suspends the client's machine: it neither reads nor writes, and its timers stand still",
+        expect: "server: nothing until its pong or idle deadline; client: 1006 at wake, or what the server did meanwhile",
+        source: "clock_gettime(2): CLOCK_MONOTONIC stands still in suspend",
+        effect: |values| {
+            let close = values.text("on_wake") != Some("resume");
+            // What a sleeper does not read stays with the peer's kernel, or is lost with the path.
+            let flow = if close { Flow::Discard } else { Flow::Stop };
+            let gate = Gate { read: flow, write: flow, asleep: true, reset_on_revert: close, ..Gate::default() };
+            Effect::Connection { gate, steps: Vec::new() }
+        },
+    },
+    Row {
+        kind: "client_network_switch",
+        layer: Layer::Process,
+        sides: CLIENT,
+        form: Form::Instant,
+        params: &[Param {
+            name: "gap",
+            shape: Shape::Duration,
+            default: Some("500ms"),
+            doc: "From the old path's silence to the new attempt.",
+        }],
+        summary: "moves the client to another network: the old path goes silent, a new connection is opened whatever the policy says",
+        expect: "server: two connections of one client, the old one half-open until its pong or idle deadline",
+        source: "RFC 9293 §3.5.1; a TCP connection is bound to its addresses (RFC 9293 §3.1)",
+        effect: |values| {
+            let gap = values.duration("gap").unwrap_or_default();
+            Effect::Connection { gate: Gate::default(), steps: vec![Step::Switch { gap }] }
+        },
     },
 ];

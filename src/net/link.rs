@@ -101,6 +101,11 @@ impl Link {
         socket2::SockRef::from(&self.wire).shutdown(std::net::Shutdown::Write)
     }
 
+    /// The path dies: what waits in it is lost, and nothing passes any more in either direction.
+    pub fn die(&mut self) {
+        (self.read, self.write, self.lanes) = (Flow::Discard, Flow::Discard, None);
+    }
+
     /// Makes the coming drop an abort: zero linger, so that the kernel sends RST.
     pub fn reset(&self) {
         // Fails only on a connection that is gone.

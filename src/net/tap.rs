@@ -26,6 +26,8 @@ pub struct Tap {
     /// Bytes received after the Close frame.
     after_close: u64,
     drop_pongs: bool,
+    /// A frame from elsewhere is half written: the writer above must wait.
+    held_back: bool,
     pongs_dropped: u32,
     frames: u64,
     messages: u64,
@@ -55,6 +57,7 @@ impl Tap {
             close: None,
             after_close: 0,
             drop_pongs: false,
+            held_back: false,
             pongs_dropped: 0,
             frames: 0,
             messages: 0,
@@ -102,6 +105,16 @@ impl Tap {
     /// Whether outgoing pongs vanish.
     pub fn set_drop_pongs(&mut self, drop: bool) {
         self.drop_pongs = drop;
+    }
+
+    /// Whether the writer above waits. It must be polled again when it no longer does.
+    pub fn hold_back(&mut self, held_back: bool) {
+        self.held_back = held_back;
+    }
+
+    /// Whether the writer above waits.
+    pub fn is_held_back(&self) -> bool {
+        self.held_back
     }
 
     /// Pongs that vanished.
@@ -254,6 +267,17 @@ impl Tap {
     }
 }
 
+impl Tap {
+    /// Writes frames as they are, pongs included, whatever [`Tap::set_drop_pongs`] says. Not before the opening handshake is complete.
+    pub fn poll_write_all_kinds(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(written)) = &polled {
+            self.advance_sent(&bytes[..*written]);
+        }
+        polled
+    }
+}
+
 impl AsyncWrite for Tap {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if bytes.is_empty() {
@@ -261,6 +285,9 @@ impl AsyncWrite for Tap {
         }
         if matches!(self.phase, Phase::Head(_)) {
             return Pin::new(&mut self.io).poll_write(cx, bytes);
+        }
+        if self.held_back {
+            return Poll::Pending;
         }
         let (length, dropped) = if self.drop_pongs { self.run(bytes) } else { (bytes.len(), false) };
         if dropped {
@@ -270,11 +297,7 @@ impl AsyncWrite for Tap {
             self.advance_sent(&bytes[..length]);
             return Poll::Ready(Ok(length));
         }
-        let polled = Pin::new(&mut self.io).poll_write(cx, &bytes[..length]);
-        if let Poll::Ready(Ok(written)) = &polled {
-            self.advance_sent(&bytes[..*written]);
-        }
-        polled
+        self.poll_write_all_kinds(cx, &bytes[..length])
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

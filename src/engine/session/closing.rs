@@ -12,7 +12,6 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::time::{Instant, timeout};
-use tokio_tungstenite::tungstenite::Bytes;
 
 impl Session {
     pub(super) fn incoming(&mut self, incoming: Incoming) -> Option<Happening> {
@@ -23,23 +22,12 @@ impl Session {
                 }
                 Some(Happening::Message(message))
             }
-            Incoming::Ping => {
-                self.flush_now();
-                self.pong_swallowed().map(Happening::Injected)
-            }
+            Incoming::Ping(payload) => self.pinged(&payload),
             Incoming::Pong(payload) => self.pong(&payload),
             Incoming::Close => self.peer_closed(),
             Incoming::Violation(code) => Some(self.fail(code)),
             Incoming::End => self.peer_ended(),
         }
-    }
-
-    pub(super) fn pong(&mut self, payload: &Bytes) -> Option<Happening> {
-        let beat = self.heartbeat.as_mut()?;
-        let sent = beat.awaited.filter(|_| payload.as_ref() == beat.count.to_be_bytes())?;
-        beat.awaited = None;
-        beat.next = (sent + beat.every).max(Instant::now());
-        Some(Happening::Pong(sent.elapsed()))
     }
 
     pub(super) fn peer_closed(&mut self) -> Option<Happening> {
@@ -48,6 +36,10 @@ impl Session {
         match self.state {
             State::CloseSent { .. } => self.handshake_complete(),
             State::HalfClosed { .. } => None,
+            State::Open if self.will(|step| matches!(step, Step::Close { .. })) => {
+                self.state = State::Crossing;
+                None
+            }
             _ => match self.gate().map_or(CloseAck::Prompt, |gate| gate.close_ack) {
                 CloseAck::Prompt => self.answer(),
                 CloseAck::Code(code) => {
@@ -63,7 +55,7 @@ impl Session {
                     self.state = State::Withholding;
                     let fault = self.announce_first(|gate| gate.close_ack != CloseAck::Prompt);
                     if let (Some(fault), End::Fin | End::Rst) = (fault, end) {
-                        self.faults().steps.push_back((fault, Step::End(end)));
+                        self.faults().then(fault, Step::End(end));
                     }
                     fault.map(Happening::Injected)
                 }
@@ -86,6 +78,11 @@ impl Session {
     pub(super) fn handshake_complete(&mut self) -> Option<Happening> {
         let now = Instant::now();
         self.second_close.get_or_insert(now);
+        if self.will(|step| matches!(step, Step::End(_))) {
+            // A step that waits ends TCP.
+            self.state = State::HoldingTcp { until: now + DEAD_PATH };
+            return None;
+        }
         let hold = self.gate().map_or(Duration::ZERO, |gate| gate.hold_tcp);
         let announced = if hold.is_zero() { None } else { self.announce_first(|gate| !gate.hold_tcp.is_zero()) };
         if self.side == Side::Server && hold.is_zero() {
@@ -152,6 +149,12 @@ impl Session {
         if let Some(mut connection) = self.connection.take() {
             match end {
                 End::Rst => connection.link().reset(),
+                End::Silent => {
+                    connection.link_mut().die();
+                    tokio::spawn(async move {
+                        let _ = timeout(DEAD_PATH, poll_fn(|cx| connection.poll_drain(cx))).await;
+                    });
+                }
                 End::Fin | End::Hold => {
                     // Behind a dead path even the kernel's FIN must not come out: the socket stays open to the end of the run.
                     let limit = if connection.link().discards_writes() { DEAD_PATH } else { LINGER };
@@ -199,16 +202,5 @@ impl Session {
         let ack = |first: Instant| self.second_close.map(|second| second - first);
         let closing = self.first_close.map(|first| Closing { ack: ack(first), total: first.elapsed() });
         Happening::Ended { ending: Box::new(ending), closing }
-    }
-
-    /// The fault whose gate swallowed the pong just answered: told once each.
-    pub(super) fn pong_swallowed(&mut self) -> Option<u16> {
-        let dropped = self.connection.as_mut()?.tap().pongs_dropped();
-        let faults = self.faults.as_mut()?;
-        if dropped == faults.pongs_dropped {
-            return None;
-        }
-        faults.pongs_dropped = dropped;
-        self.announce_first(|gate| gate.drop_pongs)
     }
 }

@@ -1,25 +1,61 @@
 //! What faults do to a session: gates, steps, and what a connection may have enough of.
 
 use super::super::control::{Command, Dose};
+use super::pings::Flooding;
 use super::{Happening, STEP_FLUSH, Session, State, after};
 use crate::close::{Cause, TcpEnd};
 use crate::fault::{CLOSE, End, Enough, Flow, Frame, Gate, HowEnough, Since, Step};
 use crate::ws::Connection;
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// What faults have left on this connection; boxed when the first one comes.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     pub(super) active: Vec<(u16, Gate)>,
     pub(super) gate: Gate,
-    pub(super) steps: VecDeque<(u16, Step)>,
+    pub(super) scripts: Vec<Script>,
     pub(super) watches: Vec<Watch>,
     pub(super) announced: Vec<u16>,
     pub(super) pongs_dropped: u32,
+    /// Sorted by due time.
+    pub(super) late_pongs: VecDeque<(Instant, Vec<u8>)>,
+    pub(super) floods: Vec<Flooding>,
+    /// Since when the machine is suspended.
+    asleep: Option<Instant>,
+}
+
+impl Faults {
+    /// A step of a fault that has been told already.
+    pub(super) fn then(&mut self, fault: u16, step: Step) {
+        self.scripts.push(Script { fault, steps: [step].into(), told: true, pause: None });
+    }
+}
+
+/// The steps of one injection that are left.
+#[derive(Debug)]
+pub(super) struct Script {
+    fault: u16,
+    steps: VecDeque<Step>,
+    /// The owner knows that the fault acts.
+    told: bool,
+    pause: Option<Pause>,
+}
+
+/// A wait between two steps, while the connection goes on.
+#[derive(Debug)]
+struct Pause {
+    until: Instant,
+    /// It is over, too, when the kernel has taken what was queued.
+    unless_flushed: bool,
+}
+
+impl Pause {
+    fn is_over(&self, now: Instant, flushed: bool) -> bool {
+        self.until <= now || self.unless_flushed && flushed
+    }
 }
 
 /// An [`Enough`] being watched.
@@ -75,7 +111,7 @@ impl Session {
                     return None;
                 }
                 self.fault = Some(fault);
-                self.faults().steps.push_back((fault, Step::Close { code: Some(code), reason: reason.to_string() }));
+                self.faults().then(fault, Step::Close { code: Some(code), reason: reason.to_string() });
                 Some(Happening::Injected(fault))
             }
         }
@@ -95,13 +131,19 @@ impl Session {
         if !dose.gate.is_open() {
             faults.active.push((dose.fault, dose.gate.clone()));
         }
-        faults.steps.extend(dose.steps.iter().map(|step| (dose.fault, step.clone())));
+        faults.floods.extend(dose.gate.ping_flood.iter().map(|flood| Flooding::new(dose.fault, flood.clone())));
+        // A fault whose first step is a wait acts after it.
+        let steps_now = !matches!(dose.steps.first(), None | Some(Step::Wait(_)));
+        if !dose.steps.is_empty() {
+            let (steps, told) = (dose.steps.iter().cloned().collect(), steps_now || dose.quiet);
+            faults.scripts.push(Script { fault: dose.fault, steps, told, pause: None });
+        }
         self.watch(dose);
         self.apply_gates();
         let gate = &dose.gate;
         let shapes = !gate.read_shape.is_open() || !gate.write_shape.is_open();
-        let acts_now = !dose.steps.is_empty() || gate.read != Flow::Pass || gate.write != Flow::Pass || shapes;
-        if acts_now { self.announce(dose.fault) } else { None }
+        let flows = gate.read != Flow::Pass || gate.write != Flow::Pass || shapes || !gate.ping_flood.is_empty();
+        if (steps_now || flows) && !dose.quiet { self.announce(dose.fault) } else { None }
     }
 
     /// Begins to watch what the connection may have enough of.
@@ -120,10 +162,10 @@ impl Session {
         let now = Instant::now();
         let index = faults.watches.iter_mut().position(|watch| watch.is_enough(connection, now))?;
         let watch = faults.watches.swap_remove(index);
-        let (fault, steps) = (watch.fault, &mut faults.steps);
+        let fault = watch.fault;
         match watch.enough.how {
-            HowEnough::End(end) => steps.push_back((fault, Step::End(end))),
-            HowEnough::Close(code) => steps.push_back((fault, Step::Close { code: Some(code), reason: String::new() })),
+            HowEnough::End(end) => faults.then(fault, Step::End(end)),
+            HowEnough::Close(code) => faults.then(fault, Step::Close { code: Some(code), reason: String::new() }),
             HowEnough::Silence => {
                 faults.active.push((fault, Gate { read: Flow::Discard, write: Flow::Discard, ..Gate::default() }));
                 self.apply_gates();
@@ -157,7 +199,16 @@ impl Session {
         let (seed, number) = self.origin;
         let connection = self.connection();
         connection.link_mut().set_gate(&gate, |direction| seed.stream(&format!("connection/{number}/{direction}")));
-        connection.tap().set_drop_pongs(gate.drop_pongs);
+        connection.tap().set_drop_pongs(gate.drop_pongs || gate.alters_pongs());
+        let now = Instant::now();
+        match (gate.asleep, self.faults().asleep) {
+            (true, None) => self.faults().asleep = Some(now),
+            (false, Some(since)) => {
+                self.faults().asleep = None;
+                self.wake_after(now - since);
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn revert(&mut self, fault: u16) -> Option<Happening> {
@@ -165,6 +216,7 @@ impl Session {
         let reset = faults.active.iter().any(|(active, gate)| *active == fault && gate.reset_on_revert);
         faults.active.retain(|(active, _)| *active != fault);
         faults.watches.retain(|watch| watch.fault != fault);
+        faults.floods.retain(|flooding| flooding.fault != fault);
         faults.announced.retain(|announced| *announced != fault);
         if self.state == State::Open && self.fault == Some(fault) && !reset {
             // What ends this connection later has another reason.
@@ -176,41 +228,109 @@ impl Session {
             beat.awaited = beat.awaited.map(|_| Instant::now());
         }
         if reset {
-            self.faults().steps.push_back((fault, Step::End(End::Rst)));
+            self.faults().then(fault, Step::End(End::Rst));
         }
         None
     }
 
-    /// Carries out the steps of injections.
-    pub(super) async fn carry_out(&mut self) -> Option<Happening> {
-        while let Some((fault, step)) = self.faults.as_mut().and_then(|faults| faults.steps.pop_front()) {
-            match step {
-                Step::Close { code, reason } => self.close(Cause::Fault(fault), code, &reason),
-                Step::Frames(frames) => self.send_frames(fault, &frames).await,
-                Step::Wait(time) => tokio::time::sleep(time).await,
-                Step::HalfClose { keep_reading } => {
-                    self.flush_for(STEP_FLUSH).await;
-                    self.cause.get_or_insert(Cause::Fault(fault));
-                    self.initiator.get_or_insert(self.side);
-                    // Fails only where the peer's RST is on its way; reading tells.
-                    let _ = self.connection().link_mut().finish();
-                    self.state = State::HalfClosed { until: after(Instant::now(), keep_reading) };
-                }
-                Step::End(end) => {
-                    self.cause.get_or_insert(Cause::Fault(fault));
-                    return Some(self.end_locally(end, TcpEnd::Local));
-                }
+    /// Whether a step of this sort is still to be carried out.
+    pub(super) fn will(&self, which: impl Fn(&Step) -> bool) -> bool {
+        self.faults.as_ref().is_some_and(|faults| faults.scripts.iter().flat_map(|script| &script.steps).any(which))
+    }
+
+    /// When a step goes on that waits.
+    pub(super) fn step_deadline(&self) -> Option<Instant> {
+        self.faults.as_ref()?.scripts.iter().filter_map(|script| Some(script.pause.as_ref()?.until)).min()
+    }
+
+    /// Carries out the steps of injections that are due; those of one do not wait for those of another.
+    pub(super) fn carry_out(&mut self) -> Option<Happening> {
+        if self.asleep() {
+            return None;
+        }
+        let mut index = 0;
+        while index < self.faults.as_ref()?.scripts.len() {
+            if let Some(happening) = self.go_on(index) {
+                return Some(happening);
+            }
+            let script = &self.faults().scripts[index];
+            if script.pause.is_some() {
+                index += 1;
+            } else if script.steps.is_empty() {
+                self.faults().scripts.remove(index);
             }
         }
         None
     }
 
+    /// The next step of a script, unless it pauses.
+    fn go_on(&mut self, index: usize) -> Option<Happening> {
+        let (now, flushed) = (Instant::now(), self.connection().is_flushed());
+        let script = &mut self.faults().scripts[index];
+        if script.pause.as_ref().is_some_and(|pause| !pause.is_over(now, flushed)) {
+            return None;
+        }
+        let waited = script.pause.take().is_some();
+        let fault = script.fault;
+        if !script.told && !matches!(script.steps.front(), None | Some(Step::Wait(_))) {
+            script.told = true;
+            return self.announce(fault);
+        }
+        match script.steps.pop_front()? {
+            Step::Wait(time) => script.pause = Some(Pause { until: now + time, unless_flushed: false }),
+            Step::Close { code, reason } if self.state == State::Crossing => {
+                self.cause.get_or_insert(Cause::Fault(fault));
+                self.connection().queue_close(code, &reason);
+                return self.handshake_complete();
+            }
+            Step::Close { code, reason } => self.close(Cause::Fault(fault), code, &reason),
+            Step::Frames(frames) => {
+                self.send_frames(fault, &frames);
+                self.pause_for_flush(index);
+            }
+            step @ Step::HalfClose { .. } if !flushed && !waited => {
+                self.faults().scripts[index].steps.push_front(step);
+                self.pause_for_flush(index);
+            }
+            Step::HalfClose { keep_reading } => {
+                self.cause.get_or_insert(Cause::Fault(fault));
+                self.initiator.get_or_insert(self.side);
+                // Fails only where the peer's RST is on its way; reading tells.
+                let _ = self.connection().link_mut().finish();
+                self.state = State::HalfClosed { until: after(now, keep_reading) };
+            }
+            Step::End(end) => {
+                self.cause.get_or_insert(Cause::Fault(fault));
+                let tcp_end = match end {
+                    End::Silent => TcpEnd::None,
+                    _ if self.peer_done => TcpEnd::Fin,
+                    _ => TcpEnd::Local,
+                };
+                return Some(self.end_locally(end, tcp_end));
+            }
+            Step::Switch { gap } => {
+                self.cause.get_or_insert(Cause::Fault(fault));
+                self.back = Some(gap);
+                return Some(self.end_locally(End::Silent, TcpEnd::None));
+            }
+        }
+        None
+    }
+
+    /// What follows waits for the kernel to take what is queued, bounded.
+    fn pause_for_flush(&mut self, index: usize) {
+        self.flush_now();
+        if !self.connection().is_flushed() {
+            let pause = Pause { until: Instant::now() + STEP_FLUSH, unless_flushed: true };
+            self.faults().scripts[index].pause = Some(pause);
+        }
+    }
+
     /// Puts frames on the wire as they are. A Close frame among them starts the closing handshake.
-    pub(super) async fn send_frames(&mut self, fault: u16, frames: &[Frame]) {
+    fn send_frames(&mut self, fault: u16, frames: &[Frame]) {
         for frame in frames {
             self.connection().queue_frame(frame);
         }
-        self.flush_for(STEP_FLUSH).await;
         self.provoked = Some(fault);
         if self.state == State::Open && frames.iter().any(|frame| frame.opcode == CLOSE) {
             let now = Instant::now();
@@ -221,8 +341,31 @@ impl Session {
         }
     }
 
-    pub(super) async fn flush_for(&mut self, limit: Duration) {
-        let connection = self.connection();
-        let _ = timeout(limit, poll_fn(|cx| connection.poll_flush(cx))).await;
+    /// Whether the machine is suspended.
+    pub(super) fn asleep(&self) -> bool {
+        self.gate().is_some_and(|gate| gate.asleep)
+    }
+
+    /// The machine wakes up: its timers go on where they stood.
+    fn wake_after(&mut self, slept: Duration) {
+        self.slept += slept;
+        match &mut self.state {
+            State::CloseSent { until } | State::FinAwaited { until } | State::HalfClosed { until } => {
+                *until = until.map(|until| until + slept);
+            }
+            State::AnswerDue { at: until } | State::HoldingTcp { until } => *until += slept,
+            State::Open | State::Crossing | State::Withholding | State::Ended => {}
+        }
+        if let Some(beat) = &mut self.heartbeat {
+            beat.next += slept;
+        }
+        let faults = self.faults();
+        faults.scripts.iter_mut().filter_map(|script| script.pause.as_mut()).for_each(|pause| pause.until += slept);
+        faults.late_pongs.iter_mut().for_each(|(at, _)| *at += slept);
+        faults.floods.iter_mut().for_each(|flooding| flooding.begun += slept);
+        for watch in &mut faults.watches {
+            watch.over = watch.over.map(|over| over + slept);
+            watch.seen.1 += slept;
+        }
     }
 }

@@ -5,21 +5,23 @@
 
 mod closing;
 mod faults;
+mod pings;
 
 use super::control::{Command, Control};
-use crate::close::{Cause, Deadline, Ending, TcpEnd};
+use crate::close::{Cause, Ending, TcpEnd};
 use crate::event::Closing;
-use crate::fault::{End, Flow, Side};
+use crate::fault::{End, Side};
 use crate::plan::Heartbeat;
 use crate::seed::Seed;
 use crate::ws::{Connection, Incoming};
 use faults::{Faults, Watch};
+use pings::Beat;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_tungstenite::tungstenite::{Bytes, Message};
+use tokio_tungstenite::tungstenite::Message;
 
 /// How long a step may wait for the kernel to take bytes before TCP is ended over them.
 const STEP_FLUSH: Duration = Duration::from_secs(1);
@@ -82,6 +84,9 @@ pub(super) struct Session {
     bytes_after: u64,
     /// The peer's FIN came while ours is held back: there is nothing to read any more.
     peer_done: bool,
+    /// How long the machine was suspended.
+    slept: Duration,
+    back: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -95,6 +100,8 @@ enum State {
     AnswerDue {
         at: Instant,
     },
+    /// The peer's Close frame came while our own was on its way; that one answers it.
+    Crossing,
     /// The peer's Close frame came; no answer will go out.
     Withholding,
     /// The closing handshake is complete; our FIN is held back until then.
@@ -110,15 +117,6 @@ enum State {
         until: Option<Instant>,
     },
     Ended,
-}
-
-#[derive(Debug)]
-struct Beat {
-    every: Duration,
-    timeout: Duration,
-    next: Instant,
-    count: u64,
-    awaited: Option<Instant>,
 }
 
 impl Session {
@@ -148,6 +146,8 @@ impl Session {
             second_close: None,
             bytes_after: 0,
             peer_done: false,
+            slept: Duration::ZERO,
+            back: None,
         }
     }
 
@@ -157,7 +157,12 @@ impl Session {
 
     /// Whether a message can be sent now: open, and the last one is with the kernel.
     pub(super) fn is_ready(&self) -> bool {
-        self.state == State::Open && self.connection.as_ref().is_some_and(|connection| connection.is_flushed())
+        self.state == State::Open && !self.asleep() && self.connection.as_ref().is_some_and(|connection| connection.is_flushed())
+    }
+
+    /// Where a fault took this client to another path: how long after the end it opens a new connection.
+    pub(super) fn comes_back(&self) -> Option<Duration> {
+        self.back
     }
 
     /// Whether neither side has begun to end it.
@@ -201,34 +206,49 @@ impl Session {
     /// Runs the connection until something happens that the owner must know. `wake` is the owner's own time. Not cancel-safe.
     pub(super) async fn next(&mut self, control: &Control, wake: Option<Instant>) -> Happening {
         loop {
-            if let Some(happening) = self.carry_out().await {
+            if let Some(happening) = self.carry_out().or_else(|| self.look()) {
                 return happening;
             }
-            if let Some(happening) = self.look() {
-                return happening;
-            }
-            let watched = self.faults.as_ref().and_then(|faults| faults.watches.iter().filter_map(Watch::deadline).min());
-            let deadline = [self.state_deadline(), self.beat_deadline(), wake, watched.filter(|_| self.is_open())];
-            let deadline = deadline.into_iter().flatten().min();
+            self.ping_what_is_due();
+            let wake = wake.map(|wake| wake + self.slept);
+            let deadline = self.deadline(wake);
             self.arm(deadline);
             let Session { connection, timer, peer_done, .. } = self;
             let connection = connection.as_mut().expect("a session has its connection until it ended");
+            let blocked = !connection.is_flushed();
             let what = tokio::select! {
                 // Commands first: a fault must not wait behind a flood of messages.
                 biased;
                 command = control.next() => What::Command(command),
-                incoming = poll_fn(|cx| connection.poll_io(cx)), if !*peer_done => What::Incoming(incoming),
+                what = poll_fn(|cx| match connection.poll_io(cx) {
+                    Poll::Ready(incoming) => Poll::Ready(What::Incoming(incoming)),
+                    // What waits for the kernel to take bytes goes on.
+                    Poll::Pending if blocked && connection.is_flushed() => Poll::Ready(What::Flushed),
+                    Poll::Pending => Poll::Pending,
+                }), if !*peer_done => what,
                 () = async { timer.as_mut().expect("armed").await }, if deadline.is_some() => What::Timer,
             };
             let happening = match what {
                 What::Command(command) => self.command(command),
                 What::Incoming(incoming) => self.incoming(incoming),
+                What::Flushed => None,
                 What::Timer => self.timer(wake),
             };
             if let Some(happening) = happening {
                 return happening;
             }
         }
+    }
+
+    /// When something is to be done, if nothing happens before; a machine that sleeps does nothing.
+    fn deadline(&self, wake: Option<Instant>) -> Option<Instant> {
+        if self.asleep() {
+            return None;
+        }
+        let watched = self.faults.as_ref().and_then(|faults| faults.watches.iter().filter_map(Watch::deadline).min());
+        let watched = watched.filter(|_| self.is_open());
+        let all = [self.state_deadline(), self.beat_deadline(), self.step_deadline(), self.ping_deadline(), wake, watched];
+        all.into_iter().flatten().min()
     }
 
     fn arm(&mut self, deadline: Option<Instant>) {
@@ -242,20 +262,10 @@ impl Session {
 
     fn state_deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Open | State::Withholding | State::Ended => None,
+            State::Open | State::Crossing | State::Withholding | State::Ended => None,
             State::CloseSent { until } | State::FinAwaited { until } | State::HalfClosed { until } => until,
             State::AnswerDue { at: until } | State::HoldingTcp { until } => Some(until),
         }
-    }
-
-    fn beat_deadline(&self) -> Option<Instant> {
-        // A process that hangs has no heartbeat either.
-        let hangs = self.gate().is_some_and(|gate| gate.read == Flow::Stop && gate.write == Flow::Stop);
-        let beat = self.heartbeat.as_ref().filter(|_| self.state == State::Open && !hangs)?;
-        Some(match beat.awaited {
-            Some(sent) => sent + beat.timeout,
-            None => beat.next,
-        })
     }
 
     fn timer(&mut self, wake: Option<Instant>) -> Option<Happening> {
@@ -278,24 +288,12 @@ impl Session {
             _ => Some(self.end_locally(End::Fin, TcpEnd::Timeout)),
         }
     }
-
-    fn beat(&mut self, now: Instant) -> Option<Happening> {
-        let beat = self.heartbeat.as_mut()?;
-        if beat.awaited.is_some() {
-            self.cause.get_or_insert(Cause::Deadline(Deadline::Pong));
-            return Some(self.end_locally(End::Fin, TcpEnd::Local));
-        }
-        beat.count += 1;
-        beat.awaited = Some(now);
-        let payload = Bytes::copy_from_slice(&beat.count.to_be_bytes());
-        self.send(Message::Ping(payload));
-        None
-    }
 }
 
 enum What {
     Command(Command),
     Incoming(Incoming),
+    Flushed,
     Timer,
 }
 
