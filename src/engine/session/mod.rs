@@ -16,7 +16,7 @@ use crate::ws::{Connection, Incoming};
 use faults::{Faults, Watch};
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
@@ -217,12 +217,22 @@ impl Session {
                 // Commands first: a fault must not wait behind a flood of messages.
                 biased;
                 command = control.next() => What::Command(command),
-                incoming = poll_fn(|cx| connection.poll_io(cx)), if !*peer_done => What::Incoming(incoming),
+                incoming = poll_fn(|cx| match connection.poll_io(cx) {
+                    Poll::Pending if connection.link().is_spent() => Poll::Ready(What::Enough),
+                    polled => polled.map(What::Incoming),
+                }), if !*peer_done => incoming,
                 () = async { timer.as_mut().expect("armed").await }, if deadline.is_some() => What::Timer,
             };
             let happening = match what {
                 What::Command(command) => self.command(command),
                 What::Incoming(incoming) => self.incoming(incoming),
+                What::Enough => {
+                    if !self.is_open() {
+                        // It is ending already: nothing more is counted.
+                        self.connection().link_mut().set_cap(u64::MAX);
+                    }
+                    None
+                }
                 What::Timer => self.timer(wake),
             };
             if let Some(happening) = happening {
@@ -296,6 +306,8 @@ impl Session {
 enum What {
     Command(Command),
     Incoming(Incoming),
+    /// No more bytes may pass; what ends the connection over it is looked up.
+    Enough,
     Timer,
 }
 
