@@ -9,6 +9,7 @@ mod arms;
 mod attempts;
 mod client_side;
 mod frame;
+mod path;
 mod process;
 mod select;
 mod server_side;
@@ -29,7 +30,8 @@ fn every_kind_is_proved_on_every_side() {
                 (Form::Instant | Form::Holding, Side::Server) => server,
                 other => panic!("{}: nobody proves {other:?}", row.kind),
             };
-            assert!(proofs.contains(&format!("{} = {{", row.kind)), "{} on the side of the {side:?} has no proof", row.kind);
+            let proved = [proofs, include_str!("path.rs")].iter().any(|file| file.contains(&format!("{} = {{", row.kind)));
+            assert!(proved, "{} on the side of the {side:?} has no proof", row.kind);
         }
     }
 }
