@@ -10,6 +10,7 @@ mod attempts;
 mod client_side;
 mod frame;
 mod path;
+mod path_runs;
 mod process;
 mod select;
 mod server_side;
