@@ -54,7 +54,7 @@ pub enum Distribution {
 /// What a [`Shape`] remembers of one direction of one connection.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    /// When the last byte is due.
+    /// When the last byte is due, and the gap behind it is over.
     last: Duration,
     /// When the line is free again.
     line_free: Duration,
@@ -116,10 +116,9 @@ impl Shape {
         while left > 0 {
             let size = self.piece(left, random);
             ready = self.on_the_line(memory, ready, size).max(memory.last);
-            memory.last = ready;
+            memory.last = ready + self.slice_gap;
             pieces.push(Piece { due: ready, bytes: size });
             left -= size;
-            ready += self.slice_gap;
         }
         pieces
     }
@@ -227,6 +226,17 @@ mod tests {
         }
         let hold = Shape { hold: true, ..Shape::default() };
         assert_eq!(hold.schedule(&mut Memory::default(), MS(1), 9, &mut random()), [Piece { due: Duration::MAX, bytes: 9 }]);
+    }
+
+    #[test]
+    fn the_gap_between_pieces_holds_between_chunks_too() {
+        let shape = Shape { slice: 10, slice_gap: MS(5), ..Shape::default() };
+        let mut memory = Memory::default();
+        let mut due =
+            |now, bytes| shape.schedule(&mut memory, MS(now), bytes, &mut random()).iter().map(|piece| piece.due).collect::<Vec<_>>();
+        assert_eq!(due(0, 20), [MS(0), MS(5)]);
+        assert_eq!(due(1, 20), [MS(10), MS(15)]);
+        assert_eq!(due(100, 10), [MS(100)]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::seed::Stream;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -23,6 +24,8 @@ pub struct Link {
     discarded: u64,
     /// Bytes that the kernel took or gave.
     passed: u64,
+    /// No more than this pass.
+    cap: u64,
     lanes: Option<Box<Lanes>>,
 }
 
@@ -40,7 +43,7 @@ impl Link {
     pub fn new(wire: TcpStream) -> Self {
         // A socket that was reset meanwhile refuses the option; the first read tells.
         let _ = wire.set_nodelay(true);
-        Link { wire, read: Flow::Pass, write: Flow::Pass, end: TcpEnd::None, discarded: 0, passed: 0, lanes: None }
+        Link { wire, read: Flow::Pass, write: Flow::Pass, end: TcpEnd::None, discarded: 0, passed: 0, cap: u64::MAX, lanes: None }
     }
 
     /// Applies the flows of a gate. The caller polls reads and writes again afterwards: a stopped direction registers no wake-up.
@@ -80,6 +83,32 @@ impl Link {
         self.passed
     }
 
+    /// No byte passes beyond this many, counted as [`Link::passed`] is. The owner that set it asks [`Link::is_spent`] after each poll.
+    pub fn set_cap(&mut self, cap: u64) {
+        self.cap = cap;
+    }
+
+    /// Whether as many bytes passed as may.
+    pub fn is_spent(&self) -> bool {
+        self.passed >= self.cap
+    }
+
+    /// Whether what is written, or FIN, would be late.
+    pub fn is_late(&self) -> bool {
+        self.lanes.as_ref().is_some_and(|lanes| !lanes.outgoing.is_idle())
+    }
+
+    /// How long what waits in the outgoing direction will take to be handed to the kernel.
+    pub fn owes(&self) -> Duration {
+        self.lanes.as_ref().map_or(Duration::ZERO, |lanes| lanes.outgoing.owes())
+    }
+
+    /// Ready when nothing waits in the outgoing direction.
+    pub fn poll_paid(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_shaped(cx);
+        if self.lanes.as_ref().is_none_or(|lanes| lanes.outgoing.is_empty()) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
     /// Whether written bytes vanish.
     pub fn discards_writes(&self) -> bool {
         self.write == Flow::Discard
@@ -93,8 +122,8 @@ impl Link {
         if self.discards_writes() {
             return Ok(());
         }
-        if let Some(lanes) = self.lanes.as_mut().filter(|lanes| !lanes.outgoing.is_empty()) {
-            // The FIN does not overtake the bytes before it.
+        if let Some(lanes) = self.lanes.as_mut().filter(|lanes| !lanes.outgoing.is_idle()) {
+            // The FIN does not overtake the bytes before it, and is as late as they are.
             lanes.outgoing.end();
             return Ok(());
         }
@@ -115,18 +144,32 @@ impl Link {
     /// Hands to the kernel what has waited long enough in a shaped direction. Call it whenever the connection is polled.
     pub fn poll_shaped(&mut self, cx: &mut Context<'_>) {
         let Some(lanes) = &mut self.lanes else { return };
+        if self.write == Flow::Stop {
+            return;
+        }
         while let Poll::Ready(due) = lanes.outgoing.poll_due(cx) {
+            let discards = self.write == Flow::Discard;
             let Some(bytes) = due else {
-                let _ = socket2::SockRef::from(&self.wire).shutdown(std::net::Shutdown::Write);
+                if !discards {
+                    let _ = socket2::SockRef::from(&self.wire).shutdown(std::net::Shutdown::Write);
+                }
                 lanes.outgoing.ended();
                 break;
             };
+            let all = bytes.len();
+            if discards {
+                self.discarded += all as u64;
+                lanes.outgoing.advance(all);
+                continue;
+            }
             match Pin::new(&mut self.wire).poll_write(cx, bytes) {
                 Poll::Ready(Ok(count)) => lanes.outgoing.advance(count),
-                Poll::Ready(Err(_)) => {
-                    // The connection is gone; reading tells how.
-                    let count = bytes.len();
-                    lanes.outgoing.advance(count);
+                Poll::Ready(Err(error)) => {
+                    // The connection is gone. The kernel tells of a reset once; EPIPE follows our own FIN too.
+                    if error.kind() != io::ErrorKind::BrokenPipe {
+                        self.end = end_of(&error);
+                    }
+                    lanes.outgoing.advance(all);
                 }
                 Poll::Pending => break,
             }
@@ -149,7 +192,9 @@ impl Link {
                     lanes.drained = true;
                     lanes.incoming.end();
                 }
-                Poll::Ready(Ok(())) => lanes.incoming.push(chunk.filled()),
+                Poll::Ready(Ok(())) => {
+                    lanes.incoming.push(chunk.filled());
+                }
                 Poll::Ready(Err(error)) => {
                     broken = Some(error);
                     break;
@@ -164,7 +209,9 @@ impl Link {
         match lanes.incoming.poll_due(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(None) => {
-                self.end = TcpEnd::Fin;
+                if self.end == TcpEnd::None {
+                    self.end = TcpEnd::Fin;
+                }
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Some(bytes)) => {
@@ -178,10 +225,7 @@ impl Link {
     }
 
     fn note(&mut self, error: &io::Error) {
-        self.end = match error.kind() {
-            io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => TcpEnd::Timeout,
-            _ => TcpEnd::Rst,
-        };
+        self.end = end_of(error);
     }
 
     /// Reads and throws away until the kernel has no more; an end of the connection is thrown away as well.
@@ -197,8 +241,32 @@ impl Link {
     }
 }
 
+fn end_of(error: &io::Error) -> TcpEnd {
+    match error.kind() {
+        io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => TcpEnd::Timeout,
+        _ => TcpEnd::Rst,
+    }
+}
+
 impl AsyncRead for Link {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let left = usize::try_from(self.cap.saturating_sub(self.passed)).unwrap_or(usize::MAX);
+        if left >= buffer.remaining() || self.read != Flow::Pass {
+            return self.poll_read_all(cx, buffer);
+        }
+        if left == 0 {
+            return Poll::Pending;
+        }
+        let mut part = ReadBuf::new(buffer.initialize_unfilled_to(left));
+        let polled = self.poll_read_all(cx, &mut part);
+        let count = part.filled().len();
+        buffer.advance(count);
+        polled
+    }
+}
+
+impl Link {
+    fn poll_read_all(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.read {
             Flow::Pass => {}
             Flow::Stop => return Poll::Pending,
@@ -238,16 +306,21 @@ impl AsyncWrite for Link {
                 return Poll::Ready(Ok(bytes.len()));
             }
         }
+        let left = usize::try_from(self.cap.saturating_sub(self.passed)).unwrap_or(usize::MAX);
+        if left == 0 {
+            return Poll::Pending;
+        }
+        let bytes = &bytes[..bytes.len().min(left)];
         if self.lanes.is_some() {
             self.poll_shaped(cx);
             if let Some(lanes) = &mut self.lanes {
                 if !lanes.outgoing.has_room() {
                     return Poll::Pending;
                 }
-                lanes.outgoing.push(bytes);
-                self.passed += bytes.len() as u64;
+                let count = lanes.outgoing.push(bytes);
+                self.passed += count as u64;
                 self.poll_shaped(cx);
-                return Poll::Ready(Ok(bytes.len()));
+                return Poll::Ready(Ok(count));
             }
         }
         let polled = Pin::new(&mut self.wire).poll_write(cx, bytes);

@@ -9,6 +9,8 @@ mod arms;
 mod attempts;
 mod client_side;
 mod frame;
+mod path;
+mod path_runs;
 mod process;
 mod select;
 mod server_side;
@@ -32,7 +34,7 @@ fn every_kind_is_proved_on_every_side() {
                 other => panic!("{}: nobody proves {other:?}", row.kind),
             };
             let session = if *side == Side::Client { client_session } else { server_session };
-            let proved = [proofs, session]
+            let proved = [proofs, session, include_str!("path.rs")]
                 .iter()
                 .any(|text| text.contains(&format!("{} = {{", row.kind)) || text.contains(&format!("{}()]", row.kind)));
             assert!(proved, "{} on the side of the {side:?} has no proof", row.kind);

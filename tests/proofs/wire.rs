@@ -62,6 +62,12 @@ impl Script {
         Script { acts: (1..until.as_millis() as u64 / 20).map(|turn| (ms(turn * 20), Act::Ping)).collect(), ..Script::default() }
     }
 
+    /// Nothing before this age.
+    pub(super) fn only_after(mut self, from: Duration) -> Script {
+        self.acts.retain(|(at, _)| *at >= from);
+        self
+    }
+
     /// And this, at this age.
     pub(super) fn and(mut self, at: Duration, act: Act) -> Script {
         let index = self.acts.partition_point(|(other, _)| *other <= at);
@@ -91,6 +97,8 @@ pub(super) struct Conn {
     pub(super) broken: Option<Duration>,
     /// First byte, number and time of each frame sent.
     pub(super) sent: Vec<(Duration, u8)>,
+    /// Bytes that each read brought, and when.
+    pub(super) arrivals: Vec<(Duration, usize)>,
     /// Bytes that the kernel took, and when.
     pub(super) accepted: Vec<(Duration, u64)>,
     outbox: VecDeque<u8>,
@@ -118,6 +126,7 @@ impl Conn {
             end: None,
             broken: None,
             sent: Vec::new(),
+            arrivals: Vec::new(),
             accepted: Vec::new(),
             outbox: VecDeque::new(),
             number: 0,
@@ -287,6 +296,7 @@ impl Conn {
                 }
             }
             Ok(count) => {
+                self.arrivals.push((self.age(), count));
                 self.rest.extend_from_slice(&chunk[..count]);
                 self.absorb(script);
             }

@@ -5,7 +5,7 @@ use crate::close::{Cause, Ending, INVALID_PAYLOAD, Initiator, NO_STATUS, PROTOCO
 use crate::event::Closing;
 use crate::fault::{CloseAck, End, Side, Step};
 use crate::net::frame::Answer;
-use crate::ws::Incoming;
+use crate::ws::{Connection, Incoming};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Waker};
@@ -129,6 +129,11 @@ impl Session {
         let by_path = end == TcpEnd::Timeout;
         let happening = self.ended(end, mid_frame, by_path);
         self.bury();
+        if let Some(mut connection) = self.connection.take_if(|connection| end == TcpEnd::Fin && connection.link().is_late()) {
+            // What is on its way still arrives, and our FIN behind it.
+            let _ = connection.link_mut().finish();
+            tokio::spawn(linger(connection, LINGER));
+        }
         Some(happening)
     }
 
@@ -159,9 +164,7 @@ impl Session {
                     // Behind a dead path even the kernel's FIN must not come out: the socket stays open to the end of the run.
                     let limit = if connection.link().discards_writes() { DEAD_PATH } else { LINGER };
                     let _ = connection.link_mut().finish();
-                    tokio::spawn(async move {
-                        let _ = timeout(limit, poll_fn(|cx| connection.poll_drain(cx))).await;
-                    });
+                    tokio::spawn(linger(connection, limit));
                 }
             }
         }
@@ -203,4 +206,11 @@ impl Session {
         let closing = self.first_close.map(|first| Closing { ack: ack(first), total: first.elapsed() });
         Happening::Ended { ending: Box::new(ending), closing }
     }
+}
+
+/// Hands out what still waits on a shaped path, and then drains what comes, for `limit` at most.
+async fn linger(mut connection: Box<Connection>, limit: Duration) {
+    let owed = connection.link().owes().min(DEAD_PATH) + LINGER;
+    let _ = timeout(owed, poll_fn(|cx| connection.link_mut().poll_paid(cx))).await;
+    let _ = timeout(limit, poll_fn(|cx| connection.poll_drain(cx))).await;
 }

@@ -171,7 +171,15 @@ impl Session {
                 self.apply_gates();
             }
         }
+        self.cap_bytes();
         self.announce(fault)
+    }
+
+    /// Lets no byte pass beyond what a fault allows, so that its cut comes exactly there.
+    fn cap_bytes(&mut self) {
+        let limits = self.faults.iter().flat_map(|faults| &faults.watches);
+        let cap = limits.filter_map(|watch| Some(watch.bytes.saturating_add(watch.enough.bytes?))).min();
+        self.connection().link_mut().set_cap(cap.unwrap_or(u64::MAX));
     }
 
     /// The fault acts: told once for each firing, even if its gate has something to do later.
@@ -209,6 +217,7 @@ impl Session {
             }
             _ => {}
         }
+        self.cap_bytes();
     }
 
     pub(super) fn revert(&mut self, fault: u16) -> Option<Happening> {

@@ -222,6 +222,7 @@ impl Session {
                 command = control.next() => What::Command(command),
                 what = poll_fn(|cx| match connection.poll_io(cx) {
                     Poll::Ready(incoming) => Poll::Ready(What::Incoming(incoming)),
+                    Poll::Pending if connection.link().is_spent() => Poll::Ready(What::Enough),
                     // What waits for the kernel to take bytes goes on.
                     Poll::Pending if blocked && connection.is_flushed() => Poll::Ready(What::Flushed),
                     Poll::Pending => Poll::Pending,
@@ -232,6 +233,13 @@ impl Session {
                 What::Command(command) => self.command(command),
                 What::Incoming(incoming) => self.incoming(incoming),
                 What::Flushed => None,
+                What::Enough => {
+                    if !self.is_open() {
+                        // It is ending already: nothing more is counted.
+                        self.connection().link_mut().set_cap(u64::MAX);
+                    }
+                    None
+                }
                 What::Timer => self.timer(wake),
             };
             if let Some(happening) = happening {
@@ -294,6 +302,8 @@ enum What {
     Command(Command),
     Incoming(Incoming),
     Flushed,
+    /// No more bytes may pass; what ends the connection over it is looked up.
+    Enough,
     Timer,
 }
 
