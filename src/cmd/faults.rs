@@ -88,6 +88,7 @@ fn entry(row: &'static Row) -> Vec<(&'static str, String)> {
         Form::Instant => "acts once at its firing",
         Form::Holding => "holds until the end of the run, or as long as `for` says",
         Form::Attempts => "hits the attempts that begin while it is active; `for` says how long that is",
+        Form::Listener => "holds on listening sockets until the end of the run, or as long as `for` says",
         Form::Process { holds: false } => "acts on server processes at its firing",
         Form::Process { holds: true } => "acts on server processes, until the end of the run or as long as `for` says",
     };
@@ -103,10 +104,10 @@ pub fn example(row: &Row) -> String {
     let values: Vec<_> = row.params.iter().filter_map(|param| Some(format!("{} = {}", param.name, literal(param)?))).collect();
     let values = if values.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", values.join(", ")) };
     // Kinds that select attempts need attempts while they are active.
-    let arrive = if row.form == Form::Attempts { "6s" } else { "1s" };
+    let arrive = if matches!(row.form, Form::Attempts | Form::Listener) { "6s" } else { "1s" };
     let held = match row.form {
         Form::Instant | Form::Process { holds: false } => "",
-        Form::Holding | Form::Attempts | Form::Process { holds: true } => "for    = \"3s\"\n",
+        Form::Holding | Form::Attempts | Form::Listener | Form::Process { holds: true } => "for    = \"3s\"\n",
     };
     format!(
         "question = \"What do clients see of {kind}?\"\nduration = \"12s\"\n\n[target.embedded]\n\n[clients.web]\ncount     = 100\n\

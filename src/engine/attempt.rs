@@ -1,11 +1,12 @@
 //! One attempt: TCP, TLS and opening handshake, each timed and each under its own deadline.
 
 use super::Shared;
+use super::ask;
 use super::channel::{ID_HEADER, Id, SINK_HEADER};
 use super::control::Command;
 use super::fleet::Place;
 use crate::event::{Event, Outcome, Stage};
-use crate::fault::{End, Step};
+use crate::fault::{End, OnAttempt, Step};
 use crate::net::Transport;
 use crate::net::link::Link;
 use crate::net::tap::Tap;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::header::{HeaderName, HeaderValue};
+use tokio_tungstenite::tungstenite::http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS};
 use tokio_tungstenite::tungstenite::http::{Request, Response};
 use tokio_tungstenite::tungstenite::{Error, error::ProtocolError};
 
@@ -88,11 +89,28 @@ async fn stages(shared: &Shared, cohort: &Cohort, id: Id, instance: u16, overall
     slot.set(|place| place.phase = Some(Phase::Upgrade));
     let begun = Instant::now();
     let request = request(cohort, &place, id).map_err(|words| fail(Stage::Upgrade, &words))?;
-    let handshake = async {
-        tokio_tungstenite::client_async_with_config(request, Tap::new(transport), Some(config())).await.map_err(|error| refused(&error))
-    };
-    let (stream, _) = limited(handshake, Stage::Upgrade, limit(begun, cohort.deadlines.handshake, overall)).await?;
     let mask = (id.client.0 ^ 0x5bd1_e995).wrapping_mul(id.connection.0 | 1);
+    let hit = shared.registry.attempted(id);
+    if let Some((fault, _)) = &hit {
+        shared.journal.record(&Event::Injected { fault: *fault, client: id.client, connection: id.connection });
+    }
+    let tap = Tap::new(transport);
+    let handshake = async {
+        match &hit {
+            Some((_, OnAttempt::Ask(ask))) => ask::shake_hands(tap, request, ask, mask).await,
+            _ => {
+                let opened = tokio_tungstenite::client_async_with_config(request, tap, Some(config())).await;
+                opened.map(|(stream, response)| (stream, response.map(drop))).map_err(|error| refused(&error))
+            }
+        }
+    };
+    let shaken = limited(handshake, Stage::Upgrade, limit(begun, cohort.deadlines.handshake, overall)).await;
+    let (stream, response) = shaken.map_err(|failure| Failure { fault: hit.as_ref().map(|(fault, _)| *fault), ..failure })?;
+    let offered = cohort.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(SEC_WEBSOCKET_EXTENSIONS.as_str()));
+    if response.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS) && !offered {
+        // RFC 6455 §4.1: one that was not offered fails the connection; tungstenite does not look.
+        return Err(fail(Stage::Upgrade, "opening handshake: an extension that was not offered"));
+    }
     Ok(Opened { connection: Box::new(Connection::client(stream, mask)), tcp, tls, upgrade: begun.elapsed() })
 }
 
@@ -108,7 +126,7 @@ async fn limited<T>(work: impl Future<Output = Result<T, Failure>>, stage: Stage
     }
 }
 
-fn fail(stage: Stage, why: &str) -> Failure {
+pub(super) fn fail(stage: Stage, why: &str) -> Failure {
     Failure { stage, outcome: Outcome::Failed { why: why.to_owned() }, fault: None }
 }
 
@@ -160,7 +178,7 @@ fn refused(error: &Error) -> Failure {
     Failure { stage: Stage::Upgrade, outcome, fault: None }
 }
 
-fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
+pub(super) fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
     let seconds = response.headers().get("Retry-After")?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
 }

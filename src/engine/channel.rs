@@ -6,7 +6,7 @@
 use super::control::Dose;
 use crate::close::Ending;
 use crate::event::{ClientIndex, ConnectionNo};
-use crate::fault::OnAttempt;
+use crate::fault::{OnAttempt, OnListener};
 use crate::net::tls::Identity;
 use crate::plan::{Embedded, Pick};
 use crate::seed::Seed;
@@ -109,6 +109,15 @@ pub(super) enum ToServer {
         effect: OnAttempt,
         /// On whom.
         standing: Standing,
+    },
+    /// A fault acts on the listening socket from now on; carried out, it is reported as injected without an id.
+    Listener {
+        /// Fault, by index in the plan.
+        fault: u16,
+        /// What to do.
+        on: OnListener,
+        /// Only this instance; `None`: all.
+        instance: Option<u16>,
     },
     /// A fault is over.
     Revert {

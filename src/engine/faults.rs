@@ -65,7 +65,16 @@ impl Firing<'_> {
             Effect::Attempt(effect) => {
                 let standing = self.standing();
                 self.record_fired(0);
-                self.shared.fleet.stand(self.index, ToServer::Attempts { fault: self.index, effect, standing });
+                if self.fault.side == Side::Client {
+                    self.shared.registry.stand_attempts(self.index, effect, standing);
+                } else {
+                    self.shared.fleet.stand(self.index, ToServer::Attempts { fault: self.index, effect, standing });
+                }
+                self.revert_later(Vec::new());
+            }
+            Effect::Listener { on, instance } => {
+                self.record_fired(0);
+                self.shared.fleet.stand(self.index, ToServer::Listener { fault: self.index, on, instance });
                 self.revert_later(Vec::new());
             }
             Effect::Process(effect) => {

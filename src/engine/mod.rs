@@ -2,6 +2,7 @@
 //!
 //! One thread does all of it; servers are processes of their own. It knows nothing of files, charts and verdicts.
 
+mod ask;
 mod attempt;
 mod channel;
 mod client;

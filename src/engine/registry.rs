@@ -3,6 +3,7 @@
 use super::channel::{Id, Standing};
 use super::control::{Command, Control, Dose};
 use crate::event::{ClientIndex, ConnectionNo};
+use crate::fault::OnAttempt;
 use crate::plan::{Phase, Pick, Select};
 use crate::seed::{Seed, Stream};
 use std::ops::Range;
@@ -54,12 +55,13 @@ pub(super) struct Registry {
     slots: Vec<Slot>,
     seed: Seed,
     new: Mutex<Vec<(Arc<Dose>, Standing)>>,
+    attempts: Mutex<Vec<(u16, OnAttempt, Standing)>>,
 }
 
 impl Registry {
     /// One slot for each client.
     pub(super) fn new(clients: u32, seed: Seed) -> Self {
-        Registry { slots: (0..clients).map(|_| Slot::default()).collect(), seed, new: Mutex::default() }
+        Registry { slots: (0..clients).map(|_| Slot::default()).collect(), seed, new: Mutex::default(), attempts: Mutex::default() }
     }
 
     /// The slot of a client of the plan.
@@ -100,8 +102,20 @@ impl Registry {
         self.new.lock().unwrap_or_else(PoisonError::into_inner).push((dose, standing));
     }
 
+    /// Makes a fault wait for attempts that begin from now on.
+    pub(super) fn stand_attempts(&self, fault: u16, effect: OnAttempt, standing: Standing) {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).push((fault, effect, standing));
+    }
+
+    /// The fault that selects this attempt, and what it does; uses up one of its hits.
+    pub(super) fn attempted(&self, id: Id) -> Option<(u16, OnAttempt)> {
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        attempts.iter_mut().find_map(|(fault, effect, standing)| standing.takes(self.seed, id, true).then(|| (*fault, effect.clone())))
+    }
+
     /// Ends a fault's wait.
     pub(super) fn unstand(&self, fault: u16) {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).retain(|(standing, ..)| *standing != fault);
         self.new.lock().unwrap_or_else(PoisonError::into_inner).retain(|(dose, _)| dose.fault != fault);
     }
 

@@ -4,6 +4,7 @@
 //! [`Effect`]: data without socket, clock or random source, which `net::link`, `net::tap`, `ws` and `engine` carry out. None of
 //! those names a kind.
 
+mod attempt;
 mod closing;
 mod frames;
 mod handshake;
@@ -12,6 +13,8 @@ mod path;
 mod process;
 pub mod shape;
 mod transport;
+
+pub use attempt::{Answer, Ask, OnAttempt, OnListener, Shedding};
 
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
@@ -54,6 +57,8 @@ pub enum Form {
     Holding,
     /// Holds, and selects attempts that begin while it is active.
     Attempts,
+    /// Holds on the listening sockets of embedded servers.
+    Listener,
     /// Acts on server processes.
     Process {
         /// `for` reverts it.
@@ -231,6 +236,13 @@ pub enum Effect {
     },
     /// Of each selected attempt.
     Attempt(OnAttempt),
+    /// Of the listening sockets of embedded servers.
+    Listener {
+        /// What happens to them.
+        on: OnListener,
+        /// Which instance; `None`: all.
+        instance: Option<u16>,
+    },
     /// Of server processes.
     Process(OnProcess),
 }
@@ -306,6 +318,8 @@ pub struct Enough {
     pub idle: Option<Duration>,
     /// Only messages end idleness, pings and pongs do not.
     pub only_messages: bool,
+    /// Chance that a message from the peer is one too many, 0 to 1, drawn for each; such a message is not answered.
+    pub chance: f64,
     /// What happens then.
     pub how: HowEnough,
 }
@@ -463,22 +477,6 @@ pub const CLOSE: u8 = 0x8;
 pub const PING: u8 = 0x9;
 /// Pong frame.
 pub const PONG: u8 = 0xa;
-
-/// What happens to a selected attempt, on the server side after the request head was read.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum OnAttempt {
-    /// No answer for this long; zero: for ever. Then the connection is closed.
-    Stall(Duration),
-    /// An HTTP answer other than 101.
-    Reject {
-        /// HTTP status.
-        status: u16,
-        /// `Retry-After` header, whole seconds.
-        retry_after: Option<Duration>,
-        /// Length of the body.
-        body: u32,
-    },
-}
 
 /// What happens to server processes. `instance`: only this one; `None`: all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

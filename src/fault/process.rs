@@ -1,6 +1,9 @@
 //! Faults of server processes and fleets, and of the machines that clients run on.
 
-use super::{Effect, Flow, Form, Gate, Layer, OnProcess, Param, Row, Shape, Side, Step, Values, end, whole};
+use super::{
+    Effect, End, Enough, Flow, Form, Gate, HowEnough, Layer, OnAttempt, OnProcess, Param, Row, Shape, Shedding, Side, Step, Values, end,
+    whole,
+};
 use std::time::Duration;
 
 const SERVER: &[Side] = &[Side::Server];
@@ -154,6 +157,71 @@ pub(super) const ROWS: &[Row] = &[
         effect: |values| {
             let gap = values.duration("gap").unwrap_or_default();
             Effect::Connection { gate: Gate::default(), steps: vec![Step::Switch { gap }] }
+        },
+    },
+    Row {
+        kind: "server_overload",
+        layer: Layer::Process,
+        sides: SERVER,
+        form: Form::Attempts,
+        params: &[
+            Param {
+                name: "accept_delay",
+                shape: Shape::Duration,
+                default: Some("1s"),
+                doc: "From the request to any answer, for each attempt.",
+            },
+            Param {
+                name: "shed",
+                shape: Shape::Share { min: 0.0, max: 1.0 },
+                default: Some("50%"),
+                doc: "Share of the attempts that is turned away, drawn for each.",
+            },
+            Param {
+                name: "with",
+                shape: Shape::Choice(&["503", "1013"]),
+                default: Some("503"),
+                doc: "HTTP status 503 in answer to the handshake, or 101 and status code 1013.",
+            },
+        ],
+        summary: "answers opening handshakes late and turns a share of them away",
+        expect: "client: rejected with 503, or opened and closed with 1013 at once; the others open late",
+        source: "RFC 9110 §15.6.4 (503); IANA registry (1013, try again later)",
+        effect: |values| {
+            let by = if values.text("with") == Some("1013") { Shedding::Close(1013) } else { Shedding::Status(503) };
+            let delay = values.duration("accept_delay").unwrap_or_default();
+            Effect::Attempt(OnAttempt::Shed { delay, share: values.share("shed").unwrap_or_default(), by })
+        },
+    },
+    Row {
+        kind: "server_panic_handler",
+        layer: Layer::Process,
+        sides: SERVER,
+        form: Form::Holding,
+        params: &[
+            Param {
+                name: "probability",
+                shape: Shape::Share { min: 0.0, max: 1.0 },
+                default: Some("1%"),
+                doc: "Chance of each message that its handler fails.",
+            },
+            Param {
+                name: "end",
+                shape: Shape::Choice(&["1011", "drop"]),
+                default: Some("1011"),
+                doc: "Close with 1011, or FIN without a Close frame.",
+            },
+        ],
+        summary: "fails over a share of the messages and ends their connections",
+        expect: "client: 1011, or 1006 where the connection is dropped; the message is not answered",
+        source: "RFC 6455 §7.4.1 (1011, unexpected condition)",
+        effect: |values| {
+            let how = if values.text("end") == Some("drop") { HowEnough::End(End::Fin) } else { HowEnough::Close(1011) };
+            let chance = values.share("probability").unwrap_or_default();
+            Effect::Connection {
+                gate: Gate { enough: vec![Enough { chance, how, ..Enough::default() }], ..Gate::default() },
+                steps: Vec::new(),
+            }
         },
     },
 ];

@@ -108,7 +108,7 @@ impl Meta {
                 Side::Server => "server",
                 Side::Proxy => "proxy",
             },
-            holds: matches!(fault.inject.row.form, Form::Holding | Form::Attempts | Form::Process { holds: true }),
+            holds: matches!(fault.inject.row.form, Form::Holding | Form::Attempts | Form::Listener | Form::Process { holds: true }),
             process: matches!(fault.inject.row.form, Form::Process { .. }),
         };
         let limits = plan.expectations.iter().filter_map(|expectation| match expectation.limit {

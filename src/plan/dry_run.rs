@@ -181,7 +181,7 @@ fn fault(out: &mut String, fault: &Fault, plan: &Plan) {
     line(out, 1, &format!("firings {}{how}, schedule {:016x}: {}{more}", firings.len(), hash(&firings), shown.join(", ")));
     fault.schedule.revert_after.iter().for_each(|after| line(out, 1, &format!("reverted after {}", print_duration(*after))));
     fault.schedule.first_n.iter().for_each(|n| line(out, 1, &format!("ends after {n} hits")));
-    if !matches!(fault.inject.row.form, Form::Process { .. }) {
+    if !matches!(fault.inject.row.form, Form::Listener | Form::Process { .. }) {
         let later = if fault.new { ", and connections that open later" } else { "" };
         line(out, 1, &format!("selects {}{later}", select_words(&fault.select, plan)));
     }

@@ -119,6 +119,11 @@ fn check_form(reader: &Reader<'_>, row: &Row) {
             refuse("select", "it acts on processes, not on connections", "its parameter `instance` says on which");
             refuse("new", "it acts on processes, not on connections", "leave it out");
         }
+        Form::Listener => {
+            refuse("select", "it acts on listening sockets: the kernel knows no client", "its parameter `instance` says on which");
+            refuse("new", "it acts on listening sockets, not on connections", "leave it out");
+            refuse("first_n", "it acts on listening sockets and counts nobody", "`for` says when it is over");
+        }
         Form::Attempts => refuse("new", "it always selects the attempts that begin while it is active", "leave it out"),
         Form::Holding => {}
     }

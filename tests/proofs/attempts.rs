@@ -50,7 +50,7 @@ async fn attempt(port: u16, client: u32, patience: Duration) -> Answer {
 }
 
 /// Has a server carry out a fault on attempts of clients below `clients`; `None`: the control.
-async fn suffering(inject: Option<&'static str>, clients: u32, pick: Pick, first_n: Option<u64>) -> Server {
+pub(super) async fn suffering(inject: Option<&'static str>, clients: u32, pick: Pick, first_n: Option<u64>) -> Server {
     let mut server = Server::start(&Embedded::default()).await;
     if let Some(inject) = inject {
         let Effect::Attempt(effect) = effect(inject) else { panic!("not of attempts") };
@@ -72,7 +72,7 @@ async fn obeyed(server: &mut Server) {
 }
 
 /// Clients that the server reported as hit.
-async fn hit(server: &mut Server, count: usize) -> BTreeSet<u64> {
+pub(super) async fn hit(server: &mut Server, count: usize) -> BTreeSet<u64> {
     let injected = server.reported("Injected", count).await;
     injected.iter().map(|line| line["id"]["client"].as_u64().expect("a client")).collect()
 }

@@ -9,6 +9,7 @@ mod arms;
 mod attempts;
 mod client_side;
 mod frame;
+mod handshake;
 mod path;
 mod path_runs;
 mod process;
@@ -24,17 +25,19 @@ fn every_kind_is_proved_on_every_side() {
     let (client, server) = (include_str!("client_side.rs"), include_str!("server_side.rs"));
     let (attempts, process) = (include_str!("attempts.rs"), include_str!("process.rs"));
     let (client_session, server_session) = include_str!("session.rs").split_once("\nmod server_side").expect("two sides");
+    let handshake = include_str!("handshake.rs");
     for row in rows() {
         for side in row.sides {
             let proofs = match (row.form, side) {
                 (Form::Attempts, Side::Server) => attempts,
+                (Form::Listener, Side::Server) | (Form::Attempts, Side::Client) => handshake,
                 (Form::Process { .. }, Side::Server) => process,
                 (Form::Instant | Form::Holding, Side::Client) => client,
                 (Form::Instant | Form::Holding, Side::Server) => server,
                 other => panic!("{}: nobody proves {other:?}", row.kind),
             };
             let session = if *side == Side::Client { client_session } else { server_session };
-            let proved = [proofs, session, include_str!("path.rs")]
+            let proved = [proofs, session, include_str!("path.rs"), handshake]
                 .iter()
                 .any(|text| text.contains(&format!("{} = {{", row.kind)) || text.contains(&format!("{}()]", row.kind)));
             assert!(proved, "{} on the side of the {side:?} has no proof", row.kind);

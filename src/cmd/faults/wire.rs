@@ -28,7 +28,7 @@ fn step(step: &Step) -> String {
         Step::HalfClose { .. } => "FIN for its own direction".to_owned(),
         Step::End(End::Fin) => "FIN".to_owned(),
         Step::End(End::Rst) => "RST".to_owned(),
-        Step::End(End::Hold) | Step::Switch { .. } => "nothing more".to_owned(),
+        Step::End(End::Hold | End::Silent) | Step::Switch { .. } => "nothing more".to_owned(),
     }
 }
 

@@ -4,18 +4,20 @@
 //! parent, among attempts and new connections here, by the same rule.
 
 mod admission;
+mod listener;
 mod report;
 mod request;
+mod suffer;
 
 use super::channel::{FromServer, Id, ServerSpec, Standing, ToServer};
 use super::control::{Command, Control, Dose};
 use super::session::{Happening, Limits, Session};
 use crate::event::{ClientIndex, ConnectionNo};
-use crate::fault::{OnAttempt, Side};
+use crate::fault::{Answer, OnAttempt, OnListener, Side};
 use crate::net::Transport;
 use crate::net::link::Link;
 use crate::net::tap::Tap;
-use crate::seed::Seed;
+use crate::seed::{Seed, Stream};
 use crate::ws::Connection;
 use admission::Admission;
 use report::Reporter;
@@ -25,9 +27,9 @@ use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
 /// How long the server waits for a TLS handshake and for a request head.
@@ -67,6 +69,8 @@ struct Server {
     /// Attempts of clients that are not ours.
     strangers: AtomicU32,
     state: Mutex<State>,
+    /// Faults that are active on the listening socket.
+    listening: watch::Sender<listener::Standing>,
     /// Number of open connections.
     open: watch::Sender<u32>,
 }
@@ -90,17 +94,26 @@ impl Server {
         self.reporter.send(line);
     }
 
-    /// Whether a standing fault selects this client's attempt; uses up one of its hits.
-    fn selects(&self, standing: &mut Standing, id: Option<Id>) -> bool {
+    /// Whether a standing fault selects this client's attempt; uses up one of its hits. Returns its random stream for this attempt.
+    fn selects(&self, standing: &mut Standing, id: Option<Id>) -> Option<Stream> {
         // A client that is not ours is counted, so that "every n-th" means something for them, too.
         let stranger = || Id { client: ClientIndex(self.strangers.fetch_add(1, Ordering::Relaxed)), connection: ConnectionNo(1) };
-        standing.takes(Seed(self.spec.seed), id.unwrap_or_else(stranger), id.is_some())
+        let (seed, who) = (Seed(self.spec.seed), id.unwrap_or_else(stranger));
+        let taken = standing.takes(seed, who, id.is_some());
+        taken.then(|| seed.stream(&format!("{}/answer/{}/{}", standing.stream, who.client.0, who.connection.0)))
+    }
+
+    /// Resolves when a fault has closed the listening socket.
+    async fn closed(&self) {
+        let is_closed = |active: &listener::Standing| active.iter().any(|(_, on)| *on == OnListener::Closed);
+        // The sender is ours: it cannot be gone.
+        let _ = self.listening.subscribe().wait_for(is_closed).await;
     }
 }
 
 async fn serve(spec: ServerSpec) -> io::Result<()> {
     let (reporter, commands) = Reporter::connect(&spec).await?;
-    let listener = listen(&spec)?;
+    let listener = listener::listen(&spec)?;
     let tls = match &spec.identity {
         Some(identity) => Some(TlsAcceptor::from(identity.server().map_err(io::Error::other)?)),
         None => None,
@@ -113,12 +126,13 @@ async fn serve(spec: ServerSpec) -> io::Result<()> {
         serial: AtomicU64::new(0),
         strangers: AtomicU32::new(0),
         state: Mutex::default(),
+        listening: watch::Sender::default(),
         open: watch::Sender::new(0),
     });
     server.report(&FromServer::Listening { at_ns: crate::net::clock::monotonic_ns() });
     // Into target.log: where other clients than ours find it.
     println!("listening on {}://{}", if server.tls.is_some() { "wss" } else { "ws" }, server.spec.address);
-    let accepting = tokio::spawn(accept(server.clone(), listener));
+    let accepting = tokio::spawn(listener::accept(server.clone(), listener, server.listening.subscribe()));
     let graceful = obey(&server, commands).await;
     accepting.abort();
     // The listener closes when the task is gone: only then may the Close frames go out.
@@ -128,28 +142,6 @@ async fn serve(spec: ServerSpec) -> io::Result<()> {
     }
     server.reporter.flush().await;
     Ok(())
-}
-
-fn listen(spec: &ServerSpec) -> io::Result<TcpListener> {
-    let socket = if spec.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    // The parent holds the port with the same option, so that it stays ours while we are down.
-    socket.set_reuseport(true)?;
-    socket.bind(spec.address)?;
-    socket.listen(spec.settings.backlog)
-}
-
-async fn accept(server: Arc<Server>, listener: TcpListener) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(attempt(server.clone(), stream))),
-            Err(error) => {
-                // EMFILE above all: the connection stays in the backlog, as in a real server.
-                server.report(&FromServer::Notice { text: format!("server {}: accept: {}", server.spec.instance, error.kind()) });
-                sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
 }
 
 /// Carries out what the parent says, until it says stop or is gone.
@@ -167,7 +159,17 @@ async fn obey(server: &Arc<Server>, mut commands: report::Commands) -> Option<To
             }
             ToServer::InjectNew { dose, standing } => state.new.push((Arc::new(dose), standing)),
             ToServer::Attempts { fault, effect, standing } => state.attempts.push((fault, effect, standing)),
+            ToServer::Listener { fault, on, instance } => {
+                if instance.is_none_or(|instance| instance == server.spec.instance) {
+                    server.listening.send_modify(|active| active.push((fault, on)));
+                }
+            }
             ToServer::Revert { fault } => {
+                server.listening.send_if_modified(|active| {
+                    let before = active.len();
+                    active.retain(|(standing, _)| *standing != fault);
+                    active.len() < before
+                });
                 state.new.retain(|(dose, _)| dose.fault != fault);
                 state.attempts.retain(|(active, ..)| *active != fault);
                 state.connections.values().for_each(|control| control.send(Command::Revert(fault)));
@@ -210,56 +212,73 @@ async fn attempt(server: Arc<Server>, stream: TcpStream) {
         },
     };
     let mut tap = Tap::new(transport);
-    let head = match timeout(HEAD_WITHIN, Head::read(&mut tap)).await {
-        Ok(Ok(head)) => head,
-        Ok(Err(bad)) => return request::refuse(&mut tap, bad.status(), None, bad.text().len(), bad.text()).await,
-        Err(_) => return,
+    let shaken = tokio::select! {
+        // What waits for an answer when the listening socket closes is reset, as what waits in its queue.
+        biased;
+        () = server.closed() => return tap.transport_ref().link().reset(),
+        shaken = shake_hands(&server, &mut tap) => shaken,
+    };
+    if let Some(shaken) = shaken {
+        open(&server, Box::new(Connection::server(tap).await), shaken).await;
+    }
+}
+
+/// An opening handshake that was answered with 101.
+struct Shaken {
+    id: Option<Id>,
+    echo: bool,
+    /// The server closes at once with this code, on behalf of this fault.
+    close: Option<(u16, u16)>,
+}
+
+/// Reads the request and answers it. `None`: not with a 101.
+async fn shake_hands(server: &Server, tap: &mut Tap) -> Option<Shaken> {
+    let head = match timeout(HEAD_WITHIN, Head::read(tap)).await.ok()? {
+        Ok(head) => head,
+        Err(bad) => {
+            request::refuse(tap, bad.status(), request::More::default(), bad.text().len(), bad.text()).await;
+            return None;
+        }
     };
     let id = head.id();
-    if let Some((fault, effect)) = selected(&server, id) {
+    let (mut answer, mut close) = (Answer::default(), None);
+    if let Some((fault, effect, mut random)) = selected(server, id) {
         server.report(&FromServer::Injected { fault, id, at_ns: crate::net::clock::monotonic_ns() });
-        return suffer(&mut tap, effect).await;
+        answer = suffer::suffer(tap, effect, &mut random).await?;
+        close = answer.close.map(|code| (fault, code));
     }
     let open_now = *server.open.borrow();
     if let Err(refusal) = server.admission.admit(open_now).await {
-        return request::refuse(&mut tap, refusal.status, refusal.retry_after, 0, "").await;
+        let more = request::More { retry_after: refusal.retry_after, location: None };
+        request::refuse(tap, refusal.status, more, 0, "").await;
+        return None;
     }
-    if request::accept(&mut tap, &head).await.is_err() {
-        return;
-    }
-    open(&server, Box::new(Connection::server(tap).await), id, head.wants_echo()).await;
+    request::accept(tap, &head, &answer).await.ok()?;
+    Some(Shaken { id, echo: head.wants_echo(), close })
 }
 
-fn selected(server: &Server, id: Option<Id>) -> Option<(u16, OnAttempt)> {
+fn selected(server: &Server, id: Option<Id>) -> Option<(u16, OnAttempt, Stream)> {
     let mut state = server.state();
-    state.attempts.iter_mut().find_map(|(fault, effect, standing)| server.selects(standing, id).then(|| (*fault, effect.clone())))
-}
-
-async fn suffer(tap: &mut Tap, effect: OnAttempt) {
-    match effect {
-        OnAttempt::Stall(hold) => {
-            let gone = std::future::poll_fn(|cx| tap.poll_after_close(cx));
-            if hold.is_zero() {
-                let _ = gone.await;
-            } else {
-                let _ = timeout(hold, gone).await;
-            }
-        }
-        OnAttempt::Reject { status, retry_after, body } => request::refuse(tap, status, retry_after, body as usize, "").await,
-    }
+    state.attempts.iter_mut().find_map(|(fault, effect, standing)| Some((*fault, effect.clone(), server.selects(standing, id)?)))
 }
 
 /// An open connection, to its end.
-async fn open(server: &Server, connection: Box<Connection>, id: Option<Id>, echo: bool) {
+async fn open(server: &Server, connection: Box<Connection>, shaken: Shaken) {
+    let Shaken { id, echo, close } = shaken;
     let control = Arc::new(Control::default());
     let serial = server.serial.fetch_add(1, Ordering::Relaxed);
     register(server, serial, id, &control);
+    if let Some((fault, code)) = close {
+        control.send(Command::Close { fault, code, reason: "".into() });
+    }
     // Bit 63 keeps the server's streams apart from the clients'.
     let origin = (Seed(server.spec.seed), 1 << 63 | u64::from(server.spec.instance) << 48 | serial);
     let mut session = Session::new(connection, Side::Server, LIMITS, server.spec.settings.ping, origin);
     loop {
         match session.next(&control, None).await {
             Happening::Message(message) if echo && session.is_open() => drop(session.send(message)),
+            // Told already when it selected the attempt.
+            Happening::Injected(fault) if close.is_some_and(|(closing, _)| closing == fault) => {}
             Happening::Injected(fault) => {
                 server.report(&FromServer::Injected { fault, id, at_ns: crate::net::clock::monotonic_ns() });
             }
@@ -289,7 +308,7 @@ fn register(server: &Server, serial: u64, id: Option<Id>, control: &Arc<Control>
         control.send(closing.clone());
     }
     for (dose, standing) in &mut state.new {
-        if server.selects(standing, id) {
+        if server.selects(standing, id).is_some() {
             control.send(Command::Inject(dose.clone()));
         }
     }

@@ -1,6 +1,8 @@
 //! The server's part of the opening handshake: read a request head, answer it with 101 or with a proper HTTP response.
 
 use super::super::channel::{ID_HEADER, Id, SINK_HEADER};
+use super::suffer;
+use crate::fault::Answer;
 use crate::net::tap::Tap;
 use std::future::poll_fn;
 use std::io;
@@ -10,7 +12,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::server::{create_response, write_response};
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
-use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, Version};
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Request, Response, Version};
 
 /// Longest request head.
 const HEAD_MAX: usize = 16 * 1024;
@@ -75,7 +77,10 @@ impl Head {
         let wrong = |error: &dyn std::fmt::Display| Bad::Syntax(error.to_string());
         let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut parsed = httparse::Request::new(&mut fields);
-        parsed.parse(bytes).map_err(|error| wrong(&error))?;
+        parsed.parse(bytes).map_err(|error| match error {
+            httparse::Error::TooManyHeaders => Bad::TooLong,
+            error => wrong(&error),
+        })?;
         let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
         let mut request =
             Request::builder().method(parsed.method.unwrap_or_default()).uri(parsed.path.unwrap_or_default()).version(version);
@@ -100,16 +105,17 @@ impl Head {
     }
 }
 
-/// Answers with 101; the first subprotocol offered is chosen. A request that is no opening handshake gets its HTTP status.
+/// Answers with 101, as `answer` says; the first subprotocol offered is chosen. A request that is no opening handshake gets its HTTP
+/// status.
 ///
 /// # Errors
-/// If the request was refused or TCP broke.
-pub(super) async fn accept(tap: &mut Tap, head: &Head) -> io::Result<()> {
+/// If the request was refused, the answer was cut, or TCP broke.
+pub(super) async fn accept(tap: &mut Tap, head: &Head, answer: &Answer) -> io::Result<()> {
     let mut response = match create_response(&head.request) {
         Ok(response) => response,
         Err(error) => {
             let (status, text) = status_of(&error);
-            refuse(tap, status, None, text.len(), &text).await;
+            refuse(tap, status, More::default(), text.len(), &text).await;
             return Err(io::Error::other(text));
         }
     };
@@ -117,10 +123,32 @@ pub(super) async fn accept(tap: &mut Tap, head: &Head) -> io::Result<()> {
     if let Some(first) = offered.and_then(|first| HeaderValue::from_str(first).ok()) {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, first);
     }
+    edit(&mut response, answer);
     let mut bytes = Vec::with_capacity(256);
     write_response(&mut bytes, &response).map_err(io::Error::other)?;
-    tap.write_all(&bytes).await?;
-    tap.flush().await
+    suffer::send(tap, &bytes, answer).await
+}
+
+/// Takes header fields out and puts others in.
+fn edit(response: &mut Response<()>, answer: &Answer) {
+    let headers = response.headers_mut();
+    for name in &answer.without {
+        headers.remove(name.as_str());
+    }
+    for (name, value) in &answer.with {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// Header fields of an answer other than 101.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct More<'a> {
+    /// `Retry-After`.
+    pub(super) retry_after: Option<Duration>,
+    /// `Location`.
+    pub(super) location: Option<&'a str>,
 }
 
 /// HTTP status for a request that is no opening handshake (RFC 6455 §4.2.1, §4.4).
@@ -139,13 +167,20 @@ fn status_of(error: &Error) -> (u16, String) {
 }
 
 /// Answers with an HTTP status, FIN, and drains what the client still sends, so that it reads the answer and not a reset.
-pub(super) async fn refuse(tap: &mut Tap, status: u16, retry_after: Option<Duration>, length: usize, text: &str) {
+pub(super) async fn refuse(tap: &mut Tap, status: u16, more: More<'_>, length: usize, text: &str) {
     let mut head = format!("HTTP/1.1 {status} {}\r\nConnection: close\r\nContent-Length: {length}\r\n", phrase(status));
     if status == 426 {
         head.push_str("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
     }
-    if let Some(after) = retry_after {
+    if status == 405 {
+        // RFC 9110 §15.5.6 demands it.
+        head.push_str("Allow: GET\r\n");
+    }
+    if let Some(after) = more.retry_after {
         head.push_str(&format!("Retry-After: {}\r\n", after.as_secs()));
+    }
+    if let Some(location) = more.location.filter(|location| !location.contains(['\r', '\n'])) {
+        head.push_str(&format!("Location: {location}\r\n"));
     }
     head.push_str("\r\n");
     let mut bytes = head.into_bytes();

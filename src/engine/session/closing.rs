@@ -20,7 +20,7 @@ impl Session {
                 if matches!(self.state, State::HalfClosed { .. }) {
                     self.bytes_after += message.len() as u64;
                 }
-                Some(Happening::Message(message))
+                self.look_at_message().or(Some(Happening::Message(message)))
             }
             Incoming::Ping(payload) => self.pinged(&payload),
             Incoming::Pong(payload) => self.pong(&payload),

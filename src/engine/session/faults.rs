@@ -5,6 +5,7 @@ use super::pings::Flooding;
 use super::{Happening, STEP_FLUSH, Session, State, after};
 use crate::close::{Cause, TcpEnd};
 use crate::fault::{CLOSE, End, Enough, Flow, Frame, Gate, HowEnough, Since, Step};
+use crate::seed::Stream;
 use crate::ws::Connection;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -69,16 +70,18 @@ pub(super) struct Watch {
     frames: u64,
     /// Last count of what ends idleness, and when it was seen to change.
     seen: (u64, Instant),
+    /// Draws whether a message is one too many.
+    random: Stream,
 }
 
 impl Watch {
-    fn new(fault: u16, enough: Enough, opened: Instant, connection: &mut Connection, jitter: f64) -> Self {
+    fn new(fault: u16, enough: Enough, opened: Instant, connection: &mut Connection, mut random: Stream) -> Self {
         let now = Instant::now();
         let since = if enough.since == Since::Open { opened } else { now };
-        let over = enough.time.map(|time| since + time + enough.jitter.mul_f64(jitter));
+        let over = enough.time.map(|time| since + time + enough.jitter.mul_f64(random.unit()));
         let (bytes, frames) = (connection.link().passed(), connection.tap().frames());
         let seen = (if enough.only_messages { connection.tap().messages() } else { bytes }, now);
-        Watch { fault, enough, over, bytes, frames, seen }
+        Watch { fault, enough, over, bytes, frames, seen, random }
     }
 
     /// Whether the connection has had enough.
@@ -150,8 +153,8 @@ impl Session {
     pub(super) fn watch(&mut self, dose: &Dose) {
         let ((seed, number), opened) = (self.origin, self.opened);
         for enough in &dose.gate.enough {
-            let jitter = seed.stream(&format!("connection/{number}/enough/{}", dose.fault)).unit();
-            let watch = Watch::new(dose.fault, enough.clone(), opened, self.connection(), jitter);
+            let random = seed.stream(&format!("connection/{number}/enough/{}", dose.fault));
+            let watch = Watch::new(dose.fault, enough.clone(), opened, self.connection(), random);
             self.faults().watches.push(watch);
         }
     }
@@ -161,6 +164,19 @@ impl Session {
         let Session { faults: Some(faults), connection: Some(connection), state: State::Open, .. } = self else { return None };
         let now = Instant::now();
         let index = faults.watches.iter_mut().position(|watch| watch.is_enough(connection, now))?;
+        self.enough(index)
+    }
+
+    /// Ends the connection if the message that came is one too many.
+    pub(super) fn look_at_message(&mut self) -> Option<Happening> {
+        let Session { faults: Some(faults), state: State::Open, .. } = self else { return None };
+        let mut watches = faults.watches.iter_mut();
+        let index = watches.position(|watch| watch.enough.chance > 0.0 && watch.random.unit() < watch.enough.chance)?;
+        self.enough(index)
+    }
+
+    fn enough(&mut self, index: usize) -> Option<Happening> {
+        let faults = self.faults();
         let watch = faults.watches.swap_remove(index);
         let fault = watch.fault;
         match watch.enough.how {

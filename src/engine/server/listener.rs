@@ -1,0 +1,177 @@
+//! The listening socket: accepts, and carries out what faults ask of it. Whom they hit is the kernel's business.
+
+use super::super::channel::{FromServer, ServerSpec};
+use super::{Server, attempt};
+use crate::fault::OnListener;
+use crate::net::clock::monotonic_ns;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+/// Pause after a failed accept or listen.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Faults that are active on the listening socket, by index in the plan, in the order of their firings.
+pub(super) type Standing = Vec<(u16, OnListener)>;
+
+/// Listens on the port of a server, which its parent holds meanwhile.
+///
+/// # Errors
+/// If the port is taken.
+pub(super) fn listen(spec: &ServerSpec) -> io::Result<TcpListener> {
+    let socket = if spec.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    // The parent holds the port with the same option, so that it stays ours while we are down.
+    socket.set_reuseport(true)?;
+    socket.bind(spec.address)?;
+    socket.listen(spec.settings.backlog)
+}
+
+/// Accepts for ever, as far as faults let it.
+pub(super) async fn accept(server: Arc<Server>, listener: TcpListener, mut standing: watch::Receiver<Standing>) {
+    let mut door = Door { listener: Some(listener), full: None, files: None };
+    let mut told = Vec::new();
+    let mut complained = false;
+    loop {
+        let active = standing.borrow_and_update().clone();
+        if let Err(error) = door.apply(&server.spec, &active) {
+            server.report(&FromServer::Notice { text: format!("server {}: listener: {error}", server.spec.instance) });
+            sleep(RETRY).await;
+            continue;
+        }
+        for fault in active.iter().map(|(fault, _)| *fault).filter(|fault| !told.contains(fault)) {
+            server.report(&FromServer::Injected { fault, id: None, at_ns: monotonic_ns() });
+        }
+        told = active.iter().map(|(fault, _)| *fault).collect();
+        while !standing.has_changed().unwrap_or(false) {
+            tokio::select! {
+                // A fault must not wait behind a storm of connections.
+                biased;
+                changed = standing.changed() => {
+                    standing.mark_changed();
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                accepted = door.accept() => match accepted {
+                    Ok(stream) => {
+                        complained = false;
+                        tokio::spawn(attempt(server.clone(), stream));
+                    }
+                    Err(error) => {
+                        // EMFILE above all: the connection stays in the queue, as in a real server. Told once for each time of trouble.
+                        if !std::mem::replace(&mut complained, true) {
+                            let text = format!("server {}: accept: {error}", server.spec.instance);
+                            server.report(&FromServer::Notice { text });
+                        }
+                        sleep(RETRY).await;
+                    }
+                },
+            }
+        }
+    }
+}
+
+/// The listening socket and what faults have made of it.
+struct Door {
+    /// `None` while it is closed.
+    listener: Option<TcpListener>,
+    /// Length of the queue while nothing is accepted.
+    full: Option<u32>,
+    /// Files that were spare at first, and the limit of open files before.
+    files: Option<(u32, u64)>,
+}
+
+impl Door {
+    /// Brings the socket into the state that these faults ask for; the strictest of several counts.
+    fn apply(&mut self, spec: &ServerSpec, active: &[(u16, OnListener)]) -> io::Result<()> {
+        let closed = active.iter().any(|(_, on)| *on == OnListener::Closed);
+        let full = active.iter().filter_map(|(_, on)| if let OnListener::Full(backlog) = on { Some(*backlog) } else { None }).min();
+        let spare = active.iter().filter_map(|(_, on)| if let OnListener::Files(spare) = on { Some(*spare) } else { None }).min();
+        if closed {
+            // The kernel resets what waits in the queue.
+            self.listener = None;
+            self.full = None;
+        } else {
+            if self.listener.is_none() {
+                self.listener = Some(listen(spec)?);
+            }
+            if let Some(listener) = self.listener.as_ref().filter(|_| self.full != full) {
+                // listen(2) on a socket that listens changes the length of its queue.
+                let backlog = i32::try_from(full.unwrap_or(spec.settings.backlog)).unwrap_or(i32::MAX);
+                socket2::SockRef::from(listener).listen(backlog)?;
+            }
+            self.full = full;
+        }
+        self.limit_files(spare)
+    }
+
+    fn limit_files(&mut self, spare: Option<u32>) -> io::Result<()> {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        match (spare, self.files) {
+            (Some(spare), Some((before, _))) if spare == before => {}
+            (Some(spare), files) => {
+                let normal = files.map_or(soft, |(_, normal)| normal);
+                setrlimit(Resource::RLIMIT_NOFILE, limit_that_leaves(spare, &open_files()?).min(normal), hard)?;
+                self.files = Some((spare, normal));
+            }
+            (None, Some((_, normal))) => {
+                setrlimit(Resource::RLIMIT_NOFILE, normal, hard)?;
+                self.files = None;
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    async fn accept(&self) -> io::Result<tokio::net::TcpStream> {
+        match &self.listener {
+            Some(listener) if self.full.is_none() => listener.accept().await.map(|(stream, _)| stream),
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+/// Numbers of the files that this process has open.
+fn open_files() -> io::Result<BTreeSet<u64>> {
+    let names: Vec<_> = std::fs::read_dir("/proc/self/fd")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    // The directory itself was open while it was read, and is not any more.
+    Ok(names.into_iter().filter(|number| std::fs::read_link(format!("/proc/self/fd/{number}")).is_ok()).collect())
+}
+
+/// The limit of file numbers below which exactly `spare` are free: the limit is on the number, not on the count (getrlimit(2)).
+fn limit_that_leaves(spare: u32, open: &BTreeSet<u64>) -> u64 {
+    let mut free = (0..).filter(|number| !open.contains(number));
+    // One more free number than may be used is the first that may not.
+    free.nth(spare as usize).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_leaves_as_many_free_numbers_as_asked() {
+        for (spare, open, limit) in [
+            (0, &[0, 1, 2][..], 3),
+            (2, &[0, 1, 2], 5),
+            (1, &[0, 1, 4], 3), // 2 is free below the highest
+            (0, &[1, 2], 0),
+            (3, &[0, 2, 4], 6), // 1, 3, 5
+        ] {
+            assert_eq!(limit_that_leaves(spare, &open.iter().copied().collect()), limit, "{spare} beside {open:?}");
+        }
+    }
+
+    #[test]
+    fn open_files_are_those_of_this_process() {
+        let file = std::fs::File::open("/proc/self/limits").expect("this is Linux");
+        let number = u64::try_from(std::os::fd::AsRawFd::as_raw_fd(&file)).expect("a number");
+        assert!(open_files().expect("this is Linux").contains(&number));
+    }
+}
