@@ -4,7 +4,7 @@
 //! some codes. What to do about an ending is `engine::session`'s business.
 
 use crate::close::{INVALID_PAYLOAD, NO_STATUS, PROTOCOL_ERROR, TOO_BIG};
-use crate::fault::{CLOSE, Frame};
+use crate::fault::{CLOSE, Frame, PING, TEXT};
 use crate::net::frame::{self, CloseFrame};
 use crate::net::link::Link;
 use crate::net::tap::Tap;
@@ -23,6 +23,8 @@ const READ_BUFFER: usize = 4096;
 const WRITE_BUFFER_MAX: usize = 1 << 20;
 /// Longest message accepted.
 const MESSAGE_MAX: usize = 16 << 20;
+/// Binary frame (RFC 6455 §11.8).
+const BINARY: u8 = 0x2;
 
 /// The settings of every connection, client and server.
 pub fn config() -> WebSocketConfig {
@@ -60,6 +62,8 @@ pub struct Connection {
     unflushed: bool,
     /// Raw bytes that follow it.
     raw: Vec<u8>,
+    /// How many of them the kernel took. While it is not zero nothing else may be written: it would be in the middle of a frame.
+    raw_sent: usize,
     /// Status code in `raw`, not on the wire yet.
     closing: Option<u16>,
     wire_sent: Option<u16>,
@@ -82,7 +86,7 @@ impl Connection {
     }
 
     fn new(stream: WebSocketStream<Tap>, masked: bool, mask: u32) -> Self {
-        Connection { stream, masked, unflushed: false, raw: Vec::new(), closing: None, wire_sent: None, ended: false, mask }
+        Connection { stream, masked, unflushed: false, raw: Vec::new(), raw_sent: 0, closing: None, wire_sent: None, ended: false, mask }
     }
 
     /// The tap below.
@@ -120,8 +124,23 @@ impl Connection {
     /// # Errors
     /// If too much is queued already, or the connection is gone.
     pub fn queue(&mut self, message: Message) -> Result<(), Error> {
+        if self.raw_sent > 0 {
+            self.queue_behind(message);
+            return Ok(());
+        }
         self.unflushed = true;
         Pin::new(&mut self.stream).start_send(message)
+    }
+
+    /// tungstenite writes at once: behind a frame that is partly out, messages and pings are framed here.
+    fn queue_behind(&mut self, message: Message) {
+        let (opcode, payload) = match message {
+            Message::Text(text) => (TEXT, Bytes::from(text)),
+            Message::Binary(bytes) => (BINARY, bytes),
+            Message::Ping(bytes) => (PING, bytes),
+            _ => return,
+        };
+        self.queue_frame(&Frame::new(opcode, payload));
     }
 
     /// Queues a Close frame with any status code; `None`: empty body.
@@ -139,27 +158,27 @@ impl Connection {
         }
     }
 
+    /// Raw bytes that the kernel has not taken yet.
+    pub fn raw_left(&self) -> usize {
+        self.raw.len() - self.raw_sent
+    }
+
     /// Hands what is queued to the kernel.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.raw_sent > 0 {
+            ready!(self.poll_raw(cx))?;
+        }
         if self.unflushed {
             match ready!(Pin::new(&mut self.stream).poll_flush(cx)) {
                 Ok(()) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => self.unflushed = false,
                 Err(error) => {
                     self.unflushed = false;
-                    self.raw.clear();
+                    self.forget_raw();
                     return Poll::Ready(Err(into_io(error)));
                 }
             }
         }
-        while !self.raw.is_empty() {
-            match ready!(Pin::new(self.stream.get_mut()).poll_write(cx, &self.raw)) {
-                Ok(written) => drop(self.raw.drain(..written)),
-                Err(error) => {
-                    self.raw.clear();
-                    return Poll::Ready(Err(error));
-                }
-            }
-        }
+        ready!(self.poll_raw(cx))?;
         ready!(Pin::new(self.stream.get_mut()).poll_flush(cx))?;
         if let Some(code) = self.closing.take() {
             // A dead path swallows the frame: it is not on the wire.
@@ -170,13 +189,33 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// What came, and flushing on the way. While a flush is blocked a server does not read (back-pressure), a client does.
+    fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.raw_sent < self.raw.len() {
+            match ready!(Pin::new(self.stream.get_mut()).poll_write(cx, &self.raw[self.raw_sent..])) {
+                Ok(written) => self.raw_sent += written,
+                Err(error) => {
+                    self.forget_raw();
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+        self.forget_raw();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Gives the memory back too: a frame may have had many megabytes.
+    fn forget_raw(&mut self) {
+        (self.raw, self.raw_sent) = (Vec::new(), 0);
+    }
+
+    /// What came, and flushing on the way. While a flush is blocked a server does not read (back-pressure), a client does, unless a
+    /// raw frame of its own is partly out: a pong would come in the middle of it.
     pub fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         self.link_mut().poll_shaped(cx);
         if !self.is_flushed() {
             // A failed write shows as the end of reading, which knows better how TCP ended.
             let blocked = self.poll_flush(cx).is_pending();
-            if blocked && !self.masked && !self.ended {
+            if blocked && (!self.masked || self.raw_sent > 0) && !self.ended {
                 return Poll::Pending;
             }
         }

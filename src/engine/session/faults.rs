@@ -1,7 +1,7 @@
 //! What faults do to a session: gates, steps, and what a connection may have enough of.
 
 use super::super::control::{Command, Dose};
-use super::{Happening, STEP_FLUSH, Session, State, after};
+use super::{Happening, STEP_FLUSH, STEP_RATE, Session, State, after};
 use crate::close::{Cause, TcpEnd};
 use crate::fault::{CLOSE, End, Enough, Flow, Frame, Gate, HowEnough, Since, Step};
 use crate::ws::Connection;
@@ -189,7 +189,7 @@ impl Session {
                 Step::Frames(frames) => self.send_frames(fault, &frames).await,
                 Step::Wait(time) => tokio::time::sleep(time).await,
                 Step::HalfClose { keep_reading } => {
-                    self.flush_for(STEP_FLUSH).await;
+                    self.flush_step().await;
                     self.cause.get_or_insert(Cause::Fault(fault));
                     self.initiator.get_or_insert(self.side);
                     // Fails only where the peer's RST is on its way; reading tells.
@@ -210,7 +210,7 @@ impl Session {
         for frame in frames {
             self.connection().queue_frame(frame);
         }
-        self.flush_for(STEP_FLUSH).await;
+        self.flush_step().await;
         self.provoked = Some(fault);
         if self.state == State::Open && frames.iter().any(|frame| frame.opcode == CLOSE) {
             let now = Instant::now();
@@ -221,8 +221,17 @@ impl Session {
         }
     }
 
-    pub(super) async fn flush_for(&mut self, limit: Duration) {
+    /// Waits until the kernel has taken what is queued: as long as it takes some of it each [`STEP_FLUSH`], and no longer than
+    /// [`STEP_RATE`] allows for the size.
+    async fn flush_step(&mut self) {
         let connection = self.connection();
-        let _ = timeout(limit, poll_fn(|cx| connection.poll_flush(cx))).await;
+        let mut left = connection.raw_left();
+        let longest = Instant::now() + STEP_FLUSH + Duration::from_secs_f64(left as f64 / STEP_RATE);
+        while timeout(STEP_FLUSH, poll_fn(|cx| connection.poll_flush(cx))).await.is_err() {
+            let before = std::mem::replace(&mut left, connection.raw_left());
+            if left == before || Instant::now() >= longest {
+                return;
+            }
+        }
     }
 }
