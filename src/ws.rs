@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
@@ -69,6 +70,8 @@ pub struct Connection {
     wire_sent: Option<u16>,
     /// tungstenite has said its last word.
     ended: bool,
+    /// It was that the peer broke the protocol: a Close frame behind that counts for nothing (RFC 6455 §7.1.7).
+    violated: bool,
     mask: u32,
 }
 
@@ -86,7 +89,18 @@ impl Connection {
     }
 
     fn new(stream: WebSocketStream<Tap>, masked: bool, mask: u32) -> Self {
-        Connection { stream, masked, unflushed: false, raw: Vec::new(), raw_sent: 0, closing: None, wire_sent: None, ended: false, mask }
+        Connection {
+            stream,
+            masked,
+            unflushed: false,
+            raw: Vec::new(),
+            raw_sent: 0,
+            closing: None,
+            wire_sent: None,
+            ended: false,
+            violated: false,
+            mask,
+        }
     }
 
     /// The tap below.
@@ -104,9 +118,9 @@ impl Connection {
         self.stream.get_mut().transport().link_mut()
     }
 
-    /// The first Close frame received.
+    /// The first Close frame received; none that came behind a violation.
     pub fn close_frame(&self) -> Option<&CloseFrame> {
-        self.stream.get_ref().close_frame()
+        self.stream.get_ref().close_frame().filter(|_| !self.violated)
     }
 
     /// Status code of the Close frame that is on the wire; 1005 for an empty one.
@@ -237,18 +251,20 @@ impl Connection {
         })
     }
 
-    fn last_word(&self, last: Option<Result<Message, Error>>) -> Incoming {
-        if self.close_frame().is_some() {
-            return Incoming::Close;
-        }
-        match last {
-            Some(Err(Error::Protocol(violation))) => {
-                use tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
-                if matches!(violation, ResetWithoutClosingHandshake) { Incoming::End } else { Incoming::Violation(PROTOCOL_ERROR) }
-            }
-            Some(Err(Error::Utf8(_))) => Incoming::Violation(INVALID_PAYLOAD),
-            Some(Err(Error::Capacity(_))) => Incoming::Violation(TOO_BIG),
-            _ => Incoming::End,
+    fn last_word(&mut self, last: Option<Result<Message, Error>>) -> Incoming {
+        // A Close frame looks like the end of the stream to tungstenite: any other complaint is about what came before it.
+        let code = match last {
+            Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => None,
+            Some(Err(Error::Protocol(_))) => Some(PROTOCOL_ERROR),
+            Some(Err(Error::Utf8(_))) => Some(INVALID_PAYLOAD),
+            Some(Err(Error::Capacity(_))) => Some(TOO_BIG),
+            _ => None,
+        };
+        self.violated = code.is_some();
+        match code {
+            Some(code) => Incoming::Violation(code),
+            None if self.close_frame().is_some() => Incoming::Close,
+            None => Incoming::End,
         }
     }
 
