@@ -1,7 +1,7 @@
 //! `frame_oversize`: a frame of many megabytes goes out whole, masked as it must be, and nothing comes in the middle of it.
 
-use super::arms::{Server, cohorts_of, observe_for};
-use super::frame::{BINARY, PONG};
+use super::arms::{Server, cohorts_of, observe_for, server_arm};
+use super::frame::{BINARY, CLOSE, PONG};
 use super::wire::{Act, Conn, End, Script, ms};
 use crate::common::LONG;
 use closestorm::fault::Effect;
@@ -82,4 +82,56 @@ async fn a_server_sends_seventeen_megabytes_bare() {
     assert_eq!(conn.end.map(|(_, end)| end), Some(End::Fin));
     let ended = server.reported("Ended", 1).await;
     assert_eq!(ended[0]["ending"]["wire_sent"], json!(1009), "{ended:?}");
+}
+
+/// More than both sides take, in one frame and in fragments of a megabyte.
+fn too_long() -> [Vec<u8>; 2] {
+    let fragment = |first: u8| [vec![first, 127, 0, 0, 0, 0, 0, 16, 0, 0], vec![b'x'; 1 << 20]].concat();
+    let fragments = [fragment(0x02), fragment(0x00).repeat(16)].concat();
+    [[&HEAD[..], &vec![b'x'; SIZE]].concat(), fragments]
+}
+
+/// Masked with a key of zeros, which changes nothing (RFC 6455 §5.3 does not forbid it).
+fn masked(bytes: &[u8]) -> Vec<u8> {
+    let (mut out, mut at) = (Vec::with_capacity(bytes.len() + 128), 0);
+    while at < bytes.len() {
+        let length = usize::try_from(u64::from_be_bytes(*bytes[at + 2..].first_chunk().expect("a header"))).expect("a length");
+        out.extend([bytes[at], bytes[at + 1] | 0x80]);
+        out.extend(&bytes[at + 2..at + 10]);
+        out.extend([0; 4]);
+        out.extend(&bytes[at + 10..at + 10 + length]);
+        at += 10 + length;
+    }
+    out
+}
+
+/// A Close frame with 1009 and a FIN, and every byte was taken: no RST although the sender went on.
+fn assert_refused(conn: &Conn, ours_masks: bool, sent: usize) {
+    let close = conn.frames.last().unwrap_or_else(|| panic!("no answer: {conn:?}"));
+    assert_eq!((close.first, close.masked, close.payload.as_slice()), (CLOSE, ours_masks, &1009_u16.to_be_bytes()[..]), "{conn:?}");
+    assert_eq!((conn.frames.len(), conn.broken, conn.end.map(|(_, end)| end)), (1, None, Some(End::Fin)), "{conn:?}");
+    let taken = conn.accepted.last().map_or(0, |(_, total)| *total);
+    assert!(taken >= sent as u64, "{taken} B of {sent} B were taken");
+}
+
+#[tokio::test]
+async fn a_client_answers_a_message_that_is_too_long_with_1009_and_a_fin() {
+    let script = |client: usize| Script::default().and(ms(300), Act::Raw(too_long()[client].clone()));
+    let (seen, run) = observe_for(ms(5000), &cohorts_of(2, ""), script).await;
+    for (bytes, conn) in too_long().iter().zip(seen.values()) {
+        assert_refused(conn, true, bytes.len());
+    }
+    let ending = |index: usize| format!("c{index}: remote by client ->1009 local told 1006");
+    assert_eq!(run.endings(), [ending(0), ending(1)]);
+}
+
+#[tokio::test]
+async fn a_server_answers_a_message_that_is_too_long_with_1009_and_a_fin() {
+    let scripts = too_long().map(|bytes| Script::default().and(ms(300), Act::Raw(masked(&bytes))));
+    let served = server_arm(&Embedded::default(), ms(5000), scripts.to_vec(), Vec::new()).await;
+    for (bytes, conn) in too_long().iter().zip(&served.conns) {
+        assert_refused(conn, false, bytes.len());
+    }
+    let ending = "remote by server ->1009 local told 1006".to_owned();
+    assert_eq!(served.endings.into_iter().collect::<Vec<_>>(), [(0, ending.clone()), (1, ending)]);
 }
