@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
@@ -60,11 +61,15 @@ pub struct Connection {
     unflushed: bool,
     /// Raw bytes that follow it.
     raw: Vec<u8>,
+    /// How many of them the kernel took. While it is not zero nothing else may be written: it would be in the middle of a frame.
+    raw_sent: usize,
     /// Status code in `raw`, not on the wire yet.
     closing: Option<u16>,
     wire_sent: Option<u16>,
     /// tungstenite has said its last word.
     ended: bool,
+    /// It was that the peer broke the protocol: a Close frame behind that counts for nothing (RFC 6455 §7.1.7).
+    violated: bool,
     mask: u32,
 }
 
@@ -82,7 +87,18 @@ impl Connection {
     }
 
     fn new(stream: WebSocketStream<Tap>, masked: bool, mask: u32) -> Self {
-        Connection { stream, masked, unflushed: false, raw: Vec::new(), closing: None, wire_sent: None, ended: false, mask }
+        Connection {
+            stream,
+            masked,
+            unflushed: false,
+            raw: Vec::new(),
+            raw_sent: 0,
+            closing: None,
+            wire_sent: None,
+            ended: false,
+            violated: false,
+            mask,
+        }
     }
 
     /// The tap below.
@@ -100,9 +116,9 @@ impl Connection {
         self.stream.get_mut().transport().link_mut()
     }
 
-    /// The first Close frame received.
+    /// The first Close frame received; none that came behind a violation.
     pub fn close_frame(&self) -> Option<&CloseFrame> {
-        self.stream.get_ref().close_frame()
+        self.stream.get_ref().close_frame().filter(|_| !self.violated)
     }
 
     /// Status code of the Close frame that is on the wire; 1005 for an empty one.
@@ -139,6 +155,11 @@ impl Connection {
         }
     }
 
+    /// Raw bytes that the kernel has not taken yet.
+    pub fn raw_left(&self) -> usize {
+        self.raw.len() - self.raw_sent
+    }
+
     /// Hands what is queued to the kernel.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.tap().is_held_back() {
@@ -149,7 +170,7 @@ impl Connection {
                 Ok(()) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => self.unflushed = false,
                 Err(error) => {
                     self.unflushed = false;
-                    self.raw.clear();
+                    self.forget_raw();
                     return Poll::Ready(Err(into_io(error)));
                 }
             }
@@ -167,21 +188,27 @@ impl Connection {
 
     /// Writes raw frames. Between the parts of one, tungstenite must not write: it would end up inside of it.
     fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.raw.is_empty() {
-            match ready!(self.stream.get_mut().poll_write_all_kinds(cx, &self.raw)) {
+        while self.raw_sent < self.raw.len() {
+            match ready!(self.stream.get_mut().poll_write_all_kinds(cx, &self.raw[self.raw_sent..])) {
                 Ok(written) => {
-                    self.raw.drain(..written);
-                    let rest = !self.raw.is_empty();
+                    self.raw_sent += written;
+                    let rest = self.raw_sent < self.raw.len();
                     self.tap().hold_back(rest);
                 }
                 Err(error) => {
-                    self.raw.clear();
-                    self.tap().hold_back(false);
+                    self.forget_raw();
                     return Poll::Ready(Err(error));
                 }
             }
         }
+        self.forget_raw();
         Poll::Ready(Ok(()))
+    }
+
+    /// Gives the memory back too: a frame may have had many megabytes.
+    fn forget_raw(&mut self) {
+        (self.raw, self.raw_sent) = (Vec::new(), 0);
+        self.tap().hold_back(false);
     }
 
     /// What came, and flushing on the way. While a flush is blocked a server does not read (back-pressure), a client does.
@@ -212,18 +239,20 @@ impl Connection {
         })
     }
 
-    fn last_word(&self, last: Option<Result<Message, Error>>) -> Incoming {
-        if self.close_frame().is_some() {
-            return Incoming::Close;
-        }
-        match last {
-            Some(Err(Error::Protocol(violation))) => {
-                use tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake;
-                if matches!(violation, ResetWithoutClosingHandshake) { Incoming::End } else { Incoming::Violation(PROTOCOL_ERROR) }
-            }
-            Some(Err(Error::Utf8(_))) => Incoming::Violation(INVALID_PAYLOAD),
-            Some(Err(Error::Capacity(_))) => Incoming::Violation(TOO_BIG),
-            _ => Incoming::End,
+    fn last_word(&mut self, last: Option<Result<Message, Error>>) -> Incoming {
+        // A Close frame looks like the end of the stream to tungstenite: any other complaint is about what came before it.
+        let code = match last {
+            Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => None,
+            Some(Err(Error::Protocol(_))) => Some(PROTOCOL_ERROR),
+            Some(Err(Error::Utf8(_))) => Some(INVALID_PAYLOAD),
+            Some(Err(Error::Capacity(_))) => Some(TOO_BIG),
+            _ => None,
+        };
+        self.violated = code.is_some();
+        match code {
+            Some(code) => Incoming::Violation(code),
+            None if self.close_frame().is_some() => Incoming::Close,
+            None => Incoming::End,
         }
     }
 

@@ -25,6 +25,8 @@ pub struct Tap {
     close: Option<Box<CloseFrame>>,
     /// Bytes received after the Close frame.
     after_close: u64,
+    /// The peer is a client, whose frames are masked.
+    from_client: bool,
     drop_pongs: bool,
     /// A frame from elsewhere is half written: the writer above must wait.
     held_back: bool,
@@ -46,7 +48,7 @@ enum Phase {
 }
 
 impl Tap {
-    /// Watches `io`, which is before its opening handshake.
+    /// Watches `io`, which is before its opening handshake with a server.
     pub fn new(io: Transport) -> Self {
         Tap {
             io,
@@ -56,12 +58,18 @@ impl Tap {
             upward: Vec::new(),
             close: None,
             after_close: 0,
+            from_client: false,
             drop_pongs: false,
             held_back: false,
             pongs_dropped: 0,
             frames: 0,
             messages: 0,
         }
+    }
+
+    /// The peer is a client: its frames are masked (RFC 6455 §5.1).
+    pub fn of_client(self) -> Self {
+        Tap { from_client: true, ..self }
     }
 
     /// The opening handshake is complete: from here on both directions carry frames.
@@ -172,7 +180,9 @@ impl Tap {
                 };
                 frame.extend_from_slice(&bytes[at..at + piece.len.min(256)]);
                 if piece.ends || piece.illegal_control {
-                    self.close = Some(Box::new(CloseFrame::parse(&frame, piece.illegal_control)));
+                    let masked = frame.get(1).is_some_and(|second| second & 0x80 != 0);
+                    let illegal = piece.illegal_control || masked != self.from_client;
+                    self.close = Some(Box::new(CloseFrame::parse(&frame, illegal)));
                     self.received = Scanner::default();
                     self.after_close += (bytes.len() - at - piece.len) as u64;
                 } else {

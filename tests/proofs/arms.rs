@@ -96,8 +96,13 @@ fn faults(cases: &[Case], side: &str) -> String {
 }
 
 fn cohorts(cases: &[Case], traffic: &str) -> String {
+    cohorts_of(cases.len() + 1, traffic)
+}
+
+/// Cohorts `c0` and so on, of one client each.
+pub(super) fn cohorts_of(count: usize, traffic: &str) -> String {
     let cohort = |index| format!("[clients.c{index}]\ncount = 1\narrive = {{ at_once = true }}\nreconnect = \"none\"\n{traffic}\n");
-    (0..=cases.len()).map(cohort).collect()
+    (0..count).map(cohort).collect()
 }
 
 /// What both arms of a proof on the client side left.
@@ -108,6 +113,8 @@ pub(super) struct Clients {
     pub(super) run: Finished,
     /// Without the injector.
     pub(super) control: Finished,
+    /// Without the injector, by client index.
+    pub(super) calm: Vec<Conn>,
 }
 
 /// Proves faults of simulated clients. Case `k`, from 1, is injected into client `k`, the only one of the cohort `ck`.
@@ -120,7 +127,7 @@ pub(super) async fn clients(traffic: &str, cases: &[Case]) -> Clients {
         let row = run.fault(&format!("f{index}"));
         assert_eq!((row.fired, row.selected, row.injected, row.side.as_str()), (1, 1, 1, "client"), "{}: {row:?}", case.inject);
     }
-    Clients { conns: with.0, run, control: without.1 }
+    Clients { conns: with.0, run, control: without.1, calm: without.0 }
 }
 
 async fn clients_arm(cases: &[Case], traffic: &str, faults: &str) -> (Vec<Conn>, Finished) {
@@ -134,9 +141,18 @@ pub(super) async fn observe(
     scenario: &str,
     script: impl Fn(usize) -> Script + Clone + Send + 'static,
 ) -> (BTreeMap<(usize, u32), Conn>, Finished) {
+    observe_for(RUN, scenario, script).await
+}
+
+/// [`observe`] in a run of another length.
+pub(super) async fn observe_for(
+    length: Duration,
+    scenario: &str,
+    script: impl Fn(usize) -> Script + Clone + Send + 'static,
+) -> (BTreeMap<(usize, u32), Conn>, Finished) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound socket");
-    let running = start(&format!("duration = \"{}ms\"\n[target.url]\naddress = \"ws://{address}/\"\n{scenario}", RUN.as_millis()));
+    let running = start(&format!("duration = \"{}ms\"\n[target.url]\naddress = \"ws://{address}/\"\n{scenario}", length.as_millis()));
     let mut playing = tokio::task::JoinSet::new();
     let finish = running.finish();
     tokio::pin!(finish);
@@ -246,21 +262,26 @@ pub(super) struct Served {
     pub(super) endings: BTreeMap<usize, String>,
     /// Clients on whose connection the server told that their fault acted, sorted.
     pub(super) injected: Vec<usize>,
+    /// Without the injector, by client index.
+    pub(super) calm: Vec<Conn>,
 }
 
 /// Proves faults of an embedded server. Case `k`, from 1, is injected into the connection of client `k`.
 pub(super) async fn server(settings: &Embedded, until: Duration, cases: &[Case]) -> Served {
-    let (with, without) = tokio::join!(server_arm(settings, until, cases, true), server_arm(settings, until, cases, false));
+    let arm = |inject| server_arm(settings, until, scripts(cases), commands(cases, inject));
+    let (with, without) = tokio::join!(arm(true), arm(false));
     judge(cases, &with.conns, &without.conns);
     let expected: Vec<_> = (1..=cases.len()).collect();
     assert_eq!((with.injected.as_slice(), without.injected.len()), (expected.as_slice(), 0), "injected");
-    with
+    Served { calm: without.conns, ..with }
 }
 
-async fn server_arm(settings: &Embedded, until: Duration, cases: &[Case], inject: bool) -> Served {
+/// Plays these scripts against an embedded server that is told these things, at these ages of the connections.
+pub(super) async fn server_arm(settings: &Embedded, until: Duration, scripts: Vec<Script>, commands: Vec<(Duration, Value)>) -> Served {
+    let last = scripts.len();
     let mut server = Server::start(settings).await;
     let mut playing = tokio::task::JoinSet::new();
-    for (client, script) in scripts(cases).into_iter().enumerate() {
+    for (client, script) in scripts.into_iter().enumerate() {
         let mut conn = Conn::open(server.port, Some(&format!("{client}/1"))).await;
         playing.spawn(async move {
             conn.play(&script, until).await;
@@ -269,16 +290,15 @@ async fn server_arm(settings: &Embedded, until: Duration, cases: &[Case], inject
     }
     // No connection is younger than this.
     let begun = Instant::now();
-    for (at, command) in commands(cases, inject) {
+    for (at, command) in commands {
         sleep_until(Instant::now().max(begun + at)).await;
         server.tell(&command).await;
     }
     let conns: BTreeMap<_, _> = playing.join_all().await.into_iter().collect();
     // What was reported so far is in the socket: the answer to a last connection comes behind it.
-    let last = cases.len() + 1;
     let mut end = Conn::open(server.port, Some(&format!("{last}/1"))).await;
     end.play(&Script::default().and(Duration::ZERO, super::wire::Act::Close(1000)), LONG).await;
-    let mut served = Served { conns: conns.into_values().collect(), endings: BTreeMap::new(), injected: Vec::new() };
+    let mut served = Served { conns: conns.into_values().collect(), endings: BTreeMap::new(), injected: Vec::new(), calm: Vec::new() };
     while !served.endings.contains_key(&last) {
         let line = server.line().await.expect("the server goes on");
         let client = |line: &Value| line["id"]["client"].as_u64().expect("a client") as usize;

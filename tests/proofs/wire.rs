@@ -36,6 +36,10 @@ pub(super) enum Act {
     Fin,
     /// A binary message of this length.
     Bulk(usize),
+    /// These bytes.
+    Raw(Vec<u8>),
+    /// Reads nothing until it reads again.
+    Deaf(bool),
 }
 
 /// What the observer does over the life of a connection, and how it answers.
@@ -49,6 +53,8 @@ pub(super) struct Script {
     pub(super) never_acks: bool,
     /// Size of its send buffer.
     pub(super) send_buffer: Option<usize>,
+    /// Takes what came for a violation: after so many bytes a Close frame with this code, and as a server a FIN.
+    pub(super) fails: Option<(usize, u16)>,
 }
 
 /// Milliseconds.
@@ -103,6 +109,8 @@ pub(super) struct Conn {
     pub(super) accepted: Vec<(Duration, u64)>,
     outbox: VecDeque<u8>,
     number: u32,
+    /// Bytes that came.
+    pub(super) received: usize,
     reading: bool,
     fin: Fin,
 }
@@ -122,7 +130,6 @@ impl Conn {
             client,
             opened: Instant::now(),
             frames: Vec::new(),
-            rest,
             end: None,
             broken: None,
             sent: Vec::new(),
@@ -130,6 +137,8 @@ impl Conn {
             accepted: Vec::new(),
             outbox: VecDeque::new(),
             number: 0,
+            received: rest.len(),
+            rest,
             reading: true,
             fin: Fin::No,
         }
@@ -243,6 +252,13 @@ impl Conn {
             }
             Act::Text => self.queue(TEXT, b"a message"),
             Act::Close(code) => self.queue(CLOSE, &code.to_be_bytes()),
+            Act::Raw(bytes) => {
+                // A Close frame however it is spoiled is a Close frame.
+                let first = if bytes[0] & 0x0f == CLOSE & 0x0f { CLOSE } else { bytes[0] };
+                self.sent.push((self.age(), first));
+                self.outbox.extend(bytes);
+            }
+            Act::Deaf(deaf) => self.reading = !deaf,
             Act::Bulk(length) => self.queue(BINARY, &vec![b'.'; *length]),
             Act::Fin => self.fin = if self.fin == Fin::Sent { Fin::Sent } else { Fin::Wanted },
         }
@@ -298,6 +314,7 @@ impl Conn {
             Ok(count) => {
                 self.arrivals.push((self.age(), count));
                 self.rest.extend_from_slice(&chunk[..count]);
+                self.received += count;
                 self.absorb(script);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -308,11 +325,14 @@ impl Conn {
         }
     }
 
+    fn has_closed(&self) -> bool {
+        self.sent.iter().any(|(_, first)| *first == CLOSE)
+    }
+
     fn answer(&mut self, frame: &Frame, script: &Script) {
-        let closed = self.sent.iter().any(|(_, first)| *first == CLOSE);
         match frame.first {
-            PING => self.queue(PONG, &frame.payload),
-            CLOSE if !closed && !script.never_acks => {
+            PING if !self.has_closed() => self.queue(PONG, &frame.payload),
+            CLOSE if !self.has_closed() && !script.never_acks => {
                 // RFC 6455 §7.4.2: codes below 1000 are not used; the protocol error answers them.
                 let code = frame.payload.first_chunk::<2>().map(|code| u16::from_be_bytes(*code));
                 let answer = code.map(|code| if code < 1000 { 1002 } else { code }.to_be_bytes());
@@ -328,6 +348,12 @@ impl Conn {
 
     /// Whole frames leave `rest`, and are answered.
     fn absorb(&mut self, script: &Script) {
+        if let Some((_, code)) = script.fails.filter(|(after, _)| self.received >= *after && !self.has_closed()) {
+            self.act(&Act::Close(code));
+            if !self.client {
+                self.act(&Act::Fin);
+            }
+        }
         while let Some((frame, length)) = parse(&self.rest, self.opened.elapsed()) {
             self.rest.drain(..length);
             self.answer(&frame, script);

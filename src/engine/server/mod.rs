@@ -211,7 +211,7 @@ async fn attempt(server: Arc<Server>, stream: TcpStream) {
             _ => return,
         },
     };
-    let mut tap = Tap::new(transport);
+    let mut tap = Tap::new(transport).of_client();
     let shaken = tokio::select! {
         // What waits for an answer when the listening socket closes is reset, as what waits in its queue.
         biased;

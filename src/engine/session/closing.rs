@@ -173,9 +173,9 @@ impl Session {
 
     pub(super) fn ended(&mut self, tcp_end: TcpEnd, mid_frame: bool, by_path: bool) -> Happening {
         self.state = State::Ended;
-        let after_close = self.connection().tap().after_close();
         let connection = self.connection();
         let frame = connection.close_frame().cloned();
+        let after_close = frame.as_ref().map_or(0, |_| connection.tap().after_close());
         let wire_sent = connection.wire_sent();
         let wire_received = frame.as_ref().map(|frame| frame.code);
         let valid = frame.as_ref().is_some_and(|frame| frame.answer == Answer::Echo);

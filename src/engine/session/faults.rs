@@ -2,7 +2,7 @@
 
 use super::super::control::{Command, Dose};
 use super::pings::Flooding;
-use super::{Happening, STEP_FLUSH, Session, State, after};
+use super::{Happening, STEP_FLUSH, STEP_RATE, Session, State, after};
 use crate::close::{Cause, TcpEnd};
 use crate::fault::{CLOSE, End, Enough, Flow, Frame, Gate, HowEnough, Since, Step};
 use crate::seed::Stream;
@@ -346,7 +346,9 @@ impl Session {
     fn pause_for_flush(&mut self, index: usize) {
         self.flush_now();
         if !self.connection().is_flushed() {
-            let pause = Pause { until: Instant::now() + STEP_FLUSH, unless_flushed: true };
+            let left = self.connection().raw_left() as f64;
+            let until = Instant::now() + STEP_FLUSH + Duration::from_secs_f64(left / STEP_RATE);
+            let pause = Pause { until, unless_flushed: true };
             self.faults().scripts[index].pause = Some(pause);
         }
     }

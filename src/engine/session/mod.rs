@@ -23,8 +23,10 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 
-/// How long a step may wait for the kernel to take bytes before TCP is ended over them.
+/// How long a step waits for a kernel that takes no bytes before the next step comes, which may end TCP over them.
 const STEP_FLUSH: Duration = Duration::from_secs(1);
+/// Bytes each second that a step waits for beyond that: a frame of many megabytes goes out whole.
+const STEP_RATE: f64 = (1 << 20) as f64;
 /// How long a socket that we ended is drained so that our FIN stays a FIN.
 const LINGER: Duration = Duration::from_secs(2);
 /// How long a socket behind a dead path is kept: longer than any run.
