@@ -509,3 +509,29 @@ async fn a_server_that_starts_again_is_told_what_stands() {
     assert!(shut_again.0 == 0 && shut_again.1 > 0, "{shut_again:?}");
     assert!(served_again.0 > 0 && served_again.1 == 0, "{served_again:?}");
 }
+
+#[tokio::test]
+async fn attempts_are_selected_while_a_fault_is_active_and_not_after() {
+    let cohort = |name: &str| format!("[clients.{name}]\ncount = 6\narrive = {{ over = \"1200ms\" }}\nreconnect = \"none\"\n");
+    let fault = |name: &str, keys: &str, inject: &str| {
+        format!("[[faults]]\nname = \"f-{name}\"\nat = \"300ms\"\n{keys}\ninject = {{ {inject} }}\n")
+    };
+    // Clients 0 to 5 of each cohort arrive 200 ms apart: 2, 3 and 4 while the faults are active.
+    let (window, bad, cut) = ("for = \"600ms\"", "client_bad_request = {}", "accept_rst = {}");
+    let scenario = [
+        "duration = \"1700ms\"\n[target.embedded]\n".to_owned(),
+        ["a", "b", "c", "d"].map(cohort).concat(),
+        fault("a", &format!("{window}\nside = \"client\"\nselect = {{ cohort = \"a\" }}"), bad),
+        fault("b", &format!("{window}\nselect = {{ cohort = \"b\" }}"), cut),
+        fault("c", &format!("{window}\nside = \"client\"\nselect = {{ cohort = \"c\", nth = 4 }}"), bad),
+        fault("d", "first_n = 2\nside = \"client\"\nselect = { cohort = \"d\" }", bad),
+    ];
+    let run = start(&scenario.concat()).finish().await;
+    let outcome = |name: &str| {
+        let attempts = &run.summary.cohorts[name].attempts;
+        (attempts.opened, attempts.rejected + attempts.failed, run.fault(&format!("f-{name}")).injected)
+    };
+    assert_eq!((outcome("a"), outcome("b")), ((3, 3, 3), (3, 3, 3)));
+    // Of the clients 12 to 17 every fourth is 15, the fourth of its cohort.
+    assert_eq!((outcome("c"), outcome("d")), ((5, 1, 1), (4, 2, 2)));
+}
