@@ -207,7 +207,9 @@ async fn a_failing_handler_ends_the_connection_over_a_message() {
         })
         .script(script()),
     ];
-    server(&Embedded::default(), ms(1100), &cases).await;
+    let proof = server(&Embedded::default(), ms(1100), &cases).await;
+    let endings: Vec<_> = proof.endings.values().map(String::as_str).collect();
+    assert_eq!(endings, ["f1 by server 1011>1011 fin clean told 1011", "f2 by server ->- local told 1006"]);
 }
 
 /// Has a server carry out a fault of its listening socket; returns when it has.
