@@ -216,7 +216,7 @@ pub(super) const ROWS: &[Row] = &[
             Param { name: "interval", shape: Shape::Duration, default: Some("200ms"), doc: "Between two pieces." },
         ],
         summary: "sends the answer to opening handshakes in small pieces",
-        expect: "client: opens slowly, or times out in the upgrade stage; tokio-tungstenite fails after 64 reads of less than 128 B on average",
+        expect: "client: opens slowly, or times out in the upgrade stage; tungstenite fails after 64 reads of less than 128 B on average",
         source: "measured: most clients wait for ever; tungstenite handshake/machine.rs",
         effect: |values| {
             let bytes = values.bytes("bytes_per_chunk").and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(1).max(1);

@@ -345,14 +345,19 @@ fn commands(cases: &[Case], inject: bool) -> Vec<(Duration, Value)> {
 
 /// What an injection on the server's side asks for.
 pub(super) fn effect(inject: &'static str) -> Effect {
-    plan(&[case(inject, |_| true)]).faults[0].inject.effect(Side::Server)
+    let fault = format!("[[faults]]\nat = \"0s\"\nside = \"server\"\ninject = {{ {inject} }}\n");
+    planned(&[], &fault).faults[0].inject.effect(Side::Server)
 }
 
 /// The plan of a scenario that has these faults on the server's side.
 fn plan(cases: &[Case]) -> Plan {
+    planned(cases, &faults(cases, "server"))
+}
+
+fn planned(cases: &[Case], faults: &str) -> Plan {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("proof.toml");
-    let text = format!("duration = \"10s\"\n[target.embedded]\n{}{}", cohorts(cases, ""), faults(cases, "server"));
+    let text = format!("duration = \"10s\"\n[target.embedded]\n{}{faults}", cohorts(cases, ""));
     std::fs::write(&file, text).expect("the folder can be written");
     load(&Source::File(file), &Overrides::default()).unwrap_or_else(|errors| panic!("{errors}"))
 }

@@ -207,7 +207,9 @@ async fn a_failing_handler_ends_the_connection_over_a_message() {
         })
         .script(script()),
     ];
-    server(&Embedded::default(), ms(1100), &cases).await;
+    let proof = server(&Embedded::default(), ms(1100), &cases).await;
+    let endings: Vec<_> = proof.endings.values().map(String::as_str).collect();
+    assert_eq!(endings, ["f1 by server 1011>1011 fin clean told 1011", "f2 by server ->- local told 1006"]);
 }
 
 /// Has a server carry out a fault of its listening socket; returns when it has.
@@ -394,14 +396,16 @@ async fn read_request(mut stream: TcpStream) -> (String, Vec<u8>) {
     (head, rest)
 }
 
+/// Two clients each: one arrives at once, and one at 400 ms.
 fn cohorts(names: &[&str]) -> String {
-    let cohort = |name: &&str| format!("[clients.{name}]\ncount = 1\narrive = {{ over = \"400ms\" }}\nreconnect = \"none\"\n");
+    let cohort = |name: &&str| format!("[clients.{name}]\ncount = 2\narrive = {{ over = \"800ms\" }}\nreconnect = \"none\"\n");
     names.iter().map(cohort).collect()
 }
 
+/// Hits the second client of a cohort.
 fn fault(cohort: &str, inject: &str) -> String {
     format!(
-        "[[faults]]\nname = \"f-{cohort}\"\nat = \"0s\"\nside = \"client\"\nselect = {{ cohort = \"{cohort}\" }}\ninject = {{ {inject} }}\n"
+        "[[faults]]\nname = \"f-{cohort}\"\nat = \"200ms\"\nside = \"client\"\nselect = {{ cohort = \"{cohort}\" }}\ninject = {{ {inject} }}\n"
     )
 }
 
@@ -423,15 +427,15 @@ async fn clients_break_the_rule_they_are_told_to() {
     let embedded = format!("duration = \"1500ms\"\n[target.embedded]\n{with_faults}");
     let ((seen, _), (calm, _), run) = tokio::join!(requests(&with_faults), requests(&clients), start(&embedded).finish());
     let heads: Vec<_> = seen.iter().map(|(head, _)| head.to_lowercase()).collect();
-    assert_eq!((heads.len(), calm.len()), (7, 7));
+    assert_eq!((heads.len(), calm.len()), (14, 14));
     for (name, broken) in cases {
         assert_eq!(heads.iter().filter(|head| broken(head)).count(), 1, "{name}: {heads:?}");
         assert!(!calm.iter().any(|(head, _)| broken(&head.to_lowercase())), "{name} without being injected");
         // The embedded server turns each away with an HTTP answer.
         let attempts = &run.summary.cohorts[name].attempts;
-        assert_eq!((attempts.total, attempts.rejected, run.fault(&format!("f-{name}")).injected), (1, 1, 1), "{name}");
+        assert_eq!((attempts.total, attempts.rejected, run.fault(&format!("f-{name}")).injected), (2, 1, 1), "{name}");
     }
-    assert_eq!(run.summary.cohorts["calm"].attempts.opened, 1);
+    assert_eq!(run.summary.cohorts["calm"].attempts.opened, 2);
 }
 
 #[tokio::test]
@@ -449,9 +453,9 @@ async fn clients_send_frames_before_the_answer() {
         assert_eq!((frame.first, frame.masked, frame.payload.as_slice()), (TEXT, true, payload.as_bytes()));
     }
     assert_eq!(length + more, rest.len());
-    assert!(calm.len() == 2 && calm.iter().all(|(_, rest)| rest.is_empty()), "{calm:?}");
+    assert!(calm.len() == 4 && calm.iter().all(|(_, rest)| rest.is_empty()), "{calm:?}");
     for run in [&with, &run] {
-        assert_eq!((run.summary.attempts.opened, run.fault("f-early").injected), (2, 1));
+        assert_eq!((run.summary.attempts.opened, run.fault("f-early").injected), (4, 1));
     }
     assert_eq!(run.summary.messages.received, 2, "the embedded server echoes them after the handshake");
 }
@@ -473,9 +477,9 @@ async fn a_run_counts_what_its_clients_make_of_broken_answers() {
     let run = start(&format!("duration = \"1500ms\"\n[target.embedded]\n{}{faults}", cohorts(&names))).finish().await;
     for (name, _) in kinds {
         let attempts = &run.summary.cohorts[name].attempts;
-        assert_eq!((attempts.failed, attempts.opened, run.fault(&format!("f-{name}")).injected), (1, 0, 1), "{name}");
+        assert_eq!((attempts.failed, attempts.opened, run.fault(&format!("f-{name}")).injected), (1, 1, 1), "{name}");
     }
-    assert_eq!(run.summary.cohorts["calm"].attempts.opened, 1);
+    assert_eq!(run.summary.cohorts["calm"].attempts.opened, 2);
 }
 
 #[tokio::test]
@@ -494,7 +498,42 @@ async fn a_server_that_starts_again_is_told_what_stands() {
             () = sleep(ms(20)) => tries.push((Instant::now(), connect(port).await.1.map(drop).map_err(|error| error.kind()))),
         }
     };
-    let refused: Vec<_> = tries.iter().filter(|(_, result)| *result == Err(ErrorKind::ConnectionRefused)).map(|(at, _)| *at).collect();
-    let span = refused.last().expect("it refuses").duration_since(refused[0]);
-    assert!(span > ms(900) && run.offset("target_listening", "") < ms(1300), "refused over {span:?}");
+    let shut = tries.iter().find(|(_, result)| result.is_err()).expect("it refuses").0;
+    let served = |from: Duration, to: Duration| {
+        let between = tries.iter().filter(|(at, _)| *at >= shut + from && *at < shut + to);
+        between.fold((0, 0), |(open, refused), (_, result)| if result.is_ok() { (open + 1, refused) } else { (open, refused + 1) })
+    };
+    let listening = run.events.iter().find(|row| row[5].ends_with("what=listening")).expect("it came back");
+    let listening = Duration::from_micros(listening[0].parse().expect("an offset"));
+    assert!(listening < ms(1000), "{listening:?}");
+    // From well after the new process listened to the revert, and from then to the end of the run.
+    let (shut_again, served_again) = (served(ms(900), ms(1100)), served(ms(1300), ms(1700)));
+    assert!(shut_again.0 == 0 && shut_again.1 > 0, "{shut_again:?}");
+    assert!(served_again.0 > 0 && served_again.1 == 0, "{served_again:?}");
+}
+
+#[tokio::test]
+async fn attempts_are_selected_while_a_fault_is_active_and_not_after() {
+    let cohort = |name: &str| format!("[clients.{name}]\ncount = 6\narrive = {{ over = \"1200ms\" }}\nreconnect = \"none\"\n");
+    let fault = |name: &str, keys: &str, inject: &str| {
+        format!("[[faults]]\nname = \"f-{name}\"\nat = \"300ms\"\n{keys}\ninject = {{ {inject} }}\n")
+    };
+    // Clients 0 to 5 of each cohort arrive 200 ms apart: 2, 3 and 4 while the faults are active.
+    let (window, bad, cut) = ("for = \"600ms\"", "client_bad_request = {}", "accept_rst = {}");
+    let scenario = [
+        "duration = \"1700ms\"\n[target.embedded]\n".to_owned(),
+        ["a", "b", "c", "d"].map(cohort).concat(),
+        fault("a", &format!("{window}\nside = \"client\"\nselect = {{ cohort = \"a\" }}"), bad),
+        fault("b", &format!("{window}\nselect = {{ cohort = \"b\" }}"), cut),
+        fault("c", &format!("{window}\nside = \"client\"\nselect = {{ cohort = \"c\", nth = 4 }}"), bad),
+        fault("d", "first_n = 2\nside = \"client\"\nselect = { cohort = \"d\" }", bad),
+    ];
+    let run = start(&scenario.concat()).finish().await;
+    let outcome = |name: &str| {
+        let attempts = &run.summary.cohorts[name].attempts;
+        (attempts.opened, attempts.rejected + attempts.failed, run.fault(&format!("f-{name}")).injected)
+    };
+    assert_eq!((outcome("a"), outcome("b")), ((3, 3, 3), (3, 3, 3)));
+    // Of the clients 12 to 17 every fourth is 15, the fourth of its cohort.
+    assert_eq!((outcome("c"), outcome("d")), ((5, 1, 1), (4, 2, 2)));
 }

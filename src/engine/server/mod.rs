@@ -206,10 +206,21 @@ async fn attempt(server: Arc<Server>, stream: TcpStream) {
     let link = Link::new(stream);
     let transport = match &server.tls {
         None => Transport::Plain(link),
-        Some(tls) => match timeout(HEAD_WITHIN, tls.accept(link)).await {
-            Ok(Ok(stream)) => Transport::TlsServer(Box::new(stream)),
-            _ => return,
-        },
+        Some(tls) => {
+            let mut accepting = tls.accept(link);
+            let accepted = tokio::select! {
+                biased;
+                () = server.closed() => {
+                    accepting.get_ref().into_iter().for_each(Link::reset);
+                    return;
+                }
+                accepted = timeout(HEAD_WITHIN, &mut accepting) => accepted,
+            };
+            match accepted {
+                Ok(Ok(stream)) => Transport::TlsServer(Box::new(stream)),
+                _ => return,
+            }
+        }
     };
     let mut tap = Tap::new(transport).of_client();
     let shaken = tokio::select! {
