@@ -217,10 +217,7 @@ impl Session {
                 // Commands first: a fault must not wait behind a flood of messages.
                 biased;
                 command = control.next() => What::Command(command),
-                incoming = poll_fn(|cx| match connection.poll_io(cx) {
-                    Poll::Pending if connection.link().is_spent() => Poll::Ready(What::Enough),
-                    polled => polled.map(What::Incoming),
-                }), if !*peer_done => incoming,
+                what = poll_fn(|cx| poll(connection, *peer_done, cx)) => what,
                 () = async { timer.as_mut().expect("armed").await }, if deadline.is_some() => What::Timer,
             };
             let happening = match what {
@@ -309,6 +306,19 @@ enum What {
     /// No more bytes may pass; what ends the connection over it is looked up.
     Enough,
     Timer,
+}
+
+/// What comes from a connection.
+fn poll(connection: &mut Connection, peer_done: bool, cx: &mut Context<'_>) -> Poll<What> {
+    if peer_done {
+        // There is nothing to read, but what waits on a shaped path must go on.
+        connection.link_mut().poll_shaped(cx);
+        return Poll::Pending;
+    }
+    match connection.poll_io(cx) {
+        Poll::Pending if connection.link().is_spent() => Poll::Ready(What::Enough),
+        polled => polled.map(What::Incoming),
+    }
 }
 
 fn after(now: Instant, limit: Duration) -> Option<Instant> {
