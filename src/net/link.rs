@@ -93,6 +93,11 @@ impl Link {
         self.passed >= self.cap
     }
 
+    /// Bytes that a shaped path damaged, as long as it is shaped.
+    pub fn damaged(&self) -> u64 {
+        self.lanes.as_ref().map_or(0, |lanes| lanes.incoming.damaged() + lanes.outgoing.damaged())
+    }
+
     /// Whether what is written, or FIN, would be late.
     pub fn is_late(&self) -> bool {
         self.lanes.as_ref().is_some_and(|lanes| !lanes.outgoing.is_idle())

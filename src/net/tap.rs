@@ -130,7 +130,7 @@ impl Tap {
         self.pongs_dropped
     }
 
-    /// Frames in both directions so far.
+    /// Whole frames in both directions so far.
     pub fn frames(&self) -> u64 {
         self.frames
     }
@@ -141,7 +141,7 @@ impl Tap {
     }
 
     fn count(&mut self, piece: Piece) {
-        if piece.begins {
+        if piece.ends {
             self.frames += 1;
             self.messages += u64::from(piece.opcode < CLOSE);
         }

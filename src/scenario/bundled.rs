@@ -27,6 +27,8 @@ pub static BUNDLED: &[Bundled] = bundle![
     "client-closes",
     "server-closes",
     "close-acks",
+    "load-balancer",
+    "slow-network",
     "node-server",
     "node-crash",
 ];

@@ -3,8 +3,18 @@
 use super::{Run, alone};
 
 /// Light enough to run at the same time: they mostly wait.
-const LIGHT: [&str; 8] =
-    ["default", "aborts", "client-closes", "close-acks", "half-close", "half-open", "rolling-restart", "server-closes"];
+const LIGHT: [&str; 10] = [
+    "default",
+    "aborts",
+    "client-closes",
+    "close-acks",
+    "half-close",
+    "half-open",
+    "load-balancer",
+    "rolling-restart",
+    "server-closes",
+    "slow-network",
+];
 
 #[test]
 fn light_scenarios_keep_their_promises() {

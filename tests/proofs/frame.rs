@@ -46,8 +46,10 @@ pub(super) fn encode(first: u8, payload: &[u8], masked: bool) -> Vec<u8> {
     }
     if masked {
         bytes.extend(MASK);
+        bytes.extend(payload.iter().enumerate().map(|(index, byte)| byte ^ MASK[index % 4]));
+    } else {
+        bytes.extend_from_slice(payload);
     }
-    bytes.extend(payload.iter().enumerate().map(|(index, byte)| if masked { byte ^ MASK[index % 4] } else { *byte }));
     bytes
 }
 

@@ -2,7 +2,7 @@
 
 use super::arms::observe;
 use super::frame::{BINARY, PONG};
-use super::wire::{End, Script, ms};
+use super::wire::{Act, End, Script, ms};
 use crate::common::start;
 use std::time::Duration;
 
@@ -41,6 +41,41 @@ async fn a_hold_on_a_late_path_is_released_alone() {
     assert_eq!((conn.lost(), conn.of(PONG).len()), (0, 59), "{conn:?}");
     assert!(conn.silence(PONG, ms(1300)) >= ms(250));
     assert_eq!((run.fault("jam").selected, run.fault("jam").injected), (1, 1));
+}
+
+/// Text in which single bits are wrong: the receiver fails the connection, and the run says over what, whichever side damages it.
+#[tokio::test]
+async fn an_end_over_damage_is_the_faults() {
+    for side in ["client", "server"] {
+        let text = format!(
+            "duration = \"2s\"\n[target.embedded]\n[clients.c0]\ncount = 20\narrive = {{ at_once = true }}\nreconnect = \"none\"\n\
+             traffic = {{ echo = {{ rate = \"20/s\", payload = \"20B\" }} }}\n\
+             [[faults]]\nname = \"damage\"\nat = \"300ms\"\nside = \"{side}\"\ninject = {{ corrupt_byte = {{ per_mb = 5000 }} }}\n"
+        );
+        let run = start(&text).finish().await;
+        assert!(
+            run.summary.endings.iter().any(|row| row.wire_received == Some(1002) || row.wire_sent == Some(1002)),
+            "{side}: somebody noticed"
+        );
+        assert!(run.summary.endings.iter().all(|row| row.cause == "damage"), "{side}: {:?}", run.endings());
+    }
+}
+
+/// A peer that sends 16 MiB into a jam: what the program takes in is bounded, and all of it is read after the revert.
+#[tokio::test]
+async fn a_jam_presses_back() {
+    const MIB: u64 = 1 << 20;
+    let text = "[clients.c0]\ncount = 1\narrive = { at_once = true }\n\
+         [[faults]]\nname = \"jam\"\nat = \"200ms\"\nfor = \"600ms\"\nside = \"client\"\ninject = { hold_release = { dir = \"down\" } }\n";
+    let bulk =
+        || (0..256).fold(Script { send_buffer: Some(64 << 10), ..Script::default() }, |script, _| script.and(ms(300), Act::Bulk(64 << 10)));
+    let (conns, run) = observe(text, move |_| bulk()).await;
+    let conn = conns.values().next().expect("a connection");
+    let before = conn.accepted.iter().take_while(|(at, _)| *at < ms(650)).last().map_or(0, |(_, total)| *total);
+    // 4 MiB in the program, and what the kernel's receive buffer grows to.
+    assert!(before >= 4 * MIB && before < 13 * MIB, "taken: {before} B");
+    assert!(conn.accepted.last().is_some_and(|(_, total)| *total > 16 * MIB), "{conn:?}");
+    assert_eq!(run.summary.messages.received, 256);
 }
 
 struct Row {
@@ -97,7 +132,7 @@ async fn tls_ends_over_a_damaged_byte() {
         let run = start(&text).finish().await;
         let endings = run.endings();
         assert!(
-            !endings.is_empty() && endings.iter().all(|line| line.starts_with("c1: ") && line.contains("told 1006")),
+            !endings.is_empty() && endings.iter().all(|line| line.starts_with("c1: damage by ") && line.contains("told 1006")),
             "{side}: {endings:?}"
         );
         let closed: u64 = run.summary.endings.iter().map(|row| row.count).sum();

@@ -3,7 +3,7 @@
 use super::{DEAD_PATH, Happening, LINGER, Session, State, after, other};
 use crate::close::{Cause, Ending, INVALID_PAYLOAD, Initiator, NO_STATUS, PROTOCOL_ERROR, TOO_BIG, TcpEnd, reported};
 use crate::event::Closing;
-use crate::fault::{CloseAck, End, Side, Step};
+use crate::fault::{CloseAck, End, Gate, Side, Step};
 use crate::net::frame::Answer;
 use crate::ws::{Connection, Incoming};
 use std::future::poll_fn;
@@ -182,7 +182,8 @@ impl Session {
         let code = if valid { reported(wire_received) } else { reported(None) };
         // The peer failed the connection over what it was sent: 1002, 1007 or 1009 (RFC 6455 §7.1.7), or no word at all.
         let failed = matches!(wire_received, None | Some(PROTOCOL_ERROR | INVALID_PAYLOAD | TOO_BIG));
-        let answered = self.provoked.filter(|_| failed);
+        // Damage may look like a Close frame, an illegal one.
+        let answered = self.provoked.filter(|_| failed).or_else(|| self.damager().filter(|_| failed || !valid));
         let initiator = match self.initiator {
             _ if by_path => Initiator::None,
             Some(Side::Client) => Initiator::Client,
@@ -205,6 +206,14 @@ impl Session {
         let ack = |first: Instant| self.second_close.map(|second| second - first);
         let closing = self.first_close.map(|first| Closing { ack: ack(first), total: first.elapsed() });
         Happening::Ended { ending: Box::new(ending), closing }
+    }
+
+    /// The fault that has damaged bytes of this connection.
+    fn damager(&self) -> Option<u16> {
+        let (connection, faults) = (self.connection.as_ref()?, self.faults.as_ref()?);
+        let damages = |gate: &Gate| gate.read_shape.corrupt_per_mb > 0.0 || gate.write_shape.corrupt_per_mb > 0.0;
+        let (fault, _) = faults.active.iter().find(|(_, gate)| damages(gate))?;
+        (connection.link().damaged() > 0).then_some(*fault)
     }
 }
 

@@ -222,13 +222,7 @@ impl Session {
                 // Commands first: a fault must not wait behind a flood of messages.
                 biased;
                 command = control.next() => What::Command(command),
-                what = poll_fn(|cx| match connection.poll_io(cx) {
-                    Poll::Ready(incoming) => Poll::Ready(What::Incoming(incoming)),
-                    Poll::Pending if connection.link().is_spent() => Poll::Ready(What::Enough),
-                    // What waits for the kernel to take bytes goes on.
-                    Poll::Pending if blocked && connection.is_flushed() => Poll::Ready(What::Flushed),
-                    Poll::Pending => Poll::Pending,
-                }), if !*peer_done => what,
+                what = poll_fn(|cx| poll(connection, *peer_done, blocked, cx)) => what,
                 () = async { timer.as_mut().expect("armed").await }, if deadline.is_some() => What::Timer,
             };
             let happening = match what {
@@ -307,6 +301,20 @@ enum What {
     /// No more bytes may pass; what ends the connection over it is looked up.
     Enough,
     Timer,
+}
+
+/// What comes from a connection; `blocked`: something waited for the kernel to take bytes.
+fn poll(connection: &mut Connection, peer_done: bool, blocked: bool, cx: &mut Context<'_>) -> Poll<What> {
+    if peer_done {
+        // There is nothing to read, but what waits on a shaped path must go on.
+        connection.link_mut().poll_shaped(cx);
+        return Poll::Pending;
+    }
+    match connection.poll_io(cx) {
+        Poll::Pending if connection.link().is_spent() => Poll::Ready(What::Enough),
+        Poll::Pending if blocked && connection.is_flushed() => Poll::Ready(What::Flushed),
+        polled => polled.map(What::Incoming),
+    }
 }
 
 fn after(now: Instant, limit: Duration) -> Option<Instant> {
