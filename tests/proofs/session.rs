@@ -203,6 +203,25 @@ mod server_side {
     }
 
     #[tokio::test]
+    async fn a_step_that_waits_stops_neither_reading_nor_answering() {
+        let held = |conn: &Conn| {
+            let (Some(close), Some((end, End::Fin))) = (conn.close(), conn.end) else { return false };
+            end >= close.at + ms(280) && end < close.at + ms(500)
+        };
+        let cases = [
+            case("close_then_fin = { delay = \"300ms\" }", held).script(Script { never_acks: true, ..Script::pings(ms(1000)) }),
+            case("close_then_fin = { delay = \"300ms\" }", held),
+        ];
+        let proof = prove(&cases).await;
+        let conn = &proof.conns[1];
+        let close = conn.close().expect("a Close frame").at;
+        let meanwhile = conn.of(PONG).iter().filter(|pong| pong.at > close && pong.at < close + ms(280)).count();
+        assert!(meanwhile >= 8, "{meanwhile} pongs between Close frame and FIN: {conn:?}");
+        assert_eq!(proof.endings[&1], "f1 by server ->1001 local told 1006");
+        assert!(proof.endings[&2].starts_with("f2 by server 1001>1001 "), "the answer was read: {}", proof.endings[&2]);
+    }
+
+    #[tokio::test]
     async fn close_while_sending_puts_the_close_frame_right_behind_the_message() {
         let saw = |conn: &Conn| {
             let [message, close] = &conn.frames[..] else { return false };
