@@ -85,8 +85,8 @@ pub fn client(trust: Trust<'_>) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     match trust {
         Trust::Anything => {
-            let config = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anything(provider))).with_no_client_auth();
-            return Ok(Arc::new(config));
+            let verifier = Verifier { provider, accepts: Accepts::Anything };
+            return Ok(Arc::new(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()));
         }
         Trust::Roots(file) => {
             // Roots that the machine has but that do not parse are of no use to anybody.
@@ -96,11 +96,11 @@ pub fn client(trust: Trust<'_>) -> Result<Arc<ClientConfig>, TlsError> {
                     std::fs::read(file).map_err(|error| TlsError::Pem { place: file.display().to_string(), cause: error.to_string() })?;
                 let own = certificates(&text, &file.display().to_string())?;
                 roots.add_parsable_certificates(own.iter().cloned());
-                let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+                let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
                     .build()
                     .map_err(|error| TlsError::Refused(error.to_string()))?;
-                let config = builder.dangerous().with_custom_certificate_verifier(Arc::new(OrNamed { chain, own })).with_no_client_auth();
-                return Ok(Arc::new(config));
+                let verifier = Verifier { provider, accepts: Accepts::Named { chain, own } };
+                return Ok(Arc::new(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()));
             }
         }
         Trust::Only(pem) => {
@@ -116,17 +116,26 @@ fn certificates(pem: &[u8], place: &str) -> Result<Vec<CertificateDer<'static>>,
     if found.is_empty() { Err(wrong("there is none".to_owned())) } else { Ok(found) }
 }
 
-/// Accepts what chains to a root, and the certificates of the user's own file themselves if they are for this name.
-///
-/// `openssl req -x509` marks its self-signed certificates as authorities, and an authority may not be a server's certificate (RFC 5280
-/// §4.2.1.9); whoever names that very certificate as `ca` means it.
+/// Decides about a server's certificate where the usual rules are not enough; signatures are always checked.
 #[derive(Debug)]
-struct OrNamed {
-    chain: Arc<WebPkiServerVerifier>,
-    own: Vec<CertificateDer<'static>>,
+struct Verifier {
+    provider: Arc<CryptoProvider>,
+    accepts: Accepts,
 }
 
-impl ServerCertVerifier for OrNamed {
+/// What a [`Verifier`] accepts.
+#[derive(Debug)]
+enum Accepts {
+    /// Every certificate.
+    Anything,
+    /// What chains to a root, and the certificates of the user's own file themselves if they are for this name.
+    ///
+    /// `openssl req -x509` marks its self-signed certificates as authorities, and an authority may not be a server's certificate
+    /// (RFC 5280 §4.2.1.9); whoever names that very certificate as `ca` means it.
+    Named { chain: Arc<WebPkiServerVerifier>, own: Vec<CertificateDer<'static>> },
+}
+
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -135,9 +144,10 @@ impl ServerCertVerifier for OrNamed {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
+        let Accepts::Named { chain, own } = &self.accepts else { return Ok(ServerCertVerified::assertion()) };
+        match chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
             // What webpki thinks of its use comes after what it thinks of its dates, which stand.
-            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_))) if self.own.iter().any(|own| own == end_entity) => {
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_))) if own.iter().any(|own| own == end_entity) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
                 Ok(ServerCertVerified::assertion())
             }
@@ -151,7 +161,7 @@ impl ServerCertVerifier for OrNamed {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chain.verify_tls12_signature(message, certificate, signed)
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -160,49 +170,10 @@ impl ServerCertVerifier for OrNamed {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.chain.verify_tls13_signature(message, certificate, signed)
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
-    }
-}
-
-/// Accepts every certificate; signatures are still checked.
-#[derive(Debug)]
-struct Anything(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anything {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
