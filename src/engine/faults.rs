@@ -116,10 +116,15 @@ impl Firing<'_> {
     fn both_ends(&mut self, client: Vec<Step>, server: Vec<Step>) {
         let chosen = self.choose();
         let dose = |steps, quiet| Dose { fault: self.index, gate: Gate::default(), steps, quiet };
-        self.tell_servers(&dose(server, true), &chosen);
-        let dose = Arc::new(dose(client, false));
+        let (server, client) = (dose(server, true), Arc::new(dose(client, false)));
+        self.tell_servers(&server, &chosen);
         for (id, _) in &chosen {
-            self.shared.registry.slot(id.client).control.send(Command::Inject(dose.clone()));
+            self.shared.registry.slot(id.client).control.send(Command::Inject(client.clone()));
+        }
+        if self.fault.new {
+            // Both draw the same connections: by the fault's stream and the connection's id.
+            self.shared.fleet.stand(self.index, ToServer::InjectNew { dose: server, standing: self.standing() });
+            self.shared.registry.stand(client, self.standing());
         }
     }
 

@@ -606,5 +606,10 @@ mod tests {
         assert_eq!(both.write, Flow::Discard);
         assert_eq!(both.close_ack, CloseAck::Delayed(Duration::from_secs(2)));
         assert_eq!(freeze.and(&Gate::default()), freeze);
+        let pongs = Gate { pong_delay: Duration::from_secs(1), ..Gate::default() };
+        let wrong = Gate { wrong_pongs: true, ping_flood: vec![Flood { per_s: 10, bytes: 4 }], ..pongs.clone() };
+        let all = pongs.and(&wrong).and(&wrong);
+        assert_eq!((all.pong_delay, all.wrong_pongs, all.ping_flood.len()), (Duration::from_secs(3), true, 2));
+        assert!(pongs.alters_pongs() && wrong.alters_pongs() && !freeze.alters_pongs());
     }
 }

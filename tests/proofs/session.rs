@@ -57,19 +57,23 @@ fn assert_wrong_pongs(conn: &Conn) {
 
 /// 200 pings a second for [`HOLD`]: 81 with the first at once.
 fn ping_flood() -> Case {
-    case("ping_flood = { per_s = 200, bytes = \"9B\" }", |conn| conn.of(PING).len() >= 60).hold(HOLD)
+    case("ping_flood = { per_s = 200, bytes = \"9B\" }", |conn| conn.of(PING).len() >= 50).hold(HOLD)
 }
 
 fn assert_flood(conn: &Conn) {
     let pings = conn.of(PING);
-    assert!((75..=100).contains(&pings.len()), "{} pings", pings.len());
+    // The times of injection and revert are the parent's, and each may come late on a busy machine.
+    assert!((60..=120).contains(&pings.len()), "{} pings", pings.len());
     assert!(pings.iter().all(|ping| ping.payload == b"xxxxxxxxx"));
     let (first, last) = (pings[0].at, pings[pings.len() - 1].at);
-    assert!(first + ms(60) >= AT && first < AT + ms(250) && last - first >= HELD && last - first < HOLD + ms(200), "{first:?} to {last:?}");
+    assert!(
+        first + ms(60) >= AT && first < AT + ms(250) && last - first >= ms(290) && last - first < HOLD + ms(300),
+        "{first:?} to {last:?}"
+    );
     // Due times do not drift: the n-th ping comes n · 5 ms after the first, or as late as a wake-up on a busy machine is.
     for (turn, ping) in (0_u32..).zip(&pings) {
         let due = first + ms(5) * turn;
-        assert!(ping.at + ms(60) >= due && ping.at < due + ms(150), "ping {turn} at {:?}, due at {due:?}", ping.at);
+        assert!(ping.at + ms(100) >= due && ping.at < due + ms(250), "ping {turn} at {:?}, due at {due:?}", ping.at);
     }
 }
 
@@ -127,8 +131,10 @@ mod client_side {
             assert_eq!((conns.len(), conns[0].end_before(ms(1000))), (2, end), "{conns:?}");
             assert!(conns[0].close().is_none() && end.is_some() != went_silent(&conns[0]), "{conns:?}");
             // It comes back by its policy.
-            let away = conns[1].opened() - conns[0].opened();
-            assert!(away >= AT + ms(180) && away < AT + ms(600), "{away:?}");
+            let away = run.offsets("opened", "0")[1] - run.offset("ended", "0");
+            assert!(away >= ms(200) && away < ms(700), "{away:?}");
+            let seen = conns[1].opened() - conns[0].opened();
+            assert!(seen >= AT + ms(100) && seen < AT + ms(900), "{seen:?}");
             assert_eq!(run.endings(), [format!("c: f by client ->- {} told 1006", if end.is_some() { "local" } else { "none" })]);
             let row = run.fault("f");
             assert_eq!((row.selected, row.injected, row.recovered), (1, 1, 1));
@@ -142,8 +148,12 @@ mod client_side {
         let ((conns, run), (calm, _)) = tokio::join!(one_client(&switch), one_client(""));
         assert_eq!(calm.len(), 1);
         assert!(conns.len() == 2 && went_silent(&conns[0]) && !went_silent(&calm[0]), "{conns:?}");
-        let away = conns[1].opened() - conns[0].opened();
-        assert!(away >= AT + ms(330) && away < AT + ms(700), "after the gap, not by the policy: {away:?}");
+        // After the gap, not by the policy.
+        let away = run.offsets("opened", "0")[1] - run.offset("injected", "0");
+        assert!(away >= ms(350) && away < ms(900), "{away:?}");
+        let seen = conns[1].opened() - conns[0].opened();
+        assert!(seen >= AT + ms(250) && seen < AT + ms(1000), "{seen:?}");
+        assert_eq!(run.fault("f").recovered, 1);
         assert_eq!(run.endings(), ["c: f by client ->- none told 1006"]);
     }
 
@@ -200,6 +210,25 @@ mod server_side {
         assert_flood(&proof.conns[1]);
         assert!(proof.conns[1].of(PING).iter().all(|ping| !ping.masked));
         assert!(proof.endings.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_step_that_waits_stops_neither_reading_nor_answering() {
+        let held = |conn: &Conn| {
+            let (Some(close), Some((end, End::Fin))) = (conn.close(), conn.end) else { return false };
+            end >= close.at + ms(280) && end < close.at + ms(500)
+        };
+        let cases = [
+            case("close_then_fin = { delay = \"300ms\" }", held).script(Script { never_acks: true, ..Script::pings(ms(1000)) }),
+            case("close_then_fin = { delay = \"300ms\" }", held),
+        ];
+        let proof = prove(&cases).await;
+        let conn = &proof.conns[1];
+        let close = conn.close().expect("a Close frame").at;
+        let meanwhile = conn.of(PONG).iter().filter(|pong| pong.at > close && pong.at < close + ms(280)).count();
+        assert!(meanwhile >= 8, "{meanwhile} pongs between Close frame and FIN: {conn:?}");
+        assert_eq!(proof.endings[&1], "f1 by server ->1001 local told 1006");
+        assert!(proof.endings[&2].starts_with("f2 by server 1001>1001 "), "the answer was read: {}", proof.endings[&2]);
     }
 
     #[tokio::test]
