@@ -5,7 +5,7 @@ use super::channel::{ID_HEADER, Id, SINK_HEADER};
 use super::control::Command;
 use super::fleet::Place;
 use crate::event::{Event, Outcome, Stage};
-use crate::fault::{End, Step};
+use crate::fault::{End, Side, Step};
 use crate::net::Transport;
 use crate::net::link::Link;
 use crate::net::tap::Tap;
@@ -89,7 +89,9 @@ async fn stages(shared: &Shared, cohort: &Cohort, id: Id, instance: u16, overall
     let begun = Instant::now();
     let request = request(cohort, &place, id).map_err(|words| fail(Stage::Upgrade, &words))?;
     let handshake = async {
-        tokio_tungstenite::client_async_with_config(request, Tap::new(transport), Some(config())).await.map_err(|error| refused(&error))
+        tokio_tungstenite::client_async_with_config(request, Tap::new(transport, Side::Client), Some(config()))
+            .await
+            .map_err(|error| refused(&error))
     };
     let (stream, _) = limited(handshake, Stage::Upgrade, limit(begun, cohort.deadlines.handshake, overall)).await?;
     let mask = (id.client.0 ^ 0x5bd1_e995).wrapping_mul(id.connection.0 | 1);
@@ -226,7 +228,7 @@ pub(super) async fn open(place: &Place, request: Request<()>) -> Result<Connecti
             Transport::TlsClient(Box::new(shaken.map_err(|error| format!("{}{}", tls_words(&error), tls_remedy(&error)))?))
         }
     };
-    let opened = tokio_tungstenite::client_async_with_config(request, Tap::new(transport), Some(config())).await;
+    let opened = tokio_tungstenite::client_async_with_config(request, Tap::new(transport, Side::Client), Some(config())).await;
     let (stream, _) = opened.map_err(|error| words(&refused(&error)))?;
     Ok(Connection::client(stream, 1))
 }

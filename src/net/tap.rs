@@ -5,6 +5,7 @@
 
 use super::Transport;
 use super::frame::{CLOSE, CloseFrame, PONG, Piece, Scanner};
+use crate::fault::Side;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,6 +18,8 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 #[derive(Debug)]
 pub struct Tap {
     io: Transport,
+    /// Frames of the peer must be masked: it is a client.
+    peer_masks: bool,
     received: Scanner,
     sent: Scanner,
     phase: Phase,
@@ -44,10 +47,11 @@ enum Phase {
 }
 
 impl Tap {
-    /// Watches `io`, which is before its opening handshake.
-    pub fn new(io: Transport) -> Self {
+    /// Watches `io`, which is before its opening handshake, from this side of the connection.
+    pub fn new(io: Transport, side: Side) -> Self {
         Tap {
             io,
+            peer_masks: side == Side::Server,
             received: Scanner::default(),
             sent: Scanner::default(),
             phase: Phase::Head(0),
@@ -159,7 +163,7 @@ impl Tap {
                 };
                 frame.extend_from_slice(&bytes[at..at + piece.len.min(256)]);
                 if piece.ends || piece.illegal_control {
-                    self.close = Some(Box::new(CloseFrame::parse(&frame, piece.illegal_control)));
+                    self.close = Some(Box::new(CloseFrame::parse(&frame, piece.illegal_control, self.peer_masks)));
                     self.received = Scanner::default();
                     self.after_close += (bytes.len() - at - piece.len) as u64;
                 } else {

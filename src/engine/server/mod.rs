@@ -209,7 +209,7 @@ async fn attempt(server: Arc<Server>, stream: TcpStream) {
             _ => return,
         },
     };
-    let mut tap = Tap::new(transport);
+    let mut tap = Tap::new(transport, Side::Server);
     let head = match timeout(HEAD_WITHIN, Head::read(&mut tap)).await {
         Ok(Ok(head)) => head,
         Ok(Err(bad)) => return request::refuse(&mut tap, bad.status(), None, bad.text().len(), bad.text()).await,
