@@ -9,6 +9,7 @@ mod arms;
 mod attempts;
 mod client_side;
 mod frame;
+mod peers;
 mod process;
 mod select;
 mod server_side;
