@@ -6,7 +6,7 @@ use super::channel::{ID_HEADER, Id, SINK_HEADER};
 use super::control::Command;
 use super::fleet::Place;
 use crate::event::{Event, Outcome, Stage};
-use crate::fault::{End, OnAttempt, Step};
+use crate::fault::{End, OnAttempt, Side, Step};
 use crate::net::Transport;
 use crate::net::link::Link;
 use crate::net::tap::Tap;
@@ -94,7 +94,7 @@ async fn stages(shared: &Shared, cohort: &Cohort, id: Id, instance: u16, overall
     if let Some((fault, _)) = &hit {
         shared.journal.record(&Event::Injected { fault: *fault, client: id.client, connection: id.connection });
     }
-    let tap = Tap::new(transport);
+    let tap = Tap::new(transport, Side::Client);
     let handshake = async {
         match &hit {
             Some((_, OnAttempt::Ask(ask))) => ask::shake_hands(tap, request, ask, mask).await,
@@ -244,7 +244,7 @@ pub(super) async fn open(place: &Place, request: Request<()>) -> Result<Connecti
             Transport::TlsClient(Box::new(shaken.map_err(|error| format!("{}{}", tls_words(&error), tls_remedy(&error)))?))
         }
     };
-    let opened = tokio_tungstenite::client_async_with_config(request, Tap::new(transport), Some(config())).await;
+    let opened = tokio_tungstenite::client_async_with_config(request, Tap::new(transport, Side::Client), Some(config())).await;
     let (stream, _) = opened.map_err(|error| words(&refused(&error)))?;
     Ok(Connection::client(stream, 1))
 }

@@ -116,9 +116,10 @@ pub enum Answer {
 }
 
 impl CloseFrame {
-    /// Reads a whole Close frame, header included.
-    pub fn parse(frame: &[u8], illegal: bool) -> CloseFrame {
+    /// Reads a whole Close frame, header included. `masks`: its sender must mask (RFC 6455 §5.1).
+    pub fn parse(frame: &[u8], illegal: bool, masks: bool) -> CloseFrame {
         let payload = payload(frame);
+        let illegal = illegal || frame.get(1).is_some_and(|second| (second & 0x80 != 0) != masks);
         let reserved_bits = frame.first().is_some_and(|first| first & 0x70 != 0);
         if payload.len() < 2 {
             let answer = if payload.is_empty() && !illegal && !reserved_bits { Answer::Echo } else { Answer::Fail(PROTOCOL_ERROR) };
@@ -243,7 +244,7 @@ mod tests {
             (vec![3, 232, 0xff], 1000, Answer::Fail(1007)), // reason is not UTF-8
         ] {
             for mask in [None, Some([3, 141, 59, 26])] {
-                let frame = CloseFrame::parse(&encode(&Frame::new(CLOSE, body.clone()), mask), false);
+                let frame = CloseFrame::parse(&encode(&Frame::new(CLOSE, body.clone()), mask), false, mask.is_some());
                 assert_eq!((frame.code, frame.answer), (code, answer), "{body:?}");
             }
         }

@@ -5,6 +5,7 @@
 
 use super::Transport;
 use super::frame::{CLOSE, CloseFrame, PONG, Piece, Scanner};
+use crate::fault::Side;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,6 +18,8 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 #[derive(Debug)]
 pub struct Tap {
     io: Transport,
+    /// Frames of the peer must be masked: it is a client.
+    peer_masks: bool,
     received: Scanner,
     sent: Scanner,
     phase: Phase,
@@ -25,8 +28,6 @@ pub struct Tap {
     close: Option<Box<CloseFrame>>,
     /// Bytes received after the Close frame.
     after_close: u64,
-    /// The peer is a client, whose frames are masked.
-    from_client: bool,
     drop_pongs: bool,
     /// A frame from elsewhere is half written: the writer above must wait.
     held_back: bool,
@@ -48,28 +49,23 @@ enum Phase {
 }
 
 impl Tap {
-    /// Watches `io`, which is before its opening handshake with a server.
-    pub fn new(io: Transport) -> Self {
+    /// Watches `io`, which is before its opening handshake, from this side of the connection.
+    pub fn new(io: Transport, side: Side) -> Self {
         Tap {
             io,
+            peer_masks: side == Side::Server,
             received: Scanner::default(),
             sent: Scanner::default(),
             phase: Phase::Head(0),
             upward: Vec::new(),
             close: None,
             after_close: 0,
-            from_client: false,
             drop_pongs: false,
             held_back: false,
             pongs_dropped: 0,
             frames: 0,
             messages: 0,
         }
-    }
-
-    /// The peer is a client: its frames are masked (RFC 6455 §5.1).
-    pub fn of_client(self) -> Self {
-        Tap { from_client: true, ..self }
     }
 
     /// The opening handshake is complete: from here on both directions carry frames.
@@ -180,9 +176,7 @@ impl Tap {
                 };
                 frame.extend_from_slice(&bytes[at..at + piece.len.min(256)]);
                 if piece.ends || piece.illegal_control {
-                    let masked = frame.get(1).is_some_and(|second| second & 0x80 != 0);
-                    let illegal = piece.illegal_control || masked != self.from_client;
-                    self.close = Some(Box::new(CloseFrame::parse(&frame, illegal)));
+                    self.close = Some(Box::new(CloseFrame::parse(&frame, piece.illegal_control, self.peer_masks)));
                     self.received = Scanner::default();
                     self.after_close += (bytes.len() - at - piece.len) as u64;
                 } else {

@@ -7,6 +7,7 @@
 mod autobahn;
 mod bundled;
 mod close_codes;
+mod crowd;
 mod node_server;
 mod replay;
 mod secure;

@@ -14,6 +14,7 @@ mod handshake;
 mod oversize;
 mod path;
 mod path_runs;
+mod peers;
 mod process;
 mod receive;
 mod select;

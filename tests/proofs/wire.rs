@@ -146,19 +146,8 @@ impl Conn {
 
     /// Answers an opening handshake; returns the client's `Closestorm-Id` as well.
     pub(super) async fn accept(mut stream: TcpStream) -> io::Result<(Conn, String)> {
-        let (head, rest) = head(&mut stream).await?;
-        let field = |name: &str| {
-            let lines = head.lines().filter_map(|line| line.split_once(':'));
-            lines.clone().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
-        };
-        let key = field("Sec-WebSocket-Key").ok_or_else(|| io::Error::other("no key"))?;
-        let digest = Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
-        let accept = base64::engine::general_purpose::STANDARD.encode(digest);
-        let answer = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
-        );
-        stream.write_all(answer.as_bytes()).await?;
-        Ok((Conn::new(stream, false, rest), field("Closestorm-Id").unwrap_or_default()))
+        let (id, rest) = upgrade(&mut stream).await?;
+        Ok((Conn::new(stream, false, rest), id))
     }
 
     /// Opens a connection as the client `id`, and asserts a 101.
@@ -372,6 +361,22 @@ impl fmt::Debug for Conn {
         }
         write!(f, "  sent {} frames, the kernel took {:?}", self.sent.len(), self.accepted.last())
     }
+}
+
+/// Answers an opening handshake with 101; returns the client's `Closestorm-Id`, and what came behind the request.
+pub(super) async fn upgrade(stream: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
+    let (head, rest) = head(stream).await?;
+    let field = |name: &str| {
+        let lines = head.lines().filter_map(|line| line.split_once(':'));
+        lines.clone().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+    };
+    let key = field("Sec-WebSocket-Key").ok_or_else(|| io::Error::other("no key"))?;
+    let digest = Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
+    let accept = base64::engine::general_purpose::STANDARD.encode(digest);
+    let answer =
+        format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n");
+    stream.write_all(answer.as_bytes()).await?;
+    Ok((field("Closestorm-Id").unwrap_or_default(), rest))
 }
 
 /// An opening handshake as a client sends it.

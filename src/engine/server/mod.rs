@@ -222,7 +222,7 @@ async fn attempt(server: Arc<Server>, stream: TcpStream) {
             }
         }
     };
-    let mut tap = Tap::new(transport).of_client();
+    let mut tap = Tap::new(transport, Side::Server);
     let shaken = tokio::select! {
         // What waits for an answer when the listening socket closes is reset, as what waits in its queue.
         biased;

@@ -163,8 +163,23 @@ impl Session {
                 End::Fin | End::Hold => {
                     // Behind a dead path even the kernel's FIN must not come out: the socket stays open to the end of the run.
                     let limit = if connection.link().discards_writes() { DEAD_PATH } else { LINGER };
-                    let _ = connection.link_mut().finish();
-                    tokio::spawn(linger(connection, limit));
+                    // The Close frame that fails the connection is not overtaken by the FIN; a fault or deadline cuts what is queued.
+                    let cuts = connection.is_flushed() || self.cause.is_some();
+                    if cuts {
+                        let _ = connection.link_mut().finish();
+                    }
+                    tokio::spawn(async move {
+                        if !cuts {
+                            let flushed = poll_fn(|cx| {
+                                // The peer may read only while we do.
+                                let _ = connection.poll_drain(cx);
+                                connection.poll_flush(cx)
+                            });
+                            let _ = timeout(limit, flushed).await;
+                            let _ = connection.link_mut().finish();
+                        }
+                        linger(connection, limit).await;
+                    });
                 }
             }
         }
