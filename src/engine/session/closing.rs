@@ -46,6 +46,11 @@ impl Session {
         self.initiator.get_or_insert(other(self.side));
         self.first_close.get_or_insert(Instant::now());
         match self.state {
+            // The steps that wait end TCP.
+            State::CloseSent { .. } if self.waits().is_some() => {
+                self.second_close.get_or_insert(Instant::now());
+                None
+            }
             State::CloseSent { .. } => self.handshake_complete(),
             State::HalfClosed { .. } => None,
             _ => match self.gate().map_or(CloseAck::Prompt, |gate| gate.close_ack) {
@@ -117,7 +122,8 @@ impl Session {
 
     /// TCP ended on the peer's part.
     pub(super) fn peer_ended(&mut self) -> Option<Happening> {
-        if matches!(self.state, State::HoldingTcp { .. }) && self.connection().link().end() != TcpEnd::Rst {
+        let held = matches!(self.state, State::HoldingTcp { .. }) || self.waits().is_some();
+        if held && self.connection().link().end() != TcpEnd::Rst {
             self.peer_done = true;
             return None;
         }

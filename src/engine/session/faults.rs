@@ -17,9 +17,19 @@ pub(super) struct Faults {
     pub(super) active: Vec<(u16, Gate)>,
     pub(super) gate: Gate,
     pub(super) steps: VecDeque<(u16, Step)>,
+    /// The steps left wait until then; reading goes on.
+    pub(super) waits: Option<Instant>,
     pub(super) watches: Vec<Watch>,
     pub(super) announced: Vec<u16>,
     pub(super) pongs_dropped: u32,
+}
+
+impl Faults {
+    /// The next step, unless it has to wait.
+    fn next_step(&mut self, now: Instant) -> Option<(u16, Step)> {
+        self.waits.take_if(|until| *until <= now);
+        if self.waits.is_some() { None } else { self.steps.pop_front() }
+    }
 }
 
 /// An [`Enough`] being watched.
@@ -183,11 +193,11 @@ impl Session {
 
     /// Carries out the steps of injections.
     pub(super) async fn carry_out(&mut self) -> Option<Happening> {
-        while let Some((fault, step)) = self.faults.as_mut().and_then(|faults| faults.steps.pop_front()) {
+        while let Some((fault, step)) = self.faults.as_mut().and_then(|faults| faults.next_step(Instant::now())) {
             match step {
                 Step::Close { code, reason } => self.close(Cause::Fault(fault), code, &reason),
                 Step::Frames(frames) => self.send_frames(fault, &frames).await,
-                Step::Wait(time) => tokio::time::sleep(time).await,
+                Step::Wait(time) => self.faults().waits = Some(Instant::now() + time),
                 Step::HalfClose { keep_reading } => {
                     self.flush_step().await;
                     self.cause.get_or_insert(Cause::Fault(fault));
@@ -196,6 +206,11 @@ impl Session {
                     let _ = self.connection().link_mut().finish();
                     self.state = State::HalfClosed { until: after(Instant::now(), keep_reading) };
                 }
+                Step::End(End::Fin) if self.second_close.is_some() && self.peer_done => {
+                    return Some(self.ended(TcpEnd::Fin, false, false));
+                }
+                // The peer answered meanwhile: this is the usual end of a closing handshake.
+                Step::End(End::Fin) if self.second_close.is_some() => drop(self.end_own_direction()),
                 Step::End(end) => {
                     self.cause.get_or_insert(Cause::Fault(fault));
                     return Some(self.end_locally(end, TcpEnd::Local));

@@ -82,7 +82,7 @@ pub(super) struct Session {
     first_close: Option<Instant>,
     second_close: Option<Instant>,
     bytes_after: u64,
-    /// The peer's FIN came while ours is held back: there is nothing to read any more.
+    /// The peer's FIN came while ours is held back, or while steps wait: there is nothing to read any more.
     peer_done: bool,
 }
 
@@ -210,7 +210,7 @@ impl Session {
                 return happening;
             }
             let watched = self.faults.as_ref().and_then(|faults| faults.watches.iter().filter_map(Watch::deadline).min());
-            let deadline = [self.state_deadline(), self.beat_deadline(), wake, watched.filter(|_| self.is_open())];
+            let deadline = [self.state_deadline(), self.waits(), self.beat_deadline(), wake, watched.filter(|_| self.is_open())];
             let deadline = deadline.into_iter().flatten().min();
             self.arm(deadline);
             let Session { connection, timer, peer_done, .. } = self;
@@ -242,8 +242,15 @@ impl Session {
         }
     }
 
+    /// When the steps that wait are due.
+    fn waits(&self) -> Option<Instant> {
+        self.faults.as_ref().and_then(|faults| faults.waits)
+    }
+
     fn state_deadline(&self) -> Option<Instant> {
         match self.state {
+            // What ends TCP comes after the wait.
+            _ if self.waits().is_some() => None,
             State::Open | State::Withholding | State::Ended => None,
             State::CloseSent { until } | State::FinAwaited { until } | State::HalfClosed { until } => until,
             State::AnswerDue { at: until } | State::HoldingTcp { until } => Some(until),
