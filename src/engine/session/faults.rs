@@ -225,7 +225,12 @@ impl Session {
         for frame in frames {
             self.connection().queue_frame(frame);
         }
-        self.flush_step().await;
+        if self.faults().steps.is_empty() {
+            // Reading goes on, and so do commands: the revert of a freeze must not wait behind its own jam.
+            self.flush_now();
+        } else {
+            self.flush_step().await;
+        }
         self.provoked = Some(fault);
         if self.state == State::Open && frames.iter().any(|frame| frame.opcode == CLOSE) {
             let now = Instant::now();
