@@ -2,7 +2,7 @@
 //!
 //! The frames are spelled here byte by byte. The observer answers them as a peer that noticed, or as one that did not mind.
 
-use super::arms::{AT, Case, SOON, case, clients, server};
+use super::arms::{AT, Case, SOON, case, clients, cohorts_of, observe, server};
 use super::frame::{spell, unfinished};
 use super::wire::{Act, Conn, End, Script, ms};
 use closestorm::fault::Side;
@@ -259,4 +259,18 @@ async fn a_server_answers_a_close_frame_with_another_code() {
     let ending = |index: usize, code: u16| (index, format!("remote by client 1000>{code} fin clean told 1000"));
     assert_eq!(proof.endings.into_iter().collect::<Vec<_>>(), [ending(0, 1000), ending(1, 4000), ending(2, 1005)]);
     assert!(proof.conns.iter().all(|conn| conn.frames.len() == 1 && !conn.frames[0].masked), "one bare Close frame each");
+}
+
+#[tokio::test]
+async fn a_frame_sent_by_a_client_that_hangs_comes_when_the_hanging_is_over() {
+    let fault = |name: &str, at: u64, inject: &str| {
+        format!("[[faults]]\nname = \"{name}\"\nat = \"{at}ms\"\nside = \"client\"\ninject = {{ {inject} }}\n")
+    };
+    let hangs = fault("hangs", 300, "freeze = {}") + "for = \"300ms\"\n";
+    let scenario = cohorts_of(1, "") + &hangs + &fault("pong", 400, "pong_unsolicited = {}");
+    let (seen, run) = observe(&scenario, |_| Script::default()).await;
+    let conn = &seen[&(0, 1)];
+    assert_eq!(shown(conn), [&[0x8a, 0x8b][..], b"unsolicited"].concat());
+    let came = conn.frames[0].at + run.offset("opened", "0");
+    assert!(came.abs_diff(run.offset("reverted", "")) < ms(250), "it came at {came:?}");
 }
