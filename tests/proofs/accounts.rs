@@ -47,6 +47,18 @@ const ROWS: &[Row] = &[
     row("", "client", "half_close_write = {}", "ID by client ->- fin told 1006 | server told 1006 fin"),
     row("", "client", "close_code = { code = 4999 }", "ID by client 4999>4999 fin clean told 4999 | server told 4999 fin"),
     row("", "client", "close_code = { code = 999 }", "ID by client 1002>999 fin clean told 1002 | server told 1006 fin"),
+    row("", "server", "frame_rsv = {}", "ID by client ->1002 local told 1006 | server told 1002 fin"),
+    row("", "server", "frame_bad_utf8 = {}", "ID by client ->1007 local told 1006 | server told 1007 fin"),
+    row("", "server", "frame_length_lie = {}", "ID by client ->1009 local told 1006 | server told 1009 fin"),
+    row("", "server", "close_body_1 = {}", "ID by server 1005>1002 fin told 1006 | server told 1002 fin"),
+    row("", "server", "close_then_fin = {}", "ID by server 1001>1001 fin clean told 1001 | server told 1006 local"),
+    row("", "server", "close_then_fin = { delay = \"100ms\" }", "ID by server 1001>1001 fin clean told 1001 | server told 1001 fin"),
+    row("", "server", "close_twice = {}", "ID by server 1000>1000 fin clean told 1000 | server told 1000 fin"),
+    row("", "client", "frame_mask_violation = {}", "ID by server 1002>1002 fin clean told 1002 | server told 1006 local"),
+    row("", "client", "frame_interleave = {}", "ID by server 1002>1002 fin clean told 1002 | server told 1006 local"),
+    row("", "client", "close_reason_bad_utf8 = {}", "ID by client 1007>1000 fin clean told 1007 | server told 1006 fin"),
+    row("", "client", "close_then_data = {}", "ID by client 1000>1000 fin clean told 1000 | server told 1000 fin"),
+    row(LEAVES, "server", "close_ack_wrong_code = {}", "stay by client 4000>1000 fin clean told 4000 | server told 1000 fin"),
 ];
 
 fn scenario(faults: bool) -> String {

@@ -2,7 +2,7 @@
 //!
 //! The frames are spelled here byte by byte. The observer answers them as a peer that noticed, or as one that did not mind.
 
-use super::arms::{AT, Case, SOON, case, clients, server};
+use super::arms::{AT, Case, SOON, case, clients, cohorts_of, observe, server};
 use super::frame::{spell, unfinished};
 use super::wire::{Act, Conn, End, Script, ms};
 use closestorm::fault::Side;
@@ -25,6 +25,8 @@ enum Then {
     Closes(u16, u16),
     /// The program ends TCP without awaiting the answer to this code.
     Ends(u16, End),
+    /// The program ends TCP so late after a Close frame with this code that the answer came.
+    EndsLate(u16, End),
 }
 
 struct Row {
@@ -75,7 +77,7 @@ impl Row {
         match self.then {
             Then::Fails(code) | Then::Closes(code, _) => Script { fails: Some((length, code)), ..Script::default() },
             Then::GivesUp => Script::default().and(ms(700), Act::Fin),
-            Then::Stays | Then::Ends(..) => Script::default(),
+            Then::Stays | Then::Ends(..) | Then::EndsLate(..) => Script::default(),
         }
     }
 
@@ -83,15 +85,19 @@ impl Row {
         let (expected, lies) = (self.expected(side), self.lies());
         let end = match self.then {
             Then::Stays => None,
-            Then::Ends(_, end) => Some(end),
+            Then::Ends(_, end) | Then::EndsLate(_, end) => Some(end),
             _ => Some(End::Fin),
         };
+        let late = if matches!(self.then, Then::EndsLate(..)) { ms(190) } else { ms(0) };
         move |conn| {
             let shown = shown(conn);
             // The echo is payload of the frame that never ends: its masking key is not its own.
             let cut = if lies && side == Side::Client { 4 } else { 0 };
             let same = if lies { shown.starts_with(&expected[..expected.len() - cut]) } else { shown == expected };
-            same && conn.end_before(SOON) == end && conn.end.is_none_or(|(at, _)| at >= AT)
+            let begun = conn.frames.first().map_or(ms(0), |frame| frame.at);
+            // A client's connection is younger than its run.
+            let in_time = conn.end.is_none_or(|(at, _)| at >= AT - ms(150) && at >= begun + late);
+            same && conn.end_before(SOON) == end && in_time
         }
     }
 
@@ -103,6 +109,8 @@ impl Row {
             Then::Fails(code) => format!("f{index} by {peer} {code}>{code} fin clean told {code}"),
             Then::Closes(got, sent) => format!("f{index} by {own} {got}>{sent} fin clean told {got}"),
             Then::GivesUp => format!("f{index} by {peer} ->- fin told 1006"),
+            Then::EndsLate(code, End::Fin) => format!("f{index} by {own} {code}>{code} fin clean told {code}"),
+            Then::EndsLate(code, End::Rst) => format!("f{index} by {own} {code}>{code} local told {code}"),
             Then::Ends(sent, _) => format!("f{index} by {own} ->{sent} local told 1006"),
         })
     }
@@ -145,7 +153,7 @@ fn violations() -> Vec<Row> {
 }
 
 fn closings() -> Vec<Row> {
-    use Then::{Closes, Ends};
+    use Then::{Closes, Ends, EndsLate};
     let long = |size: usize| [&[3, 232][..], &vec![b'r'; size]].concat();
     vec![
         row("close_body_1 = {}", b"\x88\x01", [3], Closes(1002, 1005)),
@@ -155,7 +163,8 @@ fn closings() -> Vec<Row> {
         row("close_then_fin = {}", b"\x88\x02", [3, 233], Ends(1001, End::Fin)),
         row("close_then_fin = { code = 4000 }", b"\x88\x02", [15, 160], Ends(4000, End::Fin)),
         row("close_then_rst = {}", b"\x88\x02", [3, 233], Ends(1001, End::Rst)),
-        row("close_then_rst = { delay = \"200ms\" }", b"\x88\x02", [3, 233], Ends(1001, End::Rst)),
+        row("close_then_fin = { delay = \"200ms\" }", b"\x88\x02", [3, 233], EndsLate(1001, End::Fin)),
+        row("close_then_rst = { delay = \"200ms\" }", b"\x88\x02", [3, 233], EndsLate(1001, End::Rst)),
         row("close_twice = {}", b"\x88\x02", [3, 232], Closes(1000, 1000)).and(b"\x88\x02", [3, 233]),
         row("close_then_data = {}", b"\x88\x02", [3, 232], Closes(1000, 1000)).and(b"\x81\x04", "late"),
         row("close_in_fragment = {}", b"\x01\x0b", "unfinished ", Closes(1000, 1000)).and(b"\x88\x02", [3, 232]),
@@ -250,4 +259,18 @@ async fn a_server_answers_a_close_frame_with_another_code() {
     let ending = |index: usize, code: u16| (index, format!("remote by client 1000>{code} fin clean told 1000"));
     assert_eq!(proof.endings.into_iter().collect::<Vec<_>>(), [ending(0, 1000), ending(1, 4000), ending(2, 1005)]);
     assert!(proof.conns.iter().all(|conn| conn.frames.len() == 1 && !conn.frames[0].masked), "one bare Close frame each");
+}
+
+#[tokio::test]
+async fn a_frame_sent_by_a_client_that_hangs_comes_when_the_hanging_is_over() {
+    let fault = |name: &str, at: u64, inject: &str| {
+        format!("[[faults]]\nname = \"{name}\"\nat = \"{at}ms\"\nside = \"client\"\ninject = {{ {inject} }}\n")
+    };
+    let hangs = fault("hangs", 300, "freeze = {}") + "for = \"300ms\"\n";
+    let scenario = cohorts_of(1, "") + &hangs + &fault("pong", 400, "pong_unsolicited = {}");
+    let (seen, run) = observe(&scenario, |_| Script::default()).await;
+    let conn = &seen[&(0, 1)];
+    assert_eq!(shown(conn), [&[0x8a, 0x8b][..], b"unsolicited"].concat());
+    let came = conn.frames[0].at + run.offset("opened", "0");
+    assert!(came.abs_diff(run.offset("reverted", "")) < ms(250), "it came at {came:?}");
 }

@@ -1,4 +1,4 @@
-//! `frame_oversize`: a frame of many megabytes goes out whole, masked as it must be, and nothing comes in the middle of it.
+//! Messages of many megabytes: `frame_oversize` goes out whole with nothing in the middle of it, and our own two sides refuse what is too long.
 
 use super::arms::{Server, cohorts_of, observe_for, server_arm};
 use super::frame::{BINARY, CLOSE, PONG};

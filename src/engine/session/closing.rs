@@ -34,6 +34,11 @@ impl Session {
         self.initiator.get_or_insert(other(self.side));
         self.first_close.get_or_insert(Instant::now());
         match self.state {
+            // The steps that wait end TCP.
+            State::CloseSent { .. } if self.step_deadline().is_some() => {
+                self.second_close.get_or_insert(Instant::now());
+                None
+            }
             State::CloseSent { .. } => self.handshake_complete(),
             State::HalfClosed { .. } => None,
             State::Open if self.will(|step| matches!(step, Step::Close { .. })) => {
@@ -114,7 +119,8 @@ impl Session {
 
     /// TCP ended on the peer's part.
     pub(super) fn peer_ended(&mut self) -> Option<Happening> {
-        if matches!(self.state, State::HoldingTcp { .. }) && self.connection().link().end() != TcpEnd::Rst {
+        let held = matches!(self.state, State::HoldingTcp { .. }) || self.step_deadline().is_some();
+        if held && self.connection().link().end() != TcpEnd::Rst {
             self.peer_done = true;
             return None;
         }

@@ -324,6 +324,9 @@ impl Session {
                 let _ = self.connection().link_mut().finish();
                 self.state = State::HalfClosed { until: after(now, keep_reading) };
             }
+            Step::End(End::Fin) if self.second_close.is_some() && self.peer_done => return Some(self.ended(TcpEnd::Fin, false, false)),
+            // The peer answered meanwhile: this is the usual end of a closing handshake.
+            Step::End(End::Fin) if self.second_close.is_some() => drop(self.end_own_direction()),
             Step::End(end) => {
                 self.cause.get_or_insert(Cause::Fault(fault));
                 let tcp_end = match end {

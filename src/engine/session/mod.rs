@@ -84,7 +84,7 @@ pub(super) struct Session {
     first_close: Option<Instant>,
     second_close: Option<Instant>,
     bytes_after: u64,
-    /// The peer's FIN came while ours is held back: there is nothing to read any more.
+    /// The peer's FIN came while ours is held back, or while steps wait: there is nothing to read any more.
     peer_done: bool,
     /// How long the machine was suspended.
     slept: Duration,
