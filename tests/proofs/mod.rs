@@ -9,6 +9,7 @@ mod arms;
 mod attempts;
 mod client_side;
 mod frame;
+mod limits;
 mod path;
 mod path_runs;
 mod process;
@@ -31,7 +32,9 @@ fn every_kind_is_proved_on_every_side() {
                 (Form::Instant | Form::Holding, Side::Server) => server,
                 other => panic!("{}: nobody proves {other:?}", row.kind),
             };
-            let proved = [proofs, include_str!("path.rs")].iter().any(|file| file.contains(&format!("{} = {{", row.kind)));
+            let proved = [proofs, include_str!("path.rs"), include_str!("limits.rs")]
+                .iter()
+                .any(|file| file.contains(&format!("{} = {{", row.kind)));
             assert!(proved, "{} on the side of the {side:?} has no proof", row.kind);
         }
     }
