@@ -11,6 +11,7 @@ mod client_side;
 mod frame;
 mod frames;
 mod handshake;
+mod limits;
 mod oversize;
 mod path;
 mod path_runs;
@@ -33,6 +34,7 @@ const FILES: &[(&[Side], &str)] = &[
     (&[Side::Client, Side::Server], include_str!("frames.rs")),
     (&[Side::Client, Side::Server], include_str!("path.rs")),
     (&[Side::Client, Side::Server], include_str!("handshake.rs")),
+    (&[Side::Client, Side::Server], include_str!("limits.rs")),
 ];
 
 #[test]

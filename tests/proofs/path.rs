@@ -1,10 +1,10 @@
-//! Faults of the path and limits of connections, on both sides: what a raw peer measures in times and bytes.
+//! Faults of the path on both sides: what a raw peer measures in times and bytes.
 //!
 //! Each case runs on a simulated client (the observer is the server) and on an embedded server (the observer is the client). `OUT` in
 //! an injection stands for the direction from the program to the observer, `IN` for the other one. What needs a whole run, or two
 //! faults at once, is in `path_runs`.
 
-use super::arms::{AT, Case, Clients, SOON, Served, case, clients, server};
+use super::arms::{AT, Case, Clients, Served, case, clients, server};
 use super::frame::{BINARY, PING, PONG, number};
 use super::wire::{Act, Conn, End, Script, ms};
 use closestorm::plan::Embedded;
@@ -13,13 +13,13 @@ use std::time::Duration;
 /// How long the observer of a server looks; a run with clients takes as long or longer.
 const UNTIL: Duration = ms(1400);
 /// What the clock of a run and the age of a connection may differ by.
-const EARLY: Duration = ms(80);
+pub(super) const EARLY: Duration = ms(80);
 /// What a busy machine may add.
-const SLACK: Duration = ms(250);
+pub(super) const SLACK: Duration = ms(250);
 
 /// Who carries the fault.
 #[derive(Clone, Copy, PartialEq)]
-enum Carrier {
+pub(super) enum Carrier {
     Client,
     Server,
 }
@@ -31,18 +31,18 @@ impl Carrier {
         Box::leak(text.replace("OUT", out).replace("IN", back).into_boxed_str())
     }
 
-    fn case(self, text: &str, script: Script, saw: impl Fn(&Conn) -> bool + 'static) -> Case {
+    pub(super) fn case(self, text: &str, script: Script, saw: impl Fn(&Conn) -> bool + 'static) -> Case {
         case(self.inject(text), saw).script(script)
     }
 }
 
 /// What both sides left.
-struct Both {
-    clients: Clients,
-    server: Served,
+pub(super) struct Both {
+    pub(super) clients: Clients,
+    pub(super) server: Served,
 }
 
-async fn both(cases: impl Fn(Carrier) -> Vec<Case>) -> Both {
+pub(super) async fn both(cases: impl Fn(Carrier) -> Vec<Case>) -> Both {
     let (of_clients, of_server) = (cases(Carrier::Client), cases(Carrier::Server));
     let embedded = Embedded::default();
     let (clients, server) = tokio::join!(clients("", &of_clients), server(&embedded, UNTIL, &of_server));
@@ -65,7 +65,7 @@ impl Both {
     }
 
     /// How each side tells of the connections that the fault ended, in this form: `ID by client …`.
-    fn assert_ended(&self, cases: usize, client: &str, server: &str) {
+    pub(super) fn assert_ended(&self, cases: usize, client: &str, server: &str) {
         let expected: Vec<_> = (1..=cases).map(|case| format!("c{case}: {}", client.replace("ID", &format!("f{case}")))).collect();
         assert_eq!(self.clients.run.endings(), expected);
         let expected: Vec<_> = (1..=cases).map(|case| (case, server.replace("ID", &format!("f{case}")))).collect();
@@ -87,7 +87,7 @@ fn median(conn: &Conn) -> Duration {
     trips.get(trips.len() / 2).copied().unwrap_or_default()
 }
 
-fn between(value: Duration, least: Duration, most: Duration) -> bool {
+pub(super) fn between(value: Duration, least: Duration, most: Duration) -> bool {
     value >= least && value < most
 }
 
@@ -99,7 +99,7 @@ fn peak(conn: &Conn, window: Duration) -> usize {
 }
 
 /// One ping every 20 ms while the fault acts, none before.
-fn pings_after() -> Script {
+pub(super) fn pings_after() -> Script {
     (0..38).fold(Script::default(), |script, turn| script.and(ms(450 + turn * 20), Act::Ping))
 }
 
@@ -302,122 +302,4 @@ async fn corrupt_byte_flips_single_bits() {
     assert!(served.endings.is_empty(), "nobody notices a wrong payload: {:?}", served.endings);
     let endings = of_clients.run.endings();
     assert!(endings.iter().any(|line| line.starts_with("c2: ")), "{endings:?}");
-}
-
-/// TCP ended this way in this stretch of the connection's life.
-fn ends(how: End, from: u64, to: u64) -> impl Fn(&Conn) -> bool {
-    move |conn| conn.end.is_some_and(|(at, end)| end == how && between(at, ms(from) - EARLY, ms(to) + SLACK))
-}
-
-const CUT_CLIENT: &str = "ID by client ->- local told 1006";
-const CUT_SERVER: &str = "ID by server ->- local told 1006";
-
-#[tokio::test]
-async fn limit_bytes_cuts_at_that_byte() {
-    // A ping and its pong make 16 bytes: 300 are 18 of them, and then the ping (10 or 6 bytes) and the rest of a pong.
-    let cases = |carrier: Carrier| {
-        let rest = if carrier == Carrier::Client { 6 } else { 2 };
-        let exact =
-            move |conn: &Conn| conn.of(PONG).len() == 18 && conn.rest.len() == rest && conn.end.is_some_and(|(_, how)| how == End::Fin);
-        vec![carrier.case("limit_bytes = { bytes = \"300B\" }", pings_after(), exact)]
-    };
-    both(cases).await.assert_ended(1, CUT_CLIENT, CUT_SERVER);
-}
-
-#[tokio::test]
-async fn limit_frames_cuts_after_that_frame() {
-    let exact = |how| move |conn: &Conn| conn.of(PONG).len() == 5 && conn.rest.is_empty() && conn.end.is_some_and(|(_, end)| end == how);
-    let closes = |conn: &Conn| conn.of(PONG).len() == 5 && conn.close().is_some_and(|close| close.payload == [3, 243]);
-    let cases = |carrier: Carrier| {
-        vec![
-            carrier.case("limit_frames = { frames = 10 }", pings_after(), exact(End::Fin)),
-            carrier.case("limit_frames = { frames = 10, end = \"rst\" }", pings_after(), exact(End::Rst)),
-            carrier.case("limit_frames = { frames = 10, end = \"close\", code = 1011 }", pings_after(), closes),
-        ]
-    };
-    let proof = both(cases).await;
-    let clean = |side| format!("f3 by {side} 1011>1011 fin clean told 1011");
-    assert_eq!(proof.server.endings.get(&3), Some(&clean("server")));
-    assert!(proof.clients.run.endings().contains(&format!("c3: {}", clean("client"))), "{:?}", proof.clients.run.endings());
-}
-
-#[tokio::test]
-async fn limit_time_cuts_whatever_the_connection_does() {
-    let closes =
-        |conn: &Conn| conn.close().is_some_and(|close| close.payload == [15, 160] && between(close.at, ms(600) - EARLY, ms(600) + SLACK));
-    let cases = |carrier: Carrier| {
-        vec![
-            carrier.case("limit_time = { time = \"300ms\" }", Script::pings(ms(1000)), ends(End::Fin, 600, 600)),
-            carrier.case("limit_time = { time = \"300ms\", end = \"rst\" }", Script::pings(ms(1000)), ends(End::Rst, 600, 600)),
-            carrier.case("limit_time = { time = \"300ms\", end = \"close\", code = 4000 }", Script::default(), closes),
-        ]
-    };
-    let proof = both(cases).await;
-    assert_eq!(proof.server.endings.get(&3), Some(&"f3 by server 4000>4000 fin clean told 4000".to_owned()));
-}
-
-#[tokio::test]
-async fn idle_timeout_waits_for_silence() {
-    let texts = || Script::pings(ms(1200)).and(ms(650), Act::Text);
-    let silent = |conn: &Conn| conn.of(PONG).is_empty() && conn.end_before(SOON).is_none();
-    let cases = |carrier: Carrier| {
-        vec![
-            // From the injection, from the last ping, from the last message although pings go on.
-            carrier.case("idle_timeout = { idle = \"250ms\" }", Script::default(), ends(End::Fin, 550, 550)),
-            carrier.case("idle_timeout = { idle = \"250ms\", end = \"rst\" }", Script::pings(ms(601)), ends(End::Rst, 850, 850)),
-            carrier.case("idle_timeout = { idle = \"250ms\", count_pings = \"no\" }", Script::pings(ms(1200)), ends(End::Fin, 550, 550)),
-            carrier.case("idle_timeout = { idle = \"400ms\", count_pings = \"no\" }", texts(), ends(End::Fin, 1050, 1050)),
-            carrier.case("idle_timeout = { idle = \"250ms\", end = \"silent\" }", Script::pings(ms(1000)).only_after(ms(800)), silent),
-        ]
-    };
-    let proof = both(cases).await;
-    assert_eq!(proof.server.endings.keys().copied().collect::<Vec<_>>(), [1, 2, 3, 4], "a silent end is none: {:?}", proof.server.endings);
-    assert_eq!(proof.clients.run.endings().len(), 4);
-}
-
-#[tokio::test]
-async fn max_lifetime_counts_from_the_opening() {
-    let cases = |carrier: Carrier| {
-        let spread = "max_lifetime = { life = \"500ms\", jitter = \"500ms\", end = \"rst\" }";
-        let mut cases = vec![carrier.case("max_lifetime = { life = \"600ms\" }", Script::pings(ms(1200)), ends(End::Fin, 600, 600))];
-        cases.extend((0..6).map(|_| carrier.case(spread, Script::pings(ms(1300)), ends(End::Rst, 500, 1000))));
-        cases
-    };
-    assert_spread(&both(cases).await, 2, ms(150));
-}
-
-/// The connections from this one on ended over so long a time.
-fn assert_spread(proof: &Both, from: usize, least: Duration) {
-    for conns in [&proof.clients.conns, &proof.server.conns] {
-        let ends: Vec<_> = conns[from..].iter().filter_map(|conn| conn.end).map(|(at, _)| at).collect();
-        let (first, last) = (ends.iter().min().expect("ends"), ends.iter().max().expect("ends"));
-        assert!(*last - *first >= least, "{ends:?}");
-    }
-}
-
-#[tokio::test]
-async fn drain_cuts_in_a_wave_after_its_grace() {
-    let cases = |carrier: Carrier| {
-        let wave = "drain = { grace = \"200ms\", spread = \"500ms\" }";
-        let mut cases = vec![carrier.case("drain = { grace = \"300ms\" }", Script::pings(ms(1200)), ends(End::Fin, 600, 600))];
-        cases.extend((0..6).map(|_| carrier.case(wave, Script::pings(ms(1300)), ends(End::Fin, 500, 1000))));
-        cases
-    };
-    assert_spread(&both(cases).await, 2, ms(150));
-}
-
-#[tokio::test]
-async fn load_balancer_strikes_at_its_scaled_times() {
-    let busy = || Script::pings(ms(1300));
-    let mute = |conn: &Conn| conn.end_before(SOON).is_none() && conn.of(PONG).is_empty();
-    let cases = |carrier: Carrier| {
-        vec![
-            // 30 s in all, 50 times faster, however busy; 60 s idle, 200 times faster, and a neighbour that is not idle.
-            carrier.case("load_balancer = { preset = \"google-alb\", time_scale = 50 }", busy(), ends(End::Fin, 600, 600)),
-            carrier.case("load_balancer = { preset = \"aws-alb\", time_scale = 200 }", Script::pings(ms(501)), ends(End::Fin, 780, 800)),
-            carrier.case("load_balancer = { preset = \"aws-nlb\", time_scale = 1000, end = \"silent\" }", busy().only_after(ms(800)), mute),
-        ]
-    };
-    let proof = both(cases).await;
-    assert_eq!(proof.server.endings.len(), 2, "{:?}", proof.server.endings);
 }
