@@ -10,6 +10,7 @@ mod attempts;
 mod client_side;
 mod frame;
 mod handshake;
+mod listener;
 mod process;
 mod select;
 mod server_side;
@@ -21,7 +22,7 @@ use closestorm::fault::{Form, Side, rows};
 fn every_kind_is_proved_on_every_side() {
     let (client, server) = (include_str!("client_side.rs"), include_str!("server_side.rs"));
     let (attempts, process) = (include_str!("attempts.rs"), include_str!("process.rs"));
-    let handshake = include_str!("handshake.rs");
+    let handshake = concat!(include_str!("handshake.rs"), include_str!("listener.rs"));
     for row in rows() {
         for side in row.sides {
             let proofs = match (row.form, side) {
