@@ -12,6 +12,7 @@ mod frame;
 mod frames;
 mod handshake;
 mod limits;
+mod listener;
 mod oversize;
 mod path;
 mod path_runs;
@@ -34,6 +35,7 @@ const FILES: &[(&[Side], &str)] = &[
     (&[Side::Client, Side::Server], include_str!("frames.rs")),
     (&[Side::Client, Side::Server], include_str!("path.rs")),
     (&[Side::Client, Side::Server], include_str!("handshake.rs")),
+    (&[Side::Client, Side::Server], include_str!("listener.rs")),
     (&[Side::Client, Side::Server], include_str!("limits.rs")),
 ];
 
