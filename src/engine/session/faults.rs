@@ -331,7 +331,7 @@ impl Session {
                 self.cause.get_or_insert(Cause::Fault(fault));
                 let tcp_end = match end {
                     End::Silent => TcpEnd::None,
-                    _ if self.peer_done => TcpEnd::Fin,
+                    End::Fin | End::Hold if self.peer_done => TcpEnd::Fin,
                     _ => TcpEnd::Local,
                 };
                 return Some(self.end_locally(end, tcp_end));

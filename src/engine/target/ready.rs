@@ -47,13 +47,16 @@ pub struct Probe<'a> {
 pub async fn wait(probe: &Probe<'_>, within: Duration) -> Result<u64, Error> {
     let deadline = Instant::now() + within;
     let mut pause = TRY_FIRST;
+    let mut seen = "no answer".to_owned();
     loop {
-        let try_until = deadline.min(Instant::now() + TRY_TIMEOUT);
-        let seen = match timeout_at(try_until, attempt(probe)).await {
+        let whole_try = Instant::now() + TRY_TIMEOUT;
+        match timeout_at(deadline.min(whole_try), attempt(probe)).await {
             Ok(Ok(())) => return Ok(monotonic_ns()),
-            Ok(Err(seen)) => seen,
-            Err(_) => "no answer".into(),
-        };
+            Ok(Err(now)) => seen = now,
+            Err(_) if whole_try <= deadline => "no answer".clone_into(&mut seen),
+            // A try that the deadline cut short says less than those before it.
+            Err(_) => {}
+        }
         if Instant::now() + pause >= deadline {
             let output = tail(probe.output, probe.output_from);
             return Err(Error::NotReady { within, awaited: format!("awaited {}, saw: {seen}", awaited(probe)), output });
