@@ -9,6 +9,7 @@ pub mod hlog;
 pub mod manifest;
 pub mod read;
 pub mod record;
+mod rows;
 pub mod summary;
 pub mod tables;
 pub mod usage;
