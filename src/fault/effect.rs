@@ -2,7 +2,7 @@
 
 use super::frame::Frame;
 use super::shape;
-use super::{OnAttempt, OnListener};
+use super::{Meddle, OnAttempt, OnListener};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -63,6 +63,10 @@ pub struct Gate {
     pub read_shape: shape::Shape,
     /// What the path does to bytes to the peer.
     pub write_shape: shape::Shape,
+    /// What happens to whole frames from the peer.
+    pub read_frames: Vec<Meddle>,
+    /// What happens to whole frames to the peer.
+    pub write_frames: Vec<Meddle>,
     /// What the connection has enough of.
     pub enough: Vec<Enough>,
     /// Outgoing pongs vanish.
@@ -259,6 +263,8 @@ impl Gate {
             },
             read_shape: self.read_shape.and(&other.read_shape),
             write_shape: self.write_shape.and(&other.write_shape),
+            read_frames: [&self.read_frames[..], &other.read_frames].concat(),
+            write_frames: [&self.write_frames[..], &other.write_frames].concat(),
             enough: self.enough.iter().chain(&other.enough).cloned().collect(),
             drop_pongs: self.drop_pongs || other.drop_pongs,
             pong_delay: self.pong_delay + other.pong_delay,

@@ -11,20 +11,26 @@ mod frame;
 mod frames;
 mod handshake;
 mod limits;
+pub mod liveness;
+mod meddling;
 mod path;
 mod process;
 mod row;
 pub mod shape;
+pub mod told;
 mod transport;
 
 pub use attempt::{Answer, Ask, OnAttempt, OnListener, Shedding};
 pub use effect::{CloseAck, Effect, End, Enough, Flood, Flow, Gate, HowEnough, OnProcess, Since, Step};
 pub use frame::{CLOSE, CONTINUATION, Frame, LengthForm, PING, PONG, Payload, TEXT};
+pub use meddling::{Meddle, Meddling};
 pub use row::{Form, Injection, Layer, Param, Row, Shape, Side, Value, Values};
 
 /// All kinds, by layer, in the order of the catalogue.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    [handshake::ROWS, transport::ROWS, path::ROWS, limits::ROWS, frames::ROWS, closing::ROWS, process::ROWS].into_iter().flatten()
+    [handshake::ROWS, transport::ROWS, path::ROWS, limits::ROWS, frames::ROWS, meddling::ROWS, closing::ROWS, process::ROWS]
+        .into_iter()
+        .flatten()
 }
 
 /// The row of a kind.

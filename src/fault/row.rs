@@ -1,5 +1,6 @@
 //! What is known about a kind of fault: its documented row, its parameters, and their values in an injection.
 
+use super::told::Told;
 use super::{Effect, Gate};
 use crate::units::Bytes;
 use serde::{Deserialize, Serialize};
@@ -111,6 +112,8 @@ pub struct Row {
     pub summary: &'static str,
     /// What a healthy peer reports, and what it puts on the wire.
     pub expect: &'static str,
+    /// The same in codes, for what closed as expected and what is a surprise.
+    pub told: fn(&Values) -> Told,
     /// RFC section or measurement.
     pub source: &'static str,
     /// Parameters → effect. May rely on `params` being checked and defaults filled in.
@@ -192,7 +195,15 @@ impl Injection {
     pub fn effect(&self, side: Side) -> Effect {
         match (self.row.effect)(&self.values) {
             Effect::Connection { gate, steps } if side == Side::Server && self.values.text("dir").is_some() => {
-                let gate = Gate { read: gate.write, write: gate.read, read_shape: gate.write_shape, write_shape: gate.read_shape, ..gate };
+                let gate = Gate {
+                    read: gate.write,
+                    write: gate.read,
+                    read_shape: gate.write_shape,
+                    write_shape: gate.read_shape,
+                    read_frames: gate.write_frames,
+                    write_frames: gate.read_frames,
+                    ..gate
+                };
                 Effect::Connection { gate, steps }
             }
             effect => effect,

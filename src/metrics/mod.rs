@@ -9,6 +9,7 @@ pub mod ending;
 mod handle;
 pub mod latency;
 pub mod ledger;
+pub mod liveness;
 pub mod outage;
 pub mod sample;
 pub mod survival;
@@ -172,7 +173,7 @@ impl Recorder {
             Event::Ended { client, connection, ending, closing, unanswered } => {
                 self.ended(at, *client, *connection, ending, *closing, *unanswered);
             }
-            Event::ServerEnded { client, connection, ending } => self.server_ended(*client, *connection, ending),
+            Event::ServerEnded { client, connection, ending } => self.server_ended(at, *client, *connection, ending),
             Event::GaveUp { client, .. } => self.gave_up(at, *client),
             Event::Fired { fault, selected } => {
                 let book = &mut self.faults[usize::from(*fault)];

@@ -11,6 +11,7 @@ pub mod read;
 pub mod record;
 mod rows;
 pub mod summary;
+mod surprises;
 pub mod tables;
 pub mod usage;
 

@@ -91,6 +91,10 @@ pub struct Summary {
     pub cohorts: IndexMap<String, CohortRow>,
     /// In the order of the scenario.
     pub faults: Vec<FaultRow>,
+    /// Faults that silence connections: what each heartbeat should find of them, and what it found.
+    pub liveness: Vec<LivenessRow>,
+    /// Endings whose reported code the catalogue does not expect.
+    pub surprises: Vec<SurpriseRow>,
     /// The measuring side itself.
     pub generator: Generator,
     /// What else a reader must know.
@@ -305,6 +309,58 @@ pub struct FaultRow {
     pub recovered: u64,
     /// Outages of this fault: time to come back.
     pub reconnect_us: Times,
+}
+
+/// A fault that silences connections without ending them, a cohort, and one heartbeat over their connections.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LivenessRow {
+    /// Id of the fault.
+    pub fault: String,
+    /// Its kind.
+    pub kind: String,
+    /// Cohort.
+    pub cohort: String,
+    /// Who pings: `client`, `server`, or `none`.
+    pub heartbeat: String,
+    /// Between pings; null without heartbeat.
+    pub every_ms: Option<u64>,
+    /// From a ping to its pong; null without heartbeat.
+    pub timeout_ms: Option<u64>,
+    /// Share of the connections that it should find, 0 to 1.
+    pub finds_share: f64,
+    /// Soonest after the injection, less a round trip; null where it finds none.
+    pub earliest_ms: Option<u64>,
+    /// Latest after the injection; null where it finds none.
+    pub latest_ms: Option<u64>,
+    /// Why it finds none; null where it does.
+    pub why_none: Option<String>,
+    /// When the path answers RST to those not found before; null if it does not.
+    pub reset_ms: Option<u64>,
+    /// Connections that the fault silenced.
+    pub silenced: u64,
+    /// Those that this heartbeat found: from the injection to the passed pong deadline.
+    pub detect_us: Times,
+    /// Those that ended otherwise.
+    pub ended_otherwise: u64,
+    /// Those that did not end while it lasted.
+    pub unnoticed: u64,
+}
+
+/// Endings whose reported code the catalogue does not expect of the fault.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SurpriseRow {
+    /// Id of the fault.
+    pub fault: String,
+    /// Its kind.
+    pub kind: String,
+    /// Whose user: `client` or `server`.
+    pub side: String,
+    /// Codes that the catalogue expects; empty: no ending.
+    pub expected: Vec<u16>,
+    /// Code that was reported.
+    pub observed: u16,
+    /// Connections.
+    pub count: u64,
 }
 
 /// The measuring side itself.
