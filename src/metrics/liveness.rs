@@ -75,13 +75,14 @@ pub fn metric(side: Side) -> Metric {
 /// What was found.
 pub fn found(results: &Results, row: &Watched) -> Found {
     let silenced = results.faults[usize::from(row.fault)].cohorts.get(&row.cohort).copied().unwrap_or(0);
-    let times = row.heartbeat.map_or_else(Latency::new, |(side, _)| {
-        results.bank.sum(metric(side), |key| key.cohort == row.cohort && key.fault == Some(row.fault))
-    });
+    let of = |side| results.bank.sum(metric(side), |key| key.cohort == row.cohort && key.fault == Some(row.fault));
+    let times = row.heartbeat.map_or_else(Latency::new, |(side, _)| of(side));
+    let by_heartbeats = of(Side::Client).count() + of(Side::Server).count();
     let ended = results.endings.iter().filter(|((_, key), _)| {
         let acted = key.fault == Some(row.fault) || key.cause == Cause::Fault(row.fault);
         acted && key.cohort == row.cohort
     });
-    let ended: u64 = ended.map(|(_, count)| count).sum();
+    // The account of the side that found the other one dead may not name the fault: that side did not carry it out.
+    let ended = ended.map(|(_, count)| count).sum::<u64>().max(by_heartbeats);
     Found { silenced, otherwise: ended.saturating_sub(times.count()), unnoticed: silenced.saturating_sub(ended), times }
 }

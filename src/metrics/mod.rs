@@ -181,6 +181,7 @@ impl Recorder {
                 book.fired += 1;
                 book.selected += u64::from(*selected);
             }
+            Event::Reached { fault } => self.faults[usize::from(*fault)].injected += 1,
             Event::Reverted { fault } => {
                 let book = &mut self.faults[usize::from(*fault)];
                 book.reverted = book.reverted.max(Some(at));
@@ -200,7 +201,10 @@ impl Recorder {
     fn keep(&mut self, at: u64, event: &Event) {
         self.number += 1;
         let number = self.number;
-        let of_run = matches!(event, Event::Fired { .. } | Event::Reverted { .. } | Event::Target { .. } | Event::Notice { .. });
+        let of_run = matches!(
+            event,
+            Event::Fired { .. } | Event::Reached { .. } | Event::Reverted { .. } | Event::Target { .. } | Event::Notice { .. }
+        );
         let sample = if of_run { &mut self.milestones } else { &mut self.events };
         sample.offer(|| (at, number, event.clone()));
     }
@@ -313,7 +317,7 @@ pub fn subject(event: &Event) -> (Option<ClientIndex>, Option<u16>) {
         | Event::Echoed { client, .. }
         | Event::Received { client, .. }
         | Event::Pong { client, .. } => (Some(*client), None),
-        Event::Fired { fault, .. } | Event::Reverted { fault } => (None, Some(*fault)),
+        Event::Fired { fault, .. } | Event::Reached { fault } | Event::Reverted { fault } => (None, Some(*fault)),
         Event::Target { .. } | Event::Notice { .. } => (None, None),
     }
 }

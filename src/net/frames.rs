@@ -153,6 +153,8 @@ impl Frames {
                 continue;
             }
             match rule.how {
+                // Those behind a frame that waits to be overtaken are the ones to overtake it.
+                Meddling::Reorder { .. } if self.waiting.iter().any(|waiting| waiting.after.is_some()) => {}
                 Meddling::Drop => fate.drops = true,
                 Meddling::Duplicate => fate.doubles = true,
                 Meddling::Reorder { by, within } => {

@@ -301,9 +301,9 @@ pub struct FaultRow {
     pub until_ms: Option<u64>,
     /// Firings.
     pub fired: u64,
-    /// Connections, attempts or instances selected over all firings.
+    /// Connections or attempts selected over all firings; instances of a listener fault, connections of the processes of a process fault.
     pub selected: u64,
-    /// Connections and attempts on which it acted.
+    /// Connections, attempts or instances on which it acted.
     pub injected: u64,
     /// Outages of this fault that ended.
     pub recovered: u64,
