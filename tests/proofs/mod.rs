@@ -24,6 +24,7 @@ mod receive;
 mod select;
 mod server_side;
 mod session;
+mod tls;
 mod wire;
 
 use closestorm::fault::{Side, rows};
