@@ -112,6 +112,9 @@ mod tests {
         Silence::of(&injection, side, lasts.map(seconds))
     }
 
+    /// Kind, its side, who pings, how long it lasts, interval and timeout, parameters; and what is found. Times in seconds.
+    type Line = (&'static str, Side, Side, Option<f64>, (f64, f64), &'static [(&'static str, &'static str)], Option<(f64, f64, f64)>);
+
     /// (share, earliest, latest) in seconds; `None`: finds nothing.
     fn found(kind: &str, side: Side, driver: Side, lasts: Option<f64>, beat: (f64, f64), more: &[(&str, &str)]) -> Option<(f64, f64, f64)> {
         let silence = silence(kind, side, lasts, more).unwrap_or_else(|| panic!("{kind} is silent"));
@@ -125,9 +128,9 @@ mod tests {
     fn a_heartbeat_finds_what_outlasts_its_timeout_within_interval_and_timeout() {
         use Side::{Client as C, Server as S};
         let (slow, quick) = ((25.0, 2.0), (5.0, 2.0));
-        let resume: &[(&str, &str)] = &[("on_revert", "resume")];
+        const RESUME: &[(&str, &str)] = &[("on_revert", "resume")];
         #[rustfmt::skip]
-        let table: &[(&str, Side, Side, Option<f64>, (f64, f64), &[(&str, &str)], Option<(f64, f64, f64)>)] = &[
+        let table: &[Line] = &[
             // A process that hangs is found by its peer, never by itself.
             ("freeze", S, C, Some(30.0), quick, &[], Some((1.0, 2.0, 7.0))),
             ("freeze", S, C, Some(30.0), slow, &[], Some((1.0, 2.0, 27.0))),
@@ -151,9 +154,9 @@ mod tests {
             // A dead path that answers RST afterwards forestalls what is not due by then; one that comes back has lost the ping.
             ("blackhole", C, C, Some(1.0), quick, &[], None),
             ("blackhole", C, C, Some(4.5), quick, &[], Some((0.5, 2.0, 4.5))),
-            ("blackhole", C, S, Some(1.0), quick, resume, Some((0.2, 2.0, 3.0))),
-            ("blackhole", C, C, Some(1.0), quick, resume, Some((0.2, 3.0, 3.0))),
-            ("blackhole", C, C, Some(30.0), quick, resume, Some((1.0, 2.0, 7.0))),
+            ("blackhole", C, S, Some(1.0), quick, RESUME, Some((0.2, 2.0, 3.0))),
+            ("blackhole", C, C, Some(1.0), quick, RESUME, Some((0.2, 3.0, 3.0))),
+            ("blackhole", C, C, Some(30.0), quick, RESUME, Some((1.0, 2.0, 7.0))),
             // A sleeper's own timers stand still.
             ("client_sleep", C, C, Some(30.0), quick, &[], None),
             ("client_sleep", C, S, Some(30.0), quick, &[], Some((1.0, 2.0, 7.0))),

@@ -28,20 +28,19 @@ pub(super) fn blocks(summary: &Summary) -> Vec<Block> {
 }
 
 const LIVENESS: &str = "These faults end nothing: without a heartbeat nobody knows. What each setting should find follows from its two \
-                        times alone: a ping is due up to one interval after the silence begins, and its pong is missed one timeout \
-                        later. Found, and its times, were measured: from the injection to the pong deadline.";
+                        times alone, interval + timeout: a ping is due up to one interval after the silence begins, and its pong is \
+                        missed one timeout later. What was found was measured, from the injection to the pong deadline; the others \
+                        ended otherwise, or did not end while it lasted.";
 const SURPRISES: &str = "Reported codes that the catalogue does not expect of the fault; see `closestorm faults` for what it does. The peer, \
                          a second fault or this program behaved otherwise than documented.";
 
 fn liveness(rows: &[LivenessRow]) -> Table {
-    let head =
-        ["Fault", "Kind", "Cohort", "Heartbeat", "Should find", "Silenced", "Found", "min", "p50", "max", "Ended otherwise", "Unnoticed"];
-    let mut table = Table::new(5, &head);
+    let head = ["Fault", "Cohort", "Heartbeat", "Should find", "Found", "min", "p50", "max", "Otherwise", "Unnoticed"];
+    let mut table = Table::new(4, &head);
     for row in rows {
         let times = &row.detect_us;
-        let mut cells = vec![row.fault.clone(), row.kind.clone(), row.cohort.clone(), heartbeat(row), should_find(row)];
-        cells.push(number::count(row.silenced));
-        cells.push(number::count(times.count));
+        let mut cells = vec![row.fault.clone(), row.cohort.clone(), heartbeat(row), should_find(row)];
+        cells.push(format!("{} of {}", number::count(times.count), number::count(row.silenced)));
         cells.extend([times.min, times.p50, times.max].map(phrase::dash));
         cells.extend([row.ended_otherwise, row.unnoticed].map(number::count));
         table.rows.push(cells);
@@ -49,21 +48,21 @@ fn liveness(rows: &[LivenessRow]) -> Table {
     table
 }
 
-/// `client, every 5 s, timeout 2 s`.
+/// `client, 5 s + 2 s`: interval and timeout.
 pub(super) fn heartbeat(row: &LivenessRow) -> String {
     match (row.every_ms, row.timeout_ms) {
-        (Some(every), Some(timeout)) => format!("{}, every {}, timeout {}", row.heartbeat, ms(every), ms(timeout)),
+        (Some(every), Some(timeout)) => format!("{}, {} + {}", row.heartbeat, ms(every), ms(timeout)),
         _ => "none".to_string(),
     }
 }
 
-/// `all, after 2 s to 7 s`; `none: over before the timeout`; with the RST that tells the others.
+/// `all, 2 s to 7 s`; `none: over before the timeout`; with the RST that tells the others.
 fn should_find(row: &LivenessRow) -> String {
     let mut text = match (&row.why_none, row.earliest_ms, row.latest_ms) {
         (Some(why), ..) => format!("none: {why}"),
-        (None, Some(earliest), Some(latest)) if row.finds_share >= 1.0 => format!("all, after {} to {}", ms(earliest), ms(latest)),
+        (None, Some(earliest), Some(latest)) if row.finds_share >= 1.0 => format!("all, {} to {}", ms(earliest), ms(latest)),
         (None, Some(earliest), Some(latest)) => {
-            format!("{} %, after {} to {}", number::quantity(row.finds_share * 100.0), ms(earliest), ms(latest))
+            format!("{} %, {} to {}", number::quantity(row.finds_share * 100.0), ms(earliest), ms(latest))
         }
         _ => "none".to_string(),
     };
@@ -118,8 +117,8 @@ mod tests {
         let why_none = Some("no heartbeat".to_string());
         let none = LivenessRow { why_none, finds_share: 0.0, every_ms: None, heartbeat: "none".into(), ..found.clone() };
         for (row, beat, should) in [
-            (&found, "client, every 5 s, timeout 2 s", "all, after 2 s to 7 s"),
-            (&some, "client, every 5 s, timeout 2 s", "40 %, after 2 s to 4 s"),
+            (&found, "client, 5 s + 2 s", "all, 2 s to 7 s"),
+            (&some, "client, 5 s + 2 s", "40 %, 2 s to 4 s"),
             (&none, "none", "none: no heartbeat; RST tells after 30 s"),
         ] {
             assert_eq!((heartbeat(row).as_str(), should_find(row).as_str()), (beat, should));

@@ -15,6 +15,7 @@ mod handshake;
 mod limits;
 mod listener;
 mod meddling;
+mod new;
 mod oversize;
 mod path;
 mod path_runs;

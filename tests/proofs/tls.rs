@@ -35,11 +35,12 @@ enum End {
     Open,
 }
 
+/// An injection, the frame that it puts on the wire before the end (head as a server sends it, payload), and the end.
+type Case = (&'static str, Option<(&'static [u8], &'static [u8])>, End);
 /// What came after the opening handshake, and the end.
 type Seen = (Vec<u8>, End);
 
-/// The injections, the frame that each puts on the wire before the end (head as a server sends it, payload), and the end.
-const CASES: &[(&str, Option<(&[u8], &[u8])>, End)] = &[
+const CASES: &[Case] = &[
     ("drop_fin = {}", None, End::Cut),
     ("drop_rst = {}", None, End::Reset),
     ("half_close_write = {}", None, End::Cut),
@@ -166,7 +167,7 @@ async fn observe_clients(faults: &str) -> BTreeMap<usize, Seen> {
 
 #[tokio::test]
 async fn clients_end_tls_as_a_cut_and_put_frames_inside_it() {
-    let fault = |(index, (inject, ..)): (usize, &(&str, Option<(&[u8], &[u8])>, End))| {
+    let fault = |(index, (inject, ..)): (usize, &Case)| {
         let (at, cohort) = (AT.as_millis(), format!("select = {{ cohort = \"c{index}\" }}"));
         format!("[[faults]]\nname = \"f{index}\"\nat = \"{at}ms\"\nside = \"client\"\n{cohort}\ninject = {{ {inject} }}\n")
     };
