@@ -92,8 +92,10 @@ pub struct Summary {
     /// In the order of the scenario.
     pub faults: Vec<FaultRow>,
     /// Faults that silence connections: what each heartbeat should find of them, and what it found.
+    #[serde(default)] // absent in older folders
     pub liveness: Vec<LivenessRow>,
     /// Endings whose reported code the catalogue does not expect.
+    #[serde(default)] // absent in older folders
     pub surprises: Vec<SurpriseRow>,
     /// The measuring side itself.
     pub generator: Generator,
