@@ -6,10 +6,12 @@
 
 mod clients;
 mod library;
+mod page;
+mod servers;
 mod table;
 mod ways;
 
-use super::{Run, alone, detail, events, left_out, node};
+use super::{Run, alone, detail, events, home, left_out, node};
 use closestorm::results::Loaded;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,15 +83,13 @@ fn code_of(sent: &str) -> Option<(&str, &str)> {
     sent.split_once(' ')
 }
 
-/// A scenario in which each cohort is ended in its way: clients by `stay` and faults, a server of ours by faults, a foreign one by its URL.
-fn scenario(target: &str, foreign: bool) -> String {
+/// A scenario in which each cohort is ended in its way: by `stay` or by faults.
+fn scenario(target: &str) -> String {
     let mut text = format!("duration = \"4s\"\n{target}\n");
     for (side, sent) in cohorts() {
         let name = format!("{side}-{}", sent.split(' ').next().unwrap());
-        let how = match (code_of(&sent), side, foreign) {
-            (Some((code, reason)), "client", _) => format!("stay = {{ for = \"1s\", close = {{ code = {code}, reason = \"{reason}\" }} }}"),
-            (Some((code, reason)), _, true) => format!("query = \"code={code}&reason={}\"", reason.replace(' ', "%20")),
-            (None, "server", true) => format!("query = \"end={sent}\""),
+        let how = match (code_of(&sent), side) {
+            (Some((code, reason)), "client") => format!("stay = {{ for = \"1s\", close = {{ code = {code}, reason = \"{reason}\" }} }}"),
             _ => String::new(),
         };
         text += &format!("[clients.{name}]\ncount = {COUNT}\narrive = {{ at_once = true }}\nreconnect = \"none\"\n{how}\n");
@@ -140,7 +140,7 @@ fn rows(loaded: &Loaded, server: impl Fn(u32) -> Option<(String, Option<String>)
 fn our_client_and_the_embedded_server_agree_on_every_ending() {
     for (setup, tls) in [("closestorm to embedded server, ws", false), ("closestorm to embedded server, wss", true)] {
         let run = Run::new();
-        let file = run.file(&scenario(&format!("[target.embedded]\ntls = {tls}"), false));
+        let file = run.file(&scenario(&format!("[target.embedded]\ntls = {tls}")));
         let loaded = run.load(&file, &[]);
         let servers = accounts(&loaded, "server_ended");
         hold(setup, rows(&loaded, |client| servers.get(&client).map(|pairs| (account(pairs), pairs.get("tcp_end").cloned()))));
@@ -165,4 +165,25 @@ fn client_libraries_are_told_what_the_table_says() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let found = runtime.block_on(clients::measure());
     table::hold("client libraries", found, |table| &mut table.clients, table::differences);
+}
+
+#[test]
+fn server_libraries_are_told_what_the_table_says() {
+    if !libraries("server libraries with our clients") {
+        return;
+    }
+    let _alone = alone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let found = runtime.block_on(servers::measure());
+    table::hold("server libraries", found, |table| &mut table.servers, table::differences);
+}
+
+#[test]
+fn the_page_of_close_codes_is_made_from_the_table() {
+    let file = home("docs/close-codes.md");
+    let page = page::page(&table::committed());
+    if std::env::var_os("CLOSESTORM_MEASURE").is_some() {
+        std::fs::write(&file, &page).unwrap();
+    }
+    assert!(std::fs::read_to_string(&file).unwrap_or_default() == page, "docs/close-codes.md is old: scripts/measure-close-codes");
 }

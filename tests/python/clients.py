@@ -6,7 +6,7 @@
 {"close": "7/1"}                                       closes it with 1000 "done"
 {"send": "7/1"}                                        sends a message on it, and says so
 
-With keepalive the library pings every half a second, and waits as long for the pong; without, it does what it does by itself. The
+With keepalive the library pings every half a second, and waits as long for the pong and for the end of TCP; without, it does what it does by itself. The
 first line says which versions these are. It ends when stdin does.
 """
 
@@ -21,6 +21,8 @@ import websockets
 
 LIBRARY = sys.argv[1]
 KEEPALIVE_S = 0.5
+# aiohttp quotes whole messages of the peer.
+TEXT_MAX = 120
 SOCKETS = {}
 
 
@@ -33,7 +35,8 @@ def words(error):
     """What an exception says, without addresses, ports and object addresses, which differ from run to run."""
     text = re.sub(r"\('127\.0\.0\.1', \d+\)", "", str(error))
     text = re.sub(r"ws://127\.0\.0\.1:\d+/?", "ws://…", re.sub(r"127\.0\.0\.1:\d+", "…", text))
-    return f"{type(error).__name__}: {text}".removesuffix(": ")
+    text = text.split("\n")[0].strip()
+    return f"{type(error).__name__}: {text[:TEXT_MAX] + '…' if len(text) > TEXT_MAX else text}".removesuffix(": ")
 
 
 async def live(id, url, keepalive):
@@ -46,7 +49,7 @@ async def live(id, url, keepalive):
 
 
 async def live_websockets(id, url, keepalive):
-    beat = {"ping_interval": KEEPALIVE_S, "ping_timeout": KEEPALIVE_S} if keepalive else {}
+    beat = {"ping_interval": KEEPALIVE_S, "ping_timeout": KEEPALIVE_S, "close_timeout": KEEPALIVE_S} if keepalive else {}
     async with websockets.connect(url, proxy=None, additional_headers={"Closestorm-Id": id}, **beat) as socket:
         SOCKETS[id] = socket
         say({"id": id, "told": "open"})
@@ -96,7 +99,7 @@ async def send(id):
 
 async def main():
     package = websockets if LIBRARY == "websockets" else aiohttp
-    say({"versions": {LIBRARY: getattr(package, "__version__", None) or package.version.version}})
+    say({"versions": {LIBRARY: package.version.version if LIBRARY == "websockets" else package.__version__}})
     reader = asyncio.StreamReader(limit=1 << 20)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     tasks = []
@@ -110,8 +113,8 @@ async def main():
             tasks.append(asyncio.create_task(close(asked["close"])))
 
 
-loop = asyncio.new_event_loop()
-loop.run_until_complete(main())
-# Whatever is still open goes with the process: closing it properly may take as long as a library's deadlines.
-sys.stdout.flush()
-os._exit(0)
+if __name__ == "__main__":
+    asyncio.new_event_loop().run_until_complete(main())
+    # Whatever is still open goes with the process: closing it properly may take as long as a library's deadlines.
+    sys.stdout.flush()
+    os._exit(0)

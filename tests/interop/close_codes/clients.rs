@@ -3,10 +3,10 @@
 //! All libraries and all ways are measured at the same time: they mostly wait.
 
 use super::library::{Heard, Library, OBSERVED, Told};
-use super::table::{Line, Side};
+use super::table::{Line, Side, wire};
 use super::ways::{Act, Peer, WAYS, Way};
 use crate::embedded::{Server, effect};
-use closestorm::close::{Ending, TcpEnd};
+use closestorm::close::Ending;
 use closestorm::fault::Effect;
 use closestorm::plan::{Embedded, Pick};
 use nix::sys::signal::Signal;
@@ -219,7 +219,8 @@ impl Stage {
             let ended = self.endings.get(&client(library, number));
             let id = id(library, number);
             let silent = common && self.heard.has(&id, "open");
-            let wire = ended.map(wire).or_else(|| silent.then(|| "nothing".to_owned()));
+            let wire =
+                ended.map(|ended| wire(ended.wire_received, &ended.tcp_end.to_string())).or_else(|| silent.then(|| "nothing".to_owned()));
             let mut cell = self.heard.cell(&id, None, wire);
             if opens(way) {
                 // It is the same in all cells.
@@ -239,20 +240,4 @@ impl Stage {
 /// Whether the connection opens before something happens to it.
 fn opens(way: &Way) -> bool {
     !matches!(asked(way), Some(Effect::Attempt(_) | Effect::Listener { .. }))
-}
-
-/// What the server saw of the library.
-fn wire(ending: &Ending) -> String {
-    let close = match ending.wire_received {
-        Some(1005) => "an empty Close".to_owned(),
-        Some(code) => format!("Close {code}"),
-        None => "no Close".to_owned(),
-    };
-    let end = match ending.tcp_end {
-        TcpEnd::Fin => "FIN",
-        TcpEnd::Rst => "RST",
-        TcpEnd::Timeout => "no FIN",
-        TcpEnd::Local | TcpEnd::None => return close,
-    };
-    format!("{close}, {end}")
 }

@@ -68,6 +68,22 @@ impl Line {
     }
 }
 
+/// What our side saw of a library: the code of the first Close frame (1005: empty) and the end of TCP, in the word of the results.
+pub(super) fn wire(close: Option<u16>, tcp_end: &str) -> String {
+    let close = match close {
+        Some(1005) => "an empty Close".to_owned(),
+        Some(code) => format!("Close {code}"),
+        None => "no Close".to_owned(),
+    };
+    match tcp_end {
+        "fin" => format!("{close}, FIN"),
+        "rst" => format!("{close}, RST"),
+        "timeout" => format!("{close}, no FIN"),
+        // Our side ended TCP first.
+        _ => close,
+    }
+}
+
 /// The file as it is; nothing else reads or writes it meanwhile.
 fn read() -> (MutexGuard<'static, ()>, Table) {
     static ONE: Mutex<()> = Mutex::new(());

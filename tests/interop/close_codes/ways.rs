@@ -74,12 +74,7 @@ pub(super) const WAYS: &[Way] = &[
     to_clients(OPENING, "HTTP 503", Inject("upgrade_status = { status = 503 }"), Waits),
     to_clients(OPENING, "a redirect to a port where nobody listens", Inject("upgrade_redirect = {}"), Waits),
     to_clients(OPENING, "the answer is 1 s late", Inject("upgrade_delay = { delay = \"1s\" }"), Waits),
-    to_clients(
-        OPENING,
-        "the answer comes in pieces",
-        Inject("upgrade_drip = { bytes_per_chunk = \"16B\", interval = \"50ms\" }"),
-        Waits,
-    ),
+    to_clients(OPENING, "the answer comes in pieces", Inject("upgrade_drip = { bytes_per_chunk = \"16B\", interval = \"50ms\" }"), Waits),
     to_clients(OPENING, "40 bytes of the answer, then FIN", Inject("upgrade_truncate = { end = \"fin\" }"), Waits),
     to_clients(OPENING, "40 bytes of the answer, then RST", Inject("upgrade_truncate = { end = \"rst\" }"), Waits),
     to_clients(OPENING, "40 bytes of the answer, then nothing", Inject("upgrade_truncate = { end = \"hold\" }"), Waits),
