@@ -33,6 +33,7 @@ def later(ms, what):
     task = asyncio.create_task(run())
     TASKS.add(task)
     task.add_done_callback(TASKS.discard)
+    return task
 
 
 def asked(path):
@@ -73,8 +74,7 @@ async def serve_aiohttp(request):
     id, query = request.headers.get("Closestorm-Id"), asked(str(request.rel_url))
     socket = web.WebSocketResponse(heartbeat=KEEPALIVE_S if "keepalive" in query else None)
     await socket.prepare(request)
-    if "close" in query:
-        later(query["close"], lambda: socket.close(code=1000, message=b"done"))
+    closing = later(query["close"], lambda: socket.close(code=1000, message=b"done")) if "close" in query else None
     later(query.get("watched", 0), lambda: over(id))
     while True:
         message = await socket.receive()
@@ -90,6 +90,9 @@ async def serve_aiohttp(request):
                 say({"id": id, "told": "CLOSE", "text": f"{message.data} {message.extra or ''}".strip()})
             else:
                 say({"id": id, "told": message.type.name})
+            if message.type == aiohttp.WSMsgType.CLOSING:
+                # It would end TCP as soon as this handler returns.
+                await closing
             say({"id": id, "told": "end", "code": socket.close_code})
             return socket
 

@@ -74,7 +74,7 @@ const NOTES: &[Note] = &[
                     takes(side, library, "1014")
                         && ["999", "1004 (reserved)", "1005 (never sent)", "1015 (never sent)", "2000"]
                             .iter()
-                            .all(|way| sees(side, way, library, "Close 1002, FIN"))
+                            .all(|way| sees(side, way, library, "Close 1002, ends TCP"))
                 }) && ["5000", "65535"].iter().all(|way| takes(side, "aiohttp", way))
                     && told(side, "1006 (never sent)", "aiohttp") == ["CLOSE: 1006", "end 1006"]
             })
@@ -85,7 +85,7 @@ const NOTES: &[Note] = &[
                to its server, where RFC 6455 §7.1.5 says 1005. After a violation its client has the code that it sent itself (1002, 1007, \
                1009), its server has 1006.",
         holds: |table| {
-            [&table.clients, &table.servers].iter().all(|side| sees(side, "1011", "aiohttp", "Close 1000, FIN"))
+            [&table.clients, &table.servers].iter().all(|side| sees(side, "1011", "aiohttp", "Close 1000, ends TCP"))
                 && told(&table.clients, "empty", "aiohttp").last() == Some(&"end 1006")
                 && told(&table.servers, "empty", "aiohttp").last() == Some(&"end 0")
                 && told(&table.clients, "text that is not UTF-8", "aiohttp").last() == Some(&"end 1007")
@@ -110,9 +110,9 @@ const NOTES: &[Note] = &[
         },
     },
     Note {
-        text: "Node's built-in WebSocket sends nothing over most violations (no 1002, no 1007): the server sees FIN without a Close frame.",
+        text: "Node's built-in WebSocket sends nothing over most violations (no 1002, no 1007): the server sees the end of TCP without a Close frame.",
         holds: |table| {
-            ["opcode 3", "text that is not UTF-8", "RSV1"].iter().all(|way| sees(&table.clients, way, "browser", "no Close, FIN"))
+            ["opcode 3", "text that is not UTF-8", "RSV1"].iter().all(|way| sees(&table.clients, way, "browser", "no Close, ends TCP"))
         },
     },
     Note {
@@ -157,7 +157,7 @@ pub(super) fn page(table: &Table) -> String {
          keepalive: there the library pings every 0.5 s.\n\n\
          How to read a cell: what the user is told in order, then the status code in bold, the reason, and *clean* where the library says \
          so (`wasClean`; for `websockets` ConnectionClosedOK; `aiohttp` says nothing of it). After ↩ what the other side of the connection \
-         saw of the library: its Close frame and how it ended TCP. No ↩: the other side was gone, ended TCP without waiting, or saw nothing.\n\n\
+         saw of the library: its Close frame, and whether it ended TCP (by FIN or RST; which of them is a race). No ↩: the other side was gone, ended TCP without waiting, or saw nothing.\n\n\
          ## What surprises\n\n",
         versions.join(", "),
         table.observed_ms as f64 / 1000.0,

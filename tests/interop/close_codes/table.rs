@@ -5,6 +5,7 @@ use super::super::home;
 use super::Row;
 use super::library::OBSERVED;
 use super::ways::{Act, Peer, Way};
+use closestorm::close::TOO_BIG;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -69,16 +70,20 @@ impl Line {
 }
 
 /// What our side saw of a library: the code of the first Close frame (1005: empty) and the end of TCP, in the word of the results.
-pub(super) fn wire(close: Option<u16>, tcp_end: &str) -> String {
-    let close = match close {
+pub(super) fn wire(code: Option<u16>, tcp_end: &str) -> String {
+    let close = match code {
         Some(1005) => "an empty Close".to_owned(),
         Some(code) => format!("Close {code}"),
         None => "no Close".to_owned(),
     };
+    if code == Some(TOO_BIG) {
+        // It reads no further, and we are still sending: what becomes of TCP depends on how much is under way.
+        return close;
+    }
     match tcp_end {
-        "fin" => format!("{close}, FIN"),
-        "rst" => format!("{close}, RST"),
-        "timeout" => format!("{close}, no FIN"),
+        // FIN or RST is a race of its kernel: RST if something of ours was unread when it closed its socket.
+        "fin" | "rst" => format!("{close}, ends TCP"),
+        "timeout" => format!("{close}, keeps TCP open"),
         // Our side ended TCP first.
         _ => close,
     }
