@@ -6,7 +6,7 @@
 {"close": "7/1"}                                       closes it with 1000 "done"
 {"send": "7/1"}                                        sends a message on it, and says so
 
-With keepalive the library pings every half a second, and waits as long for the pong and for the end of TCP; without, it does what it does by itself. The
+With keepalive the library pings within two seconds, and waits one for the pong and for the end of TCP; without, it does what it does by itself. The
 first line says which versions these are. It ends when stdin does.
 """
 
@@ -20,7 +20,8 @@ import aiohttp
 import websockets
 
 LIBRARY = sys.argv[1]
-KEEPALIVE_S = 0.5
+# aiohttp waits for the pong half as long as its heartbeat.
+KEEPALIVE_S = 1
 # aiohttp quotes whole messages of the peer.
 TEXT_MAX = 120
 SOCKETS = {}
@@ -63,7 +64,7 @@ async def live_websockets(id, url, keepalive):
 
 
 async def live_aiohttp(id, url, keepalive):
-    beat = {"heartbeat": KEEPALIVE_S} if keepalive else {}
+    beat = {"heartbeat": 2 * KEEPALIVE_S} if keepalive else {}
     async with aiohttp.ClientSession(headers={"Closestorm-Id": id}) as session:
         async with session.ws_connect(url, **beat) as socket:
             SOCKETS[id] = socket

@@ -4,7 +4,7 @@
 
 ?close=1500     closes with 1000 "done" so many ms after the opening handshake
 ?watched=5000   says "over" so many ms after it: what is told later is not of interest
-?keepalive=1    the library pings every half a second, and waits as long for the pong and for the end of TCP
+?keepalive=1    the library pings within two seconds, and waits one for the pong and for the end of TCP
 
 The first line says which versions these are and on which port it listens. It ends when stdin does.
 """
@@ -72,7 +72,7 @@ async def serve_websockets(socket):
 
 async def serve_aiohttp(request):
     id, query = request.headers.get("Closestorm-Id"), asked(str(request.rel_url))
-    socket = web.WebSocketResponse(heartbeat=KEEPALIVE_S if "keepalive" in query else None)
+    socket = web.WebSocketResponse(heartbeat=2 * KEEPALIVE_S if "keepalive" in query else None)
     await socket.prepare(request)
     closing = later(query["close"], lambda: socket.close(code=1000, message=b"done")) if "close" in query else None
     later(query.get("watched", 0), lambda: over(id))

@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc::UnboundedSender;
 
-/// How long a library is watched. Longer than Node's own 3 s for a closing handshake, shorter than all other deadlines of these
+/// How long a library is watched. Longer than the 2 s that our own sides wait for a FIN, shorter than the deadlines of these
 /// libraries, which begin at 10 s.
 pub(super) const OBSERVED: Duration = Duration::from_millis(4500);
 

@@ -154,7 +154,7 @@ pub(super) fn page(table: &Table) -> String {
         page,
         "Versions: {}. The built-in WebSocket is that of this Node; `ws` runs on it, too. Each connection was watched for {} s after \
          something happened to it; “nothing” says that nothing was told in that time. Libraries have their defaults, but for the rows with \
-         keepalive: there the library pings every 0.5 s.\n\n\
+         keepalive: there `websockets` pings every second and `aiohttp` every two, and both wait one for the pong.\n\n\
          How to read a cell: what the user is told in order, then the status code in bold, the reason, and *clean* where the library says \
          so (`wasClean`; for `websockets` ConnectionClosedOK; `aiohttp` says nothing of it). After ↩ what the other side of the connection \
          saw of the library: its Close frame, and whether it ended TCP (by FIN or RST; which of them is a race). No ↩: the other side was gone, ended TCP without waiting, or saw nothing.\n\n\

@@ -64,7 +64,7 @@ impl Line {
             Act::Stop => "SIGSTOP".to_owned(),
             Act::Graceful(code) => format!("server_graceful = {{ code = {code}, reason = \"restart\" }}"),
         };
-        let with = if way.peer == Peer::Pings { " (the library pings every 0.5 s)" } else { "" };
+        let with = if way.peer == Peer::Pings { " (the library pings)" } else { "" };
         Line { group: way.group.to_owned(), way: way.title.to_owned(), by: by + with, cells: BTreeMap::new() }
     }
 }

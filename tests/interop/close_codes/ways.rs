@@ -23,7 +23,7 @@ pub(super) enum Peer {
     Waits,
     /// It closes with 1000 "done".
     Closes,
-    /// It pings every half a second and waits as long for the pong, by its own keepalive.
+    /// It pings within two seconds and waits one for the pong, by its own keepalive.
     Pings,
 }
 
@@ -179,7 +179,7 @@ pub(super) const WAYS: &[Way] = &[
     both(SILENCE, "reading has stopped, with keepalive", "stop_reading = {}", Pings),
     both(SILENCE, "no pongs, with keepalive", "pong_drop = {}", Pings),
     both(SILENCE, "pongs with another payload, with keepalive", "pong_wrong_payload = {}", Pings),
-    both(SILENCE, "every pong 3 s late, with keepalive", "pong_delay = { delay = \"3s\" }", Pings),
+    both(SILENCE, "every pong 20 s late, with keepalive", "pong_delay = { delay = \"20s\" }", Pings),
     to_servers(SILENCE, "the client's machine sleeps", "client_sleep = {}", Waits),
     to_servers(SILENCE, "the client's machine sleeps, with keepalive", "client_sleep = {}", Pings),
     to_clients(PROCESS, "SIGKILL", Kill { unread: false }, Waits),
