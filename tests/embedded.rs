@@ -54,7 +54,7 @@ impl Server {
         let (stream, _) = timeout(LONG, listener.accept()).await.expect("the server reports").expect("a connection");
         let (read, to) = stream.into_split();
         let from = BufReader::new(read).lines();
-        let mut server = Server { port: address.port(), child: child, _reserved: reserved, to, from, reports: Vec::new() };
+        let mut server = Server { port: address.port(), child, _reserved: reserved, to, from, reports: Vec::new() };
         let hello = server.line().await.expect("a first line");
         assert_eq!((&hello["Hello"]["token"], &hello["Hello"]["instance"]), (&json!("proof"), &json!(0)));
         assert!(server.line().await.expect("a second line")["Listening"]["at_ns"].as_u64().is_some());

@@ -93,7 +93,7 @@ const NOTES: &[Note] = &[
         },
     },
     Note {
-        text: "An `aiohttp` server that closes is told 1000 whatever the client does: another code in answer, FIN or RST in place of one, or \
+        text: "An `aiohttp` server that closes while its handler waits for a message is told 1000 whatever the client does: another code in answer, FIN or RST in place of one, or \
                no answer at all.",
         holds: |table| {
             let library_closes = table.servers.lines.iter().filter(|line| line.way.starts_with("the library closes"));
