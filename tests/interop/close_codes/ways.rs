@@ -168,7 +168,8 @@ pub(super) const WAYS: &[Way] = &[
     both(FRAMES, "a message of 2 MiB", "frame_oversize = { size = \"2MiB\" }", Waits),
     both(FRAMES, "a message of 5 MiB", "frame_oversize = { size = \"5MiB\" }", Waits),
     both(FRAMES, "an unsolicited pong", "pong_unsolicited = {}", Waits),
-    both(FRAMES, "200 pings a second", "ping_flood = { per_s = 200 }", Waits),
+    // Not more: `ws` ends TCP without a word when too many of its pongs wait for the kernel, and how many do is up to the machine.
+    both(FRAMES, "20 pings a second", "ping_flood = { per_s = 20 }", Waits),
     both(SILENCE, "frozen: neither reads nor writes", "freeze = {}", Waits),
     both(SILENCE, "frozen, with keepalive", "freeze = {}", Pings),
     both(SILENCE, "a blackhole in both directions", "blackhole = {}", Waits),
