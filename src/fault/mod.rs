@@ -24,6 +24,7 @@ pub use attempt::{Answer, Ask, OnAttempt, OnListener, Shedding};
 pub use effect::{CloseAck, Effect, End, Enough, Flood, Flow, Gate, HowEnough, OnProcess, Since, Step};
 pub use frame::{CLOSE, CONTINUATION, Frame, LengthForm, PING, PONG, Payload, TEXT};
 pub use meddling::{Meddle, Meddling};
+use row::{COUNTED, DECLARED, HELD, SMALL};
 pub use row::{Form, Injection, Layer, Param, Row, Shape, Side, Value, Values};
 
 /// All kinds, by layer, in the order of the catalogue.

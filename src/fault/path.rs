@@ -1,7 +1,7 @@
 //! Faults of the path between two healthy ends: late, slow, in pieces, stalled, held, damaged.
 
 use super::shape::{Distribution, Shape as Path};
-use super::{Effect, Form, Gate, Layer, Param, Row, Shape, Side, Values, told, told::Told};
+use super::{COUNTED, Effect, Form, Gate, Layer, Param, Row, SMALL, Shape, Side, Values, told, told::Told};
 use std::time::Duration;
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
@@ -69,8 +69,8 @@ pub(super) const ROWS: &[Row] = &[
         "bandwidth",
         told::nothing,
         &[
-            Param { name: "bytes_per_s", shape: Shape::Bytes, default: Some("64KiB"), doc: "Bytes per second." },
-            Param { name: "burst", shape: Shape::Bytes, default: Some("0B"), doc: "Bytes that pass at once before the rate binds." },
+            Param { name: "bytes_per_s", shape: COUNTED, default: Some("64KiB"), doc: "Bytes per second." },
+            Param { name: "burst", shape: COUNTED, default: Some("0B"), doc: "Bytes that pass at once before the rate binds." },
             DIR,
         ],
         "limits the rate of bytes",
@@ -91,8 +91,8 @@ pub(super) const ROWS: &[Row] = &[
         "slice",
         told::nothing,
         &[
-            Param { name: "avg", shape: Shape::Bytes, default: Some("16B"), doc: "Size of a piece." },
-            Param { name: "variation", shape: Shape::Bytes, default: Some("8B"), doc: "Pieces differ by up to this." },
+            Param { name: "avg", shape: SMALL, default: Some("16B"), doc: "Size of a piece." },
+            Param { name: "variation", shape: SMALL, default: Some("8B"), doc: "Pieces differ by up to this." },
             Param { name: "delay", shape: Shape::Duration, default: Some("1ms"), doc: "Between two pieces." },
             DIR,
         ],
