@@ -5,14 +5,14 @@ mod dry_run;
 mod model;
 
 pub use crate::arrival::Arrive;
-pub use admission::{Bucket, Line, Refusal};
-pub use model::{Accept, Gone, Hints, Model, ModelBalance, NoModel, SynRetries, Times};
 use crate::event::ClientIndex;
 use crate::expect::Expectation;
 use crate::fault::Injection;
 use crate::reconnect::Policy;
 use crate::seed::Seed;
 use crate::units::{Bytes, Rate};
+pub use admission::{Bucket, Line, Refusal};
+pub use model::{Accept, Gone, Hints, Model, ModelBalance, NoModel, SynRetries, Times};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -137,10 +137,15 @@ impl Recorder {
         }
     }
 
-    /// Marks the results as simulated.
-    pub fn simulated(mut self) -> Recorder {
-        self.simulated = true;
-        self
+    /// An empty one for a plan in the simulator, where a server's account comes just before its client's, or never.
+    pub fn simulated(plan: &Plan) -> Recorder {
+        Recorder { simulated: true, ..Recorder::of(Meta::of(plan), false) }
+    }
+
+    /// Reads what there is of a client, so that it is at hand when its event comes; the sum means nothing.
+    pub fn touch(&self, client: u32) -> u64 {
+        let place = client as usize % self.clients.len();
+        u64::from(self.clients[place].attempts) + self.outages.touch(place)
     }
 
     /// Numbers for a progress line.

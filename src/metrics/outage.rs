@@ -116,6 +116,11 @@ impl Outages {
         Outages { clients: vec![state; clients], open: Vec::new(), held: VecDeque::new(), first: 0 }
     }
 
+    /// Reads what there is of a client, so that it is at hand soon.
+    pub fn touch(&self, client: usize) -> u64 {
+        self.open.get(self.clients[client].outage as usize).map_or(0, |outage| outage.mark)
+    }
+
     /// Outages under way.
     pub fn under_way(&self) -> usize {
         self.open.len()

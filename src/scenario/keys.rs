@@ -32,8 +32,8 @@ const fn key(name: &'static str, takes: &'static str, default: &'static str, doc
 
 /// All sections, in the order of a scenario.
 pub static SECTIONS: &[&Section] = &[
-    &TOP, &TARGET, &EMBEDDED, &ADMIT, &COMMAND, &READY, &HTTP, &URL, &MODEL, &TIMES, &LOGNORMAL, &COHORT, &ARRIVE, &TRAFFIC, &MESSAGES, &HEARTBEAT, &STAY,
-    &CLOSE, &MEAN, &DEADLINES, &FAULT, &SELECT,
+    &TOP, &TARGET, &EMBEDDED, &ADMIT, &COMMAND, &READY, &HTTP, &URL, &MODEL, &TIMES, &LOGNORMAL, &COHORT, &ARRIVE, &TRAFFIC, &MESSAGES,
+    &HEARTBEAT, &STAY, &CLOSE, &MEAN, &DEADLINES, &FAULT, &SELECT,
 ];
 
 pub(super) static TOP: Section = Section {
@@ -165,7 +165,12 @@ pub(super) static MODEL: Section = Section {
         key("ping", "table", "as there", "As in [target.embedded]; pings of a simulated server are not modelled."),
         key("rtt", "duration or times", r#""0s""#, "Round trip of the path."),
         key("loss", r#""1%""#, r#""0%""#, "Share of SYNs lost; the client's kernel repeats them."),
-        key("syn_retries", "linear or doubling", "linear", "When SYNs are repeated: about 1, 2, 3, 4, 5, 7 s (Linux 6.5 and newer) or 1, 3, 7 s."),
+        key(
+            "syn_retries",
+            "linear or doubling",
+            "linear",
+            "When SYNs are repeated: about 1, 2, 3, 4, 5, 7 s (Linux 6.5 and newer) or 1, 3, 7 s.",
+        ),
         key("notice", "duration or times", r#""0s""#, "From the end of a connection to its client noticing, besides half a round trip."),
         key("clock_spread", r#""0.1%""#, r#""0%""#, "Clocks of clients run faster or slower by up to this share."),
         key("honour_retry_after", "true or false", "false", "Clients wait at least as long as Retry-After says; no real preset does."),
@@ -181,7 +186,12 @@ pub(super) static TIMES: Section = Section {
         key("uniform", r#"["1ms", "3ms"]"#, "-", "Uniform between two."),
         key("exponential", r#""500us""#, "-", "Exponentially distributed with this mean."),
         key("lognormal", "table", "-", "Lognormal, by two of its quantiles."),
-        key("quantiles", r#"["1ms", "2ms", "9ms"]"#, "-", "As measured: equally spaced quantiles from the least to the greatest, linear between."),
+        key(
+            "quantiles",
+            r#"["1ms", "2ms", "9ms"]"#,
+            "-",
+            "As measured: equally spaced quantiles from the least to the greatest, linear between.",
+        ),
     ],
 };
 
