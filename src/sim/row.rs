@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_client_is_tens_of_bytes() {
-        assert!(size_of::<Row>() <= 112, "{}", size_of::<Row>());
+        assert!(size_of::<Row>() <= 96, "{}", size_of::<Row>());
         assert_eq!(size_of::<super::super::Due>(), 8);
     }
 }
