@@ -34,6 +34,12 @@ pub enum Command {
     /// Without argument a bundled ten-second crash storm on closestorm's own server.
     #[command(after_help = "Example: closestorm run crash-storm --clients 500 --duration 20s")]
     Run(Run),
+    /// Simulate a scenario in virtual time, with up to millions of clients; every output says that it is simulated.
+    ///
+    /// The same scenario, strategies, results, charts, expectations and exit codes as `run`. The server is that of `[model]`, or the
+    /// embedded one by its settings.
+    #[command(after_help = "Example: closestorm simulate crash-storm --clients 1000000 --duration 10m")]
+    Simulate(Simulate),
     /// Write charts and reports of a run again, from its files.
     #[command(after_help = "Example: closestorm report results/default/2026-01-31T12-00-00Z-1")]
     Report(Report),
@@ -113,6 +119,32 @@ pub struct Run {
     /// Go on with more than 100 clients or 50 attempts a second against a target that is not on this machine.
     #[arg(long)]
     pub yes: bool,
+    /// Exit with 0 instead of 3 where the verdict is inconclusive.
+    #[arg(long)]
+    pub allow_inconclusive: bool,
+}
+
+/// Arguments of `simulate`.
+#[derive(Debug, Args)]
+pub struct Simulate {
+    /// A scenario file, or the name of a bundled scenario.
+    #[arg(value_name = "SCENARIO")]
+    pub scenario: String,
+    /// Changes to the scenario.
+    #[command(flatten)]
+    pub changes: Changes,
+    /// The run folder itself; without it a new folder under results/.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How the summary is printed.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// No progress and no summary; errors and the exit code remain.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Print the plan and stop.
+    #[arg(long)]
+    pub dry_run: bool,
     /// Exit with 0 instead of 3 where the verdict is inconclusive.
     #[arg(long)]
     pub allow_inconclusive: bool,

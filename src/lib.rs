@@ -1,6 +1,6 @@
 //! closestorm: a network fault-injection simulator and load tester for WebSocket services.
 //!
-//! Data flows one way: scenario text → `Scenario` → `Plan` → engine → `Event` → metrics → results → verdict, charts, report.
+//! Data flows one way: scenario text → `Scenario` → `Plan` → engine or sim → `Event` → metrics → results → verdict, charts, report.
 //! The modules below are listed in reading order. A module uses only its own or an earlier group.
 
 // 1. vocabulary
@@ -22,6 +22,7 @@ pub mod scenario;
 // 4. worlds
 pub mod engine;
 pub mod net;
+pub mod sim;
 pub mod ws;
 
 // 5. evidence

@@ -1,6 +1,8 @@
 //! What will be done: defaults filled, names resolved, no invalid state left. Made by `scenario`, carried out by the worlds.
 
+mod admission;
 mod dry_run;
+mod model;
 
 pub use crate::arrival::Arrive;
 use crate::event::ClientIndex;
@@ -9,6 +11,8 @@ use crate::fault::Injection;
 use crate::reconnect::Policy;
 use crate::seed::Seed;
 use crate::units::{Bytes, Rate};
+pub use admission::{Bucket, Line, Refusal};
+pub use model::{Accept, Gone, Hints, Model, ModelBalance, NoModel, SynRetries, Times};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,6 +33,8 @@ pub struct Plan {
     pub seed: Seed,
     /// Who is tested.
     pub target: Target,
+    /// The server and the path as the simulator sees them, where the scenario says so.
+    pub model: Option<Model>,
     /// In the order of the scenario; clients are numbered through them.
     pub cohorts: Vec<Cohort>,
     /// In the order of the scenario.
@@ -49,7 +55,7 @@ impl Plan {
 
     /// What to tell of clients that are due at or after the end of the run: nothing, or a line per cohort.
     pub fn late_arrivals(&self) -> Vec<String> {
-        let late = |cohort: &Cohort| cohort.due_times(self.seed).iter().filter(|due| **due >= self.duration).count();
+        let late = |cohort: &Cohort| cohort.dues(self.seed).filter(|due| *due >= self.duration).count();
         let tell = |cohort: &Cohort| match late(cohort) {
             0 => None,
             late => Some(format!("cohort {}: {late} of {} clients are due after the end of the run", cohort.name, cohort.count)),
@@ -64,9 +70,14 @@ impl Plan {
 }
 
 impl Cohort {
+    /// Due offsets of its clients one after the other, as [`Cohort::due_times`].
+    pub fn dues(&self, seed: Seed) -> Box<dyn Iterator<Item = Duration>> {
+        self.arrive.dues(self.count, seed.stream(&format!("cohort/{}/arrivals", self.name)))
+    }
+
     /// Due offsets of its clients, in the order of their index and sorted. Random shapes draw from `cohort/<name>/arrivals`.
     pub fn due_times(&self, seed: Seed) -> Vec<Duration> {
-        self.arrive.due_times(self.count, &mut seed.stream(&format!("cohort/{}/arrivals", self.name)))
+        self.dues(seed).collect()
     }
 }
 
@@ -86,8 +97,8 @@ impl Fault {
                 std::iter::successors(Some(at), |offset| offset.checked_add(gap)).take_while(before_end).collect()
             }
             Repeat::Poisson(rate) => {
-                let mut stream = seed.stream(&format!("fault/{}/schedule", self.name));
-                crate::arrival::poisson(rate, &mut stream).map(|offset| at.saturating_add(offset)).take_while(before_end).collect()
+                let stream = seed.stream(&format!("fault/{}/schedule", self.name));
+                crate::arrival::poisson(rate, stream).map(|offset| at.saturating_add(offset)).take_while(before_end).collect()
             }
         }
     }
@@ -165,7 +176,7 @@ pub enum Balance {
 }
 
 /// Token bucket of opening handshakes.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Admit {
     /// Tokens per second.
     pub rate: Rate,
@@ -422,6 +433,26 @@ pub enum Pick {
 }
 
 impl Pick {
+    /// Draws from candidates that are sorted by client index, without replacement; keeps the order.
+    pub fn draw<T>(self, candidates: Vec<T>, client: impl Fn(&T) -> ClientIndex, random: &mut crate::seed::Stream) -> Vec<T> {
+        let count = match self {
+            Pick::All => return candidates,
+            Pick::Nth(n) => return candidates.into_iter().filter(|one| client(one).0 % n.max(1) == n.max(1) - 1).collect(),
+            Pick::Count(count) => count as usize,
+            Pick::Share(share) => (candidates.len() as f64 * share).round() as usize,
+        };
+        // Selection sampling (Knuth, TAOCP vol. 2, algorithm S): exact, one pass, sorted.
+        let (mut left, mut wanted) = (candidates.len(), count.min(candidates.len()));
+        let mut candidates = candidates;
+        candidates.retain(|_| {
+            let taken = random.below(left as u64) < wanted as u64;
+            left -= 1;
+            wanted -= usize::from(taken);
+            taken
+        });
+        candidates
+    }
+
     /// Whether it takes a connection that is looked at alone, as each attempt that begins while a fault is active: a share is a
     /// probability there, drawn from `stream` for this client and connection; a count is bounded by the caller.
     pub fn takes_alone(self, seed: Seed, stream: &str, client: ClientIndex, connection: crate::event::ConnectionNo) -> bool {

@@ -28,18 +28,23 @@ impl Arrive {
     ///
     /// `Over(span)`: client i at `i · span / count`, so the span is never reached. `Rate(r)`: client i at `i / r`. `Poisson(r)`: gaps
     /// exponentially distributed with mean `1 / r`. A rate of 0 puts all but the first at [`Duration::MAX`].
-    pub fn due_times(self, count: u32, stream: &mut Stream) -> Vec<Duration> {
+    pub fn due_times(self, count: u32, stream: &Stream) -> Vec<Duration> {
+        self.dues(count, stream.clone()).collect()
+    }
+
+    /// As [`Arrive::due_times`], one after the other.
+    pub fn dues(self, count: u32, stream: Stream) -> Box<dyn Iterator<Item = Duration>> {
         match self {
-            Arrive::AtOnce => vec![Duration::ZERO; count as usize],
-            Arrive::Over(span) => (0..count).map(|i| share(span, i, count)).collect(),
-            Arrive::Rate(rate) => (0..count).map(|i| seconds(f64::from(i) / rate.0.max(f64::MIN_POSITIVE))).collect(),
-            Arrive::Poisson(rate) => poisson(rate, stream).take(count as usize).collect(),
+            Arrive::AtOnce => Box::new(std::iter::repeat_n(Duration::ZERO, count as usize)),
+            Arrive::Over(span) => Box::new((0..count).map(move |i| share(span, i, count))),
+            Arrive::Rate(rate) => Box::new((0..count).map(move |i| seconds(f64::from(i) / rate.0.max(f64::MIN_POSITIVE)))),
+            Arrive::Poisson(rate) => Box::new(poisson(rate, stream).take(count as usize)),
         }
     }
 }
 
 /// An event at 0, then one after each exponentially distributed gap with mean `1 / rate`: without end, sorted.
-pub fn poisson(rate: Rate, stream: &mut Stream) -> impl Iterator<Item = Duration> {
+pub fn poisson(rate: Rate, mut stream: Stream) -> impl Iterator<Item = Duration> {
     // Summed in seconds: the error of 2⁻⁵³ per step stays below a nanosecond for a million arrivals.
     let mut at = 0.0_f64;
     std::iter::once(Duration::ZERO).chain(std::iter::from_fn(move || {
@@ -65,7 +70,7 @@ mod tests {
     use crate::seed::Seed;
 
     fn due(arrive: Arrive, count: u32) -> Vec<u128> {
-        arrive.due_times(count, &mut Seed(7).stream("cohort/web/arrivals")).iter().map(Duration::as_micros).collect()
+        arrive.due_times(count, &Seed(7).stream("cohort/web/arrivals")).iter().map(Duration::as_micros).collect()
     }
 
     #[test]
@@ -98,7 +103,7 @@ mod tests {
         #[test]
         fn over_is_sorted_and_below_its_span(ms in 1_u64..100_000, count in 1_u32..500) {
             let span = Duration::from_millis(ms);
-            let times = Arrive::Over(span).due_times(count, &mut Seed(1).stream("x"));
+            let times = Arrive::Over(span).due_times(count, &Seed(1).stream("x"));
             proptest::prop_assert!(times.is_sorted() && times.iter().all(|time| *time < span) && times.len() == count as usize);
         }
     }

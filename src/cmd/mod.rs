@@ -10,6 +10,7 @@ pub mod run;
 pub mod scenarios;
 pub mod server;
 mod signals;
+pub mod simulate;
 pub mod validate;
 
 use crate::cli::{Changes, Command};
@@ -49,6 +50,7 @@ impl std::error::Error for Usage {}
 pub fn run_command(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Run(args) => run::main(&args),
+        Command::Simulate(args) => simulate::main(&args),
         Command::Report(args) => report::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Validate(args) => validate::main(args),

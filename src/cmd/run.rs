@@ -81,7 +81,7 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
 }
 
 /// Writes data, charts and reports.
-fn save(folder: &Folder, results: &Results, plan: &Plan, verdict: &Verdict, manifest: &Manifest) -> anyhow::Result<Summary> {
+pub(super) fn save(folder: &Folder, results: &Results, plan: &Plan, verdict: &Verdict, manifest: &Manifest) -> anyhow::Result<Summary> {
     let place = folder.path();
     let summary = folder
         .write(results, &plan.resolved, verdict, manifest)
@@ -135,11 +135,11 @@ fn on_this_machine(address: &str) -> bool {
 }
 
 /// The command line as a user would type it again.
-fn command_line() -> Vec<String> {
+pub(super) fn command_line() -> Vec<String> {
     std::iter::once("closestorm".to_owned()).chain(std::env::args().skip(1)).collect()
 }
 
-fn print_summary(summary: &Summary, format: Format) -> anyhow::Result<()> {
+pub(super) fn print_summary(summary: &Summary, format: Format) -> anyhow::Result<()> {
     let text = match format {
         Format::Json => format!("{}\n", serde_json::to_string_pretty(summary)?),
         Format::Text => {

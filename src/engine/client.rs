@@ -221,7 +221,7 @@ impl Life<'_> {
     }
 
     fn ready(&mut self, connection: ConnectionNo) {
-        self.history.ready(self.shared.journal.now());
+        self.history.ready();
         self.record(&Event::Ready { client: self.client, connection });
     }
 

@@ -197,8 +197,7 @@ async fn watch(journal: &Journal, duration: Duration, stop: impl Future<Output =
 fn arrivals(plan: &Plan) -> Vec<(Duration, ClientIndex)> {
     let mut all = Vec::with_capacity(plan.clients() as usize);
     for cohort in &plan.cohorts {
-        let mut stream = plan.seed.stream(&format!("cohort/{}/arrivals", cohort.name));
-        all.extend(cohort.arrive.due_times(cohort.count, &mut stream).into_iter().zip((cohort.first..).map(ClientIndex)));
+        all.extend(cohort.dues(plan.seed).zip((cohort.first..).map(ClientIndex)));
     }
     all.sort_unstable();
     all

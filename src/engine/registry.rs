@@ -131,23 +131,7 @@ impl Registry {
 
 /// Draws without replacement; keeps the order.
 fn pick<T: Copy>(pick: Pick, candidates: Vec<(Id, T)>, random: &mut Stream) -> Vec<(Id, T)> {
-    let count = match pick {
-        Pick::All => return candidates,
-        Pick::Nth(n) => return candidates.into_iter().filter(|(id, _)| id.client.0 % n.max(1) == n.max(1) - 1).collect(),
-        Pick::Count(count) => count as usize,
-        Pick::Share(share) => (candidates.len() as f64 * share).round() as usize,
-    };
-    // Selection sampling (Knuth, TAOCP vol. 2, algorithm S): exact, one pass, sorted.
-    let (mut left, mut wanted) = (candidates.len(), count.min(candidates.len()));
-    candidates
-        .into_iter()
-        .filter(|_| {
-            let taken = random.below(left as u64) < wanted as u64;
-            left -= 1;
-            wanted -= usize::from(taken);
-            taken
-        })
-        .collect()
+    pick.draw(candidates, |(id, _)| id.client, random)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::bank::Metric;
 use super::latency::micros;
 use super::timeline::Step;
-use super::{Recorder, key};
+use super::{EVER_OPENED, LOST, OPEN, Recorder, UNDER_WAY, key};
 use crate::close::{Cause, Deadline, Ending};
 use crate::event::Closing;
 use crate::event::{ClientIndex, ConnectionNo, Outcome};
@@ -60,8 +60,8 @@ impl Recorder {
         let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
         let state = &mut self.clients[client.0 as usize];
         let book = &mut self.books[usize::from(cohort)];
-        book.started += u64::from(!state.started);
-        (state.started, state.under_way) = (true, true);
+        book.started += u64::from(state.attempts == 0);
+        state.set(UNDER_WAY, true);
         state.attempts += 1;
         book.ledger.attempts += 1;
         self.live.attempts += 1;
@@ -74,7 +74,7 @@ impl Recorder {
         let cohort = self.cohort(client);
         let outage_fault = self.outages.fault_of(client.0).flatten();
         let state = &mut self.clients[client.0 as usize];
-        state.under_way = false;
+        state.set(UNDER_WAY, false);
         // An injector that spoke of this attempt already has counted itself.
         let counted = self.outages.injected(client.0, state.attempts).map(|(fault, _)| fault);
         let ledger = &mut self.books[usize::from(cohort)].ledger;
@@ -97,7 +97,8 @@ impl Recorder {
     pub(super) fn opened(&mut self, at: u64, client: ClientIndex, tcp: Duration, tls: Option<Duration>, upgrade: Duration) {
         let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
         let state = &mut self.clients[client.0 as usize];
-        (state.under_way, state.open, state.ever_opened) = (false, true, true);
+        state.set(UNDER_WAY, false);
+        state.set(OPEN | EVER_OPENED, true);
         let book = &mut self.books[usize::from(cohort)];
         book.ledger.opened += 1;
         self.live.opened += 1;
@@ -153,7 +154,7 @@ impl Recorder {
         unanswered: u32,
     ) {
         let cohort = self.cohort(client);
-        self.clients[client.0 as usize].open = false;
+        self.clients[client.0 as usize].set(OPEN, false);
         let open = &mut self.open[usize::from(cohort)];
         *open = open.saturating_sub(1);
         self.all_open = self.all_open.saturating_sub(1);
@@ -211,9 +212,10 @@ impl Recorder {
     pub(super) fn gave_up(&mut self, at: u64, client: ClientIndex) {
         let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
         let state = &mut self.clients[client.0 as usize];
-        if std::mem::replace(&mut state.lost, true) {
+        if state.is(LOST) {
             return;
         }
+        state.set(LOST, true);
         self.books[usize::from(cohort)].lost += 1;
         self.live.lost += 1;
         self.outages.give_up(at, client.0);

@@ -63,16 +63,33 @@ pub struct Live {
     pub received: u64,
 }
 
+/// A client: eight bytes, because there may be millions.
 #[derive(Clone, Copy, Debug, Default)]
 struct Client {
-    cohort: u16,
-    started: bool,
-    under_way: bool,
-    open: bool,
-    ever_opened: bool,
-    lost: bool,
     /// Attempts begun: the number of the attempt under way, and of its connection.
     attempts: u32,
+    cohort: u16,
+    /// What is so, as a sum of the constants below.
+    is: u8,
+}
+
+/// An attempt is under way.
+const UNDER_WAY: u8 = 1;
+/// A connection is open.
+const OPEN: u8 = 2;
+/// One was.
+const EVER_OPENED: u8 = 4;
+/// It gave up.
+const LOST: u8 = 8;
+
+impl Client {
+    fn is(self, what: u8) -> bool {
+        self.is & what != 0
+    }
+
+    fn set(&mut self, what: u8, so: bool) {
+        self.is = if so { self.is | what } else { self.is & !what };
+    }
 }
 
 /// The fold: takes events, keeps what the books need.
@@ -138,10 +155,15 @@ impl Recorder {
         }
     }
 
-    /// Marks the results as simulated.
-    pub fn simulated(mut self) -> Recorder {
-        self.simulated = true;
-        self
+    /// An empty one for a plan in the simulator, where a server's account comes just before its client's, or never.
+    pub fn simulated(plan: &Plan) -> Recorder {
+        Recorder { simulated: true, ..Recorder::of(Meta::of(plan), false) }
+    }
+
+    /// Reads what there is of a client, so that it is at hand when its event comes; the sum means nothing.
+    pub fn touch(&self, client: u32) -> u64 {
+        let place = client as usize % self.clients.len();
+        u64::from(self.clients[place].attempts) + self.outages.touch(place)
     }
 
     /// Numbers for a progress line.
@@ -250,9 +272,9 @@ impl Recorder {
         for index in 0..self.clients.len() {
             let client = self.clients[index];
             let book = &mut self.books[usize::from(client.cohort)];
-            book.ledger.open_at_end += u64::from(client.open);
-            book.never_opened += u64::from(client.started && !client.ever_opened);
-            if client.under_way {
+            book.ledger.open_at_end += u64::from(client.is(OPEN));
+            book.never_opened += u64::from(client.attempts > 0 && !client.is(EVER_OPENED));
+            if client.is(UNDER_WAY) {
                 book.ledger.abandoned += 1;
                 let fault = self.outages.fault_of(index as u32).flatten();
                 self.timeline.attempt(end, client.cohort, fault, Step::Abandoned);

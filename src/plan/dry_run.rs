@@ -139,7 +139,7 @@ fn waits(cohort: &Cohort, client: ClientIndex, seed: Seed) -> String {
     let mut history = cohort.reconnect.start(random);
     history.attempt_started(Duration::ZERO);
     history.opened(Duration::ZERO);
-    history.ready(Duration::ZERO);
+    history.ready();
     let (mut now, mut loss) = (CONNECTED, Loss::Closed { code: crate::close::ABNORMAL });
     let mut words = Vec::new();
     for _ in 0..WAITS_SHOWN {

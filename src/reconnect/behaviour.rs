@@ -20,7 +20,7 @@ fn connected(policy: &Policy) -> History {
     let mut history = policy.start(&mut || 0.37);
     history.attempt_started(s(0.0));
     history.opened(s(0.0));
-    history.ready(s(0.0));
+    history.ready();
     history
 }
 
@@ -145,7 +145,7 @@ fn a_code_with_its_own_delay_stands_for_the_lead() {
     for code in [4200, 4100, 1006] {
         history.attempt_started(s(15.0));
         history.opened(s(15.0));
-        history.ready(s(15.0));
+        history.ready();
         decide(&policy, &mut history, Loss::Closed { code }, 60.0);
         history.attempt_started(s(61.0));
         assert_eq!(decide(&policy, &mut history, Loss::Failed, 61.0), wait(15.0), "{code}");

@@ -44,8 +44,8 @@ impl Policy {
         let closed = matches!(loss, Loss::Closed { .. });
         match self.reset {
             Reset::Open => closed,
-            Reset::Ready => closed && history.ready.is_some(),
-            Reset::Uptime => closed && history.opened.is_some_and(|opened| now.saturating_sub(opened) >= self.reset_uptime),
+            Reset::Ready => closed && history.is_ready(),
+            Reset::Uptime => closed && history.opened_at().is_some_and(|opened| now.saturating_sub(opened) >= self.reset_uptime),
             Reset::HttpOk => closed || matches!(loss, Loss::Rejected { .. }),
             Reset::None => false,
         }
@@ -89,24 +89,25 @@ impl Policy {
 
     /// The wait of the schedule; `None`: a table has ended.
     fn wait(&self, history: &mut History, loss: &Loss, now: Duration, random: Random<'_>) -> Option<Duration> {
-        if let (Kind::Poll(polling), Some(timer)) = (&self.kind, &mut history.timer) {
-            return Some(timer.wait(self, polling, (loss, history.opened), now, random));
+        let opened = history.opened_at();
+        if let (Kind::Poll(polling), Some(timer)) = (&self.kind, history.timer()) {
+            return Some(timer.wait(self, polling, (loss, opened), now, random));
         }
         let (lead, skip) = self.usable_lead(history.initial);
         if let Some(bounds) = lead.get(history.retries as usize) {
             return Some(duration_ms(delay::uniform(*bounds, random)));
         }
         let k = if self.lead_counts { history.retries } else { history.retries - lead.len() as u32 };
-        let step = Step { k, skip, base_ms: history.base_ms, previous_ms: history.previous_ms };
+        let step = Step { k, skip, base_ms: history.base_ms(self), previous_ms: history.previous_ms() };
         let elapsed = match self.anchor {
             Anchor::Close => Duration::ZERO,
-            Anchor::AttemptStart => history.attempt.map_or(Duration::ZERO, |start| now.saturating_sub(start)),
+            Anchor::AttemptStart => history.attempt().map_or(Duration::ZERO, |start| now.saturating_sub(start)),
         };
         let mut drawn = delay::delay(self, &step, random)?;
         if self.redraw && duration_ms(drawn) > elapsed {
             drawn = self.redrawn(&step, drawn, random)?;
         }
-        history.previous_ms = Some(drawn);
+        history.delayed(drawn);
         Some(duration_ms(drawn).saturating_sub(elapsed))
     }
 
@@ -140,10 +141,11 @@ impl Policy {
 
 /// `wait`, unless it would be pending when the second phase begins: then the attempt of that phase.
 fn second_phase(phase2: Phase2, history: &mut History, loss: &Loss, now: Duration, wait: Duration) -> Duration {
-    let begun = *history.outage.get_or_insert(match loss {
+    let first = match loss {
         Loss::Closed { .. } => now.saturating_add(wait),
-        _ => history.attempt.unwrap_or(now),
-    });
+        _ => history.attempt().unwrap_or(now),
+    };
+    let begun = history.outage(first);
     let change = begun.saturating_add(phase2.after);
     let first = change.saturating_add(phase2.first);
     match now {
@@ -175,7 +177,7 @@ mod tests {
         let mut history = policy.start(&mut || 0.37);
         history.attempt_started(s(0.0));
         history.opened(s(0.0));
-        history.ready(s(0.0));
+        history.ready();
         history
     }
 
@@ -208,7 +210,7 @@ mod tests {
             history.attempt_started(s(13.0));
             history.opened(s(13.0));
             if ready {
-                history.ready(s(13.0));
+                history.ready();
             }
             assert_eq!(decide(&policy, &mut history, CUT, 13.0 + lived), wait(expected), "{reset} {lived}");
         }

@@ -20,7 +20,7 @@ pub(super) fn delays(policy: &Policy, u: f64, lived: Duration, failing: &Loss, c
     let mut history = policy.start(random);
     history.attempt_started(Duration::ZERO);
     history.opened(Duration::ZERO);
-    history.ready(Duration::ZERO);
+    history.ready();
     let mut now = lived;
     let mut loss = Loss::Closed { code: crate::close::ABNORMAL };
     let mut waits = Vec::new();

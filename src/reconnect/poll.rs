@@ -125,7 +125,7 @@ mod tests {
                 let mut history = policy.start(&mut random);
                 history.attempt_started(s(0));
                 history.opened(s(0));
-                history.ready(s(0));
+                history.ready();
                 match policy.decide(&mut history, &Loss::Closed { code: 1006 }, s(600), &mut random) {
                     Decision::Wait(wait) => wait.as_secs_f64(),
                     Decision::GiveUp(why) => panic!("{why:?}"),

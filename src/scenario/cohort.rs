@@ -69,7 +69,7 @@ fn cohort(entry: &Entry, target: Option<&Target>, first: u32, run: Duration, sin
     let cohort = Cohort {
         name: entry.key.clone(),
         first,
-        count: reader.need("count", reader.number("count", 1..=1_000_000)).unwrap_or(1),
+        count: reader.need("count", reader.number("count", 1..=super::CLIENTS_MAX)).unwrap_or(1),
         arrive: arrive(&reader).unwrap_or(Arrive::Over(run / 10)),
         traffic: traffic(&reader),
         heartbeat: client_heartbeat(&reader, &strategy.policy, target, &entry.key, notices),

@@ -32,8 +32,8 @@ const fn key(name: &'static str, takes: &'static str, default: &'static str, doc
 
 /// All sections, in the order of a scenario.
 pub static SECTIONS: &[&Section] = &[
-    &TOP, &TARGET, &EMBEDDED, &ADMIT, &COMMAND, &READY, &HTTP, &URL, &MODEL, &COHORT, &ARRIVE, &TRAFFIC, &MESSAGES, &HEARTBEAT, &STAY,
-    &CLOSE, &MEAN, &DEADLINES, &FAULT, &SELECT,
+    &TOP, &TARGET, &EMBEDDED, &ADMIT, &COMMAND, &READY, &HTTP, &URL, &MODEL, &TIMES, &LOGNORMAL, &COHORT, &ARRIVE, &TRAFFIC, &MESSAGES,
+    &HEARTBEAT, &STAY, &CLOSE, &MEAN, &DEADLINES, &FAULT, &SELECT,
 ];
 
 pub(super) static TOP: Section = Section {
@@ -136,29 +136,76 @@ pub(super) static URL: Section = Section {
 
 pub(super) static MODEL: Section = Section {
     path: "[model]",
-    doc: "The server as the simulator sees it; written by `calibrate`, not used by `run`.",
+    doc: "The server and the path as the simulator sees them, not used by `run`; what it does not say is as in [target.embedded].",
     keys: &[
-        key("instances", "1 to 64", "1", "As in [target.embedded]."),
-        key("balance", "as there", "as there", "As in [target.embedded]."),
-        key("handshake_cost", "as there", "as there", "As in [target.embedded]."),
-        key("parallel", "as there", "as there", "As in [target.embedded]."),
-        key("backlog", "as there", "as there", "As in [target.embedded]."),
-        key("max_connections", "as there", "as there", "As in [target.embedded]."),
-        key("admit", "as there", "as there", "As in [target.embedded]."),
-        key("queue", "as there", "as there", "As in [target.embedded]."),
-        key("slow_start", "as there", "as there", "As in [target.embedded]."),
-        key("tls", "as there", "as there", "As in [target.embedded]."),
-        key("ping", "as there", "as there", "As in [target.embedded]."),
-        key("rtt", r#""20ms""#, r#""0s""#, "Round trip of the path."),
-        key("loss", r#""1%""#, r#""0%""#, "Share of packets lost."),
+        key("instances", "1 to 10000", "as there", "Servers."),
+        key(
+            "balance",
+            "round_robin, random, sticky, healthy, least_connections or two_choices",
+            "as there",
+            "Which instance an attempt goes to; the last three know who listens.",
+        ),
+        key("handshake_cost", "duration or times", "as there", "Time of the service queue that each opening handshake takes."),
+        key("parallel", "1 to 65536", "as there", "Opening handshakes served at a time, by each instance."),
+        key("backlog", "0 to 65535", "as there", "Length of the listen queue, which holds one more; beyond it SYNs are dropped."),
+        key("accept", "eager or when_free", "eager", "Whether opening handshakes wait inside the server or in its listen queue."),
+        key("accept_cost", r#""20us""#, r#""0s""#, "Time that accepting a connection takes, one at a time, with `eager`."),
+        key("max_connections", "whole number", "as there", "More connections are rejected with 503."),
+        key("admit", "table", "as there", "Token bucket before the service queue."),
+        key("admit_close", "status code", "the HTTP status", "Those without token are opened and closed with this code, as 1013."),
+        key("queue", "fifo or lifo", "as there", "Order of the service queue."),
+        key("deadline", r#""10s""#, "none", "The server ends an opening handshake that has waited so long."),
+        key("gone", "served or skipped", "served", "What becomes of the opening handshake of a client that has given up."),
+        key("slow_start", r#""10s""#, "as there", "After a start the cost begins tenfold and falls linearly to its value in this time."),
+        key("cold", "0 to 1000", "0", "Cold caches: after a start the cost is greater by this multiple of itself, decaying."),
+        key("cold_half_life", r#""5s""#, r#""1s""#, "Time in which the excess of `cold` halves."),
+        key("open_cost", r#""10us""#, r#""0s""#, "Work of each open connection in each second, taken from opening handshakes."),
+        key("message_cost", r#""20us""#, r#""0s""#, "Work of each message of the clients, taken from opening handshakes."),
+        key("tls", "true or false", "as there", "wss: one more round trip."),
+        key("ping", "table", "as there", "As in [target.embedded]; pings of a simulated server are not modelled."),
+        key("rtt", "duration or times", r#""0s""#, "Round trip of the path."),
+        key("loss", r#""1%""#, r#""0%""#, "Share of SYNs lost; the client's kernel repeats them."),
+        key(
+            "syn_retries",
+            "linear or doubling",
+            "linear",
+            "When SYNs are repeated: about 1, 2, 3, 4, 5, 7 s (Linux 6.5 and newer) or 1, 3, 7 s.",
+        ),
+        key("notice", "duration or times", r#""0s""#, "From the end of a connection to its client noticing, besides half a round trip."),
+        key("clock_spread", r#""0.1%""#, r#""0%""#, "Clocks of clients run faster or slower by up to this share."),
+        key("honour_retry_after", "true or false", "false", "Clients wait at least as long as Retry-After says; no real preset does."),
+        key("honour_restart_codes", "true or false", "false", "Clients wait 5 to 30 s after 1012 and 1013; no real preset does."),
     ],
+};
+
+pub(super) static TIMES: Section = Section {
+    path: "times",
+    doc: "How times of [model] are drawn; one of these.",
+    keys: &[
+        key("constant", r#""500us""#, "-", "Always this, as the duration alone."),
+        key("uniform", r#"["1ms", "3ms"]"#, "-", "Uniform between two."),
+        key("exponential", r#""500us""#, "-", "Exponentially distributed with this mean."),
+        key("lognormal", "table", "-", "Lognormal, by two of its quantiles."),
+        key(
+            "quantiles",
+            r#"["1ms", "2ms", "9ms"]"#,
+            "-",
+            "As measured: equally spaced quantiles from the least to the greatest, linear between.",
+        ),
+    ],
+};
+
+pub(super) static LOGNORMAL: Section = Section {
+    path: "times.lognormal",
+    doc: "A lognormal distribution.",
+    keys: &[key("median", r#""400us""#, "required", "Half are below."), key("p99", r#""3ms""#, "required", "99 % are below.")],
 };
 
 pub(super) static COHORT: Section = Section {
     path: "[clients.NAME]",
     doc: "A cohort: clients that behave alike.",
     keys: &[
-        key("count", "1 to 1000000", "required", "How many."),
+        key("count", "1 to 10000000", "required", "How many."),
         key("arrive", "table", "over a tenth of the run", "When they begin."),
         key("reconnect", "preset name, \"none\" or table", "full jitter, 1s to 30s", "How they come back."),
         key("traffic", "table or \"none\"", "none", "What they say."),

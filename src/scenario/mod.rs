@@ -8,6 +8,7 @@ mod cohort;
 mod diagnostic;
 mod faults;
 pub mod keys;
+mod model;
 mod reader;
 mod reconnect;
 mod target;
@@ -204,9 +205,7 @@ fn build(tree: &Node, source: &Source, sink: &Sink) -> Option<Plan> {
     }
     let mut notices = Vec::new();
     let target = target::read(&top);
-    if let Some(model) = top.get("model") {
-        target::check_model(model, sink);
-    }
+    let model = top.get("model").and_then(|model| model::read(model, target.as_ref(), sink));
     let cohorts = cohort::read(&top, target.as_ref(), duration, &mut notices);
     let context = faults::Context { target: target.as_ref(), cohorts: &cohorts, run: duration };
     let faults = faults::read(&top, &context, &mut notices);
@@ -222,6 +221,7 @@ fn build(tree: &Node, source: &Source, sink: &Sink) -> Option<Plan> {
         duration,
         seed: Seed(top.whole("seed", 0..=i64::MAX as u64).unwrap_or(SEED)),
         target: target?,
+        model,
         cohorts,
         faults,
         expectations,

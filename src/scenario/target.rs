@@ -1,17 +1,16 @@
-//! `[target]` and `[model]`: who is tested.
+//! `[target]`: who is tested. `model` reads how the simulator sees it.
 
 use super::cohort::heartbeat;
-use super::diagnostic::{Diagnostic, Sink};
+use super::diagnostic::Diagnostic;
 use super::keys;
 use super::reader::Reader;
-use super::tree::Node;
 use crate::plan::{Admit, Balance, Command, Embedded, Queue, Ready, Remote, Target};
 use std::path::PathBuf;
 use std::time::Duration;
 
 const BALANCES: &[(&str, Balance)] =
     &[("round_robin", Balance::RoundRobin), ("random", Balance::Random), ("sticky", Balance::Sticky), ("healthy", Balance::Healthy)];
-const QUEUES: &[(&str, Queue)] = &[("fifo", Queue::Fifo), ("lifo", Queue::Lifo)];
+pub(super) const QUEUES: &[(&str, Queue)] = &[("fifo", Queue::Fifo), ("lifo", Queue::Lifo)];
 /// Signals that a program can handle.
 const SIGNALS: &[(&str, ())] =
     &[("SIGTERM", ()), ("SIGINT", ()), ("SIGQUIT", ()), ("SIGHUP", ()), ("SIGUSR1", ()), ("SIGUSR2", ()), ("SIGWINCH", ())];
@@ -25,14 +24,6 @@ pub(super) fn read(top: &Reader<'_>) -> Option<Target> {
         "command" => command(&target.table("command", &keys::COMMAND)?).map(Target::Command),
         _ => url(&target.table("url", &keys::URL)?).map(Target::Url),
     }
-}
-
-/// Checks `[model]`, which a run on real sockets does not use.
-pub(super) fn check_model(node: &Node, sink: &Sink) {
-    let Some(model) = Reader::open(node, &keys::MODEL, sink) else { return };
-    embedded(&model);
-    model.duration("rtt");
-    model.share("loss");
 }
 
 fn embedded(reader: &Reader<'_>) -> Embedded {
@@ -52,7 +43,7 @@ fn embedded(reader: &Reader<'_>) -> Embedded {
     }
 }
 
-fn admission(reader: &Reader<'_>) -> Option<Admit> {
+pub(super) fn admission(reader: &Reader<'_>) -> Option<Admit> {
     Some(Admit {
         burst: reader.number("burst", 1..=u32::MAX).unwrap_or(1),
         reject: reader.short("reject", 200..=599).unwrap_or(503),

@@ -1,31 +1,19 @@
 //! What an opening handshake costs the embedded server: a connection limit, a token bucket, and one service queue.
 //!
 //! The queue is busy until a point in time that each handshake moves by its cost. No processor time is burnt, and a late timer does
-//! not slow it down: what should have been served by now is served at once.
+//! not slow it down: what should have been served by now is served at once. `plan::admission` decides, this waits.
 
-use crate::plan::{Admit, Embedded, Queue};
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::plan::{Bucket, Embedded, Line, Refusal};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
-
-/// How much slower the first handshakes after a start are, with `slow_start`.
-const SLOW_START_FACTOR: f64 = 10.0;
-
-/// An opening handshake that is not served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    /// HTTP status.
-    pub(super) status: u16,
-    /// `Retry-After`.
-    pub(super) retry_after: Option<Duration>,
-}
 
 /// Decides who is served when.
 pub(super) struct Admission {
     max_connections: Option<u32>,
     bucket: Option<Mutex<Bucket>>,
+    started: Instant,
     service: Option<Arc<Service>>,
 }
 
@@ -35,7 +23,8 @@ impl Admission {
         let costs = !settings.handshake_cost.is_zero();
         Admission {
             max_connections: settings.max_connections,
-            bucket: settings.admit.map(|admit| Mutex::new(Bucket::new(admit, Instant::now()))),
+            bucket: settings.admit.map(|admit| Mutex::new(Bucket::new(admit, Duration::ZERO))),
+            started: Instant::now(),
             service: costs.then(|| Service::start(settings)),
         }
     }
@@ -49,7 +38,7 @@ impl Admission {
             return Err(Refusal { status: 503, retry_after: None });
         }
         if let Some(bucket) = &self.bucket {
-            bucket.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now())?;
+            bucket.lock().unwrap_or_else(PoisonError::into_inner).take(self.started.elapsed())?;
         }
         if let Some(service) = &self.service {
             service.turn().await;
@@ -58,73 +47,52 @@ impl Admission {
     }
 }
 
-/// Token bucket.
-struct Bucket {
-    admit: Admit,
-    tokens: f64,
-    at: Instant,
-}
-
-impl Bucket {
-    fn new(admit: Admit, now: Instant) -> Bucket {
-        Bucket { admit, tokens: f64::from(admit.burst), at: now }
-    }
-
-    fn take(&mut self, now: Instant) -> Result<(), Refusal> {
-        let gained = (now - self.at).as_secs_f64() * self.admit.rate.0;
-        self.tokens = (self.tokens + gained).min(f64::from(self.admit.burst));
-        self.at = now;
-        if self.tokens < 1.0 {
-            return Err(Refusal { status: self.admit.reject, retry_after: self.admit.retry_after });
-        }
-        self.tokens -= 1.0;
-        Ok(())
-    }
-}
-
 /// The service queue.
 struct Service {
-    waiting: Mutex<VecDeque<(Instant, oneshot::Sender<()>)>>,
+    line: Mutex<Line<oneshot::Sender<()>>>,
+    cost: Duration,
+    started: Instant,
     arrived: Notify,
 }
 
 impl Service {
     fn start(settings: &Embedded) -> Arc<Service> {
-        let service = Arc::new(Service { waiting: Mutex::default(), arrived: Notify::new() });
-        let (serving, cost) = (service.clone(), Cost { steady: settings.handshake_cost, slow: settings.slow_start, start: Instant::now() });
-        let (servers, order) = (settings.parallel.max(1), settings.queue);
-        tokio::spawn(async move { serving.run(cost, servers as usize, order).await });
+        let line = Line::new(settings.queue, settings.parallel, settings.slow_start, Duration::ZERO);
+        let (cost, started) = (settings.handshake_cost, Instant::now());
+        let service = Arc::new(Service { line: Mutex::new(line), cost, started, arrived: Notify::new() });
+        let serving = service.clone();
+        tokio::spawn(async move { serving.run().await });
         service
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line<oneshot::Sender<()>>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn turn(&self) {
         let (sender, receiver) = oneshot::channel();
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back((Instant::now(), sender));
+        self.line().join(self.started.elapsed(), sender);
         self.arrived.notify_one();
         // The service never drops a sender without sending.
         let _ = receiver.await;
     }
 
-    fn take(&self, order: Queue) -> Option<(Instant, oneshot::Sender<()>)> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        match order {
-            Queue::Fifo => waiting.pop_front(),
-            Queue::Lifo => waiting.pop_back(),
-        }
+    /// Takes the next one: when it is done, and whom to tell.
+    fn serve(&self) -> Option<(Instant, oneshot::Sender<()>)> {
+        let mut line = self.line();
+        let (arrived, sender) = line.next()?;
+        let (_, done) = line.serve(arrived, self.cost);
+        Some((self.started + done, sender))
     }
 
-    async fn run(&self, cost: Cost, servers: usize, order: Queue) {
-        let mut free = vec![Instant::now(); servers];
+    async fn run(&self) {
         loop {
-            let Some((arrived, sender)) = self.take(order) else {
+            let Some((done, sender)) = self.serve() else {
                 self.arrived.notified().await;
                 continue;
             };
-            let next = (0..servers).min_by_key(|server| free[*server]).unwrap_or(0);
-            let begin = free[next].max(arrived);
-            free[next] = begin + cost.at(begin);
-            if free[next] > Instant::now() {
-                sleep_until(free[next]).await;
+            if done > Instant::now() {
+                sleep_until(done).await;
             }
             // A client that is gone was served all the same.
             let _ = sender.send(());
@@ -132,30 +100,10 @@ impl Service {
     }
 }
 
-struct Cost {
-    steady: Duration,
-    slow: Option<Duration>,
-    start: Instant,
-}
-
-impl Cost {
-    fn at(&self, now: Instant) -> Duration {
-        let age = now.saturating_duration_since(self.start);
-        match self.slow {
-            Some(slow) if age < slow => {
-                let done = age.as_secs_f64() / slow.as_secs_f64();
-                self.steady.mul_f64(SLOW_START_FACTOR - (SLOW_START_FACTOR - 1.0) * done)
-            }
-            _ => self.steady,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Balance, Embedded};
-    use crate::units::Rate;
+    use crate::plan::{Balance, Embedded, Queue};
 
     fn settings(cost: Duration) -> Embedded {
         Embedded {
@@ -190,16 +138,6 @@ mod tests {
         }
         let took = begun.elapsed();
         assert!(took >= Duration::from_millis(500) && took <= Duration::from_millis(502), "{took:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_bucket_refuses_with_its_status_and_refills() {
-        let admit = Admit { rate: Rate(10.0), burst: 2, reject: 429, retry_after: Some(Duration::from_secs(3)) };
-        let mut bucket = Bucket::new(admit, Instant::now());
-        let now = Instant::now();
-        assert!(bucket.take(now).is_ok() && bucket.take(now).is_ok());
-        assert_eq!(bucket.take(now), Err(Refusal { status: 429, retry_after: Some(Duration::from_secs(3)) }));
-        assert!(bucket.take(now + Duration::from_millis(100)).is_ok());
     }
 
     #[tokio::test]

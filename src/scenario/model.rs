@@ -1,0 +1,128 @@
+//! `[model]`: the server and the path as the simulator sees them. What it does not say is as in `[target.embedded]`.
+
+use super::diagnostic::Sink;
+use super::keys;
+use super::reader::{Reader, duration};
+use super::target::{QUEUES, admission};
+use super::tree::{Node, Value};
+use crate::close;
+use crate::plan::{Accept, Embedded, Gone, Hints, Model, ModelBalance, SynRetries, Target, Times};
+use std::time::Duration;
+
+const BALANCES: &[(&str, ModelBalance)] = &[
+    ("round_robin", ModelBalance::RoundRobin),
+    ("random", ModelBalance::Random),
+    ("sticky", ModelBalance::Sticky),
+    ("healthy", ModelBalance::Healthy),
+    ("least_connections", ModelBalance::LeastConnections),
+    ("two_choices", ModelBalance::TwoChoices),
+];
+const ACCEPTS: &[(&str, Accept)] = &[("eager", Accept::Eager), ("when_free", Accept::WhenFree)];
+const GONE: &[(&str, Gone)] = &[("served", Gone::Served), ("skipped", Gone::Skipped)];
+const SYN_RETRIES: &[(&str, SynRetries)] = &[("linear", SynRetries::Linear), ("doubling", SynRetries::Doubling)];
+/// Quantiles of a measured distribution.
+const QUANTILES: std::ops::RangeInclusive<usize> = 2..=100_001;
+
+/// Reads `[model]`. `None`: complained.
+pub(super) fn read(node: &Node, target: Option<&Target>, sink: &Sink) -> Option<Model> {
+    let model = Reader::open(node, &keys::MODEL, sink)?;
+    let embedded = if let Some(Target::Embedded(embedded)) = target { embedded.clone() } else { Embedded::default() };
+    let base = Model::of_embedded(&embedded);
+    // Nobody is pinged by a simulated server, but the key is one of [target.embedded].
+    model.table("ping", &keys::HEARTBEAT).and_then(|ping| super::cohort::heartbeat(&ping));
+    Some(Model {
+        instances: model.short("instances", 1..=10_000).unwrap_or(base.instances),
+        balance: model.choice("balance", BALANCES).unwrap_or(base.balance),
+        handshake_cost: times(&model, "handshake_cost").unwrap_or(base.handshake_cost),
+        parallel: model.number("parallel", 1..=65_536).unwrap_or(base.parallel),
+        backlog: model.number("backlog", 0..=65_535).unwrap_or(base.backlog),
+        accept: model.choice("accept", ACCEPTS).unwrap_or(base.accept),
+        accept_cost: model.duration("accept_cost").unwrap_or(base.accept_cost),
+        max_connections: model.number("max_connections", 1..=u32::MAX).or(base.max_connections),
+        admit: model.table("admit", &keys::ADMIT).and_then(|admit| admission(&admit)).or(base.admit),
+        admit_close: model.short("admit_close", 1000..=4999).inspect(|code| check_code(&model, *code)),
+        queue: model.choice("queue", QUEUES).unwrap_or(base.queue),
+        deadline: model.positive("deadline"),
+        gone: model.choice("gone", GONE).unwrap_or(base.gone),
+        slow_start: model.positive("slow_start").or(base.slow_start),
+        cold: model.whole("cold", 0..=1000).map_or(base.cold, |times| times as f64),
+        cold_half_life: model.positive("cold_half_life").unwrap_or(base.cold_half_life),
+        open_cost: model.duration("open_cost").unwrap_or(base.open_cost),
+        message_cost: model.duration("message_cost").unwrap_or(base.message_cost),
+        tls: model.flag("tls").unwrap_or(base.tls),
+        rtt: times(&model, "rtt").unwrap_or(base.rtt),
+        loss: share(&model, "loss").unwrap_or(base.loss),
+        syn_retries: model.choice("syn_retries", SYN_RETRIES).unwrap_or(base.syn_retries),
+        notice: times(&model, "notice").unwrap_or(base.notice),
+        clock_spread: share(&model, "clock_spread").unwrap_or(base.clock_spread),
+        hints: Hints {
+            retry_after: model.flag("honour_retry_after").unwrap_or_default(),
+            restart_codes: model.flag("honour_restart_codes").unwrap_or_default(),
+        },
+    })
+}
+
+fn check_code(model: &Reader<'_>, code: u16) {
+    if !close::may_be_sent(code) {
+        model.complain("admit_close", format!("{code} may not stand in a Close frame"), close::name(code), "as 1013, try again later");
+    }
+}
+
+/// A share below 100 %.
+fn share(reader: &Reader<'_>, key: &str) -> Option<f64> {
+    let share = reader.share(key)?.0;
+    if !(0.0..1.0).contains(&share) {
+        reader.complain(key, format!("`{key}` is out of bounds"), "found here", "a share from \"0%\" to below \"100%\"");
+        return None;
+    }
+    Some(share)
+}
+
+/// A duration, or a table that says how durations are drawn.
+fn times(reader: &Reader<'_>, key: &str) -> Option<Times> {
+    let node = reader.get(key)?;
+    if !matches!(node.value, Value::Table(_)) {
+        return duration(key, node, reader.sink).map(Times::Constant);
+    }
+    let times = reader.table(key, &keys::TIMES)?;
+    match times.one_of(&["constant", "uniform", "exponential", "lognormal", "quantiles"])? {
+        "constant" => times.duration("constant").map(Times::Constant),
+        "exponential" => times.positive("exponential").map(Times::Exponential),
+        "uniform" => {
+            let bounds = durations(&times, "uniform");
+            let [least, most] = bounds[..] else {
+                times.complain("uniform", "`uniform` takes two durations", format!("found {}", bounds.len()), "as [\"1ms\", \"3ms\"]");
+                return None;
+            };
+            Some(Times::Uniform(least.min(most), most.max(least)))
+        }
+        "lognormal" => {
+            let shape = times.table("lognormal", &keys::LOGNORMAL)?;
+            let median = shape.need("median", shape.positive("median"))?;
+            let p99 = shape.need("p99", shape.positive("p99"))?;
+            if p99 < median {
+                shape.complain("p99", "`p99` is below `median`", "found here", "the 99th percentile is at least the median");
+            }
+            // The 99th percentile of a standard normal distribution is 2.3263.
+            Some(Times::Lognormal(median, (p99.as_secs_f64() / median.as_secs_f64()).ln().max(0.0) / 2.326_347_874))
+        }
+        _ => {
+            let values = durations(&times, "quantiles");
+            if !QUANTILES.contains(&values.len()) || !values.is_sorted() {
+                let help = "at least two durations, ascending: the least, the greatest, and between them equally spaced quantiles";
+                times.complain("quantiles", "these are not quantiles", format!("found {} durations", values.len()), help);
+                return None;
+            }
+            Some(Times::Quantiles(values))
+        }
+    }
+}
+
+fn durations(reader: &Reader<'_>, key: &str) -> Vec<Duration> {
+    let Some(node) = reader.get(key) else { return Vec::new() };
+    let Value::Array(list) = &node.value else {
+        return super::reader::wrong(key, "a list of durations", node, reader.sink).unwrap_or_default();
+    };
+    // Each is text with a unit; a bare number is complained of by `duration`.
+    list.iter().filter_map(|one| duration(key, one, reader.sink)).collect()
+}

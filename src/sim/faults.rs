@@ -1,0 +1,316 @@
+//! Carries out the schedule of faults: fires, selects, reverts.
+
+use super::client::account;
+use super::row::State;
+use super::{Due, Farewell, What, World, nanos};
+use crate::close::{Cause, Initiator, TcpEnd};
+use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
+use crate::fault::{Effect, End, Flow, Gate, OnAttempt, OnListener, Shedding, Side, Step};
+use crate::plan::{Phase, Pick};
+use std::ops::Range;
+use std::time::Duration;
+
+/// A fault that waits for attempts or new connections.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    fault: u16,
+    /// What it does to an attempt; `None`: it waits for open connections.
+    on: Option<OnAttempt>,
+    clients: Range<u32>,
+    pick: Pick,
+    /// Name of its random stream.
+    stream: String,
+    left: Option<u64>,
+}
+
+impl World<'_> {
+    /// A fault fires.
+    pub(super) fn fire(&mut self, fault: u16) {
+        if self.hits_left[usize::from(fault)] == Some(0) {
+            return;
+        }
+        let planned = &self.plan.faults[usize::from(fault)];
+        match planned.inject.effect(planned.side) {
+            Effect::Process(effect) => self.process(fault, &effect),
+            Effect::Connection { gate, steps } => {
+                for client in self.select(fault) {
+                    self.act(fault, client, &gate, &steps);
+                }
+                if planned.new {
+                    self.stand(fault, None);
+                }
+                self.revert_later(fault);
+            }
+            Effect::Attempt(on) => {
+                self.record(self.now, &Event::Fired { fault, selected: 0 });
+                self.stand(fault, Some(on));
+                self.revert_later(fault);
+            }
+            Effect::Listener { on, instance } => {
+                self.record(self.now, &Event::Fired { fault, selected: 0 });
+                self.named(instance).into_iter().for_each(|server| self.listener(server, on));
+                self.revert_later(fault);
+            }
+            // `support` refuses it.
+            Effect::BothEnds { .. } => {}
+        }
+    }
+
+    fn revert_later(&mut self, fault: u16) {
+        if let Some(after) = self.plan.faults[usize::from(fault)].schedule.revert_after {
+            self.push(self.now.saturating_add(nanos(after)), Due { client: u32::from(fault), what: What::Revert, ..Due::default() });
+        }
+    }
+
+    /// The clients that a fault is about.
+    fn clients(&self, fault: u16) -> Range<u32> {
+        match self.plan.faults[usize::from(fault)].select.cohort {
+            Some(cohort) => {
+                let cohort = &self.plan.cohorts[cohort];
+                cohort.first..cohort.first + cohort.count
+            }
+            None => 0..self.rows.len() as u32,
+        }
+    }
+
+    /// Draws the connections of a firing, and tells of it.
+    fn select(&mut self, fault: u16) -> Vec<u32> {
+        let select = &self.plan.faults[usize::from(fault)].select;
+        let (phase, now) = (select.phase.unwrap_or(Phase::Open), Duration::from_nanos(self.now));
+        let old_enough = |client: u32| {
+            let opened = self.rows[client as usize].history.opened_at().unwrap_or_default();
+            phase != Phase::Open || now.saturating_sub(opened) >= select.min_age
+        };
+        let candidates: Vec<_> =
+            self.clients(fault).filter(|client| self.rows[*client as usize].state.phase() == Some(phase) && old_enough(*client)).collect();
+        let mut chosen = select.pick.draw(candidates, |client| ClientIndex(*client), &mut self.selections[usize::from(fault)]);
+        let left = &mut self.hits_left[usize::from(fault)];
+        if let Some(left) = left {
+            chosen.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+            *left -= chosen.len() as u64;
+        }
+        self.record(self.now, &Event::Fired { fault, selected: chosen.len() as u32 });
+        chosen
+    }
+
+    fn stand(&mut self, fault: u16, on: Option<OnAttempt>) {
+        let planned = &self.plan.faults[usize::from(fault)];
+        let (pick, left) = (planned.select.pick, self.hits_left[usize::from(fault)]);
+        let left = match pick {
+            Pick::Count(count) => Some(left.map_or(u64::from(count), |left| left.min(u64::from(count)))),
+            _ => left,
+        };
+        let stream = format!("fault/{}/attempts", planned.name);
+        self.standing.push(Standing { fault, on, clients: self.clients(fault), pick, stream, left });
+    }
+
+    /// The first standing fault that selects this attempt, or this new connection; uses up one of its hits.
+    fn stands(&mut self, client: u32, attempt: bool) -> Option<(u16, Option<OnAttempt>, String)> {
+        let (seed, connection) = (self.plan.seed, ConnectionNo(self.rows[client as usize].attempts));
+        let standing = self.standing.iter_mut().find(|standing| {
+            standing.on.is_some() == attempt
+                && standing.clients.contains(&client)
+                && standing.left != Some(0)
+                && standing.pick.takes_alone(seed, &standing.stream, ClientIndex(client), connection)
+        })?;
+        standing.left = standing.left.map(|left| left - 1);
+        Some((standing.fault, standing.on.clone(), standing.stream.clone()))
+    }
+
+    /// Faults that wait for new connections reach this one.
+    pub(super) fn stand_for(&mut self, client: u32) {
+        if self.standing.is_empty() {
+            return;
+        }
+        if let Some((fault, ..)) = self.stands(client, false) {
+            let planned = &self.plan.faults[usize::from(fault)];
+            if let Effect::Connection { gate, steps } = planned.inject.effect(planned.side) {
+                self.act(fault, client, &gate, &steps);
+            }
+        }
+    }
+
+    /// Faults that wait for attempts reach this one. Whether they took it.
+    pub(super) fn suffers(&mut self, client: u32, until: u64) -> bool {
+        if self.standing.is_empty() {
+            return false;
+        }
+        let Some((fault, Some(on), stream)) = self.stands(client, true) else { return false };
+        let connection = ConnectionNo(self.rows[client as usize].attempts);
+        self.record(self.now, &Event::Injected { fault, client: ClientIndex(client), connection });
+        let name = format!("{stream}/answer/{client}/{}", connection.0);
+        let mut random = self.plan.seed.stream(&name);
+        let fails = |world: &mut Self, after: Duration, outcome: Outcome| {
+            let failing = world.failing(Stage::Upgrade, outcome, None);
+            let at = world.now.saturating_add(nanos(after)).saturating_add(world.leg());
+            world.first(client, (at, What::Refusal, failing), until);
+        };
+        let cut = |how: &str| Outcome::Failed { why: format!("cut before 101: {how}") };
+        match on {
+            OnAttempt::Stall(hold) if hold.is_zero() => self.push_for(until, client, What::Deadline, 0),
+            OnAttempt::Stall(hold) => fails(self, hold, cut("end of stream")),
+            OnAttempt::Cut { delay, end: End::Rst } => fails(self, delay, cut("connection reset")),
+            OnAttempt::Cut { delay, .. } => fails(self, delay, cut("end of stream")),
+            OnAttempt::Reject { status, retry_after, .. } => fails(self, Duration::ZERO, Outcome::Rejected { status, retry_after }),
+            OnAttempt::Shed { delay, share, by } => match by {
+                _ if random.unit() >= share => self.answers_late(client, delay, until),
+                Shedding::Status(status) => fails(self, delay, Outcome::Rejected { status, retry_after: None }),
+                Shedding::Close(code) => {
+                    self.turned_away(client, code, Some(fault));
+                    self.answers_late(client, delay, until);
+                }
+            },
+            OnAttempt::Answer(answer) => {
+                if let Some(code) = answer.close {
+                    self.turned_away(client, code, Some(fault));
+                }
+                self.answers_late(client, answer.delay + answer.jitter.mul_f64(random.unit()), until);
+            }
+            // `support` refuses it.
+            OnAttempt::Ask(_) => return false,
+        }
+        true
+    }
+
+    /// The server opens this connection and closes it at once.
+    pub(super) fn turned_away(&mut self, client: u32, code: u16, fault: Option<u16>) {
+        let farewell = self.server_farewell(Cause::Remote, fault, Some(code), "");
+        self.rows[client as usize].fault = farewell + 1;
+    }
+
+    /// The server begins to serve this request only later.
+    fn answers_late(&mut self, client: u32, delay: Duration, until: u64) {
+        if delay.is_zero() {
+            return self.serve(client, until);
+        }
+        let at = self.now.saturating_add(nanos(delay));
+        self.first(client, (at, What::Late, 0), until);
+    }
+
+    fn listener(&mut self, server: u16, on: OnListener) {
+        match on {
+            OnListener::Closed => {
+                self.servers[usize::from(server)].closed += 1;
+                // The kernel resets what waits in its queue, and the server what waits for an answer.
+                let cut = self.failing(Stage::Upgrade, Outcome::Failed { why: "cut before 101: connection reset".to_owned() }, None);
+                self.servers[usize::from(server)].held.clear();
+                for client in 0..self.rows.len() as u32 {
+                    let row = &self.rows[client as usize];
+                    if row.server == server && row.state == State::Shaking {
+                        self.turn_to(client, State::Shaking);
+                        let at = self.now.saturating_add(self.leg());
+                        if at == self.now { self.fails(client, at, cut) } else { self.push_for(at, client, What::Refusal, cut) }
+                    }
+                }
+            }
+            OnListener::Full(backlog) => {
+                let full = &mut self.servers[usize::from(server)].full;
+                *full = Some(full.map_or(backlog, |other| other.min(backlog)));
+            }
+            // `support` refuses it.
+            OnListener::Files(_) => {}
+        }
+    }
+
+    /// What a fault does to a connection, or to an attempt that it cuts.
+    fn act(&mut self, fault: u16, client: u32, gate: &Gate, steps: &[Step]) {
+        let side = self.plan.faults[usize::from(fault)].side;
+        let (id, connection) = self.id(client);
+        if !self.rows[client as usize].state.is_open() {
+            if side == Side::Client && matches!(steps, [Step::End(End::Fin | End::Rst)]) {
+                self.record(self.now, &Event::Injected { fault, client: id, connection });
+                let stage = if self.rows[client as usize].state == State::Knocking { Stage::Tcp } else { Stage::Upgrade };
+                let cut = self.failing(stage, Outcome::Abandoned, Some(fault));
+                self.fails(client, self.now, cut);
+            }
+            return;
+        }
+        self.record(self.now, &Event::Injected { fault, client: id, connection });
+        self.rows[client as usize].fault = fault as u8 + 1;
+        match (steps, side) {
+            ([Step::End(end)], Side::Client) => self.client_ends(fault, client, *end),
+            ([Step::End(End::Silent), ..], _) => self.silence(client, State::Dead, true),
+            ([Step::End(end)], _) => self.server_ends(fault, client, *end),
+            ([Step::Close { code, reason }], Side::Client) => self.client_closes(client, Cause::Fault(fault), *code, reason),
+            ([Step::Close { code, reason }], _) => {
+                let farewell = self.server_farewell(Cause::Remote, Some(fault), *code, reason);
+                self.server_closes(client, farewell);
+            }
+            ([Step::Switch { gap }], _) => self.switch(fault, client, *gap),
+            _ => {
+                let dead = gate.read == Flow::Discard || gate.write == Flow::Discard;
+                let hangs = side == Side::Client && gate.read == Flow::Stop && gate.write == Flow::Stop;
+                self.silence(client, if dead { State::Dead } else { State::Stalled }, !hangs);
+            }
+        }
+    }
+
+    fn client_ends(&mut self, fault: u16, client: u32, end: End) {
+        let ending = account(Cause::Fault(fault), Some(fault), Initiator::Client, TcpEnd::Local, (None, None));
+        let heard = (self.rows[client as usize].state != State::Dead && end != End::Silent).then(|| {
+            let tcp_end = if end == End::Rst { TcpEnd::Rst } else { TcpEnd::Fin };
+            account(Cause::Remote, None, Initiator::Client, tcp_end, (None, None))
+        });
+        let farewell = self.farewell(Farewell { client: ending, server: heard, closing: None });
+        self.ends(client, farewell);
+    }
+
+    fn server_ends(&mut self, fault: u16, client: u32, end: End) {
+        if self.rows[client as usize].state == State::Dead {
+            return;
+        }
+        let tcp_end = if end == End::Rst { TcpEnd::Rst } else { TcpEnd::Fin };
+        let ending = account(Cause::Remote, None, Initiator::Server, tcp_end, (None, None));
+        let server = account(Cause::Fault(fault), Some(fault), Initiator::Server, TcpEnd::Local, (None, None));
+        let farewell = self.farewell(Farewell { client: ending, server: Some(server), closing: None });
+        self.turn_to(client, State::Closing);
+        let at = self.now.saturating_add(self.leg()).saturating_add(nanos(self.kind.model.notice.draw(&mut self.path)));
+        self.ends_at(client, at, farewell);
+    }
+
+    /// The client goes on over another path: what it had is silent from now on, and it opens a new connection after `gap`.
+    fn switch(&mut self, fault: u16, client: u32, gap: Duration) {
+        let ending = account(Cause::Fault(fault), Some(fault), Initiator::Client, TcpEnd::Local, (None, None));
+        let farewell = self.farewell(Farewell { client: ending, server: None, closing: None });
+        self.switched(client, farewell, gap);
+    }
+
+    /// A fault is over.
+    pub(super) fn revert(&mut self, fault: u16) {
+        let planned = &self.plan.faults[usize::from(fault)];
+        self.standing.retain(|standing| standing.fault != fault);
+        match planned.inject.effect(planned.side) {
+            Effect::Listener { on, instance } => {
+                for server in self.named(instance) {
+                    match on {
+                        OnListener::Closed => self.servers[usize::from(server)].closed -= 1,
+                        _ => {
+                            self.servers[usize::from(server)].full = None;
+                            self.go_on_accepting(server);
+                        }
+                    }
+                }
+            }
+            Effect::Connection { gate, .. } => self.unsilence(fault, gate.reset_on_revert),
+            _ => {}
+        }
+        self.record(self.now, &Event::Reverted { fault });
+    }
+
+    /// What was silent because of this fault hears again, or hears that it is over.
+    fn unsilence(&mut self, fault: u16, reset: bool) {
+        let ending = account(Cause::Fault(fault), Some(fault), Initiator::None, TcpEnd::Rst, (None, None));
+        let farewell = self.farewell(Farewell { client: ending, server: None, closing: None });
+        for client in 0..self.rows.len() as u32 {
+            let row = &mut self.rows[client as usize];
+            if row.fault != fault as u8 + 1 || !matches!(row.state, State::Dead | State::Stalled) {
+                continue;
+            }
+            if reset {
+                self.ends(client, farewell);
+            } else {
+                (row.state, row.fault) = (State::Open, 0);
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Several seeds of one plan, in parallel: what varies from run to run.
+
+use super::{Simulated, Unsupported, run};
+use crate::plan::{Model, Plan};
+use crate::seed::Seed;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Runs seeds `plan.seed`, `plan.seed + 1` and so on, `runs` of them, on `threads` threads; `digest` keeps of each what is needed. The
+/// result is in the order of the seeds, and the same for any number of threads.
+///
+/// # Errors
+/// If the plan has a fault that is not simulated.
+pub fn run_seeds<T: Send>(
+    plan: &Plan,
+    model: &Model,
+    runs: u32,
+    threads: usize,
+    digest: impl Fn(u32, Simulated) -> T + Sync,
+) -> Result<Vec<T>, Unsupported> {
+    let next = AtomicU32::new(0);
+    let done = Mutex::new(Vec::with_capacity(runs as usize));
+    let work = || -> Result<(), Unsupported> {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= runs {
+                return Ok(());
+            }
+            let plan = Plan { seed: Seed(plan.seed.0.wrapping_add(u64::from(index))), ..plan.clone() };
+            let digested = digest(index, run(&plan, model)?);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((index, digested));
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads.clamp(1, runs.max(1) as usize)).map(|_| scope.spawn(work)).collect();
+        // A panic in a thread goes on in the caller.
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })?;
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(index, _)| *index);
+    Ok(done.into_iter().map(|(_, digested)| digested).collect())
+}

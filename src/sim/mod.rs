@@ -1,0 +1,363 @@
+//! The same plan in virtual time: discrete events in whole nanoseconds, in the order (time, sequence), from one seed.
+//!
+//! [`run`] is a pure function of plan and model: no clock, no socket, no thread, no file. Clients are rows in an array, not tasks. It
+//! calls the policies of `reconnect`, the schedules of `arrival` and the server's `plan::admission`, and records the events that the
+//! engine records, so that metrics, results, charts and verdict are the same. `many` draws several seeds.
+//!
+//! What is not modelled: bytes. Frames, TLS records and partial writes do not exist here, so only those faults are carried out that act
+//! on whole connections, attempts, listening sockets and processes: see [`supported`].
+
+mod client;
+mod faults;
+pub mod many;
+mod process;
+pub mod queue;
+mod row;
+mod server;
+mod support;
+mod talk;
+
+pub use support::{Unsupported, supported};
+
+use crate::close::Ending;
+use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
+use crate::metrics::{Live, Recorder, Results, Status};
+use crate::plan::{Model, Plan};
+use crate::seed::Stream;
+use faults::Standing;
+use queue::Calendar;
+use row::{Row, rows};
+use server::{Kind, Server, Who};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use talk::Talks;
+
+/// Entries between two looks at whether to go on.
+const WATCH_EVERY: u64 = 1 << 16;
+/// Rows that are touched together, so that the processor fetches them together.
+const AHEAD: usize = 16;
+
+/// A simulated run.
+#[derive(Debug)]
+pub struct Simulated {
+    /// As of a run on real sockets, marked as simulated.
+    pub results: Results,
+    /// Events recorded.
+    pub events: u64,
+    /// Entries taken from the queue.
+    pub entries: u64,
+}
+
+/// Runs a plan in virtual time. The same plan and model give the same results, byte for byte, on every machine.
+///
+/// # Errors
+/// If the plan has a fault that is not simulated.
+pub fn run(plan: &Plan, model: &Model) -> Result<Simulated, Unsupported> {
+    run_watched(plan, model, &mut |_, _| true)
+}
+
+/// As [`run`]; `go_on` is asked now and then with the offset, and ends the run by `false`: the results so far are marked aborted.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_watched(plan: &Plan, model: &Model, go_on: &mut dyn FnMut(Duration, Live) -> bool) -> Result<Simulated, Unsupported> {
+    support::check(plan)?;
+    let mut world = World::new(plan, model);
+    world.begin();
+    let (measured, status) = world.go(go_on);
+    Ok(world.close(measured, status))
+}
+
+/// What an entry of the queue is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum What {
+    /// The next client of a cohort arrives; `client` is the cohort.
+    #[default]
+    Arrive,
+    /// A client's wait is over.
+    Attempt,
+    /// A client's kernel repeats a SYN.
+    Syn,
+    /// A request arrives at its server.
+    Request,
+    /// A 101 arrives; `mark`: stops of the server when it was promised.
+    Answer,
+    /// Another answer, or the end of the connection, arrives; `mark`: which outcome.
+    Refusal,
+    /// A server that waited begins to serve a request.
+    Late,
+    /// A deadline of the attempt.
+    Deadline,
+    /// An open connection has ended; `mark`: which ending.
+    End,
+    /// The client's own stay is over.
+    Leave,
+    /// No pong came.
+    NoPong,
+    /// A message is due.
+    Message,
+    /// An echo arrives; `client` is the message's place among those on their way.
+    Echo,
+    /// A server's process begins: `client` is the server, `turn` its process.
+    Start,
+    /// A server has served someone: as `Start`.
+    Served,
+    /// A graceful stop is over: as `Start`.
+    Grace,
+    /// A server runs on: as `Start`.
+    Resume,
+    /// A server closes a connection; `mark`: which ending.
+    Close,
+    /// A fault fires; `client` is the fault.
+    Fire,
+    /// A fault of the run is reverted; `client` is the fault.
+    Revert,
+    /// One instance of a rolling restart; `client` is the fault, `turn` the server.
+    Roll,
+}
+
+/// An entry of the queue: eight bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Due {
+    client: u32,
+    /// It counts only while the client is still in this of its states.
+    turn: u16,
+    what: What,
+    mark: u8,
+}
+
+/// An ending that may befall many clients.
+#[derive(Clone, Debug, PartialEq)]
+struct Farewell {
+    client: Ending,
+    /// The server's account, where it gives one.
+    server: Option<Ending>,
+    /// There was a closing handshake: answered at once, or not at all.
+    closing: Option<Answered>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Answered {
+    /// By the client; the server then ended TCP.
+    ByClient,
+    /// By the server.
+    ByServer,
+    /// By nobody, until a deadline.
+    Never(Duration),
+}
+
+/// How an attempt fails.
+#[derive(Clone, Debug, PartialEq)]
+struct Failing {
+    stage: Stage,
+    outcome: Outcome,
+    fault: Option<u16>,
+}
+
+/// Everything there is.
+struct World<'a> {
+    plan: &'a Plan,
+    kind: Kind,
+    /// Length of the run, ns.
+    end: u64,
+    now: u64,
+    queue: Calendar<Due>,
+    rows: Vec<Row>,
+    servers: Vec<Server>,
+    /// Number of the process of each server.
+    processes: Vec<u16>,
+    recorder: Recorder,
+    arrivals: Vec<Box<dyn Iterator<Item = Duration>>>,
+    arrived: Vec<u32>,
+    talks: Talks,
+    farewells: Vec<Farewell>,
+    failings: Vec<Failing>,
+    standing: Vec<Standing>,
+    selections: Vec<Stream>,
+    hits_left: Vec<Option<u64>>,
+    path: Stream,
+    hints: Stream,
+    turn: u32,
+    events: u64,
+    entries: u64,
+    touched: u64,
+    /// Since when a client that pings has heard nothing.
+    silent_since: BTreeMap<u32, u64>,
+    /// Streams of the lengths of stays, of cohorts where they are drawn.
+    stays: BTreeMap<u32, Stream>,
+}
+
+impl<'a> World<'a> {
+    fn new(plan: &'a Plan, model: &Model) -> World<'a> {
+        let kind = Kind::new(model, talk::rate(plan));
+        let seed = plan.seed;
+        World {
+            rows: rows(plan),
+            servers: (0..model.instances).map(|index| Server::new(&kind, index, seed)).collect(),
+            processes: vec![0; usize::from(model.instances)],
+            kind,
+            end: nanos(plan.duration),
+            now: 0,
+            queue: Calendar::new(),
+            recorder: Recorder::simulated(plan),
+            arrivals: plan.cohorts.iter().map(|cohort| cohort.dues(seed)).collect(),
+            arrived: vec![0; plan.cohorts.len()],
+            talks: Talks::new(plan),
+            farewells: Vec::new(),
+            failings: Vec::new(),
+            standing: Vec::new(),
+            selections: plan.faults.iter().map(|fault| seed.stream(&format!("fault/{}/select", fault.name))).collect(),
+            hits_left: plan.faults.iter().map(|fault| fault.schedule.first_n).collect(),
+            path: seed.stream("model/path"),
+            hints: seed.stream("model/hints"),
+            turn: 0,
+            events: 0,
+            entries: 0,
+            touched: 0,
+            silent_since: BTreeMap::new(),
+            stays: BTreeMap::new(),
+            plan,
+        }
+    }
+
+    /// Puts what is known in advance into the queue: firings, and the first client of each cohort.
+    fn begin(&mut self) {
+        for (index, fault) in (0..).zip(&self.plan.faults) {
+            for at in fault.firings(self.plan.seed, self.plan.duration) {
+                self.push(nanos(at), Due { client: index, what: What::Fire, ..Due::default() });
+            }
+        }
+        (0..self.plan.cohorts.len()).for_each(|cohort| self.next_arrival(cohort));
+    }
+
+    fn next_arrival(&mut self, cohort: usize) {
+        if let Some(due) = self.arrivals[cohort].next() {
+            self.push(nanos(due), Due { client: cohort as u32, what: What::Arrive, ..Due::default() });
+        }
+    }
+
+    /// Takes entry after entry up to the end of the run.
+    fn go(&mut self, go_on: &mut dyn FnMut(Duration, Live) -> bool) -> (Duration, Status) {
+        while let Some((at, due)) = self.queue.pop() {
+            if at >= self.end {
+                break;
+            }
+            self.now = self.now.max(at);
+            self.entries += 1;
+            if self.entries.is_multiple_of(AHEAD as u64) {
+                self.fetch();
+            }
+            self.carry_out(due);
+            if self.entries.is_multiple_of(WATCH_EVERY) && !go_on(Duration::from_nanos(self.now), self.recorder.live()) {
+                return (Duration::from_nanos(self.now), Status::Aborted);
+            }
+        }
+        (self.plan.duration, Status::Completed)
+    }
+
+    /// Reads a byte of the rows that come next: one wait for memory in place of many.
+    fn fetch(&mut self) {
+        let upcoming = self.queue.upcoming();
+        let mut sum = 0;
+        for (_, due) in upcoming.iter().skip(AHEAD / 2).take(AHEAD) {
+            sum += u64::from(self.rows[due.client as usize % self.rows.len()].turn) + self.recorder.touch(due.client);
+        }
+        self.touched = self.touched.wrapping_add(sum);
+    }
+
+    fn carry_out(&mut self, due: Due) {
+        let Due { client, turn, what, mark } = due;
+        let place = client as usize;
+        match what {
+            What::Arrive => self.arrive(place),
+            What::Message => self.message(client),
+            What::Echo => self.echo(client),
+            What::Fire => self.fire(client as u16),
+            What::Revert => self.revert(client as u16),
+            What::Roll => self.roll(client as u16, turn),
+            What::Start | What::Served | What::Grace | What::Resume if self.processes[place] != turn => {}
+            What::Start => self.start(client as u16),
+            What::Served => self.served(client as u16, mark),
+            What::Grace => self.exit(client as u16),
+            What::Resume => self.resume(client as u16, mark),
+            _ if self.rows[place].turn != turn => {}
+            What::Attempt => self.attempt(client),
+            What::Syn => self.knock(client),
+            What::Request => self.request(client),
+            What::Answer => self.answer(client, mark),
+            What::Refusal => self.fails(client, self.now, mark),
+            What::Late => self.serve(client, self.upgrade_until(client)),
+            What::Deadline => self.deadline(client),
+            What::End => self.ends(client, mark),
+            What::Leave => self.leave(client),
+            What::NoPong => self.no_pong(client),
+            What::Close => self.server_closes(client, mark),
+        }
+    }
+
+    fn close(self, measured: Duration, status: Status) -> Simulated {
+        // What was read ahead must not be optimised away.
+        std::hint::black_box(self.touched);
+        Simulated { results: self.recorder.finish(measured, status), events: self.events, entries: self.entries }
+    }
+
+    fn push(&mut self, at: u64, due: Due) {
+        // Beyond the end of the run nothing happens.
+        if at < self.end {
+            self.queue.push(at, due);
+        }
+    }
+
+    /// Something for a client, as long as it stays in its present state.
+    fn push_for(&mut self, at: u64, client: u32, what: What, mark: u8) {
+        let turn = self.rows[client as usize].turn;
+        self.push(at, Due { client, turn, what, mark });
+    }
+
+    fn record(&mut self, at: u64, event: &Event) {
+        self.events += 1;
+        self.recorder.record(Duration::from_nanos(at), event);
+    }
+
+    fn who(&self, client: u32) -> Who {
+        Who { client, turn: self.rows[client as usize].turn }
+    }
+
+    fn id(&self, client: u32) -> (ClientIndex, ConnectionNo) {
+        (ClientIndex(client), ConnectionNo(self.rows[client as usize].attempts))
+    }
+
+    /// A round trip of the path.
+    fn rtt(&mut self) -> u64 {
+        nanos(self.kind.model.rtt.draw(&mut self.path))
+    }
+
+    /// One way of the path.
+    fn leg(&mut self) -> u64 {
+        self.rtt() / 2
+    }
+
+    /// The number of an ending, the same for the same.
+    fn farewell(&mut self, farewell: Farewell) -> u8 {
+        number(&mut self.farewells, farewell)
+    }
+
+    /// The number of a failure, the same for the same.
+    fn failing(&mut self, stage: Stage, outcome: Outcome, fault: Option<u16>) -> u8 {
+        number(&mut self.failings, Failing { stage, outcome, fault })
+    }
+}
+
+fn number<T: PartialEq>(list: &mut Vec<T>, one: T) -> u8 {
+    let place = list.iter().position(|other| *other == one).unwrap_or_else(|| {
+        list.push(one);
+        list.len() - 1
+    });
+    // `support` bounds the number of faults, and each has a few.
+    u8::try_from(place).unwrap_or(u8::MAX)
+}
+
+/// Whole nanoseconds; what does not fit is never.
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,296 @@
+//! What happens to server processes: crashes, graceful stops, rolling restarts, stops; and the service of those that run.
+
+use super::client::account;
+use super::row::State;
+use super::{Answered, Due, Farewell, What, World, nanos};
+use crate::close::{Cause, Initiator, TcpEnd};
+use crate::event::{ClientIndex, ConnectionNo, Event};
+use crate::fault::OnProcess;
+
+/// The server of a connection whose process is gone.
+pub(super) const ORPHAN: u16 = u16::MAX;
+
+impl World<'_> {
+    /// The instances that a fault names: one, or all.
+    pub(super) fn named(&self, instance: Option<u16>) -> Vec<u16> {
+        (0..self.servers.len() as u16).filter(|index| instance.is_none_or(|named| named == *index)).collect()
+    }
+
+    pub(super) fn process(&mut self, fault: u16, effect: &OnProcess) {
+        match effect {
+            OnProcess::Rolling { interval, .. } => {
+                for server in self.named(None) {
+                    let at = self.now.saturating_add(nanos(*interval).saturating_mul(u64::from(server)));
+                    self.push(at, Due { client: u32::from(fault), turn: server, what: What::Roll, mark: 0 });
+                }
+            }
+            OnProcess::Crash { instance, .. } | OnProcess::Graceful { instance, .. } | OnProcess::Pause { instance } => {
+                self.named(*instance).into_iter().for_each(|server| self.one(fault, server, effect));
+            }
+        }
+    }
+
+    /// The turn of one instance in a rolling restart.
+    pub(super) fn roll(&mut self, fault: u16, server: u16) {
+        let planned = &self.plan.faults[usize::from(fault)];
+        if let crate::fault::Effect::Process(OnProcess::Rolling { each, .. }) = planned.inject.effect(planned.side) {
+            self.one(fault, server, &each);
+        }
+    }
+
+    fn one(&mut self, fault: u16, server: u16, effect: &OnProcess) {
+        let holding = self.clients_of(server);
+        self.record(self.now, &Event::Fired { fault, selected: holding.len() as u32 });
+        if !self.servers[usize::from(server)].up {
+            return self.record(
+                self.now,
+                &Event::Notice { text: format!("{}: server {server} was not running", self.plan.faults[usize::from(fault)].name) },
+            );
+        }
+        match effect {
+            OnProcess::Crash { down, .. } => self.crash(fault, server, nanos(*down), &holding),
+            OnProcess::Graceful { code, reason, grace, spread, down, .. } => {
+                self.graceful(fault, server, (*code, reason), holding, (nanos(*grace), nanos(*spread), nanos(*down)));
+            }
+            OnProcess::Pause { .. } => self.pause(fault, server, &holding),
+            OnProcess::Rolling { .. } => {}
+        }
+    }
+
+    /// Clients with an open connection to a server, by index.
+    fn clients_of(&self, server: u16) -> Vec<u32> {
+        let open = (0..).zip(&self.rows).filter(|(_, row)| row.server == server && row.state.is_open());
+        open.map(|(client, _)| client).collect()
+    }
+
+    fn target(&mut self, server: u16, what: &'static str, detail: &str) {
+        self.record(self.now, &Event::Target { instance: server, what, detail: detail.to_owned() });
+    }
+
+    fn injected(&mut self, fault: u16, client: u32) {
+        let connection = ConnectionNo(self.rows[client as usize].attempts);
+        self.record(self.now, &Event::Injected { fault, client: ClientIndex(client), connection });
+        self.rows[client as usize].fault = fault as u8 + 1;
+    }
+
+    /// SIGKILL: the kernel ends what was open.
+    fn crash(&mut self, fault: u16, server: u16, down: u64, holding: &[u32]) {
+        self.target(server, "down", "SIGKILL");
+        holding.iter().for_each(|client| self.injected(fault, *client));
+        self.die(fault, server, down);
+    }
+
+    /// The process is gone: whom it held hears of it, and a new one starts later.
+    fn die(&mut self, fault: u16, server: u16, down: u64) {
+        let frozen = self.servers[usize::from(server)].is_frozen(self.now);
+        // What a process had not read is answered with RST.
+        let tcp_end = if frozen { TcpEnd::Rst } else { TcpEnd::Fin };
+        let ending = account(Cause::Fault(fault), Some(fault), Initiator::Server, tcp_end, (None, None));
+        let farewell = self.farewell(Farewell { client: ending, server: None, closing: None });
+        let cut = self.cut();
+        self.processes[usize::from(server)] = self.processes[usize::from(server)].wrapping_add(1);
+        self.servers[usize::from(server)].stop();
+        for client in 0..self.rows.len() as u32 {
+            let row = &self.rows[client as usize];
+            if row.server != server || !(row.state.is_open() || row.state == State::Shaking) {
+                continue;
+            }
+            let state = row.state;
+            self.orphan(client, server, state);
+            if state == State::Dead {
+                continue;
+            }
+            let at = self.now.saturating_add(self.leg());
+            if state == State::Shaking {
+                // Nothing but the end can reach it now.
+                self.turn_to(client, State::Shaking);
+                let at = at.min(self.end);
+                if at == self.now { self.fails(client, at, cut) } else { self.push_for(at, client, What::Refusal, cut) }
+            } else {
+                self.turn_to(client, State::Closing);
+                let at = at.saturating_add(self.notice());
+                self.ends_at(client, at, farewell);
+            }
+        }
+        self.servers[usize::from(server)].open = 0;
+        let turn = self.processes[usize::from(server)];
+        self.push(self.now.saturating_add(down), Due { client: u32::from(server), turn, what: What::Start, mark: 0 });
+    }
+
+    /// Takes a client off the books of its server.
+    fn orphan(&mut self, client: u32, server: u16, state: State) {
+        if state == State::Shaking {
+            self.servers[usize::from(server)].coming -= 1;
+        }
+        self.rows[client as usize].server = ORPHAN;
+    }
+
+    fn notice(&mut self) -> u64 {
+        nanos(self.kind.model.notice.draw(&mut self.path))
+    }
+
+    /// Stops listening, closes every connection over `spread`, exits when they are gone or after `grace`.
+    fn graceful(&mut self, fault: u16, server: u16, close: (u16, &str), mut holding: Vec<u32>, times: (u64, u64, u64)) {
+        let (grace, spread, down) = times;
+        self.target(server, "stopping", "");
+        let farewell = self.server_farewell(Cause::Fault(fault), Some(fault), Some(close.0), close.1);
+        // In the order in which they opened, as the embedded server does.
+        holding.sort_by_key(|client| (self.rows[*client as usize].history.opened_at(), *client));
+        let held = std::mem::take(&mut self.servers[usize::from(server)].held);
+        {
+            let server = &mut self.servers[usize::from(server)];
+            (server.up, server.exiting) = (false, Some((fault, down)));
+        }
+        let cut = self.cut();
+        for who in held {
+            if self.rows[who.client as usize].turn == who.turn {
+                self.push_for(self.now.saturating_add(self.leg_mean()), who.client, What::Refusal, cut);
+            }
+        }
+        let count = holding.len().max(1) as u64;
+        for (index, client) in (0_u64..).zip(&holding) {
+            self.injected(fault, *client);
+            let at = self.now.saturating_add(((u128::from(spread) * u128::from(index)) / u128::from(count)) as u64);
+            if at == self.now { self.server_closes(*client, farewell) } else { self.push_for(at, *client, What::Close, farewell) }
+        }
+        let turn = self.processes[usize::from(server)];
+        let at = self.now.saturating_add(spread).saturating_add(grace);
+        self.push(at, Due { client: u32::from(server), turn, what: What::Grace, mark: 0 });
+        self.check_exit(server);
+    }
+
+    fn leg_mean(&self) -> u64 {
+        nanos(self.kind.model.rtt.mean()) / 2
+    }
+
+    /// How a connection ends that its server closes with `code`.
+    pub(super) fn server_farewell(&mut self, cause: Cause, fault: Option<u16>, code: Option<u16>, reason: &str) -> u8 {
+        let sent = Some(code.unwrap_or(crate::close::NO_STATUS));
+        let valid = code.is_none_or(crate::close::may_be_sent);
+        // A healthy client answers an invalid code with 1002.
+        let answer = if valid { sent } else { Some(crate::close::PROTOCOL_ERROR) };
+        let mut client = account(cause, fault, Initiator::Server, TcpEnd::Fin, (sent, answer));
+        let of_server = if let Cause::Remote = cause { fault.map_or(Cause::Remote, Cause::Fault) } else { cause };
+        let mut server = account(of_server, fault, Initiator::Server, TcpEnd::Fin, (answer, sent));
+        if cause == Cause::Remote {
+            client.fault = None;
+        }
+        if valid {
+            client.reason = reason.to_owned();
+            server.reason = reason.to_owned();
+        }
+        self.farewell(Farewell { client, server: Some(server), closing: Some(Answered::ByClient) })
+    }
+
+    /// A connection of this server is gone: an exit may have waited for it.
+    pub(super) fn check_exit(&mut self, server: u16) {
+        let Some(of) = self.servers.get(usize::from(server)) else { return };
+        if of.exiting.is_some() && of.open == 0 {
+            self.exit(server);
+        }
+    }
+
+    /// The end of a graceful stop; what is still open is cut.
+    pub(super) fn exit(&mut self, server: u16) {
+        let Some((fault, down)) = self.servers[usize::from(server)].exiting.take() else { return };
+        self.target(server, "down", "exit code 0");
+        self.die(fault, server, down);
+    }
+
+    /// A new process.
+    pub(super) fn start(&mut self, server: u16) {
+        self.servers[usize::from(server)].start(&self.kind, self.now);
+        self.target(server, "started", "");
+        self.target(server, "listening", "");
+    }
+
+    /// SIGSTOP, to SIGCONT or the end of the run.
+    fn pause(&mut self, fault: u16, server: u16, holding: &[u32]) {
+        self.target(server, "paused", "");
+        let holds = self.plan.faults[usize::from(fault)].schedule.revert_after.map_or(self.end, nanos);
+        self.servers[usize::from(server)].freeze(self.now, holds);
+        for client in holding {
+            self.injected(fault, *client);
+            self.silence(*client, State::Stalled, true);
+        }
+        let turn = self.processes[usize::from(server)];
+        self.push(self.now.saturating_add(holds), Due { client: u32::from(server), turn, what: What::Resume, mark: fault as u8 });
+    }
+
+    /// SIGCONT.
+    pub(super) fn resume(&mut self, server: u16, fault: u8) {
+        self.target(server, "resumed", "");
+        for client in self.clients_of(server) {
+            let row = &mut self.rows[client as usize];
+            if row.state == State::Stalled && row.fault == fault + 1 {
+                (row.state, row.fault) = (State::Open, 0);
+            }
+        }
+        self.go_on_accepting(server);
+        self.record(self.now, &Event::Reverted { fault: u16::from(fault) });
+    }
+
+    /// What waited in the listen queue is accepted.
+    pub(super) fn go_on_accepting(&mut self, server: u16) {
+        for who in std::mem::take(&mut self.servers[usize::from(server)].held) {
+            if self.rows[who.client as usize].turn == who.turn {
+                self.request(who.client);
+            }
+        }
+    }
+
+    /// Lets an idle server take the next one that waits.
+    pub(super) fn take_next(&mut self, server: usize) {
+        let rows = &self.rows;
+        let of = &mut self.servers[server];
+        if let Some(at) = of.take(&self.kind, self.now, |who| rows[who.client as usize].turn != who.turn) {
+            let (turn, mark) = (self.processes[server], of.stops.len() as u8);
+            self.push(at, Due { client: server as u32, turn, what: What::Served, mark });
+        }
+    }
+
+    /// A server has served someone, unless it stood still meanwhile.
+    pub(super) fn served(&mut self, server: u16, stops: u8) {
+        let of = &mut self.servers[usize::from(server)];
+        let later = of.stopped_since(stops);
+        if later > 0 {
+            let (turn, mark) = (self.processes[usize::from(server)], of.stops.len() as u8);
+            return self.push(self.now.saturating_add(later), Due { client: u32::from(server), turn, what: What::Served, mark });
+        }
+        if let Some(who) = of.served()
+            && self.rows[who.client as usize].turn == who.turn
+        {
+            let until = self.upgrade_until(who.client);
+            self.promise(who.client, self.now, until);
+        }
+        self.take_next(usize::from(server));
+    }
+
+    /// Nothing arrives any more at this client; `pings`: it goes on pinging, and notices.
+    pub(super) fn silence(&mut self, client: u32, state: State, pings: bool) {
+        let row = &mut self.rows[client as usize];
+        if row.state != State::Open {
+            return;
+        }
+        row.state = state;
+        if pings && let Some(at) = self.no_pong_at(client, self.now) {
+            self.silent_since.insert(client, self.now);
+            self.push_for(at, client, What::NoPong, 0);
+        }
+    }
+
+    /// When a client notices that no pong comes, if nothing has arrived since `since`.
+    pub(super) fn no_pong_at(&self, client: u32, since: u64) -> Option<u64> {
+        let row = &self.rows[client as usize];
+        let beat = self.plan.cohorts[usize::from(row.cohort)].heartbeat.filter(|beat| !beat.every.is_zero())?;
+        // As the engine: the first ping at a phase of its own, each further one `every` after the one before.
+        let name = format!("connection/{}/ping", u64::from(client) << 32 | u64::from(row.attempts));
+        let phase = beat.every.mul_f64(self.plan.seed.stream(&name).unit());
+        let first = nanos(row.history.opened_at().unwrap_or_default() + phase);
+        // A ping whose pong is still on its way counts as unanswered.
+        let from = since.saturating_sub(nanos(self.kind.model.rtt.mean()));
+        let gone = from.saturating_sub(first).div_ceil(nanos(beat.every));
+        let ping = first + gone * nanos(beat.every);
+        Some(ping.saturating_add(nanos(beat.timeout)).max(self.now))
+    }
+}

@@ -1,0 +1,86 @@
+//! A client as a row: its random stream, what its policy remembers, and where it stands.
+
+use crate::plan::{Phase, Plan};
+use crate::reconnect::History;
+use crate::seed::Stream;
+
+/// Where a client stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum State {
+    /// Not there yet, waiting, or gone for good.
+    #[default]
+    Away,
+    /// SYN sent.
+    Knocking,
+    /// TCP connected, no answer to the opening handshake yet.
+    Shaking,
+    /// Open.
+    Open,
+    /// Open, and nothing arrives any more: a dead path.
+    Dead,
+    /// Open, and the peer stands still.
+    Stalled,
+    /// Closing handshake under way.
+    Closing,
+}
+
+impl State {
+    /// Whether there is an open connection, as its client knows.
+    pub(super) fn is_open(self) -> bool {
+        matches!(self, State::Open | State::Dead | State::Stalled | State::Closing)
+    }
+
+    /// As a selector names it.
+    pub(super) fn phase(self) -> Option<Phase> {
+        match self {
+            State::Away => None,
+            State::Knocking => Some(Phase::Tcp),
+            State::Shaking => Some(Phase::Upgrade),
+            State::Open | State::Dead | State::Stalled => Some(Phase::Open),
+            State::Closing => Some(Phase::Closing),
+        }
+    }
+}
+
+/// A client.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    /// `client/<k>/reconnect`.
+    pub(super) random: Stream,
+    pub(super) history: History,
+    /// Attempts begun: the number of the one under way, and of its connection.
+    pub(super) attempts: u32,
+    /// TCP connect of the attempt under way, µs.
+    pub(super) tcp_us: u32,
+    /// Changes with every state: entries of the queue for an earlier one do not count.
+    pub(super) turn: u16,
+    pub(super) cohort: u16,
+    pub(super) server: u16,
+    pub(super) state: State,
+    /// A fault that acted on the connection, plus one; 0 for none.
+    pub(super) fault: u8,
+}
+
+/// A row for each client of the plan, before its arrival.
+pub(super) fn rows(plan: &Plan) -> Vec<Row> {
+    let mut rows = Vec::with_capacity(plan.clients() as usize);
+    for (cohort, of) in (0..).zip(&plan.cohorts) {
+        rows.extend((of.first..of.first + of.count).map(|client| {
+            let mut random = plan.seed.numbered("client/", client, "/reconnect");
+            let history = of.reconnect.start(&mut || random.unit());
+            Row { random, history, attempts: 0, tcp_us: 0, turn: 0, cohort, server: 0, state: State::Away, fault: 0 }
+        }));
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_tens_of_bytes() {
+        assert!(size_of::<Row>() <= 96, "{}", size_of::<Row>());
+        assert_eq!(size_of::<super::super::Due>(), 8);
+    }
+}

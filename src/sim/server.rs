@@ -1,0 +1,280 @@
+//! One simulated server: its listen queue, its service queue, and what it costs to be served.
+//!
+//! Offsets are ns. What an opening handshake meets is decided by `plan::admission`, as in the embedded server.
+
+use crate::plan::{Accept, Bucket, Gone, Line, Model, Queue, Refusal};
+use crate::seed::{Seed, Stream};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Share of a server's capacity that is left however many connections are open.
+const LEAST_CAPACITY: f64 = 0.01;
+/// An offset that is not reached.
+pub(super) const NEVER: u64 = u64::MAX;
+
+/// A client, and which of its states is meant: it may have gone on meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Who {
+    pub(super) client: u32,
+    pub(super) turn: u16,
+}
+
+/// What a SYN meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Syn {
+    /// Nobody listens: RST.
+    Refused,
+    /// The listen queue is full.
+    Dropped,
+    /// The handshake completes; the server looks at the request no earlier than then.
+    Taken(u64),
+    /// The handshake completes, and nobody accepts: it waits in the listen queue.
+    Held,
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    /// The answer goes out then.
+    Done(u64),
+    /// The server ends it then, unanswered.
+    Ended(u64),
+    /// It waits; the server will say.
+    Waits,
+    /// Not served.
+    Refused(Refusal),
+}
+
+/// A server.
+#[derive(Debug)]
+pub(super) struct Server {
+    /// The process runs and listens.
+    pub(super) up: bool,
+    /// Faults that close the listening socket.
+    pub(super) closed: u32,
+    /// A fault that makes it accept nothing, with the length of the queue meanwhile.
+    pub(super) full: Option<u32>,
+    /// It is stopped until then; 0: it runs.
+    pub(super) frozen_until: u64,
+    /// Length of all stops so far, after each.
+    pub(super) stops: Vec<u64>,
+    /// Open connections.
+    pub(super) open: u32,
+    /// Attempts on their way here.
+    pub(super) coming: u32,
+    /// It exits when its last connection is gone: on behalf of this fault, down for so long.
+    pub(super) exiting: Option<(u16, u64)>,
+    /// Completed TCP handshakes that nobody accepts.
+    pub(super) held: Vec<Who>,
+    /// Whom it serves, where that is not known in advance.
+    serving: Option<Who>,
+    line: Line<Who>,
+    bucket: Option<Bucket>,
+    /// When those in the listen queue leave it.
+    leaving: VecDeque<u64>,
+    accepts_at: u64,
+    started: u64,
+    random: Stream,
+}
+
+/// What all servers of a model have in common.
+#[derive(Debug)]
+pub(super) struct Kind {
+    pub(super) model: Model,
+    /// Messages of one open connection in a second, on average.
+    pub(super) messages_per_s: f64,
+    /// Who is served next is known only when it is served.
+    explicit: bool,
+    /// Opening handshakes cost nothing.
+    free: bool,
+    cost: Option<Duration>,
+}
+
+impl Kind {
+    pub(super) fn new(model: &Model, messages_per_s: f64) -> Kind {
+        let loaded = !model.open_cost.is_zero() || !model.message_cost.is_zero();
+        let cost = if let crate::plan::Times::Constant(cost) = model.handshake_cost { Some(cost) } else { None };
+        Kind {
+            explicit: model.queue == Queue::Lifo || model.gone == Gone::Skipped || loaded,
+            free: model.handshake_cost.is_zero(),
+            cost: cost.filter(|_| !loaded && model.cold == 0.0),
+            model: model.clone(),
+            messages_per_s,
+        }
+    }
+}
+
+impl Server {
+    /// Number `index`, which has listened since the start.
+    pub(super) fn new(kind: &Kind, index: u16, seed: Seed) -> Server {
+        let mut server = Server {
+            up: false,
+            closed: 0,
+            full: None,
+            frozen_until: 0,
+            stops: Vec::new(),
+            open: 0,
+            coming: 0,
+            exiting: None,
+            held: Vec::new(),
+            serving: None,
+            line: Line::new(kind.model.queue, kind.model.parallel, None, Duration::ZERO),
+            bucket: None,
+            leaving: VecDeque::new(),
+            accepts_at: 0,
+            started: 0,
+            random: seed.stream(&format!("server/{index}/service")),
+        };
+        // It started long ago: a slow start and cold caches are over.
+        server.start(kind, 0);
+        server.line = Line::new(kind.model.queue, kind.model.parallel, None, Duration::ZERO);
+        server.started = NEVER;
+        server
+    }
+
+    /// A new process.
+    pub(super) fn start(&mut self, kind: &Kind, now: u64) {
+        let at = Duration::from_nanos(now);
+        self.up = true;
+        self.exiting = None;
+        self.line = Line::new(kind.model.queue, kind.model.parallel, kind.model.slow_start, at);
+        self.bucket = kind.model.admit.map(|admit| Bucket::new(admit, at));
+        (self.accepts_at, self.started) = (now, now);
+    }
+
+    /// The process is gone, with all that it held.
+    pub(super) fn stop(&mut self) {
+        self.up = false;
+        self.frozen_until = 0;
+        self.serving = None;
+        self.held.clear();
+        self.leaving.clear();
+    }
+
+    /// Whether attempts reach it.
+    pub(super) fn listens(&self) -> bool {
+        self.up && self.closed == 0
+    }
+
+    pub(super) fn is_frozen(&self, now: u64) -> bool {
+        now < self.frozen_until
+    }
+
+    /// A SYN arrives.
+    pub(super) fn knock(&mut self, kind: &Kind, now: u64) -> Syn {
+        if !self.listens() {
+            return Syn::Refused;
+        }
+        // The queue holds one more than its length (Linux: sk_acceptq_is_full).
+        let room = self.full.unwrap_or(kind.model.backlog) as usize + 1;
+        if self.full.is_some() || self.is_frozen(now) {
+            return if self.held.len() < room { Syn::Held } else { Syn::Dropped };
+        }
+        while self.leaving.front().is_some_and(|at| *at <= now) {
+            self.leaving.pop_front();
+        }
+        match kind.model.accept {
+            Accept::WhenFree if !kind.free => {
+                let waiting = if kind.explicit { self.line.len() } else { self.leaving.len() };
+                if waiting < room { Syn::Taken(now) } else { Syn::Dropped }
+            }
+            Accept::Eager if !kind.model.accept_cost.is_zero() => {
+                if self.leaving.len() >= room {
+                    return Syn::Dropped;
+                }
+                let begin = self.accepts_at.max(now);
+                self.accepts_at = begin.saturating_add(kind.model.accept_cost.as_nanos() as u64);
+                self.leaving.push_back(begin);
+                Syn::Taken(self.accepts_at)
+            }
+            _ => Syn::Taken(now),
+        }
+    }
+
+    /// A request arrives.
+    pub(super) fn request(&mut self, kind: &Kind, now: u64, who: Who) -> Service {
+        let at = Duration::from_nanos(now);
+        if kind.model.max_connections.is_some_and(|max| self.open >= max) {
+            return Service::Refused(Refusal { status: 503, retry_after: None });
+        }
+        if let Some(Err(refusal)) = self.bucket.as_mut().map(|bucket| bucket.take(at)) {
+            return Service::Refused(refusal);
+        }
+        if kind.free {
+            return Service::Done(now);
+        }
+        if kind.explicit {
+            self.line.join(at, who);
+            return Service::Waits;
+        }
+        let (begin, end) = self.serve(kind, at);
+        if kind.model.accept == Accept::WhenFree && begin > at {
+            self.leaving.push_back(begin.as_nanos() as u64);
+        }
+        let end = u64::try_from(end.as_nanos()).unwrap_or(NEVER);
+        match kind.model.deadline.map(|deadline| (at + deadline).as_nanos() as u64) {
+            Some(until) if until < end => Service::Ended(until),
+            _ => Service::Done(end),
+        }
+    }
+
+    /// Serves the next one that waits, if the server is idle: until when.
+    pub(super) fn take(&mut self, kind: &Kind, now: u64, is_gone: impl Fn(Who) -> bool) -> Option<u64> {
+        if self.serving.is_some() {
+            return None;
+        }
+        loop {
+            let (arrived, who) = self.line.next()?;
+            if kind.model.gone == Gone::Skipped && is_gone(who) {
+                continue;
+            }
+            let (_, end) = self.serve(kind, arrived);
+            self.serving = Some(who);
+            return Some(u64::try_from(end.as_nanos()).unwrap_or(NEVER).max(now));
+        }
+    }
+
+    /// Whom it has served.
+    pub(super) fn served(&mut self) -> Option<Who> {
+        self.serving.take()
+    }
+
+    /// It stands still for so long, and everything with it.
+    pub(super) fn freeze(&mut self, now: u64, length: u64) {
+        self.frozen_until = now.saturating_add(length);
+        self.stops.push(self.stops.last().copied().unwrap_or(0).saturating_add(length));
+        self.line.delay(Duration::from_nanos(now), Duration::from_nanos(length));
+        self.accepts_at = self.accepts_at.max(now).saturating_add(length);
+        self.leaving.iter_mut().for_each(|at| *at = at.saturating_add(length));
+    }
+
+    /// How long it has stood still since its stop number `stops`.
+    pub(super) fn stopped_since(&self, stops: u8) -> u64 {
+        // Stops are few: more than 255 in the life of one entry do not occur.
+        let missed = (self.stops.len() as u8).wrapping_sub(stops) as usize;
+        let before = self.stops.len().checked_sub(missed + 1).map_or(0, |place| self.stops[place]);
+        self.stops.last().copied().unwrap_or(0) - before
+    }
+
+    fn serve(&mut self, kind: &Kind, arrived: Duration) -> (Duration, Duration) {
+        let cost = match kind.cost {
+            Some(cost) => cost,
+            None => self.cost(kind, arrived),
+        };
+        self.line.serve(arrived, cost)
+    }
+
+    /// What this opening handshake costs, before a slow start.
+    fn cost(&mut self, kind: &Kind, arrived: Duration) -> Duration {
+        let model = &kind.model;
+        let mut cost = model.handshake_cost.draw(&mut self.random);
+        if model.cold > 0.0 && self.started != NEVER {
+            let age = arrived.max(self.line.free_at()).saturating_sub(Duration::from_nanos(self.started));
+            let excess = model.cold * 0.5_f64.powf(age.as_secs_f64() / model.cold_half_life.as_secs_f64());
+            cost = cost.mul_f64(1.0 + excess);
+        }
+        let per_connection = model.open_cost.as_secs_f64() + model.message_cost.as_secs_f64() * kind.messages_per_s;
+        let load = f64::from(self.open) * per_connection / f64::from(model.parallel);
+        if load > 0.0 { cost.div_f64((1.0 - load).max(LEAST_CAPACITY)) } else { cost }
+    }
+}

@@ -1,0 +1,135 @@
+//! Which faults the simulator carries out: those whose effect is one on whole connections, attempts, sockets and processes.
+
+use crate::close;
+use crate::fault::{Answer, Effect, End, Flow, Gate, OnAttempt, OnListener, Shedding, Side, Step, rows};
+use crate::plan::Plan;
+use crate::scenario::fault_defaults;
+
+/// Faults of a plan; each has a few endings, which are numbered by a byte.
+const FAULTS_MAX: usize = 60;
+
+/// A fault of the plan that the simulator does not carry out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsupported {
+    /// A kind of fault.
+    #[error(
+        "fault {name}: `{kind}` is not simulated: {why}; run it on real sockets (`closestorm run`), or leave it out; simulated are {kinds}"
+    )]
+    Fault {
+        /// Its id.
+        name: String,
+        /// Its kind.
+        kind: &'static str,
+        /// Why.
+        why: &'static str,
+        /// The kinds that are, as a list.
+        kinds: String,
+    },
+    /// Too many of them.
+    #[error("{count} faults are more than the simulator takes: at most {FAULTS_MAX}")]
+    TooMany {
+        /// Of the plan.
+        count: usize,
+    },
+    /// A named instance that the model does not have.
+    #[error("fault {name}: there is no instance {instance}; the model has {instances}, numbered from 0")]
+    Instance {
+        /// The fault.
+        name: String,
+        /// As written.
+        instance: u16,
+        /// Of the model.
+        instances: u16,
+    },
+}
+
+/// Kinds that are simulated with their default parameters, with the sides that can carry them out.
+pub fn supported() -> impl Iterator<Item = (&'static str, Vec<Side>)> {
+    rows().filter_map(|row| {
+        let inject = crate::fault::Injection { row, values: fault_defaults(row) };
+        let sides: Vec<_> = row.sides.iter().copied().filter(|side| why_not(&inject.effect(*side), *side).is_none()).collect();
+        (!sides.is_empty()).then_some((row.kind, sides))
+    })
+}
+
+/// Whether all faults of a plan can be simulated.
+pub(super) fn check(plan: &Plan) -> Result<(), Unsupported> {
+    if plan.faults.len() > FAULTS_MAX {
+        return Err(Unsupported::TooMany { count: plan.faults.len() });
+    }
+    for fault in &plan.faults {
+        if let Some(why) = why_not(&fault.inject.effect(fault.side), fault.side) {
+            let kinds = supported().map(|(kind, _)| kind).collect::<Vec<_>>().join(", ");
+            return Err(Unsupported::Fault { name: fault.name.clone(), kind: fault.inject.row.kind, why, kinds });
+        }
+    }
+    Ok(())
+}
+
+/// What keeps an effect from being simulated.
+fn why_not(effect: &Effect, side: Side) -> Option<&'static str> {
+    const FRAMES: &str = "it acts on single frames or bytes";
+    match effect {
+        Effect::Process(_) => None,
+        Effect::BothEnds { .. } => Some("it is about the order of frames of both ends"),
+        Effect::Connection { gate, steps } => match steps.as_slice() {
+            [] if is_silence(gate) => None,
+            [Step::End(End::Fin | End::Rst | End::Silent)] | [Step::Close { .. }] if gate.is_open() => None,
+            [Step::Switch { .. }] if gate.is_open() && side == Side::Client => None,
+            _ => Some(FRAMES),
+        },
+        Effect::Attempt(on) => match on {
+            OnAttempt::Stall(_) | OnAttempt::Cut { .. } | OnAttempt::Reject { .. } => None,
+            OnAttempt::Shed { by, .. } => match by {
+                Shedding::Status(_) | Shedding::Close(_) => None,
+            },
+            OnAttempt::Answer(answer) if is_late(answer) => None,
+            OnAttempt::Answer(_) | OnAttempt::Ask(_) => Some("it acts on the bytes of the opening handshake"),
+        },
+        Effect::Listener { on: OnListener::Files(_), .. } => Some("open files are not modelled"),
+        Effect::Listener { .. } => None,
+    }
+}
+
+/// Nothing passes in one direction or both, and that is all.
+fn is_silence(gate: &Gate) -> bool {
+    let rest = Gate { read: Flow::Pass, write: Flow::Pass, receive_buffer: None, reset_on_revert: false, ..gate.clone() };
+    rest.is_open() && (gate.read != Flow::Pass || gate.write != Flow::Pass)
+}
+
+/// A healthy answer that comes late, after which the server may close.
+fn is_late(answer: &Answer) -> bool {
+    let Answer { delay, jitter, close, .. } = answer;
+    *answer == Answer { delay: *delay, jitter: *jitter, close: *close, ..Answer::default() } && close.is_none_or(close::may_be_sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_connections_are_simulated_and_frames_are_not() {
+        let kinds: Vec<_> = supported().map(|(kind, _)| kind).collect();
+        for kind in [
+            "server_crash",
+            "server_graceful",
+            "server_restart_rolling",
+            "server_pause",
+            "drop_fin",
+            "drop_rst",
+            "close_code",
+            "blackhole",
+            "freeze",
+            "connect_refuse",
+            "backlog_full",
+            "accept_stall",
+            "upgrade_status",
+            "server_overload",
+        ] {
+            assert!(kinds.contains(&kind), "{kind} in {kinds:?}");
+        }
+        for kind in ["truncate_frame", "slice", "fd_exhaust", "close_simultaneous", "upgrade_garbage"] {
+            assert!(!kinds.contains(&kind), "{kind}");
+        }
+    }
+}

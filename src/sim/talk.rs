@@ -1,0 +1,169 @@
+//! Messages of simulated clients: an open loop by the schedules of `arrival`, echoed after a round trip while the path lives.
+
+use super::row::State;
+use super::{Due, What, World, nanos};
+use crate::arrival::Sends;
+use crate::event::{ClientIndex, Event};
+use crate::plan::{Plan, Traffic};
+use crate::units::Rate;
+use std::time::Duration;
+
+/// Least size of an echo message, which says whose it is.
+const STAMP: u64 = 16;
+
+/// The messages of one client.
+#[derive(Clone, Debug)]
+struct Talk {
+    /// Since its first connection.
+    schedule: Option<(Sends, Duration)>,
+    sent: u64,
+    unanswered: u32,
+}
+
+/// A message whose echo is on its way.
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    client: u32,
+    attempts: u32,
+    sent: u64,
+}
+
+/// The messages of all clients; nothing for cohorts that do not talk.
+#[derive(Debug)]
+pub(super) struct Talks {
+    /// By cohort: first client, and a row for each.
+    cohorts: Vec<(u32, Vec<Talk>)>,
+    flights: Vec<Flight>,
+    landed: Vec<u32>,
+}
+
+impl Talks {
+    pub(super) fn new(plan: &Plan) -> Talks {
+        let talk = Talk { schedule: None, sent: 0, unanswered: 0 };
+        let of = |cohort: &crate::plan::Cohort| {
+            let talks = if rate_of(cohort.traffic).is_some() { cohort.count as usize } else { 0 };
+            (cohort.first, vec![talk.clone(); talks])
+        };
+        Talks { cohorts: plan.cohorts.iter().map(of).collect(), flights: Vec::new(), landed: Vec::new() }
+    }
+
+    fn of(&mut self, client: u32) -> Option<&mut Talk> {
+        let cohort = self.cohorts.partition_point(|(first, _)| *first <= client) - 1;
+        let (first, talks) = &mut self.cohorts[cohort];
+        talks.get_mut((client - *first) as usize)
+    }
+
+    /// Messages without answer on a connection that is gone.
+    pub(super) fn forget(&mut self, client: u32) -> u32 {
+        self.of(client).map_or(0, |talk| std::mem::take(&mut talk.unanswered))
+    }
+}
+
+/// Messages of an open connection in a second, over all cohorts on average.
+pub(super) fn rate(plan: &Plan) -> f64 {
+    let messages: f64 =
+        plan.cohorts.iter().map(|cohort| f64::from(cohort.count) * rate_of(cohort.traffic).map_or(0.0, |rate| rate.0)).sum();
+    messages / f64::from(plan.clients().max(1))
+}
+
+fn rate_of(traffic: Traffic) -> Option<Rate> {
+    match traffic {
+        Traffic::Echo { rate, .. } | Traffic::Send { rate, .. } if rate.0 > 0.0 => Some(rate),
+        _ => None,
+    }
+}
+
+impl World<'_> {
+    /// The client is open: it is ready, or sends the message whose echo makes it so.
+    pub(super) fn begin_talking(&mut self, client: u32) {
+        let traffic = self.plan.cohorts[usize::from(self.rows[client as usize].cohort)].traffic;
+        let (now, seed) = (Duration::from_nanos(self.now), self.plan.seed);
+        if let (Some(rate), Some(talk)) = (rate_of(traffic), self.talks.of(client))
+            && talk.schedule.is_none()
+        {
+            talk.schedule = Some((Sends::of(ClientIndex(client), rate, seed), now));
+            self.next_message(client);
+        }
+        if matches!(traffic, Traffic::Echo { .. }) { self.say(client) } else { self.ready(client) }
+    }
+
+    fn ready(&mut self, client: u32) {
+        self.rows[client as usize].history.ready();
+        let (id, connection) = self.id(client);
+        self.record(self.now, &Event::Ready { client: id, connection });
+    }
+
+    fn next_message(&mut self, client: u32) {
+        let Some(talk) = self.talks.of(client) else { return };
+        let Some((sends, start)) = talk.schedule else { return };
+        let due = sends.due(start, talk.sent);
+        talk.sent += 1;
+        self.push(nanos(due), Due { client, what: What::Message, ..Due::default() });
+    }
+
+    /// A message is due.
+    pub(super) fn message(&mut self, client: u32) {
+        self.next_message(client);
+        self.say(client);
+    }
+
+    fn say(&mut self, client: u32) {
+        let (state, now) = (self.rows[client as usize].state, self.now);
+        let (id, due) = (ClientIndex(client), Duration::from_nanos(now));
+        if !matches!(state, State::Open | State::Dead | State::Stalled) {
+            return self.record(now, &Event::NotStarted { client: id, due });
+        }
+        let traffic = self.plan.cohorts[usize::from(self.rows[client as usize].cohort)].traffic;
+        let (echo, payload) = match traffic {
+            Traffic::Echo { payload, .. } => (true, payload.0.max(STAMP)),
+            Traffic::Send { payload, .. } => (false, payload.0),
+            Traffic::None => return,
+        };
+        self.record(now, &Event::Sent { client: id, due, bytes: u32::try_from(payload).unwrap_or(u32::MAX) });
+        if !echo {
+            return;
+        }
+        if let Some(talk) = self.talks.of(client) {
+            talk.unanswered += 1;
+        }
+        if state != State::Dead {
+            let at = now.saturating_add(self.rtt());
+            let flight = Flight { client, attempts: self.rows[client as usize].attempts, sent: now };
+            let place = match self.talks.landed.pop() {
+                Some(place) => place,
+                None => {
+                    self.talks.flights.push(flight);
+                    self.talks.flights.len() as u32 - 1
+                }
+            };
+            self.talks.flights[place as usize] = flight;
+            if at == now { self.echo(place) } else { self.push(at, Due { client: place, what: What::Echo, ..Due::default() }) }
+        }
+    }
+
+    /// An echo arrives, if its connection still lives.
+    pub(super) fn echo(&mut self, place: u32) {
+        let Flight { client, attempts, sent } = self.talks.flights[place as usize];
+        let row = &self.rows[client as usize];
+        if row.attempts == attempts && row.state == State::Stalled {
+            // A server that stands still echoes when it goes on.
+            let until = self.servers.get(usize::from(row.server)).map_or(0, |server| server.frozen_until);
+            if until > self.now {
+                let at = until.saturating_add(self.leg());
+                return self.push(at, Due { client: place, what: What::Echo, ..Due::default() });
+            }
+        }
+        self.talks.landed.push(place);
+        if row.attempts != attempts || row.state != State::Open {
+            return;
+        }
+        if let Some(talk) = self.talks.of(client) {
+            talk.unanswered = talk.unanswered.saturating_sub(1);
+        }
+        let sent = Duration::from_nanos(sent);
+        self.record(self.now, &Event::Echoed { client: ClientIndex(client), due: sent, sent });
+        if !self.rows[client as usize].history.is_ready() {
+            self.ready(client);
+        }
+    }
+}
