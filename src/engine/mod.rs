@@ -165,9 +165,9 @@ async fn start(plan: &Plan, places: &Places) -> Result<(Arc<Fleet>, mpsc::Unboun
     let (fleet, reports) = Fleet::start(plan, &places.program, &places.output).await?;
     if !matches!(plan.target, Target::Embedded(_)) {
         let place = fleet.place(0);
-        if let Err(cause) = attempt::probe(&place, &plan.cohorts[0], PROBE_WITHIN).await {
+        if let Err(cause) = attempt::probe(place, &plan.cohorts[0], PROBE_WITHIN).await {
             fleet.shut_down().await;
-            return Err(RunError::Unready { url: place.url, cause });
+            return Err(RunError::Unready { url: place.url.clone(), cause });
         }
     }
     Ok((Arc::new(fleet), reports))
