@@ -11,6 +11,7 @@ use crate::seed::Seed;
 use crate::units::{Bytes, Rate};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -238,6 +239,8 @@ pub struct Remote {
     pub insecure: bool,
     /// PEM file of extra roots.
     pub ca: Option<PathBuf>,
+    /// Local addresses that clients connect from, in turn; empty: the kernel chooses.
+    pub source: Vec<IpAddr>,
 }
 
 /// `[clients.NAME]`.
@@ -280,6 +283,13 @@ pub enum Traffic {
     Echo {
         /// Per client.
         rate: Rate,
+        /// Size of a message.
+        payload: Bytes,
+    },
+    /// Messages whose echo is awaited before the next goes out: a closed loop.
+    EchoClosed {
+        /// Messages of a client under way at a time.
+        in_flight: u16,
         /// Size of a message.
         payload: Bytes,
     },

@@ -5,6 +5,7 @@ use super::ask::{self, Request};
 use super::channel::{ID_HEADER, Id, SINK_HEADER};
 use super::control::Command;
 use super::fleet::Place;
+use super::source;
 use crate::event::{Event, Outcome, Stage};
 use crate::fault::{End, OnAttempt, Side, Step};
 use crate::net::Transport;
@@ -14,6 +15,7 @@ use crate::plan::{Cohort, Phase, Traffic};
 use crate::ws::Connection;
 use std::borrow::Cow;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::time::{Instant, timeout_at};
@@ -71,7 +73,7 @@ async fn stages(shared: &Shared, cohort: &Cohort, id: Id, instance: u16, overall
     let slot = shared.registry.slot(id.client);
     let place = shared.fleet.place(instance);
     let begun = Instant::now();
-    let wire = limited(connect(place), Stage::Tcp, limit(begun, cohort.deadlines.connect, overall)).await?;
+    let wire = limited(connect(place, shared.sources.at(id.client)), Stage::Tcp, limit(begun, cohort.deadlines.connect, overall)).await?;
     let tcp = begun.elapsed();
     let link = Link::new(wire);
     let (transport, tls) = match &place.tls {
@@ -121,9 +123,12 @@ pub(super) fn fail(stage: Stage, why: &str) -> Failure {
     Failure { stage, outcome: Outcome::Failed { why: why.to_owned() }, fault: None }
 }
 
-async fn connect(place: &Place) -> Result<tokio::net::TcpStream, Failure> {
+async fn connect(place: &Place, source: Option<IpAddr>) -> Result<tokio::net::TcpStream, Failure> {
     let socket = if place.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(|error| local(&error))?;
+    if let Some(source) = source {
+        source::bind(&socket, source).map_err(|error| local(&error))?;
+    }
     socket.connect(place.address).await.map_err(|error| local(&error))
 }
 
@@ -203,7 +208,7 @@ pub(super) async fn probe(place: &Place, cohort: &Cohort, within: Duration) -> R
 /// # Errors
 /// What is wrong, in words.
 pub(super) async fn open(place: &Place, request: Request<'_>) -> Result<Connection, String> {
-    let wire = connect(place).await.map_err(|failure| words(&failure))?;
+    let wire = connect(place, None).await.map_err(|failure| words(&failure))?;
     let link = Link::new(wire);
     let transport = match &place.tls {
         None => Transport::Plain(link),

@@ -15,6 +15,7 @@ mod pacer;
 mod registry;
 pub mod server;
 mod session;
+mod source;
 pub mod target;
 
 use crate::event::{ClientIndex, Event};
@@ -28,6 +29,7 @@ pub use fleet::this_program;
 use journal::Journal;
 use pacer::Pacer;
 use registry::Registry;
+use source::Sources;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -83,6 +85,14 @@ pub enum RunError {
         /// Clients that fit.
         fits: u64,
     },
+    /// A local address that cannot be used.
+    #[error("cannot connect from {source_address}: {cause}; name addresses of this machine, of the target's family (`ip addr` lists them)")]
+    Source {
+        /// As given.
+        source_address: std::net::IpAddr,
+        /// Why.
+        cause: String,
+    },
     /// An embedded server process started and did not report.
     #[error("embedded server {instance} started but did not report; its output is in the run folder")]
     NoHello {
@@ -117,6 +127,7 @@ struct Shared {
     registry: Arc<Registry>,
     fleet: Arc<Fleet>,
     pacer: Arc<Pacer>,
+    sources: Sources,
 }
 
 /// Runs a plan to its end, or until `stop` resolves: then the results so far are marked aborted. `progress` is called several times a
@@ -140,8 +151,16 @@ pub async fn run(
     };
     let registry = Arc::new(Registry::new(plan.clients(), plan.seed));
     let arrivals = arrivals(&plan);
+    let sources = match Sources::of(&plan, fleet.place(0).address) {
+        Ok(sources) => sources,
+        Err(error) => {
+            fleet.shut_down().await;
+            return Err(error);
+        }
+    };
     let journal = Arc::new(Journal::open(Recorder::new(&plan), plan.duration));
-    let shared = Arc::new(Shared { plan: plan.clone(), journal: journal.clone(), registry, fleet: fleet.clone(), pacer: Arc::default() });
+    let (clock, target) = (journal.clone(), fleet.clone());
+    let shared = Arc::new(Shared { plan: plan.clone(), journal: clock, registry, fleet: target, pacer: Arc::default(), sources });
     fleet.watch(journal.clone());
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(follow_reports(journal.clone(), reports));
