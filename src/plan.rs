@@ -15,6 +15,7 @@ pub use admission::{Bucket, Line, Refusal};
 pub use model::{Accept, Gone, Hints, Model, ModelBalance, NoModel, SynRetries, Times};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -249,6 +250,8 @@ pub struct Remote {
     pub insecure: bool,
     /// PEM file of extra roots.
     pub ca: Option<PathBuf>,
+    /// Local addresses that clients connect from, in turn; empty: the kernel chooses.
+    pub source: Vec<IpAddr>,
 }
 
 /// `[clients.NAME]`.
@@ -291,6 +294,13 @@ pub enum Traffic {
     Echo {
         /// Per client.
         rate: Rate,
+        /// Size of a message.
+        payload: Bytes,
+    },
+    /// Messages whose echo is awaited before the next goes out: a closed loop.
+    EchoClosed {
+        /// Messages of a client under way at a time.
+        in_flight: u16,
         /// Size of a message.
         payload: Bytes,
     },

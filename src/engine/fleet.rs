@@ -33,7 +33,6 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 const EXIT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where clients connect to.
-#[derive(Clone)]
 pub(super) struct Place {
     /// ws:// or wss:// URL with path.
     pub(super) url: String,
@@ -181,8 +180,8 @@ impl Fleet {
     }
 
     /// Where an instance is.
-    pub(super) fn place(&self, instance: u16) -> Place {
-        self.places[usize::from(instance)].clone()
+    pub(super) fn place(&self, instance: u16) -> &Place {
+        &self.places[usize::from(instance)]
     }
 
     /// The instances that a fault names: one, or all.

@@ -15,6 +15,7 @@ mod pacer;
 mod registry;
 pub mod server;
 mod session;
+mod source;
 pub mod target;
 
 use crate::event::{ClientIndex, Event};
@@ -29,6 +30,7 @@ pub use fleet::this_program;
 use journal::Journal;
 use pacer::Pacer;
 use registry::Registry;
+use source::Sources;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -85,6 +87,14 @@ pub enum RunError {
         /// Clients that fit.
         fits: u64,
     },
+    /// A local address that cannot be used.
+    #[error("cannot connect from {source_address}: {cause}; name addresses of this machine, of the target's family (`ip addr` lists them)")]
+    Source {
+        /// As given.
+        source_address: std::net::IpAddr,
+        /// Why.
+        cause: String,
+    },
     /// An embedded server process started and did not report.
     #[error("embedded server {instance} started but did not report; its output is in the run folder")]
     NoHello {
@@ -119,6 +129,7 @@ struct Shared {
     registry: Arc<Registry>,
     fleet: Arc<Fleet>,
     pacer: Arc<Pacer>,
+    sources: Sources,
 }
 
 /// Runs a plan to its end, or until `stop` resolves: then the results so far are marked aborted. `progress` is called several times a
@@ -142,8 +153,16 @@ pub async fn run(
     };
     let registry = Arc::new(Registry::new(plan.clients(), plan.seed));
     let arrivals = arrivals(&plan);
+    let sources = match Sources::of(&plan, fleet.place(0).address) {
+        Ok(sources) => sources,
+        Err(error) => {
+            fleet.shut_down().await;
+            return Err(error);
+        }
+    };
     let journal = Arc::new(Journal::open(Recorder::new(&plan), plan.duration));
-    let shared = Arc::new(Shared { plan: plan.clone(), journal: journal.clone(), registry, fleet: fleet.clone(), pacer: Arc::default() });
+    let (clock, target) = (journal.clone(), fleet.clone());
+    let shared = Arc::new(Shared { plan: plan.clone(), journal: clock, registry, fleet: target, pacer: Arc::default(), sources });
     fleet.watch(journal.clone());
     let mut tasks = tokio::task::JoinSet::new();
     let listener = |(_, fault): &(u16, &crate::plan::Fault)| fault.inject.row.form == Form::Listener;
@@ -169,9 +188,9 @@ async fn start(plan: &Plan, places: &Places) -> Result<(Arc<Fleet>, mpsc::Unboun
     let (fleet, reports) = Fleet::start(plan, &places.program, &places.output).await?;
     if !matches!(plan.target, Target::Embedded(_)) {
         let place = fleet.place(0);
-        if let Err(cause) = attempt::probe(&place, &plan.cohorts[0], PROBE_WITHIN).await {
+        if let Err(cause) = attempt::probe(place, &plan.cohorts[0], PROBE_WITHIN).await {
             fleet.shut_down().await;
-            return Err(RunError::Unready { url: place.url, cause });
+            return Err(RunError::Unready { url: place.url.clone(), cause });
         }
     }
     Ok((Arc::new(fleet), reports))

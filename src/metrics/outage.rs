@@ -322,7 +322,8 @@ impl Outages {
             return None;
         } else {
             let place = state.ended.wrapping_sub(self.first as u32).wrapping_sub(1);
-            let Outage { connection, detect_at, fault_at, fault, .. } = self.held.get_mut(place as usize).filter(|held| held.client == client)?;
+            let Outage { connection, detect_at, fault_at, fault, .. } =
+                self.held.get_mut(place as usize).filter(|held| held.client == client)?;
             Lost { connection: *connection, detect_at: *detect_at, fault_at, fault }
         };
         (lost.connection == connection).then_some(lost)

@@ -2,13 +2,13 @@
 
 use crate::close;
 use crate::fault::{Answer, Effect, End, Flow, Gate, OnAttempt, OnListener, Shedding, Side, Step, rows};
-use crate::plan::Plan;
+use crate::plan::{Plan, Traffic};
 use crate::scenario::fault_defaults;
 
 /// Faults of a plan; each has a few endings, which are numbered by a byte.
 const FAULTS_MAX: usize = 60;
 
-/// A fault of the plan that the simulator does not carry out.
+/// A part of the plan that the simulator does not carry out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsupported {
     /// A kind of fault.
@@ -24,6 +24,15 @@ pub enum Unsupported {
         why: &'static str,
         /// The kinds that are, as a list.
         kinds: String,
+    },
+    /// Messages without a schedule of their own.
+    #[error(
+        "cohort {cohort}: messages in a closed loop (`in_flight`) are not simulated, because their number depends on the machine; \
+         give them a `rate`, or leave them out"
+    )]
+    ClosedLoop {
+        /// Its name.
+        cohort: String,
     },
     /// Too many of them.
     #[error("{count} faults are more than the simulator takes: at most {FAULTS_MAX}")]
@@ -56,6 +65,9 @@ pub fn supported() -> impl Iterator<Item = (&'static str, Vec<Side>)> {
 pub(super) fn check(plan: &Plan) -> Result<(), Unsupported> {
     if plan.faults.len() > FAULTS_MAX {
         return Err(Unsupported::TooMany { count: plan.faults.len() });
+    }
+    if let Some(cohort) = plan.cohorts.iter().find(|cohort| matches!(cohort.traffic, Traffic::EchoClosed { .. })) {
+        return Err(Unsupported::ClosedLoop { cohort: cohort.name.clone() });
     }
     for fault in &plan.faults {
         if let Some(why) = why_not(&fault.inject.effect(fault.side), fault.side) {

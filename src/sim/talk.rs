@@ -117,7 +117,8 @@ impl World<'_> {
         let (echo, payload) = match traffic {
             Traffic::Echo { payload, .. } => (true, payload.0.max(STAMP)),
             Traffic::Send { payload, .. } => (false, payload.0),
-            Traffic::None => return,
+            // A closed loop is refused before (`support`).
+            Traffic::EchoClosed { .. } | Traffic::None => return,
         };
         self.record(now, &Event::Sent { client: id, due, bytes: u32::try_from(payload).unwrap_or(u32::MAX) });
         if !echo {
