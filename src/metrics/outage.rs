@@ -169,7 +169,8 @@ impl Outages {
 
     /// Reads what there is of a client, so that it is at hand soon.
     pub fn touch(&self, client: usize) -> u64 {
-        self.open.get(self.clients[client].outage as usize).map_or(0, |outage| outage.mark)
+        let place = self.clients.get(client).map_or(NONE, |state| state.outage);
+        self.open.get(place as usize).map_or(0, |outage| outage.mark)
     }
 
     /// Outages under way.
@@ -322,7 +323,8 @@ impl Outages {
             return None;
         } else {
             let place = state.ended.wrapping_sub(self.first as u32).wrapping_sub(1);
-            let Outage { connection, detect_at, fault_at, fault, .. } = self.held.get_mut(place as usize).filter(|held| held.client == client)?;
+            let Outage { connection, detect_at, fault_at, fault, .. } =
+                self.held.get_mut(place as usize).filter(|held| held.client == client)?;
             Lost { connection: *connection, detect_at: *detect_at, fault_at, fault }
         };
         (lost.connection == connection).then_some(lost)

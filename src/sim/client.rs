@@ -272,10 +272,11 @@ impl World<'_> {
 
     /// Asks the policy.
     fn come_back(&mut self, client: u32, at: u64, loss: &Loss, hint: Option<Duration>) {
+        let pinned = self.pinned;
         let row = &mut self.rows[client as usize];
         let random = &mut row.random;
         let policy = &self.plan.cohorts[usize::from(row.cohort)].reconnect;
-        match policy.decide(&mut row.history, loss, Duration::from_nanos(at), &mut || random.unit()) {
+        match policy.decide(&mut row.history, loss, Duration::from_nanos(at), &mut || pinned.unwrap_or_else(|| random.unit())) {
             Decision::Wait(exact) => {
                 let delay = self.by_own_clock(client, whole_ms(exact.max(hint.unwrap_or_default())));
                 self.record(at, &Event::Waiting { client: ClientIndex(client), delay });
