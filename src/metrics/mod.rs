@@ -162,8 +162,8 @@ impl Recorder {
 
     /// Reads what there is of a client, so that it is at hand when its event comes; the sum means nothing.
     pub fn touch(&self, client: u32) -> u64 {
-        let place = client as usize % self.clients.len();
-        u64::from(self.clients[place].attempts) + self.outages.touch(place)
+        let place = client as usize;
+        self.clients.get(place).map_or(0, |client| u64::from(client.attempts)) + self.outages.touch(place)
     }
 
     /// Numbers for a progress line.

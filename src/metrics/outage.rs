@@ -169,7 +169,8 @@ impl Outages {
 
     /// Reads what there is of a client, so that it is at hand soon.
     pub fn touch(&self, client: usize) -> u64 {
-        self.open.get(self.clients[client].outage as usize).map_or(0, |outage| outage.mark)
+        let place = self.clients.get(client).map_or(NONE, |state| state.outage);
+        self.open.get(place as usize).map_or(0, |outage| outage.mark)
     }
 
     /// Outages under way.

@@ -33,7 +33,11 @@ pub fn terminal(summary: &Summary, width: usize, colour: bool) -> String {
     times(&mut page, summary);
     liveness(&mut page, summary);
     surprises(&mut page, summary);
-    page.entry("generator", &phrase::health(&summary.generator));
+    if summary.simulated {
+        page.entry("simulated", "in virtual time: nothing was sent, and no generator could be late");
+    } else {
+        page.entry("generator", &phrase::health(&summary.generator));
+    }
     for notice in &summary.notices {
         page.entry("notice", notice);
     }
