@@ -6,6 +6,7 @@
 mod bare;
 mod clock;
 mod counts;
+mod driver;
 mod echo;
 mod floor;
 mod job;
@@ -25,7 +26,13 @@ fn main() -> ExitCode {
         Some((role, rest)) if role == "echo" => serve(rest),
         Some((role, rest)) if role == "floor" => Job::read(rest).and_then(|job| floor::run(&job).map_err(|error| error.to_string())),
         Some((role, rest)) if role == "bare" => Job::read(rest).and_then(|job| bare::run(job).map_err(|error| error.to_string())),
-        _ => Err("what?".into()),
+        _ => {
+            raise_limit();
+            match driver::run(&words) {
+                Ok(false) => return ExitCode::FAILURE,
+                done => done.map(drop),
+            }
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
