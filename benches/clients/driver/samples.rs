@@ -32,6 +32,12 @@ impl Samples {
         Some(if odd { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) })
     }
 
+    /// All figures of one measurement of somebody, with their medians.
+    pub(crate) fn figures<'a>(&'a self, section: &'a str, who: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+        let of = self.figures.keys().filter(move |(of, whose, _)| of == section && whose == who);
+        of.filter_map(move |(_, _, figure)| Some((figure.as_str(), self.median(section, who, figure)?)))
+    }
+
     /// Largest number of rounds of any figure.
     pub(crate) fn rounds(&self) -> usize {
         self.figures.values().map(Vec::len).max().unwrap_or(0)

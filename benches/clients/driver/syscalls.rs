@@ -27,7 +27,7 @@ pub(crate) fn measure(bench: &mut Bench) -> Result<(), String> {
     let out = super::work_folder().join("strace");
     let mut command = Command::new("strace");
     command.args(["-f", "-c", "-o"]).arg(&out).arg(super::own_program()?).arg("floor").args(job.words());
-    let mut child = command.stdout(Stdio::null()).spawn().map_err(|error| format!("strace: {error}"))?;
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().map_err(|error| format!("strace: {error}"))?;
     let opened = server.wait(Until::Opened(CLIENTS.into()), Duration::from_secs(30), || None);
     super::pause(Duration::from_millis(200));
     // strace passes nothing on; the floor itself ends when the server does, and strace then writes its count.

@@ -19,7 +19,7 @@ pub(crate) fn write(bench: &Bench, goals: &[Goal]) -> Result<(), String> {
     let parts = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
     let (before, after) = parts.ok_or_else(|| format!("{}: the marks {BEGIN} and {END} are missing", path.display()))?;
     let tables = render(bench, goals);
-    std::fs::write(&path, format!("{before}{BEGIN}\n\n{tables}\n{END}{after}")).map_err(fail)?;
+    std::fs::write(&path, format!("{before}{BEGIN}\n\n{}\n\n{END}{after}", tables.trim_end())).map_err(fail)?;
     eprintln!("written: {}", path.display());
     Ok(())
 }
@@ -89,7 +89,7 @@ fn client_table(samples: &Samples) -> String {
         ("bare-spread", "the same over three addresses".to_owned()),
         ("closestorm", "**closestorm**".to_owned()),
     ];
-    rows.extend(peers::PEERS.iter().map(|peer| (peer.name, format!("{} {}", peer.name, peer.version()))));
+    rows.extend(peers::PEERS.iter().map(|peer| (peer.name, format!("{} {}", peer.title, peer.version()))));
     for (who, title) in rows.into_iter().filter(|(who, _)| samples.has(who)) {
         let rate = |section: &str| cell(samples.median(section, who, "per_s"));
         let memory = goals::kib_per_client(samples, who).map_or("–".to_owned(), |kib| format!("{:.1}", kib.max(0.0)));
@@ -136,11 +136,10 @@ fn cost_table(samples: &Samples) -> String {
 }
 
 fn floor(samples: &Samples) -> String {
-    let call = |name: &str| samples.median("syscalls", "floor", name).map(|calls| format!("{name} {calls:.2}"));
-    let calls: Vec<_> = ["socket", "connect", "write", "read", "epoll_ctl", "epoll_wait", "total"].into_iter().filter_map(call).collect();
+    let calls: Vec<_> = samples.figures("syscalls", "floor").map(|(name, calls)| format!("{name} {calls:.2}")).collect();
     let calls = if calls.is_empty() { "not counted (needs strace)".to_owned() } else { calls.join(", ") };
     let rate = cell(samples.median("open", "floor", "per_s"));
-    format!("The floor: system calls a connection: {calls}; {rate} opening handshakes/s with 5,000 at once.\n\n")
+    format!("### The floor\n\nSystem calls a connection: {calls}. With 5,000 at once {rate} opening handshakes/s.\n\n")
 }
 
 /// What was not measured, and why.
@@ -156,7 +155,7 @@ fn missing(samples: &Samples) -> String {
     for (section, who, why) in samples.failures() {
         let _ = writeln!(out, "- {who}, {section}: not measured ({why})");
     }
-    if out.is_empty() { out } else { format!("Not measured:\n\n{out}") }
+    if out.is_empty() { out } else { format!("### Not measured\n\n{out}") }
 }
 
 fn cell(value: Option<f64>) -> String {
