@@ -139,7 +139,7 @@ fn one(bench: &mut Bench, section: Section, everybody: &[Who], first_round: bool
             bench.attempt("faults", "closestorm", |bench| faults::measure(&mut bench.samples));
         }
         Section::Syscalls if first_round && everybody.iter().any(|who| matches!(who, Who::Floor)) => {
-            bench.attempt("syscalls", "floor", |bench| syscalls::measure(bench));
+            bench.attempt("syscalls", "floor", syscalls::measure);
         }
         Section::Faults | Section::Syscalls => {}
     }

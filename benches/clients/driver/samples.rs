@@ -38,9 +38,9 @@ impl Samples {
         of.filter_map(move |(_, _, figure)| Some((figure.as_str(), self.median(section, who, figure)?)))
     }
 
-    /// Largest number of rounds of any figure.
-    pub(crate) fn rounds(&self) -> usize {
-        self.figures.values().map(Vec::len).max().unwrap_or(0)
+    /// Largest number of rounds of any figure of somebody.
+    pub(crate) fn rounds(&self, who: &str) -> usize {
+        self.figures.iter().filter(|((_, of, _), _)| of == who).map(|(_, values)| values.len()).max().unwrap_or(0)
     }
 
     pub(crate) fn failures(&self) -> impl Iterator<Item = (&str, &str, &str)> {
@@ -48,7 +48,7 @@ impl Samples {
     }
 
     pub(crate) fn has(&self, who: &str) -> bool {
-        self.figures.keys().any(|(_, of, _)| of == who)
+        self.rounds(who) > 0
     }
 
     /// What the file holds; nothing if there is none.

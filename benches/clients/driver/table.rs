@@ -4,6 +4,7 @@ use super::goals::{self, Goal, Limit};
 use super::measure::Bench;
 use super::samples::Samples;
 use super::{machine, ours, peers};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::Command;
@@ -45,6 +46,12 @@ fn about(bench: &Bench) -> String {
         let output = command.output().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
         output.unwrap_or_default()
     };
+    let ours = bench.samples.rounds("closestorm").max(bench.samples.rounds("floor"));
+    let of_peers: BTreeSet<usize> = peers::PEERS.iter().map(|peer| bench.samples.rounds(peer.name)).filter(|rounds| *rounds > 0).collect();
+    let peers = match of_peers.first() {
+        Some(fewest) if *fewest < ours => format!(", of {fewest} for other tools"),
+        _ => String::new(),
+    };
     let program = version({
         let mut command = Command::new(ours::program());
         command.arg("--version");
@@ -53,10 +60,10 @@ fn about(bench: &Bench) -> String {
     let mut commit = Command::new("git");
     commit.args(["-C", env!("CARGO_MANIFEST_DIR"), "rev-parse", "--short", "HEAD"]);
     format!(
-        "Machine: {}; {}. Medians of {} rounds. {program}, commit {}.\n\n",
+        "Machine: {}; {}. Medians of {} rounds{peers}. {program}, commit {}.\n\n",
         machine::describe(),
         bench.cores.describe(),
-        bench.samples.rounds(),
+        ours,
         version(commit)
     )
 }
