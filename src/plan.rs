@@ -15,7 +15,7 @@ pub use admission::{Bucket, Line, Refusal};
 pub use model::{Accept, Gone, Hints, Model, ModelBalance, NoModel, SynRetries, Times};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use core::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 

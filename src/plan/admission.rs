@@ -71,7 +71,7 @@ impl<T> Line<T> {
     }
 
     /// Who is next, with the time since which it has waited.
-    pub fn next(&mut self) -> Option<(Duration, T)> {
+    pub fn take_next(&mut self) -> Option<(Duration, T)> {
         match self.order {
             Queue::Fifo => self.waiting.pop_front(),
             Queue::Lifo => self.waiting.pop_back(),
