@@ -48,7 +48,8 @@ async fn server(echoes: bool) -> (SocketAddr, Seen) {
 /// Starts a run against a server of the test; `clients` is the body of the cohort's table.
 fn run(address: SocketAddr, target: &str, clients: &str, top: &str) -> (Child, TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let text = format!("{top}\n[target.url]\naddress = \"ws://{address}/\"\n{target}\n[clients.web]\narrive = {{ at_once = true }}\n{clients}\n");
+    let text =
+        format!("{top}\n[target.url]\naddress = \"ws://{address}/\"\n{target}\n[clients.web]\narrive = {{ at_once = true }}\n{clients}\n");
     let file = folder.path().join("load.toml");
     std::fs::write(&file, text).expect("the folder can be written");
     let child = Command::new(program())
@@ -74,10 +75,8 @@ async fn finish((child, folder): (Child, TempDir)) -> Summary {
 async fn a_closed_loop_sends_when_a_reply_came_and_never_more_than_it_may() {
     let (echoing, mute) = tokio::join!(server(true), server(false));
     let clients = "count = 3\ntraffic = { echo = { in_flight = 4, payload = \"32B\" } }";
-    let (echoed, unanswered) = tokio::join!(
-        finish(run(echoing.0, "", clients, "duration = \"2s\"")),
-        finish(run(mute.0, "", clients, "duration = \"2s\"")),
-    );
+    let (echoed, unanswered) =
+        tokio::join!(finish(run(echoing.0, "", clients, "duration = \"2s\"")), finish(run(mute.0, "", clients, "duration = \"2s\"")),);
     let messages = &echoed.messages;
     assert!(messages.received > 12 * 10, "the loop goes round: {messages:?}");
     assert!(messages.sent - messages.received <= 12 && messages.due == messages.sent && messages.not_started == 0, "{messages:?}");

@@ -305,7 +305,9 @@ struct Talk {
 impl Talk {
     fn new(client: ClientIndex, connection: ConnectionNo, traffic: Traffic) -> Self {
         let size = match traffic {
-            Traffic::Echo { payload, .. } | Traffic::EchoClosed { payload, .. } | Traffic::Send { payload, .. } => usize::try_from(payload.0).unwrap_or(STAMP).max(STAMP),
+            Traffic::Echo { payload, .. } | Traffic::EchoClosed { payload, .. } | Traffic::Send { payload, .. } => {
+                usize::try_from(payload.0).unwrap_or(STAMP).max(STAMP)
+            }
             Traffic::None => 0,
         };
         let mut template = vec![b'.'; size];

@@ -203,7 +203,12 @@ pub(super) static ECHO: Section = Section {
     doc: "Messages of one client whose echo is awaited, by the clock (`rate`) or each when a reply came (`in_flight`).",
     keys: &[
         key("rate", r#""1/s""#, r#""1/s""#, "Open loop: messages of each client, whether replies come or not."),
-        key("in_flight", "1 to 1000", "none", "Closed loop: messages under way; the next is due when a reply came. One that is lost is not replaced."),
+        key(
+            "in_flight",
+            "1 to 1000",
+            "none",
+            "Closed loop: messages under way; the next is due when a reply came. One that is lost is not replaced.",
+        ),
         key("payload", r#""100B""#, r#""100B""#, "Size of a message; at least 16B, which carry its number."),
     ],
 };
