@@ -152,7 +152,7 @@ mod tests {
         for (order, expected) in [(Queue::Fifo, "abc"), (Queue::Lifo, "cba")] {
             let mut line = Line::new(order, 1, None, ms(0));
             "abc".chars().for_each(|who| line.join(ms(0), who));
-            assert_eq!(std::iter::from_fn(|| line.next()).map(|(_, who)| who).collect::<String>(), expected);
+            assert_eq!(std::iter::from_fn(|| line.take_next()).map(|(_, who)| who).collect::<String>(), expected);
         }
     }
 

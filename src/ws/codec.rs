@@ -21,9 +21,12 @@ const WRITE_BUFFER_MAX: usize = MESSAGE_MAX + (1 << 20);
 /// State machines that a thread keeps for the next connection: few are in the middle of a message at once.
 const SPARE_MAX: usize = 32;
 
+/// Boxed, because connections hold them boxed: lending moves a pointer.
+type Spare = Vec<Box<WebSocketContext>>;
+
 thread_local! {
     /// Of servers, of clients.
-    static SPARE: RefCell<[Vec<Box<WebSocketContext>>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+    static SPARE: RefCell<[Spare; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
 
 /// The settings of every connection, client and server.
