@@ -12,10 +12,10 @@ use crate::reconnect::Policy;
 use crate::seed::Seed;
 use crate::units::{Bytes, Rate};
 pub use admission::{Bucket, Line, Refusal};
+use core::net::IpAddr;
 pub use model::{Accept, Gone, Hints, Model, ModelBalance, NoModel, SynRetries, Times};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use core::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -5,7 +5,7 @@ use super::diagnostic::Diagnostic;
 use super::keys;
 use super::reader::Reader;
 use crate::plan::{Admit, Balance, Command, Embedded, Queue, Ready, Remote, Target};
-use std::net::IpAddr;
+use core::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
