@@ -57,6 +57,9 @@ pub enum Command {
     /// One instance of the embedded server.
     #[command(name = "__server", hide = true)]
     Server(Internal),
+    /// The clients of one worker.
+    #[command(name = "__worker", hide = true)]
+    Worker(Internal),
     /// Starts a server, and ends it when closestorm ends.
     #[command(name = "__guard", hide = true)]
     Guard(Internal),
@@ -110,6 +113,9 @@ pub struct Run {
     /// Print the plan and stop: arrivals, firings of faults, waits of the first clients.
     #[arg(long)]
     pub dry_run: bool,
+    /// Worker processes for the clients; without it one process, or as many as its limit of open files asks for.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub workers: Option<u32>,
     /// Go on with more than 100 clients or 50 attempts a second against a target that is not on this machine.
     #[arg(long)]
     pub yes: bool,

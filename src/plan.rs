@@ -1,6 +1,7 @@
 //! What will be done: defaults filled, names resolved, no invalid state left. Made by `scenario`, carried out by the worlds.
 
 mod dry_run;
+mod shard;
 
 pub use crate::arrival::Arrive;
 use crate::event::ClientIndex;
@@ -10,6 +11,7 @@ use crate::reconnect::Policy;
 use crate::seed::Seed;
 use crate::units::{Bytes, Rate};
 use serde::{Deserialize, Serialize};
+pub use shard::Shard;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -107,8 +109,10 @@ pub enum Target {
 /// `[target.embedded]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Embedded {
-    /// Processes, each on its own port; at least 1.
+    /// Instances, each on its own port; at least 1.
     pub instances: u16,
+    /// Processes of each instance, which share its port; `None`: as many as its connections need.
+    pub processes: Option<u16>,
     /// Which instance a client connects to.
     pub balance: Balance,
     /// Time of the service queue that each opening handshake reserves.
@@ -136,6 +140,7 @@ impl Default for Embedded {
     fn default() -> Embedded {
         Embedded {
             instances: 1,
+            processes: None,
             balance: Balance::RoundRobin,
             handshake_cost: Duration::ZERO,
             parallel: 1,

@@ -11,6 +11,7 @@ pub mod scenarios;
 pub mod server;
 mod signals;
 pub mod validate;
+pub mod worker;
 
 use crate::cli::{Changes, Command};
 use crate::plan::Plan;
@@ -56,6 +57,7 @@ pub fn run_command(command: Command) -> anyhow::Result<u8> {
         Command::Presets(args) => presets::main(args),
         Command::Scenarios(args) => scenarios::main(args),
         Command::Server(args) => Ok(server::main(&args)),
+        Command::Worker(args) => Ok(worker::main(&args)),
         Command::Guard(args) => Ok(guard::main(&args)),
     }
 }

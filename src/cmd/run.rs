@@ -3,9 +3,10 @@
 use super::progress::Progress;
 use super::signals::Stop;
 use crate::cli::{Format, Run};
-use crate::engine::{self, Places, RunError};
+use crate::cluster::{self, ClusterError, Division};
+use crate::engine::{self, Places, RunError, Start};
 use crate::metrics::{Results, Status};
-use crate::plan::{Plan, Target};
+use crate::plan::{Plan, Shard, Target};
 use crate::report;
 use crate::results::evidence::Evidence;
 use crate::results::folder::Folder;
@@ -35,28 +36,29 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
         return Ok(super::OK);
     }
     permit(&plan, args.yes)?;
+    let (plan, division) = divide(plan, args)?;
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::collect(command_line(), plan.seed);
     let dir = args.out.clone().unwrap_or_else(|| manifest::default_folder(&plan.name, &manifest));
     let folder = Folder::create(&dir)?;
     let usage = Baseline::now();
     let plan = Arc::new(plan);
-    let mut results = match on_sockets(&plan, folder.path(), args.quiet, stop.clone()) {
+    let mut results = match on_sockets(&plan, division, folder.path(), args.quiet, stop.clone()) {
         Ok(results) => results,
         Err(error) => {
             // Nothing was measured; what the target printed is in the message.
             folder.discard();
-            return match (stop.code(), error.downcast_ref()) {
-                (Some(code), Some(RunError::Stopped)) => {
+            return match stop.code().filter(|_| was_stopped(&error)) {
+                Some(code) => {
                     super::report_error(&error);
                     Ok(code)
                 }
-                _ => Err(error),
+                None => Err(error),
             };
         }
     };
-    let signalled = stop.code().filter(|_| results.status == Status::Aborted);
-    results.usage = usage.used();
+    let signalled = stop.code().filter(|_| results.status == Status::Aborted && results.lost.is_empty());
+    results.usage.add(usage.used());
     let verdict = judge(&Evidence::of(&results), &plan.expectations);
     let summary = match save(&folder, &results, &plan, &verdict, &manifest) {
         Ok(summary) => summary,
@@ -94,15 +96,41 @@ fn save(folder: &Folder, results: &Results, plan: &Plan, verdict: &Verdict, mani
 }
 
 /// The run itself.
-fn on_sockets(plan: &Arc<Plan>, folder: &Path, quiet: bool, stop: Stop) -> anyhow::Result<Results> {
+fn on_sockets(plan: &Arc<Plan>, division: Division, folder: &Path, quiet: bool, stop: Stop) -> anyhow::Result<Results> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let places = Places { program: engine::this_program(), output: engine::output_file(folder) };
     let mut progress = Progress::new(plan, quiet);
-    let outcome = runtime.block_on(engine::run(plan.clone(), &places, stop.stopped(), |at, live| progress.show(at, live)));
+    let show = |at, live| progress.show(at, live);
+    let outcome: Result<Results, anyhow::Error> = runtime.block_on(async {
+        let (plan, shard, start) = (plan.clone(), Shard::WHOLE, Start::Ready);
+        Ok(if division.workers == 1 {
+            engine::run(plan, shard, start, &places, stop.stopped(), show).await?
+        } else {
+            cluster::run(plan, (shard, division.workers), start, (&places, folder), stop.stopped(), show).await?
+        })
+    });
     progress.finish();
     // Clients that are still at it need not be unwound one by one.
     runtime.shutdown_background();
-    Ok(outcome?)
+    outcome
+}
+
+/// Into how many processes the plan goes, and the plan with what that means for its reader.
+fn divide(mut plan: Plan, args: &Run) -> anyhow::Result<(Plan, Division)> {
+    let limit = engine::raise_files().context("cannot read the limit of open files")?;
+    let division = Division::of(&plan, Shard::WHOLE, args.workers, limit)?;
+    let notices = division.notices(&plan);
+    plan.notices.extend(notices);
+    if let Target::Embedded(settings) = &mut plan.target {
+        settings.processes = Some(division.processes);
+    }
+    Ok((plan, division))
+}
+
+/// Whether a signal came before the run began.
+fn was_stopped(error: &anyhow::Error) -> bool {
+    let stopped = |error: &RunError| matches!(error, RunError::Stopped);
+    error.downcast_ref().is_some_and(stopped) || matches!(error.downcast_ref(), Some(ClusterError::Run(RunError::Stopped)))
 }
 
 /// This tool can hurt: off this machine it shows its plan, and asks.

@@ -9,8 +9,10 @@ pub mod ending;
 mod handle;
 pub mod latency;
 pub mod ledger;
+mod milestones;
 pub mod outage;
 pub mod sample;
+pub mod shard;
 pub mod survival;
 pub mod timeline;
 
@@ -20,7 +22,7 @@ pub use ledger::LedgerError;
 use crate::close::Cause;
 use crate::event::{ClientIndex, Event};
 use crate::fault::Side;
-use crate::plan::{Plan, Target};
+use crate::plan::{Plan, Shard, Target};
 use crate::seed::Seed;
 use bank::{Bank, Key, Metric};
 use book::{Book, FaultBook, Kept, Meta, Usage};
@@ -28,6 +30,7 @@ use ending::Endings;
 use latency::micros;
 use outage::{Outage, Outages};
 use sample::Sample;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use timeline::{Step, Timeline, interval};
@@ -38,7 +41,7 @@ pub const ROWS: usize = 100_000;
 const NOTICES: usize = 200;
 
 /// What a progress line shows. Counts since the start, but `open` and `away`, which are now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Live {
     /// Open connections.
     pub open: u64,
@@ -60,6 +63,24 @@ pub struct Live {
     pub sent: u64,
     /// Messages received.
     pub received: u64,
+}
+
+impl Live {
+    /// The numbers of two parts together.
+    pub fn plus(self, other: &Live) -> Live {
+        Live {
+            open: self.open + other.open,
+            away: self.away + other.away,
+            attempts: self.attempts + other.attempts,
+            opened: self.opened + other.opened,
+            failed: self.failed + other.failed,
+            closes: self.closes + other.closes,
+            recovered: self.recovered + other.recovered,
+            lost: self.lost + other.lost,
+            sent: self.sent + other.sent,
+            received: self.received + other.received,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -135,6 +156,14 @@ impl Recorder {
             live: Live::default(),
             meta,
         }
+    }
+
+    /// Keeps what the books of a part need to be added to the others exactly.
+    pub fn for_shard(mut self, shard: Shard) -> Recorder {
+        if !shard.is_whole() {
+            self.timeline.keep_round_trips();
+        }
+        self
     }
 
     /// Marks the results as simulated.
@@ -283,6 +312,8 @@ impl Recorder {
             events: self.events,
             notices: self.notices,
             usage: Usage::default(),
+            workers: 1,
+            lost: Vec::new(),
         }
     }
 }

@@ -39,6 +39,7 @@ fn embedded(reader: &Reader<'_>) -> Embedded {
     let default = Embedded::default();
     Embedded {
         instances: reader.short("instances", 1..=64).unwrap_or(default.instances),
+        processes: reader.short("processes", 1..=64),
         balance: reader.choice("balance", BALANCES).unwrap_or(default.balance),
         handshake_cost: reader.duration("handshake_cost").unwrap_or(default.handshake_cost),
         parallel: reader.number("parallel", 1..=1024).unwrap_or(default.parallel),
