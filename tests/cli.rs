@@ -12,6 +12,7 @@ mod files;
 mod output;
 mod refusals;
 mod signals;
+mod workers;
 
 use std::fs;
 use std::io::Read;
