@@ -1,6 +1,8 @@
 //! Faults of the closing handshake.
 
-use super::{CLOSE, CloseAck, Effect, End, Form, Frame, Gate, Layer, Param, Payload, Row, Shape, Side, Step, TEXT, Values, end, whole};
+use super::{
+    CLOSE, CloseAck, Effect, End, Form, Frame, Gate, HELD, Layer, Param, Payload, Row, SMALL, Shape, Side, Step, TEXT, Values, end, whole,
+};
 use std::time::Duration;
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
@@ -108,12 +110,12 @@ pub(super) const ROWS: &[Row] = &[
     ),
     once(
         "close_reason_long",
-        &[Param { name: "size", shape: Shape::Bytes, default: Some("124B"), doc: "Length of the reason; the limit is 123." }],
+        &[Param { name: "size", shape: SMALL, default: Some("124B"), doc: "Length of the reason; the limit is 123." }],
         "sends a Close frame that is longer than a control frame may be",
         "peer: answers 1002 and reports 1006",
         "RFC 6455 §5.5; measured",
         |values| {
-            let size = usize::try_from(values.bytes("size").unwrap_or(124)).unwrap_or(124).min(1 << 20);
+            let size = usize::try_from(values.bytes("size").unwrap_or(124)).unwrap_or(124);
             frames(vec![Frame::close(Some(1000), &vec![b'r'; size])])
         },
     ),
@@ -179,12 +181,7 @@ pub(super) const ROWS: &[Row] = &[
         sides: &[Side::Server],
         form: Form::Instant,
         params: &[
-            Param {
-                name: "queued",
-                shape: Shape::Bytes,
-                default: Some("1MiB"),
-                doc: "Length of the binary message before the Close frame.",
-            },
+            Param { name: "queued", shape: HELD, default: Some("1MiB"), doc: "Length of the binary message before the Close frame." },
             CODE,
         ],
         summary: "queues a binary message and a Close frame right behind it",

@@ -1,7 +1,8 @@
 //! Faults of single frames: violations that a healthy peer fails the connection for, and pongs that do not go out.
 
 use super::{
-    CONTINUATION, Effect, Flood, Form, Frame, Gate, Layer, LengthForm, PING, Param, Payload, Row, Shape, Side, Step, TEXT, Values, whole,
+    CONTINUATION, DECLARED, Effect, Flood, Form, Frame, Gate, HELD, Layer, LengthForm, PING, Param, Payload, Row, SMALL, Shape, Side, Step,
+    TEXT, Values, whole,
 };
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
@@ -79,7 +80,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_control_oversize",
-        &[CONTROL_OPCODE, Param { name: "size", shape: Shape::Bytes, default: Some("126B"), doc: "Payload; the limit is 125." }],
+        &[CONTROL_OPCODE, Param { name: "size", shape: HELD, default: Some("126B"), doc: "Payload; the limit is 125." }],
         "sends a control frame with more than 125 bytes of payload",
         FAILS_1002,
         "RFC 6455 §5.5; measured",
@@ -124,8 +125,8 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "frame_length_lie",
         &[
-            Param { name: "declared", shape: Shape::Bytes, default: Some("1GiB"), doc: "Payload length in the frame header." },
-            Param { name: "sent", shape: Shape::Bytes, default: Some("10B"), doc: "Payload bytes that follow; then nothing more comes." },
+            Param { name: "declared", shape: DECLARED, default: Some("1GiB"), doc: "Payload length in the frame header." },
+            Param { name: "sent", shape: HELD, default: Some("10B"), doc: "Payload bytes that follow; then nothing more comes." },
         ],
         "promises more payload than it sends, and keeps the connection open",
         "peer: answers 1009 where the promise is over its limit, else waits for its own deadline",
@@ -153,7 +154,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_oversize",
-        &[Param { name: "size", shape: Shape::Bytes, default: Some("17MiB"), doc: "Payload; our own limit is 16 MiB." }],
+        &[Param { name: "size", shape: HELD, default: Some("17MiB"), doc: "Payload; our own limit is 16 MiB." }],
         "sends one message that is larger than the peer takes",
         "peer: answers 1009 and reports 1006",
         "RFC 6455 §7.4.1; measured",
@@ -204,7 +205,7 @@ pub(super) const ROWS: &[Row] = &[
                 default: Some("1000"),
                 doc: "Pings a second on each connection.",
             },
-            Param { name: "bytes", shape: Shape::Bytes, default: Some("4B"), doc: "Payload of each; more than 125 is no legal ping." },
+            Param { name: "bytes", shape: SMALL, default: Some("4B"), doc: "Payload of each; more than 125 is no legal ping." },
         ],
         summary: "sends pings at a steady rate",
         expect: "peer: a pong for each, or at least for the last one; some servers close with 1008",

@@ -1,7 +1,7 @@
 //! Faults of connecting and of the opening handshake. The embedded server reads the request head before it acts, because the head
 //! says whose attempt it is; on the wire that looks the same, the kernel acknowledges the bytes either way.
 
-use super::{Answer, Ask, Effect, End, Form, Frame, Layer, OnAttempt, OnListener, Param, Row, Shape, Side, TEXT, end, whole};
+use super::{Answer, Ask, Effect, End, Form, Frame, HELD, Layer, OnAttempt, OnListener, Param, Row, SMALL, Shape, Side, TEXT, end, whole};
 
 const SERVER: &[Side] = &[Side::Server];
 const INSTANCE: Param =
@@ -73,7 +73,7 @@ pub(super) const ROWS: &[Row] = &[
                 default: None,
                 doc: "Retry-After header, whole seconds; no measured client acts on it.",
             },
-            Param { name: "body", shape: Shape::Bytes, default: Some("0B"), doc: "Length of the body." },
+            Param { name: "body", shape: HELD, default: Some("0B"), doc: "Length of the body." },
         ],
         summary: "answers opening handshakes with an HTTP status other than 101",
         expect: "client: rejected with that status; a browser reports 1006",
@@ -212,7 +212,7 @@ pub(super) const ROWS: &[Row] = &[
         sides: SERVER,
         form: Form::Attempts,
         params: &[
-            Param { name: "bytes_per_chunk", shape: Shape::Bytes, default: Some("8B"), doc: "Length of a piece." },
+            Param { name: "bytes_per_chunk", shape: SMALL, default: Some("8B"), doc: "Length of a piece." },
             Param { name: "interval", shape: Shape::Duration, default: Some("200ms"), doc: "Between two pieces." },
         ],
         summary: "sends the answer to opening handshakes in small pieces",
@@ -229,7 +229,7 @@ pub(super) const ROWS: &[Row] = &[
         sides: SERVER,
         form: Form::Attempts,
         params: &[
-            Param { name: "bytes", shape: Shape::Bytes, default: Some("40B"), doc: "Of the answer; about 130 B are the whole." },
+            Param { name: "bytes", shape: SMALL, default: Some("40B"), doc: "Of the answer; about 130 B are the whole." },
             Param {
                 name: "end",
                 shape: Shape::Choice(&["fin", "rst", "hold"]),

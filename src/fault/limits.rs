@@ -1,6 +1,6 @@
 //! Faults that end a connection when it has had enough: of bytes, frames, time or silence. Load balancers are made of them.
 
-use super::{Effect, Enough, Form, Gate, HowEnough, Layer, Param, Row, Shape, Side, Since, Values, end, whole};
+use super::{COUNTED, Effect, Enough, Form, Gate, HowEnough, Layer, Param, Row, Shape, Side, Since, Values, end, whole};
 use std::time::Duration;
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
@@ -81,7 +81,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "limit_bytes",
         &[
-            Param { name: "bytes", shape: Shape::Bytes, default: Some("64KiB"), doc: "Both directions together, from the injection on." },
+            Param { name: "bytes", shape: COUNTED, default: Some("64KiB"), doc: "Both directions together, from the injection on." },
             END,
             CODE,
         ],

@@ -71,8 +71,11 @@ pub enum Form {
 pub enum Shape {
     /// `"250ms"`.
     Duration,
-    /// `"4KiB"`.
-    Bytes,
+    /// `"4KiB"`, at most this many bytes; `u64::MAX`: no bound.
+    Bytes {
+        /// Greatest.
+        max: u64,
+    },
     /// A whole number in these bounds, inclusive.
     Whole {
         /// Least.
@@ -95,6 +98,15 @@ pub enum Shape {
     /// One of these words.
     Choice(&'static [&'static str]),
 }
+
+/// Bytes that a connection holds in memory before they go out: larger ones would end the process before the connection.
+const HELD: Shape = Shape::Bytes { max: 256 << 20 };
+/// Bytes that are small by nature: a part of an answer, a ping.
+const SMALL: Shape = Shape::Bytes { max: 1 << 20 };
+/// Bytes that are counted as they pass and never held.
+const COUNTED: Shape = Shape::Bytes { max: 1 << 40 };
+/// A number in a frame header, which may be any that fits.
+const DECLARED: Shape = Shape::Bytes { max: u64::MAX };
 
 /// A parameter of a kind.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 //! Faults of the path between two healthy ends: late, slow, in pieces, stalled, held, damaged.
 
 use super::shape::{Distribution, Shape as Path};
-use super::{Effect, Form, Gate, Layer, Param, Row, Shape, Side, Values};
+use super::{COUNTED, Effect, Form, Gate, Layer, Param, Row, SMALL, Shape, Side, Values};
 use std::time::Duration;
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
@@ -66,8 +66,8 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "bandwidth",
         &[
-            Param { name: "bytes_per_s", shape: Shape::Bytes, default: Some("64KiB"), doc: "Bytes per second." },
-            Param { name: "burst", shape: Shape::Bytes, default: Some("0B"), doc: "Bytes that pass at once before the rate binds." },
+            Param { name: "bytes_per_s", shape: COUNTED, default: Some("64KiB"), doc: "Bytes per second." },
+            Param { name: "burst", shape: COUNTED, default: Some("0B"), doc: "Bytes that pass at once before the rate binds." },
             DIR,
         ],
         "limits the rate of bytes",
@@ -87,8 +87,8 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "slice",
         &[
-            Param { name: "avg", shape: Shape::Bytes, default: Some("16B"), doc: "Size of a piece." },
-            Param { name: "variation", shape: Shape::Bytes, default: Some("8B"), doc: "Pieces differ by up to this." },
+            Param { name: "avg", shape: SMALL, default: Some("16B"), doc: "Size of a piece." },
+            Param { name: "variation", shape: SMALL, default: Some("8B"), doc: "Pieces differ by up to this." },
             Param { name: "delay", shape: Shape::Duration, default: Some("1ms"), doc: "Between two pieces." },
             DIR,
         ],

@@ -1,6 +1,6 @@
 //! Faults of the TCP connection below an open session: ends, cuts, and four ways of being silent.
 
-use super::{Effect, End, Flow, Form, Frame, Gate, Layer, Param, Payload, Row, Shape, Side, Step, TEXT, end};
+use super::{DECLARED, Effect, End, Flow, Form, Frame, Gate, HELD, Layer, Param, Payload, Row, Shape, Side, Step, TEXT, end};
 use std::time::Duration;
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
@@ -42,8 +42,8 @@ pub(super) const ROWS: &[Row] = &[
         sides: BOTH,
         form: Form::Instant,
         params: &[
-            Param { name: "declared", shape: Shape::Bytes, default: Some("100B"), doc: "Payload length in the frame header." },
-            Param { name: "keep", shape: Shape::Bytes, default: Some("10B"), doc: "Payload bytes that are sent before the cut." },
+            Param { name: "declared", shape: DECLARED, default: Some("100B"), doc: "Payload length in the frame header." },
+            Param { name: "keep", shape: HELD, default: Some("10B"), doc: "Payload bytes that are sent before the cut." },
             Param { name: "end", shape: Shape::Choice(&["fin", "rst"]), default: Some("fin"), doc: "How TCP ends then." },
         ],
         summary: "sends a text frame header and part of its payload, then ends TCP",
@@ -95,7 +95,7 @@ pub(super) const ROWS: &[Row] = &[
         form: Form::Holding,
         params: &[Param {
             name: "rcvbuf",
-            shape: Shape::Bytes,
+            shape: Shape::Bytes { max: 1 << 30 },
             default: None,
             doc: "SO_RCVBUF set at injection; smaller shows the closed window sooner.",
         }],
