@@ -13,6 +13,7 @@ use crate::units::{Bytes, Rate};
 use serde::{Deserialize, Serialize};
 pub use shard::Shard;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -243,6 +244,8 @@ pub struct Remote {
     pub insecure: bool,
     /// PEM file of extra roots.
     pub ca: Option<PathBuf>,
+    /// Local addresses that clients connect from, in turn; empty: the kernel chooses.
+    pub source: Vec<IpAddr>,
 }
 
 /// `[clients.NAME]`.
@@ -285,6 +288,13 @@ pub enum Traffic {
     Echo {
         /// Per client.
         rate: Rate,
+        /// Size of a message.
+        payload: Bytes,
+    },
+    /// Messages whose echo is awaited before the next goes out: a closed loop.
+    EchoClosed {
+        /// Messages of a client under way at a time.
+        in_flight: u16,
         /// Size of a message.
         payload: Bytes,
     },

@@ -1,39 +1,23 @@
 //! An open WebSocket connection over [`Tap`], for either role: messages, pings, raw Close frames, and how reading ended.
 //!
-//! `tokio-tungstenite` does the framing of messages, pings and pongs; Close frames bypass it in both directions, because it rewrites
+//! `tungstenite` does the framing of messages, pings and pongs; Close frames bypass it in both directions, because it rewrites
 //! some codes. What to do about an ending is `engine::session`'s business.
+
+mod codec;
 
 use crate::close::{INVALID_PAYLOAD, NO_STATUS, PROTOCOL_ERROR, TOO_BIG};
 use crate::fault::{CLOSE, Frame};
 use crate::net::frame::{self, CloseFrame};
 use crate::net::link::Link;
 use crate::net::tap::Tap;
-use futures_util::{Sink, Stream};
+use codec::Codec;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use tokio::io::AsyncWrite;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
-
-/// tungstenite zero-fills its read buffer before every read and keeps it for ever; its default is 128 KiB a connection.
-const READ_BUFFER: usize = 4096;
-/// Longest message accepted.
-const MESSAGE_MAX: usize = 16 << 20;
-/// More unsent bytes than this fail a send: the peer does not read. The longest message must fit, or its echo would be lost unsaid.
-const WRITE_BUFFER_MAX: usize = MESSAGE_MAX + (1 << 20);
-
-/// The settings of every connection, client and server.
-pub fn config() -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(0)
-        .max_write_buffer_size(WRITE_BUFFER_MAX)
-        .max_message_size(Some(MESSAGE_MAX))
-        .max_frame_size(Some(MESSAGE_MAX))
-}
 
 /// What came from the peer.
 #[derive(Debug)]
@@ -55,7 +39,8 @@ pub enum Incoming {
 /// An open connection.
 #[derive(Debug)]
 pub struct Connection {
-    stream: WebSocketStream<Tap>,
+    tap: Tap,
+    codec: Codec,
     masked: bool,
     /// Something may wait in tungstenite's write buffer.
     unflushed: bool,
@@ -74,22 +59,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Takes over after the opening handshake of a client.
-    pub fn client(mut stream: WebSocketStream<Tap>, mask: u32) -> Self {
-        stream.get_mut().start_frames();
-        Self::new(stream, true, mask)
-    }
-
-    /// Takes over after the opening handshake of a server.
-    pub async fn server(mut tap: Tap) -> Self {
+    /// Takes over after the opening handshake, on the side that `role` says. `mask`: where masks of raw frames begin.
+    pub fn new(mut tap: Tap, role: Role, mask: u32) -> Self {
         tap.start_frames();
-        Self::new(WebSocketStream::from_raw_socket(tap, Role::Server, Some(config())).await, false, 0)
-    }
-
-    fn new(stream: WebSocketStream<Tap>, masked: bool, mask: u32) -> Self {
         Connection {
-            stream,
-            masked,
+            tap,
+            codec: Codec::new(role),
+            masked: role == Role::Client,
             unflushed: false,
             raw: Vec::new(),
             raw_sent: 0,
@@ -103,22 +79,22 @@ impl Connection {
 
     /// The tap below.
     pub fn tap(&mut self) -> &mut Tap {
-        self.stream.get_mut()
+        &mut self.tap
     }
 
     /// The raw link.
     pub fn link(&self) -> &Link {
-        self.stream.get_ref().transport_ref().link()
+        self.tap.transport_ref().link()
     }
 
     /// The raw link.
     pub fn link_mut(&mut self) -> &mut Link {
-        self.stream.get_mut().transport().link_mut()
+        self.tap.transport().link_mut()
     }
 
     /// The first Close frame received; none that came behind a violation.
     pub fn close_frame(&self) -> Option<&CloseFrame> {
-        self.stream.get_ref().close_frame().filter(|_| !self.violated)
+        self.tap.close_frame().filter(|_| !self.violated)
     }
 
     /// Status code of the Close frame that is on the wire; 1005 for an empty one.
@@ -137,7 +113,8 @@ impl Connection {
     /// If too much is queued already, or the connection is gone.
     pub fn queue(&mut self, message: Message) -> Result<(), Error> {
         self.unflushed = true;
-        Pin::new(&mut self.stream).start_send(message)
+        // What the kernel does not take at once goes out in `poll_flush`, with the waker of the task.
+        self.codec.send(&mut self.tap, &mut Context::from_waker(Waker::noop()), message)
     }
 
     /// Queues a Close frame with any status code; `None`: empty body.
@@ -166,7 +143,7 @@ impl Connection {
             ready!(self.poll_raw(cx))?;
         }
         if self.unflushed {
-            match ready!(Pin::new(&mut self.stream).poll_flush(cx)) {
+            match ready!(self.codec.poll_flush(&mut self.tap, cx)) {
                 Ok(()) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => self.unflushed = false,
                 Err(error) => {
                     self.unflushed = false;
@@ -176,7 +153,7 @@ impl Connection {
             }
         }
         ready!(self.poll_raw(cx))?;
-        ready!(Pin::new(self.stream.get_mut()).poll_flush(cx))?;
+        ready!(Pin::new(&mut self.tap).poll_flush(cx))?;
         if let Some(code) = self.closing.take() {
             // A dead path swallows the frame: it is not on the wire.
             if !self.link().discards_writes() {
@@ -189,7 +166,7 @@ impl Connection {
     /// Writes raw frames. Between the parts of one, tungstenite must not write: it would end up inside of it.
     fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.raw_sent < self.raw.len() {
-            match ready!(self.stream.get_mut().poll_write_all_kinds(cx, &self.raw[self.raw_sent..])) {
+            match ready!(self.tap.poll_write_all_kinds(cx, &self.raw[self.raw_sent..])) {
                 Ok(written) => {
                     self.raw_sent += written;
                     let rest = self.raw_sent < self.raw.len();
@@ -224,28 +201,35 @@ impl Connection {
         if self.ended {
             return self.tap().poll_after_close(cx).map(|_| Incoming::End);
         }
-        Poll::Ready(match ready!(Pin::new(&mut self.stream).poll_next(cx)) {
-            Some(Ok(Message::Ping(payload))) => {
+        let Poll::Ready(next) = self.codec.poll_next(&mut self.tap, cx) else {
+            // Nothing begun in either direction: an idle connection has no buffers.
+            if !self.unflushed && self.tap.is_between_messages() {
+                self.codec.rest();
+            }
+            return Poll::Pending;
+        };
+        Poll::Ready(match next {
+            Ok(Message::Ping(payload)) => {
                 // tungstenite has queued the pong.
                 self.unflushed = true;
                 Incoming::Ping(payload)
             }
-            Some(Ok(Message::Pong(payload))) => Incoming::Pong(payload),
-            Some(Ok(message)) => Incoming::Message(message),
-            other => {
+            Ok(Message::Pong(payload)) => Incoming::Pong(payload),
+            Ok(message) => Incoming::Message(message),
+            Err(last) => {
                 self.ended = true;
-                self.last_word(other)
+                self.last_word(last)
             }
         })
     }
 
-    fn last_word(&mut self, last: Option<Result<Message, Error>>) -> Incoming {
+    fn last_word(&mut self, last: Error) -> Incoming {
         // A Close frame looks like the end of the stream to tungstenite: any other complaint is about what came before it.
         let code = match last {
-            Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => None,
-            Some(Err(Error::Protocol(_))) => Some(PROTOCOL_ERROR),
-            Some(Err(Error::Utf8(_))) => Some(INVALID_PAYLOAD),
-            Some(Err(Error::Capacity(_))) => Some(TOO_BIG),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+            Error::Protocol(_) => Some(PROTOCOL_ERROR),
+            Error::Utf8(_) => Some(INVALID_PAYLOAD),
+            Error::Capacity(_) => Some(TOO_BIG),
             _ => None,
         };
         self.violated = code.is_some();

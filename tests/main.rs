@@ -3,6 +3,7 @@
 mod cli;
 mod common;
 mod embedded;
+mod load;
 mod proofs;
 mod readme;
 mod scenarios;

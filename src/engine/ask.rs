@@ -1,131 +1,234 @@
-//! A client's opening handshake written by hand, for requests that a WebSocket library would not send.
+//! A client's opening handshake: the request as bytes, also one that no WebSocket library would send, and which answers open.
+//!
+//! Written by hand because a handshake of tungstenite keeps kilobytes of buffers for each attempt under way.
 
-use super::attempt::{Failure, fail, retry_after};
+use super::attempt::{Failure, fail};
 use crate::event::{Outcome, Stage};
 use crate::fault::Ask;
 use crate::net::frame;
 use crate::net::tap::Tap;
-use crate::ws::config;
+use std::borrow::Cow;
+use std::future::poll_fn;
 use std::io;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_tungstenite::WebSocketStream;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::ready;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY};
-use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Request, Response};
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// Longest head of an answer.
-const HEAD_MAX: usize = 16 * 1024;
+const HEAD_MAX: usize = 64 * 1024;
 /// Most header fields.
-const HEADERS_MAX: usize = 64;
+const HEADERS_MAX: usize = 124;
+/// Read at once; nearly every answer is shorter.
+const CHUNK: usize = 2048;
+const KEY: &str = "Sec-WebSocket-Key";
+const PROTOCOL: &str = "Sec-WebSocket-Protocol";
+const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
 
-/// Sends `request` as `ask` says and takes the answer: open after a 101, whatever was wrong with the request.
+/// An opening request: its path and header fields.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    path: Cow<'a, str>,
+    fields: Vec<(&'a str, Cow<'a, str>)>,
+}
+
+impl<'a> Request<'a> {
+    /// The request that RFC 6455 §4.1 asks for, with a new key. `query` is added to that of the URL.
+    ///
+    /// # Errors
+    /// What is wrong with the URL.
+    pub(super) fn new(url: &'a str, query: Option<&str>) -> Result<Self, String> {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let rest = rest.split('#').next().unwrap_or_default();
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let path = match query {
+            None if slash.is_empty() => Cow::Borrowed(path),
+            None => Cow::Owned(format!("{slash}{path}")),
+            Some(query) => Cow::Owned(format!("{slash}{path}{}{query}", if path.contains('?') { '&' } else { '?' })),
+        };
+        if host.is_empty() {
+            return Err(format!("no host in {url}"));
+        }
+        if !path.bytes().all(|byte| byte > b' ' && byte != 0x7f) {
+            return Err("a space or control character in the path or query".to_owned());
+        }
+        let mut fields = Vec::with_capacity(8);
+        fields.extend([("Host", Cow::Borrowed(host)), ("Connection", "Upgrade".into()), ("Upgrade", "websocket".into())]);
+        fields.extend([("Sec-WebSocket-Version", "13".into()), (KEY, generate_key().into())]);
+        Ok(Request { path, fields })
+    }
+
+    /// Adds a field; one that the request has already is replaced.
+    ///
+    /// # Errors
+    /// If that is no header field.
+    pub(super) fn set(&mut self, name: &'a str, value: impl Into<Cow<'a, str>>) -> Result<(), String> {
+        let value = value.into();
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)) {
+            return Err(format!("header name {name}"));
+        }
+        if value.bytes().any(|byte| byte < b' ' && byte != b'\t' || byte == 0x7f) {
+            return Err(format!("header value {value}"));
+        }
+        match self.fields.iter_mut().find(|(other, _)| other.eq_ignore_ascii_case(name)) {
+            Some((_, old)) => *old = value,
+            None => self.fields.push((name, value)),
+        }
+        Ok(())
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_ref())
+    }
+
+    /// Takes header fields out and puts others in.
+    fn edit(&mut self, ask: &'a Ask) {
+        self.fields.retain(|(name, _)| !ask.without.iter().any(|without| without.eq_ignore_ascii_case(name)));
+        for (name, value) in &ask.with {
+            // What is no header field is left out.
+            let _ = self.set(name, value.as_str());
+        }
+    }
+
+    /// The request head and the frames behind it, masked with what follows from `mask`.
+    fn written(&self, ask: Option<&Ask>, mut mask: u32) -> Vec<u8> {
+        let method = ask.and_then(|ask| ask.method.as_deref()).unwrap_or("GET");
+        let version = ask.and_then(|ask| ask.version.as_deref()).unwrap_or("HTTP/1.1");
+        let mut bytes = Vec::with_capacity(512);
+        let mut put = |parts: &[&str]| parts.iter().for_each(|part| bytes.extend_from_slice(part.as_bytes()));
+        put(&[method, " ", &self.path, " ", version, "\r\n"]);
+        self.fields.iter().for_each(|(name, value)| put(&[name, ": ", value, "\r\n"]));
+        if let Some(padding) = ask.map(|ask| ask.padding as usize).filter(|padding| *padding > 0) {
+            bytes.extend_from_slice(b"X-Padding: ");
+            bytes.resize(bytes.len() + padding, b'x');
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(b"\r\n");
+        for early in ask.iter().flat_map(|ask| &ask.early) {
+            mask = mask.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            bytes.extend(frame::encode(early, (!early.wrong_mask).then(|| mask.to_be_bytes())));
+        }
+        bytes
+    }
+
+    /// Whether an answer's head, if it is complete, opens the connection.
+    fn judge(&self, head: &[u8], edited: bool) -> Option<Result<(), Failure>> {
+        let mut fields = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let mut answer = httparse::Response::new(&mut []);
+        match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut answer, head, &mut fields) {
+            Ok(httparse::Status::Partial) if head.len() < HEAD_MAX => return None,
+            Ok(httparse::Status::Complete(_)) => {}
+            _ => return Some(Err(fail(Stage::Upgrade, "the answer was not HTTP"))),
+        }
+        let field = |name: &str| answer.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value);
+        let words = |name: &str| field(name).and_then(|value| str::from_utf8(value).ok()).unwrap_or_default();
+        let status = answer.code.unwrap_or_default();
+        if status != 101 {
+            let retry_after = words("Retry-After").trim().parse().ok().map(Duration::from_secs);
+            return Some(Err(Failure { stage: Stage::Upgrade, outcome: Outcome::Rejected { status, retry_after }, fault: None }));
+        }
+        let expected = self.field(KEY).map(|key| derive_accept_key(key.as_bytes()));
+        let offers = |name| self.field(name).is_some();
+        let protocol = field(PROTOCOL).map(|_| words(PROTOCOL));
+        // RFC 6455 §4.1, in the order of its list. A request that was edited is open after any 101 that knows its key.
+        let wrong = match () {
+            () if !edited && answer.version != Some(1) => "HTTP version must be 1.1",
+            () if !edited && !words("Upgrade").eq_ignore_ascii_case("websocket") => "no \"Upgrade: websocket\" header",
+            () if !edited && !words("Connection").split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade")) => {
+                "no \"Connection: Upgrade\" header"
+            }
+            () if expected.is_some_and(|expected| field("Sec-WebSocket-Accept") != Some(expected.as_bytes())) => {
+                "wrong Sec-WebSocket-Accept"
+            }
+            () if field(EXTENSIONS).is_some() && !offers(EXTENSIONS) => "an extension that was not offered",
+            () if edited => return Some(Ok(())),
+            () if protocol.is_some() && !offers(PROTOCOL) => "a subprotocol that was not offered",
+            () if protocol.is_none() && offers(PROTOCOL) => "none of the subprotocols was chosen",
+            () if protocol.is_some_and(|chosen| !self.field(PROTOCOL).unwrap_or_default().split(',').any(|one| one.trim() == chosen)) => {
+                "a subprotocol that was not offered"
+            }
+            () => return Some(Ok(())),
+        };
+        Some(Err(fail(Stage::Upgrade, &format!("opening handshake: {wrong}"))))
+    }
+}
+
+/// Sends `request`, as `ask` says, and takes the answer; frames behind its head stay in the tap.
 ///
 /// # Errors
-/// Another answer, a wrong one, or none.
-pub(super) async fn shake_hands(
-    mut tap: Tap,
-    mut request: Request<()>,
-    ask: &Ask,
-    mask: u32,
-) -> Result<(WebSocketStream<Tap>, Response<()>), Failure> {
-    edit(&mut request, ask);
-    let bytes = written(&request, ask, mask);
+/// Another answer than 101, a wrong one, or none.
+pub(super) async fn shake_hands<'a>(tap: &mut Tap, mut request: Request<'a>, ask: Option<&'a Ask>, mask: u32) -> Result<(), Failure> {
+    if let Some(ask) = ask {
+        request.edit(ask);
+    }
     // A server may answer and close before it has read all: what it says counts more than a failed write.
-    let sent = async { tap.write_all(&bytes).await.and(tap.flush().await) }.await;
-    let head = read_head(&mut tap).await.map_err(|error| {
-        let error = sent.err().unwrap_or(error);
-        fail(Stage::Upgrade, &format!("cut before 101: {}", error.kind()))
-    })?;
-    let response = parse(&head).ok_or_else(|| fail(Stage::Upgrade, "the answer was not HTTP"))?;
-    if response.status().as_u16() != 101 {
-        let outcome = Outcome::Rejected { status: response.status().as_u16(), retry_after: retry_after(&response) };
-        return Err(Failure { stage: Stage::Upgrade, outcome, fault: None });
-    }
-    let expected = request.headers().get(SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
-    let shown = response.headers().get(SEC_WEBSOCKET_ACCEPT).and_then(|accept| accept.to_str().ok());
-    if expected.is_some_and(|expected| shown != Some(expected.as_str())) {
-        return Err(fail(Stage::Upgrade, "opening handshake: wrong Sec-WebSocket-Accept"));
-    }
-    Ok((WebSocketStream::from_raw_socket(tap, Role::Client, Some(config())).await, response))
+    let sent = {
+        let bytes = request.written(ask, mask);
+        async { tap.write_all(&bytes).await.and(tap.flush().await) }.await
+    };
+    let cut = |error: io::Error| {
+        let words = match error.kind() {
+            io::ErrorKind::UnexpectedEof => "end of stream".to_owned(),
+            kind => kind.to_string(),
+        };
+        fail(Stage::Upgrade, &format!("cut before 101: {words}"))
+    };
+    let edited = ask.is_some();
+    let judged = read_head(tap, |head| request.judge(head, edited)).await;
+    judged.unwrap_or_else(|error| Err(cut(sent.err().unwrap_or(error))))
 }
 
-/// Takes header fields out and puts others in.
-fn edit(request: &mut Request<()>, ask: &Ask) {
-    let headers = request.headers_mut();
-    for name in &ask.without {
-        headers.remove(name.as_str());
-    }
-    for (name, value) in &ask.with {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            headers.insert(name, value);
+/// Reads until `judge` knows what to say of all that came.
+async fn read_head<T>(tap: &mut Tap, judge: impl Fn(&[u8]) -> Option<T>) -> io::Result<T> {
+    let mut earlier = Vec::new();
+    poll_fn(move |cx| {
+        loop {
+            // On the stack, so that no attempt that waits has a buffer.
+            let mut chunk = [MaybeUninit::uninit(); CHUNK];
+            let mut chunk = ReadBuf::uninit(&mut chunk);
+            ready!(Pin::new(&mut *tap).poll_read(cx, &mut chunk))?;
+            if chunk.filled().is_empty() {
+                return std::task::Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            let judged = if earlier.is_empty() {
+                judge(chunk.filled())
+            } else {
+                earlier.extend_from_slice(chunk.filled());
+                judge(&earlier)
+            };
+            if let Some(judged) = judged {
+                return std::task::Poll::Ready(Ok(judged));
+            }
+            if earlier.is_empty() {
+                earlier.extend_from_slice(chunk.filled());
+            }
         }
-    }
-}
-
-/// The request head and the frames behind it.
-fn written(request: &Request<()>, ask: &Ask, mut mask: u32) -> Vec<u8> {
-    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    let (method, version) = (ask.method.as_deref().unwrap_or("GET"), ask.version.as_deref().unwrap_or("HTTP/1.1"));
-    let mut bytes = format!("{method} {path} {version}\r\n").into_bytes();
-    for (name, value) in request.headers() {
-        bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
-    }
-    if ask.padding > 0 {
-        bytes.extend_from_slice(b"X-Padding: ");
-        bytes.resize(bytes.len() + ask.padding as usize, b'x');
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes.extend_from_slice(b"\r\n");
-    for early in &ask.early {
-        mask = mask.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        bytes.extend(frame::encode(early, (!early.wrong_mask).then(|| mask.to_be_bytes())));
-    }
-    bytes
-}
-
-/// Reads up to the empty line; what follows it stays in the tap.
-async fn read_head(tap: &mut Tap) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(512);
-    while !bytes.ends_with(b"\r\n\r\n") && bytes.len() < HEAD_MAX {
-        let mut chunk = [0; 1024];
-        match tap.read(&mut chunk).await? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            count => bytes.extend_from_slice(&chunk[..count]),
-        }
-    }
-    Ok(bytes)
-}
-
-fn parse(bytes: &[u8]) -> Option<Response<()>> {
-    let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut parsed = httparse::Response::new(&mut fields);
-    parsed.parse(bytes).ok()?;
-    let mut response = Response::builder().status(parsed.code?);
-    for field in parsed.headers.iter() {
-        response = response.header(field.name, field.value);
-    }
-    response.body(()).ok()
+    })
+    .await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fault::{Frame, TEXT};
-    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
     #[test]
     fn a_request_is_written_as_asked() {
         let ask = |ask: Ask| {
-            let mut request = "ws://h:1/a?b=c".into_client_request().expect("a URL");
-            edit(&mut request, &ask);
-            written(&request, &ask, 1)
+            let mut request = Request::new("ws://h:1/a?b=c", None).expect("a URL");
+            request.edit(&ask);
+            request.written(Some(&ask), 1)
         };
         let plain = ask(Ask::default());
-        assert!(plain.starts_with(b"GET /a?b=c HTTP/1.1\r\n") && plain.ends_with(b"\r\n\r\n"));
+        assert!(plain.starts_with(b"GET /a?b=c HTTP/1.1\r\nHost: h:1\r\n") && plain.ends_with(b"\r\n\r\n"));
         let post = ask(Ask { method: Some("POST".into()), version: Some("HTTP/1.0".into()), padding: 9, ..Ask::default() });
         assert!(post.starts_with(b"POST /a?b=c HTTP/1.0\r\n") && post.ends_with(b"\r\nX-Padding: xxxxxxxxx\r\n\r\n"));
-        let without = ask(Ask { without: vec!["Sec-WebSocket-Key".into()], ..Ask::default() });
+        let without = ask(Ask { without: vec!["sec-websocket-key".into()], ..Ask::default() });
         assert!(!String::from_utf8_lossy(&without).to_lowercase().contains("sec-websocket-key"));
         let early = ask(Ask { early: vec![Frame::new(TEXT, "hi")], ..Ask::default() });
         let frame = &early[early.len() - 8..];
@@ -133,8 +236,62 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_not_http_is_none() {
-        assert!(parse(b"\x16\x03not HTTP\r\n\r\n").is_none());
-        assert_eq!(parse(b"HTTP/1.1 426 Upgrade Required\r\nX: y\r\n\r\n").map(|answer| answer.status().as_u16()), Some(426));
+    fn paths_and_fields_stand_as_given() {
+        for (url, query, path, host) in [
+            ("ws://h", None, "/", "h"),
+            ("wss://user:word@h:9?a=1#top", Some("b=2"), "/?a=1&b=2", "h:9"),
+            ("ws://[::1]:80/p/q", Some("x"), "/p/q?x", "[::1]:80"),
+        ] {
+            let request = Request::new(url, query).expect("a URL");
+            assert_eq!((request.path.as_ref(), request.field("host")), (path, Some(host)), "{url}");
+        }
+        assert!(Request::new("ws://h/a b", None).is_err() && Request::new("ws:///a", None).is_err());
+        let mut request = Request::new("ws://h", None).expect("a URL");
+        assert!(request.set("host", "elsewhere").is_ok() && request.set("X-Two", "a\tb").is_ok());
+        assert!(request.set("X Three", "").is_err() && request.set("X-Four", "a\r\nb").is_err());
+        let written = String::from_utf8(request.written(None, 0)).expect("ASCII");
+        assert!(written.contains("\r\nHost: elsewhere\r\n") && written.contains("\r\nX-Two: a\tb\r\n"), "{written}");
+    }
+
+    #[test]
+    fn an_answer_opens_only_if_it_is_a_101_to_this_request() {
+        let mut request = Request::new("ws://h", None).expect("a URL");
+        request.set(PROTOCOL, "one, two").expect("a field");
+        let key = request.field(KEY).expect("a key").to_owned();
+        let good = format!(
+            "HTTP/1.1 101 Yes\r\nUPGRADE: WebSocket\r\nConnection: keep-alive, upgrade\r\nsec-websocket-accept: {}\r\nSec-WebSocket-Protocol: two\r\n\r\n",
+            derive_accept_key(key.as_bytes())
+        );
+        let judge = |head: &str, edited| match request.judge(head.as_bytes(), edited) {
+            None => "incomplete".to_owned(),
+            Some(Ok(())) => "open".to_owned(),
+            Some(Err(Failure { outcome: Outcome::Rejected { status, retry_after }, .. })) => format!("{status} {retry_after:?}"),
+            Some(Err(Failure { outcome: Outcome::Failed { why }, .. })) => why,
+            Some(Err(other)) => format!("{other:?}"),
+        };
+        let without = |line: &str| good.split_inclusive("\r\n").filter(|other| !other.starts_with(line)).collect::<String>();
+        for (head, edited, expected) in [
+            (good.clone(), false, "open"),
+            (good[..good.len() - 1].to_owned(), false, "incomplete"),
+            (without("UPGRADE"), false, "opening handshake: no \"Upgrade: websocket\" header"),
+            (without("Connection"), false, "opening handshake: no \"Connection: Upgrade\" header"),
+            (without("sec-websocket-accept"), false, "opening handshake: wrong Sec-WebSocket-Accept"),
+            (without("sec-websocket-accept"), true, "opening handshake: wrong Sec-WebSocket-Accept"),
+            (without("Sec-WebSocket-Protocol"), false, "opening handshake: none of the subprotocols was chosen"),
+            (without("UPGRADE"), true, "open"),
+            (good.replace(": two", ": three"), false, "opening handshake: a subprotocol that was not offered"),
+            (good.replace("HTTP/1.1", "HTTP/1.0"), false, "opening handshake: HTTP version must be 1.1"),
+            (
+                good.replace("\r\n\r\n", "\r\nSec-WebSocket-Extensions: x\r\n\r\n"),
+                false,
+                "opening handshake: an extension that was not offered",
+            ),
+            ("HTTP/1.1 503 No\r\nRetry-After: 7\r\n\r\n".to_owned(), false, "503 Some(7s)"),
+            ("HTTP/1.0 426 Upgrade Required\r\nX: y\r\n\r\n".to_owned(), false, "426 None"),
+            ("\x16\x03not HTTP\r\n\r\n".to_owned(), false, "the answer was not HTTP"),
+            ("SSH-2.0-OpenSSH".to_owned(), false, "the answer was not HTTP"),
+        ] {
+            assert_eq!(judge(&head, edited), expected, "{head}");
+        }
     }
 }

@@ -1,25 +1,25 @@
 //! One attempt: TCP, TLS and opening handshake, each timed and each under its own deadline.
 
 use super::Shared;
-use super::ask;
+use super::ask::{self, Request};
 use super::channel::{ID_HEADER, Id, SINK_HEADER};
 use super::control::Command;
 use super::place::Place;
+use super::source;
 use crate::event::{Event, Outcome, Stage};
 use crate::fault::{End, OnAttempt, Side, Step};
 use crate::net::Transport;
 use crate::net::link::Link;
 use crate::net::tap::Tap;
 use crate::plan::{Cohort, Phase, Traffic};
-use crate::ws::{Connection, config};
+use crate::ws::Connection;
+use std::borrow::Cow;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::time::{Instant, timeout_at};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::header::{HeaderName, HeaderValue, SEC_WEBSOCKET_EXTENSIONS};
-use tokio_tungstenite::tungstenite::http::{Request, Response};
-use tokio_tungstenite::tungstenite::{Error, error::ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// An attempt that opened.
 pub(super) struct Opened {
@@ -73,7 +73,7 @@ async fn stages(shared: &Shared, cohort: &Cohort, id: Id, instance: u16, overall
     let slot = shared.registry.slot(id.client);
     let place = shared.fleet.place(instance);
     let begun = Instant::now();
-    let wire = limited(connect(&place), Stage::Tcp, limit(begun, cohort.deadlines.connect, overall)).await?;
+    let wire = limited(connect(place, shared.sources.at(id.client)), Stage::Tcp, limit(begun, cohort.deadlines.connect, overall)).await?;
     let tcp = begun.elapsed();
     let link = Link::new(wire);
     let (transport, tls) = match &place.tls {
@@ -81,37 +81,30 @@ async fn stages(shared: &Shared, cohort: &Cohort, id: Id, instance: u16, overall
         Some((connector, name)) => {
             slot.set(|place| place.phase = Some(Phase::Tls));
             let begun = Instant::now();
-            let handshake = async { connector.connect(name.clone(), link).await.map_err(|error| fail(Stage::Tls, &tls_words(&error))) };
+            // Boxed: attempts without TLS do not carry its state along.
+            let handshake =
+                Box::pin(async { connector.connect(name.clone(), link).await.map_err(|error| fail(Stage::Tls, &tls_words(&error))) });
             let stream = limited(handshake, Stage::Tls, limit(begun, cohort.deadlines.handshake, overall)).await?;
             (Transport::TlsClient(Box::new(stream)), Some(begun.elapsed()))
         }
     };
     slot.set(|place| place.phase = Some(Phase::Upgrade));
     let begun = Instant::now();
-    let request = request(cohort, &place, id).map_err(|words| fail(Stage::Upgrade, &words))?;
+    let request = request(cohort, place, id).map_err(|words| fail(Stage::Upgrade, &words))?;
     let mask = (id.client.0 ^ 0x5bd1_e995).wrapping_mul(id.connection.0 | 1);
     let hit = shared.registry.attempted(id);
     if let Some((fault, _)) = &hit {
         shared.journal.record(&Event::Injected { fault: *fault, client: id.client, connection: id.connection });
     }
-    let tap = Tap::new(transport, Side::Client);
-    let handshake = async {
-        match &hit {
-            Some((_, OnAttempt::Ask(ask))) => ask::shake_hands(tap, request, ask, mask).await,
-            _ => {
-                let opened = tokio_tungstenite::client_async_with_config(request, tap, Some(config())).await;
-                opened.map(|(stream, response)| (stream, response.map(drop))).map_err(|error| refused(&error))
-            }
-        }
+    let mut tap = Tap::new(transport, Side::Client);
+    let ask = match &hit {
+        Some((_, OnAttempt::Ask(ask))) => Some(ask),
+        _ => None,
     };
+    let handshake = ask::shake_hands(&mut tap, request, ask, mask);
     let shaken = limited(handshake, Stage::Upgrade, limit(begun, cohort.deadlines.handshake, overall)).await;
-    let (stream, response) = shaken.map_err(|failure| Failure { fault: hit.as_ref().map(|(fault, _)| *fault), ..failure })?;
-    let offered = cohort.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(SEC_WEBSOCKET_EXTENSIONS.as_str()));
-    if response.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS) && !offered {
-        // RFC 6455 §4.1: one that was not offered fails the connection; tungstenite does not look.
-        return Err(fail(Stage::Upgrade, "opening handshake: an extension that was not offered"));
-    }
-    Ok(Opened { connection: Box::new(Connection::client(stream, mask)), tcp, tls, upgrade: begun.elapsed() })
+    shaken.map_err(|failure| Failure { fault: hit.as_ref().map(|(fault, _)| *fault), ..failure })?;
+    Ok(Opened { connection: Box::new(Connection::new(tap, Role::Client, mask)), tcp, tls, upgrade: begun.elapsed() })
 }
 
 fn limit(begun: Instant, stage: Duration, overall: Option<Instant>) -> Option<Instant> {
@@ -130,9 +123,12 @@ pub(super) fn fail(stage: Stage, why: &str) -> Failure {
     Failure { stage, outcome: Outcome::Failed { why: why.to_owned() }, fault: None }
 }
 
-async fn connect(place: &Place) -> Result<tokio::net::TcpStream, Failure> {
+async fn connect(place: &Place, source: Option<IpAddr>) -> Result<tokio::net::TcpStream, Failure> {
     let socket = if place.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(|error| local(&error))?;
+    if let Some(source) = source {
+        source::bind(&socket, source).map_err(|error| local(&error))?;
+    }
     socket.connect(place.address).await.map_err(|error| local(&error))
 }
 
@@ -164,47 +160,24 @@ fn tls_remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// What came in answer to the opening handshake instead of 101.
-fn refused(error: &Error) -> Failure {
-    let outcome = match error {
-        Error::Http(response) => Outcome::Rejected { status: response.status().as_u16(), retry_after: retry_after(response) },
-        Error::Io(error) => Outcome::Failed { why: format!("cut before 101: {}", error.kind()) },
-        Error::Protocol(ProtocolError::HandshakeIncomplete) => Outcome::Failed { why: "cut before 101: end of stream".into() },
-        Error::HttpFormat(_) | Error::Protocol(ProtocolError::HttparseError(_)) => {
-            Outcome::Failed { why: "the answer was not HTTP".into() }
+/// The opening request of an attempt.
+fn request<'a>(cohort: &'a Cohort, place: &'a Place, id: Id) -> Result<Request<'a>, String> {
+    let fill = |text: &'a str| {
+        if !text.contains('{') {
+            return Cow::Borrowed(text);
         }
-        other => Outcome::Failed { why: format!("opening handshake: {other}") },
+        Cow::Owned(text.replace("{client}", &id.client.0.to_string()).replace("{attempt}", &id.connection.0.to_string()))
     };
-    Failure { stage: Stage::Upgrade, outcome, fault: None }
-}
-
-pub(super) fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
-    let seconds = response.headers().get("Retry-After")?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
-}
-
-fn request(cohort: &Cohort, place: &Place, id: Id) -> Result<Request<()>, String> {
-    let fill = |text: &str| text.replace("{client}", &id.client.0.to_string()).replace("{attempt}", &id.connection.0.to_string());
-    let url = match &cohort.query {
-        Some(query) => format!("{}{}{}", place.url, if place.url.contains('?') { '&' } else { '?' }, fill(query)),
-        None => place.url.clone(),
-    };
-    let mut request = url.into_client_request().map_err(|error| error.to_string())?;
-    let headers = request.headers_mut();
-    let mut add = |name: &str, value: &str| -> Result<(), String> {
-        let name: HeaderName = name.parse().map_err(|_| format!("header name {name}"))?;
-        headers.append(name, HeaderValue::from_str(value).map_err(|_| format!("header value {value}"))?);
-        Ok(())
-    };
-    add(ID_HEADER, &format!("{}/{}", id.client.0, id.connection.0))?;
+    let mut request = Request::new(&place.url, cohort.query.as_deref().map(fill).as_deref())?;
+    request.set(ID_HEADER, format!("{}/{}", id.client.0, id.connection.0))?;
     if matches!(cohort.traffic, Traffic::Send { .. }) {
-        add(SINK_HEADER, "1")?;
+        request.set(SINK_HEADER, "1")?;
     }
     if !cohort.subprotocols.is_empty() {
-        add("Sec-WebSocket-Protocol", &cohort.subprotocols.join(", "))?;
+        request.set("Sec-WebSocket-Protocol", cohort.subprotocols.join(", "))?;
     }
     for (name, value) in &cohort.headers {
-        add(name, &fill(value))?;
+        request.set(name, fill(value))?;
     }
     Ok(request)
 }
@@ -234,8 +207,8 @@ pub(super) async fn probe(place: &Place, cohort: &Cohort, within: Duration) -> R
 ///
 /// # Errors
 /// What is wrong, in words.
-pub(super) async fn open(place: &Place, request: Request<()>) -> Result<Connection, String> {
-    let wire = connect(place).await.map_err(|failure| words(&failure))?;
+pub(super) async fn open(place: &Place, request: Request<'_>) -> Result<Connection, String> {
+    let wire = connect(place, None).await.map_err(|failure| words(&failure))?;
     let link = Link::new(wire);
     let transport = match &place.tls {
         None => Transport::Plain(link),
@@ -244,9 +217,9 @@ pub(super) async fn open(place: &Place, request: Request<()>) -> Result<Connecti
             Transport::TlsClient(Box::new(shaken.map_err(|error| format!("{}{}", tls_words(&error), tls_remedy(&error)))?))
         }
     };
-    let opened = tokio_tungstenite::client_async_with_config(request, Tap::new(transport, Side::Client), Some(config())).await;
-    let (stream, _) = opened.map_err(|error| words(&refused(&error)))?;
-    Ok(Connection::client(stream, 1))
+    let mut tap = Tap::new(transport, Side::Client);
+    ask::shake_hands(&mut tap, request, None, 1).await.map_err(|failure| words(&failure))?;
+    Ok(Connection::new(tap, Role::Client, 1))
 }
 
 fn words(failure: &Failure) -> String {

@@ -183,17 +183,20 @@ impl Life<'_> {
         let leave = cohort.stay.as_ref().map(|stay| (Instant::now() + self.length(stay), stay));
         let mut talk = Talk::new(client, connection, cohort.traffic);
         self.begin_talking(now);
-        if talk.waits_for_echo() {
-            self.say(&mut talk, &mut session, now);
-        } else {
+        if matches!(cohort.traffic, Traffic::Echo { .. }) {
+            self.say(&mut talk, &mut session, Some(now));
+        } else if !talk.waits_for_echo() {
             self.ready(connection);
         }
         loop {
+            while session.is_ready() && talk.is_due() {
+                self.say(&mut talk, &mut session, None);
+            }
             let wake = leave.filter(|_| session.is_open()).map(|(at, _)| at);
             match session.next(&slot.control, wake).await {
                 Happening::Message(message) => self.hear(&mut talk, &message, connection),
                 Happening::Pong(round_trip) => self.record(&Event::Pong { client, round_trip }),
-                Happening::Due(due) => self.say(&mut talk, &mut session, due),
+                Happening::Due(due) => self.say(&mut talk, &mut session, Some(due)),
                 Happening::Injected(fault) => self.record(&Event::Injected { fault, client, connection }),
                 Happening::Woken => {
                     if let Some((_, stay)) = leave {
@@ -237,15 +240,17 @@ impl Life<'_> {
         }
     }
 
-    fn say(&self, talk: &mut Talk, session: &mut Session, due: Duration) {
+    /// Sends the next message. `due`: by its schedule; `None`: now.
+    fn say(&self, talk: &mut Talk, session: &mut Session, due: Option<Duration>) {
         let client = self.client;
-        if !session.is_ready() {
+        if let Some(due) = due.filter(|_| !session.is_ready()) {
             return self.record(&Event::NotStarted { client, due });
         }
         let message = talk.message();
         let bytes = u32::try_from(message.len()).unwrap_or(u32::MAX);
         session.send(message);
         let sent = self.shared.journal.now();
+        let due = due.unwrap_or(sent);
         talk.sent(due, sent);
         self.shared.journal.record_at(sent, &Event::Sent { client, due, bytes });
     }
@@ -286,7 +291,9 @@ struct Talk {
 impl Talk {
     fn new(client: ClientIndex, connection: ConnectionNo, traffic: Traffic) -> Self {
         let size = match traffic {
-            Traffic::Echo { payload, .. } | Traffic::Send { payload, .. } => usize::try_from(payload.0).unwrap_or(STAMP).max(STAMP),
+            Traffic::Echo { payload, .. } | Traffic::EchoClosed { payload, .. } | Traffic::Send { payload, .. } => {
+                usize::try_from(payload.0).unwrap_or(STAMP).max(STAMP)
+            }
             Traffic::None => 0,
         };
         let mut template = vec![b'.'; size];
@@ -298,7 +305,12 @@ impl Talk {
     }
 
     fn waits_for_echo(&self) -> bool {
-        matches!(self.traffic, Traffic::Echo { .. })
+        matches!(self.traffic, Traffic::Echo { .. } | Traffic::EchoClosed { .. })
+    }
+
+    /// Whether a closed loop has room for a message.
+    fn is_due(&self) -> bool {
+        matches!(self.traffic, Traffic::EchoClosed { in_flight, .. } if self.unanswered.len() < usize::from(in_flight))
     }
 
     /// The next message.

@@ -2,6 +2,7 @@
 //!
 //! It is the session of the simulated clients, without plan, faults and heartbeat; it measures nothing.
 
+use super::ask::Request;
 use super::control::Control;
 use super::session::{Happening, Limits, Session};
 use super::{attempt, place};
@@ -11,7 +12,6 @@ use crate::net::tls::Trust;
 use crate::seed::Seed;
 use std::time::Duration;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 /// The defaults of a cohort's deadlines.
 const LIMITS: Limits = Limits { close: Duration::from_secs(10), fin: Duration::from_secs(2) };
@@ -33,8 +33,7 @@ pub struct Echoed {
 /// Why it did not open, in words.
 pub async fn echo(url: &str) -> Result<Echoed, String> {
     let place = place::resolve(url, Trust::Roots(None)).await.map_err(|error| error.to_string())?;
-    let request = url.into_client_request().map_err(|error| error.to_string())?;
-    let connection = attempt::open(&place, request).await?;
+    let connection = attempt::open(&place, Request::new(url, None)?).await?;
     let mut session = Session::new(Box::new(connection), Side::Client, LIMITS, None, (Seed(0), 0));
     let (control, mut text) = (Control::default(), None);
     loop {

@@ -175,8 +175,8 @@ impl Fleet {
     }
 
     /// Where an instance is.
-    pub(super) fn place(&self, instance: u16) -> Place {
-        self.places[usize::from(instance)].clone()
+    pub(super) fn place(&self, instance: u16) -> &Place {
+        &self.places[usize::from(instance)]
     }
 
     /// The instances that a fault names: one, or all.

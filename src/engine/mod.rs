@@ -19,6 +19,7 @@ mod place;
 mod registry;
 pub mod server;
 mod session;
+mod source;
 pub mod target;
 
 use crate::event::{ClientIndex, Event};
@@ -35,6 +36,7 @@ use fleet::{Fleet, Reports, Setting};
 use journal::Journal;
 use pacer::Pacer;
 use registry::Registry;
+use source::Sources;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -91,6 +93,14 @@ pub enum RunError {
         /// Clients that fit.
         fits: u64,
     },
+    /// A local address that cannot be used.
+    #[error("cannot connect from {source_address}: {cause}; name addresses of this machine, of the target's family (`ip addr` lists them)")]
+    Source {
+        /// As given.
+        source_address: std::net::IpAddr,
+        /// Why.
+        cause: String,
+    },
     /// An embedded server process started and did not report.
     #[error("embedded server {instance} started but did not report; its output is in the run folder")]
     NoHello {
@@ -133,6 +143,7 @@ struct Shared {
     follows: bool,
     /// Connections that a fault on a server process, by fault and instance, is about to act on.
     marked: Mutex<HashMap<(u16, u16), Vec<Id>>>,
+    sources: Sources,
 }
 
 /// A target that has been started, with the clients elsewhere.
@@ -186,8 +197,10 @@ pub async fn run(
     let arrivals = arrivals(&plan, shard);
     let recorder = Recorder::new(&plan).for_shard(shard);
     let journal = Arc::new(Journal::open(recorder, plan.duration, start.not_before(monotonic_ns())));
-    let shared = Shared::new(plan, Some(shard), journal, led.fleet.clone(), crew);
-    let results = measure(&shared, arrivals, led.reports, stop, &mut progress).await;
+    let results = match Shared::new(plan, Some(shard), journal, led.fleet.clone(), crew) {
+        Ok(shared) => measure(&shared, arrivals, led.reports, stop, &mut progress).await,
+        Err(error) => Err(error),
+    };
     led.fleet.shut_down().await;
     results
 }
@@ -196,16 +209,21 @@ pub async fn run(
 /// shard, show and expect `token`, and hear of it through `crew`.
 ///
 /// # Errors
-/// If it cannot be started, or, where it is not ours, does not answer an opening handshake.
+/// If it cannot be started, cannot be reached from the addresses that the plan gives, or, where it is not ours, does not answer an
+/// opening handshake.
 pub(crate) async fn lead(plan: &Plan, places: &Places, workers: Vec<String>, token: String, crew: Crew) -> Result<Led, RunError> {
     let setting = Setting { plan, program: places.program.clone(), output: places.output.clone(), workers, token, crew: crew.clone() };
     let (fleet, reports) = Fleet::start(setting).await?;
     if !matches!(plan.target, Target::Embedded(_)) {
         let place = fleet.place(0);
-        if let Err(cause) = attempt::probe(&place, &plan.cohorts[0], PROBE_WITHIN).await {
+        if let Err(cause) = attempt::probe(place, &plan.cohorts[0], PROBE_WITHIN).await {
             fleet.shut_down().await;
-            return Err(RunError::Unready { url: place.url, cause });
+            return Err(RunError::Unready { url: place.url.clone(), cause });
         }
+    }
+    if let Err(error) = Sources::of(plan, fleet.place(0).address) {
+        fleet.shut_down().await;
+        return Err(error);
     }
     Ok(Led { fleet: Arc::new(fleet), reports, crew })
 }
@@ -219,7 +237,7 @@ impl Led {
     /// Carries out what happens to the target from `epoch_ns` on, while workers have the clients. As [`run`] otherwise.
     ///
     /// # Errors
-    /// None in practice.
+    /// If it could not begin.
     pub(crate) async fn run(
         self,
         plan: Arc<Plan>,
@@ -228,7 +246,7 @@ impl Led {
         mut progress: impl FnMut(Duration, Live),
     ) -> Result<Results, RunError> {
         let journal = Arc::new(Journal::open(Recorder::new(&plan), plan.duration, epoch_ns));
-        let shared = Shared::new(plan, None, journal, self.fleet.clone(), self.crew);
+        let shared = Shared::new(plan, None, journal, self.fleet.clone(), self.crew)?;
         measure(&shared, Vec::new(), self.reports, stop, &mut progress).await
     }
 
@@ -283,7 +301,7 @@ impl Follower {
         let arrivals = arrivals(&self.plan, self.shard);
         let recorder = Recorder::new(&self.plan).for_shard(self.shard);
         let journal = Arc::new(Journal::open(recorder, self.plan.duration, epoch_ns));
-        let mut shared = Shared::new(self.plan, Some(self.shard), journal, fleet, Crew::default());
+        let mut shared = Shared::new(self.plan, Some(self.shard), journal, fleet, Crew::default())?;
         if let Some(shared) = Arc::get_mut(&mut shared) {
             shared.follows = true;
         }
@@ -306,11 +324,13 @@ pub(crate) fn token() -> String {
 }
 
 impl Shared {
-    fn new(plan: Arc<Plan>, clients: Option<Shard>, journal: Arc<Journal>, fleet: Arc<Fleet>, crew: Crew) -> Arc<Shared> {
+    fn new(plan: Arc<Plan>, clients: Option<Shard>, journal: Arc<Journal>, fleet: Arc<Fleet>, crew: Crew) -> Result<Arc<Shared>, RunError> {
         let shard = clients.unwrap_or(Shard::WHOLE);
         let count = if clients.is_some() { plan.clients() } else { 0 };
         let registry = Arc::new(Registry::new(count, shard, plan.seed));
-        Arc::new(Shared { plan, shard, journal, registry, fleet, pacer: Arc::default(), crew, follows: false, marked: Mutex::default() })
+        let sources = Sources::of(&plan, fleet.place(0).address)?;
+        let (pacer, marked) = (Arc::default(), Mutex::default());
+        Ok(Arc::new(Shared { plan, shard, journal, registry, fleet, pacer, sources, crew, follows: false, marked }))
     }
 }
 

@@ -16,7 +16,6 @@ use tokio_tungstenite::tungstenite::http::Uri;
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Where clients connect to.
-#[derive(Clone)]
 pub(super) struct Place {
     /// ws:// or wss:// URL with path.
     pub(super) url: String,

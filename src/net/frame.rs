@@ -24,6 +24,8 @@ pub struct Scanner {
     have: u8,
     /// Payload bytes still to come of the frame whose header is complete.
     left: u64,
+    /// The last whole data frame was not its message's last.
+    fragmented: bool,
 }
 
 /// A run of bytes that belong to one frame.
@@ -45,6 +47,11 @@ impl Scanner {
     /// Whether the stream stands inside a frame.
     pub fn mid_frame(&self) -> bool {
         self.have > 0
+    }
+
+    /// Whether the stream stands inside a message: in a frame, or between the frames of a fragmented one.
+    pub fn mid_message(&self) -> bool {
+        self.mid_frame() || self.fragmented
     }
 
     /// The next piece of `bytes`, which must not be empty.
@@ -69,6 +76,9 @@ impl Scanner {
         let ends = self.left == 0;
         if ends {
             self.have = 0;
+            if opcode < CLOSE {
+                self.fragmented = self.header[0] & 0x80 == 0;
+            }
         }
         Piece { len: used + payload, opcode, begins, ends, illegal_control }
     }

@@ -96,6 +96,11 @@ impl Tap {
         self.received.mid_frame() || matches!(self.phase, Phase::Closing(_))
     }
 
+    /// Whether the reader above has had whole messages only, once it has read all that came.
+    pub fn is_between_messages(&self) -> bool {
+        !self.received.mid_message() && matches!(self.phase, Phase::Frames) && self.upward.is_empty()
+    }
+
     /// The sent stream stands inside a frame: nothing may be put in between.
     pub fn sending_mid_frame(&self) -> bool {
         self.sent.mid_frame()
@@ -238,14 +243,8 @@ impl AsyncRead for Tap {
                 return Poll::Ready(Ok(()));
             }
             let up = match self.phase {
-                Phase::Head(matched) => {
-                    let bytes = buffer.filled()[start..].to_vec();
-                    self.cut_head(&bytes, matched)
-                }
-                _ => {
-                    let this = &mut *self;
-                    this.follow(&buffer.filled()[start..])
-                }
+                Phase::Head(matched) => self.cut_head(&buffer.filled()[start..], matched),
+                _ => self.follow(&buffer.filled()[start..]),
             };
             buffer.set_filled(start + up);
             if up > 0 || self.close.is_some() {

@@ -59,7 +59,13 @@ fn target(out: &mut String, target: &Target) {
             line(out, 1, &format!("at {}, ready by {ready} within {}", command.address, print_duration(command.ready_within)));
             line(out, 1, &format!("stopped by {}", command.stop_signal));
         }
-        Target::Url(remote) => line(out, 0, &format!("target {}", remote.address)),
+        Target::Url(remote) => {
+            line(out, 0, &format!("target {}", remote.address));
+            if !remote.source.is_empty() {
+                let source: Vec<_> = remote.source.iter().map(ToString::to_string).collect();
+                line(out, 1, &format!("from {}", source.join(", ")));
+            }
+        }
     }
 }
 
@@ -98,6 +104,7 @@ fn cohort(out: &mut String, cohort: &Cohort, seed: Seed) {
     match cohort.traffic {
         Traffic::None => line(out, 1, "traffic none"),
         Traffic::Echo { rate, payload } => line(out, 1, &format!("traffic echo {rate} of {payload}")),
+        Traffic::EchoClosed { in_flight, payload } => line(out, 1, &format!("traffic echo {in_flight} in flight of {payload}")),
         Traffic::Send { rate, payload } => line(out, 1, &format!("traffic send {rate} of {payload}")),
     }
     line(out, 1, &format!("heartbeat {}", cohort.heartbeat.as_ref().map_or("none".to_owned(), heartbeat)));

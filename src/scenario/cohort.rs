@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Longest reason of a Close frame: 125 bytes of a control frame less the status code (RFC 6455 §5.5).
 const REASON_MAX: usize = 123;
+/// Messages of one client that may be under way in a closed loop.
+const IN_FLIGHT_MAX: u16 = 1000;
 /// An echo carries client, connection and sequence number.
 const ECHO_MIN: Bytes = Bytes(16);
 const PAYLOAD_MAX: Bytes = Bytes(16 << 20);
@@ -114,8 +116,20 @@ fn traffic(reader: &Reader<'_>) -> Traffic {
     }
     let Some(traffic) = reader.table("traffic", &keys::TRAFFIC) else { return Traffic::None };
     match traffic.one_of(&["echo", "send", "listen"]) {
-        Some("echo") => messages(&traffic, "echo", ECHO_MIN).map_or(Traffic::None, |(rate, payload)| Traffic::Echo { rate, payload }),
-        Some("send") => messages(&traffic, "send", Bytes(0)).map_or(Traffic::None, |(rate, payload)| Traffic::Send { rate, payload }),
+        Some("echo") => traffic.table("echo", &keys::ECHO).map_or(Traffic::None, |echo| {
+            let payload = payload(&echo, "echo", ECHO_MIN);
+            if echo.get("rate").is_some() && echo.get("in_flight").is_some() {
+                let help = "`rate` sends by the clock, `in_flight` when a reply came: leave one of them out";
+                echo.complain("in_flight", "a loop is open or closed, not both", "beside `rate`", help);
+            }
+            match echo.short("in_flight", 1..=IN_FLIGHT_MAX) {
+                Some(in_flight) => Traffic::EchoClosed { in_flight, payload },
+                None => Traffic::Echo { rate: rate(&echo), payload },
+            }
+        }),
+        Some("send") => traffic
+            .table("send", &keys::SEND)
+            .map_or(Traffic::None, |send| Traffic::Send { payload: payload(&send, "send", Bytes(0)), rate: rate(&send) }),
         Some(_) => {
             traffic.only_true("listen");
             Traffic::None
@@ -124,14 +138,17 @@ fn traffic(reader: &Reader<'_>) -> Traffic {
     }
 }
 
-fn messages(traffic: &Reader<'_>, key: &str, least: Bytes) -> Option<(Rate, Bytes)> {
-    let reader = traffic.table(key, &keys::MESSAGES)?;
+fn rate(reader: &Reader<'_>) -> Rate {
+    reader.rate("rate").unwrap_or(Rate(1.0))
+}
+
+fn payload(reader: &Reader<'_>, key: &str, least: Bytes) -> Bytes {
     let payload = reader.bytes("payload").unwrap_or(Bytes(100));
     if payload < least || payload > PAYLOAD_MAX {
         let help = format!("with {key} a payload has {least} to {PAYLOAD_MAX}");
         reader.complain("payload", "`payload` is out of bounds", format!("found {payload}"), help);
     }
-    Some((reader.rate("rate").unwrap_or(Rate(1.0)), payload))
+    payload
 }
 
 /// Whether a node is the word "none"; complains of other texts.

@@ -32,7 +32,7 @@ const fn key(name: &'static str, takes: &'static str, default: &'static str, doc
 
 /// All sections, in the order of a scenario.
 pub static SECTIONS: &[&Section] = &[
-    &TOP, &TARGET, &EMBEDDED, &ADMIT, &COMMAND, &READY, &HTTP, &URL, &MODEL, &COHORT, &ARRIVE, &TRAFFIC, &MESSAGES, &HEARTBEAT, &STAY,
+    &TOP, &TARGET, &EMBEDDED, &ADMIT, &COMMAND, &READY, &HTTP, &URL, &MODEL, &COHORT, &ARRIVE, &TRAFFIC, &ECHO, &SEND, &HEARTBEAT, &STAY,
     &CLOSE, &MEAN, &DEADLINES, &FAULT, &SELECT,
 ];
 
@@ -132,6 +132,12 @@ pub(super) static URL: Section = Section {
         key("address", "ws:// or wss:// URL", "required", "Where it listens."),
         key("insecure", "true or false", "false", "Accept any certificate."),
         key("ca", "path", "none", "PEM file of extra roots."),
+        key(
+            "source",
+            "list of IP addresses",
+            "the kernel's choice",
+            "Local addresses that clients connect from, in turn: each has 28,000 ports for one target. On loopback 127.100.0.1 and on without being asked, from 10,001 clients.",
+        ),
     ],
 };
 
@@ -193,12 +199,27 @@ pub(super) static TRAFFIC: Section = Section {
     ],
 };
 
-pub(super) static MESSAGES: Section = Section {
-    path: "messages",
-    doc: "Messages of one client, of `echo` and `send`.",
+pub(super) static ECHO: Section = Section {
+    path: "echo",
+    doc: "Messages of one client whose echo is awaited, by the clock (`rate`) or each when a reply came (`in_flight`).",
+    keys: &[
+        key("rate", r#""1/s""#, r#""1/s""#, "Open loop: messages of each client, whether replies come or not."),
+        key(
+            "in_flight",
+            "1 to 1000",
+            "none",
+            "Closed loop: messages under way; the next is due when a reply came. One that is lost is not replaced.",
+        ),
+        key("payload", r#""100B""#, r#""100B""#, "Size of a message; at least 16B, which carry its number."),
+    ],
+};
+
+pub(super) static SEND: Section = Section {
+    path: "send",
+    doc: "Messages of one client that nobody answers.",
     keys: &[
         key("rate", r#""1/s""#, r#""1/s""#, "Messages of each client."),
-        key("payload", r#""100B""#, r#""100B""#, "Size of a message; at least 16B with echo, which carry its number."),
+        key("payload", r#""100B""#, r#""100B""#, "Size of a message."),
     ],
 };
 

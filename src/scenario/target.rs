@@ -6,6 +6,7 @@ use super::keys;
 use super::reader::Reader;
 use super::tree::Node;
 use crate::plan::{Admit, Balance, Command, Embedded, Queue, Ready, Remote, Target};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -119,7 +120,22 @@ fn url(reader: &Reader<'_>) -> Option<Remote> {
         address: address.to_owned(),
         insecure: reader.flag("insecure").unwrap_or(false),
         ca: reader.text("ca").map(PathBuf::from),
+        source: source(reader),
     })
+}
+
+fn source(reader: &Reader<'_>) -> Vec<IpAddr> {
+    let mut found = Vec::new();
+    for (text, at) in reader.texts("source") {
+        match text.parse() {
+            Ok(address) => found.push(address),
+            Err(_) => {
+                let help = "an address of this machine, as \"10.0.0.5\" (`ip addr` lists them)";
+                reader.sink.push(Diagnostic::new(at, "this is not an IP address", format!("found \"{text}\"")).help(help));
+            }
+        }
+    }
+    found
 }
 
 /// Complains of an `address` that is not a ws:// or wss:// URL with a host.

@@ -32,6 +32,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// How long the server waits for a TLS handshake and for a request head.
 const HEAD_WITHIN: Duration = Duration::from_secs(60);
@@ -257,7 +258,7 @@ async fn attempt(server: Arc<Server>, stream: TcpStream) {
         shaken = shake_hands(&server, &mut tap) => shaken,
     };
     if let Some(shaken) = shaken {
-        open(&server, Box::new(Connection::server(tap).await), shaken).await;
+        open(&server, Box::new(Connection::new(tap, Role::Server, 0)), shaken).await;
     }
 }
 
