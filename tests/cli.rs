@@ -11,6 +11,7 @@ mod disk;
 mod files;
 mod output;
 mod refusals;
+mod shards;
 mod signals;
 mod workers;
 

@@ -9,6 +9,7 @@ pub mod hlog;
 pub mod manifest;
 pub mod read;
 pub mod record;
+pub mod shard;
 pub mod summary;
 pub mod tables;
 pub mod usage;
