@@ -36,6 +36,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one and waits until it says that it listens.
     pub(crate) async fn start(settings: &Embedded) -> Server {
+        Server::start_with(settings, Value::Null).await
+    }
+
+    /// [`Server::start`] with a certificate and its key.
+    pub(crate) async fn start_with(settings: &Embedded, identity: Value) -> Server {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("closestorm-proof-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
@@ -43,7 +48,7 @@ impl Server {
         listener.set_nonblocking(true).expect("a live socket");
         let listener = UnixListener::from_std(listener).expect("a runtime");
         let (reserved, address) = reserve();
-        let spec = json!({ "instance": 0, "address": address, "report_to": name, "token": "proof", "seed": 1, "settings": settings, "identity": null });
+        let spec = json!({ "instance": 0, "address": address, "report_to": name, "token": "proof", "seed": 1, "settings": settings, "identity": identity });
         let child = Command::new(env!("CARGO_BIN_EXE_closestorm"))
             .args(["__server", &spec.to_string()])
             .stdin(Stdio::null())

@@ -79,7 +79,8 @@ impl Firing<'_> {
                 self.revert_later(Vec::new());
             }
             Effect::Listener { on, instance } => {
-                self.record_fired(0);
+                // Counted once, by the process that has the servers.
+                self.record_fired(if self.shared.follows { 0 } else { self.shared.fleet.named(instance).len() });
                 self.shared.fleet.stand(self.index, ToServer::Listener { fault: self.index, on, instance });
                 self.revert_later(Vec::new());
             }

@@ -23,6 +23,7 @@ mod source;
 pub mod target;
 
 use crate::event::{ClientIndex, Event};
+use crate::fault::Form;
 use crate::metrics::{Live, Recorder, Results, Status};
 use crate::net::clock::monotonic_ns;
 use crate::net::tls::TlsError;
@@ -37,7 +38,7 @@ use journal::Journal;
 use pacer::Pacer;
 use registry::Registry;
 use source::Sources;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -345,7 +346,9 @@ async fn measure(
     let journal = shared.journal.clone();
     shared.fleet.watch(journal.clone());
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(follow_reports(journal.clone(), reports));
+    let listener = |(_, fault): &(u16, &crate::plan::Fault)| fault.inject.row.form == Form::Listener;
+    let listeners = (0..).zip(&shared.plan.faults).filter(listener).map(|(index, _)| index).collect();
+    tasks.spawn(follow_reports(journal.clone(), listeners, reports));
     tasks.spawn(pace(shared.clone()));
     tasks.spawn(arrive(shared.clone(), arrivals));
     for index in 0..u16::try_from(shared.plan.faults.len()).unwrap_or(u16::MAX) {
@@ -429,11 +432,15 @@ async fn pace(shared: Arc<Shared>) {
 }
 
 /// Makes events of what the embedded servers report.
-async fn follow_reports(journal: Arc<Journal>, mut reports: mpsc::UnboundedReceiver<FromServer>) {
+async fn follow_reports(journal: Arc<Journal>, listeners: BTreeSet<u16>, mut reports: mpsc::UnboundedReceiver<FromServer>) {
     while let Some(line) = reports.recv().await {
         match line {
             FromServer::Injected { fault, id: Some(id), at_ns } => {
                 journal.record_at(journal.offset(at_ns), &Event::Injected { fault, client: id.client, connection: id.connection });
+            }
+            // Without an id: a listening socket, or a connection that is none of ours.
+            FromServer::Injected { fault, id: None, at_ns } if listeners.contains(&fault) => {
+                journal.record_at(journal.offset(at_ns), &Event::Reached { fault });
             }
             FromServer::Ended { id: Some(id), ending, at_ns } => {
                 journal.record_at(journal.offset(at_ns), &Event::ServerEnded { client: id.client, connection: id.connection, ending });

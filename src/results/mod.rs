@@ -9,8 +9,10 @@ pub mod hlog;
 pub mod manifest;
 pub mod read;
 pub mod record;
+mod rows;
 pub mod shard;
 pub mod summary;
+mod surprises;
 pub mod tables;
 pub mod usage;
 
