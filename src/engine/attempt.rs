@@ -13,6 +13,7 @@ use crate::net::link::Link;
 use crate::net::tap::Tap;
 use crate::plan::{Cohort, Phase, Traffic};
 use crate::ws::Connection;
+use futures_util::FutureExt;
 use std::borrow::Cow;
 use std::io;
 use std::net::IpAddr;
@@ -20,6 +21,9 @@ use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::protocol::Role;
+
+/// Where the kernel's deadline is the only one: longer than any run.
+const NEVER: Duration = Duration::from_secs(86_400 * 365);
 
 /// An attempt that opened.
 pub(super) struct Opened {
@@ -112,11 +116,14 @@ fn limit(begun: Instant, stage: Duration, overall: Option<Instant>) -> Option<In
     own.into_iter().chain(overall).min()
 }
 
-async fn limited<T>(work: impl Future<Output = Result<T, Failure>>, stage: Stage, until: Option<Instant>) -> Result<T, Failure> {
-    match until {
-        None => work.await,
-        Some(until) => timeout_at(until, work).await.unwrap_or(Err(Failure { stage, outcome: Outcome::TimedOut, fault: None })),
-    }
+/// A stage under its deadline. No async function: that would hold the work twice.
+fn limited<T, W: Future<Output = Result<T, Failure>>>(
+    work: W,
+    stage: Stage,
+    until: Option<Instant>,
+) -> impl Future<Output = Result<T, Failure>> {
+    let until = until.unwrap_or_else(|| Instant::now() + NEVER);
+    timeout_at(until, work).map(move |done| done.unwrap_or(Err(Failure { stage, outcome: Outcome::TimedOut, fault: None })))
 }
 
 pub(super) fn fail(stage: Stage, why: &str) -> Failure {

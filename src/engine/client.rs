@@ -26,11 +26,8 @@ const UNANSWERED_MAX: usize = 10_000;
 /// Lives one client's life. `due` is its arrival.
 pub(super) async fn live(shared: Arc<Shared>, client: ClientIndex, due: Duration) {
     let cohort = &shared.plan.cohorts[shared.plan.cohort_of(client)];
-    let mut random = shared.plan.seed.stream(&format!("client/{}/reconnect", client.0));
-    let history = cohort.reconnect.start(&mut || random.unit());
     shared.journal.record(&Event::Arrived { client, due });
-    let stays = shared.plan.seed.stream(&format!("client/{}/stay", client.0));
-    let mut life = Life { shared: &shared, cohort, client, random, stays, history, connection: 0, talking: false };
+    let mut life = Life::new(&shared, cohort, client);
     let mut due = Some(due);
     while let Some(at) = due {
         due = life.once(at).await;
@@ -43,10 +40,21 @@ struct Life<'a> {
     cohort: &'a Cohort,
     client: ClientIndex,
     random: Stream,
-    stays: Stream,
+    /// Where lengths are drawn.
+    stays: Option<Box<Stream>>,
     history: History,
     connection: u32,
     talking: bool,
+}
+
+impl<'a> Life<'a> {
+    fn new(shared: &'a Shared, cohort: &'a Cohort, client: ClientIndex) -> Self {
+        let stream = |name: &str| shared.plan.seed.stream(&format!("client/{}/{name}", client.0));
+        let mut random = stream("reconnect");
+        let history = cohort.reconnect.start(&mut || random.unit());
+        let stays = cohort.stay.as_ref().map(|_| Box::new(stream("stay")));
+        Life { shared, cohort, client, random, stays, history, connection: 0, talking: false }
+    }
 }
 
 impl Life<'_> {
@@ -68,7 +76,8 @@ impl Life<'_> {
         let attempted = Box::pin(attempt::run(self.shared, self.cohort, Id { client, connection }, instance, overall)).await;
         let loss = match attempted {
             Ok(opened) => {
-                let (ending, back) = self.open(opened, connection, instance).await;
+                let session = self.opened(opened, connection, instance);
+                let (ending, back) = self.open(session, connection).await;
                 self.set_phase(None, instance);
                 if ending.cause == Cause::Stay {
                     return self.left().await;
@@ -169,22 +178,15 @@ impl Life<'_> {
     }
 
     /// An open connection, to its end, and when the client opens the next one if a fault says so.
-    async fn open(&mut self, opened: attempt::Opened, connection: ConnectionNo, instance: u16) -> (Box<Ending>, Option<Duration>) {
+    async fn open(&mut self, mut session: Session, connection: ConnectionNo) -> (Box<Ending>, Option<Duration>) {
         let (shared, client, cohort) = (self.shared, self.client, self.cohort);
-        let now = shared.journal.now();
-        self.history.opened(now);
         let slot = shared.registry.slot(client);
-        slot.set(|place| (place.phase, place.open_since) = (Some(Phase::Open), now));
-        self.record(&Event::Opened { client, connection, instance, tcp: opened.tcp, tls: opened.tls, upgrade: opened.upgrade });
-        shared.registry.opened(Id { client, connection });
-        let limits = Limits { close: cohort.deadlines.close, fin: cohort.deadlines.fin };
-        let origin = (shared.plan.seed, u64::from(client.0) << 32 | u64::from(connection.0));
-        let mut session = Session::new(opened.connection, Side::Client, limits, cohort.heartbeat, origin);
-        let leave = cohort.stay.as_ref().map(|stay| (Instant::now() + self.length(stay), stay));
+        let leave = cohort.stay.as_ref().map(|stay| Instant::now() + self.length(stay));
         let mut talk = Talk::new(client, connection, cohort.traffic);
-        self.begin_talking(now);
+        let since = slot.place().open_since;
+        self.begin_talking(since);
         if matches!(cohort.traffic, Traffic::Echo { .. }) {
-            self.say(&mut talk, &mut session, Some(now));
+            self.say(&mut talk, &mut session, Some(since));
         } else if !talk.waits_for_echo() {
             self.ready(connection);
         }
@@ -192,14 +194,13 @@ impl Life<'_> {
             while session.is_ready() && talk.is_due() {
                 self.say(&mut talk, &mut session, None);
             }
-            let wake = leave.filter(|_| session.is_open()).map(|(at, _)| at);
-            match session.next(&slot.control, wake).await {
+            match session.next(&slot.control, leave.filter(|_| session.is_open())).await {
                 Happening::Message(message) => self.hear(&mut talk, &message, connection),
                 Happening::Pong(round_trip) => self.record(&Event::Pong { client, round_trip }),
                 Happening::Due(due) => self.say(&mut talk, &mut session, Some(due)),
                 Happening::Injected(fault) => self.record(&Event::Injected { fault, client, connection }),
                 Happening::Woken => {
-                    if let Some((_, stay)) = leave {
+                    if let Some(stay) = &cohort.stay {
                         session.close(Cause::Stay, stay.code, &stay.reason);
                     }
                 }
@@ -216,10 +217,23 @@ impl Life<'_> {
         }
     }
 
+    /// Makes a session of an attempt that opened, and tells everybody.
+    fn opened(&mut self, opened: attempt::Opened, connection: ConnectionNo, instance: u16) -> Session {
+        let (shared, client, cohort) = (self.shared, self.client, self.cohort);
+        let now = shared.journal.now();
+        self.history.opened(now);
+        shared.registry.slot(client).set(|place| (place.phase, place.open_since) = (Some(Phase::Open), now));
+        self.record(&Event::Opened { client, connection, instance, tcp: opened.tcp, tls: opened.tls, upgrade: opened.upgrade });
+        shared.registry.opened(Id { client, connection });
+        let limits = Limits { close: cohort.deadlines.close, fin: cohort.deadlines.fin };
+        let origin = (shared.plan.seed, u64::from(client.0) << 32 | u64::from(connection.0));
+        Session::new(opened.connection, Side::Client, limits, cohort.heartbeat, origin)
+    }
+
     fn length(&mut self, stay: &Stay) -> Duration {
         match stay.time {
             StayTime::Fixed(time) => time,
-            StayTime::Exponential(mean) => mean.mul_f64(self.stays.exponential()),
+            StayTime::Exponential(mean) => mean.mul_f64(self.stays.as_mut().map_or(1.0, |stream| stream.exponential())),
         }
     }
 

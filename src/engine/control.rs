@@ -6,7 +6,7 @@ use crate::fault::{Gate, Step};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// A fault as it reaches a connection.
@@ -71,20 +71,22 @@ impl Control {
         }
     }
 
+    /// The next command, if there is one.
+    pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Command> {
+        let mut inner = self.inner();
+        match inner.queue.pop_front() {
+            Some(command) => Poll::Ready(command),
+            None => {
+                if !inner.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                    inner.waker = Some(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+        }
+    }
+
     /// Waits for the next command. Cancel-safe.
     pub(super) async fn next(&self) -> Command {
-        poll_fn(|cx| {
-            let mut inner = self.inner();
-            match inner.queue.pop_front() {
-                Some(command) => Poll::Ready(command),
-                None => {
-                    if !inner.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                        inner.waker = Some(cx.waker().clone());
-                    }
-                    Poll::Pending
-                }
-            }
-        })
-        .await
+        poll_fn(|cx| self.poll_next(cx)).await
     }
 }

@@ -249,7 +249,10 @@ impl Tap {
 
     /// Cuts newly received bytes to those that belong to the head, and keeps the rest.
     fn cut_head(&mut self, bytes: &[u8], mut matched: u8) -> usize {
-        for (index, byte) in bytes.iter().enumerate() {
+        // Nearly every head comes in one piece.
+        let whole = bytes.windows(HEAD_END.len()).position(|part| part == HEAD_END).filter(|_| matched == 0);
+        let from = whole.unwrap_or(0);
+        for (index, byte) in bytes.iter().enumerate().skip(from) {
             matched = match (*byte == HEAD_END[usize::from(matched)], *byte) {
                 (true, _) => matched + 1,
                 (false, b'\r') => 1,

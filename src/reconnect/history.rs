@@ -30,7 +30,7 @@ pub struct History {
     /// First attempt of this outage.
     pub(super) outage: Option<Duration>,
     /// Of a polling policy.
-    pub(super) timer: Option<Timer>,
+    pub(super) timer: Option<Box<Timer>>,
 }
 
 impl History {
@@ -86,7 +86,7 @@ impl Policy {
     /// A client's history before its first attempt; draws what belongs to the client: its base, then the first poll interval.
     pub fn start(&self, random: Random<'_>) -> History {
         let base_ms = self.base_per_client.map_or(ms(self.base), |bounds| delay::uniform(bounds, random));
-        let timer = matches!(self.kind, Kind::Poll(_)).then(|| Timer::new(self, random));
+        let timer = matches!(self.kind, Kind::Poll(_)).then(|| Box::new(Timer::new(self, random)));
         History {
             base_ms,
             attempt: None,

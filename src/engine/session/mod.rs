@@ -212,19 +212,25 @@ impl Session {
                 return happening;
             }
             self.ping_what_is_due();
-            let wake = wake.map(|wake| wake + self.slept);
-            let deadline = self.deadline(wake);
-            self.arm(deadline);
+            let armed = self.arm(self.deadline(wake.map(|wake| wake + self.slept)));
             let Session { connection, timer, peer_done, .. } = self;
             let connection = connection.as_mut().expect("a session has its connection until it ended");
             let blocked = !connection.is_flushed();
-            let what = tokio::select! {
+            // By hand and not by `select!`: an open connection waits here, and keeps nothing but what it needs.
+            let what = poll_fn(|cx| {
                 // Commands first: a fault must not wait behind a flood of messages.
-                biased;
-                command = control.next() => What::Command(command),
-                what = poll_fn(|cx| poll(connection, *peer_done, blocked, cx)) => what,
-                () = async { timer.as_mut().expect("armed").await }, if deadline.is_some() => What::Timer,
-            };
+                if let Poll::Ready(command) = control.poll_next(cx) {
+                    return Poll::Ready(What::Command(command));
+                }
+                if let Poll::Ready(what) = poll(connection, *peer_done, blocked, cx) {
+                    return Poll::Ready(what);
+                }
+                match timer.as_mut().filter(|_| armed) {
+                    Some(timer) => timer.as_mut().poll(cx).map(|()| What::Timer),
+                    None => Poll::Pending,
+                }
+            })
+            .await;
             let happening = match what {
                 What::Command(command) => self.command(command),
                 What::Incoming(incoming) => self.incoming(incoming),
@@ -236,7 +242,7 @@ impl Session {
                     }
                     None
                 }
-                What::Timer => self.timer(wake),
+                What::Timer => self.timer(wake.map(|wake| wake + self.slept)),
             };
             if let Some(happening) = happening {
                 return happening;
@@ -255,13 +261,15 @@ impl Session {
         all.into_iter().flatten().min()
     }
 
-    fn arm(&mut self, deadline: Option<Instant>) {
-        let Some(deadline) = deadline else { return };
+    /// Sets the timer; whether there is anything to wait for.
+    fn arm(&mut self, deadline: Option<Instant>) -> bool {
+        let Some(deadline) = deadline else { return false };
         match &mut self.timer {
             Some(timer) if timer.deadline() == deadline && !timer.is_elapsed() => {}
             Some(timer) => timer.as_mut().reset(deadline),
             None => self.timer = Some(Box::pin(sleep_until(deadline))),
         }
+        true
     }
 
     fn state_deadline(&self) -> Option<Instant> {
