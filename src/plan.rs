@@ -10,10 +10,10 @@ use crate::fault::Injection;
 use crate::reconnect::Policy;
 use crate::seed::Seed;
 use crate::units::{Bytes, Rate};
+use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 pub use shard::Shard;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 

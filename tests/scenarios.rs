@@ -215,7 +215,7 @@ fn errors_say_what_is_wrong_and_where() {
         ),
         (format!("{clients}headers = {{ Host = 'x' }}\n"), "belongs to the opening handshake", 3, 13),
         (format!("{clients}traffic = 'echo'\n"), "`traffic` takes \"none\" or a table", 3, 11),
-        (format!("{clients}traffic = {{ echo = {{ rate = '1/s', in_flight = 1 }} }}\n"), "a loop is open or closed", 3, 49),
+        (format!("{clients}traffic = {{ echo = {{ rate = '1/s', in_flight = 1 }} }}\n"), "a loop is open or closed", 3, 48),
         (format!("{clients}traffic = {{ echo = {{ in_flight = 0 }} }}\n"), "`in_flight` is out of bounds", 3, 34),
         (format!("[target.url]\naddress = 'ws://x/'\nsource = ['10.0.0']\n{clients}"), "this is not an IP address", 3, 11),
         (fault("inject = { drop_rst = {} }"), "[[faults]] needs `at`", 3, 1),

@@ -6,7 +6,7 @@ use super::keys;
 use super::reader::Reader;
 use super::tree::Node;
 use crate::plan::{Admit, Balance, Command, Embedded, Queue, Ready, Remote, Target};
-use std::net::IpAddr;
+use core::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -23,8 +23,12 @@ const SPARE_MAX: usize = 32;
 
 thread_local! {
     /// Of servers, of clients.
-    static SPARE: RefCell<[Vec<Box<WebSocketContext>>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+    static SPARE: RefCell<[Vec<Machine>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
+
+/// tungstenite's state machine, boxed: it moves from connection to connection.
+#[derive(Debug)]
+struct Machine(Box<WebSocketContext>);
 
 /// The settings of every connection, client and server.
 fn config() -> WebSocketConfig {
@@ -40,21 +44,25 @@ fn config() -> WebSocketConfig {
 #[derive(Debug)]
 pub(super) struct Codec {
     role: Role,
-    context: Option<Box<WebSocketContext>>,
+    machine: Option<Machine>,
     /// Its buffers have grown: they are not for the next connection.
     grown: bool,
+    /// Something failed, and its buffers may hold what nobody will take: it stays with this connection to the end.
+    failed: bool,
 }
 
 impl Codec {
     pub(super) fn new(role: Role) -> Self {
-        Codec { role, context: None, grown: false }
+        Codec { role, machine: None, grown: false, failed: false }
     }
 
     /// The next message. Polled no more after an error; `ConnectionClosed` and `AlreadyClosed` are among them.
     pub(super) fn poll_next(&mut self, tap: &mut Tap, cx: &mut Context<'_>) -> Poll<Result<Message, Error>> {
         let polled = pending(self.context().read(&mut Io { tap, cx }));
-        if let Poll::Ready(Ok(message)) = &polled {
-            self.grown |= message.len() > READ_BUFFER;
+        match &polled {
+            Poll::Ready(Ok(message)) => self.grown |= message.len() > READ_BUFFER,
+            Poll::Ready(Err(_)) => self.failed = true,
+            Poll::Pending => {}
         }
         polled
     }
@@ -65,35 +73,41 @@ impl Codec {
         match self.context().write(&mut Io { tap, cx }, message) {
             // It is queued all the same.
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            sent => sent,
+            sent => {
+                self.failed |= sent.is_err();
+                sent
+            }
         }
     }
 
     /// Hands all that is queued to the kernel.
     pub(super) fn poll_flush(&mut self, tap: &mut Tap, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        pending(self.context().flush(&mut Io { tap, cx }))
+        let polled = pending(self.context().flush(&mut Io { tap, cx }));
+        self.failed |= matches!(polled, Poll::Ready(Err(_)));
+        polled
     }
 
-    /// Gives the state machine back. Only between messages in both directions, when nothing is queued and there was no error.
+    /// Gives the state machine back, unless something failed. Only between messages in both directions, when nothing is queued.
     pub(super) fn rest(&mut self) {
-        let Some(context) = self.context.take() else { return };
+        let Some(machine) = self.machine.take_if(|_| !self.failed) else { return };
         if std::mem::take(&mut self.grown) {
             return;
         }
         SPARE.with_borrow_mut(|spare| {
             let spare = &mut spare[usize::from(self.role == Role::Client)];
             if spare.len() < SPARE_MAX {
-                spare.push(context);
+                spare.push(machine);
             }
         });
     }
 
     fn context(&mut self) -> &mut WebSocketContext {
         let role = self.role;
-        self.context.get_or_insert_with(|| {
+        let machine = self.machine.get_or_insert_with(|| {
             let spare = SPARE.with_borrow_mut(|spare| spare[usize::from(role == Role::Client)].pop());
-            spare.unwrap_or_else(|| Box::new(WebSocketContext::new(role, Some(config()))))
-        })
+            spare.unwrap_or_else(|| Machine(Box::new(WebSocketContext::new(role, Some(config())))))
+        });
+        &mut machine.0
     }
 }
 
@@ -132,5 +146,48 @@ impl Write for Io<'_, '_> {
 
     fn flush(&mut self) -> io::Result<()> {
         or_would_block(Pin::new(&mut *self.tap).poll_flush(self.cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Side;
+    use crate::net::Transport;
+    use crate::net::link::Link;
+    use std::task::Waker;
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// A tap, and the other end of its connection.
+    async fn tap() -> (Tap, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let mut tap = Tap::new(Transport::Plain(Link::new(near.expect("it listens"))), Side::Client);
+        tap.start_frames();
+        (tap, far.expect("it connects").0)
+    }
+
+    fn spare() -> usize {
+        SPARE.with_borrow(|spare| spare[1].len())
+    }
+
+    #[tokio::test]
+    async fn a_connection_at_rest_keeps_nothing_and_what_failed_goes_to_nobody_else() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut tap, _far) = tap().await;
+        let (mut first, mut second) = (Codec::new(Role::Client), Codec::new(Role::Client));
+        first.send(&mut tap, &mut cx, Message::text("one")).expect("the kernel takes it");
+        first.rest();
+        assert!(first.machine.is_none() && spare() == 1);
+        second.send(&mut tap, &mut cx, Message::binary(vec![7; READ_BUFFER + 1])).expect("the kernel takes it");
+        assert_eq!(spare(), 0, "lent again");
+        second.rest();
+        assert!(second.machine.is_none() && spare() == 0, "grown buffers are dropped");
+        tap.transport().link_mut().finish().expect("it is open");
+        let failed = (0..2).map(|_| first.send(&mut tap, &mut cx, Message::text("two"))).any(|sent| sent.is_err());
+        assert!(failed, "behind our FIN nothing can be written");
+        first.rest();
+        assert!(first.machine.is_some() && spare() == 0, "its unsent bytes are not for the next connection");
     }
 }
