@@ -1,5 +1,6 @@
 //! The command line: types and help. Does no work; `cmd` does.
 
+use crate::plan::Shard;
 use crate::scenario::Overrides;
 use crate::units::{UnitError, parse_duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -48,6 +49,9 @@ pub enum Command {
     /// The exit code says what came of it, as after the run.
     #[command(after_help = "Example: closestorm check results/default/2026-01-31T12-00-00Z-1")]
     Check(Check),
+    /// Add up the shards of a run that several machines carried out, and judge the whole.
+    #[command(after_help = "Example: closestorm merge shard-1 shard-2 --out whole")]
+    Merge(Merge),
     /// Check scenarios without running them: every error with its place, or one line each that is fine.
     #[command(after_help = "Example: closestorm validate scenarios/*.toml")]
     Validate(Validate),
@@ -63,6 +67,9 @@ pub enum Command {
     /// One instance of the embedded server.
     #[command(name = "__server", hide = true)]
     Server(Internal),
+    /// The clients of one worker.
+    #[command(name = "__worker", hide = true)]
+    Worker(Internal),
     /// Starts a server, and ends it when closestorm ends.
     #[command(name = "__guard", hide = true)]
     Guard(Internal),
@@ -116,6 +123,15 @@ pub struct Run {
     /// Print the plan and stop: arrivals, firings of faults, waits of the first clients.
     #[arg(long)]
     pub dry_run: bool,
+    /// Worker processes for the clients; without it one process, or as many as its limit of open files asks for.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub workers: Option<u32>,
+    /// Only one share of the clients, as 2/8: the second of eight. The others run elsewhere; `merge` adds them up.
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<Shard>,
+    /// Begin at this time, UTC as 2026-01-31T12:00:00Z: all shards at one moment.
+    #[arg(long, value_name = "TIME")]
+    pub start_at: Option<String>,
     /// Go on with more than 100 clients or 50 attempts a second against a target that is not on this machine.
     #[arg(long)]
     pub yes: bool,
@@ -177,6 +193,26 @@ pub struct Check {
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
     /// Print nothing; the exit code remains.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Exit with 0 instead of 3 where the verdict is inconclusive.
+    #[arg(long)]
+    pub allow_inconclusive: bool,
+}
+
+/// Arguments of `merge`.
+#[derive(Debug, Args)]
+pub struct Merge {
+    /// The run folders of all shards, in any order.
+    #[arg(value_name = "SHARD", required = true)]
+    pub shards: Vec<PathBuf>,
+    /// The run folder of the whole; without it a new folder under results/.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How the summary is printed.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// No summary; errors and the exit code remain.
     #[arg(long, short)]
     pub quiet: bool,
     /// Exit with 0 instead of 3 where the verdict is inconclusive.

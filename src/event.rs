@@ -52,7 +52,7 @@ pub enum Outcome {
 }
 
 /// Times of a closing handshake, as the client saw it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closing {
     /// From the first Close frame to the one that answers it, whoever sent which; `None`: there was no answer.
     pub ack: Option<Duration>,
@@ -75,8 +75,18 @@ pub enum GiveUp {
     },
 }
 
+/// What happened to a target, in one word.
+pub type Word = &'static str;
+
+/// Reads one of the words of [`Event::Target`].
+fn word<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Word, D::Error> {
+    const WORDS: [Word; 7] = ["down", "started", "listening", "paused", "resumed", "exited", "stopping"];
+    let found = String::deserialize(from)?;
+    WORDS.into_iter().find(|word| *word == found).ok_or_else(|| serde::de::Error::custom(format!("no word of a target: {found}")))
+}
+
 /// What happened.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// A client that was due began its first attempt. `at - due` is the generator's lateness.
     Arrived {
@@ -236,7 +246,8 @@ pub enum Event {
         /// Which instance.
         instance: u16,
         /// What, one of the words above.
-        what: &'static str,
+        #[serde(deserialize_with = "word")]
+        what: Word,
         /// Exit status, error text; may be empty.
         detail: String,
     },

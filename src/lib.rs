@@ -20,6 +20,7 @@ pub mod plan;
 pub mod scenario;
 
 // 4. worlds
+pub mod cluster;
 pub mod engine;
 pub mod net;
 pub mod sim;

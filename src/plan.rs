@@ -3,6 +3,7 @@
 mod admission;
 mod dry_run;
 mod model;
+mod shard;
 
 pub use crate::arrival::Arrive;
 use crate::event::ClientIndex;
@@ -15,6 +16,7 @@ pub use admission::{Bucket, Line, Refusal};
 use core::net::IpAddr;
 pub use model::{Accept, Gone, Hints, Model, ModelBalance, NoModel, SynRetries, Times};
 use serde::{Deserialize, Serialize};
+pub use shard::Shard;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -119,8 +121,10 @@ pub enum Target {
 /// `[target.embedded]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Embedded {
-    /// Processes, each on its own port; at least 1.
+    /// Instances, each on its own port; at least 1.
     pub instances: u16,
+    /// Processes of each instance, which share its port; `None`: as many as its connections need.
+    pub processes: Option<u16>,
     /// Which instance a client connects to.
     pub balance: Balance,
     /// Time of the service queue that each opening handshake reserves.
@@ -148,6 +152,7 @@ impl Default for Embedded {
     fn default() -> Embedded {
         Embedded {
             instances: 1,
+            processes: None,
             balance: Balance::RoundRobin,
             handshake_cost: Duration::ZERO,
             parallel: 1,
@@ -443,13 +448,21 @@ pub enum Pick {
 }
 
 impl Pick {
-    /// Draws from candidates that are sorted by client index, without replacement; keeps the order.
-    pub fn draw<T>(self, candidates: Vec<T>, client: impl Fn(&T) -> ClientIndex, random: &mut crate::seed::Stream) -> Vec<T> {
+    /// Draws from candidates that are sorted by client index, without replacement; keeps the order. A shard that has only its own
+    /// candidates takes its part of what is picked; `turn` counts the firings, see [`Shard::quota`].
+    pub fn draw<T>(
+        self,
+        shard: Shard,
+        turn: u64,
+        candidates: Vec<T>,
+        client: impl Fn(&T) -> ClientIndex,
+        random: &mut crate::seed::Stream,
+    ) -> Vec<T> {
         let count = match self {
             Pick::All => return candidates,
             Pick::Nth(n) => return candidates.into_iter().filter(|one| client(one).0 % n.max(1) == n.max(1) - 1).collect(),
-            Pick::Count(count) => count as usize,
-            Pick::Share(share) => (candidates.len() as f64 * share).round() as usize,
+            Pick::Count(count) => usize::try_from(shard.quota(u64::from(count), turn)).unwrap_or(usize::MAX),
+            Pick::Share(share) => shard.portion(share, candidates.len()),
         };
         // Selection sampling (Knuth, TAOCP vol. 2, algorithm S): exact, one pass, sorted.
         let (mut left, mut wanted) = (candidates.len(), count.min(candidates.len()));

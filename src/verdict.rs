@@ -60,21 +60,25 @@ pub fn exit_code(verdict: &Verdict) -> u8 {
 
 /// Judges a run.
 ///
-/// Inconclusive if the run was stopped early or the generator was saturated; else fail if an expectation failed; else inconclusive if
+/// Inconclusive if the run was stopped early, a part of it was lost or the generator was saturated; else fail if an expectation failed; else inconclusive if
 /// one could not be told; else pass. Without expectations a complete run passes, and the reasons say that nothing was expected.
 pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
     let judged: Vec<_> = expectations.iter().map(|expectation| (expectation, weigh(evidence, expectation))).collect();
     let any = |outcome| judged.iter().any(|(_, finding)| finding.outcome == outcome);
-    let mut reasons = Vec::new();
+    let mut reasons = evidence.lost.clone();
     if evidence.aborted {
         reasons.push("the run was stopped before its planned length".to_owned());
     }
     if evidence.saturated {
         let share = evidence.late_share_max * 100.0;
-        reasons.push(format!("the generator was saturated: in one second {share:.1} % of the due connects and sends began late"));
+        let seconds = ranges(&evidence.saturated_seconds);
+        reasons.push(format!(
+            "the generator was saturated: in one second {share:.1} % of the due connects and sends began late{}",
+            if seconds.is_empty() { String::new() } else { format!("; too many in seconds {seconds}") }
+        ));
     }
     let outcome = match () {
-        () if evidence.aborted || (evidence.saturated && !expectations.is_empty()) => Outcome::Inconclusive,
+        () if evidence.aborted || !evidence.lost.is_empty() || (evidence.saturated && !expectations.is_empty()) => Outcome::Inconclusive,
         () if any(Outcome::Fail) => Outcome::Fail,
         () if any(Outcome::Inconclusive) => Outcome::Inconclusive,
         () => Outcome::Pass,
@@ -86,6 +90,19 @@ pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
         reasons.push("nothing was expected of this run".to_owned());
     }
     Verdict { result: outcome.name().to_owned(), reasons, expectations: judged.into_iter().map(|(e, finding)| row(e, finding)).collect() }
+}
+
+/// Ascending numbers with neighbours together: `3-5, 9`.
+fn ranges(numbers: &[u32]) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == *number => *last = *number,
+            _ => runs.push((*number, *number)),
+        }
+    }
+    let shown = |(first, last): &(u32, u32)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    runs.iter().map(shown).collect::<Vec<_>>().join(", ")
 }
 
 /// What an expectation came to.
@@ -316,6 +333,8 @@ mod tests {
             measured_s: 40.0,
             aborted: false,
             saturated: false,
+            saturated_seconds: Vec::new(),
+            lost: Vec::new(),
             late_share_max: 0.0,
             planned: [("web".to_owned(), 1_000), ("ios".to_owned(), 10)].into(),
             counts: vec![
@@ -375,10 +394,18 @@ mod tests {
     }
 
     #[test]
+    fn seconds_in_a_row_stand_together() {
+        for (numbers, shown) in [(&[][..], ""), (&[3], "3"), (&[3, 4, 5, 9, 11, 12], "3-5, 9, 11-12")] {
+            assert_eq!(ranges(numbers), shown);
+        }
+    }
+
+    #[test]
     fn a_run_that_cannot_be_trusted_is_inconclusive() {
         let (good, bad, unclear) =
             (expectation("clients_lost count == 0"), expectation("attempts count == 1"), expectation("tls p50 < 1s"));
         let (aborted, saturated) = (Evidence { aborted: true, ..evidence() }, Evidence { saturated: true, ..evidence() });
+        let lost = Evidence { lost: vec!["worker 2 of 4 was lost".to_owned()], ..evidence() };
         for (evidence, expectations, result, code) in [
             (evidence(), vec![], "pass", 0),
             (evidence(), vec![good.clone()], "pass", 0),
@@ -389,6 +416,7 @@ mod tests {
             (saturated, vec![], "pass", 0),
             (aborted.clone(), vec![good], "inconclusive", 3),
             (aborted, vec![], "inconclusive", 3),
+            (lost, vec![], "inconclusive", 3),
         ] {
             let verdict = judge(&evidence, &expectations);
             assert_eq!((verdict.result.as_str(), exit_code(&verdict)), (result, code), "{:?}", verdict.reasons);

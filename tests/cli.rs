@@ -11,7 +11,9 @@ mod disk;
 mod files;
 mod output;
 mod refusals;
+mod shards;
 mod signals;
+mod workers;
 
 use std::fs;
 use std::io::Read;

@@ -12,19 +12,21 @@ const GROUPS: [&[&str]; 6] = [
     &["units", "seed", "close", "event"],
     &["arrival", "reconnect", "fault"],
     &["expect", "plan", "scenario"],
-    &["net", "ws", "engine", "sim"],
+    &["net", "ws", "engine", "sim", "cluster"],
     &["metrics", "results", "verdict"],
     &["plot", "report"],
 ];
 /// These may use all.
 const PROGRAM: [&str; 5] = ["cli", "cmd", "main", "lib", "crate"];
 /// Uses of a later group that are wanted, each with its reason.
-const WANTED: [(&str, &str); 2] = [
+const WANTED: [(&str, &str); 3] = [
     // A run holds the recorder and tells it each event as it happens: events need not be kept, and memory stays bounded. The
     // recorder knows nothing of the engine, so that metrics and all that follows can still be made again from files.
     ("engine", "metrics"),
     // The same for a simulated run.
     ("sim", "metrics"),
+    // Each worker has its own recorder, and its closed books go to the leading process.
+    ("cluster", "metrics"),
 ];
 
 #[test]

@@ -5,6 +5,7 @@ use crate::plan::Plan;
 use crate::report;
 use crate::results::evidence::Evidence;
 use crate::results::read::{self, ReadError};
+use crate::results::shard;
 use crate::scenario::{self, Overrides, Source};
 use crate::verdict::{exit_code, judge};
 use anyhow::anyhow;
@@ -16,6 +17,10 @@ use std::path::Path;
 /// # Errors
 /// The run folder cannot be read.
 pub fn main(args: &Check) -> anyhow::Result<u8> {
+    if args.run.join(shard::FILE).exists() {
+        let dir = args.run.display();
+        return Err(super::Usage(format!("{dir} is one shard of a run: `closestorm merge` adds all up and judges the whole")).into());
+    }
     let loaded = read::read(&args.run)?;
     let plan = stored_plan(&args.run)?;
     let verdict = judge(&Evidence::read(&loaded)?, &plan.expectations);

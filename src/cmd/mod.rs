@@ -3,6 +3,7 @@
 pub mod check;
 pub mod faults;
 pub mod guard;
+pub mod merge;
 pub mod presets;
 mod progress;
 pub mod report;
@@ -12,6 +13,7 @@ pub mod server;
 mod signals;
 pub mod simulate;
 pub mod validate;
+pub mod worker;
 
 use crate::cli::{Changes, Command};
 use crate::plan::Plan;
@@ -53,11 +55,13 @@ pub fn run_command(command: Command) -> anyhow::Result<u8> {
         Command::Simulate(args) => simulate::main(&args),
         Command::Report(args) => report::main(&args),
         Command::Check(args) => check::main(&args),
+        Command::Merge(args) => merge::main(&args),
         Command::Validate(args) => validate::main(args),
         Command::Faults(args) => faults::main(args),
         Command::Presets(args) => presets::main(args),
         Command::Scenarios(args) => scenarios::main(args),
         Command::Server(args) => Ok(server::main(&args)),
+        Command::Worker(args) => Ok(worker::main(&args)),
         Command::Guard(args) => Ok(guard::main(&args)),
     }
 }
@@ -108,6 +112,11 @@ pub fn colours_allowed() -> bool {
 /// Whether a variable of the environment is there and not empty.
 fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
+}
+
+/// The command line as a user would type it again.
+fn command_line() -> Vec<String> {
+    std::iter::once("closestorm".to_owned()).chain(std::env::args().skip(1)).collect()
 }
 
 /// The exit code, with `--allow-inconclusive` taken into account.

@@ -3,16 +3,19 @@
 use super::progress::Progress;
 use super::signals::Stop;
 use crate::cli::{Format, Run};
-use crate::engine::{self, Places, RunError};
+use crate::cluster::{self, ClusterError, Division};
+use crate::engine::{self, Places, RunError, Start};
 use crate::metrics::{Results, Status};
-use crate::plan::{Plan, Target};
+use crate::net::clock::monotonic_ns;
+use crate::plan::{Plan, Shard, Target};
 use crate::report;
 use crate::results::evidence::Evidence;
 use crate::results::folder::Folder;
 use crate::results::record::{Manifest, Summary, Verdict};
+use crate::results::shard::Header;
 use crate::results::summary::summarise;
 use crate::results::usage::Baseline;
-use crate::results::{manifest, read};
+use crate::results::{self, manifest, read};
 use crate::verdict::{exit_code, judge};
 use anyhow::Context;
 use std::io::{self, IsTerminal, Write};
@@ -35,29 +38,31 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
         return Ok(super::OK);
     }
     permit(&plan, args.yes)?;
+    let (shard, start) = part(&plan, args)?;
+    let (plan, division) = divide(plan, shard, args)?;
     let stop = Stop::listen().context("cannot listen for signals")?;
-    let manifest = manifest::collect(command_line(), plan.seed);
+    let manifest = manifest::collect(super::command_line(), plan.seed);
     let dir = args.out.clone().unwrap_or_else(|| manifest::default_folder(&plan.name, &manifest));
     let folder = Folder::create(&dir)?;
     let usage = Baseline::now();
     let plan = Arc::new(plan);
-    let mut results = match on_sockets(&plan, folder.path(), args.quiet, stop.clone()) {
+    let mut results = match on_sockets(&plan, (shard, division, start), folder.path(), args.quiet, stop.clone()) {
         Ok(results) => results,
         Err(error) => {
             // Nothing was measured; what the target printed is in the message.
             folder.discard();
-            return match (stop.code(), error.downcast_ref()) {
-                (Some(code), Some(RunError::Stopped)) => {
+            return match stop.code().filter(|_| was_stopped(&error)) {
+                Some(code) => {
                     super::report_error(&error);
                     Ok(code)
                 }
-                _ => Err(error),
+                None => Err(error),
             };
         }
     };
-    let signalled = stop.code().filter(|_| results.status == Status::Aborted);
-    results.usage = usage.used();
-    let verdict = judge(&Evidence::of(&results), &plan.expectations);
+    let signalled = stop.code().filter(|_| results.status == Status::Aborted && results.lost.is_empty());
+    results.usage.add(usage.used());
+    let verdict = if shard.is_whole() { judge(&Evidence::of(&results), &plan.expectations) } else { unjudged(&results, shard) };
     let summary = match save(&folder, &results, &plan, &verdict, &manifest) {
         Ok(summary) => summary,
         Err(error) => {
@@ -69,18 +74,33 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
             });
         }
     };
+    if !shard.is_whole() {
+        keep_books(&folder, shard, results.clone(), &plan, &manifest, args)?;
+    }
     let dir = folder.finish()?;
     if !args.quiet {
-        print_summary(&summary, args.format)?;
-        if args.format == Format::Text {
-            super::print(&report::where_next(&summary, &dir))?;
-        }
+        tell(&summary, args.format, &dir)?;
     }
     results.check_ledger().context("the books do not balance: this is a bug in closestorm, please report it with the run folder")?;
     Ok(signalled.unwrap_or_else(|| super::allowed(exit_code(&verdict), args.allow_inconclusive)))
 }
 
+/// Prints the summary, and where the rest is.
+///
+/// # Errors
+/// Stdout cannot be written.
+pub(super) fn tell(summary: &Summary, format: Format, dir: &Path) -> anyhow::Result<()> {
+    print_summary(summary, format)?;
+    if format == Format::Text {
+        super::print(&report::where_next(summary, dir))?;
+    }
+    Ok(())
+}
+
 /// Writes data, charts and reports.
+///
+/// # Errors
+/// A file cannot be written.
 pub(super) fn save(folder: &Folder, results: &Results, plan: &Plan, verdict: &Verdict, manifest: &Manifest) -> anyhow::Result<Summary> {
     let place = folder.path();
     let summary = folder
@@ -94,15 +114,83 @@ pub(super) fn save(folder: &Folder, results: &Results, plan: &Plan, verdict: &Ve
 }
 
 /// The run itself.
-fn on_sockets(plan: &Arc<Plan>, folder: &Path, quiet: bool, stop: Stop) -> anyhow::Result<Results> {
+fn on_sockets(
+    plan: &Arc<Plan>,
+    (shard, division, start): (Shard, Division, Start),
+    folder: &Path,
+    quiet: bool,
+    stop: Stop,
+) -> anyhow::Result<Results> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let places = Places { program: engine::this_program(), output: engine::output_file(folder) };
     let mut progress = Progress::new(plan, quiet);
-    let outcome = runtime.block_on(engine::run(plan.clone(), &places, stop.stopped(), |at, live| progress.show(at, live)));
+    let show = |at, live| progress.show(at, live);
+    let outcome: Result<Results, anyhow::Error> = runtime.block_on(async {
+        let plan = plan.clone();
+        Ok(if division.workers == 1 {
+            engine::run(plan, shard, start, &places, stop.stopped(), show).await?
+        } else {
+            cluster::run(plan, (shard, division.workers), start, (&places, folder), stop.stopped(), show).await?
+        })
+    });
     progress.finish();
     // Clients that are still at it need not be unwound one by one.
     runtime.shutdown_background();
-    Ok(outcome?)
+    outcome
+}
+
+/// Which part of the plan this run is, and when it begins.
+fn part(plan: &Plan, args: &Run) -> anyhow::Result<(Shard, Start)> {
+    let shard = args.shard.unwrap_or(Shard::WHOLE);
+    if args.shard.is_some() && !matches!(plan.target, Target::Url(_)) {
+        let why = "shards of a run share one server: name it in [target.url]; on one machine --workers divides the clients";
+        return Err(super::Usage(why.to_owned()).into());
+    }
+    let Some(text) = &args.start_at else { return Ok((shard, Start::Ready)) };
+    let left = manifest::until(text).map_err(super::Usage)?;
+    Ok((shard, Start::At(monotonic_ns().saturating_add(left.as_nanos() as u64))))
+}
+
+/// A shard is not judged: what is expected is expected of the whole.
+fn unjudged(results: &Results, shard: Shard) -> Verdict {
+    let mut verdict = judge(&Evidence::of(results), &[]);
+    verdict.reasons.retain(|reason| !reason.starts_with("nothing was expected"));
+    verdict.reasons.push(format!("this is shard {shard}: `closestorm merge` judges all of them together"));
+    verdict
+}
+
+/// Leaves in the folder what `merge` adds up.
+fn keep_books(folder: &Folder, shard: Shard, results: Results, plan: &Plan, manifest: &Manifest, args: &Run) -> anyhow::Result<()> {
+    let header = Header {
+        version: manifest.version.clone(),
+        commit: manifest.commit.clone(),
+        shard,
+        name: plan.name.clone(),
+        scenario: plan.resolved.clone(),
+        start_at: args.start_at.clone(),
+        started: manifest.started.clone(),
+        notices: plan.notices.clone(),
+    };
+    let place = folder.path();
+    results::shard::write(place, &header, results).with_context(|| format!("cannot write {}", place.join(results::shard::FILE).display()))
+}
+
+/// Into how many processes the plan goes, and the plan with what that means for its reader.
+fn divide(mut plan: Plan, shard: Shard, args: &Run) -> anyhow::Result<(Plan, Division)> {
+    let limit = engine::raise_files().context("cannot read the limit of open files")?;
+    let division = Division::of(&plan, shard, args.workers, limit)?;
+    let notices = division.notices(&plan);
+    plan.notices.extend(notices);
+    if let Target::Embedded(settings) = &mut plan.target {
+        settings.processes = Some(division.processes);
+    }
+    Ok((plan, division))
+}
+
+/// Whether a signal came before the run began.
+fn was_stopped(error: &anyhow::Error) -> bool {
+    let stopped = |error: &RunError| matches!(error, RunError::Stopped);
+    error.downcast_ref().is_some_and(stopped) || matches!(error.downcast_ref(), Some(ClusterError::Run(RunError::Stopped)))
 }
 
 /// This tool can hurt: off this machine it shows its plan, and asks.
@@ -132,11 +220,6 @@ fn on_this_machine(address: &str) -> bool {
     let Ok(uri) = address.parse::<tokio_tungstenite::tungstenite::http::Uri>() else { return false };
     let Some(host) = uri.host().map(|host| host.trim_matches(['[', ']'])) else { return false };
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// The command line as a user would type it again.
-pub(super) fn command_line() -> Vec<String> {
-    std::iter::once("closestorm".to_owned()).chain(std::env::args().skip(1)).collect()
 }
 
 pub(super) fn print_summary(summary: &Summary, format: Format) -> anyhow::Result<()> {

@@ -1,7 +1,8 @@
 //! `closestorm simulate`: a scenario in virtual time, from the plan to the verdict; with several seeds also what varies between them.
 
+use super::command_line;
 use super::progress::Progress;
-use super::run::{command_line, print_summary, save};
+use super::run::{print_summary, save};
 use super::signals::Stop;
 use crate::cli::{Format, Simulate};
 use crate::metrics::bank::Metric;

@@ -4,7 +4,7 @@ use super::Shared;
 use super::ask::{self, Request};
 use super::channel::{ID_HEADER, Id, SINK_HEADER};
 use super::control::Command;
-use super::fleet::Place;
+use super::place::Place;
 use super::source;
 use crate::event::{Event, Outcome, Stage};
 use crate::fault::{End, OnAttempt, Side, Step};

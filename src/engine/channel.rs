@@ -24,15 +24,21 @@ pub(super) const SINK_HEADER: &str = "Closestorm-Sink";
 pub(super) struct ServerSpec {
     /// Which instance.
     pub instance: u16,
+    /// Which of its processes, from 0.
+    pub process: u16,
+    /// Processes of the instance; where there are several, none listens before it is told to.
+    pub processes: u16,
     /// Where it listens, with `SO_REUSEPORT`.
     pub address: SocketAddr,
     /// Abstract name of the socket to report to.
     pub report_to: String,
+    /// Those of the worker processes that have the clients, by shard; none where the parent has them itself.
+    pub workers: Vec<String>,
     /// Proof that it is the server we started.
     pub token: String,
     /// Root seed.
     pub seed: u64,
-    /// As planned.
+    /// As planned, or the part of it for one of several processes.
     pub settings: Embedded,
     /// Certificate, where `settings.tls`.
     pub identity: Option<Identity>,
@@ -87,6 +93,8 @@ impl Standing {
 /// What an embedded server is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum ToServer {
+    /// Listen: all processes of the instance are there. One that began alone would get all that comes meanwhile.
+    Listen,
     /// A fault acts on these connections.
     Inject {
         /// What to do.
@@ -146,6 +154,8 @@ pub(super) enum FromServer {
     Hello {
         /// Which instance.
         instance: u16,
+        /// Which of its processes.
+        process: u16,
         /// From its [`ServerSpec`].
         token: String,
         /// Its process.

@@ -5,7 +5,7 @@
 use super::ask::Request;
 use super::control::Control;
 use super::session::{Happening, Limits, Session};
-use super::{attempt, fleet};
+use super::{attempt, place};
 use crate::close::Ending;
 use crate::fault::Side;
 use crate::net::tls::Trust;
@@ -32,7 +32,7 @@ pub struct Echoed {
 /// # Errors
 /// Why it did not open, in words.
 pub async fn echo(url: &str) -> Result<Echoed, String> {
-    let place = fleet::place(url, Trust::Roots(None)).await.map_err(|error| error.to_string())?;
+    let place = place::resolve(url, Trust::Roots(None)).await.map_err(|error| error.to_string())?;
     let connection = attempt::open(&place, Request::new(url, None)?).await?;
     let mut session = Session::new(Box::new(connection), Side::Client, LIMITS, None, (Seed(0), 0));
     let (control, mut text) = (Control::default(), None);

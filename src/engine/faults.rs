@@ -3,13 +3,14 @@
 use super::Shared;
 use super::channel::{Id, Standing, ToServer};
 use super::control::{Command, Dose};
+use super::crew::Order;
 use super::registry::Place;
 use crate::event::Event;
 use crate::fault::{Effect, Gate, OnProcess, Side, Step};
 use crate::plan::{Fault, Phase, Pick};
 use crate::seed::Stream;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::time::sleep_until;
 
@@ -22,8 +23,9 @@ pub(super) async fn run(shared: Arc<Shared>, index: u16) {
         fault,
         index,
         clients: clients(&shared, fault),
-        random: plan.seed.stream(&format!("fault/{}/select", fault.name)),
-        left: fault.schedule.first_n,
+        random: plan.seed.stream(&shared.shard.stream(&format!("fault/{}/select", fault.name))),
+        left: fault.schedule.first_n.map(|hits| shared.shard.quota(hits, 0)),
+        turn: 0,
     };
     for at in fault.firings(plan.seed, plan.duration) {
         sleep_until(shared.journal.instant(at)).await;
@@ -31,6 +33,7 @@ pub(super) async fn run(shared: Arc<Shared>, index: u16) {
             return;
         }
         firing.fire().await;
+        firing.turn += 1;
     }
 }
 
@@ -50,7 +53,10 @@ struct Firing<'a> {
     index: u16,
     clients: Range<u32>,
     random: Stream,
+    /// Hits left, of this shard.
     left: Option<u64>,
+    /// Number of the firing.
+    turn: u64,
 }
 
 impl Firing<'_> {
@@ -73,10 +79,13 @@ impl Firing<'_> {
                 self.revert_later(Vec::new());
             }
             Effect::Listener { on, instance } => {
-                self.record_fired(self.shared.fleet.named(instance).len());
+                // Counted once, by the process that has the servers.
+                self.record_fired(if self.shared.follows { 0 } else { self.shared.fleet.named(instance).len() });
                 self.shared.fleet.stand(self.index, ToServer::Listener { fault: self.index, on, instance });
                 self.revert_later(Vec::new());
             }
+            // The process that has the servers does it, and tells of it: see `obey`.
+            Effect::Process(_) if self.shared.follows => {}
             Effect::Process(effect) => {
                 let (shared, index, holds) = (self.shared.clone(), self.index, self.fault.schedule.revert_after);
                 // A task of its own: a slow restart must not delay the next firing.
@@ -88,7 +97,10 @@ impl Firing<'_> {
     fn standing(&self) -> Standing {
         let pick = self.fault.select.pick;
         let first_n = match (pick, self.left) {
-            (Pick::Count(count), left) => Some(left.map_or(u64::from(count), |left| left.min(u64::from(count)))),
+            (Pick::Count(count), left) => {
+                let count = self.shared.shard.quota(u64::from(count), self.turn);
+                Some(left.map_or(count, |left| left.min(count)))
+            }
             (_, left) => left,
         };
         let clients = self.fault.select.cohort.map(|_| (self.clients.start, self.clients.end));
@@ -98,7 +110,7 @@ impl Firing<'_> {
     /// Draws the connections of a firing, and tells of it.
     fn choose(&mut self) -> Vec<(Id, Place)> {
         let now = self.shared.journal.now();
-        let chosen = self.shared.registry.select(&self.fault.select, self.clients.clone(), now, self.left, &mut self.random);
+        let chosen = self.shared.registry.select(&self.fault.select, self.clients.clone(), now, self.left, self.turn, &mut self.random);
         self.left = self.left.map(|left| left - (chosen.len() as u64).min(left));
         self.record_fired(chosen.len());
         chosen
@@ -108,7 +120,7 @@ impl Firing<'_> {
     fn tell_servers(&self, dose: &Dose, chosen: &[(Id, Place)]) {
         for instance in self.shared.fleet.named(None) {
             let ids = chosen.iter().filter(|(_, place)| place.instance == instance).map(|(id, _)| *id).collect();
-            self.shared.fleet.tell(instance, ToServer::Inject { dose: dose.clone(), ids });
+            self.shared.fleet.tell(instance, &ToServer::Inject { dose: dose.clone(), ids });
         }
     }
 
@@ -197,12 +209,11 @@ async fn process(shared: &Arc<Shared>, fault: u16, effect: &OnProcess, holds: Op
 /// What happens to one process. The connections it holds are marked first, so that their ends have their cause.
 async fn one(shared: &Arc<Shared>, fault: u16, instance: u16, effect: &OnProcess, holds: Option<Duration>) {
     let ends = !matches!(effect, OnProcess::Pause { .. });
-    let marked = mark(shared, fault, instance, ends);
-    shared.journal.record(&Event::Fired { fault, selected: u32::try_from(marked.len()).unwrap_or(u32::MAX) });
+    tell(shared, Order::Mark { fault, instance, ends }).await;
     let done = match effect {
         OnProcess::Crash { down, .. } => match shared.fleet.crash(instance, &shared.journal).await {
             Ok(at) => {
-                injected(shared, fault, at, &marked);
+                tell(shared, Order::Struck { fault, instance, at }).await;
                 sleep_until(shared.journal.instant(at + *down)).await;
                 shared.fleet.start_again(instance, &shared.journal).await;
                 Ok(())
@@ -212,7 +223,7 @@ async fn one(shared: &Arc<Shared>, fault: u16, instance: u16, effect: &OnProcess
         OnProcess::Graceful { code, reason, grace, spread, down, .. } => {
             let command = ToServer::Graceful { fault, code: *code, reason: reason.clone(), grace: *grace, spread: *spread };
             if shared.fleet.is_foreign() {
-                injected(shared, fault, shared.journal.now(), &marked);
+                tell(shared, Order::Struck { fault, instance, at: shared.journal.now() }).await;
             }
             let stopped = shared.fleet.stop(instance, command, *grace + *spread, &shared.journal).await;
             if stopped.is_ok() {
@@ -223,12 +234,11 @@ async fn one(shared: &Arc<Shared>, fault: u16, instance: u16, effect: &OnProcess
         }
         OnProcess::Pause { .. } => match shared.fleet.pause(instance, &shared.journal).await {
             Ok(at) => {
-                injected(shared, fault, at, &marked);
+                tell(shared, Order::Struck { fault, instance, at }).await;
                 if let Some(holds) = holds {
                     sleep_until(shared.journal.instant(at + holds)).await;
                     shared.fleet.resume(instance, &shared.journal).await;
-                    unmark(shared, fault);
-                    shared.journal.record(&Event::Reverted { fault });
+                    tell(shared, Order::Unmark { fault }).await;
                 }
                 Ok(())
             }
@@ -238,6 +248,34 @@ async fn one(shared: &Arc<Shared>, fault: u16, instance: u16, effect: &OnProcess
     };
     if let Err(error) = done {
         shared.journal.notice(format!("{}: {error}", shared.plan.faults[usize::from(fault)].name));
+    }
+}
+
+/// Carries an order out, here and in all workers.
+async fn tell(shared: &Shared, order: Order) {
+    obey(shared, &order);
+    shared.crew.tell(order).await;
+}
+
+/// Carries an order out on the clients of this process.
+pub(super) fn obey(shared: &Shared, order: &Order) {
+    let marked = || shared.marked.lock().unwrap_or_else(PoisonError::into_inner);
+    match *order {
+        Order::Mark { fault, instance, ends } => {
+            let ids = mark(shared, fault, instance, ends);
+            shared.journal.record(&Event::Fired { fault, selected: u32::try_from(ids.len()).unwrap_or(u32::MAX) });
+            marked().insert((fault, instance), ids);
+        }
+        Order::Struck { fault, instance, at } => {
+            for id in marked().remove(&(fault, instance)).unwrap_or_default() {
+                shared.journal.record_at(at, &Event::Injected { fault, client: id.client, connection: id.connection });
+            }
+        }
+        Order::Unmark { fault } => {
+            unmark(shared, fault);
+            shared.journal.record(&Event::Reverted { fault });
+        }
+        Order::Up { instance, up } => shared.fleet.set_up(instance, up),
     }
 }
 
@@ -262,11 +300,5 @@ fn mark(shared: &Shared, fault: u16, instance: u16, ends: bool) -> Vec<Id> {
 fn unmark(shared: &Shared, fault: u16) {
     for (_, slot) in shared.registry.each() {
         slot.set(|place| place.mark = place.mark.filter(|mark| *mark != (fault, false)));
-    }
-}
-
-fn injected(shared: &Shared, fault: u16, at: Duration, marked: &[Id]) {
-    for id in marked {
-        shared.journal.record_at(at, &Event::Injected { fault, client: id.client, connection: id.connection });
     }
 }

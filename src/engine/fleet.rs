@@ -1,46 +1,23 @@
-//! The target as the engine sees it: where its instances are, and what can be done to their processes.
+//! The target as the engine sees it: where its instances are, and what can be done to them.
 
 use super::RunError;
 use super::channel::{FromServer, ServerSpec, ToServer};
+use super::crew::{Crew, Order};
+use super::instances::{HELLO_WITHIN, Instances};
 use super::journal::Journal;
-use super::target::{self, CommandTarget, Guard, Recipe, Spec, port, signal_named};
+use super::lines::Lines;
+use super::place::{self, Place};
+use super::target::{CommandTarget, Guard, Recipe, Spec, port, signal_named};
 use crate::event::{ClientIndex, ConnectionNo, Event};
-use crate::net::tls::{self, Identity, Trust};
-use crate::plan::{self, Balance, Plan, Ready, Target};
-use rustls::pki_types::ServerName;
+use crate::net::tls::Identity;
+use crate::plan::{self, Balance, Plan, Ready, Shard, Target};
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener as StdListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::{TcpStream, UnixListener};
-use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_tungstenite::tungstenite::http::Uri;
-
-/// In which an embedded server must say hello and listen.
-const HELLO_WITHIN: Duration = Duration::from_secs(10);
-/// In which one of several addresses of a host must take a TCP connect.
-const CONNECT_WITHIN: Duration = Duration::from_secs(2);
-
-/// In which an embedded server must exit once its grace is over.
-const EXIT_WITHIN: Duration = Duration::from_secs(5);
-
-/// Where clients connect to.
-pub(super) struct Place {
-    /// ws:// or wss:// URL with path.
-    pub(super) url: String,
-    /// Resolved.
-    pub(super) address: SocketAddr,
-    /// For wss.
-    pub(super) tls: Option<(TlsConnector, ServerName<'static>)>,
-}
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
 /// The target.
 pub(super) struct Fleet {
@@ -48,126 +25,144 @@ pub(super) struct Fleet {
     balance: Balance,
     turn: AtomicU32,
     up: Vec<AtomicBool>,
-    instances: Vec<AsyncMutex<CommandTarget>>,
-    controls: Arc<Controls>,
-    /// Faults that wait in the embedded servers for attempts and new connections; a process that starts again is told of them.
-    standing: Mutex<Vec<(u16, ToServer)>>,
-    stop_signal: Option<target::Signal>,
-    guard: Option<Guard>,
+    lines: Arc<Lines>,
+    /// `None`: the processes are another's business.
+    instances: Option<Instances>,
+    /// Certificate of the embedded server.
+    certificate: Option<String>,
+    crew: Crew,
     seed: crate::seed::Seed,
-    /// Hold the ports of embedded instances while their processes are down.
-    _reserved: Vec<port::Reserved>,
 }
 
-/// The lines to the embedded server processes.
-#[derive(Default)]
-struct Controls {
-    senders: Mutex<BTreeMap<u16, mpsc::UnboundedSender<ToServer>>>,
-    pids: watch::Sender<BTreeMap<u16, u32>>,
+/// What a process must know to use a target that another one has started.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Routes {
+    /// URL and resolved address by instance.
+    places: Vec<(String, SocketAddr)>,
+    /// Certificate of the embedded server, PEM, where it has one.
+    certificate: Option<String>,
+}
+
+/// How a target is started.
+pub(super) struct Setting<'a> {
+    pub(super) plan: &'a Plan,
+    /// This program.
+    pub(super) program: PathBuf,
+    /// File for what the target prints.
+    pub(super) output: PathBuf,
+    /// Names of the sockets of workers, by shard, and what server processes show there.
+    pub(super) workers: Vec<String>,
+    pub(super) token: String,
+    /// Where workers hear of the target.
+    pub(super) crew: Crew,
+}
+
+/// What server processes report.
+pub(super) type Reports = mpsc::UnboundedReceiver<FromServer>;
+
+/// The balance of a target.
+fn balance(target: &Target) -> Balance {
+    if let Target::Embedded(settings) = target { settings.balance } else { Balance::RoundRobin }
 }
 
 impl Fleet {
     /// Starts the target and waits until it is ready. Reports of embedded servers come out of the receiver.
     ///
-    /// `program` is this program, `output` the file for what the target prints.
-    ///
     /// # Errors
     /// If the target cannot be started or reached.
-    pub(super) async fn start(
-        plan: &Plan,
-        program: &Path,
-        output: &Path,
-    ) -> Result<(Fleet, mpsc::UnboundedReceiver<FromServer>), RunError> {
-        let (sender, reports) = mpsc::unbounded_channel();
-        let fleet = match &plan.target {
-            Target::Embedded(settings) => Self::embedded(plan, settings, program, output, sender).await?,
-            Target::Command(command) => Self::command(plan, command, program, output).await?,
-            Target::Url(remote) => Self::remote(plan, remote).await?,
+    pub(super) async fn start(setting: Setting<'_>) -> Result<(Fleet, Reports), RunError> {
+        let (lines, reports) = match &setting.plan.target {
+            Target::Embedded(_) => Lines::listen(&socket_name(&setting.token), setting.token.clone())?,
+            // A server that is not ours reports nothing.
+            Target::Command(_) | Target::Url(_) => (Arc::default(), mpsc::unbounded_channel().1),
         };
-        Ok((fleet, reports))
+        let fleet = match &setting.plan.target {
+            Target::Embedded(settings) => Self::embedded(&setting, settings, lines).await?,
+            Target::Command(command) => Self::command(&setting, command, lines).await?,
+            Target::Url(remote) => {
+                let place = place::resolve(&remote.address, place::trust(&setting.plan.target, None)).await?;
+                Self::bare(setting.plan, vec![place], lines)
+            }
+        };
+        Ok((Fleet { crew: setting.crew, ..fleet }, reports))
     }
 
-    fn bare(plan: &Plan, places: Vec<Place>) -> Fleet {
+    /// A target that another process has started. `lines`: where its server processes report to this one.
+    ///
+    /// # Errors
+    /// If its certificate is of no use.
+    pub(super) fn attach(plan: &Plan, shard: Shard, routes: &Routes, lines: Arc<Lines>) -> Result<Fleet, RunError> {
+        let trust = place::trust(&plan.target, routes.certificate.as_deref());
+        let places = routes.places.iter().map(|(url, address)| place::at(url, *address, trust)).collect::<Result<_, _>>()?;
+        let fleet = Self::bare(plan, places, lines);
+        // Turns of several processes begin at different places.
+        fleet.turn.store(shard.index, Ordering::Relaxed);
+        Ok(fleet)
+    }
+
+    /// What another process must know to use this target.
+    pub(super) fn routes(&self) -> Routes {
+        let places = self.places.iter().map(|place| (place.url.clone(), place.address)).collect();
+        Routes { places, certificate: self.certificate.clone() }
+    }
+
+    fn bare(plan: &Plan, places: Vec<Place>, lines: Arc<Lines>) -> Fleet {
         Fleet {
             up: places.iter().map(|_| AtomicBool::new(true)).collect(),
             places,
-            balance: Balance::RoundRobin,
+            balance: balance(&plan.target),
             turn: AtomicU32::new(0),
-            instances: Vec::new(),
-            controls: Arc::default(),
-            standing: Mutex::default(),
-            stop_signal: None,
-            guard: None,
+            lines,
+            instances: None,
+            certificate: None,
+            crew: Crew::default(),
             seed: plan.seed,
-            _reserved: Vec::new(),
         }
     }
 
-    async fn remote(plan: &Plan, remote: &plan::Remote) -> Result<Fleet, RunError> {
-        let place = place(&remote.address, trust(remote.insecure, remote.ca.as_deref())).await?;
-        Ok(Self::bare(plan, vec![place]))
-    }
-
-    async fn command(plan: &Plan, command: &plan::Command, program: &Path, output: &Path) -> Result<Fleet, RunError> {
-        let guard = Guard::launch_from(program).await?;
-        let mut instance = CommandTarget::of_command(&guard, 0, command, output).await?;
+    async fn command(setting: &Setting<'_>, command: &plan::Command, lines: Arc<Lines>) -> Result<Fleet, RunError> {
+        let guard = Guard::launch_from(&setting.program).await?;
+        let mut instance = CommandTarget::of_command(&guard, 0, command, &setting.output).await?;
         instance.start_again().await?;
-        let place = place(instance.url(), trust(command.insecure, command.ca.as_deref())).await?;
-        Ok(Fleet {
-            instances: vec![AsyncMutex::new(instance)],
-            stop_signal: Some(signal_named(&command.stop_signal)?),
-            guard: Some(guard),
-            ..Self::bare(plan, vec![place])
-        })
+        let place = place::resolve(instance.url(), place::trust(&setting.plan.target, None)).await?;
+        let mut instances = Instances::new(guard);
+        instances.members = vec![vec![AsyncMutex::new(instance)]];
+        instances.stop_signal = Some(signal_named(&command.stop_signal)?);
+        Ok(Fleet { instances: Some(instances), ..Self::bare(setting.plan, vec![place], lines) })
     }
 
-    async fn embedded(
-        plan: &Plan,
-        settings: &plan::Embedded,
-        program: &Path,
-        output: &Path,
-        reports: mpsc::UnboundedSender<FromServer>,
-    ) -> Result<Fleet, RunError> {
-        let guard = Guard::launch_from(program).await?;
+    async fn embedded(setting: &Setting<'_>, settings: &plan::Embedded, lines: Arc<Lines>) -> Result<Fleet, RunError> {
+        let guard = Guard::launch_from(&setting.program).await?;
         let identity = if settings.tls { Some(Identity::generate()?) } else { None };
-        let token = format!("{:016x}{:016x}", crate::net::clock::monotonic_ns(), std::process::id());
-        let report_to = format!("closestorm-{token}");
-        let controls = Arc::new(Controls::default());
-        controls.clone().listen(&report_to, token.clone(), reports).map_err(RunError::Io)?;
-        let (mut places, mut instances, mut reserved) = (Vec::new(), Vec::new(), Vec::new());
+        let processes = settings.processes.unwrap_or(1);
+        let (mut places, mut instances) = (Vec::new(), Instances::new(guard));
+        let trust = place::trust(&setting.plan.target, identity.as_ref().map(|identity| identity.certificate.as_str()));
         for instance in 0..settings.instances {
             let port = port::Reserved::new(IpAddr::V4(Ipv4Addr::LOCALHOST)).map_err(RunError::Io)?;
-            let spec = ServerSpec {
-                instance,
-                address: port.addr(),
-                report_to: report_to.clone(),
-                token: token.clone(),
-                seed: plan.seed.0,
-                settings: settings.clone(),
-                identity: identity.clone(),
-            };
             let url = format!("{}://{}/", if settings.tls { "wss" } else { "ws" }, port.addr());
-            let trust = identity.as_ref().map_or(Trust::Roots(None), |identity| Trust::Only(&identity.certificate));
-            places.push(place(&url, trust).await?);
-            let argument = serde_json::to_string(&spec).map_err(|error| RunError::Io(error.into()))?;
-            let recipe = Recipe {
-                spec: Spec {
-                    argv: vec![program.display().to_string(), "__server".into(), argument],
-                    env: BTreeMap::new(),
-                    workdir: None,
-                    output: output.to_path_buf(),
-                },
-                url,
-                addrs: vec![port.addr()],
-                ready: Ready::Tcp,
-                ready_within: HELLO_WITHIN,
-                port_held: true,
+            places.push(place::at(&url, port.addr(), trust)?);
+            let member = |process| {
+                let spec = ServerSpec {
+                    instance,
+                    process,
+                    processes,
+                    address: port.addr(),
+                    report_to: socket_name(&setting.token),
+                    workers: setting.workers.clone(),
+                    token: setting.token.clone(),
+                    seed: setting.plan.seed.0,
+                    settings: settings.share(processes),
+                    identity: identity.clone(),
+                };
+                let recipe = recipe(setting, &spec, url.clone())?;
+                Ok(AsyncMutex::new(CommandTarget::new(&instances.guard, instance * processes + process, recipe)))
             };
-            instances.push(AsyncMutex::new(CommandTarget::new(&guard, instance, recipe)));
-            reserved.push(port);
+            let members = (0..processes).map(member).collect::<Result<_, RunError>>()?;
+            instances.members.push(members);
+            instances.reserved.push(port);
         }
-        let fleet =
-            Fleet { balance: settings.balance, instances, controls, guard: Some(guard), _reserved: reserved, ..Self::bare(plan, places) };
+        let certificate = identity.map(|identity| identity.certificate);
+        let fleet = Fleet { instances: Some(instances), certificate, ..Self::bare(setting.plan, places, lines) };
         for instance in 0..settings.instances {
             fleet.launch(instance).await?;
         }
@@ -176,7 +171,7 @@ impl Fleet {
 
     /// Whether the server is not the embedded one: it gives no account of its own.
     pub(super) fn is_foreign(&self) -> bool {
-        self.stop_signal.is_some()
+        self.instances.as_ref().is_some_and(|instances| instances.stop_signal.is_some())
     }
 
     /// Where an instance is.
@@ -207,41 +202,47 @@ impl Fleet {
     }
 
     /// Tells an embedded server something; nothing happens while it is down.
-    pub(super) fn tell(&self, instance: u16, command: ToServer) {
-        let senders = self.controls.senders.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = senders.get(&instance) {
-            let _ = sender.send(command);
-        }
+    pub(super) fn tell(&self, instance: u16, command: &ToServer) {
+        self.lines.tell(instance, command);
     }
 
-    /// Tells all embedded servers of a fault that waits for attempts or new connections, also those that start later.
+    /// Tells all embedded servers of a fault that waits for attempts or new connections, also those that start later. The process
+    /// that has the servers does so, once for all clients.
     pub(super) fn stand(&self, fault: u16, command: ToServer) {
-        self.named(None).into_iter().for_each(|instance| self.tell(instance, command.clone()));
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner).push((fault, command));
+        let Some(instances) = &self.instances else { return };
+        self.named(None).into_iter().for_each(|instance| self.tell(instance, &command));
+        instances.standing().push((fault, command));
     }
 
     /// Tells all embedded servers that a fault is over.
     pub(super) fn revert(&self, fault: u16) {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner).retain(|(standing, _)| *standing != fault);
-        self.named(None).into_iter().for_each(|instance| self.tell(instance, ToServer::Revert { fault }));
+        let Some(instances) = &self.instances else { return };
+        instances.standing().retain(|(standing, _)| *standing != fault);
+        self.named(None).into_iter().for_each(|instance| self.tell(instance, &ToServer::Revert { fault }));
+    }
+
+    fn instances(&self) -> Result<&Instances, RunError> {
+        self.instances.as_ref().ok_or(RunError::Target(super::target::Error::NotRunning))
     }
 
     async fn launch(&self, instance: u16) -> Result<(u64, u64), RunError> {
-        let mut target = self.instances[usize::from(instance)].lock().await;
-        let up = target.start_again().await?;
-        if self.stop_signal.is_none() {
-            let mut pids = self.controls.pids.subscribe();
-            let hello = pids.wait_for(|pids| pids.get(&instance) == Some(&up.pid));
-            timeout(HELLO_WITHIN, hello).await.map_err(|_| RunError::NoHello { instance }).map(drop)?;
-            let standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            standing.into_iter().for_each(|(_, command)| self.tell(instance, command));
-        }
-        self.up[usize::from(instance)].store(true, Ordering::Relaxed);
-        Ok((up.started_at, up.ready_at))
+        let up = self.instances()?.launch(instance, &self.lines).await?;
+        self.set_up(instance, true);
+        // Workers may hear of it a little later.
+        drop(self.crew.tell(Order::Up { instance, up: true }));
+        Ok((up.first, up.last))
     }
 
     fn down(&self, instance: u16) {
-        self.up[usize::from(instance)].store(false, Ordering::Relaxed);
+        self.set_up(instance, false);
+        drop(self.crew.tell(Order::Up { instance, up: false }));
+    }
+
+    /// Notes whether an instance takes connections.
+    pub(super) fn set_up(&self, instance: u16, up: bool) {
+        if let Some(state) = self.up.get(usize::from(instance)) {
+            state.store(up, Ordering::Relaxed);
+        }
     }
 
     /// SIGKILL; returns when it was delivered.
@@ -250,8 +251,7 @@ impl Fleet {
     /// If there is no process to kill.
     pub(super) async fn crash(&self, instance: u16, journal: &Journal) -> Result<Duration, RunError> {
         self.down(instance);
-        let down = self.instances[usize::from(instance)].lock().await.crash().await?;
-        let at = journal.offset(down.signalled_at);
+        let at = journal.offset(self.instances()?.crash(instance).await?);
         journal.record_at(at, &happened(instance, "down", "SIGKILL"));
         Ok(at)
     }
@@ -273,15 +273,9 @@ impl Fleet {
     /// If there is no process to stop.
     pub(super) async fn stop(&self, instance: u16, graceful: ToServer, grace: Duration, journal: &Journal) -> Result<(), RunError> {
         self.down(instance);
-        let mut target = self.instances[usize::from(instance)].lock().await;
         journal.record(&happened(instance, "stopping", ""));
-        let down = match self.stop_signal {
-            Some(signal) => target.stop(signal, grace).await?,
-            // The server keeps the grace itself; the margin is for its exit.
-            None => target.stop_by(|| self.tell(instance, graceful), grace + EXIT_WITHIN).await?,
-        };
-        let detail = if down.forced { "grace was over: SIGKILL".to_owned() } else { down.exit.how.to_string() };
-        journal.record_at(journal.offset(down.gone_at), &happened(instance, "down", &detail));
+        let (gone_at, how) = self.instances()?.stop(instance, &graceful, grace, &self.lines).await?;
+        journal.record_at(journal.offset(gone_at), &happened(instance, "down", &how));
         Ok(())
     }
 
@@ -290,133 +284,66 @@ impl Fleet {
     /// # Errors
     /// If there is no process.
     pub(super) async fn pause(&self, instance: u16, journal: &Journal) -> Result<Duration, RunError> {
-        let at = journal.offset(self.instances[usize::from(instance)].lock().await.pause().await?);
+        let at = journal.offset(self.instances()?.pause(instance).await?);
         journal.record_at(at, &happened(instance, "paused", ""));
         Ok(at)
     }
 
     /// SIGCONT, if the process that was paused is still there.
     pub(super) async fn resume(&self, instance: u16, journal: &Journal) {
-        let mut target = self.instances[usize::from(instance)].lock().await;
-        if target.is_paused()
-            && let Ok(at) = target.resume().await
-        {
+        let Some(instances) = &self.instances else { return };
+        if let Some(at) = instances.resume(instance).await {
             journal.record_at(journal.offset(at), &happened(instance, "resumed", ""));
         }
     }
 
     /// Follows process ends that nobody asked for.
     pub(super) fn watch(self: &Arc<Self>, journal: Arc<Journal>) {
-        let Some(guard) = &self.guard else { return };
-        let (mut exits, fleet) = (guard.exits(), self.clone());
+        let Some(instances) = &self.instances else { return };
+        let (mut exits, fleet) = (instances.guard.exits(), self.clone());
         tokio::spawn(async move {
             while let Ok(exit) = exits.recv().await {
-                if !exit.asked {
-                    fleet.down(exit.slot);
-                    journal.record_at(journal.offset(exit.at), &happened(exit.slot, "exited", &format!("by itself: {}", exit.how)));
-                    journal.notice(format!("the target ended by itself: {}", exit.how));
-                }
+                let Some(instances) = fleet.instances.as_ref().filter(|_| !exit.asked) else { continue };
+                let instance = instances.instance_of(exit.slot);
+                fleet.down(instance);
+                journal.record_at(journal.offset(exit.at), &happened(instance, "exited", &format!("by itself: {}", exit.how)));
+                journal.notice(format!("the target ended by itself: {}", exit.how));
             }
         });
     }
 
     /// Ends all processes and waits for them.
     pub(super) async fn shut_down(&self) {
-        if let Some(guard) = &self.guard
-            && let Err(error) = guard.shutdown().await
-        {
-            // Nobody to tell where stderr is closed.
-            let _ = writeln!(io::stderr(), "closestorm: {error}");
+        if let Some(instances) = &self.instances {
+            instances.shut_down().await;
         }
     }
+}
+
+fn recipe(setting: &Setting<'_>, spec: &ServerSpec, url: String) -> Result<Recipe, RunError> {
+    let argument = serde_json::to_string(spec).map_err(|error| RunError::Io(error.into()))?;
+    Ok(Recipe {
+        spec: Spec {
+            argv: vec![setting.program.display().to_string(), "__server".into(), argument],
+            env: BTreeMap::new(),
+            workdir: None,
+            output: setting.output.clone(),
+        },
+        url,
+        addrs: vec![spec.address],
+        ready: Ready::Tcp,
+        ready_within: HELLO_WITHIN,
+        port_held: true,
+    })
+}
+
+/// Name of the abstract socket to which server processes report that show this token.
+pub(super) fn socket_name(token: &str) -> String {
+    format!("closestorm-{token}")
 }
 
 fn happened(instance: u16, what: &'static str, detail: &str) -> Event {
     Event::Target { instance, what, detail: detail.to_owned() }
-}
-
-impl Controls {
-    /// Takes the reports of server processes, of whichever incarnation.
-    fn listen(self: Arc<Self>, name: &str, token: String, reports: mpsc::UnboundedSender<FromServer>) -> io::Result<()> {
-        let listener = StdListener::bind_addr(&UnixAddr::from_abstract_name(name)?)?;
-        listener.set_nonblocking(true)?;
-        let listener = UnixListener::from_std(listener)?;
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(self.clone().follow(stream, token.clone(), reports.clone()));
-            }
-        });
-        Ok(())
-    }
-
-    async fn follow(self: Arc<Self>, stream: tokio::net::UnixStream, token: String, reports: mpsc::UnboundedSender<FromServer>) {
-        let (read, mut write) = stream.into_split();
-        let mut lines = BufReader::with_capacity(64 * 1024, read).lines();
-        let hello = lines.next_line().await.ok().flatten().and_then(|line| serde_json::from_str(&line).ok());
-        let Some(FromServer::Hello { instance, token: shown, pid }) = hello else { return };
-        if shown != token {
-            return;
-        }
-        let (sender, mut commands) = mpsc::unbounded_channel();
-        self.senders.lock().unwrap_or_else(PoisonError::into_inner).insert(instance, sender);
-        self.pids.send_modify(|pids| _ = pids.insert(instance, pid));
-        let writing = tokio::spawn(async move {
-            use tokio::io::AsyncWriteExt;
-            while let Some(command) = commands.recv().await {
-                let Ok(mut line) = serde_json::to_vec(&command) else { continue };
-                line.push(b'\n');
-                if write.write_all(&line).await.is_err() {
-                    return;
-                }
-            }
-        });
-        while let Ok(Some(line)) = lines.next_line().await {
-            if let Ok(line) = serde_json::from_str(&line) {
-                let _ = reports.send(line);
-            }
-        }
-        writing.abort();
-    }
-}
-
-fn trust(insecure: bool, ca: Option<&Path>) -> Trust<'_> {
-    if insecure { Trust::Anything } else { Trust::Roots(ca) }
-}
-
-/// Resolves a URL.
-pub(super) async fn place(url: &str, trust: Trust<'_>) -> Result<Place, RunError> {
-    let wrong = |cause: String| RunError::Address { url: url.to_owned(), cause };
-    let uri: Uri = url.parse().map_err(|error| wrong(format!("{error}")))?;
-    let host = uri.host().ok_or_else(|| wrong("no host".into()))?.trim_matches(['[', ']']).to_owned();
-    let secure = match uri.scheme_str() {
-        Some("ws") => false,
-        Some("wss") => true,
-        _ => return Err(wrong("the scheme must be ws:// or wss://".into())),
-    };
-    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let found = tokio::net::lookup_host((host.as_str(), port)).await;
-    let found = found.map_err(|error| wrong(format!("cannot resolve {host}: {error}; check the name of the host")))?;
-    let address = answering(&found.collect::<Vec<_>>()).await.ok_or_else(|| wrong(format!("{host} has no address")))?;
-    let tls = if secure {
-        let name = ServerName::try_from(host.clone()).map_err(|error| wrong(error.to_string()))?;
-        Some((TlsConnector::from(tls::client(trust)?), name))
-    } else {
-        None
-    };
-    Ok(Place { url: url.to_owned(), address, tls })
-}
-
-/// The first address that takes a TCP connect, or the first where none does: `localhost` is often ::1 and 127.0.0.1, and only one of
-/// them served.
-async fn answering(addresses: &[SocketAddr]) -> Option<SocketAddr> {
-    if addresses.len() > 1 {
-        for address in addresses {
-            if matches!(timeout(CONNECT_WITHIN, TcpStream::connect(address)).await, Ok(Ok(_))) {
-                return Some(*address);
-            }
-        }
-    }
-    addresses.first().copied()
 }
 
 /// This program, for server processes and the guard: the binary that runs, not a file that may have been rebuilt.

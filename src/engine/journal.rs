@@ -17,9 +17,14 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Opens the books; offset 0 is now, and what happens from `end` on is not recorded.
-    pub(super) fn open(recorder: Recorder, end: Duration) -> Self {
-        Journal { start: Instant::now(), epoch_ns: monotonic_ns(), end, recorder: Mutex::new(Some(recorder)) }
+    /// Opens the books; offset 0 is at `epoch_ns` of raw CLOCK_MONOTONIC, which may be to come, and what happens from `end` on is not
+    /// recorded.
+    pub(super) fn open(recorder: Recorder, end: Duration, epoch_ns: u64) -> Self {
+        let (now, now_ns) = (Instant::now(), monotonic_ns());
+        let start = now + Duration::from_nanos(epoch_ns.saturating_sub(now_ns));
+        // An epoch that is over already is no instant of tokio's, which do not go back before the first.
+        let start = start.checked_sub(Duration::from_nanos(now_ns.saturating_sub(epoch_ns))).unwrap_or(start);
+        Journal { start, epoch_ns, end, recorder: Mutex::new(Some(recorder)) }
     }
 
     /// Offset in the run.

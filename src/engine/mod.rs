@@ -7,11 +7,15 @@ mod attempt;
 mod channel;
 mod client;
 mod control;
+mod crew;
 mod echo;
 mod faults;
 mod fleet;
+mod instances;
 mod journal;
+mod lines;
 mod pacer;
+mod place;
 mod registry;
 pub mod server;
 mod session;
@@ -21,26 +25,29 @@ pub mod target;
 use crate::event::{ClientIndex, Event};
 use crate::fault::Form;
 use crate::metrics::{Live, Recorder, Results, Status};
+use crate::net::clock::monotonic_ns;
 use crate::net::tls::TlsError;
-use crate::plan::{Plan, Target};
-use channel::FromServer;
+use crate::plan::{Plan, Shard, Target};
+use channel::{FromServer, Id};
+pub(crate) use crew::{Crew, Order, Sent};
 pub use echo::{Echoed, echo};
-use fleet::Fleet;
+pub(crate) use fleet::Routes;
 pub use fleet::this_program;
+use fleet::{Fleet, Reports, Setting};
 use journal::Journal;
 use pacer::Pacer;
 use registry::Registry;
 use source::Sources;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{interval, sleep_until};
+use tokio::time::{Instant, interval, sleep_until};
 
 /// Descriptors that are not connections: runtime, guard, control, output, results.
-const SPARE_FILES: u64 = 64;
+pub(crate) const SPARE_FILES: u64 = 64;
 /// In which a target that is not ours must answer one opening handshake before the run.
 const PROBE_WITHIN: Duration = Duration::from_secs(10);
 /// Between two progress lines.
@@ -125,67 +132,89 @@ pub struct Places {
 /// What the parts of a run share.
 struct Shared {
     plan: Arc<Plan>,
+    /// The clients of this process; the whole where it has none.
+    shard: Shard,
     journal: Arc<Journal>,
     registry: Arc<Registry>,
     fleet: Arc<Fleet>,
     pacer: Arc<Pacer>,
+    /// Who else has clients.
+    crew: Crew,
+    /// Another process has the servers, and tells what happens to them.
+    follows: bool,
+    /// Connections that a fault on a server process, by fault and instance, is about to act on.
+    marked: Mutex<HashMap<(u16, u16), Vec<Id>>>,
     sources: Sources,
 }
 
-/// Runs a plan to its end, or until `stop` resolves: then the results so far are marked aborted. `progress` is called several times a
-/// second with the offset.
+/// A target that has been started, with the clients elsewhere.
+pub(crate) struct Led {
+    fleet: Arc<Fleet>,
+    reports: Reports,
+    crew: Crew,
+}
+
+/// When a run begins.
+#[derive(Clone, Copy, Debug)]
+pub enum Start {
+    /// As soon as the target is ready.
+    Ready,
+    /// At this reading of raw CLOCK_MONOTONIC, in ns, or as soon as the target is ready, if that is later.
+    At(u64),
+}
+
+impl Start {
+    /// Offset 0 of a run that is ready at `ready_ns`.
+    pub(crate) fn not_before(self, ready_ns: u64) -> u64 {
+        match self {
+            Start::Ready => ready_ns,
+            Start::At(at) => at.max(ready_ns),
+        }
+    }
+}
+
+/// Runs a plan, or one shard of it, to its end, or until `stop` resolves: then the results so far are marked aborted. `progress` is
+/// called several times a second with the offset.
 ///
 /// # Errors
 /// If it could not begin; what begins is always measured to some end.
 pub async fn run(
     plan: Arc<Plan>,
+    shard: Shard,
+    start: Start,
     places: &Places,
     stop: impl Future<Output = ()>,
     mut progress: impl FnMut(Duration, Live),
 ) -> Result<Results, RunError> {
-    check_files(&plan)?;
+    check_files(&plan, shard)?;
     tokio::pin!(stop);
-    let (fleet, reports) = tokio::select! {
+    let crew = Crew::default();
+    let led = tokio::select! {
         // Starting may take long: a stop wins.
         biased;
         () = &mut stop => return Err(RunError::Stopped),
-        started = start(&plan, places) => started?,
+        led = lead(&plan, places, Vec::new(), token(), crew.clone()) => led?,
     };
-    let registry = Arc::new(Registry::new(plan.clients(), plan.seed));
-    let arrivals = arrivals(&plan);
-    let sources = match Sources::of(&plan, fleet.place(0).address) {
-        Ok(sources) => sources,
-        Err(error) => {
-            fleet.shut_down().await;
-            return Err(error);
-        }
+    let arrivals = arrivals(&plan, shard);
+    let recorder = Recorder::new(&plan).for_shard(shard);
+    let journal = Arc::new(Journal::open(recorder, plan.duration, start.not_before(monotonic_ns())));
+    let results = match Shared::new(plan, Some(shard), journal, led.fleet.clone(), crew) {
+        Ok(shared) => measure(&shared, arrivals, led.reports, stop, &mut progress).await,
+        Err(error) => Err(error),
     };
-    let journal = Arc::new(Journal::open(Recorder::new(&plan), plan.duration));
-    let (clock, target) = (journal.clone(), fleet.clone());
-    let shared = Arc::new(Shared { plan: plan.clone(), journal: clock, registry, fleet: target, pacer: Arc::default(), sources });
-    fleet.watch(journal.clone());
-    let mut tasks = tokio::task::JoinSet::new();
-    let listener = |(_, fault): &(u16, &crate::plan::Fault)| fault.inject.row.form == Form::Listener;
-    let listeners = (0..).zip(&plan.faults).filter(listener).map(|(index, _)| index).collect();
-    tasks.spawn(follow_reports(journal.clone(), listeners, reports));
-    tasks.spawn(pace(shared.clone()));
-    tasks.spawn(arrive(shared.clone(), arrivals));
-    for index in 0..u16::try_from(plan.faults.len()).unwrap_or(u16::MAX) {
-        tasks.spawn(faults::run(shared.clone(), index));
-    }
-    let status = watch(&journal, plan.duration, stop, &mut progress).await;
-    if status == Status::Completed {
-        tokio::time::sleep(SETTLE).await;
-    }
-    let results = journal.close(status);
-    tasks.abort_all();
-    fleet.shut_down().await;
-    results.ok_or_else(|| RunError::Io(io::Error::other("the books were closed twice")))
+    led.fleet.shut_down().await;
+    results
 }
 
-/// Starts the target, and asks one that is not ours for an opening handshake.
-async fn start(plan: &Plan, places: &Places) -> Result<(Arc<Fleet>, mpsc::UnboundedReceiver<FromServer>), RunError> {
-    let (fleet, reports) = Fleet::start(plan, &places.program, &places.output).await?;
+/// Starts the target of a plan whose clients are with workers: those listen for its reports at the abstract sockets `workers`, by
+/// shard, show and expect `token`, and hear of it through `crew`.
+///
+/// # Errors
+/// If it cannot be started, cannot be reached from the addresses that the plan gives, or, where it is not ours, does not answer an
+/// opening handshake.
+pub(crate) async fn lead(plan: &Plan, places: &Places, workers: Vec<String>, token: String, crew: Crew) -> Result<Led, RunError> {
+    let setting = Setting { plan, program: places.program.clone(), output: places.output.clone(), workers, token, crew: crew.clone() };
+    let (fleet, reports) = Fleet::start(setting).await?;
     if !matches!(plan.target, Target::Embedded(_)) {
         let place = fleet.place(0);
         if let Err(cause) = attempt::probe(place, &plan.cohorts[0], PROBE_WITHIN).await {
@@ -193,7 +222,145 @@ async fn start(plan: &Plan, places: &Places) -> Result<(Arc<Fleet>, mpsc::Unboun
             return Err(RunError::Unready { url: place.url.clone(), cause });
         }
     }
-    Ok((Arc::new(fleet), reports))
+    if let Err(error) = Sources::of(plan, fleet.place(0).address) {
+        fleet.shut_down().await;
+        return Err(error);
+    }
+    Ok(Led { fleet: Arc::new(fleet), reports, crew })
+}
+
+impl Led {
+    /// What workers must know to use it.
+    pub(crate) fn routes(&self) -> Routes {
+        self.fleet.routes()
+    }
+
+    /// Carries out what happens to the target from `epoch_ns` on, while workers have the clients. As [`run`] otherwise.
+    ///
+    /// # Errors
+    /// If it could not begin.
+    pub(crate) async fn run(
+        self,
+        plan: Arc<Plan>,
+        epoch_ns: u64,
+        stop: impl Future<Output = ()>,
+        mut progress: impl FnMut(Duration, Live),
+    ) -> Result<Results, RunError> {
+        let journal = Arc::new(Journal::open(Recorder::new(&plan), plan.duration, epoch_ns));
+        let shared = Shared::new(plan, None, journal, self.fleet.clone(), self.crew)?;
+        measure(&shared, Vec::new(), self.reports, stop, &mut progress).await
+    }
+
+    /// What can end the target when the run is over.
+    pub(crate) fn handle(&self) -> Ender {
+        Ender(self.fleet.clone())
+    }
+}
+
+/// What can end a target.
+pub(crate) struct Ender(Arc<Fleet>);
+
+impl Ender {
+    /// Ends all its processes and waits for them.
+    pub(crate) async fn shut_down(&self) {
+        self.0.shut_down().await;
+    }
+}
+
+/// The clients of one shard, against a target that another process leads.
+pub(crate) struct Follower {
+    plan: Arc<Plan>,
+    shard: Shard,
+    lines: Arc<lines::Lines>,
+    reports: Reports,
+}
+
+impl Follower {
+    /// Gets ready: server processes that show `token` report to the abstract socket `name`.
+    ///
+    /// # Errors
+    /// Too many clients for this process, or no socket.
+    pub(crate) fn listen(plan: Arc<Plan>, shard: Shard, name: &str, token: String) -> Result<Follower, RunError> {
+        check_files(&plan, shard)?;
+        let (lines, reports) = lines::Lines::listen(name, token)?;
+        Ok(Follower { plan, shard, lines, reports })
+    }
+
+    /// Runs the clients from `epoch_ns` on, while `orders` say what happens to the target. As [`run`] otherwise.
+    ///
+    /// # Errors
+    /// If the routes are of no use.
+    pub(crate) async fn run(
+        self,
+        routes: &Routes,
+        epoch_ns: u64,
+        mut orders: mpsc::UnboundedReceiver<crew::Sent>,
+        stop: impl Future<Output = ()>,
+        mut progress: impl FnMut(Duration, Live),
+    ) -> Result<Results, RunError> {
+        let fleet = Arc::new(Fleet::attach(&self.plan, self.shard, routes, self.lines)?);
+        let arrivals = arrivals(&self.plan, self.shard);
+        let recorder = Recorder::new(&self.plan).for_shard(self.shard);
+        let journal = Arc::new(Journal::open(recorder, self.plan.duration, epoch_ns));
+        let mut shared = Shared::new(self.plan, Some(self.shard), journal, fleet, Crew::default())?;
+        if let Some(shared) = Arc::get_mut(&mut shared) {
+            shared.follows = true;
+        }
+        let obeying = shared.clone();
+        let obey = tokio::spawn(async move {
+            while let Some((order, done)) = orders.recv().await {
+                faults::obey(&obeying, &order);
+                let _ = done.send(());
+            }
+        });
+        let results = measure(&shared, arrivals, self.reports, stop, &mut progress).await;
+        obey.abort();
+        results
+    }
+}
+
+/// Proof that a process is one that we started.
+pub(crate) fn token() -> String {
+    format!("{:016x}{:016x}", monotonic_ns(), std::process::id())
+}
+
+impl Shared {
+    fn new(plan: Arc<Plan>, clients: Option<Shard>, journal: Arc<Journal>, fleet: Arc<Fleet>, crew: Crew) -> Result<Arc<Shared>, RunError> {
+        let shard = clients.unwrap_or(Shard::WHOLE);
+        let count = if clients.is_some() { plan.clients() } else { 0 };
+        let registry = Arc::new(Registry::new(count, shard, plan.seed));
+        let sources = Sources::of(&plan, fleet.place(0).address)?;
+        let (pacer, marked) = (Arc::default(), Mutex::default());
+        Ok(Arc::new(Shared { plan, shard, journal, registry, fleet, pacer, sources, crew, follows: false, marked }))
+    }
+}
+
+/// The run itself, between the start of the target and its end.
+async fn measure(
+    shared: &Arc<Shared>,
+    arrivals: Vec<(Duration, ClientIndex)>,
+    reports: Reports,
+    stop: impl Future<Output = ()>,
+    progress: &mut impl FnMut(Duration, Live),
+) -> Result<Results, RunError> {
+    let journal = shared.journal.clone();
+    shared.fleet.watch(journal.clone());
+    let mut tasks = tokio::task::JoinSet::new();
+    let listener = |(_, fault): &(u16, &crate::plan::Fault)| fault.inject.row.form == Form::Listener;
+    let listeners = (0..).zip(&shared.plan.faults).filter(listener).map(|(index, _)| index).collect();
+    tasks.spawn(follow_reports(journal.clone(), listeners, reports));
+    tasks.spawn(pace(shared.clone()));
+    tasks.spawn(arrive(shared.clone(), arrivals));
+    for index in 0..u16::try_from(shared.plan.faults.len()).unwrap_or(u16::MAX) {
+        tasks.spawn(faults::run(shared.clone(), index));
+    }
+    let status = watch(&journal, shared.plan.duration, stop, progress).await;
+    if status == Status::Completed {
+        tokio::time::sleep(SETTLE).await;
+    }
+    let results = journal.close(status);
+    tasks.abort_all();
+    results.ok_or_else(|| RunError::Io(io::Error::other("the books were closed twice")))
 }
 
 /// Reports progress until the end of the run or `stop`.
@@ -212,11 +379,12 @@ async fn watch(journal: &Journal, duration: Duration, stop: impl Future<Output =
     }
 }
 
-/// Due offset of each client's arrival, sorted.
-fn arrivals(plan: &Plan) -> Vec<(Duration, ClientIndex)> {
-    let mut all = Vec::with_capacity(plan.clients() as usize);
+/// Due offset of the arrival of each client of a shard, sorted. All are drawn, so that each has its own whatever the shard.
+fn arrivals(plan: &Plan, shard: Shard) -> Vec<(Duration, ClientIndex)> {
+    let mut all = Vec::with_capacity(shard.count(plan.clients()) as usize);
     for cohort in &plan.cohorts {
-        all.extend(cohort.dues(plan.seed).zip((cohort.first..).map(ClientIndex)));
+        let due = cohort.dues(plan.seed).zip((cohort.first..).map(ClientIndex));
+        all.extend(due.filter(|(_, client)| shard.owns(client.0)));
     }
     all.sort_unstable();
     all
@@ -224,20 +392,24 @@ fn arrivals(plan: &Plan) -> Vec<(Duration, ClientIndex)> {
 
 /// Most first attempts that are due in any second from the first on.
 pub fn arrivals_peak(plan: &Plan) -> usize {
-    let due: Vec<_> = arrivals(plan).into_iter().map(|(due, _)| due).collect();
+    let due: Vec<_> = arrivals(plan, Shard::WHOLE).into_iter().map(|(due, _)| due).collect();
     due.iter().enumerate().map(|(index, from)| due.partition_point(|at| *at < *from + Duration::from_secs(1)) - index).max().unwrap_or(0)
 }
 
 /// Lets the clients arrive.
 async fn arrive(shared: Arc<Shared>, arrivals: Vec<(Duration, ClientIndex)>) {
     let mut clients = tokio::task::JoinSet::new();
-    for (due, client) in arrivals {
+    let epoch = shared.journal.instant(Duration::ZERO);
+    if epoch > Instant::now() {
+        sleep_until(epoch).await;
+    }
+    for (place, (due, client)) in arrivals.into_iter().enumerate() {
         if due > shared.journal.now() {
             sleep_until(shared.journal.instant(due)).await;
         }
         clients.spawn(client::live(shared.clone(), client, due));
         // Many may be due at once: let those who came first begin.
-        if client.0.is_multiple_of(64) {
+        if place.is_multiple_of(64) {
             tokio::task::yield_now().await;
         }
     }
@@ -278,18 +450,26 @@ async fn follow_reports(journal: Arc<Journal>, listeners: BTreeSet<u16>, mut rep
     }
 }
 
-/// Raises the soft limit of open files to the hard one, and refuses a plan that cannot fit.
-fn check_files(plan: &Plan) -> Result<(), RunError> {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(io::Error::from)?;
-    if soft < hard {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(io::Error::from)?;
-    }
-    let needed = u64::from(plan.clients()) + SPARE_FILES;
-    if needed > hard {
-        return Err(RunError::Files { clients: plan.clients(), needed, limit: hard, fits: hard.saturating_sub(SPARE_FILES) });
+/// Raises the soft limit of open files to the hard one, and refuses clients that cannot fit.
+fn check_files(plan: &Plan, shard: Shard) -> Result<(), RunError> {
+    let (clients, limit) = (shard.count(plan.clients()), raise_files()?);
+    let needed = u64::from(clients) + SPARE_FILES;
+    if needed > limit {
+        return Err(RunError::Files { clients, needed, limit, fits: limit.saturating_sub(SPARE_FILES) });
     }
     Ok(())
+}
+
+/// Raises the soft limit of open files to the hard one, which it returns.
+/// # Errors
+/// The kernel does not tell.
+pub fn raise_files() -> io::Result<u64> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(hard)
 }
 
 /// The file of the target's output in a run folder.

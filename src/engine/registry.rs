@@ -4,7 +4,7 @@ use super::channel::{Id, Standing};
 use super::control::{Command, Control, Dose};
 use crate::event::{ClientIndex, ConnectionNo};
 use crate::fault::OnAttempt;
-use crate::plan::{Phase, Pick, Select};
+use crate::plan::{Phase, Pick, Select, Shard};
 use crate::seed::{Seed, Stream};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,6 +52,7 @@ impl Slot {
 /// All clients, and the faults that wait for new connections.
 #[derive(Debug)]
 pub(super) struct Registry {
+    shard: Shard,
     slots: Vec<Slot>,
     seed: Seed,
     new: Mutex<Vec<(Arc<Dose>, Standing)>>,
@@ -59,28 +60,35 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// One slot for each client.
-    pub(super) fn new(clients: u32, seed: Seed) -> Self {
-        Registry { slots: (0..clients).map(|_| Slot::default()).collect(), seed, new: Mutex::default(), attempts: Mutex::default() }
+    /// One slot for each client of `shard` among `clients` of the plan.
+    pub(super) fn new(clients: u32, shard: Shard, seed: Seed) -> Self {
+        Registry {
+            shard,
+            slots: shard.clients(clients).map(|_| Slot::default()).collect(),
+            seed,
+            new: Mutex::default(),
+            attempts: Mutex::default(),
+        }
     }
 
-    /// The slot of a client of the plan.
+    /// The slot of a client of the shard.
     pub(super) fn slot(&self, client: ClientIndex) -> &Slot {
-        &self.slots[client.0 as usize]
+        &self.slots[self.shard.place(client.0)]
     }
 
     /// All slots in the order of client indices.
     pub(super) fn each(&self) -> impl Iterator<Item = (ClientIndex, &Slot)> {
-        (0..).map(ClientIndex).zip(&self.slots)
+        self.shard.clients(u32::MAX).map(ClientIndex).zip(&self.slots)
     }
 
-    /// Connections that a firing selects now, sorted by client; at most `limit`.
+    /// Connections that a firing selects now, sorted by client; at most `limit`. `turn` numbers the firings.
     pub(super) fn select(
         &self,
         select: &Select,
         clients: Range<u32>,
         now: Duration,
         limit: Option<u64>,
+        turn: u64,
         random: &mut Stream,
     ) -> Vec<(Id, Place)> {
         let phase = select.phase.unwrap_or(Phase::Open);
@@ -90,7 +98,7 @@ impl Registry {
             let id = Id { client, connection: ConnectionNo(place.connection) };
             (place.phase == Some(phase) && old_enough).then_some((id, place))
         });
-        let mut picked = pick(select.pick, candidates.collect(), random);
+        let mut picked = pick(select.pick, self.shard, turn, candidates.collect(), random);
         if let Some(limit) = limit {
             picked.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         }
@@ -129,9 +137,9 @@ impl Registry {
     }
 }
 
-/// Draws without replacement; keeps the order.
-fn pick<T: Copy>(pick: Pick, candidates: Vec<(Id, T)>, random: &mut Stream) -> Vec<(Id, T)> {
-    pick.draw(candidates, |(id, _)| id.client, random)
+/// Draws without replacement; keeps the order. A shard takes its part of what is picked.
+fn pick<T: Copy>(pick: Pick, shard: Shard, turn: u64, candidates: Vec<(Id, T)>, random: &mut Stream) -> Vec<(Id, T)> {
+    pick.draw(shard, turn, candidates, |(id, _)| id.client, random)
 }
 
 #[cfg(test)]
@@ -154,7 +162,7 @@ mod tests {
             (Pick::Nth(3), 10, 3),      // 2, 5, 8
             (Pick::Count(3), 0, 0),
         ] {
-            let picked = pick(how, ids(of), &mut random);
+            let picked = pick(how, Shard::WHOLE, 0, ids(of), &mut random);
             assert_eq!(picked.len(), expected, "{how:?} of {of}");
             assert!(picked.windows(2).all(|pair| pair[0].0 < pair[1].0), "sorted, each once");
         }
@@ -165,7 +173,7 @@ mod tests {
         let mut random = Seed(2).stream("pick");
         let mut hits = [0_u32; 10];
         for _ in 0..10_000 {
-            pick(Pick::Count(3), ids(10), &mut random).iter().for_each(|(id, ())| hits[id.client.0 as usize] += 1);
+            pick(Pick::Count(3), Shard::WHOLE, 0, ids(10), &mut random).iter().for_each(|(id, ())| hits[id.client.0 as usize] += 1);
         }
         assert!(hits.iter().all(|&hits| (2_800..3_200).contains(&hits)), "{hits:?}");
     }

@@ -6,6 +6,7 @@
 use super::latency::Latency;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// What is measured as a time.
@@ -102,7 +103,7 @@ pub struct Key {
 }
 
 /// One interval of one distribution, encoded.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Line {
     /// Start of the interval, whole intervals since the start of the run.
     pub interval: u64,
@@ -115,15 +116,17 @@ pub struct Line {
 /// Samples that wait before they cost a histogram of their own.
 const PENDING: usize = 1024;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Series {
     total: Latency,
+    #[serde(skip)]
     pending: Vec<u64>,
+    #[serde(skip)]
     interval: Option<Box<Latency>>,
 }
 
 /// Distributions of a run by [`Key`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Bank {
     cohorts: usize,
     faults: usize,

@@ -14,6 +14,7 @@ use crate::expect::Limit;
 use crate::fault::told::Told;
 use crate::fault::{Form, Side};
 use crate::plan::{Plan, Target};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ const TOLERANCE_SHARE: f64 = 0.05;
 pub const SATURATED: f64 = 0.01;
 
 /// How a run came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     /// It reached its planned length.
     Completed,
@@ -178,7 +179,7 @@ fn target(target: &Target) -> String {
 }
 
 /// The books of one cohort.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Book {
     /// Attempts, connections and endings.
     pub ledger: Ledger,
@@ -231,7 +232,7 @@ impl Book {
 }
 
 /// What is counted of one fault.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaultBook {
     /// First firing, µs.
     pub first: Option<u64>,
@@ -301,12 +302,16 @@ pub struct Results {
     pub events: Sample<Kept>,
     /// Notices with their counts.
     pub notices: BTreeMap<String, u64>,
-    /// What the measuring process used.
+    /// What the measuring processes used.
     pub usage: Usage,
+    /// Processes that had the clients.
+    pub workers: u32,
+    /// Parts that were lost, in words: the results are not those of the plan.
+    pub lost: Vec<String>,
 }
 
 /// What the measuring process used; all zero where nobody looked.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
     /// Processor time, s.
     pub cpu_s: f64,
@@ -314,6 +319,15 @@ pub struct Usage {
     pub rss_peak_bytes: u64,
     /// Resident size before the first client.
     pub rss_base_bytes: u64,
+}
+
+impl Usage {
+    /// Adds what another process used.
+    pub fn add(&mut self, other: Usage) {
+        self.cpu_s += other.cpu_s;
+        self.rss_peak_bytes += other.rss_peak_bytes;
+        self.rss_base_bytes += other.rss_base_bytes;
+    }
 }
 
 impl Results {
@@ -362,12 +376,12 @@ impl Results {
         other.endings.iter().for_each(|(key, count)| *self.endings.entry(key.clone()).or_default() += count);
         self.reasons.add(&other.reasons);
         self.outages.add(&other.outages);
-        self.milestones.add(&other.milestones);
+        super::milestones::add(&mut self.milestones, &other.milestones);
         self.events.add(&other.events);
         other.notices.iter().for_each(|(text, count)| *self.notices.entry(text.clone()).or_default() += count);
-        self.usage.cpu_s += other.usage.cpu_s;
-        self.usage.rss_peak_bytes += other.usage.rss_peak_bytes;
-        self.usage.rss_base_bytes += other.usage.rss_base_bytes;
+        self.usage.add(other.usage);
+        self.workers += other.workers;
+        self.lost.extend_from_slice(&other.lost);
         self.peaks();
     }
 

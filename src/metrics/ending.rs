@@ -3,6 +3,7 @@
 //! Either account may come first, and the server's may never come: it was killed, or is not ours.
 
 use crate::close::{Cause, Ending, Initiator, TcpEnd};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// Accounts that wait for their other half; beyond this the oldest is counted alone. About 25 MB.
@@ -13,7 +14,7 @@ const REASONS: usize = 1_000;
 pub const OTHER: &str = "(other)";
 
 /// What endings are counted by. Faults and cohorts by index in the plan.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EndingKey {
     /// Cohort.
     pub cohort: u16,
@@ -40,7 +41,7 @@ pub struct EndingKey {
 }
 
 /// What is counted of a server's account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ServerSide {
     /// Reported to the server's user.
     pub code: u16,
@@ -184,7 +185,7 @@ fn joined(mut key: EndingKey, server: Option<&Server>, killed: Option<u16>) -> E
 }
 
 /// Pairs of reported code and reason, with a bound.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reasons {
     distinct: usize,
     counts: BTreeMap<u16, BTreeMap<String, u64>>,

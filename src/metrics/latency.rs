@@ -4,6 +4,9 @@
 
 use crate::results::record::Times;
 use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer as Decoder, Serializer as _, V2Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
 /// Greatest value in µs: one hour. Greater ones count as this, and are counted.
@@ -69,6 +72,30 @@ impl Latency {
         self.clamped += other.clamped;
     }
 
+    /// The sum of both.
+    pub fn plus(mut self, other: &Latency) -> Latency {
+        self.add(other);
+        self
+    }
+
+    /// As bytes: what was clamped, then the histogram in the V2 format of HdrHistogram. Some hundred bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.clamped.to_be_bytes().to_vec();
+        // Writing into a Vec cannot fail, and no count of ours is too great for the format.
+        V2Serializer::new().serialize(&self.histogram, &mut bytes).expect("a Vec takes all");
+        bytes
+    }
+
+    /// From [`encode`](Latency::encode)d bytes; `None` if they are something else.
+    pub fn decode(bytes: &[u8]) -> Option<Latency> {
+        let (clamped, mut rest) = bytes.split_first_chunk::<8>()?;
+        let histogram: Histogram<u64> = Decoder::new().deserialize(&mut rest).ok()?;
+        let mut latency = Latency::new();
+        latency.histogram.add(&histogram).ok()?;
+        latency.clamped = u64::from_be_bytes(*clamped);
+        Some(latency)
+    }
+
     /// Removes all samples.
     pub fn clear(&mut self) {
         self.histogram.reset();
@@ -128,6 +155,18 @@ impl Latency {
             max: self.max(),
             mean: self.mean().map(|mean| mean.round() as u64),
         }
+    }
+}
+
+impl Serialize for Latency {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.encode().serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Latency {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Latency, D::Error> {
+        Latency::decode(&Vec::deserialize(from)?).ok_or_else(|| D::Error::custom("not a histogram"))
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! One side counts beginnings, the other what became of them. A run whose ledger does not balance is a bug of the program.
 
+use serde::{Deserialize, Serialize};
+
 /// The counts of one cohort.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     /// Attempts begun.
     pub attempts: u64,

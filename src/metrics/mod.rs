@@ -10,8 +10,10 @@ mod handle;
 pub mod latency;
 pub mod ledger;
 pub mod liveness;
+mod milestones;
 pub mod outage;
 pub mod sample;
+pub mod shard;
 pub mod survival;
 pub mod timeline;
 
@@ -21,7 +23,7 @@ pub use ledger::LedgerError;
 use crate::close::Cause;
 use crate::event::{ClientIndex, Event};
 use crate::fault::Side;
-use crate::plan::{Plan, Target};
+use crate::plan::{Plan, Shard, Target};
 use crate::seed::Seed;
 use bank::{Bank, Key, Metric};
 use book::{Book, FaultBook, Kept, Meta, Usage};
@@ -29,6 +31,7 @@ use ending::Endings;
 use latency::micros;
 use outage::{Outage, Outages};
 use sample::Sample;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use timeline::{Step, Timeline, interval};
@@ -39,7 +42,7 @@ pub const ROWS: usize = 100_000;
 const NOTICES: usize = 200;
 
 /// What a progress line shows. Counts since the start, but `open` and `away`, which are now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Live {
     /// Open connections.
     pub open: u64,
@@ -61,6 +64,24 @@ pub struct Live {
     pub sent: u64,
     /// Messages received.
     pub received: u64,
+}
+
+impl Live {
+    /// The numbers of two parts together.
+    pub fn plus(self, other: &Live) -> Live {
+        Live {
+            open: self.open + other.open,
+            away: self.away + other.away,
+            attempts: self.attempts + other.attempts,
+            opened: self.opened + other.opened,
+            failed: self.failed + other.failed,
+            closes: self.closes + other.closes,
+            recovered: self.recovered + other.recovered,
+            lost: self.lost + other.lost,
+            sent: self.sent + other.sent,
+            received: self.received + other.received,
+        }
+    }
 }
 
 /// A client: eight bytes, because there may be millions.
@@ -164,6 +185,14 @@ impl Recorder {
     pub fn touch(&self, client: u32) -> u64 {
         let place = client as usize;
         self.clients.get(place).map_or(0, |client| u64::from(client.attempts)) + self.outages.touch(place)
+    }
+
+    /// Keeps what the books of a part need to be added to the others exactly.
+    pub fn for_shard(mut self, shard: Shard) -> Recorder {
+        if !shard.is_whole() {
+            self.timeline.keep_round_trips();
+        }
+        self
     }
 
     /// Numbers for a progress line.
@@ -310,6 +339,8 @@ impl Recorder {
             events: self.events,
             notices: self.notices,
             usage: Usage::default(),
+            workers: 1,
+            lost: Vec::new(),
         }
     }
 }

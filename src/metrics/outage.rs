@@ -8,6 +8,7 @@
 //! because it crosses processes: an outage can be amended while it lasts, and afterwards as long as it is held back.
 
 use crate::close::{Cause, Ending};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Ended outages held back for late evidence; the oldest are booked first. About 6 MB.
@@ -17,7 +18,7 @@ const SLACK_US: u64 = 1_000;
 const NONE: u32 = u32::MAX;
 
 /// One outage of one client. Offsets and lengths in µs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
     /// Who.
     pub client: u32,
@@ -64,7 +65,7 @@ struct Under {
     gave_up: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Phase {
     Waiting,
     Attempting,

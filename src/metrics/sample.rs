@@ -2,15 +2,23 @@
 //!
 //! Source: Vitter, "Random Sampling with a Reservoir" (1985), algorithm R.
 
-use crate::seed::Stream;
+use crate::seed::{Seed, Stream};
+
+use serde::{Deserialize, Serialize};
 
 /// At most `limit` items of a stream, each equally likely.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sample<T> {
     limit: usize,
     seen: u64,
     kept: Vec<T>,
+    #[serde(skip, default = "for_addition")]
     random: Stream,
+}
+
+/// A sample that came from elsewhere takes no more items, but may have to be thinned out.
+fn for_addition() -> Stream {
+    Seed(0).stream("metrics/addition")
 }
 
 impl<T> Sample<T> {
@@ -42,6 +50,16 @@ impl<T> Sample<T> {
         self.seen
     }
 
+    /// Whether every item offered is kept, in order.
+    pub fn is_complete(&self) -> bool {
+        self.seen == self.kept.len() as u64
+    }
+
+    /// Items kept, to be amended.
+    pub fn kept_mut(&mut self) -> &mut [T] {
+        &mut self.kept
+    }
+
     /// How many offered items a kept one stands for: 1 as long as all are kept.
     pub fn weight(&self) -> f64 {
         if self.kept.is_empty() { 1.0 } else { self.seen as f64 / self.kept.len() as f64 }
@@ -49,6 +67,12 @@ impl<T> Sample<T> {
 }
 
 impl<T: Clone> Sample<T> {
+    /// A complete sample without the items for which `drop` holds.
+    pub fn without(&self, mut drop: impl FnMut(&T) -> bool) -> Sample<T> {
+        let kept: Vec<T> = self.kept.iter().filter(|item| !drop(item)).cloned().collect();
+        Sample { limit: self.limit, seen: kept.len() as u64, kept, random: self.random.clone() }
+    }
+
     /// Adds another sample: each kept item is drawn from one of the two, as likely as that one's share of the items not yet drawn.
     pub fn add(&mut self, other: &Sample<T>) {
         let seen = self.seen + other.seen;
@@ -73,7 +97,6 @@ impl<T: Clone> Sample<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seed::Seed;
 
     #[test]
     fn the_sample_is_bounded_uniform_and_repeatable() {

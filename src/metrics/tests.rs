@@ -18,7 +18,7 @@ use std::time::Duration;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-fn meta() -> Meta {
+pub(crate) fn meta() -> Meta {
     let cohort = |name: &str, planned| CohortMeta { name: name.to_owned(), strategy: "fixed 1s".to_owned(), planned };
     let told = |kind| (crate::fault::row(kind).expect("in the catalogue").told)(&Values([("code".to_owned(), Value::Whole(1001))].into()));
     let fault = |id: &str, kind, side, holds, process| FaultMeta { id: id.to_owned(), kind, side, holds, process, told: told(kind) };
@@ -47,7 +47,7 @@ fn meta() -> Meta {
     }
 }
 
-fn ending(cause: Cause, code: u16) -> Ending {
+pub(crate) fn ending(cause: Cause, code: u16) -> Ending {
     let wire = (code != 1006).then_some(code);
     Ending {
         cause,

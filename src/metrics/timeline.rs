@@ -3,6 +3,7 @@
 //! Open connections are not stored but computed from what opened and what closed, so rows of several runs can be added.
 
 use super::latency::{Latency, micros};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub fn interval(duration: Duration) -> Duration {
 }
 
 /// What became of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Step {
     /// It began.
     Begun,
@@ -38,7 +39,7 @@ pub enum Step {
 }
 
 /// One interval of one cohort.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
     /// Attempts begun.
     pub attempts: u64,
@@ -71,6 +72,10 @@ pub struct Cell {
 }
 
 impl Cell {
+    fn set_round_trips(&mut self, latency: &Latency) {
+        (self.rtt_p50, self.rtt_p99, self.rtt_max) = (latency.quantile(0.5), latency.quantile(0.99), latency.max());
+    }
+
     fn add(&mut self, other: &Cell) {
         self.attempts += other.attempts;
         self.opened += other.opened;
@@ -82,7 +87,7 @@ impl Cell {
         self.recovered += other.recovered;
         self.due += other.due;
         self.sent += other.sent;
-        // Quantiles cannot be added: where both have some, only the largest remains known.
+        // Quantiles cannot be added: where both have some, only the largest remains known, unless the samples were kept.
         let both = self.echoed > 0 && other.echoed > 0;
         self.echoed += other.echoed;
         self.rtt_p50 = if both { None } else { self.rtt_p50.or(other.rtt_p50) };
@@ -92,7 +97,7 @@ impl Cell {
 }
 
 /// One aligned second of one cohort.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Second {
     /// Messages due in it.
     pub due: u64,
@@ -128,7 +133,7 @@ pub type AttemptKey = (u32, u16, Option<u16>, Step);
 pub type LostKey = (u32, u16, Option<u16>);
 
 /// Both rows of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Timeline {
     length: u64,
     last: usize,
@@ -138,9 +143,13 @@ pub struct Timeline {
     pub attempts: BTreeMap<AttemptKey, u64>,
     /// Clients that gave up by second.
     pub lost: BTreeMap<LostKey, u64>,
+    #[serde(skip)]
     round_trips: Vec<(usize, Latency)>,
     /// Counts on their way to `attempts`: each key has one place here, and goes on when another needs it.
+    #[serde(skip)]
     recent: Vec<(AttemptKey, u64)>,
+    /// Round trips of closed intervals by place and cohort, encoded, where others will be added; quantiles cannot be.
+    kept: Option<BTreeMap<(usize, u16), Vec<u8>>>,
 }
 
 /// Places of `recent`: a power of two, more than the keys of a second usually are.
@@ -159,7 +168,13 @@ impl Timeline {
             lost: BTreeMap::new(),
             round_trips: Vec::new(),
             recent: vec![((0, 0, None, Step::Begun), 0); RECENT],
+            kept: None,
         }
+    }
+
+    /// Keeps the round trips of each interval, so that another timeline can be added without losing their quantiles.
+    pub fn keep_round_trips(&mut self) {
+        self.kept = Some(BTreeMap::new());
     }
 
     /// Length of an interval, µs.
@@ -249,7 +264,13 @@ impl Timeline {
         let (place, latency) = &mut self.round_trips[usize::from(cohort)];
         if latency.count() > 0 {
             let cell = at_or_grow(&mut self.cells[usize::from(cohort)], *place);
-            (cell.rtt_p50, cell.rtt_p99, cell.rtt_max) = (latency.quantile(0.5), latency.quantile(0.99), latency.max());
+            cell.set_round_trips(latency);
+            if let Some(kept) = &mut self.kept {
+                // An interval is closed again where its last echo came late.
+                let all = kept.entry((*place, cohort)).or_default();
+                let sum = Latency::decode(all).map_or_else(|| latency.clone(), |before| before.plus(latency));
+                *all = sum.encode();
+            }
             latency.clear();
         }
     }
@@ -289,17 +310,35 @@ impl Timeline {
         by_second.into_values().max().unwrap_or(0)
     }
 
-    /// Largest share of late work in an aligned second, 0 to 1.
-    pub fn late_share_max(&self) -> f64 {
+    fn by_second(&self) -> BTreeMap<u32, Second> {
         let mut by_second: BTreeMap<u32, Second> = BTreeMap::new();
         self.seconds().for_each(|(second, _, cell)| by_second.entry(second).or_default().add(&cell));
-        by_second.values().filter(|cell| cell.work > 0).map(|cell| cell.late as f64 / cell.work as f64).fold(0.0, f64::max)
+        by_second
+    }
+
+    /// Largest share of late work in an aligned second, 0 to 1.
+    pub fn late_share_max(&self) -> f64 {
+        self.by_second().values().filter(|cell| cell.work > 0).map(|cell| cell.late as f64 / cell.work as f64).fold(0.0, f64::max)
+    }
+
+    /// Aligned seconds in which more than this share of the work was late, ascending.
+    pub fn saturated_seconds(&self, share: f64) -> Vec<u32> {
+        let late = |(second, cell): (u32, Second)| (cell.work > 0 && cell.late as f64 / cell.work as f64 > share).then_some(second);
+        self.by_second().into_iter().filter_map(late).collect()
     }
 
     /// Adds another timeline of the same plan.
     pub fn add(&mut self, other: &Timeline) {
         for (cohort, cells) in other.cells.iter().enumerate() {
             cells.iter().enumerate().for_each(|(place, cell)| at_or_grow(&mut self.cells[cohort], place).add(cell));
+        }
+        for (key, encoded) in other.kept.iter().flatten() {
+            let mine = self.kept.get_or_insert_default().entry(*key).or_default();
+            let sum = [&*mine, encoded].into_iter().filter_map(|bytes| Latency::decode(bytes)).reduce(|sum, next| sum.plus(&next));
+            if let Some(sum) = sum {
+                *mine = sum.encode();
+                self.cells[usize::from(key.1)][key.0].set_round_trips(&sum);
+            }
         }
         for (second, cohort, cell) in other.seconds() {
             at_or_grow(&mut self.seconds[usize::from(cohort)], second as usize).add(&cell);

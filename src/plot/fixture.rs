@@ -389,6 +389,9 @@ fn summary(duration_ms: u64) -> Summary {
             rss_peak_bytes: 103 << 20,
             bytes_per_client: Some(18_400),
             saturated: false,
+            saturated_seconds: Vec::new(),
+            workers: 1,
+            lost: Vec::new(),
         },
         notices: vec!["p99.9 needs 2,995 samples".to_string()],
     }

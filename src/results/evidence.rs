@@ -4,7 +4,7 @@ use super::hlog::{Distribution, distributions};
 use super::read::{Loaded, ReadError};
 use super::record::CountRow;
 use super::tables::count_rows;
-use crate::metrics::book::{Results, Status};
+use crate::metrics::book::{Results, SATURATED, Status};
 use std::collections::BTreeMap;
 
 /// Counts by second, distributions, and how far they can be trusted.
@@ -16,6 +16,10 @@ pub struct Evidence {
     pub aborted: bool,
     /// The generator was too late.
     pub saturated: bool,
+    /// Seconds of the run in which it was.
+    pub saturated_seconds: Vec<u32>,
+    /// Parts of the run that were lost, in words.
+    pub lost: Vec<String>,
     /// Largest share of late work in a second, 0 to 1.
     pub late_share_max: f64,
     /// Clients in the plan, by cohort.
@@ -33,6 +37,8 @@ impl Evidence {
             measured_s: results.measured.as_millis() as f64 / 1e3,
             aborted: results.status == Status::Aborted,
             saturated: results.saturated(),
+            saturated_seconds: results.timeline.saturated_seconds(SATURATED),
+            lost: results.lost.clone(),
             late_share_max: results.timeline.late_share_max(),
             planned: results.meta.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.planned)).collect(),
             counts: count_rows(results),
@@ -52,6 +58,8 @@ impl Evidence {
             measured_s: summary.measured_ms as f64 / 1e3,
             aborted: summary.status == Status::Aborted.name(),
             saturated: summary.generator.saturated,
+            saturated_seconds: summary.generator.saturated_seconds.clone(),
+            lost: summary.generator.lost.clone(),
             late_share_max: summary.generator.late_share_max,
             planned: summary.cohorts.iter().map(|(name, row)| (name.clone(), row.clients.planned)).collect(),
             counts: loaded.counts.clone().ok_or_else(|| missing("counts.csv"))?,

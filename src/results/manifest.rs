@@ -37,6 +37,16 @@ pub fn started_s(manifest: &Manifest) -> f64 {
     manifest.started.parse::<Timestamp>().map_or(0.0, |time| time.as_millisecond() as f64 / 1e3)
 }
 
+/// How long it is until a time of day, RFC 3339 as `2026-01-31T12:00:00Z`.
+///
+/// # Errors
+/// It is not such a time, or over.
+pub fn until(time: &str) -> Result<std::time::Duration, String> {
+    let at: Timestamp = time.parse().map_err(|_| format!("`{time}` is not a time: write it as 2026-01-31T12:00:00Z"))?;
+    let now = Timestamp::now();
+    at.duration_since(now).try_into().map_err(|_| format!("{time} is over: it is {} now", now.strftime("%Y-%m-%dT%H:%M:%SZ")))
+}
+
 /// The command line of a manifest as a shell would take it.
 pub fn command_line(manifest: &Manifest) -> String {
     shlex::try_join(manifest.command.iter().map(String::as_str)).unwrap_or_else(|_| manifest.command.join(" "))

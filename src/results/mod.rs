@@ -10,6 +10,7 @@ pub mod manifest;
 pub mod read;
 pub mod record;
 mod rows;
+pub mod shard;
 pub mod summary;
 mod surprises;
 pub mod tables;

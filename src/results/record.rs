@@ -372,14 +372,23 @@ pub struct Generator {
     pub lag_p99_us: Option<u64>,
     /// Largest share of late work in a second, 0 to 1.
     pub late_share_max: f64,
-    /// Processor time of this process.
+    /// Processor time of closestorm and its workers; servers do not count.
     pub cpu_s: f64,
-    /// Largest resident size of this process.
+    /// Largest resident size of closestorm and its workers, each at its own peak.
     pub rss_peak_bytes: u64,
     /// Growth of the resident size per client at the peak.
     pub bytes_per_client: Option<u64>,
     /// Too late to be trusted.
     pub saturated: bool,
+    /// Seconds of the run in which it was.
+    #[serde(default)]
+    pub saturated_seconds: Vec<u32>,
+    /// Processes that had the clients.
+    #[serde(default)]
+    pub workers: u32,
+    /// Parts of the run that were lost, in words; any makes the verdict inconclusive.
+    #[serde(default)]
+    pub lost: Vec<String>,
 }
 
 /// `manifest.json`: what was run, where, by which program.

@@ -29,6 +29,7 @@ pub static BUNDLED: &[Bundled] = bundle![
     "close-acks",
     "load-balancer",
     "slow-network",
+    "hundred-thousand",
     "node-server",
     "node-crash",
 ];

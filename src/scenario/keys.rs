@@ -67,7 +67,8 @@ pub(super) static EMBEDDED: Section = Section {
     path: "[target.embedded]",
     doc: "Our own echo server.",
     keys: &[
-        key("instances", "1 to 64", "1", "Processes, each on its own port."),
+        key("instances", "1 to 64", "1", "Servers, each on its own port."),
+        key("processes", "1 to 64", "as many as its connections need", "Processes of an instance, which share its port."),
         key("balance", "round_robin, random, sticky or healthy", "round_robin", "Which instance an attempt goes to."),
         key("handshake_cost", r#""500us""#, r#""0s""#, "Time of the service queue that each opening handshake reserves."),
         key("parallel", "1 to 1024", "1", "Opening handshakes served at a time."),

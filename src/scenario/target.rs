@@ -21,7 +21,10 @@ pub(super) fn read(top: &Reader<'_>) -> Option<Target> {
     let Some(node) = top.get("target") else { return Some(Target::Embedded(Embedded::default())) };
     let target = Reader::open(node, &keys::TARGET, top.sink)?;
     match target.one_of(&["embedded", "command", "url"])? {
-        "embedded" => Some(Target::Embedded(embedded(&target.table("embedded", &keys::EMBEDDED)?))),
+        "embedded" => {
+            let table = target.table("embedded", &keys::EMBEDDED)?;
+            Some(Target::Embedded(Embedded { processes: table.short("processes", 1..=64), ..embedded(&table) }))
+        }
         "command" => command(&target.table("command", &keys::COMMAND)?).map(Target::Command),
         _ => url(&target.table("url", &keys::URL)?).map(Target::Url),
     }
@@ -31,6 +34,8 @@ fn embedded(reader: &Reader<'_>) -> Embedded {
     let default = Embedded::default();
     Embedded {
         instances: reader.short("instances", 1..=64).unwrap_or(default.instances),
+        // Only where there are processes: `read` adds it.
+        processes: default.processes,
         balance: reader.choice("balance", BALANCES).unwrap_or(default.balance),
         handshake_cost: reader.duration("handshake_cost").unwrap_or(default.handshake_cost),
         parallel: reader.number("parallel", 1..=1024).unwrap_or(default.parallel),

@@ -6,7 +6,7 @@ use super::{Due, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::fault::{Effect, End, Flow, Gate, OnAttempt, OnListener, Shedding, Side, Step};
-use crate::plan::{Phase, Pick};
+use crate::plan::{Phase, Pick, Shard};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -87,7 +87,8 @@ impl World<'_> {
         };
         let candidates: Vec<_> =
             self.clients(fault).filter(|client| self.rows[*client as usize].state.phase() == Some(phase) && old_enough(*client)).collect();
-        let mut chosen = select.pick.draw(candidates, |client| ClientIndex(*client), &mut self.selections[usize::from(fault)]);
+        let mut chosen =
+            select.pick.draw(Shard::WHOLE, 0, candidates, |client| ClientIndex(*client), &mut self.selections[usize::from(fault)]);
         let left = &mut self.hits_left[usize::from(fault)];
         if let Some(left) = left {
             chosen.truncate(usize::try_from(*left).unwrap_or(usize::MAX));

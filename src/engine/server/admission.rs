@@ -108,6 +108,7 @@ mod tests {
     fn settings(cost: Duration) -> Embedded {
         Embedded {
             instances: 1,
+            processes: None,
             balance: Balance::RoundRobin,
             handshake_cost: cost,
             parallel: 1,

@@ -19,17 +19,17 @@ const RETRY: Duration = Duration::from_millis(50);
 /// Faults that are active on the listening socket, by index in the plan, in the order of their firings.
 pub(super) type Standing = Vec<(u16, OnListener)>;
 
-/// Listens on the port of a server, which its parent holds meanwhile.
+/// Binds the port of a server, which its parent holds meanwhile.
 ///
 /// # Errors
 /// If the port is taken.
-pub(super) fn listen(spec: &ServerSpec) -> io::Result<TcpListener> {
+pub(super) fn bind(spec: &ServerSpec) -> io::Result<TcpSocket> {
     let socket = if spec.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     // The parent holds the port with the same option, so that it stays ours while we are down.
     socket.set_reuseport(true)?;
     socket.bind(spec.address)?;
-    socket.listen(spec.settings.backlog)
+    Ok(socket)
 }
 
 /// Accepts for ever, as far as faults let it.
@@ -44,7 +44,8 @@ pub(super) async fn accept(server: Arc<Server>, listener: TcpListener, mut stand
             sleep(RETRY).await;
             continue;
         }
-        for fault in active.iter().map(|(fault, _)| *fault).filter(|fault| !told.contains(fault)) {
+        // Several processes are one instance, for which the first speaks.
+        for fault in active.iter().map(|(fault, _)| *fault).filter(|fault| server.spec.process == 0 && !told.contains(fault)) {
             server.report(&FromServer::Injected { fault, id: None, at_ns: monotonic_ns() });
         }
         told = active.iter().map(|(fault, _)| *fault).collect();
@@ -90,16 +91,17 @@ struct Door {
 impl Door {
     /// Brings the socket into the state that these faults ask for; the strictest of several counts.
     fn apply(&mut self, spec: &ServerSpec, active: &[(u16, OnListener)]) -> io::Result<()> {
+        let part = |whole: u32| whole.div_ceil(u32::from(spec.processes));
         let closed = active.iter().any(|(_, on)| *on == OnListener::Closed);
-        let full = active.iter().filter_map(|(_, on)| if let OnListener::Full(backlog) = on { Some(*backlog) } else { None }).min();
-        let spare = active.iter().filter_map(|(_, on)| if let OnListener::Files(spare) = on { Some(*spare) } else { None }).min();
+        let full = active.iter().filter_map(|(_, on)| if let OnListener::Full(backlog) = on { Some(part(*backlog)) } else { None }).min();
+        let spare = active.iter().filter_map(|(_, on)| if let OnListener::Files(spare) = on { Some(part(*spare)) } else { None }).min();
         if closed {
             // The kernel resets what waits in the queue.
             self.listener = None;
             self.full = None;
         } else {
             if self.listener.is_none() {
-                self.listener = Some(listen(spec)?);
+                self.listener = Some(bind(spec)?.listen(spec.settings.backlog)?);
             }
             if let Some(listener) = self.listener.as_ref().filter(|_| self.full != full) {
                 // listen(2) on a socket that listens changes the length of its queue.

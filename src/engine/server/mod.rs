@@ -17,12 +17,13 @@ use crate::fault::{Answer, OnAttempt, OnListener, Side};
 use crate::net::Transport;
 use crate::net::link::Link;
 use crate::net::tap::Tap;
+use crate::plan::Shard;
 use crate::seed::{Seed, Stream};
 use crate::ws::Connection;
 use admission::Admission;
 use report::Reporter;
 use request::Head;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -91,6 +92,11 @@ impl Server {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The part of its instance that this process is.
+    fn part(&self) -> Shard {
+        Shard { index: u32::from(self.spec.process), of: u32::from(self.spec.processes) }
+    }
+
     fn report(&self, line: &FromServer) {
         self.reporter.send(line);
     }
@@ -113,8 +119,10 @@ impl Server {
 }
 
 async fn serve(spec: ServerSpec) -> io::Result<()> {
-    let (reporter, commands) = Reporter::connect(&spec).await?;
-    let listener = listener::listen(&spec)?;
+    let socket = listener::bind(&spec)?;
+    let (reporter, mut commands) = Reporter::connect(&spec).await?;
+    let early = if spec.processes > 1 { until_all_are_there(&mut commands).await } else { Vec::new() };
+    let listener = socket.listen(spec.settings.backlog)?;
     let tls = match &spec.identity {
         Some(identity) => Some(TlsAcceptor::from(identity.server().map_err(io::Error::other)?)),
         None => None,
@@ -134,7 +142,7 @@ async fn serve(spec: ServerSpec) -> io::Result<()> {
     // Into target.log: where other clients than ours find it.
     println!("listening on {}://{}", if server.tls.is_some() { "wss" } else { "ws" }, server.spec.address);
     let accepting = tokio::spawn(listener::accept(server.clone(), listener, server.listening.subscribe()));
-    let graceful = obey(&server, commands).await;
+    let graceful = obey(&server, early, commands).await;
     accepting.abort();
     // The listener closes when the task is gone: only then may the Close frames go out.
     let _ = accepting.await;
@@ -145,11 +153,30 @@ async fn serve(spec: ServerSpec) -> io::Result<()> {
     Ok(())
 }
 
-/// Carries out what the parent says, until it says stop or is gone.
-async fn obey(server: &Arc<Server>, mut commands: report::Commands) -> Option<ToServer> {
+/// What is told before the word to listen, or before the parent is gone.
+async fn until_all_are_there(commands: &mut report::Commands) -> Vec<ToServer> {
+    let mut early = Vec::new();
     while let Some(command) = commands.next().await {
+        match command {
+            ToServer::Listen => break,
+            command => early.push(command),
+        }
+    }
+    early
+}
+
+/// Carries out what the parent and its workers say, until the parent says stop or is gone. `early`: what they said already.
+async fn obey(server: &Arc<Server>, early: Vec<ToServer>, mut commands: report::Commands) -> Option<ToServer> {
+    let mut early = VecDeque::from(early);
+    // A limit of hits is that of the whole instance.
+    let part = |standing: Standing| Standing { first_n: standing.first_n.map(|hits| server.part().quota(hits, 0)), ..standing };
+    while let Some(command) = match early.pop_front() {
+        Some(command) => Some(command),
+        None => commands.next().await,
+    } {
         let mut state = server.state();
         match command {
+            ToServer::Listen => {}
             ToServer::Inject { dose, ids } => {
                 let dose = Arc::new(dose);
                 for id in ids {
@@ -158,8 +185,8 @@ async fn obey(server: &Arc<Server>, mut commands: report::Commands) -> Option<To
                     }
                 }
             }
-            ToServer::InjectNew { dose, standing } => state.new.push((Arc::new(dose), standing)),
-            ToServer::Attempts { fault, effect, standing } => state.attempts.push((fault, effect, standing)),
+            ToServer::InjectNew { dose, standing } => state.new.push((Arc::new(dose), part(standing))),
+            ToServer::Attempts { fault, effect, standing } => state.attempts.push((fault, effect, part(standing))),
             ToServer::Listener { fault, on, instance } => {
                 if instance.is_none_or(|instance| instance == server.spec.instance) {
                     server.listening.send_modify(|active| active.push((fault, on)));
@@ -284,7 +311,8 @@ async fn open(server: &Server, connection: Box<Connection>, shaken: Shaken) {
         control.send(Command::Close { fault, code, reason: "".into() });
     }
     // Bit 63 keeps the server's streams apart from the clients'.
-    let origin = (Seed(server.spec.seed), 1 << 63 | u64::from(server.spec.instance) << 48 | serial);
+    let whose = 1 << 63 | u64::from(server.spec.process) << 56 | u64::from(server.spec.instance) << 48;
+    let origin = (Seed(server.spec.seed), whose | serial);
     let mut session = Session::new(connection, Side::Server, LIMITS, server.spec.settings.ping, origin);
     loop {
         match session.next(&control, None).await {

@@ -1,25 +1,35 @@
 //! The embedded server's end of `channel`: it never blocks the server, and what does not fit is counted and reported.
+//!
+//! Where worker processes have the clients, each has a line of its own: evidence of a connection goes to the worker whose client it
+//! is, all else to the parent.
 
-use super::super::channel::{FromServer, ServerSpec, ToServer};
+use super::super::channel::{FromServer, Id, ServerSpec, ToServer};
 use std::collections::VecDeque;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream as StdStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
-/// Bytes that may wait for the parent; about 100,000 endings.
+/// Bytes that may wait for the reader of a line; about 100,000 endings.
 const QUEUE_MAX: usize = 32 << 20;
-/// Longest wait for the parent to take the rest at exit.
+/// Longest wait for the readers to take the rest at exit.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
-/// The sending half.
+/// The sending half of all lines.
 pub(super) struct Reporter {
+    parent: Arc<Line>,
+    /// By shard of the clients; none where the parent has them all.
+    workers: Vec<Arc<Line>>,
+}
+
+/// The sending half of one line.
+struct Line {
     stream: OwnedWriteHalf,
     queue: Mutex<Queue>,
     waiting: Notify,
@@ -31,26 +41,77 @@ struct Queue {
     dropped: u64,
 }
 
-/// The receiving half.
-pub(super) struct Commands(Lines<BufReader<OwnedReadHalf>>);
+/// The receiving half of all lines.
+pub(super) struct Commands {
+    commands: mpsc::UnboundedReceiver<Option<ToServer>>,
+    /// Holds the channel open.
+    _sender: mpsc::UnboundedSender<Option<ToServer>>,
+}
 
 impl Commands {
     /// The next command; `None` when the parent is gone.
     pub(super) async fn next(&mut self) -> Option<ToServer> {
-        let line = self.0.next_line().await.ok().flatten()?;
-        serde_json::from_str(&line).ok()
+        self.commands.recv().await.flatten()
     }
 }
 
 impl Reporter {
-    /// Connects and says hello.
+    /// Connects and says hello: to the workers first, so that their lines are there when the parent hears of it.
     pub(super) async fn connect(spec: &ServerSpec) -> io::Result<(Arc<Reporter>, Commands)> {
-        let stream = StdStream::connect_addr(&SocketAddr::from_abstract_name(&spec.report_to)?)?;
+        let (sender, commands) = mpsc::unbounded_channel();
+        let hello =
+            FromServer::Hello { instance: spec.instance, process: spec.process, token: spec.token.clone(), pid: std::process::id() };
+        let mut workers = Vec::new();
+        for name in &spec.workers {
+            let (line, read) = Line::connect(name)?;
+            line.send(&hello);
+            tokio::spawn(read_commands(read, sender.clone()));
+            workers.push(line);
+        }
+        let (parent, read) = Line::connect(&spec.report_to)?;
+        parent.send(&hello);
+        let following = sender.clone();
+        tokio::spawn(async move {
+            read_commands(read, following.clone()).await;
+            // The parent is gone, and so shall we be.
+            let _ = following.send(None);
+        });
+        Ok((Arc::new(Reporter { parent, workers }), Commands { commands, _sender: sender }))
+    }
+
+    /// Hands a line to the kernel, or queues it in order.
+    pub(super) fn send(&self, line: &FromServer) {
+        let owner = match line {
+            FromServer::Injected { id: Some(Id { client, .. }), .. } | FromServer::Ended { id: Some(Id { client, .. }), .. } => {
+                self.workers.get((client.0 as usize).checked_rem(self.workers.len()).unwrap_or(0))
+            }
+            _ => None,
+        };
+        owner.unwrap_or(&self.parent).send(line);
+    }
+
+    /// Waits, bounded, until everything is with its reader.
+    pub(super) async fn flush(&self) {
+        let lines = self.workers.iter().chain([&self.parent]);
+        let _ = timeout(FLUSH_WITHIN, futures_util::future::join_all(lines.map(|line| line.flush()))).await;
+    }
+}
+
+async fn read_commands(read: OwnedReadHalf, commands: mpsc::UnboundedSender<Option<ToServer>>) {
+    let mut lines = BufReader::new(read).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let Ok(command) = serde_json::from_str(&line) else { return };
+        let _ = commands.send(Some(command));
+    }
+}
+
+impl Line {
+    fn connect(name: &str) -> io::Result<(Arc<Line>, OwnedReadHalf)> {
+        let stream = StdStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
         stream.set_nonblocking(true)?;
         let (read, write) = UnixStream::from_std(stream)?.into_split();
-        let reporter = Arc::new(Reporter { stream: write, queue: Mutex::default(), waiting: Notify::new() });
-        reporter.send(&FromServer::Hello { instance: spec.instance, token: spec.token.clone(), pid: std::process::id() });
-        let pump = reporter.clone();
+        let line = Arc::new(Line { stream: write, queue: Mutex::default(), waiting: Notify::new() });
+        let pump = line.clone();
         tokio::spawn(async move {
             loop {
                 pump.waiting.notified().await;
@@ -61,11 +122,10 @@ impl Reporter {
                 }
             }
         });
-        Ok((reporter, Commands(BufReader::new(read).lines())))
+        Ok((line, read))
     }
 
-    /// Hands a line to the kernel, or queues it in order.
-    pub(super) fn send(&self, line: &FromServer) {
+    fn send(&self, line: &FromServer) {
         let mut text = serde_json::to_vec(line).expect("the report types have no maps with odd keys");
         text.push(b'\n');
         {
@@ -94,15 +154,14 @@ impl Reporter {
             match self.stream.try_write(queue.bytes.as_slices().0) {
                 Ok(written) => drop(queue.bytes.drain(..written)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-                // The parent is gone, and so shall we be.
+                // The reader is gone.
                 Err(_) => queue.bytes.clear(),
             }
         }
         false
     }
 
-    /// Waits, bounded, until everything is with the parent.
-    pub(super) async fn flush(&self) {
-        let _ = timeout(FLUSH_WITHIN, async { while self.drain() && self.stream.writable().await.is_ok() {} }).await;
+    async fn flush(&self) {
+        while self.drain() && self.stream.writable().await.is_ok() {}
     }
 }

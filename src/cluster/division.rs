@@ -1,0 +1,126 @@
+//! How many processes a plan takes, given how many files each may open.
+
+use crate::engine::SPARE_FILES;
+use crate::plan::{Embedded, Plan, Shard, Target};
+
+/// Most workers.
+const WORKERS_MAX: u32 = 256;
+/// Most processes of an instance.
+const PROCESSES_MAX: u16 = 64;
+/// The kernel deals connections to processes by a hash, so their number varies; by so many standard deviations at most.
+const DEVIATIONS: f64 = 6.0;
+
+/// Processes of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Division {
+    /// Processes that have the clients; 1: no worker, this process has them.
+    pub workers: u32,
+    /// Processes of each instance of the embedded server.
+    pub processes: u16,
+}
+
+/// The plan does not fit, however it is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{clients} clients do not fit: each process may open {limit} files, and that would take more than {WORKERS_MAX} workers or {PROCESSES_MAX} server processes; run fewer clients, or raise the limit (`ulimit -n`)"
+)]
+pub struct TooMany {
+    /// Clients.
+    pub clients: u32,
+    /// Open files of a process.
+    pub limit: u64,
+}
+
+impl Division {
+    /// As the user wants it, or as few processes as the clients of `shard` need where each may open `limit` files.
+    ///
+    /// # Errors
+    /// They do not fit.
+    pub fn of(plan: &Plan, shard: Shard, wanted: Option<u32>, limit: u64) -> Result<Division, TooMany> {
+        let clients = shard.count(plan.clients());
+        let too_many = TooMany { clients, limit };
+        let processes = match &plan.target {
+            Target::Embedded(settings) => settings.processes.map_or_else(|| processes(settings, clients, limit), Some).ok_or(too_many)?,
+            Target::Command(_) | Target::Url(_) => 1,
+        };
+        let workers = wanted.map_or_else(|| workers(plan, clients, processes, limit), Some).ok_or(too_many)?;
+        Ok(Division { workers, processes })
+    }
+
+    /// What the reader of results must know.
+    pub fn notices(self, plan: &Plan) -> Vec<String> {
+        let mut notices = Vec::new();
+        if self.workers > 1 {
+            notices.push(format!("the clients are in {} worker processes", self.workers));
+        }
+        if let Target::Embedded(settings) = &plan.target
+            && self.processes > 1
+        {
+            let shared =
+                if settings.handshake_cost.is_zero() { "" } else { "; each serves its part of the handshakes at its part of the rate" };
+            notices.push(format!("each instance of the embedded server is {} processes on one port{shared}", self.processes));
+        }
+        notices
+    }
+}
+
+fn workers(plan: &Plan, clients: u32, processes: u16, limit: u64) -> Option<u32> {
+    let instances = if let Target::Embedded(settings) = &plan.target { settings.instances } else { 0 };
+    let each = limit.checked_sub(SPARE_FILES + u64::from(instances) * u64::from(processes)).filter(|each| *each > 0)?;
+    u32::try_from(u64::from(clients).div_ceil(each)).ok().map(|workers| workers.max(1)).filter(|workers| *workers <= WORKERS_MAX)
+}
+
+fn processes(settings: &Embedded, clients: u32, limit: u64) -> Option<u16> {
+    // While one instance is down, the others have all.
+    let most = f64::from(clients) / f64::from((settings.instances - 1).max(1));
+    let fits = |processes: &u16| {
+        let mean = most / f64::from(*processes);
+        let spread = if *processes > 1 { DEVIATIONS * mean.sqrt() } else { 0.0 };
+        mean + spread + SPARE_FILES as f64 <= limit as f64
+    };
+    (1..=PROCESSES_MAX).find(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{Overrides, Source, load};
+
+    const URL: &str = "faults=[]";
+
+    fn plan(clients: u32, change: &str) -> Plan {
+        let overrides = Overrides { set: vec![change.to_owned()], clients: Some(clients), ..Overrides::default() };
+        let source = if change == URL { Source::Url("ws://127.0.0.1:1/".to_owned()) } else { Source::Bundled("default".to_owned()) };
+        load(&source, &overrides).expect("the scenario loads")
+    }
+
+    #[test]
+    fn as_few_processes_as_the_clients_need() {
+        for (clients, target, shard, wanted, workers, processes) in [
+            (1_000, "seed=1", "1/1", None, 1, 1),
+            (19_936, "seed=1", "1/1", None, 2, 1), // the line to the server takes a file, too
+            (20_000, "seed=1", "1/1", None, 2, 2),
+            (100_000, "seed=1", "1/1", None, 6, 6),
+            (100_000, "seed=1", "1/1", Some(8), 8, 6),
+            (100_000, "target.embedded.processes=7", "1/1", None, 6, 7),
+            (100_000, "target.embedded.instances=3", "1/1", None, 6, 3), // 50,000 each while one is down
+            (100_000, URL, "2/8", None, 1, 1),
+            (1_000, "seed=1", "1/1", Some(2), 2, 1),
+        ] {
+            let division = Division::of(&plan(clients, target), shard.parse().unwrap(), wanted, 20_000);
+            assert_eq!(division, Ok(Division { workers, processes }), "{clients} {target} {shard}");
+        }
+        let too_many = Division::of(&plan(9_000_000, "seed=1"), Shard::WHOLE, None, 20_000).unwrap_err();
+        assert!(too_many.to_string().contains("ulimit -n"), "{too_many}");
+        assert!(Division::of(&plan(10, "seed=1"), Shard::WHOLE, None, 60).is_err());
+    }
+
+    #[test]
+    fn a_division_is_told_to_the_reader() {
+        let plan = plan(100_000, "target.embedded.handshake_cost=\"1ms\"");
+        let notices = Division { workers: 6, processes: 6 }.notices(&plan);
+        assert_eq!(notices.len(), 2);
+        assert!(notices[1].contains("its part of the rate"), "{notices:?}");
+        assert!(Division { workers: 1, processes: 1 }.notices(&plan).is_empty());
+    }
+}

@@ -1,0 +1,144 @@
+//! A worker process, `closestorm __worker`: has the clients of one shard, and writes its books to a file.
+//!
+//! It ends when the line to the leading process ends, whatever happened to that.
+
+use super::message::{Call, FromWorker, ToWorker};
+use crate::engine::{Follower, Sent};
+use crate::metrics::book::Usage;
+use crate::metrics::{Results, shard};
+use crate::plan::Plan;
+use crate::scenario::{self, Overrides, Source};
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream as StdStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// A worker from start to end; returns its exit code. `argument` is JSON; `usage` says what this process has used when it is asked.
+pub fn main(argument: &str, usage: impl FnOnce() -> Usage) -> u8 {
+    let call: Call = match serde_json::from_str(argument) {
+        Ok(call) => call,
+        Err(error) => {
+            eprintln!("worker: bad argument: {error}");
+            return 2;
+        }
+    };
+    let number = call.worker + 1;
+    let worked = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
+        let worked = runtime.block_on(work(call, usage));
+        // Clients that are still at it need not be unwound one by one.
+        runtime.shutdown_background();
+        worked
+    });
+    match worked {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("worker {number}: {error}");
+            1
+        }
+    }
+}
+
+async fn work(call: Call, usage: impl FnOnce() -> Usage) -> io::Result<()> {
+    let stream = StdStream::connect_addr(&SocketAddr::from_abstract_name(&call.report_to)?)?;
+    stream.set_nonblocking(true)?;
+    let (read, write) = UnixStream::from_std(stream)?.into_split();
+    let (say, sayings) = mpsc::unbounded_channel();
+    let speaking = tokio::spawn(speak(write, sayings));
+    let mut lines = BufReader::new(read).lines();
+    let _ = say.send(FromWorker::Hello { worker: call.worker, token: call.token.clone() });
+    let Some(ToWorker::Job { scenario, shard, listen, books }) = next(&mut lines).await else { return Err(gone()) };
+    let follower = plan(scenario).and_then(|plan| Follower::listen(plan, shard, &listen, call.token).map_err(|error| error.to_string()));
+    let follower = match follower {
+        Ok(follower) => follower,
+        Err(why) => {
+            let _ = say.send(FromWorker::Failed { why });
+            drop(say);
+            let _ = speaking.await;
+            return Ok(());
+        }
+    };
+    let _ = say.send(FromWorker::Ready);
+    let Some(ToWorker::Go { routes, epoch_ns }) = next(&mut lines).await else { return Err(gone()) };
+    let (orders, obeyed) = mpsc::unbounded_channel();
+    let (stop, mut stopped) = watch::channel(false);
+    let listening = tokio::spawn(follow(lines, orders, say.clone(), stop));
+    let stopping = async move {
+        // The sender is dropped with the line, and then the process ends by itself.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    let live = say.clone();
+    let outcome = follower.run(&routes, epoch_ns, obeyed, stopping, |_, numbers| _ = live.send(FromWorker::Live { live: numbers })).await;
+    let saying = match outcome {
+        Ok(results) => {
+            save(Results { usage: usage(), ..results }, books)?;
+            FromWorker::Finished
+        }
+        Err(error) => FromWorker::Failed { why: error.to_string() },
+    };
+    let _ = say.send(saying);
+    listening.abort();
+    drop((say, live));
+    let _ = listening.await;
+    let _ = speaking.await;
+    Ok(())
+}
+
+fn plan(scenario: PathBuf) -> Result<Arc<Plan>, String> {
+    // What the leading process resolved already: no change, and no variable that is set anew.
+    scenario::load(&Source::File(scenario), &Overrides::default()).map(Arc::new).map_err(|errors| errors.to_string())
+}
+
+/// Writes books under a temporary name first: a file that is there is complete.
+fn save(results: Results, books: PathBuf) -> io::Result<()> {
+    let partial = books.with_extension("partial");
+    std::fs::write(&partial, shard::encode(results))?;
+    std::fs::rename(partial, books)
+}
+
+fn gone() -> io::Error {
+    io::Error::other("closestorm is gone")
+}
+
+async fn next(lines: &mut Lines<BufReader<OwnedReadHalf>>) -> Option<ToWorker> {
+    let line = lines.next_line().await.ok().flatten()?;
+    serde_json::from_str(&line).ok()
+}
+
+async fn speak(mut write: OwnedWriteHalf, mut sayings: mpsc::UnboundedReceiver<FromWorker>) {
+    while let Some(saying) = sayings.recv().await {
+        let Ok(mut line) = serde_json::to_vec(&saying) else { continue };
+        line.push(b'\n');
+        if write.write_all(&line).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Takes what the leading process says during the run; ends the process when it is gone.
+async fn follow(
+    mut lines: Lines<BufReader<OwnedReadHalf>>,
+    orders: mpsc::UnboundedSender<Sent>,
+    say: mpsc::UnboundedSender<FromWorker>,
+    stop: watch::Sender<bool>,
+) {
+    loop {
+        match next(&mut lines).await {
+            Some(ToWorker::Order { number, order }) => {
+                let (done, carried_out) = oneshot::channel();
+                if orders.send((order, done)).is_ok() {
+                    // One after the other: they are to be carried out in their order anyway.
+                    let _ = carried_out.await;
+                }
+                let _ = say.send(FromWorker::Done { number });
+            }
+            Some(ToWorker::Stop) => _ = stop.send_replace(true),
+            Some(ToWorker::Job { .. } | ToWorker::Go { .. }) => {}
+            None => std::process::exit(1),
+        }
+    }
+}

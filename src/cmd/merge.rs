@@ -1,0 +1,75 @@
+//! `closestorm merge`: adds up the shards of a run, and judges the whole.
+
+use crate::cli::Merge;
+use crate::metrics::Results;
+use crate::metrics::book::Meta;
+use crate::plan::Plan;
+use crate::results::folder::Folder;
+use crate::results::shard::{self, Part, ShardError};
+use crate::results::{Evidence, manifest};
+use crate::scenario::{self, Overrides, Source};
+use crate::seed::Seed;
+use crate::verdict::{exit_code, judge};
+use anyhow::{Context, anyhow};
+
+/// Adds up the shards of a run into one run folder, and judges it.
+///
+/// # Errors
+/// They are not all shards of one run, or the folder cannot be written.
+pub fn main(args: &Merge) -> anyhow::Result<u8> {
+    let mut manifest = manifest::collect(super::command_line(), Seed(0));
+    let parts = args.shards.iter().map(|dir| shard::read(dir, &manifest)).collect::<Result<Vec<_>, _>>().map_err(told)?;
+    shard::check(&parts).map_err(told)?;
+    let plan = plan(&parts)?;
+    let results = shard::add_up(&parts, &Meta::of(&plan))?;
+    manifest.seed = plan.seed.0;
+    // The whole began when its first part did.
+    if let Some(started) = parts.iter().map(|part| &part.header.started).min() {
+        manifest.started.clone_from(started);
+    }
+    let dir = args.out.clone().unwrap_or_else(|| manifest::default_folder(&plan.name, &manifest));
+    let folder = Folder::create(&dir)?;
+    finish(args, folder, &results, &plan, &manifest)
+}
+
+fn finish(args: &Merge, folder: Folder, results: &Results, plan: &Plan, manifest: &crate::results::record::Manifest) -> anyhow::Result<u8> {
+    let verdict = judge(&Evidence::of(results), &plan.expectations);
+    let summary = super::run::save(&folder, results, plan, &verdict, manifest)?;
+    let dir = folder.finish()?;
+    if !args.quiet {
+        super::run::tell(&summary, args.format, &dir)?;
+    }
+    results.check_ledger().context("the books do not balance: this is a bug in closestorm, please report it with the shards")?;
+    Ok(super::allowed(exit_code(&verdict), args.allow_inconclusive))
+}
+
+/// What the user can mend is a matter of usage.
+fn told(error: ShardError) -> anyhow::Error {
+    match error {
+        ShardError::Damaged { .. } => error.into(),
+        _ => super::Usage(error.to_string()).into(),
+    }
+}
+
+/// The plan of which these are the parts.
+fn plan(parts: &[Part]) -> anyhow::Result<Plan> {
+    let first = parts.first().ok_or_else(|| super::Usage("name the run folders of the shards".to_owned()))?;
+    let file = first.dir.join("scenario.toml");
+    let stored = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    if stored != first.header.scenario {
+        return Err(anyhow!("{} is not what was run; restore it", file.display()));
+    }
+    let load = scenario::load(&Source::File(file.clone()), &Overrides::default());
+    let mut plan = load.map_err(|errors| anyhow!("{} is damaged\n{errors}", file.display()))?;
+    plan.name.clone_from(&first.header.name);
+    for notice in parts.iter().flat_map(|part| &part.header.notices) {
+        if !plan.notices.contains(notice) {
+            plan.notices.push(notice.clone());
+        }
+    }
+    let together = first.header.start_at.is_some() && parts.iter().all(|part| part.header.start_at == first.header.start_at);
+    if parts.len() > 1 && !together {
+        plan.notices.push("the shards were not started with one --start-at: their seconds may not be the same".to_owned());
+    }
+    Ok(plan)
+}

@@ -1,0 +1,72 @@
+//! What happens to server processes, as told to whoever has the clients: this process, or workers beside it.
+//!
+//! How workers hear of it is `cluster`'s business; here are the words, and the handle of the process that leads.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// News of the target for those that have clients.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// A fault is about to act on a server: its connections are marked, so that their ends have their cause.
+    Mark {
+        /// Fault, by index in the plan.
+        fault: u16,
+        /// Which server.
+        instance: u16,
+        /// It ends connections by itself.
+        ends: bool,
+    },
+    /// It acted on the marked ones.
+    Struck {
+        /// Fault, by index in the plan.
+        fault: u16,
+        /// Which server.
+        instance: u16,
+        /// When.
+        at: Duration,
+    },
+    /// It was reverted: what ends these connections later has another reason.
+    Unmark {
+        /// Fault, by index in the plan.
+        fault: u16,
+    },
+    /// A server takes connections again, or does not any more.
+    Up {
+        /// Which server.
+        instance: u16,
+        /// Whether it does.
+        up: bool,
+    },
+}
+
+/// An order under way, and where its acknowledgement goes.
+pub(crate) type Sent = (Order, oneshot::Sender<()>);
+
+/// The way to the workers; to nobody where this process has all clients.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Crew(Option<mpsc::UnboundedSender<Sent>>);
+
+impl Crew {
+    /// One whose orders come out of the receiver.
+    pub(crate) fn new() -> (Crew, mpsc::UnboundedReceiver<Sent>) {
+        let (sender, orders) = mpsc::unbounded_channel();
+        (Crew(Some(sender)), orders)
+    }
+
+    /// Sends an order; when the future resolves, all workers have carried it out. They get orders in the order of these calls.
+    pub(crate) fn tell(&self, order: Order) -> impl Future<Output = ()> + use<> {
+        let done = self.0.as_ref().map(|sender| {
+            let (done, receiver) = oneshot::channel();
+            // Nobody takes orders any more when the run is over.
+            let _ = sender.send((order, done));
+            receiver
+        });
+        async {
+            if let Some(done) = done {
+                let _ = done.await;
+            }
+        }
+    }
+}

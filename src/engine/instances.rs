@@ -1,0 +1,156 @@
+//! The processes of a target that is ours: starting, crashing, stopping, pausing; an instance may be several processes on one port.
+
+use super::RunError;
+use super::channel::ToServer;
+use super::lines::Lines;
+use super::target::{self, CommandTarget, Guard, port};
+use futures_util::future::join_all;
+use std::io::{self, Write as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Mutex as AsyncMutex;
+
+/// In which an embedded server must say hello and listen.
+pub(super) const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// In which an embedded server must exit once its grace is over.
+const EXIT_WITHIN: Duration = Duration::from_secs(5);
+
+/// The processes of a target that is ours.
+pub(super) struct Instances {
+    /// By instance, then process.
+    pub(super) members: Vec<Vec<AsyncMutex<CommandTarget>>>,
+    /// `None`: the embedded server, which has lines instead.
+    pub(super) stop_signal: Option<target::Signal>,
+    pub(super) guard: Guard,
+    /// Faults that wait in the embedded servers for attempts and new connections; a process that starts again is told of them.
+    pub(super) standing: Mutex<Vec<(u16, ToServer)>>,
+    /// Hold the ports of embedded instances while their processes are down.
+    pub(super) reserved: Vec<port::Reserved>,
+}
+
+/// When an instance was seen in two states, in ns of CLOCK_MONOTONIC.
+pub(super) struct Times {
+    pub(super) first: u64,
+    pub(super) last: u64,
+}
+
+impl Instances {
+    pub(super) fn new(guard: Guard) -> Instances {
+        Instances { members: Vec::new(), stop_signal: None, guard, standing: Mutex::default(), reserved: Vec::new() }
+    }
+
+    /// Faults that wait in the embedded servers.
+    pub(super) fn standing(&self) -> MutexGuard<'_, Vec<(u16, ToServer)>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The instance to which a slot of the guard belongs.
+    pub(super) fn instance_of(&self, slot: u16) -> u16 {
+        let each = self.members.first().map_or(1, Vec::len);
+        u16::try_from(usize::from(slot) / each.max(1)).unwrap_or(u16::MAX)
+    }
+
+    fn of(&self, instance: u16) -> &[AsyncMutex<CommandTarget>] {
+        &self.members[usize::from(instance)]
+    }
+
+    /// Starts an instance: when its first process was started, and when the last one was ready.
+    pub(super) async fn launch(&self, instance: u16, lines: &Arc<Lines>) -> Result<Times, RunError> {
+        let mut members = join_all(self.of(instance).iter().map(AsyncMutex::lock)).await;
+        if self.stop_signal.is_some() || members.len() == 1 {
+            let (mut first, mut last) = (u64::MAX, 0);
+            for target in &mut members {
+                let up = target.start_again().await?;
+                (first, last) = (first.min(up.started_at), last.max(up.ready_at));
+                if self.stop_signal.is_none() && !lines.hello((instance, 0), up.pid, HELLO_WITHIN).await {
+                    return Err(RunError::NoHello { instance });
+                }
+            }
+            self.standing().iter().for_each(|(_, command)| lines.tell(instance, command));
+            return Ok(Times { first, last });
+        }
+        let (mut first, mut last) = (u64::MAX, 0);
+        let mut pids = Vec::new();
+        for target in &mut members {
+            let started = target.launch().await?;
+            first = first.min(started.at);
+            pids.push(started.pid);
+        }
+        for (process, pid) in (0..).zip(pids) {
+            if !lines.hello((instance, process), pid, HELLO_WITHIN).await {
+                return Err(RunError::NoHello { instance });
+            }
+        }
+        self.standing().iter().for_each(|(_, command)| lines.tell(instance, command));
+        lines.tell(instance, &ToServer::Listen);
+        for target in &mut members {
+            last = last.max(target.wait_ready().await?);
+        }
+        Ok(Times { first, last })
+    }
+
+    /// SIGKILL to all processes of an instance: when the first was hit.
+    pub(super) async fn crash(&self, instance: u16) -> Result<u64, RunError> {
+        let downs = join_all(self.of(instance).iter().map(async |target| target.lock().await.crash().await)).await;
+        first(downs, |down| down.signalled_at)
+    }
+
+    /// Asks an instance to end by itself, and waits until it has: when the last process was gone, and how it ended.
+    pub(super) async fn stop(
+        &self,
+        instance: u16,
+        graceful: &ToServer,
+        grace: Duration,
+        lines: &Arc<Lines>,
+    ) -> Result<(u64, String), RunError> {
+        let stops = (0..).zip(self.of(instance)).map(async |(process, target)| {
+            let mut target = target.lock().await;
+            match self.stop_signal {
+                Some(signal) => target.stop(signal, grace).await,
+                // The server keeps the grace itself; the margin is for its exit.
+                None => target.stop_by(|| lines.tell_one((instance, process), graceful.clone()), grace + EXIT_WITHIN).await,
+            }
+        });
+        let mut gone = Vec::new();
+        for down in join_all(stops).await {
+            gone.push(down?);
+        }
+        let forced = gone.iter().any(|down| down.forced);
+        let last = gone.into_iter().max_by_key(|down| down.gone_at).ok_or(RunError::Target(target::Error::NotRunning))?;
+        Ok((last.gone_at, if forced { "grace was over: SIGKILL".to_owned() } else { last.exit.how.to_string() }))
+    }
+
+    /// SIGSTOP to all processes of an instance: when the first was hit.
+    pub(super) async fn pause(&self, instance: u16) -> Result<u64, RunError> {
+        first(join_all(self.of(instance).iter().map(async |target| target.lock().await.pause().await)).await, |at| at)
+    }
+
+    /// SIGCONT to the processes that were paused and are still there: when the last was hit, if there was any.
+    pub(super) async fn resume(&self, instance: u16) -> Option<u64> {
+        let resumed = self.of(instance).iter().map(async |target| {
+            let mut target = target.lock().await;
+            if target.is_paused() { target.resume().await.ok() } else { None }
+        });
+        join_all(resumed).await.into_iter().flatten().max()
+    }
+
+    /// Ends all processes and waits for them.
+    pub(super) async fn shut_down(&self) {
+        if let Err(error) = self.guard.shutdown().await {
+            // Nobody to tell where stderr is closed.
+            let _ = writeln!(io::stderr(), "closestorm: {error}");
+        }
+    }
+}
+
+/// The first moment of those that succeeded; the first error where none did.
+fn first<T>(outcomes: Vec<Result<T, target::Error>>, at: impl Fn(T) -> u64) -> Result<u64, RunError> {
+    let (mut moment, mut failed) = (None, target::Error::NotRunning);
+    for outcome in outcomes {
+        match outcome {
+            Ok(done) => moment = Some(at(done)).into_iter().chain(moment).min(),
+            Err(error) => failed = error,
+        }
+    }
+    moment.ok_or(RunError::Target(failed))
+}

@@ -1,0 +1,96 @@
+//! The lines to the embedded server processes: a socket that they connect to, what they are told, what they report.
+
+use super::channel::{FromServer, ToServer};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener as StdListener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+/// A server process: instance, and which of its processes.
+pub(super) type Member = (u16, u16);
+
+/// The lines to the embedded server processes.
+#[derive(Default)]
+pub(super) struct Lines {
+    senders: Mutex<BTreeMap<Member, mpsc::UnboundedSender<ToServer>>>,
+    pids: watch::Sender<BTreeMap<Member, u32>>,
+}
+
+impl Lines {
+    /// Takes the reports of server processes, of whichever incarnation, at the abstract name `name`. Within a runtime.
+    ///
+    /// # Errors
+    /// If the machine has no socket for us.
+    pub(super) fn listen(name: &str, token: String) -> io::Result<(Arc<Lines>, mpsc::UnboundedReceiver<FromServer>)> {
+        let listener = StdListener::bind_addr(&UnixAddr::from_abstract_name(name)?)?;
+        listener.set_nonblocking(true)?;
+        let listener = UnixListener::from_std(listener)?;
+        let (reports, receiver) = mpsc::unbounded_channel();
+        let lines = Arc::new(Lines::default());
+        let listening = lines.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(listening.clone().follow(stream, token.clone(), reports.clone()));
+            }
+        });
+        Ok((lines, receiver))
+    }
+
+    fn senders(&self) -> MutexGuard<'_, BTreeMap<Member, mpsc::UnboundedSender<ToServer>>> {
+        self.senders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells all processes of an instance something; nothing happens while they are down.
+    pub(super) fn tell(&self, instance: u16, command: &ToServer) {
+        for sender in self.senders().range((instance, 0)..=(instance, u16::MAX)).map(|(_, sender)| sender) {
+            let _ = sender.send(command.clone());
+        }
+    }
+
+    /// Tells one process something.
+    pub(super) fn tell_one(&self, member: Member, command: ToServer) {
+        if let Some(sender) = self.senders().get(&member) {
+            let _ = sender.send(command);
+        }
+    }
+
+    /// Waits until the process `pid` has said hello. Whether it did in time.
+    pub(super) async fn hello(&self, member: Member, pid: u32, within: Duration) -> bool {
+        let mut pids = self.pids.subscribe();
+        timeout(within, pids.wait_for(|pids| pids.get(&member) == Some(&pid))).await.is_ok()
+    }
+
+    async fn follow(self: Arc<Self>, stream: UnixStream, token: String, reports: mpsc::UnboundedSender<FromServer>) {
+        let (read, mut write) = stream.into_split();
+        let mut lines = BufReader::with_capacity(64 * 1024, read).lines();
+        let hello = lines.next_line().await.ok().flatten().and_then(|line| serde_json::from_str(&line).ok());
+        let Some(FromServer::Hello { instance, process, token: shown, pid }) = hello else { return };
+        if shown != token {
+            return;
+        }
+        let (sender, mut commands) = mpsc::unbounded_channel();
+        self.senders().insert((instance, process), sender);
+        self.pids.send_modify(|pids| _ = pids.insert((instance, process), pid));
+        let writing = tokio::spawn(async move {
+            while let Some(command) = commands.recv().await {
+                let Ok(mut line) = serde_json::to_vec(&command) else { continue };
+                line.push(b'\n');
+                if write.write_all(&line).await.is_err() {
+                    return;
+                }
+            }
+        });
+        while let Ok(Some(line)) = lines.next_line().await {
+            if let Ok(line) = serde_json::from_str(&line) {
+                let _ = reports.send(line);
+            }
+        }
+        writing.abort();
+    }
+}

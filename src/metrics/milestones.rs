@@ -1,0 +1,71 @@
+//! Events of the run from several parts: a firing is one event, whichever parts carried it out.
+
+use super::book::Kept;
+use super::sample::Sample;
+use crate::event::Event;
+use std::collections::BTreeMap;
+
+/// Adds the events of another part. The n-th firing and the n-th revert of a fault are the same in all parts: the earliest tells
+/// when, and what they selected is added. Events of one part alone, as of the target, stand for themselves.
+pub(super) fn add(sum: &mut Sample<Kept>, part: &Sample<Kept>) {
+    if !(sum.is_complete() && part.is_complete()) {
+        return sum.add(part);
+    }
+    let mut places: BTreeMap<(u16, bool), Vec<usize>> = BTreeMap::new();
+    for (place, (_, _, event)) in sum.kept().iter().enumerate() {
+        if let Some(which) = common(event) {
+            places.entry(which).or_default().push(place);
+        }
+    }
+    let mut turns: BTreeMap<(u16, bool), usize> = BTreeMap::new();
+    let mine = sum.kept_mut();
+    let rest = part.without(|(at, _, event)| {
+        let Some(which) = common(event) else { return false };
+        let turn = turns.entry(which).or_default();
+        let place = places.get(&which).and_then(|places| places.get(*turn));
+        *turn += 1;
+        let Some((mine_at, _, mine)) = place.and_then(|place| mine.get_mut(*place)) else { return false };
+        *mine_at = (*mine_at).min(*at);
+        if let (Event::Fired { selected: sum, .. }, Event::Fired { selected, .. }) = (mine, event) {
+            *sum = sum.saturating_add(*selected);
+        }
+        true
+    });
+    sum.add(&rest);
+}
+
+/// What of an event is the same in all parts: the fault, and whether it is a revert.
+fn common(event: &Event) -> Option<(u16, bool)> {
+    match event {
+        Event::Fired { fault, .. } => Some((*fault, false)),
+        Event::Reverted { fault } => Some((*fault, true)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed::Seed;
+
+    #[test]
+    fn firings_of_parts_are_one_and_their_selections_add_up() {
+        let of = |events: Vec<Kept>| {
+            let mut sample = Sample::new(100, Seed(1).stream("x"));
+            events.into_iter().for_each(|event| sample.offer(|| event));
+            sample
+        };
+        let fired = |at, fault, selected| (at, at, Event::Fired { fault, selected });
+        let down = (12, 9, Event::Target { instance: 0, what: "down", detail: String::new() });
+        let mut sum = of(vec![fired(10, 0, 3), fired(20, 0, 4)]);
+        add(&mut sum, &of(vec![fired(9, 0, 1), down.clone(), fired(15, 1, 7), fired(22, 0, 2), fired(30, 0, 5)]));
+        let expected = [
+            (9, 10, Event::Fired { fault: 0, selected: 4 }),
+            (20, 20, Event::Fired { fault: 0, selected: 6 }),
+            down,
+            fired(15, 1, 7),
+            fired(30, 0, 5), // the first part had fewer
+        ];
+        assert_eq!((sum.kept(), sum.seen()), (&expected[..], 5));
+    }
+}

@@ -1,0 +1,278 @@
+//! The closed books of a part of a run as bytes, on their way to the whole.
+//!
+//! Not a format for others: only the program that wrote it reads it, in the same version, with the plan beside it. `results::shard`
+//! sees to that, and [`Results::add`] puts parts together.
+
+use super::bank::Bank;
+use super::book::{Book, FaultBook, Kept, Meta, Results, Status, Usage};
+use super::ending::{Counted, Reasons};
+use super::outage::Outage;
+use super::sample::Sample;
+use super::timeline::Timeline;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// [`Results`] without what the plan tells.
+#[derive(Serialize, Deserialize)]
+struct Body {
+    status: Status,
+    measured: Duration,
+    books: Vec<Book>,
+    peak_open: u64,
+    faults: Vec<FaultBook>,
+    bank: Bank,
+    timeline: Timeline,
+    endings: BTreeMap<Counted, u64>,
+    reasons: Reasons,
+    outages: Sample<Outage>,
+    milestones: Sample<Kept>,
+    events: Sample<Kept>,
+    notices: BTreeMap<String, u64>,
+    usage: Usage,
+    workers: u32,
+    lost: Vec<String>,
+}
+
+/// Why bytes are no books.
+#[derive(Debug, thiserror::Error)]
+#[error("the books of a part cannot be read: {0}")]
+pub struct Unreadable(String);
+
+/// Closed books as bytes.
+pub fn encode(results: Results) -> Vec<u8> {
+    let Results {
+        meta: _,
+        simulated: _,
+        status,
+        measured,
+        books,
+        peak_open,
+        faults,
+        bank,
+        timeline,
+        endings,
+        reasons,
+        outages,
+        milestones,
+        events,
+        notices,
+        usage,
+        workers,
+        lost,
+    } = results;
+    let body = Body {
+        status,
+        measured,
+        books,
+        peak_open,
+        faults,
+        bank,
+        timeline,
+        endings,
+        reasons,
+        outages,
+        milestones,
+        events,
+        notices,
+        usage,
+        workers,
+        lost,
+    };
+    // Fails only for types without a length or a full writer; ours have one, and memory grows.
+    postcard::to_stdvec(&body).expect("every type of the books has its length")
+}
+
+/// Closed books of the plan that `meta` is of.
+///
+/// # Errors
+/// The bytes are cut, of another version, or of a plan with other cohorts or faults.
+pub fn decode(meta: Meta, bytes: &[u8]) -> Result<Results, Unreadable> {
+    let body: Body = postcard::from_bytes(bytes).map_err(|error| Unreadable(error.to_string()))?;
+    if body.books.len() != meta.cohorts.len() || body.faults.len() != meta.faults.len() {
+        return Err(Unreadable("they are of another plan".to_owned()));
+    }
+    Ok(Results {
+        meta,
+        simulated: false,
+        status: body.status,
+        measured: body.measured,
+        books: body.books,
+        peak_open: body.peak_open,
+        faults: body.faults,
+        bank: body.bank,
+        timeline: body.timeline,
+        endings: body.endings,
+        reasons: body.reasons,
+        outages: body.outages,
+        milestones: body.milestones,
+        events: body.events,
+        notices: body.notices,
+        usage: body.usage,
+        workers: body.workers,
+        lost: body.lost,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Recorder;
+    use super::super::tests::{ending, meta};
+    use super::*;
+    use crate::close::Cause;
+    use crate::event::{ClientIndex, Closing, ConnectionNo, Event, GiveUp, Outcome};
+    use crate::plan::Shard;
+    use crate::results::{hlog, tables};
+    use crate::seed::Stream;
+    use proptest::prelude::*;
+
+    const CLIENTS: u32 = 50;
+    const END: Duration = Duration::from_secs(5);
+
+    /// Events of a run, made up: each client attempts, opens, talks, ends; a fault strikes a server process now and then.
+    fn story(random: &mut Stream) -> Vec<(Duration, Event)> {
+        let mut events = Vec::new();
+        let mut clients = vec![(0_u32, false); CLIENTS as usize];
+        let mut at = Duration::ZERO;
+        while at < END {
+            at += Duration::from_micros(random.below(12_000));
+            let client = ClientIndex(random.below(u64::from(CLIENTS)) as u32);
+            let (attempts, open) = clients[client.0 as usize];
+            let connection = ConnectionNo(attempts);
+            let mut tell = |event| events.push((at, event));
+            match (open, random.below(12)) {
+                (_, 0) if random.below(40) == 0 => {
+                    tell(Event::Fired { fault: 0, selected: CLIENTS });
+                    tell(Event::Target { instance: 0, what: "down", detail: String::new() });
+                    for (index, (attempts, _)) in clients.iter().enumerate().filter(|(_, (_, open))| *open) {
+                        let (client, connection) = (ClientIndex(index as u32), ConnectionNo(*attempts));
+                        tell(Event::Injected { fault: 0, client, connection });
+                    }
+                }
+                (true, 0..=1) => {
+                    let ending = ending(if random.below(5) == 0 { Cause::Stay } else { Cause::Remote }, 1000 + random.below(8) as u16);
+                    let server = Event::ServerEnded { client, connection, ending: Box::new(ending.clone()) };
+                    let closing = Some(Closing { ack: Some(Duration::from_micros(random.below(9_000))), total: Duration::from_millis(9) });
+                    if random.below(2) == 0 {
+                        tell(server.clone());
+                        tell(Event::Ended { client, connection, ending: Box::new(ending), closing, unanswered: 1 });
+                    } else {
+                        tell(Event::Ended { client, connection, ending: Box::new(ending), closing: None, unanswered: 0 });
+                        tell(server);
+                    }
+                    clients[client.0 as usize].1 = false;
+                    if random.below(20) == 0 {
+                        tell(Event::GaveUp { client, why: GiveUp::Retries });
+                    }
+                }
+                (true, _) => {
+                    let due = at.saturating_sub(Duration::from_micros(random.below(30_000)));
+                    tell(Event::Sent { client, due, bytes: 10 });
+                    tell(Event::Echoed { client, due, sent: at });
+                }
+                (false, chance) => {
+                    let number = ConnectionNo(attempts + 1);
+                    clients[client.0 as usize].0 += 1;
+                    tell(Event::AttemptStarted { client, due: at.saturating_sub(Duration::from_micros(random.below(25_000))) });
+                    match chance {
+                        0..=2 => {
+                            tell(Event::AttemptFailed { client, stage: crate::event::Stage::Tcp, outcome: Outcome::Refused, fault: None })
+                        }
+                        _ => {
+                            let (tcp, upgrade) = (Duration::from_micros(random.below(900)), Duration::from_micros(random.below(9_000)));
+                            tell(Event::Opened { client, connection: number, instance: 0, tcp, tls: None, upgrade });
+                            tell(Event::Ready { client, connection: number });
+                            clients[client.0 as usize].1 = true;
+                        }
+                    }
+                }
+            }
+        }
+        events
+    }
+
+    fn record(meta: &Meta, shard: Option<Shard>, events: &[(Duration, Event)]) -> Results {
+        let mut recorder = Recorder::of(meta.clone(), true).for_shard(shard.unwrap_or(Shard::WHOLE));
+        for (at, event) in events {
+            let own = match (super::super::subject(event).0, shard) {
+                (_, None) => true,
+                (Some(client), Some(shard)) => shard.owns(client.0),
+                // The process that leads tells of the target; a firing is everybody's, each with what it selected.
+                (None, Some(shard)) => shard.index == 0 || matches!(event, Event::Fired { .. }),
+            };
+            match event {
+                Event::Fired { fault, .. } if shard.is_some() => {
+                    let selected = shard.map_or(0, |shard| shard.count(CLIENTS));
+                    recorder.record(*at, &Event::Fired { fault: *fault, selected });
+                }
+                event if own => recorder.record(*at, event),
+                _ => {}
+            }
+        }
+        recorder.finish(END, Status::Completed)
+    }
+
+    /// As a reader of the interval log finds them.
+    fn logged(results: &Results) -> Vec<hlog::Distribution> {
+        let mut log = Vec::new();
+        hlog::write_log(&mut log, results, 0.0).unwrap();
+        hlog::read_log(&log).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+
+        #[test]
+        fn parts_added_up_are_the_whole(seed in any::<u64>(), of in 1..5_u32) {
+            let mut meta = Meta { duration: END, ..meta() };
+            (meta.cohorts[0].planned, meta.cohorts[1].planned) = (30, 20);
+            let events = story(&mut crate::seed::Seed(seed).stream("story"));
+            let whole = record(&meta, None, &events);
+            let mut sum = record(&meta, Some(Shard { index: 0, of }), &events);
+            for index in 1..of {
+                let part = record(&meta, Some(Shard { index, of }), &events);
+                sum.add(&decode(meta.clone(), &encode(part)).unwrap());
+            }
+            sum.check_ledger().unwrap();
+            let mut books = sum.books.clone();
+            // Peaks do not add: those of a sum are at the ends of intervals.
+            for (book, whole) in books.iter_mut().zip(&whole.books) {
+                prop_assert!(book.peak_open <= whole.peak_open);
+                book.peak_open = whole.peak_open;
+            }
+            prop_assert_eq!(&books, &whole.books);
+            prop_assert_eq!(&sum.faults, &whole.faults);
+            prop_assert_eq!(tables::count_rows(&sum), tables::count_rows(&whole));
+            prop_assert_eq!(tables::ending_rows(&sum), tables::ending_rows(&whole));
+            prop_assert_eq!(tables::timeline_rows(&sum), tables::timeline_rows(&whole));
+            prop_assert_eq!(hlog::distributions(&sum), hlog::distributions(&whole));
+            prop_assert_eq!(logged(&sum), logged(&whole));
+            prop_assert_eq!(sum.reasons.top(99), whole.reasons.top(99));
+            prop_assert_eq!(&sum.notices, &whole.notices);
+            prop_assert_eq!(sum.timeline.late_share_max(), whole.timeline.late_share_max());
+            prop_assert_eq!((sum.outages.seen(), sum.events.seen()), (whole.outages.seen(), whole.events.seen()));
+            let milestones = |results: &Results| {
+                let mut all: Vec<_> = results.milestones.kept().iter().map(|(at, _, event)| (*at, format!("{event:?}"))).collect();
+                all.sort();
+                all
+            };
+            prop_assert_eq!(milestones(&sum), milestones(&whole));
+            let mut rows = (tables::reconnect_rows(&sum), tables::reconnect_rows(&whole));
+            let key = |row: &crate::results::record::ReconnectRow| (row.client, row.fault_offset_us, row.attempts);
+            rows.0.sort_by_key(key);
+            rows.1.sort_by_key(key);
+            prop_assert_eq!(rows.0, rows.1);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_books_are_refused() {
+        let results = record(&meta(), None, &[]);
+        let bytes = encode(results);
+        assert!(decode(meta(), &bytes).is_ok());
+        assert!(decode(meta(), &bytes[..bytes.len() / 2]).is_err());
+        let mut other = meta();
+        other.cohorts.pop();
+        assert!(decode(other, &bytes).unwrap_err().to_string().contains("another plan"));
+    }
+}

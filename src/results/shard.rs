@@ -1,0 +1,249 @@
+//! `shard.books`: what one shard of a run has recorded, for `closestorm merge`; and whether several belong together.
+//!
+//! The first line is a [`Header`] in JSON, the rest is for the same version of the program only (`metrics::shard`).
+
+use super::record::Manifest;
+use crate::metrics::Results;
+use crate::metrics::book::Meta;
+use crate::metrics::shard::{decode, encode};
+use crate::plan::Shard;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Name of the file in the run folder of a shard.
+pub const FILE: &str = "shard.books";
+
+/// What a shard is a part of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// Program version.
+    pub version: String,
+    /// Its commit.
+    pub commit: String,
+    /// Which part of how many.
+    pub shard: Shard,
+    /// Name of the scenario.
+    pub name: String,
+    /// The scenario as resolved, TOML.
+    pub scenario: String,
+    /// When it was to start, as the user wrote it.
+    pub start_at: Option<String>,
+    /// When it was started, RFC 3339, UTC.
+    pub started: String,
+    /// What its plan says a reader must know.
+    pub notices: Vec<String>,
+}
+
+/// A shard as read.
+#[derive(Debug)]
+pub struct Part {
+    /// Its run folder.
+    pub dir: PathBuf,
+    /// What it is a part of.
+    pub header: Header,
+    books: Vec<u8>,
+}
+
+/// Why shards are not added up.
+#[derive(Debug, thiserror::Error)]
+pub enum ShardError {
+    /// The folder is not that of a shard.
+    #[error("{} has no {FILE}: it is not the run folder of a shard, as `run --shard 1/2` writes one", dir.display())]
+    NoShard {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The file cannot be read.
+    #[error("{} is damaged: {what}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        what: String,
+    },
+    /// Written by another program.
+    #[error("{} was written by closestorm {theirs}, this is {ours}: merge with the program that ran", dir.display())]
+    Version {
+        /// The folder.
+        dir: PathBuf,
+        /// Version and commit that wrote it.
+        theirs: String,
+        /// Version and commit of this program.
+        ours: String,
+    },
+    /// Two shards of different runs.
+    #[error("{} and {} are not shards of one run: {difference}", first.display(), second.display())]
+    Foreign {
+        /// A folder.
+        first: PathBuf,
+        /// Another.
+        second: PathBuf,
+        /// In what they differ.
+        difference: String,
+    },
+    /// One shard twice.
+    #[error("{} and {} are both shard {shard}: name each once", first.display(), second.display())]
+    Twice {
+        /// A folder.
+        first: PathBuf,
+        /// Another.
+        second: PathBuf,
+        /// Which shard.
+        shard: Shard,
+    },
+    /// Not all are there.
+    #[error("not all shards are there: {missing} missing; the whole has {of}")]
+    Missing {
+        /// Which.
+        missing: String,
+        /// How many there are.
+        of: u32,
+    },
+}
+
+/// Writes the file into a run folder.
+///
+/// # Errors
+/// As writing a file has them.
+pub fn write(dir: &Path, header: &Header, results: Results) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(header)?;
+    bytes.push(b'\n');
+    bytes.extend(encode(results));
+    fs::write(dir.join(FILE), bytes)
+}
+
+/// Reads the file of a run folder; `manifest` says which program this is.
+///
+/// # Errors
+/// It is not there, damaged, or of another program.
+pub fn read(dir: &Path, manifest: &Manifest) -> Result<Part, ShardError> {
+    let path = dir.join(FILE);
+    let bytes = fs::read(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ShardError::NoShard { dir: dir.to_owned() },
+        _ => ShardError::Damaged { path: path.clone(), what: error.to_string() },
+    })?;
+    let damaged = |what: &str| ShardError::Damaged { path: path.clone(), what: what.to_owned() };
+    let end = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(|| damaged("its first line is missing"))?;
+    let header: Header = serde_json::from_slice(&bytes[..end]).map_err(|error| damaged(&error.to_string()))?;
+    if (&header.version, &header.commit) != (&manifest.version, &manifest.commit) {
+        let shown = |version: &str, commit: &str| format!("{version} {commit}").trim_end().to_owned();
+        let (theirs, ours) = (shown(&header.version, &header.commit), shown(&manifest.version, &manifest.commit));
+        return Err(ShardError::Version { dir: dir.to_owned(), theirs, ours });
+    }
+    Ok(Part { dir: dir.to_owned(), header, books: bytes[end + 1..].to_vec() })
+}
+
+/// Whether these are all shards of one run, each once.
+///
+/// # Errors
+/// What is wrong with the first that does not fit.
+pub fn check(parts: &[Part]) -> Result<(), ShardError> {
+    let Some(first) = parts.first() else { return Ok(()) };
+    for (number, part) in parts.iter().enumerate() {
+        if let Some(difference) = differ(&first.header, &part.header) {
+            return Err(ShardError::Foreign { first: first.dir.clone(), second: part.dir.clone(), difference });
+        }
+        if let Some(same) = parts[..number].iter().find(|other| other.header.shard == part.header.shard) {
+            return Err(ShardError::Twice { first: same.dir.clone(), second: part.dir.clone(), shard: part.header.shard });
+        }
+    }
+    let of = first.header.shard.of;
+    let there = |index: &u32| parts.iter().any(|part| part.header.shard.index == *index);
+    let missing: Vec<_> = (0..of).filter(|index| !there(index)).map(|index| Shard { index, of }.to_string()).collect();
+    if missing.is_empty() { Ok(()) } else { Err(ShardError::Missing { missing: missing.join(", "), of }) }
+}
+
+fn differ(one: &Header, other: &Header) -> Option<String> {
+    if one.shard.of != other.shard.of {
+        return Some(format!("one is shard {}, the other {}", one.shard, other.shard));
+    }
+    if one.scenario == other.scenario {
+        return None;
+    }
+    let lines = one.scenario.lines().zip(other.scenario.lines()).find(|(one, other)| one != other);
+    Some(match lines {
+        Some((one, other)) => format!("one scenario has `{}`, the other `{}`", one.trim(), other.trim()),
+        None => "one scenario goes on where the other ends".to_owned(),
+    })
+}
+
+/// The whole of all parts; `meta` is that of their plan.
+///
+/// # Errors
+/// A part cannot be read.
+pub fn add_up(parts: &[Part], meta: &Meta) -> Result<Results, ShardError> {
+    let read = |part: &Part| {
+        let damaged = |error: crate::metrics::shard::Unreadable| ShardError::Damaged { path: part.dir.join(FILE), what: error.to_string() };
+        decode(meta.clone(), &part.books).map_err(damaged)
+    };
+    let Some((first, others)) = parts.split_first() else {
+        return Err(ShardError::Missing { missing: "all are".to_owned(), of: 0 });
+    };
+    let mut sum = read(first)?;
+    for part in others {
+        sum.add(&read(part)?);
+    }
+    Ok(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(dir: &str, shard: &str, scenario: &str) -> Part {
+        let header = Header {
+            version: "1".to_owned(),
+            commit: String::new(),
+            shard: shard.parse().unwrap(),
+            name: "told".to_owned(),
+            scenario: scenario.to_owned(),
+            start_at: None,
+            started: String::new(),
+            notices: Vec::new(),
+        };
+        Part { dir: dir.into(), header, books: Vec::new() }
+    }
+
+    #[test]
+    fn shards_that_do_not_belong_together_are_named() {
+        let (a, b, c) = (("a", "1/3", "x = 1\ny"), ("b", "2/3", "x = 1\ny"), ("c", "3/3", "x = 1\ny"));
+        for (parts, wrong) in [
+            (vec![a, b, c], None),
+            (vec![c, a, b], None),
+            (vec![a, c], Some("2/3 missing; the whole has 3")),
+            (vec![c], Some("1/3, 2/3 missing")),
+            (vec![a, b, ("d", "2/3", "x = 1\ny")], Some("b and d are both shard 2/3")),
+            (vec![a, ("d", "2/2", "x = 1\ny")], Some("a and d are not shards of one run: one is shard 1/3, the other 2/2")),
+            (vec![a, ("d", "2/3", "x = 2\ny")], Some("one scenario has `x = 1`, the other `x = 2`")),
+            (vec![a, ("d", "2/3", "x = 1")], Some("one scenario goes on")),
+        ] {
+            let parts: Vec<_> = parts.into_iter().map(|(dir, shard, scenario)| part(dir, shard, scenario)).collect();
+            match (check(&parts), wrong) {
+                (Ok(()), None) => {}
+                (Err(error), Some(wrong)) => assert!(error.to_string().contains(wrong), "{error}"),
+                (found, wrong) => panic!("{found:?} {wrong:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_back_and_of_another_program_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let results = crate::metrics::tests::finished();
+        let meta = results.meta.clone();
+        let attempts = results.total().ledger.attempts;
+        let mut manifest = super::super::manifest::collect(Vec::new(), crate::seed::Seed(7));
+        let header = Header { version: manifest.version.clone(), commit: manifest.commit.clone(), ..part("a", "1/1", "x").header };
+        write(dir.path(), &header, results).unwrap();
+        let read_back = read(dir.path(), &manifest).unwrap();
+        assert_eq!(read_back.header, header);
+        assert_eq!(add_up(&[read_back], &meta).unwrap().total().ledger.attempts, attempts);
+        manifest.version = "0.0.9".to_owned();
+        assert!(read(dir.path(), &manifest).unwrap_err().to_string().contains("this is 0.0.9"));
+        assert!(matches!(read(&dir.path().join("no"), &manifest), Err(ShardError::NoShard { .. })));
+        fs::write(dir.path().join(FILE), "{}").unwrap();
+        assert!(matches!(read(dir.path(), &manifest), Err(ShardError::Damaged { .. })));
+    }
+}

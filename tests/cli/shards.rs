@@ -1,0 +1,92 @@
+//! Shards of a run, as on several machines, and what `merge` makes of them.
+
+use super::{Place, SHORT, at_once, websocket_server};
+use std::fs;
+use std::time::Duration;
+
+/// A second and a half against a server that is not ours; half of the clients are cut once.
+fn scenario() -> String {
+    let target = format!("[target.url]\naddress = \"ws://{}/\"\n", websocket_server());
+    let scenario = SHORT.replace("[target.embedded]\n", &target).replace("count     = 20", "count     = 41");
+    let cut =
+        "[[faults]]\nname   = \"cut\"\nat     = \"600ms\"\nside   = \"client\"\nselect = { count = 15 }\ninject = { drop_rst = {} }\n";
+    let faults = scenario.find("[[faults]]").expect("there is one");
+    format!("{}{cut}", &scenario[..faults])
+}
+
+/// In two seconds, as `--start-at` takes it.
+fn soon() -> String {
+    (jiff::Timestamp::now() + Duration::from_secs(2)).strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+/// Attempts that were due before anything happened, by client: their offsets come from the seed alone.
+fn arrivals(place: &Place, run: &str) -> Vec<(u32, String)> {
+    let mut events = csv::Reader::from_path(place.path(&format!("{run}/events.csv"))).expect("events");
+    let rows = events.records().map(|row| row.expect("a row")).filter(|row| &row[1] == "arrived");
+    let mut all: Vec<_> = rows.map(|row| (row[2].parse().expect("a client"), row[5].to_owned())).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn shards_that_are_merged_equal_the_whole() {
+    let place = Place::with(&scenario());
+    let at = soon();
+    at_once([(None, "whole"), (Some("1/2"), "one"), (Some("2/2"), "two")], |(shard, out)| {
+        let mut args = vec!["run", "test.toml", "--out", out, "--start-at", &at, "--quiet"];
+        args.extend(shard.iter().flat_map(|shard| ["--shard", shard]));
+        // The places of processes are looked at when all have ended.
+        let status = std::process::Command::new(env!("CARGO_BIN_EXE_closestorm")).args(args).current_dir(place.path("")).status();
+        assert!(matches!(status.expect("it runs").code(), Some(0 | 3)), "{out}");
+    });
+    let ended = place.run(&["merge", "two", "one", "--out", "sum"]);
+    assert!(matches!(ended.code, Some(0 | 3)), "{ended:?}");
+    let (whole, sum) = (place.json("whole/summary.json"), place.json("sum/summary.json"));
+    for key in ["planned", "started", "open_at_end", "lost"] {
+        assert_eq!(sum["clients"][key], whole["clients"][key], "{key}");
+    }
+    for key in ["opened", "closed"] {
+        assert_eq!(sum["connections"][key], whole["connections"][key], "{key}");
+    }
+    assert_eq!((&sum["faults"][0]["selected"], &sum["faults"][0]["fired"]), (&15.into(), &1.into()));
+    assert_eq!((&sum["scenario"], &sum["target"], &sum["close_codes"]), (&whole["scenario"], &whole["target"], &whole["close_codes"]));
+    assert_eq!(sum["verdict"]["expectations"].as_array().map(Vec::len), Some(3), "the whole is judged");
+    assert_eq!((arrivals(&place, "sum").len(), arrivals(&place, "sum")), (41, arrivals(&place, "whole")));
+    let shard = place.json("one/summary.json");
+    assert_eq!((&shard["clients"]["started"], shard["verdict"]["expectations"].as_array().map(Vec::len)), (&21.into(), Some(0)));
+    assert!(shard["verdict"]["reasons"].to_string().contains("shard 1/2"), "{}", shard["verdict"]);
+    refusals(&place);
+}
+
+/// What `merge` and `check` refuse, given shards `one` and `two`.
+fn refusals(place: &Place) {
+    let other = place.run(&["run", "test.toml", "--out", "other", "--shard", "2/2", "--seed", "9", "--quiet"]);
+    assert_eq!(other.code, Some(0), "{other:?}");
+    for (args, parts) in [
+        (&["merge", "one"][..], &["not all shards are there: 2/2 missing; the whole has 2"][..]),
+        (&["merge", "one", "one"], &["one and one are both shard 1/2"]),
+        (&["merge", "one", "other"], &["one and other are not shards of one run", "`seed = 1`", "`seed = 9`"]),
+        (&["merge", "one", "whole"], &["whole has no shard.books"]),
+        (&["merge", "one", "nowhere"], &["nowhere has no shard.books"]),
+        (&["check", "one"], &["one is one shard of a run", "closestorm merge"]),
+    ] {
+        place.assert_refuses(args, 2, parts);
+    }
+    let books = fs::read(place.path("two/shard.books")).expect("books");
+    fs::write(place.path("two/shard.books"), &books[..books.len() - 9]).expect("the folder can be written");
+    place.assert_refuses(&["merge", "one", "two"], 1, &["two/shard.books is damaged"]);
+}
+
+#[test]
+fn a_shard_without_a_common_server_or_time_is_refused() {
+    let place = Place::with(SHORT);
+    for (args, part) in [
+        (&["run", "test.toml", "--shard", "1/2"][..], "[target.url]"),
+        (&["run", "test.toml", "--start-at", "noon"], "2026-01-31T12:00:00Z"),
+        (&["run", "test.toml", "--start-at", "2020-01-31T12:00:00Z"], "is over"),
+        (&["run", "test.toml", "--shard", "3/2"], "as 2/8"),
+        (&["run", "test.toml", "--workers", "0"], "--workers"),
+    ] {
+        place.assert_refuses(args, 2, &[part]);
+    }
+}

@@ -1,0 +1,156 @@
+//! Worker processes and several processes of one server: the same run, whole, and nothing left of it.
+
+use super::{LISTENING, Place, SHORT, at_once, until};
+use std::fs;
+
+/// The process ids of a place's workers or servers: those whose command line has this word.
+fn processes(place: &Place, word: &str) -> Vec<u32> {
+    let named = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.split('\0').any(|part| part == word));
+    place.processes().into_iter().filter(named).collect()
+}
+
+fn kill(pid: u32) {
+    let status = std::process::Command::new("kill").args(["-s", "KILL", &pid.to_string()]).status();
+    assert!(status.expect("kill is there").success());
+}
+
+#[test]
+fn a_crash_storm_in_several_processes_is_one_run() {
+    let settings = [("2", "1"), ("1", "3"), ("3", "2")];
+    at_once(settings, |(workers, processes)| {
+        let place = Place::with(&SHORT.replace("[target.embedded]", &format!("[target.embedded]\nprocesses = {processes}")));
+        let ended = place.run(&["run", "test.toml", "--clients", "200", "--workers", workers, "--out", "run"]);
+        let summary = place.json("run/summary.json");
+        // Saturated is an honest answer of a busy machine; what was counted holds all the same.
+        assert!(matches!(ended.code, Some(0 | 3)), "{ended:?}");
+        assert_eq!(summary["status"], "completed");
+        assert_eq!((&summary["clients"]["planned"], &summary["clients"]["open_at_end"]), (&200.into(), &200.into()), "{ended:?}");
+        assert_eq!((&summary["connections"]["opened"], &summary["connections"]["closed"]), (&400.into(), &200.into()));
+        assert_eq!(summary["close_codes"]["client"]["1006"], 200);
+        let fault = &summary["faults"][0];
+        assert_eq!(
+            (&fault["fired"], &fault["selected"], &fault["injected"], &fault["recovered"]),
+            (&1.into(), &200.into(), &200.into(), &200.into())
+        );
+        assert_eq!(summary["generator"]["workers"].to_string(), workers);
+        let left: Vec<_> = fs::read_dir(place.path("run")).expect("the folder").map(|entry| entry.expect("an entry").file_name()).collect();
+        assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("worker")), "{left:?}");
+        let events = fs::read_to_string(place.path("run/events.csv")).expect("events");
+        for (what, count) in [("fired", 1), ("what=down", 1), ("what=listening", 1)] {
+            assert_eq!(events.matches(what).count(), count, "{what}");
+        }
+    });
+}
+
+/// Waits that the policy drew, by client, in the order in which they were drawn: the first of each come from the seed alone.
+fn first_waits(place: &Place) -> Vec<(u32, String)> {
+    let mut events = csv::Reader::from_path(place.path("run/events.csv")).expect("events");
+    let mut seen = std::collections::BTreeMap::new();
+    for row in events.records().map(|row| row.expect("a row")).filter(|row| &row[1] == "waiting") {
+        seen.entry(row[2].parse().expect("a client")).or_insert_with(|| row[5].to_owned());
+    }
+    seen.into_iter().collect()
+}
+
+#[test]
+fn one_worker_or_three_plan_the_same() {
+    let scenario =
+        SHORT.replace(r#"{ fixed = { delay = "200ms" } }"#, r#"{ exponential = { base = "100ms", cap = "300ms", jitter = "full" } }"#);
+    let places = ["1", "3"].map(|workers| (workers, Place::with(&scenario)));
+    at_once(&places, |(workers, place)| {
+        let ended = place.run(&["run", "test.toml", "--clients", "60", "--workers", workers, "--out", "run"]);
+        assert!(matches!(ended.code, Some(0 | 3)), "{ended:?}");
+    });
+    let [one, three] = places.map(|(_, place)| first_waits(&place));
+    assert_eq!(one.len(), 60);
+    assert_eq!(one, three);
+}
+
+#[test]
+fn a_worker_that_is_killed_makes_the_run_inconclusive_and_is_named() {
+    let place = Place::with(LISTENING);
+    let run = place.start(&["run", "test.toml", "--workers", "2", "--out", "run"]);
+    run.until_it_runs();
+    let workers = processes(&place, "__worker");
+    assert_eq!(workers.len(), 2);
+    kill(workers[0]);
+    let ended = run.end();
+    ended.assert_code(3);
+    let summary = place.json("run/summary.json");
+    let lost = summary["generator"]["lost"][0].as_str().expect("one is lost");
+    assert!(lost.contains(&format!("process {}: killed by SIGKILL", workers[0])) && lost.contains("of 2 was lost"), "{lost}");
+    assert_eq!(summary["verdict"]["reasons"][0], lost);
+    assert!(summary["connections"]["opened"].as_u64().is_some_and(|opened| opened >= 1), "the books of the other are kept");
+    place.run(&["check", "run"]).assert_code(3);
+}
+
+#[test]
+fn kill_9_leaves_no_worker_and_no_server() {
+    let place = Place::with(&LISTENING.replace("[target.embedded]", "[target.embedded]\nprocesses = 2"));
+    let run = place.start(&["run", "test.toml", "--workers", "2", "--out", "run"]);
+    run.until_it_runs();
+    assert_eq!((processes(&place, "__worker").len(), processes(&place, "__server").len()), (2, 2));
+    run.signal("KILL");
+    assert_eq!(run.end().code, None);
+}
+
+#[test]
+fn a_signal_stops_all_workers_and_their_books_are_kept() {
+    let place = Place::with(LISTENING);
+    let run = place.start(&["run", "test.toml", "--workers", "3", "--out", "run"]);
+    run.until_it_runs();
+    until("not all are open", || run.err().contains("open 10/10"));
+    run.signal("INT");
+    run.end().assert_code(130);
+    let summary = place.json("run/summary.json");
+    assert_eq!((&summary["status"], &summary["connections"]["opened"]), (&"aborted".into(), &10.into()));
+    assert_eq!(summary["generator"]["lost"].as_array().map(Vec::len), Some(0));
+}
+
+/// Every mechanism that crosses processes: chosen by share, count and n-th, on either side, new connections and attempts.
+const MIXED: &str = r#"
+duration = "4s"
+[target.embedded]
+processes = 2
+[clients.web]
+count     = 120
+arrive    = { over = "300ms" }
+reconnect = { fixed = { delay = "100ms" } }
+[[faults]]
+name   = "share"
+at     = "1s"
+side   = "client"
+select = { percent = "25%" }
+inject = { drop_rst = {} }
+[[faults]]
+name   = "count"
+at     = "1500ms"
+side   = "server"
+select = { count = 10 }
+inject = { close_code = { code = 4001 } }
+[[faults]]
+name   = "nth"
+at     = "2s"
+side   = "server"
+select = { nth = 10 }
+inject = { close_code = { code = 4002 } }
+[[faults]]
+name   = "graceful"
+at     = "2500ms"
+inject = { server_graceful = { code = 1012, grace = "1s", down = "200ms" } }
+"#;
+
+#[test]
+fn faults_reach_as_many_connections_as_in_one_process() {
+    at_once(["1", "3"], |workers| {
+        let place = Place::with(MIXED);
+        let ended = place.run(&["run", "test.toml", "--workers", workers, "--out", "run", "--quiet"]);
+        ended.assert_code(0);
+        let summary = place.json("run/summary.json");
+        let injected: Vec<_> = summary["faults"].as_array().expect("faults").iter().map(|fault| fault["injected"].as_u64()).collect();
+        assert_eq!(injected, [Some(30), Some(10), Some(12), Some(120)], "{}", summary["faults"]);
+        let codes = &summary["close_codes"];
+        assert_eq!((&codes["client"]["4001"], &codes["server"]["4001"]), (&10.into(), &10.into()), "{codes}");
+        assert_eq!((&codes["client"]["1012"], &codes["client"]["1006"]), (&120.into(), &30.into()), "{codes}");
+    });
+}
