@@ -91,7 +91,8 @@ fn students_t(free: f64) -> f64 {
     NORMAL + 2.372 / free + 2.822 / (free * free)
 }
 
-fn law([lambda, sigma, kappa]: [f64; 3], n: f64) -> f64 {
+/// Throughput of `n` by the law with λ, σ and κ.
+pub(crate) fn law([lambda, sigma, kappa]: [f64; 3], n: f64) -> f64 {
     lambda * n / (1.0 + sigma * (n - 1.0) + kappa * n * (n - 1.0))
 }
 
