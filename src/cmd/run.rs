@@ -18,6 +18,7 @@ use anyhow::Context;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// More clients than this against somebody else's machine need `--yes`.
 const CLIENTS_ALLOWED: u32 = 100;
@@ -39,10 +40,9 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
     let manifest = manifest::collect(command_line(), plan.seed);
     let dir = args.out.clone().unwrap_or_else(|| manifest::default_folder(&plan.name, &manifest));
     let folder = Folder::create(&dir)?;
-    let usage = Baseline::now();
     let plan = Arc::new(plan);
-    let mut results = match on_sockets(&plan, folder.path(), args.quiet, stop.clone()) {
-        Ok(results) => results,
+    let (results, verdict) = match once(&plan, folder.path(), Duration::ZERO, args.quiet, stop.clone()) {
+        Ok(measured) => measured,
         Err(error) => {
             // Nothing was measured; what the target printed is in the message.
             folder.discard();
@@ -56,8 +56,6 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
         }
     };
     let signalled = stop.code().filter(|_| results.status == Status::Aborted);
-    results.usage = usage.used();
-    let verdict = judge(&Evidence::of(&results), &plan.expectations);
     let summary = match save(&folder, &results, &plan, &verdict, &manifest) {
         Ok(summary) => summary,
         Err(error) => {
@@ -94,9 +92,9 @@ pub(super) fn save(folder: &Folder, results: &Results, plan: &Plan, verdict: &Ve
 }
 
 /// The run itself.
-fn on_sockets(plan: &Arc<Plan>, folder: &Path, quiet: bool, stop: Stop) -> anyhow::Result<Results> {
+fn on_sockets(plan: &Arc<Plan>, folder: &Path, warm_up: Duration, quiet: bool, stop: Stop) -> anyhow::Result<Results> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
-    let places = Places { program: engine::this_program(), output: engine::output_file(folder) };
+    let places = Places { program: engine::this_program(), output: engine::output_file(folder), warm_up };
     let mut progress = Progress::new(plan, quiet);
     let outcome = runtime.block_on(engine::run(plan.clone(), &places, stop.stopped(), |at, live| progress.show(at, live)));
     progress.finish();
@@ -105,8 +103,20 @@ fn on_sockets(plan: &Arc<Plan>, folder: &Path, quiet: bool, stop: Stop) -> anyho
     Ok(outcome?)
 }
 
+/// Runs and judges a plan, after a warm-up of its target. Writes nothing but the target's output.
+///
+/// # Errors
+/// It could not begin.
+pub(super) fn once(plan: &Arc<Plan>, folder: &Path, warm_up: Duration, quiet: bool, stop: Stop) -> anyhow::Result<(Results, Verdict)> {
+    let usage = Baseline::now();
+    let mut results = on_sockets(plan, folder, warm_up, quiet, stop)?;
+    results.usage = usage.used();
+    let verdict = judge(&Evidence::of(&results), &plan.expectations);
+    Ok((results, verdict))
+}
+
 /// This tool can hurt: off this machine it shows its plan, and asks.
-fn permit(plan: &Plan, yes: bool) -> anyhow::Result<()> {
+pub(super) fn permit(plan: &Plan, yes: bool) -> anyhow::Result<()> {
     let address = match &plan.target {
         Target::Embedded(_) => return Ok(()),
         Target::Command(command) => command.address.replace("{port}", "80"),

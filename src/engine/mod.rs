@@ -110,6 +110,9 @@ pub struct Places {
     pub program: PathBuf,
     /// File for what the target prints.
     pub output: PathBuf,
+    /// For this long a target that is not ours answers opening handshakes, one after another, before offset 0: a program that compiles
+    /// itself as it runs is then no longer cold. Nothing of it is measured.
+    pub warm_up: Duration,
 }
 
 /// What the parts of a run share.
@@ -173,6 +176,7 @@ async fn start(plan: &Plan, places: &Places) -> Result<(Arc<Fleet>, mpsc::Unboun
             fleet.shut_down().await;
             return Err(RunError::Unready { url: place.url, cause });
         }
+        attempt::warm_up(&place, &plan.cohorts[0], places.warm_up).await;
     }
     Ok((Arc::new(fleet), reports))
 }

@@ -3,6 +3,7 @@
 //! `content` says what stands in a report, once, as the blocks of `document`; `markdown` and `html` write them. `terminal` is shorter
 //! and writes itself. Each begins with the command that makes the run again.
 
+pub mod capacity;
 mod content;
 mod document;
 mod findings;
