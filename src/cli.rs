@@ -46,7 +46,7 @@ pub enum Command {
     /// step is a run of its own with a fresh target. With two parameters the limit of the second is found for a few values of the first.
     #[command(after_help = "Example: closestorm capacity crash-storm --vary clients=500..16000 --duration 40s")]
     Capacity(Capacity),
-    /// Write charts and reports of a run or of a search again, from its files.
+    /// Write charts and reports of a run, a search or a map again, from its files.
     #[command(after_help = "Example: closestorm report results/default/2026-01-31T12-00-00Z-1")]
     Report(Report),
     /// Judge a run again, from its files.
@@ -139,6 +139,22 @@ pub struct Simulate {
     /// Changes to the scenario.
     #[command(flatten)]
     pub changes: Changes,
+    /// Vary a parameter, or two: clients, or a key as --set takes it, with its lowest and highest value. Makes a map in place of one run.
+    ///
+    /// At each value: do the clients come back, late, or never, and how soon. As clients=100..20000,
+    /// clients.web.deadlines.handshake=500ms..8s, target.embedded.instances=2..8. Where they never come back, changes are tried that may
+    /// get them out: `queue`, `admit`, jitter, longer waits.
+    #[arg(long, value_name = "KEY=LOW..HIGH")]
+    pub vary: Vec<String>,
+    /// Values of each varied parameter.
+    #[arg(long, value_name = "N", default_value_t = 12, requires = "vary", value_parser = clap::value_parser!(u8).range(2..=60))]
+    pub levels: u8,
+    /// A point where 99 % take longer than this from the fault recovers late; without it a quarter of what is left of the run.
+    #[arg(long, value_name = "TIME", requires = "vary", value_parser = duration)]
+    pub within: Option<Duration>,
+    /// Threads; without it one for each processor. The results do not depend on it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// So many seeds in parallel, from the scenario's on: prints what varies between them. The run folder is that of the first.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub runs: u32,
@@ -212,7 +228,7 @@ pub struct Capacity {
 /// Arguments of `report`.
 #[derive(Debug, Args)]
 pub struct Report {
-    /// The folder of a run or of a search.
+    /// The folder of a run, a search or a map.
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
     /// Where reports and charts go; without it into the run folder.

@@ -123,9 +123,13 @@ impl Vary {
         self.unit.text(value)
     }
 
-    /// `n` values from the lowest to the highest, spread by equal factors, or evenly where the lowest is 0 or the unit is percent.
+    /// `n` values from the lowest to the highest, spread by equal factors, or evenly where the lowest is 0 or the unit is percent; all of
+    /// them where there are no more.
     pub fn levels(&self, n: usize) -> Vec<f64> {
-        let Range { low, high, .. } = self.range;
+        let Range { low, high, whole } = self.range;
+        if whole && high - low < n as f64 {
+            return (low as u64..=high as u64).map(|value| value as f64).collect();
+        }
         let even = low <= 0.0 || self.unit == Unit::Percent;
         let at = |i: usize| {
             let share = i as f64 / (n.max(2) - 1) as f64;
@@ -208,6 +212,7 @@ mod tests {
         assert_eq!(Vary::parse("x=10%..100%").unwrap().levels(4), [10.0, 40.0, 70.0, 100.0]);
         assert_eq!(Vary::parse("x=0s..3s").unwrap().levels(4), [0.0, 1.0, 2.0, 3.0]);
         assert_eq!(Vary::parse("clients=1..2").unwrap().levels(4), [1.0, 2.0]);
+        assert_eq!(Vary::parse("target.embedded.instances=2..8").unwrap().levels(7), [2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
     }
 
     #[test]

@@ -5,9 +5,10 @@
 mod step;
 
 use super::signals::Stop;
+use super::vary::varied;
 use super::{Usage, run};
 use crate::capacity::search::so_far;
-use crate::capacity::{Ended, Found, Next, Observation, Settings, Vary, search, vary};
+use crate::capacity::{Ended, Found, Next, Observation, Settings, Vary, search};
 use crate::cli::{Capacity as Args, Format};
 use crate::metrics::book::Meta;
 use crate::plan::Plan;
@@ -29,7 +30,7 @@ use step::{Bench, Stepped};
 /// # Errors
 /// The scenario or the parameters are wrong, the very first run could not begin, or the results could not be written.
 pub fn main(args: &Args) -> anyhow::Result<u8> {
-    let varied = varied(args)?;
+    let varied = varied(&args.vary, &args.changes)?;
     let (lowest, highest) = ends(args, &varied)?;
     if args.dry_run {
         super::print(&format!("{}{}", announcement(args, &varied, &lowest), lowest.dry_run()))?;
@@ -83,21 +84,6 @@ pub fn draw(search: &Search, out: &Path) -> anyhow::Result<()> {
     };
     put("report.md", report::capacity::markdown(search))?;
     put("report.html", report::capacity::html(search, &plot::capacity::svg(search)?))
-}
-
-/// The parameters, the one that is searched last.
-fn varied(args: &Args) -> anyhow::Result<Vec<Vary>> {
-    let varied: Vec<Vary> = args.vary.iter().map(|text| Vary::parse(text)).collect::<Result<_, _>>().map_err(Usage)?;
-    if varied.len() > 2 {
-        return Err(Usage("`--vary` may be given once or twice: a limit of three parameters cannot be drawn".to_owned()).into());
-    }
-    if varied.len() == 2 && varied[0].key == varied[1].key {
-        return Err(Usage(format!("`--vary {}` is given twice", varied[0].key)).into());
-    }
-    if args.changes.clients.is_some() && varied.iter().any(|vary| vary.key == vary::CLIENTS) {
-        return Err(Usage("`--clients` sets what `--vary clients` is to find: leave one out".to_owned()).into());
-    }
-    Ok(varied)
 }
 
 /// The plans of the lowest and of the highest values: what is wrong with either is better known before the first run.

@@ -13,6 +13,7 @@ pub mod server;
 mod signals;
 pub mod simulate;
 pub mod validate;
+mod vary;
 
 use crate::cli::{Changes, Command};
 use crate::plan::Plan;

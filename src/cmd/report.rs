@@ -1,9 +1,9 @@
-//! `closestorm report`: writes charts and reports of a run or a search again, from its files.
+//! `closestorm report`: writes charts and reports of a run, a search or a map again, from its files.
 
 use crate::cli::Report;
 use crate::plot;
 use crate::report;
-use crate::results::capacity;
+use crate::results::{capacity, map};
 use crate::results::read::{self, Loaded};
 use anyhow::Context;
 use std::fs;
@@ -20,6 +20,10 @@ pub fn main(args: &Report) -> anyhow::Result<u8> {
         let search = capacity::read(&args.run)?;
         make()?;
         super::capacity::draw(&search, out)?;
+    } else if map::is_map(&args.run) {
+        let mapped = map::read(&args.run)?;
+        make()?;
+        super::simulate::map::draw(&mapped, out)?;
     } else {
         let loaded = read::read(&args.run)?;
         make()?;

@@ -5,6 +5,7 @@
 pub mod axis;
 pub mod capacity;
 pub mod draw;
+pub mod map;
 pub mod number;
 pub mod scene;
 pub mod sheet;

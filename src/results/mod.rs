@@ -9,6 +9,7 @@ pub mod folder;
 pub mod hlog;
 pub mod limit;
 pub mod manifest;
+pub mod map;
 pub mod read;
 pub mod record;
 mod rows;

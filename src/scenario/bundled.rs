@@ -20,6 +20,8 @@ pub static BUNDLED: &[Bundled] = bundle![
     "default",
     "crash-storm",
     "strategies",
+    "stuck",
+    "lose-a-node",
     "rolling-restart",
     "half-open",
     "half-close",

@@ -1,8 +1,8 @@
 //! One run of a search: its plan, the run itself, and what is kept of it.
 
 use super::super::signals::Stop;
-use super::super::{colour, run};
-use crate::capacity::{Outcome, Vary, Why, vary};
+use super::super::{colour, run, vary};
+use crate::capacity::{Outcome, Vary, Why};
 use crate::cli::Capacity as Args;
 use crate::engine::output_file;
 use crate::metrics::{Results, Status};
@@ -27,25 +27,13 @@ use std::time::Duration;
 /// # Errors
 /// What is wrong with the scenario.
 pub(super) fn plan(args: &Args, varied: &[Vary], values: &[f64]) -> Result<Plan, Errors> {
-    let overrides = overrides(args, varied, values);
+    let overrides = vary::overrides(&args.changes, varied, values);
     scenario::load(&Source::of(Some(&args.scenario)), &overrides).map_err(|errors| errors.coloured(colour()))
-}
-
-fn overrides(args: &Args, varied: &[Vary], values: &[f64]) -> Overrides {
-    let mut overrides = args.changes.overrides();
-    for (vary, value) in varied.iter().zip(values) {
-        if vary.key == vary::CLIENTS {
-            overrides.clients = Some(*value as u32);
-        } else {
-            overrides.set.push(format!("{}={}", vary.key, vary.text(*value)));
-        }
-    }
-    overrides
 }
 
 /// The command line that makes one step alone.
 fn command(args: &Args, varied: &[Vary], values: &[f64]) -> String {
-    let Overrides { set, clients, duration, seed } = overrides(args, varied, values);
+    let Overrides { set, clients, duration, seed } = vary::overrides(&args.changes, varied, values);
     let mut words = vec!["closestorm".to_owned(), "run".to_owned(), args.scenario.clone()];
     words.extend(set.into_iter().flat_map(|set| ["--set".to_owned(), set]));
     words.extend(clients.into_iter().flat_map(|clients| ["--clients".to_owned(), clients.to_string()]));
