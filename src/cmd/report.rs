@@ -3,8 +3,8 @@
 use crate::cli::Report;
 use crate::plot;
 use crate::report;
-use crate::results::{capacity, map};
 use crate::results::read::{self, Loaded};
+use crate::results::{capacity, map};
 use anyhow::Context;
 use std::fs;
 use std::path::Path;

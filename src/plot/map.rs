@@ -84,7 +84,10 @@ fn counted(mapped: &Mapped) -> String {
     let map = &mapped.map;
     let seeds = if map.runs > 1 { format!(", {} seeds each, medians", map.runs) } else { String::new() };
     let length = number::time(map.duration_ms * 1000);
-    format!("n = {} points of {length}{seeds}; times are those until 99 % of the outages are over, counted from the fault", mapped.points.len())
+    format!(
+        "n = {} points of {length}{seeds}; times are those until 99 % of the outages are over, counted from the fault",
+        mapped.points.len()
+    )
 }
 
 /// The outcomes with their fills, in a line at `y`.
@@ -176,6 +179,7 @@ fn curve(mapped: &Mapped) -> Scene {
     let y = Axis::linear(0.0, end, panel.bottom, panel.top);
     let sub = format!("time until clients are back, against {}", vary.key);
     let mut scene = sheet::titled(WIDTH, panel.bottom + 50.0 + LEGEND + FOOT, &curve_title(mapped), &made(mapped, &sub));
+    stuck_columns(&mut scene, mapped, &panel, wide);
     panel.y_axis(&mut scene, &y, &y.time_ticks());
     scene.text(MARGIN, TOP, Anchor::Start, NAME, "Time to reconnect");
     let within = y.at(mapped.map.within_us as f64);
@@ -189,23 +193,39 @@ fn curve(mapped: &Mapped) -> Scene {
             points.iter().for_each(|(x, y)| scene.dot(*x, *y, 4.5, Ink::Series(series)));
         }
     }
-    let style = NAME.sized(11.5);
-    for (j, point) in mapped.points.iter().enumerate() {
-        let x = LEFT + wide * (j as f64 + 0.5);
-        let (words, at) = match point.p99_us.filter(|_| point.outcome != Outcome::Never) {
-            Some(us) => (number::time(us), y.at(us as f64) - 10.0),
-            None if point.outcome == Outcome::Never => (format!("{} away", cell_words(point)), panel.top - 14.0),
-            None => continue,
-        };
-        if style.width(&words) < wide - 4.0 {
-            scene.text(x, at, Anchor::Middle, style, words);
-        }
-    }
+    labels(&mut scene, mapped, &panel, &y, wide);
     let ticks: Vec<_> = mapped.points.iter().map(|point| value(vary, point.first)).enumerate().collect();
     scene.rule((LEFT, panel.bottom), (RIGHT, panel.bottom), Ink::Axis, 1.0);
     name_columns(&mut scene, &ticks, &panel, wide, &vary.key);
     curve_legend(&mut scene, mapped, panel.bottom + 50.0 + 18.0);
     sheet::footed(scene, &counted(mapped), &mapped.map.command)
+}
+
+/// Bands where it never recovers, with who is away at the end.
+fn stuck_columns(scene: &mut Scene, mapped: &Mapped, panel: &Panel, wide: f64) {
+    for (j, point) in mapped.points.iter().enumerate().filter(|(_, point)| point.outcome == Outcome::Never) {
+        let left = panel.left + wide * j as f64;
+        scene.rect(left, panel.top, wide, panel.bottom - panel.top, Ink::Down);
+        let words = cell_words(point);
+        if NAME.width(&words) < wide - 4.0 {
+            scene.text(left + wide / 2.0, panel.top - 8.0, Anchor::Middle, NAME, words);
+        }
+    }
+}
+
+/// The 99th percentiles, on the side of their points where the line is not.
+fn labels(scene: &mut Scene, mapped: &Mapped, panel: &Panel, y: &Axis, wide: f64) {
+    let style = NAME.sized(11.5);
+    let times: Vec<_> = mapped.points.iter().filter_map(PointRow::p99).collect();
+    let falls = times.first() > times.last();
+    for (j, point) in mapped.points.iter().enumerate() {
+        let Some(us) = point.p99() else { continue };
+        let (x, words) = (panel.left + wide * (j as f64 + 0.5), number::time(us));
+        let (x, anchor) = if falls { (x + 4.0, Anchor::Start) } else { (x - 4.0, Anchor::End) };
+        if style.width(&words) < wide - 8.0 {
+            scene.text(x, y.at(us as f64) - 9.0, anchor, style, words);
+        }
+    }
 }
 
 fn curve_legend(scene: &mut Scene, mapped: &Mapped, y: f64) {
@@ -222,6 +242,10 @@ fn curve_legend(scene: &mut Scene, mapped: &Mapped, y: f64) {
     entry(scene, &mut x, Ink::Series(1), super::scene::dash(0), true, "half are back");
     let within = format!("later than {} is late", number::time(mapped.map.within_us));
     entry(scene, &mut x, Ink::Muted, &[2.5, 2.5], false, &within);
+    if mapped.points.iter().any(|point| point.outcome == Outcome::Never) {
+        scene.rect(x, y - 11.0, 22.0, 14.0, Ink::Down);
+        scene.text(x + 29.0, y, Anchor::Start, NOTE, "not back within the run: who is away at its end");
+    }
 }
 
 fn curve_title(mapped: &Mapped) -> String {
@@ -271,8 +295,11 @@ mod tests {
             }
         };
         let seconds: Vec<_> = if two { (1..=12).map(Some).collect() } else { vec![None] };
-        let points: Vec<_> =
-            seconds.into_iter().flat_map(|second| (1..=12).map(move |first| (first, second))).map(|(a, b)| point(a * if two { 1 } else { 5 }, b)).collect();
+        let points: Vec<_> = seconds
+            .into_iter()
+            .flat_map(|second| (1..=12).map(move |first| (first, second)))
+            .map(|(a, b)| point(a * if two { 1 } else { 5 }, b))
+            .collect();
         let map = Map {
             schema_version: MAP_VERSION,
             simulated: true,
@@ -317,7 +344,9 @@ mod tests {
 
     #[test]
     fn the_boundary_is_drawn_where_outcomes_differ_and_nowhere_else() {
-        let edges = |mapped: &Mapped| scene(mapped).items.iter().filter(|item| matches!(item, super::super::scene::Item::Line { ink: Ink::Fault, .. })).count();
+        let edges = |mapped: &Mapped| {
+            scene(mapped).items.iter().filter(|item| matches!(item, super::super::scene::Item::Line { ink: Ink::Fault, .. })).count()
+        };
         let mut all = mapped(true);
         assert!(edges(&all) > 12, "{}", edges(&all));
         all.points.iter_mut().for_each(|point| point.outcome = Outcome::Late);

@@ -2,6 +2,7 @@
 //!
 //! A chart turns [`Loaded`] into a [`scene::Scene`]; `draw` makes SVG and PNG of it. Titles say what came out, not what is drawn.
 
+pub mod atlas;
 pub mod axis;
 pub mod capacity;
 pub mod draw;

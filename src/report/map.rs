@@ -63,7 +63,9 @@ fn how(mapped: &Mapped) -> String {
     let map = &mapped.map;
     let within = number::time(map.within_us);
     let over = map.over_us.map_or("it acts to the end of the run".to_owned(), |us| format!("it is over at {}", number::time(us)));
-    let cause = map.cause_us.map_or("there is no fault".to_owned(), |us| format!("the fault ({}) begins at {}, and {over}", map.faults.join(", "), number::time(us)));
+    let cause = map.cause_us.map_or("there is no fault".to_owned(), |us| {
+        format!("the fault ({}) begins at {}, and {over}", map.faults.join(", "), number::time(us))
+    });
     format!(
         "Each point is a simulated run of {}: {cause}. It recovers if 99 % of the outages are over within {within}, late if they are over before the end \
          of the run, and never if more than 1 % of the clients are away then: what would happen after the run is not known.",
@@ -87,7 +89,7 @@ fn map_words(mapped: &Mapped) -> String {
 /// One piece of the boundary as a sentence.
 fn edge_sentence(mapped: &Mapped, row: &BoundaryRow) -> String {
     let (first, last) = (&mapped.map.vary[0], &mapped.map.vary[mapped.map.vary.len() - 1]);
-    let at = row.at.map(|at| format!("at {} {}, ", first.key, value(first, at))).unwrap_or_default();
+    let at = row.at.map(|at| format!("with {} {}, ", first.key, value(first, at))).unwrap_or_default();
     let (out, stuck) = if row.low_outcome == Outcome::Never { (row.high, row.low) } else { (row.low, row.high) };
     let text = format!("{at}it comes back with {} {}, and stays down with {}.", last.key, value(last, out), value(last, stuck));
     let mut letters = text.chars();
@@ -95,7 +97,7 @@ fn edge_sentence(mapped: &Mapped, row: &BoundaryRow) -> String {
 }
 
 fn edge_words(mapped: &Mapped) -> String {
-    format!("Where {} decides between coming back and staying down, for each {}.", mapped.map.vary[1].key, mapped.map.vary[0].key)
+    format!("Which {} decides between coming back and staying down, for each value of {}.", mapped.map.vary[1].key, mapped.map.vary[0].key)
 }
 
 /// The forecast: how soon, at each value, and from which value on soon enough.
@@ -109,7 +111,9 @@ fn curve_words(mapped: &Mapped) -> String {
     let cause = if mapped.map.faults.is_empty() { String::new() } else { format!("After {}: ", mapped.map.faults.join(", ")) };
     let of = |point: &PointRow| match point.p99_us.filter(|_| point.outcome != Outcome::Never) {
         Some(us) => format!("with {} p99 is back in {}", name(point.first), number::time(us)),
-        None if point.outcome == Outcome::Never => format!("with {} {:.0} % are still away at the end", name(point.first), point.away_percent),
+        None if point.outcome == Outcome::Never => {
+            format!("with {} {:.0} % are still away at the end", name(point.first), point.away_percent)
+        }
         None => format!("with {} nobody is away", name(point.first)),
     };
     let mut words: Vec<String> = mapped.points.iter().map(of).collect();

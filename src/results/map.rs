@@ -248,17 +248,7 @@ mod tests {
     use super::*;
 
     fn point(first: f64, second: Option<f64>, outcome: Outcome) -> PointRow {
-        PointRow {
-            first,
-            second,
-            outcome,
-            p50_us: None,
-            p99_us: None,
-            away_percent: 0.0,
-            gave_up: 0,
-            attempts: 0,
-            attempts_peak_per_s: 0,
-        }
+        PointRow { first, second, outcome, p50_us: None, p99_us: None, away_percent: 0.0, gave_up: 0, attempts: 0, attempts_peak_per_s: 0 }
     }
 
     #[test]
