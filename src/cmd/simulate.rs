@@ -99,7 +99,14 @@ impl Figures {
 fn spread(plan: &Plan, model: &Model, runs: u32, threads: usize) -> anyhow::Result<String> {
     let all = run_seeds(plan, model, runs, threads, |_, simulated| Figures::of(plan, &simulated))?;
     let last = plan.seed.0.wrapping_add(u64::from(runs) - 1);
-    let mut out = format!("{runs} seeds    {} to {last}{:>21}{:>12}{:>12}\n", plan.seed.0, "least", "median", "most");
+    let mut out = format!(
+        "{:<13}{:<24}{:>12}{:>12}{:>12}\n",
+        format!("{runs} runs"),
+        format!("seeds {} to {last}", plan.seed.0),
+        "least",
+        "median",
+        "most"
+    );
     // A quantile that was not reached is longer than any that was.
     let mut times = |name: &str, of: &dyn Fn(&Figures) -> Option<u64>| {
         let mut values: Vec<_> = all.iter().map(|figures| of(figures).unwrap_or(u64::MAX)).collect();

@@ -6,6 +6,7 @@ use crate::metrics::bank::Metric;
 use crate::plan::Plan;
 use crate::reconnect::{Kind, Preset, presets};
 use crate::scenario::{Overrides, Source, load_with};
+use std::time::Duration;
 
 /// The bundled default with these changes, and without its faults unless they are set.
 fn plan(changes: &[&str]) -> Plan {
@@ -125,6 +126,9 @@ fn waits(preset: &Preset, u: f64, at: &str, rejects: bool) -> Vec<u64> {
         false => format!("faults=[{fault}]"),
     };
     let mut plan = plan(&["clients.web.count=1", "clients.web.arrive={at_once=true}", "duration=\"24h\"", &faults]);
+    // Just long enough: a client that tries every few milliseconds would do so for hours.
+    let vector: f64 = preset.facts.vec_ms.iter().sum();
+    plan.duration = plan.faults[0].schedule.at + Duration::from_secs(2) + Duration::from_secs_f64(vector / 1000.0);
     plan.cohorts[0].reconnect = preset.policy.clone();
     plan.cohorts[0].heartbeat = None;
     let simulated = super::run_drawing(&plan, &plan.simulated_as().expect("embedded"), u).expect("simulated");
