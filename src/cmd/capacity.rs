@@ -46,7 +46,8 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
         run.with_file_name(format!("capacity-{}", run.file_name().unwrap_or_default().to_string_lossy()))
     });
     let folder = Folder::create(&dir)?;
-    let mut hunt = Hunt { bench: Bench::new(args, &varied, &lowest, folder.path(), stop.clone()), args, varied: &varied, limits: Vec::new() };
+    let mut hunt =
+        Hunt { bench: Bench::new(args, &varied, &lowest, folder.path(), stop.clone()), args, varied: &varied, limits: Vec::new() };
     if let Err(error) = hunt.all(&lowest) {
         // Nothing was measured; what the target printed is in the message.
         folder.discard();
@@ -120,7 +121,8 @@ fn ends(args: &Args, varied: &[Vary]) -> anyhow::Result<(Plan, Plan)> {
 /// What is about to happen, and how long it may take.
 fn announcement(args: &Args, varied: &[Vary], lowest: &Plan) -> String {
     let searched = &varied[varied.len() - 1];
-    let mut text = format!("capacity: {} from {} to {}", searched.key, searched.text(searched.range.low), searched.text(searched.range.high));
+    let mut text =
+        format!("capacity: {} from {} to {}", searched.key, searched.text(searched.range.low), searched.text(searched.range.high));
     let mut runs = u32::from(args.steps);
     if let [first, _] = varied {
         let levels = first.levels(args.levels.into());
@@ -128,8 +130,8 @@ fn announcement(args: &Args, varied: &[Vary], lowest: &Plan) -> String {
         let levels: Vec<String> = levels.into_iter().map(|level| first.text(level)).collect();
         text += &format!(", for {} of {}", first.key, levels.join(", "));
     }
-    let longest = Duration::from_secs((lowest.duration * runs).as_secs().max(1));
-    text + &format!("; at most {runs} runs of {}, {} in all\n", print_duration(lowest.duration), print_duration(longest))
+    let longest = Duration::from_secs(((lowest.duration + step::warm_up(args, lowest)) * runs).as_secs().max(1));
+    text + &format!("; at most {runs} runs of {}, about {} in all\n", print_duration(lowest.duration), print_duration(longest))
 }
 
 /// A search under way.
@@ -184,12 +186,8 @@ impl Hunt<'_> {
 
     fn conclude(self, lowest: &Plan, command: &str, stopped: bool) -> Search {
         let measure = Measure::of(lowest);
-        let row = |vary: &Vary| VaryRow {
-            key: vary.key.clone(),
-            unit: vary.unit.name().to_owned(),
-            low: vary.range.low,
-            high: vary.range.high,
-        };
+        let row =
+            |vary: &Vary| VaryRow { key: vary.key.clone(), unit: vary.unit.name().to_owned(), low: vary.range.low, high: vary.range.high };
         let down = lowest.faults.iter().filter_map(|fault| fault.inject.values.duration("down")).max();
         let steps = self.bench.steps;
         let capacity = Capacity {
