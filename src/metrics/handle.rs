@@ -4,9 +4,10 @@ use super::bank::Metric;
 use super::latency::micros;
 use super::timeline::Step;
 use super::{Recorder, key};
-use crate::close::{Cause, Ending};
+use crate::close::{Cause, Deadline, Ending};
 use crate::event::Closing;
 use crate::event::{ClientIndex, ConnectionNo, Outcome};
+use crate::fault::Side;
 use std::time::Duration;
 
 impl Recorder {
@@ -87,7 +88,7 @@ impl Recorder {
         *count += 1;
         self.live.failed += 1;
         if let Some(fault) = fault.filter(|fault| counted != Some(*fault)) {
-            self.faults[usize::from(fault)].injected += 1;
+            self.hit(fault, client);
         }
         self.outages.fail(at, client.0);
         self.timeline.attempt(at, cohort, fault.or(outage_fault), step);
@@ -126,8 +127,16 @@ impl Recorder {
         }
     }
 
+    /// A fault acted on a connection or attempt of this client.
+    fn hit(&mut self, fault: u16, client: ClientIndex) {
+        let cohort = self.cohort(client);
+        let book = &mut self.faults[usize::from(fault)];
+        book.injected += 1;
+        *book.cohorts.entry(cohort).or_default() += 1;
+    }
+
     pub(super) fn injected(&mut self, at: u64, fault: u16, client: ClientIndex, connection: ConnectionNo) {
-        self.faults[usize::from(fault)].injected += 1;
+        self.hit(fault, client);
         self.outages.inject(at, client.0, connection.0, fault);
         if self.reaches_processes(fault) {
             self.endings.killed((client.0, connection.0), fault);
@@ -163,6 +172,7 @@ impl Recorder {
                 self.bank.record(at, key(Metric::FinWait, cohort, fault), micros(closing.total.saturating_sub(ack)));
             }
         }
+        self.pong_deadline(at, Side::Client, client, connection, ending);
         let killed = injected.filter(|fault| self.reaches_processes(*fault));
         self.endings.client(self.timeline.second_of(at), (client.0, connection.0), cohort, ending, killed);
         let began = self.outages.end(at, client.0, cohort, connection.0, ending);
@@ -175,7 +185,23 @@ impl Recorder {
         meta.process && !(meta.holds && book.reverts > 0 && book.reverts >= book.fired)
     }
 
-    pub(super) fn server_ended(&mut self, client: ClientIndex, connection: ConnectionNo, ending: &Ending) {
+    /// A heartbeat of `side` found a connection dead that a fault had silenced.
+    fn pong_deadline(&mut self, at: u64, side: Side, client: ClientIndex, connection: ConnectionNo, ending: &Ending) {
+        if ending.cause != Cause::Deadline(Deadline::Pong) {
+            return;
+        }
+        // A fault that was reverted before is not the reason.
+        let Some((fault, acted)) =
+            self.outages.injected(client.0, connection.0).filter(|(fault, _)| ending.fault.is_none_or(|last| last == *fault))
+        else {
+            return;
+        };
+        let key = key(super::liveness::metric(side), self.cohort(client), Some(fault));
+        self.bank.record(at, key, at.saturating_sub(acted));
+    }
+
+    pub(super) fn server_ended(&mut self, at: u64, client: ClientIndex, connection: ConnectionNo, ending: &Ending) {
+        self.pong_deadline(at, Side::Server, client, connection, ending);
         self.endings.server((client.0, connection.0), ending);
         if let Cause::Fault(fault) = ending.cause {
             self.outages.attribute(client.0, connection.0, fault);

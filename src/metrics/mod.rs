@@ -9,6 +9,7 @@ pub mod ending;
 mod handle;
 pub mod latency;
 pub mod ledger;
+pub mod liveness;
 pub mod outage;
 pub mod sample;
 pub mod survival;
@@ -172,7 +173,7 @@ impl Recorder {
             Event::Ended { client, connection, ending, closing, unanswered } => {
                 self.ended(at, *client, *connection, ending, *closing, *unanswered);
             }
-            Event::ServerEnded { client, connection, ending } => self.server_ended(*client, *connection, ending),
+            Event::ServerEnded { client, connection, ending } => self.server_ended(at, *client, *connection, ending),
             Event::GaveUp { client, .. } => self.gave_up(at, *client),
             Event::Fired { fault, selected } => {
                 let book = &mut self.faults[usize::from(*fault)];
@@ -180,6 +181,7 @@ impl Recorder {
                 book.fired += 1;
                 book.selected += u64::from(*selected);
             }
+            Event::Reached { fault } => self.faults[usize::from(*fault)].injected += 1,
             Event::Reverted { fault } => {
                 let book = &mut self.faults[usize::from(*fault)];
                 book.reverted = book.reverted.max(Some(at));
@@ -199,7 +201,10 @@ impl Recorder {
     fn keep(&mut self, at: u64, event: &Event) {
         self.number += 1;
         let number = self.number;
-        let of_run = matches!(event, Event::Fired { .. } | Event::Reverted { .. } | Event::Target { .. } | Event::Notice { .. });
+        let of_run = matches!(
+            event,
+            Event::Fired { .. } | Event::Reached { .. } | Event::Reverted { .. } | Event::Target { .. } | Event::Notice { .. }
+        );
         let sample = if of_run { &mut self.milestones } else { &mut self.events };
         sample.offer(|| (at, number, event.clone()));
     }
@@ -312,7 +317,7 @@ pub fn subject(event: &Event) -> (Option<ClientIndex>, Option<u16>) {
         | Event::Echoed { client, .. }
         | Event::Received { client, .. }
         | Event::Pong { client, .. } => (Some(*client), None),
-        Event::Fired { fault, .. } | Event::Reverted { fault } => (None, Some(*fault)),
+        Event::Fired { fault, .. } | Event::Reached { fault } | Event::Reverted { fault } => (None, Some(*fault)),
         Event::Target { .. } | Event::Notice { .. } => (None, None),
     }
 }

@@ -6,6 +6,7 @@
 pub mod capacity;
 mod content;
 mod document;
+mod findings;
 mod html;
 mod markdown;
 mod phrase;

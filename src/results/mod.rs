@@ -11,7 +11,9 @@ pub mod limit;
 pub mod manifest;
 pub mod read;
 pub mod record;
+mod rows;
 pub mod summary;
+mod surprises;
 pub mod tables;
 pub mod usage;
 

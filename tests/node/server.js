@@ -1,8 +1,8 @@
-// An echo server on `ws` that ends connections as their URL asks, and prints what its close event reported, a JSON line each.
+// An echo server on `ws`, for ws and wss, that closes connections as their URL asks, and prints what its close event reported, a JSON line each.
 //
 //   node server.js PORT [CERTIFICATE KEY]     with a certificate: wss
 //
-// ?code=1001&reason=Going%20away   sends a Close frame    ?end=fin, ?end=rst   ends TCP without one    &after=500   ms, default 300
+// ?code=1001&reason=Going%20away   sends a Close frame    &after=500   so many ms after the opening handshake, default 300
 'use strict';
 const fs = require('node:fs');
 const http = require('node:http');
@@ -14,16 +14,6 @@ const server = certificate
     ? https.createServer({ cert: fs.readFileSync(certificate), key: fs.readFileSync(key) })
     : http.createServer();
 
-function end(ws, asked) {
-    if (asked.has('code')) {
-        ws.close(Number(asked.get('code')), asked.get('reason') ?? '');
-    } else if (asked.get('end') === 'fin') {
-        ws._socket.end();
-    } else if (asked.get('end') === 'rst') {
-        ws._socket.resetAndDestroy();
-    }
-}
-
 new WebSocketServer({ server }).on('connection', (ws, request) => {
     const asked = new URL(request.url, 'ws://localhost').searchParams;
     const id = request.headers['closestorm-id'] ?? null;
@@ -31,8 +21,8 @@ new WebSocketServer({ server }).on('connection', (ws, request) => {
     ws.on('message', (message, binary) => ws.send(message, { binary }));
     ws.on('error', (what) => { error = what.code ?? what.message; });
     ws.on('close', (code, reason) => console.log(JSON.stringify({ id, code, reason: reason.toString(), error })));
-    if (asked.has('code') || asked.has('end')) {
-        setTimeout(end, Number(asked.get('after') ?? 300), ws, asked);
+    if (asked.has('code')) {
+        setTimeout(() => ws.close(Number(asked.get('code')), asked.get('reason') ?? ''), Number(asked.get('after') ?? 300));
     }
 });
 
