@@ -49,6 +49,9 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
     let mut hunt =
         Hunt { bench: Bench::new(args, &varied, &lowest, folder.path(), stop.clone()), args, varied: &varied, limits: Vec::new() };
     if let Err(error) = hunt.all(&lowest) {
+        if !hunt.bench.steps.is_empty() {
+            return Err(error.context(format!("the search broke off; its steps so far are in {}", folder.path().display())));
+        }
         // Nothing was measured; what the target printed is in the message.
         folder.discard();
         return match stop.code() {
@@ -60,8 +63,14 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
         };
     }
     let search = hunt.conclude(&lowest, &manifest::command_line(&manifest), stop.code().is_some());
-    write(&folder, &search, &manifest, &lowest.resolved)?;
-    draw(&search, folder.path())?;
+    let written = write(&folder, &search, &manifest, &lowest.resolved).map_err(anyhow::Error::from);
+    if let Err(error) = written.and_then(|()| draw(&search, folder.path())) {
+        // What took so long to find must not be lost with the disk, not even where nobody asked for it.
+        return Err(match print_search(&search, args.format) {
+            Ok(()) => error,
+            Err(unprinted) => error.context(format!("{unprinted:#}")),
+        });
+    }
     let dir = folder.finish()?;
     if !args.quiet {
         print_search(&search, args.format)?;

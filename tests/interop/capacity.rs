@@ -3,7 +3,7 @@
 
 use super::alone;
 use closestorm::results::capacity::read;
-use std::process::Command;
+use std::process::{Command, Output};
 
 /// Arrivals at an even rate to a server that answers one handshake at a time: beyond its rate the wait grows to the end, by the excess.
 const SCENARIO: &str = r#"
@@ -28,8 +28,11 @@ fn find(cost_ms: f64) -> f64 {
     let mut command = Command::new(env!("CARGO_BIN_EXE_closestorm"));
     command.env("CLOSESTORM_HANDSHAKE_COST", format!("{cost_ms}ms"));
     command.arg("capacity").arg(&scenario).args(["--quiet", "--vary", &vary, "--out"]).arg(&out);
-    let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let search = conclusive(|| {
+        let _ = std::fs::remove_dir_all(&out);
+        command.output().unwrap()
+    });
+    assert_eq!(search.status.code(), Some(0), "{}", String::from_utf8_lossy(&search.stderr));
     let search = read(&out).unwrap();
     let limit = &search.capacity.limits[0];
     assert_eq!((limit.ended.as_str(), limit.complete), ("edge", true), "{limit:?}");
@@ -43,6 +46,16 @@ fn find(cost_ms: f64) -> f64 {
         assert!(summary.command.contains(&format!("--set clients.web.arrive.rate={}", step.setting)), "{}", summary.command);
     }
     limit.limit.unwrap()
+}
+
+/// Searches until it is not the generator that was too late: on a busy machine that is the truth, and no answer.
+fn conclusive(mut search: impl FnMut() -> Output) -> Output {
+    let inconclusive = |output: &Output| output.status.code() == Some(3);
+    let first = search();
+    if !inconclusive(&first) {
+        return first;
+    }
+    (0..2).map(|_| search()).find(|output| !inconclusive(output)).unwrap_or(first)
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn map(search: &Search, searched: &VaryRow) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plot::capacity::tests::{found, mapped, nothing};
+    use crate::results::fixture::{found, mapped, nothing};
 
     fn with(key: &str, unit: &str, limit: f64, change: impl Fn(&mut Search)) -> String {
         let mut search = found();
