@@ -254,12 +254,16 @@ fn steps(search: &Search) -> Table {
     table
 }
 
-/// Why it was tried, and what came of it where it did not hold.
+/// Why it was tried, and what came of it where it did not hold: the first reason, the others counted.
 fn why(step: &StepRow) -> String {
-    match &step.reason {
-        Some(reason) if step.outcome != Outcome::Held.name() => format!("{}: {}, {reason}", step.why, step.outcome),
-        _ => step.why.clone(),
-    }
+    let Some(reason) = step.reason.as_ref().filter(|_| step.outcome != Outcome::Held.name()) else { return step.why.clone() };
+    let mut reasons = reason.split("; ");
+    let first = reasons.next().unwrap_or_default();
+    let more = match reasons.count() {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    format!("{}: {}, {first}{more}", step.why, step.outcome)
 }
 
 #[cfg(test)]
