@@ -15,6 +15,7 @@ use crate::results::capacity::{CAPACITY_VERSION, Capacity, Conclusion, LimitRow,
 use crate::results::folder::Folder;
 use crate::results::limit::{Measure, limit_row, reconnect_within_us};
 use crate::results::manifest;
+use crate::results::record::Manifest;
 use crate::units::print_duration;
 use crate::{plot, report};
 use anyhow::Context;
@@ -63,22 +64,28 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
         };
     }
     let search = hunt.conclude(&lowest, &manifest::command_line(&manifest), stop.code().is_some());
-    let written = write(&folder, &search, &manifest, &lowest.resolved).map_err(anyhow::Error::from);
-    if let Err(error) = written.and_then(|()| draw(&search, folder.path())) {
+    deliver(&search, folder, &manifest, &lowest.resolved, args)?;
+    Ok(stop.code().unwrap_or_else(|| super::allowed(exit_code(&search.capacity.verdict), args.allow_inconclusive)))
+}
+
+/// Writes what was found, and prints it.
+fn deliver(search: &Search, folder: Folder, manifest: &Manifest, resolved: &str, args: &Args) -> anyhow::Result<()> {
+    let written = write(&folder, search, manifest, resolved).map_err(anyhow::Error::from);
+    if let Err(error) = written.and_then(|()| draw(search, folder.path())) {
         // What took so long to find must not be lost with the disk, not even where nobody asked for it.
-        return Err(match print_search(&search, args.format) {
+        return Err(match print_search(search, args.format) {
             Ok(()) => error,
             Err(unprinted) => error.context(format!("{unprinted:#}")),
         });
     }
     let dir = folder.finish()?;
     if !args.quiet {
-        print_search(&search, args.format)?;
+        print_search(search, args.format)?;
         if args.format == Format::Text {
             super::print(&format!("report       {}\n", dir.join("report.html").display()))?;
         }
     }
-    Ok(stop.code().unwrap_or_else(|| super::allowed(exit_code(&search.capacity.verdict), args.allow_inconclusive)))
+    Ok(())
 }
 
 /// Writes chart and reports of a search into a folder that exists.
