@@ -270,7 +270,7 @@ fn why(step: &StepRow) -> String {
 mod tests {
     use super::*;
     use crate::plot::capacity::svg;
-    use crate::plot::capacity::tests::{all, found, mapped, with_law};
+    use crate::results::fixture::{all, found, mapped, with_law};
 
     #[test]
     fn the_command_comes_first_and_the_limit_before_the_runs() {
