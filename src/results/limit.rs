@@ -102,7 +102,7 @@ pub fn limit_row(found: &Found, steps: &[StepRow], vary: &Vary, echoes: bool, se
         ended: found.ended.name().to_owned(),
         complete: found.complete,
         held_above: found.held_above.clone(),
-        broke: at(found.ceiling).find_map(|step| step.reason.clone()),
+        broke: broke(at(found.surely_fails).chain(at(found.ceiling))),
         throughput_per_s: median(at(found.limit).filter_map(|step| step.throughput_per_s).collect()),
         p99_us: median(at(found.limit).filter_map(|step| step.p99_us).map(|us| us as f64).collect()).map(|us| us.round() as u64),
         throughput_max_per_s: steps.iter().filter_map(|step| step.throughput_per_s).reduce(f64::max),
@@ -113,6 +113,13 @@ pub fn limit_row(found: &Found, steps: &[StepRow], vary: &Vary, echoes: bool, se
         usl_note,
         runs: steps.len() as u64,
     }
+}
+
+/// What did not hold: of a run that failed, rather than of one that only was too late.
+fn broke<'a>(steps: impl Iterator<Item = &'a StepRow>) -> Option<String> {
+    let reasons: Vec<(bool, &String)> =
+        steps.filter_map(|step| Some((step.outcome != crate::capacity::Outcome::Failed.name(), step.reason.as_ref()?))).collect();
+    reasons.into_iter().min_by_key(|(other, _)| *other).map(|(_, reason)| reason.clone())
 }
 
 /// A point for each value, by value: the median of its runs.
