@@ -4,7 +4,7 @@ use super::capacity::{LimitRow, StepRow, UslRow};
 use super::record::{Summary, TimelineRow, Times};
 use crate::capacity::knee::{self, Bend};
 use crate::capacity::usl::{self, Estimate};
-use crate::capacity::{Found, Vary};
+use crate::capacity::{Found, Outcome, Vary};
 use crate::expect::{Expectation, Metric};
 use crate::plan::Plan;
 use crate::seed::Seed;
@@ -85,10 +85,12 @@ fn rate_of_largest_burst(timeline: &[TimelineRow], work: impl Fn(&TimelineRow) -
 /// A limit with its curve: `steps` are its runs, `round_trips` whether they measured round trips.
 pub fn limit_row(found: &Found, steps: &[StepRow], vary: &Vary, echoes: bool, seed: Seed) -> LimitRow {
     let at = |value: Option<f64>| steps.iter().filter(move |step| Some(step.value) == value);
-    let throughput = curve(steps, |step| step.throughput_per_s);
-    let latency = curve(steps, |step| step.p99_us.map(|us| us as f64));
+    // A generator at its limit measures itself.
+    let trusted: Vec<StepRow> = steps.iter().filter(|step| step.outcome != Outcome::Saturated.name()).cloned().collect();
+    let throughput = curve(&trusted, |step| step.throughput_per_s);
+    let latency = curve(&trusted, |step| step.p99_us.map(|us| us as f64));
     let (knee, knee_p99) = (knee::knee(&throughput, Bend::Concave), knee::knee(&latency, Bend::Convex));
-    let (usl, usl_note) = scalability(steps, vary, echoes, seed);
+    let (usl, usl_note) = scalability(&trusted, vary, echoes, seed);
     let beside = [
         found.limit.zip(found.surely_holds).map(|(limit, low)| limit - low),
         found.surely_fails.zip(found.limit).map(|(high, limit)| high - limit),
@@ -118,7 +120,7 @@ pub fn limit_row(found: &Found, steps: &[StepRow], vary: &Vary, echoes: bool, se
 /// What did not hold: of a run that failed, rather than of one that only was too late.
 fn broke<'a>(steps: impl Iterator<Item = &'a StepRow>) -> Option<String> {
     let reasons: Vec<(bool, &String)> =
-        steps.filter_map(|step| Some((step.outcome != crate::capacity::Outcome::Failed.name(), step.reason.as_ref()?))).collect();
+        steps.filter_map(|step| Some((step.outcome != Outcome::Failed.name(), step.reason.as_ref()?))).collect();
     reasons.into_iter().min_by_key(|(other, _)| *other).map(|(_, reason)| reason.clone())
 }
 
@@ -155,9 +157,7 @@ fn scalability(steps: &[StepRow], vary: &Vary, echoes: bool, seed: Seed) -> (Opt
     if let Err(why) = vary.concurrency(echoes) {
         return (None, Some(format!("left out: {why}")));
     }
-    // A generator at its limit measures itself.
-    let trusted = steps.iter().filter(|step| step.outcome != crate::capacity::Outcome::Saturated.name());
-    let points: Vec<(f64, f64)> = trusted.filter_map(|step| Some((step.value, step.throughput_per_s?))).collect();
+    let points: Vec<(f64, f64)> = steps.iter().filter_map(|step| Some((step.value, step.throughput_per_s?))).collect();
     let Some(fit) = usl::fit(&points, seed) else {
         return (None, Some(format!("left out: it takes throughput at {} different loads", usl::POINTS_NEEDED)));
     };
@@ -186,7 +186,7 @@ impl UslRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capacity::{Ended, Outcome};
+    use crate::capacity::Ended;
 
     fn row(offset_ms: u64, opened: u64) -> TimelineRow {
         TimelineRow { offset_ms, opened, ..TimelineRow::default() }
