@@ -60,12 +60,7 @@ mod tests {
             ("offered load meets capacity at 4", curve(20, |x| x.min(4.0)), Bend::Concave, 4.0),
             ("latency takes off at 7", curve(20, |x| 1.0 + (x - 7.0_f64).max(0.0) * 10.0), Bend::Convex, 7.0),
             // Doubling and bisection space the points unevenly.
-            (
-                "uneven",
-                [1.0, 2.0, 4.0, 8.0, 9.0, 10.0, 12.0, 16.0, 32.0].map(|x: f64| (x, x.min(10.0))).to_vec(),
-                Bend::Concave,
-                10.0,
-            ),
+            ("uneven", [1.0, 2.0, 4.0, 8.0, 9.0, 10.0, 12.0, 16.0, 32.0].map(|x: f64| (x, x.min(10.0))).to_vec(), Bend::Concave, 10.0),
         ] {
             let found = knee(&points, bend).unwrap_or_else(|| panic!("{what}: none"));
             assert!((found - expected).abs() < 1e-9, "{what}: {found}");

@@ -304,7 +304,13 @@ impl Picture {
             surely_holds: clean.filter(|place| held(place)).last().map(|place| place.value),
             surely_fails: self.places.iter().filter(above).find(|place| !held(place)).map(|place| place.value),
             ceiling: ceiling.map(|place| place.value),
-            held_above: self.places.iter().filter(above).filter(|place| place.standing() == Outcome::Held).map(|place| place.value).collect(),
+            held_above: self
+                .places
+                .iter()
+                .filter(above)
+                .filter(|place| place.standing() == Outcome::Held)
+                .map(|place| place.value)
+                .collect(),
             ended: match (limit, ceiling.map(Place::standing)) {
                 (_, Some(Outcome::Saturated)) => Ended::Generator,
                 (_, Some(Outcome::Impossible)) => Ended::Impossible,
@@ -401,7 +407,10 @@ mod tests {
                 (_, true) => Held,
                 _ => Failed,
             });
-            assert!(found.limit > Some(1_880.0) && found.limit <= Some(2_000.0) && found.ended == Ended::Edge, "{bad:?} {which}: {found:?}");
+            assert!(
+                found.limit > Some(1_880.0) && found.limit <= Some(2_000.0) && found.ended == Ended::Edge,
+                "{bad:?} {which}: {found:?}"
+            );
         }
     }
 

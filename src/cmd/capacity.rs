@@ -16,6 +16,7 @@ use crate::results::capacity::{CAPACITY_VERSION, Capacity, Conclusion, LimitRow,
 use crate::results::folder::Folder;
 use crate::results::limit::{Measure, limit_row, reconnect_within_us};
 use crate::results::manifest;
+use crate::results::record::Manifest;
 use crate::units::print_duration;
 use crate::{plot, report};
 use anyhow::Context;
@@ -47,8 +48,12 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
         run.with_file_name(format!("capacity-{}", run.file_name().unwrap_or_default().to_string_lossy()))
     });
     let folder = Folder::create(&dir)?;
-    let mut hunt = Hunt { bench: Bench::new(args, &varied, &lowest, folder.path(), stop.clone()), args, varied: &varied, limits: Vec::new() };
+    let mut hunt =
+        Hunt { bench: Bench::new(args, &varied, &lowest, folder.path(), stop.clone()), args, varied: &varied, limits: Vec::new() };
     if let Err(error) = hunt.all(&lowest) {
+        if !hunt.bench.steps.is_empty() {
+            return Err(error.context(format!("the search broke off; its steps so far are in {}", folder.path().display())));
+        }
         // Nothing was measured; what the target printed is in the message.
         folder.discard();
         return match stop.code() {
@@ -60,16 +65,28 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
         };
     }
     let search = hunt.conclude(&lowest, &manifest::command_line(&manifest), stop.code().is_some());
-    write(&folder, &search, &manifest, &lowest.resolved)?;
-    draw(&search, folder.path())?;
+    deliver(&search, folder, &manifest, &lowest.resolved, args)?;
+    Ok(stop.code().unwrap_or_else(|| super::allowed(exit_code(&search.capacity.verdict), args.allow_inconclusive)))
+}
+
+/// Writes what was found, and prints it.
+fn deliver(search: &Search, folder: Folder, manifest: &Manifest, resolved: &str, args: &Args) -> anyhow::Result<()> {
+    let written = write(&folder, search, manifest, resolved).map_err(anyhow::Error::from);
+    if let Err(error) = written.and_then(|()| draw(search, folder.path())) {
+        // What took so long to find must not be lost with the disk, not even where nobody asked for it.
+        return Err(match print_search(search, args.format) {
+            Ok(()) => error,
+            Err(unprinted) => error.context(format!("{unprinted:#}")),
+        });
+    }
     let dir = folder.finish()?;
     if !args.quiet {
-        print_search(&search, args.format)?;
+        print_search(search, args.format)?;
         if args.format == Format::Text {
             super::print(&format!("report       {}\n", dir.join("report.html").display()))?;
         }
     }
-    Ok(stop.code().unwrap_or_else(|| super::allowed(exit_code(&search.capacity.verdict), args.allow_inconclusive)))
+    Ok(())
 }
 
 /// Writes chart and reports of a search into a folder that exists.
@@ -106,7 +123,8 @@ fn ends(args: &Args, varied: &[Vary]) -> anyhow::Result<(Plan, Plan)> {
 /// What is about to happen, and how long it may take.
 fn announcement(args: &Args, varied: &[Vary], lowest: &Plan) -> String {
     let searched = &varied[varied.len() - 1];
-    let mut text = format!("capacity: {} from {} to {}", searched.key, searched.text(searched.range.low), searched.text(searched.range.high));
+    let mut text =
+        format!("capacity: {} from {} to {}", searched.key, searched.text(searched.range.low), searched.text(searched.range.high));
     let mut runs = u32::from(args.steps);
     if let [first, _] = varied {
         let levels = first.levels(args.levels.into());
@@ -114,8 +132,8 @@ fn announcement(args: &Args, varied: &[Vary], lowest: &Plan) -> String {
         let levels: Vec<String> = levels.into_iter().map(|level| first.text(level)).collect();
         text += &format!(", for {} of {}", first.key, levels.join(", "));
     }
-    let longest = Duration::from_secs((lowest.duration * runs).as_secs().max(1));
-    text + &format!("; at most {runs} runs of {}, {} in all\n", print_duration(lowest.duration), print_duration(longest))
+    let longest = Duration::from_secs(((lowest.duration + step::warm_up(args, lowest)) * runs).as_secs().max(1));
+    text + &format!("; at most {runs} runs of {}, about {} in all\n", print_duration(lowest.duration), print_duration(longest))
 }
 
 /// A search under way.
@@ -170,12 +188,8 @@ impl Hunt<'_> {
 
     fn conclude(self, lowest: &Plan, command: &str, stopped: bool) -> Search {
         let measure = Measure::of(lowest);
-        let row = |vary: &Vary| VaryRow {
-            key: vary.key.clone(),
-            unit: vary.unit.name().to_owned(),
-            low: vary.range.low,
-            high: vary.range.high,
-        };
+        let row =
+            |vary: &Vary| VaryRow { key: vary.key.clone(), unit: vary.unit.name().to_owned(), low: vary.range.low, high: vary.range.high };
         let down = lowest.faults.iter().filter_map(|fault| fault.inject.values.duration("down")).max();
         let steps = self.bench.steps;
         let capacity = Capacity {

@@ -153,9 +153,13 @@ mod tests {
 
     #[test]
     fn observations_carry_their_unit() {
-        for (value, unit, text) in
-            [(8_123_000.0, "us", "8.12 s"), (99.5, "percent", "99.5 %"), (2412.0, "per_s", "2,412/s"), (2.5, "s", "2.5 s"), (0.0, "count", "0")]
-        {
+        for (value, unit, text) in [
+            (8_123_000.0, "us", "8.12 s"),
+            (99.5, "percent", "99.5 %"),
+            (2412.0, "per_s", "2,412/s"),
+            (2.5, "s", "2.5 s"),
+            (0.0, "count", "0"),
+        ] {
             assert_eq!(observed(value, unit), text);
         }
     }

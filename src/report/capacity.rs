@@ -38,7 +38,14 @@ pub fn terminal(search: &Search, width: usize, colour: bool) -> String {
     let unit = &search.searched().unit;
     let mut page = Page::new(width, colour);
     page.line(&page.bold(&c.command));
-    page.line(&page.dim(&format!("{} · {} · {} runs of {} · seed {}", c.scenario, c.target, search.steps.len(), number::time(c.duration_ms * 1000), c.seed)));
+    page.line(&page.dim(&format!(
+        "{} · {} · {} runs of {} · seed {}",
+        c.scenario,
+        c.target,
+        search.steps.len(),
+        number::time(c.duration_ms * 1000),
+        c.seed
+    )));
     page.line("");
     let [first, ..] = &c.vary[..] else { return page.into_text() };
     for limit in &c.limits {
@@ -80,7 +87,10 @@ fn blocks(search: &Search) -> Vec<Block> {
     let mut blocks = vec![Block::Command(c.command.clone())];
     let length = number::time(c.duration_ms * 1000);
     let runs = number::counted(search.steps.len() as u64, "run");
-    blocks.push(Block::Paragraph(format!("Target: {} · seed {} · {runs} of {length} · measured on real sockets · {}", c.target, c.seed, c.status)));
+    blocks.push(Block::Paragraph(format!(
+        "Target: {} · seed {} · {runs} of {length} · measured on real sockets · {}",
+        c.target, c.seed, c.status
+    )));
     blocks.extend(c.question.iter().map(|question| Block::Paragraph(format!("Question: {question}"))));
     blocks.push(Block::Verdict { result: c.verdict.result.clone(), text: verdict(search) });
     blocks.push(Block::Paragraph(plain(search)));
@@ -125,7 +135,7 @@ fn figures(search: &Search, limit: &LimitRow) -> Vec<(String, String)> {
     figures.extend(limit.p99_us.map(|us| ("p99 there".to_owned(), number::time(us))));
     figures.extend(limit.throughput_max_per_s.map(|value| (format!("most {}", c.throughput), rate(value))));
     figures.extend(limit.knee.map(|at| ("knee".to_owned(), number::observed(at, unit))));
-    figures.extend(limit.knee_p99.map(|at| ("p99 takes off".to_owned(), number::observed(at, unit))));
+    figures.extend(limit.knee_p99.map(|at| ("knee of p99".to_owned(), number::observed(at, unit))));
     figures
 }
 
@@ -158,9 +168,18 @@ fn usl_table(usl: &UslRow) -> Table {
         table.rows.push([name.to_owned(), what.to_owned()].into_iter().chain([value, low, high].map(significant)).collect());
     }
     let peak = usl.peak.zip(usl.peak_throughput_per_s);
-    let peak = peak.map_or_else(|| "never falls".to_owned(), |(n, rate)| format!("{} at {}/s", number::quantity(n.round()), number::quantity(rate.round())));
+    let peak = peak.map_or_else(
+        || "never falls".to_owned(),
+        |(n, rate)| format!("{} at {}/s", number::quantity(n.round()), number::quantity(rate.round())),
+    );
     table.rows.push(vec!["N*".to_owned(), "N of the greatest throughput".to_owned(), peak, String::new(), String::new()]);
-    table.rows.push(vec!["R²".to_owned(), "share of the variance explained".to_owned(), significant(usl.r_squared), String::new(), String::new()]);
+    table.rows.push(vec![
+        "R²".to_owned(),
+        "share of the variance explained".to_owned(),
+        significant(usl.r_squared),
+        String::new(),
+        String::new(),
+    ]);
     table
 }
 
@@ -176,7 +195,8 @@ fn significant(value: f64) -> String {
 
 fn usl_words(limit: &LimitRow) -> Vec<(String, String)> {
     let words = |usl: &UslRow| {
-        let [l, s, k] = [usl.lambda, usl.sigma, usl.kappa].map(|part| format!("{} ({} to {})", significant(part[0]), significant(part[1]), significant(part[2])));
+        let [l, s, k] = [usl.lambda, usl.sigma, usl.kappa]
+            .map(|part| format!("{} ({} to {})", significant(part[0]), significant(part[1]), significant(part[2])));
         format!("λ {l} a second, σ {s}, κ {k}, R² {}", significant(usl.r_squared))
     };
     let text = limit.usl.as_ref().map(words).or_else(|| limit.usl_note.clone());
@@ -234,25 +254,36 @@ fn steps(search: &Search) -> Table {
     table
 }
 
-/// Why it was tried, and what came of it where it did not hold.
+/// Why it was tried, and what came of it where it did not hold: the first reason, the others counted.
 fn why(step: &StepRow) -> String {
-    match &step.reason {
-        Some(reason) if step.outcome != Outcome::Held.name() => format!("{}: {}, {reason}", step.why, step.outcome),
-        _ => step.why.clone(),
-    }
+    let Some(reason) = step.reason.as_ref().filter(|_| step.outcome != Outcome::Held.name()) else { return step.why.clone() };
+    let mut reasons = reason.split("; ");
+    let first = reasons.next().unwrap_or_default();
+    let more = match reasons.count() {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    format!("{}: {}, {first}{more}", step.why, step.outcome)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plot::capacity::tests::{all, found, mapped, with_law};
     use crate::plot::capacity::svg;
+    use crate::results::fixture::{all, found, mapped, with_law};
 
     #[test]
     fn the_command_comes_first_and_the_limit_before_the_runs() {
         let text = markdown(&found());
         let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} is missing in\n{text}"));
-        let order = ["closestorm capacity node-capacity", "**✓ clients.page.arrive.rate: 4,000 ± 100 a second", "This server opens", "capacity.svg", "## The runs", "| ✗ |"];
+        let order = [
+            "closestorm capacity node-capacity",
+            "**✓ clients.page.arrive.rate: 4,000 ± 100 a second",
+            "This server opens",
+            "capacity.svg",
+            "## The runs",
+            "| ✗ |",
+        ];
         assert!(order.windows(2).all(|pair| at(pair[0]) < at(pair[1])), "{text}");
         assert!(text.contains("left out: a rate is not"), "{text}");
     }
@@ -282,7 +313,10 @@ mod tests {
     #[test]
     fn the_law_has_its_parameters_with_intervals_and_the_map_a_row_for_each_level() {
         let text = markdown(&with_law());
-        assert!(text.contains("| λ | throughput of one, per second | 1.1 | 1 | 1.2 |") && text.contains("| κ |") && text.contains("2.00e-8"), "{text}");
+        assert!(
+            text.contains("| λ | throughput of one, per second | 1.1 | 1 | 1.2 |") && text.contains("| κ |") && text.contains("2.00e-8"),
+            "{text}"
+        );
         let text = markdown(&mapped());
         assert!(text.contains("| 1s | 4,000 ± 100 a second |") && text.contains("| 8s | none |"), "{text}");
     }

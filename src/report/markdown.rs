@@ -7,7 +7,8 @@ use crate::plot::{CHARTS, Loaded};
 
 /// The report of a run as Markdown (CommonMark with tables). Charts are linked as `<name>.svg` in the same folder.
 pub fn markdown(loaded: &Loaded) -> String {
-    let chart_title = |name: &str| CHARTS.iter().find(|chart| chart.name == name).map_or_else(String::new, |chart| (chart.scene)(loaded).title);
+    let chart_title =
+        |name: &str| CHARTS.iter().find(|chart| chart.name == name).map_or_else(String::new, |chart| (chart.scene)(loaded).title);
     page(&content::title(&loaded.summary), &content::blocks(loaded), &chart_title)
 }
 

@@ -173,20 +173,8 @@ pub struct StepRow {
 }
 
 /// Columns of `steps.csv`.
-pub const STEPS: &[&str] = &[
-    "step",
-    "level",
-    "value",
-    "setting",
-    "why",
-    "outcome",
-    "throughput_per_s",
-    "p50_us",
-    "p99_us",
-    "max_us",
-    "late_share_max",
-    "reason",
-];
+pub const STEPS: &[&str] =
+    &["step", "level", "value", "setting", "why", "outcome", "throughput_per_s", "p50_us", "p99_us", "max_us", "late_share_max", "reason"];
 
 /// A capacity folder in memory.
 #[derive(Clone, Debug, PartialEq)]

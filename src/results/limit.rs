@@ -4,7 +4,7 @@ use super::capacity::{LimitRow, StepRow, UslRow};
 use super::record::{Summary, TimelineRow, Times};
 use crate::capacity::knee::{self, Bend};
 use crate::capacity::usl::{self, Estimate};
-use crate::capacity::{Found, Vary};
+use crate::capacity::{Found, Outcome, Vary};
 use crate::expect::{Expectation, Metric};
 use crate::plan::Plan;
 use crate::seed::Seed;
@@ -85,11 +85,16 @@ fn rate_of_largest_burst(timeline: &[TimelineRow], work: impl Fn(&TimelineRow) -
 /// A limit with its curve: `steps` are its runs, `round_trips` whether they measured round trips.
 pub fn limit_row(found: &Found, steps: &[StepRow], vary: &Vary, echoes: bool, seed: Seed) -> LimitRow {
     let at = |value: Option<f64>| steps.iter().filter(move |step| Some(step.value) == value);
-    let throughput = curve(steps, |step| step.throughput_per_s);
-    let latency = curve(steps, |step| step.p99_us.map(|us| us as f64));
+    // A generator at its limit measures itself.
+    let trusted: Vec<StepRow> = steps.iter().filter(|step| step.outcome != Outcome::Saturated.name()).cloned().collect();
+    let throughput = curve(&trusted, |step| step.throughput_per_s);
+    let latency = curve(&trusted, |step| step.p99_us.map(|us| us as f64));
     let (knee, knee_p99) = (knee::knee(&throughput, Bend::Concave), knee::knee(&latency, Bend::Convex));
-    let (usl, usl_note) = scalability(steps, vary, echoes, seed);
-    let beside = [found.limit.zip(found.surely_holds).map(|(limit, low)| limit - low), found.surely_fails.zip(found.limit).map(|(high, limit)| high - limit)];
+    let (usl, usl_note) = scalability(&trusted, vary, echoes, seed);
+    let beside = [
+        found.limit.zip(found.surely_holds).map(|(limit, low)| limit - low),
+        found.surely_fails.zip(found.limit).map(|(high, limit)| high - limit),
+    ];
     LimitRow {
         level: steps.first().and_then(|step| step.level),
         limit: found.limit,
@@ -99,7 +104,7 @@ pub fn limit_row(found: &Found, steps: &[StepRow], vary: &Vary, echoes: bool, se
         ended: found.ended.name().to_owned(),
         complete: found.complete,
         held_above: found.held_above.clone(),
-        broke: at(found.ceiling).find_map(|step| step.reason.clone()),
+        broke: broke(at(found.surely_fails).chain(at(found.ceiling))),
         throughput_per_s: median(at(found.limit).filter_map(|step| step.throughput_per_s).collect()),
         p99_us: median(at(found.limit).filter_map(|step| step.p99_us).map(|us| us as f64).collect()).map(|us| us.round() as u64),
         throughput_max_per_s: steps.iter().filter_map(|step| step.throughput_per_s).reduce(f64::max),
@@ -110,6 +115,13 @@ pub fn limit_row(found: &Found, steps: &[StepRow], vary: &Vary, echoes: bool, se
         usl_note,
         runs: steps.len() as u64,
     }
+}
+
+/// What did not hold: of a run that failed, rather than of one that only was too late.
+fn broke<'a>(steps: impl Iterator<Item = &'a StepRow>) -> Option<String> {
+    let reasons: Vec<(bool, &String)> =
+        steps.filter_map(|step| Some((step.outcome != Outcome::Failed.name(), step.reason.as_ref()?))).collect();
+    reasons.into_iter().min_by_key(|(other, _)| *other).map(|(_, reason)| reason.clone())
 }
 
 /// A point for each value, by value: the median of its runs.
@@ -130,7 +142,9 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 fn knee_note(throughput: Option<f64>, latency: Option<f64>, points: [usize; 2]) -> Option<String> {
     let why = |name: &str, knee: Option<f64>, points: usize| match knee {
         Some(_) => None,
-        None if points < knee::POINTS_NEEDED => Some(format!("{name} is known at {points} loads, and a knee takes {}", knee::POINTS_NEEDED)),
+        None if points < knee::POINTS_NEEDED => {
+            Some(format!("{name} is known at {points} loads, and a knee takes {}", knee::POINTS_NEEDED))
+        }
         None => Some(format!("{name} has no bend in this range")),
     };
     let notes: Vec<String> =
@@ -143,15 +157,14 @@ fn scalability(steps: &[StepRow], vary: &Vary, echoes: bool, seed: Seed) -> (Opt
     if let Err(why) = vary.concurrency(echoes) {
         return (None, Some(format!("left out: {why}")));
     }
-    // A generator at its limit measures itself.
-    let trusted = steps.iter().filter(|step| step.outcome != crate::capacity::Outcome::Saturated.name());
-    let points: Vec<(f64, f64)> = trusted.filter_map(|step| Some((step.value, step.throughput_per_s?))).collect();
+    let points: Vec<(f64, f64)> = steps.iter().filter_map(|step| Some((step.value, step.throughput_per_s?))).collect();
     let Some(fit) = usl::fit(&points, seed) else {
         return (None, Some(format!("left out: it takes throughput at {} different loads", usl::POINTS_NEEDED)));
     };
     let parts = |one: Estimate| [one.value, one.low, one.high];
     let peak = fit.peak();
-    let note = (fit.r_squared < 0.9).then(|| format!("it explains only {:.0} % of the throughput: do not rely on it", fit.r_squared.max(0.0) * 100.0));
+    let note = (fit.r_squared < 0.9)
+        .then(|| format!("it explains only {:.0} % of the throughput: do not rely on it", fit.r_squared.max(0.0) * 100.0));
     let row = UslRow {
         lambda: parts(fit.lambda),
         sigma: parts(fit.sigma),
@@ -173,7 +186,7 @@ impl UslRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capacity::{Ended, Outcome};
+    use crate::capacity::Ended;
 
     fn row(offset_ms: u64, opened: u64) -> TimelineRow {
         TimelineRow { offset_ms, opened, ..TimelineRow::default() }
@@ -197,22 +210,41 @@ mod tests {
 
     fn step(value: f64, outcome: Outcome, throughput: f64, p99: u64) -> StepRow {
         let reason = (outcome == Outcome::Failed).then(|| "it was too slow".to_owned());
-        StepRow { value, outcome: outcome.name().to_owned(), throughput_per_s: Some(throughput), p99_us: Some(p99), reason, ..StepRow::default() }
+        StepRow {
+            value,
+            outcome: outcome.name().to_owned(),
+            throughput_per_s: Some(throughput),
+            p99_us: Some(p99),
+            reason,
+            ..StepRow::default()
+        }
     }
 
     fn found() -> Found {
         let (limit, surely_fails) = (Some(400.0), Some(420.0));
-        Found { limit, surely_holds: Some(380.0), surely_fails, ceiling: surely_fails, held_above: Vec::new(), ended: Ended::Edge, complete: true }
+        Found {
+            limit,
+            surely_holds: Some(380.0),
+            surely_fails,
+            ceiling: surely_fails,
+            held_above: Vec::new(),
+            ended: Ended::Edge,
+            complete: true,
+        }
     }
 
     #[test]
     fn a_limit_has_its_spread_its_curve_and_its_knee() {
         let loads = [50.0, 100.0, 200.0, 300.0, 400.0, 400.0, 420.0, 600.0, 800.0];
         let of = |load: f64| if load <= 400.0 { Outcome::Held } else { Outcome::Failed };
-        let steps: Vec<_> = loads.iter().map(|n| step(*n, of(*n), n.min(410.0), if *n <= 400.0 { 900 } else { (*n as u64 - 400) * 5_000 })).collect();
+        let steps: Vec<_> =
+            loads.iter().map(|n| step(*n, of(*n), n.min(410.0), if *n <= 400.0 { 900 } else { (*n as u64 - 400) * 5_000 })).collect();
         let vary = Vary::parse("clients.web.arrive.rate=50/s..800/s").unwrap();
         let limit = limit_row(&found(), &steps, &vary, false, Seed(1));
-        assert_eq!((limit.limit, limit.plus_minus, limit.throughput_per_s, limit.p99_us), (Some(400.0), Some(20.0), Some(400.0), Some(900)));
+        assert_eq!(
+            (limit.limit, limit.plus_minus, limit.throughput_per_s, limit.p99_us),
+            (Some(400.0), Some(20.0), Some(400.0), Some(900))
+        );
         assert_eq!((limit.knee, limit.knee_p99, limit.knee_note), (Some(420.0), Some(400.0), None));
         assert_eq!(limit.broke.as_deref(), Some("it was too slow"));
         assert!(limit.usl.is_none() && limit.usl_note.unwrap().contains("a rate is not"), "rates are no concurrency");

@@ -24,3 +24,5 @@ pub use read::{Loaded, read};
 
 #[cfg(test)]
 mod dictionary;
+#[cfg(test)]
+pub(crate) mod fixture;

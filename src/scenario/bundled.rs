@@ -33,6 +33,7 @@ pub static BUNDLED: &[Bundled] = bundle![
     "slow-network",
     "node-server",
     "node-crash",
+    "node-capacity",
 ];
 
 /// The bundled scenario of a name, with or without `.toml`, and with or without `scenarios/` before it.

@@ -6,6 +6,7 @@
 
 mod autobahn;
 mod bundled;
+mod capacity;
 mod close_codes;
 mod crowd;
 #[path = "../embedded.rs"]

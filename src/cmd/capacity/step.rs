@@ -123,7 +123,8 @@ impl<'a> Bench<'a> {
         let summary = summarise(results, verdict, &command(self.args, self.varied, values));
         self.keep(&summary, blank.step)?;
         if let Err(error) = results.check_ledger() {
-            self.notices.push(format!("step {}: the books do not balance: this is a bug in closestorm, please report it ({error})", blank.step));
+            self.notices
+                .push(format!("step {}: the books do not balance: this is a bug in closestorm, please report it ({error})", blank.step));
         }
         let times = self.measure.times(&summary);
         let row = StepRow {

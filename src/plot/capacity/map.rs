@@ -31,7 +31,10 @@ pub(super) fn scene(search: &Search) -> Scene {
     let mut line = Vec::new();
     for limit in &search.capacity.limits {
         let at = x.at(limit.level.unwrap_or_default());
-        let Some(value) = limit.limit else { continue };
+        let Some(value) = limit.limit else {
+            scene.text(at, panel.top + 14.0, Anchor::Middle, NOTE, "none holds");
+            continue;
+        };
         let (low, high) = (y.at(limit.surely_holds.unwrap_or(value)), y.at(limit.surely_fails.unwrap_or(value)));
         scene.rule((at, low), (at, high), Ink::Strong, 1.6);
         for end in [low, high] {
@@ -52,5 +55,11 @@ fn title(search: &Search) -> String {
     let (first, second) = (&search.capacity.vary[0], search.searched());
     let (Some(low), Some(high)) = (search.capacity.limits.first(), search.capacity.limits.last()) else { return second.key.clone() };
     let of = |value: Option<f64>| number::observed(value.unwrap_or_default(), &first.unit);
-    format!("The limit is {} at {}, and {} at {}", limit_words(low, &second.unit), of(low.level), limit_words(high, &second.unit), of(high.level))
+    format!(
+        "The limit is {} at {}, and {} at {}",
+        limit_words(low, &second.unit),
+        of(low.level),
+        limit_words(high, &second.unit),
+        of(high.level)
+    )
 }

@@ -61,7 +61,9 @@ fn holds(limit: &LimitRow, vary: &VaryRow) -> String {
     }
     let words = limit_words(limit, &vary.unit);
     match subject(vary) {
-        Subject::Arrivals => format!("This server opens {} with all that is expected of it.", words.replace(" a second", " connections a second")),
+        Subject::Arrivals => {
+            format!("This server opens {}, and all expectations hold.", words.replace(" a second", " connections a second"))
+        }
         Subject::Clients => format!("All expectations hold with {words} clients."),
         Subject::Messages => format!("All expectations hold while each client sends {}.", words.replace(" a second", " messages a second")),
         Subject::Cut => format!("All expectations hold while {words} of the clients are cut at once."),
@@ -81,7 +83,7 @@ fn edge(limit: &LimitRow, vary: &VaryRow) -> Vec<String> {
             _ if is(Ended::Generator) => {
                 Some("Beyond it closestorm itself was the limit, not the server: what the server can do is at least that.".to_owned())
             }
-            Some((broke, at)) => Some(format!("At {}: {}.", value(at), broke.trim_end_matches('.'))),
+            Some((broke, at)) => Some(format!("At {} they no longer do: {}.", value(at), broke.trim_end_matches('.'))),
             None => None,
         });
     }
@@ -108,7 +110,11 @@ fn node(search: &Search, limit: &LimitRow, vary: &VaryRow) -> Option<String> {
     match subject(vary) {
         Subject::Clients => {
             let within = c.reconnect_within_us?;
-            Some(format!("To have everybody back in {} after losing one node, keep at most {} clients per node.", number::time(within), number::quantity(limit_at)))
+            Some(format!(
+                "To have everybody back in {} after losing one node, keep at most {} clients per node.",
+                number::time(within),
+                number::quantity(limit_at)
+            ))
         }
         Subject::Arrivals => {
             let down = c.down_us.unwrap_or(0);
@@ -145,7 +151,7 @@ fn map(search: &Search, searched: &VaryRow) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plot::capacity::tests::{found, mapped, nothing};
+    use crate::results::fixture::{found, mapped, nothing};
 
     fn with(key: &str, unit: &str, limit: f64, change: impl Fn(&mut Search)) -> String {
         let mut search = found();
@@ -158,7 +164,7 @@ mod tests {
     #[test]
     fn each_parameter_has_its_sentence() {
         for (key, unit, limit, part) in [
-            ("clients.web.arrive.rate", "per_s", 3_900.0, "This server opens 3,900 ± 100 connections a second with all"),
+            ("clients.web.arrive.rate", "per_s", 3_900.0, "This server opens 3,900 ± 100 connections a second, and all"),
             ("clients", "count", 31_000.0, "All expectations hold with 31,000 ± 100 clients."),
             ("clients.web.traffic.echo.rate", "per_s", 20.0, "while each client sends 20 ± 100 messages a second"),
             ("faults.cut.select.percent", "percent", 40.0, "while 40 ± 100 % of the clients are cut at once"),
@@ -173,9 +179,15 @@ mod tests {
     #[test]
     fn the_size_of_a_node_is_computed_from_a_rate_and_measured_from_clients() {
         let rate = with("clients.web.arrive.rate", "per_s", 3_900.0, |search| search.capacity.down_us = Some(2_000_000));
-        assert!(rate.contains("back in 10 s after losing one node that is away for 2 s, keep at most 31,000 clients per node: computed"), "{rate}");
+        assert!(
+            rate.contains("back in 10 s after losing one node that is away for 2 s, keep at most 31,000 clients per node: computed"),
+            "{rate}"
+        );
         let clients = with("clients", "count", 31_000.0, |search| search.capacity.reconnect_within_us = Some(8_000_000));
-        assert!(clients.contains("To have everybody back in 8 s after losing one node, keep at most 31,000 clients per node."), "{clients}");
+        assert!(
+            clients.contains("To have everybody back in 8 s after losing one node, keep at most 31,000 clients per node."),
+            "{clients}"
+        );
         assert!(!with("clients", "count", 31_000.0, |_| {}).contains("per node"), "nothing was lost, nothing is advised");
     }
 
@@ -188,6 +200,10 @@ mod tests {
         let hole = with("clients", "count", 900.0, |search| search.capacity.limits[0].held_above = vec![950.0]);
         assert!(hole.contains("950 held again"), "{hole}");
         assert!(plain(&nothing()).starts_with("Not even clients.page.arrive.rate = 250/s holds: no data."), "{}", plain(&nothing()));
-        assert!(plain(&mapped()).contains("4,000 ± 100 a second at 1 s; ") && plain(&mapped()).contains("none at 8 s"), "{}", plain(&mapped()));
+        assert!(
+            plain(&mapped()).contains("4,000 ± 100 a second at 1 s; ") && plain(&mapped()).contains("none at 8 s"),
+            "{}",
+            plain(&mapped())
+        );
     }
 }
