@@ -3,6 +3,7 @@
 mod cli;
 mod common;
 mod embedded;
+mod maps;
 mod proofs;
 mod readme;
 mod scenarios;

@@ -14,6 +14,7 @@ mod embedded;
 mod node_server;
 mod replay;
 mod secure;
+mod stuck;
 
 use closestorm::results::record::{EventRow, Summary};
 use closestorm::results::{Loaded, read};
