@@ -5,7 +5,6 @@
 use super::axis::Axis;
 use super::scene::{Anchor, Ink, NAME, NOTE, Scene};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
-use super::{DrawError, draw};
 
 const COLUMNS: usize = 5;
 const PANEL: f64 = 66.0;
@@ -14,6 +13,8 @@ const GAP_Y: f64 = 34.0;
 /// Bounds of the share of clients in a bin, percent.
 const LOW: f64 = 0.1;
 const HIGH: f64 = 100.0;
+/// Bins that share a bar, which shows the greatest of them: they would be thinner than a pixel.
+const MERGED: usize = 3;
 /// Room for the labels of the shares.
 const LABELS: f64 = 40.0;
 const ROW: f64 = 36.0;
@@ -66,10 +67,14 @@ fn small(scene: &mut Scene, one: &Attempts, bin_s: f64, panel: &Panel, (labels, 
             scene.text(panel.left - 5.0, y.at(value) + 4.0, Anchor::End, NOTE.sized(10.0), label);
         }
     }
-    let wide = (panel.right - panel.left) / one.bins.len().max(1) as f64;
-    for (i, share) in one.bins.iter().enumerate().filter(|(_, share)| **share > LOW) {
-        let at = y.at(share.min(HIGH));
-        scene.rect(x.at(i as f64 * bin_s), at, wide.max(0.9), panel.bottom - at, Ink::Series(0));
+    let most: Vec<f64> = one.bins.chunks(MERGED).map(|bins| bins.iter().copied().fold(0.0, f64::max)).collect();
+    let heights: Vec<f64> = most.iter().map(|share| (panel.bottom - y.at(share.min(HIGH))).round()).collect();
+    let mut from = 0;
+    // Neighbours of the same height are one rectangle: the page is read over a network.
+    for bars in heights.chunk_by(|a, b| a == b) {
+        let (left, right) = (x.at((from * MERGED) as f64 * bin_s), x.at(((from + bars.len()) * MERGED) as f64 * bin_s));
+        scene.rect(left, panel.bottom - bars[0], right - left, bars[0], Ink::Series(0));
+        from += bars.len();
     }
     scene.rule((panel.left, panel.bottom), (panel.right, panel.bottom), Ink::Axis, 1.0);
     for second in [0.0, 20.0, 40.0] {
@@ -107,12 +112,4 @@ pub fn attrition(all: &[GaveUp], made: &str, counted: &str) -> Scene {
     }
     panel.x_axis(&mut scene, &x, &x.time_ticks(), "Length of the outage (logarithmic); full height: all clients have given up");
     sheet::footed(scene, counted, "UPDATE=1 cargo test --test all readme")
-}
-
-/// A chart as an SVG document.
-///
-/// # Errors
-/// The backend failed.
-pub fn svg(scene: &Scene) -> Result<String, DrawError> {
-    draw::svg(scene)
 }

@@ -8,6 +8,7 @@ use crate::metrics::{Results, survival};
 use crate::plan::Plan;
 use crate::plot::atlas::{self, Attempts, GaveUp};
 use crate::plot::number;
+use crate::plot::scene::Scene;
 use crate::reconnect::{self, Kind, Policy, Preset, TableEnd};
 use crate::scenario::{Overrides, Source, load};
 use crate::sim;
@@ -57,16 +58,14 @@ a restart of the app. The share of clients that has given up, by the length of t
 pub struct Atlas {
     /// `docs/presets.md`.
     pub page: String,
-    /// `docs/presets.svg`.
-    pub attempts: String,
-    /// `docs/attrition.svg`.
-    pub attrition: String,
+    /// Its charts by the name of their files without extension: attempts, and who gives up.
+    pub charts: [(&'static str, Scene); 2],
 }
 
 /// Simulates all presets.
 ///
 /// # Errors
-/// A preset cannot be simulated, or a chart cannot be drawn.
+/// A preset cannot be simulated.
 pub fn atlas() -> anyhow::Result<Atlas> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let presets: Vec<&Preset> = reconnect::presets().collect();
@@ -81,17 +80,15 @@ pub fn atlas() -> anyhow::Result<Atlas> {
     page += ATTRITION;
     page += &attrition_table(&quitters, &gave_up);
     page += "\n![Share of clients that has given up, by the length of the outage](attrition.svg)\n";
-    let made = "attempts begun in each 100 ms of an outage, in percent of the clients, logarithmic · simulated · seed 1";
+    let made = "clients that begin an attempt within 100 ms, the most of each 300 ms of an outage, logarithmic · simulated · seed 1";
     let counted = format!("n = {} presets with {} clients each; the server is down all the time", figures.len(), number::count(CLIENTS));
     let panels: Vec<_> = figures.iter().map(|one| Attempts { name: one.id.clone(), bins: one.bins.clone() }).collect();
     let rows: Vec<_> =
         quitters.iter().zip(&gave_up).map(|(preset, share)| GaveUp { name: preset.id.clone(), share: steps(share) }).collect();
     let lost = format!("n = {} presets that can give up, with {} clients each", rows.len(), number::count(CLIENTS));
-    Ok(Atlas {
-        page,
-        attempts: atlas::svg(&atlas::attempts(&panels, 0.1, made, &counted))?,
-        attrition: atlas::svg(&atlas::attrition(&rows, "share of clients that has given up · simulated · seed 1", &lost))?,
-    })
+    let attempts = atlas::attempts(&panels, 0.1, made, &counted);
+    let attrition = atlas::attrition(&rows, "share of clients that has given up · simulated · seed 1", &lost);
+    Ok(Atlas { page, charts: [("presets", attempts), ("attrition", attrition)] })
 }
 
 fn longest() -> Duration {
