@@ -189,6 +189,8 @@ pub fn so_far(settings: Settings, observations: &[Observation]) -> Found {
 struct Place {
     value: f64,
     outcomes: Vec<Outcome>,
+    /// Number of its last run.
+    last: usize,
 }
 
 impl Place {
@@ -219,10 +221,13 @@ struct Picture {
 impl Picture {
     fn of(observations: &[Observation], repeats: usize) -> Picture {
         let mut places: Vec<Place> = Vec::new();
-        for seen in observations {
+        for (last, seen) in observations.iter().enumerate() {
             match places.iter_mut().find(|place| place.value == seen.value) {
-                Some(place) => place.outcomes.push(seen.outcome),
-                None => places.push(Place { value: seen.value, outcomes: vec![seen.outcome] }),
+                Some(place) => {
+                    place.outcomes.push(seen.outcome);
+                    place.last = last;
+                }
+                None => places.push(Place { value: seen.value, outcomes: vec![seen.outcome], last }),
             }
         }
         places.sort_by(|a, b| a.value.total_cmp(&b.value));
@@ -285,11 +290,12 @@ impl Picture {
         self.below(range, self.below_ceiling(Outcome::Held)?)
     }
 
-    /// The values below the limit that have not been tried.
+    /// The values below the limit that have not been tried since it was settled.
     fn below(&self, range: Range, floor: &Place) -> Option<(f64, Why)> {
         let points = BELOW.map(|share| range.settle(floor.value - share * (floor.value - range.low)));
-        let known = |value: f64| self.places.iter().any(|place| place.value == value);
-        points.into_iter().find(|value| *value < floor.value && !known(*value)).map(|value| (value, Why::Below))
+        let settled = floor.last.max(self.ceiling().map_or(0, |ceiling| ceiling.last));
+        let tried = |value: f64| self.places.iter().any(|place| place.value == value && place.last > settled);
+        points.into_iter().find(|value| *value < floor.value && !tried(*value)).map(|value| (value, Why::Below))
     }
 
     fn conclude(&self, complete: bool) -> Found {
@@ -361,8 +367,10 @@ mod tests {
             assert!(found.ended == Ended::Edge && found.complete && found.ceiling > Some(edge) && found.held_above.is_empty(), "{found:?}");
             assert_eq!((found.surely_holds, found.surely_fails), (found.limit, found.ceiling), "{edge}");
             assert!(seen.len() <= 20, "{edge}: {}", seen.len());
-            // Both sides were repeated, and two values below were tried again.
+            // Both sides were repeated, and at last two values below were tried again, whether they had been tried before or not.
             assert!(seen.iter().filter(|one| one.value == limit).count() >= 2, "{edge}");
+            let last = &seen[seen.len() - 2..];
+            assert!(limit < 15.0 || last.iter().all(|one| one.value < limit), "{edge}: {last:?}");
         }
     }
 
@@ -464,7 +472,7 @@ mod tests {
         let (found, seen) = search(range, SETTINGS, edge_at(3.3));
         assert_eq!(seen[1].value, 1.25);
         assert!(found.limit > Some(3.1) && found.limit <= Some(3.3), "{found:?}");
-        assert_eq!(range.settle(3.14159), 3.14);
+        assert_eq!(range.settle(2.34567), 2.35);
     }
 
     proptest::proptest! {
