@@ -83,18 +83,20 @@ fn small(scene: &mut Scene, one: &Attempts, bin_s: f64, panel: &Panel, (labels, 
             scene.text(x.at(second), panel.bottom + 14.0, Anchor::Middle, NOTE.sized(10.0), format!("{second:.0} s"));
         }
     }
-    let style = NAME.sized(11.0);
-    scene.text(panel.left, panel.top - 5.0, Anchor::Start, style, style.fit(&one.name, panel.right - panel.left));
+    let room = panel.right - panel.left;
+    let style = [11.0, 10.0, 9.0].map(|size| NAME.sized(size)).into_iter().find(|style| style.width(&one.name) <= room);
+    let style = style.unwrap_or(NAME.sized(9.0));
+    scene.text(panel.left, panel.top - 5.0, Anchor::Start, style, style.fit(&one.name, room));
 }
 
-/// A row for each preset that can give up: the share that has, over the length of the outage.
-pub fn attrition(all: &[GaveUp], made: &str, counted: &str) -> Scene {
+/// A row for each preset that can give up: the share that has, over the length of the outage. `longest` was watched.
+pub fn attrition(all: &[GaveUp], longest: &str, made: &str, counted: &str) -> Scene {
     let names = all.iter().map(|one| NAME.width(&one.name)).fold(0.0, f64::max);
     let top = TOP + 6.0;
     let panel = Panel { left: MARGIN + names + 12.0, right: WIDTH - MARGIN - 20.0, top, bottom: top + ROW * all.len() as f64 };
     let last = all.iter().filter_map(|one| one.share.last()).map(|(length, _)| *length).fold(60.0, f64::max);
     let x = Axis::log(1e6, last * 1e6, panel.left, panel.right);
-    let title = "After an outage of this length, clients that gave up never come back";
+    let title = "An outage longer than a library tries loses its clients for good";
     let mut scene = sheet::titled(WIDTH, panel.bottom + 46.0 + FOOT, title, made);
     for (at, _) in x.time_ticks() {
         scene.rule((x.at(at), panel.top), (x.at(at), panel.bottom), Ink::Grid, 1.0);
@@ -106,6 +108,9 @@ pub fn attrition(all: &[GaveUp], made: &str, counted: &str) -> Scene {
         for ((length, share), end) in one.share.iter().zip(edges) {
             let (from, height) = (x.at(length * 1e6), room * share / 100.0);
             scene.rect(from, bottom - height, end - from, height, Ink::Series(0));
+        }
+        if one.share.iter().all(|(_, share)| *share == 0.0) {
+            scene.text((panel.left + panel.right) / 2.0, bottom - 8.0, Anchor::Middle, NOTE, format!("nobody within {longest}"));
         }
         scene.rule((panel.left, bottom), (panel.right, bottom), Ink::Axis, 1.0);
         scene.text(panel.left - 10.0, bottom - 8.0, Anchor::End, NAME, one.name.as_str());

@@ -88,8 +88,8 @@ fn map_words(mapped: &Mapped) -> String {
 
 /// One piece of the boundary as a sentence.
 fn edge_sentence(mapped: &Mapped, row: &BoundaryRow) -> String {
-    let (first, last) = (&mapped.map.vary[0], &mapped.map.vary[mapped.map.vary.len() - 1]);
-    let at = row.at.map(|at| format!("with {} {}, ", first.key, value(first, at))).unwrap_or_default();
+    let (last, first) = (&mapped.map.vary[row.along], mapped.map.vary.get(1 - row.along));
+    let at = first.zip(row.at).map(|(first, at)| format!("with {} {}, ", first.key, value(first, at))).unwrap_or_default();
     let (out, stuck) = if row.low_outcome == Outcome::Never { (row.high, row.low) } else { (row.low, row.high) };
     let text = format!("{at}it comes back with {} {}, and stays down with {}.", last.key, value(last, out), value(last, stuck));
     let mut letters = text.chars();
@@ -97,7 +97,9 @@ fn edge_sentence(mapped: &Mapped, row: &BoundaryRow) -> String {
 }
 
 fn edge_words(mapped: &Mapped) -> String {
-    format!("Which {} decides between coming back and staying down, for each value of {}.", mapped.map.vary[1].key, mapped.map.vary[0].key)
+    let along = mapped.map.boundary.first().map_or(1, |row| row.along);
+    let [decides, each] = [along, 1 - along].map(|place| &mapped.map.vary[place].key);
+    format!("Which {decides} decides between coming back and staying down, for each value of {each}.")
 }
 
 /// The forecast: how soon, at each value, and from which value on soon enough.
@@ -149,11 +151,10 @@ fn points(mapped: &Mapped) -> Table {
 /// The boundary; `None` where there is none.
 fn edges(mapped: &Mapped) -> Option<Table> {
     let vary = &mapped.map.vary;
-    let (first, last) = (&vary[0], &vary[vary.len() - 1]);
     let mut table = Table::new(1, &["At", "From", "is", "To", "is"]);
     for row in &mapped.map.boundary {
-        let side = |at: f64, outcome: Outcome| [value(last, at), outcome.name().to_owned()];
-        let at = row.at.map(|at| value(first, at)).unwrap_or_default();
+        let side = |at: f64, outcome: Outcome| [value(&vary[row.along], at), outcome.name().to_owned()];
+        let at = vary.get(1 - row.along).zip(row.at).map(|(other, at)| value(other, at)).unwrap_or_default();
         table.rows.push(std::iter::once(at).chain(side(row.low, row.low_outcome)).chain(side(row.high, row.high_outcome)).collect());
     }
     Some(table).filter(|table| !table.rows.is_empty())

@@ -92,9 +92,11 @@ pub struct Map {
 /// A piece of the boundary.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BoundaryRow {
-    /// Value of the first of two parameters; null where there is one.
+    /// The parameter along which neighbours differ, as in [`Map::vary`] from 0.
+    pub along: usize,
+    /// Value of the other parameter; null where there is one.
     pub at: Option<f64>,
-    /// Value of the other parameter on this side.
+    /// Value on this side.
     pub low: f64,
     /// What happens there.
     pub low_outcome: Outcome,
@@ -175,28 +177,39 @@ pub fn counts(points: &[PointRow]) -> [u64; 3] {
     Outcome::ALL.map(|outcome| points.iter().filter(|point| point.outcome == outcome).count() as u64)
 }
 
-/// Where neighbours differ in whether they recover at all: along the second parameter for each value of the first, or along the only one.
+/// Where neighbours differ in whether they recover at all: along the second parameter for each value of the first; where that does not
+/// decide, or there is only one, along the first.
 pub fn boundary(points: &[PointRow]) -> Vec<BoundaryRow> {
-    let two = points.iter().any(|point| point.second.is_some());
-    let along = |point: &PointRow| point.second.unwrap_or(point.first);
-    let mut lines: Vec<(Option<f64>, Vec<&PointRow>)> = Vec::new();
+    let second = edges(points, 1, |point| point.second, |point| Some(point.first));
+    if second.is_empty() { edges(points, 0, |point| Some(point.first), |point| point.second) } else { second }
+}
+
+/// The edges along one parameter, for each value of the other, in the order of the points.
+fn edges(
+    points: &[PointRow],
+    along: usize,
+    value: impl Fn(&PointRow) -> Option<f64>,
+    at: impl Fn(&PointRow) -> Option<f64>,
+) -> Vec<BoundaryRow> {
+    let mut lines: Vec<(Option<f64>, Vec<(f64, Outcome)>)> = Vec::new();
     for point in points {
-        let at = two.then_some(point.first);
-        match lines.iter_mut().find(|(of, _)| *of == at) {
-            Some((_, line)) => line.push(point),
-            None => lines.push((at, vec![point])),
+        let Some(place) = value(point).map(|value| (value, point.outcome)) else { continue };
+        match lines.iter_mut().find(|(of, _)| *of == at(point)) {
+            Some((_, line)) => line.push(place),
+            None => lines.push((at(point), vec![place])),
         }
     }
-    let edges = lines.iter().flat_map(|(at, line)| line.windows(2).map(|pair| (*at, pair[0], pair[1])));
-    let differ = |(_, a, b): &(Option<f64>, &PointRow, &PointRow)| (a.outcome == Outcome::Never) != (b.outcome == Outcome::Never);
-    let row = |(at, a, b): (Option<f64>, &PointRow, &PointRow)| BoundaryRow {
+    let pairs = lines.iter().flat_map(|(at, line)| line.windows(2).map(|pair| (*at, pair[0], pair[1])));
+    let differ = pairs.filter(|(_, low, high)| (low.1 == Outcome::Never) != (high.1 == Outcome::Never));
+    let row = |(at, low, high): (Option<f64>, (f64, Outcome), (f64, Outcome))| BoundaryRow {
+        along,
         at,
-        low: along(a),
-        low_outcome: a.outcome,
-        high: along(b),
-        high_outcome: b.outcome,
+        low: low.0,
+        low_outcome: low.1,
+        high: high.0,
+        high_outcome: high.1,
     };
-    edges.filter(differ).map(row).collect()
+    differ.map(row).collect()
 }
 
 /// The change that gets the most points out; of equals the first, which is the cheapest.
@@ -277,6 +290,11 @@ mod tests {
         let found: Vec<_> = boundary(&square).iter().map(|edge| (edge.at, edge.low, edge.high)).collect();
         assert_eq!(found, [(Some(2.0), 10.0, 20.0)]);
         assert_eq!(counts(&square), [2, 1, 1]);
+        // Only the first decides.
+        let columns = [(1.0, 10.0, Late), (2.0, 10.0, Never), (1.0, 20.0, Recovers), (2.0, 20.0, Never)];
+        let columns = columns.map(|(first, second, outcome)| point(first, Some(second), outcome));
+        let found: Vec<_> = boundary(&columns).iter().map(|edge| (edge.along, edge.at, edge.low, edge.high)).collect();
+        assert_eq!(found, [(0, Some(10.0), 1.0, 2.0), (0, Some(20.0), 1.0, 2.0)]);
     }
 
     #[test]
