@@ -24,7 +24,8 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 #[test]
 fn a_map_is_the_same_on_repeat_and_its_points_with_any_number_of_threads() {
-    let args = ["stuck", "--levels", "3", "--vary", "clients=60..960", "--vary", "clients.web.deadlines.handshake=500ms..2s", "--duration", "20s"];
+    let args =
+        ["stuck", "--levels", "3", "--vary", "clients=60..960", "--vary", "clients.web.deadlines.handshake=500ms..2s", "--duration", "20s"];
     let (first, mapped) = map(&args);
     let (second, _) = map(&args);
     assert!(files(first.path()) == files(second.path()), "two maps differ");
@@ -33,7 +34,11 @@ fn a_map_is_the_same_on_repeat_and_its_points_with_any_number_of_threads() {
     for threads in ["1", "3"] {
         let (_, other) = map(&[&args[..], &["--threads", threads]].concat());
         assert_eq!(other.points, mapped.points, "{threads} threads");
-        assert_eq!((other.map.boundary, other.map.ways_out), (mapped.map.boundary.clone(), mapped.map.ways_out.clone()), "{threads} threads");
+        assert_eq!(
+            (other.map.boundary, other.map.ways_out),
+            (mapped.map.boundary.clone(), mapped.map.ways_out.clone()),
+            "{threads} threads"
+        );
     }
     assert_eq!(mapped.points.len(), 9);
     assert!(mapped.map.points.iter().all(|count| *count < 9) && !mapped.map.boundary.is_empty(), "{:?}", mapped.map.points);
@@ -63,7 +68,10 @@ fn a_fleet_that_loses_a_node_recovers_the_sooner_the_larger_it_is() {
     // Half of 3,000 clients on one node of 100 a second take at least 15 s.
     assert!((15_000_000..25_000_000).contains(&times[0]), "{times:?}");
     let report = std::fs::read_to_string(folder.path().join("map/report.md")).expect("a report");
-    assert!(report.contains("with 2 nodes p99 is back in 19") && report.contains("From 4 nodes on they are back within 6.25 s"), "{report}");
+    assert!(
+        report.contains("with 2 nodes p99 is back in 19") && report.contains("From 4 nodes on they are back within 6.25 s"),
+        "{report}"
+    );
 }
 
 #[test]
@@ -75,7 +83,8 @@ fn what_makes_no_map_is_refused_with_an_example() {
         (&["--vary", "clients.web.cuont=1..9"], "count"),
         (&["--within", "3s"], "--vary"),
     ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_closestorm")).args(["simulate", "stuck"]).args(args).output().expect("the program starts");
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_closestorm")).args(["simulate", "stuck"]).args(args).output().expect("the program starts");
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(2) && message.contains(part), "{args:?}: {message}");
     }

@@ -274,54 +274,7 @@ impl PointRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::map::{MAP_VERSION, Map, boundary, counts};
-
-    fn mapped(two: bool) -> Mapped {
-        let vary = |key: &str, unit: &str| VaryRow { key: key.to_owned(), unit: unit.to_owned(), low: 1.0, high: 12.0 };
-        let point = |first: u64, second: Option<u64>| {
-            let load = first * second.unwrap_or(1);
-            let p99_us = (load < 40).then_some(load * 400_000);
-            let away_percent = if p99_us.is_some() { 0.0 } else { 83.25 };
-            PointRow {
-                first: first as f64,
-                second: second.map(|second| second as f64),
-                outcome: Outcome::of(p99_us, away_percent, 7_000_000),
-                p50_us: p99_us.map(|us| us / 2),
-                p99_us,
-                away_percent,
-                gave_up: 0,
-                attempts: 10,
-                attempts_peak_per_s: 4,
-            }
-        };
-        let seconds: Vec<_> = if two { (1..=12).map(Some).collect() } else { vec![None] };
-        let points: Vec<_> = seconds
-            .into_iter()
-            .flat_map(|second| (1..=12).map(move |first| (first, second)))
-            .map(|(a, b)| point(a * if two { 1 } else { 5 }, b))
-            .collect();
-        let map = Map {
-            schema_version: MAP_VERSION,
-            simulated: true,
-            scenario: "stuck".to_owned(),
-            question: None,
-            command: "closestorm simulate stuck --vary clients=1..12".to_owned(),
-            target: "embedded, 1 instance".to_owned(),
-            seed: 1,
-            runs: 1,
-            duration_ms: 30_000,
-            cause_us: Some(8_000_000),
-            over_us: Some(10_000_000),
-            faults: vec!["crash".to_owned()],
-            within_us: 7_000_000,
-            vary: [vary("clients", "count"), vary("clients.web.deadlines.handshake", "s")][..1 + usize::from(two)].to_vec(),
-            points: counts(&points),
-            boundary: boundary(&points),
-            ways_out: Vec::new(),
-            cheapest: None,
-        };
-        Mapped { map, points }
-    }
+    use crate::results::map::fixture::mapped;
 
     /// With `CLOSESTORM_CHARTS=DIR` the pictures stay in DIR to be looked at.
     #[test]

@@ -86,6 +86,17 @@ fn the_capacity_folder_agrees_with_the_dictionary() {
 }
 
 #[test]
+fn the_folder_of_a_map_agrees_with_the_dictionary() {
+    let mapped = super::map::fixture::mapped(true);
+    assert_eq!(explained("map.csv"), columns(&mapped.points[0]));
+    assert_eq!(explained("map.csv"), super::map::POINTS);
+    let mut found = BTreeSet::new();
+    walk(&serde_json::to_value(&mapped.map).unwrap(), "", &mut found);
+    let explained: BTreeSet<_> = explained("map.json").into_iter().map(str::to_owned).collect();
+    assert_eq!(found, explained);
+}
+
+#[test]
 fn tags_of_the_interval_log_agree_with_the_dictionary() {
     assert_eq!(explained("latency.hlog"), METRICS.map(|metric| metric.name()));
 }

@@ -17,7 +17,8 @@ fn a_herd_keeps_its_server_down_until_admission_control_is_on() {
     assert!(attempts.timed_out > 5_000, "{}", attempts.timed_out);
     // The server was reachable all the time since: it refused nobody, and it did not stop working.
     let late = |row: &&closestorm::results::record::TimelineRow| (END_MS / 2..END_MS - 1_000).contains(&row.offset_ms);
-    let (opened, refused) = stuck.timeline.iter().filter(late).fold((0, 0), |(opened, refused), row| (opened + row.opened, refused + row.refused));
+    let (opened, refused) =
+        stuck.timeline.iter().filter(late).fold((0, 0), |(opened, refused), row| (opened + row.opened, refused + row.refused));
     assert!(refused == 0 && opened < 100, "{opened} opened, {refused} refused");
 
     let admit = "target.embedded.admit={ rate = \"180/s\", burst = 45, reject = 503 }";

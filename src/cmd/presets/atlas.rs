@@ -90,7 +90,12 @@ pub fn atlas() -> anyhow::Result<Atlas> {
     rows.sort_by(|a, b| half(a).total_cmp(&half(b)));
     let lost = format!("n = {} presets that can give up, with {} clients each", rows.len(), number::count(CLIENTS));
     let attempts = atlas::attempts(&panels, 0.1, made, &counted);
-    let attrition = atlas::attrition(&rows, &number::time(longest().as_secs() * 1_000_000), "share of clients that has given up · simulated · seed 1", &lost);
+    let attrition = atlas::attrition(
+        &rows,
+        &number::time(longest().as_secs() * 1_000_000),
+        "share of clients that has given up · simulated · seed 1",
+        &lost,
+    );
     Ok(Atlas { page, charts: [("presets", attempts), ("attrition", attrition)] })
 }
 
