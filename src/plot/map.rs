@@ -252,11 +252,11 @@ fn curve_title(mapped: &Mapped) -> String {
     let vary = &mapped.map.vary[0];
     let never = mapped.points.iter().filter(|point| point.outcome == Outcome::Never).count();
     let of = |point: &PointRow| match point.p99_us.filter(|_| point.outcome != Outcome::Never) {
-        Some(us) => format!("back in {} at {}", number::time(us), value(vary, point.first)),
-        None => format!("not back at {}", value(vary, point.first)),
+        Some(us) => format!("in {} at {}", number::time(us), value(vary, point.first)),
+        None => format!("not at {}", value(vary, point.first)),
     };
     match (mapped.points.first(), mapped.points.last()) {
-        (Some(low), Some(high)) if never < mapped.points.len() => format!("99 % are {}, {}", of(low), of(high)),
+        (Some(low), Some(high)) if never < mapped.points.len() => format!("99 % are back {}, {}", of(low), of(high)),
         _ => title(mapped),
     }
 }
