@@ -2,7 +2,7 @@
 
 use crate::plan::Shard;
 use crate::scenario::Overrides;
-use crate::units::{UnitError, parse_duration};
+use crate::units::{Ratio, UnitError, parse_duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,7 +41,13 @@ pub enum Command {
     /// embedded one by its settings.
     #[command(after_help = "Example: closestorm simulate crash-storm --clients 1000000 --duration 10m")]
     Simulate(Simulate),
-    /// Write charts and reports of a run again, from its files.
+    /// Find how much is enough: the largest value of a parameter at which all expectations of a scenario hold, on real sockets.
+    ///
+    /// Doubles the value until an expectation fails, bisects, repeats both sides of the edge, and tries two values below it again. Each
+    /// step is a run of its own with a fresh target. With two parameters the limit of the second is found for a few values of the first.
+    #[command(after_help = "Example: closestorm capacity crash-storm --vary clients=500..16000 --duration 40s")]
+    Capacity(Capacity),
+    /// Write charts and reports of a run, a search or a map again, from its files.
     #[command(after_help = "Example: closestorm report results/default/2026-01-31T12-00-00Z-1")]
     Report(Report),
     /// Judge a run again, from its files.
@@ -149,6 +155,22 @@ pub struct Simulate {
     /// Changes to the scenario.
     #[command(flatten)]
     pub changes: Changes,
+    /// Vary a parameter, or two: clients, or a key as --set takes it, with its lowest and highest value. Makes a map in place of one run.
+    ///
+    /// At each value: do the clients come back, late, or never, and how soon. As clients=100..20000,
+    /// clients.web.deadlines.handshake=500ms..8s, target.embedded.instances=2..8. Where they never come back, changes are tried that may
+    /// get them out: `queue`, `admit`, jitter, longer waits.
+    #[arg(long, value_name = "KEY=LOW..HIGH")]
+    pub vary: Vec<String>,
+    /// Values of each varied parameter.
+    #[arg(long, value_name = "N", default_value_t = 12, requires = "vary", value_parser = clap::value_parser!(u8).range(2..=60))]
+    pub levels: u8,
+    /// A point where 99 % take longer than this from the fault recovers late; without it a quarter of what is left of the run.
+    #[arg(long, value_name = "TIME", requires = "vary", value_parser = duration)]
+    pub within: Option<Duration>,
+    /// Threads; without it one for each processor. The results do not depend on it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
     /// So many seeds in parallel, from the scenario's on: prints what varies between them. The run folder is that of the first.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub runs: u32,
@@ -169,10 +191,60 @@ pub struct Simulate {
     pub allow_inconclusive: bool,
 }
 
+/// Arguments of `capacity`.
+#[derive(Debug, Args)]
+pub struct Capacity {
+    /// A scenario file with expectations, or the name of a bundled scenario.
+    #[arg(value_name = "SCENARIO")]
+    pub scenario: String,
+    /// What is varied: clients, or a key as --set takes it, with its lowest and highest value. May be given twice.
+    ///
+    /// As clients=100..20000, clients.web.arrive.rate=50/s..5000/s, faults.cut.select.percent=5%..100%,
+    /// faults.crash.inject.server_crash.down=1s..20s. With two, the second is searched for a few values of the first.
+    #[arg(long, value_name = "KEY=LOW..HIGH", required = true)]
+    pub vary: Vec<String>,
+    /// Most runs for each limit.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub steps: u16,
+    /// Most runs at each side of the edge; the majority counts.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=99))]
+    pub repeats: u16,
+    /// How close both sides of the edge must be, as a share of the limit.
+    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = precision)]
+    pub precision: Ratio,
+    /// Values of the first of two parameters.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=20))]
+    pub levels: u8,
+    /// For how long a fresh target answers opening handshakes, one after another, before each run; the embedded server needs none.
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration)]
+    pub warm_up: Duration,
+    /// Changes to the scenario; --duration is the length of each run.
+    #[command(flatten)]
+    pub changes: Changes,
+    /// The folder of the search itself; without it a new folder under results/.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How the result is printed.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// No progress and no result; errors and the exit code remain.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Print what would be searched and the plan of the lowest values, and stop.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Go on with more than 100 clients or 50 attempts a second against a target that is not on this machine.
+    #[arg(long)]
+    pub yes: bool,
+    /// Exit with 0 instead of 3 where the search is inconclusive.
+    #[arg(long)]
+    pub allow_inconclusive: bool,
+}
+
 /// Arguments of `report`.
 #[derive(Debug, Args)]
 pub struct Report {
-    /// The run folder.
+    /// The folder of a run, a search or a map.
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
     /// Where reports and charts go; without it into the run folder.
@@ -275,6 +347,14 @@ impl Changes {
     pub fn overrides(&self) -> Overrides {
         Overrides { set: self.set.clone(), clients: self.clients, duration: self.duration, seed: self.seed }
     }
+}
+
+fn precision(text: &str) -> Result<Ratio, UnitError> {
+    let share: Ratio = text.parse()?;
+    if (0.001..=0.5).contains(&share.0) {
+        return Ok(share);
+    }
+    Err(UnitError { found: format!("\"{text}\" is out of bounds"), fix: "it is from \"0.1%\" to \"50%\"".to_owned() })
 }
 
 fn duration(text: &str) -> Result<Duration, UnitError> {

@@ -11,6 +11,7 @@ pub mod units;
 
 // 2. pure decisions
 pub mod arrival;
+pub mod capacity;
 pub mod fault;
 pub mod reconnect;
 

@@ -4,6 +4,7 @@ mod cli;
 mod common;
 mod embedded;
 mod load;
+mod maps;
 mod proofs;
 mod readme;
 mod scenarios;

@@ -38,6 +38,28 @@ fn the_catalogue_of_faults_is_that_of_the_program() {
     assert!(text == page, "docs/faults.md is old: UPDATE=1 cargo test --test all readme");
 }
 
+/// With `CLOSESTORM_CHARTS=DIR` the charts are drawn into DIR, too.
+#[test]
+fn the_atlas_of_presets_is_what_the_simulator_says() {
+    let atlas = closestorm::cmd::presets::atlas::atlas().expect("all presets can be simulated");
+    let mut files = vec![("presets.md".to_owned(), atlas.page)];
+    for (name, scene) in &atlas.charts {
+        files.push((format!("{name}.svg"), closestorm::plot::draw::svg(scene).expect("a chart")));
+        // To be looked at.
+        if let Some(dir) = std::env::var_os("CLOSESTORM_CHARTS") {
+            closestorm::plot::draw::png(scene, &Path::new(&dir).join(format!("{name}.png"))).expect("a picture");
+        }
+    }
+    for (name, made) in files {
+        let file = Path::new(ROOT).join("docs").join(&name);
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&file, &made).expect("docs can be written");
+        }
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(text == made, "docs/{name} is old: UPDATE=1 cargo test --test all readme");
+    }
+}
+
 #[test]
 fn every_command_of_the_readme_parses() {
     let text = readme();
@@ -76,7 +98,7 @@ fn every_scenario_of_the_readme_loads() {
 
 #[test]
 fn links_of_the_documents_lead_somewhere() {
-    for document in ["README.md", "CHANGELOG.md", "results/README.md", "docs/faults.md"] {
+    for document in ["README.md", "CHANGELOG.md", "results/README.md", "docs/faults.md", "docs/presets.md"] {
         let file = Path::new(ROOT).join(document);
         let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{document}: {error}"));
         for target in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target) {

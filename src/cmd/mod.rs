@@ -1,5 +1,6 @@
 //! The commands, one per file: load, call a layer, print. Here is what they share: the dispatch, the exit codes, and printing.
 
+pub mod capacity;
 pub mod check;
 pub mod faults;
 pub mod guard;
@@ -13,6 +14,7 @@ pub mod server;
 mod signals;
 pub mod simulate;
 pub mod validate;
+mod vary;
 pub mod worker;
 
 use crate::cli::{Changes, Command};
@@ -53,6 +55,7 @@ pub fn run_command(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Run(args) => run::main(&args),
         Command::Simulate(args) => simulate::main(&args),
+        Command::Capacity(args) => capacity::main(&args),
         Command::Report(args) => report::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Merge(args) => merge::main(&args),

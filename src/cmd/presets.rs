@@ -1,4 +1,6 @@
-//! `closestorm presets`: the catalogue of reconnect strategies.
+//! `closestorm presets`: the catalogue of reconnect strategies. `atlas` makes a page of what they do.
+
+pub mod atlas;
 
 use super::faults::pretty;
 use super::{OK, Usage, print};

@@ -1,9 +1,10 @@
-//! `closestorm report`: writes charts and reports of a run again, from its files.
+//! `closestorm report`: writes charts and reports of a run, a search or a map again, from its files.
 
 use crate::cli::Report;
 use crate::plot;
 use crate::report;
 use crate::results::read::{self, Loaded};
+use crate::results::{capacity, map};
 use anyhow::Context;
 use std::fs;
 use std::path::Path;
@@ -13,10 +14,21 @@ use std::path::Path;
 /// # Errors
 /// The run folder cannot be read, or the files cannot be written.
 pub fn main(args: &Report) -> anyhow::Result<u8> {
-    let loaded = read::read(&args.run)?;
     let out = args.out.as_deref().unwrap_or(&args.run);
-    fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
-    write(&loaded, out)?;
+    let make = || fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()));
+    if capacity::is_search(&args.run) {
+        let search = capacity::read(&args.run)?;
+        make()?;
+        super::capacity::draw(&search, out)?;
+    } else if map::is_map(&args.run) {
+        let mapped = map::read(&args.run)?;
+        make()?;
+        super::simulate::map::draw(&mapped, out)?;
+    } else {
+        let loaded = read::read(&args.run)?;
+        make()?;
+        write(&loaded, out)?;
+    }
     if !args.quiet {
         super::print(&format!("{}\n", out.join("report.html").display()))?;
     }

@@ -21,6 +21,7 @@ use anyhow::Context;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// More clients than this against somebody else's machine need `--yes`.
 const CLIENTS_ALLOWED: u32 = 100;
@@ -39,15 +40,15 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
     }
     permit(&plan, args.yes)?;
     let (shard, start) = part(&plan, args)?;
-    let (plan, division) = divide(plan, shard, args)?;
+    let (plan, division) = divide(plan, shard, args.workers)?;
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::collect(super::command_line(), plan.seed);
     let dir = args.out.clone().unwrap_or_else(|| manifest::default_folder(&plan.name, &manifest));
     let folder = Folder::create(&dir)?;
-    let usage = Baseline::now();
     let plan = Arc::new(plan);
-    let mut results = match on_sockets(&plan, (shard, division, start), folder.path(), args.quiet, stop.clone()) {
-        Ok(results) => results,
+    let whom = Whom { shard, division, start };
+    let (results, verdict) = match once(&plan, whom, folder.path(), Duration::ZERO, args.quiet, stop.clone()) {
+        Ok(measured) => measured,
         Err(error) => {
             // Nothing was measured; what the target printed is in the message.
             folder.discard();
@@ -61,8 +62,6 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
         }
     };
     let signalled = stop.code().filter(|_| results.status == Status::Aborted && results.lost.is_empty());
-    results.usage.add(usage.used());
-    let verdict = if shard.is_whole() { judge(&Evidence::of(&results), &plan.expectations) } else { unjudged(&results, shard) };
     let summary = match save(&folder, &results, &plan, &verdict, &manifest) {
         Ok(summary) => summary,
         Err(error) => {
@@ -114,15 +113,10 @@ pub(super) fn save(folder: &Folder, results: &Results, plan: &Plan, verdict: &Ve
 }
 
 /// The run itself.
-fn on_sockets(
-    plan: &Arc<Plan>,
-    (shard, division, start): (Shard, Division, Start),
-    folder: &Path,
-    quiet: bool,
-    stop: Stop,
-) -> anyhow::Result<Results> {
+fn on_sockets(plan: &Arc<Plan>, whom: Whom, folder: &Path, warm_up: Duration, quiet: bool, stop: Stop) -> anyhow::Result<Results> {
+    let Whom { shard, division, start } = whom;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
-    let places = Places { program: engine::this_program(), output: engine::output_file(folder) };
+    let places = Places { program: engine::this_program(), output: engine::output_file(folder), warm_up };
     let mut progress = Progress::new(plan, quiet);
     let show = |at, live| progress.show(at, live);
     let outcome: Result<Results, anyhow::Error> = runtime.block_on(async {
@@ -176,9 +170,12 @@ fn keep_books(folder: &Folder, shard: Shard, results: Results, plan: &Plan, mani
 }
 
 /// Into how many processes the plan goes, and the plan with what that means for its reader.
-fn divide(mut plan: Plan, shard: Shard, args: &Run) -> anyhow::Result<(Plan, Division)> {
+///
+/// # Errors
+/// It does not fit.
+pub(super) fn divide(mut plan: Plan, shard: Shard, workers: Option<u32>) -> anyhow::Result<(Plan, Division)> {
     let limit = engine::raise_files().context("cannot read the limit of open files")?;
-    let division = Division::of(&plan, shard, args.workers, limit)?;
+    let division = Division::of(&plan, shard, workers, limit)?;
     let notices = division.notices(&plan);
     plan.notices.extend(notices);
     if let Target::Embedded(settings) = &mut plan.target {
@@ -193,8 +190,43 @@ fn was_stopped(error: &anyhow::Error) -> bool {
     error.downcast_ref().is_some_and(stopped) || matches!(error.downcast_ref(), Some(ClusterError::Run(RunError::Stopped)))
 }
 
+/// Which part of a plan is carried out, by how many processes, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whom {
+    shard: Shard,
+    division: Division,
+    start: Start,
+}
+
+impl Whom {
+    /// All of it, as soon as the target is ready.
+    pub(super) fn whole(division: Division) -> Whom {
+        Whom { shard: Shard::WHOLE, division, start: Start::Ready }
+    }
+}
+
+/// Runs and judges a plan, after a warm-up of its target. Writes nothing but the target's output.
+///
+/// # Errors
+/// It could not begin.
+pub(super) fn once(
+    plan: &Arc<Plan>,
+    whom: Whom,
+    folder: &Path,
+    warm_up: Duration,
+    quiet: bool,
+    stop: Stop,
+) -> anyhow::Result<(Results, Verdict)> {
+    let usage = Baseline::now();
+    let mut results = on_sockets(plan, whom, folder, warm_up, quiet, stop)?;
+    results.usage.add(usage.used());
+    let shard = whom.shard;
+    let verdict = if shard.is_whole() { judge(&Evidence::of(&results), &plan.expectations) } else { unjudged(&results, shard) };
+    Ok((results, verdict))
+}
+
 /// This tool can hurt: off this machine it shows its plan, and asks.
-fn permit(plan: &Plan, yes: bool) -> anyhow::Result<()> {
+pub(super) fn permit(plan: &Plan, yes: bool) -> anyhow::Result<()> {
     let address = match &plan.target {
         Target::Embedded(_) => return Ok(()),
         Target::Command(command) => command.address.replace("{port}", "80"),

@@ -1,4 +1,7 @@
-//! `closestorm simulate`: a scenario in virtual time, from the plan to the verdict; with several seeds also what varies between them.
+//! `closestorm simulate`: a scenario in virtual time, from the plan to the verdict; with several seeds also what varies between them; with varied
+//! parameters a map.
+
+pub mod map;
 
 use super::command_line;
 use super::progress::Progress;
@@ -25,6 +28,9 @@ use std::io::{self, Write};
 /// # Errors
 /// The scenario is wrong or cannot be simulated, or its results could not be written.
 pub fn main(args: &Simulate) -> anyhow::Result<u8> {
+    if !args.vary.is_empty() {
+        return map::main(args);
+    }
     let plan = super::load(Some(&args.scenario), &args.changes)?;
     let model = plan.simulated_as().map_err(|error| super::Usage(error.to_string()))?;
     if args.dry_run {
@@ -47,7 +53,7 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
     let verdict = judge(&Evidence::of(&results), &plan.expectations);
     let summary = save(&folder, &results, &plan, &verdict, &manifest)?;
     let dir = folder.finish()?;
-    let spread = if args.runs > 1 && signalled.is_none() { Some(spread(&plan, &model, args.runs)?) } else { None };
+    let spread = if args.runs > 1 && signalled.is_none() { Some(spread(&plan, &model, args.runs, threads(args))?) } else { None };
     if !args.quiet {
         print_summary(&summary, args.format)?;
         if args.format == Format::Text {
@@ -91,8 +97,7 @@ impl Figures {
 }
 
 /// What varies between seeds: least, median and greatest of each figure. The run folder is that of the first.
-fn spread(plan: &Plan, model: &Model, runs: u32) -> anyhow::Result<String> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+fn spread(plan: &Plan, model: &Model, runs: u32, threads: usize) -> anyhow::Result<String> {
     let all = run_seeds(plan, model, runs, threads, |_, simulated| Figures::of(plan, &simulated))?;
     let last = plan.seed.0.wrapping_add(u64::from(runs) - 1);
     let mut out = format!(
@@ -126,6 +131,11 @@ fn spread(plan: &Plan, model: &Model, runs: u32) -> anyhow::Result<String> {
         out += &format!("             all expectations held in {} of {runs}\n", all.iter().filter(|figures| figures.passed).count());
     }
     Ok(out)
+}
+
+/// As many as asked for, or one for each processor.
+fn threads(args: &Simulate) -> usize {
+    args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
 }
 
 fn row(name: &str, [least, median, most]: [String; 3]) -> String {

@@ -210,6 +210,18 @@ pub(super) async fn probe(place: &Place, cohort: &Cohort, within: Duration) -> R
         )))
 }
 
+/// Asks for opening handshakes one after another for as long as `time`, and closes each. A target that stops answering is left alone: the
+/// run will show it.
+pub(super) async fn warm_up(place: &Place, cohort: &Cohort, time: Duration) {
+    let end = Instant::now() + time;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() || probe(place, cohort, left).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// A connection that belongs to no client of a run, without deadlines.
 ///
 /// # Errors

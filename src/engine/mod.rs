@@ -127,6 +127,9 @@ pub struct Places {
     pub program: PathBuf,
     /// File for what the target prints.
     pub output: PathBuf,
+    /// For this long a target that is not ours answers opening handshakes, one after another, before offset 0: a program that compiles
+    /// itself as it runs is then no longer cold. Nothing of it is measured.
+    pub warm_up: Duration,
 }
 
 /// What the parts of a run share.
@@ -221,6 +224,7 @@ pub(crate) async fn lead(plan: &Plan, places: &Places, workers: Vec<String>, tok
             fleet.shut_down().await;
             return Err(RunError::Unready { url: place.url.clone(), cause });
         }
+        attempt::warm_up(place, &plan.cohorts[0], places.warm_up).await;
     }
     if let Err(error) = Sources::of(plan, fleet.place(0).address) {
         fleet.shut_down().await;

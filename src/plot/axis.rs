@@ -61,6 +61,14 @@ pub fn count_ticks(high: f64, target: usize) -> Vec<f64> {
     (0..=n).map(|i| i as f64 * step).collect()
 }
 
+/// Ticks from 0 to `high`, fractions too, about `target` of them; the last is at or above `high`.
+pub fn ticks(high: f64, target: usize) -> Vec<f64> {
+    let high = if high > 0.0 { high } else { 1.0 };
+    let step = nice(high / target.max(1) as f64);
+    let n = (high / step * 0.999_999).ceil() as usize;
+    (0..=n).map(|i| i as f64 * step).collect()
+}
+
 /// Ticks of an axis of offsets in the run, in µs: value and bare number, and the unit for the axis title.
 pub fn offset_ticks(high: f64, target: usize) -> (Vec<(f64, String)>, &'static str) {
     let (step, (unit, name)) = time_step(high, target);
@@ -133,6 +141,13 @@ mod tests {
         ] {
             assert_eq!(count_ticks(high, 3), expected, "{high}");
         }
+    }
+
+    #[test]
+    fn fractions_tick_too() {
+        assert_eq!(ticks(2.2, 4), [0.0, 1.0, 2.0, 3.0]);
+        assert_eq!(ticks(0.4, 4), [0.0, 0.1, 0.2, 0.300_000_000_000_000_04, 0.4]);
+        assert_eq!(ticks(8_000.0, 8).len(), 9);
     }
 
     #[test]

@@ -2,8 +2,11 @@
 //!
 //! A chart turns [`Loaded`] into a [`scene::Scene`]; `draw` makes SVG and PNG of it. Titles say what came out, not what is drawn.
 
+pub mod atlas;
 pub mod axis;
+pub mod capacity;
 pub mod draw;
+pub mod map;
 pub mod number;
 pub mod scene;
 pub mod sheet;
@@ -102,12 +105,15 @@ pub enum RenderError {
 }
 
 fn render(chart: &Chart, loaded: &Loaded, dir: &Path) -> Result<ChartFile, RenderError> {
-    let scene = (chart.scene)(loaded);
-    let svg = dir.join(format!("{}.svg", chart.name));
+    write(chart.name, (chart.scene)(loaded), dir)
+}
+
+fn write(name: &'static str, scene: scene::Scene, dir: &Path) -> Result<ChartFile, RenderError> {
+    let svg = dir.join(format!("{name}.svg"));
     std::fs::write(&svg, draw::svg(&scene)?).map_err(|source| RenderError::Write { path: svg.clone(), source })?;
-    let png = dir.join(format!("{}.png", chart.name));
+    let png = dir.join(format!("{name}.png"));
     draw::png(&scene, &png)?;
-    Ok(ChartFile { name: chart.name, title: scene.title, svg, png })
+    Ok(ChartFile { name, title: scene.title, svg, png })
 }
 
 /// Cohorts of a run in the order of the summary.

@@ -69,9 +69,10 @@ pub fn bytes(n: u64) -> String {
     format!("{} TiB", three_digits(value))
 }
 
-/// What an expectation observed, in its unit (`us`, `count`, `percent`, `per_s`).
+/// A value in its unit: those of observed expectations (`us`, `count`, `percent`, `per_s`) and of varied parameters (`s`, `bytes`, `number`).
 pub fn observed(value: f64, unit: &str) -> String {
     match unit {
+        "s" => time((value.max(0.0) * 1e6).round() as u64),
         "us" => time(value.max(0.0).round() as u64),
         "percent" => percent(value),
         "per_s" => format!("{}/s", quantity(value)),
@@ -152,9 +153,13 @@ mod tests {
 
     #[test]
     fn observations_carry_their_unit() {
-        for (value, unit, text) in
-            [(8_123_000.0, "us", "8.12 s"), (99.5, "percent", "99.5 %"), (2412.0, "per_s", "2,412/s"), (0.0, "count", "0")]
-        {
+        for (value, unit, text) in [
+            (8_123_000.0, "us", "8.12 s"),
+            (99.5, "percent", "99.5 %"),
+            (2412.0, "per_s", "2,412/s"),
+            (2.5, "s", "2.5 s"),
+            (0.0, "count", "0"),
+        ] {
             assert_eq!(observed(value, unit), text);
         }
     }

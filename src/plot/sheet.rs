@@ -16,22 +16,32 @@ pub const FOOT: f64 = 54.0;
 
 /// A sheet with its title (the answer) and how it was made; contents belong between [`TOP`] and `height - FOOT`.
 pub fn open(loaded: &Loaded, width: f64, height: f64, title: &str, sub: &str) -> Scene {
+    let summary = &loaded.summary;
+    let world = if summary.simulated { "simulated" } else { "measured on real sockets" };
+    let made = format!("{sub} · scenario {} · {} · {world} · seed {}", summary.scenario, summary.target, summary.seed);
+    titled(width, height, title, &made)
+}
+
+/// A sheet with its title and a line below it.
+pub fn titled(width: f64, height: f64, title: &str, made: &str) -> Scene {
     let mut scene = Scene { width, height, title: title.to_string(), items: Vec::new() };
     let room = width - 2.0 * MARGIN;
     let (style, fitted) = fitted_title(title, room);
     scene.text(MARGIN, 34.0, Anchor::Start, style, fitted);
-    let summary = &loaded.summary;
-    let world = if summary.simulated { "simulated" } else { "measured on real sockets" };
-    let made = format!("{sub} · scenario {} · {} · {world} · seed {}", summary.scenario, summary.target, summary.seed);
-    scene.text(MARGIN, 56.0, Anchor::Start, NOTE, NOTE.fit(&made, room));
+    scene.text(MARGIN, 56.0, Anchor::Start, NOTE, NOTE.fit(made, room));
     scene
 }
 
 /// Writes the foot: what was counted, and the command that makes the run again.
-pub fn close(mut scene: Scene, loaded: &Loaded, counted: &str) -> Scene {
+pub fn close(scene: Scene, loaded: &Loaded, counted: &str) -> Scene {
+    footed(scene, counted, &loaded.summary.command)
+}
+
+/// As [`close`], with the command given.
+pub fn footed(mut scene: Scene, counted: &str, command: &str) -> Scene {
     let room = scene.width - 2.0 * MARGIN;
     scene.text(MARGIN, scene.height - 28.0, Anchor::Start, NOTE, NOTE.fit(counted, room));
-    let again = format!("Made again by: {}", loaded.summary.command);
+    let again = format!("Made again by: {command}");
     scene.text(MARGIN, scene.height - 11.0, Anchor::Start, NOTE, NOTE.fit(&again, room));
     scene
 }

@@ -12,14 +12,19 @@ const STYLE: &str = include_str!("style.css");
 
 /// The report of a run as one HTML document; `charts` from [`crate::plot::svgs`], missing ones are left out. All texts are escaped.
 pub fn html(loaded: &Loaded, charts: &[ChartSvg]) -> String {
-    let title = escape(&content::title(&loaded.summary));
+    page(&content::title(&loaded.summary), &content::blocks(loaded), charts)
+}
+
+/// A report as one HTML document.
+pub(super) fn page(title: &str, blocks: &[Block], charts: &[ChartSvg]) -> String {
+    let title = escape(title);
     let mut out = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title} – closestorm</title>\n<style>\n{STYLE}{}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n",
         dark_charts()
     );
-    for block in content::blocks(loaded) {
-        out += &write(&block, charts);
+    for block in blocks {
+        out += &write(block, charts);
         out.push('\n');
     }
     out += "</main>\n</body>\n</html>\n";

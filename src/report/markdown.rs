@@ -7,16 +7,23 @@ use crate::plot::{CHARTS, Loaded};
 
 /// The report of a run as Markdown (CommonMark with tables). Charts are linked as `<name>.svg` in the same folder.
 pub fn markdown(loaded: &Loaded) -> String {
-    let mut out = format!("# {}\n", escape(&content::title(&loaded.summary)));
-    for block in content::blocks(loaded) {
+    let chart_title =
+        |name: &str| CHARTS.iter().find(|chart| chart.name == name).map_or_else(String::new, |chart| (chart.scene)(loaded).title);
+    page(&content::title(&loaded.summary), &content::blocks(loaded), &chart_title)
+}
+
+/// A report as Markdown; `chart_title` gives what a chart says by its name.
+pub(super) fn page(title: &str, blocks: &[Block], chart_title: &dyn Fn(&str) -> String) -> String {
+    let mut out = format!("# {}\n", escape(title));
+    for block in blocks {
         out.push('\n');
-        out += &write(&block, loaded);
+        out += &write(block, chart_title);
         out.push('\n');
     }
     out
 }
 
-fn write(block: &Block, loaded: &Loaded) -> String {
+fn write(block: &Block, chart_title: &dyn Fn(&str) -> String) -> String {
     match block {
         Block::Heading(text) => format!("## {}", escape(text)),
         Block::Paragraph(text) => escape(text),
@@ -27,10 +34,7 @@ fn write(block: &Block, loaded: &Loaded) -> String {
             lines.join("\n")
         }
         Block::Table(table) => write_table(table),
-        Block::Chart(name) => {
-            let title = CHARTS.iter().find(|chart| chart.name == *name).map_or_else(String::new, |chart| (chart.scene)(loaded).title);
-            format!("![{}]({name}.svg)", escape(&title))
-        }
+        Block::Chart(name) => format!("![{}]({name}.svg)", escape(&chart_title(name))),
         Block::List(points) => points.iter().map(|point| format!("- {}", escape(point))).collect::<Vec<_>>().join("\n"),
     }
 }

@@ -3,10 +3,12 @@
 //! `content` says what stands in a report, once, as the blocks of `document`; `markdown` and `html` write them. `terminal` is shorter
 //! and writes itself. Each begins with the command that makes the run again.
 
+pub mod capacity;
 mod content;
 mod document;
 mod findings;
 mod html;
+pub mod map;
 mod markdown;
 mod phrase;
 mod terminal;

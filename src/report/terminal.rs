@@ -21,7 +21,7 @@ const SURPRISES_MAX: usize = 5;
 ///
 /// `colour` adds ANSI colours and nothing else: without them the text is the same. Whether to colour is the caller's business.
 pub fn terminal(summary: &Summary, width: usize, colour: bool) -> String {
-    let mut page = Page { out: String::new(), width: width.max(60), colour };
+    let mut page = Page::new(width, colour);
     page.line(&page.bold(&summary.command));
     let world = if summary.simulated { ", simulated" } else { "" };
     let length = number::time(summary.measured_ms * 1000);
@@ -252,20 +252,30 @@ fn judged(page: &mut Page, verdict: &Verdict) {
 }
 
 /// Lines that are being written.
-struct Page {
+pub(super) struct Page {
     out: String,
     width: usize,
     colour: bool,
 }
 
 impl Page {
-    fn line(&mut self, text: &str) {
+    /// An empty one of `width` columns, at least 60.
+    pub(super) fn new(width: usize, colour: bool) -> Page {
+        Page { out: String::new(), width: width.max(60), colour }
+    }
+
+    /// What was written.
+    pub(super) fn into_text(self) -> String {
+        self.out
+    }
+
+    pub(super) fn line(&mut self, text: &str) {
         self.out += text;
         self.out.push('\n');
     }
 
     /// A name at the left and a text beside it, wrapped.
-    fn entry(&mut self, name: &str, text: &str) {
+    pub(super) fn entry(&mut self, name: &str, text: &str) {
         for (n, part) in wrapped(text, self.width - LABEL).iter().enumerate() {
             let name = if n == 0 { name } else { "" };
             self.line(&format!("{}{part}", self.dim(&format!("{name:LABEL$}"))));
@@ -296,15 +306,15 @@ impl Page {
         if self.colour && !text.trim().is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
     }
 
-    fn dim(&self, text: &str) -> String {
+    pub(super) fn dim(&self, text: &str) -> String {
         self.paint("2", text)
     }
 
-    fn bold(&self, text: &str) -> String {
+    pub(super) fn bold(&self, text: &str) -> String {
         self.paint("1", text)
     }
 
-    fn verdict(&self, result: &str, text: &str) -> String {
+    pub(super) fn verdict(&self, result: &str, text: &str) -> String {
         let code = match result {
             "pass" => "1;32",
             "fail" => "1;31",

@@ -1,5 +1,6 @@
 //! Holds `results/README.md` against the types: every key and column is explained, and nothing else is.
 
+use super::capacity::{STEPS, StepRow};
 use super::folder::{CLOSES, COUNTS, EVENTS, RECONNECTS, TIMELINE};
 use super::record::{CountRow, EndingRow, EventRow, ReconnectRow, TimelineRow, Verdict};
 use super::{Evidence, manifest, summary, tables};
@@ -68,6 +69,31 @@ fn keys_of_the_manifest_agree_with_the_dictionary() {
     assert_eq!(explained("manifest.json"), keys);
     let facts = manifest.machine.keys().chain(manifest.limits.keys());
     facts.for_each(|fact| assert!(README.contains(&format!("`{fact}`")), "{fact}"));
+}
+
+#[test]
+fn the_capacity_folder_agrees_with_the_dictionary() {
+    assert_eq!(explained("steps.csv"), columns(&StepRow::default()));
+    assert_eq!(explained("steps.csv"), STEPS);
+    let search = super::fixture::with_law();
+    let mut found = BTreeSet::new();
+    walk(&serde_json::to_value(&search.capacity).unwrap(), "", &mut found);
+    // The law is explained as one.
+    let found: BTreeSet<String> =
+        found.into_iter().filter(|path| !path.starts_with("limits[].usl.")).chain(["limits[].usl".to_owned()]).collect();
+    let explained: BTreeSet<_> = explained("capacity.json").into_iter().map(str::to_owned).collect();
+    assert_eq!(found, explained);
+}
+
+#[test]
+fn the_folder_of_a_map_agrees_with_the_dictionary() {
+    let mapped = super::map::fixture::mapped(true);
+    assert_eq!(explained("map.csv"), columns(&mapped.points[0]));
+    assert_eq!(explained("map.csv"), super::map::POINTS);
+    let mut found = BTreeSet::new();
+    walk(&serde_json::to_value(&mapped.map).unwrap(), "", &mut found);
+    let explained: BTreeSet<_> = explained("map.json").into_iter().map(str::to_owned).collect();
+    assert_eq!(found, explained);
 }
 
 #[test]

@@ -131,20 +131,20 @@ impl Folder {
         let mut complete = false;
         let mut put = |name: &str, fill: &dyn Fn(&mut BufWriter<File>) -> io::Result<()>| {
             let path = self.partial.join(name);
-            let result = put(&path, fill).map_err(|source| FolderError::Write { path, summary: complete, source });
+            let result = fill_file(&path, fill).map_err(|source| FolderError::Write { path, summary: complete, source });
             complete |= result.is_ok();
             result
         };
-        put("summary.json", &|out| json(out, &summary))?;
-        put("manifest.json", &|out| json(out, manifest))?;
+        put("summary.json", &|out| put_json(out, &summary))?;
+        put("manifest.json", &|out| put_json(out, manifest))?;
         put("scenario.toml", &|out| out.write_all(resolved.as_bytes()))?;
-        put("counts.csv", &|out| csv(out, count_rows(results), COUNTS))?;
+        put("counts.csv", &|out| put_csv(out, count_rows(results), COUNTS))?;
         put("latency.hlog", &|out| write_log(out, results, started_s(manifest)))?;
-        put("timeline.csv", &|out| csv(out, timeline_rows(results), TIMELINE))?;
-        put("closes.csv", &|out| csv(out, ending_rows(results), CLOSES))?;
-        put("reconnects.csv", &|out| csv(out, reconnect_rows(results), RECONNECTS))?;
+        put("timeline.csv", &|out| put_csv(out, timeline_rows(results), TIMELINE))?;
+        put("closes.csv", &|out| put_csv(out, ending_rows(results), CLOSES))?;
+        put("reconnects.csv", &|out| put_csv(out, reconnect_rows(results), RECONNECTS))?;
         put("latency.hgrm", &|out| write_table(out, results))?;
-        put("events.csv", &|out| csv(out, event_rows(results), EVENTS))?;
+        put("events.csv", &|out| put_csv(out, event_rows(results), EVENTS))?;
         Ok(summary)
     }
 
@@ -237,20 +237,29 @@ pub const EVENTS: &[&str] = &["offset_us", "event", "client", "connection", "fau
 pub const COUNTS: &[&str] =
     &["second", "metric", "cohort", "fault", "outcome", "side", "reported", "wire", "cause", "tcp_end", "clean", "count"];
 
+/// Fills a file.
+///
+/// # Errors
+/// It could not be written to its end.
+pub(super) fn put(path: &Path, fill: &dyn Fn(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), FolderError> {
+    fill_file(path, fill).map_err(|source| FolderError::Write { path: path.to_owned(), summary: false, source })
+}
+
 /// Fills a file and sees to it that all of it arrived: a buffer that is dropped swallows a full disk.
-fn put(path: &Path, fill: &dyn Fn(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+fn fill_file(path: &Path, fill: &dyn Fn(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
     let mut out = BufWriter::new(File::create(path)?);
     fill(&mut out)?;
     out.flush()
 }
 
-fn json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+/// Writes a document.
+pub(super) fn put_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::other)?;
     out.write_all(b"\n")
 }
 
 /// Writes a table; the header stands there even where there are no rows.
-fn csv<T: Serialize>(out: &mut impl Write, rows: Vec<T>, header: &[&str]) -> io::Result<()> {
+pub(super) fn put_csv<T: Serialize>(out: &mut impl Write, rows: Vec<T>, header: &[&str]) -> io::Result<()> {
     let failed = |error: csv::Error| match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
         other => io::Error::other(format!("{other:?}")),

@@ -3,10 +3,13 @@
 //! [`Folder`] writes a run under a temporary name and renames it when complete; [`read()`] takes it back, so that verdict, charts and
 //! report can be redone from files alone.
 
+pub mod capacity;
 pub mod evidence;
 pub mod folder;
 pub mod hlog;
+pub mod limit;
 pub mod manifest;
+pub mod map;
 pub mod read;
 pub mod record;
 mod rows;
@@ -22,3 +25,5 @@ pub use read::{Loaded, read};
 
 #[cfg(test)]
 mod dictionary;
+#[cfg(test)]
+pub(crate) mod fixture;

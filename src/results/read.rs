@@ -119,11 +119,11 @@ fn summary(path: &Path) -> Result<Summary, ReadError> {
     }
 }
 
-fn json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, ReadError> {
+pub(super) fn json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, ReadError> {
     serde_json::from_slice(bytes).map_err(|error| ReadError::Damaged { path: path.to_owned(), what: error.to_string() })
 }
 
-fn rows<T: DeserializeOwned>(path: &Path) -> Result<Option<Vec<T>>, ReadError> {
+pub(super) fn rows<T: DeserializeOwned>(path: &Path) -> Result<Option<Vec<T>>, ReadError> {
     let Some((path, bytes)) = optional(path)? else { return Ok(None) };
     if !ends_with_a_line(&bytes) {
         return Err(cut(path));
@@ -141,7 +141,7 @@ fn cut(path: PathBuf) -> ReadError {
     ReadError::Damaged { path, what: "its end is missing".to_owned() }
 }
 
-fn bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
     fs::read(path).map_err(|source| ReadError::File { path: path.to_owned(), source })
 }
 

@@ -20,6 +20,8 @@ pub static BUNDLED: &[Bundled] = bundle![
     "default",
     "crash-storm",
     "strategies",
+    "stuck",
+    "lose-a-node",
     "rolling-restart",
     "half-open",
     "half-close",
@@ -32,6 +34,7 @@ pub static BUNDLED: &[Bundled] = bundle![
     "hundred-thousand",
     "node-server",
     "node-crash",
+    "node-capacity",
 ];
 
 /// The bundled scenario of a name, with or without `.toml`, and with or without `scenarios/` before it.

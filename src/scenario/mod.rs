@@ -46,6 +46,13 @@ pub enum Source {
     Bundled(String),
     /// A ws:// or wss:// address: ten clients that listen, with the default strategy.
     Url(String),
+    /// A text that the program made.
+    Text {
+        /// Names the plan.
+        name: String,
+        /// TOML.
+        text: String,
+    },
 }
 
 /// What the command line changes.
@@ -159,6 +166,7 @@ fn text_of_base(source: &Source, base: &str) -> Result<(String, String), (String
 fn text(source: &Source) -> Result<(String, String), (String, String)> {
     match source {
         Source::Url(url) => Ok((url.clone(), url_scenario(url))),
+        Source::Text { name, text } => Ok((name.clone(), text.clone())),
         Source::Bundled(name) => match bundled(name) {
             Some(found) => Ok((format!("scenarios/{}.toml", found.name), found.text.to_owned())),
             None => Err((name.clone(), "there is no bundled scenario of this name".to_owned())),
@@ -252,7 +260,7 @@ fn expectations(top: &Reader<'_>, names: Names<'_>, whole: bool) -> Vec<Expectat
 /// Names the folder below `results/`: the file's stem, or a URL's host.
 fn name(source: &Source) -> String {
     let name = match source {
-        Source::Bundled(name) => name.clone(),
+        Source::Bundled(name) | Source::Text { name, .. } => name.clone(),
         Source::File(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         Source::Url(url) => {
             url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).split(['/', '?']).next().unwrap_or_default().to_owned()

@@ -18,25 +18,35 @@ pub fn run_seeds<T: Send>(
     threads: usize,
     digest: impl Fn(u32, Simulated) -> T + Sync,
 ) -> Result<Vec<T>, Unsupported> {
+    in_parallel(runs, threads, |index| {
+        let plan = Plan { seed: Seed(plan.seed.0.wrapping_add(u64::from(index))), ..plan.clone() };
+        Ok(digest(index, run(&plan, model)?))
+    })
+}
+
+/// Does `jobs` pieces of work on `threads` threads; the result is in the order of their numbers, whoever did them.
+///
+/// # Errors
+/// That of a piece that failed; no further ones are begun then.
+pub fn in_parallel<T: Send, E: Send>(jobs: u32, threads: usize, work: impl Fn(u32) -> Result<T, E> + Sync) -> Result<Vec<T>, E> {
     let next = AtomicU32::new(0);
-    let done = Mutex::new(Vec::with_capacity(runs as usize));
-    let work = || -> Result<(), Unsupported> {
+    let done = Mutex::new(Vec::with_capacity(jobs as usize));
+    let turn = || -> Result<(), E> {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= runs {
+            if index >= jobs {
                 return Ok(());
             }
-            let plan = Plan { seed: Seed(plan.seed.0.wrapping_add(u64::from(index))), ..plan.clone() };
-            let digested = digest(index, run(&plan, model)?);
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((index, digested));
+            let result = work(index).inspect_err(|_| next.store(jobs, Ordering::Relaxed))?;
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
         }
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads.clamp(1, runs.max(1) as usize)).map(|_| scope.spawn(work)).collect();
+        let threads: Vec<_> = (0..threads.clamp(1, jobs.max(1) as usize)).map(|_| scope.spawn(turn)).collect();
         // A panic in a thread goes on in the caller.
         threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })?;
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(index, _)| *index);
-    Ok(done.into_iter().map(|(_, digested)| digested).collect())
+    Ok(done.into_iter().map(|(_, result)| result).collect())
 }

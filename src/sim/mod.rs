@@ -12,6 +12,7 @@ mod faults;
 pub mod many;
 mod process;
 pub mod queue;
+pub mod remedy;
 mod row;
 mod server;
 mod support;

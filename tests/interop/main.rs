@@ -6,6 +6,7 @@
 
 mod autobahn;
 mod bundled;
+mod capacity;
 mod close_codes;
 mod crowd;
 #[path = "../embedded.rs"]
@@ -13,6 +14,7 @@ mod embedded;
 mod node_server;
 mod replay;
 mod secure;
+mod stuck;
 
 use closestorm::results::record::{EventRow, Summary};
 use closestorm::results::{Loaded, read};

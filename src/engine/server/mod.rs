@@ -19,6 +19,7 @@ use crate::net::link::Link;
 use crate::net::tap::Tap;
 use crate::plan::Shard;
 use crate::seed::{Seed, Stream};
+use crate::units::parse_duration;
 use crate::ws::Connection;
 use admission::Admission;
 use report::Reporter;
@@ -39,17 +40,25 @@ const HEAD_WITHIN: Duration = Duration::from_secs(60);
 /// How long the server waits for a Close frame and for a FIN.
 const LIMITS: Limits = Limits { close: Duration::from_secs(10), fin: Duration::from_secs(2) };
 
+/// A hook for tests: a variable of the environment with a duration in place of the scenario's `handshake_cost`. Only this process reads it,
+/// so that a search for the limit of a server cannot know the answer.
+const HIDDEN_COST: &str = "CLOSESTORM_HANDSHAKE_COST";
+
 /// Runs an embedded server process until it is told to stop, or its parent is gone. `argument` is a `ServerSpec` in JSON.
 ///
 /// Returns the exit code.
 pub fn main(argument: &str) -> u8 {
-    let spec: ServerSpec = match serde_json::from_str(argument) {
+    let mut spec: ServerSpec = match serde_json::from_str(argument) {
         Ok(spec) => spec,
         Err(error) => {
             eprintln!("embedded server: bad argument: {error}");
             return 2;
         }
     };
+    if let Some(cost) = hidden_cost(std::env::var(HIDDEN_COST).ok().as_deref()) {
+        eprintln!("embedded server: {HIDDEN_COST} sets the cost of an opening handshake");
+        spec.settings.handshake_cost = cost;
+    }
     // Its parent raised the limit of open files already; a child inherits it.
     let served = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| runtime.block_on(serve(spec)));
     match served {
@@ -59,6 +68,11 @@ pub fn main(argument: &str) -> u8 {
             1
         }
     }
+}
+
+/// The cost that a test hides from whoever searches for it; `None` where there is none, or it is not a duration.
+fn hidden_cost(variable: Option<&str>) -> Option<Duration> {
+    parse_duration(variable?).ok()
 }
 
 /// What all connections share.

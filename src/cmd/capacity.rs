@@ -1,0 +1,271 @@
+//! `closestorm capacity`: runs a scenario again and again with another value of one parameter, until the largest that holds is known.
+//!
+//! Which value comes next is decided in `capacity::search`; each run is one of `closestorm run`, judged as there.
+
+mod step;
+
+use super::signals::Stop;
+use super::vary::varied;
+use super::{Usage, run};
+use crate::capacity::search::so_far;
+use crate::capacity::{Ended, Found, Next, Observation, Settings, Vary, search};
+use crate::cli::{Capacity as Args, Format};
+use crate::metrics::book::Meta;
+use crate::plan::Plan;
+use crate::results::capacity::{CAPACITY_VERSION, Capacity, Conclusion, LimitRow, Search, SearchRow, VaryRow, write};
+use crate::results::folder::Folder;
+use crate::results::limit::{Measure, limit_row, reconnect_within_us};
+use crate::results::manifest;
+use crate::results::record::Manifest;
+use crate::units::print_duration;
+use crate::{plot, report};
+use anyhow::Context;
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::time::Duration;
+use step::{Bench, Stepped};
+
+/// Searches, and writes what was found.
+///
+/// # Errors
+/// The scenario or the parameters are wrong, the very first run could not begin, or the results could not be written.
+pub fn main(args: &Args) -> anyhow::Result<u8> {
+    let varied = varied(&args.vary, &args.changes)?;
+    let (lowest, highest) = ends(args, &varied)?;
+    if args.dry_run {
+        super::print(&format!("{}{}", announcement(args, &varied, &lowest), lowest.dry_run()))?;
+        return Ok(super::OK);
+    }
+    run::permit(&highest, args.yes)?;
+    if !args.quiet {
+        let _ = write!(io::stderr(), "{}", announcement(args, &varied, &lowest));
+    }
+    let stop = Stop::listen().context("cannot listen for signals")?;
+    let manifest = manifest::collect(super::command_line(), lowest.seed);
+    let dir = args.out.clone().unwrap_or_else(|| {
+        let run = manifest::default_folder(&lowest.name, &manifest);
+        run.with_file_name(format!("capacity-{}", run.file_name().unwrap_or_default().to_string_lossy()))
+    });
+    let folder = Folder::create(&dir)?;
+    let mut hunt =
+        Hunt { bench: Bench::new(args, &varied, &lowest, folder.path(), stop.clone()), args, varied: &varied, limits: Vec::new() };
+    if let Err(error) = hunt.all(&lowest) {
+        if !hunt.bench.steps.is_empty() {
+            return Err(error.context(format!("the search broke off; its steps so far are in {}", folder.path().display())));
+        }
+        // Nothing was measured; what the target printed is in the message.
+        folder.discard();
+        return match stop.code() {
+            Some(code) => {
+                super::report_error(&error);
+                Ok(code)
+            }
+            None => Err(error),
+        };
+    }
+    let search = hunt.conclude(&lowest, &manifest::command_line(&manifest), stop.code().is_some());
+    deliver(&search, folder, &manifest, &lowest.resolved, args)?;
+    Ok(stop.code().unwrap_or_else(|| super::allowed(exit_code(&search.capacity.verdict), args.allow_inconclusive)))
+}
+
+/// Writes what was found, and prints it.
+fn deliver(search: &Search, folder: Folder, manifest: &Manifest, resolved: &str, args: &Args) -> anyhow::Result<()> {
+    let written = write(&folder, search, manifest, resolved).map_err(anyhow::Error::from);
+    if let Err(error) = written.and_then(|()| draw(search, folder.path())) {
+        // What took so long to find must not be lost with the disk, not even where nobody asked for it.
+        return Err(match print_search(search, args.format) {
+            Ok(()) => error,
+            Err(unprinted) => error.context(format!("{unprinted:#}")),
+        });
+    }
+    let dir = folder.finish()?;
+    if !args.quiet {
+        print_search(search, args.format)?;
+        if args.format == Format::Text {
+            super::print(&format!("report       {}\n", dir.join("report.html").display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes chart and reports of a search into a folder that exists.
+///
+/// # Errors
+/// The chart cannot be drawn, or a file cannot be written.
+pub fn draw(search: &Search, out: &Path) -> anyhow::Result<()> {
+    plot::capacity::render(search, out)?;
+    let put = |name: &str, text: String| {
+        let path = out.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    };
+    put("report.md", report::capacity::markdown(search))?;
+    put("report.html", report::capacity::html(search, &plot::capacity::svg(search)?))
+}
+
+/// The plans of the lowest and of the highest values: what is wrong with either is better known before the first run.
+fn ends(args: &Args, varied: &[Vary]) -> anyhow::Result<(Plan, Plan)> {
+    let at = |end: fn(&Vary) -> f64| {
+        let values: Vec<f64> = varied.iter().map(end).collect();
+        step::plan(args, varied, &values)
+    };
+    let (lowest, highest) = (at(|vary| vary.range.low)?, at(|vary| vary.range.high)?);
+    if lowest.expectations.is_empty() {
+        let example = "--set 'expect=[\"opening_handshake p99 < 250ms\", \"clients_lost count == 0\"]'";
+        return Err(Usage(format!(
+            "the scenario expects nothing, and capacity is the largest value at which all expectations hold: add `expect`, or give {example}"
+        ))
+        .into());
+    }
+    Ok((lowest, highest))
+}
+
+/// What is about to happen, and how long it may take.
+fn announcement(args: &Args, varied: &[Vary], lowest: &Plan) -> String {
+    let searched = &varied[varied.len() - 1];
+    let mut text =
+        format!("capacity: {} from {} to {}", searched.key, searched.text(searched.range.low), searched.text(searched.range.high));
+    let mut runs = u32::from(args.steps);
+    if let [first, _] = varied {
+        let levels = first.levels(args.levels.into());
+        runs *= u32::try_from(levels.len()).unwrap_or(1);
+        let levels: Vec<String> = levels.into_iter().map(|level| first.text(level)).collect();
+        text += &format!(", for {} of {}", first.key, levels.join(", "));
+    }
+    let longest = Duration::from_secs(((lowest.duration + step::warm_up(args, lowest)) * runs).as_secs().max(1));
+    text + &format!("; at most {runs} runs of {}, about {} in all\n", print_duration(lowest.duration), print_duration(longest))
+}
+
+/// A search under way.
+struct Hunt<'a> {
+    bench: Bench<'a>,
+    args: &'a Args,
+    varied: &'a [Vary],
+    limits: Vec<LimitRow>,
+}
+
+impl Hunt<'_> {
+    /// One search, or one for each value of the first parameter. Fails only if nothing at all was measured.
+    fn all(&mut self, lowest: &Plan) -> anyhow::Result<()> {
+        let measure = Measure::of(lowest);
+        let levels: Vec<Option<f64>> = match self.varied {
+            [first, _] => first.levels(self.args.levels.into()).into_iter().map(Some).collect(),
+            _ => vec![None],
+        };
+        let searched = &self.varied[self.varied.len() - 1];
+        for level in levels {
+            let begun = self.bench.steps.len();
+            let found = self.one(level, searched)?;
+            let steps = &self.bench.steps[begun..];
+            if !steps.is_empty() {
+                self.limits.push(LimitRow { level, ..limit_row(&found, steps, searched, measure.echoes, lowest.seed) });
+            }
+            if self.bench.is_stopped() {
+                break;
+            }
+        }
+        if self.bench.steps.is_empty() { Err(anyhow::anyhow!("stopped before the first run was over")) } else { Ok(()) }
+    }
+
+    fn one(&mut self, level: Option<f64>, searched: &Vary) -> anyhow::Result<Found> {
+        let settings = self.settings();
+        let mut seen: Vec<Observation> = Vec::new();
+        loop {
+            match search::next(searched.range, settings, &seen) {
+                Next::Done(found) => return Ok(found),
+                Next::Try { value, why } => match self.bench.step(level, value, why)? {
+                    Stepped::Seen(outcome) => seen.push(Observation { value, outcome }),
+                    Stepped::Stopped => return Ok(so_far(settings, &seen)),
+                },
+            }
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        let Args { steps, repeats, precision, .. } = self.args;
+        Settings { steps: usize::from(*steps), repeats: usize::from(*repeats), precision: precision.0 }
+    }
+
+    fn conclude(self, lowest: &Plan, command: &str, stopped: bool) -> Search {
+        let measure = Measure::of(lowest);
+        let row =
+            |vary: &Vary| VaryRow { key: vary.key.clone(), unit: vary.unit.name().to_owned(), low: vary.range.low, high: vary.range.high };
+        let down = lowest.faults.iter().filter_map(|fault| fault.inject.values.duration("down")).max();
+        let steps = self.bench.steps;
+        let capacity = Capacity {
+            schema_version: CAPACITY_VERSION,
+            scenario: lowest.name.clone(),
+            question: lowest.question.clone(),
+            command: command.to_owned(),
+            target: Meta::of(lowest).target,
+            seed: lowest.seed.0,
+            duration_ms: lowest.duration.as_millis() as u64,
+            status: if stopped { "aborted" } else { "completed" }.to_owned(),
+            verdict: verdict(&self.limits, stopped),
+            vary: self.varied.iter().map(row).collect(),
+            search: SearchRow {
+                steps_max: self.args.steps.into(),
+                repeats: self.args.repeats.into(),
+                precision_percent: self.args.precision.0 * 100.0,
+                warm_up_ms: step::warm_up(self.args, lowest).as_millis() as u64,
+            },
+            throughput: measure.throughput_name().to_owned(),
+            latency: measure.latency.name().to_owned(),
+            expect: lowest.expectations.iter().map(|expectation| expectation.text.clone()).collect(),
+            reconnect_within_us: reconnect_within_us(&lowest.expectations),
+            down_us: down.map(|down| down.as_micros() as u64),
+            limits: self.limits,
+            notices: self.bench.notices,
+        };
+        Search { capacity, steps }
+    }
+}
+
+/// What a search came to: inconclusive where one limit was the generator's, or a search was stopped; a failure where nothing held anywhere.
+fn verdict(limits: &[LimitRow], stopped: bool) -> Conclusion {
+    let ended = |which: &[Ended]| limits.iter().filter(|limit| which.iter().any(|ended| ended.name() == limit.ended)).count();
+    let mut reasons = Vec::new();
+    if stopped {
+        reasons.push("the search was stopped before its end".to_owned());
+    }
+    for (which, what) in [
+        (Ended::Generator, "the generator, not the server, was the limit: what was found is a lower bound"),
+        (Ended::Impossible, "beyond the limit a run could not begin: what was found is a lower bound"),
+        (Ended::NoData, "nothing could be told: too few samples at every value"),
+        (Ended::Never, "not even the lowest value holds"),
+        (Ended::Top, "the whole range holds: what was found is a lower bound"),
+    ] {
+        if ended(&[which]) > 0 {
+            reasons.push(what.to_owned());
+        }
+    }
+    if limits.iter().any(|limit| !limit.complete) && !stopped {
+        reasons.push("the runs were used up before both sides of the edge were as close as asked (--steps)".to_owned());
+    }
+    let result = match () {
+        () if stopped || ended(&[Ended::Generator, Ended::Impossible, Ended::NoData]) > 0 => "inconclusive",
+        () if ended(&[Ended::Never]) == limits.len() => "fail",
+        () => "pass",
+    };
+    Conclusion { result: result.to_owned(), reasons }
+}
+
+fn exit_code(verdict: &Conclusion) -> u8 {
+    match verdict.result.as_str() {
+        "pass" => super::OK,
+        "fail" => super::FAILED,
+        _ => super::INCONCLUSIVE,
+    }
+}
+
+fn print_search(search: &Search, format: Format) -> anyhow::Result<()> {
+    let text = match format {
+        Format::Json => format!("{}\n", serde_json::to_string_pretty(&search.capacity)?),
+        Format::Text => {
+            let terminal = io::stdout().is_terminal();
+            let width = terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0));
+            report::capacity::terminal(search, width, terminal && super::colours_allowed())
+        }
+    };
+    super::print(&text)
+}

@@ -1,0 +1,173 @@
+//! One run of a search: its plan, the run itself, and what is kept of it.
+
+use super::super::run::{self, Whom};
+use super::super::signals::Stop;
+use super::super::{colour, vary};
+use crate::capacity::{Outcome, Vary, Why};
+use crate::cli::Capacity as Args;
+use crate::engine::output_file;
+use crate::metrics::{Results, Status};
+use crate::plan::{Plan, Shard, Target};
+use crate::plot::number;
+use crate::report;
+use crate::results::capacity::StepRow;
+use crate::results::limit::Measure;
+use crate::results::record::{Summary, Verdict};
+use crate::results::summary::summarise;
+use crate::results::tables::timeline_rows;
+use crate::scenario::{self, Errors, Overrides, Source};
+use anyhow::Context;
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The plan with these values of the varied parameters.
+///
+/// # Errors
+/// What is wrong with the scenario.
+pub(super) fn plan(args: &Args, varied: &[Vary], values: &[f64]) -> Result<Plan, Errors> {
+    let overrides = vary::overrides(&args.changes, varied, values);
+    scenario::load(&Source::of(Some(&args.scenario)), &overrides).map_err(|errors| errors.coloured(colour()))
+}
+
+/// The command line that makes one step alone.
+fn command(args: &Args, varied: &[Vary], values: &[f64]) -> String {
+    let Overrides { set, clients, duration, seed } = vary::overrides(&args.changes, varied, values);
+    let mut words = vec!["closestorm".to_owned(), "run".to_owned(), args.scenario.clone()];
+    words.extend(set.into_iter().flat_map(|set| ["--set".to_owned(), set]));
+    words.extend(clients.into_iter().flat_map(|clients| ["--clients".to_owned(), clients.to_string()]));
+    words.extend(duration.into_iter().flat_map(|time| ["--duration".to_owned(), crate::units::print_duration(time)]));
+    words.extend(seed.into_iter().flat_map(|seed| ["--seed".to_owned(), seed.to_string()]));
+    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
+}
+
+/// How long a fresh target is warmed up: our own server has nothing to warm, and its queue would remember.
+pub(super) fn warm_up(args: &Args, plan: &Plan) -> Duration {
+    if matches!(plan.target, Target::Embedded(_)) { Duration::ZERO } else { args.warm_up }
+}
+
+/// What came of a step.
+pub(super) enum Stepped {
+    /// It was observed.
+    Seen(Outcome),
+    /// A signal came; the step does not count.
+    Stopped,
+}
+
+/// Where steps are run and kept.
+pub(super) struct Bench<'a> {
+    args: &'a Args,
+    varied: &'a [Vary],
+    measure: Measure,
+    folder: PathBuf,
+    stop: Stop,
+    /// So far.
+    pub(super) steps: Vec<StepRow>,
+    /// What else a reader must know.
+    pub(super) notices: Vec<String>,
+}
+
+impl<'a> Bench<'a> {
+    /// For steps that are kept in `folder`.
+    pub(super) fn new(args: &'a Args, varied: &'a [Vary], lowest: &Plan, folder: &Path, stop: Stop) -> Self {
+        let mut notices = Vec::new();
+        if matches!(lowest.target, Target::Url(_)) {
+            notices.push("the target is not ours: it was the same one in every run, and may remember the run before".to_owned());
+        }
+        Bench { args, varied, measure: Measure::of(lowest), folder: folder.to_owned(), stop, steps: Vec::new(), notices }
+    }
+
+    /// Whether a signal came.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.code().is_some()
+    }
+
+    /// Runs with a value and keeps what came of it. A run that cannot begin is an observation, unless it is the very first.
+    pub(super) fn step(&mut self, level: Option<f64>, value: f64, why: Why) -> anyhow::Result<Stepped> {
+        let values: Vec<f64> = level.into_iter().chain([value]).collect();
+        let setting = self.varied[self.varied.len() - 1].text(value);
+        let step = self.steps.len() as u32 + 1;
+        let blank = StepRow { step, level, value, setting, why: why.name().to_owned(), ..StepRow::default() };
+        let (row, outcome) = match self.run(&values) {
+            Ok((results, _)) if results.status == Status::Aborted => return Ok(Stepped::Stopped),
+            Ok((results, verdict)) => self.observe(blank, &values, &results, &verdict)?,
+            Err(_) if self.is_stopped() => return Ok(Stepped::Stopped),
+            Err(error) if self.steps.is_empty() => return Err(error),
+            Err(error) => {
+                let row = StepRow { outcome: Outcome::Impossible.name().to_owned(), reason: Some(format!("{error:#}")), ..blank };
+                (row, Outcome::Impossible)
+            }
+        };
+        self.show(&row);
+        self.steps.push(row);
+        Ok(Stepped::Seen(outcome))
+    }
+
+    fn run(&self, values: &[f64]) -> anyhow::Result<(Results, Verdict)> {
+        let (plan, division) = run::divide(plan(self.args, self.varied, values)?, Shard::WHOLE, None)?;
+        let (plan, whole) = (Arc::new(plan), Whom::whole(division));
+        let quiet = self.args.quiet || !io::stderr().is_terminal();
+        let measured = run::once(&plan, whole, &self.folder, warm_up(self.args, &plan), quiet, self.stop.clone());
+        // What the target prints at each connection fills the disk, and an error has its end already.
+        let _ = fs::remove_file(output_file(&self.folder));
+        measured
+    }
+
+    fn observe(&mut self, blank: StepRow, values: &[f64], results: &Results, verdict: &Verdict) -> anyhow::Result<(StepRow, Outcome)> {
+        let outcome = match verdict.result.as_str() {
+            "pass" => Outcome::Held,
+            "fail" => Outcome::Failed,
+            _ if results.saturated() => Outcome::Saturated,
+            _ => Outcome::Untold,
+        };
+        let summary = summarise(results, verdict, &command(self.args, self.varied, values));
+        self.keep(&summary, blank.step)?;
+        if let Err(error) = results.check_ledger() {
+            self.notices
+                .push(format!("step {}: the books do not balance: this is a bug in closestorm, please report it ({error})", blank.step));
+        }
+        let times = self.measure.times(&summary);
+        let row = StepRow {
+            outcome: outcome.name().to_owned(),
+            throughput_per_s: self.measure.throughput(&timeline_rows(results)),
+            p50_us: times.p50,
+            p99_us: times.p99,
+            max_us: times.max,
+            late_share_max: Some(summary.generator.late_share_max),
+            reason: (outcome != Outcome::Held).then(|| verdict.reasons.join("; ")),
+            ..blank
+        };
+        Ok((row, outcome))
+    }
+
+    /// The summary of a step, as `closestorm run` would write it, under `steps/`.
+    fn keep(&self, summary: &Summary, step: u32) -> anyhow::Result<()> {
+        let place = self.folder.join("steps");
+        fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
+        let path = place.join(format!("{step}.json"));
+        let text = format!("{}\n", serde_json::to_string_pretty(summary)?);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// A line on stderr.
+    fn show(&self, row: &StepRow) {
+        if self.args.quiet {
+            return;
+        }
+        let searched = &self.varied[self.varied.len() - 1];
+        let first = row.level.map(|level| format!("{} {} · ", self.varied[0].key, self.varied[0].text(level))).unwrap_or_default();
+        let rate = row.throughput_per_s.map_or_else(|| "–".to_owned(), |rate| format!("{}/s", number::quantity(rate.round())));
+        let (mark, p99) = (report::capacity::mark(&row.outcome), number::time_or_na(row.p99_us));
+        let _ = writeln!(
+            io::stderr(),
+            "{:>3}  {first}{} {}  {mark} {}  {} {rate}  p99 {p99}",
+            row.step,
+            searched.key,
+            row.setting,
+            row.outcome,
+            self.measure.throughput_name(),
+        );
+    }
+}

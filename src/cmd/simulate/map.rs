@@ -1,0 +1,268 @@
+//! `closestorm simulate --vary`: the same scenario at many values of one or two parameters, in parallel, and what gets out of being stuck.
+
+use super::super::command_line;
+use super::super::vary::{overrides, varied};
+use super::super::{Usage, colour};
+use crate::capacity::Vary;
+use crate::cli::{Format, Simulate};
+use crate::metrics::bank::Metric;
+use crate::metrics::book::Meta;
+use crate::metrics::{Results, survival};
+use crate::plan::{Model, Plan};
+use crate::results::capacity::VaryRow;
+use crate::results::folder::Folder;
+use crate::results::manifest;
+use crate::results::map::{self, MAP_VERSION, Map, Mapped, Outcome, PointRow, WayRow, boundary, cheapest, counts};
+use crate::scenario::{self, Source};
+use crate::sim::many::{in_parallel, run_seeds};
+use crate::sim::remedy::{Remedy, ladder};
+use crate::{plot, report};
+use anyhow::Context;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// Most points that do not recover at which changes are tried: the others are their neighbours.
+const TRIED: usize = 8;
+
+/// Makes the map.
+///
+/// # Errors
+/// The scenario or the parameters are wrong or cannot be simulated, or the results could not be written.
+pub(super) fn main(args: &Simulate) -> anyhow::Result<u8> {
+    let varied = varied(&args.vary, &args.changes)?;
+    let grid = grid(args, &varied)?;
+    if args.dry_run {
+        super::super::print(&grid[0].plan.dry_run())?;
+        return Ok(super::super::OK);
+    }
+    let manifest = manifest::collect(command_line(), grid[0].plan.seed);
+    let dir = args.out.clone().unwrap_or_else(|| {
+        let run = manifest::default_folder(&grid[0].plan.name, &manifest);
+        run.with_file_name(format!("map-{}", run.file_name().unwrap_or_default().to_string_lossy()))
+    });
+    let mapped = mapped(args, &varied, &grid, manifest::command_line(&manifest))?;
+    let folder = Folder::create(&dir)?;
+    map::write(&folder, &mapped, &grid[0].plan.resolved)?;
+    draw(&mapped, folder.path())?;
+    let dir = folder.finish()?;
+    if !args.quiet {
+        match args.format {
+            Format::Json => super::super::print(&format!("{}\n", serde_json::to_string_pretty(&mapped.map)?))?,
+            Format::Text => {
+                super::super::print(&report::map::terminal(&mapped))?;
+                super::super::print(&format!("report       {}\n", dir.join("report.html").display()))?;
+            }
+        }
+    }
+    Ok(super::super::OK)
+}
+
+/// Writes chart and reports of a map into a folder that exists.
+///
+/// # Errors
+/// The chart cannot be drawn, or a file cannot be written.
+pub fn draw(mapped: &Mapped, out: &Path) -> anyhow::Result<()> {
+    plot::map::render(mapped, out)?;
+    let put = |name: &str, text: String| {
+        let path = out.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    };
+    put("report.md", report::map::markdown(mapped))?;
+    put("report.html", report::map::html(mapped, &plot::map::svg(mapped)?))
+}
+
+/// A point before it is simulated.
+struct Point {
+    first: f64,
+    second: Option<f64>,
+    plan: Plan,
+    model: Model,
+}
+
+/// All points, by second parameter, then by first.
+fn grid(args: &Simulate, varied: &[Vary]) -> anyhow::Result<Vec<Point>> {
+    let levels: Vec<Vec<f64>> = varied.iter().map(|vary| vary.levels(args.levels.into())).collect();
+    let seconds: Vec<Option<f64>> = levels.get(1).map_or(vec![None], |levels| levels.iter().copied().map(Some).collect());
+    let mut points = Vec::new();
+    for second in seconds {
+        for first in &levels[0] {
+            let values: Vec<f64> = std::iter::once(*first).chain(second).collect();
+            let overrides = overrides(&args.changes, varied, &values);
+            let plan = scenario::load(&Source::of(Some(&args.scenario)), &overrides).map_err(|errors| errors.coloured(colour()))?;
+            let model = plan.simulated_as().map_err(|error| Usage(error.to_string()))?;
+            points.push(Point { first: *first, second, plan, model });
+        }
+    }
+    Ok(points)
+}
+
+/// What is kept of a run.
+struct Seen {
+    p50_us: Option<u64>,
+    p99_us: Option<u64>,
+    away_percent: f64,
+    gave_up: u64,
+    attempts: u64,
+    peak: u64,
+}
+
+impl Seen {
+    fn of(results: &Results) -> Seen {
+        let total = results.total();
+        let (back, cut) = (results.latency(Metric::ReconnectTime), results.latency(Metric::ReconnectCensored));
+        let away = total.started.saturating_sub(total.ledger.open_at_end);
+        Seen {
+            p50_us: survival::quantile(&back, &cut, 0.5),
+            p99_us: survival::quantile(&back, &cut, 0.99),
+            // Three digits: what is printed is what is compared.
+            away_percent: (away as f64 * 100_000.0 / total.started.max(1) as f64).round() / 1000.0,
+            gave_up: total.lost,
+            attempts: total.ledger.attempts,
+            peak: results.timeline.attempts_peak(None),
+        }
+    }
+}
+
+/// Medians over the seeds of a point; of an even number the upper one, so that one of two that does not recover counts.
+fn point_row(first: f64, second: Option<f64>, seen: &[Seen], within_us: u64) -> PointRow {
+    let middle = |of: &dyn Fn(&Seen) -> u64| {
+        let mut values: Vec<u64> = seen.iter().map(of).collect();
+        values.sort_unstable();
+        values[values.len() / 2]
+    };
+    // A quantile that was not reached is longer than any that was.
+    let time = |of: fn(&Seen) -> Option<u64>| Some(middle(&|seen| of(seen).unwrap_or(u64::MAX))).filter(|us| *us < u64::MAX);
+    let away_percent = middle(&|seen| (seen.away_percent * 1000.0).round() as u64) as f64 / 1000.0;
+    let p99_us = time(|seen| seen.p99_us);
+    PointRow {
+        first,
+        second,
+        outcome: Outcome::of(p99_us, away_percent, within_us),
+        p50_us: time(|seen| seen.p50_us),
+        p99_us,
+        away_percent,
+        gave_up: middle(&|seen| seen.gave_up),
+        attempts: middle(&|seen| seen.attempts),
+        attempts_peak_per_s: middle(&|seen| seen.peak),
+    }
+}
+
+fn mapped(args: &Simulate, varied: &[Vary], grid: &[Point], command: String) -> anyhow::Result<Mapped> {
+    let threads = super::threads(args);
+    let cause = Cause::of(&grid[0].plan);
+    let within = args.within.unwrap_or_else(|| cause.within(grid[0].plan.duration));
+    let within_us = micros(within);
+    let one = |plan: &Plan, model: &Model, first: f64, second: Option<f64>| {
+        let seen = run_seeds(plan, model, args.runs, 1, |_, simulated| Seen::of(&simulated.results))?;
+        Ok::<_, crate::sim::Unsupported>(point_row(first, second, &seen, within_us))
+    };
+    let usage = |error: crate::sim::Unsupported| Usage(error.to_string());
+    let at = |index: u32| {
+        let Point { first, second, plan, model } = &grid[index as usize];
+        one(plan, model, *first, *second)
+    };
+    let points = in_parallel(grid.len() as u32, threads, at).map_err(usage)?;
+    let stuck: Vec<&Point> = grid.iter().zip(&points).filter(|(_, row)| row.outcome == Outcome::Never).map(|(point, _)| point).collect();
+    let ways_out = ways_out(&some(&stuck, TRIED), threads, &one).map_err(usage)?;
+    let plan = &grid[0].plan;
+    let map = Map {
+        schema_version: MAP_VERSION,
+        simulated: true,
+        scenario: plan.name.clone(),
+        question: plan.question.clone(),
+        command,
+        target: Meta::of(plan).target,
+        seed: plan.seed.0,
+        runs: args.runs,
+        duration_ms: plan.duration.as_millis() as u64,
+        cause_us: cause.begins.map(micros),
+        over_us: cause.over.map(micros),
+        faults: plan.faults.iter().map(|fault| fault.name.clone()).collect(),
+        within_us,
+        vary: varied.iter().map(vary_row).collect(),
+        points: counts(&points),
+        boundary: boundary(&points),
+        cheapest: cheapest(&ways_out).map(|way| way.change.clone()),
+        ways_out,
+    };
+    Ok(Mapped { map, points })
+}
+
+fn vary_row(vary: &Vary) -> VaryRow {
+    VaryRow { key: vary.key.clone(), unit: vary.unit.name().to_owned(), low: vary.range.low, high: vary.range.high }
+}
+
+/// Up to `most` of a list, evenly, with the first and the last.
+fn some<'a, T>(list: &[&'a T], most: usize) -> Vec<&'a T> {
+    if list.len() <= most {
+        return list.to_vec();
+    }
+    (0..most).map(|i| list[i * (list.len() - 1) / (most - 1)]).collect()
+}
+
+/// Tries every change at every point.
+fn ways_out<E: Send>(
+    stuck: &[&Point],
+    threads: usize,
+    one: &(impl Fn(&Plan, &Model, f64, Option<f64>) -> Result<PointRow, E> + Sync),
+) -> Result<Vec<WayRow>, E> {
+    let ladder = ladder();
+    let jobs: Vec<(Remedy, &Point)> = ladder.iter().flat_map(|remedy| stuck.iter().map(move |point| (*remedy, *point))).collect();
+    let rows = in_parallel(jobs.len() as u32, threads, |job| {
+        let (remedy, point) = jobs[job as usize];
+        let (mut plan, mut model) = (point.plan.clone(), point.model.clone());
+        let Some(setting) = remedy.apply(&mut plan, &mut model) else { return Ok(None) };
+        one(&plan, &model, point.first, point.second).map(|row| Some((setting, row)))
+    })?;
+    let ways = ladder.iter().zip(rows.chunks(stuck.len().max(1)));
+    Ok(ways.filter_map(|(remedy, rows)| way_row(*remedy, &rows.iter().flatten().collect::<Vec<_>>())).collect())
+}
+
+fn way_row(remedy: Remedy, rows: &[&(String, PointRow)]) -> Option<WayRow> {
+    let count = |outcome: Outcome| rows.iter().filter(|(_, row)| row.outcome == outcome).count() as u64;
+    let out = rows.iter().filter(|(_, row)| row.outcome != Outcome::Never);
+    Some(WayRow {
+        change: remedy.words(),
+        setting: rows.last()?.0.clone(),
+        points: rows.len() as u64,
+        recover: count(Outcome::Recovers),
+        late: count(Outcome::Late),
+        p99_worst_us: out.filter_map(|(_, row)| row.p99_us).max(),
+    })
+}
+
+/// When faults act.
+struct Cause {
+    /// First firing.
+    begins: Option<Duration>,
+    /// From then on no fault acts; `None`: one acts to the end.
+    over: Option<Duration>,
+}
+
+impl Cause {
+    fn of(plan: &Plan) -> Cause {
+        let mut cause = Cause { begins: None, over: Some(Duration::ZERO) };
+        for fault in &plan.faults {
+            let firings = fault.firings(plan.seed, plan.duration);
+            let (Some(first), Some(last)) = (firings.first(), firings.last()) else { continue };
+            cause.begins = Some(cause.begins.map_or(*first, |begins| begins.min(*first)));
+            let holds = matches!(fault.inject.row.form, crate::fault::Form::Instant | crate::fault::Form::Process { holds: false });
+            let length = fault.schedule.revert_after.or_else(|| fault.inject.values.duration("down")).or(holds.then_some(Duration::ZERO));
+            let end = length.map(|length| *last + length).filter(|end| *end < plan.duration);
+            cause.over = cause.over.zip(end).map(|(over, end)| over.max(end));
+        }
+        cause
+    }
+
+    /// What still counts as soon, from the first firing: the cause, and a quarter of what is left of the run after it.
+    fn within(&self, duration: Duration) -> Duration {
+        let begins = self.begins.unwrap_or_default();
+        let over = self.over.unwrap_or(begins).max(begins);
+        over - begins + duration.saturating_sub(over) / 4
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    crate::metrics::latency::micros(time)
+}

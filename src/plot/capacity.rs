@@ -1,0 +1,328 @@
+//! Chart: the capacity knee. Throughput and latency against load, each run a dot, with the limit, its spread and the knee.
+//!
+//! With two parameters it is a map: the limit of the second for each value of the first. From `capacity.json` and `steps.csv` alone.
+
+mod map;
+
+use super::axis::{self, Axis};
+use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, spread};
+use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
+use super::{ChartFile, ChartSvg, DrawError, RenderError, draw, number};
+use crate::capacity::{Ended, Outcome};
+use crate::results::capacity::{LimitRow, Search, StepRow};
+use crate::results::limit::curve;
+use std::path::Path;
+
+/// Name of its files, without extension.
+pub const NAME_OF_FILES: &str = "capacity";
+const ABOUT: &str = "throughput and latency against load, with the limit and the knee";
+const LEFT: f64 = 92.0;
+const RIGHT: f64 = WIDTH - 150.0;
+const LANE: f64 = 17.0;
+const UPPER: f64 = 210.0;
+const LOWER: f64 = 170.0;
+const BETWEEN: f64 = 46.0;
+/// Dots of a run.
+const DOT: f64 = 4.0;
+
+/// Draws it.
+pub fn scene(search: &Search) -> Scene {
+    if search.capacity.vary.len() > 1 { map::scene(search) } else { knee(search) }
+}
+
+/// The chart as an SVG document.
+///
+/// # Errors
+/// The backend failed.
+pub fn svg(search: &Search) -> Result<Vec<ChartSvg>, DrawError> {
+    Ok(vec![ChartSvg { name: NAME_OF_FILES, about: ABOUT, svg: draw::svg(&scene(search))? }])
+}
+
+/// Writes `capacity.svg` and `capacity.png` into `dir`, which exists.
+///
+/// # Errors
+/// It could not be drawn or written.
+pub fn render(search: &Search, dir: &Path) -> Result<ChartFile, RenderError> {
+    super::write(NAME_OF_FILES, scene(search), dir)
+}
+
+/// A limit with its spread in words: `3,900 ± 200 a second`, `at least 20,000`, `none`.
+pub fn limit_words(limit: &LimitRow, unit: &str) -> String {
+    let Some(value) = limit.limit else { return "none".to_owned() };
+    let bound = [Ended::Top, Ended::Generator, Ended::Impossible].iter().any(|ended| ended.name() == limit.ended);
+    let spread = limit.plus_minus.filter(|spread| *spread > 0.0 && !bound);
+    let of_number = |suffix: &str| match spread {
+        Some(spread) => format!("{} ± {}{suffix}", number::quantity(value), number::quantity(two_digits(spread))),
+        None => format!("{}{suffix}", number::quantity(value)),
+    };
+    let words = match (unit, spread) {
+        ("per_s", _) => of_number(" a second"),
+        ("percent", _) => of_number(" %"),
+        ("count" | "number", _) => of_number(""),
+        (_, Some(spread)) => format!("{} ± {}", number::observed(value, unit), number::observed(two_digits(spread), unit)),
+        (_, None) => number::observed(value, unit),
+    };
+    if bound { format!("at least {words}") } else { words }
+}
+
+/// A spread is not known to more than two digits.
+fn two_digits(value: f64) -> f64 {
+    format!("{value:.1e}").parse().unwrap_or(value)
+}
+
+/// Line below the title.
+fn made(search: &Search, sub: &str) -> String {
+    let c = &search.capacity;
+    format!("{sub} · scenario {} · {} · measured on real sockets · seed {}", c.scenario, c.target, c.seed)
+}
+
+fn counted(search: &Search) -> String {
+    let of = |outcome: Outcome| search.steps.iter().filter(|step| step.outcome == outcome.name()).count() as u64;
+    let all = [Outcome::Held, Outcome::Failed, Outcome::Saturated, Outcome::Untold, Outcome::Impossible];
+    let parts: Vec<String> = all
+        .iter()
+        .filter(|outcome| of(**outcome) > 0)
+        .map(|outcome| format!("{} {}", number::count(of(*outcome)), outcome.name()))
+        .collect();
+    let runs = number::counted(search.steps.len() as u64, "run");
+    format!("n = {runs} of {} each: {}", number::time(search.capacity.duration_ms * 1000), parts.join(", "))
+}
+
+/// Ticks of an axis of a varied parameter from 0, and its end.
+fn value_ticks(high: f64, unit: &str, target: usize) -> (Vec<(f64, String)>, f64) {
+    let ticks = axis::ticks(high, target);
+    let end = ticks.last().copied().unwrap_or(high);
+    let label = |value: f64| if value == 0.0 { "0".to_owned() } else { number::observed(value, unit) };
+    (ticks.into_iter().map(|tick| (tick, label(tick))).collect(), end)
+}
+
+/// A run: filled where it held, hollow where it failed, a square where the generator was the limit. Shapes tell in grey, too.
+fn dot(scene: &mut Scene, at: (f64, f64), outcome: &str, ink: Ink, r: f64) {
+    if outcome == Outcome::Held.name() {
+        scene.dot(at.0, at.1, r, ink);
+    } else if outcome == Outcome::Failed.name() {
+        scene.dot(at.0, at.1, r + 0.5, ink);
+        scene.dot(at.0, at.1, r - 1.5, Ink::Paper);
+    } else {
+        scene.rect(at.0 - r, at.1 - r, 2.0 * r, 2.0 * r, ink);
+        scene.rect(at.0 - r + 1.5, at.1 - r + 1.5, 2.0 * r - 3.0, 2.0 * r - 3.0, Ink::Paper);
+    }
+}
+
+fn legend(scene: &mut Scene, steps: &[StepRow], x: f64, mut y: f64, ink: Ink) {
+    for (outcome, name) in
+        [(Outcome::Held, "held"), (Outcome::Failed, "failed"), (Outcome::Saturated, "saturated"), (Outcome::Untold, "not told")]
+    {
+        if steps.iter().any(|step| step.outcome == outcome.name()) {
+            dot(scene, (x + 12.0, y - 4.0), outcome.name(), ink, DOT);
+            scene.text(x + 30.0, y, Anchor::Start, NOTE, NOTE.fit(name, WIDTH - x - 34.0));
+            y += 17.0;
+        }
+    }
+}
+
+fn title(search: &Search) -> String {
+    let (limit, vary) = (&search.capacity.limits[0], search.searched());
+    if limit.limit.is_none() {
+        return format!("Not even {} of {} holds", number::observed(vary.low, &vary.unit), vary.key);
+    }
+    let knee = limit.knee.map(|knee| format!("; throughput stops to grow at {}", number::observed(knee, &vary.unit)));
+    format!("All expectations hold up to {}{}", limit_words(limit, &vary.unit), knee.unwrap_or_default())
+}
+
+/// One parameter.
+fn knee(search: &Search) -> Scene {
+    let (limit, vary) = (&search.capacity.limits[0], search.searched());
+    let highest = search.steps.iter().map(|step| step.value).fold(0.0, f64::max);
+    let (ticks, end) = value_ticks(highest, &vary.unit, 8);
+    let x = Axis::linear(0.0, end, LEFT, RIGHT);
+    let marks = marks(limit, &vary.unit);
+    let top = TOP + 22.0 + marks.len() as f64 * LANE;
+    let upper = Panel { left: LEFT, right: RIGHT, top, bottom: top + UPPER };
+    let lower = Panel { left: LEFT, right: RIGHT, top: upper.bottom + BETWEEN, bottom: upper.bottom + BETWEEN + LOWER };
+    let what = if search.capacity.throughput == "echoed" { "Echoed messages" } else { "Opened connections" };
+    let sub = format!("{what} and {} against {}", search.capacity.latency, vary.key);
+    let mut scene = sheet::titled(WIDTH, lower.bottom + 50.0 + FOOT, &title(search), &made(search, &sub));
+    spread_band(&mut scene, &x, limit, &[&upper, &lower]);
+    throughput(&mut scene, search, &x, &upper, what);
+    latency(&mut scene, search, &x, &lower);
+    draw_marks(&mut scene, &x, &marks, TOP + 10.0, &[&upper, &lower]);
+    lower.x_axis(&mut scene, &x, &ticks, &format!("{} (load)", vary.key));
+    sheet::footed(scene, &counted(search), &search.capacity.command)
+}
+
+/// What is marked on the axis of loads: place, name, ink.
+type Mark = (f64, String, Ink);
+
+fn marks(limit: &LimitRow, unit: &str) -> Vec<Mark> {
+    let value = |value: f64| number::observed(value, unit);
+    let mut marks: Vec<Mark> = Vec::new();
+    marks.extend(limit.limit.map(|at| (at, format!("limit: {}", limit_words(limit, unit)), Ink::Strong)));
+    for (at, name) in [(limit.knee, "knee of throughput"), (limit.knee_p99, "p99 takes off")] {
+        let Some(at) = at else { continue };
+        // Two lines on the same place would be one line of two colours.
+        match marks.iter_mut().find(|mark| mark.0 == at) {
+            Some(mark) => mark.1 += &format!(" · {name}"),
+            None => marks.push((at, format!("{name}: {}", value(at)), Ink::Fault)),
+        }
+    }
+    marks.sort_by(|a, b| a.0.total_cmp(&b.0));
+    marks
+}
+
+/// Names in lanes from the left to the right and down, so that no line crosses a name.
+fn draw_marks(scene: &mut Scene, x: &Axis, marks: &[Mark], top: f64, panels: &[&Panel]) {
+    for (lane, (value, name, ink)) in marks.iter().enumerate() {
+        let (at, y) = (x.at(*value), top + lane as f64 * LANE);
+        for (n, panel) in panels.iter().enumerate() {
+            let from = if n == 0 { y } else { panel.top };
+            let dash: &'static [f64] = if *ink == Ink::Strong { &[] } else { &[5.0, 3.0] };
+            scene.line(vec![(at, from), (at, panel.bottom)], *ink, 1.4, dash);
+        }
+        let style = NAME.in_ink(*ink);
+        scene.text(at + 6.0, y + 11.0, Anchor::Start, style, style.fit(name, WIDTH - MARGIN - at - 6.0));
+    }
+}
+
+fn spread_band(scene: &mut Scene, x: &Axis, limit: &LimitRow, panels: &[&Panel]) {
+    if let (Some(low), Some(high)) = (limit.surely_holds.or(limit.limit), limit.surely_fails.or(limit.limit)) {
+        for panel in panels {
+            scene.rect(x.at(low), panel.top, x.at(high) - x.at(low), panel.bottom - panel.top, Ink::Band);
+        }
+    }
+}
+
+fn throughput(scene: &mut Scene, search: &Search, x: &Axis, panel: &Panel, what: &str) {
+    let most = search.steps.iter().filter_map(|step| step.throughput_per_s).fold(0.0, f64::max);
+    let ticks = axis::ticks(most, 4);
+    let y = Axis::linear(0.0, ticks.last().copied().unwrap_or(1.0), panel.bottom, panel.top);
+    let labels: Vec<(f64, String)> = ticks.into_iter().map(|tick| (tick, number::quantity(tick))).collect();
+    panel.y_axis(scene, &y, &labels);
+    scene.text(MARGIN, TOP, Anchor::Start, NAME, format!("{what} per second (count)"));
+    let points = curve(&search.steps, |step| step.throughput_per_s);
+    scene.line(points.iter().map(|(load, rate)| (x.at(*load), y.at(*rate))).collect(), Ink::Series(0), 2.0, &[]);
+    if let Some(usl) = &search.capacity.limits[0].usl {
+        let loads = points.first().zip(points.last()).map(|(first, last)| (first.0.max(1.0), last.0));
+        if let Some((from, to)) = loads {
+            let law = (0..=60).map(|i| from + (to - from) * f64::from(i) / 60.0).map(|n| (x.at(n), y.at(usl.throughput(n))));
+            scene.line(law.collect(), Ink::Series(2), 1.6, &[2.5, 2.5]);
+            scene.line(vec![(RIGHT + 8.0, panel.top + 17.0), (RIGHT + 32.0, panel.top + 17.0)], Ink::Series(2), 1.6, &[2.5, 2.5]);
+            scene.text(RIGHT + 38.0, panel.top + 21.0, Anchor::Start, NOTE, "scalability law");
+        }
+    }
+    for step in &search.steps {
+        if let Some(rate) = step.throughput_per_s {
+            dot(scene, (x.at(step.value), y.at(rate)), &step.outcome, Ink::Series(0), DOT);
+        }
+    }
+    scene.rule((panel.left, panel.bottom), (panel.right, panel.bottom), Ink::Axis, 1.0);
+    scene.line(vec![(RIGHT + 8.0, panel.top), (RIGHT + 32.0, panel.top)], Ink::Series(0), 2.0, &[]);
+    scene.text(RIGHT + 38.0, panel.top + 4.0, Anchor::Start, LABEL, "median of runs");
+    legend(scene, &search.steps, RIGHT + 8.0, panel.top + 46.0, Ink::Series(0));
+}
+
+/// Which percentile, its name, ink, width and dashes.
+type Line = (fn(&StepRow) -> Option<u64>, &'static str, Ink, f64, &'static [f64]);
+const LINES: [Line; 2] =
+    [(|step| step.p99_us, "p99", Ink::Series(1), 2.0, &[8.0, 3.0]), (|step| step.p50_us, "p50", Ink::Series(0), 2.0, &[])];
+
+fn latency(scene: &mut Scene, search: &Search, x: &Axis, panel: &Panel) {
+    scene.text(MARGIN, panel.top - 14.0, Anchor::Start, NAME, format!("{} (logarithmic)", search.capacity.latency));
+    let values: Vec<f64> = search.steps.iter().flat_map(|step| [step.p50_us, step.p99_us]).flatten().map(|us| us as f64).collect();
+    if values.is_empty() {
+        scene.text((panel.left + panel.right) / 2.0, panel.bottom - 40.0, Anchor::Middle, NOTE, "nothing of the kind was timed");
+        return;
+    }
+    let (low, high) = values.iter().fold((f64::MAX, 1.0_f64), |(low, high), value| (low.min(*value), high.max(*value)));
+    let y = Axis::log(low.max(1.0), high, panel.bottom, panel.top);
+    panel.y_axis(scene, &y, &y.time_ticks());
+    let mut ends = Vec::new();
+    for (of, _, ink, width, dash) in LINES {
+        let points: Vec<_> =
+            curve(&search.steps, |step| of(step).map(|us| us as f64)).iter().map(|(load, us)| (x.at(*load), y.at(*us))).collect();
+        ends.push(points.last().map_or(panel.bottom, |point| point.1));
+        scene.line(points, ink, width, dash);
+        for step in &search.steps {
+            if let Some(us) = of(step) {
+                dot(scene, (x.at(step.value), y.at(us as f64)), &step.outcome, ink, DOT - 1.0);
+            }
+        }
+    }
+    let places = spread(&ends, 15.0, panel.top + 4.0, panel.bottom);
+    for ((_, name, ink, width, dash), place) in LINES.iter().zip(places) {
+        scene.line(vec![(RIGHT + 8.0, place), (RIGHT + 32.0, place)], *ink, *width, dash);
+        scene.text(RIGHT + 38.0, place + 4.0, Anchor::Start, LABEL, *name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::fixture::{all, found, nothing, with_law};
+
+    #[test]
+    fn no_text_leaves_the_canvas_or_covers_another() {
+        for (name, search) in all() {
+            let scene = scene(&search);
+            let boxes = scene.text_boxes();
+            for (i, a) in boxes.iter().enumerate() {
+                assert!(a.0 >= 0.0 && a.1 >= 0.0 && a.2 <= scene.width && a.3 <= scene.height, "{name}: {a:?} leaves the canvas");
+                for b in &boxes[i + 1..] {
+                    let apart = a.2 <= b.0 || b.2 <= a.0 || a.3 <= b.1 || b.3 <= a.1;
+                    assert!(apart, "{name}: {a:?} covers {b:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn it_names_axes_limit_and_knee_and_states_its_runs() {
+        let text = draw::svg(&scene(&found())).unwrap();
+        for word in [
+            "All expectations hold up to 4,000 ± 100 a second",
+            "limit: 4,000 ± 100",
+            "a second · knee of throughput",
+            "p99 takes off: 4,100/s",
+            "n = 13 runs of 2.5 s each",
+            "Made again by",
+            "clients.page.arrive.rate (load)",
+        ] {
+            assert!(text.contains(word), "{word}");
+        }
+        assert!(draw::svg(&scene(&with_law())).unwrap().contains("scalability law"));
+        assert!(draw::svg(&scene(&nothing())).unwrap().contains("Not even 250/s"));
+    }
+
+    #[test]
+    fn limits_are_worded_with_their_spread() {
+        let edge = |limit: f64, spread: f64| LimitRow {
+            limit: Some(limit),
+            plus_minus: Some(spread),
+            ended: Ended::Edge.name().to_owned(),
+            ..LimitRow::default()
+        };
+        for (row, unit, words) in [
+            (edge(3_900.0, 187.5), "per_s", "3,900 ± 190 a second"),
+            (edge(40.0, 2.5), "percent", "40 ± 2.5 %"),
+            (edge(2.5, 0.123), "s", "2.5 s ± 120 ms"),
+            (edge(1_600.0, 0.0), "count", "1,600"),
+            (LimitRow { ended: Ended::Generator.name().to_owned(), ..edge(1_600.0, 50.0) }, "count", "at least 1,600"),
+            (LimitRow::default(), "count", "none"),
+        ] {
+            assert_eq!(limit_words(&row, unit), words);
+        }
+    }
+
+    /// With `CLOSESTORM_CHARTS=DIR` the pictures stay in DIR to be looked at.
+    #[test]
+    fn files_are_written() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = std::env::var_os("CLOSESTORM_CHARTS").map_or_else(|| temporary.path().to_path_buf(), std::path::PathBuf::from);
+        for (name, search) in all() {
+            let dir = dir.join(format!("capacity-{name}"));
+            std::fs::create_dir_all(&dir).unwrap();
+            let file = render(&search, &dir).unwrap();
+            assert!(std::fs::read(&file.png).unwrap().starts_with(b"\x89PNG"));
+        }
+    }
+}

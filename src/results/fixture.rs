@@ -1,0 +1,125 @@
+//! Searches as tests need them: found, with the scalability law, without a limit, with two parameters.
+
+use super::capacity::{CAPACITY_VERSION, Capacity, Conclusion, LimitRow, Search, SearchRow, StepRow, UslRow, VaryRow};
+use crate::capacity::{Ended, Outcome};
+
+/// A search as it comes from a server of 4,000 a second.
+pub(crate) fn found() -> Search {
+    let loads = [250.0, 500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0, 6_000.0, 4_200.0, 4_100.0, 4_100.0, 4_000.0, 3_600.0, 3_000.0];
+    let step = |(n, load): (usize, f64)| {
+        let outcome = if load <= 4_000.0 { Outcome::Held } else { Outcome::Failed };
+        let over = (load - 4_000.0).max(0.0);
+        StepRow {
+            step: n as u32 + 1,
+            value: load,
+            setting: format!("{load}/s"),
+            why: "climb".to_owned(),
+            outcome: if load > 7_000.0 { Outcome::Saturated } else { outcome }.name().to_owned(),
+            throughput_per_s: Some(load.min(4_050.0)),
+            p50_us: Some(300 + (over * 100.0) as u64),
+            p99_us: Some(2_000 + (over * 400.0) as u64 + load as u64),
+            max_us: Some(9_000),
+            reason: (outcome == Outcome::Failed).then(|| "opening_handshake p99 < 250ms: observed 712 ms".to_owned()),
+            ..StepRow::default()
+        }
+    };
+    let steps: Vec<StepRow> = loads.into_iter().enumerate().map(step).collect();
+    let limit = LimitRow {
+        limit: Some(4_000.0),
+        plus_minus: Some(100.0),
+        surely_holds: Some(4_000.0),
+        surely_fails: Some(4_100.0),
+        ended: Ended::Edge.name().to_owned(),
+        complete: true,
+        broke: Some("opening_handshake p99 < 250ms: observed 712 ms".to_owned()),
+        throughput_per_s: Some(3_990.0),
+        p99_us: Some(6_000),
+        throughput_max_per_s: Some(4_050.0),
+        knee: Some(4_000.0),
+        knee_p99: Some(4_100.0),
+        usl_note: Some("left out: a rate is not a number of things that work at the same time".to_owned()),
+        runs: 13,
+        ..LimitRow::default()
+    };
+    let capacity = Capacity {
+        schema_version: CAPACITY_VERSION,
+        scenario: "node-capacity".to_owned(),
+        question: Some("How many connections a second?".to_owned()),
+        command: "closestorm capacity node-capacity --vary clients.page.arrive.rate=250/s..8000/s".to_owned(),
+        target: "node server.js".to_owned(),
+        seed: 1,
+        duration_ms: 2_500,
+        status: "completed".to_owned(),
+        verdict: Conclusion { result: "pass".to_owned(), reasons: Vec::new() },
+        vary: vec![VaryRow { key: "clients.page.arrive.rate".to_owned(), unit: "per_s".to_owned(), low: 250.0, high: 8_000.0 }],
+        search: SearchRow { steps_max: 30, repeats: 3, precision_percent: 5.0, warm_up_ms: 500 },
+        throughput: "opened".to_owned(),
+        latency: "opening_handshake".to_owned(),
+        expect: vec!["opening_handshake p99 < 250ms".to_owned()],
+        reconnect_within_us: None,
+        down_us: None,
+        limits: vec![limit],
+        notices: Vec::new(),
+    };
+    Search { capacity, steps }
+}
+
+/// As [`found`], by clients that echo.
+pub(crate) fn with_law() -> Search {
+    let mut search = found();
+    search.capacity.vary[0] = VaryRow { key: "clients".to_owned(), unit: "count".to_owned(), low: 250.0, high: 8_000.0 };
+    "echoed".clone_into(&mut search.capacity.throughput);
+    let (lambda, sigma, kappa) = ([1.1, 1.0, 1.2], [2e-5, 1e-5, 3e-5], [2e-8, 1e-8, 3e-8]);
+    let usl = UslRow { lambda, sigma, kappa, r_squared: 0.98, peak: Some(7_000.0), peak_throughput_per_s: Some(4_100.0) };
+    (search.capacity.limits[0].usl, search.capacity.limits[0].usl_note) = (Some(usl), None);
+    search
+}
+
+/// Not even the lowest value held.
+pub(crate) fn nothing() -> Search {
+    let mut search = found();
+    search.steps.truncate(2);
+    for step in &mut search.steps {
+        *step = StepRow { outcome: Outcome::Failed.name().to_owned(), value: 250.0, ..StepRow::default() };
+    }
+    let runs = search.steps.len() as u64;
+    search.capacity.limits[0] =
+        LimitRow { ended: Ended::Never.name().to_owned(), broke: Some("no data".to_owned()), complete: true, runs, ..LimitRow::default() };
+    search
+}
+
+/// Two parameters.
+pub(crate) fn mapped() -> Search {
+    let mut search = found();
+    search
+        .capacity
+        .vary
+        .insert(0, VaryRow { key: "faults.crash.inject.server_crash.down".to_owned(), unit: "s".to_owned(), low: 1.0, high: 8.0 });
+    let one = search.steps.clone();
+    search.steps.clear();
+    let limit = search.capacity.limits[0].clone();
+    search.capacity.limits.clear();
+    for (level, share) in [(1.0, 1.0), (2.0, 0.7), (4.0, 0.3), (8.0, 0.0)] {
+        search.steps.extend(one.iter().map(|step| StepRow {
+            level: Some(level),
+            value: step.value * f64::max(share, 0.1),
+            ..step.clone()
+        }));
+        let times = |value: Option<f64>| value.map(|value| value * share).filter(|value| *value > 0.0);
+        let ended = if share > 0.0 { Ended::Edge } else { Ended::Never };
+        search.capacity.limits.push(LimitRow {
+            level: Some(level),
+            limit: times(limit.limit),
+            plus_minus: times(limit.plus_minus),
+            surely_holds: times(limit.surely_holds),
+            surely_fails: times(limit.surely_fails),
+            ended: ended.name().to_owned(),
+            ..limit.clone()
+        });
+    }
+    search
+}
+
+pub(crate) fn all() -> [(&'static str, Search); 4] {
+    [("found", found()), ("with-law", with_law()), ("nothing", nothing()), ("mapped", mapped())]
+}
