@@ -144,8 +144,8 @@ fn map(mapped: &Mapped) -> Scene {
 fn edges(scene: &mut Scene, rows: &[&[PointRow]], panel: &Panel, wide: f64) {
     let never = |i: usize, j: usize| rows.get(i).and_then(|row| row.get(j)).map(|point| point.outcome == Outcome::Never);
     let differ = |a: Option<bool>, b: Option<bool>| a.zip(b).is_some_and(|(a, b)| a != b);
-    for i in 0..rows.len() {
-        for j in 0..rows[i].len() {
+    for (i, row) in rows.iter().enumerate() {
+        for j in 0..row.len() {
             let (x, y) = (panel.left + wide * j as f64, panel.top + CELL * i as f64);
             if differ(never(i, j), never(i, j + 1)) {
                 scene.rule((x + wide, y - 1.5), (x + wide, y + CELL + 1.5), Ink::Fault, 3.0);

@@ -191,7 +191,8 @@ fn edges(
     value: impl Fn(&PointRow) -> Option<f64>,
     at: impl Fn(&PointRow) -> Option<f64>,
 ) -> Vec<BoundaryRow> {
-    let mut lines: Vec<(Option<f64>, Vec<(f64, Outcome)>)> = Vec::new();
+    type Line = (Option<f64>, Vec<(f64, Outcome)>);
+    let mut lines: Vec<Line> = Vec::new();
     for point in points {
         let Some(place) = value(point).map(|value| (value, point.outcome)) else { continue };
         match lines.iter_mut().find(|(of, _)| *of == at(point)) {
