@@ -1,7 +1,9 @@
 //! The commands, one per file: load, call a layer, print. Here is what they share: the dispatch, the exit codes, and printing.
 
+pub mod calibrate;
 pub mod check;
 pub mod faults;
+pub mod fidelity;
 pub mod guard;
 pub mod presets;
 mod progress;
@@ -51,6 +53,8 @@ pub fn run_command(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Run(args) => run::main(&args),
         Command::Simulate(args) => simulate::main(&args),
+        Command::Calibrate(args) => calibrate::main(&args),
+        Command::Fidelity(args) => fidelity::main(&args),
         Command::Report(args) => report::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Validate(args) => validate::main(args),

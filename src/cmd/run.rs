@@ -94,7 +94,7 @@ pub(super) fn save(folder: &Folder, results: &Results, plan: &Plan, verdict: &Ve
 }
 
 /// The run itself.
-fn on_sockets(plan: &Arc<Plan>, folder: &Path, quiet: bool, stop: Stop) -> anyhow::Result<Results> {
+pub(super) fn on_sockets(plan: &Arc<Plan>, folder: &Path, quiet: bool, stop: Stop) -> anyhow::Result<Results> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let places = Places { program: engine::this_program(), output: engine::output_file(folder) };
     let mut progress = Progress::new(plan, quiet);
@@ -106,7 +106,7 @@ fn on_sockets(plan: &Arc<Plan>, folder: &Path, quiet: bool, stop: Stop) -> anyho
 }
 
 /// This tool can hurt: off this machine it shows its plan, and asks.
-fn permit(plan: &Plan, yes: bool) -> anyhow::Result<()> {
+pub(super) fn permit(plan: &Plan, yes: bool) -> anyhow::Result<()> {
     let address = match &plan.target {
         Target::Embedded(_) => return Ok(()),
         Target::Command(command) => command.address.replace("{port}", "80"),

@@ -196,6 +196,8 @@ pub struct Model {
     pub deadline: Option<Duration>,
     /// What it does for those who have given up.
     pub gone: Gone,
+    /// From the start of a process to the moment it listens.
+    pub start_up: Times,
     /// After a start, the cost begins tenfold and falls linearly to its value in this time.
     pub slow_start: Option<Duration>,
     /// Cold caches: after a start the cost is this much greater, as a multiple of itself, and the excess halves every `cold_half_life`.
@@ -239,6 +241,7 @@ impl Model {
             queue: embedded.queue,
             deadline: None,
             gone: Gone::Served,
+            start_up: Times::ZERO,
             slow_start: embedded.slow_start,
             cold: 0.0,
             cold_half_life: Duration::from_secs(1),

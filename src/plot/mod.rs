@@ -4,6 +4,7 @@
 
 pub mod axis;
 pub mod draw;
+pub mod fidelity;
 pub mod number;
 pub mod scene;
 pub mod sheet;
@@ -102,12 +103,16 @@ pub enum RenderError {
 }
 
 fn render(chart: &Chart, loaded: &Loaded, dir: &Path) -> Result<ChartFile, RenderError> {
-    let scene = (chart.scene)(loaded);
-    let svg = dir.join(format!("{}.svg", chart.name));
+    write_scene(chart.name, (chart.scene)(loaded), dir)
+}
+
+/// Writes one scene into `dir`, which exists, as `<name>.svg` and `<name>.png`.
+pub fn write_scene(name: &'static str, scene: scene::Scene, dir: &Path) -> Result<ChartFile, RenderError> {
+    let svg = dir.join(format!("{name}.svg"));
     std::fs::write(&svg, draw::svg(&scene)?).map_err(|source| RenderError::Write { path: svg.clone(), source })?;
-    let png = dir.join(format!("{}.png", chart.name));
+    let png = dir.join(format!("{name}.png"));
     draw::png(&scene, &png)?;
-    Ok(ChartFile { name: chart.name, title: scene.title, svg, png })
+    Ok(ChartFile { name, title: scene.title, svg, png })
 }
 
 /// Cohorts of a run in the order of the summary.

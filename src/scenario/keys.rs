@@ -156,6 +156,7 @@ pub(super) static MODEL: Section = Section {
         key("queue", "fifo or lifo", "as there", "Order of the service queue."),
         key("deadline", r#""10s""#, "none", "The server ends an opening handshake that has waited so long."),
         key("gone", "served or skipped", "served", "What becomes of the opening handshake of a client that has given up."),
+        key("start_up", "duration or times", r#""0s""#, "From the start of a process to the moment it listens."),
         key("slow_start", r#""10s""#, "as there", "After a start the cost begins tenfold and falls linearly to its value in this time."),
         key("cold", "0 to 1000", "0", "Cold caches: after a start the cost is greater by this multiple of itself, decaying."),
         key("cold_half_life", r#""5s""#, r#""1s""#, "Time in which the excess of `cold` halves."),

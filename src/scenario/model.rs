@@ -44,6 +44,7 @@ pub(super) fn read(node: &Node, target: Option<&Target>, sink: &Sink) -> Option<
         queue: model.choice("queue", QUEUES).unwrap_or(base.queue),
         deadline: model.positive("deadline"),
         gone: model.choice("gone", GONE).unwrap_or(base.gone),
+        start_up: times(&model, "start_up").unwrap_or(base.start_up),
         slow_start: model.positive("slow_start").or(base.slow_start),
         cold: model.whole("cold", 0..=1000).map_or(base.cold, |times| times as f64),
         cold_half_life: model.positive("cold_half_life").unwrap_or(base.cold_half_life),
