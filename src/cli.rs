@@ -145,6 +145,9 @@ pub struct Simulate {
     /// Changes to the scenario.
     #[command(flatten)]
     pub changes: Changes,
+    /// So many seeds in parallel, from the scenario's on: prints what varies between them. The run folder is that of the first.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub runs: u32,
     /// The run folder itself; without it a new folder under results/.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

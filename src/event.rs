@@ -221,6 +221,11 @@ pub enum Event {
         /// Connections (or instances, or attempts) selected.
         selected: u32,
     },
+    /// A fault acted on the listening socket of an instance.
+    Reached {
+        /// Fault, by index in the plan.
+        fault: u16,
+    },
     /// A fault was reverted.
     Reverted {
         /// Fault, by index in the plan.

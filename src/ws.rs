@@ -214,6 +214,7 @@ impl Connection {
     /// What came, and flushing on the way. While a flush is blocked a server does not read (back-pressure), a client does.
     pub fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         self.link_mut().poll_shaped(cx);
+        self.tap().poll_frames(cx);
         if !self.is_flushed() {
             // A failed write shows as the end of reading, which knows better how TCP ended.
             let blocked = self.poll_flush(cx).is_pending();

@@ -2,6 +2,7 @@
 
 mod cli;
 mod common;
+mod embedded;
 mod proofs;
 mod readme;
 mod scenarios;

@@ -221,6 +221,8 @@ fn errors_say_what_is_wrong_and_where() {
         (fault("at = '1s'\nfor = '1s'\ninject = { drop_rst = {} }"), "`for` means nothing for `drop_rst`", 5, 7),
         (fault("at = '1s'\ninject = { close_ack_delay = { delay = 2 } }"), "`delay` takes a duration", 5, 40),
         (fault("at = '1s'\ninject = { close_code = { code = 65536 } }"), "`code` is out of bounds", 5, 34),
+        (fault("at = '1s'\ninject = { frame_oversize = { size = '4000GiB' } }"), "`size` is out of bounds", 5, 38),
+        (fault("at = '1s'\ninject = { close_reason_long = { size = '1025KiB' } }"), "`size` is out of bounds", 5, 41),
         (fault("at = '1s'\ninject = { close_code = { cod = 1000 } }"), "unknown parameter `cod`", 5, 27),
         (fault(&format!("at = '1s'\ninject = {{ close_code = {{ reason = '{}' }} }}", "x".repeat(124))), "`reason` is too long", 5, 36),
         (fault("at = '1s'\ninject = { server_crash = { instance = 1 } }"), "there is no instance 1", 5, 40),

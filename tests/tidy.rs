@@ -50,6 +50,20 @@ fn a_module_uses_only_its_own_or_an_earlier_group() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Both carry a plan out; what they share is in an earlier group.
+#[test]
+fn engine_and_simulator_do_not_know_each_other() {
+    for (path, text) in sources() {
+        let (module, used) = (module_of(&path), used_modules(&text));
+        let other = match module.as_str() {
+            "engine" => "sim",
+            "sim" => "engine",
+            _ => continue,
+        };
+        assert!(!used.contains(other), "{}: {module} uses {other}", path.display());
+    }
+}
+
 #[test]
 fn the_wanted_exceptions_are_still_needed() {
     for (from, to) in WANTED {

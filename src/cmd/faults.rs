@@ -135,7 +135,8 @@ fn sides(row: &Row) -> Vec<&'static str> {
 fn shape(shape: Shape) -> String {
     match shape {
         Shape::Duration => "a duration, as \"250ms\"".to_owned(),
-        Shape::Bytes => format!("a size, as \"{}\"", Bytes(4096)),
+        Shape::Bytes { max: u64::MAX } => format!("a size, as \"{}\"", Bytes(4096)),
+        Shape::Bytes { max } => format!("a size, as \"{}\", at most {}", Bytes(4096), Bytes(max)),
         Shape::Whole { min, max } => format!("a whole number from {min} to {max}"),
         Shape::Share { min, max } => format!("a share from {} to {}", Ratio(min), Ratio(max)),
         Shape::Text { max } => format!("text of at most {max} bytes"),

@@ -73,7 +73,7 @@ impl Firing<'_> {
                 self.revert_later(Vec::new());
             }
             Effect::Listener { on, instance } => {
-                self.record_fired(0);
+                self.record_fired(self.shared.fleet.named(instance).len());
                 self.shared.fleet.stand(self.index, ToServer::Listener { fault: self.index, on, instance });
                 self.revert_later(Vec::new());
             }

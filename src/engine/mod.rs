@@ -18,6 +18,7 @@ mod session;
 pub mod target;
 
 use crate::event::{ClientIndex, Event};
+use crate::fault::Form;
 use crate::metrics::{Live, Recorder, Results, Status};
 use crate::net::tls::TlsError;
 use crate::plan::{Plan, Target};
@@ -28,6 +29,7 @@ pub use fleet::this_program;
 use journal::Journal;
 use pacer::Pacer;
 use registry::Registry;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -144,7 +146,9 @@ pub async fn run(
     let shared = Arc::new(Shared { plan: plan.clone(), journal: journal.clone(), registry, fleet: fleet.clone(), pacer: Arc::default() });
     fleet.watch(journal.clone());
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(follow_reports(journal.clone(), reports));
+    let listener = |(_, fault): &(u16, &crate::plan::Fault)| fault.inject.row.form == Form::Listener;
+    let listeners = (0..).zip(&plan.faults).filter(listener).map(|(index, _)| index).collect();
+    tasks.spawn(follow_reports(journal.clone(), listeners, reports));
     tasks.spawn(pace(shared.clone()));
     tasks.spawn(arrive(shared.clone(), arrivals));
     for index in 0..u16::try_from(plan.faults.len()).unwrap_or(u16::MAX) {
@@ -236,11 +240,15 @@ async fn pace(shared: Arc<Shared>) {
 }
 
 /// Makes events of what the embedded servers report.
-async fn follow_reports(journal: Arc<Journal>, mut reports: mpsc::UnboundedReceiver<FromServer>) {
+async fn follow_reports(journal: Arc<Journal>, listeners: BTreeSet<u16>, mut reports: mpsc::UnboundedReceiver<FromServer>) {
     while let Some(line) = reports.recv().await {
         match line {
             FromServer::Injected { fault, id: Some(id), at_ns } => {
                 journal.record_at(journal.offset(at_ns), &Event::Injected { fault, client: id.client, connection: id.connection });
+            }
+            // Without an id: a listening socket, or a connection that is none of ours.
+            FromServer::Injected { fault, id: None, at_ns } if listeners.contains(&fault) => {
+                journal.record_at(journal.offset(at_ns), &Event::Reached { fault });
             }
             FromServer::Ended { id: Some(id), ending, at_ns } => {
                 journal.record_at(journal.offset(at_ns), &Event::ServerEnded { client: id.client, connection: id.connection, ending });

@@ -1,6 +1,9 @@
 //! Faults of the closing handshake.
 
-use super::{CLOSE, CloseAck, Effect, End, Form, Frame, Gate, Layer, Param, Payload, Row, Shape, Side, Step, TEXT, Values, end, whole};
+use super::{
+    CLOSE, CloseAck, Effect, End, Form, Frame, Gate, HELD, Layer, Param, Payload, Row, SMALL, Shape, Side, Step, TEXT, Values, end, told,
+    told::Told, whole,
+};
 use std::time::Duration;
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
@@ -21,6 +24,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
         summary: "starts the closing handshake with a status code and reason",
         expect: "peer: that code and an echo of it; for a code that may not be sent 1006, and 1002 in answer",
+        told: told::code,
         source: "RFC 6455 §5.5.1, §7.4; measured",
         effect: |values| Effect::Connection {
             gate: Gate::default(),
@@ -38,6 +42,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[],
         summary: "starts the closing handshake with an empty Close frame",
         expect: "peer: 1005, and an empty Close frame in answer",
+        told: told::empty,
         source: "RFC 6455 §7.1.5; measured: aiohttp reports 1006",
         effect: |_| Effect::Connection { gate: Gate::default(), steps: vec![Step::Close { code: None, reason: String::new() }] },
     },
@@ -49,6 +54,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[Param { name: "delay", shape: Shape::Duration, default: Some("2s"), doc: "From the peer's Close frame to the answer." }],
         summary: "answers the peer's Close frame late",
         expect: "peer: its own code after the delay, or 1006 if its close deadline is shorter",
+        told: told::anything,
         source: "RFC 6455 §5.5.1, §7.1.1; measured: deadlines of 2 s to 60 s, or none",
         effect: |values| gate(Gate { close_ack: CloseAck::Delayed(values.duration("delay").unwrap_or_default()), ..Gate::default() }),
     },
@@ -65,6 +71,7 @@ pub(super) const ROWS: &[Row] = &[
         }],
         summary: "never answers the peer's Close frame",
         expect: "peer: 1006 by its close deadline, or at once by FIN or RST",
+        told: told::no_answer,
         source: "RFC 6455 §7.1.5; measured: 1006 after 10 s to 30 s, or never",
         effect: |values| gate(Gate { close_ack: CloseAck::Never(end(values.text("then"))), ..Gate::default() }),
     },
@@ -84,6 +91,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
         summary: "completes the closing handshake and keeps TCP open",
         expect: "peer: the code is known, its wait for the FIN ends by its own deadline",
+        told: told::anything,
         source: "RFC 6455 §7.1.1: the server closes TCP first; measured: some clients wait for ever",
         effect: |values| Effect::Connection {
             gate: Gate { hold_tcp: values.duration("hold").unwrap_or_default(), ..Gate::default() },
@@ -92,6 +100,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     once(
         "close_body_1",
+        told::violation,
         &[],
         "sends a Close frame with a body of one byte",
         "peer: answers 1002 and reports 1006",
@@ -100,6 +109,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     once(
         "close_reason_bad_utf8",
+        told::bad_text,
         &[],
         "sends a Close frame whose reason is not UTF-8",
         "peer: answers 1007 and reports 1006; Chromium answers 1002",
@@ -108,17 +118,19 @@ pub(super) const ROWS: &[Row] = &[
     ),
     once(
         "close_reason_long",
-        &[Param { name: "size", shape: Shape::Bytes, default: Some("124B"), doc: "Length of the reason; the limit is 123." }],
+        told::violation,
+        &[Param { name: "size", shape: SMALL, default: Some("124B"), doc: "Length of the reason; the limit is 123." }],
         "sends a Close frame that is longer than a control frame may be",
         "peer: answers 1002 and reports 1006",
         "RFC 6455 §5.5; measured",
         |values| {
-            let size = usize::try_from(values.bytes("size").unwrap_or(124)).unwrap_or(124).min(1 << 20);
+            let size = usize::try_from(values.bytes("size").unwrap_or(124)).unwrap_or(124);
             frames(vec![Frame::close(Some(1000), &vec![b'r'; size])])
         },
     ),
     once(
         "close_then_fin",
+        told::code_and_end,
         &[CODE, DELAY],
         "sends a Close frame and FIN without waiting for the answer",
         "peer: that code; clean, because TCP ended by FIN after a Close frame it answered",
@@ -127,6 +139,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     once(
         "close_then_rst",
+        told::code_and_end,
         &[CODE, DELAY],
         "sends a Close frame and then RST",
         "peer: that code where it read the frame before the reset, else 1006; not clean",
@@ -135,6 +148,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     once(
         "close_twice",
+        told::normal,
         &[],
         "sends two Close frames, 1000 and then 1001",
         "peer: 1000, the first one counts",
@@ -143,6 +157,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     once(
         "close_then_data",
+        told::normal,
         &[],
         "sends a text message behind its Close frame",
         "peer: 1000, the message is ignored",
@@ -151,6 +166,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     once(
         "close_in_fragment",
+        told::normal,
         &[],
         "sends a Close frame inside a fragmented message",
         "peer: 1000; Python `websockets` answers 1002",
@@ -170,6 +186,7 @@ pub(super) const ROWS: &[Row] = &[
         }],
         summary: "answers the peer's Close frame with another status code",
         expect: "peer: that code, the first one it received",
+        told: told::answer,
         source: "RFC 6455 §5.5.1, §7.1.5",
         effect: |values| gate(Gate { close_ack: CloseAck::Code(whole(values, "code").unwrap_or(4000)), ..Gate::default() }),
     },
@@ -179,16 +196,12 @@ pub(super) const ROWS: &[Row] = &[
         sides: &[Side::Server],
         form: Form::Instant,
         params: &[
-            Param {
-                name: "queued",
-                shape: Shape::Bytes,
-                default: Some("1MiB"),
-                doc: "Length of the binary message before the Close frame.",
-            },
+            Param { name: "queued", shape: HELD, default: Some("1MiB"), doc: "Length of the binary message before the Close frame." },
             CODE,
         ],
         summary: "queues a binary message and a Close frame right behind it",
         expect: "peer: the message and then that code; a peer that does not read the message learns neither",
+        told: told::code_and_end,
         source: "RFC 6455 §5.5.1, §7.1.1",
         effect: |values| {
             let message = Payload::Filled(values.bytes("queued").unwrap_or(1 << 20));
@@ -212,6 +225,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
         summary: "both sides start the closing handshake at the same time, 20 ms after the firing; their Close frames cross",
         expect: "each side: the other's code, clean; neither Close frame is an echo",
+        told: told::crossed,
         source: "RFC 6455 §7.1.5: the first Close frame received counts, whoever sent one before",
         effect: |values| {
             let close = |name| Step::Close { code: whole(values, name), reason: String::new() };
@@ -245,11 +259,12 @@ fn close_then(values: &Values, end: End) -> Effect {
 /// A row of a kind that acts once; all fields that differ.
 const fn once(
     kind: &'static str,
+    told: fn(&Values) -> Told,
     params: &'static [Param],
     summary: &'static str,
     expect: &'static str,
     source: &'static str,
     effect: fn(&Values) -> Effect,
 ) -> Row {
-    Row { kind, layer: Layer::Closing, sides: BOTH, form: Form::Instant, params, summary, expect, source, effect }
+    Row { kind, layer: Layer::Closing, sides: BOTH, form: Form::Instant, params, summary, expect, told, source, effect }
 }

@@ -1,7 +1,8 @@
 //! Faults of single frames: violations that a healthy peer fails the connection for, and pongs that do not go out.
 
 use super::{
-    CONTINUATION, Effect, Flood, Form, Frame, Gate, Layer, LengthForm, PING, Param, Payload, Row, Shape, Side, Step, TEXT, Values, whole,
+    CONTINUATION, DECLARED, Effect, Flood, Form, Frame, Gate, HELD, Layer, LengthForm, PING, Param, Payload, Row, SMALL, Shape, Side, Step,
+    TEXT, Values, told, told::Told, whole,
 };
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
@@ -22,13 +23,14 @@ fn opcode(values: &Values, default: u8) -> u8 {
 /// A row of a kind that sends frames once; all fields that differ.
 const fn row(
     kind: &'static str,
+    told: fn(&Values) -> Told,
     params: &'static [Param],
     summary: &'static str,
     expect: &'static str,
     source: &'static str,
     effect: fn(&Values) -> Effect,
 ) -> Row {
-    Row { kind, layer: Layer::Frames, sides: BOTH, form: Form::Instant, params, summary, expect, source, effect }
+    Row { kind, layer: Layer::Frames, sides: BOTH, form: Form::Instant, params, summary, expect, told, source, effect }
 }
 
 const FAILS_1002: &str = "peer: answers 1002 and reports 1006; some libraries say nothing on the wire";
@@ -42,6 +44,7 @@ const CONTROL_OPCODE: Param = Param {
 pub(super) const ROWS: &[Row] = &[
     row(
         "frame_mask_violation",
+        told::violation,
         &[],
         "sends a text frame that is masked by a server, or not masked by a client",
         "peer: answers 1002 and reports 1006; aiohttp and coder accept it from a server",
@@ -50,6 +53,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_rsv",
+        told::violation,
         &[Param {
             name: "bits",
             shape: Shape::Whole { min: 1, max: 7 },
@@ -63,6 +67,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_opcode",
+        told::violation,
         &[Param { name: "opcode", shape: Shape::Whole { min: 0, max: 15 }, default: Some("3"), doc: "3 to 7 and 11 to 15 are reserved." }],
         "sends a frame with a reserved opcode",
         FAILS_1002,
@@ -71,6 +76,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_control_fragmented",
+        told::violation,
         &[CONTROL_OPCODE],
         "sends a control frame without the FIN bit",
         FAILS_1002,
@@ -79,7 +85,8 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_control_oversize",
-        &[CONTROL_OPCODE, Param { name: "size", shape: Shape::Bytes, default: Some("126B"), doc: "Payload; the limit is 125." }],
+        told::violation,
+        &[CONTROL_OPCODE, Param { name: "size", shape: HELD, default: Some("126B"), doc: "Payload; the limit is 125." }],
         "sends a control frame with more than 125 bytes of payload",
         FAILS_1002,
         "RFC 6455 §5.5; measured",
@@ -90,6 +97,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_bad_utf8",
+        told::bad_text,
         &[Param {
             name: "where",
             shape: Shape::Choice(&["start", "middle", "split"]),
@@ -112,20 +120,28 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_orphan_continuation",
+        told::violation,
         &[],
         "sends a continuation frame with nothing to continue",
         FAILS_1002,
         "RFC 6455 §5.4; measured",
         |_| send(vec![Frame::new(CONTINUATION, "orphan")]),
     ),
-    row("frame_interleave", &[], "begins a new text message inside a fragmented one", FAILS_1002, "RFC 6455 §5.4; measured", |_| {
-        send(vec![Frame { fin: false, ..Frame::new(TEXT, "one ") }, Frame::new(TEXT, "two")])
-    }),
+    row(
+        "frame_interleave",
+        told::violation,
+        &[],
+        "begins a new text message inside a fragmented one",
+        FAILS_1002,
+        "RFC 6455 §5.4; measured",
+        |_| send(vec![Frame { fin: false, ..Frame::new(TEXT, "one ") }, Frame::new(TEXT, "two")]),
+    ),
     row(
         "frame_length_lie",
+        told::too_big,
         &[
-            Param { name: "declared", shape: Shape::Bytes, default: Some("1GiB"), doc: "Payload length in the frame header." },
-            Param { name: "sent", shape: Shape::Bytes, default: Some("10B"), doc: "Payload bytes that follow; then nothing more comes." },
+            Param { name: "declared", shape: DECLARED, default: Some("1GiB"), doc: "Payload length in the frame header." },
+            Param { name: "sent", shape: HELD, default: Some("10B"), doc: "Payload bytes that follow; then nothing more comes." },
         ],
         "promises more payload than it sends, and keeps the connection open",
         "peer: answers 1009 where the promise is over its limit, else waits for its own deadline",
@@ -137,6 +153,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_nonminimal_length",
+        told::violation,
         &[Param {
             name: "form",
             shape: Shape::Choice(&["16", "64"]),
@@ -153,7 +170,8 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_oversize",
-        &[Param { name: "size", shape: Shape::Bytes, default: Some("17MiB"), doc: "Payload; our own limit is 16 MiB." }],
+        told::too_big,
+        &[Param { name: "size", shape: HELD, default: Some("17MiB"), doc: "Payload; our own limit is 16 MiB." }],
         "sends one message that is larger than the peer takes",
         "peer: answers 1009 and reports 1006",
         "RFC 6455 §7.4.1; measured",
@@ -167,6 +185,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[],
         summary: "swallows outgoing pongs; everything else goes on",
         expect: "peer: its pong deadline passes; Python `websockets` then closes with 1011",
+        told: told::silent,
         source: "RFC 6455 §5.5.3; measured",
         effect: |_| hold(Gate { drop_pongs: true, ..Gate::default() }),
     },
@@ -178,6 +197,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[Param { name: "delay", shape: Shape::Duration, default: Some("10s"), doc: "From the peer's ping to the pong." }],
         summary: "answers pings late; everything else goes on",
         expect: "peer: longer round trips; nothing else where its pong deadline is longer, 1006 or 1011 where it is shorter",
+        told: told::silent,
         source: "RFC 6455 §5.5.2: as soon as is practical",
         effect: |values| hold(Gate { pong_delay: values.duration("delay").unwrap_or_default(), ..Gate::default() }),
     },
@@ -189,6 +209,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[],
         summary: "answers pings with pongs that do not carry the ping's payload: every byte inverted, one byte where it was empty",
         expect: "peer: takes it for an unsolicited pong; its pong deadline passes where it compares payloads",
+        told: told::silent,
         source: "RFC 6455 §5.5.3: identical application data",
         effect: |_| hold(Gate { wrong_pongs: true, ..Gate::default() }),
     },
@@ -204,10 +225,11 @@ pub(super) const ROWS: &[Row] = &[
                 default: Some("1000"),
                 doc: "Pings a second on each connection.",
             },
-            Param { name: "bytes", shape: Shape::Bytes, default: Some("4B"), doc: "Payload of each; more than 125 is no legal ping." },
+            Param { name: "bytes", shape: SMALL, default: Some("4B"), doc: "Payload of each; more than 125 is no legal ping." },
         ],
         summary: "sends pings at a steady rate",
         expect: "peer: a pong for each, or at least for the last one; some servers close with 1008",
+        told: told::flood,
         source: "RFC 6455 §5.5.2, §5.5.3; CVE-2019-9512 is the same in HTTP/2",
         effect: |values| {
             let per_s = values.whole("per_s").and_then(|rate| u32::try_from(rate).ok()).unwrap_or(1000).max(1);
@@ -216,6 +238,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     row(
         "pong_unsolicited",
+        told::nothing,
         &[],
         "sends a pong that nobody asked for",
         "peer: nothing, it is a legal one-way heartbeat",

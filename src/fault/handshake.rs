@@ -1,7 +1,9 @@
 //! Faults of connecting and of the opening handshake. The embedded server reads the request head before it acts, because the head
 //! says whose attempt it is; on the wire that looks the same, the kernel acknowledges the bytes either way.
 
-use super::{Answer, Ask, Effect, End, Form, Frame, Layer, OnAttempt, OnListener, Param, Row, Shape, Side, TEXT, end, whole};
+use super::{
+    Answer, Ask, Effect, End, Form, Frame, HELD, Layer, OnAttempt, OnListener, Param, Row, SMALL, Shape, Side, TEXT, end, told, whole,
+};
 
 const SERVER: &[Side] = &[Side::Server];
 const INSTANCE: Param =
@@ -41,6 +43,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[INSTANCE],
         summary: "closes the listening socket: the port refuses, and what waits for an answer is reset",
         expect: "client: refused (ECONNREFUSED), or reset in the upgrade stage; a browser reports 1006",
+        told: told::nothing,
         source: "RFC 9293 §3.10.7.1: a segment to a closed port is answered with RST",
         effect: |values| Effect::Listener { on: OnListener::Closed, instance: whole(values, "instance") },
     },
@@ -57,6 +60,7 @@ pub(super) const ROWS: &[Row] = &[
         }],
         summary: "accepts TCP connections and never answers the opening handshake",
         expect: "client: times out in the upgrade stage by its handshake deadline",
+        told: told::nothing,
         source: "RFC 6455 §4.1; measured: most clients wait for ever without a deadline of their own",
         effect: |values| Effect::Attempt(OnAttempt::Stall(values.duration("hold").unwrap_or_default())),
     },
@@ -73,10 +77,11 @@ pub(super) const ROWS: &[Row] = &[
                 default: None,
                 doc: "Retry-After header, whole seconds; no measured client acts on it.",
             },
-            Param { name: "body", shape: Shape::Bytes, default: Some("0B"), doc: "Length of the body." },
+            Param { name: "body", shape: HELD, default: Some("0B"), doc: "Length of the body." },
         ],
         summary: "answers opening handshakes with an HTTP status other than 101",
         expect: "client: rejected with that status; a browser reports 1006",
+        told: told::nothing,
         source: "RFC 6455 §4.1, §4.2.2; RFC 9110 §10.2.3 for Retry-After",
         effect: |values| {
             Effect::Attempt(OnAttempt::Reject {
@@ -95,6 +100,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[Param { name: "delay", shape: Shape::Duration, default: Some("0s"), doc: "From the request to the end." }],
         summary: "ends TCP by FIN in place of an answer to the opening handshake",
         expect: "client: failed in the upgrade stage by end of stream; a browser reports 1006",
+        told: told::nothing,
         source: "RFC 6455 §4.1; measured: no client reports another code",
         effect: |values| Effect::Attempt(OnAttempt::Cut { delay: values.duration("delay").unwrap_or_default(), end: End::Fin }),
     },
@@ -106,6 +112,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[Param { name: "delay", shape: Shape::Duration, default: Some("0s"), doc: "From the request to the end." }],
         summary: "ends TCP by RST in place of an answer to the opening handshake",
         expect: "client: failed in the upgrade stage by a reset; a browser reports 1006",
+        told: told::nothing,
         source: "RFC 6455 §4.1; measured: no client reports another code",
         effect: |values| Effect::Attempt(OnAttempt::Cut { delay: values.duration("delay").unwrap_or_default(), end: End::Rst }),
     },
@@ -125,6 +132,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
         summary: "accepts nothing and shrinks the listen queue: SYNs beyond it are dropped",
         expect: "client: connect times on the grid of the SYN retries (1, 2, 3, 4 s, then doubling; 1, 3, 7 s on old kernels), or timed out; those in the queue time out in the upgrade stage",
+        told: told::nothing,
         source: "listen(2), tcp(7); measured: retries follow net.ipv4.tcp_syn_linear_timeouts",
         effect: |values| {
             let backlog = values.whole("backlog").and_then(|backlog| u32::try_from(backlog).ok()).unwrap_or(1);
@@ -147,6 +155,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
         summary: "lowers the limit of open files of the server process: accept(2) fails with EMFILE",
         expect: "client: TCP connects, the opening handshake times out; those that stand in the queue are served when it is over",
+        told: told::nothing,
         source: "getrlimit(2), accept(2); a failed accept leaves the connection in the queue",
         effect: |values| {
             let spare = values.whole("spare").and_then(|spare| u32::try_from(spare).ok()).unwrap_or(0);
@@ -174,6 +183,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
         summary: "answers opening handshakes with a redirect",
         expect: "client: rejected with that status; few clients follow (websockets for Python does, browsers do not)",
+        told: told::nothing,
         source: "RFC 6455 §4.1; RFC 9110 §15.4",
         effect: |values| {
             Effect::Attempt(OnAttempt::Reject {
@@ -200,6 +210,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
         summary: "answers opening handshakes late",
         expect: "client: opens late, or times out in the upgrade stage",
+        told: told::nothing,
         source: "RFC 6455 §4.1 sets no deadline",
         effect: |values| {
             let (delay, jitter) = (values.duration("delay").unwrap_or_default(), values.duration("jitter").unwrap_or_default());
@@ -212,11 +223,12 @@ pub(super) const ROWS: &[Row] = &[
         sides: SERVER,
         form: Form::Attempts,
         params: &[
-            Param { name: "bytes_per_chunk", shape: Shape::Bytes, default: Some("8B"), doc: "Length of a piece." },
+            Param { name: "bytes_per_chunk", shape: SMALL, default: Some("8B"), doc: "Length of a piece." },
             Param { name: "interval", shape: Shape::Duration, default: Some("200ms"), doc: "Between two pieces." },
         ],
         summary: "sends the answer to opening handshakes in small pieces",
         expect: "client: opens slowly, or times out in the upgrade stage; tungstenite fails after 64 reads of less than 128 B on average",
+        told: told::nothing,
         source: "measured: most clients wait for ever; tungstenite handshake/machine.rs",
         effect: |values| {
             let bytes = values.bytes("bytes_per_chunk").and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(1).max(1);
@@ -229,7 +241,7 @@ pub(super) const ROWS: &[Row] = &[
         sides: SERVER,
         form: Form::Attempts,
         params: &[
-            Param { name: "bytes", shape: Shape::Bytes, default: Some("40B"), doc: "Of the answer; about 130 B are the whole." },
+            Param { name: "bytes", shape: SMALL, default: Some("40B"), doc: "Of the answer; about 130 B are the whole." },
             Param {
                 name: "end",
                 shape: Shape::Choice(&["fin", "rst", "hold"]),
@@ -239,6 +251,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
         summary: "sends the beginning of the answer to opening handshakes and ends TCP",
         expect: "client: failed in the upgrade stage by end of stream or a reset, or times out there",
+        told: told::nothing,
         source: "RFC 9112 §8: an incomplete message is an error",
         effect: |values| {
             let bytes = values.bytes("bytes").and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(0);
@@ -253,6 +266,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[],
         summary: "answers opening handshakes with a wrong Sec-WebSocket-Accept",
         expect: "client: fails the opening handshake and ends TCP; a browser reports 1006",
+        told: told::nothing,
         source: "RFC 6455 §4.1, rule 4 on the server's handshake",
         effect: |_| answer(Answer { with: field("Sec-WebSocket-Accept", "bm90IHRoZSBrZXkgeW91IHNlbnQ="), ..Answer::default() }),
     },
@@ -264,6 +278,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[],
         summary: "answers opening handshakes with 101 and no Upgrade header",
         expect: "client: fails the opening handshake and ends TCP; a browser reports 1006; measured: ws and Node leave the socket open",
+        told: told::nothing,
         source: "RFC 6455 §4.1, rule 2 on the server's handshake",
         effect: |_| answer(Answer { without: vec!["Upgrade".into()], ..Answer::default() }),
     },
@@ -275,6 +290,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[],
         summary: "answers opening handshakes with 101 and no Connection header",
         expect: "client: fails the opening handshake and ends TCP; a browser reports 1006; measured: ws and Node leave the socket open",
+        told: told::nothing,
         source: "RFC 6455 §4.1, rule 3 on the server's handshake",
         effect: |_| answer(Answer { without: vec!["Connection".into()], ..Answer::default() }),
     },
@@ -286,6 +302,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[],
         summary: "answers opening handshakes with a subprotocol that nobody offered",
         expect: "client: fails the opening handshake and ends TCP; a browser reports 1006; measured: aiohttp accepts it",
+        told: told::nothing,
         source: "RFC 6455 §4.1, rule 6 on the server's handshake",
         effect: |_| answer(Answer { with: field("Sec-WebSocket-Protocol", "never.offered"), ..Answer::default() }),
     },
@@ -297,6 +314,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[],
         summary: "answers opening handshakes with an extension that nobody offered",
         expect: "client: fails the opening handshake and ends TCP; a browser reports 1006; measured: aiohttp and bare tungstenite accept it",
+        told: told::nothing,
         source: "RFC 6455 §4.1, rule 5 on the server's handshake",
         effect: |_| answer(Answer { with: field("Sec-WebSocket-Extensions", "never-offered"), ..Answer::default() }),
     },
@@ -308,6 +326,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[],
         summary: "answers opening handshakes with bytes that are not HTTP, then FIN",
         expect: "client: fails the opening handshake and ends TCP; a browser reports 1006",
+        told: told::nothing,
         source: "RFC 9112 §2.2: an invalid message is an error",
         effect: |_| answer(Answer { instead: Some(GARBAGE.to_vec()), cut: Some((u32::MAX, End::Fin)), ..Answer::default() }),
     },
@@ -324,6 +343,7 @@ pub(super) const ROWS: &[Row] = &[
         }],
         summary: "sends an opening handshake that breaks a rule",
         expect: "server: answers 400 (key), 426 (version), 405 (method), 505 (HTTP/1.0) or 431 (length) and closes, or just closes",
+        told: told::nothing,
         source: "RFC 6455 §4.2.1, §4.4; RFC 9110 §15.5.6; RFC 6585 §5",
         effect: |values| Effect::Attempt(OnAttempt::Ask(broken(values.text("what")))),
     },
@@ -340,6 +360,7 @@ pub(super) const ROWS: &[Row] = &[
         }],
         summary: "sends frames right behind the request head, before the answer",
         expect: "server: takes the messages once the handshake is complete, or refuses; tungstenite alone refuses (JunkAfterRequest)",
+        told: told::nothing,
         source: "RFC 6455 §4.1: a client must wait for the answer",
         effect: |values| {
             let frames = (0..values.whole("frames").unwrap_or(1)).map(|number| Frame::new(TEXT, format!("early {number}")));

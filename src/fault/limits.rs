@@ -1,6 +1,6 @@
 //! Faults that end a connection when it has had enough: of bytes, frames, time or silence. Load balancers are made of them.
 
-use super::{Effect, Enough, Form, Gate, HowEnough, Layer, Param, Row, Shape, Side, Since, Values, end, whole};
+use super::{COUNTED, Effect, Enough, Form, Gate, HowEnough, Layer, Param, Row, Shape, Side, Since, Values, end, told, told::Told, whole};
 use std::time::Duration;
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
@@ -23,13 +23,14 @@ fn enough(enough: Enough) -> Effect {
 
 const fn row(
     kind: &'static str,
+    told: fn(&Values) -> Told,
     params: &'static [Param],
     summary: &'static str,
     expect: &'static str,
     source: &'static str,
     effect: fn(&Values) -> Effect,
 ) -> Row {
-    Row { kind, layer: Layer::Transport, sides: BOTH, form: Form::Holding, params, summary, expect, source, effect }
+    Row { kind, layer: Layer::Transport, sides: BOTH, form: Form::Holding, params, summary, expect, told, source, effect }
 }
 
 /// What is known of a load balancer: idle timeout and longest life, seconds; 0: none. Sources: the vendors' documents.
@@ -80,8 +81,9 @@ fn balancer(values: &Values) -> Effect {
 pub(super) const ROWS: &[Row] = &[
     row(
         "limit_bytes",
+        told::limit,
         &[
-            Param { name: "bytes", shape: Shape::Bytes, default: Some("64KiB"), doc: "Both directions together, from the injection on." },
+            Param { name: "bytes", shape: COUNTED, default: Some("64KiB"), doc: "Both directions together, from the injection on." },
             END,
             CODE,
         ],
@@ -92,6 +94,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "limit_frames",
+        told::limit,
         &[
             Param {
                 name: "frames",
@@ -109,6 +112,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "limit_time",
+        told::limit,
         &[Param { name: "time", shape: Shape::Duration, default: Some("5s"), doc: "From the injection." }, END, CODE],
         "ends the connection after a time, whatever it does",
         "peer: 1006, or the code",
@@ -117,6 +121,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "idle_timeout",
+        told::limit,
         &[
             Param { name: "idle", shape: Shape::Duration, default: Some("60s"), doc: "Time without bytes in either direction." },
             Param {
@@ -142,6 +147,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "max_lifetime",
+        told::limit,
         &[
             Param { name: "life", shape: Shape::Duration, default: Some("30s"), doc: "From the opening of the connection." },
             Param {
@@ -163,6 +169,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "drain",
+        told::limit,
         &[
             Param { name: "grace", shape: Shape::Duration, default: Some("5s"), doc: "From the injection to the first cut." },
             Param { name: "spread", shape: Shape::Duration, default: Some("0s"), doc: "Time over which the cuts are spread, uniform." },
@@ -179,6 +186,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "load_balancer",
+        told::limit,
         &[
             Param { name: "preset", shape: Shape::Choice(NAMES), default: Some("aws-alb"), doc: "Whose idle timeout and longest life." },
             Param {

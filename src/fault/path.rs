@@ -1,7 +1,7 @@
 //! Faults of the path between two healthy ends: late, slow, in pieces, stalled, held, damaged.
 
 use super::shape::{Distribution, Shape as Path};
-use super::{Effect, Form, Gate, Layer, Param, Row, Shape, Side, Values};
+use super::{COUNTED, Effect, Form, Gate, Layer, Param, Row, SMALL, Shape, Side, Values, told, told::Told};
 use std::time::Duration;
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
@@ -28,18 +28,20 @@ fn time(values: &Values, name: &str) -> Duration {
 
 const fn row(
     kind: &'static str,
+    told: fn(&Values) -> Told,
     params: &'static [Param],
     summary: &'static str,
     expect: &'static str,
     source: &'static str,
     effect: fn(&Values) -> Effect,
 ) -> Row {
-    Row { kind, layer: Layer::Transport, sides: BOTH, form: Form::Holding, params, summary, expect, source, effect }
+    Row { kind, layer: Layer::Transport, sides: BOTH, form: Form::Holding, params, summary, expect, told, source, effect }
 }
 
 pub(super) const ROWS: &[Row] = &[
     row(
         "latency",
+        told::nothing,
         &[
             Param { name: "latency", shape: Shape::Duration, default: Some("100ms"), doc: "Added in each direction that `dir` names." },
             Param { name: "jitter", shape: Shape::Duration, default: Some("0s"), doc: "Spread around it." },
@@ -65,9 +67,10 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "bandwidth",
+        told::nothing,
         &[
-            Param { name: "bytes_per_s", shape: Shape::Bytes, default: Some("64KiB"), doc: "Bytes per second." },
-            Param { name: "burst", shape: Shape::Bytes, default: Some("0B"), doc: "Bytes that pass at once before the rate binds." },
+            Param { name: "bytes_per_s", shape: COUNTED, default: Some("64KiB"), doc: "Bytes per second." },
+            Param { name: "burst", shape: COUNTED, default: Some("0B"), doc: "Bytes that pass at once before the rate binds." },
             DIR,
         ],
         "limits the rate of bytes",
@@ -86,9 +89,10 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "slice",
+        told::nothing,
         &[
-            Param { name: "avg", shape: Shape::Bytes, default: Some("16B"), doc: "Size of a piece." },
-            Param { name: "variation", shape: Shape::Bytes, default: Some("8B"), doc: "Pieces differ by up to this." },
+            Param { name: "avg", shape: SMALL, default: Some("16B"), doc: "Size of a piece." },
+            Param { name: "variation", shape: SMALL, default: Some("8B"), doc: "Pieces differ by up to this." },
             Param { name: "delay", shape: Shape::Duration, default: Some("1ms"), doc: "Between two pieces." },
             DIR,
         ],
@@ -110,6 +114,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "coalesce",
+        told::nothing,
         &[Param { name: "window", shape: Shape::Duration, default: Some("100ms"), doc: "Bytes wait for the next multiple of this." }, DIR],
         "gathers bytes and lets them arrive in batches",
         "peer: nothing; messages come in bursts",
@@ -118,6 +123,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "bursty_stall",
+        told::nothing,
         &[
             Param {
                 name: "p_bad",
@@ -149,6 +155,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "hold_release",
+        told::silent,
         &[DIR],
         "holds bytes back and delivers them all when it is reverted: a jam, not a loss",
         "peer: a gap, then a flood of old messages; a pong deadline may pass meanwhile",
@@ -157,6 +164,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "corrupt_byte",
+        told::violation,
         &[
             Param {
                 name: "per_mb",

@@ -2,7 +2,7 @@
 
 use super::{
     Effect, End, Enough, Flow, Form, Gate, HowEnough, Layer, OnAttempt, OnProcess, Param, Row, Shape, Shedding, Side, Step, Values, end,
-    whole,
+    told, whole,
 };
 use std::time::Duration;
 
@@ -52,6 +52,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[DOWN, INSTANCE],
         summary: "kills the server process with SIGKILL and starts a new one later",
         expect: "client: 1006, by FIN where the server had read everything, by RST where not; then refused",
+        told: told::killed,
         source: "measured: the kernel of a killed process sends RST for unread bytes",
         effect: |values| Effect::Process(crash(values)),
     },
@@ -63,6 +64,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[CODE, REASON, GRACE, SPREAD, DOWN, INSTANCE],
         summary: "stops listening, closes every connection with a status code, exits, and starts again later",
         expect: "client: that code, clean; then refused; the herd is delayed by `spread`",
+        told: told::code_and_end,
         source: "RFC 6455 §7.4.1 (1001), IANA registry (1012, 1013)",
         effect: |values| Effect::Process(graceful(values)),
     },
@@ -82,6 +84,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
         summary: "restarts the instances one after the other",
         expect: "client: waves of that code, or of 1006, towards the remaining instances",
+        told: told::restarted,
         source: "Kubernetes rolling update; RFC 6455 §7.4.1",
         effect: |values| {
             let each = if values.text("mode") == Some("crash") { crash(values) } else { graceful(values) };
@@ -99,6 +102,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[INSTANCE],
         summary: "stops the server process with SIGSTOP, and continues it when reverted",
         expect: "client: nothing, until a pong or handshake deadline; connects succeed, upgrades stall",
+        told: told::silent,
         source: "measured: a stopped server's kernel still completes TCP handshakes in 0.2 ms",
         effect: |values| Effect::Process(OnProcess::Pause { instance: whole(values, "instance") }),
     },
@@ -115,6 +119,7 @@ pub(super) const ROWS: &[Row] = &[
         }],
         summary: "ends the client without a Close frame; it comes back by its policy",
         expect: "server: 1006 by FIN or RST; silent: nothing until its pong or idle deadline, half-open for ever without one",
+        told: told::abnormal,
         source: "RFC 6455 §7.1.5; RFC 9293 §3.5.1 (half-open connections)",
         effect: |values| Effect::Connection { gate: Gate::default(), steps: vec![Step::End(end(values.text("end")))] },
     },
@@ -131,6 +136,7 @@ pub(super) const ROWS: &[Row] = &[
         }],
         summary: "suspends the client's machine: it neither reads nor writes, and its timers stand still",
         expect: "server: nothing until its pong or idle deadline; client: 1006 at wake, or what the server did meanwhile",
+        told: told::slept,
         source: "clock_gettime(2): CLOCK_MONOTONIC stands still in suspend",
         effect: |values| {
             let close = values.text("on_wake") != Some("resume");
@@ -153,6 +159,7 @@ pub(super) const ROWS: &[Row] = &[
         }],
         summary: "moves the client to another network: the old path goes silent, a new connection is opened whatever the policy says",
         expect: "server: two connections of one client, the old one half-open until its pong or idle deadline",
+        told: told::abnormal,
         source: "RFC 9293 §3.5.1; a TCP connection is bound to its addresses (RFC 9293 §3.1)",
         effect: |values| {
             let gap = values.duration("gap").unwrap_or_default();
@@ -186,6 +193,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
         summary: "answers opening handshakes late and turns a share of them away",
         expect: "client: rejected with 503, or opened and closed with 1013 at once; the others open late",
+        told: told::shed,
         source: "RFC 9110 §15.6.4 (503); IANA registry (1013, try again later)",
         effect: |values| {
             let by = if values.text("with") == Some("1013") { Shedding::Close(1013) } else { Shedding::Status(503) };
@@ -214,6 +222,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
         summary: "fails over a share of the messages and ends their connections",
         expect: "client: 1011, or 1006 where the connection is dropped; the message is not answered",
+        told: told::failed,
         source: "RFC 6455 §7.4.1 (1011, unexpected condition)",
         effect: |values| {
             let how = if values.text("end") == Some("drop") { HowEnough::End(End::Fin) } else { HowEnough::Close(1011) };

@@ -1,6 +1,6 @@
 //! Faults of the TCP connection below an open session: ends, cuts, and four ways of being silent.
 
-use super::{Effect, End, Flow, Form, Frame, Gate, Layer, Param, Payload, Row, Shape, Side, Step, TEXT, end};
+use super::{DECLARED, Effect, End, Flow, Form, Frame, Gate, HELD, Layer, Param, Payload, Row, Shape, Side, Step, TEXT, end, told};
 use std::time::Duration;
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
@@ -22,6 +22,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[],
         summary: "ends the TCP connection with FIN and no Close frame",
         expect: "peer: 1006, TCP end fin, nothing on the wire in answer",
+        told: told::abnormal,
         source: "RFC 6455 §7.1.5; measured: 1006 in every library",
         effect: |_| steps(vec![Step::End(End::Fin)]),
     },
@@ -33,6 +34,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[],
         summary: "aborts the TCP connection with RST (zero linger at the time of injection)",
         expect: "peer: 1006, TCP end rst; unsent and unread bytes are lost",
+        told: told::abnormal,
         source: "RFC 9293 §3.10.4; RFC 6455 §7.1.5",
         effect: |_| steps(vec![Step::End(End::Rst)]),
     },
@@ -42,12 +44,13 @@ pub(super) const ROWS: &[Row] = &[
         sides: BOTH,
         form: Form::Instant,
         params: &[
-            Param { name: "declared", shape: Shape::Bytes, default: Some("100B"), doc: "Payload length in the frame header." },
-            Param { name: "keep", shape: Shape::Bytes, default: Some("10B"), doc: "Payload bytes that are sent before the cut." },
+            Param { name: "declared", shape: DECLARED, default: Some("100B"), doc: "Payload length in the frame header." },
+            Param { name: "keep", shape: HELD, default: Some("10B"), doc: "Payload bytes that are sent before the cut." },
             Param { name: "end", shape: Shape::Choice(&["fin", "rst"]), default: Some("fin"), doc: "How TCP ends then." },
         ],
         summary: "sends a text frame header and part of its payload, then ends TCP",
         expect: "peer: 1006, cut inside a frame",
+        told: told::abnormal,
         source: "RFC 6455 §7.1.5; measured",
         effect: |values| {
             let declared = values.bytes("declared").unwrap_or(100);
@@ -74,6 +77,7 @@ pub(super) const ROWS: &[Row] = &[
         }],
         summary: "sends FIN for its own direction and keeps reading",
         expect: "peer: 1006 by FIN; most libraries then close fully",
+        told: told::abnormal,
         source: "RFC 9293 §3.6; measured",
         effect: |values| steps(vec![Step::HalfClose { keep_reading: values.duration("keep_reading").unwrap_or(Duration::from_secs(5)) }]),
     },
@@ -85,6 +89,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[],
         summary: "neither reads nor writes: a process that hangs while its kernel goes on",
         expect: "peer: nothing, until a pong deadline; its writes succeed until buffers are full",
+        told: told::silent,
         source: "measured: a kernel swallowed 3.9 MB before back-pressure",
         effect: |_| gate(Gate { read: Flow::Stop, write: Flow::Stop, ..Gate::default() }),
     },
@@ -95,12 +100,13 @@ pub(super) const ROWS: &[Row] = &[
         form: Form::Holding,
         params: &[Param {
             name: "rcvbuf",
-            shape: Shape::Bytes,
+            shape: Shape::Bytes { max: 1 << 30 },
             default: None,
             doc: "SO_RCVBUF set at injection; smaller shows the closed window sooner.",
         }],
         summary: "stops reading but still writes: the TCP window closes once the kernel's buffers are full",
         expect: "peer: nothing until its writes block or a pong deadline passes",
+        told: told::silent,
         source: "RFC 9293 §3.8.6",
         effect: |values| {
             gate(Gate {
@@ -131,6 +137,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
         summary: "discards bytes silently, FIN and RST too: a dead network path",
         expect: "peer: nothing, until a pong deadline; an idle peer never notices",
+        told: told::silent,
         source: "measured; Linux gives up on unacknowledged writes after 924.6 s or more",
         effect: |values| {
             // From the client's side; `Injection::effect` swaps the directions for the server.

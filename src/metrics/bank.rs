@@ -34,6 +34,10 @@ pub enum Metric {
     CloseAck,
     /// Answer to the first Close frame to the end of TCP.
     FinWait,
+    /// From an injection to the pong deadline of the client that ended the connection.
+    PongDeadlineClient,
+    /// From an injection to the pong deadline of the server that ended the connection.
+    PongDeadlineServer,
     /// Due time to echo.
     Rtt,
     /// Sent to echo.
@@ -43,7 +47,7 @@ pub enum Metric {
 }
 
 /// All metrics, in order.
-pub const METRICS: [Metric; 14] = [
+pub const METRICS: [Metric; 16] = [
     Metric::ReconnectTime,
     Metric::ReconnectCensored,
     Metric::Detect,
@@ -55,6 +59,8 @@ pub const METRICS: [Metric; 14] = [
     Metric::ClosingHandshake,
     Metric::CloseAck,
     Metric::FinWait,
+    Metric::PongDeadlineClient,
+    Metric::PongDeadlineServer,
     Metric::Rtt,
     Metric::RttFromSent,
     Metric::Lag,
@@ -75,6 +81,8 @@ impl Metric {
             Metric::ClosingHandshake => "closing_handshake",
             Metric::CloseAck => "close_ack",
             Metric::FinWait => "fin_wait",
+            Metric::PongDeadlineClient => "pong_deadline_client",
+            Metric::PongDeadlineServer => "pong_deadline_server",
             Metric::Rtt => "rtt",
             Metric::RttFromSent => "rtt_from_sent",
             Metric::Lag => "lag",

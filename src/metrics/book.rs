@@ -4,12 +4,14 @@ use super::bank::{Bank, Metric};
 use super::ending::{Counted, Reasons};
 use super::latency::Latency;
 use super::ledger::{Ledger, LedgerError, same};
+use super::liveness::Watched;
 use super::outage::Outage;
 use super::sample::Sample;
 use super::timeline::Timeline;
 use crate::close::Cause;
 use crate::event::Event;
 use crate::expect::Limit;
+use crate::fault::told::Told;
 use crate::fault::{Form, Side};
 use crate::plan::{Plan, Target};
 use std::collections::BTreeMap;
@@ -62,6 +64,8 @@ pub struct Meta {
     pub faults: Vec<FaultMeta>,
     /// What the plan says a reader must know.
     pub notices: Vec<String>,
+    /// Silent connections and the heartbeats over them.
+    pub watched: Vec<Watched>,
     /// Connects and sends begun more than this many µs after they were due are late.
     pub tolerance_us: u64,
 }
@@ -90,6 +94,8 @@ pub struct FaultMeta {
     pub holds: bool,
     /// It acts on server processes.
     pub process: bool,
+    /// What the users of both sides should be told of connections that it ended.
+    pub told: Told,
 }
 
 impl Meta {
@@ -110,6 +116,7 @@ impl Meta {
             },
             holds: matches!(fault.inject.row.form, Form::Holding | Form::Attempts | Form::Listener | Form::Process { holds: true }),
             process: matches!(fault.inject.row.form, Form::Process { .. }),
+            told: told(plan, fault),
         };
         let limits = plan.expectations.iter().filter_map(|expectation| match expectation.limit {
             Limit::Micros(limit) => Some(limit * TOLERANCE_SHARE),
@@ -127,6 +134,7 @@ impl Meta {
             cohorts: plan.cohorts.iter().map(cohort).collect(),
             faults: plan.faults.iter().map(fault).collect(),
             notices: plan.notices.clone(),
+            watched: super::liveness::watched(plan),
             tolerance_us: super::latency::micros(tolerance),
         }
     }
@@ -150,6 +158,14 @@ impl Meta {
     pub fn cohort(&self, cohort: u16) -> String {
         self.cohorts[usize::from(cohort)].name.clone()
     }
+}
+
+/// By the catalogue; but a server that is not ours closes with a code of its own when it gets its stop signal.
+fn told(plan: &Plan, fault: &crate::plan::Fault) -> Told {
+    let own_choice =
+        matches!(plan.target, Target::Command(_)) && matches!(fault.inject.row.kind, "server_graceful" | "server_restart_rolling");
+    let told = (fault.inject.row.told)(&fault.inject.values);
+    if own_choice { Told { own: None, peer: None } } else { told }
 }
 
 fn target(target: &Target) -> String {
@@ -231,6 +247,8 @@ pub struct FaultBook {
     pub injected: u64,
     /// Outages of this fault that ended.
     pub recovered: u64,
+    /// `injected` by cohort.
+    pub cohorts: BTreeMap<u16, u64>,
 }
 
 impl FaultBook {
@@ -243,6 +261,7 @@ impl FaultBook {
         self.selected += other.selected;
         self.injected += other.injected;
         self.recovered += other.recovered;
+        other.cohorts.iter().for_each(|(cohort, count)| *self.cohorts.entry(*cohort).or_default() += count);
     }
 }
 

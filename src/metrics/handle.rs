@@ -3,10 +3,11 @@
 use super::bank::Metric;
 use super::latency::micros;
 use super::timeline::Step;
-use super::{Recorder, key};
-use crate::close::{Cause, Ending};
+use super::{EVER_OPENED, LOST, OPEN, Recorder, UNDER_WAY, key};
+use crate::close::{Cause, Deadline, Ending};
 use crate::event::Closing;
 use crate::event::{ClientIndex, ConnectionNo, Outcome};
+use crate::fault::Side;
 use std::time::Duration;
 
 impl Recorder {
@@ -59,8 +60,8 @@ impl Recorder {
         let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
         let state = &mut self.clients[client.0 as usize];
         let book = &mut self.books[usize::from(cohort)];
-        book.started += u64::from(!state.started);
-        (state.started, state.under_way) = (true, true);
+        book.started += u64::from(state.attempts == 0);
+        state.set(UNDER_WAY, true);
         state.attempts += 1;
         book.ledger.attempts += 1;
         self.live.attempts += 1;
@@ -73,7 +74,7 @@ impl Recorder {
         let cohort = self.cohort(client);
         let outage_fault = self.outages.fault_of(client.0).flatten();
         let state = &mut self.clients[client.0 as usize];
-        state.under_way = false;
+        state.set(UNDER_WAY, false);
         // An injector that spoke of this attempt already has counted itself.
         let counted = self.outages.injected(client.0, state.attempts).map(|(fault, _)| fault);
         let ledger = &mut self.books[usize::from(cohort)].ledger;
@@ -87,7 +88,7 @@ impl Recorder {
         *count += 1;
         self.live.failed += 1;
         if let Some(fault) = fault.filter(|fault| counted != Some(*fault)) {
-            self.faults[usize::from(fault)].injected += 1;
+            self.hit(fault, client);
         }
         self.outages.fail(at, client.0);
         self.timeline.attempt(at, cohort, fault.or(outage_fault), step);
@@ -96,7 +97,8 @@ impl Recorder {
     pub(super) fn opened(&mut self, at: u64, client: ClientIndex, tcp: Duration, tls: Option<Duration>, upgrade: Duration) {
         let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
         let state = &mut self.clients[client.0 as usize];
-        (state.under_way, state.open, state.ever_opened) = (false, true, true);
+        state.set(UNDER_WAY, false);
+        state.set(OPEN | EVER_OPENED, true);
         let book = &mut self.books[usize::from(cohort)];
         book.ledger.opened += 1;
         self.live.opened += 1;
@@ -126,8 +128,16 @@ impl Recorder {
         }
     }
 
+    /// A fault acted on a connection or attempt of this client.
+    fn hit(&mut self, fault: u16, client: ClientIndex) {
+        let cohort = self.cohort(client);
+        let book = &mut self.faults[usize::from(fault)];
+        book.injected += 1;
+        *book.cohorts.entry(cohort).or_default() += 1;
+    }
+
     pub(super) fn injected(&mut self, at: u64, fault: u16, client: ClientIndex, connection: ConnectionNo) {
-        self.faults[usize::from(fault)].injected += 1;
+        self.hit(fault, client);
         self.outages.inject(at, client.0, connection.0, fault);
         if self.reaches_processes(fault) {
             self.endings.killed((client.0, connection.0), fault);
@@ -144,7 +154,7 @@ impl Recorder {
         unanswered: u32,
     ) {
         let cohort = self.cohort(client);
-        self.clients[client.0 as usize].open = false;
+        self.clients[client.0 as usize].set(OPEN, false);
         let open = &mut self.open[usize::from(cohort)];
         *open = open.saturating_sub(1);
         self.all_open = self.all_open.saturating_sub(1);
@@ -163,6 +173,7 @@ impl Recorder {
                 self.bank.record(at, key(Metric::FinWait, cohort, fault), micros(closing.total.saturating_sub(ack)));
             }
         }
+        self.pong_deadline(at, Side::Client, client, connection, ending);
         let killed = injected.filter(|fault| self.reaches_processes(*fault));
         self.endings.client(self.timeline.second_of(at), (client.0, connection.0), cohort, ending, killed);
         let began = self.outages.end(at, client.0, cohort, connection.0, ending);
@@ -175,7 +186,23 @@ impl Recorder {
         meta.process && !(meta.holds && book.reverts > 0 && book.reverts >= book.fired)
     }
 
-    pub(super) fn server_ended(&mut self, client: ClientIndex, connection: ConnectionNo, ending: &Ending) {
+    /// A heartbeat of `side` found a connection dead that a fault had silenced.
+    fn pong_deadline(&mut self, at: u64, side: Side, client: ClientIndex, connection: ConnectionNo, ending: &Ending) {
+        if ending.cause != Cause::Deadline(Deadline::Pong) {
+            return;
+        }
+        // A fault that was reverted before is not the reason.
+        let Some((fault, acted)) =
+            self.outages.injected(client.0, connection.0).filter(|(fault, _)| ending.fault.is_none_or(|last| last == *fault))
+        else {
+            return;
+        };
+        let key = key(super::liveness::metric(side), self.cohort(client), Some(fault));
+        self.bank.record(at, key, at.saturating_sub(acted));
+    }
+
+    pub(super) fn server_ended(&mut self, at: u64, client: ClientIndex, connection: ConnectionNo, ending: &Ending) {
+        self.pong_deadline(at, Side::Server, client, connection, ending);
         self.endings.server((client.0, connection.0), ending);
         if let Cause::Fault(fault) = ending.cause {
             self.outages.attribute(client.0, connection.0, fault);
@@ -185,9 +212,10 @@ impl Recorder {
     pub(super) fn gave_up(&mut self, at: u64, client: ClientIndex) {
         let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
         let state = &mut self.clients[client.0 as usize];
-        if std::mem::replace(&mut state.lost, true) {
+        if state.is(LOST) {
             return;
         }
+        state.set(LOST, true);
         self.books[usize::from(cohort)].lost += 1;
         self.live.lost += 1;
         self.outages.give_up(at, client.0);

@@ -9,6 +9,7 @@ pub mod ending;
 mod handle;
 pub mod latency;
 pub mod ledger;
+pub mod liveness;
 pub mod outage;
 pub mod sample;
 pub mod survival;
@@ -62,16 +63,33 @@ pub struct Live {
     pub received: u64,
 }
 
+/// A client: eight bytes, because there may be millions.
 #[derive(Clone, Copy, Debug, Default)]
 struct Client {
-    cohort: u16,
-    started: bool,
-    under_way: bool,
-    open: bool,
-    ever_opened: bool,
-    lost: bool,
     /// Attempts begun: the number of the attempt under way, and of its connection.
     attempts: u32,
+    cohort: u16,
+    /// What is so, as a sum of the constants below.
+    is: u8,
+}
+
+/// An attempt is under way.
+const UNDER_WAY: u8 = 1;
+/// A connection is open.
+const OPEN: u8 = 2;
+/// One was.
+const EVER_OPENED: u8 = 4;
+/// It gave up.
+const LOST: u8 = 8;
+
+impl Client {
+    fn is(self, what: u8) -> bool {
+        self.is & what != 0
+    }
+
+    fn set(&mut self, what: u8, so: bool) {
+        self.is = if so { self.is | what } else { self.is & !what };
+    }
 }
 
 /// The fold: takes events, keeps what the books need.
@@ -144,8 +162,8 @@ impl Recorder {
 
     /// Reads what there is of a client, so that it is at hand when its event comes; the sum means nothing.
     pub fn touch(&self, client: u32) -> u64 {
-        let place = client as usize % self.clients.len();
-        u64::from(self.clients[place].attempts) + self.outages.touch(place)
+        let place = client as usize;
+        self.clients.get(place).map_or(0, |client| u64::from(client.attempts)) + self.outages.touch(place)
     }
 
     /// Numbers for a progress line.
@@ -177,7 +195,7 @@ impl Recorder {
             Event::Ended { client, connection, ending, closing, unanswered } => {
                 self.ended(at, *client, *connection, ending, *closing, *unanswered);
             }
-            Event::ServerEnded { client, connection, ending } => self.server_ended(*client, *connection, ending),
+            Event::ServerEnded { client, connection, ending } => self.server_ended(at, *client, *connection, ending),
             Event::GaveUp { client, .. } => self.gave_up(at, *client),
             Event::Fired { fault, selected } => {
                 let book = &mut self.faults[usize::from(*fault)];
@@ -185,6 +203,7 @@ impl Recorder {
                 book.fired += 1;
                 book.selected += u64::from(*selected);
             }
+            Event::Reached { fault } => self.faults[usize::from(*fault)].injected += 1,
             Event::Reverted { fault } => {
                 let book = &mut self.faults[usize::from(*fault)];
                 book.reverted = book.reverted.max(Some(at));
@@ -204,7 +223,10 @@ impl Recorder {
     fn keep(&mut self, at: u64, event: &Event) {
         self.number += 1;
         let number = self.number;
-        let of_run = matches!(event, Event::Fired { .. } | Event::Reverted { .. } | Event::Target { .. } | Event::Notice { .. });
+        let of_run = matches!(
+            event,
+            Event::Fired { .. } | Event::Reached { .. } | Event::Reverted { .. } | Event::Target { .. } | Event::Notice { .. }
+        );
         let sample = if of_run { &mut self.milestones } else { &mut self.events };
         sample.offer(|| (at, number, event.clone()));
     }
@@ -250,9 +272,9 @@ impl Recorder {
         for index in 0..self.clients.len() {
             let client = self.clients[index];
             let book = &mut self.books[usize::from(client.cohort)];
-            book.ledger.open_at_end += u64::from(client.open);
-            book.never_opened += u64::from(client.started && !client.ever_opened);
-            if client.under_way {
+            book.ledger.open_at_end += u64::from(client.is(OPEN));
+            book.never_opened += u64::from(client.attempts > 0 && !client.is(EVER_OPENED));
+            if client.is(UNDER_WAY) {
                 book.ledger.abandoned += 1;
                 let fault = self.outages.fault_of(index as u32).flatten();
                 self.timeline.attempt(end, client.cohort, fault, Step::Abandoned);
@@ -317,7 +339,7 @@ pub fn subject(event: &Event) -> (Option<ClientIndex>, Option<u16>) {
         | Event::Echoed { client, .. }
         | Event::Received { client, .. }
         | Event::Pong { client, .. } => (Some(*client), None),
-        Event::Fired { fault, .. } | Event::Reverted { fault } => (None, Some(*fault)),
+        Event::Fired { fault, .. } | Event::Reached { fault } | Event::Reverted { fault } => (None, Some(*fault)),
         Event::Target { .. } | Event::Notice { .. } => (None, None),
     }
 }

@@ -45,8 +45,23 @@ pub struct Outage {
     pub ready_at: Option<u64>,
     /// The policy gave up.
     pub gave_up: bool,
-    phase: Phase,
+}
+
+/// An outage under way: 64 bytes, because all clients of a simulation may have one. The cohort is with the client.
+#[derive(Clone, Debug)]
+struct Under {
+    fault_at: u64,
+    detect_at: u64,
+    backoff: u64,
+    attempt: u64,
     mark: u64,
+    client: u32,
+    connection: u32,
+    attempts: u32,
+    fault: Option<u16>,
+    code: u16,
+    phase: Phase,
+    gave_up: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +81,12 @@ impl Outage {
     pub fn time(&self) -> Option<u64> {
         self.ready_at.map(|ready| ready - self.fault_at)
     }
+}
+
+impl Under {
+    fn lost(&mut self) -> Lost<'_> {
+        Lost { connection: self.connection, detect_at: self.detect_at, fault_at: &mut self.fault_at, fault: &mut self.fault }
+    }
 
     /// Books the time since the last change into the phase that ends now.
     fn turn(&mut self, at: u64, next: Phase) {
@@ -79,11 +100,40 @@ impl Outage {
         self.phase = next;
     }
 
+    /// As it is booked; it ended at `ready`, if it did.
+    fn outage(&self, cohort: u16, ready: Option<u64>) -> Outage {
+        Outage {
+            client: self.client,
+            cohort,
+            connection: self.connection,
+            code: self.code,
+            fault: self.fault,
+            fault_at: self.fault_at,
+            detect_at: self.detect_at,
+            backoff: self.backoff,
+            attempt: self.attempt,
+            reply: ready.map(|ready| ready - self.mark),
+            attempts: self.attempts,
+            ready_at: ready,
+            gave_up: self.gave_up,
+        }
+    }
+}
+
+/// What late evidence may change of an outage, under way or held back.
+struct Lost<'a> {
+    connection: u32,
+    detect_at: u64,
+    fault_at: &'a mut u64,
+    fault: &'a mut Option<u16>,
+}
+
+impl Lost<'_> {
     /// The injector acted on the lost connection at `at`.
-    fn amend(&mut self, at: u64, fault: u16) {
+    fn amend(self, at: u64, fault: u16) {
         if at <= self.detect_at + SLACK_US {
-            self.fault_at = at.min(self.detect_at);
-            self.fault = Some(fault);
+            *self.fault_at = at.min(self.detect_at);
+            *self.fault = Some(fault);
         }
     }
 }
@@ -92,18 +142,19 @@ impl Outage {
 struct State {
     injected_at: u64,
     injected_connection: u32,
-    injected_fault: u16,
     /// Place of the outage under way in `open`, or `NONE`.
     outage: u32,
-    /// Number of the last ended outage plus 1; 0 for none.
-    ended: u64,
+    /// Number of the last ended outage plus 1, modulo 2³²; 0 for none.
+    ended: u32,
+    injected_fault: u16,
+    cohort: u16,
 }
 
-/// The outages of all clients: 32 bytes a client, and one [`Outage`] for each under way or held back.
+/// The outages of all clients: 24 bytes a client, 64 for each under way, and one [`Outage`] for each held back.
 #[derive(Clone, Debug)]
 pub struct Outages {
     clients: Vec<State>,
-    open: Vec<Outage>,
+    open: Vec<Under>,
     held: VecDeque<Outage>,
     /// Number of the first in `held`.
     first: u64,
@@ -112,13 +163,14 @@ pub struct Outages {
 impl Outages {
     /// For clients 0..n.
     pub fn new(clients: usize) -> Outages {
-        let state = State { injected_at: 0, injected_connection: 0, injected_fault: 0, outage: NONE, ended: 0 };
+        let state = State { injected_at: 0, injected_connection: 0, injected_fault: 0, outage: NONE, ended: 0, cohort: 0 };
         Outages { clients: vec![state; clients], open: Vec::new(), held: VecDeque::new(), first: 0 }
     }
 
     /// Reads what there is of a client, so that it is at hand soon.
     pub fn touch(&self, client: usize) -> u64 {
-        self.open.get(self.clients[client].outage as usize).map_or(0, |outage| outage.mark)
+        let place = self.clients.get(client).map_or(NONE, |state| state.outage);
+        self.open.get(place as usize).map_or(0, |outage| outage.mark)
     }
 
     /// Outages under way.
@@ -143,16 +195,16 @@ impl Outages {
         if (connection, at) >= (state.injected_connection, state.injected_at) {
             (state.injected_connection, state.injected_at, state.injected_fault) = (connection, at, fault);
         }
-        let latest = |outage: &Outage| outage.fault.is_none() || outage.fault_at == outage.detect_at || at >= outage.fault_at;
-        if let Some(outage) = self.lost_with(client, connection).filter(|outage| latest(outage)) {
-            outage.amend(at, fault);
+        let latest = |lost: &Lost<'_>| lost.fault.is_none() || *lost.fault_at == lost.detect_at || at >= *lost.fault_at;
+        if let Some(lost) = self.lost_with(client, connection).filter(latest) {
+            lost.amend(at, fault);
         }
     }
 
     /// Evidence names the fault that ended a connection, without saying when it acted.
     pub fn attribute(&mut self, client: u32, connection: u32, fault: u16) {
-        if let Some(outage) = self.lost_with(client, connection) {
-            outage.fault.get_or_insert(fault);
+        if let Some(lost) = self.lost_with(client, connection) {
+            lost.fault.get_or_insert(fault);
         }
     }
 
@@ -169,9 +221,8 @@ impl Outages {
             Cause::Fault(fault) => Some(fault),
             _ => ending.fault,
         };
-        let mut outage = Outage {
+        let mut outage = Under {
             client,
-            cohort,
             connection,
             code: ending.code,
             fault: named,
@@ -179,16 +230,15 @@ impl Outages {
             detect_at: at,
             backoff: 0,
             attempt: 0,
-            reply: None,
             attempts: 0,
-            ready_at: None,
             gave_up: false,
             phase: Phase::Waiting,
             mark: at,
         };
         if let Some((fault, acted)) = self.injected(client, connection) {
-            outage.amend(acted, fault);
+            outage.lost().amend(acted, fault);
         }
+        self.clients[client as usize].cohort = cohort;
         self.clients[client as usize].outage = self.open.len() as u32;
         self.open.push(outage);
         true
@@ -228,16 +278,14 @@ impl Outages {
     pub fn ready(&mut self, at: u64, client: u32) -> bool {
         let Some(outage) = self.current_mut(client) else { return false };
         let at = at.max(outage.mark);
-        outage.reply = Some(at - outage.mark);
-        outage.ready_at = Some(at);
         let place = self.clients[client as usize].outage as usize;
         let outage = self.open.swap_remove(place);
         if let Some(moved) = self.open.get(place) {
             self.clients[moved.client as usize].outage = place as u32;
         }
-        self.held.push_back(outage);
         let state = &mut self.clients[client as usize];
-        (state.outage, state.ended) = (NONE, self.first + self.held.len() as u64);
+        self.held.push_back(outage.outage(state.cohort, Some(at)));
+        (state.outage, state.ended) = (NONE, (self.first + self.held.len() as u64) as u32);
         true
     }
 
@@ -254,27 +302,32 @@ impl Outages {
     pub fn finish(mut self, at: u64) -> impl Iterator<Item = Outage> {
         self.open.sort_by_key(|outage| outage.client);
         self.open.iter_mut().for_each(|outage| outage.turn(at, outage.phase));
-        self.held.into_iter().chain(self.open)
+        let clients = self.clients;
+        self.held.into_iter().chain(self.open.into_iter().map(move |under| under.outage(clients[under.client as usize].cohort, None)))
     }
 
-    fn current(&self, client: u32) -> Option<&Outage> {
+    fn current(&self, client: u32) -> Option<&Under> {
         self.open.get(self.clients[client as usize].outage as usize)
     }
 
-    fn current_mut(&mut self, client: u32) -> Option<&mut Outage> {
+    fn current_mut(&mut self, client: u32) -> Option<&mut Under> {
         self.open.get_mut(self.clients[client as usize].outage as usize)
     }
 
     /// The outage that began with this connection: under way, or the last one of this client and still held back.
-    fn lost_with(&mut self, client: u32, connection: u32) -> Option<&mut Outage> {
+    fn lost_with(&mut self, client: u32, connection: u32) -> Option<Lost<'_>> {
         let state = &self.clients[client as usize];
-        let outage = if state.outage == NONE {
-            let place = state.ended.checked_sub(self.first + 1)?;
-            self.held.get_mut(usize::try_from(place).ok()?)
+        let lost = if state.outage != NONE {
+            self.open.get_mut(state.outage as usize)?.lost()
+        } else if state.ended == 0 {
+            return None;
         } else {
-            self.open.get_mut(state.outage as usize)
+            let place = state.ended.wrapping_sub(self.first as u32).wrapping_sub(1);
+            let Outage { connection, detect_at, fault_at, fault, .. } =
+                self.held.get_mut(place as usize).filter(|held| held.client == client)?;
+            Lost { connection: *connection, detect_at: *detect_at, fault_at, fault }
         };
-        outage.filter(|outage| outage.connection == connection)
+        (lost.connection == connection).then_some(lost)
     }
 }
 
@@ -347,6 +400,11 @@ mod tests {
         assert_eq!(all.len(), 1);
         assert!(all[0].gave_up && all[0].time().is_none());
         assert_eq!((all[0].detect(), all[0].backoff), (0, 30));
+    }
+
+    #[test]
+    fn a_client_is_tens_of_bytes() {
+        assert_eq!((size_of::<State>(), size_of::<Under>()), (24, 64));
     }
 
     #[test]

@@ -2,11 +2,15 @@
 
 use super::bank::Metric;
 use super::book::{CohortMeta, FaultMeta, Meta};
+use super::liveness::Watched;
 use super::*;
 use crate::close::{Deadline, Ending, Initiator, TcpEnd};
 use crate::event::Closing;
 use crate::event::{ConnectionNo, GiveUp, Outcome, Stage};
 use crate::expect::{Expectation, Names};
+use crate::fault::liveness::Finds;
+use crate::fault::{Value, Values};
+use crate::plan::Heartbeat;
 use crate::results::record::Verdict;
 use crate::results::{Evidence, Loaded};
 use crate::verdict::judge;
@@ -16,7 +20,8 @@ const MS: fn(u64) -> Duration = Duration::from_millis;
 
 fn meta() -> Meta {
     let cohort = |name: &str, planned| CohortMeta { name: name.to_owned(), strategy: "fixed 1s".to_owned(), planned };
-    let fault = |id: &str, kind, side, holds, process| FaultMeta { id: id.to_owned(), kind, side, holds, process };
+    let told = |kind| (crate::fault::row(kind).expect("in the catalogue").told)(&Values([("code".to_owned(), Value::Whole(1001))].into()));
+    let fault = |id: &str, kind, side, holds, process| FaultMeta { id: id.to_owned(), kind, side, holds, process, told: told(kind) };
     Meta {
         name: "told".to_owned(),
         question: Some("Is everything counted?".to_owned()),
@@ -31,6 +36,13 @@ fn meta() -> Meta {
             fault("close", "close_code", "server", false, false),
         ],
         notices: vec!["a notice of the plan".to_owned()],
+        watched: vec![Watched {
+            fault: 1,
+            cohort: 1,
+            heartbeat: Some((Side::Server, Heartbeat { every: Duration::from_secs(5), timeout: Duration::from_secs(2) })),
+            finds: Finds::Some { share: 1.0, earliest: Duration::from_secs(2), latest: Duration::from_secs(7) },
+            reset: None,
+        }],
         tolerance_us: 20_000,
     }
 }
@@ -198,7 +210,8 @@ fn endings_know_what_both_sides_know() {
 fn a_process_fault_speaks_for_the_server_until_it_is_reverted() {
     for (reverted, cause) in [(false, Cause::Fault(3)), (true, Cause::Remote)] {
         let mut meta = meta();
-        meta.faults.push(FaultMeta { id: "pause".to_owned(), kind: "server_pause", side: "server", holds: true, process: true });
+        let told = crate::fault::told::Told { own: None, peer: None };
+        meta.faults.push(FaultMeta { id: "pause".to_owned(), kind: "server_pause", side: "server", holds: true, process: true, told });
         let mut recorder = Recorder::of(meta, true);
         client(&mut recorder, 0).attempt(0).open(1, 1).ready(1, 1);
         recorder.record(MS(10), &Event::Fired { fault: 3, selected: 1 });

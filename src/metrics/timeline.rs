@@ -134,12 +134,17 @@ pub struct Timeline {
     last: usize,
     cells: Vec<Vec<Cell>>,
     seconds: Vec<Vec<Second>>,
-    /// Attempts by second.
+    /// Attempts by second; complete once finished.
     pub attempts: BTreeMap<AttemptKey, u64>,
     /// Clients that gave up by second.
     pub lost: BTreeMap<LostKey, u64>,
     round_trips: Vec<(usize, Latency)>,
+    /// Counts on their way to `attempts`: each key has one place here, and goes on when another needs it.
+    recent: Vec<(AttemptKey, u64)>,
 }
+
+/// Places of `recent`: a power of two, more than the keys of a second usually are.
+const RECENT: usize = 64;
 
 impl Timeline {
     /// For a run of this length.
@@ -153,6 +158,7 @@ impl Timeline {
             attempts: BTreeMap::new(),
             lost: BTreeMap::new(),
             round_trips: Vec::new(),
+            recent: vec![((0, 0, None, Step::Begun), 0); RECENT],
         }
     }
 
@@ -191,7 +197,17 @@ impl Timeline {
             Step::Failed => cell.failed += 1,
             Step::Abandoned => {}
         }
-        *self.attempts.entry((self.second_of(at), cohort, fault, step)).or_default() += 1;
+        let key = (self.second_of(at), cohort, fault, step);
+        // A search in the map for each of many millions would cost more than all the rest.
+        let place = (usize::from(cohort) * 31 + fault.map_or(0, |fault| usize::from(fault) + 1) * 8 + step as usize) % RECENT;
+        let recent = &mut self.recent[place];
+        if recent.0 != key {
+            if recent.1 > 0 {
+                *self.attempts.entry(recent.0).or_default() += recent.1;
+            }
+            *recent = (key, 0);
+        }
+        recent.1 += 1;
     }
 
     /// Counts a client that gave up.
@@ -221,8 +237,11 @@ impl Timeline {
         self.round_trips[usize::from(cohort)].1.record(us);
     }
 
-    /// Closes the interval being filled.
+    /// Closes the interval being filled, and brings `attempts` up to date.
     pub fn finish(&mut self) {
+        for (key, count) in self.recent.iter_mut().filter(|(_, count)| *count > 0) {
+            *self.attempts.entry(*key).or_default() += std::mem::take(count);
+        }
         (0..self.round_trips.len()).for_each(|cohort| self.close_round_trips(cohort as u16));
     }
 

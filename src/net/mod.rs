@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod frame;
+pub mod frames;
 pub mod lane;
 pub mod link;
 pub mod tap;

@@ -5,7 +5,9 @@
 
 use super::Transport;
 use super::frame::{CLOSE, CloseFrame, PONG, Piece, Scanner};
-use crate::fault::Side;
+use super::frames::Frames;
+use crate::fault::{Gate, Side};
+use crate::seed::Stream;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -34,6 +36,16 @@ pub struct Tap {
     pongs_dropped: u32,
     frames: u64,
     messages: u64,
+    meddled: Option<Box<Meddled>>,
+}
+
+/// Both directions while a fault meddles with the frames of one of them.
+#[derive(Debug)]
+struct Meddled {
+    incoming: Frames,
+    outgoing: Frames,
+    /// The transport broke while bytes waited for it.
+    broken: Option<io::Error>,
 }
 
 #[derive(Debug)]
@@ -65,6 +77,7 @@ impl Tap {
             pongs_dropped: 0,
             frames: 0,
             messages: 0,
+            meddled: None,
         }
     }
 
@@ -109,6 +122,92 @@ impl Tap {
     /// Whether outgoing pongs vanish.
     pub fn set_drop_pongs(&mut self, drop: bool) {
         self.drop_pongs = drop;
+    }
+
+    /// Applies what a gate does to whole frames. `random` makes the stream of a direction. Call it after the opening handshake.
+    pub fn set_frames(&mut self, gate: &Gate, random: impl Fn(&str) -> Stream) {
+        match &mut self.meddled {
+            Some(meddled) => {
+                meddled.incoming.change(gate.read_frames.clone());
+                meddled.outgoing.change(gate.write_frames.clone());
+            }
+            None if gate.read_frames.is_empty() && gate.write_frames.is_empty() => {}
+            None => {
+                let incoming = Frames::new(gate.read_frames.clone(), random("frames/in"), self.received);
+                let outgoing = Frames::new(gate.write_frames.clone(), random("frames/out"), self.sent);
+                self.meddled = Some(Box::new(Meddled { incoming, outgoing, broken: None }));
+            }
+        }
+    }
+
+    /// Hands to the transport the outgoing frames that are due. Call it whenever the connection is polled.
+    pub fn poll_frames(&mut self, cx: &mut Context<'_>) {
+        let _ = self.poll_outgoing(cx);
+        if self.meddled.as_ref().is_some_and(|meddled| meddled.incoming.is_idle() && meddled.outgoing.is_idle() && meddled.broken.is_none())
+        {
+            self.meddled = None;
+        }
+    }
+
+    /// Ready when no frame is left that is due.
+    fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(meddled) = &mut self.meddled else { return Poll::Ready(()) };
+        while let Poll::Ready(Some(bytes)) = meddled.outgoing.poll_ready(cx) {
+            match Pin::new(&mut self.io).poll_write(cx, bytes) {
+                Poll::Ready(Ok(count)) => meddled.outgoing.advance(count),
+                Poll::Ready(Err(error)) => {
+                    let all = bytes.len();
+                    meddled.outgoing.advance(all);
+                    meddled.broken = Some(error);
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        // TLS may keep what it took.
+        Pin::new(&mut self.io).poll_flush(cx).map(drop)
+    }
+
+    /// Writes, or lets the frames of it go through what meddles with them.
+    fn poll_write_below(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.meddled.is_none() {
+            return Pin::new(&mut self.io).poll_write(cx, bytes);
+        }
+        let blocked = self.poll_outgoing(cx).is_pending();
+        let Some(meddled) = &mut self.meddled else { return Poll::Pending };
+        if let Some(error) = meddled.broken.take() {
+            return Poll::Ready(Err(error));
+        }
+        if blocked && !meddled.outgoing.has_room() {
+            return Poll::Pending;
+        }
+        meddled.outgoing.push(bytes);
+        let _ = self.poll_outgoing(cx);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    /// Reads, or what comes out of what meddles with the frames.
+    fn poll_read_below(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Some(meddled) = &mut self.meddled else { return Pin::new(&mut self.io).poll_read(cx, buffer) };
+        let mut scratch = [0; 4096];
+        while meddled.incoming.has_room() {
+            let mut chunk = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.io).poll_read(cx, &mut chunk) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(())) if chunk.filled().is_empty() => meddled.incoming.end(),
+                Poll::Ready(Ok(())) => meddled.incoming.push(chunk.filled()),
+                // A reset overtakes what is on its way.
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            }
+        }
+        match std::task::ready!(meddled.incoming.poll_ready(cx)) {
+            None => Poll::Ready(Ok(())),
+            Some(bytes) => {
+                let count = bytes.len().min(buffer.remaining());
+                buffer.put_slice(&bytes[..count]);
+                meddled.incoming.advance(count);
+                Poll::Ready(Ok(()))
+            }
+        }
     }
 
     /// Whether the writer above waits. It must be polled again when it no longer does.
@@ -229,7 +328,7 @@ impl AsyncRead for Tap {
                 // End of stream for the reader above; `poll_after_close` reads on.
                 return Poll::Ready(Ok(()));
             }
-            match Pin::new(&mut self.io).poll_read(cx, buffer) {
+            match self.poll_read_below(cx, buffer) {
                 Poll::Ready(Ok(())) => {}
                 other => return other,
             }
@@ -258,6 +357,7 @@ impl AsyncRead for Tap {
 impl Tap {
     /// Reads on after the Close frame: ready when the peer ended TCP. What else comes is counted and dropped.
     pub fn poll_after_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = self.poll_outgoing(cx);
         let mut scratch = [0; 1024];
         loop {
             let mut buffer = ReadBuf::new(&mut scratch);
@@ -274,7 +374,7 @@ impl Tap {
 impl Tap {
     /// Writes frames as they are, pongs included, whatever [`Tap::set_drop_pongs`] says. Not before the opening handshake is complete.
     pub fn poll_write_all_kinds(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
+        let polled = self.poll_write_below(cx, bytes);
         if let Poll::Ready(Ok(written)) = &polled {
             self.advance_sent(&bytes[..*written]);
         }
@@ -305,10 +405,12 @@ impl AsyncWrite for Tap {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        std::task::ready!(self.poll_outgoing(cx));
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _ = self.poll_outgoing(cx);
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

@@ -352,6 +352,8 @@ fn summary(duration_ms: u64) -> Summary {
         expectation("reconnect_time{cohort=web} p999 < 20s", None, "us", "inconclusive"),
     ];
     Summary {
+        liveness: Vec::new(),
+        surprises: Vec::new(),
         schema_version: SCHEMA_VERSION,
         scenario: "crash-storm".to_string(),
         question: Some("Does a crash with 1,000 clients recover within five seconds?".to_string()),

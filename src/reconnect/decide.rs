@@ -98,7 +98,7 @@ impl Policy {
             return Some(duration_ms(delay::uniform(*bounds, random)));
         }
         let k = if self.lead_counts { history.retries } else { history.retries - lead.len() as u32 };
-        let step = Step { k, skip, base_ms: history.base_ms, previous_ms: history.previous_ms() };
+        let step = Step { k, skip, base_ms: history.base_ms(self), previous_ms: history.previous_ms() };
         let elapsed = match self.anchor {
             Anchor::Close => Duration::ZERO,
             Anchor::AttemptStart => history.attempt().map_or(Duration::ZERO, |start| now.saturating_sub(start)),

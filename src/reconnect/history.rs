@@ -9,8 +9,6 @@ use std::time::Duration;
 /// What one client's policy remembers. Offsets are those of the caller. Tens of bytes, because the simulator has millions of them.
 #[derive(Clone, Debug)]
 pub struct History {
-    /// First raw delay of this client.
-    pub(super) base_ms: f64,
     /// Previous delay of the formula since the last reset; not a number where there is none.
     previous_ms: f64,
     /// Start of the last attempt.
@@ -50,6 +48,8 @@ impl Offset {
 
 #[derive(Clone, Debug, Default)]
 struct Rare {
+    /// First raw delay of this client, where each has its own.
+    base_ms: Option<f64>,
     /// First attempt of this outage.
     outage: Option<Duration>,
     /// Of a polling policy.
@@ -103,6 +103,11 @@ impl History {
         self.failures
     }
 
+    /// First raw delay of this client of a policy.
+    pub(super) fn base_ms(&self, policy: &Policy) -> f64 {
+        self.rare.as_ref().and_then(|rare| rare.base_ms).unwrap_or_else(|| ms(policy.base))
+    }
+
     /// Previous delay of the formula since the last reset.
     pub(super) fn previous_ms(&self) -> Option<f64> {
         (!self.previous_ms.is_nan()).then_some(self.previous_ms)
@@ -145,14 +150,13 @@ impl History {
 impl Policy {
     /// A client's history before its first attempt; draws what belongs to the client: its base, then the first poll interval.
     pub fn start(&self, random: Random<'_>) -> History {
-        let base_ms = self.base_per_client.map_or(ms(self.base), |bounds| delay::uniform(bounds, random));
+        let base_ms = self.base_per_client.map(|bounds| delay::uniform(bounds, random));
         let timer = matches!(self.kind, Kind::Poll(_)).then(|| Timer::new(self, random));
         History {
-            base_ms,
             previous_ms: f64::NAN,
             attempt: Offset::NONE,
             opened: Offset::NONE,
-            rare: timer.map(|timer| Box::new(Rare { outage: None, timer: Some(timer) })),
+            rare: (base_ms.is_some() || timer.is_some()).then(|| Box::new(Rare { base_ms, outage: None, timer })),
             retries: 0,
             failures: 0,
             ready: false,

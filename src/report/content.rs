@@ -1,6 +1,7 @@
 //! What stands in a report and in which order: the verdict first, then what explains it.
 
 use super::document::{Block, Table};
+use super::findings;
 use super::phrase;
 use crate::close;
 use crate::plot::{Loaded, number};
@@ -31,6 +32,7 @@ pub(super) fn blocks(loaded: &Loaded) -> Vec<Block> {
     if !summary.faults.is_empty() {
         blocks.extend([heading("Faults"), Block::Table(faults(summary))]);
     }
+    blocks.extend(findings::blocks(summary));
     blocks.extend([heading("Messages and handshakes"), Block::Chart("round-trips")]);
     blocks.extend([Block::Table(messages(summary)), Block::Table(times(summary))]);
     blocks.extend([heading("The generator"), Block::Paragraph(sentence(&phrase::health(&summary.generator)))]);

@@ -5,6 +5,7 @@
 
 mod content;
 mod document;
+mod findings;
 mod html;
 mod markdown;
 mod phrase;

@@ -1,6 +1,6 @@
 //! The summary that a person reads in ten seconds: from the command to the verdict, in lines of a given width.
 
-use super::phrase;
+use super::{findings, phrase};
 use crate::plot::number;
 use crate::results::record::{Attempts, CohortRow, Reconnect, Summary, Verdict};
 use std::collections::BTreeMap;
@@ -12,6 +12,10 @@ const LABEL: usize = 13;
 const COHORTS_MAX: usize = 8;
 /// Close codes of a side beyond this are counted.
 const CODES_MAX: usize = 4;
+/// Silenced cohorts beyond this are counted.
+const LIVENESS_MAX: usize = 12;
+/// Surprises beyond this are counted.
+const SURPRISES_MAX: usize = 5;
 
 /// The summary of a run for a terminal of `width` columns (at least 60 are used), ending with the verdict and a line break.
 ///
@@ -27,7 +31,13 @@ pub fn terminal(summary: &Summary, width: usize, colour: bool) -> String {
     closes(&mut page, summary);
     reconnect(&mut page, summary);
     times(&mut page, summary);
-    page.entry("generator", &phrase::health(&summary.generator));
+    liveness(&mut page, summary);
+    surprises(&mut page, summary);
+    if summary.simulated {
+        page.entry("simulated", "in virtual time: nothing was sent, and no generator could be late");
+    } else {
+        page.entry("generator", &phrase::health(&summary.generator));
+    }
     for notice in &summary.notices {
         page.entry("notice", notice);
     }
@@ -165,6 +175,36 @@ fn cohort_rows(name: &str, r: &Reconnect, measured_ms: u64) -> Vec<Vec<String>> 
         rows.push(row);
     }
     rows
+}
+
+/// How many silent connections each heartbeat found, and when; the report says what it should.
+fn liveness(page: &mut Page, summary: &Summary) {
+    let rows: Vec<_> = summary.liveness.iter().filter(|row| row.silenced > 0).collect();
+    if rows.is_empty() {
+        return;
+    }
+    let mut columns = vec![["silent", "found", "min", "p50", "max", "should by"].map(str::to_string).to_vec()];
+    for row in rows.iter().take(LIVENESS_MAX) {
+        let times = &row.detect_us;
+        let mut cells = vec![shortened(&format!("{} · {}", row.fault, row.cohort), 34)];
+        cells.push(format!("{} of {}", number::count(times.count), number::count(row.silenced)));
+        cells.extend([times.min, times.p50, times.max].map(phrase::dash));
+        cells.push(row.latest_ms.map_or_else(|| "never".to_string(), |ms| number::time(ms * 1000)));
+        columns.push(cells);
+    }
+    page.columns("heartbeats", &columns);
+    if rows.len() > LIVENESS_MAX {
+        page.entry("", &format!("{} more in the report", rows.len() - LIVENESS_MAX));
+    }
+}
+
+fn surprises(page: &mut Page, summary: &Summary) {
+    for row in summary.surprises.iter().take(SURPRISES_MAX) {
+        page.entry("surprise", &findings::surprise(row));
+    }
+    if summary.surprises.len() > SURPRISES_MAX {
+        page.entry("", &format!("{} more in the report", summary.surprises.len() - SURPRISES_MAX));
+    }
 }
 
 fn times(page: &mut Page, summary: &Summary) {

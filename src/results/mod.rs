@@ -9,7 +9,9 @@ pub mod hlog;
 pub mod manifest;
 pub mod read;
 pub mod record;
+mod rows;
 pub mod summary;
+mod surprises;
 pub mod tables;
 pub mod usage;
 

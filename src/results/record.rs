@@ -2,6 +2,8 @@
 //!
 //! Types on disk are separate from types in memory, and columns end in their unit. Absent and "not reached" are `null`, or empty in CSV.
 
+pub use super::rows::{CountRow, EventRow, ReconnectRow, TimelineRow};
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -89,6 +91,12 @@ pub struct Summary {
     pub cohorts: IndexMap<String, CohortRow>,
     /// In the order of the scenario.
     pub faults: Vec<FaultRow>,
+    /// Faults that silence connections: what each heartbeat should find of them, and what it found.
+    #[serde(default)] // absent in older folders
+    pub liveness: Vec<LivenessRow>,
+    /// Endings whose reported code the catalogue does not expect.
+    #[serde(default)] // absent in older folders
+    pub surprises: Vec<SurpriseRow>,
     /// The measuring side itself.
     pub generator: Generator,
     /// What else a reader must know.
@@ -295,14 +303,66 @@ pub struct FaultRow {
     pub until_ms: Option<u64>,
     /// Firings.
     pub fired: u64,
-    /// Connections, attempts or instances selected over all firings.
+    /// Connections or attempts selected over all firings; instances of a listener fault, connections of the processes of a process fault.
     pub selected: u64,
-    /// Connections and attempts on which it acted.
+    /// Connections, attempts or instances on which it acted.
     pub injected: u64,
     /// Outages of this fault that ended.
     pub recovered: u64,
     /// Outages of this fault: time to come back.
     pub reconnect_us: Times,
+}
+
+/// A fault that silences connections without ending them, a cohort, and one heartbeat over their connections.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LivenessRow {
+    /// Id of the fault.
+    pub fault: String,
+    /// Its kind.
+    pub kind: String,
+    /// Cohort.
+    pub cohort: String,
+    /// Who pings: `client`, `server`, or `none`.
+    pub heartbeat: String,
+    /// Between pings; null without heartbeat.
+    pub every_ms: Option<u64>,
+    /// From a ping to its pong; null without heartbeat.
+    pub timeout_ms: Option<u64>,
+    /// Share of the connections that it should find, 0 to 1.
+    pub finds_share: f64,
+    /// Soonest after the injection, less a round trip; null where it finds none.
+    pub earliest_ms: Option<u64>,
+    /// Latest after the injection; null where it finds none.
+    pub latest_ms: Option<u64>,
+    /// Why it finds none; null where it does.
+    pub why_none: Option<String>,
+    /// When the path answers RST to those not found before; null if it does not.
+    pub reset_ms: Option<u64>,
+    /// Connections that the fault silenced.
+    pub silenced: u64,
+    /// Those that this heartbeat found: from the injection to the passed pong deadline.
+    pub detect_us: Times,
+    /// Those that ended otherwise.
+    pub ended_otherwise: u64,
+    /// Those that did not end while it lasted.
+    pub unnoticed: u64,
+}
+
+/// Endings whose reported code the catalogue does not expect of the fault.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SurpriseRow {
+    /// Id of the fault.
+    pub fault: String,
+    /// Its kind.
+    pub kind: String,
+    /// Whose user: `client` or `server`.
+    pub side: String,
+    /// Codes that the catalogue expects; empty: no ending.
+    pub expected: Vec<u16>,
+    /// Code that was reported.
+    pub observed: u16,
+    /// Connections.
+    pub count: u64,
 }
 
 /// The measuring side itself.
@@ -320,125 +380,6 @@ pub struct Generator {
     pub bytes_per_client: Option<u64>,
     /// Too late to be trusted.
     pub saturated: bool,
-}
-
-/// A row of `timeline.csv`: one interval of one cohort.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct TimelineRow {
-    /// Start of the interval.
-    pub offset_ms: u64,
-    /// Cohort.
-    pub cohort: String,
-    /// Open connections at the end of the interval.
-    pub open: u64,
-    /// Attempts begun.
-    pub attempts: u64,
-    /// Attempts that opened.
-    pub opened: u64,
-    /// Attempts refused.
-    pub refused: u64,
-    /// Attempts timed out.
-    pub timed_out: u64,
-    /// Attempts rejected.
-    pub rejected: u64,
-    /// Attempts failed otherwise.
-    pub failed: u64,
-    /// Connections ended.
-    pub closed: u64,
-    /// Outages that ended.
-    pub recovered: u64,
-    /// Messages due.
-    pub due: u64,
-    /// Messages sent.
-    pub sent: u64,
-    /// Echoes received.
-    pub echoed: u64,
-    /// Round trip from due, median of the interval; empty without echoes.
-    pub rtt_p50_us: Option<u64>,
-    /// Round trip from due, 99th percentile of the interval as far as its samples go; empty without echoes.
-    pub rtt_p99_us: Option<u64>,
-    /// Round trip from due, largest of the interval; empty without echoes.
-    pub rtt_max_us: Option<u64>,
-}
-
-/// A row of `counts.csv`: how often something happened in one aligned second. What `closestorm check` counts expectations by.
-///
-/// A connection that ended stands in it twice where both sides are known: once with `side` client, once with `side` server.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct CountRow {
-    /// Number of the aligned second, from 0.
-    pub second: u32,
-    /// `attempts`, `closes`, `clients_lost`, `messages` or `work`.
-    pub metric: String,
-    /// Cohort.
-    pub cohort: String,
-    /// Id of the fault it belongs to; empty for none.
-    pub fault: Option<String>,
-    /// Of attempts: `begun`, and what became of them; of messages: `due`, `not_started`, `sent`, `received`, `lost`; of work (due
-    /// connects and sends that were begun): `all`, and `late`.
-    pub outcome: Option<String>,
-    /// Of closes: whose account, `client` or `server`.
-    pub side: Option<String>,
-    /// Of closes: reported to that side's user.
-    pub reported: Option<u16>,
-    /// Of closes: status code that this side received; 1005: empty Close frame; empty: no Close frame.
-    pub wire: Option<u16>,
-    /// Of closes: a fault's id, `remote`, `stay` or `deadline:<name>`.
-    pub cause: Option<String>,
-    /// Of closes: as this side saw it.
-    pub tcp_end: Option<String>,
-    /// Of closes: as this side saw it.
-    pub clean: Option<bool>,
-    /// How often.
-    pub count: u64,
-}
-
-/// A row of `reconnects.csv`: one outage.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ReconnectRow {
-    /// Client index.
-    pub client: u32,
-    /// Cohort.
-    pub cohort: String,
-    /// The fault it belongs to; empty for none.
-    pub fault: Option<String>,
-    /// Reported code of the connection that ended.
-    pub client_code: u16,
-    /// Offset at which the injector acted, or of the detection.
-    pub fault_offset_us: u64,
-    /// `t_detect - t_fault`.
-    pub detect_us: u64,
-    /// Sum of waits.
-    pub backoff_us: u64,
-    /// Sum of attempts.
-    pub attempt_us: u64,
-    /// `t_ready - t_open`.
-    pub first_reply_us: Option<u64>,
-    /// `t_ready - t_fault`; empty if it did not end.
-    pub reconnect_us: Option<u64>,
-    /// Attempts made.
-    pub attempts: u32,
-    /// `recovered`, `censored` or `gave_up`.
-    pub result: String,
-    /// One row stands for this many outages: 1, or more in a sample.
-    pub weight: f64,
-}
-
-/// A row of `events.csv`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EventRow {
-    /// Offset in the run.
-    pub offset_us: u64,
-    /// Name of the event, as `opened`.
-    pub event: String,
-    /// Client index; empty for events of the run.
-    pub client: Option<u32>,
-    /// Connection number of that client.
-    pub connection: Option<u32>,
-    /// Fault id.
-    pub fault: Option<String>,
-    /// Everything else, as `key=value` pairs separated by spaces.
-    pub detail: String,
 }
 
 /// `manifest.json`: what was run, where, by which program.

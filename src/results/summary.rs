@@ -1,15 +1,19 @@
 //! The closed books as `summary.json`.
 
 use super::record::{
-    Attempts, Clients, CloseCodes, CloseReason, CohortRow, Connections, FaultRow, Generator, Messages, Reconnect, SCHEMA_VERSION, Summary,
-    Times, Verdict,
+    Attempts, Clients, CloseCodes, CloseReason, CohortRow, Connections, FaultRow, Generator, LivenessRow, Messages, Reconnect,
+    SCHEMA_VERSION, Summary, Times, Verdict,
 };
 use super::tables::ending_rows;
+use crate::fault::Side;
+use crate::fault::liveness::Finds;
 use crate::metrics::bank::{Key, Metric};
 use crate::metrics::book::{Book, FaultBook, FaultMeta, Results};
 use crate::metrics::latency::{Latency, P99_NEEDS};
+use crate::metrics::liveness::{self, Watched};
 use crate::metrics::{ROWS, survival};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Reasons shown.
 const REASONS: usize = 20;
@@ -48,6 +52,8 @@ pub fn summarise(results: &Results, verdict: &Verdict, command: &str) -> Summary
         messages: messages(results, &total, |_| true),
         cohorts,
         faults: (0..meta.faults.len()).map(|fault| fault_row(results, fault)).collect(),
+        liveness: liveness(results),
+        surprises: super::surprises::surprises(results),
         generator: generator(results),
         notices: notices(results),
     }
@@ -139,6 +145,41 @@ fn fault_row(results: &Results, fault: usize) -> FaultRow {
         recovered: book.recovered,
         reconnect_us: reconnect_times(results, |key| key.fault == Some(fault as u16)),
     }
+}
+
+/// What each heartbeat should find of silent connections, and what it found.
+fn liveness(results: &Results) -> Vec<LivenessRow> {
+    let ms = |time: Duration| time.as_millis() as u64;
+    let row = |watched: &Watched| {
+        let (meta, found) = (&results.meta, liveness::found(results, watched));
+        let (share, bounds, why) = match watched.finds {
+            Finds::Some { share, earliest, latest } => (share, Some((earliest, latest)), None),
+            Finds::None(why) => (0.0, None, Some(why.to_owned())),
+        };
+        LivenessRow {
+            fault: meta.fault(watched.fault),
+            kind: meta.faults[usize::from(watched.fault)].kind.to_owned(),
+            cohort: meta.cohort(watched.cohort),
+            heartbeat: match watched.heartbeat {
+                Some((Side::Server, _)) => "server",
+                Some(_) => "client",
+                None => "none",
+            }
+            .to_owned(),
+            every_ms: watched.heartbeat.map(|(_, beat)| ms(beat.every)),
+            timeout_ms: watched.heartbeat.map(|(_, beat)| ms(beat.timeout)),
+            finds_share: share,
+            earliest_ms: bounds.map(|(earliest, _)| ms(earliest)),
+            latest_ms: bounds.map(|(_, latest)| ms(latest)),
+            why_none: why,
+            reset_ms: watched.reset.map(ms),
+            silenced: found.silenced,
+            detect_us: found.times.times(),
+            ended_otherwise: found.otherwise,
+            unnoticed: found.unnoticed,
+        }
+    };
+    results.meta.watched.iter().map(row).collect()
 }
 
 /// When a fault that holds stopped holding: its last revert, or the end of the run if a firing was not reverted.

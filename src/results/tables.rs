@@ -208,6 +208,7 @@ fn describe(meta: &Meta, event: &Event) -> (&'static str, Option<crate::event::C
         Event::GaveUp { why, .. } => ("gave_up", None, format!("why={}", quoted(&give_up(why)))),
         Event::Left { .. } => ("left", None, String::new()),
         Event::Fired { selected, .. } => ("fired", None, format!("selected={selected}")),
+        Event::Reached { .. } => ("reached", None, String::new()),
         Event::Reverted { .. } => ("reverted", None, String::new()),
         Event::Target { instance, what, detail } => {
             let detail = if detail.is_empty() { String::new() } else { format!(" detail={}", quoted(detail)) };

@@ -253,7 +253,7 @@ fn default(param: &Param) -> Option<Value> {
     let text = param.default?;
     match param.shape {
         Shape::Duration => parse_duration(text).ok().map(Value::Duration),
-        Shape::Bytes => text.parse().ok().map(Value::Bytes),
+        Shape::Bytes { .. } => text.parse().ok().map(Value::Bytes),
         Shape::Whole { .. } => text.parse().ok().map(Value::Whole),
         Shape::Share { .. } => text.parse::<Ratio>().ok().map(|ratio| Value::Share(ratio.0)),
         Shape::Text { .. } | Shape::Choice(_) => Some(Value::Text(text.to_owned())),
@@ -263,7 +263,14 @@ fn default(param: &Param) -> Option<Value> {
 fn value(param: &Param, node: &Node, sink: &Sink) -> Option<Value> {
     match param.shape {
         Shape::Duration => super::reader::duration(param.name, node, sink).map(Value::Duration),
-        Shape::Bytes => quantity::<Bytes>(param.name, "a size", &["B", "KiB"], node, sink).map(Value::Bytes),
+        Shape::Bytes { max } => {
+            let size = quantity::<Bytes>(param.name, "a size", &["B", "KiB"], node, sink)?;
+            if size.0 > max {
+                let title = format!("`{}` is out of bounds", param.name);
+                sink.push(Diagnostic::new(&node.at, title, format!("found {size}")).help(format!("at most {}", Bytes(max))));
+            }
+            Some(Value::Bytes(size))
+        }
         Shape::Whole { min, max } => whole(param.name, node, min..=max, sink).map(Value::Whole),
         Shape::Share { min, max } => {
             let share = quantity::<Ratio>(param.name, "a share", &["%"], node, sink)?.0;

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// Bounds of the wait after 1012 and 1013, as the registry of 1012 asks, s.
 const RESTART_WAIT: (f64, f64) = (5.0, 30.0);
+/// What a refused attempt takes on loopback at least, ns (assumed; connects there take some 50 µs).
+const LEAST_ATTEMPT: u64 = 50_000;
 /// Codes that ask to come back later.
 const RESTART_CODES: [u16; 2] = [1012, 1013];
 
@@ -272,14 +274,17 @@ impl World<'_> {
 
     /// Asks the policy.
     fn come_back(&mut self, client: u32, at: u64, loss: &Loss, hint: Option<Duration>) {
+        let pinned = self.pinned;
         let row = &mut self.rows[client as usize];
         let random = &mut row.random;
         let policy = &self.plan.cohorts[usize::from(row.cohort)].reconnect;
-        match policy.decide(&mut row.history, loss, Duration::from_nanos(at), &mut || random.unit()) {
+        match policy.decide(&mut row.history, loss, Duration::from_nanos(at), &mut || pinned.unwrap_or_else(|| random.unit())) {
             Decision::Wait(exact) => {
                 let delay = self.by_own_clock(client, whole_ms(exact.max(hint.unwrap_or_default())));
                 self.record(at, &Event::Waiting { client: ClientIndex(client), delay });
-                self.push_for(at.saturating_add(nanos(delay)), client, What::Attempt, 0);
+                // On a path that takes no time, a client that does not wait would try for ever at the same moment.
+                let least = if self.begun(client) == at { LEAST_ATTEMPT } else { 0 };
+                self.push_for(at.saturating_add(nanos(delay).max(least)), client, What::Attempt, 0);
             }
             Decision::GiveUp(why) => self.record(at, &Event::GaveUp { client: ClientIndex(client), why }),
         }

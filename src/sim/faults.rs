@@ -47,8 +47,12 @@ impl World<'_> {
                 self.revert_later(fault);
             }
             Effect::Listener { on, instance } => {
-                self.record(self.now, &Event::Fired { fault, selected: 0 });
-                self.named(instance).into_iter().for_each(|server| self.listener(server, on));
+                let named = self.named(instance);
+                self.record(self.now, &Event::Fired { fault, selected: named.len() as u32 });
+                for server in named {
+                    self.record(self.now, &Event::Reached { fault });
+                    self.listener(server, on);
+                }
                 self.revert_later(fault);
             }
             // `support` refuses it.

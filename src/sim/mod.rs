@@ -16,6 +16,8 @@ mod row;
 mod server;
 mod support;
 mod talk;
+#[cfg(test)]
+mod tests;
 
 pub use support::{Unsupported, supported};
 
@@ -34,8 +36,6 @@ use talk::Talks;
 
 /// Entries between two looks at whether to go on.
 const WATCH_EVERY: u64 = 1 << 16;
-/// Rows that are touched together, so that the processor fetches them together.
-const AHEAD: usize = 16;
 
 /// A simulated run.
 #[derive(Debug)]
@@ -65,6 +65,20 @@ pub fn run_watched(plan: &Plan, model: &Model, go_on: &mut dyn FnMut(Duration, L
     let mut world = World::new(plan, model);
     world.begin();
     let (measured, status) = world.go(go_on);
+    Ok(world.close(measured, status))
+}
+
+/// As [`run`], with every draw of the policies pinned to `u`: what test vectors of libraries were recorded with.
+#[cfg(test)]
+fn run_drawing(plan: &Plan, model: &Model, u: f64) -> Result<Simulated, Unsupported> {
+    support::check(plan)?;
+    let mut world = World::new(plan, model);
+    world.pinned = Some(u);
+    for (row, cohort) in world.rows.iter_mut().zip(plan.cohorts.iter().flat_map(|of| (0..of.count).map(move |_| of))) {
+        row.history = cohort.reconnect.start(&mut || u);
+    }
+    world.begin();
+    let (measured, status) = world.go(&mut |_, _| true);
     Ok(world.close(measured, status))
 }
 
@@ -183,6 +197,8 @@ struct World<'a> {
     events: u64,
     entries: u64,
     touched: u64,
+    /// What every policy draws, in tests.
+    pinned: Option<f64>,
     /// Since when a client that pings has heard nothing.
     silent_since: BTreeMap<u32, u64>,
     /// Streams of the lengths of stays, of cohorts where they are drawn.
@@ -216,6 +232,7 @@ impl<'a> World<'a> {
             events: 0,
             entries: 0,
             touched: 0,
+            pinned: None,
             silent_since: BTreeMap::new(),
             stays: BTreeMap::new(),
             plan,
@@ -246,9 +263,7 @@ impl<'a> World<'a> {
             }
             self.now = self.now.max(at);
             self.entries += 1;
-            if self.entries.is_multiple_of(AHEAD as u64) {
-                self.fetch();
-            }
+            self.fetch();
             self.carry_out(due);
             if self.entries.is_multiple_of(WATCH_EVERY) && !go_on(Duration::from_nanos(self.now), self.recorder.live()) {
                 return (Duration::from_nanos(self.now), Status::Aborted);
@@ -257,12 +272,14 @@ impl<'a> World<'a> {
         (self.plan.duration, Status::Completed)
     }
 
-    /// Reads a byte of the rows that come next: one wait for memory in place of many.
+    /// Reads a little of each row that comes next: one wait for memory in place of many.
     fn fetch(&mut self) {
-        let upcoming = self.queue.upcoming();
         let mut sum = 0;
-        for (_, due) in upcoming.iter().skip(AHEAD / 2).take(AHEAD) {
-            sum += u64::from(self.rows[due.client as usize % self.rows.len()].turn) + self.recorder.touch(due.client);
+        for (_, due) in self.queue.ahead() {
+            // An entry that is about something else is harmless.
+            if let Some(row) = self.rows.get(due.client as usize) {
+                sum += row.touch() + self.recorder.touch(due.client);
+            }
         }
         self.touched = self.touched.wrapping_add(sum);
     }

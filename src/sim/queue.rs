@@ -12,6 +12,8 @@ const SHIFT: u32 = 20;
 const SLOTS: usize = 1 << 16;
 /// Entries of a chunk, so that it fills eight cache lines.
 const CHUNK: usize = 31;
+/// Entries told of together.
+const AHEAD: usize = 16;
 const NONE: u32 = u32::MAX;
 
 #[derive(Clone, Debug)]
@@ -35,6 +37,8 @@ pub struct Calendar<T> {
     /// Entries of the current bucket, sorted; those before `next` are gone.
     ready: Vec<(u64, T)>,
     next: usize,
+    /// How many of `ready` have been told of by `ahead`.
+    told: usize,
     /// What came for the current bucket after it was reached.
     soon: BinaryHeap<Reverse<Soon<T>>>,
     sequence: u64,
@@ -87,6 +91,7 @@ impl<T: Copy + Default> Calendar<T> {
             on_wheel: 0,
             ready: Vec::new(),
             next: 0,
+            told: 0,
             soon: BinaryHeap::new(),
             sequence: 0,
             later: BTreeMap::new(),
@@ -142,9 +147,14 @@ impl<T: Copy + Default> Calendar<T> {
         }
     }
 
-    /// What comes next, as far as it is known: sorted, without what was added since the bucket was reached.
-    pub fn upcoming(&self) -> &[(u64, T)] {
-        &self.ready[self.next..]
+    /// The next entries of this bucket, each told of once, some time before it is taken: so that what they are about can be fetched
+    /// from memory together.
+    pub fn ahead(&mut self) -> &[(u64, T)] {
+        let from = self.told;
+        if self.next + AHEAD / 2 >= from {
+            self.told = (from + AHEAD).min(self.ready.len());
+        }
+        &self.ready[from..self.told]
     }
 
     /// Goes to the next bucket that has entries.
@@ -169,7 +179,7 @@ impl<T: Copy + Default> Calendar<T> {
     /// Sorts the current bucket into `ready`, and gives its chunks back.
     fn collect(&mut self) {
         self.ready.clear();
-        self.next = 0;
+        (self.next, self.told) = (0, 0);
         let slot = self.current as usize % SLOTS;
         let (first, last) = std::mem::replace(&mut self.slots[slot], (NONE, NONE));
         let mut at = first;

@@ -108,6 +108,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_page_names_the_kinds_that_are_simulated() {
+        let page = include_str!("../../docs/simulator.md");
+        let list = page.split("refused by name:\n\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap_or_default();
+        let expected = supported().map(|(kind, _)| format!("`{kind}`")).collect::<Vec<_>>().join(", ");
+        assert_eq!(list.replace('\n', " "), expected);
+    }
+
+    #[test]
     fn whole_connections_are_simulated_and_frames_are_not() {
         let kinds: Vec<_> = supported().map(|(kind, _)| kind).collect();
         for kind in [

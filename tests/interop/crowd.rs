@@ -53,6 +53,7 @@ fn clients(cohort: usize) -> std::ops::Range<u32> {
 
 fn balance(loaded: &Loaded) {
     let summary = &loaded.summary;
+    assert_eq!(summary.surprises, [], "every code is one that the catalogue expects");
     let (attempts, connections) = (&summary.attempts, &summary.connections);
     let parts = [attempts.opened, attempts.refused, attempts.timed_out, attempts.rejected, attempts.failed, attempts.abandoned];
     assert_eq!(parts.iter().sum::<u64>(), attempts.total, "{attempts:?}");

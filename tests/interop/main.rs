@@ -1,6 +1,6 @@
 //! A test binary of its own, run by `scripts/test` with one thread: whole runs under load and against programs that share no code with ours: Node's `ws` and its built-in WebSocket; kosoku's Autobahn cases; and our own sides against each other.
 //!
-//! `close_codes` holds the table of what both sides report for each code. What needs Node or Python fails without it;
+//! `close_codes` holds the table of what both sides report for each way to end a connection. What needs Node or Python fails without it;
 //! `CLOSESTORM_NO_NODE=1` or `CLOSESTORM_NO_PYTHON=1` leaves it out, says so past the test harness, and is refused where `CI` is set.
 //! `scripts/test` counts what was left out.
 
@@ -8,6 +8,8 @@ mod autobahn;
 mod bundled;
 mod close_codes;
 mod crowd;
+#[path = "../embedded.rs"]
+mod embedded;
 mod node_server;
 mod replay;
 mod secure;
@@ -53,7 +55,7 @@ fn node(test: &str) -> bool {
 
 /// The packages of a folder, as its lock file says.
 fn install(folder: &str) {
-    if home(folder).join("node_modules/ws/package.json").exists() {
+    if home(folder).join("node_modules/.package-lock.json").exists() {
         return;
     }
     let npm = Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(home(folder)).status();

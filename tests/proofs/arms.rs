@@ -4,22 +4,16 @@
 //! embedded server process and the parent that tells it what to do.
 
 use super::wire::{Conn, Script, ms};
-use crate::common::{Finished, LONG, program, start};
+use crate::common::{Finished, LONG, start};
+pub(super) use crate::embedded::{Server, effect};
 use closestorm::close::{Cause, Ending, Initiator};
 use closestorm::fault::{Effect, Gate, Side, Step};
 use closestorm::plan::{Embedded, Plan};
 use closestorm::scenario::{Overrides, Source, load};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io;
-use std::os::linux::net::SocketAddrExt;
-use std::process::Stdio;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::process::{Child, Command};
+use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// When faults fire: offset in a run, or age of the connections.
@@ -179,81 +173,6 @@ pub(super) async fn observe_for(
     (played.into_iter().flatten().filter(|((_, connection), _)| *connection > 0).collect(), finished)
 }
 
-/// An embedded server process whose parent is the test.
-pub(super) struct Server {
-    /// Where it listens.
-    pub(super) port: u16,
-    _child: Child,
-    _reserved: socket2::Socket,
-    to: OwnedWriteHalf,
-    from: Lines<BufReader<OwnedReadHalf>>,
-    /// Lines that it has reported, without the first two.
-    pub(super) reports: Vec<Value>,
-}
-
-impl Server {
-    /// Starts one and waits until it says that it listens.
-    pub(super) async fn start(settings: &Embedded) -> Server {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("closestorm-proof-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
-        let listener = std::os::unix::net::UnixListener::bind_addr(&address).expect("a socket");
-        listener.set_nonblocking(true).expect("a live socket");
-        let listener = UnixListener::from_std(listener).expect("a runtime");
-        let (reserved, address) = reserve();
-        let spec = json!({ "instance": 0, "address": address, "report_to": name, "token": "proof", "seed": 1, "settings": settings, "identity": null });
-        let child = Command::new(program())
-            .args(["__server", &spec.to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the program starts");
-        let (stream, _) = timeout(LONG, listener.accept()).await.expect("the server reports").expect("a connection");
-        let (read, to) = stream.into_split();
-        let from = BufReader::new(read).lines();
-        let mut server = Server { port: address.port(), _child: child, _reserved: reserved, to, from, reports: Vec::new() };
-        let hello = server.line().await.expect("a first line");
-        assert_eq!((&hello["Hello"]["token"], &hello["Hello"]["instance"]), (&json!("proof"), &json!(0)));
-        assert!(server.line().await.expect("a second line")["Listening"]["at_ns"].as_u64().is_some());
-        server
-    }
-
-    async fn line(&mut self) -> Option<Value> {
-        let line = timeout(LONG, self.from.next_line()).await.expect("the server goes on").ok().flatten()?;
-        Some(serde_json::from_str(&line).expect("JSON"))
-    }
-
-    /// Tells it something.
-    pub(super) async fn tell(&mut self, command: &Value) {
-        self.to.write_all(format!("{command}\n").as_bytes()).await.expect("the server reads");
-    }
-
-    /// Takes what it has reported until there are as many lines with this key.
-    pub(super) async fn reported(&mut self, key: &str, count: usize) -> Vec<Value> {
-        loop {
-            let found: Vec<_> = self.reports.iter().filter_map(|line| line.get(key)).cloned().collect();
-            if found.len() >= count {
-                return found;
-            }
-            let line = self.line().await.unwrap_or_else(|| panic!("the server ended after {:?}", self.reports));
-            self.reports.push(line);
-        }
-    }
-}
-
-/// A port for a server to listen on, kept free for it.
-fn reserve() -> (socket2::Socket, std::net::SocketAddr) {
-    let made = || -> io::Result<_> {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
-        socket.set_reuse_port(true)?;
-        socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
-        let address = socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("no address"))?;
-        Ok((socket, address))
-    };
-    made().expect("a free port")
-}
-
 /// What the arm with the injector of a proof on the server side left.
 pub(super) struct Served {
     /// By client index.
@@ -341,12 +260,6 @@ fn commands(cases: &[Case], inject: bool) -> Vec<(Duration, Value)> {
     commands.extend(holds.map(|(at, index)| (at, json!({ "Revert": { "fault": index } }))));
     commands.sort_by_key(|(at, _)| *at);
     commands
-}
-
-/// What an injection on the server's side asks for.
-pub(super) fn effect(inject: &'static str) -> Effect {
-    let fault = format!("[[faults]]\nat = \"0s\"\nside = \"server\"\ninject = {{ {inject} }}\n");
-    planned(&[], &fault).faults[0].inject.effect(Side::Server)
 }
 
 /// The plan of a scenario that has these faults on the server's side.

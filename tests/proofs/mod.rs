@@ -8,11 +8,14 @@ mod accounts;
 mod arms;
 mod attempts;
 mod client_side;
+mod findings;
 mod frame;
 mod frames;
 mod handshake;
 mod limits;
 mod listener;
+mod meddling;
+mod new;
 mod oversize;
 mod path;
 mod path_runs;
@@ -22,6 +25,7 @@ mod receive;
 mod select;
 mod server_side;
 mod session;
+mod tls;
 mod wire;
 
 use closestorm::fault::{Side, rows};
@@ -34,6 +38,7 @@ const FILES: &[(&[Side], &str)] = &[
     (&[Side::Server], include_str!("process.rs")),
     (&[Side::Client, Side::Server], include_str!("frames.rs")),
     (&[Side::Client, Side::Server], include_str!("path.rs")),
+    (&[Side::Client, Side::Server], include_str!("meddling.rs")),
     (&[Side::Client, Side::Server], include_str!("handshake.rs")),
     (&[Side::Client, Side::Server], include_str!("listener.rs")),
     (&[Side::Client, Side::Server], include_str!("limits.rs")),

@@ -198,6 +198,37 @@ async fn server_restart_rolling_takes_one_port_after_the_other() {
     assert_fault(&run, "rolling", 2);
 }
 
+#[tokio::test]
+async fn server_restart_rolling_closes_one_instance_after_the_other() {
+    let fault = "[[faults]]\nname = \"rolling\"\nat = \"400ms\"\ninject = { server_restart_rolling = { interval = \"400ms\", mode = \"graceful\", \
+                 code = 1012, reason = \"deploy\", grace = \"300ms\", down = \"250ms\" } }\n";
+    let observe = async |fault: &str| {
+        let running: Running = start(&scenario(ms(2200), 3, fault));
+        let ports = running.ports(3).await;
+        let mut tasks = Vec::new();
+        for port in ports {
+            tasks.push(watch(port, Script::default(), ms(1900)).await);
+        }
+        (all(tasks).await, running.finish().await)
+    };
+    let ((seen, run), (calm, control)) = tokio::join!(observe(fault), observe(""));
+    assert!(calm.iter().all(is_undisturbed), "{calm:?}");
+    assert_eq!(control.endings(), Vec::<String>::new());
+    for (conn, back) in &seen {
+        let frame = &conn.frames[0];
+        assert_eq!((frame.first, &frame.payload[..]), (CLOSE, &[&1012_u16.to_be_bytes()[..], b"deploy"].concat()[..]), "{conn:?}");
+        assert_eq!(conn.end.map(|end| end.1), Some(End::Fin), "{conn:?}");
+        assert!(back.refused > 0 && back.other.is_empty() && back.up.is_some(), "{back:?}");
+    }
+    for pair in seen.windows(2) {
+        let apart = end(&pair[1].0) - end(&pair[0].0);
+        assert!(apart >= ms(200) && apart < ms(800), "in turn: {apart:?}");
+    }
+    // Two clients on instances 0 and 1.
+    assert_eq!(run.endings(), ["web: rolling by server 1012>1012 fin clean told 1012 | server told 1012 fin ×2"]);
+    assert_fault(&run, "rolling", 2);
+}
+
 /// What a client sees that connects while the server does not answer pings.
 #[derive(Debug)]
 struct Stalled {

@@ -145,7 +145,8 @@ impl Session {
         self.apply_gates();
         let gate = &dose.gate;
         let shapes = !gate.read_shape.is_open() || !gate.write_shape.is_open();
-        let flows = gate.read != Flow::Pass || gate.write != Flow::Pass || shapes || !gate.ping_flood.is_empty();
+        let meddles = !gate.read_frames.is_empty() || !gate.write_frames.is_empty();
+        let flows = gate.read != Flow::Pass || gate.write != Flow::Pass || shapes || meddles || !gate.ping_flood.is_empty();
         if (steps_now || flows) && !dose.quiet { self.announce(dose.fault) } else { None }
     }
 
@@ -223,6 +224,7 @@ impl Session {
         let (seed, number) = self.origin;
         let connection = self.connection();
         connection.link_mut().set_gate(&gate, |direction| seed.stream(&format!("connection/{number}/{direction}")));
+        connection.tap().set_frames(&gate, |direction| seed.stream(&format!("connection/{number}/{direction}")));
         connection.tap().set_drop_pongs(gate.drop_pongs || gate.alters_pongs());
         let now = Instant::now();
         match (gate.asleep, self.faults().asleep) {
@@ -238,6 +240,7 @@ impl Session {
 
     pub(super) fn revert(&mut self, fault: u16) -> Option<Happening> {
         let faults = self.faults.as_mut()?;
+        let hit = faults.active.iter().any(|(active, _)| *active == fault);
         let reset = faults.active.iter().any(|(active, gate)| *active == fault && gate.reset_on_revert);
         faults.active.retain(|(active, _)| *active != fault);
         faults.watches.retain(|watch| watch.fault != fault);
@@ -248,7 +251,7 @@ impl Session {
             self.fault = None;
         }
         self.apply_gates();
-        if let Some(beat) = &mut self.heartbeat {
+        if let Some(beat) = self.heartbeat.as_mut().filter(|_| hit) {
             // What came while it hung is read before its timers count against the peer.
             beat.awaited = beat.awaited.map(|_| Instant::now());
         }

@@ -1,0 +1,155 @@
+//! Faults of whole frames on their way: lost, doubled, overtaken, late. The rest passes untouched.
+//!
+//! What they ask is data, a [`Meddle`]; `net::frames` carries it out. A frame that is in the middle of the wire when the fault begins
+//! passes. Close frames always pass, and push out before them what waits: `closing` has the kinds that act on those.
+
+use super::{Effect, Form, Gate, Layer, Param, Row, Shape, Side, Values, told};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What happens to a share of the frames in one direction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Meddle {
+    /// Chance of each frame, 0 to 1.
+    pub chance: f64,
+    /// Opcodes it applies to, a bit for each; never Close.
+    pub opcodes: u16,
+    /// What happens.
+    pub how: Meddling,
+}
+
+/// What happens to a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Meddling {
+    /// It vanishes.
+    Drop,
+    /// It comes twice, one right behind the other.
+    Duplicate,
+    /// It lets others overtake it.
+    Reorder {
+        /// How many.
+        by: u32,
+        /// Longest wait for them.
+        within: Duration,
+    },
+    /// It is late; others overtake it.
+    Delay(Duration),
+}
+
+impl Meddle {
+    /// Whether it applies to frames with this opcode.
+    pub fn applies(&self, opcode: u8) -> bool {
+        self.opcodes >> (opcode & 0x0f) & 1 == 1
+    }
+}
+
+const DATA: u16 = 0b111;
+const PING: u16 = 1 << 9;
+const PONG: u16 = 1 << 10;
+
+fn opcodes(word: Option<&str>) -> u16 {
+    match word {
+        Some("text") => 0b010,
+        Some("binary") => 0b100,
+        Some("ping") => PING,
+        Some("pong") => PONG,
+        Some("all") => DATA | PING | PONG,
+        _ => DATA,
+    }
+}
+
+fn meddle(values: &Values, how: Meddling) -> Effect {
+    let rule = vec![Meddle { chance: values.share("probability").unwrap_or(1.0), opcodes: opcodes(values.text("opcode")), how }];
+    let dir = values.text("dir").unwrap_or("both");
+    let frames = |here: bool| if here { rule.clone() } else { Vec::new() };
+    // From the client's side; `Injection::effect` swaps the directions for the server.
+    Effect::Connection {
+        gate: Gate { write_frames: frames(dir != "down"), read_frames: frames(dir != "up"), ..Gate::default() },
+        steps: Vec::new(),
+    }
+}
+
+const PROBABILITY: Param = Param {
+    name: "probability",
+    shape: Shape::Share { min: 0.0, max: 1.0 },
+    default: Some("10%"),
+    doc: "Chance of each frame, drawn for each.",
+};
+const OPCODE: Param = Param {
+    name: "opcode",
+    shape: Shape::Choice(&["data", "text", "binary", "ping", "pong", "all"]),
+    default: Some("data"),
+    doc: "Which frames: data is text, binary and continuation; all adds ping and pong. A Close frame always passes.",
+};
+const DIR: Param = Param {
+    name: "dir",
+    shape: Shape::Choice(&["both", "up", "down"]),
+    default: Some("both"),
+    doc: "up: towards the server, down: towards the client.",
+};
+
+const fn row(
+    kind: &'static str,
+    params: &'static [Param],
+    summary: &'static str,
+    expect: &'static str,
+    source: &'static str,
+    effect: fn(&Values) -> Effect,
+) -> Row {
+    const BOTH: &[Side] = &[Side::Client, Side::Server];
+    Row { kind, layer: Layer::Frames, sides: BOTH, form: Form::Holding, params, summary, expect, told: told::meddled, source, effect }
+}
+
+pub(super) const ROWS: &[Row] = &[
+    row(
+        "frame_drop",
+        &[PROBABILITY, OPCODE, DIR],
+        "loses whole frames; the others pass",
+        "peer: a message is missing; a lost part of a fragmented message is answered with 1002, a lost pong by a pong deadline",
+        "RFC 6455 has no acknowledgement: what a proxy or a full queue drops is gone",
+        |values| meddle(values, Meddling::Drop),
+    ),
+    row(
+        "frame_duplicate",
+        &[PROBABILITY, OPCODE, DIR],
+        "delivers whole frames twice, one right behind the other",
+        "peer: the message comes twice; a doubled part of a fragmented message may be answered with 1002",
+        "RFC 6455 numbers no messages: a retry above it is delivered twice",
+        |values| meddle(values, Meddling::Duplicate),
+    ),
+    row(
+        "frame_reorder",
+        &[
+            PROBABILITY,
+            Param { name: "by", shape: Shape::Whole { min: 1, max: 1000 }, default: Some("1"), doc: "Frames that overtake it." },
+            Param {
+                name: "within",
+                shape: Shape::Duration,
+                default: Some("1s"),
+                doc: "Longest wait for them; then it goes on, overtaken or not.",
+            },
+            OPCODE,
+            DIR,
+        ],
+        "lets later frames overtake some",
+        "peer: messages in another order; parts of fragmented messages in the wrong order are answered with 1002",
+        "RFC 6455 §5.4 keeps the order of parts; the order of messages is TCP's, until something queues them anew",
+        |values| {
+            let by = values.whole("by").and_then(|by| u32::try_from(by).ok()).unwrap_or(1);
+            meddle(values, Meddling::Reorder { by, within: values.duration("within").unwrap_or(Duration::from_secs(1)) })
+        },
+    ),
+    row(
+        "frame_delay",
+        &[
+            PROBABILITY,
+            Param { name: "delay", shape: Shape::Duration, default: Some("500ms"), doc: "Of the frames that are chosen." },
+            OPCODE,
+            DIR,
+        ],
+        "delivers whole frames late; others overtake them",
+        "peer: messages come late and in another order; a pong that is late may pass a deadline",
+        "RFC 6455 §5.5.2, §5.5.3; a queue for each stream or worker behind one socket",
+        |values| meddle(values, Meddling::Delay(values.duration("delay").unwrap_or_default())),
+    ),
+];

@@ -1,0 +1,224 @@
+//! What is known about a kind of fault: its documented row, its parameters, and their values in an injection.
+
+use super::told::Told;
+use super::{Effect, Gate};
+use crate::units::Bytes;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Who carries a fault out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// The simulated clients.
+    Client,
+    /// The embedded server, or the process of a target that we own.
+    Server,
+    /// The proxy between them.
+    Proxy,
+}
+
+/// Where in the stack a fault acts; `closestorm faults` lists kinds by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Layer {
+    /// Connecting and the opening handshake.
+    Handshake,
+    /// The TCP connection of an open session.
+    Transport,
+    /// Single frames.
+    Frames,
+    /// The closing handshake.
+    Closing,
+    /// Server processes and fleets, and the machines of clients.
+    Process,
+}
+
+/// How a kind relates to time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Acts once at its firing; `for` is an error.
+    Instant,
+    /// Holds from its firing until reverted.
+    Holding,
+    /// Holds, and selects attempts that begin while it is active.
+    Attempts,
+    /// Holds on the listening sockets of embedded servers.
+    Listener,
+    /// Acts on server processes.
+    Process {
+        /// `for` reverts it.
+        holds: bool,
+    },
+}
+
+/// What a parameter's value looks like.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Shape {
+    /// `"250ms"`.
+    Duration,
+    /// `"4KiB"`, at most this many bytes; `u64::MAX`: no bound.
+    Bytes {
+        /// Greatest.
+        max: u64,
+    },
+    /// A whole number in these bounds, inclusive.
+    Whole {
+        /// Least.
+        min: u64,
+        /// Greatest.
+        max: u64,
+    },
+    /// `"5%"`, in these bounds as shares, inclusive.
+    Share {
+        /// Least.
+        min: f64,
+        /// Greatest.
+        max: f64,
+    },
+    /// Text of at most this many bytes.
+    Text {
+        /// Bound in bytes.
+        max: usize,
+    },
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+/// Bytes that a connection holds in memory before they go out: larger ones would end the process before the connection.
+pub(super) const HELD: Shape = Shape::Bytes { max: 256 << 20 };
+/// Bytes that are small by nature: a part of an answer, a ping.
+pub(super) const SMALL: Shape = Shape::Bytes { max: 1 << 20 };
+/// Bytes that are counted as they pass and never held.
+pub(super) const COUNTED: Shape = Shape::Bytes { max: 1 << 40 };
+/// A number in a frame header, which may be any that fits.
+pub(super) const DECLARED: Shape = Shape::Bytes { max: u64::MAX };
+
+/// A parameter of a kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Param {
+    /// As written in a scenario, without unit suffix.
+    pub name: &'static str,
+    /// Shape and bounds.
+    pub shape: Shape,
+    /// As it would be written; `None`: absent unless given.
+    pub default: Option<&'static str>,
+    /// What it does; one sentence.
+    pub doc: &'static str,
+}
+
+/// One kind of fault: all that is known about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// As written in a scenario.
+    pub kind: &'static str,
+    /// Where it acts.
+    pub layer: Layer,
+    /// Who can carry it out today.
+    pub sides: &'static [Side],
+    /// How it relates to time.
+    pub form: Form,
+    /// In the order in which they are listed.
+    pub params: &'static [Param],
+    /// What it does on the wire; one line.
+    pub summary: &'static str,
+    /// What a healthy peer reports, and what it puts on the wire.
+    pub expect: &'static str,
+    /// The same in codes, for what closed as expected and what is a surprise.
+    pub told: fn(&Values) -> Told,
+    /// RFC section or measurement.
+    pub source: &'static str,
+    /// Parameters → effect. May rely on `params` being checked and defaults filled in.
+    pub effect: fn(&Values) -> Effect,
+}
+
+/// The value of a parameter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Value {
+    /// Of [`Shape::Duration`].
+    Duration(Duration),
+    /// Of [`Shape::Bytes`].
+    Bytes(Bytes),
+    /// Of [`Shape::Whole`].
+    Whole(u64),
+    /// Of [`Shape::Share`].
+    Share(f64),
+    /// Of [`Shape::Text`] and [`Shape::Choice`].
+    Text(String),
+}
+
+/// The parameters of an injection by name, checked and with defaults filled in; a parameter without default may be absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Values(pub BTreeMap<String, Value>);
+
+impl Values {
+    /// A duration; `None` where absent.
+    pub fn duration(&self, name: &str) -> Option<Duration> {
+        match self.0.get(name) {
+            Some(Value::Duration(duration)) => Some(*duration),
+            _ => None,
+        }
+    }
+
+    /// A number of bytes; `None` where absent.
+    pub fn bytes(&self, name: &str) -> Option<u64> {
+        match self.0.get(name) {
+            Some(Value::Bytes(bytes)) => Some(bytes.0),
+            _ => None,
+        }
+    }
+
+    /// A whole number; `None` where absent.
+    pub fn whole(&self, name: &str) -> Option<u64> {
+        match self.0.get(name) {
+            Some(Value::Whole(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// A share, 0 to 1; `None` where absent.
+    pub fn share(&self, name: &str) -> Option<f64> {
+        match self.0.get(name) {
+            Some(Value::Share(share)) => Some(*share),
+            _ => None,
+        }
+    }
+
+    /// A text or word; `None` where absent.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.0.get(name) {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// A kind with its parameters.
+#[derive(Clone, Debug)]
+pub struct Injection {
+    /// The kind's row.
+    pub row: &'static Row,
+    /// Checked, defaults filled in.
+    pub values: Values,
+}
+
+impl Injection {
+    /// What it asks of `side`. Rows speak from the client's side; a parameter `dir` turns round on the server.
+    pub fn effect(&self, side: Side) -> Effect {
+        match (self.row.effect)(&self.values) {
+            Effect::Connection { gate, steps } if side == Side::Server && self.values.text("dir").is_some() => {
+                let gate = Gate {
+                    read: gate.write,
+                    write: gate.read,
+                    read_shape: gate.write_shape,
+                    write_shape: gate.read_shape,
+                    read_frames: gate.write_frames,
+                    write_frames: gate.read_frames,
+                    ..gate
+                };
+                Effect::Connection { gate, steps }
+            }
+            effect => effect,
+        }
+    }
+}

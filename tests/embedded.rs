@@ -1,0 +1,121 @@
+//! An embedded server without a run around it: the test plays the parent that starts it, tells it what to do and reads its reports.
+
+use closestorm::fault::{Effect, Side};
+use closestorm::plan::Embedded;
+use closestorm::scenario::{Overrides, Source, load};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::UnixListener;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// Longer than anything here takes on a busy machine.
+const LONG: Duration = Duration::from_secs(60);
+
+/// An embedded server process whose parent is the test.
+pub(crate) struct Server {
+    /// Where it listens.
+    pub(crate) port: u16,
+    #[allow(dead_code, reason = "ended when dropped; only one of the two test binaries does more")]
+    child: Child,
+    _reserved: socket2::Socket,
+    to: OwnedWriteHalf,
+    from: Lines<BufReader<OwnedReadHalf>>,
+    /// Lines that it has reported, without the first two.
+    pub(crate) reports: Vec<Value>,
+}
+
+impl Server {
+    /// Starts one and waits until it says that it listens.
+    pub(crate) async fn start(settings: &Embedded) -> Server {
+        Server::start_with(settings, Value::Null).await
+    }
+
+    /// [`Server::start`] with a certificate and its key.
+    pub(crate) async fn start_with(settings: &Embedded, identity: Value) -> Server {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("closestorm-proof-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
+        let listener = std::os::unix::net::UnixListener::bind_addr(&address).expect("a socket");
+        listener.set_nonblocking(true).expect("a live socket");
+        let listener = UnixListener::from_std(listener).expect("a runtime");
+        let (reserved, address) = reserve();
+        let spec = json!({ "instance": 0, "address": address, "report_to": name, "token": "proof", "seed": 1, "settings": settings, "identity": identity });
+        let child = Command::new(env!("CARGO_BIN_EXE_closestorm"))
+            .args(["__server", &spec.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the program starts");
+        let (stream, _) = timeout(LONG, listener.accept()).await.expect("the server reports").expect("a connection");
+        let (read, to) = stream.into_split();
+        let from = BufReader::new(read).lines();
+        let mut server = Server { port: address.port(), child, _reserved: reserved, to, from, reports: Vec::new() };
+        let hello = server.line().await.expect("a first line");
+        assert_eq!((&hello["Hello"]["token"], &hello["Hello"]["instance"]), (&json!("proof"), &json!(0)));
+        assert!(server.line().await.expect("a second line")["Listening"]["at_ns"].as_u64().is_some());
+        server
+    }
+
+    /// What it reports next; `None`: it has ended.
+    pub(crate) async fn line(&mut self) -> Option<Value> {
+        let line = timeout(LONG, self.from.next_line()).await.expect("the server goes on").ok().flatten()?;
+        Some(serde_json::from_str(&line).expect("JSON"))
+    }
+
+    /// Tells it something.
+    pub(crate) async fn tell(&mut self, command: &Value) {
+        self.to.write_all(format!("{command}\n").as_bytes()).await.expect("the server reads");
+    }
+
+    /// Sends it a signal.
+    #[allow(dead_code, reason = "only one of the two test binaries does")]
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = self.child.id().expect("it was not waited for");
+        kill(Pid::from_raw(pid.cast_signed()), signal).expect("it lives");
+    }
+
+    /// Takes what it has reported until there are as many lines with this key.
+    pub(crate) async fn reported(&mut self, key: &str, count: usize) -> Vec<Value> {
+        loop {
+            let found: Vec<_> = self.reports.iter().filter_map(|line| line.get(key)).cloned().collect();
+            if found.len() >= count {
+                return found;
+            }
+            let line = self.line().await.unwrap_or_else(|| panic!("the server ended after {:?}", self.reports));
+            self.reports.push(line);
+        }
+    }
+}
+
+/// A port for a server to listen on, kept free for it.
+fn reserve() -> (socket2::Socket, std::net::SocketAddr) {
+    let made = || -> io::Result<_> {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+        let address = socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("no address"))?;
+        Ok((socket, address))
+    };
+    made().expect("a free port")
+}
+
+/// What an injection on the server's side asks for; `inject` as in a scenario: `drop_fin = {}`.
+pub(crate) fn effect(inject: &str) -> Effect {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("one.toml");
+    let cohort = "[clients.one]\ncount = 1\n";
+    let fault = format!("[[faults]]\nat = \"0s\"\nside = \"server\"\ninject = {{ {inject} }}\n");
+    std::fs::write(&file, format!("duration = \"10s\"\n[target.embedded]\n{cohort}{fault}")).expect("the folder can be written");
+    let plan = load(&Source::File(file), &Overrides::default()).unwrap_or_else(|errors| panic!("{errors}"));
+    plan.faults[0].inject.effect(Side::Server)
+}

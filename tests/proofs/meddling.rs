@@ -1,0 +1,152 @@
+//! Faults of whole frames on their way: what of numbered pings and pongs comes, how often, and in which order.
+//!
+//! `OUT` and `IN` as in `path`. The observer pings every 20 ms to 900 ms; the fault begins at 300 ms and stays.
+
+use super::arms::AT;
+use super::frame::{PONG, TEXT, number};
+use super::path::{Carrier, both};
+use super::wire::{Conn, Script, ms};
+use std::time::Duration;
+
+/// Pings of an observer.
+const PINGS: u32 = 44;
+/// Number of the first ping that is surely sent after the injection.
+const SURE: u32 = 25;
+
+fn pings() -> Script {
+    Script::pings(ms(900))
+}
+
+fn numbers(conn: &Conn) -> Vec<u32> {
+    conn.of(PONG).iter().map(|frame| number(&frame.payload)).collect()
+}
+
+/// Every pong came, whatever the order.
+fn complete(conn: &Conn) -> bool {
+    let mut all = numbers(conn);
+    all.sort_unstable();
+    all == (0..PINGS).collect::<Vec<_>>()
+}
+
+/// Pongs that came behind one with a higher number.
+fn overtaken(conn: &Conn) -> usize {
+    numbers(conn).windows(2).filter(|pair| pair[1] < pair[0]).count()
+}
+
+/// None of those that were sent after the injection came, all from before did.
+fn lost(conn: &Conn) -> bool {
+    let numbers = numbers(conn);
+    numbers.iter().all(|number| *number < SURE) && numbers == (0..numbers.len() as u32).collect::<Vec<_>>() && numbers.len() > 5
+}
+
+/// Some came, some did not, in order.
+fn thinned(conn: &Conn) -> bool {
+    let late = numbers(conn).iter().filter(|number| **number >= SURE).count();
+    overtaken(conn) == 0 && (1..(PINGS - SURE) as usize).contains(&late)
+}
+
+fn doubled(conn: &Conn) -> bool {
+    let all = numbers(conn);
+    let twice = (SURE..PINGS).all(|of| all.iter().filter(|number| **number == of).count() == 2);
+    twice && overtaken(conn) == 0 && (0..PINGS).all(|of| all.contains(&of))
+}
+
+fn no_end(conn: &Conn) -> bool {
+    conn.end_before(super::arms::SOON).is_none()
+}
+
+#[tokio::test]
+async fn frame_drop_loses_whole_frames_and_nothing_else() {
+    let cases = |carrier: Carrier| {
+        vec![
+            carrier.case("frame_drop = { probability = \"100%\", opcode = \"pong\", dir = \"OUT\" }", pings(), |conn| {
+                lost(conn) && no_end(conn)
+            }),
+            carrier.case("frame_drop = { probability = \"100%\", opcode = \"ping\", dir = \"IN\" }", pings(), |conn| {
+                lost(conn) && no_end(conn)
+            }),
+            carrier.case("frame_drop = { probability = \"50%\", opcode = \"all\" }", pings(), |conn| thinned(conn) && no_end(conn)),
+        ]
+    };
+    let proof = both(cases).await;
+    assert_eq!(proof.clients.run.endings(), [""; 0]);
+    assert!(proof.server.endings.is_empty(), "{:?}", proof.server.endings);
+    assert!(proof.clients.conns[0].of(PONG).len() == PINGS as usize, "the neighbour lost nothing");
+}
+
+#[tokio::test]
+async fn frame_duplicate_delivers_whole_frames_twice() {
+    let cases = |carrier: Carrier| {
+        vec![
+            carrier.case("frame_duplicate = { probability = \"100%\", opcode = \"pong\", dir = \"OUT\" }", pings(), doubled),
+            carrier.case("frame_duplicate = { probability = \"100%\", opcode = \"ping\", dir = \"IN\" }", pings(), doubled),
+        ]
+    };
+    let proof = both(cases).await;
+    assert_eq!(proof.clients.run.endings(), [""; 0]);
+    assert!(proof.server.endings.is_empty(), "{:?}", proof.server.endings);
+}
+
+#[tokio::test]
+async fn frame_reorder_lets_frames_overtake_and_loses_none() {
+    let reordered = |conn: &Conn| complete(conn) && overtaken(conn) >= 5;
+    let cases = |carrier: Carrier| {
+        vec![
+            carrier.case(
+                "frame_reorder = { probability = \"100%\", opcode = \"pong\", dir = \"OUT\", within = \"200ms\" }",
+                pings(),
+                reordered,
+            ),
+            carrier.case(
+                "frame_reorder = { probability = \"100%\", opcode = \"ping\", dir = \"IN\", by = 2, within = \"200ms\" }",
+                pings(),
+                reordered,
+            ),
+        ]
+    };
+    let proof = both(cases).await;
+    assert_eq!(proof.clients.run.endings(), [""; 0]);
+    // By two: a pong comes behind the two that follow it.
+    for conn in [&proof.clients.conns[2], &proof.server.conns[2]] {
+        let all = numbers(conn);
+        let by_two = all.windows(3).filter(|three| three[2] + 2 == three[1] && three[2] + 1 == three[0]).count();
+        assert!(by_two >= 3, "{all:?}");
+    }
+}
+
+#[tokio::test]
+async fn frame_delay_delivers_frames_late_and_others_overtake_them() {
+    let late = |conn: &Conn, least: Duration| {
+        let sent: Vec<_> = conn.sent.iter().map(|(at, _)| *at).collect();
+        let late = conn.of(PONG).into_iter().filter(|pong| pong.at - sent[number(&pong.payload) as usize] >= least);
+        late.filter(|pong| pong.at > AT).count()
+    };
+    let all_late = move |conn: &Conn| complete(conn) && late(conn, ms(150)) >= (PINGS - SURE) as usize;
+    let some_late = move |conn: &Conn| complete(conn) && overtaken(conn) >= 2 && late(conn, ms(150)) >= 2;
+    let cases = |carrier: Carrier| {
+        vec![
+            carrier.case(
+                "frame_delay = { probability = \"100%\", delay = \"150ms\", opcode = \"pong\", dir = \"OUT\" }",
+                pings(),
+                all_late,
+            ),
+            carrier.case("frame_delay = { probability = \"50%\", delay = \"150ms\", opcode = \"ping\", dir = \"IN\" }", pings(), some_late),
+        ]
+    };
+    let proof = both(cases).await;
+    assert_eq!(proof.clients.run.endings(), [""; 0]);
+    assert!(proof.server.endings.is_empty(), "{:?}", proof.server.endings);
+}
+
+#[tokio::test]
+async fn messages_are_chosen_by_default_and_pongs_pass() {
+    // The embedded server echoes text: the echoes are missing from the injection on, the pongs are not.
+    let script = || Script::pings(ms(900)).texts(ms(900));
+    let muted = |conn: &Conn| {
+        let echoes = conn.of(TEXT);
+        conn.of(PONG).len() == PINGS as usize && echoes.len() > 5 && echoes.iter().all(|echo| echo.at < ms(550))
+    };
+    let cases = [super::arms::case("frame_drop = { probability = \"100%\", dir = \"down\" }", muted).script(script())];
+    let proof = super::arms::server(&closestorm::plan::Embedded::default(), ms(1400), &cases).await;
+    assert!(proof.endings.is_empty(), "{:?}", proof.endings);
+}
