@@ -5,7 +5,10 @@ use std::fmt::Write;
 
 /// The fragment, as TOML.
 pub fn fragment(fit: &Fit) -> String {
-    let mut out = format!("# The server of one run, as the simulator sees it: fitted by `closestorm calibrate` to\n#   {} (seed {})\n", fit.run, fit.seed);
+    let mut out = format!(
+        "# The server of one run, as the simulator sees it: fitted by `closestorm calibrate` to\n#   {} (seed {})\n",
+        fit.run, fit.seed
+    );
     let (p50, p90) = (fit.residual_p50_us as f64 / 1e3, fit.residual_p90_us as f64 / 1e3);
     let _ = writeln!(
         out,

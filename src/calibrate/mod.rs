@@ -93,7 +93,9 @@ pub fn fit(loaded: &Loaded) -> Result<Fit, NotFitted> {
     parameters.extend(service.parameters);
     notes.extend(service.notes);
     parameters.extend(path::listen_queue(&observed, loaded, &mut notes));
-    parameters.push(rtt.1);
+    let (rtt, round_trip) = rtt;
+    parameters.push(round_trip);
+    parameters.extend(path::client_lag(&observed, rtt));
     parameters.extend(path::start_up(&observed, &mut notes));
     parameters.extend(path::notice(loaded, &observed, &mut notes));
     if loaded.summary.generator.saturated {
@@ -128,8 +130,8 @@ fn text(us: f64) -> String {
 }
 
 /// Measured times as TOML: equally spaced quantiles.
-fn quantiles(sorted: &[u64], count: usize, factor: f64) -> String {
-    let at = |n: usize| sorted[n * (sorted.len() - 1) / (count - 1)] as f64 * factor;
+fn quantiles(sorted: &[u64], count: usize) -> String {
+    let at = |n: usize| sorted[n * (sorted.len() - 1) / (count - 1)] as f64;
     format!("{{ quantiles = [{}] }}", (0..count).map(|n| text(at(n))).collect::<Vec<_>>().join(", "))
 }
 

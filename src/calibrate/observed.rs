@@ -2,7 +2,7 @@
 
 use crate::results::Loaded;
 use crate::results::record::EventRow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An opening handshake that was answered with 101.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +37,12 @@ pub(super) struct Observed {
     /// Start and length of attempts that were refused.
     pub(super) refused: Vec<(u64, u64)>,
     pub(super) starts: Vec<Start>,
+    /// Attempts after a wait: how late each began, and the length of its connect or refusal.
+    pub(super) retries: Vec<(u64, u64)>,
     /// When attempts began, sorted.
     pub(super) attempts: Vec<u64>,
-    /// Clients whose connection just ended, with how TCP ended: fin or rst without a Close frame.
-    pub(super) cut: BTreeMap<(u32, u64), ()>,
+    /// Clients whose connection ended by FIN or RST without a Close frame, and when.
+    pub(super) cut: BTreeSet<(u32, u64)>,
     /// One event stands for this many.
     pub(super) weight: f64,
 }
@@ -57,23 +59,33 @@ fn number(row: &EventRow, key: &str) -> Option<u64> {
 impl Observed {
     pub(super) fn of(loaded: &Loaded) -> Observed {
         let mut observed = Observed::default();
-        let mut begun: BTreeMap<u32, u64> = BTreeMap::new();
+        // Offset and lateness of the attempt under way; the first one of a client was not waited for.
+        let mut begun: BTreeMap<u32, (u64, Option<u64>)> = BTreeMap::new();
         let mut started: BTreeMap<u16, u64> = BTreeMap::new();
         let mut lives: BTreeMap<u16, u32> = BTreeMap::new();
         for row in &loaded.events {
             let at = row.offset_us;
             match (row.event.as_str(), row.client) {
                 ("attempt_started", Some(client)) => {
-                    begun.insert(client, at);
+                    let late = number(row, "due_us").map(|due| at.saturating_sub(due)).filter(|_| begun.contains_key(&client));
+                    begun.insert(client, (at, late));
                     observed.attempts.push(at);
                 }
                 ("attempt_failed", Some(client)) if field(row, "outcome") == Some("refused") => {
-                    observed.refused.extend(begun.get(&client).map(|begun| (*begun, at.saturating_sub(*begun))));
+                    if let Some((begun, late)) = begun.get(&client) {
+                        let length = at.saturating_sub(*begun);
+                        observed.refused.push((*begun, length));
+                        observed.retries.extend(late.map(|late| (late, length)));
+                    }
                 }
-                ("opened", Some(_)) => observed.opened(row, &lives),
+                ("opened", Some(client)) => {
+                    let late = begun.get(&client).and_then(|(_, late)| *late);
+                    observed.retries.extend(late.zip(number(row, "tcp_us")));
+                    observed.opened(row, &lives);
+                }
                 ("ended", Some(client)) => {
                     if field(row, "wire_received") == Some("none") && matches!(field(row, "tcp_end"), Some("fin" | "rst")) {
-                        observed.cut.insert((client, at), ());
+                        observed.cut.insert((client, at));
                     }
                 }
                 ("target", _) => {
@@ -81,9 +93,9 @@ impl Observed {
                     match field(row, "what") {
                         Some("down" | "exited") => *lives.entry(instance).or_default() += 1,
                         Some("started") => _ = started.insert(instance, at),
-                        Some("listening") => observed
-                            .starts
-                            .extend(started.remove(&instance).map(|started| Start { instance, started, listening: at })),
+                        Some("listening") => {
+                            observed.starts.extend(started.remove(&instance).map(|started| Start { instance, started, listening: at }))
+                        }
                         _ => {}
                     }
                 }

@@ -45,13 +45,8 @@ pub(super) fn rtt(observed: &Observed) -> (f64, Parameter) {
 
 /// How the server takes connections off its listen queue, and how long that is.
 pub(super) fn listen_queue(observed: &Observed, loaded: &Loaded, notes: &mut Vec<String>) -> Vec<Parameter> {
-    let parameter = |key, value: String, from: String, samples: usize| Parameter {
-        key,
-        value,
-        from,
-        samples: samples as u64,
-        error_percent: None,
-    };
+    let parameter =
+        |key, value: String, from: String, samples: usize| Parameter { key, value, from, samples: samples as u64, error_percent: None };
     let mut dropped: Vec<u64> =
         observed.handshakes.iter().filter(|one| one.tcp >= REPEATED).map(|one| waiting(observed, one.instance, one.started)).collect();
     dropped.sort_unstable();
@@ -83,10 +78,11 @@ pub(super) fn listen_queue(observed: &Observed, loaded: &Loaded, notes: &mut Vec
     ]
 }
 
-/// How many were connected to an instance and not yet open.
+/// How many were connected to an instance, or about to be, and not yet open.
 fn waiting(observed: &Observed, instance: u16, at: u64) -> u64 {
-    let of = observed.handshakes.iter().filter(|one| one.instance == instance);
-    of.filter(|one| one.started + one.tcp <= at && at < one.opened).count() as u64
+    let of = observed.handshakes.iter().filter(|one| one.instance == instance && at < one.opened);
+    // Of a connect that took whole seconds the last SYN counts.
+    of.filter(|one| if one.tcp < REPEATED { one.started <= at } else { one.asked <= at }).count() as u64
 }
 
 /// From the start of a process to the moment it listens.
@@ -108,7 +104,7 @@ pub(super) fn start_up(observed: &Observed, notes: &mut Vec<String>) -> Option<P
 
 /// From the death of a server to its clients noticing.
 pub(super) fn notice(loaded: &Loaded, observed: &Observed, notes: &mut Vec<String>) -> Option<Parameter> {
-    let of_a_death = |client: u32, detected: u64| observed.cut.contains_key(&(client, detected));
+    let of_a_death = |client: u32, detected: u64| observed.cut.contains(&(client, detected));
     let rows = loaded.reconnects.iter().filter(|row| row.fault.is_some() && of_a_death(row.client, row.fault_offset_us + row.detect_us));
     let mut times: Vec<u64> = rows.map(|row| row.detect_us).collect();
     times.sort_unstable();
@@ -118,8 +114,22 @@ pub(super) fn notice(loaded: &Loaded, observed: &Observed, notes: &mut Vec<Strin
     }
     Some(Parameter {
         key: "notice",
-        value: quantiles(&times, QUANTILES, 1.0),
+        value: quantiles(&times, QUANTILES),
         from: "detection of connections that a server's death cut".to_owned(),
+        samples: times.len() as u64,
+        error_percent: None,
+    })
+}
+
+/// What the clients' machine adds to each attempt after a wait: how late it begins, and what its connect takes beyond a round trip.
+pub(super) fn client_lag(observed: &Observed, rtt: f64) -> Option<Parameter> {
+    let retries = observed.retries.iter().filter(|(_, connect)| *connect < REPEATED);
+    let mut times: Vec<u64> = retries.map(|(late, connect)| late + connect.saturating_sub(rtt as u64)).collect();
+    times.sort_unstable();
+    (times.len() >= QUANTILES).then(|| Parameter {
+        key: "client_lag",
+        value: quantiles(&times, QUANTILES),
+        from: "attempts after a wait: how late they began, and their connects and refusals beyond a round trip".to_owned(),
         samples: times.len() as u64,
         error_percent: None,
     })

@@ -12,10 +12,16 @@ use std::time::Duration;
 
 /// A shorter row of handshakes without a pause tells little of the rate.
 const STRETCH_MIN: usize = 20;
-/// Handshakes whose mean counts as one value: what one takes too long by chance of the scheduler, the next ones make good.
+/// Handshakes whose mean counts as one value, at least: what one takes too long by chance of the scheduler, the next ones make good, and
+/// those that are served at a time are done at a time.
 const BATCH: usize = 20;
 /// Spread of single handshakes, as a share of the mean, from which it is more than noise of the machine.
 const SPREAD: f64 = 0.3;
+/// The server counts as busy while a share of one by so many of the most at once is under way, but no more than `CROWD_MAX`.
+const CROWD: usize = 4;
+const CROWD_MAX: usize = 64;
+/// Completions closer than this, µs, are no queue.
+const GAP_MIN: f64 = 1.0;
 /// More places are believed where they come this much closer.
 const CLOSER: f64 = 0.8;
 const PLACES: [u32; 12] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64];
@@ -37,28 +43,32 @@ type Life<'a> = Vec<&'a Handshake>;
 /// Fits the queue; `rtt` in µs.
 pub(super) fn fit(observed: &Observed, rtt: f64) -> Service {
     let lives = lives(observed);
-    let stretches: Vec<_> = lives.iter().flat_map(|life| stretches(life)).collect();
+    // A server that serves fewer at a time than this is busy while so many are under way.
+    let crowd = (most_at_once(&lives) / CROWD).clamp(1, CROWD_MAX);
+    let stretches: Vec<_> = lives.iter().flat_map(|life| stretches(life, crowd)).collect();
     if stretches.is_empty() {
         return never_busy(observed, &lives, rtt);
     }
     let cold = cold(observed, &lives);
-    let warm = |gap: &Gap| cold.is_none_or(|cold| cold.is_over(gap.age));
     let mut gaps: Vec<Gap> = stretches.iter().flat_map(|stretch| gaps(stretch, observed)).collect();
-    let total = gaps.len();
-    if gaps.iter().filter(|gap| warm(gap)).count() >= STRETCH_MIN {
-        gaps.retain(warm);
+    if let Some(cold) = &cold {
+        // What is left is the steady cost.
+        gaps.iter_mut().for_each(|gap| gap.length = (gap.length - gap.age.map_or(0.0, |age| cold.at(age as f64))).max(0.0));
     }
-    let rate = Rate::of(&gaps, observed.weight);
-    let places = if observed.weight > 1.0 { 1 } else { places(&lives, rate.gap) };
+    let rate = Rate::of(&gaps, crowd.max(BATCH), observed.weight);
+    if rate.gap < GAP_MIN {
+        return never_busy(observed, &lives, rtt);
+    }
+    let places = if observed.weight > 1.0 { 1 } else { places(&lives, rate.gap, crowd as u32) };
     let mut notes = Vec::new();
     if places == 1 {
         notes.push("parallel = 1: more places did not come closer to what was observed".to_owned());
     }
-    let mut parameters = vec![cost(&rate, places, &gaps, total, observed.weight)];
+    let mut parameters = vec![cost(&rate, places, &gaps, observed.weight)];
     parameters.push(Parameter {
         key: "parallel",
         value: places.to_string(),
-        from: "the arrivals of the run put through queues of the same rate with 1 to 64 places".to_owned(),
+        from: "the arrivals of the run put through queues of the same rate and more places".to_owned(),
         samples: observed.handshakes.len() as u64,
         error_percent: None,
     });
@@ -78,30 +88,53 @@ fn lives(observed: &Observed) -> Vec<Life<'_>> {
     lives.into_values().collect()
 }
 
-/// Rows of handshakes each of which waited when the one before was done.
-fn stretches<'a>(life: &[&'a Handshake]) -> Vec<Vec<&'a Handshake>> {
-    let mut all: Vec<Vec<&Handshake>> = Vec::new();
-    for one in life {
+/// Rows of handshakes during which so many others were always under way that the server was busy, whatever number it serves at a time.
+fn stretches<'a>(life: &[&'a Handshake], crowd: usize) -> Vec<Vec<&'a Handshake>> {
+    let mut asked: Vec<u64> = life.iter().map(|one| one.asked).collect();
+    asked.sort_unstable();
+    let mut all: Vec<Vec<&Handshake>> = vec![Vec::new()];
+    for (served, one) in life.iter().enumerate() {
+        // Those who had asked by now, without those who have been served.
+        let left = asked.partition_point(|at| *at < one.opened).saturating_sub(served + 1);
         match all.last_mut() {
-            Some(row) if row.last().is_some_and(|last| one.asked < last.opened) => row.push(one),
-            _ => all.push(vec![one]),
+            Some(row) => row.push(one),
+            None => all.push(vec![one]),
+        }
+        if left < crowd {
+            all.push(Vec::new());
         }
     }
     all.retain(|row| row.len() > STRETCH_MIN);
     all
 }
 
+/// Most that were under way at once at one process.
+fn most_at_once(lives: &[Life<'_>]) -> usize {
+    let of = |life: &Life<'_>| {
+        let mut changes: Vec<(u64, i64)> = life.iter().flat_map(|one| [(one.asked, 1), (one.opened, -1)]).collect();
+        changes.sort_unstable();
+        changes
+            .into_iter()
+            .scan(0, |now, (_, change)| {
+                *now += change;
+                Some(*now)
+            })
+            .max()
+    };
+    lives.iter().filter_map(of).max().unwrap_or(0).max(1) as usize
+}
+
 /// From one completion to the next while somebody waited.
 #[derive(Clone, Copy, Debug)]
 struct Gap {
-    length: u64,
+    length: f64,
     /// Since the process listened; `None` for one that was there before the run.
     age: Option<u64>,
 }
 
 fn gaps(stretch: &[&Handshake], observed: &Observed) -> Vec<Gap> {
     let pairs = stretch.windows(2);
-    pairs.map(|pair| Gap { length: pair[1].opened - pair[0].opened, age: age(observed, pair[1], pair[0].opened) }).collect()
+    pairs.map(|pair| Gap { length: (pair[1].opened - pair[0].opened) as f64, age: age(observed, pair[1], pair[0].opened) }).collect()
 }
 
 fn age(observed: &Observed, one: &Handshake, at: u64) -> Option<u64> {
@@ -121,35 +154,29 @@ struct Rate {
 }
 
 impl Rate {
-    fn of(gaps: &[Gap], weight: f64) -> Rate {
-        let mean = |gaps: &[Gap]| gaps.iter().map(|gap| gap.length as f64).sum::<f64>() / gaps.len() as f64;
-        let mut batches: Vec<f64> = gaps.chunks_exact(BATCH.min(gaps.len())).map(mean).collect();
+    fn of(gaps: &[Gap], batch: usize, weight: f64) -> Rate {
+        let mean = |gaps: &[Gap]| gaps.iter().map(|gap| gap.length).sum::<f64>() / gaps.len() as f64;
+        let mut batches: Vec<f64> = gaps.chunks_exact(batch.min(gaps.len())).map(mean).collect();
         batches.sort_by(f64::total_cmp);
         let (from, to) = (batches.len() / 4, batches.len() - batches.len() / 4);
         let middle = &batches[from..to];
         let gap = middle.iter().sum::<f64>() / middle.len() as f64;
         // Of a normal distribution the middle half is 1.349 standard deviations wide.
         let deviation = (batches[to - 1] - batches[from]) / 1.349;
-        Rate {
-            gap: gap / weight,
-            error: deviation / (batches.len() as f64).sqrt() / gap,
-            spread: deviation * (BATCH as f64).sqrt() / gap,
-        }
+        Rate { gap: gap / weight, error: deviation / (batches.len() as f64).sqrt() / gap, spread: deviation * (batch as f64).sqrt() / gap }
     }
 }
 
-fn cost(rate: &Rate, places: u32, gaps: &[Gap], total: usize, weight: f64) -> Parameter {
+fn cost(rate: &Rate, places: u32, gaps: &[Gap], weight: f64) -> Parameter {
     let cost = rate.gap * f64::from(places);
-    let mut sorted: Vec<u64> = gaps.iter().map(|gap| gap.length).collect();
+    let mut sorted: Vec<u64> = gaps.iter().map(|gap| gap.length as u64).collect();
     sorted.sort_unstable();
     let varies = rate.spread >= SPREAD && places == 1 && weight <= 1.0;
-    let left_out = total - gaps.len();
-    let left_out = if left_out > 0 { format!(", {left_out} of a cold start left out") } else { String::new() };
     Parameter {
         key: "handshake_cost",
-        value: if varies { quantiles(&sorted, 21, 1.0) } else { text(cost) },
+        value: if varies { quantiles(&sorted, 21) } else { text(cost) },
         from: format!(
-            "gaps between completions while somebody waited: {:.0}/s{}{left_out}",
+            "gaps between completions while somebody waited: {:.0}/s{}",
             1e6 / rate.gap,
             if varies { format!(", spread {:.0} %, so as quantiles", rate.spread * 100.0) } else { String::new() }
         ),
@@ -164,7 +191,7 @@ fn never_busy(observed: &Observed, lives: &[Life<'_>], rtt: f64) -> Service {
     upgrades.sort_unstable();
     let cost = (quantile(&upgrades, 0.5) as f64 - rtt).max(0.0);
     // So many were under way at once without waiting for each other.
-    let most = lives.iter().map(|life| most_at_once(life)).max().unwrap_or(1).max(1);
+    let most = most_at_once(lives);
     let samples = upgrades.len() as u64;
     let from = "opening handshakes without a queue, less a round trip".to_owned();
     let mut residuals: Vec<u64> = upgrades.iter().map(|upgrade| upgrade.abs_diff((cost + rtt) as u64)).collect();
@@ -185,22 +212,14 @@ fn never_busy(observed: &Observed, lives: &[Life<'_>], rtt: f64) -> Service {
     }
 }
 
-fn most_at_once(life: &[&Handshake]) -> usize {
-    let mut changes: Vec<(u64, i32)> = life.iter().flat_map(|one| [(one.asked, 1), (one.opened, -1)]).collect();
-    changes.sort_unstable();
-    let mut now = 0;
-    changes.iter().map(|(_, change)| { now += change; now }).max().unwrap_or(0) as usize
-}
-
 /// How many are served at a time, with the rate given by the mean gap.
-fn places(lives: &[Life<'_>], gap: f64) -> u32 {
+fn places(lives: &[Life<'_>], gap: f64, most: u32) -> u32 {
     let distance = |places: u32| {
-        let mut residuals = residuals(lives, gap * f64::from(places), places, None);
-        residuals.sort_unstable();
-        quantile(&residuals, 0.5).max(1) as f64
+        let residuals = residuals(lives, gap * f64::from(places), places, None);
+        (residuals.iter().sum::<u64>() as f64 / residuals.len() as f64).max(1.0)
     };
     let mut best = (1, distance(1));
-    for places in PLACES.into_iter().skip(1) {
+    for places in PLACES.into_iter().skip(1).filter(|places| *places <= most) {
         let found = distance(places);
         if found < best.1 * CLOSER {
             best = (places, found);
@@ -253,13 +272,10 @@ impl Cold {
         if age < 0.0 { self.excess } else { self.excess * 0.5_f64.powf(age / self.half_life) }
     }
 
-    fn is_over(&self, age: Option<u64>) -> bool {
-        age.is_none_or(|age| age as f64 > 4.0 * self.half_life)
-    }
-
     fn parameters(&self, gap: f64) -> [Parameter; 2] {
         let from = "gaps between completions by the age of a process that started in the run".to_owned();
-        let parameter = |key, value, error_percent| Parameter { key, value, from: from.clone(), samples: self.samples as u64, error_percent };
+        let parameter =
+            |key, value, error_percent| Parameter { key, value, from: from.clone(), samples: self.samples as u64, error_percent };
         let times = (self.excess / gap).min(1000.0);
         [
             parameter("cold", format!("{times:.2}"), Some(self.error * 100.0)),

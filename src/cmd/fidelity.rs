@@ -64,7 +64,13 @@ pub fn main(args: &Fidelity) -> anyhow::Result<u8> {
 }
 
 /// All that is done, into a folder that exists.
-fn work(args: &Fidelity, changes: &crate::cli::Changes, run: (Plan, Option<Loaded>), dir: &Path, stop: &Stop) -> anyhow::Result<Comparison> {
+fn work(
+    args: &Fidelity,
+    changes: &crate::cli::Changes,
+    run: (Plan, Option<Loaded>),
+    dir: &Path,
+    stop: &Stop,
+) -> anyhow::Result<Comparison> {
     let (plan, before) = run;
     let model = match &args.model {
         Some(file) => fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?,

@@ -218,6 +218,8 @@ pub struct Model {
     pub syn_retries: SynRetries,
     /// From the end of a connection on the wire to the client noticing, besides half a round trip.
     pub notice: Times,
+    /// What a client's own machine adds to each attempt after a wait: its timer is late, and its connect waits for its turn.
+    pub client_lag: Times,
     /// Clocks of clients run faster or slower by up to this share, 0 to 1.
     pub clock_spread: f64,
     /// Hints that clients honour.
@@ -252,6 +254,7 @@ impl Model {
             loss: 0.0,
             syn_retries: SynRetries::Linear,
             notice: Times::ZERO,
+            client_lag: Times::ZERO,
             clock_spread: 0.0,
             hints: Hints::default(),
         }

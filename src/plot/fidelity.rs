@@ -35,7 +35,7 @@ pub fn scene(comparison: &Comparison, real: &Loaded, simulated: &Loaded) -> Scen
     let window = window(real, simulated);
     for (n, cohort) in comparison.cohorts.iter().take(ROWS_MAX).enumerate() {
         let top = TOP + 30.0 + n as f64 * ROW;
-        head(&mut scene, cohort, top, comparison);
+        head(&mut scene, cohort, top);
         let (upper, lower) = (top + HEAD, top + ROW - TICKS);
         came_back(&mut scene, Panel { left: LEFT.0, right: LEFT.1, top: upper, bottom: lower }, time, cohort, (real, simulated));
         attempted(&mut scene, Panel { left: RIGHT.0, right: RIGHT.1, top: upper, bottom: lower }, window, cohort, (real, simulated));
@@ -67,7 +67,7 @@ fn legend(scene: &mut Scene) {
 }
 
 /// Name and figures of a cohort, and what its panels show.
-fn head(scene: &mut Scene, cohort: &Compared, top: f64, comparison: &Comparison) {
+fn head(scene: &mut Scene, cohort: &Compared, top: f64) {
     let y = top + 14.0;
     let mark = match cohort.result {
         "pass" => "✓",
@@ -90,8 +90,6 @@ fn head(scene: &mut Scene, cohort: &Compared, top: f64, comparison: &Comparison)
     let room = WIDTH - 2.0 * MARGIN - NOTE.width(&figures) - 20.0;
     scene.text(MARGIN, y, Anchor::Start, NAME, NAME.fit(&name, room));
     scene.text(WIDTH - MARGIN, y, Anchor::End, NOTE, figures);
-    let limit = comparison.limits.ks;
-    let _ = limit;
     scene.text(LEFT.0, y + 19.0, Anchor::Start, NOTE, "Share back (%), by time since the fault");
     scene.text(RIGHT.0, y + 19.0, Anchor::Start, NOTE, "Attempts in each interval, by offset in the run");
 }

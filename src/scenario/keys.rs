@@ -173,6 +173,7 @@ pub(super) static MODEL: Section = Section {
             "When SYNs are repeated: about 1, 2, 3, 4, 5, 7 s (Linux 6.5 and newer) or 1, 3, 7 s.",
         ),
         key("notice", "duration or times", r#""0s""#, "From the end of a connection to its client noticing, besides half a round trip."),
+        key("client_lag", "duration or times", r#""0s""#, "What a client's machine adds to each attempt after a wait, as by late timers."),
         key("clock_spread", r#""0.1%""#, r#""0%""#, "Clocks of clients run faster or slower by up to this share."),
         key("honour_retry_after", "true or false", "false", "Clients wait at least as long as Retry-After says; no real preset does."),
         key("honour_restart_codes", "true or false", "false", "Clients wait 5 to 30 s after 1012 and 1013; no real preset does."),

@@ -55,6 +55,7 @@ pub(super) fn read(node: &Node, target: Option<&Target>, sink: &Sink) -> Option<
         loss: share(&model, "loss").unwrap_or(base.loss),
         syn_retries: model.choice("syn_retries", SYN_RETRIES).unwrap_or(base.syn_retries),
         notice: times(&model, "notice").unwrap_or(base.notice),
+        client_lag: times(&model, "client_lag").unwrap_or(base.client_lag),
         clock_spread: share(&model, "clock_spread").unwrap_or(base.clock_spread),
         hints: Hints {
             retry_after: model.flag("honour_retry_after").unwrap_or_default(),
