@@ -117,6 +117,14 @@ pub fn fit(loaded: &Loaded) -> Result<Fit, NotFitted> {
     })
 }
 
+/// What the clients' machine took for each attempt after a wait on average, ms: how late it began, and its connect or refusal. `None`
+/// where there was none.
+pub fn client_lag_ms(loaded: &Loaded) -> Option<f64> {
+    let retries = Observed::of(loaded).retries;
+    let sum: u64 = retries.iter().filter(|(_, connect)| *connect < path::REPEATED).map(|(late, connect)| late + connect).sum();
+    (!retries.is_empty()).then(|| sum as f64 / retries.len() as f64 / 1e3)
+}
+
 /// The least value with at least this share of the sorted values at or below it; 0 of nothing.
 fn quantile(sorted: &[u64], share: f64) -> u64 {
     let place = (share * sorted.len() as f64).ceil() as usize;

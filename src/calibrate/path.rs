@@ -7,7 +7,7 @@ use crate::results::Loaded;
 /// Attempts with nobody else so close are alone, µs.
 const APART: u64 = 2_000;
 /// A TCP connect of so long has waited for a repeated SYN, µs: the first comes after a second.
-const REPEATED: u64 = 900_000;
+pub(super) const REPEATED: u64 = 900_000;
 /// Quantiles of measured times.
 const QUANTILES: usize = 21;
 

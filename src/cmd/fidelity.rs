@@ -84,7 +84,7 @@ fn work(
         None => measure(&plan, &dir.join("real"), args.quiet, stop)?,
     };
     let simulated = simulate(&with_model, &dir.join("simulated"))?;
-    let comparison = fidelity::compare(&plan, &real, &simulated, Limits::default());
+    let comparison = fidelity::compare(&with_model, &real, &simulated, Limits::default());
     put(dir, "fidelity.json", &format!("{}\n", serde_json::to_string_pretty(&comparison)?))?;
     put(dir, "fidelity.txt", &text::text(&comparison))?;
     plot::write_scene("fidelity", plot::fidelity::scene(&comparison, &real, &simulated), dir)?;

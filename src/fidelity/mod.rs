@@ -7,7 +7,8 @@
 mod distance;
 pub mod text;
 
-use crate::plan::{Cohort, Plan};
+use crate::calibrate::client_lag_ms;
+use crate::plan::{Cohort, Model, Plan};
 use crate::reconnect::{Decision, Loss, Policy};
 use crate::results::Loaded;
 use crate::results::record::ReconnectRow;
@@ -22,6 +23,8 @@ pub const SCHEMA_VERSION: u32 = 1;
 const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
 /// Processes that take so much longer or shorter to listen than fitted, ms, make the time down another one.
 const START_UP_MS: f64 = 100.0;
+/// A clients' machine that is slower or faster than fitted by more than this factor, and a millisecond, was busy in one of the runs.
+const LAG_FACTOR: f64 = 1.5;
 /// Outages in a cohort below which quantiles and distances say too little.
 pub const OUTAGES_MIN: u64 = 50;
 
@@ -63,6 +66,8 @@ pub struct Comparison {
     pub reasons: Vec<String>,
     /// From the start of a process to the moment it listened, in each world, ms; null where none was started.
     pub start_up_ms: Pair<Option<f64>>,
+    /// What the clients' machine took for each attempt after a wait on average, ms: measured, and in the model.
+    pub client_lag_ms: Pair<Option<f64>>,
     /// The worst first.
     pub cohorts: Vec<Compared>,
 }
@@ -124,7 +129,7 @@ pub struct Quantile {
     pub error_percent: Option<f64>,
 }
 
-/// Lays two runs of `plan` over one another.
+/// Lays two runs over one another; `plan` is the one that was simulated, with its model.
 pub fn compare(plan: &Plan, real: &Loaded, simulated: &Loaded, limits: Limits) -> Comparison {
     let mut cohorts: Vec<_> = plan.cohorts.iter().map(|cohort| compared(cohort, real, simulated, limits)).collect();
     cohorts.sort_by(|a, b| b.worst.total_cmp(&a.worst));
@@ -150,6 +155,14 @@ pub fn compare(plan: &Plan, real: &Loaded, simulated: &Loaded, limits: Limits) -
             "the server listened {real:.0} ms after its start, {simulated:.0} ms in the model: this machine was busier in one of the runs"
         ));
     }
+    let client_lag_ms = Pair { real: client_lag_ms(real), simulated: plan.model.as_ref().map(lag_of) };
+    if let (Some(real), Some(simulated)) = (client_lag_ms.real, client_lag_ms.simulated.filter(|lag| *lag > 0.0))
+        && (real > simulated * LAG_FACTOR + 1.0 || simulated > real * LAG_FACTOR + 1.0)
+    {
+        reasons.push(format!(
+            "attempts took the clients' machine {real:.1} ms, {simulated:.1} ms in the model: it was busier in one of the runs"
+        ));
+    }
     let inconclusive = !reasons.is_empty();
     let failed = cohorts.iter().filter(|cohort| cohort.result == "fail");
     reasons.extend(failed.map(|cohort| format!("{}: {}", cohort.cohort, cohort.beyond.join(", "))));
@@ -167,6 +180,7 @@ pub fn compare(plan: &Plan, real: &Loaded, simulated: &Loaded, limits: Limits) -
         result,
         reasons,
         start_up_ms,
+        client_lag_ms,
         cohorts,
     }
 }
@@ -259,6 +273,11 @@ pub fn times(loaded: &Loaded, cohort: &str) -> (Vec<u64>, usize) {
     times.sort_unstable();
     let all = rows().count();
     (times, all)
+}
+
+/// As [`client_lag_ms`] measures it.
+fn lag_of(model: &Model) -> f64 {
+    if model.client_lag.is_zero() { 0.0 } else { (model.client_lag.mean() + model.rtt.mean()).as_secs_f64() * 1e3 }
 }
 
 /// Median time from `started` to `listening`, ms.

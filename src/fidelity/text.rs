@@ -10,6 +10,10 @@ pub fn text(comparison: &Comparison) -> String {
     if let (Some(real), Some(simulated)) = (start_up.real, start_up.simulated) {
         let _ = writeln!(out, "server       listened {real:.0} ms after its start, {simulated:.0} ms in the model");
     }
+    let lag = &comparison.client_lag_ms;
+    if let (Some(real), Some(simulated)) = (lag.real, lag.simulated) {
+        let _ = writeln!(out, "clients      an attempt after a wait took their machine {real:.1} ms, {simulated:.1} ms in the model");
+    }
     out += "\n                                KS  shift ms   KS shifted   p50       p90       p99       attempts    over time\n";
     comparison.cohorts.iter().for_each(|cohort| out += &line(cohort));
     out += "\n";
