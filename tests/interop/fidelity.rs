@@ -22,7 +22,7 @@ fn file(name: &str) -> String {
 /// Fits the model to a run of its own, from the run folder alone.
 fn fitted(target: &str, folder: &Path) -> String {
     let run = Run::new();
-    let output = run.output(&file(&format!("{target}-fit")), &["--allow-inconclusive"]);
+    let output = run.output(&file(&format!("{target}-fit-many")), &["--allow-inconclusive"]);
     assert!(run.out().join("summary.json").exists(), "{}", text(&output.stderr));
     let model = folder.join("model.toml").to_str().unwrap().to_owned();
     let output = program(&["calibrate", run.out().to_str().unwrap(), "--out", &model]);
