@@ -83,10 +83,10 @@ impl Observed {
                     observed.retries.extend(late.zip(number(row, "tcp_us")));
                     observed.opened(row, &lives);
                 }
-                ("ended", Some(client)) => {
-                    if field(row, "wire_received") == Some("none") && matches!(field(row, "tcp_end"), Some("fin" | "rst")) {
-                        observed.cut.insert((client, at));
-                    }
+                ("ended", Some(client))
+                    if field(row, "wire_received") == Some("none") && matches!(field(row, "tcp_end"), Some("fin" | "rst")) =>
+                {
+                    observed.cut.insert((client, at));
                 }
                 ("target", _) => {
                     let instance = number(row, "instance").unwrap_or(0) as u16;
