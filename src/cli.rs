@@ -47,6 +47,18 @@ pub enum Command {
     /// step is a run of its own with a fresh target. With two parameters the limit of the second is found for a few values of the first.
     #[command(after_help = "Example: closestorm capacity crash-storm --vary clients=500..16000 --duration 40s")]
     Capacity(Capacity),
+    /// Fit the simulator's model of the server to a run, from its folder alone, and print it as a scenario fragment.
+    ///
+    /// Service time, parallelism, listen queue, round trip, start of a process: each with what it was fitted from and how well. Best is a
+    /// run in which a few hundred clients come back after a crash and have to wait for each other.
+    #[command(after_help = "Example: closestorm calibrate results/crash-storm/2026-01-31T12-00-00Z-1 --out model.toml")]
+    Calibrate(Calibrate),
+    /// Run a scenario on real sockets and simulate it, and lay both over one another.
+    ///
+    /// The simulator's model is fitted to another run: --model names a fragment of `calibrate`, --fit a scenario to fit to; without
+    /// them the same scenario is run with another seed. Exit code 0 where all cohorts are within the limits, 99 where one is not.
+    #[command(after_help = "Example: closestorm fidelity crash-storm --clients 1000 --fit strategies")]
+    Fidelity(Fidelity),
     /// Write charts and reports of a run, a search or a map again, from its files.
     #[command(after_help = "Example: closestorm report results/default/2026-01-31T12-00-00Z-1")]
     Report(Report),
@@ -237,6 +249,58 @@ pub struct Capacity {
     #[arg(long)]
     pub yes: bool,
     /// Exit with 0 instead of 3 where the search is inconclusive.
+    #[arg(long)]
+    pub allow_inconclusive: bool,
+}
+
+/// Arguments of `calibrate`.
+#[derive(Debug, Args)]
+pub struct Calibrate {
+    /// The run folder, of a run on real sockets.
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// Write the scenario fragment to this file, too.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// As a scenario fragment with comments, or as JSON.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// Print nothing.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Arguments of `fidelity`.
+#[derive(Debug, Args)]
+pub struct Fidelity {
+    /// A scenario file, or the name of a bundled scenario.
+    #[arg(value_name = "SCENARIO")]
+    pub scenario: String,
+    /// Changes to the scenario, in both worlds.
+    #[command(flatten)]
+    pub changes: Changes,
+    /// A scenario fragment with the model, as `calibrate` writes it.
+    #[arg(long, value_name = "FILE", conflicts_with = "fit")]
+    pub model: Option<PathBuf>,
+    /// Run this scenario first, and fit the model to it.
+    #[arg(long, value_name = "SCENARIO")]
+    pub fit: Option<String>,
+    /// Compare with this run of the scenario instead of running it; its seed is taken.
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<PathBuf>,
+    /// The folder for both runs, the model, the figures and the chart; without it a new one under results/.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How the comparison is printed.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// No progress and no figures; errors and the exit code remain.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Go on with more than 100 clients or 50 attempts a second against a target that is not on this machine.
+    #[arg(long)]
+    pub yes: bool,
+    /// Exit with 0 instead of 3 where the comparison is inconclusive.
     #[arg(long)]
     pub allow_inconclusive: bool,
 }

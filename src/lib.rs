@@ -28,6 +28,8 @@ pub mod sim;
 pub mod ws;
 
 // 5. evidence
+pub mod calibrate;
+pub mod fidelity;
 pub mod metrics;
 pub mod results;
 pub mod verdict;

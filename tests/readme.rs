@@ -98,7 +98,7 @@ fn every_scenario_of_the_readme_loads() {
 
 #[test]
 fn links_of_the_documents_lead_somewhere() {
-    for document in ["README.md", "CHANGELOG.md", "results/README.md", "docs/faults.md", "docs/presets.md"] {
+    for document in ["README.md", "CHANGELOG.md", "results/README.md", "docs/faults.md", "docs/fidelity.md", "docs/presets.md"] {
         let file = Path::new(ROOT).join(document);
         let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{document}: {error}"));
         for target in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target) {

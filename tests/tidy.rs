@@ -13,7 +13,7 @@ const GROUPS: [&[&str]; 6] = [
     &["arrival", "reconnect", "fault", "capacity"],
     &["expect", "plan", "scenario"],
     &["net", "ws", "engine", "sim", "cluster"],
-    &["metrics", "results", "verdict"],
+    &["metrics", "results", "verdict", "calibrate", "fidelity"],
     &["plot", "report"],
 ];
 /// These may use all.

@@ -1,8 +1,10 @@
 //! The commands, one per file: load, call a layer, print. Here is what they share: the dispatch, the exit codes, and printing.
 
+pub mod calibrate;
 pub mod capacity;
 pub mod check;
 pub mod faults;
+pub mod fidelity;
 pub mod guard;
 pub mod merge;
 pub mod presets;
@@ -56,6 +58,8 @@ pub fn run_command(command: Command) -> anyhow::Result<u8> {
         Command::Run(args) => run::main(&args),
         Command::Simulate(args) => simulate::main(&args),
         Command::Capacity(args) => capacity::main(&args),
+        Command::Calibrate(args) => calibrate::main(&args),
+        Command::Fidelity(args) => fidelity::main(&args),
         Command::Report(args) => report::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Merge(args) => merge::main(&args),

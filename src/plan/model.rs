@@ -196,6 +196,8 @@ pub struct Model {
     pub deadline: Option<Duration>,
     /// What it does for those who have given up.
     pub gone: Gone,
+    /// From the start of a process to the moment it listens.
+    pub start_up: Times,
     /// After a start, the cost begins tenfold and falls linearly to its value in this time.
     pub slow_start: Option<Duration>,
     /// Cold caches: after a start the cost is this much greater, as a multiple of itself, and the excess halves every `cold_half_life`.
@@ -216,6 +218,8 @@ pub struct Model {
     pub syn_retries: SynRetries,
     /// From the end of a connection on the wire to the client noticing, besides half a round trip.
     pub notice: Times,
+    /// What a client's own machine adds to each attempt after a wait: its timer is late, and its connect waits for its turn.
+    pub client_lag: Times,
     /// Clocks of clients run faster or slower by up to this share, 0 to 1.
     pub clock_spread: f64,
     /// Hints that clients honour.
@@ -239,6 +243,7 @@ impl Model {
             queue: embedded.queue,
             deadline: None,
             gone: Gone::Served,
+            start_up: Times::ZERO,
             slow_start: embedded.slow_start,
             cold: 0.0,
             cold_half_life: Duration::from_secs(1),
@@ -249,6 +254,7 @@ impl Model {
             loss: 0.0,
             syn_retries: SynRetries::Linear,
             notice: Times::ZERO,
+            client_lag: Times::ZERO,
             clock_spread: 0.0,
             hints: Hints::default(),
         }

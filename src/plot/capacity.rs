@@ -43,7 +43,7 @@ pub fn svg(search: &Search) -> Result<Vec<ChartSvg>, DrawError> {
 /// # Errors
 /// It could not be drawn or written.
 pub fn render(search: &Search, dir: &Path) -> Result<ChartFile, RenderError> {
-    super::write(NAME_OF_FILES, scene(search), dir)
+    super::write_scene(NAME_OF_FILES, scene(search), dir)
 }
 
 /// A limit with its spread in words: `3,900 ± 200 a second`, `at least 20,000`, `none`.

@@ -38,7 +38,7 @@ pub fn svg(mapped: &Mapped) -> Result<Vec<ChartSvg>, DrawError> {
 /// # Errors
 /// It could not be drawn or written.
 pub fn render(mapped: &Mapped, dir: &Path) -> Result<ChartFile, RenderError> {
-    super::write(NAME_OF_FILES, scene(mapped), dir)
+    super::write_scene(NAME_OF_FILES, scene(mapped), dir)
 }
 
 /// A value of a varied parameter in words.

@@ -6,6 +6,7 @@ pub mod atlas;
 pub mod axis;
 pub mod capacity;
 pub mod draw;
+pub mod fidelity;
 pub mod map;
 pub mod number;
 pub mod scene;
@@ -105,10 +106,11 @@ pub enum RenderError {
 }
 
 fn render(chart: &Chart, loaded: &Loaded, dir: &Path) -> Result<ChartFile, RenderError> {
-    write(chart.name, (chart.scene)(loaded), dir)
+    write_scene(chart.name, (chart.scene)(loaded), dir)
 }
 
-fn write(name: &'static str, scene: scene::Scene, dir: &Path) -> Result<ChartFile, RenderError> {
+/// Writes one scene into `dir`, which exists, as `<name>.svg` and `<name>.png`.
+pub fn write_scene(name: &'static str, scene: scene::Scene, dir: &Path) -> Result<ChartFile, RenderError> {
     let svg = dir.join(format!("{name}.svg"));
     std::fs::write(&svg, draw::svg(&scene)?).map_err(|source| RenderError::Write { path: svg.clone(), source })?;
     let png = dir.join(format!("{name}.png"));

@@ -44,6 +44,7 @@ pub(super) fn read(node: &Node, target: Option<&Target>, sink: &Sink) -> Option<
         queue: model.choice("queue", QUEUES).unwrap_or(base.queue),
         deadline: model.positive("deadline"),
         gone: model.choice("gone", GONE).unwrap_or(base.gone),
+        start_up: times(&model, "start_up").unwrap_or(base.start_up),
         slow_start: model.positive("slow_start").or(base.slow_start),
         cold: model.whole("cold", 0..=1000).map_or(base.cold, |times| times as f64),
         cold_half_life: model.positive("cold_half_life").unwrap_or(base.cold_half_life),
@@ -54,6 +55,7 @@ pub(super) fn read(node: &Node, target: Option<&Target>, sink: &Sink) -> Option<
         loss: share(&model, "loss").unwrap_or(base.loss),
         syn_retries: model.choice("syn_retries", SYN_RETRIES).unwrap_or(base.syn_retries),
         notice: times(&model, "notice").unwrap_or(base.notice),
+        client_lag: times(&model, "client_lag").unwrap_or(base.client_lag),
         clock_spread: share(&model, "clock_spread").unwrap_or(base.clock_spread),
         hints: Hints {
             retry_after: model.flag("honour_retry_after").unwrap_or_default(),

@@ -141,7 +141,12 @@ impl World<'_> {
                 self.established(client, answered - begun);
                 let tls = if self.kind.model.tls { self.rtt() } else { 0 };
                 let arrives = looks.max(answered + tls + self.leg());
-                if arrives == now { self.request(client) } else { self.push_for(arrives, client, What::Request, 0) }
+                if arrives == now {
+                    self.request(client);
+                } else {
+                    self.servers[server].will_ask(&self.kind, arrives);
+                    self.push_for(arrives, client, What::Request, 0);
+                }
             }
         }
     }
@@ -284,7 +289,8 @@ impl World<'_> {
                 self.record(at, &Event::Waiting { client: ClientIndex(client), delay });
                 // On a path that takes no time, a client that does not wait would try for ever at the same moment.
                 let least = if self.begun(client) == at { LEAST_ATTEMPT } else { 0 };
-                self.push_for(at.saturating_add(nanos(delay).max(least)), client, What::Attempt, 0);
+                let lag = nanos(self.kind.model.client_lag.draw(&mut self.path));
+                self.push_for(at.saturating_add((nanos(delay) + lag).max(least)), client, What::Attempt, 0);
             }
             Decision::GiveUp(why) => self.record(at, &Event::GaveUp { client: ClientIndex(client), why }),
         }

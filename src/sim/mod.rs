@@ -115,6 +115,8 @@ enum What {
     Echo,
     /// A server's process begins: `client` is the server, `turn` its process.
     Start,
+    /// A process that has started listens: as `Start`.
+    Listen,
     /// A server has served someone: as `Start`.
     Served,
     /// A graceful stop is over: as `Start`.
@@ -293,8 +295,9 @@ impl<'a> World<'a> {
             What::Fire => self.fire(client as u16),
             What::Revert => self.revert(client as u16),
             What::Roll => self.roll(client as u16, turn),
-            What::Start | What::Served | What::Grace | What::Resume if self.processes[place] != turn => {}
+            What::Start | What::Listen | What::Served | What::Grace | What::Resume if self.processes[place] != turn => {}
             What::Start => self.start(client as u16),
+            What::Listen => self.listen(client as u16),
             What::Served => self.served(client as u16, mark),
             What::Grace => self.exit(client as u16),
             What::Resume => self.resume(client as u16, mark),

@@ -197,10 +197,21 @@ impl World<'_> {
         self.die(fault, server, down);
     }
 
-    /// A new process.
+    /// A new process, which takes its time until it listens.
     pub(super) fn start(&mut self, server: u16) {
-        self.servers[usize::from(server)].start(&self.kind, self.now);
         self.target(server, "started", "");
+        match nanos(self.kind.model.start_up.draw(&mut self.path)) {
+            0 => self.listen(server),
+            later => {
+                let turn = self.processes[usize::from(server)];
+                self.push(self.now.saturating_add(later), Due { client: u32::from(server), turn, what: What::Listen, mark: 0 });
+            }
+        }
+    }
+
+    /// It listens.
+    pub(super) fn listen(&mut self, server: u16) {
+        self.servers[usize::from(server)].start(&self.kind, self.now);
         self.target(server, "listening", "");
     }
 

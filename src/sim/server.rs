@@ -72,6 +72,8 @@ pub(super) struct Server {
     bucket: Option<Bucket>,
     /// When those in the listen queue leave it.
     leaving: VecDeque<u64>,
+    /// When the requests arrive of those who are connected and wait in the listen queue since, with [`Accept::WhenFree`].
+    asking: VecDeque<u64>,
     accepts_at: u64,
     started: u64,
     random: Stream,
@@ -121,6 +123,7 @@ impl Server {
             line: Line::new(kind.model.queue, kind.model.parallel, None, Duration::ZERO),
             bucket: None,
             leaving: VecDeque::new(),
+            asking: VecDeque::new(),
             accepts_at: 0,
             started: 0,
             random: seed.stream(&format!("server/{index}/service")),
@@ -149,6 +152,7 @@ impl Server {
         self.serving = None;
         self.held.clear();
         self.leaving.clear();
+        self.asking.clear();
     }
 
     /// Whether attempts reach it.
@@ -173,9 +177,12 @@ impl Server {
         while self.leaving.front().is_some_and(|at| *at <= now) {
             self.leaving.pop_front();
         }
+        while self.asking.front().is_some_and(|at| *at <= now) {
+            self.asking.pop_front();
+        }
         match kind.model.accept {
             Accept::WhenFree if !kind.free => {
-                let waiting = if kind.explicit { self.line.len() } else { self.leaving.len() };
+                let waiting = self.asking.len() + if kind.explicit { self.line.len() } else { self.leaving.len() };
                 if waiting < room { Syn::Taken(now) } else { Syn::Dropped }
             }
             Accept::Eager if !kind.model.accept_cost.is_zero() => {
@@ -188,6 +195,14 @@ impl Server {
                 Syn::Taken(self.accepts_at)
             }
             _ => Syn::Taken(now),
+        }
+    }
+
+    /// Whoever was taken by a server that accepts when it is free will ask at `at`, and waits in the listen queue until then: a burst
+    /// fills it before the first request is there.
+    pub(super) fn will_ask(&mut self, kind: &Kind, at: u64) {
+        if kind.model.accept == Accept::WhenFree && !kind.free {
+            self.asking.push_back(at);
         }
     }
 

@@ -11,6 +11,7 @@ mod close_codes;
 mod crowd;
 #[path = "../embedded.rs"]
 mod embedded;
+mod fidelity;
 mod node_server;
 mod replay;
 mod secure;

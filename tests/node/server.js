@@ -1,20 +1,30 @@
 // An echo server on `ws`, for ws and wss, that closes connections as their URL asks, and prints what its close event reported, a JSON line each.
 //
-//   node server.js PORT [CERTIFICATE KEY]     with a certificate: wss
+//   node server.js PORT [CERTIFICATE KEY] [--handshake-ms MS]     with a certificate: wss
+//
+// --handshake-ms   busy work in each opening handshake, as a server has that checks a token: it blocks the one thread of Node
 //
 // ?code=1001&reason=Going%20away   sends a Close frame    &after=500   so many ms after the opening handshake, default 300
 'use strict';
 const fs = require('node:fs');
 const http = require('node:http');
 const https = require('node:https');
+const { parseArgs } = require('node:util');
 const { WebSocketServer } = require('ws');
 
-const [port, certificate, key] = process.argv.slice(2);
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { 'handshake-ms': { type: 'string', default: '0' } } });
+const [port, certificate, key] = positionals;
+const handshake = Number(values['handshake-ms']);
 const server = certificate
     ? https.createServer({ cert: fs.readFileSync(certificate), key: fs.readFileSync(key) })
     : http.createServer();
 
-new WebSocketServer({ server }).on('connection', (ws, request) => {
+function verifyClient() {
+    for (const until = performance.now() + handshake; performance.now() < until;);
+    return true;
+}
+
+new WebSocketServer({ server, verifyClient }).on('connection', (ws, request) => {
     const asked = new URL(request.url, 'ws://localhost').searchParams;
     const id = request.headers['closestorm-id'] ?? null;
     let error = null;

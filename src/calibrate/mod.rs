@@ -1,0 +1,147 @@
+//! From one run folder to the server as the simulator sees it: what an opening handshake costs, how many are served at a time, how
+//! long the listen queue is, how far away the server is, and how long a process takes to come back.
+//!
+//! [`fit`] reads what was observed (`events.csv`, `reconnects.csv`, `manifest.json`) and never what the scenario says of its target:
+//! it works the same for a server that is not ours. `observed` reads the events, `service` fits the service queue, `path` the rest,
+//! and `fragment` writes the `[model]` table. Whether the model tells the truth about another run is `fidelity`'s to say.
+
+pub mod fragment;
+mod observed;
+mod path;
+mod service;
+
+use crate::results::Loaded;
+use observed::Observed;
+use serde::Serialize;
+
+/// Version of the JSON form; raised when a reader could misunderstand it.
+pub const SCHEMA_VERSION: u32 = 1;
+/// Fewer opening handshakes say too little.
+const HANDSHAKES_MIN: usize = 20;
+
+/// A fitted model.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Fit {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Command line of the run.
+    pub run: String,
+    /// Its seed.
+    pub seed: u64,
+    /// Opening handshakes that were looked at.
+    pub handshakes: u64,
+    /// One event stands for this many: 1, or more where `events.csv` is a sample.
+    pub weight: f64,
+    /// The keys of `[model]`, each with where it comes from.
+    pub parameters: Vec<Parameter>,
+    /// Half of the opening handshakes completed within this time of when the fitted queue, fed with the arrivals of the run, says; µs.
+    pub residual_p50_us: u64,
+    /// Nine of ten did; µs.
+    pub residual_p90_us: u64,
+    /// What a reader must know.
+    pub notes: Vec<String>,
+}
+
+/// One key of `[model]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Parameter {
+    /// The key.
+    pub key: &'static str,
+    /// Its value, as TOML.
+    pub value: String,
+    /// What it was fitted from.
+    pub from: String,
+    /// Samples.
+    pub samples: u64,
+    /// Standard error as a share of the value, in percent; null where there is none.
+    pub error_percent: Option<f64>,
+}
+
+/// A run that says nothing of its server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotFitted {
+    /// Too few opening handshakes.
+    #[error(
+        "{found} opening handshakes in events.csv are too few to fit a server to, it takes {HANDSHAKES_MIN}: run a scenario in which \
+         a few hundred clients come back after a crash"
+    )]
+    TooFew {
+        /// How many there are.
+        found: usize,
+    },
+    /// A simulated run would only give back what was put in.
+    #[error("this run was simulated: a model is fitted to a run on real sockets (`closestorm run`)")]
+    Simulated,
+}
+
+/// Fits the model.
+///
+/// # Errors
+/// If the run was simulated, or there are too few opening handshakes in it.
+pub fn fit(loaded: &Loaded) -> Result<Fit, NotFitted> {
+    if loaded.summary.simulated {
+        return Err(NotFitted::Simulated);
+    }
+    let observed = Observed::of(loaded);
+    if observed.handshakes.len() < HANDSHAKES_MIN {
+        return Err(NotFitted::TooFew { found: observed.handshakes.len() });
+    }
+    let mut notes = Vec::new();
+    let mut parameters = vec![path::instances(&observed)];
+    let rtt = path::rtt(&observed);
+    let service = service::fit(&observed, rtt.0);
+    parameters.extend(service.parameters);
+    notes.extend(service.notes);
+    parameters.extend(path::listen_queue(&observed, loaded, &mut notes));
+    let (rtt, round_trip) = rtt;
+    parameters.push(round_trip);
+    parameters.extend(path::client_lag(&observed, rtt));
+    parameters.extend(path::start_up(&observed, &mut notes));
+    parameters.extend(path::notice(loaded, &observed, &mut notes));
+    if loaded.summary.generator.saturated {
+        notes.push("the generator of the run was saturated: times of the server and of the generator cannot be told apart".to_owned());
+    }
+    if observed.weight > 1.0 {
+        notes.push(format!("events.csv is a sample, one event for {:.1}: rates are scaled, and spreads are not fitted", observed.weight));
+    }
+    Ok(Fit {
+        schema_version: SCHEMA_VERSION,
+        run: loaded.summary.command.clone(),
+        seed: loaded.summary.seed,
+        handshakes: observed.handshakes.len() as u64,
+        weight: observed.weight,
+        parameters,
+        residual_p50_us: service.residuals.0,
+        residual_p90_us: service.residuals.1,
+        notes,
+    })
+}
+
+/// What the clients' machine took for each attempt after a wait on average, ms: how late it began, and its connect or refusal. `None`
+/// where there was none.
+pub fn client_lag_ms(loaded: &Loaded) -> Option<f64> {
+    let retries = Observed::of(loaded).retries;
+    let sum: u64 = retries.iter().filter(|(_, connect)| *connect < path::REPEATED).map(|(late, connect)| late + connect).sum();
+    (!retries.is_empty()).then(|| sum as f64 / retries.len() as f64 / 1e3)
+}
+
+/// The least value with at least this share of the sorted values at or below it; 0 of nothing.
+fn quantile(sorted: &[u64], share: f64) -> u64 {
+    let place = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(place.saturating_sub(1).min(sorted.len().saturating_sub(1))).copied().unwrap_or(0)
+}
+
+/// A time as TOML, in whole µs or finer where it is short.
+fn text(us: f64) -> String {
+    let us = us.max(0.0);
+    if us >= 10_000.0 { format!("\"{:.3}ms\"", us / 1e3) } else { format!("\"{:.1}us\"", us) }
+}
+
+/// Measured times as TOML: equally spaced quantiles.
+fn quantiles(sorted: &[u64], count: usize) -> String {
+    let at = |n: usize| sorted[n * (sorted.len() - 1) / (count - 1)] as f64;
+    format!("{{ quantiles = [{}] }}", (0..count).map(|n| text(at(n))).collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,36 @@
+//! `closestorm calibrate`: fits the simulator's server model to a run folder, and writes it as a scenario fragment.
+
+use crate::calibrate::fragment::fragment;
+use crate::calibrate::{Fit, NotFitted, fit};
+use crate::cli::{Calibrate, Format};
+use crate::results::read;
+use anyhow::Context;
+use std::fs;
+
+/// Fits a model.
+///
+/// # Errors
+/// The run folder cannot be read, says too little of its server, or the file cannot be written.
+pub fn main(args: &Calibrate) -> anyhow::Result<u8> {
+    let loaded = read::read(&args.run)?;
+    let fit = fit(&loaded).map_err(usage)?;
+    if let Some(out) = &args.out {
+        fs::write(out, fragment(&fit)).with_context(|| format!("cannot write {}", out.display()))?;
+    }
+    if !args.quiet {
+        super::print(&shown(&fit, args.format)?)?;
+    }
+    Ok(super::OK)
+}
+
+/// A run that does not fit is a wrong argument.
+pub(super) fn usage(error: NotFitted) -> super::Usage {
+    super::Usage(error.to_string())
+}
+
+fn shown(fit: &Fit, format: Format) -> anyhow::Result<String> {
+    Ok(match format {
+        Format::Json => format!("{}\n", serde_json::to_string_pretty(fit)?),
+        Format::Text => fragment(fit),
+    })
+}

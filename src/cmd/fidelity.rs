@@ -1,0 +1,168 @@
+//! `closestorm fidelity`: a scenario on real sockets and in the simulator, with a model fitted to another run, laid over one another.
+
+use super::command_line;
+use super::run::{Whom, divide, once, permit};
+use super::signals::Stop;
+use crate::calibrate::{self, fragment};
+use crate::cli::{Fidelity, Format};
+use crate::fidelity::{self, Comparison, Limits, text};
+use crate::metrics::{Results, Status};
+use crate::plan::{Plan, Shard};
+use crate::plot;
+use crate::results::evidence::Evidence;
+use crate::results::folder::Folder;
+use crate::results::manifest;
+use crate::results::read::{self, Loaded};
+use crate::scenario::{self, Source};
+use crate::sim;
+use crate::verdict::judge;
+use anyhow::Context;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Between the seed of the run and that of the run for the fit, where both are of one scenario.
+const OTHER_SEED: u64 = 1_000;
+
+/// Runs, simulates and compares.
+///
+/// # Errors
+/// The scenario or the model is wrong, a run could not begin, or its results could not be written.
+pub fn main(args: &Fidelity) -> anyhow::Result<u8> {
+    let mut changes = args.changes.clone();
+    let before = args.run.as_deref().map(read::read).transpose()?;
+    changes.seed = changes.seed.or(before.as_ref().map(|run| run.summary.seed));
+    let plan = super::load(Some(&args.scenario), &changes)?;
+    if let Some(run) = &before {
+        same_run(&plan, run)?;
+    }
+    permit(&plan, args.yes)?;
+    let stop = Stop::listen().context("cannot listen for signals")?;
+    let manifest = manifest::collect(command_line(), plan.seed);
+    let dir = args.out.clone().unwrap_or_else(|| manifest::default_folder(&format!("{}-fidelity", plan.name), &manifest));
+    let folder = Folder::create(&dir)?;
+    let comparison = match work(args, &changes, (plan, before), folder.path(), &stop) {
+        Ok(comparison) => comparison,
+        Err(error) => {
+            folder.discard();
+            return Err(error);
+        }
+    };
+    let dir = folder.finish()?;
+    if !args.quiet {
+        super::print(&match args.format {
+            Format::Json => format!("{}\n", serde_json::to_string_pretty(&comparison)?),
+            Format::Text => format!("{}chart        {}\n", text::text(&comparison), dir.join("fidelity.png").display()),
+        })?;
+    }
+    let code = match comparison.result {
+        "pass" => super::OK,
+        "fail" => super::FAILED,
+        _ => super::INCONCLUSIVE,
+    };
+    Ok(stop.code().unwrap_or_else(|| super::allowed(code, args.allow_inconclusive)))
+}
+
+/// All that is done, into a folder that exists.
+fn work(
+    args: &Fidelity,
+    changes: &crate::cli::Changes,
+    run: (Plan, Option<Loaded>),
+    dir: &Path,
+    stop: &Stop,
+) -> anyhow::Result<Comparison> {
+    let (plan, before) = run;
+    let model = match &args.model {
+        Some(file) => fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?,
+        None => fitted(args, changes, &plan, &dir.join("fit"), stop)?,
+    };
+    put(dir, "model.toml", &model)?;
+    let with_model = with_model(args, changes, &plan, &model)?;
+    let plan = Arc::new(plan);
+    let real = match before {
+        Some(run) => run,
+        None => measure(&plan, &dir.join("real"), args.quiet, stop)?,
+    };
+    let simulated = simulate(&with_model, &dir.join("simulated"))?;
+    let comparison = fidelity::compare(&with_model, &real, &simulated, Limits::default());
+    put(dir, "fidelity.json", &format!("{}\n", serde_json::to_string_pretty(&comparison)?))?;
+    put(dir, "fidelity.txt", &text::text(&comparison))?;
+    plot::write_scene("fidelity", plot::fidelity::scene(&comparison, &real, &simulated), dir)?;
+    Ok(comparison)
+}
+
+fn put(dir: &Path, name: &str, text: &str) -> anyhow::Result<()> {
+    let path = dir.join(name);
+    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A run that was made before must be one of this scenario.
+fn same_run(plan: &Plan, run: &Loaded) -> Result<(), super::Usage> {
+    let summary = &run.summary;
+    if summary.simulated {
+        return Err(super::Usage(format!("{} was simulated: --run takes a run on real sockets", run.dir.display())));
+    }
+    let cohorts = |names: &mut dyn Iterator<Item = (&str, u64)>| names.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>();
+    let planned = cohorts(&mut plan.cohorts.iter().map(|cohort| (cohort.name.as_str(), u64::from(cohort.count))));
+    let ran = cohorts(&mut summary.cohorts.iter().map(|(name, cohort)| (name.as_str(), cohort.clients.planned)));
+    if planned != ran || plan.seed.0 != summary.seed || plan.duration.as_millis() as u64 != summary.duration_ms {
+        return Err(super::Usage(format!(
+            "{} is a run of another plan: seed {} and clients {}, the scenario has seed {} and {}",
+            run.dir.display(),
+            summary.seed,
+            ran.join(", "),
+            plan.seed.0,
+            planned.join(", ")
+        )));
+    }
+    Ok(())
+}
+
+/// A model fitted to a run that is not the one compared: of another scenario, or of this one with another seed.
+fn fitted(args: &Fidelity, changes: &crate::cli::Changes, plan: &Plan, dir: &Path, stop: &Stop) -> anyhow::Result<String> {
+    let plan = match &args.fit {
+        Some(scenario) => super::load(Some(scenario), &crate::cli::Changes::default())?,
+        None => {
+            let seed = Some(plan.seed.0.wrapping_add(OTHER_SEED) & i64::MAX as u64);
+            super::load(Some(&args.scenario), &crate::cli::Changes { seed, ..changes.clone() })?
+        }
+    };
+    permit(&plan, args.yes)?;
+    let loaded = measure(&Arc::new(plan), dir, args.quiet, stop)?;
+    let fit = calibrate::fit(&loaded).map_err(super::calibrate::usage)?;
+    Ok(fragment::fragment(&fit))
+}
+
+/// The plan with the fitted model laid over it.
+fn with_model(args: &Fidelity, changes: &crate::cli::Changes, plan: &Plan, model: &str) -> anyhow::Result<Plan> {
+    let mut overrides = changes.overrides();
+    overrides.seed = Some(plan.seed.0);
+    let keys = fragment::overrides(model).map_err(|why| super::Usage(format!("the model cannot be used: {why}")))?;
+    overrides.set.extend(keys);
+    Ok(scenario::load(&Source::of(Some(&args.scenario)), &overrides).map_err(|errors| errors.coloured(super::colour()))?)
+}
+
+/// Runs a plan on real sockets, into a run folder without charts.
+fn measure(plan: &Arc<Plan>, dir: &Path, quiet: bool, stop: &Stop) -> anyhow::Result<Loaded> {
+    let folder = Folder::create(dir)?;
+    let (plan, division) = divide(Plan::clone(plan), Shard::WHOLE, None)?;
+    let plan = Arc::new(plan);
+    let (results, _) = once(&plan, Whom::whole(division), folder.path(), Duration::ZERO, quiet, stop.clone())?;
+    anyhow::ensure!(results.status == Status::Completed, "stopped: there is nothing to compare");
+    written(folder, &results, &plan)
+}
+
+fn simulate(plan: &Plan, dir: &Path) -> anyhow::Result<Loaded> {
+    let model = plan.simulated_as().map_err(|error| super::Usage(error.to_string()))?;
+    let simulated = sim::run(plan, &model).map_err(|error| super::Usage(error.to_string()))?;
+    written(Folder::create(dir)?, &simulated.results, plan)
+}
+
+fn written(folder: Folder, results: &Results, plan: &Plan) -> anyhow::Result<Loaded> {
+    results.check_ledger().context("the books do not balance: this is a bug in closestorm, please report it")?;
+    let verdict = judge(&Evidence::of(results), &plan.expectations);
+    let manifest = manifest::collect(command_line(), plan.seed);
+    folder.write(results, &plan.resolved, &verdict, &manifest)?;
+    Ok(read::read(&folder.finish()?)?)
+}

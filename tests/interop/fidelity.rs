@@ -1,0 +1,82 @@
+//! The simulator against sockets: five strategies after a crash, each alone and with a seed of its own, the model fitted to another run.
+//! `scripts/fidelity` has all seeds of all of them.
+
+use super::{alone, home, node};
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Runs in which the machine was too busy to compare anything are made again so often, the one of the fit as well.
+const TRIES: usize = 3;
+const STRATEGIES: [&str; 5] = [
+    r#""fixed-3s""#,
+    r#""socket.io-client""#,
+    r#""phoenix""#,
+    r#"{ exponential = { base = "1s", factor = 2, cap = "4s", jitter = "full" } }"#,
+    r#""reconnecting-websocket""#,
+];
+
+/// Runs the program; `cost` is that of an opening handshake in the scenario of the fit.
+fn program(cost: &str, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_closestorm"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env("COST", cost).args(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn file(name: &str) -> String {
+    home(&format!("tests/interop/fidelity/{name}.toml")).to_str().unwrap().to_owned()
+}
+
+/// Fits the model to a run of its own, from the run folder alone.
+fn fitted(target: &str, cost: &str, folder: &Path) -> String {
+    std::fs::create_dir_all(folder).unwrap();
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (run, model) = (path("fit"), path("model.toml"));
+    let output = program(cost, &["run", &file(&format!("{target}-fit")), "--quiet", "--allow-inconclusive", "--out", &run]);
+    assert!(Path::new(&run).join("summary.json").exists(), "{}", text(&output.stderr));
+    let output = program(cost, &["calibrate", &run, "--out", &model]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    println!("{}", text(&output.stdout));
+    model
+}
+
+fn agrees(target: &str, cost: &str) {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let mut model = fitted(target, cost, folder.path());
+    for (seed, strategy) in (1..).zip(STRATEGIES) {
+        let (seed, set) = (format!("{seed}"), format!("clients.web.reconnect={strategy}"));
+        let mut said = String::new();
+        let conclusive = (0..TRIES).any(|attempt| {
+            if attempt > 0 {
+                model = fitted(target, cost, &folder.path().join(format!("{seed}-{attempt}-again")));
+            }
+            let out = folder.path().join(format!("{seed}-{attempt}"));
+            let scenario = file(&format!("{target}-one"));
+            let output =
+                program(cost, &["fidelity", &scenario, "--model", &model, "--seed", &seed, "--set", &set, "--out", out.to_str().unwrap()]);
+            said = text(&output.stdout) + &text(&output.stderr);
+            println!("{strategy}: {}", text(&output.stdout));
+            match output.status.code() {
+                Some(3) => false,
+                Some(0) => true,
+                code => panic!("{target}, {strategy}, seed {seed}, exit {code:?}:\n{said}"),
+            }
+        });
+        assert!(conclusive, "{target}, {strategy}, seed {seed}: the machine was too busy {TRIES} times:\n{said}");
+    }
+}
+
+#[test]
+fn the_simulator_agrees_with_the_embedded_server() {
+    agrees("embedded", "3500us");
+}
+
+#[test]
+fn the_simulator_agrees_with_a_node_server() {
+    if node("the simulator against Node's ws") {
+        agrees("node", "3.5");
+    }
+}
