@@ -71,7 +71,7 @@ impl<T> Line<T> {
     }
 
     /// Who is next, with the time since which it has waited.
-    pub fn next(&mut self) -> Option<(Duration, T)> {
+    pub fn take_next(&mut self) -> Option<(Duration, T)> {
         match self.order {
             Queue::Fifo => self.waiting.pop_front(),
             Queue::Lifo => self.waiting.pop_back(),
@@ -152,7 +152,7 @@ mod tests {
         for (order, expected) in [(Queue::Fifo, "abc"), (Queue::Lifo, "cba")] {
             let mut line = Line::new(order, 1, None, ms(0));
             "abc".chars().for_each(|who| line.join(ms(0), who));
-            assert_eq!(std::iter::from_fn(|| line.next()).map(|(_, who)| who).collect::<String>(), expected);
+            assert_eq!(std::iter::from_fn(|| line.take_next()).map(|(_, who)| who).collect::<String>(), expected);
         }
     }
 

@@ -239,7 +239,7 @@ impl Server {
             return None;
         }
         loop {
-            let (arrived, who) = self.line.next()?;
+            let (arrived, who) = self.line.take_next()?;
             if kind.model.gone == Gone::Skipped && is_gone(who) {
                 continue;
             }

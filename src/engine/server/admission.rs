@@ -80,7 +80,7 @@ impl Service {
     /// Takes the next one: when it is done, and whom to tell.
     fn serve(&self) -> Option<(Instant, oneshot::Sender<()>)> {
         let mut line = self.line();
-        let (arrived, sender) = line.next()?;
+        let (arrived, sender) = line.take_next()?;
         let (_, done) = line.serve(arrived, self.cost);
         Some((self.started + done, sender))
     }
