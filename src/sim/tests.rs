@@ -9,14 +9,14 @@ use crate::scenario::{Overrides, Source, load_with};
 use std::time::Duration;
 
 /// The bundled default with these changes, and without its faults unless they are set.
-fn plan(changes: &[&str]) -> Plan {
+pub(super) fn plan(changes: &[&str]) -> Plan {
     let mut set = vec!["faults=[]".to_owned(), "expect=[]".to_owned(), "clients.web.traffic=none".to_owned()];
     set.extend(changes.iter().map(|change| (*change).to_owned()));
     let overrides = Overrides { set, ..Overrides::default() };
     load_with(&Source::Bundled("default".to_owned()), &overrides, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-fn simulate(plan: &Plan) -> Simulated {
+pub(super) fn simulate(plan: &Plan) -> Simulated {
     let simulated = run(plan, &plan.simulated_as().expect("embedded")).expect("simulated");
     simulated.results.check_ledger().expect("balanced");
     simulated
