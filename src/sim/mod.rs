@@ -14,6 +14,8 @@ mod faults;
 pub mod many;
 mod process;
 pub mod queue;
+#[cfg(test)]
+mod reference;
 mod row;
 mod server;
 mod support;
