@@ -234,7 +234,7 @@ fn a_preset_finds_a_blackhole_by_its_own_heartbeat() {
         "duration=\"200s\"",
         fault,
     ]);
-    let heartbeat = plan.cohorts[0].heartbeat.clone().expect("phoenix has a heartbeat");
+    let heartbeat = plan.cohorts[0].heartbeat.expect("phoenix has a heartbeat");
     let (every, timeout) = (heartbeat.every.as_micros() as u64, heartbeat.timeout.as_micros() as u64);
     let results = simulate(&plan).results;
     let detect: Vec<_> = results.outages.kept().iter().map(|outage| outage.detect()).collect();

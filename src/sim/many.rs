@@ -1,6 +1,7 @@
 //! Several seeds of one plan, in parallel: what varies from run to run.
 
-use super::{Simulated, Unsupported, run};
+use super::{Simulated, Unsupported, run_watched};
+use crate::metrics::Status;
 use crate::plan::{Model, Plan};
 use crate::seed::Seed;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,16 +19,35 @@ pub fn run_seeds<T: Send>(
     threads: usize,
     digest: impl Fn(u32, Simulated) -> T + Sync,
 ) -> Result<Vec<T>, Unsupported> {
+    run_seeds_watched(plan, model, runs, threads, digest, &|| true)
+}
+
+/// As [`run_seeds`]; `go_on` is asked now and then by all threads, and ends everything by `false`: what was under way is left out.
+///
+/// # Errors
+/// As [`run_seeds`].
+pub fn run_seeds_watched<T: Send>(
+    plan: &Plan,
+    model: &Model,
+    runs: u32,
+    threads: usize,
+    digest: impl Fn(u32, Simulated) -> T + Sync,
+    go_on: &(dyn Fn() -> bool + Sync),
+) -> Result<Vec<T>, Unsupported> {
     let next = AtomicU32::new(0);
     let done = Mutex::new(Vec::with_capacity(runs as usize));
     let work = || -> Result<(), Unsupported> {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= runs {
+            if index >= runs || !go_on() {
                 return Ok(());
             }
             let plan = Plan { seed: Seed(plan.seed.0.wrapping_add(u64::from(index))), ..plan.clone() };
-            let digested = digest(index, run(&plan, model)?);
+            let simulated = run_watched(&plan, model, &mut |_, _| go_on())?;
+            if simulated.results.status == Status::Aborted {
+                return Ok(());
+            }
+            let digested = digest(index, simulated);
             done.lock().unwrap_or_else(PoisonError::into_inner).push((index, digested));
         }
     };

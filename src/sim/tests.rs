@@ -178,3 +178,14 @@ fn the_same_seed_gives_the_same_run_with_any_number_of_threads() {
     assert!(one == two && one == digest(1));
     assert!(one[0] != one[1], "seeds differ");
 }
+
+#[test]
+fn several_seeds_end_when_nobody_wants_them_any_more() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let plan = plan(&["clients.web.count=20", "clients.web.arrive={over=\"1s\"}"]);
+    let model = plan.simulated_as().expect("embedded");
+    let asked = AtomicU32::new(0);
+    let go_on = || asked.fetch_add(1, Ordering::Relaxed) < 3;
+    let done = super::many::run_seeds_watched(&plan, &model, 50, 1, |index, _| index, &go_on).expect("simulated");
+    assert_eq!(done, [0, 1, 2]);
+}
