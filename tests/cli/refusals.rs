@@ -40,12 +40,13 @@ fn a_wrong_argument_is_a_usage_error_that_says_what_is_right() {
 #[test]
 fn more_clients_than_files_are_refused_with_the_number_that_fits() {
     let place = Place::with(LISTENING);
-    let table: [(&str, &[&str]); 2] = [
+    let table: [(&str, &[&str]); 3] = [
         (
-            "ulimit -n 256; exec $C run crash-storm",
+            "ulimit -n 256; exec $C run crash-storm --workers 1",
             &["5000 clients need 5064 open files", "may have 256", "`ulimit -n 5064`", "`--clients 192`"],
         ),
-        ("ulimit -n 40; exec $C run test.toml", &["10 clients need 74 open files", "may have 40", "`ulimit -n 74`"]),
+        ("ulimit -n 40; exec $C run test.toml --workers 1", &["10 clients need 74 open files", "may have 40", "`ulimit -n 74`"]),
+        ("ulimit -n 40; exec $C run test.toml", &["10 clients do not fit", "may open 40 files", "run fewer clients", "`ulimit -n`"]),
     ];
     for (line, parts) in table {
         let ended = place.shell(line).end();
@@ -61,10 +62,10 @@ fn a_run_at_exactly_the_limit_of_files_opens_all_its_connections_and_one_more_is
         "duration = \"2s\"\nexpect = [\"attempts{outcome=opened} count == 200\", \"opening_handshake p50 < 20s\"]\n\
          [target.embedded]\n[clients.web]\ncount = 200\narrive = { over = \"500ms\" }\n",
     );
-    let ended = place.shell("ulimit -n 264; exec $C run test.toml --out at --format json 2>/dev/null").end();
+    let ended = place.shell("ulimit -n 264; exec $C run test.toml --workers 1 --out at --format json 2>/dev/null").end();
     ended.assert_code(0);
     assert_eq!(ended.json()["clients"]["open_at_end"], 200);
-    let ended = place.shell("ulimit -n 263; exec $C run test.toml --out above").end();
+    let ended = place.shell("ulimit -n 263; exec $C run test.toml --workers 1 --out above").end();
     ended.assert_one_message(1, &["need 264 open files", "`--clients 199`"]);
 }
 
