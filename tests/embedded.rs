@@ -48,7 +48,7 @@ impl Server {
         listener.set_nonblocking(true).expect("a live socket");
         let listener = UnixListener::from_std(listener).expect("a runtime");
         let (reserved, address) = reserve();
-        let spec = json!({ "instance": 0, "process": 0, "processes": 1, "address": address, "report_to": name, "token": "proof", "seed": 1, "settings": settings, "identity": identity });
+        let spec = json!({ "instance": 0, "process": 0, "processes": 1, "workers": [], "address": address, "report_to": name, "token": "proof", "seed": 1, "settings": settings, "identity": identity });
         let child = Command::new(env!("CARGO_BIN_EXE_closestorm"))
             .args(["__server", &spec.to_string()])
             .stdin(Stdio::null())

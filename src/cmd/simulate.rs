@@ -17,7 +17,8 @@ use crate::results::evidence::Evidence;
 use crate::results::folder::Folder;
 use crate::results::manifest;
 use crate::results::usage::Baseline;
-use crate::sim::many::run_seeds;
+use crate::seed::Seed;
+use crate::sim::many::run_seeds_watched;
 use crate::sim::{self, Simulated};
 use crate::verdict::{exit_code, judge};
 use anyhow::Context;
@@ -48,12 +49,14 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
             return Err(super::Usage(error.to_string()).into());
         }
     };
+    let first = Figures::of(&plan, &simulated);
     let results = simulated.results;
     let signalled = stop.code().filter(|_| results.status == Status::Aborted);
     let verdict = judge(&Evidence::of(&results), &plan.expectations);
     let summary = save(&folder, &results, &plan, &verdict, &manifest)?;
     let dir = folder.finish()?;
-    let spread = if args.runs > 1 && signalled.is_none() { Some(spread(&plan, &model, args.runs, threads(args))?) } else { None };
+    let spread = if args.runs > 1 && signalled.is_none() { spread(&plan, &model, (args.runs, threads(args)), first, &stop)? } else { None };
+    let signalled = signalled.or_else(|| stop.code().filter(|_| args.runs > 1));
     if !args.quiet {
         print_summary(&summary, args.format)?;
         if args.format == Format::Text {
@@ -96,9 +99,16 @@ impl Figures {
     }
 }
 
-/// What varies between seeds: least, median and greatest of each figure. The run folder is that of the first.
-fn spread(plan: &Plan, model: &Model, runs: u32, threads: usize) -> anyhow::Result<String> {
-    let all = run_seeds(plan, model, runs, threads, |_, simulated| Figures::of(plan, &simulated))?;
+/// What varies between seeds: least, median and greatest of each figure. The run folder is that of the first, which is not simulated
+/// again. `None` if a signal came before all were done.
+fn spread(plan: &Plan, model: &Model, (runs, threads): (u32, usize), first: Figures, stop: &Stop) -> anyhow::Result<Option<String>> {
+    let others = Plan { seed: Seed(plan.seed.0.wrapping_add(1)), ..plan.clone() };
+    let figures = |_, simulated: Simulated| Figures::of(plan, &simulated);
+    let mut all = run_seeds_watched(&others, model, runs - 1, threads, figures, &|| stop.code().is_none())?;
+    all.insert(0, first);
+    if all.len() < runs as usize {
+        return Ok(None);
+    }
     let last = plan.seed.0.wrapping_add(u64::from(runs) - 1);
     let mut out = format!(
         "{:<13}{:<24}{:>12}{:>12}{:>12}\n",
@@ -130,7 +140,7 @@ fn spread(plan: &Plan, model: &Model, runs: u32, threads: usize) -> anyhow::Resu
     if !plan.expectations.is_empty() {
         out += &format!("             all expectations held in {} of {runs}\n", all.iter().filter(|figures| figures.passed).count());
     }
-    Ok(out)
+    Ok(Some(out))
 }
 
 /// As many as asked for, or one for each processor.

@@ -58,7 +58,7 @@ impl Recorder {
 
     pub(super) fn attempt_started(&mut self, at: u64, client: ClientIndex, due: u64) {
         let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
-        let state = &mut self.clients[client.0 as usize];
+        let state = &mut self.outages.clients[client.0 as usize];
         let book = &mut self.books[usize::from(cohort)];
         book.started += u64::from(state.attempts == 0);
         state.set(UNDER_WAY, true);
@@ -73,10 +73,11 @@ impl Recorder {
     pub(super) fn attempt_failed(&mut self, at: u64, client: ClientIndex, outcome: &Outcome, fault: Option<u16>) {
         let cohort = self.cohort(client);
         let outage_fault = self.outages.fault_of(client.0).flatten();
-        let state = &mut self.clients[client.0 as usize];
+        let state = &mut self.outages.clients[client.0 as usize];
         state.set(UNDER_WAY, false);
+        let attempt = state.attempts;
         // An injector that spoke of this attempt already has counted itself.
-        let counted = self.outages.injected(client.0, state.attempts).map(|(fault, _)| fault);
+        let counted = self.outages.injected(client.0, attempt).map(|(fault, _)| fault);
         let ledger = &mut self.books[usize::from(cohort)].ledger;
         let (count, step) = match outcome {
             Outcome::Refused => (&mut ledger.refused, Step::Refused),
@@ -96,7 +97,7 @@ impl Recorder {
 
     pub(super) fn opened(&mut self, at: u64, client: ClientIndex, tcp: Duration, tls: Option<Duration>, upgrade: Duration) {
         let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
-        let state = &mut self.clients[client.0 as usize];
+        let state = &mut self.outages.clients[client.0 as usize];
         state.set(UNDER_WAY, false);
         state.set(OPEN | EVER_OPENED, true);
         let book = &mut self.books[usize::from(cohort)];
@@ -154,7 +155,7 @@ impl Recorder {
         unanswered: u32,
     ) {
         let cohort = self.cohort(client);
-        self.clients[client.0 as usize].set(OPEN, false);
+        self.outages.clients[client.0 as usize].set(OPEN, false);
         let open = &mut self.open[usize::from(cohort)];
         *open = open.saturating_sub(1);
         self.all_open = self.all_open.saturating_sub(1);
@@ -176,7 +177,7 @@ impl Recorder {
         self.pong_deadline(at, Side::Client, client, connection, ending);
         let killed = injected.filter(|fault| self.reaches_processes(*fault));
         self.endings.client(self.timeline.second_of(at), (client.0, connection.0), cohort, ending, killed);
-        let began = self.outages.end(at, client.0, cohort, connection.0, ending);
+        let began = self.outages.end(at, client.0, connection.0, ending);
         self.books[usize::from(cohort)].affected += u64::from(began);
     }
 
@@ -211,7 +212,7 @@ impl Recorder {
 
     pub(super) fn gave_up(&mut self, at: u64, client: ClientIndex) {
         let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
-        let state = &mut self.clients[client.0 as usize];
+        let state = &mut self.outages.clients[client.0 as usize];
         if state.is(LOST) {
             return;
         }

@@ -29,7 +29,7 @@ use bank::{Bank, Key, Metric};
 use book::{Book, FaultBook, Kept, Meta, Usage};
 use ending::Endings;
 use latency::micros;
-use outage::{Outage, Outages};
+use outage::{Client, Outage, Outages};
 use sample::Sample;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -84,16 +84,6 @@ impl Live {
     }
 }
 
-/// A client: eight bytes, because there may be millions.
-#[derive(Clone, Copy, Debug, Default)]
-struct Client {
-    /// Attempts begun: the number of the attempt under way, and of its connection.
-    attempts: u32,
-    cohort: u16,
-    /// What is so, as a sum of the constants below.
-    is: u8,
-}
-
 /// An attempt is under way.
 const UNDER_WAY: u8 = 1;
 /// A connection is open.
@@ -103,22 +93,11 @@ const EVER_OPENED: u8 = 4;
 /// It gave up.
 const LOST: u8 = 8;
 
-impl Client {
-    fn is(self, what: u8) -> bool {
-        self.is & what != 0
-    }
-
-    fn set(&mut self, what: u8, so: bool) {
-        self.is = if so { self.is | what } else { self.is & !what };
-    }
-}
-
 /// The fold: takes events, keeps what the books need.
 #[derive(Debug)]
 pub struct Recorder {
     meta: Meta,
     simulated: bool,
-    clients: Vec<Client>,
     books: Vec<Book>,
     open: Vec<u64>,
     all_open: u64,
@@ -149,14 +128,13 @@ impl Recorder {
     fn of(meta: Meta, joins: bool) -> Recorder {
         let (cohorts, faults) = (meta.cohorts.len(), meta.faults.len());
         let cohort_of = meta.cohorts.iter().enumerate().flat_map(|(cohort, row)| (0..row.planned).map(move |_| cohort as u16));
-        let clients: Vec<_> = cohort_of.map(|cohort| Client { cohort, ..Client::default() }).collect();
+        let clients: Vec<_> = cohort_of.map(Client::new).collect();
         // Histograms of less than a second say little and cost a line each.
         let log_interval = interval(meta.duration).max(Duration::from_secs(1));
         let seed = Seed(meta.seed);
         Recorder {
             simulated: false,
-            outages: Outages::new(clients.len()),
-            clients,
+            outages: Outages::new(clients),
             books: vec![Book::default(); cohorts],
             open: vec![0; cohorts],
             all_open: 0,
@@ -183,8 +161,12 @@ impl Recorder {
 
     /// Reads what there is of a client, so that it is at hand when its event comes; the sum means nothing.
     pub fn touch(&self, client: u32) -> u64 {
-        let place = client as usize;
-        self.clients.get(place).map_or(0, |client| u64::from(client.attempts)) + self.outages.touch(place)
+        self.outages.touch(client as usize)
+    }
+
+    /// As [`touch`](Recorder::touch), for what that leads to.
+    pub fn touch_further(&self, client: u32) -> u64 {
+        self.outages.touch_outage(client as usize)
     }
 
     /// Keeps what the books of a part need to be added to the others exactly.
@@ -245,7 +227,7 @@ impl Recorder {
 
     fn is_unknown(&self, event: &Event) -> bool {
         let (client, fault) = subject(event);
-        client.is_some_and(|client| client.0 as usize >= self.clients.len())
+        client.is_some_and(|client| client.0 as usize >= self.outages.clients.len())
             || fault.is_some_and(|fault| usize::from(fault) >= self.faults.len())
     }
 
@@ -270,7 +252,7 @@ impl Recorder {
     }
 
     fn cohort(&self, client: ClientIndex) -> u16 {
-        self.clients[client.0 as usize].cohort
+        self.outages.clients[client.0 as usize].cohort
     }
 
     /// Books an outage that nothing can change any more. `end` is the end of the run, for those that it cuts.
@@ -298,18 +280,17 @@ impl Recorder {
     /// Closes the books at offset `at`: attempts under way are abandoned, outages under way are censored.
     pub fn finish(mut self, at: Duration, status: Status) -> Results {
         let end = micros(at);
-        for index in 0..self.clients.len() {
-            let client = self.clients[index];
+        for (index, client) in (0..).zip(&self.outages.clients) {
             let book = &mut self.books[usize::from(client.cohort)];
             book.ledger.open_at_end += u64::from(client.is(OPEN));
             book.never_opened += u64::from(client.attempts > 0 && !client.is(EVER_OPENED));
             if client.is(UNDER_WAY) {
                 book.ledger.abandoned += 1;
-                let fault = self.outages.fault_of(index as u32).flatten();
+                let fault = self.outages.fault_of(index).flatten();
                 self.timeline.attempt(end, client.cohort, fault, Step::Abandoned);
             }
         }
-        let outages = std::mem::replace(&mut self.outages, Outages::new(0));
+        let outages = std::mem::take(&mut self.outages);
         outages.finish(end).for_each(|outage| self.book_outage(outage, Some(end)));
         let (endings, reasons, alone) = std::mem::replace(&mut self.endings, Endings::new(false)).finish();
         for ((_, key), count) in &endings {

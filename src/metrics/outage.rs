@@ -48,15 +48,15 @@ pub struct Outage {
     pub gave_up: bool,
 }
 
-/// An outage under way: 64 bytes, because all clients of a simulation may have one. The cohort is with the client.
+/// An outage under way: 48 bytes, because all clients of a simulation may have one. Client and cohort are elsewhere.
 #[derive(Clone, Debug)]
+#[repr(C)]
 struct Under {
     fault_at: u64,
     detect_at: u64,
     backoff: u64,
-    attempt: u64,
+    /// Until when time is booked: what of it is not backoff was attempts.
     mark: u64,
-    client: u32,
     connection: u32,
     attempts: u32,
     fault: Option<u16>,
@@ -91,20 +91,21 @@ impl Under {
 
     /// Books the time since the last change into the phase that ends now.
     fn turn(&mut self, at: u64, next: Phase) {
-        let passed = at.saturating_sub(self.mark);
-        match self.phase {
-            Phase::Waiting if self.gave_up => {}
-            Phase::Waiting => self.backoff += passed,
-            Phase::Attempting | Phase::Replying => self.attempt += passed,
+        if self.phase == Phase::Waiting {
+            if self.gave_up && next == Phase::Waiting {
+                // Who gave up does not wait for anything.
+                return;
+            }
+            self.backoff += at.saturating_sub(self.mark);
         }
         self.mark = self.mark.max(at);
         self.phase = next;
     }
 
     /// As it is booked; it ended at `ready`, if it did.
-    fn outage(&self, cohort: u16, ready: Option<u64>) -> Outage {
+    fn outage(&self, client: u32, cohort: u16, ready: Option<u64>) -> Outage {
         Outage {
-            client: self.client,
+            client,
             cohort,
             connection: self.connection,
             code: self.code,
@@ -112,7 +113,7 @@ impl Under {
             fault_at: self.fault_at,
             detect_at: self.detect_at,
             backoff: self.backoff,
-            attempt: self.attempt,
+            attempt: self.mark - self.detect_at - self.backoff,
             reply: ready.map(|ready| ready - self.mark),
             attempts: self.attempts,
             ready_at: ready,
@@ -139,59 +140,86 @@ impl Lost<'_> {
     }
 }
 
+/// A client: 32 bytes and never two cache lines, because there may be millions.
 #[derive(Clone, Debug)]
-struct State {
+#[repr(align(32))]
+pub(super) struct Client {
     injected_at: u64,
     injected_connection: u32,
     /// Place of the outage under way in `open`, or `NONE`.
     outage: u32,
     /// Number of the last ended outage plus 1, modulo 2³²; 0 for none.
     ended: u32,
+    /// Attempts begun: the number of the attempt under way, and of its connection.
+    pub(super) attempts: u32,
     injected_fault: u16,
-    cohort: u16,
+    pub(super) cohort: u16,
+    /// What is so, as a sum of the constants of the recorder.
+    is: u8,
 }
 
-/// The outages of all clients: 24 bytes a client, 64 for each under way, and one [`Outage`] for each held back.
-#[derive(Clone, Debug)]
-pub struct Outages {
-    clients: Vec<State>,
+impl Client {
+    /// One of this cohort that has not arrived.
+    pub(super) fn new(cohort: u16) -> Client {
+        Client { injected_at: 0, injected_connection: 0, outage: NONE, ended: 0, attempts: 0, injected_fault: 0, cohort, is: 0 }
+    }
+
+    pub(super) fn is(&self, what: u8) -> bool {
+        self.is & what != 0
+    }
+
+    pub(super) fn set(&mut self, what: u8, so: bool) {
+        self.is = if so { self.is | what } else { self.is & !what };
+    }
+}
+
+/// The clients and their outages: 32 bytes a client, 48 for each under way, and one [`Outage`] for each held back.
+#[derive(Debug, Default)]
+pub(super) struct Outages {
+    pub(super) clients: Vec<Client>,
     open: Vec<Under>,
+    /// Places of `open` that are not in use.
+    free: Vec<u32>,
     held: VecDeque<Outage>,
     /// Number of the first in `held`.
     first: u64,
 }
 
 impl Outages {
-    /// For clients 0..n.
-    pub fn new(clients: usize) -> Outages {
-        let state = State { injected_at: 0, injected_connection: 0, injected_fault: 0, outage: NONE, ended: 0, cohort: 0 };
-        Outages { clients: vec![state; clients], open: Vec::new(), held: VecDeque::new(), first: 0 }
+    /// For these clients.
+    pub(super) fn new(clients: Vec<Client>) -> Outages {
+        Outages { clients, ..Outages::default() }
     }
 
     /// Reads what there is of a client, so that it is at hand soon.
-    pub fn touch(&self, client: usize) -> u64 {
-        let place = self.clients.get(client).map_or(NONE, |state| state.outage);
-        self.open.get(place as usize).map_or(0, |outage| outage.mark)
+    pub(super) fn touch(&self, client: usize) -> u64 {
+        self.clients.get(client).map_or(0, |client| u64::from(client.outage))
+    }
+
+    /// Reads from both cache lines of its outage: best when clients have been touched before.
+    pub(super) fn touch_outage(&self, client: usize) -> u64 {
+        let place = self.clients.get(client).map_or(NONE, |client| client.outage);
+        self.open.get(place as usize).map_or(0, |outage| outage.fault_at + u64::from(outage.code))
     }
 
     /// Outages under way.
-    pub fn under_way(&self) -> usize {
-        self.open.len()
+    pub(super) fn under_way(&self) -> usize {
+        self.open.len() - self.free.len()
     }
 
     /// The fault of the client's outage under way: `None` without outage, `Some(None)` for one without fault.
-    pub fn fault_of(&self, client: u32) -> Option<Option<u16>> {
+    pub(super) fn fault_of(&self, client: u32) -> Option<Option<u16>> {
         self.current(client).map(|outage| outage.fault)
     }
 
     /// The fault that last acted on a connection of this client, with the offset, as far as is known.
-    pub fn injected(&self, client: u32, connection: u32) -> Option<(u16, u64)> {
+    pub(super) fn injected(&self, client: u32, connection: u32) -> Option<(u16, u64)> {
         let state = &self.clients[client as usize];
         (state.injected_connection == connection).then_some((state.injected_fault, state.injected_at))
     }
 
     /// A fault acted on a connection.
-    pub fn inject(&mut self, at: u64, client: u32, connection: u32, fault: u16) {
+    pub(super) fn inject(&mut self, at: u64, client: u32, connection: u32, fault: u16) {
         let state = &mut self.clients[client as usize];
         if (connection, at) >= (state.injected_connection, state.injected_at) {
             (state.injected_connection, state.injected_at, state.injected_fault) = (connection, at, fault);
@@ -203,14 +231,14 @@ impl Outages {
     }
 
     /// Evidence names the fault that ended a connection, without saying when it acted.
-    pub fn attribute(&mut self, client: u32, connection: u32, fault: u16) {
+    pub(super) fn attribute(&mut self, client: u32, connection: u32, fault: u16) {
         if let Some(lost) = self.lost_with(client, connection) {
             lost.fault.get_or_insert(fault);
         }
     }
 
     /// An open connection ended. Whether an outage began with it.
-    pub fn end(&mut self, at: u64, client: u32, cohort: u16, connection: u32, ending: &Ending) -> bool {
+    pub(super) fn end(&mut self, at: u64, client: u32, connection: u32, ending: &Ending) -> bool {
         if let Some(outage) = self.current_mut(client) {
             outage.turn(at, Phase::Waiting);
             return false;
@@ -223,14 +251,12 @@ impl Outages {
             _ => ending.fault,
         };
         let mut outage = Under {
-            client,
             connection,
             code: ending.code,
             fault: named,
             fault_at: at,
             detect_at: at,
             backoff: 0,
-            attempt: 0,
             attempts: 0,
             gave_up: false,
             phase: Phase::Waiting,
@@ -239,14 +265,26 @@ impl Outages {
         if let Some((fault, acted)) = self.injected(client, connection) {
             outage.lost().amend(acted, fault);
         }
-        self.clients[client as usize].cohort = cohort;
-        self.clients[client as usize].outage = self.open.len() as u32;
-        self.open.push(outage);
+        self.clients[client as usize].outage = self.place(outage);
         true
     }
 
+    /// Keeps an outage under way: where.
+    fn place(&mut self, outage: Under) -> u32 {
+        if let Some(place) = self.free.pop() {
+            self.open[place as usize] = outage;
+            return place;
+        }
+        if self.open.capacity() == 0 {
+            // There are never more; what is not used is not resident, and nothing is ever copied.
+            self.open.reserve_exact(self.clients.len());
+        }
+        self.open.push(outage);
+        (self.open.len() - 1) as u32
+    }
+
     /// An attempt began.
-    pub fn attempt(&mut self, at: u64, client: u32) {
+    pub(super) fn attempt(&mut self, at: u64, client: u32) {
         if let Some(outage) = self.current_mut(client) {
             outage.turn(at, Phase::Attempting);
             outage.attempts += 1;
@@ -254,21 +292,21 @@ impl Outages {
     }
 
     /// An attempt ended without a connection.
-    pub fn fail(&mut self, at: u64, client: u32) {
+    pub(super) fn fail(&mut self, at: u64, client: u32) {
         if let Some(outage) = self.current_mut(client) {
             outage.turn(at, Phase::Waiting);
         }
     }
 
     /// A connection opened.
-    pub fn opened(&mut self, at: u64, client: u32) {
+    pub(super) fn opened(&mut self, at: u64, client: u32) {
         if let Some(outage) = self.current_mut(client) {
             outage.turn(at, Phase::Replying);
         }
     }
 
     /// The policy gave up.
-    pub fn give_up(&mut self, at: u64, client: u32) {
+    pub(super) fn give_up(&mut self, at: u64, client: u32) {
         if let Some(outage) = self.current_mut(client) {
             outage.turn(at, Phase::Waiting);
             outage.gave_up = true;
@@ -276,22 +314,20 @@ impl Outages {
     }
 
     /// The client is ready: its outage, if it had one, is over. Whether it had.
-    pub fn ready(&mut self, at: u64, client: u32) -> bool {
+    pub(super) fn ready(&mut self, at: u64, client: u32) -> bool {
         let Some(outage) = self.current_mut(client) else { return false };
         let at = at.max(outage.mark);
-        let place = self.clients[client as usize].outage as usize;
-        let outage = self.open.swap_remove(place);
-        if let Some(moved) = self.open.get(place) {
-            self.clients[moved.client as usize].outage = place as u32;
-        }
+        let booked = self.clients[client as usize].outage;
+        let outage = &self.open[booked as usize];
         let state = &mut self.clients[client as usize];
-        self.held.push_back(outage.outage(state.cohort, Some(at)));
+        self.held.push_back(outage.outage(client, state.cohort, Some(at)));
+        self.free.push(booked);
         (state.outage, state.ended) = (NONE, (self.first + self.held.len() as u64) as u32);
         true
     }
 
     /// The oldest ended outage that need not be held back longer.
-    pub fn settled(&mut self) -> Option<Outage> {
+    pub(super) fn settled(&mut self) -> Option<Outage> {
         if self.held.len() <= HELD {
             return None;
         }
@@ -300,11 +336,14 @@ impl Outages {
     }
 
     /// The end of the run at `at`: all that ended, in the order of their ends, then those it cuts, by client.
-    pub fn finish(mut self, at: u64) -> impl Iterator<Item = Outage> {
-        self.open.sort_by_key(|outage| outage.client);
-        self.open.iter_mut().for_each(|outage| outage.turn(at, outage.phase));
-        let clients = self.clients;
-        self.held.into_iter().chain(self.open.into_iter().map(move |under| under.outage(clients[under.client as usize].cohort, None)))
+    pub(super) fn finish(self, at: u64) -> impl Iterator<Item = Outage> {
+        let mut open = self.open;
+        let cut = (0..).zip(self.clients).filter(|(_, state)| state.outage != NONE).map(move |(client, state)| {
+            let under = &mut open[state.outage as usize];
+            under.turn(at, under.phase);
+            under.outage(client, state.cohort, None)
+        });
+        self.held.into_iter().chain(cut)
     }
 
     fn current(&self, client: u32) -> Option<&Under> {
@@ -337,6 +376,10 @@ mod tests {
     use super::*;
     use crate::close::{Initiator, TcpEnd};
 
+    fn outages(clients: usize) -> Outages {
+        Outages::new(vec![Client::new(0); clients])
+    }
+
     fn ending(cause: Cause) -> Ending {
         Ending {
             cause,
@@ -355,15 +398,15 @@ mod tests {
 
     #[test]
     fn phases_add_up_and_later_losses_belong_to_the_outage() {
-        let mut outages = Outages::new(1);
+        let mut outages = outages(1);
         outages.inject(1_000, 0, 1, 3);
-        outages.end(1_250, 0, 0, 1, &ending(Cause::Remote));
+        outages.end(1_250, 0, 1, &ending(Cause::Remote));
         outages.attempt(2_000, 0);
         outages.fail(2_100, 0);
         outages.attempt(4_000, 0);
         outages.opened(4_500, 0);
         outages.inject(4_600, 0, 3, 5); // a second fault before it was ready
-        outages.end(4_700, 0, 0, 3, &ending(Cause::Remote));
+        outages.end(4_700, 0, 3, &ending(Cause::Remote));
         outages.attempt(6_000, 0);
         outages.opened(6_200, 0);
         assert!(outages.ready(6_230, 0));
@@ -376,8 +419,8 @@ mod tests {
     #[test]
     fn late_evidence_amends_an_outage_while_it_lasts_and_afterwards() {
         for after in [false, true] {
-            let mut outages = Outages::new(2);
-            outages.end(10_000, 1, 0, 1, &ending(Cause::Remote));
+            let mut outages = outages(2);
+            outages.end(10_000, 1, 1, &ending(Cause::Remote));
             if after {
                 outages.attempt(11_000, 1);
                 outages.opened(11_500, 1);
@@ -393,9 +436,9 @@ mod tests {
 
     #[test]
     fn an_own_stay_starts_none_and_a_give_up_stays_to_the_end() {
-        let mut outages = Outages::new(2);
-        assert!(!outages.end(10, 0, 0, 1, &ending(Cause::Stay)));
-        assert!(outages.end(10, 1, 0, 1, &ending(Cause::Deadline(crate::close::Deadline::Pong))));
+        let mut outages = outages(2);
+        assert!(!outages.end(10, 0, 1, &ending(Cause::Stay)));
+        assert!(outages.end(10, 1, 1, &ending(Cause::Deadline(crate::close::Deadline::Pong))));
         outages.give_up(40, 1);
         let all: Vec<_> = outages.finish(1_000).collect();
         assert_eq!(all.len(), 1);
@@ -405,13 +448,13 @@ mod tests {
 
     #[test]
     fn a_client_is_tens_of_bytes() {
-        assert_eq!((size_of::<State>(), size_of::<Under>()), (24, 64));
+        assert_eq!((size_of::<Client>(), size_of::<Under>()), (32, 48));
     }
 
     #[test]
     fn the_slab_stays_consistent_when_outages_end_in_any_order() {
-        let mut outages = Outages::new(5);
-        (0..5).for_each(|client| assert!(outages.end(u64::from(client), client, 0, 1, &ending(Cause::Remote))));
+        let mut outages = outages(5);
+        (0..5).for_each(|client| assert!(outages.end(u64::from(client), client, 1, &ending(Cause::Remote))));
         for client in [1, 4, 0, 3, 2] {
             outages.attempt(100, client);
             outages.opened(110, client);

@@ -279,6 +279,7 @@ fn reconnect<'a>(rows: impl Iterator<Item = &'a ReconnectRow>) -> Reconnect {
         gave_up: count("gave_up"),
         attempts_mean: (recovered > 0).then(|| rows.iter().map(|row| f64::from(row.attempts)).sum::<f64>() / rows.len() as f64),
         time_us: times(rows.iter().map(|row| row.reconnect_us.unwrap_or(u64::MAX))),
+        observed_us: None,
         detect_us: times(rows.iter().map(|row| row.detect_us)),
         backoff_us: times(rows.iter().map(|row| row.backoff_us)),
         attempt_us: times(rows.iter().map(|row| row.attempt_us)),

@@ -229,11 +229,17 @@ fn draw_strips(scene: &mut Scene, x: &Axis, area: &Panel, series: &[Series]) {
         scene.text(RIGHT + 10.0, top + 16.0, Anchor::Start, NAME, NAME.fit(&s.name, room));
         let (all, not) = (s.attempts.iter().sum::<u64>(), s.attempts.iter().sum::<u64>().saturating_sub(s.opened.iter().sum()));
         let mut notes = vec![number::counted(all, "attempt"), format!("{} did not open", number::count(not))];
-        notes.extend(s.peak_per_s.map(|peak| format!("busiest second {}", number::count(peak))));
+        notes.extend(s.peak_per_s.map(|peak| busiest(peak, room)));
         for (line, note) in notes.iter().enumerate() {
             scene.text(RIGHT + 10.0, top + 32.0 + line as f64 * 15.0, Anchor::Start, NOTE, NOTE.fit(note, room));
         }
     }
+}
+
+/// The busiest second in words that fit: the number is never cut.
+fn busiest(peak: u64, room: f64) -> String {
+    let long = format!("busiest second {}", number::count(peak));
+    if NOTE.width(&long) <= room { long } else { format!("peak {}/s", number::count(peak)) }
 }
 
 fn draw_key(scene: &mut Scene, mut left: f64, baseline: f64) {
@@ -271,6 +277,15 @@ mod tests {
             ([7, 0, 0], [2, 0, 0], [0, 0, 0], [2, 0, 0]), // five under way at the end
         ] {
             assert_eq!(by_beginning(&attempts, &opened, &failed), expected, "{attempts:?} {opened:?} {failed:?}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_the_busiest_second_is_never_cut() {
+        let room = WIDTH - MARGIN - RIGHT - 10.0;
+        for peak in [9, 12_345, 1_268_345, 99_268_345] {
+            let text = busiest(peak, room);
+            assert!(NOTE.fit(&text, room) == text && text.contains(&number::count(peak)), "{text}");
         }
     }
 

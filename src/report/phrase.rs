@@ -23,13 +23,15 @@ pub(super) fn observed(row: &ExpectationRow) -> String {
     }
 }
 
-/// p50, p90, p99 and max of the time to reconnect; what was not reached says so, with the length of the run.
+/// p50, p90, p99 and max of the time to reconnect; what was not reached says so, with the longest time that was observed.
 pub(super) fn reconnect_quantiles(reconnect: &Reconnect, measured_ms: u64) -> [String; 4] {
     let times = &reconnect.time_us;
+    // Results written by others may not say how long they looked.
+    let observed_us = reconnect.observed_us.unwrap_or(measured_ms * 1000);
     let one = |value: Option<u64>, quantile: f64, samples: u64| match value {
         Some(us) => number::time(us),
         None if reconnect.affected == 0 => "—".to_string(),
-        None if (reconnect.recovered as f64) < quantile * reconnect.affected as f64 => not_reached(measured_ms),
+        None if (reconnect.recovered as f64) < quantile * reconnect.affected as f64 => not_reached(observed_us),
         None if reconnect.affected < samples => format!("n/a (needs {samples})"),
         None => "n/a".to_string(),
     };
@@ -43,8 +45,8 @@ pub(super) fn phases(reconnect: &Reconnect) -> [(&'static str, &Times); 3] {
 }
 
 /// `not reached in 30 s`.
-pub(super) fn not_reached(measured_ms: u64) -> String {
-    format!("not reached in {}", number::time(measured_ms * 1000))
+fn not_reached(observed_us: u64) -> String {
+    format!("not reached in {}", number::time(observed_us))
 }
 
 /// p50, p90, p99 and max of a distribution without censoring.
@@ -106,6 +108,9 @@ mod tests {
         reconnect.time_us = Times { p50: Some(2_310_000), p90: Some(9_000_000), max: Some(29_000_000), ..Times::default() };
         let expected = ["2.31 s", "9 s", "not reached in 30 s", "not reached in 30 s"];
         assert_eq!(reconnect_quantiles(&reconnect, 30_000), expected);
+        // The last crash was 12 s before the end: nobody can have been away for longer.
+        reconnect.observed_us = Some(12_000_000);
+        assert_eq!(reconnect_quantiles(&reconnect, 30_000)[2], "not reached in 12 s");
     }
 
     #[test]

@@ -244,6 +244,9 @@ pub struct Reconnect {
     pub attempts_mean: Option<f64>,
     /// `t_ready - t_fault`; quantiles by Kaplan–Meier, null where not reached.
     pub time_us: Times,
+    /// The longest time observed, returned or not: a quantile that was not reached is greater. Null without outages.
+    #[serde(default)]
+    pub observed_us: Option<u64>,
     /// `t_detect - t_fault`.
     pub detect_us: Times,
     /// Sum of the waits of an outage.

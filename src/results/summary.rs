@@ -91,7 +91,8 @@ fn reconnect_times(results: &Results, keep: impl Fn(Key) -> bool) -> Times {
 }
 
 fn reconnect(results: &Results, book: &Book, keep: impl Fn(Key) -> bool) -> Reconnect {
-    let times = |metric| results.bank.sum(metric, &keep).times();
+    let latency = |metric| results.bank.sum(metric, &keep);
+    let times = |metric| latency(metric).times();
     Reconnect {
         affected: book.affected,
         recovered: book.recovered,
@@ -99,6 +100,7 @@ fn reconnect(results: &Results, book: &Book, keep: impl Fn(Key) -> bool) -> Reco
         gave_up: book.lost,
         attempts_mean: (book.recovered > 0).then(|| book.recovery_attempts as f64 / book.recovered as f64),
         time_us: reconnect_times(results, &keep),
+        observed_us: survival::horizon(&latency(Metric::ReconnectTime), &latency(Metric::ReconnectCensored)),
         detect_us: times(Metric::Detect),
         backoff_us: times(Metric::Backoff),
         attempt_us: times(Metric::Attempt),

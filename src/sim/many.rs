@@ -1,6 +1,7 @@
 //! Several seeds of one plan, in parallel: what varies from run to run.
 
-use super::{Simulated, Unsupported, run};
+use super::{Simulated, Unsupported, run_watched};
+use crate::metrics::Status;
 use crate::plan::{Model, Plan};
 use crate::seed::Seed;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,10 +19,27 @@ pub fn run_seeds<T: Send>(
     threads: usize,
     digest: impl Fn(u32, Simulated) -> T + Sync,
 ) -> Result<Vec<T>, Unsupported> {
-    in_parallel(runs, threads, |index| {
+    run_seeds_watched(plan, model, runs, threads, digest, &|| true)
+}
+
+/// As [`run_seeds`]; `go_on` is asked now and then by all threads, and ends everything by `false`: what was under way is left out.
+///
+/// # Errors
+/// As [`run_seeds`].
+pub fn run_seeds_watched<T: Send>(
+    plan: &Plan,
+    model: &Model,
+    runs: u32,
+    threads: usize,
+    digest: impl Fn(u32, Simulated) -> T + Sync,
+    go_on: &(dyn Fn() -> bool + Sync),
+) -> Result<Vec<T>, Unsupported> {
+    let done = in_parallel(runs, threads, |index| {
         let plan = Plan { seed: Seed(plan.seed.0.wrapping_add(u64::from(index))), ..plan.clone() };
-        Ok(digest(index, run(&plan, model)?))
-    })
+        let simulated = if go_on() { Some(run_watched(&plan, model, &mut |_, _| go_on())?) } else { None };
+        Ok(simulated.filter(|simulated| simulated.results.status == Status::Completed).map(|simulated| digest(index, simulated)))
+    })?;
+    Ok(done.into_iter().flatten().collect())
 }
 
 /// Does `jobs` pieces of work on `threads` threads; the result is in the order of their numbers, whoever did them.

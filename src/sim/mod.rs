@@ -7,11 +7,15 @@
 //! What is not modelled: bytes. Frames, TLS records and partial writes do not exist here, so only those faults are carried out that act
 //! on whole connections, attempts, listening sockets and processes: see [`supported`].
 
+#[cfg(test)]
+mod behaviour;
 mod client;
 mod faults;
 pub mod many;
 mod process;
 pub mod queue;
+#[cfg(test)]
+mod reference;
 pub mod remedy;
 mod row;
 mod server;
@@ -275,12 +279,17 @@ impl<'a> World<'a> {
 
     /// Reads a little of each row that comes next: one wait for memory in place of many.
     fn fetch(&mut self) {
-        let mut sum = 0;
-        for (_, due) in self.queue.ahead() {
+        let mut sum = 0_u64;
+        let ahead = self.queue.ahead();
+        // No read waits for another in the first pass, so that a processor has many of them under way.
+        for (_, due) in ahead {
             // An entry that is about something else is harmless.
             if let Some(row) = self.rows.get(due.client as usize) {
-                sum += row.touch() + self.recorder.touch(due.client);
+                sum = sum.wrapping_add(row.touch()).wrapping_add(self.recorder.touch(due.client));
             }
+        }
+        for (_, due) in ahead {
+            sum = sum.wrapping_add(self.recorder.touch_further(due.client));
         }
         self.touched = self.touched.wrapping_add(sum);
     }

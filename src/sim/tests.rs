@@ -9,14 +9,14 @@ use crate::scenario::{Overrides, Source, load_with};
 use std::time::Duration;
 
 /// The bundled default with these changes, and without its faults unless they are set.
-fn plan(changes: &[&str]) -> Plan {
+pub(super) fn plan(changes: &[&str]) -> Plan {
     let mut set = vec!["faults=[]".to_owned(), "expect=[]".to_owned(), "clients.web.traffic=none".to_owned()];
     set.extend(changes.iter().map(|change| (*change).to_owned()));
     let overrides = Overrides { set, ..Overrides::default() };
     load_with(&Source::Bundled("default".to_owned()), &overrides, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-fn simulate(plan: &Plan) -> Simulated {
+pub(super) fn simulate(plan: &Plan) -> Simulated {
     let simulated = run(plan, &plan.simulated_as().expect("embedded")).expect("simulated");
     simulated.results.check_ledger().expect("balanced");
     simulated
@@ -177,4 +177,15 @@ fn the_same_seed_gives_the_same_run_with_any_number_of_threads() {
     let (one, two) = (digest(1), digest(2));
     assert!(one == two && one == digest(1));
     assert!(one[0] != one[1], "seeds differ");
+}
+
+#[test]
+fn several_seeds_end_when_nobody_wants_them_any_more() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let plan = plan(&["clients.web.count=20", "clients.web.arrive={over=\"1s\"}"]);
+    let model = plan.simulated_as().expect("embedded");
+    let asked = AtomicU32::new(0);
+    let go_on = || asked.fetch_add(1, Ordering::Relaxed) < 3;
+    let done = super::many::run_seeds_watched(&plan, &model, 50, 1, |index, _| index, &go_on).expect("simulated");
+    assert_eq!(done, [0, 1, 2]);
 }

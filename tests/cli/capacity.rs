@@ -74,13 +74,14 @@ fn two_parameters_give_a_limit_for_each_value_of_the_first() {
 #[test]
 fn where_a_run_cannot_begin_the_result_is_a_lower_bound() {
     let place = Place::with(QUICK);
-    let line = "ulimit -n 96; exec $C capacity test.toml --vary clients=10..1000 --repeats 1 --precision 25% --out bound";
+    // So few files that dividing the clients does not help: the server's process alone cannot take more.
+    let line = "ulimit -n 72; exec $C capacity test.toml --vary clients=2..1000 --repeats 1 --precision 25% --out bound";
     let ended = place.shell(line).end();
     ended.assert_code(3);
     let limit = &place.json("bound/capacity.json")["limits"][0];
     let found = limit["limit"].as_f64().unwrap();
-    assert!((24.0..=32.0).contains(&found) && limit["ended"] == "impossible", "{limit}");
-    assert!(limit["broke"].as_str().unwrap().contains("open files"), "{limit}");
+    assert!((6.0..=8.0).contains(&found) && limit["ended"] == "impossible", "{limit}");
+    assert!(limit["broke"].as_str().unwrap().contains("may open 72 files"), "{limit}");
 }
 
 #[test]
