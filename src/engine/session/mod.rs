@@ -188,8 +188,11 @@ impl Session {
 
     /// Most writes succeed at once; a blocked one is polled with a real waker by `next`.
     fn flush_now(&mut self) {
-        let mut cx = Context::from_waker(Waker::noop());
-        let _ = self.connection().poll_flush(&mut cx);
+        let connection = self.connection();
+        // A task that has read much has used up what the runtime lets it do in one go. The kernel is not full for that, and whoever asks
+        // whether a Close frame is on the wire means the kernel.
+        let flush = std::pin::pin!(tokio::task::unconstrained(poll_fn(|cx| connection.poll_flush(cx))));
+        let _ = flush.poll(&mut Context::from_waker(Waker::noop()));
     }
 
     /// Starts the closing handshake, once.
