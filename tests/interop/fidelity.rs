@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// Runs in which the machine was too busy to compare anything are made again so often, the one of the fit as well.
-const TRIES: usize = 3;
+const TRIES: usize = 4;
+/// A miss is looked at again with a fresh fit; so many misses of one strategy are no accident.
+const MISSES: usize = 2;
 const STRATEGIES: [&str; 5] = [
     r#""fixed-3s""#,
     r#""socket.io-client""#,
@@ -48,7 +50,7 @@ fn agrees(target: &str, cost: &str) {
     let mut model = fitted(target, cost, folder.path());
     for (seed, strategy) in (1..).zip(STRATEGIES) {
         let (seed, set) = (format!("{seed}"), format!("clients.web.reconnect={strategy}"));
-        let mut said = String::new();
+        let (mut said, mut misses) = (String::new(), 0);
         let conclusive = (0..TRIES).any(|attempt| {
             if attempt > 0 {
                 model = fitted(target, cost, &folder.path().join(format!("{seed}-{attempt}-again")));
@@ -62,6 +64,10 @@ fn agrees(target: &str, cost: &str) {
             match output.status.code() {
                 Some(3) => false,
                 Some(0) => true,
+                Some(99) if misses + 1 < MISSES => {
+                    misses += 1;
+                    false
+                }
                 code => panic!("{target}, {strategy}, seed {seed}, exit {code:?}:\n{said}"),
             }
         });
