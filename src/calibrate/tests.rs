@@ -125,6 +125,7 @@ fn a_cold_start_is_found_beside_the_steady_cost() {
     assert!(close(time(&fit, "handshake_cost"), 2.0, 0.08), "{fit:#?}");
     let cold: f64 = value(&fit, "cold").unwrap_or_else(|| panic!("{fit:#?}")).parse().unwrap();
     assert!((1.0..5.0).contains(&cold), "{fit:#?}");
+    assert_eq!(loaded(&fit).cold, cold, "{fit:#?}");
 }
 
 #[test]
@@ -136,14 +137,19 @@ fn a_server_that_was_never_busy_is_said_to_be() {
     assert!(fit.notes.iter().any(|note| note.contains("never busy")), "{fit:#?}");
 }
 
-#[test]
-fn the_fragment_is_a_model_that_loads() {
-    let fit = refit(|model| model.handshake_cost = Times::Constant(ms(3.0)));
-    let set = overrides(&fragment(&fit)).unwrap();
+/// The model of a scenario that was given the fragment.
+fn loaded(fit: &Fit) -> Model {
+    let set = overrides(&fragment(fit)).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("again.toml");
     std::fs::write(&file, SCENARIO).unwrap();
-    let model = load(&Source::File(file), &Overrides { set, ..Overrides::default() }).unwrap().simulated_as().unwrap();
+    load(&Source::File(file), &Overrides { set, ..Overrides::default() }).unwrap().simulated_as().unwrap()
+}
+
+#[test]
+fn the_fragment_is_a_model_that_loads() {
+    let fit = refit(|model| model.handshake_cost = Times::Constant(ms(3.0)));
+    let model = loaded(&fit);
     assert!(close(model.handshake_cost.mean().as_secs_f64() * 1e3, 3.0, 0.01), "{model:?}");
     assert!(matches!(model.notice, Times::Quantiles(_)) && overrides("a = 1").is_err());
 }

@@ -46,7 +46,7 @@ pub(super) fn read(node: &Node, target: Option<&Target>, sink: &Sink) -> Option<
         gone: model.choice("gone", GONE).unwrap_or(base.gone),
         start_up: times(&model, "start_up").unwrap_or(base.start_up),
         slow_start: model.positive("slow_start").or(base.slow_start),
-        cold: model.whole("cold", 0..=1000).map_or(base.cold, |times| times as f64),
+        cold: model.decimal("cold", 0.0..=1000.0).unwrap_or(base.cold),
         cold_half_life: model.positive("cold_half_life").unwrap_or(base.cold_half_life),
         open_cost: model.duration("open_cost").unwrap_or(base.open_cost),
         message_cost: model.duration("message_cost").unwrap_or(base.message_cost),

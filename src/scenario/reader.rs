@@ -117,6 +117,22 @@ impl<'a> Reader<'a> {
         self.whole(key, bounds).and_then(|number| u16::try_from(number).ok())
     }
 
+    /// A number, whole or with a fraction.
+    pub(super) fn decimal(&self, key: &str, bounds: RangeInclusive<f64>) -> Option<f64> {
+        let node = self.get(key)?;
+        let allowed = || format!("a number from {} to {}", bounds.start(), bounds.end());
+        let found = match node.value {
+            Value::Integer(number) => number as f64,
+            Value::Float(number) => number,
+            _ => return wrong(key, &allowed(), node, self.sink),
+        };
+        if !bounds.contains(&found) {
+            self.complain(key, format!("`{key}` is out of bounds"), node.describe(), format!("`{key}` takes {}", allowed()));
+            return None;
+        }
+        Some(found)
+    }
+
     pub(super) fn text(&self, key: &str) -> Option<&'a str> {
         text(key, self.get(key)?, self.sink)
     }
