@@ -120,6 +120,23 @@ pub struct Changes {
     pub duration: Option<Duration>,
 }
 
+/// Where the results of a command go, and how they are told.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Output {
+    /// The folder of the results itself; without it a new folder under results/.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How the summary is printed.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// No progress and no summary; errors and the exit code remain.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Exit with 0 instead of 3 where the verdict is inconclusive.
+    #[arg(long)]
+    pub allow_inconclusive: bool,
+}
+
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct Run {
@@ -129,15 +146,9 @@ pub struct Run {
     /// Changes to the scenario.
     #[command(flatten)]
     pub changes: Changes,
-    /// The run folder itself; without it a new folder under results/.
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// How the summary is printed.
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub format: Format,
-    /// No progress and no summary; errors and the exit code remain.
-    #[arg(long, short)]
-    pub quiet: bool,
+    /// Where results go, and how they are told.
+    #[command(flatten)]
+    pub output: Output,
     /// Print the plan and stop: arrivals, firings of faults, waits of the first clients.
     #[arg(long)]
     pub dry_run: bool,
@@ -153,9 +164,6 @@ pub struct Run {
     /// Go on with more than 100 clients or 50 attempts a second against a target that is not on this machine.
     #[arg(long)]
     pub yes: bool,
-    /// Exit with 0 instead of 3 where the verdict is inconclusive.
-    #[arg(long)]
-    pub allow_inconclusive: bool,
 }
 
 /// Arguments of `simulate`.
@@ -186,21 +194,12 @@ pub struct Simulate {
     /// So many seeds in parallel, from the scenario's on: prints what varies between them. The run folder is that of the first.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub runs: u32,
-    /// The run folder itself; without it a new folder under results/.
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// How the summary is printed.
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub format: Format,
-    /// No progress and no summary; errors and the exit code remain.
-    #[arg(long, short)]
-    pub quiet: bool,
+    /// Where results go, and how they are told.
+    #[command(flatten)]
+    pub output: Output,
     /// Print the plan and stop.
     #[arg(long)]
     pub dry_run: bool,
-    /// Exit with 0 instead of 3 where the verdict is inconclusive.
-    #[arg(long)]
-    pub allow_inconclusive: bool,
 }
 
 /// Arguments of `capacity`.
@@ -233,24 +232,15 @@ pub struct Capacity {
     /// Changes to the scenario; --duration is the length of each run.
     #[command(flatten)]
     pub changes: Changes,
-    /// The folder of the search itself; without it a new folder under results/.
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// How the result is printed.
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub format: Format,
-    /// No progress and no result; errors and the exit code remain.
-    #[arg(long, short)]
-    pub quiet: bool,
+    /// Where results go, and how they are told.
+    #[command(flatten)]
+    pub output: Output,
     /// Print what would be searched and the plan of the lowest values, and stop.
     #[arg(long)]
     pub dry_run: bool,
     /// Go on with more than 100 clients or 50 attempts a second against a target that is not on this machine.
     #[arg(long)]
     pub yes: bool,
-    /// Exit with 0 instead of 3 where the search is inconclusive.
-    #[arg(long)]
-    pub allow_inconclusive: bool,
 }
 
 /// Arguments of `calibrate`.
@@ -288,21 +278,12 @@ pub struct Fidelity {
     /// Compare with this run of the scenario instead of running it; its seed is taken.
     #[arg(long, value_name = "RUN")]
     pub run: Option<PathBuf>,
-    /// The folder for both runs, the model, the figures and the chart; without it a new one under results/.
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// How the comparison is printed.
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub format: Format,
-    /// No progress and no figures; errors and the exit code remain.
-    #[arg(long, short)]
-    pub quiet: bool,
+    /// Where results go, and how they are told.
+    #[command(flatten)]
+    pub output: Output,
     /// Go on with more than 100 clients or 50 attempts a second against a target that is not on this machine.
     #[arg(long)]
     pub yes: bool,
-    /// Exit with 0 instead of 3 where the comparison is inconclusive.
-    #[arg(long)]
-    pub allow_inconclusive: bool,
 }
 
 /// Arguments of `report`.
@@ -342,18 +323,9 @@ pub struct Merge {
     /// The run folders of all shards, in any order.
     #[arg(value_name = "SHARD", required = true)]
     pub shards: Vec<PathBuf>,
-    /// The run folder of the whole; without it a new folder under results/.
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// How the summary is printed.
-    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub format: Format,
-    /// No summary; errors and the exit code remain.
-    #[arg(long, short)]
-    pub quiet: bool,
-    /// Exit with 0 instead of 3 where the verdict is inconclusive.
-    #[arg(long)]
-    pub allow_inconclusive: bool,
+    /// Where results go, and how they are told.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Arguments of `validate`.

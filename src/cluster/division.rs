@@ -22,11 +22,13 @@ pub struct Division {
 /// The plan does not fit, however it is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{clients} clients do not fit: each process may open {limit} files, and that would take more than {WORKERS_MAX} workers or {PROCESSES_MAX} server processes; run fewer clients, or raise the limit (`ulimit -n`)"
+    "{clients} clients do not fit, at most {fit} do: each process may open {limit} files, and more would take over {WORKERS_MAX} workers or {PROCESSES_MAX} server processes; run fewer clients, or raise the limit (`ulimit -n`)"
 )]
 pub struct TooMany {
     /// Clients.
     pub clients: u32,
+    /// So many would fit.
+    pub fit: u32,
     /// Open files of a process.
     pub limit: u64,
 }
@@ -38,13 +40,16 @@ impl Division {
     /// They do not fit.
     pub fn of(plan: &Plan, shard: Shard, wanted: Option<u32>, limit: u64) -> Result<Division, TooMany> {
         let clients = shard.count(plan.clients());
-        let too_many = TooMany { clients, limit };
-        let processes = match &plan.target {
-            Target::Embedded(settings) => settings.processes.map_or_else(|| processes(settings, clients, limit), Some).ok_or(too_many)?,
-            Target::Command(_) | Target::Url(_) => 1,
-        };
-        let workers = wanted.map_or_else(|| workers(plan, clients, processes, limit), Some).ok_or(too_many)?;
-        Ok(Division { workers, processes })
+        let divided = |clients| divided(plan, clients, wanted, limit);
+        divided(clients).ok_or_else(|| {
+            // What fits one process more fits it with one client less, so the edge is found by halving.
+            let (mut fit, mut over) = (0, clients);
+            while over - fit > 1 {
+                let middle = fit + (over - fit) / 2;
+                *(if divided(middle).is_some() { &mut fit } else { &mut over }) = middle;
+            }
+            TooMany { clients, fit, limit }
+        })
     }
 
     /// What the reader of results must know.
@@ -62,6 +67,16 @@ impl Division {
         }
         notices
     }
+}
+
+/// `None`: so many clients do not fit.
+fn divided(plan: &Plan, clients: u32, wanted: Option<u32>, limit: u64) -> Option<Division> {
+    let processes = match &plan.target {
+        Target::Embedded(settings) => settings.processes.or_else(|| processes(settings, clients, limit))?,
+        Target::Command(_) | Target::Url(_) => 1,
+    };
+    let workers = wanted.or_else(|| workers(plan, clients, processes, limit))?;
+    Some(Division { workers, processes })
 }
 
 fn workers(plan: &Plan, clients: u32, processes: u16, limit: u64) -> Option<u32> {
@@ -112,6 +127,9 @@ mod tests {
         }
         let too_many = Division::of(&plan(9_000_000, "seed=1"), Shard::WHOLE, None, 20_000).unwrap_err();
         assert!(too_many.to_string().contains("ulimit -n"), "{too_many}");
+        for (clients, fits) in [(too_many.fit, true), (too_many.fit + 1, false)] {
+            assert_eq!(Division::of(&plan(clients, "seed=1"), Shard::WHOLE, None, 20_000).is_ok(), fits, "{clients}");
+        }
         assert!(Division::of(&plan(10, "seed=1"), Shard::WHOLE, None, 60).is_err());
     }
 

@@ -38,12 +38,12 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
         return Ok(super::OK);
     }
     run::permit(&highest, args.yes)?;
-    if !args.quiet {
+    if !args.output.quiet {
         let _ = write!(io::stderr(), "{}", announcement(args, &varied, &lowest));
     }
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::collect(super::command_line(), lowest.seed);
-    let dir = args.out.clone().unwrap_or_else(|| {
+    let dir = args.output.out.clone().unwrap_or_else(|| {
         let run = manifest::default_folder(&lowest.name, &manifest);
         run.with_file_name(format!("capacity-{}", run.file_name().unwrap_or_default().to_string_lossy()))
     });
@@ -66,7 +66,7 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
     }
     let search = hunt.conclude(&lowest, &manifest::command_line(&manifest), stop.code().is_some());
     deliver(&search, folder, &manifest, &lowest.resolved, args)?;
-    Ok(stop.code().unwrap_or_else(|| super::allowed(exit_code(&search.capacity.verdict), args.allow_inconclusive)))
+    Ok(stop.code().unwrap_or_else(|| super::allowed(exit_code(&search.capacity.verdict), args.output.allow_inconclusive)))
 }
 
 /// Writes what was found, and prints it.
@@ -74,15 +74,15 @@ fn deliver(search: &Search, folder: Folder, manifest: &Manifest, resolved: &str,
     let written = write(&folder, search, manifest, resolved).map_err(anyhow::Error::from);
     if let Err(error) = written.and_then(|()| draw(search, folder.path())) {
         // What took so long to find must not be lost with the disk, not even where nobody asked for it.
-        return Err(match print_search(search, args.format) {
+        return Err(match print_search(search, args.output.format) {
             Ok(()) => error,
             Err(unprinted) => error.context(format!("{unprinted:#}")),
         });
     }
     let dir = folder.finish()?;
-    if !args.quiet {
-        print_search(search, args.format)?;
-        if args.format == Format::Text {
+    if !args.output.quiet {
+        print_search(search, args.output.format)?;
+        if args.output.format == Format::Text {
             super::print(&format!("report       {}\n", dir.join("report.html").display()))?;
         }
     }

@@ -40,7 +40,7 @@ pub fn main(args: &Fidelity) -> anyhow::Result<u8> {
     permit(&plan, args.yes)?;
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::collect(command_line(), plan.seed);
-    let dir = args.out.clone().unwrap_or_else(|| manifest::default_folder(&format!("{}-fidelity", plan.name), &manifest));
+    let dir = args.output.out.clone().unwrap_or_else(|| manifest::default_folder(&format!("{}-fidelity", plan.name), &manifest));
     let folder = Folder::create(&dir)?;
     let comparison = match work(args, &changes, (plan, before), folder.path(), &stop) {
         Ok(comparison) => comparison,
@@ -50,8 +50,8 @@ pub fn main(args: &Fidelity) -> anyhow::Result<u8> {
         }
     };
     let dir = folder.finish()?;
-    if !args.quiet {
-        super::print(&match args.format {
+    if !args.output.quiet {
+        super::print(&match args.output.format {
             Format::Json => format!("{}\n", serde_json::to_string_pretty(&comparison)?),
             Format::Text => format!("{}chart        {}\n", text::text(&comparison), dir.join("fidelity.png").display()),
         })?;
@@ -61,7 +61,7 @@ pub fn main(args: &Fidelity) -> anyhow::Result<u8> {
         "fail" => super::FAILED,
         _ => super::INCONCLUSIVE,
     };
-    Ok(stop.code().unwrap_or_else(|| super::allowed(code, args.allow_inconclusive)))
+    Ok(stop.code().unwrap_or_else(|| super::allowed(code, args.output.allow_inconclusive)))
 }
 
 /// All that is done, into a folder that exists.
@@ -82,7 +82,7 @@ fn work(
     let plan = Arc::new(plan);
     let real = match before {
         Some(run) => run,
-        None => measure(&plan, &dir.join("real"), args.quiet, stop)?,
+        None => measure(&plan, &dir.join("real"), args.output.quiet, stop)?,
     };
     let simulated = simulate(&with_model, &dir.join("simulated"))?;
     let comparison = fidelity::compare(&with_model, &real, &simulated, Limits::default());
@@ -129,7 +129,7 @@ fn fitted(args: &Fidelity, changes: &crate::cli::Changes, plan: &Plan, dir: &Pat
         }
     };
     permit(&plan, args.yes)?;
-    let loaded = measure(&Arc::new(plan), dir, args.quiet, stop)?;
+    let loaded = measure(&Arc::new(plan), dir, args.output.quiet, stop)?;
     let fit = calibrate::fit(&loaded).map_err(super::calibrate::usage)?;
     Ok(fragment::fragment(&fit))
 }

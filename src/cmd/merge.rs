@@ -27,7 +27,7 @@ pub fn main(args: &Merge) -> anyhow::Result<u8> {
     if let Some(started) = parts.iter().map(|part| &part.header.started).min() {
         manifest.started.clone_from(started);
     }
-    let dir = args.out.clone().unwrap_or_else(|| manifest::default_folder(&plan.name, &manifest));
+    let dir = args.output.out.clone().unwrap_or_else(|| manifest::default_folder(&plan.name, &manifest));
     let folder = Folder::create(&dir)?;
     finish(args, folder, &results, &plan, &manifest)
 }
@@ -36,11 +36,11 @@ fn finish(args: &Merge, folder: Folder, results: &Results, plan: &Plan, manifest
     let verdict = judge(&Evidence::of(results), &plan.expectations);
     let summary = super::run::save(&folder, results, plan, &verdict, manifest)?;
     let dir = folder.finish()?;
-    if !args.quiet {
-        super::run::tell(&summary, args.format, &dir)?;
+    if !args.output.quiet {
+        super::run::tell(&summary, args.output.format, &dir)?;
     }
     results.check_ledger().context("the books do not balance: this is a bug in closestorm, please report it with the shards")?;
-    Ok(super::allowed(exit_code(&verdict), args.allow_inconclusive))
+    Ok(super::allowed(exit_code(&verdict), args.output.allow_inconclusive))
 }
 
 /// What the user can mend is a matter of usage.

@@ -43,11 +43,11 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
     let (plan, division) = divide(plan, shard, args.workers)?;
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::collect(super::command_line(), plan.seed);
-    let dir = args.out.clone().unwrap_or_else(|| manifest::default_folder(&plan.name, &manifest));
+    let dir = args.output.out.clone().unwrap_or_else(|| manifest::default_folder(&plan.name, &manifest));
     let folder = Folder::create(&dir)?;
     let plan = Arc::new(plan);
     let whom = Whom { shard, division, start };
-    let (results, verdict) = match once(&plan, whom, folder.path(), Duration::ZERO, args.quiet, stop.clone()) {
+    let (results, verdict) = match once(&plan, whom, folder.path(), Duration::ZERO, args.output.quiet, stop.clone()) {
         Ok(measured) => measured,
         Err(error) => {
             // Nothing was measured; what the target printed is in the message.
@@ -67,7 +67,7 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
         Err(error) => {
             // The figures must not be lost with the disk, not even where nobody asked for them.
             let summary = summarise(&results, &verdict, &manifest::command_line(&manifest));
-            return Err(match print_summary(&summary, args.format) {
+            return Err(match print_summary(&summary, args.output.format) {
                 Ok(()) => error,
                 Err(unprinted) => error.context(format!("{unprinted:#}")),
             });
@@ -77,11 +77,11 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
         keep_books(&folder, shard, results.clone(), &plan, &manifest, args)?;
     }
     let dir = folder.finish()?;
-    if !args.quiet {
-        tell(&summary, args.format, &dir)?;
+    if !args.output.quiet {
+        tell(&summary, args.output.format, &dir)?;
     }
     results.check_ledger().context("the books do not balance: this is a bug in closestorm, please report it with the run folder")?;
-    Ok(signalled.unwrap_or_else(|| super::allowed(exit_code(&verdict), args.allow_inconclusive)))
+    Ok(signalled.unwrap_or_else(|| super::allowed(exit_code(&verdict), args.output.allow_inconclusive)))
 }
 
 /// Prints the summary, and where the rest is.

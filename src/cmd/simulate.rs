@@ -40,9 +40,9 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
     }
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::collect(command_line(), plan.seed);
-    let dir = args.out.clone().unwrap_or_else(|| manifest::default_folder(&plan.name, &manifest));
+    let dir = args.output.out.clone().unwrap_or_else(|| manifest::default_folder(&plan.name, &manifest));
     let folder = Folder::create(&dir)?;
-    let simulated = match simulate(&plan, &model, args.quiet, &stop) {
+    let simulated = match simulate(&plan, &model, args.output.quiet, &stop) {
         Ok(simulated) => simulated,
         Err(error) => {
             folder.discard();
@@ -57,15 +57,15 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
     let dir = folder.finish()?;
     let spread = if args.runs > 1 && signalled.is_none() { spread(&plan, &model, (args.runs, threads(args)), first, &stop)? } else { None };
     let signalled = signalled.or_else(|| stop.code().filter(|_| args.runs > 1));
-    if !args.quiet {
-        print_summary(&summary, args.format)?;
-        if args.format == Format::Text {
+    if !args.output.quiet {
+        print_summary(&summary, args.output.format)?;
+        if args.output.format == Format::Text {
             spread.iter().try_for_each(|spread| super::print(spread))?;
             super::print(&report::where_next(&summary, &dir))?;
         }
     }
     results.check_ledger().context("the books do not balance: this is a bug in closestorm, please report it with the run folder")?;
-    Ok(signalled.unwrap_or_else(|| super::allowed(exit_code(&verdict), args.allow_inconclusive)))
+    Ok(signalled.unwrap_or_else(|| super::allowed(exit_code(&verdict), args.output.allow_inconclusive)))
 }
 
 /// What one seed of several gave.

@@ -108,7 +108,7 @@ impl<'a> Bench<'a> {
     fn run(&self, values: &[f64]) -> anyhow::Result<(Results, Verdict)> {
         let (plan, division) = run::divide(plan(self.args, self.varied, values)?, Shard::WHOLE, None)?;
         let (plan, whole) = (Arc::new(plan), Whom::whole(division));
-        let quiet = self.args.quiet || !io::stderr().is_terminal();
+        let quiet = self.args.output.quiet || !io::stderr().is_terminal();
         let measured = run::once(&plan, whole, &self.folder, warm_up(self.args, &plan), quiet, self.stop.clone());
         // What the target prints at each connection fills the disk, and an error has its end already.
         let _ = fs::remove_file(output_file(&self.folder));
@@ -153,7 +153,7 @@ impl<'a> Bench<'a> {
 
     /// A line on stderr.
     fn show(&self, row: &StepRow) {
-        if self.args.quiet {
+        if self.args.output.quiet {
             return;
         }
         let searched = &self.varied[self.varied.len() - 1];

@@ -37,7 +37,7 @@ pub(super) fn main(args: &Simulate) -> anyhow::Result<u8> {
         return Ok(super::super::OK);
     }
     let manifest = manifest::collect(command_line(), grid[0].plan.seed);
-    let dir = args.out.clone().unwrap_or_else(|| {
+    let dir = args.output.out.clone().unwrap_or_else(|| {
         let run = manifest::default_folder(&grid[0].plan.name, &manifest);
         run.with_file_name(format!("map-{}", run.file_name().unwrap_or_default().to_string_lossy()))
     });
@@ -46,8 +46,8 @@ pub(super) fn main(args: &Simulate) -> anyhow::Result<u8> {
     map::write(&folder, &mapped, &grid[0].plan.resolved)?;
     draw(&mapped, folder.path())?;
     let dir = folder.finish()?;
-    if !args.quiet {
-        match args.format {
+    if !args.output.quiet {
+        match args.output.format {
             Format::Json => super::super::print(&format!("{}\n", serde_json::to_string_pretty(&mapped.map)?))?,
             Format::Text => {
                 super::super::print(&report::map::terminal(&mapped))?;
