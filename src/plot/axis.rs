@@ -43,14 +43,14 @@ impl Axis {
             let (step, unit) = time_step(self.high - self.low, 5);
             return steps(self.low, self.high, step).map(|v| (v, format!("{} {}", number::trimmed(v / unit.0, 3), unit.1))).collect();
         }
-        let all: Vec<f64> = decades(self.low, self.high).filter(|v| *v >= self.low * 0.999 && *v <= self.high * 1.001).collect();
-        let room = (self.to - self.from).abs() / (self.high / self.low).log10();
-        let label = |v: f64| (v, number::time(v.round() as u64));
-        if room >= 66.0 {
-            all.into_iter().map(label).collect()
-        } else {
-            all.into_iter().filter(|v| is_power_of_ten(*v)).map(label).collect()
-        }
+        self.log_ticks(66.0, |us| number::time(us.round() as u64))
+    }
+
+    /// Ticks of a logarithmic axis: value and label. 1, 2 and 5 where a decade has `room` px, otherwise powers of ten.
+    pub fn log_ticks(&self, room: f64, label: impl Fn(f64) -> String) -> Vec<(f64, String)> {
+        let all = decades(self.low, self.high).filter(|v| *v >= self.low * 0.999 && *v <= self.high * 1.001);
+        let wide = (self.to - self.from).abs() / (self.high / self.low).log10() >= room;
+        all.filter(|v| wide || is_power_of_ten(*v)).map(|v| (v, label(v))).collect()
     }
 }
 

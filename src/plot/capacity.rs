@@ -24,6 +24,10 @@ const LOWER: f64 = 170.0;
 const BETWEEN: f64 = 46.0;
 /// Dots of a run.
 const DOT: f64 = 4.0;
+/// Highest load as a multiple of the lowest from which the axis of loads is logarithmic.
+const WIDE: f64 = 50.0;
+/// Points of the curve of the law.
+const LAW_POINTS: i32 = 120;
 
 /// Draws it.
 pub fn scene(search: &Search) -> Scene {
@@ -126,16 +130,14 @@ fn title(search: &Search) -> String {
     if limit.limit.is_none() {
         return format!("Not even {} of {} holds", number::observed(vary.low, &vary.unit), vary.key);
     }
-    let knee = limit.knee.map(|knee| format!("; throughput stops to grow at {}", number::observed(knee, &vary.unit)));
+    let knee = limit.knee.map(|knee| format!("; throughput stops growing at {}", number::observed(knee, &vary.unit)));
     format!("All expectations hold up to {}{}", limit_words(limit, &vary.unit), knee.unwrap_or_default())
 }
 
 /// One parameter.
 fn knee(search: &Search) -> Scene {
     let (limit, vary) = (&search.capacity.limits[0], search.searched());
-    let highest = search.steps.iter().map(|step| step.value).fold(0.0, f64::max);
-    let (ticks, end) = value_ticks(highest, &vary.unit, 8);
-    let x = Axis::linear(0.0, end, LEFT, RIGHT);
+    let (x, ticks) = loads(search);
     let marks = marks(limit, &vary.unit);
     let top = TOP + 22.0 + marks.len() as f64 * LANE;
     let upper = Panel { left: LEFT, right: RIGHT, top, bottom: top + UPPER };
@@ -147,8 +149,22 @@ fn knee(search: &Search) -> Scene {
     throughput(&mut scene, search, &x, &upper, what);
     latency(&mut scene, search, &x, &lower);
     draw_marks(&mut scene, &x, &marks, TOP + 10.0, &[&upper, &lower]);
-    lower.x_axis(&mut scene, &x, &ticks, &format!("{} (load)", vary.key));
+    let scale = if ticks.first().is_some_and(|tick| tick.0 > 0.0) { ", logarithmic" } else { "" };
+    lower.x_axis(&mut scene, &x, &ticks, &format!("{} (load{scale})", vary.key));
     sheet::footed(scene, &counted(search), &search.capacity.command)
+}
+
+/// The axis of loads: logarithmic where they are spread over more than [`WIDE`], so that the low ones stay apart.
+fn loads(search: &Search) -> (Axis, Vec<(f64, String)>) {
+    let unit = &search.searched().unit;
+    let (low, high) = search.steps.iter().fold((f64::MAX, 0.0_f64), |(low, high), step| (low.min(step.value), high.max(step.value)));
+    if low > 0.0 && high > WIDE * low {
+        let axis = Axis::log(low, high, LEFT, RIGHT);
+        let ticks = axis.log_ticks(200.0, |value| number::observed(value, unit));
+        return (axis, ticks);
+    }
+    let (ticks, end) = value_ticks(high, unit, 8);
+    (Axis::linear(0.0, end, LEFT, RIGHT), ticks)
 }
 
 /// What is marked on the axis of loads: place, name, ink.
@@ -193,22 +209,26 @@ fn spread_band(scene: &mut Scene, x: &Axis, limit: &LimitRow, panels: &[&Panel])
 }
 
 fn throughput(scene: &mut Scene, search: &Search, x: &Axis, panel: &Panel, what: &str) {
-    let most = search.steps.iter().filter_map(|step| step.throughput_per_s).fold(0.0, f64::max);
+    let points = curve(&search.steps, |step| step.throughput_per_s);
+    let usl = search.capacity.limits[0].usl.as_ref();
+    let law: Vec<(f64, f64)> = usl.zip(points.first().zip(points.last())).map_or_else(Vec::new, |(usl, (first, last))| {
+        let (from, to) = (first.0.max(1.0), last.0);
+        // Evenly by ratio: the law bends where loads are low.
+        let load = |i| from * (to / from).powf(f64::from(i) / f64::from(LAW_POINTS));
+        (0..=LAW_POINTS).map(load).map(|n| (n, usl.throughput(n))).collect()
+    });
+    let most = search.steps.iter().filter_map(|step| step.throughput_per_s).chain(law.iter().map(|point| point.1)).fold(0.0, f64::max);
     let ticks = axis::ticks(most, 4);
     let y = Axis::linear(0.0, ticks.last().copied().unwrap_or(1.0), panel.bottom, panel.top);
     let labels: Vec<(f64, String)> = ticks.into_iter().map(|tick| (tick, number::quantity(tick))).collect();
     panel.y_axis(scene, &y, &labels);
     scene.text(MARGIN, TOP, Anchor::Start, NAME, format!("{what} per second (count)"));
-    let points = curve(&search.steps, |step| step.throughput_per_s);
-    scene.line(points.iter().map(|(load, rate)| (x.at(*load), y.at(*rate))).collect(), Ink::Series(0), 2.0, &[]);
-    if let Some(usl) = &search.capacity.limits[0].usl {
-        let loads = points.first().zip(points.last()).map(|(first, last)| (first.0.max(1.0), last.0));
-        if let Some((from, to)) = loads {
-            let law = (0..=60).map(|i| from + (to - from) * f64::from(i) / 60.0).map(|n| (x.at(n), y.at(usl.throughput(n))));
-            scene.line(law.collect(), Ink::Series(2), 1.6, &[2.5, 2.5]);
-            scene.line(vec![(RIGHT + 8.0, panel.top + 17.0), (RIGHT + 32.0, panel.top + 17.0)], Ink::Series(2), 1.6, &[2.5, 2.5]);
-            scene.text(RIGHT + 38.0, panel.top + 21.0, Anchor::Start, NOTE, "scalability law");
-        }
+    let line = |points: &[(f64, f64)]| points.iter().map(|(load, rate)| (x.at(*load), y.at(*rate))).collect();
+    scene.line(line(&points), Ink::Series(0), 2.0, &[]);
+    if !law.is_empty() {
+        scene.line(line(&law), Ink::Series(2), 1.6, &[2.5, 2.5]);
+        scene.line(vec![(RIGHT + 8.0, panel.top + 17.0), (RIGHT + 32.0, panel.top + 17.0)], Ink::Series(2), 1.6, &[2.5, 2.5]);
+        scene.text(RIGHT + 38.0, panel.top + 21.0, Anchor::Start, NOTE, "scalability law");
     }
     for step in &search.steps {
         if let Some(rate) = step.throughput_per_s {

@@ -112,7 +112,7 @@ pub struct LimitRow {
     pub p99_us: Option<u64>,
     /// Greatest throughput of any run.
     pub throughput_max_per_s: Option<f64>,
-    /// Load at which throughput stops to grow with it.
+    /// Load at which throughput stops growing with it.
     pub knee: Option<f64>,
     /// Load from which the 99th percentile takes off.
     pub knee_p99: Option<f64>,

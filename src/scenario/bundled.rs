@@ -35,6 +35,7 @@ pub static BUNDLED: &[Bundled] = bundle![
     "node-server",
     "node-crash",
     "node-capacity",
+    "node-echo",
 ];
 
 /// The bundled scenario of a name, with or without `.toml`, and with or without `scenarios/` before it.

@@ -45,7 +45,10 @@ fn more_clients_than_files_are_refused_with_the_number_that_fits() {
             "ulimit -n 256; exec $C run crash-storm --workers 1",
             &["5000 clients need 5064 open files", "may have 256", "`ulimit -n 5064`", "`--clients 192`"],
         ),
-        ("ulimit -n 40; exec $C run test.toml", &["10 clients do not fit, at most 0 do", "may open 40 files", "run fewer clients", "`ulimit -n`"]),
+        (
+            "ulimit -n 40; exec $C run test.toml",
+            &["10 clients do not fit, at most 0 do", "may open 40 files", "run fewer clients", "`ulimit -n`"],
+        ),
     ];
     for (line, parts) in table {
         let ended = place.shell(line).end();
