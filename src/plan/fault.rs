@@ -1,0 +1,197 @@
+//! `[[faults]]`: when a fault fires, and whom it hits.
+
+use super::Shard;
+use crate::event::ClientIndex;
+use crate::fault::Injection;
+use crate::seed::Seed;
+use crate::units::Rate;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// `[[faults]]`.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// The id in all results.
+    pub name: String,
+    /// Kind and parameters.
+    pub inject: Injection,
+    /// Who carries it out.
+    pub side: crate::fault::Side,
+    /// When.
+    pub schedule: Schedule,
+    /// Whom.
+    pub select: Select,
+    /// Applies to connections that open later, too.
+    pub new: bool,
+}
+
+impl Fault {
+    /// Offsets at which it fires in a run of this length, sorted: the first at `at`, all before `until` and the end of the run.
+    ///
+    /// Random gaps draw from the stream `fault/<name>/schedule`. A fault that ends by `first_n` does so by its hits, which are not
+    /// known here.
+    pub fn firings(&self, seed: Seed, duration: Duration) -> Vec<Duration> {
+        let Schedule { at, repeat, until, .. } = self.schedule;
+        let end = until.unwrap_or(duration).min(duration);
+        let before_end = |offset: &Duration| *offset < end;
+        match repeat {
+            Repeat::Once => Some(at).filter(before_end).into_iter().collect(),
+            Repeat::Every(gap) => {
+                let gap = gap.max(Duration::from_nanos(1));
+                std::iter::successors(Some(at), |offset| offset.checked_add(gap)).take_while(before_end).collect()
+            }
+            Repeat::Poisson(rate) => {
+                let stream = seed.stream(&format!("fault/{}/schedule", self.name));
+                crate::arrival::poisson(rate, stream).map(|offset| at.saturating_add(offset)).take_while(before_end).collect()
+            }
+        }
+    }
+}
+
+/// When a fault fires.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Schedule {
+    /// First firing, offset in the run.
+    pub at: Duration,
+    /// Further firings.
+    pub repeat: Repeat,
+    /// No firing at or after this offset.
+    pub until: Option<Duration>,
+    /// Reverted this long after each firing; `None`: stays to the end of the run.
+    pub revert_after: Option<Duration>,
+    /// Ends after this many hits.
+    pub first_n: Option<u64>,
+}
+
+/// Further firings.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Repeat {
+    /// None.
+    Once,
+    /// At fixed gaps.
+    Every(Duration),
+    /// A Poisson process.
+    Poisson(Rate),
+}
+
+/// Whom a firing hits: filters, then a pick.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Select {
+    /// Only this cohort, by index.
+    pub cohort: Option<usize>,
+    /// Only connections in this phase; `None` means open.
+    pub phase: Option<Phase>,
+    /// Only connections open for at least this long.
+    pub min_age: Duration,
+    /// Which of those.
+    pub pick: Pick,
+}
+
+/// Phase of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// TCP connect under way.
+    Tcp,
+    /// TLS handshake under way.
+    Tls,
+    /// Opening handshake under way.
+    Upgrade,
+    /// Open.
+    Open,
+    /// Closing handshake under way.
+    Closing,
+}
+
+/// Which of the connections that passed the filters.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Pick {
+    /// Each.
+    All,
+    /// This many, drawn without replacement.
+    Count(u32),
+    /// This share in 0..=1, rounded to the nearest count, drawn without replacement.
+    Share(f64),
+    /// Every n-th client index: those with index mod n = n - 1.
+    Nth(u32),
+}
+
+impl Pick {
+    /// Draws from candidates that are sorted by client index, without replacement; keeps the order. A shard that has only its own
+    /// candidates takes its part of what is picked; `turn` counts the firings, see [`Shard::quota`].
+    pub fn draw<T>(
+        self,
+        shard: Shard,
+        turn: u64,
+        candidates: Vec<T>,
+        client: impl Fn(&T) -> ClientIndex,
+        random: &mut crate::seed::Stream,
+    ) -> Vec<T> {
+        let count = match self {
+            Pick::All => return candidates,
+            Pick::Nth(n) => return candidates.into_iter().filter(|one| client(one).0 % n.max(1) == n.max(1) - 1).collect(),
+            Pick::Count(count) => usize::try_from(shard.quota(u64::from(count), turn)).unwrap_or(usize::MAX),
+            Pick::Share(share) => shard.portion(share, candidates.len()),
+        };
+        // Selection sampling (Knuth, TAOCP vol. 2, algorithm S): exact, one pass, sorted.
+        let (mut left, mut wanted) = (candidates.len(), count.min(candidates.len()));
+        let mut candidates = candidates;
+        candidates.retain(|_| {
+            let taken = random.below(left as u64) < wanted as u64;
+            left -= 1;
+            wanted -= usize::from(taken);
+            taken
+        });
+        candidates
+    }
+
+    /// Whether it takes a connection that is looked at alone, as each attempt that begins while a fault is active: a share is a
+    /// probability there, drawn from `stream` for this client and connection; a count is bounded by the caller.
+    pub fn takes_alone(self, seed: Seed, stream: &str, client: ClientIndex, connection: crate::event::ConnectionNo) -> bool {
+        match self {
+            Pick::All | Pick::Count(_) => true,
+            Pick::Share(share) => seed.stream(&format!("{stream}/{}/{}", client.0, connection.0)).unit() < share,
+            Pick::Nth(n) => client.0 % n.max(1) == n.max(1) - 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::{Side, Values, row};
+
+    fn firings(at: u64, repeat: Repeat, until: Option<u64>, name: &str) -> Vec<u64> {
+        let seconds = Duration::from_secs;
+        let schedule = Schedule { at: seconds(at), repeat, until: until.map(seconds), revert_after: None, first_n: None };
+        let inject = Injection { row: row("drop_rst").expect("in the catalogue"), values: Values::default() };
+        let select = Select { cohort: None, phase: None, min_age: Duration::ZERO, pick: Pick::All };
+        let fault = Fault { name: name.to_owned(), inject, side: Side::Client, schedule, select, new: false };
+        fault.firings(Seed(7), seconds(10)).iter().map(|offset| offset.as_millis() as u64).collect()
+    }
+
+    #[test]
+    fn a_fault_fires_from_at_to_before_until_and_the_end() {
+        let every = Repeat::Every(Duration::from_secs(2));
+        for (at, repeat, until, expected) in [
+            (3, Repeat::Once, None, vec![3000]),
+            (10, Repeat::Once, None, vec![]), // at the end of the run
+            (3, every, None, vec![3000, 5000, 7000, 9000]),
+            (3, every, Some(7), vec![3000, 5000]),
+            (4, every, Some(99), vec![4000, 6000, 8000]),
+        ] {
+            assert_eq!(firings(at, repeat, until, "x"), expected, "{at} {repeat:?} {until:?}");
+        }
+    }
+
+    #[test]
+    fn random_firings_depend_on_the_name_only_and_have_the_rate() {
+        let poisson = |rate, name| firings(1, Repeat::Poisson(Rate(rate)), Some(9), name);
+        let times = poisson(100.0, "x");
+        assert!(times.is_sorted() && times[0] == 1000 && times.last().is_some_and(|last| *last < 9000));
+        // 800 expected, standard deviation 28.
+        assert!((690..910).contains(&times.len()), "{}", times.len());
+        assert_eq!(times, poisson(100.0, "x"));
+        assert_ne!(times, poisson(100.0, "y"));
+    }
+}

@@ -1,0 +1,161 @@
+//! `[target]`: the server under test.
+
+use super::Heartbeat;
+use crate::units::Rate;
+use core::net::IpAddr;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The server under test.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Our own echo server, a child process for each instance.
+    Embedded(Embedded),
+    /// A server that we start, stop and kill.
+    Command(Command),
+    /// A server that is not ours.
+    Url(Remote),
+}
+
+/// `[target.embedded]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Embedded {
+    /// Instances, each on its own port; at least 1.
+    pub instances: u16,
+    /// Processes of each instance, which share its port; `None`: as many as its connections need.
+    pub processes: Option<u16>,
+    /// Which instance a client connects to.
+    pub balance: Balance,
+    /// Time of the service queue that each opening handshake reserves.
+    pub handshake_cost: Duration,
+    /// Opening handshakes served at a time; at least 1.
+    pub parallel: u32,
+    /// Length of the listen queue.
+    pub backlog: u32,
+    /// More connections are rejected with 503.
+    pub max_connections: Option<u32>,
+    /// Token bucket before the service queue.
+    pub admit: Option<Admit>,
+    /// Order of the service queue.
+    pub queue: Queue,
+    /// After a start, `handshake_cost` begins tenfold and falls linearly to its value in this time.
+    pub slow_start: Option<Duration>,
+    /// wss with a self-made certificate.
+    pub tls: bool,
+    /// Server-driven heartbeat.
+    pub ping: Option<Heartbeat>,
+}
+
+impl Default for Embedded {
+    /// One instance without limits of its own: no handshake cost, a listen queue of 1,024, no TLS, no pings.
+    fn default() -> Embedded {
+        Embedded {
+            instances: 1,
+            processes: None,
+            balance: Balance::RoundRobin,
+            handshake_cost: Duration::ZERO,
+            parallel: 1,
+            backlog: 1024,
+            max_connections: None,
+            admit: None,
+            queue: Queue::Fifo,
+            slow_start: None,
+            tls: false,
+            ping: None,
+        }
+    }
+}
+
+/// Which instance an attempt goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// Attempts in turn.
+    RoundRobin,
+    /// Drawn for each attempt.
+    Random,
+    /// Fixed by client index.
+    Sticky,
+    /// Attempts in turn, over the instances that listen.
+    Healthy,
+}
+
+/// Token bucket of opening handshakes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Admit {
+    /// Tokens per second.
+    pub rate: Rate,
+    /// Size of the bucket.
+    pub burst: u32,
+    /// HTTP status of those without token.
+    pub reject: u16,
+    /// `Retry-After` of those without token, whole seconds.
+    pub retry_after: Option<Duration>,
+}
+
+/// Order in which waiting handshakes are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Queue {
+    /// Oldest first.
+    Fifo,
+    /// Newest first.
+    Lifo,
+}
+
+/// `[target.command]`.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// Program and arguments; `{port}` stands for the port.
+    pub run: Vec<String>,
+    /// URL with `{port}`, as `ws://127.0.0.1:{port}/`.
+    pub address: String,
+    /// When it counts as started.
+    pub ready: Ready,
+    /// Longest time until then.
+    pub ready_within: Duration,
+    /// Signal of a graceful stop, as `SIGTERM`.
+    pub stop_signal: String,
+    /// Added to the environment.
+    pub env: BTreeMap<String, String>,
+    /// Working directory.
+    pub workdir: Option<PathBuf>,
+    /// Accept any certificate.
+    pub insecure: bool,
+    /// PEM file of extra roots.
+    pub ca: Option<PathBuf>,
+}
+
+/// When a command target counts as started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// A TCP connect to the address succeeds.
+    Tcp,
+    /// A GET on the path answers with the status.
+    Http {
+        /// Path and query.
+        path: String,
+        /// Expected status.
+        status: u16,
+    },
+    /// A line of its standard output contains the text.
+    Line {
+        /// What to look for.
+        text: String,
+    },
+}
+
+/// `[target.url]`.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// ws:// or wss:// URL.
+    pub address: String,
+    /// Accept any certificate.
+    pub insecure: bool,
+    /// PEM file of extra roots.
+    pub ca: Option<PathBuf>,
+    /// Local addresses that clients connect from, in turn; empty: the kernel chooses.
+    pub source: Vec<IpAddr>,
+}
