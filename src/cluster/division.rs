@@ -1,4 +1,4 @@
-//! How many processes a plan takes, given how many files each may open.
+//! How many processes a plan takes, given how many files each may open, and whether the machine has the memory.
 
 use crate::engine::SPARE_FILES;
 use crate::plan::{Embedded, Plan, Shard, Target};
@@ -9,6 +9,12 @@ const WORKERS_MAX: u32 = 256;
 const PROCESSES_MAX: u16 = 64;
 /// The kernel deals connections to processes by a hash, so their number varies; by so many standard deviations at most.
 const DEVIATIONS: f64 = 6.0;
+/// Memory of an idle client on plain ws, with what the kernel keeps of its socket, bytes: at least.
+///
+/// 60,000 idle clients and their embedded server took 700 MiB of the machine, 12 KiB each; half of it is taken for one side.
+const CLIENT: u64 = 6 << 10;
+/// The same on the other side, where it is on this machine, too.
+const SERVED: u64 = 6 << 10;
 
 /// Processes of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,28 +25,62 @@ pub struct Division {
     pub processes: u16,
 }
 
+/// What this machine has for a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Open files of a process.
+    pub files: u64,
+    /// Free memory, bytes; `None` where the kernel does not tell.
+    pub memory: Option<u64>,
+}
+
 /// The plan does not fit, however it is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{clients} clients do not fit, at most {fit} do: each process may open {limit} files, and more would take over {WORKERS_MAX} workers or {PROCESSES_MAX} server processes; run fewer clients, or raise the limit (`ulimit -n`)"
-)]
-pub struct TooMany {
-    /// Clients.
-    pub clients: u32,
-    /// So many would fit.
-    pub fit: u32,
-    /// Open files of a process.
-    pub limit: u64,
+pub enum TooMany {
+    /// For the processes.
+    #[error(
+        "{clients} clients do not fit, at most {fit} do: each process may open {limit} files, and more would take over {WORKERS_MAX} workers or {PROCESSES_MAX} server processes; run fewer clients, or raise the limit (`ulimit -n`)"
+    )]
+    Files {
+        /// Clients.
+        clients: u32,
+        /// So many would fit.
+        fit: u32,
+        /// Open files of a process.
+        limit: u64,
+    },
+    /// For the memory of the machine.
+    #[error(
+        "{clients} clients do not fit, at most {fit} do: even idle they take {} MiB of memory, and {} MiB are free; run fewer clients (`--clients {fit}`), a share of them on each of several machines (`--shard`), or all in virtual time (`closestorm simulate`)",
+        needed >> 20,
+        free >> 20
+    )]
+    Memory {
+        /// Clients.
+        clients: u32,
+        /// So many would fit.
+        fit: u32,
+        /// What they take, bytes.
+        needed: u64,
+        /// Free memory, bytes.
+        free: u64,
+    },
 }
 
 impl Division {
-    /// As the user wants it, or as few processes as the clients of `shard` need where each may open `limit` files.
+    /// As the user wants it, or as few processes as the clients of `shard` need where each may open so many files.
     ///
     /// # Errors
     /// They do not fit.
-    pub fn of(plan: &Plan, shard: Shard, wanted: Option<u32>, limit: u64) -> Result<Division, TooMany> {
+    pub fn of(plan: &Plan, shard: Shard, wanted: Option<u32>, room: Room) -> Result<Division, TooMany> {
         let clients = shard.count(plan.clients());
-        let divided = |clients| divided(plan, clients, wanted, limit);
+        let each = CLIENT + if let Target::Embedded(_) = plan.target { SERVED } else { 0 };
+        let needed = u64::from(clients) * each;
+        if let Some(free) = room.memory.filter(|free| *free < needed) {
+            let fit = u32::try_from(free / each).unwrap_or(u32::MAX);
+            return Err(TooMany::Memory { clients, fit, needed, free });
+        }
+        let divided = |clients| divided(plan, clients, wanted, room.files);
         divided(clients).ok_or_else(|| {
             // What fits one process more fits it with one client less, so the edge is found by halving.
             let (mut fit, mut over) = (0, clients);
@@ -48,7 +88,7 @@ impl Division {
                 let middle = fit + (over - fit) / 2;
                 *(if divided(middle).is_some() { &mut fit } else { &mut over }) = middle;
             }
-            TooMany { clients, fit, limit }
+            TooMany::Files { clients, fit, limit: room.files }
         })
     }
 
@@ -101,6 +141,7 @@ mod tests {
     use super::*;
     use crate::scenario::{Overrides, Source, load};
 
+    const ROOM: Room = Room { files: 20_000, memory: None };
     const URL: &str = "faults=[]";
 
     fn plan(clients: u32, change: &str) -> Plan {
@@ -122,15 +163,27 @@ mod tests {
             (100_000, URL, "2/8", None, 1, 1),
             (1_000, "seed=1", "1/1", Some(2), 2, 1),
         ] {
-            let division = Division::of(&plan(clients, target), shard.parse().unwrap(), wanted, 20_000);
+            let division = Division::of(&plan(clients, target), shard.parse().unwrap(), wanted, ROOM);
             assert_eq!(division, Ok(Division { workers, processes }), "{clients} {target} {shard}");
         }
-        let too_many = Division::of(&plan(9_000_000, "seed=1"), Shard::WHOLE, None, 20_000).unwrap_err();
-        assert!(too_many.to_string().contains("ulimit -n"), "{too_many}");
-        for (clients, fits) in [(too_many.fit, true), (too_many.fit + 1, false)] {
-            assert_eq!(Division::of(&plan(clients, "seed=1"), Shard::WHOLE, None, 20_000).is_ok(), fits, "{clients}");
+        let refused = Division::of(&plan(9_000_000, "seed=1"), Shard::WHOLE, None, ROOM).unwrap_err();
+        assert!(refused.to_string().contains("ulimit -n"), "{refused}");
+        let TooMany::Files { fit, .. } = refused else { panic!("{refused}") };
+        for (clients, fits) in [(fit, true), (fit + 1, false)] {
+            assert_eq!(Division::of(&plan(clients, "seed=1"), Shard::WHOLE, None, ROOM).is_ok(), fits, "{clients}");
         }
-        assert!(Division::of(&plan(10, "seed=1"), Shard::WHOLE, None, 60).is_err());
+        assert!(Division::of(&plan(10, "seed=1"), Shard::WHOLE, None, Room { files: 60, ..ROOM }).is_err());
+    }
+
+    #[test]
+    fn more_clients_than_memory_are_refused_with_the_number_that_fits() {
+        for (change, each) in [("seed=1", 12), (URL, 6)] {
+            let room = Room { memory: Some(each << 30), ..ROOM };
+            let of = |clients| Division::of(&plan(clients, change), Shard::WHOLE, None, room);
+            assert!(of(1 << 20).is_ok(), "{change}");
+            let refused = of((1 << 20) + 1).unwrap_err();
+            assert!(refused.to_string().contains("`--clients 1048576`"), "{refused}");
+        }
     }
 
     #[test]

@@ -15,5 +15,5 @@ mod lead;
 mod message;
 pub mod worker;
 
-pub use division::{Division, TooMany};
+pub use division::{Division, Room, TooMany};
 pub use lead::{ClusterError, run};

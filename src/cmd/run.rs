@@ -3,7 +3,7 @@
 use super::progress::Progress;
 use super::signals::Stop;
 use crate::cli::{Format, Run};
-use crate::cluster::{self, ClusterError, Division};
+use crate::cluster::{self, ClusterError, Division, Room};
 use crate::engine::{self, Places, RunError, Start};
 use crate::metrics::{Results, Status};
 use crate::net::clock::monotonic_ns;
@@ -14,7 +14,7 @@ use crate::results::folder::Folder;
 use crate::results::record::{Manifest, Summary, Verdict};
 use crate::results::shard::Header;
 use crate::results::summary::summarise;
-use crate::results::usage::Baseline;
+use crate::results::usage::{self, Baseline};
 use crate::results::{self, manifest, read};
 use crate::verdict::{exit_code, judge};
 use anyhow::Context;
@@ -174,8 +174,9 @@ fn keep_books(folder: &Folder, shard: Shard, results: Results, plan: &Plan, mani
 /// # Errors
 /// It does not fit.
 pub(super) fn divide(mut plan: Plan, shard: Shard, workers: Option<u32>) -> anyhow::Result<(Plan, Division)> {
-    let limit = engine::raise_files().context("cannot read the limit of open files")?;
-    let division = Division::of(&plan, shard, workers, limit)?;
+    let files = engine::raise_files().context("cannot read the limit of open files")?;
+    let room = Room { files, memory: usage::size("/proc/meminfo", "MemAvailable:") };
+    let division = Division::of(&plan, shard, workers, room)?;
     let notices = division.notices(&plan);
     plan.notices.extend(notices);
     if let Target::Embedded(settings) = &mut plan.target {

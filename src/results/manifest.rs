@@ -59,18 +59,13 @@ fn machine() -> BTreeMap<String, String> {
         let line = info.lines().find_map(|line| line.strip_prefix("model name"))?;
         Some(line.trim_start_matches([' ', '\t', ':']).trim().to_owned())
     };
-    let memory = || {
-        let info = fs::read_to_string("/proc/meminfo").ok()?;
-        let kib = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim().trim_end_matches("kB").trim().parse::<u64>().ok()?;
-        Some((kib * 1024).to_string())
-    };
     present([
         ("os", Some(std::env::consts::OS.to_owned())),
         ("arch", Some(std::env::consts::ARCH.to_owned())),
         ("kernel", proc("sys/kernel/osrelease")),
         ("cpu_model", cpu_model()),
         ("cpus", std::thread::available_parallelism().ok().map(|cpus| cpus.to_string())),
-        ("memory_bytes", memory()),
+        ("memory_bytes", super::usage::size("/proc/meminfo", "MemTotal:").map(|bytes| bytes.to_string())),
     ])
 }
 

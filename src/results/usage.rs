@@ -29,11 +29,16 @@ fn cpu_s() -> f64 {
     getrusage(UsageWho::RUSAGE_SELF).map_or(0.0, |usage| seconds(usage.user_time()) + seconds(usage.system_time()))
 }
 
-/// A size of `/proc/self/status`, which is given in KiB; 0 where there is none.
+/// A size of `/proc/self/status`; 0 where there is none.
 fn status_bytes(field: &str) -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
-    line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
+    size("/proc/self/status", field).unwrap_or(0)
+}
+
+/// A size in a file of the kernel that gives sizes in KiB, as `MemAvailable:` of `/proc/meminfo`, bytes.
+pub fn size(file: &str, field: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let rest = text.lines().find_map(|line| line.strip_prefix(field))?;
+    rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 #[cfg(test)]
