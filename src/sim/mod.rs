@@ -36,6 +36,7 @@ use queue::Calendar;
 use row::{Row, rows};
 use server::{Kind, Server, Who};
 use std::collections::BTreeMap;
+use std::iter::Peekable;
 use std::time::Duration;
 use talk::Talks;
 
@@ -188,7 +189,8 @@ struct World<'a> {
     /// Number of the process of each server.
     processes: Vec<u16>,
     recorder: Recorder,
-    arrivals: Vec<Box<dyn Iterator<Item = Duration>>>,
+    /// By cohort: when the rest of its clients arrive.
+    arrivals: Vec<Peekable<Box<dyn Iterator<Item = Duration>>>>,
     arrived: Vec<u32>,
     talks: Talks,
     farewells: Vec<Farewell>,
@@ -223,7 +225,7 @@ impl<'a> World<'a> {
             now: 0,
             queue: Calendar::new(),
             recorder: Recorder::simulated(plan),
-            arrivals: plan.cohorts.iter().map(|cohort| cohort.dues(seed)).collect(),
+            arrivals: plan.cohorts.iter().map(|cohort| cohort.dues(seed).peekable()).collect(),
             arrived: vec![0; plan.cohorts.len()],
             talks: Talks::new(plan),
             farewells: Vec::new(),
@@ -244,18 +246,21 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Puts what is known in advance into the queue: firings, and the first client of each cohort.
+    /// Puts what is known in advance into the queue: firings, and the first client.
     fn begin(&mut self) {
         for (index, fault) in (0..).zip(&self.plan.faults) {
             for at in fault.firings(self.plan.seed, self.plan.duration) {
                 self.push(nanos(at), Due { client: index, what: What::Fire, ..Due::default() });
             }
         }
-        (0..self.plan.cohorts.len()).for_each(|cohort| self.next_arrival(cohort));
+        self.next_arrival();
     }
 
-    fn next_arrival(&mut self, cohort: usize) {
-        if let Some(due) = self.arrivals[cohort].next() {
+    /// Of cohorts whose clients are due at the same time the first comes first, as in the engine.
+    fn next_arrival(&mut self) {
+        let dues = self.arrivals.iter_mut().enumerate().filter_map(|(cohort, dues)| Some((*dues.peek()?, cohort)));
+        if let Some((due, cohort)) = dues.min() {
+            self.arrivals[cohort].next();
             self.push(nanos(due), Due { client: cohort as u32, what: What::Arrive, ..Due::default() });
         }
     }
@@ -321,7 +326,7 @@ impl<'a> World<'a> {
             What::End => self.ends(client, mark),
             What::Leave => self.leave(client),
             What::NoPong => self.no_pong(client),
-            What::Close => self.server_closes(client, mark),
+            What::Close => self.close_gracefully(client, mark),
         }
     }
 
