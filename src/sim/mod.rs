@@ -88,6 +88,18 @@ fn run_drawing(plan: &Plan, model: &Model, u: f64) -> Result<Simulated, Unsuppor
     Ok(world.close(measured, status))
 }
 
+/// As [`run`], with all that was recorded, in that order and to the nanosecond.
+#[cfg(test)]
+pub(crate) fn run_traced(plan: &Plan, model: &Model) -> Result<(Simulated, Vec<(Duration, Event)>), Unsupported> {
+    support::check(plan)?;
+    let mut world = World::new(plan, model);
+    world.trace = Some(Vec::new());
+    world.begin();
+    let (measured, status) = world.go(&mut |_, _| true);
+    let trace = world.trace.take().unwrap_or_default();
+    Ok((world.close(measured, status), trace))
+}
+
 /// What an entry of the queue is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum What {
@@ -206,6 +218,9 @@ struct World<'a> {
     touched: u64,
     /// What every policy draws, in tests.
     pinned: Option<f64>,
+    /// What was recorded, in tests that ask for it.
+    #[cfg(test)]
+    trace: Option<Vec<(Duration, Event)>>,
     /// Since when a client that pings has heard nothing.
     silent_since: BTreeMap<u32, u64>,
     /// Streams of the lengths of stays, of cohorts where they are drawn.
@@ -240,6 +255,8 @@ impl<'a> World<'a> {
             entries: 0,
             touched: 0,
             pinned: None,
+            #[cfg(test)]
+            trace: None,
             silent_since: BTreeMap::new(),
             stays: BTreeMap::new(),
             plan,
@@ -352,6 +369,8 @@ impl<'a> World<'a> {
     fn record(&mut self, at: u64, event: &Event) {
         self.events += 1;
         self.recorder.record(Duration::from_nanos(at), event);
+        #[cfg(test)]
+        self.trace.iter_mut().for_each(|trace| trace.push((Duration::from_nanos(at), event.clone())));
     }
 
     fn who(&self, client: u32) -> Who {
