@@ -11,6 +11,7 @@ use crate::fault::{End, OnAttempt, Side, Step};
 use crate::net::Transport;
 use crate::net::link::Link;
 use crate::net::tap::Tap;
+use crate::net::wire::Wire;
 use crate::plan::{Cohort, Phase, Traffic};
 use crate::ws::Connection;
 use futures_util::FutureExt;
@@ -130,13 +131,20 @@ pub(super) fn fail(stage: Stage, why: &str) -> Failure {
     Failure { stage, outcome: Outcome::Failed { why: why.to_owned() }, fault: None }
 }
 
-async fn connect(place: &Place, source: Option<IpAddr>) -> Result<tokio::net::TcpStream, Failure> {
+async fn connect(place: &Place, source: Option<IpAddr>) -> Result<Wire, Failure> {
+    if let Some(network) = &place.memory {
+        // Boxed: its timer would make every attempt larger.
+        return Box::pin(network.connect(source.unwrap_or(place.address.ip()), place.address))
+            .await
+            .map(Wire::Memory)
+            .map_err(|error| local(&error));
+    }
     let socket = if place.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(|error| local(&error))?;
     if let Some(source) = source {
         source::bind(&socket, source).map_err(|error| local(&error))?;
     }
-    socket.connect(place.address).await.map_err(|error| local(&error))
+    socket.connect(place.address).await.map(Wire::Tcp).map_err(|error| local(&error))
 }
 
 /// What the kernel said to a connect.

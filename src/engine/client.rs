@@ -149,6 +149,7 @@ impl Life<'_> {
     }
 
     async fn wait(&mut self, due: Duration) -> Duration {
+        let due = due.max(self.shared.fleet.rests_until(self.history.attempt(), self.shared.journal.now()));
         // A timer asked for nothing takes a millisecond all the same.
         if due > self.shared.journal.now() {
             self.idle(Some(self.shared.journal.instant(due))).await;
@@ -159,17 +160,19 @@ impl Life<'_> {
     /// Without connection: messages that fall due are not started. `None`: to the end of the run.
     async fn idle(&self, until: Option<Instant>) {
         let control = &self.shared.registry.slot(self.client).control;
+        // One timer for the whole wait: one that was set anew with each message would come behind those of others for the same moment.
+        let over = async {
+            match until {
+                Some(until) => sleep_until(until).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(over);
         loop {
-            let over = async {
-                match until {
-                    Some(until) => sleep_until(until).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 // The wait decides: a flood of due messages must not lengthen it.
                 biased;
-                () = over => return,
+                () = &mut over => return,
                 command = control.next() => if let Command::Due(due) = command {
                     self.record(&Event::NotStarted { client: self.client, due });
                 },

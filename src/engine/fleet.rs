@@ -3,12 +3,16 @@
 use super::RunError;
 use super::channel::{FromServer, ServerSpec, ToServer};
 use super::crew::{Crew, Order};
+use super::houses::Houses;
 use super::instances::{HELLO_WITHIN, Instances};
 use super::journal::Journal;
+use super::keeper::Keeper;
 use super::lines::Lines;
 use super::place::{self, Place};
 use super::target::{CommandTarget, Guard, Recipe, Spec, port, signal_named};
 use crate::event::{ClientIndex, ConnectionNo, Event};
+use crate::net::clock::Clock;
+use crate::net::memory::Network;
 use crate::net::tls::Identity;
 use crate::plan::{self, Balance, Plan, Ready, Shard, Target};
 use std::collections::BTreeMap;
@@ -19,6 +23,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
+/// What an attempt takes at least in memory; tokio's timers have no less.
+const LEAST_ATTEMPT: Duration = Duration::from_millis(1);
+
 /// The target.
 pub(super) struct Fleet {
     places: Vec<Place>,
@@ -26,8 +33,8 @@ pub(super) struct Fleet {
     turn: AtomicU32,
     up: Vec<AtomicBool>,
     lines: Arc<Lines>,
-    /// `None`: the processes are another's business.
-    instances: Option<Instances>,
+    /// `None`: the servers are another's business.
+    keeper: Option<Keeper>,
     /// Certificate of the embedded server.
     certificate: Option<String>,
     crew: Crew,
@@ -87,6 +94,41 @@ impl Fleet {
         Ok((Fleet { crew: setting.crew, ..fleet }, reports))
     }
 
+    /// The embedded servers of a plan as tasks of this process, on memory wires; they listen when this returns.
+    ///
+    /// # Errors
+    /// If their certificate is of no use.
+    pub(super) async fn in_memory(plan: &Plan, settings: &plan::Embedded, clock: Clock) -> Result<(Fleet, Reports), RunError> {
+        let identity = if settings.tls { Some(Identity::generate()?) } else { None };
+        let trust = place::trust(&plan.target, identity.as_ref().map(|identity| identity.certificate.as_str()));
+        let (network, (reports, receiver)) = (Network::default(), mpsc::unbounded_channel());
+        let (mut places, mut specs) = (Vec::new(), Vec::new());
+        for instance in 0..settings.instances {
+            // Any port will do: nobody else is there.
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.saturating_add(1)));
+            let url = format!("{}://{address}/", if settings.tls { "wss" } else { "ws" });
+            places.push(Place { memory: Some(network.clone()), ..place::at(&url, address, trust)? });
+            specs.push(ServerSpec {
+                instance,
+                process: 0,
+                processes: 1,
+                address,
+                report_to: String::new(),
+                workers: Vec::new(),
+                token: String::new(),
+                seed: plan.seed.0,
+                settings: settings.clone(),
+                identity: identity.clone(),
+            });
+        }
+        let keeper = Keeper::Memory(Houses::new(network, clock, reports, specs));
+        let fleet = Fleet { keeper: Some(keeper), ..Self::bare(plan, places, Arc::default()) };
+        for instance in 0..settings.instances {
+            fleet.launch(instance).await?;
+        }
+        Ok((fleet, receiver))
+    }
+
     /// A target that another process has started. `lines`: where its server processes report to this one.
     ///
     /// # Errors
@@ -113,7 +155,7 @@ impl Fleet {
             balance: balance(&plan.target),
             turn: AtomicU32::new(0),
             lines,
-            instances: None,
+            keeper: None,
             certificate: None,
             crew: Crew::default(),
             seed: plan.seed,
@@ -128,7 +170,7 @@ impl Fleet {
         let mut instances = Instances::new(guard);
         instances.members = vec![vec![AsyncMutex::new(instance)]];
         instances.stop_signal = Some(signal_named(&command.stop_signal)?);
-        Ok(Fleet { instances: Some(instances), ..Self::bare(setting.plan, vec![place], lines) })
+        Ok(Fleet { keeper: Some(Keeper::Processes(instances)), ..Self::bare(setting.plan, vec![place], lines) })
     }
 
     async fn embedded(setting: &Setting<'_>, settings: &plan::Embedded, lines: Arc<Lines>) -> Result<Fleet, RunError> {
@@ -162,7 +204,7 @@ impl Fleet {
             instances.reserved.push(port);
         }
         let certificate = identity.map(|identity| identity.certificate);
-        let fleet = Fleet { instances: Some(instances), certificate, ..Self::bare(setting.plan, places, lines) };
+        let fleet = Fleet { keeper: Some(Keeper::Processes(instances)), certificate, ..Self::bare(setting.plan, places, lines) };
         for instance in 0..settings.instances {
             fleet.launch(instance).await?;
         }
@@ -171,7 +213,18 @@ impl Fleet {
 
     /// Whether the server is not the embedded one: it gives no account of its own.
     pub(super) fn is_foreign(&self) -> bool {
-        self.instances.as_ref().is_some_and(|instances| instances.stop_signal.is_some())
+        self.keeper.as_ref().is_some_and(Keeper::is_foreign)
+    }
+
+    /// Whether nothing of it is a process or a socket.
+    pub(super) fn is_in_memory(&self) -> bool {
+        matches!(self.keeper, Some(Keeper::Memory(_)))
+    }
+
+    /// When a client whose last attempt began at `begun` may try again at the earliest. In memory nothing takes time, and one that does not
+    /// wait would try for ever in the same moment.
+    pub(super) fn rests_until(&self, begun: Option<Duration>, now: Duration) -> Duration {
+        if self.is_in_memory() && begun == Some(now) { now + LEAST_ATTEMPT } else { Duration::ZERO }
     }
 
     /// Where an instance is.
@@ -209,24 +262,24 @@ impl Fleet {
     /// Tells all embedded servers of a fault that waits for attempts or new connections, also those that start later. The process
     /// that has the servers does so, once for all clients.
     pub(super) fn stand(&self, fault: u16, command: ToServer) {
-        let Some(instances) = &self.instances else { return };
+        let Some(keeper) = &self.keeper else { return };
         self.named(None).into_iter().for_each(|instance| self.tell(instance, &command));
-        instances.standing().push((fault, command));
+        keeper.standing().push((fault, command));
     }
 
     /// Tells all embedded servers that a fault is over.
     pub(super) fn revert(&self, fault: u16) {
-        let Some(instances) = &self.instances else { return };
-        instances.standing().retain(|(standing, _)| *standing != fault);
+        let Some(keeper) = &self.keeper else { return };
+        keeper.standing().retain(|(standing, _)| *standing != fault);
         self.named(None).into_iter().for_each(|instance| self.tell(instance, &ToServer::Revert { fault }));
     }
 
-    fn instances(&self) -> Result<&Instances, RunError> {
-        self.instances.as_ref().ok_or(RunError::Target(super::target::Error::NotRunning))
+    fn keeper(&self) -> Result<&Keeper, RunError> {
+        self.keeper.as_ref().ok_or(RunError::Target(super::target::Error::NotRunning))
     }
 
     async fn launch(&self, instance: u16) -> Result<(u64, u64), RunError> {
-        let up = self.instances()?.launch(instance, &self.lines).await?;
+        let up = self.keeper()?.launch(instance, &self.lines).await?;
         self.set_up(instance, true);
         // Workers may hear of it a little later.
         drop(self.crew.tell(Order::Up { instance, up: true }));
@@ -251,7 +304,7 @@ impl Fleet {
     /// If there is no process to kill.
     pub(super) async fn crash(&self, instance: u16, journal: &Journal) -> Result<Duration, RunError> {
         self.down(instance);
-        let at = journal.offset(self.instances()?.crash(instance).await?);
+        let at = journal.offset(self.keeper()?.crash(instance).await?);
         journal.record_at(at, &happened(instance, "down", "SIGKILL"));
         Ok(at)
     }
@@ -274,7 +327,7 @@ impl Fleet {
     pub(super) async fn stop(&self, instance: u16, graceful: ToServer, grace: Duration, journal: &Journal) -> Result<(), RunError> {
         self.down(instance);
         journal.record(&happened(instance, "stopping", ""));
-        let (gone_at, how) = self.instances()?.stop(instance, &graceful, grace, &self.lines).await?;
+        let (gone_at, how) = self.keeper()?.stop(instance, &graceful, grace, &self.lines).await?;
         journal.record_at(journal.offset(gone_at), &happened(instance, "down", &how));
         Ok(())
     }
@@ -284,26 +337,26 @@ impl Fleet {
     /// # Errors
     /// If there is no process.
     pub(super) async fn pause(&self, instance: u16, journal: &Journal) -> Result<Duration, RunError> {
-        let at = journal.offset(self.instances()?.pause(instance).await?);
+        let at = journal.offset(self.keeper()?.pause(instance).await?);
         journal.record_at(at, &happened(instance, "paused", ""));
         Ok(at)
     }
 
     /// SIGCONT, if the process that was paused is still there.
     pub(super) async fn resume(&self, instance: u16, journal: &Journal) {
-        let Some(instances) = &self.instances else { return };
-        if let Some(at) = instances.resume(instance).await {
+        let Some(keeper) = &self.keeper else { return };
+        if let Some(at) = keeper.resume(instance).await {
             journal.record_at(journal.offset(at), &happened(instance, "resumed", ""));
         }
     }
 
     /// Follows process ends that nobody asked for.
     pub(super) fn watch(self: &Arc<Self>, journal: Arc<Journal>) {
-        let Some(instances) = &self.instances else { return };
+        let Some(Keeper::Processes(instances)) = &self.keeper else { return };
         let (mut exits, fleet) = (instances.guard.exits(), self.clone());
         tokio::spawn(async move {
             while let Ok(exit) = exits.recv().await {
-                let Some(instances) = fleet.instances.as_ref().filter(|_| !exit.asked) else { continue };
+                let Some(Keeper::Processes(instances)) = fleet.keeper.as_ref().filter(|_| !exit.asked) else { continue };
                 let instance = instances.instance_of(exit.slot);
                 fleet.down(instance);
                 journal.record_at(journal.offset(exit.at), &happened(instance, "exited", &format!("by itself: {}", exit.how)));
@@ -314,8 +367,8 @@ impl Fleet {
 
     /// Ends all processes and waits for them.
     pub(super) async fn shut_down(&self) {
-        if let Some(instances) = &self.instances {
-            instances.shut_down().await;
+        if let Some(keeper) = &self.keeper {
+            keeper.shut_down().await;
         }
     }
 }

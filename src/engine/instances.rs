@@ -13,7 +13,7 @@ use tokio::sync::Mutex as AsyncMutex;
 /// In which an embedded server must say hello and listen.
 pub(super) const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// In which an embedded server must exit once its grace is over.
-const EXIT_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const EXIT_WITHIN: Duration = Duration::from_secs(5);
 
 /// The processes of a target that is ours.
 pub(super) struct Instances {

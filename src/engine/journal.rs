@@ -2,7 +2,7 @@
 
 use crate::event::Event;
 use crate::metrics::{Live, Recorder, Results, Status};
-use crate::net::clock::monotonic_ns;
+use crate::net::clock::Clock;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -14,17 +14,26 @@ pub(super) struct Journal {
     epoch_ns: u64,
     end: Duration,
     recorder: Mutex<Option<Recorder>>,
+    /// All that was recorded, to the nanosecond.
+    #[cfg(test)]
+    trace: Mutex<Vec<(Duration, Event)>>,
 }
 
 impl Journal {
-    /// Opens the books; offset 0 is at `epoch_ns` of raw CLOCK_MONOTONIC, which may be to come, and what happens from `end` on is not
-    /// recorded.
-    pub(super) fn open(recorder: Recorder, end: Duration, epoch_ns: u64) -> Self {
-        let (now, now_ns) = (Instant::now(), monotonic_ns());
+    /// Opens the books; offset 0 is at `epoch_ns` of `clock`, which may be to come, and what happens from `end` on is not recorded.
+    pub(super) fn open(recorder: Recorder, end: Duration, clock: Clock, epoch_ns: u64) -> Self {
+        let (now, now_ns) = (Instant::now(), clock.now_ns());
         let start = now + Duration::from_nanos(epoch_ns.saturating_sub(now_ns));
         // An epoch that is over already is no instant of tokio's, which do not go back before the first.
         let start = start.checked_sub(Duration::from_nanos(now_ns.saturating_sub(epoch_ns))).unwrap_or(start);
-        Journal { start, epoch_ns, end, recorder: Mutex::new(Some(recorder)) }
+        Journal {
+            start,
+            epoch_ns,
+            end,
+            recorder: Mutex::new(Some(recorder)),
+            #[cfg(test)]
+            trace: Mutex::default(),
+        }
     }
 
     /// Offset in the run.
@@ -37,7 +46,7 @@ impl Journal {
         self.start + offset
     }
 
-    /// The offset of a raw CLOCK_MONOTONIC reading of any process on this machine; 0 for one before the run.
+    /// The offset of a reading of the run's clock, by whichever process; 0 for one before the run.
     pub(super) fn offset(&self, at_ns: u64) -> Duration {
         Duration::from_nanos(at_ns.saturating_sub(self.epoch_ns))
     }
@@ -54,7 +63,15 @@ impl Journal {
         }
         if let Some(recorder) = self.recorder.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             recorder.record(at, event);
+            #[cfg(test)]
+            self.trace.lock().unwrap_or_else(PoisonError::into_inner).push((at, event.clone()));
         }
+    }
+
+    /// All that was recorded so far, in that order.
+    #[cfg(test)]
+    pub(super) fn take_trace(&self) -> Vec<(Duration, Event)> {
+        std::mem::take(&mut self.trace.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Records a notice.

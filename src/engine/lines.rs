@@ -46,6 +46,13 @@ impl Lines {
         self.senders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A server that is tasks of this process takes what it is told from the receiver.
+    pub(super) fn lay(&self, member: Member) -> mpsc::UnboundedReceiver<ToServer> {
+        let (sender, commands) = mpsc::unbounded_channel();
+        self.senders().insert(member, sender);
+        commands
+    }
+
     /// Tells all processes of an instance something; nothing happens while they are down.
     pub(super) fn tell(&self, instance: u16, command: &ToServer) {
         for sender in self.senders().range((instance, 0)..=(instance, u16::MAX)).map(|(_, sender)| sender) {

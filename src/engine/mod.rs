@@ -11,9 +11,12 @@ mod crew;
 mod echo;
 mod faults;
 mod fleet;
+mod houses;
 mod instances;
 mod journal;
+mod keeper;
 mod lines;
+mod memory;
 mod pacer;
 mod place;
 mod registry;
@@ -25,7 +28,7 @@ pub mod target;
 use crate::event::{ClientIndex, Event};
 use crate::fault::Form;
 use crate::metrics::{Live, Recorder, Results, Status};
-use crate::net::clock::monotonic_ns;
+use crate::net::clock::{Clock, monotonic_ns};
 use crate::net::tls::TlsError;
 use crate::plan::{Plan, Shard, Target};
 use channel::{FromServer, Id};
@@ -35,6 +38,7 @@ pub(crate) use fleet::Routes;
 pub use fleet::this_program;
 use fleet::{Fleet, Reports, Setting};
 use journal::Journal;
+pub use memory::run_in_memory;
 use pacer::Pacer;
 use registry::Registry;
 use source::Sources;
@@ -107,6 +111,12 @@ pub enum RunError {
     NoHello {
         /// Which.
         instance: u16,
+    },
+    /// A run in memory has none.
+    #[error("{what} needs processes, and in memory there are none")]
+    NeedsProcesses {
+        /// What does.
+        what: String,
     },
     /// It was told to stop before it began.
     #[error("stopped before the run began")]
@@ -200,7 +210,7 @@ pub async fn run(
     };
     let arrivals = arrivals(&plan, shard);
     let recorder = Recorder::new(&plan).for_shard(shard);
-    let journal = Arc::new(Journal::open(recorder, plan.duration, start.not_before(monotonic_ns())));
+    let journal = Arc::new(Journal::open(recorder, plan.duration, Clock::Machine, start.not_before(monotonic_ns())));
     let results = match Shared::new(plan, Some(shard), journal, led.fleet.clone(), crew) {
         Ok(shared) => measure(&shared, arrivals, led.reports, stop, &mut progress).await,
         Err(error) => Err(error),
@@ -250,7 +260,7 @@ impl Led {
         stop: impl Future<Output = ()>,
         mut progress: impl FnMut(Duration, Live),
     ) -> Result<Results, RunError> {
-        let journal = Arc::new(Journal::open(Recorder::new(&plan), plan.duration, epoch_ns));
+        let journal = Arc::new(Journal::open(Recorder::new(&plan), plan.duration, Clock::Machine, epoch_ns));
         let shared = Shared::new(plan, None, journal, self.fleet.clone(), self.crew)?;
         measure(&shared, Vec::new(), self.reports, stop, &mut progress).await
     }
@@ -305,7 +315,7 @@ impl Follower {
         let fleet = Arc::new(Fleet::attach(&self.plan, self.shard, routes, self.lines)?);
         let arrivals = arrivals(&self.plan, self.shard);
         let recorder = Recorder::new(&self.plan).for_shard(self.shard);
-        let journal = Arc::new(Journal::open(recorder, self.plan.duration, epoch_ns));
+        let journal = Arc::new(Journal::open(recorder, self.plan.duration, Clock::Machine, epoch_ns));
         let mut shared = Shared::new(self.plan, Some(self.shard), journal, fleet, Crew::default())?;
         if let Some(shared) = Arc::get_mut(&mut shared) {
             shared.follows = true;
@@ -333,7 +343,7 @@ impl Shared {
         let shard = clients.unwrap_or(Shard::WHOLE);
         let count = if clients.is_some() { plan.clients() } else { 0 };
         let registry = Arc::new(Registry::new(count, shard, plan.seed));
-        let sources = Sources::of(&plan, fleet.place(0).address)?;
+        let sources = if fleet.is_in_memory() { Sources::one_each(plan.clients()) } else { Sources::of(&plan, fleet.place(0).address)? };
         let (pacer, marked) = (Arc::default(), Mutex::default());
         Ok(Arc::new(Shared { plan, shard, journal, registry, fleet, pacer, sources, crew, follows: false, marked }))
     }
@@ -429,6 +439,9 @@ async fn arrive(shared: Arc<Shared>, arrivals: Vec<(Duration, ClientIndex)>) {
 async fn pace(shared: Arc<Shared>) {
     let journal = shared.journal.clone();
     let end = shared.plan.duration;
+    if shared.fleet.is_in_memory() {
+        return shared.pacer.clone().run_by_timers(shared.registry.clone(), move || journal.now(), end).await;
+    }
     if let Err(error) = shared.pacer.clone().run(shared.registry.clone(), move || journal.now(), end).await {
         shared.journal.notice(format!("messages are not sent: {error}"));
     }

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 /// Shortest time between two wake-ups. A schedule with longer gaps is met to the microsecond; of a denser one several messages go out
 /// together, up to this late, because a wake-up for each costs three times the processor time that sending does.
@@ -97,6 +98,17 @@ impl Pacer {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// As [`Pacer::run`], by tokio's timers: late by up to a millisecond, and still while tokio's clock is.
+    pub(super) async fn run_by_timers(self: Arc<Self>, registry: Arc<Registry>, now: impl Fn() -> Duration, end: Duration) {
+        loop {
+            match self.hand_out(&registry, now(), end) {
+                None => self.added.notified().await,
+                // Either way another look at the heap is right.
+                Some(due) => drop(timeout(due.saturating_sub(now()), self.added.notified()).await),
             }
         }
     }

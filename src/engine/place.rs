@@ -1,6 +1,7 @@
 //! Where clients connect to: URL, address and trust, resolved once before the run.
 
 use super::RunError;
+use crate::net::memory::Network;
 use crate::net::tls::{self, Trust};
 use crate::plan::Target;
 use rustls::pki_types::ServerName;
@@ -23,6 +24,8 @@ pub(super) struct Place {
     pub(super) address: SocketAddr,
     /// For wss.
     pub(super) tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// The address is one of this network, not of the kernel.
+    pub(super) memory: Option<Network>,
 }
 
 /// Whom clients of this target trust; `certificate` is the embedded server's own.
@@ -57,7 +60,7 @@ pub(super) fn at(url: &str, address: SocketAddr, trust: Trust<'_>) -> Result<Pla
     } else {
         None
     };
-    Ok(Place { url: url.to_owned(), address, tls })
+    Ok(Place { url: url.to_owned(), address, tls, memory: None })
 }
 
 /// Host, port, and whether it is wss.

@@ -8,7 +8,7 @@ use crate::event::ClientIndex;
 use crate::plan::{Plan, Target};
 use nix::sys::socket::{setsockopt, sockopt};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::net::TcpSocket;
 
 /// From so many clients on addresses are spread on loopback.
@@ -38,6 +38,11 @@ impl Sources {
             std::net::UdpSocket::bind((*source, 0)).map_err(|error| wrong(error.to_string()))?;
         }
         Ok(Sources(if given.is_empty() { spread(plan.clients(), target.ip()) } else { given.to_vec() }))
+    }
+
+    /// One of its own for each of `clients` in memory, where the kernel has no part in it: there they tell who is who.
+    pub(super) fn one_each(clients: u32) -> Self {
+        Sources((0..clients).map(|client| IpAddr::from(Ipv6Addr::from(1 << 64 | u128::from(client)))).collect())
     }
 
     /// The address of a client.

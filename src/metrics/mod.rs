@@ -38,6 +38,10 @@ use timeline::{Step, Timeline, interval};
 
 /// Rows of `events.csv` and of `reconnects.csv`; more are sampled.
 pub const ROWS: usize = 100_000;
+/// A notice at the end.
+const UNNOTICED: &str = "connections ended on the server while their clients had not noticed by the end";
+/// The same, of the work that a server does for nobody.
+const TOO_LATE: &str = "opening handshakes were completed by the server for clients that had given up";
 /// Distinct notices; further ones count together.
 const NOTICES: usize = 200;
 
@@ -290,15 +294,17 @@ impl Recorder {
                 self.timeline.attempt(end, client.cohort, fault, Step::Abandoned);
             }
         }
-        let outages = std::mem::take(&mut self.outages);
-        outages.finish(end).for_each(|outage| self.book_outage(outage, Some(end)));
         let (endings, reasons, alone) = std::mem::replace(&mut self.endings, Endings::new(false)).finish();
         for ((_, key), count) in &endings {
             self.books[usize::from(key.cohort)].ledger.endings += count;
         }
-        if alone > 0 {
-            self.notices.insert("connections ended on the server while their clients had not noticed by the end".to_owned(), alone);
+        for (client, connection) in alone {
+            let client = &self.outages.clients[client as usize];
+            let noticing = client.attempts == connection && (client.is(OPEN) || client.is(UNDER_WAY));
+            self.notice(if noticing { UNNOTICED } else { TOO_LATE });
         }
+        let outages = std::mem::take(&mut self.outages);
+        outages.finish(end).for_each(|outage| self.book_outage(outage, Some(end)));
         self.timeline.finish();
         self.bank.roll();
         self.outage_bank.roll();

@@ -1,8 +1,29 @@
 //! The one place that reads raw CLOCK_MONOTONIC: the epoch that closestorm, its guard and its servers share.
 //!
-//! Offsets in the run come from `tokio::time`; this clock only dates evidence that crosses processes.
+//! Offsets in the run come from `tokio::time`; this clock only dates evidence that crosses processes. Where a run has no other process,
+//! [`Clock::Runtime`] dates it too, so that the whole of it stands still with tokio's clock.
 
 use nix::time::{ClockId, clock_gettime};
+use tokio::time::Instant;
+
+/// What dates the evidence of a run.
+#[derive(Clone, Copy, Debug)]
+pub enum Clock {
+    /// Raw CLOCK_MONOTONIC.
+    Machine,
+    /// tokio's clock, counted from this instant. It can be paused, and means nothing to another process.
+    Runtime(Instant),
+}
+
+impl Clock {
+    /// The reading, ns.
+    pub fn now_ns(self) -> u64 {
+        match self {
+            Clock::Machine => monotonic_ns(),
+            Clock::Runtime(start) => u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX),
+        }
+    }
+}
 
 /// Nanoseconds of CLOCK_MONOTONIC: the same clock in all processes of a machine, never set back, stands still in suspend.
 pub fn monotonic_ns() -> u64 {

@@ -3,6 +3,7 @@
 //! With no fault active it costs three comparisons a call: no task, timer, copy or buffer. It looks at no kind of fault and no frame.
 
 use super::lane::Lane;
+use super::wire::Wire;
 use crate::close::TcpEnd;
 use crate::fault::{Flow, Gate};
 use crate::seed::Stream;
@@ -11,12 +12,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
-/// A TCP connection with gates.
+/// A connection with gates.
 #[derive(Debug)]
 pub struct Link {
-    wire: TcpStream,
+    wire: Wire,
     read: Flow,
     write: Flow,
     /// How TCP ended as the caller may know it; stays `None` behind a gate that discards.
@@ -39,10 +39,11 @@ struct Lanes {
 }
 
 impl Link {
-    /// Wraps a connected socket, with Nagle's algorithm off.
-    pub fn new(wire: TcpStream) -> Self {
+    /// Wraps a connected socket, with Nagle's algorithm off, or an end in memory.
+    pub fn new(wire: impl Into<Wire>) -> Self {
+        let wire = wire.into();
         // A socket that was reset meanwhile refuses the option; the first read tells.
-        let _ = wire.set_nodelay(true);
+        let _ = wire.set_nodelay();
         Link { wire, read: Flow::Pass, write: Flow::Pass, end: TcpEnd::None, discarded: 0, passed: 0, cap: u64::MAX, lanes: None }
     }
 
@@ -64,7 +65,7 @@ impl Link {
         }
         if let Some(bytes) = gate.receive_buffer {
             // The kernel doubles the value and has a minimum; a failure leaves a larger window, which is visible in the result.
-            let _ = socket2::SockRef::from(&self.wire).set_recv_buffer_size(bytes as usize);
+            let _ = self.wire.set_receive_buffer(bytes);
         }
     }
 
@@ -132,7 +133,7 @@ impl Link {
             lanes.outgoing.end();
             return Ok(());
         }
-        socket2::SockRef::from(&self.wire).shutdown(std::net::Shutdown::Write)
+        self.wire.finish()
     }
 
     /// The path dies: what waits in it is lost, and nothing passes any more in either direction.
@@ -143,7 +144,7 @@ impl Link {
     /// Makes the coming drop an abort: zero linger, so that the kernel sends RST.
     pub fn reset(&self) {
         // Fails only on a connection that is gone.
-        let _ = self.wire.set_zero_linger();
+        let _ = self.wire.abort();
     }
 
     /// Hands to the kernel what has waited long enough in a shaped direction. Call it whenever the connection is polled.
@@ -156,7 +157,7 @@ impl Link {
             let discards = self.write == Flow::Discard;
             let Some(bytes) = due else {
                 if !discards {
-                    let _ = socket2::SockRef::from(&self.wire).shutdown(std::net::Shutdown::Write);
+                    let _ = self.wire.finish();
                 }
                 lanes.outgoing.ended();
                 break;

@@ -1,4 +1,5 @@
-//! Bytes: [`Transport`] (a TCP connection, with or without TLS), the gates of faults on it, and the frames that pass.
+//! Bytes: [`Wire`](wire::Wire) (a socket, or a connection in memory), [`Transport`] (with or without TLS), the gates of faults on it, and the
+//! frames that pass.
 //!
 //! Two wrappers, both inline: `link` on raw TCP and `tap` on plaintext. On ws the one wraps the other directly, on wss TLS is between.
 
@@ -7,8 +8,10 @@ pub mod frame;
 pub mod frames;
 pub mod lane;
 pub mod link;
+pub mod memory;
 pub mod tap;
 pub mod tls;
+pub mod wire;
 
 use link::Link;
 use std::io;

@@ -73,6 +73,19 @@ fn a_server_works_for_clients_that_have_given_up_unless_it_skips_them() {
 }
 
 #[test]
+fn places_are_filled_as_soon_as_they_are_free_in_either_order() {
+    // Six clients, 10 ms apart, want 55 ms each: three at a time take those who are there, then the oldest or the newest.
+    for (queue, expected) in [("fifo", [55, 65, 75, 110, 120, 130]), ("lifo", [55, 65, 75, 130, 120, 110])] {
+        let model = format!("model={{handshake_cost=\"55ms\",parallel=3,queue=\"{queue}\"}}");
+        let plan = herd(6, &["clients.web.arrive={rate=\"100/s\"}", &model, "duration=\"2s\""]);
+        let mut opened = opened(&simulate(&plan).results);
+        opened.sort_unstable();
+        let found: Vec<_> = opened.iter().map(|(_, at, ..)| *at).collect();
+        assert_eq!(found, expected, "{queue}");
+    }
+}
+
+#[test]
 fn a_server_ends_what_has_waited_for_its_deadline() {
     let plan = herd(30, &["model={handshake_cost=\"100ms\",deadline=\"1s\"}", "duration=\"5s\""]);
     let results = simulate(&plan).results;

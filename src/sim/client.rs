@@ -5,6 +5,7 @@ use super::server::{Service, Syn};
 use super::{Answered, Failing, Farewell, What, World, nanos};
 use crate::close::{Cause, Deadline, Ending, Initiator, TcpEnd, may_be_sent, reported};
 use crate::event::{ClientIndex, Closing, Event, Outcome, Stage};
+use crate::fault::{Form, Side};
 use crate::plan::{ModelBalance, Refusal, StayTime};
 use crate::reconnect::{Decision, Loss, whole_ms};
 use std::time::Duration;
@@ -27,7 +28,7 @@ impl World<'_> {
     pub(super) fn arrive(&mut self, cohort: usize) {
         let client = self.plan.cohorts[cohort].first + self.arrived[cohort];
         self.arrived[cohort] += 1;
-        self.next_arrival(cohort);
+        self.next_arrival();
         self.record(self.now, &Event::Arrived { client: ClientIndex(client), due: Duration::from_nanos(self.now) });
         self.attempt(client);
     }
@@ -349,10 +350,7 @@ impl World<'_> {
             // Before the client's, so that both are joined at once.
             self.record(self.now, &Event::ServerEnded { client: id, connection, ending: Box::new(account) });
         }
-        let marked = self.rows[client as usize].fault;
-        if ending.fault.is_none() && marked != 0 {
-            ending.fault = Some(u16::from(marked - 1));
-        }
+        ending.fault = ending.fault.or_else(|| self.told_of(client));
         let closing = match closing {
             None => None,
             Some(Answered::ByClient) => Some(Closing { ack: Some(Duration::ZERO), total: self.kind.model.rtt.mean() }),
@@ -360,6 +358,13 @@ impl World<'_> {
             Some(Answered::Never(total)) => Some(Closing { ack: None, total }),
         };
         self.ended(client, Box::new(ending), closing);
+    }
+
+    /// The fault that acted on a connection, where its client knows of it: it did so itself, or the process of its server suffered it.
+    fn told_of(&self, client: u32) -> Option<u16> {
+        let fault = u16::from(self.rows[client as usize].fault.checked_sub(1)?);
+        let planned = &self.plan.faults[usize::from(fault)];
+        (planned.side == Side::Client || matches!(planned.inject.row.form, Form::Process { .. })).then_some(fault)
     }
 
     /// An open connection is over.

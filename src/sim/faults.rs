@@ -275,7 +275,8 @@ impl World<'_> {
 
     /// The client goes on over another path: what it had is silent from now on, and it opens a new connection after `gap`.
     fn switch(&mut self, fault: u16, client: u32, gap: Duration) {
-        let ending = account(Cause::Fault(fault), Some(fault), Initiator::Client, TcpEnd::Local, (None, None));
+        // Nothing of the old path is closed.
+        let ending = account(Cause::Fault(fault), Some(fault), Initiator::Client, TcpEnd::None, (None, None));
         let farewell = self.farewell(Farewell { client: ending, server: None, closing: None });
         self.switched(client, farewell, gap);
     }

@@ -36,6 +36,7 @@ use queue::Calendar;
 use row::{Row, rows};
 use server::{Kind, Server, Who};
 use std::collections::BTreeMap;
+use std::iter::Peekable;
 use std::time::Duration;
 use talk::Talks;
 
@@ -85,6 +86,18 @@ fn run_drawing(plan: &Plan, model: &Model, u: f64) -> Result<Simulated, Unsuppor
     world.begin();
     let (measured, status) = world.go(&mut |_, _| true);
     Ok(world.close(measured, status))
+}
+
+/// As [`run`], with all that was recorded, in that order and to the nanosecond.
+#[cfg(test)]
+pub(crate) fn run_traced(plan: &Plan, model: &Model) -> Result<(Simulated, Vec<(Duration, Event)>), Unsupported> {
+    support::check(plan)?;
+    let mut world = World::new(plan, model);
+    world.trace = Some(Vec::new());
+    world.begin();
+    let (measured, status) = world.go(&mut |_, _| true);
+    let trace = world.trace.take().unwrap_or_default();
+    Ok((world.close(measured, status), trace))
 }
 
 /// What an entry of the queue is about.
@@ -188,7 +201,8 @@ struct World<'a> {
     /// Number of the process of each server.
     processes: Vec<u16>,
     recorder: Recorder,
-    arrivals: Vec<Box<dyn Iterator<Item = Duration>>>,
+    /// By cohort: when the rest of its clients arrive.
+    arrivals: Vec<Peekable<Box<dyn Iterator<Item = Duration>>>>,
     arrived: Vec<u32>,
     talks: Talks,
     farewells: Vec<Farewell>,
@@ -204,6 +218,9 @@ struct World<'a> {
     touched: u64,
     /// What every policy draws, in tests.
     pinned: Option<f64>,
+    /// What was recorded, in tests that ask for it.
+    #[cfg(test)]
+    trace: Option<Vec<(Duration, Event)>>,
     /// Since when a client that pings has heard nothing.
     silent_since: BTreeMap<u32, u64>,
     /// Streams of the lengths of stays, of cohorts where they are drawn.
@@ -223,7 +240,7 @@ impl<'a> World<'a> {
             now: 0,
             queue: Calendar::new(),
             recorder: Recorder::simulated(plan),
-            arrivals: plan.cohorts.iter().map(|cohort| cohort.dues(seed)).collect(),
+            arrivals: plan.cohorts.iter().map(|cohort| cohort.dues(seed).peekable()).collect(),
             arrived: vec![0; plan.cohorts.len()],
             talks: Talks::new(plan),
             farewells: Vec::new(),
@@ -238,24 +255,29 @@ impl<'a> World<'a> {
             entries: 0,
             touched: 0,
             pinned: None,
+            #[cfg(test)]
+            trace: None,
             silent_since: BTreeMap::new(),
             stays: BTreeMap::new(),
             plan,
         }
     }
 
-    /// Puts what is known in advance into the queue: firings, and the first client of each cohort.
+    /// Puts what is known in advance into the queue: firings, and the first client.
     fn begin(&mut self) {
         for (index, fault) in (0..).zip(&self.plan.faults) {
             for at in fault.firings(self.plan.seed, self.plan.duration) {
                 self.push(nanos(at), Due { client: index, what: What::Fire, ..Due::default() });
             }
         }
-        (0..self.plan.cohorts.len()).for_each(|cohort| self.next_arrival(cohort));
+        self.next_arrival();
     }
 
-    fn next_arrival(&mut self, cohort: usize) {
-        if let Some(due) = self.arrivals[cohort].next() {
+    /// Of cohorts whose clients are due at the same time the first comes first, as in the engine.
+    fn next_arrival(&mut self) {
+        let dues = self.arrivals.iter_mut().enumerate().filter_map(|(cohort, dues)| Some((*dues.peek()?, cohort)));
+        if let Some((due, cohort)) = dues.min() {
+            self.arrivals[cohort].next();
             self.push(nanos(due), Due { client: cohort as u32, what: What::Arrive, ..Due::default() });
         }
     }
@@ -321,7 +343,7 @@ impl<'a> World<'a> {
             What::End => self.ends(client, mark),
             What::Leave => self.leave(client),
             What::NoPong => self.no_pong(client),
-            What::Close => self.server_closes(client, mark),
+            What::Close => self.close_gracefully(client, mark),
         }
     }
 
@@ -347,6 +369,8 @@ impl<'a> World<'a> {
     fn record(&mut self, at: u64, event: &Event) {
         self.events += 1;
         self.recorder.record(Duration::from_nanos(at), event);
+        #[cfg(test)]
+        self.trace.iter_mut().for_each(|trace| trace.push((Duration::from_nanos(at), event.clone())));
     }
 
     fn who(&self, client: u32) -> Who {

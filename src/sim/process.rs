@@ -90,6 +90,9 @@ impl World<'_> {
         let cut = self.cut();
         self.processes[usize::from(server)] = self.processes[usize::from(server)].wrapping_add(1);
         self.servers[usize::from(server)].stop();
+        let turn = self.processes[usize::from(server)];
+        // Before any client hears of it: who waits exactly as long as the server is down finds it there, as in the engine.
+        self.push(self.now.saturating_add(down), Due { client: u32::from(server), turn, what: What::Start, mark: 0 });
         for client in 0..self.rows.len() as u32 {
             let row = &self.rows[client as usize];
             if row.server != server || !(row.state.is_open() || row.state == State::Shaking) {
@@ -113,8 +116,6 @@ impl World<'_> {
             }
         }
         self.servers[usize::from(server)].open = 0;
-        let turn = self.processes[usize::from(server)];
-        self.push(self.now.saturating_add(down), Due { client: u32::from(server), turn, what: What::Start, mark: 0 });
     }
 
     /// Takes a client off the books of its server.
@@ -149,14 +150,23 @@ impl World<'_> {
         }
         let count = holding.len().max(1) as u64;
         for (index, client) in (0_u64..).zip(&holding) {
-            self.injected(fault, *client);
+            self.rows[*client as usize].fault = fault as u8 + 1;
             let at = self.now.saturating_add(((u128::from(spread) * u128::from(index)) / u128::from(count)) as u64);
-            if at == self.now { self.server_closes(*client, farewell) } else { self.push_for(at, *client, What::Close, farewell) }
+            if at == self.now { self.close_gracefully(*client, farewell) } else { self.push_for(at, *client, What::Close, farewell) }
         }
         let turn = self.processes[usize::from(server)];
         let at = self.now.saturating_add(spread).saturating_add(grace);
         self.push(at, Due { client: u32::from(server), turn, what: What::Grace, mark: 0 });
         self.check_exit(server);
+    }
+
+    /// The turn of a connection in a graceful stop.
+    pub(super) fn close_gracefully(&mut self, client: u32, farewell: u8) {
+        let row = &self.rows[client as usize];
+        if row.state == State::Open && row.fault != 0 {
+            self.injected(u16::from(row.fault - 1), client);
+        }
+        self.server_closes(client, farewell);
     }
 
     fn leg_mean(&self) -> u64 {
@@ -250,11 +260,11 @@ impl World<'_> {
         }
     }
 
-    /// Lets an idle server take the next one that waits.
+    /// Lets a server with idle places take those that wait.
     pub(super) fn take_next(&mut self, server: usize) {
-        let rows = &self.rows;
-        let of = &mut self.servers[server];
-        if let Some(at) = of.take(&self.kind, self.now, |who| rows[who.client as usize].turn != who.turn) {
+        loop {
+            let (rows, of) = (&self.rows, &mut self.servers[server]);
+            let Some(at) = of.take(&self.kind, self.now, |who| rows[who.client as usize].turn != who.turn) else { return };
             let (turn, mark) = (self.processes[server], of.stops.len() as u8);
             self.push(at, Due { client: server as u32, turn, what: What::Served, mark });
         }

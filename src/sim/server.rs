@@ -66,8 +66,8 @@ pub(super) struct Server {
     pub(super) exiting: Option<(u16, u64)>,
     /// Completed TCP handshakes that nobody accepts.
     pub(super) held: Vec<Who>,
-    /// Whom it serves, where that is not known in advance.
-    serving: Option<Who>,
+    /// Whom it serves and until when, where that is not known in advance; by that time, as many as it has places.
+    serving: VecDeque<(u64, Who)>,
     line: Line<Who>,
     bucket: Option<Bucket>,
     /// When those in the listen queue leave it.
@@ -119,7 +119,7 @@ impl Server {
             coming: 0,
             exiting: None,
             held: Vec::new(),
-            serving: None,
+            serving: VecDeque::new(),
             line: Line::new(kind.model.queue, kind.model.parallel, None, Duration::ZERO),
             bucket: None,
             leaving: VecDeque::new(),
@@ -149,7 +149,7 @@ impl Server {
     pub(super) fn stop(&mut self) {
         self.up = false;
         self.frozen_until = 0;
-        self.serving = None;
+        self.serving.clear();
         self.held.clear();
         self.leaving.clear();
         self.asking.clear();
@@ -233,9 +233,9 @@ impl Server {
         }
     }
 
-    /// Serves the next one that waits, if the server is idle: until when.
+    /// Serves the next one that waits, if the server has a place: until when.
     pub(super) fn take(&mut self, kind: &Kind, now: u64, is_gone: impl Fn(Who) -> bool) -> Option<u64> {
-        if self.serving.is_some() {
+        if self.serving.len() >= kind.model.parallel as usize {
             return None;
         }
         loop {
@@ -244,14 +244,17 @@ impl Server {
                 continue;
             }
             let (_, end) = self.serve(kind, arrived);
-            self.serving = Some(who);
-            return Some(u64::try_from(end.as_nanos()).unwrap_or(NEVER).max(now));
+            let end = u64::try_from(end.as_nanos()).unwrap_or(NEVER).max(now);
+            let place = self.serving.partition_point(|(other, _)| *other <= end);
+            self.serving.insert(place, (end, who));
+            return Some(end);
         }
     }
 
-    /// Whom it has served.
+    /// Whom it has served: of those under way, the one that was to be done first.
     pub(super) fn served(&mut self) -> Option<Who> {
-        self.serving.take()
+        // A stop delays all alike: their order stays.
+        self.serving.pop_front().map(|(_, who)| who)
     }
 
     /// It stands still for so long, and everything with it.

@@ -4,10 +4,12 @@
 //! not slow it down: what should have been served by now is served at once. `plan::admission` decides, this waits.
 
 use crate::plan::{Bucket, Embedded, Line, Refusal};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
 
 /// Decides who is served when.
 pub(super) struct Admission {
@@ -15,17 +17,21 @@ pub(super) struct Admission {
     bucket: Option<Mutex<Bucket>>,
     started: Instant,
     service: Option<Arc<Service>>,
+    /// The task that serves.
+    serving: Option<AbortHandle>,
 }
 
 impl Admission {
     /// Starts the service queue, where handshakes cost something.
     pub(super) fn start(settings: &Embedded) -> Admission {
         let costs = !settings.handshake_cost.is_zero();
+        let (service, serving) = costs.then(|| Service::start(settings)).unzip();
         Admission {
             max_connections: settings.max_connections,
             bucket: settings.admit.map(|admit| Mutex::new(Bucket::new(admit, Duration::ZERO))),
             started: Instant::now(),
-            service: costs.then(|| Service::start(settings)),
+            service,
+            serving,
         }
     }
 
@@ -47,55 +53,99 @@ impl Admission {
     }
 }
 
+impl Drop for Admission {
+    fn drop(&mut self) {
+        // In a process of its own the task would end with it.
+        self.serving.iter().for_each(AbortHandle::abort);
+    }
+}
+
 /// The service queue.
 struct Service {
-    line: Mutex<Line<oneshot::Sender<()>>>,
+    queue: Mutex<Waiting>,
     cost: Duration,
     started: Instant,
     arrived: Notify,
 }
 
-impl Service {
-    fn start(settings: &Embedded) -> Arc<Service> {
-        let line = Line::new(settings.queue, settings.parallel, settings.slow_start, Duration::ZERO);
-        let (cost, started) = (settings.handshake_cost, Instant::now());
-        let service = Arc::new(Service { line: Mutex::new(line), cost, started, arrived: Notify::new() });
-        let serving = service.clone();
-        tokio::spawn(async move { serving.run().await });
-        service
+/// Those who wait, and those who are served.
+struct Waiting {
+    line: Line<oneshot::Sender<()>>,
+    /// When each is done, since the start of the server, and whom to tell; in that order, as many as there are places.
+    served: VecDeque<(Duration, oneshot::Sender<()>)>,
+    places: usize,
+}
+
+impl Waiting {
+    /// Idle places take those that wait. Whether somebody is now done before all that were served already.
+    fn take_next(&mut self, cost: Duration) -> bool {
+        let first = self.first();
+        while self.served.len() < self.places
+            && let Some((arrived, sender)) = self.line.take_next()
+        {
+            let (_, done) = self.line.serve(arrived, cost);
+            let place = self.served.partition_point(|(other, _)| *other <= done);
+            self.served.insert(place, (done, sender));
+        }
+        self.first() != first
     }
 
-    fn line(&self) -> MutexGuard<'_, Line<oneshot::Sender<()>>> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    /// When the first is done.
+    fn first(&self) -> Option<Duration> {
+        self.served.front().map(|(done, _)| *done)
+    }
+}
+
+impl Service {
+    fn start(settings: &Embedded) -> (Arc<Service>, AbortHandle) {
+        let line = Line::new(settings.queue, settings.parallel, settings.slow_start, Duration::ZERO);
+        let (cost, started) = (settings.handshake_cost, Instant::now());
+        let service = Arc::new(Service {
+            queue: Mutex::new(Waiting { line, served: VecDeque::new(), places: settings.parallel.max(1) as usize }),
+            cost,
+            started,
+            arrived: Notify::new(),
+        });
+        let serving = service.clone();
+        let task = tokio::spawn(async move { serving.run().await });
+        (service, task.abort_handle())
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Waiting> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn turn(&self) {
         let (sender, receiver) = oneshot::channel();
-        self.line().join(self.started.elapsed(), sender);
-        self.arrived.notify_one();
+        let sooner = {
+            let mut queue = self.queue();
+            queue.line.join(self.started.elapsed(), sender);
+            // At once, and not when the serving task runs: others may have come by then, and the last one would be first in `lifo`.
+            queue.take_next(self.cost)
+        };
+        if sooner {
+            self.arrived.notify_one();
+        }
         // The service never drops a sender without sending.
         let _ = receiver.await;
     }
 
-    /// Takes the next one: when it is done, and whom to tell.
-    fn serve(&self) -> Option<(Instant, oneshot::Sender<()>)> {
-        let mut line = self.line();
-        let (arrived, sender) = line.take_next()?;
-        let (_, done) = line.serve(arrived, self.cost);
-        Some((self.started + done, sender))
-    }
-
     async fn run(&self) {
         loop {
-            let Some((done, sender)) = self.serve() else {
-                self.arrived.notified().await;
-                continue;
-            };
-            if done > Instant::now() {
-                sleep_until(done).await;
+            let done = self.queue().first().map(|done| self.started + done);
+            match done {
+                None => self.arrived.notified().await,
+                // Either way the next look is at who is first then.
+                Some(done) if done > Instant::now() => drop(timeout_at(done, self.arrived.notified()).await),
+                Some(_) => {
+                    let mut queue = self.queue();
+                    let served = queue.served.pop_front();
+                    queue.take_next(self.cost);
+                    drop(queue);
+                    // A client that is gone was served all the same.
+                    served.map(|(_, sender)| sender.send(()));
+                }
             }
-            // A client that is gone was served all the same.
-            let _ = sender.send(());
         }
     }
 }
@@ -139,6 +189,28 @@ mod tests {
         }
         let took = begun.elapsed();
         assert!(took >= Duration::from_millis(500) && took <= Duration::from_millis(502), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn places_are_filled_as_soon_as_they_are_free_in_either_order() {
+        const MS: fn(u64) -> Duration = Duration::from_millis;
+        for (queue, expected) in [(Queue::Fifo, [55, 65, 75, 110, 120, 130]), (Queue::Lifo, [55, 65, 75, 130, 120, 110])] {
+            let admission = Arc::new(Admission::start(&Embedded { parallel: 3, queue, ..settings(MS(55)) }));
+            let begun = Instant::now();
+            let tasks: Vec<_> = (0..6)
+                .map(|number| {
+                    let admission = admission.clone();
+                    tokio::spawn(async move {
+                        tokio::time::sleep(MS(10 * number)).await;
+                        admission.admit(0).await.expect("admitted");
+                        begun.elapsed()
+                    })
+                })
+                .collect();
+            for (task, expected) in tasks.into_iter().zip(expected) {
+                assert_eq!(task.await.expect("no panic"), MS(expected), "{queue:?}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -3,13 +3,13 @@
 use super::super::channel::{FromServer, ServerSpec};
 use super::{Server, attempt};
 use crate::fault::OnListener;
-use crate::net::clock::monotonic_ns;
+use crate::net::wire::{Listener, Wire};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -33,20 +33,20 @@ pub(super) fn bind(spec: &ServerSpec) -> io::Result<TcpSocket> {
 }
 
 /// Accepts for ever, as far as faults let it.
-pub(super) async fn accept(server: Arc<Server>, listener: TcpListener, mut standing: watch::Receiver<Standing>) {
+pub(super) async fn accept(server: Arc<Server>, listener: Listener, mut standing: watch::Receiver<Standing>) {
     let mut door = Door { listener: Some(listener), full: None, files: None };
     let mut told = Vec::new();
     let mut complained = false;
     loop {
         let active = standing.borrow_and_update().clone();
-        if let Err(error) = door.apply(&server.spec, &active) {
+        if let Err(error) = door.apply(&server, &active) {
             server.report(&FromServer::Notice { text: format!("server {}: listener: {error}", server.spec.instance) });
             sleep(RETRY).await;
             continue;
         }
         // Several processes are one instance, for which the first speaks.
         for fault in active.iter().map(|(fault, _)| *fault).filter(|fault| server.spec.process == 0 && !told.contains(fault)) {
-            server.report(&FromServer::Injected { fault, id: None, at_ns: monotonic_ns() });
+            server.report(&FromServer::Injected { fault, id: None, at_ns: server.ground.now_ns() });
         }
         told = active.iter().map(|(fault, _)| *fault).collect();
         while !standing.has_changed().unwrap_or(false) {
@@ -60,9 +60,9 @@ pub(super) async fn accept(server: Arc<Server>, listener: TcpListener, mut stand
                     }
                 }
                 accepted = door.accept() => match accepted {
-                    Ok(stream) => {
+                    Ok(wire) => {
                         complained = false;
-                        tokio::spawn(attempt(server.clone(), stream));
+                        server.ground.spawn(attempt(server.clone(), wire));
                     }
                     Err(error) => {
                         // EMFILE above all: the connection stays in the queue, as in a real server. Told once for each time of trouble.
@@ -81,7 +81,7 @@ pub(super) async fn accept(server: Arc<Server>, listener: TcpListener, mut stand
 /// The listening socket and what faults have made of it.
 struct Door {
     /// `None` while it is closed.
-    listener: Option<TcpListener>,
+    listener: Option<Listener>,
     /// Length of the queue while nothing is accepted.
     full: Option<u32>,
     /// Files that were spare at first, and the limit of open files before.
@@ -90,7 +90,8 @@ struct Door {
 
 impl Door {
     /// Brings the socket into the state that these faults ask for; the strictest of several counts.
-    fn apply(&mut self, spec: &ServerSpec, active: &[(u16, OnListener)]) -> io::Result<()> {
+    fn apply(&mut self, server: &Server, active: &[(u16, OnListener)]) -> io::Result<()> {
+        let spec = &server.spec;
         let part = |whole: u32| whole.div_ceil(u32::from(spec.processes));
         let closed = active.iter().any(|(_, on)| *on == OnListener::Closed);
         let full = active.iter().filter_map(|(_, on)| if let OnListener::Full(backlog) = on { Some(part(*backlog)) } else { None }).min();
@@ -101,12 +102,10 @@ impl Door {
             self.full = None;
         } else {
             if self.listener.is_none() {
-                self.listener = Some(bind(spec)?.listen(spec.settings.backlog)?);
+                self.listener = Some(server.ground.listen(spec)?);
             }
             if let Some(listener) = self.listener.as_ref().filter(|_| self.full != full) {
-                // listen(2) on a socket that listens changes the length of its queue.
-                let backlog = i32::try_from(full.unwrap_or(spec.settings.backlog)).unwrap_or(i32::MAX);
-                socket2::SockRef::from(listener).listen(backlog)?;
+                listener.set_backlog(full.unwrap_or(spec.settings.backlog))?;
             }
             self.full = full;
         }
@@ -131,9 +130,9 @@ impl Door {
         Ok(())
     }
 
-    async fn accept(&self) -> io::Result<tokio::net::TcpStream> {
+    async fn accept(&self) -> io::Result<Wire> {
         match &self.listener {
-            Some(listener) if self.full.is_none() => listener.accept().await.map(|(stream, _)| stream),
+            Some(listener) if self.full.is_none() => listener.accept().await,
             _ => std::future::pending().await,
         }
     }

@@ -1,9 +1,11 @@
-//! The embedded echo server: a process of its own, so that a crash is a crash.
+//! The embedded echo server: a process of its own, so that a crash is a crash; on memory wires, tasks that end as one.
 //!
 //! It is told what to do and reports what it sees over `channel`; whom a fault selects among open connections is decided by its
 //! parent, among attempts and new connections here, by the same rule.
 
 mod admission;
+mod ground;
+mod house;
 mod listener;
 mod report;
 mod request;
@@ -17,11 +19,14 @@ use crate::fault::{Answer, OnAttempt, OnListener, Side};
 use crate::net::Transport;
 use crate::net::link::Link;
 use crate::net::tap::Tap;
+use crate::net::wire::{Listener, Wire};
 use crate::plan::Shard;
 use crate::seed::{Seed, Stream};
 use crate::units::parse_duration;
 use crate::ws::Connection;
 use admission::Admission;
+use ground::{Ends, Ground};
+pub(super) use house::House;
 use report::Reporter;
 use request::Head;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -29,7 +34,6 @@ use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -78,7 +82,8 @@ fn hidden_cost(variable: Option<&str>) -> Option<Duration> {
 /// What all connections share.
 struct Server {
     spec: ServerSpec,
-    reporter: Arc<Reporter>,
+    ground: Ground,
+    reporter: Reporter,
     admission: Admission,
     tls: Option<TlsAcceptor>,
     serial: AtomicU64,
@@ -102,6 +107,40 @@ struct State {
 }
 
 impl Server {
+    /// One that has just started.
+    fn new(spec: ServerSpec, ground: Ground, reporter: Reporter) -> io::Result<Arc<Server>> {
+        let tls = match &spec.identity {
+            Some(identity) => Some(TlsAcceptor::from(identity.server().map_err(io::Error::other)?)),
+            None => None,
+        };
+        Ok(Arc::new(Server {
+            admission: Admission::start(&spec.settings),
+            spec,
+            ground,
+            reporter,
+            tls,
+            serial: AtomicU64::new(0),
+            strangers: AtomicU32::new(0),
+            state: Mutex::default(),
+            listening: watch::Sender::default(),
+            open: watch::Sender::new(0),
+        }))
+    }
+
+    /// Serves until it is told to stop, or its parent is gone; `early`: what it was told already.
+    async fn live(self: &Arc<Server>, listener: Listener, early: Vec<ToServer>, commands: report::Commands) {
+        self.report(&FromServer::Listening { at_ns: self.ground.now_ns() });
+        let mut accepting = Ends(tokio::spawn(listener::accept(self.clone(), listener, self.listening.subscribe())));
+        let graceful = obey(self, early, commands).await;
+        accepting.0.abort();
+        // The listener closes when the task is gone: only then may the Close frames go out.
+        let _ = (&mut accepting.0).await;
+        if let Some(ToServer::Graceful { fault, code, reason, grace, spread }) = graceful {
+            shut_down(self, fault, code, &reason, grace, spread).await;
+        }
+        self.reporter.flush().await;
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -136,34 +175,11 @@ async fn serve(spec: ServerSpec) -> io::Result<()> {
     let socket = listener::bind(&spec)?;
     let (reporter, mut commands) = Reporter::connect(&spec).await?;
     let early = if spec.processes > 1 { until_all_are_there(&mut commands).await } else { Vec::new() };
-    let listener = socket.listen(spec.settings.backlog)?;
-    let tls = match &spec.identity {
-        Some(identity) => Some(TlsAcceptor::from(identity.server().map_err(io::Error::other)?)),
-        None => None,
-    };
-    let server = Arc::new(Server {
-        admission: Admission::start(&spec.settings),
-        spec,
-        reporter,
-        tls,
-        serial: AtomicU64::new(0),
-        strangers: AtomicU32::new(0),
-        state: Mutex::default(),
-        listening: watch::Sender::default(),
-        open: watch::Sender::new(0),
-    });
-    server.report(&FromServer::Listening { at_ns: crate::net::clock::monotonic_ns() });
+    let listener = Listener::Tcp(socket.listen(spec.settings.backlog)?);
+    let server = Server::new(spec, Ground::Process, reporter)?;
     // Into target.log: where other clients than ours find it.
     println!("listening on {}://{}", if server.tls.is_some() { "wss" } else { "ws" }, server.spec.address);
-    let accepting = tokio::spawn(listener::accept(server.clone(), listener, server.listening.subscribe()));
-    let graceful = obey(&server, early, commands).await;
-    accepting.abort();
-    // The listener closes when the task is gone: only then may the Close frames go out.
-    let _ = accepting.await;
-    if let Some(ToServer::Graceful { fault, code, reason, grace, spread }) = graceful {
-        shut_down(&server, fault, code, &reason, grace, spread).await;
-    }
-    server.reporter.flush().await;
+    server.live(listener, early, commands).await;
     Ok(())
 }
 
@@ -244,8 +260,8 @@ async fn shut_down(server: &Server, fault: u16, code: u16, reason: &str, grace: 
 }
 
 /// One TCP connection from accept to the end.
-async fn attempt(server: Arc<Server>, stream: TcpStream) {
-    let link = Link::new(stream);
+async fn attempt(server: Arc<Server>, wire: Wire) {
+    let link = Link::new(wire);
     let transport = match &server.tls {
         None => Transport::Plain(link),
         Some(tls) => {
@@ -296,7 +312,7 @@ async fn shake_hands(server: &Server, tap: &mut Tap) -> Option<Shaken> {
     let id = head.id();
     let (mut answer, mut close) = (Answer::default(), None);
     if let Some((fault, effect, mut random)) = selected(server, id) {
-        server.report(&FromServer::Injected { fault, id, at_ns: crate::net::clock::monotonic_ns() });
+        server.report(&FromServer::Injected { fault, id, at_ns: server.ground.now_ns() });
         answer = suffer::suffer(tap, effect, &mut random).await?;
         close = answer.close.map(|code| (fault, code));
     }
@@ -334,10 +350,10 @@ async fn open(server: &Server, connection: Box<Connection>, shaken: Shaken) {
             // Told already when it selected the attempt.
             Happening::Injected(fault) if close.is_some_and(|(closing, _)| closing == fault) => {}
             Happening::Injected(fault) => {
-                server.report(&FromServer::Injected { fault, id, at_ns: crate::net::clock::monotonic_ns() });
+                server.report(&FromServer::Injected { fault, id, at_ns: server.ground.now_ns() });
             }
             Happening::Ended { ending, .. } => {
-                server.report(&FromServer::Ended { id, ending, at_ns: crate::net::clock::monotonic_ns() });
+                server.report(&FromServer::Ended { id, ending, at_ns: server.ground.now_ns() });
                 break;
             }
             _ => {}

@@ -21,15 +21,21 @@ const QUEUE_MAX: usize = 32 << 20;
 /// Longest wait for the readers to take the rest at exit.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
-/// The sending half of all lines.
-pub(super) struct Reporter {
-    parent: Arc<Line>,
-    /// By shard of the clients; none where the parent has them all.
-    workers: Vec<Arc<Line>>,
+/// Where evidence goes.
+pub(super) enum Reporter {
+    /// The sending half of all lines.
+    Lines {
+        /// To the parent.
+        parent: Arc<Line>,
+        /// By shard of the clients; none where the parent has them all.
+        workers: Vec<Arc<Line>>,
+    },
+    /// To this process: the server is tasks of it.
+    Here(mpsc::UnboundedSender<FromServer>),
 }
 
 /// The sending half of one line.
-struct Line {
+pub(super) struct Line {
     stream: OwnedWriteHalf,
     queue: Mutex<Queue>,
     waiting: Notify,
@@ -41,23 +47,32 @@ struct Queue {
     dropped: u64,
 }
 
-/// The receiving half of all lines.
-pub(super) struct Commands {
-    commands: mpsc::UnboundedReceiver<Option<ToServer>>,
-    /// Holds the channel open.
-    _sender: mpsc::UnboundedSender<Option<ToServer>>,
+/// Where commands come from.
+pub(super) enum Commands {
+    /// The receiving half of all lines.
+    Lines {
+        /// What came.
+        commands: mpsc::UnboundedReceiver<Option<ToServer>>,
+        /// Holds the channel open.
+        _sender: mpsc::UnboundedSender<Option<ToServer>>,
+    },
+    /// This process.
+    Here(mpsc::UnboundedReceiver<ToServer>),
 }
 
 impl Commands {
     /// The next command; `None` when the parent is gone.
     pub(super) async fn next(&mut self) -> Option<ToServer> {
-        self.commands.recv().await.flatten()
+        match self {
+            Commands::Lines { commands, .. } => commands.recv().await.flatten(),
+            Commands::Here(commands) => commands.recv().await,
+        }
     }
 }
 
 impl Reporter {
     /// Connects and says hello: to the workers first, so that their lines are there when the parent hears of it.
-    pub(super) async fn connect(spec: &ServerSpec) -> io::Result<(Arc<Reporter>, Commands)> {
+    pub(super) async fn connect(spec: &ServerSpec) -> io::Result<(Reporter, Commands)> {
         let (sender, commands) = mpsc::unbounded_channel();
         let hello =
             FromServer::Hello { instance: spec.instance, process: spec.process, token: spec.token.clone(), pid: std::process::id() };
@@ -76,23 +91,29 @@ impl Reporter {
             // The parent is gone, and so shall we be.
             let _ = following.send(None);
         });
-        Ok((Arc::new(Reporter { parent, workers }), Commands { commands, _sender: sender }))
+        Ok((Reporter::Lines { parent, workers }, Commands::Lines { commands, _sender: sender }))
     }
 
     /// Hands a line to the kernel, or queues it in order.
     pub(super) fn send(&self, line: &FromServer) {
+        let (parent, workers) = match self {
+            Reporter::Lines { parent, workers } => (parent, workers),
+            // Nobody reads it any more at the end of the run.
+            Reporter::Here(reports) => return drop(reports.send(line.clone())),
+        };
         let owner = match line {
             FromServer::Injected { id: Some(Id { client, .. }), .. } | FromServer::Ended { id: Some(Id { client, .. }), .. } => {
-                self.workers.get((client.0 as usize).checked_rem(self.workers.len()).unwrap_or(0))
+                workers.get((client.0 as usize).checked_rem(workers.len()).unwrap_or(0))
             }
             _ => None,
         };
-        owner.unwrap_or(&self.parent).send(line);
+        owner.unwrap_or(parent).send(line);
     }
 
     /// Waits, bounded, until everything is with its reader.
     pub(super) async fn flush(&self) {
-        let lines = self.workers.iter().chain([&self.parent]);
+        let Reporter::Lines { parent, workers } = self else { return };
+        let lines = workers.iter().chain([parent]);
         let _ = timeout(FLUSH_WITHIN, futures_util::future::join_all(lines.map(|line| line.flush()))).await;
     }
 }

@@ -1,0 +1,81 @@
+//! Who keeps the servers of a target that is ours: a guard that has processes, or this process, on memory wires.
+
+use super::RunError;
+use super::channel::ToServer;
+use super::houses::Houses;
+use super::instances::{Instances, Times};
+use super::lines::Lines;
+use super::target;
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+/// The servers of a target that is ours.
+pub(super) enum Keeper {
+    /// Processes.
+    Processes(Instances),
+    /// Tasks of this process.
+    Memory(Houses),
+}
+
+impl Keeper {
+    /// Faults that wait in the embedded servers.
+    pub(super) fn standing(&self) -> MutexGuard<'_, Vec<(u16, ToServer)>> {
+        match self {
+            Keeper::Processes(instances) => instances.standing(),
+            Keeper::Memory(houses) => houses.standing(),
+        }
+    }
+
+    /// Whether the server is not the embedded one.
+    pub(super) fn is_foreign(&self) -> bool {
+        matches!(self, Keeper::Processes(instances) if instances.stop_signal.is_some())
+    }
+
+    /// Starts an instance: when it was started, and when it was ready.
+    pub(super) async fn launch(&self, instance: u16, lines: &Arc<Lines>) -> Result<Times, RunError> {
+        match self {
+            Keeper::Processes(instances) => instances.launch(instance, lines).await,
+            Keeper::Memory(houses) => houses.launch(instance, lines),
+        }
+    }
+
+    /// SIGKILL: when it hit.
+    pub(super) async fn crash(&self, instance: u16) -> Result<u64, RunError> {
+        match self {
+            Keeper::Processes(instances) => instances.crash(instance).await,
+            Keeper::Memory(houses) => houses.crash(instance),
+        }
+    }
+
+    /// Asks an instance to end by itself, and waits until it has: when it was gone, and how it ended.
+    pub(super) async fn stop(&self, instance: u16, by: &ToServer, grace: Duration, lines: &Arc<Lines>) -> Result<(u64, String), RunError> {
+        match self {
+            Keeper::Processes(instances) => instances.stop(instance, by, grace, lines).await,
+            Keeper::Memory(houses) => houses.stop(instance, by, grace, lines).await,
+        }
+    }
+
+    /// SIGSTOP: when it hit. On memory wires a plan with it does not begin.
+    pub(super) async fn pause(&self, instance: u16) -> Result<u64, RunError> {
+        match self {
+            Keeper::Processes(instances) => instances.pause(instance).await,
+            Keeper::Memory(_) => Err(RunError::Target(target::Error::NotRunning)),
+        }
+    }
+
+    /// SIGCONT, if there is anything to go on: when it hit.
+    pub(super) async fn resume(&self, instance: u16) -> Option<u64> {
+        match self {
+            Keeper::Processes(instances) => instances.resume(instance).await,
+            Keeper::Memory(_) => None,
+        }
+    }
+
+    /// Ends all and waits for them.
+    pub(super) async fn shut_down(&self) {
+        match self {
+            Keeper::Processes(instances) => instances.shut_down().await,
+            Keeper::Memory(houses) => houses.shut_down(),
+        }
+    }
+}

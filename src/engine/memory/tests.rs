@@ -1,0 +1,329 @@
+//! Tests: the engine on memory wires and a paused clock beside the simulator, event by event, and beside itself.
+//!
+//! All plans here have arrivals, waits and service times in whole milliseconds. Where two things that meet happen in the same nanosecond (a
+//! client knocks as a listening socket comes back) the two worlds may order them differently; these plans have no such moments.
+
+use super::run_with_books;
+use crate::event::{ClientIndex, Event};
+use crate::metrics::{Results, subject};
+use crate::plan::{Model, Plan, Times};
+use crate::results::evidence::Evidence;
+use crate::results::{folder, manifest};
+use crate::scenario::{Overrides, Source, load_with};
+use crate::sim;
+use crate::verdict::judge;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What was recorded, in that order.
+type Trace = Vec<(Duration, Event)>;
+/// A name, and changes to what all plans have in common.
+type Row = (&'static str, &'static [&'static str]);
+
+/// What all plans have in common, unless they say otherwise: forty clients, 100 ms apart.
+const COMMON: [&str; 7] = [
+    "expect=[]",
+    "faults=[]",
+    "duration=\"20s\"",
+    "clients.web.count=40",
+    "clients.web.arrive={over=\"4s\"}",
+    "clients.web.traffic=none",
+    "target.embedded.handshake_cost=\"7ms\"",
+];
+const CRASH: &str = r#"faults=[{at="5s",inject={server_crash={down="2500ms"}}}]"#;
+const TWO_CRASHES: &str = r#"faults=[{at="5s",inject={server_crash={down="500ms"}}},{at="12s",inject={server_crash={down="1500ms"}}}]"#;
+const FIXED: &str = r#"clients.web.reconnect={fixed={delay="3s"}}"#;
+const QUICK: &str = r#"clients.web.reconnect={fixed={delay="700ms"}}"#;
+const FULL: &str = r#"clients.web.reconnect={exponential={base="1s",factor=2,cap="4s",jitter="full"}}"#;
+/// Of other cohorts.
+const PHONES: &str = r#"clients.phone={count=25,arrive={over="5s"},reconnect="socket.io-client",traffic={echo={rate="2/s"}}}"#;
+const TELEVISIONS: &str = r#"clients.tv={count=20,arrive={over="4s"},reconnect={fixed={delay="2s"}}}"#;
+
+/// Strategies.
+const WAITS: &[Row] = &[
+    ("fixed", &[CRASH, FIXED]),
+    ("exponential", &[CRASH, r#"clients.web.reconnect={exponential={base="200ms",factor=2,cap="8s",jitter="none"}}"#]),
+    ("full jitter", &[CRASH, FULL]),
+    ("equal jitter", &[CRASH, r#"clients.web.reconnect={exponential={base="1s",factor=2,cap="30s",jitter="equal"}}"#]),
+    ("decorrelated jitter", &[CRASH, r#"clients.web.reconnect={exponential={base="1s",factor=3,cap="30s",jitter="decorrelated"}}"#]),
+    ("full jitter, two crashes", &[TWO_CRASHES, FULL]),
+    ("presets", &[TWO_CRASHES, r#"clients.web.reconnect="phoenix""#, PHONES, TELEVISIONS]),
+    ("giving up", &[CRASH, r#"clients.web.reconnect={preset="reconnecting-websocket",max_retries=2}"#, TELEVISIONS]),
+];
+
+/// What an opening handshake meets in the server.
+const SERVICE: &[Row] = &[
+    ("one at a time", &[CRASH, FIXED, "target.embedded.handshake_cost=\"30ms\""]),
+    ("three at a time", &[CRASH, FIXED, "target.embedded.handshake_cost=\"25ms\"", "target.embedded.parallel=3"]),
+    ("three at a time, jitter", &[TWO_CRASHES, FULL, PHONES, "target.embedded.handshake_cost=\"80ms\"", "target.embedded.parallel=3"]),
+    ("the last one first", &[CRASH, FIXED, "target.embedded.handshake_cost=\"20ms\"", "target.embedded.queue=\"lifo\""]),
+    (
+        "the last one first, three at a time",
+        &[CRASH, FIXED, "target.embedded.handshake_cost=\"50ms\"", "target.embedded.queue=\"lifo\"", "target.embedded.parallel=3"],
+    ),
+    ("no cost", &[CRASH, FULL, TELEVISIONS, "target.embedded.handshake_cost=\"0s\""]),
+    ("admission", &[CRASH, FULL, r#"target.embedded.admit={rate="10/s",burst=5,retry_after="2s"}"#]),
+    ("admission of a wave", &[CRASH, QUICK, r#"target.embedded.admit={rate="10/s",burst=5}"#]),
+    ("timeouts", &[CRASH, QUICK, "target.embedded.handshake_cost=\"70ms\"", r#"clients.web.deadlines={handshake="1s"}"#]),
+    ("timeouts, jitter", &[CRASH, FULL, "target.embedded.handshake_cost=\"100ms\"", r#"clients.web.deadlines={handshake="700ms"}"#]),
+    ("a limit", &[CRASH, FIXED, "target.embedded.max_connections=30"]),
+    ("tls", &[CRASH, FIXED, "target.embedded.tls=true", "clients.web.count=10"]),
+];
+
+/// What happens to servers.
+const SERVERS: &[Row] = &[
+    (
+        "one of three in turn",
+        &[r#"faults=[{at="5s",inject={server_crash={instance=1,down="2500ms"}}}]"#, FULL, "target.embedded.instances=3"],
+    ),
+    (
+        "one of three, known to be down",
+        &[
+            r#"faults=[{at="5s",inject={server_crash={instance=1,down="2500ms"}}}]"#,
+            FULL,
+            "target.embedded.instances=3",
+            "target.embedded.balance=\"healthy\"",
+        ],
+    ),
+    (
+        "one of three, drawn",
+        &[
+            r#"faults=[{at="5s",inject={server_crash={instance=1,down="2500ms"}}}]"#,
+            QUICK,
+            "target.embedded.instances=3",
+            "target.embedded.balance=\"random\"",
+        ],
+    ),
+    (
+        "rolling crashes",
+        &[
+            r#"faults=[{at="5s",inject={server_restart_rolling={interval="2s",down="500ms",mode="crash"}}}]"#,
+            QUICK,
+            "target.embedded.instances=3",
+        ],
+    ),
+    (
+        "rolling restart",
+        &[r#"faults=[{at="5s",inject={server_restart_rolling={interval="2s",down="500ms"}}}]"#, FULL, "target.embedded.instances=3"],
+    ),
+    (
+        "graceful stop",
+        &[
+            // 710 ms is no multiple of the 25 ms between two closes.
+            r#"faults=[{at="5s",inject={server_graceful={spread="1s",down="500ms"}}}]"#,
+            r#"clients.web.reconnect={fixed={delay="710ms"}}"#,
+        ],
+    ),
+];
+
+/// What happens to connections, attempts and listening sockets.
+const CONNECTIONS: &[Row] = &[
+    ("drain in batches", &[r#"faults=[{at="5s",every="2s",until="14s",select={count=12},inject={close_code={code=1012}}}]"#, FULL]),
+    (
+        "cuts by clients",
+        &[
+            r#"faults=[{at="5s",every="1s",until="14s",side="client",select={percent="20%"},inject={drop_rst={}}},
+                       {at="5500ms",every="1s",until="14s",side="client",select={count=3},inject={drop_fin={}}}]"#,
+            QUICK,
+        ],
+    ),
+    (
+        "cuts by the server",
+        &[
+            r#"faults=[{at="5s",every="1s",until="14s",select={percent="20%"},inject={drop_rst={}}},
+                       {at="5500ms",every="1s",until="14s",select={count=3},inject={drop_fin={}}}]"#,
+            QUICK,
+        ],
+    ),
+    (
+        "another path",
+        &[r#"faults=[{at="5s",every="1s",until="14s",side="client",select={percent="20%"},inject={client_network_switch={}}}]"#, QUICK],
+    ),
+    (
+        "crashed clients",
+        &[r#"faults=[{at="5s",every="1s",until="14s",side="client",select={percent="20%"},inject={client_crash={}}}]"#, QUICK],
+    ),
+    ("refusal", &[r#"faults=[{at="5s",for="3500ms",inject={connect_refuse={}}},{at="6s",inject={drop_fin={}}}]"#, QUICK, TELEVISIONS]),
+    (
+        "a full backlog",
+        &[
+            r#"faults=[{at="5s",for="5s",inject={backlog_full={backlog=5}}},{at="6s",inject={drop_fin={}}}]"#,
+            QUICK,
+            r#"clients.web.deadlines={connect="3s",handshake="2s"}"#,
+        ],
+    ),
+    (
+        "statuses",
+        &[
+            r#"faults=[{at="5s",for="5s",select={percent="40%"},inject={upgrade_status={status=502}}},{at="6s",inject={drop_fin={}}}]"#,
+            FULL,
+        ],
+    ),
+    (
+        "late answers",
+        &[r#"faults=[{at="5s",for="5s",select={percent="40%"},inject={upgrade_delay={delay="1s"}}},{at="6s",inject={drop_fin={}}}]"#, FULL],
+    ),
+    ("overload", &[r#"faults=[{at="5s",for="5s",inject={server_overload={}}},{at="6s",inject={drop_fin={}}}]"#, FULL]),
+    ("stays", &[CRASH, FULL, r#"clients.web.stay={for="3s",return="1s"}"#]),
+];
+
+fn plan(changes: &[&str], seed: u64) -> Plan {
+    let set = COMMON.iter().chain(changes).map(|change| (*change).to_owned()).collect();
+    let overrides = Overrides { set, seed: Some(seed), ..Overrides::default() };
+    load_with(&Source::Bundled("default".to_owned()), &overrides, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+/// The engine, paused.
+fn engine(plan: &Plan) -> (Results, Trace) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    let (results, journal) = runtime.block_on(run_with_books(Arc::new(plan.clone()))).expect("it began");
+    results.check_ledger().expect("balanced");
+    (results, journal.take_trace())
+}
+
+fn simulator(plan: &Plan, model: &Model) -> Trace {
+    let (simulated, trace) = sim::run_traced(plan, model).expect("simulated");
+    simulated.results.check_ledger().expect("balanced");
+    trace
+}
+
+/// What happened to each client and when, in its own order. Evidence of servers and injectors stands apart (`true`): it may be told later.
+///
+/// Without messages and pings, whose due times are no whole milliseconds, and without connections that a server opened for a client that had
+/// given up: the simulator knows only what clients have.
+fn by_client(trace: &Trace) -> BTreeMap<(ClientIndex, bool), Trace> {
+    let opened = |event: &Event| if let Event::Opened { client, connection, .. } = event { Some((*client, *connection)) } else { None };
+    let opened: BTreeSet<_> = trace.iter().filter_map(|(_, event)| opened(event)).collect();
+    let mut all: BTreeMap<_, Trace> = BTreeMap::new();
+    for (at, event) in trace {
+        let mut event = event.clone();
+        let evidence = match &mut event {
+            Event::Sent { .. } | Event::NotStarted { .. } | Event::Echoed { .. } | Event::Received { .. } | Event::Pong { .. } => continue,
+            Event::ServerEnded { client, connection, .. } if !opened.contains(&(*client, *connection)) => continue,
+            Event::ServerEnded { .. } | Event::Injected { .. } => true,
+            Event::Ended { unanswered, .. } => {
+                *unanswered = 0;
+                false
+            }
+            _ => false,
+        };
+        if let Some(client) = subject(&event).0 {
+            all.entry((client, evidence)).or_default().push((*at, event));
+        }
+    }
+    all
+}
+
+/// The first difference between what the two saw happen to clients.
+fn compare(engine: &Trace, simulator: &Trace) -> Result<(), String> {
+    let (engine, simulator) = (by_client(engine), by_client(simulator));
+    let all: BTreeSet<_> = engine.keys().chain(simulator.keys()).collect();
+    let mut first = None;
+    for who in all {
+        let (left, right) = (engine.get(who).map_or(&[][..], Vec::as_slice), simulator.get(who).map_or(&[][..], Vec::as_slice));
+        let place = (0..left.len().max(right.len())).find(|place| left.get(*place) != right.get(*place));
+        if let Some((at, place)) = place.and_then(|place| Some((left.get(place).or(right.get(place))?.0, place))) {
+            let words = format!("{who:?}, event {place}:\n engine    {:?}\n simulator {:?}", left.get(place), right.get(place));
+            first = first.into_iter().chain([(at, words)]).min();
+        }
+    }
+    first.map_or(Ok(()), |(_, words)| Err(words))
+}
+
+/// Runs each plan in both worlds, with seeds 1 to 5.
+fn check(rows: &[Row]) {
+    for (name, changes) in rows {
+        for seed in 1..=5 {
+            let plan = plan(changes, seed);
+            let (results, trace) = engine(&plan);
+            // Something was lost and came back: there is something to compare.
+            let returned = results.outages.kept().iter().filter(|outage| outage.time().is_some()).count();
+            assert!(returned >= 5, "{name}, seed {seed}: {returned} came back");
+            let simulated = simulator(&plan, &plan.simulated_as().expect("embedded"));
+            compare(&trace, &simulated).unwrap_or_else(|difference| panic!("{name}, seed {seed}: {difference}"));
+        }
+    }
+}
+
+#[test]
+fn all_strategies_come_back_at_the_nanosecond_that_the_simulator_says() {
+    check(WAITS);
+}
+
+#[test]
+fn all_ways_of_service_take_the_nanoseconds_that_the_simulator_says() {
+    check(SERVICE);
+}
+
+#[test]
+fn what_happens_to_servers_is_what_the_simulator_says_to_the_nanosecond() {
+    check(SERVERS);
+}
+
+#[test]
+fn what_happens_to_connections_is_what_the_simulator_says_to_the_nanosecond() {
+    check(CONNECTIONS);
+}
+
+#[test]
+fn a_difference_of_one_nanosecond_or_of_one_client_shows() {
+    let plan = plan(&[CRASH, FULL], 1);
+    let (_, trace) = engine(&plan);
+    let model = plan.simulated_as().expect("embedded");
+    assert_eq!(compare(&trace, &simulator(&plan, &model)), Ok(()));
+    let slower = Model { handshake_cost: Times::Constant(Duration::from_millis(7) + Duration::from_nanos(1)), ..model.clone() };
+    assert!(compare(&trace, &simulator(&plan, &slower)).is_err());
+    let fewer = Model { max_connections: Some(39), ..model };
+    assert!(compare(&trace, &simulator(&plan, &fewer)).is_err());
+}
+
+/// The files of a run folder, but the manifest, which has the wall time.
+fn files(results: &Results, plan: &Plan, dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut manifest = manifest::collect(vec!["closestorm".to_owned()], plan.seed);
+    manifest.started = "2026-01-01T00:00:00Z".to_owned();
+    let verdict = judge(&Evidence::of(results), &plan.expectations);
+    folder::write(dir, results, &plan.resolved, &verdict, &manifest).expect("written");
+    let entries = std::fs::read_dir(dir).expect("a folder").map(|entry| entry.expect("an entry"));
+    entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path()).expect("a file"))).collect()
+}
+
+#[test]
+fn the_paused_engine_repeats_itself_byte_for_byte() {
+    let place = tempfile::tempdir().expect("a folder");
+    let run = |seed, name: &str| {
+        let changes = [TWO_CRASHES, FULL, PHONES, TELEVISIONS, r#"clients.web.heartbeat={every="400ms",timeout="300ms"}"#];
+        let plan = plan(&changes, seed);
+        let (results, trace) = engine(&plan);
+        (files(&results, &plan, &place.path().join(name)), format!("{trace:?}"))
+    };
+    let (once, again, other) = (run(1, "once"), run(1, "again"), run(2, "other"));
+    assert!(once.0.contains_key("events.csv") && once.0.contains_key("summary.json"), "{:?}", once.0.keys());
+    for (name, bytes) in &once.0 {
+        assert!(again.0.get(name) == Some(bytes), "{name} differs");
+    }
+    assert!(once.1 == again.1);
+    assert!(once.1 != other.1 && once.0["events.csv"] != other.0["events.csv"], "seeds differ");
+}
+
+#[test]
+fn a_client_that_does_not_wait_cannot_stop_the_clock() {
+    let plan = plan(&[CRASH, r#"clients.web.reconnect={fixed={delay="0s"}}"#, "clients.web.count=2"], 1);
+    let refused = engine(&plan).0.total().ledger.refused;
+    // Once a millisecond while the server is down.
+    assert_eq!(refused, 2 * 2500);
+}
+
+#[test]
+fn what_needs_processes_is_refused() {
+    for (change, words) in [
+        (r#"faults=[{at="5s",for="1s",inject={server_pause={}}}]"#, "server_pause needs processes"),
+        (r#"faults=[{at="5s",for="1s",inject={fd_exhaust={}}}]"#, "fd_exhaust needs processes"),
+        ("target.embedded.processes=2", "`processes` needs processes"),
+    ] {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+        let refused = runtime.block_on(super::run_in_memory(Arc::new(plan(&[change], 1)))).expect_err("refused").to_string();
+        assert!(refused.starts_with(words), "{refused}");
+    }
+}

@@ -1,0 +1,52 @@
+//! A server that is tasks of this process, on memory wires: started and ended as one.
+
+use super::super::channel::{FromServer, ServerSpec, ToServer};
+use super::Server;
+use super::ground::{Ends, Ground};
+use super::report::{self, Reporter};
+use crate::net::clock::Clock;
+use crate::net::memory::Network;
+use std::io;
+use std::sync::{Arc, Mutex};
+use tokio::sync::mpsc;
+
+/// A server that is tasks of this process, on memory wires. Dropped, it dies as by SIGKILL.
+pub(in super::super) struct House {
+    server: Arc<Server>,
+    network: Network,
+    living: Ends,
+}
+
+impl House {
+    /// Starts one, which listens when this returns. `clock` dates what it reports.
+    ///
+    /// # Errors
+    /// If its address is taken, or its certificate is of no use.
+    pub(in super::super) fn start(
+        spec: ServerSpec,
+        network: &Network,
+        clock: Clock,
+        reports: mpsc::UnboundedSender<FromServer>,
+        commands: mpsc::UnboundedReceiver<ToServer>,
+    ) -> io::Result<House> {
+        let ground = Ground::Memory { network: network.clone(), clock, tasks: Mutex::default() };
+        let listener = ground.listen(&spec)?;
+        let server = Server::new(spec, ground, Reporter::Here(reports))?;
+        let serving = server.clone();
+        let living = async move { serving.live(listener, Vec::new(), report::Commands::Here(commands)).await };
+        Ok(House { server, network: network.clone(), living: Ends(tokio::spawn(living)) })
+    }
+
+    /// Waits until it has stopped serving because it was told to.
+    pub(in super::super) async fn stopped(&mut self) {
+        let _ = (&mut self.living.0).await;
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        // As a kernel does: what it had open ends, and nothing of it runs any more.
+        self.network.kill(self.server.spec.address);
+        self.server.ground.clear();
+    }
+}
