@@ -8,7 +8,7 @@ mod distance;
 pub mod text;
 
 use crate::calibrate::client_lag_ms;
-use crate::plan::{Cohort, Model, Plan};
+use crate::plan::{Cohort, Plan};
 use crate::reconnect::{Decision, Loss, Policy};
 use crate::results::Loaded;
 use crate::results::record::ReconnectRow;
@@ -155,8 +155,10 @@ pub fn compare(plan: &Plan, real: &Loaded, simulated: &Loaded, limits: Limits) -
             "the server listened {real:.0} ms after its start, {simulated:.0} ms in the model: this machine was busier in one of the runs"
         ));
     }
-    let client_lag_ms = Pair { real: client_lag_ms(real), simulated: plan.model.as_ref().map(lag_of) };
-    if let (Some(real), Some(simulated)) = (client_lag_ms.real, client_lag_ms.simulated.filter(|lag| *lag > 0.0))
+    // Without it in the model there is nothing to compare.
+    let fitted = plan.model.as_ref().is_some_and(|model| !model.client_lag.is_zero());
+    let client_lag_ms = Pair { real: client_lag_ms(real), simulated: client_lag_ms(simulated).filter(|_| fitted) };
+    if let (Some(real), Some(simulated)) = (client_lag_ms.real, client_lag_ms.simulated)
         && real > simulated * LAG_FACTOR + 1.0
     {
         reasons.push(format!(
@@ -273,11 +275,6 @@ pub fn times(loaded: &Loaded, cohort: &str) -> (Vec<u64>, usize) {
     times.sort_unstable();
     let all = rows().count();
     (times, all)
-}
-
-/// As [`client_lag_ms`] measures it.
-fn lag_of(model: &Model) -> f64 {
-    if model.client_lag.is_zero() { 0.0 } else { (model.client_lag.mean() + model.rtt.mean()).as_secs_f64() * 1e3 }
 }
 
 /// Median time from `started` to `listening`, ms.

@@ -29,7 +29,14 @@ impl World<'_> {
         self.arrived[cohort] += 1;
         self.next_arrival(cohort);
         self.record(self.now, &Event::Arrived { client: ClientIndex(client), due: Duration::from_nanos(self.now) });
-        self.attempt(client);
+        self.wake(client);
+    }
+
+    /// The machine that all clients run on gets to it: one attempt after the other.
+    pub(super) fn wake(&mut self, client: u32) {
+        let begin = self.machine_free_at.max(self.now);
+        self.machine_free_at = begin.saturating_add(nanos(self.kind.model.client_cost));
+        if begin == self.now { self.attempt(client) } else { self.push_for(begin, client, What::Attempt, 0) }
     }
 
     pub(super) fn attempt(&mut self, client: u32) {
@@ -290,7 +297,7 @@ impl World<'_> {
                 // On a path that takes no time, a client that does not wait would try for ever at the same moment.
                 let least = if self.begun(client) == at { LEAST_ATTEMPT } else { 0 };
                 let lag = nanos(self.kind.model.client_lag.draw(&mut self.path));
-                self.push_for(at.saturating_add((nanos(delay) + lag).max(least)), client, What::Attempt, 0);
+                self.push_for(at.saturating_add((nanos(delay) + lag).max(least)), client, What::Wake, 0);
             }
             Decision::GiveUp(why) => self.record(at, &Event::GaveUp { client: ClientIndex(client), why }),
         }
@@ -395,7 +402,7 @@ impl World<'_> {
     pub(super) fn switched(&mut self, client: u32, farewell: u8, gap: Duration) {
         let ending = self.farewells[usize::from(farewell)].client.clone();
         self.finish(client, Box::new(ending), None);
-        self.push_for(self.now.saturating_add(nanos(gap)), client, What::Attempt, 0);
+        self.push_for(self.now.saturating_add(nanos(gap)), client, What::Wake, 0);
     }
 
     /// After its own leaving: back after a while, with a fresh history, or not at all.
@@ -406,7 +413,7 @@ impl World<'_> {
             Some(back) => {
                 let random = &mut row.random;
                 row.history = cohort.reconnect.start(&mut || random.unit());
-                self.push_for(self.now.saturating_add(nanos(back)), client, What::Attempt, 0);
+                self.push_for(self.now.saturating_add(nanos(back)), client, What::Wake, 0);
             }
             None => self.record(self.now, &Event::Left { client: ClientIndex(client) }),
         }

@@ -6,6 +6,7 @@ use super::{Answered, Due, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
 use crate::event::{ClientIndex, ConnectionNo, Event};
 use crate::fault::OnProcess;
+use std::time::Duration;
 
 /// The server of a connection whose process is gone.
 pub(super) const ORPHAN: u16 = u16::MAX;
@@ -90,6 +91,7 @@ impl World<'_> {
         let cut = self.cut();
         self.processes[usize::from(server)] = self.processes[usize::from(server)].wrapping_add(1);
         self.servers[usize::from(server)].stop();
+        let mut told: Vec<(Duration, u32)> = Vec::new();
         for client in 0..self.rows.len() as u32 {
             let row = &self.rows[client as usize];
             if row.server != server || !(row.state.is_open() || row.state == State::Shaking) {
@@ -108,9 +110,19 @@ impl World<'_> {
                 if at == self.now { self.fails(client, at, cut) } else { self.push_for(at, client, What::Refusal, cut) }
             } else {
                 self.turn_to(client, State::Closing);
-                let at = at.saturating_add(self.notice());
-                self.ends_at(client, at, farewell);
+                if self.kind.model.notice_each.is_zero() {
+                    let at = at.saturating_add(self.notice());
+                    self.ends_at(client, at, farewell);
+                } else {
+                    told.push((self.rows[client as usize].history.opened_at().unwrap_or_default(), client));
+                }
             }
+        }
+        // As the kernel closes them, and their clients' machine takes them: one after the other.
+        told.sort_unstable();
+        for (before, (_, client)) in (0_u64..).zip(told) {
+            let at = self.now.saturating_add(self.leg()).saturating_add(self.notice());
+            self.ends_at(client, at.saturating_add(before.saturating_mul(nanos(self.kind.model.notice_each))), farewell);
         }
         self.servers[usize::from(server)].open = 0;
         let turn = self.processes[usize::from(server)];
