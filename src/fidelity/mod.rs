@@ -23,8 +23,9 @@ pub const SCHEMA_VERSION: u32 = 1;
 const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
 /// Processes that take so much longer or shorter to listen than fitted, ms, make the time down another one.
 const START_UP_MS: f64 = 100.0;
-/// A clients' machine that is slower than fitted by more than this factor, and a millisecond, had something else to do.
+/// A clients' machine that is slower than in the model by more than this factor, and so many ms, had something else to do.
 const LAG_FACTOR: f64 = 1.5;
+const LAG_MS: f64 = 2.0;
 /// Outages in a cohort below which quantiles and distances say too little.
 pub const OUTAGES_MIN: u64 = 50;
 
@@ -159,7 +160,7 @@ pub fn compare(plan: &Plan, real: &Loaded, simulated: &Loaded, limits: Limits) -
     let fitted = plan.model.as_ref().is_some_and(|model| !model.client_lag.is_zero());
     let client_lag_ms = Pair { real: client_lag_ms(real), simulated: client_lag_ms(simulated).filter(|_| fitted) };
     if let (Some(real), Some(simulated)) = (client_lag_ms.real, client_lag_ms.simulated)
-        && real > simulated * LAG_FACTOR + 1.0
+        && real > simulated * LAG_FACTOR + LAG_MS
     {
         reasons.push(format!(
             "attempts took the clients' machine {real:.1} ms, {simulated:.1} ms in the model: it was busier than in the run of the fit"

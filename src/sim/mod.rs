@@ -201,8 +201,11 @@ struct World<'a> {
     path: Stream,
     hints: Stream,
     turn: u32,
-    /// When the machine that all clients run on has begun the attempts so far.
+    /// When the machine that all clients run on is done with what it has to do so far.
     machine_free_at: u64,
+    /// The last tick at which timers of clients ended, and when their machine saw it.
+    ticked_at: u64,
+    tick_seen_at: u64,
     events: u64,
     entries: u64,
     touched: u64,
@@ -239,6 +242,8 @@ impl<'a> World<'a> {
             hints: seed.stream("model/hints"),
             turn: 0,
             machine_free_at: 0,
+            ticked_at: u64::MAX,
+            tick_seen_at: 0,
             events: 0,
             entries: 0,
             touched: 0,

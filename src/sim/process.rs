@@ -121,8 +121,10 @@ impl World<'_> {
         // As the kernel closes them, and their clients' machine takes them: one after the other.
         told.sort_unstable();
         for (before, (_, client)) in (0_u64..).zip(told) {
-            let at = self.now.saturating_add(self.leg()).saturating_add(self.notice());
-            self.ends_at(client, at.saturating_add(before.saturating_mul(nanos(self.kind.model.notice_each))), farewell);
+            let first = self.now.saturating_add(self.leg()).saturating_add(self.notice());
+            let at = first.saturating_add(before.saturating_mul(nanos(self.kind.model.notice_each)));
+            self.machine_free_at = self.machine_free_at.max(at);
+            self.ends_at(client, at, farewell);
         }
         self.servers[usize::from(server)].open = 0;
         let turn = self.processes[usize::from(server)];
