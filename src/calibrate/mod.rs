@@ -2,9 +2,10 @@
 //! long the listen queue is, how far away the server is, and how long a process takes to come back.
 //!
 //! [`fit`] reads what was observed (`events.csv`, `reconnects.csv`, `manifest.json`) and never what the scenario says of its target:
-//! it works the same for a server that is not ours. `observed` reads the events, `service` fits the service queue, `path` the rest,
-//! and `fragment` writes the `[model]` table. Whether the model tells the truth about another run is `fidelity`'s to say.
+//! it works the same for a server that is not ours. `observed` reads the events, `service` fits the service queue, `clients` their machine,
+//! `path` the rest, and `fragment` writes the `[model]` table. Whether the model tells the truth about another run is `fidelity`'s to say.
 
+mod clients;
 pub mod fragment;
 mod observed;
 mod path;
@@ -95,9 +96,9 @@ pub fn fit(loaded: &Loaded) -> Result<Fit, NotFitted> {
     parameters.extend(path::listen_queue(&observed, loaded, &mut notes));
     let (rtt, round_trip) = rtt;
     parameters.push(round_trip);
-    parameters.extend(path::client_lag(&observed, rtt));
+    parameters.extend(clients::machine(&observed, rtt));
     parameters.extend(path::start_up(&observed, &mut notes));
-    parameters.extend(path::notice(loaded, &observed, &mut notes));
+    parameters.extend(clients::notice(loaded, &observed, &mut notes));
     if loaded.summary.generator.saturated {
         notes.push("the generator of the run was saturated: times of the server and of the generator cannot be told apart".to_owned());
     }
@@ -121,8 +122,8 @@ pub fn fit(loaded: &Loaded) -> Result<Fit, NotFitted> {
 /// where there was none.
 pub fn client_lag_ms(loaded: &Loaded) -> Option<f64> {
     let retries = Observed::of(loaded).retries;
-    let sum: u64 = retries.iter().filter(|(_, connect)| *connect < path::REPEATED).map(|(late, connect)| late + connect).sum();
-    (!retries.is_empty()).then(|| sum as f64 / retries.len() as f64 / 1e3)
+    let times: Vec<u64> = retries.iter().filter(|one| one.connect < path::REPEATED).map(|one| one.late(0.0)).collect();
+    (!times.is_empty()).then(|| times.iter().sum::<u64>() as f64 / times.len() as f64 / 1e3)
 }
 
 /// The least value with at least this share of the sorted values at or below it; 0 of nothing.

@@ -29,6 +29,24 @@ pub(super) struct Start {
     pub(super) listening: u64,
 }
 
+/// An attempt after a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Retry {
+    /// When its wait was over.
+    pub(super) due: u64,
+    /// When it began.
+    pub(super) began: u64,
+    /// Length of its connect or refusal.
+    pub(super) connect: u64,
+}
+
+impl Retry {
+    /// How late it was connected or refused beyond a round trip.
+    pub(super) fn late(&self, rtt: f64) -> u64 {
+        (self.began.saturating_sub(self.due) + self.connect).saturating_sub(rtt as u64)
+    }
+}
+
 /// All of them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Observed {
@@ -37,8 +55,8 @@ pub(super) struct Observed {
     /// Start and length of attempts that were refused.
     pub(super) refused: Vec<(u64, u64)>,
     pub(super) starts: Vec<Start>,
-    /// Attempts after a wait: how late each began, and the length of its connect or refusal.
-    pub(super) retries: Vec<(u64, u64)>,
+    /// Attempts after a wait that were connected or refused.
+    pub(super) retries: Vec<Retry>,
     /// When attempts began, sorted.
     pub(super) attempts: Vec<u64>,
     /// Clients whose connection ended by FIN or RST without a Close frame, and when.
@@ -59,28 +77,30 @@ fn number(row: &EventRow, key: &str) -> Option<u64> {
 impl Observed {
     pub(super) fn of(loaded: &Loaded) -> Observed {
         let mut observed = Observed::default();
-        // Offset and lateness of the attempt under way; the first one of a client was not waited for.
+        // Offset of the attempt under way, and when its wait was over; the first one of a client was not waited for.
         let mut begun: BTreeMap<u32, (u64, Option<u64>)> = BTreeMap::new();
+        let mut waits: BTreeMap<u32, u64> = BTreeMap::new();
         let mut started: BTreeMap<u16, u64> = BTreeMap::new();
         let mut lives: BTreeMap<u16, u32> = BTreeMap::new();
         for row in &loaded.events {
             let at = row.offset_us;
             match (row.event.as_str(), row.client) {
+                ("waiting", Some(client)) => waits.extend(number(row, "delay_us").map(|delay| (client, at + delay))),
                 ("attempt_started", Some(client)) => {
-                    let late = number(row, "due_us").map(|due| at.saturating_sub(due)).filter(|_| begun.contains_key(&client));
-                    begun.insert(client, (at, late));
+                    begun.insert(client, (at, waits.remove(&client)));
                     observed.attempts.push(at);
                 }
                 ("attempt_failed", Some(client)) if field(row, "outcome") == Some("refused") => {
-                    if let Some((begun, late)) = begun.get(&client) {
-                        let length = at.saturating_sub(*begun);
-                        observed.refused.push((*begun, length));
-                        observed.retries.extend(late.map(|late| (late, length)));
+                    if let Some((began, due)) = begun.get(&client).copied() {
+                        let connect = at.saturating_sub(began);
+                        observed.refused.push((began, connect));
+                        observed.retries.extend(due.map(|due| Retry { due, began, connect }));
                     }
                 }
                 ("opened", Some(client)) => {
-                    let late = begun.get(&client).and_then(|(_, late)| *late);
-                    observed.retries.extend(late.zip(number(row, "tcp_us")));
+                    if let (Some((began, Some(due))), Some(connect)) = (begun.get(&client).copied(), number(row, "tcp_us")) {
+                        observed.retries.push(Retry { due, began, connect });
+                    }
                     observed.opened(row, &lives);
                 }
                 ("ended", Some(client))

@@ -1,15 +1,13 @@
-//! What is fitted beside the service queue: instances, round trip, listen queue, start of a process, and how late an end is noticed.
+//! What is fitted beside the service queue and the clients: instances, round trip, listen queue, and start of a process.
 
 use super::observed::Observed;
-use super::{Parameter, quantile, quantiles, text};
+use super::{Parameter, quantile, text};
 use crate::results::Loaded;
 
 /// Attempts with nobody else so close are alone, µs.
 const APART: u64 = 2_000;
 /// A TCP connect of so long has waited for a repeated SYN, µs: the first comes after a second.
 pub(super) const REPEATED: u64 = 900_000;
-/// Quantiles of measured times.
-const QUANTILES: usize = 21;
 
 pub(super) fn instances(observed: &Observed) -> Parameter {
     let most = observed.handshakes.iter().map(|one| one.instance).max().unwrap_or(0);
@@ -97,39 +95,6 @@ pub(super) fn start_up(observed: &Observed, notes: &mut Vec<String>) -> Option<P
         key: "start_up",
         value: text(quantile(&times, 0.5) as f64),
         from: "started to listening, or to the first connection that it took".to_owned(),
-        samples: times.len() as u64,
-        error_percent: None,
-    })
-}
-
-/// From the death of a server to its clients noticing.
-pub(super) fn notice(loaded: &Loaded, observed: &Observed, notes: &mut Vec<String>) -> Option<Parameter> {
-    let of_a_death = |client: u32, detected: u64| observed.cut.contains(&(client, detected));
-    let rows = loaded.reconnects.iter().filter(|row| row.fault.is_some() && of_a_death(row.client, row.fault_offset_us + row.detect_us));
-    let mut times: Vec<u64> = rows.map(|row| row.detect_us).collect();
-    times.sort_unstable();
-    if times.len() < QUANTILES {
-        notes.push("too few connections were cut by a server's death: when clients notice one is not fitted".to_owned());
-        return None;
-    }
-    Some(Parameter {
-        key: "notice",
-        value: quantiles(&times, QUANTILES),
-        from: "detection of connections that a server's death cut".to_owned(),
-        samples: times.len() as u64,
-        error_percent: None,
-    })
-}
-
-/// What the clients' machine adds to each attempt after a wait: how late it begins, and what its connect takes beyond a round trip.
-pub(super) fn client_lag(observed: &Observed, rtt: f64) -> Option<Parameter> {
-    let retries = observed.retries.iter().filter(|(_, connect)| *connect < REPEATED);
-    let mut times: Vec<u64> = retries.map(|(late, connect)| late + connect.saturating_sub(rtt as u64)).collect();
-    times.sort_unstable();
-    (times.len() >= QUANTILES).then(|| Parameter {
-        key: "client_lag",
-        value: quantiles(&times, QUANTILES),
-        from: "attempts after a wait: how late they began, and their connects and refusals beyond a round trip".to_owned(),
         samples: times.len() as u64,
         error_percent: None,
     })

@@ -15,6 +15,11 @@ const STRETCH_MIN: usize = 20;
 /// Handshakes whose mean counts as one value, at least: what one takes too long by chance of the scheduler, the next ones make good, and
 /// those that are served at a time are done at a time.
 const BATCH: usize = 20;
+/// What a batch takes beyond so many times the median one is the machine's doing.
+const STALL: f64 = 1.15;
+/// Handshakes whose mean is one point of a cold start, and how many points it takes.
+const POINT: usize = 5;
+const POINTS_MIN: usize = 16;
 /// Spread of single handshakes, as a share of the mean, from which it is more than noise of the machine.
 const SPREAD: f64 = 0.3;
 /// The server counts as busy while a share of one by so many of the most at once is under way, but no more than `CROWD_MAX`.
@@ -25,6 +30,9 @@ const GAP_MIN: f64 = 1.0;
 /// More places are believed where they come this much closer.
 const CLOSER: f64 = 0.8;
 const PLACES: [u32; 12] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64];
+/// Rounds of a line of least absolute deviations, and the least deviation that counts, µs.
+const ROUNDS: usize = 30;
+const DEVIATION_MIN: f64 = 1.0;
 /// Half-lives tried for a cold start, µs.
 const HALF_LIVES: [f64; 8] = [30e3, 60e3, 120e3, 250e3, 500e3, 1e6, 2e6, 5e6];
 
@@ -142,8 +150,8 @@ fn age(observed: &Observed, one: &Handshake, at: u64) -> Option<u64> {
     starts.map(|start| start.listening).max().map(|listening| at.saturating_sub(listening))
 }
 
-/// The rate of completions while somebody waits, by the middle half of the batches: while the machine did something else, the server
-/// did not show its rate.
+/// The rate of completions while somebody waits, by the mean of the batches. What a server does now and then, as collecting garbage or
+/// accepting hundreds at once, counts; while the machine did something else for longer, the server did not show its rate.
 struct Rate {
     /// Mean gap, µs.
     gap: f64,
@@ -159,8 +167,8 @@ impl Rate {
         let mut batches: Vec<f64> = gaps.chunks_exact(batch.min(gaps.len())).map(mean).collect();
         batches.sort_by(f64::total_cmp);
         let (from, to) = (batches.len() / 4, batches.len() - batches.len() / 4);
-        let middle = &batches[from..to];
-        let gap = middle.iter().sum::<f64>() / middle.len() as f64;
+        let most = batches[batches.len() / 2] * STALL;
+        let gap = batches.iter().map(|batch| batch.min(most)).sum::<f64>() / batches.len() as f64;
         // Of a normal distribution the middle half is 1.349 standard deviations wide.
         let deviation = (batches[to - 1] - batches[from]) / 1.349;
         Rate { gap: gap / weight, error: deviation / (batches.len() as f64).sqrt() / gap, spread: deviation * (batch as f64).sqrt() / gap }
@@ -284,41 +292,73 @@ impl Cold {
     }
 }
 
-/// Looks for a cold start by least squares: gap = a + b · 0.5^(age / half-life), over several half-lives.
+/// Looks for a cold start: gap = a + b · 0.5^(age / half-life), over several half-lives, by least absolute deviations, because a machine
+/// that does something else for a while is no cold start.
 fn cold(observed: &Observed, lives: &[Life<'_>]) -> Option<Cold> {
     let young: Vec<&Life<'_>> = lives.iter().filter(|life| life.first().is_some_and(|one| one.life > 0)).collect();
     let since = observed.starts.first()?.listening as f64;
-    let points: Vec<(f64, f64)> = young
+    let gaps: Vec<(f64, f64)> = young
         .iter()
         .flat_map(|life| life.windows(2).filter(|pair| pair[1].asked < pair[0].opened))
         .filter_map(|pair| Some((age(observed, pair[1], pair[0].opened)? as f64, (pair[1].opened - pair[0].opened) as f64)))
         .collect();
-    if points.len() < 2 * STRETCH_MIN || observed.weight > 1.0 {
+    if gaps.len() < POINT * POINTS_MIN || observed.weight > 1.0 {
         return None;
     }
+    let mean = |of: &mut dyn Iterator<Item = f64>| of.sum::<f64>() / POINT as f64;
     let fits = HALF_LIVES.into_iter().filter_map(|half_life| {
-        let xs = points.iter().map(|(age, _)| 0.5_f64.powf(age / half_life));
-        let (slope, error, left, base) = line(xs.zip(points.iter().map(|(_, gap)| *gap)))?;
-        // More than noise, and enough of it to delay anybody by a handshake at least.
-        let sum: f64 = points.iter().map(|(age, _)| slope * 0.5_f64.powf(age / half_life)).sum();
-        let real = slope > 4.0 * error && sum > 3.0 * base && base > 0.0 && slope > 0.1 * base;
-        real.then_some((left, Cold { excess: slope, half_life, since, samples: points.len(), error: error / slope }))
+        let left_of = |age: f64| 0.5_f64.powf(age / half_life);
+        let points = gaps.chunks_exact(POINT);
+        let points = points.map(|row| (mean(&mut row.iter().map(|one| left_of(one.0))), mean(&mut row.iter().map(|one| one.1))));
+        let mut points: Vec<(f64, f64)> = points.collect();
+        points.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let line = line(&points)?;
+        // A single one of them, where it stands for the whole cold start, may be the machine's doing.
+        let without_first = self::line(&points[1..])?;
+        // More than noise, and enough of it to delay anybody by a few handshakes.
+        let sum: f64 = gaps.iter().map(|gap| line.slope * left_of(gap.0)).sum();
+        let real = line.slope > 4.0 * line.error && without_first.slope > line.slope / 2.0 && line.base > 0.0 && sum > 3.0 * line.base;
+        let error = line.error / line.slope;
+        real.then_some((line.left, Cold { excess: line.slope, half_life, since, samples: gaps.len(), error }))
     });
     fits.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, cold)| cold)
 }
 
-/// Least squares: slope, its standard error, the sum of squares left, and the intercept. `None` where x does not vary.
-fn line(points: impl Iterator<Item = (f64, f64)> + Clone) -> Option<(f64, f64, f64, f64)> {
-    let n = points.clone().count() as f64;
-    let (sum_x, sum_y) = points.clone().fold((0.0, 0.0), |(x, y), point| (x + point.0, y + point.1));
-    let (mean_x, mean_y) = (sum_x / n, sum_y / n);
-    let xx: f64 = points.clone().map(|(x, _)| (x - mean_x).powi(2)).sum();
-    let xy: f64 = points.clone().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum();
-    if xx <= f64::EPSILON || n < 3.0 {
-        return None;
+/// A line through points.
+struct Straight {
+    slope: f64,
+    /// Its standard error.
+    error: f64,
+    base: f64,
+    /// Sum of absolute deviations.
+    left: f64,
+}
+
+/// Least absolute deviations, by least squares with weights that are taken from the deviations before. `None` where x does not vary.
+fn line(points: &[(f64, f64)]) -> Option<Straight> {
+    let mut weights = vec![1.0; points.len()];
+    let (mut slope, mut base) = (0.0, 0.0);
+    let mut spread = 0.0_f64;
+    for _ in 0..ROUNDS {
+        let weighted = || points.iter().zip(&weights);
+        let sum = |of: &dyn Fn(&(f64, f64)) -> f64| weighted().map(|(point, weight)| of(point) * weight).sum::<f64>();
+        let n = sum(&|_| 1.0);
+        let (mean_x, mean_y) = (sum(&|point| point.0) / n, sum(&|point| point.1) / n);
+        let xx = sum(&|point| (point.0 - mean_x).powi(2));
+        if xx / n <= f64::EPSILON {
+            return None;
+        }
+        slope = sum(&|point| (point.0 - mean_x) * (point.1 - mean_y)) / xx;
+        base = mean_y - slope * mean_x;
+        spread = xx / n;
+        for (weight, point) in weights.iter_mut().zip(points) {
+            *weight = 1.0 / (point.1 - base - slope * point.0).abs().max(DEVIATION_MIN);
+        }
     }
-    let slope = xy / xx;
-    let base = mean_y - slope * mean_x;
-    let left: f64 = points.map(|(x, y)| (y - base - slope * x).powi(2)).sum();
-    Some((slope, (left / (n - 2.0) / xx).sqrt(), left, base))
+    let mut deviations: Vec<f64> = points.iter().map(|point| (point.1 - base - slope * point.0).abs()).collect();
+    deviations.sort_by(f64::total_cmp);
+    // Of a normal distribution half lies within 0.6745 standard deviations; a median line has errors greater by 1.253.
+    let sigma = deviations[deviations.len() / 2] / 0.6745;
+    let error = 1.253 * sigma / (points.len() as f64 * spread).sqrt();
+    Some(Straight { slope, error, base, left: deviations.iter().sum() })
 }

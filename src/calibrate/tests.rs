@@ -36,10 +36,16 @@ fn ms(ms: f64) -> Duration {
 
 /// Simulates the scenario with a model of which the fit knows nothing, and fits.
 fn refit(change: impl FnOnce(&mut Model)) -> Fit {
+    refit_with(&[], change)
+}
+
+/// As [`refit`], with changes to the scenario.
+fn refit_with(set: &[&str], change: impl FnOnce(&mut Model)) -> Fit {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("fit.toml");
     std::fs::write(&file, SCENARIO).unwrap();
-    let plan = load(&Source::File(file), &Overrides::default()).unwrap();
+    let set = set.iter().map(|one| (*one).to_owned()).collect();
+    let plan = load(&Source::File(file), &Overrides { set, ..Overrides::default() }).unwrap();
     let mut model = plan.simulated_as().unwrap();
     change(&mut model);
     let results = crate::sim::run(&plan, &model).unwrap().results;
@@ -78,8 +84,8 @@ fn cost_round_trip_and_start_are_found() {
     assert_eq!(value(&fit, "parallel").as_deref(), Some("1"));
     assert!(close(time(&fit, "rtt"), 0.4, 0.05), "{fit:#?}");
     assert!(close(time(&fit, "start_up"), 120.0, 0.02), "{fit:#?}");
-    let notice = value(&fit, "notice").unwrap();
-    assert!(notice.starts_with("{ quantiles = [\"1") && notice.matches("us").count() == 21, "{notice}");
+    // 500 connections between 1 and 5 ms, after half a round trip.
+    assert!(close(time(&fit, "notice"), 1.2, 0.1) && close(time(&fit, "notice_each"), 4.0 / 500.0, 0.1), "{fit:#?}");
     assert!(value(&fit, "cold").is_none() && fit.residual_p90_us < 2_000, "{fit:#?}");
 }
 
@@ -151,5 +157,40 @@ fn the_fragment_is_a_model_that_loads() {
     let fit = refit(|model| model.handshake_cost = Times::Constant(ms(3.0)));
     let model = loaded(&fit);
     assert!(close(model.handshake_cost.mean().as_secs_f64() * 1e3, 3.0, 0.01), "{model:?}");
-    assert!(matches!(model.notice, Times::Quantiles(_)) && overrides("a = 1").is_err());
+    assert!(matches!(model.client_lag, Times::Quantiles(_)) && overrides("a = 1").is_err());
+}
+
+#[test]
+fn the_clients_machine_shows_its_timers_and_what_an_attempt_takes_it() {
+    let with = |tick: f64| {
+        refit(|model| {
+            model.handshake_cost = Times::Constant(ms(1.0));
+            (model.client_cost, model.notice_each) = (ms(0.05), ms(0.02));
+            (model.client_lag, model.client_tick) = (Times::Uniform(ms(0.1), ms(0.9)), ms(tick));
+            model.rtt = Times::Constant(ms(0.1));
+        })
+    };
+    let fit = with(1.0);
+    assert!(close(time(&fit, "client_tick"), 1.0, 0.001), "{fit:#?}");
+    assert!(close(time(&fit, "client_cost"), 0.05, 0.15), "{fit:#?}");
+    assert!(close(time(&fit, "notice_each"), 0.02, 0.1), "{fit:#?}");
+    let model = loaded(&fit);
+    assert!(close(model.client_lag.mean().as_secs_f64() * 1e3, 0.5, 0.25), "{model:?}");
+    let free = with(0.0);
+    assert!(value(&free, "client_tick").is_none() && value(&free, "client_cost").is_some(), "{free:#?}");
+    // Nobody waits for a machine that takes no time.
+    let idle = refit(|model| model.handshake_cost = Times::Constant(ms(1.0)));
+    assert!(value(&idle, "client_cost").is_none() && value(&idle, "client_tick").is_none(), "{idle:#?}");
+}
+
+#[test]
+fn a_machine_that_does_something_else_for_a_while_is_no_cold_start() {
+    // The server stands still for 300 ms in the middle of the wave.
+    let pause = "faults=[{at=\"6s\",inject={server_crash={down=\"1s\"}}},{at=\"7900ms\",for=\"300ms\",inject={server_pause={}}}]";
+    let fit = refit_with(&[pause], |model| {
+        model.handshake_cost = Times::Constant(ms(3.0));
+        model.rtt = Times::Constant(ms(0.1));
+    });
+    assert!(value(&fit, "cold").is_none(), "{fit:#?}");
+    assert!(close(time(&fit, "handshake_cost"), 3.0, 0.04), "{fit:#?}");
 }

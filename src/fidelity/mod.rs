@@ -8,7 +8,7 @@ mod distance;
 pub mod text;
 
 use crate::calibrate::client_lag_ms;
-use crate::plan::{Cohort, Model, Plan};
+use crate::plan::{Cohort, Plan};
 use crate::reconnect::{Decision, Loss, Policy};
 use crate::results::Loaded;
 use crate::results::record::ReconnectRow;
@@ -23,8 +23,9 @@ pub const SCHEMA_VERSION: u32 = 1;
 const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
 /// Processes that take so much longer or shorter to listen than fitted, ms, make the time down another one.
 const START_UP_MS: f64 = 100.0;
-/// A clients' machine that is slower than fitted by more than this factor, and a millisecond, had something else to do.
+/// A clients' machine that is slower than in the model by more than this factor, and so many ms, had something else to do.
 const LAG_FACTOR: f64 = 1.5;
+const LAG_MS: f64 = 2.0;
 /// Outages in a cohort below which quantiles and distances say too little.
 pub const OUTAGES_MIN: u64 = 50;
 
@@ -155,9 +156,11 @@ pub fn compare(plan: &Plan, real: &Loaded, simulated: &Loaded, limits: Limits) -
             "the server listened {real:.0} ms after its start, {simulated:.0} ms in the model: this machine was busier in one of the runs"
         ));
     }
-    let client_lag_ms = Pair { real: client_lag_ms(real), simulated: plan.model.as_ref().map(lag_of) };
-    if let (Some(real), Some(simulated)) = (client_lag_ms.real, client_lag_ms.simulated.filter(|lag| *lag > 0.0))
-        && real > simulated * LAG_FACTOR + 1.0
+    // Without it in the model there is nothing to compare.
+    let fitted = plan.model.as_ref().is_some_and(|model| !model.client_lag.is_zero());
+    let client_lag_ms = Pair { real: client_lag_ms(real), simulated: client_lag_ms(simulated).filter(|_| fitted) };
+    if let (Some(real), Some(simulated)) = (client_lag_ms.real, client_lag_ms.simulated)
+        && real > simulated * LAG_FACTOR + LAG_MS
     {
         reasons.push(format!(
             "attempts took the clients' machine {real:.1} ms, {simulated:.1} ms in the model: it was busier than in the run of the fit"
@@ -273,11 +276,6 @@ pub fn times(loaded: &Loaded, cohort: &str) -> (Vec<u64>, usize) {
     times.sort_unstable();
     let all = rows().count();
     (times, all)
-}
-
-/// As [`client_lag_ms`] measures it.
-fn lag_of(model: &Model) -> f64 {
-    if model.client_lag.is_zero() { 0.0 } else { (model.client_lag.mean() + model.rtt.mean()).as_secs_f64() * 1e3 }
 }
 
 /// Median time from `started` to `listening`, ms.

@@ -218,8 +218,14 @@ pub struct Model {
     pub syn_retries: SynRetries,
     /// From the end of a connection on the wire to the client noticing, besides half a round trip.
     pub notice: Times,
+    /// How much later each further connection of a server that died is noticed, in the order in which they opened.
+    pub notice_each: Duration,
     /// What a client's own machine adds to each attempt after a wait: its timer is late, and its connect waits for its turn.
     pub client_lag: Times,
+    /// Timers of clients end at whole multiples of this, and `client_lag` is the same for all that end together; nothing: each by itself.
+    pub client_tick: Duration,
+    /// What each attempt takes the machine that all clients run on, one at a time.
+    pub client_cost: Duration,
     /// Clocks of clients run faster or slower by up to this share, 0 to 1.
     pub clock_spread: f64,
     /// Hints that clients honour.
@@ -254,7 +260,10 @@ impl Model {
             loss: 0.0,
             syn_retries: SynRetries::Linear,
             notice: Times::ZERO,
+            notice_each: Duration::ZERO,
             client_lag: Times::ZERO,
+            client_tick: Duration::ZERO,
+            client_cost: Duration::ZERO,
             clock_spread: 0.0,
             hints: Hints::default(),
         }

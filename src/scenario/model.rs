@@ -55,7 +55,10 @@ pub(super) fn read(node: &Node, target: Option<&Target>, sink: &Sink) -> Option<
         loss: share(&model, "loss").unwrap_or(base.loss),
         syn_retries: model.choice("syn_retries", SYN_RETRIES).unwrap_or(base.syn_retries),
         notice: times(&model, "notice").unwrap_or(base.notice),
+        notice_each: model.duration("notice_each").unwrap_or(base.notice_each),
         client_lag: times(&model, "client_lag").unwrap_or(base.client_lag),
+        client_tick: model.duration("client_tick").unwrap_or(base.client_tick),
+        client_cost: model.duration("client_cost").unwrap_or(base.client_cost),
         clock_spread: share(&model, "clock_spread").unwrap_or(base.clock_spread),
         hints: Hints {
             retry_after: model.flag("honour_retry_after").unwrap_or_default(),

@@ -30,7 +30,24 @@ impl World<'_> {
         self.arrived[cohort] += 1;
         self.next_arrival();
         self.record(self.now, &Event::Arrived { client: ClientIndex(client), due: Duration::from_nanos(self.now) });
-        self.attempt(client);
+        self.takes_turn(client, self.now);
+    }
+
+    /// A client's timer has ended; those that end in one tick are late together.
+    pub(super) fn wake(&mut self, client: u32) {
+        if !self.kind.model.client_tick.is_zero() && self.ticked_at != self.now {
+            let late = nanos(self.kind.model.client_lag.draw(&mut self.path));
+            (self.ticked_at, self.tick_seen_at) = (self.now, self.now.saturating_add(late));
+        }
+        let seen_at = if self.ticked_at == self.now { self.tick_seen_at } else { self.now };
+        self.takes_turn(client, seen_at);
+    }
+
+    /// The machine that all clients run on makes one attempt after the other; this one not before `at`.
+    fn takes_turn(&mut self, client: u32, at: u64) {
+        let begin = self.machine_free_at.max(at);
+        self.machine_free_at = begin.saturating_add(nanos(self.kind.model.client_cost));
+        if begin == self.now { self.attempt(client) } else { self.push_for(begin, client, What::Attempt, 0) }
     }
 
     pub(super) fn attempt(&mut self, client: u32) {
@@ -290,8 +307,12 @@ impl World<'_> {
                 self.record(at, &Event::Waiting { client: ClientIndex(client), delay });
                 // On a path that takes no time, a client that does not wait would try for ever at the same moment.
                 let least = if self.begun(client) == at { LEAST_ATTEMPT } else { 0 };
-                let lag = nanos(self.kind.model.client_lag.draw(&mut self.path));
-                self.push_for(at.saturating_add((nanos(delay) + lag).max(least)), client, What::Attempt, 0);
+                let due = at.saturating_add(nanos(delay).max(least));
+                let wakes = match nanos(self.kind.model.client_tick) {
+                    0 => due.saturating_add(nanos(self.kind.model.client_lag.draw(&mut self.path))),
+                    tick => due.div_ceil(tick).saturating_mul(tick),
+                };
+                self.push_for(wakes, client, What::Wake, 0);
             }
             Decision::GiveUp(why) => self.record(at, &Event::GaveUp { client: ClientIndex(client), why }),
         }
@@ -400,7 +421,7 @@ impl World<'_> {
     pub(super) fn switched(&mut self, client: u32, farewell: u8, gap: Duration) {
         let ending = self.farewells[usize::from(farewell)].client.clone();
         self.finish(client, Box::new(ending), None);
-        self.push_for(self.now.saturating_add(nanos(gap)), client, What::Attempt, 0);
+        self.push_for(self.now.saturating_add(nanos(gap)), client, What::Wake, 0);
     }
 
     /// After its own leaving: back after a while, with a fresh history, or not at all.
@@ -411,7 +432,7 @@ impl World<'_> {
             Some(back) => {
                 let random = &mut row.random;
                 row.history = cohort.reconnect.start(&mut || random.unit());
-                self.push_for(self.now.saturating_add(nanos(back)), client, What::Attempt, 0);
+                self.push_for(self.now.saturating_add(nanos(back)), client, What::Wake, 0);
             }
             None => self.record(self.now, &Event::Left { client: ClientIndex(client) }),
         }

@@ -107,6 +107,8 @@ enum What {
     #[default]
     Arrive,
     /// A client's wait is over.
+    Wake,
+    /// Its machine gets to its attempt.
     Attempt,
     /// A client's kernel repeats a SYN.
     Syn,
@@ -213,6 +215,11 @@ struct World<'a> {
     path: Stream,
     hints: Stream,
     turn: u32,
+    /// When the machine that all clients run on is done with what it has to do so far.
+    machine_free_at: u64,
+    /// The last tick at which timers of clients ended, and when their machine saw it.
+    ticked_at: u64,
+    tick_seen_at: u64,
     events: u64,
     entries: u64,
     touched: u64,
@@ -251,6 +258,9 @@ impl<'a> World<'a> {
             path: seed.stream("model/path"),
             hints: seed.stream("model/hints"),
             turn: 0,
+            machine_free_at: 0,
+            ticked_at: u64::MAX,
+            tick_seen_at: 0,
             events: 0,
             entries: 0,
             touched: 0,
@@ -333,6 +343,7 @@ impl<'a> World<'a> {
             What::Grace => self.exit(client as u16),
             What::Resume => self.resume(client as u16, mark),
             _ if self.rows[place].turn != turn => {}
+            What::Wake => self.wake(client),
             What::Attempt => self.attempt(client),
             What::Syn => self.knock(client),
             What::Request => self.request(client),

@@ -6,6 +6,7 @@ use super::{Answered, Due, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
 use crate::event::{ClientIndex, ConnectionNo, Event};
 use crate::fault::OnProcess;
+use std::time::Duration;
 
 /// The server of a connection whose process is gone.
 pub(super) const ORPHAN: u16 = u16::MAX;
@@ -93,6 +94,7 @@ impl World<'_> {
         let turn = self.processes[usize::from(server)];
         // Before any client hears of it: who waits exactly as long as the server is down finds it there, as in the engine.
         self.push(self.now.saturating_add(down), Due { client: u32::from(server), turn, what: What::Start, mark: 0 });
+        let mut told: Vec<(Duration, u32)> = Vec::new();
         for client in 0..self.rows.len() as u32 {
             let row = &self.rows[client as usize];
             if row.server != server || !(row.state.is_open() || row.state == State::Shaking) {
@@ -111,9 +113,21 @@ impl World<'_> {
                 if at == self.now { self.fails(client, at, cut) } else { self.push_for(at, client, What::Refusal, cut) }
             } else {
                 self.turn_to(client, State::Closing);
-                let at = at.saturating_add(self.notice());
-                self.ends_at(client, at, farewell);
+                if self.kind.model.notice_each.is_zero() {
+                    let at = at.saturating_add(self.notice());
+                    self.ends_at(client, at, farewell);
+                } else {
+                    told.push((self.rows[client as usize].history.opened_at().unwrap_or_default(), client));
+                }
             }
+        }
+        // As the kernel closes them, and their clients' machine takes them: one after the other.
+        told.sort_unstable();
+        for (before, (_, client)) in (0_u64..).zip(told) {
+            let first = self.now.saturating_add(self.leg()).saturating_add(self.notice());
+            let at = first.saturating_add(before.saturating_mul(nanos(self.kind.model.notice_each)));
+            self.machine_free_at = self.machine_free_at.max(at);
+            self.ends_at(client, at, farewell);
         }
         self.servers[usize::from(server)].open = 0;
     }
