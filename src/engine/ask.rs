@@ -3,6 +3,7 @@
 //! Written by hand because a handshake of tungstenite keeps kilobytes of buffers for each attempt under way.
 
 use super::attempt::{Failure, fail};
+use super::channel::Id;
 use crate::event::{Outcome, Stage};
 use crate::fault::Ask;
 use crate::net::frame;
@@ -27,12 +28,18 @@ const CHUNK: usize = 2048;
 const KEY: &str = "Sec-WebSocket-Key";
 const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
+/// Stand in a [`Form`] for what each attempt has of its own. Private use, planes 15 and 16: nobody's text.
+pub(super) const CLIENT: &str = "\u{f0c11}";
+pub(super) const ATTEMPT: &str = "\u{f0c12}";
+const OWN_KEY: &str = "\u{f0c13}";
 
 /// An opening request: its path and header fields.
 #[derive(Debug)]
 pub(super) struct Request<'a> {
     path: Cow<'a, str>,
     fields: Vec<(&'a str, Cow<'a, str>)>,
+    /// The key is a fresh one, not of the user's.
+    own_key: bool,
 }
 
 impl<'a> Request<'a> {
@@ -60,7 +67,7 @@ impl<'a> Request<'a> {
         let mut fields = Vec::with_capacity(8);
         fields.extend([("Host", Cow::Borrowed(host)), ("Connection", "Upgrade".into()), ("Upgrade", "websocket".into())]);
         fields.extend([("Sec-WebSocket-Version", "13".into()), (KEY, generate_key().into())]);
-        Ok(Request { path, fields })
+        Ok(Request { path, fields, own_key: true })
     }
 
     /// Adds a field; one that the request has already is replaced.
@@ -76,7 +83,10 @@ impl<'a> Request<'a> {
             return Err(format!("header value {value}"));
         }
         match self.fields.iter_mut().find(|(other, _)| other.eq_ignore_ascii_case(name)) {
-            Some((_, old)) => *old = value,
+            Some((_, old)) => {
+                *old = value;
+                self.own_key &= !name.eq_ignore_ascii_case(KEY);
+            }
             None => self.fields.push((name, value)),
         }
         Ok(())
@@ -116,8 +126,90 @@ impl<'a> Request<'a> {
         bytes
     }
 
+    /// What an answer must have.
+    fn expects(&self, edited: bool) -> Expects {
+        Expects {
+            accept: self.field(KEY).map(|key| derive_accept_key(key.as_bytes())),
+            protocols: self.field(PROTOCOL).map(Into::into),
+            extensions: self.field(EXTENSIONS).is_some(),
+            edited,
+        }
+    }
+}
+
+/// What the opening requests of a cohort to one place have in common: text, with marks where each differs.
+#[derive(Debug)]
+pub(super) struct Form {
+    text: String,
+    /// Where the marks are, in order: first byte, which.
+    marks: Vec<(usize, &'static str)>,
+    /// As long as the key is each request's own.
+    expects: Expects,
+}
+
+impl Form {
+    /// From a request that has [`CLIENT`] and [`ATTEMPT`] in it.
+    pub(super) fn new(mut request: Request<'_>) -> Form {
+        let own = request.own_key;
+        if own {
+            request.fields.iter_mut().filter(|(name, _)| *name == KEY).for_each(|(_, value)| *value = OWN_KEY.into());
+        }
+        // A request is made of strings.
+        let text = String::from_utf8_lossy(&request.written(None, 0)).into_owned();
+        let find = |mark: &'static str| text.match_indices(mark).map(move |(at, _)| (at, mark)).collect::<Vec<_>>();
+        let mut marks = [CLIENT, ATTEMPT, OWN_KEY].map(find).concat();
+        marks.sort_unstable();
+        let expects = Expects { accept: request.expects(false).accept.filter(|_| !own), ..request.expects(false) };
+        Form { text, marks, expects }
+    }
+
+    /// Appends the request of an attempt to `bytes`. What its answer must have.
+    pub(super) fn fill(&self, id: Id, bytes: &mut Vec<u8>) -> Expects {
+        use std::io::Write;
+        let mut expects = self.expects.clone();
+        let mut at = 0;
+        for (mark, which) in &self.marks {
+            bytes.extend_from_slice(&self.text.as_bytes()[at..*mark]);
+            at = mark + which.len();
+            // Writing to a vector does not fail.
+            let _ = match *which {
+                CLIENT => write!(bytes, "{}", id.client.0),
+                ATTEMPT => write!(bytes, "{}", id.connection.0),
+                _ => {
+                    let key = generate_key();
+                    bytes.extend_from_slice(key.as_bytes());
+                    expects.accept = Some(derive_accept_key(key.as_bytes()));
+                    Ok(())
+                }
+            };
+        }
+        bytes.extend_from_slice(&self.text.as_bytes()[at..]);
+        expects.protocols = expects.protocols.map(|protocols| own(&protocols, id).into());
+        expects
+    }
+}
+
+/// A text with the numbers of an attempt in place of the marks.
+fn own(text: &str, id: Id) -> String {
+    text.replace(CLIENT, &id.client.0.to_string()).replace(ATTEMPT, &id.connection.0.to_string())
+}
+
+/// What an answer must have to open the connection.
+#[derive(Clone, Debug)]
+pub(super) struct Expects {
+    /// The answer to the key; none where a fault took the key away.
+    accept: Option<String>,
+    /// Subprotocols that were offered.
+    protocols: Option<Box<str>>,
+    /// Whether an extension was offered.
+    extensions: bool,
+    /// A request that a fault edited is open after any 101 that knows its key.
+    edited: bool,
+}
+
+impl Expects {
     /// Whether an answer's head, if it is complete, opens the connection.
-    fn judge(&self, head: &[u8], edited: bool) -> Option<Result<(), Failure>> {
+    fn judge(&self, head: &[u8]) -> Option<Result<(), Failure>> {
         let mut fields = [const { MaybeUninit::uninit() }; HEADERS_MAX];
         let mut answer = httparse::Response::new(&mut []);
         match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut answer, head, &mut fields) {
@@ -132,24 +224,23 @@ impl<'a> Request<'a> {
             let retry_after = words("Retry-After").trim().parse().ok().map(Duration::from_secs);
             return Some(Err(Failure { stage: Stage::Upgrade, outcome: Outcome::Rejected { status, retry_after }, fault: None }));
         }
-        let expected = self.field(KEY).map(|key| derive_accept_key(key.as_bytes()));
-        let offers = |name| self.field(name).is_some();
+        let Expects { accept, protocols, extensions, edited } = self;
         let protocol = field(PROTOCOL).map(|_| words(PROTOCOL));
-        // RFC 6455 §4.1, in the order of its list. A request that was edited is open after any 101 that knows its key.
+        // RFC 6455 §4.1, in the order of its list.
         let wrong = match () {
             () if !edited && answer.version != Some(1) => "HTTP version must be 1.1",
             () if !edited && !words("Upgrade").eq_ignore_ascii_case("websocket") => "no \"Upgrade: websocket\" header",
             () if !edited && !words("Connection").split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade")) => {
                 "no \"Connection: Upgrade\" header"
             }
-            () if expected.is_some_and(|expected| field("Sec-WebSocket-Accept") != Some(expected.as_bytes())) => {
+            () if accept.as_ref().is_some_and(|accept| field("Sec-WebSocket-Accept") != Some(accept.as_bytes())) => {
                 "wrong Sec-WebSocket-Accept"
             }
-            () if field(EXTENSIONS).is_some() && !offers(EXTENSIONS) => "an extension that was not offered",
-            () if edited => return Some(Ok(())),
-            () if protocol.is_some() && !offers(PROTOCOL) => "a subprotocol that was not offered",
-            () if protocol.is_none() && offers(PROTOCOL) => "none of the subprotocols was chosen",
-            () if protocol.is_some_and(|chosen| !self.field(PROTOCOL).unwrap_or_default().split(',').any(|one| one.trim() == chosen)) => {
+            () if field(EXTENSIONS).is_some() && !extensions => "an extension that was not offered",
+            () if *edited => return Some(Ok(())),
+            () if protocol.is_some() && protocols.is_none() => "a subprotocol that was not offered",
+            () if protocol.is_none() && protocols.is_some() => "none of the subprotocols was chosen",
+            () if protocol.is_some_and(|chosen| !protocols.iter().flat_map(|all| all.split(',')).any(|one| one.trim() == chosen)) => {
                 "a subprotocol that was not offered"
             }
             () => return Some(Ok(())),
@@ -158,29 +249,61 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Sends `request`, as `ask` says, and takes the answer; frames behind its head stay in the tap.
-///
-/// # Errors
-/// Another answer than 101, a wrong one, or none.
-pub(super) async fn shake_hands<'a>(tap: &mut Tap, mut request: Request<'a>, ask: Option<&'a Ask>, mask: u32) -> Result<(), Failure> {
-    if let Some(ask) = ask {
-        request.edit(ask);
+/// A request on its way.
+#[derive(Debug)]
+pub(super) struct Asking {
+    /// What the kernel has not taken of it.
+    rest: Vec<u8>,
+    expects: Expects,
+    /// Why it takes no more.
+    cut: Option<io::Error>,
+}
+
+impl Asking {
+    /// One of which nothing is sent.
+    pub(super) fn new(rest: Vec<u8>, expects: Expects) -> Asking {
+        Asking { rest, expects, cut: None }
     }
-    // A server may answer and close before it has read all: what it says counts more than a failed write.
-    let sent = {
-        let bytes = request.written(ask, mask);
-        async { tap.write_all(&bytes).await.and(tap.flush().await) }.await
-    };
-    let cut = |error: io::Error| {
-        let words = match error.kind() {
-            io::ErrorKind::UnexpectedEof => "end of stream".to_owned(),
-            kind => kind.to_string(),
+
+    /// A request as it is.
+    pub(super) fn plain(request: &Request<'_>) -> Asking {
+        Asking::new(request.written(None, 0), request.expects(false))
+    }
+
+    /// One of whose `bytes` the kernel took so many.
+    pub(super) fn begun(bytes: &[u8], sent: io::Result<usize>, expects: Expects) -> Asking {
+        match sent {
+            Ok(sent) => Asking { rest: bytes[sent..].to_vec(), expects, cut: None },
+            Err(error) => Asking { rest: Vec::new(), expects, cut: Some(error) },
+        }
+    }
+
+    /// A request as a fault wants it. `mask`: where masks of its frames begin.
+    pub(super) fn edited<'a>(mut request: Request<'a>, ask: &'a Ask, mask: u32) -> Asking {
+        request.edit(ask);
+        Asking::new(request.written(Some(ask), mask), request.expects(true))
+    }
+
+    /// Sends what is left and takes the answer; frames behind its head stay in the tap.
+    ///
+    /// # Errors
+    /// Another answer than 101, a wrong one, or none.
+    pub(super) async fn shake_hands(mut self, tap: &mut Tap) -> Result<(), Failure> {
+        if !self.rest.is_empty() {
+            // A server may answer and close before it has read all: what it says counts more than a failed write.
+            self.cut = tap.write_all(&self.rest).await.and(tap.flush().await).err();
+            self.rest = Vec::new();
+        }
+        let told = |error: io::Error| {
+            let words = match error.kind() {
+                io::ErrorKind::UnexpectedEof => "end of stream".to_owned(),
+                kind => kind.to_string(),
+            };
+            fail(Stage::Upgrade, &format!("cut before 101: {words}"))
         };
-        fail(Stage::Upgrade, &format!("cut before 101: {words}"))
-    };
-    let edited = ask.is_some();
-    let judged = read_head(tap, |head| request.judge(head, edited)).await;
-    judged.unwrap_or_else(|error| Err(cut(sent.err().unwrap_or(error))))
+        let judged = read_head(tap, |head| self.expects.judge(head)).await;
+        judged.unwrap_or_else(|error| Err(told(self.cut.unwrap_or(error))))
+    }
 }
 
 /// Reads until `judge` knows what to say of all that came.
@@ -254,6 +377,33 @@ mod tests {
     }
 
     #[test]
+    fn a_form_is_filled_for_each_attempt() {
+        let id = Id { client: crate::event::ClientIndex(17), connection: crate::event::ConnectionNo(3) };
+        let mut request = Request::new("ws://h", Some(&format!("who={CLIENT}&no={ATTEMPT}"))).expect("a URL");
+        request.set("X-Id", format!("{CLIENT}/{ATTEMPT}")).expect("a field");
+        request.set(PROTOCOL, format!("one, c{CLIENT}")).expect("a field");
+        let form = Form::new(request);
+        let fill = || {
+            let mut bytes = Vec::new();
+            let expects = form.fill(id, &mut bytes);
+            (String::from_utf8(bytes).expect("ASCII"), expects)
+        };
+        let (text, expects) = fill();
+        assert!(text.starts_with("GET /?who=17&no=3 HTTP/1.1\r\nHost: h\r\n") && text.ends_with("\r\n\r\n"), "{text}");
+        assert!(text.contains("\r\nX-Id: 17/3\r\n") && text.is_ascii());
+        let key = text.split_once("Sec-WebSocket-Key: ").and_then(|(_, rest)| rest.split("\r\n").next()).expect("a key");
+        assert_eq!(key.len(), 24);
+        assert_eq!(expects.accept, Some(derive_accept_key(key.as_bytes())));
+        assert_eq!(expects.protocols.as_deref(), Some("one, c17"));
+        assert_ne!(fill().0, text, "each has a key of its own");
+        let mut fixed = Request::new("ws://h", None).expect("a URL");
+        fixed.set("sec-websocket-key", "mine").expect("a field");
+        let (mut bytes, form) = (Vec::new(), Form::new(fixed));
+        assert_eq!(form.fill(id, &mut bytes).accept, Some(derive_accept_key(b"mine")));
+        assert!(String::from_utf8_lossy(&bytes).contains("\r\nSec-WebSocket-Key: mine\r\n"));
+    }
+
+    #[test]
     fn an_answer_opens_only_if_it_is_a_101_to_this_request() {
         let mut request = Request::new("ws://h", None).expect("a URL");
         request.set(PROTOCOL, "one, two").expect("a field");
@@ -262,7 +412,7 @@ mod tests {
             "HTTP/1.1 101 Yes\r\nUPGRADE: WebSocket\r\nConnection: keep-alive, upgrade\r\nsec-websocket-accept: {}\r\nSec-WebSocket-Protocol: two\r\n\r\n",
             derive_accept_key(key.as_bytes())
         );
-        let judge = |head: &str, edited| match request.judge(head.as_bytes(), edited) {
+        let judge = |head: &str, edited| match request.expects(edited).judge(head.as_bytes()) {
             None => "incomplete".to_owned(),
             Some(Ok(())) => "open".to_owned(),
             Some(Err(Failure { outcome: Outcome::Rejected { status, retry_after }, .. })) => format!("{status} {retry_after:?}"),

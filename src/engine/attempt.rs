@@ -1,30 +1,33 @@
 //! One attempt: TCP, TLS and opening handshake, each timed and each under its own deadline.
 
 use super::Shared;
-use super::ask::{self, Request};
+use super::ask::{ATTEMPT, Asking, CLIENT, Form, Request};
 use super::channel::{ID_HEADER, Id, SINK_HEADER};
+use super::connect::{Dial, First};
 use super::control::Command;
 use super::place::Place;
-use super::source;
 use crate::event::{Event, Outcome, Stage};
 use crate::fault::{End, OnAttempt, Side, Step};
 use crate::net::Transport;
 use crate::net::link::Link;
 use crate::net::tap::Tap;
-use crate::net::wire::Wire;
 use crate::plan::{Cohort, Phase, Traffic};
 use crate::ws::Connection;
 use futures_util::FutureExt;
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::io;
-use std::net::IpAddr;
 use std::time::Duration;
-use tokio::net::TcpSocket;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// Where the kernel's deadline is the only one: longer than any run.
 const NEVER: Duration = Duration::from_secs(86_400 * 365);
+
+thread_local! {
+    /// Where requests are written that leave at once: all but those that wait for TCP.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// An attempt that opened.
 pub(super) struct Opened {
@@ -77,36 +80,61 @@ pub(super) async fn run(shared: &Shared, cohort: &Cohort, id: Id, instance: u16,
 async fn stages(shared: &Shared, cohort: &Cohort, id: Id, instance: u16, overall: Option<Instant>) -> Result<Opened, Failure> {
     let slot = shared.registry.slot(id.client);
     let place = shared.fleet.place(instance);
+    let form = shared.form(id.client, instance).map_err(|words| fail(Stage::Upgrade, words))?;
+    let dial = Dial::new(place, shared.sources.at(id.client))?;
+    let mut bytes = SCRATCH.take();
+    bytes.clear();
+    let expects = form.fill(id, &mut bytes);
     let begun = Instant::now();
-    let wire = limited(connect(place, shared.sources.at(id.client)), Stage::Tcp, limit(begun, cohort.deadlines.connect, overall)).await?;
-    let tcp = begun.elapsed();
+    dial.begin(place.address)?;
+    let mut begun_next = Instant::now();
+    // What TLS or a fault makes of the request is seen when TCP is open.
+    let may_send = place.tls.is_none() && !shared.registry.awaits_attempts();
+    let first = if may_send { dial.send(&bytes) } else { Ok(First::Waiting) };
+    let (wire, mut asking) = match first {
+        Ok(First::Waiting) => {
+            let asking = Asking::new(bytes, expects);
+            let wire = limited(dial.wait(), Stage::Tcp, limit(begun, cohort.deadlines.connect, overall)).await?;
+            begun_next = Instant::now();
+            (wire, asking)
+        }
+        Ok(First::Sent(sent)) => {
+            let asking = Asking::begun(&bytes, sent, expects);
+            SCRATCH.set(bytes);
+            (dial.opened()?, asking)
+        }
+        Err(failure) => {
+            SCRATCH.set(bytes);
+            return Err(failure);
+        }
+    };
+    let tcp = begun_next - begun;
     let link = Link::new(wire);
     let (transport, tls) = match &place.tls {
         None => (Transport::Plain(link), None),
         Some((connector, name)) => {
             slot.set(|place| place.phase = Some(Phase::Tls));
-            let begun = Instant::now();
+            let begun = begun_next;
             // Boxed: attempts without TLS do not carry its state along.
             let handshake =
                 Box::pin(async { connector.connect(name.clone(), link).await.map_err(|error| fail(Stage::Tls, &tls_words(&error))) });
             let stream = limited(handshake, Stage::Tls, limit(begun, cohort.deadlines.handshake, overall)).await?;
-            (Transport::TlsClient(Box::new(stream)), Some(begun.elapsed()))
+            begun_next = Instant::now();
+            (Transport::TlsClient(Box::new(stream)), Some(begun_next - begun))
         }
     };
     slot.set(|place| place.phase = Some(Phase::Upgrade));
-    let begun = Instant::now();
-    let request = request(cohort, place, id).map_err(|words| fail(Stage::Upgrade, &words))?;
-    let mask = (id.client.0 ^ 0x5bd1_e995).wrapping_mul(id.connection.0 | 1);
+    let begun = begun_next;
     let hit = shared.registry.attempted(id);
     if let Some((fault, _)) = &hit {
         shared.journal.record(&Event::Injected { fault: *fault, client: id.client, connection: id.connection });
     }
+    let mask = (id.client.0 ^ 0x5bd1_e995).wrapping_mul(id.connection.0 | 1);
     let mut tap = Tap::new(transport, Side::Client);
-    let ask = match &hit {
-        Some((_, OnAttempt::Ask(ask))) => Some(ask),
-        _ => None,
-    };
-    let handshake = ask::shake_hands(&mut tap, request, ask, mask);
+    if let Some((_, OnAttempt::Ask(ask))) = &hit {
+        asking = Asking::edited(request(cohort, place, Some(id)).map_err(|words| fail(Stage::Upgrade, &words))?, ask, mask);
+    }
+    let handshake = asking.shake_hands(&mut tap);
     let shaken = limited(handshake, Stage::Upgrade, limit(begun, cohort.deadlines.handshake, overall)).await;
     shaken.map_err(|failure| Failure { fault: hit.as_ref().map(|(fault, _)| *fault), ..failure })?;
     Ok(Opened { connection: Box::new(Connection::new(tap, Role::Client, mask)), tcp, tls, upgrade: begun.elapsed() })
@@ -131,35 +159,6 @@ pub(super) fn fail(stage: Stage, why: &str) -> Failure {
     Failure { stage, outcome: Outcome::Failed { why: why.to_owned() }, fault: None }
 }
 
-async fn connect(place: &Place, source: Option<IpAddr>) -> Result<Wire, Failure> {
-    if let Some(network) = &place.memory {
-        // Boxed: its timer would make every attempt larger.
-        return Box::pin(network.connect(source.unwrap_or(place.address.ip()), place.address))
-            .await
-            .map(Wire::Memory)
-            .map_err(|error| local(&error));
-    }
-    let socket = if place.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let socket = socket.map_err(|error| local(&error))?;
-    if let Some(source) = source {
-        source::bind(&socket, source).map_err(|error| local(&error))?;
-    }
-    socket.connect(place.address).await.map(Wire::Tcp).map_err(|error| local(&error))
-}
-
-/// What the kernel said to a connect.
-fn local(error: &io::Error) -> Failure {
-    use nix::errno::Errno;
-    let outcome = match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::ECONNREFUSED) => Outcome::Refused,
-        Some(Errno::ETIMEDOUT) => Outcome::TimedOut,
-        Some(Errno::EMFILE | Errno::ENFILE) => Outcome::Failed { why: "no file descriptor left (EMFILE)".into() },
-        Some(Errno::EADDRNOTAVAIL) => Outcome::Failed { why: "no local port left (EADDRNOTAVAIL)".into() },
-        _ => Outcome::Failed { why: format!("tcp: {}", error.kind()) },
-    };
-    Failure { stage: Stage::Tcp, outcome, fault: None }
-}
-
 fn tls_words(error: &io::Error) -> String {
     format!("tls: {}", error.get_ref().map_or_else(|| error.kind().to_string(), ToString::to_string))
 }
@@ -175,16 +174,18 @@ fn tls_remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// The opening request of an attempt.
-fn request<'a>(cohort: &'a Cohort, place: &'a Place, id: Id) -> Result<Request<'a>, String> {
+/// The opening request of an attempt; of none: with marks where attempts differ.
+fn request<'a>(cohort: &'a Cohort, place: &'a Place, id: Option<Id>) -> Result<Request<'a>, String> {
+    let own = |mark: &'static str, number: fn(Id) -> u32| id.map_or(Cow::Borrowed(mark), |id| Cow::Owned(number(id).to_string()));
+    let (client, attempt) = (own(CLIENT, |id| id.client.0), own(ATTEMPT, |id| id.connection.0));
     let fill = |text: &'a str| {
         if !text.contains('{') {
             return Cow::Borrowed(text);
         }
-        Cow::Owned(text.replace("{client}", &id.client.0.to_string()).replace("{attempt}", &id.connection.0.to_string()))
+        Cow::Owned(text.replace("{client}", &client).replace("{attempt}", &attempt))
     };
     let mut request = Request::new(&place.url, cohort.query.as_deref().map(fill).as_deref())?;
-    request.set(ID_HEADER, format!("{}/{}", id.client.0, id.connection.0))?;
+    request.set(ID_HEADER, format!("{client}/{attempt}"))?;
     if matches!(cohort.traffic, Traffic::Send { .. }) {
         request.set(SINK_HEADER, "1")?;
     }
@@ -197,6 +198,14 @@ fn request<'a>(cohort: &'a Cohort, place: &'a Place, id: Id) -> Result<Request<'
     Ok(request)
 }
 
+/// What the opening requests of a cohort to a place have in common.
+///
+/// # Errors
+/// What is wrong with them, in words.
+pub(super) fn form(cohort: &Cohort, place: &Place) -> Result<Form, String> {
+    request(cohort, place, None).map(Form::new)
+}
+
 /// One opening handshake before the run, so that a wrong target is one clear message and not a failed run.
 ///
 /// # Errors
@@ -204,7 +213,7 @@ fn request<'a>(cohort: &'a Cohort, place: &'a Place, id: Id) -> Result<Request<'
 pub(super) async fn probe(place: &Place, cohort: &Cohort, within: Duration) -> Result<(), String> {
     let work = async {
         let id = Id { client: crate::event::ClientIndex(u32::MAX), connection: crate::event::ConnectionNo(0) };
-        let mut connection = open(place, request(cohort, place, id)?).await?;
+        let mut connection = open(place, request(cohort, place, Some(id))?).await?;
         connection.queue_close(Some(crate::close::NORMAL), "");
         let closed = async {
             let _ = std::future::poll_fn(|cx| connection.poll_flush(cx)).await;
@@ -235,8 +244,8 @@ pub(super) async fn warm_up(place: &Place, cohort: &Cohort, time: Duration) {
 /// # Errors
 /// What is wrong, in words.
 pub(super) async fn open(place: &Place, request: Request<'_>) -> Result<Connection, String> {
-    let wire = connect(place, None).await.map_err(|failure| words(&failure))?;
-    let link = Link::new(wire);
+    let dial = Dial::new(place, None).and_then(|dial| dial.begin(place.address).map(|()| dial)).map_err(|failure| words(&failure))?;
+    let link = Link::new(dial.wait().await.map_err(|failure| words(&failure))?);
     let transport = match &place.tls {
         None => Transport::Plain(link),
         Some((connector, name)) => {
@@ -245,7 +254,7 @@ pub(super) async fn open(place: &Place, request: Request<'_>) -> Result<Connecti
         }
     };
     let mut tap = Tap::new(transport, Side::Client);
-    ask::shake_hands(&mut tap, request, None, 1).await.map_err(|failure| words(&failure))?;
+    Asking::plain(&request).shake_hands(&mut tap).await.map_err(|failure| words(&failure))?;
     Ok(Connection::new(tap, Role::Client, 1))
 }
 

@@ -49,10 +49,10 @@ struct Life<'a> {
 
 impl<'a> Life<'a> {
     fn new(shared: &'a Shared, cohort: &'a Cohort, client: ClientIndex) -> Self {
-        let stream = |name: &str| shared.plan.seed.stream(&format!("client/{}/{name}", client.0));
-        let mut random = stream("reconnect");
+        let stream = |name: &str| shared.plan.seed.numbered("client/", client.0, name);
+        let mut random = stream("/reconnect");
         let history = cohort.reconnect.start(&mut || random.unit());
-        let stays = cohort.stay.as_ref().map(|_| Box::new(stream("stay")));
+        let stays = cohort.stay.as_ref().map(|_| Box::new(stream("/stay")));
         Life { shared, cohort, client, random, stays, history, connection: 0, talking: false }
     }
 }

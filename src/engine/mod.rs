@@ -6,10 +6,12 @@ mod ask;
 mod attempt;
 mod channel;
 mod client;
+mod connect;
 mod control;
 mod crew;
 mod echo;
 mod faults;
+mod files;
 mod fleet;
 mod houses;
 mod instances;
@@ -34,6 +36,8 @@ use crate::plan::{Plan, Shard, Target};
 use channel::{FromServer, Id};
 pub(crate) use crew::{Crew, Order, Sent};
 pub use echo::{Echoed, echo};
+pub(crate) use files::SPARE_FILES;
+pub use files::raise_files;
 pub(crate) use fleet::Routes;
 pub use fleet::this_program;
 use fleet::{Fleet, Reports, Setting};
@@ -50,8 +54,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, sleep_until};
 
-/// Descriptors that are not connections: runtime, guard, control, output, results.
-pub(crate) const SPARE_FILES: u64 = 64;
 /// In which a target that is not ours must answer one opening handshake before the run.
 const PROBE_WITHIN: Duration = Duration::from_secs(10);
 /// Between two progress lines.
@@ -158,6 +160,8 @@ struct Shared {
     /// Connections that a fault on a server process, by fault and instance, is about to act on.
     marked: Mutex<HashMap<(u16, u16), Vec<Id>>>,
     sources: Sources,
+    /// Opening requests by cohort and instance, as far as attempts have them in common.
+    forms: Vec<Vec<Result<ask::Form, String>>>,
 }
 
 /// A target that has been started, with the clients elsewhere.
@@ -199,7 +203,7 @@ pub async fn run(
     stop: impl Future<Output = ()>,
     mut progress: impl FnMut(Duration, Live),
 ) -> Result<Results, RunError> {
-    check_files(&plan, shard)?;
+    files::check(&plan, shard)?;
     tokio::pin!(stop);
     let crew = Crew::default();
     let led = tokio::select! {
@@ -295,7 +299,7 @@ impl Follower {
     /// # Errors
     /// Too many clients for this process, or no socket.
     pub(crate) fn listen(plan: Arc<Plan>, shard: Shard, name: &str, token: String) -> Result<Follower, RunError> {
-        check_files(&plan, shard)?;
+        files::check(&plan, shard)?;
         let (lines, reports) = lines::Lines::listen(name, token)?;
         Ok(Follower { plan, shard, lines, reports })
     }
@@ -344,8 +348,15 @@ impl Shared {
         let count = if clients.is_some() { plan.clients() } else { 0 };
         let registry = Arc::new(Registry::new(count, shard, plan.seed));
         let sources = if fleet.is_in_memory() { Sources::one_each(plan.clients()) } else { Sources::of(&plan, fleet.place(0).address)? };
+        let form = |cohort| fleet.named(None).into_iter().map(|instance| attempt::form(cohort, fleet.place(instance))).collect();
+        let forms = plan.cohorts.iter().map(form).collect();
         let (pacer, marked) = (Arc::default(), Mutex::default());
-        Ok(Arc::new(Shared { plan, shard, journal, registry, fleet, pacer, sources, crew, follows: false, marked }))
+        Ok(Arc::new(Shared { plan, shard, journal, registry, fleet, pacer, sources, crew, follows: false, marked, forms }))
+    }
+
+    /// What the opening requests of a client to an instance have in common, or why it has none.
+    fn form(&self, client: ClientIndex, instance: u16) -> Result<&ask::Form, &String> {
+        self.forms[self.plan.cohort_of(client)][usize::from(instance)].as_ref()
     }
 }
 
@@ -465,28 +476,6 @@ async fn follow_reports(journal: Arc<Journal>, listeners: BTreeSet<u16>, mut rep
             _ => {}
         }
     }
-}
-
-/// Raises the soft limit of open files to the hard one, and refuses clients that cannot fit.
-fn check_files(plan: &Plan, shard: Shard) -> Result<(), RunError> {
-    let (clients, limit) = (shard.count(plan.clients()), raise_files()?);
-    let needed = u64::from(clients) + SPARE_FILES;
-    if needed > limit {
-        return Err(RunError::Files { clients, needed, limit, fits: limit.saturating_sub(SPARE_FILES) });
-    }
-    Ok(())
-}
-
-/// Raises the soft limit of open files to the hard one, which it returns.
-/// # Errors
-/// The kernel does not tell.
-pub fn raise_files() -> io::Result<u64> {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft < hard {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    }
-    Ok(hard)
 }
 
 /// The file of the target's output in a run folder.

@@ -115,6 +115,11 @@ impl Registry {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner).push((fault, effect, standing));
     }
 
+    /// Whether a fault waits for attempts.
+    pub(super) fn awaits_attempts(&self) -> bool {
+        !self.attempts.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// The fault that selects this attempt, and what it does; uses up one of its hits.
     pub(super) fn attempted(&self, id: Id) -> Option<(u16, OnAttempt)> {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);

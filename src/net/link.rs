@@ -21,6 +21,8 @@ pub struct Link {
     write: Flow,
     /// How TCP ended as the caller may know it; stays `None` behind a gate that discards.
     end: TcpEnd,
+    /// Nagle's algorithm is off.
+    prompt: bool,
     discarded: u64,
     /// Bytes that the kernel took or gave.
     passed: u64,
@@ -39,12 +41,19 @@ struct Lanes {
 }
 
 impl Link {
-    /// Wraps a connected socket, with Nagle's algorithm off, or an end in memory.
+    /// Wraps a connected socket, or an end in memory, on which nothing, or an opening request, was written.
     pub fn new(wire: impl Into<Wire>) -> Self {
-        let wire = wire.into();
-        // A socket that was reset meanwhile refuses the option; the first read tells.
-        let _ = wire.set_nodelay();
-        Link { wire, read: Flow::Pass, write: Flow::Pass, end: TcpEnd::None, discarded: 0, passed: 0, cap: u64::MAX, lanes: None }
+        Link {
+            wire: wire.into(),
+            read: Flow::Pass,
+            write: Flow::Pass,
+            end: TcpEnd::None,
+            prompt: false,
+            discarded: 0,
+            passed: 0,
+            cap: u64::MAX,
+            lanes: None,
+        }
     }
 
     /// Applies the flows of a gate. The caller polls reads and writes again afterwards: a stopped direction registers no wake-up.
@@ -168,6 +177,7 @@ impl Link {
                 lanes.outgoing.advance(all);
                 continue;
             }
+            hurry(&self.wire, &mut self.prompt);
             match Pin::new(&mut self.wire).poll_write(cx, bytes) {
                 Poll::Ready(Ok(count)) => lanes.outgoing.advance(count),
                 Poll::Ready(Err(error)) => {
@@ -244,6 +254,16 @@ impl Link {
                 _ => return,
             }
         }
+    }
+}
+
+/// Switches Nagle's algorithm off, once: it holds bytes back as long as earlier ones are not acknowledged (RFC 1122 §4.2.3.4). Not before
+/// something is written here: an opening request that left with the connect is acknowledged by its answer, and a client that says no more
+/// is spared the system call.
+fn hurry(wire: &Wire, prompt: &mut bool) {
+    if !std::mem::replace(prompt, true) {
+        // A socket that was reset meanwhile refuses the option; the next read tells.
+        let _ = wire.set_nodelay();
     }
 }
 
@@ -329,7 +349,9 @@ impl AsyncWrite for Link {
                 return Poll::Ready(Ok(count));
             }
         }
-        let polled = Pin::new(&mut self.wire).poll_write(cx, bytes);
+        let Link { wire, prompt, .. } = &mut *self;
+        hurry(wire, prompt);
+        let polled = Pin::new(wire).poll_write(cx, bytes);
         if let Poll::Ready(Ok(count)) = &polled {
             self.passed += *count as u64;
         }
@@ -353,5 +375,25 @@ impl AsyncWrite for Link {
             Flow::Stop => Poll::Pending,
             Flow::Discard => Poll::Ready(Ok(())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    #[tokio::test]
+    async fn what_is_written_here_is_not_held_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let near = TcpStream::connect(listener.local_addr().expect("it is bound")).await.expect("it listens");
+        let (mut far, _) = listener.accept().await.expect("it is there");
+        let mut link = Link::new(near);
+        let prompt = |link: &Link| matches!(&link.wire, Wire::Tcp(socket) if socket.nodelay().expect("a live socket"));
+        assert!(!prompt(&link), "nothing was written");
+        link.write_all(b"a").await.expect("open");
+        assert!(prompt(&link));
+        assert_eq!(far.read_u8().await.expect("a byte"), b'a');
     }
 }
