@@ -76,8 +76,11 @@ impl Life<'_> {
         let attempted = Box::pin(attempt::run(self.shared, self.cohort, Id { client, connection }, instance, overall)).await;
         let loss = match attempted {
             Ok(opened) => {
-                let session = self.opened(opened, connection, instance);
-                let (ending, back) = self.open(session, connection).await;
+                let (ending, back) = {
+                    let mut session = self.opened(opened, connection, instance);
+                    // Lent: what is handed over to a future is held twice.
+                    (self.open(&mut session, connection).await, session.comes_back())
+                };
                 self.set_phase(None, instance);
                 if ending.cause == Cause::Stay {
                     return self.left().await;
@@ -180,8 +183,8 @@ impl Life<'_> {
         }
     }
 
-    /// An open connection, to its end, and when the client opens the next one if a fault says so.
-    async fn open(&mut self, mut session: Session, connection: ConnectionNo) -> (Box<Ending>, Option<Duration>) {
+    /// An open connection, to its end.
+    async fn open(&mut self, session: &mut Session, connection: ConnectionNo) -> Box<Ending> {
         let (shared, client, cohort) = (self.shared, self.client, self.cohort);
         let slot = shared.registry.slot(client);
         let leave = cohort.stay.as_ref().map(|stay| Instant::now() + self.length(stay));
@@ -189,18 +192,18 @@ impl Life<'_> {
         let since = slot.place().open_since;
         self.begin_talking(since);
         if matches!(cohort.traffic, Traffic::Echo { .. }) {
-            self.say(&mut talk, &mut session, Some(since));
+            self.say(&mut talk, session, Some(since));
         } else if !talk.waits_for_echo() {
             self.ready(connection);
         }
         loop {
             while session.is_ready() && talk.is_due() {
-                self.say(&mut talk, &mut session, None);
+                self.say(&mut talk, session, None);
             }
             match session.next(&slot.control, leave.filter(|_| session.is_open())).await {
                 Happening::Message(message) => self.hear(&mut talk, &message, connection),
                 Happening::Pong(round_trip) => self.record(&Event::Pong { client, round_trip }),
-                Happening::Due(due) => self.say(&mut talk, &mut session, Some(due)),
+                Happening::Due(due) => self.say(&mut talk, session, Some(due)),
                 Happening::Injected(fault) => self.record(&Event::Injected { fault, client, connection }),
                 Happening::Woken => {
                     if let Some(stay) = &cohort.stay {
@@ -211,7 +214,7 @@ impl Life<'_> {
                     attribute(&mut ending, slot.place().mark);
                     let unanswered = u32::try_from(talk.unanswered.len()).unwrap_or(u32::MAX);
                     self.record(&Event::Ended { client, connection, ending: ending.clone(), closing, unanswered });
-                    return (ending, session.comes_back());
+                    return ending;
                 }
             }
             if session.is_closing() {

@@ -49,8 +49,24 @@ pub(super) struct Control(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
+    /// A message that was due when there was nothing else to do: nearly all that ever comes needs no memory beside this.
+    due: Option<Duration>,
+    /// What came after it.
     queue: VecDeque<Command>,
     waker: Option<Waker>,
+}
+
+impl Inner {
+    fn push(&mut self, command: Command) {
+        match command {
+            Command::Due(due) if self.due.is_none() && self.queue.is_empty() => self.due = Some(due),
+            command => self.queue.push_back(command),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Command> {
+        self.due.take().map(Command::Due).or_else(|| self.queue.pop_front())
+    }
 }
 
 impl Control {
@@ -63,7 +79,7 @@ impl Control {
     pub(super) fn send(&self, command: Command) {
         let waker = {
             let mut inner = self.inner();
-            inner.queue.push_back(command);
+            inner.push(command);
             inner.waker.take()
         };
         if let Some(waker) = waker {
@@ -74,7 +90,7 @@ impl Control {
     /// The next command, if there is one.
     pub(super) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Command> {
         let mut inner = self.inner();
-        match inner.queue.pop_front() {
+        match inner.pop() {
             Some(command) => Poll::Ready(command),
             None => {
                 if !inner.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -88,5 +104,31 @@ impl Control {
     /// Waits for the next command. Cancel-safe.
     pub(super) async fn next(&self) -> Command {
         poll_fn(|cx| self.poll_next(cx)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_come_in_the_order_in_which_they_were_sent() {
+        let control = Control::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut next = || match control.poll_next(&mut cx) {
+            Poll::Ready(Command::Due(due)) => Some(due.as_secs()),
+            Poll::Ready(Command::Revert(fault)) => Some(fault.into()),
+            _ => None,
+        };
+        let due = |second| control.send(Command::Due(Duration::from_secs(second)));
+        due(1);
+        due(2);
+        assert_eq!(next(), Some(1));
+        due(3); // behind the second, though the place of the first is free
+        control.send(Command::Revert(4));
+        assert_eq!((next(), next(), next(), next()), (Some(2), Some(3), Some(4), None));
+        control.send(Command::Revert(5));
+        due(6);
+        assert_eq!((next(), next(), next()), (Some(5), Some(6), None));
     }
 }

@@ -10,61 +10,94 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
 /// Shortest time between two wake-ups. A schedule with longer gaps is met to the microsecond; of a denser one several messages go out
-/// together, up to this late, because a wake-up for each costs three times the processor time that sending does.
-const GRAIN: Duration = Duration::from_micros(250);
+/// together, up to this late, because each wake-up, here and at the server, costs several times the processor time that sending does.
+const GRAIN: Duration = Duration::from_micros(350);
 
-/// One client's schedule in the heap.
+/// One client's schedule.
 #[derive(Debug)]
-struct Entry {
-    due: Duration,
+struct Schedule {
     client: ClientIndex,
     start: Duration,
+    /// The next message.
     number: u64,
     sends: Sends,
 }
 
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        (self.due, self.client) == (other.due, other.client)
+impl Schedule {
+    /// When the next message is due.
+    fn due(&self) -> Duration {
+        self.sends.due(self.start, self.number)
     }
 }
 
-impl Eq for Entry {}
+/// All schedules, and which of them is due next.
+#[derive(Debug, Default)]
+struct Agenda {
+    schedules: Vec<Schedule>,
+    /// Due offset in ns, and place in `schedules`: as little as can be, because a change goes through many of them.
+    next: BinaryHeap<Reverse<(u64, u32)>>,
+}
 
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
+impl Agenda {
+    fn add(&mut self, schedule: Schedule) {
+        self.next.push(Reverse((nanos(schedule.due()), self.schedules.len() as u32)));
+        self.schedules.push(schedule);
+    }
+
+    /// Calls `hand` for all that is due by `now`, of what is due before `end`. Returns whether there was any, and what is due next.
+    fn take(&mut self, now: Duration, end: Duration, mut hand: impl FnMut(ClientIndex, Duration)) -> (bool, Option<Duration>) {
+        let (now, end) = (nanos(now), nanos(end));
+        let mut any = false;
+        while let Some(mut first) = self.next.peek_mut() {
+            let Reverse((due, place)) = *first;
+            if due > now {
+                return (any, Some(Duration::from_nanos(due)));
+            }
+            let schedule = &mut self.schedules[place as usize];
+            hand(schedule.client, Duration::from_nanos(due));
+            any = true;
+            schedule.number += 1;
+            first.0.0 = nanos(schedule.due());
+            if first.0.0 >= end {
+                PeekMut::pop(first);
+            }
+        }
+        (any, None)
     }
 }
 
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.due, self.client).cmp(&(other.due, other.client))
-    }
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Hands clients their due messages.
 #[derive(Debug, Default)]
 pub(super) struct Pacer {
-    heap: Mutex<BinaryHeap<Reverse<Entry>>>,
+    agenda: Mutex<Agenda>,
     added: Notify,
 }
 
 impl Pacer {
     /// Begins a client's schedule at offset `start`.
     pub(super) fn begin(&self, client: ClientIndex, start: Duration, sends: Sends) {
-        let entry = Entry { due: sends.due(start, 0), client, start, number: 0, sends };
-        self.heap.lock().unwrap_or_else(PoisonError::into_inner).push(Reverse(entry));
+        self.agenda().add(Schedule { client, start, number: 0, sends });
         self.added.notify_one();
+    }
+
+    fn agenda(&self) -> MutexGuard<'_, Agenda> {
+        self.agenda.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands out what is due until `end`, by `now`; runs to the end of the run.
@@ -77,26 +110,33 @@ impl Pacer {
         // replacement is unsafe.
         #[expect(deprecated)]
         let ready = AsyncFd::new(timer.as_fd().try_clone_to_owned()?)?;
+        let hand_out = |now| self.agenda().take(now, end, |client, due| registry.slot(client).control.send(Command::Due(due)));
         loop {
-            let woken = now();
-            match self.hand_out(&registry, woken, end) {
-                None => self.added.notified().await,
-                Some(due) => {
-                    let wait = due.max(woken + GRAIN).saturating_sub(now());
-                    if wait.is_zero() {
-                        tokio::task::yield_now().await;
-                        continue;
-                    }
-                    timer.set(Expiration::OneShot(TimeSpec::from_duration(wait)), TimerSetTimeFlags::empty())?;
-                    tokio::select! {
-                        // Either order is right: both lead to another look at the heap.
-                        biased;
-                        () = self.added.notified() => {}
-                        expired = ready.readable() => {
-                            // The expiry stays unread: the next setting of the timer takes it away, and its expiry tells of itself anew.
-                            expired?.clear_ready();
-                        }
-                    }
+            let mut looked = now();
+            let (any, mut next) = hand_out(looked);
+            if any {
+                // What falls due while those are sent goes out with them: now both ends are awake.
+                requeue().await;
+                looked = now();
+                (_, next) = hand_out(looked);
+            }
+            let Some(due) = next else {
+                self.added.notified().await;
+                continue;
+            };
+            let wait = due.max(looked + GRAIN).saturating_sub(now());
+            if wait.is_zero() {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            timer.set(Expiration::OneShot(TimeSpec::from_duration(wait)), TimerSetTimeFlags::empty())?;
+            tokio::select! {
+                // Either order is right: both lead to another look at the agenda.
+                biased;
+                () = self.added.notified() => {}
+                expired = ready.readable() => {
+                    // The expiry stays unread: the next setting of the timer takes it away, and its expiry tells of itself anew.
+                    expired?.clear_ready();
                 }
             }
         }
@@ -104,30 +144,60 @@ impl Pacer {
 
     /// As [`Pacer::run`], by tokio's timers: late by up to a millisecond, and still while tokio's clock is.
     pub(super) async fn run_by_timers(self: Arc<Self>, registry: Arc<Registry>, now: impl Fn() -> Duration, end: Duration) {
+        let hand_out = |now| self.agenda().take(now, end, |client, due| registry.slot(client).control.send(Command::Due(due)));
         loop {
-            match self.hand_out(&registry, now(), end) {
+            match hand_out(now()).1 {
                 None => self.added.notified().await,
-                // Either way another look at the heap is right.
+                // Either way another look at the agenda is right.
                 Some(due) => drop(timeout(due.saturating_sub(now()), self.added.notified()).await),
             }
         }
     }
+}
 
-    /// Hands out all that is due; returns the next due offset.
-    fn hand_out(&self, registry: &Registry, now: Duration, end: Duration) -> Option<Duration> {
-        let mut heap = self.heap.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(Reverse(next)) = heap.peek() {
-            if next.due > now {
-                return Some(next.due);
-            }
-            let Some(Reverse(mut entry)) = heap.pop() else { break };
-            registry.slot(entry.client).control.send(Command::Due(entry.due));
-            entry.number += 1;
-            entry.due = entry.sends.due(entry.start, entry.number);
-            if entry.due < end {
-                heap.push(Reverse(entry));
-            }
+/// Lets the tasks run that were woken so far, and no more: `yield_now` would also look for what has come from the kernel.
+async fn requeue() {
+    let mut queued = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut queued, true) {
+            return Poll::Ready(());
         }
-        None
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed::Seed;
+    use crate::units::Rate;
+
+    #[test]
+    fn every_message_is_handed_out_once_and_none_before_it_is_due() {
+        let (end, seed) = (Duration::from_secs(2), Seed(3));
+        let mut agenda = Agenda::default();
+        let starts: Vec<_> = (0..50).map(|client| Duration::from_millis(client * 7)).collect();
+        let sends = |client: u32| Sends::of(ClientIndex(client), Rate(f64::from(1 + client % 3)), seed);
+        for (client, start) in (0..).zip(&starts) {
+            agenda.add(Schedule { client: ClientIndex(client), start: *start, number: 0, sends: sends(client) });
+        }
+        let mut handed = vec![0_u64; starts.len()];
+        let mut now = Duration::ZERO;
+        loop {
+            let (_, next) = agenda.take(now, end, |client, due| {
+                let place = client.0 as usize;
+                assert_eq!(due, sends(client.0).due(starts[place], handed[place]), "in order, at its due time");
+                assert!(due <= now);
+                handed[place] += 1;
+            });
+            let Some(next) = next else { break };
+            assert!(next > now, "all that was due is out");
+            now = next + Duration::from_millis(3);
+        }
+        for (client, start) in (0..).zip(&starts) {
+            assert_eq!(handed[client as usize], sends(client).count(*start, end), "client {client}");
+        }
     }
 }
