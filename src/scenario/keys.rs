@@ -182,7 +182,12 @@ pub(super) static MODEL: Section = Section {
         key("notice", "duration or times", r#""0s""#, "From the end of a connection to its client noticing, besides half a round trip."),
         key("notice_each", r#""10us""#, r#""0s""#, "How much later each further connection of a server that died is noticed."),
         key("client_lag", "duration or times", r#""0s""#, "What a client's machine adds to each attempt after a wait, as by late timers."),
-        key("client_tick", r#""1ms""#, r#""0s""#, "Timers of clients end at multiples of this, those of one tick with the same `client_lag`."),
+        key(
+            "client_tick",
+            r#""1ms""#,
+            r#""0s""#,
+            "Timers of clients end at multiples of this, those of one tick with the same `client_lag`.",
+        ),
         key("client_cost", r#""30us""#, r#""0s""#, "Time that each attempt takes the machine that all clients run on, one at a time."),
         key("clock_spread", r#""0.1%""#, r#""0%""#, "Clocks of clients run faster or slower by up to this share."),
         key("honour_retry_after", "true or false", "false", "Clients wait at least as long as Retry-After says; no real preset does."),

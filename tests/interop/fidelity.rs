@@ -50,8 +50,7 @@ fn agrees(target: &str, cost: &str) {
                 model = fitted(target, cost, &folder.path().join(format!("{seed}-{attempt}-again")));
             }
             let out = folder.path().join(format!("{seed}-{attempt}"));
-            let output =
-                program(cost, &["fidelity", &file(target), "--model", &model, "--seed", &seed, "--out", out.to_str().unwrap()]);
+            let output = program(cost, &["fidelity", &file(target), "--model", &model, "--seed", &seed, "--out", out.to_str().unwrap()]);
             said = text(&output.stdout) + &text(&output.stderr);
             println!("{}", text(&output.stdout));
             match output.status.code() {
