@@ -15,8 +15,13 @@ const QUANTILES: usize = 21;
 const APART: u64 = 5_000;
 /// Costs tried, µs: from the first to the last, each greater by the factor.
 const COSTS: (f64, f64, f64) = (2.0, 5_000.0, 1.08);
-/// A cost is believed where it comes this much closer than none.
-const CLOSER: f64 = 0.9;
+/// From so many refusals on, lag and cost are theirs: what opens also waits for the server's share of the machine.
+const REFUSALS: usize = 200;
+/// A cost is believed where it comes this much closer than none; what lies farther away than `FAR`, µs, is the machine's doing.
+const CLOSER: f64 = 0.995;
+const FAR: f64 = 20_000.0;
+/// Later than this share of them nobody is by a timer.
+const TAIL: f64 = 0.95;
 /// What timers of event loops count, µs.
 const TICK: u64 = 1_000;
 /// Offsets of a run are whole µs, of two clocks readings.
@@ -40,14 +45,16 @@ pub(super) fn machine(observed: &Observed, rtt: f64) -> Vec<Parameter> {
     let machine = Machine { lag: machine.lag_alone(&retries), ..machine };
     let found = if observed.weight > 1.0 { None } else { machine.find_cost(&retries) };
     let machine = Machine { cost: found.map_or(0.0, |(cost, _)| cost), ..machine };
-    let waits = machine.waits(&retries);
+    let all = opened_too(&retries);
+    let delays = machine.delays(&retries);
     let lags = |most: f64| -> Vec<u64> {
-        let unhindered = retries.iter().zip(&waits).filter(|(_, wait)| **wait <= most);
-        let mut lags: Vec<u64> = unhindered.map(|(one, wait)| machine.lag_of(one).saturating_sub(*wait as u64)).collect();
+        let unhindered = retries.iter().zip(&delays).filter(|(one, delay)| (all || one.refused) && **delay <= most);
+        let mut lags: Vec<u64> = unhindered.map(|(one, delay)| machine.lag_of(one).saturating_sub(*delay as u64)).collect();
         lags.sort_unstable();
+        lags.truncate((lags.len() as f64 * TAIL).ceil() as usize);
         lags
     };
-    let lags = Some(lags(0.0)).filter(|lags| lags.len() >= QUANTILES).unwrap_or_else(|| lags(f64::INFINITY));
+    let lags = Some(lags(machine.cost + 1.0)).filter(|lags| lags.len() >= QUANTILES).unwrap_or_else(|| lags(f64::INFINITY));
     let parameter = |key, value, from: String, samples: usize| Parameter { key, value, from, samples: samples as u64, error_percent: None };
     let from = "attempts after a wait that waited for no other: how late they began, and their connects and refusals beyond a round trip";
     let mut all = vec![parameter("client_lag", quantiles(&lags, QUANTILES), from.to_owned(), lags.len())];
@@ -60,6 +67,11 @@ pub(super) fn machine(observed: &Observed, rtt: f64) -> Vec<Parameter> {
         parameter("client_cost", text(cost), format!("attempts after a wait put through one place: {closer:.0} % closer"), retries.len())
     }));
     all
+}
+
+/// Whether attempts that opened are looked at as well as refusals.
+fn opened_too(retries: &[Retry]) -> bool {
+    retries.iter().filter(|one| one.refused).count() < REFUSALS
 }
 
 /// Where the grid of timers lies, if there is one: at the right place no attempt begins before its tick, elsewhere many do; µs.
@@ -122,27 +134,36 @@ impl Machine {
         quantile(&lags, if enough { 0.5 } else { 0.25 }) as f64
     }
 
-    /// How long each waits for the machine, in the order given.
-    fn waits(&self, retries: &[Retry]) -> Vec<f64> {
+    /// From the end of each timer, as late as it is by itself, to its connect or refusal being seen, in the order given: attempts are made
+    /// one after the other, and answers are seen when those have been made whose timers have ended.
+    fn delays(&self, retries: &[Retry]) -> Vec<f64> {
         let mut free_at = 0.0_f64;
         let mut busy = self.busy.iter().peekable();
-        let wait = |one: &Retry| {
-            let at = self.ends(one) as f64 + self.lag;
+        let mut turn = |one: &Retry| {
+            let at = self.ends(one) as f64 + (self.lag - self.cost).max(0.0);
             while let Some((_, to)) = busy.next_if(|(from, _)| *from as f64 <= at) {
                 free_at = free_at.max(*to as f64);
             }
             let begin = free_at.max(at);
             free_at = begin + self.cost;
-            begin - at
+            (at, begin)
         };
-        retries.iter().map(wait).collect()
+        let turns: Vec<(f64, f64)> = retries.iter().map(&mut turn).collect();
+        let seen = |(at, begin): &(f64, f64)| {
+            let made = turns.partition_point(|(other, _)| other <= begin);
+            turns[made.saturating_sub(1)].1.max(*begin) + self.cost - at
+        };
+        turns.iter().map(seen).collect()
     }
 
     /// The cost of an attempt, and how far what it predicts lies from what was observed, as a share of what no cost predicts.
     fn find_cost(&self, retries: &[Retry]) -> Option<(f64, f64)> {
+        let all = opened_too(retries);
         let distance = |cost: f64| -> f64 {
-            let waits = Machine { cost, busy: self.busy.clone(), ..*self }.waits(retries);
-            retries.iter().zip(waits).map(|(one, wait)| (self.lag_of(one) as f64 - self.lag - wait).abs()).sum()
+            let machine = Machine { cost, busy: self.busy.clone(), ..*self };
+            let lag = (self.lag - cost).max(0.0);
+            let looked_at = retries.iter().zip(machine.delays(retries)).filter(|(one, _)| all || one.refused);
+            looked_at.map(|(one, delay)| (self.lag_of(one) as f64 - lag - delay).abs().min(FAR)).sum()
         };
         let none = distance(0.0).max(1.0);
         let (first, last, factor) = COSTS;

@@ -38,6 +38,7 @@ pub(super) struct Retry {
     pub(super) began: u64,
     /// Length of its connect or refusal.
     pub(super) connect: u64,
+    pub(super) refused: bool,
 }
 
 impl Retry {
@@ -94,12 +95,12 @@ impl Observed {
                     if let Some((began, due)) = begun.get(&client).copied() {
                         let connect = at.saturating_sub(began);
                         observed.refused.push((began, connect));
-                        observed.retries.extend(due.map(|due| Retry { due, began, connect }));
+                        observed.retries.extend(due.map(|due| Retry { due, began, connect, refused: true }));
                     }
                 }
                 ("opened", Some(client)) => {
                     if let (Some((began, Some(due))), Some(connect)) = (begun.get(&client).copied(), number(row, "tcp_us")) {
-                        observed.retries.push(Retry { due, began, connect });
+                        observed.retries.push(Retry { due, began, connect, refused: false });
                     }
                     observed.opened(row, &lives);
                 }

@@ -22,6 +22,8 @@ const POINT: usize = 5;
 const POINTS_MIN: usize = 16;
 /// Spread of single handshakes, as a share of the mean, from which it is more than noise of the machine.
 const SPREAD: f64 = 0.3;
+/// Share of single handshakes that are looked at for the spread.
+const TAIL: f64 = 0.995;
 /// The server counts as busy while a share of one by so many of the most at once is under way, but no more than `CROWD_MAX`.
 const CROWD: usize = 4;
 const CROWD_MAX: usize = 64;
@@ -33,6 +35,8 @@ const PLACES: [u32; 12] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64];
 /// Rounds of a line of least absolute deviations, and the least deviation that counts, µs.
 const ROUNDS: usize = 30;
 const DEVIATION_MIN: f64 = 1.0;
+/// So many half-lives must have been seen.
+const HALF_LIVES_SEEN: f64 = 1.25;
 /// Half-lives tried for a cold start, µs.
 const HALF_LIVES: [f64; 8] = [30e3, 60e3, 120e3, 250e3, 500e3, 1e6, 2e6, 5e6];
 
@@ -179,10 +183,14 @@ fn cost(rate: &Rate, places: u32, gaps: &[Gap], weight: f64) -> Parameter {
     let cost = rate.gap * f64::from(places);
     let mut sorted: Vec<u64> = gaps.iter().map(|gap| gap.length as u64).collect();
     sorted.sort_unstable();
+    // A single stall would be the last of few quantiles, and count for all that lie between it and the one before.
+    sorted.truncate((sorted.len() as f64 * TAIL).ceil() as usize);
+    let mean = sorted.iter().sum::<u64>() as f64 / sorted.len() as f64;
+    sorted.iter_mut().for_each(|gap| *gap = (*gap as f64 * rate.gap / mean.max(1.0)) as u64);
     let varies = rate.spread >= SPREAD && places == 1 && weight <= 1.0;
     Parameter {
         key: "handshake_cost",
-        value: if varies { quantiles(&sorted, 21) } else { text(cost) },
+        value: if varies { quantiles(&sorted, 41) } else { text(cost) },
         from: format!(
             "gaps between completions while somebody waited: {:.0}/s{}",
             1e6 / rate.gap,
@@ -306,7 +314,9 @@ fn cold(observed: &Observed, lives: &[Life<'_>]) -> Option<Cold> {
         return None;
     }
     let mean = |of: &mut dyn Iterator<Item = f64>| of.sum::<f64>() / POINT as f64;
-    let fits = HALF_LIVES.into_iter().filter_map(|half_life| {
+    // Of a decay that has hardly begun the end is a guess, and the steady cost with it.
+    let oldest = gaps.iter().map(|gap| gap.0).fold(0.0, f64::max);
+    let fits = HALF_LIVES.into_iter().filter(|half_life| half_life * HALF_LIVES_SEEN <= oldest).filter_map(|half_life| {
         let left_of = |age: f64| 0.5_f64.powf(age / half_life);
         let points = gaps.chunks_exact(POINT);
         let points = points.map(|row| (mean(&mut row.iter().map(|one| left_of(one.0))), mean(&mut row.iter().map(|one| one.1))));

@@ -25,7 +25,7 @@ const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
 const START_UP_MS: f64 = 100.0;
 /// A clients' machine that is slower than in the model by more than this factor, and so many ms, had something else to do.
 const LAG_FACTOR: f64 = 1.5;
-const LAG_MS: f64 = 2.0;
+const LAG_MS: f64 = 5.0;
 /// Outages in a cohort below which quantiles and distances say too little.
 pub const OUTAGES_MIN: u64 = 50;
 

@@ -137,7 +137,8 @@ impl World<'_> {
         let syn = if lost { Syn::Dropped } else { self.servers[server].knock(&self.kind, now) };
         let answered = match syn {
             Syn::Dropped => return self.repeat_syn(client, begun, until),
-            _ => now.saturating_add(self.rtt()),
+            // The answer is there after a round trip, and seen when the machine has made the attempts that it has to make.
+            _ => now.saturating_add(self.rtt()).max(self.machine_free_at),
         };
         if answered > until {
             return self.push_for(until, client, What::Deadline, 0);
