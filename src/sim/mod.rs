@@ -10,8 +10,10 @@
 #[cfg(test)]
 mod behaviour;
 mod client;
+mod ending;
 mod faults;
 pub mod many;
+mod opening;
 mod process;
 pub mod queue;
 #[cfg(test)]

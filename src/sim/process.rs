@@ -1,6 +1,6 @@
 //! What happens to server processes: crashes, graceful stops, rolling restarts, stops; and the service of those that run.
 
-use super::client::account;
+use super::ending::account;
 use super::row::State;
 use super::{Answered, Due, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
