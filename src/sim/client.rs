@@ -64,7 +64,7 @@ impl World<'_> {
     pub(super) fn come_back(&mut self, client: u32, at: u64, loss: &Loss, hint: Option<Duration>) {
         let pinned = self.pinned;
         let row = &mut self.rows[client as usize];
-        let random = &mut row.random;
+        let random = &mut self.draws[client as usize];
         let policy = &self.plan.cohorts[usize::from(row.cohort)].reconnect;
         match policy.decide(&mut row.history, loss, Duration::from_nanos(at), &mut || pinned.unwrap_or_else(|| random.unit())) {
             Decision::Wait(exact) => {
@@ -72,7 +72,7 @@ impl World<'_> {
                 self.record(at, &Event::Waiting { client: ClientIndex(client), delay });
                 // On a path that takes no time, a client that does not wait would try for ever at the same moment.
                 let least = if self.begun(client) == at { LEAST_ATTEMPT } else { 0 };
-                let lag = nanos(self.kind.model.client_lag.draw(&mut self.path));
+                let lag = self.kind.lag.unwrap_or_else(|| nanos(self.kind.model.client_lag.draw(&mut self.path)));
                 self.push_for(at.saturating_add((nanos(delay) + lag).max(least)), client, What::Attempt, 0);
             }
             Decision::GiveUp(why) => self.record(at, &Event::GaveUp { client: ClientIndex(client), why }),
@@ -130,7 +130,7 @@ impl World<'_> {
         let cohort = &self.plan.cohorts[usize::from(row.cohort)];
         match cohort.stay.as_ref().and_then(|stay| stay.back) {
             Some(back) => {
-                let random = &mut row.random;
+                let random = &mut self.draws[client as usize];
                 row.history = cohort.reconnect.start(&mut || random.unit());
                 self.push_for(self.now.saturating_add(nanos(back)), client, What::Attempt, 0);
             }

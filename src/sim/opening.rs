@@ -2,7 +2,7 @@
 
 use super::row::State;
 use super::server::{Service, Syn};
-use super::{What, World, nanos};
+use super::{Failing, What, World, nanos};
 use crate::event::{Outcome, Stage};
 use crate::plan::{ModelBalance, Refusal};
 use std::time::Duration;
@@ -89,8 +89,7 @@ impl World<'_> {
         match syn {
             Syn::Refused if answered < self.end => {
                 // Nothing can come between: no entry of the queue is needed.
-                let refused = self.failing(Stage::Tcp, Outcome::Refused, None);
-                self.fails(client, answered, refused);
+                self.fails(client, answered, Failing::REFUSED);
             }
             Syn::Refused | Syn::Dropped => {}
             Syn::Held => {
@@ -154,16 +153,14 @@ impl World<'_> {
         match self.servers[place].request(&self.kind, now, who) {
             Service::Done(at) => self.promise(client, at, until),
             Service::Ended(at) => {
-                let cut = self.cut();
                 let at = at.saturating_add(self.leg());
-                self.first(client, (at, What::Refusal, cut), until);
+                self.first(client, (at, What::Refusal, Failing::CUT), until);
             }
             Service::Waits => {
                 self.push_for(until, client, What::Deadline, 0);
                 if let Some(deadline) = self.kind.model.deadline {
-                    let cut = self.cut();
                     let at = now.saturating_add(nanos(deadline)).saturating_add(self.leg());
-                    self.push_for(at, client, What::Refusal, cut);
+                    self.push_for(at, client, What::Refusal, Failing::CUT);
                 }
                 self.take_next(place);
             }
@@ -199,10 +196,6 @@ impl World<'_> {
         self.first(client, (at, What::Refusal, rejected), until);
     }
 
-    pub(super) fn cut(&mut self) -> u8 {
-        self.failing(Stage::Upgrade, Outcome::Failed { why: "cut before 101: end of stream".to_owned() }, None)
-    }
-
     /// A 101 arrives, unless the server stood still meanwhile: then it comes so much later.
     pub(super) fn answer(&mut self, client: u32, stops: u8) {
         let server = &self.servers[usize::from(self.rows[client as usize].server)];
@@ -215,8 +208,7 @@ impl World<'_> {
     }
 
     pub(super) fn deadline(&mut self, client: u32) {
-        let stage = if self.rows[client as usize].state == State::Knocking { Stage::Tcp } else { Stage::Upgrade };
-        let late = self.failing(stage, Outcome::TimedOut, None);
-        self.fails(client, self.now, late);
+        let knocking = self.rows[client as usize].state == State::Knocking;
+        self.fails(client, self.now, if knocking { Failing::LATE_TCP } else { Failing::LATE_UPGRADE });
     }
 }

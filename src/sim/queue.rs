@@ -7,9 +7,9 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
 
 /// Width of a bucket: 2²² ns. So few buckets have entries that the ends of all of them stay in a processor's cache.
-const SHIFT: u32 = 22;
+const SHIFT: u32 = 24;
 /// Buckets of a turn of the wheel, 69 s; what lies beyond waits in a list for each turn.
-const SLOTS: usize = 1 << 14;
+const SLOTS: usize = 1 << 12;
 /// Entries of a chunk, so that it fills eight cache lines.
 const CHUNK: usize = 31;
 /// Entries told of together.
