@@ -329,6 +329,7 @@ impl Recorder {
             usage: Usage::default(),
             workers: 1,
             lost: Vec::new(),
+            seeds: None,
         }
     }
 }
