@@ -1,6 +1,6 @@
 //! How fast the simulator is: its event queue beside a binary heap, and whole runs by number of clients. No threshold, no verdict.
 //!
-//! `cargo bench --bench simulate` runs all; `-- queue` and `-- run` one half. Figures are of one thread.
+//! `cargo bench --bench simulate` runs all; `-- queue` and `-- run` one half, `-- run 1000000` one size. Figures are of one thread.
 
 use closestorm::plan::Plan;
 use closestorm::scenario::{Overrides, Source, load};
@@ -16,7 +16,10 @@ const TAKEN: u64 = 5_000_000;
 const SPAN: u64 = 30_000_000_000;
 
 fn main() {
-    let wanted = |name: &str| std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).all(|argument| argument == name);
+    let arguments: Vec<_> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let (sizes, halves): (Vec<_>, Vec<_>) = arguments.iter().partition(|argument| argument.parse::<u32>().is_ok());
+    let sizes: Vec<u32> = sizes.into_iter().filter_map(|size| size.parse().ok()).collect();
+    let wanted = |name: &str| halves.iter().all(|half| *half == name);
     if wanted("queue") {
         println!("{:<10}{:>12}{:>24}{:>24}", "pending", "entries", "binary heap, M/s", "calendar, M/s");
         for pending in [10_000, 100_000, 1_000_000, 10_000_000] {
@@ -25,9 +28,8 @@ fn main() {
     }
     if wanted("run") {
         println!("{:<10}{:>12}{:>12}{:>10}{:>14}{:>14}", "clients", "events", "entries", "s", "M events/s", "ns per entry");
-        for clients in [10_000, 100_000, 1_000_000, 10_000_000] {
-            whole(clients);
-        }
+        let sizes = if sizes.is_empty() { vec![10_000, 100_000, 1_000_000, 10_000_000] } else { sizes };
+        sizes.into_iter().for_each(whole);
     }
 }
 

@@ -8,14 +8,13 @@ use super::progress::Progress;
 use super::run::{print_summary, save};
 use super::signals::Stop;
 use crate::cli::{Format, Simulate};
-use crate::metrics::bank::Metric;
-use crate::metrics::{Status, survival};
+use crate::metrics::Status;
 use crate::plan::{Model, Plan};
-use crate::plot::number;
 use crate::report;
 use crate::results::evidence::Evidence;
 use crate::results::folder::Folder;
 use crate::results::manifest;
+use crate::results::runs::{RunRow, Seeds};
 use crate::results::usage::Baseline;
 use crate::seed::Seed;
 use crate::sim::many::run_seeds_watched;
@@ -49,18 +48,20 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
             return Err(super::Usage(error.to_string()).into());
         }
     };
-    let first = Figures::of(&plan, &simulated);
-    let results = simulated.results;
-    let signalled = stop.code().filter(|_| results.status == Status::Aborted);
+    let mut results = simulated.results;
     let verdict = judge(&Evidence::of(&results), &plan.expectations);
+    if args.runs > 1 && results.status == Status::Completed {
+        let first = RunRow::of(&results, &verdict);
+        results.seeds = Some(seeds(&plan, &model, (args.runs, threads(args)), first, &stop)?);
+    }
+    let cut = results.seeds.as_ref().is_some_and(|seeds| seeds.rows.len() < seeds.planned as usize);
+    let signalled = stop.code().filter(|_| cut || results.status == Status::Aborted);
     let summary = save(&folder, &results, &plan, &verdict, &manifest)?;
     let dir = folder.finish()?;
-    let spread = if args.runs > 1 && signalled.is_none() { spread(&plan, &model, (args.runs, threads(args)), first, &stop)? } else { None };
-    let signalled = signalled.or_else(|| stop.code().filter(|_| args.runs > 1));
     if !args.output.quiet {
         print_summary(&summary, args.output.format)?;
         if args.output.format == Format::Text {
-            spread.iter().try_for_each(|spread| super::print(spread))?;
+            summary.runs.iter().try_for_each(|runs| super::print(&report::spread(runs, summary.seed, !plan.expectations.is_empty())))?;
             super::print(&report::where_next(&summary, &dir))?;
         }
     }
@@ -68,88 +69,21 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
     Ok(signalled.unwrap_or_else(|| super::allowed(exit_code(&verdict), args.output.allow_inconclusive)))
 }
 
-/// What one seed of several gave.
-struct Figures {
-    p50: Option<u64>,
-    p90: Option<u64>,
-    p99: Option<u64>,
-    attempts: u64,
-    peak: u64,
-    away: u64,
-    lost: u64,
-    passed: bool,
-}
-
-impl Figures {
-    fn of(plan: &Plan, simulated: &Simulated) -> Figures {
-        let results = &simulated.results;
-        let (back, cut) = (results.latency(Metric::ReconnectTime), results.latency(Metric::ReconnectCensored));
-        let times = survival::times(&back, &cut);
-        let total = results.total();
-        Figures {
-            p50: times.p50,
-            p90: times.p90,
-            p99: times.p99,
-            attempts: total.ledger.attempts,
-            peak: results.timeline.attempts_peak(None),
-            away: total.censored,
-            lost: total.lost,
-            passed: exit_code(&judge(&Evidence::of(results), &plan.expectations)) == super::OK,
-        }
-    }
-}
-
-/// What varies between seeds: least, median and greatest of each figure. The run folder is that of the first, which is not simulated
-/// again. `None` if a signal came before all were done.
-fn spread(plan: &Plan, model: &Model, (runs, threads): (u32, usize), first: Figures, stop: &Stop) -> anyhow::Result<Option<String>> {
+/// The seeds after the first, in parallel, and the first, which is not simulated again; as many as are done before a signal comes.
+fn seeds(plan: &Plan, model: &Model, (runs, threads): (u32, usize), first: RunRow, stop: &Stop) -> anyhow::Result<Seeds> {
     let others = Plan { seed: Seed(plan.seed.0.wrapping_add(1)), ..plan.clone() };
-    let figures = |_, simulated: Simulated| Figures::of(plan, &simulated);
-    let mut all = run_seeds_watched(&others, model, runs - 1, threads, figures, &|| stop.code().is_none())?;
-    all.insert(0, first);
-    if all.len() < runs as usize {
-        return Ok(None);
-    }
-    let last = plan.seed.0.wrapping_add(u64::from(runs) - 1);
-    let mut out = format!(
-        "{:<13}{:<24}{:>12}{:>12}{:>12}\n",
-        format!("{runs} runs"),
-        format!("seeds {} to {last}", plan.seed.0),
-        "least",
-        "median",
-        "most"
-    );
-    // A quantile that was not reached is longer than any that was.
-    let mut times = |name: &str, of: &dyn Fn(&Figures) -> Option<u64>| {
-        let mut values: Vec<_> = all.iter().map(|figures| of(figures).unwrap_or(u64::MAX)).collect();
-        values.sort_unstable();
-        let show = |us: u64| if us == u64::MAX { "not reached".to_owned() } else { number::time(us) };
-        out += &row(name, [values[0], values[values.len() / 2], values[values.len() - 1]].map(show));
+    let row = |_, simulated: Simulated| {
+        let results = &simulated.results;
+        RunRow::of(results, &judge(&Evidence::of(results), &plan.expectations))
     };
-    times("reconnect p50", &|figures| figures.p50);
-    times("reconnect p90", &|figures| figures.p90);
-    times("reconnect p99", &|figures| figures.p99);
-    let mut counts = |name: &str, of: &dyn Fn(&Figures) -> u64| {
-        let mut values: Vec<_> = all.iter().map(of).collect();
-        values.sort_unstable();
-        out += &row(name, [values[0], values[values.len() / 2], values[values.len() - 1]].map(number::count));
-    };
-    counts("attempts", &|figures| figures.attempts);
-    counts("herd peak in one second", &|figures| figures.peak);
-    counts("still away at the end", &|figures| figures.away);
-    counts("gave up", &|figures| figures.lost);
-    if !plan.expectations.is_empty() {
-        out += &format!("             all expectations held in {} of {runs}\n", all.iter().filter(|figures| figures.passed).count());
-    }
-    Ok(Some(out))
+    let mut rows = run_seeds_watched(&others, model, runs - 1, threads, row, &|| stop.code().is_none())?;
+    rows.insert(0, first);
+    Ok(Seeds { planned: runs, rows })
 }
 
 /// As many as asked for, or one for each processor.
 fn threads(args: &Simulate) -> usize {
     args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
-}
-
-fn row(name: &str, [least, median, most]: [String; 3]) -> String {
-    format!("             {name:<24}{least:>12}{median:>12}{most:>12}\n")
 }
 
 /// The run itself; says what it cost.

@@ -113,16 +113,46 @@ pub struct Line {
     pub text: String,
 }
 
-/// Samples that wait before they cost a histogram of their own.
+/// Different samples in a row that wait before they cost a histogram of their own.
 const PENDING: usize = 1024;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Series {
     total: Latency,
+    /// Not in `total` yet: values in µs, and how often each came in a row. Equal ones are frequent, and together they are one.
     #[serde(skip)]
-    pending: Vec<u64>,
+    pending: Vec<(u64, u64)>,
     #[serde(skip)]
     interval: Option<Box<Latency>>,
+}
+
+impl Series {
+    fn of(total: Latency) -> Box<Series> {
+        Box::new(Series { total, pending: Vec::new(), interval: None })
+    }
+
+    fn record(&mut self, us: u64) {
+        if let Some((last, count)) = self.pending.last_mut()
+            && *last == us
+        {
+            *count += 1;
+            return;
+        }
+        if self.pending.len() == PENDING {
+            let mut interval = self.interval.take().unwrap_or_default();
+            self.settle(&mut interval);
+            self.interval = Some(interval);
+        }
+        self.pending.push((us, 1));
+    }
+
+    /// Counts what is pending, in the whole and in an interval.
+    fn settle(&mut self, interval: &mut Latency) {
+        for (us, n) in self.pending.drain(..) {
+            self.total.record_n(us, n);
+            interval.record_n(us, n);
+        }
+    }
 }
 
 /// Distributions of a run by [`Key`].
@@ -146,39 +176,31 @@ impl Bank {
         Bank { cohorts, faults, length, current: 0, series: vec![None; slots], lines: Vec::new() }
     }
 
-    /// Adds a sample of `us` µs taken at `at` µs. Earlier than the current interval counts into the current one.
+    /// Adds a sample of `us` µs taken at `at` µs. Earlier than the current interval counts into the current one. Sums know of it
+    /// after the next [`roll`](Bank::roll).
     pub fn record(&mut self, at: u64, key: Key, us: u64) {
-        let interval = at / self.length;
-        if interval > self.current {
+        if at >= (self.current + 1).saturating_mul(self.length) {
             self.roll();
-            self.current = interval;
+            self.current = at / self.length;
         }
         let slot = self.slot(key);
-        let series = self.series[slot]
-            .get_or_insert_with(|| Box::new(Series { total: Latency::new(), pending: Vec::with_capacity(PENDING), interval: None }));
-        series.total.record(us);
-        series.pending.push(us);
-        if series.pending.len() >= PENDING {
-            let interval = series.interval.get_or_insert_default();
-            series.pending.drain(..).for_each(|us| interval.record(us));
-        }
+        self.series[slot].get_or_insert_with(|| Series::of(Latency::new())).record(us);
     }
 
     /// Ends the current interval: what it has becomes lines of the log.
     pub fn roll(&mut self) {
-        let mut scratch = None;
+        let mut scratch: Option<Box<Latency>> = None;
         for (key, series) in self.series.iter_mut().enumerate().filter_map(|(key, series)| Some((key, series.as_mut()?))) {
             if series.pending.is_empty() && series.interval.as_ref().is_none_or(|interval| interval.count() == 0) {
                 continue;
             }
-            let interval = match &mut series.interval {
-                Some(interval) => interval,
-                None => scratch.get_or_insert_with(Box::<Latency>::default),
-            };
-            series.pending.drain(..).for_each(|us| interval.record(us));
+            let mut own = series.interval.take();
+            let interval = own.as_mut().unwrap_or_else(|| scratch.get_or_insert_default());
+            series.settle(interval);
             let text = encode(interval, self.current * self.length, self.length);
             self.lines.push(Line { interval: self.current, key, text });
             interval.clear();
+            series.interval = own;
         }
     }
 
@@ -207,7 +229,7 @@ impl Bank {
             let slot = self.slot(key);
             match &mut self.series[slot] {
                 Some(series) => series.total.add(latency),
-                empty => *empty = Some(Box::new(Series { total: latency.clone(), pending: Vec::new(), interval: None })),
+                empty => *empty = Some(Series::of(latency.clone())),
             }
         }
         self.lines.extend(other.lines.iter().cloned());

@@ -14,6 +14,7 @@ use crate::expect::Limit;
 use crate::fault::told::Told;
 use crate::fault::{Form, Side};
 use crate::plan::{Plan, Target};
+use crate::results::runs::Seeds;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -308,6 +309,8 @@ pub struct Results {
     pub workers: u32,
     /// Parts that were lost, in words: the results are not those of the plan.
     pub lost: Vec<String>,
+    /// Other seeds of the same plan, where there are some, and this one among them.
+    pub seeds: Option<Seeds>,
 }
 
 /// What the measuring process used; all zero where nobody looked.

@@ -80,18 +80,30 @@ pub struct Endings {
     pending: HashMap<(u32, u32), Half>,
     order: VecDeque<(u32, u32)>,
     counts: BTreeMap<Counted, u64>,
+    /// What was counted last and how often in a row, not in `counts` yet: endings come in crowds of the same.
+    last: Option<(Counted, u64)>,
+    /// The same for `reasons`.
+    last_reason: (u16, String, u64),
     reasons: Reasons,
 }
 
 impl Endings {
     /// `joins`: a server or its injector will report about connections.
     pub fn new(joins: bool) -> Endings {
-        Endings { joins, pending: HashMap::new(), order: VecDeque::new(), counts: BTreeMap::new(), reasons: Reasons::default() }
+        Endings {
+            joins,
+            pending: HashMap::new(),
+            order: VecDeque::new(),
+            counts: BTreeMap::new(),
+            last: None,
+            last_reason: (0, String::new(), 0),
+            reasons: Reasons::default(),
+        }
     }
 
     /// The client's account. `killed`: the fault on server processes that acted on the connection, if any did.
     pub fn client(&mut self, second: u32, who: (u32, u32), cohort: u16, ending: &Ending, killed: Option<u16>) {
-        self.reasons.count(ending.code, &ending.reason, 1);
+        self.reason(ending.code, &ending.reason);
         let key = EndingKey {
             cohort,
             cause: ending.cause,
@@ -105,9 +117,22 @@ impl Endings {
             client_code: ending.code,
             server: None,
         };
-        let half = self.pending.remove(&who).unwrap_or_default();
+        let half = if self.pending.is_empty() { Half::default() } else { self.pending.remove(&who).unwrap_or_default() };
         let half = Half { client: Some((second, key)), server: half.server, killed: killed.or(half.killed) };
         if self.joins && half.server.is_none() { self.wait(who, half) } else { self.fold(half) }
+    }
+
+    fn reason(&mut self, code: u16, reason: &str) {
+        let (last_code, last, count) = &mut self.last_reason;
+        // Most have none; comparing two of no length by `memcmp` is strangely slow, 70 ns.
+        if *last_code == code && (last.is_empty() && reason.is_empty() || last == reason) {
+            *count += 1;
+            return;
+        }
+        if *count > 0 {
+            self.reasons.count(*last_code, last, *count);
+        }
+        self.last_reason = (code, reason.to_owned(), 1);
     }
 
     /// The server's account.
@@ -136,6 +161,11 @@ impl Endings {
             }
             self.fold(half);
         }
+        if let Some((last, count)) = self.last.take() {
+            *self.counts.entry(last).or_default() += count;
+        }
+        // Whatever it is, it makes the present one count.
+        self.reason(0, OTHER);
         (self.counts, self.reasons, alone)
     }
 
@@ -155,8 +185,15 @@ impl Endings {
     }
 
     fn fold(&mut self, half: Half) {
-        if let Some((second, key)) = half.client {
-            *self.counts.entry((second, joined(key, half.server.as_ref(), half.killed))).or_default() += 1;
+        let Some((second, key)) = half.client else { return };
+        let counted = (second, joined(key, half.server.as_ref(), half.killed));
+        match &mut self.last {
+            Some((last, count)) if *last == counted => *count += 1,
+            last => {
+                if let Some((last, count)) = last.replace((counted, 1)) {
+                    *self.counts.entry(last).or_default() += count;
+                }
+            }
         }
     }
 }

@@ -172,7 +172,7 @@ impl<'de> Deserialize<'de> for Latency {
 
 /// Whole microseconds, cut off.
 pub fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+    time.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(time.subsec_micros()))
 }
 
 #[cfg(test)]

@@ -131,8 +131,11 @@ impl Recorder {
     /// An empty one. `joins`: a server or its injector will report about connections.
     fn of(meta: Meta, joins: bool) -> Recorder {
         let (cohorts, faults) = (meta.cohorts.len(), meta.faults.len());
-        let cohort_of = meta.cohorts.iter().enumerate().flat_map(|(cohort, row)| (0..row.planned).map(move |_| cohort as u16));
-        let clients: Vec<_> = cohort_of.map(Client::new).collect();
+        let planned = meta.cohorts.iter().map(|row| row.planned as usize);
+        let mut clients = Vec::with_capacity(planned.clone().sum());
+        for (cohort, count) in (0..).zip(planned) {
+            clients.resize(clients.len() + count, Client::new(cohort));
+        }
         // Histograms of less than a second say little and cost a line each.
         let log_interval = interval(meta.duration).max(Duration::from_secs(1));
         let seed = Seed(meta.seed);
@@ -160,17 +163,14 @@ impl Recorder {
 
     /// An empty one for a plan in the simulator, where a server's account comes just before its client's, or never.
     pub fn simulated(plan: &Plan) -> Recorder {
-        Recorder { simulated: true, ..Recorder::of(Meta::of(plan), false) }
+        let mut recorder = Recorder { simulated: true, ..Recorder::of(Meta::of(plan), false) };
+        recorder.outages.hold = 0;
+        recorder
     }
 
     /// Reads what there is of a client, so that it is at hand when its event comes; the sum means nothing.
     pub fn touch(&self, client: u32) -> u64 {
         self.outages.touch(client as usize)
-    }
-
-    /// As [`touch`](Recorder::touch), for what that leads to.
-    pub fn touch_further(&self, client: u32) -> u64 {
-        self.outages.touch_outage(client as usize)
     }
 
     /// Keeps what the books of a part need to be added to the others exactly.
@@ -183,12 +183,14 @@ impl Recorder {
 
     /// Numbers for a progress line.
     pub fn live(&self) -> Live {
-        Live { open: self.all_open, away: self.outages.under_way() as u64, ..self.live }
+        Live { open: self.all_open, away: self.outages.under_way as u64, ..self.live }
     }
 
     /// Takes an event that happened at offset `at`. Events of one client come in their order; evidence of the server may be late.
     ///
     /// Events of clients or faults that the plan does not have are counted as a notice.
+    // Where the kind of event is known, as at every place of the simulator, all that asks for it is done at compile time.
+    #[inline(always)]
     pub fn record(&mut self, at: Duration, event: &Event) {
         let at = micros(at);
         if self.is_unknown(event) {
@@ -229,12 +231,14 @@ impl Recorder {
         self.keep(at, event);
     }
 
+    #[inline(always)]
     fn is_unknown(&self, event: &Event) -> bool {
         let (client, fault) = subject(event);
         client.is_some_and(|client| client.0 as usize >= self.outages.clients.len())
             || fault.is_some_and(|fault| usize::from(fault) >= self.faults.len())
     }
 
+    #[inline(always)]
     fn keep(&mut self, at: u64, event: &Event) {
         self.number += 1;
         let number = self.number;
@@ -306,6 +310,9 @@ impl Recorder {
         let outages = std::mem::take(&mut self.outages);
         outages.finish(end).for_each(|outage| self.book_outage(outage, Some(end)));
         self.timeline.finish();
+        self.outage_rows.settle();
+        self.milestones.settle();
+        self.events.settle();
         self.bank.roll();
         self.outage_bank.roll();
         self.bank.add(&self.outage_bank);
@@ -328,6 +335,7 @@ impl Recorder {
             usage: Usage::default(),
             workers: 1,
             lost: Vec::new(),
+            seeds: None,
         }
     }
 }
@@ -337,6 +345,7 @@ fn key(metric: Metric, cohort: u16, fault: Option<u16>) -> Key {
 }
 
 /// The client and the fault that an event is about.
+#[inline(always)]
 pub fn subject(event: &Event) -> (Option<ClientIndex>, Option<u16>) {
     match event {
         Event::Injected { fault, client, .. } => (Some(*client), Some(*fault)),

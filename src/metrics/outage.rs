@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 const HELD: usize = 65_536;
 /// Two processes read one clock at different places in their code: an injector may seem so much later than its effect, µs.
 const SLACK_US: u64 = 1_000;
-const NONE: u32 = u32::MAX;
+const NO_FAULT: u16 = u16::MAX;
 
 /// One outage of one client. Offsets and lengths in µs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,25 +48,10 @@ pub struct Outage {
     pub gave_up: bool,
 }
 
-/// An outage under way: 48 bytes, because all clients of a simulation may have one. Client and cohort are elsewhere.
-#[derive(Clone, Debug)]
-#[repr(C)]
-struct Under {
-    fault_at: u64,
-    detect_at: u64,
-    backoff: u64,
-    /// Until when time is booked: what of it is not backoff was attempts.
-    mark: u64,
-    connection: u32,
-    attempts: u32,
-    fault: Option<u16>,
-    code: u16,
-    phase: Phase,
-    gave_up: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// No outage.
+    None,
     Waiting,
     Attempting,
     Replying,
@@ -84,47 +69,8 @@ impl Outage {
     }
 }
 
-impl Under {
-    fn lost(&mut self) -> Lost<'_> {
-        Lost { connection: self.connection, detect_at: self.detect_at, fault_at: &mut self.fault_at, fault: &mut self.fault }
-    }
-
-    /// Books the time since the last change into the phase that ends now.
-    fn turn(&mut self, at: u64, next: Phase) {
-        if self.phase == Phase::Waiting {
-            if self.gave_up && next == Phase::Waiting {
-                // Who gave up does not wait for anything.
-                return;
-            }
-            self.backoff += at.saturating_sub(self.mark);
-        }
-        self.mark = self.mark.max(at);
-        self.phase = next;
-    }
-
-    /// As it is booked; it ended at `ready`, if it did.
-    fn outage(&self, client: u32, cohort: u16, ready: Option<u64>) -> Outage {
-        Outage {
-            client,
-            cohort,
-            connection: self.connection,
-            code: self.code,
-            fault: self.fault,
-            fault_at: self.fault_at,
-            detect_at: self.detect_at,
-            backoff: self.backoff,
-            attempt: self.mark - self.detect_at - self.backoff,
-            reply: ready.map(|ready| ready - self.mark),
-            attempts: self.attempts,
-            ready_at: ready,
-            gave_up: self.gave_up,
-        }
-    }
-}
-
 /// What late evidence may change of an outage, under way or held back.
 struct Lost<'a> {
-    connection: u32,
     detect_at: u64,
     fault_at: &'a mut u64,
     fault: &'a mut Option<u16>,
@@ -140,28 +86,75 @@ impl Lost<'_> {
     }
 }
 
-/// A client: 32 bytes and never two cache lines, because there may be millions.
+/// Whole µs up to nine years, in six bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Micros([u16; 3]);
+
+impl Micros {
+    fn of(us: u64) -> Micros {
+        let us = us.min((1 << 48) - 1);
+        Micros([us as u16, (us >> 16) as u16, (us >> 32) as u16])
+    }
+
+    fn us(self) -> u64 {
+        let [low, middle, high] = self.0.map(u64::from);
+        low | middle << 16 | high << 32
+    }
+}
+
+/// A client with its outage under way: one cache line, because there may be millions.
 #[derive(Clone, Debug)]
-#[repr(align(32))]
+#[repr(align(64))]
 pub(super) struct Client {
-    injected_at: u64,
     injected_connection: u32,
-    /// Place of the outage under way in `open`, or `NONE`.
-    outage: u32,
     /// Number of the last ended outage plus 1, modulo 2³²; 0 for none.
     ended: u32,
     /// Attempts begun: the number of the attempt under way, and of its connection.
     pub(super) attempts: u32,
+    /// The connection that was lost.
+    lost: u32,
+    /// Attempts begun in the outage.
+    tries: u32,
+    injected_at: Micros,
+    fault_at: Micros,
+    detect_at: Micros,
+    backoff: Micros,
+    /// Until when time is booked: what of it is not backoff was attempts.
+    mark: Micros,
     injected_fault: u16,
+    /// The fault of the outage, or `NO_FAULT`.
+    fault: u16,
+    code: u16,
     pub(super) cohort: u16,
     /// What is so, as a sum of the constants of the recorder.
     is: u8,
+    phase: Phase,
+    gave_up: bool,
 }
 
 impl Client {
     /// One of this cohort that has not arrived.
     pub(super) fn new(cohort: u16) -> Client {
-        Client { injected_at: 0, injected_connection: 0, outage: NONE, ended: 0, attempts: 0, injected_fault: 0, cohort, is: 0 }
+        let never = Micros::default();
+        Client {
+            injected_connection: 0,
+            ended: 0,
+            attempts: 0,
+            lost: 0,
+            tries: 0,
+            injected_at: never,
+            fault_at: never,
+            detect_at: never,
+            backoff: never,
+            mark: never,
+            injected_fault: 0,
+            fault: NO_FAULT,
+            code: 0,
+            cohort,
+            is: 0,
+            phase: Phase::None,
+            gave_up: false,
+        }
     }
 
     pub(super) fn is(&self, what: u8) -> bool {
@@ -171,16 +164,66 @@ impl Client {
     pub(super) fn set(&mut self, what: u8, so: bool) {
         self.is = if so { self.is | what } else { self.is & !what };
     }
+
+    fn is_away(&self) -> bool {
+        self.phase != Phase::None
+    }
+
+    fn fault(&self) -> Option<u16> {
+        (self.fault != NO_FAULT).then_some(self.fault)
+    }
+
+    /// What is known of an outage may change.
+    fn amend(&mut self, change: impl FnOnce(Lost<'_>)) {
+        let (mut fault_at, mut fault) = (self.fault_at.us(), self.fault());
+        change(Lost { detect_at: self.detect_at.us(), fault_at: &mut fault_at, fault: &mut fault });
+        (self.fault_at, self.fault) = (Micros::of(fault_at), fault.unwrap_or(NO_FAULT));
+    }
+
+    /// Books the time since the last change into the phase that ends now.
+    fn turn(&mut self, at: u64, next: Phase) {
+        let mark = self.mark.us();
+        if self.phase == Phase::Waiting {
+            if self.gave_up && next == Phase::Waiting {
+                // Who gave up does not wait for anything.
+                return;
+            }
+            self.backoff = Micros::of(self.backoff.us() + at.saturating_sub(mark));
+        }
+        self.mark = Micros::of(mark.max(at));
+        self.phase = next;
+    }
+
+    /// The outage as it is booked; it ended at `ready`, if it did.
+    fn outage(&self, client: u32, ready: Option<u64>) -> Outage {
+        let (detect_at, backoff, mark) = (self.detect_at.us(), self.backoff.us(), self.mark.us());
+        Outage {
+            client,
+            cohort: self.cohort,
+            connection: self.lost,
+            code: self.code,
+            fault: self.fault(),
+            fault_at: self.fault_at.us(),
+            detect_at,
+            backoff,
+            attempt: mark - detect_at - backoff,
+            reply: ready.map(|ready| ready - mark),
+            attempts: self.tries,
+            ready_at: ready,
+            gave_up: self.gave_up,
+        }
+    }
 }
 
-/// The clients and their outages: 32 bytes a client, 48 for each under way, and one [`Outage`] for each held back.
+/// The clients and their outages: 64 bytes a client, and one [`Outage`] for each held back.
 #[derive(Debug, Default)]
 pub(super) struct Outages {
     pub(super) clients: Vec<Client>,
-    open: Vec<Under>,
-    /// Places of `open` that are not in use.
-    free: Vec<u32>,
+    /// Outages under way.
+    pub(super) under_way: usize,
     held: VecDeque<Outage>,
+    /// How many ended outages are held back: none where no evidence comes late.
+    pub(super) hold: usize,
     /// Number of the first in `held`.
     first: u64,
 }
@@ -188,59 +231,51 @@ pub(super) struct Outages {
 impl Outages {
     /// For these clients.
     pub(super) fn new(clients: Vec<Client>) -> Outages {
-        Outages { clients, ..Outages::default() }
+        Outages { clients, hold: HELD, ..Outages::default() }
     }
 
     /// Reads what there is of a client, so that it is at hand soon.
     pub(super) fn touch(&self, client: usize) -> u64 {
-        self.clients.get(client).map_or(0, |client| u64::from(client.outage))
-    }
-
-    /// Reads from both cache lines of its outage: best when clients have been touched before.
-    pub(super) fn touch_outage(&self, client: usize) -> u64 {
-        let place = self.clients.get(client).map_or(NONE, |client| client.outage);
-        self.open.get(place as usize).map_or(0, |outage| outage.fault_at + u64::from(outage.code))
-    }
-
-    /// Outages under way.
-    pub(super) fn under_way(&self) -> usize {
-        self.open.len() - self.free.len()
+        self.clients.get(client).map_or(0, |client| u64::from(client.attempts))
     }
 
     /// The fault of the client's outage under way: `None` without outage, `Some(None)` for one without fault.
     pub(super) fn fault_of(&self, client: u32) -> Option<Option<u16>> {
-        self.current(client).map(|outage| outage.fault)
+        let state = &self.clients[client as usize];
+        state.is_away().then(|| state.fault())
     }
 
     /// The fault that last acted on a connection of this client, with the offset, as far as is known.
     pub(super) fn injected(&self, client: u32, connection: u32) -> Option<(u16, u64)> {
         let state = &self.clients[client as usize];
-        (state.injected_connection == connection).then_some((state.injected_fault, state.injected_at))
+        (state.injected_connection == connection).then(|| (state.injected_fault, state.injected_at.us()))
     }
 
     /// A fault acted on a connection.
     pub(super) fn inject(&mut self, at: u64, client: u32, connection: u32, fault: u16) {
         let state = &mut self.clients[client as usize];
-        if (connection, at) >= (state.injected_connection, state.injected_at) {
-            (state.injected_connection, state.injected_at, state.injected_fault) = (connection, at, fault);
+        if (connection, at) >= (state.injected_connection, state.injected_at.us()) {
+            (state.injected_connection, state.injected_at, state.injected_fault) = (connection, Micros::of(at), fault);
         }
-        let latest = |lost: &Lost<'_>| lost.fault.is_none() || *lost.fault_at == lost.detect_at || at >= *lost.fault_at;
-        if let Some(lost) = self.lost_with(client, connection).filter(latest) {
-            lost.amend(at, fault);
-        }
+        self.with_lost(client, connection, |lost| {
+            if lost.fault.is_none() || *lost.fault_at == lost.detect_at || at >= *lost.fault_at {
+                lost.amend(at, fault);
+            }
+        });
     }
 
     /// Evidence names the fault that ended a connection, without saying when it acted.
     pub(super) fn attribute(&mut self, client: u32, connection: u32, fault: u16) {
-        if let Some(lost) = self.lost_with(client, connection) {
+        self.with_lost(client, connection, |lost| {
             lost.fault.get_or_insert(fault);
-        }
+        });
     }
 
     /// An open connection ended. Whether an outage began with it.
     pub(super) fn end(&mut self, at: u64, client: u32, connection: u32, ending: &Ending) -> bool {
-        if let Some(outage) = self.current_mut(client) {
-            outage.turn(at, Phase::Waiting);
+        let state = &mut self.clients[client as usize];
+        if state.is_away() {
+            state.turn(at, Phase::Waiting);
             return false;
         }
         if ending.cause == Cause::Stay {
@@ -250,85 +285,62 @@ impl Outages {
             Cause::Fault(fault) => Some(fault),
             _ => ending.fault,
         };
-        let mut outage = Under {
-            connection,
-            code: ending.code,
-            fault: named,
-            fault_at: at,
-            detect_at: at,
-            backoff: 0,
-            attempts: 0,
-            gave_up: false,
-            phase: Phase::Waiting,
-            mark: at,
-        };
-        if let Some((fault, acted)) = self.injected(client, connection) {
-            outage.lost().amend(acted, fault);
+        let now = Micros::of(at);
+        (state.lost, state.code, state.fault) = (connection, ending.code, named.unwrap_or(NO_FAULT));
+        (state.fault_at, state.detect_at, state.mark, state.backoff) = (now, now, now, Micros::default());
+        (state.tries, state.gave_up, state.phase) = (0, false, Phase::Waiting);
+        if state.injected_connection == connection {
+            let (fault, acted) = (state.injected_fault, state.injected_at.us());
+            state.amend(|lost| lost.amend(acted, fault));
         }
-        self.clients[client as usize].outage = self.place(outage);
+        self.under_way += 1;
         true
-    }
-
-    /// Keeps an outage under way: where.
-    fn place(&mut self, outage: Under) -> u32 {
-        if let Some(place) = self.free.pop() {
-            self.open[place as usize] = outage;
-            return place;
-        }
-        if self.open.capacity() == 0 {
-            // There are never more; what is not used is not resident, and nothing is ever copied.
-            self.open.reserve_exact(self.clients.len());
-        }
-        self.open.push(outage);
-        (self.open.len() - 1) as u32
     }
 
     /// An attempt began.
     pub(super) fn attempt(&mut self, at: u64, client: u32) {
-        if let Some(outage) = self.current_mut(client) {
-            outage.turn(at, Phase::Attempting);
-            outage.attempts += 1;
+        if let Some(state) = self.away(client) {
+            state.turn(at, Phase::Attempting);
+            state.tries += 1;
         }
     }
 
     /// An attempt ended without a connection.
     pub(super) fn fail(&mut self, at: u64, client: u32) {
-        if let Some(outage) = self.current_mut(client) {
-            outage.turn(at, Phase::Waiting);
+        if let Some(state) = self.away(client) {
+            state.turn(at, Phase::Waiting);
         }
     }
 
     /// A connection opened.
     pub(super) fn opened(&mut self, at: u64, client: u32) {
-        if let Some(outage) = self.current_mut(client) {
-            outage.turn(at, Phase::Replying);
+        if let Some(state) = self.away(client) {
+            state.turn(at, Phase::Replying);
         }
     }
 
     /// The policy gave up.
     pub(super) fn give_up(&mut self, at: u64, client: u32) {
-        if let Some(outage) = self.current_mut(client) {
-            outage.turn(at, Phase::Waiting);
-            outage.gave_up = true;
+        if let Some(state) = self.away(client) {
+            state.turn(at, Phase::Waiting);
+            state.gave_up = true;
         }
     }
 
     /// The client is ready: its outage, if it had one, is over. Whether it had.
     pub(super) fn ready(&mut self, at: u64, client: u32) -> bool {
-        let Some(outage) = self.current_mut(client) else { return false };
-        let at = at.max(outage.mark);
-        let booked = self.clients[client as usize].outage;
-        let outage = &self.open[booked as usize];
-        let state = &mut self.clients[client as usize];
-        self.held.push_back(outage.outage(client, state.cohort, Some(at)));
-        self.free.push(booked);
-        (state.outage, state.ended) = (NONE, (self.first + self.held.len() as u64) as u32);
+        let number = (self.first + self.held.len() as u64 + 1) as u32;
+        let Some(state) = self.away(client) else { return false };
+        let outage = state.outage(client, Some(at.max(state.mark.us())));
+        (state.phase, state.ended) = (Phase::None, number);
+        self.held.push_back(outage);
+        self.under_way -= 1;
         true
     }
 
     /// The oldest ended outage that need not be held back longer.
     pub(super) fn settled(&mut self) -> Option<Outage> {
-        if self.held.len() <= HELD {
+        if self.held.len() <= self.hold {
             return None;
         }
         self.first += 1;
@@ -337,37 +349,32 @@ impl Outages {
 
     /// The end of the run at `at`: all that ended, in the order of their ends, then those it cuts, by client.
     pub(super) fn finish(self, at: u64) -> impl Iterator<Item = Outage> {
-        let mut open = self.open;
-        let cut = (0..).zip(self.clients).filter(|(_, state)| state.outage != NONE).map(move |(client, state)| {
-            let under = &mut open[state.outage as usize];
-            under.turn(at, under.phase);
-            under.outage(client, state.cohort, None)
+        let cut = (0..).zip(self.clients).filter(|(_, state)| state.is_away()).map(move |(client, mut state)| {
+            state.turn(at, state.phase);
+            state.outage(client, None)
         });
         self.held.into_iter().chain(cut)
     }
 
-    fn current(&self, client: u32) -> Option<&Under> {
-        self.open.get(self.clients[client as usize].outage as usize)
+    /// The client, if it has an outage.
+    fn away(&mut self, client: u32) -> Option<&mut Client> {
+        self.clients.get_mut(client as usize).filter(|state| state.is_away())
     }
 
-    fn current_mut(&mut self, client: u32) -> Option<&mut Under> {
-        self.open.get_mut(self.clients[client as usize].outage as usize)
-    }
-
-    /// The outage that began with this connection: under way, or the last one of this client and still held back.
-    fn lost_with(&mut self, client: u32, connection: u32) -> Option<Lost<'_>> {
-        let state = &self.clients[client as usize];
-        let lost = if state.outage != NONE {
-            self.open.get_mut(state.outage as usize)?.lost()
-        } else if state.ended == 0 {
-            return None;
-        } else {
+    /// Changes the outage that began with this connection: under way, or the last one of this client and still held back.
+    fn with_lost(&mut self, client: u32, connection: u32, change: impl FnOnce(Lost<'_>)) {
+        let state = &mut self.clients[client as usize];
+        if state.is_away() {
+            if state.lost == connection {
+                state.amend(change);
+            }
+        } else if state.ended != 0 {
             let place = state.ended.wrapping_sub(self.first as u32).wrapping_sub(1);
-            let Outage { connection, detect_at, fault_at, fault, .. } =
-                self.held.get_mut(place as usize).filter(|held| held.client == client)?;
-            Lost { connection: *connection, detect_at: *detect_at, fault_at, fault }
-        };
-        (lost.connection == connection).then_some(lost)
+            let held = self.held.get_mut(place as usize).filter(|held| held.client == client && held.connection == connection);
+            if let Some(Outage { detect_at, fault_at, fault, .. }) = held {
+                change(Lost { detect_at: *detect_at, fault_at, fault });
+            }
+        }
     }
 }
 
@@ -447,12 +454,20 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_tens_of_bytes() {
-        assert_eq!((size_of::<Client>(), size_of::<Under>()), (32, 48));
+    fn a_client_is_one_cache_line() {
+        assert_eq!(size_of::<Client>(), 64);
     }
 
     #[test]
-    fn the_slab_stays_consistent_when_outages_end_in_any_order() {
+    fn six_bytes_hold_nine_years() {
+        for us in [0, 1, 65_535, 65_536, 4_294_967_296, (1 << 48) - 1] {
+            assert_eq!(Micros::of(us).us(), us);
+        }
+        assert_eq!(Micros::of(u64::MAX).us(), (1 << 48) - 1);
+    }
+
+    #[test]
+    fn outages_may_end_in_any_order() {
         let mut outages = outages(5);
         (0..5).for_each(|client| assert!(outages.end(u64::from(client), client, 1, &ending(Cause::Remote))));
         for client in [1, 4, 0, 3, 2] {

@@ -1,10 +1,14 @@
 //! A bounded, uniform, seeded sample of a stream: reservoir sampling.
 //!
-//! Source: Vitter, "Random Sampling with a Reservoir" (1985), algorithm R.
+//! How many items are passed over until the next one is kept is drawn, not whether each is kept: of many millions few cost a draw.
+//! Source: Li, "Reservoir-Sampling Algorithms of Time Complexity O(n(1 + log(N/n)))" (1994), algorithm L.
 
 use crate::seed::{Seed, Stream};
 
 use serde::{Deserialize, Serialize};
+
+/// Items that are put in their places together.
+const TOGETHER: usize = 128;
 
 /// At most `limit` items of a stream, each equally likely.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -12,6 +16,15 @@ pub struct Sample<T> {
     limit: usize,
     seen: u64,
     kept: Vec<T>,
+    /// Items that will replace kept ones, with the place of each: many together, because each place is a wait for memory.
+    #[serde(skip, default = "Vec::new")]
+    fresh: Vec<(usize, T)>,
+    /// Number of the item that is kept next, once there are `limit`.
+    #[serde(skip)]
+    next: u64,
+    /// The largest of `limit` uniform numbers that the kept items may be thought to have.
+    #[serde(skip)]
+    largest: f64,
     #[serde(skip, default = "for_addition")]
     random: Stream,
 }
@@ -24,24 +37,53 @@ fn for_addition() -> Stream {
 impl<T> Sample<T> {
     /// An empty one; `random` is its own stream.
     pub fn new(limit: usize, random: Stream) -> Sample<T> {
-        Sample { limit, seen: 0, kept: Vec::new(), random }
+        Sample { limit, seen: 0, kept: Vec::new(), fresh: Vec::new(), next: 0, largest: 1.0, random }
     }
 
     /// Offers the next item; `make` runs only if it is kept.
+    #[inline]
     pub fn offer(&mut self, make: impl FnOnce() -> T) {
         self.seen += 1;
-        if self.kept.len() < self.limit {
-            self.kept.push(make());
-            return;
-        }
-        let place = self.random.below(self.seen) as usize;
-        if let Some(slot) = self.kept.get_mut(place) {
-            *slot = make();
+        if self.kept.len() < self.limit || self.seen == self.next {
+            self.keep(make());
         }
     }
 
-    /// Items kept, in no order once the sample is not complete.
+    #[inline(never)]
+    fn keep(&mut self, item: T) {
+        if self.kept.len() < self.limit {
+            self.kept.push(item);
+        } else {
+            if self.fresh.len() == TOGETHER {
+                self.settle();
+            }
+            let place = self.random.below(self.limit as u64) as usize;
+            self.fresh.push((place, item));
+        }
+        if self.kept.len() == self.limit {
+            self.pass_over();
+        }
+    }
+
+    /// To be called before anything is read: puts items in the places that were drawn for them.
+    pub fn settle(&mut self) {
+        for (place, item) in self.fresh.drain(..) {
+            self.kept[place] = item;
+        }
+    }
+
+    /// Draws which item is kept next.
+    fn pass_over(&mut self) {
+        // 1 - u is in (0, 1]; its logarithm is finite.
+        let mut log = || (1.0 - self.random.unit()).ln();
+        self.largest *= (log() / self.limit as f64).exp();
+        let over = log() / (-self.largest).ln_1p();
+        self.next = self.seen.saturating_add(1).saturating_add(over as u64);
+    }
+
+    /// Items kept, in no order once the sample is not complete; [`settle`](Sample::settle) first.
     pub fn kept(&self) -> &[T] {
+        debug_assert!(self.fresh.is_empty(), "not settled");
         &self.kept
     }
 
@@ -57,6 +99,7 @@ impl<T> Sample<T> {
 
     /// Items kept, to be amended.
     pub fn kept_mut(&mut self) -> &mut [T] {
+        self.settle();
         &mut self.kept
     }
 
@@ -70,12 +113,13 @@ impl<T: Clone> Sample<T> {
     /// A complete sample without the items for which `drop` holds.
     pub fn without(&self, mut drop: impl FnMut(&T) -> bool) -> Sample<T> {
         let kept: Vec<T> = self.kept.iter().filter(|item| !drop(item)).cloned().collect();
-        Sample { limit: self.limit, seen: kept.len() as u64, kept, random: self.random.clone() }
+        Sample { seen: kept.len() as u64, kept, ..Sample::new(self.limit, self.random.clone()) }
     }
 
     /// Adds another sample: each kept item is drawn from one of the two, as likely as that one's share of the items not yet drawn.
     pub fn add(&mut self, other: &Sample<T>) {
         let seen = self.seen + other.seen;
+        self.settle();
         if self.kept.len() + other.kept.len() <= self.limit && seen == (self.kept.len() + other.kept.len()) as u64 {
             self.kept.extend_from_slice(&other.kept);
             self.seen = seen;
@@ -103,6 +147,7 @@ mod tests {
         let draw = || {
             let mut sample = Sample::new(1_000, Seed(3).stream("sample"));
             (0..20_000_u64).for_each(|i| sample.offer(|| i));
+            sample.settle();
             sample
         };
         let sample = draw();
@@ -117,6 +162,7 @@ mod tests {
         let of = |range: std::ops::Range<u64>| {
             let mut sample = Sample::new(10, Seed(3).stream("sample"));
             range.for_each(|i| sample.offer(|| i));
+            sample.settle();
             sample
         };
         let mut small = of(0..4);

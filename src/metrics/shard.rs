@@ -60,6 +60,7 @@ pub fn encode(results: Results) -> Vec<u8> {
         usage,
         workers,
         lost,
+        seeds: _,
     } = results;
     let body = Body {
         status,
@@ -111,6 +112,7 @@ pub fn decode(meta: Meta, bytes: &[u8]) -> Result<Results, Unreadable> {
         usage: body.usage,
         workers: body.workers,
         lost: body.lost,
+        seeds: None,
     })
 }
 

@@ -355,6 +355,7 @@ fn summary(duration_ms: u64) -> Summary {
     Summary {
         liveness: Vec::new(),
         surprises: Vec::new(),
+        runs: None,
         schema_version: SCHEMA_VERSION,
         scenario: "crash-storm".to_string(),
         question: Some("Does a crash with 1,000 clients recover within five seconds?".to_string()),

@@ -85,7 +85,8 @@ fn counted(mapped: &Mapped) -> String {
     let seeds = if map.runs > 1 { format!(", {} seeds each, medians", map.runs) } else { String::new() };
     let length = number::time(map.duration_ms * 1000);
     format!(
-        "n = {} points of {length}{seeds}; times are those until 99 % of the outages are over, counted from the fault",
+        "{}n = {} points of {length}{seeds}; times are those until 99 % of the outages are over, counted from the fault",
+        mapped.stopped(),
         mapped.points.len()
     )
 }
@@ -111,7 +112,7 @@ fn legend(scene: &mut Scene, mapped: &Mapped, y: f64) {
 fn map(mapped: &Mapped) -> Scene {
     let (first, second) = (&mapped.map.vary[0], &mapped.map.vary[1]);
     let columns = mapped.columns();
-    let rows: Vec<&[PointRow]> = mapped.rows().rev().collect();
+    let rows: Vec<Vec<Option<&PointRow>>> = mapped.rows().into_iter().rev().collect();
     let top = TOP + 22.0;
     let panel = Panel { left: LEFT, right: RIGHT, top, bottom: top + CELL * rows.len() as f64 };
     let wide = (panel.right - panel.left) / columns.len() as f64;
@@ -121,9 +122,9 @@ fn map(mapped: &Mapped) -> Scene {
     let style = LABEL.sized(11.0);
     for (i, row) in rows.iter().enumerate() {
         let y = panel.top + CELL * i as f64;
-        let label = row.first().and_then(|point| point.second).map(|at| value(second, at)).unwrap_or_default();
+        let label = row.iter().flatten().find_map(|point| point.second).map(|at| value(second, at)).unwrap_or_default();
         scene.text(LEFT - 8.0, y + CELL / 2.0 + 4.0, Anchor::End, NOTE, label);
-        for (j, point) in row.iter().enumerate() {
+        for (j, point) in row.iter().enumerate().filter_map(|(j, point)| Some((j, (*point)?))) {
             let x = panel.left + wide * j as f64;
             let (fill, ink) = inks(point.outcome);
             scene.rect(x + 0.5, y + 0.5, wide - 1.0, CELL - 1.0, fill);
@@ -141,8 +142,8 @@ fn map(mapped: &Mapped) -> Scene {
 }
 
 /// The boundary: where a cell that never recovers has a neighbour that does.
-fn edges(scene: &mut Scene, rows: &[&[PointRow]], panel: &Panel, wide: f64) {
-    let never = |i: usize, j: usize| rows.get(i).and_then(|row| row.get(j)).map(|point| point.outcome == Outcome::Never);
+fn edges(scene: &mut Scene, rows: &[Vec<Option<&PointRow>>], panel: &Panel, wide: f64) {
+    let never = |i: usize, j: usize| rows.get(i).and_then(|row| *row.get(j)?).map(|point| point.outcome == Outcome::Never);
     let differ = |a: Option<bool>, b: Option<bool>| a.zip(b).is_some_and(|(a, b)| a != b);
     for (i, row) in rows.iter().enumerate() {
         for j in 0..row.len() {

@@ -8,6 +8,7 @@ use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use super::survival::{self, Distribution, Outage};
 use super::{Loaded, number};
 use crate::results::record::ReconnectRow;
+use crate::results::runs::Spread;
 
 const LEFT: f64 = 76.0;
 const RIGHT: f64 = WIDTH - 262.0;
@@ -26,7 +27,9 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     let mut scene = sheet::open(loaded, WIDTH, HEIGHT, &title(&lines), sub);
     let panel = Panel { left: LEFT, right: RIGHT, top: TOP + 20.0, bottom: HEIGHT - FOOT - 50.0 };
     let times = || lines.iter().flat_map(|line| line.distribution.steps.iter().map(|step| step.0 as f64));
-    let (least, most) = (times().fold(f64::MAX, f64::min), times().fold(0.0, f64::max));
+    let seeds = seeds(loaded);
+    let ends = || seeds.iter().flat_map(|(_, spread)| [spread.least, spread.most]).flatten().map(|us| us as f64);
+    let (least, most) = (times().chain(ends()).fold(f64::MAX, f64::min), times().chain(ends()).fold(0.0, f64::max));
     let wide = least > 0.0 && most / least > 200.0;
     let y = if wide {
         Axis::log(least, most, panel.bottom, panel.top)
@@ -39,6 +42,11 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     let decades = decades(&lines);
     let x = Axis::linear(0.0, decades, LEFT, RIGHT);
     panel.x_axis(&mut scene, &x, &percentiles(decades), "Percentile of outages, logarithmic (%)");
+    draw_seeds(&mut scene, &seeds, &panel, &x, &y, decades);
+    if let Some(runs) = loaded.summary.runs.as_ref().filter(|_| !seeds.is_empty()) {
+        let words = format!("bars: least to most of {} seeds · marks: their medians · line: the first", runs.done);
+        scene.text(RIGHT, panel.top - 14.0, Anchor::End, NOTE, words);
+    }
     for (n, line) in lines.iter().enumerate() {
         draw_line(&mut scene, &x, &y, n, &line.distribution, decades);
     }
@@ -51,6 +59,26 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
         number::count(back.round() as u64)
     );
     sheet::close(scene, loaded, &counted)
+}
+
+/// Percentiles of which the spread over several seeds is known; nothing where there is one seed, or a line for each of several cohorts.
+fn seeds(loaded: &Loaded) -> Vec<(f64, Spread)> {
+    let runs = loaded.summary.runs.as_ref().filter(|runs| runs.done > 1 && loaded.summary.cohorts.len() == 1);
+    runs.map_or_else(Vec::new, |runs| vec![(0.5, runs.reconnect_p50_us), (0.9, runs.reconnect_p90_us), (0.99, runs.reconnect_p99_us)])
+}
+
+/// A bar at each percentile from the least to the most of the seeds, with a mark at their median; to the top where some did not reach it.
+fn draw_seeds(scene: &mut Scene, seeds: &[(f64, Spread)], panel: &Panel, x: &Axis, y: &Axis, decades: f64) {
+    for (quantile, spread) in seeds.iter().filter(|(quantile, _)| place(*quantile) <= decades) {
+        let Some(least) = spread.least else { continue };
+        let (at, bottom) = (x.at(place(*quantile)), y.at(least as f64));
+        let top = spread.most.map_or(panel.top, |most| y.at(most as f64));
+        scene.rect(at - 7.0, top, 14.0, (bottom - top).max(1.5), Ink::Heat(1));
+        if let Some(median) = spread.median {
+            let median = y.at(median as f64);
+            scene.rule((at - 11.0, median), (at + 11.0, median), Ink::Strong, 1.6);
+        }
+    }
 }
 
 struct Line {
@@ -230,5 +258,25 @@ mod tests {
             weight: 2.0,
         };
         assert_eq!(outage(&row, 10_000_000), Outage { time_us: 7_000_000, ended: false, weight: 2.0 });
+    }
+
+    #[test]
+    fn several_seeds_are_bars_from_their_least_to_their_most() {
+        use super::super::scene::Item;
+        use crate::results::runs::{Runs, Spread};
+        let bars = |scene: &Scene| scene.items.iter().filter(|item| matches!(item, Item::Rect { ink: Ink::Heat(1), .. })).count();
+        let mut loaded = super::super::fixture::crash_storm();
+        assert_eq!(bars(&scene(&loaded)), 0);
+        let of = |us: u64| Spread { least: Some(us), p10: Some(us), median: Some(us * 2), p90: None, most: None };
+        let (p50, p90, p99) = (of(500_000), of(1_000_000), of(2_000_000));
+        loaded.summary.runs =
+            Some(Runs { planned: 9, done: 9, reconnect_p50_us: p50, reconnect_p90_us: p90, reconnect_p99_us: p99, ..Runs::default() });
+        let drawn = scene(&loaded);
+        assert_eq!(bars(&drawn), 3);
+        assert!(drawn.text_boxes().iter().any(|(.., text)| text.starts_with("bars: least to most of 9 seeds")));
+        // A line for each of several cohorts, and one bar for all of them, would not go together.
+        let more = loaded.summary.cohorts.values().next().cloned().expect("a cohort");
+        loaded.summary.cohorts.insert("other".to_owned(), more);
+        assert_eq!(bars(&scene(&loaded)), 0);
     }
 }

@@ -291,6 +291,9 @@ impl Policy {
             return Some(until_tick);
         }
         let timeout = self.connect_timeout?;
+        if timeout.factor == 1.0 {
+            return Some(timeout.cap.map_or(timeout.first, |cap| timeout.first.min(cap)));
+        }
         let grown = super::delay::duration_ms(super::delay::ms(timeout.first) * timeout.factor.powi(history.failures().min(1000) as i32));
         Some(timeout.cap.map_or(grown, |cap| grown.min(cap)))
     }

@@ -31,7 +31,7 @@ pub fn terminal(mapped: &Mapped) -> String {
 
 /// What came out, in a few plain sentences.
 pub fn plain(mapped: &Mapped) -> String {
-    if mapped.map.vary.len() > 1 { map_words(mapped) } else { curve_words(mapped) }
+    mapped.stopped() + &if mapped.map.vary.len() > 1 { map_words(mapped) } else { curve_words(mapped) }
 }
 
 fn title(mapped: &Mapped) -> String {

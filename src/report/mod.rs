@@ -11,8 +11,10 @@ mod html;
 pub mod map;
 mod markdown;
 mod phrase;
+mod runs;
 mod terminal;
 
 pub use html::html;
 pub use markdown::markdown;
+pub use runs::spread;
 pub use terminal::{judgement, terminal, where_next};

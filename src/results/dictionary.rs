@@ -36,6 +36,8 @@ fn columns_agree_with_headers_and_dictionary() {
     let closes = first(&mut tables::ending_rows(&results).iter().map(columns::<EndingRow>));
     let reconnects = first(&mut tables::reconnect_rows(&results).iter().map(columns::<ReconnectRow>));
     let events = first(&mut tables::event_rows(&results).iter().map(columns::<EventRow>));
+    let run = super::runs::RunRow::of(&results, &crate::results::record::Verdict::default());
+    let runs = first(&mut std::iter::once(columns(&run)));
     let counts = first(&mut tables::count_rows(&results).iter().map(columns::<CountRow>));
     for (file, header, columns) in [
         ("timeline.csv", TIMELINE, timeline),
@@ -43,6 +45,7 @@ fn columns_agree_with_headers_and_dictionary() {
         ("reconnects.csv", RECONNECTS, reconnects),
         ("events.csv", EVENTS, events),
         ("counts.csv", COUNTS, counts),
+        ("runs.csv", super::runs::RUNS, runs),
     ] {
         assert_eq!(header, columns, "{file}");
         assert_eq!(explained(file), columns, "{file}");

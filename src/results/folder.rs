@@ -7,6 +7,7 @@
 use super::hlog::{write_log, write_table};
 use super::manifest::{command_line, started_s};
 use super::record::{Manifest, Summary, Verdict};
+use super::runs::RUNS;
 use super::summary::summarise;
 use super::tables::{count_rows, ending_rows, event_rows, reconnect_rows, timeline_rows};
 use crate::metrics::Results;
@@ -144,6 +145,9 @@ impl Folder {
         put("closes.csv", &|out| put_csv(out, ending_rows(results), CLOSES))?;
         put("reconnects.csv", &|out| put_csv(out, reconnect_rows(results), RECONNECTS))?;
         put("latency.hgrm", &|out| write_table(out, results))?;
+        if let Some(seeds) = &results.seeds {
+            put("runs.csv", &|out| put_csv(out, seeds.rows.clone(), RUNS))?;
+        }
         put("events.csv", &|out| put_csv(out, event_rows(results), EVENTS))?;
         Ok(summary)
     }

@@ -5,6 +5,7 @@
 use super::capacity::VaryRow;
 use super::folder::{Folder, FolderError, put, put_csv, put_json};
 use super::read::{self, ReadError};
+use crate::metrics::Status;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -61,7 +62,13 @@ pub struct Map {
     pub question: Option<String>,
     /// Command line that makes it again.
     pub command: String,
-    /// Kind of target and address.
+    /// `completed`, or `aborted`: a signal came before all points were done.
+    #[serde(default = "completed")] // absent in older folders
+    pub status: String,
+    /// Points asked for; the files have those that were done. 0 in older folders, which have all.
+    #[serde(default)]
+    pub points_planned: u64,
+    /// Kind of target and address; where it varies, at the first point and at the last.
     pub target: String,
     /// Root seed of the first run of every point.
     pub seed: u64,
@@ -87,6 +94,10 @@ pub struct Map {
     pub ways_out: Vec<WayRow>,
     /// The cheapest change that gets the most of these points out; null where none gets any out, and where none is stuck.
     pub cheapest: Option<String>,
+}
+
+fn completed() -> String {
+    Status::Completed.name().to_owned()
 }
 
 /// A piece of the boundary.
@@ -162,13 +173,27 @@ pub struct Mapped {
 impl Mapped {
     /// Values of the first parameter, ascending.
     pub fn columns(&self) -> Vec<f64> {
-        let second = self.points.first().and_then(|point| point.second);
-        self.points.iter().take_while(|point| point.second == second).map(|point| point.first).collect()
+        let mut values: Vec<f64> = self.points.iter().map(|point| point.first).collect();
+        values.sort_by(f64::total_cmp);
+        values.dedup();
+        values
     }
 
-    /// The points row by row: one for each value of the second parameter, ascending.
-    pub fn rows(&self) -> impl DoubleEndedIterator<Item = &[PointRow]> + ExactSizeIterator {
-        self.points.chunks(self.columns().len().max(1))
+    /// The points row by row, one for each value of the second parameter, ascending; in each a place for every column, empty where the
+    /// map was stopped before.
+    pub fn rows(&self) -> Vec<Vec<Option<&PointRow>>> {
+        let columns = self.columns();
+        let place = |row: &'_ [PointRow], first: f64| row.iter().position(|point| point.first == first);
+        let rows = self.points.chunk_by(|one, next| one.second == next.second);
+        rows.map(|row| columns.iter().map(|first| place(row, *first).map(|at| &row[at])).collect()).collect()
+    }
+
+    /// How many points are missing, in words; empty if none is.
+    pub fn stopped(&self) -> String {
+        match self.map.status == completed() {
+            true => String::new(),
+            false => format!("Stopped after {} of {} points. ", self.points.len(), self.map.points_planned),
+        }
     }
 }
 
@@ -300,6 +325,8 @@ pub(crate) mod fixture {
             scenario: "stuck".to_owned(),
             question: None,
             command: "closestorm simulate stuck --vary clients=1..12".to_owned(),
+            status: completed(),
+            points_planned: points.len() as u64,
             target: "embedded, 1 instance".to_owned(),
             seed: 1,
             runs: 1,

@@ -13,6 +13,7 @@ pub mod map;
 pub mod read;
 pub mod record;
 mod rows;
+pub mod runs;
 pub mod shard;
 pub mod summary;
 mod surprises;

@@ -4,6 +4,7 @@
 
 pub use super::rows::{CountRow, EventRow, ReconnectRow, TimelineRow};
 
+use super::runs::Runs;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -97,6 +98,9 @@ pub struct Summary {
     /// Endings whose reported code the catalogue does not expect.
     #[serde(default)] // absent in older folders
     pub surprises: Vec<SurpriseRow>,
+    /// How far several seeds lie apart; null for one seed.
+    #[serde(default)] // absent in older folders
+    pub runs: Option<Runs>,
     /// The measuring side itself.
     pub generator: Generator,
     /// What else a reader must know.

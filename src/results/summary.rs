@@ -4,6 +4,7 @@ use super::record::{
     Attempts, Clients, CloseCodes, CloseReason, CohortRow, Connections, FaultRow, Generator, LivenessRow, Messages, Reconnect,
     SCHEMA_VERSION, Summary, Times, Verdict,
 };
+use super::runs::Runs;
 use super::tables::ending_rows;
 use crate::fault::Side;
 use crate::fault::liveness::Finds;
@@ -54,6 +55,7 @@ pub fn summarise(results: &Results, verdict: &Verdict, command: &str) -> Summary
         faults: (0..meta.faults.len()).map(|fault| fault_row(results, fault)).collect(),
         liveness: liveness(results),
         surprises: super::surprises::surprises(results),
+        runs: results.seeds.as_ref().map(Runs::of),
         generator: generator(results),
         notices: notices(results),
     }

@@ -1,6 +1,6 @@
 //! Carries out the schedule of faults: fires, selects, reverts.
 
-use super::client::account;
+use super::ending::account;
 use super::row::State;
 use super::{Due, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};

@@ -10,8 +10,10 @@
 #[cfg(test)]
 mod behaviour;
 mod client;
+mod ending;
 mod faults;
 pub mod many;
+mod opening;
 mod process;
 pub mod queue;
 #[cfg(test)]
@@ -190,6 +192,26 @@ struct Failing {
     fault: Option<u16>,
 }
 
+impl Failing {
+    /// Numbers of those that come by the million.
+    const REFUSED: u8 = 0;
+    const LATE_TCP: u8 = 1;
+    const LATE_UPGRADE: u8 = 2;
+    const CUT: u8 = 3;
+
+    /// Those, in this order.
+    fn usual() -> Vec<Failing> {
+        let of = |stage, outcome| Failing { stage, outcome, fault: None };
+        let cut = Outcome::Failed { why: "cut before 101: end of stream".to_owned() };
+        vec![
+            of(Stage::Tcp, Outcome::Refused),
+            of(Stage::Tcp, Outcome::TimedOut),
+            of(Stage::Upgrade, Outcome::TimedOut),
+            of(Stage::Upgrade, cut),
+        ]
+    }
+}
+
 /// Everything there is.
 struct World<'a> {
     plan: &'a Plan,
@@ -199,6 +221,8 @@ struct World<'a> {
     now: u64,
     queue: Calendar<Due>,
     rows: Vec<Row>,
+    /// The random stream of each client.
+    draws: Vec<Stream>,
     servers: Vec<Server>,
     /// Number of the process of each server.
     processes: Vec<u16>,
@@ -238,8 +262,10 @@ impl<'a> World<'a> {
     fn new(plan: &'a Plan, model: &Model) -> World<'a> {
         let kind = Kind::new(model, talk::rate(plan));
         let seed = plan.seed;
+        let (rows, draws) = rows(plan);
         World {
-            rows: rows(plan),
+            rows,
+            draws,
             servers: (0..model.instances).map(|index| Server::new(&kind, index, seed)).collect(),
             processes: vec![0; usize::from(model.instances)],
             kind,
@@ -251,7 +277,7 @@ impl<'a> World<'a> {
             arrived: vec![0; plan.cohorts.len()],
             talks: Talks::new(plan),
             farewells: Vec::new(),
-            failings: Vec::new(),
+            failings: Failing::usual(),
             standing: Vec::new(),
             selections: plan.faults.iter().map(|fault| seed.stream(&format!("fault/{}/select", fault.name))).collect(),
             hits_left: plan.faults.iter().map(|fault| fault.schedule.first_n).collect(),
@@ -313,15 +339,19 @@ impl<'a> World<'a> {
     fn fetch(&mut self) {
         let mut sum = 0_u64;
         let ahead = self.queue.ahead();
-        // No read waits for another in the first pass, so that a processor has many of them under way.
+        // No read waits for another, so that a processor has many of them under way.
         for (_, due) in ahead {
             // An entry that is about something else is harmless.
-            if let Some(row) = self.rows.get(due.client as usize) {
-                sum = sum.wrapping_add(row.touch()).wrapping_add(self.recorder.touch(due.client));
+            let client = due.client as usize;
+            let Some(row) = self.rows.get(client) else { continue };
+            sum = sum.wrapping_add(u64::from(row.turn));
+            // Most repeats of a SYN are dropped too.
+            if due.what != What::Syn {
+                sum = sum.wrapping_add(self.recorder.touch(due.client));
             }
-        }
-        for (_, due) in ahead {
-            sum = sum.wrapping_add(self.recorder.touch_further(due.client));
+            if matches!(due.what, What::Attempt | What::Deadline | What::Refusal) {
+                sum = sum.wrapping_add(u64::from(self.draws[client].clone().bits()));
+            }
         }
         self.touched = self.touched.wrapping_add(sum);
     }
@@ -377,6 +407,7 @@ impl<'a> World<'a> {
         self.push(at, Due { client, turn, what, mark });
     }
 
+    #[inline(always)]
     fn record(&mut self, at: u64, event: &Event) {
         self.events += 1;
         self.recorder.record(Duration::from_nanos(at), event);
@@ -394,7 +425,10 @@ impl<'a> World<'a> {
 
     /// A round trip of the path.
     fn rtt(&mut self) -> u64 {
-        nanos(self.kind.model.rtt.draw(&mut self.path))
+        match self.kind.rtt {
+            Some(rtt) => rtt,
+            None => nanos(self.kind.model.rtt.draw(&mut self.path)),
+        }
     }
 
     /// One way of the path.

@@ -1,8 +1,8 @@
 //! What happens to server processes: crashes, graceful stops, rolling restarts, stops; and the service of those that run.
 
-use super::client::account;
+use super::ending::account;
 use super::row::State;
-use super::{Answered, Due, Farewell, What, World, nanos};
+use super::{Answered, Due, Failing, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
 use crate::event::{ClientIndex, ConnectionNo, Event};
 use crate::fault::OnProcess;
@@ -88,7 +88,6 @@ impl World<'_> {
         let tcp_end = if frozen { TcpEnd::Rst } else { TcpEnd::Fin };
         let ending = account(Cause::Fault(fault), Some(fault), Initiator::Server, tcp_end, (None, None));
         let farewell = self.farewell(Farewell { client: ending, server: None, closing: None });
-        let cut = self.cut();
         self.processes[usize::from(server)] = self.processes[usize::from(server)].wrapping_add(1);
         self.servers[usize::from(server)].stop();
         let turn = self.processes[usize::from(server)];
@@ -110,7 +109,7 @@ impl World<'_> {
                 // Nothing but the end can reach it now.
                 self.turn_to(client, State::Shaking);
                 let at = at.min(self.end);
-                if at == self.now { self.fails(client, at, cut) } else { self.push_for(at, client, What::Refusal, cut) }
+                if at == self.now { self.fails(client, at, Failing::CUT) } else { self.push_for(at, client, What::Refusal, Failing::CUT) }
             } else {
                 self.turn_to(client, State::Closing);
                 if self.kind.model.notice_each.is_zero() {
@@ -156,10 +155,9 @@ impl World<'_> {
             let server = &mut self.servers[usize::from(server)];
             (server.up, server.exiting) = (false, Some((fault, down)));
         }
-        let cut = self.cut();
         for who in held {
             if self.rows[who.client as usize].turn == who.turn {
-                self.push_for(self.now.saturating_add(self.leg_mean()), who.client, What::Refusal, cut);
+                self.push_for(self.now.saturating_add(self.leg_mean()), who.client, What::Refusal, Failing::CUT);
             }
         }
         let count = holding.len().max(1) as u64;

@@ -2,7 +2,7 @@
 //!
 //! Offsets are ns. What an opening handshake meets is decided by `plan::admission`, as in the embedded server.
 
-use crate::plan::{Accept, Bucket, Gone, Line, Model, Queue, Refusal};
+use crate::plan::{Accept, Bucket, Gone, Line, Model, Queue, Refusal, Times};
 use crate::seed::{Seed, Stream};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -90,16 +90,22 @@ pub(super) struct Kind {
     /// Opening handshakes cost nothing.
     free: bool,
     cost: Option<Duration>,
+    /// Of the path, ns, where it is always the same.
+    pub(super) rtt: Option<u64>,
+    /// Late after each wait, ns, where it is always the same.
+    pub(super) lag: Option<u64>,
 }
 
 impl Kind {
     pub(super) fn new(model: &Model, messages_per_s: f64) -> Kind {
         let loaded = !model.open_cost.is_zero() || !model.message_cost.is_zero();
-        let cost = if let crate::plan::Times::Constant(cost) = model.handshake_cost { Some(cost) } else { None };
+        let constant = |times: &Times| if let Times::Constant(time) = times { Some(*time) } else { None };
         Kind {
             explicit: model.queue == Queue::Lifo || model.gone == Gone::Skipped || loaded,
             free: model.handshake_cost.is_zero(),
-            cost: cost.filter(|_| !loaded && model.cold == 0.0),
+            cost: constant(&model.handshake_cost).filter(|_| !loaded && model.cold == 0.0),
+            rtt: constant(&model.rtt).map(super::nanos),
+            lag: constant(&model.client_lag).map(super::nanos),
             model: model.clone(),
             messages_per_s,
         }

@@ -1,20 +1,21 @@
 //! `closestorm simulate --vary`: the same scenario at many values of one or two parameters, in parallel, and what gets out of being stuck.
 
 use super::super::command_line;
+use super::super::signals::Stop;
 use super::super::vary::{overrides, varied};
 use super::super::{Usage, colour};
 use crate::capacity::Vary;
 use crate::cli::{Format, Simulate};
 use crate::metrics::bank::Metric;
 use crate::metrics::book::Meta;
-use crate::metrics::{Results, survival};
+use crate::metrics::{Results, Status, survival};
 use crate::plan::{Model, Plan};
 use crate::results::capacity::VaryRow;
 use crate::results::folder::Folder;
 use crate::results::manifest;
 use crate::results::map::{self, MAP_VERSION, Map, Mapped, Outcome, PointRow, WayRow, boundary, cheapest, counts};
 use crate::scenario::{self, Source};
-use crate::sim::many::{in_parallel, run_seeds};
+use crate::sim::many::{in_parallel, run_seeds_watched};
 use crate::sim::remedy::{Remedy, ladder};
 use crate::{plot, report};
 use anyhow::Context;
@@ -41,7 +42,12 @@ pub(super) fn main(args: &Simulate) -> anyhow::Result<u8> {
         let run = manifest::default_folder(&grid[0].plan.name, &manifest);
         run.with_file_name(format!("map-{}", run.file_name().unwrap_or_default().to_string_lossy()))
     });
-    let mapped = mapped(args, &varied, &grid, manifest::command_line(&manifest))?;
+    let stop = Stop::listen().context("cannot listen for signals")?;
+    let mapped = mapped(args, &varied, &grid, manifest::command_line(&manifest), &|| stop.code().is_none())?;
+    if let Some(code) = stop.code().filter(|_| mapped.points.is_empty()) {
+        // Nothing to write down.
+        return Ok(code);
+    }
     let folder = Folder::create(&dir)?;
     map::write(&folder, &mapped, &grid[0].plan.resolved)?;
     draw(&mapped, folder.path())?;
@@ -55,7 +61,7 @@ pub(super) fn main(args: &Simulate) -> anyhow::Result<u8> {
             }
         }
     }
-    Ok(super::super::OK)
+    Ok(stop.code().unwrap_or(super::super::OK))
 }
 
 /// Writes chart and reports of a map into a folder that exists.
@@ -148,14 +154,17 @@ fn point_row(first: f64, second: Option<f64>, seen: &[Seen], within_us: u64) -> 
     }
 }
 
-fn mapped(args: &Simulate, varied: &[Vary], grid: &[Point], command: String) -> anyhow::Result<Mapped> {
+/// All points that are done as long as `go_on` says so, and the ways out.
+fn mapped(args: &Simulate, varied: &[Vary], grid: &[Point], command: String, go_on: &(dyn Fn() -> bool + Sync)) -> anyhow::Result<Mapped> {
     let threads = super::threads(args);
-    let cause = Cause::of(&grid[0].plan);
-    let within = args.within.unwrap_or_else(|| cause.within(grid[0].plan.duration));
+    let (plan, planned) = (&grid[0].plan, grid.len());
+    let cause = Cause::of(plan);
+    let within = args.within.unwrap_or_else(|| cause.within(plan.duration));
     let within_us = micros(within);
     let one = |plan: &Plan, model: &Model, first: f64, second: Option<f64>| {
-        let seen = run_seeds(plan, model, args.runs, 1, |_, simulated| Seen::of(&simulated.results))?;
-        Ok::<_, crate::sim::Unsupported>(point_row(first, second, &seen, within_us))
+        let seen = run_seeds_watched(plan, model, args.runs, 1, |_, simulated| Seen::of(&simulated.results), go_on)?;
+        let done = seen.len() == args.runs as usize;
+        Ok::<_, crate::sim::Unsupported>(done.then(|| point_row(first, second, &seen, within_us)))
     };
     let usage = |error: crate::sim::Unsupported| Usage(error.to_string());
     let at = |index: u32| {
@@ -163,16 +172,20 @@ fn mapped(args: &Simulate, varied: &[Vary], grid: &[Point], command: String) -> 
         one(plan, model, *first, *second)
     };
     let points = in_parallel(grid.len() as u32, threads, at).map_err(usage)?;
-    let stuck: Vec<&Point> = grid.iter().zip(&points).filter(|(_, row)| row.outcome == Outcome::Never).map(|(point, _)| point).collect();
+    // A map that is stopped has what was done.
+    let (grid, points): (Vec<&Point>, Vec<PointRow>) = grid.iter().zip(points).filter_map(|(point, row)| Some((point, row?))).unzip();
+    let stuck: Vec<&Point> =
+        grid.iter().copied().zip(&points).filter(|(_, row)| row.outcome == Outcome::Never).map(|(point, _)| point).collect();
     let ways_out = ways_out(&some(&stuck, TRIED), threads, &one).map_err(usage)?;
-    let plan = &grid[0].plan;
     let map = Map {
         schema_version: MAP_VERSION,
         simulated: true,
         scenario: plan.name.clone(),
         question: plan.question.clone(),
         command,
-        target: Meta::of(plan).target,
+        status: if go_on() { Status::Completed } else { Status::Aborted }.name().to_owned(),
+        points_planned: planned as u64,
+        target: target(&grid),
         seed: plan.seed.0,
         runs: args.runs,
         duration_ms: plan.duration.as_millis() as u64,
@@ -187,6 +200,17 @@ fn mapped(args: &Simulate, varied: &[Vary], grid: &[Point], command: String) -> 
         ways_out,
     };
     Ok(Mapped { map, points })
+}
+
+/// The target of the points: one, or where it varies the first and the last.
+fn target(grid: &[&Point]) -> String {
+    let of = |point: &&Point| Meta::of(&point.plan).target;
+    let (first, last) = (grid.first().map(of).unwrap_or_default(), grid.last().map(of).unwrap_or_default());
+    match first.split_once(", ").zip(last.split_once(", ")) {
+        _ if first == last => first,
+        Some(((kind, _), (same, rest))) if kind == same => format!("{first} to {rest}"),
+        _ => format!("{first} to {last}"),
+    }
 }
 
 fn vary_row(vary: &Vary) -> VaryRow {
@@ -205,7 +229,7 @@ fn some<'a, T>(list: &[&'a T], most: usize) -> Vec<&'a T> {
 fn ways_out<E: Send>(
     stuck: &[&Point],
     threads: usize,
-    one: &(impl Fn(&Plan, &Model, f64, Option<f64>) -> Result<PointRow, E> + Sync),
+    one: &(impl Fn(&Plan, &Model, f64, Option<f64>) -> Result<Option<PointRow>, E> + Sync),
 ) -> Result<Vec<WayRow>, E> {
     let ladder = ladder();
     let jobs: Vec<(Remedy, &Point)> = ladder.iter().flat_map(|remedy| stuck.iter().map(move |point| (*remedy, *point))).collect();
@@ -213,7 +237,7 @@ fn ways_out<E: Send>(
         let (remedy, point) = jobs[job as usize];
         let (mut plan, mut model) = (point.plan.clone(), point.model.clone());
         let Some(setting) = remedy.apply(&mut plan, &mut model) else { return Ok(None) };
-        one(&plan, &model, point.first, point.second).map(|row| Some((setting, row)))
+        one(&plan, &model, point.first, point.second).map(|row| row.map(|row| (setting, row)))
     })?;
     let ways = ladder.iter().zip(rows.chunks(stuck.len().max(1)));
     Ok(ways.filter_map(|(remedy, rows)| way_row(*remedy, &rows.iter().flatten().collect::<Vec<_>>())).collect())
@@ -265,4 +289,31 @@ impl Cause {
 
 fn micros(time: Duration) -> u64 {
     crate::metrics::latency::micros(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[test]
+    fn a_map_that_is_stopped_has_the_points_that_were_done() {
+        let words = "closestorm simulate stuck --levels 4 --vary clients=60..120 --vary target.embedded.instances=1..4 --threads 1";
+        let Command::Simulate(args) = Cli::parse_from(words.split(' ')).command else { panic!("simulate") };
+        let varied = varied(&args.vary, &args.changes).unwrap();
+        let grid = grid(&args, &varied).unwrap();
+        let asked = AtomicU32::new(0);
+        // Asked before each point, as such short ones ask no more: the sixth is the second of its row.
+        let go_on = || asked.fetch_add(1, Ordering::Relaxed) < 6;
+        let mapped = mapped(&args, &varied, &grid, words.to_owned(), &go_on).unwrap();
+        assert_eq!((mapped.map.status.as_str(), mapped.points.len(), mapped.map.points_planned), ("aborted", 6, 16));
+        assert_eq!(mapped.stopped(), "Stopped after 6 of 16 points. ");
+        assert_eq!(mapped.rows().iter().map(|row| row.iter().flatten().count()).collect::<Vec<_>>(), [4, 2]);
+        assert_eq!(mapped.map.target, "embedded, 1 instance to 2 instances");
+        let folder = tempfile::tempdir().unwrap();
+        draw(&mapped, folder.path()).unwrap();
+        assert!(fs::read_to_string(folder.path().join("report.md")).unwrap().contains("Stopped after 6 of 16 points."));
+    }
 }

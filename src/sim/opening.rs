@@ -1,0 +1,215 @@
+//! From the SYN of an attempt to its 101, or to the end of its client's patience: path, listen queue, request, answer.
+
+use super::row::State;
+use super::server::{Service, Syn};
+use super::{Failing, What, World, nanos};
+use crate::event::{Outcome, Stage};
+use crate::plan::{ModelBalance, Refusal};
+use std::time::Duration;
+
+impl World<'_> {
+    /// The instance that an attempt goes to.
+    pub(super) fn choose(&mut self, client: u32) -> u16 {
+        let count = self.servers.len() as u32;
+        if count == 1 {
+            return 0;
+        }
+        let healthy = |server: u32| self.servers[server as usize].listens();
+        let load = |server: u32| self.servers[server as usize].open + self.servers[server as usize].coming;
+        let attempt = self.rows[client as usize].attempts;
+        let stream = || self.plan.seed.stream(&format!("client/{client}/balance/{attempt}"));
+        let turn = self.turn;
+        let chosen = match self.kind.model.balance {
+            ModelBalance::RoundRobin => turn % count,
+            ModelBalance::Sticky => client % count,
+            ModelBalance::Random => stream().below(u64::from(count)) as u32,
+            ModelBalance::Healthy => {
+                (0..count).map(|step| (turn.wrapping_add(step)) % count).find(|server| healthy(*server)).unwrap_or(turn % count)
+            }
+            ModelBalance::LeastConnections => {
+                // Equals in turn.
+                let listening = (0..count).map(|step| turn.wrapping_add(step) % count).filter(|server| healthy(*server));
+                listening.min_by_key(|server| load(*server)).unwrap_or(turn % count)
+            }
+            ModelBalance::TwoChoices => {
+                let listening: Vec<_> = (0..count).filter(|server| healthy(*server)).collect();
+                let mut random = stream();
+                let mut one = || listening.get(random.below(listening.len() as u64) as usize).copied();
+                let (first, second) = (one(), one());
+                first.zip(second).map_or(turn % count, |(first, second)| if load(second) < load(first) { second } else { first })
+            }
+        };
+        self.turn = turn.wrapping_add(1);
+        chosen as u16
+    }
+
+    /// Until when the attempt waits in a stage that began at `begun` and has `own` time; zero is for ever.
+    fn until(&self, client: u32, begun: u64, own: Duration) -> u64 {
+        let row = &self.rows[client as usize];
+        let cohort = &self.plan.cohorts[usize::from(row.cohort)];
+        let own = if own.is_zero() { u64::MAX } else { begun.saturating_add(nanos(own)) };
+        match cohort.reconnect.connect_timeout(&row.history).filter(|limit| !limit.is_zero()) {
+            Some(overall) => own.min(self.begun(client).saturating_add(nanos(overall))),
+            None => own,
+        }
+    }
+
+    /// When the attempt under way began.
+    pub(super) fn begun(&self, client: u32) -> u64 {
+        self.rows[client as usize].history.attempt().map_or(0, nanos)
+    }
+
+    /// Until when the attempt waits for TCP.
+    fn tcp_until(&self, client: u32) -> u64 {
+        let deadlines = self.plan.cohorts[usize::from(self.rows[client as usize].cohort)].deadlines;
+        self.until(client, self.begun(client), deadlines.connect)
+    }
+
+    /// Until when the attempt waits for its 101.
+    pub(super) fn upgrade_until(&self, client: u32) -> u64 {
+        let row = &self.rows[client as usize];
+        let established = self.begun(client) + u64::from(row.tcp_us) * 1000;
+        self.until(client, established, self.plan.cohorts[usize::from(row.cohort)].deadlines.handshake)
+    }
+
+    /// A SYN goes out. What it meets is judged as it goes, not half a round trip later.
+    pub(super) fn knock(&mut self, client: u32) {
+        let now = self.now;
+        let (begun, until) = (self.begun(client), self.tcp_until(client));
+        let server = usize::from(self.rows[client as usize].server);
+        let lost = self.kind.model.loss > 0.0 && self.path.unit() < self.kind.model.loss;
+        let syn = if lost { Syn::Dropped } else { self.servers[server].knock(&self.kind, now) };
+        let answered = match syn {
+            Syn::Dropped => return self.repeat_syn(client, begun, until),
+            // The answer is there after a round trip, and seen when the machine has made the attempts that it has to make.
+            _ => now.saturating_add(self.rtt()).max(self.machine_free_at),
+        };
+        if answered > until {
+            return self.push_for(until, client, What::Deadline, 0);
+        }
+        match syn {
+            Syn::Refused if answered < self.end => {
+                // Nothing can come between: no entry of the queue is needed.
+                self.fails(client, answered, Failing::REFUSED);
+            }
+            Syn::Refused | Syn::Dropped => {}
+            Syn::Held => {
+                self.established(client, answered - begun);
+                let who = self.who(client);
+                self.servers[server].held.push(who);
+                self.push_for(self.upgrade_until(client), client, What::Deadline, 0);
+            }
+            Syn::Taken(looks) => {
+                self.established(client, answered - begun);
+                let tls = if self.kind.model.tls { self.rtt() } else { 0 };
+                let arrives = looks.max(answered + tls + self.leg());
+                if arrives == now {
+                    self.request(client);
+                } else {
+                    self.servers[server].will_ask(&self.kind, arrives);
+                    self.push_for(arrives, client, What::Request, 0);
+                }
+            }
+        }
+    }
+
+    fn established(&mut self, client: u32, tcp: u64) {
+        self.rows[client as usize].tcp_us = u32::try_from(tcp / 1000).unwrap_or(u32::MAX);
+        self.turn_to(client, State::Shaking);
+    }
+
+    /// The next SYN on the kernel's grid, or the end of the client's patience.
+    fn repeat_syn(&mut self, client: u32, begun: u64, until: u64) {
+        let retries = self.kind.model.syn_retries;
+        let at = |ms: u64| begun.saturating_add(ms * 1_000_000);
+        let next = retries.grid_ms().iter().map(|ms| at(*ms)).find(|at| *at > self.now);
+        match next.filter(|at| *at < until) {
+            Some(next) => self.push_for(next, client, What::Syn, 0),
+            None => self.push_for(until.min(at(retries.gives_up_ms())), client, What::Deadline, 0),
+        }
+    }
+
+    /// The request is with its server.
+    pub(super) fn request(&mut self, client: u32) {
+        let (now, until) = (self.now, self.upgrade_until(client));
+        if now > until {
+            return self.push_for(until, client, What::Deadline, 0);
+        }
+        let place = usize::from(self.rows[client as usize].server);
+        let who = self.who(client);
+        if self.servers[place].is_frozen(now) || self.servers[place].full.is_some() {
+            self.servers[place].held.push(who);
+            return self.push_for(until, client, What::Deadline, 0);
+        }
+        if self.suffers(client, until) {
+            return;
+        }
+        self.serve(client, until);
+    }
+
+    /// The server's limits and its service queue.
+    pub(super) fn serve(&mut self, client: u32, until: u64) {
+        let now = self.now;
+        let (place, who) = (usize::from(self.rows[client as usize].server), self.who(client));
+        match self.servers[place].request(&self.kind, now, who) {
+            Service::Done(at) => self.promise(client, at, until),
+            Service::Ended(at) => {
+                let at = at.saturating_add(self.leg());
+                self.first(client, (at, What::Refusal, Failing::CUT), until);
+            }
+            Service::Waits => {
+                self.push_for(until, client, What::Deadline, 0);
+                if let Some(deadline) = self.kind.model.deadline {
+                    let at = now.saturating_add(nanos(deadline)).saturating_add(self.leg());
+                    self.push_for(at, client, What::Refusal, Failing::CUT);
+                }
+                self.take_next(place);
+            }
+            Service::Refused(refusal) => self.refuse(client, refusal, until),
+        }
+    }
+
+    /// The server answers 101 at `at`.
+    pub(super) fn promise(&mut self, client: u32, at: u64, until: u64) {
+        let arrives = at.saturating_add(self.leg());
+        if arrives == self.now && until > arrives {
+            return self.opened(client);
+        }
+        let stops = self.servers[usize::from(self.rows[client as usize].server)].stops.len() as u8;
+        self.first(client, (arrives, What::Answer, stops), until);
+    }
+
+    /// Whatever comes first: this, or the client's deadline.
+    pub(super) fn first(&mut self, client: u32, (at, what, mark): (u64, What, u8), until: u64) {
+        if at < until { self.push_for(at, client, what, mark) } else { self.push_for(until, client, What::Deadline, 0) }
+    }
+
+    fn refuse(&mut self, client: u32, refusal: Refusal, until: u64) {
+        if let Some(code) = self.kind.model.admit_close {
+            // Opened, and closed at once.
+            self.rows[client as usize].fault = 0;
+            self.turned_away(client, code, None);
+            return self.promise(client, self.now, until);
+        }
+        let outcome = Outcome::Rejected { status: refusal.status, retry_after: refusal.retry_after };
+        let rejected = self.failing(Stage::Upgrade, outcome, None);
+        let at = self.now.saturating_add(self.leg());
+        self.first(client, (at, What::Refusal, rejected), until);
+    }
+
+    /// A 101 arrives, unless the server stood still meanwhile: then it comes so much later.
+    pub(super) fn answer(&mut self, client: u32, stops: u8) {
+        let server = &self.servers[usize::from(self.rows[client as usize].server)];
+        let (later, now_stops) = (server.stopped_since(stops), server.stops.len() as u8);
+        if later > 0 {
+            let until = self.upgrade_until(client);
+            return self.first(client, (self.now.saturating_add(later), What::Answer, now_stops), until);
+        }
+        self.opened(client);
+    }
+
+    pub(super) fn deadline(&mut self, client: u32) {
+        let knocking = self.rows[client as usize].state == State::Knocking;
+        self.fails(client, self.now, if knocking { Failing::LATE_TCP } else { Failing::LATE_UPGRADE });
+    }
+}
