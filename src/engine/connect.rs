@@ -38,6 +38,13 @@ impl Dial {
         Ok(Dial(socket.into()))
     }
 
+    /// Makes the kernel wait with its acknowledgement of the connect for the first bytes, which carry it: one packet less, and one wake-up
+    /// of the server. Without bytes it goes out after 200 ms at most.
+    pub(super) fn expect_bytes(&self) {
+        // Where it fails the acknowledgement goes out by itself.
+        let _ = socket2::SockRef::from(&self.0).set_tcp_quickack(false);
+    }
+
     /// Begins to connect.
     ///
     /// # Errors
