@@ -18,6 +18,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::io;
 use std::time::Duration;
+use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
@@ -28,6 +29,13 @@ thread_local! {
     /// Where requests are written that leave at once: all but those that wait for TCP.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
+
+/// Attempts between their connect and their first bytes, at most. A server that is asleep is woken by the first bytes of many and not by
+/// each, which costs as much as the rest of the handshake where both are on one machine; and the first do not wait for thousands.
+pub(super) const VOLLEY: usize = 64;
+
+/// Leave to connect, until the first bytes are written.
+pub(super) type Turn<'a> = SemaphorePermit<'a>;
 
 /// An attempt that opened.
 pub(super) struct Opened {
@@ -46,10 +54,16 @@ pub(super) struct Failure {
 }
 
 /// Attempts, while faults may cut it.
-pub(super) async fn run(shared: &Shared, cohort: &Cohort, id: Id, instance: u16, overall: Option<Duration>) -> Result<Opened, Failure> {
+pub(super) async fn run(
+    shared: &Shared,
+    cohort: &Cohort,
+    (id, instance): (Id, u16),
+    overall: Option<Duration>,
+    turn: Turn<'_>,
+) -> Result<Opened, Failure> {
     let control = &shared.registry.slot(id.client).control;
     let overall = overall.filter(|limit| !limit.is_zero()).map(|limit| Instant::now() + limit);
-    let attempt = stages(shared, cohort, id, instance, overall);
+    let attempt = stages(shared, cohort, (id, instance), overall, turn);
     tokio::pin!(attempt);
     let mut later = Vec::new();
     let result = loop {
@@ -77,20 +91,35 @@ pub(super) async fn run(shared: &Shared, cohort: &Cohort, id: Id, instance: u16,
     result
 }
 
-async fn stages(shared: &Shared, cohort: &Cohort, id: Id, instance: u16, overall: Option<Instant>) -> Result<Opened, Failure> {
+async fn stages(
+    shared: &Shared,
+    cohort: &Cohort,
+    (id, instance): (Id, u16),
+    overall: Option<Instant>,
+    turn: Turn<'_>,
+) -> Result<Opened, Failure> {
     let slot = shared.registry.slot(id.client);
     let place = shared.fleet.place(instance);
     let form = shared.form(id.client, instance).map_err(|words| fail(Stage::Upgrade, words))?;
     let dial = Dial::new(place, shared.sources.at(id.client))?;
+    // What TLS or a fault makes of the request is seen when TCP is open.
+    let may_send = dial.may_send() && place.tls.is_none() && !shared.registry.awaits_attempts();
+    if may_send {
+        dial.expect_bytes();
+    }
+    let begun = Instant::now();
+    dial.begin(place.address)?;
+    if may_send {
+        // Those that connect meanwhile write with it.
+        tokio::task::yield_now().await;
+    }
     let mut bytes = SCRATCH.take();
     bytes.clear();
     let expects = form.fill(id, &mut bytes);
-    let begun = Instant::now();
-    dial.begin(place.address)?;
+    // Not before TCP was open; as late as the loop, as any time of an event is.
     let mut begun_next = Instant::now();
-    // What TLS or a fault makes of the request is seen when TCP is open.
-    let may_send = place.tls.is_none() && !shared.registry.awaits_attempts();
     let first = if may_send { dial.send(&bytes) } else { Ok(First::Waiting) };
+    drop(turn);
     let (wire, mut asking) = match first {
         Ok(First::Waiting) => {
             let asking = Asking::new(bytes, expects);

@@ -65,6 +65,8 @@ impl Life<'_> {
     /// One attempt and, if it opens, one connection. Returns when the next attempt is due; `None`: never.
     async fn once(&mut self, due: Duration) -> Option<Duration> {
         let client = self.client;
+        // Before the attempt begins: what waits here is late, and is seen to be.
+        let turn = self.shared.turns.acquire().await.ok()?;
         self.connection += 1;
         let connection = ConnectionNo(self.connection);
         self.history.attempt_started(self.shared.journal.now());
@@ -73,7 +75,7 @@ impl Life<'_> {
         self.record(&Event::AttemptStarted { client, due });
         let overall = self.cohort.reconnect.connect_timeout(&self.history);
         // Boxed: the handshake's state is ten times that of an open connection, which must not carry it along.
-        let attempted = Box::pin(attempt::run(self.shared, self.cohort, Id { client, connection }, instance, overall)).await;
+        let attempted = Box::pin(attempt::run(self.shared, self.cohort, (Id { client, connection }, instance), overall, turn)).await;
         let loss = match attempted {
             Ok(opened) => {
                 let (ending, back) = {

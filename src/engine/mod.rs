@@ -51,7 +51,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, interval, sleep_until};
 
 /// In which a target that is not ours must answer one opening handshake before the run.
@@ -162,6 +162,8 @@ struct Shared {
     sources: Sources,
     /// Opening requests by cohort and instance, as far as attempts have them in common.
     forms: Vec<Vec<Result<ask::Form, String>>>,
+    /// Leave to connect.
+    turns: Semaphore,
 }
 
 /// A target that has been started, with the clients elsewhere.
@@ -350,8 +352,8 @@ impl Shared {
         let sources = if fleet.is_in_memory() { Sources::one_each(plan.clients()) } else { Sources::of(&plan, fleet.place(0).address)? };
         let form = |cohort| fleet.named(None).into_iter().map(|instance| attempt::form(cohort, fleet.place(instance))).collect();
         let forms = plan.cohorts.iter().map(form).collect();
-        let (pacer, marked) = (Arc::default(), Mutex::default());
-        Ok(Arc::new(Shared { plan, shard, journal, registry, fleet, pacer, sources, crew, follows: false, marked, forms }))
+        let (pacer, marked, turns) = (Arc::default(), Mutex::default(), Semaphore::new(attempt::VOLLEY));
+        Ok(Arc::new(Shared { plan, shard, journal, registry, fleet, pacer, sources, crew, follows: false, marked, forms, turns }))
     }
 
     /// What the opening requests of a client to an instance have in common, or why it has none.
