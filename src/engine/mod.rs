@@ -466,8 +466,8 @@ fn check_files(plan: &Plan, shard: Shard) -> Result<(), RunError> {
 }
 
 /// Makes the kernel's table of our open files as large as `count` needs. It doubles otherwise, and each time it waits for a grace period
-/// (`synchronize_rcu` in `expand_fdtable`) because we have several threads: all clients stood still for 23 ms at the 256th, the 512th, the
-/// 1,024th file.
+/// (`synchronize_rcu` in `expand_fdtable`) because we have several threads: all clients stood still for 23 ms at the 256th file, and again at
+/// the 512th.
 fn grow_files(count: u64) -> Result<(), RunError> {
     let null = std::fs::File::open("/dev/null")?;
     let last = i32::try_from(count.saturating_sub(1)).unwrap_or(i32::MAX);
