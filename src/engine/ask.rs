@@ -159,7 +159,8 @@ impl Form {
         let find = |mark: &'static str| text.match_indices(mark).map(move |(at, _)| (at, mark)).collect::<Vec<_>>();
         let mut marks = [CLIENT, ATTEMPT, OWN_KEY].map(find).concat();
         marks.sort_unstable();
-        let expects = Expects { accept: request.expects(false).accept.filter(|_| !own), ..request.expects(false) };
+        let mut expects = request.expects(false);
+        expects.accept.take_if(|_| own);
         Form { text, marks, expects }
     }
 

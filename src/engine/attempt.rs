@@ -103,7 +103,7 @@ async fn stages(
     let form = shared.form(id.client, instance).map_err(|words| fail(Stage::Upgrade, words))?;
     let dial = Dial::new(place, shared.sources.at(id.client))?;
     // What TLS or a fault makes of the request is seen when TCP is open.
-    let may_send = dial.may_send() && place.tls.is_none() && !shared.registry.awaits_attempts();
+    let mut may_send = dial.may_send() && place.tls.is_none() && !shared.registry.awaits_attempts();
     if may_send {
         dial.expect_bytes();
     }
@@ -112,6 +112,8 @@ async fn stages(
     if may_send {
         // Those that connect meanwhile write with it.
         tokio::task::yield_now().await;
+        // And a fault that came meanwhile has a request of its own to send. From here to `attempted` nothing else runs.
+        may_send = !shared.registry.awaits_attempts();
     }
     let mut bytes = SCRATCH.take();
     bytes.clear();

@@ -328,6 +328,31 @@ async fn clients_break_the_rule_they_are_told_to() {
     assert_eq!(run.summary.cohorts["calm"].attempts.opened, 2);
 }
 
+/// A fault that comes between the connect of an attempt and its request: what is injected is what was sent, and nothing before it.
+#[tokio::test]
+async fn a_herd_that_is_under_way_sends_the_broken_request_and_no_other() {
+    let scenario = r#"
+duration = "3s"
+[target.embedded]
+[clients.web]
+count     = 3000
+arrive    = { at_once = true }
+reconnect = "none"
+[[faults]]
+name   = "broken"
+at     = "2ms"
+every  = "4ms"
+for    = "2ms"
+until  = "1s"
+inject = { client_bad_request = {} }
+"#;
+    let run = start(scenario).finish().await;
+    let (attempts, injected) = (&run.summary.cohorts["web"].attempts, run.fault("broken").injected);
+    // No connection of one with two requests, which a server opens and then ends with 1002.
+    assert_eq!((attempts.rejected, run.summary.connections.closed), (injected, 0), "{:?}", run.summary.close_codes);
+    assert!(injected > 100 && attempts.opened > 100, "{injected} broken, {} opened", attempts.opened);
+}
+
 #[tokio::test]
 async fn clients_send_frames_before_the_answer() {
     let clients = cohorts(&["early", "calm"]);
