@@ -349,7 +349,7 @@ impl<'a> World<'a> {
             if due.what != What::Syn {
                 sum = sum.wrapping_add(self.recorder.touch(due.client));
             }
-            if matches!(due.what, What::Attempt | What::Deadline | What::Refusal) {
+            if matches!(due.what, What::Wake | What::Attempt | What::Deadline | What::Refusal) {
                 sum = sum.wrapping_add(u64::from(self.draws[client].clone().bits()));
             }
         }
