@@ -216,7 +216,7 @@ impl Stage {
         let order: Vec<_> = WAYS.iter().enumerate().filter(|(_, way)| way.to_clients).map(|(number, _)| number).collect();
         for (library, number, way) in pairs() {
             let common = !self.own.contains_key(&number);
-            let ended = self.endings.get(&client(library, number));
+            let ended = self.endings.get(&client(library, number)).filter(|_| !way.holds_tcp());
             let id = id(library, number);
             let silent = common && self.heard.has(&id, "open");
             let wire =

@@ -157,7 +157,7 @@ pub(super) fn page(table: &Table) -> String {
          keepalive: there `websockets` pings every second and `aiohttp` every two, and both wait one for the pong.\n\n\
          How to read a cell: what the user is told in order, then the status code in bold, the reason, and *clean* where the library says \
          so (`wasClean`; for `websockets` ConnectionClosedOK; `aiohttp` says nothing of it). After ↩ what the other side of the connection \
-         saw of the library: its Close frame, and whether it ended TCP (by FIN or RST; which of them is a race). No ↩: the other side was gone, ended TCP without waiting, or saw nothing.\n\n\
+         saw of the library: its Close frame, and whether it ended TCP (by FIN or RST; which of them is a race). No ↩: the other side was gone, ended TCP without waiting, held it open and looked no further, or saw nothing.\n\n\
          ## What surprises\n\n",
         versions.join(", "),
         table.observed_ms as f64 / 1000.0,

@@ -75,7 +75,7 @@ pub(super) async fn measure() -> Side {
         side.versions.extend(versions);
         for (number, way) in ways().enumerate().filter(|(_, way)| can(library, way)) {
             let connection = if on_attempts(way) { 2 } else { 1 };
-            let cell = heard.cell(&format!("{number}/{connection}"), Some("over"), wire(&loaded, number as u32, connection));
+            let cell = heard.cell(&format!("{number}/{connection}"), Some("over"), wire(&loaded, way, number as u32, connection));
             side.lines[number].cells.insert(library.to_owned(), cell);
         }
     }
@@ -102,14 +102,14 @@ async fn measure_one(library: &'static str) -> (&'static str, BTreeMap<String, S
 }
 
 /// What our client saw of the library while it was watched.
-fn wire(loaded: &Loaded, client: u32, connection: u32) -> Option<String> {
+fn wire(loaded: &Loaded, way: &Way, client: u32, connection: u32) -> Option<String> {
     let of = |name: &'static str| events(loaded, name).find(move |row| row.client == Some(client) && row.connection == Some(connection));
     let Some(opened) = of("opened") else {
         let failed = events(loaded, "attempt_failed").find(|row| row.client == Some(client))?;
         let pairs = detail(failed);
         return Some(pairs.get("status").map_or_else(|| pairs["outcome"].clone(), |status| format!("HTTP {status}")));
     };
-    let Some(ended) = of("ended").filter(|row| row.offset_us < opened.offset_us + WATCHED.as_micros() as u64) else {
+    let Some(ended) = of("ended").filter(|row| !way.holds_tcp() && row.offset_us < opened.offset_us + WATCHED.as_micros() as u64) else {
         return Some("nothing".to_owned());
     };
     let pairs = detail(ended);

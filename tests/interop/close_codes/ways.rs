@@ -42,6 +42,14 @@ pub(super) struct Way {
     pub(super) to_servers: bool,
 }
 
+impl Way {
+    /// Our side keeps TCP open, whatever becomes of the peer's direction, and looks no further. Its kernel may: if our answer meets a
+    /// socket that is closed already, its RST reaches us before or behind the FIN, and only before it does it end the connection.
+    pub(super) fn holds_tcp(&self) -> bool {
+        matches!(self.act, Act::Inject(inject) if inject.starts_with("close_hold_tcp"))
+    }
+}
+
 const fn both(group: &'static str, title: &'static str, inject: &'static str, peer: Peer) -> Way {
     Way { group, title, act: Inject(inject), peer, to_clients: true, to_servers: true }
 }
