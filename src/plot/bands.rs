@@ -1,0 +1,144 @@
+//! Bands of several seeds behind or over the curve of the first: what the reconnect chart and the timeline share.
+//!
+//! Pale from the least to the most of the seeds, darker from p10 to p90. With fewer than ten seeds these are the same, and there is one band.
+
+use super::scene::{Anchor, Ink, NOTE, Scene};
+
+/// Opacity from p10 to p90, on top of that of the wider band.
+const INNER: f64 = 0.30;
+/// Opacity from the least to the most.
+const OUTER: f64 = 0.17;
+/// Opacity where there is one band.
+const ALONE: f64 = 0.32;
+/// Seeds from which p10 and p90 are not the least and the most: nine tenths of nine are all of them.
+const TWO_BANDS: u64 = 10;
+
+/// A band at one place, in px.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Place {
+    /// Where.
+    pub(super) x: f64,
+    /// The heights of least, p10, p90 and most.
+    pub(super) y: [f64; 4],
+}
+
+/// Draws the band of a curve, from left to right.
+pub(super) fn draw(scene: &mut Scene, places: &[Place], ink: Ink, seeds: u64) {
+    let outer = places.iter().map(|Place { x, y }| (*x, y[3], y[0])).collect();
+    scene.area(outer, ink, if seeds < TWO_BANDS { ALONE } else { OUTER });
+    if seeds >= TWO_BANDS {
+        scene.area(places.iter().map(|Place { x, y }| (*x, y[2], y[1])).collect(), ink, INNER);
+    }
+}
+
+/// Says what the bands are, from `left` on; `more` stands after it. Returns where it ends.
+pub(super) fn key(scene: &mut Scene, mut left: f64, baseline: f64, ink: Ink, seeds: u64, more: &str) -> f64 {
+    let (one, all) = (format!("least to most of {seeds} seeds"), "least to most".to_owned());
+    let named = if seeds < TWO_BANDS { vec![(true, one)] } else { vec![(true, format!("p10 to p90 of {seeds} seeds")), (false, all)] };
+    for (dark, text) in named {
+        let swatch = |opacity, scene: &mut Scene| {
+            scene.area(vec![(left, baseline - 9.0, baseline + 1.0), (left + 16.0, baseline - 9.0, baseline + 1.0)], ink, opacity);
+        };
+        match (dark, seeds < TWO_BANDS) {
+            (_, true) => swatch(ALONE, scene),
+            (false, _) => swatch(OUTER, scene),
+            (true, _) => {
+                swatch(OUTER, scene);
+                swatch(INNER, scene);
+            }
+        }
+        scene.text(left + 21.0, baseline, Anchor::Start, NOTE, text.as_str());
+        left += 21.0 + NOTE.width(&text) + 14.0;
+    }
+    scene.text(left, baseline, Anchor::Start, NOTE, more);
+    left + NOTE.width(more)
+}
+
+/// Made-up bands around the curves of made-up results.
+#[cfg(test)]
+pub(crate) mod fixture {
+    use super::super::fixture::{crash_storm, strategies};
+    use super::super::{Loaded, reconnect, survival};
+    use crate::results::bands::{Bands, ReconnectBand, TimelineBand};
+    use crate::results::runs::{Runs, Spread};
+
+    /// One cohort over two seeds.
+    pub(crate) fn two_seeds() -> Loaded {
+        with_bands(crash_storm(), 2)
+    }
+
+    /// Three strategies over fifty.
+    pub(crate) fn fifty_seeds() -> Loaded {
+        with_bands(strategies(), 50)
+    }
+
+    fn with_bands(mut loaded: Loaded, seeds: u64) -> Loaded {
+        let (mut reconnect, end_us) = (Vec::new(), loaded.summary.measured_ms * 1000);
+        for cohort in loaded.summary.cohorts.keys() {
+            let rows = loaded.reconnects.iter().filter(|row| row.cohort == *cohort);
+            let curve = survival::estimate(rows.map(|row| reconnect::outage(row, end_us)).collect());
+            let band = |percentile: f64| {
+                let around = |factor: f64| curve.quantile(percentile / 100.0).map(|us| (us as f64 * factor) as u64);
+                ReconnectBand {
+                    cohort: cohort.clone(),
+                    percentile,
+                    seeds,
+                    least_us: around(0.85),
+                    p10_us: around(0.92),
+                    median_us: around(1.01),
+                    p90_us: around(1.08),
+                    // One of the seeds lost some.
+                    most_us: around(1.2).filter(|_| percentile < 95.0),
+                }
+            };
+            reconnect.extend((0..=99).map(f64::from).map(band));
+        }
+        let timeline = loaded.timeline.iter().map(|row| TimelineBand {
+            offset_ms: row.offset_ms,
+            cohort: row.cohort.clone(),
+            seeds,
+            open_least: row.open * 8 / 10,
+            open_p10: row.open * 9 / 10,
+            open_median: row.open,
+            open_p90: row.open * 21 / 20,
+            open_most: row.open * 11 / 10,
+            attempts_least: row.attempts * 7 / 10,
+            attempts_p10: row.attempts * 8 / 10,
+            attempts_median: row.attempts,
+            attempts_p90: row.attempts * 12 / 10 + 2,
+            attempts_most: row.attempts * 14 / 10 + 4,
+        });
+        let mut timeline: Vec<TimelineBand> = timeline.collect();
+        // As many as the chart has room for.
+        let per_bin = crate::results::bands::intervals_per_bin(loaded.summary.measured_ms / 100) * 100;
+        timeline.retain(|row| row.offset_ms.is_multiple_of(per_bin));
+        timeline.sort_by_key(|row| row.offset_ms);
+        loaded.bands = Bands { reconnect, timeline };
+        let spread = Spread { least: Some(900_000), p10: Some(950_000), median: Some(1_000_000), p90: Some(1_050_000), most: None };
+        loaded.summary.runs =
+            Some(Runs { planned: seeds, done: seeds, passed: 1, reconnect_p50_us: spread, attempts: spread, ..Runs::default() });
+        loaded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scene::Item;
+    use super::*;
+
+    #[test]
+    fn few_seeds_have_one_band_and_many_have_two() {
+        for (seeds, bands, words) in
+            [(2, 1, "least to most of 2 seeds"), (9, 1, "least to most of 9 seeds"), (10, 2, "p10 to p90 of 10 seeds")]
+        {
+            let mut scene = Scene { width: 900.0, height: 100.0, title: String::new(), items: Vec::new() };
+            let places = [0.0, 10.0].map(|x| Place { x, y: [40.0, 30.0, 20.0, 10.0] });
+            draw(&mut scene, &places, Ink::Series(0), seeds);
+            assert_eq!(scene.items.len(), bands, "{seeds}");
+            let Item::Area { points, .. } = &scene.items[0] else { panic!("an area") };
+            assert_eq!(points[0], (0.0, 10.0, 40.0));
+            key(&mut scene, 0.0, 50.0, Ink::Series(0), seeds, "");
+            assert_eq!(scene.text_boxes()[0].4, words);
+        }
+    }
+}
