@@ -31,27 +31,31 @@ pub(super) fn draw(scene: &mut Scene, places: &[Place], ink: Ink, seeds: u64) {
     }
 }
 
-/// Says what the bands are, from `left` on; `more` stands after it. Returns where it ends.
-pub(super) fn key(scene: &mut Scene, mut left: f64, baseline: f64, ink: Ink, seeds: u64, more: &str) -> f64 {
-    let (one, all) = (format!("least to most of {seeds} seeds"), "least to most".to_owned());
-    let named = if seeds < TWO_BANDS { vec![(true, one)] } else { vec![(true, format!("p10 to p90 of {seeds} seeds")), (false, all)] };
-    for (dark, text) in named {
-        let swatch = |opacity, scene: &mut Scene| {
-            scene.area(vec![(left, baseline - 9.0, baseline + 1.0), (left + 16.0, baseline - 9.0, baseline + 1.0)], ink, opacity);
-        };
-        match (dark, seeds < TWO_BANDS) {
-            (_, true) => swatch(ALONE, scene),
-            (false, _) => swatch(OUTER, scene),
-            (true, _) => {
-                swatch(OUTER, scene);
-                swatch(INNER, scene);
-            }
-        }
-        scene.text(left + 21.0, baseline, Anchor::Start, NOTE, text.as_str());
-        left += 21.0 + NOTE.width(&text) + 14.0;
+/// Says what the bands are, from `left` on; `more` stands after it.
+pub(super) fn key(scene: &mut Scene, left: f64, baseline: f64, ink: Ink, seeds: u64, more: &str) {
+    let mut left = left;
+    if seeds < TWO_BANDS {
+        left = entry(scene, left, baseline, (ink, &[ALONE]), &format!("least to most of {seeds} seeds"));
+    } else {
+        left = entry(scene, left, baseline, (ink, &[OUTER, INNER]), &format!("p10 to p90 of {seeds} seeds"));
+        left = entry(scene, left, baseline, (ink, &[OUTER]), "least to most");
     }
     scene.text(left, baseline, Anchor::Start, NOTE, more);
-    left + NOTE.width(more)
+}
+
+/// Refers from `left` on to what was said elsewhere of bands in another ink.
+pub(super) fn sign(scene: &mut Scene, left: f64, baseline: f64, ink: Ink, text: &str) {
+    entry(scene, left, baseline, (ink, &[ALONE]), text);
+}
+
+/// A piece of a band with its meaning. Returns where the next may stand.
+fn entry(scene: &mut Scene, left: f64, baseline: f64, (ink, opacities): (Ink, &[f64]), text: &str) -> f64 {
+    let (top, bottom) = (baseline - 9.0, baseline + 1.0);
+    for opacity in opacities {
+        scene.area(vec![(left, top, bottom), (left + 16.0, top, bottom)], ink, *opacity);
+    }
+    scene.text(left + 21.0, baseline, Anchor::Start, NOTE, text);
+    left + 21.0 + NOTE.width(text) + 18.0
 }
 
 /// Made-up bands around the curves of made-up results.

@@ -46,7 +46,9 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     panel.x_axis(&mut scene, &x, &percentiles(decades), "Percentile of outages, logarithmic (%)");
     draw_bands(&mut scene, &of_seeds, &panel, &x, &y, MARGIN + NAME.width(name) + 24.0);
     for (n, line) in lines.iter().enumerate() {
-        draw_line(&mut scene, &x, &y, n, &line.distribution, decades);
+        // A thick line would hide a narrow band.
+        let widths = if of_seeds[n].is_empty() { (2.4, 1.0) } else { (1.6, 0.7) };
+        draw_line(&mut scene, &x, &y, (n, widths), &line.distribution, decades);
     }
     draw_names(&mut scene, &panel, &lines, &y);
     let back: f64 = lines.iter().map(|line| line.distribution.back).sum();
@@ -83,7 +85,7 @@ fn draw_bands(scene: &mut Scene, of_seeds: &[Vec<&ReconnectBand>], panel: &Panel
     let Some(seeds) = all().map(|band| band.seeds).max() else { return };
     let ink = if of_seeds.len() == 1 { Ink::Series(0) } else { Ink::Muted };
     let open = all().any(|band| band.most_us.is_none());
-    let more = if open { "· line: the first · to the top: not reached by some" } else { "· line: the first" };
+    let more = if open { "line: the first · to the top: not reached by some" } else { "line: the first" };
     bands::key(scene, left, panel.top - 14.0, ink, seeds, more);
 }
 
@@ -159,7 +161,8 @@ fn place(quantile: f64) -> f64 {
     -(1.0 - quantile).max(1e-9).log10()
 }
 
-fn draw_line(scene: &mut Scene, x: &Axis, y: &Axis, n: usize, distribution: &Distribution, decades: f64) {
+/// `widths`: as far as the samples support it, and beyond.
+fn draw_line(scene: &mut Scene, x: &Axis, y: &Axis, (n, widths): (usize, (f64, f64)), distribution: &Distribution, decades: f64) {
     let (mut sure, mut thin) = (Vec::new(), Vec::new());
     let supported = distribution.supported();
     let mut before = 0.0;
@@ -180,8 +183,8 @@ fn draw_line(scene: &mut Scene, x: &Axis, y: &Axis, n: usize, distribution: &Dis
     {
         thin.insert(0, last);
     }
-    scene.line(thinned(thin), Ink::Series(n), 1.0, &[]);
-    scene.line(thinned(sure), Ink::Series(n), 2.4, dash(n));
+    scene.line(thinned(thin), Ink::Series(n), widths.1, &[]);
+    scene.line(thinned(sure), Ink::Series(n), widths.0, dash(n));
     if distribution.reached() < 1.0 - 1e-9
         && let Some((time, share)) = distribution.steps.last()
     {

@@ -211,13 +211,14 @@ fn draw_open(scene: &mut Scene, x: &Axis, panel: &Panel, series: &[Series]) {
     }
     if let Some(seeds) = series.iter().map(seeds_of).max().filter(|seeds| *seeds > 0) {
         let ink = if series.len() == 1 { Ink::Series(0) } else { Ink::Muted };
-        bands::key(scene, MARGIN + NAME.width(name) + 24.0, TOP, ink, seeds, "· line and bars: the first");
+        bands::key(scene, MARGIN + NAME.width(name) + 24.0, TOP, ink, seeds, "line and bars: the first");
     }
     let mut ends = Vec::new();
     for (n, s) in series.iter().enumerate() {
         let points = steps(s, x, &y);
         ends.push(points.last().map_or(panel.bottom, |point| point.1));
-        scene.line(points, Ink::Series(n), 2.2, dash(n));
+        // A thick line would hide a narrow band.
+        scene.line(points, Ink::Series(n), if s.seeds.is_empty() { 2.2 } else { 1.5 }, dash(n));
     }
     let places = spread(&ends, 16.0, panel.top + 4.0, panel.bottom);
     for (n, s) in series.iter().enumerate() {
@@ -268,7 +269,10 @@ fn draw_strips(scene: &mut Scene, x: &Axis, area: &Panel, series: &[Series]) {
     let ticks = axis::count_ticks(most, 2);
     let name = format!("Attempts per {} (count)", number::time(series[0].bin_us));
     scene.text(MARGIN, area.top - 14.0, Anchor::Start, NAME, name.as_str());
-    draw_key(scene, MARGIN + NAME.width(&name) + 24.0, area.top - 14.0);
+    let end = draw_key(scene, MARGIN + NAME.width(&name) + 24.0, area.top - 14.0);
+    if series.iter().any(|s| !s.seeds.is_empty()) {
+        bands::sign(scene, end, area.top - 14.0, Ink::Strong, "seeds, as above");
+    }
     for (n, s) in series.iter().enumerate() {
         let top = area.top + n as f64 * (STRIP + STRIP_GAP);
         let y = Axis::linear(0.0, ticks[ticks.len() - 1], top + STRIP, top);
@@ -295,12 +299,14 @@ fn busiest(peak: u64, room: f64) -> String {
     if NOTE.width(&long) <= room { long } else { format!("peak {}/s", number::count(peak)) }
 }
 
-fn draw_key(scene: &mut Scene, mut left: f64, baseline: f64) {
+/// Returns where more may stand.
+fn draw_key(scene: &mut Scene, mut left: f64, baseline: f64) -> f64 {
     for (ink, text) in [(Ink::Series(0), "opened"), (Ink::Series(1), "did not open: refused, timed out, rejected, failed")] {
         scene.rect(left, baseline - 9.0, 10.0, 10.0, ink);
         scene.text(left + 15.0, baseline, Anchor::Start, NOTE, text);
         left += 15.0 + NOTE.width(text) + 18.0;
     }
+    left
 }
 
 /// A bar for each bin: of the attempts begun in it those that opened below, the others above.
