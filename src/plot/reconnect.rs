@@ -15,6 +15,8 @@ use crate::results::record::ReconnectRow;
 const LEFT: f64 = 76.0;
 const RIGHT: f64 = WIDTH - 262.0;
 const HEIGHT: f64 = 540.0;
+/// The widest step of the grid of percentiles, in decades: from 89 % to 90 %.
+const GRID: f64 = 0.042;
 /// Cohorts beyond this are left out and counted.
 const LINES_MAX: usize = 20;
 
@@ -44,10 +46,10 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     scene.text(MARGIN, panel.top - 14.0, Anchor::Start, NAME, name);
     let x = Axis::linear(0.0, decades, LEFT, RIGHT);
     panel.x_axis(&mut scene, &x, &percentiles(decades), "Percentile of outages, logarithmic (%)");
-    draw_bands(&mut scene, &of_seeds, &panel, &x, &y, MARGIN + NAME.width(name) + 24.0);
+    draw_bands(&mut scene, &of_seeds, &panel, (&x, &y), MARGIN + NAME.width(name) + 24.0);
     for (n, line) in lines.iter().enumerate() {
         // A thick line would hide a narrow band.
-        let widths = if of_seeds[n].is_empty() { (2.4, 1.0) } else { (1.6, 0.7) };
+        let widths = if of_seeds[n].is_empty() { (2.4, 1.0) } else { (1.8, 1.0) };
         draw_line(&mut scene, &x, &y, (n, widths), &line.distribution, decades);
     }
     draw_names(&mut scene, &panel, &lines, &y);
@@ -68,25 +70,32 @@ fn of_seeds<'a>(loaded: &'a Loaded, cohort: &str, decades: f64) -> Vec<&'a Recon
 }
 
 /// A band for each line, to the top of the panel where a seed did not come so far, and what they mean from `left` on.
-fn draw_bands(scene: &mut Scene, of_seeds: &[Vec<&ReconnectBand>], panel: &Panel, x: &Axis, y: &Axis, left: f64) {
-    let height = |us: Option<u64>| us.map_or(panel.top, |us| y.at(us as f64));
+fn draw_bands(scene: &mut Scene, of_seeds: &[Vec<&ReconnectBand>], panel: &Panel, (x, y): (&Axis, &Axis), left: f64) {
     for (n, band) in of_seeds.iter().enumerate() {
-        let mut places: Vec<Place> = Vec::new();
-        for band in band.iter().take_while(|band| band.least_us.is_some()) {
-            let x = x.at(place(band.percentile / 100.0));
-            // Percentiles are close together at the left.
-            if places.last().is_none_or(|last| x - last.x >= 1.0) {
-                places.push(Place { x, y: [band.least_us, band.p10_us, band.p90_us, band.most_us].map(height) });
-            }
-        }
-        bands::draw(scene, &places, Ink::Series(n), band.first().map_or(0, |band| band.seeds));
+        bands::draw(scene, &places(band, panel, x, y), Ink::Series(n), band.first().map_or(0, |band| band.seeds));
     }
     let all = || of_seeds.iter().flatten();
     let Some(seeds) = all().map(|band| band.seeds).max() else { return };
     let ink = if of_seeds.len() == 1 { Ink::Series(0) } else { Ink::Muted };
-    let open = all().any(|band| band.most_us.is_none());
+    let open = all().any(|band| band.least_us.is_some() && band.most_us.is_none());
     let more = if open { "line: the first · to the top: not reached by some" } else { "line: the first" };
     bands::key(scene, left, panel.top - 14.0, ink, seeds, more);
+}
+
+fn places(band: &[&ReconnectBand], panel: &Panel, x: &Axis, y: &Axis) -> Vec<Place> {
+    let height = |us: Option<u64>| us.map_or(panel.top, |us| y.at(us as f64));
+    let mut places: Vec<Place> = Vec::new();
+    for band in band.iter().take_while(|band| band.least_us.is_some()) {
+        let x = x.at(place(band.percentile / 100.0));
+        // Percentiles are close together at the left.
+        if places.last().is_none_or(|last| x - last.x >= 1.0) {
+            places.push(Place { x, y: [band.least_us, band.p10_us, band.p90_us, band.most_us].map(height) });
+        }
+    }
+    // The last percentile is the last one of the grid before the axis ends.
+    let end = places.last().copied().filter(|end| end.x < panel.right && panel.right - end.x <= x.at(GRID) - x.at(0.0));
+    places.extend(end.map(|end| Place { x: panel.right, ..end }));
+    places
 }
 
 struct Line {
