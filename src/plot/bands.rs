@@ -4,12 +4,6 @@
 
 use super::scene::{Anchor, Ink, NOTE, Scene};
 
-/// Opacity from p10 to p90, on top of that of the wider band.
-const INNER: f64 = 0.30;
-/// Opacity from the least to the most.
-const OUTER: f64 = 0.17;
-/// Opacity where there is one band.
-const ALONE: f64 = 0.32;
 /// Seeds from which p10 and p90 are not the least and the most: nine tenths of nine are all of them.
 const TWO_BANDS: u64 = 10;
 
@@ -22,30 +16,47 @@ pub(super) struct Place {
     pub(super) y: [f64; 4],
 }
 
+/// How the bands of a panel look: paler where several lie over one another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    /// Opacity from the least to the most; where there is one band, as from p10 to p90.
+    outer: f64,
+    /// Opacity from p10 to p90, on top of the wider band.
+    inner: Option<f64>,
+}
+
+impl Look {
+    /// Of so many seeds, in a panel with so many lines.
+    pub(super) fn of(seeds: u64, lines: usize) -> Look {
+        let (outer, inner) = if lines > 2 { (0.11, 0.25) } else { (0.17, 0.30) };
+        if seeds < TWO_BANDS { Look { outer: inner, inner: None } } else { Look { outer, inner: Some(inner) } }
+    }
+}
+
 /// Draws the band of a curve, from left to right.
-pub(super) fn draw(scene: &mut Scene, places: &[Place], ink: Ink, seeds: u64) {
-    let outer = places.iter().map(|Place { x, y }| (*x, y[3], y[0])).collect();
-    scene.area(outer, ink, if seeds < TWO_BANDS { ALONE } else { OUTER });
-    if seeds >= TWO_BANDS {
-        scene.area(places.iter().map(|Place { x, y }| (*x, y[2], y[1])).collect(), ink, INNER);
+pub(super) fn draw(scene: &mut Scene, places: &[Place], ink: Ink, look: Look) {
+    scene.area(places.iter().map(|Place { x, y }| (*x, y[3], y[0])).collect(), ink, look.outer);
+    if let Some(inner) = look.inner {
+        scene.area(places.iter().map(|Place { x, y }| (*x, y[2], y[1])).collect(), ink, inner);
     }
 }
 
 /// Says what the bands are, from `left` on; `more` stands after it.
-pub(super) fn key(scene: &mut Scene, left: f64, baseline: f64, ink: Ink, seeds: u64, more: &str) {
-    let mut left = left;
-    if seeds < TWO_BANDS {
-        left = entry(scene, left, baseline, (ink, &[ALONE]), &format!("least to most of {seeds} seeds"));
+pub(super) fn key(scene: &mut Scene, (mut left, baseline): (f64, f64), seeds: u64, lines: usize, more: &str) {
+    let ink = if lines == 1 { Ink::Series(0) } else { Ink::Muted };
+    let Look { outer, inner } = Look::of(seeds, lines);
+    if let Some(inner) = inner {
+        left = entry(scene, left, baseline, (ink, &[outer, inner]), &format!("p10 to p90 of {seeds} seeds"));
+        left = entry(scene, left, baseline, (ink, &[outer]), "least to most");
     } else {
-        left = entry(scene, left, baseline, (ink, &[OUTER, INNER]), &format!("p10 to p90 of {seeds} seeds"));
-        left = entry(scene, left, baseline, (ink, &[OUTER]), "least to most");
+        left = entry(scene, left, baseline, (ink, &[outer]), &format!("least to most of {seeds} seeds"));
     }
     scene.text(left, baseline, Anchor::Start, NOTE, more);
 }
 
 /// Refers from `left` on to what was said elsewhere of bands in another ink.
 pub(super) fn sign(scene: &mut Scene, left: f64, baseline: f64, ink: Ink, text: &str) {
-    entry(scene, left, baseline, (ink, &[ALONE]), text);
+    entry(scene, left, baseline, (ink, &[Look::of(1, 1).outer]), text);
 }
 
 /// A piece of a band with its meaning. Returns where the next may stand.
@@ -137,11 +148,11 @@ mod tests {
         {
             let mut scene = Scene { width: 900.0, height: 100.0, title: String::new(), items: Vec::new() };
             let places = [0.0, 10.0].map(|x| Place { x, y: [40.0, 30.0, 20.0, 10.0] });
-            draw(&mut scene, &places, Ink::Series(0), seeds);
+            draw(&mut scene, &places, Ink::Series(0), Look::of(seeds, 1));
             assert_eq!(scene.items.len(), bands, "{seeds}");
             let Item::Area { points, .. } = &scene.items[0] else { panic!("an area") };
             assert_eq!(points[0], (0.0, 10.0, 40.0));
-            key(&mut scene, 0.0, 50.0, Ink::Series(0), seeds, "");
+            key(&mut scene, (0.0, 50.0), seeds, 1, "");
             assert_eq!(scene.text_boxes()[0].4, words);
         }
     }

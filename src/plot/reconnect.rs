@@ -4,7 +4,7 @@
 //! are several seeds, the line is the first, and a band from `runs_reconnect.csv` is around it.
 
 use super::axis::{self, Axis};
-use super::bands::{self, Place};
+use super::bands::{self, Look, Place};
 use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, dash, spread};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use super::survival::{self, Distribution, Outage};
@@ -71,15 +71,14 @@ fn of_seeds<'a>(loaded: &'a Loaded, cohort: &str, decades: f64) -> Vec<&'a Recon
 
 /// A band for each line, to the top of the panel where a seed did not come so far, and what they mean from `left` on.
 fn draw_bands(scene: &mut Scene, of_seeds: &[Vec<&ReconnectBand>], panel: &Panel, (x, y): (&Axis, &Axis), left: f64) {
-    for (n, band) in of_seeds.iter().enumerate() {
-        bands::draw(scene, &places(band, panel, x, y), Ink::Series(n), band.first().map_or(0, |band| band.seeds));
-    }
     let all = || of_seeds.iter().flatten();
     let Some(seeds) = all().map(|band| band.seeds).max() else { return };
-    let ink = if of_seeds.len() == 1 { Ink::Series(0) } else { Ink::Muted };
+    for (n, band) in of_seeds.iter().enumerate() {
+        bands::draw(scene, &places(band, panel, x, y), Ink::Series(n), Look::of(seeds, of_seeds.len()));
+    }
     let open = all().any(|band| band.least_us.is_some() && band.most_us.is_none());
     let more = if open { "line: the first · to the top: not reached by some" } else { "line: the first" };
-    bands::key(scene, left, panel.top - 14.0, ink, seeds, more);
+    bands::key(scene, (left, panel.top - 14.0), seeds, of_seeds.len(), more);
 }
 
 fn places(band: &[&ReconnectBand], panel: &Panel, x: &Axis, y: &Axis) -> Vec<Place> {

@@ -4,7 +4,7 @@
 //! and the others a band from `runs_timeline.csv`.
 
 use super::axis::{self, Axis};
-use super::bands::{self, Place};
+use super::bands::{self, Look, Place};
 use super::marks;
 use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, dash, spread};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
@@ -206,12 +206,12 @@ fn draw_open(scene: &mut Scene, x: &Axis, panel: &Panel, series: &[Series]) {
     let name = "Open clients (count)";
     scene.text(MARGIN, TOP, Anchor::Start, NAME, name);
     scene.rule((LEFT, panel.bottom), (RIGHT, panel.bottom), Ink::Axis, 1.0);
+    let seeds = series.iter().map(seeds_of).max().unwrap_or(0);
     for (n, s) in series.iter().enumerate() {
-        bands::draw(scene, &open_band(s, x, &y), Ink::Series(n), seeds_of(s));
+        bands::draw(scene, &open_band(s, x, &y), Ink::Series(n), Look::of(seeds, series.len()));
     }
-    if let Some(seeds) = series.iter().map(seeds_of).max().filter(|seeds| *seeds > 0) {
-        let ink = if series.len() == 1 { Ink::Series(0) } else { Ink::Muted };
-        bands::key(scene, MARGIN + NAME.width(name) + 24.0, TOP, ink, seeds, "line and bars: the first");
+    if seeds > 0 {
+        bands::key(scene, (MARGIN + NAME.width(name) + 24.0, TOP), seeds, series.len(), "line and bars: the first");
     }
     let mut ends = Vec::new();
     for (n, s) in series.iter().enumerate() {
@@ -281,7 +281,7 @@ fn draw_strips(scene: &mut Scene, x: &Axis, area: &Panel, series: &[Series]) {
             scene.text(LEFT - 8.0, y.at(tick) + 4.0, Anchor::End, NOTE, number::count(tick as u64));
         }
         draw_bars(scene, x, &y, s);
-        bands::draw(scene, &attempts_band(s, x, &y), Ink::Strong, seeds_of(s));
+        bands::draw(scene, &attempts_band(s, x, &y), Ink::Strong, Look::of(seeds_of(s), 1));
         let room = WIDTH - MARGIN - RIGHT - 10.0;
         scene.text(RIGHT + 10.0, top + 16.0, Anchor::Start, NAME, NAME.fit(&s.name, room));
         let (all, not) = (s.attempts.iter().sum::<u64>(), s.attempts.iter().sum::<u64>().saturating_sub(s.opened.iter().sum()));
