@@ -191,7 +191,7 @@ pub struct Simulate {
     /// Threads; without it one for each processor. The results do not depend on it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// So many seeds in parallel, from the scenario's on: prints what varies between them. The run folder is that of the first.
+    /// So many seeds in parallel, from the scenario's on: prints what varies between them, and the charts have bands. The run folder is that of the first.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub runs: u32,
     /// Where results go, and how they are told.

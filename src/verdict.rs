@@ -67,7 +67,10 @@ pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
     let any = |outcome| judged.iter().any(|(_, finding)| finding.outcome == outcome);
     let mut reasons = evidence.lost.clone();
     if evidence.aborted {
-        reasons.push("the run was stopped before its planned length".to_owned());
+        reasons.push(match evidence.seeds {
+            Some((done, planned)) if done > 0 => format!("it was stopped after {done} of {planned} seeds"),
+            _ => "the run was stopped before its planned length".to_owned(),
+        });
     }
     if evidence.saturated {
         let share = evidence.late_share_max * 100.0;
@@ -332,6 +335,7 @@ mod tests {
         Evidence {
             measured_s: 40.0,
             aborted: false,
+            seeds: None,
             saturated: false,
             saturated_seconds: Vec::new(),
             lost: Vec::new(),
@@ -405,6 +409,9 @@ mod tests {
         let (good, bad, unclear) =
             (expectation("clients_lost count == 0"), expectation("attempts count == 1"), expectation("tls p50 < 1s"));
         let (aborted, saturated) = (Evidence { aborted: true, ..evidence() }, Evidence { saturated: true, ..evidence() });
+        let cut = Evidence { seeds: Some((3, 20)), ..aborted.clone() };
+        let reasons = judge(&cut, std::slice::from_ref(&good)).reasons;
+        assert_eq!(reasons, ["it was stopped after 3 of 20 seeds"]);
         let lost = Evidence { lost: vec!["worker 2 of 4 was lost".to_owned()], ..evidence() };
         for (evidence, expectations, result, code) in [
             (evidence(), vec![], "pass", 0),
@@ -416,6 +423,7 @@ mod tests {
             (saturated, vec![], "pass", 0),
             (aborted.clone(), vec![good], "inconclusive", 3),
             (aborted, vec![], "inconclusive", 3),
+            (cut, vec![], "inconclusive", 3),
             (lost, vec![], "inconclusive", 3),
         ] {
             let verdict = judge(&evidence, &expectations);

@@ -8,5 +8,6 @@ mod maps;
 mod proofs;
 mod readme;
 mod scenarios;
+mod seeds;
 mod target;
 mod tidy;

@@ -75,38 +75,6 @@ fn a_fleet_that_loses_a_node_recovers_the_sooner_the_larger_it_is() {
 }
 
 #[test]
-fn several_seeds_are_rows_and_their_spread_is_in_the_summary() {
-    let run = |threads: &str| {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_closestorm"));
-        let args = ["simulate", "default", "--clients", "400", "--runs", "7", "--threads", threads, "--quiet", "--out", "seeds"];
-        let output = command.current_dir(folder.path()).args(args).output().expect("the program starts");
-        assert!(output.status.code().is_some_and(|code| code != 1 && code != 2), "{}", String::from_utf8_lossy(&output.stderr));
-        let read = |name: &str| std::fs::read_to_string(folder.path().join("seeds").join(name)).expect(name);
-        (read("runs.csv"), read("summary.json"), read("report.md"))
-    };
-    let (csv, summary, report) = run("1");
-    assert_eq!(run("3").0, csv, "the number of threads does not matter");
-    let summary: serde_json::Value = serde_json::from_str(&summary).expect("JSON");
-    let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
-    let column = |name: &str| rows[0].iter().position(|head| *head == name).expect(name);
-    let values = |name: &str| rows[1..].iter().map(|row| row[column(name)].parse::<u64>().expect("a number")).collect::<Vec<_>>();
-    let seed = summary["seed"].as_u64().expect("a seed");
-    assert_eq!(values("seed"), (seed..seed + 7).collect::<Vec<_>>());
-    assert_eq!(
-        values("reconnect_p90_us")[0],
-        summary["reconnect"]["time_us"]["p90"].as_u64().expect("reached"),
-        "the folder is the first seed"
-    );
-    let mut sorted = values("attempts");
-    sorted.sort_unstable();
-    let spread = |of: &str| summary["runs"]["attempts"][of].as_u64().expect("a count");
-    assert_eq!(["least", "median", "most"].map(spread), [sorted[0], sorted[3], sorted[6]]);
-    assert!(sorted[0] < sorted[6] && summary["runs"]["done"] == 7);
-    assert!(report.contains("## Other seeds"), "{report}");
-}
-
-#[test]
 fn what_makes_no_map_is_refused_with_an_example() {
     for (args, part) in [
         (&["--vary", "clients=9..5"][..], "not below"),

@@ -8,9 +8,10 @@ use super::progress::Progress;
 use super::run::{print_summary, save};
 use super::signals::Stop;
 use crate::cli::{Format, Simulate};
-use crate::metrics::Status;
+use crate::metrics::{Results, Status};
 use crate::plan::{Model, Plan};
 use crate::report;
+use crate::results::bands::{Bands, Curves, seeds_kept};
 use crate::results::evidence::Evidence;
 use crate::results::folder::Folder;
 use crate::results::manifest;
@@ -49,13 +50,15 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
         }
     };
     let mut results = simulated.results;
-    let verdict = judge(&Evidence::of(&results), &plan.expectations);
-    if args.runs > 1 && results.status == Status::Completed {
-        let first = RunRow::of(&results, &verdict);
-        results.seeds = Some(seeds(&plan, &model, (args.runs, threads(args)), first, &stop)?);
+    if args.runs > 1 {
+        results.seeds = Some(seeds(&plan, &model, (args.runs, threads(args)), &results, &stop)?);
     }
-    let cut = results.seeds.as_ref().is_some_and(|seeds| seeds.rows.len() < seeds.planned as usize);
-    let signalled = stop.code().filter(|_| cut || results.status == Status::Aborted);
+    if results.seeds.as_ref().is_some_and(Seeds::cut) {
+        // What was asked for was not done, however complete the first seed is.
+        results.status = Status::Aborted;
+    }
+    let verdict = judge(&Evidence::of(&results), &plan.expectations);
+    let signalled = stop.code().filter(|_| results.status == Status::Aborted);
     let summary = save(&folder, &results, &plan, &verdict, &manifest)?;
     let dir = folder.finish()?;
     if !args.output.quiet {
@@ -69,16 +72,26 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
     Ok(signalled.unwrap_or_else(|| super::allowed(exit_code(&verdict), args.output.allow_inconclusive)))
 }
 
-/// The seeds after the first, in parallel, and the first, which is not simulated again; as many as are done before a signal comes.
-fn seeds(plan: &Plan, model: &Model, (runs, threads): (u32, usize), first: RunRow, stop: &Stop) -> anyhow::Result<Seeds> {
+/// The seeds after the first, in parallel, and the first, which is not simulated again; as many as are done before a signal comes, which
+/// are none where it came during the first.
+fn seeds(plan: &Plan, model: &Model, (runs, threads): (u32, usize), first: &Results, stop: &Stop) -> anyhow::Result<Seeds> {
     let others = Plan { seed: Seed(plan.seed.0.wrapping_add(1)), ..plan.clone() };
-    let row = |_, simulated: Simulated| {
-        let results = &simulated.results;
-        RunRow::of(results, &judge(&Evidence::of(results), &plan.expectations))
+    let kept = seeds_kept(plan.cohorts.len());
+    // All that is kept of a seed, by its number.
+    let digest = |number: u32, results: &Results| {
+        let row = RunRow::of(results, &judge(&Evidence::of(results), &plan.expectations));
+        (row, (number < kept).then(|| Curves::of(results)))
     };
-    let mut rows = run_seeds_watched(&others, model, runs - 1, threads, row, &|| stop.code().is_none())?;
-    rows.insert(0, first);
-    Ok(Seeds { planned: runs, rows })
+    let mut done = Vec::new();
+    if first.status == Status::Completed {
+        let other = |index: u32, simulated: Simulated| digest(index + 1, &simulated.results);
+        done = run_seeds_watched(&others, model, runs - 1, threads, other, &|| stop.code().is_none())?;
+        done.insert(0, digest(0, first));
+    }
+    let (rows, curves): (Vec<RunRow>, Vec<Option<Curves>>) = done.into_iter().unzip();
+    let names: Vec<String> = plan.cohorts.iter().map(|cohort| cohort.name.clone()).collect();
+    let curves: Vec<Curves> = curves.into_iter().flatten().collect();
+    Ok(Seeds { planned: runs, rows, bands: Bands::of(&names, &curves) })
 }
 
 /// As many as asked for, or one for each processor.

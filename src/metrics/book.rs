@@ -31,7 +31,7 @@ pub const SATURATED: f64 = 0.01;
 pub enum Status {
     /// It reached its planned length.
     Completed,
-    /// It was stopped before.
+    /// It was stopped before, or before all seeds asked for were done.
     Aborted,
 }
 

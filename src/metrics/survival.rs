@@ -11,22 +11,39 @@ use crate::results::record::Times;
 /// `S(t)` is the product over all times tᵢ ≤ t at which somebody returned of `1 - dᵢ/nᵢ`: dᵢ returned at tᵢ, and nᵢ were at risk,
 /// which is all whose time, returned or censored, is at least tᵢ. Without censoring this is the ordinary quantile.
 pub fn quantile(returned: &Latency, censored: &Latency, q: f64) -> Option<u64> {
+    steps(returned, censored).find(|(_, away)| reached(*away, q)).map(|(time, _)| time)
+}
+
+/// [`quantile`] of each of these, which ascend, in one pass over the samples.
+pub fn quantiles(returned: &Latency, censored: &Latency, ascending: impl Iterator<Item = f64>) -> Vec<Option<u64>> {
+    let mut steps = steps(returned, censored).peekable();
+    let at = |q| {
+        while steps.next_if(|(_, away)| !reached(*away, q)).is_some() {}
+        steps.peek().map(|(time, _)| *time)
+    };
+    ascending.map(at).collect()
+}
+
+/// Each time in µs at which somebody returned, ascending, and `S` from then on.
+fn steps(returned: &Latency, censored: &Latency) -> impl Iterator<Item = (u64, f64)> {
     let mut at_risk = returned.count() + censored.count();
     let mut survival = 1.0_f64;
     let mut cuts = censored.steps().peekable();
-    for (time, count) in returned.steps() {
+    returned.steps().map(move |(time, count)| {
         // Who was censored at the same time counts as at risk at that time.
         while let Some((_, gone)) = cuts.next_if(|(cut, _)| *cut < time) {
             at_risk -= gone;
         }
         survival *= 1.0 - count as f64 / at_risk as f64;
         at_risk -= count;
-        // The product of many factors is off by some 1e-16 each.
-        if survival <= 1.0 - q + 1e-9 {
-            return Some(time);
-        }
-    }
-    None
+        (time, survival)
+    })
+}
+
+/// Whether a share `q` is back where `away` is still away.
+fn reached(away: f64, q: f64) -> bool {
+    // The product of many factors is off by some 1e-16 each.
+    away <= 1.0 - q + 1e-9
 }
 
 /// What a summary shows. `count` is all outages; `max` and `mean` are null as soon as one is censored, because they are not known.
@@ -83,6 +100,8 @@ mod tests {
         ] {
             assert_eq!(quantile(&returned, &censored, q), expected, "{q}");
         }
+        let several = quantiles(&returned, &censored, [0.1, 0.33, 0.5, 0.5, 0.9].into_iter());
+        assert_eq!(several, [Some(100), Some(400), Some(700), Some(700), None]);
         assert_eq!(horizon(&returned, &censored), Some(1000));
         let times = times(&returned, &censored);
         assert_eq!((times.count, times.p50, times.p90, times.max), (10, Some(700), None, None));

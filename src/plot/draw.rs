@@ -106,10 +106,12 @@ struct Medium {
     em: f64,
     /// From the y that is given to the baseline, in em.
     baseline: f64,
+    /// It has shapes of its own. Otherwise it has pixels: plotters fills some of a shape twice, which shows where it is translucent.
+    shapes: bool,
 }
 
-const SVG: Medium = Medium { scale: SVG_SCALE, em: SVG_EM, baseline: 0.76 };
-const PNG: Medium = Medium { scale: PNG_SCALE, em: PNG_EM, baseline: PNG_EM / 2.0 };
+const SVG: Medium = Medium { scale: SVG_SCALE, em: SVG_EM, baseline: 0.76, shapes: true };
+const PNG: Medium = Medium { scale: PNG_SCALE, em: PNG_EM, baseline: PNG_EM / 2.0, shapes: false };
 
 impl Medium {
     fn point(&self, (x, y): (f64, f64)) -> (i32, i32) {
@@ -125,6 +127,23 @@ fn paint<B: DrawingBackend>(backend: &mut B, scene: &Scene, medium: &Medium) -> 
         match item {
             Item::Rect { x, y, w, h, ink } => {
                 backend.draw_rect(medium.point((*x, *y)), medium.point((x + w, y + h)), &colour(*ink).filled(), true).map_err(failed)?;
+            }
+            Item::Area { points, ink, opacity } if medium.shapes => {
+                let upper = points.iter().map(|(x, top, _)| (*x, *top));
+                let lower = points.iter().rev().map(|(x, _, bottom)| (*x, *bottom));
+                let mut edge: Vec<_> = upper.chain(lower).map(|point| medium.point(point)).collect();
+                edge.dedup();
+                backend.fill_polygon(edge, &colour(*ink).mix(*opacity)).map_err(failed)?;
+            }
+            Item::Area { points, ink, opacity } => {
+                for (x, top, bottom) in columns(points, medium.scale) {
+                    for y in top.floor() as i32..bottom.ceil() as i32 {
+                        // The pixels at both edges by as much as is covered of them.
+                        let covered = (f64::from(y) + 1.0).min(bottom) - f64::from(y).max(top);
+                        let pixel = colour(*ink).mix(opacity * covered).to_backend_color();
+                        backend.draw_pixel((x, y), pixel).map_err(failed)?;
+                    }
+                }
             }
             Item::Dot { x, y, r, ink } => {
                 let radius = (r * medium.scale).round() as u32;
@@ -166,6 +185,19 @@ fn text_style(style: Type, anchor: Anchor, medium: &Medium) -> TextStyle<'static
     };
     let font = font(style.size * medium.em * medium.scale, style.bold);
     TextStyle { color: colour(style.ink).to_backend_color(), ..TextStyle::from(font) }.pos(Pos::new(h_pos, VPos::Top))
+}
+
+/// An area as columns of pixels, each once: x, and from where to where.
+fn columns(points: &[(f64, f64, f64)], scale: f64) -> Vec<(i32, f64, f64)> {
+    let mut columns = Vec::new();
+    for pair in points.windows(2) {
+        let [(x0, top0, bottom0), (x1, top1, bottom1)] = [pair[0], pair[1]].map(|(x, a, b)| (x * scale, a * scale, b * scale));
+        for x in x0.round() as i32..x1.round() as i32 {
+            let share = ((f64::from(x) + 0.5 - x0) / (x1 - x0)).clamp(0.0, 1.0);
+            columns.push((x, top0 + (top1 - top0) * share, bottom0 + (bottom1 - bottom0) * share));
+        }
+    }
+    columns
 }
 
 /// Cuts a line into the pieces that its dashes leave; solid is one piece. plotters' SVG knows no dashes.
@@ -226,6 +258,15 @@ mod tests {
         let pieces = dashes(&[(0.0, 0.0), (10.0, 0.0)], &[4.0, 2.0]);
         assert_eq!(pieces, [vec![(0.0, 0.0), (4.0, 0.0)], vec![(6.0, 0.0), (10.0, 0.0)]]);
         assert_eq!(dashes(&[(0.0, 0.0), (10.0, 0.0)], &[]).len(), 1);
+    }
+
+    #[test]
+    fn areas_are_columns_that_do_not_overlap() {
+        // A slope, a step at 2, and a flat end of no height.
+        let points = [(0.0, 0.0, 4.0), (2.0, 2.0, 6.0), (2.0, 5.0, 5.0), (3.0, 5.0, 5.0)];
+        assert_eq!(columns(&points, 1.0), [(0, 0.5, 4.5), (1, 1.5, 5.5), (2, 5.0, 5.0)]);
+        let fine: Vec<i32> = columns(&points, 2.0).into_iter().map(|column| column.0).collect();
+        assert_eq!(fine, [0, 1, 2, 3, 4, 5]);
     }
 
     #[test]

@@ -111,8 +111,16 @@ pub(crate) fn many_cohorts() -> Loaded {
 }
 
 /// All of them with a name.
-pub(crate) fn all() -> [(&'static str, Loaded); 5] {
-    [("cohorts", many_cohorts()), ("crash", crash_storm()), ("strategies", strategies()), ("causes", many_causes()), ("nothing", nothing())]
+pub(crate) fn all() -> [(&'static str, Loaded); 7] {
+    [
+        ("cohorts", many_cohorts()),
+        ("crash", crash_storm()),
+        ("strategies", strategies()),
+        ("causes", many_causes()),
+        ("nothing", nothing()),
+        ("two-seeds", super::bands::fixture::two_seeds()),
+        ("fifty-seeds", super::bands::fixture::fifty_seeds()),
+    ]
 }
 
 fn crash(cohorts: &[(&str, &str, u32, Wait)], down_us: u64, duration_ms: u64, echo: bool) -> Loaded {
@@ -128,6 +136,7 @@ fn crash(cohorts: &[(&str, &str, u32, Wait)], down_us: u64, duration_ms: u64, ec
         events: vec![],
         counts: None,
         distributions: None,
+        bands: crate::results::bands::Bands::default(),
     };
     let mut first = 0;
     for (name, strategy, clients, wait) in cohorts {

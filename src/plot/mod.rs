@@ -13,6 +13,7 @@ pub mod scene;
 pub mod sheet;
 pub mod survival;
 
+mod bands;
 mod codes;
 mod endings;
 

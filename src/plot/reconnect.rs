@@ -1,18 +1,22 @@
 //! Chart: how long clients were gone, by percentile on a logarithmic axis (as HDR plots have it), a line per cohort.
 //!
-//! Kaplan–Meier estimates from `reconnects.csv`: outages that did not end are in them, and a line ends where it was not reached.
+//! Kaplan–Meier estimates from `reconnects.csv`: outages that did not end are in them, and a line ends where it was not reached. Where there
+//! are several seeds, the line is the first, and a band from `runs_reconnect.csv` is around it.
 
 use super::axis::{self, Axis};
+use super::bands::{self, Look, Place};
 use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, dash, spread};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use super::survival::{self, Distribution, Outage};
 use super::{Loaded, number};
+use crate::results::bands::ReconnectBand;
 use crate::results::record::ReconnectRow;
-use crate::results::runs::Spread;
 
 const LEFT: f64 = 76.0;
 const RIGHT: f64 = WIDTH - 262.0;
 const HEIGHT: f64 = 540.0;
+/// The widest step of the grid of percentiles, in decades: from 89 % to 90 %.
+const GRID: f64 = 0.042;
 /// Cohorts beyond this are left out and counted.
 const LINES_MAX: usize = 20;
 
@@ -27,8 +31,9 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     let mut scene = sheet::open(loaded, WIDTH, HEIGHT, &title(&lines), sub);
     let panel = Panel { left: LEFT, right: RIGHT, top: TOP + 20.0, bottom: HEIGHT - FOOT - 50.0 };
     let times = || lines.iter().flat_map(|line| line.distribution.steps.iter().map(|step| step.0 as f64));
-    let seeds = seeds(loaded);
-    let ends = || seeds.iter().flat_map(|(_, spread)| [spread.least, spread.most]).flatten().map(|us| us as f64);
+    let decades = decades(&lines);
+    let of_seeds: Vec<Vec<&ReconnectBand>> = lines.iter().map(|line| of_seeds(loaded, &line.cohort, decades)).collect();
+    let ends = || of_seeds.iter().flatten().flat_map(|band| [band.least_us, band.most_us]).flatten().map(|us| us as f64);
     let (least, most) = (times().chain(ends()).fold(f64::MAX, f64::min), times().chain(ends()).fold(0.0, f64::max));
     let wide = least > 0.0 && most / least > 200.0;
     let y = if wide {
@@ -39,16 +44,13 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     panel.y_axis(&mut scene, &y, &y.time_ticks());
     let name = if wide { "Time to reconnect (logarithmic)" } else { "Time to reconnect" };
     scene.text(MARGIN, panel.top - 14.0, Anchor::Start, NAME, name);
-    let decades = decades(&lines);
     let x = Axis::linear(0.0, decades, LEFT, RIGHT);
     panel.x_axis(&mut scene, &x, &percentiles(decades), "Percentile of outages, logarithmic (%)");
-    draw_seeds(&mut scene, &seeds, &panel, &x, &y, decades);
-    if let Some(runs) = loaded.summary.runs.as_ref().filter(|_| !seeds.is_empty()) {
-        let words = format!("bars: least to most of {} seeds · marks: their medians · line: the first", runs.done);
-        scene.text(RIGHT, panel.top - 14.0, Anchor::End, NOTE, words);
-    }
+    draw_bands(&mut scene, &of_seeds, &panel, (&x, &y), MARGIN + NAME.width(name) + 24.0);
     for (n, line) in lines.iter().enumerate() {
-        draw_line(&mut scene, &x, &y, n, &line.distribution, decades);
+        // A thick line would hide a narrow band.
+        let widths = if of_seeds[n].is_empty() { (2.4, 1.0) } else { (1.8, 1.0) };
+        draw_line(&mut scene, &x, &y, (n, widths), &line.distribution, decades);
     }
     draw_names(&mut scene, &panel, &lines, &y);
     let back: f64 = lines.iter().map(|line| line.distribution.back).sum();
@@ -61,24 +63,38 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     sheet::close(scene, loaded, &counted)
 }
 
-/// Percentiles of which the spread over several seeds is known; nothing where there is one seed, or a line for each of several cohorts.
-fn seeds(loaded: &Loaded) -> Vec<(f64, Spread)> {
-    let runs = loaded.summary.runs.as_ref().filter(|runs| runs.done > 1 && loaded.summary.cohorts.len() == 1);
-    runs.map_or_else(Vec::new, |runs| vec![(0.5, runs.reconnect_p50_us), (0.9, runs.reconnect_p90_us), (0.99, runs.reconnect_p99_us)])
+/// How far the seeds of a cohort lie apart, by percentile up to the end of the axis; nothing where there is one seed.
+fn of_seeds<'a>(loaded: &'a Loaded, cohort: &str, decades: f64) -> Vec<&'a ReconnectBand> {
+    let bands = loaded.bands.reconnect.iter().filter(|band| band.cohort == cohort && band.seeds > 1);
+    bands.filter(|band| place(band.percentile / 100.0) <= decades + 1e-6).collect()
 }
 
-/// A bar at each percentile from the least to the most of the seeds, with a mark at their median; to the top where some did not reach it.
-fn draw_seeds(scene: &mut Scene, seeds: &[(f64, Spread)], panel: &Panel, x: &Axis, y: &Axis, decades: f64) {
-    for (quantile, spread) in seeds.iter().filter(|(quantile, _)| place(*quantile) <= decades) {
-        let Some(least) = spread.least else { continue };
-        let (at, bottom) = (x.at(place(*quantile)), y.at(least as f64));
-        let top = spread.most.map_or(panel.top, |most| y.at(most as f64));
-        scene.rect(at - 7.0, top, 14.0, (bottom - top).max(1.5), Ink::Heat(1));
-        if let Some(median) = spread.median {
-            let median = y.at(median as f64);
-            scene.rule((at - 11.0, median), (at + 11.0, median), Ink::Strong, 1.6);
+/// A band for each line, to the top of the panel where a seed did not come so far, and what they mean from `left` on.
+fn draw_bands(scene: &mut Scene, of_seeds: &[Vec<&ReconnectBand>], panel: &Panel, (x, y): (&Axis, &Axis), left: f64) {
+    let all = || of_seeds.iter().flatten();
+    let Some(seeds) = all().map(|band| band.seeds).max() else { return };
+    for (n, band) in of_seeds.iter().enumerate() {
+        bands::draw(scene, &places(band, panel, x, y), Ink::Series(n), Look::of(seeds, of_seeds.len()));
+    }
+    let open = all().any(|band| band.least_us.is_some() && band.most_us.is_none());
+    let more = if open { "line: the first · to the top: not reached by some" } else { "line: the first" };
+    bands::key(scene, (left, panel.top - 14.0), seeds, of_seeds.len(), more);
+}
+
+fn places(band: &[&ReconnectBand], panel: &Panel, x: &Axis, y: &Axis) -> Vec<Place> {
+    let height = |us: Option<u64>| us.map_or(panel.top, |us| y.at(us as f64));
+    let mut places: Vec<Place> = Vec::new();
+    for band in band.iter().take_while(|band| band.least_us.is_some()) {
+        let x = x.at(place(band.percentile / 100.0));
+        // Percentiles are close together at the left.
+        if places.last().is_none_or(|last| x - last.x >= 1.0) {
+            places.push(Place { x, y: [band.least_us, band.p10_us, band.p90_us, band.most_us].map(height) });
         }
     }
+    // The last percentile is the last one of the grid before the axis ends.
+    let end = places.last().copied().filter(|end| end.x < panel.right && panel.right - end.x <= x.at(GRID) - x.at(0.0));
+    places.extend(end.map(|end| Place { x: panel.right, ..end }));
+    places
 }
 
 struct Line {
@@ -153,7 +169,8 @@ fn place(quantile: f64) -> f64 {
     -(1.0 - quantile).max(1e-9).log10()
 }
 
-fn draw_line(scene: &mut Scene, x: &Axis, y: &Axis, n: usize, distribution: &Distribution, decades: f64) {
+/// `widths`: as far as the samples support it, and beyond.
+fn draw_line(scene: &mut Scene, x: &Axis, y: &Axis, (n, widths): (usize, (f64, f64)), distribution: &Distribution, decades: f64) {
     let (mut sure, mut thin) = (Vec::new(), Vec::new());
     let supported = distribution.supported();
     let mut before = 0.0;
@@ -174,8 +191,8 @@ fn draw_line(scene: &mut Scene, x: &Axis, y: &Axis, n: usize, distribution: &Dis
     {
         thin.insert(0, last);
     }
-    scene.line(thinned(thin), Ink::Series(n), 1.0, &[]);
-    scene.line(thinned(sure), Ink::Series(n), 2.4, dash(n));
+    scene.line(thinned(thin), Ink::Series(n), widths.1, &[]);
+    scene.line(thinned(sure), Ink::Series(n), widths.0, dash(n));
     if distribution.reached() < 1.0 - 1e-9
         && let Some((time, share)) = distribution.steps.last()
     {
@@ -261,22 +278,27 @@ mod tests {
     }
 
     #[test]
-    fn several_seeds_are_bars_from_their_least_to_their_most() {
+    fn several_seeds_are_a_band_around_the_line_of_each_cohort() {
+        use super::super::bands::fixture::{fifty_seeds, two_seeds};
         use super::super::scene::Item;
-        use crate::results::runs::{Runs, Spread};
-        let bars = |scene: &Scene| scene.items.iter().filter(|item| matches!(item, Item::Rect { ink: Ink::Heat(1), .. })).count();
-        let mut loaded = super::super::fixture::crash_storm();
-        assert_eq!(bars(&scene(&loaded)), 0);
-        let of = |us: u64| Spread { least: Some(us), p10: Some(us), median: Some(us * 2), p90: None, most: None };
-        let (p50, p90, p99) = (of(500_000), of(1_000_000), of(2_000_000));
-        loaded.summary.runs =
-            Some(Runs { planned: 9, done: 9, reconnect_p50_us: p50, reconnect_p90_us: p90, reconnect_p99_us: p99, ..Runs::default() });
-        let drawn = scene(&loaded);
-        assert_eq!(bars(&drawn), 3);
-        assert!(drawn.text_boxes().iter().any(|(.., text)| text.starts_with("bars: least to most of 9 seeds")));
-        // A line for each of several cohorts, and one bar for all of them, would not go together.
-        let more = loaded.summary.cohorts.values().next().cloned().expect("a cohort");
-        loaded.summary.cohorts.insert("other".to_owned(), more);
-        assert_eq!(bars(&scene(&loaded)), 0);
+        let areas = |loaded: &Loaded, n: usize| {
+            let of_line = |item: &Item| match item {
+                Item::Area { points, ink, .. } if *ink == Ink::Series(n) && points.len() > 2 => Some(points.clone()),
+                _ => None,
+            };
+            scene(loaded).items.iter().filter_map(of_line).collect::<Vec<_>>()
+        };
+        assert!(areas(&super::super::fixture::crash_storm(), 0).is_empty());
+        let few = two_seeds();
+        let [band] = &areas(&few, 0)[..] else { panic!("one band") };
+        assert!(band.iter().all(|(_, top, bottom)| top <= bottom) && band.is_sorted_by(|a, b| a.0 < b.0), "{band:?}");
+        assert!(band.last().is_some_and(|end| end.1 < 110.0 && end.2 > 120.0), "to the top, where one seed lost some: {band:?}");
+        let many = fifty_seeds();
+        for cohort in 0..3 {
+            assert_eq!(areas(&many, cohort).len(), 2, "{cohort}");
+        }
+        let said = |loaded: &Loaded, words: &str| scene(loaded).text_boxes().iter().any(|(.., text)| text.contains(words));
+        assert!(said(&few, "least to most of 2 seeds") && said(&many, "p10 to p90 of 50 seeds"));
+        assert!(said(&few, "not reached by some"));
     }
 }

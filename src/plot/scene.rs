@@ -1,4 +1,4 @@
-//! What a chart consists of before it is drawn: rectangles, lines, dots and texts in pixels of a canvas, y downwards.
+//! What a chart consists of before it is drawn: rectangles, areas, lines, dots and texts in pixels of a canvas, y downwards.
 //!
 //! Charts fill a [`Scene`]; `draw` carries it out as SVG and PNG, so both show the same, and tests can look for texts that overlap.
 
@@ -161,6 +161,15 @@ pub enum Item {
         /// Fill.
         ink: Ink,
     },
+    /// An area that lets through what is below it.
+    Area {
+        /// x with the upper and the lower edge there, by x; at least two.
+        points: Vec<(f64, f64, f64)>,
+        /// Fill.
+        ink: Ink,
+        /// From 0 (not there) to 1 (hides what is below).
+        opacity: f64,
+    },
     /// A line through points.
     Line {
         /// At least two.
@@ -216,6 +225,13 @@ impl Scene {
     pub fn rect(&mut self, x: f64, y: f64, w: f64, h: f64, ink: Ink) {
         if w > 0.0 && h > 0.0 {
             self.items.push(Item::Rect { x, y, w, h, ink });
+        }
+    }
+
+    /// An area between an upper and a lower edge, by x; nothing below two points.
+    pub fn area(&mut self, points: Vec<(f64, f64, f64)>, ink: Ink, opacity: f64) {
+        if points.len() > 1 {
+            self.items.push(Item::Area { points, ink, opacity });
         }
     }
 

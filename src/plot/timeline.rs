@@ -1,12 +1,15 @@
 //! Chart: open clients over time, and below it a strip of attempts for each cohort; faults and the target's down time are marked.
 //!
-//! The strips share a scale, so that strategies can be compared by eye. Marks come from `marks`.
+//! The strips share a scale, so that strategies can be compared by eye. Marks come from `marks`. Lines and bars are the first of several seeds,
+//! and the others a band from `runs_timeline.csv`.
 
 use super::axis::{self, Axis};
+use super::bands::{self, Look, Place};
 use super::marks;
 use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, dash, spread};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use super::{Loaded, cohorts, number};
+use crate::results::bands::{TimelineBand, intervals_per_bin};
 use crate::results::record::TimelineRow;
 
 const LEFT: f64 = 76.0;
@@ -60,6 +63,15 @@ struct Series {
     opened: Vec<u64>,
     /// Most attempts in a second; `None` for cohorts that share a strip.
     peak_per_s: Option<u64>,
+    /// Of several seeds, by bin; empty of one, and for cohorts that share a strip: what their seeds have together is not known.
+    seeds: Vec<TimelineBand>,
+}
+
+impl Series {
+    /// The most that is drawn: of the first seed or of any.
+    fn most(&self, first: &[u64], of_seed: fn(&TimelineBand) -> u64) -> u64 {
+        first.iter().copied().chain(self.seeds.iter().map(of_seed)).max().unwrap_or(0)
+    }
 }
 
 fn length_us(loaded: &Loaded) -> f64 {
@@ -93,7 +105,7 @@ fn series(loaded: &Loaded) -> Vec<Series> {
     }
     let interval = interval_ms(&loaded.timeline);
     let intervals = (length_us(loaded) / 1000.0 / interval as f64).ceil() as u64;
-    let per_bin = intervals.div_ceil(((RIGHT - LEFT) / 3.0) as u64).max(1); // a bar takes three pixels
+    let per_bin = intervals_per_bin(intervals);
     let bins = intervals.div_ceil(per_bin) as usize;
     let empty = |name: &String| Series {
         name: name.clone(),
@@ -102,6 +114,7 @@ fn series(loaded: &Loaded) -> Vec<Series> {
         attempts: vec![0; bins],
         opened: vec![0; bins],
         peak_per_s: loaded.summary.cohorts.get(name).map(|cohort| cohort.attempts.peak_per_s),
+        seeds: of_seeds(loaded, name, interval * per_bin, bins),
     };
     let mut series: Vec<Series> = names.iter().map(empty).collect();
     let mut failed = vec![vec![0; bins]; series.len()];
@@ -121,6 +134,14 @@ fn series(loaded: &Loaded) -> Vec<Series> {
         s.opened = by_beginning(&s.attempts, &s.opened, failed);
     }
     series
+}
+
+/// How far the seeds of a cohort lie apart; nothing where there is one seed, or where the bins are not those of the chart.
+fn of_seeds(loaded: &Loaded, cohort: &str, bin_ms: u64, bins: usize) -> Vec<TimelineBand> {
+    let of_cohort = loaded.bands.timeline.iter().filter(|band| band.cohort == cohort && band.seeds > 1);
+    let bands: Vec<TimelineBand> = of_cohort.cloned().collect();
+    let fits = bands.len() == bins && bands.iter().enumerate().all(|(bin, band)| band.offset_ms == bin as u64 * bin_ms);
+    if fits { bands } else { Vec::new() }
 }
 
 /// Of the attempts begun in each bin, how many opened. The file counts outcomes when they come, which under load is later.
@@ -178,17 +199,26 @@ fn compared(series: &[Series]) -> Option<String> {
 }
 
 fn draw_open(scene: &mut Scene, x: &Axis, panel: &Panel, series: &[Series]) {
-    let most = series.iter().flat_map(|s| s.open.iter()).copied().max().unwrap_or(0) as f64;
+    let most = series.iter().map(|s| s.most(&s.open, |band| band.open_most)).max().unwrap_or(0) as f64;
     let ticks = axis::count_ticks(most, 4);
     let y = Axis::linear(0.0, ticks[ticks.len() - 1], panel.bottom, panel.top);
     panel.y_axis(scene, &y, &sheet::count_labels(&ticks));
-    scene.text(MARGIN, TOP, Anchor::Start, NAME, "Open clients (count)");
+    let name = "Open clients (count)";
+    scene.text(MARGIN, TOP, Anchor::Start, NAME, name);
     scene.rule((LEFT, panel.bottom), (RIGHT, panel.bottom), Ink::Axis, 1.0);
+    let seeds = series.iter().map(seeds_of).max().unwrap_or(0);
+    for (n, s) in series.iter().enumerate() {
+        bands::draw(scene, &open_band(s, x, &y), Ink::Series(n), Look::of(seeds, series.len()));
+    }
+    if seeds > 0 {
+        bands::key(scene, (MARGIN + NAME.width(name) + 24.0, TOP), seeds, series.len(), "line and bars: the first");
+    }
     let mut ends = Vec::new();
     for (n, s) in series.iter().enumerate() {
         let points = steps(s, x, &y);
         ends.push(points.last().map_or(panel.bottom, |point| point.1));
-        scene.line(points, Ink::Series(n), 2.2, dash(n));
+        // A thick line would hide a narrow band.
+        scene.line(points, Ink::Series(n), if s.seeds.is_empty() { 2.2 } else { 1.5 }, dash(n));
     }
     let places = spread(&ends, 16.0, panel.top + 4.0, panel.bottom);
     for (n, s) in series.iter().enumerate() {
@@ -211,12 +241,38 @@ fn steps(series: &Series, x: &Axis, y: &Axis) -> Vec<(f64, f64)> {
     points
 }
 
+fn seeds_of(series: &Series) -> u64 {
+    series.seeds.first().map_or(0, |band| band.seeds)
+}
+
+/// The same of the other seeds, at the ends of the bins.
+fn open_band(series: &Series, x: &Axis, y: &Axis) -> Vec<Place> {
+    let begin = (!series.seeds.is_empty()).then(|| Place { x: x.at(0.0), y: [y.at(0.0); 4] });
+    let end = |(bin, band): (usize, &TimelineBand)| {
+        let heights = [band.open_least, band.open_p10, band.open_p90, band.open_most].map(|count| y.at(count as f64));
+        Place { x: x.at(((bin as u64 + 1) * series.bin_us) as f64), y: heights }
+    };
+    begin.into_iter().chain(series.seeds.iter().enumerate().map(end)).collect()
+}
+
+/// Attempts of the other seeds, in steps as the bars.
+fn attempts_band(series: &Series, x: &Axis, y: &Axis) -> Vec<Place> {
+    let step = |(bin, band): (usize, &TimelineBand)| {
+        let heights = [band.attempts_least, band.attempts_p10, band.attempts_p90, band.attempts_most].map(|count| y.at(count as f64));
+        [0, 1].map(|edge| Place { x: x.at(((bin as u64 + edge) * series.bin_us) as f64), y: heights })
+    };
+    series.seeds.iter().enumerate().flat_map(step).collect()
+}
+
 fn draw_strips(scene: &mut Scene, x: &Axis, area: &Panel, series: &[Series]) {
-    let most = series.iter().flat_map(|s| s.attempts.iter()).copied().max().unwrap_or(0) as f64;
+    let most = series.iter().map(|s| s.most(&s.attempts, |band| band.attempts_most)).max().unwrap_or(0) as f64;
     let ticks = axis::count_ticks(most, 2);
     let name = format!("Attempts per {} (count)", number::time(series[0].bin_us));
     scene.text(MARGIN, area.top - 14.0, Anchor::Start, NAME, name.as_str());
-    draw_key(scene, MARGIN + NAME.width(&name) + 24.0, area.top - 14.0);
+    let end = draw_key(scene, MARGIN + NAME.width(&name) + 24.0, area.top - 14.0);
+    if series.iter().any(|s| !s.seeds.is_empty()) {
+        bands::sign(scene, end, area.top - 14.0, Ink::Strong, "seeds, as above");
+    }
     for (n, s) in series.iter().enumerate() {
         let top = area.top + n as f64 * (STRIP + STRIP_GAP);
         let y = Axis::linear(0.0, ticks[ticks.len() - 1], top + STRIP, top);
@@ -225,6 +281,7 @@ fn draw_strips(scene: &mut Scene, x: &Axis, area: &Panel, series: &[Series]) {
             scene.text(LEFT - 8.0, y.at(tick) + 4.0, Anchor::End, NOTE, number::count(tick as u64));
         }
         draw_bars(scene, x, &y, s);
+        bands::draw(scene, &attempts_band(s, x, &y), Ink::Strong, Look::of(seeds_of(s), 1));
         let room = WIDTH - MARGIN - RIGHT - 10.0;
         scene.text(RIGHT + 10.0, top + 16.0, Anchor::Start, NAME, NAME.fit(&s.name, room));
         let (all, not) = (s.attempts.iter().sum::<u64>(), s.attempts.iter().sum::<u64>().saturating_sub(s.opened.iter().sum()));
@@ -242,12 +299,14 @@ fn busiest(peak: u64, room: f64) -> String {
     if NOTE.width(&long) <= room { long } else { format!("peak {}/s", number::count(peak)) }
 }
 
-fn draw_key(scene: &mut Scene, mut left: f64, baseline: f64) {
+/// Returns where more may stand.
+fn draw_key(scene: &mut Scene, mut left: f64, baseline: f64) -> f64 {
     for (ink, text) in [(Ink::Series(0), "opened"), (Ink::Series(1), "did not open: refused, timed out, rejected, failed")] {
         scene.rect(left, baseline - 9.0, 10.0, 10.0, ink);
         scene.text(left + 15.0, baseline, Anchor::Start, NOTE, text);
         left += 15.0 + NOTE.width(text) + 18.0;
     }
+    left
 }
 
 /// A bar for each bin: of the attempts begun in it those that opened below, the others above.

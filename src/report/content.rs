@@ -24,8 +24,8 @@ pub(super) fn blocks(loaded: &Loaded) -> Vec<Block> {
     blocks.push(Block::Figures(figures(summary)));
     blocks.extend([heading("What happened"), Block::Chart("timeline"), Block::Table(ledger(summary))]);
     blocks.extend([heading("The way back"), Block::Chart("reconnect"), Block::Table(reconnects(summary))]);
-    blocks.extend(super::runs::blocks(summary.runs.as_ref()));
     blocks.extend([Block::Chart("phases"), Block::Table(phases(summary))]);
+    blocks.extend(super::runs::blocks(loaded));
     blocks.extend([heading("How connections ended"), Block::Chart("close-codes"), Block::Table(codes(summary))]);
     blocks.extend(reasons(summary));
     blocks.push(Block::Chart("endings"));

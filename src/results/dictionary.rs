@@ -46,6 +46,8 @@ fn columns_agree_with_headers_and_dictionary() {
         ("events.csv", EVENTS, events),
         ("counts.csv", COUNTS, counts),
         ("runs.csv", super::runs::RUNS, runs),
+        ("runs_reconnect.csv", super::bands::RECONNECT, columns(&super::bands::ReconnectBand::default())),
+        ("runs_timeline.csv", super::bands::TIMELINE, columns(&super::bands::TimelineBand::default())),
     ] {
         assert_eq!(header, columns, "{file}");
         assert_eq!(explained(file), columns, "{file}");

@@ -12,8 +12,10 @@ use std::collections::BTreeMap;
 pub struct Evidence {
     /// Length of the run, s.
     pub measured_s: f64,
-    /// It was stopped before its planned length.
+    /// It was stopped before its planned length, or before all of its seeds were done.
     pub aborted: bool,
+    /// Seeds that were done, and those asked for, where there are several.
+    pub seeds: Option<(u64, u64)>,
     /// The generator was too late.
     pub saturated: bool,
     /// Seconds of the run in which it was.
@@ -36,6 +38,7 @@ impl Evidence {
         Evidence {
             measured_s: results.measured.as_millis() as f64 / 1e3,
             aborted: results.status == Status::Aborted,
+            seeds: results.seeds.as_ref().map(|seeds| (seeds.rows.len() as u64, seeds.planned.into())),
             saturated: results.saturated(),
             saturated_seconds: results.timeline.saturated_seconds(SATURATED),
             lost: results.lost.clone(),
@@ -57,6 +60,7 @@ impl Evidence {
         let evidence = Evidence {
             measured_s: summary.measured_ms as f64 / 1e3,
             aborted: summary.status == Status::Aborted.name(),
+            seeds: summary.runs.as_ref().map(|runs| (runs.done, runs.planned)),
             saturated: summary.generator.saturated,
             saturated_seconds: summary.generator.saturated_seconds.clone(),
             lost: summary.generator.lost.clone(),

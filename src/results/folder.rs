@@ -4,6 +4,7 @@
 //! most when the disk fills. An empty folder that is there already may be a mount, or the only place where we may write: then the
 //! temporary folder is inside it, and the files move up when they are complete, the summary last.
 
+use super::bands;
 use super::hlog::{write_log, write_table};
 use super::manifest::{command_line, started_s};
 use super::record::{Manifest, Summary, Verdict};
@@ -147,6 +148,8 @@ impl Folder {
         put("latency.hgrm", &|out| write_table(out, results))?;
         if let Some(seeds) = &results.seeds {
             put("runs.csv", &|out| put_csv(out, seeds.rows.clone(), RUNS))?;
+            put("runs_reconnect.csv", &|out| put_csv(out, seeds.bands.reconnect.clone(), bands::RECONNECT))?;
+            put("runs_timeline.csv", &|out| put_csv(out, seeds.bands.timeline.clone(), bands::TIMELINE))?;
         }
         put("events.csv", &|out| put_csv(out, event_rows(results), EVENTS))?;
         Ok(summary)

@@ -1,5 +1,6 @@
 //! A run folder read back: all that `report`, `check` and the charts need.
 
+use super::bands::Bands;
 use super::hlog::{Distribution, read_log};
 use super::record::{CountRow, EndingRow, EventRow, Manifest, ReconnectRow, SCHEMA_VERSION, Summary, TimelineRow};
 use serde::de::DeserializeOwned;
@@ -30,6 +31,8 @@ pub struct Loaded {
     pub counts: Option<Vec<CountRow>>,
     /// `latency.hlog`, each distribution over the whole run; `None` where it is missing.
     pub distributions: Option<Vec<Distribution>>,
+    /// `runs_reconnect.csv` and `runs_timeline.csv`; empty of one seed.
+    pub bands: Bands,
 }
 
 /// Why a run folder could not be read.
@@ -106,6 +109,10 @@ pub fn read(dir: &Path) -> Result<Loaded, ReadError> {
             Some((path, bytes)) if !ends_with_a_line(&bytes) => return Err(cut(path)),
             Some((path, bytes)) => Some(read_log(&bytes).map_err(|error| ReadError::Damaged { path, what: error.to_string() })?),
             None => None,
+        },
+        bands: Bands {
+            reconnect: rows(&dir.join("runs_reconnect.csv"))?.unwrap_or_default(),
+            timeline: rows(&dir.join("runs_timeline.csv"))?.unwrap_or_default(),
         },
     })
 }

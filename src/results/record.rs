@@ -52,11 +52,11 @@ pub struct Summary {
     pub seed: u64,
     /// Planned length, ms.
     pub duration_ms: u64,
-    /// Length so far when the books were closed, ms; less than `duration_ms` in an aborted run.
+    /// Length so far when the books were closed, ms; less than `duration_ms` in a run that was stopped.
     pub measured_ms: u64,
     /// From the simulator.
     pub simulated: bool,
-    /// `completed` or `aborted`.
+    /// `completed`, or `aborted`: stopped before its planned length, or before all seeds asked for were done.
     pub status: String,
     /// Expectations and what came of them.
     pub verdict: Verdict,

@@ -1,5 +1,7 @@
-//! Several seeds of one plan: `runs.csv` has a row for each, `summary.json` how far they lie apart. The rest of a folder is the first.
+//! Several seeds of one plan: `runs.csv` has a row for each, `summary.json` how far they lie apart, and `bands` their curves. The rest of a
+//! folder is the first.
 
+use super::bands::Bands;
 use super::record::Verdict;
 use crate::metrics::bank::Metric;
 use crate::metrics::{Results, survival};
@@ -69,12 +71,21 @@ impl RunRow {
 }
 
 /// The seeds of a run that has several: as many as were done, the first included.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Seeds {
     /// Asked for.
     pub planned: u32,
     /// By seed.
     pub rows: Vec<RunRow>,
+    /// Their curves.
+    pub bands: Bands,
+}
+
+impl Seeds {
+    /// A signal came before all were done.
+    pub fn cut(&self) -> bool {
+        self.rows.len() < self.planned as usize
+    }
 }
 
 /// A figure over the seeds. A time that a seed did not reach is longer than any other; null stands for it.

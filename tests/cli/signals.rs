@@ -23,6 +23,29 @@ fn a_signal_ends_the_run_with_a_readable_folder_that_is_marked_aborted() {
 }
 
 #[test]
+fn a_signal_among_many_seeds_keeps_those_that_were_done_and_marks_the_folder_aborted() {
+    let place = Place::new();
+    let run = place.start(&["simulate", "default", "--runs", "100000", "--out", "run"]);
+    // What the first seed has cost.
+    until("the first seed is not done", || run.err().contains("of processor time"));
+    run.signal("INT");
+    let ended = run.end();
+    ended.assert_code(130);
+    assert!(ended.out.contains("? INCONCLUSIVE: it was stopped after "), "{ended:?}");
+    let summary = place.json("run/summary.json");
+    assert_eq!((&summary["status"], &summary["verdict"]["result"]), (&"aborted".into(), &"inconclusive".into()));
+    assert_eq!(summary["measured_ms"], summary["duration_ms"], "the first seed is complete");
+    let done = summary["runs"]["done"].as_u64().expect("a count");
+    assert!((1..100_000).contains(&done) && summary["runs"]["planned"] == 100_000, "{done}");
+    let rows = std::fs::read_to_string(place.path("run/runs.csv")).expect("a table");
+    assert_eq!(rows.lines().count() as u64, 1 + done);
+    assert!(rows.lines().nth(1).is_some_and(|row| row.contains(",pass,")), "its own verdict: {rows}");
+    let again = place.run(&["check", "run"]);
+    again.assert_code(3);
+    assert!(again.out.contains(&format!("it was stopped after {done} of 100000 seeds")), "{again:?}");
+}
+
+#[test]
 fn the_second_signal_leaves_at_once() {
     let place = Place::with(LISTENING);
     let run = place.start(&["run", "test.toml", "--out", "run"]);
