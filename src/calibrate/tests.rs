@@ -143,6 +143,20 @@ fn a_server_that_was_never_busy_is_said_to_be() {
     assert!(fit.notes.iter().any(|note| note.contains("never busy")), "{fit:#?}");
 }
 
+#[test]
+fn those_that_meet_by_chance_show_that_they_wait_for_each_other() {
+    // A third busy at most: a row of twenty handshakes with always somebody waiting does not come about.
+    let apart = ["clients.together.reconnect={exponential={base=\"2s\",factor=2,cap=\"8s\",jitter=\"full\"}}", "seed=11"];
+    let fit = refit_with(&apart, |model| {
+        model.handshake_cost = Times::Constant(ms(1.2));
+        // The answer takes its time, which nobody waits for.
+        model.rtt = Times::Constant(ms(0.2));
+    });
+    assert!(fit.notes.iter().any(|note| note.contains("never busy for long")), "{fit:#?}");
+    assert_eq!(value(&fit, "parallel").as_deref(), Some("1"), "{fit:#?}");
+    assert!(close(time(&fit, "handshake_cost"), 1.2, 0.15), "{fit:#?}");
+}
+
 /// The model of a scenario that was given the fragment.
 fn loaded(fit: &Fit) -> Model {
     let set = overrides(&fragment(fit)).unwrap();
