@@ -255,7 +255,9 @@ fn never_busy(observed: &Observed, lives: &[Life<'_>], rtt: f64) -> Service {
             },
         ],
         residuals: (quantile(&residuals, 0.5), quantile(&residuals, 0.9)),
-        notes: vec!["the server was never busy in this run: its capacity is at least what is fitted, and may be far more".to_owned()],
+        notes: vec![
+            "the server was never busy in this run: its capacity is not known, and `parallel` a guess; fit to a run with a herd".to_owned(),
+        ],
     }
 }
 

@@ -71,6 +71,7 @@ fn refusals(place: &Place) {
         (&["merge", "one", "whole"], &["whole has no shard.books"]),
         (&["merge", "one", "nowhere"], &["nowhere has no shard.books"]),
         (&["check", "one"], &["one is one shard of a run", "closestorm merge"]),
+        (&["calibrate", "one"], &["one is one shard of a run", "closestorm merge"]),
     ] {
         place.assert_refuses(args, 2, parts);
     }
