@@ -66,6 +66,12 @@ impl Plan {
         self.cohorts.iter().filter_map(tell).collect()
     }
 
+    /// The first fault that names an instance which a fleet of so many does not have, and which one.
+    pub fn beyond(&self, instances: u16) -> Option<(&Fault, u64)> {
+        let named = self.faults.iter().filter_map(|fault| Some((fault, fault.inject.values.whole("instance")?)));
+        named.into_iter().find(|(_, instance)| *instance >= u64::from(instances))
+    }
+
     /// The cohort of a client, by index.
     pub fn cohort_of(&self, client: ClientIndex) -> usize {
         self.cohorts.partition_point(|cohort| cohort.first + cohort.count <= client.0)

@@ -102,6 +102,9 @@ pub fn fit(loaded: &Loaded) -> Result<Fit, NotFitted> {
     if loaded.summary.generator.saturated {
         notes.push("the generator of the run was saturated: times of the server and of the generator cannot be told apart".to_owned());
     }
+    notes.extend(
+        loaded.summary.generator.lost.iter().map(|lost| format!("{lost}: the server worked for its clients, too, which are not seen here")),
+    );
     if observed.weight > 1.0 {
         notes.push(format!("events.csv is a sample, one event for {:.1}: rates are scaled, and spreads are not fitted", observed.weight));
     }

@@ -201,14 +201,45 @@ fn cost(rate: &Rate, places: u32, gaps: &[Gap], weight: f64) -> Parameter {
     }
 }
 
-/// No queue was seen: an opening handshake takes what it took, and the capacity is at least what was served.
+/// Shares of what an opening handshake took that are tried as the part which others wait for.
+const SHARES: [f64; 7] = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4];
+
+/// A short queue of those that met by chance, where the server was never busy for long: cost in µs, and places.
+///
+/// `None` where those that were under way at once did not wait for each other, or not enough to be told from noise.
+fn short_queue(lives: &[Life<'_>], cost: f64, most: usize) -> Option<(f64, u32)> {
+    let distance = |cost: f64, places: u32| {
+        let residuals = residuals(lives, cost, places, None);
+        (residuals.iter().sum::<u64>() as f64 / residuals.len().max(1) as f64).max(1.0)
+    };
+    let without = distance(cost, u32::try_from(most).unwrap_or(u32::MAX));
+    let fewer = PLACES.into_iter().filter(|places| (*places as usize) < most);
+    let tried = fewer.flat_map(|places| SHARES.map(|share| (cost * share, places)));
+    let found = tried.map(|(cost, places)| (distance(cost, places), cost, places)).min_by(|a, b| a.0.total_cmp(&b.0));
+    found.filter(|found| cost >= GAP_MIN && found.0 < without * CLOSER).map(|(_, cost, places)| (cost, places))
+}
+
+/// No queue was seen that lasted: an opening handshake takes what it took, and the capacity is at least what was served.
 fn never_busy(observed: &Observed, lives: &[Life<'_>], rtt: f64) -> Service {
     let mut upgrades: Vec<u64> = observed.handshakes.iter().map(|one| one.opened - one.asked).collect();
     upgrades.sort_unstable();
+    // Most are alone: what is longer than the median has waited.
     let cost = (quantile(&upgrades, 0.5) as f64 - rtt).max(0.0);
-    // So many were under way at once without waiting for each other.
     let most = most_at_once(lives);
     let samples = upgrades.len() as u64;
+    if let Some((cost, places)) = short_queue(lives, cost, most) {
+        let mut residuals = residuals(lives, cost, places, None);
+        residuals.sort_unstable();
+        let from = "arrivals put through short queues of other costs and places".to_owned();
+        let parameter = |key, value| Parameter { key, value, from: from.clone(), samples, error_percent: None };
+        return Service {
+            parameters: vec![parameter("handshake_cost", text(cost)), parameter("parallel", places.to_string())],
+            residuals: (quantile(&residuals, 0.5), quantile(&residuals, 0.9)),
+            notes: vec![
+                "the server was never busy for long in this run: its capacity is a guess from the few that met, so fit to a run with a herd".to_owned(),
+            ],
+        };
+    }
     let from = "opening handshakes without a queue, less a round trip".to_owned();
     let mut residuals: Vec<u64> = upgrades.iter().map(|upgrade| upgrade.abs_diff((cost + rtt) as u64)).collect();
     residuals.sort_unstable();
@@ -224,7 +255,9 @@ fn never_busy(observed: &Observed, lives: &[Life<'_>], rtt: f64) -> Service {
             },
         ],
         residuals: (quantile(&residuals, 0.5), quantile(&residuals, 0.9)),
-        notes: vec!["the server was never busy in this run: its capacity is at least what is fitted, and may be far more".to_owned()],
+        notes: vec![
+            "the server was never busy in this run: its capacity is not known, and `parallel` a guess; fit to a run with a herd".to_owned(),
+        ],
     }
 }
 

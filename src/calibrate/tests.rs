@@ -4,7 +4,7 @@ use super::fragment::{fragment, overrides};
 use super::*;
 use crate::plan::{Accept, Model, Times};
 use crate::results::folder;
-use crate::results::read::read;
+use crate::results::read::{Loaded, read};
 use crate::results::record::Verdict;
 use crate::scenario::{Overrides, Source, load};
 use std::time::Duration;
@@ -41,6 +41,11 @@ fn refit(change: impl FnOnce(&mut Model)) -> Fit {
 
 /// As [`refit`], with changes to the scenario.
 fn refit_with(set: &[&str], change: impl FnOnce(&mut Model)) -> Fit {
+    fit(&measured(set, change)).unwrap()
+}
+
+/// The run that is fitted, as if it had been on real sockets.
+fn measured(set: &[&str], change: impl FnOnce(&mut Model)) -> Loaded {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("fit.toml");
     std::fs::write(&file, SCENARIO).unwrap();
@@ -55,7 +60,7 @@ fn refit_with(set: &[&str], change: impl FnOnce(&mut Model)) -> Fit {
     let mut loaded = read(&run).unwrap();
     assert_eq!(fit(&loaded), Err(NotFitted::Simulated));
     loaded.summary.simulated = false;
-    fit(&loaded).unwrap()
+    loaded
 }
 
 fn value(fit: &Fit, key: &str) -> Option<String> {
@@ -141,6 +146,28 @@ fn a_server_that_was_never_busy_is_said_to_be() {
         model.parallel = 1000;
     });
     assert!(fit.notes.iter().any(|note| note.contains("never busy")), "{fit:#?}");
+}
+
+#[test]
+fn those_that_meet_by_chance_show_that_they_wait_for_each_other() {
+    // A third busy at most: a row of twenty handshakes with always somebody waiting does not come about.
+    let apart = ["clients.together.reconnect={exponential={base=\"2s\",factor=2,cap=\"8s\",jitter=\"full\"}}", "seed=11"];
+    let fit = refit_with(&apart, |model| {
+        model.handshake_cost = Times::Constant(ms(1.2));
+        // The answer takes its time, which nobody waits for.
+        model.rtt = Times::Constant(ms(0.2));
+    });
+    assert!(fit.notes.iter().any(|note| note.contains("never busy for long")), "{fit:#?}");
+    assert_eq!(value(&fit, "parallel").as_deref(), Some("1"), "{fit:#?}");
+    assert!(close(time(&fit, "handshake_cost"), 1.2, 0.15), "{fit:#?}");
+}
+
+#[test]
+fn a_lost_worker_is_named() {
+    let mut run = measured(&[], |model| model.handshake_cost = Times::Constant(ms(3.0)));
+    run.summary.generator.lost.push("worker 2 of 3 was lost: killed by SIGKILL".to_owned());
+    let fit = fit(&run).unwrap();
+    assert!(fit.notes.iter().any(|note| note.starts_with("worker 2 of 3 was lost")), "{fit:#?}");
 }
 
 /// The model of a scenario that was given the fragment.

@@ -113,7 +113,7 @@ impl Vary {
             return Err(wrong("the lowest value is not below the highest"));
         }
         if key == CLIENTS && (unit != Unit::Count || low < 1.0) {
-            return Err(wrong("clients are counted, from 1"));
+            return Err(wrong("clients are counted, from 1 to 10000000"));
         }
         Ok(Vary { key: key.to_owned(), unit, range: Range { low, high, whole: unit.is_whole() } })
     }
@@ -197,6 +197,7 @@ mod tests {
             ("clients=200..100", "not below"),
             ("clients=0..100", "from 1"),
             ("clients=1s..2s", "counted"),
+            ("clients=10..1000000000000", "to 10000000"),
             ("x=1s..5%", "one kind"),
             ("x=a..b", "one kind"),
             ("x=-1..5", "one kind"),

@@ -3,7 +3,7 @@
 use crate::calibrate::fragment::fragment;
 use crate::calibrate::{Fit, NotFitted, fit};
 use crate::cli::{Calibrate, Format};
-use crate::results::read;
+use crate::results::{read, shard};
 use anyhow::Context;
 use std::fs;
 
@@ -12,6 +12,11 @@ use std::fs;
 /// # Errors
 /// The run folder cannot be read, says too little of its server, or the file cannot be written.
 pub fn main(args: &Calibrate) -> anyhow::Result<u8> {
+    if args.run.join(shard::FILE).exists() {
+        let dir = args.run.display();
+        let why = "is one shard of a run, and its server worked for all: fit to what `closestorm merge` makes of them";
+        return Err(super::Usage(format!("{dir} {why}")).into());
+    }
     let loaded = read::read(&args.run)?;
     let fit = fit(&loaded).map_err(usage)?;
     if let Some(out) = &args.out {

@@ -46,7 +46,9 @@ pub fn main(args: &Fidelity) -> anyhow::Result<u8> {
         Ok(comparison) => comparison,
         Err(error) => {
             folder.discard();
-            return Err(error);
+            let Some(code) = stop.code() else { return Err(error) };
+            super::report_error(&error);
+            return Ok(code);
         }
     };
     let dir = folder.finish()?;
@@ -149,7 +151,8 @@ fn measure(plan: &Arc<Plan>, dir: &Path, quiet: bool, stop: &Stop) -> anyhow::Re
     let (plan, division) = divide(Plan::clone(plan), Shard::WHOLE, None)?;
     let plan = Arc::new(plan);
     let (results, _) = once(&plan, Whom::whole(division), folder.path(), Duration::ZERO, quiet, stop.clone())?;
-    anyhow::ensure!(results.status == Status::Completed, "stopped: there is nothing to compare");
+    let why = results.lost.first().map_or("stopped", String::as_str);
+    anyhow::ensure!(results.status == Status::Completed, "{why}: there is nothing to compare");
     written(folder, &results, &plan)
 }
 

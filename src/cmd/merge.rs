@@ -21,7 +21,8 @@ pub fn main(args: &Merge) -> anyhow::Result<u8> {
     let parts = args.shards.iter().map(|dir| shard::read(dir, &manifest)).collect::<Result<Vec<_>, _>>().map_err(told)?;
     shard::check(&parts).map_err(told)?;
     let plan = plan(&parts)?;
-    let results = shard::add_up(&parts, &Meta::of(&plan))?;
+    let mut results = shard::add_up(&parts, &Meta::of(&plan))?;
+    results.meta.notices.push(format!("added up from {} shards, {} processes", parts.len(), results.workers));
     manifest.seed = plan.seed.0;
     // The whole began when its first part did.
     if let Some(started) = parts.iter().map(|part| &part.header.started).min() {

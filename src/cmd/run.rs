@@ -35,6 +35,7 @@ const ATTEMPTS_ALLOWED: usize = 50;
 pub fn main(args: &Run) -> anyhow::Result<u8> {
     let plan = super::load(args.scenario.as_deref(), &args.changes)?;
     if args.dry_run {
+        check_instances(&plan)?;
         super::print(&plan.dry_run())?;
         return Ok(super::OK);
     }
@@ -74,7 +75,7 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
         }
     };
     if !shard.is_whole() {
-        keep_books(&folder, shard, results.clone(), &plan, &manifest, args)?;
+        keep_books(&folder, whom, results.clone(), &plan, &manifest, args)?;
     }
     let dir = folder.finish()?;
     if !args.output.quiet {
@@ -154,7 +155,8 @@ fn unjudged(results: &Results, shard: Shard) -> Verdict {
 }
 
 /// Leaves in the folder what `merge` adds up.
-fn keep_books(folder: &Folder, shard: Shard, results: Results, plan: &Plan, manifest: &Manifest, args: &Run) -> anyhow::Result<()> {
+fn keep_books(folder: &Folder, whom: Whom, results: Results, plan: &Plan, manifest: &Manifest, args: &Run) -> anyhow::Result<()> {
+    let Whom { shard, division, .. } = whom;
     let header = Header {
         version: manifest.version.clone(),
         commit: manifest.commit.clone(),
@@ -163,17 +165,27 @@ fn keep_books(folder: &Folder, shard: Shard, results: Results, plan: &Plan, mani
         scenario: plan.resolved.clone(),
         start_at: args.start_at.clone(),
         started: manifest.started.clone(),
-        notices: plan.notices.clone(),
+        // How many processes the whole is, only `merge` knows.
+        notices: plan.notices.iter().filter(|notice| !division.notices(plan).contains(notice)).cloned().collect(),
     };
     let place = folder.path();
     results::shard::write(place, &header, results).with_context(|| format!("cannot write {}", place.join(results::shard::FILE).display()))
 }
 
+/// A fault may name an instance that only the model has: that can be simulated, and not run.
+fn check_instances(plan: &Plan) -> anyhow::Result<()> {
+    let instances = plan.target.instances();
+    let Some((fault, instance)) = plan.beyond(instances) else { return Ok(()) };
+    let counted = "counted from 0; those of [model] are there for `closestorm simulate`";
+    Err(super::Usage(format!("fault {}: there is no instance {instance}: the target has {instances}, {counted}", fault.name)).into())
+}
+
 /// Into how many processes the plan goes, and the plan with what that means for its reader.
 ///
 /// # Errors
-/// It does not fit.
+/// It does not fit, or a fault is about an instance that the target does not have.
 pub(super) fn divide(mut plan: Plan, shard: Shard, workers: Option<u32>) -> anyhow::Result<(Plan, Division)> {
+    check_instances(&plan)?;
     let files = engine::raise_files().context("cannot read the limit of open files")?;
     let room = Room { files, memory: usage::size("/proc/meminfo", "MemAvailable:") };
     let division = Division::of(&plan, shard, workers, room)?;

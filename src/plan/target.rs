@@ -19,6 +19,13 @@ pub enum Target {
     Url(Remote),
 }
 
+impl Target {
+    /// Instances that a fault can name, counted from 0; a server that is not ours is one.
+    pub fn instances(&self) -> u16 {
+        if let Target::Embedded(embedded) = self { embedded.instances } else { 1 }
+    }
+}
+
 /// `[target.embedded]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Embedded {

@@ -196,7 +196,13 @@ fn draw_marks(scene: &mut Scene, x: &Axis, marks: &[Mark], top: f64, panels: &[&
             scene.line(vec![(at, from), (at, panel.bottom)], *ink, 1.4, dash);
         }
         let style = NAME.in_ink(*ink);
-        scene.text(at + 6.0, y + 11.0, Anchor::Start, style, style.fit(name, WIDTH - MARGIN - at - 6.0));
+        // A long name goes to the left of its line where it would be cut at the right, if no line before it is in the way.
+        let (right, left) = (WIDTH - MARGIN - at - 6.0, at - 6.0 - lane.checked_sub(1).map_or(LEFT, |before| x.at(marks[before].0)));
+        if style.width(name) > right && left > right {
+            scene.text(at - 6.0, y + 11.0, Anchor::End, style, style.fit(name, left));
+        } else {
+            scene.text(at + 6.0, y + 11.0, Anchor::Start, style, style.fit(name, right));
+        }
     }
 }
 
@@ -311,6 +317,16 @@ mod tests {
         }
         assert!(draw::svg(&scene(&with_law())).unwrap().contains("scalability law"));
         assert!(draw::svg(&scene(&nothing())).unwrap().contains("Not even 250/s"));
+    }
+
+    #[test]
+    fn a_limit_with_both_knees_far_to_the_right_is_named_in_full() {
+        let mut search = found();
+        for limit in &mut search.capacity.limits {
+            (limit.limit, limit.knee, limit.knee_p99) = (Some(6_000.0), Some(6_000.0), Some(6_000.0));
+        }
+        let text = draw::svg(&scene(&search)).unwrap();
+        assert!(text.contains("a second · knee of throughput · p99 takes off"), "{text}");
     }
 
     #[test]

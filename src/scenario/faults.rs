@@ -6,7 +6,7 @@ use super::keys;
 use super::reader::{Reader, entries, quantity, text, whole, wrong};
 use super::tree::{Entry, Node, Value as Tree};
 use crate::fault::{self, Form, Injection, Param, Row, Shape, Side, Value, Values};
-use crate::plan::{Cohort, Fault, Phase, Pick, Repeat, Schedule, Select, Target};
+use crate::plan::{Cohort, Fault, Model, Phase, Pick, Repeat, Schedule, Select, Target};
 use crate::units::{Bytes, Ratio, parse_duration};
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ const DIRECTIONS: &[(&str, ())] = &[("up", ()), ("down", ()), ("both", ())];
 pub(super) struct Context<'a> {
     /// `None`: it was complained of.
     pub(super) target: Option<&'a Target>,
+    /// What is simulated in its place, if it differs.
+    pub(super) model: Option<&'a Model>,
     pub(super) cohorts: &'a [Cohort],
     pub(super) run: Duration,
 }
@@ -232,12 +234,10 @@ fn direction(reader: &Reader<'_>, row: &Row, values: &mut Values) {
 }
 
 fn check_instance(node: &Node, values: &Values, context: &Context<'_>, sink: &Sink) {
-    let instances = match context.target {
-        Some(Target::Embedded(embedded)) => u64::from(embedded.instances),
-        _ => 1,
-    };
+    // Whoever carries the plan out looks again: the fleet of the model may be the larger or the smaller one.
+    let instances = context.target.map_or(1, Target::instances).max(context.model.map_or(1, |model| model.instances));
     if let (Some(instance), Some(at)) = (values.whole("instance"), node.get("instance").map(|node| &node.at))
-        && instance >= instances
+        && instance >= u64::from(instances)
     {
         let title = format!("there is no instance {instance}");
         sink.push(Diagnostic::new(at, title, "found here").help(format!("the target has {instances}, counted from 0")));

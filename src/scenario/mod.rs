@@ -215,7 +215,7 @@ fn build(tree: &Node, source: &Source, sink: &Sink) -> Option<Plan> {
     let target = target::read(&top);
     let model = top.get("model").and_then(|model| model::read(model, target.as_ref(), sink));
     let cohorts = cohort::read(&top, target.as_ref(), duration, &mut notices);
-    let context = faults::Context { target: target.as_ref(), cohorts: &cohorts, run: duration };
+    let context = faults::Context { target: target.as_ref(), model: model.as_ref(), cohorts: &cohorts, run: duration };
     let faults = faults::read(&top, &context, &mut notices);
     let names =
         (cohorts.iter().map(|one| one.name.clone()).collect::<Vec<_>>(), faults.iter().map(|one| one.name.clone()).collect::<Vec<_>>());

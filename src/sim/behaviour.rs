@@ -1,5 +1,6 @@
 //! Tests: what servers, kernels, paths and clients do in the simulator, each mechanism by itself and to the exact offset.
 
+use super::run;
 use super::tests::{plan, simulate};
 use crate::event::{Event, Outcome};
 use crate::metrics::Results;
@@ -117,6 +118,17 @@ fn a_token_bucket_rejects_or_opens_and_closes() {
 }
 
 #[test]
+fn who_is_opened_and_closed_at_once_hears_no_echo_and_is_not_back() {
+    // Without a round trip the echo would be there in the same nanosecond, before the Close frame.
+    for rtt in ["0s", "2ms"] {
+        let model = format!("model={{rtt=\"{rtt}\",admit={{rate=\"1/s\",burst=5}},admit_close=1013}}");
+        let results = simulate(&herd(20, &[&model, "clients.web.traffic={echo={rate=\"1/s\"}}"])).results;
+        let ready = results.events.kept().iter().filter(|(_, _, event)| matches!(event, Event::Ready { .. })).count();
+        assert_eq!((ready, results.total().ledger.opened), (5, 20), "{rtt}");
+    }
+}
+
+#[test]
 fn hints_are_honoured_only_if_told() {
     let again = "clients.web.reconnect={fixed={delay=\"1s\"}}";
     for (honour, expected) in [("", 1000), (",honour_retry_after=true", 3000)] {
@@ -191,6 +203,17 @@ fn a_failover_moves_everybody_to_the_fleet_that_is_left() {
     assert_eq!((before.len(), before.iter().filter(|(.., instance)| *instance == 0).count()), (300, 100));
     assert_eq!((after.len(), results.total().affected, results.total().recovered), (100, 100, 100));
     assert!(after.iter().all(|(.., instance)| *instance != 0), "{after:?}");
+}
+
+#[test]
+fn faults_name_instances_of_the_model_and_no_others() {
+    let lost = "faults=[{at=\"3s\",inject={server_crash={instance=2,down=\"1h\"}}}]";
+    let fleet = |instances: u32| plan(&["clients.web.count=300", &format!("model={{instances={instances},balance=\"healthy\"}}"), lost]);
+    // The target is one instance; what is simulated is three of them.
+    assert_eq!(simulate(&fleet(3)).results.total().affected, 100);
+    let fewer = plan(&["target.embedded.instances=3", "model={instances=1}", lost]);
+    let refused = run(&fewer, &fewer.simulated_as().unwrap()).unwrap_err().to_string();
+    assert!(refused.contains("there is no instance 2; the model has 1"), "{refused}");
 }
 
 #[test]

@@ -136,7 +136,7 @@ impl World<'_> {
             };
             self.push_for(now.saturating_add(nanos(time)), client, What::Leave, 0);
         }
-        self.begin_talking(client);
+        self.begin_talking(client, turned_away);
         if turned_away {
             let farewell = self.rows[client as usize].fault - 1;
             self.rows[client as usize].fault = 0;

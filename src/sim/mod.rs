@@ -69,7 +69,7 @@ pub fn run(plan: &Plan, model: &Model) -> Result<Simulated, Unsupported> {
 /// # Errors
 /// As [`run`].
 pub fn run_watched(plan: &Plan, model: &Model, go_on: &mut dyn FnMut(Duration, Live) -> bool) -> Result<Simulated, Unsupported> {
-    support::check(plan)?;
+    support::check(plan, model)?;
     let mut world = World::new(plan, model);
     world.begin();
     let (measured, status) = world.go(go_on);
@@ -79,7 +79,7 @@ pub fn run_watched(plan: &Plan, model: &Model, go_on: &mut dyn FnMut(Duration, L
 /// As [`run`], with every draw of the policies pinned to `u`: what test vectors of libraries were recorded with.
 #[cfg(test)]
 fn run_drawing(plan: &Plan, model: &Model, u: f64) -> Result<Simulated, Unsupported> {
-    support::check(plan)?;
+    support::check(plan, model)?;
     let mut world = World::new(plan, model);
     world.pinned = Some(u);
     for (row, cohort) in world.rows.iter_mut().zip(plan.cohorts.iter().flat_map(|of| (0..of.count).map(move |_| of))) {
@@ -93,7 +93,7 @@ fn run_drawing(plan: &Plan, model: &Model, u: f64) -> Result<Simulated, Unsuppor
 /// As [`run`], with all that was recorded, in that order and to the nanosecond.
 #[cfg(test)]
 pub(crate) fn run_traced(plan: &Plan, model: &Model) -> Result<(Simulated, Vec<(Duration, Event)>), Unsupported> {
-    support::check(plan)?;
+    support::check(plan, model)?;
     let mut world = World::new(plan, model);
     world.trace = Some(Vec::new());
     world.begin();

@@ -2,7 +2,7 @@
 
 use crate::close;
 use crate::fault::{Answer, Effect, End, Flow, Gate, OnAttempt, OnListener, Shedding, Side, Step, rows};
-use crate::plan::{Plan, Traffic};
+use crate::plan::{Model, Plan, Traffic};
 use crate::scenario::fault_defaults;
 
 /// Faults of a plan; each has a few endings, which are numbered by a byte.
@@ -41,12 +41,12 @@ pub enum Unsupported {
         count: usize,
     },
     /// A named instance that the model does not have.
-    #[error("fault {name}: there is no instance {instance}; the model has {instances}, numbered from 0")]
+    #[error("fault {name}: there is no instance {instance}; the model has {instances}, counted from 0")]
     Instance {
         /// The fault.
         name: String,
         /// As written.
-        instance: u16,
+        instance: u64,
         /// Of the model.
         instances: u16,
     },
@@ -62,12 +62,15 @@ pub fn supported() -> impl Iterator<Item = (&'static str, Vec<Side>)> {
 }
 
 /// Whether all faults of a plan can be simulated.
-pub(super) fn check(plan: &Plan) -> Result<(), Unsupported> {
+pub(super) fn check(plan: &Plan, model: &Model) -> Result<(), Unsupported> {
     if plan.faults.len() > FAULTS_MAX {
         return Err(Unsupported::TooMany { count: plan.faults.len() });
     }
     if let Some(cohort) = plan.cohorts.iter().find(|cohort| matches!(cohort.traffic, Traffic::EchoClosed { .. })) {
         return Err(Unsupported::ClosedLoop { cohort: cohort.name.clone() });
+    }
+    if let Some((fault, instance)) = plan.beyond(model.instances) {
+        return Err(Unsupported::Instance { name: fault.name.clone(), instance, instances: model.instances });
     }
     for fault in &plan.faults {
         if let Some(why) = why_not(&fault.inject.effect(fault.side), fault.side) {

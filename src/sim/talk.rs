@@ -74,8 +74,8 @@ fn rate_of(traffic: Traffic) -> Option<Rate> {
 }
 
 impl World<'_> {
-    /// The client is open: it is ready, or sends the message whose echo makes it so.
-    pub(super) fn begin_talking(&mut self, client: u32) {
+    /// The client is open: it is ready, or sends the message whose echo makes it so. A server that closes at once echoes nothing.
+    pub(super) fn begin_talking(&mut self, client: u32, closes_at_once: bool) {
         let traffic = self.plan.cohorts[usize::from(self.rows[client as usize].cohort)].traffic;
         let (now, seed) = (Duration::from_nanos(self.now), self.plan.seed);
         if let (Some(rate), Some(talk)) = (rate_of(traffic), self.talks.of(client))
@@ -84,7 +84,7 @@ impl World<'_> {
             talk.schedule = Some((Sends::of(ClientIndex(client), rate, seed), now));
             self.next_message(client);
         }
-        if matches!(traffic, Traffic::Echo { .. }) { self.say(client) } else { self.ready(client) }
+        if matches!(traffic, Traffic::Echo { .. }) { self.say(client, !closes_at_once) } else { self.ready(client) }
     }
 
     fn ready(&mut self, client: u32) {
@@ -104,10 +104,10 @@ impl World<'_> {
     /// A message is due.
     pub(super) fn message(&mut self, client: u32) {
         self.next_message(client);
-        self.say(client);
+        self.say(client, true);
     }
 
-    fn say(&mut self, client: u32) {
+    fn say(&mut self, client: u32, heard: bool) {
         let (state, now) = (self.rows[client as usize].state, self.now);
         let (id, due) = (ClientIndex(client), Duration::from_nanos(now));
         if !matches!(state, State::Open | State::Dead | State::Stalled) {
@@ -127,7 +127,7 @@ impl World<'_> {
         if let Some(talk) = self.talks.of(client) {
             talk.unanswered += 1;
         }
-        if state != State::Dead {
+        if heard && state != State::Dead {
             let at = now.saturating_add(self.rtt());
             let flight = Flight { client, attempts: self.rows[client as usize].attempts, sent: now };
             let place = match self.talks.landed.pop() {

@@ -38,6 +38,18 @@ fn a_wrong_argument_is_a_usage_error_that_says_what_is_right() {
 }
 
 #[test]
+fn instances_of_the_model_are_simulated_and_not_run() {
+    let place = Place::with(
+        "duration = \"2s\"\n[model]\ninstances = 3\n[clients.web]\ncount = 9\n[[faults]]\nname = \"lost\"\nat = \"1s\"\n\
+         inject = { server_crash = { instance = 2, down = \"1m\" } }\n",
+    );
+    place.run(&["simulate", "test.toml", "--out", "simulated"]).assert_code(0);
+    for args in [&["run", "test.toml"][..], &["run", "test.toml", "--dry-run"]] {
+        place.assert_refuses(args, 2, &["fault lost: there is no instance 2: the target has 1"]);
+    }
+}
+
+#[test]
 fn more_clients_than_files_are_refused_with_the_number_that_fits() {
     let place = Place::with(LISTENING);
     let table: [(&str, &[&str]); 2] = [

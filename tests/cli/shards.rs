@@ -35,6 +35,7 @@ fn shards_that_are_merged_equal_the_whole() {
     at_once([(None, "whole"), (Some("1/2"), "one"), (Some("2/2"), "two")], |(shard, out)| {
         let mut args = vec!["run", "test.toml", "--out", out, "--start-at", &at, "--quiet"];
         args.extend(shard.iter().flat_map(|shard| ["--shard", shard]));
+        args.extend(if out == "two" { &["--workers", "2"][..] } else { &[] });
         // The places of processes are looked at when all have ended.
         let status = std::process::Command::new(env!("CARGO_BIN_EXE_closestorm")).args(args).current_dir(place.path("")).status();
         assert!(matches!(status.expect("it runs").code(), Some(0 | 3)), "{out}");
@@ -50,6 +51,7 @@ fn shards_that_are_merged_equal_the_whole() {
     }
     assert_eq!((&sum["faults"][0]["selected"], &sum["faults"][0]["fired"]), (&15.into(), &1.into()));
     assert_eq!((&sum["scenario"], &sum["target"], &sum["close_codes"]), (&whole["scenario"], &whole["target"], &whole["close_codes"]));
+    assert_eq!(sum["notices"], serde_json::json!(["added up from 2 shards, 3 processes"]));
     assert_eq!(sum["verdict"]["expectations"].as_array().map(Vec::len), Some(3), "the whole is judged");
     assert_eq!((arrivals(&place, "sum").len(), arrivals(&place, "sum")), (41, arrivals(&place, "whole")));
     let shard = place.json("one/summary.json");
@@ -69,6 +71,7 @@ fn refusals(place: &Place) {
         (&["merge", "one", "whole"], &["whole has no shard.books"]),
         (&["merge", "one", "nowhere"], &["nowhere has no shard.books"]),
         (&["check", "one"], &["one is one shard of a run", "closestorm merge"]),
+        (&["calibrate", "one"], &["one is one shard of a run", "closestorm merge"]),
     ] {
         place.assert_refuses(args, 2, parts);
     }

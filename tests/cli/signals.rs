@@ -1,6 +1,7 @@
 //! Signals: the first one stops and writes, the second one leaves at once, and not even SIGKILL leaves a process behind.
 
 use super::{LISTENING, LONG, Place, at_once, command_target, exists, until};
+use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -72,6 +73,19 @@ fn the_second_signal_is_heard_while_files_are_written() {
     run.signal("INT");
     run.end().assert_code(130);
     assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_signal_ends_a_comparison_which_leaves_nothing() {
+    let place = Place::with(LISTENING);
+    fs::write(place.path("model.toml"), "[model]\nrtt = \"1ms\"\n").expect("the folder can be written");
+    let run = place.start(&["fidelity", "test.toml", "--model", "model.toml", "--out", "compared"]);
+    run.until_it_runs();
+    run.signal("INT");
+    let ended = run.end();
+    ended.assert_code(130);
+    assert!(ended.err.contains("stopped: there is nothing to compare"), "{ended:?}");
+    assert!(!exists(&place.path("compared")) && !exists(&place.path("compared.partial")));
 }
 
 #[test]
