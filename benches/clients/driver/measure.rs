@@ -73,14 +73,18 @@ impl Bench {
         Ok(())
     }
 
-    /// 1,000 clients, ten messages a second each: processor time a message from outside; latency can only be the client's own word.
+    /// 1,000 clients, ten messages a second each: processor time and sleeps a message from outside; latency can only be the client's own
+    /// word.
     pub(crate) fn rate(&mut self, who: &Who) -> Result<(), String> {
         let job = self.job(Load::Rate(10_000.0), 1000, 1)?;
         let (mut server, mut client) = self.start(who, &job)?;
         let before = wait(&mut server, &mut client, Until::Echoed(10_000))?;
-        let used = client.usage();
+        let (used, served) = (client.usage(), server.usage());
         let after = wait(&mut server, &mut client, Until::Echoed(before.echoed + 25_000))?;
-        let (rate, cpu) = between(before, used, after, client.usage());
+        let (using, serving) = (client.usage(), server.usage());
+        let (rate, cpu) = between(before, used, after, using);
+        #[expect(clippy::cast_precision_loss, reason = "far below 2⁵³")]
+        let messages = (after.echoed - before.echoed) as f64;
         let folder = client.finish(Duration::from_secs(30))?;
         let (p50, p99, late) = match who {
             Who::Ours => {
@@ -91,7 +95,9 @@ impl Bench {
             }
             _ => own_latency(&folder)?,
         };
-        for (figure, value) in [("per_s", rate), ("cpu_us", cpu), ("p50_us", p50), ("p99_us", p99), ("late", late)] {
+        let (sleeps, server_sleeps) = ((using.sleeps - used.sleeps) / messages, (serving.sleeps - served.sleeps) / messages);
+        let own = [("per_s", rate), ("cpu_us", cpu), ("p50_us", p50), ("p99_us", p99), ("late", late)];
+        for (figure, value) in own.into_iter().chain([("sleeps", sleeps), ("server_sleeps", server_sleeps)]) {
             self.samples.add("rate", who.name(), figure, value);
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The echo server as the driver sees it: start, ask, kill.
 
 use super::machine::Cores;
+use super::usage::{self, Usage};
 use crate::counts::{Counts, Until};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Stdio};
@@ -36,6 +37,10 @@ impl Server {
         let mut server = Server { child, questions, answers };
         server.counts()?;
         Ok(server)
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        usage::of_tree(self.child.id())
     }
 
     pub(crate) fn counts(&mut self) -> Result<Counts, String> {

@@ -107,12 +107,14 @@ fn client_table(samples: &Samples) -> String {
 
 fn rate_table(samples: &Samples) -> String {
     let mut out = String::from(
-        "### 1,000 clients, ten messages a second each\n\n| client | p50 from due, us | p99 from due, us | sent late | processor time a message, us |\n\
-         |---|---:|---:|---:|---:|\n",
+        "### 1,000 clients, ten messages a second each\n\n| client | p50 from due, us | p99 from due, us | sent late | processor time a message, us | \
+         sleeps a message | the server's |\n|---|---:|---:|---:|---:|---:|---:|\n",
     );
     for who in ["floor", "bare", "closestorm"] {
         let of = |figure: &str| cell(samples.median("rate", who, figure));
-        let _ = writeln!(out, "| {who} | {} | {} | {} | {} |", of("p50_us"), of("p99_us"), of("late"), of("cpu_us"));
+        let sleeps = |figure: &str| samples.median("rate", who, figure).map_or("–".to_owned(), |sleeps| format!("{sleeps:.2}"));
+        let (own, server) = (sleeps("sleeps"), sleeps("server_sleeps"));
+        let _ = writeln!(out, "| {who} | {} | {} | {} | {} | {own} | {server} |", of("p50_us"), of("p99_us"), of("late"), of("cpu_us"));
     }
     out + "\n"
 }

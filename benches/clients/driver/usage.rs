@@ -10,6 +10,8 @@ pub(crate) struct Usage {
     pub(crate) rss_kib: f64,
     /// Processor time since the start, µs.
     pub(crate) cpu_us: f64,
+    /// How often it has waited for something, threads that have ended left out.
+    pub(crate) sleeps: f64,
 }
 
 /// Of `pid` and its descendants; what has ended counts as nothing.
@@ -24,6 +26,7 @@ pub(crate) fn of_tree(pid: u32) -> Usage {
         let one = of_process(pid);
         sum.rss_kib += one.rss_kib;
         sum.cpu_us += one.cpu_us;
+        sum.sleeps += one.sleeps;
         left.extend(below.remove(&pid).into_iter().flatten());
     }
     sum
@@ -45,10 +48,14 @@ fn of_process(pid: u32) -> Usage {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
     // Threads that run, to the nanosecond; and all, those that ended too, in ticks of 10 ms.
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let exact: f64 = threads.filter_map(|thread| first_number(&fs::read_to_string(thread.path().join("schedstat")).ok()?)).sum();
+    let (mut exact, mut sleeps) = (0.0, 0.0);
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let text = |name: &str| fs::read_to_string(thread.path().join(name)).unwrap_or_default();
+        exact += first_number(&text("schedstat")).unwrap_or(0.0);
+        sleeps += text("status").lines().find_map(|line| first_number(line.strip_prefix("voluntary_ctxt_switches:")?)).unwrap_or(0.0);
+    }
     let ticks: f64 = stat(pid).iter().flat_map(|fields| fields.iter().skip(11).take(2)).filter_map(|field| first_number(field)).sum();
-    Usage { rss_kib: rss.unwrap_or(0.0), cpu_us: (exact / 1e3).max(ticks * 1e4) }
+    Usage { rss_kib: rss.unwrap_or(0.0), cpu_us: (exact / 1e3).max(ticks * 1e4), sleeps }
 }
 
 fn first_number(text: &str) -> Option<f64> {
