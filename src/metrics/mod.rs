@@ -30,6 +30,7 @@ use book::{Book, FaultBook, Kept, Meta, Usage};
 use ending::Endings;
 use latency::micros;
 use outage::{Client, Outage, Outages};
+use prefetch_index::prefetch_index;
 use sample::Sample;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -168,9 +169,10 @@ impl Recorder {
         recorder
     }
 
-    /// Reads what there is of a client, so that it is at hand when its event comes; the sum means nothing.
-    pub fn touch(&self, client: u32) -> u64 {
-        self.outages.touch(client as usize)
+    /// Has what there is of a client fetched from memory, so that it is at hand when its event comes.
+    #[inline]
+    pub fn fetch(&self, client: u32) {
+        prefetch_index(&self.outages.clients, client as usize);
     }
 
     /// Keeps what the books of a part need to be added to the others exactly.

@@ -234,11 +234,6 @@ impl Outages {
         Outages { clients, hold: HELD, ..Outages::default() }
     }
 
-    /// Reads what there is of a client, so that it is at hand soon.
-    pub(super) fn touch(&self, client: usize) -> u64 {
-        self.clients.get(client).map_or(0, |client| u64::from(client.attempts))
-    }
-
     /// The fault of the client's outage under way: `None` without outage, `Some(None)` for one without fault.
     pub(super) fn fault_of(&self, client: u32) -> Option<Option<u16>> {
         let state = &self.clients[client as usize];

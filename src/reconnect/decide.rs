@@ -55,20 +55,19 @@ impl Policy {
         if self.kind == Kind::None {
             return Some(GiveUp::NoReconnect);
         }
-        let what = match loss {
-            Loss::Closed { code } => return self.stop_codes.contains(*code).then(|| fatal(format!("status code {code}"))),
-            Loss::Rejected { status } => {
-                if self.retry_http_status.as_ref().is_some_and(|retried| !retried.contains(status)) {
-                    return Some(fatal(format!("HTTP status {status}")));
-                }
-                format!("HTTP status {status}")
-            }
+        let what = || match loss {
+            Loss::Closed { code } => format!("status code {code}"),
+            Loss::Rejected { status } => format!("HTTP status {status}"),
             Loss::Failed => "failed connect".to_owned(),
             Loss::TimedOut => "timed out connect".to_owned(),
         };
-        match history.connected {
-            false if !self.retry_initial => Some(fatal(format!("first attempt: {what}"))),
-            _ if self.stop_on_connect_error => Some(fatal(what)),
+        match loss {
+            Loss::Closed { code } => self.stop_codes.contains(*code).then(|| fatal(what())),
+            Loss::Rejected { status } if self.retry_http_status.as_ref().is_some_and(|retried| !retried.contains(status)) => {
+                Some(fatal(what()))
+            }
+            _ if !history.connected && !self.retry_initial => Some(fatal(format!("first attempt: {}", what()))),
+            _ if self.stop_on_connect_error => Some(fatal(what())),
             _ => None,
         }
     }

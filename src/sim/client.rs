@@ -1,7 +1,7 @@
 //! What clients do: arrive, attempt, open, lose, wait. The policies decide; here is what follows. How an attempt gets to its answer is
 //! in `opening`, how a connection ends in `ending`.
 
-use super::row::State;
+use super::row::{Row, State};
 use super::{Failing, What, World, nanos};
 use crate::event::{ClientIndex, Event, Outcome};
 use crate::plan::StayTime;
@@ -80,10 +80,9 @@ impl World<'_> {
     /// Asks the policy.
     pub(super) fn come_back(&mut self, client: u32, at: u64, loss: &Loss, hint: Option<Duration>) {
         let pinned = self.pinned;
-        let row = &mut self.rows[client as usize];
-        let random = &mut self.draws[client as usize];
-        let policy = &self.plan.cohorts[usize::from(row.cohort)].reconnect;
-        match policy.decide(&mut row.history, loss, Duration::from_nanos(at), &mut || pinned.unwrap_or_else(|| random.unit())) {
+        let Row { history, random, cohort, .. } = &mut self.rows[client as usize];
+        let policy = &self.plan.cohorts[usize::from(*cohort)].reconnect;
+        match policy.decide(history, loss, Duration::from_nanos(at), &mut || pinned.unwrap_or_else(|| random.unit())) {
             Decision::Wait(exact) => {
                 let delay = self.by_own_clock(client, whole_ms(exact.max(hint.unwrap_or_default())));
                 self.record(at, &Event::Waiting { client: ClientIndex(client), delay });
@@ -151,8 +150,7 @@ impl World<'_> {
         let cohort = &self.plan.cohorts[usize::from(row.cohort)];
         match cohort.stay.as_ref().and_then(|stay| stay.back) {
             Some(back) => {
-                let random = &mut self.draws[client as usize];
-                row.history = cohort.reconnect.start(&mut || random.unit());
+                row.history = cohort.reconnect.start(&mut || row.random.unit());
                 self.push_for(self.now.saturating_add(nanos(back)), client, What::Wake, 0);
             }
             None => self.record(self.now, &Event::Left { client: ClientIndex(client) }),

@@ -34,11 +34,13 @@ use crate::metrics::{Live, Recorder, Results, Status};
 use crate::plan::{Model, Plan};
 use crate::seed::Stream;
 use faults::Standing;
+use prefetch_index::prefetch_index;
 use queue::Calendar;
 use row::{Row, rows};
 use server::{Kind, Server, Who};
 use std::collections::BTreeMap;
 use std::iter::Peekable;
+use std::slice;
 use std::time::Duration;
 use talk::Talks;
 
@@ -221,8 +223,6 @@ struct World<'a> {
     now: u64,
     queue: Calendar<Due>,
     rows: Vec<Row>,
-    /// The random stream of each client.
-    draws: Vec<Stream>,
     servers: Vec<Server>,
     /// Number of the process of each server.
     processes: Vec<u16>,
@@ -246,7 +246,6 @@ struct World<'a> {
     tick_seen_at: u64,
     events: u64,
     entries: u64,
-    touched: u64,
     /// What every policy draws, in tests.
     pinned: Option<f64>,
     /// What was recorded, in tests that ask for it.
@@ -262,10 +261,8 @@ impl<'a> World<'a> {
     fn new(plan: &'a Plan, model: &Model) -> World<'a> {
         let kind = Kind::new(model, talk::rate(plan));
         let seed = plan.seed;
-        let (rows, draws) = rows(plan);
         World {
-            rows,
-            draws,
+            rows: rows(plan),
             servers: (0..model.instances).map(|index| Server::new(&kind, index, seed)).collect(),
             processes: vec![0; usize::from(model.instances)],
             kind,
@@ -289,7 +286,6 @@ impl<'a> World<'a> {
             tick_seen_at: 0,
             events: 0,
             entries: 0,
-            touched: 0,
             pinned: None,
             #[cfg(test)]
             trace: None,
@@ -335,25 +331,18 @@ impl<'a> World<'a> {
         (self.plan.duration, Status::Completed)
     }
 
-    /// Reads a little of each row that comes next: one wait for memory in place of many.
+    /// Has what comes soon fetched from memory, while the processor goes on.
     fn fetch(&mut self) {
-        let mut sum = 0_u64;
-        let ahead = self.queue.ahead();
-        // No read waits for another, so that a processor has many of them under way.
-        for (_, due) in ahead {
+        for (_, due) in self.queue.ahead() {
             // An entry that is about something else is harmless.
-            let client = due.client as usize;
-            let Some(row) = self.rows.get(client) else { continue };
-            sum = sum.wrapping_add(u64::from(row.turn));
+            let Some(row) = self.rows.get(due.client as usize) else { continue };
+            prefetch_index(slice::from_ref(&row.attempts), 0);
             // Most repeats of a SYN are dropped too.
             if due.what != What::Syn {
-                sum = sum.wrapping_add(self.recorder.touch(due.client));
-            }
-            if matches!(due.what, What::Wake | What::Attempt | What::Deadline | What::Refusal) {
-                sum = sum.wrapping_add(u64::from(self.draws[client].clone().bits()));
+                prefetch_index(slice::from_ref(&row.random), 0);
+                self.recorder.fetch(due.client);
             }
         }
-        self.touched = self.touched.wrapping_add(sum);
     }
 
     fn carry_out(&mut self, due: Due) {
@@ -389,8 +378,6 @@ impl<'a> World<'a> {
     }
 
     fn close(self, measured: Duration, status: Status) -> Simulated {
-        // What was read ahead must not be optimised away.
-        std::hint::black_box(self.touched);
         Simulated { results: self.recorder.finish(measured, status), events: self.events, entries: self.entries }
     }
 
