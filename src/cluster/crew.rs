@@ -14,10 +14,12 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// How long the exit of a worker may trail behind the end of its line; only then is it known how it ended.
 const EXIT_TRAILS: Duration = Duration::from_millis(500);
+/// A worker that has said nothing for so many seconds of the run is lost: each tells its numbers several times a second.
+const SILENCE: u32 = 10;
 
 /// The workers of a run.
 pub(super) struct Workers {
@@ -26,6 +28,8 @@ pub(super) struct Workers {
     lines: Mutex<BTreeMap<u32, mpsc::UnboundedSender<ToWorker>>>,
     /// Orders under way: workers that have not carried it out, and who waits for it.
     orders: Mutex<BTreeMap<u64, (u32, oneshot::Sender<()>)>>,
+    /// Seconds for which each has been silent.
+    silent: Mutex<BTreeMap<u32, u32>>,
     state: watch::Sender<State>,
 }
 
@@ -67,8 +71,14 @@ impl Workers {
     ) -> Result<Arc<Workers>, target::Error> {
         let listener = listen(report_to).map_err(target::Error::Launch)?;
         let guard = Guard::launch_from(program).await?;
-        let workers =
-            Arc::new(Workers { guard, members, lines: Mutex::default(), orders: Mutex::default(), state: watch::Sender::default() });
+        let workers = Arc::new(Workers {
+            guard,
+            members,
+            lines: Mutex::default(),
+            orders: Mutex::default(),
+            silent: Mutex::default(),
+            state: watch::Sender::default(),
+        });
         tokio::spawn(workers.clone().accept(listener, token.to_owned()));
         tokio::spawn(workers.clone().watch_exits());
         for worker in 0..members {
@@ -119,6 +129,27 @@ impl Workers {
     pub(super) async fn lost(&self) {
         // The sender is ours: it cannot be gone.
         let _ = self.state.subscribe().wait_for(|state| state.lost.is_some()).await;
+    }
+
+    /// Resolves when one has stopped to say how it stands, which is then lost. To be waited for while the run goes on.
+    pub(super) async fn fallen_silent(&self) {
+        let mut second = interval(Duration::from_secs(1));
+        // Seconds that this process saw: one that stood still itself does not blame the workers for it.
+        second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            second.tick().await;
+            let finished = self.state().finished;
+            let silent = (0..self.members).filter(|worker| !finished.contains(worker)).find(|worker| {
+                let mut silent = lock(&self.silent);
+                let seconds = silent.entry(*worker).or_default();
+                *seconds += 1;
+                *seconds > SILENCE
+            });
+            if let Some(worker) = silent {
+                self.lose(worker, format!("it said nothing for {SILENCE} s"));
+                return;
+            }
+        }
     }
 
     /// Says that a worker will not finish, unless it has.
@@ -189,6 +220,7 @@ impl Workers {
     }
 
     fn hear(&self, worker: u32, message: FromWorker) {
+        lock(&self.silent).remove(&worker);
         match message {
             FromWorker::Hello { .. } => {}
             FromWorker::Ready => self.state.send_modify(|state| _ = state.ready.insert(worker)),

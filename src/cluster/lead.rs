@@ -11,7 +11,7 @@ use crate::plan::{Plan, Shard};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// In which all workers must be there and understand their job.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -93,11 +93,17 @@ pub async fn run(
     members.tell_all(&ToWorker::Go { routes: led.routes(), epoch_ns });
     let forwarding = tokio::spawn(members.clone().forward(orders));
     let ending = async {
+        let until_epoch = Duration::from_nanos(epoch_ns.saturating_sub(monotonic_ns()));
+        let silence = async {
+            sleep(until_epoch).await;
+            members.fallen_silent().await;
+        };
         tokio::select! {
-            // Both end the run; a lost worker is found again in the state.
+            // Each ends the run; a lost worker is found again in the state.
             biased;
             () = &mut stop => {}
             () = members.lost() => {}
+            () = silence => {}
         }
         members.tell_all(&ToWorker::Stop);
     };

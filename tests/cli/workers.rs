@@ -9,8 +9,8 @@ fn processes(place: &Place, word: &str) -> Vec<u32> {
     place.processes().into_iter().filter(named).collect()
 }
 
-fn kill(pid: u32) {
-    let status = std::process::Command::new("kill").args(["-s", "KILL", &pid.to_string()]).status();
+fn send(signal: &str, pid: u32) {
+    let status = std::process::Command::new("kill").args(["-s", signal, &pid.to_string()]).status();
     assert!(status.expect("kill is there").success());
 }
 
@@ -73,7 +73,7 @@ fn a_worker_that_is_killed_makes_the_run_inconclusive_and_is_named() {
     run.until_it_runs();
     let workers = processes(&place, "__worker");
     assert_eq!(workers.len(), 2);
-    kill(workers[0]);
+    send("KILL", workers[0]);
     let ended = run.end();
     ended.assert_code(3);
     let summary = place.json("run/summary.json");
@@ -82,6 +82,19 @@ fn a_worker_that_is_killed_makes_the_run_inconclusive_and_is_named() {
     assert_eq!(summary["verdict"]["reasons"][0], lost);
     assert!(summary["connections"]["opened"].as_u64().is_some_and(|opened| opened >= 1), "the books of the other are kept");
     place.run(&["check", "run"]).assert_code(3);
+}
+
+#[test]
+fn a_worker_that_stands_still_is_lost_long_before_the_end() {
+    let place = Place::with(&LISTENING.replace("30s", "1h"));
+    let run = place.start(&["run", "test.toml", "--workers", "2", "--out", "run"]);
+    run.until_it_runs();
+    send("STOP", processes(&place, "__worker")[1]);
+    run.end().assert_code(3);
+    let summary = place.json("run/summary.json");
+    let lost = summary["generator"]["lost"][0].as_str().expect("one is lost");
+    assert!(lost.contains("of 2 was lost: it said nothing for"), "{lost}");
+    assert_eq!(summary["verdict"]["reasons"][0], lost);
 }
 
 #[test]
