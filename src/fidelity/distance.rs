@@ -2,6 +2,8 @@
 
 /// Finest shift tried, µs.
 const STEP_US: i64 = 500;
+/// Parts of a distance: finer than the share of one client in any run, coarser than what subtracting two shares leaves of rounding.
+const EXACT: f64 = 1e12;
 
 /// Times in µs with weights; those that did not end lie beyond all others.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,7 +59,8 @@ impl Sample {
             while let Some((_, share)) = theirs.next_if(|step| time(Some(step), shift_us) <= next) {
                 b = *share;
             }
-            most = most.max((a - b).abs());
+            // Shares are fractions of two counts: 5 of 100 are 0.05, not the 0.05000000000000004 that is left of 0.42 - 0.37.
+            most = most.max(((a - b).abs() * EXACT).round() / EXACT);
         }
     }
 
@@ -95,6 +98,15 @@ mod tests {
         ] {
             assert!((sample(a).distance(&sample(b), 0) - expected).abs() < 1e-12, "{a:?} {b:?}");
             assert!((sample(b).distance(&sample(a), 0) - expected).abs() < 1e-12, "{b:?} {a:?}");
+        }
+    }
+
+    #[test]
+    fn five_of_a_hundred_are_no_more_than_a_twentieth() {
+        let all: Vec<u64> = (0..100).collect();
+        for first in 0..=95 {
+            let late: Vec<u64> = all.iter().map(|time| if (first..first + 5).contains(time) { first + 5 } else { *time }).collect();
+            assert_eq!(sample(&all).distance(&sample(&late), 0), 0.05, "{first}");
         }
     }
 
