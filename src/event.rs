@@ -7,6 +7,9 @@ use crate::close::Ending;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// All clients of a plan together; the engine's own limits are lower.
+pub const CLIENTS_MAX: u32 = 10_000_000;
+
 /// Number of a client, 0.. over all cohorts of the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClientIndex(pub u32);

@@ -1,6 +1,7 @@
 //! The parameter that is varied: `key=low..high` of the command line, and its values as a scenario takes them.
 
 use super::search::Range;
+use crate::event::CLIENTS_MAX;
 use crate::units::{Bytes, Rate, Ratio, parse_duration, print_duration};
 use std::time::Duration;
 
@@ -113,7 +114,7 @@ impl Vary {
             return Err(wrong("the lowest value is not below the highest"));
         }
         if key == CLIENTS && (unit != Unit::Count || low < 1.0) {
-            return Err(wrong("clients are counted, from 1 to 10000000"));
+            return Err(wrong(&format!("clients are counted, from 1 to {CLIENTS_MAX}")));
         }
         Ok(Vary { key: key.to_owned(), unit, range: Range { low, high, whole: unit.is_whole() } })
     }

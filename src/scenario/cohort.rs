@@ -6,6 +6,7 @@ use super::reader::{Reader, duration, entries};
 use super::reconnect;
 use super::tree::{Entry, Value};
 use crate::close;
+use crate::event::CLIENTS_MAX;
 use crate::plan::{Arrive, Cohort, Deadlines, Heartbeat, Stay, StayTime, Target, Traffic};
 use crate::reconnect::Driver;
 use crate::units::{Bytes, Rate};
@@ -71,7 +72,7 @@ fn cohort(entry: &Entry, target: Option<&Target>, first: u32, run: Duration, sin
     let cohort = Cohort {
         name: entry.key.clone(),
         first,
-        count: reader.need("count", reader.number("count", 1..=super::CLIENTS_MAX)).unwrap_or(1),
+        count: reader.need("count", reader.number("count", 1..=CLIENTS_MAX)).unwrap_or(1),
         arrive: arrive(&reader).unwrap_or(Arrive::Over(run / 10)),
         traffic: traffic(&reader),
         heartbeat: client_heartbeat(&reader, &strategy.policy, target, &entry.key, notices),

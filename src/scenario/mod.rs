@@ -18,6 +18,7 @@ pub use bundled::{BUNDLED, Bundled, bundled};
 pub use diagnostic::Errors;
 pub use faults::defaults as fault_defaults;
 
+use crate::event::CLIENTS_MAX;
 use crate::expect::{Expectation, Names};
 use crate::plan::{Cohort, Plan};
 use crate::seed::Seed;
@@ -32,8 +33,6 @@ use tree::{Node, Value, Variables};
 const DURATION: Duration = Duration::from_secs(10);
 /// The longest run; longer is a slip.
 const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
-/// All clients together; the engine's own limits are lower.
-const CLIENTS_MAX: u32 = 10_000_000;
 /// The run without `seed`: always the same, so that two runs differ only where the user changed something.
 const SEED: u64 = 1;
 
