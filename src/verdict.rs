@@ -8,12 +8,13 @@ use crate::fault::Side;
 use crate::metrics::latency::{Latency, needed};
 use crate::metrics::survival;
 use crate::results::Evidence;
+use crate::results::read::FIRST_VERSION;
 use crate::results::record::{CountRow, ExpectationRow, Verdict};
 use crate::units::print_duration;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// One of three.
+/// One of four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// All that was expected was seen.
@@ -22,7 +23,12 @@ pub enum Outcome {
     Fail,
     /// It cannot be told.
     Inconclusive,
+    /// Nothing was expected.
+    Unchecked,
 }
+
+/// What a verdict says where nothing was expected.
+pub const UNCHECKED: &str = "no expectations: nothing was checked";
 
 impl Outcome {
     /// As in files.
@@ -31,6 +37,7 @@ impl Outcome {
             Outcome::Pass => "pass",
             Outcome::Fail => "fail",
             Outcome::Inconclusive => "inconclusive",
+            Outcome::Unchecked => "unchecked",
         }
     }
 
@@ -39,33 +46,35 @@ impl Outcome {
         match name {
             "pass" => Outcome::Pass,
             "fail" => Outcome::Fail,
+            "unchecked" => Outcome::Unchecked,
             _ => Outcome::Inconclusive,
         }
     }
 
-    /// Exit code of the program: 0, 99 (the number k6 uses) or 3.
+    /// Exit code of the program: 0 (also unchecked), 99 (the number k6 uses) or 3.
     pub fn exit_code(self) -> u8 {
         match self {
-            Outcome::Pass => 0,
+            Outcome::Pass | Outcome::Unchecked => 0,
             Outcome::Fail => 99,
             Outcome::Inconclusive => 3,
         }
     }
 }
 
-/// Exit code of the program for a verdict: 0 pass, 99 fail, 3 inconclusive.
+/// Exit code of the program for a verdict: 0 pass or unchecked, 99 fail, 3 inconclusive.
 pub fn exit_code(verdict: &Verdict) -> u8 {
     Outcome::parse(&verdict.result).exit_code()
 }
 
 /// Judges a run.
 ///
-/// Inconclusive if the run was stopped early, a part of it was lost or the generator was saturated; else fail if an expectation failed; else inconclusive if
-/// one could not be told; else pass. Without expectations a complete run passes, and the reasons say that nothing was expected.
+/// Inconclusive if the run was stopped early, a part of it was lost, something planned was not carried out, a local limit was hit or the
+/// generator was saturated; else fail if an expectation failed; else inconclusive if one could not be told or no client was ever ready; else
+/// pass, or unchecked without expectations.
 pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
     let judged: Vec<_> = expectations.iter().map(|expectation| (expectation, weigh(evidence, expectation))).collect();
     let any = |outcome| judged.iter().any(|(_, finding)| finding.outcome == outcome);
-    let mut reasons = evidence.lost.clone();
+    let mut reasons = [evidence.lost.clone(), evidence.unreliable.clone()].concat();
     if evidence.aborted {
         reasons.push(match evidence.seeds {
             Some((done, planned)) if done > 0 => format!("it was stopped after {done} of {planned} seeds"),
@@ -80,17 +89,26 @@ pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
             if seconds.is_empty() { String::new() } else { format!("; too many in seconds {seconds}") }
         ));
     }
+    let nobody = evidence.ready == Some(0) && evidence.planned.values().any(|clients| *clients > 0);
+    if nobody {
+        reasons.push("no client became ready: there is nothing to judge the server by".to_owned());
+    }
+    let broken = evidence.aborted || !evidence.lost.is_empty() || !evidence.unreliable.is_empty();
     let outcome = match () {
-        () if evidence.aborted || !evidence.lost.is_empty() || (evidence.saturated && !expectations.is_empty()) => Outcome::Inconclusive,
+        () if broken || (evidence.saturated && !expectations.is_empty()) => Outcome::Inconclusive,
         () if any(Outcome::Fail) => Outcome::Fail,
-        () if any(Outcome::Inconclusive) => Outcome::Inconclusive,
+        () if nobody || any(Outcome::Inconclusive) => Outcome::Inconclusive,
+        () if expectations.is_empty() => Outcome::Unchecked,
         () => Outcome::Pass,
     };
     for (expectation, finding) in judged.iter().filter(|(_, finding)| finding.outcome != Outcome::Pass) {
         reasons.push(format!("{}: {}", expectation.text, finding.reason));
     }
+    if evidence.first_version {
+        reasons.push(FIRST_VERSION.to_owned());
+    }
     if expectations.is_empty() {
-        reasons.push("nothing was expected of this run".to_owned());
+        reasons.push(UNCHECKED.to_owned());
     }
     Verdict { result: outcome.name().to_owned(), reasons, expectations: judged.into_iter().map(|(e, finding)| row(e, finding)).collect() }
 }
@@ -339,6 +357,9 @@ mod tests {
             saturated: false,
             saturated_seconds: Vec::new(),
             lost: Vec::new(),
+            unreliable: Vec::new(),
+            ready: Some(1_010),
+            first_version: false,
             late_share_max: 0.0,
             planned: [("web".to_owned(), 1_000), ("ios".to_owned(), 10)].into(),
             counts: vec![
@@ -413,14 +434,22 @@ mod tests {
         let reasons = judge(&cut, std::slice::from_ref(&good)).reasons;
         assert_eq!(reasons, ["it was stopped after 3 of 20 seeds"]);
         let lost = Evidence { lost: vec!["worker 2 of 4 was lost".to_owned()], ..evidence() };
+        let limited = Evidence { unreliable: vec!["no free port was left".to_owned()], ..evidence() };
+        let nobody = Evidence { ready: Some(0), ..evidence() };
         for (evidence, expectations, result, code) in [
-            (evidence(), vec![], "pass", 0),
+            (evidence(), vec![], "unchecked", 0),
             (evidence(), vec![good.clone()], "pass", 0),
+            (Evidence { first_version: true, ..evidence() }, vec![good.clone()], "pass", 0),
             (evidence(), vec![good.clone(), bad.clone(), unclear.clone()], "fail", 99),
             (evidence(), vec![good.clone(), unclear], "inconclusive", 3),
-            (saturated.clone(), vec![bad], "inconclusive", 3),
+            (saturated.clone(), vec![bad.clone()], "inconclusive", 3),
+            (limited.clone(), vec![bad.clone()], "inconclusive", 3),
+            (limited, vec![], "inconclusive", 3),
+            (nobody.clone(), vec![bad], "fail", 99),
+            (nobody.clone(), vec![good.clone()], "inconclusive", 3),
+            (nobody, vec![], "inconclusive", 3),
             (saturated.clone(), vec![good.clone()], "inconclusive", 3),
-            (saturated, vec![], "pass", 0),
+            (saturated, vec![], "unchecked", 0),
             (aborted.clone(), vec![good], "inconclusive", 3),
             (aborted, vec![], "inconclusive", 3),
             (cut, vec![], "inconclusive", 3),
@@ -428,7 +457,7 @@ mod tests {
         ] {
             let verdict = judge(&evidence, &expectations);
             assert_eq!((verdict.result.as_str(), exit_code(&verdict)), (result, code), "{:?}", verdict.reasons);
-            assert!(result == "pass" && !expectations.is_empty() || !verdict.reasons.is_empty());
+            assert!(result == "pass" && !evidence.first_version && !expectations.is_empty() || !verdict.reasons.is_empty());
         }
     }
 }

@@ -186,6 +186,8 @@ pub struct Book {
     pub ledger: Ledger,
     /// Clients that began an attempt.
     pub started: u64,
+    /// Clients that were ready at least once.
+    pub ready: u64,
     /// Clients that began and never opened.
     pub never_opened: u64,
     /// Most open at a time; after an addition, at the end of an interval.
@@ -217,6 +219,7 @@ impl Book {
     pub fn add(&mut self, other: &Book) {
         self.ledger.add(&other.ledger);
         self.started += other.started;
+        self.ready += other.ready;
         self.never_opened += other.never_opened;
         self.peak_open += other.peak_open;
         self.lost += other.lost;
@@ -309,6 +312,8 @@ pub struct Results {
     pub workers: u32,
     /// Parts that were lost, in words: the results are not those of the plan.
     pub lost: Vec<String>,
+    /// What was planned and not carried out, and limits of this machine that were hit, in words and each once: no property of the server.
+    pub unreliable: Vec<String>,
     /// Other seeds of the same plan, where there are some, and this one among them.
     pub seeds: Option<Seeds>,
 }
@@ -365,6 +370,13 @@ impl Results {
         self.timeline.late_share_max() > SATURATED
     }
 
+    /// Adds a reason for which the results do not tell of the server; each once.
+    pub fn cannot_rely(&mut self, reason: &str) {
+        if !self.unreliable.iter().any(|known| known == reason) {
+            self.unreliable.push(reason.to_owned());
+        }
+    }
+
     /// Adds the results of another part of the same plan: counters and histograms are added, never averaged.
     pub fn add(&mut self, other: &Results) {
         self.simulated |= other.simulated;
@@ -385,6 +397,7 @@ impl Results {
         self.usage.add(other.usage);
         self.workers += other.workers;
         self.lost.extend_from_slice(&other.lost);
+        other.unreliable.iter().for_each(|reason| self.cannot_rely(reason));
         self.peaks();
     }
 

@@ -3,7 +3,7 @@
 use super::bank::Metric;
 use super::latency::micros;
 use super::timeline::Step;
-use super::{EVER_OPENED, LOST, OPEN, Recorder, UNDER_WAY, key};
+use super::{EVER_OPENED, EVER_READY, LOST, OPEN, Recorder, UNDER_WAY, key};
 use crate::close::{Cause, Deadline, Ending};
 use crate::event::Closing;
 use crate::event::{ClientIndex, ConnectionNo, Outcome};
@@ -118,6 +118,7 @@ impl Recorder {
     }
 
     pub(super) fn ready(&mut self, at: u64, client: ClientIndex) {
+        self.outages.clients[client.0 as usize].set(EVER_READY, true);
         if !self.outages.ready(at, client.0) {
             return;
         }

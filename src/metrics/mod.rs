@@ -97,6 +97,8 @@ const OPEN: u8 = 2;
 const EVER_OPENED: u8 = 4;
 /// It gave up.
 const LOST: u8 = 8;
+/// It was ready once.
+const EVER_READY: u8 = 16;
 
 /// The fold: takes events, keeps what the books need.
 #[derive(Debug)]
@@ -293,6 +295,7 @@ impl Recorder {
         for (index, client) in (0..).zip(&self.outages.clients) {
             let book = &mut self.books[usize::from(client.cohort)];
             book.ledger.open_at_end += u64::from(client.is(OPEN));
+            book.ready += u64::from(client.is(EVER_READY));
             book.never_opened += u64::from(client.attempts > 0 && !client.is(EVER_OPENED));
             if client.is(UNDER_WAY) {
                 book.ledger.abandoned += 1;
@@ -337,6 +340,7 @@ impl Recorder {
             usage: Usage::default(),
             workers: 1,
             lost: Vec::new(),
+            unreliable: Vec::new(),
             seeds: None,
         }
     }

@@ -32,6 +32,7 @@ struct Body {
     usage: Usage,
     workers: u32,
     lost: Vec<String>,
+    unreliable: Vec<String>,
 }
 
 /// Why bytes are no books.
@@ -60,6 +61,7 @@ pub fn encode(results: Results) -> Vec<u8> {
         usage,
         workers,
         lost,
+        unreliable,
         seeds: _,
     } = results;
     let body = Body {
@@ -79,6 +81,7 @@ pub fn encode(results: Results) -> Vec<u8> {
         usage,
         workers,
         lost,
+        unreliable,
     };
     // Fails only for types without a length or a full writer; ours have one, and memory grows.
     postcard::to_stdvec(&body).expect("every type of the books has its length")
@@ -112,6 +115,7 @@ pub fn decode(meta: Meta, bytes: &[u8]) -> Result<Results, Unreadable> {
         usage: body.usage,
         workers: body.workers,
         lost: body.lost,
+        unreliable: body.unreliable,
         seeds: None,
     })
 }

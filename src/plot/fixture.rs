@@ -403,6 +403,7 @@ fn summary(duration_ms: u64) -> Summary {
             saturated_seconds: Vec::new(),
             workers: 1,
             lost: Vec::new(),
+            unreliable: Vec::new(),
         },
         notices: vec!["p99.9 needs 2,995 samples".to_string()],
     }

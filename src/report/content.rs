@@ -68,8 +68,11 @@ fn opening(summary: &Summary) -> Vec<Block> {
 
 fn verdict(summary: &Summary) -> Vec<Block> {
     let verdict = &summary.verdict;
-    let text =
-        if verdict.reasons.is_empty() { verdict.result.clone() } else { format!("{}: {}", verdict.result, verdict.reasons.join("; ")) };
+    let text = match verdict.result.as_str() {
+        "unchecked" => verdict.reasons.join("; "),
+        result if verdict.reasons.is_empty() => result.to_owned(),
+        result => format!("{result}: {}", verdict.reasons.join("; ")),
+    };
     let mut blocks = vec![Block::Verdict { result: verdict.result.clone(), text }];
     if !verdict.expectations.is_empty() {
         let mut table = Table::new(2, &["", "Expectation", "Observed"]);

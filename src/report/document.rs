@@ -9,7 +9,7 @@ pub(super) enum Block {
     Paragraph(String),
     /// A command line.
     Command(String),
-    /// `pass`, `fail` or `inconclusive`, and what to say of it.
+    /// `pass`, `fail`, `inconclusive` or `unchecked`, and what to say of it.
     Verdict { result: String, text: String },
     /// Numbers that matter, each with what it is.
     Figures(Vec<(String, String)>),

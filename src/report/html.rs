@@ -37,8 +37,8 @@ fn write(block: &Block, charts: &[ChartSvg]) -> String {
         Block::Paragraph(text) => format!("<p>{}</p>", escape(text)),
         Block::Command(text) => format!("<pre><code>{}</code></pre>", escape(text)),
         Block::Verdict { result, text } => {
-            let class = if matches!(result.as_str(), "pass" | "fail") { result } else { "inconclusive" };
-            format!("<p class=\"verdict {class}\">{} {}</p>", phrase::mark(result), escape(text))
+            let class = if matches!(result.as_str(), "pass" | "fail" | "unchecked") { result } else { "inconclusive" };
+            format!("<p class=\"verdict {class}\">{}</p>", escape(format!("{} {text}", phrase::mark(result)).trim_start()))
         }
         Block::Figures(figures) => {
             let one = |(what, value): &(String, String)| format!("<div><dd>{}</dd><dt>{}</dt></div>", escape(value), escape(what));

@@ -28,7 +28,7 @@ fn write(block: &Block, chart_title: &dyn Fn(&str) -> String) -> String {
         Block::Heading(text) => format!("## {}", escape(text)),
         Block::Paragraph(text) => escape(text),
         Block::Command(text) => format!("    {}", text.replace(['\n', '\r'], " ")),
-        Block::Verdict { result, text } => format!("**{} {}**", phrase::mark(result), escape(text)),
+        Block::Verdict { result, text } => format!("**{}**", escape(format!("{} {text}", phrase::mark(result)).trim_start())),
         Block::Figures(figures) => {
             let lines: Vec<String> = figures.iter().map(|(what, value)| format!("- {}: **{}**", escape(what), escape(value))).collect();
             lines.join("\n")

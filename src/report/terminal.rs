@@ -58,7 +58,7 @@ fn next(summary: &Summary, folder: &Path) -> String {
     let with = |clients: u64| format!("{again} --clients {clients}");
     match summary.verdict.result.as_str() {
         _ if summary.status == "aborted" => again,
-        "pass" if scales => with(planned * 2),
+        "pass" | "unchecked" if scales => with(planned * 2),
         "fail" if scales => with(planned / 2),
         "inconclusive" if scales && summary.generator.saturated => with(planned / 2),
         _ => format!("closestorm report {}", folder.display()),
@@ -245,7 +245,11 @@ fn judged(page: &mut Page, verdict: &Verdict) {
         0 => String::new(),
         _ => format!(": {}", verdict.reasons.join("; ")),
     };
-    let text = format!("{} {}{reasons}", phrase::mark(&verdict.result), verdict.result.to_uppercase());
+    let text = match verdict.result.as_str() {
+        // Nothing was judged: neither a mark nor a colour.
+        "unchecked" => verdict.reasons.join("; "),
+        result => format!("{} {}{reasons}", phrase::mark(result), result.to_uppercase()),
+    };
     for line in wrapped(&text, page.width) {
         page.line(&page.verdict(&verdict.result, &line));
     }
@@ -318,6 +322,7 @@ impl Page {
         let code = match result {
             "pass" => "1;32",
             "fail" => "1;31",
+            "unchecked" => return text.to_owned(),
             _ => "1;33",
         };
         self.paint(code, text)
@@ -411,6 +416,7 @@ mod tests {
         let folder = Path::new("results/crash-storm/1");
         for (result, status, next) in [
             ("pass", "completed", "closestorm run scenarios/crash-storm.toml --seed 7 --clients 2000"),
+            ("unchecked", "completed", "closestorm run scenarios/crash-storm.toml --seed 7 --clients 2000"),
             ("fail", "completed", "closestorm run scenarios/crash-storm.toml --seed 7 --clients 500"),
             ("inconclusive", "aborted", "closestorm run scenarios/crash-storm.toml --seed 7"),
             ("inconclusive", "completed", "closestorm report results/crash-storm/1"),

@@ -2,7 +2,7 @@
 
 use super::hlog::{Distribution, distributions};
 use super::read::{Loaded, ReadError};
-use super::record::CountRow;
+use super::record::{CountRow, SCHEMA_VERSION};
 use super::tables::count_rows;
 use crate::metrics::book::{Results, SATURATED, Status};
 use std::collections::BTreeMap;
@@ -22,6 +22,12 @@ pub struct Evidence {
     pub saturated_seconds: Vec<u32>,
     /// Parts of the run that were lost, in words.
     pub lost: Vec<String>,
+    /// What was planned and not carried out, and limits of this machine that were hit, in words.
+    pub unreliable: Vec<String>,
+    /// Clients that were ready at least once; `None` where that was not recorded.
+    pub ready: Option<u64>,
+    /// Written in schema version 1: judged as that version did.
+    pub first_version: bool,
     /// Largest share of late work in a second, 0 to 1.
     pub late_share_max: f64,
     /// Clients in the plan, by cohort.
@@ -42,6 +48,9 @@ impl Evidence {
             saturated: results.saturated(),
             saturated_seconds: results.timeline.saturated_seconds(SATURATED),
             lost: results.lost.clone(),
+            unreliable: results.unreliable.clone(),
+            ready: Some(results.books.iter().map(|book| book.ready).sum()),
+            first_version: false,
             late_share_max: results.timeline.late_share_max(),
             planned: results.meta.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.planned)).collect(),
             counts: count_rows(results),
@@ -64,6 +73,9 @@ impl Evidence {
             saturated: summary.generator.saturated,
             saturated_seconds: summary.generator.saturated_seconds.clone(),
             lost: summary.generator.lost.clone(),
+            unreliable: summary.generator.unreliable.clone(),
+            ready: summary.clients.ready,
+            first_version: summary.schema_version < SCHEMA_VERSION,
             late_share_max: summary.generator.late_share_max,
             planned: summary.cohorts.iter().map(|(name, row)| (name.clone(), row.clients.planned)).collect(),
             counts: loaded.counts.clone().ok_or_else(|| missing("counts.csv"))?,

@@ -2,11 +2,15 @@
 
 use super::bands::Bands;
 use super::hlog::{Distribution, read_log};
-use super::record::{CountRow, EndingRow, EventRow, Manifest, ReconnectRow, SCHEMA_VERSION, Summary, TimelineRow};
+use super::record::{CountRow, EndingRow, EventRow, Manifest, OLDEST_VERSION, ReconnectRow, SCHEMA_VERSION, Summary, TimelineRow};
 use serde::de::DeserializeOwned;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// What `report` and `check` say of a folder of schema version 1.
+pub const FIRST_VERSION: &str =
+    "this folder has schema version 1, in which replies and handshakes that never came were not recorded; it is judged as that version did";
 
 /// A run folder in memory. `summary.json` must be there; what else is missing is empty or `None`.
 #[derive(Clone, Debug)]
@@ -72,7 +76,7 @@ pub enum ReadError {
         what: String,
     },
     /// Written by a program that says things differently.
-    #[error("{} has schema version {found}, this program reads {SCHEMA_VERSION}", path.display())]
+    #[error("{} has schema version {found}, this program reads {OLDEST_VERSION} to {SCHEMA_VERSION}", path.display())]
     Version {
         /// Which.
         path: PathBuf,
@@ -120,10 +124,16 @@ pub fn read(dir: &Path) -> Result<Loaded, ReadError> {
 fn summary(path: &Path) -> Result<Summary, ReadError> {
     let bytes = bytes(path)?;
     let value: serde_json::Value = json(path, &bytes)?;
+    let known = u64::from(OLDEST_VERSION)..=u64::from(SCHEMA_VERSION);
     match value.get("schema_version").and_then(serde_json::Value::as_u64) {
-        Some(found) if found != u64::from(SCHEMA_VERSION) => Err(ReadError::Version { path: path.to_owned(), found }),
-        _ => json(path, &bytes),
+        Some(found) if !known.contains(&found) => return Err(ReadError::Version { path: path.to_owned(), found }),
+        _ => {}
     }
+    let mut summary: Summary = json(path, &bytes)?;
+    if summary.schema_version < SCHEMA_VERSION && !summary.notices.iter().any(|notice| notice == FIRST_VERSION) {
+        summary.notices.push(FIRST_VERSION.to_owned());
+    }
+    Ok(summary)
 }
 
 pub(super) fn json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, ReadError> {

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Version of the files below; raised when a reader could misunderstand them.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
+/// The oldest version that is still read.
+pub const OLDEST_VERSION: u32 = 1;
 
 /// A distribution of times in µs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -110,7 +112,7 @@ pub struct Summary {
 /// Expectations and what came of them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// `pass`, `fail` or `inconclusive`.
+    /// `pass`, `fail`, `inconclusive`, or `unchecked` where nothing was expected.
     pub result: String,
     /// Why.
     pub reasons: Vec<String>,
@@ -140,6 +142,9 @@ pub struct Clients {
     pub planned: u64,
     /// That began an attempt.
     pub started: u64,
+    /// That were ready at least once; null in folders of schema version 1.
+    #[serde(default)]
+    pub ready: Option<u64>,
     /// That began and never opened.
     pub never_opened: u64,
     /// Most open at a time.
@@ -396,6 +401,9 @@ pub struct Generator {
     /// Parts of the run that were lost, in words; any makes the verdict inconclusive.
     #[serde(default)]
     pub lost: Vec<String>,
+    /// What was planned and not carried out, and limits of this machine that were hit, in words; any makes the verdict inconclusive.
+    #[serde(default)]
+    pub unreliable: Vec<String>,
 }
 
 /// `manifest.json`: what was run, where, by which program.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct RunRow {
     /// Root seed.
     pub seed: u64,
-    /// `pass`, `fail` or `inconclusive`.
+    /// `pass`, `fail`, `inconclusive` or `unchecked`.
     pub verdict: String,
     /// Outages.
     pub affected: u64,

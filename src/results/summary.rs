@@ -65,6 +65,7 @@ fn clients(book: &Book, planned: u64) -> Clients {
     Clients {
         planned,
         started: book.started,
+        ready: Some(book.ready),
         never_opened: book.never_opened,
         peak_open: book.peak_open,
         open_at_end: book.ledger.open_at_end,
@@ -228,6 +229,7 @@ fn generator(results: &Results) -> Generator {
         saturated_seconds: results.timeline.saturated_seconds(SATURATED),
         workers: results.workers,
         lost: results.lost.clone(),
+        unreliable: results.unreliable.clone(),
     }
 }
 

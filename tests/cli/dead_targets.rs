@@ -81,7 +81,7 @@ fn a_url_alone_is_a_run_of_ten_clients_that_says_nothing_was_expected() {
     let place = Place::new();
     let ended = place.run(&["run", &format!("ws://{address}/path"), "--duration", "2s", "--out", "run"]);
     ended.assert_code(0);
-    for part in ["10 planned · 10 opened", "closes       none", "PASS: nothing was expected", "run/report.html", "next  "] {
+    for part in ["10 planned · 10 opened", "closes       none", "no expectations: nothing was checked", "run/report.html", "next  "] {
         assert!(ended.out.contains(part), "{part} is not in {}", ended.out);
     }
     // The suggested command works as it stands, for it does not name the same folder.
