@@ -103,6 +103,16 @@ pub enum Format {
     Json,
 }
 
+/// Which events `events.csv` keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Events {
+    /// All but messages and pongs; of those of clients a sample where there are more than 100,000.
+    #[default]
+    Sampled,
+    /// Every one, messages and pongs too: about 150 bytes of memory each until the run is over.
+    Full,
+}
+
 /// What the command line changes in a scenario.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Changes {
@@ -164,6 +174,9 @@ pub struct Run {
     /// Go on with more than 100 clients or 50 attempts a second against a target that is not on this machine.
     #[arg(long)]
     pub yes: bool,
+    /// Which events events.csv keeps.
+    #[arg(long, value_enum, default_value_t, value_name = "WHICH")]
+    pub events: Events,
 }
 
 /// Arguments of `simulate`.
@@ -194,6 +207,9 @@ pub struct Simulate {
     /// So many seeds in parallel, from the scenario's on: prints what varies between them, and the charts have bands. The run folder is that of the first.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub runs: u32,
+    /// Which events events.csv keeps.
+    #[arg(long, value_enum, default_value_t, value_name = "WHICH")]
+    pub events: Events,
     /// Where results go, and how they are told.
     #[command(flatten)]
     pub output: Output,

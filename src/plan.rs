@@ -48,6 +48,8 @@ pub struct Plan {
     pub resolved: String,
     /// What the user should know before the run, as a heartbeat that is off because the target does not ping.
     pub notices: Vec<String>,
+    /// `events.csv` keeps every event, messages and pongs too; otherwise a sample without them.
+    pub all_events: bool,
 }
 
 impl Plan {

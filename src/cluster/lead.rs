@@ -141,7 +141,13 @@ async fn start_workers(
         members.all(|state| &state.here).await?;
         for (worker, listen) in (0..).zip(sockets) {
             let books = books_of(scenario.parent().unwrap_or(folder), worker);
-            let job = ToWorker::Job { scenario: scenario.clone(), shard: shard.part(worker, count), listen: listen.clone(), books };
+            let job = ToWorker::Job {
+                scenario: scenario.clone(),
+                shard: shard.part(worker, count),
+                listen: listen.clone(),
+                books,
+                all_events: plan.all_events,
+            };
             members.tell(worker, job);
         }
         members.all(|state| &state.ready).await

@@ -30,6 +30,8 @@ pub(super) enum ToWorker {
         listen: String,
         /// File for its books.
         books: PathBuf,
+        /// The books keep every event.
+        all_events: bool,
     },
     /// The target is ready: begin.
     Go {

@@ -51,8 +51,9 @@ async fn work(call: Call, usage: impl FnOnce() -> Usage) -> io::Result<()> {
     let speaking = tokio::spawn(speak(write, sayings));
     let mut lines = BufReader::new(read).lines();
     let _ = say.send(FromWorker::Hello { worker: call.worker, token: call.token.clone() });
-    let Some(ToWorker::Job { scenario, shard, listen, books }) = next(&mut lines).await else { return Err(gone()) };
-    let follower = plan(scenario).and_then(|plan| Follower::listen(plan, shard, &listen, call.token).map_err(|error| error.to_string()));
+    let Some(ToWorker::Job { scenario, shard, listen, books, all_events }) = next(&mut lines).await else { return Err(gone()) };
+    let follower =
+        plan(scenario, all_events).and_then(|plan| Follower::listen(plan, shard, &listen, call.token).map_err(|error| error.to_string()));
     let follower = match follower {
         Ok(follower) => follower,
         Err(why) => {
@@ -88,9 +89,10 @@ async fn work(call: Call, usage: impl FnOnce() -> Usage) -> io::Result<()> {
     Ok(())
 }
 
-fn plan(scenario: PathBuf) -> Result<Arc<Plan>, String> {
+fn plan(scenario: PathBuf, all_events: bool) -> Result<Arc<Plan>, String> {
     // What the leading process resolved already: no change, and no variable that is set anew.
-    scenario::load(&Source::File(scenario), &Overrides::default()).map(Arc::new).map_err(|errors| errors.to_string())
+    let plan = scenario::load(&Source::File(scenario), &Overrides::default()).map_err(|errors| errors.to_string())?;
+    Ok(Arc::new(Plan { all_events, ..plan }))
 }
 
 /// Writes books under a temporary name first: a file that is there is complete.

@@ -2,7 +2,7 @@
 
 use super::progress::Progress;
 use super::signals::Stop;
-use crate::cli::{Format, Run};
+use crate::cli::{Events, Format, Run};
 use crate::cluster::{self, ClusterError, Division, Room};
 use crate::engine::{self, Places, RunError, Start};
 use crate::metrics::{Results, Status};
@@ -41,7 +41,8 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
     }
     permit(&plan, args.yes)?;
     let (shard, start) = part(&plan, args)?;
-    let (plan, division) = divide(plan, shard, args.workers)?;
+    let (mut plan, division) = divide(plan, shard, args.workers)?;
+    plan.all_events = args.events == Events::Full;
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::collect(super::command_line(), plan.seed);
     let dir = args.output.out.clone().unwrap_or_else(|| manifest::default_folder(&plan.name, &manifest));

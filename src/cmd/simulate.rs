@@ -7,7 +7,7 @@ use super::command_line;
 use super::progress::Progress;
 use super::run::{print_summary, save};
 use super::signals::Stop;
-use crate::cli::{Format, Simulate};
+use crate::cli::{Events, Format, Simulate};
 use crate::metrics::{Results, Status};
 use crate::plan::{Model, Plan};
 use crate::report;
@@ -32,7 +32,8 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
     if !args.vary.is_empty() {
         return map::main(args);
     }
-    let plan = super::load(Some(&args.scenario), &args.changes)?;
+    let mut plan = super::load(Some(&args.scenario), &args.changes)?;
+    plan.all_events = args.events == Events::Full;
     let model = plan.simulated_as().map_err(|error| super::Usage(error.to_string()))?;
     if args.dry_run {
         super::print(&plan.dry_run())?;
@@ -75,7 +76,8 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
 /// The seeds after the first, in parallel, and the first, which is not simulated again; as many as are done before a signal comes, which
 /// are none where it came during the first.
 fn seeds(plan: &Plan, model: &Model, (runs, threads): (u32, usize), first: &Results, stop: &Stop) -> anyhow::Result<Seeds> {
-    let others = Plan { seed: Seed(plan.seed.0.wrapping_add(1)), ..plan.clone() };
+    // The run folder is that of the first seed: the others need no more than their numbers.
+    let others = Plan { seed: Seed(plan.seed.0.wrapping_add(1)), all_events: false, ..plan.clone() };
     let kept = seeds_kept(plan.cohorts.len());
     // All that is kept of a seed, by its number.
     let digest = |number: u32, results: &Results| {

@@ -39,6 +39,8 @@ use timeline::{Step, Timeline, interval};
 
 /// Rows of `events.csv` and of `reconnects.csv`; more are sampled.
 pub const ROWS: usize = 100_000;
+/// Rows of `events.csv` where all are asked for; more are sampled, so that memory has a bound: about 3 GB.
+pub const ALL_ROWS: usize = 20_000_000;
 /// A notice at the end.
 const UNNOTICED: &str = "connections ended on the server while their clients had not noticed by the end";
 /// The same, of the work that a server does for nobody.
@@ -119,6 +121,8 @@ pub struct Recorder {
     outage_rows: Sample<Outage>,
     milestones: Sample<Kept>,
     events: Sample<Kept>,
+    /// Messages and pongs are kept one by one, too.
+    keeps_messages: bool,
     number: u64,
     notices: BTreeMap<String, u64>,
     live: Live,
@@ -128,11 +132,11 @@ impl Recorder {
     /// An empty one for a plan.
     pub fn new(plan: &Plan) -> Recorder {
         let joins = matches!(plan.target, Target::Embedded(_)) || plan.faults.iter().any(|fault| fault.side != Side::Client);
-        Recorder::of(Meta::of(plan), joins)
+        Recorder::of(Meta::of(plan), joins, plan.all_events)
     }
 
-    /// An empty one. `joins`: a server or its injector will report about connections.
-    fn of(meta: Meta, joins: bool) -> Recorder {
+    /// An empty one. `joins`: a server or its injector will report about connections. `all_events`: every event is kept.
+    fn of(meta: Meta, joins: bool, all_events: bool) -> Recorder {
         let (cohorts, faults) = (meta.cohorts.len(), meta.faults.len());
         let planned = meta.cohorts.iter().map(|row| row.planned as usize);
         let mut clients = Vec::with_capacity(planned.clone().sum());
@@ -156,7 +160,8 @@ impl Recorder {
             endings: Endings::new(joins),
             outage_rows: Sample::new(ROWS, seed.stream("metrics/outages")),
             milestones: Sample::new(ROWS, seed.stream("metrics/milestones")),
-            events: Sample::new(ROWS, seed.stream("metrics/events")),
+            events: Sample::new(if all_events { ALL_ROWS } else { ROWS }, seed.stream("metrics/events")),
+            keeps_messages: all_events,
             number: 0,
             notices: BTreeMap::new(),
             live: Live::default(),
@@ -166,7 +171,7 @@ impl Recorder {
 
     /// An empty one for a plan in the simulator, where a server's account comes just before its client's, or never.
     pub fn simulated(plan: &Plan) -> Recorder {
-        let mut recorder = Recorder { simulated: true, ..Recorder::of(Meta::of(plan), false) };
+        let mut recorder = Recorder { simulated: true, ..Recorder::of(Meta::of(plan), false, plan.all_events) };
         recorder.outages.hold = 0;
         recorder
     }
@@ -202,11 +207,13 @@ impl Recorder {
             return;
         }
         match event {
-            Event::Sent { client, due, .. } => return self.sent(at, *client, micros(*due)),
-            Event::NotStarted { client, due } => return self.not_started(*client, micros(*due)),
-            Event::Echoed { client, due, sent } => return self.echoed(at, *client, micros(*due), micros(*sent)),
-            Event::Received { client, .. } => return self.received(at, *client),
-            Event::Pong { .. } => return,
+            // Messages are most of a run: they cost nothing more where they are not kept.
+            Event::Sent { .. } | Event::NotStarted { .. } | Event::Echoed { .. } | Event::Received { .. } | Event::Pong { .. } => {
+                self.message(at, event);
+                if !self.keeps_messages {
+                    return;
+                }
+            }
             Event::Arrived { .. } | Event::Waiting { .. } | Event::Left { .. } | Event::Target { .. } => {}
             Event::AttemptStarted { client, due } => self.attempt_started(at, *client, micros(*due)),
             Event::AttemptFailed { client, outcome, fault, .. } => self.attempt_failed(at, *client, outcome, *fault),
@@ -240,6 +247,17 @@ impl Recorder {
         let (client, fault) = subject(event);
         client.is_some_and(|client| client.0 as usize >= self.outages.clients.len())
             || fault.is_some_and(|fault| usize::from(fault) >= self.faults.len())
+    }
+
+    #[inline(always)]
+    fn message(&mut self, at: u64, event: &Event) {
+        match event {
+            Event::Sent { client, due, .. } => self.sent(at, *client, micros(*due)),
+            Event::NotStarted { client, due } => self.not_started(*client, micros(*due)),
+            Event::Echoed { client, due, sent } => self.echoed(at, *client, micros(*due), micros(*sent)),
+            Event::Received { client, .. } => self.received(at, *client),
+            _ => {}
+        }
     }
 
     #[inline(always)]

@@ -111,7 +111,7 @@ fn client(recorder: &mut Recorder, index: u32) -> Teller<'_> {
 
 /// Six clients: a crash at 5 s, a graceful close, a stay, a give-up, refused, rejected, timed out and failed attempts.
 fn told() -> Recorder {
-    let mut recorder = Recorder::of(meta(), true);
+    let mut recorder = Recorder::of(meta(), true, false);
     let r = &mut recorder;
     for index in 0..5 {
         r.record(MS(100), &Event::Arrived { client: ClientIndex(index), due: MS(100) });
@@ -212,7 +212,7 @@ fn a_process_fault_speaks_for_the_server_until_it_is_reverted() {
         let mut meta = meta();
         let told = crate::fault::told::Told { own: None, peer: None };
         meta.faults.push(FaultMeta { id: "pause".to_owned(), kind: "server_pause", side: "server", holds: true, process: true, told });
-        let mut recorder = Recorder::of(meta, true);
+        let mut recorder = Recorder::of(meta, true, false);
         client(&mut recorder, 0).attempt(0).open(1, 1).ready(1, 1);
         recorder.record(MS(10), &Event::Fired { fault: 3, selected: 1 });
         client(&mut recorder, 0).inject(10, 1, 3);
@@ -359,7 +359,7 @@ fn the_interval_log_is_read_back_with_every_sample() {
 #[test]
 fn late_work_saturates_and_a_share_of_one_percent_does_not() {
     for (late, saturated) in [(1, false), (2, true)] {
-        let mut recorder = Recorder::of(meta(), false);
+        let mut recorder = Recorder::of(meta(), false, false);
         for i in 0..100 {
             let at = if i < late { MS(1_021) } else { MS(1_020) };
             recorder.record(at, &Event::Sent { client: ClientIndex(0), due: MS(1_000), bytes: 1 });

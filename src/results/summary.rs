@@ -12,7 +12,7 @@ use crate::metrics::bank::{Key, Metric};
 use crate::metrics::book::{Book, FaultBook, FaultMeta, Results, SATURATED};
 use crate::metrics::latency::{Latency, P99_NEEDS};
 use crate::metrics::liveness::{self, Watched};
-use crate::metrics::{ROWS, survival};
+use crate::metrics::survival;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -249,6 +249,5 @@ fn notices(results: &Results) -> Vec<String> {
     if clamped > 0 {
         notices.push(format!("{clamped} times of more than an hour count as one hour"));
     }
-    debug_assert!(events.kept().len() <= ROWS);
     notices
 }

@@ -215,12 +215,12 @@ fn describe(meta: &Meta, event: &Event) -> (&'static str, Option<crate::event::C
             ("target", None, format!("instance={instance} what={what}{detail}"))
         }
         Event::Notice { text } => ("notice", None, format!("text={}", quoted(text))),
-        // Message events are not kept one by one.
-        Event::Sent { .. } => ("sent", None, String::new()),
-        Event::NotStarted { .. } => ("not_started", None, String::new()),
-        Event::Echoed { .. } => ("echoed", None, String::new()),
-        Event::Received { .. } => ("received", None, String::new()),
-        Event::Pong { .. } => ("pong", None, String::new()),
+        // Those of messages are kept one by one only where the user asks for all events.
+        Event::Sent { due, bytes, .. } => ("sent", None, format!("due_us={} bytes={bytes}", micros(*due))),
+        Event::NotStarted { due, .. } => ("not_started", None, format!("due_us={}", micros(*due))),
+        Event::Echoed { due, sent, .. } => ("echoed", None, format!("due_us={} sent_us={}", micros(*due), micros(*sent))),
+        Event::Received { bytes, .. } => ("received", None, format!("bytes={bytes}")),
+        Event::Pong { round_trip, .. } => ("pong", None, format!("round_trip_us={}", micros(*round_trip))),
     }
 }
 

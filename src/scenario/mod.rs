@@ -234,6 +234,7 @@ fn build(tree: &Node, source: &Source, sink: &Sink) -> Option<Plan> {
         expectations,
         resolved: String::new(),
         notices,
+        all_events: false,
     })
 }
 

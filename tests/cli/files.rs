@@ -133,3 +133,27 @@ fn a_fault_after_the_end_is_one_notice_and_an_expectation_without_data_is_no_pas
     ended.assert_code(99);
     assert!(ended.out.contains("✗ FAIL: reconnect_time p50 > 20s"), "{ended:?}");
 }
+
+#[test]
+fn all_events_are_kept_where_they_are_asked_for() {
+    let table = [("run", "--workers=1"), ("run", "--workers=3"), ("simulate", "--quiet")];
+    at_once(table, |(command, option)| {
+        let place = Place::with(SHORT);
+        let set = "clients.web.traffic={echo={rate=\"5/s\",payload=\"32B\"}}";
+        place.run(&[command, "test.toml", "--out", "few", option, "--set", set]).assert_code(0);
+        place.run(&[command, "test.toml", "--out", "all", "--events", "full", option, "--set", set]).assert_code(0);
+        let counted = |folder: &str, event: &str| {
+            let rows = csv::Reader::from_path(place.path(folder).join("events.csv")).expect("events").into_records();
+            rows.filter(|row| &row.as_ref().expect("a row")[1] == event).count() as u64
+        };
+        let summary = fs::read_to_string(place.path("all/summary.json")).expect("a summary");
+        let summary: serde_json::Value = serde_json::from_str(&summary).expect("JSON");
+        assert_eq!((counted("few", "sent"), counted("few", "not_started")), (0, 0), "{command} {option}");
+        for (event, key) in [("sent", "/messages/sent"), ("not_started", "/messages/not_started"), ("opened", "/attempts/opened")] {
+            let told = summary.pointer(key).and_then(serde_json::Value::as_u64).expect("a number");
+            assert_eq!(counted("all", event), told, "{command} {option}: {event}");
+            assert!(event == "not_started" || told > 0, "{command} {option}: {event}");
+        }
+        assert!(counted("all", "echoed") > 0);
+    });
+}
