@@ -9,6 +9,7 @@ pub use parse::nearest;
 
 use crate::close::TcpEnd;
 use crate::fault::Side;
+use std::fmt;
 use std::ops::Range;
 
 /// One expectation.
@@ -70,14 +71,8 @@ pub enum Metric {
 pub enum Stat {
     /// Least.
     Min,
-    /// Median.
-    P50,
-    /// 90th percentile.
-    P90,
-    /// 99th percentile.
-    P99,
-    /// 99.9th percentile.
-    P999,
+    /// A percentile.
+    Percentile(Percentile),
     /// Greatest.
     Max,
     /// Arithmetic mean.
@@ -90,6 +85,45 @@ pub enum Stat {
     Rate,
     /// Largest number in any aligned second.
     Peak,
+}
+
+/// A percentile in tenths: from 1, which is the 0.1th, to 999, which is the 99.9th.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Percentile(u16);
+
+impl Percentile {
+    /// From tenths of a percent; `None` unless it is above 0 and below 100 %.
+    pub fn of_tenths(tenths: u16) -> Option<Percentile> {
+        (1..1000).contains(&tenths).then_some(Percentile(tenths))
+    }
+
+    /// `p50`, `p99.9`; `p999`, as it was written before other percentiles were taken, is `p99.9`.
+    pub fn parse(text: &str) -> Option<Percentile> {
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.strip_prefix('p')?;
+        if number == "999" {
+            return Percentile::of_tenths(999);
+        }
+        let (whole, tenth) = number.split_once('.').unwrap_or((number, "0"));
+        if !digits(whole) || !digits(tenth) || tenth.len() > 1 {
+            return None;
+        }
+        Percentile::of_tenths(whole.parse::<u16>().ok()?.checked_mul(10)? + tenth.parse::<u16>().ok()?)
+    }
+
+    /// As a quantile, 0 to 1.
+    pub fn quantile(self) -> f64 {
+        f64::from(self.0) / 1000.0
+    }
+}
+
+impl fmt::Display for Percentile {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 % 10 {
+            0 => write!(out, "p{}", self.0 / 10),
+            tenth => write!(out, "p{}.{tenth}", self.0 / 10),
+        }
+    }
 }
 
 /// How observed and limit compare: `observed op limit`.
@@ -208,7 +242,8 @@ impl Problem {
     }
 }
 
-const TIME_STATS: &[Stat] = &[Stat::Min, Stat::P50, Stat::P90, Stat::P99, Stat::P999, Stat::Max, Stat::Mean];
+/// Beside these, times have every percentile.
+const TIME_STATS: &[Stat] = &[Stat::Min, Stat::Max, Stat::Mean];
 const COUNT_STATS: &[Stat] = &[Stat::Count, Stat::Share, Stat::Rate, Stat::Peak];
 /// Every metric: name, stats, labels beside `cohort` and `fault`.
 const METRICS: &[(&str, Metric, &[Stat], &[&str])] = &[
@@ -231,10 +266,6 @@ const METRICS: &[(&str, Metric, &[Stat], &[&str])] = &[
 ];
 const STATS: &[(&str, Stat)] = &[
     ("min", Stat::Min),
-    ("p50", Stat::P50),
-    ("p90", Stat::P90),
-    ("p99", Stat::P99),
-    ("p999", Stat::P999),
     ("max", Stat::Max),
     ("mean", Stat::Mean),
     ("count", Stat::Count),
@@ -272,13 +303,6 @@ impl Metric {
     /// Whether its stats are times; otherwise it counts.
     pub fn is_time(self) -> bool {
         METRICS.iter().any(|row| row.1 == self && row.2[0] == Stat::Min)
-    }
-}
-
-impl Stat {
-    /// As written.
-    pub fn name(self) -> &'static str {
-        STATS.iter().find(|row| row.1 == self).map_or("", |row| row.0)
     }
 }
 

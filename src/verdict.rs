@@ -223,10 +223,7 @@ fn time(evidence: &Evidence, expectation: &Expectation) -> Known {
         _ => not_reached(&times, &censored),
     };
     match expectation.stat {
-        Stat::P50 => quantile(0.5),
-        Stat::P90 => quantile(0.9),
-        Stat::P99 => quantile(0.99),
-        Stat::P999 => quantile(0.999),
+        Stat::Percentile(percentile) => quantile(percentile.quantile()),
         Stat::Max => complete(times.max().map(|us| us as f64)),
         Stat::Mean if censored.count() > 0 => Known::Nothing("the mean is not known: some outages did not end".to_owned()),
         Stat::Mean => complete(times.mean()),

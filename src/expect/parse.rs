@@ -1,6 +1,8 @@
 //! Text → [`Expectation`], or everything that is wrong with it.
 
-use super::{ATTEMPT_OUTCOMES, CAUSES, Expectation, Labels, Limit, MESSAGE_OUTCOMES, METRICS, Metric, Names, OPS, Problem, STATS, Stat};
+use super::{
+    ATTEMPT_OUTCOMES, CAUSES, Expectation, Labels, Limit, MESSAGE_OUTCOMES, METRICS, Metric, Names, OPS, Percentile, Problem, STATS, Stat,
+};
 use super::{TCP_ENDS, Wire};
 use crate::fault::Side;
 use crate::units::{Rate, Ratio, parse_duration};
@@ -66,7 +68,7 @@ impl Parts {
             next = open + close + 1;
         }
         let from = skip(text, next);
-        let stat = from..scan(text, from, is_name);
+        let stat = from..scan(text, from, |c| is_name(c) || c == '.');
         if stat.is_empty() {
             return Err(shape(next.min(text.len())..text.len(), "there is no stat here"));
         }
@@ -114,7 +116,16 @@ type MetricRow = (&'static str, Metric, &'static [Stat], &'static [&'static str]
 fn stat(text: &str, at: &Range<usize>, metric: Option<&MetricRow>) -> Result<Stat, Problem> {
     // With an unknown metric every stat is allowed, so that only the metric is complained of.
     let fits = |stat: &Stat| metric.is_none_or(|row| row.2.contains(stat));
-    word(text, at, "stat", STATS.iter().filter(|row| fits(&row.1)).copied())
+    let timed = metric.is_none_or(|row| row.1.is_time());
+    if let Some(percentile) = Percentile::parse(&text[at.clone()]).filter(|_| timed) {
+        return Ok(Stat::Percentile(percentile));
+    }
+    word(text, at, "stat", STATS.iter().filter(|row| fits(&row.1)).copied()).map_err(|mut problem| {
+        if timed {
+            problem.help += ", or a percentile above 0 and below 100, as p50, p95, p99.9";
+        }
+        problem
+    })
 }
 
 fn limit(text: &str, at: &Range<usize>, stat: Stat) -> Result<Limit, Problem> {
@@ -214,8 +225,9 @@ mod tests {
     #[test]
     fn expectations_of_the_contract_parse() {
         let plain = Labels::default();
+        let stat = |text| Stat::Percentile(Percentile::parse(text).unwrap());
         for (text, metric, labels, stat, op, limit) in [
-            ("reconnect_time p99 < 10s", Metric::ReconnectTime, plain.clone(), Stat::P99, Op::Less, Limit::Micros(1e7)),
+            ("reconnect_time p99 < 10s", Metric::ReconnectTime, plain.clone(), stat("p99"), Op::Less, Limit::Micros(1e7)),
             ("clients_lost count == 0", Metric::ClientsLost, plain.clone(), Stat::Count, Op::Equal, Limit::Count(0)),
             (
                 "closes{reported=1006} share > 99%",
@@ -261,10 +273,26 @@ mod tests {
     }
 
     #[test]
+    fn any_percentile_is_a_stat() {
+        let table =
+            [("p50", 0.5, "p50"), ("p95", 0.95, "p95"), ("p99.9", 0.999, "p99.9"), ("p999", 0.999, "p99.9"), ("p0.1", 0.001, "p0.1")];
+        for (text, quantile, shown) in table.into_iter().chain([("p90.0", 0.9, "p90"), ("p099", 0.99, "p99")]) {
+            let parsed = Percentile::parse(text).unwrap();
+            assert_eq!((parsed.quantile(), parsed.to_string().as_str()), (quantile, shown), "{text}");
+        }
+        for text in ["p", "p0", "p0.0", "p100", "p100.0", "p.5", "p5.", "p5.55", "p+5", "p998", "p99999999", "50", "px"] {
+            assert_eq!(Percentile::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn problems_say_where_and_what_is_allowed() {
         for (text, part, found, help) in [
             ("reconect_time p99 < 10s", "reconect_time", "unknown metric", "did you mean `reconnect_time`?"),
-            ("reconnect_time p95 < 10s", "p95", "unknown stat", "p99"),
+            ("reconnect_time p95.55 < 10s", "p95.55", "unknown stat", "p99.9"),
+            ("reconnect_time p0 < 10s", "p0", "unknown stat", "above 0 and below 100"),
+            ("reconnect_time p100 < 10s", "p100", "unknown stat", "above 0 and below 100"),
+            ("reconnect_time p9O < 10s", "p9O", "unknown stat", "above 0 and below 100"),
             ("reconnect_time count < 10", "count", "unknown stat", "one of: min"),
             ("attempts p99 < 1s", "p99", "unknown stat", "one of: count, share"),
             ("reconnect_time p99 < 10", "10", "10 has no unit", "\"10s\""),

@@ -11,18 +11,11 @@ use std::time::Duration;
 
 /// Greatest value in µs: one hour. Greater ones count as this, and are counted.
 pub const HIGHEST_US: u64 = 3_600_000_000;
-/// Samples from which a 95 % distribution-free upper bound of the 99th percentile exists: 0.99²⁹⁹ < 0.05.
-pub const P99_NEEDS: u64 = 299;
-/// Samples from which the same holds for the 99.9th percentile: 0.999²⁹⁹⁵ < 0.05.
-pub const P999_NEEDS: u64 = 2_995;
-
-/// Samples without which the quantile `q` (0 to 1) is not stated.
+/// Samples without which the quantile `q` (above 0, below 1) is not stated: ⌈ln 0.05 / ln q⌉, at least 1. With fewer there is no
+/// distribution-free upper bound of it at 95 % confidence: the greatest of n samples is one as soon as qⁿ ≤ 0.05. 5 for p50, 29 for p90,
+/// 59 for p95, 299 for p99, 2,995 for p99.9.
 pub fn needed(q: f64) -> u64 {
-    match q {
-        q if q > 0.99 => P999_NEEDS,
-        q if q > 0.9 => P99_NEEDS,
-        _ => 1,
-    }
+    (0.05_f64.ln() / q.ln()).ceil().max(1.0) as u64
 }
 
 /// A distribution of times in µs, up to one hour, three significant digits; 188 KB.
@@ -180,6 +173,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn percentiles_need_the_samples_of_their_bound() {
+        for (q, samples) in [(0.5, 5), (0.9, 29), (0.95, 59), (0.99, 299), (0.999, 2_995), (0.1, 2), (0.001, 1)] {
+            assert_eq!(needed(q), samples, "{q}");
+            assert!(f64::powi(q, samples as i32) <= 0.05 && (samples == 1 || f64::powi(q, samples as i32 - 1) > 0.05), "{q}");
+        }
+    }
+
+    #[test]
     fn high_percentiles_need_samples() {
         for (samples, p99, p999) in [(1, false, false), (298, false, false), (299, true, false), (2_994, true, false), (2_995, true, true)]
         {
@@ -187,7 +188,7 @@ mod tests {
             (1..=samples).for_each(|us| latency.record(us));
             let times = latency.times();
             assert_eq!((times.p99.is_some(), times.p999.is_some()), (p99, p999), "{samples}");
-            assert!(times.p50.is_some() && times.max.is_some());
+            assert_eq!((times.p50.is_some(), times.p90.is_some(), times.max.is_some()), (samples >= 5, samples >= 29, true), "{samples}");
         }
         assert_eq!(Latency::new().times(), Times::default());
     }

@@ -303,8 +303,8 @@ fn times(values: impl Iterator<Item = u64>) -> Times {
     Times {
         count: n as u64,
         min: at(0.0),
-        p50: at(0.5),
-        p90: at(0.9),
+        p50: at(0.5).filter(|_| n >= 5),
+        p90: at(0.9).filter(|_| n >= 29),
         p99: at(0.99).filter(|_| n >= 299),
         p999: at(0.999).filter(|_| n >= 2995),
         max: at(1.0),

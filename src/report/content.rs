@@ -265,7 +265,7 @@ fn times(summary: &Summary) -> Table {
     ];
     for (name, times) in rows.into_iter().filter(|(_, times)| times.count > 0) {
         let [p50, p90, p99, max] = phrase::quantiles(times);
-        let p999 = if times.p999.is_none() && times.count < 2995 { "n/a (needs 2,995)".to_string() } else { phrase::dash(times.p999) };
+        let p999 = times.p999.map_or_else(|| phrase::lacking(0.999, times.count), number::time);
         table.rows.push(vec![name.to_string(), number::count(times.count), phrase::dash(times.min), p50, p90, p99, p999, max]);
     }
     table

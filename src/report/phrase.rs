@@ -1,6 +1,7 @@
 //! How results are put into words: marks of verdicts, quantiles that were not reached, codes with their names.
 
 use crate::close;
+use crate::metrics::latency::needed;
 use crate::plot::number;
 use crate::results::record::{ExpectationRow, Generator, Reconnect, Times};
 
@@ -29,15 +30,14 @@ pub(super) fn reconnect_quantiles(reconnect: &Reconnect, measured_ms: u64) -> [S
     let times = &reconnect.time_us;
     // Results written by others may not say how long they looked.
     let observed_us = reconnect.observed_us.unwrap_or(measured_ms * 1000);
-    let one = |value: Option<u64>, quantile: f64, samples: u64| match value {
+    let one = |value: Option<u64>, quantile: f64| match value {
         Some(us) => number::time(us),
         None if reconnect.affected == 0 => "—".to_string(),
         None if (reconnect.recovered as f64) < quantile * reconnect.affected as f64 => not_reached(observed_us),
-        None if reconnect.affected < samples => format!("n/a (needs {samples})"),
-        None => "n/a".to_string(),
+        None => lacking(quantile, reconnect.affected),
     };
     let max = if reconnect.recovered < reconnect.affected { None } else { times.max };
-    [one(times.p50, 0.5, 1), one(times.p90, 0.9, 1), one(times.p99, 0.99, 299), one(max, 1.0, 1)]
+    [one(times.p50, 0.5), one(times.p90, 0.9), one(times.p99, 0.99), one(max, 1.0)]
 }
 
 /// The phases of an outage as the summary has them, in their order. Attempts include the first reply: it is what makes a client ready.
@@ -50,13 +50,19 @@ fn not_reached(observed_us: u64) -> String {
     format!("not reached in {}", number::time(observed_us))
 }
 
+/// Why a quantile is not stated: `n/a (needs 299)` where there are fewer samples.
+pub(super) fn lacking(quantile: f64, samples: u64) -> String {
+    let needed = if quantile < 1.0 { needed(quantile) } else { 1 };
+    if samples < needed { format!("n/a (needs {})", number::count(needed)) } else { "n/a".to_string() }
+}
+
 /// p50, p90, p99 and max of a distribution without censoring.
 pub(super) fn quantiles(times: &Times) -> [String; 4] {
-    let p99 = match times.p99 {
-        None if (1..299).contains(&times.count) => "n/a (needs 299)".to_string(),
+    let one = |value: Option<u64>, quantile: f64| match value {
+        None if times.count > 0 => lacking(quantile, times.count),
         value => dash(value),
     };
-    [dash(times.p50), dash(times.p90), p99, dash(times.max)]
+    [one(times.p50, 0.5), one(times.p90, 0.9), one(times.p99, 0.99), dash(times.max)]
 }
 
 /// A time, or a dash where there is none.
@@ -117,8 +123,8 @@ mod tests {
     #[test]
     fn too_few_samples_are_told_from_not_reached() {
         let mut reconnect = Reconnect { affected: 10, recovered: 10, ..Reconnect::default() };
-        reconnect.time_us = Times { p50: Some(10), p90: Some(20), max: Some(30), ..Times::default() };
-        assert_eq!(reconnect_quantiles(&reconnect, 30_000), ["10 µs", "20 µs", "n/a (needs 299)", "30 µs"]);
+        reconnect.time_us = Times { p50: Some(10), max: Some(30), ..Times::default() };
+        assert_eq!(reconnect_quantiles(&reconnect, 30_000), ["10 µs", "n/a (needs 29)", "n/a (needs 299)", "30 µs"]);
         assert_eq!(reconnect_quantiles(&Reconnect::default(), 30_000), ["—"; 4]);
     }
 

@@ -21,9 +21,9 @@ pub struct Times {
     pub count: u64,
     /// Least.
     pub min: Option<u64>,
-    /// Median.
+    /// Median; null below 5 samples.
     pub p50: Option<u64>,
-    /// 90th percentile.
+    /// 90th percentile; null below 29 samples.
     pub p90: Option<u64>,
     /// 99th percentile; null below 299 samples.
     pub p99: Option<u64>,

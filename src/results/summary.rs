@@ -10,7 +10,7 @@ use crate::fault::Side;
 use crate::fault::liveness::Finds;
 use crate::metrics::bank::{Key, Metric};
 use crate::metrics::book::{Book, FaultBook, FaultMeta, Results, SATURATED};
-use crate::metrics::latency::{Latency, P99_NEEDS};
+use crate::metrics::latency::{Latency, needed};
 use crate::metrics::liveness::{self, Watched};
 use crate::metrics::survival;
 use std::collections::BTreeMap;
@@ -220,7 +220,7 @@ fn generator(results: &Results) -> Generator {
     let (lag, usage) = (results.latency(Metric::Lag), results.usage);
     let grown = usage.rss_peak_bytes.saturating_sub(usage.rss_base_bytes);
     Generator {
-        lag_p99_us: lag.quantile(0.99).filter(|_| lag.count() >= P99_NEEDS),
+        lag_p99_us: lag.quantile(0.99).filter(|_| lag.count() >= needed(0.99)),
         late_share_max: results.timeline.late_share_max(),
         cpu_s: usage.cpu_s,
         rss_peak_bytes: usage.rss_peak_bytes,
