@@ -21,6 +21,15 @@ pub use shard::Shard;
 use std::time::Duration;
 pub use target::{Admit, Balance, Command, Embedded, Queue, Ready, Remote, Target};
 
+/// What the author of a scenario lets a verdict say to the question; figures of the run follow it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Where all that is expected was seen: `"Yes"`, or `"No, as it should be"`.
+    pub pass: String,
+    /// Where something was seen not to hold.
+    pub fail: String,
+}
+
 /// A run, complete.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -30,6 +39,8 @@ pub struct Plan {
     pub question: Option<String>,
     /// What is expected, in words.
     pub hypothesis: Option<String>,
+    /// What a verdict says to the question.
+    pub answer: Option<Answer>,
     /// Length of the run from the first due arrival.
     pub duration: Duration,
     /// Root of all random streams.

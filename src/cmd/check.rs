@@ -3,6 +3,7 @@
 use crate::cli::{Check, Format};
 use crate::plan::Plan;
 use crate::report;
+use crate::results::answer::answer;
 use crate::results::evidence::Evidence;
 use crate::results::read::{self, ReadError};
 use crate::results::shard;
@@ -23,7 +24,8 @@ pub fn main(args: &Check) -> anyhow::Result<u8> {
     }
     let loaded = read::read(&args.run)?;
     let plan = stored_plan(&args.run)?;
-    let verdict = judge(&Evidence::read(&loaded)?, &plan.expectations);
+    let mut verdict = judge(&Evidence::read(&loaded)?, &plan.expectations);
+    verdict.answer = answer(&verdict, &loaded.summary, plan.answer.as_ref());
     if !args.quiet {
         let text = match args.format {
             Format::Json => format!("{}\n", serde_json::to_string_pretty(&verdict)?),

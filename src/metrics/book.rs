@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::expect::Limit;
 use crate::fault::told::Told;
 use crate::fault::{Form, Side};
-use crate::plan::{Plan, Target};
+use crate::plan::{Answer, Plan, Target};
 use crate::results::runs::Seeds;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -54,6 +54,8 @@ pub struct Meta {
     pub question: Option<String>,
     /// Its hypothesis.
     pub hypothesis: Option<String>,
+    /// What a verdict says to the question.
+    pub answer: Option<Answer>,
     /// Kind of target and address.
     pub target: String,
     /// Root seed.
@@ -130,6 +132,7 @@ impl Meta {
             name: plan.name.clone(),
             question: plan.question.clone(),
             hypothesis: plan.hypothesis.clone(),
+            answer: plan.answer.clone(),
             target: target(&plan.target),
             seed: plan.seed.0,
             duration: plan.duration,

@@ -26,6 +26,7 @@ pub(crate) fn meta() -> Meta {
         name: "told".to_owned(),
         question: Some("Is everything counted?".to_owned()),
         hypothesis: None,
+        answer: None,
         target: "embedded, 1 instance".to_owned(),
         seed: 7,
         duration: Duration::from_secs(20),

@@ -30,6 +30,10 @@ impl Plan {
         for (word, text) in [("question", &self.question), ("hypothesis", &self.hypothesis)] {
             text.iter().for_each(|text| line(&mut out, 1, &format!("{word}: {text}")));
         }
+        if let Some(answer) = &self.answer {
+            line(&mut out, 1, &format!("answer if all expectations hold: {}", answer.pass));
+            line(&mut out, 1, &format!("answer if one does not: {}", answer.fail));
+        }
         target(&mut out, &self.target);
         self.cohorts.iter().for_each(|one| cohort(&mut out, one, self.seed));
         self.faults.iter().for_each(|fault| self::fault(&mut out, fault, self));

@@ -86,7 +86,7 @@ pub(crate) fn nothing() -> Loaded {
     loaded.events.clear();
     loaded.summary.status = "aborted".to_string();
     loaded.summary.verdict =
-        Verdict { result: "inconclusive".to_string(), reasons: vec!["the run was aborted".to_string()], expectations: vec![] };
+        Verdict { result: "inconclusive".to_string(), reasons: vec!["the run was aborted".to_string()], ..Verdict::default() };
     loaded
 }
 
@@ -376,7 +376,12 @@ fn summary(duration_ms: u64) -> Summary {
         measured_ms: duration_ms,
         simulated: false,
         status: "completed".to_string(),
-        verdict: Verdict { result: "fail".to_string(), reasons: vec!["1 of 4 expectations failed".to_string()], expectations },
+        verdict: Verdict {
+            result: "fail".to_string(),
+            reasons: vec!["1 of 4 expectations failed".to_string()],
+            answer: Some("No: 2 of 1,000 never came back, p99 4.31 s".to_string()),
+            expectations,
+        },
         clients: Clients::default(),
         attempts: Attempts::default(),
         connections: Connections::default(),

@@ -73,7 +73,11 @@ fn verdict(summary: &Summary) -> Vec<Block> {
         result if verdict.reasons.is_empty() => result.to_owned(),
         result => format!("{result}: {}", verdict.reasons.join("; ")),
     };
-    let mut blocks = vec![Block::Verdict { result: verdict.result.clone(), text }];
+    let result = verdict.result.clone();
+    let mut blocks = match &verdict.answer {
+        Some(answer) => vec![Block::Verdict { result, text: answer.clone() }, Block::Paragraph(sentence(&text))],
+        None => vec![Block::Verdict { result, text }],
+    };
     if !verdict.expectations.is_empty() {
         let mut table = Table::new(2, &["", "Expectation", "Observed"]);
         for row in &verdict.expectations {

@@ -78,7 +78,8 @@ mod tests {
         let order = [
             "closestorm run scenarios/crash-storm.toml",
             "Question: Does a crash",
-            "**✗ fail",
+            "**✗ No: 2 of 1,000",
+            "Fail: 1 of 4 expectations",
             "| ✓ |",
             "- clients planned: **1,000**",
             "timeline.svg",

@@ -26,6 +26,9 @@ pub fn terminal(summary: &Summary, width: usize, colour: bool) -> String {
     let world = if summary.simulated { ", simulated" } else { "" };
     let length = number::time(summary.measured_ms * 1000);
     page.line(&page.dim(&format!("{} · {} · {length}{world} · seed {}", summary.scenario, summary.target, summary.seed)));
+    if let Some(question) = &summary.question {
+        wrapped(question, page.width).iter().for_each(|line| page.line(line));
+    }
     page.line("");
     clients(&mut page, summary);
     closes(&mut page, summary);
@@ -240,6 +243,10 @@ fn judged(page: &mut Page, verdict: &Verdict) {
         let text = shortened(&row.text, widest);
         let observed = phrase::observed(row);
         page.line(&format!("{} {text:widest$}  {observed}", page.verdict(&row.result, phrase::mark(&row.result))));
+    }
+    let width = page.width;
+    for line in verdict.answer.iter().flat_map(|answer| wrapped(answer, width)) {
+        page.line(&page.verdict(&verdict.result, &line));
     }
     let reasons = match verdict.reasons.len() {
         0 => String::new(),

@@ -3,6 +3,7 @@
 //! [`Folder`] writes a run under a temporary name and renames it when complete; [`read()`] takes it back, so that verdict, charts and
 //! report can be redone from files alone.
 
+pub mod answer;
 pub mod bands;
 pub mod capacity;
 pub mod evidence;

@@ -116,6 +116,9 @@ pub struct Verdict {
     pub result: String,
     /// Why.
     pub reasons: Vec<String>,
+    /// What it says to the question, in words and figures; null where it cannot tell.
+    #[serde(default)] // absent in older folders
+    pub answer: Option<String>,
     /// In the order of the scenario.
     pub expectations: Vec<ExpectationRow>,
 }

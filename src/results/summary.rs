@@ -1,5 +1,6 @@
 //! The closed books as `summary.json`.
 
+use super::answer::answer;
 use super::record::{
     Attempts, Clients, CloseCodes, CloseReason, CohortRow, Connections, FaultRow, Generator, LivenessRow, Messages, Reconnect,
     SCHEMA_VERSION, Summary, Times, Verdict,
@@ -24,7 +25,7 @@ pub fn summarise(results: &Results, verdict: &Verdict, command: &str) -> Summary
     let (meta, total) = (&results.meta, results.total());
     let times = |metric| results.latency(metric).times();
     let cohorts = (0..meta.cohorts.len() as u16).map(|cohort| (meta.cohort(cohort), cohort_row(results, cohort))).collect();
-    Summary {
+    let mut summary = Summary {
         schema_version: SCHEMA_VERSION,
         scenario: meta.name.clone(),
         question: meta.question.clone(),
@@ -58,7 +59,9 @@ pub fn summarise(results: &Results, verdict: &Verdict, command: &str) -> Summary
         runs: results.seeds.as_ref().map(Runs::of),
         generator: generator(results),
         notices: notices(results),
-    }
+    };
+    summary.verdict.answer = answer(verdict, &summary, meta.answer.as_ref());
+    summary
 }
 
 fn clients(book: &Book, planned: u64) -> Clients {

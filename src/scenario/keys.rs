@@ -32,7 +32,7 @@ const fn key(name: &'static str, takes: &'static str, default: &'static str, doc
 
 /// All sections, in the order of a scenario.
 pub static SECTIONS: &[&Section] = &[
-    &TOP, &TARGET, &EMBEDDED, &ADMIT, &COMMAND, &READY, &HTTP, &URL, &MODEL, &TIMES, &LOGNORMAL, &COHORT, &ARRIVE, &TRAFFIC, &ECHO, &SEND,
+    &TOP, &ANSWER, &TARGET, &EMBEDDED, &ADMIT, &COMMAND, &READY, &HTTP, &URL, &MODEL, &TIMES, &LOGNORMAL, &COHORT, &ARRIVE, &TRAFFIC, &ECHO, &SEND,
     &HEARTBEAT, &STAY, &CLOSE, &MEAN, &DEADLINES, &FAULT, &SELECT,
 ];
 
@@ -42,6 +42,7 @@ pub(super) static TOP: Section = Section {
     keys: &[
         key("question", "text", "none", "What the run should answer."),
         key("hypothesis", "text", "none", "What is expected, in words."),
+        key("answer", "table", "figures alone", "What the verdict says to the question."),
         key("extends", "path", "none", "A scenario that this one is laid over: tables merge, lists replace; one level."),
         key("duration", r#""40s""#, r#""10s""#, "Length of the run from the first due arrival."),
         key("seed", "whole number", "1", "Root of all random streams."),
@@ -50,6 +51,15 @@ pub(super) static TOP: Section = Section {
         key("model", "table", "as target.embedded", "The server as the simulator sees it."),
         key("clients", "tables", "required", "One table per cohort."),
         key("faults", "list of tables", "none", "What goes wrong, and when."),
+    ],
+};
+
+pub(super) static ANSWER: Section = Section {
+    path: "answer",
+    doc: "What the verdict says to the question; figures of the run follow it: `No` becomes \"No: 798 of 1,000 never came back\".",
+    keys: &[
+        key("pass", "text", "required", "Where all expectations held."),
+        key("fail", "text", "required", "Where one did not hold."),
     ],
 };
 

@@ -20,7 +20,7 @@ pub use faults::defaults as fault_defaults;
 
 use crate::event::CLIENTS_MAX;
 use crate::expect::{Expectation, Names};
-use crate::plan::{Cohort, Plan};
+use crate::plan::{Answer, Cohort, Plan};
 use crate::seed::Seed;
 use crate::units::print_duration;
 use diagnostic::{At, Diagnostic, Sink};
@@ -225,6 +225,7 @@ fn build(tree: &Node, source: &Source, sink: &Sink) -> Option<Plan> {
         name: name(source),
         question: top.text("question").map(str::to_owned),
         hypothesis: top.text("hypothesis").map(str::to_owned),
+        answer: top.table("answer", &keys::ANSWER).and_then(|answer| self::answer(&answer)),
         duration,
         seed: Seed(top.whole("seed", 0..=i64::MAX as u64).unwrap_or(SEED)),
         target: target?,
@@ -236,6 +237,13 @@ fn build(tree: &Node, source: &Source, sink: &Sink) -> Option<Plan> {
         notices,
         all_events: false,
     })
+}
+
+/// Reads `answer`: both texts, as nobody knows beforehand which one it takes.
+fn answer(reader: &Reader<'_>) -> Option<Answer> {
+    let text = |key: &str| reader.need(key, reader.text(key)).map(str::to_owned);
+    let (pass, fail) = (text("pass"), text("fail"));
+    Some(Answer { pass: pass?, fail: fail? })
 }
 
 /// Reads `expect`. `whole`: all names are known.
