@@ -110,7 +110,12 @@ pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
     if expectations.is_empty() {
         reasons.push(UNCHECKED.to_owned());
     }
-    Verdict { result: outcome.name().to_owned(), reasons, answer: None, expectations: judged.into_iter().map(|(e, finding)| row(e, finding)).collect() }
+    Verdict {
+        result: outcome.name().to_owned(),
+        reasons,
+        answer: None,
+        expectations: judged.into_iter().map(|(e, finding)| row(e, finding)).collect(),
+    }
 }
 
 /// Ascending numbers with neighbours together: `3-5, 9`.

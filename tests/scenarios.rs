@@ -190,6 +190,7 @@ fn errors_say_what_is_wrong_and_where() {
         (format!("duration = '10'\n{clients}"), "10 has no unit", 1, 12),
         (format!("duration = '0s'\n{clients}"), "longer than nothing", 1, 12),
         (format!("duration = '9999h'\n{clients}"), "`duration` is out of bounds", 1, 12),
+        (format!("answer = {{ pass = 'Yes' }}\n{clients}"), "answer needs `fail`", 1, 10),
         (format!("seed = -1\n{clients}"), "`seed` is out of bounds", 1, 8),
         (format!("expect = ['attempts p99 < 1s']\n{clients}"), "unknown stat `p99`", 1, 21),
         (format!("[target.embeded]\n{clients}"), "unknown key `embeded`", 1, 9),

@@ -32,8 +32,8 @@ const fn key(name: &'static str, takes: &'static str, default: &'static str, doc
 
 /// All sections, in the order of a scenario.
 pub static SECTIONS: &[&Section] = &[
-    &TOP, &ANSWER, &TARGET, &EMBEDDED, &ADMIT, &COMMAND, &READY, &HTTP, &URL, &MODEL, &TIMES, &LOGNORMAL, &COHORT, &ARRIVE, &TRAFFIC, &ECHO, &SEND,
-    &HEARTBEAT, &STAY, &CLOSE, &MEAN, &DEADLINES, &FAULT, &SELECT,
+    &TOP, &ANSWER, &TARGET, &EMBEDDED, &ADMIT, &COMMAND, &READY, &HTTP, &URL, &MODEL, &TIMES, &LOGNORMAL, &COHORT, &ARRIVE, &TRAFFIC,
+    &ECHO, &SEND, &HEARTBEAT, &STAY, &CLOSE, &MEAN, &DEADLINES, &FAULT, &SELECT,
 ];
 
 pub(super) static TOP: Section = Section {
@@ -57,10 +57,7 @@ pub(super) static TOP: Section = Section {
 pub(super) static ANSWER: Section = Section {
     path: "answer",
     doc: "What the verdict says to the question; figures of the run follow it: `No` becomes \"No: 798 of 1,000 never came back\".",
-    keys: &[
-        key("pass", "text", "required", "Where all expectations held."),
-        key("fail", "text", "required", "Where one did not hold."),
-    ],
+    keys: &[key("pass", "text", "required", "Where all expectations held."), key("fail", "text", "required", "Where one did not hold.")],
 };
 
 pub(super) static TARGET: Section = Section {

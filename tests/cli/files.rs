@@ -50,6 +50,25 @@ fn check_gives_the_verdict_and_exit_code_of_the_run() {
     });
 }
 
+#[test]
+fn the_verdict_answers_the_question_in_the_words_of_the_author_and_with_figures() {
+    let answer = "answer={ pass = \"Yes\", fail = \"No, as feared\" }";
+    let question = "question=\"Does everybody get in?\"";
+    at_once([("clients_lost count == 0", "Yes: ", 0), ("clients_lost count > 0", "No, as feared: ", 99)], |(expect, words, code)| {
+        let place = Place::with(SHORT);
+        let set = format!("expect=[\"{expect}\"]");
+        let ran = place.run(&["run", "test.toml", "--out", "run", "--set", &set, "--set", answer, "--set", question]);
+        ran.assert_code(code);
+        assert!(ran.out.contains(&format!("\n{words}")) && ran.out.contains("\nDoes everybody get in?\n"), "{ran:?}");
+        for report in ["report.md", "report.html"] {
+            let text = fs::read_to_string(place.path("run").join(report)).expect("the report");
+            assert!(text.contains(words), "{report}");
+        }
+        // Judged again from the files, it says the same.
+        assert!(place.run(&["check", "run"]).out.contains(&format!("\n{words}")), "{expect}");
+    });
+}
+
 /// Makes of a file what is left of it.
 type Damage<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
 
