@@ -5,8 +5,8 @@
 
 use crate::expect::{Expectation, Labels, Limit, Metric, Op, Outcome as Became, Stat, Wire};
 use crate::fault::Side;
-use crate::metrics::latency::{Latency, needed};
-use crate::metrics::survival;
+use crate::metrics::latency::needed;
+use crate::metrics::survival::{Quantile, Survival};
 use crate::results::Evidence;
 use crate::results::read::FIRST_VERSION;
 use crate::results::record::{CountRow, ExpectationRow, Verdict};
@@ -160,6 +160,10 @@ enum Known {
     Exactly(f64),
     /// That it is greater than this: a quantile that was not reached.
     Above(f64),
+    /// It, apart from so many that were cut, the longest after this time: before the limit, so that they do not decide.
+    Apart { us: f64, cut: u64, after: f64 },
+    /// That it is greater than any number, because so many never end.
+    Never(u64),
     /// Nothing, and why.
     Nothing(String),
 }
@@ -178,6 +182,21 @@ fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
             // Nobody needs the microseconds of a bound.
             reason: format!("not reached in {}", shown((bound / 1e3).floor() * 1e3, expectation.limit)),
         },
+        Known::Apart { us, after, .. } if !matches!(op, Op::Less | Op::AtMost) => Finding {
+            outcome: beyond(op, us.max(after), limit),
+            observed: None,
+            reason: format!("not known: at least {}", shown(us.max(after), expectation.limit)),
+        },
+        Known::Apart { us, cut, after } => {
+            let outcome = if op.holds(us, limit) { Outcome::Pass } else { Outcome::Fail };
+            let shown = |us| shown(us, expectation.limit);
+            let reason = format!("observed {}, apart from {cut} that had not ended, after {} at most", shown(us), shown(after));
+            Finding { outcome, observed: Some(us), reason }
+        }
+        Known::Never(count) => {
+            let outcome = if op.holds(f64::INFINITY, limit) { Outcome::Pass } else { Outcome::Fail };
+            Finding { outcome, observed: None, reason: format!("never: {count} gave up") }
+        }
         Known::Nothing(reason) => Finding { outcome: Outcome::Inconclusive, observed: None, reason },
     }
 }
@@ -201,31 +220,18 @@ fn shown(value: f64, limit: Limit) -> String {
 }
 
 fn time(evidence: &Evidence, expectation: &Expectation) -> Known {
-    let sum = |metric: &str| {
-        let mut sum = Latency::new();
-        let kept = evidence.distributions.iter().filter(|row| {
-            row.metric == metric
-                && fits(&expectation.labels.cohort, Some(&row.cohort))
-                && fits(&expectation.labels.fault, row.fault.as_ref())
-        });
-        kept.for_each(|row| sum.add(&row.latency));
-        sum
-    };
-    let times = sum(expectation.metric.name());
-    let censored = if expectation.metric == Metric::ReconnectTime { sum("reconnect_censored") } else { Latency::new() };
-    let samples = times.count() + censored.count();
+    let labels = &expectation.labels;
+    let times =
+        evidence.times(expectation.metric.name(), |row| fits(&labels.cohort, Some(&row.cohort)) && fits(&labels.fault, row.fault.as_ref()));
+    let samples = times.count();
     if samples == 0 {
         return Known::Nothing("no data: nothing of the kind was timed".to_owned());
     }
-    let quantile = |q: f64| match survival::quantile(&times, &censored, q) {
+    let quantile = |q: f64| match times.at(q) {
         _ if samples < needed(q) => Known::Nothing(format!("too few samples: {samples} of the {} it takes", needed(q))),
-        Some(us) => Known::Exactly(us as f64),
-        None => not_reached(&times, &censored),
-    };
-    // The greatest and the mean of times of which some are only known to be longer are not known.
-    let complete = |value: Option<f64>| match value {
-        Some(value) if censored.count() == 0 => Known::Exactly(value),
-        _ => not_reached(&times, &censored),
+        Some(Quantile::At(us)) => Known::Exactly(us as f64),
+        Some(Quantile::Never) => Known::Never(times.never.count()),
+        Some(Quantile::Beyond(_)) | None => not_reached(&times),
     };
     match expectation.stat {
         Stat::Percentile(percentile) => quantile(percentile.quantile()),
@@ -233,13 +239,32 @@ fn time(evidence: &Evidence, expectation: &Expectation) -> Known {
         Stat::Mean if censored.count() > 0 => Known::Nothing("the mean is not known: some outages did not end".to_owned()),
         Stat::Mean => complete(times.mean()),
         _ => times.min().map_or_else(|| not_reached(&times, &censored), |us| Known::Exactly(us as f64)),
+        Stat::P50 => quantile(0.5),
+        Stat::P90 => quantile(0.9),
+        Stat::P99 => quantile(0.99),
+        Stat::P999 => quantile(0.999),
+        Stat::Max if times.never.count() > 0 => Known::Never(times.never.count()),
+        Stat::Max => greatest(&times, expectation.limit.value()),
+        Stat::Mean if !times.is_complete() => Known::Nothing("the mean is not known: some did not end".to_owned()),
+        Stat::Mean => times.ended.mean().map_or_else(|| not_reached(&times), Known::Exactly),
+        _ => times.ended.min().map_or_else(|| not_reached(&times), |us| Known::Exactly(us as f64)),
     }
 }
 
-/// A quantile that was not reached is greater than the longest time observed, returned or not.
-fn not_reached(times: &Latency, censored: &Latency) -> Known {
-    survival::horizon(times, censored)
-        .map_or_else(|| Known::Nothing("no data: nothing of the kind was timed".to_owned()), |us| Known::Above(us as f64))
+/// The greatest of times of which some may have been cut. One that was cut at the limit or later is beyond it; those that were cut
+/// before do not decide, and are named.
+fn greatest(times: &Survival, limit: f64) -> Known {
+    match (times.ended.max(), times.censored.max()) {
+        (Some(us), None) => Known::Exactly(us as f64),
+        (_, Some(cut)) if cut as f64 >= limit => Known::Above(times.horizon().unwrap_or(cut) as f64),
+        (Some(us), Some(cut)) => Known::Apart { us: us as f64, cut: times.censored.count(), after: cut as f64 },
+        (None, _) => not_reached(times),
+    }
+}
+
+/// A quantile that was not reached is greater than the longest time observed, ended or not.
+fn not_reached(times: &Survival) -> Known {
+    times.horizon().map_or_else(|| Known::Nothing("no data: nothing of the kind was timed".to_owned()), |us| Known::Above(us as f64))
 }
 
 fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
@@ -316,10 +341,11 @@ fn fits<T: PartialEq>(wanted: &Option<T>, found: Option<&T>) -> bool {
 mod tests {
     use super::*;
     use crate::expect::Names;
+    use crate::metrics::latency::Latency;
     use crate::results::hlog::Distribution;
 
     fn expectation(text: &str) -> Expectation {
-        let (cohorts, faults) = (["web".to_owned(), "ios".to_owned()], ["crash".to_owned()]);
+        let (cohorts, faults) = (["web".to_owned(), "ios".to_owned(), "old".to_owned()], ["crash".to_owned()]);
         Expectation::parse(text, Names { cohorts: &cohorts, faults: &faults }).unwrap()
     }
 
@@ -373,9 +399,16 @@ mod tests {
             ],
             distributions: vec![
                 distribution("reconnect_time", "web", Some("crash"), &[(1_000_000, 800), (2_000_000, 150)]),
-                distribution("reconnect_censored", "web", Some("crash"), &[(30_000_000, 50)]),
+                distribution("reconnect_time_censored", "web", Some("crash"), &[(30_000_000, 50)]),
                 distribution("reconnect_time", "ios", Some("crash"), &[(9_000_000, 10)]),
                 distribution("rtt", "web", None, &[(500, 298)]),
+                distribution("reconnect_time_never", "old", Some("crash"), &[(6_000_000, 50)]),
+                distribution("reconnect_time", "old", Some("crash"), &[(8_000_000, 50)]),
+                distribution("opening_handshake", "web", None, &[(100_000, 400)]),
+                distribution("opening_handshake_censored", "web", None, &[(2_000_000, 1)]),
+                distribution("close_ack_censored", "web", None, &[(3_000_000, 400)]),
+                distribution("tcp_connect", "web", None, &[(800, 400)]),
+                distribution("tcp_connect_censored", "web", None, &[(1_500, 2)]),
             ],
         }
     }
@@ -395,6 +428,21 @@ mod tests {
             ("reconnect_time{cohort=ios} max < 10s", Pass, Some(9_003_007.0)),
             ("rtt p99 < 1ms", Inconclusive, None), // 298 samples, needs 299
             ("rtt p90 < 1ms", Pass, Some(500.0)),
+            ("reconnect_time{cohort=old} p50 < 10s", Pass, Some(8_003_583.0)),
+            ("reconnect_time{cohort=old} p90 < 10s", Fail, None), // half of them never come back
+            ("reconnect_time{cohort=old} p90 < 1h", Fail, None),
+            ("reconnect_time{cohort=old} max < 1h", Fail, None),
+            ("opening_handshake max < 2s", Fail, None),            // one was cut at 2 s
+            ("opening_handshake max < 3s", Pass, Some(100_031.0)), // it is younger than the limit, and does not decide
+            ("opening_handshake max > 1s", Pass, None),
+            ("opening_handshake p99 < 2s", Pass, Some(100_031.0)),
+            ("close_ack max < 3s", Fail, None), // nothing came, and that for long enough
+            ("close_ack p50 < 1s", Fail, None),
+            ("close_ack p50 < 5s", Inconclusive, None),
+            ("tcp_connect max < 1ms", Fail, None),
+            ("tcp_connect max < 2ms", Pass, Some(800.0)),
+            ("tcp_connect max > 2ms", Inconclusive, None),
+            ("tcp_connect mean < 1s", Inconclusive, None),
             ("tls p50 < 1s", Inconclusive, None), // no data is no pass
             ("rtt{fault=crash} p50 < 1s", Inconclusive, None),
             ("clients_lost count == 0", Pass, Some(0.0)), // none is data

@@ -4,6 +4,7 @@
 //! `results::hlog` writes and reads the file.
 
 use super::latency::Latency;
+use super::survival::Survival;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use serde::{Deserialize, Serialize};
@@ -16,23 +17,37 @@ pub enum Metric {
     /// `t_ready - t_fault` of outages that ended.
     ReconnectTime,
     /// From `t_fault` to the end of the run, of outages that did not end.
-    ReconnectCensored,
+    ReconnectTimeCensored,
+    /// From `t_fault` to giving up, of outages whose client gave up: they never end.
+    ReconnectTimeNever,
     /// `t_detect - t_fault` of all outages.
     Detect,
+    /// From an injection to the end of the run, where the client had not noticed.
+    DetectCensored,
     /// Sum of the waits of an outage that ended.
     Backoff,
     /// Sum of the attempts of an outage that ended, the first reply included.
     Attempt,
-    /// TCP connects of attempts that opened.
+    /// TCP connects of attempts that opened, or were cut later.
     TcpConnect,
-    /// TLS handshakes of attempts that opened.
+    /// TCP connects that a deadline, a fault or the end of the run cut.
+    TcpConnectCensored,
+    /// TLS handshakes of attempts that opened, or were cut later.
     Tls,
+    /// TLS handshakes that were cut, as TCP connects.
+    TlsCensored,
     /// Request to 101.
     OpeningHandshake,
+    /// Requests whose 101 was cut off, as TCP connects.
+    OpeningHandshakeCensored,
     /// First Close frame to the end of TCP.
     ClosingHandshake,
+    /// Closing handshakes that were cut: the answer did not come, TCP did not end in time, or the run ended.
+    ClosingHandshakeCensored,
     /// First Close frame to the one that answers it.
     CloseAck,
+    /// First Close frame to the end of the wait for one that did not come.
+    CloseAckCensored,
     /// Answer to the first Close frame to the end of TCP.
     FinWait,
     /// From an injection to the pong deadline of the client that ended the connection.
@@ -41,29 +56,42 @@ pub enum Metric {
     PongDeadlineServer,
     /// Due time to echo.
     Rtt,
+    /// Due time to when no echo could come any more: its connection ended, or the run.
+    RttCensored,
     /// Sent to echo.
     RttFromSent,
+    /// The same from the actual send.
+    RttFromSentCensored,
     /// Lateness of due connects and sends.
     Lag,
 }
 
 /// All metrics, in order.
-pub const METRICS: [Metric; 16] = [
+pub const METRICS: [Metric; 25] = [
     Metric::ReconnectTime,
-    Metric::ReconnectCensored,
+    Metric::ReconnectTimeCensored,
+    Metric::ReconnectTimeNever,
     Metric::Detect,
+    Metric::DetectCensored,
     Metric::Backoff,
     Metric::Attempt,
     Metric::TcpConnect,
+    Metric::TcpConnectCensored,
     Metric::Tls,
+    Metric::TlsCensored,
     Metric::OpeningHandshake,
+    Metric::OpeningHandshakeCensored,
     Metric::ClosingHandshake,
+    Metric::ClosingHandshakeCensored,
     Metric::CloseAck,
+    Metric::CloseAckCensored,
     Metric::FinWait,
     Metric::PongDeadlineClient,
     Metric::PongDeadlineServer,
     Metric::Rtt,
+    Metric::RttCensored,
     Metric::RttFromSent,
+    Metric::RttFromSentCensored,
     Metric::Lag,
 ];
 
@@ -72,22 +100,52 @@ impl Metric {
     pub fn name(self) -> &'static str {
         match self {
             Metric::ReconnectTime => "reconnect_time",
-            Metric::ReconnectCensored => "reconnect_censored",
+            Metric::ReconnectTimeCensored => "reconnect_time_censored",
+            Metric::ReconnectTimeNever => "reconnect_time_never",
             Metric::Detect => "detect",
+            Metric::DetectCensored => "detect_censored",
             Metric::Backoff => "backoff",
             Metric::Attempt => "attempt",
             Metric::TcpConnect => "tcp_connect",
+            Metric::TcpConnectCensored => "tcp_connect_censored",
             Metric::Tls => "tls",
+            Metric::TlsCensored => "tls_censored",
             Metric::OpeningHandshake => "opening_handshake",
+            Metric::OpeningHandshakeCensored => "opening_handshake_censored",
             Metric::ClosingHandshake => "closing_handshake",
+            Metric::ClosingHandshakeCensored => "closing_handshake_censored",
             Metric::CloseAck => "close_ack",
+            Metric::CloseAckCensored => "close_ack_censored",
             Metric::FinWait => "fin_wait",
             Metric::PongDeadlineClient => "pong_deadline_client",
             Metric::PongDeadlineServer => "pong_deadline_server",
             Metric::Rtt => "rtt",
+            Metric::RttCensored => "rtt_censored",
             Metric::RttFromSent => "rtt_from_sent",
+            Metric::RttFromSentCensored => "rtt_from_sent_censored",
             Metric::Lag => "lag",
         }
+    }
+
+    /// Where the times of this kind are that were cut; `None` for kinds that are not cut.
+    pub fn censored(self) -> Option<Metric> {
+        Some(match self {
+            Metric::ReconnectTime => Metric::ReconnectTimeCensored,
+            Metric::Detect => Metric::DetectCensored,
+            Metric::TcpConnect => Metric::TcpConnectCensored,
+            Metric::Tls => Metric::TlsCensored,
+            Metric::OpeningHandshake => Metric::OpeningHandshakeCensored,
+            Metric::ClosingHandshake => Metric::ClosingHandshakeCensored,
+            Metric::CloseAck => Metric::CloseAckCensored,
+            Metric::Rtt => Metric::RttCensored,
+            Metric::RttFromSent => Metric::RttFromSentCensored,
+            _ => return None,
+        })
+    }
+
+    /// Where the times of this kind are that never end.
+    pub fn never(self) -> Option<Metric> {
+        (self == Metric::ReconnectTime).then_some(Metric::ReconnectTimeNever)
     }
 }
 
@@ -209,6 +267,12 @@ impl Bank {
         let mut sum = Latency::new();
         self.each().filter(|(key, _)| key.metric == metric && keep(*key)).for_each(|(_, latency)| sum.add(latency));
         sum
+    }
+
+    /// The same of those that ended, were cut and never end.
+    pub fn survival(&self, metric: Metric, keep: impl Fn(Key) -> bool) -> Survival {
+        let sum = |metric: Option<Metric>| metric.map_or_else(Latency::new, |metric| self.sum(metric, &keep));
+        Survival { ended: self.sum(metric, &keep), censored: sum(metric.censored()), never: sum(metric.never()) }
     }
 
     /// All distributions that have samples, in the order of their keys.

@@ -7,6 +7,7 @@ use super::ledger::{Ledger, LedgerError, same};
 use super::liveness::Watched;
 use super::outage::Outage;
 use super::sample::Sample;
+use super::survival::Survival;
 use super::timeline::Timeline;
 use crate::close::Cause;
 use crate::event::Event;
@@ -366,6 +367,11 @@ impl Results {
     /// The distribution of a metric over all cohorts and faults.
     pub fn latency(&self, metric: Metric) -> Latency {
         self.bank.sum(metric, |_| true)
+    }
+
+    /// The same with what was cut and what never ends.
+    pub fn survival(&self, metric: Metric) -> Survival {
+        self.bank.survival(metric, |_| true)
     }
 
     /// Whether the generator was too late for its measurements to be trusted.

@@ -140,6 +140,8 @@ impl Latency {
         let stated = |q| self.quantile(q).filter(|_| self.count() >= needed(q));
         Times {
             count: self.count(),
+            censored: 0,
+            never: 0,
             min: self.min(),
             p50: stated(0.5),
             p90: stated(0.9),

@@ -302,7 +302,11 @@ impl Recorder {
             }
         } else {
             book.censored += 1;
-            self.outage_bank.record(at, of(Metric::ReconnectCensored), at.saturating_sub(outage.fault_at));
+            let (metric, time) = match outage.given_up() {
+                Some(time) => (Metric::ReconnectTimeNever, time),
+                None => (Metric::ReconnectTimeCensored, at.saturating_sub(outage.fault_at)),
+            };
+            self.outage_bank.record(at, of(metric), time);
         }
         self.outage_rows.offer(|| outage);
     }

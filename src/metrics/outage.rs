@@ -63,6 +63,11 @@ impl Outage {
         self.detect_at - self.fault_at
     }
 
+    /// From `t_fault` to when the client gave up, of one that did.
+    pub fn given_up(&self) -> Option<u64> {
+        self.gave_up.then(|| self.detect() + self.backoff + self.attempt)
+    }
+
     /// `t_ready - t_fault`, if it ended.
     pub fn time(&self) -> Option<u64> {
         self.ready_at.map(|ready| ready - self.fault_at)

@@ -1,71 +1,139 @@
 //! Quantiles of times of which some are only known to be longer: the Kaplan–Meier estimate.
 //!
-//! Outages that the end of the run cut are censored: they took at least so long. To leave them out would call a run in which most
-//! clients never came back a fast one. Source: Kaplan and Meier, "Nonparametric Estimation from Incomplete Observations" (1958).
+//! What the end of the run, a deadline or a fault cut is censored: it took at least so long. To leave it out would call a run in which
+//! most clients never came back, or most replies never came, a fast one. Source: Kaplan and Meier, "Nonparametric Estimation from
+//! Incomplete Observations" (1958).
 
 use super::latency::{Latency, needed};
 use crate::results::record::Times;
 
-/// Quantile `q` (0 to 1) in µs: the least time t with `S(t) ≤ 1 - q`; `None` if it was not reached.
-///
-/// `S(t)` is the product over all times tᵢ ≤ t at which somebody returned of `1 - dᵢ/nᵢ`: dᵢ returned at tᵢ, and nᵢ were at risk,
-/// which is all whose time, returned or censored, is at least tᵢ. Without censoring this is the ordinary quantile.
-pub fn quantile(returned: &Latency, censored: &Latency, q: f64) -> Option<u64> {
-    steps(returned, censored).find(|(_, away)| reached(*away, q)).map(|(time, _)| time)
+/// Times of one kind, however they ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Survival {
+    /// Of those that ended.
+    pub ended: Latency,
+    /// Of those that were cut: they took at least so long.
+    pub censored: Latency,
+    /// Of those that never end, as a client that gave up: how long it took until that was clear. They are +∞ in every quantile, so
+    /// they stay at risk for ever.
+    pub never: Latency,
 }
 
-/// [`quantile`] of each of these, which ascend, in one pass over the samples.
-pub fn quantiles(returned: &Latency, censored: &Latency, ascending: impl Iterator<Item = f64>) -> Vec<Option<u64>> {
-    let mut steps = steps(returned, censored).peekable();
-    let at = |q| {
-        while steps.next_if(|(_, away)| !reached(*away, q)).is_some() {}
-        steps.peek().map(|(time, _)| *time)
-    };
-    ascending.map(at).collect()
+/// A quantile of times of which some did not end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantile {
+    /// It, µs.
+    At(u64),
+    /// It was not reached in so many µs, the longest time that was observed.
+    Beyond(u64),
+    /// It is +∞: too many never end.
+    Never,
 }
 
-/// Each time in µs at which somebody returned, ascending, and `S` from then on.
-fn steps(returned: &Latency, censored: &Latency) -> impl Iterator<Item = (u64, f64)> {
-    let mut at_risk = returned.count() + censored.count();
-    let mut survival = 1.0_f64;
-    let mut cuts = censored.steps().peekable();
-    returned.steps().map(move |(time, count)| {
-        // Who was censored at the same time counts as at risk at that time.
-        while let Some((_, gone)) = cuts.next_if(|(cut, _)| *cut < time) {
-            at_risk -= gone;
+impl Quantile {
+    /// It, if it was reached, µs.
+    pub fn us(self) -> Option<u64> {
+        match self {
+            Quantile::At(us) => Some(us),
+            Quantile::Beyond(_) | Quantile::Never => None,
         }
-        survival *= 1.0 - count as f64 / at_risk as f64;
-        at_risk -= count;
-        (time, survival)
-    })
-}
-
-/// Whether a share `q` is back where `away` is still away.
-fn reached(away: f64, q: f64) -> bool {
-    // The product of many factors is off by some 1e-16 each.
-    away <= 1.0 - q + 1e-9
-}
-
-/// What a summary shows. `count` is all outages; `max` and `mean` are null as soon as one is censored, because they are not known.
-pub fn times(returned: &Latency, censored: &Latency) -> Times {
-    let count = returned.count() + censored.count();
-    let stated = |q| quantile(returned, censored, q).filter(|_| count >= needed(q));
-    let complete = censored.count() == 0;
-    Times {
-        count,
-        min: returned.min(),
-        p50: stated(0.5),
-        p90: stated(0.9),
-        p99: stated(0.99),
-        p999: stated(0.999),
-        max: returned.max().filter(|_| complete),
-        mean: returned.mean().filter(|_| complete).map(|mean| mean.round() as u64),
     }
 }
 
-/// The longest time that was observed, µs: a quantile that was not reached is greater. `None` without outages.
-pub fn horizon(returned: &Latency, censored: &Latency) -> Option<u64> {
-    returned.max().max(censored.max())
+impl Survival {
+    /// All, however they ended.
+    pub fn count(&self) -> u64 {
+        self.ended.count() + self.censored.count() + self.never.count()
+    }
+
+    /// Whether all ended, so that the greatest and the mean are known.
+    pub fn is_complete(&self) -> bool {
+        self.censored.count() + self.never.count() == 0
+    }
+
+    /// Quantile `q` (0 to 1) in µs: the least time t with `S(t) ≤ 1 - q`; `None` if it was not reached.
+    ///
+    /// `S(t)` is the product over all times tᵢ ≤ t at which something ended of `1 - dᵢ/nᵢ`: dᵢ ended at tᵢ, and nᵢ were at risk,
+    /// which is all whose time, ended or censored, is at least tᵢ, and all that never end. Without censoring this is the ordinary
+    /// quantile.
+    pub fn quantile(&self, q: f64) -> Option<u64> {
+        self.steps().find(|step| reached(step.left, q)).map(|step| step.time)
+    }
+
+    /// [`quantile`](Survival::quantile), with what is known where it was not reached; `None` without samples.
+    pub fn at(&self, q: f64) -> Option<Quantile> {
+        if let Some(us) = self.quantile(q) {
+            return Some(Quantile::At(us));
+        }
+        let horizon = self.horizon()?;
+        let (left, at_risk) = self.steps().last().map_or((1.0, self.count()), |step| (step.left, step.at_risk));
+        // Even if all that were cut later had ended at once, those that never end would be left.
+        let left_for_ever = if at_risk == 0 { 0.0 } else { left * self.never.count() as f64 / at_risk as f64 };
+        Some(if reached(left_for_ever, q) { Quantile::Beyond(horizon) } else { Quantile::Never })
+    }
+
+    /// [`quantile`](Survival::quantile) of each of these, which ascend, in one pass over the samples.
+    pub fn quantiles(&self, ascending: impl Iterator<Item = f64>) -> Vec<Option<u64>> {
+        let mut steps = self.steps().peekable();
+        let at = |q| {
+            while steps.next_if(|step| !reached(step.left, q)).is_some() {}
+            steps.peek().map(|step| step.time)
+        };
+        ascending.map(at).collect()
+    }
+
+    /// Each time at which something ended, ascending.
+    fn steps(&self) -> impl Iterator<Item = Step> {
+        let mut at_risk = self.count();
+        let mut left = 1.0_f64;
+        let mut cuts = self.censored.steps().peekable();
+        self.ended.steps().map(move |(time, count)| {
+            // What was censored at the same time counts as at risk at that time.
+            while let Some((_, gone)) = cuts.next_if(|(cut, _)| *cut < time) {
+                at_risk -= gone;
+            }
+            left *= 1.0 - count as f64 / at_risk as f64;
+            at_risk -= count;
+            Step { time, left, at_risk }
+        })
+    }
+
+    /// What a summary shows. `count` is all; `max` and `mean` are null as soon as one did not end, because they are not known.
+    pub fn times(&self) -> Times {
+        let count = self.count();
+        let stated = |q| self.quantile(q).filter(|_| count >= needed(q));
+        let complete = self.is_complete();
+        Times {
+            count,
+            censored: self.censored.count(),
+            never: self.never.count(),
+            min: self.ended.min(),
+            p50: stated(0.5),
+            p90: stated(0.9),
+            p99: stated(0.99),
+            p999: stated(0.999),
+            max: self.ended.max().filter(|_| complete),
+            mean: self.ended.mean().filter(|_| complete).map(|mean| mean.round() as u64),
+        }
+    }
+
+    /// The longest time that was observed, µs: a quantile that was not reached is greater. `None` without samples.
+    pub fn horizon(&self) -> Option<u64> {
+        self.ended.max().max(self.censored.max()).max(self.never.max())
+    }
+}
+
+/// A time in µs at which something ended, the share that lasted longer, and how many of it were at risk beyond.
+struct Step {
+    time: u64,
+    left: f64,
+    at_risk: u64,
+}
+
+/// Whether a share `q` ended where `left` has not.
+fn reached(left: f64, q: f64) -> bool {
+    // The product of many factors is off by some 1e-16 each.
+    left <= 1.0 - q + 1e-9
 }
 
 #[cfg(test)]
@@ -78,15 +146,18 @@ mod tests {
         latency
     }
 
+    fn survival(ended: &[u64], censored: &[u64], never: &[u64]) -> Survival {
+        Survival { ended: of(ended), censored: of(censored), never: of(never) }
+    }
+
     #[test]
     fn quantiles_agree_with_a_hand_computed_example() {
-        // Ten outages. Returned after 100, 200, 200, 400, 700; censored at 150, 400, 500; two clients gave up early and stay in
-        // the risk set to the end of the run, 1000.
+        // Ten outages. Returned after 100, 200, 200, 400, 700; censored at 150, 400, 500, 1000, 1000.
         //   t=100: n=10, d=1, S = 9/10          = 0.9
         //   t=200: n=8 (150 is gone), d=2, S    = 0.9 · 6/8 = 0.675
         //   t=400: n=6 (the censored 400 counts), d=1, S = 0.675 · 5/6 = 0.5625
         //   t=700: n=3, d=1, S = 0.5625 · 2/3   = 0.375
-        let (returned, censored) = (of(&[100, 200, 200, 400, 700]), of(&[150, 400, 500, 1000, 1000]));
+        let outages = survival(&[100, 200, 200, 400, 700], &[150, 400, 500, 1000, 1000], &[]);
         for (q, expected) in [
             (0.1, Some(100)),
             (0.11, Some(200)),
@@ -98,27 +169,57 @@ mod tests {
             (0.63, None),
             (0.9, None),
         ] {
-            assert_eq!(quantile(&returned, &censored, q), expected, "{q}");
+            assert_eq!(outages.quantile(q), expected, "{q}");
         }
-        let several = quantiles(&returned, &censored, [0.1, 0.33, 0.5, 0.5, 0.9].into_iter());
+        let several = outages.quantiles([0.1, 0.33, 0.5, 0.5, 0.9].into_iter());
         assert_eq!(several, [Some(100), Some(400), Some(700), Some(700), None]);
-        assert_eq!(horizon(&returned, &censored), Some(1000));
-        let times = times(&returned, &censored);
-        assert_eq!((times.count, times.p50, times.p90, times.max), (10, Some(700), None, None));
+        // Those that were cut may have ended a moment later: nothing is known to be for ever.
+        assert_eq!(outages.at(0.9), Some(Quantile::Beyond(1000)));
+        let times = outages.times();
+        assert_eq!((times.count, times.censored, times.p50, times.p90, times.max), (10, 5, Some(700), None, None));
     }
 
     #[test]
-    fn without_give_ups_in_the_risk_set_the_median_would_be_too_good() {
-        let returned = of(&[100, 200, 300]);
-        assert_eq!(quantile(&returned, &of(&[]), 0.5), Some(200));
-        assert_eq!(quantile(&returned, &of(&[900, 900, 900, 900]), 0.5), None);
+    fn who_gave_up_stays_at_risk_for_ever() {
+        // Ten outages: returned after 100, 200, 300, 600; censored at 250, 700; four gave up, after 50, 60, 150 and 400.
+        //   t=100: n=10, d=1, S = 0.9
+        //   t=200: n=9, d=1, S = 0.9 · 8/9            = 0.8
+        //   t=300: n=7 (250 is gone), d=1, S = 0.8 · 6/7 = 0.6857…
+        //   t=600: n=6 , d=1, S = 0.6857… · 5/6        = 0.5714…
+        // Beyond 600 one censored and the four are at risk: at best S = 0.5714… · 4/5 = 0.4571…, so more than p54.2 is for ever.
+        let outages = survival(&[100, 200, 300, 600], &[250, 700], &[50, 60, 150, 400]);
+        for (q, expected) in [
+            (0.1, Quantile::At(100)),
+            (0.2, Quantile::At(200)),
+            (0.3142, Quantile::At(300)),
+            (0.4285, Quantile::At(600)),
+            (0.4286, Quantile::Beyond(700)),
+            (0.5428, Quantile::Beyond(700)),
+            (0.543, Quantile::Never),
+            (0.99, Quantile::Never),
+        ] {
+            assert_eq!((outages.at(q), outages.quantile(q)), (Some(expected), expected.us()), "{q}");
+        }
+        let times = outages.times();
+        assert_eq!((times.count, times.never, times.p50, times.max, times.mean), (10, 4, None, None, None));
+        // Half returned after 8 s, half gave up at 16 s of 20 s: the 90th percentile is not 8 s.
+        let half = survival(&[8_000_000; 50], &[], &[6_000_000; 50]);
+        assert_eq!((half.at(0.5), half.at(0.9)), (Some(Quantile::At(8_003_583)), Some(Quantile::Never)));
+        assert_eq!(survival(&[], &[], &[5]).at(0.5), Some(Quantile::Never));
+        assert_eq!(survival(&[], &[], &[]).at(0.5), None);
+    }
+
+    #[test]
+    fn to_leave_out_what_was_cut_would_make_the_median_too_good() {
+        assert_eq!(survival(&[100, 200, 300], &[], &[]).quantile(0.5), Some(200));
+        assert_eq!(survival(&[100, 200, 300], &[900, 900, 900, 900], &[]).quantile(0.5), None);
     }
 
     #[test]
     fn without_censoring_it_is_the_ordinary_quantile() {
-        let returned = of(&(1..=1000).collect::<Vec<_>>());
+        let all = survival(&(1..=1000).collect::<Vec<_>>(), &[], &[]);
         for q in [0.01, 0.5, 0.9, 0.99, 0.999, 1.0] {
-            assert_eq!(quantile(&returned, &of(&[]), q), returned.quantile(q), "{q}");
+            assert_eq!(all.quantile(q), all.ended.quantile(q), "{q}");
         }
     }
 }

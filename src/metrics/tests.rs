@@ -196,7 +196,12 @@ fn outages_have_phases_that_add_up_and_belong_to_their_fault() {
     assert_eq!((of(1).fault.as_deref(), of(1).detect_us, of(1).reconnect_us), (Some("crash"), 4_000, Some(2_008_000)));
     assert_eq!((of(2).result.as_str(), of(2).reconnect_us), ("gave_up", None));
     assert_eq!((of(3).result.as_str(), of(3).fault.as_deref(), of(3).detect_us), ("censored", Some("close"), 10_000));
-    assert_eq!(results.latency(Metric::ReconnectCensored).max().map(|us| us / 100_000), Some(150)); // the one that gave up, 15 s
+    let times = results.survival(Metric::ReconnectTime);
+    assert_eq!((times.censored.count(), times.never.count()), (1, 1));
+    assert_eq!(
+        times.never.max().map(|us| us / 100_000),
+        of(2).backoff_us.checked_add(of(2).attempt_us + of(2).detect_us).map(|us| us / 100_000)
+    );
 }
 
 #[test]

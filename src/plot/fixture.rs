@@ -302,6 +302,8 @@ fn times(values: impl Iterator<Item = u64>) -> Times {
     let at = |q: f64| values.get(((q * n as f64).ceil() as usize).saturating_sub(1)).copied().filter(|us| *us < u64::MAX);
     Times {
         count: n as u64,
+        censored: values.iter().filter(|us| **us == u64::MAX).count() as u64,
+        never: 0,
         min: at(0.0),
         p50: at(0.5).filter(|_| n >= 5),
         p90: at(0.9).filter(|_| n >= 29),

@@ -7,7 +7,6 @@ use super::runs::Spread;
 use crate::metrics::Results;
 use crate::metrics::bank::Metric;
 use crate::metrics::latency::micros;
-use crate::metrics::survival;
 use serde::{Deserialize, Serialize};
 
 /// Most bins of a timeline that is drawn, and of its bands: a bar of the chart takes three pixels.
@@ -154,11 +153,10 @@ impl Curves {
 }
 
 fn back(results: &Results, cohort: u16) -> Curve {
-    let of = |metric| results.bank.sum(metric, |key| key.cohort == cohort);
-    let (returned, cut) = (of(Metric::ReconnectTime), of(Metric::ReconnectCensored));
-    let outages = returned.count() + cut.count();
+    let times = results.bank.survival(Metric::ReconnectTime, |key| key.cohort == cohort);
+    let outages = times.count();
     let shares = grid().filter(|_| outages > 0).map(|percentile| f64::from(percentile) / f64::from(WHOLE));
-    let back = survival::quantiles(&returned, &cut, shares).into_iter().map(|us| us.map_or(NEVER, small)).collect();
+    let back = times.quantiles(shares).into_iter().map(|us| us.map_or(NEVER, small)).collect();
     Curve { outages, back, ..Curve::default() }
 }
 
@@ -272,8 +270,8 @@ mod tests {
         assert_eq!(last, results.total().ledger.open_at_end);
         for band in &one.reconnect {
             let cohort = names.iter().position(|name| *name == band.cohort).unwrap() as u16;
-            let of = |metric| results.bank.sum(metric, |key| key.cohort == cohort);
-            let time = survival::quantile(&of(Metric::ReconnectTime), &of(Metric::ReconnectCensored), band.percentile / 100.0);
+            let times = results.bank.survival(Metric::ReconnectTime, |key| key.cohort == cohort);
+            let time = times.quantile(band.percentile / 100.0);
             assert_eq!((band.least_us, band.most_us), (time, time), "{} {}", band.cohort, band.percentile);
         }
         assert!(one.reconnect.len() > 90);

@@ -5,6 +5,7 @@ use super::read::{Loaded, ReadError};
 use super::record::{CountRow, SCHEMA_VERSION};
 use super::tables::count_rows;
 use crate::metrics::book::{Results, SATURATED, Status};
+use crate::metrics::survival::Survival;
 use std::collections::BTreeMap;
 
 /// Counts by second, distributions, and how far they can be trusted.
@@ -85,14 +86,25 @@ impl Evidence {
         Ok(evidence)
     }
 
+    /// The times of a metric in all distributions that are kept, with those that were cut and those that never end.
+    pub fn times(&self, metric: &str, keep: impl Fn(&Distribution) -> bool) -> Survival {
+        let mut times = Survival::default();
+        for row in self.distributions.iter().filter(|row| keep(row)) {
+            match row.metric.strip_prefix(metric) {
+                Some("") => times.ended.add(&row.latency),
+                Some("_censored") => times.censored.add(&row.latency),
+                Some("_never") => times.never.add(&row.latency),
+                _ => {}
+            }
+        }
+        times
+    }
+
     /// A table that was cut between two lines is still a table: only the summary tells.
     fn agrees_with(&self, loaded: &Loaded) -> Result<(), ReadError> {
         let summary = &loaded.summary;
         let counted = |holds: &dyn Fn(&CountRow) -> bool| self.counts.iter().filter(|row| holds(row)).map(|row| row.count).sum::<u64>();
-        let timed = |metric: &str| {
-            let of_metric = self.distributions.iter().filter(|distribution| distribution.metric == metric);
-            of_metric.map(|distribution| distribution.latency.count()).sum::<u64>()
-        };
+        let all = |metric| self.times(metric, |_| true);
         let begun = counted(&|row| row.metric == "attempts" && row.outcome.as_deref() == Some("begun"));
         let closed = counted(&|row| row.metric == "closes" && row.side.as_deref() == Some("client"));
         let sent = counted(&|row| row.metric == "messages" && row.outcome.as_deref() == Some("sent"));
@@ -101,9 +113,9 @@ impl Evidence {
             ("counts.csv", "attempts", begun, summary.attempts.total),
             ("counts.csv", "closes", closed, summary.connections.closed),
             ("counts.csv", "sent messages", sent, messages.sent),
-            ("latency.hlog", "opening handshakes", timed("opening_handshake"), summary.opening_handshake_us.count),
-            ("latency.hlog", "reconnects", timed("reconnect_time"), reconnect.recovered),
-            ("latency.hlog", "round trips", timed("rtt"), messages.rtt_us.count),
+            ("latency.hlog", "opening handshakes", all("opening_handshake").count(), summary.opening_handshake_us.count),
+            ("latency.hlog", "reconnects", all("reconnect_time").ended.count(), reconnect.recovered),
+            ("latency.hlog", "round trips", all("rtt").count(), messages.rtt_us.count),
         ] {
             if found != told {
                 let what = format!("it has {found} {what}, the summary says {told}");

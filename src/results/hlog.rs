@@ -77,8 +77,12 @@ fn tag(meta: &Meta, key: Key) -> String {
 
 fn parse_tag(tag: &str, latency: Latency) -> Distribution {
     let mut parts = tag.split(';');
-    let mut distribution =
-        Distribution { metric: parts.next().unwrap_or_default().to_owned(), cohort: String::new(), fault: None, latency };
+    let metric = match parts.next().unwrap_or_default() {
+        // In folders of version 1.
+        "reconnect_censored" => "reconnect_time_censored",
+        metric => metric,
+    };
+    let mut distribution = Distribution { metric: metric.to_owned(), cohort: String::new(), fault: None, latency };
     for (name, value) in parts.filter_map(|part| part.split_once('=')) {
         match name {
             "cohort" => distribution.cohort = unescape(value),

@@ -17,9 +17,15 @@ pub const OLDEST_VERSION: u32 = 1;
 /// A distribution of times in µs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Times {
-    /// Samples.
+    /// Samples, however they ended.
     pub count: u64,
-    /// Least.
+    /// Of them cut: they took at least so long.
+    #[serde(default)]
+    pub censored: u64,
+    /// Of them never to end: the client gave up.
+    #[serde(default)]
+    pub never: u64,
+    /// Least of those that ended.
     pub min: Option<u64>,
     /// Median; null below 5 samples.
     pub p50: Option<u64>,
@@ -29,9 +35,9 @@ pub struct Times {
     pub p99: Option<u64>,
     /// 99.9th percentile; null below 2,995 samples.
     pub p999: Option<u64>,
-    /// Greatest.
+    /// Greatest; null as soon as one did not end.
     pub max: Option<u64>,
-    /// Arithmetic mean.
+    /// Arithmetic mean; null as soon as one did not end.
     pub mean: Option<u64>,
 }
 

@@ -3,8 +3,8 @@
 
 use super::bands::Bands;
 use super::record::Verdict;
+use crate::metrics::Results;
 use crate::metrics::bank::Metric;
-use crate::metrics::{Results, survival};
 use serde::{Deserialize, Serialize};
 
 /// A row of `runs.csv`: one seed.
@@ -52,8 +52,7 @@ pub const RUNS: &[&str] = &[
 impl RunRow {
     /// What one seed gave.
     pub fn of(results: &Results, verdict: &Verdict) -> RunRow {
-        let (back, cut) = (results.latency(Metric::ReconnectTime), results.latency(Metric::ReconnectCensored));
-        let (times, total) = (survival::times(&back, &cut), results.total());
+        let (times, total) = (results.survival(Metric::ReconnectTime).times(), results.total());
         RunRow {
             seed: results.meta.seed,
             verdict: verdict.result.clone(),

@@ -9,11 +9,11 @@ use super::runs::Runs;
 use super::tables::ending_rows;
 use crate::fault::Side;
 use crate::fault::liveness::Finds;
+use crate::metrics::ROWS;
 use crate::metrics::bank::{Key, Metric};
 use crate::metrics::book::{Book, FaultBook, FaultMeta, Results, SATURATED};
 use crate::metrics::latency::{Latency, needed};
 use crate::metrics::liveness::{self, Watched};
-use crate::metrics::survival;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const REASONS: usize = 20;
 /// What `summary.json` says; `command` is the command line that makes the run again.
 pub fn summarise(results: &Results, verdict: &Verdict, command: &str) -> Summary {
     let (meta, total) = (&results.meta, results.total());
-    let times = |metric| results.latency(metric).times();
+    let times = |metric| results.survival(metric).times();
     let cohorts = (0..meta.cohorts.len() as u16).map(|cohort| (meta.cohort(cohort), cohort_row(results, cohort))).collect();
     let mut summary = Summary {
         schema_version: SCHEMA_VERSION,
@@ -92,13 +92,12 @@ fn attempts(book: &Book, peak_per_s: u64) -> Attempts {
 
 /// `t_ready - t_fault` of the outages that pass the filter, censored ones included.
 fn reconnect_times(results: &Results, keep: impl Fn(Key) -> bool) -> Times {
-    let of = |metric| results.bank.sum(metric, &keep);
-    survival::times(&of(Metric::ReconnectTime), &of(Metric::ReconnectCensored))
+    results.bank.survival(Metric::ReconnectTime, keep).times()
 }
 
 fn reconnect(results: &Results, book: &Book, keep: impl Fn(Key) -> bool) -> Reconnect {
-    let latency = |metric| results.bank.sum(metric, &keep);
-    let times = |metric| latency(metric).times();
+    let survival = |metric| results.bank.survival(metric, &keep);
+    let times = |metric| survival(metric).times();
     Reconnect {
         affected: book.affected,
         recovered: book.recovered,
@@ -106,7 +105,7 @@ fn reconnect(results: &Results, book: &Book, keep: impl Fn(Key) -> bool) -> Reco
         gave_up: book.lost,
         attempts_mean: (book.recovered > 0).then(|| book.recovery_attempts as f64 / book.recovered as f64),
         time_us: reconnect_times(results, &keep),
-        observed_us: survival::horizon(&latency(Metric::ReconnectTime), &latency(Metric::ReconnectCensored)),
+        observed_us: survival(Metric::ReconnectTime).horizon(),
         detect_us: times(Metric::Detect),
         backoff_us: times(Metric::Backoff),
         attempt_us: times(Metric::Attempt),
@@ -114,7 +113,7 @@ fn reconnect(results: &Results, book: &Book, keep: impl Fn(Key) -> bool) -> Reco
 }
 
 fn messages(results: &Results, book: &Book, keep: impl Fn(Key) -> bool) -> Messages {
-    let times = |metric| results.bank.sum(metric, &keep).times();
+    let times = |metric| results.bank.survival(metric, &keep).times();
     Messages {
         due: book.due,
         not_started: book.not_started,

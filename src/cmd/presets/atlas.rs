@@ -2,9 +2,9 @@
 //!
 //! Every preset meets the same crash, on a server that is never busy: so the figures are those of the strategy alone.
 
+use crate::metrics::Results;
 use crate::metrics::bank::Metric;
 use crate::metrics::timeline::Step;
-use crate::metrics::{Results, survival};
 use crate::plan::Plan;
 use crate::plot::atlas::{self, Attempts, GaveUp};
 use crate::plot::number;
@@ -198,8 +198,7 @@ impl Figures {
 
 /// From the return of the server to that of 95 % of the clients, µs; else the share that gave up, in percent.
 fn back(results: &Results, outage_s: u64) -> Result<u64, f64> {
-    let (back, cut) = (results.latency(Metric::ReconnectTime), results.latency(Metric::ReconnectCensored));
-    let us = survival::quantile(&back, &cut, 0.95).map(|us| us.saturating_sub(outage_s * 1_000_000));
+    let us = results.survival(Metric::ReconnectTime).quantile(0.95).map(|us| us.saturating_sub(outage_s * 1_000_000));
     us.ok_or_else(|| results.total().lost as f64 * 100.0 / CLIENTS as f64)
 }
 

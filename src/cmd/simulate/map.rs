@@ -8,7 +8,7 @@ use crate::capacity::Vary;
 use crate::cli::{Format, Simulate};
 use crate::metrics::bank::Metric;
 use crate::metrics::book::Meta;
-use crate::metrics::{Results, Status, survival};
+use crate::metrics::{Results, Status};
 use crate::plan::{Model, Plan};
 use crate::results::capacity::VaryRow;
 use crate::results::folder::Folder;
@@ -116,11 +116,11 @@ struct Seen {
 impl Seen {
     fn of(results: &Results) -> Seen {
         let total = results.total();
-        let (back, cut) = (results.latency(Metric::ReconnectTime), results.latency(Metric::ReconnectCensored));
+        let times = results.survival(Metric::ReconnectTime);
         let away = total.started.saturating_sub(total.ledger.open_at_end);
         Seen {
-            p50_us: survival::quantile(&back, &cut, 0.5),
-            p99_us: survival::quantile(&back, &cut, 0.99),
+            p50_us: times.quantile(0.5),
+            p99_us: times.quantile(0.99),
             // Three digits: what is printed is what is compared.
             away_percent: (away as f64 * 100_000.0 / total.started.max(1) as f64).round() / 1000.0,
             gave_up: total.lost,
