@@ -9,7 +9,6 @@ use super::runs::Runs;
 use super::tables::ending_rows;
 use crate::fault::Side;
 use crate::fault::liveness::Finds;
-use crate::metrics::ROWS;
 use crate::metrics::bank::{Key, Metric};
 use crate::metrics::book::{Book, FaultBook, FaultMeta, Results, SATURATED};
 use crate::metrics::latency::{Latency, needed};
