@@ -235,14 +235,6 @@ fn time(evidence: &Evidence, expectation: &Expectation) -> Known {
     };
     match expectation.stat {
         Stat::Percentile(percentile) => quantile(percentile.quantile()),
-        Stat::Max => complete(times.max().map(|us| us as f64)),
-        Stat::Mean if censored.count() > 0 => Known::Nothing("the mean is not known: some outages did not end".to_owned()),
-        Stat::Mean => complete(times.mean()),
-        _ => times.min().map_or_else(|| not_reached(&times, &censored), |us| Known::Exactly(us as f64)),
-        Stat::P50 => quantile(0.5),
-        Stat::P90 => quantile(0.9),
-        Stat::P99 => quantile(0.99),
-        Stat::P999 => quantile(0.999),
         Stat::Max if times.never.count() > 0 => Known::Never(times.never.count()),
         Stat::Max => greatest(&times, expectation.limit.value()),
         Stat::Mean if !times.is_complete() => Known::Nothing("the mean is not known: some did not end".to_owned()),
