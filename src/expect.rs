@@ -11,6 +11,7 @@ use crate::close::TcpEnd;
 use crate::fault::Side;
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 /// One expectation.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +24,8 @@ pub struct Expectation {
     pub labels: Labels,
     /// Which number of it.
     pub stat: Stat,
+    /// What a [`Stat::ShareOf`] divides by: the same metric with these labels.
+    pub whole: Option<Labels>,
     /// How it compares.
     pub op: Op,
     /// With what. Its unit fits `stat`: times are µs, `count` a count, `share` a share, `rate` and `peak` per second.
@@ -64,6 +67,8 @@ pub enum Metric {
     Closes,
     /// Messages; without `outcome` those that were due.
     Messages,
+    /// Payload bytes of messages, without frame headers; without `dir` both ways.
+    Bytes,
 }
 
 /// Which number of a metric.
@@ -79,11 +84,13 @@ pub enum Stat {
     Mean,
     /// How many.
     Count,
-    /// Divided by the same metric with only side, cohort and fault kept.
+    /// Divided by the same metric with only side, cohort, fault and window kept.
     Share,
-    /// Divided by the length of the run.
+    /// Divided by the same metric with the labels behind it, in braces.
+    ShareOf,
+    /// Divided by the length of the run, or of the window.
     Rate,
-    /// Largest number in any aligned second.
+    /// Largest number within any second, wherever it begins.
     Peak,
 }
 
@@ -165,6 +172,14 @@ pub struct Labels {
     pub fault: Option<String>,
     /// Only this outcome, of attempts or messages.
     pub outcome: Option<Outcome>,
+    /// Only attempts that were answered with this HTTP status.
+    pub status: Option<u16>,
+    /// Only this direction, of bytes.
+    pub dir: Option<Dir>,
+    /// Only what started at this offset or later: whole seconds.
+    pub from: Option<Duration>,
+    /// Only what started before this offset: whole seconds.
+    pub to: Option<Duration>,
     /// Only this reported code.
     pub reported: Option<u16>,
     /// Only this status code on the wire, as received by `side`.
@@ -177,6 +192,15 @@ pub struct Labels {
     pub tcp_end: Option<TcpEnd>,
     /// Only clean ones, or only others.
     pub clean: Option<bool>,
+}
+
+/// Which way bytes went, as the client sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dir {
+    /// From the client.
+    Sent,
+    /// To the client.
+    Received,
 }
 
 /// What a Close frame said on the wire.
@@ -211,8 +235,12 @@ pub enum Outcome {
     Sent,
     /// Messages: all that came.
     Received,
-    /// Messages: sent for an echo that did not come before the connection ended.
+    /// Messages: sent, and their reply came.
+    Answered,
+    /// Messages: sent for a reply that did not come before the connection ended.
     Lost,
+    /// Messages: sent for a reply that had not come when the measurement ended.
+    Unanswered,
 }
 
 /// The names that labels may refer to.
@@ -244,8 +272,8 @@ impl Problem {
 
 /// Beside these, times have every percentile.
 const TIME_STATS: &[Stat] = &[Stat::Min, Stat::Max, Stat::Mean];
-const COUNT_STATS: &[Stat] = &[Stat::Count, Stat::Share, Stat::Rate, Stat::Peak];
-/// Every metric: name, stats, labels beside `cohort` and `fault`.
+const COUNT_STATS: &[Stat] = &[Stat::Count, Stat::Share, Stat::ShareOf, Stat::Rate, Stat::Peak];
+/// Every metric: name, stats, labels beside `cohort`, `fault`, `from` and `to`.
 const METRICS: &[(&str, Metric, &[Stat], &[&str])] = &[
     ("reconnect_time", Metric::ReconnectTime, TIME_STATS, &[]),
     ("detect", Metric::Detect, TIME_STATS, &[]),
@@ -260,9 +288,10 @@ const METRICS: &[(&str, Metric, &[Stat], &[&str])] = &[
     ("rtt", Metric::Rtt, TIME_STATS, &[]),
     ("rtt_from_sent", Metric::RttFromSent, TIME_STATS, &[]),
     ("clients_lost", Metric::ClientsLost, COUNT_STATS, &[]),
-    ("attempts", Metric::Attempts, COUNT_STATS, &["outcome"]),
+    ("attempts", Metric::Attempts, COUNT_STATS, &["outcome", "status"]),
     ("closes", Metric::Closes, COUNT_STATS, &["reported", "wire", "side", "cause", "tcp_end", "clean"]),
     ("messages", Metric::Messages, COUNT_STATS, &["outcome"]),
+    ("bytes", Metric::Bytes, COUNT_STATS, &["dir"]),
 ];
 const STATS: &[(&str, Stat)] = &[
     ("min", Stat::Min),
@@ -270,6 +299,7 @@ const STATS: &[(&str, Stat)] = &[
     ("mean", Stat::Mean),
     ("count", Stat::Count),
     ("share", Stat::Share),
+    ("share_of", Stat::ShareOf),
     ("rate", Stat::Rate),
     ("peak", Stat::Peak),
 ];
@@ -288,8 +318,11 @@ const MESSAGE_OUTCOMES: &[(&str, Outcome)] = &[
     ("not_started", Outcome::NotStarted),
     ("sent", Outcome::Sent),
     ("received", Outcome::Received),
+    ("answered", Outcome::Answered),
     ("lost", Outcome::Lost),
+    ("unanswered", Outcome::Unanswered),
 ];
+const DIRS: &[(&str, Dir)] = &[("sent", Dir::Sent), ("received", Dir::Received)];
 const TCP_ENDS: &[(&str, TcpEnd)] =
     &[("fin", TcpEnd::Fin), ("rst", TcpEnd::Rst), ("timeout", TcpEnd::Timeout), ("local", TcpEnd::Local), ("none", TcpEnd::None)];
 const CAUSES: &[&str] = &["remote", "stay", "deadline:pong", "deadline:close", "deadline:fin", "deadline:write"];
@@ -310,6 +343,13 @@ impl Outcome {
     /// As written.
     pub fn name(self) -> &'static str {
         ATTEMPT_OUTCOMES.iter().chain(MESSAGE_OUTCOMES).find(|row| row.1 == self).map_or("", |row| row.0)
+    }
+}
+
+impl Dir {
+    /// As written.
+    pub fn name(self) -> &'static str {
+        DIRS.iter().find(|row| row.1 == self).map_or("", |row| row.0)
     }
 }
 
@@ -342,12 +382,33 @@ impl Limit {
     }
 }
 
+impl Labels {
+    /// What a [`Stat::Share`] of the part with these labels divides by.
+    pub fn whole(&self, metric: Metric) -> Labels {
+        let outcome = match self.outcome {
+            Some(Outcome::Answered | Outcome::Lost | Outcome::Unanswered) if metric == Metric::Messages => Some(Outcome::Sent),
+            Some(_) if metric == Metric::Messages => Some(Outcome::Due),
+            _ => None,
+        };
+        Labels { fault: self.fault.clone(), outcome, ..self.of_whole() }
+    }
+
+    /// What another whole takes over, unless it says otherwise: cohort, side and window.
+    fn of_whole(&self) -> Labels {
+        Labels { cohort: self.cohort.clone(), side: self.side, from: self.from, to: self.to, ..Labels::default() }
+    }
+}
+
 impl Default for Labels {
     fn default() -> Self {
         Labels {
             cohort: None,
             fault: None,
             outcome: None,
+            status: None,
+            dir: None,
+            from: None,
+            to: None,
             reported: None,
             wire: None,
             side: Side::Client,

@@ -1,11 +1,10 @@
 //! Text → [`Expectation`], or everything that is wrong with it.
 
-use super::{
-    ATTEMPT_OUTCOMES, CAUSES, Expectation, Labels, Limit, MESSAGE_OUTCOMES, METRICS, Metric, Names, OPS, Percentile, Problem, STATS, Stat,
-};
-use super::{TCP_ENDS, Wire};
-use crate::fault::Side;
-use crate::units::{Rate, Ratio, parse_duration};
+mod labels;
+
+use super::{Expectation, Labels, Limit, METRICS, Metric, Names, OPS, Percentile, Problem, STATS, Stat};
+use crate::units::{Bytes, Rate, Ratio, parse_duration};
+use labels::labels;
 use std::ops::Range;
 
 impl Expectation {
@@ -23,13 +22,20 @@ impl Expectation {
         let parsed = Parts::of(text).map_err(|problem| vec![problem])?;
         let metric =
             word(text, &parsed.metric, "metric", METRICS.iter().map(|row| (row.0, row))).map_err(|problem| problems.push(problem)).ok();
-        let labels = labels(text, &parsed.labels, metric, names, &mut problems);
+        let own = labels(text, &parsed.labels, metric, names, Labels::default(), &mut problems);
         let stat = stat(text, &parsed.stat, metric).map_err(|problem| problems.push(problem)).ok();
+        let whole = parsed.whole.as_ref().map(|at| labels(text, at, metric, names, own.of_whole(), &mut problems));
+        if let (Some(row), Some(stat), true) = (metric, stat, problems.is_empty()) {
+            let written = text[parsed.metric.start..parsed.stat.start].trim();
+            let wrong = labels::share(written, row.1, &own, stat, whole.as_ref());
+            problems.extend(wrong.map(|(found, help)| Problem { at: parsed.stat.clone(), found, help }));
+        }
         let op = OPS.iter().find(|row| row.0 == &text[parsed.op.clone()]).map(|row| row.1);
-        let limit = stat.map(|stat| limit(text, &parsed.limit, stat).map_err(|problem| problems.push(problem)).ok());
+        let bytes = metric.is_some_and(|row| row.1 == Metric::Bytes);
+        let limit = stat.map(|stat| limit(text, &parsed.limit, stat, bytes).map_err(|problem| problems.push(problem)).ok());
         match (metric, stat, op, limit.flatten()) {
             (Some(row), Some(stat), Some(op), Some(limit)) if problems.is_empty() => {
-                Ok(Expectation { text: text.trim().to_owned(), metric: row.1, labels, stat, op, limit })
+                Ok(Expectation { text: text.trim().to_owned(), metric: row.1, labels: own, stat, whole, op, limit })
             }
             _ => Err(problems),
         }
@@ -42,6 +48,8 @@ struct Parts {
     /// Between the braces, without them; empty where there are none.
     labels: Range<usize>,
     stat: Range<usize>,
+    /// Between the braces behind `share_of`, without them; `None` behind any other stat.
+    whole: Option<Range<usize>>,
     op: Range<usize>,
     limit: Range<usize>,
 }
@@ -60,19 +68,36 @@ impl Parts {
             return Err(shape(start..text.len(), "there is no metric"));
         }
         let mut next = metric.end;
+        let braces = |from: usize| {
+            let open = skip(text, from);
+            if !text[open..].starts_with('{') {
+                return Ok(None);
+            }
+            let length = text[open..].find('}').ok_or_else(|| shape(open..text.len(), "the brace is not closed"))?;
+            Ok(Some(open + 1..open + length))
+        };
         let mut labels = next..next;
-        if text[next..].trim_start().starts_with('{') {
-            let open = next + text[next..].find('{').unwrap_or(0);
-            let close = text[open..].find('}').ok_or_else(|| shape(open..text.len(), "the brace is not closed"))?;
-            labels = open + 1..open + close;
-            next = open + close + 1;
+        if let Some(inside) = braces(next)? {
+            next = inside.end + 1;
+            labels = inside;
         }
         let from = skip(text, next);
         let stat = from..scan(text, from, |c| is_name(c) || c == '.');
         if stat.is_empty() {
             return Err(shape(next.min(text.len())..text.len(), "there is no stat here"));
         }
-        let from = skip(text, stat.end);
+        next = stat.end;
+        let mut whole = None;
+        if &text[stat.clone()] == "share_of" {
+            let inside = braces(next)?.ok_or_else(|| Problem {
+                at: stat.clone(),
+                found: "`share_of` does not say of what".to_owned(),
+                help: "write the labels of the whole in braces, as `share_of{}` for all of the same cohort and side".to_owned(),
+            })?;
+            next = inside.end + 1;
+            whole = Some(inside);
+        }
+        let from = skip(text, next);
         let op = from..scan(text, from, |c| "<>=!".contains(c));
         if !OPS.iter().any(|row| row.0 == &text[op.clone()]) {
             let at = if op.is_empty() { from..text.len() } else { op };
@@ -82,7 +107,7 @@ impl Parts {
         if limit.is_empty() {
             return Err(shape(op, "there is no value behind the comparison"));
         }
-        Ok(Parts { metric, labels, stat, op, limit })
+        Ok(Parts { metric, labels, stat, whole, op, limit })
     }
 }
 
@@ -128,94 +153,34 @@ fn stat(text: &str, at: &Range<usize>, metric: Option<&MetricRow>) -> Result<Sta
     })
 }
 
-fn limit(text: &str, at: &Range<usize>, stat: Stat) -> Result<Limit, Problem> {
+/// `bytes`: what is counted are bytes, not things.
+fn limit(text: &str, at: &Range<usize>, stat: Stat, bytes: bool) -> Result<Limit, Problem> {
     let value = &text[at.clone()];
+    let size = |text: &str| text.trim().parse::<Bytes>().map(|size| size.0).map_err(|error| (error.found, error.fix));
     let parsed = match stat {
+        Stat::Count if bytes => size(value).map(Limit::Count),
+        Stat::Rate | Stat::Peak if bytes => match value.split_once('/') {
+            Some((amount, "s")) => size(amount).map(|size| Limit::PerSecond(size as f64)),
+            _ => Err((format!("`{value}` is not a rate of bytes"), "write a size per second, as \"64KiB/s\"".to_owned())),
+        },
         Stat::Count => value
             .parse()
             .map(Limit::Count)
             .map_err(|_| (format!("`{value}` is not a whole number"), "a count has no unit, as `count == 0`".to_owned())),
-        Stat::Share => value.parse::<Ratio>().map(|share| Limit::Share(share.0)).map_err(|error| (error.found, error.fix)),
+        Stat::Share | Stat::ShareOf => value.parse::<Ratio>().map(|share| Limit::Share(share.0)).map_err(|error| (error.found, error.fix)),
         Stat::Rate | Stat::Peak => value.parse::<Rate>().map(|rate| Limit::PerSecond(rate.0)).map_err(|error| (error.found, error.fix)),
         _ => parse_duration(value).map(|time| Limit::Micros(time.as_nanos() as f64 / 1e3)).map_err(|error| (error.found, error.fix)),
     };
     parsed.map_err(|(found, help)| Problem { at: at.clone(), found, help })
 }
 
-fn labels(text: &str, at: &Range<usize>, metric: Option<&MetricRow>, names: Names<'_>, problems: &mut Vec<Problem>) -> Labels {
-    let mut labels = Labels::default();
-    let mut seen: Vec<&str> = Vec::new();
-    let mut from = at.start;
-    while from < at.end {
-        let end = text[from..at.end].find(',').map_or(at.end, |length| from + length);
-        let start = skip(text, from).min(end);
-        let pair = start..start + text[start..end].trim_end().len();
-        from = end + 1;
-        let Some((name, _)) = text[pair.clone()].split_once('=') else {
-            problems.push(Problem {
-                at: pair,
-                found: "not a label".to_owned(),
-                help: "labels read `name=value`, separated by commas".to_owned(),
-            });
-            continue;
-        };
-        let (name_at, value_at) = (pair.start..pair.start + name.len(), pair.start + name.len() + 1..pair.end);
-        let allowed = ["cohort", "fault"].into_iter().chain(metric.map_or(&[][..], |row| row.3).iter().copied());
-        if metric.is_none() {
-            continue;
-        }
-        let result = word(text, &name_at, "label", allowed.map(|name| (name, name))).and_then(|name| {
-            if seen.contains(&name) {
-                let found = format!("label `{name}` is given twice");
-                return Err(Problem { at: pair.clone(), found, help: "one value for each label".to_owned() });
-            }
-            seen.push(name);
-            label(text, name, &value_at, metric.map(|row| row.1), names, &mut labels)
-        });
-        problems.extend(result.err());
-    }
-    labels
-}
-
-fn label(text: &str, name: &str, at: &Range<usize>, metric: Option<Metric>, names: Names<'_>, labels: &mut Labels) -> Result<(), Problem> {
-    fn own(list: &[String]) -> impl Iterator<Item = (&str, String)> + Clone {
-        list.iter().map(|name| (name.as_str(), name.clone()))
-    }
-    match name {
-        "cohort" => labels.cohort = Some(word(text, at, "cohort", own(names.cohorts))?),
-        "fault" => labels.fault = Some(word(text, at, "fault", own(names.faults))?),
-        "outcome" => {
-            let outcomes = if metric == Some(Metric::Messages) { MESSAGE_OUTCOMES } else { ATTEMPT_OUTCOMES };
-            labels.outcome = Some(word(text, at, "outcome", outcomes.iter().copied())?);
-        }
-        "reported" => labels.reported = Some(code(text, at)?),
-        "wire" if text[at.clone()].trim() == "none" => labels.wire = Some(Wire::Nothing),
-        "wire" => labels.wire = Some(Wire::Code(code(text, at)?)),
-        "side" => labels.side = word(text, at, "side", [("client", Side::Client), ("server", Side::Server)].into_iter())?,
-        "cause" => {
-            let known = CAUSES.iter().map(|cause| (*cause, (*cause).to_owned()));
-            labels.cause = Some(word(text, at, "cause", known.chain(own(names.faults)))?);
-        }
-        "tcp_end" => labels.tcp_end = Some(word(text, at, "end of TCP", TCP_ENDS.iter().copied())?),
-        _ => labels.clean = Some(word(text, at, "value of `clean`", [("true", true), ("false", false)].into_iter())?),
-    }
-    Ok(())
-}
-
-fn code(text: &str, at: &Range<usize>) -> Result<u16, Problem> {
-    let found = text[at.clone()].trim();
-    found.parse().map_err(|_| Problem {
-        at: at.clone(),
-        found: format!("`{found}` is not a status code"),
-        help: "a number from 0 to 65535; on the wire also `none`, for no Close frame".to_owned(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::close::TcpEnd;
-    use crate::expect::{Op, Outcome};
+    use crate::expect::{Dir, Op, Outcome, Wire};
+    use crate::fault::Side;
+    use std::time::Duration;
 
     fn parse(text: &str) -> Result<Expectation, Vec<Problem>> {
         let (cohorts, faults) = (["web".to_owned()], ["server_crash-1".to_owned()]);
@@ -227,6 +192,31 @@ mod tests {
         let plain = Labels::default();
         let stat = |text| Stat::Percentile(Percentile::parse(text).unwrap());
         for (text, metric, labels, stat, op, limit) in [
+            (
+                "reconnect_time{from=10s,to=1m 40s} p99 < 5s",
+                Metric::ReconnectTime,
+                Labels { from: Some(Duration::from_secs(10)), to: Some(Duration::from_secs(100)), ..plain.clone() },
+                stat("p99"),
+                Op::Less,
+                Limit::Micros(5e6),
+            ),
+            (
+                "attempts{status=429} rate < 5/s",
+                Metric::Attempts,
+                Labels { status: Some(429), ..plain.clone() },
+                Stat::Rate,
+                Op::Less,
+                Limit::PerSecond(5.0),
+            ),
+            (
+                "bytes{dir=sent} rate < 64KiB/s",
+                Metric::Bytes,
+                Labels { dir: Some(Dir::Sent), ..plain.clone() },
+                Stat::Rate,
+                Op::Less,
+                Limit::PerSecond(65_536.0),
+            ),
+            ("bytes count > 1MB", Metric::Bytes, plain.clone(), Stat::Count, Op::Greater, Limit::Count(1_000_000)),
             ("reconnect_time p99 < 10s", Metric::ReconnectTime, plain.clone(), stat("p99"), Op::Less, Limit::Micros(1e7)),
             ("clients_lost count == 0", Metric::ClientsLost, plain.clone(), Stat::Count, Op::Equal, Limit::Count(0)),
             (
@@ -267,7 +257,7 @@ mod tests {
                 Limit::PerSecond(0.5),
             ),
         ] {
-            let expected = Expectation { text: text.trim().to_owned(), metric, labels, stat, op, limit };
+            let expected = Expectation { text: text.trim().to_owned(), metric, labels, stat, whole: None, op, limit };
             assert_eq!(parse(text), Ok(expected), "{text}");
         }
     }
@@ -299,7 +289,7 @@ mod tests {
             ("attempts peak < 2500", "2500", "no unit", "\"2500/s\""),
             ("closes{reported=1006} share > 0.99", "0.99", "no unit", "\"0.99%\""),
             ("clients_lost count == 0s", "0s", "not a whole number", "has no unit"),
-            ("attempts{reported=1006} count > 1", "reported", "unknown label", "one of: cohort, fault, outcome"),
+            ("attempts{reported=1006} count > 1", "reported", "unknown label", "one of: cohort, fault, from, to, outcome, status"),
             ("attempts{cohort=wep} count > 1", "wep", "unknown cohort", "did you mean `web`?"),
             ("closes{fault=server_crash} count > 1", "server_crash", "unknown fault", "server_crash-1"),
             ("closes{cause=pong} count > 1", "pong", "unknown cause", "deadline:pong"),
@@ -307,6 +297,22 @@ mod tests {
             ("closes{clean} count > 1", "clean", "not a label", "name=value"),
             ("closes{clean=true,clean=true} count > 1", "clean=true", "given twice", "one value"),
             ("closes{clean=true count > 1", "{clean=true count > 1", "not closed", "metric{label=value}"),
+            ("attempts{from=1500ms} count > 1", "1500ms", "not on a whole second", "from=2s"),
+            ("attempts{from=20s,to=20s} count > 1", "from=20s,to=20s", "ends before it begins", "after `from`"),
+            ("attempts{from=soon} count > 1", "soon", "not a duration", "1m 30s"),
+            ("attempts{status=99} count > 1", "99", "not an HTTP status", "429"),
+            ("attempts{status=429,outcome=refused} count > 1", "status=429,outcome=refused", "no HTTP status", "outcome=rejected"),
+            ("bytes{dir=up} count > 1B", "up", "unknown direction", "sent, received"),
+            ("bytes rate < 5/s", "5/s", "has no unit", "KiB"),
+            ("bytes rate < 5KiB", "5KiB", "not a rate of bytes", "64KiB/s"),
+            ("closes{fault=server_crash-1} share > 40%", "share", "always 100 %", "`closes{fault=server_crash-1} share_of{}`"),
+            ("closes share > 40%", "share", "always 100 %", "of what the share is, as `closes{reported=…} share`"),
+            ("attempts{cohort=web,from=2s} share > 40%", "share", "always 100 %", "`attempts{outcome=…} share`"),
+            ("messages{outcome=due} share > 40%", "share", "always 100 %", "messages{outcome=…} share"),
+            ("messages{outcome=received} share > 4%", "share", "not a part of those that were due", "share_of{outcome=sent}"),
+            ("attempts{cohort=web} share_of{} > 40%", "share_of", "always 100 %", "`attempts{outcome=…} share_of`"),
+            ("attempts share_of > 40%", "share_of", "does not say of what", "share_of{}"),
+            ("attempts share_of{p=1} > 40%", "p", "unknown label", "outcome"),
             ("attempts peak 2500/s", "2500/s", "no comparison", "<="),
             ("attempts peak <", "<", "no value", "metric{label"),
         ] {
@@ -318,5 +324,17 @@ mod tests {
         }
         assert_eq!(parse("closes{side=proxy,tcp_end=x} rate < 5").unwrap_err().len(), 3, "all problems of a text at once");
         assert_eq!(parse("").unwrap_err().len(), 1);
+    }
+
+    #[test]
+    fn another_whole_keeps_cohort_side_and_window_unless_it_says_so() {
+        let whole = |text: &str| parse(text).unwrap().whole.unwrap();
+        let of_cohort =
+            Labels { cohort: Some("web".to_owned()), side: Side::Server, from: Some(Duration::from_secs(1)), ..Labels::default() };
+        assert_eq!(whole("closes{cohort=web,fault=server_crash-1,side=server,from=1s,reported=1006} share_of{} > 40%"), of_cohort);
+        let rejected = Labels { outcome: Some(Outcome::Rejected), ..Labels::default() };
+        assert_eq!(whole("attempts{status=429} share_of { outcome=rejected } > 4%"), rejected);
+        assert_eq!(parse("attempts{cohort=web} share > 4%").unwrap_err()[0].at, 21..26);
+        assert!(parse("clients_lost share < 4%").is_ok(), "of the clients in the plan");
     }
 }

@@ -1,0 +1,97 @@
+//! Counts: how many, which share, how often a second.
+
+use super::{Known, fits};
+use crate::expect::{Expectation, Labels, Metric, Outcome as Became, Stat, Wire};
+use crate::fault::Side;
+use crate::results::Evidence;
+use crate::results::record::CountRow;
+use std::collections::BTreeMap;
+
+/// What is known of a count.
+pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
+    let (metric, labels) = (expectation.metric, &expectation.labels);
+    if labels.side == Side::Server && !tells(evidence, "server") && tells(evidence, "client") {
+        return Known::Nothing("no data: what the server saw is not known, it was killed, is not ours, or did not notice".to_owned());
+    }
+    let seconds = window_s(evidence, labels);
+    if labels.from.is_some() && seconds <= 0.0 {
+        return Known::Nothing("no data: the measurement ended before the window began".to_owned());
+    }
+    let count = total(evidence, metric, labels) as f64;
+    let share = |base: u64| match base {
+        0 => Known::Nothing(format!("no data: there were no {}", metric.name())),
+        base => Known::Exactly(count / base as f64),
+    };
+    match expectation.stat {
+        Stat::Share if metric == Metric::ClientsLost => share(planned(evidence, labels)),
+        Stat::Share => share(total(evidence, metric, &labels.whole(metric))),
+        Stat::ShareOf => match &expectation.whole {
+            Some(whole) => share(total(evidence, metric, whole)),
+            None => Known::Nothing("no data: it does not say of what".to_owned()),
+        },
+        Stat::Rate if seconds > 0.0 => Known::Exactly(count / seconds),
+        Stat::Rate => Known::Nothing("no data: the run has no length".to_owned()),
+        Stat::Peak => {
+            let mut by_second: BTreeMap<u32, u64> = BTreeMap::new();
+            evidence.counts.iter().filter(|row| counts(row, metric, labels)).for_each(|row| {
+                *by_second.entry(row.second).or_default() += row.count;
+            });
+            Known::Exactly(by_second.into_values().max().unwrap_or(0) as f64)
+        }
+        _ => Known::Exactly(count),
+    }
+}
+
+/// How much of the window was measured, or of the run, s.
+fn window_s(evidence: &Evidence, labels: &Labels) -> f64 {
+    let from = labels.from.map_or(0.0, |from| from.as_secs_f64());
+    labels.to.map_or(evidence.measured_s, |to| to.as_secs_f64().min(evidence.measured_s)) - from
+}
+
+fn total(evidence: &Evidence, metric: Metric, labels: &Labels) -> u64 {
+    evidence.counts.iter().filter(|row| counts(row, metric, labels)).map(|row| row.count).sum()
+}
+
+/// The clients there are: of them the lost ones are a share.
+fn planned(evidence: &Evidence, labels: &Labels) -> u64 {
+    evidence.planned.iter().filter(|(cohort, _)| fits(&labels.cohort, Some(cohort))).map(|(_, clients)| clients).sum()
+}
+
+/// Whether there is an account of this side at all.
+fn tells(evidence: &Evidence, side: &str) -> bool {
+    evidence.counts.iter().any(|row| row.side.as_deref() == Some(side))
+}
+
+/// Whether a row counts for a metric with these labels.
+fn counts(row: &CountRow, metric: Metric, labels: &Labels) -> bool {
+    if row.metric != metric.name() || !fits(&labels.cohort, Some(&row.cohort)) || !fits(&labels.fault, row.fault.as_ref()) {
+        return false;
+    }
+    let second = u64::from(row.second);
+    if labels.from.is_some_and(|from| second < from.as_secs()) || labels.to.is_some_and(|to| second >= to.as_secs()) {
+        return false;
+    }
+    let outcome = || labels.outcome.map(Became::name);
+    match metric {
+        Metric::Attempts => row.outcome.as_deref() == Some(outcome().unwrap_or("begun")),
+        Metric::Messages => row.outcome.as_deref() == Some(outcome().unwrap_or("due")),
+        Metric::Bytes => fits(&labels.dir.map(|dir| dir.name().to_owned()), row.outcome.as_ref()),
+        Metric::Closes => close_counts(row, labels),
+        _ => true,
+    }
+}
+
+fn close_counts(row: &CountRow, labels: &Labels) -> bool {
+    let side = if labels.side == Side::Server { "server" } else { "client" };
+    let wire = match labels.wire {
+        None => true,
+        Some(Wire::Nothing) => row.wire.is_none(),
+        Some(Wire::Code(code)) => row.wire == Some(code),
+    };
+    row.side.as_deref() == Some(side)
+        && wire
+        && fits(&labels.reported, row.reported.as_ref())
+        && fits(&labels.cause, row.cause.as_ref())
+        && fits(&labels.tcp_end.map(|end| end.to_string()), row.tcp_end.as_ref())
+        && fits(&labels.clean, row.clean.as_ref())
+}
