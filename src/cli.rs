@@ -239,6 +239,12 @@ pub struct Capacity {
     /// How close both sides of the edge must be, as a share of the limit.
     #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = precision)]
     pub precision: Ratio,
+    /// Share of those who want a connection that must get one, beside what the scenario expects; 0% asks for none.
+    ///
+    /// Without faults the attempts that opened, of all but those under way in the last second; with faults the clients connected at
+    /// the end. An expectation of the scenario on attempts{outcome=opened} takes its place.
+    #[arg(long, value_name = "SHARE", default_value = "99%")]
+    pub opened: Ratio,
     /// Values of the first of two parameters.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=20))]
     pub levels: u8,

@@ -211,7 +211,12 @@ impl Hunt<'_> {
             },
             throughput: measure.throughput_name().to_owned(),
             latency: measure.latency.name().to_owned(),
-            expect: lowest.expectations.iter().map(|expectation| expectation.text.clone()).collect(),
+            expect: lowest
+                .expectations
+                .iter()
+                .map(|expectation| expectation.text.clone())
+                .chain(step::needs(self.args, lowest).map(|needed| step::words(!lowest.faults.is_empty(), needed)))
+                .collect(),
             reconnect_within_us: reconnect_within_us(&lowest.expectations),
             down_us: down.map(|down| down.as_micros() as u64),
             limits: self.limits,

@@ -279,7 +279,7 @@ mod tests {
         let order = [
             "closestorm capacity node-capacity",
             "**✓ clients.page.arrive.rate: 4,000 ± 100 a second",
-            "This server opens",
+            "All expectations hold while",
             "capacity.svg",
             "## The runs",
             "| ✗ |",

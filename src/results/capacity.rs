@@ -38,7 +38,7 @@ pub struct Capacity {
     pub throughput: String,
     /// What `p50_us` and its like measure, as `opening_handshake`.
     pub latency: String,
-    /// What is expected of each run, as written.
+    /// What is expected of each run, as written; last what `--opened` asks for.
     pub expect: Vec<String>,
     /// The tightest limit that an expectation puts on the time to reconnect; null for none.
     pub reconnect_within_us: Option<u64>,
@@ -168,13 +168,29 @@ pub struct StepRow {
     pub max_us: Option<u64>,
     /// Largest share of late work of the generator in a second, 0 to 1.
     pub late_share_max: Option<f64>,
+    /// Share of those who wanted a connection that got one, 0 to 1; empty where nobody wanted one.
+    #[serde(default)] // absent in older folders
+    pub opened_share: Option<f64>,
     /// Reasons of the verdict; empty where it held.
     pub reason: Option<String>,
 }
 
 /// Columns of `steps.csv`.
-pub const STEPS: &[&str] =
-    &["step", "level", "value", "setting", "why", "outcome", "throughput_per_s", "p50_us", "p99_us", "max_us", "late_share_max", "reason"];
+pub const STEPS: &[&str] = &[
+    "step",
+    "level",
+    "value",
+    "setting",
+    "why",
+    "outcome",
+    "throughput_per_s",
+    "p50_us",
+    "p99_us",
+    "max_us",
+    "late_share_max",
+    "opened_share",
+    "reason",
+];
 
 /// A capacity folder in memory.
 #[derive(Clone, Debug, PartialEq)]

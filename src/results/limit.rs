@@ -12,6 +12,12 @@ use std::collections::BTreeMap;
 
 /// A pause of this length ends a burst of work, ms.
 const PAUSE_MS: u64 = 1_000;
+/// Intervals of a burst from which its ends can be spared.
+const LONG: usize = 5;
+/// Throughput that grows by more than this share beyond a knee has not stopped growing there.
+const GROWS: f64 = 0.1;
+/// Latency that does not grow to this multiple beyond a knee has not taken off there.
+const TAKES_OFF: f64 = 2.0;
 
 /// What a curve is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +73,8 @@ pub fn reconnect_within_us(expectations: &[Expectation]) -> Option<u64> {
 }
 
 /// The mean rate of the burst with the most work: intervals that follow each other with no pause of a second between. A whole run where
-/// work never pauses; the herd alone where it does. Unlike the busiest second it does not grow with chance.
+/// work never pauses; the herd alone where it does. Unlike the busiest second it does not grow with chance. The first and the last
+/// interval of a long burst are left out, because work begins and ends somewhere in them; a burst of one interval has no rate.
 fn rate_of_largest_burst(timeline: &[TimelineRow], work: impl Fn(&TimelineRow) -> u64) -> Option<f64> {
     let mut intervals: BTreeMap<u64, u64> = BTreeMap::new();
     for row in timeline {
@@ -77,9 +84,14 @@ fn rate_of_largest_burst(timeline: &[TimelineRow], work: impl Fn(&TimelineRow) -
     let length = offsets.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap_or(PAUSE_MS).max(1);
     let busy: Vec<(u64, u64)> = intervals.into_iter().filter(|(_, done)| *done > 0).collect();
     let bursts = busy.chunk_by(|a, b| b.0 - a.0 <= PAUSE_MS.max(length));
-    let sized = bursts.map(|burst| (burst.iter().map(|(_, done)| done).sum::<u64>(), burst[burst.len() - 1].0 + length - burst[0].0));
-    let (done, ms) = sized.max_by_key(|(done, _)| *done)?;
-    Some(done as f64 * 1_000.0 / ms as f64)
+    let work = |burst: &[(u64, u64)]| burst.iter().map(|(_, done)| done).sum::<u64>();
+    let mut burst = bursts.max_by_key(|burst| work(burst))?;
+    let ms = |burst: &[(u64, u64)]| burst[burst.len() - 1].0 + length - burst[0].0;
+    let without_pause = ms(burst) == length * burst.len() as u64;
+    if without_pause && burst.len() >= LONG {
+        burst = &burst[1..burst.len() - 1];
+    }
+    (burst.len() > 1).then(|| work(burst) as f64 * 1_000.0 / ms(burst) as f64)
 }
 
 /// A limit with its curve: `steps` are its runs, `round_trips` whether they measured round trips.
@@ -89,7 +101,13 @@ pub fn limit_row(found: &Found, steps: &[StepRow], vary: &Vary, echoes: bool, se
     let trusted: Vec<StepRow> = steps.iter().filter(|step| step.outcome != Outcome::Saturated.name()).cloned().collect();
     let throughput = curve(&trusted, |step| step.throughput_per_s);
     let latency = curve(&trusted, |step| step.p99_us.map(|us| us as f64));
-    let (knee, knee_p99) = (knee::knee(&throughput, Bend::Concave), knee::knee(&latency, Bend::Convex));
+    // A bend is a knee only if the curve is another one beyond it: a few noisy runs bend anywhere.
+    let most_beyond = |curve: &[(f64, f64)], at: f64| curve.iter().filter(|point| point.0 > at).map(|point| point.1).fold(0.0, f64::max);
+    let there = |curve: &[(f64, f64)], at: f64| curve.iter().find(|point| point.0 == at).map_or(0.0, |point| point.1);
+    let levels_off = |at: &f64| most_beyond(&throughput, *at) <= there(&throughput, *at) * (1.0 + GROWS);
+    let takes_off = |at: &f64| most_beyond(&latency, *at) >= there(&latency, *at) * TAKES_OFF;
+    let knee = knee::knee(&throughput, Bend::Concave).filter(levels_off);
+    let knee_p99 = knee::knee(&latency, Bend::Convex).filter(takes_off);
     let (usl, usl_note) = scalability(&trusted, vary, echoes, seed);
     let beside = [
         found.limit.zip(found.surely_holds).map(|(limit, low)| limit - low),

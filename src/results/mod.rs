@@ -12,6 +12,7 @@ pub mod hlog;
 pub mod limit;
 pub mod manifest;
 pub mod map;
+pub mod opened;
 pub mod read;
 pub mod record;
 mod rows;

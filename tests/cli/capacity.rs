@@ -1,6 +1,12 @@
 //! `closestorm capacity` as a user meets it: what it refuses, what it finds, and what is left when it is stopped.
 
 use super::{LISTENING, Place, SHORT, exists, until};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// Runs of half a second that always hold, and cost the machine nothing.
 const QUICK: &str = "duration = \"400ms\"\nexpect = [\"clients_lost count == 0\"]\n[target.embedded]\n[clients.web]\ncount = 4\narrive = { at_once = true }\n";
@@ -95,4 +101,69 @@ fn a_signal_keeps_what_was_found() {
     assert_eq!((&capacity["status"], &capacity["verdict"]["result"]), (&"aborted".into(), &"inconclusive".into()));
     assert!(capacity["limits"][0]["limit"].as_f64() >= Some(2.0), "{capacity}");
     assert!(exists(&place.path("found/report.html")) && exists(&place.path("found/steps.csv")));
+}
+
+/// A server that opens so many connections at a time; it accepts whoever comes beyond, and never answers. It ends with the test's process.
+fn silent_beyond(limit: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("its address");
+    let open = Arc::new(AtomicUsize::new(0));
+    let serve = move |mut stream: TcpStream, open: &AtomicUsize| {
+        let (mut head, mut bytes) = (Vec::new(), [0; 1024]);
+        while !head.ends_with(b"\r\n\r\n") {
+            match stream.read(&mut bytes) {
+                Ok(read @ 1..) => head.extend_from_slice(&bytes[..read]),
+                _ => return,
+            }
+        }
+        let head = String::from_utf8_lossy(&head);
+        let key = head.lines().filter_map(|line| line.split_once(": ")).find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"));
+        let accept = derive_accept_key(key.expect("a key").1.as_bytes());
+        let is_served = open.fetch_update(SeqCst, SeqCst, |open| (open < limit).then_some(open + 1)).is_ok();
+        if is_served {
+            let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
+            let _ = stream.write_all(format!("{answer}{accept}\r\n\r\n").as_bytes());
+        }
+        while stream.read(&mut bytes).is_ok_and(|read| read > 0) {}
+        if is_served {
+            open.fetch_sub(1, SeqCst);
+        }
+    };
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let open = open.clone();
+            thread::spawn(move || serve(stream, &open));
+        }
+    });
+    address
+}
+
+#[test]
+fn who_is_left_without_an_answer_counts_against_the_load() {
+    let place = Place::with("");
+    let address = silent_beyond(60);
+    // The few that are served are served fast, and nobody gives up.
+    let scenario = |more: &str| {
+        format!(
+            "duration = \"1s\"\nexpect = [\"opening_handshake p50 < 20s\", \"clients_lost count == 0\"{more}]\n\
+             [target.url]\naddress = \"ws://{address}/\"\n[clients.web]\ncount = 20\narrive = {{ over = \"300ms\" }}\n"
+        )
+    };
+    let search = |scenario: String, more: &[&str], out: &str| {
+        place.write("silent.toml", &scenario);
+        let vary = ["--vary", "clients=20..320", "--repeats", "1", "--warm-up", "0s", "--out", out];
+        let ended = place.run(&[&["capacity", "silent.toml"], &vary[..], more].concat());
+        (ended, place.json(&format!("{out}/capacity.json")))
+    };
+    let (ended, found) = search(scenario(""), &[], "found");
+    ended.assert_code(0);
+    let limit = &found["limits"][0];
+    assert!((57.0..=60.0).contains(&limit["limit"].as_f64().unwrap()) && limit["ended"] == "edge", "{limit}");
+    assert!(limit["broke"].as_str().unwrap().starts_with("attempts opened >= 99 % (--opened): observed "), "{limit}");
+    assert_eq!(found["expect"][2], "attempts opened >= 99 % (--opened)");
+    // Told otherwise, by the option or by the scenario, it is not asked.
+    for (more, options) in [("", &["--opened", "0%"][..]), (", \"attempts{outcome=opened} share > 1%\"", &[])] {
+        let (_, found) = search(scenario(more), options, if more.is_empty() { "option" } else { "scenario" });
+        assert_eq!(found["limits"][0]["limit"], 320.0, "{found}");
+    }
 }

@@ -6,13 +6,15 @@ use super::super::{colour, vary};
 use crate::capacity::{Outcome, Vary, Why};
 use crate::cli::Capacity as Args;
 use crate::engine::output_file;
+use crate::expect::{self, Expectation, Metric};
 use crate::metrics::{Results, Status};
 use crate::plan::{Plan, Shard, Target};
 use crate::plot::number;
 use crate::report;
 use crate::results::capacity::StepRow;
 use crate::results::limit::Measure;
-use crate::results::record::{Summary, Verdict};
+use crate::results::opened::Opened;
+use crate::results::record::{ExpectationRow, Summary, Verdict};
 use crate::results::summary::summarise;
 use crate::results::tables::timeline_rows;
 use crate::scenario::{self, Errors, Overrides, Source};
@@ -48,6 +50,47 @@ pub(super) fn warm_up(args: &Args, plan: &Plan) -> Duration {
     if matches!(plan.target, Target::Embedded(_)) { Duration::ZERO } else { args.warm_up }
 }
 
+/// The share of those who want a connection that must get one; `None` where nobody asks, or the scenario has its own say.
+pub(super) fn needs(args: &Args, plan: &Plan) -> Option<f64> {
+    let own = |one: &Expectation| one.metric == Metric::Attempts && one.labels.outcome == Some(expect::Outcome::Opened);
+    (args.opened.0 > 0.0 && !plan.expectations.iter().any(own)).then_some(args.opened.0)
+}
+
+/// How an expectation on the share that opened is written: of a plan with faults by clients, as attempts fail there as they should.
+pub(super) fn words(plan_has_faults: bool, needed: f64) -> String {
+    let what = if plan_has_faults { "clients connected at the end" } else { "attempts opened" };
+    format!("{what} >= {} (--opened)", number::percent(needed * 100.0))
+}
+
+/// Nothing speaks against what a run says but its expectations.
+fn trusted(results: &Results) -> bool {
+    results.status == Status::Completed && !results.saturated() && results.lost.is_empty() && results.unreliable.is_empty()
+}
+
+/// The verdict with one more expectation: so many of those who wanted a connection got one. Too few are a failure also where the others
+/// cannot be told: a server that serves few gives few samples.
+fn with_opened(verdict: &Verdict, opened: Option<Opened>, needed: f64, trusted: bool) -> Verdict {
+    let mut verdict = verdict.clone();
+    let Some(opened) = opened else { return verdict };
+    let holds = opened.share() >= needed;
+    let text = words(opened.what == "clients", needed);
+    if !holds {
+        let (of, got) = (number::counted(opened.of, opened.what.trim_end_matches('s')), number::count(opened.opened));
+        verdict.reasons.push(format!("{text}: observed {}, {got} of {of}", number::percent(opened.share() * 100.0)));
+        if trusted {
+            "fail".clone_into(&mut verdict.result);
+        }
+    }
+    verdict.expectations.push(ExpectationRow {
+        text,
+        observed: Some(opened.share() * 100.0),
+        note: None,
+        unit: "percent".to_owned(),
+        result: if holds { "pass" } else { "fail" }.to_owned(),
+    });
+    verdict
+}
+
 /// What came of a step.
 pub(super) enum Stepped {
     /// It was observed.
@@ -61,6 +104,8 @@ pub(super) struct Bench<'a> {
     args: &'a Args,
     varied: &'a [Vary],
     measure: Measure,
+    /// Share of those who want a connection that must get one.
+    needs: Option<f64>,
     folder: PathBuf,
     stop: Stop,
     /// So far.
@@ -76,7 +121,16 @@ impl<'a> Bench<'a> {
         if matches!(lowest.target, Target::Url(_)) {
             notices.push("the target is not ours: it was the same one in every run, and may remember the run before".to_owned());
         }
-        Bench { args, varied, measure: Measure::of(lowest), folder: folder.to_owned(), stop, steps: Vec::new(), notices }
+        Bench {
+            args,
+            varied,
+            measure: Measure::of(lowest),
+            needs: needs(args, lowest),
+            folder: folder.to_owned(),
+            stop,
+            steps: Vec::new(),
+            notices,
+        }
     }
 
     /// Whether a signal came.
@@ -116,13 +170,16 @@ impl<'a> Bench<'a> {
     }
 
     fn observe(&mut self, blank: StepRow, values: &[f64], results: &Results, verdict: &Verdict) -> anyhow::Result<(StepRow, Outcome)> {
+        let timeline = timeline_rows(results);
+        let opened = Opened::of(results, &timeline);
+        let verdict = self.needs.map_or_else(|| verdict.clone(), |needed| with_opened(verdict, opened, needed, trusted(results)));
         let outcome = match verdict.result.as_str() {
             "pass" => Outcome::Held,
             "fail" => Outcome::Failed,
             _ if results.saturated() => Outcome::Saturated,
             _ => Outcome::Untold,
         };
-        let summary = summarise(results, verdict, &command(self.args, self.varied, values));
+        let summary = summarise(results, &verdict, &command(self.args, self.varied, values));
         self.keep(&summary, blank.step)?;
         if let Err(error) = results.check_ledger() {
             self.notices
@@ -131,11 +188,12 @@ impl<'a> Bench<'a> {
         let times = self.measure.times(&summary);
         let row = StepRow {
             outcome: outcome.name().to_owned(),
-            throughput_per_s: self.measure.throughput(&timeline_rows(results)),
+            throughput_per_s: self.measure.throughput(&timeline),
             p50_us: times.p50,
             p99_us: times.p99,
             max_us: times.max,
             late_share_max: Some(summary.generator.late_share_max),
+            opened_share: opened.map(Opened::share),
             reason: (outcome != Outcome::Held).then(|| verdict.reasons.join("; ")),
             ..blank
         };

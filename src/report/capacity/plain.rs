@@ -61,9 +61,8 @@ fn holds(limit: &LimitRow, vary: &VaryRow) -> String {
     }
     let words = limit_words(limit, &vary.unit);
     match subject(vary) {
-        Subject::Arrivals => {
-            format!("This server opens {}, and all expectations hold.", words.replace(" a second", " connections a second"))
-        }
+        // What was asked for; what the server opened of it is in the next sentence.
+        Subject::Arrivals => format!("All expectations hold while {} arrive.", words.replace(" a second", " clients a second")),
         Subject::Clients => format!("All expectations hold with {words} clients."),
         Subject::Messages => format!("All expectations hold while each client sends {}.", words.replace(" a second", " messages a second")),
         Subject::Cut => format!("All expectations hold while {words} of the clients are cut at once."),
@@ -97,9 +96,21 @@ fn there(search: &Search, limit: &LimitRow) -> Option<String> {
     let c = &search.capacity;
     let (rate, p99) = (limit.throughput_per_s?, limit.p99_us);
     let what = if c.throughput == "echoed" { "messages echoed" } else { "connections opened" };
-    let latency = c.latency.replace('_', " ");
+    let latency = plural(&c.latency);
     let p99 = p99.map(|us| format!(", and 99 % of {latency} took at most {}", number::time(us))).unwrap_or_default();
-    Some(format!("There {} {what} a second{p99}.", number::quantity(rate.round())))
+    Some(format!("At that load {} {what} a second{p99}.", number::quantity(rate.round())))
+}
+
+/// What a latency is of: `opening handshakes`.
+fn plural(latency: &str) -> String {
+    match latency {
+        "rtt" | "rtt_from_sent" => "round trips".to_owned(),
+        "reconnect_time" => "outages".to_owned(),
+        "tcp_connect" => "TCP connects".to_owned(),
+        "tls" => "TLS handshakes".to_owned(),
+        "opening_handshake" | "closing_handshake" => format!("{}s", latency.replace('_', " ")),
+        other => format!("times of {other}"),
+    }
 }
 
 /// What it means for the size of a node: measured where the scenario loses one, computed from the rate where it does not.
@@ -164,7 +175,7 @@ mod tests {
     #[test]
     fn each_parameter_has_its_sentence() {
         for (key, unit, limit, part) in [
-            ("clients.web.arrive.rate", "per_s", 3_900.0, "This server opens 3,900 ± 100 connections a second, and all"),
+            ("clients.web.arrive.rate", "per_s", 3_900.0, "All expectations hold while 3,900 ± 100 clients a second arrive."),
             ("clients", "count", 31_000.0, "All expectations hold with 31,000 ± 100 clients."),
             ("clients.web.traffic.echo.rate", "per_s", 20.0, "while each client sends 20 ± 100 messages a second"),
             ("faults.cut.select.percent", "percent", 40.0, "while 40 ± 100 % of the clients are cut at once"),
