@@ -231,18 +231,43 @@ pub enum Event {
     Fired {
         /// Fault, by index in the plan.
         fault: u16,
+        /// Which of its firings, from 0 in the order of their due times.
+        firing: u32,
         /// Connections (or instances, or attempts) selected.
         selected: u32,
+    },
+    /// A firing was due after its fault had used up its `first_n` hits: nothing is done, as planned.
+    Spent {
+        /// Fault, by index in the plan.
+        fault: u16,
+        /// Which of its firings, from 0.
+        firing: u32,
+    },
+    /// What the plan says was not done, or not to its end: the results are not those of the plan.
+    NotCarriedOut {
+        /// Fault, by index in the plan; `None`: of the target itself, as a server that was killed by somebody else.
+        fault: Option<u16>,
+        /// Which of its firings, from 0.
+        firing: u32,
+        /// As shown; low cardinality.
+        why: String,
+    },
+    /// The measuring side met a limit of its own machine: open files, local ports, buffers. Never a property of the target.
+    LocalLimit {
+        /// As shown; low cardinality.
+        what: String,
     },
     /// A fault acted on the listening socket of an instance.
     Reached {
         /// Fault, by index in the plan.
         fault: u16,
     },
-    /// A fault was reverted.
+    /// A firing of a fault was reverted.
     Reverted {
         /// Fault, by index in the plan.
         fault: u16,
+        /// Which of its firings, from 0.
+        firing: u32,
     },
     /// Something happened to the target: `down`, `started`, `listening`, `paused`, `resumed`, `exited`.
     Target {

@@ -223,7 +223,12 @@ impl Expects {
         let status = answer.code.unwrap_or_default();
         if status != 101 {
             let retry_after = words("Retry-After").trim().parse().ok().map(Duration::from_secs);
-            return Some(Err(Failure { stage: Stage::Upgrade, outcome: Outcome::Rejected { status, retry_after }, fault: None }));
+            return Some(Err(Failure {
+                stage: Stage::Upgrade,
+                outcome: Outcome::Rejected { status, retry_after },
+                fault: None,
+                local: None,
+            }));
         }
         let Expects { accept, protocols, extensions, edited } = self;
         let protocol = field(PROTOCOL).map(|_| words(PROTOCOL));

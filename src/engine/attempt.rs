@@ -51,6 +51,8 @@ pub(super) struct Failure {
     pub(super) stage: Stage,
     pub(super) outcome: Outcome,
     pub(super) fault: Option<u16>,
+    /// The limit of this machine that was reached.
+    pub(super) local: Option<&'static str>,
 }
 
 /// Attempts, while faults may cut it.
@@ -79,7 +81,7 @@ pub(super) async fn run(
                         Some(Phase::Upgrade) => Stage::Upgrade,
                         _ => Stage::Tcp,
                     };
-                    break Err(Failure { stage, outcome: Outcome::Abandoned, fault: Some(dose.fault) });
+                    break Err(Failure { stage, outcome: Outcome::Abandoned, fault: Some(dose.fault), local: None });
                 }
                 other => later.push(other),
             },
@@ -183,11 +185,11 @@ fn limited<T, W: Future<Output = Result<T, Failure>>>(
     until: Option<Instant>,
 ) -> impl Future<Output = Result<T, Failure>> {
     let until = until.unwrap_or_else(|| Instant::now() + NEVER);
-    timeout_at(until, work).map(move |done| done.unwrap_or(Err(Failure { stage, outcome: Outcome::TimedOut, fault: None })))
+    timeout_at(until, work).map(move |done| done.unwrap_or(Err(Failure { stage, outcome: Outcome::TimedOut, fault: None, local: None })))
 }
 
 pub(super) fn fail(stage: Stage, why: &str) -> Failure {
-    Failure { stage, outcome: Outcome::Failed { why: why.to_owned() }, fault: None }
+    Failure { stage, outcome: Outcome::Failed { why: why.to_owned() }, fault: None, local: None }
 }
 
 fn tls_words(error: &io::Error) -> String {

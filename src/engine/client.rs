@@ -94,7 +94,7 @@ impl Life<'_> {
                 }
                 Loss::Closed { code: ending.code }
             }
-            Err(Failure { stage, outcome, fault }) => {
+            Err(Failure { stage, outcome, fault, local }) => {
                 self.set_phase(None, instance);
                 let loss = match &outcome {
                     Outcome::Rejected { status, .. } => Loss::Rejected { status: *status },
@@ -102,6 +102,7 @@ impl Life<'_> {
                     _ => Loss::Failed,
                 };
                 self.record(&Event::AttemptFailed { client, stage, outcome, fault });
+                local.into_iter().for_each(|limit| self.record(&Event::LocalLimit { what: limit.to_owned() }));
                 loss
             }
         };

@@ -133,14 +133,25 @@ fn taken(socket: std::net::TcpStream) -> Result<TcpStream, Failure> {
 
 /// What the kernel said to a connect.
 fn failed(error: &io::Error) -> Failure {
-    let outcome = match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::ECONNREFUSED) => Outcome::Refused,
-        Some(Errno::ETIMEDOUT) => Outcome::TimedOut,
-        Some(Errno::EMFILE | Errno::ENFILE) => Outcome::Failed { why: "no file descriptor left (EMFILE)".into() },
-        Some(Errno::EADDRNOTAVAIL) => Outcome::Failed { why: "no local port left (EADDRNOTAVAIL)".into() },
+    let local = local_limit(error);
+    let outcome = match (local, error.raw_os_error().map(Errno::from_raw)) {
+        (Some(limit), _) => Outcome::Failed { why: limit.to_owned() },
+        (_, Some(Errno::ECONNREFUSED)) => Outcome::Refused,
+        (_, Some(Errno::ETIMEDOUT)) => Outcome::TimedOut,
         _ => Outcome::Failed { why: format!("tcp: {}", error.kind()) },
     };
-    Failure { stage: Stage::Tcp, outcome, fault: None }
+    Failure { stage: Stage::Tcp, outcome, fault: None, local }
+}
+
+/// The limit of this machine that an error tells of, in words: never a property of whom we talk to.
+pub(super) fn local_limit(error: &io::Error) -> Option<&'static str> {
+    Some(match Errno::from_raw(error.raw_os_error()?) {
+        Errno::EMFILE => "no file descriptor left in this process (EMFILE)",
+        Errno::ENFILE => "no file descriptor left on this machine (ENFILE)",
+        Errno::EADDRNOTAVAIL => "no local port left (EADDRNOTAVAIL)",
+        Errno::ENOBUFS | Errno::ENOMEM => "no memory left for sockets (ENOBUFS)",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

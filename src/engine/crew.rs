@@ -13,6 +13,8 @@ pub(crate) enum Order {
     Mark {
         /// Fault, by index in the plan.
         fault: u16,
+        /// Which of its firings, from 0.
+        firing: u32,
         /// Which server.
         instance: u16,
         /// It ends connections by itself.
@@ -31,6 +33,8 @@ pub(crate) enum Order {
     Unmark {
         /// Fault, by index in the plan.
         fault: u16,
+        /// Which of its firings, from 0.
+        firing: u32,
     },
     /// A server takes connections again, or does not any more.
     Up {

@@ -57,6 +57,9 @@ pub enum RunError {
         /// Which.
         instance: u16,
     },
+    /// A server that should be there again.
+    #[error("it did not start again: {0}")]
+    NotBack(String),
     /// A run in memory has none.
     #[error("{what} needs processes, and in memory there are none")]
     NeedsProcesses {

@@ -14,6 +14,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::time::sleep_until;
 
+/// Where a restart hangs.
+const NOT_BACK: &str = "it was not ready again by the end of the run";
+
 /// Fires one fault through the run.
 pub(super) async fn run(shared: Arc<Shared>, index: u16) {
     let plan = shared.plan.clone();
@@ -25,15 +28,12 @@ pub(super) async fn run(shared: Arc<Shared>, index: u16) {
         clients: clients(&shared, fault),
         random: plan.seed.stream(&shared.shard.stream(&format!("fault/{}/select", fault.name))),
         left: fault.schedule.first_n.map(|hits| shared.shard.quota(hits, 0)),
-        turn: 0,
+        number: 0,
     };
-    for at in fault.firings(plan.seed, plan.duration) {
+    for (number, at) in (0..).zip(fault.firings(plan.seed, plan.duration)) {
         sleep_until(shared.journal.instant(at)).await;
-        if firing.left == Some(0) {
-            return;
-        }
+        firing.number = number;
         firing.fire().await;
-        firing.turn += 1;
     }
 }
 
@@ -55,16 +55,20 @@ struct Firing<'a> {
     random: Stream,
     /// Hits left, of this shard.
     left: Option<u64>,
-    /// Number of the firing.
-    turn: u64,
+    /// Which firing it is, from 0.
+    number: u32,
 }
 
 impl Firing<'_> {
     fn record_fired(&self, selected: usize) {
-        self.shared.journal.record(&Event::Fired { fault: self.index, selected: u32::try_from(selected).unwrap_or(u32::MAX) });
+        let selected = u32::try_from(selected).unwrap_or(u32::MAX);
+        self.shared.journal.record(&Event::Fired { fault: self.index, firing: self.number, selected });
     }
 
     async fn fire(&mut self) {
+        if self.left == Some(0) {
+            return self.shared.journal.record(&Event::Spent { fault: self.index, firing: self.number });
+        }
         match self.fault.inject.effect(self.fault.side) {
             Effect::Connection { gate, steps } => self.connections(Dose { fault: self.index, gate, steps, quiet: false }),
             Effect::BothEnds { client, server } => self.both_ends(client, server),
@@ -80,16 +84,20 @@ impl Firing<'_> {
             }
             Effect::Listener { on, instance } => {
                 // Counted once, by the process that has the servers.
-                self.record_fired(if self.shared.follows { 0 } else { self.shared.fleet.named(instance).len() });
+                let named = if self.shared.follows { 0 } else { self.shared.fleet.named(instance).len() };
+                self.record_fired(named);
+                if named == 0 && !self.shared.follows {
+                    self.shared.journal.record(&not_carried_out(self.index, self.number, no_instance(instance)));
+                }
                 self.shared.fleet.stand(self.index, ToServer::Listener { fault: self.index, on, instance });
                 self.revert_later(Vec::new());
             }
             // The process that has the servers does it, and tells of it: see `obey`.
             Effect::Process(_) if self.shared.follows => {}
             Effect::Process(effect) => {
-                let (shared, index, holds) = (self.shared.clone(), self.index, self.fault.schedule.revert_after);
+                let (shared, of, holds) = (self.shared.clone(), (self.index, self.number), self.fault.schedule.revert_after);
                 // A task of its own: a slow restart must not delay the next firing.
-                tokio::spawn(async move { process(&shared, index, &effect, holds).await });
+                tokio::spawn(async move { process(&shared, of, &effect, holds).await });
             }
         }
     }
@@ -98,7 +106,7 @@ impl Firing<'_> {
         let pick = self.fault.select.pick;
         let first_n = match (pick, self.left) {
             (Pick::Count(count), left) => {
-                let count = self.shared.shard.quota(u64::from(count), self.turn);
+                let count = self.shared.shard.quota(u64::from(count), self.number.into());
                 Some(left.map_or(count, |left| left.min(count)))
             }
             (_, left) => left,
@@ -110,7 +118,8 @@ impl Firing<'_> {
     /// Draws the connections of a firing, and tells of it.
     fn choose(&mut self) -> Vec<(Id, Place)> {
         let now = self.shared.journal.now();
-        let chosen = self.shared.registry.select(&self.fault.select, self.clients.clone(), now, self.left, self.turn, &mut self.random);
+        let chosen =
+            self.shared.registry.select(&self.fault.select, self.clients.clone(), now, self.left, self.number.into(), &mut self.random);
         self.left = self.left.map(|left| left - (chosen.len() as u64).min(left));
         self.record_fired(chosen.len());
         chosen
@@ -163,7 +172,7 @@ impl Firing<'_> {
     /// Reverts this firing after its time, where it has one.
     fn revert_later(&self, chosen: Vec<Id>) {
         let Some(after) = self.fault.schedule.revert_after else { return };
-        let (shared, index, side) = (self.shared.clone(), self.index, self.fault.side);
+        let (shared, index, firing, side) = (self.shared.clone(), self.index, self.number, self.fault.side);
         let at = shared.journal.now() + after;
         tokio::spawn(async move {
             sleep_until(shared.journal.instant(at)).await;
@@ -179,13 +188,26 @@ impl Firing<'_> {
             } else {
                 shared.fleet.revert(index);
             }
-            shared.journal.record(&Event::Reverted { fault: index });
+            shared.journal.record(&Event::Reverted { fault: index, firing });
         });
     }
 }
 
+/// The plan was not carried out here, and why.
+fn not_carried_out(fault: u16, firing: u32, why: String) -> Event {
+    Event::NotCarriedOut { fault: Some(fault), firing, why }
+}
+
+fn no_instance(named: Option<u16>) -> String {
+    named.map_or_else(|| "the target has no instance that can be reached".to_owned(), |named| format!("there is no instance {named}"))
+}
+
 /// What happens to processes.
-async fn process(shared: &Arc<Shared>, fault: u16, effect: &OnProcess, holds: Option<Duration>) {
+async fn process(shared: &Arc<Shared>, (fault, firing): (u16, u32), effect: &OnProcess, holds: Option<Duration>) {
+    let nobody = |named| {
+        shared.journal.record(&Event::Fired { fault, firing, selected: 0 });
+        shared.journal.record(&not_carried_out(fault, firing, no_instance(named)));
+    };
     match effect {
         OnProcess::Rolling { interval, each } => {
             let begun = shared.journal.now();
@@ -193,7 +215,7 @@ async fn process(shared: &Arc<Shared>, fault: u16, effect: &OnProcess, holds: Op
             for (turn, instance) in (0_u32..).zip(shared.fleet.named(None)) {
                 sleep_until(shared.journal.instant(begun + *interval * turn)).await;
                 let (shared, each) = (shared.clone(), each.clone());
-                tasks.push(tokio::spawn(async move { one(&shared, fault, instance, &each, None).await }));
+                tasks.push(tokio::spawn(async move { one(&shared, (fault, firing), instance, &each, None).await }));
             }
             for task in tasks {
                 let _ = task.await;
@@ -201,53 +223,63 @@ async fn process(shared: &Arc<Shared>, fault: u16, effect: &OnProcess, holds: Op
         }
         OnProcess::Crash { instance, .. } | OnProcess::Graceful { instance, .. } | OnProcess::Pause { instance } => {
             let instances = shared.fleet.named(*instance);
-            futures_util::future::join_all(instances.into_iter().map(|instance| one(shared, fault, instance, effect, holds))).await;
+            if instances.is_empty() {
+                return nobody(*instance);
+            }
+            let all = instances.into_iter().map(|instance| one(shared, (fault, firing), instance, effect, holds));
+            futures_util::future::join_all(all).await;
         }
     }
 }
 
 /// What happens to one process. The connections it holds are marked first, so that their ends have their cause.
-async fn one(shared: &Arc<Shared>, fault: u16, instance: u16, effect: &OnProcess, holds: Option<Duration>) {
+async fn one(shared: &Arc<Shared>, (fault, firing): (u16, u32), instance: u16, effect: &OnProcess, holds: Option<Duration>) {
     let ends = !matches!(effect, OnProcess::Pause { .. });
-    tell(shared, Order::Mark { fault, instance, ends }).await;
+    tell(shared, Order::Mark { fault, firing, instance, ends }).await;
+    let (fleet, journal) = (&shared.fleet, &shared.journal);
+    let begin = |what| shared.under_way.begin((fault, firing, instance), what, journal.now());
     let done = match effect {
-        OnProcess::Crash { down, .. } => match shared.fleet.crash(instance, &shared.journal).await {
+        OnProcess::Crash { down, .. } => match begin("it was not killed by the end of the run").by(fleet.crash(instance, journal)).await {
             Ok(at) => {
                 tell(shared, Order::Struck { fault, instance, at }).await;
-                sleep_until(shared.journal.instant(at + *down)).await;
-                shared.fleet.start_again(instance, &shared.journal).await;
-                Ok(())
+                sleep_until(journal.instant(at + *down)).await;
+                begin(NOT_BACK).by(fleet.start_again(instance, journal)).await
             }
             Err(error) => Err(error),
         },
         OnProcess::Graceful { code, reason, grace, spread, down, .. } => {
             let command = ToServer::Graceful { fault, code: *code, reason: reason.clone(), grace: *grace, spread: *spread };
-            if shared.fleet.is_foreign() {
-                tell(shared, Order::Struck { fault, instance, at: shared.journal.now() }).await;
+            if fleet.is_foreign() {
+                tell(shared, Order::Struck { fault, instance, at: journal.now() }).await;
             }
-            let stopped = shared.fleet.stop(instance, command, *grace + *spread, &shared.journal).await;
-            if stopped.is_ok() {
-                sleep_until(shared.journal.instant(shared.journal.now() + *down)).await;
-                shared.fleet.start_again(instance, &shared.journal).await;
+            // Its grace belongs to the plan: it may end with the run.
+            match fleet.stop(instance, command, *grace + *spread, journal).await {
+                Ok(()) => {
+                    sleep_until(journal.instant(journal.now() + *down)).await;
+                    begin(NOT_BACK).by(fleet.start_again(instance, journal)).await
+                }
+                Err(error) => Err(error),
             }
-            stopped
         }
-        OnProcess::Pause { .. } => match shared.fleet.pause(instance, &shared.journal).await {
+        OnProcess::Pause { .. } => match begin("it was not paused by the end of the run").by(fleet.pause(instance, journal)).await {
             Ok(at) => {
                 tell(shared, Order::Struck { fault, instance, at }).await;
-                if let Some(holds) = holds {
-                    sleep_until(shared.journal.instant(at + holds)).await;
-                    shared.fleet.resume(instance, &shared.journal).await;
-                    tell(shared, Order::Unmark { fault }).await;
+                match holds {
+                    Some(holds) => {
+                        sleep_until(journal.instant(at + holds)).await;
+                        let resumed = begin("it was not continued by the end of the run").by(fleet.resume(instance, journal)).await;
+                        tell(shared, Order::Unmark { fault, firing }).await;
+                        resumed
+                    }
+                    None => Ok(()),
                 }
-                Ok(())
             }
             Err(error) => Err(error),
         },
         OnProcess::Rolling { .. } => Ok(()),
     };
     if let Err(error) = done {
-        shared.journal.notice(format!("{}: {error}", shared.plan.faults[usize::from(fault)].name));
+        journal.record(&not_carried_out(fault, firing, format!("instance {instance}: {error}")));
     }
 }
 
@@ -261,9 +293,9 @@ async fn tell(shared: &Shared, order: Order) {
 pub(super) fn obey(shared: &Shared, order: &Order) {
     let marked = || shared.marked.lock().unwrap_or_else(PoisonError::into_inner);
     match *order {
-        Order::Mark { fault, instance, ends } => {
+        Order::Mark { fault, firing, instance, ends } => {
             let ids = mark(shared, fault, instance, ends);
-            shared.journal.record(&Event::Fired { fault, selected: u32::try_from(ids.len()).unwrap_or(u32::MAX) });
+            shared.journal.record(&Event::Fired { fault, firing, selected: u32::try_from(ids.len()).unwrap_or(u32::MAX) });
             marked().insert((fault, instance), ids);
         }
         Order::Struck { fault, instance, at } => {
@@ -271,9 +303,9 @@ pub(super) fn obey(shared: &Shared, order: &Order) {
                 shared.journal.record_at(at, &Event::Injected { fault, client: id.client, connection: id.connection });
             }
         }
-        Order::Unmark { fault } => {
+        Order::Unmark { fault, firing } => {
             unmark(shared, fault);
-            shared.journal.record(&Event::Reverted { fault });
+            shared.journal.record(&Event::Reverted { fault, firing });
         }
         Order::Up { instance, up } => shared.fleet.set_up(instance, up),
     }

@@ -310,13 +310,20 @@ impl Fleet {
     }
 
     /// Starts an instance again, and says so.
-    pub(super) async fn start_again(&self, instance: u16, journal: &Journal) {
+    ///
+    /// # Errors
+    /// If it does not start, or is not ready in its time.
+    pub(super) async fn start_again(&self, instance: u16, journal: &Journal) -> Result<(), RunError> {
         match self.launch(instance).await {
             Ok((started, ready)) => {
                 journal.record_at(journal.offset(started), &happened(instance, "started", ""));
                 journal.record_at(journal.offset(ready), &happened(instance, "listening", ""));
+                Ok(())
             }
-            Err(error) => journal.record(&happened(instance, "exited", &format!("did not start again: {error}"))),
+            Err(error) => {
+                journal.record(&happened(instance, "exited", &format!("did not start again: {error}")));
+                Err(RunError::NotBack(error.to_string()))
+            }
         }
     }
 
@@ -342,26 +349,40 @@ impl Fleet {
         Ok(at)
     }
 
-    /// SIGCONT, if the process that was paused is still there.
-    pub(super) async fn resume(&self, instance: u16, journal: &Journal) {
-        let Some(keeper) = &self.keeper else { return };
-        if let Some(at) = keeper.resume(instance).await {
-            journal.record_at(journal.offset(at), &happened(instance, "resumed", ""));
-        }
+    /// SIGCONT.
+    ///
+    /// # Errors
+    /// If a process that was paused is gone.
+    pub(super) async fn resume(&self, instance: u16, journal: &Journal) -> Result<(), RunError> {
+        let at = self.keeper()?.resume(instance).await?;
+        journal.record_at(journal.offset(at), &happened(instance, "resumed", ""));
+        Ok(())
     }
 
     /// Follows process ends that nobody asked for.
     pub(super) fn watch(self: &Arc<Self>, journal: Arc<Journal>) {
         let Some(Keeper::Processes(instances)) = &self.keeper else { return };
         let (mut exits, fleet) = (instances.guard.exits(), self.clone());
+        let (guard, told) = (instances.guard.clone(), journal.clone());
         tokio::spawn(async move {
             while let Ok(exit) = exits.recv().await {
                 let Some(Keeper::Processes(instances)) = fleet.keeper.as_ref().filter(|_| !exit.asked) else { continue };
                 let instance = instances.instance_of(exit.slot);
                 fleet.down(instance);
-                journal.record_at(journal.offset(exit.at), &happened(instance, "exited", &format!("by itself: {}", exit.how)));
-                journal.notice(format!("the target ended by itself: {}", exit.how));
+                let at = journal.offset(exit.at);
+                journal.record_at(at, &happened(instance, "exited", &format!("by itself: {}", exit.how)));
+                let told = format!("the target ended by itself: {}", exit.how);
+                // The embedded server is ours: nothing but the plan may end it. How somebody's own server does is what a run measures.
+                let event = if instances.stop_signal.is_some() { Event::Notice { text: told } } else { unplanned(told) };
+                journal.record_at(at, &event);
             }
+        });
+        tokio::spawn(async move {
+            guard.gone().await;
+            // At the end of a run the books are closed before.
+            told.record(&unplanned(
+                "the process that starts and stops the target was ended by somebody else, and the target with it".to_owned(),
+            ));
         });
     }
 
@@ -393,6 +414,11 @@ fn recipe(setting: &Setting<'_>, spec: &ServerSpec, url: String) -> Result<Recip
 /// Name of the abstract socket to which server processes report that show this token.
 pub(super) fn socket_name(token: &str) -> String {
     format!("closestorm-{token}")
+}
+
+/// Something that the plan does not say.
+fn unplanned(why: String) -> Event {
+    Event::NotCarriedOut { fault: None, firing: 0, why }
 }
 
 fn happened(instance: u16, what: &'static str, detail: &str) -> Event {

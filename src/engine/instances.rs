@@ -125,13 +125,13 @@ impl Instances {
         first(join_all(self.of(instance).iter().map(async |target| target.lock().await.pause().await)).await, |at| at)
     }
 
-    /// SIGCONT to the processes that were paused and are still there: when the last was hit, if there was any.
-    pub(super) async fn resume(&self, instance: u16) -> Option<u64> {
-        let resumed = self.of(instance).iter().map(async |target| {
-            let mut target = target.lock().await;
-            if target.is_paused() { target.resume().await.ok() } else { None }
-        });
-        join_all(resumed).await.into_iter().flatten().max()
+    /// SIGCONT to the processes of an instance: when the last was hit. One that goes on already is content with it.
+    pub(super) async fn resume(&self, instance: u16) -> Result<u64, RunError> {
+        let mut last = Err(RunError::Target(target::Error::NotRunning));
+        for resumed in join_all(self.of(instance).iter().map(async |target| target.lock().await.resume().await)).await {
+            last = Ok(last.unwrap_or(0).max(resumed?));
+        }
+        last
     }
 
     /// Ends all processes and waits for them.

@@ -63,11 +63,11 @@ impl Keeper {
         }
     }
 
-    /// SIGCONT, if there is anything to go on: when it hit.
-    pub(super) async fn resume(&self, instance: u16) -> Option<u64> {
+    /// SIGCONT: when it hit.
+    pub(super) async fn resume(&self, instance: u16) -> Result<u64, RunError> {
         match self {
             Keeper::Processes(instances) => instances.resume(instance).await,
-            Keeper::Memory(_) => None,
+            Keeper::Memory(_) => Err(RunError::Target(target::Error::NotRunning)),
         }
     }
 

@@ -27,6 +27,7 @@ pub mod server;
 mod session;
 mod source;
 pub mod target;
+mod under_way;
 
 use crate::event::{ClientIndex, Event};
 use crate::fault::Form;
@@ -54,6 +55,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, interval, sleep_until};
+use under_way::UnderWay;
 
 /// In which a target that is not ours must answer one opening handshake before the run.
 const PROBE_WITHIN: Duration = Duration::from_secs(10);
@@ -94,6 +96,7 @@ struct Shared {
     forms: Vec<Vec<Result<ask::Form, String>>>,
     /// Leave to connect.
     turns: Semaphore,
+    under_way: UnderWay,
 }
 
 /// A target that has been started, with the clients elsewhere.
@@ -283,7 +286,16 @@ impl Shared {
         let form = |cohort| fleet.named(None).into_iter().map(|instance| attempt::form(cohort, fleet.place(instance))).collect();
         let forms = plan.cohorts.iter().map(form).collect();
         let (pacer, marked, turns) = (Arc::default(), Mutex::default(), Semaphore::new(attempt::VOLLEY));
-        Ok(Arc::new(Shared { plan, shard, journal, registry, fleet, pacer, sources, crew, follows: false, marked, forms, turns }))
+        let (follows, under_way) = (false, UnderWay::default());
+        Ok(Arc::new(Shared { plan, shard, journal, registry, fleet, pacer, sources, crew, follows, marked, forms, turns, under_way }))
+    }
+
+    /// Tells what should have been done to server processes and is not done when the run ends.
+    fn tell_what_is_left(&self) {
+        let at = self.journal.now().min(self.plan.duration.saturating_sub(Duration::from_nanos(1)));
+        for (fault, firing, why) in self.under_way.left(at) {
+            self.journal.record_at(at, &Event::NotCarriedOut { fault: Some(fault), firing, why });
+        }
     }
 
     /// What the opening requests of a client to an instance have in common, or why it has none.
@@ -315,6 +327,7 @@ async fn measure(
     if status == Status::Completed {
         tokio::time::sleep(SETTLE).await;
     }
+    shared.tell_what_is_left();
     let results = journal.close(status);
     tasks.abort_all();
     results.ok_or_else(|| RunError::Io(io::Error::other("the books were closed twice")))

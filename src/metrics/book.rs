@@ -1,6 +1,7 @@
 //! What a run amounts to: the closed books, ready to be added to others, written and judged.
 
 use super::bank::{Bank, Metric};
+use super::carried::{Acts, on_nobody};
 use super::ending::{Counted, Reasons};
 use super::latency::Latency;
 use super::ledger::{Ledger, LedgerError, same};
@@ -99,6 +100,8 @@ pub struct FaultMeta {
     pub holds: bool,
     /// It acts on server processes.
     pub process: bool,
+    /// When it acts on whom it selected.
+    pub acts: Acts,
     /// What the users of both sides should be told of connections that it ended.
     pub told: Told,
 }
@@ -121,6 +124,7 @@ impl Meta {
             },
             holds: matches!(fault.inject.row.form, Form::Holding | Form::Attempts | Form::Listener | Form::Process { holds: true }),
             process: matches!(fault.inject.row.form, Form::Process { .. }),
+            acts: Acts::of(fault),
             told: told(plan, fault),
         };
         let limits = plan.expectations.iter().filter_map(|expectation| match expectation.limit {
@@ -384,6 +388,11 @@ impl Results {
         if !self.unreliable.iter().any(|known| known == reason) {
             self.unreliable.push(reason.to_owned());
         }
+    }
+
+    /// Why the results do not tell of the server, in words: what was met on the way, and what the closed books of the whole run show.
+    pub fn why_unreliable(&self) -> Vec<String> {
+        self.unreliable.iter().cloned().chain(on_nobody(self)).collect()
     }
 
     /// Adds the results of another part of the same plan: counters and histograms are added, never averaged.

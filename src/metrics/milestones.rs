@@ -5,19 +5,19 @@ use super::sample::Sample;
 use crate::event::Event;
 use std::collections::BTreeMap;
 
-/// Adds the events of another part. The n-th firing and the n-th revert of a fault are the same in all parts: the earliest tells
-/// when, and what they selected is added. Events of one part alone, as of the target, stand for themselves.
+/// Adds the events of another part. A firing of a fault, and its revert, are the same in all parts: the earliest tells when, and what they
+/// selected is added; a firing on several servers is one of each. Events of one part alone, as of the target, stand for themselves.
 pub(super) fn add(sum: &mut Sample<Kept>, part: &Sample<Kept>) {
     if !(sum.is_complete() && part.is_complete()) {
         return sum.add(part);
     }
-    let mut places: BTreeMap<(u16, bool), Vec<usize>> = BTreeMap::new();
+    let mut places: BTreeMap<(u16, u32, Common), Vec<usize>> = BTreeMap::new();
     for (place, (_, _, event)) in sum.kept().iter().enumerate() {
         if let Some(which) = common(event) {
             places.entry(which).or_default().push(place);
         }
     }
-    let mut turns: BTreeMap<(u16, bool), usize> = BTreeMap::new();
+    let mut turns: BTreeMap<(u16, u32, Common), usize> = BTreeMap::new();
     let mine = sum.kept_mut();
     let rest = part.without(|(at, _, event)| {
         let Some(which) = common(event) else { return false };
@@ -34,11 +34,20 @@ pub(super) fn add(sum: &mut Sample<Kept>, part: &Sample<Kept>) {
     sum.add(&rest);
 }
 
-/// What of an event is the same in all parts: the fault, and whether it is a revert.
-fn common(event: &Event) -> Option<(u16, bool)> {
+/// What happens in all parts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Common {
+    Fired,
+    Spent,
+    Reverted,
+}
+
+/// What of an event is the same in all parts: the fault, its firing, and what happened.
+fn common(event: &Event) -> Option<(u16, u32, Common)> {
     match event {
-        Event::Fired { fault, .. } => Some((*fault, false)),
-        Event::Reverted { fault } => Some((*fault, true)),
+        Event::Fired { fault, firing, .. } => Some((*fault, *firing, Common::Fired)),
+        Event::Spent { fault, firing } => Some((*fault, *firing, Common::Spent)),
+        Event::Reverted { fault, firing } => Some((*fault, *firing, Common::Reverted)),
         _ => None,
     }
 }
@@ -55,16 +64,16 @@ mod tests {
             events.into_iter().for_each(|event| sample.offer(|| event));
             sample
         };
-        let fired = |at, fault, selected| (at, at, Event::Fired { fault, selected });
+        let fired = |at, fault, firing, selected| (at, at, Event::Fired { fault, firing, selected });
         let down = (12, 9, Event::Target { instance: 0, what: "down", detail: String::new() });
-        let mut sum = of(vec![fired(10, 0, 3), fired(20, 0, 4)]);
-        add(&mut sum, &of(vec![fired(9, 0, 1), down.clone(), fired(15, 1, 7), fired(22, 0, 2), fired(30, 0, 5)]));
+        let mut sum = of(vec![fired(10, 0, 0, 3), fired(20, 0, 1, 4)]);
+        add(&mut sum, &of(vec![fired(9, 0, 0, 1), down.clone(), fired(15, 1, 0, 7), fired(22, 0, 1, 2), fired(30, 0, 2, 5)]));
         let expected = [
-            (9, 10, Event::Fired { fault: 0, selected: 4 }),
-            (20, 20, Event::Fired { fault: 0, selected: 6 }),
+            (9, 10, Event::Fired { fault: 0, firing: 0, selected: 4 }),
+            (20, 20, Event::Fired { fault: 0, firing: 1, selected: 6 }),
             down,
-            fired(15, 1, 7),
-            fired(30, 0, 5), // the first part had fewer
+            fired(15, 1, 0, 7),
+            fired(30, 0, 2, 5), // the first part had fewer
         ];
         assert_eq!((sum.kept(), sum.seen()), (&expected[..], 5));
     }

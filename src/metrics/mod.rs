@@ -5,6 +5,7 @@
 
 pub mod bank;
 pub mod book;
+pub mod carried;
 pub mod ending;
 mod handle;
 pub mod latency;
@@ -125,6 +126,8 @@ pub struct Recorder {
     keeps_messages: bool,
     number: u64,
     notices: BTreeMap<String, u64>,
+    /// Why the results are not those of the plan, with counts.
+    unreliable: BTreeMap<String, u64>,
     live: Live,
 }
 
@@ -164,6 +167,7 @@ impl Recorder {
             keeps_messages: all_events,
             number: 0,
             notices: BTreeMap::new(),
+            unreliable: BTreeMap::new(),
             live: Live::default(),
             meta,
         }
@@ -225,18 +229,25 @@ impl Recorder {
             }
             Event::ServerEnded { client, connection, ending } => self.server_ended(at, *client, *connection, ending),
             Event::GaveUp { client, .. } => self.gave_up(at, *client),
-            Event::Fired { fault, selected } => {
+            Event::Fired { fault, selected, .. } => {
                 let book = &mut self.faults[usize::from(*fault)];
                 book.first = Some(book.first.map_or(at, |first| first.min(at)));
                 book.fired += 1;
                 book.selected += u64::from(*selected);
             }
             Event::Reached { fault } => self.faults[usize::from(*fault)].injected += 1,
-            Event::Reverted { fault } => {
+            Event::Reverted { fault, .. } => {
                 let book = &mut self.faults[usize::from(*fault)];
                 book.reverted = book.reverted.max(Some(at));
                 book.reverts += 1;
             }
+            Event::Spent { .. } => {}
+            Event::NotCarriedOut { fault, why, .. } => {
+                let what =
+                    fault.map_or_else(|| why.clone(), |fault| format!("fault {} was not carried out: {why}", self.meta.fault(fault)));
+                self.unreliable(&what);
+            }
+            Event::LocalLimit { what } => self.unreliable(&format!("the load generator reached a limit of this machine: {what}")),
             Event::Notice { text } => self.notice(text),
         }
         self.keep(at, event);
@@ -266,19 +277,26 @@ impl Recorder {
         let number = self.number;
         let of_run = matches!(
             event,
-            Event::Fired { .. } | Event::Reached { .. } | Event::Reverted { .. } | Event::Target { .. } | Event::Notice { .. }
+            Event::Fired { .. }
+                | Event::Spent { .. }
+                | Event::NotCarriedOut { .. }
+                | Event::Reached { .. }
+                | Event::Reverted { .. }
+                | Event::Target { .. }
+                | Event::Notice { .. }
         );
         let sample = if of_run { &mut self.milestones } else { &mut self.events };
         sample.offer(|| (at, number, event.clone()));
     }
 
     fn notice(&mut self, text: &str) {
-        if let Some(count) = self.notices.get_mut(text) {
-            *count += 1;
-            return;
-        }
-        let text = if self.notices.len() < NOTICES { text } else { "further notices that are not told apart" };
-        *self.notices.entry(text.to_owned()).or_default() += 1;
+        tally(&mut self.notices, text, "further notices that are not told apart");
+    }
+
+    /// Something that makes the verdict inconclusive.
+    fn unreliable(&mut self, text: &str) {
+        self.notice(text);
+        tally(&mut self.unreliable, text, "further reasons that are not told apart");
     }
 
     fn cohort(&self, client: ClientIndex) -> u16 {
@@ -362,10 +380,20 @@ impl Recorder {
             usage: Usage::default(),
             workers: 1,
             lost: Vec::new(),
-            unreliable: Vec::new(),
+            unreliable: self.unreliable.into_keys().collect(),
             seeds: None,
         }
     }
+}
+
+/// Counts a text; beyond a bound all are one.
+fn tally(counts: &mut BTreeMap<String, u64>, text: &str, further: &str) {
+    if let Some(count) = counts.get_mut(text) {
+        *count += 1;
+        return;
+    }
+    let text = if counts.len() < NOTICES { text } else { further };
+    *counts.entry(text.to_owned()).or_default() += 1;
 }
 
 fn key(metric: Metric, cohort: u16, fault: Option<u16>) -> Key {
@@ -394,8 +422,11 @@ pub fn subject(event: &Event) -> (Option<ClientIndex>, Option<u16>) {
         | Event::Echoed { client, .. }
         | Event::Received { client, .. }
         | Event::Pong { client, .. } => (Some(*client), None),
-        Event::Fired { fault, .. } | Event::Reached { fault } | Event::Reverted { fault } => (None, Some(*fault)),
-        Event::Target { .. } | Event::Notice { .. } => (None, None),
+        Event::Fired { fault, .. } | Event::Spent { fault, .. } | Event::Reached { fault } | Event::Reverted { fault, .. } => {
+            (None, Some(*fault))
+        }
+        Event::NotCarriedOut { fault, .. } => (None, *fault),
+        Event::Target { .. } | Event::LocalLimit { .. } | Event::Notice { .. } => (None, None),
     }
 }
 

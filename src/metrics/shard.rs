@@ -148,7 +148,7 @@ mod tests {
             let mut tell = |event| events.push((at, event));
             match (open, random.below(12)) {
                 (_, 0) if random.below(40) == 0 => {
-                    tell(Event::Fired { fault: 0, selected: CLIENTS });
+                    tell(Event::Fired { fault: 0, firing: 0, selected: CLIENTS });
                     tell(Event::Target { instance: 0, what: "down", detail: String::new() });
                     for (index, (attempts, _)) in clients.iter().enumerate().filter(|(_, (_, open))| *open) {
                         let (client, connection) = (ClientIndex(index as u32), ConnectionNo(*attempts));
@@ -207,9 +207,9 @@ mod tests {
                 (None, Some(shard)) => shard.index == 0 || matches!(event, Event::Fired { .. }),
             };
             match event {
-                Event::Fired { fault, .. } if shard.is_some() => {
+                Event::Fired { fault, firing, .. } if shard.is_some() => {
                     let selected = shard.map_or(0, |shard| shard.count(CLIENTS));
-                    recorder.record(*at, &Event::Fired { fault: *fault, selected });
+                    recorder.record(*at, &Event::Fired { fault: *fault, firing: *firing, selected });
                 }
                 event if own => recorder.record(*at, event),
                 _ => {}

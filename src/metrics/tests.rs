@@ -2,6 +2,7 @@
 
 use super::bank::Metric;
 use super::book::{CohortMeta, FaultMeta, Meta};
+use super::carried::Acts;
 use super::liveness::Watched;
 use super::*;
 use crate::close::{Deadline, Ending, Initiator, TcpEnd};
@@ -21,7 +22,15 @@ const MS: fn(u64) -> Duration = Duration::from_millis;
 pub(crate) fn meta() -> Meta {
     let cohort = |name: &str, planned| CohortMeta { name: name.to_owned(), strategy: "fixed 1s".to_owned(), planned };
     let told = |kind| (crate::fault::row(kind).expect("in the catalogue").told)(&Values([("code".to_owned(), Value::Whole(1001))].into()));
-    let fault = |id: &str, kind, side, holds, process| FaultMeta { id: id.to_owned(), kind, side, holds, process, told: told(kind) };
+    let fault = |id: &str, kind, side, holds, process| FaultMeta {
+        id: id.to_owned(),
+        kind,
+        side,
+        holds,
+        process,
+        acts: if process { Acts::Process } else { Acts::AtOnce },
+        told: told(kind),
+    };
     Meta {
         name: "told".to_owned(),
         question: Some("Is everything counted?".to_owned()),
@@ -118,7 +127,7 @@ fn told() -> Recorder {
         r.record(MS(100), &Event::Arrived { client: ClientIndex(index), due: MS(100) });
         client(r, index).attempt(100).open(106, 1).ready(110, 1);
     }
-    r.record(MS(5_000), &Event::Fired { fault: 0, selected: 3 });
+    r.record(MS(5_000), &Event::Fired { fault: 0, firing: 0, selected: 3 });
     r.record(MS(5_000), &Event::Target { instance: 0, what: "down", detail: "signal 9".to_owned() });
     // 0: crashed; the evidence comes first. Refused once, back after 3 s.
     client(r, 0).inject(5_000, 1, 0).end(5_002, 1, ending(Cause::Remote, 1006));
@@ -217,13 +226,21 @@ fn a_process_fault_speaks_for_the_server_until_it_is_reverted() {
     for (reverted, cause) in [(false, Cause::Fault(3)), (true, Cause::Remote)] {
         let mut meta = meta();
         let told = crate::fault::told::Told { own: None, peer: None };
-        meta.faults.push(FaultMeta { id: "pause".to_owned(), kind: "server_pause", side: "server", holds: true, process: true, told });
+        meta.faults.push(FaultMeta {
+            id: "pause".to_owned(),
+            kind: "server_pause",
+            side: "server",
+            holds: true,
+            process: true,
+            acts: Acts::Process,
+            told,
+        });
         let mut recorder = Recorder::of(meta, true, false);
         client(&mut recorder, 0).attempt(0).open(1, 1).ready(1, 1);
-        recorder.record(MS(10), &Event::Fired { fault: 3, selected: 1 });
+        recorder.record(MS(10), &Event::Fired { fault: 3, firing: 0, selected: 1 });
         client(&mut recorder, 0).inject(10, 1, 3);
         if reverted {
-            recorder.record(MS(20), &Event::Reverted { fault: 3 });
+            recorder.record(MS(20), &Event::Reverted { fault: 3, firing: 0 });
         }
         client(&mut recorder, 0).end(30, 1, ending(Cause::Remote, 1006));
         let results = recorder.finish(MS(100), Status::Aborted);

@@ -49,7 +49,7 @@ impl Evidence {
             saturated: results.saturated(),
             saturated_seconds: results.timeline.saturated_seconds(SATURATED),
             lost: results.lost.clone(),
-            unreliable: results.unreliable.clone(),
+            unreliable: results.why_unreliable(),
             ready: Some(results.books.iter().map(|book| book.ready).sum()),
             first_version: false,
             late_share_max: results.timeline.late_share_max(),

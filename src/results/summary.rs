@@ -230,7 +230,7 @@ fn generator(results: &Results) -> Generator {
         saturated_seconds: results.timeline.saturated_seconds(SATURATED),
         workers: results.workers,
         lost: results.lost.clone(),
-        unreliable: results.unreliable.clone(),
+        unreliable: results.why_unreliable(),
     }
 }
 

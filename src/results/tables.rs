@@ -207,9 +207,12 @@ fn describe(meta: &Meta, event: &Event) -> (&'static str, Option<crate::event::C
         Event::Waiting { delay, .. } => ("waiting", None, format!("delay_us={}", micros(*delay))),
         Event::GaveUp { why, .. } => ("gave_up", None, format!("why={}", quoted(&give_up(why)))),
         Event::Left { .. } => ("left", None, String::new()),
-        Event::Fired { selected, .. } => ("fired", None, format!("selected={selected}")),
+        Event::Fired { firing, selected, .. } => ("fired", None, format!("firing={firing} selected={selected}")),
+        Event::Spent { firing, .. } => ("spent", None, format!("firing={firing}")),
+        Event::NotCarriedOut { firing, why, .. } => ("not_carried_out", None, format!("firing={firing} why={}", quoted(why))),
+        Event::LocalLimit { what } => ("local_limit", None, format!("what={}", quoted(what))),
         Event::Reached { .. } => ("reached", None, String::new()),
-        Event::Reverted { .. } => ("reverted", None, String::new()),
+        Event::Reverted { firing, .. } => ("reverted", None, format!("firing={firing}")),
         Event::Target { instance, what, detail } => {
             let detail = if detail.is_empty() { String::new() } else { format!(" detail={}", quoted(detail)) };
             ("target", None, format!("instance={instance} what={what}{detail}"))

@@ -23,46 +23,68 @@ pub(super) struct Standing {
     left: Option<u64>,
 }
 
+/// A firing of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Which {
+    /// By index in the plan; below 256, as `support` sees to.
+    pub(super) fault: u16,
+    /// From 0; below 2²⁴, far more than a run has.
+    pub(super) firing: u32,
+}
+
+impl Which {
+    /// As a number for an entry of the queue.
+    pub(super) fn packed(self) -> u32 {
+        self.firing << 8 | u32::from(self.fault)
+    }
+
+    pub(super) fn unpacked(number: u32) -> Which {
+        Which { fault: (number & 0xff) as u16, firing: number >> 8 }
+    }
+}
+
 impl World<'_> {
     /// A fault fires.
     pub(super) fn fire(&mut self, fault: u16) {
+        let which = Which { fault, firing: self.fired[usize::from(fault)] };
+        self.fired[usize::from(fault)] += 1;
         if self.hits_left[usize::from(fault)] == Some(0) {
-            return;
+            return self.record(self.now, &Event::Spent { fault, firing: which.firing });
         }
         let planned = &self.plan.faults[usize::from(fault)];
         match planned.inject.effect(planned.side) {
-            Effect::Process(effect) => self.process(fault, &effect),
+            Effect::Process(effect) => self.process(which, &effect),
             Effect::Connection { gate, steps } => {
-                for client in self.select(fault) {
+                for client in self.select(which) {
                     self.act(fault, client, &gate, &steps);
                 }
                 if planned.new {
                     self.stand(fault, None);
                 }
-                self.revert_later(fault);
+                self.revert_later(which);
             }
             Effect::Attempt(on) => {
-                self.record(self.now, &Event::Fired { fault, selected: 0 });
+                self.record(self.now, &Event::Fired { fault, firing: which.firing, selected: 0 });
                 self.stand(fault, Some(on));
-                self.revert_later(fault);
+                self.revert_later(which);
             }
             Effect::Listener { on, instance } => {
                 let named = self.named(instance);
-                self.record(self.now, &Event::Fired { fault, selected: named.len() as u32 });
+                self.record(self.now, &Event::Fired { fault, firing: which.firing, selected: named.len() as u32 });
                 for server in named {
                     self.record(self.now, &Event::Reached { fault });
                     self.listener(server, on);
                 }
-                self.revert_later(fault);
+                self.revert_later(which);
             }
             // `support` refuses it.
             Effect::BothEnds { .. } => {}
         }
     }
 
-    fn revert_later(&mut self, fault: u16) {
-        if let Some(after) = self.plan.faults[usize::from(fault)].schedule.revert_after {
-            self.push(self.now.saturating_add(nanos(after)), Due { client: u32::from(fault), what: What::Revert, ..Due::default() });
+    fn revert_later(&mut self, which: Which) {
+        if let Some(after) = self.plan.faults[usize::from(which.fault)].schedule.revert_after {
+            self.push(self.now.saturating_add(nanos(after)), Due { client: which.packed(), what: What::Revert, ..Due::default() });
         }
     }
 
@@ -78,7 +100,7 @@ impl World<'_> {
     }
 
     /// Draws the connections of a firing, and tells of it.
-    fn select(&mut self, fault: u16) -> Vec<u32> {
+    fn select(&mut self, Which { fault, firing }: Which) -> Vec<u32> {
         let select = &self.plan.faults[usize::from(fault)].select;
         let (phase, now) = (select.phase.unwrap_or(Phase::Open), Duration::from_nanos(self.now));
         let old_enough = |client: u32| {
@@ -94,7 +116,7 @@ impl World<'_> {
             chosen.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
             *left -= chosen.len() as u64;
         }
-        self.record(self.now, &Event::Fired { fault, selected: chosen.len() as u32 });
+        self.record(self.now, &Event::Fired { fault, firing, selected: chosen.len() as u32 });
         chosen
     }
 
@@ -282,7 +304,7 @@ impl World<'_> {
     }
 
     /// A fault is over.
-    pub(super) fn revert(&mut self, fault: u16) {
+    pub(super) fn revert(&mut self, Which { fault, firing }: Which) {
         let planned = &self.plan.faults[usize::from(fault)];
         self.standing.retain(|standing| standing.fault != fault);
         match planned.inject.effect(planned.side) {
@@ -300,7 +322,7 @@ impl World<'_> {
             Effect::Connection { gate, .. } => self.unsilence(fault, gate.reset_on_revert),
             _ => {}
         }
-        self.record(self.now, &Event::Reverted { fault });
+        self.record(self.now, &Event::Reverted { fault, firing });
     }
 
     /// What was silent because of this fault hears again, or hears that it is over.

@@ -33,7 +33,7 @@ use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::metrics::{Live, Recorder, Results, Status};
 use crate::plan::{Model, Plan};
 use crate::seed::Stream;
-use faults::Standing;
+use faults::{Standing, Which};
 use prefetch_index::prefetch_index;
 use queue::Calendar;
 use row::{Row, rows};
@@ -150,9 +150,9 @@ enum What {
     Close,
     /// A fault fires; `client` is the fault.
     Fire,
-    /// A fault of the run is reverted; `client` is the fault.
+    /// A firing of a fault is reverted; `client` is the firing, packed.
     Revert,
-    /// One instance of a rolling restart; `client` is the fault, `turn` the server.
+    /// One instance of a rolling restart; `client` is the firing, packed, `turn` the server.
     Roll,
 }
 
@@ -236,6 +236,8 @@ struct World<'a> {
     standing: Vec<Standing>,
     selections: Vec<Stream>,
     hits_left: Vec<Option<u64>>,
+    /// Firings so far, by fault.
+    fired: Vec<u32>,
     path: Stream,
     hints: Stream,
     turn: u32,
@@ -277,6 +279,7 @@ impl<'a> World<'a> {
             failings: Failing::usual(),
             standing: Vec::new(),
             selections: plan.faults.iter().map(|fault| seed.stream(&format!("fault/{}/select", fault.name))).collect(),
+            fired: vec![0; plan.faults.len()],
             hits_left: plan.faults.iter().map(|fault| fault.schedule.first_n).collect(),
             path: seed.stream("model/path"),
             hints: seed.stream("model/hints"),
@@ -353,8 +356,8 @@ impl<'a> World<'a> {
             What::Message => self.message(client),
             What::Echo => self.echo(client),
             What::Fire => self.fire(client as u16),
-            What::Revert => self.revert(client as u16),
-            What::Roll => self.roll(client as u16, turn),
+            What::Revert => self.revert(Which::unpacked(client)),
+            What::Roll => self.roll(Which::unpacked(client), turn),
             What::Start | What::Listen | What::Served | What::Grace | What::Resume if self.processes[place] != turn => {}
             What::Start => self.start(client as u16),
             What::Listen => self.listen(client as u16),

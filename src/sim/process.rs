@@ -1,6 +1,7 @@
 //! What happens to server processes: crashes, graceful stops, rolling restarts, stops; and the service of those that run.
 
 use super::ending::account;
+use super::faults::Which;
 use super::row::State;
 use super::{Answered, Due, Failing, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
@@ -17,43 +18,41 @@ impl World<'_> {
         (0..self.servers.len() as u16).filter(|index| instance.is_none_or(|named| named == *index)).collect()
     }
 
-    pub(super) fn process(&mut self, fault: u16, effect: &OnProcess) {
+    pub(super) fn process(&mut self, which: Which, effect: &OnProcess) {
         match effect {
             OnProcess::Rolling { interval, .. } => {
                 for server in self.named(None) {
                     let at = self.now.saturating_add(nanos(*interval).saturating_mul(u64::from(server)));
-                    self.push(at, Due { client: u32::from(fault), turn: server, what: What::Roll, mark: 0 });
+                    self.push(at, Due { client: which.packed(), turn: server, what: What::Roll, mark: 0 });
                 }
             }
             OnProcess::Crash { instance, .. } | OnProcess::Graceful { instance, .. } | OnProcess::Pause { instance } => {
-                self.named(*instance).into_iter().for_each(|server| self.one(fault, server, effect));
+                self.named(*instance).into_iter().for_each(|server| self.one(which, server, effect));
             }
         }
     }
 
     /// The turn of one instance in a rolling restart.
-    pub(super) fn roll(&mut self, fault: u16, server: u16) {
-        let planned = &self.plan.faults[usize::from(fault)];
+    pub(super) fn roll(&mut self, which: Which, server: u16) {
+        let planned = &self.plan.faults[usize::from(which.fault)];
         if let crate::fault::Effect::Process(OnProcess::Rolling { each, .. }) = planned.inject.effect(planned.side) {
-            self.one(fault, server, &each);
+            self.one(which, server, &each);
         }
     }
 
-    fn one(&mut self, fault: u16, server: u16, effect: &OnProcess) {
+    fn one(&mut self, Which { fault, firing }: Which, server: u16, effect: &OnProcess) {
         let holding = self.clients_of(server);
-        self.record(self.now, &Event::Fired { fault, selected: holding.len() as u32 });
+        self.record(self.now, &Event::Fired { fault, firing, selected: holding.len() as u32 });
         if !self.servers[usize::from(server)].up {
-            return self.record(
-                self.now,
-                &Event::Notice { text: format!("{}: server {server} was not running", self.plan.faults[usize::from(fault)].name) },
-            );
+            let why = format!("instance {server}: the target is not running");
+            return self.record(self.now, &Event::NotCarriedOut { fault: Some(fault), firing, why });
         }
         match effect {
             OnProcess::Crash { down, .. } => self.crash(fault, server, nanos(*down), &holding),
             OnProcess::Graceful { code, reason, grace, spread, down, .. } => {
                 self.graceful(fault, server, (*code, reason), holding, (nanos(*grace), nanos(*spread), nanos(*down)));
             }
-            OnProcess::Pause { .. } => self.pause(fault, server, &holding),
+            OnProcess::Pause { .. } => self.pause(Which { fault, firing }, server, &holding),
             OnProcess::Rolling { .. } => {}
         }
     }
@@ -238,7 +237,9 @@ impl World<'_> {
     }
 
     /// SIGSTOP, to SIGCONT or the end of the run.
-    fn pause(&mut self, fault: u16, server: u16, holding: &[u32]) {
+    fn pause(&mut self, which: Which, server: u16, holding: &[u32]) {
+        let fault = which.fault;
+        self.servers[usize::from(server)].pauses.push(which);
         self.target(server, "paused", "");
         let holds = self.plan.faults[usize::from(fault)].schedule.revert_after.map_or(self.end, nanos);
         self.servers[usize::from(server)].freeze(self.now, holds);
@@ -260,7 +261,12 @@ impl World<'_> {
             }
         }
         self.go_on_accepting(server);
-        self.record(self.now, &Event::Reverted { fault: u16::from(fault) });
+        let pauses = &mut self.servers[usize::from(server)].pauses;
+        // Those of one fault are equally long: the first begun is the first over.
+        if let Some(place) = pauses.iter().position(|which| which.fault == u16::from(fault)) {
+            let Which { fault, firing } = pauses.remove(place);
+            self.record(self.now, &Event::Reverted { fault, firing });
+        }
     }
 
     /// What waited in the listen queue is accepted.

@@ -2,6 +2,7 @@
 //!
 //! Offsets are ns. What an opening handshake meets is decided by `plan::admission`, as in the embedded server.
 
+use super::faults::Which;
 use crate::plan::{Accept, Bucket, Gone, Line, Model, Queue, Refusal, Times};
 use crate::seed::{Seed, Stream};
 use std::collections::VecDeque;
@@ -58,6 +59,8 @@ pub(super) struct Server {
     pub(super) frozen_until: u64,
     /// Length of all stops so far, after each.
     pub(super) stops: Vec<u64>,
+    /// Firings that have stopped it and are not over.
+    pub(super) pauses: Vec<Which>,
     /// Open connections.
     pub(super) open: u32,
     /// Attempts on their way here.
@@ -121,6 +124,7 @@ impl Server {
             full: None,
             frozen_until: 0,
             stops: Vec::new(),
+            pauses: Vec::new(),
             open: 0,
             coming: 0,
             exiting: None,
@@ -155,6 +159,7 @@ impl Server {
     pub(super) fn stop(&mut self) {
         self.up = false;
         self.frozen_until = 0;
+        self.pauses.clear();
         self.serving.clear();
         self.held.clear();
         self.leaving.clear();

@@ -239,6 +239,12 @@ impl Guard {
         self.shared.exits.subscribe()
     }
 
+    /// Waits until the guard has ended, by `shutdown` or by somebody else; all that it started is killed then.
+    pub async fn gone(&self) {
+        // The sender is ours: it cannot be gone.
+        let _ = self.shared.state.subscribe().wait_for(|state| state.guard_gone).await;
+    }
+
     /// Ends the guard, which kills and reaps all that it started, and waits for its end.
     ///
     /// Errors: `Stuck` if that takes more than ten seconds; the guard then goes on trying.

@@ -1,0 +1,65 @@
+//! What is being done to server processes: what is not done when the run ends was not carried out, and is told.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// What began later than this before the end of the run is cut by the end and not by a failure: signals and starts take a moment.
+const CUT: Duration = Duration::from_secs(1);
+
+/// Fault, which of its firings, and instance.
+type Which = (u16, u32, u16);
+
+/// What is being done to server processes.
+#[derive(Debug, Default)]
+pub(super) struct UnderWay(Mutex<BTreeMap<Which, (&'static str, Duration)>>);
+
+/// One thing being done.
+pub(super) struct Doing<'a> {
+    of: &'a UnderWay,
+    which: Which,
+}
+
+impl UnderWay {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<Which, (&'static str, Duration)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something begins at `now`; `unless`: what has happened if it does not come to its end.
+    pub(super) fn begin(&self, which: Which, unless: &'static str, now: Duration) -> Doing<'_> {
+        self.all().insert(which, (unless, now));
+        Doing { of: self, which }
+    }
+
+    /// What is not done at the end of the run: fault, firing, and why.
+    pub(super) fn left(&self, end: Duration) -> Vec<(u16, u32, String)> {
+        let all = self.all();
+        let left = all.iter().filter(|(_, (_, begun))| *begun + CUT <= end);
+        left.map(|((fault, firing, instance), (unless, _))| (*fault, *firing, format!("instance {instance}: {unless}"))).collect()
+    }
+}
+
+impl Doing<'_> {
+    /// Does it.
+    pub(super) async fn by<T>(self, work: impl Future<Output = T>) -> T {
+        let done = work.await;
+        self.of.all().remove(&self.which);
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_is_left_and_what_is_done_or_has_just_begun_is_not() {
+        let under_way = UnderWay::default();
+        let at = Duration::from_secs;
+        under_way.begin((0, 0, 1), "it was not killed", at(1)).by(async {}).await;
+        let hanging = under_way.begin((1, 2, 3), "it was not paused", at(2)).by(std::future::pending::<()>());
+        assert!(tokio::time::timeout(at(5), hanging).await.is_err());
+        let _late = under_way.begin((2, 0, 0), "it did not start again", at(9));
+        assert_eq!(under_way.left(at(10) - Duration::from_millis(1)), [(1, 2, "instance 3: it was not paused".to_owned())]);
+    }
+}

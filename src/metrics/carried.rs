@@ -1,0 +1,113 @@
+//! Faults that were planned and acted on nobody, by the closed books of the whole run: parts of it may each have hit nobody.
+
+use super::book::{FaultBook, FaultMeta, Results, Status};
+use crate::fault::{Effect, Flow, Gate, Step};
+use crate::plan::Fault;
+
+/// When a fault acts on what it has selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acts {
+    /// At once.
+    AtOnce,
+    /// When something more happens on the connection, as a ping or a Close frame.
+    Perhaps,
+    /// On attempts or connections that begin later: there may be none.
+    Later,
+    /// On listening sockets.
+    Listener,
+    /// On processes: what fails there is told by itself.
+    Process,
+}
+
+impl Acts {
+    /// Of a fault of a plan.
+    pub fn of(fault: &Fault) -> Acts {
+        match fault.inject.effect(fault.side) {
+            Effect::Process(_) => Acts::Process,
+            Effect::Listener { .. } => Acts::Listener,
+            Effect::Attempt(_) => Acts::Later,
+            _ if fault.new => Acts::Later,
+            Effect::BothEnds { .. } => Acts::AtOnce,
+            Effect::Connection { gate, steps } => {
+                let now = !matches!(steps.first(), None | Some(Step::Wait(_))) || flows(&gate);
+                if now { Acts::AtOnce } else { Acts::Perhaps }
+            }
+        }
+    }
+}
+
+/// Whether a gate changes what passes from the moment on at which it is set.
+fn flows(gate: &Gate) -> bool {
+    gate.read != Flow::Pass || gate.write != Flow::Pass || !gate.read_shape.is_open() || !gate.write_shape.is_open()
+}
+
+/// What of the plan's faults reached nobody, in words; each makes the verdict inconclusive.
+pub fn on_nobody(results: &Results) -> Vec<String> {
+    if results.status == Status::Aborted {
+        // What was still to come is no failure, and the verdict is inconclusive already.
+        return Vec::new();
+    }
+    let faults = results.meta.faults.iter().zip(&results.faults);
+    faults.filter_map(|(meta, book)| Some(format!("fault {} was not carried out: {}", meta.id, why(meta, book)?))).collect()
+}
+
+fn why(meta: &FaultMeta, book: &FaultBook) -> Option<String> {
+    match meta.acts {
+        _ if book.fired == 0 => Some("it was not due before the end of the run".to_owned()),
+        Acts::Process | Acts::Later => None,
+        Acts::Listener if book.injected == 0 => Some("no listening socket was reached".to_owned()),
+        Acts::AtOnce | Acts::Perhaps if book.selected == 0 => Some("no connection matched when it fired".to_owned()),
+        Acts::AtOnce if book.injected == 0 => Some(format!("it selected {} connections and acted on none", book.selected)),
+        Acts::AtOnce | Acts::Perhaps | Acts::Listener => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Recorder;
+    use super::super::tests::meta;
+    use super::*;
+    use crate::event::{ClientIndex, ConnectionNo, Event};
+    use crate::scenario::{Overrides, Source, load};
+    use std::time::Duration;
+
+    #[test]
+    fn faults_act_at_once_or_wait_for_something() {
+        for (inject, expected) in [
+            ("{drop_rst={}}", Acts::AtOnce),
+            ("{blackhole={}}", Acts::AtOnce),
+            ("{latency={}}", Acts::AtOnce),
+            ("{pong_drop={}}", Acts::Perhaps),
+            ("{close_ack_drop={}}", Acts::Perhaps),
+            ("{limit_time={}}", Acts::Perhaps),
+            ("{upgrade_status={}}", Acts::Later),
+            ("{connect_refuse={}}", Acts::Listener),
+            ("{server_crash={}}", Acts::Process),
+        ] {
+            let overrides = Overrides { set: vec![format!("faults=[{{at=\"1s\",inject={inject}}}]")], ..Overrides::default() };
+            let plan = load(&Source::Bundled("default".to_owned()), &overrides).unwrap_or_else(|errors| panic!("{inject}: {errors}"));
+            assert_eq!(Acts::of(&plan.faults[0]), expected, "{inject}");
+        }
+    }
+
+    #[test]
+    fn a_fault_that_reached_nobody_is_told_once() {
+        let told = |selected: u32, injected: bool, status| {
+            let mut recorder = Recorder::of(meta(), false, false);
+            for fault in 0..3 {
+                (0..2).for_each(|firing| recorder.record(Duration::from_secs(1), &Event::Fired { fault, firing, selected }));
+            }
+            let (client, connection) = (ClientIndex(0), ConnectionNo(1));
+            if injected {
+                recorder.record(Duration::from_secs(1), &Event::Injected { fault: 2, client, connection });
+            }
+            on_nobody(&recorder.finish(Duration::from_secs(9), status))
+        };
+        // The third is one that closes connections.
+        let of = |why: &str| format!("fault close was not carried out: {why}");
+        assert!(told(0, false, Status::Completed).contains(&of("no connection matched when it fired")));
+        assert!(told(3, false, Status::Completed).contains(&of("it selected 6 connections and acted on none")));
+        assert!(!told(3, true, Status::Completed).iter().any(|text| text.contains("fault close")));
+        assert!(told(0, false, Status::Aborted).is_empty());
+    }
+}
