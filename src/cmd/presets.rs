@@ -34,6 +34,6 @@ fn as_json(preset: &Preset) -> Value {
     let facts = &preset.facts;
     json!({
         "id": preset.id, "aliases": facts.aliases, "package": facts.package, "version": facts.version, "source": facts.source,
-        "note": facts.note, "summary": preset.summary(), "vec_ms": facts.vec_ms,
+        "measured": facts.measured, "connect_timeout_note": facts.connect_timeout_note, "note": facts.note, "summary": preset.summary(), "vec_ms": facts.vec_ms,
     })
 }

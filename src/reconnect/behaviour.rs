@@ -67,8 +67,8 @@ fn a_failed_attempt_is_judged_as_the_library_does() {
         ("python-websockets", Loss::Rejected { status: 429 }, final_by("HTTP status 429")),
         ("python-websockets", Loss::Rejected { status: 503 }, wait(1.85)),
         ("python-websockets", Loss::TimedOut, wait(1.85)),
-        ("slack-socket-mode", Loss::Failed, wait(10.0)),
-        ("slack-socket-mode", Loss::Rejected { status: 503 }, wait(5.0)), // an HTTP answer sets the count back
+        ("slack-socket-mode", Loss::Failed, wait(5.0)), // each HTTP answer, of another server, sets its count back
+        ("slack-socket-mode", Loss::Rejected { status: 503 }, wait(5.0)),
     ] {
         let policy = preset(name);
         let mut history = connected(&policy);
@@ -85,7 +85,8 @@ fn a_failed_very_first_connect_is_judged_as_the_library_does() {
         ("nats", final_by("first attempt: failed connect")),
         ("python-websockets", wait(1.85)), // skips the immediate retry
         ("robust-websocket", wait(3.0)),   // skips the first entry of its table
-        ("trpc-wslink", wait(2.0)),        // no lead
+        ("trpc-wslink", wait(0.0)),        // its lead, too
+        ("y-websocket-2", wait(0.2)),      // an attempt that never opened is counted
         ("ably", wait(15.0 * 0.874)),      // no lead, k = 0
         ("pusher-js", wait(15.0 - 2.0)),   // from the start of the attempt
     ] {
@@ -94,6 +95,27 @@ fn a_failed_very_first_connect_is_judged_as_the_library_does() {
         history.attempt_started(s(8.0));
         assert_eq!(decide(&policy, &mut history, Loss::Failed, 10.0), expected, "{name}");
     }
+}
+
+#[test]
+fn nats_does_not_see_that_a_connection_ends_before_its_first_message() {
+    let policy = preset("nats");
+    let mut history = connected(&policy);
+    assert_eq!(decide(&policy, &mut history, CUT, 60.0), wait(0.0));
+    // Nine dials of 20 s each; each is the next attempt's, because 2 s from its start are past.
+    for dial in 0..9 {
+        let start = 60.0 + 20.0 * f64::from(dial);
+        history.attempt_started(s(start));
+        history.opened(s(start + 0.25));
+        assert_eq!(decide(&policy, &mut history, Loss::Closed { code: 1013 }, start + 0.5), wait(19.5), "{dial}");
+    }
+    history.attempt_started(s(240.0));
+    assert_eq!(decide(&policy, &mut history, CUT, 240.5), Decision::GiveUp(GiveUp::Retries));
+    // A client that was never ready gives up with its first dial.
+    let mut history = policy.start(&mut || 0.37);
+    history.attempt_started(s(0.0));
+    history.opened(s(0.5));
+    assert_eq!(decide(&policy, &mut history, CUT, 1.0), final_by("first attempt: timed out connect"));
 }
 
 #[test]

@@ -15,6 +15,22 @@ impl Policy {
     /// Order: reset rule; is the loss final; codes with a delay of their own; retries used up; the schedule. The wait is exact and
     /// counts from `now`, whatever the anchor. Draws: one per delay with jitter, more only with `redraw` and a poll timer.
     pub fn decide(&self, history: &mut History, loss: &Loss, now: Duration, random: Random<'_>) -> Decision {
+        let blind = self.blind_until_ready && matches!(loss, Loss::Closed { .. }) && !history.is_ready();
+        match history.attempt().zip(self.connect_timeout(history)).filter(|_| blind) {
+            Some((start, timeout)) => {
+                let noticed = now.max(start.saturating_add(timeout));
+                history.never_opened();
+                match self.judge(history, &Loss::TimedOut, noticed, random) {
+                    Decision::Wait(wait) => Decision::Wait(wait.saturating_add(noticed - now)),
+                    gives_up => gives_up,
+                }
+            }
+            None => self.judge(history, loss, now, random),
+        }
+    }
+
+    /// As [`Policy::decide`], of a loss that the library notices at `now`.
+    fn judge(&self, history: &mut History, loss: &Loss, now: Duration, random: Random<'_>) -> Decision {
         if self.resets(history, loss, now) {
             history.reset();
         }
@@ -88,9 +104,9 @@ impl Policy {
 
     /// The wait of the schedule; `None`: a table has ended.
     fn wait(&self, history: &mut History, loss: &Loss, now: Duration, random: Random<'_>) -> Option<Duration> {
-        let opened = history.opened_at();
+        let closed = matches!(loss, Loss::Closed { .. }).then(|| (history.opened_at().unwrap_or(now), history.is_ready()));
         if let (Kind::Poll(polling), Some(timer)) = (&self.kind, history.timer()) {
-            return Some(timer.wait(self, polling, (loss, opened), now, random));
+            return Some(timer.wait(self, polling, closed, now, random));
         }
         let (lead, skip) = self.usable_lead(history.initial);
         if let Some(bounds) = lead.get(history.retries as usize) {
@@ -125,7 +141,7 @@ impl Policy {
         Some(drawn)
     }
 
-    /// The lead delays of this client, and how many entries of the table it skips.
+    /// The lead delays of this client, and how many steps of the schedule it skips.
     fn usable_lead(&self, initial: bool) -> (&[(Duration, Duration)], u32) {
         match self.initial_skip {
             _ if !initial => (&self.lead, 0),

@@ -27,7 +27,7 @@ pub(super) fn uniform((lo, hi): (Duration, Duration), random: Random<'_>) -> f64
 pub(super) struct Step {
     /// Failed attempts since the last reset, as the formula counts them.
     pub k: u32,
-    /// Entries of the table that this client has no use for.
+    /// Steps of the formula, or entries of the table, that this client has no use for.
     pub skip: u32,
     /// The client's base.
     pub base_ms: f64,
@@ -54,22 +54,20 @@ pub(super) fn delay(policy: &Policy, step: &Step, random: Random<'_>) -> Option<
 }
 
 fn raw(policy: &Policy, step: &Step) -> Option<f64> {
+    let k = step.k.saturating_add(step.skip);
     Some(match policy.kind {
         Kind::None => return None,
         Kind::Fixed => step.base_ms,
-        Kind::Linear => step.base_ms + ms(policy.step) * f64::from(step.k),
+        Kind::Linear => step.base_ms + ms(policy.step) * f64::from(k),
         Kind::Exponential | Kind::Poll(_) => match step.previous_ms {
             Some(previous) if policy.jitter_compounds => previous * policy.factor,
-            _ => step.base_ms * power(policy.factor, exponent(policy, step.k)),
+            _ => step.base_ms * power(policy.factor, exponent(policy, k)),
         },
-        Kind::Table => {
-            let index = step.k as usize + step.skip as usize;
-            match policy.table.get(index) {
-                Some(entry) => ms(*entry),
-                None if policy.table_end == super::TableEnd::Repeat => ms(*policy.table.last()?),
-                None => return None,
-            }
-        }
+        Kind::Table => match policy.table.get(k as usize) {
+            Some(entry) => ms(*entry),
+            None if policy.table_end == super::TableEnd::Repeat => ms(*policy.table.last()?),
+            None => return None,
+        },
     })
 }
 

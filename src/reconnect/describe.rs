@@ -11,11 +11,10 @@ const TEXT_WIDTH: usize = 100;
 /// Delays shown for each draw.
 const SHOWN: usize = 7;
 
-/// The first delays of a client that was connected for `lived`, was cut, and whose attempts all end at once by `failing`; every
-/// draw is `u`.
+/// The first delays of a client that was connected for `lived`, was cut, and whose attempts all fail at once; every draw is `u`.
 ///
 /// At most `count` of them, and why it gave up if it did before.
-pub(super) fn delays(policy: &Policy, u: f64, lived: Duration, failing: &Loss, count: usize) -> (Vec<Duration>, Option<GiveUp>) {
+pub(super) fn delays(policy: &Policy, u: f64, lived: Duration, count: usize) -> (Vec<Duration>, Option<GiveUp>) {
     let random = &mut || u;
     let mut history = policy.start(random);
     history.attempt_started(Duration::ZERO);
@@ -34,7 +33,7 @@ pub(super) fn delays(policy: &Policy, u: f64, lived: Duration, failing: &Loss, c
                 history.attempt_started(now);
             }
         }
-        loss = failing.clone();
+        loss = Loss::Failed;
     }
 }
 
@@ -46,7 +45,7 @@ impl Preset {
             Jitter::None => "no jitter",
             _ => "jitter",
         };
-        let (waits, end) = delays(&self.policy, 0.5, LONG, &Loss::Failed, 4);
+        let (waits, end) = delays(&self.policy, 0.5, LONG, 4);
         let waits = waits.into_iter().map(text).chain(end.is_none().then(|| "…".to_owned())).collect::<Vec<_>>().join(", ");
         let schedule = if waits.is_empty() { String::new() } else { format!("{waits}; {jitter}; ") };
         format!("{schedule}gives up: {} ({})", gives_up(&self.policy), self.package())
@@ -64,10 +63,12 @@ impl Preset {
         lines.push(("gives up", gives_up(policy)));
         lines.extend(code_lines(policy));
         lines.push(("connect timeout", connect_timeout(policy)));
+        lines.extend(self.facts.connect_timeout_note.clone().map(|note| ("", note)));
         lines.push(("heartbeat", heartbeat(policy)));
         lines.push(("silent death", self.detection()));
         lines.extend(self.other_facts());
         lines.push(("verified", verified(self.facts.verified).to_owned()));
+        lines.extend(self.facts.measured.clone().map(|measured| ("measured", measured)));
         lines.push(("source", self.facts.source.clone()));
         let body: String = lines.into_iter().map(|(label, text)| paragraph(label, &text)).collect();
         format!("{}\n\n{body}\n  [clients.web]\n  count = 1000\n  reconnect = \"{}\"\n", self.id, self.id)
@@ -121,12 +122,11 @@ impl Preset {
 }
 
 /// Connected for so long that delays counted from the last attempt are past.
-const LONG: Duration = Duration::from_secs(3600);
+pub(super) const LONG: Duration = Duration::from_secs(3600);
 
 fn schedule_lines(policy: &Policy) -> Vec<(&'static str, String)> {
     let mut lines = vec![("schedule", schedule(policy)), ("jitter", jitter(policy))];
-    let shown =
-        [("= 0", 0.0), ("= 0.5", 0.5), ("near 1", 0.999_999)].map(|(label, u)| (label, delays(policy, u, LONG, &Loss::Failed, SHOWN)));
+    let shown = [("= 0", 0.0), ("= 0.5", 0.5), ("near 1", 0.999_999)].map(|(label, u)| (label, delays(policy, u, LONG, SHOWN)));
     let same = shown[0].1 == shown[1].1 && shown[1].1 == shown[2].1;
     for (index, (label, (waits, end))) in shown.into_iter().enumerate().take(if same { 1 } else { 3 }) {
         let mut words: Vec<String> = waits.into_iter().map(text).collect();
@@ -243,7 +243,7 @@ fn code_lines(policy: &Policy) -> Vec<(&'static str, String)> {
 
 fn connect_timeout(policy: &Policy) -> String {
     let Some(timeout) = policy.connect_timeout else {
-        return if matches!(policy.kind, Kind::Poll(_)) { "the next tick".to_owned() } else { "none in the library".to_owned() };
+        return "none in the library".to_owned();
     };
     let growth = if timeout.factor > 1.0 { format!(", times {} per failed attempt", timeout.factor) } else { String::new() };
     let cap = timeout.cap.map(|cap| format!(", at most {}", text(cap))).unwrap_or_default();
@@ -316,6 +316,8 @@ mod tests {
           gives up         never
           stop codes       none: comes back after every code
           connect timeout  20s
+                           option timeout 20000, from the attempt to the OPEN packet of engine.io; run: 20.0 s, also when the
+                           WebSocket opens and no packet comes
           heartbeat        the server, every 25s, timeout 20s
           silent death     noticed after 20s to 45s
           Retry-After      not honoured

@@ -25,6 +25,8 @@ pub struct History {
     ready: bool,
     /// An attempt has opened at some time.
     pub(super) connected: bool,
+    /// An attempt was ready at some time.
+    ever_ready: bool,
     /// The retries since the last reset began with a failed very first connect.
     pub(super) initial: bool,
 }
@@ -76,6 +78,13 @@ impl History {
     /// The connection is ready: `t_ready`.
     pub fn ready(&mut self) {
         self.ready = true;
+        self.ever_ready = true;
+    }
+
+    /// The last attempt counts as one that failed: to the library, nothing opens that is not ready.
+    pub(super) fn never_opened(&mut self) {
+        self.opened = Offset::NONE;
+        self.connected = self.ever_ready;
     }
 
     /// Start of the last attempt.
@@ -128,11 +137,6 @@ impl History {
         *self.rare.get_or_insert_default().outage.get_or_insert(first)
     }
 
-    /// Time left to the tick of a poll timer.
-    pub(super) fn until_tick(&self) -> Option<Duration> {
-        self.rare.as_ref()?.timer.as_ref()?.until_tick(self.attempt()?)
-    }
-
     /// Starts counting anew.
     pub(super) fn reset(&mut self) {
         self.retries = 0;
@@ -160,6 +164,7 @@ impl Policy {
             retries: 0,
             failures: 0,
             ready: false,
+            ever_ready: false,
             connected: false,
             initial: false,
         }

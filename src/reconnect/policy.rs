@@ -47,7 +47,7 @@ pub struct Policy {
     pub lead: Vec<(Duration, Duration)>,
     /// The formula continues at k = length of `lead` instead of 0.
     pub lead_counts: bool,
-    /// Entries of `lead` and `table` dropped when the very first connect fails; `None`: `lead` is not used then.
+    /// Entries of `lead`, then steps of the schedule, dropped when the very first connect fails; `None`: only `lead` is not used then.
     pub initial_skip: Option<u32>,
     /// From when a delay counts.
     pub anchor: Anchor,
@@ -75,6 +75,8 @@ pub struct Policy {
     pub retry_http_status: Option<Vec<u16>>,
     /// When an attempt is abandoned; `None`: the library has no such deadline.
     pub connect_timeout: Option<ConnectTimeout>,
+    /// A connection that ends before it is ready is noticed only when `connect_timeout` passes, and counts as a failed attempt.
+    pub blind_until_ready: bool,
     /// How a dead peer is noticed; `None`: not by itself.
     pub heartbeat: Option<Heartbeat>,
 }
@@ -287,9 +289,6 @@ impl Policy {
 
     /// When the attempt now beginning is abandoned; `None`: the library has no such deadline.
     pub fn connect_timeout(&self, history: &History) -> Option<Duration> {
-        if let Some(until_tick) = history.until_tick() {
-            return Some(until_tick);
-        }
         let timeout = self.connect_timeout?;
         if timeout.factor == 1.0 {
             return Some(timeout.cap.map_or(timeout.first, |cap| timeout.first.min(cap)));
@@ -333,6 +332,7 @@ impl Policy {
             stop_on_connect_error: false,
             retry_http_status: None,
             connect_timeout: None,
+            blind_until_ready: false,
             heartbeat: None,
         }
     }

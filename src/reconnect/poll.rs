@@ -2,9 +2,9 @@
 //!
 //! Ticks during a connection are walked through when it is lost: they find fresh messages and change nothing but the phase.
 
+use super::Random;
 use super::delay::{self, Step, duration_ms, ms};
 use super::policy::{Policy, Polling};
-use super::{Loss, Random};
 use std::time::Duration;
 
 /// Ticks of a longer connection are not walked through; the phase has forgotten its start long before.
@@ -39,48 +39,60 @@ impl Timer {
         }
     }
 
-    /// From `start` of an attempt to the tick that would find it unfinished.
-    pub(super) fn until_tick(&self, start: Duration) -> Option<Duration> {
-        self.next?.checked_sub(start).filter(|left| !left.is_zero())
-    }
-
     /// Forgets the stale ticks.
     pub(super) fn reset(&mut self) {
         self.stale_ticks = 0;
     }
 
-    /// The wait until the tick that attempts; `opened` is when the lost connection opened.
+    /// The wait until the next attempt. `closed`: an open connection was lost, that opened then, and whether it was ready; else an attempt
+    /// failed. Ticks go on during an attempt, and abandon nothing: what they open, they open when it has ended by then.
     pub(super) fn wait(
         &mut self,
         policy: &Policy,
         polling: &Polling,
-        (loss, opened): (&Loss, Option<Duration>),
+        closed: Option<(Duration, bool)>,
         now: Duration,
         random: Random<'_>,
     ) -> Duration {
         let mut next = self.next.unwrap_or(now + self.first);
-        if let Loss::Closed { .. } = loss {
+        let ready = closed.filter(|(_, ready)| *ready);
+        if ready.is_some() {
             next = next.max(now.saturating_sub(WALK_MAX));
-            while next <= now {
-                next += interval(policy, self.stale_ticks, random);
+        }
+        let mut reopens = None;
+        while next <= now {
+            // A connection that was ready has heard the server's pings.
+            if ready.is_none() && self.attempts_at(next, polling) {
+                reopens = Some(next.saturating_add(polling.reopen_delay));
             }
+            next += interval(policy, self.stale_ticks, random);
+        }
+        if closed.is_some() {
             self.lost = Some(now);
-            self.message = now.saturating_sub(message_age(policy, now.saturating_sub(opened.unwrap_or(now)), random));
+        }
+        if let Some((opened, _)) = ready {
+            self.message = now.saturating_sub(message_age(policy, now.saturating_sub(opened), random));
+        }
+        self.next = Some(next);
+        if let Some(at) = reopens.filter(|at| *at > now) {
+            return at - now;
         }
         loop {
             let tick = next;
-            let stale = tick.saturating_sub(self.message) > polling.stale;
-            self.stale_ticks = self.stale_ticks.saturating_add(u32::from(stale));
+            let attempts = self.attempts_at(tick, polling);
             next += interval(policy, self.stale_ticks, random);
             self.next = Some(next);
-            let recent = self.lost.is_some_and(|lost| tick.saturating_sub(lost) < polling.min_disconnected);
-            match stale && !recent {
-                true if tick > now => return tick - now,
-                // the tick found the attempt still under way
-                true if next > now => return polling.reopen_delay,
-                _ => {}
+            if attempts {
+                return tick - now;
             }
         }
+    }
+
+    /// Whether a tick opens a connection; counts those that find no fresh message.
+    fn attempts_at(&mut self, tick: Duration, polling: &Polling) -> bool {
+        let stale = tick.saturating_sub(self.message) > polling.stale;
+        self.stale_ticks = self.stale_ticks.saturating_add(u32::from(stale));
+        stale && !self.lost.is_some_and(|lost| tick.saturating_sub(lost) < polling.min_disconnected)
     }
 }
 
@@ -99,7 +111,7 @@ fn message_age(policy: &Policy, open: Duration, random: Random<'_>) -> Duration 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconnect::Decision;
+    use crate::reconnect::{Decision, Loss};
     use crate::seed::Seed;
 
     const fn s(seconds: u64) -> Duration {
@@ -142,17 +154,19 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_hangs_is_reopened_by_the_next_tick() {
+    fn an_attempt_that_hangs_is_never_abandoned() {
         let policy = Policy::preset("actioncable").unwrap();
         let mut random = || 0.37;
-        let mut history = policy.start(&mut random);
-        history.attempt_started(s(1));
-        assert_eq!(policy.connect_timeout(&history), Some(Duration::from_millis(8220)));
-        let now = s(1) + Duration::from_millis(8220);
-        let decision = policy.decide(&mut history, &Loss::TimedOut, now, &mut random);
-        assert_eq!(decision, Decision::Wait(Duration::from_millis(500)));
-        history.attempt_started(now + Duration::from_millis(500));
-        assert_eq!(policy.connect_timeout(&history), Some(Duration::from_nanos(7_282_950_000 - 500_000_000)));
+        // Ticks at 8.22 s, n = 1, then 7.283 s later, and so on; each finds the attempt under way.
+        let ticks = [8.220, 15.502_95, 23.878_343, 33.510_044];
+        for (failed, expected) in [(8.0, 0.22), (8.3, 0.42), (9.0, 6.502_95), (15.6, 0.402_95), (16.5, 7.378_343)] {
+            let mut history = policy.start(&mut random);
+            history.attempt_started(Duration::ZERO);
+            assert_eq!(policy.connect_timeout(&history), None);
+            let decision = policy.decide(&mut history, &Loss::Failed, Duration::from_secs_f64(failed), &mut random);
+            let Decision::Wait(wait) = decision else { panic!("{decision:?}") };
+            assert!((wait.as_secs_f64() - expected).abs() < 1e-5, "{failed}: {wait:?} of {ticks:?}");
+        }
     }
 
     #[test]

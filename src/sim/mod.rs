@@ -12,6 +12,8 @@ mod behaviour;
 mod client;
 mod ending;
 mod faults;
+#[cfg(test)]
+mod libraries;
 pub mod many;
 mod opening;
 mod process;

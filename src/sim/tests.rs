@@ -117,15 +117,10 @@ fn first_waits_have_the_distribution_of_their_jitter() {
     }
 }
 
-/// The waits of the only client, ms, when each draw is `u`: lost at `at`, its server `down` for the rest of the run.
-fn waits(preset: &Preset, u: f64, at: &str, rejects: bool) -> Vec<u64> {
-    let fault = format!("{{at=\"{at}\",inject={{server_crash={{down=\"48h\"}}}}}}");
-    let faults = match rejects {
-        // The HTTP side answers, and the connection is cut.
-        true => format!("faults=[{{at=\"{at}\",inject={{upgrade_status={{status=503}}}}}},{{at=\"{at}\",inject={{drop_fin={{}}}}}}]"),
-        false => format!("faults=[{fault}]"),
-    };
-    let mut plan = plan(&["clients.web.count=1", "clients.web.arrive={at_once=true}", "duration=\"24h\"", &faults]);
+/// The waits of the only client, ms, when each draw is `u`: lost after an hour, its server down for the rest of the run.
+fn waits(preset: &Preset, u: f64) -> Vec<u64> {
+    let faults = r#"faults=[{at="1h",inject={server_crash={down="48h"}}}]"#;
+    let mut plan = plan(&["clients.web.count=1", "clients.web.arrive={at_once=true}", "duration=\"24h\"", faults]);
     // Just long enough: a client that tries every few milliseconds would do so for hours.
     let vector: f64 = preset.facts.vec_ms.iter().sum();
     plan.duration = plan.faults[0].schedule.at + Duration::from_secs(2) + Duration::from_secs_f64(vector / 1000.0);
@@ -144,9 +139,7 @@ fn every_preset_gives_its_vector_in_the_simulator() {
     for preset in presets().filter(|preset| !polls(preset) && preset.facts.alias_of.is_none()) {
         let facts = &preset.facts;
         let u = if facts.vec_flip { 1.0 - 0.37 } else { 0.37 };
-        // gRPC's vector is counted from the start of each attempt, that of NATS from the loss of a long connection.
-        let at = if preset.id == "grpc-connection-backoff" { "1us" } else { "1h" };
-        let found = waits(preset, u, at, preset.id == "slack-socket-mode");
+        let found = waits(preset, u);
         assert!(found.len() >= facts.vec_ms.len(), "{}: {found:?}", preset.id);
         for (found, expected) in found.iter().zip(&facts.vec_ms) {
             // Policies hand out whole milliseconds, rounded up; vectors are printed with few decimals.
