@@ -7,6 +7,7 @@ mod count;
 
 use crate::expect::{Expectation, Limit, Op, Stat};
 use crate::metrics::latency::needed;
+use crate::metrics::lateness::{self, Feed, Work};
 use crate::metrics::survival::{Quantile, Survival};
 use crate::results::Evidence;
 use crate::results::read::FIRST_VERSION;
@@ -81,21 +82,15 @@ pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
             _ => "the run was stopped before its planned length".to_owned(),
         });
     }
-    if evidence.saturated {
-        let share = evidence.late_share_max * 100.0;
-        let seconds = ranges(&evidence.saturated_seconds);
-        reasons.push(format!(
-            "the generator was saturated: in one second {share:.1} % of the due connects and sends began late{}",
-            if seconds.is_empty() { String::new() } else { format!("; too many in seconds {seconds}") }
-        ));
-    }
+    let saturated = saturation(evidence, expectations);
+    reasons.extend(saturated.clone());
     let nobody = evidence.ready == Some(0) && evidence.planned.values().any(|clients| *clients > 0);
     if nobody {
         reasons.push("no client became ready: there is nothing to judge the server by".to_owned());
     }
     let broken = evidence.aborted || !evidence.lost.is_empty() || !evidence.unreliable.is_empty();
     let outcome = match () {
-        () if broken || (evidence.saturated && !expectations.is_empty()) => Outcome::Inconclusive,
+        () if broken || saturated.is_some() => Outcome::Inconclusive,
         () if any(Outcome::Fail) => Outcome::Fail,
         () if nobody || any(Outcome::Inconclusive) => Outcome::Inconclusive,
         () if expectations.is_empty() => Outcome::Unchecked,
@@ -116,6 +111,26 @@ pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
         answer: None,
         expectations: judged.into_iter().map(|(e, finding)| row(e, finding)).collect(),
     }
+}
+
+/// Whether the generator was too late for what the expectations look at, in words.
+fn saturation(evidence: &Evidence, expectations: &[Expectation]) -> Option<String> {
+    let work = evidence.counts.iter().filter(|row| row.metric == "work").map(|row| {
+        let late = row.outcome.as_deref() == Some("late");
+        (row.second, row.cohort.as_str(), if late { Work { all: 0, late: row.count } } else { Work { all: row.count, late: 0 } })
+    });
+    let seconds = lateness::saturated(work, &Feed::of(expectations));
+    let (second, worst) = seconds.iter().max_by(|a, b| a.1.share().total_cmp(&b.1.share()))?;
+    Some(format!(
+        "the load generator was saturated: in second {second}, {} of {} due connects and sends ({:.1} %) began late{}",
+        worst.late,
+        worst.all,
+        worst.share() * 100.0,
+        match seconds.len() {
+            1 => String::new(),
+            _ => format!("; too many in seconds {}", ranges(&seconds.keys().copied().collect::<Vec<_>>())),
+        }
+    ))
 }
 
 /// Ascending numbers with neighbours together: `3-5, 9`.
@@ -313,13 +328,10 @@ mod tests {
             measured_s: 40.0,
             aborted: false,
             seeds: None,
-            saturated: false,
-            saturated_seconds: Vec::new(),
             lost: Vec::new(),
             unreliable: Vec::new(),
             ready: Some(1_010),
             first_version: false,
-            late_share_max: 0.0,
             planned: [("web".to_owned(), 1_000), ("ios".to_owned(), 10)].into(),
             counts: vec![
                 attempts(3, "begun", 800),
@@ -399,6 +411,14 @@ mod tests {
         }
     }
 
+    /// So much of 100 connects and sends of `web` in the fourth second began late.
+    fn late(count: u64) -> Evidence {
+        let mut evidence = evidence();
+        let work = |outcome: &str, count| CountRow { metric: "work".to_owned(), ..attempts(4, outcome, count) };
+        evidence.counts.extend([work("all", 100), work("late", count)]);
+        evidence
+    }
+
     #[test]
     fn seconds_in_a_row_stand_together() {
         for (numbers, shown) in [(&[][..], ""), (&[3], "3"), (&[3, 4, 5, 9, 11, 12], "3-5, 9, 11-12")] {
@@ -410,7 +430,7 @@ mod tests {
     fn a_run_that_cannot_be_trusted_is_inconclusive() {
         let (good, bad, unclear) =
             (expectation("clients_lost count == 0"), expectation("attempts count == 1"), expectation("tls p50 < 1s"));
-        let (aborted, saturated) = (Evidence { aborted: true, ..evidence() }, Evidence { saturated: true, ..evidence() });
+        let (aborted, saturated) = (Evidence { aborted: true, ..evidence() }, late(12));
         let cut = Evidence { seeds: Some((3, 20)), ..aborted.clone() };
         let reasons = judge(&cut, std::slice::from_ref(&good)).reasons;
         assert_eq!(reasons, ["it was stopped after 3 of 20 seeds"]);
@@ -430,7 +450,10 @@ mod tests {
             (nobody.clone(), vec![good.clone()], "inconclusive", 3),
             (nobody, vec![], "inconclusive", 3),
             (saturated.clone(), vec![good.clone()], "inconclusive", 3),
-            (saturated, vec![], "unchecked", 0),
+            (saturated, vec![], "inconclusive", 3),
+            (late(9), vec![good.clone()], "pass", 0),
+            (late(9), vec![], "unchecked", 0),
+            (late(12), vec![expectation("attempts{cohort=ios} count == 0")], "pass", 0),
             (aborted.clone(), vec![good], "inconclusive", 3),
             (aborted, vec![], "inconclusive", 3),
             (cut, vec![], "inconclusive", 3),

@@ -4,6 +4,7 @@ use super::bank::{Bank, Metric};
 use super::carried::{Acts, on_nobody};
 use super::ending::{Counted, Reasons};
 use super::latency::Latency;
+use super::lateness::Feed;
 use super::ledger::{Ledger, LedgerError, same};
 use super::liveness::Watched;
 use super::outage::Outage;
@@ -25,8 +26,6 @@ use std::time::Duration;
 const TOLERANCE: Duration = Duration::from_millis(20);
 /// Share of a time limit by which lateness may blur it.
 const TOLERANCE_SHARE: f64 = 0.05;
-/// Share of late work in a second above which the generator counts as saturated.
-pub const SATURATED: f64 = 0.01;
 
 /// How a run came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +73,8 @@ pub struct Meta {
     pub watched: Vec<Watched>,
     /// Connects and sends begun more than this many µs after they were due are late.
     pub tolerance_us: u64,
+    /// What the expectations look at.
+    pub feeds: Vec<Feed>,
 }
 
 /// What results say about a cohort.
@@ -146,6 +147,7 @@ impl Meta {
             notices: plan.notices.clone(),
             watched: super::liveness::watched(plan),
             tolerance_us: super::latency::micros(tolerance),
+            feeds: Feed::of(&plan.expectations),
         }
     }
 
@@ -380,7 +382,13 @@ impl Results {
 
     /// Whether the generator was too late for its measurements to be trusted.
     pub fn saturated(&self) -> bool {
-        self.timeline.late_share_max() > SATURATED
+        !self.saturated_seconds().is_empty()
+    }
+
+    /// Seconds in which it was.
+    pub fn saturated_seconds(&self) -> Vec<u32> {
+        let names: Vec<&str> = self.meta.cohorts.iter().map(|cohort| cohort.name.as_str()).collect();
+        self.timeline.saturated(&names, &self.meta.feeds)
     }
 
     /// Adds a reason for which the results do not tell of the server; each once.

@@ -9,6 +9,7 @@ pub mod carried;
 pub mod ending;
 mod handle;
 pub mod latency;
+pub mod lateness;
 pub mod ledger;
 pub mod liveness;
 mod milestones;

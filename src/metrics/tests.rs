@@ -3,6 +3,7 @@
 use super::bank::Metric;
 use super::book::{CohortMeta, FaultMeta, Meta};
 use super::carried::Acts;
+use super::lateness::Feed;
 use super::liveness::Watched;
 use super::*;
 use crate::close::{Deadline, Ending, Initiator, TcpEnd};
@@ -54,6 +55,7 @@ pub(crate) fn meta() -> Meta {
             reset: None,
         }],
         tolerance_us: 20_000,
+        feeds: vec![Feed::default()],
     }
 }
 
@@ -381,9 +383,9 @@ fn the_interval_log_is_read_back_with_every_sample() {
 
 #[test]
 fn late_work_saturates_and_a_share_of_one_percent_does_not() {
-    for (late, saturated) in [(1, false), (2, true)] {
+    for (late, saturated) in [(10, false), (11, true)] {
         let mut recorder = Recorder::of(meta(), false, false);
-        for i in 0..100 {
+        for i in 0..1_000 {
             let at = if i < late { MS(1_021) } else { MS(1_020) };
             recorder.record(at, &Event::Sent { client: ClientIndex(0), due: MS(1_000), bytes: 1 });
         }

@@ -321,12 +321,6 @@ impl Timeline {
         self.by_second().values().filter(|cell| cell.work > 0).map(|cell| cell.late as f64 / cell.work as f64).fold(0.0, f64::max)
     }
 
-    /// Aligned seconds in which more than this share of the work was late, ascending.
-    pub fn saturated_seconds(&self, share: f64) -> Vec<u32> {
-        let late = |(second, cell): (u32, Second)| (cell.work > 0 && cell.late as f64 / cell.work as f64 > share).then_some(second);
-        self.by_second().into_iter().filter_map(late).collect()
-    }
-
     /// Adds another timeline of the same plan.
     pub fn add(&mut self, other: &Timeline) {
         for (cohort, cells) in other.cells.iter().enumerate() {

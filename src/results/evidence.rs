@@ -4,7 +4,7 @@ use super::hlog::{Distribution, distributions};
 use super::read::{Loaded, ReadError};
 use super::record::{CountRow, SCHEMA_VERSION};
 use super::tables::count_rows;
-use crate::metrics::book::{Results, SATURATED, Status};
+use crate::metrics::book::{Results, Status};
 use crate::metrics::survival::Survival;
 use std::collections::BTreeMap;
 
@@ -17,10 +17,6 @@ pub struct Evidence {
     pub aborted: bool,
     /// Seeds that were done, and those asked for, where there are several.
     pub seeds: Option<(u64, u64)>,
-    /// The generator was too late.
-    pub saturated: bool,
-    /// Seconds of the run in which it was.
-    pub saturated_seconds: Vec<u32>,
     /// Parts of the run that were lost, in words.
     pub lost: Vec<String>,
     /// What was planned and not carried out, and limits of this machine that were hit, in words.
@@ -29,8 +25,6 @@ pub struct Evidence {
     pub ready: Option<u64>,
     /// Written in schema version 1: judged as that version did.
     pub first_version: bool,
-    /// Largest share of late work in a second, 0 to 1.
-    pub late_share_max: f64,
     /// Clients in the plan, by cohort.
     pub planned: BTreeMap<String, u64>,
     /// Everything that is counted.
@@ -46,13 +40,10 @@ impl Evidence {
             measured_s: results.measured.as_millis() as f64 / 1e3,
             aborted: results.status == Status::Aborted,
             seeds: results.seeds.as_ref().map(|seeds| (seeds.rows.len() as u64, seeds.planned.into())),
-            saturated: results.saturated(),
-            saturated_seconds: results.timeline.saturated_seconds(SATURATED),
             lost: results.lost.clone(),
             unreliable: results.why_unreliable(),
             ready: Some(results.books.iter().map(|book| book.ready).sum()),
             first_version: false,
-            late_share_max: results.timeline.late_share_max(),
             planned: results.meta.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.planned)).collect(),
             counts: count_rows(results),
             distributions: distributions(results),
@@ -71,13 +62,10 @@ impl Evidence {
             measured_s: summary.measured_ms as f64 / 1e3,
             aborted: summary.status == Status::Aborted.name(),
             seeds: summary.runs.as_ref().map(|runs| (runs.done, runs.planned)),
-            saturated: summary.generator.saturated,
-            saturated_seconds: summary.generator.saturated_seconds.clone(),
             lost: summary.generator.lost.clone(),
             unreliable: summary.generator.unreliable.clone(),
             ready: summary.clients.ready,
             first_version: summary.schema_version < SCHEMA_VERSION,
-            late_share_max: summary.generator.late_share_max,
             planned: summary.cohorts.iter().map(|(name, row)| (name.clone(), row.clients.planned)).collect(),
             counts: loaded.counts.clone().ok_or_else(|| missing("counts.csv"))?,
             distributions: loaded.distributions.clone().ok_or_else(|| missing("latency.hlog"))?,

@@ -10,7 +10,7 @@ use super::tables::ending_rows;
 use crate::fault::Side;
 use crate::fault::liveness::Finds;
 use crate::metrics::bank::{Key, Metric};
-use crate::metrics::book::{Book, FaultBook, FaultMeta, Results, SATURATED};
+use crate::metrics::book::{Book, FaultBook, FaultMeta, Results};
 use crate::metrics::latency::{Latency, needed};
 use crate::metrics::liveness::{self, Watched};
 use std::collections::BTreeMap;
@@ -227,7 +227,7 @@ fn generator(results: &Results) -> Generator {
         rss_peak_bytes: usage.rss_peak_bytes,
         bytes_per_client: (usage.rss_base_bytes > 0).then(|| grown.checked_div(results.peak_open)).flatten(),
         saturated: results.saturated(),
-        saturated_seconds: results.timeline.saturated_seconds(SATURATED),
+        saturated_seconds: results.saturated_seconds(),
         workers: results.workers,
         lost: results.lost.clone(),
         unreliable: results.why_unreliable(),

@@ -1,0 +1,126 @@
+//! Whether the load generator was too late to be trusted: judged by the seconds and the cohorts that an expectation looks at.
+//!
+//! Work is a connect or a send that was due. A few late ones are the machine's noise, and what nobody looks at does no harm.
+
+use super::timeline::Timeline;
+use crate::expect::Expectation;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Late work in a second below which nothing is held against the generator.
+const LATE_MIN: u64 = 10;
+/// Share of late work in a second, 0 to 1, up to which nothing is.
+const LATE_SHARE: f64 = 0.01;
+
+/// What an expectation looks at; the default is all of the run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Feed {
+    /// Only this cohort.
+    pub cohort: Option<String>,
+    /// Only seconds from this on.
+    pub from: Option<u32>,
+    /// Only seconds before this.
+    pub to: Option<u32>,
+}
+
+/// Work of a second, and what of it was begun too late.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Connects and sends that were due in it and were begun.
+    pub all: u64,
+    /// Those begun too late.
+    pub late: u64,
+}
+
+impl Feed {
+    /// Of each expectation; all of the run where there are none.
+    pub fn of(expectations: &[Expectation]) -> Vec<Feed> {
+        let seconds = |time: Duration| time.as_secs().min(u32::MAX.into()) as u32;
+        let feed = |expectation: &Expectation| {
+            let labels = &expectation.labels;
+            Feed { cohort: labels.cohort.clone(), from: labels.from.map(seconds), to: labels.to.map(seconds) }
+        };
+        if expectations.is_empty() { vec![Feed::default()] } else { expectations.iter().map(feed).collect() }
+    }
+
+    fn holds(&self, second: u32, cohort: &str) -> bool {
+        self.cohort.as_ref().is_none_or(|own| own == cohort)
+            && self.from.is_none_or(|from| from <= second)
+            && self.to.is_none_or(|to| second < to)
+    }
+}
+
+/// Seconds in which too much of what one of the feeds looks at was late, with that work; of several feeds the one with the greatest share.
+pub fn saturated<'a>(work: impl Iterator<Item = (u32, &'a str, Work)> + Clone, feeds: &[Feed]) -> BTreeMap<u32, Work> {
+    let mut seconds: BTreeMap<u32, Work> = BTreeMap::new();
+    for feed in feeds {
+        let mut own: BTreeMap<u32, Work> = BTreeMap::new();
+        for (second, _, work) in work.clone().filter(|(second, cohort, _)| feed.holds(*second, cohort)) {
+            let sum = own.entry(second).or_default();
+            (sum.all, sum.late) = (sum.all + work.all, sum.late + work.late);
+        }
+        for (second, work) in own.into_iter().filter(|(_, work)| work.is_too_late()) {
+            let kept = seconds.entry(second).or_default();
+            if work.share() > kept.share() {
+                *kept = work;
+            }
+        }
+    }
+    seconds
+}
+
+impl Work {
+    fn is_too_late(self) -> bool {
+        self.late >= LATE_MIN && self.share() > LATE_SHARE
+    }
+
+    /// Of it late, 0 to 1.
+    pub fn share(self) -> f64 {
+        if self.all == 0 { 0.0 } else { self.late as f64 / self.all as f64 }
+    }
+}
+
+impl Timeline {
+    /// Seconds in which the generator was saturated; `cohorts` are their names, in the order of the plan.
+    pub fn saturated(&self, cohorts: &[&str], feeds: &[Feed]) -> Vec<u32> {
+        let rows: Vec<_> = self.seconds().collect();
+        let work = rows.iter().map(|(second, cohort, cell)| {
+            (*second, *cohorts.get(usize::from(*cohort)).unwrap_or(&""), Work { all: cell.work, late: cell.late })
+        });
+        saturated(work, feeds).into_keys().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_and_more_than_one_percent_of_what_feeds_an_expectation_saturate() {
+        let window = |cohort: Option<&str>, from, to| Feed { cohort: cohort.map(str::to_owned), from, to };
+        let feed = |cohort| window(cohort, None, None);
+        let all = vec![feed(None)];
+        let rows = |web: (u64, u64), ios: (u64, u64)| {
+            [(3, "web", Work { all: web.0, late: web.1 }), (3, "ios", Work { all: ios.0, late: ios.1 })].into_iter()
+        };
+        for (web, ios, feeds, expected) in [
+            ((100, 9), (0, 0), all.clone(), false),    // 9 % late, and only nine
+            ((100, 10), (0, 0), all.clone(), true),    // ten of a hundred
+            ((1_000, 10), (0, 0), all.clone(), false), // ten, and exactly 1 %
+            ((999, 10), (0, 0), all.clone(), true),    // a little more
+            ((100, 10), (901, 0), all.clone(), false), // of both cohorts together less than 1 %
+            ((100, 10), (901, 0), vec![feed(Some("web"))], true),
+            ((100, 10), (901, 0), vec![feed(Some("ios"))], false), // nobody looks at the late cohort
+            ((100, 10), (901, 0), vec![feed(Some("ios")), feed(Some("web"))], true),
+            ((100, 5), (100, 5), all, true), // together they are ten
+            ((100, 5), (100, 5), vec![feed(Some("web")), feed(Some("ios"))], false),
+            ((100, 50), (0, 0), vec![window(None, Some(3), Some(4))], true),
+            ((100, 50), (0, 0), vec![window(None, Some(4), None)], false), // before the window
+            ((100, 50), (0, 0), vec![window(None, None, Some(3))], false), // after it
+            ((0, 0), (0, 0), vec![], false),
+        ] {
+            let seconds = saturated(rows(web, ios), &feeds);
+            assert_eq!(seconds.contains_key(&3), expected, "{web:?} {ios:?} {feeds:?}");
+        }
+    }
+}
