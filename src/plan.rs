@@ -193,15 +193,32 @@ pub enum StayTime {
     Exponential(Duration),
 }
 
-/// How long a client waits; zero means that it does not give up by itself.
+/// How long a client waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
     /// TCP connect.
-    pub connect: Duration,
+    pub connect: Patience,
     /// TLS and opening handshake, each.
-    pub handshake: Duration,
-    /// The peer's Close frame in answer to ours.
+    pub handshake: Patience,
+    /// The peer's Close frame in answer to ours; zero: for ever.
     pub close: Duration,
-    /// The peer's FIN after the closing handshake.
+    /// The peer's FIN after the closing handshake; zero: for ever.
     pub fin: Duration,
+}
+
+impl Default for Deadlines {
+    /// Of clients whose strategy says nothing: 10 s, 10 s, 10 s, 2 s.
+    fn default() -> Deadlines {
+        let ten = Duration::from_secs(10);
+        Deadlines { connect: Patience::Own(ten), handshake: Patience::Own(ten), close: ten, fin: Duration::from_secs(2) }
+    }
+}
+
+/// When a client abandons a stage of an attempt. A TCP connect that nobody answers is ended by the kernel all the same, see [`SynRetries`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// With the whole attempt, when its strategy says so: [`Policy::connect_timeout`]. Never where the strategy has none.
+    Strategy,
+    /// This long after the stage began, whatever the strategy says; zero: never.
+    Own(Duration),
 }

@@ -2,7 +2,7 @@
 
 use closestorm::expect::{Limit, Metric};
 use closestorm::fault::Side;
-use closestorm::plan::{Arrive, Pick, Plan, Repeat, Target, Traffic};
+use closestorm::plan::{Arrive, Patience, Pick, Plan, Repeat, Target, Traffic};
 use closestorm::reconnect::Policy;
 use closestorm::scenario::{BUNDLED, Errors, Overrides, Source, load, load_with};
 use closestorm::units::{Bytes, Rate};
@@ -64,6 +64,54 @@ fn set(list: &[&str]) -> Overrides {
 }
 
 #[test]
+fn deadlines_are_the_scenarios_then_the_presets_then_ten_seconds() {
+    let of = |set_to: &[&str]| {
+        let base = "duration = \"5s\"\n[target.embedded]\n[clients.web]\ncount = 1\n";
+        let plan = load_text(base, &set(set_to)).unwrap_or_else(|errors| panic!("{errors}"));
+        let text = plan.dry_run();
+        let line = text.lines().find(|line| line.contains("deadlines ")).unwrap_or_default().trim().to_owned();
+        (plan.cohorts[0].deadlines.connect, plan.cohorts[0].deadlines.handshake, line)
+    };
+    let own = |seconds| Patience::Own(Duration::from_secs(seconds));
+    for (set_to, connect, handshake, words) in [
+        (&[][..], own(10), own(10), "deadlines connect 10s, handshake 10s, close 10s, fin 2s"),
+        (&["clients.web.reconnect=\"none\""], own(10), own(10), "deadlines connect 10s, handshake 10s, close 10s, fin 2s"),
+        (
+            &["clients.web.reconnect=\"socket.io-client\""],
+            Patience::Strategy,
+            Patience::Strategy,
+            "deadlines attempt 20s, connect the attempt's, handshake the attempt's, close 10s, fin 2s",
+        ),
+        (
+            &["clients.web.reconnect=\"phoenix\""],
+            Patience::Strategy,
+            Patience::Strategy,
+            "deadlines connect the kernel's, handshake none, close 10s, fin 2s",
+        ),
+        (
+            &["clients.web.reconnect={preset=\"phoenix\",connect_timeout=\"4s\"}", "clients.web.deadlines={connect=\"1s\"}"],
+            own(1),
+            Patience::Strategy,
+            "deadlines attempt 4s, connect 1s, handshake the attempt's, close 10s, fin 2s",
+        ),
+        (
+            &["clients.web.reconnect={fixed={delay=\"1s\"},connect_timeout=\"0s\"}"],
+            Patience::Strategy,
+            Patience::Strategy,
+            "deadlines connect the kernel's, handshake none, close 10s, fin 2s",
+        ),
+        (
+            &["clients.web.deadlines={connect=\"0s\",handshake=\"0s\"}"],
+            own(0),
+            own(0),
+            "deadlines connect the kernel's, handshake none, close 10s, fin 2s",
+        ),
+    ] {
+        assert_eq!(of(set_to), (connect, handshake, words.to_owned()), "{set_to:?}");
+    }
+}
+
+#[test]
 fn the_documented_example_loads_with_all_its_parts() {
     let plan = plan(EXAMPLE);
     assert_eq!((plan.duration, plan.seed.0, plan.clients()), (Duration::from_secs(40), 7, 2000));
@@ -73,7 +121,7 @@ fn the_documented_example_loads_with_all_its_parts() {
     assert_eq!(web.arrive, Arrive::Over(Duration::from_secs(5)));
     assert_eq!((&web.reconnect, web.reconnect_label.as_str()), (&Policy::preset("socket.io-client").unwrap(), "socket.io-client"));
     assert_eq!(web.traffic, Traffic::Echo { rate: Rate(1.0), payload: Bytes(100) });
-    assert_eq!(web.deadlines.connect, Duration::from_secs(20), "the preset's own");
+    assert_eq!(web.deadlines.connect, Patience::Strategy, "the preset's own");
     assert_eq!(plan.notices.len(), 1, "a heartbeat of the server is off: {:?}", plan.notices);
     let [crash, flaky] = &plan.faults[..] else { panic!("{:?}", plan.faults) };
     assert_eq!((crash.name.as_str(), crash.side), ("server_crash-1", Side::Server));

@@ -11,7 +11,7 @@ use crate::fault::{End, OnAttempt, Side, Step};
 use crate::net::Transport;
 use crate::net::link::Link;
 use crate::net::tap::Tap;
-use crate::plan::{Cohort, Phase, Traffic};
+use crate::plan::{Cohort, Patience, Phase, Traffic};
 use crate::ws::Connection;
 use futures_util::FutureExt;
 use std::borrow::Cow;
@@ -173,9 +173,12 @@ async fn stages(
     Ok(Opened { connection: Box::new(Connection::new(tap, Role::Client, mask)), tcp, tls, upgrade: begun.elapsed() })
 }
 
-fn limit(begun: Instant, stage: Duration, overall: Option<Instant>) -> Option<Instant> {
-    let own = (!stage.is_zero()).then(|| begun + stage);
-    own.into_iter().chain(overall).min()
+/// Until when a stage that began at `begun` is waited for; `overall` is the strategy's word on the whole attempt.
+fn limit(begun: Instant, patience: Patience, overall: Option<Instant>) -> Option<Instant> {
+    match patience {
+        Patience::Strategy => overall,
+        Patience::Own(own) => (!own.is_zero()).then(|| begun + own),
+    }
 }
 
 /// A stage under its deadline. No async function: that would hold the work twice.

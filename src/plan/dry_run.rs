@@ -1,6 +1,8 @@
 //! The plan in words, byte for byte the same for the same scenario, seed and program version.
 
-use super::{Arrive, Cohort, Embedded, Fault, Heartbeat, Pick, Plan, Ready, Repeat, Select, StayTime, Target, Traffic};
+use super::{
+    Arrive, Cohort, Deadlines, Embedded, Fault, Heartbeat, Patience, Pick, Plan, Ready, Repeat, Select, StayTime, Target, Traffic,
+};
 use crate::event::ClientIndex;
 use crate::fault::{Form, Side, Value};
 use crate::reconnect::{Decision, Loss, whole_ms};
@@ -113,14 +115,7 @@ fn cohort(out: &mut String, cohort: &Cohort, seed: Seed) {
     }
     line(out, 1, &format!("heartbeat {}", cohort.heartbeat.as_ref().map_or("none".to_owned(), heartbeat)));
     stay(out, cohort);
-    let wait = |duration: Duration| if duration.is_zero() { "the kernel's".to_owned() } else { print_duration(duration) };
-    let deadlines = cohort.deadlines;
-    let (connect, handshake) = (wait(deadlines.connect), wait(deadlines.handshake));
-    line(
-        out,
-        1,
-        &format!("deadlines connect {connect}, handshake {handshake}, close {}, fin {}", wait(deadlines.close), wait(deadlines.fin)),
-    );
+    line(out, 1, &format!("deadlines {}", deadlines(cohort)));
     cohort.headers.iter().for_each(|(name, value)| line(out, 1, &format!("header {name}: {value}")));
     if !cohort.subprotocols.is_empty() {
         line(out, 1, &format!("subprotocols {}", cohort.subprotocols.join(", ")));
@@ -130,6 +125,21 @@ fn cohort(out: &mut String, cohort: &Cohort, seed: Seed) {
     for client in cohort.first..cohort.first + cohort.count.min(CLIENTS_SHOWN) {
         line(out, 2, &format!("client {client} would wait {}", waits(cohort, ClientIndex(client), seed)));
     }
+}
+
+/// What ends a stage of an attempt, and a closing handshake.
+fn deadlines(cohort: &Cohort) -> String {
+    let Deadlines { connect, handshake, close, fin } = cohort.deadlines;
+    let wait = |duration: Duration, never: &str| if duration.is_zero() { never.to_owned() } else { print_duration(duration) };
+    let strategy = cohort.reconnect.patience().filter(|_| [connect, handshake].contains(&Patience::Strategy));
+    let stage = |patience, never: &str| match patience {
+        Patience::Own(own) => wait(own, never),
+        Patience::Strategy if strategy.is_some() => "the attempt's".to_owned(),
+        Patience::Strategy => never.to_owned(),
+    };
+    let attempt = strategy.as_ref().map(|patience| format!("attempt {patience}, ")).unwrap_or_default();
+    let (connect, handshake) = (stage(connect, "the kernel's"), stage(handshake, "none"));
+    format!("{attempt}connect {connect}, handshake {handshake}, close {}, fin {}", wait(close, "none"), wait(fin, "none"))
 }
 
 fn stay(out: &mut String, cohort: &Cohort) {

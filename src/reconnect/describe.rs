@@ -241,13 +241,20 @@ fn code_lines(policy: &Policy) -> Vec<(&'static str, String)> {
     if policy.kind == Kind::None { Vec::new() } else { std::iter::once(("stop codes", stop)).chain(others).collect() }
 }
 
+impl Policy {
+    /// When it abandons an attempt, in words; `None`: never.
+    pub fn patience(&self) -> Option<String> {
+        let timeout = self.connect_timeout?;
+        let growth = if timeout.factor > 1.0 { format!(", times {} per failed attempt", timeout.factor) } else { String::new() };
+        let cap = timeout.cap.map(|cap| format!(", at most {}", text(cap))).unwrap_or_default();
+        Some(format!("{}{growth}{cap}", text(timeout.first)))
+    }
+}
+
+/// What ends an attempt that nobody answers.
 fn connect_timeout(policy: &Policy) -> String {
-    let Some(timeout) = policy.connect_timeout else {
-        return "none in the library".to_owned();
-    };
-    let growth = if timeout.factor > 1.0 { format!(", times {} per failed attempt", timeout.factor) } else { String::new() };
-    let cap = timeout.cap.map(|cap| format!(", at most {}", text(cap))).unwrap_or_default();
-    format!("{}{growth}{cap}", text(timeout.first))
+    let none = "none in the library: the kernel ends a TCP connect after about 134 s, an opening handshake is waited for without end";
+    policy.patience().map_or(none.to_owned(), |patience| format!("{patience}, from the start of the attempt"))
 }
 
 fn heartbeat(policy: &Policy) -> String {
@@ -315,7 +322,7 @@ mod tests {
           reset            when the connection opens
           gives up         never
           stop codes       none: comes back after every code
-          connect timeout  20s
+          connect timeout  20s, from the start of the attempt
                            option timeout 20000, from the attempt to the OPEN packet of engine.io; run: 20.0 s, also when the
                            WebSocket opens and no packet comes
           heartbeat        the server, every 25s, timeout 20s

@@ -7,7 +7,7 @@ use super::reconnect;
 use super::tree::{Entry, Value};
 use crate::close;
 use crate::event::CLIENTS_MAX;
-use crate::plan::{Arrive, Cohort, Deadlines, Heartbeat, Stay, StayTime, Target, Traffic};
+use crate::plan::{Arrive, Cohort, Deadlines, Heartbeat, Patience, Stay, StayTime, Target, Traffic};
 use crate::reconnect::Driver;
 use crate::units::{Bytes, Rate};
 use std::time::Duration;
@@ -67,8 +67,9 @@ fn cohort(entry: &Entry, target: Option<&Target>, first: u32, run: Duration, sin
     let reader = Reader::open(&entry.node, &keys::COHORT, sink)?;
     let strategy = reconnect::read(&reader);
     let deadlines = reader.table("deadlines", &keys::DEADLINES);
-    let wait = |key, default| deadlines.as_ref().and_then(|reader| reader.duration(key)).unwrap_or(default);
-    let seconds = Duration::from_secs;
+    let wait = |key| deadlines.as_ref().and_then(|reader| reader.duration(key));
+    let usual = Deadlines::default();
+    let own = |key, usual| wait(key).map_or(if strategy.has_patience { Patience::Strategy } else { usual }, Patience::Own);
     let cohort = Cohort {
         name: entry.key.clone(),
         first,
@@ -78,10 +79,10 @@ fn cohort(entry: &Entry, target: Option<&Target>, first: u32, run: Duration, sin
         heartbeat: client_heartbeat(&reader, &strategy.policy, target, &entry.key, notices),
         stay: reader.table("stay", &keys::STAY).and_then(|stay| self::stay(&stay)),
         deadlines: Deadlines {
-            connect: wait("connect", strategy.connect.unwrap_or(seconds(10))),
-            handshake: wait("handshake", seconds(10)),
-            close: wait("close", seconds(10)),
-            fin: wait("fin", seconds(2)),
+            connect: own("connect", usual.connect),
+            handshake: own("handshake", usual.handshake),
+            close: wait("close").unwrap_or(usual.close),
+            fin: wait("fin").unwrap_or(usual.fin),
         },
         headers: headers(&reader),
         subprotocols: subprotocols(&reader),

@@ -235,7 +235,7 @@ pub(super) static COHORT: Section = Section {
         key("traffic", "table or \"none\"", "none", "What they say."),
         key("heartbeat", "table or \"none\"", "the preset's", "Pings of the client, and the time in which a pong must come."),
         key("stay", "table", "to the end", "When they leave by themselves."),
-        key("deadlines", "table", "10s, 10s, 10s, 2s", "How long they wait for what."),
+        key("deadlines", "table", "the preset's; else 10s, 10s; 10s, 2s", "How long they wait for what."),
         key("headers", "table of texts", "none", "Sent with the opening handshake; {client} and {attempt} are filled in."),
         key("subprotocols", "list of texts", "none", "Offered in this order."),
         key("query", "text", "none", "Query of the request, without `?`; {client} and {attempt} are filled in."),
@@ -323,10 +323,10 @@ pub(super) static MEAN: Section = Section {
 
 pub(super) static DEADLINES: Section = Section {
     path: "deadlines",
-    doc: "How long a client waits; \"0s\" leaves it to the kernel.",
+    doc: "How long a client waits; \"0s\" is for ever: then only the kernel ends a TCP connect, after about 134 s.",
     keys: &[
-        key("connect", r#""10s""#, "the preset's, else 10s", "TCP connect."),
-        key("handshake", r#""10s""#, r#""10s""#, "TLS and opening handshake, each."),
+        key("connect", r#""10s""#, "the preset's for the whole attempt, else 10s", "TCP connect."),
+        key("handshake", r#""10s""#, "the preset's for the whole attempt, else 10s", "TLS and opening handshake, each."),
         key("close", r#""10s""#, r#""10s""#, "The peer's Close frame in answer to ours."),
         key("fin", r#""2s""#, r#""2s""#, "The peer's FIN after the closing handshake."),
     ],

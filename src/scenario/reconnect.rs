@@ -11,8 +11,8 @@ pub(super) struct Strategy {
     pub(super) policy: Policy,
     /// As the user wrote it, for tables and charts.
     pub(super) label: String,
-    /// The connect deadline that a preset or `connect_timeout` brings; zero: the library has none.
-    pub(super) connect: Option<Duration>,
+    /// It says itself how long an attempt is waited for, or that it is not: a preset does, and `connect_timeout`.
+    pub(super) has_patience: bool,
 }
 
 /// The schedules that need no preset, and their parameters: as written, and the setting that each stands for. The first is required.
@@ -29,28 +29,19 @@ const NOT_BESIDE: &[&str] = &["kind", "table", "table_end"];
 pub(super) fn read(cohort: &Reader<'_>) -> Strategy {
     let sink = cohort.sink;
     match cohort.get("reconnect") {
-        None => Strategy { policy: Policy::default(), label: "full jitter 1s to 30s".to_owned(), connect: None },
+        None => Strategy { policy: Policy::default(), label: "full jitter 1s to 30s".to_owned(), has_patience: false },
         Some(node) => match &node.value {
-            Value::Text(name) => {
-                let policy = preset(name, &node.at, sink);
-                Strategy { connect: connect(&policy, name != "none"), policy, label: name.clone() }
-            }
+            Value::Text(name) => Strategy { policy: preset(name, &node.at, sink), label: name.clone(), has_patience: name != "none" },
             Value::Table(_) => {
-                let (policy, brings) = table(node, sink);
-                Strategy { connect: connect(&policy, brings), policy, label: label(node) }
+                let (policy, has_patience) = table(node, sink);
+                Strategy { policy, label: label(node), has_patience }
             }
             _ => {
                 wrong::<()>("reconnect", "the name of a preset, \"none\", or a table", node, sink);
-                Strategy { policy: Policy::default(), label: String::new(), connect: None }
+                Strategy { policy: Policy::default(), label: String::new(), has_patience: false }
             }
         },
     }
-}
-
-/// A preset without deadline leaves connecting to the kernel; other schedules leave it to the cohort's default.
-fn connect(policy: &Policy, preset: bool) -> Option<Duration> {
-    let own = policy.connect_timeout.map(|timeout| timeout.first);
-    if preset { Some(own.unwrap_or_default()) } else { own }
 }
 
 fn preset(name: &str, at: &At, sink: &Sink) -> Policy {
@@ -66,7 +57,7 @@ fn preset(name: &str, at: &At, sink: &Sink) -> Policy {
     })
 }
 
-/// The policy, and whether it comes from a preset.
+/// The policy, and whether it says itself how long an attempt is waited for.
 fn table(node: &Node, sink: &Sink) -> (Policy, bool) {
     let list = entries(node, "reconnect", sink).unwrap_or_default();
     let tags: Vec<_> = list.iter().filter(|entry| entry.key == "preset" || schedule(&entry.key).is_some()).collect();
@@ -95,7 +86,7 @@ fn table(node: &Node, sink: &Sink) -> (Policy, bool) {
             }
         }
     }
-    (policy, tags.first().is_some_and(|tag| tag.key == "preset"))
+    (policy, list.iter().any(|entry| matches!(entry.key.as_str(), "preset" | "connect_timeout")))
 }
 
 fn schedule(name: &str) -> Option<&'static [(&'static str, &'static str)]> {

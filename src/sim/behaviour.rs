@@ -2,7 +2,7 @@
 
 use super::run;
 use super::tests::{plan, simulate};
-use crate::event::{Event, Outcome};
+use crate::event::{Event, Outcome, Stage};
 use crate::metrics::Results;
 use crate::plan::Plan;
 
@@ -60,6 +60,75 @@ fn a_dropped_syn_is_repeated_on_the_grid_of_its_kernel() {
         assert_eq!(opened.len(), 2, "{over} {retries}: {opened:?}");
         assert_eq!((opened[1].0, opened[1].2), (1, expected), "{over} {retries}");
     }
+}
+
+#[test]
+fn who_has_no_deadline_is_left_to_the_kernel_before_tcp_and_waits_for_ever_behind_it() {
+    // One client fills the listen queue of a server that never accepts; the SYNs of the other are dropped to the end.
+    let fault = "faults=[{at=\"0s\",inject={backlog_full={backlog=0}}}]";
+    let failed = |results: &Results| {
+        let one = |(at, _, event): &(u64, u64, Event)| match event {
+            Event::AttemptFailed { client, stage, outcome, .. } => Some((client.0, *at / 1000, *stage, outcome.clone())),
+            _ => None,
+        };
+        results.events.kept().iter().filter_map(one).collect::<Vec<_>>()
+    };
+    for (retries, ends_ms) in [("linear", 134_112), ("doubling", 127_000)] {
+        let model = format!("model={{syn_retries=\"{retries}\"}}");
+        for never in ["clients.web.reconnect=\"phoenix\"", "clients.web.deadlines={connect=\"0s\",handshake=\"0s\"}"] {
+            let plan = herd(2, &[&model, fault, "duration=\"134500ms\"", never]);
+            let results = simulate(&plan).results;
+            assert_eq!(failed(&results), [(1, ends_ms, Stage::Tcp, Outcome::TimedOut)], "{retries} {never}");
+        }
+    }
+}
+
+#[test]
+fn the_deadline_of_a_strategy_is_that_of_the_whole_attempt_and_grows_as_it_says() {
+    // subscriptions-transport-ws: 1 s, times 1.2 per failed attempt; the listen queue is full, so all of it goes to TCP.
+    let full = "faults=[{at=\"0s\",inject={backlog_full={backlog=0}}}]";
+    let slow = "model={handshake_cost=\"3s\"}";
+    let ledger = |changes: &[&str]| {
+        let mut all = vec!["clients.web.reconnect=\"subscriptions-transport-ws\"", "duration=\"30s\""];
+        all.extend(changes);
+        simulate(&herd(2, &all)).results.total().ledger.clone()
+    };
+    let lengths = |changes: &[&str]| {
+        let mut all = vec!["clients.web.reconnect={preset=\"subscriptions-transport-ws\",base=\"0s\"}", "duration=\"5s\""];
+        all.extend(changes);
+        let results = simulate(&herd(2, &all)).results;
+        let of = |(at, _, event): &(u64, u64, Event)| {
+            matches!(event, Event::AttemptFailed { client, .. } if client.0 == 1).then_some(*at / 1000)
+        };
+        results.events.kept().iter().filter_map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(lengths(&[full]), [1000, 2200, 3640], "1 s, 1.2 s, 1.44 s");
+    assert!(ledger(&[slow]).opened < 2, "nobody waits for 3 s at first");
+    assert_eq!(
+        ledger(&[slow, "clients.web.deadlines={handshake=\"7s\"}"]).opened,
+        2,
+        "the scenario's own counts, longer than the preset's"
+    );
+    assert_eq!(lengths(&[full, "clients.web.deadlines={connect=\"1500ms\"}"]), [1500, 3000, 4500]);
+}
+
+#[test]
+fn phoenix_waits_until_the_server_gets_to_it() {
+    // 60 opening handshakes a second, 1,500 clients, a crash: all are back when the server has served each once, and none twice.
+    let plan = plan(&[
+        "duration=\"60s\"",
+        "clients.web.count=1500",
+        "clients.web.arrive={over=\"26s\"}",
+        "clients.web.reconnect=\"phoenix\"",
+        "target.embedded.handshake_cost=\"16667us\"",
+        "target.embedded.backlog=4096",
+        "faults=[{at=\"30s\",inject={server_crash={down=\"500ms\"}}}]",
+    ]);
+    let results = simulate(&plan).results;
+    let back: Vec<_> = results.outages.kept().iter().filter_map(|outage| outage.time()).collect();
+    let last = back.iter().max().copied().unwrap_or_default() as f64 / 1e6;
+    assert_eq!((back.len(), results.total().ledger.timed_out), (1500, 0));
+    assert!((25.0..26.0).contains(&last), "{last}");
 }
 
 #[test]

@@ -4,8 +4,7 @@ use super::row::State;
 use super::server::{Service, Syn};
 use super::{Failing, What, World, nanos};
 use crate::event::{Outcome, Stage};
-use crate::plan::{ModelBalance, Refusal};
-use std::time::Duration;
+use crate::plan::{ModelBalance, Patience, Refusal};
 
 impl World<'_> {
     /// The instance that an attempt goes to.
@@ -43,15 +42,14 @@ impl World<'_> {
         chosen as u16
     }
 
-    /// Until when the attempt waits in a stage that began at `begun` and has `own` time; zero is for ever.
-    fn until(&self, client: u32, begun: u64, own: Duration) -> u64 {
+    /// Until when the attempt waits in a stage that began at `begun`.
+    fn until(&self, client: u32, begun: u64, patience: Patience) -> u64 {
         let row = &self.rows[client as usize];
-        let cohort = &self.plan.cohorts[usize::from(row.cohort)];
-        let own = if own.is_zero() { u64::MAX } else { begun.saturating_add(nanos(own)) };
-        match cohort.reconnect.connect_timeout(&row.history).filter(|limit| !limit.is_zero()) {
-            Some(overall) => own.min(self.begun(client).saturating_add(nanos(overall))),
-            None => own,
-        }
+        let (since, own) = match patience {
+            Patience::Own(own) => (begun, Some(own)),
+            Patience::Strategy => (self.begun(client), self.plan.cohorts[usize::from(row.cohort)].reconnect.connect_timeout(&row.history)),
+        };
+        own.filter(|own| !own.is_zero()).map_or(u64::MAX, |own| since.saturating_add(nanos(own)))
     }
 
     /// When the attempt under way began.

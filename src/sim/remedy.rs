@@ -3,7 +3,7 @@
 //!
 //! Pure: a change takes a plan and a model, and says whether it is one there. Who tries it, and where, is decided elsewhere.
 
-use crate::plan::{Admit, Model, Plan, Queue, Target};
+use crate::plan::{Admit, Cohort, Deadlines, Model, Patience, Plan, Queue, Target};
 use crate::reconnect::{Jitter, Policy};
 use crate::units::Rate;
 use std::time::Duration;
@@ -61,12 +61,22 @@ impl Remedy {
             }
             Remedy::Jitter => {
                 let plain = |policy: &Policy| policy.jitter == Jitter::None && policy.kind != crate::reconnect::Kind::None;
-                let names = change_policies(plan, plain, |policy| policy.jitter = Jitter::Mult { lo: 0.0, hi: 1.0 });
+                let names = change_cohorts(plan, plain, |cohort| cohort.reconnect.jitter = Jitter::Mult { lo: 0.0, hi: 1.0 });
                 (!names.is_empty()).then(|| format!("jitter of {}", names.join(", ")))
             }
             Remedy::Backoff => {
                 let other = |policy: &Policy| *policy != Policy::default() && policy.kind != crate::reconnect::Kind::None;
-                let names = change_policies(plan, other, |policy| *policy = Policy::default());
+                let names = change_cohorts(plan, other, |cohort| {
+                    cohort.reconnect = Policy::default();
+                    // As a scenario that says so: no preset is left whose deadline could count.
+                    let usual = Deadlines::default();
+                    for (own, usual) in [(&mut cohort.deadlines.connect, usual.connect), (&mut cohort.deadlines.handshake, usual.handshake)]
+                    {
+                        if *own == Patience::Strategy {
+                            *own = usual;
+                        }
+                    }
+                });
                 let full = "{ exponential = { base = \"1s\", factor = 2, cap = \"30s\", jitter = \"full\" } }";
                 let set: Vec<_> = names.iter().map(|name| format!("clients.{name}.reconnect={full}")).collect();
                 (!set.is_empty()).then(|| set.join("; "))
@@ -83,18 +93,22 @@ fn admission(plan: &Plan, model: &Model, share: f64) -> Option<Admit> {
     }
     // What is printed is what was tried: three digits.
     let rate: f64 = format!("{:.2e}", f64::from(model.parallel) / cost * share).parse().ok()?;
-    let patience = plan.cohorts.iter().map(|cohort| cohort.deadlines.handshake).filter(|deadline| !deadline.is_zero()).min();
+    let patience = plan.cohorts.iter().filter_map(|cohort| match cohort.deadlines.handshake {
+        Patience::Own(own) => Some(own),
+        Patience::Strategy => cohort.reconnect.connect_timeout.map(|timeout| timeout.first),
+    });
+    let patience = patience.filter(|patience| !patience.is_zero()).min();
     let patience = patience.unwrap_or(PATIENCE_MAX).min(PATIENCE_MAX);
     let burst = (rate * patience.as_secs_f64() * BURST).floor().max(1.0);
     Some(Admit { rate: Rate(rate), burst: burst as u32, reject: 503, retry_after: None })
 }
 
-/// Changes the policies that need it; returns the names of their cohorts.
-fn change_policies(plan: &mut Plan, needs: impl Fn(&Policy) -> bool, change: impl Fn(&mut Policy)) -> Vec<String> {
+/// Changes the cohorts whose policy needs it; returns their names.
+fn change_cohorts(plan: &mut Plan, needs: impl Fn(&Policy) -> bool, change: impl Fn(&mut Cohort)) -> Vec<String> {
     let cohorts = plan.cohorts.iter_mut().filter(|cohort| needs(&cohort.reconnect));
     cohorts
         .map(|cohort| {
-            change(&mut cohort.reconnect);
+            change(cohort);
             cohort.name.clone()
         })
         .collect()

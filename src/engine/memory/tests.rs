@@ -68,6 +68,20 @@ const SERVICE: &[Row] = &[
     ("admission of a wave", &[CRASH, QUICK, r#"target.embedded.admit={rate="10/s",burst=5}"#]),
     ("timeouts", &[CRASH, QUICK, "target.embedded.handshake_cost=\"70ms\"", r#"clients.web.deadlines={handshake="1s"}"#]),
     ("timeouts, jitter", &[CRASH, FULL, "target.embedded.handshake_cost=\"100ms\"", r#"clients.web.deadlines={handshake="700ms"}"#]),
+    ("no deadline", &[CRASH, "target.embedded.handshake_cost=\"400ms\"", r#"clients.web.reconnect="phoenix""#]),
+    (
+        "a deadline of the attempt that grows",
+        &[CRASH, "target.embedded.handshake_cost=\"80ms\"", r#"clients.web.reconnect="subscriptions-transport-ws""#],
+    ),
+    (
+        "a deadline of the scenario in place of the preset's",
+        &[
+            CRASH,
+            "target.embedded.handshake_cost=\"80ms\"",
+            r#"clients.web.reconnect="phoenix""#,
+            r#"clients.web.deadlines={handshake="900ms"}"#,
+        ],
+    ),
     ("a limit", &[CRASH, FIXED, "target.embedded.max_connections=30"]),
     ("tls", &[CRASH, FIXED, "target.embedded.tls=true", "clients.web.count=10"]),
 ];
