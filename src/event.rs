@@ -157,8 +157,6 @@ pub enum Event {
         ending: Box<Ending>,
         /// Times of the closing handshake, where there was one.
         closing: Option<Closing>,
-        /// Messages sent and not answered, in a cohort with echo traffic.
-        unanswered: u32,
     },
     /// What the embedded server saw of the end of the same connection. May come before or after the client's `Ended`, or never.
     ServerEnded {

@@ -9,6 +9,7 @@ use crate::arrival::Sends;
 use crate::close::{Cause, Ending};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome};
 use crate::fault::Side;
+use crate::metrics::PENDING_MAX;
 use crate::plan::{Cohort, Phase, Stay, StayTime, Traffic};
 use crate::reconnect::{Decision, History, Loss, whole_ms};
 use crate::seed::Stream;
@@ -20,8 +21,6 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 
 /// Bytes of an echo message that say whose it is: client, connection, sequence.
 const STAMP: usize = 16;
-/// Unanswered messages that a client remembers; older ones count as lost.
-const UNANSWERED_MAX: usize = 10_000;
 
 /// Lives one client's life. `due` is its arrival.
 pub(super) async fn live(shared: Arc<Shared>, client: ClientIndex, due: Duration) {
@@ -215,8 +214,7 @@ impl Life<'_> {
                 }
                 Happening::Ended { mut ending, closing } => {
                     attribute(&mut ending, slot.place().mark);
-                    let unanswered = u32::try_from(talk.unanswered.len()).unwrap_or(u32::MAX);
-                    self.record(&Event::Ended { client, connection, ending: ending.clone(), closing, unanswered });
+                    self.record(&Event::Ended { client, connection, ending: ending.clone(), closing });
                     return ending;
                 }
             }
@@ -345,7 +343,7 @@ impl Talk {
 
     fn sent(&mut self, due: Duration, sent: Duration) {
         if self.waits_for_echo() {
-            if self.unanswered.len() == UNANSWERED_MAX {
+            if self.unanswered.len() == PENDING_MAX as usize {
                 self.unanswered.pop_front();
             }
             self.unanswered.push_back((self.sequence, due, sent));

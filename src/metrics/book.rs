@@ -16,7 +16,7 @@ use crate::event::Event;
 use crate::expect::Limit;
 use crate::fault::told::Told;
 use crate::fault::{Form, Side};
-use crate::plan::{Answer, Plan, Target};
+use crate::plan::{Answer, Plan, Target, Traffic};
 use crate::results::runs::Seeds;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -86,6 +86,8 @@ pub struct CohortMeta {
     pub strategy: String,
     /// Clients.
     pub planned: u64,
+    /// Each message that they send waits for its echo.
+    pub echoes: bool,
 }
 
 /// What results say about a fault.
@@ -114,6 +116,7 @@ impl Meta {
             name: cohort.name.clone(),
             strategy: cohort.reconnect_label.clone(),
             planned: u64::from(cohort.count),
+            echoes: matches!(cohort.traffic, Traffic::Echo { .. } | Traffic::EchoClosed { .. }),
         };
         let fault = |fault: &crate::plan::Fault| FaultMeta {
             id: fault.name.clone(),
@@ -220,7 +223,11 @@ pub struct Book {
     pub sent: u64,
     /// Messages received.
     pub received: u64,
-    /// Messages sent for an echo that did not come.
+    /// Messages sent whose echo came.
+    pub answered: u64,
+    /// Messages sent whose connection ended before their echo came.
+    pub lost_messages: u64,
+    /// Messages sent whose echo had not come when the measurement ended.
     pub unanswered: u64,
 }
 
@@ -241,6 +248,8 @@ impl Book {
         self.not_started += other.not_started;
         self.sent += other.sent;
         self.received += other.received;
+        self.answered += other.answered;
+        self.lost_messages += other.lost_messages;
         self.unanswered += other.unanswered;
     }
 }
@@ -356,6 +365,11 @@ impl Results {
             let scope = format!("cohort {}", meta.name);
             book.ledger.check(&scope)?;
             same("outages", &scope, book.affected, book.recovered + book.censored, "affected = recovered + censored")?;
+            same("messages", &scope, book.due, book.not_started + book.sent, "due = not_started + sent")?;
+            if meta.echoes {
+                let became = book.answered + book.lost_messages + book.unanswered;
+                same("messages", &scope, book.sent, became, "sent = answered + lost + unanswered")?;
+            }
             total.add(&book.ledger);
         }
         total.check("the run")?;

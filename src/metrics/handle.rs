@@ -2,6 +2,7 @@
 
 use super::bank::Metric;
 use super::latency::micros;
+use super::pending::Message;
 use super::timeline::Step;
 use super::{EVER_OPENED, EVER_READY, LOST, OPEN, Recorder, UNDER_WAY, key};
 use crate::close::{Cause, Deadline, Ending};
@@ -22,6 +23,34 @@ impl Recorder {
         self.timeline.second(due, cohort).due += 1;
         self.timeline.second(at, cohort).sent += 1;
         self.work(at, due, cohort);
+        if let Some(oldest) = self.pending.send(cohort, client.0, Message { due, sent: at }) {
+            self.cut_message(at, cohort, oldest);
+        }
+    }
+
+    /// A message will not be heard of any more.
+    fn cut_message(&mut self, at: u64, cohort: u16, message: Message) {
+        self.bank.record(at, key(Metric::RttCensored, cohort, None), at.saturating_sub(message.due));
+        self.bank.record(at, key(Metric::RttFromSentCensored, cohort, None), at.saturating_sub(message.sent));
+    }
+
+    /// What the client's connection has sent will not be answered any more. How many messages that are.
+    fn cut_messages(&mut self, at: u64, client: ClientIndex) -> u64 {
+        let cohort = self.cohort(client);
+        let (messages, before) = self.pending.cut(cohort, client.0);
+        let count = messages.len() as u64 + u64::from(before);
+        messages.into_iter().for_each(|message| self.cut_message(at, cohort, message));
+        count
+    }
+
+    /// The measurement ends at `at`.
+    pub(super) fn unanswered(&mut self, at: u64, client: ClientIndex) {
+        let (count, cohort) = (self.cut_messages(at, client), self.cohort(client));
+        if count > 0 {
+            self.books[usize::from(cohort)].unanswered += count;
+            // In the last second, and not in one that has not begun.
+            self.timeline.second(at.saturating_sub(1), cohort).unanswered += count;
+        }
     }
 
     pub(super) fn not_started(&mut self, client: ClientIndex, due: u64) {
@@ -38,6 +67,11 @@ impl Recorder {
     pub(super) fn echoed(&mut self, at: u64, client: ClientIndex, due: u64, sent: u64) {
         let cohort = self.cohort(client);
         self.received(at, client);
+        if !self.pending.echo(cohort, client.0, Message { due, sent }) {
+            return;
+        }
+        self.books[usize::from(cohort)].answered += 1;
+        self.timeline.second(at, cohort).answered += 1;
         self.bank.record(at, key(Metric::Rtt, cohort, None), at.saturating_sub(due));
         self.bank.record(at, key(Metric::RttFromSent, cohort, None), at.saturating_sub(sent));
         self.timeline.echo(at, cohort, at.saturating_sub(due));
@@ -146,26 +180,18 @@ impl Recorder {
         }
     }
 
-    pub(super) fn ended(
-        &mut self,
-        at: u64,
-        client: ClientIndex,
-        connection: ConnectionNo,
-        ending: &Ending,
-        closing: Option<Closing>,
-        unanswered: u32,
-    ) {
-        let cohort = self.cohort(client);
+    pub(super) fn ended(&mut self, at: u64, client: ClientIndex, connection: ConnectionNo, ending: &Ending, closing: Option<Closing>) {
+        let (cohort, lost) = (self.cohort(client), self.cut_messages(at, client));
         self.outages.clients[client.0 as usize].set(OPEN, false);
         let open = &mut self.open[usize::from(cohort)];
         *open = open.saturating_sub(1);
         self.all_open = self.all_open.saturating_sub(1);
         let book = &mut self.books[usize::from(cohort)];
         book.ledger.closed += 1;
-        book.unanswered += u64::from(unanswered);
+        book.lost_messages += lost;
         self.live.closes += 1;
         self.timeline.cell(at, cohort).closed += 1;
-        self.timeline.second(at, cohort).lost += u64::from(unanswered);
+        self.timeline.second(at, cohort).lost += lost;
         let injected = self.outages.injected(client.0, connection.0).map(|(fault, _)| fault);
         if let Some(closing) = closing {
             let fault = ending.fault.or(injected);

@@ -142,6 +142,7 @@ impl Latency {
             count: self.count(),
             censored: 0,
             never: 0,
+            observed: self.max(),
             min: self.min(),
             p50: stated(0.5),
             p90: stated(0.9),

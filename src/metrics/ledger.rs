@@ -33,7 +33,7 @@ pub struct Ledger {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the ledger does not balance in row `{row}` of {scope}: {left} ≠ {right} ({rule}); this is a bug, please report it")]
 pub struct LedgerError {
-    /// `attempts`, `connections`, `endings` or `outages`.
+    /// `attempts`, `connections`, `endings`, `outages` or `messages`.
     pub row: &'static str,
     /// `cohort web`, or `the run`.
     pub scope: String,

@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod liveness;
 mod milestones;
 pub mod outage;
+mod pending;
 pub mod sample;
 pub mod shard;
 pub mod survival;
@@ -21,6 +22,7 @@ pub mod timeline;
 
 pub use book::{Results, Status};
 pub use ledger::LedgerError;
+pub use pending::PENDING_MAX;
 
 use crate::close::Cause;
 use crate::event::{ClientIndex, Event};
@@ -32,6 +34,7 @@ use book::{Book, FaultBook, Kept, Meta, Usage};
 use ending::Endings;
 use latency::micros;
 use outage::{Client, Outage, Outages};
+use pending::Pending;
 use prefetch_index::prefetch_index;
 use sample::Sample;
 use serde::{Deserialize, Serialize};
@@ -119,6 +122,7 @@ pub struct Recorder {
     outage_bank: Bank,
     timeline: Timeline,
     outages: Outages,
+    pending: Pending,
     endings: Endings,
     outage_rows: Sample<Outage>,
     milestones: Sample<Kept>,
@@ -153,6 +157,7 @@ impl Recorder {
         Recorder {
             simulated: false,
             outages: Outages::new(clients),
+            pending: Pending::new(meta.cohorts.iter().map(|cohort| (cohort.planned, cohort.echoes))),
             books: vec![Book::default(); cohorts],
             open: vec![0; cohorts],
             all_open: 0,
@@ -225,9 +230,7 @@ impl Recorder {
             Event::Opened { client, tcp, tls, upgrade, .. } => self.opened(at, *client, *tcp, *tls, *upgrade),
             Event::Ready { client, .. } => self.ready(at, *client),
             Event::Injected { fault, client, connection } => self.injected(at, *fault, *client, *connection),
-            Event::Ended { client, connection, ending, closing, unanswered } => {
-                self.ended(at, *client, *connection, ending, *closing, *unanswered);
-            }
+            Event::Ended { client, connection, ending, closing } => self.ended(at, *client, *connection, ending, *closing),
             Event::ServerEnded { client, connection, ending } => self.server_ended(at, *client, *connection, ending),
             Event::GaveUp { client, .. } => self.gave_up(at, *client),
             Event::Fired { fault, selected, .. } => {
@@ -333,6 +336,7 @@ impl Recorder {
     /// Closes the books at offset `at`: attempts under way are abandoned, outages under way are censored.
     pub fn finish(mut self, at: Duration, status: Status) -> Results {
         let end = micros(at);
+        (0..self.outages.clients.len() as u32).for_each(|client| self.unanswered(end, ClientIndex(client)));
         for (index, client) in (0..).zip(&self.outages.clients) {
             let book = &mut self.books[usize::from(client.cohort)];
             book.ledger.open_at_end += u64::from(client.is(OPEN));

@@ -161,9 +161,9 @@ mod tests {
                     let closing = Some(Closing { ack: Some(Duration::from_micros(random.below(9_000))), total: Duration::from_millis(9) });
                     if random.below(2) == 0 {
                         tell(server.clone());
-                        tell(Event::Ended { client, connection, ending: Box::new(ending), closing, unanswered: 1 });
+                        tell(Event::Ended { client, connection, ending: Box::new(ending), closing });
                     } else {
-                        tell(Event::Ended { client, connection, ending: Box::new(ending), closing: None, unanswered: 0 });
+                        tell(Event::Ended { client, connection, ending: Box::new(ending), closing: None });
                         tell(server);
                     }
                     clients[client.0 as usize].1 = false;

@@ -107,6 +107,7 @@ impl Survival {
             count,
             censored: self.censored.count(),
             never: self.never.count(),
+            observed: self.horizon(),
             min: self.ended.min(),
             p50: stated(0.5),
             p90: stated(0.9),

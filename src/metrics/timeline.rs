@@ -107,8 +107,12 @@ pub struct Second {
     pub sent: u64,
     /// Messages received.
     pub received: u64,
-    /// Messages lost.
+    /// Messages whose echo came.
+    pub answered: u64,
+    /// Messages without echo whose connection ended.
     pub lost: u64,
+    /// Messages without echo when the measurement ended.
+    pub unanswered: u64,
     /// Connects and sends due in it that were begun.
     pub work: u64,
     /// Those of them that were begun too late.
@@ -121,7 +125,9 @@ impl Second {
         self.not_started += other.not_started;
         self.sent += other.sent;
         self.received += other.received;
+        self.answered += other.answered;
         self.lost += other.lost;
+        self.unanswered += other.unanswered;
         self.work += other.work;
         self.late += other.late;
     }

@@ -304,6 +304,7 @@ fn times(values: impl Iterator<Item = u64>) -> Times {
         count: n as u64,
         censored: values.iter().filter(|us| **us == u64::MAX).count() as u64,
         never: 0,
+        observed: None,
         min: at(0.0),
         p50: at(0.5).filter(|_| n >= 5),
         p90: at(0.9).filter(|_| n >= 29),

@@ -241,7 +241,7 @@ fn faults(summary: &Summary) -> Table {
 }
 
 fn messages(summary: &Summary) -> Table {
-    let mut table = Table::new(1, &["Messages", "Due", "Not started", "Sent", "Received", "Lost"]);
+    let mut table = Table::new(1, &["Messages", "Due", "Not started", "Sent", "Answered", "Lost", "Unanswered", "Received"]);
     let mut rows: Vec<(&str, &Messages)> = summary.cohorts.iter().map(|(name, cohort)| (name.as_str(), &cohort.messages)).collect();
     if rows.len() == 1 {
         rows[0].1 = &summary.messages;
@@ -249,7 +249,7 @@ fn messages(summary: &Summary) -> Table {
         rows.push(("all", &summary.messages));
     }
     for (name, m) in rows {
-        let counts = [m.due, m.not_started, m.sent, m.received, m.lost].map(number::count);
+        let counts = [m.due, m.not_started, m.sent, m.answered, m.lost, m.unanswered, m.received].map(number::count);
         table.rows.push(std::iter::once(name.to_string()).chain(counts).collect());
     }
     table
@@ -269,8 +269,8 @@ fn times(summary: &Summary) -> Table {
     ];
     for (name, times) in rows.into_iter().filter(|(_, times)| times.count > 0) {
         let [p50, p90, p99, max] = phrase::quantiles(times);
-        let p999 = times.p999.map_or_else(|| phrase::lacking(0.999, times.count), number::time);
-        table.rows.push(vec![name.to_string(), number::count(times.count), phrase::dash(times.min), p50, p90, p99, p999, max]);
+        let p999 = phrase::stated(times, times.p999, 0.999);
+        table.rows.push(vec![name.to_string(), phrase::samples(times), phrase::dash(times.min), p50, p90, p99, p999, max]);
     }
     table
 }

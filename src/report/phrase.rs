@@ -33,6 +33,8 @@ pub(super) fn reconnect_quantiles(reconnect: &Reconnect, measured_ms: u64) -> [S
     let one = |value: Option<u64>, quantile: f64| match value {
         Some(us) => number::time(us),
         None if reconnect.affected == 0 => "—".to_string(),
+        // Who gave up never returns.
+        None if times.never as f64 > (1.0 - quantile) * reconnect.affected as f64 => "never".to_string(),
         None if (reconnect.recovered as f64) < quantile * reconnect.affected as f64 => not_reached(observed_us),
         None => lacking(quantile, reconnect.affected),
     };
@@ -56,13 +58,26 @@ pub(super) fn lacking(quantile: f64, samples: u64) -> String {
     if samples < needed { format!("n/a (needs {})", number::count(needed)) } else { "n/a".to_string() }
 }
 
-/// p50, p90, p99 and max of a distribution without censoring.
+/// p50, p90, p99 and max of a distribution.
 pub(super) fn quantiles(times: &Times) -> [String; 4] {
-    let one = |value: Option<u64>, quantile: f64| match value {
-        None if times.count > 0 => lacking(quantile, times.count),
-        value => dash(value),
-    };
-    [one(times.p50, 0.5), one(times.p90, 0.9), one(times.p99, 0.99), dash(times.max)]
+    [(times.p50, 0.5), (times.p90, 0.9), (times.p99, 0.99), (times.max, 1.0)].map(|(value, quantile)| stated(times, value, quantile))
+}
+
+/// A quantile; `> 2 s` where it was not reached.
+pub(super) fn stated(times: &Times, value: Option<u64>, quantile: f64) -> String {
+    match (value, times.observed) {
+        (None, Some(us)) if times.censored > 0 && (quantile >= 1.0 || times.count >= needed(quantile)) => format!("> {}", number::time(us)),
+        (None, _) if times.count > 0 => lacking(quantile, times.count),
+        _ => dash(value),
+    }
+}
+
+/// How many there were, and how many of them did not end.
+pub(super) fn samples(times: &Times) -> String {
+    match times.censored {
+        0 => number::count(times.count),
+        cut => format!("{}, {} without end", number::count(times.count), number::count(cut)),
+    }
 }
 
 /// A time, or a dash where there is none.
@@ -118,6 +133,10 @@ mod tests {
         // The last crash was 12 s before the end: nobody can have been away for longer.
         reconnect.observed_us = Some(12_000_000);
         assert_eq!(reconnect_quantiles(&reconnect, 30_000)[2], "not reached in 12 s");
+        reconnect.time_us.never = 11;
+        assert_eq!(reconnect_quantiles(&reconnect, 30_000)[1..3], ["9 s", "never"]);
+        let times = Times { count: 1_000, censored: 12, observed: Some(2_000_000), p50: Some(10), p90: Some(20), ..Times::default() };
+        assert_eq!(quantiles(&times), ["10 µs", "20 µs", "> 2 s", "> 2 s"]);
     }
 
     #[test]

@@ -214,13 +214,14 @@ fn times(page: &mut Page, summary: &Summary) {
     for (name, times) in [("round trips", &summary.messages.rtt_us), ("handshakes", &summary.opening_handshake_us)] {
         if times.count > 0 {
             let [p50, p90, p99, max] = phrase::quantiles(times);
-            page.entry(name, &format!("p50 {p50} · p90 {p90} · p99 {p99} · max {max} · n = {}", number::count(times.count)));
+            page.entry(name, &format!("p50 {p50} · p90 {p90} · p99 {p99} · max {max} · n = {}", phrase::samples(times)));
         }
     }
     let m = &summary.messages;
-    if m.lost + m.not_started > 0 {
-        let (lost, not_started) = (number::count(m.lost), number::count(m.not_started));
-        page.entry("messages", &format!("{} due · {not_started} not started · {lost} lost on the way", number::count(m.due)));
+    if m.lost + m.not_started + m.unanswered > 0 {
+        let [due, not_started, lost, unanswered] = [m.due, m.not_started, m.lost, m.unanswered].map(number::count);
+        let line = format!("{due} due · {not_started} not started (offline) · {lost} lost (connection ended) · {unanswered} unanswered");
+        page.entry("messages", &line);
     }
 }
 

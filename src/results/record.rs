@@ -25,6 +25,9 @@ pub struct Times {
     /// Of them never to end: the client gave up.
     #[serde(default)]
     pub never: u64,
+    /// The longest time observed, ended or not: a quantile that was not reached is greater.
+    #[serde(default)]
+    pub observed: Option<u64>,
     /// Least of those that ended.
     pub min: Option<u64>,
     /// Median; null below 5 samples.
@@ -282,10 +285,16 @@ pub struct Messages {
     pub not_started: u64,
     /// Handed to the kernel.
     pub sent: u64,
+    /// Sent, and the echo came.
+    #[serde(default)]
+    pub answered: u64,
+    /// Sent, and the connection ended before the echo came.
+    pub lost: u64,
+    /// Sent, and the echo had not come when the measurement ended.
+    #[serde(default)]
+    pub unanswered: u64,
     /// All messages received.
     pub received: u64,
-    /// Sent for an echo, and the connection ended before it came.
-    pub lost: u64,
     /// Due time to echo.
     pub rtt_us: Times,
     /// Sent to echo.

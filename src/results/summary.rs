@@ -118,7 +118,9 @@ fn messages(results: &Results, book: &Book, keep: impl Fn(Key) -> bool) -> Messa
         not_started: book.not_started,
         sent: book.sent,
         received: book.received,
-        lost: book.unanswered,
+        answered: book.answered,
+        lost: book.lost_messages,
+        unanswered: book.unanswered,
         rtt_us: times(Metric::Rtt),
         rtt_from_sent_us: times(Metric::RttFromSent),
     }

@@ -119,8 +119,10 @@ pub fn count_rows(results: &Results) -> Vec<CountRow> {
             ("messages", "due", cell.due),
             ("messages", "not_started", cell.not_started),
             ("messages", "sent", cell.sent),
-            ("messages", "received", cell.received),
+            ("messages", "answered", cell.answered),
             ("messages", "lost", cell.lost),
+            ("messages", "unanswered", cell.unanswered),
+            ("messages", "received", cell.received),
             ("work", "all", cell.work),
             ("work", "late", cell.late),
         ];
@@ -192,7 +194,7 @@ fn describe(meta: &Meta, event: &Event) -> (&'static str, Option<crate::event::C
         }
         Event::Ready { connection, .. } => ("ready", Some(*connection), String::new()),
         Event::Injected { connection, .. } => ("injected", Some(*connection), String::new()),
-        Event::Ended { connection, ending, closing, unanswered, .. } => {
+        Event::Ended { connection, ending, closing, .. } => {
             let mut detail = ending_detail(meta, ending);
             if let Some(closing) = closing {
                 let _ = write!(detail, " closing_us={}", micros(closing.total)); // writing to a String cannot fail
@@ -200,7 +202,6 @@ fn describe(meta: &Meta, event: &Event) -> (&'static str, Option<crate::event::C
                     let _ = write!(detail, " close_ack_us={}", micros(ack));
                 }
             }
-            let _ = write!(detail, " unanswered={unanswered}");
             ("ended", Some(*connection), detail)
         }
         Event::ServerEnded { connection, ending, .. } => ("server_ended", Some(*connection), ending_detail(meta, ending)),

@@ -48,8 +48,7 @@ impl World<'_> {
         }
         self.turn_to(client, State::Away);
         let (id, connection) = self.id(client);
-        let unanswered = self.talks.forget(client);
-        self.record(self.now, &Event::Ended { client: id, connection, ending, closing, unanswered });
+        self.record(self.now, &Event::Ended { client: id, connection, ending, closing });
         place
     }
 

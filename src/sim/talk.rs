@@ -17,7 +17,6 @@ struct Talk {
     /// Since its first connection.
     schedule: Option<(Sends, Duration)>,
     sent: u64,
-    unanswered: u32,
 }
 
 /// A message whose echo is on its way.
@@ -39,7 +38,7 @@ pub(super) struct Talks {
 
 impl Talks {
     pub(super) fn new(plan: &Plan) -> Talks {
-        let talk = Talk { schedule: None, sent: 0, unanswered: 0 };
+        let talk = Talk { schedule: None, sent: 0 };
         let of = |cohort: &crate::plan::Cohort| {
             let talks = if rate_of(cohort.traffic).is_some() { cohort.count as usize } else { 0 };
             (cohort.first, vec![talk.clone(); talks])
@@ -51,11 +50,6 @@ impl Talks {
         let cohort = self.cohorts.partition_point(|(first, _)| *first <= client) - 1;
         let (first, talks) = &mut self.cohorts[cohort];
         talks.get_mut((client - *first) as usize)
-    }
-
-    /// Messages without answer on a connection that is gone.
-    pub(super) fn forget(&mut self, client: u32) -> u32 {
-        self.of(client).map_or(0, |talk| std::mem::take(&mut talk.unanswered))
     }
 }
 
@@ -124,9 +118,6 @@ impl World<'_> {
         if !echo {
             return;
         }
-        if let Some(talk) = self.talks.of(client) {
-            talk.unanswered += 1;
-        }
         if heard && state != State::Dead {
             let at = now.saturating_add(self.rtt());
             let flight = Flight { client, attempts: self.rows[client as usize].attempts, sent: now };
@@ -157,9 +148,6 @@ impl World<'_> {
         self.talks.landed.push(place);
         if row.attempts != attempts || row.state != State::Open {
             return;
-        }
-        if let Some(talk) = self.talks.of(client) {
-            talk.unanswered = talk.unanswered.saturating_sub(1);
         }
         let sent = Duration::from_nanos(sent);
         self.record(self.now, &Event::Echoed { client: ClientIndex(client), due: sent, sent });

@@ -217,10 +217,6 @@ fn by_client(trace: &Trace) -> BTreeMap<(ClientIndex, bool), Trace> {
             Event::Sent { .. } | Event::NotStarted { .. } | Event::Echoed { .. } | Event::Received { .. } | Event::Pong { .. } => continue,
             Event::ServerEnded { client, connection, .. } if !opened.contains(&(*client, *connection)) => continue,
             Event::ServerEnded { .. } | Event::Injected { .. } => true,
-            Event::Ended { unanswered, .. } => {
-                *unanswered = 0;
-                false
-            }
             _ => false,
         };
         if let Some(client) = subject(&event).0 {
