@@ -3,8 +3,8 @@
 use super::bank::Metric;
 use super::book::{CohortMeta, FaultMeta, Meta};
 use super::carried::Acts;
-use super::lateness::Feed;
 use super::latency::Latency;
+use super::lateness::Feed;
 use super::liveness::Watched;
 use super::*;
 use crate::close::{Deadline, Ending, Initiator, TcpEnd};
