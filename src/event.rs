@@ -44,6 +44,8 @@ pub enum Outcome {
         status: u16,
         /// `Retry-After` in whole seconds, where given so.
         retry_after: Option<Duration>,
+        /// `Location`, its beginning.
+        location: Option<Box<str>>,
     },
     /// All else: TLS, garbage, a connection cut before 101, no file descriptors, no ports.
     Failed {
@@ -206,6 +208,8 @@ pub enum Event {
     Echoed {
         /// Who.
         client: ClientIndex,
+        /// Payload bytes.
+        bytes: u32,
         /// When the message was due.
         due: Duration,
         /// When it was sent.

@@ -333,6 +333,7 @@ mod tests {
             ready: Some(1_010),
             first_version: false,
             planned: [("web".to_owned(), 1_000), ("ios".to_owned(), 10)].into(),
+            peaks: [("attempts".to_owned(), 1_234), ("attempts{cohort=web,outcome=rejected}".to_owned(), 0)].into(),
             counts: vec![
                 attempts(3, "begun", 800),
                 attempts(4, "begun", 1_200),
@@ -391,7 +392,18 @@ mod tests {
             ("clients_lost count == 0", Pass, Some(0.0)), // none is data
             ("clients_lost share < 1%", Pass, Some(0.0)),
             ("attempts count == 2000", Pass, Some(2_000.0)),
-            ("attempts peak < 1000/s", Fail, Some(1_200.0)),
+            ("attempts peak < 1000/s", Fail, Some(1_234.0)),
+            ("attempts{outcome=rejected,cohort=web} peak == 0/s", Pass, Some(0.0)),
+            ("attempts{outcome=opened} peak < 1000/s", Inconclusive, None), // no bins
+            ("attempts{from=4s} count == 1200", Pass, Some(1_200.0)),
+            ("attempts{from=3s,to=4s} count == 1200", Fail, Some(800.0)),
+            ("attempts{from=30s,to=1m} rate == 0/s", Pass, Some(0.0)),
+            ("attempts{from=4s,to=1m 4s} rate > 33/s", Pass, Some(1_200.0 / 36.0)), // of which 36 s were measured
+            ("attempts{from=4s,outcome=refused} share < 42%", Pass, Some(500.0 / 1_200.0 * 100.0)),
+            ("attempts{from=40s} count == 0", Inconclusive, None), // nothing was measured of it
+            ("attempts{outcome=refused} share_of{from=4s} < 42%", Pass, Some(500.0 / 1_200.0 * 100.0)),
+            ("closes{reported=1001} share_of{reported=1006} < 2%", Pass, Some(10.0 / 990.0 * 100.0)),
+            ("closes{reported=1001} share_of{side=server} > 1%", Inconclusive, None), // nobody told
             ("attempts{outcome=refused} share <= 25%", Pass, Some(25.0)),
             ("attempts{outcome=rejected} count == 0", Pass, Some(0.0)),
             ("attempts{cohort=ios,outcome=opened} share > 0%", Inconclusive, None),
@@ -417,6 +429,25 @@ mod tests {
         let work = |outcome: &str, count| CountRow { metric: "work".to_owned(), ..attempts(4, outcome, count) };
         evidence.counts.extend([work("all", 100), work("late", count)]);
         evidence
+    }
+
+    #[test]
+    fn a_status_that_was_not_told_apart_is_not_zero() {
+        let count = |statuses: &[Option<u16>], text: &str| {
+            let rejected = statuses.iter().map(|status| CountRow { status: *status, ..attempts(5, "rejected", 7) });
+            let evidence = Evidence { counts: evidence().counts.into_iter().chain(rejected).collect(), ..evidence() };
+            judge(&evidence, &[expectation(text)]).expectations[0].observed
+        };
+        for (statuses, text, observed) in [
+            (&[Some(429), Some(503)][..], "attempts{status=429} count == 7", Some(7.0)),
+            (&[Some(429), Some(503)], "attempts{status=429} share_of{outcome=rejected} == 50%", Some(50.0)),
+            (&[Some(429)], "attempts{status=503} count == 0", Some(0.0)),
+            (&[Some(429), None], "attempts{status=503} count == 0", None),
+            (&[Some(429), None], "attempts{status=429} count == 7", Some(7.0)),
+            (&[], "attempts{status=503} count == 0", Some(0.0)),
+        ] {
+            assert_eq!(count(statuses, text), observed, "{statuses:?} {text}");
+        }
     }
 
     #[test]

@@ -21,6 +21,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// Longest head of an answer.
 const HEAD_MAX: usize = 64 * 1024;
+/// Characters of a `Location` that are kept.
+const LOCATION_MAX: usize = 200;
 /// Most header fields.
 const HEADERS_MAX: usize = 124;
 /// Read at once; nearly every answer is shorter.
@@ -223,9 +225,10 @@ impl Expects {
         let status = answer.code.unwrap_or_default();
         if status != 101 {
             let retry_after = words("Retry-After").trim().parse().ok().map(Duration::from_secs);
+            let location = field("Location").map(|_| words("Location").trim().chars().take(LOCATION_MAX).collect());
             return Some(Err(Failure {
                 stage: Stage::Upgrade,
-                outcome: Outcome::Rejected { status, retry_after },
+                outcome: Outcome::Rejected { status, retry_after, location },
                 fault: None,
                 local: None,
             }));
@@ -421,7 +424,9 @@ mod tests {
         let judge = |head: &str, edited| match request.expects(edited).judge(head.as_bytes()) {
             None => "incomplete".to_owned(),
             Some(Ok(())) => "open".to_owned(),
-            Some(Err(Failure { outcome: Outcome::Rejected { status, retry_after }, .. })) => format!("{status} {retry_after:?}"),
+            Some(Err(Failure { outcome: Outcome::Rejected { status, retry_after, location }, .. })) => {
+                format!("{status} {retry_after:?}{}", location.map(|location| format!(" {location}")).unwrap_or_default())
+            }
             Some(Err(Failure { outcome: Outcome::Failed { why }, .. })) => why,
             Some(Err(other)) => format!("{other:?}"),
         };
@@ -443,6 +448,7 @@ mod tests {
                 "opening handshake: an extension that was not offered",
             ),
             ("HTTP/1.1 503 No\r\nRetry-After: 7\r\n\r\n".to_owned(), false, "503 Some(7s)"),
+            ("HTTP/1.1 302 No\r\nlocation: /a?b \r\n\r\n".to_owned(), false, "302 None /a?b"),
             ("HTTP/1.0 426 Upgrade Required\r\nX: y\r\n\r\n".to_owned(), false, "426 None"),
             ("\x16\x03not HTTP\r\n\r\n".to_owned(), false, "the answer was not HTTP"),
             ("SSH-2.0-OpenSSH".to_owned(), false, "the answer was not HTTP"),

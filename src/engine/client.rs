@@ -278,14 +278,15 @@ impl Life<'_> {
 
     fn hear(&mut self, talk: &mut Talk, message: &Message, connection: ConnectionNo) {
         let client = self.client;
+        let bytes = u32::try_from(message.len()).unwrap_or(u32::MAX);
         match talk.answered(message) {
             Some((due, sent)) => {
-                self.record(&Event::Echoed { client, due, sent });
+                self.record(&Event::Echoed { client, bytes, due, sent });
                 if !std::mem::replace(&mut talk.heard, true) {
                     self.ready(connection);
                 }
             }
-            None => self.record(&Event::Received { client, bytes: u32::try_from(message.len()).unwrap_or(u32::MAX) }),
+            None => self.record(&Event::Received { client, bytes }),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a run amounts to: the closed books, ready to be added to others, written and judged.
 
+use super::answers::Answers;
 use super::bank::{Bank, Metric};
 use super::carried::{Acts, on_nobody};
 use super::ending::{Counted, Reasons};
@@ -8,6 +9,7 @@ use super::lateness::Feed;
 use super::ledger::{Ledger, LedgerError, same};
 use super::liveness::Watched;
 use super::outage::Outage;
+use super::peak::{Peaks, Tracked};
 use super::sample::Sample;
 use super::survival::Survival;
 use super::timeline::Timeline;
@@ -71,6 +73,8 @@ pub struct Meta {
     pub notices: Vec<String>,
     /// Silent connections and the heartbeats over them.
     pub watched: Vec<Watched>,
+    /// What a peak is expected of.
+    pub peaks: Vec<Tracked>,
     /// Connects and sends begun more than this many µs after they were due are late.
     pub tolerance_us: u64,
     /// What the expectations look at.
@@ -149,6 +153,7 @@ impl Meta {
             faults: plan.faults.iter().map(fault).collect(),
             notices: plan.notices.clone(),
             watched: super::liveness::watched(plan),
+            peaks: Tracked::of(plan),
             tolerance_us: super::latency::micros(tolerance),
             feeds: Feed::of(&plan.expectations),
         }
@@ -313,6 +318,10 @@ pub struct Results {
     pub bank: Bank,
     /// Numbers over time.
     pub timeline: Timeline,
+    /// What was counted for peaks.
+    pub peaks: Peaks,
+    /// How servers turned attempts away.
+    pub answers: Answers,
     /// Endings by second and key.
     pub endings: BTreeMap<Counted, u64>,
     /// Reasons with which connections ended.
@@ -428,6 +437,8 @@ impl Results {
         self.faults.iter_mut().zip(&other.faults).for_each(|(book, other)| book.add(other));
         self.bank.add(&other.bank);
         self.timeline.add(&other.timeline);
+        self.peaks.add(&other.peaks);
+        self.answers.add(&other.answers);
         other.endings.iter().for_each(|(key, count)| *self.endings.entry(key.clone()).or_default() += count);
         self.reasons.add(&other.reasons);
         self.outages.add(&other.outages);

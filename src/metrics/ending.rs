@@ -2,7 +2,9 @@
 //!
 //! Either account may come first, and the server's may never come: it was killed, or is not ours.
 
+use super::peak::{Close, Peaks};
 use crate::close::{Cause, Ending, Initiator, TcpEnd};
+use crate::fault::Side;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -66,10 +68,24 @@ struct Server {
 
 #[derive(Clone, Debug, Default)]
 struct Half {
-    client: Option<Counted>,
+    /// Offset, µs; its second, and the account.
+    client: Option<(u64, Counted)>,
     server: Option<Server>,
     /// A fault on server processes that acted on the connection: what speaks for a server that was killed.
     killed: Option<u16>,
+}
+
+/// What all endings of a run come to.
+#[derive(Debug)]
+pub struct Finished {
+    /// Endings by second and key.
+    pub counts: BTreeMap<Counted, u64>,
+    /// With which reasons.
+    pub reasons: Reasons,
+    /// Connections of which only the server gave an account, in no order.
+    pub alone: Vec<(u32, u32)>,
+    /// What was counted for peaks.
+    pub peaks: Option<Peaks>,
 }
 
 /// The joining of accounts, and the counts.
@@ -85,6 +101,8 @@ pub struct Endings {
     /// The same for `reasons`.
     last_reason: (u16, String, u64),
     reasons: Reasons,
+    /// Where a peak of closes is expected.
+    peaks: Option<Peaks>,
 }
 
 impl Endings {
@@ -98,11 +116,18 @@ impl Endings {
             last: None,
             last_reason: (0, String::new(), 0),
             reasons: Reasons::default(),
+            peaks: None,
         }
     }
 
-    /// The client's account. `killed`: the fault on server processes that acted on the connection, if any did.
-    pub fn client(&mut self, second: u32, who: (u32, u32), cohort: u16, ending: &Ending, killed: Option<u16>) {
+    /// Counts closes for these peaks, too.
+    pub fn counting(mut self, peaks: Option<Peaks>) -> Endings {
+        self.peaks = peaks;
+        self
+    }
+
+    /// The client's account, at an offset in µs and in its second. `killed`: the fault on server processes that acted on the connection, if any did.
+    pub fn client(&mut self, (at, second): (u64, u32), who: (u32, u32), cohort: u16, ending: &Ending, killed: Option<u16>) {
         self.reason(ending.code, &ending.reason);
         let key = EndingKey {
             cohort,
@@ -118,7 +143,7 @@ impl Endings {
             server: None,
         };
         let half = if self.pending.is_empty() { Half::default() } else { self.pending.remove(&who).unwrap_or_default() };
-        let half = Half { client: Some((second, key)), server: half.server, killed: killed.or(half.killed) };
+        let half = Half { client: Some((at, (second, key))), server: half.server, killed: killed.or(half.killed) };
         if self.joins && half.server.is_none() { self.wait(who, half) } else { self.fold(half) }
     }
 
@@ -151,9 +176,8 @@ impl Endings {
         }
     }
 
-    /// Counts all that still wait. Returns the counts, the reasons, and the connections of which only the server gave an account, in no
-    /// order.
-    pub fn finish(mut self) -> (BTreeMap<Counted, u64>, Reasons, Vec<(u32, u32)>) {
+    /// Counts all that still wait.
+    pub fn finish(mut self) -> Finished {
         let mut alone = Vec::new();
         for (who, half) in std::mem::take(&mut self.pending) {
             if half.client.is_none() {
@@ -166,7 +190,7 @@ impl Endings {
         }
         // Whatever it is, it makes the present one count.
         self.reason(0, OTHER);
-        (self.counts, self.reasons, alone)
+        Finished { counts: self.counts, reasons: self.reasons, alone, peaks: self.peaks }
     }
 
     fn wait(&mut self, who: (u32, u32), half: Half) {
@@ -185,8 +209,11 @@ impl Endings {
     }
 
     fn fold(&mut self, half: Half) {
-        let Some((second, key)) = half.client else { return };
+        let Some((at, (second, key))) = half.client else { return };
         let counted = (second, joined(key, half.server.as_ref(), half.killed));
+        if let Some(peaks) = &mut self.peaks {
+            accounts(&counted.1).for_each(|close| peaks.close(at, close));
+        }
         match &mut self.last {
             Some((last, count)) if *last == counted => *count += 1,
             last => {
@@ -196,6 +223,29 @@ impl Endings {
             }
         }
     }
+}
+
+/// What each side saw of an ending, as far as it is known.
+fn accounts(key: &EndingKey) -> impl Iterator<Item = Close> {
+    let client = Close {
+        cohort: key.cohort,
+        fault: key.fault,
+        cause: key.cause,
+        side: Side::Client,
+        reported: key.client_code,
+        wire: key.wire_received,
+        tcp_end: key.tcp_end,
+        clean: key.clean,
+    };
+    let server = key.server.map(|server| Close {
+        side: Side::Server,
+        reported: server.code,
+        wire: server.wire_received,
+        tcp_end: server.tcp_end,
+        clean: server.clean,
+        ..client
+    });
+    std::iter::once(client).chain(server)
 }
 
 /// The client's account completed by what the server's side knows.
@@ -287,16 +337,16 @@ mod tests {
         let run = |client_first: bool| {
             let mut endings = Endings::new(true);
             if client_first {
-                endings.client(4, (7, 1), 0, &client, None);
+                endings.client((4_000_000, 4), (7, 1), 0, &client, None);
             }
             endings.server((7, 1), &server);
             if !client_first {
-                endings.client(4, (7, 1), 0, &client, None);
+                endings.client((4_000_000, 4), (7, 1), 0, &client, None);
             }
             endings.finish()
         };
-        let (counts, reasons, alone) = run(true);
-        assert_eq!(counts, run(false).0);
+        let Finished { counts, reasons, alone, .. } = run(true);
+        assert_eq!(counts, run(false).counts);
         let ((second, key), count) = counts.iter().next().unwrap();
         assert_eq!((*second, *count, alone.len()), (4, 1, 0));
         assert_eq!((key.cause, key.initiator, key.server.unwrap().code), (Cause::Fault(2), Initiator::Server, 1001));
@@ -306,11 +356,11 @@ mod tests {
     #[test]
     fn a_killed_server_is_spoken_for_by_the_injector_even_late() {
         let mut endings = Endings::new(true);
-        endings.client(0, (0, 1), 0, &account(Cause::Remote, Initiator::Server, 1006), None);
+        endings.client((0, 0), (0, 1), 0, &account(Cause::Remote, Initiator::Server, 1006), None);
         endings.killed((0, 1), 5);
-        endings.client(0, (1, 1), 0, &account(Cause::Stay, Initiator::Client, 1000), Some(5));
+        endings.client((0, 0), (1, 1), 0, &account(Cause::Stay, Initiator::Client, 1000), Some(5));
         endings.server((9, 9), &account(Cause::Remote, Initiator::Client, 1000));
-        let (counts, _, alone) = endings.finish();
+        let Finished { counts, alone, .. } = endings.finish();
         let causes: Vec<_> = counts.keys().map(|(_, key)| (key.cause, key.server)).collect();
         assert_eq!(causes, [(Cause::Fault(5), None), (Cause::Stay, None)]);
         assert_eq!(alone, [(9, 9)]);
@@ -329,8 +379,8 @@ mod tests {
         let mut endings = Endings::new(true);
         let ending = account(Cause::Remote, Initiator::Server, 1000);
         let n = PENDING as u32 + 10;
-        (0..n).for_each(|client| endings.client(0, (client, 1), 0, &ending, None));
+        (0..n).for_each(|client| endings.client((0, 0), (client, 1), 0, &ending, None));
         assert_eq!(endings.pending.len(), PENDING);
-        assert_eq!(endings.finish().0.values().sum::<u64>(), u64::from(n));
+        assert_eq!(endings.finish().counts.values().sum::<u64>(), u64::from(n));
     }
 }

@@ -1,18 +1,21 @@
 //! What each event of a client does to the books. [`super::Recorder::record`] calls these, once for each event.
 
+use super::answers::Answer;
 use super::bank::Metric;
 use super::latency::micros;
+use super::peak::Attempt;
 use super::pending::Message;
 use super::timeline::Step;
 use super::{EVER_OPENED, EVER_READY, LOST, OPEN, Recorder, UNDER_WAY, key};
 use crate::close::{Cause, Deadline, Ending};
 use crate::event::Closing;
 use crate::event::{ClientIndex, ConnectionNo, Outcome};
+use crate::expect::{Dir, Metric as Counted, Outcome as Became};
 use crate::fault::Side;
 use std::time::Duration;
 
 impl Recorder {
-    pub(super) fn sent(&mut self, at: u64, client: ClientIndex, due: u64) {
+    pub(super) fn sent(&mut self, at: u64, client: ClientIndex, due: u64, bytes: u32) {
         let cohort = self.cohort(client);
         let book = &mut self.books[usize::from(cohort)];
         book.due += 1;
@@ -21,7 +24,14 @@ impl Recorder {
         self.timeline.cell(due, cohort).due += 1;
         self.timeline.cell(at, cohort).sent += 1;
         self.timeline.second(due, cohort).due += 1;
-        self.timeline.second(at, cohort).sent += 1;
+        // By their due time, as all that becomes of them; bytes by when they went.
+        self.timeline.second(due, cohort).sent += 1;
+        self.timeline.second(at, cohort).bytes_sent += u64::from(bytes);
+        if self.peaks.asks(Counted::Messages) {
+            self.peaks.message(due, due, cohort, Became::Due, 1);
+            self.peaks.message(at, due, cohort, Became::Sent, 1);
+        }
+        self.peaks.bytes(at, cohort, Dir::Sent, bytes);
         self.work(at, due, cohort);
         if let Some(oldest) = self.pending.send(cohort, client.0, Message { due, sent: at }) {
             self.cut_message(at, cohort, oldest);
@@ -34,23 +44,27 @@ impl Recorder {
         self.bank.record(at, key(Metric::RttFromSentCensored, cohort, None), at.saturating_sub(message.sent));
     }
 
-    /// What the client's connection has sent will not be answered any more. How many messages that are.
-    fn cut_messages(&mut self, at: u64, client: ClientIndex) -> u64 {
+    /// What the client's connection has sent will not be answered any more: it is lost, or unanswered. How many messages that are.
+    fn cut_messages(&mut self, at: u64, client: ClientIndex, outcome: Became) -> u64 {
         let cohort = self.cohort(client);
         let (messages, before) = self.pending.cut(cohort, client.0);
         let count = messages.len() as u64 + u64::from(before);
+        // When those were due that were cut early is not known any more. Not in a second that has not begun.
+        let early = (before > 0).then_some((at.saturating_sub(1), before));
+        let due = messages.iter().map(|message| (message.due, 1)).chain(early);
+        for (due, n) in due {
+            let second = self.timeline.second(due, cohort);
+            *(if outcome == Became::Lost { &mut second.lost } else { &mut second.unanswered }) += u64::from(n);
+            self.peaks.message(at, due, cohort, outcome, n);
+        }
         messages.into_iter().for_each(|message| self.cut_message(at, cohort, message));
         count
     }
 
     /// The measurement ends at `at`.
     pub(super) fn unanswered(&mut self, at: u64, client: ClientIndex) {
-        let (count, cohort) = (self.cut_messages(at, client), self.cohort(client));
-        if count > 0 {
-            self.books[usize::from(cohort)].unanswered += count;
-            // In the last second, and not in one that has not begun.
-            self.timeline.second(at.saturating_sub(1), cohort).unanswered += count;
-        }
+        let (count, cohort) = (self.cut_messages(at, client, Became::Unanswered), self.cohort(client));
+        self.books[usize::from(cohort)].unanswered += count;
     }
 
     pub(super) fn not_started(&mut self, client: ClientIndex, due: u64) {
@@ -62,26 +76,35 @@ impl Recorder {
         let second = self.timeline.second(due, cohort);
         second.due += 1;
         second.not_started += 1;
+        if self.peaks.asks(Counted::Messages) {
+            self.peaks.message(due, due, cohort, Became::Due, 1);
+            self.peaks.message(due, due, cohort, Became::NotStarted, 1);
+        }
     }
 
-    pub(super) fn echoed(&mut self, at: u64, client: ClientIndex, due: u64, sent: u64) {
+    pub(super) fn echoed(&mut self, at: u64, (client, bytes): (ClientIndex, u32), due: u64, sent: u64) {
         let cohort = self.cohort(client);
-        self.received(at, client);
+        self.received(at, client, bytes);
         if !self.pending.echo(cohort, client.0, Message { due, sent }) {
             return;
         }
         self.books[usize::from(cohort)].answered += 1;
-        self.timeline.second(at, cohort).answered += 1;
+        self.timeline.second(due, cohort).answered += 1;
+        self.peaks.message(at, due, cohort, Became::Answered, 1);
         self.bank.record(at, key(Metric::Rtt, cohort, None), at.saturating_sub(due));
         self.bank.record(at, key(Metric::RttFromSent, cohort, None), at.saturating_sub(sent));
         self.timeline.echo(at, cohort, at.saturating_sub(due));
     }
 
-    pub(super) fn received(&mut self, at: u64, client: ClientIndex) {
+    pub(super) fn received(&mut self, at: u64, client: ClientIndex, bytes: u32) {
         let cohort = self.cohort(client);
         self.live.received += 1;
         self.books[usize::from(cohort)].received += 1;
-        self.timeline.second(at, cohort).received += 1;
+        let second = self.timeline.second(at, cohort);
+        second.received += 1;
+        second.bytes_received += u64::from(bytes);
+        self.peaks.message(at, at, cohort, Became::Received, 1);
+        self.peaks.bytes(at, cohort, Dir::Received, bytes);
     }
 
     /// Books the lateness of a connect or send.
@@ -97,11 +120,20 @@ impl Recorder {
         book.started += u64::from(state.attempts == 0);
         state.set(UNDER_WAY, true);
         state.attempts += 1;
+        state.begin(at);
+        let begun = state.begun();
         book.ledger.attempts += 1;
         self.live.attempts += 1;
         self.outages.attempt(at, client.0);
-        self.timeline.attempt(at, cohort, fault, Step::Begun);
+        self.step(at, Attempt { begun, cohort, fault, step: Step::Begun, status: None });
         self.work(at, due, cohort);
+    }
+
+    /// Counts a step of an attempt.
+    fn step(&mut self, at: u64, attempt: Attempt) {
+        let Attempt { begun, cohort, fault, step, status } = attempt;
+        self.timeline.attempt(at, begun, (cohort, fault), step, status);
+        self.peaks.attempt(at, attempt);
     }
 
     pub(super) fn attempt_failed(&mut self, at: u64, client: ClientIndex, outcome: &Outcome, fault: Option<u16>) {
@@ -109,7 +141,7 @@ impl Recorder {
         let outage_fault = self.outages.fault_of(client.0).flatten();
         let state = &mut self.outages.clients[client.0 as usize];
         state.set(UNDER_WAY, false);
-        let attempt = state.attempts;
+        let (attempt, begun) = (state.attempts, state.begun());
         // An injector that spoke of this attempt already has counted itself.
         let counted = self.outages.injected(client.0, attempt).map(|(fault, _)| fault);
         let ledger = &mut self.books[usize::from(cohort)].ledger;
@@ -126,7 +158,13 @@ impl Recorder {
             self.hit(fault, client);
         }
         self.outages.fail(at, client.0);
-        self.timeline.attempt(at, cohort, fault.or(outage_fault), step);
+        let mut rejected = None;
+        if let Outcome::Rejected { status, retry_after, location } = outcome {
+            rejected = Some(*status);
+            let (retry_after_s, location) = (retry_after.map(|after| after.as_secs()), location.as_deref().map(str::to_owned));
+            self.answers.count(cohort, Answer { status: *status, retry_after_s, location }, 1);
+        }
+        self.step(at, Attempt { begun, cohort, fault: fault.or(outage_fault), step, status: rejected });
     }
 
     pub(super) fn opened(&mut self, at: u64, client: ClientIndex, tcp: Duration, tls: Option<Duration>, upgrade: Duration) {
@@ -134,6 +172,7 @@ impl Recorder {
         let state = &mut self.outages.clients[client.0 as usize];
         state.set(UNDER_WAY, false);
         state.set(OPEN | EVER_OPENED, true);
+        let begun = state.begun();
         let book = &mut self.books[usize::from(cohort)];
         book.ledger.opened += 1;
         self.live.opened += 1;
@@ -143,7 +182,7 @@ impl Recorder {
         self.all_open += 1;
         self.peak_open = self.peak_open.max(self.all_open);
         self.outages.opened(at, client.0);
-        self.timeline.attempt(at, cohort, fault, Step::Opened);
+        self.step(at, Attempt { begun, cohort, fault, step: Step::Opened, status: None });
         self.bank.record(at, key(Metric::TcpConnect, cohort, fault), micros(tcp));
         self.bank.record(at, key(Metric::OpeningHandshake, cohort, fault), micros(upgrade));
         if let Some(tls) = tls {
@@ -181,7 +220,7 @@ impl Recorder {
     }
 
     pub(super) fn ended(&mut self, at: u64, client: ClientIndex, connection: ConnectionNo, ending: &Ending, closing: Option<Closing>) {
-        let (cohort, lost) = (self.cohort(client), self.cut_messages(at, client));
+        let (cohort, lost) = (self.cohort(client), self.cut_messages(at, client, Became::Lost));
         self.outages.clients[client.0 as usize].set(OPEN, false);
         let open = &mut self.open[usize::from(cohort)];
         *open = open.saturating_sub(1);
@@ -191,7 +230,6 @@ impl Recorder {
         book.lost_messages += lost;
         self.live.closes += 1;
         self.timeline.cell(at, cohort).closed += 1;
-        self.timeline.second(at, cohort).lost += lost;
         let injected = self.outages.injected(client.0, connection.0).map(|(fault, _)| fault);
         if let Some(closing) = closing {
             let fault = ending.fault.or(injected);
@@ -203,7 +241,7 @@ impl Recorder {
         }
         self.pong_deadline(at, Side::Client, client, connection, ending);
         let killed = injected.filter(|fault| self.reaches_processes(*fault));
-        self.endings.client(self.timeline.second_of(at), (client.0, connection.0), cohort, ending, killed);
+        self.endings.client((at, self.timeline.second_of(at)), (client.0, connection.0), cohort, ending, killed);
         let began = self.outages.end(at, client.0, connection.0, ending);
         self.books[usize::from(cohort)].affected += u64::from(began);
     }
@@ -248,5 +286,6 @@ impl Recorder {
         self.live.lost += 1;
         self.outages.give_up(at, client.0);
         self.timeline.give_up(at, cohort, fault);
+        self.peaks.give_up(at, cohort, fault);
     }
 }

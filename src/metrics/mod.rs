@@ -3,6 +3,7 @@
 //! No clock, no socket, no task: the caller says when things happened. Message events allocate nothing. `results` writes the
 //! books, `verdict` judges them.
 
+pub mod answers;
 pub mod bank;
 pub mod book;
 pub mod carried;
@@ -14,6 +15,7 @@ pub mod ledger;
 pub mod liveness;
 mod milestones;
 pub mod outage;
+pub mod peak;
 mod pending;
 pub mod sample;
 pub mod shard;
@@ -29,11 +31,13 @@ use crate::event::{ClientIndex, Event};
 use crate::fault::Side;
 use crate::plan::{Plan, Shard, Target};
 use crate::seed::Seed;
+use answers::Answers;
 use bank::{Bank, Key, Metric};
 use book::{Book, FaultBook, Kept, Meta, Usage};
-use ending::Endings;
+use ending::{Endings, Finished};
 use latency::micros;
 use outage::{Client, Outage, Outages};
+use peak::{Attempt, Peaks};
 use pending::Pending;
 use prefetch_index::prefetch_index;
 use sample::Sample;
@@ -121,6 +125,8 @@ pub struct Recorder {
     /// Outages are booked later than they end, so they have a bank, and an interval, of their own.
     outage_bank: Bank,
     timeline: Timeline,
+    peaks: Peaks,
+    answers: Answers,
     outages: Outages,
     pending: Pending,
     endings: Endings,
@@ -154,6 +160,9 @@ impl Recorder {
         // Histograms of less than a second say little and cost a line each.
         let log_interval = interval(meta.duration).max(Duration::from_secs(1));
         let seed = Seed(meta.seed);
+        let peaks = Peaks::new(cohorts, &meta.peaks, meta.duration);
+        // Endings are counted when both sides have told of them.
+        let closes = peaks.asks(crate::expect::Metric::Closes).then(|| peaks.clone());
         Recorder {
             simulated: false,
             outages: Outages::new(clients),
@@ -166,7 +175,9 @@ impl Recorder {
             bank: Bank::new(cohorts, faults, log_interval),
             outage_bank: Bank::new(cohorts, faults, log_interval),
             timeline: Timeline::new(cohorts, meta.duration),
-            endings: Endings::new(joins),
+            peaks,
+            answers: Answers::default(),
+            endings: Endings::new(joins).counting(closes),
             outage_rows: Sample::new(ROWS, seed.stream("metrics/outages")),
             milestones: Sample::new(ROWS, seed.stream("metrics/milestones")),
             events: Sample::new(if all_events { ALL_ROWS } else { ROWS }, seed.stream("metrics/events")),
@@ -267,10 +278,10 @@ impl Recorder {
     #[inline(always)]
     fn message(&mut self, at: u64, event: &Event) {
         match event {
-            Event::Sent { client, due, .. } => self.sent(at, *client, micros(*due)),
+            Event::Sent { client, due, bytes } => self.sent(at, *client, micros(*due), *bytes),
             Event::NotStarted { client, due } => self.not_started(*client, micros(*due)),
-            Event::Echoed { client, due, sent } => self.echoed(at, *client, micros(*due), micros(*sent)),
-            Event::Received { client, .. } => self.received(at, *client),
+            Event::Echoed { client, bytes, due, sent } => self.echoed(at, (*client, *bytes), micros(*due), micros(*sent)),
+            Event::Received { client, bytes } => self.received(at, *client, *bytes),
             _ => {}
         }
     }
@@ -345,10 +356,14 @@ impl Recorder {
             if client.is(UNDER_WAY) {
                 book.ledger.abandoned += 1;
                 let fault = self.outages.fault_of(index).flatten();
-                self.timeline.attempt(end, client.cohort, fault, Step::Abandoned);
+                let begun = client.begun();
+                self.timeline.attempt(end, begun, (client.cohort, fault), Step::Abandoned, None);
+                let (cohort, step) = (client.cohort, Step::Abandoned);
+                self.peaks.attempt(end, Attempt { begun, cohort, fault, step, status: None });
             }
         }
-        let (endings, reasons, alone) = std::mem::replace(&mut self.endings, Endings::new(false)).finish();
+        let Finished { counts: endings, reasons, alone, peaks } = std::mem::replace(&mut self.endings, Endings::new(false)).finish();
+        peaks.iter().for_each(|peaks| self.peaks.add(peaks));
         for ((_, key), count) in &endings {
             self.books[usize::from(key.cohort)].ledger.endings += count;
         }
@@ -376,6 +391,8 @@ impl Recorder {
             faults: self.faults,
             bank: self.bank,
             timeline: self.timeline,
+            peaks: self.peaks,
+            answers: self.answers,
             endings,
             reasons,
             outages: self.outage_rows,

@@ -135,6 +135,8 @@ pub(super) struct Client {
     is: u8,
     phase: Phase,
     gave_up: bool,
+    /// Second in which the attempt under way began, up to 194 days.
+    begun: [u8; 3],
 }
 
 impl Client {
@@ -159,6 +161,7 @@ impl Client {
             is: 0,
             phase: Phase::None,
             gave_up: false,
+            begun: [0; 3],
         }
     }
 
@@ -168,6 +171,18 @@ impl Client {
 
     pub(super) fn set(&mut self, what: u8, so: bool) {
         self.is = if so { self.is | what } else { self.is & !what };
+    }
+
+    /// The attempt under way began at `at` µs.
+    pub(super) fn begin(&mut self, at: u64) {
+        let second = (at / 1_000_000).min((1 << 24) - 1);
+        self.begun = [second as u8, (second >> 8) as u8, (second >> 16) as u8];
+    }
+
+    /// The second in which the attempt under way began, as its first µs.
+    pub(super) fn begun(&self) -> u64 {
+        let [low, middle, high] = self.begun.map(u64::from);
+        (low | middle << 8 | high << 16) * 1_000_000
     }
 
     fn is_away(&self) -> bool {

@@ -3,10 +3,12 @@
 //! Not a format for others: only the program that wrote it reads it, in the same version, with the plan beside it. `results::shard`
 //! sees to that, and [`Results::add`] puts parts together.
 
+use super::answers::Answers;
 use super::bank::Bank;
 use super::book::{Book, FaultBook, Kept, Meta, Results, Status, Usage};
 use super::ending::{Counted, Reasons};
 use super::outage::Outage;
+use super::peak::{Bins, Peaks};
 use super::sample::Sample;
 use super::timeline::Timeline;
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,8 @@ struct Body {
     faults: Vec<FaultBook>,
     bank: Bank,
     timeline: Timeline,
+    peaks: (Vec<Bins>, Vec<Bins>),
+    answers: Answers,
     endings: BTreeMap<Counted, u64>,
     reasons: Reasons,
     outages: Sample<Outage>,
@@ -52,6 +56,8 @@ pub fn encode(results: Results) -> Vec<u8> {
         faults,
         bank,
         timeline,
+        peaks,
+        answers,
         endings,
         reasons,
         outages,
@@ -72,6 +78,8 @@ pub fn encode(results: Results) -> Vec<u8> {
         faults,
         bank,
         timeline,
+        peaks: peaks.into_bins(),
+        answers,
         endings,
         reasons,
         outages,
@@ -93,9 +101,11 @@ pub fn encode(results: Results) -> Vec<u8> {
 /// The bytes are cut, of another version, or of a plan with other cohorts or faults.
 pub fn decode(meta: Meta, bytes: &[u8]) -> Result<Results, Unreadable> {
     let body: Body = postcard::from_bytes(bytes).map_err(|error| Unreadable(error.to_string()))?;
+    let another = || Unreadable("they are of another plan".to_owned());
     if body.books.len() != meta.cohorts.len() || body.faults.len() != meta.faults.len() {
-        return Err(Unreadable("they are of another plan".to_owned()));
+        return Err(another());
     }
+    let peaks = Peaks::from_bins(body.peaks, meta.cohorts.len(), &meta.peaks).ok_or_else(another)?;
     Ok(Results {
         meta,
         simulated: false,
@@ -106,6 +116,8 @@ pub fn decode(meta: Meta, bytes: &[u8]) -> Result<Results, Unreadable> {
         faults: body.faults,
         bank: body.bank,
         timeline: body.timeline,
+        peaks,
+        answers: body.answers,
         endings: body.endings,
         reasons: body.reasons,
         outages: body.outages,
@@ -174,7 +186,7 @@ mod tests {
                 (true, _) => {
                     let due = at.saturating_sub(Duration::from_micros(random.below(30_000)));
                     tell(Event::Sent { client, due, bytes: 10 });
-                    tell(Event::Echoed { client, due, sent: at });
+                    tell(Event::Echoed { client, bytes: 10, due, sent: at });
                 }
                 (false, chance) => {
                     let number = ConnectionNo(attempts + 1);
@@ -254,6 +266,8 @@ mod tests {
             prop_assert_eq!(hlog::distributions(&sum), hlog::distributions(&whole));
             prop_assert_eq!(logged(&sum), logged(&whole));
             prop_assert_eq!(sum.reasons.top(99), whole.reasons.top(99));
+            prop_assert_eq!(&sum.peaks, &whole.peaks);
+            prop_assert_eq!(&sum.answers, &whole.answers);
             prop_assert_eq!(&sum.notices, &whole.notices);
             prop_assert_eq!(sum.timeline.late_share_max(), whole.timeline.late_share_max());
             prop_assert_eq!((sum.outages.seen(), sum.events.seen()), (whole.outages.seen(), whole.events.seen()));

@@ -6,11 +6,12 @@ use super::carried::Acts;
 use super::latency::Latency;
 use super::lateness::Feed;
 use super::liveness::Watched;
+use super::peak::{HERD, Tracked};
 use super::*;
 use crate::close::{Deadline, Ending, Initiator, TcpEnd};
 use crate::event::Closing;
 use crate::event::{ConnectionNo, GiveUp, Outcome, Stage};
-use crate::expect::{Expectation, Names};
+use crate::expect::{Expectation, Names, Stat};
 use crate::fault::liveness::Finds;
 use crate::fault::{Value, Values};
 use crate::plan::Heartbeat;
@@ -55,6 +56,7 @@ pub(crate) fn meta() -> Meta {
             finds: Finds::Some { share: 1.0, earliest: Duration::from_secs(2), latest: Duration::from_secs(7) },
             reset: None,
         }],
+        peaks: peaks(),
         tolerance_us: 20_000,
         feeds: vec![Feed::default()],
     }
@@ -140,7 +142,7 @@ fn told() -> Recorder {
     client(r, 1).end(5_004, 1, ending(Cause::Remote, 1006)).attempt(7_000).open(7_008, 2).ready(7_008, 2).inject(5_000, 1, 0);
     // 2: crashed, gives up after a rejected attempt.
     client(r, 2).inject(5_000, 1, 0).end(5_001, 1, ending(Cause::Remote, 1006)).attempt(6_000);
-    client(r, 2).fail(6_500, Outcome::Rejected { status: 503, retry_after: Some(Duration::from_secs(5)) });
+    client(r, 2).fail(6_500, Outcome::Rejected { status: 503, retry_after: Some(Duration::from_secs(5)), location: None });
     client(r, 2).tell(6_500, Event::GaveUp { client: ClientIndex(2), why: GiveUp::Retries });
     // 3: closed by the server on purpose, the server's account first; then timed out; away at the end, an attempt under way.
     let mut account = ending(Cause::Fault(2), 1012);
@@ -158,7 +160,7 @@ fn told() -> Recorder {
     for at in 0..400 {
         let (client, due) = (ClientIndex(4), MS(10_000 + at));
         r.record(due, &Event::Sent { client, due, bytes: 10 });
-        r.record(due + MS(2), &Event::Echoed { client, due, sent: due });
+        r.record(due + MS(2), &Event::Echoed { client, bytes: 100, due, sent: due });
     }
     // One whose connection ends first, and one that waits for its echo at the end.
     r.record(MS(19_990), &Event::Sent { client: ClientIndex(4), due: MS(19_985), bytes: 10 });
@@ -295,9 +297,30 @@ fn two_halves_add_up_to_twice_the_run() {
     sum.check_ledger().unwrap();
     assert_eq!(sum.total().ledger.attempts, 28);
     assert_eq!(sum.latency(Metric::Rtt).count(), 800);
-    assert_eq!(sum.timeline.attempts_peak(None), 2 * one.timeline.attempts_peak(None));
+    assert_eq!(sum.peaks.attempts(None), 2 * one.peaks.attempts(None));
     assert_eq!(sum.outages.seen(), 8);
     assert_eq!(sum.peak_open, 10);
+}
+
+/// What [`expectations`] has peaks of.
+fn peaks() -> Vec<Tracked> {
+    let (cohorts, faults) = (["web, old", "ios"], ["crash", "freeze", "close"]);
+    let peaks = expectations().into_iter().filter(|expectation| expectation.stat == Stat::Peak && expectation.counted() != HERD);
+    peaks.map(|expectation| Tracked::new(&expectation, &cohorts, &faults)).collect()
+}
+
+#[test]
+fn peaks_count_what_their_expectation_counts() {
+    let results = finished();
+    let counted = results.peaks.each_counted();
+    let evidence = Evidence::of(&results);
+    for expectation in expectations().iter().filter(|expectation| expectation.stat == Stat::Peak) {
+        let (_, bins) = counted.iter().find(|(text, _)| *text == expectation.counted()).expect("tracked");
+        let count = Expectation { stat: Stat::Count, ..expectation.clone() };
+        let row = judge(&evidence, &[count]).expectations.remove(0);
+        assert_eq!(bins.list().iter().map(|bin| f64::from(bin.count)).sum::<f64>(), row.observed.unwrap(), "{}", expectation.text);
+        assert!(row.observed.unwrap() > 0.0, "{}", expectation.text);
+    }
 }
 
 pub(crate) fn expectations() -> Vec<Expectation> {
@@ -310,6 +333,15 @@ pub(crate) fn expectations() -> Vec<Expectation> {
         "closes{reported=1006} share > 50%",
         "closes{side=server,reported=1012} count == 1",
         "attempts peak < 100/s",
+        "attempts{cohort=ios,outcome=opened} peak < 100/s",
+        "attempts{status=503} peak <= 1/s",
+        "attempts{status=503} count == 1",
+        "clients_lost{fault=crash} peak <= 1/s",
+        "closes{fault=crash,reported=1006} peak == 3/s",
+        "closes{side=server} peak <= 1/s",
+        "messages{outcome=sent,from=1s,to=19s} peak < 1000/s",
+        "bytes{dir=received} peak < 1MiB/s",
+        "bytes{dir=sent} count > 1kB",
         "attempts{outcome=abandoned} count == 2",
         "messages{outcome=lost} count == 1",
         "rtt p99 < 3ms",

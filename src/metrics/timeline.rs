@@ -1,8 +1,9 @@
-//! Numbers over time: a row per interval and cohort for charts, and a row per aligned second for peaks and lateness.
+//! Numbers over time: a row per interval and cohort for charts, and a row per aligned second for counts and lateness.
 //!
 //! Open connections are not stored but computed from what opened and what closed, so rows of several runs can be added.
 
 use super::latency::{Latency, micros};
+use crate::expect::Outcome;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -71,6 +72,21 @@ pub struct Cell {
     pub rtt_max: Option<u64>,
 }
 
+impl Step {
+    /// As expectations and files call it; `None` of a beginning.
+    pub fn outcome(self) -> Option<Outcome> {
+        Some(match self {
+            Step::Begun => return None,
+            Step::Opened => Outcome::Opened,
+            Step::Refused => Outcome::Refused,
+            Step::TimedOut => Outcome::TimedOut,
+            Step::Rejected => Outcome::Rejected,
+            Step::Failed => Outcome::Failed,
+            Step::Abandoned => Outcome::Abandoned,
+        })
+    }
+}
+
 impl Cell {
     fn set_round_trips(&mut self, latency: &Latency) {
         (self.rtt_p50, self.rtt_p99, self.rtt_max) = (latency.quantile(0.5), latency.quantile(0.99), latency.max());
@@ -113,6 +129,10 @@ pub struct Second {
     pub lost: u64,
     /// Messages without echo when the measurement ended.
     pub unanswered: u64,
+    /// Payload bytes sent.
+    pub bytes_sent: u64,
+    /// Payload bytes received.
+    pub bytes_received: u64,
     /// Connects and sends due in it that were begun.
     pub work: u64,
     /// Those of them that were begun too late.
@@ -128,13 +148,15 @@ impl Second {
         self.answered += other.answered;
         self.lost += other.lost;
         self.unanswered += other.unanswered;
+        self.bytes_sent += other.bytes_sent;
+        self.bytes_received += other.bytes_received;
         self.work += other.work;
         self.late += other.late;
     }
 }
 
-/// Attempts of a second: cohort, fault and step.
-pub type AttemptKey = (u32, u16, Option<u16>, Step);
+/// Attempts by the second in which they began: cohort, fault, step, and the HTTP status of those that were rejected.
+pub type AttemptKey = (u32, u16, Option<u16>, Step, Option<u16>);
 /// Clients that gave up in a second: cohort and fault.
 pub type LostKey = (u32, u16, Option<u16>);
 
@@ -173,7 +195,7 @@ impl Timeline {
             attempts: BTreeMap::new(),
             lost: BTreeMap::new(),
             round_trips: Vec::new(),
-            recent: vec![((0, 0, None, Step::Begun), 0); RECENT],
+            recent: vec![((0, 0, None, Step::Begun, None), 0); RECENT],
             kept: None,
         }
     }
@@ -206,8 +228,8 @@ impl Timeline {
         (at.min(end - 1) / 1_000_000) as u32
     }
 
-    /// Counts a step of an attempt.
-    pub fn attempt(&mut self, at: u64, cohort: u16, fault: Option<u16>, step: Step) {
+    /// Counts a step at `at` µs of an attempt that began at `begun` µs; `status`: the HTTP status that rejected it.
+    pub fn attempt(&mut self, at: u64, begun: u64, (cohort, fault): (u16, Option<u16>), step: Step, status: Option<u16>) {
         let cell = self.cell(at, cohort);
         match step {
             Step::Begun => cell.attempts += 1,
@@ -218,9 +240,14 @@ impl Timeline {
             Step::Failed => cell.failed += 1,
             Step::Abandoned => {}
         }
-        let key = (self.second_of(at), cohort, fault, step);
+        let key = (self.second_of(begun), cohort, fault, step, status);
         // A search in the map for each of many millions would cost more than all the rest.
-        let place = (usize::from(cohort) * 31 + fault.map_or(0, |fault| usize::from(fault) + 1) * 8 + step as usize) % RECENT;
+        let place = (usize::from(cohort) * 31
+            + fault.map_or(0, |fault| usize::from(fault) + 1) * 8
+            + step as usize
+            + status.map_or(0, usize::from)
+            + key.0 as usize * 17)
+            % RECENT;
         let recent = &mut self.recent[place];
         if recent.0 != key {
             if recent.1 > 0 {
@@ -305,17 +332,6 @@ impl Timeline {
         self.seconds.iter().enumerate().flat_map(of_cohort).filter(|row| row.2 != Second::default())
     }
 
-    /// Most attempts begun in an aligned second, of one cohort or of all.
-    pub fn attempts_peak(&self, cohort: Option<u16>) -> u64 {
-        let mut by_second: BTreeMap<u32, u64> = BTreeMap::new();
-        for ((second, of, _, step), count) in &self.attempts {
-            if *step == Step::Begun && cohort.is_none_or(|cohort| cohort == *of) {
-                *by_second.entry(*second).or_default() += count;
-            }
-        }
-        by_second.into_values().max().unwrap_or(0)
-    }
-
     fn by_second(&self) -> BTreeMap<u32, Second> {
         let mut by_second: BTreeMap<u32, Second> = BTreeMap::new();
         self.seconds().for_each(|(second, _, cell)| by_second.entry(second).or_default().add(&cell));
@@ -373,7 +389,7 @@ mod tests {
     #[test]
     fn open_connections_follow_from_what_opened_and_closed() {
         let mut timeline = Timeline::new(1, Duration::from_secs(10));
-        (0..5).for_each(|_| timeline.attempt(50_000, 0, None, Step::Opened));
+        (0..5).for_each(|_| timeline.attempt(50_000, 50_000, (0, None), Step::Opened, None));
         timeline.cell(350_000, 0).closed += 2;
         timeline.cell(99_000_000, 0).closed += 3; // after the end: in the last row
         let mut twice = timeline.clone();

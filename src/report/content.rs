@@ -96,7 +96,7 @@ fn figures(summary: &Summary) -> Vec<(String, String)> {
         ("open at the peak".to_string(), number::count(clients.peak_open)),
         ("open at the end".to_string(), number::count(clients.open_at_end)),
         ("gave up".to_string(), number::count(clients.lost)),
-        ("attempts in the busiest second".to_string(), number::count(summary.attempts.peak_per_s)),
+        ("most attempts within a second".to_string(), number::count(summary.attempts.peak_per_s)),
     ];
     if clients.never_opened > 0 {
         figures.push(("never opened".to_string(), number::count(clients.never_opened)));

@@ -3,7 +3,7 @@
 use super::capacity::{STEPS, StepRow};
 use super::folder::{CLOSES, COUNTS, EVENTS, RECONNECTS, TIMELINE};
 use super::record::{CountRow, EndingRow, EventRow, ReconnectRow, TimelineRow, Verdict};
-use super::{Evidence, manifest, summary, tables};
+use super::{Evidence, manifest, peaks, summary, tables};
 use crate::metrics::bank::METRICS;
 use crate::metrics::tests::finished;
 use crate::seed::Seed;
@@ -45,6 +45,7 @@ fn columns_agree_with_headers_and_dictionary() {
         ("reconnects.csv", RECONNECTS, reconnects),
         ("events.csv", EVENTS, events),
         ("counts.csv", COUNTS, counts),
+        ("peaks.csv", peaks::PEAKS, columns(&peaks::peak_rows(&results)[0])),
         ("runs.csv", super::runs::RUNS, runs),
         ("runs_reconnect.csv", super::bands::RECONNECT, columns(&super::bands::ReconnectBand::default())),
         ("runs_timeline.csv", super::bands::TIMELINE, columns(&super::bands::TimelineBand::default())),
@@ -108,7 +109,8 @@ fn tags_of_the_interval_log_agree_with_the_dictionary() {
 
 /// Collects the paths of leaves: `a.b`, `list[].key`. Distributions, maps by code and what the dictionary refers elsewhere are leaves.
 fn walk(value: &Value, path: &str, found: &mut BTreeSet<String>) {
-    let referred = path == "endings" || path.ends_with("close_codes.client") || path.ends_with("close_codes.server");
+    let referred =
+        path == "endings" || path.ends_with("by_status") || path.ends_with("close_codes.client") || path.ends_with("close_codes.server");
     let of_cohort = path.strip_prefix("cohorts.<name>.").is_some_and(|rest| !rest.contains('.'));
     let times = |map: &serde_json::Map<String, Value>| map.contains_key("p999");
     match value {

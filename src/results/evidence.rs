@@ -1,12 +1,15 @@
 //! What a verdict is judged by: the same from closed books and from a run folder.
 
 use super::hlog::{Distribution, distributions};
+use super::peaks::{peak_rows, peaks};
 use super::read::{Loaded, ReadError};
 use super::record::{CountRow, SCHEMA_VERSION};
 use super::tables::count_rows;
 use crate::metrics::book::{Results, Status};
+use crate::metrics::peak::HERD;
 use crate::metrics::survival::Survival;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Counts by second, distributions, and how far they can be trusted.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +32,8 @@ pub struct Evidence {
     pub planned: BTreeMap<String, u64>,
     /// Everything that is counted.
     pub counts: Vec<CountRow>,
+    /// The largest number within any second, of each metric and labels that were counted for it.
+    pub peaks: BTreeMap<String, u64>,
     /// Everything that is timed.
     pub distributions: Vec<Distribution>,
 }
@@ -46,6 +51,7 @@ impl Evidence {
             first_version: false,
             planned: results.meta.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.planned)).collect(),
             counts: count_rows(results),
+            peaks: peaks(&peak_rows(results), results.meta.duration),
             distributions: distributions(results),
         }
     }
@@ -67,6 +73,7 @@ impl Evidence {
             ready: summary.clients.ready,
             first_version: summary.schema_version < SCHEMA_VERSION,
             planned: summary.cohorts.iter().map(|(name, row)| (name.clone(), row.clients.planned)).collect(),
+            peaks: peaks(loaded.peaks.as_deref().unwrap_or_default(), Duration::from_millis(summary.duration_ms)),
             counts: loaded.counts.clone().ok_or_else(|| missing("counts.csv"))?,
             distributions: loaded.distributions.clone().ok_or_else(|| missing("latency.hlog"))?,
         };
@@ -96,9 +103,11 @@ impl Evidence {
         let begun = counted(&|row| row.metric == "attempts" && row.outcome.as_deref() == Some("begun"));
         let closed = counted(&|row| row.metric == "closes" && row.side.as_deref() == Some("client"));
         let sent = counted(&|row| row.metric == "messages" && row.outcome.as_deref() == Some("sent"));
+        let binned = loaded.peaks.iter().flatten().filter(|row| row.metric == HERD).map(|row| u64::from(row.count)).sum();
         let (reconnect, messages) = (&summary.reconnect, &summary.messages);
         for (file, what, found, told) in [
             ("counts.csv", "attempts", begun, summary.attempts.total),
+            ("peaks.csv", "attempts", loaded.peaks.as_ref().map_or(summary.attempts.total, |_| binned), summary.attempts.total),
             ("counts.csv", "closes", closed, summary.connections.closed),
             ("counts.csv", "sent messages", sent, messages.sent),
             ("latency.hlog", "opening handshakes", all("opening_handshake").count(), summary.opening_handshake_us.count),

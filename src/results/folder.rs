@@ -7,6 +7,7 @@
 use super::bands;
 use super::hlog::{write_log, write_table};
 use super::manifest::{command_line, started_s};
+use super::peaks::{PEAKS, peak_rows};
 use super::record::{Manifest, Summary, Verdict};
 use super::runs::RUNS;
 use super::summary::summarise;
@@ -141,6 +142,7 @@ impl Folder {
         put("manifest.json", &|out| put_json(out, manifest))?;
         put("scenario.toml", &|out| out.write_all(resolved.as_bytes()))?;
         put("counts.csv", &|out| put_csv(out, count_rows(results), COUNTS))?;
+        put("peaks.csv", &|out| put_csv(out, peak_rows(results), PEAKS))?;
         put("latency.hlog", &|out| write_log(out, results, started_s(manifest)))?;
         put("timeline.csv", &|out| put_csv(out, timeline_rows(results), TIMELINE))?;
         put("closes.csv", &|out| put_csv(out, ending_rows(results), CLOSES))?;
@@ -242,7 +244,7 @@ pub const RECONNECTS: &[&str] = &[
 pub const EVENTS: &[&str] = &["offset_us", "event", "client", "connection", "fault", "detail"];
 /// Columns of `counts.csv`.
 pub const COUNTS: &[&str] =
-    &["second", "metric", "cohort", "fault", "outcome", "side", "reported", "wire", "cause", "tcp_end", "clean", "count"];
+    &["second", "metric", "cohort", "fault", "outcome", "status", "side", "reported", "wire", "cause", "tcp_end", "clean", "count"];
 
 /// Fills a file.
 ///

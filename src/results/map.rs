@@ -153,7 +153,7 @@ pub struct PointRow {
     pub gave_up: u64,
     /// Attempts.
     pub attempts: u64,
-    /// Most attempts in an aligned second.
+    /// Most attempts within any second.
     pub attempts_peak_per_s: u64,
 }
 

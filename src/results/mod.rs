@@ -13,6 +13,7 @@ pub mod limit;
 pub mod manifest;
 pub mod map;
 pub mod opened;
+pub mod peaks;
 pub mod read;
 pub mod record;
 mod rows;

@@ -2,7 +2,7 @@
 
 use super::bands::Bands;
 use super::hlog::{Distribution, read_log};
-use super::record::{CountRow, EndingRow, EventRow, Manifest, OLDEST_VERSION, ReconnectRow, SCHEMA_VERSION, Summary, TimelineRow};
+use super::record::{CountRow, EndingRow, EventRow, Manifest, OLDEST_VERSION, PeakRow, ReconnectRow, SCHEMA_VERSION, Summary, TimelineRow};
 use serde::de::DeserializeOwned;
 use std::fs;
 use std::io;
@@ -33,6 +33,8 @@ pub struct Loaded {
     pub events: Vec<EventRow>,
     /// `counts.csv`; `None` where it is missing, which is not the same as no rows.
     pub counts: Option<Vec<CountRow>>,
+    /// `peaks.csv`; `None` where it is missing, as in older folders.
+    pub peaks: Option<Vec<PeakRow>>,
     /// `latency.hlog`, each distribution over the whole run; `None` where it is missing.
     pub distributions: Option<Vec<Distribution>>,
     /// `runs_reconnect.csv` and `runs_timeline.csv`; empty of one seed.
@@ -109,6 +111,7 @@ pub fn read(dir: &Path) -> Result<Loaded, ReadError> {
         reconnects: rows(&dir.join("reconnects.csv"))?.unwrap_or_default(),
         events: rows(&dir.join("events.csv"))?.unwrap_or_default(),
         counts: rows(&dir.join("counts.csv"))?,
+        peaks: rows(&dir.join("peaks.csv"))?,
         distributions: match optional(&dir.join("latency.hlog"))? {
             Some((path, bytes)) if !ends_with_a_line(&bytes) => return Err(cut(path)),
             Some((path, bytes)) => Some(read_log(&bytes).map_err(|error| ReadError::Damaged { path, what: error.to_string() })?),

@@ -2,7 +2,7 @@
 //!
 //! Types on disk are separate from types in memory, and columns end in their unit. Absent and "not reached" are `null`, or empty in CSV.
 
-pub use super::rows::{CountRow, EventRow, ReconnectRow, TimelineRow};
+pub use super::rows::{CountRow, EventRow, PeakRow, ReconnectRow, TimelineRow};
 
 use super::runs::Runs;
 use indexmap::IndexMap;
@@ -75,6 +75,9 @@ pub struct Summary {
     pub clients: Clients,
     /// Attempts to connect.
     pub attempts: Attempts,
+    /// The 20 most frequent answers other than 101.
+    #[serde(default)] // absent in older folders
+    pub answers: Vec<AnswerRow>,
     /// Connections that opened.
     pub connections: Connections,
     /// Reported codes by side.
@@ -184,8 +187,24 @@ pub struct Attempts {
     pub failed: u64,
     /// Under way at the end, or cut by a fault.
     pub abandoned: u64,
-    /// Most in any aligned second.
+    /// Most begun within any second, wherever it begins.
     pub peak_per_s: u64,
+    /// Rejected ones by HTTP status: the 50 most frequent, all others under `other`.
+    #[serde(default)] // absent in older folders
+    pub by_status: BTreeMap<String, u64>,
+}
+
+/// An answer other than 101 to an opening handshake.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerRow {
+    /// HTTP status.
+    pub status: u16,
+    /// `Retry-After`, where it is given in seconds; null otherwise.
+    pub retry_after_s: Option<u64>,
+    /// `Location`, its first 200 characters; null without.
+    pub location: Option<String>,
+    /// Attempts.
+    pub count: u64,
 }
 
 /// Connections: `opened = closed + open_at_end`.

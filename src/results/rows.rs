@@ -41,22 +41,25 @@ pub struct TimelineRow {
     pub rtt_max_us: Option<u64>,
 }
 
-/// A row of `counts.csv`: how often something happened in one aligned second. What `closestorm check` counts expectations by.
+/// A row of `counts.csv`: how often something happened that started in one aligned second. What `closestorm check` counts expectations by.
 ///
 /// A connection that ended stands in it twice where both sides are known: once with `side` client, once with `side` server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CountRow {
-    /// Number of the aligned second, from 0.
+    /// Number of the aligned second, from 0, in which it started: an attempt began, a message was due, a connection ended.
     pub second: u32,
-    /// `attempts`, `closes`, `clients_lost`, `messages` or `work`.
+    /// `attempts`, `closes`, `clients_lost`, `messages`, `bytes` or `work`.
     pub metric: String,
     /// Cohort.
     pub cohort: String,
     /// Id of the fault it belongs to; empty for none.
     pub fault: Option<String>,
-    /// Of attempts: `begun`, and what became of them; of messages: `due`, `not_started`, `sent`, `received`, `lost`; of work (due
-    /// connects and sends that were begun): `all`, and `late`.
+    /// Of attempts: `begun`, and what became of them; of messages: `due`, `not_started`, `sent`, `received`, `lost`; of bytes
+    /// (payload): `sent`, `received`; of work (due connects and sends that were begun): `all`, and `late`.
     pub outcome: Option<String>,
+    /// Of attempts that were rejected: the HTTP status; empty for those beyond the 50 most frequent.
+    #[serde(default)] // absent in older folders
+    pub status: Option<u16>,
     /// Of closes: whose account, `client` or `server`.
     pub side: Option<String>,
     /// Of closes: reported to that side's user.
@@ -119,4 +122,19 @@ pub struct EventRow {
     pub fault: Option<String>,
     /// Everything else, as `key=value` pairs separated by spaces.
     pub detail: String,
+}
+
+/// A row of `peaks.csv`: how much of something that a peak is about fell into one bin: a millisecond, ten in runs of more than an hour.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeakRow {
+    /// Metric and labels, as `attempts{cohort=web}`; `attempts` is the herd.
+    pub metric: String,
+    /// Start of the bin.
+    pub offset_ms: u64,
+    /// How much.
+    pub count: u32,
+    /// From the start of the bin to the first.
+    pub first_us: u16,
+    /// From the start of the bin to the last.
+    pub last_us: u16,
 }

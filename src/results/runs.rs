@@ -24,7 +24,7 @@ pub struct RunRow {
     pub gave_up: u64,
     /// Attempts.
     pub attempts: u64,
-    /// Most attempts in an aligned second.
+    /// Most attempts within any second.
     pub attempts_peak_per_s: u64,
     /// Time until half of the outages were over; empty where that was not reached.
     pub reconnect_p50_us: Option<u64>,
@@ -61,7 +61,7 @@ impl RunRow {
             away_at_end: total.censored,
             gave_up: total.lost,
             attempts: total.ledger.attempts,
-            attempts_peak_per_s: results.timeline.attempts_peak(None),
+            attempts_peak_per_s: results.peaks.attempts(None),
             reconnect_p50_us: times.p50,
             reconnect_p90_us: times.p90,
             reconnect_p99_us: times.p99,
@@ -131,7 +131,7 @@ pub struct Runs {
     pub reconnect_p99_us: Spread,
     /// Attempts.
     pub attempts: Spread,
-    /// Most attempts in an aligned second.
+    /// Most attempts within any second.
     pub attempts_peak_per_s: Spread,
     /// Outages that the end of the run cut.
     pub away_at_end: Spread,

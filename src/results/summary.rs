@@ -2,13 +2,14 @@
 
 use super::answer::answer;
 use super::record::{
-    Attempts, Clients, CloseCodes, CloseReason, CohortRow, Connections, FaultRow, Generator, LivenessRow, Messages, Reconnect,
+    AnswerRow, Attempts, Clients, CloseCodes, CloseReason, CohortRow, Connections, FaultRow, Generator, LivenessRow, Messages, Reconnect,
     SCHEMA_VERSION, Summary, Times, Verdict,
 };
 use super::runs::Runs;
-use super::tables::ending_rows;
+use super::tables::{ending_rows, kept_statuses};
 use crate::fault::Side;
 use crate::fault::liveness::Finds;
+use crate::metrics::answers::Answer;
 use crate::metrics::bank::{Key, Metric};
 use crate::metrics::book::{Book, FaultBook, FaultMeta, Results};
 use crate::metrics::latency::{Latency, needed};
@@ -16,8 +17,10 @@ use crate::metrics::liveness::{self, Watched};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Reasons shown.
+/// Reasons and answers shown.
 const REASONS: usize = 20;
+/// Stands for statuses that are not among the most frequent.
+const OTHER: &str = "other";
 
 /// What `summary.json` says; `command` is the command line that makes the run again.
 pub fn summarise(results: &Results, verdict: &Verdict, command: &str) -> Summary {
@@ -38,7 +41,8 @@ pub fn summarise(results: &Results, verdict: &Verdict, command: &str) -> Summary
         status: results.status.name().to_owned(),
         verdict: verdict.clone(),
         clients: clients(&total, meta.cohorts.iter().map(|cohort| cohort.planned).sum()),
-        attempts: attempts(&total, results.timeline.attempts_peak(None)),
+        attempts: attempts(results, &total, None),
+        answers: answers(results),
         connections: Connections { opened: total.ledger.opened, closed: total.ledger.closed, open_at_end: total.ledger.open_at_end },
         close_codes: CloseCodes { client: client_codes(results, |_| true), server: server_codes(results) },
         close_reasons: close_reasons(results),
@@ -75,7 +79,7 @@ fn clients(book: &Book, planned: u64) -> Clients {
     }
 }
 
-fn attempts(book: &Book, peak_per_s: u64) -> Attempts {
+fn attempts(results: &Results, book: &Book, cohort: Option<u16>) -> Attempts {
     let ledger = &book.ledger;
     Attempts {
         total: ledger.attempts,
@@ -85,7 +89,8 @@ fn attempts(book: &Book, peak_per_s: u64) -> Attempts {
         rejected: ledger.rejected,
         failed: ledger.failed,
         abandoned: ledger.abandoned,
-        peak_per_s,
+        peak_per_s: results.peaks.attempts(cohort),
+        by_status: by_status(results, cohort),
     }
 }
 
@@ -131,7 +136,7 @@ fn cohort_row(results: &Results, cohort: u16) -> CohortRow {
     CohortRow {
         strategy: meta.strategy.clone(),
         clients: clients(book, meta.planned),
-        attempts: attempts(book, results.timeline.attempts_peak(Some(cohort))),
+        attempts: attempts(results, book, Some(cohort)),
         reconnect: reconnect(results, book, |key| key.cohort == cohort),
         close_codes: client_codes(results, |of| of == cohort),
         messages: messages(results, book, |key| key.cohort == cohort),
@@ -212,6 +217,26 @@ fn server_codes(results: &Results) -> BTreeMap<String, u64> {
         }
     }
     codes
+}
+
+fn by_status(results: &Results, cohort: Option<u16>) -> BTreeMap<String, u64> {
+    let kept = kept_statuses(results);
+    let mut named = BTreeMap::new();
+    for (status, count) in results.answers.by_status(cohort) {
+        let name = if kept.contains(&status) { status.to_string() } else { OTHER.to_owned() };
+        *named.entry(name).or_default() += count;
+    }
+    named
+}
+
+fn answers(results: &Results) -> Vec<AnswerRow> {
+    let row = |(answer, count): (Answer, u64)| AnswerRow {
+        status: answer.status,
+        retry_after_s: answer.retry_after_s,
+        location: answer.location,
+        count,
+    };
+    results.answers.top(REASONS).into_iter().map(row).collect()
 }
 
 fn close_reasons(results: &Results) -> Vec<CloseReason> {

@@ -3,14 +3,18 @@
 use super::record::{CountRow, EndingRow, EventRow, ReconnectRow, TimelineRow};
 use crate::close::{Ending, TcpEnd};
 use crate::event::{Event, Outcome, Stage};
+use crate::expect::Outcome as Became;
 use crate::metrics::book::{Kept, Meta, Results};
 use crate::metrics::ending::EndingKey;
 use crate::metrics::latency::micros;
 use crate::metrics::outage::Outage;
 use crate::metrics::subject;
-use crate::metrics::timeline::Step;
-use std::collections::BTreeMap;
+use crate::metrics::timeline::AttemptKey;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+
+/// HTTP statuses that are told apart.
+const STATUSES: usize = 50;
 
 /// `timeline.csv`, by offset, then cohort in the order of the scenario.
 pub fn timeline_rows(results: &Results) -> Vec<TimelineRow> {
@@ -104,9 +108,14 @@ pub fn count_rows(results: &Results) -> Vec<CountRow> {
     let meta = &results.meta;
     let fault = |fault: Option<u16>| fault.map(|fault| meta.fault(fault));
     let mut rows = Vec::new();
-    for ((second, cohort, of, step), count) in &results.timeline.attempts {
-        let outcome = Some(step_name(*step).to_owned());
-        rows.push(CountRow { fault: fault(*of), outcome, ..count_row(*second, "attempts", meta.cohort(*cohort), *count) });
+    let kept = kept_statuses(results);
+    let mut attempts: BTreeMap<AttemptKey, u64> = BTreeMap::new();
+    for ((second, cohort, of, step, status), count) in &results.timeline.attempts {
+        *attempts.entry((*second, *cohort, *of, *step, status.filter(|status| kept.contains(status)))).or_default() += count;
+    }
+    for ((second, cohort, of, step, status), count) in attempts {
+        let outcome = Some(step.outcome().map_or("begun", Became::name).to_owned());
+        rows.push(CountRow { fault: fault(of), outcome, status, ..count_row(second, "attempts", meta.cohort(cohort), count) });
     }
     for ((second, cohort, of), count) in &results.timeline.lost {
         rows.push(CountRow { fault: fault(*of), ..count_row(*second, "clients_lost", meta.cohort(*cohort), *count) });
@@ -123,6 +132,8 @@ pub fn count_rows(results: &Results) -> Vec<CountRow> {
             ("messages", "lost", cell.lost),
             ("messages", "unanswered", cell.unanswered),
             ("messages", "received", cell.received),
+            ("bytes", "sent", cell.bytes_sent),
+            ("bytes", "received", cell.bytes_received),
             ("work", "all", cell.work),
             ("work", "late", cell.late),
         ];
@@ -155,16 +166,11 @@ fn close_rows(meta: &Meta, second: u32, key: &EndingKey, count: u64) -> impl Ite
     [Some(client), server].into_iter().flatten()
 }
 
-fn step_name(step: Step) -> &'static str {
-    match step {
-        Step::Begun => "begun",
-        Step::Opened => "opened",
-        Step::Refused => "refused",
-        Step::TimedOut => "timed_out",
-        Step::Rejected => "rejected",
-        Step::Failed => "failed",
-        Step::Abandoned => "abandoned",
-    }
+/// HTTP statuses that are told apart: the most frequent.
+pub(super) fn kept_statuses(results: &Results) -> BTreeSet<u16> {
+    let mut statuses: Vec<(u16, u64)> = results.answers.by_status(None).into_iter().collect();
+    statuses.sort_by_key(|(_, count)| std::cmp::Reverse(*count)); // stable: equal counts by status
+    statuses.into_iter().take(STATUSES).map(|(status, _)| status).collect()
 }
 
 /// `events.csv`, by offset, then in the order in which they were recorded.
@@ -237,9 +243,10 @@ fn attempt_detail(stage: Stage, outcome: &Outcome) -> String {
     let outcome = match outcome {
         Outcome::Refused => "refused".to_owned(),
         Outcome::TimedOut => "timed_out".to_owned(),
-        Outcome::Rejected { status, retry_after } => {
+        Outcome::Rejected { status, retry_after, location } => {
             let after = retry_after.map(|after| format!(" retry_after_s={}", after.as_secs())).unwrap_or_default();
-            format!("rejected status={status}{after}")
+            let location = location.as_ref().map(|location| format!(" location={}", quoted(location))).unwrap_or_default();
+            format!("rejected status={status}{after}{location}")
         }
         Outcome::Failed { why } => format!("failed why={}", quoted(why)),
         Outcome::Abandoned => "abandoned".to_owned(),

@@ -67,7 +67,7 @@ impl World<'_> {
         }
         self.turn_to(client, State::Away);
         let (loss, hint) = match &outcome {
-            Outcome::Rejected { status, retry_after } => {
+            Outcome::Rejected { status, retry_after, .. } => {
                 (Loss::Rejected { status: *status }, retry_after.filter(|_| self.kind.model.hints.retry_after))
             }
             Outcome::TimedOut => (Loss::TimedOut, None),

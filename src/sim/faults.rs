@@ -178,10 +178,12 @@ impl World<'_> {
             OnAttempt::Stall(hold) => fails(self, hold, cut("end of stream")),
             OnAttempt::Cut { delay, end: End::Rst } => fails(self, delay, cut("connection reset")),
             OnAttempt::Cut { delay, .. } => fails(self, delay, cut("end of stream")),
-            OnAttempt::Reject { status, retry_after, .. } => fails(self, Duration::ZERO, Outcome::Rejected { status, retry_after }),
+            OnAttempt::Reject { status, retry_after, .. } => {
+                fails(self, Duration::ZERO, Outcome::Rejected { status, retry_after, location: None })
+            }
             OnAttempt::Shed { delay, share, by } => match by {
                 _ if random.unit() >= share => self.answers_late(client, delay, until),
-                Shedding::Status(status) => fails(self, delay, Outcome::Rejected { status, retry_after: None }),
+                Shedding::Status(status) => fails(self, delay, Outcome::Rejected { status, retry_after: None, location: None }),
                 Shedding::Close(code) => {
                     self.turned_away(client, code, Some(fault));
                     self.answers_late(client, delay, until);

@@ -189,7 +189,7 @@ impl World<'_> {
             self.turned_away(client, code, None);
             return self.promise(client, self.now, until);
         }
-        let outcome = Outcome::Rejected { status: refusal.status, retry_after: refusal.retry_after };
+        let outcome = Outcome::Rejected { status: refusal.status, retry_after: refusal.retry_after, location: None };
         let rejected = self.failing(Stage::Upgrade, outcome, None);
         let at = self.now.saturating_add(self.leg());
         self.first(client, (at, What::Refusal, rejected), until);

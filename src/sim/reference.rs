@@ -28,6 +28,8 @@ struct Client {
     outage: Option<Outage>,
     /// Start of the attempt under way, or of the wait.
     since: u64,
+    /// Second in which the attempt under way began.
+    begun: u64,
     under_way: bool,
     open: bool,
 }
@@ -42,9 +44,9 @@ struct Reference {
 }
 
 impl Reference {
-    fn step(&mut self, at: u64, client: u32, fault: Option<u16>, step: Step) {
+    fn step(&mut self, client: u32, fault: Option<u16>, step: Step, status: Option<u16>) {
         let of_outage = self.clients[&client].outage.as_ref().and_then(|outage| outage.fault);
-        *self.steps.entry(((at / 1_000_000) as u32, 0, fault.or(of_outage), step)).or_default() += 1;
+        *self.steps.entry((self.clients[&client].begun as u32, 0, fault.or(of_outage), step, status)).or_default() += 1;
     }
 
     fn take(&mut self, at: u64, event: &Event) {
@@ -57,8 +59,8 @@ impl Reference {
                     outage.attempts += 1;
                     outage.backoff += passed;
                 }
-                (client.since, client.under_way) = (at, true);
-                self.step(at, id, None, Step::Begun);
+                (client.since, client.under_way, client.begun) = (at, true, at / 1_000_000);
+                self.step(id, None, Step::Begun, None);
             }
             Event::AttemptFailed { outcome, fault, .. } => {
                 client.outage.iter_mut().for_each(|outage| outage.trying += passed);
@@ -70,12 +72,13 @@ impl Reference {
                     Outcome::Failed { .. } => Step::Failed,
                     Outcome::Abandoned => Step::Abandoned,
                 };
-                self.step(at, id, *fault, step);
+                let status = if let Outcome::Rejected { status, .. } = outcome { Some(*status) } else { None };
+                self.step(id, *fault, step, status);
             }
             Event::Opened { .. } => {
                 client.outage.iter_mut().for_each(|outage| outage.trying += passed);
                 (client.since, client.under_way, client.open) = (at, false, true);
-                self.step(at, id, None, Step::Opened);
+                self.step(id, None, Step::Opened, None);
             }
             Event::Injected { fault, connection, .. } => client.injected.push((connection.0, at, *fault)),
             Event::Ready { .. } => {
@@ -106,8 +109,7 @@ impl Reference {
     fn finish(&mut self, end: u64) {
         let under_way: Vec<_> = self.clients.iter().filter(|(_, client)| client.under_way).map(|(id, _)| *id).collect();
         for id in under_way {
-            // What is booked at the very end counts into the last second.
-            self.step(end - 1, id, None, Step::Abandoned);
+            self.step(id, None, Step::Abandoned, None);
         }
         for client in self.clients.values_mut() {
             if let Some(mut outage) = client.outage.take() {
@@ -164,7 +166,7 @@ fn compare(name: &str, changes: &[&str]) -> usize {
     results.events.kept().iter().for_each(|(at, _, event)| reference.take(*at, event));
     reference.finish(end);
     let ledger = results.total().ledger;
-    let count = |step| reference.steps.iter().filter(|((.., of), _)| *of == step).map(|(_, count)| count).sum::<u64>();
+    let count = |step| reference.steps.iter().filter(|((.., of, _), _)| *of == step).map(|(_, count)| count).sum::<u64>();
     let found = [ledger.attempts, ledger.opened, ledger.refused, ledger.timed_out, ledger.rejected, ledger.failed, ledger.abandoned];
     let steps = [Step::Begun, Step::Opened, Step::Refused, Step::TimedOut, Step::Rejected, Step::Failed, Step::Abandoned];
     assert_eq!(found, steps.map(count), "{name}");

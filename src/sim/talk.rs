@@ -60,6 +60,15 @@ pub(super) fn rate(plan: &Plan) -> f64 {
     messages / f64::from(plan.clients().max(1))
 }
 
+/// Payload of a message.
+fn bytes_of(traffic: Traffic) -> u32 {
+    let payload = match traffic {
+        Traffic::Echo { payload, .. } | Traffic::EchoClosed { payload, .. } | Traffic::Send { payload, .. } => payload.0.max(STAMP),
+        Traffic::None => 0,
+    };
+    u32::try_from(payload).unwrap_or(u32::MAX)
+}
+
 fn rate_of(traffic: Traffic) -> Option<Rate> {
     match traffic {
         Traffic::Echo { rate, .. } | Traffic::Send { rate, .. } if rate.0 > 0.0 => Some(rate),
@@ -108,14 +117,12 @@ impl World<'_> {
             return self.record(now, &Event::NotStarted { client: id, due });
         }
         let traffic = self.plan.cohorts[usize::from(self.rows[client as usize].cohort)].traffic;
-        let (echo, payload) = match traffic {
-            Traffic::Echo { payload, .. } => (true, payload.0.max(STAMP)),
-            Traffic::Send { payload, .. } => (false, payload.0),
-            // A closed loop is refused before (`support`).
-            Traffic::EchoClosed { .. } | Traffic::None => return,
-        };
-        self.record(now, &Event::Sent { client: id, due, bytes: u32::try_from(payload).unwrap_or(u32::MAX) });
-        if !echo {
+        // A closed loop is refused before (`support`).
+        if !matches!(traffic, Traffic::Echo { .. } | Traffic::Send { .. }) {
+            return;
+        }
+        self.record(now, &Event::Sent { client: id, due, bytes: bytes_of(traffic) });
+        if !matches!(traffic, Traffic::Echo { .. }) {
             return;
         }
         if heard && state != State::Dead {
@@ -150,7 +157,8 @@ impl World<'_> {
             return;
         }
         let sent = Duration::from_nanos(sent);
-        self.record(self.now, &Event::Echoed { client: ClientIndex(client), due: sent, sent });
+        let bytes = bytes_of(self.plan.cohorts[usize::from(self.rows[client as usize].cohort)].traffic);
+        self.record(self.now, &Event::Echoed { client: ClientIndex(client), bytes, due: sent, sent });
         if !self.rows[client as usize].history.is_ready() {
             self.ready(client);
         }

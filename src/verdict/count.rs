@@ -17,6 +17,9 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
     if labels.from.is_some() && seconds <= 0.0 {
         return Known::Nothing("no data: the measurement ended before the window began".to_owned());
     }
+    if labels.status.is_some_and(|status| !knows_status(evidence, status)) {
+        return Known::Nothing("no data: some HTTP statuses were not told apart, and this may be among them".to_owned());
+    }
     let count = total(evidence, metric, labels) as f64;
     let share = |base: u64| match base {
         0 => Known::Nothing(format!("no data: there were no {}", metric.name())),
@@ -24,6 +27,7 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
     };
     match expectation.stat {
         Stat::Share if metric == Metric::ClientsLost => share(planned(evidence, labels)),
+        Stat::Share if evidence.first_version => share(total(evidence, metric, &Labels { outcome: None, ..labels.whole(metric) })),
         Stat::Share => share(total(evidence, metric, &labels.whole(metric))),
         Stat::ShareOf => match &expectation.whole {
             Some(whole) => share(total(evidence, metric, whole)),
@@ -31,6 +35,10 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
         },
         Stat::Rate if seconds > 0.0 => Known::Exactly(count / seconds),
         Stat::Rate => Known::Nothing("no data: the run has no length".to_owned()),
+        Stat::Peak if !evidence.first_version => match evidence.peaks.get(&expectation.counted()) {
+            Some(peak) => Known::Exactly(*peak as f64),
+            None => Known::Nothing("no data: nothing was counted for this peak while the run lasted, expect it in the scenario".to_owned()),
+        },
         Stat::Peak => {
             let mut by_second: BTreeMap<u32, u64> = BTreeMap::new();
             evidence.counts.iter().filter(|row| counts(row, metric, labels)).for_each(|row| {
@@ -57,6 +65,12 @@ fn planned(evidence: &Evidence, labels: &Labels) -> u64 {
     evidence.planned.iter().filter(|(cohort, _)| fits(&labels.cohort, Some(cohort))).map(|(_, clients)| clients).sum()
 }
 
+/// Whether attempts that were answered with this status are told apart from others, if there were any.
+fn knows_status(evidence: &Evidence, status: u16) -> bool {
+    let rejected = || evidence.counts.iter().filter(|row| row.metric == "attempts" && row.outcome.as_deref() == Some("rejected"));
+    rejected().any(|row| row.status == Some(status)) || rejected().all(|row| row.status.is_some())
+}
+
 /// Whether there is an account of this side at all.
 fn tells(evidence: &Evidence, side: &str) -> bool {
     evidence.counts.iter().any(|row| row.side.as_deref() == Some(side))
@@ -73,7 +87,10 @@ fn counts(row: &CountRow, metric: Metric, labels: &Labels) -> bool {
     }
     let outcome = || labels.outcome.map(Became::name);
     match metric {
-        Metric::Attempts => row.outcome.as_deref() == Some(outcome().unwrap_or("begun")),
+        Metric::Attempts => {
+            let default = if labels.status.is_some() { "rejected" } else { "begun" };
+            row.outcome.as_deref() == Some(outcome().unwrap_or(default)) && fits(&labels.status, row.status.as_ref())
+        }
         Metric::Messages => row.outcome.as_deref() == Some(outcome().unwrap_or("due")),
         Metric::Bytes => fits(&labels.dir.map(|dir| dir.name().to_owned()), row.outcome.as_ref()),
         Metric::Closes => close_counts(row, labels),

@@ -164,7 +164,7 @@ impl Figures {
         let rows = fine.timeline.rows(60_000_000);
         let bins = rows.iter().skip(CRASH_S as usize * 10).map(|(.., cell)| cell.attempts as f64 * 100.0 / CLIENTS as f64).collect();
         let seconds = CRASH_S as u32..CRASH_S as u32 + 60;
-        let begun = minute.timeline.attempts.iter().filter(|((second, _, _, step), _)| seconds.contains(second) && *step == Step::Begun);
+        let begun = minute.timeline.attempts.iter().filter(|((second, _, _, step, _), _)| seconds.contains(second) && *step == Step::Begun);
         let summary = preset.summary();
         let waits = summary.split_once("gives up: ").map_or("", |(schedule, _)| schedule);
         Ok(Figures {

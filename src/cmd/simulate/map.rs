@@ -125,7 +125,7 @@ impl Seen {
             away_percent: (away as f64 * 100_000.0 / total.started.max(1) as f64).round() / 1000.0,
             gave_up: total.lost,
             attempts: total.ledger.attempts,
-            peak: results.timeline.attempts_peak(None),
+            peak: results.peaks.attempts(None),
         }
     }
 }

@@ -1,0 +1,46 @@
+//! Metric and labels as text, in one order whatever the user's: what is counted has a name.
+
+use super::{Expectation, Labels, Wire};
+use crate::fault::Side;
+use crate::units::print_duration;
+
+impl Expectation {
+    /// What it counts: metric and labels.
+    ///
+    /// ```
+    /// # use closestorm::expect::{Expectation, Names};
+    /// let names = Names { cohorts: &["web".to_owned()], faults: &[] };
+    /// let parsed = Expectation::parse("attempts{ outcome=opened, cohort=web } peak < 5/s", names).unwrap();
+    /// assert_eq!(parsed.counted(), "attempts{cohort=web,outcome=opened}");
+    /// ```
+    pub fn counted(&self) -> String {
+        let labels = written(&self.labels);
+        if labels.is_empty() { self.metric.name().to_owned() } else { format!("{}{{{}}}", self.metric.name(), labels.join(",")) }
+    }
+}
+
+fn written(labels: &Labels) -> Vec<String> {
+    let label = |name: &str, value: Option<String>| value.map(|value| format!("{name}={value}"));
+    let wire = |wire: Wire| match wire {
+        Wire::Nothing => "none".to_owned(),
+        Wire::Code(code) => code.to_string(),
+    };
+    [
+        label("cohort", labels.cohort.clone()),
+        label("fault", labels.fault.clone()),
+        label("outcome", labels.outcome.map(|outcome| outcome.name().to_owned())),
+        label("status", labels.status.map(|status| status.to_string())),
+        label("dir", labels.dir.map(|dir| dir.name().to_owned())),
+        label("reported", labels.reported.map(|code| code.to_string())),
+        label("wire", labels.wire.map(wire)),
+        label("side", (labels.side == Side::Server).then(|| "server".to_owned())),
+        label("cause", labels.cause.clone()),
+        label("tcp_end", labels.tcp_end.map(|end| end.to_string())),
+        label("clean", labels.clean.map(|clean| clean.to_string())),
+        label("from", labels.from.map(print_duration)),
+        label("to", labels.to.map(print_duration)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

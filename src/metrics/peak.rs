@@ -1,0 +1,406 @@
+//! Peaks: the largest number within any second, wherever it begins, of what happens in the run.
+//!
+//! Counted in bins of a millisecond, which add over workers; only bins that are not empty take room. Each keeps when within it the first
+//! and the last happened, so that what happens exactly every second is not counted twice.
+
+use super::timeline::Step;
+use crate::close::{Cause, Deadline, TcpEnd};
+use crate::expect::{self, Expectation, Labels, Outcome, Stat, Wire};
+use crate::fault::Side;
+use crate::plan::Plan;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// Beyond this length of a run its bins are coarser.
+const LONG: Duration = Duration::from_secs(3_600);
+/// What the herd peak is counted as.
+pub const HERD: &str = "attempts";
+
+/// What happened within one bin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bin {
+    /// Number of the bin, from 0.
+    pub number: u32,
+    /// How much; it stays at the largest number that there is room for.
+    pub count: u32,
+    /// µs from the start of the bin to the first.
+    pub first: u16,
+    /// µs from the start of the bin to the last.
+    pub last: u16,
+}
+
+impl Bin {
+    fn add(&mut self, other: Bin) {
+        self.count = self.count.saturating_add(other.count);
+        (self.first, self.last) = (self.first.min(other.first), self.last.max(other.last));
+    }
+}
+
+/// Bins that are not empty, ascending.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bins {
+    width_us: u32,
+    list: Vec<Bin>,
+}
+
+impl Bins {
+    /// Empty ones for a run of this length: of 1 ms, beyond an hour of 10 ms.
+    pub fn new(duration: Duration) -> Bins {
+        Bins { width_us: if duration > LONG { 10_000 } else { 1_000 }, list: Vec::new() }
+    }
+
+    /// As a file has them.
+    pub fn read(duration: Duration, list: Vec<Bin>) -> Bins {
+        let mut bins = Bins::new(duration);
+        list.into_iter().filter(|bin| bin.count > 0).for_each(|bin| bins.put(bin));
+        bins
+    }
+
+    /// Counts `count` at offset `at` µs.
+    pub fn count(&mut self, at: u64, count: u32) {
+        let width = u64::from(self.width_us);
+        let number = u32::try_from(at / width).unwrap_or(u32::MAX);
+        let within = (at % width) as u16;
+        self.put(Bin { number, count, first: within, last: within });
+    }
+
+    // Nearly everything comes in the order of time; what is late, as an account of a server, finds its place.
+    fn put(&mut self, bin: Bin) {
+        match self.list.last_mut() {
+            Some(last) if last.number == bin.number => last.add(bin),
+            Some(last) if last.number > bin.number => match self.list.binary_search_by_key(&bin.number, |bin| bin.number) {
+                Ok(place) => self.list[place].add(bin),
+                Err(place) => self.list.insert(place, bin),
+            },
+            _ => self.list.push(bin),
+        }
+    }
+
+    /// Those that are not empty, ascending.
+    pub fn list(&self) -> &[Bin] {
+        &self.list
+    }
+
+    /// Offset of a bin, ms.
+    pub fn offset_ms(&self, bin: Bin) -> u64 {
+        u64::from(bin.number) * u64::from(self.width_us) / 1_000
+    }
+
+    /// Number of the bin at an offset in ms.
+    pub fn number(&self, offset_ms: u64) -> u32 {
+        u32::try_from(offset_ms * 1_000 / u64::from(self.width_us)).unwrap_or(u32::MAX)
+    }
+
+    /// The largest number within any second: never too small, and too large by less than what one bin holds.
+    ///
+    /// A second that begins inside a bin reaches into the bin a second later. Where both cannot be in it whole, at least one is left out.
+    pub fn peak(&self) -> u64 {
+        let second = 1_000_000 / self.width_us;
+        let (mut end, mut sum, mut peak) = (0, 0_u64, 0);
+        for (start, bin) in self.list.iter().enumerate() {
+            // As many whole bins as a second has.
+            while let Some(next) = self.list.get(end).filter(|next| next.number - bin.number < second) {
+                sum += u64::from(next.count);
+                end += 1;
+            }
+            let partly = match self.list.get(end) {
+                Some(next) if next.number - bin.number == second && next.last < bin.first => u64::from(next.count),
+                Some(next) if next.number - bin.number == second && next.first < bin.last => u64::from(next.count) - 1,
+                _ => 0,
+            };
+            peak = peak.max(sum + partly);
+            debug_assert!(end > start);
+            sum -= u64::from(bin.count);
+        }
+        peak
+    }
+
+    /// Adds the bins of another part.
+    pub fn add(&mut self, other: &Bins) {
+        let mine = std::mem::take(&mut self.list);
+        let (mut mine, mut theirs) = (mine.into_iter().peekable(), other.list.iter().copied().peekable());
+        while let Some(next) = match (mine.peek(), theirs.peek()) {
+            (Some(one), Some(two)) if two.number < one.number => theirs.next(),
+            (Some(_), _) => mine.next(),
+            (None, _) => theirs.next(),
+        } {
+            self.put(next);
+        }
+    }
+}
+
+/// What is counted for a peak that is expected.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tracked {
+    /// Metric and labels, as [`Expectation::counted`] writes them.
+    pub text: String,
+    metric: expect::Metric,
+    labels: Labels,
+    cohort: Option<u16>,
+    fault: Option<u16>,
+    cause: Option<Cause>,
+}
+
+impl Tracked {
+    /// What the expectations of a plan take; each once.
+    pub fn of(plan: &Plan) -> Vec<Tracked> {
+        let cohorts: Vec<&str> = plan.cohorts.iter().map(|cohort| cohort.name.as_str()).collect();
+        let faults: Vec<&str> = plan.faults.iter().map(|fault| fault.name.as_str()).collect();
+        let mut all: Vec<Tracked> = Vec::new();
+        for expectation in plan.expectations.iter().filter(|expectation| expectation.stat == Stat::Peak) {
+            let tracked = Tracked::new(expectation, &cohorts, &faults);
+            if tracked.text != HERD && all.iter().all(|other| other.text != tracked.text) {
+                all.push(tracked);
+            }
+        }
+        all
+    }
+
+    /// Of one expectation; its names are those of the plan.
+    pub fn new(expectation: &Expectation, cohorts: &[&str], faults: &[&str]) -> Tracked {
+        let index = |names: &[&str], name: &Option<String>| {
+            let place = name.as_ref().map(|name| names.iter().position(|other| other == name));
+            // A name that the plan does not have is that of nothing.
+            place.map(|place| place.and_then(|place| u16::try_from(place).ok()).unwrap_or(u16::MAX))
+        };
+        let labels = expectation.labels.clone();
+        Tracked {
+            text: expectation.counted(),
+            metric: expectation.metric,
+            cohort: index(cohorts, &labels.cohort),
+            fault: index(faults, &labels.fault),
+            cause: labels.cause.as_ref().map(|cause| match cause.as_str() {
+                "remote" => Cause::Remote,
+                "stay" => Cause::Stay,
+                "deadline:pong" => Cause::Deadline(Deadline::Pong),
+                _ => Cause::Fault(index(faults, &labels.cause).unwrap_or(u16::MAX)),
+            }),
+            labels,
+        }
+    }
+
+    /// Whether it is about what started at `start` µs, of this cohort and fault.
+    fn is(&self, metric: expect::Metric, start: u64, cohort: u16, fault: Option<u16>) -> bool {
+        let second = Duration::from_secs(start / 1_000_000);
+        self.metric == metric
+            && self.cohort.is_none_or(|wanted| wanted == cohort)
+            && self.fault.is_none_or(|wanted| Some(wanted) == fault)
+            && self.labels.from.is_none_or(|from| second >= from)
+            && self.labels.to.is_none_or(|to| second < to)
+    }
+
+    fn is_outcome(&self, outcome: Outcome, default: Option<Outcome>) -> bool {
+        self.labels.outcome.or(default) == Some(outcome)
+    }
+}
+
+/// A step of an attempt, as far as peaks ask.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    /// When it began, µs.
+    pub begun: u64,
+    /// Whose.
+    pub cohort: u16,
+    /// The fault it belongs to.
+    pub fault: Option<u16>,
+    /// What became of it.
+    pub step: Step,
+    /// HTTP status that rejected it.
+    pub status: Option<u16>,
+}
+
+/// An end of a connection, as far as peaks ask: the account of each side.
+#[derive(Clone, Copy, Debug)]
+pub struct Close {
+    /// Whose.
+    pub cohort: u16,
+    /// The fault it belongs to.
+    pub fault: Option<u16>,
+    /// Why.
+    pub cause: Cause,
+    /// Of which side.
+    pub side: Side,
+    /// Reported to that side's user.
+    pub reported: u16,
+    /// Status code that this side received.
+    pub wire: Option<u16>,
+    /// As this side saw it.
+    pub tcp_end: TcpEnd,
+    /// As this side saw it.
+    pub clean: bool,
+}
+
+/// The bins of all peaks of a run: of the herd by cohort, and of what is expected.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Peaks {
+    herd: Vec<Bins>,
+    tracked: Vec<(Tracked, Bins)>,
+}
+
+impl Peaks {
+    /// Empty ones.
+    pub fn new(cohorts: usize, tracked: &[Tracked], duration: Duration) -> Peaks {
+        let bins = Bins::new(duration);
+        Peaks { herd: vec![bins.clone(); cohorts], tracked: tracked.iter().map(|tracked| (tracked.clone(), bins.clone())).collect() }
+    }
+
+    /// Whether anything of this metric is expected to have a peak.
+    #[inline]
+    pub fn asks(&self, metric: expect::Metric) -> bool {
+        // Nearly always empty.
+        self.tracked.iter().any(|(tracked, _)| tracked.metric == metric)
+    }
+
+    /// Counts a step of an attempt at `at` µs.
+    #[inline]
+    pub fn attempt(&mut self, at: u64, attempt: Attempt) {
+        let Attempt { begun, cohort, fault, step, status } = attempt;
+        if step == Step::Begun {
+            self.herd[usize::from(cohort)].count(at, 1);
+        }
+        for (tracked, bins) in &mut self.tracked {
+            let of_step = match (tracked.labels.outcome, tracked.labels.status) {
+                (None, None) => step == Step::Begun,
+                (outcome, wanted) => {
+                    outcome.is_none_or(|outcome| step.outcome() == Some(outcome)) && wanted.is_none_or(|wanted| status == Some(wanted))
+                }
+            };
+            if of_step && tracked.is(expect::Metric::Attempts, begun, cohort, fault) {
+                bins.count(at, 1);
+            }
+        }
+    }
+
+    /// Counts a client that gave up at `at` µs.
+    pub fn give_up(&mut self, at: u64, cohort: u16, fault: Option<u16>) {
+        self.each(|tracked| tracked.is(expect::Metric::ClientsLost, at, cohort, fault), at, 1);
+    }
+
+    /// Counts a message that was due at `due` µs at `at` µs.
+    pub fn message(&mut self, at: u64, due: u64, cohort: u16, outcome: Outcome, count: u32) {
+        let of =
+            |tracked: &Tracked| tracked.is(expect::Metric::Messages, due, cohort, None) && tracked.is_outcome(outcome, Some(Outcome::Due));
+        self.each(of, at, count);
+    }
+
+    /// Counts payload bytes at `at` µs.
+    pub fn bytes(&mut self, at: u64, cohort: u16, dir: expect::Dir, count: u32) {
+        let of = |tracked: &Tracked| {
+            tracked.is(expect::Metric::Bytes, at, cohort, None) && tracked.labels.dir.is_none_or(|wanted| wanted == dir)
+        };
+        self.each(of, at, count);
+    }
+
+    /// Counts the account of one side of a connection that ended at `at` µs.
+    pub fn close(&mut self, at: u64, close: Close) {
+        let of = |tracked: &Tracked| {
+            let labels = &tracked.labels;
+            tracked.is(expect::Metric::Closes, at, close.cohort, close.fault)
+                && labels.side == close.side
+                && tracked.cause.is_none_or(|cause| cause == close.cause)
+                && labels.reported.is_none_or(|reported| reported == close.reported)
+                && labels.tcp_end.is_none_or(|end| end == close.tcp_end)
+                && labels.clean.is_none_or(|clean| clean == close.clean)
+                && match labels.wire {
+                    None => true,
+                    Some(Wire::Nothing) => close.wire.is_none(),
+                    Some(Wire::Code(code)) => close.wire == Some(code),
+                }
+        };
+        self.each(of, at, 1);
+    }
+
+    fn each(&mut self, of: impl Fn(&Tracked) -> bool, at: u64, count: u32) {
+        self.tracked.iter_mut().filter(|(tracked, _)| of(tracked)).for_each(|(_, bins)| bins.count(at, count));
+    }
+
+    /// Most attempts begun within any second, of one cohort or of all.
+    pub fn attempts(&self, cohort: Option<u16>) -> u64 {
+        match cohort {
+            Some(cohort) => self.herd[usize::from(cohort)].peak(),
+            None => self.herd().peak(),
+        }
+    }
+
+    /// The attempts of all cohorts.
+    fn herd(&self) -> Bins {
+        let mut all = self.herd.iter();
+        let mut sum = all.next().cloned().unwrap_or_else(|| Bins::new(Duration::ZERO));
+        all.for_each(|bins| sum.add(bins));
+        sum
+    }
+
+    /// What was counted for each: the herd, then what is expected.
+    pub fn each_counted(&self) -> Vec<(&str, Bins)> {
+        let tracked = self.tracked.iter().map(|(tracked, bins)| (tracked.text.as_str(), bins.clone()));
+        std::iter::once((HERD, self.herd())).chain(tracked).collect()
+    }
+
+    /// Adds those of another part of the same plan.
+    pub fn add(&mut self, other: &Peaks) {
+        self.herd.iter_mut().zip(&other.herd).for_each(|(mine, theirs)| mine.add(theirs));
+        self.tracked.iter_mut().zip(&other.tracked).for_each(|(mine, theirs)| mine.1.add(&theirs.1));
+    }
+
+    /// The bins alone: of the herd by cohort, of what is expected.
+    pub(super) fn into_bins(self) -> (Vec<Bins>, Vec<Bins>) {
+        (self.herd, self.tracked.into_iter().map(|(_, bins)| bins).collect())
+    }
+
+    /// From [`into_bins`](Peaks::into_bins) of a plan of which the same is expected; `None` of another.
+    pub(super) fn from_bins((herd, bins): (Vec<Bins>, Vec<Bins>), cohorts: usize, tracked: &[Tracked]) -> Option<Peaks> {
+        let fits = herd.len() == cohorts && bins.len() == tracked.len();
+        fits.then(|| Peaks { herd, tracked: tracked.iter().cloned().zip(bins).collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: u64 = 1_000_000;
+
+    fn bins(duration_s: u64, at: impl IntoIterator<Item = u64>) -> Bins {
+        let mut bins = Bins::new(Duration::from_secs(duration_s));
+        at.into_iter().for_each(|at| bins.count(at, 1));
+        bins
+    }
+
+    /// The truth: for each beginning, what follows within a second.
+    fn exact(at: &[u64]) -> u64 {
+        at.iter().map(|from| at.iter().filter(|at| (*from..from + SECOND).contains(at)).count() as u64).max().unwrap_or(0)
+    }
+
+    #[test]
+    fn a_second_may_begin_anywhere() {
+        // A thousand within a second, across the boundary of two aligned ones.
+        assert_eq!(bins(60, (0..1_000).map(|i| 4_500_000 + i * 970)).peak(), 1_000);
+        // A second that begins inside a bin.
+        assert_eq!(bins(60, [900, 1_000_100]).peak(), 2);
+        // Exactly a second apart is not within a second, neither at an even rate nor in crowds.
+        assert_eq!(bins(60, (0..5_000).map(|i| i * 2_000)).peak(), 500);
+        assert_eq!(bins(60, (0..9).flat_map(|i| [i * SECOND; 70])).peak(), 70);
+        assert_eq!(bins(60, []).peak(), 0);
+        assert_eq!(bins(7_200, [3_000_000_000, 3_000_999_000, 3_001_000_000]).peak(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn a_peak_is_never_too_small_and_hardly_too_large(mut at in prop::collection::vec(0..4 * SECOND, 1..400), duration in 1..2_u64) {
+            let found = bins(duration * 3_600, at.clone());
+            at.sort_unstable();
+            let (truth, most) = (exact(&at), found.list().iter().map(|bin| u64::from(bin.count)).max().unwrap_or(0));
+            prop_assert!(found.peak() >= truth && found.peak() < truth + most, "{} {truth} {most}", found.peak());
+        }
+
+        #[test]
+        fn parts_add_up_to_the_whole(at in prop::collection::vec(0..4 * SECOND, 0..200), split in 0..200_usize) {
+            let (one, two) = at.split_at(split.min(at.len()));
+            let mut sum = bins(60, one.iter().copied());
+            sum.add(&bins(60, two.iter().copied()));
+            prop_assert_eq!(&sum, &bins(60, at.clone()));
+            prop_assert_eq!(Bins::read(Duration::from_secs(60), sum.list().to_vec()), sum);
+        }
+    }
+}
