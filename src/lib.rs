@@ -4,9 +4,11 @@
 //! The modules below are listed in reading order. A module uses only its own or an earlier group.
 
 // 1. vocabulary
+pub mod address;
 pub mod close;
 pub mod event;
 pub mod seed;
+pub mod template;
 pub mod units;
 
 // 2. pure decisions

@@ -12,6 +12,7 @@ use crate::event::ClientIndex;
 use crate::expect::Expectation;
 use crate::reconnect::Policy;
 use crate::seed::Seed;
+use crate::template::Template;
 use crate::units::{Bytes, Rate};
 pub use admission::{Bucket, Line, Refusal};
 pub use fault::{Fault, Phase, Pick, Repeat, Schedule, Select};
@@ -19,7 +20,7 @@ pub use model::{Accept, Gone, Hints, Model, ModelBalance, NoModel, SynRetries, T
 use serde::{Deserialize, Serialize};
 pub use shard::Shard;
 use std::time::Duration;
-pub use target::{Admit, Balance, Command, Embedded, Queue, Ready, Remote, Target};
+pub use target::{Admit, Balance, Before, Command, Embedded, Queue, Ready, Remote, Target};
 
 /// What the author of a scenario lets a verdict say to the question; figures of the run follow it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,12 +127,14 @@ pub struct Cohort {
     pub stay: Option<Stay>,
     /// How long they wait for what.
     pub deadlines: Deadlines,
-    /// Extra request headers; `{client}` and `{attempt}` are filled in.
-    pub headers: Vec<(String, String)>,
+    /// Extra request headers.
+    pub headers: Vec<(String, Template)>,
     /// `Sec-WebSocket-Protocol`, in order of preference.
-    pub subprotocols: Vec<String>,
-    /// Query of the request, without `?`; `{client}` and `{attempt}` are filled in.
-    pub query: Option<String>,
+    pub subprotocols: Vec<Template>,
+    /// Path of the request in place of the address's; begins with `/`.
+    pub path: Option<Template>,
+    /// Query of the request, without `?`; added to that of the address.
+    pub query: Option<Template>,
 }
 
 /// What the clients of a cohort say while open.

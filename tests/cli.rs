@@ -14,6 +14,7 @@ mod output;
 mod refusals;
 mod shards;
 mod signals;
+mod templates;
 mod workers;
 
 use std::fs;

@@ -208,6 +208,25 @@ fn bases_variables_and_options_are_laid_over_one_another() {
 }
 
 #[test]
+fn a_misspelt_cohort_of_several_gets_the_nearest_as_suggestion() {
+    let text = "[clients.mobile]\ncount = 1\n[clients.desktop]\ncount = 1\n";
+    let errors = load_text(text, &set(&["clients.moblie.count=5"])).expect_err("a slip").to_string();
+    assert!(errors.contains("did you mean `mobile`?") && errors.contains("cohorts: mobile, desktop"), "{errors}");
+}
+
+#[test]
+fn an_option_changes_only_cohorts_that_are_there() {
+    for (option, found, at) in
+        [("clients.wb.count=5", "wb", 9), ("clients.new={count=5}", "new", 9), ("clients={web={count=5},x={}}", "x", 26)]
+    {
+        let errors = load_text(EXAMPLE, &set(&[option])).expect_err(option);
+        let title = format!("the scenario has no cohort `{found}` to change");
+        assert_eq!(errors.summaries(), [(title.as_str(), 1, at)], "{errors}");
+        assert!(errors.to_string().contains("did you mean `web`?"), "{errors}");
+    }
+}
+
+#[test]
 fn a_source_is_a_file_a_bundled_name_or_an_address() {
     for (argument, expected) in [
         (None, Source::Bundled("default".to_owned())),
@@ -219,6 +238,11 @@ fn a_source_is_a_file_a_bundled_name_or_an_address() {
     }
     let plan = load(&Source::of(Some("ws://127.0.0.1:9000/path")), &Overrides::default()).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!((plan.name.as_str(), plan.clients(), plan.cohorts[0].traffic), ("127.0.0.1-9000", 10, Traffic::None));
+    for url in ["WS://joe:secret@127.0.0.1:9000/path", "wSs://joe:secret@127.0.0.1:9000?a={client}"] {
+        let plan = load(&Source::of(Some(url)), &Overrides::default()).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(plan.name, "127.0.0.1-9000");
+        assert!(!plan.dry_run().contains("secret") && plan.dry_run().contains("asked for one opening handshake"), "{}", plan.dry_run());
+    }
     assert!(load(&Source::of(Some("http://127.0.0.1/")), &Overrides::default()).unwrap_err().to_string().contains("\"ws://127.0.0.1/\""));
 }
 
@@ -245,6 +269,20 @@ fn errors_say_what_is_wrong_and_where() {
         (format!("[target.embedded]\nhandshake_cost = 5\n{clients}"), "`handshake_cost` takes a duration", 2, 18),
         (format!("[target.url]\naddress = 'http://x/'\n{clients}"), "not a ws:// or wss:// URL", 2, 11),
         (format!("[target.url]\n{clients}"), "[target.url] needs `address`", 1, 1),
+        (format!("[target.url]\naddress = 'ws://x/{{clinet}}'\n{clients}"), "there is no `{clinet}` to fill in", 2, 19),
+        (format!("[target.url]\naddress = 'ws://x{{client}}/'\n{clients}"), "the host of a URL is the same for all clients", 2, 11),
+        (
+            format!("[target.command]\nrun = 's {{port}}'\naddress = 'ws://h:{{port}}/{{prot}}'\n{clients}"),
+            "there is no `{prot}` to fill in",
+            3,
+            26,
+        ),
+        (format!("{clients}query = 'token={{token}}'\n"), "there is no `{token}` to fill in", 3, 16),
+        (format!("{clients}path = '/{{data.room}}'\n"), "there is no `{data.room}` to fill in", 3, 10),
+        (format!("{clients}path = 'room'\n"), "this is not the path of a URL", 3, 8),
+        (format!("{clients}headers = {{ X-Who = 'a{{cilent}}' }}\n"), "there is no `{cilent}` to fill in", 3, 23),
+        (format!("{clients}subprotocols = ['v{{1}}']\n"), "there is no `{1}` to fill in", 3, 19),
+        (format!("{clients}subprotocols = ['a,{{client}}']\n"), "this is not the name of a subprotocol", 3, 17),
         (format!("[target.command]\nrun = 'node x.js'\n{clients}"), "the server is not told its port", 2, 7),
         (format!("[target.command]\nrun = 'node \"x.js'\n{clients}"), "not a command line", 2, 7),
         (format!("[model]\nlos = '1%'\n{clients}"), "unknown key `los`", 2, 1),

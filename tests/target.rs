@@ -231,6 +231,7 @@ fn command(run: &[&str], ready: plan::Ready) -> plan::Command {
         workdir: None,
         insecure: false,
         ca: None,
+        before: plan::Before::default(),
     }
 }
 

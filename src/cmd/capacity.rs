@@ -191,6 +191,7 @@ impl Hunt<'_> {
         let row =
             |vary: &Vary| VaryRow { key: vary.key.clone(), unit: vary.unit.name().to_owned(), low: vary.range.low, high: vary.range.high };
         let down = lowest.faults.iter().filter_map(|fault| fault.inject.values.duration("down")).max();
+        let notices = self.bench.notices();
         let steps = self.bench.steps;
         let capacity = Capacity {
             schema_version: CAPACITY_VERSION,
@@ -220,7 +221,7 @@ impl Hunt<'_> {
             reconnect_within_us: reconnect_within_us(&lowest.expectations),
             down_us: down.map(|down| down.as_micros() as u64),
             limits: self.limits,
-            notices: self.bench.notices,
+            notices,
         };
         Search { capacity, steps }
     }

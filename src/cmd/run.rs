@@ -2,6 +2,7 @@
 
 use super::progress::Progress;
 use super::signals::Stop;
+use crate::address::Address;
 use crate::cli::{Events, Format, Run};
 use crate::cluster::{self, ClusterError, Division, Room};
 use crate::engine::{self, Places, RunError, Start};
@@ -16,6 +17,7 @@ use crate::results::shard::Header;
 use crate::results::summary::summarise;
 use crate::results::usage::{self, Baseline};
 use crate::results::{self, manifest, read};
+use crate::template::fill_one;
 use crate::verdict::{UNCHECKED, exit_code, judge};
 use anyhow::Context;
 use std::io::{self, IsTerminal, Write};
@@ -243,10 +245,10 @@ pub(super) fn once(
 pub(super) fn permit(plan: &Plan, yes: bool) -> anyhow::Result<()> {
     let address = match &plan.target {
         Target::Embedded(_) => return Ok(()),
-        Target::Command(command) => command.address.replace("{port}", "80"),
+        Target::Command(command) => Address::parse(&fill_one(&command.address, "port", "80")).map_err(anyhow::Error::msg)?,
         Target::Url(remote) => remote.address.clone(),
     };
-    if on_this_machine(&address) {
+    if address.is_loopback() {
         return Ok(());
     }
     // A closed stderr is no permission: the limits hold all the same.
@@ -260,12 +262,6 @@ pub(super) fn permit(plan: &Plan, yes: bool) -> anyhow::Result<()> {
         .into());
     }
     Ok(())
-}
-
-fn on_this_machine(address: &str) -> bool {
-    let Ok(uri) = address.parse::<tokio_tungstenite::tungstenite::http::Uri>() else { return false };
-    let Some(host) = uri.host().map(|host| host.trim_matches(['[', ']'])) else { return false };
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 pub(super) fn print_summary(summary: &Summary, format: Format) -> anyhow::Result<()> {

@@ -4,10 +4,12 @@
 
 use super::attempt::{Failure, fail};
 use super::channel::Id;
+use crate::address::{self, Address};
 use crate::event::{Outcome, Stage};
 use crate::fault::Ask;
 use crate::net::frame;
 use crate::net::tap::Tap;
+use crate::template::{Template, Values};
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::io;
@@ -34,6 +36,7 @@ const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
 pub(super) const CLIENT: &str = "\u{f0c11}";
 pub(super) const ATTEMPT: &str = "\u{f0c12}";
 const OWN_KEY: &str = "\u{f0c13}";
+const CREDENTIALS: &str = "\u{f0c14}";
 
 /// An opening request: its path and header fields.
 #[derive(Debug)]
@@ -45,31 +48,24 @@ pub(super) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// The request that RFC 6455 §4.1 asks for, with a new key. `query` is added to that of the URL.
-    ///
-    /// # Errors
-    /// What is wrong with the URL.
-    pub(super) fn new(url: &'a str, query: Option<&str>) -> Result<Self, String> {
-        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let rest = rest.split('#').next().unwrap_or_default();
-        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let slash = if path.starts_with('/') { "" } else { "/" };
-        let path = match query {
-            None if slash.is_empty() => Cow::Borrowed(path),
-            None => Cow::Owned(format!("{slash}{path}")),
-            Some(query) => Cow::Owned(format!("{slash}{path}{}{query}", if path.contains('?') { '&' } else { '?' })),
-        };
-        if host.is_empty() {
-            return Err(format!("no host in {url}"));
-        }
-        if !path.bytes().all(|byte| byte > b' ' && byte != 0x7f) {
-            return Err("a space or control character in the path or query".to_owned());
+    /// The request that RFC 6455 §4.1 asks for, with a new key. `path` stands in place of the address's, `query` is added to it.
+    pub(super) fn new(address: &'a Address, path: Option<&'a Template>, query: Option<&Template>, values: &Values<'_>) -> Self {
+        let mut path = path.unwrap_or(&address.path).fill(values);
+        for (query, mark) in address.query.iter().chain(query).zip("?&".chars()) {
+            path = Cow::Owned(format!("{path}{mark}{}", query.fill(values)));
         }
         let mut fields = Vec::with_capacity(8);
-        fields.extend([("Host", Cow::Borrowed(host)), ("Connection", "Upgrade".into()), ("Upgrade", "websocket".into())]);
+        fields.extend([("Host", Cow::Borrowed(&*address.authority)), ("Connection", "Upgrade".into()), ("Upgrade", "websocket".into())]);
         fields.extend([("Sec-WebSocket-Version", "13".into()), (KEY, generate_key().into())]);
-        Ok(Request { path, fields, own_key: true })
+        let marked = *values.client == *CLIENT && address.own_credentials().is_some();
+        let authorization = if marked { Some(CREDENTIALS.to_owned()) } else { address.authorization(values) };
+        fields.extend(authorization.map(|value| ("Authorization", value.into())));
+        Request { path, fields, own_key: true }
+    }
+
+    /// What stands in a [`Form`] for the values of each attempt.
+    pub(super) fn marks() -> Values<'static> {
+        Values { client: CLIENT.into(), attempt: ATTEMPT.into() }
     }
 
     /// Adds a field; one that the request has already is replaced.
@@ -139,10 +135,17 @@ impl<'a> Request<'a> {
     }
 }
 
+/// The values of an attempt.
+pub(super) fn values(id: Id) -> Values<'static> {
+    Values { client: id.client.0.to_string().into(), attempt: id.connection.0.to_string().into() }
+}
+
 /// What the opening requests of a cohort to one place have in common: text, with marks where each differs.
 #[derive(Debug)]
 pub(super) struct Form {
     text: String,
+    /// What stands for [`CREDENTIALS`], before its encoding hides where attempts differ.
+    credentials: Option<Template>,
     /// Where the marks are, in order: first byte, which.
     marks: Vec<(usize, &'static str)>,
     /// As long as the key is each request's own.
@@ -150,8 +153,8 @@ pub(super) struct Form {
 }
 
 impl Form {
-    /// From a request that has [`CLIENT`] and [`ATTEMPT`] in it.
-    pub(super) fn new(mut request: Request<'_>) -> Form {
+    /// From a request with [`Request::marks`] for values, and the address that it goes to.
+    pub(super) fn new(mut request: Request<'_>, address: &Address) -> Form {
         let own = request.own_key;
         if own {
             request.fields.iter_mut().filter(|(name, _)| *name == KEY).for_each(|(_, value)| *value = OWN_KEY.into());
@@ -159,11 +162,11 @@ impl Form {
         // A request is made of strings.
         let text = String::from_utf8_lossy(&request.written(None, 0)).into_owned();
         let find = |mark: &'static str| text.match_indices(mark).map(move |(at, _)| (at, mark)).collect::<Vec<_>>();
-        let mut marks = [CLIENT, ATTEMPT, OWN_KEY].map(find).concat();
+        let mut marks = [CLIENT, ATTEMPT, OWN_KEY, CREDENTIALS].map(find).concat();
         marks.sort_unstable();
         let mut expects = request.expects(false);
         expects.accept.take_if(|_| own);
-        Form { text, marks, expects }
+        Form { text, credentials: address.own_credentials().cloned(), marks, expects }
     }
 
     /// Appends the request of an attempt to `bytes`. What its answer must have.
@@ -178,6 +181,11 @@ impl Form {
             let _ = match *which {
                 CLIENT => write!(bytes, "{}", id.client.0),
                 ATTEMPT => write!(bytes, "{}", id.connection.0),
+                CREDENTIALS => {
+                    let credentials = self.credentials.as_ref().map(|credentials| address::basic(&credentials.fill(&values(id))));
+                    bytes.extend_from_slice(credentials.unwrap_or_default().as_bytes());
+                    Ok(())
+                }
                 _ => {
                     let key = generate_key();
                     bytes.extend_from_slice(key.as_bytes());
@@ -349,10 +357,25 @@ mod tests {
     use super::*;
     use crate::fault::{Frame, TEXT};
 
+    const ID: Id = Id { client: crate::event::ClientIndex(17), connection: crate::event::ConnectionNo(3) };
+
+    fn address(url: &str) -> Address {
+        Address::parse(url).expect("a URL")
+    }
+
+    fn template(text: &str) -> Template {
+        Template::parse(text).expect("known names")
+    }
+
+    fn bare(address: &Address) -> Request<'_> {
+        Request::new(address, None, None, &values(ID))
+    }
+
     #[test]
     fn a_request_is_written_as_asked() {
         let ask = |ask: Ask| {
-            let mut request = Request::new("ws://h:1/a?b=c", None).expect("a URL");
+            let address = address("ws://h:1/a?b=c");
+            let mut request = bare(&address);
             request.edit(&ask);
             request.written(Some(&ask), 1)
         };
@@ -369,16 +392,20 @@ mod tests {
 
     #[test]
     fn paths_and_fields_stand_as_given() {
-        for (url, query, path, host) in [
-            ("ws://h", None, "/", "h"),
-            ("wss://user:word@h:9?a=1#top", Some("b=2"), "/?a=1&b=2", "h:9"),
-            ("ws://[::1]:80/p/q", Some("x"), "/p/q?x", "[::1]:80"),
+        for (url, own, query, path, host, authorization) in [
+            ("ws://h", None, None, "/", "h", None),
+            ("wss://user:word@h:9?a=1#top", None, Some("b=2"), "/?a=1&b=2", "h:9", Some("Basic dXNlcjp3b3Jk")),
+            ("ws://[::1]:80/p/q", None, Some("x={attempt}"), "/p/q?x=3", "[::1]:80", None),
+            ("ws://h/{client}?v=2", Some("/room/{client}"), None, "/room/17?v=2", "h", None),
+            ("ws://{client}:p@h/{client}", None, None, "/17", "h", Some("Basic MTc6cA==")),
         ] {
-            let request = Request::new(url, query).expect("a URL");
+            let (address, own, query) = (address(url), own.map(template), query.map(template));
+            let request = Request::new(&address, own.as_ref(), query.as_ref(), &values(ID));
             assert_eq!((request.path.as_ref(), request.field("host")), (path, Some(host)), "{url}");
+            assert_eq!(request.field("authorization"), authorization, "{url}");
         }
-        assert!(Request::new("ws://h/a b", None).is_err() && Request::new("ws:///a", None).is_err());
-        let mut request = Request::new("ws://h", None).expect("a URL");
+        let address = address("ws://h");
+        let mut request = bare(&address);
         assert!(request.set("host", "elsewhere").is_ok() && request.set("X-Two", "a\tb").is_ok());
         assert!(request.set("X Three", "").is_err() && request.set("X-Four", "a\r\nb").is_err());
         let written = String::from_utf8(request.written(None, 0)).expect("ASCII");
@@ -387,34 +414,37 @@ mod tests {
 
     #[test]
     fn a_form_is_filled_for_each_attempt() {
-        let id = Id { client: crate::event::ClientIndex(17), connection: crate::event::ConnectionNo(3) };
-        let mut request = Request::new("ws://h", Some(&format!("who={CLIENT}&no={ATTEMPT}"))).expect("a URL");
+        let address = address("ws://u{client}:p@h/{client}");
+        let query = template("who={client}&no={attempt}");
+        let mut request = Request::new(&address, None, Some(&query), &Request::marks());
         request.set("X-Id", format!("{CLIENT}/{ATTEMPT}")).expect("a field");
         request.set(PROTOCOL, format!("one, c{CLIENT}")).expect("a field");
-        let form = Form::new(request);
+        let form = Form::new(request, &address);
         let fill = || {
             let mut bytes = Vec::new();
-            let expects = form.fill(id, &mut bytes);
+            let expects = form.fill(ID, &mut bytes);
             (String::from_utf8(bytes).expect("ASCII"), expects)
         };
         let (text, expects) = fill();
-        assert!(text.starts_with("GET /?who=17&no=3 HTTP/1.1\r\nHost: h\r\n") && text.ends_with("\r\n\r\n"), "{text}");
+        assert!(text.starts_with("GET /17?who=17&no=3 HTTP/1.1\r\nHost: h\r\n") && text.ends_with("\r\n\r\n"), "{text}");
         assert!(text.contains("\r\nX-Id: 17/3\r\n") && text.is_ascii());
+        assert!(text.contains("\r\nAuthorization: Basic dTE3OnA=\r\n"), "{text}");
         let key = text.split_once("Sec-WebSocket-Key: ").and_then(|(_, rest)| rest.split("\r\n").next()).expect("a key");
         assert_eq!(key.len(), 24);
         assert_eq!(expects.accept, Some(derive_accept_key(key.as_bytes())));
         assert_eq!(expects.protocols.as_deref(), Some("one, c17"));
         assert_ne!(fill().0, text, "each has a key of its own");
-        let mut fixed = Request::new("ws://h", None).expect("a URL");
+        let mut fixed = bare(&address);
         fixed.set("sec-websocket-key", "mine").expect("a field");
-        let (mut bytes, form) = (Vec::new(), Form::new(fixed));
-        assert_eq!(form.fill(id, &mut bytes).accept, Some(derive_accept_key(b"mine")));
+        let (mut bytes, form) = (Vec::new(), Form::new(fixed, &address));
+        assert_eq!(form.fill(ID, &mut bytes).accept, Some(derive_accept_key(b"mine")));
         assert!(String::from_utf8_lossy(&bytes).contains("\r\nSec-WebSocket-Key: mine\r\n"));
     }
 
     #[test]
     fn an_answer_opens_only_if_it_is_a_101_to_this_request() {
-        let mut request = Request::new("ws://h", None).expect("a URL");
+        let address = address("ws://h");
+        let mut request = bare(&address);
         request.set(PROTOCOL, "one, two").expect("a field");
         let key = request.field(KEY).expect("a key").to_owned();
         let good = format!(

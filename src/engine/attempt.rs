@@ -1,20 +1,20 @@
 //! One attempt: TCP, TLS and opening handshake, each timed and each under its own deadline.
 
 use super::Shared;
-use super::ask::{ATTEMPT, Asking, CLIENT, Form, Request};
+use super::ask::{Asking, Form, Request, values};
 use super::channel::{ID_HEADER, Id, SINK_HEADER};
 use super::connect::{Dial, First};
 use super::control::Command;
 use super::place::Place;
-use crate::event::{Event, Outcome, Stage};
+use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::fault::{End, OnAttempt, Side, Step};
 use crate::net::Transport;
 use crate::net::link::Link;
 use crate::net::tap::Tap;
 use crate::plan::{Cohort, Patience, Phase, Traffic};
+use crate::template::Values;
 use crate::ws::Connection;
 use futures_util::FutureExt;
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::io;
 use std::time::Duration;
@@ -165,7 +165,8 @@ async fn stages(
     let mask = (id.client.0 ^ 0x5bd1_e995).wrapping_mul(id.connection.0 | 1);
     let mut tap = Tap::new(transport, Side::Client);
     if let Some((_, OnAttempt::Ask(ask))) = &hit {
-        asking = Asking::edited(request(cohort, place, Some(id)).map_err(|words| fail(Stage::Upgrade, &words))?, ask, mask);
+        let request = whole(cohort, place, id).map_err(|words| fail(Stage::Upgrade, &words))?;
+        asking = Asking::edited(request, ask, mask);
     }
     let handshake = asking.shake_hands(&mut tap);
     let shaken = limited(handshake, Stage::Upgrade, limit(begun, cohort.deadlines.handshake, overall)).await;
@@ -210,28 +211,32 @@ fn tls_remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// The opening request of an attempt; of none: with marks where attempts differ.
-fn request<'a>(cohort: &'a Cohort, place: &'a Place, id: Option<Id>) -> Result<Request<'a>, String> {
-    let own = |mark: &'static str, number: fn(Id) -> u32| id.map_or(Cow::Borrowed(mark), |id| Cow::Owned(number(id).to_string()));
-    let (client, attempt) = (own(CLIENT, |id| id.client.0), own(ATTEMPT, |id| id.connection.0));
-    let fill = |text: &'a str| {
-        if !text.contains('{') {
-            return Cow::Borrowed(text);
-        }
-        Cow::Owned(text.replace("{client}", &client).replace("{attempt}", &attempt))
-    };
-    let mut request = Request::new(&place.url, cohort.query.as_deref().map(fill).as_deref())?;
-    request.set(ID_HEADER, format!("{client}/{attempt}"))?;
+/// The opening request of an attempt with these values. With [`Request::marks`]: what all have in common.
+fn request<'a>(cohort: &'a Cohort, place: &'a Place, values: &Values<'_>) -> Result<Request<'a>, String> {
+    let mut request = Request::new(&place.url, cohort.path.as_ref(), cohort.query.as_ref(), values);
     if matches!(cohort.traffic, Traffic::Send { .. }) {
         request.set(SINK_HEADER, "1")?;
     }
     if !cohort.subprotocols.is_empty() {
-        request.set("Sec-WebSocket-Protocol", cohort.subprotocols.join(", "))?;
+        let all: Vec<_> = cohort.subprotocols.iter().map(|one| one.fill(values)).collect();
+        request.set("Sec-WebSocket-Protocol", all.join(", "))?;
     }
     for (name, value) in &cohort.headers {
-        request.set(name, fill(value))?;
+        request.set(name, value.fill(values))?;
     }
     Ok(request)
+}
+
+/// With the id that both sides of a connection are joined by.
+fn identified<'a>(mut request: Request<'a>, values: &Values<'_>) -> Result<Request<'a>, String> {
+    request.set(ID_HEADER, format!("{}/{}", values.client, values.attempt))?;
+    Ok(request)
+}
+
+/// The opening request of an attempt.
+fn whole<'a>(cohort: &'a Cohort, place: &'a Place, id: Id) -> Result<Request<'a>, String> {
+    let values = values(id);
+    identified(request(cohort, place, &values)?, &values)
 }
 
 /// What the opening requests of a cohort to a place have in common.
@@ -239,7 +244,8 @@ fn request<'a>(cohort: &'a Cohort, place: &'a Place, id: Option<Id>) -> Result<R
 /// # Errors
 /// What is wrong with them, in words.
 pub(super) fn form(cohort: &Cohort, place: &Place) -> Result<Form, String> {
-    request(cohort, place, None).map(Form::new)
+    let marks = Request::marks();
+    Ok(Form::new(identified(request(cohort, place, &marks)?, &marks)?, &place.url))
 }
 
 /// One opening handshake before the run, so that a wrong target is one clear message and not a failed run.
@@ -248,8 +254,9 @@ pub(super) fn form(cohort: &Cohort, place: &Place) -> Result<Form, String> {
 /// What is wrong, in words.
 pub(super) async fn probe(place: &Place, cohort: &Cohort, within: Duration) -> Result<(), String> {
     let work = async {
-        let id = Id { client: crate::event::ClientIndex(u32::MAX), connection: crate::event::ConnectionNo(0) };
-        let mut connection = open(place, request(cohort, place, Some(id))?).await?;
+        // The first values that the target will see in any case, so that one that checks them knows them. Without an id: no client's.
+        let first = values(Id { client: ClientIndex(cohort.first), connection: ConnectionNo(1) });
+        let mut connection = open(place, request(cohort, place, &first)?).await?;
         connection.queue_close(Some(crate::close::NORMAL), "");
         let closed = async {
             let _ = std::future::poll_fn(|cx| connection.poll_flush(cx)).await;
@@ -263,14 +270,19 @@ pub(super) async fn probe(place: &Place, cohort: &Cohort, within: Duration) -> R
         )))
 }
 
-/// Asks for opening handshakes one after another for as long as `time`, and closes each. A target that stops answering is left alone: the
-/// run will show it.
-pub(super) async fn warm_up(place: &Place, cohort: &Cohort, time: Duration) {
+/// Asks for opening handshakes one after another for as long as `time`, and closes each; how many. A target that stops answering is left
+/// alone: the run will show it.
+pub(super) async fn warm_up(place: &Place, cohort: &Cohort, time: Duration) -> u64 {
     let end = Instant::now() + time;
+    let mut asked = 0;
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() || probe(place, cohort, left).await.is_err() {
-            return;
+        if left.is_zero() {
+            return asked;
+        }
+        asked += 1;
+        if probe(place, cohort, left).await.is_err() {
+            return asked;
         }
     }
 }

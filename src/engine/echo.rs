@@ -6,15 +6,21 @@ use super::ask::Request;
 use super::control::Control;
 use super::session::{Happening, Limits, Session};
 use super::{attempt, place};
+use crate::address::Address;
 use crate::close::Ending;
 use crate::fault::Side;
 use crate::net::tls::Trust;
 use crate::seed::Seed;
+use crate::template::Values;
+use std::borrow::Cow;
 use std::time::Duration;
 use tokio_tungstenite::tungstenite::Message;
 
 /// The defaults of a cohort's deadlines.
 const LIMITS: Limits = Limits { close: Duration::from_secs(10), fin: Duration::from_secs(2) };
+
+/// It is no client's.
+const NOBODY: Values<'_> = Values { client: Cow::Borrowed("0"), attempt: Cow::Borrowed("1") };
 
 /// What came of a connection that sent everything back.
 #[derive(Debug)]
@@ -32,8 +38,8 @@ pub struct Echoed {
 /// # Errors
 /// Why it did not open, in words.
 pub async fn echo(url: &str) -> Result<Echoed, String> {
-    let place = place::resolve(url, Trust::Roots(None)).await.map_err(|error| error.to_string())?;
-    let connection = attempt::open(&place, Request::new(url, None)?).await?;
+    let place = place::resolve(Address::parse(url)?, Trust::Roots(None)).await.map_err(|error| error.to_string())?;
+    let connection = attempt::open(&place, Request::new(&place.url, None, None, &NOBODY)).await?;
     let mut session = Session::new(Box::new(connection), Side::Client, LIMITS, None, (Seed(0), 0));
     let (control, mut text) = (Control::default(), None);
     loop {

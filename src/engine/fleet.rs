@@ -87,7 +87,7 @@ impl Fleet {
             Target::Embedded(settings) => Self::embedded(&setting, settings, lines).await?,
             Target::Command(command) => Self::command(&setting, command, lines).await?,
             Target::Url(remote) => {
-                let place = place::resolve(&remote.address, place::trust(&setting.plan.target, None)).await?;
+                let place = place::resolve(remote.address.clone(), place::trust(&setting.plan.target, None)).await?;
                 Self::bare(setting.plan, vec![place], lines)
             }
         };
@@ -107,7 +107,7 @@ impl Fleet {
             // Any port will do: nobody else is there.
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.saturating_add(1)));
             let url = format!("{}://{address}/", if settings.tls { "wss" } else { "ws" });
-            places.push(Place { memory: Some(network.clone()), ..place::at(&url, address, trust)? });
+            places.push(Place { memory: Some(network.clone()), ..place::at(place::read(&url)?, address, trust)? });
             specs.push(ServerSpec {
                 instance,
                 process: 0,
@@ -135,7 +135,7 @@ impl Fleet {
     /// If its certificate is of no use.
     pub(super) fn attach(plan: &Plan, shard: Shard, routes: &Routes, lines: Arc<Lines>) -> Result<Fleet, RunError> {
         let trust = place::trust(&plan.target, routes.certificate.as_deref());
-        let places = routes.places.iter().map(|(url, address)| place::at(url, *address, trust)).collect::<Result<_, _>>()?;
+        let places = routes.places.iter().map(|(url, address)| place::at(place::read(url)?, *address, trust)).collect::<Result<_, _>>()?;
         let fleet = Self::bare(plan, places, lines);
         // Turns of several processes begin at different places.
         fleet.turn.store(shard.index, Ordering::Relaxed);
@@ -144,7 +144,7 @@ impl Fleet {
 
     /// What another process must know to use this target.
     pub(super) fn routes(&self) -> Routes {
-        let places = self.places.iter().map(|place| (place.url.clone(), place.address)).collect();
+        let places = self.places.iter().map(|place| (place.url.as_written().to_owned(), place.address)).collect();
         Routes { places, certificate: self.certificate.clone() }
     }
 
@@ -166,7 +166,7 @@ impl Fleet {
         let guard = Guard::launch_from(&setting.program).await?;
         let mut instance = CommandTarget::of_command(&guard, 0, command, &setting.output).await?;
         instance.start_again().await?;
-        let place = place::resolve(instance.url(), place::trust(&setting.plan.target, None)).await?;
+        let place = place::resolve(place::read(instance.url())?, place::trust(&setting.plan.target, None)).await?;
         let mut instances = Instances::new(guard);
         instances.members = vec![vec![AsyncMutex::new(instance)]];
         instances.stop_signal = Some(signal_named(&command.stop_signal)?);
@@ -182,7 +182,7 @@ impl Fleet {
         for instance in 0..settings.instances {
             let port = port::Reserved::new(IpAddr::V4(Ipv4Addr::LOCALHOST)).map_err(RunError::Io)?;
             let url = format!("{}://{}/", if settings.tls { "wss" } else { "ws" }, port.addr());
-            places.push(place::at(&url, port.addr(), trust)?);
+            places.push(place::at(place::read(&url)?, port.addr(), trust)?);
             let member = |process| {
                 let spec = ServerSpec {
                     instance,

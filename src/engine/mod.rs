@@ -33,7 +33,7 @@ use crate::event::{ClientIndex, Event};
 use crate::fault::Form;
 use crate::metrics::{Live, Recorder, Results, Status};
 use crate::net::clock::{Clock, monotonic_ns};
-use crate::plan::{Plan, Shard, Target};
+use crate::plan::{Before, Plan, Shard};
 use channel::{FromServer, Id};
 pub(crate) use crew::{Crew, Order, Sent};
 pub use echo::{Echoed, echo};
@@ -104,6 +104,8 @@ pub(crate) struct Led {
     fleet: Arc<Fleet>,
     reports: Reports,
     crew: Crew,
+    /// Opening handshakes that it was asked for.
+    uncounted: u64,
 }
 
 /// When a run begins.
@@ -155,6 +157,12 @@ pub async fn run(
         Err(error) => Err(error),
     };
     led.fleet.shut_down().await;
+    results.map(|results| with_uncounted(results, led.uncounted))
+}
+
+/// What the tool did to the target besides, for the reader to know.
+fn with_uncounted(mut results: Results, openings: u64) -> Results {
+    results.usage.uncounted_openings += openings;
     results
 }
 
@@ -167,19 +175,19 @@ pub async fn run(
 pub(crate) async fn lead(plan: &Plan, places: &Places, workers: Vec<String>, token: String, crew: Crew) -> Result<Led, RunError> {
     let setting = Setting { plan, program: places.program.clone(), output: places.output.clone(), workers, token, crew: crew.clone() };
     let (fleet, reports) = Fleet::start(setting).await?;
-    if !matches!(plan.target, Target::Embedded(_)) {
-        let place = fleet.place(0);
-        if let Err(cause) = attempt::probe(place, &plan.cohorts[0], PROBE_WITHIN).await {
-            fleet.shut_down().await;
-            return Err(RunError::Unready { url: place.url.clone(), cause });
-        }
-        attempt::warm_up(place, &plan.cohorts[0], places.warm_up).await;
+    let Before { probe, warm_up } = plan.target.before();
+    let place = fleet.place(0);
+    if probe && let Err(cause) = attempt::probe(place, &plan.cohorts[0], PROBE_WITHIN).await {
+        let url = place.url.to_string();
+        fleet.shut_down().await;
+        return Err(RunError::Unready { url, cause });
     }
+    let warmed = if warm_up { attempt::warm_up(place, &plan.cohorts[0], places.warm_up).await } else { 0 };
     if let Err(error) = Sources::of(plan, fleet.place(0).address) {
         fleet.shut_down().await;
         return Err(error);
     }
-    Ok(Led { fleet: Arc::new(fleet), reports, crew })
+    Ok(Led { fleet: Arc::new(fleet), reports, crew, uncounted: u64::from(probe) + warmed })
 }
 
 impl Led {
@@ -201,7 +209,8 @@ impl Led {
     ) -> Result<Results, RunError> {
         let journal = Arc::new(Journal::open(Recorder::new(&plan), plan.duration, Clock::Machine, epoch_ns));
         let shared = Shared::new(plan, None, journal, self.fleet.clone(), self.crew)?;
-        measure(&shared, Vec::new(), self.reports, stop, &mut progress).await
+        let results = measure(&shared, Vec::new(), self.reports, stop, &mut progress).await;
+        results.map(|results| with_uncounted(results, self.uncounted))
     }
 
     /// What can end the target when the run is over.

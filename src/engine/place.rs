@@ -1,6 +1,7 @@
 //! Where clients connect to: URL, address and trust, resolved once before the run.
 
 use super::RunError;
+use crate::address::{Address, masked};
 use crate::net::memory::Network;
 use crate::net::tls::{self, Trust};
 use crate::plan::Target;
@@ -11,15 +12,14 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_tungstenite::tungstenite::http::Uri;
 
 /// In which one of several addresses of a host must take a TCP connect.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Where clients connect to.
 pub(super) struct Place {
-    /// ws:// or wss:// URL with path.
-    pub(super) url: String,
+    /// As the scenario says, with the port of a command.
+    pub(super) url: Address,
     /// Resolved.
     pub(super) address: SocketAddr,
     /// For wss.
@@ -42,38 +42,30 @@ fn among(insecure: bool, ca: Option<&Path>) -> Trust<'_> {
 }
 
 /// Resolves a URL.
-pub(super) async fn resolve(url: &str, trust: Trust<'_>) -> Result<Place, RunError> {
-    let wrong = |cause: String| RunError::Address { url: url.to_owned(), cause };
-    let (host, port, _) = parts(url)?;
-    let found = tokio::net::lookup_host((host.as_str(), port)).await;
+pub(super) async fn resolve(url: Address, trust: Trust<'_>) -> Result<Place, RunError> {
+    let wrong = |cause: String| RunError::Address { url: url.to_string(), cause };
+    let host = url.host.as_str();
+    let found = tokio::net::lookup_host((host, url.port)).await;
     let found = found.map_err(|error| wrong(format!("cannot resolve {host}: {error}; check the name of the host")))?;
     let address = answering(&found.collect::<Vec<_>>()).await.ok_or_else(|| wrong(format!("{host} has no address")))?;
     at(url, address, trust)
 }
 
+/// Reads a URL.
+pub(super) fn read(url: &str) -> Result<Address, RunError> {
+    Address::parse(url).map_err(|cause| RunError::Address { url: masked(url), cause: cause.to_owned() })
+}
+
 /// A URL whose address is known.
-pub(super) fn at(url: &str, address: SocketAddr, trust: Trust<'_>) -> Result<Place, RunError> {
-    let (host, _, secure) = parts(url)?;
-    let tls = if secure {
-        let name = ServerName::try_from(host).map_err(|error| RunError::Address { url: url.to_owned(), cause: error.to_string() })?;
+pub(super) fn at(url: Address, address: SocketAddr, trust: Trust<'_>) -> Result<Place, RunError> {
+    let tls = if url.secure {
+        let name = ServerName::try_from(url.host.clone());
+        let name = name.map_err(|error| RunError::Address { url: url.to_string(), cause: error.to_string() })?;
         Some((TlsConnector::from(tls::client(trust)?), name))
     } else {
         None
     };
-    Ok(Place { url: url.to_owned(), address, tls, memory: None })
-}
-
-/// Host, port, and whether it is wss.
-fn parts(url: &str) -> Result<(String, u16, bool), RunError> {
-    let wrong = |cause: String| RunError::Address { url: url.to_owned(), cause };
-    let uri: Uri = url.parse().map_err(|error| wrong(format!("{error}")))?;
-    let host = uri.host().ok_or_else(|| wrong("no host".into()))?.trim_matches(['[', ']']).to_owned();
-    let secure = match uri.scheme_str() {
-        Some("ws") => false,
-        Some("wss") => true,
-        _ => return Err(wrong("the scheme must be ws:// or wss://".into())),
-    };
-    Ok((host, uri.port_u16().unwrap_or(if secure { 443 } else { 80 }), secure))
+    Ok(Place { url, address, tls, memory: None })
 }
 
 /// The first address that takes a TCP connect, or the first where none does: `localhost` is often ::1 and 127.0.0.1, and only one of

@@ -193,7 +193,7 @@ fn target(target: &Target) -> String {
         Target::Embedded(embedded) if embedded.instances == 1 => "embedded, 1 instance".to_owned(),
         Target::Embedded(embedded) => format!("embedded, {} instances", embedded.instances),
         Target::Command(command) => shlex::try_join(command.run.iter().map(String::as_str)).unwrap_or_else(|_| command.run.join(" ")),
-        Target::Url(remote) => remote.address.clone(),
+        Target::Url(remote) => remote.address.to_string(),
     }
 }
 
@@ -355,6 +355,8 @@ pub struct Usage {
     pub rss_peak_bytes: u64,
     /// Resident size before the first client.
     pub rss_base_bytes: u64,
+    /// Opening handshakes that the target was asked for before offset 0; they are in no count.
+    pub uncounted_openings: u64,
 }
 
 impl Usage {
@@ -363,6 +365,7 @@ impl Usage {
         self.cpu_s += other.cpu_s;
         self.rss_peak_bytes += other.rss_peak_bytes;
         self.rss_base_bytes += other.rss_base_bytes;
+        self.uncounted_openings += other.uncounted_openings;
     }
 }
 

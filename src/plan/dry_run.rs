@@ -1,8 +1,9 @@
 //! The plan in words, byte for byte the same for the same scenario, seed and program version.
 
 use super::{
-    Arrive, Cohort, Deadlines, Embedded, Fault, Heartbeat, Patience, Pick, Plan, Ready, Repeat, Select, StayTime, Target, Traffic,
+    Arrive, Before, Cohort, Deadlines, Embedded, Fault, Heartbeat, Patience, Pick, Plan, Ready, Repeat, Select, StayTime, Target, Traffic,
 };
+use crate::address::masked;
 use crate::event::ClientIndex;
 use crate::fault::{Form, Side, Value};
 use crate::reconnect::{Decision, Loss, whole_ms};
@@ -62,8 +63,9 @@ fn target(out: &mut String, target: &Target) {
                 Ready::Line { text } => format!("the line \"{text}\""),
             };
             line(out, 0, &format!("target command: {}", command.run.join(" ")));
-            line(out, 1, &format!("at {}, ready by {ready} within {}", command.address, print_duration(command.ready_within)));
+            line(out, 1, &format!("at {}, ready by {ready} within {}", masked(&command.address), print_duration(command.ready_within)));
             line(out, 1, &format!("stopped by {}", command.stop_signal));
+            before(out, command.before);
         }
         Target::Url(remote) => {
             line(out, 0, &format!("target {}", remote.address));
@@ -71,7 +73,14 @@ fn target(out: &mut String, target: &Target) {
                 let source: Vec<_> = remote.source.iter().map(ToString::to_string).collect();
                 line(out, 1, &format!("from {}", source.join(", ")));
             }
+            before(out, remote.before);
         }
+    }
+}
+
+fn before(out: &mut String, before: Before) {
+    if before.probe {
+        line(out, 1, "asked for one opening handshake before the run, with the values of the first client: not counted");
     }
 }
 
@@ -118,8 +127,10 @@ fn cohort(out: &mut String, cohort: &Cohort, seed: Seed) {
     line(out, 1, &format!("deadlines {}", deadlines(cohort)));
     cohort.headers.iter().for_each(|(name, value)| line(out, 1, &format!("header {name}: {value}")));
     if !cohort.subprotocols.is_empty() {
-        line(out, 1, &format!("subprotocols {}", cohort.subprotocols.join(", ")));
+        let all: Vec<_> = cohort.subprotocols.iter().map(ToString::to_string).collect();
+        line(out, 1, &format!("subprotocols {}", all.join(", ")));
     }
+    cohort.path.iter().for_each(|path| line(out, 1, &format!("path {path}")));
     cohort.query.iter().for_each(|query| line(out, 1, &format!("query {query}")));
     line(out, 1, &format!("reconnect {}", cohort.reconnect_label));
     for client in cohort.first..cohort.first + cohort.count.min(CLIENTS_SHOWN) {

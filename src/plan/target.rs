@@ -1,6 +1,7 @@
 //! `[target]`: the server under test.
 
 use super::Heartbeat;
+use crate::address::Address;
 use crate::units::Rate;
 use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,15 @@ impl Target {
     /// Instances that a fault can name, counted from 0; a server that is not ours is one.
     pub fn instances(&self) -> u16 {
         if let Target::Embedded(embedded) = self { embedded.instances } else { 1 }
+    }
+
+    /// Opening handshakes before offset 0: none where the server is ours.
+    pub fn before(&self) -> Before {
+        match self {
+            Target::Embedded(_) => Before::default(),
+            Target::Command(command) => command.before,
+            Target::Url(remote) => remote.before,
+        }
     }
 }
 
@@ -133,6 +143,18 @@ pub struct Command {
     pub insecure: bool,
     /// PEM file of extra roots.
     pub ca: Option<PathBuf>,
+    /// What it is asked for before offset 0.
+    pub before: Before,
+}
+
+/// Opening handshakes that a target is asked for before offset 0, which count nowhere. They have the values of the first client's first
+/// attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Before {
+    /// One, to see whether the target is what the scenario takes it for.
+    pub probe: bool,
+    /// Those of a search for capacity, for as long as its command line says.
+    pub warm_up: bool,
 }
 
 /// When a command target counts as started.
@@ -157,12 +179,14 @@ pub enum Ready {
 /// `[target.url]`.
 #[derive(Clone, Debug)]
 pub struct Remote {
-    /// ws:// or wss:// URL.
-    pub address: String,
+    /// Where it listens.
+    pub address: Address,
     /// Accept any certificate.
     pub insecure: bool,
     /// PEM file of extra roots.
     pub ca: Option<PathBuf>,
+    /// What it is asked for before offset 0.
+    pub before: Before,
     /// Local addresses that clients connect from, in turn; empty: the kernel chooses.
     pub source: Vec<IpAddr>,
 }

@@ -414,6 +414,7 @@ fn summary(duration_ms: u64) -> Summary {
             workers: 1,
             lost: Vec::new(),
             unreliable: Vec::new(),
+            uncounted_openings: 0,
         },
         notices: vec!["p99.9 needs 2,995 samples".to_string()],
     }

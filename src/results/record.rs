@@ -441,6 +441,9 @@ pub struct Generator {
     /// What was planned and not carried out, and limits of this machine that were hit, in words; any makes the verdict inconclusive.
     #[serde(default)]
     pub unreliable: Vec<String>,
+    /// Opening handshakes that the target was asked for before offset 0 by the readiness probe and the warm-up; they are in no count.
+    #[serde(default)]
+    pub uncounted_openings: u64,
 }
 
 /// `manifest.json`: what was run, where, by which program.

@@ -258,7 +258,18 @@ fn generator(results: &Results) -> Generator {
         workers: results.workers,
         lost: results.lost.clone(),
         unreliable: results.why_unreliable(),
+        uncounted_openings: usage.uncounted_openings,
     }
+}
+
+/// What the tool itself asked the target for, where that is anything.
+pub fn uncounted(openings: u64) -> Option<String> {
+    let what = match openings {
+        0 => return None,
+        1 => "1 opening handshake before the run (readiness probe, with the values of client 0) is".to_owned(),
+        many => format!("{many} opening handshakes before the run (readiness probe and warm-up, with the values of client 0) are"),
+    };
+    Some(format!("{what} not counted"))
 }
 
 /// What the plan says, what happened, and what of the files is a sample; each once, with its count where more than one.
@@ -266,6 +277,7 @@ fn notices(results: &Results) -> Vec<String> {
     let mut notices = results.meta.notices.clone();
     let counted = |(text, count): (&String, &u64)| if *count > 1 { format!("{text} ({count} times)") } else { text.clone() };
     notices.extend(results.notices.iter().map(counted));
+    notices.extend(uncounted(results.usage.uncounted_openings));
     let sampled = |file: &str, what: &str, seen: u64, kept: usize| {
         (seen > kept as u64).then(|| format!("{file} holds a sample: {kept} of {seen} {what}"))
     };

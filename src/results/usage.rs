@@ -19,7 +19,7 @@ impl Baseline {
 
     /// What was used since; the peak of the resident size is that of the whole life of the process.
     pub fn used(&self) -> Usage {
-        Usage { cpu_s: cpu_s() - self.cpu_s, rss_peak_bytes: status_bytes("VmHWM:"), rss_base_bytes: self.rss_bytes }
+        Usage { cpu_s: cpu_s() - self.cpu_s, rss_peak_bytes: status_bytes("VmHWM:"), rss_base_bytes: self.rss_bytes, uncounted_openings: 0 }
     }
 }
 

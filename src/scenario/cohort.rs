@@ -2,13 +2,15 @@
 
 use super::diagnostic::{Diagnostic, Sink};
 use super::keys;
-use super::reader::{Reader, duration, entries};
+use super::reader::{Reader, duration, entries, template};
 use super::reconnect;
 use super::tree::{Entry, Value};
+use crate::address::encoded;
 use crate::close;
 use crate::event::CLIENTS_MAX;
 use crate::plan::{Arrive, Cohort, Deadlines, Heartbeat, Patience, Stay, StayTime, Target, Traffic};
 use crate::reconnect::Driver;
+use crate::template::Template;
 use crate::units::{Bytes, Rate};
 use std::time::Duration;
 
@@ -70,7 +72,7 @@ fn cohort(entry: &Entry, target: Option<&Target>, first: u32, run: Duration, sin
     let wait = |key| deadlines.as_ref().and_then(|reader| reader.duration(key));
     let usual = Deadlines::default();
     let own = |key, usual| wait(key).map_or(if strategy.has_patience { Patience::Strategy } else { usual }, Patience::Own);
-    let cohort = Cohort {
+    Some(Cohort {
         name: entry.key.clone(),
         first,
         count: reader.need("count", reader.number("count", 1..=CLIENTS_MAX)).unwrap_or(1),
@@ -86,19 +88,35 @@ fn cohort(entry: &Entry, target: Option<&Target>, first: u32, run: Duration, sin
         },
         headers: headers(&reader),
         subprotocols: subprotocols(&reader),
-        query: reader.text("query").map(|query| query.trim_start_matches('?').to_owned()),
+        path: path(&reader),
+        query: query(&reader),
         reconnect: strategy.policy,
         reconnect_label: strategy.label,
-    };
-    if cohort.query.as_ref().is_some_and(|query| query.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#')) {
-        reader.complain(
-            "query",
-            "this cannot stand in a URL",
-            "has spaces, `#` or control characters",
-            "write them percent-encoded, as %20",
-        );
+    })
+}
+
+fn path(reader: &Reader<'_>) -> Option<Template> {
+    let path = reader.template("path")?;
+    let text = reader.text("path").unwrap_or_default();
+    if !text.starts_with('/') || text.contains('?') {
+        let help = "as \"/room/{client}\"; what follows a `?` is the key `query`";
+        reader.complain("path", "this is not the path of a URL", format!("found \"{text}\""), help);
     }
-    Some(cohort)
+    Some(in_url(reader, "path", path))
+}
+
+fn query(reader: &Reader<'_>) -> Option<Template> {
+    let text = reader.text("query")?.trim_start_matches('?');
+    let query = template(text, reader.at("query"), &[], reader.sink)?;
+    Some(in_url(reader, "query", query))
+}
+
+/// Percent-encoded, but for what the user must say.
+fn in_url(reader: &Reader<'_>, key: &str, template: Template) -> Template {
+    if template.texts().any(|text| text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#')) {
+        reader.complain(key, "this cannot stand in a URL", "has spaces, `#` or control characters", "write them percent-encoded, as %20");
+    }
+    encoded(template)
 }
 
 fn arrive(reader: &Reader<'_>) -> Option<Arrive> {
@@ -227,7 +245,7 @@ fn close_frame(reader: &Reader<'_>) -> (Option<u16>, String) {
     (code, reason)
 }
 
-fn headers(reader: &Reader<'_>) -> Vec<(String, String)> {
+fn headers(reader: &Reader<'_>) -> Vec<(String, Template)> {
     let pairs = reader.pairs("headers");
     for (entry, value) in &pairs {
         let title = if !is_token(&entry.key) {
@@ -242,18 +260,21 @@ fn headers(reader: &Reader<'_>) -> Vec<(String, String)> {
         let help = "for Sec-WebSocket-Protocol there is the key `subprotocols`";
         reader.sink.push(Diagnostic::new(&entry.at, title, "found here").help(help));
     }
-    pairs.into_iter().map(|(entry, value)| (entry.key.clone(), value.to_owned())).collect()
+    let filled = |(entry, value): (&Entry, &str)| Some((entry.key.clone(), template(value, &entry.node.at, &[], reader.sink)?));
+    pairs.into_iter().filter_map(filled).collect()
 }
 
-fn subprotocols(reader: &Reader<'_>) -> Vec<String> {
-    let list = reader.texts("subprotocols");
-    for (name, at) in &list {
-        if !is_token(name) {
+fn subprotocols(reader: &Reader<'_>) -> Vec<Template> {
+    let mut list = Vec::new();
+    for (name, at) in reader.texts("subprotocols") {
+        let Some(template) = template(name, at, &[], reader.sink) else { continue };
+        if name.is_empty() || !template.texts().all(is_token) {
             let help = "letters, digits and some of !#$%&'*+-.^_`|~, without spaces or commas";
             reader.sink.push(Diagnostic::new(at, "this is not the name of a subprotocol", "found here").help(help));
         }
+        list.push(template);
     }
-    list.into_iter().map(|(name, _)| name.to_owned()).collect()
+    list
 }
 
 /// A token of RFC 9110 §5.6.2.

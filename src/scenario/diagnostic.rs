@@ -89,6 +89,14 @@ impl Sink {
         self.origins.borrow()[at.origin].text[at.start..at.end].to_owned()
     }
 
+    /// The position of a part of the text at `at`, or all of it where the file spells the text in another way.
+    pub(super) fn inside(&self, at: &At, text: &str, part: &Range<usize>) -> At {
+        match self.source(at).find(text) {
+            Some(start) => At { origin: at.origin, start: at.start + start + part.start, end: at.start + start + part.end },
+            None => at.clone(),
+        }
+    }
+
     pub(super) fn push(&self, diagnostic: Diagnostic) {
         self.list.borrow_mut().push(diagnostic);
     }

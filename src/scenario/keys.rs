@@ -100,18 +100,34 @@ pub(super) static ADMIT: Section = Section {
     ],
 };
 
+const PROBE: Key = key(
+    "probe",
+    "true or false",
+    "true",
+    "One opening handshake before the run, with the values of the first client, to see that this is a WebSocket server.",
+);
+const WARM_UP: Key =
+    key("warm_up", "true or false", "true", "`closestorm capacity` may ask for opening handshakes before each run (--warm-up).");
+
 pub(super) static COMMAND: Section = Section {
     path: "[target.command]",
     doc: "A server that is started, stopped and killed.",
     keys: &[
         key("run", "command line", "required", "Split like a shell does, but not run by one; {port} is a free port."),
-        key("address", "URL", r#""ws://127.0.0.1:{port}/""#, "Where it listens."),
+        key(
+            "address",
+            "URL",
+            r#""ws://127.0.0.1:{port}/""#,
+            "Where it listens; {client} and {attempt} are filled in, user:word@ is sent as Authorization.",
+        ),
         key("ready", "table", "tcp, within 10s", "When it counts as started."),
         key("stop_signal", "name", "SIGTERM", "Signal of a graceful stop."),
         key("env", "table of texts", "none", "Added to the environment."),
         key("workdir", "path", "the current one", "Working directory."),
         key("insecure", "true or false", "false", "Accept any certificate."),
         key("ca", "path", "none", "PEM file of extra roots."),
+        PROBE,
+        WARM_UP,
     ],
 };
 
@@ -136,9 +152,16 @@ pub(super) static URL: Section = Section {
     path: "[target.url]",
     doc: "A server that is only talked to.",
     keys: &[
-        key("address", "ws:// or wss:// URL", "required", "Where it listens."),
+        key(
+            "address",
+            "ws:// or wss:// URL",
+            "required",
+            "Where it listens; {client} and {attempt} are filled in, user:word@ is sent as Authorization.",
+        ),
         key("insecure", "true or false", "false", "Accept any certificate."),
         key("ca", "path", "none", "PEM file of extra roots."),
+        PROBE,
+        WARM_UP,
         key(
             "source",
             "list of IP addresses",
@@ -237,8 +260,14 @@ pub(super) static COHORT: Section = Section {
         key("stay", "table", "to the end", "When they leave by themselves."),
         key("deadlines", "table", "the preset's; else 10s, 10s; 10s, 2s", "How long they wait for what."),
         key("headers", "table of texts", "none", "Sent with the opening handshake; {client} and {attempt} are filled in."),
-        key("subprotocols", "list of texts", "none", "Offered in this order."),
-        key("query", "text", "none", "Query of the request, without `?`; {client} and {attempt} are filled in."),
+        key("subprotocols", "list of texts", "none", "Offered in this order; {client} and {attempt} are filled in."),
+        key("path", "text", "that of the address", "Path of the request; {client} and {attempt} are filled in."),
+        key(
+            "query",
+            "text",
+            "none",
+            "Query of the request, without `?`, behind that of the address; {client} and {attempt} are filled in.",
+        ),
     ],
 };
 

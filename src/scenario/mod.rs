@@ -193,8 +193,25 @@ fn apply(tree: &mut Node, overrides: &Overrides, sink: &Sink) {
     let set = overrides.set.iter().map(|set| ("--set", set.clone()));
     for (option, text) in set.chain(duration).chain(seed) {
         if let Some(over) = tree::parse_set(option, &text, sink) {
+            check_cohorts(tree, &over, sink);
             tree.merge(over, sink);
         }
+    }
+}
+
+/// Complains of changes to a cohort that the scenario does not have: a slip would make a new one.
+fn check_cohorts(tree: &Node, over: &Node, sink: &Sink) {
+    let list = |node: &Node| node.get("clients").map_or(Vec::new(), |clients| clients.entries().to_vec());
+    let known = list(tree);
+    for new in list(over).iter().filter(|new| !known.iter().any(|old| old.key == new.key)) {
+        let title = format!("the scenario has no cohort `{}` to change", new.key);
+        let names = known.iter().map(|entry| entry.key.as_str());
+        let diagnostic = Diagnostic::new(&new.at, title, "not a cohort of the scenario");
+        // Where there is only one, it is meant, however it was spelt.
+        sink.push(match known.as_slice() {
+            [only] => diagnostic.help(format!("did you mean `{}`? It is the only cohort", only.key)),
+            _ => diagnostic.suggest(&new.key, names, "cohorts"),
+        });
     }
 }
 
@@ -253,11 +270,7 @@ fn expectations(top: &Reader<'_>, names: Names<'_>, whole: bool) -> Vec<Expectat
         match Expectation::parse(text, names) {
             Ok(expectation) => parsed.push(expectation),
             Err(problems) => problems.into_iter().filter(|problem| whole || !problem.is_name()).for_each(|problem| {
-                // A range in the text is a range in the file only where the file spells the text out.
-                let source = top.sink.source(at);
-                let inside = source.find(text).map(|start| at.start + start);
-                let part = |start: usize| At { origin: at.origin, start: start + problem.at.start, end: start + problem.at.end };
-                let place = inside.map_or(at.clone(), part);
+                let place = top.sink.inside(at, text, &problem.at);
                 top.sink.push(Diagnostic::new(&place, format!("in this expectation: {}", problem.found), "found here").help(problem.help));
             }),
         }
@@ -271,7 +284,9 @@ fn name(source: &Source) -> String {
         Source::Bundled(name) | Source::Text { name, .. } => name.clone(),
         Source::File(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         Source::Url(url) => {
-            url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).split(['/', '?']).next().unwrap_or_default().to_owned()
+            let authority = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).split(['/', '?']).next().unwrap_or_default();
+            // What stands before the @ is secret.
+            authority.rsplit('@').next().unwrap_or_default().to_owned()
         }
     };
     let safe: String = name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();

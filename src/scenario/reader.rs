@@ -6,6 +6,7 @@ use super::diagnostic::{At, Diagnostic, Sink};
 use super::keys::Section;
 use super::tree::{Entry, Node, Value};
 use crate::expect::nearest;
+use crate::template::{NAMES, Template};
 use crate::units::{Bytes, Rate, Ratio, UnitError, parse_duration};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -137,6 +138,12 @@ impl<'a> Reader<'a> {
         text(key, self.get(key)?, self.sink)
     }
 
+    /// A text in which names in braces are filled in.
+    pub(super) fn template(&self, key: &str) -> Option<Template> {
+        let node = self.get(key)?;
+        template(text(key, node, self.sink)?, &node.at, &[], self.sink)
+    }
+
     pub(super) fn flag(&self, key: &str) -> Option<bool> {
         match &self.get(key)?.value {
             Value::Bool(flag) => Some(*flag),
@@ -237,6 +244,18 @@ pub(super) fn text<'a>(key: &str, node: &'a Node, sink: &Sink) -> Option<&'a str
         Value::Text(text) => Some(text),
         _ => wrong(key, "text", node, sink),
     }
+}
+
+/// A text in which names in braces are filled in; complains of each unknown one. `more`: what else is filled in, by somebody else.
+pub(super) fn template(text: &str, at: &At, more: &[&str], sink: &Sink) -> Option<Template> {
+    for unknown in crate::template::unknown(text, more) {
+        let place = sink.inside(at, text, &unknown.at);
+        let title = format!("there is no `{{{}}}` to fill in", unknown.name);
+        let known = NAMES.iter().map(|(name, _)| *name).chain(more.iter().copied());
+        let diagnostic = Diagnostic::new(&place, title, "unknown name in braces").suggest(&unknown.name, known, "names");
+        sink.push(diagnostic.help("write `{{` for a brace that is text"));
+    }
+    Template::parse(text).ok()
 }
 
 /// Complains of a value of the wrong type.

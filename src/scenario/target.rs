@@ -3,8 +3,10 @@
 use super::cohort::heartbeat;
 use super::diagnostic::Diagnostic;
 use super::keys;
-use super::reader::Reader;
-use crate::plan::{Admit, Balance, Command, Embedded, Queue, Ready, Remote, Target};
+use super::reader::{Reader, template};
+use crate::address::{Address, masked};
+use crate::plan::{Admit, Balance, Before, Command, Embedded, Queue, Ready, Remote, Target};
+use crate::template::{fill_one, unknown};
 use core::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -65,7 +67,7 @@ fn command(reader: &Reader<'_>) -> Option<Command> {
         reader.complain("run", "`run` is not a command line", "empty, or a quote is not closed", "as `run = \"node server.js {port}\"`");
     }
     let address = reader.text("address").unwrap_or("ws://127.0.0.1:{port}/").to_owned();
-    check_address(reader, &address.replace("{port}", "1"));
+    read_address(reader, &address, &["port"]);
     if address.contains("{port}") && !words.is_empty() && !words.iter().any(|word| word.contains("{port}")) && !env_names_port(reader) {
         let help = "write {port} into `run` or `env`, or a fixed port into `address`";
         reader.complain("run", "the server is not told its port", "`address` has {port}, but this does not", help);
@@ -83,7 +85,12 @@ fn command(reader: &Reader<'_>) -> Option<Command> {
         workdir: reader.text("workdir").map(PathBuf::from),
         insecure: reader.flag("insecure").unwrap_or(false),
         ca: reader.text("ca").map(PathBuf::from),
+        before: before(reader),
     })
+}
+
+fn before(reader: &Reader<'_>) -> Before {
+    Before { probe: reader.flag("probe").unwrap_or(true), warm_up: reader.flag("warm_up").unwrap_or(true) }
 }
 
 fn env_names_port(reader: &Reader<'_>) -> bool {
@@ -110,11 +117,11 @@ fn readiness(reader: &Reader<'_>) -> Ready {
 
 fn url(reader: &Reader<'_>) -> Option<Remote> {
     let address = reader.need("address", reader.text("address"))?;
-    check_address(reader, address);
     Some(Remote {
-        address: address.to_owned(),
+        address: read_address(reader, address, &[])?,
         insecure: reader.flag("insecure").unwrap_or(false),
         ca: reader.text("ca").map(PathBuf::from),
+        before: before(reader),
         source: source(reader),
     })
 }
@@ -133,22 +140,19 @@ fn source(reader: &Reader<'_>) -> Vec<IpAddr> {
     found
 }
 
-/// Complains of an `address` that is not a ws:// or wss:// URL with a host.
-fn check_address(reader: &Reader<'_>, address: &str) {
-    let rest = address.strip_prefix("ws://").or_else(|| address.strip_prefix("wss://"));
-    let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
-    let plain = !address.contains(char::is_whitespace);
-    let port = host.and_then(|host| host.rsplit_once(':')).map(|(_, port)| port).filter(|port| !port.ends_with(']'));
-    let wrong = match host {
-        None => Some("this is not a ws:// or wss:// URL"),
-        Some("") => Some("this URL has no host"),
-        _ if !plain => Some("a URL has no spaces"),
-        _ if port.is_some_and(|port| port.parse::<u16>().is_err()) => Some("the port of this URL is not a number up to 65535"),
-        _ => None,
-    };
-    if let Some(title) = wrong {
+/// Reads `address`; complains of one that is not a ws:// or wss:// URL with a host, and of unknown names in braces. `more`: names that
+/// are filled in when the server is started.
+fn read_address(reader: &Reader<'_>, address: &str, more: &[&str]) -> Option<Address> {
+    let at = reader.at("address");
+    let plain = more.iter().fold(address.to_owned(), |address, name| fill_one(&address, name, "1"));
+    if !unknown(address, more).is_empty() {
+        template(address, at, more, reader.sink);
+        return None;
+    }
+    let complain = |title| {
         let mended = address.replacen("http", "ws", 1);
         let help = if address.starts_with("http") { format!("write \"{mended}\"") } else { "as \"ws://127.0.0.1:9000/path\"".to_owned() };
-        reader.sink.push(Diagnostic::new(reader.at("address"), title, format!("found \"{address}\"")).help(help));
-    }
+        reader.sink.push(Diagnostic::new(at, title, format!("found \"{}\"", masked(address))).help(help));
+    };
+    Address::parse(&plain).map_err(complain).ok()
 }

@@ -151,6 +151,11 @@ impl Node {
         }
     }
 
+    /// The keys of a table; none of what is not a table.
+    pub(super) fn entries(&self) -> &[Entry] {
+        if let Value::Table(entries) = &self.value { entries } else { &[] }
+    }
+
     /// Takes a key out of a table.
     pub(super) fn remove(&mut self, key: &str) -> Option<Entry> {
         match &mut self.value {

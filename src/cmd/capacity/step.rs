@@ -47,7 +47,7 @@ fn command(args: &Args, varied: &[Vary], values: &[f64]) -> String {
 
 /// How long a fresh target is warmed up: our own server has nothing to warm, and its queue would remember.
 pub(super) fn warm_up(args: &Args, plan: &Plan) -> Duration {
-    if matches!(plan.target, Target::Embedded(_)) { Duration::ZERO } else { args.warm_up }
+    if plan.target.before().warm_up { args.warm_up } else { Duration::ZERO }
 }
 
 /// The share of those who want a connection that must get one; `None` where nobody asks, or the scenario has its own say.
@@ -110,8 +110,9 @@ pub(super) struct Bench<'a> {
     stop: Stop,
     /// So far.
     pub(super) steps: Vec<StepRow>,
-    /// What else a reader must know.
-    pub(super) notices: Vec<String>,
+    /// Opening handshakes that targets were asked for before the runs.
+    uncounted: u64,
+    notices: Vec<String>,
 }
 
 impl<'a> Bench<'a> {
@@ -129,8 +130,19 @@ impl<'a> Bench<'a> {
             folder: folder.to_owned(),
             stop,
             steps: Vec::new(),
+            uncounted: 0,
             notices,
         }
+    }
+
+    /// What else a reader must know.
+    pub(super) fn notices(&self) -> Vec<String> {
+        let mut notices = self.notices.clone();
+        if self.uncounted > 0 {
+            let what = "opening handshakes before the runs (readiness probe and warm-up, with the values of client 0), not counted";
+            notices.push(format!("{what}: {}", self.uncounted));
+        }
+        notices
     }
 
     /// Whether a signal came.
@@ -180,6 +192,7 @@ impl<'a> Bench<'a> {
             _ => Outcome::Untold,
         };
         let summary = summarise(results, &verdict, &command(self.args, self.varied, values));
+        self.uncounted += results.usage.uncounted_openings;
         self.keep(&summary, blank.step)?;
         if let Err(error) = results.check_ledger() {
             self.notices

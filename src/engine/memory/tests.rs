@@ -184,9 +184,12 @@ const CONNECTIONS: &[Row] = &[
 ];
 
 fn plan(changes: &[&str], seed: u64) -> Plan {
-    let set = COMMON.iter().chain(changes).map(|change| (*change).to_owned()).collect();
+    // Options change cohorts; further ones stand in the scenario.
+    let (more, set): (Vec<_>, Vec<_>) = COMMON.iter().chain(changes).partition(|change| [PHONES, TELEVISIONS].contains(change));
+    let text = format!("extends = \"default\"\n{}\n", more.into_iter().copied().collect::<Vec<&str>>().join("\n"));
+    let set = set.into_iter().map(|change| (*change).to_owned()).collect();
     let overrides = Overrides { set, seed: Some(seed), ..Overrides::default() };
-    load_with(&Source::Bundled("default".to_owned()), &overrides, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
+    load_with(&Source::Text { name: "default".to_owned(), text }, &overrides, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 /// The engine, paused.

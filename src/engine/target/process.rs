@@ -6,14 +6,15 @@
 use super::error::Error;
 use super::handle::{Exit, Guard, Spec, Started};
 use super::{port, ready};
+use crate::address::{Address, masked};
 use crate::net::clock::monotonic_ns;
 use crate::plan;
+use crate::template::fill_one;
 use nix::sys::signal::Signal;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
-use tokio_tungstenite::tungstenite::http::Uri;
 
 /// In which a killed process must be gone.
 const KILL_WITHIN: Duration = Duration::from_secs(10);
@@ -85,7 +86,7 @@ impl CommandTarget {
     pub async fn of_command(guard: &Guard, slot: u16, command: &plan::Command, output: &Path) -> Result<Self, Error> {
         let port = port::free_port().map_err(Error::Ports)?.to_string();
         let filled = |text: &str| text.replace("{port}", &port);
-        let url = filled(&command.address);
+        let url = fill_one(&command.address, "port", &port);
         let (addrs, tls) = resolve(&url).await?;
         if tls && matches!(command.ready, plan::Ready::Http { .. }) {
             return Err(Error::ReadyOverTls);
@@ -149,7 +150,7 @@ impl CommandTarget {
     /// If it fails, the process is killed. Errors: `ExitedEarly`, `NotReady`, `NotRunning`, `GuardLost`.
     pub async fn wait_ready(&mut self) -> Result<u64, Error> {
         let started = self.started.ok_or(Error::NotRunning)?;
-        let host = authority(&self.recipe.url).unwrap_or_default();
+        let host = Address::parse(&self.recipe.url).map(|url| url.authority).unwrap_or_default();
         let probe = ready::Probe {
             ready: &self.recipe.ready,
             addrs: &self.recipe.addrs,
@@ -286,27 +287,11 @@ pub fn signal_named(name: &str) -> Result<Signal, Error> {
 
 /// The addresses behind a ws or wss URL, and whether it is wss.
 async fn resolve(url: &str) -> Result<(Vec<SocketAddr>, bool), Error> {
-    let wrong = |why: &str| Error::Address { address: url.into(), why: why.into() };
-    let (host, port, tls) = parts(url).map_err(|why| wrong(&why))?;
+    let wrong = |why: &str| Error::Address { address: masked(url), why: why.into() };
+    let Address { host, port, secure, .. } = Address::parse(url).map_err(wrong)?;
     let found = tokio::net::lookup_host((host.as_str(), port)).await.map_err(|error| wrong(&error.to_string()))?;
     let addrs: Vec<SocketAddr> = found.collect();
-    if addrs.is_empty() { Err(wrong("the host has no IP address")) } else { Ok((addrs, tls)) }
-}
-
-fn parts(url: &str) -> Result<(String, u16, bool), String> {
-    let uri: Uri = url.parse().map_err(|error| format!("{error}"))?;
-    let tls = match uri.scheme_str() {
-        Some("ws") => false,
-        Some("wss") => true,
-        _ => return Err("it does not begin with ws:// or wss://".into()),
-    };
-    let host = uri.host().filter(|host| !host.is_empty()).ok_or("it has no host")?;
-    let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    Ok((host.trim_matches(['[', ']']).into(), port, tls))
-}
-
-fn authority(url: &str) -> Option<String> {
-    url.parse::<Uri>().ok()?.authority().map(ToString::to_string)
+    if addrs.is_empty() { Err(wrong("the host has no IP address")) } else { Ok((addrs, secure)) }
 }
 
 #[cfg(test)]
@@ -320,26 +305,5 @@ mod tests {
             assert_eq!(signal_named(name).ok(), expected, "{name}");
         }
         assert!(signal_named("SIGFOO").unwrap_err().to_string().contains("`SIGFOO` is not a signal"));
-    }
-
-    #[test]
-    fn addresses_are_taken_apart() {
-        type Parts = (&'static str, u16, bool);
-        let table: [(&str, Result<Parts, &str>); 7] = [
-            ("ws://127.0.0.1:9000/path?x=1", Ok(("127.0.0.1", 9000, false))),
-            ("ws://example.org/", Ok(("example.org", 80, false))),
-            ("wss://example.org", Ok(("example.org", 443, true))),
-            ("ws://[::1]:81/", Ok(("::1", 81, false))),
-            ("http://localhost:1/", Err("does not begin with ws://")),
-            ("localhost:9000", Err("does not begin with ws://")),
-            ("ws://{port}/", Err("invalid")),
-        ];
-        for (url, expected) in table {
-            match (parts(url), expected) {
-                (Ok((host, port, tls)), Ok(wanted)) => assert_eq!((host.as_str(), port, tls), wanted, "{url}"),
-                (Err(why), Err(part)) => assert!(why.contains(part), "{url}: {why}"),
-                (found, _) => panic!("{url}: {found:?}"),
-            }
-        }
     }
 }

@@ -1,0 +1,250 @@
+//! The address of a target, as `wss://user:word@host:9000/room/{client}?v=2`, taken apart once. Resolves nothing.
+
+use crate::template::{Template, Values};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use core::net::{IpAddr, Ipv6Addr};
+use std::convert::Infallible;
+use std::fmt;
+
+/// A ws:// or wss:// URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    text: String,
+    /// wss.
+    pub secure: bool,
+    /// Name or IP address, the latter without brackets.
+    pub host: String,
+    /// As written, else 80 or 443.
+    pub port: u16,
+    /// Host and port as written: the Host header.
+    pub authority: String,
+    /// `user:word` before the host, percent-decoded.
+    credentials: Option<Template>,
+    /// Begins with `/`; percent-encoded where it must be.
+    pub path: Template,
+    /// Without `?`; percent-encoded where it must be.
+    pub query: Option<Template>,
+}
+
+impl Address {
+    /// Reads an address; the scheme may be in any case.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Address, &'static str> {
+        let (scheme, rest) = text.split_once("://").ok_or(NOT_OURS)?;
+        let secure = match scheme.to_ascii_lowercase().as_str() {
+            "ws" => false,
+            "wss" => true,
+            _ => return Err(NOT_OURS),
+        };
+        if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err("a URL has no spaces and no control characters");
+        }
+        let rest = rest.split('#').next().unwrap_or_default();
+        let (before, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let (user, authority) = before.rsplit_once('@').map_or((None, before), |(user, authority)| (Some(user), authority));
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        let (host, port) = host_and_port(authority)?;
+        let template = |text: &str| Template::parse(text).map_err(|_| UNKNOWN);
+        let credentials = match user.filter(|user| !user.is_empty()) {
+            // A user without a word: RFC 7617 wants the colon.
+            Some(user) if !user.contains(':') => Some(template(&format!("{user}:"))?.map(decoded)?),
+            Some(user) => Some(template(user)?.map(decoded)?),
+            None => None,
+        };
+        Ok(Address {
+            text: text.to_owned(),
+            secure,
+            host: host.to_owned(),
+            port: port.unwrap_or(if secure { 443 } else { 80 }),
+            authority: authority.to_owned(),
+            credentials,
+            path: encoded(template(if path.is_empty() { "/" } else { path })?),
+            query: query.map(|query| template(query).map(encoded)).transpose()?,
+        })
+    }
+
+    /// As it was written, secrets included.
+    pub fn as_written(&self) -> &str {
+        &self.text
+    }
+
+    /// Credentials for an `Authorization` header that differ from attempt to attempt.
+    pub fn own_credentials(&self) -> Option<&Template> {
+        self.credentials.as_ref().filter(|credentials| !credentials.is_plain())
+    }
+
+    /// The `Authorization` header of an attempt, where there are credentials.
+    pub fn authorization(&self, values: &Values<'_>) -> Option<String> {
+        self.credentials.as_ref().map(|credentials| basic(&credentials.fill(values)))
+    }
+
+    /// Whether it is this machine for sure: loopback, by number or as `localhost`.
+    pub fn is_loopback(&self) -> bool {
+        self.host.eq_ignore_ascii_case("localhost") || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+/// The word of credentials is left out.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&masked(&self.text))
+    }
+}
+
+const NOT_OURS: &str = "this is not a ws:// or wss:// URL";
+const UNKNOWN: &str = "this URL has an unknown name in braces";
+
+/// An address that may be wrong, without the word of its credentials.
+pub fn masked(text: &str) -> String {
+    let from = text.find("://").map_or(0, |scheme| scheme + 3);
+    let end = text[from..].find(['/', '?', '#']).map_or(text.len(), |end| from + end);
+    let Some(at) = text[from..end].rfind('@') else { return text.to_owned() };
+    let user = text[from..from + at].split(':').next().unwrap_or_default();
+    format!("{}{user}:***{}", &text[..from], &text[from + at..])
+}
+
+/// Credentials of RFC 7617.
+pub fn basic(credentials: &str) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode(credentials))
+}
+
+/// Percent-encodes what a URL does not have, as braces that are text. What is encoded already stays.
+pub fn encoded(template: Template) -> Template {
+    let encode = |text: &str| {
+        let byte = |byte: u8| {
+            let plain = byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
+            if plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+        };
+        Ok::<_, Infallible>(text.bytes().map(byte).collect())
+    };
+    let Ok(template) = template.map(encode);
+    template
+}
+
+fn decoded(text: &str) -> Result<String, &'static str> {
+    let wrong = "before the @ of this URL, `%` must stand before two hexadecimal digits of UTF-8 text";
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        (rest, _) = match first {
+            b'%' => {
+                let digits = behind.get(..2).and_then(|digits| str::from_utf8(digits).ok()).ok_or(wrong)?;
+                if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                    return Err(wrong);
+                }
+                (&behind[2..], bytes.push(u8::from_str_radix(digits, 16).map_err(|_| wrong)?))
+            }
+            byte => (behind, bytes.push(*byte)),
+        };
+    }
+    String::from_utf8(bytes).map_err(|_| wrong)
+}
+
+fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
+    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, rest)) if host.parse::<Ipv6Addr>().is_ok() => (host, rest),
+        Some(_) => return Err("between the brackets of this URL is no IPv6 address"),
+        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
+    };
+    if host.is_empty() {
+        return Err("this URL has no host");
+    }
+    if host.contains('{') {
+        return Err("the host of a URL is the same for all clients: nothing is filled in");
+    }
+    if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte)) {
+        return Err("the host of this URL is no host name: letters, digits, `-`, `.` and `_`");
+    }
+    let port = match port.strip_prefix(':') {
+        _ if port.is_empty() => None,
+        Some(digits) if digits.bytes().all(|digit| digit.is_ascii_digit()) => digits.parse().ok(),
+        _ => None,
+    };
+    if port.is_none() && authority.len() > host.len() && !authority.ends_with(']') {
+        return Err("the port of this URL is not a number up to 65535");
+    }
+    Ok((host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values() -> Values<'static> {
+        Values { client: "7".into(), attempt: "2".into() }
+    }
+
+    #[test]
+    fn addresses_are_taken_apart() {
+        for (text, secure, host, port, authority, path, query) in [
+            ("ws://127.0.0.1:9000/path?x=1", false, "127.0.0.1", 9000, "127.0.0.1:9000", "/path", Some("x=1")),
+            ("ws://example.org", false, "example.org", 80, "example.org", "/", None),
+            ("WSS://Example.org/", true, "Example.org", 443, "Example.org", "/", None),
+            ("Ws://[::1]:81/p/q#top", false, "::1", 81, "[::1]:81", "/p/q", None),
+            ("wss://[::1]", true, "::1", 443, "[::1]", "/", None),
+            ("wss://user:word@h:9?a=1#top", true, "h", 9, "h:9", "/", Some("a=1")),
+            ("ws://h/room/{client}?no={attempt}", false, "h", 80, "h", "/room/7", Some("no=2")),
+            // Braces that are text, and letters that a URL does not have.
+            ("ws://h/{{client}/ö%20?q={\"x\":1}", false, "h", 80, "h", "/%7Bclient%7D/%C3%B6%20", Some("q=%7B%22x%22:1%7D")),
+        ] {
+            let address = Address::parse(text).unwrap_or_else(|why| panic!("{text}: {why}"));
+            let (values, query) = (values(), query.map(str::to_owned));
+            assert_eq!((address.secure, address.host.as_str(), address.port), (secure, host, port), "{text}");
+            assert_eq!((address.authority.as_str(), address.path.fill(&values).as_ref()), (authority, path), "{text}");
+            assert_eq!(address.query.as_ref().map(|query| query.fill(&values).into_owned()), query, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (text, why) in [
+            ("http://localhost:1/", "not a ws:// or wss:// URL"),
+            ("localhost:9000", "not a ws:// or wss:// URL"),
+            ("ws://", "no host"),
+            ("ws:///a", "no host"),
+            ("ws://:80/", "no host"),
+            ("ws://h:70000/", "port"),
+            ("ws://h:/", "port"),
+            ("ws://h:+1/", "port"),
+            ("ws://[::1]x/", "port"),
+            ("ws://[h]/", "IPv6"),
+            ("ws://h:8{client}/", "port"),
+            ("ws://room{client}.example.org/", "same for all clients"),
+            ("ws://h/a b", "spaces"),
+            ("ws://a%b@h/", "hexadecimal"),
+            ("ws://h/{clinet}", "unknown name"),
+        ] {
+            let found = Address::parse(text).expect_err(text);
+            assert!(found.contains(why), "{text}: {found}");
+        }
+    }
+
+    #[test]
+    fn credentials_become_a_header_and_are_not_shown() {
+        for (text, header, shown) in [
+            // The example of RFC 7617 §2.
+            ("ws://Aladdin:open%20sesame@h/", Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), "ws://Aladdin:***@h/"),
+            ("ws://a:b:c@h", Some("Basic YTpiOmM="), "ws://a:***@h"),
+            ("ws://token@h/", Some("Basic dG9rZW46"), "ws://token:***@h/"),
+            ("ws://u{client}:p@h/", Some("Basic dTc6cA=="), "ws://u{client}:***@h/"),
+            ("ws://@h/", None, "ws://:***@h/"),
+            ("ws://h/a@b", None, "ws://h/a@b"),
+        ] {
+            let address = Address::parse(text).unwrap_or_else(|why| panic!("{text}: {why}"));
+            assert_eq!(address.authorization(&values()).as_deref(), header, "{text}");
+            assert_eq!((address.to_string().as_str(), address.as_written()), (shown, text));
+        }
+        assert!(Address::parse("ws://u{client}@h").is_ok_and(|address| address.own_credentials().is_some()));
+    }
+
+    #[test]
+    fn loopback_is_known_without_asking() {
+        for (text, expected) in [("ws://LocalHost/", true), ("ws://127.9.9.9:1", true), ("ws://[::1]/", true), ("ws://example.org", false)]
+        {
+            assert_eq!(Address::parse(text).map(|address| address.is_loopback()), Ok(expected), "{text}");
+        }
+    }
+}
