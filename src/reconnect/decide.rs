@@ -15,10 +15,10 @@ impl Policy {
     /// Order: reset rule; is the loss final; codes with a delay of their own; retries used up; the schedule. The wait is exact and
     /// counts from `now`, whatever the anchor. Draws: one per delay with jitter, more only with `redraw` and a poll timer.
     pub fn decide(&self, history: &mut History, loss: &Loss, now: Duration, random: Random<'_>) -> Decision {
-        let blind = self.blind_until_ready && matches!(loss, Loss::Closed { .. }) && !history.is_ready();
-        match history.attempt().zip(self.connect_timeout(history)).filter(|_| blind) {
-            Some((start, timeout)) => {
-                let noticed = now.max(start.saturating_add(timeout));
+        let unready = matches!(loss, Loss::Closed { .. }) && !history.is_ready();
+        match history.attempt().zip(self.blind_until_ready).filter(|_| unready) {
+            Some((start, blind)) => {
+                let noticed = now.max(start.saturating_add(blind));
                 history.never_opened();
                 match self.judge(history, &Loss::TimedOut, noticed, random) {
                     Decision::Wait(wait) => Decision::Wait(wait.saturating_add(noticed - now)),
@@ -305,8 +305,8 @@ mod tests {
                 }
                 let Decision::Wait(wait) = policy.decide(&mut history, &loss, now, &mut random) else { break };
                 retries = history.retries();
-                // the longest there is: a lead of 5 s before a small cap, jitter of a fifth, the gap before a second phase
-                let gap = policy.phase2.map_or(s(0.0), |phase2| phase2.first);
+                // the longest there is: a lead of 5 s before a small cap, jitter of a fifth, the gap before a second phase, an end not seen
+                let gap = policy.phase2.map_or(s(0.0), |phase2| phase2.first) + policy.blind_until_ready.unwrap_or_default();
                 let most = policy.cap.map_or(s(1e9), |cap| cap.max(s(5.0)).mul_f64(1.2) + gap);
                 prop_assert!(wait <= most, "{}: {wait:?}", preset.id);
                 now += wait;

@@ -75,8 +75,9 @@ pub struct Policy {
     pub retry_http_status: Option<Vec<u16>>,
     /// When an attempt is abandoned; `None`: the library has no such deadline.
     pub connect_timeout: Option<ConnectTimeout>,
-    /// A connection that ends before it is ready is noticed only when `connect_timeout` passes, and counts as a failed attempt.
-    pub blind_until_ready: bool,
+    /// The end of a connection that was not ready is noticed only so long after its attempt began, and counts as a failed attempt;
+    /// `None`: at once.
+    pub blind_until_ready: Option<Duration>,
     /// How a dead peer is noticed; `None`: not by itself.
     pub heartbeat: Option<Heartbeat>,
 }
@@ -332,7 +333,7 @@ impl Policy {
             stop_on_connect_error: false,
             retry_http_status: None,
             connect_timeout: None,
-            blind_until_ready: false,
+            blind_until_ready: None,
             heartbeat: None,
         }
     }
