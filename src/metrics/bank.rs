@@ -5,6 +5,7 @@
 
 use super::latency::Latency;
 use super::survival::Survival;
+use super::watch::{Around, Watch, Window};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use serde::{Deserialize, Serialize};
@@ -158,6 +159,8 @@ pub struct Key {
     pub cohort: u16,
     /// After what.
     pub fault: Option<u16>,
+    /// Only what started in it; such a distribution stands beside the one without window, which has all.
+    pub window: Option<Window>,
 }
 
 /// One interval of one distribution, encoded.
@@ -177,6 +180,8 @@ const PENDING: usize = 1024;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Series {
     total: Latency,
+    /// Limits and what lies around them, exactly.
+    around: Vec<Around>,
     /// Not in `total` yet: values in µs, and how often each came in a row. Equal ones are frequent, and together they are one.
     #[serde(skip)]
     pending: Vec<(u64, u64)>,
@@ -185,8 +190,9 @@ struct Series {
 }
 
 impl Series {
-    fn of(total: Latency) -> Box<Series> {
-        Box::new(Series { total, pending: Vec::new(), interval: None })
+    fn new(limits: &[f64]) -> Box<Series> {
+        let around = limits.iter().copied().map(Around::new).collect();
+        Box::new(Series { total: Latency::new(), around, pending: Vec::new(), interval: None })
     }
 
     fn record(&mut self, us: u64) {
@@ -208,6 +214,7 @@ impl Series {
     fn settle(&mut self, interval: &mut Latency) {
         for (us, n) in self.pending.drain(..) {
             self.total.record_n(us, n);
+            self.around.iter_mut().for_each(|around| around.count(us, n));
             interval.record_n(us, n);
         }
     }
@@ -224,25 +231,52 @@ pub struct Bank {
     current: u64,
     series: Vec<Option<Box<Series>>>,
     lines: Vec<Line>,
+    watches: Vec<Watch>,
 }
 
 impl Bank {
-    /// An empty one for this many cohorts and faults, with log intervals of `length`.
-    pub fn new(cohorts: usize, faults: usize, length: Duration) -> Bank {
-        let slots = METRICS.len() * cohorts * (faults + 1);
+    /// An empty one for this many cohorts and faults, with log intervals of `length`, and what is asked for beside them.
+    pub fn new(cohorts: usize, faults: usize, length: Duration, watches: &[Watch]) -> Bank {
+        let slots = (METRICS.len() + watches.len()) * cohorts * (faults + 1);
         let length = super::latency::micros(length).max(1);
-        Bank { cohorts, faults, length, current: 0, series: vec![None; slots], lines: Vec::new() }
+        Bank { cohorts, faults, length, current: 0, series: vec![None; slots], lines: Vec::new(), watches: watches.to_vec() }
     }
 
-    /// Adds a sample of `us` µs taken at `at` µs. Earlier than the current interval counts into the current one. Sums know of it
-    /// after the next [`roll`](Bank::roll).
+    /// Adds a sample of `us` µs that ended at `at` µs, and began so much before. Earlier than the current interval counts into the current
+    /// one. Sums know of it after the next [`roll`](Bank::roll).
     pub fn record(&mut self, at: u64, key: Key, us: u64) {
+        self.record_from(at, at.saturating_sub(us), key, us);
+    }
+
+    /// The same of a sample that windows place at `start` µs.
+    pub fn record_from(&mut self, at: u64, start: u64, key: Key, us: u64) {
         if at >= (self.current + 1).saturating_mul(self.length) {
             self.roll();
             self.current = at / self.length;
         }
-        let slot = self.slot(key);
-        self.series[slot].get_or_insert_with(|| Series::of(Latency::new())).record(us);
+        self.add_to(self.slot(key), us);
+        for place in 0..self.watches.len() {
+            let watch = &self.watches[place];
+            if watch.metric() == key.metric && watch.window.is_some_and(|window| window.holds(start)) {
+                self.add_to(self.slot(Key { window: watch.window, ..key }), us);
+            }
+        }
+    }
+
+    fn add_to(&mut self, slot: usize, us: u64) {
+        if self.series[slot].is_none() {
+            self.series[slot] = Some(self.blank(slot));
+        }
+        if let Some(series) = &mut self.series[slot] {
+            series.record(us);
+        }
+    }
+
+    /// An empty series with the limits that are watched there.
+    fn blank(&self, slot: usize) -> Box<Series> {
+        let key = self.key(slot);
+        let watch = self.watches.iter().find(|watch| watch.metric() == key.metric && watch.window == key.window);
+        Series::new(watch.map_or(&[], |watch| &watch.limits))
     }
 
     /// Ends the current interval: what it has becomes lines of the log.
@@ -262,10 +296,15 @@ impl Bank {
         }
     }
 
-    /// The sum of all distributions of a metric that pass the filter.
+    /// What is asked for beside the histograms.
+    pub fn watches(&self) -> &[Watch] {
+        &self.watches
+    }
+
+    /// The sum of all distributions of a metric that pass the filter, over the whole run.
     pub fn sum(&self, metric: Metric, keep: impl Fn(Key) -> bool) -> Latency {
         let mut sum = Latency::new();
-        self.each().filter(|(key, _)| key.metric == metric && keep(*key)).for_each(|(_, latency)| sum.add(latency));
+        self.each().filter(|(key, _)| key.metric == metric && key.window.is_none() && keep(*key)).for_each(|(_, latency)| sum.add(latency));
         sum
     }
 
@@ -280,6 +319,12 @@ impl Bank {
         self.series.iter().enumerate().filter_map(|(slot, series)| Some((self.key(slot), &series.as_ref()?.total)))
     }
 
+    /// The same with what lies around the limits that are watched there.
+    pub fn each_around(&self) -> impl Iterator<Item = (Key, &Latency, &[Around])> {
+        let series = self.series.iter().enumerate().filter_map(|(slot, series)| Some((slot, series.as_ref()?)));
+        series.map(|(slot, series)| (self.key(slot), &series.total, &series.around[..]))
+    }
+
     /// Lines of the interval log with their keys, by interval and key; [`roll`](Bank::roll) first.
     pub fn lines(&self) -> Vec<(Key, &str)> {
         let mut lines: Vec<_> = self.lines.iter().collect();
@@ -289,25 +334,34 @@ impl Bank {
 
     /// Adds another bank of the same plan. Of one interval and key there may then be two lines, which readers add.
     pub fn add(&mut self, other: &Bank) {
-        for (key, latency) in other.each() {
+        for (key, latency, around) in other.each_around() {
             let slot = self.slot(key);
-            match &mut self.series[slot] {
-                Some(series) => series.total.add(latency),
-                empty => *empty = Some(Series::of(latency.clone())),
-            }
+            let mut series = self.series[slot].take().unwrap_or_else(|| self.blank(slot));
+            series.total.add(latency);
+            series.around.iter_mut().zip(around).for_each(|(mine, theirs)| mine.add(theirs));
+            self.series[slot] = Some(series);
         }
         self.lines.extend(other.lines.iter().cloned());
     }
 
     fn slot(&self, key: Key) -> usize {
         let fault = key.fault.map_or(0, |fault| usize::from(fault) + 1).min(self.faults);
-        (key.metric as usize * self.cohorts + usize::from(key.cohort)) * (self.faults + 1) + fault
+        let windowed = |watch: &Watch| watch.metric() == key.metric && watch.window == key.window;
+        let row = match key.window {
+            None => key.metric as usize,
+            // Keys with a window are made from a watch, so it is there.
+            Some(_) => METRICS.len() + self.watches.iter().position(windowed).unwrap_or(0),
+        };
+        (row * self.cohorts + usize::from(key.cohort)) * (self.faults + 1) + fault
     }
 
     fn key(&self, slot: usize) -> Key {
         let (rest, fault) = (slot / (self.faults + 1), slot % (self.faults + 1));
         let fault = fault.checked_sub(1).map(|fault| fault as u16);
-        Key { metric: METRICS[rest / self.cohorts], cohort: (rest % self.cohorts) as u16, fault }
+        let row = rest / self.cohorts;
+        let watch = row.checked_sub(METRICS.len()).map(|place| &self.watches[place]);
+        let metric = watch.map_or_else(|| METRICS[row], Watch::metric);
+        Key { metric, cohort: (rest % self.cohorts) as u16, fault, window: watch.and_then(|watch| watch.window) }
     }
 }
 
@@ -332,18 +386,47 @@ mod tests {
 
     #[test]
     fn keys_and_slots_are_inverse() {
-        let bank = Bank::new(3, 2, Duration::from_secs(1));
-        for slot in 0..bank.series.len() {
+        let bank = Bank::new(3, 2, Duration::from_secs(1), &watched());
+        let windowed = |slot: &usize| *slot >= METRICS.len() * 9;
+        for slot in (0..bank.series.len()).filter(|slot| !windowed(slot) || bank.key(*slot).window.is_some()) {
             assert_eq!(bank.slot(bank.key(slot)), slot);
+        }
+    }
+
+    fn watched() -> Vec<Watch> {
+        let names = crate::expect::Names { cohorts: &[], faults: &[] };
+        let parse = |text: &str| crate::expect::Expectation::parse(text, names).unwrap();
+        super::super::watch::watches(&["rtt p50 < 104us", "rtt{from=1s,to=3s} max < 1s", "detect p50 < 7us"].map(parse))
+    }
+
+    #[test]
+    fn a_window_has_what_started_in_it_and_a_limit_what_lies_around_it() {
+        let mut bank = Bank::new(1, 0, Duration::from_secs(1), &watched());
+        let key = Key { metric: Metric::Rtt, cohort: 0, fault: None, window: None };
+        // Ends at 1.0 s but began before; begins at 1.0 s; begins a µs before 3 s and ends later; begins at 3 s.
+        for (at, us) in [(1_000_000, 103), (1_000_104, 104), (3_000_104, 105), (3_000_500, 500), (3_000_104, 104)] {
+            bank.record(at, key, us);
+        }
+        bank.record_from(5_000_000, 2_000_000, key, 9);
+        bank.roll();
+        let mut twice = bank.clone();
+        twice.add(&bank);
+        for (bank, n) in [(&bank, 1), (&twice, 2)] {
+            let seen: Vec<_> =
+                bank.each_around().map(|(key, latency, around)| (key.window.is_some(), latency.count(), around.to_vec())).collect();
+            let all = Around { limit: 104.0, below: 2 * n, equal: 2 * n, above: 2 * n };
+            let windowed = Around { limit: 1e6, below: 3 * n, equal: 0, above: 0 };
+            assert_eq!(seen, [(false, 6 * n, vec![all]), (true, 3 * n, vec![windowed])]);
+            assert_eq!(bank.sum(Metric::Rtt, |_| true).count(), 6 * n, "windows are not counted twice");
         }
     }
 
     #[test]
     fn intervals_become_lines_and_the_total_keeps_all() {
-        let mut bank = Bank::new(2, 1, Duration::from_secs(1));
-        let key = Key { metric: Metric::Rtt, cohort: 1, fault: None };
+        let mut bank = Bank::new(2, 1, Duration::from_secs(1), &[]);
+        let key = Key { metric: Metric::Rtt, cohort: 1, fault: None, window: None };
         (0..5_000).for_each(|i| bank.record(i * 1_000, key, 100 + i % 7));
-        bank.record(4_999_000, Key { metric: Metric::Detect, cohort: 0, fault: Some(0) }, 7);
+        bank.record(4_999_000, Key { metric: Metric::Detect, cohort: 0, fault: Some(0), window: None }, 7);
         bank.roll();
         let lines = bank.lines();
         assert_eq!(lines.len(), 6);

@@ -13,6 +13,7 @@ use super::peak::{Peaks, Tracked};
 use super::sample::Sample;
 use super::survival::Survival;
 use super::timeline::Timeline;
+use super::watch::{Watch, watches};
 use crate::close::Cause;
 use crate::event::Event;
 use crate::expect::Limit;
@@ -79,6 +80,8 @@ pub struct Meta {
     pub tolerance_us: u64,
     /// What the expectations look at.
     pub feeds: Vec<Feed>,
+    /// What they ask of times beyond histograms.
+    pub watches: Vec<Watch>,
 }
 
 /// What results say about a cohort.
@@ -156,6 +159,7 @@ impl Meta {
             peaks: Tracked::of(plan),
             tolerance_us: super::latency::micros(tolerance),
             feeds: Feed::of(&plan.expectations),
+            watches: watches(&plan.expectations),
         }
     }
 

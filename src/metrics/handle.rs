@@ -183,10 +183,10 @@ impl Recorder {
         self.peak_open = self.peak_open.max(self.all_open);
         self.outages.opened(at, client.0);
         self.step(at, Attempt { begun, cohort, fault, step: Step::Opened, status: None });
-        self.bank.record(at, key(Metric::TcpConnect, cohort, fault), micros(tcp));
-        self.bank.record(at, key(Metric::OpeningHandshake, cohort, fault), micros(upgrade));
+        self.bank.record_from(at, begun, key(Metric::TcpConnect, cohort, fault), micros(tcp));
+        self.bank.record_from(at, begun, key(Metric::OpeningHandshake, cohort, fault), micros(upgrade));
         if let Some(tls) = tls {
-            self.bank.record(at, key(Metric::Tls, cohort, fault), micros(tls));
+            self.bank.record_from(at, begun, key(Metric::Tls, cohort, fault), micros(tls));
         }
     }
 
@@ -233,10 +233,11 @@ impl Recorder {
         let injected = self.outages.injected(client.0, connection.0).map(|(fault, _)| fault);
         if let Some(closing) = closing {
             let fault = ending.fault.or(injected);
+            let start = at.saturating_sub(micros(closing.total));
             self.bank.record(at, key(Metric::ClosingHandshake, cohort, fault), micros(closing.total));
             if let Some(ack) = closing.ack {
-                self.bank.record(at, key(Metric::CloseAck, cohort, fault), micros(ack));
-                self.bank.record(at, key(Metric::FinWait, cohort, fault), micros(closing.total.saturating_sub(ack)));
+                self.bank.record_from(at, start, key(Metric::CloseAck, cohort, fault), micros(ack));
+                self.bank.record_from(at, start, key(Metric::FinWait, cohort, fault), micros(closing.total.saturating_sub(ack)));
             }
         }
         self.pong_deadline(at, Side::Client, client, connection, ending);

@@ -23,6 +23,29 @@ pub fn needed(q: f64) -> u64 {
 pub struct Latency {
     histogram: Histogram<u64>,
     clamped: u64,
+    /// Exactly, where the samples were recorded here: least (`u64::MAX` without any), greatest, and the sum of all, at most `u64::MAX`.
+    exact: Exact,
+}
+
+/// What is known exactly of samples, µs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exact {
+    /// Least.
+    pub min: u64,
+    /// Greatest.
+    pub max: u64,
+    /// Sum.
+    pub sum: u64,
+}
+
+impl Exact {
+    const NONE: Exact = Exact { min: u64::MAX, max: 0, sum: 0 };
+
+    fn add(&mut self, other: Exact) {
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        self.sum = self.sum.saturating_add(other.sum);
+    }
 }
 
 impl Default for Latency {
@@ -35,10 +58,15 @@ impl Latency {
     /// An empty one.
     pub fn new() -> Latency {
         // The bounds are constants that satisfy `low ≥ 1`, `high ≥ 2 · low` and `0 ≤ digits ≤ 5`.
-        Latency { histogram: Histogram::new_with_bounds(1, HIGHEST_US, 3).expect("constant bounds are valid"), clamped: 0 }
+        Latency {
+            histogram: Histogram::new_with_bounds(1, HIGHEST_US, 3).expect("constant bounds are valid"),
+            clamped: 0,
+            exact: Exact::NONE,
+        }
     }
 
-    /// One that came from a file, whatever its bounds; what was clamped is not known any more.
+    /// One that came from a file, whatever its bounds; what was clamped is not known any more, and every sample stands at the upper edge of
+    /// its bucket until [`set_exact`](Latency::set_exact) knows better.
     pub fn from_histogram(histogram: &Histogram<u64>) -> Latency {
         let mut latency = Latency::new();
         for step in histogram.iter_recorded() {
@@ -54,6 +82,7 @@ impl Latency {
 
     /// Adds `n` samples of this many µs.
     pub fn record_n(&mut self, us: u64, n: u64) {
+        self.exact.add(Exact { min: us, max: us, sum: us.saturating_mul(n) });
         self.clamped += if us > HIGHEST_US { n } else { 0 };
         self.histogram.saturating_record_n(us.min(HIGHEST_US), n);
     }
@@ -63,6 +92,17 @@ impl Latency {
         // Both have the same bounds, the only reason for which an addition fails.
         self.histogram.add(&other.histogram).expect("equal bounds");
         self.clamped += other.clamped;
+        self.exact.add(other.exact);
+    }
+
+    /// What is known exactly; `None` without samples.
+    pub fn exact(&self) -> Option<Exact> {
+        (!self.histogram.is_empty()).then_some(self.exact)
+    }
+
+    /// Takes what another file knows exactly.
+    pub fn set_exact(&mut self, exact: Exact) {
+        self.exact = exact;
     }
 
     /// The sum of both.
@@ -71,9 +111,10 @@ impl Latency {
         self
     }
 
-    /// As bytes: what was clamped, then the histogram in the V2 format of HdrHistogram. Some hundred bytes.
+    /// As bytes: what was clamped and is known exactly, then the histogram in the V2 format of HdrHistogram. Some hundred bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = self.clamped.to_be_bytes().to_vec();
+        let Exact { min, max, sum } = self.exact;
+        let mut bytes = [self.clamped, min, max, sum].map(u64::to_be_bytes).concat();
         // Writing into a Vec cannot fail, and no count of ours is too great for the format.
         V2Serializer::new().serialize(&self.histogram, &mut bytes).expect("a Vec takes all");
         bytes
@@ -81,11 +122,17 @@ impl Latency {
 
     /// From [`encode`](Latency::encode)d bytes; `None` if they are something else.
     pub fn decode(bytes: &[u8]) -> Option<Latency> {
-        let (clamped, mut rest) = bytes.split_first_chunk::<8>()?;
+        let mut rest = bytes;
+        let mut number = || {
+            let (number, after) = rest.split_first_chunk::<8>()?;
+            rest = after;
+            Some(u64::from_be_bytes(*number))
+        };
+        let (clamped, exact) = (number()?, Exact { min: number()?, max: number()?, sum: number()? });
         let histogram: Histogram<u64> = Decoder::new().deserialize(&mut rest).ok()?;
         let mut latency = Latency::new();
         latency.histogram.add(&histogram).ok()?;
-        latency.clamped = u64::from_be_bytes(*clamped);
+        (latency.clamped, latency.exact) = (clamped, exact);
         Some(latency)
     }
 
@@ -93,6 +140,7 @@ impl Latency {
     pub fn clear(&mut self) {
         self.histogram.reset();
         self.clamped = 0;
+        self.exact = Exact::NONE;
     }
 
     /// Samples.
@@ -105,29 +153,31 @@ impl Latency {
         self.clamped
     }
 
-    /// Least, µs, at the upper edge of its bucket as all others: a wait of 3 s is not less than 3 s. `None` without samples.
+    /// Least, µs, exactly; `None` without samples.
     pub fn min(&self) -> Option<u64> {
-        (!self.histogram.is_empty()).then(|| self.histogram.highest_equivalent(self.histogram.min()).min(HIGHEST_US))
+        self.exact().map(|exact| exact.min)
     }
 
-    /// Greatest, µs, at the upper edge of its bucket; `None` without samples.
+    /// Greatest, µs, exactly, and beyond an hour too; `None` without samples.
     pub fn max(&self) -> Option<u64> {
-        (!self.histogram.is_empty()).then(|| self.histogram.max().min(HIGHEST_US))
+        self.exact().map(|exact| exact.max)
     }
 
     /// Arithmetic mean, µs; `None` without samples.
     pub fn mean(&self) -> Option<f64> {
-        (!self.histogram.is_empty()).then(|| self.histogram.mean())
+        self.exact().map(|exact| exact.sum as f64 / self.count() as f64)
     }
 
     /// Quantile `q` (0 to 1) in µs, however few the samples; `None` without any.
     pub fn quantile(&self, q: f64) -> Option<u64> {
-        (!self.histogram.is_empty()).then(|| self.histogram.value_at_quantile(q).min(self.histogram.max()).min(HIGHEST_US))
+        (!self.histogram.is_empty()).then(|| self.histogram.value_at_quantile(q).min(self.exact.max).min(HIGHEST_US))
     }
 
-    /// Values in µs with their counts, ascending; a value stands for its bucket.
+    /// Values in µs with their counts, ascending; a value stands for its bucket, and is none that was greater than all.
     pub fn steps(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.histogram.iter_recorded().map(|step| (step.value_iterated_to().min(HIGHEST_US), step.count_since_last_iteration()))
+        self.histogram
+            .iter_recorded()
+            .map(|step| (step.value_iterated_to().min(self.exact.max).min(HIGHEST_US), step.count_since_last_iteration()))
     }
 
     /// The histogram itself, for writing.
@@ -201,17 +251,23 @@ mod tests {
         let mut latency = Latency::new();
         latency.record(HIGHEST_US + 5);
         latency.record(0);
-        assert_eq!((latency.count(), latency.clamped(), latency.min(), latency.max()), (2, 1, Some(0), Some(HIGHEST_US)));
+        assert_eq!((latency.count(), latency.clamped(), latency.min(), latency.max()), (2, 1, Some(0), Some(HIGHEST_US + 5)));
+        assert_eq!(latency.quantile(1.0), Some(HIGHEST_US));
+        assert_eq!(Latency::decode(&latency.encode()), Some(latency));
     }
 
     #[test]
-    fn the_least_is_never_below_what_was_recorded() {
-        for us in [0, 1, 999, 2047, 1_000_000, 3_000_000, 3_000_319, HIGHEST_US] {
-            let mut latency = Latency::new();
-            latency.record(us);
-            let min = latency.min().expect("a sample");
-            assert!(min >= us && min <= us + us / 1000 && Some(min) == latency.max(), "{us}: {min}");
-        }
+    fn the_least_the_greatest_and_the_mean_are_exact() {
+        // One bucket of the histogram holds 9.994 s to 10.002 s.
+        let (mut latency, mut other) = (Latency::new(), Latency::new());
+        latency.record_n(9_996_000, 3);
+        other.record(9_997_001);
+        latency.add(&other);
+        assert_eq!((latency.min(), latency.max(), latency.mean()), (Some(9_996_000), Some(9_997_001), Some(9_996_250.25)));
+        assert_eq!(latency.quantile(0.5), Some(9_997_001), "a quantile is none that was greater than all");
+        assert_eq!(latency.steps().collect::<Vec<_>>(), [(9_997_001, 4)]);
+        latency.clear();
+        assert_eq!((latency.min(), latency.max(), latency.mean()), (None, None, None));
     }
 
     #[test]

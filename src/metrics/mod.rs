@@ -21,6 +21,7 @@ pub mod sample;
 pub mod shard;
 pub mod survival;
 pub mod timeline;
+pub mod watch;
 
 pub use book::{Results, Status};
 pub use ledger::LedgerError;
@@ -172,8 +173,8 @@ impl Recorder {
             all_open: 0,
             peak_open: 0,
             faults: vec![FaultBook::default(); faults],
-            bank: Bank::new(cohorts, faults, log_interval),
-            outage_bank: Bank::new(cohorts, faults, log_interval),
+            bank: Bank::new(cohorts, faults, log_interval, &meta.watches),
+            outage_bank: Bank::new(cohorts, faults, log_interval, &meta.watches),
             timeline: Timeline::new(cohorts, meta.duration),
             peaks,
             answers: Answers::default(),
@@ -321,15 +322,16 @@ impl Recorder {
     /// Books an outage that nothing can change any more. `end` is the end of the run, for those that it cuts.
     fn book_outage(&mut self, outage: Outage, end: Option<u64>) {
         let at = outage.ready_at.or(end).unwrap_or(outage.detect_at);
+        let start = outage.fault_at;
         let of = |metric| key(metric, outage.cohort, outage.fault);
         let book = &mut self.books[usize::from(outage.cohort)];
-        self.outage_bank.record(at, of(Metric::Detect), outage.detect());
+        self.outage_bank.record_from(at, start, of(Metric::Detect), outage.detect());
         if let Some(time) = outage.time() {
             book.recovered += 1;
             book.recovery_attempts += u64::from(outage.attempts);
-            self.outage_bank.record(at, of(Metric::ReconnectTime), time);
-            self.outage_bank.record(at, of(Metric::Backoff), outage.backoff);
-            self.outage_bank.record(at, of(Metric::Attempt), outage.attempt + outage.reply.unwrap_or(0));
+            self.outage_bank.record_from(at, start, of(Metric::ReconnectTime), time);
+            self.outage_bank.record_from(at, start, of(Metric::Backoff), outage.backoff);
+            self.outage_bank.record_from(at, start, of(Metric::Attempt), outage.attempt + outage.reply.unwrap_or(0));
             if let Some(fault) = outage.fault.and_then(|fault| self.faults.get_mut(usize::from(fault))) {
                 fault.recovered += 1;
             }
@@ -339,7 +341,7 @@ impl Recorder {
                 Some(time) => (Metric::ReconnectTimeNever, time),
                 None => (Metric::ReconnectTimeCensored, at.saturating_sub(outage.fault_at)),
             };
-            self.outage_bank.record(at, of(metric), time);
+            self.outage_bank.record_from(at, start, of(metric), time);
         }
         self.outage_rows.offer(|| outage);
     }
@@ -419,7 +421,7 @@ fn tally(counts: &mut BTreeMap<String, u64>, text: &str, further: &str) {
 }
 
 fn key(metric: Metric, cohort: u16, fault: Option<u16>) -> Key {
-    Key { metric, cohort, fault }
+    Key { metric, cohort, fault, window: None }
 }
 
 /// The client and the fault that an event is about.

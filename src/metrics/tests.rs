@@ -7,6 +7,7 @@ use super::latency::Latency;
 use super::lateness::Feed;
 use super::liveness::Watched;
 use super::peak::{HERD, Tracked};
+use super::watch::watches;
 use super::*;
 use crate::close::{Deadline, Ending, Initiator, TcpEnd};
 use crate::event::Closing;
@@ -59,6 +60,7 @@ pub(crate) fn meta() -> Meta {
         peaks: peaks(),
         tolerance_us: 20_000,
         feeds: vec![Feed::default()],
+        watches: watches(&expectations()),
     }
 }
 
@@ -410,14 +412,17 @@ fn the_interval_log_is_read_back_with_every_sample() {
     let text = String::from_utf8(bytes.clone()).unwrap();
     assert!(text.contains("#[StartTime: 1700000000.500 (seconds since epoch)]"), "{text}");
     assert!(text.contains("Tag=reconnect_time;cohort=web%2c%20old;fault=crash,"), "{text}");
-    let read = crate::results::hlog::read_log(&bytes).unwrap();
+    let mut read = crate::results::hlog::read_log(&bytes).unwrap();
+    crate::results::exact::attach(&mut read, &crate::results::exact::rows(&results));
     let mut written = crate::results::hlog::distributions(&results);
     written.sort_by_key(|row| format!("{};{};{:?}", row.metric, row.cohort, row.fault));
+    assert!(read.iter().any(|row| row.around.iter().any(|around| around.below > 0)));
     let mut read_sorted = read.clone();
     read_sorted.sort_by_key(|row| format!("{};{};{:?}", row.metric, row.cohort, row.fault));
     assert_eq!(written.len(), read.len());
     for (written, read) in written.iter().zip(&read_sorted) {
         assert_eq!((&written.metric, &written.cohort, &written.fault), (&read.metric, &read.cohort, &read.fault));
+        assert_eq!((written.latency.exact(), &written.around), (read.latency.exact(), &read.around));
         assert_eq!(written.latency.steps().collect::<Vec<_>>(), read.latency.steps().collect::<Vec<_>>(), "{}", written.metric);
     }
 }

@@ -137,6 +137,7 @@ fn crash(cohorts: &[(&str, &str, u32, Wait)], down_us: u64, duration_ms: u64, ec
         peaks: None,
         counts: None,
         distributions: None,
+        limits: None,
         bands: crate::results::bands::Bands::default(),
     };
     let mut first = 0;

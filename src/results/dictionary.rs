@@ -46,6 +46,7 @@ fn columns_agree_with_headers_and_dictionary() {
         ("events.csv", EVENTS, events),
         ("counts.csv", COUNTS, counts),
         ("peaks.csv", peaks::PEAKS, columns(&peaks::peak_rows(&results)[0])),
+        ("limits.csv", super::exact::LIMITS, columns(&super::exact::ExactRow::default())),
         ("runs.csv", super::runs::RUNS, runs),
         ("runs_reconnect.csv", super::bands::RECONNECT, columns(&super::bands::ReconnectBand::default())),
         ("runs_timeline.csv", super::bands::TIMELINE, columns(&super::bands::TimelineBand::default())),

@@ -1,5 +1,6 @@
 //! What a verdict is judged by: the same from closed books and from a run folder.
 
+use super::exact;
 use super::hlog::{Distribution, distributions};
 use super::peaks::{peak_rows, peaks};
 use super::read::{Loaded, ReadError};
@@ -8,6 +9,7 @@ use super::tables::count_rows;
 use crate::metrics::book::{Results, Status};
 use crate::metrics::peak::HERD;
 use crate::metrics::survival::Survival;
+use crate::metrics::watch::{Around, Window};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -36,6 +38,8 @@ pub struct Evidence {
     pub peaks: BTreeMap<String, u64>,
     /// Everything that is timed.
     pub distributions: Vec<Distribution>,
+    /// Windows of starts that were kept, each with its metric, with or without samples.
+    pub windows: Vec<(String, Window)>,
 }
 
 impl Evidence {
@@ -53,6 +57,7 @@ impl Evidence {
             counts: count_rows(results),
             peaks: peaks(&peak_rows(results), results.meta.duration),
             distributions: distributions(results),
+            windows: exact::windows(&exact::rows(results)),
         }
     }
 
@@ -64,6 +69,12 @@ impl Evidence {
         let why = "without it there is nothing to judge by";
         let missing = |name: &str| ReadError::Missing { path: loaded.dir.join(name), why };
         let summary = &loaded.summary;
+        let first_version = summary.schema_version < SCHEMA_VERSION;
+        let limits = match &loaded.limits {
+            Some(rows) => rows.as_slice(),
+            None if first_version => &[],
+            None => return Err(missing("limits.csv")),
+        };
         let evidence = Evidence {
             measured_s: summary.measured_ms as f64 / 1e3,
             aborted: summary.status == Status::Aborted.name(),
@@ -71,20 +82,21 @@ impl Evidence {
             lost: summary.generator.lost.clone(),
             unreliable: summary.generator.unreliable.clone(),
             ready: summary.clients.ready,
-            first_version: summary.schema_version < SCHEMA_VERSION,
+            first_version,
             planned: summary.cohorts.iter().map(|(name, row)| (name.clone(), row.clients.planned)).collect(),
             peaks: peaks(loaded.peaks.as_deref().unwrap_or_default(), Duration::from_millis(summary.duration_ms)),
             counts: loaded.counts.clone().ok_or_else(|| missing("counts.csv"))?,
             distributions: loaded.distributions.clone().ok_or_else(|| missing("latency.hlog"))?,
+            windows: exact::windows(limits),
         };
         evidence.agrees_with(loaded)?;
         Ok(evidence)
     }
 
-    /// The times of a metric in all distributions that are kept, with those that were cut and those that never end.
-    pub fn times(&self, metric: &str, keep: impl Fn(&Distribution) -> bool) -> Survival {
+    /// The times of a metric and window in all distributions that are kept, with those that were cut and those that never end.
+    pub fn times(&self, metric: &str, window: Option<Window>, keep: impl Fn(&Distribution) -> bool) -> Survival {
         let mut times = Survival::default();
-        for row in self.distributions.iter().filter(|row| keep(row)) {
+        for row in self.distributions.iter().filter(|row| row.window == window && keep(row)) {
             match row.metric.strip_prefix(metric) {
                 Some("") => times.ended.add(&row.latency),
                 Some("_censored") => times.censored.add(&row.latency),
@@ -95,11 +107,25 @@ impl Evidence {
         times
     }
 
+    /// How the same lie around a limit in µs: those that ended and those that were cut. `None` where that was not counted.
+    pub fn around(&self, metric: &str, window: Option<Window>, limit: f64, keep: impl Fn(&Distribution) -> bool) -> Option<[Around; 2]> {
+        let mut sums = [Around::new(limit); 2];
+        for row in self.distributions.iter().filter(|row| row.window == window && keep(row)) {
+            let sum = match row.metric.strip_prefix(metric) {
+                Some("") => &mut sums[0],
+                Some("_censored") => &mut sums[1],
+                _ => continue,
+            };
+            sum.add(row.around.iter().find(|around| around.limit == limit)?);
+        }
+        Some(sums)
+    }
+
     /// A table that was cut between two lines is still a table: only the summary tells.
     fn agrees_with(&self, loaded: &Loaded) -> Result<(), ReadError> {
         let summary = &loaded.summary;
         let counted = |holds: &dyn Fn(&CountRow) -> bool| self.counts.iter().filter(|row| holds(row)).map(|row| row.count).sum::<u64>();
-        let all = |metric| self.times(metric, |_| true);
+        let all = |metric| self.times(metric, None, |_| true);
         let begun = counted(&|row| row.metric == "attempts" && row.outcome.as_deref() == Some("begun"));
         let closed = counted(&|row| row.metric == "closes" && row.side.as_deref() == Some("client"));
         let sent = counted(&|row| row.metric == "messages" && row.outcome.as_deref() == Some("sent"));

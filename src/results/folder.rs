@@ -5,6 +5,7 @@
 //! temporary folder is inside it, and the files move up when they are complete, the summary last.
 
 use super::bands;
+use super::exact;
 use super::hlog::{write_log, write_table};
 use super::manifest::{command_line, started_s};
 use super::peaks::{PEAKS, peak_rows};
@@ -144,6 +145,7 @@ impl Folder {
         put("counts.csv", &|out| put_csv(out, count_rows(results), COUNTS))?;
         put("peaks.csv", &|out| put_csv(out, peak_rows(results), PEAKS))?;
         put("latency.hlog", &|out| write_log(out, results, started_s(manifest)))?;
+        put("limits.csv", &|out| put_csv(out, exact::rows(results), exact::LIMITS))?;
         put("timeline.csv", &|out| put_csv(out, timeline_rows(results), TIMELINE))?;
         put("closes.csv", &|out| put_csv(out, ending_rows(results), CLOSES))?;
         put("reconnects.csv", &|out| put_csv(out, reconnect_rows(results), RECONNECTS))?;

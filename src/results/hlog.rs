@@ -1,12 +1,14 @@
 //! `latency.hlog`, the interval log of all distributions, and `latency.hgrm`, the percentile table of one.
 //!
 //! Both are formats of the HdrHistogram project, so its viewers and its ports to other languages read them. A tag of the log is
-//! `metric;cohort=<name>` or `metric;cohort=<name>;fault=<id>`; what the format does not allow in a tag is percent-encoded.
+//! `metric;cohort=<name>` or `metric;cohort=<name>;fault=<id>`, with `;from=<second>;to=<second>` where it has only what started in that
+//! window, which an expectation names: such samples stand in the tag without window too. What the format does not allow in a tag is percent-encoded.
 //! Adding up all lines of a tag gives the distribution over the whole run.
 
 use crate::metrics::bank::{Key, Metric};
 use crate::metrics::book::{Meta, Results};
 use crate::metrics::latency::Latency;
+use crate::metrics::watch::{Around, Window};
 use base64::Engine as _;
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
@@ -23,8 +25,12 @@ pub struct Distribution {
     pub cohort: String,
     /// Id of the fault; `None` for none.
     pub fault: Option<String>,
+    /// Only what started in it; `None` for all.
+    pub window: Option<Window>,
     /// All samples of the run.
     pub latency: Latency,
+    /// What lies around the limits that were expected, exactly.
+    pub around: Vec<Around>,
 }
 
 /// Writes the interval log. `started` is the start of the run in seconds since 1970; offsets count from it.
@@ -60,19 +66,23 @@ pub fn read_log(bytes: &[u8]) -> io::Result<Vec<Distribution>> {
 /// The distributions of closed books, in the form in which they are read back.
 pub fn distributions(results: &Results) -> Vec<Distribution> {
     let meta = &results.meta;
-    let row = |(key, latency): (Key, &Latency)| Distribution {
+    let row = |(key, latency, around): (Key, &Latency, &[Around])| Distribution {
         metric: key.metric.name().to_owned(),
         cohort: meta.cohort(key.cohort),
         fault: key.fault.map(|fault| meta.fault(fault)),
+        window: key.window,
         latency: latency.clone(),
+        around: around.to_vec(),
     };
-    results.bank.each().map(row).collect()
+    results.bank.each_around().map(row).collect()
 }
 
 fn tag(meta: &Meta, key: Key) -> String {
     let cohort = escape(&meta.cohort(key.cohort));
     let fault = key.fault.map(|fault| format!(";fault={}", escape(&meta.fault(fault)))).unwrap_or_default();
-    format!("{};cohort={cohort}{fault}", key.metric.name())
+    let edge = |name: &str, second: Option<u32>| second.map(|second| format!(";{name}={second}")).unwrap_or_default();
+    let window = key.window.map(|window| edge("from", window.from) + &edge("to", window.to)).unwrap_or_default();
+    format!("{};cohort={cohort}{fault}{window}", key.metric.name())
 }
 
 fn parse_tag(tag: &str, latency: Latency) -> Distribution {
@@ -82,14 +92,19 @@ fn parse_tag(tag: &str, latency: Latency) -> Distribution {
         "reconnect_censored" => "reconnect_time_censored",
         metric => metric,
     };
-    let mut distribution = Distribution { metric: metric.to_owned(), cohort: String::new(), fault: None, latency };
+    let mut distribution =
+        Distribution { metric: metric.to_owned(), cohort: String::new(), fault: None, window: None, latency, around: Vec::new() };
+    let (mut from, mut to) = (None, None);
     for (name, value) in parts.filter_map(|part| part.split_once('=')) {
         match name {
             "cohort" => distribution.cohort = unescape(value),
             "fault" => distribution.fault = Some(unescape(value)),
+            "from" => from = value.parse().ok(),
+            "to" => to = value.parse().ok(),
             _ => {}
         }
     }
+    distribution.window = from.or(to).map(|_| Window { from, to });
     distribution
 }
 
@@ -173,6 +188,10 @@ mod tests {
             assert_eq!(unescape(&escaped), name);
         }
         let parsed = parse_tag("detect;cohort=a%20b;fault=x", Latency::new());
+        let windowed = |tag: &str| parse_tag(tag, Latency::new()).window;
+        let window = |from, to| Some(Window { from, to });
+        assert_eq!(windowed("rtt;cohort=web;from=10;to=40"), window(Some(10), Some(40)));
+        assert_eq!((windowed("rtt;cohort=web;to=40"), windowed("rtt;cohort=web")), (window(None, Some(40)), None));
         assert_eq!((parsed.metric.as_str(), parsed.cohort.as_str(), parsed.fault.as_deref()), ("detect", "a b", Some("x")));
     }
 

@@ -1,6 +1,7 @@
 //! A run folder read back: all that `report`, `check` and the charts need.
 
 use super::bands::Bands;
+use super::exact::{self, ExactRow};
 use super::hlog::{Distribution, read_log};
 use super::record::{CountRow, EndingRow, EventRow, Manifest, OLDEST_VERSION, PeakRow, ReconnectRow, SCHEMA_VERSION, Summary, TimelineRow};
 use serde::de::DeserializeOwned;
@@ -37,6 +38,8 @@ pub struct Loaded {
     pub peaks: Option<Vec<PeakRow>>,
     /// `latency.hlog`, each distribution over the whole run; `None` where it is missing.
     pub distributions: Option<Vec<Distribution>>,
+    /// `limits.csv`; `None` where it is missing.
+    pub limits: Option<Vec<ExactRow>>,
     /// `runs_reconnect.csv` and `runs_timeline.csv`; empty of one seed.
     pub bands: Bands,
 }
@@ -101,6 +104,7 @@ pub fn read(dir: &Path) -> Result<Loaded, ReadError> {
         }
         _ => {}
     }
+    let limits: Option<Vec<ExactRow>> = rows(&dir.join("limits.csv"))?;
     Ok(Loaded {
         dir: dir.to_owned(),
         summary: summary(&dir.join("summary.json"))?,
@@ -114,9 +118,15 @@ pub fn read(dir: &Path) -> Result<Loaded, ReadError> {
         peaks: rows(&dir.join("peaks.csv"))?,
         distributions: match optional(&dir.join("latency.hlog"))? {
             Some((path, bytes)) if !ends_with_a_line(&bytes) => return Err(cut(path)),
-            Some((path, bytes)) => Some(read_log(&bytes).map_err(|error| ReadError::Damaged { path, what: error.to_string() })?),
+            Some((path, bytes)) => {
+                let read = read_log(&bytes).map_err(|error| ReadError::Damaged { path, what: error.to_string() });
+                let mut distributions = read?;
+                exact::attach(&mut distributions, limits.as_deref().unwrap_or_default());
+                Some(distributions)
+            }
             None => None,
         },
+        limits,
         bands: Bands {
             reconnect: rows(&dir.join("runs_reconnect.csv"))?.unwrap_or_default(),
             timeline: rows(&dir.join("runs_timeline.csv"))?.unwrap_or_default(),

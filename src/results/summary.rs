@@ -12,7 +12,7 @@ use crate::fault::liveness::Finds;
 use crate::metrics::answers::Answer;
 use crate::metrics::bank::{Key, Metric};
 use crate::metrics::book::{Book, FaultBook, FaultMeta, Results};
-use crate::metrics::latency::{Latency, needed};
+use crate::metrics::latency::needed;
 use crate::metrics::liveness::{self, Watched};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -285,7 +285,7 @@ fn notices(results: &Results) -> Vec<String> {
     let (events, milestones) = (&results.events, &results.milestones);
     notices.extend(sampled("events.csv", "events of clients", events.seen(), events.kept().len()));
     notices.extend(sampled("events.csv", "events of the run", milestones.seen(), milestones.kept().len()));
-    let clamped: u64 = results.bank.each().map(|(_, latency)| Latency::clamped(latency)).sum();
+    let clamped: u64 = results.bank.each().filter(|(key, _)| key.window.is_none()).map(|(_, latency)| latency.clamped()).sum();
     if clamped > 0 {
         notices.push(format!("{clamped} times of more than an hour count as one hour"));
     }
