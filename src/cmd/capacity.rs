@@ -2,6 +2,7 @@
 //!
 //! Which value comes next is decided in `capacity::search`; each run is one of `closestorm run`, judged as there.
 
+mod lost;
 mod step;
 
 use super::signals::Stop;
@@ -11,10 +12,10 @@ use crate::capacity::search::so_far;
 use crate::capacity::{Ended, Found, Next, Observation, Settings, Vary, search};
 use crate::cli::{Capacity as Args, Format};
 use crate::metrics::book::Meta;
-use crate::plan::Plan;
+use crate::plan::{Plan, Target};
 use crate::results::capacity::{CAPACITY_VERSION, Capacity, Conclusion, LimitRow, Search, SearchRow, VaryRow, write};
 use crate::results::folder::Folder;
-use crate::results::limit::{Measure, limit_row, reconnect_within_us};
+use crate::results::limit::{Measure, limit_row, reconnect_within};
 use crate::results::manifest;
 use crate::results::record::Manifest;
 use crate::units::print_duration;
@@ -186,7 +187,9 @@ impl Hunt<'_> {
         Settings { steps: usize::from(*steps), repeats: usize::from(*repeats), precision: precision.0 }
     }
 
-    fn conclude(self, lowest: &Plan, command: &str, stopped: bool) -> Search {
+    fn conclude(mut self, lowest: &Plan, command: &str, stopped: bool) -> Search {
+        let lost_node = lost::lost_node(self.args, &mut self.bench, lowest, &self.limits, self.varied);
+        let (reconnect_within_us, reconnect_stat) = reconnect_within(&lowest.expectations).unzip();
         let measure = Measure::of(lowest);
         let row =
             |vary: &Vary| VaryRow { key: vary.key.clone(), unit: vary.unit.name().to_owned(), low: vary.range.low, high: vary.range.high };
@@ -218,8 +221,12 @@ impl Hunt<'_> {
                 .map(|expectation| expectation.text.clone())
                 .chain(step::needs(self.args, lowest).map(|needed| step::words(!lowest.faults.is_empty(), needed)))
                 .collect(),
-            reconnect_within_us: reconnect_within_us(&lowest.expectations),
+            reconnect_within_us,
+            reconnect_stat,
             down_us: down.map(|down| down.as_micros() as u64),
+            crashes: lowest.faults.iter().any(|fault| fault.inject.row.kind == lost::CRASH),
+            instances: matches!(lowest.target, Target::Embedded(_)).then(|| lowest.target.instances().into()),
+            lost_node,
             limits: self.limits,
             notices,
         };

@@ -42,8 +42,20 @@ pub struct Capacity {
     pub expect: Vec<String>,
     /// The tightest limit that an expectation puts on the time to reconnect; null for none.
     pub reconnect_within_us: Option<u64>,
+    /// Of whom it is: `max`, or a percentile as `p99`; null for none.
+    #[serde(default)] // absent in older folders
+    pub reconnect_stat: Option<String>,
     /// For how long a fault keeps the server down, the longest of them; null for none.
     pub down_us: Option<u64>,
+    /// A fault kills a server process: what is expected of the way back was measured after the loss of a node.
+    #[serde(default)] // absent in older folders
+    pub crashes: bool,
+    /// Servers of the target.
+    #[serde(default)] // absent in older folders
+    pub instances: Option<u64>,
+    /// How many clients of one node are all back in time after it is lost, simulated; null where nothing is known of that.
+    #[serde(default)] // absent in older folders
+    pub lost_node: Option<LostNodeRow>,
     /// One; with two parameters one for each value of the first.
     pub limits: Vec<LimitRow>,
     /// What else a reader must know.
@@ -57,6 +69,27 @@ pub struct Conclusion {
     pub result: String,
     /// Why, where it is not a plain pass.
     pub reasons: Vec<String>,
+}
+
+/// The loss of a node, simulated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostNodeRow {
+    /// In which all clients of the node are to be back, from the loss on.
+    pub within_us: u64,
+    /// From the loss to the moment at which a server takes them again; 0 where another node does so at once.
+    pub down_us: u64,
+    /// The most clients that are all back in time; 0 for none.
+    pub clients: u64,
+    /// When the slowest of them is; null for none.
+    pub back_us: Option<u64>,
+    /// A few more, which are not; null where none were found.
+    pub more: Option<u64>,
+    /// When the slowest of those is; null where some are not within three times `within_us`.
+    pub more_back_us: Option<u64>,
+    /// Where the model of the server comes from.
+    pub model: String,
+    /// How the clients come back, as in the scenario.
+    pub strategies: Vec<String>,
 }
 
 /// A varied parameter.

@@ -1,6 +1,6 @@
 //! Searches as tests need them: found, with the scalability law, without a limit, with two parameters.
 
-use super::capacity::{CAPACITY_VERSION, Capacity, Conclusion, LimitRow, Search, SearchRow, StepRow, UslRow, VaryRow};
+use super::capacity::{CAPACITY_VERSION, Capacity, Conclusion, LimitRow, LostNodeRow, Search, SearchRow, StepRow, UslRow, VaryRow};
 use crate::capacity::{Ended, Outcome};
 
 /// A search as it comes from a server of 4,000 a second.
@@ -57,7 +57,11 @@ pub(crate) fn found() -> Search {
         latency: "opening_handshake".to_owned(),
         expect: vec!["opening_handshake p99 < 250ms".to_owned()],
         reconnect_within_us: None,
+        reconnect_stat: None,
         down_us: None,
+        crashes: false,
+        instances: None,
+        lost_node: None,
         limits: vec![limit],
         notices: Vec::new(),
     };
@@ -70,6 +74,16 @@ pub(crate) fn with_law() -> Search {
     search.capacity.vary[0] = VaryRow { key: "clients".to_owned(), unit: "count".to_owned(), low: 250.0, high: 8_000.0 };
     "echoed".clone_into(&mut search.capacity.throughput);
     let (lambda, sigma, kappa) = ([1.1, 1.0, 1.2], [2e-5, 1e-5, 3e-5], [2e-8, 1e-8, 3e-8]);
+    search.capacity.lost_node = Some(LostNodeRow {
+        within_us: 10_000_000,
+        clients: 1_400,
+        back_us: Some(9_700_000),
+        more: Some(1_430),
+        more_back_us: Some(10_200_000),
+        model: "[target.embedded]".to_owned(),
+        strategies: vec!["reconnecting-websocket".to_owned()],
+        ..LostNodeRow::default()
+    });
     let usl = UslRow { lambda, sigma, kappa, r_squared: 0.98, peak: Some(7_000.0), peak_throughput_per_s: Some(4_100.0) };
     (search.capacity.limits[0].usl, search.capacity.limits[0].usl_note) = (Some(usl), None);
     search

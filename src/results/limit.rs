@@ -5,7 +5,7 @@ use super::record::{Summary, TimelineRow, Times};
 use crate::capacity::knee::{self, Bend};
 use crate::capacity::usl::{self, Estimate};
 use crate::capacity::{Found, Outcome, Vary};
-use crate::expect::{Expectation, Metric};
+use crate::expect::{Expectation, Metric, Stat};
 use crate::plan::Plan;
 use crate::seed::Seed;
 use std::collections::BTreeMap;
@@ -66,10 +66,15 @@ impl Measure {
     }
 }
 
-/// The tightest limit that an expectation puts on the time to reconnect, µs.
-pub fn reconnect_within_us(expectations: &[Expectation]) -> Option<u64> {
+/// The tightest limit that an expectation puts on the time to reconnect, µs, and of whom: `max`, a percentile.
+pub fn reconnect_within(expectations: &[Expectation]) -> Option<(u64, String)> {
     let of_reconnect = expectations.iter().filter(|one| one.metric == Metric::ReconnectTime && one.op.symbol().starts_with('<'));
-    of_reconnect.map(|one| one.limit.value() as u64).min()
+    let whom = |stat: Stat| match stat {
+        Stat::Percentile(percentile) => Some(percentile.to_string()),
+        Stat::Min | Stat::Mean => None,
+        _ => Some("max".to_owned()),
+    };
+    of_reconnect.filter_map(|one| Some((one.limit.value() as u64, whom(one.stat)?))).min()
 }
 
 /// The mean rate of the burst with the most work: intervals that follow each other with no pause of a second between. A whole run where

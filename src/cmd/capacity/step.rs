@@ -99,6 +99,19 @@ pub(super) enum Stepped {
     Stopped,
 }
 
+/// A run whose books are kept.
+pub(super) struct Busiest {
+    /// Number of the step.
+    pub(super) step: u32,
+    throughput: f64,
+    /// Its plan.
+    pub(super) plan: Arc<Plan>,
+    /// Its books.
+    pub(super) results: Results,
+    /// What it came to.
+    pub(super) verdict: Verdict,
+}
+
 /// Where steps are run and kept.
 pub(super) struct Bench<'a> {
     args: &'a Args,
@@ -108,6 +121,9 @@ pub(super) struct Bench<'a> {
     needs: Option<f64>,
     folder: PathBuf,
     stop: Stop,
+    /// The run in which the server opened most: what a model is fitted to where none is known.
+    busiest: Option<Busiest>,
+    knows_model: bool,
     /// So far.
     pub(super) steps: Vec<StepRow>,
     /// Opening handshakes that targets were asked for before the runs.
@@ -129,6 +145,8 @@ impl<'a> Bench<'a> {
             needs: needs(args, lowest),
             folder: folder.to_owned(),
             stop,
+            busiest: None,
+            knows_model: lowest.simulated_as().is_ok(),
             steps: Vec::new(),
             uncounted: 0,
             notices,
@@ -145,6 +163,21 @@ impl<'a> Bench<'a> {
         notices
     }
 
+    /// Says one more thing.
+    pub(super) fn notice(&mut self, notice: String) {
+        self.notices.push(notice);
+    }
+
+    /// The run in which the server opened most, if a model has to be fitted.
+    pub(super) fn busiest(&self) -> Option<&Busiest> {
+        self.busiest.as_ref()
+    }
+
+    /// Where everything is kept.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Whether a signal came.
     pub(super) fn is_stopped(&self) -> bool {
         self.stop.code().is_some()
@@ -157,8 +190,8 @@ impl<'a> Bench<'a> {
         let step = self.steps.len() as u32 + 1;
         let blank = StepRow { step, level, value, setting, why: why.name().to_owned(), ..StepRow::default() };
         let (row, outcome) = match self.run(&values) {
-            Ok((results, _)) if results.status == Status::Aborted => return Ok(Stepped::Stopped),
-            Ok((results, verdict)) => self.observe(blank, &values, &results, &verdict)?,
+            Ok((_, results, _)) if results.status == Status::Aborted => return Ok(Stepped::Stopped),
+            Ok((plan, results, verdict)) => self.observe(blank, &values, plan, results, &verdict)?,
             Err(_) if self.is_stopped() => return Ok(Stepped::Stopped),
             Err(error) if self.steps.is_empty() => return Err(error),
             Err(error) => {
@@ -171,27 +204,34 @@ impl<'a> Bench<'a> {
         Ok(Stepped::Seen(outcome))
     }
 
-    fn run(&self, values: &[f64]) -> anyhow::Result<(Results, Verdict)> {
+    fn run(&self, values: &[f64]) -> anyhow::Result<(Arc<Plan>, Results, Verdict)> {
         let (plan, division) = run::divide(plan(self.args, self.varied, values)?, Shard::WHOLE, None)?;
         let (plan, whole) = (Arc::new(plan), Whom::whole(division));
         let quiet = self.args.output.quiet || !io::stderr().is_terminal();
         let measured = run::once(&plan, whole, &self.folder, warm_up(self.args, &plan), quiet, self.stop.clone());
         // What the target prints at each connection fills the disk, and an error has its end already.
         let _ = fs::remove_file(output_file(&self.folder));
-        measured
+        measured.map(|(results, verdict)| (plan, results, verdict))
     }
 
-    fn observe(&mut self, blank: StepRow, values: &[f64], results: &Results, verdict: &Verdict) -> anyhow::Result<(StepRow, Outcome)> {
-        let timeline = timeline_rows(results);
-        let opened = Opened::of(results, &timeline);
-        let verdict = self.needs.map_or_else(|| verdict.clone(), |needed| with_opened(verdict, opened, needed, trusted(results)));
+    fn observe(
+        &mut self,
+        blank: StepRow,
+        values: &[f64],
+        plan: Arc<Plan>,
+        results: Results,
+        verdict: &Verdict,
+    ) -> anyhow::Result<(StepRow, Outcome)> {
+        let timeline = timeline_rows(&results);
+        let opened = Opened::of(&results, &timeline);
+        let verdict = self.needs.map_or_else(|| verdict.clone(), |needed| with_opened(verdict, opened, needed, trusted(&results)));
         let outcome = match verdict.result.as_str() {
             "pass" => Outcome::Held,
             "fail" => Outcome::Failed,
             _ if results.saturated() => Outcome::Saturated,
             _ => Outcome::Untold,
         };
-        let summary = summarise(results, &verdict, &command(self.args, self.varied, values));
+        let summary = summarise(&results, &verdict, &command(self.args, self.varied, values));
         self.uncounted += results.usage.uncounted_openings;
         self.keep(&summary, blank.step)?;
         if let Err(error) = results.check_ledger() {
@@ -210,6 +250,10 @@ impl<'a> Bench<'a> {
             reason: (outcome != Outcome::Held).then(|| verdict.reasons.join("; ")),
             ..blank
         };
+        let throughput = row.throughput_per_s.unwrap_or(0.0);
+        if !self.knows_model && trusted(&results) && self.busiest.as_ref().is_none_or(|busiest| busiest.throughput < throughput) {
+            self.busiest = Some(Busiest { step: row.step, throughput, plan, results, verdict });
+        }
         Ok((row, outcome))
     }
 

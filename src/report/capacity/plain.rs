@@ -3,10 +3,7 @@
 use crate::capacity::Ended;
 use crate::plot::capacity::limit_words;
 use crate::plot::number;
-use crate::results::capacity::{LimitRow, Search, VaryRow};
-
-/// In which everybody should be back, where the scenario does not say: µs.
-const BACK_WITHIN_US: u64 = 10_000_000;
+use crate::results::capacity::{LimitRow, LostNodeRow, Search, VaryRow};
 
 /// The paragraph.
 pub fn plain(search: &Search) -> String {
@@ -113,41 +110,45 @@ fn plural(latency: &str) -> String {
     }
 }
 
-/// What it means for the size of a node: measured where the scenario loses one, computed from the rate where it does not.
+/// What it means for the size of a node: measured where the scenario loses one, simulated where it does not.
 fn node(search: &Search, limit: &LimitRow, vary: &VaryRow) -> Option<String> {
     let c = &search.capacity;
-    let limit_at = limit.limit?;
-    let within = c.reconnect_within_us.unwrap_or(BACK_WITHIN_US);
-    match subject(vary) {
-        Subject::Clients => {
-            let within = c.reconnect_within_us?;
-            Some(format!(
-                "To have everybody back in {} after losing one node, keep at most {} clients per node.",
-                number::time(within),
-                number::quantity(limit_at)
-            ))
-        }
-        Subject::Arrivals => {
-            let down = c.down_us.unwrap_or(0);
-            let left = within.saturating_sub(down) as f64 / 1e6;
-            let clients = two_digits_down(limit_at * left);
-            let away = if down > 0 { format!(" that is away for {}", number::time(down)) } else { String::new() };
-            (clients > 0.0).then(|| {
-                format!(
-                    "To have everybody back in {} after losing one node{away}, keep at most {} clients per node: computed from that rate, not measured, for clients that all come at once.",
-                    number::time(within),
-                    number::quantity(clients)
-                )
-            })
-        }
-        _ => None,
+    if let Some(lost) = &c.lost_node {
+        return Some(simulated(lost));
     }
+    let within = number::time(c.reconnect_within_us.filter(|_| c.crashes)?);
+    let clients = number::quantity(limit.limit.filter(|_| matches!(subject(vary), Subject::Clients))?);
+    let who = match c.reconnect_stat.as_deref()?.strip_prefix('p') {
+        Some(percentile) => format!("{percentile} % of them are"),
+        None => "all of them are".to_owned(),
+    };
+    let nodes = match c.instances {
+        None | Some(1) => format!("With at most {clients} clients on a node"),
+        Some(nodes) => format!("With at most {clients} clients on {nodes} nodes"),
+    };
+    Some(format!("{nodes}, {who} back within {within} of losing one: measured with this scenario."))
 }
 
-/// Rounded down to two digits: advice is not to promise more than the measurement.
-fn two_digits_down(value: f64) -> f64 {
-    let power = 10_f64.powf(value.max(1.0).log10().floor() - 1.0).max(1.0);
-    (value / power).floor() * power
+fn simulated(lost: &LostNodeRow) -> String {
+    let within = number::time(lost.within_us);
+    let down = if lost.down_us > 0 { format!(" that is away for {}", number::time(lost.down_us)) } else { String::new() };
+    let how = format!("Simulated ({}, server as {})", lost.strategies.join(", "), lost.model);
+    let more = lost.more.map(|more| {
+        let back = lost.more_back_us.map_or_else(
+            || format!("are not all back within {}", number::time(3 * lost.within_us)),
+            |us| format!("take {}", number::time(us)),
+        );
+        format!("{} {back}", number::count(more))
+    });
+    let after = format!("after losing a node{down}");
+    match (lost.clients, lost.back_us.map(number::time), more) {
+        (0, _, Some(more)) => format!("{how}: no number of clients is back within {within} {after}; {more}."),
+        (0, _, None) => format!("{how}: no number of clients is back within {within} {after}."),
+        (clients, Some(back), Some(more)) => {
+            format!("{how}: {after}, up to {} clients of it are all back within {within} (slowest {back}); {more}.", number::count(clients))
+        }
+        (clients, ..) => format!("{how}: {after}, {} clients of it are all back within {within}, and maybe more.", number::count(clients)),
+    }
 }
 
 fn map(search: &Search, searched: &VaryRow) -> String {
@@ -188,18 +189,43 @@ mod tests {
     }
 
     #[test]
-    fn the_size_of_a_node_is_computed_from_a_rate_and_measured_from_clients() {
-        let rate = with("clients.web.arrive.rate", "per_s", 3_900.0, |search| search.capacity.down_us = Some(2_000_000));
-        assert!(
-            rate.contains("back in 10 s after losing one node that is away for 2 s, keep at most 31,000 clients per node: computed"),
-            "{rate}"
-        );
-        let clients = with("clients", "count", 31_000.0, |search| search.capacity.reconnect_within_us = Some(8_000_000));
-        assert!(
-            clients.contains("To have everybody back in 8 s after losing one node, keep at most 31,000 clients per node."),
-            "{clients}"
-        );
-        assert!(!with("clients", "count", 31_000.0, |_| {}).contains("per node"), "nothing was lost, nothing is advised");
+    fn the_size_of_a_node_is_simulated_or_measured_and_never_divided() {
+        let rate =
+            |lost: LostNodeRow| with("clients.web.arrive.rate", "per_s", 230.0, |search| search.capacity.lost_node = Some(lost.clone()));
+        let lost = LostNodeRow {
+            within_us: 10_000_000,
+            clients: 1_400,
+            back_us: Some(9_700_000),
+            more: Some(1_430),
+            more_back_us: Some(10_200_000),
+            model: "[target.embedded]".to_owned(),
+            strategies: vec!["reconnecting-websocket".to_owned()],
+            ..LostNodeRow::default()
+        };
+        let text = rate(lost.clone());
+        let expected = "Simulated (reconnecting-websocket, server as [target.embedded]): after losing a node, up to 1,400 clients of it are \
+                        all back within 10 s (slowest 9.7 s); 1,430 take 10.2 s.";
+        assert!(text.ends_with(expected), "{text}");
+        let text = rate(LostNodeRow { clients: 0, back_us: None, more: Some(10), more_back_us: None, down_us: 2_000_000, ..lost });
+        let expected =
+            "no number of clients is back within 10 s after losing a node that is away for 2 s; 10 are not all back within 30 s.";
+        assert!(text.ends_with(expected), "{text}");
+        // Measured: a limit on the way back, and a crash.
+        let measured = |stat: &str, crashes, instances| {
+            with("clients", "count", 31_000.0, |search| {
+                let c = &mut search.capacity;
+                (c.reconnect_within_us, c.reconnect_stat, c.crashes, c.instances) =
+                    (Some(8_000_000), Some(stat.to_owned()), crashes, instances);
+            })
+        };
+        let text = measured("p99", true, Some(1));
+        let expected =
+            "With at most 31,000 clients on a node, 99 % of them are back within 8 s of losing one: measured with this scenario.";
+        assert!(text.ends_with(expected), "{text}");
+        assert!(measured("max", true, Some(4)).contains("31,000 clients on 4 nodes, all of them are back within 8 s of losing one"));
+        // A cut by a network is no loss of a node, and without either nothing is said.
+        assert!(!measured("p99", false, Some(1)).contains("node"));
+        assert!(!with("clients.web.arrive.rate", "per_s", 230.0, |_| {}).contains("node"));
     }
 
     #[test]
