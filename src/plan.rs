@@ -15,7 +15,7 @@ use crate::seed::Seed;
 use crate::template::Template;
 use crate::units::{Bytes, Rate};
 pub use admission::{Bucket, Line, Refusal};
-pub use fault::{Fault, Phase, Pick, Repeat, Schedule, Select};
+pub use fault::{Fault, Firing, Phase, Pick, Repeat, Schedule, Select};
 pub use model::{Accept, Gone, Hints, Model, ModelBalance, NoModel, SynRetries, Times};
 use serde::{Deserialize, Serialize};
 pub use shard::Shard;

@@ -222,6 +222,11 @@ fn wrong(text: &str, what: &str, units: &[&str], examples: &str) -> UnitError {
     UnitError { found: format!("\"{text}\" is not {what}"), fix: format!("write it as {examples}") }
 }
 
+/// A time as a `Retry-After` header says it, which knows whole seconds only: rounded up, or clients would come too early.
+pub fn whole_seconds(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,6 +310,13 @@ mod tests {
         fn every_rate_and_size_prints_back(rate in 0.0_f64..1e9, bytes in 0_u64..u64::MAX) {
             proptest::prop_assert_eq!(Rate(rate).to_string().parse(), Ok(Rate(rate)));
             proptest::prop_assert_eq!(Bytes(bytes).to_string().parse(), Ok(Bytes(bytes)));
+        }
+    }
+
+    #[test]
+    fn retry_after_is_never_told_shorter_than_it_is() {
+        for (given, told) in [(0, 0), (1, 1), (900, 1), (1000, 1), (1001, 2)] {
+            assert_eq!(whole_seconds(Duration::from_millis(given)), Duration::from_secs(told), "{given} ms");
         }
     }
 }

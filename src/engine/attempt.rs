@@ -75,13 +75,13 @@ pub(super) async fn run(
             command = control.next() => match command {
                 Command::Due(due) => shared.journal.record(&Event::NotStarted { client: id.client, due }),
                 Command::Inject(dose) if dose.steps.iter().any(|step| matches!(step, Step::End(End::Fin | End::Rst))) => {
-                    shared.journal.record(&Event::Injected { fault: dose.fault, client: id.client, connection: id.connection });
+                    shared.journal.record(&Event::Injected { fault: dose.firing.fault, client: id.client, connection: id.connection });
                     let stage = match shared.registry.slot(id.client).place().phase {
                         Some(Phase::Tls) => Stage::Tls,
                         Some(Phase::Upgrade) => Stage::Upgrade,
                         _ => Stage::Tcp,
                     };
-                    break Err(Failure { stage, outcome: Outcome::Abandoned, fault: Some(dose.fault), local: None });
+                    break Err(Failure { stage, outcome: Outcome::Abandoned, fault: Some(dose.firing.fault), local: None });
                 }
                 other => later.push(other),
             },

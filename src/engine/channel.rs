@@ -8,7 +8,7 @@ use crate::close::Ending;
 use crate::event::{ClientIndex, ConnectionNo};
 use crate::fault::{OnAttempt, OnListener};
 use crate::net::tls::Identity;
-use crate::plan::{Embedded, Pick};
+use crate::plan::{Embedded, Firing, Pick};
 use crate::seed::Seed;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -111,8 +111,8 @@ pub(super) enum ToServer {
     },
     /// A fault acts on attempts from now on.
     Attempts {
-        /// Fault, by index in the plan.
-        fault: u16,
+        /// Which firing of which fault.
+        firing: Firing,
         /// What to do.
         effect: OnAttempt,
         /// On whom.
@@ -120,17 +120,17 @@ pub(super) enum ToServer {
     },
     /// A fault acts on the listening socket from now on; carried out, it is reported as injected without an id.
     Listener {
-        /// Fault, by index in the plan.
-        fault: u16,
+        /// Which firing of which fault.
+        firing: Firing,
         /// What to do.
         on: OnListener,
         /// Only this instance; `None`: all.
         instance: Option<u16>,
     },
-    /// A fault is over.
+    /// A firing of a fault is over.
     Revert {
-        /// Fault, by index in the plan.
-        fault: u16,
+        /// Which.
+        firing: Firing,
     },
     /// Stop listening, close every connection, exit.
     Graceful {

@@ -10,7 +10,7 @@ use crate::close::{Cause, Ending};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome};
 use crate::fault::Side;
 use crate::metrics::PENDING_MAX;
-use crate::plan::{Cohort, Phase, Stay, StayTime, Traffic};
+use crate::plan::{Cohort, Firing, Phase, Stay, StayTime, Traffic};
 use crate::reconnect::{Decision, History, Loss, whole_ms};
 use crate::seed::Stream;
 use std::collections::VecDeque;
@@ -292,8 +292,8 @@ impl Life<'_> {
 }
 
 /// What a server process suffered explains the end of its connections.
-fn attribute(ending: &mut Ending, mark: Option<(u16, bool)>) {
-    if let Some((fault, ends)) = mark {
+fn attribute(ending: &mut Ending, mark: Option<(Firing, bool)>) {
+    if let Some((Firing { fault, .. }, ends)) = mark {
         ending.fault.get_or_insert(fault);
         if ends && ending.cause == Cause::Remote {
             ending.cause = Cause::Fault(fault);

@@ -3,6 +3,7 @@
 //! One mailbox per client or server connection; an idle one is a few words of memory.
 
 use crate::fault::{Gate, Step};
+use crate::plan::Firing;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,8 +13,8 @@ use std::time::Duration;
 /// A fault as it reaches a connection.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Dose {
-    /// Fault, by index in the plan.
-    pub fault: u16,
+    /// Which firing of which fault.
+    pub firing: Firing,
     /// Holds until reverted.
     pub gate: Gate,
     /// Carried out once.
@@ -30,8 +31,8 @@ pub(super) enum Command {
     Due(Duration),
     /// A fault selected this connection.
     Inject(Arc<Dose>),
-    /// A fault is over.
-    Revert(u16),
+    /// A firing of a fault is over.
+    Revert(Firing),
     /// The server shuts down gracefully: close with this code and reason, on behalf of a fault.
     Close {
         /// Fault, by index in the plan.
@@ -117,7 +118,7 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         let mut next = || match control.poll_next(&mut cx) {
             Poll::Ready(Command::Due(due)) => Some(due.as_secs()),
-            Poll::Ready(Command::Revert(fault)) => Some(fault.into()),
+            Poll::Ready(Command::Revert(firing)) => Some(firing.number.into()),
             _ => None,
         };
         let due = |second| control.send(Command::Due(Duration::from_secs(second)));
@@ -125,9 +126,9 @@ mod tests {
         due(2);
         assert_eq!(next(), Some(1));
         due(3); // behind the second, though the place of the first is free
-        control.send(Command::Revert(4));
+        control.send(Command::Revert(Firing { fault: 0, number: 4 }));
         assert_eq!((next(), next(), next(), next()), (Some(2), Some(3), Some(4), None));
-        control.send(Command::Revert(5));
+        control.send(Command::Revert(Firing { fault: 0, number: 5 }));
         due(6);
         assert_eq!((next(), next(), next()), (Some(5), Some(6), None));
     }

@@ -2,6 +2,7 @@
 //!
 //! How workers hear of it is `cluster`'s business; here are the words, and the handle of the process that leads.
 
+use crate::plan::Firing;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -11,10 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) enum Order {
     /// A fault is about to act on a server: its connections are marked, so that their ends have their cause.
     Mark {
-        /// Fault, by index in the plan.
-        fault: u16,
-        /// Which of its firings, from 0.
-        firing: u32,
+        /// Which firing of which fault.
+        firing: Firing,
         /// Which server.
         instance: u16,
         /// It ends connections by itself.
@@ -22,8 +21,8 @@ pub(crate) enum Order {
     },
     /// It acted on the marked ones.
     Struck {
-        /// Fault, by index in the plan.
-        fault: u16,
+        /// Which firing of which fault.
+        firing: Firing,
         /// Which server.
         instance: u16,
         /// When.
@@ -31,10 +30,8 @@ pub(crate) enum Order {
     },
     /// It was reverted: what ends these connections later has another reason.
     Unmark {
-        /// Fault, by index in the plan.
-        fault: u16,
-        /// Which of its firings, from 0.
-        firing: u32,
+        /// Which firing of which fault.
+        firing: Firing,
     },
     /// A server takes connections again, or does not any more.
     Up {

@@ -7,7 +7,7 @@ use super::crew::Order;
 use super::registry::Place;
 use crate::event::Event;
 use crate::fault::{Effect, Gate, OnProcess, Side, Step};
-use crate::plan::{Fault, Phase, Pick};
+use crate::plan::{Fault, Firing, Phase, Pick};
 use crate::seed::Stream;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
@@ -21,19 +21,18 @@ const NOT_BACK: &str = "it was not ready again by the end of the run";
 pub(super) async fn run(shared: Arc<Shared>, index: u16) {
     let plan = shared.plan.clone();
     let fault = &plan.faults[usize::from(index)];
-    let mut firing = Firing {
+    let mut injector = Injector {
         shared: &shared,
         fault,
-        index,
+        firing: Firing { fault: index, number: 0 },
         clients: clients(&shared, fault),
         random: plan.seed.stream(&shared.shard.stream(&format!("fault/{}/select", fault.name))),
         left: fault.schedule.first_n.map(|hits| shared.shard.quota(hits, 0)),
-        number: 0,
     };
     for (number, at) in (0..).zip(fault.firings(plan.seed, plan.duration)) {
         sleep_until(shared.journal.instant(at)).await;
-        firing.number = number;
-        firing.fire().await;
+        injector.firing.number = number;
+        injector.fire().await;
     }
 }
 
@@ -47,38 +46,36 @@ fn clients(shared: &Shared, fault: &Fault) -> Range<u32> {
     }
 }
 
-struct Firing<'a> {
+struct Injector<'a> {
     shared: &'a Arc<Shared>,
     fault: &'a Fault,
-    index: u16,
+    /// The present one.
+    firing: Firing,
     clients: Range<u32>,
     random: Stream,
     /// Hits left, of this shard.
     left: Option<u64>,
-    /// Which firing it is, from 0.
-    number: u32,
 }
 
-impl Firing<'_> {
+impl Injector<'_> {
     fn record_fired(&self, selected: usize) {
-        let selected = u32::try_from(selected).unwrap_or(u32::MAX);
-        self.shared.journal.record(&Event::Fired { fault: self.index, firing: self.number, selected });
+        self.shared.journal.record(&fired(self.firing, selected));
     }
 
     async fn fire(&mut self) {
         if self.left == Some(0) {
-            return self.shared.journal.record(&Event::Spent { fault: self.index, firing: self.number });
+            return self.shared.journal.record(&Event::Spent { fault: self.firing.fault, firing: self.firing.number });
         }
         match self.fault.inject.effect(self.fault.side) {
-            Effect::Connection { gate, steps } => self.connections(Dose { fault: self.index, gate, steps, quiet: false }),
+            Effect::Connection { gate, steps } => self.connections(Dose { firing: self.firing, gate, steps, quiet: false }),
             Effect::BothEnds { client, server } => self.both_ends(client, server),
             Effect::Attempt(effect) => {
                 let standing = self.standing();
                 self.record_fired(0);
                 if self.fault.side == Side::Client {
-                    self.shared.registry.stand_attempts(self.index, effect, standing);
+                    self.shared.registry.stand_attempts(self.firing, effect, standing);
                 } else {
-                    self.shared.fleet.stand(self.index, ToServer::Attempts { fault: self.index, effect, standing });
+                    self.shared.fleet.stand(self.firing, ToServer::Attempts { firing: self.firing, effect, standing });
                 }
                 self.revert_later(Vec::new());
             }
@@ -87,15 +84,15 @@ impl Firing<'_> {
                 let named = if self.shared.follows { 0 } else { self.shared.fleet.named(instance).len() };
                 self.record_fired(named);
                 if named == 0 && !self.shared.follows {
-                    self.shared.journal.record(&not_carried_out(self.index, self.number, no_instance(instance)));
+                    self.shared.journal.record(&not_carried_out(self.firing, no_instance(instance)));
                 }
-                self.shared.fleet.stand(self.index, ToServer::Listener { fault: self.index, on, instance });
+                self.shared.fleet.stand(self.firing, ToServer::Listener { firing: self.firing, on, instance });
                 self.revert_later(Vec::new());
             }
             // The process that has the servers does it, and tells of it: see `obey`.
             Effect::Process(_) if self.shared.follows => {}
             Effect::Process(effect) => {
-                let (shared, of, holds) = (self.shared.clone(), (self.index, self.number), self.fault.schedule.revert_after);
+                let (shared, of, holds) = (self.shared.clone(), self.firing, self.fault.schedule.revert_after);
                 // A task of its own: a slow restart must not delay the next firing.
                 tokio::spawn(async move { process(&shared, of, &effect, holds).await });
             }
@@ -106,7 +103,7 @@ impl Firing<'_> {
         let pick = self.fault.select.pick;
         let first_n = match (pick, self.left) {
             (Pick::Count(count), left) => {
-                let count = self.shared.shard.quota(u64::from(count), self.number.into());
+                let count = self.shared.shard.quota(u64::from(count), self.firing.number.into());
                 Some(left.map_or(count, |left| left.min(count)))
             }
             (_, left) => left,
@@ -118,8 +115,14 @@ impl Firing<'_> {
     /// Draws the connections of a firing, and tells of it.
     fn choose(&mut self) -> Vec<(Id, Place)> {
         let now = self.shared.journal.now();
-        let chosen =
-            self.shared.registry.select(&self.fault.select, self.clients.clone(), now, self.left, self.number.into(), &mut self.random);
+        let chosen = self.shared.registry.select(
+            &self.fault.select,
+            self.clients.clone(),
+            now,
+            self.left,
+            self.firing.number.into(),
+            &mut self.random,
+        );
         self.left = self.left.map(|left| left - (chosen.len() as u64).min(left));
         self.record_fired(chosen.len());
         chosen
@@ -136,7 +139,7 @@ impl Firing<'_> {
     /// Both ends of each chosen connection; the client tells when the fault acts.
     fn both_ends(&mut self, client: Vec<Step>, server: Vec<Step>) {
         let chosen = self.choose();
-        let dose = |steps, quiet| Dose { fault: self.index, gate: Gate::default(), steps, quiet };
+        let dose = |steps, quiet| Dose { firing: self.firing, gate: Gate::default(), steps, quiet };
         let (server, client) = (dose(server, true), Arc::new(dose(client, false)));
         self.tell_servers(&server, &chosen);
         for (id, _) in &chosen {
@@ -144,7 +147,7 @@ impl Firing<'_> {
         }
         if self.fault.new {
             // Both draw the same connections: by the fault's stream and the connection's id.
-            self.shared.fleet.stand(self.index, ToServer::InjectNew { dose: server, standing: self.standing() });
+            self.shared.fleet.stand(self.firing, ToServer::InjectNew { dose: server, standing: self.standing() });
             self.shared.registry.stand(client, self.standing());
         }
     }
@@ -163,7 +166,7 @@ impl Firing<'_> {
         } else {
             self.tell_servers(&dose, &chosen);
             if self.fault.new {
-                shared.fleet.stand(self.index, ToServer::InjectNew { dose, standing: self.standing() });
+                shared.fleet.stand(self.firing, ToServer::InjectNew { dose, standing: self.standing() });
             }
         }
         self.revert_later(chosen.into_iter().map(|(id, _)| id).collect());
@@ -172,30 +175,34 @@ impl Firing<'_> {
     /// Reverts this firing after its time, where it has one.
     fn revert_later(&self, chosen: Vec<Id>) {
         let Some(after) = self.fault.schedule.revert_after else { return };
-        let (shared, index, firing, side) = (self.shared.clone(), self.index, self.number, self.fault.side);
+        let (shared, firing, side) = (self.shared.clone(), self.firing, self.fault.side);
         let at = shared.journal.now() + after;
         tokio::spawn(async move {
             sleep_until(shared.journal.instant(at)).await;
-            shared.registry.unstand(index);
+            shared.registry.unstand(firing);
             if side == Side::Client {
                 // Not only the chosen: connections that opened since then may have got it by standing.
                 let chosen: std::collections::HashSet<_> = chosen.iter().map(|id| id.client).collect();
                 for (client, slot) in shared.registry.each() {
                     if chosen.contains(&client) || slot.place().phase == Some(Phase::Open) {
-                        slot.control.send(Command::Revert(index));
+                        slot.control.send(Command::Revert(firing));
                     }
                 }
             } else {
-                shared.fleet.revert(index);
+                shared.fleet.revert(firing);
             }
-            shared.journal.record(&Event::Reverted { fault: index, firing });
+            shared.journal.record(&Event::Reverted { fault: firing.fault, firing: firing.number });
         });
     }
 }
 
+fn fired(firing: Firing, selected: usize) -> Event {
+    Event::Fired { fault: firing.fault, firing: firing.number, selected: u32::try_from(selected).unwrap_or(u32::MAX) }
+}
+
 /// The plan was not carried out here, and why.
-fn not_carried_out(fault: u16, firing: u32, why: String) -> Event {
-    Event::NotCarriedOut { fault: Some(fault), firing, why }
+fn not_carried_out(firing: Firing, why: String) -> Event {
+    Event::NotCarriedOut { fault: Some(firing.fault), firing: firing.number, why }
 }
 
 fn no_instance(named: Option<u16>) -> String {
@@ -203,10 +210,10 @@ fn no_instance(named: Option<u16>) -> String {
 }
 
 /// What happens to processes.
-async fn process(shared: &Arc<Shared>, (fault, firing): (u16, u32), effect: &OnProcess, holds: Option<Duration>) {
+async fn process(shared: &Arc<Shared>, firing: Firing, effect: &OnProcess, holds: Option<Duration>) {
     let nobody = |named| {
-        shared.journal.record(&Event::Fired { fault, firing, selected: 0 });
-        shared.journal.record(&not_carried_out(fault, firing, no_instance(named)));
+        shared.journal.record(&fired(firing, 0));
+        shared.journal.record(&not_carried_out(firing, no_instance(named)));
     };
     match effect {
         OnProcess::Rolling { interval, each } => {
@@ -215,7 +222,7 @@ async fn process(shared: &Arc<Shared>, (fault, firing): (u16, u32), effect: &OnP
             for (turn, instance) in (0_u32..).zip(shared.fleet.named(None)) {
                 sleep_until(shared.journal.instant(begun + *interval * turn)).await;
                 let (shared, each) = (shared.clone(), each.clone());
-                tasks.push(tokio::spawn(async move { one(&shared, (fault, firing), instance, &each, None).await }));
+                tasks.push(tokio::spawn(async move { one(&shared, firing, instance, &each, None).await }));
             }
             for task in tasks {
                 let _ = task.await;
@@ -226,31 +233,31 @@ async fn process(shared: &Arc<Shared>, (fault, firing): (u16, u32), effect: &OnP
             if instances.is_empty() {
                 return nobody(*instance);
             }
-            let all = instances.into_iter().map(|instance| one(shared, (fault, firing), instance, effect, holds));
+            let all = instances.into_iter().map(|instance| one(shared, firing, instance, effect, holds));
             futures_util::future::join_all(all).await;
         }
     }
 }
 
 /// What happens to one process. The connections it holds are marked first, so that their ends have their cause.
-async fn one(shared: &Arc<Shared>, (fault, firing): (u16, u32), instance: u16, effect: &OnProcess, holds: Option<Duration>) {
+async fn one(shared: &Arc<Shared>, firing: Firing, instance: u16, effect: &OnProcess, holds: Option<Duration>) {
     let ends = !matches!(effect, OnProcess::Pause { .. });
-    tell(shared, Order::Mark { fault, firing, instance, ends }).await;
+    tell(shared, Order::Mark { firing, instance, ends }).await;
     let (fleet, journal) = (&shared.fleet, &shared.journal);
-    let begin = |what| shared.under_way.begin((fault, firing, instance), what, journal.now());
+    let begin = |what| shared.under_way.begin((firing, instance), what, journal.now());
     let done = match effect {
         OnProcess::Crash { down, .. } => match begin("it was not killed by the end of the run").by(fleet.crash(instance, journal)).await {
             Ok(at) => {
-                tell(shared, Order::Struck { fault, instance, at }).await;
+                tell(shared, Order::Struck { firing, instance, at }).await;
                 sleep_until(journal.instant(at + *down)).await;
                 begin(NOT_BACK).by(fleet.start_again(instance, journal)).await
             }
             Err(error) => Err(error),
         },
         OnProcess::Graceful { code, reason, grace, spread, down, .. } => {
-            let command = ToServer::Graceful { fault, code: *code, reason: reason.clone(), grace: *grace, spread: *spread };
+            let command = ToServer::Graceful { fault: firing.fault, code: *code, reason: reason.clone(), grace: *grace, spread: *spread };
             if fleet.is_foreign() {
-                tell(shared, Order::Struck { fault, instance, at: journal.now() }).await;
+                tell(shared, Order::Struck { firing, instance, at: journal.now() }).await;
             }
             // Its grace belongs to the plan: it may end with the run.
             match fleet.stop(instance, command, *grace + *spread, journal).await {
@@ -261,25 +268,28 @@ async fn one(shared: &Arc<Shared>, (fault, firing): (u16, u32), instance: u16, e
                 Err(error) => Err(error),
             }
         }
-        OnProcess::Pause { .. } => match begin("it was not paused by the end of the run").by(fleet.pause(instance, journal)).await {
-            Ok(at) => {
-                tell(shared, Order::Struck { fault, instance, at }).await;
-                match holds {
-                    Some(holds) => {
-                        sleep_until(journal.instant(at + holds)).await;
-                        let resumed = begin("it was not continued by the end of the run").by(fleet.resume(instance, journal)).await;
-                        tell(shared, Order::Unmark { fault, firing }).await;
-                        resumed
+        OnProcess::Pause { .. } => {
+            match begin("it was not paused by the end of the run").by(fleet.pause(firing, instance, journal)).await {
+                Ok(at) => {
+                    tell(shared, Order::Struck { firing, instance, at }).await;
+                    match holds {
+                        Some(holds) => {
+                            sleep_until(journal.instant(at + holds)).await;
+                            let resumed =
+                                begin("it was not continued by the end of the run").by(fleet.resume(firing, instance, journal)).await;
+                            tell(shared, Order::Unmark { firing }).await;
+                            resumed
+                        }
+                        None => Ok(()),
                     }
-                    None => Ok(()),
                 }
+                Err(error) => Err(error),
             }
-            Err(error) => Err(error),
-        },
+        }
         OnProcess::Rolling { .. } => Ok(()),
     };
     if let Err(error) = done {
-        journal.record(&not_carried_out(fault, firing, format!("instance {instance}: {error}")));
+        journal.record(&not_carried_out(firing, format!("instance {instance}: {error}")));
     }
 }
 
@@ -293,25 +303,25 @@ async fn tell(shared: &Shared, order: Order) {
 pub(super) fn obey(shared: &Shared, order: &Order) {
     let marked = || shared.marked.lock().unwrap_or_else(PoisonError::into_inner);
     match *order {
-        Order::Mark { fault, firing, instance, ends } => {
-            let ids = mark(shared, fault, instance, ends);
-            shared.journal.record(&Event::Fired { fault, firing, selected: u32::try_from(ids.len()).unwrap_or(u32::MAX) });
-            marked().insert((fault, instance), ids);
+        Order::Mark { firing, instance, ends } => {
+            let ids = mark(shared, firing, instance, ends);
+            shared.journal.record(&fired(firing, ids.len()));
+            marked().insert((firing, instance), ids);
         }
-        Order::Struck { fault, instance, at } => {
-            for id in marked().remove(&(fault, instance)).unwrap_or_default() {
-                shared.journal.record_at(at, &Event::Injected { fault, client: id.client, connection: id.connection });
+        Order::Struck { firing, instance, at } => {
+            for id in marked().remove(&(firing, instance)).unwrap_or_default() {
+                shared.journal.record_at(at, &Event::Injected { fault: firing.fault, client: id.client, connection: id.connection });
             }
         }
-        Order::Unmark { fault, firing } => {
-            unmark(shared, fault);
-            shared.journal.record(&Event::Reverted { fault, firing });
+        Order::Unmark { firing } => {
+            unmark(shared, firing);
+            shared.journal.record(&Event::Reverted { fault: firing.fault, firing: firing.number });
         }
         Order::Up { instance, up } => shared.fleet.set_up(instance, up),
     }
 }
 
-fn mark(shared: &Shared, fault: u16, instance: u16, ends: bool) -> Vec<Id> {
+fn mark(shared: &Shared, firing: Firing, instance: u16, ends: bool) -> Vec<Id> {
     let mut marked = Vec::new();
     for (client, slot) in shared.registry.each() {
         slot.set(|place| {
@@ -319,7 +329,7 @@ fn mark(shared: &Shared, fault: u16, instance: u16, ends: bool) -> Vec<Id> {
             if open && place.instance == instance {
                 // An end by itself outweighs a pause.
                 if !place.mark.is_some_and(|(_, ends_already)| ends_already && !ends) {
-                    place.mark = Some((fault, ends));
+                    place.mark = Some((firing, ends));
                 }
                 marked.push(Id { client, connection: crate::event::ConnectionNo(place.connection) });
             }
@@ -329,8 +339,8 @@ fn mark(shared: &Shared, fault: u16, instance: u16, ends: bool) -> Vec<Id> {
 }
 
 /// What ends these connections later has another reason.
-fn unmark(shared: &Shared, fault: u16) {
+fn unmark(shared: &Shared, firing: Firing) {
     for (_, slot) in shared.registry.each() {
-        slot.set(|place| place.mark = place.mark.filter(|mark| *mark != (fault, false)));
+        slot.set(|place| place.mark = place.mark.filter(|mark| *mark != (firing, false)));
     }
 }

@@ -14,12 +14,12 @@ use crate::event::{ClientIndex, ConnectionNo, Event};
 use crate::net::clock::Clock;
 use crate::net::memory::Network;
 use crate::net::tls::Identity;
-use crate::plan::{self, Balance, Plan, Ready, Shard, Target};
-use std::collections::BTreeMap;
+use crate::plan::{self, Balance, Firing, Plan, Ready, Shard, Target};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
@@ -39,6 +39,8 @@ pub(super) struct Fleet {
     certificate: Option<String>,
     crew: Crew,
     seed: crate::seed::Seed,
+    /// Firings that have stopped an instance and are not over.
+    paused: Mutex<BTreeMap<u16, BTreeSet<Firing>>>,
 }
 
 /// What a process must know to use a target that another one has started.
@@ -159,6 +161,7 @@ impl Fleet {
             certificate: None,
             crew: Crew::default(),
             seed: plan.seed,
+            paused: Mutex::default(),
         }
     }
 
@@ -261,17 +264,17 @@ impl Fleet {
 
     /// Tells all embedded servers of a fault that waits for attempts or new connections, also those that start later. The process
     /// that has the servers does so, once for all clients.
-    pub(super) fn stand(&self, fault: u16, command: ToServer) {
+    pub(super) fn stand(&self, firing: Firing, command: ToServer) {
         let Some(keeper) = &self.keeper else { return };
         self.named(None).into_iter().for_each(|instance| self.tell(instance, &command));
-        keeper.standing().push((fault, command));
+        keeper.standing().push((firing, command));
     }
 
-    /// Tells all embedded servers that a fault is over.
-    pub(super) fn revert(&self, fault: u16) {
+    /// Tells all embedded servers that a firing is over.
+    pub(super) fn revert(&self, firing: Firing) {
         let Some(keeper) = &self.keeper else { return };
-        keeper.standing().retain(|(standing, _)| *standing != fault);
-        self.named(None).into_iter().for_each(|instance| self.tell(instance, &ToServer::Revert { fault }));
+        keeper.standing().retain(|(standing, _)| *standing != firing);
+        self.named(None).into_iter().for_each(|instance| self.tell(instance, &ToServer::Revert { firing }));
     }
 
     fn keeper(&self) -> Result<&Keeper, RunError> {
@@ -286,6 +289,11 @@ impl Fleet {
         Ok((up.first, up.last))
     }
 
+    fn paused(&self) -> MutexGuard<'_, BTreeMap<u16, BTreeSet<Firing>>> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An instance is to go down, or is gone.
     fn down(&self, instance: u16) {
         self.set_up(instance, false);
         drop(self.crew.tell(Order::Up { instance, up: false }));
@@ -304,6 +312,7 @@ impl Fleet {
     /// If there is no process to kill.
     pub(super) async fn crash(&self, instance: u16, journal: &Journal) -> Result<Duration, RunError> {
         self.down(instance);
+        self.paused().remove(&instance);
         let at = journal.offset(self.keeper()?.crash(instance).await?);
         journal.record_at(at, &happened(instance, "down", "SIGKILL"));
         Ok(at)
@@ -333,6 +342,7 @@ impl Fleet {
     /// If there is no process to stop.
     pub(super) async fn stop(&self, instance: u16, graceful: ToServer, grace: Duration, journal: &Journal) -> Result<(), RunError> {
         self.down(instance);
+        self.paused().remove(&instance);
         journal.record(&happened(instance, "stopping", ""));
         let (gone_at, how) = self.keeper()?.stop(instance, &graceful, grace, &self.lines).await?;
         journal.record_at(journal.offset(gone_at), &happened(instance, "down", &how));
@@ -343,17 +353,25 @@ impl Fleet {
     ///
     /// # Errors
     /// If there is no process.
-    pub(super) async fn pause(&self, instance: u16, journal: &Journal) -> Result<Duration, RunError> {
+    pub(super) async fn pause(&self, firing: Firing, instance: u16, journal: &Journal) -> Result<Duration, RunError> {
         let at = journal.offset(self.keeper()?.pause(instance).await?);
+        self.paused().entry(instance).or_default().insert(firing);
         journal.record_at(at, &happened(instance, "paused", ""));
         Ok(at)
     }
 
-    /// SIGCONT.
+    /// SIGCONT, when the last firing that has stopped the instance is over; nothing if the plan has ended that process meanwhile.
     ///
     /// # Errors
     /// If a process that was paused is gone.
-    pub(super) async fn resume(&self, instance: u16, journal: &Journal) -> Result<(), RunError> {
+    pub(super) async fn resume(&self, firing: Firing, instance: u16, journal: &Journal) -> Result<(), RunError> {
+        let goes_on = match self.paused().get_mut(&instance) {
+            Some(firings) => firings.remove(&firing) && firings.is_empty(),
+            None => false,
+        };
+        if !goes_on {
+            return Ok(());
+        }
         let at = self.keeper()?.resume(instance).await?;
         journal.record_at(journal.offset(at), &happened(instance, "resumed", ""));
         Ok(())

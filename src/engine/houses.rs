@@ -11,7 +11,7 @@ use super::target;
 use crate::fault::{Effect, OnListener, OnProcess};
 use crate::net::clock::Clock;
 use crate::net::memory::Network;
-use crate::plan::{Plan, Target};
+use crate::plan::{Firing, Plan, Target};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -27,7 +27,7 @@ pub(super) struct Houses {
     /// By instance; `None`: down.
     members: Vec<Mutex<Option<House>>>,
     /// Faults that wait in the servers for attempts and new connections; one that starts again is told of them.
-    standing: Mutex<Vec<(u16, ToServer)>>,
+    standing: Mutex<Vec<(Firing, ToServer)>>,
 }
 
 /// What of a plan needs processes; `None`: nothing.
@@ -53,7 +53,7 @@ impl Houses {
     }
 
     /// Faults that wait in the servers.
-    pub(super) fn standing(&self) -> MutexGuard<'_, Vec<(u16, ToServer)>> {
+    pub(super) fn standing(&self) -> MutexGuard<'_, Vec<(Firing, ToServer)>> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

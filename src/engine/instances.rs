@@ -4,6 +4,7 @@ use super::RunError;
 use super::channel::ToServer;
 use super::lines::Lines;
 use super::target::{self, CommandTarget, Guard, port};
+use crate::plan::Firing;
 use futures_util::future::join_all;
 use std::io::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +24,7 @@ pub(super) struct Instances {
     pub(super) stop_signal: Option<target::Signal>,
     pub(super) guard: Guard,
     /// Faults that wait in the embedded servers for attempts and new connections; a process that starts again is told of them.
-    pub(super) standing: Mutex<Vec<(u16, ToServer)>>,
+    pub(super) standing: Mutex<Vec<(Firing, ToServer)>>,
     /// Hold the ports of embedded instances while their processes are down.
     pub(super) reserved: Vec<port::Reserved>,
 }
@@ -40,7 +41,7 @@ impl Instances {
     }
 
     /// Faults that wait in the embedded servers.
-    pub(super) fn standing(&self) -> MutexGuard<'_, Vec<(u16, ToServer)>> {
+    pub(super) fn standing(&self) -> MutexGuard<'_, Vec<(Firing, ToServer)>> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

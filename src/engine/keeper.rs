@@ -6,6 +6,7 @@ use super::houses::Houses;
 use super::instances::{Instances, Times};
 use super::lines::Lines;
 use super::target;
+use crate::plan::Firing;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ pub(super) enum Keeper {
 
 impl Keeper {
     /// Faults that wait in the embedded servers.
-    pub(super) fn standing(&self) -> MutexGuard<'_, Vec<(u16, ToServer)>> {
+    pub(super) fn standing(&self) -> MutexGuard<'_, Vec<(Firing, ToServer)>> {
         match self {
             Keeper::Processes(instances) => instances.standing(),
             Keeper::Memory(houses) => houses.standing(),

@@ -33,7 +33,7 @@ use crate::event::{ClientIndex, Event};
 use crate::fault::Form;
 use crate::metrics::{Live, Recorder, Results, Status};
 use crate::net::clock::{Clock, monotonic_ns};
-use crate::plan::{Before, Plan, Shard};
+use crate::plan::{Before, Firing, Plan, Shard};
 use channel::{FromServer, Id};
 pub(crate) use crew::{Crew, Order, Sent};
 pub use echo::{Echoed, echo};
@@ -89,8 +89,8 @@ struct Shared {
     crew: Crew,
     /// Another process has the servers, and tells what happens to them.
     follows: bool,
-    /// Connections that a fault on a server process, by fault and instance, is about to act on.
-    marked: Mutex<HashMap<(u16, u16), Vec<Id>>>,
+    /// Connections that a fault on a server process, by firing and instance, is about to act on.
+    marked: Mutex<HashMap<(Firing, u16), Vec<Id>>>,
     sources: Sources,
     /// Opening requests by cohort and instance, as far as attempts have them in common.
     forms: Vec<Vec<Result<ask::Form, String>>>,
@@ -302,8 +302,8 @@ impl Shared {
     /// Tells what should have been done to server processes and is not done when the run ends.
     fn tell_what_is_left(&self) {
         let at = self.journal.now().min(self.plan.duration.saturating_sub(Duration::from_nanos(1)));
-        for (fault, firing, why) in self.under_way.left(at) {
-            self.journal.record_at(at, &Event::NotCarriedOut { fault: Some(fault), firing, why });
+        for (Firing { fault, number }, why) in self.under_way.left(at) {
+            self.journal.record_at(at, &Event::NotCarriedOut { fault: Some(fault), firing: number, why });
         }
     }
 
@@ -450,6 +450,6 @@ mod tests {
         // An open connection has its own state beside it, and no buffers while nothing is under way.
         assert!(size(|shared| client::live(shared, ClientIndex(0), Duration::ZERO)) <= 832);
         assert!(size_of::<crate::ws::Connection>() <= 288);
-        assert!(size_of::<registry::Slot>() <= 112);
+        assert!(size_of::<registry::Slot>() <= 120);
     }
 }

@@ -4,7 +4,7 @@ use super::channel::{Id, Standing};
 use super::control::{Command, Control, Dose};
 use crate::event::{ClientIndex, ConnectionNo};
 use crate::fault::OnAttempt;
-use crate::plan::{Phase, Pick, Select, Shard};
+use crate::plan::{Firing, Phase, Pick, Select, Shard};
 use crate::seed::{Seed, Stream};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,8 +29,8 @@ pub(super) struct Place {
     pub(super) instance: u16,
     /// Attempts so far.
     pub(super) connection: u32,
-    /// The fault that a server process suffered while this connection was open, and whether it ends connections by itself.
-    pub(super) mark: Option<(u16, bool)>,
+    /// What a server process suffered while this connection was open, and whether it ends connections by itself.
+    pub(super) mark: Option<(Firing, bool)>,
 }
 
 impl Slot {
@@ -56,7 +56,7 @@ pub(super) struct Registry {
     slots: Vec<Slot>,
     seed: Seed,
     new: Mutex<Vec<(Arc<Dose>, Standing)>>,
-    attempts: Mutex<Vec<(u16, OnAttempt, Standing)>>,
+    attempts: Mutex<Vec<(Firing, OnAttempt, Standing)>>,
 }
 
 impl Registry {
@@ -111,8 +111,8 @@ impl Registry {
     }
 
     /// Makes a fault wait for attempts that begin from now on.
-    pub(super) fn stand_attempts(&self, fault: u16, effect: OnAttempt, standing: Standing) {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).push((fault, effect, standing));
+    pub(super) fn stand_attempts(&self, firing: Firing, effect: OnAttempt, standing: Standing) {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).push((firing, effect, standing));
     }
 
     /// Whether a fault waits for attempts.
@@ -123,13 +123,15 @@ impl Registry {
     /// The fault that selects this attempt, and what it does; uses up one of its hits.
     pub(super) fn attempted(&self, id: Id) -> Option<(u16, OnAttempt)> {
         let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        attempts.iter_mut().find_map(|(fault, effect, standing)| standing.takes(self.seed, id, true).then(|| (*fault, effect.clone())))
+        attempts
+            .iter_mut()
+            .find_map(|(firing, effect, standing)| standing.takes(self.seed, id, true).then(|| (firing.fault, effect.clone())))
     }
 
-    /// Ends a fault's wait.
-    pub(super) fn unstand(&self, fault: u16) {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).retain(|(standing, ..)| *standing != fault);
-        self.new.lock().unwrap_or_else(PoisonError::into_inner).retain(|(dose, _)| dose.fault != fault);
+    /// Ends the wait of a firing.
+    pub(super) fn unstand(&self, firing: Firing) {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).retain(|(standing, ..)| *standing != firing);
+        self.new.lock().unwrap_or_else(PoisonError::into_inner).retain(|(dose, _)| dose.firing != firing);
     }
 
     /// A connection opened: the faults that wait for it reach it.

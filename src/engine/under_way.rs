@@ -1,5 +1,6 @@
 //! What is being done to server processes: what is not done when the run ends was not carried out, and is told.
 
+use crate::plan::Firing;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,8 +8,8 @@ use std::time::Duration;
 /// What began later than this before the end of the run is cut by the end and not by a failure: signals and starts take a moment.
 const CUT: Duration = Duration::from_secs(1);
 
-/// Fault, which of its firings, and instance.
-type Which = (u16, u32, u16);
+/// A firing, and the instance.
+type Which = (Firing, u16);
 
 /// What is being done to server processes.
 #[derive(Debug, Default)]
@@ -31,11 +32,11 @@ impl UnderWay {
         Doing { of: self, which }
     }
 
-    /// What is not done at the end of the run: fault, firing, and why.
-    pub(super) fn left(&self, end: Duration) -> Vec<(u16, u32, String)> {
+    /// What is not done at the end of the run, and why.
+    pub(super) fn left(&self, end: Duration) -> Vec<(Firing, String)> {
         let all = self.all();
         let left = all.iter().filter(|(_, (_, begun))| *begun + CUT <= end);
-        left.map(|((fault, firing, instance), (unless, _))| (*fault, *firing, format!("instance {instance}: {unless}"))).collect()
+        left.map(|((firing, instance), (unless, _))| (*firing, format!("instance {instance}: {unless}"))).collect()
     }
 }
 
@@ -55,11 +56,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_hangs_is_left_and_what_is_done_or_has_just_begun_is_not() {
         let under_way = UnderWay::default();
-        let at = Duration::from_secs;
-        under_way.begin((0, 0, 1), "it was not killed", at(1)).by(async {}).await;
-        let hanging = under_way.begin((1, 2, 3), "it was not paused", at(2)).by(std::future::pending::<()>());
+        let (at, of) = (Duration::from_secs, |fault| Firing { fault, number: 2 });
+        under_way.begin((of(0), 1), "it was not killed", at(1)).by(async {}).await;
+        let hanging = under_way.begin((of(1), 3), "it was not paused", at(2)).by(std::future::pending::<()>());
         assert!(tokio::time::timeout(at(5), hanging).await.is_err());
-        let _late = under_way.begin((2, 0, 0), "it did not start again", at(9));
-        assert_eq!(under_way.left(at(10) - Duration::from_millis(1)), [(1, 2, "instance 3: it was not paused".to_owned())]);
+        let _late = under_way.begin((of(2), 0), "it did not start again", at(9));
+        assert_eq!(under_way.left(at(10) - Duration::from_millis(1)), [(of(1), "instance 3: it was not paused".to_owned())]);
     }
 }

@@ -86,7 +86,7 @@ pub(super) const ROWS: &[Row] = &[
         effect: |values| {
             Effect::Attempt(OnAttempt::Reject {
                 status: whole(values, "status").unwrap_or(503),
-                retry_after: values.duration("retry_after"),
+                retry_after: values.duration("retry_after").map(crate::units::whole_seconds),
                 location: None,
                 body: values.bytes("body").and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(0),
             })

@@ -7,7 +7,7 @@
 use super::frame::{CLOSE, Scanner};
 use crate::fault::{Meddle, Meddling};
 use crate::seed::Stream;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,8 +15,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Longest frame that is meddled with otherwise than by dropping it; a longer one passes as it comes.
 const FRAME_MAX: usize = 1 << 20;
-/// Bytes that may wait for their time; beyond them the oldest goes on early.
+/// Bytes that may wait for their time; beyond them what is due first goes on early.
 const WAITING_MAX: usize = 4 << 20;
+/// Frames that may wait for their time: small ones cost more than their bytes.
+const WAITING_FRAMES_MAX: usize = 4096;
 /// Bytes ready to go on, before back-pressure.
 const READY_MAX: usize = 256 << 10;
 
@@ -29,8 +31,13 @@ pub struct Frames {
     fate: Fate,
     /// What has come of a frame that is not to pass as it comes.
     frame: Vec<u8>,
-    waiting: VecDeque<Waiting>,
+    /// In the order in which they are due, and came.
+    waiting: BTreeMap<Place, Vec<u8>>,
     waiting_bytes: usize,
+    /// Frames that had to wait so far.
+    waited: u64,
+    /// The one that waits to be overtaken, until so many frames went on.
+    behind: Option<(u64, Place)>,
     ready: VecDeque<u8>,
     /// Frames that went on.
     passed: u64,
@@ -49,13 +56,8 @@ struct Fate {
     by: Option<u32>,
 }
 
-#[derive(Debug)]
-struct Waiting {
-    due: Instant,
-    /// It goes on when so many frames did.
-    after: Option<u64>,
-    bytes: Vec<u8>,
-}
+/// When a frame is due, and how many waited before it.
+type Place = (Instant, u64);
 
 impl Frames {
     /// An empty one. `scanner` stands where the stream does: a frame whose beginning is gone already passes.
@@ -66,8 +68,10 @@ impl Frames {
             scanner,
             fate: Fate { streams: true, ..Fate::default() },
             frame: Vec::new(),
-            waiting: VecDeque::new(),
+            waiting: BTreeMap::new(),
             waiting_bytes: 0,
+            waited: 0,
+            behind: None,
             ready: VecDeque::new(),
             passed: 0,
             ended: false,
@@ -135,6 +139,7 @@ impl Frames {
         if self.streams() {
             // The stream was cut inside a frame: behind that they would be taken for its payload.
             self.waiting.clear();
+            self.behind = None;
         }
         self.release_all();
         self.ready.extend(std::mem::take(&mut self.frame));
@@ -154,7 +159,7 @@ impl Frames {
             }
             match rule.how {
                 // Those behind a frame that waits to be overtaken are the ones to overtake it.
-                Meddling::Reorder { .. } if self.waiting.iter().any(|waiting| waiting.after.is_some()) => {}
+                Meddling::Reorder { .. } if self.behind.is_some() => {}
                 Meddling::Drop => fate.drops = true,
                 Meddling::Duplicate => fate.doubles = true,
                 Meddling::Reorder { by, within } => {
@@ -179,10 +184,14 @@ impl Frames {
         match fate.waits {
             Some(wait) => {
                 self.waiting_bytes += frame.len();
-                let after = fate.by.map(|by| self.passed + u64::from(by));
-                self.waiting.push_back(Waiting { due: Instant::now() + wait, after, bytes: frame });
-                while self.waiting_bytes > WAITING_MAX {
-                    self.release(0);
+                let place = (Instant::now() + wait, self.waited);
+                self.waited += 1;
+                if let Some(by) = fate.by {
+                    self.behind = Some((self.passed + u64::from(by), place));
+                }
+                self.waiting.insert(place, frame);
+                while self.waiting_bytes > WAITING_MAX || self.waiting.len() > WAITING_FRAMES_MAX {
+                    self.release_first();
                 }
             }
             None => {
@@ -193,26 +202,33 @@ impl Frames {
         self.release_due();
     }
 
-    /// A frame went on; those that it was the last to overtake follow.
+    /// A frame went on; the one that it was the last to overtake follows.
     fn count_passed(&mut self) {
         self.passed += 1;
-        let passed = self.passed;
-        while let Some(index) = self.waiting.iter().position(|waiting| waiting.after.is_some_and(|after| after <= passed)) {
-            self.release(index);
+        if let Some((_, place)) = self.behind.filter(|(after, _)| *after <= self.passed) {
+            self.release(place);
         }
     }
 
-    fn release(&mut self, index: usize) {
-        if let Some(waiting) = self.waiting.remove(index) {
-            self.waiting_bytes -= waiting.bytes.len();
-            self.ready.extend(waiting.bytes);
+    fn release(&mut self, place: Place) {
+        if let Some(bytes) = self.waiting.remove(&place) {
+            self.waiting_bytes -= bytes.len();
+            self.ready.extend(bytes);
         }
+        if self.behind.is_some_and(|(_, behind)| behind == place) {
+            self.behind = None;
+        }
+    }
+
+    /// What is due first goes on; whether there was anything.
+    fn release_first(&mut self) -> bool {
+        let first = self.waiting.keys().next().copied();
+        first.into_iter().for_each(|place| self.release(place));
+        first.is_some()
     }
 
     fn release_all(&mut self) {
-        while !self.waiting.is_empty() {
-            self.release(0);
-        }
+        while self.release_first() {}
         self.waiting_bytes = 0;
     }
 
@@ -225,9 +241,10 @@ impl Frames {
     fn release_due(&mut self) {
         let now = Instant::now();
         while !self.streams() {
-            let first = (0..self.waiting.len()).min_by_key(|index| self.waiting[*index].due);
-            let Some(index) = first.filter(|index| self.waiting[*index].due <= now || self.rules.is_empty()) else { return };
-            self.release(index);
+            if self.waiting.keys().next().is_none_or(|(due, _)| *due > now && !self.rules.is_empty()) {
+                return;
+            }
+            self.release_first();
         }
     }
 
@@ -244,7 +261,7 @@ impl Frames {
             if self.streams() {
                 return Poll::Pending;
             }
-            let Some(due) = self.waiting.iter().map(|waiting| waiting.due).min() else { return Poll::Pending };
+            let Some((due, _)) = self.waiting.keys().next().copied() else { return Poll::Pending };
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
             if timer.deadline() != due {
                 timer.as_mut().reset(due);
@@ -364,5 +381,9 @@ mod tests {
         assert_eq!(out(&mut lane), long, "too long to wait: it passes");
         (0..100).for_each(|_| lane.push(&encode(&Frame::new(2, vec![7; 100_000]), None)));
         assert!(lane.waiting_bytes <= WAITING_MAX && !out(&mut lane).is_empty());
+        let mut lane = frames(Meddling::Delay(MS(5000)));
+        let empty = encode(&Frame::new(2, ""), None);
+        (0..WAITING_FRAMES_MAX + 10).for_each(|_| lane.push(&empty));
+        assert_eq!((lane.waiting.len(), out(&mut lane)), (WAITING_FRAMES_MAX, empty.repeat(10)), "the first go on early");
     }
 }

@@ -397,10 +397,10 @@ impl AsyncWrite for Tap {
         }
         let (length, dropped) = if self.drop_pongs { self.run(bytes) } else { (bytes.len(), false) };
         if dropped {
-            if !self.sent.mid_frame() {
-                self.pongs_dropped += 1;
-            }
+            let before = self.frames;
             self.advance_sent(&bytes[..length]);
+            // One write may hold several.
+            self.pongs_dropped += u32::try_from(self.frames - before).unwrap_or(u32::MAX);
             return Poll::Ready(Ok(length));
         }
         self.poll_write_all_kinds(cx, &bytes[..length])

@@ -4,6 +4,7 @@
 //! simulator computes with it: both call these functions.
 
 use super::{Admit, Queue};
+use crate::units::whole_seconds;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ impl Bucket {
         self.tokens = (self.tokens + gained).min(f64::from(self.admit.burst));
         self.at = now;
         if self.tokens < 1.0 {
-            return Err(Refusal { status: self.admit.reject, retry_after: self.admit.retry_after });
+            return Err(Refusal { status: self.admit.reject, retry_after: self.admit.retry_after.map(whole_seconds) });
         }
         self.tokens -= 1.0;
         Ok(())

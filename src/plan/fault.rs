@@ -48,6 +48,15 @@ impl Fault {
     }
 }
 
+/// One firing of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Firing {
+    /// The fault, by index in the plan.
+    pub fault: u16,
+    /// Which of its firings, from 0 in the order of their due times.
+    pub number: u32,
+}
+
 /// When a fault fires.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {

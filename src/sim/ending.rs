@@ -47,6 +47,7 @@ impl World<'_> {
             server.open -= 1;
         }
         self.turn_to(client, State::Away);
+        self.forget_silences(client);
         let (id, connection) = self.id(client);
         self.record(self.now, &Event::Ended { client: id, connection, ending, closing });
         place

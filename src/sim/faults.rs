@@ -6,14 +6,14 @@ use super::{Due, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::fault::{Effect, End, Flow, Gate, OnAttempt, OnListener, Shedding, Side, Step};
-use crate::plan::{Phase, Pick, Shard};
+use crate::plan::{Firing, Phase, Pick, Shard};
 use std::ops::Range;
 use std::time::Duration;
 
 /// A fault that waits for attempts or new connections.
 #[derive(Clone, Debug)]
 pub(super) struct Standing {
-    fault: u16,
+    firing: Firing,
     /// What it does to an attempt; `None`: it waits for open connections.
     on: Option<OnAttempt>,
     clients: Range<u32>,
@@ -23,68 +23,69 @@ pub(super) struct Standing {
     left: Option<u64>,
 }
 
-/// A firing of a fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Which {
-    /// By index in the plan; below 256, as `support` sees to.
-    pub(super) fault: u16,
-    /// From 0; below 2²⁴, far more than a run has.
-    pub(super) firing: u32,
+/// A firing as a number for an entry of the queue. The fault is below 256, as `support` sees to, and a run has far fewer than 2²⁴ firings.
+pub(super) fn packed(firing: Firing) -> u32 {
+    firing.number << 8 | u32::from(firing.fault)
 }
 
-impl Which {
-    /// As a number for an entry of the queue.
-    pub(super) fn packed(self) -> u32 {
-        self.firing << 8 | u32::from(self.fault)
-    }
+/// The firing of such a number.
+pub(super) fn unpacked(number: u32) -> Firing {
+    Firing { fault: (number & 0xff) as u16, number: number >> 8 }
+}
 
-    pub(super) fn unpacked(number: u32) -> Which {
-        Which { fault: (number & 0xff) as u16, firing: number >> 8 }
-    }
+/// What a firing has left on an open connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Silence {
+    /// Which of the client's connections.
+    connection: u32,
+    /// The path is dead; otherwise the peer stands still.
+    dead: bool,
+    /// Those that came later have greater numbers.
+    order: u64,
 }
 
 impl World<'_> {
     /// A fault fires.
     pub(super) fn fire(&mut self, fault: u16) {
-        let which = Which { fault, firing: self.fired[usize::from(fault)] };
+        let firing = Firing { fault, number: self.fired[usize::from(fault)] };
         self.fired[usize::from(fault)] += 1;
         if self.hits_left[usize::from(fault)] == Some(0) {
-            return self.record(self.now, &Event::Spent { fault, firing: which.firing });
+            return self.record(self.now, &Event::Spent { fault, firing: firing.number });
         }
         let planned = &self.plan.faults[usize::from(fault)];
         match planned.inject.effect(planned.side) {
-            Effect::Process(effect) => self.process(which, &effect),
+            Effect::Process(effect) => self.process(firing, &effect),
             Effect::Connection { gate, steps } => {
-                for client in self.select(which) {
-                    self.act(fault, client, &gate, &steps);
+                for client in self.select(firing) {
+                    self.act(firing, client, &gate, &steps);
                 }
                 if planned.new {
-                    self.stand(fault, None);
+                    self.stand(firing, None);
                 }
-                self.revert_later(which);
+                self.revert_later(firing);
             }
             Effect::Attempt(on) => {
-                self.record(self.now, &Event::Fired { fault, firing: which.firing, selected: 0 });
-                self.stand(fault, Some(on));
-                self.revert_later(which);
+                self.record(self.now, &Event::Fired { fault, firing: firing.number, selected: 0 });
+                self.stand(firing, Some(on));
+                self.revert_later(firing);
             }
             Effect::Listener { on, instance } => {
                 let named = self.named(instance);
-                self.record(self.now, &Event::Fired { fault, firing: which.firing, selected: named.len() as u32 });
+                self.record(self.now, &Event::Fired { fault, firing: firing.number, selected: named.len() as u32 });
                 for server in named {
                     self.record(self.now, &Event::Reached { fault });
                     self.listener(server, on);
                 }
-                self.revert_later(which);
+                self.revert_later(firing);
             }
             // `support` refuses it.
             Effect::BothEnds { .. } => {}
         }
     }
 
-    fn revert_later(&mut self, which: Which) {
-        if let Some(after) = self.plan.faults[usize::from(which.fault)].schedule.revert_after {
-            self.push(self.now.saturating_add(nanos(after)), Due { client: which.packed(), what: What::Revert, ..Due::default() });
+    fn revert_later(&mut self, firing: Firing) {
+        if let Some(after) = self.plan.faults[usize::from(firing.fault)].schedule.revert_after {
+            self.push(self.now.saturating_add(nanos(after)), Due { client: packed(firing), what: What::Revert, ..Due::default() });
         }
     }
 
@@ -100,7 +101,8 @@ impl World<'_> {
     }
 
     /// Draws the connections of a firing, and tells of it.
-    fn select(&mut self, Which { fault, firing }: Which) -> Vec<u32> {
+    fn select(&mut self, firing: Firing) -> Vec<u32> {
+        let Firing { fault, number } = firing;
         let select = &self.plan.faults[usize::from(fault)].select;
         let (phase, now) = (select.phase.unwrap_or(Phase::Open), Duration::from_nanos(self.now));
         let old_enough = |client: u32| {
@@ -116,11 +118,12 @@ impl World<'_> {
             chosen.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
             *left -= chosen.len() as u64;
         }
-        self.record(self.now, &Event::Fired { fault, firing, selected: chosen.len() as u32 });
+        self.record(self.now, &Event::Fired { fault, firing: number, selected: chosen.len() as u32 });
         chosen
     }
 
-    fn stand(&mut self, fault: u16, on: Option<OnAttempt>) {
+    fn stand(&mut self, firing: Firing, on: Option<OnAttempt>) {
+        let fault = firing.fault;
         let planned = &self.plan.faults[usize::from(fault)];
         let (pick, left) = (planned.select.pick, self.hits_left[usize::from(fault)]);
         let left = match pick {
@@ -128,11 +131,11 @@ impl World<'_> {
             _ => left,
         };
         let stream = format!("fault/{}/attempts", planned.name);
-        self.standing.push(Standing { fault, on, clients: self.clients(fault), pick, stream, left });
+        self.standing.push(Standing { firing, on, clients: self.clients(fault), pick, stream, left });
     }
 
     /// The first standing fault that selects this attempt, or this new connection; uses up one of its hits.
-    fn stands(&mut self, client: u32, attempt: bool) -> Option<(u16, Option<OnAttempt>, String)> {
+    fn stands(&mut self, client: u32, attempt: bool) -> Option<(Firing, Option<OnAttempt>, String)> {
         let (seed, connection) = (self.plan.seed, ConnectionNo(self.rows[client as usize].attempts));
         let standing = self.standing.iter_mut().find(|standing| {
             standing.on.is_some() == attempt
@@ -141,7 +144,7 @@ impl World<'_> {
                 && standing.pick.takes_alone(seed, &standing.stream, ClientIndex(client), connection)
         })?;
         standing.left = standing.left.map(|left| left - 1);
-        Some((standing.fault, standing.on.clone(), standing.stream.clone()))
+        Some((standing.firing, standing.on.clone(), standing.stream.clone()))
     }
 
     /// Faults that wait for new connections reach this one.
@@ -149,10 +152,10 @@ impl World<'_> {
         if self.standing.is_empty() {
             return;
         }
-        if let Some((fault, ..)) = self.stands(client, false) {
-            let planned = &self.plan.faults[usize::from(fault)];
+        if let Some((firing, ..)) = self.stands(client, false) {
+            let planned = &self.plan.faults[usize::from(firing.fault)];
             if let Effect::Connection { gate, steps } = planned.inject.effect(planned.side) {
-                self.act(fault, client, &gate, &steps);
+                self.act(firing, client, &gate, &steps);
             }
         }
     }
@@ -162,7 +165,7 @@ impl World<'_> {
         if self.standing.is_empty() {
             return false;
         }
-        let Some((fault, Some(on), stream)) = self.stands(client, true) else { return false };
+        let Some((Firing { fault, .. }, Some(on), stream)) = self.stands(client, true) else { return false };
         let connection = ConnectionNo(self.rows[client as usize].attempts);
         self.record(self.now, &Event::Injected { fault, client: ClientIndex(client), connection });
         let name = format!("{stream}/answer/{client}/{}", connection.0);
@@ -232,17 +235,15 @@ impl World<'_> {
                     }
                 }
             }
-            OnListener::Full(backlog) => {
-                let full = &mut self.servers[usize::from(server)].full;
-                *full = Some(full.map_or(backlog, |other| other.min(backlog)));
-            }
+            OnListener::Full(backlog) => self.servers[usize::from(server)].full.push(backlog),
             // `support` refuses it.
             OnListener::Files(_) => {}
         }
     }
 
     /// What a fault does to a connection, or to an attempt that it cuts.
-    fn act(&mut self, fault: u16, client: u32, gate: &Gate, steps: &[Step]) {
+    fn act(&mut self, firing: Firing, client: u32, gate: &Gate, steps: &[Step]) {
+        let fault = firing.fault;
         let side = self.plan.faults[usize::from(fault)].side;
         let (id, connection) = self.id(client);
         if !self.rows[client as usize].state.is_open() {
@@ -258,7 +259,7 @@ impl World<'_> {
         self.rows[client as usize].fault = fault as u8 + 1;
         match (steps, side) {
             ([Step::End(end)], Side::Client) => self.client_ends(fault, client, *end),
-            ([Step::End(End::Silent), ..], _) => self.silence(client, State::Dead, true),
+            ([Step::End(End::Silent), ..], _) => self.silence(firing, client, State::Dead, true),
             ([Step::End(end)], _) => self.server_ends(fault, client, *end),
             ([Step::Close { code, reason }], Side::Client) => self.client_closes(client, Cause::Fault(fault), *code, reason),
             ([Step::Close { code, reason }], _) => {
@@ -269,7 +270,7 @@ impl World<'_> {
             _ => {
                 let dead = gate.read == Flow::Discard || gate.write == Flow::Discard;
                 let hangs = side == Side::Client && gate.read == Flow::Stop && gate.write == Flow::Stop;
-                self.silence(client, if dead { State::Dead } else { State::Stalled }, !hangs);
+                self.silence(firing, client, if dead { State::Dead } else { State::Stalled }, !hangs);
             }
         }
     }
@@ -305,42 +306,105 @@ impl World<'_> {
         self.switched(client, farewell, gap);
     }
 
-    /// A fault is over.
-    pub(super) fn revert(&mut self, Which { fault, firing }: Which) {
+    /// A firing is over.
+    pub(super) fn revert(&mut self, firing: Firing) {
+        let Firing { fault, number } = firing;
         let planned = &self.plan.faults[usize::from(fault)];
-        self.standing.retain(|standing| standing.fault != fault);
+        self.standing.retain(|standing| standing.firing != firing);
         match planned.inject.effect(planned.side) {
             Effect::Listener { on, instance } => {
                 for server in self.named(instance) {
                     match on {
                         OnListener::Closed => self.servers[usize::from(server)].closed -= 1,
-                        _ => {
-                            self.servers[usize::from(server)].full = None;
-                            self.go_on_accepting(server);
-                        }
+                        OnListener::Full(backlog) => self.accepts_again(server, backlog),
+                        OnListener::Files(_) => {}
                     }
                 }
             }
-            Effect::Connection { gate, .. } => self.unsilence(fault, gate.reset_on_revert),
+            Effect::Connection { gate, .. } => self.unsilence(firing, gate.reset_on_revert),
             _ => {}
         }
-        self.record(self.now, &Event::Reverted { fault, firing });
+        self.record(self.now, &Event::Reverted { fault, firing: number });
     }
 
-    /// What was silent because of this fault hears again, or hears that it is over.
-    fn unsilence(&mut self, fault: u16, reset: bool) {
-        let ending = account(Cause::Fault(fault), Some(fault), Initiator::None, TcpEnd::Rst, (None, None));
-        let farewell = self.farewell(Farewell { client: ending, server: None, closing: None });
-        for client in 0..self.rows.len() as u32 {
-            let row = &mut self.rows[client as usize];
-            if row.fault != fault as u8 + 1 || !matches!(row.state, State::Dead | State::Stalled) {
+    /// A firing that kept the server from accepting is over: the strictest of those that are left counts.
+    fn accepts_again(&mut self, server: u16, backlog: u32) {
+        let full = &mut self.servers[usize::from(server)].full;
+        if let Some(place) = full.iter().position(|other| *other == backlog) {
+            full.swap_remove(place);
+        }
+        if full.is_empty() {
+            self.go_on_accepting(server);
+        }
+    }
+
+    /// What a firing does to an open connection: nothing is heard any more.
+    pub(super) fn silence(&mut self, firing: Firing, client: u32, state: State, pings: bool) {
+        let row = &mut self.rows[client as usize];
+        let before = row.state;
+        if !matches!(before, State::Open | State::Dead | State::Stalled) {
+            return;
+        }
+        // Of several the strictest counts, as of gates.
+        row.state = if before == State::Dead { State::Dead } else { state };
+        self.silences.insert((client, firing), Silence { connection: row.attempts, dead: state == State::Dead, order: self.events });
+        if before == State::Open
+            && pings
+            && let Some(at) = self.no_pong_at(client, self.now)
+        {
+            self.silent_since.insert(client, self.now);
+            self.push_for(at, client, What::NoPong, 0);
+        }
+    }
+
+    /// What was silent because of this firing hears again, unless another one still acts on it, or hears that it is over.
+    pub(super) fn unsilence(&mut self, firing: Firing, reset: bool) {
+        let side = self.plan.faults[usize::from(firing.fault)].side;
+        let left_by = self.silences.iter().filter(|((_, of), _)| *of == firing);
+        let mut own: Vec<_> = left_by.map(|((client, _), silence)| (*client, *silence)).collect();
+        if side != Side::Client {
+            // In the order in which they opened, as the embedded server does.
+            own.sort_by_key(|(client, _)| (self.rows[*client as usize].history.opened_at(), *client));
+        }
+        for (client, silence) in own {
+            self.silences.remove(&(client, firing));
+            let row = &self.rows[client as usize];
+            if row.attempts != silence.connection || !matches!(row.state, State::Dead | State::Stalled) {
                 continue;
             }
             if reset {
-                self.ends(client, farewell);
+                // The path is back, and the side that was cut off resets what it had.
+                self.rows[client as usize].state = State::Open;
+                match side {
+                    Side::Client => self.client_ends(firing.fault, client, End::Rst),
+                    _ => self.server_ends(firing.fault, client, End::Rst),
+                }
             } else {
-                (row.state, row.fault) = (State::Open, 0);
+                let left = self.silences.range((client, FIRST)..=(client, LAST));
+                let (dead, last) = left.fold((false, None), |(dead, last), ((_, of), silence)| {
+                    (dead || silence.dead, last.max(Some((silence.order, of.fault))))
+                });
+                let row = &mut self.rows[client as usize];
+                row.state = match last {
+                    None => State::Open,
+                    Some(_) if dead => State::Dead,
+                    Some(_) => State::Stalled,
+                };
+                row.fault = last.map_or(0, |(_, fault)| fault as u8 + 1);
             }
         }
     }
+
+    /// The connection of a client is over, and with it what firings have left there.
+    pub(super) fn forget_silences(&mut self, client: u32) {
+        if self.silences.is_empty() {
+            return;
+        }
+        let gone: Vec<_> = self.silences.range((client, FIRST)..=(client, LAST)).map(|(key, _)| *key).collect();
+        gone.iter().for_each(|key| _ = self.silences.remove(key));
+    }
 }
+
+/// Bounds of all firings.
+const FIRST: Firing = Firing { fault: 0, number: 0 };
+const LAST: Firing = Firing { fault: u16::MAX, number: u32::MAX };

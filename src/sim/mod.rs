@@ -33,9 +33,9 @@ pub use support::{Unsupported, supported};
 use crate::close::Ending;
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::metrics::{Live, Recorder, Results, Status};
-use crate::plan::{Model, Plan};
+use crate::plan::{Firing, Model, Plan};
 use crate::seed::Stream;
-use faults::{Standing, Which};
+use faults::{Silence, Standing};
 use prefetch_index::prefetch_index;
 use queue::Calendar;
 use row::{Row, rows};
@@ -255,6 +255,8 @@ struct World<'a> {
     /// What was recorded, in tests that ask for it.
     #[cfg(test)]
     trace: Option<Vec<(Duration, Event)>>,
+    /// What firings have left on connections that are open, by client.
+    silences: BTreeMap<(u32, Firing), Silence>,
     /// Since when a client that pings has heard nothing.
     silent_since: BTreeMap<u32, u64>,
     /// Streams of the lengths of stays, of cohorts where they are drawn.
@@ -294,6 +296,7 @@ impl<'a> World<'a> {
             pinned: None,
             #[cfg(test)]
             trace: None,
+            silences: BTreeMap::new(),
             silent_since: BTreeMap::new(),
             stays: BTreeMap::new(),
             plan,
@@ -358,8 +361,8 @@ impl<'a> World<'a> {
             What::Message => self.message(client),
             What::Echo => self.echo(client),
             What::Fire => self.fire(client as u16),
-            What::Revert => self.revert(Which::unpacked(client)),
-            What::Roll => self.roll(Which::unpacked(client), turn),
+            What::Revert => self.revert(faults::unpacked(client)),
+            What::Roll => self.roll(faults::unpacked(client), turn),
             What::Start | What::Listen | What::Served | What::Grace | What::Resume if self.processes[place] != turn => {}
             What::Start => self.start(client as u16),
             What::Listen => self.listen(client as u16),

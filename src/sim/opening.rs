@@ -135,7 +135,7 @@ impl World<'_> {
         }
         let place = usize::from(self.rows[client as usize].server);
         let who = self.who(client);
-        if self.servers[place].is_frozen(now) || self.servers[place].full.is_some() {
+        if self.servers[place].is_frozen(now) || !self.servers[place].full.is_empty() {
             self.servers[place].held.push(who);
             return self.push_for(until, client, What::Deadline, 0);
         }

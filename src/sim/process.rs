@@ -1,12 +1,13 @@
 //! What happens to server processes: crashes, graceful stops, rolling restarts, stops; and the service of those that run.
 
 use super::ending::account;
-use super::faults::Which;
+use super::faults::packed;
 use super::row::State;
 use super::{Answered, Due, Failing, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
 use crate::event::{ClientIndex, ConnectionNo, Event};
 use crate::fault::OnProcess;
+use crate::plan::Firing;
 use std::time::Duration;
 
 /// The server of a connection whose process is gone.
@@ -18,41 +19,42 @@ impl World<'_> {
         (0..self.servers.len() as u16).filter(|index| instance.is_none_or(|named| named == *index)).collect()
     }
 
-    pub(super) fn process(&mut self, which: Which, effect: &OnProcess) {
+    pub(super) fn process(&mut self, firing: Firing, effect: &OnProcess) {
         match effect {
             OnProcess::Rolling { interval, .. } => {
                 for server in self.named(None) {
                     let at = self.now.saturating_add(nanos(*interval).saturating_mul(u64::from(server)));
-                    self.push(at, Due { client: which.packed(), turn: server, what: What::Roll, mark: 0 });
+                    self.push(at, Due { client: packed(firing), turn: server, what: What::Roll, mark: 0 });
                 }
             }
             OnProcess::Crash { instance, .. } | OnProcess::Graceful { instance, .. } | OnProcess::Pause { instance } => {
-                self.named(*instance).into_iter().for_each(|server| self.one(which, server, effect));
+                self.named(*instance).into_iter().for_each(|server| self.one(firing, server, effect));
             }
         }
     }
 
     /// The turn of one instance in a rolling restart.
-    pub(super) fn roll(&mut self, which: Which, server: u16) {
-        let planned = &self.plan.faults[usize::from(which.fault)];
+    pub(super) fn roll(&mut self, firing: Firing, server: u16) {
+        let planned = &self.plan.faults[usize::from(firing.fault)];
         if let crate::fault::Effect::Process(OnProcess::Rolling { each, .. }) = planned.inject.effect(planned.side) {
-            self.one(which, server, &each);
+            self.one(firing, server, &each);
         }
     }
 
-    fn one(&mut self, Which { fault, firing }: Which, server: u16, effect: &OnProcess) {
+    fn one(&mut self, firing: Firing, server: u16, effect: &OnProcess) {
+        let Firing { fault, number } = firing;
         let holding = self.clients_of(server);
-        self.record(self.now, &Event::Fired { fault, firing, selected: holding.len() as u32 });
+        self.record(self.now, &Event::Fired { fault, firing: number, selected: holding.len() as u32 });
         if !self.servers[usize::from(server)].up {
             let why = format!("instance {server}: the target is not running");
-            return self.record(self.now, &Event::NotCarriedOut { fault: Some(fault), firing, why });
+            return self.record(self.now, &Event::NotCarriedOut { fault: Some(fault), firing: number, why });
         }
         match effect {
             OnProcess::Crash { down, .. } => self.crash(fault, server, nanos(*down), &holding),
             OnProcess::Graceful { code, reason, grace, spread, down, .. } => {
                 self.graceful(fault, server, (*code, reason), holding, (nanos(*grace), nanos(*spread), nanos(*down)));
             }
-            OnProcess::Pause { .. } => self.pause(Which { fault, firing }, server, &holding),
+            OnProcess::Pause { .. } => self.pause(firing, server, &holding),
             OnProcess::Rolling { .. } => {}
         }
     }
@@ -237,36 +239,35 @@ impl World<'_> {
     }
 
     /// SIGSTOP, to SIGCONT or the end of the run.
-    fn pause(&mut self, which: Which, server: u16, holding: &[u32]) {
-        let fault = which.fault;
-        self.servers[usize::from(server)].pauses.push(which);
+    fn pause(&mut self, firing: Firing, server: u16, holding: &[u32]) {
+        let fault = firing.fault;
+        self.servers[usize::from(server)].pauses.push(firing);
         self.target(server, "paused", "");
         let holds = self.plan.faults[usize::from(fault)].schedule.revert_after.map_or(self.end, nanos);
         self.servers[usize::from(server)].freeze(self.now, holds);
         for client in holding {
             self.injected(fault, *client);
-            self.silence(*client, State::Stalled, true);
+            self.silence(firing, *client, State::Stalled, true);
         }
         let turn = self.processes[usize::from(server)];
         self.push(self.now.saturating_add(holds), Due { client: u32::from(server), turn, what: What::Resume, mark: fault as u8 });
     }
 
-    /// SIGCONT.
+    /// A pause is over: SIGCONT, if it was the last one.
     pub(super) fn resume(&mut self, server: u16, fault: u8) {
-        self.target(server, "resumed", "");
-        for client in self.clients_of(server) {
-            let row = &mut self.rows[client as usize];
-            if row.state == State::Stalled && row.fault == fault + 1 {
-                (row.state, row.fault) = (State::Open, 0);
-            }
-        }
-        self.go_on_accepting(server);
         let pauses = &mut self.servers[usize::from(server)].pauses;
         // Those of one fault are equally long: the first begun is the first over.
-        if let Some(place) = pauses.iter().position(|which| which.fault == u16::from(fault)) {
-            let Which { fault, firing } = pauses.remove(place);
-            self.record(self.now, &Event::Reverted { fault, firing });
+        let Some(place) = pauses.iter().position(|firing| firing.fault == u16::from(fault)) else { return };
+        let firing = pauses.remove(place);
+        let goes_on = pauses.is_empty();
+        if goes_on {
+            self.target(server, "resumed", "");
         }
+        self.unsilence(firing, false);
+        if goes_on {
+            self.go_on_accepting(server);
+        }
+        self.record(self.now, &Event::Reverted { fault: firing.fault, firing: firing.number });
     }
 
     /// What waited in the listen queue is accepted.
@@ -303,19 +304,6 @@ impl World<'_> {
             self.promise(who.client, self.now, until);
         }
         self.take_next(usize::from(server));
-    }
-
-    /// Nothing arrives any more at this client; `pings`: it goes on pinging, and notices.
-    pub(super) fn silence(&mut self, client: u32, state: State, pings: bool) {
-        let row = &mut self.rows[client as usize];
-        if row.state != State::Open {
-            return;
-        }
-        row.state = state;
-        if pings && let Some(at) = self.no_pong_at(client, self.now) {
-            self.silent_since.insert(client, self.now);
-            self.push_for(at, client, What::NoPong, 0);
-        }
     }
 
     /// When a client notices that no pong comes, if nothing has arrived since `since`.

@@ -2,8 +2,7 @@
 //!
 //! Offsets are ns. What an opening handshake meets is decided by `plan::admission`, as in the embedded server.
 
-use super::faults::Which;
-use crate::plan::{Accept, Bucket, Gone, Line, Model, Queue, Refusal, Times};
+use crate::plan::{Accept, Bucket, Firing, Gone, Line, Model, Queue, Refusal, Times};
 use crate::seed::{Seed, Stream};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -53,14 +52,14 @@ pub(super) struct Server {
     pub(super) up: bool,
     /// Faults that close the listening socket.
     pub(super) closed: u32,
-    /// A fault that makes it accept nothing, with the length of the queue meanwhile.
-    pub(super) full: Option<u32>,
+    /// Firings that make it accept nothing, each with the length of the queue meanwhile.
+    pub(super) full: Vec<u32>,
     /// It is stopped until then; 0: it runs.
     pub(super) frozen_until: u64,
     /// Length of all stops so far, after each.
     pub(super) stops: Vec<u64>,
     /// Firings that have stopped it and are not over.
-    pub(super) pauses: Vec<Which>,
+    pub(super) pauses: Vec<Firing>,
     /// Open connections.
     pub(super) open: u32,
     /// Attempts on their way here.
@@ -121,7 +120,7 @@ impl Server {
         let mut server = Server {
             up: false,
             closed: 0,
-            full: None,
+            full: Vec::new(),
             frozen_until: 0,
             stops: Vec::new(),
             pauses: Vec::new(),
@@ -181,8 +180,8 @@ impl Server {
             return Syn::Refused;
         }
         // The queue holds one more than its length (Linux: sk_acceptq_is_full).
-        let room = self.full.unwrap_or(kind.model.backlog) as usize + 1;
-        if self.full.is_some() || self.is_frozen(now) {
+        let room = self.full.iter().copied().min().unwrap_or(kind.model.backlog) as usize + 1;
+        if !self.full.is_empty() || self.is_frozen(now) {
             return if self.held.len() < room { Syn::Held } else { Syn::Dropped };
         }
         while self.leaving.front().is_some_and(|at| *at <= now) {
@@ -268,9 +267,14 @@ impl Server {
         self.serving.pop_front().map(|(_, who)| who)
     }
 
-    /// It stands still for so long, and everything with it.
+    /// It stands still for so long, and everything with it; one that stands still already does so for as much longer as that takes.
     pub(super) fn freeze(&mut self, now: u64, length: u64) {
-        self.frozen_until = now.saturating_add(length);
+        let (until, already) = (now.saturating_add(length), self.frozen_until.max(now));
+        let length = until.saturating_sub(already);
+        if length == 0 {
+            return;
+        }
+        self.frozen_until = until;
         self.stops.push(self.stops.last().copied().unwrap_or(0).saturating_add(length));
         self.line.delay(Duration::from_nanos(now), Duration::from_nanos(length));
         self.accepts_at = self.accepts_at.max(now).saturating_add(length);

@@ -179,6 +179,34 @@ const CONNECTIONS: &[Row] = &[
         "late answers",
         &[r#"faults=[{at="5s",for="5s",select={percent="40%"},inject={upgrade_delay={delay="1s"}}},{at="6s",inject={drop_fin={}}}]"#, FULL],
     ),
+    (
+        "firings that overlap",
+        &[r#"faults=[{at="5s",every="2s",until="12s",for="5s",side="client",select={count=8},inject={blackhole={}}}]"#, QUICK],
+    ),
+    (
+        "firings that overlap, at the server",
+        &[r#"faults=[{at="5s",every="2s",until="12s",for="5s",select={count=8},inject={blackhole={}}}]"#, QUICK],
+    ),
+    (
+        "refusals that overlap",
+        &[r#"faults=[{at="5s",every="2s",until="8s",for="3500ms",inject={connect_refuse={}}},{at="6s",inject={drop_fin={}}}]"#, QUICK],
+    ),
+    (
+        "full backlogs that overlap",
+        &[
+            r#"faults=[{at="5s",every="1s",until="7s",for="4s",inject={backlog_full={backlog=5}}},{at="6s",inject={drop_fin={}}}]"#,
+            QUICK,
+            r#"clients.web.deadlines={connect="3s",handshake="2s"}"#,
+        ],
+    ),
+    (
+        "statuses that overlap",
+        &[
+            r#"faults=[{at="5s",every="1s",until="9s",for="2500ms",select={percent="30%"},inject={upgrade_status={status=502}}},
+                       {at="6s",inject={drop_fin={}}}]"#,
+            FULL,
+        ],
+    ),
     ("overload", &[r#"faults=[{at="5s",for="5s",inject={server_overload={}}},{at="6s",inject={drop_fin={}}}]"#, FULL]),
     ("stays", &[CRASH, FULL, r#"clients.web.stay={for="3s",return="1s"}"#]),
 ];
@@ -278,6 +306,37 @@ fn what_happens_to_servers_is_what_the_simulator_says_to_the_nanosecond() {
 #[test]
 fn what_happens_to_connections_is_what_the_simulator_says_to_the_nanosecond() {
     check(CONNECTIONS);
+}
+
+#[test]
+fn a_revert_frees_the_connections_of_its_own_firing() {
+    // Three firings hit ten each for 5 s: at 4, 6 and 8 s. Each second of silence shows as ten messages without answer.
+    let fault =
+        r#"faults=[{at="4s",every="2s",until="9s",for="5s",side="SIDE",select={count=10},inject={blackhole={on_revert="resume"}}}]"#;
+    for side in ["client", "server"] {
+        let fault = fault.replace("SIDE", side);
+        let talk = r#"clients.web.traffic={echo={rate="10/s",payload="32B"}}"#;
+        let plan = plan(&[&fault, talk, "clients.web.heartbeat=none", "clients.web.count=100", "clients.web.arrive={over=\"1s\"}"], 1);
+        let reverted = |trace: &Trace| -> Vec<_> {
+            let one = |(at, event): &(Duration, Event)| {
+                if let Event::Reverted { firing, .. } = event { Some((at.as_secs(), *firing)) } else { None }
+            };
+            trace.iter().filter_map(one).collect()
+        };
+        let silent = |trace: &Trace, second: u64| {
+            let within = |at: &Duration| at.as_secs() == second;
+            let count = |which: &dyn Fn(&Event) -> bool| trace.iter().filter(|(at, event)| within(at) && which(event)).count();
+            (count(&|event| matches!(event, Event::Sent { .. })) - count(&|event| matches!(event, Event::Echoed { .. }))).div_ceil(10)
+        };
+        let (_, engine) = engine(&plan);
+        let simulator = simulator(&plan, &plan.simulated_as().expect("embedded"));
+        for (world, trace) in [("engine", &engine), ("simulator", &simulator)] {
+            assert_eq!(reverted(trace), [(9, 0), (11, 1), (13, 2)], "{world}, {side}");
+            let seen: Vec<_> = [5, 10, 12, 15].map(|second| silent(trace, second)).into();
+            // A connection that two firings hit is silent as long as either lasts.
+            assert!(seen[0] == 10 && (15..=20).contains(&seen[1]) && seen[2] == 10 && seen[3] == 0, "{world}, {side}: {seen:?}");
+        }
+    }
 }
 
 #[test]

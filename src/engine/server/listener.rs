@@ -4,6 +4,7 @@ use super::super::channel::{FromServer, ServerSpec};
 use super::{Server, attempt};
 use crate::fault::OnListener;
 use crate::net::wire::{Listener, Wire};
+use crate::plan::Firing;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::collections::BTreeSet;
 use std::io;
@@ -16,8 +17,8 @@ use tokio::time::sleep;
 /// Pause after a failed accept or listen.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// Faults that are active on the listening socket, by index in the plan, in the order of their firings.
-pub(super) type Standing = Vec<(u16, OnListener)>;
+/// Firings that are active on the listening socket, in their order.
+pub(super) type Standing = Vec<(Firing, OnListener)>;
 
 /// Binds the port of a server, which its parent holds meanwhile.
 ///
@@ -45,10 +46,10 @@ pub(super) async fn accept(server: Arc<Server>, listener: Listener, mut standing
             continue;
         }
         // Several processes are one instance, for which the first speaks.
-        for fault in active.iter().map(|(fault, _)| *fault).filter(|fault| server.spec.process == 0 && !told.contains(fault)) {
-            server.report(&FromServer::Injected { fault, id: None, at_ns: server.ground.now_ns() });
+        for firing in active.iter().map(|(firing, _)| *firing).filter(|firing| server.spec.process == 0 && !told.contains(firing)) {
+            server.report(&FromServer::Injected { fault: firing.fault, id: None, at_ns: server.ground.now_ns() });
         }
-        told = active.iter().map(|(fault, _)| *fault).collect();
+        told = active.iter().map(|(firing, _)| *firing).collect();
         while !standing.has_changed().unwrap_or(false) {
             tokio::select! {
                 // A fault must not wait behind a storm of connections.
@@ -90,7 +91,7 @@ struct Door {
 
 impl Door {
     /// Brings the socket into the state that these faults ask for; the strictest of several counts.
-    fn apply(&mut self, server: &Server, active: &[(u16, OnListener)]) -> io::Result<()> {
+    fn apply(&mut self, server: &Server, active: &[(Firing, OnListener)]) -> io::Result<()> {
         let spec = &server.spec;
         let part = |whole: u32| whole.div_ceil(u32::from(spec.processes));
         let closed = active.iter().any(|(_, on)| *on == OnListener::Closed);

@@ -20,7 +20,7 @@ use crate::net::Transport;
 use crate::net::link::Link;
 use crate::net::tap::Tap;
 use crate::net::wire::{Listener, Wire};
-use crate::plan::Shard;
+use crate::plan::{Firing, Shard};
 use crate::seed::{Seed, Stream};
 use crate::units::parse_duration;
 use crate::ws::Connection;
@@ -100,7 +100,7 @@ struct Server {
 struct State {
     connections: BTreeMap<u64, Arc<Control>>,
     by_id: HashMap<Id, u64>,
-    attempts: Vec<(u16, OnAttempt, Standing)>,
+    attempts: Vec<(Firing, OnAttempt, Standing)>,
     new: Vec<(Arc<Dose>, Standing)>,
     /// Set while the server shuts down gracefully: what opens now is closed at once.
     closing: Option<Command>,
@@ -216,21 +216,21 @@ async fn obey(server: &Arc<Server>, early: Vec<ToServer>, mut commands: report::
                 }
             }
             ToServer::InjectNew { dose, standing } => state.new.push((Arc::new(dose), part(standing))),
-            ToServer::Attempts { fault, effect, standing } => state.attempts.push((fault, effect, part(standing))),
-            ToServer::Listener { fault, on, instance } => {
+            ToServer::Attempts { firing, effect, standing } => state.attempts.push((firing, effect, part(standing))),
+            ToServer::Listener { firing, on, instance } => {
                 if instance.is_none_or(|instance| instance == server.spec.instance) {
-                    server.listening.send_modify(|active| active.push((fault, on)));
+                    server.listening.send_modify(|active| active.push((firing, on)));
                 }
             }
-            ToServer::Revert { fault } => {
+            ToServer::Revert { firing } => {
                 server.listening.send_if_modified(|active| {
                     let before = active.len();
-                    active.retain(|(standing, _)| *standing != fault);
+                    active.retain(|(standing, _)| *standing != firing);
                     active.len() < before
                 });
-                state.new.retain(|(dose, _)| dose.fault != fault);
-                state.attempts.retain(|(active, ..)| *active != fault);
-                state.connections.values().for_each(|control| control.send(Command::Revert(fault)));
+                state.new.retain(|(dose, _)| dose.firing != firing);
+                state.attempts.retain(|(active, ..)| *active != firing);
+                state.connections.values().for_each(|control| control.send(Command::Revert(firing)));
             }
             graceful @ ToServer::Graceful { .. } => return Some(graceful),
         }
@@ -328,7 +328,7 @@ async fn shake_hands(server: &Server, tap: &mut Tap) -> Option<Shaken> {
 
 fn selected(server: &Server, id: Option<Id>) -> Option<(u16, OnAttempt, Stream)> {
     let mut state = server.state();
-    state.attempts.iter_mut().find_map(|(fault, effect, standing)| Some((*fault, effect.clone(), server.selects(standing, id)?)))
+    state.attempts.iter_mut().find_map(|(firing, effect, standing)| Some((firing.fault, effect.clone(), server.selects(standing, id)?)))
 }
 
 /// An open connection, to its end.

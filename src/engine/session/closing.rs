@@ -5,6 +5,7 @@ use crate::close::{Cause, Ending, INVALID_PAYLOAD, Initiator, NO_STATUS, PROTOCO
 use crate::event::Closing;
 use crate::fault::{CloseAck, End, Gate, Side, Step};
 use crate::net::frame::Answer;
+use crate::plan::Firing;
 use crate::ws::{Connection, Incoming};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -50,11 +51,11 @@ impl Session {
                 CloseAck::Code(code) => {
                     let fault = self.announce_first(|gate| gate.close_ack != CloseAck::Prompt);
                     self.connection().queue_close(Some(code), "");
-                    self.handshake_complete().or(fault.map(Happening::Injected))
+                    self.handshake_complete().or(fault.map(told))
                 }
                 CloseAck::Delayed(delay) => {
                     self.state = State::AnswerDue { at: Instant::now() + delay };
-                    self.announce_first(|gate| gate.close_ack != CloseAck::Prompt).map(Happening::Injected)
+                    self.announce_first(|gate| gate.close_ack != CloseAck::Prompt).map(told)
                 }
                 CloseAck::Never(end) => {
                     self.state = State::Withholding;
@@ -62,7 +63,7 @@ impl Session {
                     if let (Some(fault), End::Fin | End::Rst) = (fault, end) {
                         self.faults().then(fault, Step::End(end));
                     }
-                    fault.map(Happening::Injected)
+                    fault.map(told)
                 }
             },
         }
@@ -91,11 +92,11 @@ impl Session {
         let hold = self.gate().map_or(Duration::ZERO, |gate| gate.hold_tcp);
         let announced = if hold.is_zero() { None } else { self.announce_first(|gate| !gate.hold_tcp.is_zero()) };
         if self.side == Side::Server && hold.is_zero() {
-            return self.end_own_direction().or(announced.map(Happening::Injected));
+            return self.end_own_direction().or(announced.map(told));
         }
         self.state =
             if hold.is_zero() { State::FinAwaited { until: after(now, self.limits.fin) } } else { State::HoldingTcp { until: now + hold } };
-        announced.map(Happening::Injected)
+        announced.map(told)
     }
 
     /// Our FIN goes out, behind our Close frame; then the peer's is awaited.
@@ -233,9 +234,14 @@ impl Session {
     fn damager(&self) -> Option<u16> {
         let (connection, faults) = (self.connection.as_ref()?, self.faults.as_ref()?);
         let damages = |gate: &Gate| gate.read_shape.corrupt_per_mb > 0.0 || gate.write_shape.corrupt_per_mb > 0.0;
-        let (fault, _) = faults.active.iter().find(|(_, gate)| damages(gate))?;
-        (connection.link().damaged() > 0).then_some(*fault)
+        let (firing, _) = faults.active.iter().find(|(_, gate)| damages(gate))?;
+        (connection.link().damaged() > 0).then_some(firing.fault)
     }
+}
+
+/// The fault acts.
+fn told(firing: Firing) -> Happening {
+    Happening::Injected(firing.fault)
 }
 
 /// Hands out what still waits on a shaped path, and then drains what comes, for `limit` at most.

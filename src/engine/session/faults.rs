@@ -5,6 +5,7 @@ use super::pings::Flooding;
 use super::{Happening, STEP_FLUSH, STEP_RATE, Session, State, after};
 use crate::close::{Cause, TcpEnd};
 use crate::fault::{CLOSE, End, Enough, Flow, Frame, Gate, HowEnough, Since, Step};
+use crate::plan::Firing;
 use crate::seed::Stream;
 use crate::ws::Connection;
 use std::collections::VecDeque;
@@ -15,11 +16,11 @@ use tokio::time::Instant;
 /// What faults have left on this connection; boxed when the first one comes.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    pub(super) active: Vec<(u16, Gate)>,
+    pub(super) active: Vec<(Firing, Gate)>,
     pub(super) gate: Gate,
     pub(super) scripts: Vec<Script>,
     pub(super) watches: Vec<Watch>,
-    pub(super) announced: Vec<u16>,
+    pub(super) announced: Vec<Firing>,
     pub(super) pongs_dropped: u32,
     /// Sorted by due time.
     pub(super) late_pongs: VecDeque<(Instant, Vec<u8>)>,
@@ -30,15 +31,15 @@ pub(super) struct Faults {
 
 impl Faults {
     /// A step of a fault that has been told already.
-    pub(super) fn then(&mut self, fault: u16, step: Step) {
-        self.scripts.push(Script { fault, steps: [step].into(), told: true, pause: None });
+    pub(super) fn then(&mut self, firing: Firing, step: Step) {
+        self.scripts.push(Script { firing, steps: [step].into(), told: true, pause: None });
     }
 }
 
 /// The steps of one injection that are left.
 #[derive(Debug)]
 pub(super) struct Script {
-    fault: u16,
+    firing: Firing,
     steps: VecDeque<Step>,
     /// The owner knows that the fault acts.
     told: bool,
@@ -62,7 +63,7 @@ impl Pause {
 /// An [`Enough`] being watched.
 #[derive(Debug)]
 pub(super) struct Watch {
-    fault: u16,
+    firing: Firing,
     enough: Enough,
     /// When `time` is over.
     over: Option<Instant>,
@@ -75,13 +76,13 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    fn new(fault: u16, enough: Enough, opened: Instant, connection: &mut Connection, mut random: Stream) -> Self {
+    fn new(firing: Firing, enough: Enough, opened: Instant, connection: &mut Connection, mut random: Stream) -> Self {
         let now = Instant::now();
         let since = if enough.since == Since::Open { opened } else { now };
         let over = enough.time.map(|time| since + time + enough.jitter.mul_f64(random.unit()));
         let (bytes, frames) = (connection.link().passed(), connection.tap().frames());
         let seen = (if enough.only_messages { connection.tap().messages() } else { bytes }, now);
-        Watch { fault, enough, over, bytes, frames, seen, random }
+        Watch { firing, enough, over, bytes, frames, seen, random }
     }
 
     /// Whether the connection has had enough.
@@ -108,13 +109,14 @@ impl Session {
         match command {
             Command::Due(due) => Some(Happening::Due(due)),
             Command::Inject(dose) => self.inject(&dose),
-            Command::Revert(fault) => self.revert(fault),
+            Command::Revert(firing) => self.revert(firing),
             Command::Close { fault, code, reason } => {
                 if self.state != State::Open {
                     return None;
                 }
                 self.fault = Some(fault);
-                self.faults().then(fault, Step::Close { code: Some(code), reason: reason.to_string() });
+                // A process ends but once at a time: which of its firings it is makes no difference here.
+                self.faults().then(Firing { fault, number: 0 }, Step::Close { code: Some(code), reason: reason.to_string() });
                 Some(Happening::Injected(fault))
             }
         }
@@ -130,16 +132,17 @@ impl Session {
 
     pub(super) fn inject(&mut self, dose: &Arc<Dose>) -> Option<Happening> {
         let faults = self.faults();
-        faults.announced.retain(|announced| *announced != dose.fault);
+        // Only those with something left are asked about.
+        faults.announced.retain(|firing| faults.active.iter().any(|(of, _)| of == firing));
         if !dose.gate.is_open() {
-            faults.active.push((dose.fault, dose.gate.clone()));
+            faults.active.push((dose.firing, dose.gate.clone()));
         }
-        faults.floods.extend(dose.gate.ping_flood.iter().map(|flood| Flooding::new(dose.fault, flood.clone())));
+        faults.floods.extend(dose.gate.ping_flood.iter().map(|flood| Flooding::new(dose.firing, flood.clone())));
         // A fault whose first step is a wait acts after it.
         let steps_now = !matches!(dose.steps.first(), None | Some(Step::Wait(_)));
         if !dose.steps.is_empty() {
             let (steps, told) = (dose.steps.iter().cloned().collect(), steps_now || dose.quiet);
-            faults.scripts.push(Script { fault: dose.fault, steps, told, pause: None });
+            faults.scripts.push(Script { firing: dose.firing, steps, told, pause: None });
         }
         self.watch(dose);
         self.apply_gates();
@@ -147,15 +150,15 @@ impl Session {
         let shapes = !gate.read_shape.is_open() || !gate.write_shape.is_open();
         let meddles = !gate.read_frames.is_empty() || !gate.write_frames.is_empty();
         let flows = gate.read != Flow::Pass || gate.write != Flow::Pass || shapes || meddles || !gate.ping_flood.is_empty();
-        if (steps_now || flows) && !dose.quiet { self.announce(dose.fault) } else { None }
+        if (steps_now || flows) && !dose.quiet { self.announce(dose.firing) } else { None }
     }
 
     /// Begins to watch what the connection may have enough of.
     pub(super) fn watch(&mut self, dose: &Dose) {
         let ((seed, number), opened) = (self.origin, self.opened);
         for enough in &dose.gate.enough {
-            let random = seed.stream(&format!("connection/{number}/enough/{}", dose.fault));
-            let watch = Watch::new(dose.fault, enough.clone(), opened, self.connection(), random);
+            let random = seed.stream(&format!("connection/{number}/enough/{}", dose.firing.fault));
+            let watch = Watch::new(dose.firing, enough.clone(), opened, self.connection(), random);
             self.faults().watches.push(watch);
         }
     }
@@ -179,17 +182,17 @@ impl Session {
     fn enough(&mut self, index: usize) -> Option<Happening> {
         let faults = self.faults();
         let watch = faults.watches.swap_remove(index);
-        let fault = watch.fault;
+        let firing = watch.firing;
         match watch.enough.how {
-            HowEnough::End(end) => faults.then(fault, Step::End(end)),
-            HowEnough::Close(code) => faults.then(fault, Step::Close { code: Some(code), reason: String::new() }),
+            HowEnough::End(end) => faults.then(firing, Step::End(end)),
+            HowEnough::Close(code) => faults.then(firing, Step::Close { code: Some(code), reason: String::new() }),
             HowEnough::Silence => {
-                faults.active.push((fault, Gate { read: Flow::Discard, write: Flow::Discard, ..Gate::default() }));
+                faults.active.push((firing, Gate { read: Flow::Discard, write: Flow::Discard, ..Gate::default() }));
                 self.apply_gates();
             }
         }
         self.cap_bytes();
-        self.announce(fault)
+        self.announce(firing)
     }
 
     /// Lets no byte pass beyond what a fault allows, so that its cut comes exactly there.
@@ -200,19 +203,19 @@ impl Session {
     }
 
     /// The fault acts: told once for each firing, even if its gate has something to do later.
-    pub(super) fn announce(&mut self, fault: u16) -> Option<Happening> {
-        self.fault = Some(fault);
-        self.faults().announced.push(fault);
-        Some(Happening::Injected(fault))
+    pub(super) fn announce(&mut self, firing: Firing) -> Option<Happening> {
+        self.fault = Some(firing.fault);
+        self.faults().announced.push(firing);
+        Some(Happening::Injected(firing.fault))
     }
 
     /// A gate without flow acts when it first changes something.
-    pub(super) fn announce_first(&mut self, which: impl Fn(&Gate) -> bool) -> Option<u16> {
+    pub(super) fn announce_first(&mut self, which: impl Fn(&Gate) -> bool) -> Option<Firing> {
         let faults = self.faults.as_mut()?;
-        let fault = faults.active.iter().find(|(fault, gate)| which(gate) && !faults.announced.contains(fault))?.0;
-        faults.announced.push(fault);
-        self.fault = Some(fault);
-        Some(fault)
+        let firing = faults.active.iter().find(|(firing, gate)| which(gate) && !faults.announced.contains(firing))?.0;
+        faults.announced.push(firing);
+        self.fault = Some(firing.fault);
+        Some(firing)
     }
 
     pub(super) fn apply_gates(&mut self) {
@@ -238,25 +241,28 @@ impl Session {
         self.cap_bytes();
     }
 
-    pub(super) fn revert(&mut self, fault: u16) -> Option<Happening> {
+    /// A firing is over: what others have left on this connection stays.
+    pub(super) fn revert(&mut self, firing: Firing) -> Option<Happening> {
         let faults = self.faults.as_mut()?;
-        let hit = faults.active.iter().any(|(active, _)| *active == fault);
-        let reset = faults.active.iter().any(|(active, gate)| *active == fault && gate.reset_on_revert);
-        faults.active.retain(|(active, _)| *active != fault);
-        faults.watches.retain(|watch| watch.fault != fault);
-        faults.floods.retain(|flooding| flooding.fault != fault);
-        faults.announced.retain(|announced| *announced != fault);
-        if self.state == State::Open && self.fault == Some(fault) && !reset {
-            // What ends this connection later has another reason.
-            self.fault = None;
+        let own = |of: &Firing| *of == firing;
+        let hit = faults.active.iter().any(|(of, _)| own(of));
+        let reset = faults.active.iter().any(|(of, gate)| own(of) && gate.reset_on_revert);
+        faults.active.retain(|(of, _)| !own(of));
+        faults.watches.retain(|watch| !own(&watch.firing));
+        faults.floods.retain(|flooding| !own(&flooding.firing));
+        faults.announced.retain(|of| !own(of));
+        if self.state == State::Open && self.fault == Some(firing.fault) && !reset {
+            // What ends this connection later has another reason, or the one that still acts.
+            self.fault = faults.active.iter().rev().find(|(of, _)| faults.announced.contains(of)).map(|(of, _)| of.fault);
         }
         self.apply_gates();
-        if let Some(beat) = self.heartbeat.as_mut().filter(|_| hit) {
+        let passes = self.gate().is_none_or(|gate| gate.read == Flow::Pass && gate.write == Flow::Pass);
+        if let Some(beat) = self.heartbeat.as_mut().filter(|_| hit && passes) {
             // What came while it hung is read before its timers count against the peer.
             beat.awaited = beat.awaited.map(|_| Instant::now());
         }
         if reset {
-            self.faults().then(fault, Step::End(End::Rst));
+            self.faults().then(firing, Step::End(End::Rst));
         }
         None
     }
@@ -299,10 +305,10 @@ impl Session {
             return None;
         }
         let waited = script.pause.take().is_some();
-        let fault = script.fault;
+        let (firing, fault) = (script.firing, script.firing.fault);
         if !script.told && !matches!(script.steps.front(), None | Some(Step::Wait(_))) {
             script.told = true;
-            return self.announce(fault);
+            return self.announce(firing);
         }
         match script.steps.pop_front()? {
             Step::Wait(time) => script.pause = Some(Pause { until: now + time, unless_flushed: false }),

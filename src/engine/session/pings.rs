@@ -3,6 +3,7 @@
 use super::{Happening, Session, State};
 use crate::close::{Cause, Deadline, TcpEnd};
 use crate::fault::{End, Flood, Flow, Frame, PING, PONG, Payload};
+use crate::plan::Firing;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
@@ -26,15 +27,15 @@ pub(super) struct Beat {
 /// A [`Flood`] under way. Due times are exact; a wake-up sends all that is due.
 #[derive(Debug)]
 pub(super) struct Flooding {
-    pub(super) fault: u16,
+    pub(super) firing: Firing,
     pub(super) flood: Flood,
     pub(super) begun: Instant,
     sent: u64,
 }
 
 impl Flooding {
-    pub(super) fn new(fault: u16, flood: Flood) -> Self {
-        Flooding { fault, flood, begun: Instant::now(), sent: 0 }
+    pub(super) fn new(firing: Firing, flood: Flood) -> Self {
+        Flooding { firing, flood, begun: Instant::now(), sent: 0 }
     }
 
     /// Pings due by `now` and not sent.
@@ -70,17 +71,18 @@ impl Session {
             }
             late.insert(late.partition_point(|(other, _)| *other <= at), (at, payload));
         }
-        told.map(Happening::Injected)
+        told.map(|firing| Happening::Injected(firing.fault))
     }
 
     /// The fault whose gate swallowed the pong just answered: told once each.
-    fn pong_swallowed(&mut self) -> Option<u16> {
+    fn pong_swallowed(&mut self) -> Option<Firing> {
         let dropped = self.connection.as_mut()?.tap().pongs_dropped();
         let faults = self.faults.as_mut()?;
-        if dropped == faults.pongs_dropped {
+        if dropped <= faults.pongs_dropped {
             return None;
         }
-        faults.pongs_dropped = dropped;
+        // One write may have held several; each ping tells of one.
+        faults.pongs_dropped += 1;
         self.announce_first(|gate| gate.drop_pongs || gate.alters_pongs())
     }
 
@@ -156,7 +158,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_flood_keeps_its_due_times_exactly() {
         for per_s in [1, 3, 1000, 99_999] {
-            let mut flooding = Flooding::new(0, Flood { per_s, bytes: 0 });
+            let mut flooding = Flooding::new(Firing { fault: 0, number: 0 }, Flood { per_s, bytes: 0 });
             let begun = flooding.begun;
             assert_eq!((flooding.due(begun), flooding.next()), (1, begun), "the first at once");
             for _ in 0..1000 {
