@@ -176,8 +176,11 @@ impl Machine {
 /// From the death of a server to its clients noticing: the first one, and each further one.
 pub(super) fn notice(loaded: &Loaded, observed: &Observed, notes: &mut Vec<String>) -> Vec<Parameter> {
     let of_a_death = |client: u32, detected: u64| observed.cut.contains(&(client, detected));
-    let rows = loaded.reconnects.iter().filter(|row| row.fault.is_some() && of_a_death(row.client, row.fault_offset_us + row.detect_us));
-    let mut found: Vec<(u64, u64)> = rows.map(|row| (row.fault_offset_us, row.detect_us)).collect();
+    let rows = loaded
+        .reconnects
+        .iter()
+        .filter(|row| row.fault.is_some() && of_a_death(row.client, row.fault_offset_us + row.detect_us.unwrap_or(0)));
+    let mut found: Vec<(u64, u64)> = rows.filter_map(|row| Some((row.fault_offset_us, row.detect_us?))).collect();
     found.sort_unstable();
     let mut deaths: Vec<Vec<u64>> = Vec::new();
     let mut last = None;

@@ -9,6 +9,7 @@ use crate::event::{Outcome, Stage};
 use crate::fault::Ask;
 use crate::net::frame;
 use crate::net::tap::Tap;
+use crate::net::tls_words::{self, Asked};
 use crate::template::{Template, Values};
 use std::borrow::Cow;
 use std::future::poll_fn;
@@ -305,13 +306,17 @@ impl Asking {
     ///
     /// # Errors
     /// Another answer than 101, a wrong one, or none.
-    pub(super) async fn shake_hands(mut self, tap: &mut Tap) -> Result<(), Failure> {
+    pub(super) async fn shake_hands(mut self, tap: &mut Tap, asked: &Asked) -> Result<(), Failure> {
         if !self.rest.is_empty() {
             // A server may answer and close before it has read all: what it says counts more than a failed write.
             self.cut = tap.write_all(&self.rest).await.and(tap.flush().await).err();
             self.rest = Vec::new();
         }
         let told = |error: io::Error| {
+            // In TLS 1.3 a server judges the client when that believes to be through.
+            if let Some(words) = tls_words::of(&error, asked.was()) {
+                return fail(Stage::Tls, &format!("tls: {words}"));
+            }
             let words = match error.kind() {
                 io::ErrorKind::UnexpectedEof => "end of stream".to_owned(),
                 kind => kind.to_string(),
@@ -319,7 +324,7 @@ impl Asking {
             fail(Stage::Upgrade, &format!("cut before 101: {words}"))
         };
         let judged = read_head(tap, |head| self.expects.judge(head)).await;
-        judged.unwrap_or_else(|error| Err(told(self.cut.unwrap_or(error))))
+        judged.unwrap_or_else(|error| Err(told(self.cut.filter(|_| tls_words::of(&error, false).is_none()).unwrap_or(error))))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::fault::{End, OnAttempt, Side, Step};
 use crate::net::Transport;
 use crate::net::link::Link;
 use crate::net::tap::Tap;
+use crate::net::tls_words;
 use crate::plan::{Cohort, Patience, Phase, Traffic};
 use crate::template::Values;
 use crate::ws::Connection;
@@ -149,8 +150,9 @@ async fn stages(
             slot.set(|place| place.phase = Some(Phase::Tls));
             let begun = begun_next;
             // Boxed: attempts without TLS do not carry its state along.
-            let handshake =
-                Box::pin(async { connector.connect(name.clone(), link).await.map_err(|error| fail(Stage::Tls, &tls_words(&error))) });
+            let handshake = Box::pin(async {
+                connector.connect(name.clone(), link).await.map_err(|error| fail(Stage::Tls, &tls_reason(&error, place)))
+            });
             let stream = limited(handshake, Stage::Tls, limit(begun, cohort.deadlines.handshake, overall)).await?;
             begun_next = Instant::now();
             (Transport::TlsClient(Box::new(stream)), Some(begun_next - begun))
@@ -168,7 +170,7 @@ async fn stages(
         let request = whole(cohort, place, id).map_err(|words| fail(Stage::Upgrade, &words))?;
         asking = Asking::edited(request, ask, mask);
     }
-    let handshake = asking.shake_hands(&mut tap);
+    let handshake = asking.shake_hands(&mut tap, &place.asked);
     let shaken = limited(handshake, Stage::Upgrade, limit(begun, cohort.deadlines.handshake, overall)).await;
     shaken.map_err(|failure| Failure { fault: hit.as_ref().map(|(fault, _)| *fault), ..failure })?;
     Ok(Opened { connection: Box::new(Connection::new(tap, Role::Client, mask)), tcp, tls, upgrade: begun.elapsed() })
@@ -196,18 +198,26 @@ pub(super) fn fail(stage: Stage, why: &str) -> Failure {
     Failure { stage, outcome: Outcome::Failed { why: why.to_owned() }, fault: None, local: None }
 }
 
-fn tls_words(error: &io::Error) -> String {
-    format!("tls: {}", error.get_ref().map_or_else(|| error.kind().to_string(), ToString::to_string))
+fn tls_reason(error: &io::Error, place: &Place) -> String {
+    let asked = place.asked.was();
+    let words = tls_words::of(error, asked).unwrap_or_else(|| match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset if asked => {
+            "the server asked for a client certificate and closed the connection".to_owned()
+        }
+        io::ErrorKind::UnexpectedEof => "the server closed the connection during the handshake".to_owned(),
+        _ => error.get_ref().map_or_else(|| error.kind().to_string(), ToString::to_string),
+    });
+    format!("tls: {words}")
 }
 
-/// What to do about a certificate that is not trusted.
-fn tls_remedy(error: &io::Error) -> &'static str {
-    let refused = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-    match refused {
-        Some(rustls::Error::InvalidCertificate(_)) => {
+/// What to do about it.
+fn tls_remedy(error: &io::Error, place: &Place) -> &'static str {
+    match () {
+        () if tls_words::is_distrust(error) => {
             "; trust it with `ca = \"FILE.pem\"`, or any certificate with `insecure = true`, in the target's table"
         }
-        _ => "; check whether it speaks TLS: without, the address begins with ws://",
+        () if place.asked.was() => "; closestorm has none to show: let the server do without for this run",
+        () => "; check whether it speaks TLS: without, the address begins with ws://",
     }
 }
 
@@ -298,11 +308,11 @@ pub(super) async fn open(place: &Place, request: Request<'_>) -> Result<Connecti
         None => Transport::Plain(link),
         Some((connector, name)) => {
             let shaken = connector.connect(name.clone(), link).await;
-            Transport::TlsClient(Box::new(shaken.map_err(|error| format!("{}{}", tls_words(&error), tls_remedy(&error)))?))
+            Transport::TlsClient(Box::new(shaken.map_err(|error| format!("{}{}", tls_reason(&error, place), tls_remedy(&error, place)))?))
         }
     };
     let mut tap = Tap::new(transport, Side::Client);
-    Asking::plain(&request).shake_hands(&mut tap).await.map_err(|failure| words(&failure))?;
+    Asking::plain(&request).shake_hands(&mut tap, &place.asked).await.map_err(|failure| words(&failure))?;
     Ok(Connection::new(tap, Role::Client, 1))
 }
 
@@ -313,6 +323,7 @@ fn words(failure: &Failure) -> String {
         Outcome::Rejected { status, .. } => format!(
             "it answered the opening handshake with HTTP {status}, not 101; check the path, what it wants in `headers`, and that this is a WebSocket server"
         ),
+        Outcome::Failed { why } if why.starts_with("tls: ") => why.clone(),
         Outcome::Failed { why } => {
             format!("{why}; check that this is a WebSocket server, and whether it speaks TLS (wss://)")
         }

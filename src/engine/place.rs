@@ -4,10 +4,12 @@ use super::RunError;
 use crate::address::{Address, masked};
 use crate::net::memory::Network;
 use crate::net::tls::{self, Trust};
+use crate::net::tls_words::Asked;
 use crate::plan::Target;
 use rustls::pki_types::ServerName;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -24,6 +26,8 @@ pub(super) struct Place {
     pub(super) address: SocketAddr,
     /// For wss.
     pub(super) tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// Whether its server asked for a certificate of the client.
+    pub(super) asked: Arc<Asked>,
     /// The address is one of this network, not of the kernel.
     pub(super) memory: Option<Network>,
 }
@@ -58,14 +62,17 @@ pub(super) fn read(url: &str) -> Result<Address, RunError> {
 
 /// A URL whose address is known.
 pub(super) fn at(url: Address, address: SocketAddr, trust: Trust<'_>) -> Result<Place, RunError> {
+    let asked = Arc::new(Asked::default());
     let tls = if url.secure {
         let name = ServerName::try_from(url.host.clone());
         let name = name.map_err(|error| RunError::Address { url: url.to_string(), cause: error.to_string() })?;
-        Some((TlsConnector::from(tls::client(trust)?), name))
+        let mut config = tls::client(trust)?;
+        Arc::make_mut(&mut config).client_auth_cert_resolver = asked.clone();
+        Some((TlsConnector::from(config), name))
     } else {
         None
     };
-    Ok(Place { url, address, tls, memory: None })
+    Ok(Place { url, address, tls, asked, memory: None })
 }
 
 /// The first address that takes a TCP connect, or the first where none does: `localhost` is often ::1 and 127.0.0.1, and only one of

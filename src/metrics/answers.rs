@@ -1,4 +1,4 @@
-//! How servers turned attempts away: HTTP status, `Retry-After`, `Location`, counted with a bound.
+//! How servers turned attempts away: HTTP status, `Retry-After`, `Location`; and why others failed; counted with a bound.
 
 use super::ending::OTHER;
 use serde::{Deserialize, Serialize};
@@ -18,10 +18,11 @@ pub struct Answer {
     pub location: Option<String>,
 }
 
-/// Answers by cohort and what they said.
+/// Answers by cohort and what they said, and reasons of failures.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answers {
     counts: BTreeMap<(u16, Answer), u64>,
+    failures: BTreeMap<String, u64>,
 }
 
 impl Answers {
@@ -35,9 +36,24 @@ impl Answers {
         *self.counts.entry((cohort, answer)).or_default() += n;
     }
 
+    /// Counts `n` attempts that failed for this reason.
+    pub fn failed(&mut self, why: &str, n: u64) {
+        let why = if self.failures.contains_key(why) || self.failures.len() < DISTINCT { why } else { OTHER };
+        *self.failures.entry(why.to_owned()).or_default() += n;
+    }
+
+    /// The `n` most frequent reasons of failed attempts; equal counts by reason.
+    pub fn top_failures(&self, n: usize) -> Vec<(&str, u64)> {
+        let mut all: Vec<_> = self.failures.iter().map(|(why, n)| (why.as_str(), *n)).collect();
+        all.sort_by_key(|row| std::cmp::Reverse(row.1)); // stable, so ties keep the order of the map
+        all.truncate(n);
+        all
+    }
+
     /// Adds the counts of another.
     pub fn add(&mut self, other: &Answers) {
         other.counts.iter().for_each(|((cohort, answer), n)| self.count(*cohort, answer.clone(), *n));
+        other.failures.iter().for_each(|(why, n)| self.failed(why, *n));
     }
 
     /// Attempts by status, of one cohort or of all.
@@ -74,6 +90,8 @@ mod tests {
         assert_eq!(answers.by_status(None), [(302, 2_500), (429, 5_000)].into());
         assert_eq!(answers.by_status(Some(0)), [(302, 2_500)].into());
         assert_eq!(answers.top(1), [(busy, 5_000)]);
+        (0..2_500).for_each(|n| answers.failed(&n.to_string(), 1));
+        assert_eq!(answers.top_failures(1), [(OTHER, 1_500)]);
         let mut twice = answers.clone();
         twice.add(&answers);
         assert_eq!(twice.by_status(None), [(302, 5_000), (429, 10_000)].into());

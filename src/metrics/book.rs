@@ -110,6 +110,8 @@ pub struct FaultMeta {
     pub holds: bool,
     /// It acts on server processes.
     pub process: bool,
+    /// It asks a program that is not ours to stop: each connection suffers of it from its own Close frame on.
+    pub by_close: bool,
     /// When it acts on whom it selected.
     pub acts: Acts,
     /// What the users of both sides should be told of connections that it ended.
@@ -136,6 +138,7 @@ impl Meta {
             holds: matches!(fault.inject.row.form, Form::Holding | Form::Attempts | Form::Listener | Form::Process { holds: true }),
             process: matches!(fault.inject.row.form, Form::Process { .. }),
             acts: Acts::of(fault),
+            by_close: asks_to_stop(plan, fault),
             told: told(plan, fault),
         };
         let limits = plan.expectations.iter().filter_map(|expectation| match expectation.limit {
@@ -186,10 +189,18 @@ impl Meta {
 
 /// By the catalogue; but a server that is not ours closes with a code of its own when it gets its stop signal.
 fn told(plan: &Plan, fault: &crate::plan::Fault) -> Told {
-    let own_choice =
-        matches!(plan.target, Target::Command(_)) && matches!(fault.inject.row.kind, "server_graceful" | "server_restart_rolling");
     let told = (fault.inject.row.told)(&fault.inject.values);
-    if own_choice { Told { own: None, peer: None } } else { told }
+    if asks_to_stop(plan, fault) { Told { own: None, peer: None } } else { told }
+}
+
+/// Whether a program that is not ours gets its stop signal, and does with its connections what it likes.
+fn asks_to_stop(plan: &Plan, fault: &crate::plan::Fault) -> bool {
+    let graceful = match fault.inject.row.kind {
+        "server_graceful" => true,
+        "server_restart_rolling" => fault.inject.values.text("mode") != Some("crash"),
+        _ => false,
+    };
+    graceful && matches!(plan.target, Target::Command(_))
 }
 
 fn target(target: &Target) -> String {

@@ -164,6 +164,9 @@ impl Recorder {
             let (retry_after_s, location) = (retry_after.map(|after| after.as_secs()), location.as_deref().map(str::to_owned));
             self.answers.count(cohort, Answer { status: *status, retry_after_s, location }, 1);
         }
+        if let Outcome::Failed { why } = outcome {
+            self.answers.failed(why, 1);
+        }
         self.step(at, Attempt { begun, cohort, fault: fault.or(outage_fault), step, status: rejected });
     }
 
@@ -213,7 +216,7 @@ impl Recorder {
 
     pub(super) fn injected(&mut self, at: u64, fault: u16, client: ClientIndex, connection: ConnectionNo) {
         self.hit(fault, client);
-        self.outages.inject(at, client.0, connection.0, fault);
+        self.outages.inject(at, client.0, connection.0, fault, self.meta.faults[usize::from(fault)].by_close);
         if self.reaches_processes(fault) {
             self.endings.killed((client.0, connection.0), fault);
         }
@@ -243,7 +246,10 @@ impl Recorder {
         self.pong_deadline(at, Side::Client, client, connection, ending);
         let killed = injected.filter(|fault| self.reaches_processes(*fault));
         self.endings.client((at, self.timeline.second_of(at)), (client.0, connection.0), cohort, ending, killed);
-        let began = self.outages.end(at, client.0, connection.0, ending);
+        // A server that is asked to stop may serve on for a while: a client is out of service from its own Close frame on.
+        let by_close = injected.is_some_and(|fault| self.meta.faults[usize::from(fault)].by_close);
+        let closed = by_close.then(|| closing.map(|closing| at.saturating_sub(micros(closing.total))));
+        let began = self.outages.end(at, client.0, connection.0, ending, closed);
         self.books[usize::from(cohort)].affected += u64::from(began);
     }
 

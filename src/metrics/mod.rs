@@ -325,7 +325,9 @@ impl Recorder {
         let start = outage.fault_at;
         let of = |metric| key(metric, outage.cohort, outage.fault);
         let book = &mut self.books[usize::from(outage.cohort)];
-        self.outage_bank.record_from(at, start, of(Metric::Detect), outage.detect());
+        if outage.observed {
+            self.outage_bank.record_from(at, start, of(Metric::Detect), outage.detect());
+        }
         if let Some(time) = outage.time() {
             book.recovered += 1;
             book.recovery_attempts += u64::from(outage.attempts);

@@ -16,6 +16,8 @@ const HELD: usize = 65_536;
 /// Two processes read one clock at different places in their code: an injector may seem so much later than its effect, µs.
 const SLACK_US: u64 = 1_000;
 const NO_FAULT: u16 = u16::MAX;
+/// Of a client: it is known when the fault of its outage acted.
+const OBSERVED: u8 = 128;
 
 /// One outage of one client. Offsets and lengths in µs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +36,8 @@ pub struct Outage {
     pub fault_at: u64,
     /// `t_detect`.
     pub detect_at: u64,
+    /// It is known when the fault acted; otherwise `t_fault` stands at `t_detect`.
+    pub observed: bool,
     /// Sum of waits so far.
     pub backoff: u64,
     /// Sum of attempts so far, time open but not ready included.
@@ -58,7 +62,7 @@ enum Phase {
 }
 
 impl Outage {
-    /// `t_detect - t_fault`.
+    /// `t_detect - t_fault`; 0 where it is not observed.
     pub fn detect(&self) -> u64 {
         self.detect_at - self.fault_at
     }
@@ -79,6 +83,7 @@ struct Lost<'a> {
     detect_at: u64,
     fault_at: &'a mut u64,
     fault: &'a mut Option<u16>,
+    observed: &'a mut bool,
 }
 
 impl Lost<'_> {
@@ -87,6 +92,7 @@ impl Lost<'_> {
         if at <= self.detect_at + SLACK_US {
             *self.fault_at = at.min(self.detect_at);
             *self.fault = Some(fault);
+            *self.observed = true;
         }
     }
 }
@@ -195,9 +201,10 @@ impl Client {
 
     /// What is known of an outage may change.
     fn amend(&mut self, change: impl FnOnce(Lost<'_>)) {
-        let (mut fault_at, mut fault) = (self.fault_at.us(), self.fault());
-        change(Lost { detect_at: self.detect_at.us(), fault_at: &mut fault_at, fault: &mut fault });
+        let (mut fault_at, mut fault, mut observed) = (self.fault_at.us(), self.fault(), self.is(OBSERVED));
+        change(Lost { detect_at: self.detect_at.us(), fault_at: &mut fault_at, fault: &mut fault, observed: &mut observed });
         (self.fault_at, self.fault) = (Micros::of(fault_at), fault.unwrap_or(NO_FAULT));
+        self.set(OBSERVED, observed);
     }
 
     /// Books the time since the last change into the phase that ends now.
@@ -225,6 +232,7 @@ impl Client {
             fault: self.fault(),
             fault_at: self.fault_at.us(),
             detect_at,
+            observed: self.is(OBSERVED),
             backoff,
             attempt: mark - detect_at - backoff,
             reply: ready.map(|ready| ready - mark),
@@ -266,11 +274,14 @@ impl Outages {
         (state.injected_connection == connection).then(|| (state.injected_fault, state.injected_at.us()))
     }
 
-    /// A fault acted on a connection.
-    pub(super) fn inject(&mut self, at: u64, client: u32, connection: u32, fault: u16) {
+    /// A fault acted on a connection; `by_close`: what the connection suffers of it comes later, with a Close frame of its own.
+    pub(super) fn inject(&mut self, at: u64, client: u32, connection: u32, fault: u16, by_close: bool) {
         let state = &mut self.clients[client as usize];
         if (connection, at) >= (state.injected_connection, state.injected_at.us()) {
             (state.injected_connection, state.injected_at, state.injected_fault) = (connection, Micros::of(at), fault);
+        }
+        if by_close {
+            return self.attribute(client, connection, fault);
         }
         self.with_lost(client, connection, |lost| {
             if lost.fault.is_none() || *lost.fault_at == lost.detect_at || at >= *lost.fault_at {
@@ -286,8 +297,9 @@ impl Outages {
         });
     }
 
-    /// An open connection ended. Whether an outage began with it.
-    pub(super) fn end(&mut self, at: u64, client: u32, connection: u32, ending: &Ending) -> bool {
+    /// An open connection ended. `closed`: when its first Close frame came, where that and not the injector is the fault, or that there was
+    /// none. Whether an outage began with it.
+    pub(super) fn end(&mut self, at: u64, client: u32, connection: u32, ending: &Ending, closed: Option<Option<u64>>) -> bool {
         let state = &mut self.clients[client as usize];
         if state.is_away() {
             state.turn(at, Phase::Waiting);
@@ -304,9 +316,14 @@ impl Outages {
         (state.lost, state.code, state.fault) = (connection, ending.code, named.unwrap_or(NO_FAULT));
         (state.fault_at, state.detect_at, state.mark, state.backoff) = (now, now, now, Micros::default());
         (state.tries, state.gave_up, state.phase) = (0, false, Phase::Waiting);
+        state.set(OBSERVED, false);
         if state.injected_connection == connection {
             let (fault, acted) = (state.injected_fault, state.injected_at.us());
-            state.amend(|lost| lost.amend(acted, fault));
+            state.amend(|lost| match closed {
+                None => lost.amend(acted, fault),
+                Some(Some(closed)) => lost.amend(closed, fault),
+                Some(None) => *lost.fault = Some(fault),
+            });
         }
         self.under_way += 1;
         true
@@ -386,8 +403,8 @@ impl Outages {
         } else if state.ended != 0 {
             let place = state.ended.wrapping_sub(self.first as u32).wrapping_sub(1);
             let held = self.held.get_mut(place as usize).filter(|held| held.client == client && held.connection == connection);
-            if let Some(Outage { detect_at, fault_at, fault, .. }) = held {
-                change(Lost { detect_at: *detect_at, fault_at, fault });
+            if let Some(Outage { detect_at, fault_at, fault, observed, .. }) = held {
+                change(Lost { detect_at: *detect_at, fault_at, fault, observed });
             }
         }
     }
@@ -421,14 +438,14 @@ mod tests {
     #[test]
     fn phases_add_up_and_later_losses_belong_to_the_outage() {
         let mut outages = outages(1);
-        outages.inject(1_000, 0, 1, 3);
-        outages.end(1_250, 0, 1, &ending(Cause::Remote));
+        outages.inject(1_000, 0, 1, 3, false);
+        outages.end(1_250, 0, 1, &ending(Cause::Remote), None);
         outages.attempt(2_000, 0);
         outages.fail(2_100, 0);
         outages.attempt(4_000, 0);
         outages.opened(4_500, 0);
-        outages.inject(4_600, 0, 3, 5); // a second fault before it was ready
-        outages.end(4_700, 0, 3, &ending(Cause::Remote));
+        outages.inject(4_600, 0, 3, 5, false); // a second fault before it was ready
+        outages.end(4_700, 0, 3, &ending(Cause::Remote), None);
         outages.attempt(6_000, 0);
         outages.opened(6_200, 0);
         assert!(outages.ready(6_230, 0));
@@ -442,14 +459,14 @@ mod tests {
     fn late_evidence_amends_an_outage_while_it_lasts_and_afterwards() {
         for after in [false, true] {
             let mut outages = outages(2);
-            outages.end(10_000, 1, 1, &ending(Cause::Remote));
+            outages.end(10_000, 1, 1, &ending(Cause::Remote), None);
             if after {
                 outages.attempt(11_000, 1);
                 outages.opened(11_500, 1);
                 outages.ready(11_500, 1);
             }
-            outages.inject(9_400, 1, 1, 2);
-            outages.inject(20_000, 1, 1, 4); // long after the end: not its cause
+            outages.inject(9_400, 1, 1, 2, false);
+            outages.inject(20_000, 1, 1, 4, false); // long after the end: not its cause
             let outage = outages.finish(30_000).next().unwrap();
             assert_eq!((outage.fault, outage.detect()), (Some(2), 600), "{after}");
             assert_eq!(outage.time(), after.then_some(2_100));
@@ -459,8 +476,8 @@ mod tests {
     #[test]
     fn an_own_stay_starts_none_and_a_give_up_stays_to_the_end() {
         let mut outages = outages(2);
-        assert!(!outages.end(10, 0, 1, &ending(Cause::Stay)));
-        assert!(outages.end(10, 1, 1, &ending(Cause::Deadline(crate::close::Deadline::Pong))));
+        assert!(!outages.end(10, 0, 1, &ending(Cause::Stay), None));
+        assert!(outages.end(10, 1, 1, &ending(Cause::Deadline(crate::close::Deadline::Pong)), None));
         outages.give_up(40, 1);
         let all: Vec<_> = outages.finish(1_000).collect();
         assert_eq!(all.len(), 1);
@@ -484,7 +501,7 @@ mod tests {
     #[test]
     fn outages_may_end_in_any_order() {
         let mut outages = outages(5);
-        (0..5).for_each(|client| assert!(outages.end(u64::from(client), client, 1, &ending(Cause::Remote))));
+        (0..5).for_each(|client| assert!(outages.end(u64::from(client), client, 1, &ending(Cause::Remote), None)));
         for client in [1, 4, 0, 3, 2] {
             outages.attempt(100, client);
             outages.opened(110, client);

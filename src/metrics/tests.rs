@@ -32,6 +32,7 @@ pub(crate) fn meta() -> Meta {
         side,
         holds,
         process,
+        by_close: false,
         acts: if process { Acts::Process } else { Acts::AtOnce },
         told: told(kind),
     };
@@ -211,20 +212,20 @@ fn outages_have_phases_that_add_up_and_belong_to_their_fault() {
     let results = finished();
     let rows = crate::results::tables::reconnect_rows(&results);
     for row in rows.iter().filter(|row| row.result == "recovered") {
-        let sum = row.detect_us + row.backoff_us + row.attempt_us + row.first_reply_us.unwrap();
+        let sum = row.detect_us.unwrap() + row.backoff_us + row.attempt_us + row.first_reply_us.unwrap();
         assert_eq!(Some(sum), row.reconnect_us, "{row:?}");
     }
     let of = |client: u32| rows.iter().find(|row| row.client == client).unwrap();
-    assert_eq!((of(0).detect_us, of(0).reconnect_us, of(0).attempts), (2_000, Some(3_025_000), 2));
+    assert_eq!((of(0).detect_us, of(0).reconnect_us, of(0).attempts), (Some(2_000), Some(3_025_000), 2));
     assert_eq!((of(0).backoff_us, of(0).attempt_us, of(0).first_reply_us), (998_000 + 1_999_000, 1_000 + 10_000, Some(15_000)));
-    assert_eq!((of(1).fault.as_deref(), of(1).detect_us, of(1).reconnect_us), (Some("crash"), 4_000, Some(2_008_000)));
+    assert_eq!((of(1).fault.as_deref(), of(1).detect_us, of(1).reconnect_us), (Some("crash"), Some(4_000), Some(2_008_000)));
     assert_eq!((of(2).result.as_str(), of(2).reconnect_us), ("gave_up", None));
-    assert_eq!((of(3).result.as_str(), of(3).fault.as_deref(), of(3).detect_us), ("censored", Some("close"), 10_000));
+    assert_eq!((of(3).result.as_str(), of(3).fault.as_deref(), of(3).detect_us), ("censored", Some("close"), Some(10_000)));
     let times = results.survival(Metric::ReconnectTime);
     assert_eq!((times.censored.count(), times.never.count()), (1, 1));
     assert_eq!(
         times.never.max().map(|us| us / 100_000),
-        of(2).backoff_us.checked_add(of(2).attempt_us + of(2).detect_us).map(|us| us / 100_000)
+        of(2).backoff_us.checked_add(of(2).attempt_us + of(2).detect_us.unwrap()).map(|us| us / 100_000)
     );
 }
 
@@ -247,6 +248,7 @@ fn a_process_fault_speaks_for_the_server_until_it_is_reverted() {
             side: "server",
             holds: true,
             process: true,
+            by_close: false,
             acts: Acts::Process,
             told,
         });
@@ -290,6 +292,30 @@ fn the_same_events_give_the_same_bytes() {
     let (one, two) = (finished(), finished());
     assert_eq!(crate::results::tables::event_rows(&one), crate::results::tables::event_rows(&two));
     assert_eq!(crate::results::tables::count_rows(&one), crate::results::tables::count_rows(&two));
+}
+
+#[test]
+fn what_is_not_observed_of_a_loss_is_not_zero_and_a_program_that_stops_is_gone_with_its_close() {
+    let mut meta = Meta { duration: Duration::from_secs(20), ..meta() };
+    (meta.faults[0].by_close, meta.peaks) = (true, Vec::new());
+    let mut recorder = Recorder::of(meta, false, false);
+    let r = &mut recorder;
+    (0..4).for_each(|index| _ = client(r, index).attempt(100).open(106, 1).ready(106, 1));
+    // Closed by nobody knows what; with a Close frame three seconds after the stop signal; without one; before the signal was known.
+    client(r, 0).end(4_000, 1, ending(Cause::Remote, 1000));
+    client(r, 1).inject(5_000, 1, 0).end(8_004, 1, ending(Cause::Remote, 1001));
+    client(r, 2).inject(5_000, 1, 0).end(9_000, 1, ending(Cause::Remote, 1006));
+    client(r, 3).end(5_010, 1, ending(Cause::Remote, 1001)).inject(5_000, 1, 0);
+    (0..4).for_each(|index| _ = client(r, index).attempt(9_500).open(10_000, 2).ready(10_000, 2));
+    let results = recorder.finish(Duration::from_secs(20), Status::Completed);
+    let rows = crate::results::tables::reconnect_rows(&results);
+    let of = |client: u32| rows.iter().find(|row| row.client == client).map(|row| (row.detect_us, row.reconnect_us, row.fault.clone()));
+    let crash = Some("crash".to_owned());
+    assert_eq!(of(0), Some((None, Some(6_000_000), None)));
+    assert_eq!(of(1), Some((Some(4_000), Some(2_000_000), crash.clone())));
+    assert_eq!(of(2), Some((None, Some(1_000_000), crash.clone())));
+    assert_eq!(of(3), Some((None, Some(4_990_000), crash)));
+    assert_eq!((results.latency(Metric::Detect).count(), results.latency(Metric::ReconnectTime).count()), (1, 4));
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod link;
 pub mod memory;
 pub mod tap;
 pub mod tls;
+pub mod tls_words;
 pub mod wire;
 
 use link::Link;

@@ -110,7 +110,7 @@ fn around(rows: &[&ReconnectRow], outages: f64, rank: f64) -> Option<[f64; 5]> {
 
 /// The phases of an outage that ended, in µs; `other` is what the rest leaves of its time.
 fn phases(row: &ReconnectRow) -> [f64; 5] {
-    let known = [row.detect_us, row.backoff_us, row.attempt_us, row.first_reply_us.unwrap_or(0)].map(|us| us as f64);
+    let known = [row.detect_us.unwrap_or(0), row.backoff_us, row.attempt_us, row.first_reply_us.unwrap_or(0)].map(|us| us as f64);
     let other = (row.reconnect_us.unwrap_or(0) as f64 - known.iter().sum::<f64>()).max(0.0);
     [known[0], known[1], known[2], known[3], other]
 }
@@ -175,7 +175,7 @@ mod tests {
             fault: None,
             client_code: 1006,
             fault_offset_us: 0,
-            detect_us: 10,
+            detect_us: Some(10),
             backoff_us: 50,
             attempt_us: 30,
             first_reply_us: Some(20),

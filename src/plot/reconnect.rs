@@ -265,7 +265,7 @@ mod tests {
             fault: None,
             client_code: 1006,
             fault_offset_us: 3_000_000,
-            detect_us: 0,
+            detect_us: Some(0),
             backoff_us: 0,
             attempt_us: 0,
             first_reply_us: None,

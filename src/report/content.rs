@@ -23,6 +23,7 @@ pub(super) fn blocks(loaded: &Loaded) -> Vec<Block> {
     blocks.extend(verdict(summary));
     blocks.push(Block::Figures(figures(summary)));
     blocks.extend([heading("What happened"), Block::Chart("timeline"), Block::Table(ledger(summary))]);
+    blocks.extend(turned_away(summary));
     blocks.extend([heading("The way back"), Block::Chart("reconnect"), Block::Table(reconnects(summary))]);
     blocks.extend([Block::Chart("phases"), Block::Table(phases(summary))]);
     blocks.extend(super::runs::blocks(loaded));
@@ -128,6 +129,19 @@ fn ledger(summary: &Summary) -> Table {
     table
 }
 
+/// How servers answered attempts that did not open, and why others failed.
+fn turned_away(summary: &Summary) -> Vec<Block> {
+    let mut answers = Table::new(3, &["HTTP status", "Retry-After", "Location", "Attempts"]);
+    for row in &summary.answers {
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "—".to_string());
+        let after = or_dash(row.retry_after_s.map(|s| format!("{s} s")));
+        answers.rows.push(vec![row.status.to_string(), after, or_dash(row.location.clone()), number::count(row.count)]);
+    }
+    let mut failures = Table::new(1, &["Why attempts failed", "Attempts"]);
+    failures.rows.extend(summary.failures.iter().map(|row| vec![row.why.clone(), number::count(row.count)]));
+    [answers, failures].into_iter().filter(|table| !table.rows.is_empty()).map(Block::Table).collect()
+}
+
 fn reconnects(summary: &Summary) -> Table {
     let head = ["Cohort", "Strategy", "Outages", "Back", "Gave up", "Attempts each", "p50", "p90", "p99", "max"];
     let mut table = Table::new(2, &head);
@@ -148,7 +162,7 @@ fn phases(summary: &Summary) -> Table {
         let r = &cohort.reconnect;
         for (phase, times) in phrase::phases(r) {
             let mut row = vec![name.clone(), phase.to_string(), number::count(times.count)];
-            row.extend(phrase::quantiles(times));
+            row.extend(phrase::phase_quantiles(times));
             table.rows.push(row);
         }
     }

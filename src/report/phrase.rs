@@ -3,7 +3,7 @@
 use crate::close;
 use crate::metrics::latency::needed;
 use crate::plot::number;
-use crate::results::record::{ExpectationRow, Generator, Reconnect, Times};
+use crate::results::record::{AnswerRow, ExpectationRow, Generator, Reconnect, Times};
 
 /// ✓, ✗ or ? for `pass`, `fail` and everything else; nothing for `unchecked`.
 pub(super) fn mark(result: &str) -> &'static str {
@@ -61,6 +61,18 @@ pub(super) fn lacking(quantile: f64, samples: u64) -> String {
 /// p50, p90, p99 and max of a distribution.
 pub(super) fn quantiles(times: &Times) -> [String; 4] {
     [(times.p50, 0.5), (times.p90, 0.9), (times.p99, 0.99), (times.max, 1.0)].map(|(value, quantile)| stated(times, value, quantile))
+}
+
+/// Of a phase of outages: n/a where nothing was observed of it, as of the detection of what a server that is not ours did.
+pub(super) fn phase_quantiles(times: &Times) -> [String; 4] {
+    if times.count == 0 { ["n/a"; 4].map(str::to_string) } else { quantiles(times) }
+}
+
+/// An answer other than 101: `429 (Retry-After 3 s)`.
+pub(super) fn answer(row: &AnswerRow) -> String {
+    let after = row.retry_after_s.map(|s| format!("Retry-After {s} s"));
+    let told: Vec<String> = after.into_iter().chain(row.location.as_ref().map(|location| format!("Location {location}"))).collect();
+    if told.is_empty() { row.status.to_string() } else { format!("{} ({})", row.status, told.join(", ")) }
 }
 
 /// A quantile; `> 2 s` where it was not reached.

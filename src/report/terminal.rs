@@ -12,6 +12,10 @@ const LABEL: usize = 13;
 const COHORTS_MAX: usize = 8;
 /// Close codes of a side beyond this are counted.
 const CODES_MAX: usize = 4;
+/// Answers, failures and close reasons beyond this are counted.
+const LIST_MAX: usize = 4;
+/// Characters of a close reason that are shown.
+const REASON_MAX: usize = 60;
 /// Silenced cohorts beyond this are counted.
 const LIVENESS_MAX: usize = 12;
 /// Surprises beyond this are counted.
@@ -96,6 +100,7 @@ fn clients(page: &mut Page, summary: &Summary) {
     }
     page.entry("clients", &parts.join(" · "));
     page.entry("attempts", &attempts(&summary.attempts));
+    turned_away(page, summary);
 }
 
 fn attempts(a: &Attempts) -> String {
@@ -114,6 +119,14 @@ fn attempts(a: &Attempts) -> String {
     parts.join(" · ")
 }
 
+/// How servers answered attempts that did not open, and why others failed.
+fn turned_away(page: &mut Page, summary: &Summary) {
+    let answers = summary.answers.iter().map(|row| format!("{} {}", phrase::answer(row), number::count(row.count)));
+    page.list("rejected", answers.collect(), "answers");
+    let failures = summary.failures.iter().map(|row| format!("{} {}", row.why, number::count(row.count)));
+    page.list("failed", failures.collect(), "reasons");
+}
+
 fn closes(page: &mut Page, summary: &Summary) {
     let closed = summary.connections.closed;
     if closed == 0 {
@@ -129,6 +142,9 @@ fn closes(page: &mut Page, summary: &Summary) {
         server += &format!("{comma}no account of {} (killed, not ours, or unaware)", number::count(silent));
     }
     page.entry("", &server);
+    let reasons = summary.close_reasons.iter().filter(|row| !row.reason.is_empty());
+    let reasons = reasons.map(|row| format!("{} \"{}\" {}", row.code, shortened(&row.reason, REASON_MAX), number::count(row.count)));
+    page.list("reasons", reasons.collect(), "reasons");
 }
 
 /// The most frequent codes of a side with names and counts.
@@ -174,7 +190,7 @@ fn cohort_rows(name: &str, r: &Reconnect, measured_ms: u64) -> Vec<Vec<String>> 
     let mut rows = vec![first];
     for (phase, times) in phrase::phases(r) {
         let mut row = vec![format!("  {phase}"), String::new()];
-        row.extend(phrase::quantiles(times).map(|text| if text.starts_with("n/a") { "n/a".to_string() } else { text }));
+        row.extend(phrase::phase_quantiles(times).map(|text| if text.starts_with("n/a") { "n/a".to_string() } else { text }));
         rows.push(row);
     }
     rows
@@ -292,6 +308,19 @@ impl Page {
             let name = if n == 0 { name } else { "" };
             self.line(&format!("{}{part}", self.dim(&format!("{name:LABEL$}"))));
         }
+    }
+
+    /// A name at the left and the first few of a list beside it; nothing of an empty one.
+    fn list(&mut self, name: &str, mut items: Vec<String>, what: &str) {
+        if items.is_empty() {
+            return;
+        }
+        let more = items.len().saturating_sub(LIST_MAX);
+        items.truncate(LIST_MAX);
+        if more > 0 {
+            items.push(format!("{more} more {what} in the report"));
+        }
+        self.entry(name, &items.join(" · "));
     }
 
     /// A name at the left and columns beside it: the first flush left, the others flush right. Names are cut where the page is narrow.

@@ -78,6 +78,9 @@ pub struct Summary {
     /// The 20 most frequent answers other than 101.
     #[serde(default)] // absent in older folders
     pub answers: Vec<AnswerRow>,
+    /// The 20 most frequent reasons of attempts that failed.
+    #[serde(default)] // absent in older folders
+    pub failures: Vec<FailureRow>,
     /// Connections that opened.
     pub connections: Connections,
     /// Reported codes by side.
@@ -203,6 +206,15 @@ pub struct AnswerRow {
     pub retry_after_s: Option<u64>,
     /// `Location`, its first 200 characters; null without.
     pub location: Option<String>,
+    /// Attempts.
+    pub count: u64,
+}
+
+/// Why attempts failed that no server answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureRow {
+    /// In words.
+    pub why: String,
     /// Attempts.
     pub count: u64,
 }

@@ -2,8 +2,8 @@
 
 use super::answer::answer;
 use super::record::{
-    AnswerRow, Attempts, Clients, CloseCodes, CloseReason, CohortRow, Connections, FaultRow, Generator, LivenessRow, Messages, Reconnect,
-    SCHEMA_VERSION, Summary, Times, Verdict,
+    AnswerRow, Attempts, Clients, CloseCodes, CloseReason, CohortRow, Connections, FailureRow, FaultRow, Generator, LivenessRow, Messages,
+    Reconnect, SCHEMA_VERSION, Summary, Times, Verdict,
 };
 use super::runs::Runs;
 use super::tables::{ending_rows, kept_statuses};
@@ -43,6 +43,7 @@ pub fn summarise(results: &Results, verdict: &Verdict, command: &str) -> Summary
         clients: clients(&total, meta.cohorts.iter().map(|cohort| cohort.planned).sum()),
         attempts: attempts(results, &total, None),
         answers: answers(results),
+        failures: failures(results),
         connections: Connections { opened: total.ledger.opened, closed: total.ledger.closed, open_at_end: total.ledger.open_at_end },
         close_codes: CloseCodes { client: client_codes(results, |_| true), server: server_codes(results) },
         close_reasons: close_reasons(results),
@@ -237,6 +238,11 @@ fn answers(results: &Results) -> Vec<AnswerRow> {
         count,
     };
     results.answers.top(REASONS).into_iter().map(row).collect()
+}
+
+fn failures(results: &Results) -> Vec<FailureRow> {
+    let row = |(why, count): (&str, u64)| FailureRow { why: why.to_owned(), count };
+    results.answers.top_failures(REASONS).into_iter().map(row).collect()
 }
 
 fn close_reasons(results: &Results) -> Vec<CloseReason> {

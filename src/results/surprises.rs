@@ -62,7 +62,16 @@ mod tests {
 
     fn fault(kind: &'static str, side: &'static str) -> FaultMeta {
         let told = (row(kind).expect("in the catalogue").told)(&Values::default());
-        FaultMeta { id: kind.to_owned(), kind, side, holds: false, process: false, acts: crate::metrics::carried::Acts::AtOnce, told }
+        FaultMeta {
+            id: kind.to_owned(),
+            kind,
+            side,
+            holds: false,
+            process: false,
+            by_close: false,
+            acts: crate::metrics::carried::Acts::AtOnce,
+            told,
+        }
     }
 
     fn key(cause: Cause, fault: Option<u16>, client_code: u16, server: Option<u16>) -> EndingKey {

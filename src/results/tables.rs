@@ -87,7 +87,7 @@ fn reconnect_row(meta: &Meta, outage: &Outage, weight: f64) -> ReconnectRow {
         fault: outage.fault.map(|fault| meta.fault(fault)),
         client_code: outage.code,
         fault_offset_us: outage.fault_at,
-        detect_us: outage.detect(),
+        detect_us: outage.observed.then(|| outage.detect()),
         backoff_us: outage.backoff,
         attempt_us: outage.attempt,
         first_reply_us: outage.reply,
