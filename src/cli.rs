@@ -49,8 +49,9 @@ pub enum Command {
     Capacity(Capacity),
     /// Fit the simulator's model of the server to a run, from its folder alone, and print it as a scenario fragment.
     ///
-    /// Service time, parallelism, listen queue, round trip, start of a process: each with what it was fitted from and how well. Best is a
-    /// run in which a few hundred clients come back after a crash and have to wait for each other.
+    /// Service time, parallelism, listen queue, round trip, start of a process: each with what it was fitted from and how well. It takes a
+    /// run in which many clients come back after a crash in a single burst and have to wait for each other; where the server was never busy,
+    /// no model is written, and the exit code is 3.
     #[command(after_help = "Example: closestorm calibrate results/crash-storm/2026-01-31T12-00-00Z-1 --out model.toml")]
     Calibrate(Calibrate),
     /// Run a scenario on real sockets and simulate it, and lay both over one another.
@@ -81,7 +82,7 @@ pub enum Command {
     Presets(Catalogue),
     /// List the bundled scenarios by their question, or print one.
     #[command(after_help = "Example: closestorm scenarios strategies > mine.toml")]
-    Scenarios(Catalogue),
+    Scenarios(Scenarios),
     /// One instance of the embedded server.
     #[command(name = "__server", hide = true)]
     Server(Internal),
@@ -390,6 +391,17 @@ pub struct Catalogue {
     /// How it is printed.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
+}
+
+/// Arguments of `scenarios`.
+#[derive(Debug, Args)]
+pub struct Scenarios {
+    /// Which, and how it is printed.
+    #[command(flatten)]
+    pub catalogue: Catalogue,
+    /// Write all of them below DIR/scenarios, with the programs of the servers that they start; files that are there already stay.
+    #[arg(long, value_name = "DIR", conflicts_with = "name")]
+    pub files: Option<PathBuf>,
 }
 
 /// The argument of a process that closestorm starts itself.

@@ -33,6 +33,8 @@ pub struct Fit {
     pub handshakes: u64,
     /// One event stands for this many: 1, or more where `events.csv` is a sample.
     pub weight: f64,
+    /// Whether the server was ever seen busy. Where it was not, `handshake_cost` and `parallel` are guesses.
+    pub busy: bool,
     /// The keys of `[model]`, each with where it comes from.
     pub parameters: Vec<Parameter>,
     /// Half of the opening handshakes completed within this time of when the fitted queue, fed with the arrivals of the run, says; µs.
@@ -64,7 +66,7 @@ pub enum NotFitted {
     /// Too few opening handshakes.
     #[error(
         "{found} opening handshakes in events.csv are too few to fit a server to, it takes {HANDSHAKES_MIN}: run a scenario in which \
-         a few hundred clients come back after a crash"
+         many clients come back after a crash in a single burst"
     )]
     TooFew {
         /// How many there are.
@@ -114,6 +116,7 @@ pub fn fit(loaded: &Loaded) -> Result<Fit, NotFitted> {
         seed: loaded.summary.seed,
         handshakes: observed.handshakes.len() as u64,
         weight: observed.weight,
+        busy: service.busy,
         parameters,
         residual_p50_us: service.residuals.0,
         residual_p90_us: service.residuals.1,

@@ -43,6 +43,8 @@ const HALF_LIVES: [f64; 8] = [30e3, 60e3, 120e3, 250e3, 500e3, 1e6, 2e6, 5e6];
 /// What was found.
 #[derive(Debug)]
 pub(super) struct Service {
+    /// Whether the server was seen busy for long enough to show its rate.
+    pub(super) busy: bool,
     pub(super) parameters: Vec<Parameter>,
     /// 50th and 90th percentile of how far completions lie from those of the fitted queue, µs.
     pub(super) residuals: (u64, u64),
@@ -89,7 +91,7 @@ pub(super) fn fit(observed: &Observed, rtt: f64) -> Service {
     }
     let mut residuals = residuals(&lives, rate.gap * f64::from(places), places, cold.as_ref().map(|cold| (cold, rate.gap)));
     residuals.sort_unstable();
-    Service { parameters, residuals: (quantile(&residuals, 0.5), quantile(&residuals, 0.9)), notes }
+    Service { busy: true, parameters, residuals: (quantile(&residuals, 0.5), quantile(&residuals, 0.9)), notes }
 }
 
 fn lives(observed: &Observed) -> Vec<Life<'_>> {
@@ -233,6 +235,7 @@ fn never_busy(observed: &Observed, lives: &[Life<'_>], rtt: f64) -> Service {
         let from = "arrivals put through short queues of other costs and places".to_owned();
         let parameter = |key, value| Parameter { key, value, from: from.clone(), samples, error_percent: None };
         return Service {
+            busy: false,
             parameters: vec![parameter("handshake_cost", text(cost)), parameter("parallel", places.to_string())],
             residuals: (quantile(&residuals, 0.5), quantile(&residuals, 0.9)),
             notes: vec![
@@ -244,6 +247,7 @@ fn never_busy(observed: &Observed, lives: &[Life<'_>], rtt: f64) -> Service {
     let mut residuals: Vec<u64> = upgrades.iter().map(|upgrade| upgrade.abs_diff((cost + rtt) as u64)).collect();
     residuals.sort_unstable();
     Service {
+        busy: false,
         parameters: vec![
             Parameter { key: "handshake_cost", value: text(cost), from, samples, error_percent: None },
             Parameter {

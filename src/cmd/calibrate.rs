@@ -19,6 +19,10 @@ pub fn main(args: &Calibrate) -> anyhow::Result<u8> {
     }
     let loaded = read::read(&args.run)?;
     let fit = fit(&loaded).map_err(usage)?;
+    if !fit.busy {
+        super::report_error(&anyhow::anyhow!(never_busy(&fit)));
+        return Ok(super::INCONCLUSIVE);
+    }
     if let Some(out) = &args.out {
         fs::write(out, fragment(&fit)).with_context(|| format!("cannot write {}", out.display()))?;
     }
@@ -26,6 +30,16 @@ pub fn main(args: &Calibrate) -> anyhow::Result<u8> {
         super::print(&shown(&fit, args.format)?)?;
     }
     Ok(super::OK)
+}
+
+/// Why there is no model, and how to get one.
+fn never_busy(fit: &Fit) -> String {
+    format!(
+        "the server was never busy in this run of {} opening handshakes: how many it can complete in a second is not known, and no model was \
+         written; fit to a run in which many clients come back in a single burst, for example with \
+         `--set clients.NAME.reconnect=fixed-3s` and more clients",
+        fit.handshakes
+    )
 }
 
 /// A run that does not fit is a wrong argument.

@@ -39,6 +39,7 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
         return Ok(super::OK);
     }
     run::permit(&highest, args.yes)?;
+    run::check_programs(&highest)?;
     if !args.output.quiet {
         let _ = write!(io::stderr(), "{}", announcement(args, &varied, &lowest));
     }

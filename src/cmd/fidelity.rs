@@ -1,7 +1,7 @@
 //! `closestorm fidelity`: a scenario on real sockets and in the simulator, with a model fitted to another run, laid over one another.
 
 use super::command_line;
-use super::run::{Whom, divide, once, permit};
+use super::run::{Whom, check_programs, divide, once, permit};
 use super::signals::Stop;
 use crate::calibrate::{self, fragment};
 use crate::cli::{Fidelity, Format};
@@ -38,6 +38,7 @@ pub fn main(args: &Fidelity) -> anyhow::Result<u8> {
         same_run(&plan, run)?;
     }
     permit(&plan, args.yes)?;
+    check_programs(&plan)?;
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::collect(command_line(), plan.seed);
     let dir = args.output.out.clone().unwrap_or_else(|| manifest::default_folder(&format!("{}-fidelity", plan.name), &manifest));
@@ -131,6 +132,7 @@ fn fitted(args: &Fidelity, changes: &crate::cli::Changes, plan: &Plan, dir: &Pat
         }
     };
     permit(&plan, args.yes)?;
+    check_programs(&plan)?;
     let loaded = measure(&Arc::new(plan), dir, args.output.quiet, stop)?;
     let fit = calibrate::fit(&loaded).map_err(super::calibrate::usage)?;
     Ok(fragment::fragment(&fit))

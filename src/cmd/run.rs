@@ -17,6 +17,7 @@ use crate::results::shard::Header;
 use crate::results::summary::summarise;
 use crate::results::usage::{self, Baseline};
 use crate::results::{self, manifest, read};
+use crate::scenario::PROGRAMS;
 use crate::template::fill_one;
 use crate::verdict::{UNCHECKED, exit_code, judge};
 use anyhow::Context;
@@ -42,6 +43,7 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
         return Ok(super::OK);
     }
     permit(&plan, args.yes)?;
+    check_programs(&plan)?;
     let (shard, start) = part(&plan, args)?;
     let (mut plan, division) = divide(plan, shard, args.workers)?;
     plan.all_events = args.events == Events::Full;
@@ -181,6 +183,21 @@ fn check_instances(plan: &Plan) -> anyhow::Result<()> {
     let Some((fault, instance)) = plan.beyond(instances) else { return Ok(()) };
     let counted = "counted from 0; those of [model] are there for `closestorm simulate`";
     Err(super::Usage(format!("fault {}: there is no instance {instance}: the target has {instances}, {counted}", fault.name)).into())
+}
+
+/// A bundled scenario may start a program of this repository, which is not here elsewhere.
+pub(super) fn check_programs(plan: &Plan) -> anyhow::Result<()> {
+    let Target::Command(command) = &plan.target else { return Ok(()) };
+    let folder = command.workdir.as_deref().unwrap_or(Path::new(""));
+    let ours = |word: &&String| word.strip_prefix("scenarios/").is_some_and(|name| PROGRAMS.iter().any(|(program, _)| *program == name));
+    match command.run.iter().filter(ours).find(|word| !folder.join(word).exists()) {
+        None => Ok(()),
+        Some(word) => Err(super::Usage(format!(
+            "there is no {word} here, the server that this scenario starts: `closestorm scenarios --files .` writes it, and \
+             `npm ci --prefix scenarios/node` installs what it needs"
+        ))
+        .into()),
+    }
 }
 
 /// Into how many processes the plan goes, and the plan with what that means for its reader.

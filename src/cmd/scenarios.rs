@@ -2,16 +2,24 @@
 
 use super::faults::pretty;
 use super::{OK, Usage, print};
-use crate::cli::{Catalogue, Format};
+use crate::cli::{Format, Scenarios};
 use crate::expect::nearest;
-use crate::scenario::{BUNDLED, Bundled, bundled};
+use crate::scenario::{BUNDLED, Bundled, PROGRAMS, bundled};
+use anyhow::Context;
 use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
 
-/// Lists all scenarios by their question, or prints one.
+/// Lists all scenarios by their question, prints one, or writes all to files.
 ///
 /// # Errors
-/// An unknown scenario, and where stdout cannot be written.
-pub fn main(args: Catalogue) -> anyhow::Result<u8> {
+/// An unknown scenario, and where stdout or a file cannot be written.
+pub fn main(args: Scenarios) -> anyhow::Result<u8> {
+    if let Some(dir) = &args.files {
+        print(&write(dir)?)?;
+        return Ok(OK);
+    }
+    let args = args.catalogue;
     let found = args.name.as_deref().map(find).transpose()?;
     let text = match (found, args.format) {
         (None, Format::Text) => list(),
@@ -21,6 +29,31 @@ pub fn main(args: Catalogue) -> anyhow::Result<u8> {
     };
     print(&text)?;
     Ok(OK)
+}
+
+/// Writes the scenarios and what they start; says what was done.
+fn write(dir: &Path) -> anyhow::Result<String> {
+    let dir = dir.join("scenarios");
+    let scenarios = BUNDLED.iter().map(|one| (format!("{}.toml", one.name), one.text));
+    let programs = PROGRAMS.iter().map(|(path, text)| ((*path).to_owned(), *text));
+    let (mut written, mut kept) = (0, 0);
+    for (name, text) in scenarios.chain(programs) {
+        let path = dir.join(name);
+        if path.exists() {
+            kept += 1;
+            continue;
+        }
+        let folder = path.parent().unwrap_or(&dir);
+        fs::create_dir_all(folder).and_then(|()| fs::write(&path, text)).with_context(|| format!("cannot write {}", path.display()))?;
+        written += 1;
+    }
+    let there = if kept > 0 { format!(", {kept} were there already and stay as they are") } else { String::new() };
+    let node = dir.join("node");
+    Ok(format!(
+        "{written} files written below {}{there}\nFor the Node.js servers, once: npm ci --prefix {}\n",
+        dir.display(),
+        node.display()
+    ))
 }
 
 fn find(name: &str) -> Result<&'static Bundled, Usage> {

@@ -38,6 +38,14 @@ pub static BUNDLED: &[Bundled] = bundle![
     "node-echo",
 ];
 
+/// What bundled scenarios start, by path below `scenarios/`.
+pub static PROGRAMS: &[(&str, &str)] = &[
+    ("node/echo.js", include_str!("../../scenarios/node/echo.js")),
+    ("node/package-lock.json", include_str!("../../scenarios/node/package-lock.json")),
+    ("node/package.json", include_str!("../../scenarios/node/package.json")),
+    ("node/server.js", include_str!("../../scenarios/node/server.js")),
+];
+
 /// The bundled scenario of a name, with or without `.toml`, and with or without `scenarios/` before it.
 pub fn bundled(name: &str) -> Option<&'static Bundled> {
     let stem = name.strip_prefix("scenarios/").unwrap_or(name);

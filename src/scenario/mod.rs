@@ -14,7 +14,7 @@ mod reconnect;
 mod target;
 mod tree;
 
-pub use bundled::{BUNDLED, Bundled, bundled};
+pub use bundled::{BUNDLED, Bundled, PROGRAMS, bundled};
 pub use diagnostic::Errors;
 pub use faults::defaults as fault_defaults;
 
@@ -193,17 +193,19 @@ fn apply(tree: &mut Node, overrides: &Overrides, sink: &Sink) {
     let set = overrides.set.iter().map(|set| ("--set", set.clone()));
     for (option, text) in set.chain(duration).chain(seed) {
         if let Some(over) = tree::parse_set(option, &text, sink) {
-            check_cohorts(tree, &over, sink);
-            tree.merge(over, sink);
+            if are_there(tree, &over, sink) {
+                tree.merge(over, sink);
+            }
         }
     }
 }
 
-/// Complains of changes to a cohort that the scenario does not have: a slip would make a new one.
-fn check_cohorts(tree: &Node, over: &Node, sink: &Sink) {
+/// Whether the scenario has all cohorts that are changed; complains of others: a slip would make a new one.
+fn are_there(tree: &Node, over: &Node, sink: &Sink) -> bool {
     let list = |node: &Node| node.get("clients").map_or(Vec::new(), |clients| clients.entries().to_vec());
-    let known = list(tree);
-    for new in list(over).iter().filter(|new| !known.iter().any(|old| old.key == new.key)) {
+    let (known, mut changed) = (list(tree), list(over));
+    changed.retain(|new| !known.iter().any(|old| old.key == new.key));
+    for new in &changed {
         let title = format!("the scenario has no cohort `{}` to change", new.key);
         let names = known.iter().map(|entry| entry.key.as_str());
         let diagnostic = Diagnostic::new(&new.at, title, "not a cohort of the scenario");
@@ -213,6 +215,7 @@ fn check_cohorts(tree: &Node, over: &Node, sink: &Sink) {
             _ => diagnostic.suggest(&new.key, names, "cohorts"),
         });
     }
+    changed.is_empty()
 }
 
 /// The plan of a tree; complaints go to the sink.

@@ -11,6 +11,34 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
+fn calibrate_guesses_nothing_where_the_server_was_never_busy() {
+    let place = Place::with(SHORT);
+    place.run(&["run", "test.toml", "--out", "run"]).assert_code(0);
+    let burst = ["never busy in this run of 40 opening handshakes", "no model was written", "reconnect=fixed-3s"];
+    place.assert_refuses(&["calibrate", "run", "--out", "model"], 3, &burst);
+    assert!(!exists(&place.path("model")));
+}
+
+#[test]
+fn scenarios_are_written_with_the_programs_that_they_start_and_files_that_are_there_stay() {
+    let place = Place::new();
+    place.assert_refuses(&["run", "node-server"], 2, &["there is no scenarios/node/server.js here", "closestorm scenarios --files ."]);
+    fs::create_dir(place.path("scenarios")).expect("the folder can be written");
+    place.write("scenarios/default.toml", "mine");
+    let ended = place.run(&["scenarios", "--files", "."]);
+    ended.assert_code(0);
+    assert!(ended.out.contains("1 were there already") && ended.out.contains("npm ci --prefix ./scenarios/node"), "{ended:?}");
+    assert_eq!(fs::read_to_string(place.path("scenarios/default.toml")).expect("a file"), "mine");
+    for (name, part) in
+        [("node-server.toml", "scenarios/node/server.js"), ("node/server.js", "WebSocketServer"), ("node/package.json", "\"ws\"")]
+    {
+        let text = fs::read_to_string(place.path("scenarios").join(name)).expect(name);
+        assert!(text.contains(part), "{name}: {text}");
+    }
+    place.run(&["validate", "scenarios/node-echo.toml"]).assert_code(0);
+}
+
+#[test]
 fn report_draws_the_same_bytes_again_and_check_needs_no_charts() {
     let place = Place::with(SHORT);
     place.run(&["run", "test.toml", "--out", "run"]).assert_code(0);

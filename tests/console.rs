@@ -1,0 +1,142 @@
+//! The documents run as they are written: every console block, one after the other in a folder of its section, under `bash -e`.
+//!
+//! A comment before a block says what a test must know: `<!-- no-test: why -->` leaves it out, `<!-- exits: 0, 99: why -->` allows other
+//! exit codes than 0. `closestorm` and `cargo run --release --` are the program under test.
+
+#![expect(clippy::disallowed_methods, reason = "real processes in real time")]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Sections run at a time: most of what their commands do is to wait.
+const AT_ONCE: usize = 3;
+/// Longest time for one block.
+const BLOCK_WITHIN: Duration = Duration::from_secs(150);
+/// What `cargo run --release --` becomes: another build inside a test would be no test of the document.
+const CARGO: &str = "#!/bin/sh\n[ \"$1 $2 $3\" = 'run --release --' ] || { echo \"cargo $*: not in a document\" >&2; exit 2; }\nshift 3\nexec closestorm \"$@\"\n";
+/// A machine that is busy with other tests may be too slow for a load generator; that is no fault of the document.
+const TOO_SLOW: &str = "load generator was saturated";
+
+/// A console block.
+#[derive(Debug)]
+struct Block {
+    /// Document and line.
+    place: String,
+    /// What is typed, a line each.
+    commands: Vec<String>,
+    /// Why it is left out.
+    left_out: Option<String>,
+    /// Exit codes that are fine.
+    exits: Vec<i32>,
+}
+
+#[test]
+fn every_console_block_of_the_documents_runs_as_written() {
+    let sections = documents().iter().flat_map(|name| sections(name)).collect::<Vec<_>>();
+    let all: Vec<&Block> = sections.iter().flatten().collect();
+    let left_out: Vec<_> = all.iter().filter_map(|block| Some((&block.place, block.left_out.as_ref()?))).collect();
+    println!("{} console blocks, {} of them not run:", all.len(), left_out.len());
+    left_out.iter().for_each(|(place, why)| println!("  {place}: {why}"));
+    assert!(all.len() - left_out.len() > 10, "{all:?}");
+    let (waiting, wrong) = (Mutex::new(sections.iter().collect::<Vec<_>>()), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(section) = { waiting.lock().expect("no thread panics with it").pop() } {
+                    if let Err(why) = run(section) {
+                        wrong.lock().expect("no thread panics with it").push(why);
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().expect("no thread panics with it");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+fn documents() -> Vec<String> {
+    let docs = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).expect("docs");
+    let names = docs.map(|entry| format!("docs/{}", entry.expect("an entry").file_name().to_string_lossy()));
+    let mut names: Vec<_> = names.filter(|name| name.ends_with(".md")).collect();
+    names.sort();
+    names.extend(["README.md".to_owned(), "results/README.md".to_owned()]);
+    names
+}
+
+/// The blocks of a document, by the sections that they stand in.
+fn sections(document: &str) -> Vec<Vec<Block>> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(document)).expect(document);
+    let (mut sections, mut marks) = (vec![Vec::new()], Vec::new());
+    let mut lines = text.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        let line = line.trim();
+        if line.starts_with("## ") {
+            sections.push(Vec::new());
+        }
+        if let Some(mark) = line.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->")) {
+            marks.push(mark.to_owned());
+        } else if line == "```console" {
+            let body = lines.by_ref().map(|(_, line)| line.trim()).take_while(|line| *line != "```");
+            let commands = body.filter_map(|line| line.strip_prefix("$ ")).map(str::to_owned).collect();
+            let mark = |name: &str| marks.iter().find_map(|mark| mark.strip_prefix(name)).map(str::to_owned);
+            let exits = mark("exits: ").unwrap_or_else(|| "0".to_owned());
+            let exits = exits.split(':').next().unwrap_or_default().split(", ").map(|code| code.parse().expect("an exit code")).collect();
+            let block = Block { place: format!("{document}:{}", number + 1), commands, left_out: mark("no-test: "), exits };
+            sections.last_mut().expect("there is one").push(block);
+            marks.clear();
+        } else if !line.is_empty() {
+            marks.clear();
+        }
+    }
+    sections.retain(|section| !section.is_empty());
+    sections
+}
+
+/// Runs the blocks of a section. What went wrong first, in words.
+fn run(section: &[Block]) -> Result<(), String> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (bin, here) = (folder.path().join("bin"), folder.path().join("here"));
+    [&bin, &here].into_iter().for_each(|dir| fs::create_dir(dir).expect("an empty folder"));
+    symlink(env!("CARGO_BIN_EXE_closestorm"), bin.join("closestorm")).expect("an empty folder");
+    fs::write(bin.join("cargo"), CARGO).expect("an empty folder");
+    fs::set_permissions(bin.join("cargo"), fs::Permissions::from_mode(0o755)).expect("the file is ours");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    for block in section.iter().filter(|block| block.left_out.is_none()) {
+        let begun = Instant::now();
+        let mut bash = Command::new("timeout");
+        bash.args([&BLOCK_WITHIN.as_secs().to_string(), "bash", "-e", "-c", &block.commands.join("\n")]);
+        bash.current_dir(&here).env("PATH", &path).env_remove("CI").stdin(Stdio::null());
+        let output = bash.output().expect("bash and timeout are there");
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        println!("{} took {:.1} s: {}", block.place, begun.elapsed().as_secs_f64(), output.status);
+        let code = output.status.code().unwrap_or(-1);
+        if !block.exits.contains(&code) && !(code == 3 && said.contains(TOO_SLOW)) {
+            return Err(format!("{}: {}\n{}\n{said}", block.place, output.status, block.commands.join("\n")));
+        }
+        if code == 3 && said.contains(TOO_SLOW) {
+            // What stands behind it in the block was not typed.
+            println!("{}: this machine was too slow", block.place);
+        }
+    }
+    Ok(())
+}
+
+/// The step of a CI job ends with the run, and must have said why.
+#[test]
+fn a_run_that_fails_says_why_under_bash_e() {
+    let ci = sections("README.md").into_iter().flatten().find(|block| block.commands.iter().any(|line| line.contains("--out results/ci")));
+    let ci = ci.expect("the recipe for CI");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let scenario = "duration = \"1s\"\nexpect = [\"attempts{outcome=opened} count > 5\"]\n[clients.web]\ncount = 2\n";
+    fs::write(folder.path().join("mine.toml"), scenario).expect("an empty folder");
+    let script = ci.commands.join("\n").replace("closestorm", env!("CARGO_BIN_EXE_closestorm"));
+    let output = Command::new("bash").args(["-e", "-c", &script]).current_dir(folder.path()).output().expect("bash is there");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(99), "{said}");
+    assert!(said.contains("attempts{outcome=opened} count > 5") && said.contains("observed 2"), "{said}");
+}
