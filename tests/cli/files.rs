@@ -29,9 +29,7 @@ fn scenarios_are_written_with_the_programs_that_they_start_and_files_that_are_th
     ended.assert_code(0);
     assert!(ended.out.contains("1 were there already") && ended.out.contains("npm ci --prefix ./scenarios/node"), "{ended:?}");
     assert_eq!(fs::read_to_string(place.path("scenarios/default.toml")).expect("a file"), "mine");
-    for (name, part) in
-        [("node-server.toml", "scenarios/node/server.js"), ("node/server.js", "WebSocketServer"), ("node/package.json", "\"ws\"")]
-    {
+    for (name, part) in [("node-server.toml", "scenarios/node/server.js"), ("node/server.js", "ws"), ("node/package.json", "\"ws\"")] {
         let text = fs::read_to_string(place.path("scenarios").join(name)).expect(name);
         assert!(text.contains(part), "{name}: {text}");
     }
