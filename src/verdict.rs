@@ -3,12 +3,13 @@
 //! No data is never a pass. A count of something that could have happened and did not is 0, and that is data. The evidence comes
 //! from closed books or from a run folder alike, so `check` finds what `run` found.
 
+mod bounds;
 mod count;
+mod first;
+mod time;
 
-use crate::expect::{Expectation, Limit, Op, Stat};
-use crate::metrics::latency::needed;
+use crate::expect::{Expectation, Limit};
 use crate::metrics::lateness::{self, Feed, Work};
-use crate::metrics::survival::{Quantile, Survival};
 use crate::results::Evidence;
 use crate::results::read::FIRST_VERSION;
 use crate::results::record::{ExpectationRow, Verdict};
@@ -150,7 +151,18 @@ fn ranges(numbers: &[u32]) -> String {
 struct Finding {
     outcome: Outcome,
     observed: Option<f64>,
+    /// What was observed or why nothing was, in words.
     reason: String,
+    /// What else to know beside a number that was observed.
+    note: Option<String>,
+    /// Samples, and how many it takes, where there are too few.
+    few: Option<(u64, u64)>,
+}
+
+impl Finding {
+    fn of(outcome: Outcome, observed: Option<f64>, reason: String) -> Finding {
+        Finding { outcome, observed, reason, note: None, few: None }
+    }
 }
 
 fn row(expectation: &Expectation, finding: Finding) -> ExpectationRow {
@@ -163,65 +175,32 @@ fn row(expectation: &Expectation, finding: Finding) -> ExpectationRow {
     ExpectationRow {
         text: expectation.text.clone(),
         observed: finding.observed.map(|observed| observed * factor),
-        note: finding.observed.is_none().then_some(finding.reason),
+        note: if finding.observed.is_none() { Some(finding.reason) } else { finding.note },
+        samples: finding.few.map(|(samples, _)| samples),
+        needed: finding.few.map(|(_, needed)| needed),
         unit: unit.to_owned(),
         result: finding.outcome.name().to_owned(),
     }
 }
 
-/// What is known of a number.
+/// What is known of a number of things.
 enum Known {
     /// It.
     Exactly(f64),
-    /// That it is greater than this: a quantile that was not reached.
-    Above(f64),
-    /// It, apart from so many that were cut, the longest after this time: before the limit, so that they do not decide.
-    Apart { us: f64, cut: u64, after: f64 },
-    /// That it is greater than any number, because so many never end.
-    Never(u64),
     /// Nothing, and why.
     Nothing(String),
 }
 
 fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
-    let (op, limit) = (expectation.op, expectation.limit.value());
-    let known = if expectation.metric.is_time() { time(evidence, expectation) } else { count::count(evidence, expectation) };
-    match known {
-        Known::Exactly(observed) => {
-            let outcome = if op.holds(observed, limit) { Outcome::Pass } else { Outcome::Fail };
-            Finding { outcome, observed: Some(observed), reason: format!("observed {}", shown(observed, expectation.limit)) }
-        }
-        Known::Above(bound) => Finding {
-            outcome: beyond(op, bound, limit),
-            observed: None,
-            // Nobody needs the microseconds of a bound.
-            reason: format!("not reached in {}", shown((bound / 1e3).floor() * 1e3, expectation.limit)),
-        },
-        Known::Apart { us, after, .. } if !matches!(op, Op::Less | Op::AtMost) => Finding {
-            outcome: beyond(op, us.max(after), limit),
-            observed: None,
-            reason: format!("not known: at least {}", shown(us.max(after), expectation.limit)),
-        },
-        Known::Apart { us, cut, after } => {
-            let outcome = if op.holds(us, limit) { Outcome::Pass } else { Outcome::Fail };
-            let shown = |us| shown(us, expectation.limit);
-            let reason = format!("observed {}, apart from {cut} that had not ended, after {} at most", shown(us), shown(after));
-            Finding { outcome, observed: Some(us), reason }
-        }
-        Known::Never(count) => {
-            let outcome = if op.holds(f64::INFINITY, limit) { Outcome::Pass } else { Outcome::Fail };
-            Finding { outcome, observed: None, reason: format!("never: {count} gave up") }
-        }
-        Known::Nothing(reason) => Finding { outcome: Outcome::Inconclusive, observed: None, reason },
+    if expectation.metric.is_time() {
+        return if evidence.first_version { first::weigh(evidence, expectation) } else { time::weigh(evidence, expectation) };
     }
-}
-
-/// What follows from `observed > bound`.
-fn beyond(op: Op, bound: f64, limit: f64) -> Outcome {
-    match op {
-        Op::Less | Op::AtMost | Op::Equal if bound >= limit => Outcome::Fail,
-        Op::Greater | Op::AtLeast | Op::NotEqual if bound >= limit => Outcome::Pass,
-        _ => Outcome::Inconclusive,
+    match count::count(evidence, expectation) {
+        Known::Exactly(observed) => {
+            let outcome = if expectation.op.holds(observed, expectation.limit.value()) { Outcome::Pass } else { Outcome::Fail };
+            Finding::of(outcome, Some(observed), format!("observed {}", shown(observed, expectation.limit)))
+        }
+        Known::Nothing(reason) => Finding::of(Outcome::Inconclusive, None, reason),
     }
 }
 
@@ -232,49 +211,6 @@ fn shown(value: f64, limit: Limit) -> String {
         Limit::Share(_) => format!("{:.2} %", value * 100.0),
         Limit::PerSecond(_) => format!("{}/s", (value * 100.0).round() / 100.0),
     }
-}
-
-fn time(evidence: &Evidence, expectation: &Expectation) -> Known {
-    let labels = &expectation.labels;
-    if labels.from.or(labels.to).is_some() {
-        return Known::Nothing("no data: times are not kept by the second in which they started".to_owned());
-    }
-    let times = evidence
-        .times(expectation.metric.name(), None, |row| fits(&labels.cohort, Some(&row.cohort)) && fits(&labels.fault, row.fault.as_ref()));
-    let samples = times.count();
-    if samples == 0 {
-        return Known::Nothing("no data: nothing of the kind was timed".to_owned());
-    }
-    let quantile = |q: f64| match times.at(q) {
-        _ if samples < needed(q) => Known::Nothing(format!("too few samples: {samples} of the {} it takes", needed(q))),
-        Some(Quantile::At(us)) => Known::Exactly(us as f64),
-        Some(Quantile::Never) => Known::Never(times.never.count()),
-        Some(Quantile::Beyond(_)) | None => not_reached(&times),
-    };
-    match expectation.stat {
-        Stat::Percentile(percentile) => quantile(percentile.quantile()),
-        Stat::Max if times.never.count() > 0 => Known::Never(times.never.count()),
-        Stat::Max => greatest(&times, expectation.limit.value()),
-        Stat::Mean if !times.is_complete() => Known::Nothing("the mean is not known: some did not end".to_owned()),
-        Stat::Mean => times.ended.mean().map_or_else(|| not_reached(&times), Known::Exactly),
-        _ => times.ended.min().map_or_else(|| not_reached(&times), |us| Known::Exactly(us as f64)),
-    }
-}
-
-/// The greatest of times of which some may have been cut. One that was cut at the limit or later is beyond it; those that were cut
-/// before do not decide, and are named.
-fn greatest(times: &Survival, limit: f64) -> Known {
-    match (times.ended.max(), times.censored.max()) {
-        (Some(us), None) => Known::Exactly(us as f64),
-        (_, Some(cut)) if cut as f64 >= limit => Known::Above(times.horizon().unwrap_or(cut) as f64),
-        (Some(us), Some(cut)) => Known::Apart { us: us as f64, cut: times.censored.count(), after: cut as f64 },
-        (None, _) => not_reached(times),
-    }
-}
-
-/// A quantile that was not reached is greater than the longest time observed, ended or not.
-fn not_reached(times: &Survival) -> Known {
-    times.horizon().map_or_else(|| Known::Nothing("no data: nothing of the kind was timed".to_owned()), |us| Known::Above(us as f64))
 }
 
 /// Whether a value is what a label asks for; a label that is not given asks for nothing.

@@ -180,6 +180,11 @@ impl Latency {
             .map(|step| (step.value_iterated_to().min(self.exact.max).min(HIGHEST_US), step.count_since_last_iteration()))
     }
 
+    /// Upper edges of buckets in µs with their counts, ascending.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
+    }
+
     /// The histogram itself, for writing.
     pub fn histogram(&self) -> &Histogram<u64> {
         &self.histogram

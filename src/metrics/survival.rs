@@ -98,6 +98,44 @@ impl Survival {
         })
     }
 
+    /// The estimate around a limit in µs, where it is known how the samples lie around it.
+    ///
+    /// Within the bucket of the histogram in which the limit lies, what ended below it counts before what was cut there.
+    pub fn around(&self, limit: f64, split: &Split) -> At {
+        let (low, _) = self.bucket(limit);
+        let (mut at_risk, mut left, mut ended) = (self.count(), 1.0_f64, 0);
+        let mut cuts = self.censored.buckets().take_while(|(cut, _)| *cut < low).peekable();
+        for (time, count) in self.ended.buckets().take_while(|(time, _)| *time < low) {
+            while let Some((_, gone)) = cuts.next_if(|(cut, _)| *cut < time) {
+                at_risk -= gone;
+            }
+            left *= 1.0 - count as f64 / at_risk as f64;
+            (at_risk, ended) = (at_risk - count, ended + count);
+        }
+        at_risk -= cuts.map(|(_, gone)| gone).sum::<u64>();
+        let share = |part: u64, of: u64| if of == 0 { 0.0 } else { part.min(of) as f64 / of as f64 };
+        let before = left * (1.0 - share(split.ended_below.saturating_sub(ended), at_risk));
+        let at_risk = self.count().saturating_sub(split.ended_below + split.cut_below);
+        At { before, by: before * (1.0 - share(split.ended_equal, at_risk)), at_risk }
+    }
+
+    /// How the samples may lie around a limit in µs where only the histograms are known: all of its bucket above it, and all below.
+    pub fn splits(&self, limit: f64) -> [Split; 2] {
+        let (low, high) = self.bucket(limit);
+        let below = |latency: &Latency, edge: u64| latency.buckets().take_while(|(time, _)| *time <= edge).map(|(_, count)| count).sum();
+        let split = |edge: u64| Split { ended_below: below(&self.ended, edge), cut_below: below(&self.censored, edge), ..Split::default() };
+        // Buckets are named by their upper edge, so those that end before this one are at most `low - 1`.
+        let first = if low == 0 { Split::default() } else { split(low - 1) };
+        [first, split(high)]
+    }
+
+    /// The edges of the bucket in which a limit lies.
+    fn bucket(&self, limit: f64) -> (u64, u64) {
+        let histogram = self.ended.histogram();
+        let us = (limit.max(0.0) as u64).min(super::latency::HIGHEST_US);
+        (histogram.lowest_equivalent(us), histogram.highest_equivalent(us))
+    }
+
     /// What a summary shows. `count` is all; `max` and `mean` are null as soon as one did not end, because they are not known.
     pub fn times(&self) -> Times {
         let count = self.count();
@@ -121,6 +159,42 @@ impl Survival {
     /// The longest time that was observed, µs: a quantile that was not reached is greater. `None` without samples.
     pub fn horizon(&self) -> Option<u64> {
         self.ended.max().max(self.censored.max()).max(self.never.max())
+    }
+}
+
+/// How samples lie around a limit; the others are above it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Split {
+    /// That ended below it.
+    pub ended_below: u64,
+    /// That ended exactly there.
+    pub ended_equal: u64,
+    /// That were cut below it.
+    pub cut_below: u64,
+    /// That were cut exactly there.
+    pub cut_equal: u64,
+}
+
+/// The estimate around a limit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct At {
+    /// `S` just before it.
+    pub before: f64,
+    /// `S` at it.
+    pub by: f64,
+    /// How many are known to have lasted up to it.
+    pub at_risk: u64,
+}
+
+impl At {
+    /// Whether quantile `q` is below the limit.
+    pub fn reached_before(&self, q: f64) -> bool {
+        reached(self.before, q)
+    }
+
+    /// Whether it is at most the limit.
+    pub fn reached(&self, q: f64) -> bool {
+        reached(self.by, q)
     }
 }
 

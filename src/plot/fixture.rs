@@ -356,6 +356,8 @@ fn summary(duration_ms: u64) -> Summary {
     let expectation = |text: &str, observed, unit: &str, result: &str| ExpectationRow {
         text: text.to_string(),
         observed,
+        samples: None,
+        needed: None,
         note: if observed.is_none() { Some("too few samples: 1000 of the 2995 it takes".to_string()) } else { None },
         unit: unit.to_string(),
         result: result.to_string(),

@@ -19,7 +19,8 @@ pub(super) fn mark(result: &str) -> &'static str {
 /// reasons say more.
 pub(super) fn observed(row: &ExpectationRow) -> String {
     match (row.observed, &row.note) {
-        (Some(value), _) => number::observed(value, &row.unit),
+        (Some(value), Some(note)) => format!("{} ({note})", number::observed(value, &row.unit)),
+        (Some(value), None) => number::observed(value, &row.unit),
         (None, Some(note)) => note.split(": ").next().unwrap_or(note).to_string(),
         (None, None) => "not reached or no data".to_string(),
     }

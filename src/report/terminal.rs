@@ -57,7 +57,7 @@ pub fn where_next(summary: &Summary, folder: &Path) -> String {
     format!("report       {}\nnext         {}\n", folder.join("report.html").display(), next(summary, folder))
 }
 
-/// More clients after a pass, fewer after a failure; the same command where nothing was learnt.
+/// More clients after a pass and after too few samples, fewer after a failure; the same command where nothing was learnt.
 fn next(summary: &Summary, folder: &Path) -> String {
     let planned = summary.clients.planned;
     let scales = summary.command.starts_with("closestorm run") && !summary.command.contains("--clients") && planned > 1;
@@ -68,19 +68,34 @@ fn next(summary: &Summary, folder: &Path) -> String {
         "pass" | "unchecked" if scales => with(planned * 2),
         "fail" if scales => with(planned / 2),
         "inconclusive" if scales && summary.generator.saturated => with(planned / 2),
+        "inconclusive" if !summary.generator.saturated && more_clients(summary).is_some() => more_clients(summary).unwrap_or(again),
         _ => format!("closestorm report {}", folder.display()),
     }
 }
 
+/// The command with as many clients as the percentiles need that had too few samples: at least twice as many.
+fn more_clients(summary: &Summary) -> Option<String> {
+    let runs = ["closestorm run", "closestorm simulate"].iter().any(|command| summary.command.starts_with(command));
+    let rows = summary.verdict.expectations.iter().filter_map(|row| Some(row.needed?.div_ceil(row.samples?.max(1))));
+    let factor = rows.max().filter(|_| runs)?.max(2);
+    let clients = summary.clients.planned.max(1).saturating_mul(factor);
+    Some(format!("{} --clients {clients}", without(&summary.command, &["--out", "--clients"])))
+}
+
 /// The command without its `--out`: that folder is there now.
 fn elsewhere(command: &str) -> String {
+    without(command, &["--out"])
+}
+
+/// The command without these options and their values.
+fn without(command: &str, options: &[&str]) -> String {
     let words = shlex::split(command).unwrap_or_default();
     let mut kept = Vec::new();
     let mut words = words.iter().map(String::as_str);
     while let Some(word) = words.next() {
         match word {
-            "--out" => _ = words.next(),
-            _ if word.starts_with("--out=") => {}
+            _ if options.contains(&word) => _ = words.next(),
+            _ if word.split_once('=').is_some_and(|(option, _)| options.contains(&option)) => {}
             _ => kept.push(word),
         }
     }
@@ -445,6 +460,23 @@ mod tests {
             ("closestorm run", "closestorm run"),
         ] {
             assert_eq!(elsewhere(command), next);
+        }
+    }
+
+    #[test]
+    fn too_few_samples_ask_for_more_clients() {
+        for (samples, needed, command, next) in [
+            (23, 299, "closestorm run x.toml --seed 7", "closestorm run x.toml --seed 7 --clients 13000"),
+            (298, 299, "closestorm run x.toml --clients=5 --out a", "closestorm run x.toml --clients 2000"),
+            (0, 5, "closestorm simulate x.toml --clients 10", "closestorm simulate x.toml --clients 5000"),
+        ] {
+            let mut summary = fixture::crash_storm().summary;
+            summary.verdict.result = "inconclusive".to_string();
+            (summary.command, summary.generator.saturated) = (command.to_string(), false);
+            let row = &mut summary.verdict.expectations[0];
+            (row.samples, row.needed) = (Some(samples), Some(needed));
+            let text = where_next(&summary, Path::new("results/x"));
+            assert!(text.ends_with(&format!("{next}\n")), "{text}");
         }
     }
 

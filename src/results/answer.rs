@@ -155,6 +155,8 @@ mod tests {
         let row = |(text, observed, unit, result): &(&str, Option<f64>, &str, &str)| ExpectationRow {
             text: (*text).to_owned(),
             observed: *observed,
+            samples: None,
+            needed: None,
             note: None,
             unit: (*unit).to_owned(),
             result: (*result).to_owned(),

@@ -145,8 +145,14 @@ pub struct ExpectationRow {
     pub text: String,
     /// Null: not reached, or no data; `note` says which.
     pub observed: Option<f64>,
-    /// Why `observed` is null; null where it is not.
+    /// Why `observed` is null, or what else to know beside it.
     pub note: Option<String>,
+    /// Samples, where there are too few for the percentile.
+    #[serde(default)]
+    pub samples: Option<u64>,
+    /// How many it takes, where there are too few.
+    #[serde(default)]
+    pub needed: Option<u64>,
     /// Unit of `observed`: `us`, `count`, `percent`, `per_s`.
     pub unit: String,
     /// `pass`, `fail` or `inconclusive`.

@@ -84,6 +84,8 @@ fn with_opened(verdict: &Verdict, opened: Option<Opened>, needed: f64, trusted: 
     verdict.expectations.push(ExpectationRow {
         text,
         observed: Some(opened.share() * 100.0),
+        samples: None,
+        needed: None,
         note: None,
         unit: "percent".to_owned(),
         result: if holds { "pass" } else { "fail" }.to_owned(),
