@@ -30,6 +30,71 @@ pub enum Stage {
     Upgrade,
 }
 
+/// How long an attempt took as far as it came: its stages that ended, and the one under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stages {
+    /// TCP connect, if it ended.
+    pub tcp: Option<Duration>,
+    /// TLS handshake, if there was one and it ended.
+    pub tls: Option<Duration>,
+    /// So far in the stage that did not end.
+    pub elapsed: Duration,
+}
+
+impl Stages {
+    /// How far an attempt that is at `stage` now had come some time before; `None`: it had not begun.
+    pub fn before(mut self, mut stage: Stage, mut ago: Duration) -> Option<(Stage, Stages)> {
+        while ago >= self.elapsed {
+            ago -= self.elapsed;
+            (stage, self.elapsed) = match (self.tls.take(), self.tcp) {
+                (Some(tls), _) => (Stage::Tls, tls),
+                (None, Some(tcp)) => {
+                    self.tcp = None;
+                    (Stage::Tcp, tcp)
+                }
+                (None, None) => return None,
+            };
+        }
+        self.elapsed -= ago;
+        Some((stage, self))
+    }
+}
+
+/// Something of a client that the end of the measurement cuts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UnderWay {
+    /// An attempt.
+    Attempt {
+        /// How far it had come.
+        stage: Stage,
+        /// How long that took.
+        times: Stages,
+    },
+    /// A closing handshake.
+    Closing {
+        /// From the first Close frame to the one that answers it, if that had come.
+        ack: Option<Duration>,
+        /// Since the first Close frame.
+        elapsed: Duration,
+    },
+}
+
+impl UnderWay {
+    /// The same some time before; `None`: it had not begun.
+    pub fn before(self, ago: Duration) -> Option<UnderWay> {
+        match self {
+            UnderWay::Attempt { stage, times } => {
+                let (stage, times) = times.before(stage, ago)?;
+                Some(UnderWay::Attempt { stage, times })
+            }
+            UnderWay::Closing { ack, elapsed } => {
+                let elapsed = elapsed.checked_sub(ago).filter(|elapsed| !elapsed.is_zero())?;
+                Some(UnderWay::Closing { ack: ack.filter(|ack| *ack <= elapsed), elapsed })
+            }
+        }
+    }
+}
+
 /// How an attempt that did not open ended. `abandoned` is not among them: the metrics count it at the end of the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -115,6 +180,8 @@ pub enum Event {
         stage: Stage,
         /// How it ended.
         outcome: Outcome,
+        /// How long it took.
+        times: Stages,
         /// The fault that acted on it, by index in the plan.
         fault: Option<u16>,
     },
@@ -168,6 +235,13 @@ pub enum Event {
         connection: ConnectionNo,
         /// The server's account.
         ending: Box<Ending>,
+    },
+    /// The end of the measurement cuts this; comes last.
+    Cut {
+        /// Who.
+        client: ClientIndex,
+        /// What.
+        what: UnderWay,
     },
     /// The policy chose a wait before the next attempt.
     Waiting {

@@ -77,11 +77,7 @@ pub(super) async fn run(
                 Command::Due(due) => shared.journal.record(&Event::NotStarted { client: id.client, due }),
                 Command::Inject(dose) if dose.steps.iter().any(|step| matches!(step, Step::End(End::Fin | End::Rst))) => {
                     shared.journal.record(&Event::Injected { fault: dose.firing.fault, client: id.client, connection: id.connection });
-                    let stage = match shared.registry.slot(id.client).place().phase {
-                        Some(Phase::Tls) => Stage::Tls,
-                        Some(Phase::Upgrade) => Stage::Upgrade,
-                        _ => Stage::Tcp,
-                    };
+                    let (stage, _) = shared.registry.slot(id.client).place().stages(shared.journal.now());
                     break Err(Failure { stage, outcome: Outcome::Abandoned, fault: Some(dose.firing.fault), local: None });
                 }
                 other => later.push(other),
@@ -147,8 +143,8 @@ async fn stages(
     let (transport, tls) = match &place.tls {
         None => (Transport::Plain(link), None),
         Some((connector, name)) => {
-            slot.set(|place| place.phase = Some(Phase::Tls));
             let begun = begun_next;
+            slot.set(|place| place.enter(Phase::Tls, shared.journal.offset_of(begun)));
             // Boxed: attempts without TLS do not carry its state along.
             let handshake = Box::pin(async {
                 connector.connect(name.clone(), link).await.map_err(|error| fail(Stage::Tls, &tls_reason(&error, place)))
@@ -158,8 +154,8 @@ async fn stages(
             (Transport::TlsClient(Box::new(stream)), Some(begun_next - begun))
         }
     };
-    slot.set(|place| place.phase = Some(Phase::Upgrade));
     let begun = begun_next;
+    slot.set(|place| place.enter(Phase::Upgrade, shared.journal.offset_of(begun)));
     let hit = shared.registry.attempted(id);
     if let Some((fault, _)) = &hit {
         shared.journal.record(&Event::Injected { fault: *fault, client: id.client, connection: id.connection });

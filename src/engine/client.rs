@@ -68,9 +68,11 @@ impl Life<'_> {
         let turn = self.shared.turns.acquire().await.ok()?;
         self.connection += 1;
         let connection = ConnectionNo(self.connection);
-        self.history.attempt_started(self.shared.journal.now());
+        let now = self.shared.journal.now();
+        self.history.attempt_started(now);
         let instance = self.shared.fleet.choose(client, connection);
-        self.set_phase(Some(Phase::Tcp), instance);
+        self.set_phase(None, instance);
+        self.shared.registry.slot(client).set(|place| place.begin(now));
         self.record(&Event::AttemptStarted { client, due });
         let overall = self.cohort.reconnect.connect_timeout(&self.history);
         // Boxed: the handshake's state is ten times that of an open connection, which must not carry it along.
@@ -94,13 +96,14 @@ impl Life<'_> {
                 Loss::Closed { code: ending.code }
             }
             Err(Failure { stage, outcome, fault, local }) => {
+                let (_, times) = self.shared.registry.slot(client).place().stages(self.shared.journal.now());
                 self.set_phase(None, instance);
                 let loss = match &outcome {
                     Outcome::Rejected { status, .. } => Loss::Rejected { status: *status },
                     Outcome::TimedOut => Loss::TimedOut,
                     _ => Loss::Failed,
                 };
-                self.record(&Event::AttemptFailed { client, stage, outcome, fault });
+                self.record(&Event::AttemptFailed { client, stage, outcome, times, fault });
                 local.into_iter().for_each(|limit| self.record(&Event::LocalLimit { what: limit.to_owned() }));
                 loss
             }
@@ -191,7 +194,7 @@ impl Life<'_> {
         let slot = shared.registry.slot(client);
         let leave = cohort.stay.as_ref().map(|stay| Instant::now() + self.length(stay));
         let mut talk = Talk::new(client, connection, cohort.traffic);
-        let since = slot.place().open_since;
+        let since = slot.place().since;
         self.begin_talking(since);
         if matches!(cohort.traffic, Traffic::Echo { .. }) {
             self.say(&mut talk, session, Some(since));
@@ -214,6 +217,7 @@ impl Life<'_> {
                 }
                 Happening::Ended { mut ending, closing } => {
                     attribute(&mut ending, slot.place().mark);
+                    slot.control.note_closing(None);
                     self.record(&Event::Ended { client, connection, ending: ending.clone(), closing });
                     return ending;
                 }
@@ -229,7 +233,7 @@ impl Life<'_> {
         let (shared, client, cohort) = (self.shared, self.client, self.cohort);
         let now = shared.journal.now();
         self.history.opened(now);
-        shared.registry.slot(client).set(|place| (place.phase, place.open_since) = (Some(Phase::Open), now));
+        shared.registry.slot(client).set(|place| place.enter(Phase::Open, now));
         self.record(&Event::Opened { client, connection, instance, tcp: opened.tcp, tls: opened.tls, upgrade: opened.upgrade });
         shared.registry.opened(Id { client, connection });
         let limits = Limits { close: cohort.deadlines.close, fin: cohort.deadlines.fin };

@@ -9,6 +9,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A fault as it reaches a connection.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -55,6 +56,8 @@ struct Inner {
     /// What came after it.
     queue: VecDeque<Command>,
     waker: Option<Waker>,
+    /// When the first Close frame of the connection was sent or came, and when the one that answers it.
+    closing: Option<Box<(Instant, Option<Instant>)>>,
 }
 
 impl Inner {
@@ -74,6 +77,16 @@ impl Control {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // A panic in one client must not poison the others' mailboxes.
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Notes how far the closing handshake of the connection has come; `None`: there is none.
+    pub(super) fn note_closing(&self, closing: Option<(Instant, Option<Instant>)>) {
+        self.inner().closing = closing.map(Box::new);
+    }
+
+    /// When the first Close frame of the connection was sent or came, and when the one that answers it.
+    pub(super) fn closing(&self) -> Option<(Instant, Option<Instant>)> {
+        self.inner().closing.as_deref().copied()
     }
 
     /// Puts a command in and wakes the connection.

@@ -1,8 +1,9 @@
 //! Where events are recorded: the clock of the run, and the one recorder.
 
-use crate::event::Event;
+use crate::event::{ClientIndex, Event, Stage, Stages, UnderWay};
 use crate::metrics::{Live, Recorder, Results, Status};
 use crate::net::clock::Clock;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -14,6 +15,8 @@ pub(super) struct Journal {
     epoch_ns: u64,
     end: Duration,
     recorder: Mutex<Option<Recorder>>,
+    /// What was under way at the end, as far as it has ended since.
+    late: Mutex<BTreeMap<ClientIndex, UnderWay>>,
     /// All that was recorded, to the nanosecond.
     #[cfg(test)]
     trace: Mutex<Vec<(Duration, Event)>>,
@@ -31,6 +34,7 @@ impl Journal {
             epoch_ns,
             end,
             recorder: Mutex::new(Some(recorder)),
+            late: Mutex::default(),
             #[cfg(test)]
             trace: Mutex::default(),
         }
@@ -59,13 +63,41 @@ impl Journal {
     /// Records an event that happened at `at`.
     pub(super) fn record_at(&self, at: Duration, event: &Event) {
         if at >= self.end {
-            return;
+            return self.late(at, event);
         }
         if let Some(recorder) = self.recorder.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             recorder.record(at, event);
             #[cfg(test)]
             self.trace.lock().unwrap_or_else(PoisonError::into_inner).push((at, event.clone()));
         }
+    }
+
+    /// What ends after the measurement had begun before: so it was under way at the end.
+    fn late(&self, at: Duration, event: &Event) {
+        let was = match event {
+            Event::AttemptFailed { client, stage, times, .. } => (*client, UnderWay::Attempt { stage: *stage, times: *times }),
+            Event::Opened { client, tcp, tls, upgrade, .. } => {
+                let times = Stages { tcp: Some(*tcp), tls: *tls, elapsed: *upgrade };
+                (*client, UnderWay::Attempt { stage: Stage::Upgrade, times })
+            }
+            Event::Ended { client, closing: Some(closing), .. } => {
+                (*client, UnderWay::Closing { ack: closing.ack, elapsed: closing.total })
+            }
+            _ => return,
+        };
+        if let Some(what) = was.1.before(at - self.end) {
+            self.late.lock().unwrap_or_else(PoisonError::into_inner).entry(was.0).or_insert(what);
+        }
+    }
+
+    /// The offset of an instant; 0 for one before the run.
+    pub(super) fn offset_of(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.start)
+    }
+
+    /// When the measurement ends, if it is to end now or has ended.
+    pub(super) fn end(&self) -> Duration {
+        self.now().min(self.end)
     }
 
     /// All that was recorded so far, in that order.
@@ -84,9 +116,19 @@ impl Journal {
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Recorder::live).unwrap_or_default()
     }
 
-    /// Closes the books; `None` if they are closed already.
-    pub(super) fn close(&self, status: Status) -> Option<Results> {
-        let recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        Some(recorder.finish(self.now().min(self.end), status))
+    /// Closes the books at `end`, when `under_way` was; `None` if they are closed already.
+    pub(super) fn close(&self, status: Status, end: Duration, under_way: Vec<(ClientIndex, UnderWay)>) -> Option<Results> {
+        let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let mut cut = std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner));
+        for (client, what) in under_way {
+            cut.entry(client).or_insert(what);
+        }
+        for (client, what) in cut {
+            let event = Event::Cut { client, what };
+            recorder.record(end, &event);
+            #[cfg(test)]
+            self.trace.lock().unwrap_or_else(PoisonError::into_inner).push((end, event));
+        }
+        Some(recorder.finish(end, status))
     }
 }

@@ -333,11 +333,12 @@ async fn measure(
         tasks.spawn(faults::run(shared.clone(), index));
     }
     let status = watch(&journal, shared.plan.duration, stop, progress).await;
+    let (end, under_way) = (journal.end(), shared.registry.under_way(&journal));
     if status == Status::Completed {
         tokio::time::sleep(SETTLE).await;
     }
     shared.tell_what_is_left();
-    let results = journal.close(status);
+    let results = journal.close(status, end, under_way);
     tasks.abort_all();
     results.ok_or_else(|| RunError::Io(io::Error::other("the books were closed twice")))
 }
@@ -450,6 +451,6 @@ mod tests {
         // An open connection has its own state beside it, and no buffers while nothing is under way.
         assert!(size(|shared| client::live(shared, ClientIndex(0), Duration::ZERO)) <= 832);
         assert!(size_of::<crate::ws::Connection>() <= 288);
-        assert!(size_of::<registry::Slot>() <= 120);
+        assert!(size_of::<registry::Slot>() <= 136);
     }
 }

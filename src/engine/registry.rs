@@ -2,13 +2,29 @@
 
 use super::channel::{Id, Standing};
 use super::control::{Command, Control, Dose};
-use crate::event::{ClientIndex, ConnectionNo};
+use super::journal::Journal;
+use crate::event::{ClientIndex, ConnectionNo, Stage, Stages, UnderWay};
 use crate::fault::OnAttempt;
 use crate::plan::{Firing, Phase, Pick, Select, Shard};
 use crate::seed::{Seed, Stream};
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+/// Whole microseconds of a stage up to 71 minutes, in four bytes; none of one that did not end.
+#[derive(Clone, Copy, Debug, Default)]
+struct Micros(Option<NonZeroU32>);
+
+impl Micros {
+    fn of(time: Duration) -> Micros {
+        Micros(NonZeroU32::new(u32::try_from(time.as_micros()).unwrap_or(u32::MAX - 1) + 1))
+    }
+
+    fn time(self) -> Option<Duration> {
+        self.0.map(|us| Duration::from_micros((us.get() - 1).into()))
+    }
+}
 
 /// One client.
 #[derive(Debug, Default)]
@@ -23,8 +39,11 @@ pub(super) struct Slot {
 pub(super) struct Place {
     /// `None`: no connection and no attempt.
     pub(super) phase: Option<Phase>,
-    /// Since when it has been open.
-    pub(super) open_since: Duration,
+    /// Since when it has been in this phase; of one that is closing, since when it has been open.
+    pub(super) since: Duration,
+    /// Stages of the attempt that ended, µs.
+    tcp_us: Micros,
+    tls_us: Micros,
     /// Of the target.
     pub(super) instance: u16,
     /// Attempts so far.
@@ -33,7 +52,52 @@ pub(super) struct Place {
     pub(super) mark: Option<(Firing, bool)>,
 }
 
+impl Place {
+    /// The attempt comes to its next stage at `since`, or to its end with [`Phase::Open`].
+    pub(super) fn enter(&mut self, phase: Phase, since: Duration) {
+        let took = Micros::of(since.saturating_sub(self.since));
+        match self.phase {
+            Some(Phase::Tcp) => self.tcp_us = took,
+            Some(Phase::Tls) => self.tls_us = took,
+            _ => {}
+        }
+        (self.phase, self.since) = (Some(phase), since);
+    }
+
+    /// An attempt begins.
+    pub(super) fn begin(&mut self, since: Duration) {
+        (self.phase, self.since, self.tcp_us, self.tls_us) = (Some(Phase::Tcp), since, Micros(None), Micros(None));
+    }
+
+    /// How far the attempt has come at `now`, and how long that took.
+    pub(super) fn stages(&self, now: Duration) -> (Stage, Stages) {
+        let stage = match self.phase {
+            Some(Phase::Tls) => Stage::Tls,
+            Some(Phase::Upgrade) => Stage::Upgrade,
+            _ => Stage::Tcp,
+        };
+        (stage, Stages { tcp: self.tcp_us.time(), tls: self.tls_us.time(), elapsed: now.saturating_sub(self.since) })
+    }
+}
+
 impl Slot {
+    /// What the end of the measurement cuts, `ago` before `now`.
+    fn under_way(&self, journal: &Journal, now: Duration, ago: Duration) -> Option<UnderWay> {
+        let place = self.place();
+        let what = match place.phase? {
+            Phase::Tcp | Phase::Tls | Phase::Upgrade => {
+                let (stage, times) = place.stages(now);
+                UnderWay::Attempt { stage, times }
+            }
+            Phase::Open | Phase::Closing => {
+                let (first, second) = self.control.closing()?;
+                let elapsed = now.saturating_sub(journal.offset_of(first));
+                UnderWay::Closing { ack: second.map(|second| second - first), elapsed }
+            }
+        };
+        what.before(ago)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Place> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -81,6 +145,13 @@ impl Registry {
         self.shard.clients(u32::MAX).map(ClientIndex).zip(&self.slots)
     }
 
+    /// What the end of the measurement cuts, which is now or was a moment ago.
+    pub(super) fn under_way(&self, journal: &Journal) -> Vec<(ClientIndex, UnderWay)> {
+        let now = journal.now();
+        let ago = now - journal.end().min(now);
+        self.each().filter_map(|(client, slot)| Some((client, slot.under_way(journal, now, ago)?))).collect()
+    }
+
     /// Connections that a firing selects now, sorted by client; at most `limit`. `turn` numbers the firings.
     pub(super) fn select(
         &self,
@@ -94,7 +165,7 @@ impl Registry {
         let phase = select.phase.unwrap_or(Phase::Open);
         let candidates = self.each().filter(|(client, _)| clients.contains(&client.0)).filter_map(|(client, slot)| {
             let place = slot.place();
-            let old_enough = phase != Phase::Open || now.saturating_sub(place.open_since) >= select.min_age;
+            let old_enough = phase != Phase::Open || now.saturating_sub(place.since) >= select.min_age;
             let id = Id { client, connection: ConnectionNo(place.connection) };
             (place.phase == Some(phase) && old_enough).then_some((id, place))
         });

@@ -51,6 +51,8 @@ pub enum Metric {
     CloseAckCensored,
     /// Answer to the first Close frame to the end of TCP.
     FinWait,
+    /// The same, where TCP did not end in time.
+    FinWaitCensored,
     /// From an injection to the pong deadline of the client that ended the connection.
     PongDeadlineClient,
     /// From an injection to the pong deadline of the server that ended the connection.
@@ -68,7 +70,7 @@ pub enum Metric {
 }
 
 /// All metrics, in order.
-pub const METRICS: [Metric; 25] = [
+pub const METRICS: [Metric; 26] = [
     Metric::ReconnectTime,
     Metric::ReconnectTimeCensored,
     Metric::ReconnectTimeNever,
@@ -87,6 +89,7 @@ pub const METRICS: [Metric; 25] = [
     Metric::CloseAck,
     Metric::CloseAckCensored,
     Metric::FinWait,
+    Metric::FinWaitCensored,
     Metric::PongDeadlineClient,
     Metric::PongDeadlineServer,
     Metric::Rtt,
@@ -118,6 +121,7 @@ impl Metric {
             Metric::CloseAck => "close_ack",
             Metric::CloseAckCensored => "close_ack_censored",
             Metric::FinWait => "fin_wait",
+            Metric::FinWaitCensored => "fin_wait_censored",
             Metric::PongDeadlineClient => "pong_deadline_client",
             Metric::PongDeadlineServer => "pong_deadline_server",
             Metric::Rtt => "rtt",
@@ -138,6 +142,7 @@ impl Metric {
             Metric::OpeningHandshake => Metric::OpeningHandshakeCensored,
             Metric::ClosingHandshake => Metric::ClosingHandshakeCensored,
             Metric::CloseAck => Metric::CloseAckCensored,
+            Metric::FinWait => Metric::FinWaitCensored,
             Metric::Rtt => Metric::RttCensored,
             Metric::RttFromSent => Metric::RttFromSentCensored,
             _ => return None,

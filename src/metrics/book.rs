@@ -17,8 +17,9 @@ use super::watch::{Watch, watches};
 use crate::close::Cause;
 use crate::event::Event;
 use crate::expect::Limit;
+use crate::fault::liveness::Silence;
 use crate::fault::told::Told;
-use crate::fault::{Form, Side};
+use crate::fault::{Effect, Form, Side, Step};
 use crate::plan::{Answer, Plan, Target, Traffic};
 use crate::results::runs::Seeds;
 use serde::{Deserialize, Serialize};
@@ -114,6 +115,8 @@ pub struct FaultMeta {
     pub by_close: bool,
     /// When it acts on whom it selected.
     pub acts: Acts,
+    /// A connection on which it acted is dead for its user, as long as it holds if it holds.
+    pub kills: bool,
     /// What the users of both sides should be told of connections that it ended.
     pub told: Told,
 }
@@ -139,6 +142,7 @@ impl Meta {
             process: matches!(fault.inject.row.form, Form::Process { .. }),
             acts: Acts::of(fault),
             by_close: asks_to_stop(plan, fault),
+            kills: kills(fault),
             told: told(plan, fault),
         };
         let limits = plan.expectations.iter().filter_map(|expectation| match expectation.limit {
@@ -184,6 +188,16 @@ impl Meta {
     /// The name of a cohort.
     pub fn cohort(&self, cohort: u16) -> String {
         self.cohorts[usize::from(cohort)].name.clone()
+    }
+}
+
+/// Whether a fault ends connections, or silences them.
+fn kills(fault: &crate::plan::Fault) -> bool {
+    let ends = |step: &Step| matches!(step, Step::Close { .. } | Step::HalfClose { .. } | Step::End(_) | Step::Switch { .. });
+    match fault.inject.effect(fault.side) {
+        Effect::Process(_) | Effect::BothEnds { .. } => true,
+        Effect::Connection { steps, .. } if steps.iter().any(ends) => true,
+        _ => Silence::of(&fault.inject, fault.side, fault.schedule.revert_after).is_some(),
     }
 }
 

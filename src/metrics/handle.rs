@@ -3,13 +3,14 @@
 use super::answers::Answer;
 use super::bank::Metric;
 use super::latency::micros;
+use super::outage::SLACK_US;
 use super::peak::Attempt;
 use super::pending::Message;
 use super::timeline::Step;
 use super::{EVER_OPENED, EVER_READY, LOST, OPEN, Recorder, UNDER_WAY, key};
-use crate::close::{Cause, Deadline, Ending};
+use crate::close::{Cause, Deadline, Ending, TcpEnd};
 use crate::event::Closing;
-use crate::event::{ClientIndex, ConnectionNo, Outcome};
+use crate::event::{ClientIndex, ConnectionNo, Outcome, Stage, Stages, UnderWay};
 use crate::expect::{Dir, Metric as Counted, Outcome as Became};
 use crate::fault::Side;
 use std::time::Duration;
@@ -59,6 +60,23 @@ impl Recorder {
         }
         messages.into_iter().for_each(|message| self.cut_message(at, cohort, message));
         count
+    }
+
+    /// Connections that a fault has killed and whose clients think them open when the measurement ends at `at`.
+    pub(super) fn unnoticed(&mut self, at: u64) {
+        for (index, client) in (0..).zip(&self.outages.clients) {
+            let acted = self.outages.injected(index, client.attempts).filter(|_| client.is(OPEN));
+            let Some((fault, acted)) = acted.filter(|(fault, acted)| self.is_dead(*fault, *acted)) else { continue };
+            self.bank.record(at, key(Metric::DetectCensored, client.cohort, Some(fault)), at.saturating_sub(acted));
+        }
+    }
+
+    /// Whether a connection on which a fault acted then is dead for its user at the end.
+    fn is_dead(&self, fault: u16, acted: u64) -> bool {
+        let meta = &self.meta.faults[usize::from(fault)];
+        // Firings hold equally long: if any up to then still holds, the one that acted does.
+        let holds = || self.standing.range((fault, 0)..=(fault, u32::MAX)).any(|(_, fired)| *fired <= acted + SLACK_US);
+        meta.kills && (!meta.holds || holds())
     }
 
     /// The measurement ends at `at`.
@@ -170,6 +188,55 @@ impl Recorder {
         self.step(at, Attempt { begun, cohort, fault: fault.or(outage_fault), step, status: rejected });
     }
 
+    /// An attempt was cut: what of it had ended is a time, what was under way took longer. One that was answered otherwise, or failed,
+    /// says nothing of how long it would have taken.
+    pub(super) fn cut_attempt(&mut self, at: u64, client: ClientIndex, stage: Stage, times: &Stages) {
+        let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
+        let begun = self.outages.clients[client.0 as usize].begun();
+        let cut = match stage {
+            Stage::Tcp => Metric::TcpConnectCensored,
+            Stage::Tls => Metric::TlsCensored,
+            Stage::Upgrade => Metric::OpeningHandshakeCensored,
+        };
+        let ended = [(Metric::TcpConnect, times.tcp), (Metric::Tls, times.tls), (cut, Some(times.elapsed))];
+        for (metric, time) in ended.into_iter().filter_map(|(metric, time)| Some((metric, time?))) {
+            self.bank.record_from(at, begun, key(metric, cohort, fault), micros(time));
+        }
+    }
+
+    /// The end of the measurement cuts what was under way.
+    pub(super) fn cut(&mut self, at: u64, client: ClientIndex, what: &UnderWay) {
+        let state = &self.outages.clients[client.0 as usize];
+        match what {
+            UnderWay::Attempt { stage, times } if state.is(UNDER_WAY) => self.cut_attempt(at, client, *stage, times),
+            UnderWay::Closing { ack, elapsed } if state.is(OPEN) => {
+                let (cohort, fault) = (state.cohort, self.outages.injected(client.0, state.attempts).map(|(fault, _)| fault));
+                self.closing(at, (cohort, fault), Closing { ack: *ack, total: *elapsed }, false);
+            }
+            // It ended in time.
+            UnderWay::Attempt { .. } | UnderWay::Closing { .. } => {}
+        }
+    }
+
+    /// Books a closing handshake. `ended`: with the end of TCP, which was waited for; otherwise it was cut.
+    fn closing(&mut self, at: u64, (cohort, fault): (u16, Option<u16>), closing: Closing, ended: bool) {
+        let start = at.saturating_sub(micros(closing.total));
+        let mut book = |metric, time| self.bank.record_from(at, start, key(metric, cohort, fault), micros(time));
+        match closing.ack {
+            Some(ack) => {
+                let rest = closing.total.saturating_sub(ack);
+                book(Metric::CloseAck, ack);
+                book(if ended { Metric::ClosingHandshake } else { Metric::ClosingHandshakeCensored }, closing.total);
+                book(if ended { Metric::FinWait } else { Metric::FinWaitCensored }, rest);
+            }
+            // Without answer it is no closing handshake, however TCP ended.
+            None => {
+                book(Metric::CloseAckCensored, closing.total);
+                book(Metric::ClosingHandshakeCensored, closing.total);
+            }
+        }
+    }
+
     pub(super) fn opened(&mut self, at: u64, client: ClientIndex, tcp: Duration, tls: Option<Duration>, upgrade: Duration) {
         let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
         let state = &mut self.outages.clients[client.0 as usize];
@@ -236,12 +303,7 @@ impl Recorder {
         let injected = self.outages.injected(client.0, connection.0).map(|(fault, _)| fault);
         if let Some(closing) = closing {
             let fault = ending.fault.or(injected);
-            let start = at.saturating_sub(micros(closing.total));
-            self.bank.record(at, key(Metric::ClosingHandshake, cohort, fault), micros(closing.total));
-            if let Some(ack) = closing.ack {
-                self.bank.record_from(at, start, key(Metric::CloseAck, cohort, fault), micros(ack));
-                self.bank.record_from(at, start, key(Metric::FinWait, cohort, fault), micros(closing.total.saturating_sub(ack)));
-            }
+            self.closing(at, (cohort, fault), closing, matches!(ending.tcp_end, TcpEnd::Fin | TcpEnd::Rst));
         }
         self.pong_deadline(at, Side::Client, client, connection, ending);
         let killed = injected.filter(|fault| self.reaches_processes(*fault));

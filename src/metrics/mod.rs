@@ -28,7 +28,7 @@ pub use ledger::LedgerError;
 pub use pending::PENDING_MAX;
 
 use crate::close::Cause;
-use crate::event::{ClientIndex, Event};
+use crate::event::{ClientIndex, Event, Outcome};
 use crate::fault::Side;
 use crate::plan::{Plan, Shard, Target};
 use crate::seed::Seed;
@@ -130,6 +130,8 @@ pub struct Recorder {
     answers: Answers,
     outages: Outages,
     pending: Pending,
+    /// Firings that were not reverted, and when they were.
+    standing: BTreeMap<(u16, u32), u64>,
     endings: Endings,
     outage_rows: Sample<Outage>,
     milestones: Sample<Kept>,
@@ -168,6 +170,7 @@ impl Recorder {
             simulated: false,
             outages: Outages::new(clients),
             pending: Pending::new(meta.cohorts.iter().map(|cohort| (cohort.planned, cohort.echoes))),
+            standing: BTreeMap::new(),
             books: vec![Book::default(); cohorts],
             open: vec![0; cohorts],
             all_open: 0,
@@ -238,21 +241,29 @@ impl Recorder {
             }
             Event::Arrived { .. } | Event::Waiting { .. } | Event::Left { .. } | Event::Target { .. } => {}
             Event::AttemptStarted { client, due } => self.attempt_started(at, *client, micros(*due)),
-            Event::AttemptFailed { client, outcome, fault, .. } => self.attempt_failed(at, *client, outcome, *fault),
+            Event::AttemptFailed { client, stage, outcome, times, fault } => {
+                self.attempt_failed(at, *client, outcome, *fault);
+                if matches!(outcome, Outcome::TimedOut | Outcome::Abandoned) {
+                    self.cut_attempt(at, *client, *stage, times);
+                }
+            }
+            Event::Cut { client, what } => self.cut(at, *client, what),
             Event::Opened { client, tcp, tls, upgrade, .. } => self.opened(at, *client, *tcp, *tls, *upgrade),
             Event::Ready { client, .. } => self.ready(at, *client),
             Event::Injected { fault, client, connection } => self.injected(at, *fault, *client, *connection),
             Event::Ended { client, connection, ending, closing } => self.ended(at, *client, *connection, ending, *closing),
             Event::ServerEnded { client, connection, ending } => self.server_ended(at, *client, *connection, ending),
             Event::GaveUp { client, .. } => self.gave_up(at, *client),
-            Event::Fired { fault, selected, .. } => {
+            Event::Fired { fault, firing, selected } => {
+                self.standing.insert((*fault, *firing), at);
                 let book = &mut self.faults[usize::from(*fault)];
                 book.first = Some(book.first.map_or(at, |first| first.min(at)));
                 book.fired += 1;
                 book.selected += u64::from(*selected);
             }
             Event::Reached { fault } => self.faults[usize::from(*fault)].injected += 1,
-            Event::Reverted { fault, .. } => {
+            Event::Reverted { fault, firing } => {
+                self.standing.remove(&(*fault, *firing));
                 let book = &mut self.faults[usize::from(*fault)];
                 book.reverted = book.reverted.max(Some(at));
                 book.reverts += 1;
@@ -352,6 +363,7 @@ impl Recorder {
     pub fn finish(mut self, at: Duration, status: Status) -> Results {
         let end = micros(at);
         (0..self.outages.clients.len() as u32).for_each(|client| self.unanswered(end, ClientIndex(client)));
+        self.unnoticed(end);
         for (index, client) in (0..).zip(&self.outages.clients) {
             let book = &mut self.books[usize::from(client.cohort)];
             book.ledger.open_at_end += u64::from(client.is(OPEN));
@@ -440,6 +452,7 @@ pub fn subject(event: &Event) -> (Option<ClientIndex>, Option<u16>) {
         | Event::AttemptStarted { client, .. }
         | Event::Opened { client, .. }
         | Event::Ready { client, .. }
+        | Event::Cut { client, .. }
         | Event::Waiting { client, .. }
         | Event::GaveUp { client, .. }
         | Event::Left { client }

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 /// Ended outages held back for late evidence; the oldest are booked first. About 6 MB.
 const HELD: usize = 65_536;
 /// Two processes read one clock at different places in their code: an injector may seem so much later than its effect, µs.
-const SLACK_US: u64 = 1_000;
+pub(super) const SLACK_US: u64 = 1_000;
 const NO_FAULT: u16 = u16::MAX;
 /// Of a client: it is known when the fault of its outage acted.
 const OBSERVED: u8 = 128;

@@ -194,7 +194,14 @@ mod tests {
                     tell(Event::AttemptStarted { client, due: at.saturating_sub(Duration::from_micros(random.below(25_000))) });
                     match chance {
                         0..=2 => {
-                            tell(Event::AttemptFailed { client, stage: crate::event::Stage::Tcp, outcome: Outcome::Refused, fault: None })
+                            let times = crate::event::Stages::default();
+                            tell(Event::AttemptFailed {
+                                client,
+                                stage: crate::event::Stage::Tcp,
+                                outcome: Outcome::TimedOut,
+                                times,
+                                fault: None,
+                            })
                         }
                         _ => {
                             let (tcp, upgrade) = (Duration::from_micros(random.below(900)), Duration::from_micros(random.below(9_000)));

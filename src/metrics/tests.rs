@@ -11,7 +11,7 @@ use super::watch::watches;
 use super::*;
 use crate::close::{Deadline, Ending, Initiator, TcpEnd};
 use crate::event::Closing;
-use crate::event::{ConnectionNo, GiveUp, Outcome, Stage};
+use crate::event::{ConnectionNo, GiveUp, Outcome, Stage, Stages, UnderWay};
 use crate::expect::{Expectation, Names, Stat};
 use crate::fault::liveness::Finds;
 use crate::fault::{Value, Values};
@@ -34,6 +34,7 @@ pub(crate) fn meta() -> Meta {
         process,
         by_close: false,
         acts: if process { Acts::Process } else { Acts::AtOnce },
+        kills: true,
         told: told(kind),
     };
     Meta {
@@ -82,6 +83,10 @@ pub(crate) fn ending(cause: Cause, code: u16) -> Ending {
     }
 }
 
+/// Of attempts that did not open.
+const TIMES: Stages =
+    Stages { tcp: Some(Duration::from_millis(1)), tls: Some(Duration::from_millis(3)), elapsed: Duration::from_millis(900) };
+
 /// Tells one client's events.
 struct Teller<'a>(&'a mut Recorder, ClientIndex);
 
@@ -98,7 +103,7 @@ impl Teller<'_> {
 
     fn fail(&mut self, at: u64, outcome: Outcome) -> &mut Self {
         let client = self.1;
-        self.tell(at, Event::AttemptFailed { client, stage: Stage::Upgrade, outcome, fault: None })
+        self.tell(at, Event::AttemptFailed { client, stage: Stage::Upgrade, outcome, times: TIMES, fault: None })
     }
 
     fn open(&mut self, at: u64, connection: u32) -> &mut Self {
@@ -174,7 +179,10 @@ fn told() -> Recorder {
 }
 
 pub(crate) fn finished() -> Results {
-    told().finish(Duration::from_secs(20), Status::Completed)
+    let mut recorder = told();
+    let times = Stages { tcp: Some(MS(1)), tls: None, elapsed: MS(99) };
+    recorder.record(MS(20_000), &Event::Cut { client: ClientIndex(3), what: UnderWay::Attempt { stage: Stage::Tls, times } });
+    recorder.finish(Duration::from_secs(20), Status::Completed)
 }
 
 #[test]
@@ -230,6 +238,70 @@ fn outages_have_phases_that_add_up_and_belong_to_their_fault() {
 }
 
 #[test]
+fn a_stage_that_was_cut_is_longer_and_one_that_was_answered_otherwise_is_no_time() {
+    let results = finished();
+    // Eight opened; one timed out, one was abandoned, one is cut by the end; refused, rejected and failed ones say nothing.
+    for (metric, ended, cut) in
+        [(Metric::TcpConnect, 11, vec![]), (Metric::Tls, 10, vec![99]), (Metric::OpeningHandshake, 8, vec![900, 900])]
+    {
+        let times = results.survival(metric);
+        let censored: Vec<_> = times.censored.steps().flat_map(|(us, count)| (0..count).map(move |_| us / 1_000)).collect();
+        assert_eq!((times.ended.count(), censored), (ended, cut), "{metric:?}");
+    }
+}
+
+#[test]
+fn a_closing_handshake_without_answer_or_end_is_longer() {
+    let mut recorder = Recorder::of(meta(), true, false);
+    let r = &mut recorder;
+    let closings = [
+        (Some(MS(2)), MS(5), TcpEnd::Fin, [(1, 0), (1, 0), (1, 0)]),
+        (Some(MS(2)), MS(2_002), TcpEnd::Timeout, [(0, 1), (1, 0), (0, 1)]),
+        (None, MS(10_000), TcpEnd::Timeout, [(0, 1), (0, 1), (0, 0)]),
+        (None, MS(7), TcpEnd::Rst, [(0, 1), (0, 1), (0, 0)]),
+    ];
+    let mut expected = [(0, 0); 3];
+    for (index, (ack, total, tcp_end, counts)) in (0..).zip(closings) {
+        let ending = Box::new(Ending { tcp_end, ..ending(Cause::Remote, 1000) });
+        let (of, connection) = (ClientIndex(index), ConnectionNo(1));
+        client(r, index).attempt(100).open(106, 1).ready(110, 1);
+        client(r, index).tell(12_000, Event::Ended { client: of, connection, ending, closing: Some(Closing { ack, total }) });
+        expected.iter_mut().zip(counts).for_each(|(sum, (ended, cut))| (sum.0, sum.1) = (sum.0 + ended, sum.1 + cut));
+    }
+    // And one that the end of the run cuts, behind its answer.
+    client(r, 4).attempt(100).open(106, 1).ready(110, 1);
+    let what = UnderWay::Closing { ack: Some(MS(1)), elapsed: MS(400) };
+    client(r, 4).tell(20_000, Event::Cut { client: ClientIndex(4), what });
+    let results = recorder.finish(Duration::from_secs(20), Status::Completed);
+    for (metric, (ended, cut)) in [Metric::ClosingHandshake, Metric::CloseAck, Metric::FinWait].into_iter().zip(expected) {
+        let times = results.survival(metric);
+        let (more_ended, more_cut) = if metric == Metric::CloseAck { (1, 0) } else { (0, 1) };
+        assert_eq!((times.ended.count(), times.censored.count()), (ended + more_ended, cut + more_cut), "{metric:?}");
+    }
+}
+
+#[test]
+fn who_has_not_noticed_by_the_end_is_still_detecting() {
+    let mut recorder = Recorder::of(meta(), true, false);
+    let r = &mut recorder;
+    for index in 0..4 {
+        client(r, index).attempt(100).open(106, 1).ready(110, 1);
+    }
+    // Frozen by a firing that is over, by one that is not, and by that one but noticed; closed by a fault a moment before the end.
+    r.record(MS(1_000), &Event::Fired { fault: 1, firing: 0, selected: 1 });
+    client(r, 0).inject(1_000, 1, 1);
+    r.record(MS(3_000), &Event::Fired { fault: 1, firing: 1, selected: 2 });
+    client(r, 1).inject(3_000, 1, 1);
+    client(r, 2).inject(3_000, 1, 1).end(9_000, 1, ending(Cause::Remote, 1006));
+    r.record(MS(6_000), &Event::Reverted { fault: 1, firing: 0 });
+    client(r, 3).inject(19_999, 1, 2);
+    let results = recorder.finish(Duration::from_secs(20), Status::Completed);
+    let detect = results.survival(Metric::Detect);
+    let seconds = |times: &Latency| times.steps().map(|(us, count)| (us / 1_000, count)).collect::<Vec<_>>();
+    assert_eq!((seconds(&detect.ended), seconds(&detect.censored)), (vec![(6_000, 1)], vec![(1, 1), (17_006, 1)]));
+}
+
+#[test]
 fn endings_know_what_both_sides_know() {
     let rows = crate::results::tables::ending_rows(&finished());
     let seen: Vec<_> = rows.iter().map(|row| (row.cause.as_str(), row.client_code, row.server_code, row.count)).collect();
@@ -250,6 +322,7 @@ fn a_process_fault_speaks_for_the_server_until_it_is_reverted() {
             process: true,
             by_close: false,
             acts: Acts::Process,
+            kills: true,
             told,
         });
         let mut recorder = Recorder::of(meta, true, false);

@@ -70,6 +70,7 @@ mod tests {
             process: false,
             by_close: false,
             acts: crate::metrics::carried::Acts::AtOnce,
+            kills: true,
             told,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::record::{CountRow, EndingRow, EventRow, ReconnectRow, TimelineRow};
 use crate::close::{Ending, TcpEnd};
-use crate::event::{Event, Outcome, Stage};
+use crate::event::{Event, Outcome, Stage, Stages, UnderWay};
 use crate::expect::Outcome as Became;
 use crate::metrics::book::{Kept, Meta, Results};
 use crate::metrics::ending::EndingKey;
@@ -12,6 +12,7 @@ use crate::metrics::subject;
 use crate::metrics::timeline::AttemptKey;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::time::Duration;
 
 /// HTTP statuses that are told apart.
 const STATUSES: usize = 50;
@@ -192,7 +193,16 @@ fn describe(meta: &Meta, event: &Event) -> (&'static str, Option<crate::event::C
     match event {
         Event::Arrived { due, .. } => ("arrived", None, format!("due_us={}", micros(*due))),
         Event::AttemptStarted { due, .. } => ("attempt_started", None, format!("due_us={}", micros(*due))),
-        Event::AttemptFailed { stage, outcome, .. } => ("attempt_failed", None, attempt_detail(*stage, outcome)),
+        Event::AttemptFailed { stage, outcome, times, .. } => {
+            ("attempt_failed", None, format!("{}{}", attempt_detail(*stage, outcome), stages_detail(times)))
+        }
+        Event::Cut { what: UnderWay::Attempt { stage, times }, .. } => {
+            ("cut", None, format!("stage={}{}", stage_name(*stage), stages_detail(times)))
+        }
+        Event::Cut { what: UnderWay::Closing { ack, elapsed }, .. } => {
+            let ack = ack.map(|ack| format!(" close_ack_us={}", micros(ack))).unwrap_or_default();
+            ("cut", None, format!("closing_us={}{ack}", micros(*elapsed)))
+        }
         Event::Opened { connection, instance, tcp, tls, upgrade, .. } => {
             let tls = tls.map(|tls| format!(" tls_us={}", micros(tls))).unwrap_or_default();
             let detail = format!("instance={instance} tcp_us={}{tls} upgrade_us={}", micros(*tcp), micros(*upgrade));
@@ -234,12 +244,22 @@ fn describe(meta: &Meta, event: &Event) -> (&'static str, Option<crate::event::C
     }
 }
 
-fn attempt_detail(stage: Stage, outcome: &Outcome) -> String {
-    let stage = match stage {
+fn stage_name(stage: Stage) -> &'static str {
+    match stage {
         Stage::Tcp => "tcp",
         Stage::Tls => "tls",
         Stage::Upgrade => "upgrade",
-    };
+    }
+}
+
+/// The stages that ended, and the time in the one that did not.
+fn stages_detail(times: &Stages) -> String {
+    let one = |name: &str, time: Option<Duration>| time.map(|time| format!(" {name}_us={}", micros(time))).unwrap_or_default();
+    format!("{}{}{}", one("tcp", times.tcp), one("tls", times.tls), one("elapsed", Some(times.elapsed)))
+}
+
+fn attempt_detail(stage: Stage, outcome: &Outcome) -> String {
+    let stage = stage_name(stage);
     let outcome = match outcome {
         Outcome::Refused => "refused".to_owned(),
         Outcome::TimedOut => "timed_out".to_owned(),

@@ -3,7 +3,7 @@
 
 use super::row::{Row, State};
 use super::{Failing, What, World, nanos};
-use crate::event::{ClientIndex, Event, Outcome};
+use crate::event::{ClientIndex, Event, Outcome, Stage, Stages, UnderWay};
 use crate::plan::StayTime;
 use crate::reconnect::{Decision, Loss, whole_ms};
 use std::time::Duration;
@@ -61,6 +61,7 @@ impl World<'_> {
     /// An attempt ends without a connection at `at`, which may lie a round trip ahead.
     pub(super) fn fails(&mut self, client: u32, at: u64, failing: u8) {
         let Failing { stage, outcome, fault } = self.failings[usize::from(failing)].clone();
+        let (_, times) = self.stages(client, at);
         let server = usize::from(self.rows[client as usize].server);
         if let Some(server) = self.servers.get_mut(server) {
             server.coming -= 1;
@@ -73,8 +74,44 @@ impl World<'_> {
             Outcome::TimedOut => (Loss::TimedOut, None),
             _ => (Loss::Failed, None),
         };
-        self.record(at, &Event::AttemptFailed { client: ClientIndex(client), stage, outcome, fault });
+        self.record(at, &Event::AttemptFailed { client: ClientIndex(client), stage, outcome, times, fault });
         self.come_back(client, at, &loss, hint);
+    }
+
+    /// How far the attempt under way has come at `at`, and how long that took.
+    fn stages(&self, client: u32, at: u64) -> (Stage, Stages) {
+        let row = &self.rows[client as usize];
+        let since = Duration::from_nanos(at.saturating_sub(self.begun(client)));
+        let tcp = Duration::from_micros(row.tcp_us.into());
+        let Some(rest) = since.checked_sub(tcp).filter(|_| row.state == State::Shaking) else {
+            return (Stage::Tcp, Stages { elapsed: since, ..Stages::default() });
+        };
+        match self.tls() {
+            Some(tls) if rest < tls => (Stage::Tls, Stages { tcp: Some(tcp), tls: None, elapsed: rest }),
+            tls => (Stage::Upgrade, Stages { tcp: Some(tcp), tls, elapsed: rest.saturating_sub(tls.unwrap_or_default()) }),
+        }
+    }
+
+    /// What TLS takes; `None` on ws.
+    fn tls(&self) -> Option<Duration> {
+        self.kind.model.tls.then(|| self.kind.model.rtt.mean())
+    }
+
+    /// What the end of the measurement at `end` cuts of a client.
+    pub(super) fn under_way(&self, client: u32, end: u64) -> Option<UnderWay> {
+        match self.rows[client as usize].state {
+            State::Knocking | State::Shaking => {
+                let (stage, times) = self.stages(client, end);
+                Some(UnderWay::Attempt { stage, times })
+            }
+            State::Closing => {
+                let (since, ack) = *self.closing_since.get(&client)?;
+                // An aborted run may end before the Close frame is with the client.
+                let elapsed = Duration::from_nanos(end.checked_sub(since)?);
+                Some(UnderWay::Closing { ack, elapsed })
+            }
+            _ => None,
+        }
     }
 
     /// Asks the policy.
@@ -122,7 +159,7 @@ impl World<'_> {
         self.turn_to(client, State::Open);
         let (id, connection) = self.id(client);
         let rest = Duration::from_nanos(now - begun).saturating_sub(tcp);
-        let tls = if self.kind.model.tls { Some(self.kind.model.rtt.mean()) } else { None };
+        let tls = self.tls();
         let upgrade = rest.saturating_sub(tls.unwrap_or_default());
         self.record(now, &Event::Opened { client: id, connection, instance: server, tcp, tls, upgrade });
         if let Some(stay) = &cohort.stay {

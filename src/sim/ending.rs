@@ -94,10 +94,9 @@ impl World<'_> {
             client_side.reason = String::new();
             let farewell = self.farewell(Farewell { client: client_side, server: None, closing: Some(Answered::Never(close)) });
             self.turn_to(client, State::Closing);
-            if !close.is_zero() {
-                self.push_for(self.now.saturating_add(nanos(close)), client, What::End, farewell);
-            }
-            return;
+            let at = if close.is_zero() { u64::MAX } else { self.now.saturating_add(nanos(close)) };
+            self.closes_until(client, (self.now, None), at);
+            return self.push_for(at, client, What::End, farewell);
         }
         let valid = code.is_none_or(may_be_sent);
         // A healthy server answers an invalid code with 1002 (RFC 6455 §7.4.2).
@@ -111,7 +110,15 @@ impl World<'_> {
         let farewell = self.farewell(Farewell { client: client_side, server: Some(server_side), closing: Some(Answered::ByServer) });
         self.turn_to(client, State::Closing);
         let at = self.now.saturating_add(self.rtt());
+        self.closes_until(client, (self.now, None), at);
         self.ends_at(client, at, farewell);
+    }
+
+    /// A closing handshake ends at `at`: one that the end of the run cuts is remembered.
+    fn closes_until(&mut self, client: u32, since: (u64, Option<Duration>), at: u64) {
+        if at >= self.end && since.0 < self.end {
+            self.closing_since.insert(client, since);
+        }
     }
 
     /// A server sends a Close frame: the client answers, the server ends TCP.
@@ -120,7 +127,10 @@ impl World<'_> {
             return;
         }
         self.turn_to(client, State::Closing);
-        let at = self.now.saturating_add(self.rtt()).saturating_add(self.leg());
+        let (there, back) = (self.leg(), self.rtt());
+        // Its client answers at once.
+        let (arrives, at) = (self.now.saturating_add(there), self.now.saturating_add(back).saturating_add(there));
+        self.closes_until(client, (arrives, Some(Duration::ZERO)), at);
         self.ends_at(client, at, farewell);
     }
 

@@ -102,8 +102,9 @@ pub(crate) fn run_traced(plan: &Plan, model: &Model) -> Result<(Simulated, Vec<(
     world.trace = Some(Vec::new());
     world.begin();
     let (measured, status) = world.go(&mut |_, _| true);
+    world.cut(measured);
     let trace = world.trace.take().unwrap_or_default();
-    Ok((world.close(measured, status), trace))
+    Ok((world.closed(measured, status), trace))
 }
 
 /// What an entry of the queue is about.
@@ -259,6 +260,8 @@ struct World<'a> {
     silences: BTreeMap<(u32, Firing), Silence>,
     /// Since when a client that pings has heard nothing.
     silent_since: BTreeMap<u32, u64>,
+    /// Since when a client waits in a closing handshake that will not end in this run, and how long its answer took, if it came.
+    closing_since: BTreeMap<u32, (u64, Option<Duration>)>,
     /// Streams of the lengths of stays, of cohorts where they are drawn.
     stays: BTreeMap<u32, Stream>,
 }
@@ -298,6 +301,7 @@ impl<'a> World<'a> {
             trace: None,
             silences: BTreeMap::new(),
             silent_since: BTreeMap::new(),
+            closing_since: BTreeMap::new(),
             stays: BTreeMap::new(),
             plan,
         }
@@ -385,8 +389,22 @@ impl<'a> World<'a> {
         }
     }
 
-    fn close(self, measured: Duration, status: Status) -> Simulated {
+    fn close(mut self, measured: Duration, status: Status) -> Simulated {
+        self.cut(measured);
+        self.closed(measured, status)
+    }
+
+    fn closed(self, measured: Duration, status: Status) -> Simulated {
         Simulated { results: self.recorder.finish(measured, status), events: self.events, entries: self.entries }
+    }
+
+    /// The end of the measurement cuts what is under way.
+    fn cut(&mut self, end: Duration) {
+        for client in 0..self.rows.len() as u32 {
+            if let Some(what) = self.under_way(client, nanos(end)) {
+                self.record(nanos(end), &Event::Cut { client: ClientIndex(client), what });
+            }
+        }
     }
 
     fn push(&mut self, at: u64, due: Due) {

@@ -214,6 +214,9 @@ impl Session {
             if let Some(happening) = self.carry_out().or_else(|| self.look()) {
                 return happening;
             }
+            if let Some(first) = self.first_close {
+                control.note_closing(Some((first, self.second_close)));
+            }
             self.ping_what_is_due();
             let armed = self.arm(self.deadline(wake.map(|wake| wake + self.slept)));
             let Session { connection, timer, peer_done, .. } = self;
