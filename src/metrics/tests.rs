@@ -298,7 +298,7 @@ fn who_has_not_noticed_by_the_end_is_still_detecting() {
     let results = recorder.finish(Duration::from_secs(20), Status::Completed);
     let detect = results.survival(Metric::Detect);
     let seconds = |times: &Latency| times.steps().map(|(us, count)| (us / 1_000, count)).collect::<Vec<_>>();
-    assert_eq!((seconds(&detect.ended), seconds(&detect.censored)), (vec![(6_000, 1)], vec![(1, 1), (17_006, 1)]));
+    assert_eq!((seconds(&detect.ended), seconds(&detect.censored)), (vec![(6_000, 1)], vec![(1, 1), (17_000, 1)]));
 }
 
 #[test]
