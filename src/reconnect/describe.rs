@@ -62,6 +62,7 @@ impl Preset {
         }
         lines.push(("gives up", gives_up(policy)));
         lines.extend(code_lines(policy));
+        lines.extend(policy.blind_until_ready.map(|blind| ("ends unready", ends_unready(blind))));
         lines.push(("connect timeout", connect_timeout(policy)));
         lines.extend(self.facts.connect_timeout_note.clone().map(|note| ("", note)));
         lines.push(("heartbeat", heartbeat(policy)));
@@ -257,6 +258,12 @@ fn connect_timeout(policy: &Policy) -> String {
     policy.patience().map_or(none.to_owned(), |patience| format!("{patience}, from the start of the attempt"))
 }
 
+/// What becomes of a connection that ends before it is ready.
+fn ends_unready(blind: Duration) -> String {
+    let when = if blind.is_zero() { "at once".to_owned() } else { format!("{} after it began", text(blind)) };
+    format!("a failed attempt, noticed {when}")
+}
+
 fn heartbeat(policy: &Policy) -> String {
     let Some(heartbeat) = policy.heartbeat else { return "none".to_owned() };
     let who = match heartbeat.by {
@@ -319,9 +326,10 @@ mod tests {
                            1.499s, 2.999s, 5s, 5s, 5s, 5s, 5s, … (U near 1)
                            U is the draw; of a client cut after a long connection, all attempts refused
           counted from     the loss or failure
-          reset            when the connection opens
+          reset            when the connection is ready (on the OPEN packet of engine.io, the first message)
           gives up         never
           stop codes       none: comes back after every code
+          ends unready     a failed attempt, noticed 20s after it began
           connect timeout  20s, from the start of the attempt
                            option timeout 20000, from the attempt to the OPEN packet of engine.io; run: 20.0 s, also when the
                            WebSocket opens and no packet comes
@@ -329,13 +337,18 @@ mod tests {
           silent death     noticed after 20s to 45s
           Retry-After      not honoured
           not modelled     stops after: socket.io DISCONNECT packet; socket.io CONNECT_ERROR packet
-          note             comb10: one U gives both size and sign: sign = - when floor(10U) is even, + when odd; d = raw -/+
-                           floor(U*x*raw). Cap is applied AFTER jitter, so retry 5 and later are exactly 5000 ms. Server
-                           DISCONNECT packet and CONNECT_ERROR packet stop automatic reconnection.
+          note             a WebSocket that ends before the OPEN packet is noticed only when the connect timeout passes (with
+                           polling first, its HTTP request fails at once). comb10: one U gives both size and sign: sign = -
+                           when floor(10U) is even, + when odd; d = raw -/+ floor(U*x*raw). Cap is applied AFTER jitter, so
+                           retry 5 and later are exactly 5000 ms. Server DISCONNECT packet and CONNECT_ERROR packet stop
+                           automatic reconnection.
           note             default transports are polling first then upgrade: a failed attempt costs 1 HTTP request; a
                            successful one costs about 4 requests (GET open, POST connect, GET poll, WS upgrade). With
                            transports=[websocket] it is 1.
           verified         the real library was run: delay sequence; all else read from its source
+          measured         2026-11-26, Node 20.20.2 with ws 8.23.0, transports = [websocket], U = 0.37: opened and closed or
+                           cut before the OPEN packet: not noticed until the 20 s are over, 21203, 22392, 24769 ms apart;
+                           server killed: 1196, 2376, 4743, 5058, 5004 ms; first connect refused: 1241, 2393, 4750, 5032 ms
           source           npm socket.io-client 4.8.4 build/cjs/manager.js:62-72,354-412 + build/cjs/contrib/backo2.js:29-37;
                            engine.io-client 6.6.8 build/cjs/socket.js:412-432; server defaults engine.io 6.6.12
                            build/server.js:48-50

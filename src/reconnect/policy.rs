@@ -75,8 +75,8 @@ pub struct Policy {
     pub retry_http_status: Option<Vec<u16>>,
     /// When an attempt is abandoned; `None`: the library has no such deadline.
     pub connect_timeout: Option<ConnectTimeout>,
-    /// The end of a connection that was not ready is noticed only so long after its attempt began, and counts as a failed attempt;
-    /// `None`: at once.
+    /// A connection that ends before it is ready counts as a failed attempt, which is noticed so long after it began, or at once if
+    /// that is past; `None`: it counts as a lost connection.
     pub blind_until_ready: Option<Duration>,
     /// How a dead peer is noticed; `None`: not by itself.
     pub heartbeat: Option<Heartbeat>,
