@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "real processes in real time")]
 
 use std::fs;
+use std::io::{self, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -40,8 +41,9 @@ fn every_console_block_of_the_documents_runs_as_written() {
     let sections = documents().iter().flat_map(|name| sections(name)).collect::<Vec<_>>();
     let all: Vec<&Block> = sections.iter().flatten().collect();
     let left_out: Vec<_> = all.iter().filter_map(|block| Some((&block.place, block.left_out.as_ref()?))).collect();
-    println!("{} console blocks, {} of them not run:", all.len(), left_out.len());
-    left_out.iter().for_each(|(place, why)| println!("  {place}: {why}"));
+    let list = left_out.iter().map(|(place, why)| format!("  {place}: {why}\n")).collect::<String>();
+    // Not by `eprintln!`, which is shown only where a test fails: what nobody runs must be seen.
+    let _ = write!(io::stderr(), "{} console blocks, {} of them not run:\n{list}", all.len(), left_out.len());
     assert!(all.len() - left_out.len() > 10, "{all:?}");
     let (waiting, wrong) = (Mutex::new(sections.iter().collect::<Vec<_>>()), Mutex::new(Vec::new()));
     thread::scope(|scope| {
