@@ -56,8 +56,10 @@ pub struct Plan {
     pub faults: Vec<Fault>,
     /// In the order of the scenario.
     pub expectations: Vec<Expectation>,
-    /// The scenario as resolved, TOML; stored with the run.
+    /// The scenario as resolved, TOML; stored with the run, so without the word of credentials in an address.
     pub resolved: String,
+    /// The same with it, for processes of this run.
+    pub whole: String,
     /// What the user should know before the run, as a heartbeat that is off because the target does not ping.
     pub notices: Vec<String>,
     /// `events.csv` keeps every event, messages and pongs too; otherwise a sample without them.

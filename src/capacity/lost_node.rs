@@ -159,6 +159,7 @@ fn crashed(plan: &Plan, model: &Model, loss: Loss, clients: u32) -> Option<(Plan
         expectations: Vec::new(),
         model: Some(model.clone()),
         resolved: String::new(),
+        whole: String::new(),
         notices: Vec::new(),
         ..plan.clone()
     };

@@ -131,7 +131,7 @@ async fn start_workers(
 ) -> Result<Arc<Workers>, ClusterError> {
     // Absolute: what is relative in it was resolved against the place of the original already, or means this process's own.
     let scenario = folder.join("scenario.toml");
-    let written = std::fs::write(&scenario, &plan.resolved).and_then(|()| std::path::absolute(&scenario));
+    let written = std::fs::write(&scenario, &plan.whole).and_then(|()| std::path::absolute(&scenario));
     let scenario = written.map_err(|cause| ClusterError::Scenario { path: scenario, cause })?;
     let count = sockets.len() as u32;
     let report_to = format!("closestorm-{token}-lead");

@@ -19,6 +19,7 @@ pub mod validate;
 mod vary;
 pub mod worker;
 
+use crate::address::masked;
 use crate::cli::{Changes, Command};
 use crate::plan::Plan;
 use crate::scenario::{self, Errors, Source};
@@ -121,9 +122,10 @@ fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
-/// The command line as a user would type it again.
+/// The command line as a user would type it again, but for the word of credentials in an address.
 fn command_line() -> Vec<String> {
-    std::iter::once("closestorm".to_owned()).chain(std::env::args().skip(1)).collect()
+    let shown = |word: String| if word.contains("://") { masked(&word) } else { word };
+    std::iter::once("closestorm".to_owned()).chain(std::env::args().skip(1).map(shown)).collect()
 }
 
 /// The exit code, with `--allow-inconclusive` taken into account.

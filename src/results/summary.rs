@@ -273,7 +273,7 @@ pub fn uncounted(openings: u64) -> Option<String> {
     let what = match openings {
         0 => return None,
         1 => "1 opening handshake before the run (readiness probe, with the values of client 0) is".to_owned(),
-        many => format!("{many} opening handshakes before the run (readiness probe and warm-up, with the values of client 0) are"),
+        many => format!("{many} opening handshakes before the run (readiness probes and warm-up, with the values of client 0) are"),
     };
     Some(format!("{what} not counted"))
 }

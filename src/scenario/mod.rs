@@ -18,6 +18,7 @@ pub use bundled::{BUNDLED, Bundled, PROGRAMS, bundled};
 pub use diagnostic::Errors;
 pub use faults::defaults as fault_defaults;
 
+use crate::address::masked;
 use crate::event::CLIENTS_MAX;
 use crate::expect::{Expectation, Names};
 use crate::plan::{Answer, Cohort, Plan};
@@ -114,7 +115,8 @@ fn plan(source: &Source, overrides: &Overrides, variables: Variables<'_>, sink: 
         scale(&mut plan.cohorts, clients, sink);
     }
     plan.notices.extend(plan.late_arrivals());
-    plan.resolved = resolved(&plan, tree);
+    plan.whole = resolved(&plan, tree.clone());
+    plan.resolved = resolved(&plan, without_secrets(tree));
     Some(plan)
 }
 
@@ -254,6 +256,7 @@ fn build(tree: &Node, source: &Source, sink: &Sink) -> Option<Plan> {
         faults,
         expectations,
         resolved: String::new(),
+        whole: String::new(),
         notices,
         all_events: false,
     })
@@ -332,6 +335,18 @@ fn scale(cohorts: &mut [Cohort], clients: u32, sink: &Sink) {
         (cohort.first, cohort.count) = (first, u32::try_from(count).unwrap_or(CLIENTS_MAX));
         first += cohort.count;
     }
+}
+
+/// Without the word of credentials in an address.
+fn without_secrets(mut tree: Node) -> Node {
+    for kind in ["url", "command"] {
+        let address = tree.get("target").and_then(|target| target.get(kind)?.get("address"));
+        if let Some(Node { value: Value::Text(address), .. }) = address {
+            let masked = masked(address);
+            tree.set(&["target", kind, "address"], Value::Text(masked));
+        }
+    }
+    tree
 }
 
 /// The scenario as it is run, as TOML that loads again to the same plan.

@@ -1,6 +1,7 @@
 //! What opening requests say where the scenario has `{client}` and `{attempt}`, as a server sees it that knows only some of them.
 
 use super::{Place, at_once};
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -65,7 +66,8 @@ fn scenario(address: &str, target: &str, cohort: &str) -> String {
 fn each_request_has_its_own_values_and_the_probe_those_of_client_0() {
     let cohort = "query = 'token=t{client}'\nheaders = { X-Who = '{{{client}}/{attempt}' }\nsubprotocols = ['v1.{client}']";
     for workers in ["1", "2"] {
-        let (address, seen) = strict(|line| (0..3).any(|client| line.contains(&format!("token=t{client} "))));
+        let (address, seen) =
+            strict(|line| (0..3).any(|client| [' ', '&'].iter().any(|end| line.contains(&format!("token=t{client}{end}")))));
         let place = Place::with(&scenario(&format!("Ws://u{{client}}:p%40w@{address}/room/{{client}}?v=2"), "", cohort));
         let ended = place.run(&["run", "test.toml", "--out", "run", "--workers", workers, "--format", "json"]);
         ended.assert_code(0);
@@ -73,7 +75,16 @@ fn each_request_has_its_own_values_and_the_probe_those_of_client_0() {
         assert_eq!(summary["generator"]["uncounted_openings"], 1, "{workers}");
         let notice = "1 opening handshake before the run (readiness probe, with the values of client 0) is not counted";
         assert!(summary["notices"].to_string().contains(notice), "{}", summary["notices"]);
-        assert!(!ended.out.contains("p%40w"), "the summary tells the secret: {}", ended.out);
+        for file in ["scenario.toml", "summary.json", "manifest.json", "report.html", "report.md"] {
+            let text = fs::read_to_string(place.path("run").join(file)).expect(file);
+            assert!(!text.contains("p%40w"), "{file} tells the secret: {text}");
+        }
+        let (address, quick) = (address.to_string(), ["--clients", "2", "--duration", "500ms", "--out", "quick"]);
+        let url = format!("WS://u0:p%40w@{address}/?token=t0&");
+        let ended = place.run(&[&["run", &url][..], &quick].concat());
+        ended.assert_code(0);
+        assert!(ended.out.contains("u0:***@") && !ended.out.contains("p%40w"), "{}", ended.out);
+        seen.lock().expect("nobody panics with it").retain(|line| line.contains("/room/"));
         // u0:p@w, u1:p@w, u2:p@w.
         let basic = ["dTA6cEB3", "dTE6cEB3", "dTI6cEB3"];
         let line =
