@@ -415,7 +415,7 @@ pub struct Internal {
 impl Changes {
     /// As the scenario reader takes them.
     pub fn overrides(&self) -> Overrides {
-        Overrides { set: self.set.clone(), clients: self.clients, duration: self.duration, seed: self.seed }
+        Overrides { set: self.set.clone(), clients: self.clients, duration: self.duration, seed: self.seed, recorded: false }
     }
 }
 

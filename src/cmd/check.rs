@@ -6,6 +6,7 @@ use crate::report;
 use crate::results::answer::answer;
 use crate::results::evidence::Evidence;
 use crate::results::read::{self, ReadError};
+use crate::results::record::SCHEMA_VERSION;
 use crate::results::shard;
 use crate::scenario::{self, Overrides, Source};
 use crate::verdict::{exit_code, judge};
@@ -23,7 +24,7 @@ pub fn main(args: &Check) -> anyhow::Result<u8> {
         return Err(super::Usage(format!("{dir} is one shard of a run: `closestorm merge` adds all up and judges the whole")).into());
     }
     let loaded = read::read(&args.run)?;
-    let plan = stored_plan(&args.run)?;
+    let plan = stored_plan(&args.run, loaded.summary.schema_version < SCHEMA_VERSION)?;
     let mut verdict = judge(&Evidence::read(&loaded)?, &plan.expectations);
     verdict.answer = answer(&verdict, &loaded.summary, plan.answer.as_ref());
     if !args.quiet {
@@ -39,12 +40,13 @@ pub fn main(args: &Check) -> anyhow::Result<u8> {
     Ok(super::allowed(exit_code(&verdict), args.allow_inconclusive))
 }
 
-/// The plan as the run resolved it. What is wrong with it is damage, not somebody's mistake.
-fn stored_plan(run: &Path) -> anyhow::Result<Plan> {
+/// The plan as the run resolved it; `recorded`: in an earlier schema version. What is wrong with it is damage, not somebody's mistake.
+fn stored_plan(run: &Path, recorded: bool) -> anyhow::Result<Plan> {
     let path = run.join("scenario.toml");
     if !path.exists() {
         return Err(ReadError::Missing { path, why: "without it there are no expectations to judge by" }.into());
     }
     let stored = Source::File(path.clone());
-    scenario::load(&stored, &Overrides::default()).map_err(|errors| anyhow!("{} is damaged\n{errors}", path.display()))
+    scenario::load(&stored, &Overrides { recorded, ..Overrides::default() })
+        .map_err(|errors| anyhow!("{} is damaged\n{errors}", path.display()))
 }

@@ -206,13 +206,16 @@ fn tls_reason(error: &io::Error, place: &Place) -> String {
     format!("tls: {words}")
 }
 
+/// What to do about a server that wants a certificate.
+const NO_CERTIFICATE: &str = "; closestorm has none to show: let the server do without for this run";
+
 /// What to do about it.
 fn tls_remedy(error: &io::Error, place: &Place) -> &'static str {
     match () {
         () if tls_words::is_distrust(error) => {
             "; trust it with `ca = \"FILE.pem\"`, or any certificate with `insecure = true`, in the target's table"
         }
-        () if place.asked.was() => "; closestorm has none to show: let the server do without for this run",
+        () if tls_words::wants_certificate(error, place.asked.was()) => NO_CERTIFICATE,
         () => "; check whether it speaks TLS: without, the address begins with ws://",
     }
 }
@@ -319,6 +322,7 @@ fn words(failure: &Failure) -> String {
         Outcome::Rejected { status, .. } => format!(
             "it answered the opening handshake with HTTP {status}, not 101; check the path, what it wants in `headers`, and that this is a WebSocket server"
         ),
+        Outcome::Failed { why } if why.ends_with(tls_words::WANTS) => format!("{why}{NO_CERTIFICATE}"),
         Outcome::Failed { why } if why.starts_with("tls: ") => why.clone(),
         Outcome::Failed { why } => {
             format!("{why}; check that this is a WebSocket server, and whether it speaks TLS (wss://)")

@@ -7,6 +7,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Why a server ends a handshake in which the client shows no certificate.
+pub const WANTS: &str = "the server asks for a client certificate";
+
 /// Stands in for certificates of the client, which has none: remembers whether a server asked for one.
 #[derive(Debug, Default)]
 pub struct Asked(AtomicBool);
@@ -65,7 +68,7 @@ fn wants(alert: AlertDescription, asked: bool) -> bool {
 
 fn ended(alert: AlertDescription, asked: bool) -> String {
     if wants(alert, asked) {
-        return "the server asks for a client certificate".to_owned();
+        return WANTS.to_owned();
     }
     match alert {
         AlertDescription::UnrecognisedName => "the server has no certificate for this host name".to_owned(),
@@ -90,6 +93,43 @@ fn distrust(why: &CertificateError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A handshake with a server that asks for a certificate of the client, and what the client's reading comes to.
+    async fn asked_for(version: &'static rustls::SupportedProtocolVersion) -> (io::Error, bool) {
+        use rustls::pki_types::pem::PemObject;
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+        use tokio::io::AsyncReadExt;
+        let made = crate::net::tls::Identity::generate().unwrap();
+        let certificate = CertificateDer::from_pem_slice(made.certificate.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(made.key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
+        let builder = rustls::ServerConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
+        let server = builder.with_client_cert_verifier(verifier).with_single_cert(vec![certificate], key).unwrap();
+        let mut client = crate::net::tls::client(crate::net::tls::Trust::Only(&made.certificate)).unwrap();
+        let asked = Arc::new(Asked::default());
+        Arc::make_mut(&mut client).client_auth_cert_resolver = asked.clone();
+        let (near, far) = tokio::io::duplex(65_536);
+        let serving = tokio::spawn(async move { tokio_rustls::TlsAcceptor::from(Arc::new(server)).accept(far).await.is_ok() });
+        let connected = tokio_rustls::TlsConnector::from(client).connect(ServerName::try_from("localhost").unwrap(), near).await;
+        let error = match connected {
+            Ok(mut stream) => stream.read_u8().await.unwrap_err(),
+            Err(error) => error,
+        };
+        assert!(!serving.await.unwrap());
+        (error, asked.was())
+    }
+
+    #[tokio::test]
+    async fn a_server_that_asks_for_a_certificate_is_understood_in_both_versions() {
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            let (error, asked) = asked_for(version).await;
+            assert!(asked);
+            assert_eq!(of(&error, asked).as_deref(), Some("the server asks for a client certificate"), "{version:?} {error:?}");
+        }
+    }
 
     #[test]
     fn what_tls_says_is_said_in_words() {

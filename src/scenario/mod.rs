@@ -66,6 +66,8 @@ pub struct Overrides {
     pub duration: Option<Duration>,
     /// Root of all random streams.
     pub seed: Option<u64>,
+    /// It stands in a run folder of an earlier schema version: what that allowed is allowed.
+    pub recorded: bool,
 }
 
 impl Source {
@@ -110,7 +112,7 @@ fn plan(source: &Source, overrides: &Overrides, variables: Variables<'_>, sink: 
         return None;
     }
     apply(&mut tree, overrides, sink);
-    let mut plan = build(&tree, source, sink)?;
+    let mut plan = build(&tree, source, overrides.recorded, sink)?;
     if let Some(clients) = overrides.clients {
         scale(&mut plan.cohorts, clients, sink);
     }
@@ -221,7 +223,7 @@ fn are_there(tree: &Node, over: &Node, sink: &Sink) -> bool {
 }
 
 /// The plan of a tree; complaints go to the sink.
-fn build(tree: &Node, source: &Source, sink: &Sink) -> Option<Plan> {
+fn build(tree: &Node, source: &Source, recorded: bool, sink: &Sink) -> Option<Plan> {
     let top = Reader::open(tree, &keys::TOP, sink)?;
     let duration = top.positive("duration").unwrap_or(DURATION);
     if duration > DURATION_MAX {
@@ -242,7 +244,7 @@ fn build(tree: &Node, source: &Source, sink: &Sink) -> Option<Plan> {
         (cohorts.iter().map(|one| one.name.clone()).collect::<Vec<_>>(), faults.iter().map(|one| one.name.clone()).collect::<Vec<_>>());
     // With broken cohorts or faults their names are not known, and each expectation about them would be a second complaint.
     let whole = sink.is_empty();
-    let expectations = expectations(&top, Names { cohorts: &names.0, faults: &names.1 }, whole);
+    let expectations = expectations(&top, Names { cohorts: &names.0, faults: &names.1 }, whole, recorded);
     Some(Plan {
         name: name(source),
         question: top.text("question").map(str::to_owned),
@@ -269,11 +271,11 @@ fn answer(reader: &Reader<'_>) -> Option<Answer> {
     Some(Answer { pass: pass?, fail: fail? })
 }
 
-/// Reads `expect`. `whole`: all names are known.
-fn expectations(top: &Reader<'_>, names: Names<'_>, whole: bool) -> Vec<Expectation> {
+/// Reads `expect`. `whole`: all names are known; `recorded` as in [`Overrides`].
+fn expectations(top: &Reader<'_>, names: Names<'_>, whole: bool, recorded: bool) -> Vec<Expectation> {
     let mut parsed = Vec::new();
     for (text, at) in top.texts("expect") {
-        match Expectation::parse(text, names) {
+        match Expectation::parse_as(text, names, recorded) {
             Ok(expectation) => parsed.push(expectation),
             Err(problems) => problems.into_iter().filter(|problem| whole || !problem.is_name()).for_each(|problem| {
                 let place = top.sink.inside(at, text, &problem.at);
