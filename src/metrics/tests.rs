@@ -446,6 +446,9 @@ pub(crate) fn expectations() -> Vec<Expectation> {
         "attempts{outcome=abandoned} count == 2",
         "messages{outcome=lost} count == 1",
         "rtt p99 < 3ms",
+        "rtt{from=10s,to=11s} p99 < 3ms",
+        "reconnect_time{to=6s} min < 4s",
+        "opening_handshake{from=19s} max < 4s",
         "opening_handshake{fault=crash} max < 1s",
         "closing_handshake mean < 1s",
     ]

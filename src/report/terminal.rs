@@ -63,13 +63,14 @@ fn next(summary: &Summary, folder: &Path) -> String {
     let scales = summary.command.starts_with("closestorm run") && !summary.command.contains("--clients") && planned > 1;
     let again = elsewhere(&summary.command);
     let with = |clients: u64| format!("{again} --clients {clients}");
+    let report = format!("closestorm report {}", folder.display());
     match summary.verdict.result.as_str() {
         _ if summary.status == "aborted" => again,
         "pass" | "unchecked" if scales => with(planned * 2),
         "fail" if scales => with(planned / 2),
         "inconclusive" if scales && summary.generator.saturated => with(planned / 2),
-        "inconclusive" if !summary.generator.saturated && more_clients(summary).is_some() => more_clients(summary).unwrap_or(again),
-        _ => format!("closestorm report {}", folder.display()),
+        "inconclusive" if !summary.generator.saturated => more_clients(summary).unwrap_or(report),
+        _ => report,
     }
 }
 

@@ -8,6 +8,7 @@ use crate::event::{ClientIndex, Event};
 use crate::metrics::{Results, subject};
 use crate::plan::{Model, Plan, Times};
 use crate::results::evidence::Evidence;
+use crate::results::exact;
 use crate::results::{folder, manifest};
 use crate::scenario::{Overrides, Source, load_with};
 use crate::sim;
@@ -337,6 +338,31 @@ fn a_revert_frees_the_connections_of_its_own_firing() {
             assert!(seen[0] == 10 && (15..=20).contains(&seen[1]) && seen[2] == 10 && seen[3] == 0, "{world}, {side}: {seen:?}");
         }
     }
+}
+
+#[test]
+fn windows_and_exact_counts_are_those_of_the_simulator() {
+    let expect = r#"expect=["reconnect_time{from=10s,to=15s} p50 < 700ms", "reconnect_time{to=10s} max < 1s", "opening_handshake{from=12s} max < 10s"]"#;
+    let plan = plan(&[TWO_CRASHES, QUICK, expect], 1);
+    let (real, simulated) = (engine(&plan).0, sim::run(&plan, &plan.simulated_as().expect("embedded")).expect("simulated").results);
+    // Forty outages after each crash; a limit that some times equal would show a difference of one µs.
+    let outages = |results: &Results, from: u64, to: u64| {
+        let within = |at: &u64| (from * 1_000_000..to * 1_000_000).contains(at);
+        results.outages.kept().iter().filter(|outage| within(&outage.fault_at)).count() as u64
+    };
+    for (world, results) in [("engine", &real), ("simulator", &simulated)] {
+        let rows = exact::rows(results);
+        let count = |from, to| {
+            let of = |row: &&exact::ExactRow| row.metric == "reconnect_time" && (row.from_s, row.to_s) == (from, to);
+            rows.iter().filter(of).map(|row| row.count).sum::<u64>()
+        };
+        assert_eq!((count(Some(10), Some(15)), count(None, Some(10))), (outages(results, 10, 15), outages(results, 0, 10)), "{world}");
+        assert!(count(Some(10), Some(15)) >= 30 && count(None, Some(10)) >= 30, "{world}: {rows:?}");
+    }
+    let counted = |results: &Results| -> Vec<_> { exact::rows(results).into_iter().filter(|row| row.metric == "reconnect_time").collect() };
+    assert_eq!(counted(&real), counted(&simulated));
+    let judged = |results| judge(&Evidence::of(results), &plan.expectations).expectations;
+    assert_eq!(judged(&real), judged(&simulated));
 }
 
 #[test]

@@ -1,0 +1,218 @@
+use super::*;
+use crate::expect::Names;
+use crate::metrics::latency::Latency;
+use crate::results::hlog::Distribution;
+use crate::results::record::CountRow;
+
+fn expectation(text: &str) -> Expectation {
+    let (cohorts, faults) = (["web".to_owned(), "ios".to_owned(), "old".to_owned()], ["crash".to_owned()]);
+    Expectation::parse(text, Names { cohorts: &cohorts, faults: &faults }).unwrap()
+}
+
+fn distribution(metric: &str, cohort: &str, fault: Option<&str>, samples: &[(u64, u64)]) -> Distribution {
+    let mut latency = Latency::new();
+    samples.iter().for_each(|(us, n)| latency.record_n(*us, *n));
+    Distribution {
+        metric: metric.to_owned(),
+        cohort: cohort.to_owned(),
+        fault: fault.map(str::to_owned),
+        window: None,
+        latency,
+        around: Vec::new(),
+    }
+}
+
+fn attempts(second: u32, outcome: &str, count: u64) -> CountRow {
+    let (metric, cohort, outcome) = ("attempts".to_owned(), "web".to_owned(), Some(outcome.to_owned()));
+    CountRow { second, metric, cohort, outcome, count, ..CountRow::default() }
+}
+
+fn close(side: &str, reported: u16, wire: Option<u16>, count: u64) -> CountRow {
+    CountRow {
+        metric: "closes".to_owned(),
+        cohort: "web".to_owned(),
+        fault: Some("crash".to_owned()),
+        side: Some(side.to_owned()),
+        reported: Some(reported),
+        wire,
+        cause: Some("crash".to_owned()),
+        tcp_end: Some("fin".to_owned()),
+        clean: Some(false),
+        count,
+        ..CountRow::default()
+    }
+}
+
+/// Forty seconds: 950 of 1,000 outages ended within 2 s, 50 were cut by the end of the run after 30 s.
+fn evidence() -> Evidence {
+    Evidence {
+        measured_s: 40.0,
+        aborted: false,
+        seeds: None,
+        lost: Vec::new(),
+        unreliable: Vec::new(),
+        ready: Some(1_010),
+        first_version: false,
+        planned: [("web".to_owned(), 1_000), ("ios".to_owned(), 10)].into(),
+        peaks: [("attempts".to_owned(), 1_234), ("attempts{cohort=web,outcome=rejected}".to_owned(), 0)].into(),
+        counts: vec![
+            attempts(3, "begun", 800),
+            attempts(4, "begun", 1_200),
+            attempts(4, "refused", 500),
+            close("client", 1006, None, 990),
+            close("client", 1001, Some(1001), 10),
+        ],
+        windows: Vec::new(),
+        distributions: vec![
+            distribution("reconnect_time", "web", Some("crash"), &[(1_000_000, 800), (2_000_000, 150)]),
+            distribution("reconnect_time_censored", "web", Some("crash"), &[(30_000_000, 50)]),
+            distribution("reconnect_time", "ios", Some("crash"), &[(9_000_000, 10)]),
+            distribution("rtt", "web", None, &[(500, 298)]),
+            distribution("reconnect_time_never", "old", Some("crash"), &[(6_000_000, 50)]),
+            distribution("reconnect_time", "old", Some("crash"), &[(8_000_000, 50)]),
+            distribution("opening_handshake", "web", None, &[(100_000, 400)]),
+            distribution("opening_handshake_censored", "web", None, &[(2_000_000, 1)]),
+            distribution("close_ack_censored", "web", None, &[(3_000_000, 400)]),
+            distribution("tcp_connect", "web", None, &[(800, 400)]),
+            distribution("tcp_connect_censored", "web", None, &[(1_500, 2)]),
+        ],
+    }
+}
+
+#[test]
+fn each_expectation_passes_fails_or_cannot_be_told() {
+    use Outcome::{Fail, Inconclusive, Pass};
+    for (text, outcome, observed) in [
+        ("reconnect_time{cohort=web} p50 < 2s", Pass, Some(1_000_447.0)), // upper edge of the bucket
+        ("reconnect_time{cohort=web} p90 < 1s", Fail, Some(2_000_000.0)),
+        ("reconnect_time{cohort=web} p99 < 10s", Fail, None), // not reached in 30 s: certainly more than 10 s
+        ("reconnect_time{cohort=web} p99 < 40s", Inconclusive, None), // not reached in 30 s: may be less than 40 s
+        ("reconnect_time{cohort=web} p99 > 10s", Pass, None),
+        ("reconnect_time{cohort=web} max < 10s", Fail, None),
+        ("reconnect_time{cohort=web} mean < 10s", Inconclusive, None),
+        ("reconnect_time{cohort=ios} p99 < 10s", Inconclusive, None), // ten samples
+        ("reconnect_time{cohort=ios} max < 10s", Pass, Some(9_000_000.0)),
+        ("rtt p99 < 1ms", Inconclusive, None), // 298 samples, needs 299
+        ("rtt p90 < 1ms", Pass, Some(500.0)),
+        ("reconnect_time{cohort=old} p50 < 10s", Pass, Some(8_000_000.0)),
+        ("reconnect_time{cohort=old} p90 < 10s", Fail, None), // half of them never come back
+        ("reconnect_time{cohort=old} p90 < 1h", Fail, None),
+        ("reconnect_time{cohort=old} max < 1h", Fail, None),
+        ("opening_handshake max < 2s", Fail, None),            // one was cut at 2 s
+        ("opening_handshake max < 3s", Pass, Some(100_000.0)), // it is younger than the limit, and does not decide
+        ("opening_handshake max > 1s", Pass, None),
+        ("opening_handshake p99 < 2s", Pass, Some(100_000.0)),
+        ("close_ack max < 3s", Fail, None), // nothing came, and that for long enough
+        ("close_ack p50 < 1s", Fail, None),
+        ("close_ack p50 < 5s", Inconclusive, None),
+        ("tcp_connect max < 1ms", Fail, None),
+        ("tcp_connect max < 2ms", Pass, Some(800.0)),
+        ("tcp_connect max > 2ms", Inconclusive, None),
+        ("tcp_connect mean < 1s", Inconclusive, None),
+        ("tls p50 < 1s", Inconclusive, None), // no data is no pass
+        ("rtt{fault=crash} p50 < 1s", Inconclusive, None),
+        ("clients_lost count == 0", Pass, Some(0.0)), // none is data
+        ("clients_lost share < 1%", Pass, Some(0.0)),
+        ("attempts count == 2000", Pass, Some(2_000.0)),
+        ("attempts peak < 1000/s", Fail, Some(1_234.0)),
+        ("attempts{outcome=rejected,cohort=web} peak == 0/s", Pass, Some(0.0)),
+        ("attempts{outcome=opened} peak < 1000/s", Inconclusive, None), // no bins
+        ("attempts{from=4s} count == 1200", Pass, Some(1_200.0)),
+        ("attempts{from=3s,to=4s} count == 1200", Fail, Some(800.0)),
+        ("attempts{from=30s,to=1m} rate == 0/s", Pass, Some(0.0)),
+        ("attempts{from=4s,to=1m 4s} rate > 33/s", Pass, Some(1_200.0 / 36.0)), // of which 36 s were measured
+        ("attempts{from=4s,outcome=refused} share < 42%", Pass, Some(500.0 / 1_200.0 * 100.0)),
+        ("attempts{from=40s} count == 0", Inconclusive, None), // nothing was measured of it
+        ("attempts{outcome=refused} share_of{from=4s} < 42%", Pass, Some(500.0 / 1_200.0 * 100.0)),
+        ("closes{reported=1001} share_of{reported=1006} < 2%", Pass, Some(10.0 / 990.0 * 100.0)),
+        ("closes{reported=1001} share_of{side=server} > 1%", Inconclusive, None), // nobody told
+        ("attempts{outcome=refused} share <= 25%", Pass, Some(25.0)),
+        ("attempts{outcome=rejected} count == 0", Pass, Some(0.0)),
+        ("attempts{cohort=ios,outcome=opened} share > 0%", Inconclusive, None),
+        ("attempts rate == 50/s", Pass, Some(50.0)),
+        ("closes{reported=1006} share >= 99%", Pass, Some(99.0)),
+        ("closes{wire=none,fault=crash,cause=crash} count == 990", Pass, Some(990.0)),
+        ("closes{wire=1001} count > 10", Fail, Some(10.0)),
+        ("closes{clean=true} count == 0", Pass, Some(0.0)),
+        ("closes{side=server,reported=1006} count == 0", Inconclusive, None), // nobody told
+        ("messages{outcome=lost} count == 0", Pass, Some(0.0)),
+    ] {
+        let verdict = judge(&evidence(), &[expectation(text)]);
+        let row = &verdict.expectations[0];
+        assert_eq!((row.result.as_str(), row.observed), (outcome.name(), observed), "{text}: {:?}", verdict.reasons);
+        assert_eq!(verdict.result, outcome.name(), "{text}");
+        assert_eq!(verdict.reasons.is_empty(), outcome == Pass, "{text}");
+    }
+}
+
+/// So much of 100 connects and sends of `web` in the fourth second began late.
+fn late(count: u64) -> Evidence {
+    let mut evidence = evidence();
+    let work = |outcome: &str, count| CountRow { metric: "work".to_owned(), ..attempts(4, outcome, count) };
+    evidence.counts.extend([work("all", 100), work("late", count)]);
+    evidence
+}
+
+#[test]
+fn a_status_that_was_not_told_apart_is_not_zero() {
+    let count = |statuses: &[Option<u16>], text: &str| {
+        let rejected = statuses.iter().map(|status| CountRow { status: *status, ..attempts(5, "rejected", 7) });
+        let evidence = Evidence { counts: evidence().counts.into_iter().chain(rejected).collect(), ..evidence() };
+        judge(&evidence, &[expectation(text)]).expectations[0].observed
+    };
+    for (statuses, text, observed) in [
+        (&[Some(429), Some(503)][..], "attempts{status=429} count == 7", Some(7.0)),
+        (&[Some(429), Some(503)], "attempts{status=429} share_of{outcome=rejected} == 50%", Some(50.0)),
+        (&[Some(429)], "attempts{status=503} count == 0", Some(0.0)),
+        (&[Some(429), None], "attempts{status=503} count == 0", None),
+        (&[Some(429), None], "attempts{status=429} count == 7", Some(7.0)),
+        (&[], "attempts{status=503} count == 0", Some(0.0)),
+    ] {
+        assert_eq!(count(statuses, text), observed, "{statuses:?} {text}");
+    }
+}
+
+#[test]
+fn seconds_in_a_row_stand_together() {
+    for (numbers, shown) in [(&[][..], ""), (&[3], "3"), (&[3, 4, 5, 9, 11, 12], "3-5, 9, 11-12")] {
+        assert_eq!(ranges(numbers), shown);
+    }
+}
+
+#[test]
+fn a_run_that_cannot_be_trusted_is_inconclusive() {
+    let (good, bad, unclear) = (expectation("clients_lost count == 0"), expectation("attempts count == 1"), expectation("tls p50 < 1s"));
+    let (aborted, saturated) = (Evidence { aborted: true, ..evidence() }, late(12));
+    let cut = Evidence { seeds: Some((3, 20)), ..aborted.clone() };
+    let reasons = judge(&cut, std::slice::from_ref(&good)).reasons;
+    assert_eq!(reasons, ["it was stopped after 3 of 20 seeds"]);
+    let lost = Evidence { lost: vec!["worker 2 of 4 was lost".to_owned()], ..evidence() };
+    let limited = Evidence { unreliable: vec!["no free port was left".to_owned()], ..evidence() };
+    let nobody = Evidence { ready: Some(0), ..evidence() };
+    for (evidence, expectations, result, code) in [
+        (evidence(), vec![], "unchecked", 0),
+        (evidence(), vec![good.clone()], "pass", 0),
+        (Evidence { first_version: true, ..evidence() }, vec![good.clone()], "pass", 0),
+        (evidence(), vec![good.clone(), bad.clone(), unclear.clone()], "fail", 99),
+        (evidence(), vec![good.clone(), unclear], "inconclusive", 3),
+        (saturated.clone(), vec![bad.clone()], "inconclusive", 3),
+        (limited.clone(), vec![bad.clone()], "inconclusive", 3),
+        (limited, vec![], "inconclusive", 3),
+        (nobody.clone(), vec![bad], "fail", 99),
+        (nobody.clone(), vec![good.clone()], "inconclusive", 3),
+        (nobody, vec![], "inconclusive", 3),
+        (saturated.clone(), vec![good.clone()], "inconclusive", 3),
+        (saturated, vec![], "inconclusive", 3),
+        (late(9), vec![good.clone()], "pass", 0),
+        (late(9), vec![], "unchecked", 0),
+        (late(12), vec![expectation("attempts{cohort=ios} count == 0")], "pass", 0),
+        (aborted.clone(), vec![good], "inconclusive", 3),
+        (aborted, vec![], "inconclusive", 3),
+        (cut, vec![], "inconclusive", 3),
+        (lost, vec![], "inconclusive", 3),
+    ] {
+        let verdict = judge(&evidence, &expectations);
+        assert_eq!((verdict.result.as_str(), exit_code(&verdict)), (result, code), "{:?}", verdict.reasons);
+        assert!(result == "pass" && !evidence.first_version && !expectations.is_empty() || !verdict.reasons.is_empty());
+    }
+}
