@@ -24,9 +24,10 @@ impl Recorder {
         self.live.sent += 1;
         self.timeline.cell(due, cohort).due += 1;
         self.timeline.cell(at, cohort).sent += 1;
-        self.timeline.second(due, cohort).due += 1;
         // By their due time, as all that becomes of them; bytes by when they went.
-        self.timeline.second(due, cohort).sent += 1;
+        let second = self.timeline.second(due, cohort);
+        second.due += 1;
+        second.sent += 1;
         self.timeline.second(at, cohort).bytes_sent += u64::from(bytes);
         if self.peaks.asks(Counted::Messages) {
             self.peaks.message(due, due, cohort, Became::Due, 1);

@@ -1,4 +1,5 @@
-//! Chart: reported close codes, a bar for what the clients' users were told and one for the server's.
+//! Chart: reported close codes, a bar for what the clients' users were told and one for the server's; below, the HTTP statuses of attempts
+//! that did not open.
 
 use super::axis::{self, Axis};
 use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene};
@@ -11,39 +12,80 @@ const LEFT: f64 = 250.0;
 const RIGHT: f64 = WIDTH - 150.0;
 const ROW: f64 = 46.0;
 const BAR: f64 = 15.0;
+/// Of an HTTP status, which has one bar.
+const STATUS_ROW: f64 = 26.0;
+/// Above them, with their heading.
+const GAP: f64 = 34.0;
+/// HTTP statuses beyond this are summed up in a last row.
+const STATUSES_MAX: usize = 8;
 /// Codes beyond this are summed up in a last row.
 const ROWS_MAX: usize = 20;
 
 /// Draws it.
 pub(super) fn scene(loaded: &Loaded) -> Scene {
     let sub = "Reported status codes by side";
-    let rows = rows(loaded);
-    if rows.is_empty() {
+    let (rows, statuses) = (rows(loaded), statuses(loaded));
+    if rows.is_empty() && statuses.is_empty() {
         return sheet::empty(loaded, "No connection ended", sub, "There are no close codes to show");
     }
-    let bottom = TOP + 30.0 + rows.len() as f64 * ROW;
+    let below = if statuses.is_empty() { 0.0 } else { GAP + statuses.len() as f64 * STATUS_ROW };
+    let bottom = TOP + 30.0 + rows.len() as f64 * ROW + below;
     let mut scene = sheet::open(loaded, WIDTH, bottom + 50.0 + FOOT, &title(loaded), sub);
     let panel = Panel { left: LEFT, right: RIGHT, top: TOP + 30.0, bottom };
-    let most = rows.iter().map(|row| row.client.max(row.server)).max().unwrap_or(0);
+    let most = rows.iter().map(|row| row.client.max(row.server)).chain(statuses.iter().map(|row| row.1)).max().unwrap_or(0);
     let ticks = axis::count_ticks(most as f64, 5);
     let x = Axis::linear(0.0, ticks[ticks.len() - 1], LEFT, RIGHT);
     for tick in &ticks {
         scene.rule((x.at(*tick), panel.top), (x.at(*tick), bottom), Ink::Grid, 1.0);
     }
-    panel.x_axis(&mut scene, &x, &sheet::count_labels(&ticks), "Connections (count)");
+    panel.x_axis(
+        &mut scene,
+        &x,
+        &sheet::count_labels(&ticks),
+        if statuses.is_empty() { "Connections (count)" } else { "Connections, attempts (count)" },
+    );
     scene.text(MARGIN, panel.top - 14.0, Anchor::Start, NAME, "Reported status code");
     key(&mut scene, panel.top - 14.0);
     let sums = (rows.iter().map(|r| r.client).sum(), rows.iter().map(|r| r.server).sum());
     for (n, row) in rows.iter().enumerate() {
         draw_row(&mut scene, &x, row, panel.top + n as f64 * ROW, sums);
     }
+    draw_statuses(&mut scene, &x, &statuses, panel.top + rows.len() as f64 * ROW);
     scene.rule((LEFT, panel.top), (LEFT, bottom), Ink::Axis, 1.0);
     let silent = loaded.summary.connections.closed.saturating_sub(sums.1);
     let mut counted = format!("n = {} at clients, {} at the server", number::counted(sums.0, "ending"), number::count(sums.1));
     if silent > 0 {
         counted += &format!(" · {} without the server's account: it was killed, is not ours, or did not notice", number::count(silent));
     }
+    if !statuses.is_empty() {
+        counted += &format!(" · {}", number::counted(loaded.summary.attempts.rejected, "rejected attempt"));
+    }
     sheet::close(scene, loaded, &counted)
+}
+
+/// HTTP statuses of attempts that did not open, the most frequent first; the rest in the last row.
+fn statuses(loaded: &Loaded) -> Vec<(String, u64)> {
+    let mut all: Vec<_> = loaded.summary.attempts.by_status.iter().map(|(status, n)| (status.clone(), *n)).collect();
+    all.sort_by_key(|(_, n)| std::cmp::Reverse(*n)); // stable: equal counts by status
+    if all.len() > STATUSES_MAX {
+        let rest = all.split_off(STATUSES_MAX - 1);
+        all.push(("others".to_string(), rest.iter().map(|(_, n)| n).sum()));
+    }
+    all
+}
+
+fn draw_statuses(scene: &mut Scene, x: &Axis, statuses: &[(String, u64)], top: f64) {
+    if !statuses.is_empty() {
+        scene.text(MARGIN, top + GAP - 8.0, Anchor::Start, NAME, "HTTP status of attempts that did not open");
+    }
+    let all: u64 = statuses.iter().map(|(_, n)| n).sum();
+    for (n, (status, count)) in statuses.iter().enumerate() {
+        let bar = top + GAP + n as f64 * STATUS_ROW + 5.0;
+        scene.text(MARGIN + 46.0, bar + 12.0, Anchor::End, NAME, status.as_str());
+        let end = x.at(*count as f64).max(LEFT + 1.5);
+        scene.rect(LEFT, bar, end - LEFT, BAR, Ink::Series(0));
+        scene.text(end + 6.0, bar + 12.0, Anchor::Start, LABEL, format!("{} · {}", number::count(*count), number::share(*count, all)));
+    }
 }
 
 struct Row {
@@ -84,7 +126,13 @@ fn title(loaded: &Loaded) -> String {
     let client = &loaded.summary.close_codes.client;
     let total: u64 = client.values().sum();
     let Some((code, n)) = client.iter().max_by_key(|(code, n)| (**n, std::cmp::Reverse(*code))) else {
-        return "No client reported a close code".to_string();
+        return match statuses(loaded).first() {
+            Some((status, n)) => {
+                let rejected = loaded.summary.attempts.rejected;
+                format!("Servers answer {status} to {} of {}", number::share(*n, rejected), number::counted(rejected, "rejected attempt"))
+            }
+            None => "No client reported a close code".to_string(),
+        };
     };
     if client.len() > 2 && *n * 2 < total {
         return agreement(loaded, client.len());
@@ -141,6 +189,15 @@ mod tests {
         let row = |client_code, server_code| EndingRow { client_code, server_code, count: 50, ..ending.clone() };
         loaded.summary.endings = vec![row(1000, Some(1000)), row(1001, Some(1001)), row(1006, Some(1002)), row(1006, None)];
         loaded.summary.close_codes.client = ["1000", "1001", "1002"].map(|code| (code.to_string(), 50)).into();
+        let drawn = |loaded: &Loaded| format!("{:?}", scene(loaded));
+        assert!(!drawn(&loaded).contains("HTTP status"));
+        loaded.summary.attempts.rejected = 500;
+        loaded.summary.attempts.by_status = (400..410).map(|status| (status.to_string(), 50)).collect();
+        let text = drawn(&loaded);
+        assert!(
+            ["HTTP status of attempts", "406", "others", "150 · 30 %", "500 rejected attempts"].iter().all(|part| text.contains(part)),
+            "{text}"
+        );
         assert_eq!(title(&loaded), "3 codes; both sides are told the same in 100 of 150 endings");
     }
 }
