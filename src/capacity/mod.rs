@@ -1,10 +1,9 @@
 //! How much is enough: what `closestorm capacity` decides and computes, without a run, a socket or a file.
 //!
 //! `vary` is the parameter that is varied, `search` picks the next value from what was observed so far, `knee` and `usl` read the
-//! curve that comes of it, and `lost_node` simulates what it means for the clients of a node that is lost. The doing is in `cmd`, what is written in `results::capacity`.
+//! curve that comes of it. The doing is in `cmd`, what is written in `results::capacity`.
 
 pub mod knee;
-pub mod lost_node;
 pub mod search;
 pub mod usl;
 pub mod vary;

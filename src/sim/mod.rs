@@ -14,6 +14,7 @@ mod ending;
 mod faults;
 #[cfg(test)]
 mod libraries;
+pub mod lost_node;
 pub mod many;
 mod opening;
 mod process;

@@ -159,18 +159,20 @@ pub(super) async fn observe_for(
                 playing.spawn(async move {
                     // None from a client whose attempt the end of the run cut.
                     let (mut conn, id) = Conn::accept(stream).await.ok()?;
-                    let (client, connection) = id.split_once('/').expect("an id");
+                    let Some((client, connection)) = id.split_once('/') else {
+                        // The probe before the run has no id: it is no client's.
+                        conn.play(&Script::default(), LONG).await;
+                        return None;
+                    };
                     let (client, connection) = (client.parse::<u32>().expect("a number"), connection.parse::<u32>().expect("a number"));
-                    // The probe before the run has the number 0.
-                    let script = if connection == 0 { Script::default() } else { script(client as usize) };
-                    conn.play(&script, LONG).await;
+                    conn.play(&script(client as usize), LONG).await;
                     Some(((client as usize, connection), conn))
                 });
             }
         }
     };
     let played = timeout(LONG, playing.join_all()).await.expect("observers end with the run");
-    (played.into_iter().flatten().filter(|((_, connection), _)| *connection > 0).collect(), finished)
+    (played.into_iter().flatten().collect(), finished)
 }
 
 /// What the arm with the injector of a proof on the server side left.

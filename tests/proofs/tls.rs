@@ -144,12 +144,13 @@ async fn observe_clients(faults: &str) -> BTreeMap<usize, Seen> {
                 let (stream, _) = accepted.expect("connections");
                 let acceptor = acceptor.clone();
                 watching.spawn(async move {
-                    // The probe before the run only connects.
+                    // An attempt that is cut only connects.
                     let mut stream = acceptor.accept(stream).await.ok()?;
                     let head = head(&mut stream).await?;
                     let field = |name: &str| head.lines().find_map(|line| line.to_ascii_lowercase().starts_with(name).then(|| line[name.len()..].trim().to_owned()));
                     let key = field("sec-websocket-key:")?;
-                    let (client, connection) = field("closestorm-id:")?.split_once('/').map(|(a, b)| (a.to_owned(), b.to_owned()))?;
+                    // The probe before the run has no id: it is no client's.
+                    let client = field("closestorm-id:").and_then(|id| id.split_once('/').map(|(client, _)| client.to_owned()));
                     let digest = Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
                     let accept = base64::engine::general_purpose::STANDARD.encode(digest);
                     let answer = format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n");
@@ -157,7 +158,7 @@ async fn observe_clients(faults: &str) -> BTreeMap<usize, Seen> {
                     stream.flush().await.ok()?;
                     let seen = watch(&mut stream, ms(1000)).await;
                     // The run's end must not show on those that stayed open.
-                    (connection != "0").then(|| (client.parse().expect("a number"), seen))
+                    client.map(|client| (client.parse().expect("a number"), seen))
                 });
             }
         }

@@ -3,7 +3,6 @@
 use super::step::{Bench, Busiest};
 use super::{Args, LimitRow, Measure, Plan, Vary};
 use crate::calibrate::{self, fragment};
-use crate::capacity::lost_node::{self, Loss, bounds, strategies};
 use crate::capacity::vary::CLIENTS;
 use crate::plan::Model;
 use crate::results::capacity::LostNodeRow;
@@ -11,6 +10,7 @@ use crate::results::folder::Folder;
 use crate::results::limit::reconnect_within;
 use crate::results::{manifest, read};
 use crate::scenario::{self, Source};
+use crate::sim::lost_node::{self, Loss, bounds, strategies};
 use anyhow::Context;
 use std::path::Path;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 //! A rate does not say it: who retries in lockstep, or waits longer and longer, leaves the server idle in between. So the clients of the
 //! plan lose a server of the model, all at once, and the number is searched at which the slowest is back in time. Pure, like the simulator.
 
+use super::{Unsupported, run_watched};
 use crate::arrival::Arrive;
 use crate::metrics::Status;
 use crate::metrics::bank::Metric;
@@ -10,7 +11,6 @@ use crate::plan::{Cohort, Fault, Model, Plan, Traffic};
 use crate::reconnect::Kind;
 use crate::scenario::{self, Overrides, Source};
 use crate::seed::Seed;
-use crate::sim::{self, Unsupported};
 use std::time::Duration;
 
 /// Seeds of each number of clients; the slowest client of all of them counts.
@@ -118,7 +118,7 @@ fn slowest(
     let first = plan.seed.0;
     for seed in 0..SEEDS {
         plan.seed = Seed(first.wrapping_add(seed));
-        let results = sim::run_watched(&plan, &model, &mut |_, _| go_on())?.results;
+        let results = run_watched(&plan, &model, &mut |_, _| go_on())?.results;
         if results.status != Status::Completed || !go_on() {
             return Ok(None);
         }
