@@ -3,6 +3,13 @@
 //! Data flows one way: scenario text → `Scenario` → `Plan` → engine or sim → `Event` → metrics → results → verdict, charts, report.
 //! The modules below are listed in reading order. A module uses only its own or an earlier group.
 
+// Under this name the random plans of `tests/` know the library, which uses them in its own tests, too.
+#[cfg(test)]
+extern crate self as closestorm;
+#[cfg(test)]
+#[path = "../tests/random_plans.rs"]
+mod random_plans;
+
 // 1. vocabulary
 pub mod address;
 pub mod close;

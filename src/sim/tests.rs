@@ -4,6 +4,7 @@ use super::{Simulated, many::run_seeds, run};
 use crate::event::Event;
 use crate::metrics::bank::Metric;
 use crate::plan::Plan;
+use crate::random_plans::{self, World};
 use crate::reconnect::{Kind, Preset, presets};
 use crate::scenario::{Overrides, Source, load_with};
 use std::time::Duration;
@@ -181,4 +182,20 @@ fn several_seeds_end_when_nobody_wants_them_any_more() {
     let go_on = || asked.fetch_add(1, Ordering::Relaxed) < 3;
     let done = super::many::run_seeds_watched(&plan, &model, 50, 1, |index, _| index, &go_on).expect("simulated");
     assert_eq!(done, [0, 1, 2]);
+}
+
+#[test]
+fn of_random_plans_the_books_balance_and_nothing_that_began_is_lost() {
+    let (mut ran, mut wrong) = (0, Vec::new());
+    for number in 0..random_plans::count(300) {
+        let text = random_plans::scenario(number, World::Simulator);
+        let Some(plan) = random_plans::plan(&text) else { continue };
+        let model = plan.simulated_as().expect("embedded");
+        let simulated = super::run(&plan, &model).expect("simulated");
+        ran += 1;
+        let broken = random_plans::broken(&plan, &simulated.results);
+        wrong.extend(broken.into_iter().map(|words| format!("plan {number}: {words}")));
+    }
+    assert!(ran > 200, "{ran} plans");
+    assert!(wrong.is_empty(), "{} of {ran} plans: {wrong:#?}", wrong.len());
 }

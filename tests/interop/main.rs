@@ -13,6 +13,8 @@ mod crowd;
 mod embedded;
 mod fidelity;
 mod node_server;
+mod oracle;
+mod random;
 mod replay;
 mod secure;
 mod stuck;

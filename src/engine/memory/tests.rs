@@ -7,6 +7,7 @@ use super::run_with_books;
 use crate::event::{ClientIndex, Event};
 use crate::metrics::{Results, subject};
 use crate::plan::{Model, Plan, Times};
+use crate::random_plans::{self, World};
 use crate::results::evidence::Evidence;
 use crate::results::exact;
 use crate::results::{folder, manifest};
@@ -223,9 +224,15 @@ fn plan(changes: &[&str], seed: u64) -> Plan {
 
 /// The engine, paused.
 fn engine(plan: &Plan) -> (Results, Trace) {
+    let (results, trace) = engine_unchecked(plan);
+    results.check_ledger().expect("balanced");
+    (results, trace)
+}
+
+/// As [`engine`], whatever the books say.
+fn engine_unchecked(plan: &Plan) -> (Results, Trace) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     let (results, journal) = runtime.block_on(run_with_books(Arc::new(plan.clone()))).expect("it began");
-    results.check_ledger().expect("balanced");
     (results, journal.take_trace())
 }
 
@@ -424,4 +431,18 @@ fn what_needs_processes_is_refused() {
         let refused = runtime.block_on(super::run_in_memory(Arc::new(plan(&[change], 1)))).expect_err("refused").to_string();
         assert!(refused.starts_with(words), "{refused}");
     }
+}
+
+#[test]
+fn of_random_plans_the_books_balance_and_nothing_that_began_is_lost() {
+    let (mut ran, mut wrong) = (0, Vec::new());
+    for number in 0..random_plans::count(60) {
+        let text = random_plans::scenario(number, World::Memory);
+        let Some(plan) = random_plans::plan(&text) else { continue };
+        let broken = random_plans::broken(&plan, &engine_unchecked(&plan).0);
+        ran += 1;
+        wrong.extend(broken.into_iter().map(|words| format!("plan {number}: {words}")));
+    }
+    assert!(ran > 40, "{ran} plans");
+    assert!(wrong.is_empty(), "{} of {ran} plans: {wrong:#?}", wrong.len());
 }
