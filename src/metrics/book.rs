@@ -96,6 +96,8 @@ pub struct CohortMeta {
     pub planned: u64,
     /// Each message that they send waits for its echo.
     pub echoes: bool,
+    /// What its clients say, in words.
+    pub traffic: String,
 }
 
 /// What results say about a fault.
@@ -129,6 +131,12 @@ impl Meta {
             strategy: cohort.reconnect_label.clone(),
             planned: u64::from(cohort.count),
             echoes: matches!(cohort.traffic, Traffic::Echo { .. } | Traffic::EchoClosed { .. }),
+            traffic: match cohort.traffic {
+                Traffic::None => "none".to_owned(),
+                Traffic::Echo { rate, payload } => format!("echo {rate} of {payload}"),
+                Traffic::EchoClosed { in_flight, payload } => format!("echo, {in_flight} in flight, of {payload}"),
+                Traffic::Send { rate, payload } => format!("send {rate} of {payload}"),
+            },
         };
         let fault = |fault: &crate::plan::Fault| FaultMeta {
             id: fault.name.clone(),

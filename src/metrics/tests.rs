@@ -24,7 +24,13 @@ use std::time::Duration;
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
 pub(crate) fn meta() -> Meta {
-    let cohort = |name: &str, planned| CohortMeta { name: name.to_owned(), strategy: "fixed 1s".to_owned(), planned, echoes: true };
+    let cohort = |name: &str, planned| CohortMeta {
+        name: name.to_owned(),
+        strategy: "fixed 1s".to_owned(),
+        planned,
+        echoes: true,
+        traffic: "none".to_owned(),
+    };
     let told = |kind| (crate::fault::row(kind).expect("in the catalogue").told)(&Values([("code".to_owned(), Value::Whole(1001))].into()));
     let fault = |id: &str, kind, side, holds, process| FaultMeta {
         id: id.to_owned(),

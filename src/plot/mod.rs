@@ -39,17 +39,49 @@ pub struct Chart {
     pub about: &'static str,
     /// From results to the picture; never fails: without data the picture says so.
     pub scene: fn(&Loaded) -> scene::Scene,
+    /// Whether there is anything to draw; otherwise it is left out.
+    pub applies: fn(&Loaded) -> bool,
 }
 
 /// All charts, in the order of the report.
-pub const CHARTS: [Chart; 6] = [
-    Chart { name: "timeline", about: "open clients and attempts over time, with the faults", scene: timeline::scene },
-    Chart { name: "reconnect", about: "time to come back by percentile, a line per cohort", scene: reconnect::scene },
-    Chart { name: "phases", about: "where the median and the 90th percentile outage spent their time", scene: phases::scene },
-    Chart { name: "close-codes", about: "reported close codes by side", scene: codes::scene },
-    Chart { name: "endings", about: "causes of endings against the codes that were reported", scene: endings::scene },
-    Chart { name: "round-trips", about: "round trips over time", scene: round_trips::scene },
+pub static CHARTS: [Chart; 6] = [
+    Chart {
+        name: "timeline",
+        about: "open clients and attempts over time, with the faults",
+        scene: timeline::scene,
+        applies: |loaded| loaded.timeline.iter().any(|row| row.attempts + row.open > 0),
+    },
+    Chart {
+        name: "reconnect",
+        about: "time to come back by percentile, a line per cohort",
+        scene: reconnect::scene,
+        applies: |loaded| loaded.summary.reconnect.recovered > 0,
+    },
+    Chart {
+        name: "phases",
+        about: "where the median and the 90th percentile outage spent their time",
+        scene: phases::scene,
+        applies: |loaded| loaded.reconnects.iter().any(|row| row.reconnect_us.is_some_and(|us| us > 0)),
+    },
+    Chart { name: "close-codes", about: "reported close codes by side", scene: codes::scene, applies: ended },
+    Chart { name: "endings", about: "causes of endings against the codes that were reported", scene: endings::scene, applies: ended },
+    Chart { name: "round-trips", about: "round trips over time", scene: round_trips::scene, applies: round_trips::applies },
 ];
+
+/// Whether a connection ended.
+fn ended(loaded: &Loaded) -> bool {
+    loaded.summary.connections.closed > 0 || !loaded.closes.is_empty()
+}
+
+/// Whether the chart of this name has anything to show.
+pub fn applies(name: &str, loaded: &Loaded) -> bool {
+    CHARTS.iter().any(|chart| chart.name == name && (chart.applies)(loaded))
+}
+
+/// The charts that have anything to show.
+fn of(loaded: &Loaded) -> impl Iterator<Item = &'static Chart> {
+    CHARTS.iter().filter(|chart| (chart.applies)(loaded))
+}
 
 /// A chart that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,14 +112,14 @@ pub struct ChartSvg {
     pub svg: String,
 }
 
-/// All charts as SVG documents, in the order of [`CHARTS`].
+/// All charts that have anything to show as SVG documents, in the order of [`CHARTS`].
 pub fn svgs(loaded: &Loaded) -> Result<Vec<ChartSvg>, DrawError> {
-    CHARTS.iter().map(|chart| Ok(ChartSvg { name: chart.name, about: chart.about, svg: svg(chart, loaded)? })).collect()
+    of(loaded).map(|chart| Ok(ChartSvg { name: chart.name, about: chart.about, svg: svg(chart, loaded)? })).collect()
 }
 
-/// Writes all charts into `dir`, which exists, as `<name>.svg` and `<name>.png`.
+/// Writes all charts that have anything to show into `dir`, which exists, as `<name>.svg` and `<name>.png`.
 pub fn render_all(loaded: &Loaded, dir: &Path) -> Result<Vec<ChartFile>, RenderError> {
-    CHARTS.iter().map(|chart| render(chart, loaded, dir)).collect()
+    of(loaded).map(|chart| render(chart, loaded, dir)).collect()
 }
 
 /// A chart could not be drawn or written.
@@ -175,6 +207,22 @@ mod tests {
         for chart in &CHARTS {
             assert!(svg(chart, &loaded).unwrap().contains("n = 0"), "{}", chart.name);
         }
+        // And are left out of a report.
+        let shown = |loaded: &Loaded| svgs(loaded).unwrap().iter().map(|chart| chart.name).collect::<Vec<_>>();
+        assert_eq!(shown(&loaded), Vec::<&str>::new());
+        assert_eq!(shown(&fixture::crash_storm()).len(), CHARTS.len());
+        // Nobody came back: there is no time to draw, and no axis of a microsecond.
+        let mut gone = fixture::crash_storm();
+        gone.summary.reconnect.recovered = 0;
+        gone.reconnects.iter_mut().for_each(|row| row.reconnect_us = None);
+        assert_eq!(shown(&gone), ["timeline", "close-codes", "endings", "round-trips"]);
+        // A simulated path that takes no time.
+        gone.summary.simulated = true;
+        for row in &mut gone.timeline {
+            let zero = |us: Option<u64>| us.map(|_| 0);
+            (row.rtt_p50_us, row.rtt_p99_us, row.rtt_max_us) = (zero(row.rtt_p50_us), zero(row.rtt_p99_us), zero(row.rtt_max_us));
+        }
+        assert_eq!(shown(&gone), ["timeline", "close-codes", "endings"]);
     }
 
     /// With `CLOSESTORM_CHARTS=DIR` the pictures stay in DIR to be looked at.
@@ -186,7 +234,7 @@ mod tests {
             let dir = dir.join(run);
             std::fs::create_dir_all(&dir).unwrap();
             let files = render_all(&loaded, &dir).unwrap();
-            assert_eq!(files.len(), CHARTS.len());
+            assert_eq!(files.len(), CHARTS.iter().filter(|chart| applies(chart.name, &loaded)).count(), "{run}");
             for file in files {
                 assert!(std::fs::read(&file.png).unwrap().starts_with(b"\x89PNG"), "{run}/{}", file.name);
                 assert!(std::fs::read_to_string(&file.svg).unwrap().ends_with("</svg>\n"), "{run}/{}", file.name);

@@ -129,7 +129,18 @@ fn title(lines: &[Line]) -> String {
         (line.distribution.quantile(quantile.0), quantile.1)
     };
     if let [line] = lines {
+        let longest = line.distribution.quantile(1.0);
+        // Of a handful no share is known, the longest is.
+        if let Some(longest) = longest.filter(|_| line.distribution.supported() < 0.5) {
+            let n = line.distribution.outages.round() as u64;
+            return format!(
+                "{} over within {}",
+                if n == 1 { "The outage was".to_string() } else { format!("All {n} outages were") },
+                number::time(longest)
+            );
+        }
         return match p(line) {
+            (Some(time), "half") => format!("Half of outages were over within {}", number::time(time)),
             (Some(time), share) => format!("{share} of outages were over within {}", number::time(time)),
             (None, share) => format!("Fewer than {share} of outages ended: {} did", number::percent(line.distribution.reached() * 100.0)),
         };
@@ -240,9 +251,13 @@ fn draw_names(scene: &mut Scene, panel: &Panel, lines: &[Line], y: &Axis) {
 }
 
 fn in_numbers(distribution: &Distribution) -> String {
-    let quantile = |q| distribution.quantile(q).map_or_else(|| "—".to_string(), number::time);
-    let n = number::count(distribution.outages.round() as u64);
-    format!("n = {n}, p50 {}, p90 {}", quantile(0.5), quantile(0.9))
+    let mut parts = vec![format!("n = {}", number::count(distribution.outages.round() as u64))];
+    for (name, q) in [("p50", 0.5), ("p90", 0.9)] {
+        // What its samples do not give is not said.
+        let time = distribution.quantile(q).filter(|_| distribution.supported() >= q);
+        parts.extend(time.map(|time| format!("{name} {}", number::time(time))));
+    }
+    parts.join(", ")
 }
 
 #[cfg(test)]

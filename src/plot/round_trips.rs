@@ -8,7 +8,7 @@ use super::scene::{Anchor, Dash, Ink, LABEL, NAME, NOTE, Scene, spread};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use super::timeline::interval_ms;
 use super::{Loaded, cohorts, number};
-use crate::results::record::TimelineRow;
+use crate::results::record::{CohortRow, TimelineRow};
 
 const LEFT: f64 = 84.0;
 const RIGHT: f64 = WIDTH - 130.0;
@@ -23,6 +23,11 @@ const STATS: [Stat; 3] = [
     (|row| row.rtt_p99_us, "p99", Ink::Series(1), 1.8, &[8.0, 3.0]),
     (|row| row.rtt_p50_us, "p50", Ink::Series(0), 2.4, &[]),
 ];
+
+/// Whether an echo took any time; where none did, none was modelled.
+pub(super) fn applies(loaded: &Loaded) -> bool {
+    loaded.timeline.iter().any(|row| row.rtt_max_us.is_some_and(|us| us > 0))
+}
 
 /// Draws it.
 pub(super) fn scene(loaded: &Loaded) -> Scene {
@@ -77,6 +82,18 @@ fn range(loaded: &Loaded) -> (f64, f64) {
 }
 
 fn title(loaded: &Loaded) -> String {
+    let with: Vec<_> = loaded.summary.cohorts.iter().filter(|(_, cohort)| cohort.messages.rtt_us.count > 0).collect();
+    // Cohorts that say different things are not mixed: the median of each.
+    if with.windows(2).any(|pair| pair[0].1.traffic != pair[1].1.traffic) {
+        let median = |(name, cohort): &(&String, &CohortRow)| cohort.messages.rtt_us.p50.map(|us| (us, name.to_string()));
+        let medians: Vec<(u64, String)> = with.iter().filter_map(median).collect();
+        return match (medians.iter().min(), medians.iter().max()) {
+            (Some((fast, first)), Some((slow, last))) if first != last => {
+                format!("Half of the round trips within {} ({first}) to {} ({last})", number::time(*fast), number::time(*slow))
+            }
+            _ => "Round trips".to_string(),
+        };
+    }
     let rtt = &loaded.summary.messages.rtt_us;
     let mut parts = Vec::new();
     for (name, value) in [("half within", rtt.p50), ("99 % within", rtt.p99), ("the slowest", rtt.max)] {

@@ -174,19 +174,20 @@ fn title(loaded: &Loaded, series: &[Series]) -> String {
     let summary = &loaded.summary;
     let affected = summary.reconnect.affected;
     let peak = summary.attempts.peak_per_s;
-    let open = number::count(summary.clients.peak_open);
-    let attempts = format!("up to {} in one second", number::counted(peak, "attempt"));
+    let open = number::counted(summary.clients.peak_open, "open client");
+    // One at a time is no herd.
+    let attempts = if peak > 1 { format!("; up to {} attempts in one second", number::count(peak)) } else { String::new() };
     if let Some(text) = compared(series) {
         return text;
     }
     if affected == 0 {
-        return format!("Up to {open} clients open, no outage; {attempts}");
+        return format!("Up to {open}, no outage{attempts}");
     }
     let bins = series.iter().map(|s| s.open.len()).max().unwrap_or(0);
     let totals: Vec<u64> = (0..bins).map(|bin| series.iter().map(|s| s.open[bin]).sum()).collect();
     let most = totals.iter().max().copied().unwrap_or(0);
     let low = totals.iter().skip_while(|open| **open < most).min().copied().unwrap_or(0);
-    format!("{open} open clients fell to {}; {attempts}", number::count(low))
+    format!("{open} fell to {}{attempts}", number::count(low))
 }
 
 /// What tells cohorts apart: how hard each hits in its busiest second. `None` where they are alike, or there is one.

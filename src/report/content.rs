@@ -24,10 +24,24 @@ pub(super) fn blocks(loaded: &Loaded) -> Vec<Block> {
     blocks.push(Block::Figures(figures(summary)));
     blocks.extend([heading("What happened"), Block::Chart("timeline"), Block::Table(ledger(summary))]);
     blocks.extend(turned_away(summary));
-    blocks.extend([heading("The way back"), Block::Chart("reconnect"), Block::Table(reconnects(summary))]);
-    blocks.extend([Block::Chart("phases"), Block::Table(phases(summary))]);
+    blocks.push(heading("Time to reconnect"));
+    if summary.reconnect.affected == 0 {
+        blocks.push(Block::Paragraph("No outage: no open connection was lost.".to_string()));
+    } else {
+        blocks.extend([
+            Block::Chart("reconnect"),
+            Block::Table(reconnects(summary)),
+            Block::Chart("phases"),
+            Block::Table(phases(summary)),
+        ]);
+    }
     blocks.extend(super::runs::blocks(loaded));
-    blocks.extend([heading("How connections ended"), Block::Chart("close-codes"), Block::Table(codes(summary))]);
+    blocks.push(heading("How connections ended"));
+    if summary.connections.closed == 0 && loaded.closes.is_empty() {
+        blocks.push(Block::Paragraph("No connection ended.".to_string()));
+    } else {
+        blocks.extend([Block::Chart("close-codes"), Block::Table(codes(summary))]);
+    }
     blocks.extend(reasons(summary));
     blocks.push(Block::Chart("endings"));
     blocks.extend(endings(loaded));
@@ -37,11 +51,29 @@ pub(super) fn blocks(loaded: &Loaded) -> Vec<Block> {
     blocks.extend(findings::blocks(summary));
     blocks.extend([heading("Messages and handshakes"), Block::Chart("round-trips")]);
     blocks.extend([Block::Table(messages(summary)), Block::Table(times(summary))]);
-    blocks.extend([heading("The generator"), Block::Paragraph(sentence(&phrase::health(&summary.generator)))]);
+    blocks.push(heading("Load generator health"));
+    blocks.push(Block::Paragraph(if summary.simulated {
+        "In virtual time: nothing was sent, and no generator could be late.".to_string()
+    } else {
+        sentence(&phrase::health(&summary.generator))
+    }));
     if !summary.notices.is_empty() {
         blocks.extend([heading("Notices"), Block::List(summary.notices.clone())]);
     }
-    blocks
+    // Nothing to draw, nothing to list: nothing stands there.
+    blocks.retain(|block| match block {
+        Block::Table(table) => !table.rows.is_empty(),
+        Block::Chart(name) => crate::plot::applies(name, loaded),
+        _ => true,
+    });
+    without_empty_sections(blocks)
+}
+
+/// Drops headings below which nothing stands.
+fn without_empty_sections(blocks: Vec<Block>) -> Vec<Block> {
+    let is_heading = |block: Option<&Block>| matches!(block, Some(Block::Heading(_)) | None);
+    let empty: Vec<bool> = (0..blocks.len()).map(|n| matches!(blocks[n], Block::Heading(_)) && is_heading(blocks.get(n + 1))).collect();
+    blocks.into_iter().zip(empty).filter(|(_, empty)| !empty).map(|(block, _)| block).collect()
 }
 
 fn heading(text: &str) -> Block {
@@ -96,18 +128,24 @@ fn figures(summary: &Summary) -> Vec<(String, String)> {
         ("clients planned".to_string(), number::count(clients.planned)),
         ("open at the peak".to_string(), number::count(clients.peak_open)),
         ("open at the end".to_string(), number::count(clients.open_at_end)),
-        ("gave up".to_string(), number::count(clients.lost)),
-        ("most attempts within a second".to_string(), number::count(summary.attempts.peak_per_s)),
     ];
+    if clients.lost > 0 {
+        figures.push(("gave up".to_string(), number::count(clients.lost)));
+    }
+    if summary.attempts.peak_per_s > 1 {
+        figures.push(("most attempts within a second".to_string(), number::count(summary.attempts.peak_per_s)));
+    }
     if clients.never_opened > 0 {
         figures.push(("never opened".to_string(), number::count(clients.never_opened)));
     }
     if summary.reconnect.affected > 0 {
-        figures.push(("median time to reconnect".to_string(), p50));
-        figures.push(("p99 time to reconnect".to_string(), p99));
-        figures.push(("longest time to reconnect".to_string(), max));
+        let times = [("median time to reconnect", p50), ("p99 time to reconnect", p99), ("longest time to reconnect", max)];
+        figures.extend(times.into_iter().filter(|(_, text)| !text.starts_with("n/a")).map(|(what, text)| (what.to_string(), text)));
     }
-    if let Some(us) = summary.messages.rtt_us.p50 {
+    // Of cohorts that say different things there is no one median.
+    if let [(None, messages)] = phrase::round_trips(summary)[..]
+        && let Some(us) = messages.rtt_us.p50
+    {
         figures.push(("median round trip".to_string(), number::time(us)));
     }
     figures
@@ -120,10 +158,10 @@ fn ledger(summary: &Summary) -> Table {
         let counts = [a.total, a.opened, a.refused, a.timed_out, a.rejected, a.failed, a.abandoned, a.peak_per_s];
         std::iter::once(name.to_string()).chain(counts.map(number::count)).collect()
     };
-    for (name, cohort) in &summary.cohorts {
+    for (name, cohort) in summary.cohorts.iter().filter(|(_, cohort)| cohort.attempts.total > 0) {
         table.rows.push(row(name, &cohort.attempts));
     }
-    if summary.cohorts.len() > 1 {
+    if table.rows.len() > 1 {
         table.rows.push(row("all", &summary.attempts));
     }
     table
@@ -145,7 +183,7 @@ fn turned_away(summary: &Summary) -> Vec<Block> {
 fn reconnects(summary: &Summary) -> Table {
     let head = ["Cohort", "Strategy", "Outages", "Back", "Gave up", "Attempts each", "p50", "p90", "p99", "max"];
     let mut table = Table::new(2, &head);
-    for (name, cohort) in &summary.cohorts {
+    for (name, cohort) in summary.cohorts.iter().filter(|(_, cohort)| cohort.reconnect.affected > 0) {
         let r = &cohort.reconnect;
         let mut row = vec![name.clone(), cohort.strategy.clone()];
         row.extend([r.affected, r.recovered, r.gave_up].map(number::count));
@@ -158,9 +196,9 @@ fn reconnects(summary: &Summary) -> Table {
 
 fn phases(summary: &Summary) -> Table {
     let mut table = Table::new(2, &["Cohort", "Phase of the outage", "Samples", "p50", "p90", "p99", "max"]);
-    for (name, cohort) in &summary.cohorts {
+    for (name, cohort) in summary.cohorts.iter().filter(|(_, cohort)| cohort.reconnect.affected > 0) {
         let r = &cohort.reconnect;
-        for (phase, times) in phrase::phases(r) {
+        for (phase, times) in phrase::phases(r, summary.simulated) {
             let mut row = vec![name.clone(), phase.to_string(), number::count(times.count)];
             row.extend(phrase::phase_quantiles(times));
             table.rows.push(row);
@@ -259,7 +297,9 @@ fn messages(summary: &Summary) -> Table {
     let mut rows: Vec<(&str, &Messages)> = summary.cohorts.iter().map(|(name, cohort)| (name.as_str(), &cohort.messages)).collect();
     if rows.len() == 1 {
         rows[0].1 = &summary.messages;
-    } else {
+    }
+    rows.retain(|(_, m)| m.due + m.sent + m.received > 0);
+    if rows.len() > 1 {
         rows.push(("all", &summary.messages));
     }
     for (name, m) in rows {
@@ -271,20 +311,25 @@ fn messages(summary: &Summary) -> Table {
 
 fn times(summary: &Summary) -> Table {
     let mut table = Table::new(1, &["Time", "Samples", "min", "p50", "p90", "p99", "p99.9", "max"]);
-    let rows: [(&str, &Times); 8] = [
+    let mut rows: Vec<(String, &Times)> = [
         ("TCP connect", &summary.tcp_connect_us),
         ("TLS handshake", &summary.tls_us),
         ("Opening handshake", &summary.opening_handshake_us),
         ("Closing handshake", &summary.closing_handshake_us),
         ("of it: wait for the Close frame in answer", &summary.close_ack_us),
         ("of it: wait for the end of TCP", &summary.fin_wait_us),
-        ("Round trip, from due", &summary.messages.rtt_us),
-        ("Round trip, from sent", &summary.messages.rtt_from_sent_us),
-    ];
-    for (name, times) in rows.into_iter().filter(|(_, times)| times.count > 0) {
+    ]
+    .map(|(name, times)| (name.to_string(), times))
+    .to_vec();
+    for (cohort, messages) in phrase::round_trips(summary) {
+        let whose = cohort.map_or_else(String::new, |name| format!(" of {name}"));
+        rows.push((format!("Round trip{whose}, from due"), &messages.rtt_us));
+        rows.push((format!("Round trip{whose}, from sent"), &messages.rtt_from_sent_us));
+    }
+    for (name, times) in rows.into_iter().filter(|(_, times)| phrase::is_told(times, summary.simulated)) {
         let [p50, p90, p99, max] = phrase::quantiles(times);
         let p999 = phrase::stated(times, times.p999, 0.999);
-        table.rows.push(vec![name.to_string(), phrase::samples(times), phrase::dash(times.min), p50, p90, p99, p999, max]);
+        table.rows.push(vec![name, phrase::samples(times), phrase::dash(times.min), p50, p90, p99, p999, max]);
     }
     table
 }

@@ -14,7 +14,7 @@ pub(super) fn blocks(summary: &Summary) -> Vec<Block> {
         blocks.push(Block::Table(liveness(&summary.liveness)));
     }
     if !summary.faults.is_empty() {
-        blocks.push(Block::Heading("Surprises".to_string()));
+        blocks.push(Block::Heading("Unexpected close codes".to_string()));
         if summary.surprises.is_empty() {
             blocks.push(Block::Paragraph(
                 "None: every connection that a fault ended was reported with a code that the catalogue expects.".to_string(),

@@ -83,7 +83,7 @@ mod tests {
             "| ✓ |",
             "- clients planned: **1,000**",
             "timeline.svg",
-            "## The way back",
+            "## Time to reconnect",
         ];
         assert!(order.windows(2).all(|pair| at(pair[0]) < at(pair[1])), "{text}");
         for part in

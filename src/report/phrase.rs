@@ -3,7 +3,7 @@
 use crate::close;
 use crate::metrics::latency::needed;
 use crate::plot::number;
-use crate::results::record::{AnswerRow, ExpectationRow, Generator, Reconnect, Times};
+use crate::results::record::{AnswerRow, ExpectationRow, Generator, Messages, Reconnect, Summary, Times};
 
 /// ✓, ✗ or ? for `pass`, `fail` and everything else; nothing for `unchecked`.
 pub(super) fn mark(result: &str) -> &'static str {
@@ -43,9 +43,37 @@ pub(super) fn reconnect_quantiles(reconnect: &Reconnect, measured_ms: u64) -> [S
     [one(times.p50, 0.5), one(times.p90, 0.9), one(times.p99, 0.99), one(max, 1.0)]
 }
 
-/// The phases of an outage as the summary has them, in their order. Attempts include the first reply: it is what makes a client ready.
-pub(super) fn phases(reconnect: &Reconnect) -> [(&'static str, &Times); 3] {
-    [("detection", &reconnect.detect_us), ("backoff", &reconnect.backoff_us), ("attempts, first reply", &reconnect.attempt_us)]
+/// The phases of an outage of which there is something to tell, in their order: of the detection also that it was not observed. Attempts
+/// go on until the client is ready.
+pub(super) fn phases(reconnect: &Reconnect, simulated: bool) -> impl Iterator<Item = (&'static str, &Times)> {
+    let all = [("detection", &reconnect.detect_us), ("backoff", &reconnect.backoff_us), ("attempts", &reconnect.attempt_us)];
+    let not_observed = move |phase: &str, times: &Times| phase == "detection" && times.count == 0 && !simulated;
+    all.into_iter().filter(move |(phase, times)| is_told(times, simulated) || not_observed(phase, times))
+}
+
+/// Whether there is something to tell: samples, and of a simulated run other times than none, which only say that nothing was modelled.
+pub(super) fn is_told(times: &Times, simulated: bool) -> bool {
+    times.count > 0 && !(simulated && times.max == Some(0))
+}
+
+/// Round trips that may stand in one line: those of all cohorts where they say the same, otherwise those of each. Empty where there are
+/// none to tell.
+pub(super) fn round_trips(summary: &Summary) -> Vec<(Option<&str>, &Messages)> {
+    let is_told = |messages: &Messages| is_told(&messages.rtt_us, summary.simulated);
+    let with: Vec<_> = summary.cohorts.iter().filter(|(_, cohort)| cohort.messages.rtt_us.count > 0).collect();
+    let same = with.windows(2).all(|pair| pair[0].1.traffic == pair[1].1.traffic);
+    if same {
+        return Some((None, &summary.messages)).filter(|(_, messages)| is_told(messages)).into_iter().collect();
+    }
+    with.into_iter().filter(|(_, cohort)| is_told(&cohort.messages)).map(|(name, cohort)| (Some(name.as_str()), &cohort.messages)).collect()
+}
+
+/// The quantiles of a distribution in a line: those that its samples give, and how many there are.
+pub(super) fn line(times: &Times) -> String {
+    let named = ["p50", "p90", "p99", "max"].into_iter().zip(quantiles(times));
+    let mut parts: Vec<String> = named.filter(|(_, text)| !text.starts_with("n/a")).map(|(name, text)| format!("{name} {text}")).collect();
+    parts.push(format!("n = {}", samples(times)));
+    parts.join(" · ")
 }
 
 /// `not reached in 30 s`.
@@ -119,18 +147,18 @@ pub(super) fn yes(value: bool) -> String {
 
 /// What the generator says of itself in one line.
 pub(super) fn health(generator: &Generator) -> String {
-    let state = if generator.saturated { "saturated: not to be trusted" } else { "kept its schedule" };
-    let mut parts = vec![state.to_string()];
-    if let Some(us) = generator.lag_p99_us {
-        parts.push(format!("lag p99 {}", number::time(us)));
-    }
-    parts.push(format!("at most {} late in a second", number::percent(generator.late_share_max * 100.0)));
-    parts.push(format!("{} s of processor time", number::quantity(generator.cpu_s)));
+    let worst = format!("worst second {} late", number::percent(generator.late_share_max * 100.0));
+    let late = match generator.lag_p99_us {
+        Some(us) if us > 0 => format!("p99 {} late; {worst}", number::time(us)),
+        _ => worst,
+    };
+    let state = if generator.saturated { "saturated, not to be trusted" } else { "on time" };
+    let mut parts = vec![format!("{state} ({late})"), format!("{} s CPU", number::quantity(generator.cpu_s))];
     parts.push(format!("{} at the peak", number::bytes(generator.rss_peak_bytes)));
     if let Some(bytes) = generator.bytes_per_client {
         parts.push(format!("{} per client", number::bytes(bytes)));
     }
-    parts.join(", ")
+    parts.join(" · ")
 }
 
 #[cfg(test)]

@@ -131,7 +131,10 @@ fn attempts(a: &Attempts) -> String {
     let counted = outcomes.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", number::count(n)));
     let mut parts = vec![number::count(a.total)];
     parts.extend(counted);
-    parts.push(format!("herd peak {} in one second", number::count(a.peak_per_s)));
+    // One at a time is no herd.
+    if a.peak_per_s > 1 {
+        parts.push(format!("herd peak {} in one second", number::count(a.peak_per_s)));
+    }
     parts.join(" · ")
 }
 
@@ -154,8 +157,8 @@ fn closes(page: &mut Page, summary: &Summary) {
     let silent = closed.saturating_sub(told);
     let mut server = if told > 0 { format!("server {}", side(&codes.server)) } else { String::new() };
     if silent > 0 {
-        let comma = if told > 0 { ", " } else { "server " };
-        server += &format!("{comma}no account of {} (killed, not ours, or unaware)", number::count(silent));
+        let comma = if told > 0 { ", " } else { "server side: " };
+        server += &format!("{comma}{} not recorded (server was killed, is not ours, or did not notice)", number::count(silent));
     }
     page.entry("", &server);
     let reasons = summary.close_reasons.iter().filter(|row| !row.reason.is_empty());
@@ -187,26 +190,31 @@ fn reconnect(page: &mut Page, summary: &Summary) {
     let mut rows = vec![head.to_vec()];
     let out: Vec<(&String, &CohortRow)> = summary.cohorts.iter().filter(|(_, cohort)| cohort.reconnect.affected > 0).collect();
     for (name, cohort) in out.iter().take(COHORTS_MAX) {
-        rows.extend(cohort_rows(name, &cohort.reconnect, summary.measured_ms));
+        rows.extend(cohort_rows(name, &cohort.reconnect, summary));
     }
     if out.is_empty() {
-        rows.extend(cohort_rows("all", &summary.reconnect, summary.measured_ms));
+        rows.extend(cohort_rows("all", &summary.reconnect, summary));
     }
+    let lacks = rows.iter().flatten().any(|cell| cell == "n/a");
     page.columns("reconnect", &rows);
+    if lacks {
+        page.entry("", "n/a: not observed, or too few samples (p50 takes 5, p90 29, p99 299)");
+    }
     if out.len() > COHORTS_MAX {
         page.entry("", &format!("{} more cohorts in the report", out.len() - COHORTS_MAX));
     }
 }
 
 /// The quantiles of a cohort and those of its phases.
-fn cohort_rows(name: &str, r: &Reconnect, measured_ms: u64) -> Vec<Vec<String>> {
+fn cohort_rows(name: &str, r: &Reconnect, summary: &Summary) -> Vec<Vec<String>> {
+    let bare = |text: String| if text.starts_with("n/a") { "n/a".to_string() } else { text.replace("not reached in ", "> ") };
     let back = format!("{} of {}", number::count(r.recovered), number::count(r.affected));
     let mut first = vec![shortened(name, 22), back];
-    first.extend(phrase::reconnect_quantiles(r, measured_ms).map(|text| text.replace("not reached in ", "> ")));
+    first.extend(phrase::reconnect_quantiles(r, summary.measured_ms).map(bare));
     let mut rows = vec![first];
-    for (phase, times) in phrase::phases(r) {
+    for (phase, times) in phrase::phases(r, summary.simulated) {
         let mut row = vec![format!("  {phase}"), String::new()];
-        row.extend(phrase::phase_quantiles(times).map(|text| if text.starts_with("n/a") { "n/a".to_string() } else { text }));
+        row.extend(phrase::phase_quantiles(times).map(bare));
         rows.push(row);
     }
     rows
@@ -243,11 +251,17 @@ fn surprises(page: &mut Page, summary: &Summary) {
 }
 
 fn times(page: &mut Page, summary: &Summary) {
-    for (name, times) in [("round trips", &summary.messages.rtt_us), ("handshakes", &summary.opening_handshake_us)] {
-        if times.count > 0 {
-            let [p50, p90, p99, max] = phrase::quantiles(times);
-            page.entry(name, &format!("p50 {p50} · p90 {p90} · p99 {p99} · max {max} · n = {}", phrase::samples(times)));
-        }
+    let round_trips = phrase::round_trips(summary);
+    for (n, (cohort, messages)) in round_trips.iter().take(COHORTS_MAX).enumerate() {
+        // Cohorts that say different things are not mixed.
+        let whose = cohort.map_or_else(String::new, |name| format!("{}: ", shortened(name, 22)));
+        page.entry(if n == 0 { "round trips" } else { "" }, &format!("{whose}{}", phrase::line(&messages.rtt_us)));
+    }
+    if round_trips.len() > COHORTS_MAX {
+        page.entry("", &format!("{} more cohorts in the report", round_trips.len() - COHORTS_MAX));
+    }
+    if phrase::is_told(&summary.opening_handshake_us, summary.simulated) {
+        page.entry("handshakes", &phrase::line(&summary.opening_handshake_us));
     }
     let m = &summary.messages;
     if m.lost + m.not_started + m.unanswered > 0 {
@@ -414,6 +428,7 @@ fn shortened(text: &str, max: usize) -> String {
 mod tests {
     use super::*;
     use crate::plot::fixture;
+    use crate::results::record::Times;
 
     #[test]
     fn colour_changes_nothing_but_the_colour() {
@@ -451,6 +466,29 @@ mod tests {
         for part in ["herd peak ", "1006 abnormal closure 1,000", "✓ reconnect_time p99 < 10s", "4.31 s", "too few samples", "98.2 %"] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn no_number_stands_for_nobody_and_different_traffic_is_not_mixed() {
+        let mut summary = fixture::crash_storm().summary;
+        let plain = terminal(&summary, 100, false);
+        assert_eq!(plain.lines().filter(|line| line.contains("round trips  p50")).count(), 1, "{plain}");
+        // A second cohort that says something else.
+        let (mut web, times) = (summary.cohorts["web"].clone(), summary.messages.rtt_us.clone());
+        (web.messages.rtt_us, web.traffic) = (times.clone(), "echo 1/s of 100B".to_string());
+        let closed = CohortRow { traffic: "echo, 1 in flight, of 100B".to_string(), ..web.clone() };
+        summary.cohorts.extend([("web".to_string(), web), ("closed".to_string(), closed)]);
+        let text = terminal(&summary, 100, false);
+        assert!(text.contains("round trips  web: p50") && text.contains("\n             closed: p50"), "{text}");
+        // Of a handful only the greatest is told.
+        summary.opening_handshake_us = Times { count: 2, max: Some(629), ..Times::default() };
+        assert!(terminal(&summary, 100, false).contains("handshakes   max 629 µs · n = 2\n"));
+        // Nothing was modelled that takes time.
+        summary.simulated = true;
+        summary.opening_handshake_us = Times { count: 50, p50: Some(0), max: Some(0), ..Times::default() };
+        summary.cohorts.values_mut().for_each(|cohort| cohort.messages.rtt_us = Times { count: 50, max: Some(0), ..Times::default() });
+        let text = terminal(&summary, 100, false);
+        assert!(!text.contains("handshakes") && !text.contains("round trips") && !text.contains(" 0 µs"), "{text}");
     }
 
     #[test]

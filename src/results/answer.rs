@@ -61,8 +61,10 @@ fn back(summary: &Summary) -> Option<String> {
         return None;
     }
     let who = match (away, all > summary.clients.planned) {
+        (0, false) if all == 1 => "the client is back".to_owned(),
         (0, false) => format!("all {} back", number::count(all)),
         (0, true) => format!("all {} over", number::counted(all, "outage")),
+        (1, false) if all == 1 => "the client never came back".to_owned(),
         (away, false) if away == all => format!("none of {} came back", number::count(all)),
         (away, false) => format!("{} of {} never came back", number::count(away), number::count(all)),
         (away, true) => format!("{} of {} did not end", number::count(away), number::counted(all, "outage")),
@@ -72,7 +74,13 @@ fn back(summary: &Summary) -> Option<String> {
 
 /// The slow end of the times to reconnect, as far as the samples tell of it; by cohort where there are several.
 fn how_soon(summary: &Summary, complete: bool) -> String {
-    let slow = |times: &Times| times.p99.map(|us| ("p99", us)).or_else(|| Some(("slowest", times.max.filter(|_| complete)?)));
+    let r = &summary.reconnect;
+    // No time is told of those for whom there is none.
+    if r.recovered == 0 && r.time_us.never == r.affected {
+        return ", as all gave up".to_owned();
+    }
+    let greatest = if r.affected == 1 { "after" } else { "slowest" };
+    let slow = |times: &Times| times.p99.map(|us| ("p99", us)).or_else(|| Some((greatest, times.max.filter(|_| complete)?)));
     let mut cohorts: Vec<(&str, &str, u64)> = summary
         .cohorts
         .iter()
@@ -100,8 +108,9 @@ fn how_soon(summary: &Summary, complete: bool) -> String {
 /// Messages whose answer is missing, where they are more than the few that an outage or the end of the run cuts.
 fn echoed(summary: &Summary) -> Option<String> {
     let m = &summary.messages;
-    let without = m.lost as f64 > MISSING * m.sent as f64;
-    without.then(|| format!("{} of {} without an answer", number::count(m.lost), number::counted(m.sent, "message")))
+    let missing = m.lost + m.unanswered;
+    let many = missing as f64 > MISSING * m.sent as f64;
+    many.then(|| format!("{} of {} without an answer", number::count(missing), number::counted(m.sent, "message")))
 }
 
 /// A run in which everybody connected, nothing ended and nothing was lost.
@@ -110,7 +119,11 @@ fn calm(summary: &Summary) -> String {
         1 => "the client connected".to_owned(),
         started => format!("all {} clients connected", number::count(started)),
     };
-    let times = [("round trips", &summary.messages.rtt_us), ("opening handshakes", &summary.opening_handshake_us)];
+    let mut traffic = summary.cohorts.values().filter(|cohort| cohort.messages.rtt_us.count > 0).map(|cohort| &cohort.traffic);
+    let first = traffic.next();
+    let alike = traffic.all(|other| Some(other) == first);
+    let rtt = alike.then_some(("round trips", &summary.messages.rtt_us));
+    let times = rtt.into_iter().chain([("opening handshakes", &summary.opening_handshake_us)]);
     let time = times.into_iter().find(|(_, times)| times.count > 0);
     let slow = time.and_then(|(what, times)| Some(format!("; {what} p99 {}", number::time(times.p99.filter(|us| *us > 0)?))));
     all + &slow.unwrap_or_default()
@@ -219,6 +232,15 @@ mod tests {
             run.cohorts.insert(name.to_owned(), row);
         }
         assert_eq!(told(&run, None).unwrap(), "All 900 back, p99 from 2.9 s (full-jitter) to 11 s (fixed)");
+    }
+
+    #[test]
+    fn one_client_is_told_of_as_one_and_who_gave_up_has_no_time() {
+        let run = outages(1, 1, None, None, Some(1_010_000));
+        assert_eq!(told(&run, None).unwrap(), "The client is back, after 1.01 s");
+        let mut run = outages(100, 0, None, None, None);
+        run.reconnect.time_us.never = 100;
+        assert_eq!(told(&run, None).unwrap(), "None of 100 came back, as all gave up");
     }
 
     #[test]

@@ -343,6 +343,9 @@ pub struct Messages {
 pub struct CohortRow {
     /// The strategy as the user wrote it.
     pub strategy: String,
+    /// What its clients say; round trips of cohorts with different traffic are not comparable.
+    #[serde(default)] // absent in older folders
+    pub traffic: String,
     /// As above, for this cohort.
     pub clients: Clients,
     /// As above, for this cohort.

@@ -22,6 +22,9 @@ const REASONS: usize = 20;
 /// Stands for statuses that are not among the most frequent.
 const OTHER: &str = "other";
 
+/// With fewer clients, what the process itself grows by is most of what each seems to take.
+const CLIENTS_TOLD: u64 = 100;
+
 /// What `summary.json` says; `command` is the command line that makes the run again.
 pub fn summarise(results: &Results, verdict: &Verdict, command: &str) -> Summary {
     let (meta, total) = (&results.meta, results.total());
@@ -136,6 +139,7 @@ fn cohort_row(results: &Results, cohort: u16) -> CohortRow {
     let (book, meta) = (&results.books[usize::from(cohort)], &results.meta.cohorts[usize::from(cohort)]);
     CohortRow {
         strategy: meta.strategy.clone(),
+        traffic: meta.traffic.clone(),
         clients: clients(book, meta.planned),
         attempts: attempts(results, book, Some(cohort)),
         reconnect: reconnect(results, book, |key| key.cohort == cohort),
@@ -258,7 +262,9 @@ fn generator(results: &Results) -> Generator {
         late_share_max: results.timeline.late_share_max(),
         cpu_s: usage.cpu_s,
         rss_peak_bytes: usage.rss_peak_bytes,
-        bytes_per_client: (usage.rss_base_bytes > 0).then(|| grown.checked_div(results.peak_open)).flatten(),
+        bytes_per_client: (usage.rss_base_bytes > 0 && results.peak_open >= CLIENTS_TOLD)
+            .then(|| grown.checked_div(results.peak_open))
+            .flatten(),
         saturated: results.saturated(),
         saturated_seconds: results.saturated_seconds(),
         workers: results.workers,
