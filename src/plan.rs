@@ -1,10 +1,12 @@
 //! What will be done: defaults filled, names resolved, no invalid state left. Made by `scenario`, carried out by the worlds.
 
 mod admission;
+mod budget;
 mod dry_run;
 mod fault;
 mod model;
 mod shard;
+mod sockets;
 mod target;
 
 pub use crate::arrival::Arrive;
@@ -15,10 +17,12 @@ use crate::seed::Seed;
 use crate::template::Template;
 use crate::units::{Bytes, Rate};
 pub use admission::{Bucket, Line, Refusal};
+pub use budget::Budget;
 pub use fault::{Fault, Firing, Phase, Pick, Repeat, Schedule, Select};
 pub use model::{Accept, Gone, Hints, Model, ModelBalance, NoModel, SynRetries, Times};
 use serde::{Deserialize, Serialize};
 pub use shard::Shard;
+pub use sockets::LeftOpen;
 use std::time::Duration;
 pub use target::{Admit, Balance, Before, Command, Embedded, Queue, Ready, Remote, Target};
 

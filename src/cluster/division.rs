@@ -39,7 +39,7 @@ pub struct Room {
 pub enum TooMany {
     /// For the processes.
     #[error(
-        "{clients} clients do not fit, at most {fit} do: each process may open {limit} files, and more would take over {WORKERS_MAX} workers or {PROCESSES_MAX} server processes; run fewer clients, or raise the limit (`ulimit -n`)"
+        "{clients} clients do not fit, at most {fit} do: each process may open {limit} files (sockets that faults leave open behind dead paths count, too), and more would take over {WORKERS_MAX} workers or {PROCESSES_MAX} server processes; run fewer clients, or raise the limit (`ulimit -n`)"
     )]
     Files {
         /// Clients.
@@ -80,7 +80,7 @@ impl Division {
             let fit = u32::try_from(free / each).unwrap_or(u32::MAX);
             return Err(TooMany::Memory { clients, fit, needed, free });
         }
-        let divided = |clients| divided(plan, clients, wanted, room.files);
+        let divided = |clients| divided(plan, shard, clients, wanted, room.files);
         divided(clients).ok_or_else(|| {
             // What fits one process more fits it with one client less, so the edge is found by halving.
             let (mut fit, mut over) = (0, clients);
@@ -110,24 +110,39 @@ impl Division {
 }
 
 /// `None`: so many clients do not fit.
-fn divided(plan: &Plan, clients: u32, wanted: Option<u32>, limit: u64) -> Option<Division> {
+fn divided(plan: &Plan, shard: Shard, clients: u32, wanted: Option<u32>, limit: u64) -> Option<Division> {
+    let part = u64::from(clients) as f64 / f64::from(shard.count(plan.clients()).max(1));
+    // Of so many clients, where fewer than the plan has are tried.
+    let scaled = |sockets: u64| (sockets as f64 * part).ceil() as u64;
     let processes = match &plan.target {
-        Target::Embedded(settings) => settings.processes.or_else(|| processes(settings, clients, limit))?,
+        Target::Embedded(settings) => {
+            let left = scaled(plan.left_open(shard).servers);
+            settings.processes.or_else(|| processes(settings, u64::from(clients) + left, limit))?
+        }
         Target::Command(_) | Target::Url(_) => 1,
     };
-    let workers = wanted.or_else(|| workers(plan, clients, processes, limit))?;
+    let workers = wanted.or_else(|| workers(plan, shard, clients, processes, limit, scaled))?;
     Some(Division { workers, processes })
 }
 
-fn workers(plan: &Plan, clients: u32, processes: u16, limit: u64) -> Option<u32> {
+/// As few as have room for their clients and for the sockets that faults leave open there.
+fn workers(plan: &Plan, shard: Shard, clients: u32, processes: u16, limit: u64, scaled: impl Fn(u64) -> u64) -> Option<u32> {
     let instances = if let Target::Embedded(settings) = &plan.target { settings.instances } else { 0 };
     let each = limit.checked_sub(SPARE_FILES + u64::from(instances) * u64::from(processes)).filter(|each| *each > 0)?;
-    u32::try_from(u64::from(clients).div_ceil(each)).ok().map(|workers| workers.max(1)).filter(|workers| *workers <= WORKERS_MAX)
+    let all = u64::from(clients).saturating_add(scaled(plan.left_open(shard).clients));
+    let fits = |workers: &u32| {
+        let left = scaled(plan.left_open(shard.part(0, *workers)).clients);
+        u64::from(clients.div_ceil(*workers)).saturating_add(left) <= each
+    };
+    // The first guess is wrong only by what firings select in whole numbers.
+    let first = u32::try_from(all.div_ceil(each)).ok()?.max(1);
+    (first..=WORKERS_MAX).find(fits)
 }
 
-fn processes(settings: &Embedded, clients: u32, limit: u64) -> Option<u16> {
+/// `sockets`: of all servers, at most.
+fn processes(settings: &Embedded, sockets: u64, limit: u64) -> Option<u16> {
     // While one instance is down, the others have all.
-    let most = f64::from(clients) / f64::from((settings.instances - 1).max(1));
+    let most = sockets as f64 / f64::from((settings.instances - 1).max(1));
     let fits = |processes: &u16| {
         let mean = most / f64::from(*processes);
         let spread = if *processes > 1 { DEVIATIONS * mean.sqrt() } else { 0.0 };
@@ -173,6 +188,16 @@ mod tests {
             assert_eq!(Division::of(&plan(clients, "seed=1"), Shard::WHOLE, None, ROOM).is_ok(), fits, "{clients}");
         }
         assert!(Division::of(&plan(10, "seed=1"), Shard::WHOLE, None, Room { files: 60, ..ROOM }).is_err());
+    }
+
+    #[test]
+    fn sockets_that_faults_leave_open_need_files_too() {
+        let switches = r#"faults=[{at="2s",every="1s",until="5s",inject={client_network_switch={}}}]"#;
+        let room = Room { files: 500, memory: None };
+        // 200 clients and three times 200 sockets behind them, on both sides.
+        let division = Division::of(&plan(200, switches), Shard::WHOLE, None, room);
+        assert_eq!(division, Ok(Division { workers: 2, processes: 3 }));
+        assert_eq!(Division::of(&plan(200, URL), Shard::WHOLE, None, room), Ok(Division { workers: 1, processes: 1 }));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::crew::Workers;
 use super::message::ToWorker;
 use crate::engine::{self, Crew, Places, RunError, Start, target};
 use crate::metrics::book::Meta;
+use crate::metrics::carried::missed;
 use crate::metrics::shard::Unreadable;
 use crate::metrics::{Live, Results, shard};
 use crate::net::clock::monotonic_ns;
@@ -179,6 +180,10 @@ fn add_up(mut sum: Results, members: &Workers, workers: u32, plan: &Plan, folder
         let _ = std::fs::remove_file(&file);
     }
     sum.workers = workers;
+    if workers > 1 {
+        let missed = missed(&sum, plan);
+        sum.meta.notices.extend(missed);
+    }
     if let Some((worker, why)) = state.lost {
         sum.lost.push(format!("{} was lost: {why}", name(worker, workers)));
     }

@@ -3,6 +3,7 @@
 use crate::cli::Merge;
 use crate::metrics::Results;
 use crate::metrics::book::Meta;
+use crate::metrics::carried::missed;
 use crate::plan::Plan;
 use crate::results::folder::Folder;
 use crate::results::shard::{self, Part, ShardError};
@@ -22,6 +23,9 @@ pub fn main(args: &Merge) -> anyhow::Result<u8> {
     shard::check(&parts).map_err(told)?;
     let plan = plan(&parts)?;
     let mut results = shard::add_up(&parts, &Meta::of(&plan))?;
+    if parts.len() > 1 {
+        results.meta.notices.extend(missed(&results, &plan));
+    }
     results.meta.notices.push(format!("added up from {} shards, {} processes", parts.len(), results.workers));
     manifest.seed = plan.seed.0;
     // The whole began when its first part did.

@@ -70,23 +70,16 @@ pub(super) struct Standing {
     pub pick: Pick,
     /// Name of the random stream.
     pub stream: String,
-    /// Hits left; `None`: no bound.
-    pub first_n: Option<u64>,
+    /// Whoever has the budget of hits must be asked.
+    pub bounded: bool,
 }
 
 impl Standing {
-    /// Whether this attempt or connection is selected; uses up one of the hits. `ours`: a client of this run, and not one that is
-    /// only counted.
-    pub(super) fn takes(&mut self, seed: Seed, id: Id, ours: bool) -> bool {
+    /// Whether this attempt or connection is selected, as far as hits are left. `ours`: a client of this run, and not one that is only
+    /// counted.
+    pub(super) fn wants(&self, seed: Seed, id: Id, ours: bool) -> bool {
         let among = self.clients.is_none_or(|(first, end)| ours && (first..end).contains(&id.client.0));
-        if !among || self.first_n == Some(0) {
-            return false;
-        }
-        let taken = self.pick.takes_alone(seed, &self.stream, id.client, id.connection);
-        if taken {
-            self.first_n = self.first_n.map(|left| left - 1);
-        }
-        taken
+        among && self.pick.takes_alone(seed, &self.stream, id.client, id.connection)
     }
 }
 
@@ -132,6 +125,13 @@ pub(super) enum ToServer {
         /// Which.
         firing: Firing,
     },
+    /// An answer to [`FromServer::Ask`].
+    Answer {
+        /// Its number.
+        ticket: u64,
+        /// The firing may hit one more.
+        granted: bool,
+    },
     /// Stop listening, close every connection, exit.
     Graceful {
         /// Fault, by index in the plan.
@@ -174,6 +174,22 @@ pub(super) enum FromServer {
         id: Option<Id>,
         /// When.
         at_ns: u64,
+    },
+    /// May this firing hit one more? One place has the budget of hits of all servers, processes and their successors.
+    Ask {
+        /// Which server.
+        instance: u16,
+        /// Which of its processes.
+        process: u16,
+        /// Which firing.
+        firing: Firing,
+        /// For the answer.
+        ticket: u64,
+    },
+    /// The server's own process met a limit of this machine.
+    LocalLimit {
+        /// As shown.
+        what: String,
     },
     /// A connection ended.
     Ended {

@@ -31,11 +31,14 @@ pub enum RunError {
     },
     /// More clients than files.
     #[error(
-        "{clients} clients need {needed} open files and this process may have {limit}: raise the limit (`ulimit -n {needed}`){}", fewer(*fits)
+        "{clients} clients{} need {needed} open files and this process may have {limit}: raise the limit (`ulimit -n {needed}`), use more processes (`--workers N`){}",
+        beside(*left), fewer(*fits)
     )]
     Files {
         /// Planned.
         clients: u32,
+        /// Sockets that faults may leave open.
+        left: u64,
         /// With what else is open.
         needed: u64,
         /// Hard limit.
@@ -72,6 +75,10 @@ pub enum RunError {
     /// The machine.
     #[error("{0}")]
     Io(#[from] io::Error),
+}
+
+fn beside(left: u64) -> String {
+    if left > 0 { format!(" and up to {left} sockets that faults leave open behind dead paths") } else { String::new() }
 }
 
 fn fewer(fits: u64) -> String {

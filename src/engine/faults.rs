@@ -7,7 +7,7 @@ use super::crew::Order;
 use super::registry::Place;
 use crate::event::Event;
 use crate::fault::{Effect, Gate, OnProcess, Side, Step};
-use crate::plan::{Fault, Firing, Phase, Pick};
+use crate::plan::{Fault, Firing, Phase};
 use crate::seed::Stream;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
@@ -27,7 +27,6 @@ pub(super) async fn run(shared: Arc<Shared>, index: u16) {
         firing: Firing { fault: index, number: 0 },
         clients: clients(&shared, fault),
         random: plan.seed.stream(&shared.shard.stream(&format!("fault/{}/select", fault.name))),
-        left: fault.schedule.first_n.map(|hits| shared.shard.quota(hits, 0)),
     };
     for (number, at) in (0..).zip(fault.firings(plan.seed, plan.duration)) {
         sleep_until(shared.journal.instant(at)).await;
@@ -53,8 +52,6 @@ struct Injector<'a> {
     firing: Firing,
     clients: Range<u32>,
     random: Stream,
-    /// Hits left, of this shard.
-    left: Option<u64>,
 }
 
 impl Injector<'_> {
@@ -63,7 +60,7 @@ impl Injector<'_> {
     }
 
     async fn fire(&mut self) {
-        if self.left == Some(0) {
+        if !self.shared.hits.lock().begin(self.firing) {
             return self.shared.journal.record(&Event::Spent { fault: self.firing.fault, firing: self.firing.number });
         }
         match self.fault.inject.effect(self.fault.side) {
@@ -100,30 +97,17 @@ impl Injector<'_> {
     }
 
     fn standing(&self) -> Standing {
-        let pick = self.fault.select.pick;
-        let first_n = match (pick, self.left) {
-            (Pick::Count(count), left) => {
-                let count = self.shared.shard.quota(u64::from(count), self.firing.number.into());
-                Some(left.map_or(count, |left| left.min(count)))
-            }
-            (_, left) => left,
-        };
+        let (pick, bounded) = (self.fault.select.pick, self.shared.hits.lock().left(self.firing).is_some());
         let clients = self.fault.select.cohort.map(|_| (self.clients.start, self.clients.end));
-        Standing { clients, pick, stream: format!("fault/{}/attempts", self.fault.name), first_n }
+        Standing { clients, pick, stream: format!("fault/{}/attempts", self.fault.name), bounded }
     }
 
     /// Draws the connections of a firing, and tells of it.
     fn choose(&mut self) -> Vec<(Id, Place)> {
         let now = self.shared.journal.now();
-        let chosen = self.shared.registry.select(
-            &self.fault.select,
-            self.clients.clone(),
-            now,
-            self.left,
-            self.firing.number.into(),
-            &mut self.random,
-        );
-        self.left = self.left.map(|left| left - (chosen.len() as u64).min(left));
+        let (number, left) = (self.firing.number.into(), self.shared.hits.lock().left(self.firing));
+        let chosen = self.shared.registry.select(&self.fault.select, self.clients.clone(), now, left, number, &mut self.random);
+        self.shared.hits.lock().take(self.firing, chosen.len() as u64);
         self.record_fired(chosen.len());
         chosen
     }
@@ -179,6 +163,7 @@ impl Injector<'_> {
         let at = shared.journal.now() + after;
         tokio::spawn(async move {
             sleep_until(shared.journal.instant(at)).await;
+            shared.hits.lock().end(firing);
             shared.registry.unstand(firing);
             if side == Side::Client {
                 // Not only the chosen: connections that opened since then may have got it by standing.

@@ -7,12 +7,15 @@ use std::io;
 /// Descriptors that are not connections: runtime, guard, control, output, results.
 pub(crate) const SPARE_FILES: u64 = 64;
 
-/// Raises the soft limit of open files to the hard one, and refuses clients that cannot fit.
+/// Raises the soft limit of open files to the hard one, and refuses clients that cannot fit, with the sockets that faults leave open.
 pub(super) fn check(plan: &Plan, shard: Shard) -> Result<(), RunError> {
     let (clients, limit) = (shard.count(plan.clients()), raise_files()?);
-    let needed = u64::from(clients) + SPARE_FILES;
+    let left = plan.left_open(shard).clients;
+    let needed = (u64::from(clients) + SPARE_FILES).saturating_add(left);
     if needed > limit {
-        return Err(RunError::Files { clients, needed, limit, fits: limit.saturating_sub(SPARE_FILES) });
+        // What faults leave open grows with the clients.
+        let each = 1.0 + left as f64 / f64::from(clients.max(1));
+        return Err(RunError::Files { clients, left, needed, limit, fits: (limit.saturating_sub(SPARE_FILES) as f64 / each) as u64 });
     }
     make_room(needed);
     Ok(())

@@ -7,7 +7,7 @@ use super::houses::Houses;
 use super::instances::{HELLO_WITHIN, Instances};
 use super::journal::Journal;
 use super::keeper::Keeper;
-use super::lines::Lines;
+use super::lines::{Lines, Member};
 use super::place::{self, Place};
 use super::target::{CommandTarget, Guard, Recipe, Spec, port, signal_named};
 use crate::event::{ClientIndex, ConnectionNo, Event};
@@ -196,7 +196,7 @@ impl Fleet {
                     workers: setting.workers.clone(),
                     token: setting.token.clone(),
                     seed: setting.plan.seed.0,
-                    settings: settings.share(processes),
+                    settings: settings.share(process, processes),
                     identity: identity.clone(),
                 };
                 let recipe = recipe(setting, &spec, url.clone())?;
@@ -260,6 +260,11 @@ impl Fleet {
     /// Tells an embedded server something; nothing happens while it is down.
     pub(super) fn tell(&self, instance: u16, command: &ToServer) {
         self.lines.tell(instance, command);
+    }
+
+    /// Answers what a server process has asked.
+    pub(super) fn answer(&self, member: Member, command: ToServer) {
+        self.lines.tell_one(member, command);
     }
 
     /// Tells all embedded servers of a fault that waits for attempts or new connections, also those that start later. The process

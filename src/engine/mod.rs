@@ -34,7 +34,7 @@ use crate::fault::Form;
 use crate::metrics::{Live, Recorder, Results, Status};
 use crate::net::clock::{Clock, monotonic_ns};
 use crate::plan::{Before, Firing, Plan, Shard};
-use channel::{FromServer, Id};
+use channel::{FromServer, Id, ToServer};
 pub(crate) use crew::{Crew, Order, Sent};
 pub use echo::{Echoed, echo};
 pub use error::RunError;
@@ -46,7 +46,7 @@ use fleet::{Fleet, Reports, Setting};
 use journal::Journal;
 pub use memory::run_in_memory;
 use pacer::Pacer;
-use registry::Registry;
+use registry::{Hits, Registry};
 use source::Sources;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -97,6 +97,8 @@ struct Shared {
     /// Leave to connect.
     turns: Semaphore,
     under_way: UnderWay,
+    /// Of faults: of those of the servers in the process that has them.
+    hits: Arc<Hits>,
 }
 
 /// A target that has been started, with the clients elsewhere.
@@ -290,13 +292,14 @@ impl Shared {
     fn new(plan: Arc<Plan>, clients: Option<Shard>, journal: Arc<Journal>, fleet: Arc<Fleet>, crew: Crew) -> Result<Arc<Shared>, RunError> {
         let shard = clients.unwrap_or(Shard::WHOLE);
         let count = if clients.is_some() { plan.clients() } else { 0 };
-        let registry = Arc::new(Registry::new(count, shard, plan.seed));
+        let hits = Arc::new(Hits::new(&plan, shard));
+        let registry = Arc::new(Registry::new(count, shard, plan.seed, hits.clone()));
         let sources = if fleet.is_in_memory() { Sources::one_each(plan.clients()) } else { Sources::of(&plan, fleet.place(0).address)? };
         let form = |cohort| fleet.named(None).into_iter().map(|instance| attempt::form(cohort, fleet.place(instance))).collect();
         let forms = plan.cohorts.iter().map(form).collect();
         let (pacer, marked, turns) = (Arc::default(), Mutex::default(), Semaphore::new(attempt::VOLLEY));
         let (follows, under_way) = (false, UnderWay::default());
-        Ok(Arc::new(Shared { plan, shard, journal, registry, fleet, pacer, sources, crew, follows, marked, forms, turns, under_way }))
+        Ok(Arc::new(Shared { plan, shard, journal, registry, fleet, pacer, sources, crew, follows, marked, forms, turns, under_way, hits }))
     }
 
     /// Tells what should have been done to server processes and is not done when the run ends.
@@ -326,7 +329,7 @@ async fn measure(
     let mut tasks = tokio::task::JoinSet::new();
     let listener = |(_, fault): &(u16, &crate::plan::Fault)| fault.inject.row.form == Form::Listener;
     let listeners = (0..).zip(&shared.plan.faults).filter(listener).map(|(index, _)| index).collect();
-    tasks.spawn(follow_reports(journal.clone(), listeners, reports));
+    tasks.spawn(follow_reports(shared.clone(), listeners, reports));
     tasks.spawn(pace(shared.clone()));
     tasks.spawn(arrive(shared.clone(), arrivals));
     for index in 0..u16::try_from(shared.plan.faults.len()).unwrap_or(u16::MAX) {
@@ -414,7 +417,8 @@ async fn pace(shared: Arc<Shared>) {
 }
 
 /// Makes events of what the embedded servers report.
-async fn follow_reports(journal: Arc<Journal>, listeners: BTreeSet<u16>, mut reports: mpsc::UnboundedReceiver<FromServer>) {
+async fn follow_reports(shared: Arc<Shared>, listeners: BTreeSet<u16>, mut reports: mpsc::UnboundedReceiver<FromServer>) {
+    let journal = shared.journal.clone();
     while let Some(line) = reports.recv().await {
         match line {
             FromServer::Injected { fault, id: Some(id), at_ns } => {
@@ -427,6 +431,11 @@ async fn follow_reports(journal: Arc<Journal>, listeners: BTreeSet<u16>, mut rep
             FromServer::Ended { id: Some(id), ending, at_ns } => {
                 journal.record_at(journal.offset(at_ns), &Event::ServerEnded { client: id.client, connection: id.connection, ending });
             }
+            FromServer::Ask { instance, process, firing, ticket } => {
+                let granted = shared.hits.take_one(firing);
+                shared.fleet.answer((instance, process), ToServer::Answer { ticket, granted });
+            }
+            FromServer::LocalLimit { what } => journal.record(&Event::LocalLimit { what }),
             FromServer::Notice { text } => journal.notice(text),
             _ => {}
         }

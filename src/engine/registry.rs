@@ -5,7 +5,7 @@ use super::control::{Command, Control, Dose};
 use super::journal::Journal;
 use crate::event::{ClientIndex, ConnectionNo, Stage, Stages, UnderWay};
 use crate::fault::OnAttempt;
-use crate::plan::{Firing, Phase, Pick, Select, Shard};
+use crate::plan::{Budget, Firing, Phase, Pick, Plan, Select, Shard};
 use crate::seed::{Seed, Stream};
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -113,21 +113,44 @@ impl Slot {
     }
 }
 
+/// Hits that faults have left.
+#[derive(Debug)]
+pub(super) struct Hits(Mutex<Budget>);
+
+impl Hits {
+    /// Those of a plan, or of a shard of it.
+    pub(super) fn new(plan: &Plan, shard: Shard) -> Self {
+        Hits(Mutex::new(Budget::new(&plan.faults, shard)))
+    }
+
+    /// The budget itself.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Budget> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A firing hits one more, if it may. Whether it does.
+    pub(super) fn take_one(&self, firing: Firing) -> bool {
+        self.lock().take_one(firing)
+    }
+}
+
 /// All clients, and the faults that wait for new connections.
 #[derive(Debug)]
 pub(super) struct Registry {
     shard: Shard,
     slots: Vec<Slot>,
     seed: Seed,
+    hits: Arc<Hits>,
     new: Mutex<Vec<(Arc<Dose>, Standing)>>,
     attempts: Mutex<Vec<(Firing, OnAttempt, Standing)>>,
 }
 
 impl Registry {
     /// One slot for each client of `shard` among `clients` of the plan.
-    pub(super) fn new(clients: u32, shard: Shard, seed: Seed) -> Self {
+    pub(super) fn new(clients: u32, shard: Shard, seed: Seed, hits: Arc<Hits>) -> Self {
         Registry {
             shard,
+            hits,
             slots: shard.clients(clients).map(|_| Slot::default()).collect(),
             seed,
             new: Mutex::default(),
@@ -193,10 +216,10 @@ impl Registry {
 
     /// The fault that selects this attempt, and what it does; uses up one of its hits.
     pub(super) fn attempted(&self, id: Id) -> Option<(u16, OnAttempt)> {
-        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        attempts
-            .iter_mut()
-            .find_map(|(firing, effect, standing)| standing.takes(self.seed, id, true).then(|| (firing.fault, effect.clone())))
+        let attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = attempts.iter();
+        let hit = all.find(|(firing, _, standing)| standing.wants(self.seed, id, true) && self.hits.take_one(*firing))?;
+        Some((hit.0.fault, hit.1.clone()))
     }
 
     /// Ends the wait of a firing.
@@ -207,8 +230,8 @@ impl Registry {
 
     /// A connection opened: the faults that wait for it reach it.
     pub(super) fn opened(&self, id: Id) {
-        for (dose, standing) in self.new.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
-            if standing.takes(self.seed, id, true) {
+        for (dose, standing) in self.new.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            if standing.wants(self.seed, id, true) && self.hits.take_one(dose.firing) {
                 self.slot(id.client).control.send(Command::Inject(dose.clone()));
             }
         }

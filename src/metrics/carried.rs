@@ -1,8 +1,8 @@
 //! Faults that were planned and acted on nobody, by the closed books of the whole run: parts of it may each have hit nobody.
 
 use super::book::{FaultBook, FaultMeta, Results, Status};
-use crate::fault::{Effect, Flow, Gate, Step};
-use crate::plan::Fault;
+use crate::fault::{Effect, Flow, Gate, Side, Step};
+use crate::plan::{Fault, Pick, Plan};
 
 /// When a fault acts on what it has selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,28 @@ pub fn on_nobody(results: &Results) -> Vec<String> {
     }
     let faults = results.meta.faults.iter().zip(&results.faults);
     faults.filter_map(|(meta, book)| Some(format!("fault {} was not carried out: {}", meta.id, why(meta, book)?))).collect()
+}
+
+/// What parts with fixed quotas of `first_n` and `count` may have missed, in words: one has nobody left to hit while another one would. Never
+/// more than the plan says.
+pub fn missed(results: &Results, plan: &Plan) -> Vec<String> {
+    let faults = plan.faults.iter().zip(&results.faults);
+    let told = faults.filter_map(|(fault, book)| {
+        // Servers ask one place for each hit.
+        if fault.side != Side::Client && matches!(fault.inject.effect(fault.side), Effect::Attempt(_)) {
+            return None;
+        }
+        let hits = book.selected.max(book.injected);
+        let (bound, most) = match (fault.schedule.first_n, fault.select.pick) {
+            (Some(first_n), _) => (format!("first_n = {first_n}"), first_n),
+            (None, Pick::Count(count)) => (format!("count = {count}"), u64::from(count).saturating_mul(book.fired)),
+            _ => return None,
+        };
+        let name = &fault.name;
+        (hits < most)
+            .then(|| format!("fault {name}: each part of the run has a fixed part of {bound}; together they hit {hits} of at most {most}"))
+    });
+    told.collect()
 }
 
 fn why(meta: &FaultMeta, book: &FaultBook) -> Option<String> {

@@ -18,6 +18,13 @@ pub struct Refusal {
     pub status: u16,
     /// `Retry-After`.
     pub retry_after: Option<Duration>,
+    /// There are as many connections as may be.
+    pub full: bool,
+}
+
+impl Refusal {
+    /// There are as many connections as may be.
+    pub const FULL: Refusal = Refusal { status: 503, retry_after: None, full: true };
 }
 
 /// Token bucket, full at first.
@@ -43,7 +50,7 @@ impl Bucket {
         self.tokens = (self.tokens + gained).min(f64::from(self.admit.burst));
         self.at = now;
         if self.tokens < 1.0 {
-            return Err(Refusal { status: self.admit.reject, retry_after: self.admit.retry_after.map(whole_seconds) });
+            return Err(Refusal { status: self.admit.reject, retry_after: self.admit.retry_after.map(whole_seconds), full: false });
         }
         self.tokens -= 1.0;
         Ok(())
@@ -135,7 +142,7 @@ mod tests {
         let admit = Admit { rate: Rate(10.0), burst: 2, reject: 429, retry_after: Some(ms(3000)) };
         let mut bucket = Bucket::new(admit, ms(5));
         assert!(bucket.take(ms(5)).is_ok() && bucket.take(ms(5)).is_ok());
-        assert_eq!(bucket.take(ms(5)), Err(Refusal { status: 429, retry_after: Some(ms(3000)) }));
+        assert_eq!(bucket.take(ms(5)), Err(Refusal { status: 429, retry_after: Some(ms(3000)), full: false }));
         assert!(bucket.take(ms(105)).is_ok());
     }
 

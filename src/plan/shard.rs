@@ -91,17 +91,19 @@ impl std::str::FromStr for Shard {
 
 impl Embedded {
     /// What one of `processes` processes of an instance is told, so that together they are as one: each serves its part of the
-    /// handshakes at that part of the rate, and has its part of the queue, of the limit and of the tokens, rounded up.
+    /// handshakes at that part of the rate, and has its part of the queue and of the tokens, rounded up, and of the limit of connections, which
+    /// add up to it. `process`: which of them, from 0.
     ///
     /// The kernel deals connections out by a hash of their addresses, so the parts are even only on average, and a handshake that
     /// need not wait takes as many times longer as there are processes.
-    pub fn share(&self, processes: u16) -> Embedded {
+    pub fn share(&self, process: u16, processes: u16) -> Embedded {
         let n = u32::from(processes.max(1));
         let part = |whole: u32| whole.div_ceil(n).max(1);
         let mut share = self.clone();
         share.handshake_cost = self.handshake_cost * n;
         share.backlog = part(self.backlog);
-        share.max_connections = self.max_connections.map(part);
+        let own = Shard { index: u32::from(process), of: n };
+        share.max_connections = self.max_connections.map(|most| own.quota(most.into(), 0) as u32);
         if let Some(admit) = &mut share.admit {
             admit.rate.0 /= f64::from(n);
             admit.burst = part(admit.burst);
@@ -171,10 +173,12 @@ mod tests {
             admit: Some(Admit { rate: Rate(90.0), burst: 1, reject: 503, retry_after: None }),
             ..Embedded::default()
         };
-        let part = whole.share(3);
+        let part = whole.share(0, 3);
         assert_eq!((part.handshake_cost, part.backlog, part.max_connections), (Duration::from_micros(1500), 342, Some(334)));
         assert_eq!(part.admit.map(|admit| (admit.rate.0, admit.burst)), Some((30.0, 1)));
-        let same = whole.share(1);
+        let limits = (0..3).map(|process| whole.share(process, 3).max_connections.unwrap());
+        assert_eq!(limits.sum::<u32>(), 1000);
+        let same = whole.share(0, 1);
         assert_eq!((same.handshake_cost, same.backlog, same.max_connections), (whole.handshake_cost, 1024, Some(1000)));
     }
 }

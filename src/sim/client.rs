@@ -2,7 +2,7 @@
 //! in `opening`, how a connection ends in `ending`.
 
 use super::row::{Row, State};
-use super::{Failing, What, World, nanos};
+use super::{Due, Failing, What, World, nanos};
 use crate::event::{ClientIndex, Event, Outcome, Stage, Stages, UnderWay};
 use crate::plan::StayTime;
 use crate::reconnect::{Decision, Loss, whole_ms};
@@ -62,9 +62,14 @@ impl World<'_> {
     pub(super) fn fails(&mut self, client: u32, at: u64, failing: u8) {
         let Failing { stage, outcome, fault } = self.failings[usize::from(failing)].clone();
         let (_, times) = self.stages(client, at);
-        let server = usize::from(self.rows[client as usize].server);
-        if let Some(server) = self.servers.get_mut(server) {
+        let (place, who) = (self.rows[client as usize].server, self.who(client));
+        if let Some(server) = self.servers.get_mut(usize::from(place)) {
             server.coming -= 1;
+            if let Some(until) = server.abandoned(who, self.now) {
+                self.leavers.push((place, who));
+                let (leaver, turn) = (self.leavers.len() as u32 - 1, self.processes[usize::from(place)]);
+                self.push(until, Due { client: leaver, turn, what: What::Vacate, mark: 0 });
+            }
         }
         self.turn_to(client, State::Away);
         let (loss, hint) = match &outcome {
@@ -136,6 +141,14 @@ impl World<'_> {
         }
     }
 
+    /// A server is done with someone who is gone.
+    pub(super) fn vacate(&mut self, leaver: u32, process: u16) {
+        let (server, who) = self.leavers[leaver as usize];
+        if self.processes[usize::from(server)] == process {
+            self.servers[usize::from(server)].vacate(who);
+        }
+    }
+
     fn by_own_clock(&self, client: u32, delay: Duration) -> Duration {
         let spread = self.kind.model.clock_spread;
         if spread == 0.0 {
@@ -154,8 +167,11 @@ impl World<'_> {
         let (server, tcp) = (row.server, Duration::from_micros(u64::from(row.tcp_us)));
         let cohort = &self.plan.cohorts[usize::from(row.cohort)];
         let turned_away = row.state == State::Shaking && row.fault != 0;
-        self.servers[usize::from(server)].coming -= 1;
-        self.servers[usize::from(server)].open += 1;
+        let who = self.who(client);
+        let of = &mut self.servers[usize::from(server)];
+        of.promised.remove(&who);
+        of.coming -= 1;
+        of.open += 1;
         self.turn_to(client, State::Open);
         let (id, connection) = self.id(client);
         let rest = Duration::from_nanos(now - begun).saturating_sub(tcp);

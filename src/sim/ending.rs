@@ -45,6 +45,7 @@ impl World<'_> {
         // The books of a process that is gone are closed.
         if let Some(server) = self.servers.get_mut(usize::from(place)) {
             server.open -= 1;
+            server.seats = server.seats.saturating_sub(1);
         }
         self.turn_to(client, State::Away);
         self.forget_silences(client);

@@ -20,7 +20,6 @@ pub(super) struct Standing {
     pick: Pick,
     /// Name of its random stream.
     stream: String,
-    left: Option<u64>,
 }
 
 /// A firing as a number for an entry of the queue. The fault is below 256, as `support` sees to, and a run has far fewer than 2²⁴ firings.
@@ -49,7 +48,7 @@ impl World<'_> {
     pub(super) fn fire(&mut self, fault: u16) {
         let firing = Firing { fault, number: self.fired[usize::from(fault)] };
         self.fired[usize::from(fault)] += 1;
-        if self.hits_left[usize::from(fault)] == Some(0) {
+        if !self.budget.begin(firing) {
             return self.record(self.now, &Event::Spent { fault, firing: firing.number });
         }
         let planned = &self.plan.faults[usize::from(fault)];
@@ -113,11 +112,10 @@ impl World<'_> {
             self.clients(fault).filter(|client| self.rows[*client as usize].state.phase() == Some(phase) && old_enough(*client)).collect();
         let mut chosen =
             select.pick.draw(Shard::WHOLE, 0, candidates, |client| ClientIndex(*client), &mut self.selections[usize::from(fault)]);
-        let left = &mut self.hits_left[usize::from(fault)];
-        if let Some(left) = left {
-            chosen.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
-            *left -= chosen.len() as u64;
+        if let Some(left) = self.budget.left(firing) {
+            chosen.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         }
+        self.budget.take(firing, chosen.len() as u64);
         self.record(self.now, &Event::Fired { fault, firing: number, selected: chosen.len() as u32 });
         chosen
     }
@@ -125,34 +123,28 @@ impl World<'_> {
     fn stand(&mut self, firing: Firing, on: Option<OnAttempt>) {
         let fault = firing.fault;
         let planned = &self.plan.faults[usize::from(fault)];
-        let (pick, left) = (planned.select.pick, self.hits_left[usize::from(fault)]);
-        let left = match pick {
-            Pick::Count(count) => Some(left.map_or(u64::from(count), |left| left.min(u64::from(count)))),
-            _ => left,
-        };
+        let pick = planned.select.pick;
         let stream = format!("fault/{}/attempts", planned.name);
-        self.standing.push(Standing { firing, on, clients: self.clients(fault), pick, stream, left });
+        self.standing.push(Standing { firing, on, clients: self.clients(fault), pick, stream });
     }
 
-    /// The first standing fault that selects this attempt, or this new connection; uses up one of its hits.
-    fn stands(&mut self, client: u32, attempt: bool) -> Option<(Firing, Option<OnAttempt>, String)> {
+    /// Whether a standing fault selects this attempt, or this new connection; uses up one of its hits.
+    fn stands(&mut self, place: usize, client: u32, attempt: bool) -> bool {
         let (seed, connection) = (self.plan.seed, ConnectionNo(self.rows[client as usize].attempts));
-        let standing = self.standing.iter_mut().find(|standing| {
-            standing.on.is_some() == attempt
-                && standing.clients.contains(&client)
-                && standing.left != Some(0)
-                && standing.pick.takes_alone(seed, &standing.stream, ClientIndex(client), connection)
-        })?;
-        standing.left = standing.left.map(|left| left - 1);
-        Some((standing.firing, standing.on.clone(), standing.stream.clone()))
+        let standing = &self.standing[place];
+        standing.on.is_some() == attempt
+            && standing.clients.contains(&client)
+            && standing.pick.takes_alone(seed, &standing.stream, ClientIndex(client), connection)
+            && self.budget.take_one(standing.firing)
     }
 
     /// Faults that wait for new connections reach this one.
     pub(super) fn stand_for(&mut self, client: u32) {
-        if self.standing.is_empty() {
-            return;
-        }
-        if let Some((firing, ..)) = self.stands(client, false) {
+        for place in 0..self.standing.len() {
+            if !self.stands(place, client, false) {
+                continue;
+            }
+            let firing = self.standing[place].firing;
             let planned = &self.plan.faults[usize::from(firing.fault)];
             if let Effect::Connection { gate, steps } = planned.inject.effect(planned.side) {
                 self.act(firing, client, &gate, &steps);
@@ -165,7 +157,8 @@ impl World<'_> {
         if self.standing.is_empty() {
             return false;
         }
-        let Some((Firing { fault, .. }, Some(on), stream)) = self.stands(client, true) else { return false };
+        let Some(place) = (0..self.standing.len()).find(|place| self.stands(*place, client, true)) else { return false };
+        let Standing { firing: Firing { fault, .. }, on: Some(on), stream, .. } = self.standing[place].clone() else { return false };
         let connection = ConnectionNo(self.rows[client as usize].attempts);
         self.record(self.now, &Event::Injected { fault, client: ClientIndex(client), connection });
         let name = format!("{stream}/answer/{client}/{}", connection.0);
@@ -229,6 +222,8 @@ impl World<'_> {
                 for client in 0..self.rows.len() as u32 {
                     let row = &self.rows[client as usize];
                     if row.server == server && row.state == State::Shaking {
+                        let who = self.who(client);
+                        self.servers[usize::from(server)].vacate(who);
                         self.turn_to(client, State::Shaking);
                         let at = self.now.saturating_add(self.leg());
                         if at == self.now { self.fails(client, at, cut) } else { self.push_for(at, client, What::Refusal, cut) }
@@ -311,6 +306,7 @@ impl World<'_> {
         let Firing { fault, number } = firing;
         let planned = &self.plan.faults[usize::from(fault)];
         self.standing.retain(|standing| standing.firing != firing);
+        self.budget.end(firing);
         match planned.inject.effect(planned.side) {
             Effect::Listener { on, instance } => {
                 for server in self.named(instance) {

@@ -34,7 +34,7 @@ pub use support::{Unsupported, supported};
 use crate::close::Ending;
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::metrics::{Live, Recorder, Results, Status};
-use crate::plan::{Firing, Model, Plan};
+use crate::plan::{Budget, Firing, Model, Plan, Shard};
 use crate::seed::Stream;
 use faults::{Silence, Standing};
 use prefetch_index::prefetch_index;
@@ -146,6 +146,8 @@ enum What {
     Listen,
     /// A server has served someone: as `Start`.
     Served,
+    /// A server is done with someone who is gone: `client` is the place among `leavers`, `turn` the process.
+    Vacate,
     /// A graceful stop is over: as `Start`.
     Grace,
     /// A server runs on: as `Start`.
@@ -239,7 +241,7 @@ struct World<'a> {
     failings: Vec<Failing>,
     standing: Vec<Standing>,
     selections: Vec<Stream>,
-    hits_left: Vec<Option<u64>>,
+    budget: Budget,
     /// Firings so far, by fault.
     fired: Vec<u32>,
     path: Stream,
@@ -259,6 +261,8 @@ struct World<'a> {
     trace: Option<Vec<(Duration, Event)>>,
     /// What firings have left on connections that are open, by client.
     silences: BTreeMap<(u32, Firing), Silence>,
+    /// Attempts that their clients have given up while a server with a limit of connections works for them: server and attempt.
+    leavers: Vec<(u16, Who)>,
     /// Since when a client that pings has heard nothing.
     silent_since: BTreeMap<u32, u64>,
     /// Since when a client waits in a closing handshake that will not end in this run, and how long its answer took, if it came.
@@ -288,7 +292,7 @@ impl<'a> World<'a> {
             standing: Vec::new(),
             selections: plan.faults.iter().map(|fault| seed.stream(&format!("fault/{}/select", fault.name))).collect(),
             fired: vec![0; plan.faults.len()],
-            hits_left: plan.faults.iter().map(|fault| fault.schedule.first_n).collect(),
+            budget: Budget::new(&plan.faults, Shard::WHOLE),
             path: seed.stream("model/path"),
             hints: seed.stream("model/hints"),
             turn: 0,
@@ -301,6 +305,7 @@ impl<'a> World<'a> {
             #[cfg(test)]
             trace: None,
             silences: BTreeMap::new(),
+            leavers: Vec::new(),
             silent_since: BTreeMap::new(),
             closing_since: BTreeMap::new(),
             stays: BTreeMap::new(),
@@ -368,6 +373,7 @@ impl<'a> World<'a> {
             What::Fire => self.fire(client as u16),
             What::Revert => self.revert(faults::unpacked(client)),
             What::Roll => self.roll(faults::unpacked(client), turn),
+            What::Vacate => self.vacate(client, turn),
             What::Start | What::Listen | What::Served | What::Grace | What::Resume if self.processes[place] != turn => {}
             What::Start => self.start(client as u16),
             What::Listen => self.listen(client as u16),

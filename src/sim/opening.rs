@@ -184,7 +184,8 @@ impl World<'_> {
 
     fn refuse(&mut self, client: u32, refusal: Refusal, until: u64) {
         if let Some(code) = self.kind.model.admit_close {
-            // Opened, and closed at once.
+            // Opened, and closed at once: it has a seat until then.
+            self.servers[usize::from(self.rows[client as usize].server)].seats += 1;
             self.rows[client as usize].fault = 0;
             self.turned_away(client, code, None);
             return self.promise(client, self.now, until);

@@ -297,11 +297,16 @@ impl World<'_> {
             let (turn, mark) = (self.processes[usize::from(server)], of.stops.len() as u8);
             return self.push(self.now.saturating_add(later), Due { client: u32::from(server), turn, what: What::Served, mark });
         }
-        if let Some(who) = of.served()
-            && self.rows[who.client as usize].turn == who.turn
-        {
-            let until = self.upgrade_until(who.client);
-            self.promise(who.client, self.now, until);
+        if let Some(who) = of.served() {
+            if self.rows[who.client as usize].turn == who.turn {
+                if of.promised.contains_key(&who) {
+                    of.promise(&self.kind, who, self.now);
+                }
+                let until = self.upgrade_until(who.client);
+                self.promise(who.client, self.now, until);
+            } else {
+                of.vacate(who);
+            }
         }
         self.take_next(usize::from(server));
     }

@@ -4,7 +4,7 @@
 
 use crate::plan::{Accept, Bucket, Firing, Gone, Line, Model, Queue, Refusal, Times};
 use crate::seed::{Seed, Stream};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// Share of a server's capacity that is left however many connections are open.
@@ -13,7 +13,7 @@ const LEAST_CAPACITY: f64 = 0.01;
 pub(super) const NEVER: u64 = u64::MAX;
 
 /// A client, and which of its states is meant: it may have gone on meanwhile.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Who {
     pub(super) client: u32,
     pub(super) turn: u16,
@@ -62,6 +62,10 @@ pub(super) struct Server {
     pub(super) pauses: Vec<Firing>,
     /// Open connections.
     pub(super) open: u32,
+    /// Connections that are open, or were let into the service queue and will be.
+    pub(super) seats: u32,
+    /// With a limit of connections: until when each client is served that was let in and has not opened yet; [`NEVER`]: not known yet.
+    pub(super) promised: BTreeMap<Who, u64>,
     /// Attempts on their way here.
     pub(super) coming: u32,
     /// It exits when its last connection is gone: on behalf of this fault, down for so long.
@@ -125,6 +129,8 @@ impl Server {
             stops: Vec::new(),
             pauses: Vec::new(),
             open: 0,
+            seats: 0,
+            promised: BTreeMap::new(),
             coming: 0,
             exiting: None,
             held: Vec::new(),
@@ -159,6 +165,8 @@ impl Server {
         self.up = false;
         self.frozen_until = 0;
         self.pauses.clear();
+        self.seats = 0;
+        self.promised.clear();
         self.serving.clear();
         self.held.clear();
         self.leaving.clear();
@@ -219,16 +227,20 @@ impl Server {
     /// A request arrives.
     pub(super) fn request(&mut self, kind: &Kind, now: u64, who: Who) -> Service {
         let at = Duration::from_nanos(now);
-        if kind.model.max_connections.is_some_and(|max| self.open >= max) {
-            return Service::Refused(Refusal { status: 503, retry_after: None });
+        if kind.model.max_connections.is_some_and(|max| self.seats >= max) {
+            return Service::Refused(Refusal::FULL);
         }
         if let Some(Err(refusal)) = self.bucket.as_mut().map(|bucket| bucket.take(at)) {
             return Service::Refused(refusal);
         }
+        // Taken before it is served, or all that wait at once would find room.
+        self.seats += 1;
         if kind.free {
+            self.promise(kind, who, now);
             return Service::Done(now);
         }
         if kind.explicit {
+            self.promise(kind, who, NEVER);
             self.line.join(at, who);
             return Service::Waits;
         }
@@ -238,9 +250,38 @@ impl Server {
         }
         let end = u64::try_from(end.as_nanos()).unwrap_or(NEVER);
         match kind.model.deadline.map(|deadline| (at + deadline).as_nanos() as u64) {
-            Some(until) if until < end => Service::Ended(until),
-            _ => Service::Done(end),
+            Some(until) if until < end => {
+                self.promise(kind, who, until);
+                Service::Ended(until)
+            }
+            _ => {
+                self.promise(kind, who, end);
+                Service::Done(end)
+            }
         }
+    }
+
+    /// Somebody who was let in is served until then.
+    pub(super) fn promise(&mut self, kind: &Kind, who: Who, until: u64) {
+        if kind.model.max_connections.is_some() {
+            self.promised.insert(who, until);
+        }
+    }
+
+    /// Somebody who was let in will not open: the seat is free.
+    pub(super) fn vacate(&mut self, who: Who) {
+        if self.promised.remove(&who).is_some() {
+            self.seats = self.seats.saturating_sub(1);
+        }
+    }
+
+    /// The client of an attempt is gone at `now`. The server works for it all the same: when its seat is free, where that is known and later.
+    pub(super) fn abandoned(&mut self, who: Who, now: u64) -> Option<u64> {
+        let until = *self.promised.get(&who)?;
+        if until <= now {
+            self.vacate(who);
+        }
+        Some(until).filter(|until| *until > now && *until != NEVER)
     }
 
     /// Serves the next one that waits, if the server has a place: until when.
@@ -251,6 +292,7 @@ impl Server {
         loop {
             let (arrived, who) = self.line.take_next()?;
             if kind.model.gone == Gone::Skipped && is_gone(who) {
+                self.vacate(who);
                 continue;
             }
             let (_, end) = self.serve(kind, arrived);

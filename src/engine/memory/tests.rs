@@ -85,6 +85,39 @@ const SERVICE: &[Row] = &[
         ],
     ),
     ("a limit", &[CRASH, FIXED, "target.embedded.max_connections=30"]),
+    (
+        "a limit behind the service queue",
+        &[
+            CRASH,
+            FIXED,
+            "target.embedded.max_connections=20",
+            "target.embedded.handshake_cost=\"50ms\"",
+            "clients.web.arrive={at_once=true}",
+        ],
+    ),
+    (
+        "a limit, and clients that give up in the service queue",
+        &[
+            // No moment of a client is one of the crash.
+            r#"faults=[{at="5003ms",inject={server_crash={down="2500ms"}}}]"#,
+            QUICK,
+            "target.embedded.max_connections=20",
+            "target.embedded.handshake_cost=\"70ms\"",
+            r#"clients.web.deadlines={handshake="900ms"}"#,
+        ],
+    ),
+    (
+        "a limit, and the last one first",
+        &[
+            // No moment of a client is one of the crash.
+            r#"faults=[{at="5003ms",inject={server_crash={down="2500ms"}}}]"#,
+            QUICK,
+            "target.embedded.max_connections=20",
+            "target.embedded.handshake_cost=\"70ms\"",
+            "target.embedded.queue=\"lifo\"",
+            r#"clients.web.deadlines={handshake="900ms"}"#,
+        ],
+    ),
     ("tls", &[CRASH, FIXED, "target.embedded.tls=true", "clients.web.count=10"]),
 ];
 
@@ -208,6 +241,22 @@ const CONNECTIONS: &[Row] = &[
                        {at="6s",inject={drop_fin={}}}]"#,
             FULL,
         ],
+    ),
+    (
+        "the first five, over all firings",
+        &[r#"faults=[{at="1s",every="3s",for="1s",first_n=5,inject={upgrade_status={status=503}}},{at="6s",inject={drop_fin={}}}]"#, QUICK],
+    ),
+    (
+        "three of each firing, of three servers",
+        &[
+            r#"faults=[{at="1s",every="3s",for="1s",select={count=3},inject={upgrade_status={status=503}}},{at="6s",side="client",inject={drop_fin={}}}]"#,
+            QUICK,
+            "target.embedded.instances=3",
+        ],
+    ),
+    (
+        "the first seven that are cut, and new ones",
+        &[r#"faults=[{at="3s",every="2s",first_n=7,select={count=3},new=true,inject={drop_rst={}}}]"#, QUICK],
     ),
     ("overload", &[r#"faults=[{at="5s",for="5s",inject={server_overload={}}},{at="6s",inject={drop_fin={}}}]"#, FULL]),
     ("stays", &[CRASH, FULL, r#"clients.web.stay={for="3s",return="1s"}"#]),
@@ -370,6 +419,39 @@ fn windows_and_exact_counts_are_those_of_the_simulator() {
     assert_eq!(counted(&real), counted(&simulated));
     let judged = |results| judge(&Evidence::of(results), &plan.expectations).expectations;
     assert_eq!(judged(&real), judged(&simulated));
+}
+
+#[test]
+fn first_n_and_count_are_exact_over_firings_servers_and_restarts() {
+    let status = |more: &str| format!(r#"faults=[{{at="1s",every="3s",for="1s",{more},inject={{upgrade_status={{status=503}}}}}}CRASH]"#);
+    let servers = "target.embedded.instances=3";
+    let crash = r#",{at="1200ms",inject={server_crash={down="100ms"}}}"#;
+    for (more, also, expected) in [
+        ("first_n=5", "", vec![(1, 5)]),
+        ("first_n=15", "", vec![(1, 10), (4, 5)]),
+        ("select={count=3}", "", vec![(1, 3), (4, 3), (7, 3), (10, 3), (13, 3)]),
+        ("select={count=3},first_n=5", "", vec![(1, 3), (4, 2)]),
+        // The new process goes on with what is left.
+        ("first_n=5", crash, vec![(1, 5)]),
+    ] {
+        let fault = status(more).replace("CRASH", also);
+        let arrivals = ["clients.web.arrive={rate=\"10/s\"}", "clients.web.count=150", "clients.web.reconnect=none"];
+        let plan = plan(&[&fault, servers, arrivals[0], arrivals[1], arrivals[2]], 1);
+        let hits = |trace: &Trace| {
+            let mut hits = BTreeMap::new();
+            let of = |event: &Event| matches!(event, Event::Injected { fault: 0, .. });
+            trace.iter().filter(|(_, event)| of(event)).for_each(|(at, _)| *hits.entry(at.as_secs()).or_insert(0) += 1);
+            hits.into_iter().collect::<Vec<_>>()
+        };
+        let spent = |trace: &Trace| trace.iter().filter(|(_, event)| matches!(event, Event::Spent { .. })).count();
+        let fired = |trace: &Trace| trace.iter().filter(|(_, event)| matches!(event, Event::Fired { fault: 0, .. })).count();
+        let (_, engine) = engine(&plan);
+        let simulator = simulator(&plan, &plan.simulated_as().expect("embedded"));
+        for (world, trace) in [("engine", &engine), ("simulator", &simulator)] {
+            assert_eq!(hits(trace), expected, "{world}: {more} {also}");
+            assert_eq!(fired(trace) + spent(trace), 7, "{world}: each firing has its row");
+        }
+    }
 }
 
 #[test]

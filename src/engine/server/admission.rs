@@ -5,6 +5,7 @@
 
 use crate::plan::{Bucket, Embedded, Line, Refusal};
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
@@ -14,6 +15,8 @@ use tokio::time::{Instant, timeout_at};
 /// Decides who is served when.
 pub(super) struct Admission {
     max_connections: Option<u32>,
+    /// Connections that are open, or were let into the service queue and will be.
+    seats: Arc<AtomicU32>,
     bucket: Option<Mutex<Bucket>>,
     started: Instant,
     service: Option<Arc<Service>>,
@@ -28,6 +31,7 @@ impl Admission {
         let (service, serving) = costs.then(|| Service::start(settings)).unzip();
         Admission {
             max_connections: settings.max_connections,
+            seats: Arc::default(),
             bucket: settings.admit.map(|admit| Mutex::new(Bucket::new(admit, Duration::ZERO))),
             started: Instant::now(),
             service,
@@ -35,21 +39,35 @@ impl Admission {
         }
     }
 
-    /// Waits for this handshake's turn.
+    /// Waits for this handshake's turn. Its seat is taken before, or all that wait at once would find room.
     ///
     /// # Errors
     /// If it is refused instead.
-    pub(super) async fn admit(&self, open: u32) -> Result<(), Refusal> {
-        if self.max_connections.is_some_and(|max| open >= max) {
-            return Err(Refusal { status: 503, retry_after: None });
-        }
+    pub(super) async fn admit(&self) -> Result<Seat, Refusal> {
+        let seat = self.seat().ok_or(Refusal::FULL)?;
         if let Some(bucket) = &self.bucket {
             bucket.lock().unwrap_or_else(PoisonError::into_inner).take(self.started.elapsed())?;
         }
         if let Some(service) = &self.service {
             service.turn().await;
         }
-        Ok(())
+        Ok(seat)
+    }
+
+    fn seat(&self) -> Option<Seat> {
+        let most = self.max_connections.unwrap_or(u32::MAX);
+        let one_more = |taken: u32| taken.checked_add(1).filter(|taken| *taken <= most);
+        self.seats.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
+        Some(Seat(self.seats.clone()))
+    }
+}
+
+/// One of `max_connections`; free again when dropped.
+pub(super) struct Seat(Arc<AtomicU32>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -180,7 +198,7 @@ mod tests {
             .map(|_| {
                 tokio::spawn({
                     let admission = admission.clone();
-                    async move { admission.admit(0).await }
+                    async move { admission.admit().await.map(drop) }
                 })
             })
             .collect();
@@ -202,7 +220,7 @@ mod tests {
                     let admission = admission.clone();
                     tokio::spawn(async move {
                         tokio::time::sleep(MS(10 * number)).await;
-                        admission.admit(0).await.expect("admitted");
+                        admission.admit().await.expect("admitted");
                         begun.elapsed()
                     })
                 })
@@ -213,10 +231,14 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn connections_over_the_limit_are_refused() {
-        let admission = Admission::start(&Embedded { max_connections: Some(2), ..settings(Duration::ZERO) });
-        assert!(admission.admit(1).await.is_ok());
-        assert_eq!(admission.admit(2).await.map_err(|refusal| refusal.status), Err(503));
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_of_connections_counts_those_that_wait_to_be_served() {
+        let settings = Embedded { max_connections: Some(2), ..settings(Duration::from_millis(10)) };
+        let admission = Admission::start(&settings);
+        let together = futures_util::future::join_all((0..5).map(|_| admission.admit())).await;
+        assert_eq!(together.iter().filter(|admitted| admitted.is_ok()).count(), 2);
+        assert_eq!(admission.admit().await.err(), Some(Refusal::FULL));
+        drop(together);
+        assert!(admission.admit().await.is_ok(), "their seats are free again");
     }
 }

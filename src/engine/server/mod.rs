@@ -20,11 +20,11 @@ use crate::net::Transport;
 use crate::net::link::Link;
 use crate::net::tap::Tap;
 use crate::net::wire::{Listener, Wire};
-use crate::plan::{Firing, Shard};
+use crate::plan::Firing;
 use crate::seed::{Seed, Stream};
 use crate::units::parse_duration;
 use crate::ws::Connection;
-use admission::Admission;
+use admission::{Admission, Seat};
 use ground::{Ends, Ground};
 pub(super) use house::House;
 use report::Reporter;
@@ -34,7 +34,7 @@ use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -43,6 +43,13 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 const HEAD_WITHIN: Duration = Duration::from_secs(60);
 /// How long the server waits for a Close frame and for a FIN.
 const LIMITS: Limits = Limits { close: Duration::from_secs(10), fin: Duration::from_secs(2) };
+
+/// In which a question is answered; a hit that was not granted by then is not carried out.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// What is told when one of several processes is full.
+const UNEVEN: &str = "one of its processes refused an opening handshake because its own part of max_connections was used up; the kernel spreads \
+                      connections unevenly, so others may have had room";
 
 /// A hook for tests: a variable of the environment with a duration in place of the scenario's `handshake_cost`. Only this process reads it,
 /// so that a search for the limit of a server cannot know the answer.
@@ -102,6 +109,8 @@ struct State {
     by_id: HashMap<Id, u64>,
     attempts: Vec<(Firing, OnAttempt, Standing)>,
     new: Vec<(Arc<Dose>, Standing)>,
+    /// Questions that wait for their answers.
+    asked: HashMap<u64, oneshot::Sender<bool>>,
     /// Set while the server shuts down gracefully: what opens now is closed at once.
     closing: Option<Command>,
 }
@@ -145,22 +154,32 @@ impl Server {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The part of its instance that this process is.
-    fn part(&self) -> Shard {
-        Shard { index: u32::from(self.spec.process), of: u32::from(self.spec.processes) }
-    }
-
     fn report(&self, line: &FromServer) {
         self.reporter.send(line);
     }
 
-    /// Whether a standing fault selects this client's attempt; uses up one of its hits. Returns its random stream for this attempt.
-    fn selects(&self, standing: &mut Standing, id: Option<Id>) -> Option<Stream> {
+    /// Whether a standing fault selects this client's attempt, as far as it has hits left. Returns its random stream for this attempt.
+    fn selects(&self, standing: &Standing, id: Option<Id>) -> Option<Stream> {
         // A client that is not ours is counted, so that "every n-th" means something for them, too.
         let stranger = || Id { client: ClientIndex(self.strangers.fetch_add(1, Ordering::Relaxed)), connection: ConnectionNo(1) };
         let (seed, who) = (Seed(self.spec.seed), id.unwrap_or_else(stranger));
-        let taken = standing.takes(seed, who, id.is_some());
+        let taken = standing.wants(seed, who, id.is_some());
         taken.then(|| seed.stream(&format!("{}/answer/{}/{}", standing.stream, who.client.0, who.connection.0)))
+    }
+
+    /// Asks whether a firing may hit one more: whoever started the servers has the budget of all.
+    async fn may_hit(&self, firing: Firing) -> bool {
+        let (sender, answer) = oneshot::channel();
+        let ticket = self.serial.fetch_add(1, Ordering::Relaxed);
+        self.state().asked.insert(ticket, sender);
+        self.report(&FromServer::Ask { instance: self.spec.instance, process: self.spec.process, firing, ticket });
+        match timeout(ANSWER_WITHIN, answer).await {
+            Ok(answer) => answer.unwrap_or(false),
+            Err(_) => {
+                self.state().asked.remove(&ticket);
+                false
+            }
+        }
     }
 
     /// Resolves when a fault has closed the listening socket.
@@ -198,8 +217,6 @@ async fn until_all_are_there(commands: &mut report::Commands) -> Vec<ToServer> {
 /// Carries out what the parent and its workers say, until the parent says stop or is gone. `early`: what they said already.
 async fn obey(server: &Arc<Server>, early: Vec<ToServer>, mut commands: report::Commands) -> Option<ToServer> {
     let mut early = VecDeque::from(early);
-    // A limit of hits is that of the whole instance.
-    let part = |standing: Standing| Standing { first_n: standing.first_n.map(|hits| server.part().quota(hits, 0)), ..standing };
     while let Some(command) = match early.pop_front() {
         Some(command) => Some(command),
         None => commands.next().await,
@@ -207,6 +224,7 @@ async fn obey(server: &Arc<Server>, early: Vec<ToServer>, mut commands: report::
         let mut state = server.state();
         match command {
             ToServer::Listen => {}
+            ToServer::Answer { ticket, granted } => drop(state.asked.remove(&ticket).map(|asking| asking.send(granted))),
             ToServer::Inject { dose, ids } => {
                 let dose = Arc::new(dose);
                 for id in ids {
@@ -215,8 +233,8 @@ async fn obey(server: &Arc<Server>, early: Vec<ToServer>, mut commands: report::
                     }
                 }
             }
-            ToServer::InjectNew { dose, standing } => state.new.push((Arc::new(dose), part(standing))),
-            ToServer::Attempts { firing, effect, standing } => state.attempts.push((firing, effect, part(standing))),
+            ToServer::InjectNew { dose, standing } => state.new.push((Arc::new(dose), standing)),
+            ToServer::Attempts { firing, effect, standing } => state.attempts.push((firing, effect, standing)),
             ToServer::Listener { firing, on, instance } => {
                 if instance.is_none_or(|instance| instance == server.spec.instance) {
                     server.listening.send_modify(|active| active.push((firing, on)));
@@ -298,6 +316,8 @@ struct Shaken {
     echo: bool,
     /// The server closes at once with this code, on behalf of this fault.
     close: Option<(u16, u16)>,
+    /// Among `max_connections`, to the end of the connection.
+    _seat: Seat,
 }
 
 /// Reads the request and answers it. `None`: not with a 101.
@@ -311,29 +331,47 @@ async fn shake_hands(server: &Server, tap: &mut Tap) -> Option<Shaken> {
     };
     let id = head.id();
     let (mut answer, mut close) = (Answer::default(), None);
-    if let Some((fault, effect, mut random)) = selected(server, id) {
+    if let Some((fault, effect, mut random)) = selected(server, id).await {
         server.report(&FromServer::Injected { fault, id, at_ns: server.ground.now_ns() });
         answer = suffer::suffer(tap, effect, &mut random).await?;
         close = answer.close.map(|code| (fault, code));
     }
-    let open_now = *server.open.borrow();
-    if let Err(refusal) = server.admission.admit(open_now).await {
-        let more = request::More { retry_after: refusal.retry_after, location: None };
-        request::refuse(tap, refusal.status, more, 0, "").await;
-        return None;
-    }
+    let seat = match server.admission.admit().await {
+        Ok(seat) => seat,
+        Err(refusal) => {
+            if refusal.full && server.spec.processes > 1 {
+                let text = format!("instance {}: {UNEVEN}", server.spec.instance);
+                server.report(&FromServer::Notice { text });
+            }
+            let more = request::More { retry_after: refusal.retry_after, location: None };
+            request::refuse(tap, refusal.status, more, 0, "").await;
+            return None;
+        }
+    };
     request::accept(tap, &head, &answer).await.ok()?;
-    Some(Shaken { id, echo: head.wants_echo(), close })
+    Some(Shaken { id, echo: head.wants_echo(), close, _seat: seat })
 }
 
-fn selected(server: &Server, id: Option<Id>) -> Option<(u16, OnAttempt, Stream)> {
-    let mut state = server.state();
-    state.attempts.iter_mut().find_map(|(firing, effect, standing)| Some((firing.fault, effect.clone(), server.selects(standing, id)?)))
+/// The first fault that selects this attempt.
+async fn selected(server: &Server, id: Option<Id>) -> Option<(u16, OnAttempt, Stream)> {
+    let candidates: Vec<_> = {
+        let state = server.state();
+        let wanting = |(firing, effect, standing): &(Firing, OnAttempt, Standing)| {
+            Some((*firing, effect.clone(), standing.bounded, server.selects(standing, id)?))
+        };
+        state.attempts.iter().filter_map(wanting).collect()
+    };
+    for (firing, effect, bounded, random) in candidates {
+        if !bounded || server.may_hit(firing).await {
+            return Some((firing.fault, effect, random));
+        }
+    }
+    None
 }
 
 /// An open connection, to its end.
-async fn open(server: &Server, connection: Box<Connection>, shaken: Shaken) {
-    let Shaken { id, echo, close } = shaken;
+async fn open(server: &Arc<Server>, connection: Box<Connection>, shaken: Shaken) {
+    let Shaken { id, echo, close, _seat } = shaken;
     let control = Arc::new(Control::default());
     let serial = server.serial.fetch_add(1, Ordering::Relaxed);
     register(server, serial, id, &control);
@@ -368,7 +406,7 @@ async fn open(server: &Server, connection: Box<Connection>, shaken: Shaken) {
     server.open.send_modify(|open| *open -= 1);
 }
 
-fn register(server: &Server, serial: u64, id: Option<Id>, control: &Arc<Control>) {
+fn register(server: &Arc<Server>, serial: u64, id: Option<Id>, control: &Arc<Control>) {
     let mut state = server.state();
     state.connections.insert(serial, control.clone());
     if let Some(id) = id {
@@ -377,10 +415,18 @@ fn register(server: &Server, serial: u64, id: Option<Id>, control: &Arc<Control>
     if let Some(closing) = &state.closing {
         control.send(closing.clone());
     }
-    for (dose, standing) in &mut state.new {
-        if server.selects(standing, id).is_some() {
-            control.send(Command::Inject(dose.clone()));
+    for (dose, standing) in state.new.iter().filter(|(_, standing)| server.selects(standing, id).is_some()) {
+        let (control, dose, asking) = (control.clone(), dose.clone(), server.clone());
+        if !standing.bounded {
+            control.send(Command::Inject(dose));
+            continue;
         }
+        // The connection does not wait for the answer.
+        server.ground.spawn(async move {
+            if asking.may_hit(dose.firing).await {
+                control.send(Command::Inject(dose));
+            }
+        });
     }
     drop(state);
     server.open.send_modify(|open| *open += 1);
