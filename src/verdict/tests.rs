@@ -1,3 +1,5 @@
+//! Tests of the verdict: each expectation passes, fails or cannot be told, and a run that cannot be trusted is inconclusive.
+
 use super::*;
 use crate::expect::Names;
 use crate::metrics::latency::Latency;

@@ -224,7 +224,11 @@ impl Judged<'_> {
             return Finding::of(Outcome::Fail, None, reason);
         }
         let cut = censored.count() - (samples - ended.count() - never.count()).min(censored.count());
-        let apart = if cut > 0 { format!(" ({cut} more were cut before {})", self.shown(self.limit)) } else { String::new() };
+        let apart = match cut {
+            0 => String::new(),
+            1 => format!(" (1 more was cut before {})", self.shown(self.limit)),
+            _ => format!(" ({cut} more were cut before {})", self.shown(self.limit)),
+        };
         let counted = if samples == 1 { "sample" } else { "samples" };
         let reason = format!("{samples} {counted}; {percentile} needs {least}{apart}");
         Finding { few: Some((samples, least)), ..Finding::of(Outcome::Inconclusive, None, reason) }

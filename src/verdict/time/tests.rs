@@ -1,3 +1,5 @@
+//! Tests of expectations on times: few samples, edges of buckets, what was cut, windows, and folders of version 1.
+
 use super::super::{Outcome, judge};
 use super::*;
 use crate::expect::Names;
