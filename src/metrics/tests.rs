@@ -489,6 +489,27 @@ fn a_folder_without_its_counts_is_no_evidence() {
 }
 
 #[test]
+fn a_folder_of_version_1_is_read_with_a_notice_and_one_of_version_2_needs_its_limits() {
+    let mut loaded = write_and_read(&finished(), &Verdict::default());
+    loaded.limits = None;
+    let error = Evidence::read(&loaded).unwrap_err();
+    assert!(error.to_string().contains("limits.csv"), "{error}");
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("summary.json");
+    for (version, read) in [(0, false), (1, true), (2, true), (3, false)] {
+        let mut value = serde_json::to_value(&loaded.summary).unwrap();
+        value["schema_version"] = version.into();
+        std::fs::write(&place, value.to_string()).unwrap();
+        let again = crate::results::read(dir.path());
+        assert_eq!(again.is_ok(), read, "{version}");
+        let notices = again.map_or_else(|_| Vec::new(), |again| again.summary.notices);
+        assert_eq!(notices.iter().any(|notice| notice.contains("schema version 1")), version == 1, "{version}");
+    }
+    loaded.summary.schema_version = 1;
+    assert!(Evidence::read(&loaded).unwrap().first_version);
+}
+
+#[test]
 fn a_full_disk_is_one_clear_error_and_the_summary_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let folder = crate::results::Folder::create(&dir.path().join("run")).unwrap();

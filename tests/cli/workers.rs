@@ -157,7 +157,8 @@ inject = { server_graceful = { code = 1012, grace = "1s", down = "200ms" } }
 fn faults_reach_as_many_connections_as_in_one_process() {
     at_once(["1", "3"], |workers| {
         let place = Place::with(MIXED);
-        let ended = place.run(&["run", "test.toml", "--workers", workers, "--out", "run", "--quiet"]);
+        // Without expectations a busy machine makes it inconclusive; what is counted here is right all the same.
+        let ended = place.run(&["run", "test.toml", "--workers", workers, "--out", "run", "--quiet", "--allow-inconclusive"]);
         ended.assert_code(0);
         let summary = place.json("run/summary.json");
         let injected: Vec<_> = summary["faults"].as_array().expect("faults").iter().map(|fault| fault["injected"].as_u64()).collect();
