@@ -238,7 +238,9 @@ fn describe(meta: &Meta, event: &Event) -> (&'static str, Option<crate::event::C
         // Those of messages are kept one by one only where the user asks for all events.
         Event::Sent { due, bytes, .. } => ("sent", None, format!("due_us={} bytes={bytes}", micros(*due))),
         Event::NotStarted { due, .. } => ("not_started", None, format!("due_us={}", micros(*due))),
-        Event::Echoed { due, sent, .. } => ("echoed", None, format!("due_us={} sent_us={}", micros(*due), micros(*sent))),
+        Event::Echoed { bytes, due, sent, .. } => {
+            ("echoed", None, format!("due_us={} sent_us={} bytes={bytes}", micros(*due), micros(*sent)))
+        }
         Event::Received { bytes, .. } => ("received", None, format!("bytes={bytes}")),
         Event::Pong { round_trip, .. } => ("pong", None, format!("round_trip_us={}", micros(*round_trip))),
     }
