@@ -76,7 +76,7 @@ fn statuses(loaded: &Loaded) -> Vec<(String, u64)> {
 
 fn draw_statuses(scene: &mut Scene, x: &Axis, statuses: &[(String, u64)], top: f64) {
     if !statuses.is_empty() {
-        scene.text(MARGIN, top + GAP - 8.0, Anchor::Start, NAME, "HTTP status of attempts that did not open");
+        scene.text(MARGIN, top + GAP - 8.0, Anchor::Start, NAME, "HTTP status of rejections");
     }
     let all: u64 = statuses.iter().map(|(_, n)| n).sum();
     for (n, (status, count)) in statuses.iter().enumerate() {
@@ -195,7 +195,7 @@ mod tests {
         loaded.summary.attempts.by_status = (400..410).map(|status| (status.to_string(), 50)).collect();
         let text = drawn(&loaded);
         assert!(
-            ["HTTP status of attempts", "406", "others", "150 · 30 %", "500 rejected attempts"].iter().all(|part| text.contains(part)),
+            ["HTTP status of rejections", "406", "others", "150 · 30 %", "500 rejected attempts"].iter().all(|part| text.contains(part)),
             "{text}"
         );
         assert_eq!(title(&loaded), "3 codes; both sides are told the same in 100 of 150 endings");
