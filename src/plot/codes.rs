@@ -21,6 +21,11 @@ const STATUSES_MAX: usize = 8;
 /// Codes beyond this are summed up in a last row.
 const ROWS_MAX: usize = 20;
 
+/// Whether a connection ended, or a server answered an attempt with an HTTP status.
+pub(super) fn applies(loaded: &Loaded) -> bool {
+    super::ended(loaded) || !loaded.summary.attempts.by_status.is_empty()
+}
+
 /// Draws it.
 pub(super) fn scene(loaded: &Loaded) -> Scene {
     let sub = "Reported status codes by side";

@@ -63,7 +63,7 @@ pub static CHARTS: [Chart; 6] = [
         scene: phases::scene,
         applies: |loaded| loaded.reconnects.iter().any(|row| row.reconnect_us.is_some_and(|us| us > 0)),
     },
-    Chart { name: "close-codes", about: "reported close codes by side", scene: codes::scene, applies: ended },
+    Chart { name: "close-codes", about: "reported close codes by side", scene: codes::scene, applies: codes::applies },
     Chart { name: "endings", about: "causes of endings against the codes that were reported", scene: endings::scene, applies: ended },
     Chart { name: "round-trips", about: "round trips over time", scene: round_trips::scene, applies: round_trips::applies },
 ];

@@ -38,7 +38,7 @@ pub(super) fn blocks(loaded: &Loaded) -> Vec<Block> {
     blocks.extend(super::runs::blocks(loaded));
     blocks.push(heading("How connections ended"));
     if summary.connections.closed == 0 && loaded.closes.is_empty() {
-        blocks.push(Block::Paragraph("No connection ended.".to_string()));
+        blocks.extend([Block::Paragraph("No connection ended.".to_string()), Block::Chart("close-codes")]);
     } else {
         blocks.extend([Block::Chart("close-codes"), Block::Table(codes(summary))]);
     }
