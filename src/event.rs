@@ -1,7 +1,7 @@
 //! The event vocabulary: all that can happen in a run. The worlds (engine, later the simulator) emit events, `metrics` folds them.
 //!
 //! Every event comes with `at`, the offset since the first due arrival. Indices refer to the plan: clients are numbered 0.. over all
-//! cohorts, connections of one client 1.. in the order in which they opened.
+//! cohorts, attempts of one client 1.. in their order; the connection that attempt n opens is connection n.
 
 use crate::close::Ending;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ pub const CLIENTS_MAX: u32 = 10_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClientIndex(pub u32);
 
-/// Number of a connection of one client, from 1 in the order of their attempts: attempt n, if it opens, is connection n.
+/// Number of a connection of one client: that of the attempt that opened it, from 1. Attempts that do not open leave gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConnectionNo(pub u32);
 
@@ -189,7 +189,7 @@ pub enum Event {
     Opened {
         /// Who.
         client: ClientIndex,
-        /// The client's how-manieth.
+        /// Which: the number of its attempt.
         connection: ConnectionNo,
         /// Instance of the target, 0 where there is one.
         instance: u16,

@@ -44,6 +44,8 @@ struct Life<'a> {
     history: History,
     connection: u32,
     talking: bool,
+    /// It has left by itself, and has not come back.
+    gone: bool,
 }
 
 impl<'a> Life<'a> {
@@ -52,7 +54,7 @@ impl<'a> Life<'a> {
         let mut random = stream("/reconnect");
         let history = cohort.reconnect.start(&mut || random.unit());
         let stays = cohort.stay.as_ref().map(|_| Box::new(stream("/stay")));
-        Life { shared, cohort, client, random, stays, history, connection: 0, talking: false }
+        Life { shared, cohort, client, random, stays, history, connection: 0, talking: false, gone: false }
     }
 }
 
@@ -66,6 +68,7 @@ impl Life<'_> {
         let client = self.client;
         // Before the attempt begins: what waits here is late, and is seen to be.
         let turn = self.shared.turns.acquire().await.ok()?;
+        self.gone = false;
         self.connection += 1;
         let connection = ConnectionNo(self.connection);
         let now = self.shared.journal.now();
@@ -142,6 +145,7 @@ impl Life<'_> {
 
     /// After the client's own leaving: back after a while, with a fresh history, or not at all.
     async fn left(&mut self) -> Option<Duration> {
+        self.gone = true;
         match self.cohort.stay.as_ref().and_then(|stay| stay.back) {
             Some(back) => {
                 let due = self.shared.journal.now() + back;
@@ -181,8 +185,10 @@ impl Life<'_> {
                 // The wait decides: a flood of due messages must not lengthen it.
                 biased;
                 () = &mut over => return,
-                command = control.next() => if let Command::Due(due) = command {
-                    self.record(&Event::NotStarted { client: self.client, due });
+                command = control.next() => match command {
+                    // Of one that has left by itself nothing is due.
+                    Command::Due(due) if !self.gone => self.record(&Event::NotStarted { client: self.client, due }),
+                    _ => {}
                 },
             }
         }
@@ -202,13 +208,11 @@ impl Life<'_> {
             self.ready(connection);
         }
         loop {
-            while session.is_ready() && talk.is_due() {
-                self.say(&mut talk, session, None);
-            }
+            while session.is_ready() && talk.is_due() && self.say(&mut talk, session, None) {}
             match session.next(&slot.control, leave.filter(|_| session.is_open())).await {
                 Happening::Message(message) => self.hear(&mut talk, &message, connection),
                 Happening::Pong(round_trip) => self.record(&Event::Pong { client, round_trip }),
-                Happening::Due(due) => self.say(&mut talk, session, Some(due)),
+                Happening::Due(due) => drop(self.say(&mut talk, session, Some(due))),
                 Happening::Injected(fault) => self.record(&Event::Injected { fault, client, connection }),
                 Happening::Woken => {
                     if let Some(stay) = &cohort.stay {
@@ -265,19 +269,27 @@ impl Life<'_> {
         }
     }
 
-    /// Sends the next message. `due`: by its schedule; `None`: now.
-    fn say(&self, talk: &mut Talk, session: &mut Session, due: Option<Duration>) {
+    /// Sends the next message, and says whether that could be done. `due`: by its schedule; `None`: now.
+    fn say(&self, talk: &mut Talk, session: &mut Session, due: Option<Duration>) -> bool {
         let client = self.client;
         if let Some(due) = due.filter(|_| !session.is_ready()) {
-            return self.record(&Event::NotStarted { client, due });
+            // Who leaves has nothing more to say.
+            if !session.is_leaving() {
+                self.record(&Event::NotStarted { client, due });
+            }
+            return false;
         }
         let message = talk.message();
         let bytes = u32::try_from(message.len()).unwrap_or(u32::MAX);
-        session.send(message);
+        if !session.send(message) {
+            due.into_iter().for_each(|due| self.record(&Event::NotStarted { client, due }));
+            return false;
+        }
         let sent = self.shared.journal.now();
         let due = due.unwrap_or(sent);
         talk.sent(due, sent);
         self.shared.journal.record_at(sent, &Event::Sent { client, due, bytes });
+        true
     }
 
     fn hear(&mut self, talk: &mut Talk, message: &Message, connection: ConnectionNo) {

@@ -50,6 +50,7 @@ impl World<'_> {
         row.attempts += 1;
         row.history.attempt_started(now);
         row.fault = 0;
+        self.leaving.remove(&client);
         let server = self.choose(client);
         self.rows[client as usize].server = server;
         self.servers[usize::from(server)].coming += 1;

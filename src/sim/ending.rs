@@ -60,6 +60,7 @@ impl World<'_> {
         if cause == Cause::Stay {
             self.left(client);
         } else {
+            self.leaving.remove(&client);
             let hint = (self.kind.model.hints.restart_codes && RESTART_CODES.contains(&code)).then(|| {
                 let (least, most) = RESTART_WAIT;
                 Duration::from_secs_f64(least + (most - least) * self.hints.unit())
@@ -80,6 +81,7 @@ impl World<'_> {
     pub(super) fn leave(&mut self, client: u32) {
         let Some(stay) = &self.plan.cohorts[usize::from(self.rows[client as usize].cohort)].stay else { return };
         let (code, reason) = (stay.code, stay.reason.clone());
+        self.leaving.insert(client);
         self.client_closes(client, Cause::Stay, code, &reason);
     }
 

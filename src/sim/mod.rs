@@ -41,7 +41,7 @@ use prefetch_index::prefetch_index;
 use queue::Calendar;
 use row::{Row, rows};
 use server::{Kind, Server, Who};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::slice;
 use std::time::Duration;
@@ -265,6 +265,8 @@ struct World<'a> {
     leavers: Vec<(u16, Who)>,
     /// Since when a client that pings has heard nothing.
     silent_since: BTreeMap<u32, u64>,
+    /// Clients that leave, or have left by themselves, and have not come back.
+    leaving: BTreeSet<u32>,
     /// Since when a client waits in a closing handshake that will not end in this run, and how long its answer took, if it came.
     closing_since: BTreeMap<u32, (u64, Option<Duration>)>,
     /// Streams of the lengths of stays, of cohorts where they are drawn.
@@ -308,6 +310,7 @@ impl<'a> World<'a> {
             leavers: Vec::new(),
             silent_since: BTreeMap::new(),
             closing_since: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             stays: BTreeMap::new(),
             plan,
         }

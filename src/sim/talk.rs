@@ -114,7 +114,11 @@ impl World<'_> {
         let (state, now) = (self.rows[client as usize].state, self.now);
         let (id, due) = (ClientIndex(client), Duration::from_nanos(now));
         if !matches!(state, State::Open | State::Dead | State::Stalled) {
-            return self.record(now, &Event::NotStarted { client: id, due });
+            // Of one that leaves, or has left by itself, nothing is due.
+            if !self.leaving.contains(&client) {
+                self.record(now, &Event::NotStarted { client: id, due });
+            }
+            return;
         }
         let traffic = self.plan.cohorts[usize::from(self.rows[client as usize].cohort)].traffic;
         // A closed loop is refused before (`support`).

@@ -528,3 +528,31 @@ fn of_random_plans_the_books_balance_and_nothing_that_began_is_lost() {
     assert!(ran > 40, "{ran} plans");
     assert!(wrong.is_empty(), "{} of {ran} plans: {wrong:#?}", wrong.len());
 }
+
+/// Messages due, not started, sent, answered, lost and unanswered.
+fn outcomes(results: &Results) -> [u64; 6] {
+    let total = results.total();
+    [total.due, total.not_started, total.sent, total.answered, total.lost_messages, total.unanswered]
+}
+
+#[test]
+fn messages_end_alike_in_both_worlds() {
+    let traffic = r#"clients.web.traffic={echo={rate="10/s"}}"#;
+    let dark = r#"faults=[{at="4s",side="client",select={percent="50%"},inject={blackhole={}}}]"#;
+    let away = r#"clients.web.stay={for="3s"}"#;
+    for (name, changes, nothing) in
+        [("half of them in the dark", [traffic, dark], "lost"), ("all of them gone", [traffic, away], "not started")]
+    {
+        let plan = plan(&changes, 1);
+        let (found, _) = engine(&plan);
+        let simulated = sim::run(&plan, &plan.simulated_as().expect("simulated")).expect("simulated").results;
+        simulated.check_ledger().expect("balanced");
+        let (found, expected) = (outcomes(&found), outcomes(&simulated));
+        let [_, not_started, sent, answered, lost, unanswered] = found;
+        assert_eq!(if nothing == "lost" { lost } else { not_started }, 0, "{name}: {found:?}");
+        assert!(sent > 1_000 && answered > 0 && (nothing != "lost" || unanswered > 100), "{name}: {found:?}");
+        // Due times are no whole milliseconds, and the engine's timers are.
+        let near = found.iter().zip(&expected).all(|(found, expected)| found.abs_diff(*expected) <= sent / 50);
+        assert!(near, "{name}: engine {found:?}, simulator {expected:?}");
+    }
+}

@@ -177,22 +177,24 @@ impl Session {
         !matches!(self.state, State::Open | State::Ended)
     }
 
-    /// Sends a message; [`Session::next`] hands what is left of it to the kernel. Returns whether it is with the kernel already.
-    pub(super) fn send(&mut self, message: Message) -> bool {
-        if self.connection().queue(message).is_err() {
-            return false;
-        }
-        self.flush_now();
-        self.connection().is_flushed()
+    /// Whether this side is leaving because its own stay is over.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.cause == Some(Cause::Stay)
     }
 
-    /// Most writes succeed at once; a blocked one is polled with a real waker by `next`.
-    fn flush_now(&mut self) {
+    /// Sends a message; [`Session::next`] hands what is left of it to the kernel. Returns whether the kernel took or will take it: if not,
+    /// the connection is broken, and its end is to come.
+    pub(super) fn send(&mut self, message: Message) -> bool {
+        self.connection().queue(message).is_ok() && self.flush_now()
+    }
+
+    /// Most writes succeed at once; a blocked one is polled with a real waker by `next`. Whether it has not failed.
+    fn flush_now(&mut self) -> bool {
         let connection = self.connection();
         // A task that has read much has used up what the runtime lets it do in one go. The kernel is not full for that, and whoever asks
         // whether a Close frame is on the wire means the kernel.
         let flush = std::pin::pin!(tokio::task::unconstrained(poll_fn(|cx| connection.poll_flush(cx))));
-        let _ = flush.poll(&mut Context::from_waker(Waker::noop()));
+        !matches!(flush.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err(_)))
     }
 
     /// Starts the closing handshake, once.
