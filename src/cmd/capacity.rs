@@ -247,7 +247,7 @@ fn verdict(limits: &[LimitRow], stopped: bool) -> Conclusion {
         (Ended::Impossible, "beyond the limit a run could not begin: what was found is a lower bound"),
         (Ended::NoData, "nothing could be told: too few samples at every value"),
         (Ended::Never, "not even the lowest value holds"),
-        (Ended::Top, "the whole range holds: what was found is a lower bound"),
+        (Ended::Top, "nothing that was tried failed: what was found is a lower bound"),
     ] {
         if ended(&[which]) > 0 {
             reasons.push(what.to_owned());

@@ -263,10 +263,12 @@ fn latency(scene: &mut Scene, search: &Search, x: &Axis, panel: &Panel) {
     let y = Axis::log(low.max(1.0), high, panel.bottom, panel.top);
     panel.y_axis(scene, &y, &y.time_ticks());
     let mut ends = Vec::new();
-    for (of, _, ink, width, dash) in LINES {
+    for (of, name, ink, width, dash) in LINES {
         let points: Vec<_> =
             curve(&search.steps, |step| of(step).map(|us| us as f64)).iter().map(|(load, us)| (x.at(*load), y.at(*us))).collect();
-        ends.push(points.last().map_or(panel.bottom, |point| point.1));
+        // What was never known has no line, and no name.
+        let Some(last) = points.last().map(|point| point.1) else { continue };
+        ends.push((last, (name, ink, width, dash)));
         scene.line(points, ink, width, dash);
         for step in &search.steps {
             if let Some(us) = of(step) {
@@ -274,10 +276,11 @@ fn latency(scene: &mut Scene, search: &Search, x: &Axis, panel: &Panel) {
             }
         }
     }
+    let (ends, names): (Vec<f64>, Vec<_>) = ends.into_iter().unzip();
     let places = spread(&ends, 15.0, panel.top + 4.0, panel.bottom);
-    for ((_, name, ink, width, dash), place) in LINES.iter().zip(places) {
-        scene.line(vec![(RIGHT + 8.0, place), (RIGHT + 32.0, place)], *ink, *width, dash);
-        scene.text(RIGHT + 38.0, place + 4.0, Anchor::Start, LABEL, *name);
+    for ((name, ink, width, dash), place) in names.into_iter().zip(places) {
+        scene.line(vec![(RIGHT + 8.0, place), (RIGHT + 32.0, place)], ink, width, dash);
+        scene.text(RIGHT + 38.0, place + 4.0, Anchor::Start, LABEL, name);
     }
 }
 

@@ -150,6 +150,9 @@ fn title(lines: &[Line]) -> String {
         return String::new();
     };
     let said = |line: &Line| line.distribution.quantile(0.5).map_or_else(|| "not reached".to_string(), number::time);
+    if median(slow) == u64::MAX && median(fast) < u64::MAX {
+        return format!("Half are back within {} ({}), and never half of {}", said(fast), fast.cohort, slow.cohort);
+    }
     format!("Half are back within {} ({}) to {} ({})", said(fast), fast.cohort, said(slow), slow.cohort)
 }
 
