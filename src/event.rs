@@ -200,7 +200,7 @@ pub enum Event {
         /// From the request's first byte to the 101.
         upgrade: Duration,
     },
-    /// `t_ready`: the first echo reply in a cohort with echo traffic, otherwise with `Opened`.
+    /// `t_ready`: what the cohort counts as ready, see `plan::Readiness`.
     Ready {
         /// Who.
         client: ClientIndex,
@@ -291,6 +291,13 @@ pub enum Event {
     },
     /// A message that answers nothing.
     Received {
+        /// Who.
+        client: ClientIndex,
+        /// Payload bytes.
+        bytes: u32,
+    },
+    /// The message came by which the embedded server greets clients that wait for one; it is no message of the scenario.
+    Greeted {
         /// Who.
         client: ClientIndex,
         /// Payload bytes.

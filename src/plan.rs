@@ -5,6 +5,7 @@ mod budget;
 mod dry_run;
 mod fault;
 mod model;
+mod readiness;
 mod shard;
 mod sockets;
 mod target;
@@ -20,6 +21,7 @@ pub use admission::{Bucket, Line, Refusal};
 pub use budget::Budget;
 pub use fault::{Fault, Firing, Phase, Pick, Repeat, Schedule, Select};
 pub use model::{Accept, Gone, Hints, Model, ModelBalance, NoModel, SynRetries, Times};
+pub use readiness::Readiness;
 use serde::{Deserialize, Serialize};
 pub use shard::Shard;
 pub use sockets::LeftOpen;
@@ -99,6 +101,11 @@ impl Plan {
 }
 
 impl Cohort {
+    /// What the embedded server says to its clients right behind the 101, where that is the target and they wait for it.
+    pub fn greeting(&self) -> Option<&str> {
+        self.ready.greeting().filter(|_| self.greeted)
+    }
+
     /// Due offsets of its clients one after the other, as [`Cohort::due_times`].
     pub fn dues(&self, seed: Seed) -> Box<dyn Iterator<Item = Duration>> {
         self.arrive.dues(self.count, seed.stream(&format!("cohort/{}/arrivals", self.name)))
@@ -133,6 +140,10 @@ pub struct Cohort {
     pub stay: Option<Stay>,
     /// How long they wait for what.
     pub deadlines: Deadlines,
+    /// When a connection of theirs counts as ready.
+    pub ready: Readiness,
+    /// The target is our own server, which greets whom waits for a message of it.
+    pub greeted: bool,
     /// Extra request headers.
     pub headers: Vec<(String, Template)>,
     /// `Sec-WebSocket-Protocol`, in order of preference.

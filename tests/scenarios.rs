@@ -2,7 +2,7 @@
 
 use closestorm::expect::{Limit, Metric};
 use closestorm::fault::Side;
-use closestorm::plan::{Arrive, Patience, Pick, Plan, Repeat, Target, Traffic};
+use closestorm::plan::{Arrive, Patience, Pick, Plan, Readiness, Repeat, Target, Traffic};
 use closestorm::reconnect::Policy;
 use closestorm::scenario::{BUNDLED, Errors, Overrides, Source, load, load_with};
 use closestorm::units::{Bytes, Rate};
@@ -108,6 +108,50 @@ fn deadlines_are_the_scenarios_then_the_presets_then_ten_seconds() {
         ),
     ] {
         assert_eq!(of(set_to), (connect, handshake, words.to_owned()), "{set_to:?}");
+    }
+}
+
+#[test]
+fn ready_is_the_scenarios_then_the_first_reply_then_the_presets_then_open() {
+    let of = |target: &str, set_to: &[&str]| {
+        let base = format!("duration = \"5s\"\n{target}\n[clients.web]\ncount = 1\n");
+        load_text(&base, &set(set_to)).unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    let seconds = Duration::from_secs;
+    let echo = "clients.web.traffic={echo={rate=\"1/s\"}}";
+    for (set_to, ready) in [
+        (&[][..], Readiness::Open),
+        (&[echo], Readiness::Reply),
+        (&["clients.web.reconnect=\"phoenix\""], Readiness::Message),
+        (&["clients.web.reconnect=\"phoenix\"", echo], Readiness::Reply),
+        (&["clients.web.reconnect=\"partysocket\""], Readiness::OpenFor(seconds(5))),
+        (&["clients.web.reconnect={preset=\"partysocket\",reset_uptime=\"2s\"}"], Readiness::OpenFor(seconds(2))),
+        (&["clients.web.reconnect=\"python-websockets\""], Readiness::Open),
+        (&["clients.web.reconnect={fixed={delay=\"1s\"},reset=\"uptime\",reset_uptime=\"5s\"}"], Readiness::Open),
+        (&["clients.web.reconnect=\"phoenix\"", "clients.web.ready=\"open\"", echo], Readiness::Open),
+        (&["clients.web.ready=\"message\"", echo], Readiness::Message),
+        (&["clients.web.ready={message=\"welcome\"}"], Readiness::Matches("welcome".to_owned())),
+        (&["clients.web.ready={open_for=\"3s\"}"], Readiness::OpenFor(seconds(3))),
+    ] {
+        for target in ["[target.embedded]", "[target.url]\naddress = \"ws://127.0.0.1:9/\""] {
+            let plan = of(target, set_to);
+            assert_eq!(plan.cohorts[0].ready, ready, "{set_to:?}");
+            let waits = matches!(ready, Readiness::Message | Readiness::Matches(_));
+            let (ours, told) = (target.contains("embedded"), plan.notices.iter().any(|notice| notice.contains("leaves nobody ready")));
+            assert_eq!((plan.cohorts[0].greeting().is_some(), told), (waits && ours, waits && !ours), "{set_to:?} {:?}", plan.notices);
+            assert_eq!(plan.dry_run().contains("leaves nobody ready"), told);
+        }
+    }
+    for (wrong, words) in [
+        ("clients.web.ready=\"opened\"", "did you mean"),
+        ("clients.web.ready={message=\"\"}", "found 0 bytes"),
+        ("clients.web.ready={open_for=\"0s\"}", "longer than nothing"),
+        ("clients.web.ready={message=\"x\",open_for=\"1s\"}", "says two things"),
+        ("clients.web.reconnect={preset=\"phoenix\",ready=\"open\"}", "unknown key `ready`"),
+    ] {
+        let base = "duration = \"5s\"\n[target.embedded]\n[clients.web]\ncount = 1\n";
+        let errors = load_text(base, &set(&[wrong])).map(|_| ()).unwrap_err().to_string();
+        assert!(errors.contains(words), "{wrong}: {errors}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Shared;
 use super::ask::{Asking, Form, Request, values};
-use super::channel::{ID_HEADER, Id, SINK_HEADER};
+use super::channel::{GREETING_HEADER, ID_HEADER, Id, SINK_HEADER, escaped};
 use super::connect::{Dial, First};
 use super::control::Command;
 use super::place::Place;
@@ -225,6 +225,9 @@ fn request<'a>(cohort: &'a Cohort, place: &'a Place, values: &Values<'_>) -> Res
     let mut request = Request::new(&place.url, cohort.path.as_ref(), cohort.query.as_ref(), values);
     if matches!(cohort.traffic, Traffic::Send { .. }) {
         request.set(SINK_HEADER, "1")?;
+    }
+    if let Some(text) = cohort.greeting() {
+        request.set(GREETING_HEADER, escaped(text))?;
     }
     if !cohort.subprotocols.is_empty() {
         let all: Vec<_> = cohort.subprotocols.iter().map(|one| one.fill(values)).collect();

@@ -10,7 +10,7 @@ use crate::close::{Cause, Ending};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome};
 use crate::fault::Side;
 use crate::metrics::PENDING_MAX;
-use crate::plan::{Cohort, Firing, Phase, Stay, StayTime, Traffic};
+use crate::plan::{Cohort, Firing, Phase, Readiness, Stay, StayTime, Traffic};
 use crate::reconnect::{Decision, History, Loss, whole_ms};
 use crate::seed::Stream;
 use std::collections::VecDeque;
@@ -202,18 +202,28 @@ impl Life<'_> {
         let mut talk = Talk::new(client, connection, cohort.traffic);
         let since = slot.place().since;
         self.begin_talking(since);
+        if cohort.ready == Readiness::Open {
+            self.ready(connection);
+        }
         if matches!(cohort.traffic, Traffic::Echo { .. }) {
             self.say(&mut talk, session, Some(since));
-        } else if !talk.waits_for_echo() {
-            self.ready(connection);
         }
         loop {
             while session.is_ready() && talk.is_due() && self.say(&mut talk, session, None) {}
-            match session.next(&slot.control, leave.filter(|_| session.is_open())).await {
-                Happening::Message(message) => self.hear(&mut talk, &message, connection),
+            let own = self.stable().into_iter().chain(leave).min();
+            match session.next(&slot.control, own.filter(|_| session.is_open())).await {
+                Happening::Message(message) => {
+                    if self.hear(&mut talk, &message) && session.is_open() && !self.history.is_ready() {
+                        self.ready(connection);
+                    }
+                }
                 Happening::Pong(round_trip) => self.record(&Event::Pong { client, round_trip }),
                 Happening::Due(due) => drop(self.say(&mut talk, session, Some(due))),
                 Happening::Injected(fault) => self.record(&Event::Injected { fault, client, connection }),
+                // Not kept over the wait: an open connection carries as little along as it can.
+                Happening::Woken if session.is_open() && self.stable().is_some_and(|at| leave.is_none_or(|leave| at <= leave)) => {
+                    self.ready(connection);
+                }
                 Happening::Woken => {
                     if let Some(stay) = &cohort.stay {
                         session.close(Cause::Stay, stay.code, &stay.reason);
@@ -250,6 +260,13 @@ impl Life<'_> {
             StayTime::Fixed(time) => time,
             StayTime::Exponential(mean) => mean.mul_f64(self.stays.as_mut().map_or(1.0, |stream| stream.exponential())),
         }
+    }
+
+    /// When the connection will have been open for the time that makes it ready, where that is still to come.
+    fn stable(&self) -> Option<Instant> {
+        let Readiness::OpenFor(time) = self.cohort.ready else { return None };
+        let opened = self.history.opened_at().filter(|_| !self.history.is_ready())?;
+        Some(self.shared.journal.instant(opened + time))
     }
 
     fn ready(&mut self, connection: ConnectionNo) {
@@ -292,18 +309,28 @@ impl Life<'_> {
         true
     }
 
-    fn hear(&mut self, talk: &mut Talk, message: &Message, connection: ConnectionNo) {
-        let client = self.client;
+    /// Counts a message; whether it is one that makes the client ready.
+    fn hear(&self, talk: &mut Talk, message: &Message) -> bool {
+        let (client, cohort) = (self.client, self.cohort);
         let bytes = u32::try_from(message.len()).unwrap_or(u32::MAX);
-        match talk.answered(message) {
-            Some((due, sent)) => {
-                self.record(&Event::Echoed { client, bytes, due, sent });
-                if !std::mem::replace(&mut talk.heard, true) {
-                    self.ready(connection);
-                }
+        let answered = talk.answered(message);
+        match answered {
+            Some((due, sent)) => self.record(&Event::Echoed { client, bytes, due, sent }),
+            // Once: a fault may double it.
+            None if !talk.greeted
+                && cohort.greeting().is_some_and(|text| matches!(message, Message::Text(said) if said.as_str() == text)) =>
+            {
+                talk.greeted = true;
+                self.record(&Event::Greeted { client, bytes });
             }
             None => self.record(&Event::Received { client, bytes }),
         }
+        let said = match message {
+            Message::Text(text) => text.as_bytes(),
+            Message::Binary(bytes) => bytes,
+            _ => &[],
+        };
+        cohort.ready.comes_with(said, answered.is_some())
     }
 }
 
@@ -323,7 +350,8 @@ struct Talk {
     template: Vec<u8>,
     sequence: u64,
     unanswered: VecDeque<(u64, Duration, Duration)>,
-    heard: bool,
+    /// The embedded server's greeting came.
+    greeted: bool,
 }
 
 impl Talk {
@@ -339,7 +367,7 @@ impl Talk {
             template[..4].copy_from_slice(&client.0.to_be_bytes());
             template[4..8].copy_from_slice(&connection.0.to_be_bytes());
         }
-        Talk { traffic, template, sequence: 0, unanswered: VecDeque::new(), heard: false }
+        Talk { traffic, template, sequence: 0, unanswered: VecDeque::new(), greeted: false }
     }
 
     fn waits_for_echo(&self) -> bool {

@@ -34,6 +34,8 @@ pub(super) enum Command {
     Inject(Arc<Dose>),
     /// A firing of a fault is over.
     Revert(Firing),
+    /// The server greets a client that waits for a message of it.
+    Greet(Arc<str>),
     /// The server shuts down gracefully: close with this code and reason, on behalf of a fault.
     Close {
         /// Fault, by index in the plan.

@@ -265,6 +265,9 @@ pub struct Book {
     pub sent: u64,
     /// Messages received.
     pub received: u64,
+    /// Greetings of the embedded server, which are not among `received`.
+    #[serde(default)]
+    pub greetings: u64,
     /// Messages sent whose echo came.
     pub answered: u64,
     /// Messages sent whose connection ended before their echo came.
@@ -290,6 +293,7 @@ impl Book {
         self.not_started += other.not_started;
         self.sent += other.sent;
         self.received += other.received;
+        self.greetings += other.greetings;
         self.answered += other.answered;
         self.lost_messages += other.lost_messages;
         self.unanswered += other.unanswered;

@@ -233,7 +233,12 @@ impl Recorder {
         }
         match event {
             // Messages are most of a run: they cost nothing more where they are not kept.
-            Event::Sent { .. } | Event::NotStarted { .. } | Event::Echoed { .. } | Event::Received { .. } | Event::Pong { .. } => {
+            Event::Sent { .. }
+            | Event::NotStarted { .. }
+            | Event::Echoed { .. }
+            | Event::Received { .. }
+            | Event::Greeted { .. }
+            | Event::Pong { .. } => {
                 self.message(at, event);
                 if !self.keeps_messages {
                     return;
@@ -294,6 +299,10 @@ impl Recorder {
             Event::NotStarted { client, due } => self.not_started(*client, micros(*due)),
             Event::Echoed { client, bytes, due, sent } => self.echoed(at, (*client, *bytes), micros(*due), micros(*sent)),
             Event::Received { client, bytes } => self.received(at, *client, *bytes),
+            Event::Greeted { client, .. } => {
+                let cohort = self.cohort(*client);
+                self.books[usize::from(cohort)].greetings += 1;
+            }
             _ => {}
         }
     }
@@ -460,6 +469,7 @@ pub fn subject(event: &Event) -> (Option<ClientIndex>, Option<u16>) {
         | Event::NotStarted { client, .. }
         | Event::Echoed { client, .. }
         | Event::Received { client, .. }
+        | Event::Greeted { client, .. }
         | Event::Pong { client, .. } => (Some(*client), None),
         Event::Fired { fault, .. } | Event::Spent { fault, .. } | Event::Reached { fault } | Event::Reverted { fault, .. } => {
             (None, Some(*fault))

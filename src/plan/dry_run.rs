@@ -1,7 +1,8 @@
 //! The plan in words, byte for byte the same for the same scenario, seed and program version.
 
 use super::{
-    Arrive, Before, Cohort, Deadlines, Embedded, Fault, Heartbeat, Patience, Pick, Plan, Ready, Repeat, Select, StayTime, Target, Traffic,
+    Arrive, Before, Cohort, Deadlines, Embedded, Fault, Heartbeat, Patience, Pick, Plan, Readiness, Ready, Repeat, Select, StayTime,
+    Target, Traffic,
 };
 use crate::address::masked;
 use crate::event::ClientIndex;
@@ -125,6 +126,7 @@ fn cohort(out: &mut String, cohort: &Cohort, seed: Seed) {
     line(out, 1, &format!("heartbeat {}", cohort.heartbeat.as_ref().map_or("none".to_owned(), heartbeat)));
     stay(out, cohort);
     line(out, 1, &format!("deadlines {}", deadlines(cohort)));
+    line(out, 1, &format!("ready {}", readiness(&cohort.ready)));
     cohort.headers.iter().for_each(|(name, value)| line(out, 1, &format!("header {name}: {value}")));
     if !cohort.subprotocols.is_empty() {
         let all: Vec<_> = cohort.subprotocols.iter().map(ToString::to_string).collect();
@@ -151,6 +153,16 @@ fn deadlines(cohort: &Cohort) -> String {
     let attempt = strategy.as_ref().map(|patience| format!("attempt {patience}, ")).unwrap_or_default();
     let (connect, handshake) = (stage(connect, "the kernel's"), stage(handshake, "none"));
     format!("{attempt}connect {connect}, handshake {handshake}, close {}, fin {}", wait(close, "none"), wait(fin, "none"))
+}
+
+fn readiness(ready: &Readiness) -> String {
+    match ready {
+        Readiness::Open => "when open".to_owned(),
+        Readiness::Reply => "with the first reply".to_owned(),
+        Readiness::Message => "with the first message of the server".to_owned(),
+        Readiness::Matches(text) => format!("with the first message of the server that contains \"{text}\""),
+        Readiness::OpenFor(time) => format!("when open for {}", print_duration(*time)),
+    }
 }
 
 fn stay(out: &mut String, cohort: &Cohort) {

@@ -2,7 +2,7 @@
 
 use super::delay::duration_ms;
 use super::presets::{Preset, Verified};
-use super::{Anchor, CapStage, Decision, Driver, Jitter, Kind, Loss, Policy, Reset, TableEnd, WholeDraw};
+use super::{Anchor, CapStage, Decision, Driver, Jitter, Kind, Loss, Policy, Reset, Service, TableEnd, WholeDraw};
 use crate::event::GiveUp;
 use std::time::Duration;
 
@@ -60,6 +60,7 @@ impl Preset {
             let note = self.facts.reset_note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
             lines.push(("reset", reset(policy) + &note));
         }
+        lines.push(("ready", ready(policy)));
         lines.push(("gives up", gives_up(policy)));
         lines.extend(code_lines(policy));
         lines.extend(policy.blind_until_ready.map(|blind| ("ends unready", ends_unready(blind))));
@@ -218,6 +219,15 @@ fn reset(policy: &Policy) -> String {
     }
 }
 
+/// When its clients count as back, where neither scenario nor echo traffic says it.
+fn ready(policy: &Policy) -> String {
+    match policy.ready {
+        Service::Open => "when open".to_owned(),
+        Service::Message => "with the first message of the server".to_owned(),
+        Service::Uptime => format!("when open for {}", text(policy.reset_uptime)),
+    }
+}
+
 fn gives_up(policy: &Policy) -> String {
     if policy.kind == Kind::None {
         return "at once: it does not reconnect".to_owned();
@@ -327,6 +337,7 @@ mod tests {
                            U is the draw; of a client cut after a long connection, all attempts refused
           counted from     the loss or failure
           reset            when the connection is ready (on the OPEN packet of engine.io, the first message)
+          ready            with the first message of the server
           gives up         never
           stop codes       none: comes back after every code
           ends unready     a failed attempt, noticed 20s after it began

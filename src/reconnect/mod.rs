@@ -34,7 +34,9 @@ mod behaviour;
 
 pub use codes::Codes;
 pub use history::History;
-pub use policy::{Anchor, CapStage, ConnectTimeout, Driver, Heartbeat, Jitter, Kind, Phase2, Policy, Polling, Reset, TableEnd, WholeDraw};
+pub use policy::{
+    Anchor, CapStage, ConnectTimeout, Driver, Heartbeat, Jitter, Kind, Phase2, Policy, Polling, Reset, Service, TableEnd, WholeDraw,
+};
 pub use presets::{Facts, Preset, UnknownPreset, VectorFrom, Verified, find, names, presets};
 pub use settings::{SETTINGS, Setting, SettingError, SettingRow, Shape as SettingShape};
 

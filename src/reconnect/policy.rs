@@ -57,8 +57,10 @@ pub struct Policy {
     pub phase2: Option<Phase2>,
     /// What sets the count of retries back to 0.
     pub reset: Reset,
-    /// How long a connection must have been open for [`Reset::Uptime`].
+    /// How long a connection must have been open for [`Reset::Uptime`] and [`Service::Uptime`].
     pub reset_uptime: Duration,
+    /// When the library takes a connection for one that serves.
+    pub ready: Service,
     /// Retries since the last reset before the client gives up; `None`: unlimited.
     pub max_retries: Option<u32>,
     /// A failed very first connect is retried too.
@@ -195,7 +197,7 @@ pub enum Anchor {
 pub enum Reset {
     /// The opening handshake was complete.
     Open,
-    /// The connection was ready: the first echo reply where there is echo traffic.
+    /// The connection was ready, as its cohort says.
     Ready,
     /// It was open for `reset_uptime`.
     Uptime,
@@ -203,6 +205,17 @@ pub enum Reset {
     HttpOk,
     /// Nothing: the count runs on for the life of the client.
     None,
+}
+
+/// When a library takes a connection for one that serves: that of a cohort that says nothing, and whose traffic tells nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// When it is open.
+    Open,
+    /// When the server has said something: a welcome, an acknowledgement, the state of a document.
+    Message,
+    /// When it has been open for `reset_uptime`.
+    Uptime,
 }
 
 /// A second schedule for long outages (Ably): a retry that would be pending at `after` is cancelled.
@@ -325,6 +338,7 @@ impl Policy {
             phase2: None,
             reset: Reset::Ready,
             reset_uptime: Duration::ZERO,
+            ready: Service::Open,
             max_retries: None,
             retry_initial: true,
             stop_codes: Codes::default(),
@@ -407,6 +421,7 @@ words!(CapStage { "raw" => Raw, "final" => Final, "both" => Both });
 words!(WholeDraw { "inclusive" => Inclusive, "exclusive" => Exclusive });
 words!(Anchor { "close" => Close, "attempt_start" => AttemptStart });
 words!(Reset { "open" => Open, "ready" => Ready, "uptime" => Uptime, "http_ok" => HttpOk, "none" => None });
+words!(Service { "open" => Open, "message" => Message, "uptime" => Uptime });
 words!(Driver { "client" => Client, "server" => Server });
 
 fn one_of(words: &[&str]) -> String {

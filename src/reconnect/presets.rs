@@ -226,7 +226,7 @@ mod tests {
     use super::*;
     use crate::event::GiveUp;
     use crate::reconnect::describe::{LONG, delays};
-    use crate::reconnect::{Anchor, Kind, SETTINGS};
+    use crate::reconnect::{Anchor, Kind, Reset, SETTINGS, Service};
     use std::collections::BTreeSet;
 
     #[test]
@@ -273,6 +273,20 @@ mod tests {
             assert_ne!(changed, text);
             assert!(parse(&changed).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn who_resets_when_ready_waits_for_the_server_and_who_counts_a_time_waits_for_it() {
+        for preset in presets() {
+            let ready = preset.policy.ready;
+            match preset.policy.reset {
+                Reset::Ready => assert_eq!(ready, Service::Message, "{}", preset.id),
+                Reset::Uptime => assert_eq!(ready, Service::Uptime, "{}", preset.id),
+                _ => assert_ne!(ready, Service::Uptime, "{}", preset.id),
+            }
+        }
+        assert_eq!(find("phoenix").unwrap().policy.ready, Service::Message);
+        assert_eq!(find("python-websockets").unwrap().policy.ready, Service::Open);
     }
 
     #[test]

@@ -332,6 +332,9 @@ pub struct Messages {
     pub unanswered: u64,
     /// All messages received.
     pub received: u64,
+    /// Greetings by which the embedded server makes clients ready that wait for a message of it; not among `received`.
+    #[serde(default)]
+    pub greetings: u64,
     /// Due time to echo.
     pub rtt_us: Times,
     /// Sent to echo.

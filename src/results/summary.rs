@@ -127,6 +127,7 @@ fn messages(results: &Results, book: &Book, keep: impl Fn(Key) -> bool) -> Messa
         not_started: book.not_started,
         sent: book.sent,
         received: book.received,
+        greetings: book.greetings,
         answered: book.answered,
         lost: book.lost_messages,
         unanswered: book.unanswered,

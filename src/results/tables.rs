@@ -241,6 +241,7 @@ fn describe(meta: &Meta, event: &Event) -> (&'static str, Option<crate::event::C
         Event::Echoed { bytes, due, sent, .. } => {
             ("echoed", None, format!("due_us={} sent_us={} bytes={bytes}", micros(*due), micros(*sent)))
         }
+        Event::Greeted { bytes, .. } => ("greeted", None, format!("bytes={bytes}")),
         Event::Received { bytes, .. } => ("received", None, format!("bytes={bytes}")),
         Event::Pong { round_trip, .. } => ("pong", None, format!("round_trip_us={}", micros(*round_trip))),
     }

@@ -3,8 +3,8 @@
 use super::diagnostic::{Diagnostic, Sink};
 use super::keys;
 use super::reader::{Reader, duration, entries, template};
-use super::reconnect;
 use super::tree::{Entry, Value};
+use super::{readiness, reconnect};
 use crate::address::encoded;
 use crate::close;
 use crate::event::CLIENTS_MAX;
@@ -72,12 +72,13 @@ fn cohort(entry: &Entry, target: Option<&Target>, first: u32, run: Duration, sin
     let wait = |key| deadlines.as_ref().and_then(|reader| reader.duration(key));
     let usual = Deadlines::default();
     let own = |key, usual| wait(key).map_or(if strategy.has_patience { Patience::Strategy } else { usual }, Patience::Own);
+    let traffic = traffic(&reader);
     Some(Cohort {
         name: entry.key.clone(),
         first,
         count: reader.need("count", reader.number("count", 1..=CLIENTS_MAX)).unwrap_or(1),
         arrive: arrive(&reader).unwrap_or(Arrive::Over(run / 10)),
-        traffic: traffic(&reader),
+        traffic,
         heartbeat: client_heartbeat(&reader, &strategy.policy, target, &entry.key, notices),
         stay: reader.table("stay", &keys::STAY).and_then(|stay| self::stay(&stay)),
         deadlines: Deadlines {
@@ -86,6 +87,8 @@ fn cohort(entry: &Entry, target: Option<&Target>, first: u32, run: Duration, sin
             close: wait("close").unwrap_or(usual.close),
             fin: wait("fin").unwrap_or(usual.fin),
         },
+        ready: readiness::read(&reader, (traffic, &strategy.policy), target, &entry.key, notices),
+        greeted: matches!(target, Some(Target::Embedded(_))),
         headers: headers(&reader),
         subprotocols: subprotocols(&reader),
         path: path(&reader),

@@ -33,7 +33,7 @@ const fn key(name: &'static str, takes: &'static str, default: &'static str, doc
 /// All sections, in the order of a scenario.
 pub static SECTIONS: &[&Section] = &[
     &TOP, &ANSWER, &TARGET, &EMBEDDED, &ADMIT, &COMMAND, &READY, &HTTP, &URL, &MODEL, &TIMES, &LOGNORMAL, &COHORT, &ARRIVE, &TRAFFIC,
-    &ECHO, &SEND, &HEARTBEAT, &STAY, &CLOSE, &MEAN, &DEADLINES, &FAULT, &SELECT,
+    &ECHO, &SEND, &HEARTBEAT, &STAY, &CLOSE, &MEAN, &DEADLINES, &READINESS, &FAULT, &SELECT,
 ];
 
 pub(super) static TOP: Section = Section {
@@ -259,6 +259,12 @@ pub(super) static COHORT: Section = Section {
         key("heartbeat", "table or \"none\"", "the preset's", "Pings of the client, and the time in which a pong must come."),
         key("stay", "table", "to the end", "When they leave by themselves."),
         key("deadlines", "table", "the preset's; else 10s, 10s; 10s, 2s", "How long they wait for what."),
+        key(
+            "ready",
+            r#""open", "message" or table"#,
+            "with echo traffic the first reply; the preset's; else open",
+            "When a connection counts as back: open, or with the first message of the server.",
+        ),
         key("headers", "table of texts", "none", "Sent with the opening handshake; {client} and {attempt} are filled in."),
         key("subprotocols", "list of texts", "none", "Offered in this order; {client} and {attempt} are filled in."),
         key("path", "text", "that of the address", "Path of the request; {client} and {attempt} are filled in."),
@@ -358,6 +364,15 @@ pub(super) static DEADLINES: Section = Section {
         key("handshake", r#""10s""#, "the preset's for the whole attempt, else 10s", "TLS and opening handshake, each."),
         key("close", r#""10s""#, r#""10s""#, "The peer's Close frame in answer to ours."),
         key("fin", r#""2s""#, r#""2s""#, "The peer's FIN after the closing handshake."),
+    ],
+};
+
+pub(super) static READINESS: Section = Section {
+    path: "ready",
+    doc: "When a connection counts as ready, and its client as back; one of these. One that ends before goes on with the outage.",
+    keys: &[
+        key("message", "text of at most 1024 bytes", "-", "With the first message of the server that contains this text, byte for byte."),
+        key("open_for", r#""5s""#, "-", "When it has been open for this time."),
     ],
 };
 

@@ -10,6 +10,7 @@ mod faults;
 pub mod keys;
 mod model;
 mod reader;
+mod readiness;
 mod reconnect;
 mod target;
 mod tree;

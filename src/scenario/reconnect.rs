@@ -22,8 +22,8 @@ const SCHEDULES: &[(&str, &[(&str, &str)])] = &[
     ("exponential", &[("base", "base"), ("factor", "factor"), ("cap", "cap"), ("jitter", "jitter")]),
     ("table", &[("delays", "table"), ("end", "table_end")]),
 ];
-/// Settings that a schedule's own table or its name stands for.
-const NOT_BESIDE: &[&str] = &["kind", "table", "table_end"];
+/// Settings that a schedule's own table or its name stands for, and one that is a key of the cohort.
+const NOT_BESIDE: &[&str] = &["kind", "table", "table_end", "ready"];
 
 /// Reads the `reconnect` of a cohort; full jitter from 1 s to 30 s without it.
 pub(super) fn read(cohort: &Reader<'_>) -> Strategy {

@@ -196,6 +196,7 @@ impl World<'_> {
             return self.server_closes(client, farewell);
         }
         self.stand_for(client);
+        self.greet(client);
     }
 
     /// After its own leaving: back after a while, with a fresh history, or not at all.

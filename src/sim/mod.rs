@@ -134,6 +134,8 @@ enum What {
     End,
     /// The client's own stay is over.
     Leave,
+    /// It has been open for as long as its cohort asks for.
+    Stable,
     /// No pong came.
     NoPong,
     /// A message is due.
@@ -394,6 +396,7 @@ impl<'a> World<'a> {
             What::Deadline => self.deadline(client),
             What::End => self.ends(client, mark),
             What::Leave => self.leave(client),
+            What::Stable => self.stable(client),
             What::NoPong => self.no_pong(client),
             What::Close => self.close_gracefully(client, mark),
         }

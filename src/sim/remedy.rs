@@ -3,7 +3,7 @@
 //!
 //! Pure: a change takes a plan and a model, and says whether it is one there. Who tries it, and where, is decided elsewhere.
 
-use crate::plan::{Admit, Cohort, Deadlines, Model, Patience, Plan, Queue, Target};
+use crate::plan::{Admit, Cohort, Deadlines, Model, Patience, Plan, Queue, Readiness, Target};
 use crate::reconnect::{Jitter, Policy};
 use crate::units::Rate;
 use std::time::Duration;
@@ -67,8 +67,11 @@ impl Remedy {
             Remedy::Backoff => {
                 let other = |policy: &Policy| *policy != Policy::default() && policy.kind != crate::reconnect::Kind::None;
                 let names = change_cohorts(plan, other, |cohort| {
+                    // As a scenario that says so: nothing of the preset is left.
+                    if cohort.ready == Readiness::of(&cohort.reconnect) {
+                        cohort.ready = Readiness::of(&Policy::default());
+                    }
                     cohort.reconnect = Policy::default();
-                    // As a scenario that says so: no preset is left whose deadline could count.
                     let usual = Deadlines::default();
                     for (own, usual) in [(&mut cohort.deadlines.connect, usual.connect), (&mut cohort.deadlines.handshake, usual.handshake)]
                     {

@@ -4,7 +4,8 @@ use super::row::State;
 use super::{Due, What, World, nanos};
 use crate::arrival::Sends;
 use crate::event::{ClientIndex, Event};
-use crate::plan::{Plan, Traffic};
+use crate::fault::Side;
+use crate::plan::{Plan, Readiness, Traffic};
 use crate::units::Rate;
 use std::time::Duration;
 
@@ -77,9 +78,10 @@ fn rate_of(traffic: Traffic) -> Option<Rate> {
 }
 
 impl World<'_> {
-    /// The client is open: it is ready, or sends the message whose echo makes it so. A server that closes at once echoes nothing.
+    /// The client is open: it may be ready, or send the message whose echo makes it so. A server that closes at once echoes nothing.
     pub(super) fn begin_talking(&mut self, client: u32, closes_at_once: bool) {
-        let traffic = self.plan.cohorts[usize::from(self.rows[client as usize].cohort)].traffic;
+        let cohort = &self.plan.cohorts[usize::from(self.rows[client as usize].cohort)];
+        let traffic = cohort.traffic;
         let (now, seed) = (Duration::from_nanos(self.now), self.plan.seed);
         if let (Some(rate), Some(talk)) = (rate_of(traffic), self.talks.of(client))
             && talk.schedule.is_none()
@@ -87,7 +89,39 @@ impl World<'_> {
             talk.schedule = Some((Sends::of(ClientIndex(client), rate, seed), now));
             self.next_message(client);
         }
-        if matches!(traffic, Traffic::Echo { .. }) { self.say(client, !closes_at_once) } else { self.ready(client) }
+        match cohort.ready {
+            Readiness::Open => self.ready(client),
+            Readiness::OpenFor(time) => self.push_for(self.now.saturating_add(nanos(time)), client, What::Stable, 0),
+            Readiness::Reply | Readiness::Message | Readiness::Matches(_) => {}
+        }
+        if matches!(traffic, Traffic::Echo { .. }) {
+            self.say(client, !closes_at_once);
+        }
+    }
+
+    /// A server greets whom waits for a message of it, right behind its 101; not one that closes at once, or that a fault has silenced. What
+    /// silences a client's own side comes too late: the greeting is there with the 101.
+    pub(super) fn greet(&mut self, client: u32) {
+        let row = &self.rows[client as usize];
+        let Some(text) = self.plan.cohorts[usize::from(row.cohort)].ready.greeting() else { return };
+        let leaves = self.servers.get(usize::from(row.server)).is_none_or(|server| server.exiting.is_some());
+        let by_client = row.fault.checked_sub(1).is_some_and(|fault| self.plan.faults[usize::from(fault)].side == Side::Client);
+        let hears = row.state == State::Open || by_client && matches!(row.state, State::Dead | State::Stalled);
+        if !hears || leaves {
+            return;
+        }
+        let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        self.record(self.now, &Event::Greeted { client: ClientIndex(client), bytes });
+        if !self.rows[client as usize].history.is_ready() {
+            self.ready(client);
+        }
+    }
+
+    /// It has been open for the time that its cohort asks for.
+    pub(super) fn stable(&mut self, client: u32) {
+        if matches!(self.rows[client as usize].state, State::Open | State::Dead | State::Stalled) {
+            self.ready(client);
+        }
     }
 
     fn ready(&mut self, client: u32) {
@@ -161,9 +195,10 @@ impl World<'_> {
             return;
         }
         let sent = Duration::from_nanos(sent);
-        let bytes = bytes_of(self.plan.cohorts[usize::from(self.rows[client as usize].cohort)].traffic);
-        self.record(self.now, &Event::Echoed { client: ClientIndex(client), bytes, due: sent, sent });
-        if !self.rows[client as usize].history.is_ready() {
+        let cohort = &self.plan.cohorts[usize::from(self.rows[client as usize].cohort)];
+        self.record(self.now, &Event::Echoed { client: ClientIndex(client), bytes: bytes_of(cohort.traffic), due: sent, sent });
+        // An echo is of the client's own bytes: no text that it waits for.
+        if matches!(cohort.ready, Readiness::Reply | Readiness::Message) && !self.rows[client as usize].history.is_ready() {
             self.ready(client);
         }
     }

@@ -42,6 +42,15 @@ fn a_crash_storm_in_several_processes_is_one_run() {
     });
 }
 
+#[test]
+fn greetings_are_counted_in_every_worker() {
+    let place = Place::with(&SHORT.replace("[clients.web]", "[clients.web]\nready = { message = \"in\" }").replace("processes = 1", ""));
+    let ended = place.run(&["run", "test.toml", "--clients", "60", "--workers", "3", "--out", "run"]);
+    let summary = place.json("run/summary.json");
+    assert!(matches!(ended.code, Some(0 | 3)), "{ended:?}");
+    assert_eq!((&summary["messages"]["greetings"], &summary["reconnect"]["recovered"]), (&120.into(), &60.into()), "{ended:?}");
+}
+
 /// Waits that the policy drew, by client, in the order in which they were drawn: the first of each come from the seed alone.
 fn first_waits(place: &Place) -> Vec<(u32, String)> {
     let mut events = csv::Reader::from_path(place.path("run/events.csv")).expect("events");

@@ -21,6 +21,7 @@ mod path;
 mod path_runs;
 mod peers;
 mod process;
+mod ready;
 mod receive;
 mod select;
 mod server_side;

@@ -43,7 +43,8 @@ herd does to a server that needs time for each opening handshake is a question f
 - **attempts in 60 s**: of each client, on average, while the server is down.
 - **largest share in 100 ms**: of all clients, the most that begin an attempt within the same 100 ms: early, in the first 10 s of the outage, and late, \
 from its 30th to its 54th second. A strategy that spreads its clients has small shares, and they shrink; 100 % is a herd that arrives as one.
-- **95 % are back**: after the server is, for an outage of 10 s and one of 60 s. *never* where more than 5 % have given up by then.
+- **95 % are back**: after the server is, for an outage of 10 s and one of 60 s. *never* where more than 5 % have given up by then. \
+Back is what the library takes for it (`ready` in `closestorm presets NAME`): open, the first message of the server, or 5 s open.
 ";
 
 const ATTRITION: &str = "

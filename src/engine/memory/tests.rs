@@ -262,6 +262,42 @@ const CONNECTIONS: &[Row] = &[
     ("stays", &[CRASH, FULL, r#"clients.web.stay={for="3s",return="1s"}"#]),
 ];
 
+/// What counts as ready. Two crashes, so that what is reset by it shows, and connections that end before they are ready.
+const READY: &[Row] = &[
+    ("open", &[TWO_CRASHES, FULL, r#"clients.web.ready="open""#, r#"clients.web.traffic={echo={rate="1/s"}}"#]),
+    ("the first message", &[TWO_CRASHES, FULL, r#"clients.web.ready="message""#]),
+    ("a message that says so", &[TWO_CRASHES, FULL, r#"clients.web.ready={message="{\"login\": \"ok ü\"}"}"#]),
+    ("a message, and messages sent", &[TWO_CRASHES, FULL, r#"clients.web.ready="message""#, r#"clients.web.traffic={send={rate="2/s"}}"#]),
+    ("open for a time", &[TWO_CRASHES, FULL, r#"clients.web.ready={open_for="900ms"}"#, "duration=\"25s\""]),
+    (
+        "open for a time that few live to see",
+        &[
+            r#"faults=[{at="5s",every="1300ms",until="14s",select={percent="70%"},inject={close_code={code=1013}}}]"#,
+            r#"clients.web.reconnect={exponential={base="100ms",factor=2,cap="2s",jitter="none"}}"#,
+            r#"clients.web.ready={open_for="2s"}"#,
+        ],
+    ),
+    ("open for a time, and stays", &[CRASH, FULL, r#"clients.web.ready={open_for="900ms"}"#, r#"clients.web.stay={for="3s",return="1s"}"#]),
+    ("the preset's message", &[TWO_CRASHES, r#"clients.web.reconnect="y-websocket""#, TELEVISIONS]),
+    ("the preset's time", &[CRASH, r#"clients.web.reconnect={preset="reconnecting-websocket",reset_uptime="1500ms"}"#, "duration=\"30s\""]),
+    (
+        "messages on a path that some find dead",
+        &[
+            r#"faults=[{at="5s",inject={drop_fin={}}},{at="5100ms",side="client",new=true,select={percent="50%"},inject={blackhole={}}}]"#,
+            r#"clients.web.reconnect={fixed={delay="700ms"}}"#,
+            r#"clients.web.ready="message""#,
+        ],
+    ),
+    (
+        "messages of a server that some do not hear",
+        &[
+            r#"faults=[{at="5s",inject={drop_fin={}}},{at="5100ms",new=true,select={percent="50%"},inject={blackhole={}}}]"#,
+            r#"clients.web.reconnect={fixed={delay="700ms"}}"#,
+            r#"clients.web.ready="message""#,
+        ],
+    ),
+];
+
 fn plan(changes: &[&str], seed: u64) -> Plan {
     // Options change cohorts; further ones stand in the scenario.
     let (more, set): (Vec<_>, Vec<_>) = COMMON.iter().chain(changes).partition(|change| [PHONES, TELEVISIONS].contains(change));
@@ -353,6 +389,29 @@ fn all_strategies_come_back_at_the_nanosecond_that_the_simulator_says() {
 #[test]
 fn all_ways_of_service_take_the_nanoseconds_that_the_simulator_says() {
     check(SERVICE);
+}
+
+#[test]
+fn clients_are_ready_at_the_nanosecond_that_the_simulator_says() {
+    check(READY);
+}
+
+#[test]
+fn who_is_closed_at_once_is_never_ready_and_its_waits_grow() {
+    // A server that lets everybody in and shuts the door behind them: y-websocket waits 200, 400, 800, 1,600, 2,500 ms.
+    let shut = r#"faults=[{at="0s",new=true,inject={close_code={code=1013}}}]"#;
+    for (preset, expected) in [("y-websocket", vec![200, 400, 800, 1600, 2500, 2500]), ("y-websocket-2", vec![100; 6])] {
+        let plan = plan(&[shut, &format!("clients.web.reconnect=\"{preset}\""), "clients.web.count=4"], 1);
+        let (results, trace) = engine(&plan);
+        compare(&trace, &simulator(&plan, &plan.simulated_as().expect("embedded"))).unwrap_or_else(|difference| panic!("{difference}"));
+        let waits = |(_, event): &(Duration, Event)| match event {
+            Event::Waiting { client: ClientIndex(0), delay } => Some(delay.as_millis() as u64),
+            _ => None,
+        };
+        assert_eq!(trace.iter().filter_map(waits).take(6).collect::<Vec<_>>(), expected, "{preset}");
+        assert_eq!((results.total().ready, results.total().recovered, results.total().greetings), (0, 0, 0), "{preset}");
+        assert!(results.total().affected >= 1, "{preset}: an open connection that ends is an outage, ready or not");
+    }
 }
 
 #[test]

@@ -314,6 +314,8 @@ async fn attempt(server: Arc<Server>, wire: Wire) {
 struct Shaken {
     id: Option<Id>,
     echo: bool,
+    /// The client waits to hear this first.
+    greeting: Option<String>,
     /// The server closes at once with this code, on behalf of this fault.
     close: Option<(u16, u16)>,
     /// Among `max_connections`, to the end of the connection.
@@ -349,7 +351,7 @@ async fn shake_hands(server: &Server, tap: &mut Tap) -> Option<Shaken> {
         }
     };
     request::accept(tap, &head, &answer).await.ok()?;
-    Some(Shaken { id, echo: head.wants_echo(), close, _seat: seat })
+    Some(Shaken { id, echo: head.wants_echo(), greeting: head.greeting(), close, _seat: seat })
 }
 
 /// The first fault that selects this attempt.
@@ -371,12 +373,16 @@ async fn selected(server: &Server, id: Option<Id>) -> Option<(u16, OnAttempt, St
 
 /// An open connection, to its end.
 async fn open(server: &Arc<Server>, connection: Box<Connection>, shaken: Shaken) {
-    let Shaken { id, echo, close, _seat } = shaken;
+    let Shaken { id, echo, greeting, close, _seat } = shaken;
     let control = Arc::new(Control::default());
     let serial = server.serial.fetch_add(1, Ordering::Relaxed);
     register(server, serial, id, &control);
     if let Some((fault, code)) = close {
         control.send(Command::Close { fault, code, reason: "".into() });
+    }
+    // Behind all that a fault or a shutdown has put there: whoever is closed at once hears no greeting.
+    if let Some(text) = greeting {
+        control.send(Command::Greet(text.into()));
     }
     // Bit 63 keeps the server's streams apart from the clients'.
     let whose = 1 << 63 | u64::from(server.spec.process) << 56 | u64::from(server.spec.instance) << 48;

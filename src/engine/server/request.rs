@@ -1,6 +1,6 @@
 //! The server's part of the opening handshake: read a request head, answer it with 101 or with a proper HTTP response.
 
-use super::super::channel::{ID_HEADER, Id, SINK_HEADER};
+use super::super::channel::{GREETING_HEADER, ID_HEADER, Id, SINK_HEADER, unescaped};
 use super::suffer;
 use crate::fault::Answer;
 use crate::net::tap::Tap;
@@ -97,6 +97,11 @@ impl Head {
     /// Who is asking; `None` for a client that is not ours.
     pub(super) fn id(&self) -> Option<Id> {
         self.field(ID_HEADER).and_then(Id::parse)
+    }
+
+    /// What the client waits to hear first.
+    pub(super) fn greeting(&self) -> Option<String> {
+        self.field(GREETING_HEADER).and_then(unescaped)
     }
 
     /// Whether messages are to be echoed.

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
 
 /// What faults have left on this connection; boxed when the first one comes.
 #[derive(Debug, Default)]
@@ -110,6 +111,12 @@ impl Session {
             Command::Due(due) => Some(Happening::Due(due)),
             Command::Inject(dose) => self.inject(&dose),
             Command::Revert(firing) => self.revert(firing),
+            Command::Greet(text) => {
+                if self.state == State::Open {
+                    self.send(Message::text(&*text));
+                }
+                None
+            }
             Command::Close { fault, code, reason } => {
                 if self.state != State::Open {
                     return None;
