@@ -1,0 +1,134 @@
+//! Faults whose carrier is broken: what was planned and not carried out is a row, a notice and an inconclusive verdict, never a pass.
+
+use super::{Ended, LONG, Place, at_once, command_target, until};
+use std::fs;
+use std::time::Duration;
+
+/// Each kind that acts on processes.
+const KINDS: [&str; 4] = [
+    "inject = { server_crash = { down = \"200ms\" } }",
+    "inject = { server_graceful = { grace = \"300ms\", down = \"200ms\" } }",
+    "inject = { server_restart_rolling = { interval = \"200ms\", down = \"200ms\" } }",
+    "for = \"300ms\"\ninject = { server_pause = {} }",
+];
+
+fn scenario(target: &str, fault: &str) -> String {
+    format!(
+        "duration = \"5s\"\nexpect = [\"attempts count > 0\"]\n{target}\n[clients.web]\ncount = 5\narrive = {{ over = \"200ms\" }}\n\
+         reconnect = {{ fixed = {{ delay = \"300ms\" }} }}\nheartbeat = \"none\"\n[[faults]]\nname = \"broken\"\nat = \"3s\"\n{fault}\n"
+    )
+}
+
+/// The process of the target: one whose command line has this in it.
+fn target(place: &Place, mark: &str) -> u32 {
+    let found = || {
+        let line = |pid: &u32| fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        place.processes().into_iter().find(|pid| String::from_utf8_lossy(&line(pid)).contains(mark))
+    };
+    until("there is no target", || found().is_some());
+    found().expect("it was there")
+}
+
+fn parent(pid: u32) -> u32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+    let rest = stat.rsplit_once(") ").expect("a stat line").1;
+    rest.split(' ').nth(1).expect("a parent").parse().expect("a number")
+}
+
+fn kill(pid: u32) {
+    let status = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+    assert!(status.expect("kill is there").success());
+}
+
+/// It was inconclusive, the fault is the reason, and each place says so.
+fn assert_told(place: &Place, ended: &Ended, why: &str) {
+    ended.assert_code(3);
+    let summary = place.json("run/summary.json");
+    assert_eq!(summary["verdict"]["result"], "inconclusive", "{ended:?}");
+    for part in [&summary["verdict"]["reasons"], &summary["notices"]] {
+        assert!(part.to_string().contains(&format!("fault broken was not carried out: {why}")), "{part}");
+    }
+    let events = fs::read_to_string(place.path("run/events.csv")).expect("events");
+    assert!(events.lines().any(|line| line.contains(",not_carried_out,") && line.contains(",broken,")), "{events}");
+    place.run(&["check", "run"]).assert_code(3);
+}
+
+#[test]
+fn a_target_that_somebody_else_has_killed_cannot_suffer_a_fault() {
+    for kind in KINDS {
+        let command = command_target("{serve}", LONG);
+        at_once([("[target.embedded]", "__server"), (&command, "cli::serve")], |(of, mark)| {
+            let place = Place::with(&scenario(of, kind));
+            let run = place.start(&["run", "test.toml", "--out", "run"]);
+            run.until_it_runs();
+            kill(target(&place, mark));
+            assert_told(&place, &run.end(), "instance 0: ");
+        });
+    }
+}
+
+#[test]
+fn a_guard_that_somebody_else_has_killed_carries_out_nothing() {
+    for kind in KINDS {
+        let command = command_target("{serve}", LONG);
+        at_once([("[target.embedded]", "__server"), (&command, "cli::serve")], |(of, mark)| {
+            let place = Place::with(&scenario(of, kind));
+            let run = place.start(&["run", "test.toml", "--out", "run"]);
+            run.until_it_runs();
+            kill(parent(target(&place, mark)));
+            assert_told(&place, &run.end(), "instance 0: ");
+        });
+    }
+}
+
+#[test]
+fn a_target_that_does_not_come_back_is_no_pass() {
+    at_once(&KINDS[..3], |kind| {
+        // It starts once, and never again.
+        let place = Place::with(&scenario(&command_target("sh -c 'test -e once && exit 4; touch once; exec {serve}'", LONG), kind));
+        let ended = place.run(&["run", "test.toml", "--out", "run"]);
+        assert_told(&place, &ended, "instance 0: it did not start again");
+    });
+    // One that starts and is not ready when the run ends.
+    let hangs = command_target("sh -c 'test -e once && exec sleep 100; touch once; exec {serve}'", LONG);
+    let place = Place::with(&scenario(&hangs, KINDS[0]));
+    let ended = place.run(&["run", "test.toml", "--out", "run"]);
+    assert_told(&place, &ended, "instance 0: it was not ready again by the end of the run");
+}
+
+#[test]
+fn with_workers_too_and_a_fault_on_nobody_is_told_once() {
+    let rows = [
+        ("[target.embedded]", KINDS[0], true, "instance 0: "),
+        (
+            "[target.embedded]",
+            "select = { min_age = \"1h\" }\nevery = \"500ms\"\ninject = { drop_rst = {} }",
+            false,
+            "no connection matched",
+        ),
+    ];
+    at_once(rows, |(of, kind, kills, why)| {
+        let place = Place::with(&scenario(of, kind));
+        let run = place.start(&["run", "test.toml", "--out", "run", "--workers", "2"]);
+        run.until_it_runs();
+        if kills {
+            kill(target(&place, "__server"));
+        }
+        let ended = run.end();
+        ended.assert_code(3);
+        let reasons = place.json("run/summary.json")["verdict"]["reasons"].to_string();
+        assert_eq!(reasons.matches(&format!("fault broken was not carried out: {why}")).count(), 1, "{reasons}");
+    });
+}
+
+#[test]
+fn a_run_folder_that_was_removed_is_no_pass() {
+    let place = Place::with(&scenario("[target.embedded]", KINDS[0]));
+    let run = place.start(&["run", "test.toml", "--out", "run"]);
+    run.until_it_runs();
+    std::thread::sleep(Duration::from_millis(200));
+    fs::remove_dir_all(place.path("run.partial")).expect("it is there");
+    let ended = run.end();
+    assert!(matches!(ended.code, Some(1 | 3)), "{ended:?}");
+    assert!(ended.out.contains("fault broken was not carried out: instance 0: it did not start again"), "{ended:?}");
+}
