@@ -14,6 +14,7 @@ mod random_plans;
 pub mod address;
 pub mod close;
 pub mod event;
+pub mod number;
 pub mod seed;
 pub mod template;
 pub mod units;

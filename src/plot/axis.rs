@@ -2,7 +2,7 @@
 //!
 //! Labels of one axis share a unit where the scale is linear; on logarithmic scales each label has its own.
 
-use super::number;
+use crate::number;
 
 /// A scale from values to pixels.
 #[derive(Clone, Copy, Debug, PartialEq)]

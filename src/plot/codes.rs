@@ -1,11 +1,12 @@
 //! Chart: reported close codes, a bar for what the clients' users were told and one for the server's; below, the HTTP statuses of attempts
 //! that did not open.
 
+use super::Loaded;
 use super::axis::{self, Axis};
 use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
-use super::{Loaded, number};
 use crate::close;
+use crate::number;
 use std::collections::BTreeMap;
 
 const LEFT: f64 = 250.0;

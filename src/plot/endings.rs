@@ -2,10 +2,11 @@
 //!
 //! Shade is the share of the cause's connections, the number is their count.
 
+use super::Loaded;
 use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene};
 use super::sheet::{self, FOOT, MARGIN, TOP, WIDTH};
-use super::{Loaded, number};
 use crate::close;
+use crate::number;
 use std::collections::{BTreeMap, BTreeSet};
 
 const LABELS: f64 = 250.0;

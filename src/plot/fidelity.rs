@@ -2,11 +2,12 @@
 //!
 //! Not one of the charts of a run: it takes two.
 
+use super::Loaded;
 use super::axis::{self, Axis};
 use super::scene::{Anchor, Dash, Ink, LABEL, NAME, NOTE, Scene};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
-use super::{Loaded, number};
 use crate::fidelity::{self, Compared, Comparison};
+use crate::number;
 
 const ROW: f64 = 188.0;
 /// Cohorts beyond this are left out and counted.

@@ -5,7 +5,8 @@
 use super::axis::Axis;
 use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, Type};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
-use super::{ChartFile, ChartSvg, DrawError, RenderError, draw, number};
+use super::{ChartFile, ChartSvg, DrawError, RenderError, draw};
+use crate::number;
 use crate::results::capacity::VaryRow;
 use crate::results::map::{Mapped, Outcome, PointRow};
 use std::path::Path;

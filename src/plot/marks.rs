@@ -2,9 +2,10 @@
 //!
 //! Labels stand in lanes above the panel so that no label covers another and no mark's line crosses a label.
 
+use super::Loaded;
 use super::axis::Axis;
 use super::scene::{Anchor, Ink, NAME, NOTE, Scene};
-use super::{Loaded, number};
+use crate::number;
 use crate::results::record::EventRow;
 use std::collections::BTreeMap;
 

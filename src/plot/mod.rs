@@ -8,7 +8,6 @@ pub mod capacity;
 pub mod draw;
 pub mod fidelity;
 pub mod map;
-pub mod number;
 pub mod scene;
 pub mod sheet;
 pub mod survival;

@@ -3,10 +3,11 @@
 //! A bar shows the mean phases of the outages around that rank (5 % of all outages), so that its parts belong together and add up.
 //! Medians of each phase would not.
 
+use super::Loaded;
 use super::axis::{self, Axis};
 use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
-use super::{Loaded, number};
+use crate::number;
 use crate::results::record::ReconnectRow;
 
 const LEFT: f64 = 250.0;

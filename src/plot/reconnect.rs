@@ -3,12 +3,13 @@
 //! Kaplan–Meier estimates from `reconnects.csv`: outages that did not end are in them, and a line ends where it was not reached. Where there
 //! are several seeds, the line is the first, and a band from `runs_reconnect.csv` is around it.
 
+use super::Loaded;
 use super::axis::{self, Axis};
 use super::bands::{self, Look, Place};
 use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, dash, spread};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use super::survival::{self, Distribution, Outage};
-use super::{Loaded, number};
+use crate::number;
 use crate::results::bands::ReconnectBand;
 use crate::results::record::ReconnectRow;
 

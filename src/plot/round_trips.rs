@@ -7,7 +7,8 @@ use super::marks;
 use super::scene::{Anchor, Dash, Ink, LABEL, NAME, NOTE, Scene, spread};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use super::timeline::interval_ms;
-use super::{Loaded, cohorts, number};
+use super::{Loaded, cohorts};
+use crate::number;
 use crate::results::record::{CohortRow, TimelineRow};
 
 const LEFT: f64 = 84.0;

@@ -2,8 +2,8 @@
 
 use super::Loaded;
 use super::axis::Axis;
-use super::number;
 use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, TITLE, Type};
+use crate::number;
 
 /// Width of a chart in px unless its contents need more.
 pub const WIDTH: f64 = 960.0;

@@ -8,7 +8,8 @@ use super::bands::{self, Look, Place};
 use super::marks;
 use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, dash, spread};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
-use super::{Loaded, cohorts, number};
+use super::{Loaded, cohorts};
+use crate::number;
 use crate::results::bands::{TimelineBand, intervals_per_bin};
 use crate::results::record::TimelineRow;
 

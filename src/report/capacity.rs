@@ -8,8 +8,9 @@ use super::document::{Block, Table};
 use super::terminal::Page;
 use super::{html as web, markdown as text, phrase};
 use crate::capacity::{Outcome, Unit};
+use crate::number;
+use crate::plot::ChartSvg;
 use crate::plot::capacity::{NAME_OF_FILES, limit_words, scene};
-use crate::plot::{ChartSvg, number};
 use crate::results::capacity::{LimitRow, Search, StepRow, UslRow};
 pub use plain::plain;
 

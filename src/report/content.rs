@@ -4,7 +4,8 @@ use super::document::{Block, Table};
 use super::findings;
 use super::phrase;
 use crate::close;
-use crate::plot::{Loaded, number};
+use crate::number;
+use crate::plot::Loaded;
 use crate::results::record::{Attempts, EndingRow, Messages, Summary, Times};
 use std::collections::BTreeSet;
 

@@ -2,7 +2,7 @@
 
 use super::document::{Block, Table};
 use super::phrase;
-use crate::plot::number;
+use crate::number;
 use crate::results::record::{LivenessRow, Summary, SurpriseRow};
 
 /// The sections on silent connections and on surprises; nothing where there were no faults.

@@ -2,8 +2,9 @@
 
 use super::document::{Block, Table};
 use super::{html as web, markdown as text};
+use crate::number;
+use crate::plot::ChartSvg;
 use crate::plot::map::{NAME_OF_FILES, scene, value};
-use crate::plot::{ChartSvg, number};
 use crate::results::map::{BoundaryRow, Mapped, Outcome, PointRow, WayRow};
 
 /// The report as Markdown. The chart is linked as `map.svg` in the same folder.

@@ -2,7 +2,7 @@
 
 use crate::close;
 use crate::metrics::latency::needed;
-use crate::plot::number;
+use crate::number;
 use crate::results::record::{AnswerRow, ExpectationRow, Generator, Messages, Reconnect, Summary, Times};
 
 /// ✓, ✗ or ? for `pass`, `fail` and everything else; nothing for `unchecked`.

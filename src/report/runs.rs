@@ -2,7 +2,8 @@
 
 use super::document::{Block, Table};
 use crate::metrics::latency::needed;
-use crate::plot::{Loaded, number};
+use crate::number;
+use crate::plot::Loaded;
 use crate::results::runs::{Runs, Spread};
 
 /// Percentiles of a cohort that the report has.

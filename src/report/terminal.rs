@@ -1,7 +1,7 @@
 //! The summary that a person reads in ten seconds: from the command to the verdict, in lines of a given width.
 
 use super::{findings, phrase};
-use crate::plot::number;
+use crate::number;
 use crate::results::record::{Attempts, CohortRow, Reconnect, Summary, Verdict};
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -5,8 +5,8 @@
 //! Nothing is computed here that `summary.json` does not hold.
 
 use super::record::{ExpectationRow, Summary, Times, Verdict};
+use crate::number;
 use crate::plan::Answer;
-use crate::plot::number;
 
 /// Expectations that failed and are named.
 const FAILED_SHOWN: usize = 2;

@@ -245,7 +245,7 @@ const CLOSER: usize = 99;
 fn commands(cases: &[Case], inject: bool) -> Vec<(Duration, Value)> {
     let mut commands = Vec::new();
     let mut dose = |at: Duration, fault: usize, client: usize, gate: &Gate, steps: &[Step]| {
-        let dose = json!({ "fault": fault, "gate": gate, "steps": steps });
+        let dose = json!({ "firing": { "fault": fault, "number": 0 }, "gate": gate, "steps": steps });
         commands.push((at, json!({ "Inject": { "dose": dose, "ids": [{ "client": client, "connection": 1 }] } })));
     };
     for (index, fault) in plan(cases).faults.iter().enumerate() {
@@ -259,7 +259,7 @@ fn commands(cases: &[Case], inject: bool) -> Vec<(Duration, Value)> {
         }
     }
     let holds = cases.iter().enumerate().filter_map(|(index, case)| Some((AT + case.hold?, index)));
-    commands.extend(holds.map(|(at, index)| (at, json!({ "Revert": { "fault": index } }))));
+    commands.extend(holds.map(|(at, index)| (at, json!({ "Revert": { "firing": { "fault": index, "number": 0 } } }))));
     commands.sort_by_key(|(at, _)| *at);
     commands
 }

@@ -55,7 +55,7 @@ pub(super) async fn suffering(inject: Option<&'static str>, clients: u32, pick: 
     if let Some(inject) = inject {
         let Effect::Attempt(effect) = effect(inject) else { panic!("not of attempts") };
         let standing = json!({ "clients": [0, clients], "pick": pick, "stream": "fault/proof/attempts", "first_n": first_n });
-        server.tell(&json!({ "Attempts": { "fault": 0, "effect": effect, "standing": standing } })).await;
+        server.tell(&json!({ "Attempts": { "firing": { "fault": 0, "number": 0 }, "effect": effect, "standing": standing } })).await;
         obeyed(&mut server).await;
     }
     server
@@ -64,7 +64,7 @@ pub(super) async fn suffering(inject: Option<&'static str>, clients: u32, pick: 
 /// Waits until the server has read what it was told: a fault that acts on a connection of its own is reported after that.
 async fn obeyed(server: &mut Server) {
     let probe = super::wire::Conn::open(server.port, Some("4000000000/1")).await;
-    let dose = json!({ "fault": 77, "gate": closestorm::fault::Gate::default(), "steps": [closestorm::fault::Step::End(closestorm::fault::End::Fin)] });
+    let dose = json!({ "firing": { "fault": 77, "number": 0 }, "gate": closestorm::fault::Gate::default(), "steps": [closestorm::fault::Step::End(closestorm::fault::End::Fin)] });
     server.tell(&json!({ "Inject": { "dose": dose, "ids": [{ "client": 4_000_000_000_u32, "connection": 1 }] } })).await;
     server.reported("Ended", 1).await;
     server.reports.clear();

@@ -17,13 +17,13 @@ use tokio::time::{Instant, sleep, timeout};
 /// Has a server carry out a fault of its listening socket; returns when it has.
 async fn listening(server: &mut Server, inject: &'static str) {
     let Effect::Listener { on, instance } = effect(inject) else { panic!("not of a listening socket") };
-    server.tell(&json!({ "Listener": { "fault": 3, "on": on, "instance": instance } })).await;
+    server.tell(&json!({ "Listener": { "firing": { "fault": 3, "number": 0 }, "on": on, "instance": instance } })).await;
     let done = server.reported("Injected", 1).await;
     assert_eq!((&done[0]["fault"], &done[0]["id"]), (&json!(3), &json!(null)));
 }
 
 async fn revert(server: &mut Server) {
-    server.tell(&json!({ "Revert": { "fault": 3 } })).await;
+    server.tell(&json!({ "Revert": { "firing": { "fault": 3, "number": 0 } } })).await;
 }
 
 async fn connect(port: u16) -> (Duration, io::Result<TcpStream>) {

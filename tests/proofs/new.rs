@@ -39,10 +39,10 @@ async fn a_server_hits_connections_that_open_while_the_fault_stands() {
     for client in 0..4 {
         if client == 1 {
             let standing = json!({ "clients": null, "pick": "All", "stream": "proof", "first_n": 2 });
-            let dose = json!({ "fault": 3, "gate": gate, "steps": steps });
+            let dose = json!({ "firing": { "fault": 3, "number": 0 }, "gate": gate, "steps": steps });
             server.tell(&json!({ "InjectNew": { "dose": dose, "standing": standing } })).await;
             // The server reads what it is told in its own time: a listener's word that comes behind it says that it has.
-            server.tell(&json!({ "Listener": { "fault": 9, "on": { "Files": 1000 }, "instance": null } })).await;
+            server.tell(&json!({ "Listener": { "firing": { "fault": 9, "number": 0 }, "on": { "Files": 1000 }, "instance": null } })).await;
             server.reported("Injected", 1).await;
         }
         let mut conn = Conn::open(server.port, Some(&format!("{client}/1"))).await;

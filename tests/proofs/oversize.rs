@@ -75,7 +75,7 @@ async fn a_server_sends_seventeen_megabytes_bare() {
     let mut server = Server::start(&Embedded::default()).await;
     let mut conn = Conn::open(server.port, Some("0/1")).await;
     let Effect::Connection { gate, steps } = super::arms::effect("frame_oversize = {}") else { panic!("not of a connection") };
-    let dose = json!({ "fault": 0, "gate": gate, "steps": steps });
+    let dose = json!({ "firing": { "fault": 0, "number": 0 }, "gate": gate, "steps": steps });
     server.tell(&json!({ "Inject": { "dose": dose, "ids": [{ "client": 0, "connection": 1 }] } })).await;
     conn.play(&too_big(false), LONG).await;
     assert!(assert_whole(&conn, false) < ms(4000), "{conn:?}");

@@ -249,7 +249,8 @@ mod server_side {
         let mut server = Server::start(&Embedded::default()).await;
         let mut conn = Conn::open(server.port, Some("0/1")).await;
         let gate = closestorm::fault::Gate::default();
-        let dose = json!({ "fault": 0, "gate": gate, "steps": if inject { steps } else { Vec::new() }, "quiet": true });
+        let dose =
+            json!({ "firing": { "fault": 0, "number": 0 }, "gate": gate, "steps": if inject { steps } else { Vec::new() }, "quiet": true });
         server.tell(&json!({ "Inject": { "dose": dose, "ids": [{ "client": 0, "connection": 1 }] } })).await;
         conn.play(&Script::default().and(ms(60), Act::Close(4001)), LONG).await;
         (conn, server.reported("Ended", 1).await.remove(0))

@@ -200,7 +200,7 @@ async fn a_server_ends_tls_as_a_cut_and_puts_frames_inside_it() {
         sleep(ms(200)).await;
         for (client, (text, ..)) in CASES.iter().enumerate().filter(|_| inject) {
             let Effect::Connection { gate, steps } = effect(text) else { panic!("{text} is of a connection") };
-            let dose = json!({ "fault": client, "gate": gate, "steps": steps });
+            let dose = json!({ "firing": { "fault": client, "number": 0 }, "gate": gate, "steps": steps });
             server.tell(&json!({ "Inject": { "dose": dose, "ids": [{ "client": client, "connection": 1 }] } })).await;
         }
         watching.join_all().await.into_iter().collect::<BTreeMap<_, _>>()

@@ -5,9 +5,9 @@
 use crate::metrics::Results;
 use crate::metrics::bank::Metric;
 use crate::metrics::timeline::Step;
+use crate::number;
 use crate::plan::Plan;
 use crate::plot::atlas::{self, Attempts, GaveUp};
-use crate::plot::number;
 use crate::plot::scene::Scene;
 use crate::reconnect::{self, Kind, Policy, Preset, TableEnd};
 use crate::scenario::{Overrides, Source, load};

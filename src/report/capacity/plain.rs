@@ -1,8 +1,8 @@
 //! A search in one paragraph of plain words: what holds, what breaks first, what it means for the size of a node.
 
 use crate::capacity::Ended;
+use crate::number;
 use crate::plot::capacity::limit_words;
-use crate::plot::number;
 use crate::results::capacity::{LimitRow, LostNodeRow, Search, VaryRow};
 
 /// The paragraph.

@@ -101,10 +101,14 @@ impl Stage {
             let standing = json!({ "clients": [client, client + 1], "pick": Pick::All, "stream": "way", "first_n": null });
             match asked(way) {
                 Some(Effect::Attempt(effect)) => {
-                    self.common.tell(&json!({ "Attempts": { "fault": number, "effect": effect, "standing": standing } })).await;
+                    self.common
+                        .tell(
+                            &json!({ "Attempts": { "firing": { "fault": number, "number": 0 }, "effect": effect, "standing": standing } }),
+                        )
+                        .await;
                 }
                 Some(Effect::Connection { gate, steps }) if way.peer == Peer::Closes => {
-                    let dose = json!({ "fault": number, "gate": gate, "steps": steps });
+                    let dose = json!({ "firing": { "fault": number, "number": 0 }, "gate": gate, "steps": steps });
                     self.common.tell(&json!({ "InjectNew": { "dose": dose, "standing": standing } })).await;
                 }
                 _ => {}
@@ -112,7 +116,7 @@ impl Stage {
         }
         for (number, server) in &mut self.own {
             if let Some(Effect::Listener { on, instance }) = asked(&WAYS[*number]) {
-                server.tell(&json!({ "Listener": { "fault": 0, "on": on, "instance": instance } })).await;
+                server.tell(&json!({ "Listener": { "firing": { "fault": 0, "number": 0 }, "on": on, "instance": instance } })).await;
                 server.reported("Injected", 1).await;
                 for _ in 0..2 {
                     // The kernel lets one more in than a queue of one; where nobody listens these are refused.
@@ -146,7 +150,7 @@ impl Stage {
                 self.libraries[library].tell(&json!({ "close": id(library, number) })).await;
             } else if let Some(Effect::Connection { gate, steps }) = asked(way) {
                 let ids = [json!({ "client": client(library, number), "connection": 1 })];
-                on_common.push(json!({ "Inject": { "dose": { "fault": number, "gate": gate, "steps": steps }, "ids": ids } }));
+                on_common.push(json!({ "Inject": { "dose": { "firing": { "fault": number, "number": 0 }, "gate": gate, "steps": steps }, "ids": ids } }));
             }
         }
         for command in on_common {
