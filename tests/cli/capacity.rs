@@ -164,6 +164,7 @@ fn who_is_left_without_an_answer_counts_against_the_load() {
     // Told otherwise, by the option or by the scenario, it is not asked.
     for (more, options) in [("", &["--opened", "0%"][..]), (", \"attempts{outcome=opened} share > 1%\"", &[])] {
         let (_, found) = search(scenario(more), options, if more.is_empty() { "option" } else { "scenario" });
-        assert_eq!(found["limits"][0]["limit"], 320.0, "{found}");
+        // Where more than half wait to the end, their median cannot be told either.
+        assert!(found["limits"][0]["limit"].as_f64() >= Some(80.0), "{found}");
     }
 }

@@ -75,7 +75,7 @@ fn edge(limit: &LimitRow, vary: &VaryRow) -> Vec<String> {
     let is = |ended: Ended| limit.ended == ended.name();
     if limit.limit.is_some() {
         sentences.extend(match limit.broke.as_ref().zip(limit.surely_fails) {
-            _ if is(Ended::Top) && limit.limit < Some(vary.high) => Some("No run was left for larger values.".to_owned()),
+            _ if is(Ended::Top) && limit.limit < Some(vary.high) => Some("No larger value was seen to hold, or to fail.".to_owned()),
             _ if is(Ended::Top) => Some("That is the end of the range: the limit may be higher.".to_owned()),
             _ if is(Ended::Generator) => {
                 Some("Beyond it closestorm itself was the limit, not the server: what the server can do is at least that.".to_owned())
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn bounds_holes_and_nothing_are_told() {
         let top = with("clients", "count", 900.0, |search| Ended::Top.name().clone_into(&mut search.capacity.limits[0].ended));
-        assert!(top.contains("at least 900 clients") && top.contains("No run was left for larger values."), "{top}");
+        assert!(top.contains("at least 900 clients") && top.contains("No larger value was seen to hold, or to fail."), "{top}");
         let generator = with("clients", "count", 900.0, |search| Ended::Generator.name().clone_into(&mut search.capacity.limits[0].ended));
         assert!(generator.contains("closestorm itself was the limit"), "{generator}");
         let hole = with("clients", "count", 900.0, |search| search.capacity.limits[0].held_above = vec![950.0]);
