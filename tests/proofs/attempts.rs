@@ -54,7 +54,7 @@ pub(super) async fn suffering(inject: Option<&'static str>, clients: u32, pick: 
     let mut server = Server::start(&Embedded::default()).await;
     if let Some(inject) = inject {
         let Effect::Attempt(effect) = effect(inject) else { panic!("not of attempts") };
-        let standing = json!({ "clients": [0, clients], "pick": pick, "stream": "fault/proof/attempts", "first_n": first_n });
+        let standing = json!({ "clients": [0, clients], "pick": pick, "stream": "fault/proof/attempts", "bounded": first_n.is_some() });
         server.tell(&json!({ "Attempts": { "firing": { "fault": 0, "number": 0 }, "effect": effect, "standing": standing } })).await;
         obeyed(&mut server).await;
     }
