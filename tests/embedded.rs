@@ -9,12 +9,14 @@ use serde_json::{Value, json};
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixListener;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
 /// Longer than anything here takes on a busy machine.
@@ -27,8 +29,10 @@ pub(crate) struct Server {
     #[allow(dead_code, reason = "ended when dropped; only one of the two test binaries does more")]
     child: Child,
     _reserved: socket2::Socket,
-    to: OwnedWriteHalf,
-    from: Lines<BufReader<OwnedReadHalf>>,
+    to: UnboundedSender<String>,
+    from: UnboundedReceiver<Value>,
+    /// Hits left of each fault that has a bound, as the parent of servers keeps them: the server asks before each.
+    budget: Arc<AtomicU32>,
     /// Lines that it has reported, without the first two.
     pub(crate) reports: Vec<Value>,
 }
@@ -58,8 +62,9 @@ impl Server {
             .expect("the program starts");
         let (stream, _) = timeout(LONG, listener.accept()).await.expect("the server reports").expect("a connection");
         let (read, to) = stream.into_split();
-        let from = BufReader::new(read).lines();
-        let mut server = Server { port: address.port(), child, _reserved: reserved, to, from, reports: Vec::new() };
+        let budget = Arc::new(AtomicU32::new(0));
+        let (to, from) = converse(read, to, budget.clone());
+        let mut server = Server { port: address.port(), child, _reserved: reserved, to, from, budget, reports: Vec::new() };
         let hello = server.line().await.expect("a first line");
         assert_eq!((&hello["Hello"]["token"], &hello["Hello"]["instance"]), (&json!("proof"), &json!(0)));
         assert!(server.line().await.expect("a second line")["Listening"]["at_ns"].as_u64().is_some());
@@ -68,13 +73,18 @@ impl Server {
 
     /// What it reports next; `None`: it has ended.
     pub(crate) async fn line(&mut self) -> Option<Value> {
-        let line = timeout(LONG, self.from.next_line()).await.expect("the server goes on").ok().flatten()?;
-        Some(serde_json::from_str(&line).expect("JSON"))
+        timeout(LONG, self.from.recv()).await.expect("the server goes on")
     }
 
     /// Tells it something.
     pub(crate) async fn tell(&mut self, command: &Value) {
-        self.to.write_all(format!("{command}\n").as_bytes()).await.expect("the server reads");
+        self.to.send(format!("{command}\n")).expect("the server reads");
+    }
+
+    /// Lets faults that have a bound hit so many times from now on.
+    #[allow(dead_code, reason = "only one of the two test binaries does")]
+    pub(crate) fn allow_hits(&self, hits: u32) {
+        self.budget.store(hits, Ordering::Relaxed);
     }
 
     /// Sends it a signal.
@@ -95,6 +105,35 @@ impl Server {
             self.reports.push(line);
         }
     }
+}
+
+/// Carries lines both ways, and answers by itself what the server asks: a hit waits for the answer, whatever the test does meanwhile.
+fn converse(read: OwnedReadHalf, mut write: OwnedWriteHalf, budget: Arc<AtomicU32>) -> (UnboundedSender<String>, UnboundedReceiver<Value>) {
+    let (to, mut told) = unbounded_channel::<String>();
+    let (say, from) = unbounded_channel();
+    let answer = to.downgrade();
+    tokio::spawn(async move {
+        while let Some(line) = told.recv().await {
+            if write.write_all(line.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    });
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(read).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let line: Value = serde_json::from_str(&line).expect("JSON");
+            if let Some(ask) = line.get("Ask") {
+                let granted = budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+                let words = json!({ "Answer": { "ticket": ask["ticket"], "granted": granted } });
+                // The test may be over.
+                let _ = answer.upgrade().map(|to| to.send(format!("{words}\n")));
+            } else if say.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    (to, from)
 }
 
 /// A port for a server to listen on, kept free for it.

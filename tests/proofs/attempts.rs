@@ -54,6 +54,7 @@ pub(super) async fn suffering(inject: Option<&'static str>, clients: u32, pick: 
     let mut server = Server::start(&Embedded::default()).await;
     if let Some(inject) = inject {
         let Effect::Attempt(effect) = effect(inject) else { panic!("not of attempts") };
+        server.allow_hits(first_n.map_or(0, |hits| hits as u32));
         let standing = json!({ "clients": [0, clients], "pick": pick, "stream": "fault/proof/attempts", "bounded": first_n.is_some() });
         server.tell(&json!({ "Attempts": { "firing": { "fault": 0, "number": 0 }, "effect": effect, "standing": standing } })).await;
         obeyed(&mut server).await;

@@ -38,6 +38,7 @@ async fn a_server_hits_connections_that_open_while_the_fault_stands() {
     let mut conns = Vec::new();
     for client in 0..4 {
         if client == 1 {
+            server.allow_hits(2);
             let standing = json!({ "clients": null, "pick": "All", "stream": "proof", "bounded": true });
             let dose = json!({ "firing": { "fault": 3, "number": 0 }, "gate": gate, "steps": steps });
             server.tell(&json!({ "InjectNew": { "dose": dose, "standing": standing } })).await;

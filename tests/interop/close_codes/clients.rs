@@ -98,7 +98,7 @@ impl Stage {
     async fn prepare(&mut self) {
         for (library, number, way) in pairs() {
             let client = client(library, number);
-            let standing = json!({ "clients": [client, client + 1], "pick": Pick::All, "stream": "way", "first_n": null });
+            let standing = json!({ "clients": [client, client + 1], "pick": Pick::All, "stream": "way", "bounded": false });
             match asked(way) {
                 Some(Effect::Attempt(effect)) => {
                     self.common
