@@ -61,7 +61,7 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     let silent = loaded.summary.connections.closed.saturating_sub(sums.1);
     let mut counted = format!("n = {} at clients, {} at the server", number::counted(sums.0, "ending"), number::count(sums.1));
     if silent > 0 {
-        counted += &format!(" · {} without the server's account: it was killed, is not ours, or did not notice", number::count(silent));
+        counted += &format!(" · {} not recorded by the server: it was killed, is not ours, or did not notice", number::count(silent));
     }
     if !statuses.is_empty() {
         counted += &format!(" · {}", number::counted(loaded.summary.attempts.rejected, "rejected attempt"));

@@ -117,7 +117,7 @@ pub(super) fn stated(times: &Times, value: Option<u64>, quantile: f64) -> String
 pub(super) fn samples(times: &Times) -> String {
     match times.censored {
         0 => number::count(times.count),
-        cut => format!("{}, {} without end", number::count(times.count), number::count(cut)),
+        cut => format!("{}, {} unfinished", number::count(times.count), number::count(cut)),
     }
 }
 

@@ -87,7 +87,7 @@ fn cohort(entry: &Entry, target: Option<&Target>, first: u32, run: Duration, sin
             close: wait("close").unwrap_or(usual.close),
             fin: wait("fin").unwrap_or(usual.fin),
         },
-        ready: readiness::read(&reader, (traffic, &strategy.policy), target, &entry.key, notices),
+        ready: readiness::read(&reader, (traffic, &strategy.policy), target, &entry.key, run, notices),
         greeted: matches!(target, Some(Target::Embedded(_))),
         headers: headers(&reader),
         subprotocols: subprotocols(&reader),

@@ -6,18 +6,21 @@ use super::reader::Reader;
 use super::tree::Value;
 use crate::plan::{Readiness, Target, Traffic};
 use crate::reconnect::Policy;
+use crate::units::print_duration;
+use std::time::Duration;
 
 /// Longest text that a message must contain, bytes: it goes into a header of the opening request to the embedded server.
 const TEXT_MAX: usize = 1024;
 /// The conditions that need nothing more.
 const WORDS: [&str; 2] = ["open", "message"];
 
-/// Reads it. Notices are added where nobody may ever become ready.
+/// Reads it, in a run of this length. Notices are added where nobody may ever become ready.
 pub(super) fn read(
     cohort: &Reader<'_>,
     (traffic, policy): (Traffic, &Policy),
     target: Option<&Target>,
     name: &str,
+    run: Duration,
     notices: &mut Vec<String>,
 ) -> Readiness {
     let readiness = own(cohort).unwrap_or_else(|| match traffic {
@@ -33,6 +36,16 @@ pub(super) fn read(
         notices.push(format!(
             "clients of {name} count as back with {which}: a server that never says it leaves nobody ready; \
              `ready = \"open\"` counts open connections"
+        ));
+    }
+    if let Readiness::OpenFor(time) = readiness
+        && time >= run
+    {
+        notices.push(format!(
+            "clients of {name} count as back after {} open, and the run is {} long: nobody can become ready; \
+             `ready = \"open\"` counts open connections",
+            print_duration(time),
+            print_duration(run)
         ));
     }
     readiness
