@@ -31,7 +31,7 @@ pub(super) async fn run(shared: Arc<Shared>, index: u16) {
     for (number, at) in (0..).zip(fault.firings(plan.seed, plan.duration)) {
         sleep_until(shared.journal.instant(at)).await;
         injector.firing.number = number;
-        let end = shared.journal.end();
+        let end = shared.journal.planned_end();
         if shared.journal.now() < end {
             injector.fire().await;
         } else {

@@ -100,6 +100,11 @@ impl Journal {
         self.now().min(self.end)
     }
 
+    /// When the measurement ends as planned.
+    pub(super) fn planned_end(&self) -> Duration {
+        self.end
+    }
+
     /// All that was recorded so far, in that order.
     #[cfg(test)]
     pub(super) fn take_trace(&self) -> Vec<(Duration, Event)> {

@@ -124,6 +124,16 @@ pub struct FaultMeta {
 }
 
 impl Meta {
+    /// Of a plan in the simulator, whose model may have more servers than the target.
+    pub fn simulated(plan: &Plan) -> Meta {
+        let own = match (&plan.target, &plan.model) {
+            (Target::Embedded(_), Some(model)) => Some(embedded(model.instances)),
+            _ => None,
+        };
+        let meta = Meta::of(plan);
+        Meta { target: own.unwrap_or_else(|| meta.target.clone()), ..meta }
+    }
+
     /// Of a plan.
     pub fn of(plan: &Plan) -> Meta {
         let cohort = |cohort: &crate::plan::Cohort| CohortMeta {
@@ -225,10 +235,13 @@ fn asks_to_stop(plan: &Plan, fault: &crate::plan::Fault) -> bool {
     graceful && matches!(plan.target, Target::Command(_))
 }
 
+fn embedded(instances: u16) -> String {
+    if instances == 1 { "embedded, 1 instance".to_owned() } else { format!("embedded, {instances} instances") }
+}
+
 fn target(target: &Target) -> String {
     match target {
-        Target::Embedded(embedded) if embedded.instances == 1 => "embedded, 1 instance".to_owned(),
-        Target::Embedded(embedded) => format!("embedded, {} instances", embedded.instances),
+        Target::Embedded(settings) => embedded(settings.instances),
         Target::Command(command) => shlex::try_join(command.run.iter().map(String::as_str)).unwrap_or_else(|_| command.run.join(" ")),
         Target::Url(remote) => remote.address.to_string(),
     }

@@ -196,7 +196,7 @@ impl Recorder {
 
     /// An empty one for a plan in the simulator, where a server's account comes just before its client's, or never.
     pub fn simulated(plan: &Plan) -> Recorder {
-        let mut recorder = Recorder { simulated: true, ..Recorder::of(Meta::of(plan), false, plan.all_events) };
+        let mut recorder = Recorder { simulated: true, ..Recorder::of(Meta::simulated(plan), false, plan.all_events) };
         recorder.outages.hold = 0;
         recorder
     }

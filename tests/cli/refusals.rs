@@ -44,6 +44,7 @@ fn instances_of_the_model_are_simulated_and_not_run() {
          inject = { server_crash = { instance = 2, down = \"1m\" } }\n",
     );
     place.run(&["simulate", "test.toml", "--out", "simulated"]).assert_code(0);
+    assert_eq!(place.json("simulated/summary.json")["target"], "embedded, 3 instances");
     for args in [&["run", "test.toml"][..], &["run", "test.toml", "--dry-run"]] {
         place.assert_refuses(args, 2, &["fault lost: there is no instance 2: the target has 1"]);
     }
