@@ -467,3 +467,15 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn words_that_answer_go_with_the_expectations_that_they_were_written_for() {
+    let text =
+        "answer = { pass = \"Yes\", fail = \"No\" }\nexpect = [\"clients_lost count == 0\"]\n[target.embedded]\n[clients.web]\ncount = 1\n";
+    let pass = |list: &[&str]| load_text(text, &set(list)).unwrap_or_else(|errors| panic!("{errors}")).answer.map(|answer| answer.pass);
+    let other = "expect=[\"reconnect_time p99 < 20s\"]";
+    assert_eq!(pass(&[]).as_deref(), Some("Yes"));
+    assert_eq!(pass(&["duration=\"5s\""]).as_deref(), Some("Yes"));
+    assert_eq!(pass(&[other]), None);
+    assert_eq!(pass(&["answer={pass=\"Fine\",fail=\"Bad\"}", other]).as_deref(), Some("Fine"));
+}
