@@ -198,6 +198,11 @@ fn not_carried_out(firing: Firing, why: String) -> Event {
     Event::NotCarriedOut { fault: Some(firing.fault), firing: firing.number, why }
 }
 
+/// Of a rolling restart.
+fn after_the_end(instance: u16) -> String {
+    format!("instance {instance}: its turn is after the end of the run")
+}
+
 fn no_instance(named: Option<u16>) -> String {
     named.map_or_else(|| "the target has no instance that can be reached".to_owned(), |named| format!("there is no instance {named}"))
 }
@@ -213,6 +218,10 @@ async fn process(shared: &Arc<Shared>, firing: Firing, effect: &OnProcess, holds
             let begun = shared.journal.now();
             let mut tasks = Vec::new();
             for (turn, instance) in (0_u32..).zip(shared.fleet.named(None)) {
+                if begun + *interval * turn >= shared.journal.planned_end() {
+                    shared.journal.record(&not_carried_out(firing, after_the_end(instance)));
+                    continue;
+                }
                 sleep_until(shared.journal.instant(begun + *interval * turn)).await;
                 let (shared, each) = (shared.clone(), each.clone());
                 tasks.push(tokio::spawn(async move { one(&shared, firing, instance, &each, None).await }));
@@ -252,8 +261,8 @@ async fn one(shared: &Arc<Shared>, firing: Firing, instance: u16, effect: &OnPro
             if fleet.is_foreign() {
                 tell(shared, Order::Struck { firing, instance, at: journal.now() }).await;
             }
-            // Its grace belongs to the plan: it may end with the run.
-            match fleet.stop(instance, command, *grace + *spread, journal).await {
+            let stopping = fleet.stop(instance, command, *grace + *spread, journal);
+            match begin("it had not stopped by the end of the run").by(stopping).await {
                 Ok(()) => {
                     sleep_until(journal.instant(journal.now() + *down)).await;
                     begin(NOT_BACK).by(fleet.start_again(instance, journal)).await

@@ -3,6 +3,7 @@
 use super::ending::account;
 use super::faults::packed;
 use super::row::State;
+use super::server::Exiting;
 use super::{Answered, Due, Failing, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
 use crate::event::{ClientIndex, ConnectionNo, Event};
@@ -24,6 +25,12 @@ impl World<'_> {
             OnProcess::Rolling { interval, .. } => {
                 for server in self.named(None) {
                     let at = self.now.saturating_add(nanos(*interval).saturating_mul(u64::from(server)));
+                    if at >= self.end {
+                        let why = format!("instance {server}: its turn is after the end of the run");
+                        let of = Event::NotCarriedOut { fault: Some(firing.fault), firing: firing.number, why };
+                        self.record(self.now, &of);
+                        continue;
+                    }
                     self.push(at, Due { client: packed(firing), turn: server, what: What::Roll, mark: 0 });
                 }
             }
@@ -52,7 +59,7 @@ impl World<'_> {
         match effect {
             OnProcess::Crash { down, .. } => self.crash(fault, server, nanos(*down), &holding),
             OnProcess::Graceful { code, reason, grace, spread, down, .. } => {
-                self.graceful(fault, server, (*code, reason), holding, (nanos(*grace), nanos(*spread), nanos(*down)));
+                self.graceful(firing, server, (*code, reason), holding, (nanos(*grace), nanos(*spread), nanos(*down)));
             }
             OnProcess::Pause { .. } => self.pause(firing, server, &holding),
             OnProcess::Rolling { .. } => {}
@@ -145,16 +152,16 @@ impl World<'_> {
     }
 
     /// Stops listening, closes every connection over `spread`, exits when they are gone or after `grace`.
-    fn graceful(&mut self, fault: u16, server: u16, close: (u16, &str), mut holding: Vec<u32>, times: (u64, u64, u64)) {
-        let (grace, spread, down) = times;
+    fn graceful(&mut self, firing: Firing, server: u16, close: (u16, &str), mut holding: Vec<u32>, times: (u64, u64, u64)) {
+        let ((grace, spread, down), fault) = (times, firing.fault);
         self.target(server, "stopping", "");
         let farewell = self.server_farewell(Cause::Fault(fault), Some(fault), Some(close.0), close.1);
         // In the order in which they opened, as the embedded server does.
         holding.sort_by_key(|client| (self.rows[*client as usize].history.opened_at(), *client));
         let held = std::mem::take(&mut self.servers[usize::from(server)].held);
         {
-            let server = &mut self.servers[usize::from(server)];
-            (server.up, server.exiting) = (false, Some((fault, down)));
+            let (now, server) = (self.now, &mut self.servers[usize::from(server)]);
+            (server.up, server.exiting) = (false, Some(Exiting { firing, down, since: now }));
         }
         for who in held {
             if self.rows[who.client as usize].turn == who.turn {
@@ -171,6 +178,18 @@ impl World<'_> {
         let at = self.now.saturating_add(spread).saturating_add(grace);
         self.push(at, Due { client: u32::from(server), turn, what: What::Grace, mark: 0 });
         self.check_exit(server);
+    }
+
+    /// Servers that were asked to stop some time ago and have not at the end, as the engine tells it: what has just begun is cut by the
+    /// end, and not by a failure.
+    pub(super) fn not_stopped(&mut self, end: u64) {
+        for server in 0..self.servers.len() {
+            let Some(Exiting { firing: Firing { fault, number }, since, .. }) = self.servers[server].exiting else { continue };
+            if since.saturating_add(1_000_000_000) <= end {
+                let why = format!("instance {server}: it had not stopped by the end of the run");
+                self.record(end, &Event::NotCarriedOut { fault: Some(fault), firing: number, why });
+            }
+        }
     }
 
     /// The turn of a connection in a graceful stop.
@@ -215,7 +234,7 @@ impl World<'_> {
 
     /// The end of a graceful stop; what is still open is cut.
     pub(super) fn exit(&mut self, server: u16) {
-        let Some((fault, down)) = self.servers[usize::from(server)].exiting.take() else { return };
+        let Some(Exiting { firing: Firing { fault, .. }, down, .. }) = self.servers[usize::from(server)].exiting.take() else { return };
         self.target(server, "down", "exit code 0");
         self.die(fault, server, down);
     }

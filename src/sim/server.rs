@@ -45,6 +45,16 @@ pub(super) enum Service {
     Refused(Refusal),
 }
 
+/// A graceful stop under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exiting {
+    pub(super) firing: Firing,
+    /// From its exit to the start of the next process, ns.
+    pub(super) down: u64,
+    /// When it was asked, ns.
+    pub(super) since: u64,
+}
+
 /// A server.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -69,7 +79,7 @@ pub(super) struct Server {
     /// Attempts on their way here.
     pub(super) coming: u32,
     /// It exits when its last connection is gone: on behalf of this fault, down for so long.
-    pub(super) exiting: Option<(u16, u64)>,
+    pub(super) exiting: Option<Exiting>,
     /// Completed TCP handshakes that nobody accepts.
     pub(super) held: Vec<Who>,
     /// Whom it serves and until when, where that is not known in advance; by that time, as many as it has places.

@@ -13,6 +13,10 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
     if labels.side == Side::Server && !tells(evidence, "server") && tells(evidence, "client") {
         return Known::Nothing("no data: what the server saw is not known, it was killed, is not ours, or did not notice".to_owned());
     }
+    let unknown = metric == Metric::Bytes || matches!(labels.outcome, Some(Became::Answered | Became::Unanswered));
+    if evidence.first_version && unknown {
+        return Known::Nothing("no data: a run folder of version 1 does not have this".to_owned());
+    }
     let seconds = window_s(evidence, labels);
     if labels.from.is_some() && seconds <= 0.0 {
         return Known::Nothing("no data: the measurement ended before the window began".to_owned());

@@ -17,6 +17,7 @@ pub(super) fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
         q => Ok(times.quantile(q).map(|us| us as f64)),
     };
     let known = match expectation.stat {
+        _ if labels.from.is_some() || labels.to.is_some() => Err("no data: a run folder of version 1 has no windows of times".to_owned()),
         _ if samples == 0 => Err("no data: nothing of the kind was timed".to_owned()),
         Stat::Percentile(percentile) => quantile(percentile.quantile()),
         Stat::Max => Ok(times.ended.max().map(|us| us as f64).filter(|_| times.is_complete())),

@@ -218,3 +218,17 @@ fn a_run_that_cannot_be_trusted_is_inconclusive() {
         assert!(result == "pass" && !evidence.first_version && !expectations.is_empty() || !verdict.reasons.is_empty());
     }
 }
+
+#[test]
+fn what_version_1_did_not_record_is_no_data() {
+    let first = Evidence { first_version: true, ..evidence() };
+    for text in [
+        "messages{outcome=unanswered} count == 0",
+        "messages{outcome=answered} share == 0%",
+        "bytes{dir=sent} count < 1GB",
+        "reconnect_time{cohort=web,from=5s,to=7s} p50 < 5s",
+    ] {
+        let row = &judge(&first, &[expectation(text)]).expectations[0];
+        assert_eq!((row.result.as_str(), row.observed), ("inconclusive", None), "{text}: {row:?}");
+    }
+}

@@ -1,6 +1,7 @@
 //! The listening socket: accepts, and carries out what faults ask of it. Whom they hit is the kernel's business.
 
 use super::super::channel::{FromServer, ServerSpec};
+use super::super::connect::local_limit;
 use super::{Server, attempt};
 use crate::fault::OnListener;
 use crate::net::wire::{Listener, Wire};
@@ -69,7 +70,11 @@ pub(super) async fn accept(server: Arc<Server>, listener: Listener, mut standing
                         // EMFILE above all: the connection stays in the queue, as in a real server. Told once for each time of trouble.
                         if !std::mem::replace(&mut complained, true) {
                             let text = format!("server {}: accept: {error}", server.spec.instance);
-                            server.report(&FromServer::Notice { text });
+                            let planned = active.iter().any(|(_, on)| matches!(on, OnListener::Files(_)));
+                            server.report(&match local_limit(&error).filter(|_| !planned) {
+                                Some(limit) => FromServer::LocalLimit { what: format!("server {}: {limit}", server.spec.instance) },
+                                None => FromServer::Notice { text },
+                            });
                         }
                         sleep(RETRY).await;
                     }
