@@ -1,6 +1,6 @@
 //! The simulator against sockets, after a crash, with seeds 1 to 5 and the model fitted to another run: five strategies in one queue at
 //! the embedded server; at Node's, whose speed varies by a percent or two from run to run, each strategy alone with a seed of its own.
-//! `scripts/fidelity` has all of both.
+//! `scripts/fidelity` has all of both. Clients are ready when open: Node's server never speaks first.
 
 use super::{alone, home, node};
 use std::path::Path;
