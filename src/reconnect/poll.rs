@@ -92,7 +92,7 @@ impl Timer {
     fn attempts_at(&mut self, tick: Duration, polling: &Polling) -> bool {
         let stale = tick.saturating_sub(self.message) > polling.stale;
         self.stale_ticks = self.stale_ticks.saturating_add(u32::from(stale));
-        stale && !self.lost.is_some_and(|lost| tick.saturating_sub(lost) < polling.min_disconnected)
+        stale && self.lost.is_none_or(|lost| tick.saturating_sub(lost) >= polling.min_disconnected)
     }
 }
 

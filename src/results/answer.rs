@@ -226,9 +226,9 @@ mod tests {
         assert_eq!(told(&run, None).unwrap(), "90 of 2,400 outages did not end, p50 1 s");
         let mut run = outages(900, 900, Some(1_000_000), Some(11_000_000), Some(11_000_000));
         for (name, p99) in [("fixed", 11_000_000), ("full-jitter", 2_900_000)] {
-            let mut row = crate::results::record::CohortRow::default();
-            row.reconnect =
-                Reconnect { affected: 450, recovered: 450, time_us: Times { p99: Some(p99), ..Times::default() }, ..Default::default() };
+            let time_us = Times { p99: Some(p99), ..Times::default() };
+            let reconnect = Reconnect { affected: 450, recovered: 450, time_us, ..Default::default() };
+            let row = crate::results::record::CohortRow { reconnect, ..Default::default() };
             run.cohorts.insert(name.to_owned(), row);
         }
         assert_eq!(told(&run, None).unwrap(), "All 900 back, p99 from 2.9 s (full-jitter) to 11 s (fixed)");

@@ -22,6 +22,7 @@ fn strict(knows: impl Fn(&str) -> bool + Send + Sync + 'static) -> (SocketAddr, 
         for stream in listener.incoming().flatten() {
             let (all, knows) = (all.clone(), knows.clone());
             thread::spawn(move || {
+                #[allow(clippy::result_large_err, reason = "the library gives the answer its type")]
                 let answer = |request: &Request, mut response: Response| {
                     let field = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("-").to_owned();
                     let line =
@@ -33,10 +34,10 @@ fn strict(knows: impl Fn(&str) -> bool + Send + Sync + 'static) -> (SocketAddr, 
                         *refusal.status_mut() = tokio_tungstenite::tungstenite::http::StatusCode::UNAUTHORIZED;
                         return Err(refusal);
                     }
-                    if let Ok(protocol) = HeaderValue::from_str(&field("sec-websocket-protocol")) {
-                        if protocol != "-" {
-                            response.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
-                        }
+                    if let Ok(protocol) = HeaderValue::from_str(&field("sec-websocket-protocol"))
+                        && protocol != "-"
+                    {
+                        response.headers_mut().insert("Sec-WebSocket-Protocol", protocol);
                     }
                     Ok(response)
                 };
