@@ -412,6 +412,13 @@ pub struct Internal {
     pub json: String,
 }
 
+impl Simulate {
+    /// As many threads as asked for, or one for each processor.
+    pub fn threads(&self) -> usize {
+        self.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+    }
+}
+
 impl Changes {
     /// As the scenario reader takes them.
     pub fn overrides(&self) -> Overrides {

@@ -6,8 +6,6 @@
 mod parse;
 mod written;
 
-pub use parse::nearest;
-
 use crate::close::TcpEnd;
 use crate::fault::Side;
 use std::fmt;

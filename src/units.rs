@@ -227,6 +227,26 @@ pub fn whole_seconds(time: Duration) -> Duration {
     Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0))
 }
 
+/// This many milliseconds, a century, stand for never.
+pub const NEVER_MS: f64 = 3.156e12;
+
+/// Exact milliseconds.
+pub fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+/// From milliseconds, to the nanosecond; negative is zero, beyond a century is a century.
+pub fn duration_ms(ms: f64) -> Duration {
+    // Not by `Duration::from_secs_f64`, which rounds the same but costs ten times as much. The cast is exact: a century fits.
+    if ms.is_nan() { Duration::ZERO } else { Duration::from_nanos((ms.clamp(0.0, NEVER_MS) * 1e6).round_ties_even() as u64) }
+}
+
+/// The allowed word most like what was found, if any is alike: by the Jaro-Winkler similarity, from 0.8.
+pub fn nearest<'a>(found: &str, allowed: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let alike = allowed.map(|word| (strsim::jaro_winkler(found, word), word));
+    alike.filter(|(likeness, _)| *likeness >= 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, word)| word)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,23 +7,21 @@ mod step;
 
 use super::signals::Stop;
 use super::vary::varied;
-use super::{Usage, run};
+use super::{Usage, artifacts, execute};
 use crate::capacity::search::so_far;
 use crate::capacity::{Ended, Found, Next, Observation, Settings, Vary, search};
 use crate::cli::{Capacity as Args, Format};
 use crate::metrics::book::Meta;
 use crate::plan::{Plan, Target};
+use crate::report;
 use crate::results::capacity::{CAPACITY_VERSION, Capacity, Conclusion, LimitRow, Search, SearchRow, VaryRow, write};
 use crate::results::folder::Folder;
 use crate::results::limit::{Measure, limit_row, reconnect_within};
 use crate::results::manifest;
 use crate::results::record::Manifest;
 use crate::units::print_duration;
-use crate::{plot, report};
 use anyhow::Context;
-use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
 use std::time::Duration;
 use step::{Bench, Stepped};
 
@@ -38,8 +36,8 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
         super::print(&format!("{}{}", announcement(args, &varied, &lowest), lowest.dry_run()))?;
         return Ok(super::OK);
     }
-    run::permit(&highest, args.yes)?;
-    run::check_programs(&highest)?;
+    execute::permit(&highest, args.yes)?;
+    execute::check_programs(&highest)?;
     if !args.output.quiet {
         let _ = write!(io::stderr(), "{}", announcement(args, &varied, &lowest));
     }
@@ -74,7 +72,7 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
 /// Writes what was found, and prints it.
 fn deliver(search: &Search, folder: Folder, manifest: &Manifest, resolved: &str, args: &Args) -> anyhow::Result<()> {
     let written = write(&folder, search, manifest, resolved).map_err(anyhow::Error::from);
-    if let Err(error) = written.and_then(|()| draw(search, folder.path())) {
+    if let Err(error) = written.and_then(|()| artifacts::search(search, folder.path())) {
         // What took so long to find must not be lost with the disk, not even where nobody asked for it.
         return Err(match print_search(search, args.output.format) {
             Ok(()) => error,
@@ -89,20 +87,6 @@ fn deliver(search: &Search, folder: Folder, manifest: &Manifest, resolved: &str,
         }
     }
     Ok(())
-}
-
-/// Writes chart and reports of a search into a folder that exists.
-///
-/// # Errors
-/// The chart cannot be drawn, or a file cannot be written.
-pub fn draw(search: &Search, out: &Path) -> anyhow::Result<()> {
-    plot::capacity::render(search, out)?;
-    let put = |name: &str, text: String| {
-        let path = out.join(name);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-    };
-    put("report.md", report::capacity::markdown(search))?;
-    put("report.html", report::capacity::html(search, &plot::capacity::svg(search)?))
 }
 
 /// The plans of the lowest and of the highest values: what is wrong with either is better known before the first run.

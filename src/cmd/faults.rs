@@ -5,8 +5,8 @@ mod wire;
 
 use super::{OK, Usage, print};
 use crate::cli::{Faults, Format};
-use crate::expect::nearest;
 use crate::fault::{self, Form, Layer, Param, Row, Shape, Side};
+use crate::units::nearest;
 use crate::units::{Bytes, Ratio};
 use serde_json::{Value, json};
 use std::fmt::Write;

@@ -1,7 +1,7 @@
 //! `closestorm fidelity`: a scenario on real sockets and in the simulator, with a model fitted to another run, laid over one another.
 
 use super::command_line;
-use super::run::{Whom, check_programs, divide, once, permit};
+use super::execute::{Whom, check_programs, divide, once, permit};
 use super::signals::Stop;
 use crate::calibrate::{self, fragment};
 use crate::cli::{Fidelity, Format};
@@ -168,6 +168,6 @@ fn written(folder: Folder, results: &Results, plan: &Plan) -> anyhow::Result<Loa
     results.check_ledger().context("the books do not balance: this is a bug in closestorm, please report it")?;
     let verdict = judge(&Evidence::of(results), &plan.expectations);
     let manifest = manifest::collect(command_line(), plan.seed);
-    folder.write(results, &plan.resolved, &verdict, &manifest)?;
+    folder.write(results, None, &plan.resolved, &verdict, &manifest)?;
     Ok(read::read(&folder.finish()?)?)
 }

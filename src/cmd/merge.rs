@@ -39,10 +39,10 @@ pub fn main(args: &Merge) -> anyhow::Result<u8> {
 
 fn finish(args: &Merge, folder: Folder, results: &Results, plan: &Plan, manifest: &crate::results::record::Manifest) -> anyhow::Result<u8> {
     let verdict = judge(&Evidence::of(results), &plan.expectations);
-    let summary = super::run::save(&folder, results, plan, &verdict, manifest)?;
+    let summary = super::execute::save(&folder, results, None, plan, &verdict, manifest)?;
     let dir = folder.finish()?;
     if !args.output.quiet {
-        super::run::tell(&summary, args.output.format, &dir)?;
+        super::execute::tell(&summary, args.output.format, &dir)?;
     }
     results.check_ledger().context("the books do not balance: this is a bug in closestorm, please report it with the shards")?;
     Ok(super::allowed(exit_code(&verdict), args.output.allow_inconclusive))

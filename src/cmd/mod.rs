@@ -1,8 +1,10 @@
 //! The commands, one per file: load, call a layer, print. Here is what they share: the dispatch, the exit codes, and printing.
 
+mod artifacts;
 pub mod calibrate;
 pub mod capacity;
 pub mod check;
+mod execute;
 pub mod faults;
 pub mod fidelity;
 pub mod guard;

@@ -3,8 +3,8 @@
 use super::faults::pretty;
 use super::{OK, Usage, print};
 use crate::cli::{Format, Scenarios};
-use crate::expect::nearest;
 use crate::scenario::{BUNDLED, Bundled, PROGRAMS, bundled};
+use crate::units::nearest;
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::fs;

@@ -4,8 +4,8 @@
 pub mod map;
 
 use super::command_line;
+use super::execute::{print_summary, save};
 use super::progress::Progress;
-use super::run::{print_summary, save};
 use super::signals::Stop;
 use crate::cli::{Events, Format, Simulate};
 use crate::metrics::{Results, Status};
@@ -51,16 +51,18 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
         }
     };
     let mut results = simulated.results;
+    let mut all = None;
     if args.runs > 1 {
-        results.seeds = Some(seeds(&plan, &model, (args.runs, threads(args)), &results, &stop)?);
+        all = Some(seeds(&plan, &model, (args.runs, args.threads()), &results, &stop)?);
     }
-    if results.seeds.as_ref().is_some_and(Seeds::cut) {
+    if all.as_ref().is_some_and(Seeds::cut) {
         // What was asked for was not done, however complete the first seed is.
         results.status = Status::Aborted;
     }
-    let verdict = judge(&Evidence::of(&results), &plan.expectations);
+    let done = all.as_ref().map(|seeds| (seeds.rows.len() as u64, seeds.planned.into()));
+    let verdict = judge(&Evidence { seeds: done, ..Evidence::of(&results) }, &plan.expectations);
     let signalled = stop.code().filter(|_| results.status == Status::Aborted);
-    let summary = save(&folder, &results, &plan, &verdict, &manifest)?;
+    let summary = save(&folder, &results, all.as_ref(), &plan, &verdict, &manifest)?;
     let dir = folder.finish()?;
     if !args.output.quiet {
         print_summary(&summary, args.output.format)?;
@@ -94,11 +96,6 @@ fn seeds(plan: &Plan, model: &Model, (runs, threads): (u32, usize), first: &Resu
     let names: Vec<String> = plan.cohorts.iter().map(|cohort| cohort.name.clone()).collect();
     let curves: Vec<Curves> = curves.into_iter().flatten().collect();
     Ok(Seeds { planned: runs, rows, bands: Bands::of(&names, &curves) })
-}
-
-/// As many as asked for, or one for each processor.
-fn threads(args: &Simulate) -> usize {
-    args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
 }
 
 /// The run itself; says what it cost.

@@ -1,11 +1,13 @@
 //! Text → [`Expectation`], or everything that is wrong with it.
 
 mod labels;
+mod words;
 
 use super::{Expectation, Labels, Limit, METRICS, Metric, Names, OPS, Percentile, Problem, STATS, Stat};
 use crate::units::{Bytes, Rate, Ratio, parse_duration};
 use labels::labels;
 use std::ops::Range;
+use words::{MetricRow, scan, skip, word};
 
 impl Expectation {
     /// Parses and checks a text; on failure everything that is wrong with it, in order.
@@ -115,33 +117,6 @@ impl Parts {
         Ok(Parts { metric, labels, stat, whole, op, limit })
     }
 }
-
-fn scan(text: &str, from: usize, keep: impl Fn(char) -> bool) -> usize {
-    text[from..].find(|c| !keep(c)).map_or(text.len(), |length| from + length)
-}
-
-fn skip(text: &str, from: usize) -> usize {
-    scan(text, from, char::is_whitespace)
-}
-
-/// The value that belongs to the word at `at`, or a problem with a suggestion.
-fn word<'a, T>(text: &str, at: &Range<usize>, what: &str, allowed: impl Iterator<Item = (&'a str, T)> + Clone) -> Result<T, Problem> {
-    let found = text[at.clone()].trim();
-    allowed.clone().find(|(name, _)| *name == found).map(|(_, value)| value).ok_or_else(|| {
-        let names: Vec<_> = allowed.map(|(name, _)| name).collect();
-        let list = if names.is_empty() { "there is none".to_owned() } else { format!("one of: {}", names.join(", ")) };
-        let help = nearest(found, names.iter().copied()).map_or(list.clone(), |name| format!("did you mean `{name}`? {list}"));
-        Problem { at: at.clone(), found: format!("unknown {what} `{found}`"), help }
-    })
-}
-
-/// The allowed word that is most like `found`, if any is.
-pub fn nearest<'a>(found: &str, allowed: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = allowed.map(|name| (strsim::jaro_winkler(found, name), name));
-    scored.filter(|(score, _)| *score > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
-}
-
-type MetricRow = (&'static str, Metric, &'static [Stat], &'static [&'static str]);
 
 fn stat(text: &str, at: &Range<usize>, metric: Option<&MetricRow>) -> Result<Stat, Problem> {
     // With an unknown metric every stat is allowed, so that only the metric is complained of.

@@ -21,7 +21,6 @@ use crate::fault::liveness::Silence;
 use crate::fault::told::Told;
 use crate::fault::{Effect, Form, Side, Step};
 use crate::plan::{Answer, Plan, Target, Traffic};
-use crate::results::runs::Seeds;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -396,8 +395,6 @@ pub struct Results {
     pub lost: Vec<String>,
     /// What was planned and not carried out, and limits of this machine that were hit, in words and each once: no property of the server.
     pub unreliable: Vec<String>,
-    /// Other seeds of the same plan, where there are some, and this one among them.
-    pub seeds: Option<Seeds>,
 }
 
 /// What the measuring process used; all zero where nobody looked.

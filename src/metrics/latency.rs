@@ -2,7 +2,6 @@
 //!
 //! Nothing here knows what was measured; `bank` keeps one per metric, cohort and fault.
 
-use crate::results::record::Times;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer as Decoder, Serializer as _, V2Serializer};
 use serde::de::Error as _;
@@ -16,6 +15,36 @@ pub const HIGHEST_US: u64 = 3_600_000_000;
 /// 59 for p95, 299 for p99, 2,995 for p99.9.
 pub fn needed(q: f64) -> u64 {
     (0.05_f64.ln() / q.ln()).ceil().max(1.0) as u64
+}
+
+/// A distribution of times in µs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Times {
+    /// Samples, however they ended.
+    pub count: u64,
+    /// Of them cut: they took at least so long.
+    #[serde(default)]
+    pub censored: u64,
+    /// Of them never to end: the client gave up.
+    #[serde(default)]
+    pub never: u64,
+    /// The longest time observed, ended or not: a quantile that was not reached is greater.
+    #[serde(default)]
+    pub observed: Option<u64>,
+    /// Least of those that ended.
+    pub min: Option<u64>,
+    /// Median; null below 5 samples.
+    pub p50: Option<u64>,
+    /// 90th percentile; null below 29 samples.
+    pub p90: Option<u64>,
+    /// 99th percentile; null below 299 samples.
+    pub p99: Option<u64>,
+    /// 99.9th percentile; null below 2,995 samples.
+    pub p999: Option<u64>,
+    /// Greatest; null as soon as one did not end.
+    pub max: Option<u64>,
+    /// Arithmetic mean; null as soon as one did not end.
+    pub mean: Option<u64>,
 }
 
 /// A distribution of times in µs, up to one hour, three significant digits; 188 KB.

@@ -428,7 +428,6 @@ impl Recorder {
             workers: 1,
             lost: Vec::new(),
             unreliable: self.unreliable.into_keys().collect(),
-            seeds: None,
         }
     }
 }

@@ -68,7 +68,6 @@ pub fn encode(results: Results) -> Vec<u8> {
         workers,
         lost,
         unreliable,
-        seeds: _,
     } = results;
     let body = Body {
         status,
@@ -128,7 +127,6 @@ pub fn decode(meta: Meta, bytes: &[u8]) -> Result<Results, Unreadable> {
         workers: body.workers,
         lost: body.lost,
         unreliable: body.unreliable,
-        seeds: None,
     })
 }
 

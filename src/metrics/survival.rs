@@ -4,8 +4,8 @@
 //! most clients never came back, or most replies never came, a fast one. Source: Kaplan and Meier, "Nonparametric Estimation from
 //! Incomplete Observations" (1958).
 
+use super::latency::Times;
 use super::latency::{Latency, needed};
-use crate::results::record::Times;
 
 /// Times of one kind, however they ended.
 #[derive(Clone, Debug, Default, PartialEq)]

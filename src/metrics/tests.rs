@@ -515,7 +515,7 @@ fn a_full_disk_is_one_clear_error_and_the_summary_is_kept() {
     let folder = crate::results::Folder::create(&dir.path().join("run")).unwrap();
     std::os::unix::fs::symlink("/dev/full", folder.path().join("timeline.csv")).unwrap();
     let manifest = crate::results::manifest::collect(Vec::new(), crate::seed::Seed(7));
-    let error = folder.write(&finished(), "", &Verdict::default(), &manifest).unwrap_err();
+    let error = folder.write(&finished(), None, "", &Verdict::default(), &manifest).unwrap_err();
     assert!(error.to_string().contains("timeline.csv (summary.json beside it is complete)"), "{error}");
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("No space left"), "{error:?}");
     // /dev/full never ends when it is read.

@@ -75,7 +75,7 @@ pub(crate) mod fixture {
     use super::super::fixture::{crash_storm, strategies};
     use super::super::{Loaded, reconnect, survival};
     use crate::results::bands::{Bands, ReconnectBand, TimelineBand};
-    use crate::results::runs::{Runs, Spread};
+    use crate::results::spread::{Runs, Spread};
 
     /// One cohort over two seeds.
     pub(crate) fn two_seeds() -> Loaded {

@@ -3,16 +3,10 @@
 //! Nothing here knows what a chart means.
 
 use super::scene::{Anchor, Ink, Item, Scene, Type};
+use super::text::{PNG_EM, font, register_fonts};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::path::Path;
-use std::sync::Once;
-
-static REGULAR: &[u8] = include_bytes!("fonts/DejaVuSans-subset.ttf");
-static BOLD: &[u8] = include_bytes!("fonts/DejaVuSans-Bold-subset.ttf");
-
-/// The name of the embedded font here, and the list of families that a viewer of the SVG tries; Verdana is as wide.
-const FAMILY: &str = "DejaVu Sans, Verdana, sans-serif";
 
 /// plotters knows integer coordinates only, so SVG is drawn this much larger and shrunk by its view box.
 const SVG_SCALE: f64 = 4.0;
@@ -20,9 +14,6 @@ const SVG_SCALE: f64 = 4.0;
 const PNG_SCALE: f64 = 2.0;
 /// plotters' SVG font size is the size given divided by this.
 const SVG_EM: f64 = 1.24;
-/// The bitmap backend takes ascent and descent as the size, and those of DejaVu Sans are this many em.
-const PNG_EM: f64 = 0.928_222_66 + 0.235_839_84;
-
 /// The scene could not be drawn or written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot draw {what}: {cause}")]
@@ -33,28 +24,6 @@ pub struct DrawError {
 
 /// An error of any backend by its text: nobody matches on it.
 type Failed = String;
-
-fn register_fonts() {
-    static FONTS: Once = Once::new();
-    FONTS.call_once(|| {
-        for (style, bytes) in [(FontStyle::Normal, REGULAR), (FontStyle::Bold, BOLD)] {
-            // The bytes are constants and the tests draw with them: this cannot fail at run time.
-            let _ = plotters::style::register_font(FAMILY, style, bytes);
-        }
-    });
-}
-
-/// Width of a text in px at an em of `size` px.
-pub fn text_width(text: &str, size: f64, bold: bool) -> f64 {
-    const FINE: f64 = 1000.0; // plotters rounds the width to an integer
-    register_fonts();
-    let width = font(FINE * PNG_EM, bold).layout_box(text).map_or(0, |(_, (right, _))| right);
-    f64::from(width) / FINE * size
-}
-
-fn font(size: f64, bold: bool) -> FontDesc<'static> {
-    FontDesc::new(FontFamily::Name(FAMILY), size, if bold { FontStyle::Bold } else { FontStyle::Normal })
-}
 
 /// The scene as an SVG document; the same scene gives the same bytes.
 pub fn svg(scene: &Scene) -> Result<String, DrawError> {
@@ -245,7 +214,7 @@ mod tests {
 
     #[test]
     fn both_fonts_have_every_character_the_charts_use() {
-        for bytes in [REGULAR, BOLD] {
+        for bytes in [crate::plot::text::REGULAR, crate::plot::text::BOLD] {
             let font = ab_glyph::FontRef::try_from_slice(bytes).unwrap();
             for c in (' '..='~').chain("✓✗→–—−·µ≤≥≠≈×…°±½äöüßéñ“”‘’".chars()) {
                 assert_ne!(font.glyph_id(c).0, 0, "{c:?}");

@@ -1,6 +1,7 @@
 //! Results as runs leave them, made up from a seed, for the tests of charts and reports. Not part of the program.
 
 use super::Loaded;
+use crate::metrics::latency::Times;
 use crate::results::record::*;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;

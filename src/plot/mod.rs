@@ -11,6 +11,7 @@ pub mod map;
 pub mod scene;
 pub mod sheet;
 pub mod survival;
+mod text;
 
 mod bands;
 mod codes;

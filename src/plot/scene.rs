@@ -97,7 +97,7 @@ impl Type {
 
     /// Width of a text in px.
     pub fn width(self, text: &str) -> f64 {
-        super::draw::text_width(text, self.size, self.bold)
+        super::text::text_width(text, self.size, self.bold)
     }
 
     /// The text, cut with `…` where it is wider than `room` px.

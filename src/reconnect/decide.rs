@@ -1,9 +1,10 @@
 //! After a loss: first whether the client comes back at all, then when.
 
-use super::delay::{self, Step, duration_ms};
+use super::delay::{self, Step};
 use super::policy::{Anchor, Kind, Phase2, Policy, Reset};
 use super::{Decision, History, Loss, Random};
 use crate::event::GiveUp;
+use crate::units::duration_ms;
 use std::time::Duration;
 
 /// Redraws end here at the latest; with uniform draws eight in a row that grow have a chance below 1 in 40,000.

@@ -1,22 +1,9 @@
 //! One delay: raw value, jitter, cap, rounding. All in milliseconds as `f64`, like the libraries; the anchor is applied by `decide`.
 
 use super::Random;
-use super::policy::{CapStage, Jitter, Kind, Policy, WholeDraw};
+use super::policy::{CapStage, Jitter, Kind, Policy, TableEnd, WholeDraw};
+use crate::units::{NEVER_MS, ms};
 use std::time::Duration;
-
-/// A delay of this length stands for never: a century.
-const NEVER_MS: f64 = 3.156e12;
-
-/// Exact milliseconds.
-pub(super) fn ms(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
-}
-
-/// From milliseconds, to the nanosecond; negative is zero, beyond a century is a century.
-pub(super) fn duration_ms(ms: f64) -> Duration {
-    // Not by `Duration::from_secs_f64`, which rounds the same but costs ten times as much. The cast is exact: a century fits.
-    if ms.is_nan() { Duration::ZERO } else { Duration::from_nanos((ms.clamp(0.0, NEVER_MS) * 1e6).round_ties_even() as u64) }
-}
 
 /// Uniform in the bounds.
 pub(super) fn uniform((lo, hi): (Duration, Duration), random: Random<'_>) -> f64 {
@@ -65,7 +52,7 @@ fn raw(policy: &Policy, step: &Step) -> Option<f64> {
         },
         Kind::Table => match policy.table.get(k as usize) {
             Some(entry) => ms(*entry),
-            None if policy.table_end == super::TableEnd::Repeat => ms(*policy.table.last()?),
+            None if policy.table_end == TableEnd::Repeat => ms(*policy.table.last()?),
             None => return None,
         },
     })
@@ -111,6 +98,7 @@ fn jitter(policy: &Policy, step: &Step, raw: f64, random: Random<'_>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::duration_ms;
 
     fn delays(policy: &Policy, k: u32, random: Random<'_>) -> f64 {
         delay(policy, &Step { k, skip: 0, base_ms: ms(policy.base), previous_ms: None }, random).unwrap()

@@ -1,9 +1,9 @@
 //! A preset in words, for `closestorm presets` and `closestorm presets NAME`.
 
-use super::delay::duration_ms;
 use super::presets::{Preset, Verified};
 use super::{Anchor, CapStage, Decision, Driver, Jitter, Kind, Loss, Policy, Reset, Service, TableEnd, WholeDraw};
 use crate::event::GiveUp;
+use crate::units::duration_ms;
 use std::time::Duration;
 
 /// Columns of text beside the labels.

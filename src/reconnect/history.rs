@@ -1,9 +1,10 @@
 //! What a policy remembers of one client: facts told by the caller, and counts that `decide` keeps.
 
 use super::Random;
-use super::delay::{self, ms};
+use super::delay;
 use super::policy::{Kind, Policy};
 use super::poll::Timer;
+use crate::units::{duration_ms, ms};
 use std::time::Duration;
 
 /// What one client's policy remembers. Offsets are those of the caller. Tens of bytes, because the simulator has millions of them.
@@ -152,6 +153,16 @@ impl History {
 }
 
 impl Policy {
+    /// When the attempt now beginning is abandoned; `None`: the library has no such deadline.
+    pub fn connect_timeout(&self, history: &History) -> Option<Duration> {
+        let timeout = self.connect_timeout?;
+        if timeout.factor == 1.0 {
+            return Some(timeout.cap.map_or(timeout.first, |cap| timeout.first.min(cap)));
+        }
+        let grown = duration_ms(ms(timeout.first) * timeout.factor.powi(history.failures().min(1000) as i32));
+        Some(timeout.cap.map_or(grown, |cap| grown.min(cap)))
+    }
+
     /// A client's history before its first attempt; draws what belongs to the client: its base, then the first poll interval.
     pub fn start(&self, random: Random<'_>) -> History {
         let base_ms = self.base_per_client.map(|bounds| delay::uniform(bounds, random));

@@ -3,7 +3,6 @@
 //! Fields bear the names of the preset file without the `_ms`. What they do together is in `delay` (one wait) and `decide` (all else).
 
 use super::codes::Codes;
-use super::{History, UnknownPreset};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -261,14 +260,6 @@ pub struct Heartbeat {
 }
 
 impl Policy {
-    /// The policy of a named preset, alias or name without version.
-    ///
-    /// # Errors
-    /// [`UnknownPreset`] with the nearest name, if one is near.
-    pub fn preset(name: &str) -> Result<Policy, UnknownPreset> {
-        super::find(name).map(|preset| preset.policy.clone())
-    }
-
     /// A client that does not come back.
     pub fn none() -> Policy {
         Policy { kind: Kind::None, retry_initial: false, ..Policy::plain() }
@@ -299,16 +290,6 @@ impl Policy {
     /// Pings of the library: who sends them, the interval and the time to an answer.
     pub fn heartbeat(&self) -> Option<(Driver, Duration, Duration)> {
         self.heartbeat.map(|heartbeat| (heartbeat.by, heartbeat.interval, heartbeat.timeout))
-    }
-
-    /// When the attempt now beginning is abandoned; `None`: the library has no such deadline.
-    pub fn connect_timeout(&self, history: &History) -> Option<Duration> {
-        let timeout = self.connect_timeout?;
-        if timeout.factor == 1.0 {
-            return Some(timeout.cap.map_or(timeout.first, |cap| timeout.first.min(cap)));
-        }
-        let grown = super::delay::duration_ms(super::delay::ms(timeout.first) * timeout.factor.powi(history.failures().min(1000) as i32));
-        Some(timeout.cap.map_or(grown, |cap| grown.min(cap)))
     }
 
     /// What a strategy has that says nothing else: unlimited retries, also of the first connect; no jitter; reset when ready.

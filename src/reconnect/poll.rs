@@ -3,8 +3,9 @@
 //! Ticks during a connection are walked through when it is lost: they find fresh messages and change nothing but the phase.
 
 use super::Random;
-use super::delay::{self, Step, duration_ms, ms};
+use super::delay::{self, Step};
 use super::policy::{Policy, Polling};
+use crate::units::{duration_ms, ms};
 use std::time::Duration;
 
 /// Ticks of a longer connection are not walked through; the phase has forgotten its start long before.

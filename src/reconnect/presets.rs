@@ -3,9 +3,9 @@
 //! To add a library, add a `[[preset]]` there: parameters by the names of [`SETTINGS`](super::SETTINGS) (durations in ms, `_ms` at
 //! the end of the key), where they were read, and the delays it must give. The tests below run over every entry.
 
-use super::policy::Jitter;
+use super::policy::{Jitter, Policy};
 use super::settings::{Setting, SettingRow, Shape};
-use super::{Policy, delay::duration_ms};
+use crate::units::{duration_ms, nearest};
 use serde::Deserialize;
 use std::fmt;
 use std::sync::LazyLock;
@@ -152,10 +152,14 @@ pub fn find(name: &str) -> Result<&'static Preset, UnknownPreset> {
         .ok_or_else(|| UnknownPreset { name: name.to_owned(), suggestion: nearest(name, names()) })
 }
 
-/// The candidate most like `name`, if it is alike at all.
-pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let alike = candidates.map(|candidate| (strsim::jaro_winkler(name, candidate), candidate));
-    alike.filter(|(likeness, _)| *likeness >= 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, candidate)| candidate)
+impl Policy {
+    /// The policy of a named preset, alias or name without version.
+    ///
+    /// # Errors
+    /// [`UnknownPreset`] with the nearest name, if one is near.
+    pub fn preset(name: &str) -> Result<Policy, UnknownPreset> {
+        find(name).map(|preset| preset.policy.clone())
+    }
 }
 
 #[derive(Deserialize)]

@@ -3,7 +3,10 @@
 //! The names are those of the preset file without `_ms`. A scenario may set any of them on top of a preset or a strategy of its own.
 
 use super::codes::Codes;
-use super::policy::{ConnectTimeout, Driver, Heartbeat, Jitter, Kind, Phase2, Policy, Polling};
+use super::policy::{
+    Anchor, CapStage, ConnectTimeout, Driver, Heartbeat, Jitter, Kind, Phase2, Policy, Polling, Reset, Service, TableEnd, WholeDraw,
+};
+use crate::units::nearest;
 use std::time::Duration;
 
 /// What the value of a setting looks like.
@@ -90,16 +93,16 @@ pub const SETTINGS: &[SettingRow] = &[
     row("exp0", Shape::Whole, "exponent of the first retry"),
     row("max_exponent", Shape::Whole, "the exponent grows no further"),
     row("table", Shape::Durations, "raw delays of table"),
-    row("table_end", Shape::Word(super::TableEnd::WORDS), "what follows the last entry of the table"),
+    row("table_end", Shape::Word(TableEnd::WORDS), "what follows the last entry of the table"),
     row("cap", Shape::Duration, "longest delay; zero: none"),
-    row("cap_stage", Shape::Word(super::CapStage::WORDS), "cap before jitter, after it, or both"),
+    row("cap_stage", Shape::Word(CapStage::WORDS), "cap before jitter, after it, or both"),
     row("jitter", Shape::Word(Jitter::WORDS), "randomness of a delay"),
     row("jitter_lo", Shape::NumberOrDuration, "lower bound of jitter mult or add"),
     row("jitter_hi", Shape::NumberOrDuration, "upper bound of jitter mult or add"),
     row("jitter_hi_n0", Shape::Number, "upper bound of jitter mult before the first stale tick of poll"),
     row("jitter_x", Shape::Number, "greatest deviation of jitter comb10, as a share"),
     row("offset", Shape::Duration, "least delay of jitter offset_full or between"),
-    row("jitter_int", Shape::Word(super::WholeDraw::WORDS), "draw whole milliseconds, with or without the upper end"),
+    row("jitter_int", Shape::Word(WholeDraw::WORDS), "draw whole milliseconds, with or without the upper end"),
     row("jitter_first", Shape::Flag, "the first delay has jitter too"),
     row("jitter_compounds", Shape::Flag, "a delay grows from the previous jittered delay"),
     row("round", Shape::Word(&["none", "floor"]), "round delays down to whole milliseconds"),
@@ -109,14 +112,14 @@ pub const SETTINGS: &[SettingRow] = &[
     row("lead", Shape::Ranges, "bounds of the first delays"),
     row("lead_counts", Shape::Flag, "lead delays count in the formula"),
     row("initial_skip", Shape::Whole, "entries of lead, then steps of the schedule, dropped when the very first connect fails"),
-    row("anchor", Shape::Word(super::Anchor::WORDS), "delays count from the close or from the start of the previous attempt"),
+    row("anchor", Shape::Word(Anchor::WORDS), "delays count from the close or from the start of the previous attempt"),
     row("redraw", Shape::Flag, "draw again after each sleep"),
     row("phase2_after", Shape::Duration, "a second schedule takes over this long after an outage's first attempt"),
     row("phase2_first", Shape::Duration, "from the change of schedule to the next attempt"),
     row("phase2_every", Shape::Duration, "delays of the second schedule"),
-    row("reset", Shape::Word(super::Reset::WORDS), "what sets the count of retries back"),
+    row("reset", Shape::Word(Reset::WORDS), "what sets the count of retries back"),
     row("reset_uptime", Shape::Duration, "time open for reset = \"uptime\""),
-    row("ready", Shape::Word(super::Service::WORDS), "when the library takes a connection for one that serves"),
+    row("ready", Shape::Word(Service::WORDS), "when the library takes a connection for one that serves"),
     row("max_retries", Shape::Whole, "retries before the client gives up; -1: unlimited"),
     row("retry_initial", Shape::Flag, "a failed very first connect is retried"),
     row("stop_codes", Shape::Codes, "status codes after which the client does not come back"),
@@ -142,7 +145,7 @@ impl SettingRow {
         SETTINGS
             .iter()
             .find(|row| row.name == name)
-            .ok_or_else(|| SettingError::Unknown { suggestion: super::presets::nearest(name, SETTINGS.iter().map(|row| row.name)) })
+            .ok_or_else(|| SettingError::Unknown { suggestion: nearest(name, SETTINGS.iter().map(|row| row.name)) })
     }
 }
 

@@ -4,9 +4,10 @@ use super::document::{Block, Table};
 use super::findings;
 use super::phrase;
 use crate::close;
+use crate::metrics::latency::Times;
 use crate::number;
 use crate::plot::Loaded;
-use crate::results::record::{Attempts, EndingRow, Messages, Summary, Times};
+use crate::results::record::{Attempts, EndingRow, Messages, Summary};
 use std::collections::BTreeSet;
 
 /// Rows of the table of endings; the rest is in `closes.csv`.

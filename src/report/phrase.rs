@@ -1,9 +1,10 @@
 //! How results are put into words: marks of verdicts, quantiles that were not reached, codes with their names.
 
 use crate::close;
+use crate::metrics::latency::Times;
 use crate::metrics::latency::needed;
 use crate::number;
-use crate::results::record::{AnswerRow, ExpectationRow, Generator, Messages, Reconnect, Summary, Times};
+use crate::results::record::{AnswerRow, ExpectationRow, Generator, Messages, Reconnect, Summary};
 
 /// ✓, ✗ or ? for `pass`, `fail` and everything else; nothing for `unchecked`.
 pub(super) fn mark(result: &str) -> &'static str {

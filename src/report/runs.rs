@@ -4,7 +4,7 @@ use super::document::{Block, Table};
 use crate::metrics::latency::needed;
 use crate::number;
 use crate::plot::Loaded;
-use crate::results::runs::{Runs, Spread};
+use crate::results::spread::{Runs, Spread};
 
 /// Percentiles of a cohort that the report has.
 const PERCENTILES: [f64; 3] = [50.0, 90.0, 99.0];

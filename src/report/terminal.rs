@@ -427,8 +427,8 @@ fn shortened(text: &str, max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::latency::Times;
     use crate::plot::fixture;
-    use crate::results::record::Times;
 
     #[test]
     fn colour_changes_nothing_but_the_colour() {

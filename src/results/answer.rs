@@ -4,7 +4,8 @@
 //! figures stand alone, as only the author knows whether what was expected is a yes: ✓ may mean that something bad happened as it should.
 //! Nothing is computed here that `summary.json` does not hold.
 
-use super::record::{ExpectationRow, Summary, Times, Verdict};
+use super::record::{ExpectationRow, Summary, Verdict};
+use crate::metrics::latency::Times;
 use crate::number;
 use crate::plan::Answer;
 

@@ -3,7 +3,7 @@
 //! A band is made point by point: at each percentile, or in each bin of the timeline, the values of the seeds are put in order. So its
 //! edge is not the curve of one seed, and a seed may be near the edge here and in the middle there.
 
-use super::runs::Spread;
+use super::spread::Spread;
 use crate::metrics::Results;
 use crate::metrics::bank::Metric;
 use crate::metrics::latency::micros;

@@ -61,7 +61,7 @@ fn keys_of_the_summary_agree_with_the_dictionary() {
     let results = finished();
     let verdict = crate::verdict::judge(&Evidence::of(&results), &crate::metrics::tests::expectations());
     assert!(!Verdict::default().eq(&verdict));
-    let value = serde_json::to_value(summary::summarise(&results, &verdict, "closestorm run")).unwrap();
+    let value = serde_json::to_value(summary::summarise(&results, None, &verdict, "closestorm run")).unwrap();
     let mut found = BTreeSet::new();
     walk(&value, "", &mut found);
     let explained: BTreeSet<_> = explained("summary.json").into_iter().map(str::to_owned).collect();

@@ -48,7 +48,7 @@ impl Evidence {
         Evidence {
             measured_s: results.measured.as_millis() as f64 / 1e3,
             aborted: results.status == Status::Aborted,
-            seeds: results.seeds.as_ref().map(|seeds| (seeds.rows.len() as u64, seeds.planned.into())),
+            seeds: None,
             lost: results.lost.clone(),
             unreliable: results.why_unreliable(),
             ready: Some(results.books.iter().map(|book| book.ready).sum()),

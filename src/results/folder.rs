@@ -10,7 +10,7 @@ use super::hlog::{write_log, write_table};
 use super::manifest::{command_line, started_s};
 use super::peaks::{PEAKS, peak_rows};
 use super::record::{Manifest, Summary, Verdict};
-use super::runs::RUNS;
+use super::runs::{RUNS, Seeds};
 use super::summary::summarise;
 use super::tables::{count_rows, ending_rows, event_rows, reconnect_rows, timeline_rows};
 use crate::metrics::Results;
@@ -126,12 +126,19 @@ impl Folder {
         &self.partial
     }
 
-    /// Writes all data files, `summary.json` first. Returns the summary.
+    /// Writes all data files, `summary.json` first; `seeds`: of a plan simulated with several, of which `results` are the first. Returns the summary.
     ///
     /// # Errors
     /// The first file that could not be written; what was written before stays.
-    pub fn write(&self, results: &Results, resolved: &str, verdict: &Verdict, manifest: &Manifest) -> Result<Summary, FolderError> {
-        let summary = summarise(results, verdict, &command_line(manifest));
+    pub fn write(
+        &self,
+        results: &Results,
+        seeds: Option<&Seeds>,
+        resolved: &str,
+        verdict: &Verdict,
+        manifest: &Manifest,
+    ) -> Result<Summary, FolderError> {
+        let summary = summarise(results, seeds, verdict, &command_line(manifest));
         let mut complete = false;
         let mut put = |name: &str, fill: &dyn Fn(&mut BufWriter<File>) -> io::Result<()>| {
             let path = self.partial.join(name);
@@ -150,7 +157,7 @@ impl Folder {
         put("closes.csv", &|out| put_csv(out, ending_rows(results), CLOSES))?;
         put("reconnects.csv", &|out| put_csv(out, reconnect_rows(results), RECONNECTS))?;
         put("latency.hgrm", &|out| write_table(out, results))?;
-        if let Some(seeds) = &results.seeds {
+        if let Some(seeds) = seeds {
             put("runs.csv", &|out| put_csv(out, seeds.rows.clone(), RUNS))?;
             put("runs_reconnect.csv", &|out| put_csv(out, seeds.bands.reconnect.clone(), bands::RECONNECT))?;
             put("runs_timeline.csv", &|out| put_csv(out, seeds.bands.timeline.clone(), bands::TIMELINE))?;
@@ -185,7 +192,7 @@ impl Folder {
 /// Writes a whole run folder without charts: [`Folder::create`], [`Folder::write`], [`Folder::finish`].
 pub fn write(dir: &Path, results: &Results, resolved: &str, verdict: &Verdict, manifest: &Manifest) -> Result<Summary, FolderError> {
     let folder = Folder::create(dir)?;
-    let summary = folder.write(results, resolved, verdict, manifest)?;
+    let summary = folder.write(results, None, resolved, verdict, manifest)?;
     folder.finish()?;
     Ok(summary)
 }

@@ -1,11 +1,12 @@
 //! From the runs of a search to its rows: what a run adds to the curve, and what the curve says.
 
 use super::capacity::{LimitRow, StepRow, UslRow};
-use super::record::{Summary, TimelineRow, Times};
+use super::record::{Summary, TimelineRow};
 use crate::capacity::knee::{self, Bend};
 use crate::capacity::usl::{self, Estimate};
 use crate::capacity::{Found, Outcome, Vary};
 use crate::expect::{Expectation, Metric, Stat};
+use crate::metrics::latency::Times;
 use crate::plan::Plan;
 use crate::seed::Seed;
 use std::collections::BTreeMap;

@@ -20,6 +20,7 @@ pub mod record;
 mod rows;
 pub mod runs;
 pub mod shard;
+pub mod spread;
 pub mod summary;
 mod surprises;
 pub mod tables;

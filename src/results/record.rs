@@ -4,7 +4,8 @@
 
 pub use super::rows::{CountRow, EventRow, PeakRow, ReconnectRow, TimelineRow};
 
-use super::runs::Runs;
+use super::spread::Runs;
+use crate::metrics::latency::Times;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,36 +14,6 @@ use std::collections::BTreeMap;
 pub const SCHEMA_VERSION: u32 = 2;
 /// The oldest version that is still read.
 pub const OLDEST_VERSION: u32 = 1;
-
-/// A distribution of times in µs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Times {
-    /// Samples, however they ended.
-    pub count: u64,
-    /// Of them cut: they took at least so long.
-    #[serde(default)]
-    pub censored: u64,
-    /// Of them never to end: the client gave up.
-    #[serde(default)]
-    pub never: u64,
-    /// The longest time observed, ended or not: a quantile that was not reached is greater.
-    #[serde(default)]
-    pub observed: Option<u64>,
-    /// Least of those that ended.
-    pub min: Option<u64>,
-    /// Median; null below 5 samples.
-    pub p50: Option<u64>,
-    /// 90th percentile; null below 29 samples.
-    pub p90: Option<u64>,
-    /// 99th percentile; null below 299 samples.
-    pub p99: Option<u64>,
-    /// 99.9th percentile; null below 2,995 samples.
-    pub p999: Option<u64>,
-    /// Greatest; null as soon as one did not end.
-    pub max: Option<u64>,
-    /// Arithmetic mean; null as soon as one did not end.
-    pub mean: Option<u64>,
-}
 
 /// `summary.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

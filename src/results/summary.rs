@@ -3,15 +3,17 @@
 use super::answer::answer;
 use super::record::{
     AnswerRow, Attempts, Clients, CloseCodes, CloseReason, CohortRow, Connections, FailureRow, FaultRow, Generator, LivenessRow, Messages,
-    Reconnect, SCHEMA_VERSION, Summary, Times, Verdict,
+    Reconnect, SCHEMA_VERSION, Summary, Verdict,
 };
-use super::runs::Runs;
+use super::runs::Seeds;
+use super::spread::Runs;
 use super::tables::{ending_rows, kept_statuses};
 use crate::fault::Side;
 use crate::fault::liveness::Finds;
 use crate::metrics::answers::Answer;
 use crate::metrics::bank::{Key, Metric};
 use crate::metrics::book::{Book, FaultBook, FaultMeta, Results};
+use crate::metrics::latency::Times;
 use crate::metrics::latency::needed;
 use crate::metrics::liveness::{self, Watched};
 use std::collections::BTreeMap;
@@ -25,8 +27,8 @@ const OTHER: &str = "other";
 /// With fewer clients, what the process itself grows by is most of what each seems to take.
 const CLIENTS_TOLD: u64 = 100;
 
-/// What `summary.json` says; `command` is the command line that makes the run again.
-pub fn summarise(results: &Results, verdict: &Verdict, command: &str) -> Summary {
+/// What `summary.json` says; `seeds`: of a plan simulated with several; `command` is the command line that makes the run again.
+pub fn summarise(results: &Results, seeds: Option<&Seeds>, verdict: &Verdict, command: &str) -> Summary {
     let (meta, total) = (&results.meta, results.total());
     let times = |metric| results.survival(metric).times();
     let cohorts = (0..meta.cohorts.len() as u16).map(|cohort| (meta.cohort(cohort), cohort_row(results, cohort))).collect();
@@ -63,7 +65,7 @@ pub fn summarise(results: &Results, verdict: &Verdict, command: &str) -> Summary
         faults: (0..meta.faults.len()).map(|fault| fault_row(results, fault)).collect(),
         liveness: liveness(results),
         surprises: super::surprises::surprises(results),
-        runs: results.seeds.as_ref().map(Runs::of),
+        runs: seeds.map(Runs::of),
         generator: generator(results),
         notices: notices(results),
     };

@@ -1,6 +1,6 @@
 //! What is wrong with a scenario: collected while reading, rendered like a compiler's messages. Nothing here knows a key.
 
-use crate::expect::nearest;
+use crate::units::nearest;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use std::cell::RefCell;
 use std::fmt;

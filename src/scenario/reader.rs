@@ -5,8 +5,8 @@
 use super::diagnostic::{At, Diagnostic, Sink};
 use super::keys::Section;
 use super::tree::{Entry, Node, Value};
-use crate::expect::nearest;
 use crate::template::{NAMES, Template};
+use crate::units::nearest;
 use crate::units::{Bytes, Rate, Ratio, UnitError, parse_duration};
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -77,7 +77,7 @@ fn fitted(args: &Args, busiest: &Busiest, place: &Path, limit: &LimitRow) -> any
     let dir = place.join("fit");
     let manifest = manifest::collect(super::super::command_line(), busiest.plan.seed);
     let folder = Folder::create(&dir)?;
-    folder.write(&busiest.results, &busiest.plan.resolved, &busiest.verdict, &manifest)?;
+    folder.write(&busiest.results, None, &busiest.plan.resolved, &busiest.verdict, &manifest)?;
     let dir = folder.finish()?;
     let fit = read::read(&dir).map_err(anyhow::Error::from).and_then(|loaded| Ok(calibrate::fit(&loaded)?));
     std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;

@@ -1,6 +1,6 @@
 //! One run of a search: its plan, the run itself, and what is kept of it.
 
-use super::super::run::{self, Whom};
+use super::super::execute::{self, Whom};
 use super::super::signals::Stop;
 use super::super::{colour, vary};
 use crate::capacity::{Outcome, Vary, Why};
@@ -207,10 +207,10 @@ impl<'a> Bench<'a> {
     }
 
     fn run(&self, values: &[f64]) -> anyhow::Result<(Arc<Plan>, Results, Verdict)> {
-        let (plan, division) = run::divide(plan(self.args, self.varied, values)?, Shard::WHOLE, None)?;
+        let (plan, division) = execute::divide(plan(self.args, self.varied, values)?, Shard::WHOLE, None)?;
         let (plan, whole) = (Arc::new(plan), Whom::whole(division));
         let quiet = self.args.output.quiet || !io::stderr().is_terminal();
-        let measured = run::once(&plan, whole, &self.folder, warm_up(self.args, &plan), quiet, self.stop.clone());
+        let measured = execute::once(&plan, whole, &self.folder, warm_up(self.args, &plan), quiet, self.stop.clone());
         // What the target prints at each connection fills the disk, and an error has its end already.
         let _ = fs::remove_file(output_file(&self.folder));
         measured.map(|(results, verdict)| (plan, results, verdict))
@@ -233,7 +233,7 @@ impl<'a> Bench<'a> {
             _ if results.saturated() => Outcome::Saturated,
             _ => Outcome::Untold,
         };
-        let summary = summarise(&results, &verdict, &command(self.args, self.varied, values));
+        let summary = summarise(&results, None, &verdict, &command(self.args, self.varied, values));
         self.uncounted += results.usage.uncounted_openings;
         self.keep(&summary, blank.step)?;
         if let Err(error) = results.check_ledger() {

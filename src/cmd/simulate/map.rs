@@ -3,13 +3,14 @@
 use super::super::command_line;
 use super::super::signals::Stop;
 use super::super::vary::{overrides, varied};
-use super::super::{Usage, colour};
+use super::super::{Usage, artifacts, colour};
 use crate::capacity::Vary;
 use crate::cli::{Format, Simulate};
 use crate::metrics::bank::Metric;
 use crate::metrics::book::Meta;
 use crate::metrics::{Results, Status};
 use crate::plan::{Model, Plan};
+use crate::report;
 use crate::results::capacity::VaryRow;
 use crate::results::folder::Folder;
 use crate::results::manifest;
@@ -17,10 +18,7 @@ use crate::results::map::{self, MAP_VERSION, Map, Mapped, Outcome, PointRow, Way
 use crate::scenario::{self, Source};
 use crate::sim::many::{in_parallel, run_seeds_watched};
 use crate::sim::remedy::{Remedy, ladder};
-use crate::{plot, report};
 use anyhow::Context;
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 /// Most points that do not recover at which changes are tried: the others are their neighbours.
@@ -50,7 +48,7 @@ pub(super) fn main(args: &Simulate) -> anyhow::Result<u8> {
     }
     let folder = Folder::create(&dir)?;
     map::write(&folder, &mapped, &grid[0].plan.resolved)?;
-    draw(&mapped, folder.path())?;
+    artifacts::map(&mapped, folder.path())?;
     let dir = folder.finish()?;
     if !args.output.quiet {
         match args.output.format {
@@ -62,20 +60,6 @@ pub(super) fn main(args: &Simulate) -> anyhow::Result<u8> {
         }
     }
     Ok(stop.code().unwrap_or(super::super::OK))
-}
-
-/// Writes chart and reports of a map into a folder that exists.
-///
-/// # Errors
-/// The chart cannot be drawn, or a file cannot be written.
-pub fn draw(mapped: &Mapped, out: &Path) -> anyhow::Result<()> {
-    plot::map::render(mapped, out)?;
-    let put = |name: &str, text: String| {
-        let path = out.join(name);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-    };
-    put("report.md", report::map::markdown(mapped))?;
-    put("report.html", report::map::html(mapped, &plot::map::svg(mapped)?))
 }
 
 /// A point before it is simulated.
@@ -156,7 +140,7 @@ fn point_row(first: f64, second: Option<f64>, seen: &[Seen], within_us: u64) -> 
 
 /// All points that are done as long as `go_on` says so, and the ways out.
 fn mapped(args: &Simulate, varied: &[Vary], grid: &[Point], command: String, go_on: &(dyn Fn() -> bool + Sync)) -> anyhow::Result<Mapped> {
-    let threads = super::threads(args);
+    let threads = args.threads();
     let (plan, planned) = (&grid[0].plan, grid.len());
     let cause = Cause::of(plan);
     let within = args.within.unwrap_or_else(|| cause.within(plan.duration));
@@ -313,7 +297,7 @@ mod tests {
         assert_eq!(mapped.rows().iter().map(|row| row.iter().flatten().count()).collect::<Vec<_>>(), [4, 2]);
         assert_eq!(mapped.map.target, "embedded, 1 instance to 2 instances");
         let folder = tempfile::tempdir().unwrap();
-        draw(&mapped, folder.path()).unwrap();
-        assert!(fs::read_to_string(folder.path().join("report.md")).unwrap().contains("Stopped after 6 of 16 points."));
+        artifacts::map(&mapped, folder.path()).unwrap();
+        assert!(std::fs::read_to_string(folder.path().join("report.md")).unwrap().contains("Stopped after 6 of 16 points."));
     }
 }

@@ -1,6 +1,6 @@
 //! The labels of an expectation, and whether a share of them says anything.
 
-use super::{MetricRow, skip, word};
+use super::words::{MetricRow, skip, word};
 use crate::expect::{ATTEMPT_OUTCOMES, CAUSES, DIRS, Labels, MESSAGE_OUTCOMES, Metric, Names, Outcome, Problem, Stat, TCP_ENDS, Wire};
 use crate::fault::Side;
 use crate::units::{parse_duration, print_duration};
