@@ -114,13 +114,11 @@ pub enum Cause {
     Deadline(Deadline),
 }
 
-/// One side's account of how its connection ended.
+/// One side's account of how its connection ended. Which fault it belongs to is not for one side to say: `metrics` does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ending {
     /// What made it end.
     pub cause: Cause,
-    /// The fault that last acted on this connection, whether or not it is the cause. By index in the plan.
-    pub fault: Option<u16>,
     /// Who started it.
     pub initiator: Initiator,
     /// Status code of the first Close frame received as it stood on the wire; 1005 for an empty one, `None` for none.

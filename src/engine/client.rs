@@ -337,7 +337,6 @@ impl Life<'_> {
 /// What a server process suffered explains the end of its connections.
 fn attribute(ending: &mut Ending, mark: Option<(Firing, bool)>) {
     if let Some((Firing { fault, .. }, ends)) = mark {
-        ending.fault.get_or_insert(fault);
         if ends && ending.cause == Cause::Remote {
             ending.cause = Cause::Fault(fault);
         }

@@ -331,6 +331,8 @@ pub struct FaultBook {
     pub recovered: u64,
     /// `injected` by cohort.
     pub cohorts: BTreeMap<u16, u64>,
+    /// Connections that the server's heartbeat found dead and whose clients had not noticed by the end, by cohort.
+    pub found_alone: BTreeMap<u16, u64>,
 }
 
 impl FaultBook {
@@ -344,6 +346,7 @@ impl FaultBook {
         self.injected += other.injected;
         self.recovered += other.recovered;
         other.cohorts.iter().for_each(|(cohort, count)| *self.cohorts.entry(*cohort).or_default() += count);
+        other.found_alone.iter().for_each(|(cohort, count)| *self.found_alone.entry(*cohort).or_default() += count);
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Either account may come first, and the server's may never come: it was killed, or is not ours.
 
+use super::outage::Acted;
 use super::peak::{Close, Peaks};
 use crate::close::{Cause, Ending, Initiator, TcpEnd};
 use crate::fault::Side;
@@ -62,7 +63,6 @@ pub type Counted = (u32, EndingKey);
 struct Server {
     side: ServerSide,
     cause: Cause,
-    fault: Option<u16>,
     initiator: Initiator,
 }
 
@@ -71,6 +71,8 @@ struct Half {
     /// Offset, µs; its second, and the account.
     client: Option<(u64, Counted)>,
     server: Option<Server>,
+    /// The last fault that acted on the connection, as far as known.
+    acted: Option<Acted>,
     /// A fault on server processes that acted on the connection: what speaks for a server that was killed.
     killed: Option<u16>,
 }
@@ -82,8 +84,8 @@ pub struct Finished {
     pub counts: BTreeMap<Counted, u64>,
     /// With which reasons.
     pub reasons: Reasons,
-    /// Connections of which only the server gave an account, in no order.
-    pub alone: Vec<(u32, u32)>,
+    /// Connections of which only the server gave an account, in no order, with the cause that it names.
+    pub alone: Vec<((u32, u32), Cause)>,
     /// What was counted for peaks.
     pub peaks: Option<Peaks>,
 }
@@ -126,13 +128,21 @@ impl Endings {
         self
     }
 
-    /// The client's account, at an offset in µs and in its second. `killed`: the fault on server processes that acted on the connection, if any did.
-    pub fn client(&mut self, (at, second): (u64, u32), who: (u32, u32), cohort: u16, ending: &Ending, killed: Option<u16>) {
+    /// The client's account, at an offset in µs and in its second. `acted`: the last fault that did so on the connection, if any did, and whether it is
+    /// one on server processes.
+    pub(super) fn client(
+        &mut self,
+        (at, second): (u64, u32),
+        who: (u32, u32),
+        cohort: u16,
+        ending: &Ending,
+        (acted, process): (Option<Acted>, bool),
+    ) {
         self.reason(ending.code, &ending.reason);
         let key = EndingKey {
             cohort,
             cause: ending.cause,
-            fault: ending.fault,
+            fault: None,
             initiator: ending.initiator,
             wire_received: ending.wire_received,
             wire_sent: ending.wire_sent,
@@ -143,7 +153,8 @@ impl Endings {
             server: None,
         };
         let half = if self.pending.is_empty() { Half::default() } else { self.pending.remove(&who).unwrap_or_default() };
-        let half = Half { client: Some((at, (second, key))), server: half.server, killed: killed.or(half.killed) };
+        let killed = acted.filter(|_| process).map(|acted| acted.fault);
+        let half = Half { client: Some((at, (second, key))), server: half.server, acted, killed: killed.or(half.killed) };
         if self.joins && half.server.is_none() { self.wait(who, half) } else { self.fold(half) }
     }
 
@@ -163,16 +174,26 @@ impl Endings {
     /// The server's account.
     pub fn server(&mut self, who: (u32, u32), ending: &Ending) {
         let side = ServerSide { code: ending.code, tcp_end: ending.tcp_end, wire_received: ending.wire_received, clean: ending.clean };
-        let server = Server { side, cause: ending.cause, fault: ending.fault, initiator: ending.initiator };
+        let server = Server { side, cause: ending.cause, initiator: ending.initiator };
         let half = self.pending.remove(&who).unwrap_or_default();
         let half = Half { server: Some(server), ..half };
         if half.client.is_none() { self.wait(who, half) } else { self.fold(half) }
     }
 
-    /// A fault on server processes acted on a connection whose client may have reported its end already.
-    pub fn killed(&mut self, who: (u32, u32), fault: u16) {
-        if let Some(half) = self.pending.get_mut(&who) {
-            half.killed = Some(fault);
+    /// A fault acted on a connection whose client may have reported its end already; `process`: it is one on server processes.
+    pub(super) fn acted(&mut self, who: (u32, u32), acted: Acted, process: bool) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let Some(half) = self.pending.get_mut(&who) else { return };
+        if half.client.as_ref().is_some_and(|(end, _)| !acted.counts_until(*end)) {
+            return;
+        }
+        if half.acted.is_none_or(|last| last.at <= acted.at) {
+            half.acted = Some(acted);
+        }
+        if process {
+            half.killed = Some(acted.fault);
         }
     }
 
@@ -180,8 +201,8 @@ impl Endings {
     pub fn finish(mut self) -> Finished {
         let mut alone = Vec::new();
         for (who, half) in std::mem::take(&mut self.pending) {
-            if half.client.is_none() {
-                alone.push(who);
+            if let (None, Some(server)) = (&half.client, &half.server) {
+                alone.push((who, server.cause));
             }
             self.fold(half);
         }
@@ -210,7 +231,9 @@ impl Endings {
 
     fn fold(&mut self, half: Half) {
         let Some((at, (second, key))) = half.client else { return };
-        let counted = (second, joined(key, half.server.as_ref(), half.killed));
+        let mut key = joined(key, half.server.as_ref(), half.killed);
+        key.fault = Acted::fault_of(half.acted, at, key.cause);
+        let counted = (second, key);
         if let Some(peaks) = &mut self.peaks {
             accounts(&counted.1).for_each(|close| peaks.close(at, close));
         }
@@ -250,26 +273,21 @@ fn accounts(key: &EndingKey) -> impl Iterator<Item = Close> {
 
 /// The client's account completed by what the server's side knows.
 ///
-/// A client that only saw its peer end the connection learns the fault that made it: from the server's account, or, where the
-/// server was killed and cannot give one, from the injector.
+/// A client that only saw its peer end the connection learns why it did so: from the server's account the fault or the server's own deadline, or,
+/// where the server was killed and cannot give one, from the injector the fault.
 fn joined(mut key: EndingKey, server: Option<&Server>, killed: Option<u16>) -> EndingKey {
-    let fault = match server {
+    let cause = match server {
         Some(server) => {
             key.server = Some(server.side);
-            key.fault = key.fault.or(server.fault);
             if key.initiator == Initiator::None && key.cause == Cause::Remote {
                 key.initiator = server.initiator;
             }
-            match server.cause {
-                Cause::Fault(fault) => Some(fault),
-                _ => None,
-            }
+            server.cause
         }
-        None => killed,
+        None => killed.map_or(Cause::Remote, Cause::Fault),
     };
-    if let (Cause::Remote, Some(fault)) = (key.cause, fault) {
-        key.cause = Cause::Fault(fault);
-        key.fault = key.fault.or(Some(fault));
+    if key.cause == Cause::Remote {
+        key.cause = cause;
     }
     key
 }
@@ -318,7 +336,6 @@ mod tests {
     fn account(cause: Cause, initiator: Initiator, code: u16) -> Ending {
         Ending {
             cause,
-            fault: None,
             initiator,
             wire_received: Some(code),
             wire_sent: Some(code),
@@ -337,11 +354,11 @@ mod tests {
         let run = |client_first: bool| {
             let mut endings = Endings::new(true);
             if client_first {
-                endings.client((4_000_000, 4), (7, 1), 0, &client, None);
+                endings.client((4_000_000, 4), (7, 1), 0, &client, (None, false));
             }
             endings.server((7, 1), &server);
             if !client_first {
-                endings.client((4_000_000, 4), (7, 1), 0, &client, None);
+                endings.client((4_000_000, 4), (7, 1), 0, &client, (None, false));
             }
             endings.finish()
         };
@@ -356,14 +373,14 @@ mod tests {
     #[test]
     fn a_killed_server_is_spoken_for_by_the_injector_even_late() {
         let mut endings = Endings::new(true);
-        endings.client((0, 0), (0, 1), 0, &account(Cause::Remote, Initiator::Server, 1006), None);
-        endings.killed((0, 1), 5);
-        endings.client((0, 0), (1, 1), 0, &account(Cause::Stay, Initiator::Client, 1000), Some(5));
+        endings.client((0, 0), (0, 1), 0, &account(Cause::Remote, Initiator::Server, 1006), (None, false));
+        endings.acted((0, 1), Acted { at: 0, fault: 5 }, true);
+        endings.client((0, 0), (1, 1), 0, &account(Cause::Stay, Initiator::Client, 1000), (Some(Acted { at: 0, fault: 5 }), true));
         endings.server((9, 9), &account(Cause::Remote, Initiator::Client, 1000));
         let Finished { counts, alone, .. } = endings.finish();
         let causes: Vec<_> = counts.keys().map(|(_, key)| (key.cause, key.server)).collect();
         assert_eq!(causes, [(Cause::Fault(5), None), (Cause::Stay, None)]);
-        assert_eq!(alone, [(9, 9)]);
+        assert_eq!(alone, [((9, 9), Cause::Remote)]);
     }
 
     #[test]
@@ -379,7 +396,7 @@ mod tests {
         let mut endings = Endings::new(true);
         let ending = account(Cause::Remote, Initiator::Server, 1000);
         let n = PENDING as u32 + 10;
-        (0..n).for_each(|client| endings.client((0, 0), (client, 1), 0, &ending, None));
+        (0..n).for_each(|client| endings.client((0, 0), (client, 1), 0, &ending, (None, false)));
         assert_eq!(endings.pending.len(), PENDING);
         assert_eq!(endings.finish().counts.values().sum::<u64>(), u64::from(n));
     }

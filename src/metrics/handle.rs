@@ -3,7 +3,7 @@
 use super::answers::Answer;
 use super::bank::Metric;
 use super::latency::micros;
-use super::outage::SLACK_US;
+use super::outage::{Acted, SLACK_US};
 use super::peak::Attempt;
 use super::pending::Message;
 use super::timeline::Step;
@@ -67,13 +67,13 @@ impl Recorder {
     pub(super) fn unnoticed(&mut self, at: u64) {
         for (index, client) in (0..).zip(&self.outages.clients) {
             let acted = self.outages.injected(index, client.attempts).filter(|_| client.is(OPEN));
-            let Some((fault, acted)) = acted.filter(|(fault, acted)| self.is_dead(*fault, *acted)) else { continue };
-            self.bank.record(at, key(Metric::DetectCensored, client.cohort, Some(fault)), at.saturating_sub(acted));
+            let Some(acted) = acted.filter(|acted| self.is_dead(*acted)) else { continue };
+            self.bank.record(at, key(Metric::DetectCensored, client.cohort, Some(acted.fault)), at.saturating_sub(acted.at));
         }
     }
 
     /// Whether a connection on which a fault acted then is dead for its user at the end.
-    fn is_dead(&self, fault: u16, acted: u64) -> bool {
+    fn is_dead(&self, Acted { at: acted, fault }: Acted) -> bool {
         let meta = &self.meta.faults[usize::from(fault)];
         // Firings hold equally long: if any up to then still holds, the one that acted does.
         let holds = || self.standing.range((fault, 0)..=(fault, u32::MAX)).any(|(_, fired)| *fired <= acted + SLACK_US);
@@ -162,7 +162,7 @@ impl Recorder {
         state.set(UNDER_WAY, false);
         let (attempt, begun) = (state.attempts, state.begun());
         // An injector that spoke of this attempt already has counted itself.
-        let counted = self.outages.injected(client.0, attempt).map(|(fault, _)| fault);
+        let counted = self.outages.injected(client.0, attempt).map(|acted| acted.fault);
         let ledger = &mut self.books[usize::from(cohort)].ledger;
         let (count, step) = match outcome {
             Outcome::Refused => (&mut ledger.refused, Step::Refused),
@@ -211,7 +211,7 @@ impl Recorder {
         match what {
             UnderWay::Attempt { stage, times } if state.is(UNDER_WAY) => self.cut_attempt(at, client, *stage, times),
             UnderWay::Closing { ack, elapsed } if state.is(OPEN) => {
-                let (cohort, fault) = (state.cohort, self.outages.injected(client.0, state.attempts).map(|(fault, _)| fault));
+                let (cohort, fault) = (state.cohort, self.outages.injected(client.0, state.attempts).map(|acted| acted.fault));
                 self.closing(at, (cohort, fault), Closing { ack: *ack, total: *elapsed }, false);
             }
             // It ended in time.
@@ -284,10 +284,9 @@ impl Recorder {
 
     pub(super) fn injected(&mut self, at: u64, fault: u16, client: ClientIndex, connection: ConnectionNo) {
         self.hit(fault, client);
-        self.outages.inject(at, client.0, connection.0, fault, self.meta.faults[usize::from(fault)].by_close);
-        if self.reaches_processes(fault) {
-            self.endings.killed((client.0, connection.0), fault);
-        }
+        let acted = Acted { at, fault };
+        self.outages.inject(client.0, connection.0, acted, self.meta.faults[usize::from(fault)].by_close);
+        self.endings.acted((client.0, connection.0), acted, self.reaches_processes(fault));
     }
 
     pub(super) fn ended(&mut self, at: u64, client: ClientIndex, connection: ConnectionNo, ending: &Ending, closing: Option<Closing>) {
@@ -301,16 +300,16 @@ impl Recorder {
         book.lost_messages += lost;
         self.live.closes += 1;
         self.timeline.cell(at, cohort).closed += 1;
-        let injected = self.outages.injected(client.0, connection.0).map(|(fault, _)| fault);
+        let acted = self.outages.injected(client.0, connection.0);
         if let Some(closing) = closing {
-            let fault = ending.fault.or(injected);
+            let fault = Acted::fault_of(acted, at, ending.cause);
             self.closing(at, (cohort, fault), closing, matches!(ending.tcp_end, TcpEnd::Fin | TcpEnd::Rst));
         }
         self.pong_deadline(at, Side::Client, client, connection, ending);
-        let killed = injected.filter(|fault| self.reaches_processes(*fault));
-        self.endings.client((at, self.timeline.second_of(at)), (client.0, connection.0), cohort, ending, killed);
+        let process = acted.is_some_and(|acted| self.reaches_processes(acted.fault));
+        self.endings.client((at, self.timeline.second_of(at)), (client.0, connection.0), cohort, ending, (acted, process));
         // A server that is asked to stop may serve on for a while: a client is out of service from its own Close frame on.
-        let by_close = injected.is_some_and(|fault| self.meta.faults[usize::from(fault)].by_close);
+        let by_close = acted.is_some_and(|acted| self.meta.faults[usize::from(acted.fault)].by_close);
         let closed = by_close.then(|| closing.map(|closing| at.saturating_sub(micros(closing.total))));
         let began = self.outages.end(at, client.0, connection.0, ending, closed);
         self.books[usize::from(cohort)].affected += u64::from(began);
@@ -327,14 +326,9 @@ impl Recorder {
         if ending.cause != Cause::Deadline(Deadline::Pong) {
             return;
         }
-        // A fault that was reverted before is not the reason.
-        let Some((fault, acted)) =
-            self.outages.injected(client.0, connection.0).filter(|(fault, _)| ending.fault.is_none_or(|last| last == *fault))
-        else {
-            return;
-        };
-        let key = key(super::liveness::metric(side), self.cohort(client), Some(fault));
-        self.bank.record(at, key, at.saturating_sub(acted));
+        let Some(acted) = self.outages.injected(client.0, connection.0).filter(|acted| acted.counts_until(at)) else { return };
+        let key = key(super::liveness::metric(side), self.cohort(client), Some(acted.fault));
+        self.bank.record(at, key, at.saturating_sub(acted.at));
     }
 
     pub(super) fn server_ended(&mut self, at: u64, client: ClientIndex, connection: ConnectionNo, ending: &Ending) {

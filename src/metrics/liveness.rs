@@ -3,7 +3,6 @@
 use super::bank::Metric;
 use super::book::Results;
 use super::latency::Latency;
-use crate::close::Cause;
 use crate::fault::Side;
 use crate::fault::liveness::{Finds, Silence};
 use crate::plan::{Cohort, Heartbeat, Plan, Target};
@@ -74,15 +73,13 @@ pub fn metric(side: Side) -> Metric {
 
 /// What was found.
 pub fn found(results: &Results, row: &Watched) -> Found {
-    let silenced = results.faults[usize::from(row.fault)].cohorts.get(&row.cohort).copied().unwrap_or(0);
+    let book = &results.faults[usize::from(row.fault)];
+    let silenced = book.cohorts.get(&row.cohort).copied().unwrap_or(0);
     let of = |side| results.bank.sum(metric(side), |key| key.cohort == row.cohort && key.fault == Some(row.fault));
     let times = row.heartbeat.map_or_else(Latency::new, |(side, _)| of(side));
-    let by_heartbeats = of(Side::Client).count() + of(Side::Server).count();
-    let ended = results.endings.iter().filter(|((_, key), _)| {
-        let acted = key.fault == Some(row.fault) || key.cause == Cause::Fault(row.fault);
-        acted && key.cohort == row.cohort
-    });
-    // The account of the side that found the other one dead may not name the fault: that side did not carry it out.
-    let ended = ended.map(|(_, count)| count).sum::<u64>().max(by_heartbeats);
+    let ended = results.endings.iter().filter(|((_, key), _)| key.fault == Some(row.fault) && key.cohort == row.cohort);
+    // Of some only the server knows that they ended.
+    let alone = book.found_alone.get(&row.cohort).copied().unwrap_or(0);
+    let ended = ended.map(|(_, count)| count).sum::<u64>() + alone;
     Found { silenced, otherwise: ended.saturating_sub(times.count()), unnoticed: silenced.saturating_sub(ended), times }
 }

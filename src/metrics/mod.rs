@@ -27,7 +27,7 @@ pub use book::{Results, Status};
 pub use ledger::LedgerError;
 pub use pending::PENDING_MAX;
 
-use crate::close::Cause;
+use crate::close::{Cause, Deadline};
 use crate::event::{ClientIndex, Event, Outcome};
 use crate::fault::Side;
 use crate::plan::{Plan, Shard, Target};
@@ -37,7 +37,7 @@ use bank::{Bank, Key, Metric};
 use book::{Book, FaultBook, Kept, Meta, Usage};
 use ending::{Endings, Finished};
 use latency::micros;
-use outage::{Client, Outage, Outages};
+use outage::{Acted, Client, Outage, Outages};
 use peak::{Attempt, Peaks};
 use pending::Pending;
 use prefetch_index::prefetch_index;
@@ -392,8 +392,12 @@ impl Recorder {
         for ((_, key), count) in &endings {
             self.books[usize::from(key.cohort)].ledger.endings += count;
         }
-        for (client, connection) in alone {
+        for ((client, connection), cause) in alone {
+            let acted = self.outages.injected(client, connection).filter(|_| cause == Cause::Deadline(Deadline::Pong));
             let client = &self.outages.clients[client as usize];
+            if let Some(Acted { fault, .. }) = acted {
+                *self.faults[usize::from(fault)].found_alone.entry(client.cohort).or_default() += 1;
+            }
             let noticing = client.attempts == connection && (client.is(OPEN) || client.is(UNDER_WAY));
             self.notice(if noticing { UNNOTICED } else { TOO_LATE });
         }
@@ -454,7 +458,7 @@ pub fn subject(event: &Event) -> (Option<ClientIndex>, Option<u16>) {
         Event::AttemptFailed { client, fault, .. } => (Some(*client), *fault),
         Event::Ended { client, ending, .. } | Event::ServerEnded { client, ending, .. } => match ending.cause {
             Cause::Fault(fault) => (Some(*client), Some(fault)),
-            _ => (Some(*client), ending.fault),
+            _ => (Some(*client), None),
         },
         Event::Arrived { client, .. }
         | Event::AttemptStarted { client, .. }

@@ -19,6 +19,29 @@ const NO_FAULT: u16 = u16::MAX;
 /// Of a client: it is known when the fault of its outage acted.
 const OBSERVED: u8 = 128;
 
+/// A fault that acted on a connection, and when, µs.
+///
+/// The last one that did so before the connection ended is the one that its ending belongs to, whether or not it was reverted since, and so does
+/// what follows from the ending: its row in `closes.csv`, the outage in `reconnects.csv`, what heartbeats found, unexpected codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Acted {
+    pub(super) at: u64,
+    pub(super) fault: u16,
+}
+
+impl Acted {
+    /// Whether it acted before an ending at `end`, as far as clocks tell.
+    pub(super) fn counts_until(self, end: u64) -> bool {
+        self.at <= end + SLACK_US
+    }
+
+    /// The fault that an ending at `end` belongs to, given what is known to have acted last; without any the one that an account names as cause.
+    pub(super) fn fault_of(last: Option<Acted>, end: u64, cause: Cause) -> Option<u16> {
+        let named = if let Cause::Fault(fault) = cause { Some(fault) } else { None };
+        last.filter(|last| last.counts_until(end)).map(|last| last.fault).or(named)
+    }
+}
+
 /// One outage of one client. Offsets and lengths in µs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
@@ -87,12 +110,14 @@ struct Lost<'a> {
 }
 
 impl Lost<'_> {
-    /// The injector acted on the lost connection at `at`.
-    fn amend(self, at: u64, fault: u16) {
-        if at <= self.detect_at + SLACK_US {
-            *self.fault_at = at.min(self.detect_at);
-            *self.fault = Some(fault);
-            *self.observed = true;
+    /// A fault acted on the lost connection. `moment`: when is `t_fault`, too.
+    fn amend(self, acted: Acted, moment: bool) {
+        if !acted.counts_until(self.detect_at) || *self.observed && acted.at < *self.fault_at {
+            return;
+        }
+        *self.fault = Some(acted.fault);
+        if moment {
+            (*self.fault_at, *self.observed) = (acted.at.min(self.detect_at), true);
         }
     }
 }
@@ -269,25 +294,18 @@ impl Outages {
     }
 
     /// The fault that last acted on a connection of this client, with the offset, as far as is known.
-    pub(super) fn injected(&self, client: u32, connection: u32) -> Option<(u16, u64)> {
+    pub(super) fn injected(&self, client: u32, connection: u32) -> Option<Acted> {
         let state = &self.clients[client as usize];
-        (state.injected_connection == connection).then(|| (state.injected_fault, state.injected_at.us()))
+        (state.injected_connection == connection).then(|| Acted { at: state.injected_at.us(), fault: state.injected_fault })
     }
 
     /// A fault acted on a connection; `by_close`: what the connection suffers of it comes later, with a Close frame of its own.
-    pub(super) fn inject(&mut self, at: u64, client: u32, connection: u32, fault: u16, by_close: bool) {
+    pub(super) fn inject(&mut self, client: u32, connection: u32, acted: Acted, by_close: bool) {
         let state = &mut self.clients[client as usize];
-        if (connection, at) >= (state.injected_connection, state.injected_at.us()) {
-            (state.injected_connection, state.injected_at, state.injected_fault) = (connection, Micros::of(at), fault);
+        if (connection, acted.at) >= (state.injected_connection, state.injected_at.us()) {
+            (state.injected_connection, state.injected_at, state.injected_fault) = (connection, Micros::of(acted.at), acted.fault);
         }
-        if by_close {
-            return self.attribute(client, connection, fault);
-        }
-        self.with_lost(client, connection, |lost| {
-            if lost.fault.is_none() || *lost.fault_at == lost.detect_at || at >= *lost.fault_at {
-                lost.amend(at, fault);
-            }
-        });
+        self.with_lost(client, connection, |lost| lost.amend(acted, !by_close));
     }
 
     /// Evidence names the fault that ended a connection, without saying when it acted.
@@ -308,22 +326,17 @@ impl Outages {
         if ending.cause == Cause::Stay {
             return false;
         }
-        let named = match ending.cause {
-            Cause::Fault(fault) => Some(fault),
-            _ => ending.fault,
-        };
         let now = Micros::of(at);
-        (state.lost, state.code, state.fault) = (connection, ending.code, named.unwrap_or(NO_FAULT));
+        let acted = (state.injected_connection == connection).then(|| Acted { at: state.injected_at.us(), fault: state.injected_fault });
+        let fault = Acted::fault_of(acted, at, ending.cause);
+        (state.lost, state.code, state.fault) = (connection, ending.code, fault.unwrap_or(NO_FAULT));
         (state.fault_at, state.detect_at, state.mark, state.backoff) = (now, now, now, Micros::default());
         (state.tries, state.gave_up, state.phase) = (0, false, Phase::Waiting);
         state.set(OBSERVED, false);
-        if state.injected_connection == connection {
-            let (fault, acted) = (state.injected_fault, state.injected_at.us());
-            state.amend(|lost| match closed {
-                None => lost.amend(acted, fault),
-                Some(Some(closed)) => lost.amend(closed, fault),
-                Some(None) => *lost.fault = Some(fault),
-            });
+        if let Some(acted) = acted {
+            let moment = closed != Some(None);
+            let at = closed.flatten().unwrap_or(acted.at);
+            state.amend(|lost| lost.amend(Acted { at, ..acted }, moment));
         }
         self.under_way += 1;
         true
@@ -422,7 +435,6 @@ mod tests {
     fn ending(cause: Cause) -> Ending {
         Ending {
             cause,
-            fault: None,
             initiator: Initiator::Server,
             wire_received: None,
             wire_sent: None,
@@ -438,13 +450,13 @@ mod tests {
     #[test]
     fn phases_add_up_and_later_losses_belong_to_the_outage() {
         let mut outages = outages(1);
-        outages.inject(1_000, 0, 1, 3, false);
+        outages.inject(0, 1, Acted { at: 1_000, fault: 3 }, false);
         outages.end(1_250, 0, 1, &ending(Cause::Remote), None);
         outages.attempt(2_000, 0);
         outages.fail(2_100, 0);
         outages.attempt(4_000, 0);
         outages.opened(4_500, 0);
-        outages.inject(4_600, 0, 3, 5, false); // a second fault before it was ready
+        outages.inject(0, 3, Acted { at: 4_600, fault: 5 }, false); // a second fault before it was ready
         outages.end(4_700, 0, 3, &ending(Cause::Remote), None);
         outages.attempt(6_000, 0);
         outages.opened(6_200, 0);
@@ -465,8 +477,8 @@ mod tests {
                 outages.opened(11_500, 1);
                 outages.ready(11_500, 1);
             }
-            outages.inject(9_400, 1, 1, 2, false);
-            outages.inject(20_000, 1, 1, 4, false); // long after the end: not its cause
+            outages.inject(1, 1, Acted { at: 9_400, fault: 2 }, false);
+            outages.inject(1, 1, Acted { at: 20_000, fault: 4 }, false); // long after the end: not its cause
             let outage = outages.finish(30_000).next().unwrap();
             assert_eq!((outage.fault, outage.detect()), (Some(2), 600), "{after}");
             assert_eq!(outage.time(), after.then_some(2_100));

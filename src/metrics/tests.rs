@@ -76,7 +76,6 @@ pub(crate) fn ending(cause: Cause, code: u16) -> Ending {
     let wire = (code != 1006).then_some(code);
     Ending {
         cause,
-        fault: None,
         initiator: Initiator::Server,
         wire_received: wire,
         wire_sent: wire,
@@ -159,8 +158,7 @@ fn told() -> Recorder {
     client(r, 2).fail(6_500, Outcome::Rejected { status: 503, retry_after: Some(Duration::from_secs(5)), location: None });
     client(r, 2).tell(6_500, Event::GaveUp { client: ClientIndex(2), why: GiveUp::Retries });
     // 3: closed by the server on purpose, the server's account first; then timed out; away at the end, an attempt under way.
-    let mut account = ending(Cause::Fault(2), 1012);
-    account.fault = Some(2);
+    let account = ending(Cause::Fault(2), 1012);
     let at_server = Event::ServerEnded { client: ClientIndex(3), connection: ConnectionNo(1), ending: Box::new(account) };
     client(r, 3).inject(9_000, 1, 2).tell(9_001, at_server).end(9_010, 1, ending(Cause::Remote, 1012));
     client(r, 3).attempt(10_000).fail(15_000, Outcome::TimedOut).attempt(19_900);

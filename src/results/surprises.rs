@@ -1,8 +1,8 @@
 //! Surprises: endings whose reported code the catalogue does not expect of the fault behind them.
 //!
-//! What a fault caused is held against its own row. Where the peer ended the connection by itself, and a fault had acted on it, the
-//! same row counts: a kind that ends nothing expects nothing. Where a second fault acted, its codes are allowed too. Endings by a
-//! deadline of ours or by a `stay` have their own reason and are no surprise.
+//! An ending is held against the row of the fault it belongs to, which is that of `closes.csv`: the last that acted on the connection. A kind
+//! that ends nothing expects nothing. Where another fault is the cause, its codes are allowed too. Endings by a deadline or by a `stay`
+//! have their own reason and are no surprise.
 
 use super::record::SurpriseRow;
 use crate::close::Cause;
@@ -30,13 +30,12 @@ pub(super) fn surprises(results: &Results) -> Vec<SurpriseRow> {
 
 /// The sides whose code is not among the expected: fault, side, expected, observed.
 fn unexpected(faults: &[FaultMeta], key: &EndingKey) -> Vec<(u16, &'static str, Vec<u16>, u16)> {
-    let fault = match key.cause {
-        Cause::Fault(fault) => Some(fault),
-        Cause::Remote => key.fault,
-        Cause::Stay | Cause::Deadline(_) => None,
+    let (cause, fault) = match (key.cause, key.fault) {
+        (Cause::Fault(cause), Some(fault)) => (Some(cause), fault),
+        (Cause::Remote, Some(fault)) => (None, fault),
+        (Cause::Stay | Cause::Deadline(_), _) | (_, None) => return Vec::new(),
     };
-    let Some(fault) = fault else { return Vec::new() };
-    let second = key.fault.filter(|second| *second != fault);
+    let second = cause.filter(|cause| *cause != fault);
     let sides = [("client", Some(key.client_code)), ("server", key.server.map(|server| server.code))];
     let surprising = |(side, observed): (&'static str, Option<u16>)| {
         let mut expected = codes(&faults[usize::from(fault)], side)?;

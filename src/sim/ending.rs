@@ -4,7 +4,6 @@ use super::row::State;
 use super::{Answered, Farewell, What, World, nanos};
 use crate::close::{Cause, Deadline, Ending, Initiator, TcpEnd, may_be_sent, reported};
 use crate::event::{Closing, Event};
-use crate::fault::{Form, Side};
 use crate::reconnect::Loss;
 use std::time::Duration;
 
@@ -16,13 +15,12 @@ const RESTART_CODES: [u16; 2] = [1012, 1013];
 impl World<'_> {
     /// An open connection ends, as its client sees it.
     pub(super) fn ends(&mut self, client: u32, farewell: u8) {
-        let Farewell { client: mut ending, server, closing } = self.farewells[usize::from(farewell)].clone();
+        let Farewell { client: ending, server, closing } = self.farewells[usize::from(farewell)].clone();
         let (id, connection) = self.id(client);
         if let Some(account) = server {
             // Before the client's, so that both are joined at once.
             self.record(self.now, &Event::ServerEnded { client: id, connection, ending: Box::new(account) });
         }
-        ending.fault = ending.fault.or_else(|| self.told_of(client));
         let closing = match closing {
             None => None,
             Some(Answered::ByClient) => Some(Closing { ack: Some(Duration::ZERO), total: self.kind.model.rtt.mean() }),
@@ -30,13 +28,6 @@ impl World<'_> {
             Some(Answered::Never(total)) => Some(Closing { ack: None, total }),
         };
         self.ended(client, Box::new(ending), closing);
-    }
-
-    /// The fault that acted on a connection, where its client knows of it: it did so itself, or the process of its server suffered it.
-    fn told_of(&self, client: u32) -> Option<u16> {
-        let fault = u16::from(self.rows[client as usize].fault.checked_sub(1)?);
-        let planned = &self.plan.faults[usize::from(fault)];
-        (planned.side == Side::Client || matches!(planned.inject.row.form, Form::Process { .. })).then_some(fault)
     }
 
     /// An open connection is over.
@@ -89,11 +80,10 @@ impl World<'_> {
     pub(super) fn client_closes(&mut self, client: u32, cause: Cause, code: Option<u16>, reason: &str) {
         let row = &self.rows[client as usize];
         let (state, close) = (row.state, self.plan.cohorts[usize::from(row.cohort)].deadlines.close);
-        let fault = if let Cause::Fault(fault) = cause { Some(fault) } else { None };
         let sent = Some(code.unwrap_or(crate::close::NO_STATUS));
         if state != State::Open {
             // Nobody answers; without a deadline it waits for ever.
-            let mut client_side = account(cause, fault, Initiator::Client, TcpEnd::Timeout, (None, sent));
+            let mut client_side = account(cause, Initiator::Client, TcpEnd::Timeout, (None, sent));
             client_side.reason = String::new();
             let farewell = self.farewell(Farewell { client: client_side, server: None, closing: Some(Answered::Never(close)) });
             self.turn_to(client, State::Closing);
@@ -104,8 +94,8 @@ impl World<'_> {
         let valid = code.is_none_or(may_be_sent);
         // A healthy server answers an invalid code with 1002 (RFC 6455 §7.4.2).
         let answer = if valid { sent } else { Some(crate::close::PROTOCOL_ERROR) };
-        let mut client_side = account(cause, fault, Initiator::Client, TcpEnd::Fin, (answer, sent));
-        let mut server_side = account(Cause::Remote, None, Initiator::Client, TcpEnd::Fin, (sent, answer));
+        let mut client_side = account(cause, Initiator::Client, TcpEnd::Fin, (answer, sent));
+        let mut server_side = account(Cause::Remote, Initiator::Client, TcpEnd::Fin, (sent, answer));
         if valid {
             client_side.reason = reason.to_owned();
             server_side.reason = reason.to_owned();
@@ -150,7 +140,7 @@ impl World<'_> {
             // It has heard something since this was put down.
             return;
         }
-        let ending = account(Cause::Deadline(Deadline::Pong), None, Initiator::Client, TcpEnd::Local, (None, None));
+        let ending = account(Cause::Deadline(Deadline::Pong), Initiator::Client, TcpEnd::Local, (None, None));
         let farewell = self.farewell(Farewell { client: ending, server: None, closing: None });
         self.ends(client, farewell);
     }
@@ -159,7 +149,6 @@ impl World<'_> {
 /// One side's account of an ending; `frames`: the codes received and sent.
 pub(super) fn account(
     cause: Cause,
-    fault: Option<u16>,
     initiator: Initiator,
     tcp_end: TcpEnd,
     frames: (Option<u16>, Option<u16>),
@@ -169,7 +158,6 @@ pub(super) fn account(
     let valid = wire_received.is_some_and(|received| received == crate::close::NO_STATUS || may_be_sent(received));
     Ending {
         cause,
-        fault,
         initiator,
         wire_received,
         wire_sent,

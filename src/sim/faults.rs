@@ -271,10 +271,10 @@ impl World<'_> {
     }
 
     fn client_ends(&mut self, fault: u16, client: u32, end: End) {
-        let ending = account(Cause::Fault(fault), Some(fault), Initiator::Client, TcpEnd::Local, (None, None));
+        let ending = account(Cause::Fault(fault), Initiator::Client, TcpEnd::Local, (None, None));
         let heard = (self.rows[client as usize].state != State::Dead && end != End::Silent).then(|| {
             let tcp_end = if end == End::Rst { TcpEnd::Rst } else { TcpEnd::Fin };
-            account(Cause::Remote, None, Initiator::Client, tcp_end, (None, None))
+            account(Cause::Remote, Initiator::Client, tcp_end, (None, None))
         });
         let farewell = self.farewell(Farewell { client: ending, server: heard, closing: None });
         self.ends(client, farewell);
@@ -285,8 +285,8 @@ impl World<'_> {
             return;
         }
         let tcp_end = if end == End::Rst { TcpEnd::Rst } else { TcpEnd::Fin };
-        let ending = account(Cause::Remote, None, Initiator::Server, tcp_end, (None, None));
-        let server = account(Cause::Fault(fault), Some(fault), Initiator::Server, TcpEnd::Local, (None, None));
+        let ending = account(Cause::Remote, Initiator::Server, tcp_end, (None, None));
+        let server = account(Cause::Fault(fault), Initiator::Server, TcpEnd::Local, (None, None));
         let farewell = self.farewell(Farewell { client: ending, server: Some(server), closing: None });
         self.turn_to(client, State::Closing);
         let at = self.now.saturating_add(self.leg()).saturating_add(nanos(self.kind.model.notice.draw(&mut self.path)));
@@ -296,7 +296,7 @@ impl World<'_> {
     /// The client goes on over another path: what it had is silent from now on, and it opens a new connection after `gap`.
     fn switch(&mut self, fault: u16, client: u32, gap: Duration) {
         // Nothing of the old path is closed.
-        let ending = account(Cause::Fault(fault), Some(fault), Initiator::Client, TcpEnd::None, (None, None));
+        let ending = account(Cause::Fault(fault), Initiator::Client, TcpEnd::None, (None, None));
         let farewell = self.farewell(Farewell { client: ending, server: None, closing: None });
         self.switched(client, farewell, gap);
     }

@@ -94,7 +94,7 @@ impl World<'_> {
         let frozen = self.servers[usize::from(server)].is_frozen(self.now);
         // What a process had not read is answered with RST.
         let tcp_end = if frozen { TcpEnd::Rst } else { TcpEnd::Fin };
-        let ending = account(Cause::Fault(fault), Some(fault), Initiator::Server, tcp_end, (None, None));
+        let ending = account(Cause::Fault(fault), Initiator::Server, tcp_end, (None, None));
         let farewell = self.farewell(Farewell { client: ending, server: None, closing: None });
         self.processes[usize::from(server)] = self.processes[usize::from(server)].wrapping_add(1);
         self.servers[usize::from(server)].stop();
@@ -211,12 +211,9 @@ impl World<'_> {
         let valid = code.is_none_or(crate::close::may_be_sent);
         // A healthy client answers an invalid code with 1002.
         let answer = if valid { sent } else { Some(crate::close::PROTOCOL_ERROR) };
-        let mut client = account(cause, fault, Initiator::Server, TcpEnd::Fin, (sent, answer));
+        let mut client = account(cause, Initiator::Server, TcpEnd::Fin, (sent, answer));
         let of_server = if let Cause::Remote = cause { fault.map_or(Cause::Remote, Cause::Fault) } else { cause };
-        let mut server = account(of_server, fault, Initiator::Server, TcpEnd::Fin, (answer, sent));
-        if cause == Cause::Remote {
-            client.fault = None;
-        }
+        let mut server = account(of_server, Initiator::Server, TcpEnd::Fin, (answer, sent));
         if valid {
             client.reason = reason.to_owned();
             server.reason = reason.to_owned();

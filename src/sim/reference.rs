@@ -94,7 +94,7 @@ impl Reference {
                     outage.trying += passed;
                 } else if ending.cause != Cause::Stay {
                     let last = client.injected.iter().rfind(|(of, ..)| *of == connection.0);
-                    let named = if let Cause::Fault(fault) = ending.cause { Some(fault) } else { ending.fault };
+                    let named = if let Cause::Fault(fault) = ending.cause { Some(fault) } else { None };
                     let (fault_at, fault) = last.map_or((at, named), |(_, acted, fault)| (*acted, Some(*fault)));
                     client.outage = Some(Outage { client: id, detect_at: at, fault, fault_at, ..Outage::default() });
                 }

@@ -384,9 +384,7 @@ async fn open(server: &Arc<Server>, connection: Box<Connection>, shaken: Shaken)
     if let Some(text) = greeting {
         control.send(Command::Greet(text.into()));
     }
-    // Bit 63 keeps the server's streams apart from the clients'.
-    let whose = 1 << 63 | u64::from(server.spec.process) << 56 | u64::from(server.spec.instance) << 48;
-    let origin = (Seed(server.spec.seed), whose | serial);
+    let origin = (Seed(server.spec.seed), stream_of(&server.spec, id, serial));
     let mut session = Session::new(connection, Side::Server, LIMITS, server.spec.settings.ping, origin);
     loop {
         match session.next(&control, None).await {
@@ -410,6 +408,15 @@ async fn open(server: &Arc<Server>, connection: Box<Connection>, shaken: Shaken)
     }
     drop(state);
     server.open.send_modify(|open| *open -= 1);
+}
+
+/// The number of a connection's random streams. Bit 63 keeps those of servers apart from the clients': a client of ours has the same at any server,
+/// others have one by their order, with bit 62.
+fn stream_of(spec: &ServerSpec, id: Option<Id>, serial: u64) -> u64 {
+    match id {
+        Some(Id { client, connection }) => 1 << 63 | u64::from(client.0) << 32 | u64::from(connection.0),
+        None => 3 << 62 | u64::from(spec.process) << 56 | u64::from(spec.instance) << 40 | serial,
+    }
 }
 
 fn register(server: &Arc<Server>, serial: u64, id: Option<Id>, control: &Arc<Control>) {

@@ -214,7 +214,6 @@ impl Session {
         };
         let ending = Ending {
             cause: self.cause.or(answered.map(Cause::Fault)).unwrap_or(Cause::Remote),
-            fault: self.fault,
             initiator,
             wire_received,
             wire_sent,

@@ -121,7 +121,6 @@ impl Session {
                 if self.state != State::Open {
                     return None;
                 }
-                self.fault = Some(fault);
                 // A process ends but once at a time: which of its firings it is makes no difference here.
                 self.faults().then(Firing { fault, number: 0 }, Step::Close { code: Some(code), reason: reason.to_string() });
                 Some(Happening::Injected(fault))
@@ -211,7 +210,6 @@ impl Session {
 
     /// The fault acts: told once for each firing, even if its gate has something to do later.
     pub(super) fn announce(&mut self, firing: Firing) -> Option<Happening> {
-        self.fault = Some(firing.fault);
         self.faults().announced.push(firing);
         Some(Happening::Injected(firing.fault))
     }
@@ -221,7 +219,6 @@ impl Session {
         let faults = self.faults.as_mut()?;
         let firing = faults.active.iter().find(|(firing, gate)| which(gate) && !faults.announced.contains(firing))?.0;
         faults.announced.push(firing);
-        self.fault = Some(firing.fault);
         Some(firing)
     }
 
@@ -258,10 +255,6 @@ impl Session {
         faults.watches.retain(|watch| !own(&watch.firing));
         faults.floods.retain(|flooding| !own(&flooding.firing));
         faults.announced.retain(|of| !own(of));
-        if self.state == State::Open && self.fault == Some(firing.fault) && !reset {
-            // What ends this connection later has another reason, or the one that still acts.
-            self.fault = faults.active.iter().rev().find(|(of, _)| faults.announced.contains(of)).map(|(of, _)| of.fault);
-        }
         self.apply_gates();
         let passes = self.gate().is_none_or(|gate| gate.read == Flow::Pass && gate.write == Flow::Pass);
         if let Some(beat) = self.heartbeat.as_mut().filter(|_| hit && passes) {

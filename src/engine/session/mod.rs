@@ -77,7 +77,6 @@ pub(super) struct Session {
     timer: Option<Pin<Box<Sleep>>>,
     faults: Option<Box<Faults>>,
     cause: Option<Cause>,
-    fault: Option<u16>,
     /// The fault that sent frames which a healthy peer answers by failing the connection.
     provoked: Option<u16>,
     initiator: Option<Side>,
@@ -141,7 +140,6 @@ impl Session {
             timer: None,
             faults: None,
             cause: None,
-            fault: None,
             provoked: None,
             initiator: None,
             first_close: None,
