@@ -147,12 +147,7 @@ impl World<'_> {
 }
 
 /// One side's account of an ending; `frames`: the codes received and sent.
-pub(super) fn account(
-    cause: Cause,
-    initiator: Initiator,
-    tcp_end: TcpEnd,
-    frames: (Option<u16>, Option<u16>),
-) -> Ending {
+pub(super) fn account(cause: Cause, initiator: Initiator, tcp_end: TcpEnd, frames: (Option<u16>, Option<u16>)) -> Ending {
     let (wire_received, wire_sent) = frames;
     let code = reported(wire_received);
     let valid = wire_received.is_some_and(|received| received == crate::close::NO_STATUS || may_be_sent(received));
