@@ -28,7 +28,7 @@ pub(super) struct ServerSpec {
     pub instance: u16,
     /// Which of its processes, from 0.
     pub process: u16,
-    /// Processes of the instance; where there are several, none listens before it is told to.
+    /// Processes of the instance.
     pub processes: u16,
     /// Where it listens, with `SO_REUSEPORT`.
     pub address: SocketAddr,
@@ -120,7 +120,8 @@ impl Standing {
 /// What an embedded server is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum ToServer {
-    /// Listen: all processes of the instance are there. One that began alone would get all that comes meanwhile.
+    /// Listen: what stands already has been told, and all processes of the instance are there. One that began alone would get all that
+    /// comes meanwhile.
     Listen,
     /// A fault acts on these connections.
     Inject {
@@ -145,7 +146,7 @@ pub(super) enum ToServer {
         /// On whom.
         standing: Standing,
     },
-    /// A fault acts on the listening socket from now on; carried out, it is reported as injected without an id.
+    /// A fault acts on the listening socket from now on; carried out, it is reported as reached.
     Listener {
         /// Which firing of which fault.
         firing: Firing,
@@ -195,8 +196,17 @@ pub(super) enum FromServer {
         /// Its process.
         pid: u32,
     },
-    /// It listens.
+    /// It listens, or would but for a fault that stands.
     Listening {
+        /// When.
+        at_ns: u64,
+    },
+    /// A fault has begun to act on the listening socket of an instance.
+    Reached {
+        /// Which firing of which fault.
+        firing: Firing,
+        /// Which server.
+        instance: u16,
         /// When.
         at_ns: u64,
     },

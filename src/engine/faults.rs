@@ -243,7 +243,12 @@ async fn process(shared: &Arc<Shared>, firing: Firing, effect: &OnProcess, holds
 
 /// What happens to one process. The connections it holds are marked first, so that their ends have their cause.
 async fn one(shared: &Arc<Shared>, firing: Firing, instance: u16, effect: &OnProcess, holds: Option<Duration>) {
-    let ends = !matches!(effect, OnProcess::Pause { .. });
+    let ends = match effect {
+        OnProcess::Pause { .. } => false,
+        // The embedded server says of each connection how it ended: another fault may have been first.
+        OnProcess::Graceful { .. } => shared.fleet.is_foreign(),
+        OnProcess::Crash { .. } | OnProcess::Rolling { .. } => true,
+    };
     tell(shared, Order::Mark { firing, instance, ends }).await;
     let (fleet, journal) = (&shared.fleet, &shared.journal);
     let begin = |what| shared.under_way.begin((firing, instance), what, journal.now());

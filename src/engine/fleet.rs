@@ -11,6 +11,7 @@ use super::lines::{Lines, Member};
 use super::place::{self, Place};
 use super::target::{CommandTarget, Guard, Recipe, Spec, port, signal_named};
 use crate::event::{ClientIndex, ConnectionNo, Event};
+use crate::fault::OnListener;
 use crate::net::clock::Clock;
 use crate::net::memory::Network;
 use crate::net::tls::Identity;
@@ -41,6 +42,8 @@ pub(super) struct Fleet {
     seed: crate::seed::Seed,
     /// Firings that have stopped an instance and are not over.
     paused: Mutex<BTreeMap<u16, BTreeSet<Firing>>>,
+    /// Firings that keep instances from listening, and which.
+    refusing: Mutex<BTreeMap<Firing, Vec<u16>>>,
 }
 
 /// What a process must know to use a target that another one has started.
@@ -162,6 +165,7 @@ impl Fleet {
             crew: Crew::default(),
             seed: plan.seed,
             paused: Mutex::default(),
+            refusing: Mutex::default(),
         }
     }
 
@@ -250,7 +254,9 @@ impl Fleet {
             Balance::Random => self.seed.stream(&format!("client/{}/balance/{}", client.0, connection.0)).below(u64::from(count)) as u32,
             Balance::Healthy => {
                 let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-                let up = |index: &u32| self.up[*index as usize].load(Ordering::Relaxed);
+                let refusing = self.refusing();
+                let refuses = |index: u32| refusing.values().flatten().any(|refusing| u32::from(*refusing) == index);
+                let up = |index: &u32| self.up[*index as usize].load(Ordering::Relaxed) && !refuses(*index);
                 (0..count).map(|step| (turn + step) % count).find(up).unwrap_or(turn % count)
             }
         };
@@ -270,6 +276,10 @@ impl Fleet {
     /// Tells all embedded servers of a fault that waits for attempts or new connections, also those that start later. The process
     /// that has the servers does so, once for all clients.
     pub(super) fn stand(&self, firing: Firing, command: ToServer) {
+        if let ToServer::Listener { on: OnListener::Closed, instance, .. } = command {
+            // Whoever chooses among instances knows it, as of those that are down.
+            self.refusing().insert(firing, self.named(instance));
+        }
         let Some(keeper) = &self.keeper else { return };
         self.named(None).into_iter().for_each(|instance| self.tell(instance, &command));
         keeper.standing().push((firing, command));
@@ -277,6 +287,7 @@ impl Fleet {
 
     /// Tells all embedded servers that a firing is over.
     pub(super) fn revert(&self, firing: Firing) {
+        self.refusing().remove(&firing);
         let Some(keeper) = &self.keeper else { return };
         keeper.standing().retain(|(standing, _)| *standing != firing);
         self.named(None).into_iter().for_each(|instance| self.tell(instance, &ToServer::Revert { firing }));
@@ -292,6 +303,10 @@ impl Fleet {
         // Workers may hear of it a little later.
         drop(self.crew.tell(Order::Up { instance, up: true }));
         Ok((up.first, up.last))
+    }
+
+    fn refusing(&self) -> MutexGuard<'_, BTreeMap<Firing, Vec<u16>>> {
+        self.refusing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn paused(&self) -> MutexGuard<'_, BTreeMap<u16, BTreeSet<Firing>>> {

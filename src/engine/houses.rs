@@ -73,8 +73,8 @@ impl Houses {
         }
         let commands = lines.lay((instance, 0));
         let spec = self.specs[usize::from(instance)].clone();
-        *member = Some(House::start(spec, &self.network, self.clock, self.reports.clone(), commands)?);
-        self.standing().iter().for_each(|(_, command)| lines.tell(instance, command));
+        let standing = self.standing().clone().into_iter().map(|(_, command)| command);
+        *member = Some(House::start(spec, &self.network, self.clock, self.reports.clone(), commands, standing)?);
         let now = self.clock.now_ns();
         Ok(Times { first: now, last: now })
     }

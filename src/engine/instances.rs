@@ -58,34 +58,30 @@ impl Instances {
     /// Starts an instance: when its first process was started, and when the last one was ready.
     pub(super) async fn launch(&self, instance: u16, lines: &Arc<Lines>) -> Result<Times, RunError> {
         let mut members = join_all(self.of(instance).iter().map(AsyncMutex::lock)).await;
-        if self.stop_signal.is_some() || members.len() == 1 {
-            let (mut first, mut last) = (u64::MAX, 0);
+        let (mut first, mut last) = (u64::MAX, 0);
+        if self.stop_signal.is_some() {
             for target in &mut members {
                 let up = target.start_again().await?;
                 (first, last) = (first.min(up.started_at), last.max(up.ready_at));
-                if self.stop_signal.is_none() && !lines.hello((instance, 0), up.pid, HELLO_WITHIN).await {
-                    return Err(RunError::NoHello { instance });
-                }
             }
-            self.standing().iter().for_each(|(_, command)| lines.tell(instance, command));
             return Ok(Times { first, last });
         }
-        let (mut first, mut last) = (u64::MAX, 0);
         let mut pids = Vec::new();
         for target in &mut members {
             let started = target.launch().await?;
             first = first.min(started.at);
             pids.push(started.pid);
         }
-        for (process, pid) in (0..).zip(pids) {
-            if !lines.hello((instance, process), pid, HELLO_WITHIN).await {
+        for (process, pid) in (0..).zip(&pids) {
+            if !lines.hello((instance, process), *pid, HELLO_WITHIN).await {
                 return Err(RunError::NoHello { instance });
             }
         }
         self.standing().iter().for_each(|(_, command)| lines.tell(instance, command));
         lines.tell(instance, &ToServer::Listen);
-        for target in &mut members {
-            last = last.max(target.wait_ready().await?);
+        for ((process, pid), target) in (0..).zip(pids).zip(&mut members) {
+            // Nobody could connect where a fault that stands keeps it from listening.
+            last = last.max(target.wait_told(lines.listens((instance, process), pid, HELLO_WITHIN)).await?);
         }
         Ok(Times { first, last })
     }

@@ -20,6 +20,8 @@ pub(super) type Member = (u16, u16);
 pub(super) struct Lines {
     senders: Mutex<BTreeMap<Member, mpsc::UnboundedSender<ToServer>>>,
     pids: watch::Sender<BTreeMap<Member, u32>>,
+    /// Processes that listen, and since when, in ns of CLOCK_MONOTONIC.
+    listening: watch::Sender<BTreeMap<Member, (u32, u64)>>,
 }
 
 impl Lines {
@@ -73,6 +75,14 @@ impl Lines {
         timeout(within, pids.wait_for(|pids| pids.get(&member) == Some(&pid))).await.is_ok()
     }
 
+    /// Waits until the process `pid` says that it listens: since when, in ns of CLOCK_MONOTONIC. `None`: not in time.
+    pub(super) async fn listens(&self, member: Member, pid: u32, within: Duration) -> Option<u64> {
+        let mut listening = self.listening.subscribe();
+        let of = |(listens, _): &(u32, u64)| *listens == pid;
+        let told = timeout(within, listening.wait_for(|listening| listening.get(&member).is_some_and(of))).await.ok()?.ok()?;
+        told.get(&member).map(|(_, at)| *at)
+    }
+
     async fn follow(self: Arc<Self>, stream: UnixStream, token: String, reports: mpsc::UnboundedSender<FromServer>) {
         let (read, mut write) = stream.into_split();
         let mut lines = BufReader::with_capacity(64 * 1024, read).lines();
@@ -94,8 +104,10 @@ impl Lines {
             }
         });
         while let Ok(Some(line)) = lines.next_line().await {
-            if let Ok(line) = serde_json::from_str(&line) {
-                let _ = reports.send(line);
+            match serde_json::from_str(&line) {
+                Ok(FromServer::Listening { at_ns }) => self.listening.send_modify(|all| _ = all.insert((instance, process), (pid, at_ns))),
+                Ok(line) => drop(reports.send(line)),
+                Err(_) => {}
             }
         }
         writing.abort();

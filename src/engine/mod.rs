@@ -30,7 +30,6 @@ pub mod target;
 mod under_way;
 
 use crate::event::{ClientIndex, Event};
-use crate::fault::Form;
 use crate::metrics::{Live, Recorder, Results, Status};
 use crate::net::clock::{Clock, monotonic_ns};
 use crate::plan::{Before, Firing, Plan, Shard};
@@ -327,9 +326,7 @@ async fn measure(
     let journal = shared.journal.clone();
     shared.fleet.watch(journal.clone());
     let mut tasks = tokio::task::JoinSet::new();
-    let listener = |(_, fault): &(u16, &crate::plan::Fault)| fault.inject.row.form == Form::Listener;
-    let listeners = (0..).zip(&shared.plan.faults).filter(listener).map(|(index, _)| index).collect();
-    tasks.spawn(follow_reports(shared.clone(), listeners, reports));
+    tasks.spawn(follow_reports(shared.clone(), reports));
     tasks.spawn(pace(shared.clone()));
     tasks.spawn(arrive(shared.clone(), arrivals));
     for index in 0..u16::try_from(shared.plan.faults.len()).unwrap_or(u16::MAX) {
@@ -417,16 +414,17 @@ async fn pace(shared: Arc<Shared>) {
 }
 
 /// Makes events of what the embedded servers report.
-async fn follow_reports(shared: Arc<Shared>, listeners: BTreeSet<u16>, mut reports: mpsc::UnboundedReceiver<FromServer>) {
+async fn follow_reports(shared: Arc<Shared>, mut reports: mpsc::UnboundedReceiver<FromServer>) {
     let journal = shared.journal.clone();
+    let mut reached = BTreeSet::new();
     while let Some(line) = reports.recv().await {
         match line {
             FromServer::Injected { fault, id: Some(id), at_ns } => {
                 journal.record_at(journal.offset(at_ns), &Event::Injected { fault, client: id.client, connection: id.connection });
             }
-            // Without an id: a listening socket, or a connection that is none of ours.
-            FromServer::Injected { fault, id: None, at_ns } if listeners.contains(&fault) => {
-                journal.record_at(journal.offset(at_ns), &Event::Reached { fault });
+            // Once: an instance that starts again while the fault stands is still the same.
+            FromServer::Reached { firing, instance, at_ns } if reached.insert((firing, instance)) => {
+                journal.record_at(journal.offset(at_ns), &Event::Reached { fault: firing.fault });
             }
             FromServer::Ended { id: Some(id), ending, at_ns } => {
                 journal.record_at(journal.offset(at_ns), &Event::ServerEnded { client: id.client, connection: id.connection, ending });

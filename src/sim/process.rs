@@ -155,7 +155,7 @@ impl World<'_> {
     fn graceful(&mut self, firing: Firing, server: u16, close: (u16, &str), mut holding: Vec<u32>, times: (u64, u64, u64)) {
         let ((grace, spread, down), fault) = (times, firing.fault);
         self.target(server, "stopping", "");
-        let farewell = self.server_farewell(Cause::Fault(fault), Some(fault), Some(close.0), close.1);
+        let farewell = self.server_farewell(Cause::Remote, Some(fault), Some(close.0), close.1);
         // In the order in which they opened, as the embedded server does.
         holding.sort_by_key(|client| (self.rows[*client as usize].history.opened_at(), *client));
         let held = std::mem::take(&mut self.servers[usize::from(server)].held);

@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep, timeout};
 async fn listening(server: &mut Server, inject: &'static str) {
     let Effect::Listener { on, instance } = effect(inject) else { panic!("not of a listening socket") };
     server.tell(&json!({ "Listener": { "firing": { "fault": 3, "number": 0 }, "on": on, "instance": instance } })).await;
-    let done = server.reported("Injected", 1).await;
-    assert_eq!((&done[0]["fault"], &done[0]["id"]), (&json!(3), &json!(null)));
+    let done = server.reported("Reached", 1).await;
+    assert_eq!((&done[0]["firing"]["fault"], &done[0]["instance"]), (&json!(3), &json!(0)));
 }
 
 async fn revert(server: &mut Server) {

@@ -44,14 +44,14 @@ async fn a_server_hits_connections_that_open_while_the_fault_stands() {
             server.tell(&json!({ "InjectNew": { "dose": dose, "standing": standing } })).await;
             // The server reads what it is told in its own time: a listener's word that comes behind it says that it has.
             server.tell(&json!({ "Listener": { "firing": { "fault": 9, "number": 0 }, "on": { "Files": 1000 }, "instance": null } })).await;
-            server.reported("Injected", 1).await;
+            server.reported("Reached", 1).await;
         }
         let mut conn = Conn::open(server.port, Some(&format!("{client}/1"))).await;
         conn.play(&Script::default(), ms(300)).await;
         conns.push(conn);
     }
     assert_eq!(conns.iter().map(hit).collect::<Vec<_>>(), [false, true, true, false], "not before it stood, nor beyond `first_n`");
-    let told = server.reported("Injected", 3).await;
+    let told = server.reported("Injected", 2).await;
     let clients: Vec<_> = told.iter().filter_map(|line| line["id"]["client"].as_u64()).collect();
     assert_eq!(clients, [1, 2]);
 }

@@ -165,6 +165,36 @@ const SERVERS: &[Row] = &[
             r#"clients.web.reconnect={fixed={delay="710ms"}}"#,
         ],
     ),
+    (
+        "everybody is gone before it has stopped",
+        &[
+            r#"faults=[{at="5s",inject={server_graceful={spread="3s",down="500ms"}}},{at="5110ms",side="client",inject={drop_fin={}}}]"#,
+            r#"clients.web.reconnect={fixed={delay="311ms"}}"#,
+        ],
+    ),
+    (
+        "one of three, known to refuse",
+        &[
+            // One after the other: whose turn it is at one moment nobody says.
+            r#"faults=[{at="1203ms",for="5s",inject={connect_refuse={instance=1}}},
+                       {at="2s",every="510ms",until="6s",select={count=1},inject={drop_fin={}}}]"#,
+            r#"clients.web.reconnect={fixed={delay="333ms"}}"#,
+            "target.embedded.instances=3",
+            "target.embedded.balance=\"healthy\"",
+        ],
+    ),
+    (
+        "refusal over a restart",
+        &[r#"faults=[{at="4s",for="5s",inject={connect_refuse={}}},{at="5s",inject={server_crash={down="513ms"}}}]"#, QUICK],
+    ),
+    (
+        "a full backlog over a restart",
+        &[
+            r#"faults=[{at="4s",for="5s",inject={backlog_full={backlog=3}}},{at="5s",inject={server_crash={down="513ms"}}}]"#,
+            QUICK,
+            r#"clients.web.deadlines={connect="1900ms",handshake="1700ms"}"#,
+        ],
+    ),
 ];
 
 /// What happens to connections, attempts and listening sockets.

@@ -25,14 +25,14 @@ pub(super) enum Ground {
 }
 
 impl Ground {
-    /// Opens the listening socket again, after a fault has closed it.
+    /// Opens the listening socket, with a queue of `backlog`.
     ///
     /// # Errors
     /// If the address is taken.
-    pub(super) fn listen(&self, spec: &ServerSpec) -> io::Result<Listener> {
+    pub(super) fn listen(&self, spec: &ServerSpec, backlog: u32) -> io::Result<Listener> {
         match self {
-            Ground::Process => Ok(Listener::Tcp(listener::bind(spec)?.listen(spec.settings.backlog)?)),
-            Ground::Memory { network, .. } => network.listen(spec.address, spec.settings.backlog).map(Listener::Memory),
+            Ground::Process => listener::listen(spec, backlog),
+            Ground::Memory { network, .. } => network.listen(spec.address, backlog).map(Listener::Memory),
         }
     }
 

@@ -1,9 +1,10 @@
 //! A server that is tasks of this process, on memory wires: started and ended as one.
 
 use super::super::channel::{FromServer, ServerSpec, ToServer};
-use super::Server;
 use super::ground::{Ends, Ground};
+use super::listener::Door;
 use super::report::{self, Reporter};
+use super::{Server, carry_out};
 use crate::net::clock::Clock;
 use crate::net::memory::Network;
 use std::io;
@@ -18,7 +19,7 @@ pub(in super::super) struct House {
 }
 
 impl House {
-    /// Starts one, which listens when this returns. `clock` dates what it reports.
+    /// Starts one, which listens when this returns, unless a fault of those in `standing` keeps it from it. `clock` dates what it reports.
     ///
     /// # Errors
     /// If its address is taken, or its certificate is of no use.
@@ -28,12 +29,14 @@ impl House {
         clock: Clock,
         reports: mpsc::UnboundedSender<FromServer>,
         commands: mpsc::UnboundedReceiver<ToServer>,
+        standing: impl Iterator<Item = ToServer>,
     ) -> io::Result<House> {
         let ground = Ground::Memory { network: network.clone(), clock, tasks: Mutex::default() };
-        let listener = ground.listen(&spec)?;
         let server = Server::new(spec, ground, Reporter::Here(reports))?;
+        standing.for_each(|command| carry_out(&server, command));
+        let door = Door::open(&server)?;
         let serving = server.clone();
-        let living = async move { serving.live(listener, Vec::new(), report::Commands::Here(commands)).await };
+        let living = async move { serving.live(door, report::Commands::Here(commands)).await };
         Ok(House { server, network: network.clone(), living: Ends(tokio::spawn(living)) })
     }
 

@@ -25,7 +25,7 @@ pub(super) type Standing = Vec<(Firing, OnListener)>;
 ///
 /// # Errors
 /// If the port is taken.
-pub(super) fn bind(spec: &ServerSpec) -> io::Result<TcpSocket> {
+fn bind(spec: &ServerSpec) -> io::Result<TcpSocket> {
     let socket = if spec.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     // The parent holds the port with the same option, so that it stays ours while we are down.
@@ -34,9 +34,16 @@ pub(super) fn bind(spec: &ServerSpec) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
+/// Listens at the address of a server, with a queue of `backlog`.
+///
+/// # Errors
+/// If the port is taken.
+pub(super) fn listen(spec: &ServerSpec, backlog: u32) -> io::Result<Listener> {
+    bind(spec)?.listen(backlog).map(Listener::Tcp)
+}
+
 /// Accepts for ever, as far as faults let it.
-pub(super) async fn accept(server: Arc<Server>, listener: Listener, mut standing: watch::Receiver<Standing>) {
-    let mut door = Door { listener: Some(listener), full: None, files: None };
+pub(super) async fn accept(server: Arc<Server>, mut door: Door, mut standing: watch::Receiver<Standing>) {
     let mut told = Vec::new();
     let mut complained = false;
     loop {
@@ -48,7 +55,7 @@ pub(super) async fn accept(server: Arc<Server>, listener: Listener, mut standing
         }
         // Several processes are one instance, for which the first speaks.
         for firing in active.iter().map(|(firing, _)| *firing).filter(|firing| server.spec.process == 0 && !told.contains(firing)) {
-            server.report(&FromServer::Injected { fault: firing.fault, id: None, at_ns: server.ground.now_ns() });
+            server.report(&FromServer::Reached { firing, instance: server.spec.instance, at_ns: server.ground.now_ns() });
         }
         told = active.iter().map(|(firing, _)| *firing).collect();
         while !standing.has_changed().unwrap_or(false) {
@@ -85,7 +92,8 @@ pub(super) async fn accept(server: Arc<Server>, listener: Listener, mut standing
 }
 
 /// The listening socket and what faults have made of it.
-struct Door {
+#[derive(Default)]
+pub(super) struct Door {
     /// `None` while it is closed.
     listener: Option<Listener>,
     /// Length of the queue while nothing is accepted.
@@ -95,6 +103,16 @@ struct Door {
 }
 
 impl Door {
+    /// That of a server that has just started: it listens, unless a fault that stands already keeps it from it.
+    ///
+    /// # Errors
+    /// If the port is taken.
+    pub(super) fn open(server: &Server) -> io::Result<Door> {
+        let mut door = Door::default();
+        door.apply(server, &server.listening.borrow())?;
+        Ok(door)
+    }
+
     /// Brings the socket into the state that these faults ask for; the strictest of several counts.
     fn apply(&mut self, server: &Server, active: &[(Firing, OnListener)]) -> io::Result<()> {
         let spec = &server.spec;
@@ -107,11 +125,11 @@ impl Door {
             self.listener = None;
             self.full = None;
         } else {
-            if self.listener.is_none() {
-                self.listener = Some(server.ground.listen(spec)?);
-            }
-            if let Some(listener) = self.listener.as_ref().filter(|_| self.full != full) {
-                listener.set_backlog(full.unwrap_or(spec.settings.backlog))?;
+            let backlog = full.unwrap_or(spec.settings.backlog);
+            match &self.listener {
+                None => self.listener = Some(server.ground.listen(spec, backlog)?),
+                Some(listener) if self.full != full => listener.set_backlog(backlog)?,
+                Some(_) => {}
             }
             self.full = full;
         }

@@ -19,7 +19,7 @@ use crate::fault::{Answer, OnAttempt, OnListener, Side};
 use crate::net::Transport;
 use crate::net::link::Link;
 use crate::net::tap::Tap;
-use crate::net::wire::{Listener, Wire};
+use crate::net::wire::Wire;
 use crate::plan::Firing;
 use crate::seed::{Seed, Stream};
 use crate::units::parse_duration;
@@ -27,9 +27,10 @@ use crate::ws::Connection;
 use admission::{Admission, Seat};
 use ground::{Ends, Ground};
 pub(super) use house::House;
+use listener::Door;
 use report::Reporter;
 use request::Head;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -136,16 +137,22 @@ impl Server {
         }))
     }
 
-    /// Serves until it is told to stop, or its parent is gone; `early`: what it was told already.
-    async fn live(self: &Arc<Server>, listener: Listener, early: Vec<ToServer>, commands: report::Commands) {
+    /// Serves until it is told to stop, or its parent is gone.
+    async fn live(self: &Arc<Server>, door: Door, mut commands: report::Commands) {
         self.report(&FromServer::Listening { at_ns: self.ground.now_ns() });
-        let mut accepting = Ends(tokio::spawn(listener::accept(self.clone(), listener, self.listening.subscribe())));
-        let graceful = obey(self, early, commands).await;
+        let mut accepting = Ends(tokio::spawn(listener::accept(self.clone(), door, self.listening.subscribe())));
+        let graceful = obey(self, &mut commands).await;
         accepting.0.abort();
         // The listener closes when the task is gone: only then may the Close frames go out.
         let _ = (&mut accepting.0).await;
         if let Some(ToServer::Graceful { fault, code, reason, grace, spread }) = graceful {
-            shut_down(self, fault, code, &reason, grace, spread).await;
+            tokio::select! {
+                // Who is gone suffers nothing more.
+                biased;
+                () = shut_down(self, fault, code, &reason, grace, spread) => {}
+                // Faults act on what is still open; a server stops but once.
+                () = async { while obey(self, &mut commands).await.is_some() {} } => {}
+            }
         }
         self.reporter.flush().await;
     }
@@ -191,72 +198,77 @@ impl Server {
 }
 
 async fn serve(spec: ServerSpec) -> io::Result<()> {
-    let socket = listener::bind(&spec)?;
     let (reporter, mut commands) = Reporter::connect(&spec).await?;
-    let early = if spec.processes > 1 { until_all_are_there(&mut commands).await } else { Vec::new() };
-    let listener = Listener::Tcp(socket.listen(spec.settings.backlog)?);
     let server = Server::new(spec, Ground::Process, reporter)?;
-    // Into target.log: where other clients than ours find it.
-    println!("listening on {}://{}", if server.tls.is_some() { "wss" } else { "ws" }, server.spec.address);
-    server.live(listener, early, commands).await;
-    Ok(())
-}
-
-/// What is told before the word to listen, or before the parent is gone.
-async fn until_all_are_there(commands: &mut report::Commands) -> Vec<ToServer> {
-    let mut early = Vec::new();
+    // What stands already is told first: it holds from the first SYN on.
     while let Some(command) = commands.next().await {
         match command {
             ToServer::Listen => break,
-            command => early.push(command),
+            command => carry_out(&server, command),
         }
     }
-    early
+    let door = Door::open(&server)?;
+    // Into target.log: where other clients than ours find it.
+    println!("listening on {}://{}", if server.tls.is_some() { "wss" } else { "ws" }, server.spec.address);
+    server.live(door, commands).await;
+    Ok(())
 }
 
-/// Carries out what the parent and its workers say, until the parent says stop or is gone. `early`: what they said already.
-async fn obey(server: &Arc<Server>, early: Vec<ToServer>, mut commands: report::Commands) -> Option<ToServer> {
-    let mut early = VecDeque::from(early);
-    while let Some(command) = match early.pop_front() {
-        Some(command) => Some(command),
-        None => commands.next().await,
-    } {
-        let mut state = server.state();
+/// Carries out what the parent and its workers say, until the parent says stop or is gone.
+async fn obey(server: &Server, commands: &mut report::Commands) -> Option<ToServer> {
+    while let Some(command) = commands.next().await {
         match command {
-            ToServer::Listen => {}
-            ToServer::Answer { ticket, granted } => drop(state.asked.remove(&ticket).map(|asking| asking.send(granted))),
-            ToServer::Inject { dose, ids } => {
-                let dose = Arc::new(dose);
-                for id in ids {
-                    if let Some(control) = state.by_id.get(&id).and_then(|serial| state.connections.get(serial)) {
-                        control.send(Command::Inject(dose.clone()));
-                    }
-                }
-            }
-            ToServer::InjectNew { dose, standing } => state.new.push((Arc::new(dose), standing)),
-            ToServer::Attempts { firing, effect, standing } => state.attempts.push((firing, effect, standing)),
-            ToServer::Listener { firing, on, instance } => {
-                if instance.is_none_or(|instance| instance == server.spec.instance) {
-                    server.listening.send_modify(|active| active.push((firing, on)));
-                }
-            }
-            ToServer::Revert { firing } => {
-                server.listening.send_if_modified(|active| {
-                    let before = active.len();
-                    active.retain(|(standing, _)| *standing != firing);
-                    active.len() < before
-                });
-                state.new.retain(|(dose, _)| dose.firing != firing);
-                state.attempts.retain(|(active, ..)| *active != firing);
-                state.connections.values().for_each(|control| control.send(Command::Revert(firing)));
-            }
             graceful @ ToServer::Graceful { .. } => return Some(graceful),
+            command => carry_out(server, command),
         }
     }
     None
 }
 
-/// Closes every connection over `spread` and waits up to `grace` for the closing handshakes.
+/// Carries out one command of those that do not end it.
+fn carry_out(server: &Server, command: ToServer) {
+    let mut state = server.state();
+    match command {
+        ToServer::Listen | ToServer::Graceful { .. } => {}
+        ToServer::Answer { ticket, granted } => drop(state.asked.remove(&ticket).map(|asking| asking.send(granted))),
+        ToServer::Inject { dose, ids } => {
+            let dose = Arc::new(dose);
+            for id in ids {
+                if let Some(control) = state.by_id.get(&id).and_then(|serial| state.connections.get(serial)) {
+                    control.send(Command::Inject(dose.clone()));
+                }
+            }
+        }
+        // A fault that fires while a server starts is told twice.
+        ToServer::InjectNew { dose, standing } => {
+            if state.new.iter().all(|(other, _)| other.firing != dose.firing) {
+                state.new.push((Arc::new(dose), standing));
+            }
+        }
+        ToServer::Attempts { firing, effect, standing } => {
+            if state.attempts.iter().all(|(other, ..)| *other != firing) {
+                state.attempts.push((firing, effect, standing));
+            }
+        }
+        ToServer::Listener { firing, on, instance } => {
+            if instance.is_none_or(|instance| instance == server.spec.instance) {
+                server.listening.send_modify(|active| active.push((firing, on)));
+            }
+        }
+        ToServer::Revert { firing } => {
+            server.listening.send_if_modified(|active| {
+                let before = active.len();
+                active.retain(|(standing, _)| *standing != firing);
+                active.len() < before
+            });
+            state.new.retain(|(dose, _)| dose.firing != firing);
+            state.attempts.retain(|(active, ..)| *active != firing);
+            state.connections.values().for_each(|control| control.send(Command::Revert(firing)));
+        }
+    }
+}
+
+/// Closes every connection over `spread` and waits up to `grace` for the closing handshakes; over as soon as nobody is left.
 async fn shut_down(server: &Server, fault: u16, code: u16, reason: &str, grace: Duration, spread: Duration) {
     let reason: Arc<str> = reason.into();
     let controls: Vec<_> = {
@@ -266,15 +278,23 @@ async fn shut_down(server: &Server, fault: u16, code: u16, reason: &str, grace: 
     };
     let begun = Instant::now();
     let count = u32::try_from(controls.len()).unwrap_or(u32::MAX).max(1);
-    for (index, control) in (0_u32..).zip(controls) {
-        let due = begun + spread * index / count;
-        if due > Instant::now() {
-            sleep_until(due).await;
+    let patience = async {
+        for (index, control) in (0_u32..).zip(controls) {
+            let due = begun + spread * index / count;
+            if due > Instant::now() {
+                sleep_until(due).await;
+            }
+            control.send(Command::Close { fault, code, reason: reason.clone() });
         }
-        control.send(Command::Close { fault, code, reason: reason.clone() });
-    }
+        sleep_until(begun + spread + grace).await;
+    };
     let mut open = server.open.subscribe();
-    let _ = timeout(grace, open.wait_for(|open| *open == 0)).await;
+    tokio::select! {
+        // Whoever is left at the end of the patience, or nobody before it.
+        biased;
+        _ = open.wait_for(|open| *open == 0) => {}
+        () = patience => {}
+    }
 }
 
 /// One TCP connection from accept to the end.

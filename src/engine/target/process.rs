@@ -158,10 +158,26 @@ impl CommandTarget {
             output: &self.recipe.spec.output,
             output_from: self.output_from,
         };
+        self.unless_it_ends(started, ready::wait(&probe, self.recipe.ready_within)).await
+    }
+
+    /// As `wait_ready`, by its own word: `told` says when it is ready; `None`: it did not say so in time.
+    ///
+    /// Errors: those of `wait_ready`.
+    pub async fn wait_told(&mut self, told: impl Future<Output = Option<u64>>) -> Result<u64, Error> {
+        let started = self.started.ok_or(Error::NotRunning)?;
+        let (within, output, from) = (self.recipe.ready_within, self.recipe.spec.output.clone(), self.output_from);
+        let silent =
+            || Error::NotReady { within, awaited: "awaited its word that it listens".to_owned(), output: ready::tail(&output, from) };
+        self.unless_it_ends(started, async { told.await.ok_or_else(silent) }).await
+    }
+
+    /// What comes of a wait for readiness; a process that does not become ready is killed.
+    async fn unless_it_ends(&self, started: Started, ready: impl Future<Output = Result<u64, Error>>) -> Result<u64, Error> {
         let outcome = tokio::select! {
             biased; // a process that ended is not ready, whoever answers on its port
             exit = self.guard.wait_exit(self.slot) => Err(self.ended_early(exit?, started)),
-            outcome = ready::wait(&probe, self.recipe.ready_within) => outcome,
+            outcome = ready => outcome,
         };
         if outcome.is_err() {
             self.kill_rest().await?;

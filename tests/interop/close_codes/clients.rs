@@ -117,7 +117,7 @@ impl Stage {
         for (number, server) in &mut self.own {
             if let Some(Effect::Listener { on, instance }) = asked(&WAYS[*number]) {
                 server.tell(&json!({ "Listener": { "firing": { "fault": 0, "number": 0 }, "on": on, "instance": instance } })).await;
-                server.reported("Injected", 1).await;
+                server.reported("Reached", 1).await;
                 for _ in 0..2 {
                     // The kernel lets one more in than a queue of one; where nobody listens these are refused.
                     if let Ok(Ok(filler)) = timeout(SETTLE, TcpStream::connect(("127.0.0.1", server.port))).await {
