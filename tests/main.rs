@@ -11,4 +11,3 @@ mod readme;
 mod scenarios;
 mod seeds;
 mod target;
-mod tidy;

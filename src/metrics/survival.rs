@@ -214,6 +214,8 @@ fn reached(left: f64, q: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn of(samples: &[u64]) -> Latency {
         let mut latency = Latency::new();
@@ -295,6 +297,34 @@ mod tests {
         let all = survival(&(1..=1000).collect::<Vec<_>>(), &[], &[]);
         for q in [0.01, 0.5, 0.9, 0.99, 0.999, 1.0] {
             assert_eq!(all.quantile(q), all.ended.quantile(q), "{q}");
+        }
+    }
+
+    proptest! {
+        /// The product of Kaplan and Meier over every sample, without a histogram: at each time those that ended, of all not gone before.
+        #[test]
+        fn around_a_limit_it_is_the_estimate_of_the_samples_themselves(
+            samples in prop::collection::vec((1_u64..40, 0..3_u8), 1..60), limit in 1_u64..42,
+        ) {
+            let of_kind = |wanted: u8| samples.iter().filter(move |(_, kind)| *kind == wanted).map(|(ms, _)| ms * 1000);
+            let counted = |kind: u8, keep: fn(u64, u64) -> bool| of_kind(kind).filter(|us| keep(*us, limit * 1000)).count() as u64;
+            let (below, equal): (fn(u64, u64) -> bool, fn(u64, u64) -> bool) = (|us, limit| us < limit, |us, limit| us == limit);
+            let split = Split {
+                ended_below: counted(0, below), ended_equal: counted(0, equal), cut_below: counted(1, below), cut_equal: counted(1, equal),
+            };
+            let plain = |keep: fn(u64, u64) -> bool| {
+                let times: BTreeSet<u64> = of_kind(0).filter(|us| keep(*us, limit * 1000)).collect();
+                times.into_iter().fold(1.0_f64, |left, time| {
+                    let gone = samples.iter().filter(|(ms, kind)| *kind < 2 && ms * 1000 < time).count();
+                    left * (1.0 - of_kind(0).filter(|us| *us == time).count() as f64 / (samples.len() - gone) as f64)
+                })
+            };
+            let outages = survival(&of_kind(0).collect::<Vec<_>>(), &of_kind(1).collect::<Vec<_>>(), &of_kind(2).collect::<Vec<_>>());
+            let at = outages.around(limit as f64 * 1000.0, &split);
+            prop_assert!((at.before - plain(|us, limit| us < limit)).abs() < 1e-12, "{} {}", at.before, plain(|us, limit| us < limit));
+            prop_assert!((at.by - plain(|us, limit| us <= limit)).abs() < 1e-12, "{} {}", at.by, plain(|us, limit| us <= limit));
+            let lasted = samples.iter().filter(|(ms, kind)| *kind == 2 || *ms >= limit).count() as u64;
+            prop_assert_eq!(at.at_risk, lasted);
         }
     }
 }

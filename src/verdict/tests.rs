@@ -188,9 +188,12 @@ fn a_run_that_cannot_be_trusted_is_inconclusive() {
     let cut = Evidence { seeds: Some((3, 20)), ..aborted.clone() };
     let reasons = judge(&cut, std::slice::from_ref(&good)).reasons;
     assert_eq!(reasons, ["it was stopped after 3 of 20 seeds"]);
+    let first = Evidence { seeds: Some((0, 20)), ..aborted.clone() };
+    assert_eq!(judge(&first, std::slice::from_ref(&good)).reasons, ["the run was stopped before its planned length"]);
     let lost = Evidence { lost: vec!["worker 2 of 4 was lost".to_owned()], ..evidence() };
     let limited = Evidence { unreliable: vec!["no free port was left".to_owned()], ..evidence() };
     let nobody = Evidence { ready: Some(0), ..evidence() };
+    let empty = Evidence { planned: [("web".to_owned(), 0)].into(), ..nobody.clone() };
     for (evidence, expectations, result, code) in [
         (evidence(), vec![], "unchecked", 0),
         (evidence(), vec![good.clone()], "pass", 0),
@@ -203,6 +206,7 @@ fn a_run_that_cannot_be_trusted_is_inconclusive() {
         (nobody.clone(), vec![bad], "fail", 99),
         (nobody.clone(), vec![good.clone()], "inconclusive", 3),
         (nobody, vec![], "inconclusive", 3),
+        (empty, vec![good.clone()], "pass", 0),
         (saturated.clone(), vec![good.clone()], "inconclusive", 3),
         (saturated, vec![], "inconclusive", 3),
         (late(9), vec![good.clone()], "pass", 0),

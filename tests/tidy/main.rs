@@ -2,6 +2,9 @@
 //!
 //! These are plain searches in text, not a parser: unit tests at the foot of a file and lines of comment are left out.
 
+mod imports;
+
+use imports::Imports;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -50,6 +53,69 @@ fn a_module_uses_only_its_own_or_an_earlier_group() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Files that use each other in a circle can only be understood, and used, together. These are still to be opened.
+const CIRCLES: &[&[&str]] = &[
+    &["calibrate", "calibrate/clients", "calibrate/path", "calibrate/service"],
+    &[
+        "cmd",
+        "cmd/calibrate",
+        "cmd/capacity",
+        "cmd/capacity/lost",
+        "cmd/capacity/step",
+        "cmd/check",
+        "cmd/execute",
+        "cmd/faults",
+        "cmd/fidelity",
+        "cmd/merge",
+        "cmd/presets",
+        "cmd/progress",
+        "cmd/report",
+        "cmd/run",
+        "cmd/scenarios",
+        "cmd/simulate",
+        "cmd/simulate/map",
+        "cmd/validate",
+        "cmd/vary",
+    ],
+    &[
+        "engine",
+        "engine/ask",
+        "engine/attempt",
+        "engine/client",
+        "engine/connect",
+        "engine/faults",
+        "engine/fleet",
+        "engine/houses",
+        "engine/keeper",
+        "engine/server",
+        "engine/server/ground",
+        "engine/server/house",
+        "engine/server/listener",
+    ],
+    &["engine/server/request", "engine/server/suffer"],
+    &["engine/session", "engine/session/faults", "engine/session/pings"],
+    &["engine/target/error", "engine/target/handle"],
+    &["fault", "fault/closing", "fault/frames", "fault/handshake", "fault/limits", "fault/path", "fault/process", "fault/transport"],
+    &["fault/attempt", "fault/effect", "fault/meddling", "fault/row", "fault/told"],
+    &["metrics/bank", "metrics/watch"],
+    &["metrics/book", "metrics/carried", "metrics/liveness", "metrics/milestones"],
+    &["plot", "plot/codes", "plot/round_trips", "plot/timeline"],
+    &["plot/capacity", "plot/capacity/map"],
+    &["sim", "sim/ending", "sim/faults", "sim/server", "sim/talk"],
+    &["verdict", "verdict/count", "verdict/first", "verdict/time"],
+];
+
+#[test]
+fn no_files_use_each_other_in_a_circle() {
+    let circles = imports().circles();
+    let known: Vec<BTreeSet<String>> = CIRCLES.iter().map(|circle| circle.iter().map(|file| (*file).to_owned()).collect()).collect();
+    let new: Vec<_> = circles.iter().filter(|circle| !known.iter().any(|known| circle.is_subset(known))).collect();
+    assert!(new.is_empty(), "{new:#?}");
+    for old in known {
+        assert!(circles.iter().any(|circle| *circle == old), "this circle is smaller or gone, and so is to be its row: {old:?}");
+    }
 }
 
 /// Both carry a plan out; what they share is in an earlier group.
@@ -178,6 +244,14 @@ fn sources() -> Vec<(PathBuf, String)> {
     let files = rust_files(&Path::new(ROOT).join("src"));
     let files = files.into_iter().filter(|file| !only_tests.iter().any(|name| file.ends_with(name)));
     files.map(|file| (file.strip_prefix(ROOT).expect("inside the project").to_owned(), code(&read(&file)))).collect()
+}
+
+/// What uses what in src.
+fn imports() -> Imports {
+    let src = Path::new(ROOT).join("src");
+    let only_tests = ["tests.rs", "fixture.rs", "behaviour.rs"];
+    let files: Vec<PathBuf> = rust_files(&src).into_iter().filter(|file| !only_tests.iter().any(|name| file.ends_with(name))).collect();
+    Imports::read(files.iter().map(|file| (file.strip_prefix(&src).expect("a file of src"), read(file))))
 }
 
 /// The text without its tests at the foot and without comments.
