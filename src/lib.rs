@@ -7,6 +7,9 @@
 #[cfg(test)]
 extern crate self as closestorm;
 #[cfg(test)]
+#[path = "../tests/overlapping_plans.rs"]
+mod overlapping_plans;
+#[cfg(test)]
 #[path = "../tests/random_plans.rs"]
 mod random_plans;
 

@@ -13,7 +13,7 @@ mod target;
 pub use crate::arrival::Arrive;
 use crate::event::ClientIndex;
 use crate::expect::Expectation;
-use crate::reconnect::Policy;
+use crate::reconnect::{Policy, whole_ms};
 use crate::seed::Seed;
 use crate::template::Template;
 use crate::units::{Bytes, Rate};
@@ -189,6 +189,20 @@ pub struct Heartbeat {
     pub every: Duration,
     /// From a ping to its pong.
     pub timeout: Duration,
+}
+
+impl Heartbeat {
+    /// From the opening of a connection to its first ping: drawn, so that a herd's pings do not fall together, in whole milliseconds, the
+    /// grain of timers. `end`: a number that no other end of a connection has.
+    pub fn first(&self, seed: Seed, end: u64) -> Duration {
+        whole_ms(self.every.mul_f64(seed.stream(&format!("connection/{end}/ping")).unit()))
+    }
+}
+
+/// When the connection number `index` of `count`, from 0, is closed in a graceful stop: from its beginning, in whole milliseconds, the grain
+/// of timers.
+pub fn turn_in(spread: Duration, index: u32, count: u32) -> Duration {
+    whole_ms(spread.mul_f64(f64::from(index) / f64::from(count.max(1))))
 }
 
 /// How long a client stays, and how it leaves.

@@ -14,6 +14,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 #[cfg(test)]
+mod compare;
+#[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod tests;
 
 /// Runs a plan for the embedded server in memory, to its end. On a runtime of one thread with a paused clock (`tokio::time::pause`) that

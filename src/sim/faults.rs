@@ -117,6 +117,10 @@ impl World<'_> {
         }
         self.budget.take(firing, chosen.len() as u64);
         self.record(self.now, &Event::Fired { fault, firing: number, selected: chosen.len() as u32 });
+        if self.plan.faults[usize::from(fault)].side != Side::Client {
+            // Each server acts on its own.
+            chosen.sort_by_key(|client| (self.rows[*client as usize].server, *client));
+        }
         chosen
     }
 
@@ -174,8 +178,9 @@ impl World<'_> {
             OnAttempt::Stall(hold) => fails(self, hold, cut("end of stream")),
             OnAttempt::Cut { delay, end: End::Rst } => fails(self, delay, cut("connection reset")),
             OnAttempt::Cut { delay, .. } => fails(self, delay, cut("end of stream")),
-            OnAttempt::Reject { status, retry_after, .. } => {
-                fails(self, Duration::ZERO, Outcome::Rejected { status, retry_after, location: None })
+            OnAttempt::Reject { status, retry_after, location, .. } => {
+                let location = location.map(String::into_boxed_str);
+                fails(self, Duration::ZERO, Outcome::Rejected { status, retry_after, location });
             }
             OnAttempt::Shed { delay, share, by } => match by {
                 _ if random.unit() >= share => self.answers_late(client, delay, until),

@@ -8,7 +8,7 @@ use super::{Answered, Due, Failing, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
 use crate::event::{ClientIndex, ConnectionNo, Event};
 use crate::fault::OnProcess;
-use crate::plan::Firing;
+use crate::plan::{Firing, turn_in};
 use std::time::Duration;
 
 /// The server of a connection whose process is gone.
@@ -168,10 +168,10 @@ impl World<'_> {
                 self.push_for(self.now.saturating_add(self.leg_mean()), who.client, What::Refusal, Failing::CUT);
             }
         }
-        let count = holding.len().max(1) as u64;
-        for (index, client) in (0_u64..).zip(&holding) {
+        let count = holding.len() as u32;
+        for (index, client) in (0..).zip(&holding) {
             self.rows[*client as usize].fault = fault as u8 + 1;
-            let at = self.now.saturating_add(((u128::from(spread) * u128::from(index)) / u128::from(count)) as u64);
+            let at = self.now.saturating_add(nanos(turn_in(Duration::from_nanos(spread), index, count)));
             if at == self.now { self.close_gracefully(*client, farewell) } else { self.push_for(at, *client, What::Close, farewell) }
         }
         let turn = self.processes[usize::from(server)];
@@ -332,8 +332,7 @@ impl World<'_> {
         let row = &self.rows[client as usize];
         let beat = self.plan.cohorts[usize::from(row.cohort)].heartbeat.filter(|beat| !beat.every.is_zero())?;
         // As the engine: the first ping at a phase of its own, each further one `every` after the one before.
-        let name = format!("connection/{}/ping", u64::from(client) << 32 | u64::from(row.attempts));
-        let phase = beat.every.mul_f64(self.plan.seed.stream(&name).unit());
+        let phase = beat.first(self.plan.seed, u64::from(client) << 32 | u64::from(row.attempts));
         let first = nanos(row.history.opened_at().unwrap_or_default() + phase);
         // A ping whose pong is still on its way counts as unanswered.
         let from = since.saturating_sub(nanos(self.kind.model.rtt.mean()));

@@ -3,9 +3,9 @@
 //! All plans here have arrivals, waits and service times in whole milliseconds. Where two things that meet happen in the same nanosecond (a
 //! client knocks as a listening socket comes back) the two worlds may order them differently; these plans have no such moments.
 
-use super::run_with_books;
+use super::compare::{Trace, compare, engine, engine_unchecked, simulator};
 use crate::event::{ClientIndex, Event};
-use crate::metrics::{Results, subject};
+use crate::metrics::Results;
 use crate::plan::{Model, Plan, Times};
 use crate::random_plans::{self, World};
 use crate::results::evidence::Evidence;
@@ -14,13 +14,11 @@ use crate::results::{folder, manifest};
 use crate::scenario::{Overrides, Source, load_with};
 use crate::sim;
 use crate::verdict::judge;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What was recorded, in that order.
-type Trace = Vec<(Duration, Event)>;
 /// A name, and changes to what all plans have in common.
 type Row = (&'static str, &'static [&'static str]);
 
@@ -337,65 +335,6 @@ fn plan(changes: &[&str], seed: u64) -> Plan {
     load_with(&Source::Text { name: "default".to_owned(), text }, &overrides, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-/// The engine, paused.
-fn engine(plan: &Plan) -> (Results, Trace) {
-    let (results, trace) = engine_unchecked(plan);
-    results.check_ledger().expect("balanced");
-    (results, trace)
-}
-
-/// As [`engine`], whatever the books say.
-fn engine_unchecked(plan: &Plan) -> (Results, Trace) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
-    let (results, journal) = runtime.block_on(run_with_books(Arc::new(plan.clone()))).expect("it began");
-    (results, journal.take_trace())
-}
-
-fn simulator(plan: &Plan, model: &Model) -> Trace {
-    let (simulated, trace) = sim::run_traced(plan, model).expect("simulated");
-    simulated.results.check_ledger().expect("balanced");
-    trace
-}
-
-/// What happened to each client and when, in its own order. Evidence of servers and injectors stands apart (`true`): it may be told later.
-///
-/// Without messages and pings, whose due times are no whole milliseconds, and without connections that a server opened for a client that had
-/// given up: the simulator knows only what clients have.
-fn by_client(trace: &Trace) -> BTreeMap<(ClientIndex, bool), Trace> {
-    let opened = |event: &Event| if let Event::Opened { client, connection, .. } = event { Some((*client, *connection)) } else { None };
-    let opened: BTreeSet<_> = trace.iter().filter_map(|(_, event)| opened(event)).collect();
-    let mut all: BTreeMap<_, Trace> = BTreeMap::new();
-    for (at, event) in trace {
-        let mut event = event.clone();
-        let evidence = match &mut event {
-            Event::Sent { .. } | Event::NotStarted { .. } | Event::Echoed { .. } | Event::Received { .. } | Event::Pong { .. } => continue,
-            Event::ServerEnded { client, connection, .. } if !opened.contains(&(*client, *connection)) => continue,
-            Event::ServerEnded { .. } | Event::Injected { .. } => true,
-            _ => false,
-        };
-        if let Some(client) = subject(&event).0 {
-            all.entry((client, evidence)).or_default().push((*at, event));
-        }
-    }
-    all
-}
-
-/// The first difference between what the two saw happen to clients.
-fn compare(engine: &Trace, simulator: &Trace) -> Result<(), String> {
-    let (engine, simulator) = (by_client(engine), by_client(simulator));
-    let all: BTreeSet<_> = engine.keys().chain(simulator.keys()).collect();
-    let mut first = None;
-    for who in all {
-        let (left, right) = (engine.get(who).map_or(&[][..], Vec::as_slice), simulator.get(who).map_or(&[][..], Vec::as_slice));
-        let place = (0..left.len().max(right.len())).find(|place| left.get(*place) != right.get(*place));
-        if let Some((at, place)) = place.and_then(|place| Some((left.get(place).or(right.get(place))?.0, place))) {
-            let words = format!("{who:?}, event {place}:\n engine    {:?}\n simulator {:?}", left.get(place), right.get(place));
-            first = first.into_iter().chain([(at, words)]).min();
-        }
-    }
-    first.map_or(Ok(()), |(_, words)| Err(words))
-}
-
 /// Runs each plan in both worlds, with seeds 1 to 5.
 fn check(rows: &[Row]) {
     for (name, changes) in rows {
@@ -548,7 +487,7 @@ fn a_difference_of_one_nanosecond_or_of_one_client_shows() {
     let plan = plan(&[CRASH, FULL], 1);
     let (_, trace) = engine(&plan);
     let model = plan.simulated_as().expect("embedded");
-    assert_eq!(compare(&trace, &simulator(&plan, &model)), Ok(()));
+    assert!(compare(&trace, &simulator(&plan, &model)).is_ok());
     let slower = Model { handshake_cost: Times::Constant(Duration::from_millis(7) + Duration::from_nanos(1)), ..model.clone() };
     assert!(compare(&trace, &simulator(&plan, &slower)).is_err());
     let fewer = Model { max_connections: Some(39), ..model };

@@ -20,7 +20,7 @@ use crate::net::Transport;
 use crate::net::link::Link;
 use crate::net::tap::Tap;
 use crate::net::wire::Wire;
-use crate::plan::Firing;
+use crate::plan::{Firing, turn_in};
 use crate::seed::{Seed, Stream};
 use crate::units::parse_duration;
 use crate::ws::Connection;
@@ -280,7 +280,7 @@ async fn shut_down(server: &Server, fault: u16, code: u16, reason: &str, grace: 
     let count = u32::try_from(controls.len()).unwrap_or(u32::MAX).max(1);
     let patience = async {
         for (index, control) in (0_u32..).zip(controls) {
-            let due = begun + spread * index / count;
+            let due = begun + turn_in(spread, index, count);
             if due > Instant::now() {
                 sleep_until(due).await;
             }

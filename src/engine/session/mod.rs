@@ -124,9 +124,7 @@ impl Session {
     /// Starts in the open state.
     pub(super) fn new(connection: Box<Connection>, side: Side, limits: Limits, heartbeat: Option<Heartbeat>, origin: (Seed, u64)) -> Self {
         let heartbeat = heartbeat.filter(|beat| !beat.every.is_zero()).map(|beat| {
-            // The first ping comes at a random phase, so that a herd's pings do not fall together.
-            let phase = origin.0.stream(&format!("connection/{}/ping", origin.1)).unit();
-            let next = Instant::now() + beat.every.mul_f64(phase);
+            let next = Instant::now() + beat.first(origin.0, origin.1);
             Box::new(Beat { every: beat.every, timeout: beat.timeout, next, count: 0, awaited: None })
         });
         Session {

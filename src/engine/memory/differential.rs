@@ -1,0 +1,92 @@
+//! Tests: random plans in which several things overlap, carried out by the engine in memory and by the simulator, event by event.
+
+use super::compare::{Difference, compare, engine_unchecked, simulator};
+use crate::overlapping_plans::Draft;
+use crate::plan::Model;
+use crate::random_plans;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How many plans that differ are made small and shown whole.
+const SHOWN: usize = 12;
+
+/// Plans that are left out, and why.
+type LeftOut = (&'static str, fn(&Draft) -> bool);
+const LEFT_OUT: &[LeftOut] = &[
+    ("what ends of a connection do while a path is silent", |draft| draft.has(&["blackhole", "freeze", "stop_reading"])),
+    ("half open connections that keep their places", |draft| draft.has(&["client_crash", "client_network_switch"])),
+    ("what opens during a graceful stop", |draft| draft.has(&["server_graceful", "server_restart_rolling"])),
+    ("faults that wait for new connections, before the first reply", |draft| draft.says("new = true")),
+    ("greeted, and ready by the reply to the first message", |draft| draft.says("ready = \"message\"") && draft.says("traffic = { echo")),
+    ("who returns after a fixed stay meets the very end of a service, and newest first it matters", |draft| {
+        draft.says("queue = \"lifo\"") && draft.says("stay")
+    }),
+    ("faults of the listening socket that stand as a server starts again", |draft| {
+        draft.has(&["backlog_full", "connect_refuse"]) && draft.has(&["server_crash"])
+    }),
+];
+
+/// The first difference of a plan; `None`: it agrees, or may not run.
+fn difference(draft: &Draft) -> Option<Difference> {
+    let plan = draft.plan()?;
+    let trace = engine_unchecked(&plan).1;
+    // Of timers, as the engine's are.
+    let model = Model { client_tick: Duration::from_millis(1), ..plan.simulated_as().ok()? };
+    compare(&trace, &simulator(&plan, &model)).err()
+}
+
+/// Whether the same plan differs when its times are a few milliseconds others: then no equal instants are to blame.
+fn differs_anyway(draft: &Draft) -> bool {
+    (1..=4).filter(|seed| difference(&draft.moved(*seed)).is_some()).count() >= 3
+}
+
+#[test]
+fn random_plans_are_carried_out_alike() {
+    let last = random_plans::count(300);
+    let (next, ran, ties) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let work = || {
+        let mut wrong = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= last {
+                return wrong;
+            }
+            let draft = Draft::new(number, false);
+            if LEFT_OUT.iter().any(|(_, is_one)| is_one(&draft)) || draft.plan().is_none() {
+                continue;
+            }
+            ran.fetch_add(1, Ordering::Relaxed);
+            let Some(found) = difference(&draft) else { continue };
+            if differs_anyway(&draft) {
+                wrong.push((number, draft, found));
+            } else {
+                ties.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut wrong: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().flat_map(|worker| worker.join().expect("no panic")).collect()
+    });
+    wrong.sort_by_key(|(number, ..)| *number);
+    let (ran, ties) = (ran.into_inner(), ties.into_inner());
+    let mut kinds: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for (number, _, found) in &wrong {
+        kinds.entry(found.kind()).or_default().push(*number);
+    }
+    println!("{ran} of {last} plans ran: {} differ, {ties} differ only where two things meet in the same millisecond", wrong.len());
+    for (kind, numbers) in &kinds {
+        println!("{:4} {kind}: {:?}", numbers.len(), &numbers[..numbers.len().min(8)]);
+    }
+    // One of each kind, then the others.
+    let (firsts, others): (Vec<_>, Vec<_>) = wrong.iter().partition(|(number, ..)| kinds.values().any(|numbers| numbers[0] == *number));
+    for (number, draft, found) in firsts.into_iter().chain(others).take(SHOWN) {
+        let kind = found.kind();
+        let small = draft.smallest(&|draft| difference(draft).is_some_and(|found| found.kind() == kind) && differs_anyway(draft));
+        let words = difference(&small).map_or_else(String::new, |found| found.to_string());
+        println!("\n# plan {number} differs first at {found}\n# made small: {}\n{}", words.replace('\n', "\n# "), small.text());
+    }
+    assert!(wrong.is_empty(), "{} of {ran} plans differ", wrong.len());
+}
