@@ -86,7 +86,12 @@ fn random_plans_are_carried_out_alike() {
         let kind = found.kind();
         let small = draft.smallest(&|draft| difference(draft).is_some_and(|found| found.kind() == kind) && differs_anyway(draft));
         let words = difference(&small).map_or_else(String::new, |found| found.to_string());
-        println!("\n# plan {number} differs first at {found}\n# made small: {}\n{}", words.replace('\n', "\n# "), small.text());
+        println!(
+            "\n# plan {number} differs first at {found}\n# made small ({}): {}\n{}",
+            small.kinds().join(", "),
+            words.replace('\n', "\n# "),
+            small.text()
+        );
     }
     assert!(wrong.is_empty(), "{} of {ran} plans differ", wrong.len());
 }
