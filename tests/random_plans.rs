@@ -5,6 +5,10 @@ use closestorm::event::Event;
 use closestorm::metrics::Results;
 use closestorm::metrics::bank::Metric;
 use closestorm::plan::{Plan, Traffic};
+use closestorm::results::Evidence;
+use closestorm::results::record::EndingRow;
+use closestorm::results::summary::summarise;
+use closestorm::results::tables;
 use closestorm::scenario::{Overrides, Source, load_with};
 use closestorm::seed::{Seed, Stream};
 use std::collections::BTreeMap;
@@ -98,6 +102,9 @@ pub(crate) fn scenario(number: u64, world: World) -> String {
     }
     if world == World::Sockets && random.below(4) == 0 {
         line(&mut text, "tls = true");
+    }
+    if world == World::Sockets && random.below(3) == 0 {
+        line(&mut text, &format!("ping = {{ every = \"{}ms\", timeout = \"{}ms\" }}", 200 + random.below(900), 100 + random.below(500)));
     }
     for cohort in 0..1 + random.below(3) {
         line(&mut text, &format!("[clients.c{cohort}]\ncount = {}", 3 + random.below(25)));
@@ -233,6 +240,87 @@ pub(crate) fn broken(plan: &Plan, results: &Results) -> Vec<String> {
         let not = events.iter().filter(|event| matches!(event, Event::NotCarriedOut { fault: Some(fault), .. } if *fault == index)).count();
         if told + not < planned {
             wrong.push(format!("fault {}: {planned} firings planned, {told} told, {not} told to be not carried out", fault.name));
+        }
+    }
+    wrong.extend(attributed(results));
+    wrong
+}
+
+/// What files say differently of which fault an ending belongs to: the last one that acted on the connection.
+pub(crate) fn attributed(results: &Results) -> Vec<String> {
+    /// Two processes read one clock, µs.
+    const SLACK: u64 = 1_000;
+    let mut all: Vec<_> = results.events.kept().iter().chain(results.milestones.kept()).collect();
+    all.sort_by_key(|(at, number, _)| (*at, *number));
+    let mut acted: BTreeMap<(u32, u32), Vec<(u64, u16)>> = BTreeMap::new();
+    for (at, _, event) in &all {
+        if let Event::Injected { fault, client, connection } = event {
+            acted.entry((client.0, connection.0)).or_default().push((*at, *fault));
+        }
+    }
+    let cohort_of = |client: u32| {
+        let ends = results.meta.cohorts.iter().scan(0, |sum, cohort| {
+            *sum += cohort.planned;
+            Some(*sum)
+        });
+        results.meta.cohorts[ends.take_while(|end| *end <= u64::from(client)).count()].name.clone()
+    };
+    let last = |who: &(u32, u32), end: u64| {
+        let acted = acted.get(who)?.iter().rfind(|(at, _)| *at <= end + SLACK)?;
+        Some(results.meta.fault(acted.1))
+    };
+    let mut wrong = Vec::new();
+    let mut faults = BTreeMap::new();
+    let mut endings: BTreeMap<(String, Option<String>, u16), u64> = BTreeMap::new();
+    for (at, _, event) in &all {
+        if let Event::Ended { client, connection, ending, .. } = event {
+            let fault = last(&(client.0, connection.0), *at);
+            *endings.entry((cohort_of(client.0), fault.clone(), ending.code)).or_default() += 1;
+            faults.insert((client.0, connection.0), fault);
+        }
+    }
+    let mut rows: BTreeMap<(String, Option<String>, u16), u64> = BTreeMap::new();
+    for row in tables::ending_rows(results) {
+        *rows.entry((row.cohort, row.fault, row.client_code)).or_default() += row.count;
+    }
+    if rows != endings {
+        wrong.push(format!("closes.csv has {rows:?}, by the events it is {endings:?}"));
+    }
+    for outage in results.outages.kept() {
+        let (found, expected) = (outage.fault.map(|fault| results.meta.fault(fault)), faults.get(&(outage.client, outage.connection)));
+        if Some(&found) != expected {
+            let (client, connection) = (outage.client, outage.connection);
+            wrong.push(format!(
+                "reconnects.csv has {found:?} for connection {connection} of client {client}, by the events it is {expected:?}"
+            ));
+        }
+    }
+    let verdict = closestorm::verdict::judge(&Evidence::of(results), &[]);
+    let summary = summarise(results, None, &verdict, "");
+    let closes = |which: &dyn Fn(&EndingRow) -> bool| summary.endings.iter().filter(|row| which(row)).map(|row| row.count).sum::<u64>();
+    for row in summary.surprises.iter().filter(|row| row.side == "client") {
+        let own = |of: &EndingRow| {
+            of.fault.as_deref() == Some(&row.fault)
+                && of.client_code == row.observed
+                && of.cause != "stay"
+                && !of.cause.starts_with("deadline")
+        };
+        if closes(&own) != row.count {
+            wrong.push(format!("unexpected codes {row:?}, in closes.csv {}", closes(&own)));
+        }
+    }
+    for row in &summary.liveness {
+        let own = |of: &EndingRow| of.fault.as_deref() == Some(&row.fault) && of.cohort == row.cohort;
+        let found = |of: &EndingRow| own(of) && of.cause == "deadline:pong" && of.initiator == row.heartbeat;
+        // Of what the server found its client may have ended for another reason, or not have heard.
+        let times = row.detect_us.count;
+        let agrees = match row.heartbeat.as_str() {
+            "client" => closes(&found) == times,
+            "server" => closes(&found) <= times,
+            _ => times == 0,
+        };
+        if !agrees || times + row.ended_otherwise < closes(&own) {
+            wrong.push(format!("liveness {row:?}, in closes.csv {} and {}", closes(&own), closes(&found)));
         }
     }
     wrong

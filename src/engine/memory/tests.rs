@@ -10,7 +10,7 @@ use crate::plan::{Model, Plan, Times};
 use crate::random_plans::{self, World};
 use crate::results::evidence::Evidence;
 use crate::results::exact;
-use crate::results::{folder, manifest};
+use crate::results::{folder, manifest, tables};
 use crate::scenario::{Overrides, Source, load_with};
 use crate::sim;
 use crate::verdict::judge;
@@ -492,6 +492,34 @@ fn a_difference_of_one_nanosecond_or_of_one_client_shows() {
     assert!(compare(&trace, &simulator(&plan, &slower)).is_err());
     let fewer = Model { max_connections: Some(39), ..model };
     assert!(compare(&trace, &simulator(&plan, &fewer)).is_err());
+}
+
+#[test]
+fn what_the_servers_heartbeat_ends_is_its_own_deadline_and_belongs_to_the_last_fault() {
+    let ping = r#"target.embedded.ping={every="1s",timeout="500ms"}"#;
+    let silent = r#"{at="5s",for="3s",side="client",select={nth=4},inject={stop_reading={}}}"#;
+    // Reverted long before another one acts, or before the server stops by itself.
+    let slow = r#"{at="6s",for="1s",side="client",inject={latency={latency="5ms"}}}"#;
+    let shut = r#"{at="12s",inject={drop_fin={}}}"#;
+    for (faults, expected) in [
+        (vec![silent], vec![("deadline:pong", Some("stop_reading-1"), "server", 10)]),
+        (vec![slow], vec![]),
+        (vec![shut], vec![("drop_fin-1", Some("drop_fin-1"), "server", 40)]),
+        (vec![silent, slow], vec![("deadline:pong", Some("latency-2"), "server", 10)]),
+        (
+            vec![silent, slow, shut],
+            vec![("drop_fin-3", Some("drop_fin-3"), "server", 40), ("deadline:pong", Some("latency-2"), "server", 10)],
+        ),
+    ] {
+        let faults = format!("faults=[{}]", faults.join(","));
+        let (results, _) = engine(&plan(&[&faults, ping, QUICK, "clients.web.heartbeat=none"], 1));
+        let rows: Vec<_> = tables::ending_rows(&results).into_iter().map(|row| (row.cause, row.fault, row.initiator, row.count)).collect();
+        let owned = |(cause, fault, initiator, count): &(&str, Option<&str>, &str, u64)| {
+            ((*cause).to_owned(), fault.map(str::to_owned), (*initiator).to_owned(), *count)
+        };
+        assert_eq!(rows, expected.iter().map(owned).collect::<Vec<_>>(), "{faults}");
+        assert_eq!(random_plans::attributed(&results), Vec::<String>::new(), "{faults}");
+    }
 }
 
 /// The files of a run folder, but the manifest, which has the wall time.
