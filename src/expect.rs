@@ -4,6 +4,7 @@
 //! in it. Evaluation is the verdict's: it has the results.
 
 mod parse;
+mod window;
 mod written;
 
 use crate::close::TcpEnd;

@@ -20,6 +20,7 @@ pub mod event;
 pub mod number;
 pub mod seed;
 pub mod template;
+pub mod text;
 pub mod units;
 
 // 2. pure decisions

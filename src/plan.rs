@@ -28,6 +28,9 @@ pub use sockets::LeftOpen;
 use std::time::Duration;
 pub use target::{Admit, Balance, Before, Command, Embedded, Queue, Ready, Remote, Target};
 
+/// What is left out at the end of an [`Answer`] where figures follow.
+pub const SENTENCE_ENDS: [char; 4] = ['.', ':', ';', ','];
+
 /// What the author of a scenario lets a verdict say to the question; figures of the run follow it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {

@@ -7,14 +7,16 @@ mod bounds;
 mod count;
 mod first;
 mod time;
+mod window;
 
-use crate::expect::{Expectation, Limit};
+use crate::expect::{Expectation, Limit, Metric};
 use crate::metrics::lateness::{self, Feed, Work};
 use crate::results::Evidence;
 use crate::results::read::FIRST_VERSION;
 use crate::results::record::{ExpectationRow, Verdict};
 use crate::units::print_duration;
 use std::time::Duration;
+use window::Measured;
 
 /// One of four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,9 +88,6 @@ pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
     let saturated = saturation(evidence, expectations);
     reasons.extend(saturated.clone());
     let nobody = evidence.ready == Some(0) && evidence.planned.values().any(|clients| *clients > 0);
-    if nobody {
-        reasons.push("no client became ready: there is nothing to judge the server by".to_owned());
-    }
     let broken = evidence.aborted || !evidence.lost.is_empty() || !evidence.unreliable.is_empty();
     let outcome = match () {
         () if broken || saturated.is_some() => Outcome::Inconclusive,
@@ -97,6 +96,11 @@ pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
         () if expectations.is_empty() => Outcome::Unchecked,
         () => Outcome::Pass,
     };
+    if nobody {
+        // An expectation may fail all the same, as of handshakes that were pending for too long: then there is something to judge by.
+        let rest = if outcome == Outcome::Fail { "" } else { ": there is nothing to judge the server by" };
+        reasons.push(format!("no client became ready{rest}"));
+    }
     for (expectation, finding) in judged.iter().filter(|(_, finding)| finding.outcome != Outcome::Pass) {
         reasons.push(format!("{}: {}", expectation.text, finding.reason));
     }
@@ -192,13 +196,28 @@ enum Known {
 }
 
 fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
+    match window::measured(expectation, evidence.measured_s) {
+        Measured::All => weighed(evidence, expectation),
+        Measured::Nothing(why) => Finding::of(Outcome::Inconclusive, None, why),
+        Measured::Part(which) => {
+            let found = weighed(evidence, expectation);
+            let note = found.note.map_or_else(|| which.clone(), |note| format!("{note}; {which}"));
+            Finding { reason: format!("{}; {which}", found.reason), note: Some(note), ..found }
+        }
+    }
+}
+
+/// What an expectation comes to by what was measured of its window.
+fn weighed(evidence: &Evidence, expectation: &Expectation) -> Finding {
     if expectation.metric.is_time() {
         return if evidence.first_version { first::weigh(evidence, expectation) } else { time::weigh(evidence, expectation) };
     }
     match count::count(evidence, expectation) {
         Known::Exactly(observed) => {
             let outcome = if expectation.op.holds(observed, expectation.limit.value()) { Outcome::Pass } else { Outcome::Fail };
-            Finding::of(outcome, Some(observed), format!("observed {}", shown(observed, expectation.limit)))
+            let note = (expectation.metric == Metric::ClientsLost).then(|| count::still_away(evidence, &expectation.labels)).flatten();
+            let apart = note.as_ref().map_or_else(String::new, |note| format!(" ({note})"));
+            Finding { note, ..Finding::of(outcome, Some(observed), format!("observed {}{apart}", shown(observed, expectation.limit))) }
         }
         Known::Nothing(reason) => Finding::of(Outcome::Inconclusive, None, reason),
     }

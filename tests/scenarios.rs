@@ -273,6 +273,56 @@ fn an_option_changes_only_cohorts_that_are_there() {
 }
 
 #[test]
+fn an_option_changes_only_faults_that_are_there() {
+    let two = format!("{EXAMPLE}[[faults]]\nat = \"30s\"\ninject = {{ drop_fin = {{}} }}\n");
+    for (option, found, at) in [("faults.flaky-netwrok.at=5s", "flaky-netwrok", 8), ("faults.9.at=5s", "9", 8), ("faults={x={}}", "x", 11)]
+    {
+        let errors = load_text(&two, &set(&[option])).expect_err(option);
+        let title = format!("the scenario has no fault `{found}` to change");
+        assert_eq!(errors.summaries(), [(title.as_str(), 1, at)], "{errors}");
+        assert!(errors.to_string().contains("faults: server_crash-1, flaky-network, drop_fin-3"), "{errors}");
+    }
+    let near = load_text(&two, &set(&["faults.flaky-netwrok.at=5s"])).expect_err("a slip").to_string();
+    assert!(near.contains("did you mean `flaky-network`?"), "{near}");
+    let none = load_text("[clients.web]\ncount = 1\n", &set(&["faults.crash.at=5s"])).expect_err("a slip").to_string();
+    assert!(none.contains("the scenario has no fault `crash` to change"), "{none}");
+    // By number from 0, by its name, and by the id that a fault without a name has in all results.
+    for option in ["faults.2.at=5s", "faults.drop_fin-3.at=5s"] {
+        let plan = load_text(&two, &set(&[option])).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(plan.faults[2].schedule.at, Duration::from_secs(5), "{option}");
+    }
+    // Deeper, too, the nearest word is suggested.
+    for (option, suggested) in [
+        ("clients.web.arive.rate=5/s", "arrive"),
+        ("clients.web.arrive.rte=5/s", "rate"),
+        ("clients.web.reconnect.max_retris=5", "max_retries"),
+        ("clients.web.traffic.echo.rat=5/s", "rate"),
+        ("faults.flaky-network.select.percnt=5%", "percent"),
+        ("faults.0.inject.server_crsh.down=5s", "server_crash"),
+        ("faults.0.inject.server_crash.dwn=5s", "down"),
+        ("target.embeded.backlog=5", "embedded"),
+        ("target.embedded.baklog=5", "backlog"),
+        ("model.instnces=5", "instances"),
+        ("duraton=5s", "duration"),
+    ] {
+        let errors = load_text(EXAMPLE, &set(&[option])).expect_err(option).to_string();
+        assert!(errors.contains(&format!("did you mean `{suggested}`?")), "{option}: {errors}");
+    }
+}
+
+#[test]
+fn a_window_that_ends_after_the_run_is_told_before_it() {
+    let text = "duration = \"20s\"\nexpect = [\"closes{from=10s,to=40s} count == 0\"]\n[clients.web]\ncount = 1\n";
+    let told = "closes{from=10s,to=40s} count == 0: its window ends at 40s, after the run: only 10s to 20s can be judged";
+    assert!(plan(text).dry_run().contains(&format!("note: {told}\n")));
+    let whole = text.replace("to=40s", "to=20s");
+    assert!(!plan(&whole).dry_run().contains("can be judged"));
+    // A shorter run on the command line is told, and refused where nothing is left to judge.
+    assert_eq!(load_text(&whole, &set(&["duration=15s"])).unwrap_or_else(|errors| panic!("{errors}")).notices.len(), 1);
+    assert!(load_text(text, &set(&["duration=10s"])).is_err());
+}
+
+#[test]
 fn a_source_is_a_file_a_bundled_name_or_an_address() {
     for (argument, expected) in [
         (None, Source::Bundled("default".to_owned())),
@@ -308,7 +358,18 @@ fn errors_say_what_is_wrong_and_where() {
         (format!("duration = '10'\n{clients}"), "10 has no unit", 1, 12),
         (format!("duration = '0s'\n{clients}"), "longer than nothing", 1, 12),
         (format!("duration = '9999h'\n{clients}"), "`duration` is out of bounds", 1, 12),
-        (format!("answer = {{ pass = 'Yes' }}\n{clients}"), "answer needs `fail`", 1, 10),
+        (format!("question = '?'\nanswer = {{ pass = 'Yes' }}\n{clients}"), "answer needs `fail`", 2, 10),
+        (format!("question = '?'\nanswer = {{ pass = 'Yes', fail = '' }}\n{clients}"), "`fail` says nothing", 2, 32),
+        (format!("question = '?'\nanswer = {{ pass = ' .', fail = 'No' }}\n{clients}"), "`pass` says nothing", 2, 19),
+        (format!("answer = {{ pass = 'Yes', fail = 'No' }}\n{clients}"), "an answer without a question", 1, 10),
+        (format!("question = ' '\n{clients}"), "`question` says nothing", 1, 12),
+        (format!("expect = ['attempts{{from=10s}} count > 1']\n{clients}"), "its window begins at 10s and the run ends at 10s", 1, 12),
+        (
+            format!("expect = ['closes{{reported=1006,to=2s}} share_of{{from=12s,to=15s}} > 1%']\n{clients}"),
+            "its window begins at 12s",
+            1,
+            12,
+        ),
         (format!("seed = -1\n{clients}"), "`seed` is out of bounds", 1, 8),
         (format!("expect = ['attempts p99 < 1s']\n{clients}"), "unknown stat `p99`", 1, 21),
         (format!("[target.embeded]\n{clients}"), "unknown key `embeded`", 1, 9),
@@ -470,8 +531,7 @@ proptest::proptest! {
 
 #[test]
 fn words_that_answer_go_with_the_expectations_that_they_were_written_for() {
-    let text =
-        "answer = { pass = \"Yes\", fail = \"No\" }\nexpect = [\"clients_lost count == 0\"]\n[target.embedded]\n[clients.web]\ncount = 1\n";
+    let text = "question = \"Well?\"\nanswer = { pass = \"Yes\", fail = \"No\" }\nexpect = [\"clients_lost count == 0\"]\n[target.embedded]\n[clients.web]\ncount = 1\n";
     let pass = |list: &[&str]| load_text(text, &set(list)).unwrap_or_else(|errors| panic!("{errors}")).answer.map(|answer| answer.pass);
     let other = "expect=[\"reconnect_time p99 < 20s\"]";
     assert_eq!(pass(&[]).as_deref(), Some("Yes"));

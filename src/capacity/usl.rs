@@ -45,6 +45,8 @@ impl Fit {
 
 /// Different `n` that three parameters and a residual need.
 pub const POINTS_NEEDED: usize = 5;
+/// Least share of the variance that a fit explains to be told at all: below it, the mean of the points says as much.
+pub const LEAST_R_SQUARED: f64 = 0.5;
 /// Resamplings of the residuals.
 const RESAMPLES: usize = 1_000;
 /// 97.5th percentile of the normal distribution.

@@ -25,6 +25,7 @@ use crate::address::masked;
 use crate::cli::{Changes, Command};
 use crate::plan::Plan;
 use crate::scenario::{self, Errors, Source};
+use crate::text::printable_lines;
 use anyhow::Context;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -81,7 +82,7 @@ pub fn report_error(error: &anyhow::Error) -> u8 {
     // A scenario's errors are whole pages already.
     let text = match error.downcast_ref::<Errors>() {
         Some(errors) => errors.to_string(),
-        None => format!("closestorm: {error:#}"),
+        None => printable_lines(&format!("closestorm: {error:#}")),
     };
     // There is nowhere left to say that stderr is closed.
     let _ = writeln!(io::stderr(), "{text}");

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Late work in a second below which nothing is held against the generator.
 const LATE_MIN: u64 = 10;
 /// Share of late work in a second, 0 to 1, up to which nothing is.
-const LATE_SHARE: f64 = 0.01;
+pub const LATE_SHARE: f64 = 0.01;
 
 /// What an expectation looks at; the default is all of the run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

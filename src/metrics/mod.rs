@@ -6,6 +6,7 @@
 pub mod answers;
 pub mod bank;
 pub mod book;
+pub mod bursts;
 pub mod carried;
 pub mod ending;
 mod handle;

@@ -2,6 +2,7 @@
 //!
 //! Open connections are not stored but computed from what opened and what closed, so rows of several runs can be added.
 
+use super::bursts::Bursts;
 use super::latency::{Latency, micros};
 use crate::expect::Outcome;
 use serde::{Deserialize, Serialize};
@@ -171,6 +172,8 @@ pub struct Timeline {
     pub attempts: BTreeMap<AttemptKey, u64>,
     /// Clients that gave up by second.
     pub lost: BTreeMap<LostKey, u64>,
+    /// Attempts that were due in one instant.
+    pub bursts: Bursts,
     #[serde(skip)]
     round_trips: Vec<(usize, Latency)>,
     /// Counts on their way to `attempts`: each key has one place here, and goes on when another needs it.
@@ -194,6 +197,7 @@ impl Timeline {
             seconds: vec![Vec::new(); cohorts],
             attempts: BTreeMap::new(),
             lost: BTreeMap::new(),
+            bursts: Bursts::default(),
             round_trips: Vec::new(),
             recent: vec![((0, 0, None, Step::Begun, None), 0); RECENT],
             kept: None,
@@ -361,6 +365,7 @@ impl Timeline {
         }
         other.attempts.iter().for_each(|(key, count)| *self.attempts.entry(*key).or_default() += count);
         other.lost.iter().for_each(|(key, count)| *self.lost.entry(*key).or_default() += count);
+        self.bursts.add(&other.bursts);
     }
 }
 

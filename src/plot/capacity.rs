@@ -314,7 +314,7 @@ mod tests {
             "a second · knee of throughput",
             "p99 takes off: 4,100/s",
             "n = 13 runs of 2.5 s each",
-            "Made again by",
+            "Reproduce: ",
             "clients.page.arrive.rate (load)",
         ] {
             assert!(text.contains(word), "{word}");

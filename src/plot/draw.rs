@@ -4,6 +4,7 @@
 
 use super::scene::{Anchor, Ink, Item, Scene, Type};
 use super::text::{PNG_EM, font, register_fonts};
+use crate::text::printable;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::path::Path;
@@ -60,9 +61,9 @@ fn plain(cause: Failed) -> Failed {
     inner.map_or(cause.clone(), str::to_owned)
 }
 
-/// Text with the five characters of markup replaced.
+/// Text on one line with the five characters of markup replaced, and without controls, for which XML and HTML have no place.
 pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+    printable(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
 }
 
 fn pixels(scene: &Scene, scale: f64) -> (u32, u32) {

@@ -411,6 +411,7 @@ fn summary(duration_ms: u64) -> Summary {
         generator: Generator {
             lag_p99_us: Some(1_830),
             late_share_max: 0.002,
+            late_after_us: Some(20_000),
             cpu_s: 4.2,
             rss_peak_bytes: 103 << 20,
             bytes_per_client: Some(18_400),

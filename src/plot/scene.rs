@@ -2,6 +2,8 @@
 //!
 //! Charts fill a [`Scene`]; `draw` carries it out as SVG and PNG, so both show the same, and tests can look for texts that overlap.
 
+use crate::text::printable;
+
 /// The closed list of colours: reports restyle it for dark screens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ink {
@@ -254,7 +256,7 @@ impl Scene {
 
     /// A text with its baseline at y.
     pub fn text(&mut self, x: f64, y: f64, anchor: Anchor, style: Type, text: impl Into<String>) {
-        let text: String = text.into().chars().map(|c| if c.is_control() { ' ' } else { c }).collect(); // XML has no place for them
+        let text = printable(&text.into()); // XML has no place for controls
         if !text.is_empty() {
             self.items.push(Item::Text { x, y, anchor, style, text });
         }

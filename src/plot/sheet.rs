@@ -41,7 +41,7 @@ pub fn close(scene: Scene, loaded: &Loaded, counted: &str) -> Scene {
 pub fn footed(mut scene: Scene, counted: &str, command: &str) -> Scene {
     let room = scene.width - 2.0 * MARGIN;
     scene.text(MARGIN, scene.height - 28.0, Anchor::Start, NOTE, NOTE.fit(counted, room));
-    let again = format!("Made again by: {command}");
+    let again = format!("Reproduce: {command}");
     scene.text(MARGIN, scene.height - 11.0, Anchor::Start, NOTE, NOTE.fit(&again, room));
     scene
 }

@@ -245,8 +245,8 @@ fn endings(loaded: &Loaded) -> Vec<Block> {
         "TCP",
         "Cut",
         "Clean",
-        "Client is told",
-        "Server is told",
+        "Client app sees",
+        "Server app sees",
         "Server's TCP",
         "Connections",
     ];
@@ -273,7 +273,7 @@ fn endings(loaded: &Loaded) -> Vec<Block> {
     }
     let mut note =
         "Three sides of each ending: its cause; the status codes on the wire (— is no Close frame, empty one without a code) and how TCP \
-                    ended; what each side's user is told (— where the server was killed, is not ours, or did not notice)."
+                    ended; the code that each side's app sees (— where the server was killed, is not ours, or did not notice)."
             .to_string();
     if rows.len() > ENDINGS_MAX {
         note += &format!(" The {} most frequent of {}; all are in closes.csv.", ENDINGS_MAX, rows.len());

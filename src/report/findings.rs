@@ -90,7 +90,7 @@ fn expected(row: &SurpriseRow) -> String {
 /// A surprise in a line.
 pub(super) fn surprise(row: &SurpriseRow) -> String {
     let (count, observed) = (number::count(row.count), phrase::code(row.observed));
-    format!("{count} × {}: the {} is told {observed}, expected {}", row.fault, row.side, expected(row))
+    format!("{count} × {}: the {} app sees {observed}, expected {}", row.fault, row.side, expected(row))
 }
 
 fn ms(ms: u64) -> String {
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_surprise_says_what_was_expected() {
         let row = SurpriseRow { fault: "slow".into(), side: "client".into(), observed: 1002, count: 3, ..SurpriseRow::default() };
-        assert_eq!(surprise(&row), "3 × slow: the client is told 1002 protocol error, expected no ending");
+        assert_eq!(surprise(&row), "3 × slow: the client app sees 1002 protocol error, expected no ending");
         let row = SurpriseRow { expected: vec![1001, 1006], ..row };
         assert!(surprise(&row).ends_with("expected 1001 or 1006"));
     }

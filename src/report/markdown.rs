@@ -4,6 +4,7 @@ use super::content;
 use super::document::{Block, Table};
 use super::phrase;
 use crate::plot::{CHARTS, Loaded};
+use crate::text::printable;
 
 /// The report of a run as Markdown (CommonMark with tables). Charts are linked as `<name>.svg` in the same folder.
 pub fn markdown(loaded: &Loaded) -> String {
@@ -27,7 +28,7 @@ fn write(block: &Block, chart_title: &dyn Fn(&str) -> String) -> String {
     match block {
         Block::Heading(text) => format!("## {}", escape(text)),
         Block::Paragraph(text) => escape(text),
-        Block::Command(text) => format!("    {}", text.replace(['\n', '\r'], " ")),
+        Block::Command(text) => format!("    {}", printable(text)),
         Block::Verdict { result, text } => format!("**{}**", escape(format!("{} {text}", phrase::mark(result)).trim_start())),
         Block::Figures(figures) => {
             let lines: Vec<String> = figures.iter().map(|(what, value)| format!("- {}: **{}**", escape(what), escape(value))).collect();
@@ -56,10 +57,9 @@ fn write_table(table: &Table) -> String {
 /// Plain text as Markdown: nothing in it is markup, and it stays on one line.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    for c in printable(text).chars() {
         match c {
             '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '~' | '&' | '!' => out.extend(['\\', c]),
-            '\n' | '\r' => out.push(' '),
             c => out.push(c),
         }
     }

@@ -3,6 +3,7 @@
 use crate::close;
 use crate::metrics::latency::Times;
 use crate::metrics::latency::needed;
+use crate::metrics::lateness::LATE_SHARE;
 use crate::number;
 use crate::results::record::{AnswerRow, ExpectationRow, Generator, Messages, Reconnect, Summary};
 
@@ -148,13 +149,16 @@ pub(super) fn yes(value: bool) -> String {
 
 /// What the generator says of itself in one line.
 pub(super) fn health(generator: &Generator) -> String {
-    let worst = format!("worst second {} late", number::percent(generator.late_share_max * 100.0));
-    let late = match generator.lag_p99_us {
-        Some(us) if us > 0 => format!("p99 {} late; {worst}", number::time(us)),
-        _ => worst,
+    // What is judged comes first: a p99 of 388 ms is no lateness where the limits are tens of seconds.
+    let after = generator.late_after_us.map_or_else(String::new, |us| format!(" more than {}", number::time(us)));
+    let worst = format!("in the worst second {} began{after} late", number::percent(generator.late_share_max * 100.0));
+    let p99 = generator.lag_p99_us.filter(|us| *us > 0).map_or_else(String::new, |us| format!(" (p99 {})", number::time(us)));
+    let state = match (generator.saturated, generator.late_share_max > LATE_SHARE) {
+        (true, _) => "saturated, not to be trusted",
+        (false, true) => "on time for what is expected",
+        (false, false) => "on time",
     };
-    let state = if generator.saturated { "saturated, not to be trusted" } else { "on time" };
-    let mut parts = vec![format!("{state} ({late})"), format!("{} s CPU", number::quantity(generator.cpu_s))];
+    let mut parts = vec![format!("{state}: {worst}{p99}"), format!("{} s CPU", number::quantity(generator.cpu_s))];
     parts.push(format!("{} at the peak", number::bytes(generator.rss_peak_bytes)));
     if let Some(bytes) = generator.bytes_per_client {
         parts.push(format!("{} per client", number::bytes(bytes)));

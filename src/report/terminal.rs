@@ -3,6 +3,7 @@
 use super::{findings, phrase};
 use crate::number;
 use crate::results::record::{Attempts, CohortRow, Reconnect, Summary, Verdict};
+use crate::text::printable;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -26,10 +27,10 @@ const SURPRISES_MAX: usize = 5;
 /// `colour` adds ANSI colours and nothing else: without them the text is the same. Whether to colour is the caller's business.
 pub fn terminal(summary: &Summary, width: usize, colour: bool) -> String {
     let mut page = Page::new(width, colour);
-    page.line(&page.bold(&summary.command));
+    page.line(&page.bold(&printable(&summary.command)));
     let world = if summary.simulated { ", simulated" } else { "" };
     let length = number::time(summary.measured_ms * 1000);
-    page.line(&page.dim(&format!("{} · {} · {length}{world} · seed {}", summary.scenario, summary.target, summary.seed)));
+    page.line(&page.dim(&printable(&format!("{} · {} · {length}{world} · seed {}", summary.scenario, summary.target, summary.seed))));
     if let Some(question) = &summary.question {
         wrapped(question, page.width).iter().for_each(|line| page.line(line));
     }
@@ -64,6 +65,13 @@ fn next(summary: &Summary, folder: &Path) -> String {
     let again = elsewhere(&summary.command);
     let with = |clients: u64| format!("{again} --clients {clients}");
     let report = format!("closestorm report {}", folder.display());
+    // A shard says nothing alone, and its start lies in the past.
+    if has(&summary.command, "--shard") {
+        return match summary.status.as_str() {
+            "aborted" => format!("{again} --start-at TIME (all shards again)"),
+            _ => format!("closestorm merge {} FOLDERS-OF-THE-OTHER-SHARDS", folder.display()),
+        };
+    }
     match summary.verdict.result.as_str() {
         _ if summary.status == "aborted" => again,
         "pass" | "unchecked" if scales => with(planned * 2),
@@ -80,12 +88,18 @@ fn more_clients(summary: &Summary) -> Option<String> {
     let rows = summary.verdict.expectations.iter().filter_map(|row| Some(row.needed?.div_ceil(row.samples?.max(1))));
     let factor = rows.max().filter(|_| runs)?.max(2);
     let clients = summary.clients.planned.max(1).saturating_mul(factor);
-    Some(format!("{} --clients {clients}", without(&summary.command, &["--out", "--clients"])))
+    Some(format!("{} --clients {clients}", without(&summary.command, &["--out", "--start-at", "--clients"])))
 }
 
-/// The command without its `--out`: that folder is there now.
+/// The command without its `--out`, as that folder is there now, and without its `--start-at`, which is over.
 fn elsewhere(command: &str) -> String {
-    without(command, &["--out"])
+    without(command, &["--out", "--start-at"])
+}
+
+/// Whether an option stands in the command.
+fn has(command: &str, option: &str) -> bool {
+    let words = shlex::split(command).unwrap_or_default();
+    words.iter().any(|word| word == option || word.split_once('=').is_some_and(|(name, _)| name == option))
 }
 
 /// The command without these options and their values.
@@ -396,12 +410,10 @@ impl Page {
     }
 }
 
-/// The text in lines of at most `width` characters, broken at spaces; a longer word stands alone. Control characters are dropped: what a
-/// server says must not steer the terminal.
+/// The text in lines of at most `width` characters, broken at spaces; a longer word stands alone.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    for word in text.split_whitespace() {
+    for word in printable(text).split_whitespace() {
         let last = lines.len() - 1;
         let line = &mut lines[last];
         if line.is_empty() {
@@ -418,8 +430,9 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 
 /// The text, cut with `…` beyond `max` characters.
 fn shortened(text: &str, max: usize) -> String {
+    let text = printable(text);
     if text.chars().count() <= max {
-        return text.to_string();
+        return text;
     }
     text.chars().take(max.saturating_sub(1)).chain(['…']).collect()
 }
@@ -496,6 +509,7 @@ mod tests {
         for (command, next) in [
             ("closestorm run 'a b.toml' --out x --seed 7", "closestorm run 'a b.toml' --seed 7"),
             ("closestorm run --out=x", "closestorm run"),
+            ("closestorm run x.toml --start-at 2026-01-31T12:00:00Z --out x", "closestorm run x.toml"),
             ("closestorm run", "closestorm run"),
         ] {
             assert_eq!(elsewhere(command), next);
@@ -517,6 +531,20 @@ mod tests {
             let text = where_next(&summary, Path::new("results/x"));
             assert!(text.ends_with(&format!("{next}\n")), "{text}");
         }
+    }
+
+    #[test]
+    fn after_a_shard_comes_the_merge_and_never_its_start_again() {
+        let mut summary = fixture::crash_storm().summary;
+        summary.command = "closestorm run x.toml --shard 1/2 --start-at=2026-01-31T12:00:00Z --out one".to_string();
+        for result in ["unchecked", "inconclusive", "pass"] {
+            summary.verdict.result = result.to_string();
+            let text = where_next(&summary, Path::new("one"));
+            assert!(text.ends_with("next         closestorm merge one FOLDERS-OF-THE-OTHER-SHARDS\n"), "{text}");
+        }
+        summary.status = "aborted".to_string();
+        let text = where_next(&summary, Path::new("one"));
+        assert!(text.ends_with("next         closestorm run x.toml --shard 1/2 --start-at TIME (all shards again)\n"), "{text}");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use super::record::{ExpectationRow, Summary, Verdict};
 use crate::metrics::latency::Times;
 use crate::number;
-use crate::plan::Answer;
+use crate::plan::{Answer, SENTENCE_ENDS};
 
 /// Expectations that failed and are named.
 const FAILED_SHOWN: usize = 2;
@@ -27,7 +27,7 @@ pub fn answer(verdict: &Verdict, summary: &Summary, words: Option<&Answer>) -> O
     };
     let figures = figures(verdict, summary);
     let Some(words) = words else { return figures.map(|figures| capital(&figures)) };
-    let words = words.trim().trim_end_matches(['.', ':', ';', ',']);
+    let words = words.trim().trim_end_matches(SENTENCE_ENDS);
     let join = if words.contains(": ") { "; " } else { ": " };
     Some(figures.map_or_else(|| words.to_owned(), |figures| format!("{words}{join}{figures}")))
 }

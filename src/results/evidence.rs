@@ -28,6 +28,8 @@ pub struct Evidence {
     pub unreliable: Vec<String>,
     /// Clients that were ready at least once; `None` where that was not recorded.
     pub ready: Option<u64>,
+    /// From the simulator.
+    pub simulated: bool,
     /// Written in schema version 1: judged as that version did.
     pub first_version: bool,
     /// Clients in the plan, by cohort.
@@ -52,6 +54,7 @@ impl Evidence {
             lost: results.lost.clone(),
             unreliable: results.why_unreliable(),
             ready: Some(results.books.iter().map(|book| book.ready).sum()),
+            simulated: results.simulated,
             first_version: false,
             planned: results.meta.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.planned)).collect(),
             counts: count_rows(results),
@@ -82,6 +85,7 @@ impl Evidence {
             lost: summary.generator.lost.clone(),
             unreliable: summary.generator.unreliable.clone(),
             ready: summary.clients.ready,
+            simulated: summary.simulated,
             first_version,
             planned: summary.cohorts.iter().map(|(name, row)| (name.clone(), row.clients.planned)).collect(),
             peaks: peaks(loaded.peaks.as_deref().unwrap_or_default(), Duration::from_millis(summary.duration_ms)),

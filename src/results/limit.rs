@@ -7,6 +7,7 @@ use crate::capacity::usl::{self, Estimate};
 use crate::capacity::{Found, Outcome, Vary};
 use crate::expect::{Expectation, Metric, Stat};
 use crate::metrics::latency::Times;
+use crate::number;
 use crate::plan::Plan;
 use crate::seed::Seed;
 use std::collections::BTreeMap;
@@ -176,6 +177,9 @@ fn knee_note(throughput: Option<f64>, latency: Option<f64>, points: [usize; 2]) 
     (!notes.is_empty()).then(|| notes.join("; "))
 }
 
+/// Least R² of a fit that is given without a warning.
+const GOOD_R_SQUARED: f64 = 0.9;
+
 /// The Universal Scalability Law where it applies, and what to say of it.
 fn scalability(steps: &[StepRow], vary: &Vary, echoes: bool, seed: Seed) -> (Option<UslRow>, Option<String>) {
     if let Err(why) = vary.concurrency(echoes) {
@@ -185,9 +189,13 @@ fn scalability(steps: &[StepRow], vary: &Vary, echoes: bool, seed: Seed) -> (Opt
     let Some(fit) = usl::fit(&points, seed) else {
         return (None, Some(format!("left out: it takes throughput at {} different loads", usl::POINTS_NEEDED)));
     };
+    if fit.r_squared < usl::LEAST_R_SQUARED {
+        let (found, least) = (number::trimmed(fit.r_squared, 2), usl::LEAST_R_SQUARED);
+        return (None, Some(format!("no fit: the law does not explain these throughputs (R² {found}, it takes {least})")));
+    }
     let parts = |one: Estimate| [one.value, one.low, one.high];
     let peak = fit.peak();
-    let note = (fit.r_squared < 0.9)
+    let note = (fit.r_squared < GOOD_R_SQUARED)
         .then(|| format!("it explains only {:.0} % of the throughput: do not rely on it", fit.r_squared.max(0.0) * 100.0));
     let row = UslRow {
         lambda: parts(fit.lambda),
@@ -285,6 +293,10 @@ mod tests {
         assert!((usl.peak.unwrap() - 99.0).abs() < 0.1 && (usl.throughput(8.0) - law(8.0)).abs() < 1e-3);
         let note = limit_row(&found(), &steps[..3], &vary, true, Seed(1)).usl_note.unwrap();
         assert!(note.contains("5 different loads"), "{note}");
+        // Throughputs that do not depend on the load are explained by their mean, and by no law.
+        let noise: Vec<_> = (1..=12).map(|n| step(f64::from(n), Outcome::Held, [900.0, 1_100.0, 500.0][n as usize % 3], 100)).collect();
+        let limit = limit_row(&found(), &noise, &vary, true, Seed(1));
+        assert!(limit.usl.is_none() && limit.usl_note.as_ref().unwrap().starts_with("no fit: "), "{limit:?}");
     }
 
     #[test]

@@ -416,6 +416,9 @@ pub struct Generator {
     pub lag_p99_us: Option<u64>,
     /// Largest share of late work in a second, 0 to 1.
     pub late_share_max: f64,
+    /// How much later than due is late.
+    #[serde(default)]
+    pub late_after_us: Option<u64>,
     /// Processor time of closestorm and its workers; servers do not count.
     pub cpu_s: f64,
     /// Largest resident size of closestorm and its workers, each at its own peak.

@@ -16,6 +16,7 @@ use crate::metrics::book::{Book, FaultBook, FaultMeta, Results};
 use crate::metrics::latency::Times;
 use crate::metrics::latency::needed;
 use crate::metrics::liveness::{self, Watched};
+use crate::number;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -263,6 +264,7 @@ fn generator(results: &Results) -> Generator {
     Generator {
         lag_p99_us: lag.quantile(0.99).filter(|_| lag.count() >= needed(0.99)),
         late_share_max: results.timeline.late_share_max(),
+        late_after_us: Some(results.meta.tolerance_us),
         cpu_s: usage.cpu_s,
         rss_peak_bytes: usage.rss_peak_bytes,
         bytes_per_client: (usage.rss_base_bytes > 0 && results.peak_open >= CLIENTS_TOLD)
@@ -292,6 +294,10 @@ fn notices(results: &Results) -> Vec<String> {
     let mut notices = results.meta.notices.clone();
     let counted = |(text, count): (&String, &u64)| if *count > 1 { format!("{text} ({count} times)") } else { text.clone() };
     notices.extend(results.notices.iter().map(counted));
+    notices.extend(results.timeline.bursts.told().map(|burst| {
+        let (attempts, took) = (number::count(burst.attempts), number::time(burst.took));
+        format!("{attempts} attempts due in one instant took {took} to begin: none begins before the one before it")
+    }));
     notices.extend(uncounted(results.usage.uncounted_openings));
     let sampled = |file: &str, what: &str, seen: u64, kept: usize| {
         (seen > kept as u64).then(|| format!("{file} holds a sample: {kept} of {seen} {what}"))

@@ -10,6 +10,7 @@ use crate::metrics::latency::micros;
 use crate::metrics::outage::Outage;
 use crate::metrics::subject;
 use crate::metrics::timeline::AttemptKey;
+use crate::text::printable;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
@@ -309,6 +310,6 @@ fn ending_detail(meta: &Meta, ending: &Ending) -> String {
 
 /// As it is, or in quotes with escapes where it has spaces, quotes, equals signs or control characters.
 fn quoted(text: &str) -> String {
-    let plain = !text.is_empty() && text.chars().all(|c| !c.is_whitespace() && !c.is_control() && c != '"' && c != '=');
+    let plain = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '"' || c == '=') && printable(text) == text;
     if plain { text.to_owned() } else { format!("{text:?}") }
 }

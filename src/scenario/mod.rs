@@ -22,7 +22,7 @@ pub use faults::defaults as fault_defaults;
 use crate::address::masked;
 use crate::event::CLIENTS_MAX;
 use crate::expect::{Expectation, Names};
-use crate::plan::{Answer, Cohort, Plan};
+use crate::plan::{Answer, Cohort, Plan, SENTENCE_ENDS};
 use crate::seed::Seed;
 use crate::units::print_duration;
 use diagnostic::{At, Diagnostic, Sink};
@@ -208,22 +208,26 @@ fn apply(tree: &mut Node, overrides: &Overrides, sink: &Sink) {
     }
 }
 
-/// Whether the scenario has all cohorts that are changed; complains of others: a slip would make a new one.
+/// Whether the scenario has all cohorts and faults that are changed; complains of others: a slip would make a new one.
 fn are_there(tree: &Node, over: &Node, sink: &Sink) -> bool {
-    let list = |node: &Node| node.get("clients").map_or(Vec::new(), |clients| clients.entries().to_vec());
-    let (known, mut changed) = (list(tree), list(over));
-    changed.retain(|new| !known.iter().any(|old| old.key == new.key));
-    for new in &changed {
-        let title = format!("the scenario has no cohort `{}` to change", new.key);
-        let names = known.iter().map(|entry| entry.key.as_str());
-        let diagnostic = Diagnostic::new(&new.at, title, "not a cohort of the scenario");
-        // Where there is only one, it is meant, however it was spelt.
-        sink.push(match known.as_slice() {
-            [only] => diagnostic.help(format!("did you mean `{}`? It is the only cohort", only.key)),
-            _ => diagnostic.suggest(&new.key, names, "cohorts"),
-        });
+    let cohorts: Vec<_> = tree.get("clients").map_or(&[][..], Node::entries).iter().map(|entry| entry.key.clone()).collect();
+    let faults = tree.get("faults").map_or(Vec::new(), Node::ids);
+    let mut all = true;
+    for (key, what, known) in [("clients", "cohort", cohorts), ("faults", "fault", faults)] {
+        let number = |key: &str| what == "fault" && key.parse().is_ok_and(|index: usize| index < known.len());
+        let changed = over.get(key).map_or(&[][..], Node::entries);
+        for new in changed.iter().filter(|new| !known.contains(&new.key) && !number(&new.key)) {
+            all = false;
+            let title = format!("the scenario has no {what} `{}` to change", new.key);
+            let diagnostic = Diagnostic::new(&new.at, title, format!("not a {what} of the scenario"));
+            // Where there is only one, it is meant, however it was spelt.
+            sink.push(match known.as_slice() {
+                [only] => diagnostic.help(format!("did you mean `{only}`? It is the only {what}")),
+                _ => diagnostic.suggest(&new.key, known.iter().map(String::as_str), &format!("{what}s")),
+            });
+        }
     }
-    changed.is_empty()
+    all
 }
 
 /// The plan of a tree; complaints go to the sink.
@@ -248,12 +252,13 @@ fn build(tree: &Node, source: &Source, recorded: bool, sink: &Sink) -> Option<Pl
         (cohorts.iter().map(|one| one.name.clone()).collect::<Vec<_>>(), faults.iter().map(|one| one.name.clone()).collect::<Vec<_>>());
     // With broken cohorts or faults their names are not known, and each expectation about them would be a second complaint.
     let whole = sink.is_empty();
-    let expectations = expectations(&top, Names { cohorts: &names.0, faults: &names.1 }, whole, recorded);
+    let expectations = expectations(&top, Names { cohorts: &names.0, faults: &names.1 }, duration, whole, recorded);
+    notices.extend(expectations.iter().filter_map(|expectation| expectation.beyond(duration)));
     Some(Plan {
         name: name(source),
-        question: top.text("question").map(str::to_owned),
-        hypothesis: top.text("hypothesis").map(str::to_owned),
-        answer: top.table("answer", &keys::ANSWER).and_then(|answer| self::answer(&answer)),
+        question: said(&top, "question"),
+        hypothesis: said(&top, "hypothesis"),
+        answer: answer(&top),
         duration,
         seed: Seed(top.whole("seed", 0..=i64::MAX as u64).unwrap_or(SEED)),
         target: target?,
@@ -268,19 +273,53 @@ fn build(tree: &Node, source: &Source, recorded: bool, sink: &Sink) -> Option<Pl
     })
 }
 
-/// Reads `answer`: both texts, as nobody knows beforehand which one it takes.
-fn answer(reader: &Reader<'_>) -> Option<Answer> {
-    let text = |key: &str| reader.need(key, reader.text(key)).map(str::to_owned);
+/// Reads a text that says something.
+fn said(top: &Reader<'_>, key: &str) -> Option<String> {
+    let text = top.text(key)?;
+    if text.trim().is_empty() {
+        top.complain(key, format!("`{key}` says nothing"), "an empty text", "leave the key out instead");
+    }
+    Some(text.to_owned())
+}
+
+/// Reads `answer`: both texts, as nobody knows beforehand which one it takes, to a question that is asked.
+fn answer(top: &Reader<'_>) -> Option<Answer> {
+    let reader = top.table("answer", &keys::ANSWER)?;
+    if top.get("question").is_none() {
+        top.complain("answer", "an answer without a question", "there is no `question`", "write the `question` that it answers");
+    }
+    let text = |key: &str| {
+        let text = reader.need(key, reader.text(key))?;
+        // What a verdict leaves out in front of its figures is no answer.
+        if text.trim().trim_end_matches(SENTENCE_ENDS).is_empty() {
+            reader.complain(key, format!("`{key}` says nothing"), "no word in it", "write words, as \"Yes\" and \"No\"");
+        }
+        Some(text.to_owned())
+    };
     let (pass, fail) = (text("pass"), text("fail"));
     Some(Answer { pass: pass?, fail: fail? })
 }
 
-/// Reads `expect`. `whole`: all names are known; `recorded` as in [`Overrides`].
-fn expectations(top: &Reader<'_>, names: Names<'_>, whole: bool, recorded: bool) -> Vec<Expectation> {
+/// Reads `expect`, of a run of this length. `whole`: all names are known; `recorded` as in [`Overrides`].
+fn expectations(top: &Reader<'_>, names: Names<'_>, run: Duration, whole: bool, recorded: bool) -> Vec<Expectation> {
     let mut parsed = Vec::new();
     for (text, at) in top.texts("expect") {
         match Expectation::parse_as(text, names, recorded) {
-            Ok(expectation) => parsed.push(expectation),
+            Ok(expectation) => {
+                if let (Some(from), false) = (expectation.begins().filter(|from| *from >= run), recorded) {
+                    let title = format!(
+                        "in this expectation: its window begins at {} and the run ends at {}",
+                        print_duration(from),
+                        print_duration(run)
+                    );
+                    let place = top.sink.inside(at, text, &(0..text.len()));
+                    top.sink.push(
+                        Diagnostic::new(&place, title, "nothing would be measured of it")
+                            .help("begin the window before the end of the run, or lengthen `duration`"),
+                    );
+                }
+                parsed.push(expectation);
+            }
             Err(problems) => problems.into_iter().filter(|problem| whole || !problem.is_name()).for_each(|problem| {
                 let place = top.sink.inside(at, text, &problem.at);
                 top.sink.push(Diagnostic::new(&place, format!("in this expectation: {}", problem.found), "found here").help(problem.help));

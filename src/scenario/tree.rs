@@ -156,6 +156,19 @@ impl Node {
         if let Value::Table(entries) = &self.value { entries } else { &[] }
     }
 
+    /// The ids of the faults in a list: the `name` of each, or its kind and its number from 1.
+    pub(super) fn ids(&self) -> Vec<String> {
+        let Value::Array(list) = &self.value else { return Vec::new() };
+        let id = |(index, node): (usize, &Node)| match node.get("name") {
+            Some(Node { value: Value::Text(name), .. }) => name.clone(),
+            _ => {
+                let kind = node.get("inject").and_then(|inject| inject.entries().first());
+                kind.map_or_else(String::new, |kind| format!("{}-{}", kind.key, index + 1))
+            }
+        };
+        list.iter().enumerate().map(id).collect()
+    }
+
     /// Takes a key out of a table.
     pub(super) fn remove(&mut self, key: &str) -> Option<Entry> {
         match &mut self.value {
@@ -177,11 +190,12 @@ impl Node {
     }
 
     /// Lays another tree over this one: tables merge, everything else is replaced. A table over a list changes its elements by number,
-    /// from 0, or by their `name`.
+    /// from 0, or by their id.
     pub(super) fn merge(&mut self, over: Node, sink: &Sink) {
+        let ids = self.ids();
         match (&mut self.value, over.value) {
             (Value::Table(entries), Value::Table(new)) => new.into_iter().for_each(|entry| lay(entries, entry, sink)),
-            (Value::Array(list), Value::Table(new)) => new.into_iter().for_each(|entry| lay_element(list, entry, sink)),
+            (Value::Array(list), Value::Table(new)) => new.into_iter().for_each(|entry| lay_element(list, &ids, entry, sink)),
             (_, value) => *self = Node { at: over.at, value },
         }
     }
@@ -224,9 +238,8 @@ fn lay(entries: &mut Vec<Entry>, new: Entry, sink: &Sink) {
     }
 }
 
-fn lay_element(list: &mut [Node], new: Entry, sink: &Sink) {
-    let named = |node: &Node| matches!(node.get("name"), Some(Node { value: Value::Text(name), .. }) if *name == new.key);
-    let index = new.key.parse().ok().filter(|index| *index < list.len()).or_else(|| list.iter().position(named));
+fn lay_element(list: &mut [Node], ids: &[String], new: Entry, sink: &Sink) {
+    let index = new.key.parse().ok().filter(|index| *index < list.len()).or_else(|| ids.iter().position(|id| *id == new.key));
     match index {
         Some(index) => list[index].merge(new.node, sink),
         None => {
@@ -281,6 +294,7 @@ mod tests {
             ("inject = { a = { x = 1, y = 2 } }", "inject.a.x=3", "inject = { a = { x = 3, y = 2 } }"),
             ("inject = { a = { x = 1, y = 2 } }", "inject.b.x=3", "inject = { b = { x = 3 } }"),
             ("[[faults]]\nat = '1s'", "faults.0.at=2s", "[[faults]]\nat = '2s'"),
+            ("[[faults]]\ninject.drop_fin = {}", "faults.drop_fin-1.at=2s", "[[faults]]\ninject.drop_fin = {}\nat = '2s'"),
         ] {
             let (mut node, sink) = tree(base);
             node.merge(parse_set("--set", set, &sink).unwrap(), &sink);

@@ -3,7 +3,9 @@
 use super::{Known, fits};
 use crate::expect::{Expectation, Labels, Metric, Outcome as Became, Stat, Wire};
 use crate::fault::Side;
+use crate::metrics::watch::Window;
 use crate::results::Evidence;
+use crate::results::hlog::Distribution;
 use crate::results::record::CountRow;
 use std::collections::BTreeMap;
 
@@ -18,9 +20,6 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
         return Known::Nothing("no data: a run folder of version 1 does not have this".to_owned());
     }
     let seconds = window_s(evidence, labels);
-    if labels.from.is_some() && seconds <= 0.0 {
-        return Known::Nothing("no data: the measurement ended before the window began".to_owned());
-    }
     if labels.status.is_some_and(|status| !knows_status(evidence, status)) {
         return Known::Nothing("no data: some HTTP statuses were not told apart, and this may be among them".to_owned());
     }
@@ -67,6 +66,16 @@ fn total(evidence: &Evidence, metric: Metric, labels: &Labels) -> u64 {
 /// The clients there are: of them the lost ones are a share.
 fn planned(evidence: &Evidence, labels: &Labels) -> u64 {
     evidence.planned.iter().filter(|(cohort, _)| fits(&labels.cohort, Some(cohort))).map(|(_, clients)| clients).sum()
+}
+
+/// Lost are those that gave up. Others may be away too when the run ends, and a reader who sees none lost must not take them for back.
+pub(super) fn still_away(evidence: &Evidence, labels: &Labels) -> Option<String> {
+    let window = Window::of(labels);
+    let keep = |row: &Distribution| fits(&labels.cohort, Some(&row.cohort)) && fits(&labels.fault, row.fault.as_ref());
+    match evidence.times("reconnect_time", window, keep).censored.count() {
+        0 => None,
+        away => Some(format!("gave up; {away} more were still away at the end")),
+    }
 }
 
 /// Whether attempts that were answered with this status are told apart from others, if there were any.

@@ -54,6 +54,7 @@ fn evidence() -> Evidence {
         lost: Vec::new(),
         unreliable: Vec::new(),
         ready: Some(1_010),
+        simulated: false,
         first_version: false,
         planned: [("web".to_owned(), 1_000), ("ios".to_owned(), 10)].into(),
         peaks: [("attempts".to_owned(), 1_234), ("attempts{cohort=web,outcome=rejected}".to_owned(), 0)].into(),
@@ -123,6 +124,7 @@ fn each_expectation_passes_fails_or_cannot_be_told() {
         ("attempts{from=3s,to=4s} count == 1200", Fail, Some(800.0)),
         ("attempts{from=30s,to=1m} rate == 0/s", Pass, Some(0.0)),
         ("attempts{from=4s,to=1m 4s} rate > 33/s", Pass, Some(1_200.0 / 36.0)), // of which 36 s were measured
+        ("attempts{outcome=refused} share_of{from=40s,to=50s} < 42%", Inconclusive, None),
         ("attempts{from=4s,outcome=refused} share < 42%", Pass, Some(500.0 / 1_200.0 * 100.0)),
         ("attempts{from=40s} count == 0", Inconclusive, None), // nothing was measured of it
         ("attempts{outcome=refused} share_of{from=4s} < 42%", Pass, Some(500.0 / 1_200.0 * 100.0)),
@@ -203,7 +205,7 @@ fn a_run_that_cannot_be_trusted_is_inconclusive() {
         (saturated.clone(), vec![bad.clone()], "inconclusive", 3),
         (limited.clone(), vec![bad.clone()], "inconclusive", 3),
         (limited, vec![], "inconclusive", 3),
-        (nobody.clone(), vec![bad], "fail", 99),
+        (nobody.clone(), vec![bad], "fail", 99), // with its own reason below
         (nobody.clone(), vec![good.clone()], "inconclusive", 3),
         (nobody, vec![], "inconclusive", 3),
         (empty, vec![good.clone()], "pass", 0),
@@ -235,4 +237,44 @@ fn what_version_1_did_not_record_is_no_data() {
         let row = &judge(&first, &[expectation(text)]).expectations[0];
         assert_eq!((row.result.as_str(), row.observed), ("inconclusive", None), "{text}: {row:?}");
     }
+}
+
+#[test]
+fn the_part_of_a_window_that_was_measured_is_named() {
+    let part = "judged from 4s to 40s, when the measurement ended";
+    for (text, outcome, shown) in [
+        ("attempts{from=4s,to=50s} count == 1200", "pass", vec![part]),
+        ("attempts{from=4s,to=50s} count == 0", "fail", vec![part]),
+        ("attempts{from=4s,to=40s} count == 1200", "pass", vec![]),
+        ("attempts{from=40s,to=50s} count == 0", "inconclusive", vec!["the measurement ended after 40s", "begins at 40s"]),
+        ("rtt{from=45s} p50 < 1s", "inconclusive", vec!["the measurement ended after 40s"]),
+    ] {
+        let verdict = judge(&evidence(), &[expectation(text)]);
+        let row = &verdict.expectations[0];
+        assert_eq!(row.result, outcome, "{text}: {row:?}");
+        let note = row.note.clone().unwrap_or_default();
+        assert!(shown.iter().all(|part| note.contains(part)) && note.is_empty() == shown.is_empty(), "{text}: {note}");
+        let reasons = verdict.reasons.join("; ");
+        assert!(outcome == "pass" || shown.iter().all(|part| reasons.contains(part)), "{text}: {reasons}");
+    }
+}
+
+#[test]
+fn the_headline_of_a_run_in_which_nobody_was_ready_fits_its_outcome() {
+    let nobody = Evidence { ready: Some(0), ..evidence() };
+    for (expected, result, first) in [
+        (vec![expectation("attempts count == 1")], "fail", "no client became ready"),
+        (vec![expectation("attempts count == 2000")], "inconclusive", "no client became ready: there is nothing to judge the server by"),
+        (vec![], "inconclusive", "no client became ready: there is nothing to judge the server by"),
+    ] {
+        let verdict = judge(&nobody, &expected);
+        assert_eq!((verdict.result.as_str(), verdict.reasons[0].as_str()), (result, first));
+    }
+}
+
+#[test]
+fn none_that_gave_up_are_not_taken_for_back() {
+    let row = |text| judge(&evidence(), &[expectation(text)]).expectations.remove(0);
+    assert_eq!(row("clients_lost count == 0").note.as_deref(), Some("gave up; 50 more were still away at the end"));
+    assert_eq!(row("clients_lost{cohort=ios} count == 0").note, None, "all of them are back");
 }

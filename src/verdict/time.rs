@@ -6,7 +6,7 @@
 
 use super::bounds::too_many;
 use super::{Finding, Outcome, fits, shown};
-use crate::expect::{Expectation, Op, Percentile, Stat};
+use crate::expect::{Expectation, Metric, Op, Percentile, Stat};
 use crate::metrics::latency::needed;
 use crate::metrics::survival::{Quantile, Split, Survival};
 use crate::metrics::watch::Window;
@@ -27,6 +27,10 @@ pub(super) fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
     if times.count() == 0 {
         return Finding::of(Outcome::Inconclusive, None, "no data: nothing of the kind was timed".to_owned());
     }
+    if evidence.simulated && takes_model(expectation.metric) && times.is_complete() && times.ended.max() == Some(0) {
+        let reason = "no data: nothing that takes time was simulated of it; set `handshake_cost`, or `rtt` and others in [model]";
+        return Finding::of(Outcome::Inconclusive, None, reason.to_owned());
+    }
     let judged = Judged { times: &times, expectation, limit: expectation.limit.value() };
     match expectation.stat {
         Stat::Percentile(percentile) => {
@@ -42,6 +46,11 @@ pub(super) fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
         Stat::Mean => judged.mean(),
         _ => judged.least(),
     }
+}
+
+/// Whether a simulated time is nothing but what the model says: waits are the client's own, and with them how long it is away.
+fn takes_model(metric: Metric) -> bool {
+    !matches!(metric, Metric::ReconnectTime | Metric::Backoff)
 }
 
 /// Times and what is expected of them.

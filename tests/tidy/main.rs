@@ -12,7 +12,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Modules in groups; a module uses only its own or an earlier group.
 const GROUPS: [&[&str]; 6] = [
-    &["units", "seed", "close", "event", "number", "template", "address"],
+    &["units", "seed", "close", "event", "number", "template", "address", "text"],
     &["arrival", "reconnect", "fault", "capacity"],
     &["expect", "plan", "scenario"],
     &["net", "ws", "engine", "sim", "cluster"],

@@ -19,6 +19,7 @@ fn evidence(distributions: Vec<Distribution>) -> Evidence {
         lost: Vec::new(),
         unreliable: Vec::new(),
         ready: Some(1),
+        simulated: false,
         first_version: false,
         planned: [("web".to_owned(), 1)].into(),
         peaks: Default::default(),
@@ -26,6 +27,23 @@ fn evidence(distributions: Vec<Distribution>) -> Evidence {
         windows: Vec::new(),
         distributions,
     }
+}
+
+#[test]
+fn a_simulated_time_that_nothing_was_modelled_of_is_no_data() {
+    let expectation = |metric: &str| self::expectation(&format!("{metric} p50 < 1s"));
+    let run = |metric: &str, simulated, us| {
+        let mut latency = Latency::new();
+        latency.record_n(us, 50);
+        let row =
+            Distribution { metric: metric.to_owned(), cohort: "web".to_owned(), fault: None, window: None, latency, around: Vec::new() };
+        weigh(&Evidence { simulated, ..evidence(vec![row]) }, &expectation(metric)).outcome
+    };
+    for metric in ["rtt", "rtt_from_sent", "opening_handshake", "tcp_connect", "tls", "detect", "attempt", "close_ack"] {
+        assert_eq!((run(metric, true, 0), run(metric, true, 1), run(metric, false, 0)), (Inconclusive, Pass, Pass), "{metric}");
+    }
+    // A client may come back at once.
+    assert_eq!((run("reconnect_time", true, 0), run("backoff", true, 0)), (Pass, Pass));
 }
 
 fn expectation(text: &str) -> Expectation {
