@@ -268,8 +268,13 @@ mod tests {
             prop_assert_eq!(tables::count_rows(&sum), tables::count_rows(&whole));
             prop_assert_eq!(tables::ending_rows(&sum), tables::ending_rows(&whole));
             prop_assert_eq!(tables::timeline_rows(&sum), tables::timeline_rows(&whole));
-            prop_assert_eq!(hlog::distributions(&sum), hlog::distributions(&whole));
-            prop_assert_eq!(logged(&sum), logged(&whole));
+            // Each process begins its own attempts: of those due in one instant fewer go before, and later ones are less late.
+            let but_lag = |mut rows: Vec<hlog::Distribution>| {
+                rows.retain(|row| row.metric != "lag");
+                rows
+            };
+            prop_assert_eq!(but_lag(hlog::distributions(&sum)), but_lag(hlog::distributions(&whole)));
+            prop_assert_eq!(but_lag(logged(&sum)), but_lag(logged(&whole)));
             prop_assert_eq!(sum.reasons.top(99), whole.reasons.top(99));
             prop_assert_eq!(&sum.peaks, &whole.peaks);
             prop_assert_eq!(&sum.answers, &whole.answers);

@@ -45,10 +45,10 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     }
     let server_left = MARGIN + LABELS + (matrix.client.len() as f64 * cell).max(BLOCK_MIN) + BETWEEN;
     let client = matrix.client.iter().map(|code| (code.to_string(), pick(&matrix, |row| row.client.get(code))));
-    block(&mut scene, (MARGIN + LABELS, top, cell), "Code that the client app sees", client.collect(), &matrix);
+    block(&mut scene, (MARGIN + LABELS, top, cell), "Client app sees", client.collect(), &matrix);
     let name = |code: &Option<u16>| code.map_or_else(|| "none".to_string(), |code| code.to_string());
     let server = matrix.server.iter().map(|code| (name(code), pick(&matrix, |row| row.server.get(code))));
-    block(&mut scene, (server_left, top, cell), "Code that the server app sees", server.collect(), &matrix);
+    block(&mut scene, (server_left, top, cell), "Server app sees", server.collect(), &matrix);
     for (n, line) in meanings.iter().enumerate() {
         scene.text(MARGIN, bottom + 24.0 + n as f64 * 16.0, Anchor::Start, NOTE, line.as_str());
     }
