@@ -125,7 +125,8 @@ fn title(groups: &[Group]) -> String {
     let (phase, part) = PHASES.iter().zip(bar).max_by(|a, b| a.1.total_cmp(&b.1)).map_or(("", 0.0), |((name, _), part)| (*name, part));
     let whose = if groups.len() > 1 { format!(" of {}", group.name) } else { String::new() };
     let share = number::percent(part * 100.0 / total.max(1.0));
-    format!("The median outage{whose} takes {}, {share} of it {phase}", number::time(total.round() as u64))
+    // How long it is says the table beside it, to the microsecond; a bar is a mean.
+    format!("{share} of the median outage{whose} is {phase}")
 }
 
 fn key(scene: &mut Scene, baseline: f64, used: impl Fn(usize) -> bool) {

@@ -150,8 +150,8 @@ pub(super) fn yes(value: bool) -> String {
 /// What the generator says of itself in one line.
 pub(super) fn health(generator: &Generator) -> String {
     // What is judged comes first: a p99 of 388 ms is no lateness where the limits are tens of seconds.
-    let after = generator.late_after_us.map_or_else(String::new, |us| format!(" more than {}", number::time(us)));
-    let worst = format!("in the worst second {} began{after} late", number::percent(generator.late_share_max * 100.0));
+    let after = generator.late_after_us.map_or_else(String::new, |us| format!(" by more than {}", number::time(us)));
+    let worst = format!("worst second {} late{after}", number::percent(generator.late_share_max * 100.0));
     let p99 = generator.lag_p99_us.filter(|us| *us > 0).map_or_else(String::new, |us| format!(" (p99 {})", number::time(us)));
     let state = match (generator.saturated, generator.late_share_max > LATE_SHARE) {
         (true, _) => "saturated, not to be trusted",

@@ -302,8 +302,12 @@ fn judged(page: &mut Page, verdict: &Verdict) {
     let widest = expectations.iter().map(|row| row.text.chars().count()).max().unwrap_or(0).min(page.width.saturating_sub(28));
     for row in expectations {
         let text = shortened(&row.text, widest);
-        let observed = phrase::observed(row);
-        page.line(&format!("{} {text:widest$}  {observed}", page.verdict(&row.result, phrase::mark(&row.result))));
+        let mark = page.verdict(&row.result, phrase::mark(&row.result));
+        // A note beside the number may be longer than the line.
+        let beside = widest + 4;
+        for (n, part) in wrapped(&phrase::observed(row), page.width - beside).iter().enumerate() {
+            page.line(&if n == 0 { format!("{mark} {text:widest$}  {part}") } else { format!("{:beside$}{part}", "") });
+        }
     }
     let width = page.width;
     for line in verdict.answer.iter().flat_map(|answer| wrapped(answer, width)) {
@@ -413,7 +417,10 @@ impl Page {
 /// The text in lines of at most `width` characters, broken at spaces; a longer word stands alone.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    for word in printable(text).split_whitespace() {
+    // A separator stays with what it ends: no line begins with one.
+    let text = printable(text).replace(" · ", "\u{a0}· ");
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
+        let word = &word.replace('\u{a0}', " ");
         let last = lines.len() - 1;
         let line = &mut lines[last];
         if line.is_empty() {
@@ -466,6 +473,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_a_peer_wrote_cannot_steer_the_terminal_and_no_line_begins_with_a_separator() {
+        let mut summary = fixture::crash_storm().summary;
+        summary.close_reasons[0].reason = "\u{1b}[31mred\u{7}\n\u{202e}txt".to_string();
+        summary.notices.push("\u{1b}]0;title\u{7}".to_string());
+        let text = terminal(&summary, 60, false);
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()) && !text.contains('\u{202e}'), "{text:?}");
+        assert!(text.contains("\\u{1b}[31mred\\u{7} \\u{202e}txt"), "{text}");
+        assert!(text.lines().all(|line| !line.trim_start().starts_with('·')), "{text}");
+        let mut loaded = fixture::crash_storm();
+        loaded.summary = summary;
+        let pages = [crate::report::markdown(&loaded), crate::report::html(&loaded, &[])];
+        assert!(pages.iter().all(|page| page.chars().all(|c| c == '\n' || !c.is_control())));
     }
 
     #[test]

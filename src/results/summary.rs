@@ -296,7 +296,7 @@ fn notices(results: &Results) -> Vec<String> {
     notices.extend(results.notices.iter().map(counted));
     notices.extend(results.timeline.bursts.told().map(|burst| {
         let (attempts, took) = (number::count(burst.attempts), number::time(burst.took));
-        format!("{attempts} attempts due in one instant took {took} to begin: none begins before the one before it")
+        format!("{attempts} attempts due in one instant took {took} to begin, one after the other")
     }));
     notices.extend(uncounted(results.usage.uncounted_openings));
     let sampled = |file: &str, what: &str, seen: u64, kept: usize| {

@@ -222,6 +222,7 @@ fn are_there(tree: &Node, over: &Node, sink: &Sink) -> bool {
             let diagnostic = Diagnostic::new(&new.at, title, format!("not a {what} of the scenario"));
             // Where there is only one, it is meant, however it was spelt.
             sink.push(match known.as_slice() {
+                [] => diagnostic.help(format!("it has no {what} at all")),
                 [only] => diagnostic.help(format!("did you mean `{only}`? It is the only {what}")),
                 _ => diagnostic.suggest(&new.key, known.iter().map(String::as_str), &format!("{what}s")),
             });

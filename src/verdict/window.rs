@@ -28,7 +28,7 @@ pub(super) fn measured(expectation: &Expectation, measured_s: f64) -> Measured {
     match windows.iter().find(|labels| labels.to.is_some_and(|to| to > end)) {
         Some(labels) => {
             let (from, end) = (print_duration(from(labels)), print_duration(end));
-            Measured::Part(format!("judged from {from} to {end}, when the measurement ended"))
+            Measured::Part(format!("only {from} to {end} was measured"))
         }
         None => Measured::All,
     }
