@@ -359,7 +359,7 @@ fn errors_say_what_is_wrong_and_where() {
         (format!("duration = '0s'\n{clients}"), "longer than nothing", 1, 12),
         (format!("duration = '9999h'\n{clients}"), "`duration` is out of bounds", 1, 12),
         (format!("question = '?'\nanswer = {{ pass = 'Yes' }}\n{clients}"), "answer needs `fail`", 2, 10),
-        (format!("question = '?'\nanswer = {{ pass = 'Yes', fail = '' }}\n{clients}"), "`fail` says nothing", 2, 32),
+        (format!("question = '?'\nanswer = {{ pass = 'Yes', fail = '' }}\n{clients}"), "`fail` says nothing", 2, 33),
         (format!("question = '?'\nanswer = {{ pass = ' .', fail = 'No' }}\n{clients}"), "`pass` says nothing", 2, 19),
         (format!("answer = {{ pass = 'Yes', fail = 'No' }}\n{clients}"), "an answer without a question", 1, 10),
         (format!("question = ' '\n{clients}"), "`question` says nothing", 1, 12),
