@@ -167,6 +167,13 @@ pub(super) enum ToServer {
         /// The firing may hit one more.
         granted: bool,
     },
+    /// SIGSTOP is near: handshakes are not served any more; answered by [`FromServer::Still`].
+    StandStill {
+        /// For the answer.
+        ticket: u64,
+    },
+    /// SIGCONT has come: they are served again, so much later.
+    GoOn,
     /// Stop listening, close every connection, exit.
     Graceful {
         /// Fault, by index in the plan.
@@ -228,6 +235,11 @@ pub(super) enum FromServer {
         /// Which firing.
         firing: Firing,
         /// For the answer.
+        ticket: u64,
+    },
+    /// It serves no handshakes.
+    Still {
+        /// Of [`ToServer::StandStill`].
         ticket: u64,
     },
     /// The server's own process met a limit of this machine.

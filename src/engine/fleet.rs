@@ -374,7 +374,7 @@ impl Fleet {
     /// # Errors
     /// If there is no process.
     pub(super) async fn pause(&self, firing: Firing, instance: u16, journal: &Journal) -> Result<Duration, RunError> {
-        let at = journal.offset(self.keeper()?.pause(instance).await?);
+        let at = journal.offset(self.keeper()?.pause(instance, &self.lines).await?);
         self.paused().entry(instance).or_default().insert(firing);
         journal.record_at(at, &happened(instance, "paused", ""));
         Ok(at)
@@ -392,7 +392,7 @@ impl Fleet {
         if !goes_on {
             return Ok(());
         }
-        let at = self.keeper()?.resume(instance).await?;
+        let at = self.keeper()?.resume(instance, &self.lines).await?;
         journal.record_at(journal.offset(at), &happened(instance, "resumed", ""));
         Ok(())
     }

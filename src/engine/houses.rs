@@ -1,6 +1,6 @@
 //! Embedded servers as tasks of this process, on memory wires: they start and die at once, and wait for nothing but tokio's clock.
 //!
-//! What a process can suffer and tasks cannot, a stop of all its threads and a limit of files, is refused before the run.
+//! What a process can suffer and tasks cannot, a limit of files, is refused before the run.
 
 use super::RunError;
 use super::channel::{FromServer, ServerSpec, ToServer};
@@ -8,7 +8,7 @@ use super::instances::{EXIT_WITHIN, Times};
 use super::lines::Lines;
 use super::server::House;
 use super::target;
-use crate::fault::{Effect, OnListener, OnProcess};
+use crate::fault::{Effect, OnListener};
 use crate::net::clock::Clock;
 use crate::net::memory::Network;
 use crate::plan::{Firing, Plan, Target};
@@ -36,12 +36,7 @@ pub(super) fn obstacle(plan: &Plan) -> Option<&str> {
     if settings.processes.is_some_and(|processes| processes > 1) {
         return Some("`processes`");
     }
-    let needs = |effect: &Effect| match effect {
-        Effect::Process(OnProcess::Rolling { each, .. }) => matches!(**each, OnProcess::Pause { .. }),
-        Effect::Process(effect) => matches!(effect, OnProcess::Pause { .. }),
-        Effect::Listener { on, .. } => matches!(on, OnListener::Files(_)),
-        _ => false,
-    };
+    let needs = |effect: &Effect| matches!(effect, Effect::Listener { on: OnListener::Files(_), .. });
     plan.faults.iter().find(|fault| needs(&fault.inject.effect(fault.side))).map(|fault| fault.inject.row.kind)
 }
 
@@ -85,10 +80,28 @@ impl Houses {
         Ok(self.clock.now_ns())
     }
 
+    fn still(&self, instance: u16, still: bool) -> Result<u64, RunError> {
+        let member = self.member(instance);
+        member.as_ref().ok_or(RunError::Target(target::Error::NotRunning))?.stand_still(still);
+        Ok(self.clock.now_ns())
+    }
+
+    /// Stops an instance as SIGSTOP does; when, by the clock of the run.
+    pub(super) fn pause(&self, instance: u16) -> Result<u64, RunError> {
+        self.still(instance, true)
+    }
+
+    /// Lets an instance go on as SIGCONT does; when, by the clock of the run.
+    pub(super) fn resume(&self, instance: u16) -> Result<u64, RunError> {
+        self.still(instance, false)
+    }
+
     /// Asks an instance to end by itself, and waits until it has: when, and how.
     pub(super) async fn stop(&self, instance: u16, graceful: &ToServer, grace: Duration, lines: &Lines) -> Result<(u64, String), RunError> {
         let mut house = self.take(instance)?;
         lines.tell(instance, graceful);
+        // Or it could not obey.
+        house.stand_still(false);
         let in_time = timeout(grace + EXIT_WITHIN, house.stopped()).await.is_ok();
         drop(house);
         Ok((self.clock.now_ns(), if in_time { "exit code 0" } else { "grace was over: SIGKILL" }.to_owned()))

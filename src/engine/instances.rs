@@ -7,6 +7,7 @@ use super::target::{self, CommandTarget, Guard, port};
 use crate::plan::Firing;
 use futures_util::future::join_all;
 use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex as AsyncMutex;
@@ -15,6 +16,8 @@ use tokio::sync::Mutex as AsyncMutex;
 pub(super) const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// In which an embedded server must exit once its grace is over.
 pub(super) const EXIT_WITHIN: Duration = Duration::from_secs(5);
+/// In which one should say that it stands still; a busier one is stopped all the same.
+const STILL_WITHIN: Duration = Duration::from_millis(250);
 
 /// The processes of a target that is ours.
 pub(super) struct Instances {
@@ -27,6 +30,8 @@ pub(super) struct Instances {
     pub(super) standing: Mutex<Vec<(Firing, ToServer)>>,
     /// Hold the ports of embedded instances while their processes are down.
     pub(super) reserved: Vec<port::Reserved>,
+    /// Stops of instances so far.
+    stops: AtomicU64,
 }
 
 /// When an instance was seen in two states, in ns of CLOCK_MONOTONIC.
@@ -37,7 +42,14 @@ pub(super) struct Times {
 
 impl Instances {
     pub(super) fn new(guard: Guard) -> Instances {
-        Instances { members: Vec::new(), stop_signal: None, guard, standing: Mutex::default(), reserved: Vec::new() }
+        Instances {
+            members: Vec::new(),
+            stop_signal: None,
+            guard,
+            standing: Mutex::default(),
+            reserved: Vec::new(),
+            stops: AtomicU64::new(0),
+        }
     }
 
     /// Faults that wait in the embedded servers.
@@ -105,7 +117,14 @@ impl Instances {
             match self.stop_signal {
                 Some(signal) => target.stop(signal, grace).await,
                 // The server keeps the grace itself; the margin is for its exit.
-                None => target.stop_by(|| lines.tell_one((instance, process), graceful.clone()), grace + EXIT_WITHIN).await,
+                None => {
+                    let ask = || {
+                        // It may be stopped, and is continued to obey.
+                        lines.tell_one((instance, process), ToServer::GoOn);
+                        lines.tell_one((instance, process), graceful.clone());
+                    };
+                    target.stop_by(ask, grace + EXIT_WITHIN).await
+                }
             }
         });
         let mut gone = Vec::new();
@@ -118,12 +137,19 @@ impl Instances {
     }
 
     /// SIGSTOP to all processes of an instance: when the first was hit.
-    pub(super) async fn pause(&self, instance: u16) -> Result<u64, RunError> {
+    pub(super) async fn pause(&self, instance: u16, lines: &Lines) -> Result<u64, RunError> {
+        if self.stop_signal.is_none() {
+            // Its clock goes on while it is stopped: before it is, it notes how far its service has come.
+            let ticket = self.stops.fetch_add(1, Ordering::Relaxed);
+            lines.stand_still(instance, ticket, STILL_WITHIN).await;
+        }
         first(join_all(self.of(instance).iter().map(async |target| target.lock().await.pause().await)).await, |at| at)
     }
 
     /// SIGCONT to the processes of an instance: when the last was hit. One that goes on already is content with it.
-    pub(super) async fn resume(&self, instance: u16) -> Result<u64, RunError> {
+    pub(super) async fn resume(&self, instance: u16, lines: &Lines) -> Result<u64, RunError> {
+        // Read when it goes on.
+        lines.tell(instance, &ToServer::GoOn);
         let mut last = Err(RunError::Target(target::Error::NotRunning));
         for resumed in join_all(self.of(instance).iter().map(async |target| target.lock().await.resume().await)).await {
             last = Ok(last.unwrap_or(0).max(resumed?));

@@ -5,7 +5,6 @@ use super::channel::ToServer;
 use super::houses::Houses;
 use super::instances::{Instances, Times};
 use super::lines::Lines;
-use super::target;
 use crate::plan::Firing;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -56,19 +55,19 @@ impl Keeper {
         }
     }
 
-    /// SIGSTOP: when it hit. On memory wires a plan with it does not begin.
-    pub(super) async fn pause(&self, instance: u16) -> Result<u64, RunError> {
+    /// SIGSTOP: when it hit.
+    pub(super) async fn pause(&self, instance: u16, lines: &Lines) -> Result<u64, RunError> {
         match self {
-            Keeper::Processes(instances) => instances.pause(instance).await,
-            Keeper::Memory(_) => Err(RunError::Target(target::Error::NotRunning)),
+            Keeper::Processes(instances) => instances.pause(instance, lines).await,
+            Keeper::Memory(houses) => houses.pause(instance),
         }
     }
 
     /// SIGCONT: when it hit.
-    pub(super) async fn resume(&self, instance: u16) -> Result<u64, RunError> {
+    pub(super) async fn resume(&self, instance: u16, lines: &Lines) -> Result<u64, RunError> {
         match self {
-            Keeper::Processes(instances) => instances.resume(instance).await,
-            Keeper::Memory(_) => Err(RunError::Target(target::Error::NotRunning)),
+            Keeper::Processes(instances) => instances.resume(instance, lines).await,
+            Keeper::Memory(houses) => houses.resume(instance),
         }
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Lines {
     pids: watch::Sender<BTreeMap<Member, u32>>,
     /// Processes that listen, and since when, in ns of CLOCK_MONOTONIC.
     listening: watch::Sender<BTreeMap<Member, (u32, u64)>>,
+    /// The last ticket of processes that stand still.
+    still: watch::Sender<BTreeMap<Member, u64>>,
 }
 
 impl Lines {
@@ -83,6 +85,15 @@ impl Lines {
         told.get(&member).map(|(_, at)| *at)
     }
 
+    /// Waits until all processes of an instance say that they stand still, as they were told with this ticket, or `within` is over.
+    pub(super) async fn stand_still(&self, instance: u16, ticket: u64, within: Duration) {
+        let members: Vec<_> = self.senders().range((instance, 0)..=(instance, u16::MAX)).map(|(member, _)| *member).collect();
+        self.tell(instance, &ToServer::StandStill { ticket });
+        let mut still = self.still.subscribe();
+        let all = |told: &BTreeMap<Member, u64>| members.iter().all(|member| told.get(member) == Some(&ticket));
+        let _ = timeout(within, still.wait_for(all)).await;
+    }
+
     async fn follow(self: Arc<Self>, stream: UnixStream, token: String, reports: mpsc::UnboundedSender<FromServer>) {
         let (read, mut write) = stream.into_split();
         let mut lines = BufReader::with_capacity(64 * 1024, read).lines();
@@ -106,6 +117,7 @@ impl Lines {
         while let Ok(Some(line)) = lines.next_line().await {
             match serde_json::from_str(&line) {
                 Ok(FromServer::Listening { at_ns }) => self.listening.send_modify(|all| _ = all.insert((instance, process), (pid, at_ns))),
+                Ok(FromServer::Still { ticket }) => self.still.send_modify(|all| _ = all.insert((instance, process), ticket)),
                 Ok(line) => drop(reports.send(line)),
                 Err(_) => {}
             }

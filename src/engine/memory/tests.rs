@@ -164,6 +164,13 @@ const SERVERS: &[Row] = &[
         ],
     ),
     (
+        "a fault of connections while it stops",
+        &[
+            r#"faults=[{at="5s",inject={server_graceful={spread="2s",down="500ms"}}},{at="5510ms",side="server",inject={drop_rst={}}}]"#,
+            r#"clients.web.reconnect={fixed={delay="711ms"}}"#,
+        ],
+    ),
+    (
         "everybody is gone before it has stopped",
         &[
             r#"faults=[{at="5s",inject={server_graceful={spread="3s",down="500ms"}}},{at="5110ms",side="client",inject={drop_fin={}}}]"#,
@@ -184,6 +191,28 @@ const SERVERS: &[Row] = &[
     (
         "refusal over a restart",
         &[r#"faults=[{at="4s",for="5s",inject={connect_refuse={}}},{at="5s",inject={server_crash={down="513ms"}}}]"#, QUICK],
+    ),
+    (
+        "stopped while opening handshakes wait",
+        &[
+            r#"faults=[{at="707ms",for="1500ms",inject={server_pause={}}},{at="12s",inject={server_crash={down="513ms"}}}]"#,
+            r#"clients.web.reconnect={fixed={delay="311ms"}}"#,
+            "clients.web.arrive={over=\"400ms\"}",
+            "target.embedded.handshake_cost=\"50ms\"",
+            r#"clients.web.deadlines={handshake="2500ms"}"#,
+        ],
+    ),
+    (
+        "stopped while opening handshakes wait, three at a time",
+        &[
+            r#"faults=[{at="707ms",for="1500ms",inject={server_pause={}}},{at="12s",inject={server_crash={down="513ms"}}}]"#,
+            r#"clients.web.reconnect={fixed={delay="311ms"}}"#,
+            "clients.web.arrive={over=\"400ms\"}",
+            "target.embedded.handshake_cost=\"150ms\"",
+            "target.embedded.parallel=3",
+            "target.embedded.queue=\"lifo\"",
+            r#"clients.web.deadlines={handshake="2500ms"}"#,
+        ],
     ),
     (
         "a full backlog over a restart",
@@ -561,7 +590,6 @@ fn a_client_that_does_not_wait_cannot_stop_the_clock() {
 #[test]
 fn what_needs_processes_is_refused() {
     for (change, words) in [
-        (r#"faults=[{at="5s",for="1s",inject={server_pause={}}}]"#, "server_pause needs processes"),
         (r#"faults=[{at="5s",for="1s",inject={fd_exhaust={}}}]"#, "fd_exhaust needs processes"),
         ("target.embedded.processes=2", "`processes` needs processes"),
     ] {

@@ -54,6 +54,22 @@ impl Admission {
         Ok(seat)
     }
 
+    /// The process is about to stand still, and its service with it: it is no processor time that passes meanwhile.
+    pub(super) fn stand_still(&self) {
+        if let Some(service) = &self.service {
+            let now = service.started.elapsed();
+            service.queue().still.get_or_insert(now);
+        }
+    }
+
+    /// The process goes on.
+    pub(super) fn go_on(&self) {
+        if let Some(service) = &self.service {
+            service.queue().go_on(service.started.elapsed(), service.cost);
+            service.arrived.notify_one();
+        }
+    }
+
     fn seat(&self) -> Option<Seat> {
         let most = self.max_connections.unwrap_or(u32::MAX);
         let one_more = |taken: u32| taken.checked_add(1).filter(|taken| *taken <= most);
@@ -89,6 +105,8 @@ struct Service {
 /// Those who wait, and those who are served.
 struct Waiting {
     line: Line<oneshot::Sender<()>>,
+    /// Since when the server stands still, since its start; those who are done later are not served.
+    still: Option<Duration>,
     /// When each is done, since the start of the server, and whom to tell; in that order, as many as there are places.
     served: VecDeque<(Duration, oneshot::Sender<()>)>,
     places: usize,
@@ -97,6 +115,9 @@ struct Waiting {
 impl Waiting {
     /// Idle places take those that wait. Whether somebody is now done before all that were served already.
     fn take_next(&mut self, cost: Duration) -> bool {
+        if self.still.is_some() {
+            return false;
+        }
         let first = self.first();
         while self.served.len() < self.places
             && let Some((arrived, sender)) = self.line.take_next()
@@ -110,7 +131,17 @@ impl Waiting {
 
     /// When the first is done.
     fn first(&self) -> Option<Duration> {
-        self.served.front().map(|(done, _)| *done)
+        let done = self.served.front().map(|(done, _)| *done);
+        done.filter(|done| self.still.is_none_or(|still| *done <= still))
+    }
+
+    /// The server goes on at `now`: whoever was being served is done so much later.
+    fn go_on(&mut self, now: Duration, cost: Duration) {
+        let Some(still) = self.still.take() else { return };
+        let by = now.saturating_sub(still);
+        self.line.delay(still, by);
+        self.served.iter_mut().filter(|(done, _)| *done > still).for_each(|(done, _)| *done = done.saturating_add(by));
+        self.take_next(cost);
     }
 }
 
@@ -119,7 +150,7 @@ impl Service {
         let line = Line::new(settings.queue, settings.parallel, settings.slow_start, Duration::ZERO);
         let (cost, started) = (settings.handshake_cost, Instant::now());
         let service = Arc::new(Service {
-            queue: Mutex::new(Waiting { line, served: VecDeque::new(), places: settings.parallel.max(1) as usize }),
+            queue: Mutex::new(Waiting { line, still: None, served: VecDeque::new(), places: settings.parallel.max(1) as usize }),
             cost,
             started,
             arrived: Notify::new(),
@@ -228,6 +259,31 @@ mod tests {
             for (task, expected) in tasks.into_iter().zip(expected) {
                 assert_eq!(task.await.expect("no panic"), MS(expected), "{queue:?}");
             }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_stands_still_serves_nobody_meanwhile() {
+        const MS: fn(u64) -> Duration = Duration::from_millis;
+        let admission = Arc::new(Admission::start(&settings(MS(50))));
+        let begun = Instant::now();
+        // The third is there while it stands still, from 70 to 1,070 ms.
+        let tasks: Vec<_> = [0, 10, 500]
+            .map(|arrives| {
+                let admission = admission.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(MS(arrives)).await;
+                    admission.admit().await.expect("admitted");
+                    begun.elapsed()
+                })
+            })
+            .into();
+        tokio::time::sleep(MS(70)).await;
+        admission.stand_still();
+        tokio::time::sleep(MS(1000)).await;
+        admission.go_on();
+        for (task, expected) in tasks.into_iter().zip([50, 1100, 1150]) {
+            assert_eq!(task.await.expect("no panic"), MS(expected));
         }
     }
 

@@ -5,8 +5,10 @@ use super::listener;
 use crate::net::clock::Clock;
 use crate::net::memory::Network;
 use crate::net::wire::Listener;
+use std::future::poll_fn;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// What a server stands on.
@@ -21,7 +23,33 @@ pub(super) enum Ground {
         clock: Clock,
         /// All that a crash ends.
         tasks: Mutex<JoinSet<()>>,
+        /// Whether it is stopped.
+        still: Arc<Still>,
     },
+}
+
+/// Whether the tasks of a server stand still, as those of a process after SIGSTOP.
+#[derive(Debug, Default)]
+pub(super) struct Still(Mutex<(bool, Vec<Waker>)>);
+
+impl Still {
+    fn lock(&self) -> MutexGuard<'_, (bool, Vec<Waker>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does this work unless it stands still: what comes meanwhile is seen when it goes on, in the order in which it came.
+    fn stoppable(self: Arc<Self>, work: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
+        let mut work = Box::pin(work);
+        poll_fn(move |cx| {
+            let mut still = self.lock();
+            if still.0 {
+                still.1.push(cx.waker().clone());
+                return Poll::Pending;
+            }
+            drop(still);
+            work.as_mut().poll(cx)
+        })
+    }
 }
 
 impl Ground {
@@ -48,12 +76,31 @@ impl Ground {
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         match self {
             Ground::Process => drop(tokio::spawn(task)),
-            Ground::Memory { tasks, .. } => {
+            Ground::Memory { tasks, still, .. } => {
                 let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
-                tasks.spawn(task);
+                tasks.spawn(still.clone().stoppable(task));
                 // Those that are over leave nothing behind.
                 while tasks.try_join_next().is_some() {}
             }
+        }
+    }
+
+    /// Begins a task that ends when its owner says so.
+    pub(super) fn task(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        match self {
+            Ground::Process => tokio::spawn(task),
+            Ground::Memory { still, .. } => tokio::spawn(still.clone().stoppable(task)),
+        }
+    }
+
+    /// Stops all tasks, or lets them go on; a process is stopped by others.
+    pub(super) fn stand_still(&self, stands: bool) {
+        if let Ground::Memory { still, .. } = self {
+            let mut still = still.lock();
+            still.0 = stands;
+            let woken = if stands { Vec::new() } else { std::mem::take(&mut still.1) };
+            drop(still);
+            woken.into_iter().for_each(Waker::wake);
         }
     }
 

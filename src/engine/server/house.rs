@@ -31,13 +31,24 @@ impl House {
         commands: mpsc::UnboundedReceiver<ToServer>,
         standing: impl Iterator<Item = ToServer>,
     ) -> io::Result<House> {
-        let ground = Ground::Memory { network: network.clone(), clock, tasks: Mutex::default() };
+        let ground = Ground::Memory { network: network.clone(), clock, tasks: Mutex::default(), still: Arc::default() };
         let server = Server::new(spec, ground, Reporter::Here(reports))?;
         standing.for_each(|command| carry_out(&server, command));
         let door = Door::open(&server)?;
         let serving = server.clone();
         let living = async move { serving.live(door, report::Commands::Here(commands)).await };
-        Ok(House { server, network: network.clone(), living: Ends(tokio::spawn(living)) })
+        let living = Ends(server.ground.task(living));
+        Ok(House { server, network: network.clone(), living })
+    }
+
+    /// Stops all of it as SIGSTOP does, or lets it go on. What its kernel does goes on all the same: connections are taken, bytes arrive.
+    pub(in super::super) fn stand_still(&self, still: bool) {
+        if still {
+            self.server.admission.stand_still();
+        } else {
+            self.server.admission.go_on();
+        }
+        self.server.ground.stand_still(still);
     }
 
     /// Waits until it has stopped serving because it was told to.

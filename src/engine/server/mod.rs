@@ -140,7 +140,7 @@ impl Server {
     /// Serves until it is told to stop, or its parent is gone.
     async fn live(self: &Arc<Server>, door: Door, mut commands: report::Commands) {
         self.report(&FromServer::Listening { at_ns: self.ground.now_ns() });
-        let mut accepting = Ends(tokio::spawn(listener::accept(self.clone(), door, self.listening.subscribe())));
+        let mut accepting = Ends(self.ground.task(listener::accept(self.clone(), door, self.listening.subscribe())));
         let graceful = obey(self, &mut commands).await;
         accepting.0.abort();
         // The listener closes when the task is gone: only then may the Close frames go out.
@@ -230,6 +230,11 @@ fn carry_out(server: &Server, command: ToServer) {
     let mut state = server.state();
     match command {
         ToServer::Listen | ToServer::Graceful { .. } => {}
+        ToServer::StandStill { ticket } => {
+            server.admission.stand_still();
+            server.report(&FromServer::Still { ticket });
+        }
+        ToServer::GoOn => server.admission.go_on(),
         ToServer::Answer { ticket, granted } => drop(state.asked.remove(&ticket).map(|asking| asking.send(granted))),
         ToServer::Inject { dose, ids } => {
             let dose = Arc::new(dose);
