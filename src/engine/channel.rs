@@ -225,6 +225,9 @@ pub(super) enum FromServer {
         id: Option<Id>,
         /// When.
         at_ns: u64,
+        /// Firings by which nothing that the server sends reaches the client any more.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        dead_by: Vec<Firing>,
     },
     /// May this firing hit one more? One place has the budget of hits of all servers, processes and their successors.
     Ask {

@@ -182,6 +182,7 @@ impl Injector<'_> {
                     }
                 }
             } else {
+                shared.paths_revive(firing);
                 shared.fleet.revert(firing);
             }
             shared.journal.record(&Event::Reverted { fault: firing.fault, firing: firing.number });
@@ -312,6 +313,7 @@ pub(super) fn obey(shared: &Shared, order: &Order) {
     match *order {
         Order::Mark { firing, instance, ends } => {
             let ids = mark(shared, firing, instance, ends);
+            shared.deafen_clients_of(instance);
             shared.journal.record(&fired(firing, ids.len()));
             marked().insert((firing, instance), ids);
         }

@@ -319,6 +319,11 @@ impl Fleet {
         drop(self.crew.tell(Order::Up { instance, up: false }));
     }
 
+    /// Whether an instance takes connections, or stands still; not one that is gone or about to go.
+    pub(super) fn is_up(&self, instance: u16) -> bool {
+        self.up.get(usize::from(instance)).is_some_and(|up| up.load(Ordering::Relaxed))
+    }
+
     /// Notes whether an instance takes connections.
     pub(super) fn set_up(&self, instance: u16, up: bool) {
         if let Some(state) = self.up.get(usize::from(instance)) {

@@ -9,6 +9,7 @@ mod client;
 mod connect;
 mod control;
 mod crew;
+mod dead_paths;
 mod echo;
 mod error;
 mod faults;
@@ -96,6 +97,7 @@ struct Shared {
     /// Leave to connect.
     turns: Semaphore,
     under_way: UnderWay,
+    dead_paths: dead_paths::DeadPaths,
     /// Of faults: of those of the servers in the process that has them.
     hits: Arc<Hits>,
 }
@@ -297,8 +299,24 @@ impl Shared {
         let form = |cohort| fleet.named(None).into_iter().map(|instance| attempt::form(cohort, fleet.place(instance))).collect();
         let forms = plan.cohorts.iter().map(form).collect();
         let (pacer, marked, turns) = (Arc::default(), Mutex::default(), Semaphore::new(attempt::VOLLEY));
-        let (follows, under_way) = (false, UnderWay::default());
-        Ok(Arc::new(Shared { plan, shard, journal, registry, fleet, pacer, sources, crew, follows, marked, forms, turns, under_way, hits }))
+        let (follows, under_way, dead_paths) = (false, UnderWay::default(), dead_paths::DeadPaths::default());
+        Ok(Arc::new(Shared {
+            plan,
+            shard,
+            journal,
+            registry,
+            fleet,
+            pacer,
+            sources,
+            crew,
+            follows,
+            marked,
+            forms,
+            turns,
+            under_way,
+            dead_paths,
+            hits,
+        }))
     }
 
     /// Tells what should have been done to server processes and is not done when the run ends.
@@ -419,7 +437,10 @@ async fn follow_reports(shared: Arc<Shared>, mut reports: mpsc::UnboundedReceive
     let mut reached = BTreeSet::new();
     while let Some(line) = reports.recv().await {
         match line {
-            FromServer::Injected { fault, id: Some(id), at_ns } => {
+            FromServer::Injected { fault, id: Some(id), at_ns, dead_by } => {
+                if !dead_by.is_empty() {
+                    shared.path_died(id, dead_by);
+                }
                 journal.record_at(journal.offset(at_ns), &Event::Injected { fault, client: id.client, connection: id.connection });
             }
             // Once: an instance that starts again while the fault stands is still the same.

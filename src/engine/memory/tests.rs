@@ -215,6 +215,14 @@ const SERVERS: &[Row] = &[
         ],
     ),
     (
+        "killed behind dead paths",
+        &[
+            r#"faults=[{at="4503ms",select={percent="50%"},inject={blackhole={}}},{at="5s",inject={server_crash={down="513ms"}}}]"#,
+            QUICK,
+            "clients.web.heartbeat=none",
+        ],
+    ),
+    (
         "a full backlog over a restart",
         &[
             r#"faults=[{at="4s",for="5s",inject={backlog_full={backlog=3}}},{at="5s",inject={server_crash={down="513ms"}}}]"#,

@@ -359,7 +359,7 @@ async fn shake_hands(server: &Server, tap: &mut Tap) -> Option<Shaken> {
     let id = head.id();
     let (mut answer, mut close) = (Answer::default(), None);
     if let Some((fault, effect, mut random)) = selected(server, id).await {
-        server.report(&FromServer::Injected { fault, id, at_ns: server.ground.now_ns() });
+        server.report(&FromServer::Injected { fault, id, at_ns: server.ground.now_ns(), dead_by: Vec::new() });
         answer = suffer::suffer(tap, effect, &mut random).await?;
         close = answer.close.map(|code| (fault, code));
     }
@@ -417,7 +417,7 @@ async fn open(server: &Arc<Server>, connection: Box<Connection>, shaken: Shaken)
             // Told already when it selected the attempt.
             Happening::Injected(fault) if close.is_some_and(|(closing, _)| closing == fault) => {}
             Happening::Injected(fault) => {
-                server.report(&FromServer::Injected { fault, id, at_ns: server.ground.now_ns() });
+                server.report(&FromServer::Injected { fault, id, at_ns: server.ground.now_ns(), dead_by: session.dead_by() });
             }
             Happening::Ended { ending, .. } => {
                 server.report(&FromServer::Ended { id, ending, at_ns: server.ground.now_ns() });

@@ -267,6 +267,14 @@ impl Session {
         None
     }
 
+    /// Firings by which nothing that this side sends arrives, or will when their present step is carried out.
+    pub(in super::super) fn dead_by(&self) -> Vec<Firing> {
+        let Some(faults) = &self.faults else { return Vec::new() };
+        let gates = faults.active.iter().filter(|(_, gate)| gate.write == Flow::Discard).map(|(firing, _)| *firing);
+        let silent = |script: &&Script| matches!(script.steps.front(), Some(Step::End(End::Silent)));
+        gates.chain(faults.scripts.iter().filter(silent).map(|script| script.firing)).collect()
+    }
+
     /// Whether a step of this sort is still to be carried out.
     pub(super) fn will(&self, which: impl Fn(&Step) -> bool) -> bool {
         self.faults.as_ref().is_some_and(|faults| faults.scripts.iter().flat_map(|script| &script.steps).any(which))
