@@ -54,7 +54,7 @@ fn blocks(mapped: &Mapped) -> Vec<Block> {
     }
     if let Some(table) = ways(mapped) {
         let how = "Each change was tried alone, at points that do not recover, the cheapest first: settings of the server before new releases of the client.";
-        blocks.extend([heading("What gets out"), Block::Paragraph(format!("{} {how}", way_out(mapped))), Block::Table(table)]);
+        blocks.extend([heading("Ways to recover"), Block::Paragraph(format!("{} {how}", way_out(mapped))), Block::Table(table)]);
     }
     blocks.extend([heading("The points"), Block::Paragraph(how(mapped)), Block::Table(points(mapped))]);
     blocks
@@ -165,11 +165,11 @@ fn edges(mapped: &Mapped) -> Option<Table> {
 fn way_out(mapped: &Mapped) -> String {
     let of = |way: &WayRow| {
         let worst = way.p99_worst_us.map(|us| format!(", 99 % back in at most {}", number::time(us))).unwrap_or_default();
-        format!("gets {} of {} points out{worst}: {}", way.recover + way.late, way.points, way.setting)
+        format!("helps at {} of {} points{worst}: {}", way.recover + way.late, way.points, way.setting)
     };
     match mapped.map.ways_out.iter().find(|way| Some(&way.change) == mapped.map.cheapest.as_ref()) {
-        Some(way) => format!("The cheapest way out: {}. It {}.", way.change, of(way)),
-        None => "None of the changes that were tried gets out.".to_owned(),
+        Some(way) => format!("The cheapest that helps: {}. It {}.", way.change, of(way)),
+        None => "None of the changes that were tried helps.".to_owned(),
     }
 }
 

@@ -39,9 +39,9 @@ impl Remedy {
     pub fn words(self) -> String {
         match self {
             Remedy::Lifo => "serve the newest opening handshake first".to_owned(),
-            Remedy::Admit(share) => format!("let in {:.0} % of what the server completes, and turn the rest away at once", share * 100.0),
-            Remedy::Jitter => "draw each wait between nothing and itself (full jitter), nothing else changed".to_owned(),
-            Remedy::Backoff => "wait longer and longer: 1 s doubling to 30 s, full jitter".to_owned(),
+            Remedy::Admit(share) => format!("admit {:.0} % of handshake capacity, reject the rest at once", share * 100.0),
+            Remedy::Jitter => "full jitter on the same backoff".to_owned(),
+            Remedy::Backoff => "longer backoff: 1 s doubling to 30 s, full jitter".to_owned(),
         }
     }
 
