@@ -489,7 +489,7 @@ fn validate_exits_with_2_and_names_the_place() {
     std::fs::write(&file, "[clients.web]\ncuont = 5\n").expect("the folder can be written");
     let program = || assert_cmd::Command::new(env!("CARGO_BIN_EXE_closestorm"));
     let wrong = program().arg("validate").arg(&file).arg("default").assert().code(2);
-    let wrong = wrong.stdout(predicates::str::starts_with("ok default: 1000 clients"));
+    let wrong = wrong.stdout(predicates::str::starts_with("ok default: 1,000 clients"));
     wrong.stderr(predicates::str::contains("wrong.toml:2:1").and(predicates::str::contains("did you mean `count`?")));
     program().args(["validate", "default", "--set", "seed=9"]).assert().code(0);
     program().args(["run", "nowhere.toml", "--dry-run"]).assert().code(2).stderr(predicates::str::contains("cannot read the scenario"));

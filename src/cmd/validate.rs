@@ -2,6 +2,7 @@
 
 use super::{OK, USAGE, load, print};
 use crate::cli::Validate;
+use crate::number::counted;
 use crate::scenario::keys::{SECTIONS, Section};
 use crate::units::print_duration;
 use std::fmt::Write as _;
@@ -20,9 +21,10 @@ pub fn main(args: Validate) -> anyhow::Result<u8> {
     for scenario in &args.scenarios {
         match load(Some(scenario), &args.changes) {
             Ok(plan) if !args.quiet => {
-                let (clients, faults, expectations) = (plan.clients(), plan.faults.len(), plan.expectations.len());
-                let length = print_duration(plan.duration);
-                let mut line = format!("ok {scenario}: {clients} clients, {length}, {faults} faults, {expectations} expectations\n");
+                let clients = counted(plan.clients().into(), "client");
+                let faults = counted(plan.faults.len() as u64, "fault");
+                let expectations = counted(plan.expectations.len() as u64, "expectation");
+                let mut line = format!("ok {scenario}: {clients}, {}, {faults}, {expectations}\n", print_duration(plan.duration));
                 plan.notices.iter().for_each(|notice| line += &format!("   note: {notice}\n"));
                 print(&line)?;
             }

@@ -11,6 +11,8 @@ const EACH_US: u64 = 50;
 const KEPT: usize = 8;
 /// A burst that took no longer to begin is not told, µs.
 const TOLD_US: u64 = 20_000;
+/// Nor is one of fewer: two may be due in one microsecond by chance.
+const TOLD_FROM: u64 = 10;
 
 /// How many attempts were due in one instant, and how long they took to begin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +67,7 @@ impl Bursts {
 
     /// Those that took long enough to be told, by their instant.
     pub fn told(&self) -> impl Iterator<Item = &Burst> {
-        self.by_due.values().filter(|burst| burst.took >= TOLD_US)
+        self.by_due.values().filter(|burst| burst.took >= TOLD_US && burst.attempts >= TOLD_FROM)
     }
 }
 
@@ -95,6 +97,7 @@ mod tests {
     fn a_short_burst_is_not_told() {
         let mut bursts = Bursts::default();
         (0..100).for_each(|k| _ = bursts.attempt(k * 31, 0));
+        (0..2).for_each(|_| _ = bursts.attempt(900_000, 800_000));
         assert_eq!(bursts.told().count(), 0);
     }
 }
