@@ -28,7 +28,7 @@ pub(super) fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
         return Finding::of(Outcome::Inconclusive, None, "no data: nothing of the kind was timed".to_owned());
     }
     if evidence.simulated && takes_model(expectation.metric) && times.is_complete() && times.ended.max() == Some(0) {
-        let reason = "no data: nothing that takes time was simulated of it; set `handshake_cost`, or `rtt` and others in [model]";
+        let reason = "no data: nothing was simulated that takes time; set `handshake_cost`, or `rtt` in [model]";
         return Finding::of(Outcome::Inconclusive, None, reason.to_owned());
     }
     let judged = Judged { times: &times, expectation, limit: expectation.limit.value() };
