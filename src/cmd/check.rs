@@ -32,7 +32,8 @@ pub fn main(args: &Check) -> anyhow::Result<u8> {
             Format::Json => format!("{}\n", serde_json::to_string_pretty(&verdict)?),
             Format::Text => {
                 let colour = std::io::stdout().is_terminal() && super::colours_allowed();
-                report::judgement(&verdict, colour)
+                let width = terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0));
+                report::judgement(&verdict, width, colour)
             }
         };
         super::print(&text)?;

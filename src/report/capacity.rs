@@ -40,10 +40,10 @@ pub fn terminal(search: &Search, width: usize, colour: bool) -> String {
     let mut page = Page::new(width, colour);
     page.line(&page.bold(&c.command));
     page.line(&page.dim(&format!(
-        "{} · {} · {} runs of {} · seed {}",
+        "{} · {} · {} of {} · seed {}",
         c.scenario,
         c.target,
-        search.steps.len(),
+        number::counted(search.steps.len() as u64, "run"),
         number::time(c.duration_ms * 1000),
         c.seed
     )));

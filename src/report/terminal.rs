@@ -285,9 +285,9 @@ fn times(page: &mut Page, summary: &Summary) {
     }
 }
 
-/// The verdict alone, an expectation a line.
-pub fn judgement(verdict: &Verdict, colour: bool) -> String {
-    let mut page = Page { out: String::new(), width: 120, colour };
+/// The verdict alone, an expectation a line, for a terminal of `width` columns.
+pub fn judgement(verdict: &Verdict, width: usize, colour: bool) -> String {
+    let mut page = Page::new(width, colour);
     judged(&mut page, verdict);
     page.out
 }
