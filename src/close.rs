@@ -92,6 +92,89 @@ pub enum TcpEnd {
     None,
 }
 
+/// How the TLS stream ended, seen from one side. TCP's end is another matter: [`TcpEnd`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TlsEnd {
+    /// The peer's TLS said nothing before TCP ended, or before this side was done.
+    None,
+    /// The peer's `close_notify` came (RFC 8446 §6.1).
+    CloseNotify,
+    /// The peer's fatal alert came, by its number.
+    Alert(u8),
+    /// This side could not read what came, and sent a fatal alert with this number.
+    Sent(u8),
+}
+
+/// Names of alerts that do not stand for a proper end (RFC 8446 §6, RFC 5246 §7.2).
+const ALERTS: &[(u8, &str)] = &[
+    (10, "unexpected_message"),
+    (20, "bad_record_mac"),
+    (21, "decryption_failed"),
+    (22, "record_overflow"),
+    (30, "decompression_failure"),
+    (40, "handshake_failure"),
+    (42, "bad_certificate"),
+    (43, "unsupported_certificate"),
+    (44, "certificate_revoked"),
+    (45, "certificate_expired"),
+    (46, "certificate_unknown"),
+    (47, "illegal_parameter"),
+    (48, "unknown_ca"),
+    (49, "access_denied"),
+    (50, "decode_error"),
+    (51, "decrypt_error"),
+    (70, "protocol_version"),
+    (71, "insufficient_security"),
+    (80, "internal_error"),
+    (86, "inappropriate_fallback"),
+    (90, "user_canceled"),
+    (100, "no_renegotiation"),
+    (109, "missing_extension"),
+    (110, "unsupported_extension"),
+    (112, "unrecognized_name"),
+    (113, "bad_certificate_status_response"),
+    (115, "unknown_psk_identity"),
+    (116, "certificate_required"),
+    (120, "no_application_protocol"),
+];
+
+/// What stands before the name of an alert that this side sent.
+const SENT: &str = "sent:";
+
+/// The RFC's name of an alert.
+pub fn alert_name(number: u8) -> Option<&'static str> {
+    ALERTS.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
+}
+
+impl TlsEnd {
+    /// Whether an alert broke the stream off.
+    pub fn is_fatal(self) -> bool {
+        matches!(self, TlsEnd::Alert(_) | TlsEnd::Sent(_))
+    }
+
+    /// All that have a name, as written in files and expectations.
+    pub fn named() -> impl Iterator<Item = TlsEnd> {
+        let alerts = || ALERTS.iter().map(|(number, _)| *number);
+        [TlsEnd::None, TlsEnd::CloseNotify].into_iter().chain(alerts().map(TlsEnd::Alert)).chain(alerts().map(TlsEnd::Sent))
+    }
+}
+
+impl fmt::Display for TlsEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (before, number) = match self {
+            TlsEnd::None => return f.write_str("none"),
+            TlsEnd::CloseNotify => return f.write_str("close_notify"),
+            TlsEnd::Alert(number) => ("", *number),
+            TlsEnd::Sent(number) => (SENT, *number),
+        };
+        match alert_name(number) {
+            Some(name) => write!(f, "{before}{name}"),
+            None => write!(f, "{before}alert_{number}"),
+        }
+    }
+}
+
 /// A deadline that ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -127,7 +210,10 @@ pub struct Ending {
     pub wire_sent: Option<u16>,
     /// How TCP ended.
     pub tcp_end: TcpEnd,
-    /// The stream of received bytes was cut inside a frame.
+    /// How TLS ended; `None` on ws.
+    #[serde(default)]
+    pub tls_end: Option<TlsEnd>,
+    /// The stream of received bytes was cut inside a frame, or inside a TLS record.
     pub mid_frame: bool,
     /// Close frames went both ways and then TCP was closed by FIN (RFC 6455 §7.1.4).
     pub clean: bool,

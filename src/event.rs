@@ -37,6 +37,8 @@ pub struct Stages {
     pub tcp: Option<Duration>,
     /// TLS handshake, if there was one and it ended.
     pub tls: Option<Duration>,
+    /// That handshake took up an earlier session; of one that did not end: its client asked for it.
+    pub resumed: bool,
     /// So far in the stage that did not end.
     pub elapsed: Duration,
 }
@@ -197,6 +199,8 @@ pub enum Event {
         tcp: Duration,
         /// TLS handshake; `None` on ws.
         tls: Option<Duration>,
+        /// It took up an earlier session.
+        resumed: bool,
         /// From the request's first byte to the 101.
         upgrade: Duration,
     },

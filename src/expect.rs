@@ -7,7 +7,7 @@ mod parse;
 mod window;
 mod written;
 
-use crate::close::TcpEnd;
+use crate::close::{TcpEnd, TlsEnd};
 use crate::fault::Side;
 use std::fmt;
 use std::ops::Range;
@@ -190,6 +190,10 @@ pub struct Labels {
     pub cause: Option<String>,
     /// Only this end of TCP.
     pub tcp_end: Option<TcpEnd>,
+    /// Only this end of TLS.
+    pub tls_end: Option<TlsEnd>,
+    /// Only TLS handshakes that took up an earlier session, or only full ones.
+    pub resumed: Option<bool>,
     /// Only clean ones, or only others.
     pub clean: Option<bool>,
 }
@@ -280,7 +284,7 @@ const METRICS: &[(&str, Metric, &[Stat], &[&str])] = &[
     ("backoff", Metric::Backoff, TIME_STATS, &[]),
     ("attempt", Metric::Attempt, TIME_STATS, &[]),
     ("tcp_connect", Metric::TcpConnect, TIME_STATS, &[]),
-    ("tls", Metric::Tls, TIME_STATS, &[]),
+    ("tls", Metric::Tls, TIME_STATS, &["resumed"]),
     ("opening_handshake", Metric::OpeningHandshake, TIME_STATS, &[]),
     ("closing_handshake", Metric::ClosingHandshake, TIME_STATS, &[]),
     ("close_ack", Metric::CloseAck, TIME_STATS, &[]),
@@ -289,7 +293,7 @@ const METRICS: &[(&str, Metric, &[Stat], &[&str])] = &[
     ("rtt_from_sent", Metric::RttFromSent, TIME_STATS, &[]),
     ("clients_lost", Metric::ClientsLost, COUNT_STATS, &[]),
     ("attempts", Metric::Attempts, COUNT_STATS, &["outcome", "status"]),
-    ("closes", Metric::Closes, COUNT_STATS, &["reported", "wire", "side", "cause", "tcp_end", "clean"]),
+    ("closes", Metric::Closes, COUNT_STATS, &["reported", "wire", "side", "cause", "tcp_end", "tls_end", "clean"]),
     ("messages", Metric::Messages, COUNT_STATS, &["outcome"]),
     ("bytes", Metric::Bytes, COUNT_STATS, &["dir"]),
 ];
@@ -414,6 +418,8 @@ impl Default for Labels {
             side: Side::Client,
             cause: None,
             tcp_end: None,
+            tls_end: None,
+            resumed: None,
             clean: None,
         }
     }

@@ -143,6 +143,8 @@ pub struct Cohort {
     pub stay: Option<Stay>,
     /// How long they wait for what.
     pub deadlines: Deadlines,
+    /// They keep TLS sessions of their own and take them up: all handshakes but the first are short where the server agrees.
+    pub resume: bool,
     /// When a connection of theirs counts as ready.
     pub ready: Readiness,
     /// The target is our own server, which greets whom waits for a message of it.

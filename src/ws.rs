@@ -5,7 +5,7 @@
 
 mod codec;
 
-use crate::close::{INVALID_PAYLOAD, NO_STATUS, PROTOCOL_ERROR, TOO_BIG};
+use crate::close::{INVALID_PAYLOAD, NO_STATUS, PROTOCOL_ERROR, TOO_BIG, TlsEnd};
 use crate::fault::{CLOSE, Frame};
 use crate::net::frame::{self, CloseFrame};
 use crate::net::link::Link;
@@ -32,7 +32,7 @@ pub enum Incoming {
     Close,
     /// A frame that RFC 6455 forbids; the status code that a healthy peer answers with. Comes once, nothing is read after it.
     Violation(u16),
-    /// TCP ended, or TLS did; [`Link::end`] tells how.
+    /// TCP ended, or TLS did before it; [`Link::end`] and [`Connection::tls_end`] tell which and how. After an end of TLS that of TCP comes too.
     End,
 }
 
@@ -90,6 +90,16 @@ impl Connection {
     /// The raw link.
     pub fn link_mut(&mut self) -> &mut Link {
         self.tap.transport().link_mut()
+    }
+
+    /// How TLS ended so far; `None` on ws.
+    pub fn tls_end(&self) -> Option<TlsEnd> {
+        self.tap.transport_ref().tls_end()
+    }
+
+    /// Whether the bytes that came end inside a frame, or TCP was cut inside a TLS record.
+    pub fn is_cut(&self) -> bool {
+        self.tap.mid_frame() || self.tap.transport_ref().mid_record()
     }
 
     /// The first Close frame received; none that came behind a violation.

@@ -67,7 +67,7 @@ impl Server {
         let mut server = Server { port: address.port(), child, _reserved: reserved, to, from, budget, reports: Vec::new() };
         let hello = server.line().await.expect("a first line");
         assert_eq!((&hello["Hello"]["token"], &hello["Hello"]["instance"]), (&json!("proof"), &json!(0)));
-        server.tell(&json!("Listen")).await;
+        server.tell(&json!({ "Listen": { "tickets": vec![7; 32] } })).await;
         assert!(server.line().await.expect("a second line")["Listening"]["at_ns"].as_u64().is_some());
         server
     }

@@ -324,6 +324,7 @@ impl Asking {
             fail(Stage::Upgrade, &format!("cut before 101: {words}"))
         };
         let judged = read_head(tap, |head| self.expects.judge(head)).await;
+        // What TLS says of it counts more than a write that failed over it.
         judged.unwrap_or_else(|error| Err(told(self.cut.filter(|_| tls_words::of(&error, false).is_none()).unwrap_or(error))))
     }
 }

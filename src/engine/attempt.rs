@@ -5,12 +5,15 @@ use super::ask::{Asking, Form, Request, values};
 use super::channel::{GREETING_HEADER, ID_HEADER, Id, SINK_HEADER, escaped};
 use super::connect::{Dial, First};
 use super::control::Command;
-use super::place::Place;
+use super::place::{Place, Tls};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::fault::{End, OnAttempt, Side, Step};
 use crate::net::Transport;
 use crate::net::link::Link;
+use crate::net::record::Records;
+use crate::net::secure::Secure;
 use crate::net::tap::Tap;
+use crate::net::tls::Sessions;
 use crate::net::tls_words;
 use crate::plan::{Cohort, Patience, Phase, Traffic};
 use crate::template::Values;
@@ -18,6 +21,7 @@ use crate::ws::Connection;
 use futures_util::FutureExt;
 use std::cell::Cell;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, timeout_at};
@@ -43,6 +47,8 @@ pub(super) struct Opened {
     pub(super) connection: Box<Connection>,
     pub(super) tcp: Duration,
     pub(super) tls: Option<Duration>,
+    /// TLS took up an earlier session.
+    pub(super) resumed: bool,
     pub(super) upgrade: Duration,
 }
 
@@ -56,17 +62,18 @@ pub(super) struct Failure {
     pub(super) local: Option<&'static str>,
 }
 
-/// Attempts, while faults may cut it.
+/// Attempts, while faults may cut it. `sessions`: what the client keeps of earlier TLS sessions, if it does.
 pub(super) async fn run(
     shared: &Shared,
     cohort: &Cohort,
     (id, instance): (Id, u16),
+    sessions: Option<&Arc<Sessions>>,
     overall: Option<Duration>,
     turn: Turn<'_>,
 ) -> Result<Opened, Failure> {
     let control = &shared.registry.slot(id.client).control;
     let overall = overall.filter(|limit| !limit.is_zero()).map(|limit| Instant::now() + limit);
-    let attempt = stages(shared, cohort, (id, instance), overall, turn);
+    let attempt = stages(shared, cohort, (id, instance), sessions, overall, turn);
     tokio::pin!(attempt);
     let mut later = Vec::new();
     let result = loop {
@@ -94,6 +101,7 @@ async fn stages(
     shared: &Shared,
     cohort: &Cohort,
     (id, instance): (Id, u16),
+    sessions: Option<&Arc<Sessions>>,
     overall: Option<Instant>,
     turn: Turn<'_>,
 ) -> Result<Opened, Failure> {
@@ -140,22 +148,29 @@ async fn stages(
     };
     let tcp = begun_next - begun;
     let link = Link::new(wire);
-    let (transport, tls) = match &place.tls {
-        None => (Transport::Plain(link), None),
-        Some((connector, name)) => {
+    let (transport, tls, resumed) = match &place.tls {
+        None => (Transport::Plain(link), None, false),
+        Some(tls) => {
             let begun = begun_next;
-            slot.set(|place| place.enter(Phase::Tls, shared.journal.offset_of(begun)));
-            // Boxed: attempts without TLS do not carry its state along.
-            let handshake = Box::pin(async {
-                connector.connect(name.clone(), link).await.map_err(|error| fail(Stage::Tls, &tls_reason(&error, place)))
+            let offered = sessions.is_some_and(|sessions| sessions.has_any());
+            slot.set(|place| {
+                place.enter(Phase::Tls, shared.journal.offset_of(begun));
+                place.resumed = offered;
             });
+            // Boxed: attempts without TLS do not carry its state along.
+            let handshake =
+                Box::pin(async { secure(tls, sessions, link).await.map_err(|error| fail(Stage::Tls, &tls_reason(&error, place))) });
             let stream = limited(handshake, Stage::Tls, limit(begun, cohort.deadlines.handshake, overall)).await?;
             begun_next = Instant::now();
-            (Transport::TlsClient(Box::new(stream)), Some(begun_next - begun))
+            let resumed = stream.is_resumed();
+            (Transport::Secure(stream), Some(begun_next - begun), resumed)
         }
     };
     let begun = begun_next;
-    slot.set(|place| place.enter(Phase::Upgrade, shared.journal.offset_of(begun)));
+    slot.set(|place| {
+        place.enter(Phase::Upgrade, shared.journal.offset_of(begun));
+        place.resumed = resumed;
+    });
     let hit = shared.registry.attempted(id);
     if let Some((fault, _)) = &hit {
         shared.journal.record(&Event::Injected { fault: *fault, client: id.client, connection: id.connection });
@@ -169,7 +184,21 @@ async fn stages(
     let handshake = asking.shake_hands(&mut tap, &place.asked);
     let shaken = limited(handshake, Stage::Upgrade, limit(begun, cohort.deadlines.handshake, overall)).await;
     shaken.map_err(|failure| Failure { fault: hit.as_ref().map(|(fault, _)| *fault), ..failure })?;
-    Ok(Opened { connection: Box::new(Connection::new(tap, Role::Client, mask)), tcp, tls, upgrade: begun.elapsed() })
+    Ok(Opened { connection: Box::new(Connection::new(tap, Role::Client, mask)), tcp, tls, resumed, upgrade: begun.elapsed() })
+}
+
+/// The TLS handshake.
+///
+/// # Errors
+/// What TLS says of it, else what went wrong with the first write, else with reading.
+async fn secure(tls: &Tls, sessions: Option<&Arc<Sessions>>, link: Link) -> io::Result<Box<Secure>> {
+    let handshake = tls.connector(sessions).connect(tls.name.clone(), Records::new(link)).into_fallible();
+    match handshake.await {
+        Ok(stream) => Ok(Box::new(Secure::new(stream))),
+        // A server that refuses closes at once, and its alert may cross with our next flight: reading has had the last word.
+        Err((error, records)) if tls_words::of(&error, false).is_none() => Err(records.unsent().map_or(error, io::Error::from)),
+        Err((error, _)) => Err(error),
+    }
 }
 
 /// Until when a stage that began at `begun` is waited for; `overall` is the strategy's word on the whole attempt.
@@ -197,7 +226,7 @@ pub(super) fn fail(stage: Stage, why: &str) -> Failure {
 fn tls_reason(error: &io::Error, place: &Place) -> String {
     let asked = place.asked.was();
     let words = tls_words::of(error, asked).unwrap_or_else(|| match error.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset if asked => {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe if asked => {
             "the server asked for a client certificate and closed the connection".to_owned()
         }
         io::ErrorKind::UnexpectedEof => "the server closed the connection during the handshake".to_owned(),
@@ -308,9 +337,9 @@ pub(super) async fn open(place: &Place, request: Request<'_>) -> Result<Connecti
     let link = Link::new(dial.wait().await.map_err(|failure| words(&failure))?);
     let transport = match &place.tls {
         None => Transport::Plain(link),
-        Some((connector, name)) => {
-            let shaken = connector.connect(name.clone(), link).await;
-            Transport::TlsClient(Box::new(shaken.map_err(|error| format!("{}{}", tls_reason(&error, place), tls_remedy(&error, place)))?))
+        Some(tls) => {
+            let shaken = secure(tls, None, link).await;
+            Transport::Secure(shaken.map_err(|error| format!("{}{}", tls_reason(&error, place), tls_remedy(&error, place)))?)
         }
     };
     let mut tap = Tap::new(transport, Side::Client);

@@ -7,6 +7,7 @@ use super::control::Dose;
 use crate::close::Ending;
 use crate::event::{ClientIndex, ConnectionNo};
 use crate::fault::{OnAttempt, OnListener};
+use crate::net::tickets::TicketKey;
 use crate::net::tls::Identity;
 use crate::plan::{Embedded, Firing, Pick};
 use crate::seed::Seed;
@@ -122,7 +123,10 @@ impl Standing {
 pub(super) enum ToServer {
     /// Listen: what stands already has been told, and all processes of the instance are there. One that began alone would get all that
     /// comes meanwhile.
-    Listen,
+    Listen {
+        /// What the processes of an instance seal their TLS sessions with, until the instance restarts.
+        tickets: TicketKey,
+    },
     /// A fault acts on these connections.
     Inject {
         /// What to do.

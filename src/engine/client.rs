@@ -10,6 +10,7 @@ use crate::close::{Cause, Ending};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome};
 use crate::fault::Side;
 use crate::metrics::PENDING_MAX;
+use crate::net::tls::Sessions;
 use crate::plan::{Cohort, Firing, Phase, Readiness, Stay, StayTime, Traffic};
 use crate::reconnect::{Decision, History, Loss, whole_ms};
 use crate::seed::Stream;
@@ -42,6 +43,8 @@ struct Life<'a> {
     /// Where lengths are drawn.
     stays: Option<Box<Stream>>,
     history: History,
+    /// What it keeps of earlier TLS sessions; none where it keeps none, or the target has no TLS.
+    sessions: Option<Arc<Sessions>>,
     connection: u32,
     talking: bool,
     /// It has left by itself, and has not come back.
@@ -54,7 +57,8 @@ impl<'a> Life<'a> {
         let mut random = stream("/reconnect");
         let history = cohort.reconnect.start(&mut || random.unit());
         let stays = cohort.stay.as_ref().map(|_| Box::new(stream("/stay")));
-        Life { shared, cohort, client, random, stays, history, connection: 0, talking: false, gone: false }
+        let sessions = (cohort.resume && shared.fleet.is_secure()).then(Arc::default);
+        Life { shared, cohort, client, random, stays, history, sessions, connection: 0, talking: false, gone: false }
     }
 }
 
@@ -79,7 +83,9 @@ impl Life<'_> {
         self.record(&Event::AttemptStarted { client, due });
         let overall = self.cohort.reconnect.connect_timeout(&self.history);
         // Boxed: the handshake's state is ten times that of an open connection, which must not carry it along.
-        let attempted = Box::pin(attempt::run(self.shared, self.cohort, (Id { client, connection }, instance), overall, turn)).await;
+        let sessions = self.sessions.as_ref();
+        let attempt = attempt::run(self.shared, self.cohort, (Id { client, connection }, instance), sessions, overall, turn);
+        let attempted = Box::pin(attempt).await;
         let loss = match attempted {
             Ok(opened) => {
                 let (ending, back) = {
@@ -248,7 +254,8 @@ impl Life<'_> {
         let now = shared.journal.now();
         self.history.opened(now);
         shared.registry.slot(client).set(|place| place.enter(Phase::Open, now));
-        self.record(&Event::Opened { client, connection, instance, tcp: opened.tcp, tls: opened.tls, upgrade: opened.upgrade });
+        let attempt::Opened { tcp, tls, resumed, upgrade, .. } = opened;
+        self.record(&Event::Opened { client, connection, instance, tcp, tls, resumed, upgrade });
         shared.registry.opened(Id { client, connection });
         let limits = Limits { close: cohort.deadlines.close, fin: cohort.deadlines.fin };
         let origin = (shared.plan.seed, u64::from(client.0) << 32 | u64::from(connection.0));

@@ -239,6 +239,11 @@ impl Fleet {
         &self.places[usize::from(instance)]
     }
 
+    /// Whether clients talk TLS to it.
+    pub(super) fn is_secure(&self) -> bool {
+        self.places.iter().any(|place| place.tls.is_some())
+    }
+
     /// The instances that a fault names: one, or all.
     pub(super) fn named(&self, instance: Option<u16>) -> Vec<u16> {
         let all = 0..u16::try_from(self.places.len()).unwrap_or(u16::MAX);

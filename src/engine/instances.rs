@@ -4,6 +4,7 @@ use super::RunError;
 use super::channel::ToServer;
 use super::lines::Lines;
 use super::target::{self, CommandTarget, Guard, port};
+use crate::net::tickets::TicketKey;
 use crate::plan::Firing;
 use futures_util::future::join_all;
 use std::io::{self, Write as _};
@@ -90,7 +91,7 @@ impl Instances {
             }
         }
         self.standing().iter().for_each(|(_, command)| lines.tell(instance, command));
-        lines.tell(instance, &ToServer::Listen);
+        lines.tell(instance, &ToServer::Listen { tickets: TicketKey::generate()? });
         for ((process, pid), target) in (0..).zip(pids).zip(&mut members) {
             // Nobody could connect where a fault that stands keeps it from listening.
             last = last.max(target.wait_told(lines.listens((instance, process), pid, HELLO_WITHIN)).await?);

@@ -76,8 +76,8 @@ impl Journal {
     fn late(&self, at: Duration, event: &Event) {
         let was = match event {
             Event::AttemptFailed { client, stage, times, .. } => (*client, UnderWay::Attempt { stage: *stage, times: *times }),
-            Event::Opened { client, tcp, tls, upgrade, .. } => {
-                let times = Stages { tcp: Some(*tcp), tls: *tls, elapsed: *upgrade };
+            Event::Opened { client, tcp, tls, resumed, upgrade, .. } => {
+                let times = Stages { tcp: Some(*tcp), tls: *tls, resumed: *resumed, elapsed: *upgrade };
                 (*client, UnderWay::Attempt { stage: Stage::Upgrade, times })
             }
             Event::Ended { client, closing: Some(closing), .. } => {

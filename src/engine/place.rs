@@ -3,9 +3,10 @@
 use super::RunError;
 use crate::address::{Address, masked};
 use crate::net::memory::Network;
-use crate::net::tls::{self, Trust};
+use crate::net::tls::{self, Sessions, Trust};
 use crate::net::tls_words::Asked;
 use crate::plan::Target;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -25,11 +26,29 @@ pub(super) struct Place {
     /// Resolved.
     pub(super) address: SocketAddr,
     /// For wss.
-    pub(super) tls: Option<(TlsConnector, ServerName<'static>)>,
+    pub(super) tls: Option<Tls>,
     /// Whether its server asked for a certificate of the client.
     pub(super) asked: Arc<Asked>,
     /// The address is one of this network, not of the kernel.
     pub(super) memory: Option<Network>,
+}
+
+/// How clients begin TLS with a place.
+pub(super) struct Tls {
+    config: Arc<ClientConfig>,
+    /// Who the server must be.
+    pub(super) name: ServerName<'static>,
+}
+
+impl Tls {
+    /// For a client with these sessions; without any each of its handshakes is a full one.
+    pub(super) fn connector(&self, sessions: Option<&Arc<Sessions>>) -> TlsConnector {
+        match sessions {
+            // Made anew for each attempt and kept by its connection only: a client that waits has nothing but its tickets.
+            Some(sessions) => TlsConnector::from(Arc::new(tls::keeping(&self.config, sessions))),
+            None => TlsConnector::from(self.config.clone()),
+        }
+    }
 }
 
 /// Whom clients of this target trust; `certificate` is the embedded server's own.
@@ -68,7 +87,7 @@ pub(super) fn at(url: Address, address: SocketAddr, trust: Trust<'_>) -> Result<
         let name = name.map_err(|error| RunError::Address { url: url.to_string(), cause: error.to_string() })?;
         let mut config = tls::client(trust)?;
         Arc::make_mut(&mut config).client_auth_cert_resolver = asked.clone();
-        Some((TlsConnector::from(config), name))
+        Some(Tls { config, name })
     } else {
         None
     };

@@ -44,6 +44,8 @@ pub(super) struct Place {
     /// Stages of the attempt that ended, µs.
     tcp_us: Micros,
     tls_us: Micros,
+    /// TLS took up an earlier session; while its handshake lasts: asked for it.
+    pub(super) resumed: bool,
     /// Of the target.
     pub(super) instance: u16,
     /// Attempts so far.
@@ -67,6 +69,7 @@ impl Place {
     /// An attempt begins.
     pub(super) fn begin(&mut self, since: Duration) {
         (self.phase, self.since, self.tcp_us, self.tls_us) = (Some(Phase::Tcp), since, Micros(None), Micros(None));
+        self.resumed = false;
     }
 
     /// How far the attempt has come at `now`, and how long that took.
@@ -76,7 +79,8 @@ impl Place {
             Some(Phase::Upgrade) => Stage::Upgrade,
             _ => Stage::Tcp,
         };
-        (stage, Stages { tcp: self.tcp_us.time(), tls: self.tls_us.time(), elapsed: now.saturating_sub(self.since) })
+        let (tcp, tls, resumed) = (self.tcp_us.time(), self.tls_us.time(), self.resumed);
+        (stage, Stages { tcp, tls, resumed, elapsed: now.saturating_sub(self.since) })
     }
 }
 

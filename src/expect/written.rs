@@ -1,10 +1,19 @@
 //! Metric and labels as text, in one order whatever the user's: what is counted has a name.
 
-use super::{Expectation, Labels, Wire};
+use super::{Expectation, Labels, Metric, Wire};
 use crate::fault::Side;
 use crate::units::print_duration;
 
 impl Expectation {
+    /// The distribution whose times it is about, as `latency.hlog` calls it.
+    pub fn timed(&self) -> &'static str {
+        match (self.metric, self.labels.resumed) {
+            (Metric::Tls, Some(true)) => "tls_resumed",
+            (Metric::Tls, Some(false)) => "tls_full",
+            (metric, _) => metric.name(),
+        }
+    }
+
     /// What it counts: metric and labels.
     ///
     /// ```
@@ -36,6 +45,8 @@ fn written(labels: &Labels) -> Vec<String> {
         label("side", (labels.side == Side::Server).then(|| "server".to_owned())),
         label("cause", labels.cause.clone()),
         label("tcp_end", labels.tcp_end.map(|end| end.to_string())),
+        label("tls_end", labels.tls_end.map(|end| end.to_string())),
+        label("resumed", labels.resumed.map(|resumed| resumed.to_string())),
         label("clean", labels.clean.map(|clean| clean.to_string())),
         label("from", labels.from.map(print_duration)),
         label("to", labels.to.map(print_duration)),

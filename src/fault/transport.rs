@@ -132,7 +132,7 @@ pub(super) const ROWS: &[Row] = &[
                 name: "on_revert",
                 shape: Shape::Choice(&["close", "resume"]),
                 default: Some("close"),
-                doc: "close: reset, as a path that lost its state; resume: later bytes pass, what was lost stays lost.",
+                doc: "close: reset, as a path that lost its state; resume: later bytes pass, what was lost stays lost: on wss the next record is a bad one, which ends the connection, and the fault is its cause.",
             },
         ],
         summary: "discards bytes silently, FIN and RST too: a dead network path",

@@ -37,6 +37,14 @@ pub enum Metric {
     Tls,
     /// TLS handshakes that were cut, as TCP connects.
     TlsCensored,
+    /// Those of [`Metric::Tls`] that were full ones.
+    TlsFull,
+    /// Those that were cut and asked for no earlier session.
+    TlsFullCensored,
+    /// Those of [`Metric::Tls`] that took up an earlier session.
+    TlsResumed,
+    /// Those that were cut and asked for an earlier session.
+    TlsResumedCensored,
     /// Request to 101.
     OpeningHandshake,
     /// Requests whose 101 was cut off, as TCP connects.
@@ -70,7 +78,7 @@ pub enum Metric {
 }
 
 /// All metrics, in order.
-pub const METRICS: [Metric; 26] = [
+pub const METRICS: [Metric; 30] = [
     Metric::ReconnectTime,
     Metric::ReconnectTimeCensored,
     Metric::ReconnectTimeNever,
@@ -82,6 +90,10 @@ pub const METRICS: [Metric; 26] = [
     Metric::TcpConnectCensored,
     Metric::Tls,
     Metric::TlsCensored,
+    Metric::TlsFull,
+    Metric::TlsFullCensored,
+    Metric::TlsResumed,
+    Metric::TlsResumedCensored,
     Metric::OpeningHandshake,
     Metric::OpeningHandshakeCensored,
     Metric::ClosingHandshake,
@@ -114,6 +126,10 @@ impl Metric {
             Metric::TcpConnectCensored => "tcp_connect_censored",
             Metric::Tls => "tls",
             Metric::TlsCensored => "tls_censored",
+            Metric::TlsFull => "tls_full",
+            Metric::TlsFullCensored => "tls_full_censored",
+            Metric::TlsResumed => "tls_resumed",
+            Metric::TlsResumedCensored => "tls_resumed_censored",
             Metric::OpeningHandshake => "opening_handshake",
             Metric::OpeningHandshakeCensored => "opening_handshake_censored",
             Metric::ClosingHandshake => "closing_handshake",
@@ -139,6 +155,8 @@ impl Metric {
             Metric::Detect => Metric::DetectCensored,
             Metric::TcpConnect => Metric::TcpConnectCensored,
             Metric::Tls => Metric::TlsCensored,
+            Metric::TlsFull => Metric::TlsFullCensored,
+            Metric::TlsResumed => Metric::TlsResumedCensored,
             Metric::OpeningHandshake => Metric::OpeningHandshakeCensored,
             Metric::ClosingHandshake => Metric::ClosingHandshakeCensored,
             Metric::CloseAck => Metric::CloseAckCensored,

@@ -4,7 +4,7 @@
 
 use super::outage::Acted;
 use super::peak::{Close, Peaks};
-use crate::close::{Cause, Ending, Initiator, TcpEnd};
+use crate::close::{Cause, Ending, Initiator, TcpEnd, TlsEnd};
 use crate::fault::Side;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -33,6 +33,8 @@ pub struct EndingKey {
     pub wire_sent: Option<u16>,
     /// As the client saw it.
     pub tcp_end: TcpEnd,
+    /// As the client saw it; `None` on ws.
+    pub tls_end: Option<TlsEnd>,
     /// The client's received bytes were cut inside a frame.
     pub mid_frame: bool,
     /// As the client saw it.
@@ -50,6 +52,8 @@ pub struct ServerSide {
     pub code: u16,
     /// As the server saw it.
     pub tcp_end: TcpEnd,
+    /// As the server saw it; `None` on ws.
+    pub tls_end: Option<TlsEnd>,
     /// Received by the server.
     pub wire_received: Option<u16>,
     /// As the server saw it.
@@ -147,6 +151,7 @@ impl Endings {
             wire_received: ending.wire_received,
             wire_sent: ending.wire_sent,
             tcp_end: ending.tcp_end,
+            tls_end: ending.tls_end,
             mid_frame: ending.mid_frame,
             clean: ending.clean,
             client_code: ending.code,
@@ -173,7 +178,8 @@ impl Endings {
 
     /// The server's account.
     pub fn server(&mut self, who: (u32, u32), ending: &Ending) {
-        let side = ServerSide { code: ending.code, tcp_end: ending.tcp_end, wire_received: ending.wire_received, clean: ending.clean };
+        let Ending { code, tcp_end, tls_end, wire_received, clean, .. } = *ending;
+        let side = ServerSide { code, tcp_end, tls_end, wire_received, clean };
         let server = Server { side, cause: ending.cause, initiator: ending.initiator };
         let half = self.pending.remove(&who).unwrap_or_default();
         let half = Half { server: Some(server), ..half };
@@ -258,6 +264,7 @@ fn accounts(key: &EndingKey) -> impl Iterator<Item = Close> {
         reported: key.client_code,
         wire: key.wire_received,
         tcp_end: key.tcp_end,
+        tls_end: key.tls_end,
         clean: key.clean,
     };
     let server = key.server.map(|server| Close {
@@ -265,6 +272,7 @@ fn accounts(key: &EndingKey) -> impl Iterator<Item = Close> {
         reported: server.code,
         wire: server.wire_received,
         tcp_end: server.tcp_end,
+        tls_end: server.tls_end,
         clean: server.clean,
         ..client
     });
@@ -340,6 +348,7 @@ mod tests {
             wire_received: Some(code),
             wire_sent: Some(code),
             tcp_end: TcpEnd::Fin,
+            tls_end: None,
             mid_frame: false,
             clean: true,
             code,

@@ -204,6 +204,9 @@ impl Recorder {
         let ended = [(Metric::TcpConnect, times.tcp), (Metric::Tls, times.tls), (cut, Some(times.elapsed))];
         for (metric, time) in ended.into_iter().filter_map(|(metric, time)| Some((metric, time?))) {
             self.bank.record_from(at, begun, key(metric, cohort, fault), micros(time));
+            if let Some(kind) = of_kind(metric, times.resumed) {
+                self.bank.record_from(at, begun, key(kind, cohort, fault), micros(time));
+            }
         }
     }
 
@@ -240,7 +243,8 @@ impl Recorder {
         }
     }
 
-    pub(super) fn opened(&mut self, at: u64, client: ClientIndex, tcp: Duration, tls: Option<Duration>, upgrade: Duration) {
+    /// `tls`: how long it took, and whether it took up an earlier session.
+    pub(super) fn opened(&mut self, at: u64, client: ClientIndex, tcp: Duration, tls: Option<(Duration, bool)>, upgrade: Duration) {
         let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
         let state = &mut self.outages.clients[client.0 as usize];
         state.set(UNDER_WAY, false);
@@ -258,8 +262,10 @@ impl Recorder {
         self.step(at, Attempt { begun, cohort, fault, step: Step::Opened, status: None });
         self.bank.record_from(at, begun, key(Metric::TcpConnect, cohort, fault), micros(tcp));
         self.bank.record_from(at, begun, key(Metric::OpeningHandshake, cohort, fault), micros(upgrade));
-        if let Some(tls) = tls {
-            self.bank.record_from(at, begun, key(Metric::Tls, cohort, fault), micros(tls));
+        if let Some((tls, resumed)) = tls {
+            for metric in [Some(Metric::Tls), of_kind(Metric::Tls, resumed)].into_iter().flatten() {
+                self.bank.record_from(at, begun, key(metric, cohort, fault), micros(tls));
+            }
         }
     }
 
@@ -354,4 +360,15 @@ impl Recorder {
         self.timeline.give_up(at, cohort, fault);
         self.peaks.give_up(at, cohort, fault);
     }
+}
+
+/// Where a TLS handshake is counted a second time, with those of its kind.
+fn of_kind(metric: Metric, resumed: bool) -> Option<Metric> {
+    Some(match (metric, resumed) {
+        (Metric::Tls, false) => Metric::TlsFull,
+        (Metric::Tls, true) => Metric::TlsResumed,
+        (Metric::TlsCensored, false) => Metric::TlsFullCensored,
+        (Metric::TlsCensored, true) => Metric::TlsResumedCensored,
+        _ => return None,
+    })
 }

@@ -254,7 +254,9 @@ impl Recorder {
                 }
             }
             Event::Cut { client, what } => self.cut(at, *client, what),
-            Event::Opened { client, tcp, tls, upgrade, .. } => self.opened(at, *client, *tcp, *tls, *upgrade),
+            Event::Opened { client, tcp, tls, resumed, upgrade, .. } => {
+                self.opened(at, *client, *tcp, tls.map(|tls| (tls, *resumed)), *upgrade);
+            }
             Event::Ready { client, .. } => self.ready(at, *client),
             Event::Injected { fault, client, connection } => self.injected(at, *fault, *client, *connection),
             Event::Ended { client, connection, ending, closing } => self.ended(at, *client, *connection, ending, *closing),

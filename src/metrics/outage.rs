@@ -439,6 +439,7 @@ mod tests {
             wire_received: None,
             wire_sent: None,
             tcp_end: TcpEnd::Fin,
+            tls_end: None,
             mid_frame: false,
             clean: false,
             code: 1006,

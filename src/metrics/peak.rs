@@ -4,7 +4,7 @@
 //! and the last happened, so that what happens exactly every second is not counted twice.
 
 use super::timeline::Step;
-use crate::close::{Cause, Deadline, TcpEnd};
+use crate::close::{Cause, Deadline, TcpEnd, TlsEnd};
 use crate::expect::{self, Expectation, Labels, Outcome, Stat, Wire};
 use crate::fault::Side;
 use crate::plan::Plan;
@@ -226,6 +226,8 @@ pub struct Close {
     pub wire: Option<u16>,
     /// As this side saw it.
     pub tcp_end: TcpEnd,
+    /// As this side saw it; `None` on ws.
+    pub tls_end: Option<TlsEnd>,
     /// As this side saw it.
     pub clean: bool,
 }
@@ -300,6 +302,7 @@ impl Peaks {
                 && tracked.cause.is_none_or(|cause| cause == close.cause)
                 && labels.reported.is_none_or(|reported| reported == close.reported)
                 && labels.tcp_end.is_none_or(|end| end == close.tcp_end)
+                && labels.tls_end.is_none_or(|end| Some(end) == close.tls_end)
                 && labels.clean.is_none_or(|clean| clean == close.clean)
                 && match labels.wire {
                     None => true,

@@ -203,7 +203,7 @@ mod tests {
                         }
                         _ => {
                             let (tcp, upgrade) = (Duration::from_micros(random.below(900)), Duration::from_micros(random.below(9_000)));
-                            tell(Event::Opened { client, connection: number, instance: 0, tcp, tls: None, upgrade });
+                            tell(Event::Opened { client, connection: number, instance: 0, tcp, tls: None, resumed: false, upgrade });
                             tell(Event::Ready { client, connection: number });
                             clients[client.0 as usize].1 = true;
                         }

@@ -80,6 +80,7 @@ pub(crate) fn ending(cause: Cause, code: u16) -> Ending {
         wire_received: wire,
         wire_sent: wire,
         tcp_end: if code == 1006 { TcpEnd::Rst } else { TcpEnd::Fin },
+        tls_end: None,
         mid_frame: false,
         clean: code != 1006,
         code,
@@ -90,7 +91,7 @@ pub(crate) fn ending(cause: Cause, code: u16) -> Ending {
 
 /// Of attempts that did not open.
 const TIMES: Stages =
-    Stages { tcp: Some(Duration::from_millis(1)), tls: Some(Duration::from_millis(3)), elapsed: Duration::from_millis(900) };
+    Stages { tcp: Some(Duration::from_millis(1)), tls: Some(Duration::from_millis(3)), resumed: true, elapsed: Duration::from_millis(900) };
 
 /// Tells one client's events.
 struct Teller<'a>(&'a mut Recorder, ClientIndex);
@@ -113,7 +114,7 @@ impl Teller<'_> {
 
     fn open(&mut self, at: u64, connection: u32) -> &mut Self {
         let (client, connection, tls) = (self.1, ConnectionNo(connection), Some(MS(3)));
-        self.tell(at, Event::Opened { client, connection, instance: 0, tcp: MS(1), tls, upgrade: MS(2) })
+        self.tell(at, Event::Opened { client, connection, instance: 0, tcp: MS(1), tls, resumed: connection.0 > 1, upgrade: MS(2) })
     }
 
     fn ready(&mut self, at: u64, connection: u32) -> &mut Self {
@@ -184,7 +185,7 @@ fn told() -> Recorder {
 
 pub(crate) fn finished() -> Results {
     let mut recorder = told();
-    let times = Stages { tcp: Some(MS(1)), tls: None, elapsed: MS(99) };
+    let times = Stages { tcp: Some(MS(1)), tls: None, resumed: false, elapsed: MS(99) };
     recorder.record(MS(20_000), &Event::Cut { client: ClientIndex(3), what: UnderWay::Attempt { stage: Stage::Tls, times } });
     recorder.finish(Duration::from_secs(20), Status::Completed)
 }

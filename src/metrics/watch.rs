@@ -51,7 +51,7 @@ impl Watch {
 pub fn watches(expectations: &[Expectation]) -> Vec<Watch> {
     let mut watches: Vec<Watch> = Vec::new();
     for expectation in expectations.iter().filter(|expectation| expectation.metric.is_time()) {
-        let (window, name) = (Window::of(&expectation.labels), expectation.metric.name());
+        let (window, name) = (Window::of(&expectation.labels), expectation.timed());
         let Some(ended) = METRICS.into_iter().find(|metric| metric.name() == name) else { continue };
         let Limit::Micros(limit) = expectation.limit else { continue };
         for metric in [Some(ended), ended.censored(), ended.never()].into_iter().flatten() {

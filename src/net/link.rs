@@ -21,6 +21,8 @@ pub struct Link {
     write: Flow,
     /// How TCP ended as the caller may know it; stays `None` behind a gate that discards.
     end: TcpEnd,
+    /// Our FIN or RST was asked for.
+    finished: bool,
     /// Nagle's algorithm is off.
     prompt: bool,
     discarded: u64,
@@ -48,6 +50,7 @@ impl Link {
             read: Flow::Pass,
             write: Flow::Pass,
             end: TcpEnd::None,
+            finished: false,
             prompt: false,
             discarded: 0,
             passed: 0,
@@ -81,6 +84,11 @@ impl Link {
     /// How TCP ended, as far as reads and writes have told.
     pub fn end(&self) -> TcpEnd {
         self.end
+    }
+
+    /// Whether this side has ended TCP, or nothing of it gets out any more.
+    pub fn is_finished(&self) -> bool {
+        self.finished || self.discards_writes() || self.end == TcpEnd::Rst
     }
 
     /// Bytes thrown away by a discarding gate.
@@ -134,6 +142,7 @@ impl Link {
     /// # Errors
     /// If the connection is gone already.
     pub fn finish(&mut self) -> io::Result<()> {
+        self.finished = true;
         if self.discards_writes() {
             return Ok(());
         }
@@ -151,7 +160,8 @@ impl Link {
     }
 
     /// Makes the coming drop an abort: zero linger, so that the kernel sends RST.
-    pub fn reset(&self) {
+    pub fn reset(&mut self) {
+        self.finished = true;
         // Fails only on a connection that is gone.
         let _ = self.wire.abort();
     }
@@ -371,7 +381,10 @@ impl AsyncWrite for Link {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.write {
             Flow::Pass if self.lanes.is_some() => Poll::Ready(self.finish()),
-            Flow::Pass => Pin::new(&mut self.wire).poll_shutdown(cx),
+            Flow::Pass => {
+                self.finished = true;
+                Pin::new(&mut self.wire).poll_shutdown(cx)
+            }
             Flow::Stop => Poll::Pending,
             Flow::Discard => Poll::Ready(Ok(())),
         }

@@ -1,7 +1,7 @@
 //! Bytes: [`Wire`](wire::Wire) (a socket, or a connection in memory), [`Transport`] (with or without TLS), the gates of faults on it, and the
 //! frames that pass.
 //!
-//! Two wrappers, both inline: `link` on raw TCP and `tap` on plaintext. On ws the one wraps the other directly, on wss TLS is between.
+//! Two wrappers, both inline: `link` on raw TCP and `tap` on plaintext. On ws the one wraps the other directly, on wss `secure` is between.
 
 pub mod clock;
 pub mod frame;
@@ -9,12 +9,17 @@ pub mod frames;
 pub mod lane;
 pub mod link;
 pub mod memory;
+pub mod record;
+pub mod secure;
 pub mod tap;
+pub mod tickets;
 pub mod tls;
 pub mod tls_words;
 pub mod wire;
 
+use crate::close::TlsEnd;
 use link::Link;
+use secure::Secure;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -25,10 +30,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub enum Transport {
     /// ws.
     Plain(Link),
-    /// wss, client side.
-    TlsClient(Box<tokio_rustls::client::TlsStream<Link>>),
-    /// wss, server side.
-    TlsServer(Box<tokio_rustls::server::TlsStream<Link>>),
+    /// wss.
+    Secure(Box<Secure>),
 }
 
 impl Transport {
@@ -36,8 +39,7 @@ impl Transport {
     pub fn link(&self) -> &Link {
         match self {
             Transport::Plain(link) => link,
-            Transport::TlsClient(tls) => tls.get_ref().0,
-            Transport::TlsServer(tls) => tls.get_ref().0,
+            Transport::Secure(tls) => tls.link(),
         }
     }
 
@@ -45,8 +47,23 @@ impl Transport {
     pub fn link_mut(&mut self) -> &mut Link {
         match self {
             Transport::Plain(link) => link,
-            Transport::TlsClient(tls) => tls.get_mut().0,
-            Transport::TlsServer(tls) => tls.get_mut().0,
+            Transport::Secure(tls) => tls.link_mut(),
+        }
+    }
+
+    /// How TLS ended so far; `None` on ws.
+    pub fn tls_end(&self) -> Option<TlsEnd> {
+        match self {
+            Transport::Plain(_) => None,
+            Transport::Secure(tls) => Some(tls.end()),
+        }
+    }
+
+    /// Whether TCP was cut inside a TLS record.
+    pub fn mid_record(&self) -> bool {
+        match self {
+            Transport::Plain(_) => false,
+            Transport::Secure(tls) => tls.mid_record(),
         }
     }
 }
@@ -55,8 +72,7 @@ impl AsyncRead for Transport {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Transport::Plain(link) => Pin::new(link).poll_read(cx, buffer),
-            Transport::TlsClient(tls) => Pin::new(tls).poll_read(cx, buffer),
-            Transport::TlsServer(tls) => Pin::new(tls).poll_read(cx, buffer),
+            Transport::Secure(tls) => Pin::new(tls).poll_read(cx, buffer),
         }
     }
 }
@@ -65,24 +81,21 @@ impl AsyncWrite for Transport {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Transport::Plain(link) => Pin::new(link).poll_write(cx, bytes),
-            Transport::TlsClient(tls) => Pin::new(tls).poll_write(cx, bytes),
-            Transport::TlsServer(tls) => Pin::new(tls).poll_write(cx, bytes),
+            Transport::Secure(tls) => Pin::new(tls).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Transport::Plain(link) => Pin::new(link).poll_flush(cx),
-            Transport::TlsClient(tls) => Pin::new(tls).poll_flush(cx),
-            Transport::TlsServer(tls) => Pin::new(tls).poll_flush(cx),
+            Transport::Secure(tls) => Pin::new(tls).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Transport::Plain(link) => Pin::new(link).poll_shutdown(cx),
-            Transport::TlsClient(tls) => Pin::new(tls).poll_shutdown(cx),
-            Transport::TlsServer(tls) => Pin::new(tls).poll_shutdown(cx),
+            Transport::Secure(tls) => Pin::new(tls).poll_shutdown(cx),
         }
     }
 }

@@ -1,14 +1,22 @@
-//! TLS settings: the roots that a client trusts, and the certificate that the embedded server makes for itself.
+//! TLS settings: the roots that a client trusts, what it keeps of earlier sessions, and the certificate that the embedded server makes for
+//! itself.
 
+use super::tickets::Tickets;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::client::{
+    ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue, WebPkiServerVerifier, verify_server_name,
+};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::server::{NoServerSessionStorage, ParsedCertificate};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, ServerConfig, SignatureScheme};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Tickets of TLS 1.3 that a client keeps: as many as servers send after a handshake (OpenSSL, Go and rustls: two or fewer). Each is used
+/// once (RFC 8446 §C.4).
+const TICKETS: usize = 2;
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -57,27 +65,106 @@ impl Identity {
         Ok(Identity { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() })
     }
 
-    /// Settings of a server with this certificate.
+    /// Settings of a server with this certificate, that takes up the sessions which these tickets hold, or none.
     ///
     /// # Errors
     /// If the PEM texts do not fit together.
-    pub fn server(&self) -> Result<Arc<ServerConfig>, TlsError> {
+    pub fn server(&self, tickets: Option<Arc<Tickets>>) -> Result<Arc<ServerConfig>, TlsError> {
         let certificates = certificates(self.certificate.as_bytes(), "the server's certificate")?;
         let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes())
             .map_err(|error| TlsError::Pem { place: "the server's key".into(), cause: error.to_string() })?;
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key))
             .map_err(|error| TlsError::Refused(error.to_string()))?;
+        // In tickets and not in memory: that has room for 256 sessions, and a herd is larger.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        match tickets {
+            Some(tickets) => config.ticketer = tickets,
+            None => config.send_tls13_tickets = 0,
+        }
         Ok(Arc::new(config))
     }
 }
 
-/// Settings of a client that trusts `trust`.
+/// What one client keeps of its earlier sessions with a server: tickets, bounded. A browser keeps them as long as it runs, in memory.
+///
+/// Of its server's other names and addresses it knows nothing: a client has one target.
+#[derive(Debug, Default)]
+pub struct Sessions(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// The last session of TLS 1.2; boxed, as most have none.
+    tls12: Option<Box<Tls12ClientSessionValue>>,
+    /// Tickets of TLS 1.3, the newest last.
+    tls13: Vec<Tls13ClientSessionValue>,
+}
+
+impl Sessions {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the next handshake will ask for an earlier session.
+    pub fn has_any(&self) -> bool {
+        let kept = self.lock();
+        kept.tls12.is_some() || !kept.tls13.is_empty()
+    }
+}
+
+impl ClientSessionStore for Sessions {
+    // Libraries do not remember which group of keys a server chose.
+    fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        None
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, session: Tls12ClientSessionValue) {
+        self.lock().tls12 = Some(Box::new(session));
+    }
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.lock().tls12.as_deref().cloned()
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'_>) {
+        self.lock().tls12 = None;
+    }
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, ticket: Tls13ClientSessionValue) {
+        let kept = &mut self.lock().tls13;
+        if kept.len() >= TICKETS {
+            kept.remove(0);
+        }
+        kept.reserve_exact(1);
+        kept.push(ticket);
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'_>) -> Option<Tls13ClientSessionValue> {
+        self.lock().tls13.pop()
+    }
+}
+
+/// The same settings for a client that keeps its sessions.
+pub fn keeping(config: &ClientConfig, sessions: &Arc<Sessions>) -> ClientConfig {
+    let mut own = config.clone();
+    own.resumption = Resumption::store(sessions.clone());
+    own
+}
+
+/// Settings of a client that trusts `trust`. It keeps no session: see [`keeping`].
 ///
 /// # Errors
 /// If a PEM file cannot be read.
 pub fn client(trust: Trust<'_>) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut config = trusting(trust)?;
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+fn trusting(trust: Trust<'_>) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -86,7 +173,7 @@ pub fn client(trust: Trust<'_>) -> Result<Arc<ClientConfig>, TlsError> {
     match trust {
         Trust::Anything => {
             let verifier = Verifier { provider, accepts: Accepts::Anything };
-            return Ok(Arc::new(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()));
+            return Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth());
         }
         Trust::Roots(file) => {
             // Roots that the machine has but that do not parse are of no use to anybody.
@@ -100,14 +187,14 @@ pub fn client(trust: Trust<'_>) -> Result<Arc<ClientConfig>, TlsError> {
                     .build()
                     .map_err(|error| TlsError::Refused(error.to_string()))?;
                 let verifier = Verifier { provider, accepts: Accepts::Named { chain, own } };
-                return Ok(Arc::new(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()));
+                return Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth());
             }
         }
         Trust::Only(pem) => {
             roots.add_parsable_certificates(certificates(pem.as_bytes(), "the server's certificate")?);
         }
     }
-    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn certificates(pem: &[u8], place: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {

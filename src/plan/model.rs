@@ -208,8 +208,10 @@ pub struct Model {
     pub open_cost: Duration,
     /// Work of each message, taken from the opening handshakes.
     pub message_cost: Duration,
-    /// wss: one more round trip.
+    /// wss: one more round trip (TLS 1.3), for a full handshake and for a resumed one.
     pub tls: bool,
+    /// The server takes up earlier TLS sessions.
+    pub resume: bool,
     /// Round trip of the path.
     pub rtt: Times,
     /// Share of SYNs lost, 0 to 1.
@@ -256,6 +258,7 @@ impl Model {
             open_cost: Duration::ZERO,
             message_cost: Duration::ZERO,
             tls: embedded.tls,
+            resume: embedded.resume,
             rtt: Times::ZERO,
             loss: 0.0,
             syn_retries: SynRetries::Linear,

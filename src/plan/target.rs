@@ -61,6 +61,8 @@ pub struct Embedded {
     pub slow_start: Option<Duration>,
     /// wss with a self-made certificate.
     pub tls: bool,
+    /// It takes up earlier TLS sessions; a restart makes them worthless.
+    pub resume: bool,
     /// Server-driven heartbeat.
     pub ping: Option<Heartbeat>,
 }
@@ -80,6 +82,7 @@ impl Default for Embedded {
             queue: Queue::Fifo,
             slow_start: None,
             tls: false,
+            resume: true,
             ping: None,
         }
     }

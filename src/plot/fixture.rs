@@ -327,11 +327,13 @@ fn ending(cause: &str, client_code: u16, server_code: Option<u16>, count: u64) -
         wire_received: (client_code != 1006).then_some(client_code),
         wire_sent: (client_code != 1006).then_some(client_code),
         tcp_end: "fin".to_string(),
+        tls_end: None,
         mid_frame: false,
         clean: client_code != 1006,
         client_code,
         server_code,
         server_tcp_end: server_code.map(|_| "fin".to_string()),
+        server_tls_end: None,
         count,
     }
 }
@@ -402,6 +404,8 @@ fn summary(duration_ms: u64) -> Summary {
         opening_handshake_us: times((1..=2000).map(|n| 400 + n * 13 % 30_000)),
         tcp_connect_us: times((1..=2000).map(|n| 60 + n % 400)),
         tls_us: Times::default(),
+        tls_full_us: Times::default(),
+        tls_resumed_us: Times::default(),
         closing_handshake_us: Times::default(),
         close_ack_us: Times::default(),
         fin_wait_us: Times::default(),

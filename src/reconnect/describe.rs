@@ -68,6 +68,9 @@ impl Preset {
         lines.extend(self.facts.connect_timeout_note.clone().map(|note| ("", note)));
         lines.push(("heartbeat", heartbeat(policy)));
         lines.push(("silent death", self.detection()));
+        let resume = if policy.resume { "takes up its earlier sessions" } else { "a full handshake each time" };
+        let note = self.facts.resume_note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+        lines.push(("TLS", resume.to_owned() + &note));
         lines.extend(self.other_facts());
         lines.push(("verified", verified(self.facts.verified).to_owned()));
         lines.extend(self.facts.measured.clone().map(|measured| ("measured", measured)));
@@ -346,6 +349,7 @@ mod tests {
                            WebSocket opens and no packet comes
           heartbeat        the server, every 25s, timeout 20s
           silent death     noticed after 20s to 45s
+          TLS              takes up its earlier sessions
           Retry-After      not honoured
           not modelled     stops after: socket.io DISCONNECT packet; socket.io CONNECT_ERROR packet
           note             a WebSocket that ends before the OPEN packet is noticed only when the connect timeout passes (with
@@ -374,7 +378,8 @@ mod tests {
     fn every_description_has_its_lines_and_a_snippet() {
         for preset in presets() {
             let told = preset.describe();
-            for label in ["package", "gives up", "connect timeout", "heartbeat", "silent death", "Retry-After", "verified", "source"] {
+            for label in ["package", "gives up", "connect timeout", "heartbeat", "silent death", "TLS", "Retry-After", "verified", "source"]
+            {
                 assert!(told.lines().any(|line| line.starts_with(&format!("  {label:<17}"))), "{}: {label}", preset.id);
             }
             assert!(told.ends_with(&format!("reconnect = \"{}\"\n", preset.id)));

@@ -81,6 +81,8 @@ pub struct Policy {
     pub blind_until_ready: Option<Duration>,
     /// How a dead peer is noticed; `None`: not by itself.
     pub heartbeat: Option<Heartbeat>,
+    /// Whether the library takes up earlier TLS sessions: browsers do, few others.
+    pub resume: bool,
 }
 
 /// Shape of a schedule; k counts failed attempts since the last reset, from 0.
@@ -330,6 +332,7 @@ impl Policy {
             connect_timeout: None,
             blind_until_ready: None,
             heartbeat: None,
+            resume: true,
         }
     }
 }

@@ -50,6 +50,8 @@ pub struct Facts {
     pub extra_note: Option<String>,
     /// On `reset`.
     pub reset_note: Option<String>,
+    /// On `resume`: where it stands, and what was seen.
+    pub resume_note: Option<String>,
     /// On `immediate_codes`.
     pub immediate_note: Option<String>,
     /// On `rejoin_table_ms`.

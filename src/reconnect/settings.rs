@@ -134,6 +134,7 @@ pub const SETTINGS: &[SettingRow] = &[
     row("heartbeat_by", Shape::Word(BY), "who sends the pings"),
     row("heartbeat_interval", Shape::Duration, "between pings"),
     row("heartbeat_timeout", Shape::Duration, "from a ping to the end of the connection"),
+    row("resume", Shape::Flag, "the library takes up earlier TLS sessions"),
 ];
 
 impl SettingRow {
@@ -188,6 +189,7 @@ impl Policy {
             "stop_on_connect_error" => self.stop_on_connect_error = value.flag()?,
             "retry_http_status" => self.retry_http_status = Some(value.each(Setting::whole)?),
             "blind_until_ready" => self.blind_until_ready = Some(value.duration()?),
+            "resume" => self.resume = value.flag()?,
             "round" => self.round_down = value.word()? == "floor",
             _ if name.starts_with("jitter") || name == "offset" => self.assign_jitter(name, value)?,
             _ => self.assign_group(name, value)?,

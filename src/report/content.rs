@@ -243,6 +243,7 @@ fn endings(loaded: &Loaded) -> Vec<Block> {
         "Received",
         "Sent",
         "TCP",
+        "TLS",
         "Cut",
         "Clean",
         "Client app sees",
@@ -250,7 +251,7 @@ fn endings(loaded: &Loaded) -> Vec<Block> {
         "Server's TCP",
         "Connections",
     ];
-    let mut table = Table::new(11, &head);
+    let mut table = Table::new(12, &head);
     for row in rows.iter().take(ENDINGS_MAX) {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "—".to_string());
         table.rows.push(vec![
@@ -260,6 +261,7 @@ fn endings(loaded: &Loaded) -> Vec<Block> {
             phrase::wire(row.wire_received),
             phrase::wire(row.wire_sent),
             row.tcp_end.clone(),
+            or_dash(row.tls_end.clone()),
             phrase::yes(row.mid_frame),
             phrase::yes(row.clean),
             row.client_code.to_string(),
@@ -316,6 +318,8 @@ fn times(summary: &Summary) -> Table {
     let mut rows: Vec<(String, &Times)> = [
         ("TCP connect", &summary.tcp_connect_us),
         ("TLS handshake", &summary.tls_us),
+        ("of them: full", &summary.tls_full_us),
+        ("of them: resumed", &summary.tls_resumed_us),
         ("Opening handshake", &summary.opening_handshake_us),
         ("Closing handshake", &summary.closing_handshake_us),
         ("of it: wait for the Close frame in answer", &summary.close_ack_us),

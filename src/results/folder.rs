@@ -226,11 +226,13 @@ pub const CLOSES: &[&str] = &[
     "wire_received",
     "wire_sent",
     "tcp_end",
+    "tls_end",
     "mid_frame",
     "clean",
     "client_code",
     "server_code",
     "server_tcp_end",
+    "server_tls_end",
     "count",
 ];
 /// Columns of `reconnects.csv`.
@@ -252,8 +254,9 @@ pub const RECONNECTS: &[&str] = &[
 /// Columns of `events.csv`.
 pub const EVENTS: &[&str] = &["offset_us", "event", "client", "connection", "fault", "detail"];
 /// Columns of `counts.csv`.
-pub const COUNTS: &[&str] =
-    &["second", "metric", "cohort", "fault", "outcome", "status", "side", "reported", "wire", "cause", "tcp_end", "clean", "count"];
+pub const COUNTS: &[&str] = &[
+    "second", "metric", "cohort", "fault", "outcome", "status", "side", "reported", "wire", "cause", "tcp_end", "tls_end", "clean", "count",
+];
 
 /// Fills a file.
 ///

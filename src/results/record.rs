@@ -68,6 +68,12 @@ pub struct Summary {
     pub tcp_connect_us: Times,
     /// TLS handshakes.
     pub tls_us: Times,
+    /// Those of them that were full handshakes.
+    #[serde(default)] // absent in older folders
+    pub tls_full_us: Times,
+    /// Those of them that took up an earlier session.
+    #[serde(default)] // absent in older folders
+    pub tls_resumed_us: Times,
     /// First Close frame to the end of TCP.
     pub closing_handshake_us: Times,
     /// First Close frame to the one that answers it.
@@ -244,7 +250,10 @@ pub struct EndingRow {
     pub wire_sent: Option<u16>,
     /// `fin`, `rst`, `timeout`, `local` or `none`, as the client saw it.
     pub tcp_end: String,
-    /// The client's received bytes were cut inside a frame.
+    /// `close_notify`, `none`, or the name of an alert, with `sent:` before it where the client sent it; null on ws.
+    #[serde(default)] // absent in older folders
+    pub tls_end: Option<String>,
+    /// The client's received bytes were cut inside a frame or a TLS record.
     pub mid_frame: bool,
     /// Close frames both ways, then FIN.
     pub clean: bool,
@@ -254,6 +263,9 @@ pub struct EndingRow {
     pub server_code: Option<u16>,
     /// As the server saw it; null as above.
     pub server_tcp_end: Option<String>,
+    /// As the server saw it; null as above, and on ws.
+    #[serde(default)] // absent in older folders
+    pub server_tls_end: Option<String>,
     /// Connections.
     pub count: u64,
 }

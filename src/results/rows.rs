@@ -70,6 +70,9 @@ pub struct CountRow {
     pub cause: Option<String>,
     /// Of closes: as this side saw it.
     pub tcp_end: Option<String>,
+    /// Of closes: as this side saw it; empty on ws.
+    #[serde(default)] // absent in older folders
+    pub tls_end: Option<String>,
     /// Of closes: as this side saw it.
     pub clean: Option<bool>,
     /// How often.

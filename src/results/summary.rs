@@ -58,6 +58,8 @@ pub fn summarise(results: &Results, seeds: Option<&Seeds>, verdict: &Verdict, co
         opening_handshake_us: times(Metric::OpeningHandshake),
         tcp_connect_us: times(Metric::TcpConnect),
         tls_us: times(Metric::Tls),
+        tls_full_us: times(Metric::TlsFull),
+        tls_resumed_us: times(Metric::TlsResumed),
         closing_handshake_us: times(Metric::ClosingHandshake),
         close_ack_us: times(Metric::CloseAck),
         fin_wait_us: times(Metric::FinWait),

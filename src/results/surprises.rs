@@ -75,7 +75,7 @@ mod tests {
     }
 
     fn key(cause: Cause, fault: Option<u16>, client_code: u16, server: Option<u16>) -> EndingKey {
-        let side = |code| ServerSide { code, tcp_end: TcpEnd::Fin, wire_received: None, clean: false };
+        let side = |code| ServerSide { code, tcp_end: TcpEnd::Fin, tls_end: None, wire_received: None, clean: false };
         EndingKey {
             cohort: 0,
             cause,
@@ -84,6 +84,7 @@ mod tests {
             wire_received: None,
             wire_sent: None,
             tcp_end: TcpEnd::Fin,
+            tls_end: None,
             mid_frame: false,
             clean: false,
             client_code,

@@ -1,7 +1,7 @@
 //! The closed books as rows of the CSV files.
 
 use super::record::{CountRow, EndingRow, EventRow, ReconnectRow, TimelineRow};
-use crate::close::{Ending, TcpEnd};
+use crate::close::{Ending, TcpEnd, TlsEnd};
 use crate::event::{Event, Outcome, Stage, Stages, UnderWay};
 use crate::expect::Outcome as Became;
 use crate::metrics::book::{Kept, Meta, Results};
@@ -65,11 +65,13 @@ fn ending_row(meta: &Meta, key: &EndingKey, count: u64) -> EndingRow {
         wire_received: key.wire_received,
         wire_sent: key.wire_sent,
         tcp_end: key.tcp_end.to_string(),
+        tls_end: key.tls_end.map(|end| end.to_string()),
         mid_frame: key.mid_frame,
         clean: key.clean,
         client_code: key.client_code,
         server_code: key.server.map(|server| server.code),
         server_tcp_end: key.server.map(|server| server.tcp_end.to_string()),
+        server_tls_end: key.server.and_then(|server| server.tls_end).map(|end| end.to_string()),
         count,
     }
 }
@@ -153,18 +155,20 @@ fn count_row(second: u32, metric: &str, cohort: String, count: u64) -> CountRow 
 
 /// An ending by the client's account and, where it is known, by the server's.
 fn close_rows(meta: &Meta, second: u32, key: &EndingKey, count: u64) -> impl Iterator<Item = CountRow> {
-    let row = |side: &str, reported, wire, tcp_end: TcpEnd, clean| CountRow {
+    let row = |side: &str, reported, wire, (tcp_end, tls_end): (TcpEnd, Option<TlsEnd>), clean| CountRow {
         fault: key.fault.map(|fault| meta.fault(fault)),
         side: Some(side.to_owned()),
         reported: Some(reported),
         wire,
         cause: Some(meta.cause(key.cause)),
         tcp_end: Some(tcp_end.to_string()),
+        tls_end: tls_end.map(|end| end.to_string()),
         clean: Some(clean),
         ..count_row(second, "closes", meta.cohort(key.cohort), count)
     };
-    let client = row("client", key.client_code, key.wire_received, key.tcp_end, key.clean);
-    let server = key.server.map(|server| row("server", server.code, server.wire_received, server.tcp_end, server.clean));
+    let client = row("client", key.client_code, key.wire_received, (key.tcp_end, key.tls_end), key.clean);
+    let server = |of: crate::metrics::ending::ServerSide| row("server", of.code, of.wire_received, (of.tcp_end, of.tls_end), of.clean);
+    let server = key.server.map(server);
     [Some(client), server].into_iter().flatten()
 }
 
@@ -204,8 +208,8 @@ fn describe(meta: &Meta, event: &Event) -> (&'static str, Option<crate::event::C
             let ack = ack.map(|ack| format!(" close_ack_us={}", micros(ack))).unwrap_or_default();
             ("cut", None, format!("closing_us={}{ack}", micros(*elapsed)))
         }
-        Event::Opened { connection, instance, tcp, tls, upgrade, .. } => {
-            let tls = tls.map(|tls| format!(" tls_us={}", micros(tls))).unwrap_or_default();
+        Event::Opened { connection, instance, tcp, tls, resumed, upgrade, .. } => {
+            let tls = tls.map(|tls| format!(" tls_us={} tls_resumed={resumed}", micros(tls))).unwrap_or_default();
             let detail = format!("instance={instance} tcp_us={}{tls} upgrade_us={}", micros(*tcp), micros(*upgrade));
             ("opened", Some(*connection), detail)
         }
@@ -289,13 +293,14 @@ fn give_up(why: &crate::event::GiveUp) -> String {
 fn ending_detail(meta: &Meta, ending: &Ending) -> String {
     let code = |code: Option<u16>| code.map_or("none".to_owned(), |code| code.to_string());
     let mut detail = format!(
-        "cause={} initiator={} code={} wire_received={} wire_sent={} tcp_end={} mid_frame={} clean={}",
+        "cause={} initiator={} code={} wire_received={} wire_sent={} tcp_end={}{} mid_frame={} clean={}",
         meta.cause(ending.cause),
         ending.initiator,
         ending.code,
         code(ending.wire_received),
         code(ending.wire_sent),
         ending.tcp_end,
+        ending.tls_end.map(|end| format!(" tls_end={end}")).unwrap_or_default(),
         ending.mid_frame,
         ending.clean
     );

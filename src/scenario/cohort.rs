@@ -93,6 +93,7 @@ fn cohort(entry: &Entry, target: Option<&Target>, first: u32, run: Duration, sin
         subprotocols: subprotocols(&reader),
         path: path(&reader),
         query: query(&reader),
+        resume: reader.flag("resume").unwrap_or(strategy.policy.resume),
         reconnect: strategy.policy,
         reconnect_label: strategy.label,
     })

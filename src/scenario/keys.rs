@@ -85,6 +85,7 @@ pub(super) static EMBEDDED: Section = Section {
         key("queue", "fifo or lifo", "fifo", "Order of the service queue."),
         key("slow_start", r#""10s""#, "none", "After a start the cost begins tenfold and falls to its value in this time."),
         key("tls", "true or false", "false", "wss, with a self-made certificate."),
+        key("resume", "true or false", "true", "Takes up earlier TLS sessions of a client; a restart makes them worthless."),
         key("ping", "table", "none", "Server-driven heartbeat."),
     ],
 };
@@ -199,7 +200,8 @@ pub(super) static MODEL: Section = Section {
         key("cold_half_life", r#""5s""#, r#""1s""#, "Time in which the excess of `cold` halves."),
         key("open_cost", r#""10us""#, r#""0s""#, "Work of each open connection in each second, taken from opening handshakes."),
         key("message_cost", r#""20us""#, r#""0s""#, "Work of each message of the clients, taken from opening handshakes."),
-        key("tls", "true or false", "as there", "wss: one more round trip."),
+        key("tls", "true or false", "as there", "wss: one more round trip, whether a session is resumed or not."),
+        key("resume", "true or false", "as there", "As in [target.embedded]: which TLS handshakes count as resumed."),
         key("ping", "table", "as there", "As in [target.embedded]; pings of a simulated server are not modelled."),
         key("rtt", "duration or times", r#""0s""#, "Round trip of the path."),
         key("loss", r#""1%""#, r#""0%""#, "Share of SYNs lost; the client's kernel repeats them."),
@@ -257,6 +259,7 @@ pub(super) static COHORT: Section = Section {
         key("reconnect", "preset name, \"none\" or table", "full jitter, 1s to 30s", "How they come back."),
         key("traffic", "table or \"none\"", "none", "What they say."),
         key("heartbeat", "table or \"none\"", "the preset's", "Pings of the client, and the time in which a pong must come."),
+        key("resume", "true or false", "the preset's, else true", "Whether a client takes up its earlier TLS sessions, as browsers do."),
         key("stay", "table", "to the end", "When they leave by themselves."),
         key("deadlines", "table", "the preset's; else 10s, 10s; 10s, 2s", "How long they wait for what."),
         key(

@@ -51,6 +51,7 @@ pub(super) fn read(node: &Node, target: Option<&Target>, sink: &Sink) -> Option<
         open_cost: model.duration("open_cost").unwrap_or(base.open_cost),
         message_cost: model.duration("message_cost").unwrap_or(base.message_cost),
         tls: model.flag("tls").unwrap_or(base.tls),
+        resume: model.flag("resume").unwrap_or(base.resume),
         rtt: times(&model, "rtt").unwrap_or(base.rtt),
         loss: share(&model, "loss").unwrap_or(base.loss),
         syn_retries: model.choice("syn_retries", SYN_RETRIES).unwrap_or(base.syn_retries),

@@ -47,6 +47,7 @@ fn embedded(reader: &Reader<'_>) -> Embedded {
         queue: reader.choice("queue", QUEUES).unwrap_or(default.queue),
         slow_start: reader.positive("slow_start"),
         tls: reader.flag("tls").unwrap_or(default.tls),
+        resume: reader.flag("resume").unwrap_or(default.resume),
         ping: reader.table("ping", &keys::HEARTBEAT).and_then(|ping| heartbeat(&ping)),
     }
 }

@@ -63,6 +63,9 @@ impl World<'_> {
     pub(super) fn fails(&mut self, client: u32, at: u64, failing: u8) {
         let Failing { stage, outcome, fault } = self.failings[usize::from(failing)].clone();
         let (_, times) = self.stages(client, at);
+        if matches!(outcome, Outcome::Rejected { .. }) {
+            self.hear_tls(client);
+        }
         let (place, who) = (self.rows[client as usize].server, self.who(client));
         if let Some(server) = self.servers.get_mut(usize::from(place)) {
             server.coming -= 1;
@@ -92,9 +95,13 @@ impl World<'_> {
         let Some(rest) = since.checked_sub(tcp).filter(|_| row.state == State::Shaking) else {
             return (Stage::Tcp, Stages { elapsed: since, ..Stages::default() });
         };
+        let session = self.session(client);
         match self.tls() {
-            Some(tls) if rest < tls => (Stage::Tls, Stages { tcp: Some(tcp), tls: None, elapsed: rest }),
-            tls => (Stage::Upgrade, Stages { tcp: Some(tcp), tls, elapsed: rest.saturating_sub(tls.unwrap_or_default()) }),
+            Some(tls) if rest < tls => (Stage::Tls, Stages { tcp: Some(tcp), tls: None, resumed: session.asked, elapsed: rest }),
+            tls => {
+                let elapsed = rest.saturating_sub(tls.unwrap_or_default());
+                (Stage::Upgrade, Stages { tcp: Some(tcp), tls, resumed: session.resumed, elapsed })
+            }
         }
     }
 
@@ -178,7 +185,9 @@ impl World<'_> {
         let rest = Duration::from_nanos(now - begun).saturating_sub(tcp);
         let tls = self.tls();
         let upgrade = rest.saturating_sub(tls.unwrap_or_default());
-        self.record(now, &Event::Opened { client: id, connection, instance: server, tcp, tls, upgrade });
+        let resumed = self.session(client).resumed;
+        self.record(now, &Event::Opened { client: id, connection, instance: server, tcp, tls, resumed, upgrade });
+        self.hear_tls(client);
         if let Some(stay) = &cohort.stay {
             let time = match stay.time {
                 StayTime::Fixed(time) => time,

@@ -157,6 +157,7 @@ pub(super) fn account(cause: Cause, initiator: Initiator, tcp_end: TcpEnd, frame
         wire_received,
         wire_sent,
         tcp_end,
+        tls_end: None,
         mid_frame: false,
         clean: valid && wire_sent.is_some() && tcp_end == TcpEnd::Fin,
         code,

@@ -28,6 +28,7 @@ mod support;
 mod talk;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use support::{Unsupported, supported};
 
@@ -265,6 +266,8 @@ struct World<'a> {
     silences: BTreeMap<(u32, Firing), Silence>,
     /// Attempts that their clients have given up while a server with a limit of connections works for them: server and attempt.
     leavers: Vec<(u16, Who)>,
+    /// TLS sessions by client; empty on ws.
+    sessions: Vec<tls::Session>,
     /// Since when a client that pings has heard nothing.
     silent_since: BTreeMap<u32, u64>,
     /// Clients that leave, or have left by themselves, and have not come back.
@@ -280,6 +283,7 @@ impl<'a> World<'a> {
         let kind = Kind::new(model, talk::rate(plan));
         let seed = plan.seed;
         World {
+            sessions: if model.tls { vec![tls::Session::default(); rows(plan).len()] } else { Vec::new() },
             rows: rows(plan),
             servers: (0..model.instances).map(|index| Server::new(&kind, index, seed)).collect(),
             processes: vec![0; usize::from(model.instances)],
@@ -436,6 +440,8 @@ impl<'a> World<'a> {
 
     #[inline(always)]
     fn record(&mut self, at: u64, event: &Event) {
+        let over_tls = self.kind.model.tls.then(|| tls::complete(event)).flatten();
+        let event = over_tls.as_ref().unwrap_or(event);
         self.events += 1;
         self.recorder.record(Duration::from_nanos(at), event);
         #[cfg(test)]

@@ -114,6 +114,7 @@ impl World<'_> {
     fn established(&mut self, client: u32, tcp: u64) {
         self.rows[client as usize].tcp_us = u32::try_from(tcp / 1000).unwrap_or(u32::MAX);
         self.turn_to(client, State::Shaking);
+        self.begin_tls(client);
     }
 
     /// The next SYN on the kernel's grid, or the end of the client's patience.

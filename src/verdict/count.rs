@@ -123,5 +123,6 @@ fn close_counts(row: &CountRow, labels: &Labels) -> bool {
         && fits(&labels.reported, row.reported.as_ref())
         && fits(&labels.cause, row.cause.as_ref())
         && fits(&labels.tcp_end.map(|end| end.to_string()), row.tcp_end.as_ref())
+        && fits(&labels.tls_end.map(|end| end.to_string()), row.tls_end.as_ref())
         && fits(&labels.clean, row.clean.as_ref())
 }

@@ -15,7 +15,7 @@ use std::cmp::Ordering;
 
 /// Judges an expectation on times.
 pub(super) fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
-    let (labels, metric) = (&expectation.labels, expectation.metric.name());
+    let (labels, metric) = (&expectation.labels, expectation.timed());
     let window = Window::of(labels);
     if window.is_some_and(|window| !evidence.windows.iter().any(|kept| (kept.0.as_str(), kept.1) == (metric, window))) {
         let reason = format!("no data: the run did not keep {metric} of this window apart; run it again with this expectation");

@@ -209,3 +209,189 @@ async fn a_server_ends_tls_as_a_cut_and_puts_frames_inside_it() {
     with.iter().for_each(|(client, seen)| expect(seen, *client, false));
     assert!(without.values().all(|seen| *seen == (Vec::new(), End::Open)), "{without:?}");
 }
+
+/// What a server does to the connections of a cohort, and what the client's account says of it: TCP, TLS, whether it was a cut, whether
+/// it was clean; and whether the client says `close_notify`.
+type Ending = (Act, &'static str, bool);
+
+/// What a server does when a client is open.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    /// `close_notify` and FIN.
+    Notify,
+    /// FIN.
+    Fin,
+    /// `close_notify` and RST.
+    NotifyReset,
+    /// FIN inside a record.
+    Cut,
+    /// A record that cannot be read.
+    Bad,
+    /// `close_notify`, and TCP stays open until the client's FIN.
+    NotifyOnly,
+    /// Close frame, the answer, `close_notify`, RST.
+    CloseReset,
+    /// Close frame, the answer, `close_notify`, FIN.
+    Close,
+}
+
+const ENDINGS: &[Ending] = &[
+    (Act::Notify, "fin close_notify", true),
+    (Act::Fin, "fin none", true),
+    (Act::NotifyReset, "rst close_notify", false),
+    (Act::Cut, "fin none cut", true),
+    (Act::Bad, "local sent:bad_record_mac", false),
+    (Act::NotifyOnly, "fin close_notify", true),
+    (Act::CloseReset, "rst close_notify", false),
+    (Act::Close, "fin close_notify clean", true),
+];
+
+type Stream = tokio_rustls::server::TlsStream<TcpStream>;
+
+/// Answers an opening handshake; the client of ours that asked, if it was one.
+async fn open(stream: &mut Stream) -> Option<usize> {
+    let head = head(stream).await?;
+    let field = |name: &str| {
+        head.lines().find_map(|line| line.to_ascii_lowercase().starts_with(name).then(|| line[name.len()..].trim().to_owned()))
+    };
+    let key = field("sec-websocket-key:")?;
+    let digest = Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
+    let accept = base64::engine::general_purpose::STANDARD.encode(digest);
+    let answer =
+        format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n");
+    stream.write_all(answer.as_bytes()).await.ok()?;
+    stream.flush().await.ok()?;
+    field("closestorm-id:")?.split_once('/')?.0.parse().ok()
+}
+
+/// Whether the client says `close_notify` in answer, or of its own.
+async fn act(mut stream: Stream, act: Act) -> bool {
+    let notify = async |stream: &mut Stream| {
+        stream.get_mut().1.send_close_notify();
+        let _ = stream.flush().await;
+    };
+    if matches!(act, Act::Close | Act::CloseReset) {
+        let _ = stream.write_all(b"\x88\x02\x03\xe8").await;
+        let _ = stream.flush().await;
+        let mut answer = [0; 8];
+        stream.read_exact(&mut answer).await.expect("a Close frame");
+    }
+    match act {
+        Act::Notify | Act::NotifyOnly | Act::NotifyReset | Act::Close | Act::CloseReset => notify(&mut stream).await,
+        Act::Cut => stream.get_mut().0.write_all(&[23, 3, 3, 0, 32, 1, 2, 3]).await.expect("the client reads"),
+        Act::Bad => stream.get_mut().0.write_all(&[[23, 3, 3, 0, 32].as_slice(), &[7; 32]].concat()).await.expect("the client reads"),
+        Act::Fin => {}
+    }
+    match act {
+        Act::Notify | Act::Fin | Act::Cut | Act::Close => {
+            socket2::SockRef::from(stream.get_ref().0).shutdown(std::net::Shutdown::Write).expect("it is open");
+        }
+        Act::NotifyReset | Act::CloseReset => {
+            stream.get_ref().0.set_zero_linger().expect("it is open");
+            return false;
+        }
+        Act::Bad | Act::NotifyOnly => {}
+    }
+    let mut rest = [0; 256];
+    let reading = async {
+        loop {
+            match stream.read(&mut rest).await {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(_) => return false,
+            }
+        }
+    };
+    timeout(LONG, reading).await.expect("the client ends it")
+}
+
+/// Serves the clients of a run with one version of TLS; what `serve` made of each connection of theirs.
+async fn against<T: Send + 'static, F: Future<Output = T> + Send>(
+    scenario: &str,
+    version: &'static rustls::SupportedProtocolVersion,
+    serve: impl Fn(usize, Stream) -> F + Clone + Send + 'static,
+) -> (crate::common::Finished, Vec<(usize, T)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let made = make();
+    let certificate = CertificateDer::from_pem_slice(made.certificate.as_bytes()).expect("PEM");
+    let key = PrivateKeyDer::from_pem_slice(made.key.as_bytes()).expect("PEM");
+    let builder = rustls::ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[version]).expect("a version");
+    let acceptor = TlsAcceptor::from(Arc::new(builder.with_no_client_auth().with_single_cert(vec![certificate], key).expect("they fit")));
+    let running = start(&scenario.replace("ADDRESS", &listener.local_addr().expect("a bound socket").to_string()));
+    let finish = running.finish();
+    tokio::pin!(finish);
+    let mut serving = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            finished = &mut finish => return (finished, serving.join_all().await.into_iter().flatten().collect()),
+            accepted = listener.accept() => {
+                let (stream, _) = accepted.expect("connections");
+                let (acceptor, serve) = (acceptor.clone(), serve.clone());
+                serving.spawn(async move {
+                    let mut stream = acceptor.accept(stream).await.ok()?;
+                    let client = open(&mut stream).await?;
+                    Some((client, serve(client, stream).await))
+                });
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_tls_is_told_apart_from_that_of_tcp_and_clients_say_goodbye() {
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let cohorts = cohorts_of(ENDINGS.len(), "deadlines = { fin = \"10s\" }");
+        let scenario = format!("duration = \"4s\"\n[target.url]\naddress = \"wss://ADDRESS/\"\ninsecure = true\n{cohorts}");
+        let (run, said) = against(&scenario, version, |client, stream| act(stream, ENDINGS[client].0)).await;
+        let said: BTreeMap<_, _> = said.into_iter().collect();
+        for (client, (act, expected, goodbye)) in ENDINGS.iter().enumerate() {
+            let cohort = format!("c{client}");
+            let row = run.summary.endings.iter().find(|row| row.cohort == cohort).unwrap_or_else(|| panic!("{act:?}: no ending"));
+            let [cut, clean] = [(row.mid_frame, " cut"), (row.clean, " clean")].map(|(is, word)| if is { word } else { "" });
+            let words = format!("{} {}{cut}{clean}", row.tcp_end, row.tls_end.as_deref().unwrap_or("-"));
+            assert_eq!((words.as_str(), said[&client]), (*expected, *goodbye), "{version:?} {act:?} {row:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_clients_first_handshake_is_full_and_later_ones_resume_if_it_keeps_sessions() {
+    const SCENARIO: &str = r#"
+duration = "2s"
+expect = ["tls{resumed=true} min > 0us", "tls{resumed=false} min > 0us", "tls{resumed=true,cohort=b} min > 0us"]
+[target.url]
+address = "wss://ADDRESS/"
+insecure = true
+[clients.a]
+count = 3
+arrive = { at_once = true }
+reconnect = { fixed = { delay = "300ms" } }
+[clients.b]
+count = 2
+arrive = { at_once = true }
+reconnect = { fixed = { delay = "300ms" } }
+resume = false
+"#;
+    use rustls::HandshakeKind::{Full, Resumed};
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let serve = async |_: usize, stream: Stream| {
+            let kind = stream.get_ref().1.handshake_kind().expect("it is over");
+            act(stream, Act::Notify).await;
+            (std::time::Instant::now(), kind)
+        };
+        let (run, mut handshakes) = against(SCENARIO, version, serve).await;
+        handshakes.sort_by_key(|(_, (at, _))| *at);
+        for client in 0..5 {
+            let kinds: Vec<_> = handshakes.iter().filter(|(of, _)| *of == client).map(|(_, (_, kind))| *kind).collect();
+            assert!(kinds.len() >= 3, "{kinds:?}");
+            let later = if client < 3 { Resumed } else { Full };
+            assert_eq!(kinds, [vec![Full], vec![later; kinds.len() - 1]].concat(), "{version:?} client {client}");
+        }
+        let summary = &run.summary;
+        let of = |wanted| handshakes.iter().filter(|(_, (_, kind))| *kind == wanted).count() as u64;
+        assert_eq!((summary.tls_full_us.count, summary.tls_resumed_us.count), (of(Full), of(Resumed)), "{version:?}");
+        assert_eq!(summary.tls_us.count, of(Full) + of(Resumed));
+        let results: Vec<_> = summary.verdict.expectations.iter().map(|row| row.result.as_str()).collect();
+        assert_eq!(results, ["pass", "pass", "inconclusive"], "nobody of b resumed");
+    }
+}

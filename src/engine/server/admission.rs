@@ -206,6 +206,7 @@ mod tests {
 
     fn settings(cost: Duration) -> Embedded {
         Embedded {
+            resume: true,
             instances: 1,
             processes: None,
             balance: Balance::RoundRobin,

@@ -18,7 +18,11 @@ use crate::event::{ClientIndex, ConnectionNo};
 use crate::fault::{Answer, OnAttempt, OnListener, Side};
 use crate::net::Transport;
 use crate::net::link::Link;
+use crate::net::record::Records;
+use crate::net::secure::Secure;
 use crate::net::tap::Tap;
+use crate::net::tickets::{TicketKey, Tickets};
+use crate::net::tls::TlsError;
 use crate::net::wire::Wire;
 use crate::plan::{Firing, turn_in};
 use crate::seed::{Seed, Stream};
@@ -94,6 +98,7 @@ struct Server {
     reporter: Reporter,
     admission: Admission,
     tls: Option<TlsAcceptor>,
+    tickets: Option<Arc<Tickets>>,
     serial: AtomicU64,
     /// Attempts of clients that are not ours.
     strangers: AtomicU32,
@@ -118,9 +123,17 @@ struct State {
 
 impl Server {
     /// One that has just started.
+    ///
+    /// Its TLS sessions are worth nothing to another, but to those that are told to [`Listen`](ToServer::Listen) with the same key.
     fn new(spec: ServerSpec, ground: Ground, reporter: Reporter) -> io::Result<Arc<Server>> {
+        let of_tls = |error| io::Error::other::<TlsError>(error);
+        let tickets = if spec.settings.tls && spec.settings.resume {
+            Some(Arc::new(Tickets::new(&TicketKey::generate().map_err(of_tls)?)))
+        } else {
+            None
+        };
         let tls = match &spec.identity {
-            Some(identity) => Some(TlsAcceptor::from(identity.server().map_err(io::Error::other)?)),
+            Some(identity) => Some(TlsAcceptor::from(identity.server(tickets.clone()).map_err(of_tls)?)),
             None => None,
         };
         Ok(Arc::new(Server {
@@ -129,6 +142,7 @@ impl Server {
             ground,
             reporter,
             tls,
+            tickets,
             serial: AtomicU64::new(0),
             strangers: AtomicU32::new(0),
             state: Mutex::default(),
@@ -203,7 +217,10 @@ async fn serve(spec: ServerSpec) -> io::Result<()> {
     // What stands already is told first: it holds from the first SYN on.
     while let Some(command) = commands.next().await {
         match command {
-            ToServer::Listen => break,
+            listen @ ToServer::Listen { .. } => {
+                carry_out(&server, listen);
+                break;
+            }
             command => carry_out(&server, command),
         }
     }
@@ -229,7 +246,8 @@ async fn obey(server: &Server, commands: &mut report::Commands) -> Option<ToServ
 fn carry_out(server: &Server, command: ToServer) {
     let mut state = server.state();
     match command {
-        ToServer::Listen | ToServer::Graceful { .. } => {}
+        ToServer::Listen { tickets: key } => server.tickets.iter().for_each(|tickets| tickets.change(&key)),
+        ToServer::Graceful { .. } => {}
         ToServer::StandStill { ticket } => {
             server.admission.stand_still();
             server.report(&FromServer::Still { ticket });
@@ -308,17 +326,17 @@ async fn attempt(server: Arc<Server>, wire: Wire) {
     let transport = match &server.tls {
         None => Transport::Plain(link),
         Some(tls) => {
-            let mut accepting = tls.accept(link);
+            let mut accepting = tls.accept(Records::new(link));
             let accepted = tokio::select! {
                 biased;
                 () = server.closed() => {
-                    accepting.get_ref().into_iter().for_each(Link::reset);
+                    accepting.get_mut().into_iter().for_each(|records| records.link_mut().reset());
                     return;
                 }
                 accepted = timeout(HEAD_WITHIN, &mut accepting) => accepted,
             };
             match accepted {
-                Ok(Ok(stream)) => Transport::TlsServer(Box::new(stream)),
+                Ok(Ok(stream)) => Transport::Secure(Box::new(Secure::new(stream))),
                 _ => return,
             }
         }
@@ -327,7 +345,7 @@ async fn attempt(server: Arc<Server>, wire: Wire) {
     let shaken = tokio::select! {
         // What waits for an answer when the listening socket closes is reset, as what waits in its queue.
         biased;
-        () = server.closed() => return tap.transport_ref().link().reset(),
+        () = server.closed() => return tap.transport().link_mut().reset(),
         shaken = shake_hands(&server, &mut tap) => shaken,
     };
     if let Some(shaken) = shaken {

@@ -82,7 +82,7 @@ pub(super) async fn send(tap: &mut Tap, bytes: &[u8], answer: &Answer) -> io::Re
 /// Ends TCP, or holds it until the client does.
 async fn finish(tap: &mut Tap, end: End) {
     match end {
-        End::Rst => tap.transport_ref().link().reset(),
+        End::Rst => tap.transport().link_mut().reset(),
         // No row asks for silence here.
         End::Hold | End::Silent => gone(tap).await,
         End::Fin => {

@@ -1,7 +1,7 @@
 //! How a session ends: the closing handshake, what the peer does instead, and the account of it.
 
 use super::{DEAD_PATH, Happening, LINGER, Session, State, after, other};
-use crate::close::{Cause, Ending, INVALID_PAYLOAD, Initiator, NO_STATUS, PROTOCOL_ERROR, TOO_BIG, TcpEnd, reported};
+use crate::close::{Cause, Ending, INVALID_PAYLOAD, Initiator, NO_STATUS, PROTOCOL_ERROR, TOO_BIG, TcpEnd, TlsEnd, reported};
 use crate::event::Closing;
 use crate::fault::{CloseAck, End, Gate, Side, Step};
 use crate::net::frame::Answer;
@@ -101,13 +101,15 @@ impl Session {
 
     /// Our FIN goes out, behind our Close frame; then the peer's is awaited.
     pub(super) fn end_own_direction(&mut self) -> Option<Happening> {
-        self.flush_now();
-        let mut cx = Context::from_waker(Waker::noop());
-        let _ = Pin::new(self.connection().tap()).poll_shutdown(&mut cx);
-        // TLS above the link sends close_notify in shutdown; the FIN itself must not wait for the peer's.
-        let _ = self.connection().link_mut().finish();
+        self.say_goodbye();
         self.state = State::FinAwaited { until: after(Instant::now(), self.limits.fin) };
         None
+    }
+
+    /// What is queued, `close_notify` where there is TLS (RFC 8446 §6.1), and our FIN.
+    fn say_goodbye(&mut self) {
+        self.flush_now();
+        goodbye(self.connection());
     }
 
     /// The peer broke the protocol: Close with the RFC's code, FIN, drained (RFC 6455 §7.1.7).
@@ -121,27 +123,41 @@ impl Session {
     /// TCP ended on the peer's part.
     pub(super) fn peer_ended(&mut self) -> Option<Happening> {
         let held = matches!(self.state, State::HoldingTcp { .. }) || self.step_deadline().is_some();
-        if held && self.connection().link().end() != TcpEnd::Rst {
-            self.peer_done = true;
+        let end = self.connection().link().end();
+        if held && end != TcpEnd::Rst {
+            // After an end of TLS alone that of TCP is still to come.
+            self.peer_done = end != TcpEnd::None;
             return None;
         }
         let connection = self.connection();
-        let mid_frame = connection.tap().mid_frame();
-        let end = match connection.link().end() {
-            // TLS said goodbye before TCP did.
-            TcpEnd::None => TcpEnd::Fin,
-            end => end,
-        };
+        let (end, mid_frame) = (connection.link().end(), connection.is_cut());
+        if end == TcpEnd::None {
+            return self.tls_ended();
+        }
         self.initiator.get_or_insert(if end == TcpEnd::Timeout { self.side } else { other(self.side) });
         let by_path = end == TcpEnd::Timeout;
         let happening = self.ended(end, mid_frame, by_path);
         self.bury();
         if let Some(mut connection) = self.connection.take_if(|connection| end == TcpEnd::Fin && connection.link().is_late()) {
             // What is on its way still arrives, and our FIN behind it.
-            let _ = connection.link_mut().finish();
+            goodbye(&mut connection);
             tokio::spawn(linger(connection, LINGER));
         }
         Some(happening)
+    }
+
+    /// TLS ended, and TCP has not: nothing can be read any more. This side ends its direction too, and sees what TCP does.
+    fn tls_ended(&mut self) -> Option<Happening> {
+        if matches!(self.connection().tls_end(), None | Some(TlsEnd::None | TlsEnd::Sent(_))) {
+            // This side could not read what came: it fails the connection, its alert is out.
+            return Some(self.end_locally(End::Fin, TcpEnd::Local));
+        }
+        self.initiator.get_or_insert(other(self.side));
+        self.say_goodbye();
+        if !matches!(self.state, State::FinAwaited { .. }) {
+            self.state = State::FinAwaited { until: after(Instant::now(), self.limits.fin) };
+        }
+        None
     }
 
     /// Behind a dead path even the kernel's FIN must not come out: the socket stays open to the end of the run.
@@ -157,10 +173,15 @@ impl Session {
     /// This side ends TCP now. What is left of the socket lingers in a task of its own, bounded.
     pub(super) fn end_locally(&mut self, end: End, tcp_end: TcpEnd) -> Happening {
         self.initiator.get_or_insert(self.side);
-        let happening = self.ended(tcp_end, false, false);
+        // Of a stream that is not over nobody knows where it would have ended.
+        let tls_over = !matches!(self.connection().tls_end(), None | Some(TlsEnd::None));
+        let mid_frame = tls_over && self.connection().is_cut();
+        let happening = self.ended(tcp_end, mid_frame, false);
+        // A fault cuts, and a cut has no `close_notify`.
+        let cut = matches!(self.cause, Some(Cause::Fault(_)));
         if let Some(mut connection) = self.connection.take() {
             match end {
-                End::Rst => connection.link().reset(),
+                End::Rst => connection.link_mut().reset(),
                 End::Silent => {
                     connection.link_mut().die();
                     tokio::spawn(async move {
@@ -172,8 +193,10 @@ impl Session {
                     let limit = if connection.link().discards_writes() { DEAD_PATH } else { LINGER };
                     // The Close frame that fails the connection is not overtaken by the FIN; a fault or deadline cuts what is queued.
                     let cuts = connection.is_flushed() || self.cause.is_some();
-                    if cuts {
-                        let _ = connection.link_mut().finish();
+                    match () {
+                        () if cut => drop(connection.link_mut().finish()),
+                        () if cuts => goodbye(&mut connection),
+                        () => {}
                     }
                     tokio::spawn(async move {
                         if !cuts {
@@ -183,7 +206,7 @@ impl Session {
                                 connection.poll_flush(cx)
                             });
                             let _ = timeout(limit, flushed).await;
-                            let _ = connection.link_mut().finish();
+                            goodbye(&mut connection);
                         }
                         linger(connection, limit).await;
                     });
@@ -206,6 +229,9 @@ impl Session {
         let failed = matches!(wire_received, None | Some(PROTOCOL_ERROR | INVALID_PAYLOAD | TOO_BIG));
         // Damage may look like a Close frame, an illegal one.
         let answered = self.provoked.filter(|_| failed).or_else(|| self.damager().filter(|_| failed || !valid));
+        let tls_end = self.connection().tls_end();
+        // A TLS stream does not survive a hole: the first record behind it is a bad one.
+        let answered = answered.or(self.holed.filter(|_| tls_end.is_some() && wire_received.is_none()));
         let initiator = match self.initiator {
             _ if by_path => Initiator::None,
             Some(Side::Client) => Initiator::Client,
@@ -218,6 +244,7 @@ impl Session {
             wire_received,
             wire_sent,
             tcp_end,
+            tls_end,
             mid_frame,
             clean: valid && wire_sent.is_some() && tcp_end == TcpEnd::Fin,
             code,
@@ -236,6 +263,12 @@ impl Session {
         let (firing, _) = faults.active.iter().find(|(_, gate)| damages(gate))?;
         (connection.link().damaged() > 0).then_some(firing.fault)
     }
+}
+
+/// `close_notify` where there is TLS, and our FIN, which does not wait for the peer's.
+fn goodbye(connection: &mut Connection) {
+    let _ = Pin::new(connection.tap()).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+    let _ = connection.link_mut().finish();
 }
 
 /// The fault acts.

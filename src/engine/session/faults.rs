@@ -251,10 +251,15 @@ impl Session {
         let own = |of: &Firing| *of == firing;
         let hit = faults.active.iter().any(|(of, _)| own(of));
         let reset = faults.active.iter().any(|(of, gate)| own(of) && gate.reset_on_revert);
+        let discards = |gate: &Gate| gate.read == Flow::Discard || gate.write == Flow::Discard;
+        let discarded = faults.active.iter().any(|(of, gate)| own(of) && discards(gate));
         faults.active.retain(|(of, _)| !own(of));
         faults.watches.retain(|watch| !own(&watch.firing));
         faults.floods.retain(|flooding| !own(&flooding.firing));
         faults.announced.retain(|of| !own(of));
+        if discarded && self.connection().link().discarded() > 0 {
+            self.holed = Some(firing.fault);
+        }
         self.apply_gates();
         let passes = self.gate().is_none_or(|gate| gate.read == Flow::Pass && gate.write == Flow::Pass);
         if let Some(beat) = self.heartbeat.as_mut().filter(|_| hit && passes) {

@@ -79,6 +79,8 @@ pub(super) struct Session {
     cause: Option<Cause>,
     /// The fault that sent frames which a healthy peer answers by failing the connection.
     provoked: Option<u16>,
+    /// The fault, over now, behind which bytes of this connection are missing.
+    holed: Option<u16>,
     initiator: Option<Side>,
     first_close: Option<Instant>,
     second_close: Option<Instant>,
@@ -139,6 +141,7 @@ impl Session {
             faults: None,
             cause: None,
             provoked: None,
+            holed: None,
             initiator: None,
             first_close: None,
             second_close: None,

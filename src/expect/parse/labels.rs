@@ -1,6 +1,7 @@
 //! The labels of an expectation, and whether a share of them says anything.
 
 use super::words::{MetricRow, skip, word};
+use crate::close::TlsEnd;
 use crate::expect::{ATTEMPT_OUTCOMES, CAUSES, DIRS, Labels, MESSAGE_OUTCOMES, Metric, Names, Outcome, Problem, Stat, TCP_ENDS, Wire};
 use crate::fault::Side;
 use crate::units::{parse_duration, print_duration};
@@ -80,6 +81,11 @@ fn label(text: &str, name: &str, at: &Range<usize>, metric: Option<Metric>, name
             labels.cause = Some(word(text, at, "cause", known.chain(own(names.faults)))?);
         }
         "tcp_end" => labels.tcp_end = Some(word(text, at, "end of TCP", TCP_ENDS.iter().copied())?),
+        "tls_end" => {
+            let ends: Vec<_> = TlsEnd::named().map(|end| (end.to_string(), end)).collect();
+            labels.tls_end = Some(word(text, at, "end of TLS", ends.iter().map(|(name, end)| (name.as_str(), *end)))?);
+        }
+        "resumed" => labels.resumed = Some(word(text, at, "value of `resumed`", [("true", true), ("false", false)].into_iter())?),
         _ => labels.clean = Some(word(text, at, "value of `clean`", [("true", true), ("false", false)].into_iter())?),
     }
     Ok(())
