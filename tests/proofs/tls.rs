@@ -326,6 +326,8 @@ async fn against<T: Send + 'static, F: Future<Output = T> + Send>(
             finished = &mut finish => return (finished, serving.join_all().await.into_iter().flatten().collect()),
             accepted = listener.accept() => {
                 let (stream, _) = accepted.expect("connections");
+                // What Nagle's algorithm holds back, a reset throws away.
+                stream.set_nodelay(true).expect("it is open");
                 let (acceptor, serve) = (acceptor.clone(), serve.clone());
                 serving.spawn(async move {
                     let mut stream = acceptor.accept(stream).await.ok()?;
