@@ -113,7 +113,7 @@ fn curve_words(mapped: &Mapped) -> String {
     };
     let cause = if mapped.map.faults.is_empty() { String::new() } else { format!("After {}: ", mapped.map.faults.join(", ")) };
     let of = |point: &PointRow| match point.p99_us.filter(|_| point.outcome != Outcome::Never) {
-        Some(us) => format!("with {} p99 is back in {}", name(point.first), number::time(us)),
+        Some(us) => format!("with {}, 99 % reconnect within {}", name(point.first), number::time(us)),
         None if point.outcome == Outcome::Never => {
             format!("with {} {:.0} % are still away at the end", name(point.first), point.away_percent)
         }
@@ -125,7 +125,7 @@ fn curve_words(mapped: &Mapped) -> String {
         let middle = words.len() / 2;
         words = vec![words[0].clone(), words[1].clone(), words[middle].clone(), words[words.len() - 1].clone()];
     }
-    let mut sentence = format!("{cause}{}.", words.join(", "));
+    let mut sentence = format!("{cause}{}.", words.join("; "));
     let soon = mapped.points.iter().rposition(|point| point.outcome != Outcome::Recovers).map_or(0, |last| last + 1);
     if let Some(point) = mapped.points.get(soon).filter(|_| soon > 0) {
         sentence += &format!(" From {} on they are back within {}.", name(point.first), number::time(mapped.map.within_us));
