@@ -28,6 +28,13 @@ pub(crate) enum Order {
         /// When.
         at: Duration,
     },
+    /// It did not act after all: what ends these connections has another cause.
+    Spared {
+        /// Which firing of which fault.
+        firing: Firing,
+        /// Which server.
+        instance: u16,
+    },
     /// It was reverted: what ends these connections later has another reason.
     Unmark {
         /// Which firing of which fault.

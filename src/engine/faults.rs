@@ -1,10 +1,10 @@
 //! Carries out the schedule of faults: fires, selects, reverts. What a fault does to bytes is not its business.
 
-use super::Shared;
 use super::channel::{Id, Standing, ToServer};
 use super::control::{Command, Dose};
 use super::crew::Order;
 use super::registry::Place;
+use super::{RunError, Shared};
 use crate::event::Event;
 use crate::fault::{Effect, Gate, OnProcess, Side, Step};
 use crate::plan::{Fault, Firing, Phase};
@@ -254,21 +254,25 @@ async fn one(shared: &Arc<Shared>, firing: Firing, instance: u16, effect: &OnPro
     let (fleet, journal) = (&shared.fleet, &shared.journal);
     let begin = |what| shared.under_way.begin((firing, instance), what, journal.now());
     let done = match effect {
-        OnProcess::Crash { down, .. } => match begin("it was not killed by the end of the run").by(fleet.crash(instance, journal)).await {
-            Ok(at) => {
-                tell(shared, Order::Struck { firing, instance, at }).await;
-                sleep_until(journal.instant(at + *down)).await;
-                begin(NOT_BACK).by(fleet.start_again(instance, journal)).await
+        OnProcess::Crash { down, .. } => {
+            let killed = begin("it was not killed by the end of the run").by(fleet.crash(instance, journal));
+            match act_or_spare(shared, (firing, instance), killed).await {
+                Ok(at) => {
+                    tell(shared, Order::Struck { firing, instance, at }).await;
+                    sleep_until(journal.instant(at + *down)).await;
+                    begin(NOT_BACK).by(fleet.start_again(instance, journal)).await
+                }
+                Err(error) => Err(error),
             }
-            Err(error) => Err(error),
-        },
+        }
         OnProcess::Graceful { code, reason, grace, spread, down, .. } => {
             let command = ToServer::Graceful { fault: firing.fault, code: *code, reason: reason.clone(), grace: *grace, spread: *spread };
             if fleet.is_foreign() {
                 tell(shared, Order::Struck { firing, instance, at: journal.now() }).await;
             }
             let stopping = fleet.stop(instance, command, *grace + *spread, journal);
-            match begin("it had not stopped by the end of the run").by(stopping).await {
+            let stopped = begin("it had not stopped by the end of the run").by(stopping);
+            match act_or_spare(shared, (firing, instance), stopped).await {
                 Ok(()) => {
                     sleep_until(journal.instant(journal.now() + *down)).await;
                     begin(NOT_BACK).by(fleet.start_again(instance, journal)).await
@@ -277,7 +281,8 @@ async fn one(shared: &Arc<Shared>, firing: Firing, instance: u16, effect: &OnPro
             }
         }
         OnProcess::Pause { .. } => {
-            match begin("it was not paused by the end of the run").by(fleet.pause(firing, instance, journal)).await {
+            let paused = begin("it was not paused by the end of the run").by(fleet.pause(firing, instance, journal));
+            match act_or_spare(shared, (firing, instance), paused).await {
                 Ok(at) => {
                     tell(shared, Order::Struck { firing, instance, at }).await;
                     match holds {
@@ -301,6 +306,19 @@ async fn one(shared: &Arc<Shared>, firing: Firing, instance: u16, effect: &OnPro
     }
 }
 
+/// Does something to a process. Where that fails, nothing has happened to the connections that were marked for it.
+async fn act_or_spare<T>(
+    shared: &Shared,
+    (firing, instance): (Firing, u16),
+    act: impl Future<Output = Result<T, RunError>>,
+) -> Result<T, RunError> {
+    let done = act.await;
+    if done.is_err() {
+        tell(shared, Order::Spared { firing, instance }).await;
+    }
+    done
+}
+
 /// Carries an order out, here and in all workers.
 async fn tell(shared: &Shared, order: Order) {
     obey(shared, &order);
@@ -320,6 +338,12 @@ pub(super) fn obey(shared: &Shared, order: &Order) {
         Order::Struck { firing, instance, at } => {
             for id in marked().remove(&(firing, instance)).unwrap_or_default() {
                 shared.journal.record_at(at, &Event::Injected { fault: firing.fault, client: id.client, connection: id.connection });
+            }
+        }
+        Order::Spared { firing, instance } => {
+            marked().remove(&(firing, instance));
+            for (_, slot) in shared.registry.each() {
+                slot.set(|place| place.mark = place.mark.filter(|(of, _)| *of != firing || place.instance != instance));
             }
         }
         Order::Unmark { firing } => {

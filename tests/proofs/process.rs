@@ -281,3 +281,84 @@ async fn server_pause_accepts_connections_and_answers_nothing() {
     let paused = run.offset("reverted", "") - run.offset("fired", "");
     assert!(paused >= ms(790) && paused < ms(1200), "{paused:?}");
 }
+
+/// Forty clients that come back 300 ms after they were lost.
+const CROWD: &str = "[clients.web]\ncount = 40\narrive = { over = \"400ms\" }\nreconnect = { fixed = { delay = \"300ms\" } }\n";
+
+fn crowd(duration: Duration, target: &str, faults: &str) -> String {
+    format!("duration = \"{}ms\"\n[target.embedded]\n{target}{CROWD}{faults}", duration.as_millis())
+}
+
+#[tokio::test]
+async fn a_server_that_stops_still_suffers_faults_and_stops_when_nobody_is_left() {
+    let stop = "[[faults]]\nname = \"stop\"\nat = \"800ms\"\ninject = { server_graceful = { spread = \"8s\", down = \"300ms\" } }\n";
+    let cut = "[[faults]]\nname = \"cut\"\nat = \"1500ms\"\nside = \"server\"\ninject = { drop_rst = {} }\n";
+    let run = start(&crowd(ms(5000), "", &format!("{stop}{cut}"))).finish().await;
+    let cut = run.fault("cut");
+    assert!(cut.selected >= 30 && cut.injected == cut.selected, "{cut:?}");
+    // Each ending has the cause of whoever was first, and the server went down long before its spread was over.
+    let resets: u64 = run.summary.endings.iter().filter(|row| row.cause == "cut" && row.tcp_end == "rst").map(|row| row.count).sum();
+    assert!(resets >= 30, "{:?}", run.endings());
+    assert!(run.summary.connections.opened >= 75, "nobody came back: {:?}", run.summary.connections);
+}
+
+#[tokio::test]
+async fn a_server_that_is_stopped_serves_no_handshakes_meanwhile() {
+    let fault = "[[faults]]\nname = \"pause\"\nat = \"700ms\"\nfor = \"1500ms\"\ninject = { server_pause = {} }\n";
+    let run = start(&crowd(ms(6000), "handshake_cost = \"50ms\"\n", fault)).finish().await;
+    // Forty take 2 s, and the stop comes on top of it: were they served meanwhile, all would be open when it is over.
+    let opened = run.events.iter().filter(|row| row[1] == "opened").filter_map(|row| row[0].parse().ok());
+    let last = opened.map(Duration::from_micros).max().expect("they opened");
+    assert_eq!(run.summary.connections.opened, 40);
+    assert!(last >= ms(3_400) && last < ms(4_500), "the last one opened at {last:?}");
+}
+
+#[tokio::test]
+async fn a_balancer_that_knows_who_is_up_knows_who_refuses() {
+    let fault = "[[faults]]\nat = \"0s\"\ninject = { connect_refuse = { instance = 1 } }\n";
+    let refused = async |balance: &str| {
+        let target = format!("instances = 2\nbalance = \"{balance}\"\n");
+        start(&crowd(ms(1500), &target, fault)).finish().await.summary.attempts.refused
+    };
+    let (healthy, in_turn) = tokio::join!(refused("healthy"), refused("round_robin"));
+    // The first may come before the listening socket is closed, and after the fault has fired.
+    assert!(healthy == 0 && in_turn >= 15, "{healthy} and {in_turn}");
+}
+
+#[tokio::test]
+async fn a_server_that_starts_again_does_not_listen_before_it_knows_what_stands() {
+    for (inject, outcome) in [("connect_refuse = {}", "refused"), ("backlog_full = { backlog = 0 }", "timed_out")] {
+        let faults = format!(
+            "[[faults]]\nname = \"door\"\nat = \"700ms\"\ninject = {{ {inject} }}\n\
+             [[faults]]\nname = \"kill\"\nat = \"1s\"\ninject = {{ server_crash = {{ down = \"400ms\" }} }}\n"
+        );
+        let deadlines = "deadlines = { connect = \"400ms\", handshake = \"400ms\" }\n";
+        let run = start(&crowd(ms(3500), "", &format!("{deadlines}{faults}"))).finish().await;
+        let door = run.fault("door");
+        assert_eq!((door.fired, door.selected, door.injected), (1, 1, 1), "{inject}: the instance is one, whatever its process");
+        assert_eq!(run.summary.connections.opened, 40, "{inject}: nobody slips in");
+        let attempts = &run.summary.attempts;
+        assert!(if outcome == "refused" { attempts.refused > 200 } else { attempts.timed_out > 60 }, "{inject}: {attempts:?}");
+        assert!(run.summary.verdict.reasons.iter().all(|why| !why.contains("not carried out")), "{:?}", run.summary.verdict.reasons);
+    }
+}
+
+#[tokio::test]
+async fn behind_a_dead_path_not_even_the_fin_of_a_killed_server_arrives() {
+    let hole = |more: &str| {
+        format!("[[faults]]\nname = \"hole\"\nat = \"700ms\"\n{more}inject = {{ blackhole = {{ on_revert = \"resume\" }} }}\n")
+    };
+    let kill = "[[faults]]\nname = \"kill\"\nat = \"1200ms\"\ninject = { server_crash = { down = \"300ms\" } }\n";
+    let stop = "[[faults]]\nname = \"kill\"\nat = \"1200ms\"\ninject = { server_graceful = { grace = \"300ms\", down = \"300ms\" } }\n";
+    let run = async |hole: &str, end: &str| start(&crowd(ms(3000), "", &format!("{hole}{end}"))).finish().await;
+    let (standing, reverted) = (hole(""), hole("for = \"1s\"\n"));
+    let (killed, stopped, healed) = tokio::join!(run(&standing, kill), run(&standing, stop), run(&reverted, kill));
+    for run in [&killed, &stopped] {
+        assert_eq!((run.endings(), run.summary.connections.open_at_end), (Vec::<String>::new(), 40));
+        assert_fault(run, "kill", 40);
+    }
+    // The path is back: so is what the kernel had to say.
+    assert_eq!(healed.endings(), ["web: kill by server ->- fin told 1006 ×40"]);
+    let detected = healed.offset("ended", "0");
+    assert!(detected >= ms(1690), "{detected:?}");
+}

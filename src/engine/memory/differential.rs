@@ -22,8 +22,8 @@ const LEFT_OUT: &[LeftOut] = &[
     ("who returns after a fixed stay meets the very end of a service, and newest first it matters", |draft| {
         draft.says("queue = \"lifo\"") && draft.says("stay")
     }),
-    ("faults of the listening socket that stand as a server starts again", |draft| {
-        draft.has(&["backlog_full", "connect_refuse"]) && draft.has(&["server_crash"])
+    ("who waits in the listen queue of a server that is killed: it is reset, and no end of stream", |draft| {
+        draft.has(&["backlog_full"]) && draft.has(&["server_crash"])
     }),
 ];
 
