@@ -19,7 +19,7 @@ use crate::template::Template;
 use crate::units::{Bytes, Rate};
 pub use admission::{Bucket, Line, Refusal};
 pub use budget::Budget;
-pub use fault::{Fault, Firing, Phase, Pick, Repeat, Schedule, Select};
+pub use fault::{Fault, Firing, Phase, Pick, Repeat, Schedule, Select, draw_exactly};
 pub use model::{Accept, Gone, Hints, Model, ModelBalance, NoModel, SynRetries, Times};
 pub use readiness::Readiness;
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,8 @@
 //! The leading side of the lines to the workers: starts them, speaks to all, and knows how each stands.
 
 use super::message::{Call, FromWorker, ToWorker};
-use crate::engine::Sent;
 use crate::engine::target::{self, Guard, Spec};
+use crate::engine::{Question, Sent};
 use crate::metrics::Live;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -31,6 +31,7 @@ pub(super) struct Workers {
     /// Seconds for which each has been silent.
     silent: Mutex<BTreeMap<u32, u32>>,
     state: watch::Sender<State>,
+    questions: mpsc::UnboundedSender<Question>,
 }
 
 /// How the workers stand.
@@ -58,7 +59,8 @@ impl State {
 }
 
 impl Workers {
-    /// Starts `members` workers, which connect to the abstract socket `report_to` with `token`. What they print goes to `output`.
+    /// Starts `members` workers, which connect to the abstract socket `report_to` with `token`. What they print goes to `output`, and what they
+    /// ask to `questions`.
     ///
     /// # Errors
     /// No socket or process for them.
@@ -68,6 +70,7 @@ impl Workers {
         output: &Path,
         report_to: &str,
         token: &str,
+        questions: mpsc::UnboundedSender<Question>,
     ) -> Result<Arc<Workers>, target::Error> {
         let listener = listen(report_to).map_err(target::Error::Launch)?;
         let guard = Guard::launch_from(program).await?;
@@ -78,6 +81,7 @@ impl Workers {
             orders: Mutex::default(),
             silent: Mutex::default(),
             state: watch::Sender::default(),
+            questions,
         });
         tokio::spawn(workers.clone().accept(listener, token.to_owned()));
         tokio::spawn(workers.clone().watch_exits());
@@ -219,7 +223,7 @@ impl Workers {
         self.lose(worker, "its line ended".to_owned());
     }
 
-    fn hear(&self, worker: u32, message: FromWorker) {
+    fn hear(self: &Arc<Self>, worker: u32, message: FromWorker) {
         lock(&self.silent).remove(&worker);
         match message {
             FromWorker::Hello { .. } => {}
@@ -227,6 +231,17 @@ impl Workers {
             FromWorker::Failed { why } => self.lose(worker, why),
             FromWorker::Live { live } => self.state.send_modify(|state| _ = state.live.insert(worker, live)),
             FromWorker::Finished => self.state.send_modify(|state| _ = state.finished.insert(worker)),
+            FromWorker::Ask { ticket, firing, ask } => {
+                let (answer, answered) = oneshot::channel();
+                let _ = self.questions.send(Question { worker, firing, ask, answer });
+                let asked = self.clone();
+                // Not all are answered in the order in which they were asked.
+                tokio::spawn(async move {
+                    if let Ok(hits) = answered.await {
+                        asked.tell(worker, ToWorker::Answer { ticket, hits });
+                    }
+                });
+            }
             FromWorker::Done { number } => {
                 let mut orders = lock(&self.orders);
                 let Some((left, _)) = orders.get_mut(&number) else { return };

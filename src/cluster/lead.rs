@@ -2,9 +2,8 @@
 
 use super::crew::Workers;
 use super::message::ToWorker;
-use crate::engine::{self, Crew, Places, RunError, Start, target};
+use crate::engine::{self, Crew, Places, Question, RunError, Start, target};
 use crate::metrics::book::Meta;
-use crate::metrics::carried::missed;
 use crate::metrics::shard::Unreadable;
 use crate::metrics::{Live, Results, shard};
 use crate::net::clock::monotonic_ns;
@@ -12,6 +11,7 @@ use crate::plan::{Plan, Shard};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 /// In which all workers must be there and understand their job.
@@ -73,9 +73,9 @@ pub async fn run(
     tokio::pin!(stop);
     let token = engine::token();
     let sockets: Vec<_> = (0..workers).map(|worker| format!("closestorm-{token}-{worker}")).collect();
-    let (crew, orders) = Crew::new();
+    let ((crew, orders), (asking, questions)) = (Crew::new(), mpsc::unbounded_channel());
     let prepare = async {
-        let members = start_workers(&plan, (shard, &sockets), places, folder, &token).await?;
+        let members = start_workers(&plan, (shard, &sockets), places, folder, (&token, asking)).await?;
         match engine::lead(&plan, places, sockets.clone(), token.clone(), crew).await {
             Ok(led) => Ok((members, led)),
             Err(error) => {
@@ -109,7 +109,7 @@ pub async fn run(
         members.tell_all(&ToWorker::Stop);
     };
     let (target, watched) = (led.handle(), members.clone());
-    let led = led.run(plan.clone(), epoch_ns, ending, |at, _| progress(at, watched.state().live())).await;
+    let led = led.run(plan.clone(), (shard, workers, questions), epoch_ns, ending, |at, _| progress(at, watched.state().live())).await;
     // The servers stay until all books are closed: their end is in none.
     let in_time = timeout(BOOKS_WITHIN, members.over()).await;
     forwarding.abort();
@@ -128,7 +128,7 @@ async fn start_workers(
     (shard, sockets): (Shard, &[String]),
     places: &Places,
     folder: &Path,
-    token: &str,
+    (token, questions): (&str, mpsc::UnboundedSender<Question>),
 ) -> Result<Arc<Workers>, ClusterError> {
     // Absolute: what is relative in it was resolved against the place of the original already, or means this process's own.
     let scenario = folder.join("scenario.toml");
@@ -137,7 +137,7 @@ async fn start_workers(
     let count = sockets.len() as u32;
     let report_to = format!("closestorm-{token}-lead");
     let output = folder.join("workers.log");
-    let members = Workers::start(count, &places.program, &output, &report_to, token).await.map_err(ClusterError::Start)?;
+    let members = Workers::start(count, &places.program, &output, &report_to, token, questions).await.map_err(ClusterError::Start)?;
     let prepare = async {
         members.all(|state| &state.here).await?;
         for (worker, listen) in (0..).zip(sockets) {
@@ -180,10 +180,6 @@ fn add_up(mut sum: Results, members: &Workers, workers: u32, plan: &Plan, folder
         let _ = std::fs::remove_file(&file);
     }
     sum.workers = workers;
-    if workers > 1 {
-        let missed = missed(&sum, plan);
-        sum.meta.notices.extend(missed);
-    }
     if let Some((worker, why)) = state.lost {
         sum.lost.push(format!("{} was lost: {why}", name(worker, workers)));
     }

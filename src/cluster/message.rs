@@ -1,8 +1,8 @@
 //! What the leading process and a worker say to each other: JSON lines over an abstract Unix socket.
 
-use crate::engine::{Order, Routes};
+use crate::engine::{Ask, Order, Routes};
 use crate::metrics::Live;
-use crate::plan::Shard;
+use crate::plan::{Firing, Shard};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -47,6 +47,13 @@ pub(super) enum ToWorker {
         /// What.
         order: Order,
     },
+    /// An answer to [`FromWorker::Ask`].
+    Answer {
+        /// Its number.
+        ticket: u64,
+        /// See [`Ask`].
+        hits: u64,
+    },
     /// Close the books now.
     Stop,
 }
@@ -72,6 +79,15 @@ pub(super) enum FromWorker {
     Done {
         /// Which.
         number: u64,
+    },
+    /// Something that only the leading process knows: whom a fault may still hit.
+    Ask {
+        /// For the answer.
+        ticket: u64,
+        /// Which firing.
+        firing: Firing,
+        /// What.
+        ask: Ask,
     },
     /// How it stands.
     Live {

@@ -3,20 +3,24 @@
 //! It ends when the line to the leading process ends, whatever happened to that.
 
 use super::message::{Call, FromWorker, ToWorker};
-use crate::engine::{Follower, Sent};
+use crate::engine::{Follower, Question, Sent};
 use crate::metrics::book::Usage;
 use crate::metrics::{Results, shard};
 use crate::plan::Plan;
 use crate::scenario::{self, Overrides, Source};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream as StdStream};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
+
+/// Questions that wait for their answers.
+type Tickets = Mutex<BTreeMap<u64, oneshot::Sender<u64>>>;
 
 /// A worker from start to end; returns its exit code. `argument` is JSON; `usage` says what this process has used when it is asked.
 pub fn main(argument: &str, usage: impl FnOnce() -> Usage) -> u8 {
@@ -52,8 +56,8 @@ async fn work(call: Call, usage: impl FnOnce() -> Usage) -> io::Result<()> {
     let mut lines = BufReader::new(read).lines();
     let _ = say.send(FromWorker::Hello { worker: call.worker, token: call.token.clone() });
     let Some(ToWorker::Job { scenario, shard, listen, books, all_events }) = next(&mut lines).await else { return Err(gone()) };
-    let follower =
-        plan(scenario, all_events).and_then(|plan| Follower::listen(plan, shard, &listen, call.token).map_err(|error| error.to_string()));
+    let follower = plan(scenario, all_events)
+        .and_then(|plan| Follower::listen(plan, (call.worker, shard), &listen, call.token).map_err(|error| error.to_string()));
     let follower = match follower {
         Ok(follower) => follower,
         Err(why) => {
@@ -67,13 +71,18 @@ async fn work(call: Call, usage: impl FnOnce() -> Usage) -> io::Result<()> {
     let Some(ToWorker::Go { routes, epoch_ns }) = next(&mut lines).await else { return Err(gone()) };
     let (orders, obeyed) = mpsc::unbounded_channel();
     let (stop, mut stopped) = watch::channel(false);
-    let listening = tokio::spawn(follow(lines, orders, say.clone(), stop));
+    let (questions, asked) = mpsc::unbounded_channel();
+    let tickets = Arc::new(Mutex::default());
+    let asking = tokio::spawn(ask(asked, say.clone(), tickets.clone()));
+    let listening = tokio::spawn(follow(lines, (orders, tickets), say.clone(), stop));
     let stopping = async move {
         // The sender is dropped with the line, and then the process ends by itself.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
     let live = say.clone();
-    let outcome = follower.run(&routes, epoch_ns, obeyed, stopping, |_, numbers| _ = live.send(FromWorker::Live { live: numbers })).await;
+    let outcome = follower
+        .run(&routes, epoch_ns, (obeyed, questions), stopping, |_, numbers| _ = live.send(FromWorker::Live { live: numbers }))
+        .await;
     let saying = match outcome {
         Ok(results) => {
             save(Results { usage: usage(), ..results }, books)?;
@@ -83,8 +92,10 @@ async fn work(call: Call, usage: impl FnOnce() -> Usage) -> io::Result<()> {
     };
     let _ = say.send(saying);
     listening.abort();
+    asking.abort();
     drop((say, live));
     let _ = listening.await;
+    let _ = asking.await;
     let _ = speaking.await;
     Ok(())
 }
@@ -121,10 +132,24 @@ async fn speak(mut write: OwnedWriteHalf, mut sayings: mpsc::UnboundedReceiver<F
     }
 }
 
+/// Hands questions on to the leading process.
+async fn ask(mut questions: mpsc::UnboundedReceiver<Question>, say: mpsc::UnboundedSender<FromWorker>, tickets: Arc<Tickets>) {
+    let mut ticket = 0;
+    while let Some(Question { firing, ask, answer, .. }) = questions.recv().await {
+        ticket += 1;
+        lock(&tickets).insert(ticket, answer);
+        let _ = say.send(FromWorker::Ask { ticket, firing, ask });
+    }
+}
+
+fn lock(tickets: &Tickets) -> MutexGuard<'_, BTreeMap<u64, oneshot::Sender<u64>>> {
+    tickets.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Takes what the leading process says during the run; ends the process when it is gone.
 async fn follow(
     mut lines: Lines<BufReader<OwnedReadHalf>>,
-    orders: mpsc::UnboundedSender<Sent>,
+    (orders, tickets): (mpsc::UnboundedSender<Sent>, Arc<Tickets>),
     say: mpsc::UnboundedSender<FromWorker>,
     stop: watch::Sender<bool>,
 ) {
@@ -137,6 +162,10 @@ async fn follow(
                     let _ = carried_out.await;
                 }
                 let _ = say.send(FromWorker::Done { number });
+            }
+            Some(ToWorker::Answer { ticket, hits }) => {
+                let asking = lock(&tickets).remove(&ticket);
+                asking.into_iter().for_each(|asking| _ = asking.send(hits));
             }
             Some(ToWorker::Stop) => _ = stop.send_replace(true),
             Some(ToWorker::Job { .. } | ToWorker::Go { .. }) => {}

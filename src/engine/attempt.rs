@@ -171,7 +171,9 @@ async fn stages(
         place.enter(Phase::Upgrade, shared.journal.offset_of(begun));
         place.resumed = resumed;
     });
-    let hit = shared.registry.attempted(id);
+    let (hit, asked) = selected(shared, id).await;
+    // That took time, where another process had to be asked: the handshake has not begun.
+    let begun = begun + asked;
     if let Some((fault, _)) = &hit {
         shared.journal.record(&Event::Injected { fault: *fault, client: id.client, connection: id.connection });
     }
@@ -199,6 +201,20 @@ async fn secure(tls: &Tls, sessions: Option<&Arc<Sessions>>, link: Link) -> io::
         Err((error, records)) if tls_words::of(&error, false).is_none() => Err(records.unsent().map_or(error, io::Error::from)),
         Err((error, _)) => Err(error),
     }
+}
+
+/// The fault that selects this attempt, and what it does; uses up one of its hits. And how long it took to ask for that.
+async fn selected(shared: &Shared, id: Id) -> (Option<(u16, OnAttempt)>, Duration) {
+    let mut asked = Duration::ZERO;
+    for (firing, effect) in shared.registry.attempted(id.client) {
+        let begun = shared.hits.are_elsewhere().then(Instant::now);
+        let hit = shared.hits.take_one(firing).await;
+        asked += begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+        if hit {
+            return (Some((firing.fault, effect)), asked);
+        }
+    }
+    (None, asked)
 }
 
 /// Until when a stage that began at `begun` is waited for; `overall` is the strategy's word on the whole attempt.

@@ -10,7 +10,6 @@ use crate::fault::{OnAttempt, OnListener};
 use crate::net::tickets::TicketKey;
 use crate::net::tls::Identity;
 use crate::plan::{Embedded, Firing, Pick};
-use crate::seed::Seed;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -101,9 +100,9 @@ impl Id {
 pub(super) struct Standing {
     /// Only clients with first ≤ index < end; `None`: everybody, also clients that are not ours.
     pub clients: Option<(u32, u32)>,
-    /// Which of them; shares and counts are drawn per attempt from the fault's stream.
+    /// Which of them; a share or a count is a matter of the budget of hits.
     pub pick: Pick,
-    /// Name of the random stream.
+    /// Name of the random streams of what it does.
     pub stream: String,
     /// Whoever has the budget of hits must be asked.
     pub bounded: bool,
@@ -112,9 +111,9 @@ pub(super) struct Standing {
 impl Standing {
     /// Whether this attempt or connection is selected, as far as hits are left. `ours`: a client of this run, and not one that is only
     /// counted.
-    pub(super) fn wants(&self, seed: Seed, id: Id, ours: bool) -> bool {
-        let among = self.clients.is_none_or(|(first, end)| ours && (first..end).contains(&id.client.0));
-        among && self.pick.takes_alone(seed, &self.stream, id.client, id.connection)
+    pub(super) fn wants(&self, client: ClientIndex, ours: bool) -> bool {
+        let among = self.clients.is_none_or(|(first, end)| ours && (first..end).contains(&client.0));
+        among && self.pick.may_take(client)
     }
 }
 

@@ -4,6 +4,7 @@ use super::Shared;
 use super::attempt::{self, Failure};
 use super::channel::Id;
 use super::control::Command;
+use super::faults;
 use super::session::{Happening, Limits, Session};
 use crate::arrival::Sends;
 use crate::close::{Cause, Ending};
@@ -36,7 +37,7 @@ pub(super) async fn live(shared: Arc<Shared>, client: ClientIndex, due: Duration
 }
 
 struct Life<'a> {
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     cohort: &'a Cohort,
     client: ClientIndex,
     random: Stream,
@@ -52,7 +53,7 @@ struct Life<'a> {
 }
 
 impl<'a> Life<'a> {
-    fn new(shared: &'a Shared, cohort: &'a Cohort, client: ClientIndex) -> Self {
+    fn new(shared: &'a Arc<Shared>, cohort: &'a Cohort, client: ClientIndex) -> Self {
         let stream = |name: &str| shared.plan.seed.numbered("client/", client.0, name);
         let mut random = stream("/reconnect");
         let history = cohort.reconnect.start(&mut || random.unit());
@@ -256,7 +257,7 @@ impl Life<'_> {
         shared.registry.slot(client).set(|place| place.enter(Phase::Open, now));
         let attempt::Opened { tcp, tls, resumed, upgrade, .. } = opened;
         self.record(&Event::Opened { client, connection, instance, tcp, tls, resumed, upgrade });
-        shared.registry.opened(Id { client, connection });
+        faults::opened(shared, Id { client, connection });
         let limits = Limits { close: cohort.deadlines.close, fin: cohort.deadlines.fin };
         let origin = (shared.plan.seed, u64::from(client.0) << 32 | u64::from(connection.0));
         Session::new(opened.connection, Side::Client, limits, cohort.heartbeat, origin)

@@ -3,12 +3,13 @@
 use super::channel::{Id, Standing, ToServer};
 use super::control::{Command, Dose};
 use super::crew::Order;
-use super::registry::Place;
+use super::registry::{Place, Waiting};
 use super::{RunError, Shared};
 use crate::event::Event;
 use crate::fault::{Effect, Gate, OnProcess, Side, Step};
-use crate::plan::{Fault, Firing, Phase};
+use crate::plan::{Fault, Firing, Phase, draw_exactly};
 use crate::seed::Stream;
+use futures_util::FutureExt;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -68,12 +69,12 @@ impl Injector<'_> {
     }
 
     async fn fire(&mut self) {
-        if !self.shared.hits.lock().begin(self.firing) {
+        if !self.shared.hits.begin(self.firing).await {
             return self.shared.journal.record(&Event::Spent { fault: self.firing.fault, firing: self.firing.number });
         }
         match self.fault.inject.effect(self.fault.side) {
-            Effect::Connection { gate, steps } => self.connections(Dose { firing: self.firing, gate, steps, quiet: false }),
-            Effect::BothEnds { client, server } => self.both_ends(client, server),
+            Effect::Connection { gate, steps } => self.connections(Dose { firing: self.firing, gate, steps, quiet: false }).await,
+            Effect::BothEnds { client, server } => self.both_ends(client, server).await,
             Effect::Attempt(effect) => {
                 let standing = self.standing();
                 self.record_fired(0);
@@ -105,58 +106,58 @@ impl Injector<'_> {
     }
 
     fn standing(&self) -> Standing {
-        let (pick, bounded) = (self.fault.select.pick, self.shared.hits.lock().left(self.firing).is_some());
+        let (pick, bounded) = (self.fault.select.pick, self.fault.is_bounded());
         let clients = self.fault.select.cohort.map(|_| (self.clients.start, self.clients.end));
         Standing { clients, pick, stream: format!("fault/{}/attempts", self.fault.name), bounded }
     }
 
     /// Draws the connections of a firing, and tells of it.
-    fn choose(&mut self) -> Vec<(Id, Place)> {
-        let now = self.shared.journal.now();
-        let (number, left) = (self.firing.number.into(), self.shared.hits.lock().left(self.firing));
-        let chosen = self.shared.registry.select(&self.fault.select, self.clients.clone(), now, left, number, &mut self.random);
-        self.shared.hits.lock().take(self.firing, chosen.len() as u64);
+    async fn choose(&mut self) -> Vec<(Id, Place)> {
+        let (shared, firing) = (self.shared, self.firing);
+        let eligible = || shared.registry.eligible(&self.fault.select, &self.clients, shared.journal.now());
+        let mut candidates = eligible();
+        let hits = shared.hits.draw(firing, candidates.len()).await;
+        if shared.hits.are_elsewhere() {
+            // The answer took a moment, in which some may have gone and others come.
+            candidates = eligible();
+            let short = hits.saturating_sub(candidates.len() as u64);
+            if short > 0 {
+                shared.hits.give_back(firing, short).await;
+            }
+        }
+        let chosen = draw_exactly(candidates, hits, &mut self.random);
         self.record_fired(chosen.len());
         chosen
     }
 
-    /// Gives a dose to the embedded servers that hold these connections.
-    fn tell_servers(&self, dose: &Dose, chosen: &[(Id, Place)]) {
-        for instance in self.shared.fleet.named(None) {
-            let ids = chosen.iter().filter(|(_, place)| place.instance == instance).map(|(id, _)| *id).collect();
-            self.shared.fleet.tell(instance, &ToServer::Inject { dose: dose.clone(), ids });
-        }
-    }
-
     /// Both ends of each chosen connection; the client tells when the fault acts.
-    fn both_ends(&mut self, client: Vec<Step>, server: Vec<Step>) {
-        let chosen = self.choose();
+    async fn both_ends(&mut self, client: Vec<Step>, server: Vec<Step>) {
+        let chosen = self.choose().await;
         let dose = |steps, quiet| Dose { firing: self.firing, gate: Gate::default(), steps, quiet };
         let (server, client) = (dose(server, true), Arc::new(dose(client, false)));
-        self.tell_servers(&server, &chosen);
+        tell_servers(self.shared, &server, &chosen);
         for (id, _) in &chosen {
             self.shared.registry.slot(id.client).control.send(Command::Inject(client.clone()));
         }
         if self.fault.new {
-            // Both draw the same connections: by the fault's stream and the connection's id.
-            self.shared.fleet.stand(self.firing, ToServer::InjectNew { dose: server, standing: self.standing() });
-            self.shared.registry.stand(client, self.standing());
+            // The client's end decides for both.
+            self.shared.registry.stand(Waiting { client, server: Some(Arc::new(server)) }, self.standing());
         }
     }
 
-    fn connections(&mut self, dose: Dose) {
+    async fn connections(&mut self, dose: Dose) {
         let shared = self.shared;
-        let chosen = self.choose();
+        let chosen = self.choose().await;
         if self.fault.side == Side::Client {
             let dose = Arc::new(dose);
             for (id, _) in &chosen {
                 shared.registry.slot(id.client).control.send(Command::Inject(dose.clone()));
             }
             if self.fault.new {
-                shared.registry.stand(dose, self.standing());
+                shared.registry.stand(Waiting { client: dose, server: None }, self.standing());
             }
         } else {
-            self.tell_servers(&dose, &chosen);
+            tell_servers(shared, &dose, &chosen);
             if self.fault.new {
                 shared.fleet.stand(self.firing, ToServer::InjectNew { dose, standing: self.standing() });
             }
@@ -171,7 +172,7 @@ impl Injector<'_> {
         let at = shared.journal.now() + after;
         tokio::spawn(async move {
             sleep_until(shared.journal.instant(at)).await;
-            shared.hits.lock().end(firing);
+            shared.hits.end(firing);
             shared.registry.unstand(firing);
             if side == Side::Client {
                 // Not only the chosen: connections that opened since then may have got it by standing.
@@ -187,6 +188,40 @@ impl Injector<'_> {
             }
             shared.journal.record(&Event::Reverted { fault: firing.fault, firing: firing.number });
         });
+    }
+}
+
+/// Gives a dose to the embedded servers that hold these connections.
+fn tell_servers(shared: &Shared, dose: &Dose, chosen: &[(Id, Place)]) {
+    for instance in shared.fleet.named(None) {
+        let ids = chosen.iter().filter(|(_, place)| place.instance == instance).map(|(id, _)| *id).collect();
+        shared.fleet.tell(instance, &ToServer::Inject { dose: dose.clone(), ids });
+    }
+}
+
+/// A connection opened: the faults that wait for it reach it, as far as they have hits left. It does not wait for the answer.
+pub(super) fn opened(shared: &Arc<Shared>, id: Id) {
+    for Waiting { client, server } in shared.registry.opened(id.client) {
+        let shared = shared.clone();
+        let mut reach = Box::pin(async move {
+            if !shared.hits.take_one(client.firing).await {
+                return;
+            }
+            let slot = shared.registry.slot(id.client);
+            let place = slot.place();
+            // It is over already, or the fault is.
+            if place.connection != id.connection.0 || !shared.registry.awaits(client.firing) {
+                return shared.hits.give_back(client.firing, 1).await;
+            }
+            if let Some(dose) = server {
+                tell_servers(&shared, &dose, &[(id, place)]);
+            }
+            slot.control.send(Command::Inject(client));
+        });
+        // At once where nobody need be asked.
+        if reach.as_mut().now_or_never().is_none() {
+            tokio::spawn(reach);
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! time there but what the plan says. Tokio's timers count milliseconds, so what a plan has in finer units comes up to one late.
 
 use super::fleet::Fleet;
+use super::hits::Hits;
 use super::journal::Journal;
 use super::{Crew, RunError, Shared, arrivals, houses, measure};
 use crate::metrics::{Recorder, Results};
@@ -40,7 +41,8 @@ async fn run_with_books(plan: Arc<Plan>) -> Result<(Results, Arc<Journal>), RunE
     let fleet = Arc::new(fleet);
     let arrivals = arrivals(&plan, Shard::WHOLE);
     let journal = Arc::new(Journal::open(Recorder::new(&plan), plan.duration, clock, clock.now_ns()));
-    let shared = Shared::new(plan, Some(Shard::WHOLE), journal.clone(), fleet.clone(), Crew::default())?;
+    let shared =
+        Shared::new(plan.clone(), Some(Shard::WHOLE), Hits::new(&plan, Shard::WHOLE), journal.clone(), fleet.clone(), Crew::default())?;
     let results = measure(&shared, arrivals, reports, std::future::pending(), &mut |_, _| ()).await;
     fleet.shut_down().await;
     results.map(|results| (results, journal))

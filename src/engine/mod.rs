@@ -15,6 +15,7 @@ mod error;
 mod faults;
 mod files;
 mod fleet;
+mod hits;
 mod houses;
 mod instances;
 mod journal;
@@ -43,10 +44,12 @@ pub use files::raise_files;
 pub(crate) use fleet::Routes;
 pub use fleet::this_program;
 use fleet::{Fleet, Reports, Setting};
+use hits::Hits;
+pub(crate) use hits::{Ask, Question};
 use journal::Journal;
 pub use memory::run_in_memory;
 use pacer::Pacer;
-use registry::{Hits, Registry};
+use registry::Registry;
 use source::Sources;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -98,8 +101,8 @@ struct Shared {
     turns: Semaphore,
     under_way: UnderWay,
     dead_paths: dead_paths::DeadPaths,
-    /// Of faults: of those of the servers in the process that has them.
-    hits: Arc<Hits>,
+    /// What faults may hit, here or in the process that leads.
+    hits: Hits,
 }
 
 /// A target that has been started, with the clients elsewhere.
@@ -155,7 +158,7 @@ pub async fn run(
     let arrivals = arrivals(&plan, shard);
     let recorder = Recorder::new(&plan).for_shard(shard);
     let journal = Arc::new(Journal::open(recorder, plan.duration, Clock::Machine, start.not_before(monotonic_ns())));
-    let results = match Shared::new(plan, Some(shard), journal, led.fleet.clone(), crew) {
+    let results = match Shared::new(plan.clone(), Some(shard), Hits::new(&plan, shard), journal, led.fleet.clone(), crew) {
         Ok(shared) => measure(&shared, arrivals, led.reports, stop, &mut progress).await,
         Err(error) => Err(error),
     };
@@ -199,20 +202,24 @@ impl Led {
         self.fleet.routes()
     }
 
-    /// Carries out what happens to the target from `epoch_ns` on, while workers have the clients. As [`run`] otherwise.
+    /// Carries out what happens to the target from `epoch_ns` on, while workers have the clients of `shard`, and answers their `questions`. As
+    /// [`run`] otherwise.
     ///
     /// # Errors
     /// If it could not begin.
     pub(crate) async fn run(
         self,
         plan: Arc<Plan>,
+        (shard, workers, questions): (Shard, u32, mpsc::UnboundedReceiver<Question>),
         epoch_ns: u64,
         stop: impl Future<Output = ()>,
         mut progress: impl FnMut(Duration, Live),
     ) -> Result<Results, RunError> {
         let journal = Arc::new(Journal::open(Recorder::new(&plan), plan.duration, Clock::Machine, epoch_ns));
-        let shared = Shared::new(plan, None, journal, self.fleet.clone(), self.crew)?;
+        let shared = Shared::new(plan.clone(), None, Hits::new(&plan, shard), journal, self.fleet.clone(), self.crew)?;
+        let answering = tokio::spawn(hits::answer(shared.clone(), workers, questions));
         let results = measure(&shared, Vec::new(), self.reports, stop, &mut progress).await;
+        answering.abort();
         results.map(|results| with_uncounted(results, self.uncounted))
     }
 
@@ -235,6 +242,8 @@ impl Ender {
 /// The clients of one shard, against a target that another process leads.
 pub(crate) struct Follower {
     plan: Arc<Plan>,
+    /// Which of the workers, from 0.
+    worker: u32,
     shard: Shard,
     lines: Arc<lines::Lines>,
     reports: Reports,
@@ -245,13 +254,14 @@ impl Follower {
     ///
     /// # Errors
     /// Too many clients for this process, or no socket.
-    pub(crate) fn listen(plan: Arc<Plan>, shard: Shard, name: &str, token: String) -> Result<Follower, RunError> {
+    pub(crate) fn listen(plan: Arc<Plan>, (worker, shard): (u32, Shard), name: &str, token: String) -> Result<Follower, RunError> {
         files::check(&plan, shard)?;
         let (lines, reports) = lines::Lines::listen(name, token)?;
-        Ok(Follower { plan, shard, lines, reports })
+        Ok(Follower { plan, worker, shard, lines, reports })
     }
 
-    /// Runs the clients from `epoch_ns` on, while `orders` say what happens to the target. As [`run`] otherwise.
+    /// Runs the clients from `epoch_ns` on, while `orders` say what happens to the target, and whoever takes `questions` has the budget of
+    /// hits. As [`run`] otherwise.
     ///
     /// # Errors
     /// If the routes are of no use.
@@ -259,7 +269,7 @@ impl Follower {
         self,
         routes: &Routes,
         epoch_ns: u64,
-        mut orders: mpsc::UnboundedReceiver<crew::Sent>,
+        (mut orders, questions): (mpsc::UnboundedReceiver<crew::Sent>, mpsc::UnboundedSender<Question>),
         stop: impl Future<Output = ()>,
         mut progress: impl FnMut(Duration, Live),
     ) -> Result<Results, RunError> {
@@ -267,7 +277,8 @@ impl Follower {
         let arrivals = arrivals(&self.plan, self.shard);
         let recorder = Recorder::new(&self.plan).for_shard(self.shard);
         let journal = Arc::new(Journal::open(recorder, self.plan.duration, Clock::Machine, epoch_ns));
-        let mut shared = Shared::new(self.plan, Some(self.shard), journal, fleet, Crew::default())?;
+        let hits = Hits::of_another(&self.plan, self.worker, questions);
+        let mut shared = Shared::new(self.plan, Some(self.shard), hits, journal, fleet, Crew::default())?;
         if let Some(shared) = Arc::get_mut(&mut shared) {
             shared.follows = true;
         }
@@ -290,11 +301,17 @@ pub(crate) fn token() -> String {
 }
 
 impl Shared {
-    fn new(plan: Arc<Plan>, clients: Option<Shard>, journal: Arc<Journal>, fleet: Arc<Fleet>, crew: Crew) -> Result<Arc<Shared>, RunError> {
+    fn new(
+        plan: Arc<Plan>,
+        clients: Option<Shard>,
+        hits: Hits,
+        journal: Arc<Journal>,
+        fleet: Arc<Fleet>,
+        crew: Crew,
+    ) -> Result<Arc<Shared>, RunError> {
         let shard = clients.unwrap_or(Shard::WHOLE);
         let count = if clients.is_some() { plan.clients() } else { 0 };
-        let hits = Arc::new(Hits::new(&plan, shard));
-        let registry = Arc::new(Registry::new(count, shard, plan.seed, hits.clone()));
+        let registry = Arc::new(Registry::new(count, shard));
         let sources = if fleet.is_in_memory() { Sources::one_each(plan.clients()) } else { Sources::of(&plan, fleet.place(0).address)? };
         let form = |cohort| fleet.named(None).into_iter().map(|instance| attempt::form(cohort, fleet.place(instance))).collect();
         let forms = plan.cohorts.iter().map(form).collect();
@@ -451,7 +468,7 @@ async fn follow_reports(shared: Arc<Shared>, mut reports: mpsc::UnboundedReceive
                 journal.record_at(journal.offset(at_ns), &Event::ServerEnded { client: id.client, connection: id.connection, ending });
             }
             FromServer::Ask { instance, process, firing, ticket } => {
-                let granted = shared.hits.take_one(firing);
+                let granted = shared.hits.take_one(firing).await;
                 shared.fleet.answer((instance, process), ToServer::Answer { ticket, granted });
             }
             FromServer::LocalLimit { what } => journal.record(&Event::LocalLimit { what }),

@@ -1,12 +1,11 @@
 //! Where every client stands: what selectors choose from, and the mailbox of each.
 
 use super::channel::{Id, Standing};
-use super::control::{Command, Control, Dose};
+use super::control::{Control, Dose};
 use super::journal::Journal;
 use crate::event::{ClientIndex, ConnectionNo, Stage, Stages, UnderWay};
 use crate::fault::OnAttempt;
-use crate::plan::{Budget, Firing, Phase, Pick, Plan, Select, Shard};
-use crate::seed::{Seed, Stream};
+use crate::plan::{Firing, Phase, Select, Shard};
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -117,25 +116,13 @@ impl Slot {
     }
 }
 
-/// Hits that faults have left.
-#[derive(Debug)]
-pub(super) struct Hits(Mutex<Budget>);
-
-impl Hits {
-    /// Those of a plan, or of a shard of it.
-    pub(super) fn new(plan: &Plan, shard: Shard) -> Self {
-        Hits(Mutex::new(Budget::new(&plan.faults, shard)))
-    }
-
-    /// The budget itself.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Budget> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A firing hits one more, if it may. Whether it does.
-    pub(super) fn take_one(&self, firing: Firing) -> bool {
-        self.lock().take_one(firing)
-    }
+/// A fault that waits for connections to open.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    /// What it does at the client's end.
+    pub(super) client: Arc<Dose>,
+    /// And at the server's.
+    pub(super) server: Option<Arc<Dose>>,
 }
 
 /// All clients, and the faults that wait for new connections.
@@ -143,20 +130,16 @@ impl Hits {
 pub(super) struct Registry {
     shard: Shard,
     slots: Vec<Slot>,
-    seed: Seed,
-    hits: Arc<Hits>,
-    new: Mutex<Vec<(Arc<Dose>, Standing)>>,
+    new: Mutex<Vec<(Waiting, Standing)>>,
     attempts: Mutex<Vec<(Firing, OnAttempt, Standing)>>,
 }
 
 impl Registry {
     /// One slot for each client of `shard` among `clients` of the plan.
-    pub(super) fn new(clients: u32, shard: Shard, seed: Seed, hits: Arc<Hits>) -> Self {
+    pub(super) fn new(clients: u32, shard: Shard) -> Self {
         Registry {
             shard,
-            hits,
             slots: shard.clients(clients).map(|_| Slot::default()).collect(),
-            seed,
             new: Mutex::default(),
             attempts: Mutex::default(),
         }
@@ -179,33 +162,22 @@ impl Registry {
         self.each().filter_map(|(client, slot)| Some((client, slot.under_way(journal, now, ago)?))).collect()
     }
 
-    /// Connections that a firing selects now, sorted by client; at most `limit`. `turn` numbers the firings.
-    pub(super) fn select(
-        &self,
-        select: &Select,
-        clients: Range<u32>,
-        now: Duration,
-        limit: Option<u64>,
-        turn: u64,
-        random: &mut Stream,
-    ) -> Vec<(Id, Place)> {
+    /// Connections that pass the filters of a selection now, sorted by client.
+    pub(super) fn eligible(&self, select: &Select, clients: &Range<u32>, now: Duration) -> Vec<(Id, Place)> {
         let phase = select.phase.unwrap_or(Phase::Open);
-        let candidates = self.each().filter(|(client, _)| clients.contains(&client.0)).filter_map(|(client, slot)| {
+        let candidates = self.each().filter(|(client, _)| clients.contains(&client.0) && select.pick.may_take(*client));
+        let eligible = candidates.filter_map(|(client, slot)| {
             let place = slot.place();
             let old_enough = phase != Phase::Open || now.saturating_sub(place.since) >= select.min_age;
             let id = Id { client, connection: ConnectionNo(place.connection) };
             (place.phase == Some(phase) && old_enough).then_some((id, place))
         });
-        let mut picked = pick(select.pick, self.shard, turn, candidates.collect(), random);
-        if let Some(limit) = limit {
-            picked.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        }
-        picked
+        eligible.collect()
     }
 
     /// Makes a fault wait for connections that open from now on.
-    pub(super) fn stand(&self, dose: Arc<Dose>, standing: Standing) {
-        self.new.lock().unwrap_or_else(PoisonError::into_inner).push((dose, standing));
+    pub(super) fn stand(&self, waiting: Waiting, standing: Standing) {
+        self.new.lock().unwrap_or_else(PoisonError::into_inner).push((waiting, standing));
     }
 
     /// Makes a fault wait for attempts that begin from now on.
@@ -218,68 +190,27 @@ impl Registry {
         !self.attempts.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
-    /// The fault that selects this attempt, and what it does; uses up one of its hits.
-    pub(super) fn attempted(&self, id: Id) -> Option<(u16, OnAttempt)> {
+    /// The faults that would select this attempt, as far as they have hits left.
+    pub(super) fn attempted(&self, client: ClientIndex) -> Vec<(Firing, OnAttempt)> {
         let attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all = attempts.iter();
-        let hit = all.find(|(firing, _, standing)| standing.wants(self.seed, id, true) && self.hits.take_one(*firing))?;
-        Some((hit.0.fault, hit.1.clone()))
+        let wanting = attempts.iter().filter(|(.., standing)| standing.wants(client, true));
+        wanting.map(|(firing, effect, _)| (*firing, effect.clone())).collect()
+    }
+
+    /// Whether a firing waits for connections to open.
+    pub(super) fn awaits(&self, firing: Firing) -> bool {
+        self.new.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|(waiting, _)| waiting.client.firing == firing)
     }
 
     /// Ends the wait of a firing.
     pub(super) fn unstand(&self, firing: Firing) {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner).retain(|(standing, ..)| *standing != firing);
-        self.new.lock().unwrap_or_else(PoisonError::into_inner).retain(|(dose, _)| dose.firing != firing);
+        self.new.lock().unwrap_or_else(PoisonError::into_inner).retain(|(waiting, _)| waiting.client.firing != firing);
     }
 
-    /// A connection opened: the faults that wait for it reach it.
-    pub(super) fn opened(&self, id: Id) {
-        for (dose, standing) in self.new.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            if standing.wants(self.seed, id, true) && self.hits.take_one(dose.firing) {
-                self.slot(id.client).control.send(Command::Inject(dose.clone()));
-            }
-        }
-    }
-}
-
-/// Draws without replacement; keeps the order. A shard takes its part of what is picked.
-fn pick<T: Copy>(pick: Pick, shard: Shard, turn: u64, candidates: Vec<(Id, T)>, random: &mut Stream) -> Vec<(Id, T)> {
-    pick.draw(shard, turn, candidates, |(id, _)| id.client, random)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ids(count: u32) -> Vec<(Id, ())> {
-        (0..count).map(|client| (Id { client: ClientIndex(client), connection: ConnectionNo(1) }, ())).collect()
-    }
-
-    #[test]
-    fn picks_are_exact_and_without_replacement() {
-        let mut random = Seed(1).stream("pick");
-        for (how, of, expected) in [
-            (Pick::All, 10, 10),
-            (Pick::Count(3), 10, 3),
-            (Pick::Count(30), 10, 10), // no more than there are
-            (Pick::Share(0.25), 1000, 250),
-            (Pick::Share(0.05), 10, 1), // rounded
-            (Pick::Nth(3), 10, 3),      // 2, 5, 8
-            (Pick::Count(3), 0, 0),
-        ] {
-            let picked = pick(how, Shard::WHOLE, 0, ids(of), &mut random);
-            assert_eq!(picked.len(), expected, "{how:?} of {of}");
-            assert!(picked.windows(2).all(|pair| pair[0].0 < pair[1].0), "sorted, each once");
-        }
-    }
-
-    #[test]
-    fn every_candidate_has_the_same_chance() {
-        let mut random = Seed(2).stream("pick");
-        let mut hits = [0_u32; 10];
-        for _ in 0..10_000 {
-            pick(Pick::Count(3), Shard::WHOLE, 0, ids(10), &mut random).iter().for_each(|(id, ())| hits[id.client.0 as usize] += 1);
-        }
-        assert!(hits.iter().all(|&hits| (2_800..3_200).contains(&hits)), "{hits:?}");
+    /// The faults that wait for connections to open and would reach this one, as far as they have hits left.
+    pub(super) fn opened(&self, client: ClientIndex) -> Vec<Waiting> {
+        let new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
+        new.iter().filter(|(_, standing)| standing.wants(client, true)).map(|(waiting, _)| waiting.clone()).collect()
     }
 }

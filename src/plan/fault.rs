@@ -1,6 +1,5 @@
 //! `[[faults]]`: when a fault fires, and whom it hits.
 
-use super::Shard;
 use crate::event::ClientIndex;
 use crate::fault::Injection;
 use crate::seed::Seed;
@@ -126,43 +125,37 @@ pub enum Pick {
 }
 
 impl Pick {
-    /// Draws from candidates that are sorted by client index, without replacement; keeps the order. A shard that has only its own
-    /// candidates takes its part of what is picked; `turn` counts the firings, see [`Shard::quota`].
-    pub fn draw<T>(
-        self,
-        shard: Shard,
-        turn: u64,
-        candidates: Vec<T>,
-        client: impl Fn(&T) -> ClientIndex,
-        random: &mut crate::seed::Stream,
-    ) -> Vec<T> {
-        let count = match self {
-            Pick::All => return candidates,
-            Pick::Nth(n) => return candidates.into_iter().filter(|one| client(one).0 % n.max(1) == n.max(1) - 1).collect(),
-            Pick::Count(count) => usize::try_from(shard.quota(u64::from(count), turn)).unwrap_or(usize::MAX),
-            Pick::Share(share) => shard.portion(share, candidates.len()),
-        };
-        // Selection sampling (Knuth, TAOCP vol. 2, algorithm S): exact, one pass, sorted.
-        let (mut left, mut wanted) = (candidates.len(), count.min(candidates.len()));
-        let mut candidates = candidates;
-        candidates.retain(|_| {
-            let taken = random.below(left as u64) < wanted as u64;
-            left -= 1;
-            wanted -= usize::from(taken);
-            taken
-        });
-        candidates
-    }
-
-    /// Whether it takes a connection that is looked at alone, as each attempt that begins while a fault is active: a share is a
-    /// probability there, drawn from `stream` for this client and connection; a count is bounded by the caller.
-    pub fn takes_alone(self, seed: Seed, stream: &str, client: ClientIndex, connection: crate::event::ConnectionNo) -> bool {
+    /// Whether it can be this client's turn, whatever else is drawn.
+    pub fn may_take(self, client: ClientIndex) -> bool {
         match self {
-            Pick::All | Pick::Count(_) => true,
-            Pick::Share(share) => seed.stream(&format!("{stream}/{}/{}", client.0, connection.0)).unit() < share,
             Pick::Nth(n) => client.0 % n.max(1) == n.max(1) - 1,
+            Pick::All | Pick::Count(_) | Pick::Share(_) => true,
         }
     }
+}
+
+impl Fault {
+    /// Whether the number of its hits is bounded, so that whoever may hit must ask the [`Budget`](super::Budget) of the whole run.
+    pub fn is_bounded(&self) -> bool {
+        self.schedule.first_n.is_some() || matches!(self.select.pick, Pick::Count(_) | Pick::Share(_))
+    }
+}
+
+/// Draws `hits` of the candidates without replacement; keeps the order.
+pub fn draw_exactly<T>(mut candidates: Vec<T>, hits: u64, random: &mut crate::seed::Stream) -> Vec<T> {
+    let mut left = candidates.len() as u64;
+    let mut wanted = hits.min(left);
+    if wanted == left {
+        return candidates;
+    }
+    // Selection sampling (Knuth, TAOCP vol. 2, algorithm S): exact, one pass, sorted.
+    candidates.retain(|_| {
+        let taken = random.below(left) < wanted;
+        left -= 1;
+        wanted -= u64::from(taken);
+        taken
+    });
+    candidates
 }
 
 #[cfg(test)]

@@ -3,6 +3,9 @@
 use super::{Cohort, Fault, Pick, Plan, Shard};
 use crate::fault::{Effect, End, Flow, Gate, HowEnough, Side, Step};
 
+/// How far the part of a share that falls to one of several workers may be above its mean, in standard deviations.
+const DEVIATIONS: f64 = 6.0;
+
 /// Sockets that faults may leave open, at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeftOpen {
@@ -26,7 +29,7 @@ impl Plan {
             let firings = fault.firings(self.seed, self.duration).len() as u64;
             let most = |shard| {
                 let each = firings.saturating_mul(selected(self, fault, shard));
-                fault.schedule.first_n.map_or(each, |hits| each.min(shard.quota(hits, 0)))
+                fault.schedule.first_n.map_or(each, |hits| each.min(hits))
             };
             all.clients = all.clients.saturating_add(if clients { most(shard) } else { 0 });
             all.servers = all.servers.saturating_add(if servers { most(Shard::WHOLE) } else { 0 });
@@ -45,8 +48,12 @@ fn selected(plan: &Plan, fault: &Fault, shard: Shard) -> u64 {
     let there = u64::from(there);
     match fault.select.pick {
         Pick::All => there,
-        Pick::Count(count) => there.min(u64::from(count).div_ceil(u64::from(shard.of))),
-        Pick::Share(share) => ((there as f64 * share).ceil() as u64).min(there),
+        // Of several workers each has its part of what is drawn from all, more or less.
+        Pick::Count(count) => there.min(count.into()),
+        Pick::Share(share) => {
+            let deviation = if shard.is_whole() { 0.0 } else { (there as f64 * share * (1.0 - share)).sqrt() };
+            ((there as f64 * share + DEVIATIONS * deviation).ceil() as u64).min(there)
+        }
         Pick::Nth(n) => there.min(u64::from(plan.clients()).div_ceil(u64::from(n.max(1)))),
     }
 }

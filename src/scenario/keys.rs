@@ -407,7 +407,7 @@ pub(super) static SELECT: Section = Section {
         key("min_age", r#""5s""#, r#""0s""#, "Only connections open for at least this long."),
         key("all", "true", "the default", "Each of those."),
         key("count", "whole number", "-", "This many of those, drawn."),
-        key("percent", r#""5%""#, "-", "This share of those, drawn."),
+        key("percent", r#""5%""#, "-", "This share of those, drawn; of attempts and new connections that of all so far."),
         key("nth", "whole number", "-", "Every n-th client."),
     ],
 };

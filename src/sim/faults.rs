@@ -6,7 +6,7 @@ use super::{Due, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::fault::{Effect, End, Flow, Gate, OnAttempt, OnListener, Shedding, Side, Step};
-use crate::plan::{Firing, Phase, Pick, Shard};
+use crate::plan::{Firing, Phase, Pick, draw_exactly};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -108,14 +108,13 @@ impl World<'_> {
             let opened = self.rows[client as usize].history.opened_at().unwrap_or_default();
             phase != Phase::Open || now.saturating_sub(opened) >= select.min_age
         };
-        let candidates: Vec<_> =
-            self.clients(fault).filter(|client| self.rows[*client as usize].state.phase() == Some(phase) && old_enough(*client)).collect();
-        let mut chosen =
-            select.pick.draw(Shard::WHOLE, 0, candidates, |client| ClientIndex(*client), &mut self.selections[usize::from(fault)]);
-        if let Some(left) = self.budget.left(firing) {
-            chosen.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-        }
-        self.budget.take(firing, chosen.len() as u64);
+        let candidates = self.clients(fault).filter(|client| {
+            let there = self.rows[*client as usize].state.phase() == Some(phase);
+            there && select.pick.may_take(ClientIndex(*client)) && old_enough(*client)
+        });
+        let candidates: Vec<_> = candidates.collect();
+        let hits = self.budget.draw(firing, candidates.len() as u64);
+        let chosen = draw_exactly(candidates, hits, &mut self.selections[usize::from(fault)]);
         self.record(self.now, &Event::Fired { fault, firing: number, selected: chosen.len() as u32 });
         if self.plan.faults[usize::from(fault)].side != Side::Client {
             // Each server acts on its own.
@@ -134,11 +133,10 @@ impl World<'_> {
 
     /// Whether a standing fault selects this attempt, or this new connection; uses up one of its hits.
     fn stands(&mut self, place: usize, client: u32, attempt: bool) -> bool {
-        let (seed, connection) = (self.plan.seed, ConnectionNo(self.rows[client as usize].attempts));
         let standing = &self.standing[place];
         standing.on.is_some() == attempt
             && standing.clients.contains(&client)
-            && standing.pick.takes_alone(seed, &standing.stream, ClientIndex(client), connection)
+            && standing.pick.may_take(ClientIndex(client))
             && self.budget.take_one(standing.firing)
     }
 

@@ -300,7 +300,7 @@ impl<'a> World<'a> {
             standing: Vec::new(),
             selections: plan.faults.iter().map(|fault| seed.stream(&format!("fault/{}/select", fault.name))).collect(),
             fired: vec![0; plan.faults.len()],
-            budget: Budget::new(&plan.faults, Shard::WHOLE),
+            budget: Budget::new(&plan.faults, seed, Shard::WHOLE),
             path: seed.stream("model/path"),
             hints: seed.stream("model/hints"),
             turn: 0,

@@ -177,3 +177,84 @@ fn faults_reach_as_many_connections_as_in_one_process() {
         assert_eq!((&codes["client"]["1012"], &codes["client"]["1006"]), (&120.into(), &30.into()), "{codes}");
     });
 }
+
+/// Bounds that fixed parts of them would miss or exceed: a cohort that is with few workers, new connections, attempts on either side.
+const BOUNDED: &str = r#"
+duration = "4s"
+[target.embedded]
+instances = 2
+[clients.few]
+count     = 2
+arrive    = { over = "100ms" }
+reconnect = { fixed = { delay = "100ms" } }
+[clients.many]
+count     = 98
+arrive    = { over = "300ms" }
+reconnect = { fixed = { delay = "100ms" } }
+[[faults]]
+name   = "few"
+at     = "600ms"
+every  = "300ms"
+until  = "1400ms"
+side   = "client"
+select = { cohort = "few", count = 2 }
+inject = { drop_rst = {} }
+[[faults]]
+name    = "first"
+at      = "1500ms"
+every   = "300ms"
+until   = "2500ms"
+side    = "client"
+first_n = 7
+select  = { cohort = "few" }
+inject  = { drop_rst = {} }
+[[faults]]
+name    = "new"
+at      = "1550ms"
+every   = "500ms"
+until   = "3s"
+side    = "server"
+new     = true
+first_n = 9
+select  = { count = 5, cohort = "many" }
+inject  = { close_code = { code = 4001 } }
+[[faults]]
+name   = "all"
+at     = "3s"
+inject = { close_code = { code = 4002 } }
+[[faults]]
+name    = "attempts"
+at      = "2900ms"
+for     = "900ms"
+side    = "client"
+select  = { count = 11 }
+inject  = { client_bad_request = { what = "no_key" } }
+[[faults]]
+name   = "share"
+at     = "2900ms"
+for    = "900ms"
+select = { percent = "30%" }
+inject = { upgrade_status = { status = 503 } }
+"#;
+
+#[test]
+fn bounds_of_faults_are_those_of_the_run_whatever_the_number_of_workers() {
+    at_once(["1", "3"], |workers| {
+        let place = Place::with(BOUNDED);
+        let ended = place.run(&["run", "test.toml", "--workers", workers, "--out", "run", "--quiet", "--allow-inconclusive"]);
+        ended.assert_code(0);
+        let summary = place.json("run/summary.json");
+        let hits: Vec<_> = summary["faults"].as_array().expect("faults").iter().map(|fault| fault["injected"].as_u64()).collect();
+        assert_eq!(hits[..3], [Some(6), Some(7), Some(9)], "{workers}: {}", summary["faults"]);
+        assert_eq!(hits[4], Some(11), "{workers}: {}", summary["faults"]);
+        let notices = summary["notices"].to_string();
+        assert!(!notices.contains("fixed part") && !notices.contains("not carried out"), "{notices}");
+        // Of the attempts that the server saw while it was active; it looks at the key last.
+        let mut events = csv::Reader::from_path(place.path("run/events.csv")).expect("events");
+        let rows: Vec<_> = events.records().map(|row| row.expect("a row")).collect();
+        let within = |row: &&csv::StringRecord| (2_900_000..3_800_000).contains(&row[0].parse::<u64>().expect("an offset"));
+        let count = |what: &str| rows.iter().filter(within).filter(|row| &row[1] == what).count() as f64;
+        let (seen, hit) = (count("opened") + count("attempt_failed"), hits[5].expect("a number") as f64);
+        assert!(seen >= 100.0 && (hit - seen * 0.3).abs() <= 1.0, "{workers}: {hit} of {seen}");
+    });
+}

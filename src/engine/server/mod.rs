@@ -184,7 +184,7 @@ impl Server {
         // A client that is not ours is counted, so that "every n-th" means something for them, too.
         let stranger = || Id { client: ClientIndex(self.strangers.fetch_add(1, Ordering::Relaxed)), connection: ConnectionNo(1) };
         let (seed, who) = (Seed(self.spec.seed), id.unwrap_or_else(stranger));
-        let taken = standing.wants(seed, who, id.is_some());
+        let taken = standing.wants(who.client, id.is_some());
         taken.then(|| seed.stream(&format!("{}/answer/{}/{}", standing.stream, who.client.0, who.connection.0)))
     }
 
@@ -419,7 +419,7 @@ async fn open(server: &Arc<Server>, connection: Box<Connection>, shaken: Shaken)
     let Shaken { id, echo, greeting, close, _seat } = shaken;
     let control = Arc::new(Control::default());
     let serial = server.serial.fetch_add(1, Ordering::Relaxed);
-    register(server, serial, id, &control);
+    register(server, serial, id, &control).await;
     if let Some((fault, code)) = close {
         control.send(Command::Close { fault, code, reason: "".into() });
     }
@@ -462,28 +462,27 @@ fn stream_of(spec: &ServerSpec, id: Option<Id>, serial: u64) -> u64 {
     }
 }
 
-fn register(server: &Arc<Server>, serial: u64, id: Option<Id>, control: &Arc<Control>) {
-    let mut state = server.state();
-    state.connections.insert(serial, control.clone());
-    if let Some(id) = id {
-        state.by_id.insert(id, serial);
-    }
-    if let Some(closing) = &state.closing {
-        control.send(closing.clone());
-    }
-    for (dose, standing) in state.new.iter().filter(|(_, standing)| server.selects(standing, id).is_some()) {
-        let (control, dose, asking) = (control.clone(), dose.clone(), server.clone());
-        if !standing.bounded {
-            control.send(Command::Inject(dose));
-            continue;
+/// Makes an open connection known, and lets the faults that wait for it reach it, before anything is said on it.
+async fn register(server: &Arc<Server>, serial: u64, id: Option<Id>, control: &Arc<Control>) {
+    let waiting: Vec<_> = {
+        let mut state = server.state();
+        state.connections.insert(serial, control.clone());
+        if let Some(id) = id {
+            state.by_id.insert(id, serial);
         }
-        // The connection does not wait for the answer.
-        server.ground.spawn(async move {
-            if asking.may_hit(dose.firing).await {
-                control.send(Command::Inject(dose));
-            }
-        });
-    }
-    drop(state);
+        if let Some(closing) = &state.closing {
+            control.send(closing.clone());
+        }
+        let wanting = state.new.iter().filter(|(_, standing)| server.selects(standing, id).is_some());
+        wanting.map(|(dose, standing)| (dose.clone(), standing.bounded)).collect()
+    };
     server.open.send_modify(|open| *open += 1);
+    for (dose, bounded) in waiting {
+        let granted = !bounded || server.may_hit(dose.firing).await;
+        // Reverted while it was asked, it acts on nobody any more.
+        let state = server.state();
+        if granted && state.new.iter().any(|(standing, _)| standing.firing == dose.firing) {
+            control.send(Command::Inject(dose));
+        }
+    }
 }
