@@ -162,9 +162,7 @@ impl Recorder {
         let outage_fault = self.outages.fault_of(client.0).flatten();
         let state = &mut self.outages.clients[client.0 as usize];
         state.set(UNDER_WAY, false);
-        let (attempt, begun) = (state.attempts, state.begun());
-        // An injector that spoke of this attempt already has counted itself.
-        let counted = self.outages.injected(client.0, attempt).map(|acted| acted.fault);
+        let begun = state.begun();
         let ledger = &mut self.books[usize::from(cohort)].ledger;
         let (count, step) = match outcome {
             Outcome::Refused => (&mut ledger.refused, Step::Refused),
@@ -175,9 +173,6 @@ impl Recorder {
         };
         *count += 1;
         self.live.failed += 1;
-        if let Some(fault) = fault.filter(|fault| counted != Some(*fault)) {
-            self.hit(fault, client);
-        }
         self.outages.fail(at, client.0);
         let mut rejected = None;
         if let Outcome::Rejected { status, retry_after, location } = outcome {

@@ -307,6 +307,20 @@ fn who_has_not_noticed_by_the_end_is_still_detecting() {
 }
 
 #[test]
+fn an_attempt_that_two_faults_hit_is_one_hit_of_each() {
+    let mut recorder = Recorder::of(meta(), true, false);
+    let r = &mut recorder;
+    client(r, 0).attempt(100).inject(101, 1, 1).inject(102, 1, 2);
+    let (outcome, times) = (Outcome::TimedOut, crate::event::Stages::default());
+    r.record(
+        MS(200),
+        &Event::AttemptFailed { client: ClientIndex(0), stage: crate::event::Stage::Upgrade, outcome, times, fault: Some(1) },
+    );
+    let hits: Vec<_> = recorder.finish(Duration::from_secs(1), Status::Completed).faults.iter().map(|book| book.injected).collect();
+    assert_eq!(hits, [0, 1, 1]);
+}
+
+#[test]
 fn endings_know_what_both_sides_know() {
     let rows = crate::results::tables::ending_rows(&finished());
     let seen: Vec<_> = rows.iter().map(|row| (row.cause.as_str(), row.client_code, row.server_code, row.count)).collect();

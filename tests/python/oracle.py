@@ -163,8 +163,6 @@ class Run:
         self.count(client.cohort, outcome)
         if outcome == "rejected":
             self.statuses[detail["status"]] += 1
-        if fault and client.injected.get(client.attempts, (0, None))[1] != fault:
-            self.faults[fault]["injected"] += 1
         of = client.outage["fault"] if client.outage else None
         if outcome in ("timed_out", "abandoned"):
             self.cut_attempt(client, detail)
