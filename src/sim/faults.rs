@@ -114,7 +114,7 @@ impl World<'_> {
         });
         let candidates: Vec<_> = candidates.collect();
         let hits = self.budget.draw(firing, candidates.len() as u64);
-        let chosen = draw_exactly(candidates, hits, &mut self.selections[usize::from(fault)]);
+        let mut chosen = draw_exactly(candidates, hits, &mut self.selections[usize::from(fault)]);
         self.record(self.now, &Event::Fired { fault, firing: number, selected: chosen.len() as u32 });
         if self.plan.faults[usize::from(fault)].side != Side::Client {
             // Each server acts on its own.
