@@ -2,7 +2,7 @@
 
 use super::message::{Call, FromWorker, ToWorker};
 use crate::engine::target::{self, Guard, Spec};
-use crate::engine::{Question, Sent};
+use crate::engine::{Late, Question, Sent};
 use crate::metrics::Live;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -20,6 +20,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 const EXIT_TRAILS: Duration = Duration::from_millis(500);
 /// A worker that has said nothing for so many seconds of the run is lost: each tells its numbers several times a second.
 const SILENCE: u32 = 10;
+/// In which a worker carries out an order; nobody waits longer for one that stands still.
+const ORDER_WITHIN: Duration = Duration::from_secs(1);
 
 /// The workers of a run.
 pub(super) struct Workers {
@@ -27,7 +29,7 @@ pub(super) struct Workers {
     members: u32,
     lines: Mutex<BTreeMap<u32, mpsc::UnboundedSender<ToWorker>>>,
     /// Orders under way: workers that have not carried it out, and who waits for it.
-    orders: Mutex<BTreeMap<u64, (u32, oneshot::Sender<()>)>>,
+    orders: Mutex<BTreeMap<u64, (Late, oneshot::Sender<Late>)>>,
     /// Seconds for which each has been silent.
     silent: Mutex<BTreeMap<u32, u32>>,
     state: watch::Sender<State>,
@@ -43,15 +45,20 @@ pub(super) struct State {
     pub(super) ready: BTreeSet<u32>,
     /// Those whose books are written.
     pub(super) finished: BTreeSet<u32>,
-    /// Those that will not finish.
-    gone: BTreeSet<u32>,
-    /// The first of them, and why.
-    pub(super) lost: Option<(u32, String)>,
+    /// Those that will not finish, and why.
+    pub(super) lost: BTreeMap<u32, String>,
+    /// The first of them.
+    first_lost: Option<u32>,
     /// Numbers of each.
     live: BTreeMap<u32, Live>,
 }
 
 impl State {
+    /// The first that was lost, and why.
+    fn first_lost(&self) -> Option<(u32, String)> {
+        self.first_lost.and_then(|worker| Some((worker, self.lost.get(&worker)?.clone())))
+    }
+
     /// The numbers of all.
     pub(super) fn live(&self) -> Live {
         self.live.values().fold(Live::default(), |sum, live| sum.plus(live))
@@ -115,16 +122,16 @@ impl Workers {
     /// Waits until a set has all workers, or one is lost. Whether none is.
     pub(super) async fn all(&self, in_set: impl Fn(&State) -> &BTreeSet<u32>) -> Result<(), (u32, String)> {
         let mut state = self.state.subscribe();
-        let over = |state: &State| state.lost.is_some() || in_set(state).len() == self.members as usize;
+        let over = |state: &State| !state.lost.is_empty() || in_set(state).len() == self.members as usize;
         match state.wait_for(over).await {
-            Ok(state) => state.lost.clone().map_or(Ok(()), Err),
+            Ok(state) => state.first_lost().map_or(Ok(()), Err),
             Err(_) => Err((0, "nobody listens to the workers".to_owned())),
         }
     }
 
     /// Waits until each worker has finished or is gone.
     pub(super) async fn over(&self) {
-        let over = |state: &State| state.finished.union(&state.gone).count() == self.members as usize;
+        let over = |state: &State| (0..self.members).all(|worker| state.finished.contains(&worker) || state.lost.contains_key(&worker));
         // The sender is ours: it cannot be gone.
         let _ = self.state.subscribe().wait_for(over).await;
     }
@@ -132,25 +139,28 @@ impl Workers {
     /// Resolves when one is lost.
     pub(super) async fn lost(&self) {
         // The sender is ours: it cannot be gone.
-        let _ = self.state.subscribe().wait_for(|state| state.lost.is_some()).await;
+        let _ = self.state.subscribe().wait_for(|state| !state.lost.is_empty()).await;
     }
 
-    /// Resolves when one has stopped to say how it stands, which is then lost. To be waited for while the run goes on.
+    /// Resolves when one has stopped to say how it stands, which is then lost with all others that have. To be waited for while the run goes on
+    /// and books are written.
     pub(super) async fn fallen_silent(&self) {
         let mut second = interval(Duration::from_secs(1));
         // Seconds that this process saw: one that stood still itself does not blame the workers for it.
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             second.tick().await;
-            let finished = self.state().finished;
-            let silent = (0..self.members).filter(|worker| !finished.contains(worker)).find(|worker| {
+            let State { finished, lost, .. } = self.state();
+            let under_way = (0..self.members).filter(|worker| !finished.contains(worker) && !lost.contains_key(worker));
+            let silent = under_way.filter(|worker| {
                 let mut silent = lock(&self.silent);
                 let seconds = silent.entry(*worker).or_default();
                 *seconds += 1;
                 *seconds > SILENCE
             });
-            if let Some(worker) = silent {
-                self.lose(worker, format!("it said nothing for {SILENCE} s"));
+            let silent: Vec<_> = silent.collect();
+            silent.iter().for_each(|worker| self.lose(*worker, format!("it said nothing for {SILENCE} s")));
+            if !silent.is_empty() {
                 return;
             }
         }
@@ -159,14 +169,16 @@ impl Workers {
     /// Says that a worker will not finish, unless it has.
     pub(super) fn lose(&self, worker: u32, why: String) {
         self.state.send_if_modified(|state| {
-            let news = !state.finished.contains(&worker) && state.gone.insert(worker);
+            let news = !state.finished.contains(&worker) && !state.lost.contains_key(&worker);
             if news {
-                state.lost.get_or_insert((worker, why));
+                state.lost.insert(worker, why);
+                state.first_lost.get_or_insert(worker);
             }
             news
         });
         // Nobody may wait for it any more.
-        lock(&self.orders).clear();
+        let orders = std::mem::take(&mut *lock(&self.orders));
+        orders.into_values().for_each(|(late, done)| drop(done.send(late)));
     }
 
     /// Hands orders to all workers, as they come.
@@ -174,9 +186,15 @@ impl Workers {
         let mut number = 0;
         while let Some((order, done)) = orders.recv().await {
             number += 1;
-            if self.state.borrow().lost.is_none() {
-                lock(&self.orders).insert(number, (self.members, done));
+            if self.state.borrow().lost.is_empty() {
+                lock(&self.orders).insert(number, ((0..self.members).collect(), done));
                 self.tell_all(&ToWorker::Order { number, order });
+                let workers = self.clone();
+                tokio::spawn(async move {
+                    sleep(ORDER_WITHIN).await;
+                    let late = lock(&workers.orders).remove(&number);
+                    late.into_iter().for_each(|(late, done)| drop(done.send(late)));
+                });
             }
         }
     }
@@ -220,13 +238,13 @@ impl Workers {
         }
         writing.abort();
         sleep(EXIT_TRAILS).await;
-        self.lose(worker, "its line ended".to_owned());
+        self.lose(worker, "it ended, or its connection to this process did".to_owned());
     }
 
     fn hear(self: &Arc<Self>, worker: u32, message: FromWorker) {
         lock(&self.silent).remove(&worker);
         match message {
-            FromWorker::Hello { .. } => {}
+            FromWorker::Hello { .. } | FromWorker::Writing => {}
             FromWorker::Ready => self.state.send_modify(|state| _ = state.ready.insert(worker)),
             FromWorker::Failed { why } => self.lose(worker, why),
             FromWorker::Live { live } => self.state.send_modify(|state| _ = state.live.insert(worker, live)),
@@ -244,19 +262,25 @@ impl Workers {
             }
             FromWorker::Done { number } => {
                 let mut orders = lock(&self.orders);
-                let Some((left, _)) = orders.get_mut(&number) else { return };
-                *left -= 1;
-                if *left == 0
-                    && let Some((_, done)) = orders.remove(&number)
+                let Some((late, _)) = orders.get_mut(&number) else { return };
+                late.remove(&worker);
+                if late.is_empty()
+                    && let Some((late, done)) = orders.remove(&number)
                 {
-                    let _ = done.send(());
+                    let _ = done.send(late);
                 }
             }
         }
     }
 
     async fn watch_exits(self: Arc<Self>) {
-        let mut exits = self.guard.exits();
+        let (mut exits, guarded) = (self.guard.exits(), self.clone());
+        tokio::spawn(async move {
+            guarded.guard.gone().await;
+            // After a run nobody is left to be lost.
+            (0..guarded.members)
+                .for_each(|worker| guarded.lose(worker, "the process that starts and stops the workers was ended".to_owned()));
+        });
         while let Ok(exit) = exits.recv().await {
             self.lose(u32::from(exit.slot), format!("process {}: {}", exit.pid, exit.how));
         }

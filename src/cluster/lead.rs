@@ -5,7 +5,7 @@ use super::message::ToWorker;
 use crate::engine::{self, Crew, Places, Question, RunError, Start, target};
 use crate::metrics::book::Meta;
 use crate::metrics::shard::Unreadable;
-use crate::metrics::{Live, Results, shard};
+use crate::metrics::{Live, Results, shard as books};
 use crate::net::clock::monotonic_ns;
 use crate::plan::{Plan, Shard};
 use std::path::{Path, PathBuf};
@@ -111,15 +111,26 @@ pub async fn run(
     let (target, watched) = (led.handle(), members.clone());
     let led = led.run(plan.clone(), (shard, workers, questions), epoch_ns, ending, |at, _| progress(at, watched.state().live())).await;
     // The servers stay until all books are closed: their end is in none.
-    let in_time = timeout(BOOKS_WITHIN, members.over()).await;
+    let written = async {
+        let silence = async {
+            loop {
+                members.fallen_silent().await;
+            }
+        };
+        tokio::select! {
+            () = members.over() => {}
+            () = silence => {}
+        }
+    };
+    let in_time = timeout(BOOKS_WITHIN, written).await;
     forwarding.abort();
     target.shut_down().await;
     if in_time.is_err() {
-        let missing = (0..workers).find(|worker| !members.state().finished.contains(worker)).unwrap_or(0);
-        members.lose(missing, format!("no books within {} s of the end", BOOKS_WITHIN.as_secs()));
+        // Those that have finished are not lost.
+        (0..workers).for_each(|worker| members.lose(worker, format!("no books within {} s of the end", BOOKS_WITHIN.as_secs())));
     }
     members.shut_down().await;
-    add_up(led?, &members, workers, &plan, folder)
+    add_up(led?, &members, (shard, workers), &plan, folder)
 }
 
 /// Starts the workers and gives each its job; they are ready when this returns.
@@ -166,22 +177,31 @@ async fn start_workers(
 }
 
 /// The books of all that finished, on top of those of the leading process.
-fn add_up(mut sum: Results, members: &Workers, workers: u32, plan: &Plan, folder: &Path) -> Result<Results, ClusterError> {
+fn add_up(
+    mut sum: Results,
+    members: &Workers,
+    (shard, workers): (Shard, u32),
+    plan: &Plan,
+    folder: &Path,
+) -> Result<Results, ClusterError> {
     let state = members.state();
     for worker in 0..workers {
         let file = books_of(folder, worker);
         if state.finished.contains(&worker) {
             let bytes = std::fs::read(&file).map_err(|cause| ClusterError::Scenario { path: file.clone(), cause })?;
             let part =
-                shard::decode(Meta::of(plan), &bytes).map_err(|cause| ClusterError::Books { worker: name(worker, workers), cause })?;
+                books::decode(Meta::of(plan), &bytes).map_err(|cause| ClusterError::Books { worker: name(worker, workers), cause })?;
             sum.add(&part);
         }
         // Its content is in the results now; one that stays does no harm.
         let _ = std::fs::remove_file(&file);
+        // Of one that was lost as it wrote.
+        let _ = std::fs::remove_file(file.with_extension("partial"));
     }
     sum.workers = workers;
-    if let Some((worker, why)) = state.lost {
-        sum.lost.push(format!("{} was lost: {why}", name(worker, workers)));
+    for (worker, why) in state.lost {
+        let clients = shard.part(worker, workers).count(plan.clients());
+        sum.lost.push(format!("{} was lost: {why}; what its {clients} clients did is in no figure", name(worker, workers)));
     }
     let output = folder.join("workers.log");
     if output.metadata().is_ok_and(|file| file.len() == 0) {

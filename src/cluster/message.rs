@@ -94,6 +94,8 @@ pub(super) enum FromWorker {
         /// Its numbers.
         live: Live,
     },
+    /// The books are closed, and on their way to their file.
+    Writing,
     /// The books are closed and in their file.
     Finished,
 }

@@ -9,11 +9,12 @@ use crate::metrics::{Results, shard};
 use crate::plan::Plan;
 use crate::scenario::{self, Overrides, Source};
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream as StdStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -27,7 +28,8 @@ pub fn main(argument: &str, usage: impl FnOnce() -> Usage) -> u8 {
     let call: Call = match serde_json::from_str(argument) {
         Ok(call) => call,
         Err(error) => {
-            eprintln!("worker: bad argument: {error}");
+            // Into workers.log, which may be on a full disk: no reason to panic.
+            let _ = writeln!(io::stderr(), "worker: bad argument: {error}");
             return 2;
         }
     };
@@ -41,7 +43,7 @@ pub fn main(argument: &str, usage: impl FnOnce() -> Usage) -> u8 {
     match worked {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("worker {number}: {error}");
+            let _ = writeln!(io::stderr(), "worker {number}: {error}");
             1
         }
     }
@@ -85,8 +87,11 @@ async fn work(call: Call, usage: impl FnOnce() -> Usage) -> io::Result<()> {
         .await;
     let saying = match outcome {
         Ok(results) => {
-            save(Results { usage: usage(), ..results }, books)?;
-            FromWorker::Finished
+            let results = Results { usage: usage(), ..results };
+            match saved(results, books.clone(), &say).await {
+                Ok(()) => FromWorker::Finished,
+                Err(error) => FromWorker::Failed { why: format!("its books cannot be written to {}: {error}", books.display()) },
+            }
         }
         Err(error) => FromWorker::Failed { why: error.to_string() },
     };
@@ -106,11 +111,29 @@ fn plan(scenario: PathBuf, all_events: bool) -> Result<Arc<Plan>, String> {
     Ok(Arc::new(Plan { all_events, ..plan }))
 }
 
-/// Writes books under a temporary name first: a file that is there is complete.
-fn save(results: Results, books: PathBuf) -> io::Result<()> {
+/// Writes books, and says now and then that it does: who says nothing is lost.
+async fn saved(results: Results, books: PathBuf, say: &mpsc::UnboundedSender<FromWorker>) -> io::Result<()> {
+    let saving = tokio::task::spawn_blocking(move || save(results, &books));
+    tokio::pin!(saving);
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            // Done is done.
+            biased;
+            done = &mut saving => return done.unwrap_or_else(|error| Err(io::Error::other(error))),
+            _ = second.tick() => drop(say.send(FromWorker::Writing)),
+        }
+    }
+}
+
+/// Writes books under a temporary name first: a file that is there is complete. Leaves nothing where it fails.
+fn save(results: Results, books: &Path) -> io::Result<()> {
     let partial = books.with_extension("partial");
-    std::fs::write(&partial, shard::encode(results))?;
-    std::fs::rename(partial, books)
+    let written = std::fs::write(&partial, shard::encode(results)).and_then(|()| std::fs::rename(&partial, books));
+    if written.is_err() {
+        let _ = std::fs::remove_file(partial);
+    }
+    written
 }
 
 fn gone() -> io::Error {

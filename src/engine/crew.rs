@@ -4,6 +4,7 @@
 
 use crate::plan::Firing;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -49,8 +50,11 @@ pub(crate) enum Order {
     },
 }
 
+/// Workers, by their number from 0, that did not carry an order out in time.
+pub(crate) type Late = BTreeSet<u32>;
+
 /// An order under way, and where its acknowledgement goes.
-pub(crate) type Sent = (Order, oneshot::Sender<()>);
+pub(crate) type Sent = (Order, oneshot::Sender<Late>);
 
 /// The way to the workers; to nobody where this process has all clients.
 #[derive(Clone, Debug, Default)]
@@ -63,8 +67,9 @@ impl Crew {
         (Crew(Some(sender)), orders)
     }
 
-    /// Sends an order; when the future resolves, all workers have carried it out. They get orders in the order of these calls.
-    pub(crate) fn tell(&self, order: Order) -> impl Future<Output = ()> + use<> {
+    /// Sends an order; when the future resolves, all workers have carried it out, but those that are late. They get orders in the order of
+    /// these calls.
+    pub(crate) fn tell(&self, order: Order) -> impl Future<Output = Late> + use<> {
         let done = self.0.as_ref().map(|sender| {
             let (done, receiver) = oneshot::channel();
             // Nobody takes orders any more when the run is over.
@@ -72,8 +77,9 @@ impl Crew {
             receiver
         });
         async {
-            if let Some(done) = done {
-                let _ = done.await;
+            match done {
+                Some(done) => done.await.unwrap_or_default(),
+                None => Late::new(),
             }
         }
     }

@@ -357,7 +357,13 @@ async fn act_or_spare<T>(
 /// Carries an order out, here and in all workers.
 async fn tell(shared: &Shared, order: Order) {
     obey(shared, &order);
-    shared.crew.tell(order).await;
+    let (Order::Mark { firing, .. } | Order::Struck { firing, .. } | Order::Unmark { firing }) = order else {
+        return drop(shared.crew.tell(order).await);
+    };
+    for worker in shared.crew.tell(order).await {
+        let why = format!("worker {} did not answer in time: its clients may not name the fault as the cause of what it did", worker + 1);
+        shared.journal.record(&not_carried_out(firing, why));
+    }
 }
 
 /// Carries an order out on the clients of this process.

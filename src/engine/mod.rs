@@ -36,7 +36,7 @@ use crate::metrics::{Live, Recorder, Results, Status};
 use crate::net::clock::{Clock, monotonic_ns};
 use crate::plan::{Before, Firing, Plan, Shard};
 use channel::{FromServer, Id, ToServer};
-pub(crate) use crew::{Crew, Order, Sent};
+pub(crate) use crew::{Crew, Late, Order, Sent};
 pub use echo::{Echoed, echo};
 pub use error::RunError;
 pub(crate) use files::SPARE_FILES;
@@ -286,7 +286,7 @@ impl Follower {
         let obey = tokio::spawn(async move {
             while let Some((order, done)) = orders.recv().await {
                 faults::obey(&obeying, &order);
-                let _ = done.send(());
+                let _ = done.send(crew::Late::new());
             }
         });
         let results = measure(&shared, arrivals, self.reports, stop, &mut progress).await;

@@ -60,6 +60,21 @@ fn kept(summary: bool) -> &'static str {
     if summary { " (summary.json beside it is complete)" } else { "" }
 }
 
+/// The folder that becomes `dir` when it is complete.
+fn temporary(dir: &Path) -> PathBuf {
+    if dir.is_dir() {
+        return dir.join("run.partial");
+    }
+    let mut name = dir.file_name().map_or_else(|| "run".into(), std::ffi::OsStr::to_owned);
+    name.push(".partial");
+    dir.with_file_name(name)
+}
+
+/// What there is of a run folder that is not complete, or never will be.
+pub fn partial_of(dir: &Path) -> Option<PathBuf> {
+    Some(temporary(dir)).filter(|partial| partial.is_dir())
+}
+
 /// A run folder that is not complete yet.
 #[derive(Debug)]
 pub struct Folder {
@@ -78,13 +93,7 @@ impl Folder {
         if fs::read_dir(dir).map_or_else(|_| dir.exists(), |mut entries| entries.next().is_some()) {
             return Err(FolderError::Exists { path: dir.to_owned() });
         }
-        let partial = if dir.is_dir() {
-            dir.join("run.partial")
-        } else {
-            let mut name = dir.file_name().map_or_else(|| "run".into(), std::ffi::OsStr::to_owned);
-            name.push(".partial");
-            dir.with_file_name(name)
-        };
+        let partial = temporary(dir);
         let missing = |above: &&Path| !above.as_os_str().is_empty() && !above.exists();
         let made = partial.ancestors().skip(1).take_while(missing).map(Path::to_owned).collect();
         let folder = Folder { partial, complete: dir.to_owned(), made };

@@ -1,7 +1,9 @@
 //! `shard.books`: what one shard of a run has recorded, for `closestorm merge`; and whether several belong together.
 //!
-//! The first line is a [`Header`] in JSON, the rest is for the same version of the program only (`metrics::shard`).
+//! The first line is a [`Header`] in JSON, the last four bytes are the CRC-32 of all before, in little endian; what is between is for the same
+//! version of the program only (`metrics::shard`).
 
+use super::folder::partial_of;
 use super::record::Manifest;
 use crate::metrics::Results;
 use crate::metrics::book::Meta;
@@ -54,6 +56,18 @@ pub enum ShardError {
     NoShard {
         /// The folder.
         dir: PathBuf,
+    },
+    /// The shard did not end.
+    #[error(
+        "{} is not there, only {}: that shard was killed, or is still running; wait for it, or run it again",
+        dir.display(),
+        partial.display()
+    )]
+    Unfinished {
+        /// The folder.
+        dir: PathBuf,
+        /// The one with the temporary name.
+        partial: PathBuf,
     },
     /// The file cannot be read.
     #[error("{} is damaged: {what}", path.display())]
@@ -111,6 +125,7 @@ pub fn write(dir: &Path, header: &Header, results: Results) -> io::Result<()> {
     let mut bytes = serde_json::to_vec(header)?;
     bytes.push(b'\n');
     bytes.extend(encode(results));
+    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
     fs::write(dir.join(FILE), bytes)
 }
 
@@ -121,7 +136,10 @@ pub fn write(dir: &Path, header: &Header, results: Results) -> io::Result<()> {
 pub fn read(dir: &Path, manifest: &Manifest) -> Result<Part, ShardError> {
     let path = dir.join(FILE);
     let bytes = fs::read(&path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ShardError::NoShard { dir: dir.to_owned() },
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => match partial_of(dir) {
+            Some(partial) => ShardError::Unfinished { dir: dir.to_owned(), partial },
+            None => ShardError::NoShard { dir: dir.to_owned() },
+        },
         _ => ShardError::Damaged { path: path.clone(), what: error.to_string() },
     })?;
     let damaged = |what: &str| ShardError::Damaged { path: path.clone(), what: what.to_owned() };
@@ -132,7 +150,12 @@ pub fn read(dir: &Path, manifest: &Manifest) -> Result<Part, ShardError> {
         let (theirs, ours) = (shown(&header.version, &header.commit), shown(&manifest.version, &manifest.commit));
         return Err(ShardError::Version { dir: dir.to_owned(), theirs, ours });
     }
-    Ok(Part { dir: dir.to_owned(), header, books: bytes[end + 1..].to_vec() })
+    let (content, sum) = bytes.split_last_chunk::<4>().ok_or_else(|| damaged("it is too short"))?;
+    if crc32fast::hash(content) != u32::from_le_bytes(*sum) {
+        return Err(damaged("its checksum does not match its content: it was changed, or is not complete; run the shard again"));
+    }
+    let books = content.get(end + 1..).ok_or_else(|| damaged("it ends in its first line"))?;
+    Ok(Part { dir: dir.to_owned(), header, books: books.to_vec() })
 }
 
 /// Whether these are all shards of one run, each once.
@@ -243,6 +266,18 @@ mod tests {
         manifest.version = "0.0.9".to_owned();
         assert!(read(dir.path(), &manifest).unwrap_err().to_string().contains("this is 0.0.9"));
         assert!(matches!(read(&dir.path().join("no"), &manifest), Err(ShardError::NoShard { .. })));
+        manifest.version.clone_from(&header.version);
+        let whole = fs::read(dir.path().join(FILE)).unwrap();
+        for place in [0, 30, whole.len() / 2, whole.len() - 5, whole.len() - 1] {
+            let mut wrong = whole.clone();
+            wrong[place] ^= 1;
+            fs::write(dir.path().join(FILE), wrong).unwrap();
+            assert!(read(dir.path(), &manifest).is_err(), "byte {place}");
+        }
+        let mut wrong = whole.clone();
+        wrong[whole.len() / 2] ^= 1;
+        fs::write(dir.path().join(FILE), wrong).unwrap();
+        assert!(read(dir.path(), &manifest).unwrap_err().to_string().contains("checksum"));
         fs::write(dir.path().join(FILE), "{}").unwrap();
         assert!(matches!(read(dir.path(), &manifest), Err(ShardError::Damaged { .. })));
     }
