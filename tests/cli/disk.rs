@@ -92,3 +92,14 @@ fn a_run_folder_may_be_a_mount() {
     ended.assert_code(0);
     assert!(ended.out.contains("summary.json\n") && !ended.out.contains("partial"), "{ended:?}");
 }
+
+#[test]
+fn a_disk_that_fills_with_the_books_of_workers_says_so() {
+    let place = Place::with(SHORT);
+    // All but one page is taken while the run goes on: the scenario is there, and the books do not fit.
+    let fill = "(sleep 1; head -c 100000000 /dev/zero >full/rest 2>/dev/null)";
+    let line = format!("{fill} & $C run test.toml --duration 4s --workers 2 --out full/run --quiet; code=$?; ls -R full; wait; exit $code");
+    let Some(ended) = on_small_disk(&place, 200_000, &line) else { return };
+    assert!(ended.out.contains("its books cannot be written to") && ended.out.contains("No space left on device"), "{ended:?}");
+    assert!(!ended.out.contains(".books") && !ended.out.contains("worker-1.partial") && !ended.out.contains("worker-2.partial"), "{ended:?}");
+}

@@ -79,6 +79,12 @@ fn refusals(place: &Place) {
     let books = fs::read(place.path("two/shard.books")).expect("books");
     fs::write(place.path("two/shard.books"), &books[..books.len() - 9]).expect("the folder can be written");
     place.assert_refuses(&["merge", "one", "two"], 1, &["two/shard.books is damaged"]);
+    let middle = books.len() / 2;
+    let changed = [&books[..middle], &[books[middle] ^ 4], &books[middle + 1..]].concat();
+    fs::write(place.path("two/shard.books"), changed).expect("the folder can be written");
+    place.assert_refuses(&["merge", "one", "two"], 1, &["two/shard.books is damaged", "checksum does not match", "run the shard again"]);
+    fs::rename(place.path("two"), place.path("two.partial")).expect("the folder can be written");
+    place.assert_refuses(&["merge", "one", "two"], 2, &["two is not there, only two.partial", "killed, or is still running"]);
 }
 
 #[test]

@@ -107,6 +107,59 @@ fn a_worker_that_stands_still_is_lost_long_before_the_end() {
 }
 
 #[test]
+fn a_worker_that_stands_still_near_the_end_is_named_soon_after_it() {
+    let place = Place::with(&LISTENING.replace("30s", "5s"));
+    let run = place.start(&["run", "test.toml", "--workers", "3", "--out", "run"]);
+    run.until_it_runs();
+    until("it is not near the end", || run.err().contains("4."));
+    let workers = processes(&place, "__worker");
+    workers[1..].iter().for_each(|worker| send("STOP", *worker));
+    let begun = std::time::Instant::now();
+    run.end().assert_code(3);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(25), "{:?}", begun.elapsed());
+    let lost = &place.json("run/summary.json")["generator"]["lost"];
+    assert_eq!(lost.as_array().map(Vec::len), Some(2), "{lost}");
+}
+
+#[test]
+fn all_workers_that_are_lost_are_named_with_their_clients() {
+    let place = Place::with(LISTENING);
+    let run = place.start(&["run", "test.toml", "--workers", "3", "--out", "run"]);
+    run.until_it_runs();
+    let stat = fs::read_to_string(format!("/proc/{}/stat", processes(&place, "__worker")[0])).expect("it lives");
+    let guard = stat.rsplit_once(") ").expect("a stat line").1.split(' ').nth(1).expect("a parent").parse().expect("a number");
+    send("KILL", guard);
+    run.end().assert_code(3);
+    let lost = place.json("run/summary.json")["generator"]["lost"].clone();
+    let lost: Vec<_> = lost.as_array().expect("a list").iter().map(|text| text.as_str().expect("a text")).collect();
+    assert_eq!(lost.len(), 3, "{lost:?}");
+    for (worker, clients) in [(1, 4), (2, 3), (3, 3)] {
+        let of = lost[worker - 1];
+        let told = format!("what its {clients} clients did is in no figure");
+        assert!(of.starts_with(&format!("worker {worker} of 3 was lost")) && of.ends_with(&told), "{of}");
+    }
+}
+
+#[test]
+fn a_fault_on_a_process_does_not_wait_for_a_worker_that_stands_still() {
+    let crash = "[[faults]]\nname = \"crash\"\nat = \"4s\"\ninject = { server_crash = { down = \"200ms\" } }\n";
+    let cut = "[[faults]]\nname = \"cut\"\nat = \"4500ms\"\nside = \"client\"\nselect = { count = 2 }\ninject = { drop_rst = {} }\n";
+    let place = Place::with(&format!("{LISTENING}reconnect = {{ fixed = {{ delay = \"100ms\" }} }}\n{crash}{cut}"));
+    let run = place.start(&["run", "test.toml", "--workers", "2", "--out", "run"]);
+    run.until_it_runs();
+    until("not all are open", || run.err().contains("open 10/10"));
+    send("STOP", processes(&place, "__worker")[1]);
+    run.end().assert_code(3);
+    let events = fs::read_to_string(place.path("run/events.csv")).expect("events");
+    let rows = |what: &str, fault: &str| events.lines().filter(|line| line.contains(what) && line.contains(fault)).count();
+    assert!(rows("not_carried_out", "crash") >= 1 && rows("not_carried_out", ",cut,") == 1, "{events}");
+    let down = events.lines().find(|line| line.contains("what=down")).expect("it was carried out");
+    let at: u64 = down.split(',').next().expect("an offset").parse().expect("a number");
+    assert!((4_000_000..8_000_000).contains(&at), "{down}");
+    assert!(events.lines().any(|line| line.contains(",fired,") && line.contains(",cut,") && line.contains("selected=2")), "{events}");
+}
+
+#[test]
 fn kill_9_leaves_no_worker_and_no_server() {
     let place = Place::with(&LISTENING.replace("[target.embedded]", "[target.embedded]\nprocesses = 2"));
     let run = place.start(&["run", "test.toml", "--workers", "2", "--out", "run"]);
