@@ -81,6 +81,13 @@ pub enum UnderWay {
     },
 }
 
+impl Event {
+    /// A fault had no firing in the whole run.
+    pub fn not_due(fault: u16) -> Event {
+        Event::NotCarriedOut { fault: Some(fault), firing: 0, why: "it was not due before the end of the run".to_owned() }
+    }
+}
+
 impl UnderWay {
     /// The same some time before; `None`: it had not begun.
     pub fn before(self, ago: Duration) -> Option<UnderWay> {
@@ -322,6 +329,8 @@ pub enum Event {
         firing: u32,
         /// Connections (or instances, or attempts) selected.
         selected: u32,
+        /// Connections that passed its filters; `None`: it does not choose among connections.
+        eligible: Option<u32>,
     },
     /// A firing was due after its fault had used up its `first_n` hits: nothing is done, as planned.
     Spent {

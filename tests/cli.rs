@@ -13,6 +13,7 @@ mod disk;
 mod files;
 mod output;
 mod refusals;
+mod selections;
 mod shards;
 mod signals;
 mod templates;

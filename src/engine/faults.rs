@@ -64,8 +64,8 @@ struct Injector<'a> {
 }
 
 impl Injector<'_> {
-    fn record_fired(&self, selected: usize) {
-        self.shared.journal.record(&fired(self.firing, selected));
+    fn record_fired(&self, selected: usize, eligible: Option<usize>) {
+        self.shared.journal.record(&fired(self.firing, selected, eligible));
     }
 
     async fn fire(&mut self) {
@@ -77,7 +77,7 @@ impl Injector<'_> {
             Effect::BothEnds { client, server } => self.both_ends(client, server).await,
             Effect::Attempt(effect) => {
                 let standing = self.standing();
-                self.record_fired(0);
+                self.record_fired(0, None);
                 if self.fault.side == Side::Client {
                     self.shared.registry.stand_attempts(self.firing, effect, standing);
                 } else {
@@ -88,7 +88,7 @@ impl Injector<'_> {
             Effect::Listener { on, instance } => {
                 // Counted once, by the process that has the servers.
                 let named = if self.shared.follows { 0 } else { self.shared.fleet.named(instance).len() };
-                self.record_fired(named);
+                self.record_fired(named, None);
                 if named == 0 && !self.shared.follows {
                     self.shared.journal.record(&not_carried_out(self.firing, no_instance(instance)));
                 }
@@ -125,8 +125,9 @@ impl Injector<'_> {
                 shared.hits.give_back(firing, short).await;
             }
         }
+        let eligible = candidates.len();
         let chosen = draw_exactly(candidates, hits, &mut self.random);
-        self.record_fired(chosen.len());
+        self.record_fired(chosen.len(), Some(eligible));
         chosen
     }
 
@@ -225,8 +226,9 @@ pub(super) fn opened(shared: &Arc<Shared>, id: Id) {
     }
 }
 
-fn fired(firing: Firing, selected: usize) -> Event {
-    Event::Fired { fault: firing.fault, firing: firing.number, selected: u32::try_from(selected).unwrap_or(u32::MAX) }
+fn fired(firing: Firing, selected: usize, eligible: Option<usize>) -> Event {
+    let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+    Event::Fired { fault: firing.fault, firing: firing.number, selected: number(selected), eligible: eligible.map(number) }
 }
 
 /// The plan was not carried out here, and why.
@@ -246,7 +248,7 @@ fn no_instance(named: Option<u16>) -> String {
 /// What happens to processes.
 async fn process(shared: &Arc<Shared>, firing: Firing, effect: &OnProcess, holds: Option<Duration>) {
     let nobody = |named| {
-        shared.journal.record(&fired(firing, 0));
+        shared.journal.record(&fired(firing, 0, None));
         shared.journal.record(&not_carried_out(firing, no_instance(named)));
     };
     match effect {
@@ -373,7 +375,7 @@ pub(super) fn obey(shared: &Shared, order: &Order) {
         Order::Mark { firing, instance, ends } => {
             let ids = mark(shared, firing, instance, ends);
             shared.deafen_clients_of(instance);
-            shared.journal.record(&fired(firing, ids.len()));
+            shared.journal.record(&fired(firing, ids.len(), None));
             marked().insert((firing, instance), ids);
         }
         Order::Struck { firing, instance, at } => {

@@ -336,11 +336,15 @@ impl Shared {
         }))
     }
 
-    /// Tells what should have been done to server processes and is not done when the run ends.
-    fn tell_what_is_left(&self) {
+    /// Tells what should have been done to server processes and is not done when the run ends, and which faults were never due.
+    fn tell_what_is_left(&self, status: Status) {
         let at = self.journal.now().min(self.plan.duration.saturating_sub(Duration::from_nanos(1)));
         for (Firing { fault, number }, why) in self.under_way.left(at) {
             self.journal.record_at(at, &Event::NotCarriedOut { fault: Some(fault), firing: number, why });
+        }
+        // Of a run that was stopped nobody can tell; and one process speaks for all.
+        if status == Status::Completed && !self.follows {
+            self.plan.never_due().for_each(|fault| self.journal.record_at(at, &Event::not_due(fault)));
         }
     }
 
@@ -372,7 +376,7 @@ async fn measure(
     if status == Status::Completed {
         tokio::time::sleep(SETTLE).await;
     }
-    shared.tell_what_is_left();
+    shared.tell_what_is_left(status);
     let results = journal.close(status, end, under_way);
     tasks.abort_all();
     results.ok_or_else(|| RunError::Io(io::Error::other("the books were closed twice")))

@@ -20,7 +20,7 @@ use crate::expect::Limit;
 use crate::fault::liveness::Silence;
 use crate::fault::told::Told;
 use crate::fault::{Effect, Form, Side, Step};
-use crate::plan::{Answer, Plan, Target, Traffic};
+use crate::plan::{Answer, Pick, Plan, Target, Traffic};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -116,6 +116,8 @@ pub struct FaultMeta {
     pub by_close: bool,
     /// When it acts on whom it selected.
     pub acts: Acts,
+    /// Whom of those that pass its filters it selects.
+    pub pick: Pick,
     /// A connection on which it acted is dead for its user, as long as it holds if it holds.
     pub kills: bool,
     /// What the users of both sides should be told of connections that it ended.
@@ -158,6 +160,7 @@ impl Meta {
             holds: matches!(fault.inject.row.form, Form::Holding | Form::Attempts | Form::Listener | Form::Process { holds: true }),
             process: matches!(fault.inject.row.form, Form::Process { .. }),
             acts: Acts::of(fault),
+            pick: fault.select.pick,
             by_close: asks_to_stop(plan, fault),
             kills: kills(fault),
             told: told(plan, fault),

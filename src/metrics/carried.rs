@@ -1,6 +1,7 @@
 //! Faults that were planned and acted on nobody, by the closed books of the whole run: parts of it may each have hit nobody.
 
 use super::book::{FaultBook, FaultMeta, Results, Status};
+use crate::event::Event;
 use crate::fault::{Effect, Flow, Gate, Side, Step};
 use crate::plan::{Fault, Pick, Plan};
 
@@ -76,6 +77,40 @@ pub fn missed(results: &Results, plan: &Plan) -> Vec<String> {
     told.collect()
 }
 
+/// Why a firing selected nobody, or fewer than it is asked for, in words.
+pub fn so_few(meta: &FaultMeta, selected: u32, eligible: Option<u32>) -> Option<String> {
+    match (eligible, meta.pick) {
+        (None, _) if selected > 0 => None,
+        (None, _) if meta.acts == Acts::Process => Some("no connection was open to it".to_owned()),
+        (None, _) if meta.acts == Acts::Later => Some("it acts on attempts that begin from now on".to_owned()),
+        (Some(0), _) => Some("no connection passed its filters".to_owned()),
+        (Some(eligible), Pick::Count(count)) if eligible < count && selected > 0 => {
+            Some(format!("only {eligible} of {count} passed its filters"))
+        }
+        (Some(eligible), Pick::Share(share)) if selected == 0 && share * f64::from(eligible) < 0.5 => {
+            Some(format!("its share of {eligible} is less than half a connection"))
+        }
+        (Some(_), _) if selected == 0 => Some("its hits are used up".to_owned()),
+        _ => None,
+    }
+}
+
+/// Faults that were asked for more connections than there were, in words.
+pub fn short(results: &Results) -> Vec<String> {
+    let told = (0..).zip(&results.meta.faults).filter_map(|(index, meta)| {
+        let Pick::Count(count) = meta.pick else { return None };
+        let firings = results.milestones.kept().iter().filter_map(|(_, _, event)| match event {
+            Event::Fired { fault, eligible: Some(eligible), .. } if *fault == index => Some(*eligible),
+            _ => None,
+        });
+        let short: Vec<_> = firings.filter(|eligible| *eligible < count).collect();
+        let (least, firings) = (short.iter().min()?, short.len());
+        let times = if firings == 1 { "1 firing".to_owned() } else { format!("each of {firings} firings, at least") };
+        Some(format!("fault {}: select.count is {count}, and in {times} {least} connections passed its filters", meta.id))
+    });
+    told.collect()
+}
+
 fn why(meta: &FaultMeta, book: &FaultBook) -> Option<String> {
     match meta.acts {
         _ if book.fired == 0 => Some("it was not due before the end of the run".to_owned()),
@@ -120,7 +155,8 @@ mod tests {
         let told = |selected: u32, injected: bool, status| {
             let mut recorder = Recorder::of(meta(), false, false);
             for fault in 0..3 {
-                (0..2).for_each(|firing| recorder.record(Duration::from_secs(1), &Event::Fired { fault, firing, selected }));
+                (0..2)
+                    .for_each(|firing| recorder.record(Duration::from_secs(1), &Event::Fired { fault, firing, selected, eligible: None }));
             }
             let (client, connection) = (ClientIndex(0), ConnectionNo(1));
             if injected {

@@ -26,8 +26,9 @@ pub(super) fn add(sum: &mut Sample<Kept>, part: &Sample<Kept>) {
         *turn += 1;
         let Some((mine_at, _, mine)) = place.and_then(|place| mine.get_mut(*place)) else { return false };
         *mine_at = (*mine_at).min(*at);
-        if let (Event::Fired { selected: sum, .. }, Event::Fired { selected, .. }) = (mine, event) {
+        if let (Event::Fired { selected: sum, eligible: all, .. }, Event::Fired { selected, eligible, .. }) = (mine, event) {
             *sum = sum.saturating_add(*selected);
+            *all = all.map_or(*eligible, |all| Some(all.saturating_add(eligible.unwrap_or(0))));
         }
         true
     });
@@ -64,13 +65,13 @@ mod tests {
             events.into_iter().for_each(|event| sample.offer(|| event));
             sample
         };
-        let fired = |at, fault, firing, selected| (at, at, Event::Fired { fault, firing, selected });
+        let fired = |at, fault, firing, selected| (at, at, Event::Fired { fault, firing, selected, eligible: None });
         let down = (12, 9, Event::Target { instance: 0, what: "down", detail: String::new() });
         let mut sum = of(vec![fired(10, 0, 0, 3), fired(20, 0, 1, 4)]);
         add(&mut sum, &of(vec![fired(9, 0, 0, 1), down.clone(), fired(15, 1, 0, 7), fired(22, 0, 1, 2), fired(30, 0, 2, 5)]));
         let expected = [
-            (9, 10, Event::Fired { fault: 0, firing: 0, selected: 4 }),
-            (20, 20, Event::Fired { fault: 0, firing: 1, selected: 6 }),
+            (9, 10, Event::Fired { fault: 0, firing: 0, selected: 4, eligible: None }),
+            (20, 20, Event::Fired { fault: 0, firing: 1, selected: 6, eligible: None }),
             down,
             fired(15, 1, 0, 7),
             fired(30, 0, 2, 5), // the first part had fewer

@@ -262,7 +262,7 @@ impl Recorder {
             Event::Ended { client, connection, ending, closing } => self.ended(at, *client, *connection, ending, *closing),
             Event::ServerEnded { client, connection, ending } => self.server_ended(at, *client, *connection, ending),
             Event::GaveUp { client, .. } => self.gave_up(at, *client),
-            Event::Fired { fault, firing, selected } => {
+            Event::Fired { fault, firing, selected, .. } => {
                 self.standing.insert((*fault, *firing), at);
                 let book = &mut self.faults[usize::from(*fault)];
                 book.first = Some(book.first.map_or(at, |first| first.min(at)));

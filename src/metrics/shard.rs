@@ -158,7 +158,7 @@ mod tests {
             let mut tell = |event| events.push((at, event));
             match (open, random.below(12)) {
                 (_, 0) if random.below(40) == 0 => {
-                    tell(Event::Fired { fault: 0, firing: 0, selected: CLIENTS });
+                    tell(Event::Fired { fault: 0, firing: 0, selected: CLIENTS, eligible: None });
                     tell(Event::Target { instance: 0, what: "down", detail: String::new() });
                     for (index, (attempts, _)) in clients.iter().enumerate().filter(|(_, (_, open))| *open) {
                         let (client, connection) = (ClientIndex(index as u32), ConnectionNo(*attempts));
@@ -226,7 +226,7 @@ mod tests {
             match event {
                 Event::Fired { fault, firing, .. } if shard.is_some() => {
                     let selected = shard.map_or(0, |shard| shard.count(CLIENTS));
-                    recorder.record(*at, &Event::Fired { fault: *fault, firing: *firing, selected });
+                    recorder.record(*at, &Event::Fired { fault: *fault, firing: *firing, selected, eligible: None });
                 }
                 event if own => recorder.record(*at, event),
                 _ => {}

@@ -40,6 +40,7 @@ pub(crate) fn meta() -> Meta {
         process,
         by_close: false,
         acts: if process { Acts::Process } else { Acts::AtOnce },
+        pick: crate::plan::Pick::All,
         kills: true,
         told: told(kind),
     };
@@ -146,7 +147,7 @@ fn told() -> Recorder {
         r.record(MS(100), &Event::Arrived { client: ClientIndex(index), due: MS(100) });
         client(r, index).attempt(100).open(106, 1).ready(110, 1);
     }
-    r.record(MS(5_000), &Event::Fired { fault: 0, firing: 0, selected: 3 });
+    r.record(MS(5_000), &Event::Fired { fault: 0, firing: 0, selected: 3, eligible: None });
     r.record(MS(5_000), &Event::Target { instance: 0, what: "down", detail: "signal 9".to_owned() });
     r.record(MS(4_990), &Event::Sent { client: ClientIndex(0), due: MS(4_985), bytes: 10 });
     // 0: crashed; the evidence comes first. Refused once, back after 3 s.
@@ -293,9 +294,9 @@ fn who_has_not_noticed_by_the_end_is_still_detecting() {
         client(r, index).attempt(100).open(106, 1).ready(110, 1);
     }
     // Frozen by a firing that is over, by one that is not, and by that one but noticed; closed by a fault a moment before the end.
-    r.record(MS(1_000), &Event::Fired { fault: 1, firing: 0, selected: 1 });
+    r.record(MS(1_000), &Event::Fired { fault: 1, firing: 0, selected: 1, eligible: None });
     client(r, 0).inject(1_000, 1, 1);
-    r.record(MS(3_000), &Event::Fired { fault: 1, firing: 1, selected: 2 });
+    r.record(MS(3_000), &Event::Fired { fault: 1, firing: 1, selected: 2, eligible: None });
     client(r, 1).inject(3_000, 1, 1);
     client(r, 2).inject(3_000, 1, 1).end(9_000, 1, ending(Cause::Remote, 1006));
     r.record(MS(6_000), &Event::Reverted { fault: 1, firing: 0 });
@@ -341,12 +342,13 @@ fn a_process_fault_speaks_for_the_server_until_it_is_reverted() {
             process: true,
             by_close: false,
             acts: Acts::Process,
+            pick: crate::plan::Pick::All,
             kills: true,
             told,
         });
         let mut recorder = Recorder::of(meta, true, false);
         client(&mut recorder, 0).attempt(0).open(1, 1).ready(1, 1);
-        recorder.record(MS(10), &Event::Fired { fault: 3, firing: 0, selected: 1 });
+        recorder.record(MS(10), &Event::Fired { fault: 3, firing: 0, selected: 1, eligible: None });
         client(&mut recorder, 0).inject(10, 1, 3);
         if reverted {
             recorder.record(MS(20), &Event::Reverted { fault: 3, firing: 0 });

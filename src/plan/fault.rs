@@ -1,5 +1,6 @@
 //! `[[faults]]`: when a fault fires, and whom it hits.
 
+use super::Plan;
 use crate::event::ClientIndex;
 use crate::fault::Injection;
 use crate::seed::Seed;
@@ -44,6 +45,27 @@ impl Fault {
                 crate::arrival::poisson(rate, stream).map(|offset| at.saturating_add(offset)).take_while(before_end).collect()
             }
         }
+    }
+}
+
+impl Plan {
+    /// The faults that have no firing in the run, by index.
+    pub fn never_due(&self) -> impl Iterator<Item = u16> {
+        (0..).zip(&self.faults).filter(|(_, fault)| fault.firings(self.seed, self.duration).is_empty()).map(|(index, _)| index)
+    }
+
+    /// Faults that are asked for more connections than there are clients, in words.
+    pub fn short_of_clients(&self) -> Vec<String> {
+        let told = self.faults.iter().filter_map(|fault| {
+            let Pick::Count(count) = fault.select.pick else { return None };
+            let (there, whose) = match fault.select.cohort {
+                Some(cohort) => (self.cohorts[cohort].count, format!("cohort {} has", self.cohorts[cohort].name)),
+                None => (self.clients(), "there are".to_owned()),
+            };
+            let name = &fault.name;
+            (there < count).then(|| format!("fault {name}: select.count is {count}, but {whose} {there} clients: a firing hits no more"))
+        });
+        told.collect()
     }
 }
 

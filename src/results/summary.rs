@@ -13,6 +13,7 @@ use crate::fault::liveness::Finds;
 use crate::metrics::answers::Answer;
 use crate::metrics::bank::{Key, Metric};
 use crate::metrics::book::{Book, FaultBook, FaultMeta, Results};
+use crate::metrics::carried::short;
 use crate::metrics::latency::Times;
 use crate::metrics::latency::needed;
 use crate::metrics::liveness::{self, Watched};
@@ -294,6 +295,7 @@ pub fn uncounted(openings: u64) -> Option<String> {
 /// What the plan says, what happened, and what of the files is a sample; each once, with its count where more than one.
 fn notices(results: &Results) -> Vec<String> {
     let mut notices = results.meta.notices.clone();
+    notices.extend(short(results));
     let counted = |(text, count): (&String, &u64)| if *count > 1 { format!("{text} ({count} times)") } else { text.clone() };
     notices.extend(results.notices.iter().map(counted));
     notices.extend(results.timeline.bursts.told().map(|burst| {

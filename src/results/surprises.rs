@@ -69,6 +69,7 @@ mod tests {
             process: false,
             by_close: false,
             acts: crate::metrics::carried::Acts::AtOnce,
+            pick: crate::plan::Pick::All,
             kills: true,
             told,
         }

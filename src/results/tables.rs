@@ -5,6 +5,7 @@ use crate::close::{Ending, TcpEnd, TlsEnd};
 use crate::event::{Event, Outcome, Stage, Stages, UnderWay};
 use crate::expect::Outcome as Became;
 use crate::metrics::book::{Kept, Meta, Results};
+use crate::metrics::carried::so_few;
 use crate::metrics::ending::EndingKey;
 use crate::metrics::latency::micros;
 use crate::metrics::outage::Outage;
@@ -229,7 +230,12 @@ fn describe(meta: &Meta, event: &Event) -> (&'static str, Option<crate::event::C
         Event::Waiting { delay, .. } => ("waiting", None, format!("delay_us={}", micros(*delay))),
         Event::GaveUp { why, .. } => ("gave_up", None, format!("why={}", quoted(&give_up(why)))),
         Event::Left { .. } => ("left", None, String::new()),
-        Event::Fired { firing, selected, .. } => ("fired", None, format!("firing={firing} selected={selected}")),
+        Event::Fired { fault, firing, selected, eligible } => {
+            let of = eligible.map(|eligible| format!(" eligible={eligible}")).unwrap_or_default();
+            let few = meta.faults.get(usize::from(*fault)).and_then(|fault| so_few(fault, *selected, *eligible));
+            let why = few.map(|why| format!(" why={}", quoted(&why))).unwrap_or_default();
+            ("fired", None, format!("firing={firing} selected={selected}{of}{why}"))
+        }
         Event::Spent { firing, .. } => ("spent", None, format!("firing={firing}")),
         Event::NotCarriedOut { firing, why, .. } => ("not_carried_out", None, format!("firing={firing} why={}", quoted(why))),
         Event::LocalLimit { what } => ("local_limit", None, format!("what={}", quoted(what))),

@@ -118,6 +118,7 @@ fn plan(source: &Source, overrides: &Overrides, variables: Variables<'_>, sink: 
         scale(&mut plan.cohorts, clients, sink);
     }
     plan.notices.extend(plan.late_arrivals());
+    plan.notices.extend(plan.short_of_clients());
     plan.whole = resolved(&plan, tree.clone());
     plan.resolved = resolved(&plan, without_secrets(tree));
     Some(plan)

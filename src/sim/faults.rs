@@ -64,13 +64,13 @@ impl World<'_> {
                 self.revert_later(firing);
             }
             Effect::Attempt(on) => {
-                self.record(self.now, &Event::Fired { fault, firing: firing.number, selected: 0 });
+                self.record(self.now, &Event::Fired { fault, firing: firing.number, selected: 0, eligible: None });
                 self.stand(firing, Some(on));
                 self.revert_later(firing);
             }
             Effect::Listener { on, instance } => {
                 let named = self.named(instance);
-                self.record(self.now, &Event::Fired { fault, firing: firing.number, selected: named.len() as u32 });
+                self.record(self.now, &Event::Fired { fault, firing: firing.number, selected: named.len() as u32, eligible: None });
                 for server in named {
                     self.record(self.now, &Event::Reached { fault });
                     self.listener(server, on);
@@ -113,9 +113,10 @@ impl World<'_> {
             there && select.pick.may_take(ClientIndex(*client)) && old_enough(*client)
         });
         let candidates: Vec<_> = candidates.collect();
-        let hits = self.budget.draw(firing, candidates.len() as u64);
+        let eligible = candidates.len() as u32;
+        let hits = self.budget.draw(firing, eligible.into());
         let mut chosen = draw_exactly(candidates, hits, &mut self.selections[usize::from(fault)]);
-        self.record(self.now, &Event::Fired { fault, firing: number, selected: chosen.len() as u32 });
+        self.record(self.now, &Event::Fired { fault, firing: number, selected: chosen.len() as u32, eligible: Some(eligible) });
         if self.plan.faults[usize::from(fault)].side != Side::Client {
             // Each server acts on its own.
             chosen.sort_by_key(|client| (self.rows[*client as usize].server, *client));

@@ -418,6 +418,8 @@ impl<'a> World<'a> {
     /// The end of the measurement cuts what is under way.
     fn cut(&mut self, end: Duration) {
         self.not_stopped(nanos(end));
+        let plan = self.plan;
+        plan.never_due().for_each(|fault| self.record(nanos(end), &Event::not_due(fault)));
         for client in 0..self.rows.len() as u32 {
             if let Some(what) = self.under_way(client, nanos(end)) {
                 self.record(nanos(end), &Event::Cut { client: ClientIndex(client), what });

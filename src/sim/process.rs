@@ -51,7 +51,7 @@ impl World<'_> {
     fn one(&mut self, firing: Firing, server: u16, effect: &OnProcess) {
         let Firing { fault, number } = firing;
         let holding = self.clients_of(server);
-        self.record(self.now, &Event::Fired { fault, firing: number, selected: holding.len() as u32 });
+        self.record(self.now, &Event::Fired { fault, firing: number, selected: holding.len() as u32, eligible: None });
         if !self.servers[usize::from(server)].up {
             let why = format!("instance {server}: the target is not running");
             return self.record(self.now, &Event::NotCarriedOut { fault: Some(fault), firing: number, why });
