@@ -287,6 +287,17 @@ mod tests {
     }
 
     #[test]
+    fn the_bucket_of_a_limit_is_all_above_it_or_all_below() {
+        // Buckets of small times hold one value; that of 10 s holds some milliseconds.
+        for (us, near) in [(100, 1), (10_000_000, 20_000)] {
+            let outages = survival(&[us - near, us, us + near], &[us - near, us, us, us + near], &[]);
+            let split = |ended_below, cut_below| Split { ended_below, cut_below, ..Split::default() };
+            assert_eq!(outages.splits(us as f64), [split(1, 1), split(2, 3)], "{us}");
+        }
+        assert_eq!(survival(&[0, 1], &[], &[]).splits(0.0), [Split::default(), Split { ended_below: 1, ..Split::default() }]);
+    }
+
+    #[test]
     fn to_leave_out_what_was_cut_would_make_the_median_too_good() {
         assert_eq!(survival(&[100, 200, 300], &[], &[]).quantile(0.5), Some(200));
         assert_eq!(survival(&[100, 200, 300], &[900, 900, 900, 900], &[]).quantile(0.5), None);
