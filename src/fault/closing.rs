@@ -1,8 +1,8 @@
 //! Faults of the closing handshake.
 
+use super::row::{HELD, SMALL};
 use super::{
-    CLOSE, CloseAck, Effect, End, Form, Frame, Gate, HELD, Layer, Param, Payload, Row, SMALL, Shape, Side, Step, TEXT, Values, end, told,
-    told::Told, whole,
+    CLOSE, CloseAck, Effect, End, Form, Frame, Gate, Layer, Param, Payload, Row, Shape, Side, Step, TEXT, Values, told, told::Told,
 };
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(super) const ROWS: &[Row] = &[
         effect: |values| Effect::Connection {
             gate: Gate::default(),
             steps: vec![Step::Close {
-                code: Some(whole(values, "code").unwrap_or(1001)),
+                code: Some(values.short("code").unwrap_or(1001)),
                 reason: values.text("reason").unwrap_or_default().to_owned(),
             }],
         },
@@ -73,7 +73,7 @@ pub(super) const ROWS: &[Row] = &[
         expect: "peer: 1006 by its close deadline, or at once by FIN or RST",
         told: told::no_answer,
         source: "RFC 6455 §7.1.5; measured: 1006 after 10 s to 30 s, or never",
-        effect: |values| gate(Gate { close_ack: CloseAck::Never(end(values.text("then"))), ..Gate::default() }),
+        effect: |values| gate(Gate { close_ack: CloseAck::Never(End::named(values.text("then"))), ..Gate::default() }),
     },
     Row {
         kind: "close_hold_tcp",
@@ -95,7 +95,7 @@ pub(super) const ROWS: &[Row] = &[
         source: "RFC 6455 §7.1.1: the server closes TCP first; measured: some clients wait for ever",
         effect: |values| Effect::Connection {
             gate: Gate { hold_tcp: values.duration("hold").unwrap_or_default(), ..Gate::default() },
-            steps: whole(values, "code").map(|code| Step::Close { code: Some(code), reason: String::new() }).into_iter().collect(),
+            steps: values.short("code").map(|code| Step::Close { code: Some(code), reason: String::new() }).into_iter().collect(),
         },
     },
     once(
@@ -188,7 +188,7 @@ pub(super) const ROWS: &[Row] = &[
         expect: "peer: that code, the first one it received",
         told: told::answer,
         source: "RFC 6455 §5.5.1, §7.1.5",
-        effect: |values| gate(Gate { close_ack: CloseAck::Code(whole(values, "code").unwrap_or(4000)), ..Gate::default() }),
+        effect: |values| gate(Gate { close_ack: CloseAck::Code(values.short("code").unwrap_or(4000)), ..Gate::default() }),
     },
     Row {
         kind: "close_while_sending",
@@ -205,7 +205,7 @@ pub(super) const ROWS: &[Row] = &[
         source: "RFC 6455 §5.5.1, §7.1.1",
         effect: |values| {
             let message = Payload::Filled(values.bytes("queued").unwrap_or(1 << 20));
-            frames(vec![Frame { payload: message, ..Frame::new(BINARY, "") }, Frame::close(whole(values, "code"), b"")])
+            frames(vec![Frame { payload: message, ..Frame::new(BINARY, "") }, Frame::close(values.short("code"), b"")])
         },
     },
     Row {
@@ -228,7 +228,7 @@ pub(super) const ROWS: &[Row] = &[
         told: told::crossed,
         source: "RFC 6455 §7.1.5: the first Close frame received counts, whoever sent one before",
         effect: |values| {
-            let close = |name| Step::Close { code: whole(values, name), reason: String::new() };
+            let close = |name| Step::Close { code: values.short(name), reason: String::new() };
             let skew = values.duration("skew").unwrap_or_default();
             Effect::BothEnds {
                 client: vec![Step::Wait(CROSSING_LEAD), close("code_c")],
@@ -250,7 +250,7 @@ fn frames(frames: Vec<Frame>) -> Effect {
 }
 
 fn close_then(values: &Values, end: End) -> Effect {
-    let close = Step::Frames(vec![Frame::close(whole(values, "code"), b"")]);
+    let close = Step::Frames(vec![Frame::close(values.short("code"), b"")]);
     let delay = values.duration("delay").filter(|delay| !delay.is_zero());
     let steps = [Some(close), delay.map(Step::Wait), Some(Step::End(end))];
     Effect::Connection { gate: Gate::default(), steps: steps.into_iter().flatten().collect() }

@@ -1,5 +1,6 @@
 //! What a fault asks of a connection, an attempt or a process, as data, and how several faults combine.
 
+use super::end::End;
 use super::frame::Frame;
 use super::shape;
 use super::{Meddle, OnAttempt, OnListener};
@@ -158,19 +159,6 @@ pub enum CloseAck {
     Code(u16),
     /// Never sent.
     Never(End),
-}
-
-/// How a side ends TCP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum End {
-    /// It does not.
-    Hold,
-    /// FIN, after draining what the peer sent, so that a FIN is a FIN.
-    Fin,
-    /// RST: zero linger, then closed.
-    Rst,
-    /// This side is gone and nothing on the wire tells: the socket stays open behind a dead path to the end of the run.
-    Silent,
 }
 
 /// One step of an injection on a connection.

@@ -1,8 +1,9 @@
 //! Faults of single frames: violations that a healthy peer fails the connection for, and pongs that do not go out.
 
+use super::row::{DECLARED, HELD, SMALL};
 use super::{
-    CONTINUATION, DECLARED, Effect, Flood, Form, Frame, Gate, HELD, Layer, LengthForm, PING, Param, Payload, Row, SMALL, Shape, Side, Step,
-    TEXT, Values, told, told::Told, whole,
+    CONTINUATION, Effect, Flood, Form, Frame, Gate, Layer, LengthForm, PING, Param, Payload, Row, Shape, Side, Step, TEXT, Values, told,
+    told::Told,
 };
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
@@ -17,7 +18,7 @@ fn hold(gate: Gate) -> Effect {
 }
 
 fn opcode(values: &Values, default: u8) -> u8 {
-    whole(values, "opcode").map_or(default, |opcode| (opcode & 0x0f) as u8)
+    values.short("opcode").map_or(default, |opcode| (opcode & 0x0f) as u8)
 }
 
 /// A row of a kind that sends frames once; all fields that differ.

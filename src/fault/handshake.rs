@@ -1,9 +1,8 @@
 //! Faults of connecting and of the opening handshake. The embedded server reads the request head before it acts, because the head
 //! says whose attempt it is; on the wire that looks the same, the kernel acknowledges the bytes either way.
 
-use super::{
-    Answer, Ask, Effect, End, Form, Frame, HELD, Layer, OnAttempt, OnListener, Param, Row, SMALL, Shape, Side, TEXT, end, told, whole,
-};
+use super::row::{HELD, SMALL};
+use super::{Answer, Ask, Effect, End, Form, Frame, Layer, OnAttempt, OnListener, Param, Row, Shape, Side, TEXT, told};
 
 const SERVER: &[Side] = &[Side::Server];
 const INSTANCE: Param =
@@ -45,7 +44,7 @@ pub(super) const ROWS: &[Row] = &[
         expect: "client: refused (ECONNREFUSED), or reset in the upgrade stage; a browser reports 1006",
         told: told::nothing,
         source: "RFC 9293 §3.10.7.1: a segment to a closed port is answered with RST",
-        effect: |values| Effect::Listener { on: OnListener::Closed, instance: whole(values, "instance") },
+        effect: |values| Effect::Listener { on: OnListener::Closed, instance: values.short("instance") },
     },
     Row {
         kind: "accept_stall",
@@ -85,7 +84,7 @@ pub(super) const ROWS: &[Row] = &[
         source: "RFC 6455 §4.1, §4.2.2; RFC 9110 §10.2.3 for Retry-After",
         effect: |values| {
             Effect::Attempt(OnAttempt::Reject {
-                status: whole(values, "status").unwrap_or(503),
+                status: values.short("status").unwrap_or(503),
                 retry_after: values.duration("retry_after").map(crate::units::whole_seconds),
                 location: None,
                 body: values.bytes("body").and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(0),
@@ -136,7 +135,7 @@ pub(super) const ROWS: &[Row] = &[
         source: "listen(2), tcp(7); measured: retries follow net.ipv4.tcp_syn_linear_timeouts",
         effect: |values| {
             let backlog = values.whole("backlog").and_then(|backlog| u32::try_from(backlog).ok()).unwrap_or(1);
-            Effect::Listener { on: OnListener::Full(backlog), instance: whole(values, "instance") }
+            Effect::Listener { on: OnListener::Full(backlog), instance: values.short("instance") }
         },
     },
     Row {
@@ -159,7 +158,7 @@ pub(super) const ROWS: &[Row] = &[
         source: "getrlimit(2), accept(2); a failed accept leaves the connection in the queue",
         effect: |values| {
             let spare = values.whole("spare").and_then(|spare| u32::try_from(spare).ok()).unwrap_or(0);
-            Effect::Listener { on: OnListener::Files(spare), instance: whole(values, "instance") }
+            Effect::Listener { on: OnListener::Files(spare), instance: values.short("instance") }
         },
     },
     Row {
@@ -255,7 +254,7 @@ pub(super) const ROWS: &[Row] = &[
         source: "RFC 9112 §8: an incomplete message is an error",
         effect: |values| {
             let bytes = values.bytes("bytes").and_then(|bytes| u32::try_from(bytes).ok()).unwrap_or(0);
-            answer(Answer { cut: Some((bytes, end(values.text("end")))), ..Answer::default() })
+            answer(Answer { cut: Some((bytes, End::named(values.text("end")))), ..Answer::default() })
         },
     },
     Row {

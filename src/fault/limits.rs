@@ -1,6 +1,7 @@
 //! Faults that end a connection when it has had enough: of bytes, frames, time or silence. Load balancers are made of them.
 
-use super::{COUNTED, Effect, Enough, Form, Gate, HowEnough, Layer, Param, Row, Shape, Side, Since, Values, end, told, told::Told, whole};
+use super::row::COUNTED;
+use super::{Effect, End, Enough, Form, Gate, HowEnough, Layer, Param, Row, Shape, Side, Since, Values, told, told::Told};
 use std::time::Duration;
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
@@ -11,9 +12,9 @@ const CODE: Param =
 
 fn how(values: &Values) -> HowEnough {
     match values.text("end") {
-        Some("close") => HowEnough::Close(whole(values, "code").unwrap_or(1001)),
+        Some("close") => HowEnough::Close(values.short("code").unwrap_or(1001)),
         Some("silent") => HowEnough::Silence,
-        other => HowEnough::End(end(other)),
+        other => HowEnough::End(End::named(other)),
     }
 }
 

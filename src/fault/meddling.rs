@@ -3,45 +3,8 @@
 //! What they ask is data, a [`Meddle`]; `net::frames` carries it out. A frame that is in the middle of the wire when the fault begins
 //! passes. Close frames always pass, and push out before them what waits: `closing` has the kinds that act on those.
 
-use super::{Effect, Form, Gate, Layer, Param, Row, Shape, Side, Values, told};
-use serde::{Deserialize, Serialize};
+use super::{Effect, Form, Gate, Layer, Meddle, Meddling, Param, Row, Shape, Side, Values, told};
 use std::time::Duration;
-
-/// What happens to a share of the frames in one direction.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Meddle {
-    /// Chance of each frame, 0 to 1.
-    pub chance: f64,
-    /// Opcodes it applies to, a bit for each; never Close.
-    pub opcodes: u16,
-    /// What happens.
-    pub how: Meddling,
-}
-
-/// What happens to a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Meddling {
-    /// It vanishes.
-    Drop,
-    /// It comes twice, one right behind the other.
-    Duplicate,
-    /// It lets others overtake it.
-    Reorder {
-        /// How many.
-        by: u32,
-        /// Longest wait for them.
-        within: Duration,
-    },
-    /// It is late; others overtake it.
-    Delay(Duration),
-}
-
-impl Meddle {
-    /// Whether it applies to frames with this opcode.
-    pub fn applies(&self, opcode: u8) -> bool {
-        self.opcodes >> (opcode & 0x0f) & 1 == 1
-    }
-}
 
 const DATA: u16 = 0b111;
 const PING: u16 = 1 << 9;

@@ -7,11 +7,13 @@
 mod attempt;
 mod closing;
 mod effect;
+mod end;
 mod frame;
 mod frames;
 mod handshake;
 mod limits;
 pub mod liveness;
+mod meddle;
 mod meddling;
 mod path;
 mod process;
@@ -19,13 +21,15 @@ mod row;
 pub mod shape;
 pub mod told;
 mod transport;
+mod values;
 
 pub use attempt::{Answer, Ask, OnAttempt, OnListener, Shedding};
-pub use effect::{CloseAck, Effect, End, Enough, Flood, Flow, Gate, HowEnough, OnProcess, Since, Step};
+pub use effect::{CloseAck, Effect, Enough, Flood, Flow, Gate, HowEnough, OnProcess, Since, Step};
+pub use end::End;
 pub use frame::{CLOSE, CONTINUATION, Frame, LengthForm, PING, PONG, Payload, TEXT};
-pub use meddling::{Meddle, Meddling};
-use row::{COUNTED, DECLARED, HELD, SMALL};
-pub use row::{Form, Injection, Layer, Param, Row, Shape, Side, Value, Values};
+pub use meddle::{Meddle, Meddling};
+pub use row::{Form, Injection, Layer, Param, Row, Shape, Side};
+pub use values::{Value, Values};
 
 /// All kinds, by layer, in the order of the catalogue.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
@@ -37,20 +41,6 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
 /// The row of a kind.
 pub fn row(kind: &str) -> Option<&'static Row> {
     rows().find(|row| row.kind == kind)
-}
-
-/// The end that a `then` or `end` parameter names.
-fn end(word: Option<&str>) -> End {
-    match word {
-        Some("rst") => End::Rst,
-        Some("silent") => End::Silent,
-        Some("hold") => End::Hold,
-        _ => End::Fin,
-    }
-}
-
-fn whole(values: &Values, name: &str) -> Option<u16> {
-    values.whole(name).and_then(|number| u16::try_from(number).ok())
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Faults of the path between two healthy ends: late, slow, in pieces, stalled, held, damaged.
 
+use super::row::{COUNTED, SMALL};
 use super::shape::{Distribution, Shape as Path};
-use super::{COUNTED, Effect, Form, Gate, Layer, Param, Row, SMALL, Shape, Side, Values, told, told::Told};
+use super::{Effect, Form, Gate, Layer, Param, Row, Shape, Side, Values, told, told::Told};
 use std::time::Duration;
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];

@@ -1,8 +1,7 @@
 //! Faults of server processes and fleets, and of the machines that clients run on.
 
 use super::{
-    Effect, End, Enough, Flow, Form, Gate, HowEnough, Layer, OnAttempt, OnProcess, Param, Row, Shape, Shedding, Side, Step, Values, end,
-    told, whole,
+    Effect, End, Enough, Flow, Form, Gate, HowEnough, Layer, OnAttempt, OnProcess, Param, Row, Shape, Shedding, Side, Step, Values, told,
 };
 use std::time::Duration;
 
@@ -30,17 +29,17 @@ const SPREAD: Param =
 
 fn graceful(values: &Values) -> OnProcess {
     OnProcess::Graceful {
-        code: whole(values, "code").unwrap_or(1001),
+        code: values.short("code").unwrap_or(1001),
         reason: values.text("reason").unwrap_or_default().to_owned(),
         grace: values.duration("grace").unwrap_or(Duration::from_secs(5)),
         spread: values.duration("spread").unwrap_or_default(),
         down: values.duration("down").unwrap_or(Duration::from_secs(2)),
-        instance: whole(values, "instance"),
+        instance: values.short("instance"),
     }
 }
 
 fn crash(values: &Values) -> OnProcess {
-    OnProcess::Crash { down: values.duration("down").unwrap_or(Duration::from_secs(2)), instance: whole(values, "instance") }
+    OnProcess::Crash { down: values.duration("down").unwrap_or(Duration::from_secs(2)), instance: values.short("instance") }
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -104,7 +103,7 @@ pub(super) const ROWS: &[Row] = &[
         expect: "client: nothing, until a pong or handshake deadline; connects succeed, upgrades stall",
         told: told::silent,
         source: "measured: a stopped server's kernel still completes TCP handshakes in 0.2 ms",
-        effect: |values| Effect::Process(OnProcess::Pause { instance: whole(values, "instance") }),
+        effect: |values| Effect::Process(OnProcess::Pause { instance: values.short("instance") }),
     },
     Row {
         kind: "client_crash",
@@ -121,7 +120,7 @@ pub(super) const ROWS: &[Row] = &[
         expect: "server: 1006 by FIN or RST; silent: nothing until its pong or idle deadline, half-open for ever without one",
         told: told::abnormal,
         source: "RFC 6455 §7.1.5; RFC 9293 §3.5.1 (half-open connections)",
-        effect: |values| Effect::Connection { gate: Gate::default(), steps: vec![Step::End(end(values.text("end")))] },
+        effect: |values| Effect::Connection { gate: Gate::default(), steps: vec![Step::End(End::named(values.text("end")))] },
     },
     Row {
         kind: "client_sleep",

@@ -1,11 +1,8 @@
 //! What is known about a kind of fault: its documented row, its parameters, and their values in an injection.
 
 use super::told::Told;
-use super::{Effect, Gate};
-use crate::units::Bytes;
+use super::{Effect, Gate, Values};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// Who carries a fault out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -130,67 +127,6 @@ pub struct Row {
     pub source: &'static str,
     /// Parameters → effect. May rely on `params` being checked and defaults filled in.
     pub effect: fn(&Values) -> Effect,
-}
-
-/// The value of a parameter.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Value {
-    /// Of [`Shape::Duration`].
-    Duration(Duration),
-    /// Of [`Shape::Bytes`].
-    Bytes(Bytes),
-    /// Of [`Shape::Whole`].
-    Whole(u64),
-    /// Of [`Shape::Share`].
-    Share(f64),
-    /// Of [`Shape::Text`] and [`Shape::Choice`].
-    Text(String),
-}
-
-/// The parameters of an injection by name, checked and with defaults filled in; a parameter without default may be absent.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Values(pub BTreeMap<String, Value>);
-
-impl Values {
-    /// A duration; `None` where absent.
-    pub fn duration(&self, name: &str) -> Option<Duration> {
-        match self.0.get(name) {
-            Some(Value::Duration(duration)) => Some(*duration),
-            _ => None,
-        }
-    }
-
-    /// A number of bytes; `None` where absent.
-    pub fn bytes(&self, name: &str) -> Option<u64> {
-        match self.0.get(name) {
-            Some(Value::Bytes(bytes)) => Some(bytes.0),
-            _ => None,
-        }
-    }
-
-    /// A whole number; `None` where absent.
-    pub fn whole(&self, name: &str) -> Option<u64> {
-        match self.0.get(name) {
-            Some(Value::Whole(number)) => Some(*number),
-            _ => None,
-        }
-    }
-
-    /// A share, 0 to 1; `None` where absent.
-    pub fn share(&self, name: &str) -> Option<f64> {
-        match self.0.get(name) {
-            Some(Value::Share(share)) => Some(*share),
-            _ => None,
-        }
-    }
-
-    /// A text or word; `None` where absent.
-    pub fn text(&self, name: &str) -> Option<&str> {
-        match self.0.get(name) {
-            Some(Value::Text(text)) => Some(text),
-            _ => None,
-        }
-    }
 }
 
 /// A kind with its parameters.

@@ -1,6 +1,7 @@
 //! Faults of the TCP connection below an open session: ends, cuts, and four ways of being silent.
 
-use super::{DECLARED, Effect, End, Flow, Form, Frame, Gate, HELD, Layer, Param, Payload, Row, Shape, Side, Step, TEXT, end, told};
+use super::row::{DECLARED, HELD};
+use super::{Effect, End, Flow, Form, Frame, Gate, Layer, Param, Payload, Row, Shape, Side, Step, TEXT, told};
 use std::time::Duration;
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
@@ -60,7 +61,7 @@ pub(super) const ROWS: &[Row] = &[
                     payload: Payload::Filled(values.bytes("keep").unwrap_or(10).min(declared.saturating_sub(1))),
                     ..Frame::new(TEXT, "")
                 }]),
-                Step::End(end(values.text("end"))),
+                Step::End(End::named(values.text("end"))),
             ])
         },
     },

@@ -176,6 +176,25 @@ fn a_status_that_was_not_told_apart_is_not_zero() {
     }
 }
 
+/// Version 1 counted how attempts ended, not that they began, and kept no bins for peaks.
+#[test]
+fn counts_of_version_1_are_shares_of_their_sum_and_peaks_of_whole_seconds() {
+    let rows = vec![attempts(3, "opened", 30), attempts(4, "refused", 9), attempts(4, "opened", 1)];
+    let first = Evidence { first_version: true, counts: rows.clone(), ..evidence() };
+    let second = Evidence { counts: [rows, vec![attempts(4, "begun", 60)]].concat(), ..evidence() };
+    for (evidence, text, observed) in [
+        (&first, "attempts{outcome=refused} share == 22.5%", Some(22.5)),
+        (&second, "attempts{outcome=refused} share == 15%", Some(15.0)),
+        (&first, "attempts{outcome=opened} peak == 30", Some(30.0)),
+        (&second, "attempts{outcome=opened} peak == 30", None),
+        (&first, "attempts{outcome=opened} rate == 0.775/s", Some(0.775)),
+        (&Evidence { measured_s: 0.0, ..second.clone() }, "attempts{outcome=opened} rate == 0/s", None),
+    ] {
+        let finding = &judge(evidence, &[expectation(text)]).expectations[0];
+        assert_eq!(finding.observed.map(|value| (value * 1e6).round() / 1e6), observed, "{text}: {finding:?}");
+    }
+}
+
 #[test]
 fn seconds_in_a_row_stand_together() {
     for (numbers, shown) in [(&[][..], ""), (&[3], "3"), (&[3, 4, 5, 9, 11, 12], "3-5, 9, 11-12")] {

@@ -31,13 +31,22 @@ struct Source {
 impl Imports {
     /// Of files, by their paths below `src`.
     pub(crate) fn read<'a>(sources: impl Iterator<Item = (&'a Path, String)>) -> Imports {
-        let files = sources.map(|(path, text)| {
+        let mut for_tests = BTreeSet::new();
+        let mut files = BTreeMap::new();
+        for (path, text) in sources {
             let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            let mut source = Source::default();
+            let (file, mut source) = (module(path), Source::default());
             source.items(&parsed.items);
-            (module(path), source)
-        });
-        Imports { files: files.collect() }
+            for_tests.extend(modules_for_tests(&parsed.items).map(|name| [file.as_slice(), &[name]].concat()));
+            files.insert(file, source);
+        }
+        files.retain(|file: &Names, _| !for_tests.iter().any(|tests: &Names| file.starts_with(tests)));
+        Imports { files }
+    }
+
+    /// Whether a file below `src` is part of the program, and not of its tests only.
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        self.files.contains_key(&module(path))
     }
 
     /// Which file uses which others.
@@ -206,6 +215,14 @@ impl Source {
     }
 }
 
+/// Files that are declared for tests only.
+fn modules_for_tests(items: &[Item]) -> impl Iterator<Item = String> {
+    items.iter().filter_map(|item| match item {
+        Item::Mod(file) if file.content.is_none() && file.attrs.iter().any(for_tests) => Some(file.ident.to_string()),
+        _ => None,
+    })
+}
+
 fn for_tests(attribute: &Attribute) -> bool {
     attribute.path().is_ident("cfg") && attribute.meta.to_token_stream().to_string().contains("test")
 }
@@ -243,7 +260,8 @@ fn name(names: &Names) -> String {
 #[test]
 fn uses_are_found_wherever_they_stand_and_followed_to_where_a_name_is_defined() {
     let files = [
-        ("lib.rs", "pub mod a; pub mod b; mod c;"),
+        ("lib.rs", "pub mod a; pub mod b; mod c; #[cfg(test)] mod d;"),
+        ("d.rs", "use crate::b;"),
         ("a/mod.rs", "mod deep; pub use deep::Thing; #[cfg(test)] mod tests { use crate::c::Other; }"),
         ("a/deep.rs", "pub struct Thing; fn f() { let _ = format!(\"{}\", crate::b::number()); }"),
         ("b.rs", "use crate::a::{self, Thing as It}; pub struct Thing; fn g() -> a::Thing { other::<std::io::Error>() }"),

@@ -96,9 +96,6 @@ const CIRCLES: &[&[&str]] = &[
     ],
     &["engine/server/request", "engine/server/suffer"],
     &["engine/session", "engine/session/faults", "engine/session/pings"],
-    &["engine/target/error", "engine/target/handle"],
-    &["fault", "fault/closing", "fault/frames", "fault/handshake", "fault/limits", "fault/path", "fault/process", "fault/transport"],
-    &["fault/attempt", "fault/effect", "fault/meddling", "fault/row", "fault/told"],
     &["metrics/bank", "metrics/watch"],
     &["metrics/book", "metrics/carried", "metrics/liveness", "metrics/milestones"],
     &["plot", "plot/codes", "plot/round_trips", "plot/timeline"],
@@ -238,19 +235,17 @@ fn the_search_itself_works() {
     assert!(sources().len() > 80, "the sources were found");
 }
 
-/// Files of src with what is code in them, but those that hold only tests and what tests need.
+/// Files of src with what is code in them, but those that are compiled for tests only.
 fn sources() -> Vec<(PathBuf, String)> {
-    let only_tests = ["tests.rs", "fixture.rs", "behaviour.rs"];
-    let files = rust_files(&Path::new(ROOT).join("src"));
-    let files = files.into_iter().filter(|file| !only_tests.iter().any(|name| file.ends_with(name)));
+    let (src, imports) = (Path::new(ROOT).join("src"), imports());
+    let files = rust_files(&src).into_iter().filter(|file| imports.has(file.strip_prefix(&src).expect("a file of src")));
     files.map(|file| (file.strip_prefix(ROOT).expect("inside the project").to_owned(), code(&read(&file)))).collect()
 }
 
 /// What uses what in src.
 fn imports() -> Imports {
     let src = Path::new(ROOT).join("src");
-    let only_tests = ["tests.rs", "fixture.rs", "behaviour.rs"];
-    let files: Vec<PathBuf> = rust_files(&src).into_iter().filter(|file| !only_tests.iter().any(|name| file.ends_with(name))).collect();
+    let files = rust_files(&src);
     Imports::read(files.iter().map(|file| (file.strip_prefix(&src).expect("a file of src"), read(file))))
 }
 

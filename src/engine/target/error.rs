@@ -2,7 +2,9 @@
 //!
 //! What a target does by itself while it runs (it died, it refuses) is no error but an event; see `Guard::exits`.
 
-use super::handle::How;
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -116,6 +118,28 @@ fn seconds(after: Duration) -> String {
 
 fn quoted(output: &str) -> String {
     if output.is_empty() { "; it printed nothing".into() } else { format!("; its last output:\n{output}") }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// By itself, with this status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Status(status) => write!(f, "exit status {status}"),
+            Self::Signal(number) => match Signal::try_from(number) {
+                Ok(signal) => write!(f, "killed by {signal}"),
+                Err(_) => write!(f, "killed by signal {number}"),
+            },
+        }
+    }
 }
 
 #[cfg(test)]

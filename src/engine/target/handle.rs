@@ -2,14 +2,12 @@
 //!
 //! Cheap to clone. When the last clone is dropped (or the process ends in whatever way) the guard's stdin ends, and it kills all.
 
-use super::error::Error;
+use super::error::{Error, How};
 use super::protocol::{Notice, Order, Setup, Step};
 use crate::net::clock::monotonic_ns;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -62,28 +60,6 @@ pub struct Exit {
     pub asked: bool,
     /// When it was reaped, in ns of CLOCK_MONOTONIC.
     pub at: u64,
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum How {
-    /// By itself, with this status.
-    Status(i32),
-    /// By this signal.
-    Signal(i32),
-}
-
-impl fmt::Display for How {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Status(status) => write!(f, "exit status {status}"),
-            Self::Signal(number) => match Signal::try_from(number) {
-                Ok(signal) => write!(f, "killed by {signal}"),
-                Err(_) => write!(f, "killed by signal {number}"),
-            },
-        }
-    }
 }
 
 /// A guard process and all that it started.

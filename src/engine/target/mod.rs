@@ -13,7 +13,7 @@ mod process;
 mod protocol;
 pub mod ready;
 
-pub use error::Error;
-pub use handle::{Exit, Guard, How, Spec, Started};
+pub use error::{Error, How};
+pub use handle::{Exit, Guard, Spec, Started};
 pub use nix::sys::signal::Signal;
 pub use process::{CommandTarget, Down, Recipe, Up, signal_named};
