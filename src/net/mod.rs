@@ -14,6 +14,7 @@ pub mod secure;
 pub mod tap;
 pub mod tickets;
 pub mod tls;
+mod tls_error;
 pub mod tls_words;
 pub mod wire;
 

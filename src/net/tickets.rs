@@ -3,7 +3,7 @@
 //! rustls seals tickets too, but each of its makers has a key of its own; an instance of several processes would then take up one
 //! session in so many.
 
-use super::tls::TlsError;
+use super::tls_error::TlsError;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use rustls::crypto::ring::default_provider;
 use rustls::server::ProducesTickets;

@@ -2,6 +2,7 @@
 //! itself.
 
 use super::tickets::Tickets;
+pub use super::tls_error::TlsError;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{
     ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue, WebPkiServerVerifier, verify_server_name,
@@ -17,22 +18,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Tickets of TLS 1.3 that a client keeps: as many as servers send after a handshake (OpenSSL, Go and rustls: two or fewer). Each is used
 /// once (RFC 8446 §C.4).
 const TICKETS: usize = 2;
-
-/// Why TLS cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A PEM file or text cannot be read.
-    #[error("cannot read certificates from {place}: {cause}")]
-    Pem {
-        /// File name, or what the text is.
-        place: String,
-        /// What the parser says.
-        cause: String,
-    },
-    /// The library refuses the settings.
-    #[error("TLS settings refused: {0}")]
-    Refused(String),
-}
 
 /// What a client trusts.
 #[derive(Clone, Copy, Debug)]

@@ -176,17 +176,18 @@ fn a_status_that_was_not_told_apart_is_not_zero() {
     }
 }
 
-/// Version 1 counted how attempts ended, not that they began, and kept no bins for peaks.
+/// Version 1 divided by the messages that were due, and kept no bins for peaks.
 #[test]
-fn counts_of_version_1_are_shares_of_their_sum_and_peaks_of_whole_seconds() {
-    let rows = vec![attempts(3, "opened", 30), attempts(4, "refused", 9), attempts(4, "opened", 1)];
-    let first = Evidence { first_version: true, counts: rows.clone(), ..evidence() };
-    let second = Evidence { counts: [rows, vec![attempts(4, "begun", 60)]].concat(), ..evidence() };
+fn shares_of_version_1_are_of_what_was_due_and_its_peaks_of_whole_seconds() {
+    let message = |outcome, count| CountRow { metric: "messages".to_owned(), ..attempts(4, outcome, count) };
+    let counts = vec![message("due", 100), message("sent", 80), message("lost", 8), attempts(3, "opened", 30), attempts(4, "opened", 1)];
+    let second = Evidence { counts, ..evidence() };
+    let first = Evidence { first_version: true, ..second.clone() };
     for (evidence, text, observed) in [
-        (&first, "attempts{outcome=refused} share == 22.5%", Some(22.5)),
-        (&second, "attempts{outcome=refused} share == 15%", Some(15.0)),
-        (&first, "attempts{outcome=opened} peak == 30", Some(30.0)),
-        (&second, "attempts{outcome=opened} peak == 30", None),
+        (&first, "messages{outcome=lost} share == 8%", Some(8.0)),
+        (&second, "messages{outcome=lost} share == 10%", Some(10.0)),
+        (&first, "attempts{outcome=opened} peak == 30/s", Some(30.0)),
+        (&second, "attempts{outcome=opened} peak == 30/s", None),
         (&first, "attempts{outcome=opened} rate == 0.775/s", Some(0.775)),
         (&Evidence { measured_s: 0.0, ..second.clone() }, "attempts{outcome=opened} rate == 0/s", None),
     ] {
