@@ -49,7 +49,7 @@ const SIMULATED: &[(&str, &str)] = &[
     ("", "upgrade_delay = { delay = \"#\" }"),
     ("", "server_overload = {}"),
 ];
-/// Needs processes, and is simulated.
+/// Stops processes.
 const PROCESSES: &[(&str, &str)] = &[("", "server_pause = {}")];
 /// Acts on bytes or frames: on sockets only.
 const BYTES: &[(&str, &str)] = &[
@@ -134,8 +134,7 @@ pub(crate) fn scenario(number: u64, world: World) -> String {
         }
     }
     let kinds: Vec<_> = match world {
-        World::Memory => SIMULATED.to_vec(),
-        World::Simulator => [SIMULATED, PROCESSES].concat(),
+        World::Memory | World::Simulator => [SIMULATED, PROCESSES].concat(),
         World::Sockets => [SIMULATED, PROCESSES, BYTES].concat(),
     };
     for fault in 0..random.below(5) {
