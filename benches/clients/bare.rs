@@ -1,25 +1,35 @@
 //! The bare loop: tokio and tokio-tungstenite, tuned, with a task for each client and nothing of closestorm: what the usual parts can do.
 //!
-//! One thread, a read buffer of 4 KiB, no write buffer, mimalloc. Due times by tokio's timers, which count milliseconds.
+//! Over wss each client has a rustls configuration with a session store of its own. One thread, a read buffer of 4 KiB, no write buffer, mimalloc. Due times by tokio's timers, which count milliseconds.
 
 use crate::clock::now_ns;
 use crate::job::{Job, Load};
 use crate::latency::Latency;
+use closestorm::net::tls::{self, Trust};
 use futures_util::{SinkExt, StreamExt};
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 struct All {
     job: Job,
+    /// For wss.
+    secure: Option<Arc<ClientConfig>>,
     room: Semaphore,
     open: Cell<u32>,
     everybody: Notify,
@@ -36,7 +46,8 @@ pub(crate) fn run(job: Job) -> io::Result<()> {
     let room = Semaphore::new(usize::try_from(job.in_flight).unwrap_or(usize::MAX));
     let (talking, latency) = (Cell::new(job.clients), RefCell::new(Latency::new()));
     let (everybody, finished) = (Notify::new(), Notify::new());
-    let all = Rc::new(All { job, room, open: Cell::new(0), everybody, start: Cell::new(None), talking, finished, latency });
+    let secure = if job.secure { Some(tls::client(Trust::Anything).map_err(io::Error::other)?) } else { None };
+    let all = Rc::new(All { job, secure, room, open: Cell::new(0), everybody, start: Cell::new(None), talking, finished, latency });
     local.block_on(&runtime, async {
         for client in 0..all.job.clients {
             let all = Rc::clone(&all);
@@ -54,20 +65,43 @@ pub(crate) fn run(job: Job) -> io::Result<()> {
 }
 
 async fn live(all: &All, client: u32) -> Result<(), Error> {
+    let connector = all.secure.as_deref().map(|config| {
+        let mut own = config.clone();
+        own.resumption = Resumption::in_memory_sessions(8);
+        TlsConnector::from(Arc::new(own))
+    });
     loop {
-        let opened = {
-            let _room = all.room.acquire().await.map_err(|_| Error::ConnectionClosed)?;
-            open(all, client).await
-        };
-        let lasted = match opened {
-            Ok(stream) => hold(all, client, stream).await,
-            Err(error) => Err(error),
+        let lasted = match &connector {
+            None => match roomy(all, open(all, client)).await {
+                Ok(stream) => hold(all, client, stream).await,
+                Err(error) => Err(error),
+            },
+            Some(connector) => match roomy(all, open_secure(all, client, connector)).await {
+                Ok(stream) => hold(all, client, stream).await,
+                Err(error) => Err(error),
+            },
         };
         match (all.job.load, lasted) {
             (Load::Return(delay), _) => sleep(delay).await,
             (_, lasted) => return lasted,
         }
     }
+}
+
+/// As many at a time as there is room for.
+async fn roomy<T>(all: &All, opening: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let _room = all.room.acquire().await.map_err(|_| Error::ConnectionClosed)?;
+    opening.await
+}
+
+async fn open_secure(all: &All, client: u32, connector: &TlsConnector) -> Result<WebSocketStream<TlsStream<TcpStream>>, Error> {
+    let address = all.job.address(usize::try_from(client).unwrap_or(0));
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let stream = connector.connect(ServerName::IpAddress((*address.ip()).into()), stream).await?;
+    let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
+    let (stream, _) = client_async_with_config(format!("wss://{address}/"), stream, Some(config)).await?;
+    Ok(stream)
 }
 
 async fn open(all: &All, client: u32) -> Result<WebSocketStream<TcpStream>, Error> {
@@ -78,7 +112,7 @@ async fn open(all: &All, client: u32) -> Result<WebSocketStream<TcpStream>, Erro
     Ok(stream)
 }
 
-async fn hold(all: &All, client: u32, mut stream: WebSocketStream<TcpStream>) -> Result<(), Error> {
+async fn hold<S: AsyncRead + AsyncWrite + Unpin>(all: &All, client: u32, mut stream: WebSocketStream<S>) -> Result<(), Error> {
     let message = Message::Binary(Bytes::from(vec![b'.'; all.job.payload]));
     match all.job.load {
         Load::Idle | Load::Return(_) => {
@@ -103,7 +137,13 @@ async fn hold(all: &All, client: u32, mut stream: WebSocketStream<TcpStream>) ->
 }
 
 /// Sends this client's share of the messages; due times as in the floor.
-async fn at_rate(all: &All, client: u32, mut stream: WebSocketStream<TcpStream>, message: Message, rate: f64) -> Result<(), Error> {
+async fn at_rate<S: AsyncRead + AsyncWrite + Unpin>(
+    all: &All,
+    client: u32,
+    mut stream: WebSocketStream<S>,
+    message: Message,
+    rate: f64,
+) -> Result<(), Error> {
     let (start, start_ns) = start(all).await;
     let step = f64::from(all.job.clients) / rate;
     let due = |sent: u32| Duration::from_secs_f64(f64::from(client) / rate + f64::from(sent) * step);

@@ -54,12 +54,14 @@ impl FromStr for Counts {
 pub(crate) enum Until {
     Opened(u64),
     Echoed(u64),
+    /// All are sent away first, and then so many have opened, the earlier ones included.
+    Returned(u64),
 }
 
 impl Until {
     pub(crate) fn is_reached(self, counts: &Counts) -> bool {
         match self {
-            Until::Opened(wanted) => counts.opened >= wanted,
+            Until::Opened(wanted) | Until::Returned(wanted) => counts.opened >= wanted,
             Until::Echoed(wanted) => counts.echoed >= wanted,
         }
     }
@@ -70,6 +72,7 @@ impl fmt::Display for Until {
         match self {
             Until::Opened(wanted) => write!(f, "opened {wanted}"),
             Until::Echoed(wanted) => write!(f, "echoed {wanted}"),
+            Until::Returned(wanted) => write!(f, "returned {wanted}"),
         }
     }
 }
@@ -83,6 +86,7 @@ impl FromStr for Until {
         match what {
             "opened" => Ok(Until::Opened(wanted)),
             "echoed" => Ok(Until::Echoed(wanted)),
+            "returned" => Ok(Until::Returned(wanted)),
             _ => Err(format!("unknown question: {what}")),
         }
     }

@@ -24,6 +24,8 @@ pub(crate) struct Job {
     /// Client k goes to address k mod n.
     pub(crate) addresses: Vec<Ipv4Addr>,
     pub(crate) port: u16,
+    /// wss, and any certificate will do.
+    pub(crate) secure: bool,
     /// Attempts under way at the same time, at most.
     pub(crate) in_flight: u32,
     /// Bytes of a message.
@@ -51,6 +53,7 @@ impl Job {
             format!("clients={}", self.clients),
             format!("addresses={}", addresses.join(",")),
             format!("port={}", self.port),
+            format!("secure={}", self.secure),
             format!("in_flight={}", self.in_flight),
             format!("payload={}", self.payload),
             format!("seconds={}", self.seconds),
@@ -73,6 +76,7 @@ impl Job {
             clients: number(&words, "clients", 1)?,
             addresses: addresses.map_err(|error| format!("addresses: {error}"))?,
             port: number(&words, "port", 0)?,
+            secure: number(&words, "secure", false)?,
             in_flight: number(&words, "in_flight", 1024)?,
             payload: number(&words, "payload", 100)?,
             seconds: number(&words, "seconds", 5.0)?,

@@ -11,6 +11,7 @@ mod echo;
 mod floor;
 mod job;
 mod latency;
+mod secure;
 mod wire;
 
 use job::Job;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let done = match words.split_first() {
         Some((role, rest)) if role == "echo" => serve(rest),
+        Some((role, rest)) if role == "secure" => serve_secure(rest),
         Some((role, rest)) if role == "floor" => Job::read(rest).and_then(|job| floor::run(&job).map_err(|error| error.to_string())),
         Some((role, rest)) if role == "bare" => Job::read(rest).and_then(|job| bare::run(job).map_err(|error| error.to_string())),
         _ => {
@@ -48,6 +50,13 @@ fn serve(words: &[String]) -> Result<(), String> {
     let [port, backlog] = words else { return Err("echo PORT BACKLOG".into()) };
     let (port, backlog) = (port.parse().map_err(|_| "PORT")?, backlog.parse().map_err(|_| "BACKLOG")?);
     echo::serve(port, backlog).map_err(|error| error.to_string())
+}
+
+fn serve_secure(words: &[String]) -> Result<(), String> {
+    raise_limit();
+    let [port, backlog] = words else { return Err("secure PORT BACKLOG".into()) };
+    let (port, backlog) = (port.parse().map_err(|_| "PORT")?, backlog.parse().map_err(|_| "BACKLOG")?);
+    secure::serve(port, backlog).map_err(|error| error.to_string())
 }
 
 /// As many open files as the machine allows.

@@ -68,6 +68,8 @@ pub(crate) fn judge(samples: &Samples) -> Vec<Goal> {
         goal("15,000 at once, of the floor to one address", AtLeast(1.0), "", ratio("crowd", "per_s", "closestorm", "floor")),
         goal("resident memory of an idle client at 15,000", AtMost(4500.0), "B", memory),
         goal("the same, what is tried for", AtMost(2500.0), "B", memory),
+        goal("2,000 at once over wss, full handshakes, of the bare loop", AtLeast(0.8), "", ratio("full", "per_s", "closestorm", "bare")),
+        goal("the same, resumed handshakes", AtLeast(0.8), "", ratio("resumed", "per_s", "closestorm", "bare")),
         goal("closed loop of 500 clients, of the bare loop", AtLeast(0.8), "", ratio("echo", "per_s", "closestorm", "bare")),
         goal("10,000 messages/s: sent late", AtMost(0.0), "", of("rate", "closestorm", "late")),
         goal("10,000 messages/s: p50 from the due time", AtMost(300.0), "us", of("rate", "closestorm", "p50_us")),

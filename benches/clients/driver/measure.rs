@@ -29,7 +29,7 @@ pub(crate) struct Bench {
 impl Bench {
     fn job(&mut self, load: Load, clients: u32, spread: u32) -> Result<Job, String> {
         let addresses: Vec<Ipv4Addr> = self.addresses.fresh(spread);
-        Ok(Job { load, clients, addresses, port: free_port()?, in_flight: IN_FLIGHT, payload: 100, seconds: 4.0 })
+        Ok(Job { load, clients, addresses, port: free_port()?, secure: false, in_flight: IN_FLIGHT, payload: 100, seconds: 4.0 })
     }
 
     fn start(&self, who: &Who, job: &Job) -> Result<(Server, Client), String> {
@@ -55,6 +55,33 @@ impl Bench {
         }
         self.samples.add(section, name, "per_s", counts.opening_rate());
         self.samples.add(section, name, "cpu_us", opened.cpu_us);
+        Ok(())
+    }
+
+    /// `clients` at once over wss: handshakes a second and processor time a handshake, full ones; then all are sent away and return, and
+    /// resume.
+    pub(crate) fn secure(&mut self, who: &Who, clients: u32) -> Result<(), String> {
+        let job = Job { secure: true, ..self.job(Load::Return(Duration::from_millis(100)), clients, 1)? };
+        let mut server = Server::start_secure(self.cores, job.port)?;
+        let mut client = Client::start(who, &job, self.cores)?;
+        // closestorm has a handshake of its own before the run.
+        let before = u64::from(matches!(who, Who::Ours));
+        let full = wait(&mut server, &mut client, Until::Opened(u64::from(clients) + before))?;
+        let used = client.usage();
+        super::pause(Duration::from_millis(500));
+        let idle = client.usage();
+        let resumed = wait(&mut server, &mut client, Until::Returned(2 * u64::from(clients) + before))?;
+        let using = client.usage();
+        if (full.echoed, resumed.echoed) != (0, clients.into()) {
+            return Err(format!("{} and {} handshakes resumed, not 0 and {clients}", full.echoed, resumed.echoed));
+        }
+        let each = f64::from(clients);
+        #[expect(clippy::cast_precision_loss, reason = "far below 2⁵³")]
+        let rate = |counts: &Counts| each / ((counts.last_ns - counts.first_ns) as f64 / 1e9);
+        for (section, counts, cpu_us) in [("full", &full, used.cpu_us), ("resumed", &resumed, using.cpu_us - idle.cpu_us)] {
+            self.samples.add(section, who.name(), "per_s", rate(counts));
+            self.samples.add(section, who.name(), "cpu_us", cpu_us / each);
+        }
         Ok(())
     }
 

@@ -26,6 +26,8 @@ use std::time::Duration;
 
 /// Many clients at once.
 const CROWD: u32 = 15_000;
+/// Clients at once over wss.
+const SECURE: u32 = 2_000;
 /// As many addresses as keep the kernel's search for a free port short.
 const SPREAD: u32 = 3;
 
@@ -68,6 +70,8 @@ pub(crate) enum Section {
     Open,
     /// One, 1,000 and 15,000 clients: opening, memory, processor time a handshake.
     Crowd,
+    /// 2,000 clients at once over wss: full handshakes, then resumed ones.
+    Tls,
     /// 500 clients in a closed loop.
     Echo,
     /// 1,000 clients, ten messages a second each.
@@ -127,6 +131,9 @@ fn one(bench: &mut Bench, section: Section, everybody: &[Who], first_round: bool
     match section {
         Section::Open => everybody.iter().for_each(|who| bench.try_opening("open", who, who.name(), 5000, 1)),
         Section::Crowd => everybody.iter().for_each(|who| crowd(bench, who)),
+        Section::Tls => ours_and_loops.filter(|who| !matches!(who, Who::Floor)).for_each(|who| {
+            bench.attempt("full", who.name(), |bench| bench.secure(who, SECURE));
+        }),
         Section::Echo => everybody.iter().for_each(|who| bench.attempt("echo", who.name(), |bench| bench.echo(who))),
         Section::Rate => ours_and_loops.for_each(|who| bench.attempt("rate", who.name(), |bench| bench.rate(who))),
         Section::Herd => ours_and_loops.filter(|who| !matches!(who, Who::Bare)).for_each(|who| {

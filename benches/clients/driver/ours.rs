@@ -39,8 +39,9 @@ fn scenario(job: &Job) -> String {
         }
     };
     let traffic = traffic.map(|kind| format!("traffic   = {{ echo = {{ {kind}, payload = \"{}B\" }} }}\n", job.payload));
+    let (scheme, trust) = if job.secure { ("wss", "insecure = true\n") } else { ("ws", "") };
     format!(
-        "duration = \"{duration}\"\n\n[target.url]\naddress = \"ws://{address}/\"\n\n[clients.all]\ncount     = {}\narrive    = {{ {arrive} }}\n\
+        "duration = \"{duration}\"\n\n[target.url]\naddress = \"{scheme}://{address}/\"\n{trust}\n[clients.all]\ncount     = {}\narrive    = {{ {arrive} }}\n\
          reconnect = {reconnect}\n{}",
         job.clients,
         traffic.unwrap_or_default()

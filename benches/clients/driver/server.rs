@@ -21,9 +21,18 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it and waits until it listens.
     pub(crate) fn start(cores: Cores, port: u16) -> Result<Server, String> {
+        Server::start_as("echo", cores, port)
+    }
+
+    /// The same of the one for wss.
+    pub(crate) fn start_secure(cores: Cores, port: u16) -> Result<Server, String> {
+        Server::start_as("secure", cores, port)
+    }
+
+    fn start_as(role: &str, cores: Cores, port: u16) -> Result<Server, String> {
         let program = super::own_program()?;
         let mut command = cores.server(&program);
-        command.args(["echo", &port.to_string(), &BACKLOG.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args([role, &port.to_string(), &BACKLOG.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("{program}: {error}"))?;
         let (Some(questions), Some(out)) = (child.stdin.take(), child.stdout.take()) else { return Err("no pipes".into()) };
         let (sender, answers) = channel();

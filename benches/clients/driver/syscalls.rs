@@ -15,6 +15,7 @@ const CLIENTS: u32 = 5000;
 /// Opens connections under strace, which slows the floor down; only numbers of calls are taken.
 pub(crate) fn measure(bench: &mut Bench) -> Result<(), String> {
     let job = Job {
+        secure: false,
         load: Load::Idle,
         clients: CLIENTS,
         addresses: bench.addresses.fresh(1),

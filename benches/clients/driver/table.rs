@@ -32,6 +32,7 @@ pub(crate) fn render(bench: &Bench, goals: &[Goal]) -> String {
         about(bench),
         goal_table(goals),
         client_table(samples),
+        tls_table(samples),
         rate_table(samples),
         herd_table(samples),
         cost_table(samples),
@@ -101,6 +102,19 @@ fn client_table(samples: &Samples) -> String {
         let rate = |section: &str| cell(samples.median(section, who, "per_s"));
         let memory = goals::kib_per_client(samples, who).map_or("–".to_owned(), |kib| format!("{:.1}", kib.max(0.0)));
         let _ = writeln!(out, "| {title} | {} | {} | {memory} | {} |", rate("open"), rate("crowd"), rate("echo"));
+    }
+    out + "\n"
+}
+
+fn tls_table(samples: &Samples) -> String {
+    let mut out = String::from(
+        "### 2,000 clients at once over wss\n\n| client | full handshakes/s | processor time, us | resumed handshakes/s | processor time, us |\n\
+         |---|---:|---:|---:|---:|\n",
+    );
+    for who in ["bare", "closestorm"] {
+        let of = |section: &str, figure: &str| cell(samples.median(section, who, figure));
+        let [full, resumed] = ["full", "resumed"].map(|section| (of(section, "per_s"), of(section, "cpu_us")));
+        let _ = writeln!(out, "| {who} | {} | {} | {} | {} |", full.0, full.1, resumed.0, resumed.1);
     }
     out + "\n"
 }
