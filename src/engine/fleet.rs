@@ -371,6 +371,9 @@ impl Fleet {
     /// # Errors
     /// If there is no process to stop.
     pub(super) async fn stop(&self, instance: u16, graceful: ToServer, grace: Duration, journal: &Journal) -> Result<(), RunError> {
+        if !self.is_up(instance) {
+            return Err(RunError::Target(super::target::Error::NotRunning));
+        }
         self.down(instance);
         self.paused().remove(&instance);
         journal.record(&happened(instance, "stopping", ""));

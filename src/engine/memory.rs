@@ -19,6 +19,8 @@ mod compare;
 #[cfg(test)]
 mod differential;
 #[cfg(test)]
+mod overlaps;
+#[cfg(test)]
 mod tests;
 
 /// Runs a plan for the embedded server in memory, to its end. On a runtime of one thread with a paused clock (`tokio::time::pause`) that

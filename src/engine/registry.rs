@@ -167,7 +167,11 @@ impl Registry {
         let phase = select.phase.unwrap_or(Phase::Open);
         let candidates = self.each().filter(|(client, _)| clients.contains(&client.0) && select.pick.may_take(*client));
         let eligible = candidates.filter_map(|(client, slot)| {
-            let place = slot.place();
+            let mut place = slot.place();
+            if place.phase == Some(Phase::Open) && slot.control.closing().is_some() {
+                // A fault has begun to close it, and nothing has happened since.
+                place.phase = Some(Phase::Closing);
+            }
             let old_enough = phase != Phase::Open || now.saturating_sub(place.since) >= select.min_age;
             let id = Id { client, connection: ConnectionNo(place.connection) };
             (place.phase == Some(phase) && old_enough).then_some((id, place))

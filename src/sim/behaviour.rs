@@ -235,13 +235,13 @@ fn a_slow_start_and_cold_caches_make_the_wave_after_a_restart_longer() {
             "clients.web.arrive={over=\"1s\"}",
             "clients.web.reconnect={fixed={delay=\"1s\"}}",
             "duration=\"30s\"",
-            "faults=[{at=\"3s\",inject={server_crash={down=\"500ms\"}}}]",
+            "faults=[{at=\"8s\",inject={server_crash={down=\"500ms\"}}}]",
         ];
         all.extend(changes);
         let results = simulate(&plan(&all)).results;
         assert_eq!(results.total().recovered, 500);
-        // The wave comes at 4 s.
-        opened(&results).last().map_or(0, |(_, at, ..)| at - 4000)
+        // The wave comes at 9 s, when the first start was long ago.
+        opened(&results).last().map_or(0, |(_, at, ..)| at - 9000)
     };
     assert_eq!(last(&["model={handshake_cost=\"1ms\"}"]), 500);
     // Ten times the cost at first, falling to one; the process has run for half a second.
@@ -322,8 +322,8 @@ fn a_blackhole_is_found_by_the_heartbeat_unless_it_is_over_before() {
     // The next ping leaves within a second and is given up half a second later.
     assert!(detect.iter().all(|us| (500_000..=1_500_000).contains(us)), "{detect:?}");
     assert!(detect.iter().max() > Some(&1_400_000) && detect.iter().min() < Some(&600_000), "{detect:?}");
-    // No pong can be missing for half a second; but a path that comes back may reset what it carried.
-    assert_eq!(run("100ms", "resume").total().affected, 0);
+    // What is lost in the hole is lost: a tenth of the pings are never answered. A path that comes back may reset what it carried, too.
+    assert!((5..=40).contains(&run("100ms", "resume").total().affected));
     let reset = run("100ms", "close");
     assert_eq!(reset.outages.kept().iter().filter(|outage| outage.detect() == 100_000).count(), 200);
 }

@@ -1,7 +1,9 @@
 //! What clients do: arrive, attempt, open, lose, wait. The policies decide; here is what follows. How an attempt gets to its answer is
 //! in `opening`, how a connection ends in `ending`.
 
+use super::pair::CLIENT;
 use super::row::{Row, State};
+use super::server::Exiting;
 use super::{Due, Failing, What, World, nanos};
 use crate::event::{ClientIndex, Event, Outcome, Stage, Stages, UnderWay};
 use crate::plan::StayTime;
@@ -118,7 +120,11 @@ impl World<'_> {
                 Some(UnderWay::Attempt { stage, times })
             }
             State::Closing => {
-                let (since, ack) = *self.closing_since.get(&client)?;
+                let pair = self.pairs.of(client).and_then(|slot| self.pairs.get(slot)).map(|pair| &pair.ends[CLIENT]);
+                let of_pair = pair.and_then(|end| {
+                    Some((end.first?, end.second.map(|second| Duration::from_nanos(second - end.first.unwrap_or(second)))))
+                });
+                let (since, ack) = of_pair.or_else(|| self.closing_since.get(&client).copied())?;
                 // An aborted run may end before the Close frame is with the client.
                 let elapsed = Duration::from_nanos(end.checked_sub(since)?);
                 Some(UnderWay::Closing { ack, elapsed })
@@ -198,14 +204,40 @@ impl World<'_> {
             };
             self.push_for(now.saturating_add(nanos(time)), client, What::Leave, 0);
         }
-        self.begin_talking(client, turned_away);
-        if turned_away {
-            let farewell = self.rows[client as usize].fault - 1;
-            self.rows[client as usize].fault = 0;
+        let farewell = self.closes_at_once(client, turned_away);
+        self.begin_talking(client);
+        if let Some(farewell) = farewell {
+            self.first_word(client, true);
             return self.server_closes(client, farewell);
         }
-        self.stand_for(client);
+        if self.standing.is_empty() {
+            self.greet(client);
+            return self.first_word(client, false);
+        }
+        let [by_server, by_client] = self.waiting_for(client);
+        let hit = !by_server.is_empty() || !by_client.is_empty();
+        if hit {
+            // What the server does comes before the client's first word, and what its own side does before it reads.
+            self.deafen(client, true);
+        }
+        self.act_all(by_server, client);
         self.greet(client);
+        self.first_word(client, false);
+        self.act_all(by_client, client);
+        if hit {
+            self.deafen(client, false);
+        }
+    }
+
+    /// How a server closes a connection that has just opened, if it does: because it turns this one away, or is about to stop.
+    fn closes_at_once(&mut self, client: u32, turned_away: bool) -> Option<u8> {
+        let row = &mut self.rows[client as usize];
+        if turned_away {
+            return std::mem::take(&mut row.fault).checked_sub(1);
+        }
+        let Exiting { firing, farewell, .. } = self.servers[usize::from(row.server)].exiting?;
+        self.injected(firing.fault, client);
+        Some(farewell)
     }
 
     /// After its own leaving: back after a while, with a fresh history, or not at all.

@@ -1,12 +1,13 @@
 //! Carries out the schedule of faults: fires, selects, reverts.
 
-use super::ending::account;
+use super::pair::{Command, account, end_of};
 use super::row::State;
 use super::{Due, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
-use crate::fault::{Effect, End, Flow, Gate, OnAttempt, OnListener, Shedding, Side, Step};
+use crate::fault::{Effect, End, Gate, OnAttempt, OnListener, Shedding, Side, Step};
 use crate::plan::{Firing, Phase, Pick, draw_exactly};
+use crate::reconnect::whole_ms;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -30,17 +31,6 @@ pub(super) fn packed(firing: Firing) -> u32 {
 /// The firing of such a number.
 pub(super) fn unpacked(number: u32) -> Firing {
     Firing { fault: (number & 0xff) as u16, number: number >> 8 }
-}
-
-/// What a firing has left on an open connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Silence {
-    /// Which of the client's connections.
-    connection: u32,
-    /// The path is dead; otherwise the peer stands still.
-    dead: bool,
-    /// Those that came later have greater numbers.
-    order: u64,
 }
 
 impl World<'_> {
@@ -72,7 +62,7 @@ impl World<'_> {
                 let named = self.named(instance);
                 self.record(self.now, &Event::Fired { fault, firing: firing.number, selected: named.len() as u32, eligible: None });
                 for server in named {
-                    self.record(self.now, &Event::Reached { fault });
+                    self.reach(server, firing);
                     self.listener(server, on);
                 }
                 self.revert_later(firing);
@@ -141,13 +131,21 @@ impl World<'_> {
             && self.budget.take_one(standing.firing)
     }
 
-    /// Faults that wait for new connections reach this one.
-    pub(super) fn stand_for(&mut self, client: u32) {
+    /// Faults that wait for new connections and take this one: those of the server's side, and those of the client's.
+    pub(super) fn waiting_for(&mut self, client: u32) -> [Vec<Firing>; 2] {
+        let mut taken = [Vec::new(), Vec::new()];
         for place in 0..self.standing.len() {
-            if !self.stands(place, client, false) {
-                continue;
+            if self.stands(place, client, false) {
+                let firing = self.standing[place].firing;
+                taken[usize::from(self.plan.faults[usize::from(firing.fault)].side == Side::Client)].push(firing);
             }
-            let firing = self.standing[place].firing;
+        }
+        taken
+    }
+
+    /// Firings act on a connection.
+    pub(super) fn act_all(&mut self, firings: Vec<Firing>, client: u32) {
+        for firing in firings {
             let planned = &self.plan.faults[usize::from(firing.fault)];
             if let Effect::Connection { gate, steps } = planned.inject.effect(planned.side) {
                 self.act(firing, client, &gate, &steps);
@@ -193,7 +191,8 @@ impl World<'_> {
                 if let Some(code) = answer.close {
                     self.turned_away(client, code, Some(fault));
                 }
-                self.answers_late(client, answer.delay + answer.jitter.mul_f64(random.unit()), until);
+                // Of timers, which count milliseconds.
+                self.answers_late(client, whole_ms(answer.delay + answer.jitter.mul_f64(random.unit())), until);
             }
             // `support` refuses it.
             OnAttempt::Ask(_) => return false,
@@ -214,6 +213,23 @@ impl World<'_> {
         }
         let at = self.now.saturating_add(nanos(delay));
         self.first(client, (at, What::Late, 0), until);
+    }
+
+    /// A process carries out what a firing asks of its listening socket, or the next one will, or this one when it goes on.
+    fn reach(&mut self, server: u16, firing: Firing) {
+        let of = &mut self.servers[usize::from(server)];
+        if of.up && !of.is_frozen(self.now) {
+            self.record(self.now, &Event::Reached { fault: firing.fault });
+        } else {
+            of.unreached.push(firing);
+        }
+    }
+
+    /// Firings that waited for a process reach it.
+    pub(super) fn reach_all(&mut self, server: u16) {
+        for firing in std::mem::take(&mut self.servers[usize::from(server)].unreached) {
+            self.record(self.now, &Event::Reached { fault: firing.fault });
+        }
     }
 
     fn listener(&mut self, server: u16, on: OnListener) {
@@ -254,40 +270,34 @@ impl World<'_> {
             }
             return;
         }
+        let at_once = gate.is_open() && matches!(steps, [Step::End(End::Fin | End::Rst)] | [Step::Close { .. }]);
+        if !at_once || self.pairs.of(client).is_some() {
+            self.tell(client, end_of(side), Command::Inject { firing, gate: gate.clone(), steps: steps.to_vec() });
+            return;
+        }
+        // What ends a connection without trouble needs no two ends.
         self.record(self.now, &Event::Injected { fault, client: id, connection });
-        self.rows[client as usize].fault = fault as u8 + 1;
         match (steps, side) {
             ([Step::End(end)], Side::Client) => self.client_ends(fault, client, *end),
-            ([Step::End(End::Silent), ..], _) => self.silence(firing, client, State::Dead, true),
             ([Step::End(end)], _) => self.server_ends(fault, client, *end),
             ([Step::Close { code, reason }], Side::Client) => self.client_closes(client, Cause::Fault(fault), *code, reason),
             ([Step::Close { code, reason }], _) => {
                 let farewell = self.server_farewell(Cause::Remote, Some(fault), *code, reason);
                 self.server_closes(client, farewell);
             }
-            ([Step::Switch { gap }], _) => self.switch(fault, client, *gap),
-            _ => {
-                let dead = gate.read == Flow::Discard || gate.write == Flow::Discard;
-                let hangs = side == Side::Client && gate.read == Flow::Stop && gate.write == Flow::Stop;
-                self.silence(firing, client, if dead { State::Dead } else { State::Stalled }, !hangs);
-            }
+            _ => {}
         }
     }
 
     fn client_ends(&mut self, fault: u16, client: u32, end: End) {
+        let tcp_end = if end == End::Rst { TcpEnd::Rst } else { TcpEnd::Fin };
         let ending = account(Cause::Fault(fault), Initiator::Client, TcpEnd::Local, (None, None));
-        let heard = (self.rows[client as usize].state != State::Dead && end != End::Silent).then(|| {
-            let tcp_end = if end == End::Rst { TcpEnd::Rst } else { TcpEnd::Fin };
-            account(Cause::Remote, Initiator::Client, tcp_end, (None, None))
-        });
-        let farewell = self.farewell(Farewell { client: ending, server: heard, closing: None });
+        let server = account(Cause::Remote, Initiator::Client, tcp_end, (None, None));
+        let farewell = self.farewell(Farewell { client: ending, server: Some(server), closing: None });
         self.ends(client, farewell);
     }
 
     fn server_ends(&mut self, fault: u16, client: u32, end: End) {
-        if self.rows[client as usize].state == State::Dead {
-            return;
-        }
         let tcp_end = if end == End::Rst { TcpEnd::Rst } else { TcpEnd::Fin };
         let ending = account(Cause::Remote, Initiator::Server, tcp_end, (None, None));
         let server = account(Cause::Fault(fault), Initiator::Server, TcpEnd::Local, (None, None));
@@ -295,14 +305,6 @@ impl World<'_> {
         self.turn_to(client, State::Closing);
         let at = self.now.saturating_add(self.leg()).saturating_add(nanos(self.kind.model.notice.draw(&mut self.path)));
         self.ends_at(client, at, farewell);
-    }
-
-    /// The client goes on over another path: what it had is silent from now on, and it opens a new connection after `gap`.
-    fn switch(&mut self, fault: u16, client: u32, gap: Duration) {
-        // Nothing of the old path is closed.
-        let ending = account(Cause::Fault(fault), Initiator::Client, TcpEnd::None, (None, None));
-        let farewell = self.farewell(Farewell { client: ending, server: None, closing: None });
-        self.switched(client, farewell, gap);
     }
 
     /// A firing is over.
@@ -314,6 +316,7 @@ impl World<'_> {
         match planned.inject.effect(planned.side) {
             Effect::Listener { on, instance } => {
                 for server in self.named(instance) {
+                    self.servers[usize::from(server)].unreached.retain(|other| *other != firing);
                     match on {
                         OnListener::Closed => self.servers[usize::from(server)].closed -= 1,
                         OnListener::Full(backlog) => self.accepts_again(server, backlog),
@@ -321,7 +324,7 @@ impl World<'_> {
                     }
                 }
             }
-            Effect::Connection { gate, .. } => self.unsilence(firing, gate.reset_on_revert),
+            Effect::Connection { .. } => self.tell_all(firing, end_of(planned.side)),
             _ => {}
         }
         self.record(self.now, &Event::Reverted { fault, firing: number });
@@ -337,74 +340,4 @@ impl World<'_> {
             self.go_on_accepting(server);
         }
     }
-
-    /// What a firing does to an open connection: nothing is heard any more.
-    pub(super) fn silence(&mut self, firing: Firing, client: u32, state: State, pings: bool) {
-        let row = &mut self.rows[client as usize];
-        let before = row.state;
-        if !matches!(before, State::Open | State::Dead | State::Stalled) {
-            return;
-        }
-        // Of several the strictest counts, as of gates.
-        row.state = if before == State::Dead { State::Dead } else { state };
-        self.silences.insert((client, firing), Silence { connection: row.attempts, dead: state == State::Dead, order: self.events });
-        if before == State::Open
-            && pings
-            && let Some(at) = self.no_pong_at(client, self.now)
-        {
-            self.silent_since.insert(client, self.now);
-            self.push_for(at, client, What::NoPong, 0);
-        }
-    }
-
-    /// What was silent because of this firing hears again, unless another one still acts on it, or hears that it is over.
-    pub(super) fn unsilence(&mut self, firing: Firing, reset: bool) {
-        let side = self.plan.faults[usize::from(firing.fault)].side;
-        let left_by = self.silences.iter().filter(|((_, of), _)| *of == firing);
-        let mut own: Vec<_> = left_by.map(|((client, _), silence)| (*client, *silence)).collect();
-        if side != Side::Client {
-            // In the order in which they opened, as the embedded server does.
-            own.sort_by_key(|(client, _)| (self.rows[*client as usize].history.opened_at(), *client));
-        }
-        for (client, silence) in own {
-            self.silences.remove(&(client, firing));
-            let row = &self.rows[client as usize];
-            if row.attempts != silence.connection || !matches!(row.state, State::Dead | State::Stalled) {
-                continue;
-            }
-            if reset {
-                // The path is back, and the side that was cut off resets what it had.
-                self.rows[client as usize].state = State::Open;
-                match side {
-                    Side::Client => self.client_ends(firing.fault, client, End::Rst),
-                    _ => self.server_ends(firing.fault, client, End::Rst),
-                }
-            } else {
-                let left = self.silences.range((client, FIRST)..=(client, LAST));
-                let (dead, last) = left.fold((false, None), |(dead, last), ((_, of), silence)| {
-                    (dead || silence.dead, last.max(Some((silence.order, of.fault))))
-                });
-                let row = &mut self.rows[client as usize];
-                row.state = match last {
-                    None => State::Open,
-                    Some(_) if dead => State::Dead,
-                    Some(_) => State::Stalled,
-                };
-                row.fault = last.map_or(0, |(_, fault)| fault as u8 + 1);
-            }
-        }
-    }
-
-    /// The connection of a client is over, and with it what firings have left there.
-    pub(super) fn forget_silences(&mut self, client: u32) {
-        if self.silences.is_empty() {
-            return;
-        }
-        let gone: Vec<_> = self.silences.range((client, FIRST)..=(client, LAST)).map(|(key, _)| *key).collect();
-        gone.iter().for_each(|key| _ = self.silences.remove(key));
-    }
 }
-
-/// Bounds of all firings.
-const FIRST: Firing = Firing { fault: 0, number: 0 };
-const LAST: Firing = Firing { fault: u16::MAX, number: u32::MAX };

@@ -17,6 +17,7 @@ mod libraries;
 pub mod lost_node;
 pub mod many;
 mod opening;
+mod pair;
 mod process;
 pub mod queue;
 #[cfg(test)]
@@ -29,15 +30,16 @@ mod talk;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod trouble;
 
 pub use support::{Unsupported, supported};
 
 use crate::close::Ending;
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::metrics::{Live, Recorder, Results, Status};
-use crate::plan::{Budget, Firing, Model, Plan, Shard};
+use crate::plan::{Budget, Model, Plan, Shard, Target};
 use crate::seed::Stream;
-use faults::{Silence, Standing};
+use faults::Standing;
 use prefetch_index::prefetch_index;
 use queue::Calendar;
 use row::{Row, rows};
@@ -47,6 +49,7 @@ use std::iter::Peekable;
 use std::slice;
 use std::time::Duration;
 use talk::Talks;
+use trouble::Pairs;
 
 /// Entries between two looks at whether to go on.
 const WATCH_EVERY: u64 = 1 << 16;
@@ -137,8 +140,8 @@ enum What {
     Leave,
     /// It has been open for as long as its cohort asks for.
     Stable,
-    /// No pong came.
-    NoPong,
+    /// Something is due for one of the pairs: `client` is its number, `turn` its epoch.
+    Pair,
     /// A message is due.
     Message,
     /// An echo arrives; `client` is the message's place among those on their way.
@@ -153,7 +156,7 @@ enum What {
     Vacate,
     /// A graceful stop is over: as `Start`.
     Grace,
-    /// A server runs on: as `Start`.
+    /// A server runs on; `client` is the firing that stopped it, packed, `turn` the server.
     Resume,
     /// A server closes a connection; `mark`: which ending.
     Close,
@@ -191,8 +194,6 @@ enum Answered {
     ByClient,
     /// By the server.
     ByServer,
-    /// By nobody, until a deadline.
-    Never(Duration),
 }
 
 /// How an attempt fails.
@@ -262,14 +263,12 @@ struct World<'a> {
     /// What was recorded, in tests that ask for it.
     #[cfg(test)]
     trace: Option<Vec<(Duration, Event)>>,
-    /// What firings have left on connections that are open, by client.
-    silences: BTreeMap<(u32, Firing), Silence>,
+    /// Connections to which something lasting has happened.
+    pairs: Pairs,
     /// Attempts that their clients have given up while a server with a limit of connections works for them: server and attempt.
     leavers: Vec<(u16, Who)>,
     /// TLS sessions by client; empty on ws.
     sessions: Vec<tls::Session>,
-    /// Since when a client that pings has heard nothing.
-    silent_since: BTreeMap<u32, u64>,
     /// Clients that leave, or have left by themselves, and have not come back.
     leaving: BTreeSet<u32>,
     /// Since when a client waits in a closing handshake that will not end in this run, and how long its answer took, if it came.
@@ -285,7 +284,7 @@ impl<'a> World<'a> {
         World {
             sessions: if model.tls { vec![tls::Session::default(); rows(plan).len()] } else { Vec::new() },
             rows: rows(plan),
-            servers: (0..model.instances).map(|index| Server::new(&kind, index, seed)).collect(),
+            servers: (0..model.instances).map(|index| Server::new(&kind, index, seed, !matches!(plan.target, Target::Url(_)))).collect(),
             processes: vec![0; usize::from(model.instances)],
             kind,
             end: nanos(plan.duration),
@@ -312,9 +311,8 @@ impl<'a> World<'a> {
             pinned: None,
             #[cfg(test)]
             trace: None,
-            silences: BTreeMap::new(),
+            pairs: Pairs::default(),
             leavers: Vec::new(),
-            silent_since: BTreeMap::new(),
             closing_since: BTreeMap::new(),
             leaving: BTreeSet::new(),
             stays: BTreeMap::new(),
@@ -383,12 +381,13 @@ impl<'a> World<'a> {
             What::Revert => self.revert(faults::unpacked(client)),
             What::Roll => self.roll(faults::unpacked(client), turn),
             What::Vacate => self.vacate(client, turn),
-            What::Start | What::Listen | What::Served | What::Grace | What::Resume if self.processes[place] != turn => {}
+            What::Pair => self.look(client, turn),
+            What::Resume => self.resume(faults::unpacked(client), turn),
+            What::Start | What::Listen | What::Served | What::Grace if self.processes[place] != turn => {}
             What::Start => self.start(client as u16),
             What::Listen => self.listen(client as u16),
             What::Served => self.served(client as u16, mark),
             What::Grace => self.exit(client as u16),
-            What::Resume => self.resume(client as u16, mark),
             _ if self.rows[place].turn != turn => {}
             What::Wake => self.wake(client),
             What::Attempt => self.attempt(client),
@@ -401,7 +400,6 @@ impl<'a> World<'a> {
             What::End => self.ends(client, mark),
             What::Leave => self.leave(client),
             What::Stable => self.stable(client),
-            What::NoPong => self.no_pong(client),
             What::Close => self.close_gracefully(client, mark),
         }
     }

@@ -1,14 +1,14 @@
 //! What happens to server processes: crashes, graceful stops, rolling restarts, stops; and the service of those that run.
 
-use super::ending::account;
 use super::faults::packed;
+use super::pair::{Command, SERVER, account};
 use super::row::State;
 use super::server::Exiting;
 use super::{Answered, Due, Failing, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
-use crate::event::{ClientIndex, ConnectionNo, Event};
+use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::fault::OnProcess;
-use crate::plan::{Firing, turn_in};
+use crate::plan::{Firing, Target, turn_in};
 use std::time::Duration;
 
 /// The server of a connection whose process is gone.
@@ -76,27 +76,25 @@ impl World<'_> {
         self.record(self.now, &Event::Target { instance: server, what, detail: detail.to_owned() });
     }
 
-    fn injected(&mut self, fault: u16, client: u32) {
+    pub(super) fn injected(&mut self, fault: u16, client: u32) {
         let connection = ConnectionNo(self.rows[client as usize].attempts);
         self.record(self.now, &Event::Injected { fault, client: ClientIndex(client), connection });
-        self.rows[client as usize].fault = fault as u8 + 1;
     }
 
     /// SIGKILL: the kernel ends what was open.
     fn crash(&mut self, fault: u16, server: u16, down: u64, holding: &[u32]) {
         self.target(server, "down", "SIGKILL");
         holding.iter().for_each(|client| self.injected(fault, *client));
-        self.die(fault, server, down);
+        self.die(Some(fault), server, down);
     }
 
-    /// The process is gone: whom it held hears of it, and a new one starts later.
-    fn die(&mut self, fault: u16, server: u16, down: u64) {
-        let frozen = self.servers[usize::from(server)].is_frozen(self.now);
-        // What a process had not read is answered with RST.
-        let tcp_end = if frozen { TcpEnd::Rst } else { TcpEnd::Fin };
-        let ending = account(Cause::Fault(fault), Initiator::Server, tcp_end, (None, None));
+    /// The process is gone, by a fault that ends connections or by itself: whom it held hears of it, and a new one starts later.
+    fn die(&mut self, by: Option<u16>, server: u16, down: u64) {
+        let ending = account(by.map_or(Cause::Remote, Cause::Fault), Initiator::Server, TcpEnd::Fin, (None, None));
         let farewell = self.farewell(Farewell { client: ending, server: None, closing: None });
         self.processes[usize::from(server)] = self.processes[usize::from(server)].wrapping_add(1);
+        let waiting = std::mem::take(&mut self.servers[usize::from(server)].held);
+        let reset = self.reset_before_101();
         self.servers[usize::from(server)].stop();
         let turn = self.processes[usize::from(server)];
         // Before any client hears of it: who waits exactly as long as the server is down finds it there, as in the engine.
@@ -109,15 +107,16 @@ impl World<'_> {
             }
             let state = row.state;
             self.orphan(client, server, state);
-            if state == State::Dead {
+            if self.pairs.of(client).is_some() {
                 continue;
             }
             let at = self.now.saturating_add(self.leg());
             if state == State::Shaking {
-                // Nothing but the end can reach it now.
+                // Nothing but the end can reach it now. Whom nobody had accepted, or had asked in vain, is reset.
+                let how = if waiting.contains(&self.who(client)) { reset } else { Failing::CUT };
                 self.turn_to(client, State::Shaking);
                 let at = at.min(self.end);
-                if at == self.now { self.fails(client, at, Failing::CUT) } else { self.push_for(at, client, What::Refusal, Failing::CUT) }
+                if at == self.now { self.fails(client, at, how) } else { self.push_for(at, client, What::Refusal, how) }
             } else {
                 self.turn_to(client, State::Closing);
                 if self.kind.model.notice_each.is_zero() {
@@ -128,6 +127,13 @@ impl World<'_> {
                 }
             }
         }
+        for slot in [self.pairs.at(server), self.pairs.buried_at(server)].concat() {
+            let notice = self.notice();
+            self.tend(slot, |pair, scene| {
+                pair.mark = by;
+                pair.kill(scene, notice);
+            });
+        }
         // As the kernel closes them, and their clients' machine takes them: one after the other.
         told.sort_unstable();
         for (before, (_, client)) in (0_u64..).zip(told) {
@@ -137,6 +143,10 @@ impl World<'_> {
             self.ends_at(client, at, farewell);
         }
         self.servers[usize::from(server)].open = 0;
+    }
+
+    fn reset_before_101(&mut self) -> u8 {
+        self.failing(Stage::Upgrade, Outcome::Failed { why: "cut before 101: connection reset".to_owned() }, None)
     }
 
     /// Takes a client off the books of its server.
@@ -156,23 +166,39 @@ impl World<'_> {
         let ((grace, spread, down), fault) = (times, firing.fault);
         self.target(server, "stopping", "");
         let farewell = self.server_farewell(Cause::Remote, Some(fault), Some(close.0), close.1);
-        // In the order in which they opened, as the embedded server does.
-        holding.sort_by_key(|client| (self.rows[*client as usize].history.opened_at(), *client));
+        // A process that stands still goes on, or it could not obey.
+        if !std::mem::take(&mut self.servers[usize::from(server)].pauses).is_empty() {
+            self.servers[usize::from(server)].thaw(self.now);
+            self.wake_ends(server);
+        }
+        let pairs = self.pairs.at(server);
+        holding.retain(|client| self.pairs.of(*client).is_none());
         let held = std::mem::take(&mut self.servers[usize::from(server)].held);
         {
             let (now, server) = (self.now, &mut self.servers[usize::from(server)]);
-            (server.up, server.exiting) = (false, Some(Exiting { firing, down, since: now }));
+            (server.up, server.exiting) = (false, Some(Exiting { firing, down, since: now, farewell }));
         }
+        let reset = self.reset_before_101();
         for who in held {
             if self.rows[who.client as usize].turn == who.turn {
-                self.push_for(self.now.saturating_add(self.leg_mean()), who.client, What::Refusal, Failing::CUT);
+                self.push_for(self.now.saturating_add(self.leg_mean()), who.client, What::Refusal, reset);
             }
         }
-        let count = holding.len() as u32;
-        for (index, client) in (0..).zip(&holding) {
-            self.rows[*client as usize].fault = fault as u8 + 1;
+        let mut all: Vec<_> = holding.into_iter().map(|client| (self.opened_at(client), client, None)).collect();
+        all.extend(pairs.into_iter().filter_map(|slot| self.pairs.get(slot).map(|pair| (pair.opened_at, pair.client, Some(slot)))));
+        // In the order in which they opened, as the embedded server does.
+        all.sort_unstable();
+        let count = all.len() as u32;
+        for (index, (_, client, slot)) in (0..).zip(all) {
             let at = self.now.saturating_add(nanos(turn_in(Duration::from_nanos(spread), index, count)));
-            if at == self.now { self.close_gracefully(*client, farewell) } else { self.push_for(at, *client, What::Close, farewell) }
+            match slot {
+                Some(slot) => {
+                    let command = Command::Close { fault, code: close.0, reason: close.1.to_owned() };
+                    self.tend(slot, |pair, _| pair.ends[SERVER].shuts = Some((at, Box::new(command))));
+                }
+                None if at == self.now => self.close_gracefully(client, farewell),
+                None => self.push_for(at, client, What::Close, farewell),
+            }
         }
         let turn = self.processes[usize::from(server)];
         let at = self.now.saturating_add(spread).saturating_add(grace);
@@ -187,18 +213,28 @@ impl World<'_> {
             let Some(Exiting { firing: Firing { fault, number }, since, .. }) = self.servers[server].exiting else { continue };
             if since.saturating_add(1_000_000_000) <= end {
                 let why = format!("instance {server}: it had not stopped by the end of the run");
-                self.record(end, &Event::NotCarriedOut { fault: Some(fault), firing: number, why });
+                // As the last thing of the run.
+                self.record(end.saturating_sub(1), &Event::NotCarriedOut { fault: Some(fault), firing: number, why });
             }
         }
     }
 
     /// The turn of a connection in a graceful stop.
     pub(super) fn close_gracefully(&mut self, client: u32, farewell: u8) {
-        let row = &self.rows[client as usize];
-        if row.state == State::Open && row.fault != 0 {
-            self.injected(u16::from(row.fault - 1), client);
+        let place = usize::from(self.rows[client as usize].server);
+        let Some(Exiting { firing: Firing { fault, .. }, .. }) = self.servers.get(place).and_then(|server| server.exiting) else { return };
+        if self.pairs.of(client).is_some() {
+            let Farewell { client: account, .. } = &self.farewells[usize::from(farewell)];
+            let (code, reason) = (account.wire_received.unwrap_or(crate::close::NO_STATUS), account.reason.clone());
+            self.tell(client, SERVER, Command::Close { fault, code, reason });
+        } else if self.rows[client as usize].state == State::Open {
+            self.injected(fault, client);
+            self.server_closes(client, farewell);
         }
-        self.server_closes(client, farewell);
+    }
+
+    fn opened_at(&self, client: u32) -> u64 {
+        self.rows[client as usize].history.opened_at().map_or(0, nanos)
     }
 
     fn leg_mean(&self) -> u64 {
@@ -207,13 +243,13 @@ impl World<'_> {
 
     /// How a connection ends that its server closes with `code`.
     pub(super) fn server_farewell(&mut self, cause: Cause, fault: Option<u16>, code: Option<u16>, reason: &str) -> u8 {
-        let sent = Some(code.unwrap_or(crate::close::NO_STATUS));
         let valid = code.is_none_or(crate::close::may_be_sent);
+        let wire = |code: Option<u16>| Some(code.unwrap_or(crate::close::NO_STATUS));
         // A healthy client answers an invalid code with 1002.
-        let answer = if valid { sent } else { Some(crate::close::PROTOCOL_ERROR) };
-        let mut client = account(cause, Initiator::Server, TcpEnd::Fin, (sent, answer));
+        let answer = if valid { code } else { Some(crate::close::PROTOCOL_ERROR) };
+        let mut client = account(cause, Initiator::Server, TcpEnd::Fin, (Some(code), wire(answer)));
         let of_server = if let Cause::Remote = cause { fault.map_or(Cause::Remote, Cause::Fault) } else { cause };
-        let mut server = account(of_server, Initiator::Server, TcpEnd::Fin, (answer, sent));
+        let mut server = account(of_server, Initiator::Server, TcpEnd::Fin, (Some(answer), wire(code)));
         if valid {
             client.reason = reason.to_owned();
             server.reason = reason.to_owned();
@@ -233,7 +269,9 @@ impl World<'_> {
     pub(super) fn exit(&mut self, server: u16) {
         let Some(Exiting { firing: Firing { fault, .. }, down, .. }) = self.servers[usize::from(server)].exiting.take() else { return };
         self.target(server, "down", "exit code 0");
-        self.die(fault, server, down);
+        // The embedded server says of each connection how it ended; what is left says nothing.
+        let embedded = matches!(self.plan.target, Target::Embedded(_));
+        self.die((!embedded).then_some(fault), server, down);
     }
 
     /// A new process, which takes its time until it listens.
@@ -252,6 +290,7 @@ impl World<'_> {
     pub(super) fn listen(&mut self, server: u16) {
         self.servers[usize::from(server)].start(&self.kind, self.now);
         self.target(server, "listening", "");
+        self.reach_all(server);
     }
 
     /// SIGSTOP, to SIGCONT or the end of the run.
@@ -263,27 +302,37 @@ impl World<'_> {
         self.servers[usize::from(server)].freeze(self.now, holds);
         for client in holding {
             self.injected(fault, *client);
-            self.silence(firing, *client, State::Stalled, true);
         }
-        let turn = self.processes[usize::from(server)];
-        self.push(self.now.saturating_add(holds), Due { client: u32::from(server), turn, what: What::Resume, mark: fault as u8 });
+        holding.iter().for_each(|client| _ = self.trouble(*client));
+        for slot in self.pairs.at(server) {
+            self.tend(slot, |pair, _| pair.ends[SERVER].stands = true);
+        }
+        self.push(self.now.saturating_add(holds), Due { client: packed(firing), turn: server, what: What::Resume, mark: 0 });
     }
 
     /// A pause is over: SIGCONT, if it was the last one.
-    pub(super) fn resume(&mut self, server: u16, fault: u8) {
+    pub(super) fn resume(&mut self, firing: Firing, server: u16) {
         let pauses = &mut self.servers[usize::from(server)].pauses;
-        // Those of one fault are equally long: the first begun is the first over.
-        let Some(place) = pauses.iter().position(|firing| firing.fault == u16::from(fault)) else { return };
-        let firing = pauses.remove(place);
-        let goes_on = pauses.is_empty();
+        // A process that was killed, or went on to stop, is not stopped any more.
+        let stood = pauses.len();
+        pauses.retain(|other| *other != firing);
+        let goes_on = stood > 0 && pauses.is_empty();
         if goes_on {
             self.target(server, "resumed", "");
         }
-        self.unsilence(firing, false);
         if goes_on {
+            self.reach_all(server);
+            self.wake_ends(server);
             self.go_on_accepting(server);
         }
         self.record(self.now, &Event::Reverted { fault: firing.fault, firing: firing.number });
+    }
+
+    /// A process that stood still goes on with its connections.
+    fn wake_ends(&mut self, server: u16) {
+        for slot in self.pairs.at(server) {
+            self.tend(slot, |pair, _| pair.ends[SERVER].stands = false);
+        }
     }
 
     /// What waited in the listen queue is accepted.
@@ -325,19 +374,5 @@ impl World<'_> {
             }
         }
         self.take_next(usize::from(server));
-    }
-
-    /// When a client notices that no pong comes, if nothing has arrived since `since`.
-    pub(super) fn no_pong_at(&self, client: u32, since: u64) -> Option<u64> {
-        let row = &self.rows[client as usize];
-        let beat = self.plan.cohorts[usize::from(row.cohort)].heartbeat.filter(|beat| !beat.every.is_zero())?;
-        // As the engine: the first ping at a phase of its own, each further one `every` after the one before.
-        let phase = beat.first(self.plan.seed, u64::from(client) << 32 | u64::from(row.attempts));
-        let first = nanos(row.history.opened_at().unwrap_or_default() + phase);
-        // A ping whose pong is still on its way counts as unanswered.
-        let from = since.saturating_sub(nanos(self.kind.model.rtt.mean()));
-        let gone = from.saturating_sub(first).div_ceil(nanos(beat.every));
-        let ping = first + gone * nanos(beat.every);
-        Some(ping.saturating_add(nanos(beat.timeout)).max(self.now))
     }
 }

@@ -16,10 +16,8 @@ pub(super) enum State {
     Shaking,
     /// Open.
     Open,
-    /// Open, and nothing arrives any more: a dead path.
-    Dead,
-    /// Open, and the peer stands still.
-    Stalled,
+    /// Open, with more to know about it than that: see `pair`.
+    Troubled,
     /// Closing handshake under way.
     Closing,
 }
@@ -27,7 +25,7 @@ pub(super) enum State {
 impl State {
     /// Whether there is an open connection, as its client knows.
     pub(super) fn is_open(self) -> bool {
-        matches!(self, State::Open | State::Dead | State::Stalled | State::Closing)
+        matches!(self, State::Open | State::Troubled | State::Closing)
     }
 
     /// As a selector names it.
@@ -36,7 +34,7 @@ impl State {
             State::Away => None,
             State::Knocking => Some(Phase::Tcp),
             State::Shaking => Some(Phase::Upgrade),
-            State::Open | State::Dead | State::Stalled => Some(Phase::Open),
+            State::Open | State::Troubled => Some(Phase::Open),
             State::Closing => Some(Phase::Closing),
         }
     }
@@ -56,7 +54,7 @@ pub(super) struct Row {
     pub(super) cohort: u16,
     pub(super) server: u16,
     pub(super) state: State,
-    /// A fault that acted on the connection, plus one; 0 for none.
+    /// How the server will close the connection at once when it is open, plus one; 0: it will not.
     pub(super) fault: u8,
     pub(super) history: History,
     /// Its stream `client/<k>/reconnect`.

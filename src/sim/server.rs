@@ -53,6 +53,8 @@ pub(super) struct Exiting {
     pub(super) down: u64,
     /// When it was asked, ns.
     pub(super) since: u64,
+    /// How it closes connections, also those that open from now on.
+    pub(super) farewell: u8,
 }
 
 /// A server.
@@ -60,6 +62,8 @@ pub(super) struct Exiting {
 pub(super) struct Server {
     /// The process runs and listens.
     pub(super) up: bool,
+    /// Firings on the listening socket that no process has carried out yet.
+    pub(super) unreached: Vec<Firing>,
     /// Faults that close the listening socket.
     pub(super) closed: u32,
     /// Firings that make it accept nothing, each with the length of the queue meanwhile.
@@ -129,10 +133,11 @@ impl Kind {
 }
 
 impl Server {
-    /// Number `index`, which has listened since the start.
-    pub(super) fn new(kind: &Kind, index: u16, seed: Seed) -> Server {
+    /// Number `index`, which has listened since the start: of a `fresh` target since it was started for this run.
+    pub(super) fn new(kind: &Kind, index: u16, seed: Seed, fresh: bool) -> Server {
         let mut server = Server {
             up: false,
+            unreached: Vec::new(),
             closed: 0,
             full: Vec::new(),
             frozen_until: 0,
@@ -153,9 +158,12 @@ impl Server {
             started: 0,
             random: seed.stream(&format!("server/{index}/service")),
         };
-        // It started long ago: a slow start and cold caches are over.
         server.start(kind, 0);
-        server.line = Line::new(kind.model.queue, kind.model.parallel, None, Duration::ZERO);
+        if !fresh {
+            // It started long ago: a slow start is over.
+            server.line = Line::new(kind.model.queue, kind.model.parallel, None, Duration::ZERO);
+        }
+        // Cold caches were fitted to restarts.
         server.started = NEVER;
         server
     }
@@ -331,6 +339,11 @@ impl Server {
         self.line.delay(Duration::from_nanos(now), Duration::from_nanos(length));
         self.accepts_at = self.accepts_at.max(now).saturating_add(length);
         self.leaving.iter_mut().for_each(|at| *at = at.saturating_add(length));
+    }
+
+    /// It goes on before its time.
+    pub(super) fn thaw(&mut self, now: u64) {
+        self.frozen_until = now;
     }
 
     /// How long it has stood still since its stop number `stops`.

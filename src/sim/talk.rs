@@ -1,10 +1,10 @@
 //! Messages of simulated clients: an open loop by the schedules of `arrival`, echoed after a round trip while the path lives.
 
+use super::pair::{CLIENT, Item, Pair};
 use super::row::State;
 use super::{Due, What, World, nanos};
 use crate::arrival::Sends;
 use crate::event::{ClientIndex, Event};
-use crate::fault::Side;
 use crate::plan::{Plan, Readiness, Traffic};
 use crate::units::Rate;
 use std::time::Duration;
@@ -62,7 +62,7 @@ pub(super) fn rate(plan: &Plan) -> f64 {
 }
 
 /// Payload of a message.
-fn bytes_of(traffic: Traffic) -> u32 {
+pub(super) fn bytes_of(traffic: Traffic) -> u32 {
     let payload = match traffic {
         Traffic::Echo { payload, .. } | Traffic::EchoClosed { payload, .. } | Traffic::Send { payload, .. } => payload.0.max(STAMP),
         Traffic::None => 0,
@@ -78,12 +78,11 @@ fn rate_of(traffic: Traffic) -> Option<Rate> {
 }
 
 impl World<'_> {
-    /// The client is open: it may be ready, or send the message whose echo makes it so. A server that closes at once echoes nothing.
-    pub(super) fn begin_talking(&mut self, client: u32, closes_at_once: bool) {
+    /// The client is open: it may be ready, and its messages are due from the first time on.
+    pub(super) fn begin_talking(&mut self, client: u32) {
         let cohort = &self.plan.cohorts[usize::from(self.rows[client as usize].cohort)];
-        let traffic = cohort.traffic;
         let (now, seed) = (Duration::from_nanos(self.now), self.plan.seed);
-        if let (Some(rate), Some(talk)) = (rate_of(traffic), self.talks.of(client))
+        if let (Some(rate), Some(talk)) = (rate_of(cohort.traffic), self.talks.of(client))
             && talk.schedule.is_none()
         {
             talk.schedule = Some((Sends::of(ClientIndex(client), rate, seed), now));
@@ -94,7 +93,12 @@ impl World<'_> {
             Readiness::OpenFor(time) => self.push_for(self.now.saturating_add(nanos(time)), client, What::Stable, 0),
             Readiness::Reply | Readiness::Message | Readiness::Matches(_) => {}
         }
-        if matches!(traffic, Traffic::Echo { .. }) {
+    }
+
+    /// The message whose echo makes a client ready. A server that closes at once echoes nothing.
+    pub(super) fn first_word(&mut self, client: u32, closes_at_once: bool) {
+        let cohort = &self.plan.cohorts[usize::from(self.rows[client as usize].cohort)];
+        if matches!(cohort.traffic, Traffic::Echo { .. }) {
             self.say(client, !closes_at_once);
         }
     }
@@ -103,28 +107,34 @@ impl World<'_> {
     /// silences a client's own side comes too late: the greeting is there with the 101.
     pub(super) fn greet(&mut self, client: u32) {
         let row = &self.rows[client as usize];
-        let Some(text) = self.plan.cohorts[usize::from(row.cohort)].ready.greeting() else { return };
-        let leaves = self.servers.get(usize::from(row.server)).is_none_or(|server| server.exiting.is_some());
-        let by_client = row.fault.checked_sub(1).is_some_and(|fault| self.plan.faults[usize::from(fault)].side == Side::Client);
-        let hears = row.state == State::Open || by_client && matches!(row.state, State::Dead | State::Stalled);
-        if !hears || leaves {
+        if self.plan.cohorts[usize::from(row.cohort)].ready.greeting().is_none() || !row.state.is_open() {
             return;
         }
+        match self.pairs.of(client) {
+            Some(slot) => self.tend(slot, Pair::greet),
+            None if row.state == State::Open => self.greeted(client, true),
+            None => {}
+        }
+    }
+
+    /// The server's first word arrives.
+    pub(super) fn greeted(&mut self, client: u32, open: bool) {
+        let Some(text) = self.plan.cohorts[usize::from(self.rows[client as usize].cohort)].ready.greeting() else { return };
         let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
         self.record(self.now, &Event::Greeted { client: ClientIndex(client), bytes });
-        if !self.rows[client as usize].history.is_ready() {
+        if open && !self.rows[client as usize].history.is_ready() {
             self.ready(client);
         }
     }
 
     /// It has been open for the time that its cohort asks for.
     pub(super) fn stable(&mut self, client: u32) {
-        if matches!(self.rows[client as usize].state, State::Open | State::Dead | State::Stalled) {
+        if matches!(self.rows[client as usize].state, State::Open | State::Troubled) {
             self.ready(client);
         }
     }
 
-    fn ready(&mut self, client: u32) {
+    pub(super) fn ready(&mut self, client: u32) {
         self.rows[client as usize].history.ready();
         let (id, connection) = self.id(client);
         self.record(self.now, &Event::Ready { client: id, connection });
@@ -147,7 +157,9 @@ impl World<'_> {
     fn say(&mut self, client: u32, heard: bool) {
         let (state, now) = (self.rows[client as usize].state, self.now);
         let (id, due) = (ClientIndex(client), Duration::from_nanos(now));
-        if !matches!(state, State::Open | State::Dead | State::Stalled) {
+        let slot = self.pairs.of(client);
+        let end = slot.and_then(|slot| self.pairs.get(slot)).map(|pair| &pair.ends[CLIENT]);
+        if !end.map_or(state == State::Open, |end| end.is_ready() && !end.is_broken()) {
             // Of one that leaves, or has left by itself, nothing is due.
             if !self.leaving.contains(&client) {
                 self.record(now, &Event::NotStarted { client: id, due });
@@ -160,10 +172,10 @@ impl World<'_> {
             return;
         }
         self.record(now, &Event::Sent { client: id, due, bytes: bytes_of(traffic) });
-        if !matches!(traffic, Traffic::Echo { .. }) {
-            return;
+        if let Some(slot) = slot {
+            return self.tend(slot, |pair, scene| pair.say(scene, CLIENT, Item::Message { due: now, sent: now }));
         }
-        if heard && state != State::Dead {
+        if heard && matches!(traffic, Traffic::Echo { .. }) {
             let at = now.saturating_add(self.rtt());
             let flight = Flight { client, attempts: self.rows[client as usize].attempts, sent: now };
             let place = match self.talks.landed.pop() {
@@ -181,25 +193,15 @@ impl World<'_> {
     /// An echo arrives, if its connection still lives.
     pub(super) fn echo(&mut self, place: u32) {
         let Flight { client, attempts, sent } = self.talks.flights[place as usize];
-        let row = &self.rows[client as usize];
-        if row.attempts == attempts && row.state == State::Stalled {
-            // A server that stands still echoes when it goes on.
-            let until = self.servers.get(usize::from(row.server)).map_or(0, |server| server.frozen_until);
-            if until > self.now {
-                let at = until.saturating_add(self.leg());
-                return self.push(at, Due { client: place, what: What::Echo, ..Due::default() });
-            }
-        }
         self.talks.landed.push(place);
-        if row.attempts != attempts || row.state != State::Open {
+        let row = &self.rows[client as usize];
+        if row.attempts != attempts {
             return;
         }
-        let sent = Duration::from_nanos(sent);
-        let cohort = &self.plan.cohorts[usize::from(self.rows[client as usize].cohort)];
-        self.record(self.now, &Event::Echoed { client: ClientIndex(client), bytes: bytes_of(cohort.traffic), due: sent, sent });
-        // An echo is of the client's own bytes: no text that it waits for.
-        if matches!(cohort.ready, Readiness::Reply | Readiness::Message) && !self.rows[client as usize].history.is_ready() {
-            self.ready(client);
+        match self.pairs.of(client) {
+            Some(slot) => self.comes_late(slot, sent),
+            None if row.state == State::Open => self.hears(client, (sent, sent), true),
+            None => {}
         }
     }
 }

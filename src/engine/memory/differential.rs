@@ -14,16 +14,16 @@ const SHOWN: usize = 12;
 /// Plans that are left out, and why.
 type LeftOut = (&'static str, fn(&Draft) -> bool);
 const LEFT_OUT: &[LeftOut] = &[
-    ("what ends of a connection do while a path is silent", |draft| draft.has(&["blackhole", "freeze", "stop_reading"])),
-    ("half open connections that keep their places", |draft| draft.has(&["client_crash", "client_network_switch"])),
-    ("what opens during a graceful stop", |draft| draft.has(&["server_graceful", "server_restart_rolling"])),
-    ("faults that wait for new connections, before the first reply", |draft| draft.says("new = true")),
-    ("greeted, and ready by the reply to the first message", |draft| draft.says("ready = \"message\"") && draft.says("traffic = { echo")),
-    ("who returns after a fixed stay meets the very end of a service, and newest first it matters", |draft| {
-        draft.says("queue = \"lifo\"") && draft.says("stay")
+    ("who returns after a fixed stay meets the very end of a service", |draft| {
+        draft.says("stay") && (draft.says("handshake_cost") || draft.says("lifo"))
     }),
-    ("who waits in the listen queue of a server that is killed: it is reset, and no end of stream", |draft| {
-        draft.has(&["backlog_full"]) && draft.has(&["server_crash"])
+    ("connections behind a path that is dead at the server, whose server is killed twice", |draft| {
+        draft.has(&["blackhole"]) && draft.has(&["server_crash", "server_restart_rolling"])
+    }),
+    ("what two faults do to a connection in the moment in which it opens", |draft| draft.says("new = true") && draft.has(&["blackhole"])),
+    ("when it is told that the turns of a rolling restart are after the end", |draft| draft.has(&["server_restart_rolling"])),
+    ("connections that opened in one instant, of several served at a time, are closed in turns", |draft| {
+        draft.says("parallel") && draft.has(&["server_graceful"])
     }),
 ];
 

@@ -181,8 +181,9 @@ impl Session {
         let cut = matches!(self.cause, Some(Cause::Fault(_)));
         if let Some(mut connection) = self.connection.take() {
             match end {
-                End::Rst => connection.link_mut().reset(),
-                End::Silent => {
+                End::Rst if !connection.link().discards_writes() => connection.link_mut().reset(),
+                // A dead path, of another fault, carries no RST either.
+                End::Rst | End::Silent => {
                     connection.link_mut().die();
                     tokio::spawn(async move {
                         let _ = timeout(DEAD_PATH, poll_fn(|cx| connection.poll_drain(cx))).await;

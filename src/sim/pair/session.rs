@@ -1,0 +1,228 @@
+//! What the session of an end does: heartbeat, faults, and the closing handshake to the end of TCP, by the rules of `engine::session`.
+
+use super::{Command, Happening, Hold, Item, LINGER, NEVER, Pair, Phase, SERVER, Scene, Wire, account, side};
+use crate::close::{Cause, Deadline, Ending, Initiator, PROTOCOL_ERROR, TcpEnd, may_be_sent};
+use crate::event::Closing;
+use crate::fault::{self, Flow, Step};
+use crate::plan::Firing;
+use std::time::Duration;
+
+impl Pair {
+    pub(super) fn beat(&mut self, scene: &mut Scene<'_>, at: usize) {
+        let end = &mut self.ends[at];
+        let Some(beat) = &mut end.beat else { return };
+        if beat.awaited.is_some() {
+            end.cause.get_or_insert(Cause::Deadline(Deadline::Pong));
+            return self.end_locally(scene, at, fault::End::Fin, TcpEnd::Local);
+        }
+        beat.count += 1;
+        beat.awaited = Some(scene.now);
+        let ping = Item::Ping(beat.count);
+        self.say(scene, at, ping);
+    }
+
+    pub(super) fn obey(&mut self, scene: &mut Scene<'_>, at: usize, command: Command) {
+        if self.ends[at].phase == Phase::Over {
+            return self.pay(scene, at, &command);
+        }
+        match command {
+            Command::Inject { firing, gate, steps } => {
+                let end = &mut self.ends[at];
+                if !gate.is_open() {
+                    end.holds.push(Hold { firing, gate });
+                    end.apply();
+                }
+                scene.happened.push((at, Happening::Injected(firing.fault)));
+                for step in steps {
+                    self.carry_out(scene, at, firing.fault, step);
+                }
+            }
+            Command::Revert(firing) => self.revert(scene, at, firing),
+            Command::Close { fault, code, reason } => {
+                if self.ends[at].phase == Phase::Open {
+                    scene.happened.push((at, Happening::Injected(fault)));
+                    self.begin_close(scene, at, Cause::Fault(fault), Some(code), &reason);
+                }
+            }
+            Command::Greet => {
+                if self.ends[at].phase == Phase::Open {
+                    self.say(scene, at, Item::Greeting);
+                }
+            }
+        }
+    }
+
+    /// What a revert does to an end whose session is over: only the kernel of a dead process has something to say.
+    fn pay(&mut self, scene: &mut Scene<'_>, at: usize, command: &Command) {
+        let Command::Revert(firing) = command else { return };
+        self.ends[at].holds.retain(|hold| hold.firing != *firing);
+        self.ends[at].apply();
+        if self.ends[at].write != Flow::Discard
+            && let Some(wire) = self.ends[at].owes.take()
+        {
+            let arrives = scene.now.saturating_add((scene.leg)());
+            self.send(scene, at, wire, arrives);
+        }
+    }
+
+    fn carry_out(&mut self, scene: &mut Scene<'_>, at: usize, fault: u16, step: Step) {
+        let end = &mut self.ends[at];
+        match step {
+            _ if end.phase == Phase::Over => {}
+            Step::Close { code, reason } => self.begin_close(scene, at, Cause::Fault(fault), code, &reason),
+            // The peer answered meanwhile: this is the usual end of a closing handshake.
+            Step::End(fault::End::Fin) if end.second.is_some() => self.end_own_direction(scene, at),
+            Step::End(how) => {
+                end.cause.get_or_insert(Cause::Fault(fault));
+                let tcp_end = if how == fault::End::Silent { TcpEnd::None } else { TcpEnd::Local };
+                self.end_locally(scene, at, how, tcp_end);
+            }
+            Step::Switch { gap } => {
+                end.cause.get_or_insert(Cause::Fault(fault));
+                end.back = Some(gap);
+                self.end_locally(scene, at, fault::End::Silent, TcpEnd::None);
+            }
+            // `support` refuses what acts on frames.
+            _ => {}
+        }
+    }
+
+    fn revert(&mut self, scene: &mut Scene<'_>, at: usize, firing: Firing) {
+        let end = &mut self.ends[at];
+        let before = end.holds.len();
+        let reset = end.holds.iter().any(|hold| hold.firing == firing && hold.gate.reset_on_revert);
+        end.holds.retain(|hold| hold.firing != firing);
+        end.apply();
+        let hit = end.holds.len() < before;
+        if let Some(beat) = end.beat.as_mut().filter(|_| hit && end.read == Flow::Pass && end.write == Flow::Pass) {
+            // What came while it hung is read before its timers count against the peer.
+            beat.awaited = beat.awaited.map(|_| scene.now);
+        }
+        if reset {
+            self.carry_out(scene, at, firing.fault, Step::End(fault::End::Rst));
+        } else {
+            self.flush(scene, at);
+        }
+    }
+
+    /// Starts the closing handshake, once.
+    pub(in crate::sim) fn begin_close(&mut self, scene: &mut Scene<'_>, at: usize, cause: Cause, code: Option<u16>, reason: &str) {
+        let end = &mut self.ends[at];
+        if end.phase != Phase::Open {
+            return;
+        }
+        end.cause.get_or_insert(cause);
+        end.initiator.get_or_insert(side(at));
+        end.first.get_or_insert(scene.now);
+        end.phase = Phase::CloseSent;
+        end.until = after(scene.now, end.limits.0);
+        self.say(scene, at, Item::Close { code, reason: reason.to_owned() });
+    }
+
+    pub(super) fn hear(&mut self, scene: &mut Scene<'_>, at: usize, item: Item) {
+        let end = &mut self.ends[at];
+        if end.received.is_some() {
+            return;
+        }
+        match item {
+            Item::Message { due, sent } => {
+                if end.phase == Phase::Open && self.echoes {
+                    self.say(scene, at, Item::Echo { due, sent });
+                }
+            }
+            Item::Echo { due, sent } => scene.happened.push((at, Happening::Echoed { due, sent })),
+            Item::Greeting => scene.happened.push((at, Happening::Greeted)),
+            Item::Ping(number) => self.say(scene, at, Item::Pong(number)),
+            Item::Pong(number) => {
+                if let Some(beat) = end.beat.as_mut().filter(|beat| beat.count == number)
+                    && let Some(sent) = beat.awaited.take()
+                {
+                    beat.next = sent.saturating_add(beat.every).max(scene.now);
+                }
+            }
+            Item::Close { code, reason } => {
+                end.initiator.get_or_insert(side(1 - at));
+                end.first.get_or_insert(scene.now);
+                let valid = code.is_none_or(may_be_sent);
+                end.received = Some((code, reason.clone()));
+                if end.phase == Phase::Open {
+                    let answer = if valid {
+                        Item::Close { code, reason }
+                    } else {
+                        Item::Close { code: Some(PROTOCOL_ERROR), reason: String::new() }
+                    };
+                    self.say(scene, at, answer);
+                }
+                self.handshake_complete(scene, at);
+            }
+        }
+    }
+
+    /// Close frames are out both ways: the server ends TCP, the client waits for it to.
+    fn handshake_complete(&mut self, scene: &mut Scene<'_>, at: usize) {
+        let end = &mut self.ends[at];
+        end.second.get_or_insert(scene.now);
+        if at == SERVER {
+            return self.end_own_direction(scene, at);
+        }
+        end.phase = Phase::FinAwaited;
+        end.until = after(scene.now, end.limits.1);
+    }
+
+    fn end_own_direction(&mut self, scene: &mut Scene<'_>, at: usize) {
+        self.flush(scene, at);
+        self.finish(scene, at);
+        let end = &mut self.ends[at];
+        end.phase = Phase::FinAwaited;
+        end.until = after(scene.now, end.limits.1);
+    }
+
+    pub(super) fn peer_ended(&mut self, scene: &mut Scene<'_>, at: usize, tcp_end: TcpEnd) {
+        self.ends[at].initiator.get_or_insert(side(1 - at));
+        self.ended(scene, at, tcp_end);
+        if self.ends[at].write == Flow::Discard {
+            // Behind a dead path even the kernel's FIN must not come out.
+            self.ends[at].buried = true;
+        } else {
+            self.close(scene, at);
+        }
+    }
+
+    /// This side ends TCP now.
+    pub(super) fn end_locally(&mut self, scene: &mut Scene<'_>, at: usize, how: fault::End, tcp_end: TcpEnd) {
+        self.ends[at].initiator.get_or_insert(side(at));
+        self.ended(scene, at, tcp_end);
+        let dead = self.ends[at].write == Flow::Discard;
+        match how {
+            _ if dead => self.ends[at].buried = true,
+            fault::End::Silent => self.ends[at].buried = true,
+            fault::End::Rst => {
+                self.ends[at].closed = true;
+                let arrives = scene.now.saturating_add((scene.leg)());
+                self.send(scene, at, Wire::Rst, arrives);
+            }
+            fault::End::Fin | fault::End::Hold => {
+                self.finish(scene, at);
+                self.ends[at].lingers = scene.now.saturating_add(LINGER);
+            }
+        }
+    }
+
+    fn ended(&mut self, scene: &mut Scene<'_>, at: usize, tcp_end: TcpEnd) {
+        let end = &mut self.ends[at];
+        (end.phase, end.until) = (Phase::Over, NEVER);
+        let (received, reason) = end.received.take().map_or((None, String::new()), |(code, reason)| (Some(code), reason));
+        let ending =
+            account(end.cause.unwrap_or(Cause::Remote), end.initiator.unwrap_or(Initiator::None), tcp_end, (received, end.wire_sent));
+        let ending = Ending { reason: if ending.code == crate::close::ABNORMAL { String::new() } else { reason }, ..ending };
+        let closing = end.first.map(|first| Closing {
+            ack: end.second.map(|second| Duration::from_nanos(second - first)),
+            total: Duration::from_nanos(scene.now - first),
+        });
+        scene.happened.push((at, Happening::Ended { ending: Box::new(ending), closing, back: end.back }));
+    }
+}
+
+fn after(now: u64, limit: u64) -> u64 {
+    if limit == 0 { NEVER } else { now.saturating_add(limit) }
+}
