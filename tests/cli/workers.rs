@@ -142,8 +142,8 @@ fn all_workers_that_are_lost_are_named_with_their_clients() {
 
 #[test]
 fn a_fault_on_a_process_does_not_wait_for_a_worker_that_stands_still() {
-    let crash = "[[faults]]\nname = \"crash\"\nat = \"4s\"\ninject = { server_crash = { down = \"200ms\" } }\n";
-    let cut = "[[faults]]\nname = \"cut\"\nat = \"4500ms\"\nside = \"client\"\nselect = { count = 2 }\ninject = { drop_rst = {} }\n";
+    let crash = "[[faults]]\nname = \"crash\"\nat = \"6s\"\ninject = { server_crash = { down = \"200ms\" } }\n";
+    let cut = "[[faults]]\nname = \"cut\"\nat = \"4s\"\nside = \"client\"\nselect = { count = 2 }\ninject = { drop_rst = {} }\n";
     let place = Place::with(&format!("{LISTENING}reconnect = {{ fixed = {{ delay = \"100ms\" }} }}\n{crash}{cut}"));
     let run = place.start(&["run", "test.toml", "--workers", "2", "--out", "run"]);
     run.until_it_runs();
@@ -155,7 +155,7 @@ fn a_fault_on_a_process_does_not_wait_for_a_worker_that_stands_still() {
     assert!(rows("not_carried_out", "crash") >= 1 && rows("not_carried_out", ",cut,") == 1, "{events}");
     let down = events.lines().find(|line| line.contains("what=down")).expect("it was carried out");
     let at: u64 = down.split(',').next().expect("an offset").parse().expect("a number");
-    assert!((4_000_000..8_000_000).contains(&at), "{down}");
+    assert!((6_000_000..9_000_000).contains(&at), "{down}");
     assert!(events.lines().any(|line| line.contains(",fired,") && line.contains(",cut,") && line.contains("selected=2")), "{events}");
 }
 
