@@ -126,6 +126,11 @@ impl Endings {
         }
     }
 
+    /// Whether the server's account of what ends from now on may come after the client's.
+    pub(super) fn await_server(&mut self, may_come: bool) {
+        self.joins = may_come;
+    }
+
     /// Counts closes for these peaks, too.
     pub fn counting(mut self, peaks: Option<Peaks>) -> Endings {
         self.peaks = peaks;

@@ -195,11 +195,17 @@ impl Recorder {
         }
     }
 
-    /// An empty one for a plan in the simulator, where a server's account comes just before its client's, or never.
+    /// An empty one for a plan in the simulator, where a server's account comes just before its client's, or never, unless
+    /// [`Recorder::await_server`] says otherwise.
     pub fn simulated(plan: &Plan) -> Recorder {
         let mut recorder = Recorder { simulated: true, ..Recorder::of(Meta::simulated(plan), false, plan.all_events) };
         recorder.outages.hold = 0;
         recorder
+    }
+
+    /// Whether the server's account of what ends from now on may come after the client's.
+    pub fn await_server(&mut self, may_come: bool) {
+        self.endings.await_server(may_come);
     }
 
     /// Has what there is of a client fetched from memory, so that it is at hand when its event comes.

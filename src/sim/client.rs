@@ -78,6 +78,9 @@ impl World<'_> {
             }
         }
         self.turn_to(client, State::Away);
+        if !self.later.is_empty() {
+            self.later.remove(&client);
+        }
         let (loss, hint) = match &outcome {
             Outcome::Rejected { status, retry_after, .. } => {
                 (Loss::Rejected { status: *status }, retry_after.filter(|_| self.kind.model.hints.retry_after))
@@ -207,14 +210,16 @@ impl World<'_> {
         let farewell = self.closes_at_once(client, turned_away);
         self.begin_talking(client);
         if let Some(farewell) = farewell {
+            self.later.remove(&client);
             self.first_word(client, true);
             return self.server_closes(client, farewell);
         }
-        if self.standing.is_empty() {
+        if self.standing.is_empty() && self.later.is_empty() {
             self.greet(client);
             return self.first_word(client, false);
         }
         let [by_server, by_client] = self.waiting_for(client);
+        let by_client = [self.later.remove(&client).unwrap_or_default(), by_client].concat();
         let hit = !by_server.is_empty() || !by_client.is_empty();
         if hit {
             // What the server does comes before the client's first word, and what its own side does before it reads.

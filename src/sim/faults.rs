@@ -267,6 +267,9 @@ impl World<'_> {
                 let stage = if self.rows[client as usize].state == State::Knocking { Stage::Tcp } else { Stage::Upgrade };
                 let cut = self.failing(stage, Outcome::Abandoned, Some(fault));
                 self.fails(client, self.now, cut);
+            } else if side == Side::Client {
+                // What cannot act on an attempt acts on its connection.
+                self.later.entry(client).or_default().push(firing);
             }
             return;
         }
@@ -313,6 +316,7 @@ impl World<'_> {
         let planned = &self.plan.faults[usize::from(fault)];
         self.standing.retain(|standing| standing.firing != firing);
         self.budget.end(firing);
+        self.later.values_mut().for_each(|firings| firings.retain(|other| *other != firing));
         match planned.inject.effect(planned.side) {
             Effect::Listener { on, instance } => {
                 for server in self.named(instance) {

@@ -37,7 +37,7 @@ pub use support::{Unsupported, supported};
 use crate::close::Ending;
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::metrics::{Live, Recorder, Results, Status};
-use crate::plan::{Budget, Model, Plan, Shard, Target};
+use crate::plan::{Budget, Firing, Model, Plan, Shard, Target};
 use crate::seed::Stream;
 use faults::Standing;
 use prefetch_index::prefetch_index;
@@ -265,6 +265,8 @@ struct World<'a> {
     trace: Option<Vec<(Duration, Event)>>,
     /// Connections to which something lasting has happened.
     pairs: Pairs,
+    /// Firings that act on attempts of clients when they are open, by client.
+    later: BTreeMap<u32, Vec<Firing>>,
     /// Attempts that their clients have given up while a server with a limit of connections works for them: server and attempt.
     leavers: Vec<(u16, Who)>,
     /// TLS sessions by client; empty on ws.
@@ -312,6 +314,7 @@ impl<'a> World<'a> {
             #[cfg(test)]
             trace: None,
             pairs: Pairs::default(),
+            later: BTreeMap::new(),
             leavers: Vec::new(),
             closing_since: BTreeMap::new(),
             leaving: BTreeSet::new(),

@@ -180,7 +180,10 @@ impl World<'_> {
         self.pairs.of.remove(&client);
         self.turn_to(client, State::Away);
         let ((id, connection), cause, code) = (self.id(client), ending.cause, ending.code);
+        // Its server may find out later.
+        self.recorder.await_server(true);
         self.record(self.now, &Event::Ended { client: id, connection, ending, closing });
+        self.recorder.await_server(false);
         match back {
             _ if cause == Cause::Stay => self.left(client),
             // On another path: no loss that the policy is asked about.
