@@ -124,31 +124,7 @@ fn saturation(evidence: &Evidence, expectations: &[Expectation]) -> Option<Strin
         let late = row.outcome.as_deref() == Some("late");
         (row.second, row.cohort.as_str(), if late { Work { all: 0, late: row.count } } else { Work { all: row.count, late: 0 } })
     });
-    let seconds = lateness::saturated(work, &Feed::of(expectations));
-    let (second, worst) = seconds.iter().max_by(|a, b| a.1.share().total_cmp(&b.1.share()))?;
-    Some(format!(
-        "the load generator was saturated: in second {second}, {} of {} due connects and sends ({:.1} %) began late{}",
-        worst.late,
-        worst.all,
-        worst.share() * 100.0,
-        match seconds.len() {
-            1 => String::new(),
-            _ => format!("; too many in seconds {}", ranges(&seconds.keys().copied().collect::<Vec<_>>())),
-        }
-    ))
-}
-
-/// Ascending numbers with neighbours together: `3-5, 9`.
-fn ranges(numbers: &[u32]) -> String {
-    let mut runs: Vec<(u32, u32)> = Vec::new();
-    for number in numbers {
-        match runs.last_mut() {
-            Some((_, last)) if *last + 1 == *number => *last = *number,
-            _ => runs.push((*number, *number)),
-        }
-    }
-    let shown = |(first, last): &(u32, u32)| if first == last { first.to_string() } else { format!("{first}-{last}") };
-    runs.iter().map(shown).collect::<Vec<_>>().join(", ")
+    lateness::in_words(&lateness::saturated(work, &Feed::of(expectations)))
 }
 
 /// What an expectation came to.

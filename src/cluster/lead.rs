@@ -191,6 +191,9 @@ fn add_up(
             let bytes = std::fs::read(&file).map_err(|cause| ClusterError::Scenario { path: file.clone(), cause })?;
             let part =
                 books::decode(Meta::of(plan), &bytes).map_err(|cause| ClusterError::Books { worker: name(worker, workers), cause })?;
+            if workers > 1 {
+                sum.note_lateness(&name(worker, workers), &part);
+            }
             sum.add(&part);
         }
         // Its content is in the results now; one that stays does no harm.

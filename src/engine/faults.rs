@@ -35,7 +35,7 @@ pub(super) async fn run(shared: Arc<Shared>, index: u16) {
         let end = shared.journal.planned_end();
         if shared.journal.now() < end {
             injector.fire().await;
-        } else {
+        } else if injector.tells() {
             // Due so shortly before the end that the timer came behind it.
             let last = end.saturating_sub(Duration::from_nanos(1));
             let why = "the measurement ended while its timer was late".to_owned();
@@ -65,12 +65,29 @@ struct Injector<'a> {
 
 impl Injector<'_> {
     fn record_fired(&self, selected: usize, eligible: Option<usize>) {
-        self.shared.journal.record(&fired(self.firing, selected, eligible));
+        self.record(&fired(self.firing, selected, eligible));
+    }
+
+    /// Records an event of the present firing, where this process is one of those that tell of it.
+    fn record(&self, event: &Event) {
+        if self.tells() {
+            self.shared.journal.record(event);
+        }
+    }
+
+    /// Whether this process tells of firings: all that have clients where those are selected, else the one that has the servers. Any other
+    /// would tell of firings for which the hits were used up already.
+    fn tells(&self) -> bool {
+        match self.fault.inject.effect(self.fault.side) {
+            Effect::Connection { .. } | Effect::BothEnds { .. } => !self.shared.leads,
+            Effect::Attempt(_) if self.fault.side == Side::Client => !self.shared.leads,
+            Effect::Attempt(_) | Effect::Listener { .. } | Effect::Process(_) => !self.shared.follows,
+        }
     }
 
     async fn fire(&mut self) {
         if !self.shared.hits.begin(self.firing).await {
-            return self.shared.journal.record(&Event::Spent { fault: self.firing.fault, firing: self.firing.number });
+            return self.record(&Event::Spent { fault: self.firing.fault, firing: self.firing.number });
         }
         match self.fault.inject.effect(self.fault.side) {
             Effect::Connection { gate, steps } => self.connections(Dose { firing: self.firing, gate, steps, quiet: false }).await,
@@ -86,11 +103,10 @@ impl Injector<'_> {
                 self.revert_later(Vec::new());
             }
             Effect::Listener { on, instance } => {
-                // Counted once, by the process that has the servers.
-                let named = if self.shared.follows { 0 } else { self.shared.fleet.named(instance).len() };
+                let named = self.shared.fleet.named(instance).len();
                 self.record_fired(named, None);
-                if named == 0 && !self.shared.follows {
-                    self.shared.journal.record(&not_carried_out(self.firing, no_instance(instance)));
+                if named == 0 {
+                    self.record(&not_carried_out(self.firing, no_instance(instance)));
                 }
                 self.shared.fleet.stand(self.firing, ToServer::Listener { firing: self.firing, on, instance });
                 self.revert_later(Vec::new());
@@ -169,7 +185,7 @@ impl Injector<'_> {
     /// Reverts this firing after its time, where it has one.
     fn revert_later(&self, chosen: Vec<Id>) {
         let Some(after) = self.fault.schedule.revert_after else { return };
-        let (shared, firing, side) = (self.shared.clone(), self.firing, self.fault.side);
+        let (shared, firing, side, tells) = (self.shared.clone(), self.firing, self.fault.side, self.tells());
         let at = shared.journal.now() + after;
         tokio::spawn(async move {
             sleep_until(shared.journal.instant(at)).await;
@@ -187,7 +203,9 @@ impl Injector<'_> {
                 shared.paths_revive(firing);
                 shared.fleet.revert(firing);
             }
-            shared.journal.record(&Event::Reverted { fault: firing.fault, firing: firing.number });
+            if tells {
+                shared.journal.record(&Event::Reverted { fault: firing.fault, firing: firing.number });
+            }
         });
     }
 }

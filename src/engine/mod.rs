@@ -92,6 +92,8 @@ struct Shared {
     crew: Crew,
     /// Another process has the servers, and tells what happens to them.
     follows: bool,
+    /// Worker processes have the clients; this one has the servers.
+    leads: bool,
     /// Connections that a fault on a server process, by firing and instance, is about to act on.
     marked: Mutex<HashMap<(Firing, u16), Vec<Id>>>,
     sources: Sources,
@@ -316,7 +318,8 @@ impl Shared {
         let form = |cohort| fleet.named(None).into_iter().map(|instance| attempt::form(cohort, fleet.place(instance))).collect();
         let forms = plan.cohorts.iter().map(form).collect();
         let (pacer, marked, turns) = (Arc::default(), Mutex::default(), Semaphore::new(attempt::VOLLEY));
-        let (follows, under_way, dead_paths) = (false, UnderWay::default(), dead_paths::DeadPaths::default());
+        let (follows, leads) = (false, clients.is_none());
+        let (under_way, dead_paths) = (UnderWay::default(), dead_paths::DeadPaths::default());
         Ok(Arc::new(Shared {
             plan,
             shard,
@@ -327,6 +330,7 @@ impl Shared {
             sources,
             crew,
             follows,
+            leads,
             marked,
             forms,
             turns,

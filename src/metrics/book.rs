@@ -5,7 +5,7 @@ use super::bank::{Bank, Metric};
 use super::carried::{Acts, on_nobody};
 use super::ending::{Counted, Reasons};
 use super::latency::Latency;
-use super::lateness::Feed;
+use super::lateness::{Feed, Parts, Work};
 use super::ledger::{Ledger, LedgerError, same};
 use super::liveness::Watched;
 use super::outage::Outage;
@@ -22,7 +22,7 @@ use crate::fault::told::Told;
 use crate::fault::{Effect, Form, Side, Step};
 use crate::plan::{Answer, Pick, Plan, Target, Traffic};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Lateness that is never held against the generator: timers and schedulers of a busy machine show it.
@@ -322,8 +322,10 @@ pub struct FaultBook {
     pub first: Option<u64>,
     /// Last revert, µs.
     pub reverted: Option<u64>,
-    /// Firings.
+    /// Firings; of one of processes, one for each instance.
     pub fired: u64,
+    /// Their numbers.
+    pub firings: BTreeSet<u32>,
     /// Reverts.
     pub reverts: u64,
     /// Selected over all firings.
@@ -344,6 +346,7 @@ impl FaultBook {
         self.reverted = self.reverted.max(other.reverted);
         // Every shard sees the same firings, each with its own clients.
         self.fired = self.fired.max(other.fired);
+        self.firings.extend(&other.firings);
         self.reverts = self.reverts.max(other.reverts);
         self.selected += other.selected;
         self.injected += other.injected;
@@ -397,6 +400,8 @@ pub struct Results {
     pub usage: Usage,
     /// Processes that had the clients.
     pub workers: u32,
+    /// How late the load generators of its parts were, where it was added up from some.
+    pub parts: Parts,
     /// Parts that were lost, in words: the results are not those of the plan.
     pub lost: Vec<String>,
     /// What was planned and not carried out, and limits of this machine that were hit, in words and each once: no property of the server.
@@ -468,10 +473,34 @@ impl Results {
         !self.saturated_seconds().is_empty()
     }
 
-    /// Seconds in which it was.
+    /// Seconds in which it was, or that of one of the parts.
     pub fn saturated_seconds(&self) -> Vec<u32> {
+        let parts = self.parts.saturated.iter().flat_map(|(_, seconds)| seconds.keys().copied());
+        let all: BTreeSet<u32> = self.saturated_together().into_keys().chain(parts).collect();
+        all.into_iter().collect()
+    }
+
+    /// The same of all parts added up.
+    fn saturated_together(&self) -> BTreeMap<u32, Work> {
         let names: Vec<&str> = self.meta.cohorts.iter().map(|cohort| cohort.name.as_str()).collect();
         self.timeline.saturated(&names, &self.meta.feeds)
+    }
+
+    /// Largest share of late work in a second, of the whole or of a part, 0 to 1.
+    pub fn late_share_max(&self) -> f64 {
+        self.timeline.late_share_max().max(self.parts.share_max)
+    }
+
+    /// Notes how late the load generator of a part was, which may have parts itself.
+    pub fn note_lateness(&mut self, name: &str, part: &Results) {
+        self.parts.share_max = self.parts.share_max.max(part.late_share_max());
+        let inner = part.parts.saturated.iter().map(|(of, seconds)| (format!("{name}, {of}"), seconds.clone()));
+        let mut late: Vec<_> = inner.collect();
+        let own = part.saturated_together();
+        if late.is_empty() && !own.is_empty() {
+            late.push((name.to_owned(), own));
+        }
+        self.parts.saturated.extend(late);
     }
 
     /// Adds a reason for which the results do not tell of the server; each once.
@@ -483,7 +512,7 @@ impl Results {
 
     /// Why the results do not tell of the server, in words: what was met on the way, and what the closed books of the whole run show.
     pub fn why_unreliable(&self) -> Vec<String> {
-        self.unreliable.iter().cloned().chain(on_nobody(self)).collect()
+        self.unreliable.iter().cloned().chain(self.parts.reasons()).chain(on_nobody(self)).collect()
     }
 
     /// Adds the results of another part of the same plan: counters and histograms are added, never averaged.

@@ -67,7 +67,7 @@ pub fn missed(results: &Results, plan: &Plan) -> Vec<String> {
         let hits = book.selected.max(book.injected);
         let (bound, most) = match (fault.schedule.first_n, fault.select.pick) {
             (Some(first_n), _) => (format!("first_n = {first_n}"), first_n),
-            (None, Pick::Count(count)) => (format!("count = {count}"), u64::from(count).saturating_mul(book.fired)),
+            (None, Pick::Count(count)) => (format!("count = {count}"), u64::from(count).saturating_mul(book.firings.len() as u64)),
             _ => return None,
         };
         let name = &fault.name;

@@ -4,6 +4,7 @@
 
 use super::timeline::Timeline;
 use crate::expect::Expectation;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -11,6 +12,50 @@ use std::time::Duration;
 const LATE_MIN: u64 = 10;
 /// Share of late work in a second, 0 to 1, up to which nothing is.
 pub const LATE_SHARE: f64 = 0.01;
+
+/// How late the load generators of the parts of a run were, each by itself: what is late in one is not made good by the others.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Parts {
+    /// Largest share of late work in a second of any part, 0 to 1.
+    pub share_max: f64,
+    /// Those that were saturated: name, as `shard 2/3`, and seconds.
+    pub saturated: Vec<(String, BTreeMap<u32, Work>)>,
+}
+
+impl Parts {
+    /// In words, a reason for each part.
+    pub fn reasons(&self) -> impl Iterator<Item = String> {
+        self.saturated.iter().filter_map(|(name, seconds)| Some(format!("{name}: {}", in_words(seconds)?)))
+    }
+}
+
+/// Too much late work in these seconds, in words; `None` if there is none.
+pub fn in_words(seconds: &BTreeMap<u32, Work>) -> Option<String> {
+    let (second, worst) = seconds.iter().max_by(|a, b| a.1.share().total_cmp(&b.1.share()))?;
+    Some(format!(
+        "the load generator was saturated: in second {second}, {} of {} due connects and sends ({:.1} %) began late{}",
+        worst.late,
+        worst.all,
+        worst.share() * 100.0,
+        match seconds.len() {
+            1 => String::new(),
+            _ => format!("; too many in seconds {}", ranges(&seconds.keys().copied().collect::<Vec<_>>())),
+        }
+    ))
+}
+
+/// Ascending numbers with neighbours together: `3-5, 9`.
+fn ranges(numbers: &[u32]) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == *number => *last = *number,
+            _ => runs.push((*number, *number)),
+        }
+    }
+    let shown = |(first, last): &(u32, u32)| if first == last { first.to_string() } else { format!("{first}-{last}") };
+    runs.iter().map(shown).collect::<Vec<_>>().join(", ")
+}
 
 /// What an expectation looks at; the default is all of the run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,7 +69,7 @@ pub struct Feed {
 }
 
 /// Work of a second, and what of it was begun too late.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Work {
     /// Connects and sends that were due in it and were begun.
     pub all: u64,
@@ -81,13 +126,13 @@ impl Work {
 }
 
 impl Timeline {
-    /// Seconds in which the generator was saturated; `cohorts` are their names, in the order of the plan.
-    pub fn saturated(&self, cohorts: &[&str], feeds: &[Feed]) -> Vec<u32> {
+    /// Seconds in which the generator was saturated, with their work; `cohorts` are their names, in the order of the plan.
+    pub fn saturated(&self, cohorts: &[&str], feeds: &[Feed]) -> BTreeMap<u32, Work> {
         let rows: Vec<_> = self.seconds().collect();
         let work = rows.iter().map(|(second, cohort, cell)| {
             (*second, *cohorts.get(usize::from(*cohort)).unwrap_or(&""), Work { all: cell.work, late: cell.late })
         });
-        saturated(work, feeds).into_keys().collect()
+        saturated(work, feeds)
     }
 }
 
@@ -121,6 +166,13 @@ mod tests {
         ] {
             let seconds = saturated(rows(web, ios), &feeds);
             assert_eq!(seconds.contains_key(&3), expected, "{web:?} {ios:?} {feeds:?}");
+        }
+    }
+
+    #[test]
+    fn seconds_in_a_row_stand_together() {
+        for (numbers, shown) in [(&[][..], ""), (&[3], "3"), (&[3, 4, 5, 9, 11, 12], "3-5, 9, 11-12")] {
+            assert_eq!(ranges(numbers), shown);
         }
     }
 }

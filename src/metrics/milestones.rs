@@ -3,7 +3,7 @@
 use super::book::Kept;
 use super::sample::Sample;
 use crate::event::Event;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Adds the events of another part. A firing of a fault, and its revert, are the same in all parts: the earliest tells when, and what they
 /// selected is added; a firing on several servers is one of each. Events of one part alone, as of the target, stand for themselves.
@@ -33,6 +33,13 @@ pub(super) fn add(sum: &mut Sample<Kept>, part: &Sample<Kept>) {
         true
     });
     sum.add(&rest);
+    // A part may have used up its hits before the others have: the fault fired.
+    let fired = |(_, _, event): &Kept| if let Event::Fired { fault, firing, .. } = event { Some((*fault, *firing)) } else { None };
+    let fired: BTreeSet<_> = sum.kept().iter().filter_map(fired).collect();
+    let told = |(_, _, event): &Kept| matches!(event, Event::Spent { fault, firing } if fired.contains(&(*fault, *firing)));
+    if sum.kept().iter().any(told) {
+        *sum = sum.without(told);
+    }
 }
 
 /// What happens in all parts.
@@ -77,5 +84,15 @@ mod tests {
             fired(30, 0, 2, 5), // the first part had fewer
         ];
         assert_eq!((sum.kept(), sum.seen()), (&expected[..], 5));
+        let spent = |at| (at, at, Event::Spent { fault: 0, firing: 1 });
+        for (one, other, expected) in [
+            (spent(20), fired(21, 0, 1, 2), fired(21, 0, 1, 2)), // one part had used up its hits
+            (fired(21, 0, 1, 2), spent(20), fired(21, 0, 1, 2)),
+            (spent(20), spent(19), (19, 20, Event::Spent { fault: 0, firing: 1 })),
+        ] {
+            let mut sum = of(vec![one]);
+            add(&mut sum, &of(vec![other]));
+            assert_eq!(sum.kept(), [expected]);
+        }
     }
 }

@@ -38,6 +38,7 @@ use bank::{Bank, Key, Metric};
 use book::{Book, FaultBook, Kept, Meta, Usage};
 use ending::{Endings, Finished};
 use latency::micros;
+use lateness::Parts;
 use outage::{Acted, Client, Outage, Outages};
 use peak::{Attempt, Peaks};
 use pending::Pending;
@@ -273,6 +274,7 @@ impl Recorder {
                 let book = &mut self.faults[usize::from(*fault)];
                 book.first = Some(book.first.map_or(at, |first| first.min(at)));
                 book.fired += 1;
+                book.firings.insert(*firing);
                 book.selected += u64::from(*selected);
             }
             Event::Reached { fault } => self.faults[usize::from(*fault)].injected += 1,
@@ -439,6 +441,7 @@ impl Recorder {
             notices: self.notices,
             usage: Usage::default(),
             workers: 1,
+            parts: Parts::default(),
             lost: Vec::new(),
             unreliable: self.unreliable.into_keys().collect(),
         }

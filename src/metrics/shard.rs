@@ -7,6 +7,7 @@ use super::answers::Answers;
 use super::bank::Bank;
 use super::book::{Book, FaultBook, Kept, Meta, Results, Status, Usage};
 use super::ending::{Counted, Reasons};
+use super::lateness::Parts;
 use super::outage::Outage;
 use super::peak::{Bins, Peaks};
 use super::sample::Sample;
@@ -35,6 +36,7 @@ struct Body {
     notices: BTreeMap<String, u64>,
     usage: Usage,
     workers: u32,
+    parts: Parts,
     lost: Vec<String>,
     unreliable: Vec<String>,
 }
@@ -66,6 +68,7 @@ pub fn encode(results: Results) -> Vec<u8> {
         notices,
         usage,
         workers,
+        parts,
         lost,
         unreliable,
     } = results;
@@ -87,6 +90,7 @@ pub fn encode(results: Results) -> Vec<u8> {
         notices,
         usage,
         workers,
+        parts,
         lost,
         unreliable,
     };
@@ -125,6 +129,7 @@ pub fn decode(meta: Meta, bytes: &[u8]) -> Result<Results, Unreadable> {
         notices: body.notices,
         usage: body.usage,
         workers: body.workers,
+        parts: body.parts,
         lost: body.lost,
         unreliable: body.unreliable,
     })

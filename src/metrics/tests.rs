@@ -582,3 +582,34 @@ fn late_work_saturates_and_a_share_of_one_percent_does_not() {
         assert_eq!(recorder.finish(Duration::from_secs(20), Status::Completed).saturated(), saturated, "{late}");
     }
 }
+
+#[test]
+fn a_part_that_is_too_late_by_itself_is_named_though_the_others_are_on_time() {
+    let part = |second: u64, late: u64| {
+        let mut recorder = Recorder::of(meta(), false, false);
+        for i in 0..1_000 {
+            let due = MS(1_000 * second);
+            recorder.record(due + MS(if i < late { 21 } else { 20 }), &Event::Sent { client: ClientIndex(0), due, bytes: 1 });
+        }
+        recorder.finish(Duration::from_secs(20), Status::Completed)
+    };
+    let mut sum = Recorder::of(meta(), false, false).finish(Duration::from_secs(20), Status::Completed);
+    for (name, part) in [("shard 1/3", part(3, 15)), ("shard 2/3", part(3, 9)), ("shard 3/3", part(4, 20))] {
+        sum.note_lateness(name, &part);
+        sum.add(&part);
+    }
+    // Together it is 1.2 % of 2,000 in the third second; and of one part 2 % in the fourth.
+    assert_eq!((sum.saturated_seconds(), sum.late_share_max()), (vec![3, 4], 0.02));
+    let named: Vec<_> = sum.why_unreliable().into_iter().filter(|why| why.starts_with("shard")).collect();
+    assert_eq!(
+        named,
+        [
+            "shard 1/3: the load generator was saturated: in second 3, 15 of 1000 due connects and sends (1.5 %) began late",
+            "shard 3/3: the load generator was saturated: in second 4, 20 of 1000 due connects and sends (2.0 %) began late",
+        ]
+    );
+    let sum = super::shard::decode(meta(), &super::shard::encode(sum)).unwrap();
+    let mut whole = Recorder::of(meta(), false, false).finish(Duration::from_secs(20), Status::Completed);
+    whole.note_lateness("machine 1", &sum);
+    assert_eq!(whole.why_unreliable().iter().filter(|why| why.starts_with("machine 1, shard")).count(), 2, "a part has parts");
+}

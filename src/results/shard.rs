@@ -7,6 +7,7 @@ use super::folder::partial_of;
 use super::record::Manifest;
 use crate::metrics::Results;
 use crate::metrics::book::Meta;
+use crate::metrics::lateness::Parts;
 use crate::metrics::shard::{decode, encode};
 use crate::plan::Shard;
 use serde::{Deserialize, Serialize};
@@ -204,9 +205,16 @@ pub fn add_up(parts: &[Part], meta: &Meta) -> Result<Results, ShardError> {
     let Some((first, others)) = parts.split_first() else {
         return Err(ShardError::Missing { missing: "all are".to_owned(), of: 0 });
     };
+    let name = |part: &Part| format!("shard {}", part.header.shard);
     let mut sum = read(first)?;
+    if !others.is_empty() {
+        sum.parts = Parts::default();
+        sum.note_lateness(&name(first), &read(first)?);
+    }
     for part in others {
-        sum.add(&read(part)?);
+        let other = read(part)?;
+        sum.note_lateness(&name(part), &other);
+        sum.add(&other);
     }
     Ok(sum)
 }

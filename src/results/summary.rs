@@ -163,7 +163,7 @@ fn fault_row(results: &Results, fault: usize) -> FaultRow {
         side: meta.side.to_owned(),
         at_ms: book.first.map(|at| at / 1000),
         until_ms: until(book, meta, results.measured.as_millis() as u64),
-        fired: book.fired,
+        fired: book.firings.len() as u64,
         // Attempts, and connections that open later, are selected as the fault acts on them, not at its firing.
         selected: book.selected.max(book.injected),
         injected: book.injected,
@@ -266,7 +266,7 @@ fn generator(results: &Results) -> Generator {
     let grown = usage.rss_peak_bytes.saturating_sub(usage.rss_base_bytes);
     Generator {
         lag_p99_us: lag.quantile(0.99).filter(|_| lag.count() >= needed(0.99)),
-        late_share_max: results.timeline.late_share_max(),
+        late_share_max: results.late_share_max(),
         late_after_us: Some(results.meta.tolerance_us),
         cpu_s: usage.cpu_s,
         rss_peak_bytes: usage.rss_peak_bytes,

@@ -197,13 +197,6 @@ fn shares_of_version_1_are_of_what_was_due_and_its_peaks_of_whole_seconds() {
 }
 
 #[test]
-fn seconds_in_a_row_stand_together() {
-    for (numbers, shown) in [(&[][..], ""), (&[3], "3"), (&[3, 4, 5, 9, 11, 12], "3-5, 9, 11-12")] {
-        assert_eq!(ranges(numbers), shown);
-    }
-}
-
-#[test]
 fn a_run_that_cannot_be_trusted_is_inconclusive() {
     let (good, bad, unclear) = (expectation("clients_lost count == 0"), expectation("attempts count == 1"), expectation("tls p50 < 1s"));
     let (aborted, saturated) = (Evidence { aborted: true, ..evidence() }, late(12));

@@ -51,6 +51,71 @@ fn greetings_are_counted_in_every_worker() {
     assert_eq!((&summary["messages"]["greetings"], &summary["reconnect"]["recovered"]), (&120.into(), &60.into()), "{ended:?}");
 }
 
+/// Firings, with what they selected, and reverts, by fault: what `events.csv` tells of them, in the order of the text.
+fn firings(place: &Place) -> Vec<String> {
+    let mut events = csv::Reader::from_path(place.path("run/events.csv")).expect("events");
+    let told = |row: &csv::StringRecord| ["fired", "spent", "reverted", "not_carried_out"].contains(&&row[1]);
+    let rows = events.records().map(|row| row.expect("a row")).filter(told);
+    let mut all: Vec<_> = rows.map(|row| format!("{} {} {}", &row[4], &row[1], &row[5])).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn each_firing_is_told_once_however_many_processes_have_the_clients() {
+    let faults = r#"[[faults]]
+name = "crash"
+at = "500ms"
+inject = { server_crash = { instance = 1, down = "100ms" } }
+[[faults]]
+name = "cut"
+at = "700ms"
+every = "100ms"
+until = "1200ms"
+side = "client"
+select = { count = 2 }
+first_n = 7
+inject = { drop_rst = {} }
+[[faults]]
+name = "silent"
+at = "600ms"
+for = "300ms"
+select = { nth = 4 }
+inject = { stop_reading = {} }
+[[faults]]
+name = "shut"
+at = "500ms"
+every = "200ms"
+until = "1s"
+for = "50ms"
+inject = { connect_refuse = {} }
+[[faults]]
+name = "late"
+at = "500ms"
+every = "100ms"
+until = "1s"
+for = "50ms"
+first_n = 1000
+inject = { upgrade_delay = { delay = "1ms" } }
+"#;
+    let scenario = SHORT.replace("[target.embedded]", "[target.embedded]\ninstances = 3");
+    let own = scenario.find("[[faults]]").expect("there is one");
+    let scenario = format!("{}{faults}", &scenario[..own]);
+    let places = ["1", "2", "3"].map(|workers| (workers, Place::with(&scenario)));
+    at_once(&places, |(workers, place)| {
+        let ended = place.run(&["run", "test.toml", "--clients", "60", "--workers", workers, "--set", "expect=[]", "--out", "run"]);
+        assert!(matches!(ended.code, Some(0 | 3)), "{ended:?}");
+    });
+    let [one, two, three] = places.map(|(_, place)| {
+        let summary = place.json("run/summary.json");
+        let faults = summary["faults"].as_array().expect("a list").clone();
+        (firings(&place), faults.iter().map(|fault| (fault["id"].clone(), fault["fired"].clone())).collect::<Vec<_>>())
+    });
+    assert!(one.0.iter().any(|row| row.starts_with("cut spent")), "{one:?}");
+    assert_eq!(one, two);
+    assert_eq!(one, three);
+}
+
 /// Waits that the policy drew, by client, in the order in which they were drawn: the first of each come from the seed alone.
 fn first_waits(place: &Place) -> Vec<(u32, String)> {
     let mut events = csv::Reader::from_path(place.path("run/events.csv")).expect("events");
