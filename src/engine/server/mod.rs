@@ -367,7 +367,8 @@ struct Shaken {
 
 /// Reads the request and answers it. `None`: not with a 101.
 async fn shake_hands(server: &Server, tap: &mut Tap) -> Option<Shaken> {
-    let head = match timeout(HEAD_WITHIN, Head::read(tap)).await.ok()? {
+    // RFC 9110 §15.5.9: whoever was too slow hears that it was the server that did not wait.
+    let head = match timeout(HEAD_WITHIN, Head::read(tap)).await.unwrap_or(Err(request::Bad::Late)) {
         Ok(head) => head,
         Err(bad) => {
             request::refuse(tap, bad.status(), request::More::default(), bad.text().len(), bad.text()).await;

@@ -35,12 +35,18 @@ pub(super) enum Bad {
     Syntax(String),
     /// Longer than [`HEAD_MAX`].
     TooLong,
+    /// Not whole within the server's deadline.
+    Late,
 }
 
 impl Bad {
     /// HTTP status to answer with.
     pub(super) fn status(&self) -> u16 {
-        if matches!(self, Bad::TooLong) { 431 } else { 400 }
+        match self {
+            Bad::Gone | Bad::Syntax(_) => 400,
+            Bad::TooLong => 431,
+            Bad::Late => 408,
+        }
     }
 
     /// Body to answer with.
@@ -49,6 +55,7 @@ impl Bad {
             Bad::Gone => "",
             Bad::Syntax(what) => what,
             Bad::TooLong => "request head too long",
+            Bad::Late => "request head not complete in time",
         }
     }
 }
