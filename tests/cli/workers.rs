@@ -78,7 +78,7 @@ first_n = 7
 inject = { drop_rst = {} }
 [[faults]]
 name = "silent"
-at = "600ms"
+at = "450ms"
 for = "300ms"
 select = { nth = 4 }
 inject = { stop_reading = {} }
