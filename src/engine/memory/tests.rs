@@ -223,6 +223,38 @@ const SERVERS: &[Row] = &[
         ],
     ),
     (
+        "killed while it is stopped",
+        &[r#"faults=[{at="4s",for="2s",inject={server_pause={}}},{at="5s",inject={server_crash={down="513ms"}}}]"#, QUICK],
+    ),
+    (
+        "stopped gracefully behind dead paths",
+        &[
+            r#"faults=[{at="4503ms",select={percent="50%"},inject={blackhole={}}},{at="5s",inject={server_graceful={down="513ms",grace="1s"}}}]"#,
+            r#"clients.web.reconnect={fixed={delay="710ms"}}"#,
+            "clients.web.heartbeat=none",
+        ],
+    ),
+    (
+        "killed behind paths that are back later",
+        &[
+            r#"faults=[{at="4503ms",for="2500ms",inject={blackhole={on_revert="resume"}}},{at="5s",inject={server_crash={down="513ms"}}}]"#,
+            QUICK,
+            "clients.web.heartbeat=none",
+        ],
+    ),
+    (
+        "stopped gracefully, its clients behind dead paths",
+        &[
+            r#"faults=[{at="4503ms",side="client",select={percent="50%"},inject={blackhole={}}},{at="5s",inject={server_graceful={down="513ms",grace="1s"}}}]"#,
+            r#"clients.web.reconnect={fixed={delay="710ms"}}"#,
+            "clients.web.heartbeat=none",
+        ],
+    ),
+    (
+        "clients that end in silence",
+        &[r#"faults=[{at="5003ms",side="client",select={percent="50%"},inject={client_crash={end="silent"}}}]"#, QUICK],
+    ),
+    (
         "a full backlog over a restart",
         &[
             r#"faults=[{at="4s",for="5s",inject={backlog_full={backlog=3}}},{at="5s",inject={server_crash={down="513ms"}}}]"#,
