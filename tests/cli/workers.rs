@@ -56,7 +56,9 @@ fn firings(place: &Place) -> Vec<String> {
     let mut events = csv::Reader::from_path(place.path("run/events.csv")).expect("events");
     let told = |row: &csv::StringRecord| ["fired", "spent", "reverted", "not_carried_out"].contains(&&row[1]);
     let rows = events.records().map(|row| row.expect("a row")).filter(told);
-    let mut all: Vec<_> = rows.map(|row| format!("{} {} {}", &row[4], &row[1], &row[5])).collect();
+    // How many were open when it fired depends on how fast they came back.
+    let detail = |row: &csv::StringRecord| row[5].split(" eligible=").next().unwrap_or_default().to_owned();
+    let mut all: Vec<_> = rows.map(|row| format!("{} {} {}", &row[4], &row[1], detail(&row))).collect();
     all.sort();
     all
 }
