@@ -4,7 +4,7 @@
 use super::pair::CLIENT;
 use super::row::{Row, State};
 use super::server::Exiting;
-use super::{Due, Failing, What, World, nanos};
+use super::{Failing, What, World, nanos};
 use crate::event::{ClientIndex, Event, Outcome, Stage, Stages, UnderWay};
 use crate::plan::StayTime;
 use crate::reconnect::{Decision, Loss, whole_ms};
@@ -71,12 +71,8 @@ impl World<'_> {
         let (place, who) = (self.rows[client as usize].server, self.who(client));
         if let Some(server) = self.servers.get_mut(usize::from(place)) {
             server.coming -= 1;
-            if let Some(until) = server.abandoned(who, self.now) {
-                self.leavers.push((place, who));
-                let (leaver, turn) = (self.leavers.len() as u32 - 1, self.processes[usize::from(place)]);
-                self.push(until, Due { client: leaver, turn, what: What::Vacate, mark: 0 });
-            }
         }
+        self.vacate_later(place, who);
         self.turn_to(client, State::Away);
         if !self.later.is_empty() {
             self.later.remove(&client);
@@ -161,7 +157,7 @@ impl World<'_> {
     /// A server is done with someone who is gone.
     pub(super) fn vacate(&mut self, leaver: u32, process: u16) {
         let (server, who) = self.leavers[leaver as usize];
-        if self.processes[usize::from(server)] == process {
+        if self.processes.get(usize::from(server)) == Some(&process) {
             self.servers[usize::from(server)].vacate(who);
         }
     }

@@ -2,12 +2,14 @@
 
 use super::pair::{Command, account, end_of};
 use super::row::State;
+use super::server::Who;
 use super::{Due, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::fault::{Effect, End, Gate, OnAttempt, OnListener, Shedding, Side, Step};
 use crate::plan::{Firing, Phase, Pick, draw_exactly};
 use crate::reconnect::whole_ms;
+use crate::seed::Stream;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -153,17 +155,17 @@ impl World<'_> {
         }
     }
 
+    /// The fault that waits for attempts and takes this one, what it does, and its random stream for it.
+    pub(super) fn taken(&mut self, who: Who) -> Option<(u16, OnAttempt, Stream)> {
+        let place = (0..self.standing.len()).find(|place| self.stands(*place, who.client, true))?;
+        let Standing { firing: Firing { fault, .. }, on, stream, .. } = self.standing[place].clone();
+        self.record(self.now, &Event::Injected { fault, client: ClientIndex(who.client), connection: ConnectionNo(who.attempt) });
+        Some((fault, on?, self.plan.seed.stream(&format!("{stream}/answer/{}/{}", who.client, who.attempt))))
+    }
+
     /// Faults that wait for attempts reach this one. Whether they took it.
     pub(super) fn suffers(&mut self, client: u32, until: u64) -> bool {
-        if self.standing.is_empty() {
-            return false;
-        }
-        let Some(place) = (0..self.standing.len()).find(|place| self.stands(*place, client, true)) else { return false };
-        let Standing { firing: Firing { fault, .. }, on: Some(on), stream, .. } = self.standing[place].clone() else { return false };
-        let connection = ConnectionNo(self.rows[client as usize].attempts);
-        self.record(self.now, &Event::Injected { fault, client: ClientIndex(client), connection });
-        let name = format!("{stream}/answer/{client}/{}", connection.0);
-        let mut random = self.plan.seed.stream(&name);
+        let Some((fault, on, mut random)) = self.taken(self.who(client)) else { return false };
         let fails = |world: &mut Self, after: Duration, outcome: Outcome| {
             let failing = world.failing(Stage::Upgrade, outcome, None);
             let at = world.now.saturating_add(nanos(after)).saturating_add(world.leg());
@@ -212,7 +214,10 @@ impl World<'_> {
             return self.serve(client, until);
         }
         let at = self.now.saturating_add(nanos(delay));
-        self.first(client, (at, What::Late, 0), until);
+        if at >= until {
+            self.push_for(until, client, What::Deadline, 0);
+        }
+        self.go_on_at(at, self.rows[client as usize].server, self.who(client));
     }
 
     /// A process carries out what a firing asks of its listening socket, or the next one will, or this one when it goes on.
@@ -239,6 +244,7 @@ impl World<'_> {
                 // The kernel resets what waits in its queue, and the server what waits for an answer.
                 let cut = self.failing(Stage::Upgrade, Outcome::Failed { why: "cut before 101: connection reset".to_owned() }, None);
                 self.servers[usize::from(server)].held.clear();
+                self.forget_gone(server);
                 for client in 0..self.rows.len() as u32 {
                     let row = &self.rows[client as usize];
                     if row.server == server && row.state == State::Shaking {

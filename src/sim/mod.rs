@@ -12,6 +12,7 @@ mod behaviour;
 mod client;
 mod ending;
 mod faults;
+mod gone;
 #[cfg(test)]
 mod libraries;
 pub mod lost_node;
@@ -130,7 +131,7 @@ enum What {
     Answer,
     /// Another answer, or the end of the connection, arrives; `mark`: which outcome.
     Refusal,
-    /// A server that waited begins to serve a request.
+    /// A server that a fault held back goes on with a request: `client` is the place among `leavers`, `turn` the process.
     Late,
     /// A deadline of the attempt.
     Deadline,
@@ -267,7 +268,8 @@ struct World<'a> {
     pairs: Pairs,
     /// Firings that act on attempts of clients when they are open, by client.
     later: BTreeMap<u32, Vec<Firing>>,
-    /// Attempts that their clients have given up while a server with a limit of connections works for them: server and attempt.
+    /// Attempts that their clients have given up while a server with a limit of connections works for them, or that a fault holds back: server
+    /// and attempt.
     leavers: Vec<(u16, Who)>,
     /// TLS sessions by client; empty on ws.
     sessions: Vec<tls::Session>,
@@ -385,6 +387,7 @@ impl<'a> World<'a> {
             What::Roll => self.roll(faults::unpacked(client), turn),
             What::Vacate => self.vacate(client, turn),
             What::Pair => self.look(client, turn),
+            What::Late => self.late(client, turn),
             What::Resume => self.resume(faults::unpacked(client), turn),
             What::Start | What::Listen | What::Served | What::Grace if self.processes[place] != turn => {}
             What::Start => self.start(client as u16),
@@ -398,7 +401,6 @@ impl<'a> World<'a> {
             What::Request => self.request(client),
             What::Answer => self.answer(client, mark),
             What::Refusal => self.fails(client, self.now, mark),
-            What::Late => self.serve(client, self.upgrade_until(client)),
             What::Deadline => self.deadline(client),
             What::End => self.ends(client, mark),
             What::Leave => self.leave(client),
@@ -452,7 +454,8 @@ impl<'a> World<'a> {
     }
 
     fn who(&self, client: u32) -> Who {
-        Who { client, turn: self.rows[client as usize].turn }
+        let row = &self.rows[client as usize];
+        Who { client, attempt: row.attempts, turn: row.turn }
     }
 
     fn id(&self, client: u32) -> (ClientIndex, ConnectionNo) {

@@ -340,6 +340,8 @@ impl World<'_> {
         for who in std::mem::take(&mut self.servers[usize::from(server)].held) {
             if self.rows[who.client as usize].turn == who.turn {
                 self.request(who.client);
+            } else {
+                self.request_gone(server, who);
             }
         }
     }

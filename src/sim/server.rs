@@ -16,6 +16,8 @@ pub(super) const NEVER: u64 = u64::MAX;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Who {
     pub(super) client: u32,
+    /// Number of the attempt.
+    pub(super) attempt: u32,
     pub(super) turn: u16,
 }
 

@@ -14,6 +14,10 @@ mod embedded;
 mod fidelity;
 mod node_server;
 mod oracle;
+mod overlap;
+#[allow(dead_code, reason = "the unit tests make plans smaller, too")]
+#[path = "../overlapping_plans.rs"]
+mod overlapping_plans;
 mod random;
 mod replay;
 mod secure;

@@ -1,8 +1,9 @@
 //! A hundred random plans on sockets: the books balance, every measurement that began ends in a time or is censored, and every planned
 //! firing is told of. The same of the engine in memory and of the simulator is among the unit tests.
 
+#[allow(dead_code, reason = "the unit tests have other worlds")]
 #[path = "../random_plans.rs"]
-mod random_plans;
+pub(super) mod random_plans;
 
 use closestorm::engine::{Places, Start, run};
 use closestorm::metrics::Results;
@@ -14,9 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Runs at one time: they wait more than they work.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 
-fn on_sockets(plan: Plan, folder: &Path) -> Results {
+pub(super) fn on_sockets(plan: Plan, folder: &Path) -> Results {
     let places = Places { program: env!("CARGO_BIN_EXE_closestorm").into(), output: folder.join("target.log"), warm_up: Duration::ZERO };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let results = runtime.block_on(run(Arc::new(plan), Shard::WHOLE, Start::Ready, &places, std::future::pending(), |_, _| ()));

@@ -40,6 +40,18 @@ fn differs_anyway(draft: &Draft) -> bool {
     (1..=4).filter(|seed| difference(&draft.moved(*seed)).is_some()).count() >= 3
 }
 
+/// Shows plan number `CLOSESTORM_PLAN` as it is and with other times, where that is set.
+#[test]
+fn one_random_plan() {
+    let Some(number) = std::env::var("CLOSESTORM_PLAN").ok().and_then(|text| text.parse().ok()) else { return };
+    let draft = Draft::new(number, false);
+    println!("{}", draft.text());
+    for seed in 0..=4 {
+        let draft = if seed == 0 { draft.clone() } else { draft.moved(seed) };
+        println!("{seed}: {}", difference(&draft).map_or("agrees".to_owned(), |found| found.to_string()));
+    }
+}
+
 #[test]
 fn random_plans_are_carried_out_alike() {
     let last = random_plans::count(300);
