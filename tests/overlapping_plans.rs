@@ -145,8 +145,8 @@ impl Draft {
             for line in table.must.iter_mut().chain(&mut table.may) {
                 *line = if line.starts_with("reconnect") {
                     // Clients that a fault hits together do not come back together.
-                    let base = 200 + random.below(900);
-                    format!("reconnect = {{ exponential = {{ base = \"{base}ms\", factor = 2, cap = \"3s\", jitter = \"equal\" }} }}")
+                    let base = 1_000 + random.below(1_500);
+                    format!("reconnect = {{ exponential = {{ base = \"{base}ms\", factor = 2, cap = \"5s\", jitter = \"equal\" }} }}")
                 } else if line.starts_with("arrive") {
                     format!("arrive = {{ over = \"{}ms\" }}", count * one_of(GAPS, random))
                 } else if line.starts_with("handshake_cost") {
