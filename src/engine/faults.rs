@@ -195,7 +195,7 @@ impl Injector<'_> {
                 // Not only the chosen: connections that opened since then may have got it by standing.
                 let chosen: std::collections::HashSet<_> = chosen.iter().map(|id| id.client).collect();
                 for (client, slot) in shared.registry.each() {
-                    if chosen.contains(&client) || slot.place().phase == Some(Phase::Open) {
+                    if chosen.contains(&client) || matches!(slot.place().phase, Some(Phase::Open | Phase::Closing)) {
                         slot.control.send(Command::Revert(firing));
                     }
                 }
@@ -273,11 +273,10 @@ async fn process(shared: &Arc<Shared>, firing: Firing, effect: &OnProcess, holds
         OnProcess::Rolling { interval, each } => {
             let begun = shared.journal.now();
             let mut tasks = Vec::new();
-            for (turn, instance) in (0_u32..).zip(shared.fleet.named(None)) {
-                if begun + *interval * turn >= shared.journal.planned_end() {
-                    shared.journal.record(&not_carried_out(firing, after_the_end(instance)));
-                    continue;
-                }
+            let turns = (0_u32..).zip(shared.fleet.named(None));
+            let (in_time, late): (Vec<_>, Vec<_>) = turns.partition(|(turn, _)| begun + *interval * *turn < shared.journal.planned_end());
+            late.iter().for_each(|(_, instance)| shared.journal.record(&not_carried_out(firing, after_the_end(*instance))));
+            for (turn, instance) in in_time {
                 sleep_until(shared.journal.instant(begun + *interval * turn)).await;
                 let (shared, each) = (shared.clone(), each.clone());
                 tasks.push(tokio::spawn(async move { one(&shared, firing, instance, &each, None).await }));
