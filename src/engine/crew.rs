@@ -29,6 +29,11 @@ pub(crate) enum Order {
         /// When.
         at: Duration,
     },
+    /// The process of a server is gone: what its clients still think open is none of its successor's.
+    Gone {
+        /// Which server.
+        instance: u16,
+    },
     /// It did not act after all: what ends these connections has another cause.
     Spared {
         /// Which firing of which fault.

@@ -313,6 +313,7 @@ async fn one(shared: &Arc<Shared>, firing: Firing, instance: u16, effect: &OnPro
             match act_or_spare(shared, (firing, instance), killed).await {
                 Ok(at) => {
                     tell(shared, Order::Struck { firing, instance, at }).await;
+                    tell(shared, Order::Gone { instance }).await;
                     sleep_until(journal.instant(at + *down)).await;
                     begin(NOT_BACK).by(fleet.start_again(instance, journal)).await
                 }
@@ -328,7 +329,9 @@ async fn one(shared: &Arc<Shared>, firing: Firing, instance: u16, effect: &OnPro
             let stopped = begin("it had not stopped by the end of the run").by(stopping);
             match act_or_spare(shared, (firing, instance), stopped).await {
                 Ok(()) => {
-                    sleep_until(journal.instant(journal.now() + *down)).await;
+                    let gone = journal.now();
+                    tell(shared, Order::Gone { instance }).await;
+                    sleep_until(journal.instant(gone + *down)).await;
                     begin(NOT_BACK).by(fleet.start_again(instance, journal)).await
                 }
                 Err(error) => Err(error),
@@ -400,6 +403,11 @@ pub(super) fn obey(shared: &Shared, order: &Order) {
                 shared.journal.record_at(at, &Event::Injected { fault: firing.fault, client: id.client, connection: id.connection });
             }
         }
+        Order::Gone { instance } => {
+            for (_, slot) in shared.registry.each() {
+                slot.set(|place| place.orphan |= place.instance == instance && matches!(place.phase, Some(Phase::Open | Phase::Closing)));
+            }
+        }
         Order::Spared { firing, instance } => {
             marked().remove(&(firing, instance));
             for (_, slot) in shared.registry.each() {
@@ -419,7 +427,7 @@ fn mark(shared: &Shared, firing: Firing, instance: u16, ends: bool) -> Vec<Id> {
     for (client, slot) in shared.registry.each() {
         slot.set(|place| {
             let open = matches!(place.phase, Some(Phase::Open | Phase::Closing));
-            if open && place.instance == instance {
+            if open && place.instance == instance && !place.orphan {
                 // An end by itself outweighs a pause.
                 if !place.mark.is_some_and(|(_, ends_already)| ends_already && !ends) {
                     place.mark = Some((firing, ends));

@@ -51,6 +51,8 @@ pub(super) struct Place {
     pub(super) connection: u32,
     /// What a server process suffered while this connection was open, and whether it ends connections by itself.
     pub(super) mark: Option<(Firing, bool)>,
+    /// The process that had the connection is gone, and the client has not noticed.
+    pub(super) orphan: bool,
 }
 
 impl Place {
@@ -67,6 +69,7 @@ impl Place {
 
     /// An attempt begins.
     pub(super) fn begin(&mut self, since: Duration) {
+        self.orphan = false;
         (self.phase, self.since, self.tcp_us, self.tls_us) = (Some(Phase::Tcp), since, Micros(None), Micros(None));
         self.resumed = false;
     }

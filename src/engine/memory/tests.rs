@@ -255,6 +255,15 @@ const SERVERS: &[Row] = &[
         &[r#"faults=[{at="5003ms",side="client",select={percent="50%"},inject={client_crash={end="silent"}}}]"#, QUICK],
     ),
     (
+        "killed twice, with clients that have not noticed the first time",
+        &[
+            r#"faults=[{at="4503ms",side="client",select={percent="30%"},inject={stop_reading={}}},
+                       {at="5s",every="4003ms",until="14s",inject={server_crash={down="513ms"}}}]"#,
+            QUICK,
+            "clients.web.heartbeat=none",
+        ],
+    ),
+    (
         "a full backlog over a restart",
         &[
             r#"faults=[{at="4s",for="5s",inject={backlog_full={backlog=3}}},{at="5s",inject={server_crash={down="513ms"}}}]"#,
