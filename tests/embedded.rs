@@ -39,6 +39,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts one and waits until it says that it listens.
+    #[allow(dead_code, reason = "only one of the two test binaries does")]
     pub(crate) async fn start(settings: &Embedded) -> Server {
         Server::start_with(settings, Value::Null).await
     }

@@ -16,6 +16,7 @@ use std::fmt::Write as _;
 
 /// What carries a plan out; each has kinds of faults of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "each of those who use it has one or two")]
 pub(crate) enum World {
     /// The engine on memory wires, and the simulator beside it.
     Memory,

@@ -163,8 +163,10 @@ fn client_libraries_are_told_what_the_table_says() {
     }
     let _alone = alone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let found = runtime.block_on(clients::measure());
+    let found = runtime.block_on(clients::measure(false));
     table::hold("client libraries", found, |table| &mut table.clients, table::differences);
+    let found = runtime.block_on(clients::measure(true));
+    table::hold("client libraries over wss", found, |table| &mut table.clients_tls, table::differences);
 }
 
 #[test]

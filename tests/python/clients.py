@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import re
+import ssl
 import sys
 
 import aiohttp
@@ -25,6 +26,8 @@ KEEPALIVE_S = 1
 # aiohttp quotes whole messages of the peer.
 TEXT_MAX = 120
 SOCKETS = {}
+# The certificate of the embedded server is made for the run.
+UNCHECKED = ssl._create_unverified_context()
 
 
 def say(line):
@@ -35,8 +38,9 @@ def say(line):
 def words(error):
     """What an exception says, without addresses, ports and object addresses, which differ from run to run."""
     text = re.sub(r"\('127\.0\.0\.1', \d+\)", "", str(error))
-    text = re.sub(r"ws://127\.0\.0\.1:\d+/?", "ws://…", re.sub(r"127\.0\.0\.1:\d+", "…", text))
-    text = text.split("\n")[0].strip()
+    text = re.sub(r"wss?://127\.0\.0\.1:\d+/?", "ws://…", re.sub(r"127\.0\.0\.1:\d+", "…", text))
+    text = text.replace("wss://…", "ws://…")
+    text = re.sub(r"<ssl\.SSLContext object at \w+>", "default", text.split("\n")[0].strip())
     return f"{type(error).__name__}: {text[:TEXT_MAX] + '…' if len(text) > TEXT_MAX else text}".removesuffix(": ")
 
 
@@ -51,7 +55,7 @@ async def live(id, url, keepalive):
 
 async def live_websockets(id, url, keepalive):
     beat = {"ping_interval": KEEPALIVE_S, "ping_timeout": KEEPALIVE_S, "close_timeout": KEEPALIVE_S} if keepalive else {}
-    async with websockets.connect(url, proxy=None, additional_headers={"Closestorm-Id": id}, **beat) as socket:
+    async with websockets.connect(url, ssl=UNCHECKED if url.startswith("wss") else None, proxy=None, additional_headers={"Closestorm-Id": id}, **beat) as socket:
         SOCKETS[id] = socket
         say({"id": id, "told": "open"})
         try:
@@ -66,7 +70,7 @@ async def live_websockets(id, url, keepalive):
 async def live_aiohttp(id, url, keepalive):
     beat = {"heartbeat": 2 * KEEPALIVE_S} if keepalive else {}
     async with aiohttp.ClientSession(headers={"Closestorm-Id": id}) as session:
-        async with session.ws_connect(url, **beat) as socket:
+        async with session.ws_connect(url, ssl=UNCHECKED if url.startswith("wss") else True, **beat) as socket:
             SOCKETS[id] = socket
             say({"id": id, "told": "open"})
             while True:

@@ -8,6 +8,7 @@ use super::ways::{Act, Peer, WAYS, Way};
 use crate::embedded::{Server, effect};
 use closestorm::close::Ending;
 use closestorm::fault::Effect;
+use closestorm::net::tls::Identity;
 use closestorm::plan::{Embedded, Pick};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -55,8 +56,15 @@ fn needs_its_own(way: &Way) -> bool {
     matches!(asked(way), None | Some(Effect::Listener { .. }))
 }
 
+/// An embedded server; with TLS a certificate that the libraries are told not to check.
+async fn server(tls: bool) -> Server {
+    let identity = if tls { json!(Identity::generate().expect("a certificate")) } else { Value::Null };
+    Server::start_with(&Embedded { tls, ..Embedded::default() }, identity).await
+}
+
 /// Servers, libraries, and what both have said so far.
 struct Stage {
+    scheme: &'static str,
     /// For all ways that act on one connection or attempt.
     common: Server,
     /// By number of the way.
@@ -71,9 +79,9 @@ struct Stage {
     _fillers: Vec<TcpStream>,
 }
 
-/// Measures all.
-pub(super) async fn measure() -> Side {
-    let mut stage = Stage::set().await;
+/// Measures all, over ws or wss.
+pub(super) async fn measure(tls: bool) -> Side {
+    let mut stage = Stage::set(tls).await;
     stage.prepare().await;
     stage.open().await;
     stage.act().await;
@@ -82,33 +90,34 @@ pub(super) async fn measure() -> Side {
 }
 
 impl Stage {
-    async fn set() -> Stage {
+    async fn set(tls: bool) -> Stage {
         let (say, said) = unbounded_channel();
         let libraries = (0..).zip(LIBRARIES).map(|(number, name)| Library::start(name, "clients", number, &say)).collect();
-        let common = Server::start(&Embedded::default()).await;
+        let common = server(tls).await;
         let mut own = BTreeMap::new();
         for (number, _) in WAYS.iter().enumerate().filter(|(_, way)| way.to_clients && needs_its_own(way)) {
-            own.insert(number, Server::start(&Embedded::default()).await);
+            own.insert(number, server(tls).await);
         }
         let (heard, versions, endings, fillers) = Default::default();
-        Stage { common, own, libraries, said, heard, versions, endings, _fillers: fillers }
+        Stage { scheme: if tls { "wss" } else { "ws" }, common, own, libraries, said, heard, versions, endings, _fillers: fillers }
     }
 
     /// What must hold before the connections open: faults of attempts and listening sockets, and of an answer to the client's Close.
     async fn prepare(&mut self) {
         for (library, number, way) in pairs() {
+            // A firing stands once: each library has its own.
             let client = client(library, number);
             let standing = json!({ "clients": [client, client + 1], "pick": Pick::All, "stream": "way", "bounded": false });
             match asked(way) {
                 Some(Effect::Attempt(effect)) => {
                     self.common
                         .tell(
-                            &json!({ "Attempts": { "firing": { "fault": number, "number": 0 }, "effect": effect, "standing": standing } }),
+                            &json!({ "Attempts": { "firing": { "fault": number, "number": library }, "effect": effect, "standing": standing } }),
                         )
                         .await;
                 }
                 Some(Effect::Connection { gate, steps }) if way.peer == Peer::Closes => {
-                    let dose = json!({ "firing": { "fault": number, "number": 0 }, "gate": gate, "steps": steps });
+                    let dose = json!({ "firing": { "fault": number, "number": library }, "gate": gate, "steps": steps });
                     self.common.tell(&json!({ "InjectNew": { "dose": dose, "standing": standing } })).await;
                 }
                 _ => {}
@@ -133,7 +142,8 @@ impl Stage {
         for (library, number, way) in pairs() {
             let port = self.own.get(&number).unwrap_or(&self.common).port;
             let keepalive = way.peer == Peer::Pings;
-            let line = json!({ "open": id(library, number), "url": format!("ws://127.0.0.1:{port}/"), "keepalive": keepalive });
+            let line =
+                json!({ "open": id(library, number), "url": format!("{}://127.0.0.1:{port}/", self.scheme), "keepalive": keepalive });
             self.libraries[library].tell(&line).await;
         }
         let opening: Vec<_> = pairs().filter(|(.., way)| opens(way)).map(|(library, number, _)| id(library, number)).collect();

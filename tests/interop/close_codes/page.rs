@@ -145,7 +145,7 @@ pub(super) fn page(table: &Table) -> String {
         "# What real libraries tell their users when a connection ends\n\n\
          <!-- written by scripts/measure-close-codes from tests/close-codes.json; a test keeps the two equal -->\n\n\
          Every way to end a WebSocket connection, or to hold it up, that closestorm has a fault for, and what the user of each library is told \
-         of it. Measured against closestorm's own server and clients, on plain TCP; `tests/close-codes.json` has the whole texts, and \
+         of it. Measured against closestorm's own server and clients, on plain TCP, the client libraries over wss, too; `tests/close-codes.json` has the whole texts, and \
          `scripts/measure-close-codes` measures all of it again.\n\n",
     );
     let versions: BTreeMap<_, _> = table.clients.versions.iter().chain(&table.servers.versions).collect();
@@ -168,8 +168,33 @@ pub(super) fn page(table: &Table) -> String {
         writeln!(page, "- {}", note.text).unwrap();
     }
     tables(&mut page, "What clients are told by a server that misbehaves", &table.clients, CLIENTS);
+    over_tls(&mut page, &table.clients, &table.clients_tls);
     tables(&mut page, "What servers are told by a client that misbehaves", &table.servers, SERVERS);
     page
+}
+
+/// Where a client is told something else over wss than over ws, or shows it.
+fn over_tls(page: &mut String, plain: &Side, tls: &Side) {
+    let pairs: Vec<_> = plain.lines.iter().zip(&tls.lines).collect();
+    let other: Vec<_> = pairs.iter().filter(|(plain, tls)| plain.cells != tls.cells).collect();
+    write!(
+        page,
+        "\n## The same over wss\n\nThe same ways with TLS 1.3 below, by the same libraries. Of {} ways {} are told in the same words; these are not:\n\n\
+         | way | {} |\n|---|{}\n",
+        pairs.len(),
+        pairs.len() - other.len(),
+        CLIENTS.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(" | "),
+        "---|".repeat(CLIENTS.len())
+    )
+    .unwrap(); // writing to a String cannot fail
+    for (plain, tls) in other {
+        let cells = CLIENTS.iter().map(|(library, _)| match (plain.cells.get(*library), tls.cells.get(*library)) {
+            (plain, tls) if plain == tls => "as over ws".to_owned(),
+            (_, Some(cell)) => shown(tls, cell),
+            (_, None) => "no keepalive".to_owned(),
+        });
+        writeln!(page, "| {}<br>`{}` | {} |", tls.way, cut(&tls.by), cells.collect::<Vec<_>>().join(" | ")).unwrap();
+    }
 }
 
 fn tables(page: &mut String, heading: &str, side: &Side, columns: &[(&str, &str)]) {

@@ -19,6 +19,9 @@ pub(super) struct Table {
     pub(super) observed_ms: u64,
     /// Client libraries on our embedded server.
     pub(super) clients: Side,
+    /// The same over wss.
+    #[serde(default)]
+    pub(super) clients_tls: Side,
     /// Server libraries with our clients.
     pub(super) servers: Side,
     /// Our own client on our own server, by transport.
