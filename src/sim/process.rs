@@ -84,7 +84,10 @@ impl World<'_> {
     /// SIGKILL: the kernel ends what was open.
     fn crash(&mut self, fault: u16, server: u16, down: u64, holding: &[u32]) {
         self.target(server, "down", "SIGKILL");
-        holding.iter().for_each(|client| self.injected(fault, *client));
+        for client in holding {
+            self.injected(fault, *client);
+            self.pairs.mark(*client, fault);
+        }
         self.die(Some(fault), server, down);
     }
 
@@ -106,10 +109,11 @@ impl World<'_> {
                 continue;
             }
             let state = row.state;
-            self.orphan(client, server, state);
             if self.pairs.of(client).is_some() {
+                // Its client may not know for long, and belongs to this instance meanwhile.
                 continue;
             }
+            self.orphan(client, server, state);
             let at = self.now.saturating_add(self.leg());
             if state == State::Shaking {
                 // Nothing but the end can reach it now. Whom nobody had accepted, or had asked in vain, is reset.
@@ -181,7 +185,10 @@ impl World<'_> {
         let reset = self.reset_before_101();
         for who in held {
             if self.rows[who.client as usize].turn == who.turn {
-                self.push_for(self.now.saturating_add(self.leg_mean()), who.client, What::Refusal, reset);
+                match self.leg_mean() {
+                    0 => self.fails(who.client, self.now, reset),
+                    leg => self.push_for(self.now.saturating_add(leg), who.client, What::Refusal, reset),
+                }
             }
         }
         let mut all: Vec<_> = holding.into_iter().map(|client| (self.opened_at(client), client, None)).collect();

@@ -18,10 +18,7 @@ const RARE: u64 = 100;
 type LeftOut = (&'static str, fn(&Draft) -> bool);
 const LEFT_OUT: &[LeftOut] = &[
     ("who returns after a fixed stay meets the very end of a service", |draft| draft.says("stay") && draft.says("handshake_cost")),
-    ("the newest first, of those that come in one instant", |draft| draft.says("lifo")),
-    ("connections behind a path that is dead at the server, whose server is killed twice", |draft| {
-        draft.has(&["blackhole"]) && draft.has(&["server_restart_rolling"])
-    }),
+    ("the newest first, of those that come in one instant", |draft| draft.says("queue = \"lifo\"")),
     ("what two faults do to a connection in the moment in which it opens", |draft| draft.says("new = true") && draft.has(&["blackhole"])),
     ("connections that opened in one instant, of several served at a time, are closed in turns", |draft| {
         draft.says("parallel") && draft.has(&["server_graceful", "server_restart_rolling"])
@@ -30,17 +27,7 @@ const LEFT_OUT: &[LeftOut] = &[
     ("a connection that a server opens for a client that is gone is hit by a fault that waits for new ones: not simulated", |draft| {
         draft.says("new = true") && draft.has(&["server_pause", "backlog_full"])
     }),
-    (
-        "who waits in the listen queue of a server that stops with nobody left: reset in the engine, end of stream in the simulator",
-        |draft| draft.has(&["backlog_full", "server_pause"]) && draft.has(&["server_graceful", "server_restart_rolling"]),
-    ),
-    ("a closing connection whose client does not read: a stop counts it in the engine, and not in the simulator", |draft| {
-        draft.has(&["stop_reading", "freeze"]) && draft.has(&["server_graceful", "server_restart_rolling"])
-    }),
     ("two faults on one new connection, one of which freezes its client", |draft| draft.says("new = true") && draft.has(&["freeze"])),
-    ("pings of a frozen client to a stopped server: given up at the end of the freeze in the engine, later in the simulator", |draft| {
-        draft.has(&["freeze"]) && draft.has(&["server_pause"])
-    }),
 ];
 
 /// The first difference of a plan; `None`: it agrees, or may not run.

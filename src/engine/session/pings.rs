@@ -128,8 +128,9 @@ impl Session {
     }
 
     pub(super) fn beat_deadline(&self) -> Option<Instant> {
-        // A process that hangs has no heartbeat either.
-        let hangs = self.gate().is_some_and(|gate| gate.read == Flow::Stop && gate.write == Flow::Stop);
+        // A process that hangs has no heartbeat either, whatever else is wrong with its path.
+        let hangs =
+            self.faults.iter().flat_map(|faults| &faults.active).any(|(_, gate)| gate.read == Flow::Stop && gate.write == Flow::Stop);
         let beat = self.heartbeat.as_ref().filter(|_| self.state == State::Open && !hangs)?;
         Some(match beat.awaited {
             Some(sent) => sent + beat.timeout,
