@@ -84,10 +84,7 @@ impl World<'_> {
     /// SIGKILL: the kernel ends what was open.
     fn crash(&mut self, fault: u16, server: u16, down: u64, holding: &[u32]) {
         self.target(server, "down", "SIGKILL");
-        for client in holding {
-            self.injected(fault, *client);
-            self.pairs.mark(*client, fault);
-        }
+        holding.iter().for_each(|client| self.injected(fault, *client));
         self.die(Some(fault), server, down);
     }
 
@@ -109,11 +106,10 @@ impl World<'_> {
                 continue;
             }
             let state = row.state;
+            self.orphan(client, server, state);
             if self.pairs.of(client).is_some() {
-                // Its client may not know for long, and belongs to this instance meanwhile.
                 continue;
             }
-            self.orphan(client, server, state);
             let at = self.now.saturating_add(self.leg());
             if state == State::Shaking {
                 // Nothing but the end can reach it now. Whom nobody had accepted, or had asked in vain, is reset.

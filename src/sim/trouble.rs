@@ -62,14 +62,6 @@ impl Pairs {
         self.of.get(&client).copied()
     }
 
-    /// A fault that ends processes has hit the instance of a client's connection.
-    pub(super) fn mark(&mut self, client: u32, fault: u16) {
-        let slot = self.of(client);
-        if let Some(pair) = slot.and_then(|slot| self.slots[slot as usize].as_deref_mut()) {
-            pair.mark = Some(fault);
-        }
-    }
-
     pub(super) fn get(&self, slot: u32) -> Option<&Pair> {
         self.slots.get(slot as usize)?.as_deref()
     }
