@@ -266,6 +266,8 @@ struct World<'a> {
     trace: Option<Vec<(Duration, Event)>>,
     /// Connections to which something lasting has happened.
     pairs: Pairs,
+    /// When a graceful stop comes to connections, by client and connection.
+    turns: BTreeMap<(u32, u32), u64>,
     /// Firings that act on attempts of clients when they are open, by client.
     later: BTreeMap<u32, Vec<Firing>>,
     /// Attempts that their clients have given up while a server with a limit of connections works for them, or that a fault holds back: server
@@ -317,6 +319,7 @@ impl<'a> World<'a> {
             trace: None,
             pairs: Pairs::default(),
             later: BTreeMap::new(),
+            turns: BTreeMap::new(),
             leavers: Vec::new(),
             closing_since: BTreeMap::new(),
             leaving: BTreeSet::new(),

@@ -121,6 +121,8 @@ pub(super) struct End {
     initiator: Option<Initiator>,
     received: Option<(Option<u16>, String)>,
     wire_sent: Option<u16>,
+    /// Bytes of pings and pongs behind the peer's Close frame.
+    after_close: u64,
     /// When the first Close frame was sent or came, and the one that answers it.
     pub(super) first: Option<u64>,
     pub(super) second: Option<u64>,
@@ -165,6 +167,7 @@ impl End {
             initiator: None,
             received: None,
             wire_sent: None,
+            after_close: 0,
             first: None,
             second: None,
             back: None,

@@ -200,7 +200,10 @@ impl World<'_> {
                     self.tend(slot, |pair, _| pair.ends[SERVER].shuts = Some((at, Box::new(command))));
                 }
                 None if at == self.now => self.close_gracefully(client, farewell),
-                None => self.push_for(at, client, What::Close, farewell),
+                None => {
+                    self.turns.insert((client, self.rows[client as usize].attempts), at);
+                    self.push_for(at, client, What::Close, farewell);
+                }
             }
         }
         let turn = self.processes[usize::from(server)];
@@ -224,6 +227,7 @@ impl World<'_> {
 
     /// The turn of a connection in a graceful stop.
     pub(super) fn close_gracefully(&mut self, client: u32, farewell: u8) {
+        self.turns.remove(&(client, self.rows[client as usize].attempts));
         let place = usize::from(self.rows[client as usize].server);
         let Some(Exiting { firing: Firing { fault, .. }, .. }) = self.servers.get(place).and_then(|server| server.exiting) else { return };
         if self.pairs.of(client).is_some() {

@@ -3,6 +3,7 @@
 
 use super::pair::{Beat, CLIENT, Command, End, Happening, Item, NEVER, Pair, Phase, SERVER, Scene};
 use super::row::State;
+use super::server::Exiting;
 use super::{Due, What, World, nanos};
 use crate::close::{Cause, Ending};
 use crate::event::{ClientIndex, Closing, ConnectionNo, Event};
@@ -102,6 +103,13 @@ impl World<'_> {
         pair.begun = self.now;
         for end in [CLIENT, SERVER] {
             self.ping_under_way(&mut pair, end);
+        }
+        let exiting = self.servers.get(usize::from(place)).and_then(|server| server.exiting);
+        if let (Some(at), Some(Exiting { firing, farewell, .. })) = (self.turns.remove(&(client, connection)), exiting) {
+            // The server comes to it, whatever its client does meanwhile.
+            let account = &self.farewells[usize::from(farewell)].client;
+            let (code, reason) = (account.wire_received.unwrap_or(crate::close::NO_STATUS), account.reason.clone());
+            pair.ends[SERVER].shuts = Some((at, Box::new(Command::Close { fault: firing.fault, code, reason })));
         }
         self.rows[client as usize].state = State::Troubled;
         Some(self.pairs.put(pair))

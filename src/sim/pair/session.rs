@@ -7,6 +7,11 @@ use crate::fault::{self, Flow, Step};
 use crate::plan::Firing;
 use std::time::Duration;
 
+/// Bytes of a ping or pong of a heartbeat: a header and a number.
+const PING: u64 = 10;
+/// Of a client.
+const MASKED_PING: u64 = 14;
+
 impl Pair {
     pub(super) fn beat(&mut self, scene: &mut Scene<'_>, at: usize) {
         let end = &mut self.ends[at];
@@ -122,6 +127,9 @@ impl Pair {
     pub(super) fn hear(&mut self, scene: &mut Scene<'_>, at: usize, item: Item) {
         let end = &mut self.ends[at];
         if end.received.is_some() {
+            if matches!(item, Item::Ping(_) | Item::Pong(_)) {
+                end.after_close += if at == SERVER { MASKED_PING } else { PING };
+            }
             return;
         }
         match item {
@@ -214,7 +222,11 @@ impl Pair {
         let (received, reason) = end.received.take().map_or((None, String::new()), |(code, reason)| (Some(code), reason));
         let ending =
             account(end.cause.unwrap_or(Cause::Remote), end.initiator.unwrap_or(Initiator::None), tcp_end, (received, end.wire_sent));
-        let ending = Ending { reason: if ending.code == crate::close::ABNORMAL { String::new() } else { reason }, ..ending };
+        let ending = Ending {
+            bytes_after: end.after_close,
+            reason: if ending.code == crate::close::ABNORMAL { String::new() } else { reason },
+            ..ending
+        };
         let closing = end.first.map(|first| Closing {
             ack: end.second.map(|second| Duration::from_nanos(second - first)),
             total: Duration::from_nanos(scene.now - first),
