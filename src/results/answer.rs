@@ -20,7 +20,10 @@ const MISSING: f64 = 0.01;
 pub fn answer(verdict: &Verdict, summary: &Summary, words: Option<&Answer>) -> Option<String> {
     let judged = !verdict.expectations.is_empty();
     let words = match verdict.result.as_str() {
-        "pass" if judged => words.map(|words| &words.pass),
+        // A plain yes, while some were still away, would be more than was seen.
+        "pass" if judged => {
+            words.map(|words| &words.pass).filter(|words| cut(summary) == 0 || words.trim_end_matches(SENTENCE_ENDS) != "Yes")
+        }
         "fail" => words.map(|words| &words.fail),
         "pass" | "unchecked" => None,
         _ => return None,
@@ -54,6 +57,11 @@ fn connected(summary: &Summary) -> Option<String> {
     }
 }
 
+/// Outages that the end of the run cut: who was still away might have been back a moment later.
+fn cut(summary: &Summary) -> u64 {
+    summary.reconnect.time_us.censored
+}
+
 /// Outages: clients, where each had at most one.
 fn back(summary: &Summary) -> Option<String> {
     let r = &summary.reconnect;
@@ -67,7 +75,13 @@ fn back(summary: &Summary) -> Option<String> {
         (0, true) => format!("all {} over", number::counted(all, "outage")),
         (1, false) if all == 1 => "the client never came back".to_owned(),
         (away, false) if away == all => format!("none of {} came back", number::count(all)),
-        (away, false) => format!("{} of {} never came back", number::count(away), number::count(all)),
+        (away, false) if cut(summary) == away => format!("{} of {} were still away at the end", number::count(away), number::count(all)),
+        (away, false) => match cut(summary) {
+            0 => format!("{} of {} never came back", number::count(away), number::count(all)),
+            cut => {
+                format!("{} of {} were not back at the end, {} gave up", number::count(away), number::count(all), number::count(away - cut))
+            }
+        },
         (away, true) => format!("{} of {} did not end", number::count(away), number::counted(all, "outage")),
     };
     Some(format!("{who}{}", how_soon(summary, away == 0)))
@@ -208,6 +222,18 @@ mod tests {
         for result in ["pass", "unchecked"] {
             assert_eq!(told(&judged(run.clone(), result, &[]), Some(&yes_no)).unwrap(), "All 1,000 back, p99 2.9 s");
         }
+    }
+
+    #[test]
+    fn who_was_still_away_at_the_end_did_not_never_come_back_and_a_yes_would_be_too_much() {
+        let held = &[("reconnect_time p99 < 10s", Some(2_900_000.0), "us", "pass")];
+        let mut run = judged(outages(1_000, 995, Some(2_000_000), Some(2_900_000), None), "pass", held);
+        run.reconnect.time_us.censored = 5;
+        assert_eq!(told(&run, Some(&words("Yes", "No"))).unwrap(), "5 of 1,000 were still away at the end, p99 2.9 s");
+        let herd = words("As expected: some are slow", "No");
+        assert_eq!(told(&run, Some(&herd)).unwrap(), "As expected: some are slow; 5 of 1,000 were still away at the end, p99 2.9 s");
+        (run.reconnect.recovered, run.reconnect.time_us.never) = (900, 95);
+        assert_eq!(told(&run, None).unwrap(), "100 of 1,000 were not back at the end, 95 gave up, p99 2.9 s");
     }
 
     #[test]
