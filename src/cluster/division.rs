@@ -49,6 +49,14 @@ pub enum TooMany {
         /// Open files of a process.
         limit: u64,
     },
+    /// For a process without clients.
+    #[error(
+        "no client fits: each process may open {limit} files, and closestorm needs {SPARE_FILES} of them for itself; raise the limit (`ulimit -n`)"
+    )]
+    NoFiles {
+        /// Open files of a process.
+        limit: u64,
+    },
     /// For the memory of the machine.
     #[error(
         "{clients} clients do not fit, at most {fit} do: even idle they take {} MiB of memory, and {} MiB are free; run fewer clients (`--clients {fit}`), a share of them on each of several machines (`--shard`), or all in virtual time (`closestorm simulate`)",
@@ -88,7 +96,7 @@ impl Division {
                 let middle = fit + (over - fit) / 2;
                 *(if divided(middle).is_some() { &mut fit } else { &mut over }) = middle;
             }
-            TooMany::Files { clients, fit, limit: room.files }
+            if fit == 0 { TooMany::NoFiles { limit: room.files } } else { TooMany::Files { clients, fit, limit: room.files } }
         })
     }
 
@@ -187,7 +195,8 @@ mod tests {
         for (clients, fits) in [(fit, true), (fit + 1, false)] {
             assert_eq!(Division::of(&plan(clients, "seed=1"), Shard::WHOLE, None, ROOM).is_ok(), fits, "{clients}");
         }
-        assert!(Division::of(&plan(10, "seed=1"), Shard::WHOLE, None, Room { files: 60, ..ROOM }).is_err());
+        let none = Division::of(&plan(10, "seed=1"), Shard::WHOLE, None, Room { files: 60, ..ROOM });
+        assert_eq!(none, Err(TooMany::NoFiles { limit: 60 }));
     }
 
     #[test]

@@ -82,11 +82,12 @@ fn next(summary: &Summary, folder: &Path) -> String {
     }
 }
 
-/// The command with as many clients as the percentiles need that had too few samples: at least twice as many.
+/// The command with as many clients as the percentiles need that had too few samples: at least twice as many. Where there were none, or
+/// the run is not to be relied on, more clients would show no more.
 fn more_clients(summary: &Summary) -> Option<String> {
     let runs = ["closestorm run", "closestorm simulate"].iter().any(|command| summary.command.starts_with(command));
-    let rows = summary.verdict.expectations.iter().filter_map(|row| Some(row.needed?.div_ceil(row.samples?.max(1))));
-    let factor = rows.max().filter(|_| runs)?.max(2);
+    let rows = summary.verdict.expectations.iter().filter_map(|row| Some(row.needed?.div_ceil(row.samples.filter(|n| *n > 0)?)));
+    let factor = rows.max().filter(|_| runs && summary.generator.unreliable.is_empty())?.max(2);
     let clients = summary.clients.planned.max(1).saturating_mul(factor);
     Some(format!("{} --clients {clients}", without(&summary.command, &["--out", "--start-at", "--clients"])))
 }
@@ -276,6 +277,11 @@ fn times(page: &mut Page, summary: &Summary) {
     }
     if phrase::is_told(&summary.opening_handshake_us, summary.simulated) {
         page.entry("handshakes", &phrase::line(&summary.opening_handshake_us));
+    }
+    for (name, times) in [("tls full", &summary.tls_full_us), ("tls resumed", &summary.tls_resumed_us)] {
+        if times.count > 0 && phrase::is_told(times, summary.simulated) {
+            page.entry(name, &phrase::line(times));
+        }
     }
     let m = &summary.messages;
     if m.lost + m.not_started + m.unanswered > 0 {
@@ -518,6 +524,11 @@ mod tests {
         // Of a handful only the greatest is told.
         summary.opening_handshake_us = Times { count: 2, max: Some(629), ..Times::default() };
         assert!(terminal(&summary, 100, false).contains("handshakes   max 629 µs · n = 2\n"));
+        // Handshakes that resumed a session cost less: they are not mixed with full ones.
+        summary.tls_full_us = Times { count: 3, max: Some(9_100), ..Times::default() };
+        summary.tls_resumed_us = Times { count: 2, max: Some(1_200), ..Times::default() };
+        let text = terminal(&summary, 100, false);
+        assert!(text.contains("tls full     max 9.1 ms · n = 3\ntls resumed  max 1.2 ms · n = 2\n"), "{text}");
         // Nothing was modelled that takes time.
         summary.simulated = true;
         summary.opening_handshake_us = Times { count: 50, p50: Some(0), max: Some(0), ..Times::default() };
@@ -543,7 +554,7 @@ mod tests {
         for (samples, needed, command, next) in [
             (23, 299, "closestorm run x.toml --seed 7", "closestorm run x.toml --seed 7 --clients 13000"),
             (298, 299, "closestorm run x.toml --clients=5 --out a", "closestorm run x.toml --clients 2000"),
-            (0, 5, "closestorm simulate x.toml --clients 10", "closestorm simulate x.toml --clients 5000"),
+            (0, 5, "closestorm simulate x.toml --clients 10", "closestorm report results/x"),
         ] {
             let mut summary = fixture::crash_storm().summary;
             summary.verdict.result = "inconclusive".to_string();
@@ -552,6 +563,8 @@ mod tests {
             (row.samples, row.needed) = (Some(samples), Some(needed));
             let text = where_next(&summary, Path::new("results/x"));
             assert!(text.ends_with(&format!("{next}\n")), "{text}");
+            summary.generator.unreliable = vec!["the target ended by itself".to_string()];
+            assert!(where_next(&summary, Path::new("results/x")).ends_with("closestorm report results/x\n"));
         }
     }
 
