@@ -111,6 +111,7 @@ class Run:
         self.counts = collections.Counter()
         self.times = collections.defaultdict(Times)  # by (metric, cohort, fault)
         self.faults = collections.defaultdict(collections.Counter)
+        self.firings = collections.defaultdict(set)  # by fault
         self.first_fired = {}
         self.ended = {}  # by (client, connection): account of the client
         self.server_ended = {}
@@ -321,7 +322,10 @@ class Run:
     # Faults
 
     def on_fired(self, at, _client, _connection, fault, detail, _row):
-        self.faults[fault]["fired"] += 1
+        # Each server of a rolling restart has a row of the same firing.
+        if detail["firing"] not in self.firings[fault]:
+            self.firings[fault].add(detail["firing"])
+            self.faults[fault]["fired"] += 1
         self.faults[fault]["selected"] += int(detail["selected"])
         self.first_fired.setdefault(fault, at)
 
@@ -435,13 +439,15 @@ class Run:
             server = self.server_ended.get((client, connection))
             cause, fault, initiator = account["cause"], account["fault"], account["initiator"]
             made_by = None
+            # The last fault that acted on the connection, also after its revert.
+            acted = self.clients[client].injected.get(connection)
+            fault = acted[1] if acted else fault
             if server:
                 fault = fault or server["fault"]
                 if initiator == "none" and cause == "remote":
                     initiator = server["initiator"]
                 made_by = server["cause"] if server["cause"] in self.kinds else None
             else:
-                acted = self.clients[client].injected.get(connection)
                 made_by = acted[1] if acted and self.kinds.get(acted[1]) in PROCESS else None
             if cause == "remote" and made_by:
                 cause, fault = made_by, fault or made_by
