@@ -63,12 +63,12 @@ fn every_console_block_of_the_documents_runs_as_written() {
         }
     });
     let mut wrong = wrong.into_inner().expect("no thread panics with it");
-    wrong.extend(slow.into_inner().expect("no thread panics with it").into_iter().filter_map(alone));
+    wrong.extend(slow.into_inner().expect("no thread panics with it").into_iter().filter_map(|section| alone(section)));
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
 /// Runs a section beside which nothing runs. What went wrong, in words.
-fn alone(section: &Vec<Block>) -> Option<String> {
+fn alone(section: &[Block]) -> Option<String> {
     let mut last = String::new();
     for _ in 0..ALONE {
         match run(section) {

@@ -344,10 +344,10 @@ impl Life<'_> {
 
 /// What a server process suffered explains the end of its connections.
 fn attribute(ending: &mut Ending, mark: Option<(Firing, bool)>) {
-    if let Some((Firing { fault, .. }, ends)) = mark {
-        if ends && ending.cause == Cause::Remote {
-            ending.cause = Cause::Fault(fault);
-        }
+    if let Some((Firing { fault, .. }, true)) = mark
+        && ending.cause == Cause::Remote
+    {
+        ending.cause = Cause::Fault(fault);
     }
 }
 

@@ -319,7 +319,8 @@ mod tests {
         ) {
             let of_kind = |wanted: u8| samples.iter().filter(move |(_, kind)| *kind == wanted).map(|(ms, _)| ms * 1000);
             let counted = |kind: u8, keep: fn(u64, u64) -> bool| of_kind(kind).filter(|us| keep(*us, limit * 1000)).count() as u64;
-            let (below, equal): (fn(u64, u64) -> bool, fn(u64, u64) -> bool) = (|us, limit| us < limit, |us, limit| us == limit);
+            let below = |us: u64, limit: u64| us < limit;
+            let equal = |us: u64, limit: u64| us == limit;
             let split = Split {
                 ended_below: counted(0, below), ended_equal: counted(0, equal), cut_below: counted(1, below), cut_equal: counted(1, equal),
             };

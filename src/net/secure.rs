@@ -122,7 +122,7 @@ fn alert(error: &io::Error) -> Option<TlsEnd> {
         Error::AlertReceived(alert) => return Some(TlsEnd::Alert(u8::from(*alert))),
         Error::DecryptError => AlertDescription::BadRecordMac,
         Error::PeerSentOversizedRecord => AlertDescription::RecordOverflow,
-        Error::InvalidMessage(wrong) => AlertDescription::from(wrong.clone()),
+        Error::InvalidMessage(wrong) => AlertDescription::from(*wrong),
         Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => AlertDescription::UnexpectedMessage,
         Error::PeerMisbehaved(PeerMisbehaved::IllegalMiddleboxChangeCipherSpec) => AlertDescription::UnexpectedMessage,
         Error::PeerMisbehaved(_) => AlertDescription::IllegalParameter,

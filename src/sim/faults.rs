@@ -281,7 +281,7 @@ impl World<'_> {
         }
         let at_once = gate.is_open() && matches!(steps, [Step::End(End::Fin | End::Rst)] | [Step::Close { .. }]);
         if !at_once || self.pairs.of(client).is_some() {
-            self.tell(client, end_of(side), Command::Inject { firing, gate: gate.clone(), steps: steps.to_vec() });
+            self.tell(client, end_of(side), Command::Inject { firing, gate: Box::new(gate.clone()), steps: steps.to_vec() });
             return;
         }
         // What ends a connection without trouble needs no two ends.

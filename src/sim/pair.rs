@@ -52,7 +52,7 @@ enum Wire {
 #[derive(Clone, Debug)]
 pub(super) enum Command {
     /// A fault acts on it.
-    Inject { firing: Firing, gate: Gate, steps: Vec<Step> },
+    Inject { firing: Firing, gate: Box<Gate>, steps: Vec<Step> },
     /// A firing is over.
     Revert(Firing),
     /// The server stops gracefully.

@@ -388,7 +388,7 @@ resume = false
         let serve = async |_: usize, stream: Stream| {
             let kind = stream.get_ref().1.handshake_kind().expect("it is over");
             act(stream, Act::Notify).await;
-            (std::time::Instant::now(), kind)
+            (tokio::time::Instant::now(), kind)
         };
         let (run, mut handshakes) = against(SCENARIO, version, serve).await;
         handshakes.sort_by_key(|(_, (at, _))| *at);

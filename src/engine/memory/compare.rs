@@ -114,10 +114,10 @@ fn by_subject(trace: &Trace) -> BTreeMap<Subject, Trace> {
 }
 
 /// The first difference between what the two saw happen to clients, servers and faults.
-pub(super) fn compare(engine: &Trace, simulator: &Trace) -> Result<(), Difference> {
+pub(super) fn compare(engine: &Trace, simulator: &Trace) -> Result<(), Box<Difference>> {
     let (engine, simulator) = (by_subject(engine), by_subject(simulator));
     let all: BTreeSet<_> = engine.keys().chain(simulator.keys()).copied().collect();
-    let mut first: Option<Difference> = None;
+    let mut first: Option<Box<Difference>> = None;
     for who in all {
         let (left, right) = (engine.get(&who).map_or(&[][..], Vec::as_slice), simulator.get(&who).map_or(&[][..], Vec::as_slice));
         let Some(place) = (0..left.len().max(right.len())).find(|place| left.get(*place) != right.get(*place)) else { continue };
@@ -125,7 +125,7 @@ pub(super) fn compare(engine: &Trace, simulator: &Trace) -> Result<(), Differenc
         // The earlier of the two: what one of them does not have is the difference.
         let Some(at) = [&engine, &simulator].into_iter().flatten().map(|(at, _)| *at).min() else { continue };
         if first.as_ref().is_none_or(|first| at < first.at) {
-            first = Some(Difference { at, who, place, engine, simulator });
+            first = Some(Box::new(Difference { at, who, place, engine, simulator }));
         }
     }
     first.map_or(Ok(()), Err)

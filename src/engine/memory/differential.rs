@@ -36,7 +36,7 @@ fn difference(draft: &Draft) -> Option<Difference> {
     let trace = engine_unchecked(&plan).1;
     // Of timers, as the engine's are.
     let model = Model { client_tick: Duration::from_millis(1), ..plan.simulated_as().ok()? };
-    compare(&trace, &simulator(&plan, &model)).err()
+    compare(&trace, &simulator(&plan, &model)).err().map(|difference| *difference)
 }
 
 /// Whether the same plan differs in this way when its times are a few milliseconds others: then no equal instants are to blame.

@@ -34,7 +34,7 @@ impl Pair {
             Command::Inject { firing, gate, steps } => {
                 let end = &mut self.ends[at];
                 if !gate.is_open() {
-                    end.holds.push(Hold { firing, gate });
+                    end.holds.push(Hold { firing, gate: *gate });
                     end.apply();
                 }
                 scene.happened.push((at, Happening::Injected(firing.fault)));
