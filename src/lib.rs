@@ -34,21 +34,29 @@ pub mod expect;
 pub mod plan;
 pub mod scenario;
 
-// 4. worlds
-pub mod cluster;
-pub mod engine;
-pub mod net;
-pub mod sim;
+// 4. numbers, made from events
+pub mod metrics;
+
+// 5. bytes, frames, and the two sides of a connection
+pub mod transport;
 pub mod ws;
 
-// 5. evidence
+// 6. worlds: a plan on sockets or in memory, and in virtual time
+pub mod cluster;
+pub(crate) mod load;
+pub(crate) mod recorder;
+pub mod run;
+pub mod server;
+pub mod sim;
+pub mod sut;
+
+// 7. evidence, from files
 pub mod calibrate;
 pub mod fidelity;
-pub mod metrics;
 pub mod results;
 pub mod verdict;
 
-// 6. presentation
+// 8. presentation
 pub mod plot;
 pub mod report;
 

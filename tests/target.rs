@@ -3,8 +3,8 @@
 //! Who is left is found by an environment variable that each test gives to all its processes, not by the guard's own means. Two
 //! tests are also programs: started by others from this very binary, `hold` holds a guard and `serve` is a TCP server.
 
-use closestorm::engine::target::{CommandTarget, Error, Guard, How, Recipe, Signal, Spec, port};
 use closestorm::plan;
+use closestorm::sut::command::{CommandTarget, Error, Guard, How, Recipe, Signal, Spec, port};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

@@ -5,7 +5,8 @@
 use crate::clock::now_ns;
 use crate::job::{Job, Load};
 use crate::latency::Latency;
-use closestorm::net::tls::{self, Trust};
+use closestorm::transport::tls;
+use closestorm::transport::tls::Trust;
 use futures_util::{SinkExt, StreamExt};
 use rustls::ClientConfig;
 use rustls::client::Resumption;

@@ -5,7 +5,7 @@
 
 use crate::clock::now_ns;
 use crate::counts::{Counts, Until};
-use closestorm::net::tls::Identity;
+use closestorm::transport::tls::Identity;
 use rustls::HandshakeKind;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};

@@ -1,8 +1,10 @@
 //! What the leading process and a worker say to each other: JSON lines over an abstract Unix socket.
 
-use crate::engine::{Ask, Order, Routes};
+use crate::load::hits::Ask;
 use crate::metrics::Live;
 use crate::plan::{Firing, Shard};
+use crate::sut::Routes;
+use crate::sut::target_events::Order;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 

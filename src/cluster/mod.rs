@@ -9,11 +9,11 @@
 //! added up ([`crate::metrics::Results::add`]), as `merge` adds those of several machines. In reading order: `division` says how many
 //! processes, `message` what they say to each other, `worker` is one of them, `crew` the leading side of the lines, `lead` the run.
 
-mod crew;
-mod division;
-mod lead;
-mod message;
+pub(crate) mod coordinator;
+pub(crate) mod message;
+pub(crate) mod sizing;
 pub mod worker;
+pub(crate) mod workers;
 
-pub use division::{Division, Room, TooMany};
-pub use lead::{ClusterError, run};
+pub use crate::cluster::coordinator::{ClusterError, run};
+pub use crate::cluster::sizing::{Division, Room, TooMany};

@@ -3,11 +3,13 @@
 //! It ends when the line to the leading process ends, whatever happened to that.
 
 use super::message::{Call, FromWorker, ToWorker};
-use crate::engine::{Follower, Question, Sent};
+use crate::load::hits::Question;
 use crate::metrics::book::Usage;
 use crate::metrics::{Results, shard};
 use crate::plan::Plan;
+use crate::run::Follower;
 use crate::scenario::{self, Overrides, Source};
+use crate::sut::target_events::Sent;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::os::linux::net::SocketAddrExt;

@@ -3,15 +3,15 @@
 use super::execute::{Whom, check_instances, check_programs, divide, once, permit, print_summary, save, tell, was_stopped};
 use super::signals::Stop;
 use crate::cli::{Events, Run};
-use crate::engine::Start;
 use crate::metrics::{Results, Status};
-use crate::net::clock::monotonic_ns;
 use crate::plan::{Plan, Shard, Target};
 use crate::results::folder::Folder;
 use crate::results::record::Manifest;
 use crate::results::shard::Header;
 use crate::results::summary::summarise;
 use crate::results::{self, manifest};
+use crate::run::Start;
+use crate::transport::clock::monotonic_ns;
 use crate::verdict::exit_code;
 use anyhow::Context;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! `closestorm __server`: one instance of the embedded server. Started by closestorm itself.
 
 use crate::cli::Internal;
-use crate::engine::server;
+use crate::server;
 
 /// One instance of the embedded server, until it is told to stop or closestorm is gone.
 ///

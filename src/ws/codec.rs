@@ -3,7 +3,7 @@
 //! Between two messages a connection keeps none of it: no read buffer, no write buffer. It knows nothing of Close frames, which end in
 //! `net::tap` below it.
 
-use crate::net::tap::Tap;
+use crate::ws::frame_tap::Tap;
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::pin::Pin;
@@ -153,8 +153,8 @@ impl Write for Io<'_, '_> {
 mod tests {
     use super::*;
     use crate::fault::Side;
-    use crate::net::Transport;
-    use crate::net::link::Link;
+    use crate::transport::Transport;
+    use crate::transport::link::Link;
     use std::task::Waker;
     use tokio::net::{TcpListener, TcpStream};
 

@@ -121,10 +121,10 @@ fn our_client_passes_the_autobahn_cases() {
 
 /// What a client under test does: asks how many cases there are, runs each, and has the report written.
 async fn drive(server: &str) -> Result<(), String> {
-    let count = closestorm::engine::echo(&format!("{server}/getCaseCount")).await?;
+    let count = closestorm::run::echo(&format!("{server}/getCaseCount")).await?;
     let count: usize = count.text.as_deref().unwrap_or_default().parse().map_err(|error| format!("number of cases: {error}"))?;
     for case in 1..=count {
-        closestorm::engine::echo(&format!("{server}/runCase?case={case}&agent=closestorm")).await?;
+        closestorm::run::echo(&format!("{server}/runCase?case={case}&agent=closestorm")).await?;
     }
-    closestorm::engine::echo(&format!("{server}/updateReports?agent=closestorm")).await.map(drop)
+    closestorm::run::echo(&format!("{server}/updateReports?agent=closestorm")).await.map(drop)
 }

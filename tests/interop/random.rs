@@ -5,9 +5,9 @@
 #[path = "../random_plans.rs"]
 pub(super) mod random_plans;
 
-use closestorm::engine::{Places, Start, run};
 use closestorm::metrics::Results;
 use closestorm::plan::{Plan, Shard};
+use closestorm::run::{Places, Start, run};
 use random_plans::World;
 use std::path::Path;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! wss: the embedded server's own certificate, a foreign server's with `insecure` and with `ca`, and a clear refusal without either.
 
 use super::{Peer, Run, alone, node};
-use closestorm::net::tls::Identity;
+use closestorm::transport::tls::Identity;
 use std::process::Command;
 
 const CRASH: &str = r#"

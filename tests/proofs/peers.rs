@@ -115,7 +115,7 @@ async fn our_client_answers_a_broken_protocol_with_its_code_and_a_fin() {
             upgrade(&mut stream).await.expect("an opening handshake");
             provoke(stream, &broken, false).await
         };
-        let (seen, told) = tokio::join!(server, closestorm::engine::echo(&url));
+        let (seen, told) = tokio::join!(server, closestorm::run::echo(&url));
         let ending = told.expect("a connection").ending;
         let what = format!("{:02x} {} B", broken.first, broken.payload.len());
         assert_eq!(seen, (Some(broken.code), End::Fin), "{what}");

@@ -1,9 +1,9 @@
 //! What a kind puts on the wire with its defaults, in bytes: made from the steps that the engine carries out.
 
 use crate::fault::{Effect, End, Frame, Injection, Payload, Row, Side, Step};
-use crate::net::frame::encode;
 use crate::scenario::fault_defaults;
 use crate::units::{Bytes, print_duration};
+use crate::ws::frame::encode;
 
 /// Payload bytes that are shown of a long frame.
 const SHOWN: usize = 12;

@@ -1,0 +1,227 @@
+//! A run whose clients are in worker processes: gets them and the target ready, begins at one moment, adds up the books.
+
+use crate::cluster::message::ToWorker;
+use crate::cluster::workers::Workers;
+use crate::load::hits::Question;
+use crate::metrics::book::Meta;
+use crate::metrics::shard::Unreadable;
+use crate::metrics::{Live, Results, shard as books};
+use crate::plan::{Plan, Shard};
+use crate::run as engine;
+use crate::run::{Places, Start};
+use crate::sut::command as target;
+use crate::sut::error::RunError;
+use crate::sut::target_events::Crew;
+use crate::transport::clock::monotonic_ns;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+/// In which all workers must be there and understand their job.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Between the word to begin and offset 0: workers draw their arrivals and make their books meanwhile.
+const LEAD: Duration = Duration::from_millis(500);
+/// In which the books of all workers must be written once the run is over.
+const BOOKS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Why a run with workers could not begin, or has no results.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// As without workers.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The processes of the workers.
+    #[error("cannot start workers: {0}")]
+    Start(#[source] target::Error),
+    /// One that ended, or did not understand its job.
+    #[error("{worker} is not ready: {why}")]
+    Unready {
+        /// Which, as `worker 2 of 4`.
+        worker: String,
+        /// Why.
+        why: String,
+    },
+    /// The resolved scenario could not be handed on.
+    #[error("cannot write {}: {cause}", path.display())]
+    Scenario {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// Books that were written cannot be read.
+    #[error("books of {worker}: {cause}")]
+    Books {
+        /// Which.
+        worker: String,
+        /// Why.
+        cause: Unreadable,
+    },
+}
+
+/// Runs a plan, or one shard of it, with `workers` worker processes; otherwise as [`engine::run`]. Their files are in `folder`.
+///
+/// A worker that is lost ends the run, and [`Results::lost`] names it.
+///
+/// # Errors
+/// If it could not begin.
+pub async fn run(
+    plan: Arc<Plan>,
+    (shard, workers): (Shard, u32),
+    start: Start,
+    (places, folder): (&Places, &Path),
+    stop: impl Future<Output = ()>,
+    mut progress: impl FnMut(Duration, Live),
+) -> Result<Results, ClusterError> {
+    tokio::pin!(stop);
+    let token = engine::token();
+    let sockets: Vec<_> = (0..workers).map(|worker| format!("closestorm-{token}-{worker}")).collect();
+    let ((crew, orders), (asking, questions)) = (Crew::new(), mpsc::unbounded_channel());
+    let prepare = async {
+        let members = start_workers(&plan, (shard, &sockets), places, folder, (&token, asking)).await?;
+        match engine::lead(&plan, places, sockets.clone(), token.clone(), crew).await {
+            Ok(led) => Ok((members, led)),
+            Err(error) => {
+                members.shut_down().await;
+                Err(ClusterError::Run(error))
+            }
+        }
+    };
+    let (members, led) = tokio::select! {
+        // Starting may take long: a stop wins. The guards end what was started.
+        biased;
+        () = &mut stop => return Err(RunError::Stopped.into()),
+        ready = prepare => ready?,
+    };
+    let epoch_ns = start.not_before(monotonic_ns() + LEAD.as_nanos() as u64);
+    members.tell_all(&ToWorker::Go { routes: led.routes(), epoch_ns });
+    let forwarding = tokio::spawn(members.clone().forward(orders));
+    let ending = async {
+        let until_epoch = Duration::from_nanos(epoch_ns.saturating_sub(monotonic_ns()));
+        let silence = async {
+            sleep(until_epoch).await;
+            members.fallen_silent().await;
+        };
+        tokio::select! {
+            // Each ends the run; a lost worker is found again in the state.
+            biased;
+            () = &mut stop => {}
+            () = members.lost() => {}
+            () = silence => {}
+        }
+        members.tell_all(&ToWorker::Stop);
+    };
+    let (target, watched) = (led.handle(), members.clone());
+    let led = led.run(plan.clone(), (shard, workers, questions), epoch_ns, ending, |at, _| progress(at, watched.state().live())).await;
+    // The servers stay until all books are closed: their end is in none.
+    let written = async {
+        let silence = async {
+            loop {
+                members.fallen_silent().await;
+            }
+        };
+        tokio::select! {
+            () = members.over() => {}
+            () = silence => {}
+        }
+    };
+    let in_time = timeout(BOOKS_WITHIN, written).await;
+    forwarding.abort();
+    target.shut_down().await;
+    if in_time.is_err() {
+        // Those that have finished are not lost.
+        (0..workers).for_each(|worker| members.lose(worker, format!("no books within {} s of the end", BOOKS_WITHIN.as_secs())));
+    }
+    members.shut_down().await;
+    add_up(led?, &members, (shard, workers), &plan, folder)
+}
+
+/// Starts the workers and gives each its job; they are ready when this returns.
+async fn start_workers(
+    plan: &Plan,
+    (shard, sockets): (Shard, &[String]),
+    places: &Places,
+    folder: &Path,
+    (token, questions): (&str, mpsc::UnboundedSender<Question>),
+) -> Result<Arc<Workers>, ClusterError> {
+    // Absolute: what is relative in it was resolved against the place of the original already, or means this process's own.
+    let scenario = folder.join("scenario.toml");
+    let written = std::fs::write(&scenario, &plan.whole).and_then(|()| std::path::absolute(&scenario));
+    let scenario = written.map_err(|cause| ClusterError::Scenario { path: scenario, cause })?;
+    let count = sockets.len() as u32;
+    let report_to = format!("closestorm-{token}-lead");
+    let output = folder.join("workers.log");
+    let members = Workers::start(count, &places.program, &output, &report_to, token, questions).await.map_err(ClusterError::Start)?;
+    let prepare = async {
+        members.all(|state| &state.here).await?;
+        for (worker, listen) in (0..).zip(sockets) {
+            let books = books_of(scenario.parent().unwrap_or(folder), worker);
+            let job = ToWorker::Job {
+                scenario: scenario.clone(),
+                shard: shard.part(worker, count),
+                listen: listen.clone(),
+                books,
+                all_events: plan.all_events,
+            };
+            members.tell(worker, job);
+        }
+        members.all(|state| &state.ready).await
+    };
+    let late = || (0, format!("no answer within {} s", READY_WITHIN.as_secs()));
+    match timeout(READY_WITHIN, prepare).await.unwrap_or_else(|_| Err(late())) {
+        Ok(()) => Ok(members),
+        Err((worker, why)) => {
+            members.shut_down().await;
+            let printed = std::fs::read_to_string(&output).unwrap_or_default();
+            let why = if printed.is_empty() { why } else { format!("{why}; it said: {}", printed.trim_end()) };
+            Err(ClusterError::Unready { worker: name(worker, count), why })
+        }
+    }
+}
+
+/// The books of all that finished, on top of those of the leading process.
+fn add_up(
+    mut sum: Results,
+    members: &Workers,
+    (shard, workers): (Shard, u32),
+    plan: &Plan,
+    folder: &Path,
+) -> Result<Results, ClusterError> {
+    let state = members.state();
+    for worker in 0..workers {
+        let file = books_of(folder, worker);
+        if state.finished.contains(&worker) {
+            let bytes = std::fs::read(&file).map_err(|cause| ClusterError::Scenario { path: file.clone(), cause })?;
+            let part =
+                books::decode(Meta::of(plan), &bytes).map_err(|cause| ClusterError::Books { worker: name(worker, workers), cause })?;
+            if workers > 1 {
+                sum.note_lateness(&name(worker, workers), &part);
+            }
+            sum.add(&part);
+        }
+        // Its content is in the results now; one that stays does no harm.
+        let _ = std::fs::remove_file(&file);
+        // Of one that was lost as it wrote.
+        let _ = std::fs::remove_file(file.with_extension("partial"));
+    }
+    sum.workers = workers;
+    for (worker, why) in state.lost {
+        let clients = shard.part(worker, workers).count(plan.clients());
+        sum.lost.push(format!("{} was lost: {why}; what its {clients} clients did is in no figure", name(worker, workers)));
+    }
+    let output = folder.join("workers.log");
+    if output.metadata().is_ok_and(|file| file.len() == 0) {
+        let _ = std::fs::remove_file(output);
+    }
+    Ok(sum)
+}
+
+fn books_of(folder: &Path, worker: u32) -> PathBuf {
+    folder.join(format!("worker-{}.books", worker + 1))
+}
+
+fn name(worker: u32, of: u32) -> String {
+    format!("worker {} of {of}", worker + 1)
+}

@@ -1,0 +1,380 @@
+//! One attempt: TCP, TLS and opening handshake, each timed and each under its own deadline.
+
+use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
+use crate::fault::{End, OnAttempt, Side, Step};
+use crate::load::connect::{Dial, First};
+use crate::plan::{Cohort, Patience, Phase, Traffic};
+use crate::run::Shared;
+use crate::server::protocol::{GREETING_HEADER, ID_HEADER, Id, SINK_HEADER, escaped};
+use crate::sut::endpoint::{Place, Tls};
+use crate::template::Values;
+use crate::transport::Transport;
+use crate::transport::link::Link;
+use crate::transport::record::Records;
+use crate::transport::secure::Secure;
+use crate::transport::tls::Sessions;
+use crate::transport::tls_words;
+use crate::ws::connection::Connection;
+use crate::ws::frame_tap::Tap;
+use crate::ws::handshake::client::{Asking, Form, Request, values};
+use crate::ws::session::mailbox::Command;
+use futures_util::FutureExt;
+use std::cell::Cell;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::SemaphorePermit;
+use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+/// Where the kernel's deadline is the only one: longer than any run.
+const NEVER: Duration = Duration::from_secs(86_400 * 365);
+
+thread_local! {
+    /// Where requests are written that leave at once: all but those that wait for TCP.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Attempts between their connect and their first bytes, at most. A server that is asleep is woken by the first bytes of many and not by
+/// each, which costs as much as the rest of the handshake where both are on one machine; and the first do not wait for thousands.
+pub(crate) const VOLLEY: usize = 64;
+
+/// Leave to connect, until the first bytes are written.
+pub(crate) type Turn<'a> = SemaphorePermit<'a>;
+
+/// An attempt that opened.
+pub(crate) struct Opened {
+    pub(crate) connection: Box<Connection>,
+    pub(crate) tcp: Duration,
+    pub(crate) tls: Option<Duration>,
+    /// TLS took up an earlier session.
+    pub(crate) resumed: bool,
+    pub(crate) upgrade: Duration,
+}
+
+/// An attempt that did not.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) stage: Stage,
+    pub(crate) outcome: Outcome,
+    pub(crate) fault: Option<u16>,
+    /// The limit of this machine that was reached.
+    pub(crate) local: Option<&'static str>,
+}
+
+/// Attempts, while faults may cut it. `sessions`: what the client keeps of earlier TLS sessions, if it does.
+pub(crate) async fn run(
+    shared: &Shared,
+    cohort: &Cohort,
+    (id, instance): (Id, u16),
+    sessions: Option<&Arc<Sessions>>,
+    overall: Option<Duration>,
+    turn: Turn<'_>,
+) -> Result<Opened, Failure> {
+    let control = &shared.registry.slot(id.client).control;
+    let overall = overall.filter(|limit| !limit.is_zero()).map(|limit| Instant::now() + limit);
+    let attempt = stages(shared, cohort, (id, instance), sessions, overall, turn);
+    tokio::pin!(attempt);
+    let mut later = Vec::new();
+    let result = loop {
+        tokio::select! {
+            // Commands first: a fault that cuts the attempt must not lose against its success.
+            biased;
+            command = control.next() => match command {
+                Command::Due(due) => shared.journal.record(&Event::NotStarted { client: id.client, due }),
+                Command::Inject(dose) if dose.steps.iter().any(|step| matches!(step, Step::End(End::Fin | End::Rst))) => {
+                    shared.journal.record(&Event::Injected { fault: dose.firing.fault, client: id.client, connection: id.connection });
+                    let (stage, _) = shared.registry.slot(id.client).place().stages(shared.journal.now());
+                    break Err(Failure { stage, outcome: Outcome::Abandoned, fault: Some(dose.firing.fault), local: None });
+                }
+                other => later.push(other),
+            },
+            result = &mut attempt => break result,
+        }
+    };
+    // What selected this attempt but cannot act on it acts on the connection.
+    later.into_iter().for_each(|command| control.send(command));
+    result
+}
+
+async fn stages(
+    shared: &Shared,
+    cohort: &Cohort,
+    (id, instance): (Id, u16),
+    sessions: Option<&Arc<Sessions>>,
+    overall: Option<Instant>,
+    turn: Turn<'_>,
+) -> Result<Opened, Failure> {
+    let slot = shared.registry.slot(id.client);
+    let place = shared.fleet.place(instance);
+    let form = shared.form(id.client, instance).map_err(|words| fail(Stage::Upgrade, words))?;
+    let dial = Dial::new(place, shared.sources.at(id.client))?;
+    // What TLS or a fault makes of the request is seen when TCP is open.
+    let mut may_send = dial.may_send() && place.tls.is_none() && !shared.registry.awaits_attempts();
+    if may_send {
+        dial.expect_bytes();
+    }
+    let begun = Instant::now();
+    dial.begin(place.address)?;
+    if may_send {
+        // Those that connect meanwhile write with it.
+        tokio::task::yield_now().await;
+        // And a fault that came meanwhile has a request of its own to send. From here to `attempted` nothing else runs.
+        may_send = !shared.registry.awaits_attempts();
+    }
+    let mut bytes = SCRATCH.take();
+    bytes.clear();
+    let expects = form.fill(id, &mut bytes);
+    // Not before TCP was open; as late as the loop, as any time of an event is.
+    let mut begun_next = Instant::now();
+    let first = if may_send { dial.send(&bytes) } else { Ok(First::Waiting) };
+    drop(turn);
+    let (wire, mut asking) = match first {
+        Ok(First::Waiting) => {
+            let asking = Asking::new(bytes, expects);
+            let wire = limited(dial.wait(), Stage::Tcp, limit(begun, cohort.deadlines.connect, overall)).await?;
+            begun_next = Instant::now();
+            (wire, asking)
+        }
+        Ok(First::Sent(sent)) => {
+            let asking = Asking::begun(&bytes, sent, expects);
+            SCRATCH.set(bytes);
+            (dial.opened()?, asking)
+        }
+        Err(failure) => {
+            SCRATCH.set(bytes);
+            return Err(failure);
+        }
+    };
+    let tcp = begun_next - begun;
+    let link = Link::new(wire);
+    let (transport, tls, resumed) = match &place.tls {
+        None => (Transport::Plain(link), None, false),
+        Some(tls) => {
+            let begun = begun_next;
+            let offered = sessions.is_some_and(|sessions| sessions.has_any());
+            slot.set(|place| {
+                place.enter(Phase::Tls, shared.journal.offset_of(begun));
+                place.resumed = offered;
+            });
+            // Boxed: attempts without TLS do not carry its state along.
+            let handshake =
+                Box::pin(async { secure(tls, sessions, link).await.map_err(|error| fail(Stage::Tls, &tls_reason(&error, place))) });
+            let stream = limited(handshake, Stage::Tls, limit(begun, cohort.deadlines.handshake, overall)).await?;
+            begun_next = Instant::now();
+            let resumed = stream.is_resumed();
+            (Transport::Secure(stream), Some(begun_next - begun), resumed)
+        }
+    };
+    let begun = begun_next;
+    slot.set(|place| {
+        place.enter(Phase::Upgrade, shared.journal.offset_of(begun));
+        place.resumed = resumed;
+    });
+    let (hit, asked) = selected(shared, id).await;
+    // That took time, where another process had to be asked: the handshake has not begun.
+    let begun = begun + asked;
+    if let Some((fault, _)) = &hit {
+        shared.journal.record(&Event::Injected { fault: *fault, client: id.client, connection: id.connection });
+    }
+    let mask = (id.client.0 ^ 0x5bd1_e995).wrapping_mul(id.connection.0 | 1);
+    let mut tap = Tap::new(transport, Side::Client);
+    if let Some((_, OnAttempt::Ask(ask))) = &hit {
+        let request = whole(cohort, place, id).map_err(|words| fail(Stage::Upgrade, &words))?;
+        asking = Asking::edited(request, ask, mask);
+    }
+    let handshake = asking.shake_hands(&mut tap, &place.asked);
+    let shaken = limited(handshake, Stage::Upgrade, limit(begun, cohort.deadlines.handshake, overall)).await;
+    shaken.map_err(|failure| Failure { fault: hit.as_ref().map(|(fault, _)| *fault), ..failure })?;
+    Ok(Opened { connection: Box::new(Connection::new(tap, Role::Client, mask)), tcp, tls, resumed, upgrade: begun.elapsed() })
+}
+
+/// The TLS handshake.
+///
+/// # Errors
+/// What TLS says of it, else what went wrong with the first write, else with reading.
+async fn secure(tls: &Tls, sessions: Option<&Arc<Sessions>>, link: Link) -> io::Result<Box<Secure>> {
+    let handshake = tls.connector(sessions).connect(tls.name.clone(), Records::new(link)).into_fallible();
+    match handshake.await {
+        Ok(stream) => Ok(Box::new(Secure::new(stream))),
+        // A server that refuses closes at once, and its alert may cross with our next flight: reading has had the last word.
+        Err((error, records)) if tls_words::of(&error, false).is_none() => Err(records.unsent().map_or(error, io::Error::from)),
+        Err((error, _)) => Err(error),
+    }
+}
+
+/// The fault that selects this attempt, and what it does; uses up one of its hits. And how long it took to ask for that.
+async fn selected(shared: &Shared, id: Id) -> (Option<(u16, OnAttempt)>, Duration) {
+    let mut asked = Duration::ZERO;
+    for (firing, effect) in shared.registry.attempted(id.client) {
+        let begun = shared.hits.are_elsewhere().then(Instant::now);
+        let hit = shared.hits.take_one(firing).await;
+        asked += begun.map_or(Duration::ZERO, |begun| begun.elapsed());
+        if hit {
+            return (Some((firing.fault, effect)), asked);
+        }
+    }
+    (None, asked)
+}
+
+/// Until when a stage that began at `begun` is waited for; `overall` is the strategy's word on the whole attempt.
+fn limit(begun: Instant, patience: Patience, overall: Option<Instant>) -> Option<Instant> {
+    match patience {
+        Patience::Strategy => overall,
+        Patience::Own(own) => (!own.is_zero()).then(|| begun + own),
+    }
+}
+
+/// A stage under its deadline. No async function: that would hold the work twice.
+fn limited<T, W: Future<Output = Result<T, Failure>>>(
+    work: W,
+    stage: Stage,
+    until: Option<Instant>,
+) -> impl Future<Output = Result<T, Failure>> {
+    let until = until.unwrap_or_else(|| Instant::now() + NEVER);
+    timeout_at(until, work).map(move |done| done.unwrap_or(Err(Failure { stage, outcome: Outcome::TimedOut, fault: None, local: None })))
+}
+
+pub(crate) fn fail(stage: Stage, why: &str) -> Failure {
+    Failure { stage, outcome: Outcome::Failed { why: why.to_owned() }, fault: None, local: None }
+}
+
+fn tls_reason(error: &io::Error, place: &Place) -> String {
+    let asked = place.asked.was();
+    let words = tls_words::of(error, asked).unwrap_or_else(|| match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe if asked => {
+            "the server asked for a client certificate and closed the connection".to_owned()
+        }
+        io::ErrorKind::UnexpectedEof => "the server closed the connection during the handshake".to_owned(),
+        _ => error.get_ref().map_or_else(|| error.kind().to_string(), ToString::to_string),
+    });
+    format!("tls: {words}")
+}
+
+/// What to do about a server that wants a certificate.
+const NO_CERTIFICATE: &str = "; closestorm has none to show: let the server do without for this run";
+
+/// What to do about it.
+fn tls_remedy(error: &io::Error, place: &Place) -> &'static str {
+    match () {
+        () if tls_words::is_distrust(error) => {
+            "; trust it with `ca = \"FILE.pem\"`, or any certificate with `insecure = true`, in the target's table"
+        }
+        () if tls_words::wants_certificate(error, place.asked.was()) => NO_CERTIFICATE,
+        () => "; check whether it speaks TLS: without, the address begins with ws://",
+    }
+}
+
+/// The opening request of an attempt with these values. With [`Request::marks`]: what all have in common.
+fn request<'a>(cohort: &'a Cohort, place: &'a Place, values: &Values<'_>) -> Result<Request<'a>, String> {
+    let mut request = Request::new(&place.url, cohort.path.as_ref(), cohort.query.as_ref(), values);
+    if matches!(cohort.traffic, Traffic::Send { .. }) {
+        request.set(SINK_HEADER, "1")?;
+    }
+    if let Some(text) = cohort.greeting() {
+        request.set(GREETING_HEADER, escaped(text))?;
+    }
+    if !cohort.subprotocols.is_empty() {
+        let all: Vec<_> = cohort.subprotocols.iter().map(|one| one.fill(values)).collect();
+        request.set("Sec-WebSocket-Protocol", all.join(", "))?;
+    }
+    for (name, value) in &cohort.headers {
+        request.set(name, value.fill(values))?;
+    }
+    Ok(request)
+}
+
+/// With the id that both sides of a connection are joined by.
+fn identified<'a>(mut request: Request<'a>, values: &Values<'_>) -> Result<Request<'a>, String> {
+    request.set(ID_HEADER, format!("{}/{}", values.client, values.attempt))?;
+    Ok(request)
+}
+
+/// The opening request of an attempt.
+fn whole<'a>(cohort: &'a Cohort, place: &'a Place, id: Id) -> Result<Request<'a>, String> {
+    let values = values(id);
+    identified(request(cohort, place, &values)?, &values)
+}
+
+/// What the opening requests of a cohort to a place have in common.
+///
+/// # Errors
+/// What is wrong with them, in words.
+pub(crate) fn form(cohort: &Cohort, place: &Place) -> Result<Form, String> {
+    let marks = Request::marks();
+    Ok(Form::new(identified(request(cohort, place, &marks)?, &marks)?, &place.url))
+}
+
+/// One opening handshake before the run, so that a wrong target is one clear message and not a failed run.
+///
+/// # Errors
+/// What is wrong, in words.
+pub(crate) async fn probe(place: &Place, cohort: &Cohort, within: Duration) -> Result<(), String> {
+    let work = async {
+        // The first values that the target will see in any case, so that one that checks them knows them. Without an id: no client's.
+        let first = values(Id { client: ClientIndex(cohort.first), connection: ConnectionNo(1) });
+        let mut connection = open(place, request(cohort, place, &first)?).await?;
+        connection.queue_close(Some(crate::close::NORMAL), "");
+        let closed = async {
+            let _ = std::future::poll_fn(|cx| connection.poll_flush(cx)).await;
+            while !matches!(std::future::poll_fn(|cx| connection.poll_io(cx)).await, crate::ws::connection::Incoming::End) {}
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), closed).await;
+        Ok(())
+    };
+    timeout_at(Instant::now() + within, work).await.unwrap_or_else(|_| Err(format!(
+            "no answer to the opening handshake within {within:?}: it takes connections and says nothing; check that this is a WebSocket server, and whether it speaks TLS (wss://)"
+        )))
+}
+
+/// Asks for opening handshakes one after another for as long as `time`, and closes each; how many. A target that stops answering is left
+/// alone: the run will show it.
+pub(crate) async fn warm_up(place: &Place, cohort: &Cohort, time: Duration) -> u64 {
+    let end = Instant::now() + time;
+    let mut asked = 0;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return asked;
+        }
+        asked += 1;
+        if probe(place, cohort, left).await.is_err() {
+            return asked;
+        }
+    }
+}
+
+/// A connection that belongs to no client of a run, without deadlines.
+///
+/// # Errors
+/// What is wrong, in words.
+pub(crate) async fn open(place: &Place, request: Request<'_>) -> Result<Connection, String> {
+    let dial = Dial::new(place, None).and_then(|dial| dial.begin(place.address).map(|()| dial)).map_err(|failure| words(&failure))?;
+    let link = Link::new(dial.wait().await.map_err(|failure| words(&failure))?);
+    let transport = match &place.tls {
+        None => Transport::Plain(link),
+        Some(tls) => {
+            let shaken = secure(tls, None, link).await;
+            Transport::Secure(shaken.map_err(|error| format!("{}{}", tls_reason(&error, place), tls_remedy(&error, place)))?)
+        }
+    };
+    let mut tap = Tap::new(transport, Side::Client);
+    Asking::plain(&request).shake_hands(&mut tap, &place.asked).await.map_err(|failure| words(&failure))?;
+    Ok(Connection::new(tap, Role::Client, 1))
+}
+
+fn words(failure: &Failure) -> String {
+    match &failure.outcome {
+        Outcome::Refused => "connection refused: nothing listens there; start the server, or check host and port".into(),
+        Outcome::TimedOut => "connecting timed out: check host, port and firewall".into(),
+        Outcome::Rejected { status, .. } => format!(
+            "it answered the opening handshake with HTTP {status}, not 101; check the path, what it wants in `headers`, and that this is a WebSocket server"
+        ),
+        Outcome::Failed { why } if why.ends_with(tls_words::WANTS) => format!("{why}{NO_CERTIFICATE}"),
+        Outcome::Failed { why } if why.starts_with("tls: ") => why.clone(),
+        Outcome::Failed { why } => {
+            format!("{why}; check that this is a WebSocket server, and whether it speaks TLS (wss://)")
+        }
+        Outcome::Abandoned => "abandoned".into(),
+    }
+}

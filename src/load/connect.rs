@@ -1,0 +1,220 @@
+//! TCP connects, with the first bytes right behind.
+//!
+//! Within a machine the kernel has connected by the time the call returns: what is written then leaves at once, and a connect that failed
+//! says so. No wake-up lies between, and no question after the socket's error. Elsewhere the kernel takes no bytes yet, and the runtime waits.
+
+use crate::event::{Outcome, Stage};
+use crate::load::attempt::Failure;
+use crate::load::source_address as source;
+use crate::sut::endpoint::Place;
+use crate::transport::memory;
+use crate::transport::socket::Wire;
+use futures_util::future::BoxFuture;
+use nix::errno::Errno;
+use socket2::{Domain, Socket, Type};
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
+use tokio::net::TcpStream;
+
+/// What is to be connected.
+pub(crate) enum Dial<'a> {
+    /// A socket.
+    Socket(std::net::TcpStream),
+    /// A connection in memory. Boxed: its timer would make every attempt larger.
+    Memory(BoxFuture<'a, io::Result<memory::End>>),
+}
+
+/// What became of the first bytes.
+#[derive(Debug)]
+pub(crate) enum First {
+    /// TCP is open and the kernel took so many, or said why it does not.
+    Sent(io::Result<usize>),
+    /// The peer has not answered yet.
+    Waiting,
+}
+
+impl<'a> Dial<'a> {
+    /// For a place, from `source` where there is one.
+    ///
+    /// # Errors
+    /// No file descriptor, or no such address.
+    pub(crate) fn new(place: &'a Place, source: Option<IpAddr>) -> Result<Self, Failure> {
+        match &place.memory {
+            Some(network) => Ok(Dial::Memory(Box::pin(network.connect(source.unwrap_or(place.address.ip()), place.address)))),
+            None => Self::socket(place.address, source),
+        }
+    }
+
+    fn socket(target: SocketAddr, source: Option<IpAddr>) -> Result<Self, Failure> {
+        let socket = Socket::new(Domain::for_address(target), Type::STREAM.nonblocking(), None).map_err(|error| failed(&error))?;
+        if let Some(source) = source {
+            source::bind(&socket, source).map_err(|error| failed(&error))?;
+        }
+        Ok(Dial::Socket(socket.into()))
+    }
+
+    /// Whether bytes may be there to be sent right behind the connect: in memory one waits.
+    pub(crate) fn may_send(&self) -> bool {
+        matches!(self, Dial::Socket(_))
+    }
+
+    /// Makes the kernel wait with its acknowledgement of the connect for the first bytes, which carry it: one packet less, and one wake-up
+    /// of the server. Without bytes it goes out after 200 ms at most.
+    pub(crate) fn expect_bytes(&self) {
+        if let Dial::Socket(socket) = self {
+            // Where it fails the acknowledgement goes out by itself.
+            let _ = socket2::SockRef::from(socket).set_tcp_quickack(false);
+        }
+    }
+
+    /// Begins to connect.
+    ///
+    /// # Errors
+    /// What the kernel says at once.
+    pub(crate) fn begin(&self, target: SocketAddr) -> Result<(), Failure> {
+        let Dial::Socket(socket) = self else { return Ok(()) };
+        match socket2::SockRef::from(socket).connect(&target.into()) {
+            Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => Err(failed(&error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends the first bytes, if TCP is open already.
+    ///
+    /// # Errors
+    /// Why it will never be.
+    pub(crate) fn send(&self, bytes: &[u8]) -> Result<First, Failure> {
+        let Dial::Socket(socket) = self else { return Ok(First::Waiting) };
+        let mut socket = socket;
+        match socket.write(bytes) {
+            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::EAGAIN | Errno::ENOTCONN) => Ok(First::Waiting),
+                // Only what was open can be reset: of a connect a RST makes ECONNREFUSED (tcp(7)).
+                Some(Errno::ECONNRESET | Errno::EPIPE) => Ok(First::Sent(Err(error))),
+                _ => Err(failed(&error)),
+            },
+            sent => Ok(First::Sent(sent)),
+        }
+    }
+
+    /// The connection, when the first bytes were sent.
+    ///
+    /// # Errors
+    /// The runtime does not take it.
+    pub(crate) fn opened(self) -> Result<Wire, Failure> {
+        match self {
+            Dial::Socket(socket) => taken(socket).map(Wire::Tcp),
+            Dial::Memory(_) => Err(failed(&io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    /// Waits until TCP is open.
+    ///
+    /// # Errors
+    /// Why it will never be.
+    pub(crate) async fn wait(self) -> Result<Wire, Failure> {
+        let stream = match self {
+            Dial::Memory(connect) => return connect.await.map(Wire::Memory).map_err(|error| failed(&error)),
+            Dial::Socket(socket) => taken(socket)?,
+        };
+        // A socket becomes writable when its connect is over, either way (connect(2)).
+        stream.writable().await.map_err(|error| failed(&error))?;
+        match stream.take_error() {
+            Ok(None) => Ok(Wire::Tcp(stream)),
+            Ok(Some(error)) | Err(error) => Err(failed(&error)),
+        }
+    }
+}
+
+/// A socket in the runtime.
+fn taken(socket: std::net::TcpStream) -> Result<TcpStream, Failure> {
+    TcpStream::from_std(socket).map_err(|error| failed(&error))
+}
+
+/// What the kernel said to a connect.
+fn failed(error: &io::Error) -> Failure {
+    let local = local_limit(error);
+    let outcome = match (local, error.raw_os_error().map(Errno::from_raw)) {
+        (Some(limit), _) => Outcome::Failed { why: limit.to_owned() },
+        (_, Some(Errno::ECONNREFUSED)) => Outcome::Refused,
+        (_, Some(Errno::ETIMEDOUT)) => Outcome::TimedOut,
+        _ => Outcome::Failed { why: format!("tcp: {}", error.kind()) },
+    };
+    Failure { stage: Stage::Tcp, outcome, fault: None, local }
+}
+
+/// The limit of this machine that an error tells of, in words: never a property of whom we talk to.
+pub(crate) fn local_limit(error: &io::Error) -> Option<&'static str> {
+    Some(match Errno::from_raw(error.raw_os_error()?) {
+        Errno::EMFILE => "no file descriptor left in this process (EMFILE)",
+        Errno::ENFILE => "no file descriptor left on this machine (ENFILE)",
+        Errno::EADDRNOTAVAIL => "no local port left (EADDRNOTAVAIL)",
+        Errno::ENOBUFS | Errno::ENOMEM => "no memory left for sockets (ENOBUFS)",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    fn listener(backlog: i32) -> (TcpListener, SocketAddr) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+        socket.listen(backlog).expect("it is bound");
+        let listener = TcpListener::from(socket);
+        let address = listener.local_addr().expect("it is bound");
+        (listener, address)
+    }
+
+    fn dial(address: SocketAddr) -> Dial<'static> {
+        let dial = Dial::socket(address, None).expect("a socket");
+        dial.begin(address).expect("under way");
+        dial
+    }
+
+    #[test]
+    fn what_is_sent_right_behind_the_connect_arrives() {
+        let (listener, address) = listener(8);
+        let dial = dial(address);
+        assert!(matches!(dial.send(b"GET"), Ok(First::Sent(Ok(3)))));
+        let mut bytes = [0; 3];
+        listener.accept().expect("it is there").0.read_exact(&mut bytes).expect("three bytes");
+        assert_eq!(&bytes, b"GET");
+    }
+
+    #[test]
+    fn a_refused_connect_is_told_by_the_first_bytes() {
+        let (closed, address) = listener(8);
+        drop(closed);
+        let failure = dial(address).send(b"GET").expect_err("nobody listens");
+        assert_eq!((failure.stage, failure.outcome), (Stage::Tcp, Outcome::Refused));
+    }
+
+    #[test]
+    fn a_connection_that_was_reset_had_been_open() {
+        let (listener, address) = listener(8);
+        let dial = dial(address);
+        let accepted = Socket::from(listener.accept().expect("it is there").0);
+        accepted.set_linger(Some(std::time::Duration::ZERO)).expect("a live socket");
+        drop(accepted);
+        match dial.send(b"GET") {
+            Ok(First::Sent(Err(error))) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_connect_that_nobody_answers_waits() {
+        // A queue that is full drops SYNs (net.ipv4.tcp_abort_on_overflow is 0).
+        let (_listener, address) = listener(0);
+        let mut open = Vec::new();
+        let waiting = (0..8).any(|_| {
+            open.push(dial(address));
+            matches!(open[open.len() - 1].send(b"GET"), Ok(First::Waiting))
+        });
+        assert!(waiting, "{} connections fit into a queue of none", open.len());
+    }
+}

@@ -1,0 +1,12 @@
+//! Simulated clients: when they connect, what they say, how they come back, and what faults do to them.
+
+pub(crate) mod attempt;
+pub(crate) mod client;
+pub(crate) mod connect;
+pub(crate) mod dead_paths;
+pub(crate) mod fd_limit;
+pub(crate) mod hits;
+pub(crate) mod pacer;
+pub(crate) mod registry;
+pub(crate) mod source_address;
+pub(crate) mod under_way;

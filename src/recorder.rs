@@ -1,0 +1,139 @@
+//! Where events are recorded: the clock of the run, and the one recorder.
+
+use crate::event::{ClientIndex, Event, Stage, Stages, UnderWay};
+use crate::metrics::{Live, Recorder, Results, Status};
+use crate::transport::clock::Clock;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The run's clock and books. Closed books ignore what comes later: our own teardown appears in no count.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    start: Instant,
+    epoch_ns: u64,
+    end: Duration,
+    recorder: Mutex<Option<Recorder>>,
+    /// What was under way at the end, as far as it has ended since.
+    late: Mutex<BTreeMap<ClientIndex, UnderWay>>,
+    /// All that was recorded, to the nanosecond.
+    #[cfg(test)]
+    trace: Mutex<Vec<(Duration, Event)>>,
+}
+
+impl Journal {
+    /// Opens the books; offset 0 is at `epoch_ns` of `clock`, which may be to come, and what happens from `end` on is not recorded.
+    pub(crate) fn open(recorder: Recorder, end: Duration, clock: Clock, epoch_ns: u64) -> Self {
+        let (now, now_ns) = (Instant::now(), clock.now_ns());
+        let start = now + Duration::from_nanos(epoch_ns.saturating_sub(now_ns));
+        // An epoch that is over already is no instant of tokio's, which do not go back before the first.
+        let start = start.checked_sub(Duration::from_nanos(now_ns.saturating_sub(epoch_ns))).unwrap_or(start);
+        Journal {
+            start,
+            epoch_ns,
+            end,
+            recorder: Mutex::new(Some(recorder)),
+            late: Mutex::default(),
+            #[cfg(test)]
+            trace: Mutex::default(),
+        }
+    }
+
+    /// Offset in the run.
+    pub(crate) fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The instant of an offset.
+    pub(crate) fn instant(&self, offset: Duration) -> Instant {
+        self.start + offset
+    }
+
+    /// The offset of a reading of the run's clock, by whichever process; 0 for one before the run.
+    pub(crate) fn offset(&self, at_ns: u64) -> Duration {
+        Duration::from_nanos(at_ns.saturating_sub(self.epoch_ns))
+    }
+
+    /// Records an event that happens now.
+    pub(crate) fn record(&self, event: &Event) {
+        self.record_at(self.now(), event);
+    }
+
+    /// Records an event that happened at `at`.
+    pub(crate) fn record_at(&self, at: Duration, event: &Event) {
+        if at >= self.end {
+            return self.late(at, event);
+        }
+        if let Some(recorder) = self.recorder.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            recorder.record(at, event);
+            #[cfg(test)]
+            self.trace.lock().unwrap_or_else(PoisonError::into_inner).push((at, event.clone()));
+        }
+    }
+
+    /// What ends after the measurement had begun before: so it was under way at the end.
+    fn late(&self, at: Duration, event: &Event) {
+        let was = match event {
+            Event::AttemptFailed { client, stage, times, .. } => (*client, UnderWay::Attempt { stage: *stage, times: *times }),
+            Event::Opened { client, tcp, tls, resumed, upgrade, .. } => {
+                let times = Stages { tcp: Some(*tcp), tls: *tls, resumed: *resumed, elapsed: *upgrade };
+                (*client, UnderWay::Attempt { stage: Stage::Upgrade, times })
+            }
+            Event::Ended { client, closing: Some(closing), .. } => {
+                (*client, UnderWay::Closing { ack: closing.ack, elapsed: closing.total })
+            }
+            _ => return,
+        };
+        if let Some(what) = was.1.before(at - self.end) {
+            self.late.lock().unwrap_or_else(PoisonError::into_inner).entry(was.0).or_insert(what);
+        }
+    }
+
+    /// The offset of an instant; 0 for one before the run.
+    pub(crate) fn offset_of(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.start)
+    }
+
+    /// When the measurement ends, if it is to end now or has ended.
+    pub(crate) fn end(&self) -> Duration {
+        self.now().min(self.end)
+    }
+
+    /// When the measurement ends as planned.
+    pub(crate) fn planned_end(&self) -> Duration {
+        self.end
+    }
+
+    /// All that was recorded so far, in that order.
+    #[cfg(test)]
+    pub(crate) fn take_trace(&self) -> Vec<(Duration, Event)> {
+        std::mem::take(&mut self.trace.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Records a notice.
+    pub(crate) fn notice(&self, text: impl Into<String>) {
+        self.record(&Event::Notice { text: text.into() });
+    }
+
+    /// Numbers for a progress line.
+    pub(crate) fn live(&self) -> Live {
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Recorder::live).unwrap_or_default()
+    }
+
+    /// Closes the books at `end`, when `under_way` was; `None` if they are closed already.
+    pub(crate) fn close(&self, status: Status, end: Duration, under_way: Vec<(ClientIndex, UnderWay)>) -> Option<Results> {
+        let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let mut cut = std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner));
+        for (client, what) in under_way {
+            cut.entry(client).or_insert(what);
+        }
+        for (client, what) in cut {
+            let event = Event::Cut { client, what };
+            recorder.record(end, &event);
+            #[cfg(test)]
+            self.trace.lock().unwrap_or_else(PoisonError::into_inner).push((end, event));
+        }
+        Some(recorder.finish(end, status))
+    }
+}

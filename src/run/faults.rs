@@ -1,0 +1,448 @@
+//! Carries out the schedule of faults: fires, selects, reverts. What a fault does to bytes is not its business.
+
+use crate::event::Event;
+use crate::fault::{Effect, Gate, OnProcess, Side, Step};
+use crate::load::registry::{Place, Waiting};
+use crate::plan::{Fault, Firing, Phase, draw_exactly};
+use crate::run::Shared;
+use crate::seed::Stream;
+use crate::server::protocol::{Id, Standing, ToServer};
+use crate::sut::error::RunError;
+use crate::sut::target_events::Order;
+use crate::ws::session::mailbox::{Command, Dose};
+use futures_util::FutureExt;
+use std::ops::Range;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::time::sleep_until;
+
+/// Where a restart hangs.
+const NOT_BACK: &str = "it was not ready again by the end of the run";
+
+/// Fires one fault through the run.
+pub(crate) async fn run(shared: Arc<Shared>, index: u16) {
+    let plan = shared.plan.clone();
+    let fault = &plan.faults[usize::from(index)];
+    let mut injector = Injector {
+        shared: &shared,
+        fault,
+        firing: Firing { fault: index, number: 0 },
+        clients: clients(&shared, fault),
+        random: plan.seed.stream(&shared.shard.stream(&format!("fault/{}/select", fault.name))),
+    };
+    for (number, at) in (0..).zip(fault.firings(plan.seed, plan.duration)) {
+        sleep_until(shared.journal.instant(at)).await;
+        injector.firing.number = number;
+        let end = shared.journal.planned_end();
+        if shared.journal.now() < end {
+            injector.fire().await;
+        } else if injector.tells() {
+            // Due so shortly before the end that the timer came behind it.
+            let last = end.saturating_sub(Duration::from_nanos(1));
+            let why = "the measurement ended while its timer was late".to_owned();
+            shared.journal.record_at(last, &not_carried_out(injector.firing, why));
+        }
+    }
+}
+
+fn clients(shared: &Shared, fault: &Fault) -> Range<u32> {
+    match fault.select.cohort {
+        Some(cohort) => {
+            let cohort = &shared.plan.cohorts[cohort];
+            cohort.first..cohort.first + cohort.count
+        }
+        None => 0..shared.plan.clients(),
+    }
+}
+
+struct Injector<'a> {
+    shared: &'a Arc<Shared>,
+    fault: &'a Fault,
+    /// The present one.
+    firing: Firing,
+    clients: Range<u32>,
+    random: Stream,
+}
+
+impl Injector<'_> {
+    fn record_fired(&self, selected: usize, eligible: Option<usize>) {
+        self.record(&fired(self.firing, selected, eligible));
+    }
+
+    /// Records an event of the present firing, where this process is one of those that tell of it.
+    fn record(&self, event: &Event) {
+        if self.tells() {
+            self.shared.journal.record(event);
+        }
+    }
+
+    /// Whether this process tells of firings: all that have clients where those are selected, else the one that has the servers. Any other
+    /// would tell of firings for which the hits were used up already.
+    fn tells(&self) -> bool {
+        match self.fault.inject.effect(self.fault.side) {
+            Effect::Connection { .. } | Effect::BothEnds { .. } => !self.shared.leads,
+            Effect::Attempt(_) if self.fault.side == Side::Client => !self.shared.leads,
+            Effect::Attempt(_) | Effect::Listener { .. } | Effect::Process(_) => !self.shared.follows,
+        }
+    }
+
+    async fn fire(&mut self) {
+        if !self.shared.hits.begin(self.firing).await {
+            return self.record(&Event::Spent { fault: self.firing.fault, firing: self.firing.number });
+        }
+        match self.fault.inject.effect(self.fault.side) {
+            Effect::Connection { gate, steps } => self.connections(Dose { firing: self.firing, gate, steps, quiet: false }).await,
+            Effect::BothEnds { client, server } => self.both_ends(client, server).await,
+            Effect::Attempt(effect) => {
+                let standing = self.standing();
+                self.record_fired(0, None);
+                if self.fault.side == Side::Client {
+                    self.shared.registry.stand_attempts(self.firing, effect, standing);
+                } else {
+                    self.shared.fleet.stand(self.firing, ToServer::Attempts { firing: self.firing, effect, standing });
+                }
+                self.revert_later(Vec::new());
+            }
+            Effect::Listener { on, instance } => {
+                let named = self.shared.fleet.named(instance).len();
+                self.record_fired(named, None);
+                if named == 0 {
+                    self.record(&not_carried_out(self.firing, no_instance(instance)));
+                }
+                self.shared.fleet.stand(self.firing, ToServer::Listener { firing: self.firing, on, instance });
+                self.revert_later(Vec::new());
+            }
+            // The process that has the servers does it, and tells of it: see `obey`.
+            Effect::Process(_) if self.shared.follows => {}
+            Effect::Process(effect) => {
+                let (shared, of, holds) = (self.shared.clone(), self.firing, self.fault.schedule.revert_after);
+                // A task of its own: a slow restart must not delay the next firing.
+                tokio::spawn(async move { process(&shared, of, &effect, holds).await });
+            }
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        let (pick, bounded) = (self.fault.select.pick, self.fault.is_bounded());
+        let clients = self.fault.select.cohort.map(|_| (self.clients.start, self.clients.end));
+        Standing { clients, pick, stream: format!("fault/{}/attempts", self.fault.name), bounded }
+    }
+
+    /// Draws the connections of a firing, and tells of it.
+    async fn choose(&mut self) -> Vec<(Id, Place)> {
+        let (shared, firing) = (self.shared, self.firing);
+        let eligible = || shared.registry.eligible(&self.fault.select, &self.clients, shared.journal.now());
+        let mut candidates = eligible();
+        let hits = shared.hits.draw(firing, candidates.len()).await;
+        if shared.hits.are_elsewhere() {
+            // The answer took a moment, in which some may have gone and others come.
+            candidates = eligible();
+            let short = hits.saturating_sub(candidates.len() as u64);
+            if short > 0 {
+                shared.hits.give_back(firing, short).await;
+            }
+        }
+        let eligible = candidates.len();
+        let chosen = draw_exactly(candidates, hits, &mut self.random);
+        self.record_fired(chosen.len(), Some(eligible));
+        chosen
+    }
+
+    /// Both ends of each chosen connection; the client tells when the fault acts.
+    async fn both_ends(&mut self, client: Vec<Step>, server: Vec<Step>) {
+        let chosen = self.choose().await;
+        let dose = |steps, quiet| Dose { firing: self.firing, gate: Gate::default(), steps, quiet };
+        let (server, client) = (dose(server, true), Arc::new(dose(client, false)));
+        tell_servers(self.shared, &server, &chosen);
+        for (id, _) in &chosen {
+            self.shared.registry.slot(id.client).control.send(Command::Inject(client.clone()));
+        }
+        if self.fault.new {
+            // The client's end decides for both.
+            self.shared.registry.stand(Waiting { client, server: Some(Arc::new(server)) }, self.standing());
+        }
+    }
+
+    async fn connections(&mut self, dose: Dose) {
+        let shared = self.shared;
+        let chosen = self.choose().await;
+        if self.fault.side == Side::Client {
+            let dose = Arc::new(dose);
+            for (id, _) in &chosen {
+                shared.registry.slot(id.client).control.send(Command::Inject(dose.clone()));
+            }
+            if self.fault.new {
+                shared.registry.stand(Waiting { client: dose, server: None }, self.standing());
+            }
+        } else {
+            tell_servers(shared, &dose, &chosen);
+            if self.fault.new {
+                shared.fleet.stand(self.firing, ToServer::InjectNew { dose, standing: self.standing() });
+            }
+        }
+        self.revert_later(chosen.into_iter().map(|(id, _)| id).collect());
+    }
+
+    /// Reverts this firing after its time, where it has one.
+    fn revert_later(&self, chosen: Vec<Id>) {
+        let Some(after) = self.fault.schedule.revert_after else { return };
+        let (shared, firing, side, tells) = (self.shared.clone(), self.firing, self.fault.side, self.tells());
+        let at = shared.journal.now() + after;
+        tokio::spawn(async move {
+            sleep_until(shared.journal.instant(at)).await;
+            shared.hits.end(firing);
+            shared.registry.unstand(firing);
+            if side == Side::Client {
+                // Not only the chosen: connections that opened since then may have got it by standing.
+                let chosen: std::collections::HashSet<_> = chosen.iter().map(|id| id.client).collect();
+                for (client, slot) in shared.registry.each() {
+                    if chosen.contains(&client) || matches!(slot.place().phase, Some(Phase::Open | Phase::Closing)) {
+                        slot.control.send(Command::Revert(firing));
+                    }
+                }
+            } else {
+                shared.paths_revive(firing);
+                shared.fleet.revert(firing);
+            }
+            if tells {
+                shared.journal.record(&Event::Reverted { fault: firing.fault, firing: firing.number });
+            }
+        });
+    }
+}
+
+/// Gives a dose to the embedded servers that hold these connections.
+fn tell_servers(shared: &Shared, dose: &Dose, chosen: &[(Id, Place)]) {
+    for instance in shared.fleet.named(None) {
+        let ids = chosen.iter().filter(|(_, place)| place.instance == instance).map(|(id, _)| *id).collect();
+        shared.fleet.tell(instance, &ToServer::Inject { dose: dose.clone(), ids });
+    }
+}
+
+/// A connection opened: the faults that wait for it reach it, as far as they have hits left. It does not wait for the answer.
+pub(crate) fn opened(shared: &Arc<Shared>, id: Id) {
+    for Waiting { client, server } in shared.registry.opened(id.client) {
+        let shared = shared.clone();
+        let mut reach = Box::pin(async move {
+            if !shared.hits.take_one(client.firing).await {
+                return;
+            }
+            let slot = shared.registry.slot(id.client);
+            let place = slot.place();
+            // It is over already, or the fault is.
+            if place.connection != id.connection.0 || !shared.registry.awaits(client.firing) {
+                return shared.hits.give_back(client.firing, 1).await;
+            }
+            if let Some(dose) = server {
+                tell_servers(&shared, &dose, &[(id, place)]);
+            }
+            slot.control.send(Command::Inject(client));
+        });
+        // At once where nobody need be asked.
+        if reach.as_mut().now_or_never().is_none() {
+            tokio::spawn(reach);
+        }
+    }
+}
+
+fn fired(firing: Firing, selected: usize, eligible: Option<usize>) -> Event {
+    let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+    Event::Fired { fault: firing.fault, firing: firing.number, selected: number(selected), eligible: eligible.map(number) }
+}
+
+/// The plan was not carried out here, and why.
+fn not_carried_out(firing: Firing, why: String) -> Event {
+    Event::NotCarriedOut { fault: Some(firing.fault), firing: firing.number, why }
+}
+
+/// Of a rolling restart.
+fn after_the_end(instance: u16) -> String {
+    format!("instance {instance}: its turn is after the end of the run")
+}
+
+fn no_instance(named: Option<u16>) -> String {
+    named.map_or_else(|| "the target has no instance that can be reached".to_owned(), |named| format!("there is no instance {named}"))
+}
+
+/// What happens to processes.
+async fn process(shared: &Arc<Shared>, firing: Firing, effect: &OnProcess, holds: Option<Duration>) {
+    let nobody = |named| {
+        shared.journal.record(&fired(firing, 0, None));
+        shared.journal.record(&not_carried_out(firing, no_instance(named)));
+    };
+    match effect {
+        OnProcess::Rolling { interval, each } => {
+            let begun = shared.journal.now();
+            let mut tasks = Vec::new();
+            let turns = (0_u32..).zip(shared.fleet.named(None));
+            let (in_time, late): (Vec<_>, Vec<_>) = turns.partition(|(turn, _)| begun + *interval * *turn < shared.journal.planned_end());
+            late.iter().for_each(|(_, instance)| shared.journal.record(&not_carried_out(firing, after_the_end(*instance))));
+            for (turn, instance) in in_time {
+                sleep_until(shared.journal.instant(begun + *interval * turn)).await;
+                let (shared, each) = (shared.clone(), each.clone());
+                tasks.push(tokio::spawn(async move { one(&shared, firing, instance, &each, None).await }));
+            }
+            for task in tasks {
+                let _ = task.await;
+            }
+        }
+        OnProcess::Crash { instance, .. } | OnProcess::Graceful { instance, .. } | OnProcess::Pause { instance } => {
+            let instances = shared.fleet.named(*instance);
+            if instances.is_empty() {
+                return nobody(*instance);
+            }
+            let all = instances.into_iter().map(|instance| one(shared, firing, instance, effect, holds));
+            futures_util::future::join_all(all).await;
+        }
+    }
+}
+
+/// What happens to one process. The connections it holds are marked first, so that their ends have their cause.
+async fn one(shared: &Arc<Shared>, firing: Firing, instance: u16, effect: &OnProcess, holds: Option<Duration>) {
+    let ends = match effect {
+        OnProcess::Pause { .. } => false,
+        // The embedded server says of each connection how it ended: another fault may have been first.
+        OnProcess::Graceful { .. } => shared.fleet.is_foreign(),
+        OnProcess::Crash { .. } | OnProcess::Rolling { .. } => true,
+    };
+    tell(shared, Order::Mark { firing, instance, ends }).await;
+    let (fleet, journal) = (&shared.fleet, &shared.journal);
+    let begin = |what| shared.under_way.begin((firing, instance), what, journal.now());
+    let done = match effect {
+        OnProcess::Crash { down, .. } => {
+            let killed = begin("it was not killed by the end of the run").by(fleet.crash(instance, journal));
+            match act_or_spare(shared, (firing, instance), killed).await {
+                Ok(at) => {
+                    tell(shared, Order::Struck { firing, instance, at }).await;
+                    tell(shared, Order::Gone { instance }).await;
+                    sleep_until(journal.instant(at + *down)).await;
+                    begin(NOT_BACK).by(fleet.start_again(instance, journal)).await
+                }
+                Err(error) => Err(error),
+            }
+        }
+        OnProcess::Graceful { code, reason, grace, spread, down, .. } => {
+            let command = ToServer::Graceful { fault: firing.fault, code: *code, reason: reason.clone(), grace: *grace, spread: *spread };
+            if fleet.is_foreign() {
+                tell(shared, Order::Struck { firing, instance, at: journal.now() }).await;
+            }
+            let stopping = fleet.stop(instance, command, *grace + *spread, journal);
+            let stopped = begin("it had not stopped by the end of the run").by(stopping);
+            match act_or_spare(shared, (firing, instance), stopped).await {
+                Ok(()) => {
+                    let gone = journal.now();
+                    tell(shared, Order::Gone { instance }).await;
+                    sleep_until(journal.instant(gone + *down)).await;
+                    begin(NOT_BACK).by(fleet.start_again(instance, journal)).await
+                }
+                Err(error) => Err(error),
+            }
+        }
+        OnProcess::Pause { .. } => {
+            let paused = begin("it was not paused by the end of the run").by(fleet.pause(firing, instance, journal));
+            match act_or_spare(shared, (firing, instance), paused).await {
+                Ok(at) => {
+                    tell(shared, Order::Struck { firing, instance, at }).await;
+                    match holds {
+                        Some(holds) => {
+                            sleep_until(journal.instant(at + holds)).await;
+                            let resumed =
+                                begin("it was not continued by the end of the run").by(fleet.resume(firing, instance, journal)).await;
+                            tell(shared, Order::Unmark { firing }).await;
+                            resumed
+                        }
+                        None => Ok(()),
+                    }
+                }
+                Err(error) => Err(error),
+            }
+        }
+        OnProcess::Rolling { .. } => Ok(()),
+    };
+    if let Err(error) = done {
+        journal.record(&not_carried_out(firing, format!("instance {instance}: {error}")));
+    }
+}
+
+/// Does something to a process. Where that fails, nothing has happened to the connections that were marked for it.
+async fn act_or_spare<T>(
+    shared: &Shared,
+    (firing, instance): (Firing, u16),
+    act: impl Future<Output = Result<T, RunError>>,
+) -> Result<T, RunError> {
+    let done = act.await;
+    if done.is_err() {
+        tell(shared, Order::Spared { firing, instance }).await;
+    }
+    done
+}
+
+/// Carries an order out, here and in all workers.
+async fn tell(shared: &Shared, order: Order) {
+    obey(shared, &order);
+    let (Order::Mark { firing, .. } | Order::Struck { firing, .. } | Order::Unmark { firing }) = order else {
+        return drop(shared.crew.tell(order).await);
+    };
+    for worker in shared.crew.tell(order).await {
+        let why = format!("worker {} did not answer in time: its clients may not name the fault as the cause of what it did", worker + 1);
+        shared.journal.record(&not_carried_out(firing, why));
+    }
+}
+
+/// Carries an order out on the clients of this process.
+pub(crate) fn obey(shared: &Shared, order: &Order) {
+    let marked = || shared.marked.lock().unwrap_or_else(PoisonError::into_inner);
+    match *order {
+        Order::Mark { firing, instance, ends } => {
+            let ids = mark(shared, firing, instance, ends);
+            shared.deafen_clients_of(instance);
+            shared.journal.record(&fired(firing, ids.len(), None));
+            marked().insert((firing, instance), ids);
+        }
+        Order::Struck { firing, instance, at } => {
+            for id in marked().remove(&(firing, instance)).unwrap_or_default() {
+                shared.journal.record_at(at, &Event::Injected { fault: firing.fault, client: id.client, connection: id.connection });
+            }
+        }
+        Order::Gone { instance } => {
+            for (_, slot) in shared.registry.each() {
+                slot.set(|place| place.orphan |= place.instance == instance && matches!(place.phase, Some(Phase::Open | Phase::Closing)));
+            }
+        }
+        Order::Spared { firing, instance } => {
+            marked().remove(&(firing, instance));
+            for (_, slot) in shared.registry.each() {
+                slot.set(|place| place.mark = place.mark.filter(|(of, _)| *of != firing || place.instance != instance));
+            }
+        }
+        Order::Unmark { firing } => {
+            unmark(shared, firing);
+            shared.journal.record(&Event::Reverted { fault: firing.fault, firing: firing.number });
+        }
+        Order::Up { instance, up } => shared.fleet.set_up(instance, up),
+    }
+}
+
+fn mark(shared: &Shared, firing: Firing, instance: u16, ends: bool) -> Vec<Id> {
+    let mut marked = Vec::new();
+    for (client, slot) in shared.registry.each() {
+        slot.set(|place| {
+            let open = matches!(place.phase, Some(Phase::Open | Phase::Closing));
+            if open && place.instance == instance && !place.orphan {
+                // An end by itself outweighs a pause.
+                if !place.mark.is_some_and(|(_, ends_already)| ends_already && !ends) {
+                    place.mark = Some((firing, ends));
+                }
+                marked.push(Id { client, connection: crate::event::ConnectionNo(place.connection) });
+            }
+        });
+    }
+    marked
+}
+
+/// What ends these connections later has another reason.
+fn unmark(shared: &Shared, firing: Firing) {
+    for (_, slot) in shared.registry.each() {
+        slot.set(|place| place.mark = place.mark.filter(|mark| *mark != (firing, false)));
+    }
+}

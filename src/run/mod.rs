@@ -1,0 +1,492 @@
+//! A plan on real sockets: starts the target, lets the clients arrive, fires the faults, closes the books in time.
+//!
+//! One thread does all of it; servers are processes of their own. It knows nothing of files, charts and verdicts.
+
+pub(crate) mod echo_client;
+pub(crate) mod faults;
+pub(crate) mod in_memory;
+
+use crate::event::{ClientIndex, Event};
+use crate::load::attempt;
+use crate::load::client;
+use crate::load::dead_paths;
+use crate::load::fd_limit as files;
+pub(crate) use crate::load::fd_limit::SPARE_FILES;
+pub use crate::load::fd_limit::raise_files;
+use crate::load::hits;
+use crate::load::hits::Hits;
+pub(crate) use crate::load::hits::{Ask, Question};
+use crate::load::pacer::Pacer;
+use crate::load::registry::Registry;
+use crate::load::source_address::Sources;
+use crate::load::under_way::UnderWay;
+use crate::metrics::{Live, Recorder, Results, Status};
+use crate::plan::{Before, Firing, Plan, Shard};
+use crate::recorder::Journal;
+pub use crate::run::echo_client::{Echoed, echo};
+pub use crate::run::in_memory::run_in_memory;
+use crate::server::protocol::{FromServer, Id, ToServer};
+pub(crate) use crate::sut::Routes;
+use crate::sut::control_links as lines;
+pub use crate::sut::error::RunError;
+use crate::sut::target_events as crew;
+pub(crate) use crate::sut::target_events::{Crew, Late, Order, Sent};
+pub use crate::sut::this_program;
+use crate::sut::{Fleet, Reports, Setting};
+use crate::transport::clock::{Clock, monotonic_ns};
+use crate::ws::handshake::client as ask;
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, interval, sleep_until};
+
+/// In which a target that is not ours must answer one opening handshake before the run.
+const PROBE_WITHIN: Duration = Duration::from_secs(10);
+/// Between two progress lines.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// How long the servers' evidence may trail behind the end of the run; it is dated, so what happened later does not count.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// Where a run finds its program and leaves its target's output.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// This program; see [`this_program`].
+    pub program: PathBuf,
+    /// File for what the target prints.
+    pub output: PathBuf,
+    /// For this long a target that is not ours answers opening handshakes, one after another, before offset 0: a program that compiles
+    /// itself as it runs is then no longer cold. Nothing of it is measured.
+    pub warm_up: Duration,
+}
+
+/// What the parts of a run share.
+pub(crate) struct Shared {
+    pub(crate) plan: Arc<Plan>,
+    /// The clients of this process; the whole where it has none.
+    pub(crate) shard: Shard,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) pacer: Arc<Pacer>,
+    /// Who else has clients.
+    pub(crate) crew: Crew,
+    /// Another process has the servers, and tells what happens to them.
+    pub(crate) follows: bool,
+    /// Worker processes have the clients; this one has the servers.
+    pub(crate) leads: bool,
+    /// Connections that a fault on a server process, by firing and instance, is about to act on.
+    pub(crate) marked: Mutex<HashMap<(Firing, u16), Vec<Id>>>,
+    pub(crate) sources: Sources,
+    /// Opening requests by cohort and instance, as far as attempts have them in common.
+    pub(crate) forms: Vec<Vec<Result<ask::Form, String>>>,
+    /// Leave to connect.
+    pub(crate) turns: Semaphore,
+    pub(crate) under_way: UnderWay,
+    pub(crate) dead_paths: dead_paths::DeadPaths,
+    /// What faults may hit, here or in the process that leads.
+    pub(crate) hits: Hits,
+}
+
+/// A target that has been started, with the clients elsewhere.
+pub(crate) struct Led {
+    fleet: Arc<Fleet>,
+    reports: Reports,
+    crew: Crew,
+    /// Opening handshakes that it was asked for.
+    uncounted: u64,
+}
+
+/// When a run begins.
+#[derive(Clone, Copy, Debug)]
+pub enum Start {
+    /// As soon as the target is ready.
+    Ready,
+    /// At this reading of raw CLOCK_MONOTONIC, in ns, or as soon as the target is ready, if that is later.
+    At(u64),
+}
+
+impl Start {
+    /// Offset 0 of a run that is ready at `ready_ns`.
+    pub(crate) fn not_before(self, ready_ns: u64) -> u64 {
+        match self {
+            Start::Ready => ready_ns,
+            Start::At(at) => at.max(ready_ns),
+        }
+    }
+}
+
+/// Runs a plan, or one shard of it, to its end, or until `stop` resolves: then the results so far are marked aborted. `progress` is
+/// called several times a second with the offset.
+///
+/// # Errors
+/// If it could not begin; what begins is always measured to some end.
+pub async fn run(
+    plan: Arc<Plan>,
+    shard: Shard,
+    start: Start,
+    places: &Places,
+    stop: impl Future<Output = ()>,
+    mut progress: impl FnMut(Duration, Live),
+) -> Result<Results, RunError> {
+    files::check(&plan, shard)?;
+    tokio::pin!(stop);
+    let crew = Crew::default();
+    let led = tokio::select! {
+        // Starting may take long: a stop wins.
+        biased;
+        () = &mut stop => return Err(RunError::Stopped),
+        led = lead(&plan, places, Vec::new(), token(), crew.clone()) => led?,
+    };
+    let arrivals = arrivals(&plan, shard);
+    let recorder = Recorder::new(&plan).for_shard(shard);
+    let journal = Arc::new(Journal::open(recorder, plan.duration, Clock::Machine, start.not_before(monotonic_ns())));
+    let results = match Shared::new(plan.clone(), Some(shard), Hits::new(&plan, shard), journal, led.fleet.clone(), crew) {
+        Ok(shared) => measure(&shared, arrivals, led.reports, stop, &mut progress).await,
+        Err(error) => Err(error),
+    };
+    led.fleet.shut_down().await;
+    results.map(|results| with_uncounted(results, led.uncounted))
+}
+
+/// What the tool did to the target besides, for the reader to know.
+fn with_uncounted(mut results: Results, openings: u64) -> Results {
+    results.usage.uncounted_openings += openings;
+    results
+}
+
+/// Starts the target of a plan whose clients are with workers: those listen for its reports at the abstract sockets `workers`, by
+/// shard, show and expect `token`, and hear of it through `crew`.
+///
+/// # Errors
+/// If it cannot be started, cannot be reached from the addresses that the plan gives, or, where it is not ours, does not answer an
+/// opening handshake.
+pub(crate) async fn lead(plan: &Plan, places: &Places, workers: Vec<String>, token: String, crew: Crew) -> Result<Led, RunError> {
+    let setting = Setting { plan, program: places.program.clone(), output: places.output.clone(), workers, token, crew: crew.clone() };
+    let (fleet, reports) = Fleet::start(setting).await?;
+    let Before { probe, warm_up } = plan.target.before();
+    let place = fleet.place(0);
+    if probe && let Err(cause) = attempt::probe(place, &plan.cohorts[0], PROBE_WITHIN).await {
+        let url = place.url.to_string();
+        fleet.shut_down().await;
+        return Err(RunError::Unready { url, cause });
+    }
+    let warmed = if warm_up { attempt::warm_up(place, &plan.cohorts[0], places.warm_up).await } else { 0 };
+    if let Err(error) = Sources::of(plan, fleet.place(0).address) {
+        fleet.shut_down().await;
+        return Err(error);
+    }
+    Ok(Led { fleet: Arc::new(fleet), reports, crew, uncounted: u64::from(probe) + warmed })
+}
+
+impl Led {
+    /// What workers must know to use it.
+    pub(crate) fn routes(&self) -> Routes {
+        self.fleet.routes()
+    }
+
+    /// Carries out what happens to the target from `epoch_ns` on, while workers have the clients of `shard`, and answers their `questions`. As
+    /// [`run`] otherwise.
+    ///
+    /// # Errors
+    /// If it could not begin.
+    pub(crate) async fn run(
+        self,
+        plan: Arc<Plan>,
+        (shard, workers, questions): (Shard, u32, mpsc::UnboundedReceiver<Question>),
+        epoch_ns: u64,
+        stop: impl Future<Output = ()>,
+        mut progress: impl FnMut(Duration, Live),
+    ) -> Result<Results, RunError> {
+        let journal = Arc::new(Journal::open(Recorder::new(&plan), plan.duration, Clock::Machine, epoch_ns));
+        let shared = Shared::new(plan.clone(), None, Hits::new(&plan, shard), journal, self.fleet.clone(), self.crew)?;
+        let answering = tokio::spawn(hits::answer(shared.clone(), workers, questions));
+        let results = measure(&shared, Vec::new(), self.reports, stop, &mut progress).await;
+        answering.abort();
+        results.map(|results| with_uncounted(results, self.uncounted))
+    }
+
+    /// What can end the target when the run is over.
+    pub(crate) fn handle(&self) -> Ender {
+        Ender(self.fleet.clone())
+    }
+}
+
+/// What can end a target.
+pub(crate) struct Ender(Arc<Fleet>);
+
+impl Ender {
+    /// Ends all its processes and waits for them.
+    pub(crate) async fn shut_down(&self) {
+        self.0.shut_down().await;
+    }
+}
+
+/// The clients of one shard, against a target that another process leads.
+pub(crate) struct Follower {
+    plan: Arc<Plan>,
+    /// Which of the workers, from 0.
+    worker: u32,
+    shard: Shard,
+    lines: Arc<lines::Lines>,
+    reports: Reports,
+}
+
+impl Follower {
+    /// Gets ready: server processes that show `token` report to the abstract socket `name`.
+    ///
+    /// # Errors
+    /// Too many clients for this process, or no socket.
+    pub(crate) fn listen(plan: Arc<Plan>, (worker, shard): (u32, Shard), name: &str, token: String) -> Result<Follower, RunError> {
+        files::check(&plan, shard)?;
+        let (lines, reports) = lines::Lines::listen(name, token)?;
+        Ok(Follower { plan, worker, shard, lines, reports })
+    }
+
+    /// Runs the clients from `epoch_ns` on, while `orders` say what happens to the target, and whoever takes `questions` has the budget of
+    /// hits. As [`run`] otherwise.
+    ///
+    /// # Errors
+    /// If the routes are of no use.
+    pub(crate) async fn run(
+        self,
+        routes: &Routes,
+        epoch_ns: u64,
+        (mut orders, questions): (mpsc::UnboundedReceiver<crew::Sent>, mpsc::UnboundedSender<Question>),
+        stop: impl Future<Output = ()>,
+        mut progress: impl FnMut(Duration, Live),
+    ) -> Result<Results, RunError> {
+        let fleet = Arc::new(Fleet::attach(&self.plan, self.shard, routes, self.lines)?);
+        let arrivals = arrivals(&self.plan, self.shard);
+        let recorder = Recorder::new(&self.plan).for_shard(self.shard);
+        let journal = Arc::new(Journal::open(recorder, self.plan.duration, Clock::Machine, epoch_ns));
+        let hits = Hits::of_another(&self.plan, self.worker, questions);
+        let mut shared = Shared::new(self.plan, Some(self.shard), hits, journal, fleet, Crew::default())?;
+        if let Some(shared) = Arc::get_mut(&mut shared) {
+            shared.follows = true;
+        }
+        let obeying = shared.clone();
+        let obey = tokio::spawn(async move {
+            while let Some((order, done)) = orders.recv().await {
+                faults::obey(&obeying, &order);
+                let _ = done.send(crew::Late::new());
+            }
+        });
+        let results = measure(&shared, arrivals, self.reports, stop, &mut progress).await;
+        obey.abort();
+        results
+    }
+}
+
+/// Proof that a process is one that we started.
+pub(crate) fn token() -> String {
+    format!("{:016x}{:016x}", monotonic_ns(), std::process::id())
+}
+
+impl Shared {
+    pub(crate) fn new(
+        plan: Arc<Plan>,
+        clients: Option<Shard>,
+        hits: Hits,
+        journal: Arc<Journal>,
+        fleet: Arc<Fleet>,
+        crew: Crew,
+    ) -> Result<Arc<Shared>, RunError> {
+        let shard = clients.unwrap_or(Shard::WHOLE);
+        let count = if clients.is_some() { plan.clients() } else { 0 };
+        let registry = Arc::new(Registry::new(count, shard));
+        let sources = if fleet.is_in_memory() { Sources::one_each(plan.clients()) } else { Sources::of(&plan, fleet.place(0).address)? };
+        let form = |cohort| fleet.named(None).into_iter().map(|instance| attempt::form(cohort, fleet.place(instance))).collect();
+        let forms = plan.cohorts.iter().map(form).collect();
+        let (pacer, marked, turns) = (Arc::default(), Mutex::default(), Semaphore::new(attempt::VOLLEY));
+        let (follows, leads) = (false, clients.is_none());
+        let (under_way, dead_paths) = (UnderWay::default(), dead_paths::DeadPaths::default());
+        Ok(Arc::new(Shared {
+            plan,
+            shard,
+            journal,
+            registry,
+            fleet,
+            pacer,
+            sources,
+            crew,
+            follows,
+            leads,
+            marked,
+            forms,
+            turns,
+            under_way,
+            dead_paths,
+            hits,
+        }))
+    }
+
+    /// Tells what should have been done to server processes and is not done when the run ends, and which faults were never due.
+    pub(crate) fn tell_what_is_left(&self, status: Status) {
+        let at = self.journal.now().min(self.plan.duration.saturating_sub(Duration::from_nanos(1)));
+        for (Firing { fault, number }, why) in self.under_way.left(at) {
+            self.journal.record_at(at, &Event::NotCarriedOut { fault: Some(fault), firing: number, why });
+        }
+        // Of a run that was stopped nobody can tell; and one process speaks for all.
+        if status == Status::Completed && !self.follows {
+            self.plan.never_due().for_each(|fault| self.journal.record_at(at, &Event::not_due(fault)));
+        }
+    }
+
+    /// What the opening requests of a client to an instance have in common, or why it has none.
+    pub(crate) fn form(&self, client: ClientIndex, instance: u16) -> Result<&ask::Form, &String> {
+        self.forms[self.plan.cohort_of(client)][usize::from(instance)].as_ref()
+    }
+}
+
+/// The run itself, between the start of the target and its end.
+async fn measure(
+    shared: &Arc<Shared>,
+    arrivals: Vec<(Duration, ClientIndex)>,
+    reports: Reports,
+    stop: impl Future<Output = ()>,
+    progress: &mut impl FnMut(Duration, Live),
+) -> Result<Results, RunError> {
+    let journal = shared.journal.clone();
+    shared.fleet.watch(journal.clone());
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(follow_reports(shared.clone(), reports));
+    tasks.spawn(pace(shared.clone()));
+    tasks.spawn(arrive(shared.clone(), arrivals));
+    for index in 0..u16::try_from(shared.plan.faults.len()).unwrap_or(u16::MAX) {
+        tasks.spawn(faults::run(shared.clone(), index));
+    }
+    let status = watch(&journal, shared.plan.duration, stop, progress).await;
+    let (end, under_way) = (journal.end(), shared.registry.under_way(&journal));
+    if status == Status::Completed {
+        tokio::time::sleep(SETTLE).await;
+    }
+    shared.tell_what_is_left(status);
+    let results = journal.close(status, end, under_way);
+    tasks.abort_all();
+    results.ok_or_else(|| RunError::Io(io::Error::other("the books were closed twice")))
+}
+
+/// Reports progress until the end of the run or `stop`.
+async fn watch(journal: &Journal, duration: Duration, stop: impl Future<Output = ()>, progress: &mut impl FnMut(Duration, Live)) -> Status {
+    let mut tick = interval(PROGRESS_EVERY);
+    let end = sleep_until(journal.instant(duration));
+    tokio::pin!(end, stop);
+    loop {
+        tokio::select! {
+            // A stop that comes with the end is still a stop.
+            biased;
+            () = &mut stop => return Status::Aborted,
+            () = &mut end => return Status::Completed,
+            _ = tick.tick() => progress(journal.now(), journal.live()),
+        }
+    }
+}
+
+/// Due offset of the arrival of each client of a shard, sorted. All are drawn, so that each has its own whatever the shard.
+fn arrivals(plan: &Plan, shard: Shard) -> Vec<(Duration, ClientIndex)> {
+    let mut all = Vec::with_capacity(shard.count(plan.clients()) as usize);
+    for cohort in &plan.cohorts {
+        let due = cohort.dues(plan.seed).zip((cohort.first..).map(ClientIndex));
+        all.extend(due.filter(|(_, client)| shard.owns(client.0)));
+    }
+    all.sort_unstable();
+    all
+}
+
+/// Most first attempts that are due in any second from the first on.
+pub fn arrivals_peak(plan: &Plan) -> usize {
+    let due: Vec<_> = arrivals(plan, Shard::WHOLE).into_iter().map(|(due, _)| due).collect();
+    due.iter().enumerate().map(|(index, from)| due.partition_point(|at| *at < *from + Duration::from_secs(1)) - index).max().unwrap_or(0)
+}
+
+/// Lets the clients arrive.
+async fn arrive(shared: Arc<Shared>, arrivals: Vec<(Duration, ClientIndex)>) {
+    let mut clients = tokio::task::JoinSet::new();
+    let epoch = shared.journal.instant(Duration::ZERO);
+    if epoch > Instant::now() {
+        sleep_until(epoch).await;
+    }
+    for (place, (due, client)) in arrivals.into_iter().enumerate() {
+        if due > shared.journal.now() {
+            sleep_until(shared.journal.instant(due)).await;
+        }
+        clients.spawn(client::live(shared.clone(), client, due));
+        // Many may be due at once: let those who came first begin.
+        if place.is_multiple_of(64) {
+            tokio::task::yield_now().await;
+        }
+    }
+    while let Some(ended) = clients.join_next().await {
+        if let Err(error) = ended
+            && error.is_panic()
+        {
+            shared.journal.notice("a client panicked: please report this bug");
+        }
+    }
+}
+
+async fn pace(shared: Arc<Shared>) {
+    let journal = shared.journal.clone();
+    let end = shared.plan.duration;
+    if shared.fleet.is_in_memory() {
+        return shared.pacer.clone().run_by_timers(shared.registry.clone(), move || journal.now(), end).await;
+    }
+    if let Err(error) = shared.pacer.clone().run(shared.registry.clone(), move || journal.now(), end).await {
+        shared.journal.notice(format!("messages are not sent: {error}"));
+    }
+}
+
+/// Makes events of what the embedded servers report.
+async fn follow_reports(shared: Arc<Shared>, mut reports: mpsc::UnboundedReceiver<FromServer>) {
+    let journal = shared.journal.clone();
+    let mut reached = BTreeSet::new();
+    while let Some(line) = reports.recv().await {
+        match line {
+            FromServer::Injected { fault, id: Some(id), at_ns, dead_by } => {
+                if !dead_by.is_empty() {
+                    shared.path_died(id, dead_by);
+                }
+                journal.record_at(journal.offset(at_ns), &Event::Injected { fault, client: id.client, connection: id.connection });
+            }
+            // Once: an instance that starts again while the fault stands is still the same.
+            FromServer::Reached { firing, instance, at_ns } if reached.insert((firing, instance)) => {
+                journal.record_at(journal.offset(at_ns), &Event::Reached { fault: firing.fault });
+            }
+            FromServer::Ended { id: Some(id), ending, at_ns } => {
+                journal.record_at(journal.offset(at_ns), &Event::ServerEnded { client: id.client, connection: id.connection, ending });
+            }
+            FromServer::Ask { instance, process, firing, ticket } => {
+                let granted = shared.hits.take_one(firing).await;
+                shared.fleet.answer((instance, process), ToServer::Answer { ticket, granted });
+            }
+            FromServer::LocalLimit { what } => journal.record(&Event::LocalLimit { what }),
+            FromServer::Notice { text } => journal.notice(text),
+            _ => {}
+        }
+    }
+}
+
+/// The file of the target's output in a run folder.
+pub fn output_file(folder: &Path) -> PathBuf {
+    folder.join("target.log")
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Size of the future that `make` would make; it is not made.
+    fn size<F>(_: impl FnOnce(Arc<Shared>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_client_costs_a_task_and_little_else() {
+        // An open connection has its own state beside it, and no buffers while nothing is under way.
+        assert!(size(|shared| client::live(shared, ClientIndex(0), Duration::ZERO)) <= 832);
+        assert!(size_of::<crate::ws::connection::Connection>() <= 288);
+        assert!(size_of::<crate::load::registry::Slot>() <= 136);
+    }
+}

@@ -1,0 +1,122 @@
+//! What a server stands on: a process of its own, with sockets, or tasks beside its clients, with wires in memory.
+
+use crate::server::listener;
+use crate::server::protocol::ServerSpec;
+use crate::transport::clock::Clock;
+use crate::transport::memory::network::Network;
+use crate::transport::socket::Listener;
+use std::future::poll_fn;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// What a server stands on.
+pub(crate) enum Ground {
+    /// A process, whose end is that of all its tasks.
+    Process,
+    /// Tasks of a process that has other things to do as well.
+    Memory {
+        /// Where it listens.
+        network: Network,
+        /// Dates its evidence.
+        clock: Clock,
+        /// All that a crash ends.
+        tasks: Mutex<JoinSet<()>>,
+        /// Whether it is stopped.
+        still: Arc<Still>,
+    },
+}
+
+/// Whether the tasks of a server stand still, as those of a process after SIGSTOP.
+#[derive(Debug, Default)]
+pub(crate) struct Still(Mutex<(bool, Vec<Waker>)>);
+
+impl Still {
+    fn lock(&self) -> MutexGuard<'_, (bool, Vec<Waker>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does this work unless it stands still: what comes meanwhile is seen when it goes on, in the order in which it came.
+    fn stoppable(self: Arc<Self>, work: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
+        let mut work = Box::pin(work);
+        poll_fn(move |cx| {
+            let mut still = self.lock();
+            if still.0 {
+                still.1.push(cx.waker().clone());
+                return Poll::Pending;
+            }
+            drop(still);
+            work.as_mut().poll(cx)
+        })
+    }
+}
+
+impl Ground {
+    /// Opens the listening socket, with a queue of `backlog`.
+    ///
+    /// # Errors
+    /// If the address is taken.
+    pub(crate) fn listen(&self, spec: &ServerSpec, backlog: u32) -> io::Result<Listener> {
+        match self {
+            Ground::Process => listener::listen(spec, backlog),
+            Ground::Memory { network, .. } => network.listen(spec.address, backlog).map(Listener::Memory),
+        }
+    }
+
+    /// Reading of the clock that dates evidence, ns.
+    pub(crate) fn now_ns(&self) -> u64 {
+        match self {
+            Ground::Process => Clock::Machine.now_ns(),
+            Ground::Memory { clock, .. } => clock.now_ns(),
+        }
+    }
+
+    /// Begins a task that ends with the server at the latest.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        match self {
+            Ground::Process => drop(tokio::spawn(task)),
+            Ground::Memory { tasks, still, .. } => {
+                let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
+                tasks.spawn(still.clone().stoppable(task));
+                // Those that are over leave nothing behind.
+                while tasks.try_join_next().is_some() {}
+            }
+        }
+    }
+
+    /// Begins a task that ends when its owner says so.
+    pub(crate) fn task(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        match self {
+            Ground::Process => tokio::spawn(task),
+            Ground::Memory { still, .. } => tokio::spawn(still.clone().stoppable(task)),
+        }
+    }
+
+    /// Stops all tasks, or lets them go on; a process is stopped by others.
+    pub(crate) fn stand_still(&self, stands: bool) {
+        if let Ground::Memory { still, .. } = self {
+            let mut still = still.lock();
+            still.0 = stands;
+            let woken = if stands { Vec::new() } else { std::mem::take(&mut still.1) };
+            drop(still);
+            woken.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Ends all tasks where they stand.
+    pub(crate) fn clear(&self) {
+        if let Ground::Memory { tasks, .. } = self {
+            tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+        }
+    }
+}
+
+/// A task that ends when its handle is dropped.
+pub(crate) struct Ends(pub(crate) JoinHandle<()>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

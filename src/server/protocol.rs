@@ -1,0 +1,287 @@
+//! The line between closestorm and an embedded server process: what it is told to do, and the evidence it streams back.
+//!
+//! JSON lines over an abstract Unix socket, which leaves no file behind and whose buffer outlives a killed server. The server never
+//! waits for it: what does not fit is counted and reported.
+
+use crate::close::Ending;
+use crate::event::{ClientIndex, ConnectionNo};
+use crate::fault::{OnAttempt, OnListener};
+use crate::plan::{Embedded, Firing, Pick};
+use crate::transport::tickets::TicketKey;
+use crate::transport::tls::Identity;
+use crate::ws::session::mailbox::Dose;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Request header that carries `<client>/<connection>`.
+pub(crate) const ID_HEADER: &str = "Closestorm-Id";
+/// Request header of clients that wait for a message of the server: what it says to them first, escaped.
+pub(crate) const GREETING_HEADER: &str = "Closestorm-Greeting";
+/// Request header of clients that do not want an echo.
+pub(crate) const SINK_HEADER: &str = "Closestorm-Sink";
+
+/// The argument of an embedded server process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ServerSpec {
+    /// Which instance.
+    pub instance: u16,
+    /// Which of its processes, from 0.
+    pub process: u16,
+    /// Processes of the instance.
+    pub processes: u16,
+    /// Where it listens, with `SO_REUSEPORT`.
+    pub address: SocketAddr,
+    /// Abstract name of the socket to report to.
+    pub report_to: String,
+    /// Those of the worker processes that have the clients, by shard; none where the parent has them itself.
+    pub workers: Vec<String>,
+    /// Proof that it is the server we started.
+    pub token: String,
+    /// Root seed.
+    pub seed: u64,
+    /// As planned, or the part of it for one of several processes.
+    pub settings: Embedded,
+    /// Certificate, where `settings.tls`.
+    pub identity: Option<Identity>,
+}
+
+/// A text as the value of a header: printable ASCII as it is, all else and `%` as `%` and two hexadecimal digits.
+pub(crate) fn escaped(text: &str) -> String {
+    let plain = |byte: u8| (byte == b' ' || byte.is_ascii_graphic()) && byte != b'%';
+    // A value has no blanks at its ends.
+    let edge = |place: usize| place == 0 || place + 1 == text.len();
+    let bytes = text.bytes().enumerate();
+    bytes
+        .map(
+            |(place, byte)| {
+                if plain(byte) && !(byte == b' ' && edge(place)) { char::from(byte).to_string() } else { format!("%{byte:02x}") }
+            },
+        )
+        .collect()
+}
+
+/// The text of [`escaped`]; `None` where it is none.
+pub(crate) fn unescaped(value: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if *first == b'%' {
+            let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &rest[2..];
+        } else {
+            bytes.push(*first);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// One connection, by the id in its opening request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Id {
+    /// Whose.
+    pub client: ClientIndex,
+    /// Which.
+    pub connection: ConnectionNo,
+}
+
+impl Id {
+    /// As in the header.
+    pub(crate) fn parse(text: &str) -> Option<Id> {
+        let (client, connection) = text.split_once('/')?;
+        Some(Id { client: ClientIndex(client.parse().ok()?), connection: ConnectionNo(connection.parse().ok()?) })
+    }
+}
+
+/// Which attempts and new connections a fault that is active selects.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Standing {
+    /// Only clients with first ≤ index < end; `None`: everybody, also clients that are not ours.
+    pub clients: Option<(u32, u32)>,
+    /// Which of them; a share or a count is a matter of the budget of hits.
+    pub pick: Pick,
+    /// Name of the random streams of what it does.
+    pub stream: String,
+    /// Whoever has the budget of hits must be asked.
+    pub bounded: bool,
+}
+
+impl Standing {
+    /// Whether this attempt or connection is selected, as far as hits are left. `ours`: a client of this run, and not one that is only
+    /// counted.
+    pub(crate) fn wants(&self, client: ClientIndex, ours: bool) -> bool {
+        let among = self.clients.is_none_or(|(first, end)| ours && (first..end).contains(&client.0));
+        among && self.pick.may_take(client)
+    }
+}
+
+/// What an embedded server is told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum ToServer {
+    /// Listen: what stands already has been told, and all processes of the instance are there. One that began alone would get all that
+    /// comes meanwhile.
+    Listen {
+        /// What the processes of an instance seal their TLS sessions with, until the instance restarts.
+        tickets: TicketKey,
+    },
+    /// A fault acts on these connections.
+    Inject {
+        /// What to do.
+        dose: Dose,
+        /// On whom.
+        ids: Vec<Id>,
+    },
+    /// A fault acts on connections that open from now on.
+    InjectNew {
+        /// What to do.
+        dose: Dose,
+        /// On whom.
+        standing: Standing,
+    },
+    /// A fault acts on attempts from now on.
+    Attempts {
+        /// Which firing of which fault.
+        firing: Firing,
+        /// What to do.
+        effect: OnAttempt,
+        /// On whom.
+        standing: Standing,
+    },
+    /// A fault acts on the listening socket from now on; carried out, it is reported as reached.
+    Listener {
+        /// Which firing of which fault.
+        firing: Firing,
+        /// What to do.
+        on: OnListener,
+        /// Only this instance; `None`: all.
+        instance: Option<u16>,
+    },
+    /// A firing of a fault is over.
+    Revert {
+        /// Which.
+        firing: Firing,
+    },
+    /// An answer to [`FromServer::Ask`].
+    Answer {
+        /// Its number.
+        ticket: u64,
+        /// The firing may hit one more.
+        granted: bool,
+    },
+    /// SIGSTOP is near: handshakes are not served any more; answered by [`FromServer::Still`].
+    StandStill {
+        /// For the answer.
+        ticket: u64,
+    },
+    /// SIGCONT has come: they are served again, so much later.
+    GoOn,
+    /// Stop listening, close every connection, exit.
+    Graceful {
+        /// Fault, by index in the plan.
+        fault: u16,
+        /// Status code.
+        code: u16,
+        /// Reason.
+        reason: String,
+        /// Longest wait for the closing handshakes.
+        grace: Duration,
+        /// Time over which the Close frames go out.
+        spread: Duration,
+    },
+}
+
+/// What an embedded server reports; `at_ns` is raw CLOCK_MONOTONIC.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum FromServer {
+    /// First line.
+    Hello {
+        /// Which instance.
+        instance: u16,
+        /// Which of its processes.
+        process: u16,
+        /// From its [`ServerSpec`].
+        token: String,
+        /// Its process.
+        pid: u32,
+    },
+    /// It listens, or would but for a fault that stands.
+    Listening {
+        /// When.
+        at_ns: u64,
+    },
+    /// A fault has begun to act on the listening socket of an instance.
+    Reached {
+        /// Which firing of which fault.
+        firing: Firing,
+        /// Which server.
+        instance: u16,
+        /// When.
+        at_ns: u64,
+    },
+    /// A fault acts on a connection or attempt. Sent before it does.
+    Injected {
+        /// Fault, by index in the plan.
+        fault: u16,
+        /// On whom; none where the request bore no id.
+        id: Option<Id>,
+        /// When.
+        at_ns: u64,
+        /// Firings by which nothing that the server sends reaches the client any more.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        dead_by: Vec<Firing>,
+    },
+    /// May this firing hit one more? One place has the budget of hits of all servers, processes and their successors.
+    Ask {
+        /// Which server.
+        instance: u16,
+        /// Which of its processes.
+        process: u16,
+        /// Which firing.
+        firing: Firing,
+        /// For the answer.
+        ticket: u64,
+    },
+    /// It serves no handshakes.
+    Still {
+        /// Of [`ToServer::StandStill`].
+        ticket: u64,
+    },
+    /// The server's own process met a limit of this machine.
+    LocalLimit {
+        /// As shown.
+        what: String,
+    },
+    /// A connection ended.
+    Ended {
+        /// Which; none where the request bore no id.
+        id: Option<Id>,
+        /// The server's account.
+        ending: Box<Ending>,
+        /// When.
+        at_ns: u64,
+    },
+    /// Something that a reader of the results must know.
+    Notice {
+        /// As shown.
+        text: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_greeting_survives_the_header_that_carries_it() {
+        for text in ["ready", " \t{\"ok\":true} ", "100 % – ü\r\nX: y", "%41", ""] {
+            let value = escaped(text);
+            assert!(value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) && value.trim() == value, "{value:?}");
+            assert_eq!(unescaped(&value).as_deref(), Some(text));
+        }
+        for wrong in ["%", "%4", "%zz", "%ff"] {
+            assert_eq!(unescaped(wrong), None, "{wrong}");
+        }
+    }
+}

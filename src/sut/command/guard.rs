@@ -1,0 +1,272 @@
+//! The guard process, `closestorm __guard`: starts the targets and kills all of them when closestorm is gone, whatever killed it.
+//!
+//! closestorm alone holds the other end of the guard's stdin, so the end of that pipe is the end of closestorm, by SIGKILL too.
+//! Rejected: PR_SET_PDEATHSIG fires when the forking thread ends and does not reach grandchildren; a watcher inside the target's
+//! group would be stopped or killed with it. The guard has one thread, a process group of its own (no Ctrl-C reaches it, no fault
+//! hits it), and is the subreaper of all that it starts: whoever loses its parent becomes its child, so it can kill and reap
+//! everybody, even a process that made its own session. The other side of the conversation is `handle`.
+
+use crate::sut::command::family;
+use crate::sut::command::family::Process;
+use crate::sut::command::protocol::{MARK, Notice, Order, Setup, Step};
+use crate::transport::clock::monotonic_ns;
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::unix::pipe::Receiver;
+use tokio::signal::unix::{Signal as Arriving, SignalKind, signal};
+
+/// First wait between two looks at the processes of an ending slot; doubled while nothing changes.
+const LOOK_FIRST: Duration = Duration::from_millis(2);
+/// Longest such wait, as while a daemon that outlived its leader is left alone.
+const LOOK_LAST: Duration = Duration::from_millis(250);
+
+/// The guard from start to end; returns its exit code.
+///
+/// `arg` is the JSON of the one argument after `__guard`. Returns when stdin has ended and no descendant is left. To be called
+/// first thing in `main`, outside of any runtime: threads and children of others would be taken for targets.
+pub fn main(arg: &str) -> u8 {
+    match run(arg) {
+        Ok(()) => 0,
+        Err(error) => {
+            // Nobody reads this but a terminal, and that may be gone.
+            let _ = writeln!(io::stderr(), "closestorm guard: {error}");
+            1
+        }
+    }
+}
+
+fn run(arg: &str) -> io::Result<()> {
+    let setup: Setup = serde_json::from_str(arg)?;
+    nix::sys::prctl::set_child_subreaper(true)?;
+    tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?.block_on(serve(setup.mark))
+}
+
+async fn serve(mark: String) -> io::Result<()> {
+    // Caught, not ignored or blocked: what is ignored or blocked here would be so in the targets as well, and SIGTERM would not
+    // stop them, whereas handlers end with exec. Held to the end, so that none of these signals kills the guard.
+    let _caught = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()]
+        .into_iter()
+        .chain([SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm()])
+        .map(signal)
+        .collect::<io::Result<Vec<Arriving>>>()?;
+    let mut child_ended = signal(SignalKind::child())?;
+    // Whoever started closestorm may have blocked some, SIGCHLD among them.
+    SigSet::empty().thread_set_mask()?;
+    let orders = Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?)?;
+    let mut orders = BufReader::new(orders).lines();
+    let mut guard = Running { mark, slots: BTreeMap::new(), known: BTreeMap::new(), look_in: LOOK_FIRST };
+    say(&Notice::Hello);
+    loop {
+        tokio::select! {
+            biased; // ends are noticed before new orders, so that a slot is free as soon as it can be
+            _ = child_ended.recv() => guard.reap(),
+            () = tokio::time::sleep(guard.look_in), if guard.slots.values().any(Slot::ending) => guard.look(),
+            line = orders.next_line() => match line {
+                Ok(Some(line)) => guard.obey(&line),
+                Ok(None) | Err(_) => break,
+            },
+        }
+    }
+    kill_everybody(&mut child_ended).await;
+    Ok(())
+}
+
+/// Kills and reaps until no child remains; whoever forks or loses its parent meanwhile is found in the next round.
+async fn kill_everybody(child_ended: &mut Arriving) {
+    loop {
+        for process in family::branches().into_iter().flatten() {
+            hit(process, Signal::SIGKILL);
+        }
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) => break,
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(_) => return, // ECHILD: nobody is left
+            }
+        }
+        let _ = tokio::time::timeout(LOOK_FIRST, child_ended.recv()).await;
+    }
+}
+
+/// Writes a notice; blocks while the pipe is full. If nobody reads any more, stdin ends too, and that is where it is handled.
+fn say(notice: &Notice) {
+    if let Ok(mut line) = serde_json::to_vec(notice) {
+        line.push(b'\n');
+        let mut out = io::stdout().lock();
+        let _ = out.write_all(&line).and_then(|()| out.flush());
+    }
+}
+
+struct Running {
+    mark: String,
+    /// From the start of the leader until no process of the slot is left.
+    slots: BTreeMap<u16, Slot>,
+    /// Slots of processes once seen, by identity. A process that is ending has no readable mark any more and may have no parent
+    /// of the slot either, but still holds its sockets.
+    known: BTreeMap<(i32, u64), u16>,
+    look_in: Duration,
+}
+
+struct Slot {
+    /// The leader's process id, which is the id of the group.
+    leader: Pid,
+    leader_runs: bool,
+    killed: bool,
+}
+
+impl Slot {
+    /// Whether its last processes are awaited.
+    fn ending(&self) -> bool {
+        self.killed || !self.leader_runs
+    }
+}
+
+impl Running {
+    fn obey(&mut self, line: &str) {
+        let Ok(order) = serde_json::from_str(line) else { return };
+        let (id, slot, outcome) = match order {
+            Order::Start { id, slot, argv, env, workdir, output } => {
+                (id, slot, self.start(id, slot, &argv, &env, workdir.as_deref(), &output))
+            }
+            Order::Signal { id, slot, signal } => (id, slot, self.signal(id, slot, signal)),
+        };
+        match outcome {
+            Ok(notice) => say(&notice),
+            Err((step, errno)) => say(&Notice::Failed { id, slot, step, errno: errno as i32 }),
+        }
+    }
+
+    fn start(
+        &mut self,
+        id: u64,
+        slot: u16,
+        argv: &[String],
+        env: &BTreeMap<String, String>,
+        workdir: Option<&Path>,
+        output: &Path,
+    ) -> Result<Notice, (Step, Errno)> {
+        let (program, args) = argv.split_first().ok_or((Step::Program, Errno::EINVAL))?;
+        if self.slots.contains_key(&slot) {
+            return Err((Step::Slot, Errno::EBUSY));
+        }
+        let out = OpenOptions::new().create(true).append(true).open(output).map_err(|error| (Step::Output, errno(&error)))?;
+        let err = out.try_clone().map_err(|error| (Step::Output, errno(&error)))?;
+        let mut command = Command::new(program);
+        command.args(args).envs(env).env(MARK, format!("{}/{slot}", self.mark)).process_group(0);
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        if let Some(workdir) = workdir {
+            // Looked at first: a failed chdir and a failed exec are the same ENOENT.
+            let found = workdir.metadata().map_err(|error| (Step::Workdir, errno(&error)))?;
+            if !found.is_dir() {
+                return Err((Step::Workdir, Errno::ENOTDIR));
+            }
+            command.current_dir(workdir);
+        }
+        let child = command.spawn().map_err(|error| (Step::Program, errno(&error)))?;
+        let at = monotonic_ns();
+        self.slots.insert(slot, Slot { leader: Pid::from_raw(child.id() as i32), leader_runs: true, killed: false });
+        Ok(Notice::Started { id, slot, pid: child.id(), at })
+    }
+
+    fn signal(&mut self, id: u64, slot: u16, signal: i32) -> Result<Notice, (Step, Errno)> {
+        let signal = Signal::try_from(signal).map_err(|errno| (Step::Signal, errno))?;
+        let found = self.slots.get_mut(&slot).ok_or((Step::Slot, Errno::ESRCH))?;
+        found.killed |= signal == Signal::SIGKILL;
+        // Without its leader a group may be empty and its number soon be another's: then only whoever is seen is signalled.
+        let group = found.leader_runs.then_some(found.leader);
+        // A pause or a kill means everybody. A graceful stop means the group, as from a terminal or an init system.
+        let everybody = group.is_none() || matches!(signal, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGCONT);
+        // Looked up first, while their parents live.
+        let members = if everybody { self.members().remove(&slot).unwrap_or_default() } else { Vec::new() };
+        // Before the signal: the kernel delivers it inside the call, and whoever notices must not have done so before it was sent.
+        let at = monotonic_ns();
+        if let Some(group) = group {
+            killpg(group, signal).map_err(|errno| (Step::Signal, errno))?;
+        }
+        let missed = members.into_iter().filter(|process| Some(process.group) != group.map(Pid::as_raw));
+        missed.for_each(|process| hit(process, signal));
+        self.look_in = LOOK_FIRST;
+        Ok(Notice::Signalled { id, slot, at })
+    }
+
+    /// Processes of each slot, until they are reaped: whoever descends from the leader, is in its group, bears its mark or was seen
+    /// to do so before, and all that descend from these.
+    fn members(&mut self) -> BTreeMap<u16, Vec<Process>> {
+        let mut members: BTreeMap<u16, Vec<Process>> = BTreeMap::new();
+        let mut known = BTreeMap::new();
+        for branch in family::branches() {
+            if let Some(slot) = self.slot_of(&branch[0]) {
+                known.extend(branch.iter().map(|process| (process.identity(), slot)));
+                members.entry(slot).or_default().extend(branch);
+            }
+        }
+        self.known = known;
+        members
+    }
+
+    /// The slot of one of our children.
+    fn slot_of(&self, child: &Process) -> Option<u16> {
+        let leads = |slot: &Slot| child.pid == slot.leader.as_raw() || child.group == slot.leader.as_raw();
+        let by_leader = self.slots.iter().find(|(_, slot)| leads(slot)).map(|(&number, _)| number);
+        by_leader.or_else(|| self.known.get(&child.identity()).copied()).or_else(|| family::marked_slot(child.pid, &self.mark))
+    }
+
+    /// Reaps whoever ended and reports leaders.
+    fn reap(&mut self) {
+        loop {
+            let (pid, status, signal) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, status)) => (pid, Some(status), None),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, None, Some(signal as i32)),
+                Err(Errno::EINTR) => continue,
+                Ok(_) | Err(_) => break,
+            };
+            let at = monotonic_ns();
+            if let Some((&slot, found)) = self.slots.iter_mut().find(|(_, slot)| slot.leader_runs && slot.leader == pid) {
+                found.leader_runs = false;
+                say(&Notice::Exited { slot, pid: pid.as_raw() as u32, status, signal, at });
+            }
+        }
+        self.look();
+        self.look_in = LOOK_FIRST;
+    }
+
+    /// Looks after the slots that are ending: kills who should be dead, frees the empty ones.
+    fn look(&mut self) {
+        self.look_in = (self.look_in * 2).min(LOOK_LAST);
+        if !self.slots.values().any(Slot::ending) {
+            return;
+        }
+        let members = self.members();
+        self.slots.retain(|number, slot| {
+            let left = members.get(number).map_or(&[][..], Vec::as_slice);
+            if slot.killed {
+                left.iter().for_each(|process| hit(*process, Signal::SIGKILL));
+            }
+            let gone = !slot.leader_runs && left.is_empty();
+            if gone {
+                say(&Notice::Gone { slot: *number, at: monotonic_ns() });
+            }
+            !gone
+        });
+    }
+}
+
+/// Signals one process; it may have ended since it was seen, and one of another user is out of reach.
+fn hit(process: Process, signal: Signal) {
+    let _ = kill(Pid::from_raw(process.pid), signal);
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO as i32))
+}

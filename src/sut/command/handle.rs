@@ -1,0 +1,333 @@
+//! Steers a guard: orders with answers, exits as they happen. The guard itself is `guard`.
+//!
+//! Cheap to clone. When the last clone is dropped (or the process ends in whatever way) the guard's stdin ends, and it kills all.
+
+use crate::sut::command::error::{Error, How};
+use crate::sut::command::protocol::{Notice, Order, Setup, Step};
+use crate::transport::clock::monotonic_ns;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+/// In which a new guard says hello, and an ended one kills and reaps everybody.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Orders under way; more wait.
+const ORDERS: usize = 64;
+/// Exits that a slow receiver may leave unread.
+const EXITS: usize = 1024;
+
+/// What to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// Program and arguments; at least the program.
+    pub argv: Vec<String>,
+    /// Added to the environment of closestorm.
+    pub env: BTreeMap<String, String>,
+    /// Working directory; `None`: that of closestorm.
+    pub workdir: Option<PathBuf>,
+    /// File to which stdout and stderr are appended.
+    pub output: PathBuf,
+}
+
+/// A program was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// Process id of the leader, and id of its process group.
+    pub pid: u32,
+    /// When exec had succeeded, in ns of CLOCK_MONOTONIC.
+    pub at: u64,
+}
+
+/// The leader of a slot ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Which.
+    pub slot: u16,
+    /// Its process id.
+    pub pid: u32,
+    /// How.
+    pub how: How,
+    /// Whether we had asked for it, by SIGKILL or by `Guard::expect_exit`; if not, the target died by itself.
+    pub asked: bool,
+    /// When it was reaped, in ns of CLOCK_MONOTONIC.
+    pub at: u64,
+}
+
+/// A guard process and all that it started.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// `None` after `shutdown`. Holding a sender keeps the guard's stdin open.
+    orders: Arc<Mutex<Option<mpsc::Sender<String>>>>,
+    next: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+    pid: u32,
+}
+
+/// What the reading task writes. It holds no sender, so that dropping the last `Guard` ends stdin.
+#[derive(Debug)]
+struct Shared {
+    waiting: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
+    state: watch::Sender<State>,
+    exits: broadcast::Sender<Exit>,
+}
+
+type Answer = Result<Started, (Step, i32)>;
+
+#[derive(Debug, Default)]
+struct State {
+    guard_gone: bool,
+    slots: BTreeMap<u16, SlotState>,
+}
+
+/// The latest process of a slot.
+#[derive(Clone, Copy, Debug)]
+struct SlotState {
+    pid: u32,
+    asked: bool,
+    exit: Option<Exit>,
+    gone_at: Option<u64>,
+}
+
+impl Guard {
+    /// Starts a guard from the binary that runs (not from its file, which may have been rebuilt).
+    ///
+    /// Within a tokio runtime, which must outlive the guard's use. Errors: `Launch`.
+    pub async fn launch() -> Result<Self, Error> {
+        Self::launch_from(Path::new("/proc/self/exe")).await
+    }
+
+    /// Starts a guard from another closestorm binary; for programs that are not closestorm themselves, as tests are.
+    pub async fn launch_from(program: &Path) -> Result<Self, Error> {
+        let setup = Setup { mark: format!("{}-{}", std::process::id(), monotonic_ns()) };
+        let mut child = Command::new(program)
+            // Not our own name, so that a `pkill -f closestorm` leaves somebody to clean up.
+            .arg0("storm-guard")
+            .arg("__guard")
+            .arg(serde_json::to_string(&setup).map_err(|error| Error::Launch(error.into()))?)
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(Error::Launch)?;
+        let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(Error::Launch(io::Error::other("no pipes")));
+        };
+        let mut notices = BufReader::new(stdout).lines();
+        hello(&mut notices).await.map_err(Error::Launch)?;
+        let (orders, mut outbox) = mpsc::channel::<String>(ORDERS);
+        // One writer, so that a caller that stops waiting never leaves half a line in the pipe. It owns stdin and ends with the
+        // last sender.
+        tokio::spawn(async move {
+            while let Some(line) = outbox.recv().await {
+                if stdin.write_all(line.as_bytes()).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let shared = Arc::new(Shared {
+            waiting: Mutex::default(),
+            state: watch::Sender::new(State::default()),
+            exits: broadcast::Sender::new(EXITS),
+        });
+        let pid = child.id().unwrap_or(0);
+        tokio::spawn(listen(notices, child, shared.clone()));
+        Ok(Self { orders: Arc::new(Mutex::new(Some(orders))), next: Arc::default(), shared, pid })
+    }
+
+    /// Process id of the guard.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Starts a program in a slot: own process group, stdin empty, output appended to the file.
+    ///
+    /// Errors: `ProgramNotFound`, `Program`, `Workdir`, `Output`, `StillRunning` while a process of the slot is left, `GuardLost`.
+    pub async fn start(&self, slot: u16, spec: Spec) -> Result<Started, Error> {
+        let program = spec.argv.first().cloned().unwrap_or_default();
+        let Spec { argv, env, workdir, output } = spec;
+        let order = |id| Order::Start { id, slot, argv, env, workdir: workdir.clone(), output: output.clone() };
+        self.ask(order).await?.map_err(|(step, errno)| {
+            let source = io::Error::from_raw_os_error(errno);
+            match step {
+                Step::Slot | Step::Signal => Error::StillRunning,
+                Step::Workdir => Error::Workdir { path: workdir.clone().unwrap_or_default(), source },
+                Step::Output => Error::Output { path: output.clone(), source },
+                Step::Program if source.kind() == io::ErrorKind::NotFound => Error::ProgramNotFound { program },
+                Step::Program => Error::Program { program, source },
+            }
+        })
+    }
+
+    /// Sends a signal to the process group of a slot; returns when it was delivered, in ns of CLOCK_MONOTONIC.
+    ///
+    /// SIGKILL, SIGSTOP and SIGCONT also reach descendants that left the group. Errors: `NotRunning`, `Signal`, `GuardLost`.
+    pub async fn signal(&self, slot: u16, signal: Signal) -> Result<u64, Error> {
+        if signal == Signal::SIGKILL {
+            self.expect_exit(slot);
+        }
+        match self.ask(|id| Order::Signal { id, slot, signal: signal as i32 }).await? {
+            Ok(delivered) => Ok(delivered.at),
+            Err((Step::Slot, _)) => Err(Error::NotRunning),
+            Err((_, errno)) => Err(Error::Signal(io::Error::from_raw_os_error(errno))),
+        }
+    }
+
+    /// Says that the process of this slot will end because we want it, so that its `Exit` is `asked`.
+    pub fn expect_exit(&self, slot: u16) {
+        self.shared.state.send_if_modified(|state| {
+            if let Some(found) = state.slots.get_mut(&slot) {
+                found.asked = true;
+            }
+            false // nobody waits for this
+        });
+    }
+
+    /// Whether the latest leader of a slot has ended; `None` if nothing was ever started there.
+    pub fn exited(&self, slot: u16) -> Option<bool> {
+        self.shared.state.borrow().slots.get(&slot).map(|found| found.exit.is_some())
+    }
+
+    /// Waits until the leader of a slot has ended; returns at once if it has, also long ago.
+    ///
+    /// Errors: `NotRunning` if nothing was ever started there, `GuardLost`.
+    pub async fn wait_exit(&self, slot: u16) -> Result<Exit, Error> {
+        self.wait(slot, |found| found.exit).await
+    }
+
+    /// Waits until no process of a slot is left, leader and descendants; returns when that was seen, in ns of CLOCK_MONOTONIC.
+    ///
+    /// Only then are its ports free. Errors as `wait_exit`.
+    pub async fn wait_gone(&self, slot: u16) -> Result<u64, Error> {
+        self.wait(slot, |found| found.gone_at).await
+    }
+
+    /// All exits from now on, in order. A receiver that falls more than 1,024 behind is told that it lagged.
+    pub fn exits(&self) -> broadcast::Receiver<Exit> {
+        self.shared.exits.subscribe()
+    }
+
+    /// Waits until the guard has ended, by `shutdown` or by somebody else; all that it started is killed then.
+    pub async fn gone(&self) {
+        // The sender is ours: it cannot be gone.
+        let _ = self.shared.state.subscribe().wait_for(|state| state.guard_gone).await;
+    }
+
+    /// Ends the guard, which kills and reaps all that it started, and waits for its end.
+    ///
+    /// Errors: `Stuck` if that takes more than ten seconds; the guard then goes on trying.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        drop(lock(&self.orders).take());
+        let mut state = self.shared.state.subscribe();
+        let gone = state.wait_for(|state| state.guard_gone);
+        tokio::time::timeout(PATIENCE, gone).await.map(drop).map_err(|_| Error::Stuck { within: PATIENCE })
+    }
+
+    async fn ask(&self, order: impl FnOnce(u64) -> Order) -> Result<Answer, Error> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut line = serde_json::to_string(&order(id)).map_err(|error| Error::Launch(error.into()))?;
+        line.push('\n');
+        let (sender, answer) = oneshot::channel();
+        lock(&self.shared.waiting).insert(id, sender);
+        // The sender is cloned only for as long as this order takes.
+        let orders = lock(&self.orders).clone().ok_or(Error::GuardLost)?;
+        orders.send(line).await.map_err(|_| Error::GuardLost)?;
+        drop(orders);
+        if self.shared.state.borrow().guard_gone {
+            return Err(Error::GuardLost); // its answers were dropped before ours was awaited
+        }
+        answer.await.map_err(|_| Error::GuardLost)
+    }
+
+    async fn wait<T>(&self, slot: u16, done: impl Fn(&SlotState) -> Option<T>) -> Result<T, Error> {
+        let mut state = self.shared.state.subscribe();
+        let ready = |state: &State| state.guard_gone || state.slots.get(&slot).is_none_or(|found| done(found).is_some());
+        let state = state.wait_for(ready).await.map_err(|_| Error::GuardLost)?;
+        match state.slots.get(&slot) {
+            Some(found) => done(found).ok_or(Error::GuardLost),
+            None => Err(Error::NotRunning),
+        }
+    }
+}
+
+async fn hello(notices: &mut Lines<BufReader<ChildStdout>>) -> io::Result<()> {
+    let line = tokio::time::timeout(PATIENCE, notices.next_line()).await??;
+    match line.as_deref().map(serde_json::from_str) {
+        Some(Ok(Notice::Hello)) => Ok(()),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the program started does not act as a guard")),
+    }
+}
+
+/// Takes notices until the guard is gone. If it did not end by itself, kills what can still be reached: the groups it led.
+async fn listen(mut notices: Lines<BufReader<ChildStdout>>, mut child: Child, shared: Arc<Shared>) {
+    while let Ok(Some(line)) = notices.next_line().await {
+        if let Ok(notice) = serde_json::from_str(&line) {
+            shared.take(notice);
+        }
+    }
+    let orderly = child.wait().await.is_ok_and(|status| status.success());
+    if !orderly {
+        for slot in shared.state.borrow().slots.values().filter(|slot| slot.exit.is_none()) {
+            let _ = killpg(Pid::from_raw(slot.pid as i32), Signal::SIGKILL);
+        }
+    }
+    shared.state.send_modify(|state| state.guard_gone = true);
+    lock(&shared.waiting).clear();
+}
+
+impl Shared {
+    fn take(&self, notice: Notice) {
+        match notice {
+            Notice::Hello => {}
+            Notice::Started { id, slot, pid, at } => {
+                let started = SlotState { pid, asked: false, exit: None, gone_at: None };
+                self.state.send_modify(|state| {
+                    state.slots.insert(slot, started);
+                });
+                self.answer(id, Ok(Started { pid, at }));
+            }
+            Notice::Failed { id, step, errno, .. } => self.answer(id, Err((step, errno))),
+            Notice::Signalled { id, slot, at } => {
+                let pid = self.state.borrow().slots.get(&slot).map_or(0, |found| found.pid);
+                self.answer(id, Ok(Started { pid, at }));
+            }
+            Notice::Exited { slot, pid, status, signal, at } => self.exited(slot, pid, status, signal, at),
+            Notice::Gone { slot, at } => self.state.send_modify(|state| {
+                if let Some(found) = state.slots.get_mut(&slot) {
+                    found.gone_at = Some(at);
+                }
+            }),
+        }
+    }
+
+    fn exited(&self, slot: u16, pid: u32, status: Option<i32>, signal: Option<i32>, at: u64) {
+        let how = signal.map_or(How::Status(status.unwrap_or_default()), How::Signal);
+        let mut exit = Exit { slot, pid, how, asked: false, at };
+        self.state.send_modify(|state| {
+            if let Some(found) = state.slots.get_mut(&slot) {
+                exit.asked = found.asked;
+                found.exit = Some(exit);
+            }
+        });
+        let _ = self.exits.send(exit); // nobody may be listening
+    }
+
+    fn answer(&self, id: u64, answer: Answer) {
+        if let Some(waiting) = lock(&self.waiting).remove(&id) {
+            let _ = waiting.send(answer); // who asked may have stopped waiting
+        }
+    }
+}
+
+/// A thread that panicked with the lock held left whole values behind: each change is one call.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

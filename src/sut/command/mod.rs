@@ -1,0 +1,19 @@
+//! The server under test as processes and ports: starting, readiness, crash, pause, stop, and that nothing is left behind.
+//!
+//! Not here: what the embedded server does (`engine::server`), and when a fault strikes (`engine`). In reading order:
+//! `protocol` is what closestorm and its guard say to each other, `guard` the guard process, `family` finds processes that left
+//! their group, `handle` steers a guard, `port` and `ready` are what the name says, `process` puts it together.
+
+pub(crate) mod error;
+pub(crate) mod family;
+pub mod guard;
+pub(crate) mod handle;
+pub mod port;
+pub(crate) mod process;
+pub(crate) mod protocol;
+pub mod ready;
+
+pub use crate::sut::command::error::{Error, How};
+pub use crate::sut::command::handle::{Exit, Guard, Spec, Started};
+pub use crate::sut::command::process::{CommandTarget, Down, Recipe, Up, signal_named};
+pub use nix::sys::signal::Signal;

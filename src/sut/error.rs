@@ -1,0 +1,86 @@
+//! Why a run could not begin: each with its cause and the way out.
+
+use crate::sut::command as target;
+use crate::transport::tls_error::TlsError;
+use std::io;
+
+/// Why a run could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The process of the target.
+    #[error(transparent)]
+    Target(#[from] target::Error),
+    /// TLS settings.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A URL that leads nowhere.
+    #[error("cannot use target {url}: {cause}")]
+    Address {
+        /// As written.
+        url: String,
+        /// Why.
+        cause: String,
+    },
+    /// The target does not speak WebSocket, or not to us.
+    #[error("target {url} is not ready for a run: {cause}")]
+    Unready {
+        /// Where.
+        url: String,
+        /// Why.
+        cause: String,
+    },
+    /// More clients than files.
+    #[error(
+        "{clients} clients{} need {needed} open files and this process may have {limit}: raise the limit (`ulimit -n {needed}`), use more processes (`--workers N`){}",
+        beside(*left), fewer(*fits)
+    )]
+    Files {
+        /// Planned.
+        clients: u32,
+        /// Sockets that faults may leave open.
+        left: u64,
+        /// With what else is open.
+        needed: u64,
+        /// Hard limit.
+        limit: u64,
+        /// Clients that fit.
+        fits: u64,
+    },
+    /// A local address that cannot be used.
+    #[error("cannot connect from {source_address}: {cause}; name addresses of this machine, of the target's family (`ip addr` lists them)")]
+    Source {
+        /// As given.
+        source_address: std::net::IpAddr,
+        /// Why.
+        cause: String,
+    },
+    /// An embedded server process started and did not report.
+    #[error("embedded server {instance} started but did not report; its output is in the run folder")]
+    NoHello {
+        /// Which.
+        instance: u16,
+    },
+    /// A server that should be there again.
+    #[error("it did not start again: {0}")]
+    NotBack(String),
+    /// A run in memory has none.
+    #[error("{what} needs processes, and in memory there are none")]
+    NeedsProcesses {
+        /// What does.
+        what: String,
+    },
+    /// It was told to stop before it began.
+    #[error("stopped before the run began")]
+    Stopped,
+    /// The machine.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+fn beside(left: u64) -> String {
+    if left > 0 { format!(" and up to {left} sockets that faults leave open behind dead paths") } else { String::new() }
+}
+
+fn fewer(fits: u64) -> String {
+    if fits > 0 { format!(" or run fewer clients (`--clients {fits}`)") } else { String::new() }
+}

@@ -1,0 +1,114 @@
+//! Embedded servers as tasks of this process, on memory wires: they start and die at once, and wait for nothing but tokio's clock.
+//!
+//! What a process can suffer and tasks cannot, a limit of files, is refused before the run.
+
+use crate::fault::{Effect, OnListener};
+use crate::plan::{Firing, Plan, Target};
+use crate::server::in_memory::House;
+use crate::server::protocol::{FromServer, ServerSpec, ToServer};
+use crate::sut::command as target;
+use crate::sut::control_links::Lines;
+use crate::sut::error::RunError;
+use crate::sut::processes::{EXIT_WITHIN, Times};
+use crate::transport::clock::Clock;
+use crate::transport::memory::network::Network;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// The servers of a run on memory wires.
+pub(crate) struct Houses {
+    network: Network,
+    clock: Clock,
+    reports: mpsc::UnboundedSender<FromServer>,
+    /// By instance.
+    specs: Vec<ServerSpec>,
+    /// By instance; `None`: down.
+    members: Vec<Mutex<Option<House>>>,
+    /// Faults that wait in the servers for attempts and new connections; one that starts again is told of them.
+    standing: Mutex<Vec<(Firing, ToServer)>>,
+}
+
+/// What of a plan needs processes; `None`: nothing.
+pub(crate) fn obstacle(plan: &Plan) -> Option<&str> {
+    let Target::Embedded(settings) = &plan.target else { return Some("a target that is not the embedded server") };
+    if settings.processes.is_some_and(|processes| processes > 1) {
+        return Some("`processes`");
+    }
+    let needs = |effect: &Effect| matches!(effect, Effect::Listener { on: OnListener::Files(_), .. });
+    plan.faults.iter().find(|fault| needs(&fault.inject.effect(fault.side))).map(|fault| fault.inject.row.kind)
+}
+
+impl Houses {
+    /// Builds them; none runs yet.
+    pub(crate) fn new(network: Network, clock: Clock, reports: mpsc::UnboundedSender<FromServer>, specs: Vec<ServerSpec>) -> Houses {
+        let members = specs.iter().map(|_| Mutex::default()).collect();
+        Houses { network, clock, reports, specs, members, standing: Mutex::default() }
+    }
+
+    /// Faults that wait in the servers.
+    pub(crate) fn standing(&self) -> MutexGuard<'_, Vec<(Firing, ToServer)>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn member(&self, instance: u16) -> MutexGuard<'_, Option<House>> {
+        self.members[usize::from(instance)].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, instance: u16) -> Result<House, RunError> {
+        self.member(instance).take().ok_or(RunError::Target(target::Error::NotRunning))
+    }
+
+    /// Starts an instance; it listens when this returns.
+    pub(crate) fn launch(&self, instance: u16, lines: &Lines) -> Result<Times, RunError> {
+        let mut member = self.member(instance);
+        if member.is_some() {
+            return Err(RunError::Target(target::Error::StillRunning));
+        }
+        let commands = lines.lay((instance, 0));
+        let spec = self.specs[usize::from(instance)].clone();
+        let standing = self.standing().clone().into_iter().map(|(_, command)| command);
+        *member = Some(House::start(spec, &self.network, self.clock, self.reports.clone(), commands, standing)?);
+        let now = self.clock.now_ns();
+        Ok(Times { first: now, last: now })
+    }
+
+    /// Ends an instance as SIGKILL does; when, by the clock of the run.
+    pub(crate) fn crash(&self, instance: u16) -> Result<u64, RunError> {
+        drop(self.take(instance)?);
+        Ok(self.clock.now_ns())
+    }
+
+    fn still(&self, instance: u16, still: bool) -> Result<u64, RunError> {
+        let member = self.member(instance);
+        member.as_ref().ok_or(RunError::Target(target::Error::NotRunning))?.stand_still(still);
+        Ok(self.clock.now_ns())
+    }
+
+    /// Stops an instance as SIGSTOP does; when, by the clock of the run.
+    pub(crate) fn pause(&self, instance: u16) -> Result<u64, RunError> {
+        self.still(instance, true)
+    }
+
+    /// Lets an instance go on as SIGCONT does; when, by the clock of the run.
+    pub(crate) fn resume(&self, instance: u16) -> Result<u64, RunError> {
+        self.still(instance, false)
+    }
+
+    /// Asks an instance to end by itself, and waits until it has: when, and how.
+    pub(crate) async fn stop(&self, instance: u16, graceful: &ToServer, grace: Duration, lines: &Lines) -> Result<(u64, String), RunError> {
+        let mut house = self.take(instance)?;
+        lines.tell(instance, graceful);
+        // Or it could not obey.
+        house.stand_still(false);
+        let in_time = timeout(grace + EXIT_WITHIN, house.stopped()).await.is_ok();
+        drop(house);
+        Ok((self.clock.now_ns(), if in_time { "exit code 0" } else { "grace was over: SIGKILL" }.to_owned()))
+    }
+
+    /// Ends all.
+    pub(crate) fn shut_down(&self) {
+        (0..self.specs.len()).for_each(|instance| drop(self.member(instance as u16).take()));
+    }
+}

@@ -1,0 +1,495 @@
+//! The target as the engine sees it: where its instances are, and what can be done to them.
+
+pub mod command;
+pub(crate) mod control_links;
+pub(crate) mod endpoint;
+pub(crate) mod error;
+pub(crate) mod in_memory;
+pub(crate) mod processes;
+pub(crate) mod supervisor;
+pub(crate) mod target_events;
+
+use crate::event::{ClientIndex, ConnectionNo, Event};
+use crate::fault::OnListener;
+use crate::plan;
+use crate::plan::{Balance, Firing, Plan, Ready, Shard, Target};
+use crate::recorder::Journal;
+use crate::server::protocol::{FromServer, ServerSpec, ToServer};
+use crate::sut::command::handle::{Guard, Spec};
+use crate::sut::command::port;
+use crate::sut::command::process::{CommandTarget, Recipe, signal_named};
+use crate::sut::control_links::{Lines, Member};
+use crate::sut::endpoint as place;
+use crate::sut::endpoint::Place;
+use crate::sut::error::RunError;
+use crate::sut::in_memory::Houses;
+use crate::sut::processes::{HELLO_WITHIN, Instances};
+use crate::sut::supervisor::Keeper;
+use crate::sut::target_events::{Crew, Order};
+use crate::transport::clock::Clock;
+use crate::transport::memory::network::Network;
+use crate::transport::tls::Identity;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
+
+/// What an attempt takes at least in memory; tokio's timers have no less.
+const LEAST_ATTEMPT: Duration = Duration::from_millis(1);
+
+/// The target.
+pub(crate) struct Fleet {
+    places: Vec<Place>,
+    balance: Balance,
+    turn: AtomicU32,
+    up: Vec<AtomicBool>,
+    lines: Arc<Lines>,
+    /// `None`: the servers are another's business.
+    keeper: Option<Keeper>,
+    /// Certificate of the embedded server.
+    certificate: Option<String>,
+    crew: Crew,
+    seed: crate::seed::Seed,
+    /// Firings that have stopped an instance and are not over.
+    paused: Mutex<BTreeMap<u16, BTreeSet<Firing>>>,
+    /// Firings that keep instances from listening, and which.
+    refusing: Mutex<BTreeMap<Firing, Vec<u16>>>,
+}
+
+/// What a process must know to use a target that another one has started.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Routes {
+    /// URL and resolved address by instance.
+    places: Vec<(String, SocketAddr)>,
+    /// Certificate of the embedded server, PEM, where it has one.
+    certificate: Option<String>,
+}
+
+/// How a target is started.
+pub(crate) struct Setting<'a> {
+    pub(crate) plan: &'a Plan,
+    /// This program.
+    pub(crate) program: PathBuf,
+    /// File for what the target prints.
+    pub(crate) output: PathBuf,
+    /// Names of the sockets of workers, by shard, and what server processes show there.
+    pub(crate) workers: Vec<String>,
+    pub(crate) token: String,
+    /// Where workers hear of the target.
+    pub(crate) crew: Crew,
+}
+
+/// What server processes report.
+pub(crate) type Reports = mpsc::UnboundedReceiver<FromServer>;
+
+/// The balance of a target.
+fn balance(target: &Target) -> Balance {
+    if let Target::Embedded(settings) = target { settings.balance } else { Balance::RoundRobin }
+}
+
+impl Fleet {
+    /// Starts the target and waits until it is ready. Reports of embedded servers come out of the receiver.
+    ///
+    /// # Errors
+    /// If the target cannot be started or reached.
+    pub(crate) async fn start(setting: Setting<'_>) -> Result<(Fleet, Reports), RunError> {
+        let (lines, reports) = match &setting.plan.target {
+            Target::Embedded(_) => Lines::listen(&socket_name(&setting.token), setting.token.clone())?,
+            // A server that is not ours reports nothing.
+            Target::Command(_) | Target::Url(_) => (Arc::default(), mpsc::unbounded_channel().1),
+        };
+        let fleet = match &setting.plan.target {
+            Target::Embedded(settings) => Self::embedded(&setting, settings, lines).await?,
+            Target::Command(command) => Self::command(&setting, command, lines).await?,
+            Target::Url(remote) => {
+                let place = place::resolve(remote.address.clone(), place::trust(&setting.plan.target, None)).await?;
+                Self::bare(setting.plan, vec![place], lines)
+            }
+        };
+        Ok((Fleet { crew: setting.crew, ..fleet }, reports))
+    }
+
+    /// The embedded servers of a plan as tasks of this process, on memory wires; they listen when this returns.
+    ///
+    /// # Errors
+    /// If their certificate is of no use.
+    pub(crate) async fn in_memory(plan: &Plan, settings: &plan::Embedded, clock: Clock) -> Result<(Fleet, Reports), RunError> {
+        let identity = if settings.tls { Some(Identity::generate()?) } else { None };
+        let trust = place::trust(&plan.target, identity.as_ref().map(|identity| identity.certificate.as_str()));
+        let (network, (reports, receiver)) = (Network::default(), mpsc::unbounded_channel());
+        let (mut places, mut specs) = (Vec::new(), Vec::new());
+        for instance in 0..settings.instances {
+            // Any port will do: nobody else is there.
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.saturating_add(1)));
+            let url = format!("{}://{address}/", if settings.tls { "wss" } else { "ws" });
+            places.push(Place { memory: Some(network.clone()), ..place::at(place::read(&url)?, address, trust)? });
+            specs.push(ServerSpec {
+                instance,
+                process: 0,
+                processes: 1,
+                address,
+                report_to: String::new(),
+                workers: Vec::new(),
+                token: String::new(),
+                seed: plan.seed.0,
+                settings: settings.clone(),
+                identity: identity.clone(),
+            });
+        }
+        let keeper = Keeper::Memory(Houses::new(network, clock, reports, specs));
+        let fleet = Fleet { keeper: Some(keeper), ..Self::bare(plan, places, Arc::default()) };
+        for instance in 0..settings.instances {
+            fleet.launch(instance).await?;
+        }
+        Ok((fleet, receiver))
+    }
+
+    /// A target that another process has started. `lines`: where its server processes report to this one.
+    ///
+    /// # Errors
+    /// If its certificate is of no use.
+    pub(crate) fn attach(plan: &Plan, shard: Shard, routes: &Routes, lines: Arc<Lines>) -> Result<Fleet, RunError> {
+        let trust = place::trust(&plan.target, routes.certificate.as_deref());
+        let places = routes.places.iter().map(|(url, address)| place::at(place::read(url)?, *address, trust)).collect::<Result<_, _>>()?;
+        let fleet = Self::bare(plan, places, lines);
+        // Turns of several processes begin at different places.
+        fleet.turn.store(shard.index, Ordering::Relaxed);
+        Ok(fleet)
+    }
+
+    /// What another process must know to use this target.
+    pub(crate) fn routes(&self) -> Routes {
+        let places = self.places.iter().map(|place| (place.url.as_written().to_owned(), place.address)).collect();
+        Routes { places, certificate: self.certificate.clone() }
+    }
+
+    fn bare(plan: &Plan, places: Vec<Place>, lines: Arc<Lines>) -> Fleet {
+        Fleet {
+            up: places.iter().map(|_| AtomicBool::new(true)).collect(),
+            places,
+            balance: balance(&plan.target),
+            turn: AtomicU32::new(0),
+            lines,
+            keeper: None,
+            certificate: None,
+            crew: Crew::default(),
+            seed: plan.seed,
+            paused: Mutex::default(),
+            refusing: Mutex::default(),
+        }
+    }
+
+    async fn command(setting: &Setting<'_>, command: &plan::Command, lines: Arc<Lines>) -> Result<Fleet, RunError> {
+        let guard = Guard::launch_from(&setting.program).await?;
+        let mut instance = CommandTarget::of_command(&guard, 0, command, &setting.output).await?;
+        instance.start_again().await?;
+        let place = place::resolve(place::read(instance.url())?, place::trust(&setting.plan.target, None)).await?;
+        let mut instances = Instances::new(guard);
+        instances.members = vec![vec![AsyncMutex::new(instance)]];
+        instances.stop_signal = Some(signal_named(&command.stop_signal)?);
+        Ok(Fleet { keeper: Some(Keeper::Processes(instances)), ..Self::bare(setting.plan, vec![place], lines) })
+    }
+
+    async fn embedded(setting: &Setting<'_>, settings: &plan::Embedded, lines: Arc<Lines>) -> Result<Fleet, RunError> {
+        let guard = Guard::launch_from(&setting.program).await?;
+        let identity = if settings.tls { Some(Identity::generate()?) } else { None };
+        let processes = settings.processes.unwrap_or(1);
+        let (mut places, mut instances) = (Vec::new(), Instances::new(guard));
+        let trust = place::trust(&setting.plan.target, identity.as_ref().map(|identity| identity.certificate.as_str()));
+        for instance in 0..settings.instances {
+            let port = port::Reserved::new(IpAddr::V4(Ipv4Addr::LOCALHOST)).map_err(RunError::Io)?;
+            let url = format!("{}://{}/", if settings.tls { "wss" } else { "ws" }, port.addr());
+            places.push(place::at(place::read(&url)?, port.addr(), trust)?);
+            let member = |process| {
+                let spec = ServerSpec {
+                    instance,
+                    process,
+                    processes,
+                    address: port.addr(),
+                    report_to: socket_name(&setting.token),
+                    workers: setting.workers.clone(),
+                    token: setting.token.clone(),
+                    seed: setting.plan.seed.0,
+                    settings: settings.share(process, processes),
+                    identity: identity.clone(),
+                };
+                let recipe = recipe(setting, &spec, url.clone())?;
+                Ok(AsyncMutex::new(CommandTarget::new(&instances.guard, instance * processes + process, recipe)))
+            };
+            let members = (0..processes).map(member).collect::<Result<_, RunError>>()?;
+            instances.members.push(members);
+            instances.reserved.push(port);
+        }
+        let certificate = identity.map(|identity| identity.certificate);
+        let fleet = Fleet { keeper: Some(Keeper::Processes(instances)), certificate, ..Self::bare(setting.plan, places, lines) };
+        for instance in 0..settings.instances {
+            fleet.launch(instance).await?;
+        }
+        Ok(fleet)
+    }
+
+    /// Whether the server is not the embedded one: it gives no account of its own.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.keeper.as_ref().is_some_and(Keeper::is_foreign)
+    }
+
+    /// Whether nothing of it is a process or a socket.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self.keeper, Some(Keeper::Memory(_)))
+    }
+
+    /// When a client whose last attempt began at `begun` may try again at the earliest. In memory nothing takes time, and one that does not
+    /// wait would try for ever in the same moment.
+    pub(crate) fn rests_until(&self, begun: Option<Duration>, now: Duration) -> Duration {
+        if self.is_in_memory() && begun == Some(now) { now + LEAST_ATTEMPT } else { Duration::ZERO }
+    }
+
+    /// Where an instance is.
+    pub(crate) fn place(&self, instance: u16) -> &Place {
+        &self.places[usize::from(instance)]
+    }
+
+    /// Whether clients talk TLS to it.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.places.iter().any(|place| place.tls.is_some())
+    }
+
+    /// The instances that a fault names: one, or all.
+    pub(crate) fn named(&self, instance: Option<u16>) -> Vec<u16> {
+        let all = 0..u16::try_from(self.places.len()).unwrap_or(u16::MAX);
+        all.filter(|index| instance.is_none_or(|named| named == *index)).collect()
+    }
+
+    /// The instance that an attempt goes to.
+    pub(crate) fn choose(&self, client: ClientIndex, connection: ConnectionNo) -> u16 {
+        let count = u32::try_from(self.places.len()).unwrap_or(1).max(1);
+        let index = match self.balance {
+            Balance::RoundRobin => self.turn.fetch_add(1, Ordering::Relaxed) % count,
+            Balance::Sticky => client.0 % count,
+            Balance::Random => self.seed.stream(&format!("client/{}/balance/{}", client.0, connection.0)).below(u64::from(count)) as u32,
+            Balance::Healthy => {
+                let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+                let refusing = self.refusing();
+                let refuses = |index: u32| refusing.values().flatten().any(|refusing| u32::from(*refusing) == index);
+                let up = |index: &u32| self.up[*index as usize].load(Ordering::Relaxed) && !refuses(*index);
+                (0..count).map(|step| (turn + step) % count).find(up).unwrap_or(turn % count)
+            }
+        };
+        index as u16
+    }
+
+    /// Tells an embedded server something; nothing happens while it is down.
+    pub(crate) fn tell(&self, instance: u16, command: &ToServer) {
+        self.lines.tell(instance, command);
+    }
+
+    /// Answers what a server process has asked.
+    pub(crate) fn answer(&self, member: Member, command: ToServer) {
+        self.lines.tell_one(member, command);
+    }
+
+    /// Tells all embedded servers of a fault that waits for attempts or new connections, also those that start later. The process
+    /// that has the servers does so, once for all clients.
+    pub(crate) fn stand(&self, firing: Firing, command: ToServer) {
+        if let ToServer::Listener { on: OnListener::Closed, instance, .. } = command {
+            // Whoever chooses among instances knows it, as of those that are down.
+            self.refusing().insert(firing, self.named(instance));
+        }
+        let Some(keeper) = &self.keeper else { return };
+        self.named(None).into_iter().for_each(|instance| self.tell(instance, &command));
+        keeper.standing().push((firing, command));
+    }
+
+    /// Tells all embedded servers that a firing is over.
+    pub(crate) fn revert(&self, firing: Firing) {
+        self.refusing().remove(&firing);
+        let Some(keeper) = &self.keeper else { return };
+        keeper.standing().retain(|(standing, _)| *standing != firing);
+        self.named(None).into_iter().for_each(|instance| self.tell(instance, &ToServer::Revert { firing }));
+    }
+
+    fn keeper(&self) -> Result<&Keeper, RunError> {
+        self.keeper.as_ref().ok_or(RunError::Target(crate::sut::command::error::Error::NotRunning))
+    }
+
+    async fn launch(&self, instance: u16) -> Result<(u64, u64), RunError> {
+        let up = self.keeper()?.launch(instance, &self.lines).await?;
+        self.set_up(instance, true);
+        // Workers may hear of it a little later.
+        drop(self.crew.tell(Order::Up { instance, up: true }));
+        Ok((up.first, up.last))
+    }
+
+    fn refusing(&self) -> MutexGuard<'_, BTreeMap<Firing, Vec<u16>>> {
+        self.refusing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn paused(&self) -> MutexGuard<'_, BTreeMap<u16, BTreeSet<Firing>>> {
+        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An instance is to go down, or is gone.
+    fn down(&self, instance: u16) {
+        self.set_up(instance, false);
+        drop(self.crew.tell(Order::Up { instance, up: false }));
+    }
+
+    /// Whether an instance takes connections, or stands still; not one that is gone or about to go.
+    pub(crate) fn is_up(&self, instance: u16) -> bool {
+        self.up.get(usize::from(instance)).is_some_and(|up| up.load(Ordering::Relaxed))
+    }
+
+    /// Notes whether an instance takes connections.
+    pub(crate) fn set_up(&self, instance: u16, up: bool) {
+        if let Some(state) = self.up.get(usize::from(instance)) {
+            state.store(up, Ordering::Relaxed);
+        }
+    }
+
+    /// SIGKILL; returns when it was delivered.
+    ///
+    /// # Errors
+    /// If there is no process to kill.
+    pub(crate) async fn crash(&self, instance: u16, journal: &Journal) -> Result<Duration, RunError> {
+        self.down(instance);
+        self.paused().remove(&instance);
+        let at = journal.offset(self.keeper()?.crash(instance).await?);
+        journal.record_at(at, &happened(instance, "down", "SIGKILL"));
+        Ok(at)
+    }
+
+    /// Starts an instance again, and says so.
+    ///
+    /// # Errors
+    /// If it does not start, or is not ready in its time.
+    pub(crate) async fn start_again(&self, instance: u16, journal: &Journal) -> Result<(), RunError> {
+        match self.launch(instance).await {
+            Ok((started, ready)) => {
+                journal.record_at(journal.offset(started), &happened(instance, "started", ""));
+                journal.record_at(journal.offset(ready), &happened(instance, "listening", ""));
+                Ok(())
+            }
+            Err(error) => {
+                journal.record(&happened(instance, "exited", &format!("did not start again: {error}")));
+                Err(RunError::NotBack(error.to_string()))
+            }
+        }
+    }
+
+    /// Asks an instance to end by itself, and waits until it has.
+    ///
+    /// # Errors
+    /// If there is no process to stop.
+    pub(crate) async fn stop(&self, instance: u16, graceful: ToServer, grace: Duration, journal: &Journal) -> Result<(), RunError> {
+        if !self.is_up(instance) {
+            return Err(RunError::Target(crate::sut::command::error::Error::NotRunning));
+        }
+        self.down(instance);
+        self.paused().remove(&instance);
+        journal.record(&happened(instance, "stopping", ""));
+        let (gone_at, how) = self.keeper()?.stop(instance, &graceful, grace, &self.lines).await?;
+        journal.record_at(journal.offset(gone_at), &happened(instance, "down", &how));
+        Ok(())
+    }
+
+    /// SIGSTOP; returns when it was delivered.
+    ///
+    /// # Errors
+    /// If there is no process.
+    pub(crate) async fn pause(&self, firing: Firing, instance: u16, journal: &Journal) -> Result<Duration, RunError> {
+        let at = journal.offset(self.keeper()?.pause(instance, &self.lines).await?);
+        self.paused().entry(instance).or_default().insert(firing);
+        journal.record_at(at, &happened(instance, "paused", ""));
+        Ok(at)
+    }
+
+    /// SIGCONT, when the last firing that has stopped the instance is over; nothing if the plan has ended that process meanwhile.
+    ///
+    /// # Errors
+    /// If a process that was paused is gone.
+    pub(crate) async fn resume(&self, firing: Firing, instance: u16, journal: &Journal) -> Result<(), RunError> {
+        let goes_on = match self.paused().get_mut(&instance) {
+            Some(firings) => firings.remove(&firing) && firings.is_empty(),
+            None => false,
+        };
+        if !goes_on {
+            return Ok(());
+        }
+        let at = self.keeper()?.resume(instance, &self.lines).await?;
+        journal.record_at(journal.offset(at), &happened(instance, "resumed", ""));
+        Ok(())
+    }
+
+    /// Follows process ends that nobody asked for.
+    pub(crate) fn watch(self: &Arc<Self>, journal: Arc<Journal>) {
+        let Some(Keeper::Processes(instances)) = &self.keeper else { return };
+        let (mut exits, fleet) = (instances.guard.exits(), self.clone());
+        let (guard, told) = (instances.guard.clone(), journal.clone());
+        tokio::spawn(async move {
+            while let Ok(exit) = exits.recv().await {
+                let Some(Keeper::Processes(instances)) = fleet.keeper.as_ref().filter(|_| !exit.asked) else { continue };
+                let instance = instances.instance_of(exit.slot);
+                fleet.down(instance);
+                let at = journal.offset(exit.at);
+                journal.record_at(at, &happened(instance, "exited", &format!("by itself: {}", exit.how)));
+                let told = format!("the target ended by itself: {}", exit.how);
+                // The embedded server is ours: nothing but the plan may end it. How somebody's own server does is what a run measures.
+                let event = if instances.stop_signal.is_some() { Event::Notice { text: told } } else { unplanned(told) };
+                journal.record_at(at, &event);
+            }
+        });
+        tokio::spawn(async move {
+            guard.gone().await;
+            // At the end of a run the books are closed before.
+            told.record(&unplanned(
+                "the process that starts and stops the target was ended by somebody else, and the target with it".to_owned(),
+            ));
+        });
+    }
+
+    /// Ends all processes and waits for them.
+    pub(crate) async fn shut_down(&self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.shut_down().await;
+        }
+    }
+}
+
+fn recipe(setting: &Setting<'_>, spec: &ServerSpec, url: String) -> Result<Recipe, RunError> {
+    let argument = serde_json::to_string(spec).map_err(|error| RunError::Io(error.into()))?;
+    Ok(Recipe {
+        spec: Spec {
+            argv: vec![setting.program.display().to_string(), "__server".into(), argument],
+            env: BTreeMap::new(),
+            workdir: None,
+            output: setting.output.clone(),
+        },
+        url,
+        addrs: vec![spec.address],
+        ready: Ready::Tcp,
+        ready_within: HELLO_WITHIN,
+        port_held: true,
+    })
+}
+
+/// Name of the abstract socket to which server processes report that show this token.
+pub(crate) fn socket_name(token: &str) -> String {
+    format!("closestorm-{token}")
+}
+
+/// Something that the plan does not say.
+fn unplanned(why: String) -> Event {
+    Event::NotCarriedOut { fault: None, firing: 0, why }
+}
+
+fn happened(instance: u16, what: &'static str, detail: &str) -> Event {
+    Event::Target { instance, what, detail: detail.to_owned() }
+}
+
+/// This program, for server processes and the guard: the binary that runs, not a file that may have been rebuilt.
+pub fn this_program() -> PathBuf {
+    PathBuf::from("/proc/self/exe")
+}

@@ -1,0 +1,183 @@
+//! The processes of a target that is ours: starting, crashing, stopping, pausing; an instance may be several processes on one port.
+
+use crate::plan::Firing;
+use crate::server::protocol::ToServer;
+use crate::sut::command as target;
+use crate::sut::command::handle::Guard;
+use crate::sut::command::port;
+use crate::sut::command::process::CommandTarget;
+use crate::sut::control_links::Lines;
+use crate::sut::error::RunError;
+use crate::transport::tickets::TicketKey;
+use futures_util::future::join_all;
+use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Mutex as AsyncMutex;
+
+/// In which an embedded server must say hello and listen.
+pub(crate) const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// In which an embedded server must exit once its grace is over.
+pub(crate) const EXIT_WITHIN: Duration = Duration::from_secs(5);
+/// In which one should say that it stands still; a busier one is stopped all the same.
+const STILL_WITHIN: Duration = Duration::from_millis(250);
+
+/// The processes of a target that is ours.
+pub(crate) struct Instances {
+    /// By instance, then process.
+    pub(crate) members: Vec<Vec<AsyncMutex<CommandTarget>>>,
+    /// `None`: the embedded server, which has lines instead.
+    pub(crate) stop_signal: Option<target::Signal>,
+    pub(crate) guard: Guard,
+    /// Faults that wait in the embedded servers for attempts and new connections; a process that starts again is told of them.
+    pub(crate) standing: Mutex<Vec<(Firing, ToServer)>>,
+    /// Hold the ports of embedded instances while their processes are down.
+    pub(crate) reserved: Vec<port::Reserved>,
+    /// Stops of instances so far.
+    stops: AtomicU64,
+}
+
+/// When an instance was seen in two states, in ns of CLOCK_MONOTONIC.
+pub(crate) struct Times {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+}
+
+impl Instances {
+    pub(crate) fn new(guard: Guard) -> Instances {
+        Instances {
+            members: Vec::new(),
+            stop_signal: None,
+            guard,
+            standing: Mutex::default(),
+            reserved: Vec::new(),
+            stops: AtomicU64::new(0),
+        }
+    }
+
+    /// Faults that wait in the embedded servers.
+    pub(crate) fn standing(&self) -> MutexGuard<'_, Vec<(Firing, ToServer)>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The instance to which a slot of the guard belongs.
+    pub(crate) fn instance_of(&self, slot: u16) -> u16 {
+        let each = self.members.first().map_or(1, Vec::len);
+        u16::try_from(usize::from(slot) / each.max(1)).unwrap_or(u16::MAX)
+    }
+
+    fn of(&self, instance: u16) -> &[AsyncMutex<CommandTarget>] {
+        &self.members[usize::from(instance)]
+    }
+
+    /// Starts an instance: when its first process was started, and when the last one was ready.
+    pub(crate) async fn launch(&self, instance: u16, lines: &Arc<Lines>) -> Result<Times, RunError> {
+        let mut members = join_all(self.of(instance).iter().map(AsyncMutex::lock)).await;
+        let (mut first, mut last) = (u64::MAX, 0);
+        if self.stop_signal.is_some() {
+            for target in &mut members {
+                let up = target.start_again().await?;
+                (first, last) = (first.min(up.started_at), last.max(up.ready_at));
+            }
+            return Ok(Times { first, last });
+        }
+        let mut pids = Vec::new();
+        for target in &mut members {
+            let started = target.launch().await?;
+            first = first.min(started.at);
+            pids.push(started.pid);
+        }
+        for (process, pid) in (0..).zip(&pids) {
+            if !lines.hello((instance, process), *pid, HELLO_WITHIN).await {
+                return Err(RunError::NoHello { instance });
+            }
+        }
+        self.standing().iter().for_each(|(_, command)| lines.tell(instance, command));
+        lines.tell(instance, &ToServer::Listen { tickets: TicketKey::generate()? });
+        for ((process, pid), target) in (0..).zip(pids).zip(&mut members) {
+            // Nobody could connect where a fault that stands keeps it from listening.
+            last = last.max(target.wait_told(lines.listens((instance, process), pid, HELLO_WITHIN)).await?);
+        }
+        Ok(Times { first, last })
+    }
+
+    /// SIGKILL to all processes of an instance: when the first was hit.
+    pub(crate) async fn crash(&self, instance: u16) -> Result<u64, RunError> {
+        let downs = join_all(self.of(instance).iter().map(async |target| target.lock().await.crash().await)).await;
+        first(downs, |down| down.signalled_at)
+    }
+
+    /// Asks an instance to end by itself, and waits until it has: when the last process was gone, and how it ended.
+    pub(crate) async fn stop(
+        &self,
+        instance: u16,
+        graceful: &ToServer,
+        grace: Duration,
+        lines: &Arc<Lines>,
+    ) -> Result<(u64, String), RunError> {
+        let stops = (0..).zip(self.of(instance)).map(async |(process, target)| {
+            let mut target = target.lock().await;
+            match self.stop_signal {
+                Some(signal) => target.stop(signal, grace).await,
+                // The server keeps the grace itself; the margin is for its exit.
+                None => {
+                    let ask = || {
+                        // It may be stopped, and is continued to obey.
+                        lines.tell_one((instance, process), ToServer::GoOn);
+                        lines.tell_one((instance, process), graceful.clone());
+                    };
+                    target.stop_by(ask, grace + EXIT_WITHIN).await
+                }
+            }
+        });
+        let mut gone = Vec::new();
+        for down in join_all(stops).await {
+            gone.push(down?);
+        }
+        let forced = gone.iter().any(|down| down.forced);
+        let last = gone.into_iter().max_by_key(|down| down.gone_at).ok_or(RunError::Target(target::Error::NotRunning))?;
+        Ok((last.gone_at, if forced { "grace was over: SIGKILL".to_owned() } else { last.exit.how.to_string() }))
+    }
+
+    /// SIGSTOP to all processes of an instance: when the first was hit.
+    pub(crate) async fn pause(&self, instance: u16, lines: &Lines) -> Result<u64, RunError> {
+        if self.stop_signal.is_none() {
+            // Its clock goes on while it is stopped: before it is, it notes how far its service has come.
+            let ticket = self.stops.fetch_add(1, Ordering::Relaxed);
+            lines.stand_still(instance, ticket, STILL_WITHIN).await;
+        }
+        first(join_all(self.of(instance).iter().map(async |target| target.lock().await.pause().await)).await, |at| at)
+    }
+
+    /// SIGCONT to the processes of an instance: when the last was hit. One that goes on already is content with it.
+    pub(crate) async fn resume(&self, instance: u16, lines: &Lines) -> Result<u64, RunError> {
+        // Read when it goes on.
+        lines.tell(instance, &ToServer::GoOn);
+        let mut last = Err(RunError::Target(target::Error::NotRunning));
+        for resumed in join_all(self.of(instance).iter().map(async |target| target.lock().await.resume().await)).await {
+            last = Ok(last.unwrap_or(0).max(resumed?));
+        }
+        last
+    }
+
+    /// Ends all processes and waits for them.
+    pub(crate) async fn shut_down(&self) {
+        if let Err(error) = self.guard.shutdown().await {
+            // Nobody to tell where stderr is closed.
+            let _ = writeln!(io::stderr(), "closestorm: {error}");
+        }
+    }
+}
+
+/// The first moment of those that succeeded; the first error where none did.
+fn first<T>(outcomes: Vec<Result<T, target::Error>>, at: impl Fn(T) -> u64) -> Result<u64, RunError> {
+    let (mut moment, mut failed) = (None, target::Error::NotRunning);
+    for outcome in outcomes {
+        match outcome {
+            Ok(done) => moment = Some(at(done)).into_iter().chain(moment).min(),
+            Err(error) => failed = error,
+        }
+    }
+    moment.ok_or(RunError::Target(failed))
+}

@@ -1,0 +1,209 @@
+//! The server's part of the opening handshake: read a request head, answer it with 101 or with a proper HTTP response.
+
+use crate::fault::Answer;
+use crate::server::handshake_faults as suffer;
+use crate::server::protocol::{GREETING_HEADER, ID_HEADER, Id, SINK_HEADER, unescaped};
+use crate::ws::frame_tap::Tap;
+use std::future::poll_fn;
+use std::io;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
+use tokio_tungstenite::tungstenite::handshake::server::{create_response, write_response};
+use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue, Request, Response, Version};
+
+/// Longest request head.
+const HEAD_MAX: usize = 16 * 1024;
+/// Most header fields.
+const HEADERS_MAX: usize = 64;
+/// How long a refused client may take to close.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A request head.
+pub(crate) struct Head {
+    request: Request<()>,
+}
+
+/// Why a request cannot be answered with 101.
+#[derive(Debug)]
+pub(crate) enum Bad {
+    /// The client ended it, or TCP broke.
+    Gone,
+    /// Not HTTP, or not HTTP that we read.
+    Syntax(String),
+    /// Longer than [`HEAD_MAX`].
+    TooLong,
+    /// Not whole within the server's deadline.
+    Late,
+}
+
+impl Bad {
+    /// HTTP status to answer with.
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Bad::Gone | Bad::Syntax(_) => 400,
+            Bad::TooLong => 431,
+            Bad::Late => 408,
+        }
+    }
+
+    /// Body to answer with.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Bad::Gone => "",
+            Bad::Syntax(what) => what,
+            Bad::TooLong => "request head too long",
+            Bad::Late => "request head not complete in time",
+        }
+    }
+}
+
+impl Head {
+    /// Reads up to the empty line.
+    pub(crate) async fn read(tap: &mut Tap) -> Result<Head, Bad> {
+        let mut bytes = Vec::with_capacity(512);
+        loop {
+            let mut chunk = [0; 1024];
+            let count = tap.read(&mut chunk).await.map_err(|_| Bad::Gone)?;
+            if count == 0 {
+                return Err(if bytes.is_empty() { Bad::Gone } else { Bad::Syntax("request head was cut".into()) });
+            }
+            bytes.extend_from_slice(&chunk[..count]);
+            if bytes.ends_with(b"\r\n\r\n") {
+                return Head::parse(&bytes);
+            }
+            if bytes.len() > HEAD_MAX {
+                return Err(Bad::TooLong);
+            }
+        }
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Head, Bad> {
+        let wrong = |error: &dyn std::fmt::Display| Bad::Syntax(error.to_string());
+        let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut parsed = httparse::Request::new(&mut fields);
+        parsed.parse(bytes).map_err(|error| match error {
+            httparse::Error::TooManyHeaders => Bad::TooLong,
+            error => wrong(&error),
+        })?;
+        let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+        let mut request =
+            Request::builder().method(parsed.method.unwrap_or_default()).uri(parsed.path.unwrap_or_default()).version(version);
+        for field in parsed.headers.iter() {
+            request = request.header(field.name, field.value);
+        }
+        Ok(Head { request: request.body(()).map_err(|error| wrong(&error))? })
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        self.request.headers().get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Who is asking; `None` for a client that is not ours.
+    pub(crate) fn id(&self) -> Option<Id> {
+        self.field(ID_HEADER).and_then(Id::parse)
+    }
+
+    /// What the client waits to hear first.
+    pub(crate) fn greeting(&self) -> Option<String> {
+        self.field(GREETING_HEADER).and_then(unescaped)
+    }
+
+    /// Whether messages are to be echoed.
+    pub(crate) fn wants_echo(&self) -> bool {
+        self.field(SINK_HEADER).is_none()
+    }
+}
+
+/// Answers with 101, as `answer` says; the first subprotocol offered is chosen. A request that is no opening handshake gets its HTTP
+/// status.
+///
+/// # Errors
+/// If the request was refused, the answer was cut, or TCP broke.
+pub(crate) async fn accept(tap: &mut Tap, head: &Head, answer: &Answer) -> io::Result<()> {
+    let mut response = match create_response(&head.request) {
+        Ok(response) => response,
+        Err(error) => {
+            let (status, text) = status_of(&error);
+            refuse(tap, status, More::default(), text.len(), &text).await;
+            return Err(io::Error::other(text));
+        }
+    };
+    let offered = head.field("Sec-WebSocket-Protocol").and_then(|all| all.split(',').next()).map(str::trim);
+    if let Some(first) = offered.and_then(|first| HeaderValue::from_str(first).ok()) {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, first);
+    }
+    edit(&mut response, answer);
+    let mut bytes = Vec::with_capacity(256);
+    write_response(&mut bytes, &response).map_err(io::Error::other)?;
+    suffer::send(tap, &bytes, answer).await
+}
+
+/// Takes header fields out and puts others in.
+fn edit(response: &mut Response<()>, answer: &Answer) {
+    let headers = response.headers_mut();
+    for name in &answer.without {
+        headers.remove(name.as_str());
+    }
+    for (name, value) in &answer.with {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+/// Header fields of an answer other than 101.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct More<'a> {
+    /// `Retry-After`.
+    pub(crate) retry_after: Option<Duration>,
+    /// `Location`.
+    pub(crate) location: Option<&'a str>,
+}
+
+/// HTTP status for a request that is no opening handshake (RFC 6455 §4.2.1, §4.4).
+fn status_of(error: &Error) -> (u16, String) {
+    let status = match error {
+        Error::Protocol(ProtocolError::WrongHttpMethod) => 405,
+        Error::Protocol(ProtocolError::WrongHttpVersion) => 505,
+        Error::Protocol(
+            ProtocolError::MissingConnectionUpgradeHeader
+            | ProtocolError::MissingUpgradeWebSocketHeader
+            | ProtocolError::MissingSecWebSocketVersionHeader,
+        ) => 426,
+        _ => 400,
+    };
+    (status, error.to_string())
+}
+
+/// Answers with an HTTP status, FIN, and drains what the client still sends, so that it reads the answer and not a reset.
+pub(crate) async fn refuse(tap: &mut Tap, status: u16, more: More<'_>, length: usize, text: &str) {
+    let mut head = format!("HTTP/1.1 {status} {}\r\nConnection: close\r\nContent-Length: {length}\r\n", phrase(status));
+    if status == 426 {
+        head.push_str("Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n");
+    }
+    if status == 405 {
+        // RFC 9110 §15.5.6 demands it.
+        head.push_str("Allow: GET\r\n");
+    }
+    if let Some(after) = more.retry_after {
+        head.push_str(&format!("Retry-After: {}\r\n", after.as_secs()));
+    }
+    if let Some(location) = more.location.filter(|location| !location.contains(['\r', '\n'])) {
+        head.push_str(&format!("Location: {location}\r\n"));
+    }
+    head.push_str("\r\n");
+    let mut bytes = head.into_bytes();
+    bytes.extend(text.bytes().chain(std::iter::repeat(b'x')).take(length));
+    if tap.write_all(&bytes).await.is_ok() {
+        let _ = tap.shutdown().await;
+        let _ = timeout(LINGER, poll_fn(|cx| tap.poll_after_close(cx))).await;
+    }
+}
+
+fn phrase(status: u16) -> &'static str {
+    use tokio_tungstenite::tungstenite::http::StatusCode;
+    StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Status")
+}

@@ -1,0 +1,285 @@
+//! How a session ends: the closing handshake, what the peer does instead, and the account of it.
+
+use crate::close::{Cause, Ending, INVALID_PAYLOAD, Initiator, NO_STATUS, PROTOCOL_ERROR, TOO_BIG, TcpEnd, TlsEnd, reported};
+use crate::event::Closing;
+use crate::fault::{CloseAck, End, Gate, Side, Step};
+use crate::plan::Firing;
+use crate::ws::connection::{Connection, Incoming};
+use crate::ws::frame::Answer;
+use crate::ws::session::{DEAD_PATH, Happening, LINGER, Session, State, after, other};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Waker};
+use std::time::Duration;
+use tokio::io::AsyncWrite;
+use tokio::time::{Instant, timeout};
+
+impl Session {
+    pub(crate) fn incoming(&mut self, incoming: Incoming) -> Option<Happening> {
+        match incoming {
+            Incoming::Message(message) => {
+                if matches!(self.state, State::HalfClosed { .. }) {
+                    self.bytes_after += message.len() as u64;
+                }
+                self.look_at_message().or(Some(Happening::Message(message)))
+            }
+            Incoming::Ping(payload) => self.pinged(&payload),
+            Incoming::Pong(payload) => self.pong(&payload),
+            Incoming::Close => self.peer_closed(),
+            Incoming::Violation(code) => Some(self.fail(code)),
+            Incoming::End => self.peer_ended(),
+        }
+    }
+
+    pub(crate) fn peer_closed(&mut self) -> Option<Happening> {
+        self.initiator.get_or_insert(other(self.side));
+        self.first_close.get_or_insert(Instant::now());
+        match self.state {
+            // The steps that wait end TCP.
+            State::CloseSent { .. } if self.step_deadline().is_some() => {
+                self.second_close.get_or_insert(Instant::now());
+                None
+            }
+            State::CloseSent { .. } => self.handshake_complete(),
+            State::HalfClosed { .. } => None,
+            State::Open if self.will(|step| matches!(step, Step::Close { .. })) => {
+                self.state = State::Crossing;
+                None
+            }
+            _ => match self.gate().map_or(CloseAck::Prompt, |gate| gate.close_ack) {
+                CloseAck::Prompt => self.answer(),
+                CloseAck::Code(code) => {
+                    let fault = self.announce_first(|gate| gate.close_ack != CloseAck::Prompt);
+                    self.connection().queue_close(Some(code), "");
+                    self.handshake_complete().or(fault.map(told))
+                }
+                CloseAck::Delayed(delay) => {
+                    self.state = State::AnswerDue { at: Instant::now() + delay };
+                    self.announce_first(|gate| gate.close_ack != CloseAck::Prompt).map(told)
+                }
+                CloseAck::Never(end) => {
+                    self.state = State::Withholding;
+                    let fault = self.announce_first(|gate| gate.close_ack != CloseAck::Prompt);
+                    if let (Some(fault), End::Fin | End::Rst) = (fault, end) {
+                        self.faults().then(fault, Step::End(end));
+                    }
+                    fault.map(told)
+                }
+            },
+        }
+    }
+
+    /// Answers the peer's Close frame.
+    pub(crate) fn answer(&mut self) -> Option<Happening> {
+        let frame = self.connection().close_frame().cloned()?;
+        match frame.answer {
+            Answer::Echo if frame.code == NO_STATUS => self.connection().queue_close(None, ""),
+            Answer::Echo => self.connection().queue_close(Some(frame.code), &frame.reason),
+            Answer::Fail(code) => self.connection().queue_close(Some(code), ""),
+        }
+        self.handshake_complete()
+    }
+
+    /// Close frames are out both ways: the server ends TCP, the client waits for it to.
+    pub(crate) fn handshake_complete(&mut self) -> Option<Happening> {
+        let now = Instant::now();
+        self.second_close.get_or_insert(now);
+        if self.will(|step| matches!(step, Step::End(_))) {
+            // A step that waits ends TCP.
+            self.state = State::HoldingTcp { until: now + DEAD_PATH };
+            return None;
+        }
+        let hold = self.gate().map_or(Duration::ZERO, |gate| gate.hold_tcp);
+        let announced = if hold.is_zero() { None } else { self.announce_first(|gate| !gate.hold_tcp.is_zero()) };
+        if self.side == Side::Server && hold.is_zero() {
+            return self.end_own_direction().or(announced.map(told));
+        }
+        self.state =
+            if hold.is_zero() { State::FinAwaited { until: after(now, self.limits.fin) } } else { State::HoldingTcp { until: now + hold } };
+        announced.map(told)
+    }
+
+    /// Our FIN goes out, behind our Close frame; then the peer's is awaited.
+    pub(crate) fn end_own_direction(&mut self) -> Option<Happening> {
+        self.say_goodbye();
+        self.state = State::FinAwaited { until: after(Instant::now(), self.limits.fin) };
+        None
+    }
+
+    /// What is queued, `close_notify` where there is TLS (RFC 8446 §6.1), and our FIN.
+    fn say_goodbye(&mut self) {
+        self.flush_now();
+        goodbye(self.connection());
+    }
+
+    /// The peer broke the protocol: Close with the RFC's code, FIN, drained (RFC 6455 §7.1.7).
+    pub(crate) fn fail(&mut self, code: u16) -> Happening {
+        self.initiator.get_or_insert(self.side);
+        self.connection().queue_close(Some(code), "");
+        self.flush_now();
+        self.end_locally(End::Fin, TcpEnd::Local)
+    }
+
+    /// TCP ended on the peer's part.
+    pub(crate) fn peer_ended(&mut self) -> Option<Happening> {
+        let held = matches!(self.state, State::HoldingTcp { .. }) || self.step_deadline().is_some();
+        let end = self.connection().link().end();
+        if held && end != TcpEnd::Rst {
+            // After an end of TLS alone that of TCP is still to come.
+            self.peer_done = end != TcpEnd::None;
+            return None;
+        }
+        let connection = self.connection();
+        let (end, mid_frame) = (connection.link().end(), connection.is_cut());
+        if end == TcpEnd::None {
+            return self.tls_ended();
+        }
+        self.initiator.get_or_insert(if end == TcpEnd::Timeout { self.side } else { other(self.side) });
+        let by_path = end == TcpEnd::Timeout;
+        let happening = self.ended(end, mid_frame, by_path);
+        self.bury();
+        if let Some(mut connection) = self.connection.take_if(|connection| end == TcpEnd::Fin && connection.link().is_late()) {
+            // What is on its way still arrives, and our FIN behind it.
+            goodbye(&mut connection);
+            tokio::spawn(linger(connection, LINGER));
+        }
+        Some(happening)
+    }
+
+    /// TLS ended, and TCP has not: nothing can be read any more. This side ends its direction too, and sees what TCP does.
+    fn tls_ended(&mut self) -> Option<Happening> {
+        if matches!(self.connection().tls_end(), None | Some(TlsEnd::None | TlsEnd::Sent(_))) {
+            // This side could not read what came: it fails the connection, its alert is out.
+            return Some(self.end_locally(End::Fin, TcpEnd::Local));
+        }
+        self.initiator.get_or_insert(other(self.side));
+        self.say_goodbye();
+        if !matches!(self.state, State::FinAwaited { .. }) {
+            self.state = State::FinAwaited { until: after(Instant::now(), self.limits.fin) };
+        }
+        None
+    }
+
+    /// Behind a dead path even the kernel's FIN must not come out: the socket stays open to the end of the run.
+    pub(crate) fn bury(&mut self) {
+        if let Some(connection) = self.connection.take_if(|connection| connection.link().discards_writes()) {
+            tokio::spawn(async move {
+                tokio::time::sleep(DEAD_PATH).await;
+                drop(connection);
+            });
+        }
+    }
+
+    /// This side ends TCP now. What is left of the socket lingers in a task of its own, bounded.
+    pub(crate) fn end_locally(&mut self, end: End, tcp_end: TcpEnd) -> Happening {
+        self.initiator.get_or_insert(self.side);
+        // Of a stream that is not over nobody knows where it would have ended.
+        let tls_over = !matches!(self.connection().tls_end(), None | Some(TlsEnd::None));
+        let mid_frame = tls_over && self.connection().is_cut();
+        let happening = self.ended(tcp_end, mid_frame, false);
+        // A fault cuts, and a cut has no `close_notify`.
+        let cut = matches!(self.cause, Some(Cause::Fault(_)));
+        if let Some(mut connection) = self.connection.take() {
+            match end {
+                End::Rst if !connection.link().discards_writes() => connection.link_mut().reset(),
+                // A dead path, of another fault, carries no RST either.
+                End::Rst | End::Silent => {
+                    connection.link_mut().die();
+                    tokio::spawn(async move {
+                        let _ = timeout(DEAD_PATH, poll_fn(|cx| connection.poll_drain(cx))).await;
+                    });
+                }
+                End::Fin | End::Hold => {
+                    // Behind a dead path even the kernel's FIN must not come out: the socket stays open to the end of the run.
+                    let limit = if connection.link().discards_writes() { DEAD_PATH } else { LINGER };
+                    // The Close frame that fails the connection is not overtaken by the FIN; a fault or deadline cuts what is queued.
+                    let cuts = connection.is_flushed() || self.cause.is_some();
+                    match () {
+                        () if cut => drop(connection.link_mut().finish()),
+                        () if cuts => goodbye(&mut connection),
+                        () => {}
+                    }
+                    tokio::spawn(async move {
+                        if !cuts {
+                            let flushed = poll_fn(|cx| {
+                                // The peer may read only while we do.
+                                let _ = connection.poll_drain(cx);
+                                connection.poll_flush(cx)
+                            });
+                            let _ = timeout(limit, flushed).await;
+                            goodbye(&mut connection);
+                        }
+                        linger(connection, limit).await;
+                    });
+                }
+            }
+        }
+        happening
+    }
+
+    pub(crate) fn ended(&mut self, tcp_end: TcpEnd, mid_frame: bool, by_path: bool) -> Happening {
+        self.state = State::Ended;
+        let connection = self.connection();
+        let frame = connection.close_frame().cloned();
+        let after_close = frame.as_ref().map_or(0, |_| connection.tap().after_close());
+        let wire_sent = connection.wire_sent();
+        let wire_received = frame.as_ref().map(|frame| frame.code);
+        let valid = frame.as_ref().is_some_and(|frame| frame.answer == Answer::Echo);
+        let code = if valid { reported(wire_received) } else { reported(None) };
+        // The peer failed the connection over what it was sent: 1002, 1007 or 1009 (RFC 6455 §7.1.7), or no word at all.
+        let failed = matches!(wire_received, None | Some(PROTOCOL_ERROR | INVALID_PAYLOAD | TOO_BIG));
+        // Damage may look like a Close frame, an illegal one.
+        let answered = self.provoked.filter(|_| failed).or_else(|| self.damager().filter(|_| failed || !valid));
+        let tls_end = self.connection().tls_end();
+        // A TLS stream does not survive a hole: the first record behind it is a bad one.
+        let answered = answered.or(self.holed.filter(|_| tls_end.is_some() && wire_received.is_none()));
+        let initiator = match self.initiator {
+            _ if by_path => Initiator::None,
+            Some(Side::Client) => Initiator::Client,
+            Some(Side::Server) => Initiator::Server,
+            _ => Initiator::None,
+        };
+        let ending = Ending {
+            cause: self.cause.or(answered.map(Cause::Fault)).unwrap_or(Cause::Remote),
+            initiator,
+            wire_received,
+            wire_sent,
+            tcp_end,
+            tls_end,
+            mid_frame,
+            clean: valid && wire_sent.is_some() && tcp_end == TcpEnd::Fin,
+            code,
+            reason: frame.filter(|_| valid).map(|frame| frame.reason).unwrap_or_default(),
+            bytes_after: self.bytes_after + after_close,
+        };
+        let ack = |first: Instant| self.second_close.map(|second| second - first);
+        let closing = self.first_close.map(|first| Closing { ack: ack(first), total: first.elapsed() });
+        Happening::Ended { ending: Box::new(ending), closing }
+    }
+
+    /// The fault that has damaged bytes of this connection.
+    fn damager(&self) -> Option<u16> {
+        let (connection, faults) = (self.connection.as_ref()?, self.faults.as_ref()?);
+        let damages = |gate: &Gate| gate.read_shape.corrupt_per_mb > 0.0 || gate.write_shape.corrupt_per_mb > 0.0;
+        let (firing, _) = faults.active.iter().find(|(_, gate)| damages(gate))?;
+        (connection.link().damaged() > 0).then_some(firing.fault)
+    }
+}
+
+/// `close_notify` where there is TLS, and our FIN, which does not wait for the peer's.
+fn goodbye(connection: &mut Connection) {
+    let _ = Pin::new(connection.tap()).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+    let _ = connection.link_mut().finish();
+}
+
+/// The fault acts.
+fn told(firing: Firing) -> Happening {
+    Happening::Injected(firing.fault)
+}
+
+/// Hands out what still waits on a shaped path, and then drains what comes, for `limit` at most.
+async fn linger(mut connection: Box<Connection>, limit: Duration) {
+    let owed = connection.link().owes().min(DEAD_PATH) + LINGER;
+    let _ = timeout(owed, poll_fn(|cx| connection.link_mut().poll_paid(cx))).await;
+    let _ = timeout(limit, poll_fn(|cx| connection.poll_drain(cx))).await;
+}
