@@ -1,6 +1,6 @@
 //! How connections end, in the terms of RFC 6455 and TCP: status codes, and [`Ending`], one side's account of an ended connection.
 //!
-//! Nothing here touches bytes: `net::tap` sees them and `ws` fills these types. `event` carries them to the metrics.
+//! Nothing here touches bytes: `ws::frame_tap` sees them and `ws` fills these types. `event` carries them to the metrics.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

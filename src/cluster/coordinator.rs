@@ -9,7 +9,7 @@ use crate::metrics::{Live, Results, shard as books};
 use crate::plan::{Plan, Shard};
 use crate::run as engine;
 use crate::run::{Places, Start};
-use crate::sut::command as target;
+use crate::sut::command;
 use crate::sut::error::RunError;
 use crate::sut::target_events::Crew;
 use crate::transport::clock::monotonic_ns;
@@ -34,7 +34,7 @@ pub enum ClusterError {
     Run(#[from] RunError),
     /// The processes of the workers.
     #[error("cannot start workers: {0}")]
-    Start(#[source] target::Error),
+    Start(#[source] command::Error),
     /// One that ended, or did not understand its job.
     #[error("{worker} is not ready: {why}")]
     Unready {
@@ -61,7 +61,7 @@ pub enum ClusterError {
     },
 }
 
-/// Runs a plan, or one shard of it, with `workers` worker processes; otherwise as [`engine::run`]. Their files are in `folder`.
+/// Runs a plan, or one shard of it, with `workers` worker processes; otherwise as [`run`](crate::run::run()). Their files are in `folder`.
 ///
 /// A worker that is lost ends the run, and [`Results::lost`] names it.
 ///

@@ -3,7 +3,7 @@
 use crate::cluster::message::{Call, FromWorker, ToWorker};
 use crate::load::hits::Question;
 use crate::metrics::Live;
-use crate::sut::command as target;
+use crate::sut::command;
 use crate::sut::command::handle::{Guard, Spec};
 use crate::sut::target_events::{Late, Sent};
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,8 +80,8 @@ impl Workers {
         report_to: &str,
         token: &str,
         questions: mpsc::UnboundedSender<Question>,
-    ) -> Result<Arc<Workers>, target::Error> {
-        let listener = listen(report_to).map_err(target::Error::Launch)?;
+    ) -> Result<Arc<Workers>, command::Error> {
+        let listener = listen(report_to).map_err(command::Error::Launch)?;
         let guard = Guard::launch_from(program).await?;
         let workers = Arc::new(Workers {
             guard,
@@ -96,7 +96,7 @@ impl Workers {
         tokio::spawn(workers.clone().watch_exits());
         for worker in 0..members {
             let call = Call { report_to: report_to.to_owned(), token: token.to_owned(), worker };
-            let argument = serde_json::to_string(&call).map_err(|error| target::Error::Launch(error.into()))?;
+            let argument = serde_json::to_string(&call).map_err(|error| command::Error::Launch(error.into()))?;
             let argv = vec![program.display().to_string(), "__worker".to_owned(), argument];
             let spec = Spec { argv, env: BTreeMap::new(), workdir: None, output: output.to_path_buf() };
             workers.guard.start(u16::try_from(worker).unwrap_or(u16::MAX), spec).await?;

@@ -1,4 +1,4 @@
-//! What faults ask of opening handshakes and of listening sockets: data, carried out by `engine::server` and `engine::attempt`.
+//! What faults ask of opening handshakes and of listening sockets: data, carried out by `server` and `load::attempt`.
 
 use super::{End, Frame};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! Faults of whole frames on their way: lost, doubled, overtaken, late. The rest passes untouched.
 //!
-//! What they ask is data, a [`Meddle`]; `net::frames` carries it out. A frame that is in the middle of the wire when the fault begins
+//! What they ask is data, a [`Meddle`]; `ws::frame_queue` carries it out. A frame that is in the middle of the wire when the fault begins
 //! passes. Close frames always pass, and push out before them what waits: `closing` has the kinds that act on those.
 
 use super::{Effect, Form, Gate, Layer, Meddle, Meddling, Param, Row, Shape, Side, Values, told};

@@ -1,7 +1,7 @@
 //! The list of fault kinds, what they ask of a connection, an attempt or a process, and how several combine.
 //!
 //! A kind is one documented [`Row`] beside its siblings in the file of its mechanism. Its `effect` turns parameters into an
-//! [`Effect`]: data without socket, clock or random source, which `net::link`, `net::tap`, `ws` and `engine` carry out. None of
+//! [`Effect`]: data without socket, clock or random source, which `transport::link`, `ws` and `run` carry out. None of
 //! those names a kind.
 
 mod attempt;

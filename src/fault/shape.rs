@@ -1,4 +1,4 @@
-//! How bytes in one direction are late, slow, in pieces, stalled or damaged: a pure schedule that `net::lane` carries out.
+//! How bytes in one direction are late, slow, in pieces, stalled or damaged: a pure schedule that `transport::delay_line` carries out.
 //!
 //! Bytes never overtake each other. Times are offsets on any one clock.
 

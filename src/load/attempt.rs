@@ -3,11 +3,10 @@
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::fault::{End, OnAttempt, Side, Step};
 use crate::load::connect::{Dial, First};
-use crate::plan::{Cohort, Patience, Phase, Traffic};
-use crate::run::Shared;
-use crate::server::protocol::{GREETING_HEADER, ID_HEADER, Id, SINK_HEADER, escaped};
+use crate::load::context::Shared;
+use crate::load::request_template::{Turn, request, whole};
+use crate::plan::{Cohort, Patience, Phase};
 use crate::sut::endpoint::{Place, Tls};
-use crate::template::Values;
 use crate::transport::Transport;
 use crate::transport::link::Link;
 use crate::transport::record::Records;
@@ -16,14 +15,15 @@ use crate::transport::tls::Sessions;
 use crate::transport::tls_words;
 use crate::ws::connection::Connection;
 use crate::ws::frame_tap::Tap;
-use crate::ws::handshake::client::{Asking, Form, Request, values};
+use crate::ws::handshake::client::{Asking, Request, values};
+use crate::ws::handshake::failure::{Failure, fail};
+use crate::ws::handshake::own_headers::Id;
 use crate::ws::session::mailbox::Command;
 use futures_util::FutureExt;
 use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
@@ -35,13 +35,6 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Attempts between their connect and their first bytes, at most. A server that is asleep is woken by the first bytes of many and not by
-/// each, which costs as much as the rest of the handshake where both are on one machine; and the first do not wait for thousands.
-pub(crate) const VOLLEY: usize = 64;
-
-/// Leave to connect, until the first bytes are written.
-pub(crate) type Turn<'a> = SemaphorePermit<'a>;
-
 /// An attempt that opened.
 pub(crate) struct Opened {
     pub(crate) connection: Box<Connection>,
@@ -50,16 +43,6 @@ pub(crate) struct Opened {
     /// TLS took up an earlier session.
     pub(crate) resumed: bool,
     pub(crate) upgrade: Duration,
-}
-
-/// An attempt that did not.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) stage: Stage,
-    pub(crate) outcome: Outcome,
-    pub(crate) fault: Option<u16>,
-    /// The limit of this machine that was reached.
-    pub(crate) local: Option<&'static str>,
 }
 
 /// Attempts, while faults may cut it. `sessions`: what the client keeps of earlier TLS sessions, if it does.
@@ -235,10 +218,6 @@ fn limited<T, W: Future<Output = Result<T, Failure>>>(
     timeout_at(until, work).map(move |done| done.unwrap_or(Err(Failure { stage, outcome: Outcome::TimedOut, fault: None, local: None })))
 }
 
-pub(crate) fn fail(stage: Stage, why: &str) -> Failure {
-    Failure { stage, outcome: Outcome::Failed { why: why.to_owned() }, fault: None, local: None }
-}
-
 fn tls_reason(error: &io::Error, place: &Place) -> String {
     let asked = place.asked.was();
     let words = tls_words::of(error, asked).unwrap_or_else(|| match error.kind() {
@@ -263,46 +242,6 @@ fn tls_remedy(error: &io::Error, place: &Place) -> &'static str {
         () if tls_words::wants_certificate(error, place.asked.was()) => NO_CERTIFICATE,
         () => "; check whether it speaks TLS: without, the address begins with ws://",
     }
-}
-
-/// The opening request of an attempt with these values. With [`Request::marks`]: what all have in common.
-fn request<'a>(cohort: &'a Cohort, place: &'a Place, values: &Values<'_>) -> Result<Request<'a>, String> {
-    let mut request = Request::new(&place.url, cohort.path.as_ref(), cohort.query.as_ref(), values);
-    if matches!(cohort.traffic, Traffic::Send { .. }) {
-        request.set(SINK_HEADER, "1")?;
-    }
-    if let Some(text) = cohort.greeting() {
-        request.set(GREETING_HEADER, escaped(text))?;
-    }
-    if !cohort.subprotocols.is_empty() {
-        let all: Vec<_> = cohort.subprotocols.iter().map(|one| one.fill(values)).collect();
-        request.set("Sec-WebSocket-Protocol", all.join(", "))?;
-    }
-    for (name, value) in &cohort.headers {
-        request.set(name, value.fill(values))?;
-    }
-    Ok(request)
-}
-
-/// With the id that both sides of a connection are joined by.
-fn identified<'a>(mut request: Request<'a>, values: &Values<'_>) -> Result<Request<'a>, String> {
-    request.set(ID_HEADER, format!("{}/{}", values.client, values.attempt))?;
-    Ok(request)
-}
-
-/// The opening request of an attempt.
-fn whole<'a>(cohort: &'a Cohort, place: &'a Place, id: Id) -> Result<Request<'a>, String> {
-    let values = values(id);
-    identified(request(cohort, place, &values)?, &values)
-}
-
-/// What the opening requests of a cohort to a place have in common.
-///
-/// # Errors
-/// What is wrong with them, in words.
-pub(crate) fn form(cohort: &Cohort, place: &Place) -> Result<Form, String> {
-    let marks = Request::marks();
-    Ok(Form::new(identified(request(cohort, place, &marks)?, &marks)?, &place.url))
 }
 
 /// One opening handshake before the run, so that a wrong target is one clear message and not a failed run.

@@ -5,15 +5,15 @@ use crate::close::{Cause, Ending};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome};
 use crate::fault::Side;
 use crate::load::attempt;
-use crate::load::attempt::Failure;
+use crate::load::context::Shared;
+use crate::load::waiting;
 use crate::metrics::PENDING_MAX;
 use crate::plan::{Cohort, Firing, Phase, Readiness, Stay, StayTime, Traffic};
 use crate::reconnect::{Decision, History, Loss, whole_ms};
-use crate::run::Shared;
-use crate::run::faults;
 use crate::seed::Stream;
-use crate::server::protocol::Id;
 use crate::transport::tls::Sessions;
+use crate::ws::handshake::failure::Failure;
+use crate::ws::handshake::own_headers::Id;
 use crate::ws::session::mailbox::Command;
 use crate::ws::session::{Happening, Limits, Session};
 use std::collections::VecDeque;
@@ -258,7 +258,7 @@ impl Life<'_> {
         shared.registry.slot(client).set(|place| place.enter(Phase::Open, now));
         let attempt::Opened { tcp, tls, resumed, upgrade, .. } = opened;
         self.record(&Event::Opened { client, connection, instance, tcp, tls, resumed, upgrade });
-        faults::opened(shared, Id { client, connection });
+        waiting::opened(shared, Id { client, connection });
         let limits = Limits { close: cohort.deadlines.close, fin: cohort.deadlines.fin };
         let origin = (shared.plan.seed, u64::from(client.0) << 32 | u64::from(connection.0));
         Session::new(opened.connection, Side::Client, limits, cohort.heartbeat, origin)

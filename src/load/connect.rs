@@ -4,11 +4,12 @@
 //! says so. No wake-up lies between, and no question after the socket's error. Elsewhere the kernel takes no bytes yet, and the runtime waits.
 
 use crate::event::{Outcome, Stage};
-use crate::load::attempt::Failure;
-use crate::load::source_address as source;
+use crate::load::source_address;
 use crate::sut::endpoint::Place;
+use crate::transport::local_limit::local_limit;
 use crate::transport::memory;
 use crate::transport::socket::Wire;
+use crate::ws::handshake::failure::Failure;
 use futures_util::future::BoxFuture;
 use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
@@ -48,7 +49,7 @@ impl<'a> Dial<'a> {
     fn socket(target: SocketAddr, source: Option<IpAddr>) -> Result<Self, Failure> {
         let socket = Socket::new(Domain::for_address(target), Type::STREAM.nonblocking(), None).map_err(|error| failed(&error))?;
         if let Some(source) = source {
-            source::bind(&socket, source).map_err(|error| failed(&error))?;
+            source_address::bind(&socket, source).map_err(|error| failed(&error))?;
         }
         Ok(Dial::Socket(socket.into()))
     }
@@ -141,17 +142,6 @@ fn failed(error: &io::Error) -> Failure {
         _ => Outcome::Failed { why: format!("tcp: {}", error.kind()) },
     };
     Failure { stage: Stage::Tcp, outcome, fault: None, local }
-}
-
-/// The limit of this machine that an error tells of, in words: never a property of whom we talk to.
-pub(crate) fn local_limit(error: &io::Error) -> Option<&'static str> {
-    Some(match Errno::from_raw(error.raw_os_error()?) {
-        Errno::EMFILE => "no file descriptor left in this process (EMFILE)",
-        Errno::ENFILE => "no file descriptor left on this machine (ENFILE)",
-        Errno::EADDRNOTAVAIL => "no local port left (EADDRNOTAVAIL)",
-        Errno::ENOBUFS | Errno::ENOMEM => "no memory left for sockets (ENOBUFS)",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

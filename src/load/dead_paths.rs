@@ -5,10 +5,10 @@
 //! So, when a server is about to end, the clients behind a dead path are made deaf, until the fault is reverted.
 
 use crate::fault::{Flow, Gate};
+use crate::load::context::Shared;
 use crate::load::registry::Place;
 use crate::plan::{Firing, Phase};
-use crate::run::Shared;
-use crate::server::protocol::Id;
+use crate::ws::handshake::own_headers::Id;
 use crate::ws::session::mailbox::{Command, Dose};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

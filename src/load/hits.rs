@@ -2,8 +2,8 @@
 //! clients has it itself.
 
 use crate::event::Event;
+use crate::load::context::Shared;
 use crate::plan::{Budget, Firing, Plan, Shard};
-use crate::run::Shared;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -3,10 +3,13 @@
 pub(crate) mod attempt;
 pub(crate) mod client;
 pub(crate) mod connect;
+pub(crate) mod context;
 pub(crate) mod dead_paths;
 pub(crate) mod fd_limit;
 pub(crate) mod hits;
 pub(crate) mod pacer;
 pub(crate) mod registry;
+pub(crate) mod request_template;
 pub(crate) mod source_address;
 pub(crate) mod under_way;
+pub(crate) mod waiting;

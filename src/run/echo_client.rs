@@ -7,7 +7,7 @@ use crate::close::Ending;
 use crate::fault::Side;
 use crate::load::attempt;
 use crate::seed::Seed;
-use crate::sut::endpoint as place;
+use crate::sut::endpoint;
 use crate::template::Values;
 use crate::transport::tls::Trust;
 use crate::ws::handshake::client::Request;
@@ -39,7 +39,7 @@ pub struct Echoed {
 /// # Errors
 /// Why it did not open, in words.
 pub async fn echo(url: &str) -> Result<Echoed, String> {
-    let place = place::resolve(Address::parse(url)?, Trust::Roots(None)).await.map_err(|error| error.to_string())?;
+    let place = endpoint::resolve(Address::parse(url)?, Trust::Roots(None)).await.map_err(|error| error.to_string())?;
     let connection = attempt::open(&place, Request::new(&place.url, None, None, &NOBODY)).await?;
     let mut session = Session::new(Box::new(connection), Side::Client, LIMITS, None, (Seed(0), 0));
     let (control, mut text) = (Control::default(), None);

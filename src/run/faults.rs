@@ -2,15 +2,16 @@
 
 use crate::event::Event;
 use crate::fault::{Effect, Gate, OnProcess, Side, Step};
+use crate::load::context::Shared;
 use crate::load::registry::{Place, Waiting};
+use crate::load::waiting::tell_servers;
 use crate::plan::{Fault, Firing, Phase, draw_exactly};
-use crate::run::Shared;
 use crate::seed::Stream;
-use crate::server::protocol::{Id, Standing, ToServer};
+use crate::server::protocol::{Standing, ToServer};
 use crate::sut::error::RunError;
 use crate::sut::target_events::Order;
+use crate::ws::handshake::own_headers::Id;
 use crate::ws::session::mailbox::{Command, Dose};
-use futures_util::FutureExt;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -208,40 +209,6 @@ impl Injector<'_> {
                 shared.journal.record(&Event::Reverted { fault: firing.fault, firing: firing.number });
             }
         });
-    }
-}
-
-/// Gives a dose to the embedded servers that hold these connections.
-fn tell_servers(shared: &Shared, dose: &Dose, chosen: &[(Id, Place)]) {
-    for instance in shared.fleet.named(None) {
-        let ids = chosen.iter().filter(|(_, place)| place.instance == instance).map(|(id, _)| *id).collect();
-        shared.fleet.tell(instance, &ToServer::Inject { dose: dose.clone(), ids });
-    }
-}
-
-/// A connection opened: the faults that wait for it reach it, as far as they have hits left. It does not wait for the answer.
-pub(crate) fn opened(shared: &Arc<Shared>, id: Id) {
-    for Waiting { client, server } in shared.registry.opened(id.client) {
-        let shared = shared.clone();
-        let mut reach = Box::pin(async move {
-            if !shared.hits.take_one(client.firing).await {
-                return;
-            }
-            let slot = shared.registry.slot(id.client);
-            let place = slot.place();
-            // It is over already, or the fault is.
-            if place.connection != id.connection.0 || !shared.registry.awaits(client.firing) {
-                return shared.hits.give_back(client.firing, 1).await;
-            }
-            if let Some(dose) = server {
-                tell_servers(&shared, &dose, &[(id, place)]);
-            }
-            slot.control.send(Command::Inject(client));
-        });
-        // At once where nobody need be asked.
-        if reach.as_mut().now_or_never().is_none() {
-            tokio::spawn(reach);
-        }
     }
 }
 

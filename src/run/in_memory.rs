@@ -4,14 +4,15 @@
 //! It is for tests. On one thread whose clock is paused it repeats itself event by event, and is compared with the simulator: nothing takes
 //! time there but what the plan says. Tokio's timers count milliseconds, so what a plan has in finer units comes up to one late.
 
+use crate::load::context::Shared;
 use crate::load::hits::Hits;
 use crate::metrics::{Recorder, Results};
 use crate::plan::{Plan, Shard, Target};
 use crate::recorder::Journal;
-use crate::run::{Shared, arrivals, measure};
+use crate::run::{arrivals, measure};
 use crate::sut::Fleet;
 use crate::sut::error::RunError;
-use crate::sut::in_memory as houses;
+use crate::sut::in_memory;
 use crate::sut::target_events::Crew;
 use crate::transport::clock::Clock;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub async fn run_in_memory(plan: Arc<Plan>) -> Result<Results, RunError> {
 
 /// As [`run_in_memory`], with the closed books.
 async fn run_with_books(plan: Arc<Plan>) -> Result<(Results, Arc<Journal>), RunError> {
-    let settings = match (&plan.target, houses::obstacle(&plan)) {
+    let settings = match (&plan.target, in_memory::obstacle(&plan)) {
         (Target::Embedded(settings), None) => settings,
         (_, obstacle) => return Err(RunError::NeedsProcesses { what: obstacle.unwrap_or("the target").to_owned() }),
     };

@@ -9,38 +9,33 @@ pub(crate) mod in_memory;
 use crate::event::{ClientIndex, Event};
 use crate::load::attempt;
 use crate::load::client;
-use crate::load::dead_paths;
-use crate::load::fd_limit as files;
-pub(crate) use crate::load::fd_limit::SPARE_FILES;
+use crate::load::context::Shared;
+use crate::load::fd_limit;
 pub use crate::load::fd_limit::raise_files;
 use crate::load::hits;
 use crate::load::hits::Hits;
-pub(crate) use crate::load::hits::{Ask, Question};
-use crate::load::pacer::Pacer;
-use crate::load::registry::Registry;
+pub(crate) use crate::load::hits::Question;
 use crate::load::source_address::Sources;
-use crate::load::under_way::UnderWay;
 use crate::metrics::{Live, Recorder, Results, Status};
-use crate::plan::{Before, Firing, Plan, Shard};
+use crate::plan::{Before, Plan, Shard};
 use crate::recorder::Journal;
 pub use crate::run::echo_client::{Echoed, echo};
 pub use crate::run::in_memory::run_in_memory;
-use crate::server::protocol::{FromServer, Id, ToServer};
+use crate::server::protocol::{FromServer, ToServer};
 pub(crate) use crate::sut::Routes;
-use crate::sut::control_links as lines;
+use crate::sut::control_links;
 pub use crate::sut::error::RunError;
-use crate::sut::target_events as crew;
-pub(crate) use crate::sut::target_events::{Crew, Late, Order, Sent};
+use crate::sut::target_events;
+pub(crate) use crate::sut::target_events::Crew;
 pub use crate::sut::this_program;
 use crate::sut::{Fleet, Reports, Setting};
 use crate::transport::clock::{Clock, monotonic_ns};
-use crate::ws::handshake::client as ask;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, sleep_until};
 
 /// In which a target that is not ours must answer one opening handshake before the run.
@@ -60,34 +55,6 @@ pub struct Places {
     /// For this long a target that is not ours answers opening handshakes, one after another, before offset 0: a program that compiles
     /// itself as it runs is then no longer cold. Nothing of it is measured.
     pub warm_up: Duration,
-}
-
-/// What the parts of a run share.
-pub(crate) struct Shared {
-    pub(crate) plan: Arc<Plan>,
-    /// The clients of this process; the whole where it has none.
-    pub(crate) shard: Shard,
-    pub(crate) journal: Arc<Journal>,
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) fleet: Arc<Fleet>,
-    pub(crate) pacer: Arc<Pacer>,
-    /// Who else has clients.
-    pub(crate) crew: Crew,
-    /// Another process has the servers, and tells what happens to them.
-    pub(crate) follows: bool,
-    /// Worker processes have the clients; this one has the servers.
-    pub(crate) leads: bool,
-    /// Connections that a fault on a server process, by firing and instance, is about to act on.
-    pub(crate) marked: Mutex<HashMap<(Firing, u16), Vec<Id>>>,
-    pub(crate) sources: Sources,
-    /// Opening requests by cohort and instance, as far as attempts have them in common.
-    pub(crate) forms: Vec<Vec<Result<ask::Form, String>>>,
-    /// Leave to connect.
-    pub(crate) turns: Semaphore,
-    pub(crate) under_way: UnderWay,
-    pub(crate) dead_paths: dead_paths::DeadPaths,
-    /// What faults may hit, here or in the process that leads.
-    pub(crate) hits: Hits,
 }
 
 /// A target that has been started, with the clients elsewhere.
@@ -131,7 +98,7 @@ pub async fn run(
     stop: impl Future<Output = ()>,
     mut progress: impl FnMut(Duration, Live),
 ) -> Result<Results, RunError> {
-    files::check(&plan, shard)?;
+    fd_limit::check(&plan, shard)?;
     tokio::pin!(stop);
     let crew = Crew::default();
     let led = tokio::select! {
@@ -230,7 +197,7 @@ pub(crate) struct Follower {
     /// Which of the workers, from 0.
     worker: u32,
     shard: Shard,
-    lines: Arc<lines::Lines>,
+    lines: Arc<control_links::Lines>,
     reports: Reports,
 }
 
@@ -240,8 +207,8 @@ impl Follower {
     /// # Errors
     /// Too many clients for this process, or no socket.
     pub(crate) fn listen(plan: Arc<Plan>, (worker, shard): (u32, Shard), name: &str, token: String) -> Result<Follower, RunError> {
-        files::check(&plan, shard)?;
-        let (lines, reports) = lines::Lines::listen(name, token)?;
+        fd_limit::check(&plan, shard)?;
+        let (lines, reports) = control_links::Lines::listen(name, token)?;
         Ok(Follower { plan, worker, shard, lines, reports })
     }
 
@@ -254,7 +221,7 @@ impl Follower {
         self,
         routes: &Routes,
         epoch_ns: u64,
-        (mut orders, questions): (mpsc::UnboundedReceiver<crew::Sent>, mpsc::UnboundedSender<Question>),
+        (mut orders, questions): (mpsc::UnboundedReceiver<target_events::Sent>, mpsc::UnboundedSender<Question>),
         stop: impl Future<Output = ()>,
         mut progress: impl FnMut(Duration, Live),
     ) -> Result<Results, RunError> {
@@ -271,7 +238,7 @@ impl Follower {
         let obey = tokio::spawn(async move {
             while let Some((order, done)) = orders.recv().await {
                 faults::obey(&obeying, &order);
-                let _ = done.send(crew::Late::new());
+                let _ = done.send(target_events::Late::new());
             }
         });
         let results = measure(&shared, arrivals, self.reports, stop, &mut progress).await;
@@ -283,62 +250,6 @@ impl Follower {
 /// Proof that a process is one that we started.
 pub(crate) fn token() -> String {
     format!("{:016x}{:016x}", monotonic_ns(), std::process::id())
-}
-
-impl Shared {
-    pub(crate) fn new(
-        plan: Arc<Plan>,
-        clients: Option<Shard>,
-        hits: Hits,
-        journal: Arc<Journal>,
-        fleet: Arc<Fleet>,
-        crew: Crew,
-    ) -> Result<Arc<Shared>, RunError> {
-        let shard = clients.unwrap_or(Shard::WHOLE);
-        let count = if clients.is_some() { plan.clients() } else { 0 };
-        let registry = Arc::new(Registry::new(count, shard));
-        let sources = if fleet.is_in_memory() { Sources::one_each(plan.clients()) } else { Sources::of(&plan, fleet.place(0).address)? };
-        let form = |cohort| fleet.named(None).into_iter().map(|instance| attempt::form(cohort, fleet.place(instance))).collect();
-        let forms = plan.cohorts.iter().map(form).collect();
-        let (pacer, marked, turns) = (Arc::default(), Mutex::default(), Semaphore::new(attempt::VOLLEY));
-        let (follows, leads) = (false, clients.is_none());
-        let (under_way, dead_paths) = (UnderWay::default(), dead_paths::DeadPaths::default());
-        Ok(Arc::new(Shared {
-            plan,
-            shard,
-            journal,
-            registry,
-            fleet,
-            pacer,
-            sources,
-            crew,
-            follows,
-            leads,
-            marked,
-            forms,
-            turns,
-            under_way,
-            dead_paths,
-            hits,
-        }))
-    }
-
-    /// Tells what should have been done to server processes and is not done when the run ends, and which faults were never due.
-    pub(crate) fn tell_what_is_left(&self, status: Status) {
-        let at = self.journal.now().min(self.plan.duration.saturating_sub(Duration::from_nanos(1)));
-        for (Firing { fault, number }, why) in self.under_way.left(at) {
-            self.journal.record_at(at, &Event::NotCarriedOut { fault: Some(fault), firing: number, why });
-        }
-        // Of a run that was stopped nobody can tell; and one process speaks for all.
-        if status == Status::Completed && !self.follows {
-            self.plan.never_due().for_each(|fault| self.journal.record_at(at, &Event::not_due(fault)));
-        }
-    }
-
-    /// What the opening requests of a client to an instance have in common, or why it has none.
-    pub(crate) fn form(&self, client: ClientIndex, instance: u16) -> Result<&ask::Form, &String> {
-        self.forms[self.plan.cohort_of(client)][usize::from(instance)].as_ref()
-    }
 }
 
 /// The run itself, between the start of the target and its end.

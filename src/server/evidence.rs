@@ -3,7 +3,8 @@
 //! Where worker processes have the clients, each has a line of its own: evidence of a connection goes to the worker whose client it
 //! is, all else to the parent.
 
-use crate::server::protocol::{FromServer, Id, ServerSpec, ToServer};
+use crate::server::protocol::{FromServer, ServerSpec, ToServer};
+use crate::ws::handshake::own_headers::Id;
 use std::collections::VecDeque;
 use std::io;
 use std::os::linux::net::SocketAddrExt;

@@ -1,6 +1,6 @@
 //! A server that is tasks of this process, on memory wires: started and ended as one.
 
-use crate::server::evidence as report;
+use crate::server::evidence;
 use crate::server::evidence::Reporter;
 use crate::server::host::{Ends, Ground};
 use crate::server::listener::Door;
@@ -37,7 +37,7 @@ impl House {
         standing.for_each(|command| carry_out(&server, command));
         let door = Door::open(&server)?;
         let serving = server.clone();
-        let living = async move { serving.live(door, report::Commands::Here(commands)).await };
+        let living = async move { serving.live(door, evidence::Commands::Here(commands)).await };
         let living = Ends(server.ground.task(living));
         Ok(House { server, network: network.clone(), living })
     }

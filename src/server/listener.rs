@@ -1,10 +1,10 @@
 //! The listening socket: accepts, and carries out what faults ask of it. Whom they hit is the kernel's business.
 
 use crate::fault::OnListener;
-use crate::load::connect::local_limit;
 use crate::plan::Firing;
 use crate::server::protocol::{FromServer, ServerSpec};
 use crate::server::{Server, attempt};
+use crate::transport::local_limit::local_limit;
 use crate::transport::socket::{Listener, Wire};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::collections::BTreeSet;

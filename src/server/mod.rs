@@ -16,13 +16,10 @@ use crate::fault::{Answer, OnAttempt, OnListener, Side};
 use crate::plan::{Firing, turn_in};
 use crate::seed::{Seed, Stream};
 use crate::server::admission::{Admission, Seat};
-use crate::server::evidence as report;
 use crate::server::evidence::Reporter;
-use crate::server::handshake_faults as suffer;
 use crate::server::host::{Ends, Ground};
-pub(crate) use crate::server::in_memory::House;
 use crate::server::listener::Door;
-use crate::server::protocol::{FromServer, Id, ServerSpec, Standing, ToServer};
+use crate::server::protocol::{FromServer, ServerSpec, Standing, ToServer};
 use crate::transport::Transport;
 use crate::transport::link::Link;
 use crate::transport::record::Records;
@@ -33,7 +30,8 @@ use crate::transport::tls_error::TlsError;
 use crate::units::parse_duration;
 use crate::ws::connection::Connection;
 use crate::ws::frame_tap::Tap;
-use crate::ws::handshake::server as request;
+use crate::ws::handshake::own_headers::Id;
+use crate::ws::handshake::server;
 use crate::ws::handshake::server::Head;
 use crate::ws::session::mailbox::{Command, Control, Dose};
 use crate::ws::session::{Happening, Limits, Session};
@@ -95,7 +93,7 @@ fn hidden_cost(variable: Option<&str>) -> Option<Duration> {
 }
 
 /// What all connections share.
-struct Server {
+pub(crate) struct Server {
     spec: ServerSpec,
     ground: Ground,
     reporter: Reporter,
@@ -155,7 +153,7 @@ impl Server {
     }
 
     /// Serves until it is told to stop, or its parent is gone.
-    async fn live(self: &Arc<Server>, door: Door, mut commands: report::Commands) {
+    async fn live(self: &Arc<Server>, door: Door, mut commands: evidence::Commands) {
         self.report(&FromServer::Listening { at_ns: self.ground.now_ns() });
         let mut accepting = Ends(self.ground.task(listener::accept(self.clone(), door, self.listening.subscribe())));
         let graceful = obey(self, &mut commands).await;
@@ -235,7 +233,7 @@ async fn serve(spec: ServerSpec) -> io::Result<()> {
 }
 
 /// Carries out what the parent and its workers say, until the parent says stop or is gone.
-async fn obey(server: &Server, commands: &mut report::Commands) -> Option<ToServer> {
+async fn obey(server: &Server, commands: &mut evidence::Commands) -> Option<ToServer> {
     while let Some(command) = commands.next().await {
         match command {
             graceful @ ToServer::Graceful { .. } => return Some(graceful),
@@ -371,10 +369,10 @@ struct Shaken {
 /// Reads the request and answers it. `None`: not with a 101.
 async fn shake_hands(server: &Server, tap: &mut Tap) -> Option<Shaken> {
     // RFC 9110 §15.5.9: whoever was too slow hears that it was the server that did not wait.
-    let head = match timeout(HEAD_WITHIN, Head::read(tap)).await.unwrap_or(Err(request::Bad::Late)) {
+    let head = match timeout(HEAD_WITHIN, Head::read(tap)).await.unwrap_or(Err(server::Bad::Late)) {
         Ok(head) => head,
         Err(bad) => {
-            request::refuse(tap, bad.status(), request::More::default(), bad.text().len(), bad.text()).await;
+            server::refuse(tap, bad.status(), server::More::default(), bad.text().len(), bad.text()).await;
             return None;
         }
     };
@@ -382,7 +380,7 @@ async fn shake_hands(server: &Server, tap: &mut Tap) -> Option<Shaken> {
     let (mut answer, mut close) = (Answer::default(), None);
     if let Some((fault, effect, mut random)) = selected(server, id).await {
         server.report(&FromServer::Injected { fault, id, at_ns: server.ground.now_ns(), dead_by: Vec::new() });
-        answer = suffer::suffer(tap, effect, &mut random).await?;
+        answer = handshake_faults::suffer(tap, effect, &mut random).await?;
         close = answer.close.map(|code| (fault, code));
     }
     let seat = match server.admission.admit().await {
@@ -392,12 +390,12 @@ async fn shake_hands(server: &Server, tap: &mut Tap) -> Option<Shaken> {
                 let text = format!("instance {}: {UNEVEN}", server.spec.instance);
                 server.report(&FromServer::Notice { text });
             }
-            let more = request::More { retry_after: refusal.retry_after, location: None };
-            request::refuse(tap, refusal.status, more, 0, "").await;
+            let more = server::More { retry_after: refusal.retry_after, location: None };
+            server::refuse(tap, refusal.status, more, 0, "").await;
             return None;
         }
     };
-    request::accept(tap, &head, &answer).await.ok()?;
+    server::accept(tap, &head, &answer).await.ok()?;
     Some(Shaken { id, echo: head.wants_echo(), greeting: head.greeting(), close, _seat: seat })
 }
 

@@ -1,6 +1,6 @@
 //! Why a run could not begin: each with its cause and the way out.
 
-use crate::sut::command as target;
+use crate::sut::command;
 use crate::transport::tls_error::TlsError;
 use std::io;
 
@@ -9,7 +9,7 @@ use std::io;
 pub enum RunError {
     /// The process of the target.
     #[error(transparent)]
-    Target(#[from] target::Error),
+    Target(#[from] command::Error),
     /// TLS settings.
     #[error(transparent)]
     Tls(#[from] TlsError),

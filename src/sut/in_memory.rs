@@ -6,7 +6,7 @@ use crate::fault::{Effect, OnListener};
 use crate::plan::{Firing, Plan, Target};
 use crate::server::in_memory::House;
 use crate::server::protocol::{FromServer, ServerSpec, ToServer};
-use crate::sut::command as target;
+use crate::sut::command;
 use crate::sut::control_links::Lines;
 use crate::sut::error::RunError;
 use crate::sut::processes::{EXIT_WITHIN, Times};
@@ -57,14 +57,14 @@ impl Houses {
     }
 
     fn take(&self, instance: u16) -> Result<House, RunError> {
-        self.member(instance).take().ok_or(RunError::Target(target::Error::NotRunning))
+        self.member(instance).take().ok_or(RunError::Target(command::Error::NotRunning))
     }
 
     /// Starts an instance; it listens when this returns.
     pub(crate) fn launch(&self, instance: u16, lines: &Lines) -> Result<Times, RunError> {
         let mut member = self.member(instance);
         if member.is_some() {
-            return Err(RunError::Target(target::Error::StillRunning));
+            return Err(RunError::Target(command::Error::StillRunning));
         }
         let commands = lines.lay((instance, 0));
         let spec = self.specs[usize::from(instance)].clone();
@@ -82,7 +82,7 @@ impl Houses {
 
     fn still(&self, instance: u16, still: bool) -> Result<u64, RunError> {
         let member = self.member(instance);
-        member.as_ref().ok_or(RunError::Target(target::Error::NotRunning))?.stand_still(still);
+        member.as_ref().ok_or(RunError::Target(command::Error::NotRunning))?.stand_still(still);
         Ok(self.clock.now_ns())
     }
 

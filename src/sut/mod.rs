@@ -19,7 +19,6 @@ use crate::sut::command::handle::{Guard, Spec};
 use crate::sut::command::port;
 use crate::sut::command::process::{CommandTarget, Recipe, signal_named};
 use crate::sut::control_links::{Lines, Member};
-use crate::sut::endpoint as place;
 use crate::sut::endpoint::Place;
 use crate::sut::error::RunError;
 use crate::sut::in_memory::Houses;
@@ -105,7 +104,7 @@ impl Fleet {
             Target::Embedded(settings) => Self::embedded(&setting, settings, lines).await?,
             Target::Command(command) => Self::command(&setting, command, lines).await?,
             Target::Url(remote) => {
-                let place = place::resolve(remote.address.clone(), place::trust(&setting.plan.target, None)).await?;
+                let place = endpoint::resolve(remote.address.clone(), endpoint::trust(&setting.plan.target, None)).await?;
                 Self::bare(setting.plan, vec![place], lines)
             }
         };
@@ -118,14 +117,14 @@ impl Fleet {
     /// If their certificate is of no use.
     pub(crate) async fn in_memory(plan: &Plan, settings: &plan::Embedded, clock: Clock) -> Result<(Fleet, Reports), RunError> {
         let identity = if settings.tls { Some(Identity::generate()?) } else { None };
-        let trust = place::trust(&plan.target, identity.as_ref().map(|identity| identity.certificate.as_str()));
+        let trust = endpoint::trust(&plan.target, identity.as_ref().map(|identity| identity.certificate.as_str()));
         let (network, (reports, receiver)) = (Network::default(), mpsc::unbounded_channel());
         let (mut places, mut specs) = (Vec::new(), Vec::new());
         for instance in 0..settings.instances {
             // Any port will do: nobody else is there.
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.saturating_add(1)));
             let url = format!("{}://{address}/", if settings.tls { "wss" } else { "ws" });
-            places.push(Place { memory: Some(network.clone()), ..place::at(place::read(&url)?, address, trust)? });
+            places.push(Place { memory: Some(network.clone()), ..endpoint::at(endpoint::read(&url)?, address, trust)? });
             specs.push(ServerSpec {
                 instance,
                 process: 0,
@@ -152,8 +151,9 @@ impl Fleet {
     /// # Errors
     /// If its certificate is of no use.
     pub(crate) fn attach(plan: &Plan, shard: Shard, routes: &Routes, lines: Arc<Lines>) -> Result<Fleet, RunError> {
-        let trust = place::trust(&plan.target, routes.certificate.as_deref());
-        let places = routes.places.iter().map(|(url, address)| place::at(place::read(url)?, *address, trust)).collect::<Result<_, _>>()?;
+        let trust = endpoint::trust(&plan.target, routes.certificate.as_deref());
+        let places =
+            routes.places.iter().map(|(url, address)| endpoint::at(endpoint::read(url)?, *address, trust)).collect::<Result<_, _>>()?;
         let fleet = Self::bare(plan, places, lines);
         // Turns of several processes begin at different places.
         fleet.turn.store(shard.index, Ordering::Relaxed);
@@ -186,7 +186,7 @@ impl Fleet {
         let guard = Guard::launch_from(&setting.program).await?;
         let mut instance = CommandTarget::of_command(&guard, 0, command, &setting.output).await?;
         instance.start_again().await?;
-        let place = place::resolve(place::read(instance.url())?, place::trust(&setting.plan.target, None)).await?;
+        let place = endpoint::resolve(endpoint::read(instance.url())?, endpoint::trust(&setting.plan.target, None)).await?;
         let mut instances = Instances::new(guard);
         instances.members = vec![vec![AsyncMutex::new(instance)]];
         instances.stop_signal = Some(signal_named(&command.stop_signal)?);
@@ -198,11 +198,11 @@ impl Fleet {
         let identity = if settings.tls { Some(Identity::generate()?) } else { None };
         let processes = settings.processes.unwrap_or(1);
         let (mut places, mut instances) = (Vec::new(), Instances::new(guard));
-        let trust = place::trust(&setting.plan.target, identity.as_ref().map(|identity| identity.certificate.as_str()));
+        let trust = endpoint::trust(&setting.plan.target, identity.as_ref().map(|identity| identity.certificate.as_str()));
         for instance in 0..settings.instances {
             let port = port::Reserved::new(IpAddr::V4(Ipv4Addr::LOCALHOST)).map_err(RunError::Io)?;
             let url = format!("{}://{}/", if settings.tls { "wss" } else { "ws" }, port.addr());
-            places.push(place::at(place::read(&url)?, port.addr(), trust)?);
+            places.push(endpoint::at(endpoint::read(&url)?, port.addr(), trust)?);
             let member = |process| {
                 let spec = ServerSpec {
                     instance,

@@ -2,7 +2,7 @@
 
 use crate::plan::Firing;
 use crate::server::protocol::ToServer;
-use crate::sut::command as target;
+use crate::sut::command;
 use crate::sut::command::handle::Guard;
 use crate::sut::command::port;
 use crate::sut::command::process::CommandTarget;
@@ -28,7 +28,7 @@ pub(crate) struct Instances {
     /// By instance, then process.
     pub(crate) members: Vec<Vec<AsyncMutex<CommandTarget>>>,
     /// `None`: the embedded server, which has lines instead.
-    pub(crate) stop_signal: Option<target::Signal>,
+    pub(crate) stop_signal: Option<command::Signal>,
     pub(crate) guard: Guard,
     /// Faults that wait in the embedded servers for attempts and new connections; a process that starts again is told of them.
     pub(crate) standing: Mutex<Vec<(Firing, ToServer)>>,
@@ -136,7 +136,7 @@ impl Instances {
             gone.push(down?);
         }
         let forced = gone.iter().any(|down| down.forced);
-        let last = gone.into_iter().max_by_key(|down| down.gone_at).ok_or(RunError::Target(target::Error::NotRunning))?;
+        let last = gone.into_iter().max_by_key(|down| down.gone_at).ok_or(RunError::Target(command::Error::NotRunning))?;
         Ok((last.gone_at, if forced { "grace was over: SIGKILL".to_owned() } else { last.exit.how.to_string() }))
     }
 
@@ -154,7 +154,7 @@ impl Instances {
     pub(crate) async fn resume(&self, instance: u16, lines: &Lines) -> Result<u64, RunError> {
         // Read when it goes on.
         lines.tell(instance, &ToServer::GoOn);
-        let mut last = Err(RunError::Target(target::Error::NotRunning));
+        let mut last = Err(RunError::Target(command::Error::NotRunning));
         for resumed in join_all(self.of(instance).iter().map(async |target| target.lock().await.resume().await)).await {
             last = Ok(last.unwrap_or(0).max(resumed?));
         }
@@ -171,8 +171,8 @@ impl Instances {
 }
 
 /// The first moment of those that succeeded; the first error where none did.
-fn first<T>(outcomes: Vec<Result<T, target::Error>>, at: impl Fn(T) -> u64) -> Result<u64, RunError> {
-    let (mut moment, mut failed) = (None, target::Error::NotRunning);
+fn first<T>(outcomes: Vec<Result<T, command::Error>>, at: impl Fn(T) -> u64) -> Result<u64, RunError> {
+    let (mut moment, mut failed) = (None, command::Error::NotRunning);
     for outcome in outcomes {
         match outcome {
             Ok(done) => moment = Some(at(done)).into_iter().chain(moment).min(),

@@ -1,4 +1,4 @@
-//! Bytes: [`Wire`](wire::Wire) (a socket, or a connection in memory), [`Transport`] (with or without TLS), the gates of faults on it, and the
+//! Bytes: [`Wire`](socket::Wire) (a socket, or a connection in memory), [`Transport`] (with or without TLS), the gates of faults on it, and the
 //! frames that pass.
 //!
 //! Two wrappers, both inline: `link` on raw TCP and `tap` on plaintext. On ws the one wraps the other directly, on wss `secure` is between.
@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod delay_line;
 pub mod link;
+pub(crate) mod local_limit;
 pub mod memory;
 pub mod record;
 pub mod secure;

@@ -1,7 +1,7 @@
 //! Messages to frames and back: tungstenite's state machine, lent to a connection while it has something to say or to hear.
 //!
 //! Between two messages a connection keeps none of it: no read buffer, no write buffer. It knows nothing of Close frames, which end in
-//! `net::tap` below it.
+//! `ws::frame_tap` below it.
 
 use crate::ws::frame_tap::Tap;
 use std::cell::RefCell;

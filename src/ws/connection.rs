@@ -1,7 +1,7 @@
 //! An open WebSocket connection over [`Tap`], for either role: messages, pings, raw Close frames, and how reading ended.
 //!
 //! `tungstenite` does the framing of messages, pings and pongs; Close frames bypass it in both directions, because it rewrites
-//! some codes. What to do about an ending is `engine::session`'s business.
+//! some codes. What to do about an ending is `ws::session`'s business.
 
 use crate::close::{INVALID_PAYLOAD, NO_STATUS, PROTOCOL_ERROR, TOO_BIG, TlsEnd};
 use crate::fault::{CLOSE, Frame};
@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 
 /// What came from the peer.
 #[derive(Debug)]
-pub enum Incoming {
+pub(crate) enum Incoming {
     /// A whole message.
     Message(Message),
     /// A ping's payload; the pong is queued.
@@ -37,7 +37,7 @@ pub enum Incoming {
 
 /// An open connection.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     tap: Tap,
     codec: Codec,
     masked: bool,
@@ -59,7 +59,7 @@ pub struct Connection {
 
 impl Connection {
     /// Takes over after the opening handshake, on the side that `role` says. `mask`: where masks of raw frames begin.
-    pub fn new(mut tap: Tap, role: Role, mask: u32) -> Self {
+    pub(crate) fn new(mut tap: Tap, role: Role, mask: u32) -> Self {
         tap.start_frames();
         Connection {
             tap,
@@ -77,42 +77,42 @@ impl Connection {
     }
 
     /// The tap below.
-    pub fn tap(&mut self) -> &mut Tap {
+    pub(crate) fn tap(&mut self) -> &mut Tap {
         &mut self.tap
     }
 
     /// The raw link.
-    pub fn link(&self) -> &Link {
+    pub(crate) fn link(&self) -> &Link {
         self.tap.transport_ref().link()
     }
 
     /// The raw link.
-    pub fn link_mut(&mut self) -> &mut Link {
+    pub(crate) fn link_mut(&mut self) -> &mut Link {
         self.tap.transport().link_mut()
     }
 
     /// How TLS ended so far; `None` on ws.
-    pub fn tls_end(&self) -> Option<TlsEnd> {
+    pub(crate) fn tls_end(&self) -> Option<TlsEnd> {
         self.tap.transport_ref().tls_end()
     }
 
     /// Whether the bytes that came end inside a frame, or TCP was cut inside a TLS record.
-    pub fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.tap.mid_frame() || self.tap.transport_ref().mid_record()
     }
 
     /// The first Close frame received; none that came behind a violation.
-    pub fn close_frame(&self) -> Option<&CloseFrame> {
+    pub(crate) fn close_frame(&self) -> Option<&CloseFrame> {
         self.tap.close_frame().filter(|_| !self.violated)
     }
 
     /// Status code of the Close frame that is on the wire; 1005 for an empty one.
-    pub fn wire_sent(&self) -> Option<u16> {
+    pub(crate) fn wire_sent(&self) -> Option<u16> {
         self.wire_sent
     }
 
     /// Whether everything queued was handed to the kernel.
-    pub fn is_flushed(&self) -> bool {
+    pub(crate) fn is_flushed(&self) -> bool {
         !self.unflushed && self.raw.is_empty()
     }
 
@@ -120,19 +120,19 @@ impl Connection {
     ///
     /// # Errors
     /// If too much is queued already, or the connection is gone.
-    pub fn queue(&mut self, message: Message) -> Result<(), Error> {
+    pub(crate) fn queue(&mut self, message: Message) -> Result<(), Error> {
         self.unflushed = true;
         // What the kernel does not take at once goes out in `poll_flush`, with the waker of the task.
         self.codec.send(&mut self.tap, &mut Context::from_waker(Waker::noop()), message)
     }
 
     /// Queues a Close frame with any status code; `None`: empty body.
-    pub fn queue_close(&mut self, code: Option<u16>, reason: &str) {
+    pub(crate) fn queue_close(&mut self, code: Option<u16>, reason: &str) {
         self.queue_frame(&Frame::close(code, reason.as_bytes()));
     }
 
     /// Queues a frame as it is, allowed or not; goes out behind what is queued already, a pong also where pongs are dropped.
-    pub fn queue_frame(&mut self, frame: &Frame) {
+    pub(crate) fn queue_frame(&mut self, frame: &Frame) {
         self.mask = self.mask.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let mask = (self.masked != frame.wrong_mask).then(|| self.mask.to_be_bytes());
         self.raw.extend(frame::encode(frame, mask));
@@ -142,12 +142,12 @@ impl Connection {
     }
 
     /// Raw bytes that the kernel has not taken yet.
-    pub fn raw_left(&self) -> usize {
+    pub(crate) fn raw_left(&self) -> usize {
         self.raw.len() - self.raw_sent
     }
 
     /// Hands what is queued to the kernel.
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.tap().is_held_back() {
             ready!(self.poll_raw(cx))?;
         }
@@ -198,7 +198,7 @@ impl Connection {
     }
 
     /// What came, and flushing on the way. While a flush is blocked a server does not read (back-pressure), a client does.
-    pub fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+    pub(crate) fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         self.link_mut().poll_shaped(cx);
         self.tap().poll_frames(cx);
         if !self.is_flushed() {
@@ -251,7 +251,7 @@ impl Connection {
     }
 
     /// Reads and drops until the peer ends TCP.
-    pub fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.tap().poll_after_close(cx).map(drop)
     }
 }

@@ -1,14 +1,14 @@
 //! Sans-I/O frame scanner: where frames begin and end in a stream of bytes cut anywhere, and the few frames that we write ourselves.
 //!
-//! It checks nothing but what it needs: `tokio-tungstenite` above it judges data frames, `net::tap` judges Close frames.
+//! It checks nothing but what it needs: `tokio-tungstenite` above it judges data frames, `ws::frame_tap` judges Close frames.
 
 use crate::close::{INVALID_PAYLOAD, NO_STATUS, PROTOCOL_ERROR, may_be_sent};
 use crate::fault::{Frame, LengthForm, Payload};
 
-pub use crate::fault::CLOSE;
+pub(crate) use crate::fault::CLOSE;
 
 /// Pong frame (RFC 6455 §11.8).
-pub const PONG: u8 = 0xA;
+pub(crate) const PONG: u8 = 0xA;
 
 /// Longest frame header: 2 bytes, 8 of length, 4 of mask.
 const HEADER_MAX: usize = 14;
@@ -19,7 +19,7 @@ const FILL_RUN: usize = 64 * 1024;
 
 /// Follows frame boundaries in one direction of a connection.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Scanner {
+pub(crate) struct Scanner {
     header: [u8; HEADER_MAX],
     have: u8,
     /// Payload bytes still to come of the frame whose header is complete.
@@ -30,7 +30,7 @@ pub struct Scanner {
 
 /// A run of bytes that belong to one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub(crate) struct Piece {
     /// How many bytes.
     pub len: usize,
     /// The frame's opcode.
@@ -45,17 +45,17 @@ pub struct Piece {
 
 impl Scanner {
     /// Whether the stream stands inside a frame.
-    pub fn mid_frame(&self) -> bool {
+    pub(crate) fn mid_frame(&self) -> bool {
         self.have > 0
     }
 
     /// Whether the stream stands inside a message: in a frame, or between the frames of a fragmented one.
-    pub fn mid_message(&self) -> bool {
+    pub(crate) fn mid_message(&self) -> bool {
         self.mid_frame() || self.fragmented
     }
 
     /// The next piece of `bytes`, which must not be empty.
-    pub fn piece(&mut self, bytes: &[u8]) -> Piece {
+    pub(crate) fn piece(&mut self, bytes: &[u8]) -> Piece {
         let begins = self.have == 0;
         let mut used = 0;
         while !self.header_complete() && used < bytes.len() {
@@ -107,7 +107,7 @@ impl Scanner {
 
 /// A received Close frame, as it stood on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CloseFrame {
+pub(crate) struct CloseFrame {
     /// Status code; 1005 for an empty body.
     pub code: u16,
     /// Reason; replacement characters where it is not UTF-8.
@@ -118,7 +118,7 @@ pub struct CloseFrame {
 
 /// What a healthy peer answers to a Close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// The same code; an empty frame to an empty frame (RFC 6455 §5.5.1).
     Echo,
     /// This code: the frame was invalid (§7.1.7), and the user is told 1006.
@@ -127,7 +127,7 @@ pub enum Answer {
 
 impl CloseFrame {
     /// Reads a whole Close frame, header included. `masks`: its sender must mask (RFC 6455 §5.1).
-    pub fn parse(frame: &[u8], illegal: bool, masks: bool) -> CloseFrame {
+    pub(crate) fn parse(frame: &[u8], illegal: bool, masks: bool) -> CloseFrame {
         let payload = payload(frame);
         let illegal = illegal || frame.get(1).is_some_and(|second| (second & 0x80 != 0) != masks);
         let reserved_bits = frame.first().is_some_and(|first| first & 0x70 != 0);
@@ -165,7 +165,7 @@ fn payload(frame: &[u8]) -> Vec<u8> {
 }
 
 /// A frame's bytes; masked with `mask` if given, as a client must (RFC 6455 §5.3).
-pub fn encode(frame: &Frame, mask: Option<[u8; 4]>) -> Vec<u8> {
+pub(crate) fn encode(frame: &Frame, mask: Option<[u8; 4]>) -> Vec<u8> {
     let length = match &frame.payload {
         Payload::Bytes(bytes) => bytes.len(),
         Payload::Filled(count) => usize::try_from(*count).unwrap_or(0),

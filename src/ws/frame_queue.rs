@@ -25,7 +25,7 @@ const READY_MAX: usize = 256 << 10;
 
 /// Frames on their way.
 #[derive(Debug)]
-pub struct Frames {
+pub(crate) struct Frames {
     rules: Vec<Meddle>,
     random: Stream,
     scanner: Scanner,
@@ -62,7 +62,7 @@ type Place = (Instant, u64);
 
 impl Frames {
     /// An empty one. `scanner` stands where the stream does: a frame whose beginning is gone already passes.
-    pub fn new(rules: Vec<Meddle>, random: Stream, scanner: Scanner) -> Self {
+    pub(crate) fn new(rules: Vec<Meddle>, random: Stream, scanner: Scanner) -> Self {
         Frames {
             rules,
             random,
@@ -81,7 +81,7 @@ impl Frames {
     }
 
     /// Other rules from now on. Without rules what waits is due now.
-    pub fn change(&mut self, rules: Vec<Meddle>) {
+    pub(crate) fn change(&mut self, rules: Vec<Meddle>) {
         self.rules = rules;
         if self.rules.is_empty() && !self.streams() {
             self.release_all();
@@ -89,27 +89,22 @@ impl Frames {
     }
 
     /// Whether it has nothing to do and nothing in it, so that bytes may pass by it.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.rules.is_empty() && self.is_empty() && self.frame.is_empty() && !self.fate.drops && !self.ended
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.ready.is_empty()
     }
 
     /// Whether it takes more bytes.
-    pub fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.ready.len() < READY_MAX && !self.ended
     }
 
-    /// Where the stream that comes in stands.
-    pub fn scanner(&self) -> Scanner {
-        self.scanner
-    }
-
     /// Takes in bytes.
-    pub fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         let mut at = 0;
         while at < bytes.len() {
             let piece = self.scanner.piece(&bytes[at..]);
@@ -136,7 +131,7 @@ impl Frames {
     }
 
     /// Takes in the end of the stream: what waits goes on before it.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if self.streams() {
             // The stream was cut inside a frame: behind that they would be taken for its payload.
             self.waiting.clear();
@@ -250,7 +245,7 @@ impl Frames {
     }
 
     /// The bytes that may go on now; `Ready(None)`: the end. Pending wakes the task when more are due.
-    pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Option<&[u8]>> {
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Option<&[u8]>> {
         loop {
             self.release_due();
             if !self.ready.is_empty() {
@@ -272,7 +267,7 @@ impl Frames {
     }
 
     /// Says that so many of the ready bytes went on.
-    pub fn advance(&mut self, count: usize) {
+    pub(crate) fn advance(&mut self, count: usize) {
         self.ready.drain(..count);
     }
 }

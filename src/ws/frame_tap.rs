@@ -19,7 +19,7 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// A transport whose frames are watched.
 #[derive(Debug)]
-pub struct Tap {
+pub(crate) struct Tap {
     io: Transport,
     /// Frames of the peer must be masked: it is a client.
     peer_masks: bool,
@@ -63,7 +63,7 @@ enum Phase {
 
 impl Tap {
     /// Watches `io`, which is before its opening handshake, from this side of the connection.
-    pub fn new(io: Transport, side: Side) -> Self {
+    pub(crate) fn new(io: Transport, side: Side) -> Self {
         Tap {
             io,
             peer_masks: side == Side::Server,
@@ -83,7 +83,7 @@ impl Tap {
     }
 
     /// The opening handshake is complete: from here on both directions carry frames.
-    pub fn start_frames(&mut self) {
+    pub(crate) fn start_frames(&mut self) {
         if let Phase::Head(_) = self.phase {
             self.phase = Phase::Frames;
         }
@@ -91,47 +91,42 @@ impl Tap {
     }
 
     /// The transport below.
-    pub fn transport(&mut self) -> &mut Transport {
+    pub(crate) fn transport(&mut self) -> &mut Transport {
         &mut self.io
     }
 
     /// The transport below.
-    pub fn transport_ref(&self) -> &Transport {
+    pub(crate) fn transport_ref(&self) -> &Transport {
         &self.io
     }
 
     /// The first Close frame received.
-    pub fn close_frame(&self) -> Option<&CloseFrame> {
+    pub(crate) fn close_frame(&self) -> Option<&CloseFrame> {
         self.close.as_deref()
     }
 
     /// The received stream stands inside a frame.
-    pub fn mid_frame(&self) -> bool {
+    pub(crate) fn mid_frame(&self) -> bool {
         self.received.mid_frame() || matches!(self.phase, Phase::Closing(_))
     }
 
     /// Whether the reader above has had whole messages only, once it has read all that came.
-    pub fn is_between_messages(&self) -> bool {
+    pub(crate) fn is_between_messages(&self) -> bool {
         !self.received.mid_message() && matches!(self.phase, Phase::Frames) && self.upward.is_empty()
     }
 
-    /// The sent stream stands inside a frame: nothing may be put in between.
-    pub fn sending_mid_frame(&self) -> bool {
-        self.sent.mid_frame()
-    }
-
     /// Bytes received after the first Close frame.
-    pub fn after_close(&self) -> u64 {
+    pub(crate) fn after_close(&self) -> u64 {
         self.after_close
     }
 
     /// Whether outgoing pongs vanish.
-    pub fn set_drop_pongs(&mut self, drop: bool) {
+    pub(crate) fn set_drop_pongs(&mut self, drop: bool) {
         self.drop_pongs = drop;
     }
 
     /// Applies what a gate does to whole frames. `random` makes the stream of a direction. Call it after the opening handshake.
-    pub fn set_frames(&mut self, gate: &Gate, random: impl Fn(&str) -> Stream) {
+    pub(crate) fn set_frames(&mut self, gate: &Gate, random: impl Fn(&str) -> Stream) {
         match &mut self.meddled {
             Some(meddled) => {
                 meddled.incoming.change(gate.read_frames.clone());
@@ -147,7 +142,7 @@ impl Tap {
     }
 
     /// Hands to the transport the outgoing frames that are due. Call it whenever the connection is polled.
-    pub fn poll_frames(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn poll_frames(&mut self, cx: &mut Context<'_>) {
         let _ = self.poll_outgoing(cx);
         if self.meddled.as_ref().is_some_and(|meddled| meddled.incoming.is_idle() && meddled.outgoing.is_idle() && meddled.broken.is_none())
         {
@@ -217,27 +212,27 @@ impl Tap {
     }
 
     /// Whether the writer above waits. It must be polled again when it no longer does.
-    pub fn hold_back(&mut self, held_back: bool) {
+    pub(crate) fn hold_back(&mut self, held_back: bool) {
         self.held_back = held_back;
     }
 
     /// Whether the writer above waits.
-    pub fn is_held_back(&self) -> bool {
+    pub(crate) fn is_held_back(&self) -> bool {
         self.held_back
     }
 
     /// Pongs that vanished.
-    pub fn pongs_dropped(&self) -> u32 {
+    pub(crate) fn pongs_dropped(&self) -> u32 {
         self.pongs_dropped
     }
 
     /// Whole frames in both directions so far.
-    pub fn frames(&self) -> u64 {
+    pub(crate) fn frames(&self) -> u64 {
         self.frames
     }
 
     /// Those of them that are no control frames.
-    pub fn messages(&self) -> u64 {
+    pub(crate) fn messages(&self) -> u64 {
         self.messages
     }
 
@@ -359,7 +354,7 @@ impl AsyncRead for Tap {
 
 impl Tap {
     /// Reads on after the Close frame: ready when the peer ended TCP. What else comes is counted and dropped.
-    pub fn poll_after_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_after_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let _ = self.poll_outgoing(cx);
         let mut scratch = [0; 1024];
         loop {
@@ -376,7 +371,7 @@ impl Tap {
 
 impl Tap {
     /// Writes frames as they are, pongs included, whatever [`Tap::set_drop_pongs`] says. Not before the opening handshake is complete.
-    pub fn poll_write_all_kinds(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write_all_kinds(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = self.poll_write_below(cx, bytes);
         if let Poll::Ready(Ok(written)) = &polled {
             self.advance_sent(&bytes[..*written]);

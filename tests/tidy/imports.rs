@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use syn::{Attribute, Item, UseTree, Visibility};
 
-/// A path of names from the root of the crate: `["net", "link"]` for `src/net/link.rs`.
+/// A path of names from the root of the crate: `["ws", "frame"]` for `src/ws/frame.rs`.
 type Names = Vec<String>;
 
 /// All files, what each defines, and what each uses.
@@ -244,7 +244,7 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// `net/link.rs` → `net`, `link`; `net/mod.rs` → `net`; `lib.rs` → nothing.
+/// `ws/frame.rs` → `ws`, `frame`; `ws/mod.rs` → `ws`; `lib.rs` → nothing.
 fn module(path: &Path) -> Names {
     let mut names: Names = path.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
     if names.last().is_some_and(|last| last == "mod") || matches!(names.as_slice(), [one] if one == "lib" || one == "main") {

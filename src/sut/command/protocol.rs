@@ -1,6 +1,6 @@
 //! What closestorm and its guard say to each other: one JSON object a line, orders to its stdin, notices from its stdout.
 //!
-//! All times are nanoseconds of CLOCK_MONOTONIC (`net::clock`), which both sides share.
+//! All times are nanoseconds of CLOCK_MONOTONIC (`transport::clock`), which both sides share.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,14 +1,13 @@
 //! The server's part of the opening handshake: read a request head, answer it with 101 or with a proper HTTP response.
 
-use crate::fault::Answer;
-use crate::server::handshake_faults as suffer;
-use crate::server::protocol::{GREETING_HEADER, ID_HEADER, Id, SINK_HEADER, unescaped};
+use crate::fault::{Answer, End};
 use crate::ws::frame_tap::Tap;
+use crate::ws::handshake::own_headers::{GREETING_HEADER, ID_HEADER, Id, SINK_HEADER, unescaped};
 use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::server::{create_response, write_response};
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
@@ -138,7 +137,7 @@ pub(crate) async fn accept(tap: &mut Tap, head: &Head, answer: &Answer) -> io::R
     edit(&mut response, answer);
     let mut bytes = Vec::with_capacity(256);
     write_response(&mut bytes, &response).map_err(io::Error::other)?;
-    suffer::send(tap, &bytes, answer).await
+    send(tap, &bytes, answer).await
 }
 
 /// Takes header fields out and puts others in.
@@ -199,11 +198,53 @@ pub(crate) async fn refuse(tap: &mut Tap, status: u16, more: More<'_>, length: u
     bytes.extend(text.bytes().chain(std::iter::repeat(b'x')).take(length));
     if tap.write_all(&bytes).await.is_ok() {
         let _ = tap.shutdown().await;
-        let _ = timeout(LINGER, poll_fn(|cx| tap.poll_after_close(cx))).await;
+        let _ = timeout(LINGER, gone(tap)).await;
     }
 }
 
 fn phrase(status: u16) -> &'static str {
     use tokio_tungstenite::tungstenite::http::StatusCode;
     StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Status")
+}
+
+/// Writes the bytes of an answer as `answer` says.
+///
+/// # Errors
+/// If the connection did not survive it.
+pub(crate) async fn send(tap: &mut Tap, bytes: &[u8], answer: &Answer) -> io::Result<()> {
+    let whole = answer.instead.as_deref().unwrap_or(bytes);
+    let length = answer.cut.map_or(whole.len(), |(length, _)| whole.len().min(length as usize));
+    let (size, interval) = answer.pieces.map_or((whole.len(), Duration::ZERO), |(size, interval)| (size.max(1) as usize, interval));
+    for (index, piece) in whole[..length].chunks(size.max(1)).enumerate() {
+        if index > 0 && !interval.is_zero() {
+            sleep(interval).await;
+        }
+        tap.write_all(piece).await?;
+        tap.flush().await?;
+    }
+    match answer.cut {
+        None => Ok(()),
+        Some((_, end)) => {
+            finish(tap, end).await;
+            Err(io::Error::other("the answer was cut"))
+        }
+    }
+}
+
+/// Ends TCP, or holds it until the client does.
+pub(crate) async fn finish(tap: &mut Tap, end: End) {
+    match end {
+        End::Rst => tap.transport().link_mut().reset(),
+        // No row asks for silence here.
+        End::Hold | End::Silent => gone(tap).await,
+        End::Fin => {
+            let _ = tap.shutdown().await;
+            let _ = timeout(LINGER, gone(tap)).await;
+        }
+    }
+}
+
+/// Waits until the client ends TCP.
+pub(crate) async fn gone(tap: &mut Tap) {
+    let _ = poll_fn(|cx| tap.poll_after_close(cx)).await;
 }

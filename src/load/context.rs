@@ -1,0 +1,106 @@
+//! What the clients and the faults of a run share.
+
+use super::dead_paths;
+use super::hits::Hits;
+use super::pacer::Pacer;
+use super::registry::Registry;
+use super::request_template;
+use super::source_address::Sources;
+use super::under_way::UnderWay;
+use crate::event::{ClientIndex, Event};
+use crate::metrics::Status;
+use crate::plan::{Firing, Plan, Shard};
+use crate::recorder::Journal;
+use crate::sut::Fleet;
+use crate::sut::error::RunError;
+use crate::sut::target_events::Crew;
+use crate::ws::handshake::client::Form;
+use crate::ws::handshake::own_headers::Id;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// What the parts of a run share.
+pub(crate) struct Shared {
+    pub(crate) plan: Arc<Plan>,
+    /// The clients of this process; the whole where it has none.
+    pub(crate) shard: Shard,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) pacer: Arc<Pacer>,
+    /// Who else has clients.
+    pub(crate) crew: Crew,
+    /// Another process has the servers, and tells what happens to them.
+    pub(crate) follows: bool,
+    /// Worker processes have the clients; this one has the servers.
+    pub(crate) leads: bool,
+    /// Connections that a fault on a server process, by firing and instance, is about to act on.
+    pub(crate) marked: Mutex<HashMap<(Firing, u16), Vec<Id>>>,
+    pub(crate) sources: Sources,
+    /// Opening requests by cohort and instance, as far as attempts have them in common.
+    pub(crate) forms: Vec<Vec<Result<Form, String>>>,
+    /// Leave to connect.
+    pub(crate) turns: Semaphore,
+    pub(crate) under_way: UnderWay,
+    pub(crate) dead_paths: dead_paths::DeadPaths,
+    /// What faults may hit, here or in the process that leads.
+    pub(crate) hits: Hits,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        plan: Arc<Plan>,
+        clients: Option<Shard>,
+        hits: Hits,
+        journal: Arc<Journal>,
+        fleet: Arc<Fleet>,
+        crew: Crew,
+    ) -> Result<Arc<Shared>, RunError> {
+        let shard = clients.unwrap_or(Shard::WHOLE);
+        let count = if clients.is_some() { plan.clients() } else { 0 };
+        let registry = Arc::new(Registry::new(count, shard));
+        let sources = if fleet.is_in_memory() { Sources::one_each(plan.clients()) } else { Sources::of(&plan, fleet.place(0).address)? };
+        let form = |cohort| fleet.named(None).into_iter().map(|instance| request_template::form(cohort, fleet.place(instance))).collect();
+        let forms = plan.cohorts.iter().map(form).collect();
+        let (pacer, marked, turns) = (Arc::default(), Mutex::default(), Semaphore::new(request_template::VOLLEY));
+        let (follows, leads) = (false, clients.is_none());
+        let (under_way, dead_paths) = (UnderWay::default(), dead_paths::DeadPaths::default());
+        Ok(Arc::new(Shared {
+            plan,
+            shard,
+            journal,
+            registry,
+            fleet,
+            pacer,
+            sources,
+            crew,
+            follows,
+            leads,
+            marked,
+            forms,
+            turns,
+            under_way,
+            dead_paths,
+            hits,
+        }))
+    }
+
+    /// Tells what should have been done to server processes and is not done when the run ends, and which faults were never due.
+    pub(crate) fn tell_what_is_left(&self, status: Status) {
+        let at = self.journal.now().min(self.plan.duration.saturating_sub(Duration::from_nanos(1)));
+        for (Firing { fault, number }, why) in self.under_way.left(at) {
+            self.journal.record_at(at, &Event::NotCarriedOut { fault: Some(fault), firing: number, why });
+        }
+        // Of a run that was stopped nobody can tell; and one process speaks for all.
+        if status == Status::Completed && !self.follows {
+            self.plan.never_due().for_each(|fault| self.journal.record_at(at, &Event::not_due(fault)));
+        }
+    }
+
+    /// What the opening requests of a client to an instance have in common, or why it has none.
+    pub(crate) fn form(&self, client: ClientIndex, instance: u16) -> Result<&Form, &String> {
+        self.forms[self.plan.cohort_of(client)][usize::from(instance)].as_ref()
+    }
+}

@@ -1,0 +1,55 @@
+//! The opening requests of simulated clients, and how many are under way at once.
+
+use crate::plan::{Cohort, Traffic};
+use crate::sut::endpoint::Place;
+use crate::template::Values;
+use crate::ws::handshake::client::{Form, Request, values};
+use crate::ws::handshake::own_headers::{GREETING_HEADER, ID_HEADER, Id, SINK_HEADER, escaped};
+use tokio::sync::SemaphorePermit;
+
+/// Attempts between their connect and their first bytes, at most. A server that is asleep is woken by the first bytes of many and not by
+/// each, which costs as much as the rest of the handshake where both are on one machine; and the first do not wait for thousands.
+pub(crate) const VOLLEY: usize = 64;
+
+/// Leave to connect, until the first bytes are written.
+pub(crate) type Turn<'a> = SemaphorePermit<'a>;
+
+/// The opening request of an attempt with these values. With [`Request::marks`]: what all have in common.
+pub(crate) fn request<'a>(cohort: &'a Cohort, place: &'a Place, values: &Values<'_>) -> Result<Request<'a>, String> {
+    let mut request = Request::new(&place.url, cohort.path.as_ref(), cohort.query.as_ref(), values);
+    if matches!(cohort.traffic, Traffic::Send { .. }) {
+        request.set(SINK_HEADER, "1")?;
+    }
+    if let Some(text) = cohort.greeting() {
+        request.set(GREETING_HEADER, escaped(text))?;
+    }
+    if !cohort.subprotocols.is_empty() {
+        let all: Vec<_> = cohort.subprotocols.iter().map(|one| one.fill(values)).collect();
+        request.set("Sec-WebSocket-Protocol", all.join(", "))?;
+    }
+    for (name, value) in &cohort.headers {
+        request.set(name, value.fill(values))?;
+    }
+    Ok(request)
+}
+
+/// With the id that both sides of a connection are joined by.
+fn identified<'a>(mut request: Request<'a>, values: &Values<'_>) -> Result<Request<'a>, String> {
+    request.set(ID_HEADER, format!("{}/{}", values.client, values.attempt))?;
+    Ok(request)
+}
+
+/// The opening request of an attempt.
+pub(crate) fn whole<'a>(cohort: &'a Cohort, place: &'a Place, id: Id) -> Result<Request<'a>, String> {
+    let values = values(id);
+    identified(request(cohort, place, &values)?, &values)
+}
+
+/// What the opening requests of a cohort to a place have in common.
+///
+/// # Errors
+/// What is wrong with them, in words.
+pub(crate) fn form(cohort: &Cohort, place: &Place) -> Result<Form, String> {
+    let marks = Request::marks();
+    Ok(Form::new(identified(request(cohort, place, &marks)?, &marks)?, &place.url))
+}
