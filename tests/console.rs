@@ -1,15 +1,15 @@
 //! The documents run as they are written: every console block, one after the other in a folder of its section, under `bash -e`.
 //!
 //! A comment before a block says what a test must know: `<!-- no-test: why -->` leaves it out, `<!-- exits: 0, 99: why -->` allows other
-//! exit codes than 0. A section in which the load generator was too slow is run again alone; a block that is too slow even then has not been
+//! exit codes than 0, and `<!-- file: mine.toml -->` before a scenario writes it into the folder first. A section in which the load generator was too slow is run again alone; a block that is too slow even then has not been
 //! run as written, and fails unless its mark allows exit code 3. `closestorm` and `cargo run --release --` are the program under test.
 
 #![expect(clippy::disallowed_methods, reason = "real processes in real time")]
 
+use crate::documents::{self, Document, documents};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::thread;
@@ -41,7 +41,7 @@ struct Block {
 
 #[test]
 fn every_console_block_of_the_documents_runs_as_written() {
-    let sections = documents().iter().flat_map(|name| sections(name)).collect::<Vec<_>>();
+    let sections = documents().iter().flat_map(sections).collect::<Vec<_>>();
     let all: Vec<&Block> = sections.iter().flatten().collect();
     let left_out: Vec<_> = all.iter().filter_map(|block| Some((&block.place, block.left_out.as_ref()?))).collect();
     let list = left_out.iter().map(|(place, why)| format!("  {place}: {why}\n")).collect::<String>();
@@ -95,42 +95,25 @@ enum Unlike {
     Document(String),
 }
 
-fn documents() -> Vec<String> {
-    let docs = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")).expect("docs");
-    let names = docs.map(|entry| format!("docs/{}", entry.expect("an entry").file_name().to_string_lossy()));
-    let mut names: Vec<_> = names.filter(|name| name.ends_with(".md")).collect();
-    names.sort();
-    names.extend(["README.md".to_owned(), "results/README.md".to_owned()]);
-    names
-}
-
-/// The blocks of a document, by the sections that they stand in.
-fn sections(document: &str) -> Vec<Vec<Block>> {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(document)).expect(document);
-    let (mut sections, mut marks) = (vec![Vec::new()], Vec::new());
-    let mut lines = text.lines().enumerate();
-    while let Some((number, line)) = lines.next() {
-        let line = line.trim();
-        if line.starts_with("## ") {
-            sections.push(Vec::new());
-        }
-        if let Some(mark) = line.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->")) {
-            marks.push(mark.to_owned());
-        } else if line == "```console" {
-            let body = lines.by_ref().map(|(_, line)| line.trim()).take_while(|line| *line != "```");
-            let commands = body.filter_map(|line| line.strip_prefix("$ ")).map(str::to_owned).collect();
-            let mark = |name: &str| marks.iter().find_map(|mark| mark.strip_prefix(name)).map(str::to_owned);
-            let exits = mark("exits: ").unwrap_or_else(|| "0".to_owned());
-            let exits = exits.split(':').next().unwrap_or_default().split(", ").map(|code| code.parse().expect("an exit code")).collect();
-            let block = Block { place: format!("{document}:{}", number + 1), commands, left_out: mark("no-test: "), exits };
-            sections.last_mut().expect("there is one").push(block);
-            marks.clear();
-        } else if !line.is_empty() {
-            marks.clear();
+/// The console blocks of a document and the files that they need, by the sections that they stand in.
+fn sections(document: &Document) -> Vec<Vec<Block>> {
+    let mut sections: Vec<(usize, Vec<Block>)> = Vec::new();
+    for found in document.blocks() {
+        let commands = match (found.language, found.mark("file")) {
+            ("console", _) => found.lines.iter().filter_map(|line| line.strip_prefix("$ ")).map(str::to_owned).collect(),
+            (_, Some(file)) => vec![format!("cat > {file} <<'END OF FILE'\n{}END OF FILE", found.text())],
+            _ => continue,
+        };
+        let exits = found.mark("exits").unwrap_or("0").split(':').next().unwrap_or_default();
+        let exits = exits.split(", ").map(|code| code.parse().expect("an exit code")).collect();
+        let place = format!("{}:{}", document.name, found.line);
+        let block = Block { place, commands, left_out: found.mark("no-test").map(str::to_owned), exits };
+        match sections.last_mut() {
+            Some((section, blocks)) if *section == found.section => blocks.push(block),
+            _ => sections.push((found.section, vec![block])),
         }
     }
-    sections.retain(|section| !section.is_empty());
-    sections
+    sections.into_iter().map(|(_, blocks)| blocks).collect()
 }
 
 /// Runs the blocks of a section. What went wrong first.
@@ -167,7 +150,8 @@ fn run(section: &[Block]) -> Result<(), Unlike> {
 /// The step of a CI job ends with the run, and must have said why.
 #[test]
 fn a_run_that_fails_says_why_under_bash_e() {
-    let ci = sections("README.md").into_iter().flatten().find(|block| block.commands.iter().any(|line| line.contains("--out results/ci")));
+    let readme = Document { name: "README.md".to_owned(), text: documents::read("README.md") };
+    let ci = sections(&readme).into_iter().flatten().find(|block| block.commands.iter().any(|line| line.contains("--out results/ci")));
     let ci = ci.expect("the recipe for CI");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let scenario = "duration = \"1s\"\nexpect = [\"attempts{outcome=opened} count > 5\"]\n[clients.web]\ncount = 2\n";

@@ -3,6 +3,7 @@
 mod cli;
 mod common;
 mod console;
+mod documents;
 mod embedded;
 mod load;
 mod maps;

@@ -1,30 +1,74 @@
-//! The README holds what the program says: its tables are written from the catalogues, its commands parse, its scenarios load.
+//! The documents hold what the program says: their tables are written from its catalogues, their commands parse, their scenarios load,
+//! their links lead somewhere, and every command has a page.
 //!
 //! `UPDATE=1 cargo test --test all readme` writes the tables again.
 
-use clap::Parser;
+use crate::documents::{Document, documents, path, read};
+use clap::{CommandFactory, Parser};
 use closestorm::cli::Cli;
+use closestorm::scenario::keys::SECTIONS;
 use closestorm::scenario::{Overrides, Source, bundled, load};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+/// What a scenario fragment of a document is laid over: it begins with `[[faults]]`.
+const BASE: &str = "duration = \"60s\"\n[target.embedded]\n[clients.web]\ncount = 100\ntraffic = { echo = { rate = \"1/s\" } }\nheartbeat = { every = \"5s\" }\n";
 
 #[test]
-fn tables_of_the_readme_are_those_of_the_program() {
-    let mut text = readme();
-    for (name, table) in [("faults", faults()), ("presets", presets())] {
+fn the_readme_is_short() {
+    let lines = read("README.md").lines().count();
+    assert!(lines <= 300, "{lines} lines: what is not needed for a first run belongs into docs/");
+}
+
+#[test]
+fn tables_of_the_documents_are_those_of_the_program() {
+    for (name, table, file) in
+        [("faults", faults(), "docs/fault-list.md"), ("presets", presets(), "docs/reconnect.md"), ("keys", keys(), "docs/scenario.md")]
+    {
+        let mut text = read(file);
         let (begin, end) =
             (format!("<!-- {name}: written by `UPDATE=1 cargo test --test all readme` -->\n"), format!("<!-- end of {name} -->"));
         let from = text.find(&begin).unwrap_or_else(|| panic!("{begin} is missing")) + begin.len();
         let to = from + text[from..].find(&end).unwrap_or_else(|| panic!("{end} is missing"));
         text.replace_range(from..to, &table);
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path(file), &text).expect("docs can be written");
+        }
+        assert!(read(file) == text, "a table of {file} is old: UPDATE=1 cargo test --test all readme");
     }
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(README, &text).expect("the README can be written");
+}
+
+/// A page for each command: what it says of options is what the command takes, and nothing is left out.
+#[test]
+fn every_command_has_a_page_with_all_its_options() {
+    let everywhere = ["help", "version"];
+    for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+        let page = read(&format!("docs/commands/{}.md", command.get_name()));
+        let section = page.split("\n## Options\n").nth(1).unwrap_or_else(|| panic!("{}: no options", command.get_name()));
+        let section = section.split("\n## ").next().unwrap_or_default();
+        let mut told: Vec<&str> = section.split("`--").skip(1).filter_map(|rest| rest.split(['`', ' ']).next()).collect();
+        let mut taken: Vec<&str> =
+            command.get_arguments().filter_map(clap::Arg::get_long).filter(|long| !everywhere.contains(long)).collect();
+        told.sort_unstable();
+        told.dedup();
+        taken.sort_unstable();
+        assert_eq!(told, taken, "docs/commands/{}.md", command.get_name());
+        assert!(page.contains("\n## Exit codes\n"), "docs/commands/{}.md", command.get_name());
     }
-    assert!(readme() == text, "the tables are old: UPDATE=1 cargo test --test all readme");
+}
+
+/// The program lists its metrics where it does not know one.
+#[test]
+fn every_metric_is_explained() {
+    let errors =
+        load_text("duration = \"1s\"\nexpect = [\"nothing count == 0\"]\n[clients.web]\ncount = 1\n").expect_err("an unknown metric");
+    let metrics = errors.split("one of: ").nth(1).and_then(|rest| rest.lines().next()).unwrap_or_else(|| panic!("{errors}"));
+    assert!(metrics.split(", ").count() > 10, "{metrics}");
+    let page = read("docs/metrics.md");
+    for metric in metrics.split(", ") {
+        assert!(page.contains(&format!("\n| `{metric}` | ")), "docs/metrics.md says nothing of {metric}");
+    }
 }
 
 #[test]
@@ -61,69 +105,97 @@ fn the_atlas_of_presets_is_what_the_simulator_says() {
 }
 
 #[test]
-fn every_command_of_the_readme_parses() {
-    let text = readme();
-    let mut commands: Vec<String> = blocks(&text, "console").iter().flat_map(|block| block.lines()).filter_map(arguments).collect();
-    let fences = text.split("```").step_by(2);
-    commands.extend(fences.flat_map(|prose| prose.split('`').skip(1).step_by(2)).filter_map(|code| arguments(&format!("$ {code}"))));
-    // The name alone, in running text, is no command.
-    commands.retain(|command| command != "closestorm");
-    assert!(commands.len() > 10, "{commands:?}");
-    for command in commands {
-        let words = shlex::split(&command).unwrap_or_else(|| panic!("{command}"));
-        if let Err(error) = Cli::try_parse_from(&words) {
-            // Help and version are answered by the parser itself.
-            assert!(!error.use_stderr(), "{command}\n{error}");
-        }
-        let run = words.get(1).is_some_and(|word| word == "run" || word == "validate");
-        if let Some(scenario) = words.get(2).filter(|word| run && !word.starts_with('-') && !word.ends_with(".toml")) {
-            assert!(bundled(scenario).is_some(), "{command}: no such scenario");
-        }
+fn every_command_of_the_documents_parses() {
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for document in documents() {
+        let blocks = document.blocks();
+        let console = blocks.iter().filter(|block| block.language == "console");
+        let mut commands: Vec<String> = console.flat_map(|block| &block.lines).filter_map(|line| arguments(line)).collect();
+        let prose = document.prose().collect::<Vec<_>>().join("\n");
+        let inline = prose.split('`').skip(1).step_by(2).filter_map(|code| arguments(&format!("$ {}", code.replace('\n', " "))));
+        commands.extend(inline.filter(|command| is_whole(command)));
+        count += commands.len();
+        wrong.extend(commands.iter().filter_map(|command| wrong_with(command)).map(|why| format!("{}: {why}", document.name)));
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(count > 50, "{count}");
+}
+
+/// Whether a text in the middle of a sentence is a command as it is typed: not a mere name, and without a word for something, as in
+/// `closestorm check RUN`.
+fn is_whole(command: &str) -> bool {
+    let placeholder = |word: &str| word.chars().all(|c| c.is_ascii_uppercase()) || word.contains('…');
+    command.split(' ').count() > 2 && !command.split(' ').any(placeholder)
+}
+
+/// Why a command would not run.
+fn wrong_with(command: &str) -> Option<String> {
+    let Some(words) = shlex::split(command) else { return Some(format!("{command}: no command line")) };
+    // Help and version are answered by the parser itself.
+    if let Err(error) = Cli::try_parse_from(&words)
+        && error.use_stderr()
+    {
+        return Some(format!("{command}: {error}"));
+    }
+    let run = words.get(1).is_some_and(|word| word == "run" || word == "validate");
+    let scenario = words.get(2).filter(|word| run && !word.starts_with('-') && !word.ends_with(".toml") && !word.contains("://"));
+    scenario.filter(|scenario| bundled(scenario).is_none()).map(|_| format!("{command}: no such scenario"))
 }
 
 #[test]
-fn every_scenario_of_the_readme_loads() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let text = readme();
-    let scenarios = blocks(&text, "toml");
-    assert!(!scenarios.is_empty());
-    for (n, scenario) in scenarios.iter().enumerate() {
-        let file = folder.path().join(format!("readme-{n}.toml"));
-        std::fs::write(&file, scenario).expect("the folder can be written");
-        let plan = load(&Source::File(file), &Overrides::default()).unwrap_or_else(|errors| panic!("{errors}"));
-        assert_eq!(plan.notices, Vec::<String>::new(), "{scenario}");
+fn every_scenario_of_the_documents_loads() {
+    let (mut whole, mut fragments) = (0, 0);
+    for document in documents() {
+        for block in document.blocks().iter().filter(|block| block.language == "toml") {
+            let text = block.text();
+            let place = format!("{}:{}", document.name, block.line);
+            if text.starts_with("[[faults]]") {
+                fragments += 1;
+                load_text(&format!("{BASE}{text}")).unwrap_or_else(|errors| panic!("{place}\n{errors}"));
+            } else {
+                whole += 1;
+                let notices = load_text(&text).unwrap_or_else(|errors| panic!("{place}\n{errors}"));
+                assert_eq!(notices, Vec::<String>::new(), "{place}");
+            }
+        }
     }
+    assert!(whole > 5 && fragments > 80, "{whole} and {fragments}");
+}
+
+/// The notices of its plan, or what is wrong with it.
+fn load_text(scenario: &str) -> Result<Vec<String>, String> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("mine.toml");
+    std::fs::write(&file, scenario).expect("the folder can be written");
+    load(&Source::File(file), &Overrides::default()).map(|plan| plan.notices).map_err(|errors| errors.to_string())
 }
 
 #[test]
 fn links_of_the_documents_lead_somewhere() {
-    for document in ["README.md", "CHANGELOG.md", "results/README.md", "docs/faults.md", "docs/fidelity.md", "docs/presets.md"] {
-        let file = Path::new(ROOT).join(document);
-        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{document}: {error}"));
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target) {
-            let path = target.split('#').next().unwrap_or_default();
-            if !path.is_empty() && !path.contains("://") {
-                assert!(file.with_file_name(path).exists(), "{document}: {target}");
-            }
-            if let Some(anchor) = target.strip_prefix('#') {
-                assert!(
-                    text.lines().filter(|line| line.starts_with('#')).any(|line| slug(line) == anchor),
-                    "{document}: no heading {anchor}"
-                );
+    let mut all = documents();
+    all.push(Document { name: "CHANGELOG.md".to_owned(), text: read("CHANGELOG.md") });
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for document in &all {
+        let prose = document.prose().collect::<Vec<_>>().join("\n");
+        let targets = prose.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+        for target in targets.filter(|target| !target.contains("://")) {
+            count += 1;
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { path(&document.name) } else { path(&document.name).with_file_name("").join(file) };
+            if !file.exists() {
+                wrong.push(format!("{}: {target}: no such file", document.name));
+            } else if !anchor.is_empty() && !has_heading(file, anchor) {
+                wrong.push(format!("{}: {target}: no such heading", document.name));
             }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(count > 100, "{count}");
 }
 
-fn readme() -> String {
-    std::fs::read_to_string(README).expect("the README")
-}
-
-/// Texts of the fenced blocks in a language.
-fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
-    let fence = format!("```{language}\n");
-    text.split(&fence).skip(1).filter_map(|rest| rest.split_once("```")).map(|(block, _)| block).collect()
+fn has_heading(file: PathBuf, anchor: &str) -> bool {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    Document { name: String::new(), text }.headings().any(|line| slug(line) == anchor)
 }
 
 /// The command line of closestorm in a line of a console block, where there is one, up to what belongs to the shell.
@@ -168,12 +240,13 @@ fn faults() -> String {
                 "process" => "Server processes and fleets",
                 other => panic!("unknown layer {other}"),
             };
-            text += &format!("\n**{title}**\n\n| kind | side | what it does | parameters |\n|---|---|---|---|\n");
+            text += &format!("\n### {title}\n\n| kind | side | what it does | parameters |\n|---|---|---|---|\n");
         }
         let sides: Vec<&str> = row["sides"].as_array().expect("sides").iter().filter_map(Value::as_str).collect();
         let params: Vec<String> = row["params"].as_array().expect("parameters").iter().map(param).collect();
         let params = if params.is_empty() { "none".to_owned() } else { params.join("; ") };
-        text += &format!("| `{}` | {} | {} | {params} |\n", word(row, "kind"), sides.join(", "), cell(word(row, "summary")));
+        let kind = word(row, "kind");
+        text += &format!("| [`{kind}`](faults.md#{kind}) | {} | {} | {params} |\n", sides.join(", "), cell(word(row, "summary")));
     }
     text + "\n"
 }
@@ -203,6 +276,18 @@ fn presets() -> String {
             other => other,
         };
         text += &format!("| `{}` | {} | {delays} | {jitter} | {} |\n", word(row, "id"), cell(&package), cell(gives_up));
+    }
+    text + "\n"
+}
+
+/// A table for each section of a scenario: key, values, default, meaning.
+fn keys() -> String {
+    let mut text = String::new();
+    for section in SECTIONS {
+        text += &format!("\n### {}\n\n{}\n\n| key | takes | default | meaning |\n|---|---|---|---|\n", section.path, section.doc);
+        for key in section.keys {
+            text += &format!("| `{}` | {} | {} | {} |\n", key.name, cell(key.takes), cell(key.default), cell(key.doc));
+        }
     }
     text + "\n"
 }
