@@ -54,6 +54,8 @@ pub(crate) struct Difference {
     place: usize,
     engine: Option<(Duration, Event)>,
     simulator: Option<(Duration, Event)>,
+    /// Whether clients that opened in one instant only took each other's turn at the balancer.
+    pub(crate) turns: bool,
 }
 
 impl Difference {
@@ -113,9 +115,30 @@ fn by_subject(trace: &Trace) -> BTreeMap<Subject, Trace> {
     all
 }
 
+/// Whether the two differ in who opened where, of those that opened in one instant, and not in how many opened where.
+fn only_turns(at: Duration, engine: &Trace, simulator: &Trace) -> bool {
+    let opened = |trace: &Trace| {
+        let here = trace.iter().filter(|(when, _)| *when == at);
+        let mut opened: Vec<_> = here
+            .filter_map(|(_, event)| if let Event::Opened { client, instance, .. } = event { Some((*client, *instance)) } else { None })
+            .collect();
+        opened.sort_unstable();
+        opened
+    };
+    let (engine, simulator) = (opened(engine), opened(simulator));
+    let sorted = |opened: &[(ClientIndex, u16)]| {
+        let mut instances: Vec<u16> = opened.iter().map(|(_, instance)| *instance).collect();
+        instances.sort_unstable();
+        instances
+    };
+    let who = |opened: &[(ClientIndex, u16)]| opened.iter().map(|(client, _)| *client).collect::<Vec<_>>();
+    engine != simulator && who(&engine) == who(&simulator) && sorted(&engine) == sorted(&simulator)
+}
+
 /// The first difference between what the two saw happen to clients, servers and faults.
-pub(crate) fn compare(engine: &Trace, simulator: &Trace) -> Result<(), Box<Difference>> {
-    let (engine, simulator) = (by_subject(engine), by_subject(simulator));
+pub(crate) fn compare(left: &Trace, right: &Trace) -> Result<(), Box<Difference>> {
+    let traces = (left, right);
+    let (engine, simulator) = (by_subject(left), by_subject(right));
     let all: BTreeSet<_> = engine.keys().chain(simulator.keys()).copied().collect();
     let mut first: Option<Box<Difference>> = None;
     for who in all {
@@ -125,7 +148,7 @@ pub(crate) fn compare(engine: &Trace, simulator: &Trace) -> Result<(), Box<Diffe
         // The earlier of the two: what one of them does not have is the difference.
         let Some(at) = [&engine, &simulator].into_iter().flatten().map(|(at, _)| *at).min() else { continue };
         if first.as_ref().is_none_or(|first| at < first.at) {
-            first = Some(Box::new(Difference { at, who, place, engine, simulator }));
+            first = Some(Box::new(Difference { at, who, place, engine, simulator, turns: only_turns(at, traces.0, traces.1) }));
         }
     }
     first.map_or(Ok(()), Err)

@@ -74,7 +74,7 @@ fn random_plans_are_carried_out_alike() {
             }
             ran.fetch_add(1, Ordering::Relaxed);
             let Some(found) = difference(&draft) else { continue };
-            if differs_anyway(&draft, &found.kind()) {
+            if !found.turns && differs_anyway(&draft, &found.kind()) {
                 wrong.push((number, draft, found));
             } else {
                 ties.fetch_add(1, Ordering::Relaxed);
