@@ -5,6 +5,7 @@
 
 mod bounds;
 mod count;
+mod finding;
 mod first;
 mod time;
 mod window;
@@ -14,56 +15,12 @@ use crate::metrics::lateness::{self, Feed, Work};
 use crate::results::Evidence;
 use crate::results::read::FIRST_VERSION;
 use crate::results::record::{ExpectationRow, Verdict};
-use crate::units::print_duration;
-use std::time::Duration;
+pub use finding::Outcome;
+use finding::{Finding, Known, shown};
 use window::Measured;
-
-/// One of four.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// All that was expected was seen.
-    Pass,
-    /// Something expected was seen not to hold.
-    Fail,
-    /// It cannot be told.
-    Inconclusive,
-    /// Nothing was expected.
-    Unchecked,
-}
 
 /// What a verdict says where nothing was expected.
 pub const UNCHECKED: &str = "no expectations: nothing was checked";
-
-impl Outcome {
-    /// As in files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Outcome::Pass => "pass",
-            Outcome::Fail => "fail",
-            Outcome::Inconclusive => "inconclusive",
-            Outcome::Unchecked => "unchecked",
-        }
-    }
-
-    /// The outcome that a file names; anything unknown is inconclusive.
-    pub fn parse(name: &str) -> Outcome {
-        match name {
-            "pass" => Outcome::Pass,
-            "fail" => Outcome::Fail,
-            "unchecked" => Outcome::Unchecked,
-            _ => Outcome::Inconclusive,
-        }
-    }
-
-    /// Exit code of the program: 0 (also unchecked), 99 (the number k6 uses) or 3.
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Outcome::Pass | Outcome::Unchecked => 0,
-            Outcome::Fail => 99,
-            Outcome::Inconclusive => 3,
-        }
-    }
-}
 
 /// Exit code of the program for a verdict: 0 pass or unchecked, 99 fail, 3 inconclusive.
 pub fn exit_code(verdict: &Verdict) -> u8 {
@@ -127,24 +84,6 @@ fn saturation(evidence: &Evidence, expectations: &[Expectation]) -> Option<Strin
     lateness::in_words(&lateness::saturated(work, &Feed::of(expectations)))
 }
 
-/// What an expectation came to.
-struct Finding {
-    outcome: Outcome,
-    observed: Option<f64>,
-    /// What was observed or why nothing was, in words.
-    reason: String,
-    /// What else to know beside a number that was observed.
-    note: Option<String>,
-    /// Samples, and how many it takes, where there are too few.
-    few: Option<(u64, u64)>,
-}
-
-impl Finding {
-    fn of(outcome: Outcome, observed: Option<f64>, reason: String) -> Finding {
-        Finding { outcome, observed, reason, note: None, few: None }
-    }
-}
-
 fn row(expectation: &Expectation, finding: Finding) -> ExpectationRow {
     let (unit, factor) = match expectation.limit {
         Limit::Micros(_) => ("us", 1.0),
@@ -161,14 +100,6 @@ fn row(expectation: &Expectation, finding: Finding) -> ExpectationRow {
         unit: unit.to_owned(),
         result: finding.outcome.name().to_owned(),
     }
-}
-
-/// What is known of a number of things.
-enum Known {
-    /// It.
-    Exactly(f64),
-    /// Nothing, and why.
-    Nothing(String),
 }
 
 fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
@@ -197,20 +128,6 @@ fn weighed(evidence: &Evidence, expectation: &Expectation) -> Finding {
         }
         Known::Nothing(reason) => Finding::of(Outcome::Inconclusive, None, reason),
     }
-}
-
-fn shown(value: f64, limit: Limit) -> String {
-    match limit {
-        Limit::Micros(_) => print_duration(Duration::from_micros(value.round() as u64)),
-        Limit::Count(_) => format!("{value:.0}"),
-        Limit::Share(_) => format!("{:.2} %", value * 100.0),
-        Limit::PerSecond(_) => format!("{}/s", (value * 100.0).round() / 100.0),
-    }
-}
-
-/// Whether a value is what a label asks for; a label that is not given asks for nothing.
-fn fits<T: PartialEq>(wanted: &Option<T>, found: Option<&T>) -> bool {
-    wanted.as_ref().is_none_or(|wanted| Some(wanted) == found)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 //! ones is it. What is left is the lateness of a client that nobody stands in the way of.
 
 use super::observed::{Observed, Retry};
+use super::parameter::{Parameter, quantile, quantiles, text};
 use super::path::REPEATED;
-use super::{Parameter, quantile, quantiles, text};
 use crate::results::Loaded;
 
 /// Quantiles of measured times.

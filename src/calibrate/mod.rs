@@ -8,11 +8,13 @@
 mod clients;
 pub mod fragment;
 mod observed;
+mod parameter;
 mod path;
 mod service;
 
 use crate::results::Loaded;
 use observed::Observed;
+pub use parameter::Parameter;
 use serde::Serialize;
 
 /// Version of the JSON form; raised when a reader could misunderstand it.
@@ -43,21 +45,6 @@ pub struct Fit {
     pub residual_p90_us: u64,
     /// What a reader must know.
     pub notes: Vec<String>,
-}
-
-/// One key of `[model]`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Parameter {
-    /// The key.
-    pub key: &'static str,
-    /// Its value, as TOML.
-    pub value: String,
-    /// What it was fitted from.
-    pub from: String,
-    /// Samples.
-    pub samples: u64,
-    /// Standard error as a share of the value, in percent; null where there is none.
-    pub error_percent: Option<f64>,
 }
 
 /// A run that says nothing of its server.
@@ -130,24 +117,6 @@ pub fn client_lag_ms(loaded: &Loaded) -> Option<f64> {
     let retries = Observed::of(loaded).retries;
     let times: Vec<u64> = retries.iter().filter(|one| one.connect < path::REPEATED).map(|one| one.late(0.0)).collect();
     (!times.is_empty()).then(|| times.iter().sum::<u64>() as f64 / times.len() as f64 / 1e3)
-}
-
-/// The least value with at least this share of the sorted values at or below it; 0 of nothing.
-fn quantile(sorted: &[u64], share: f64) -> u64 {
-    let place = (share * sorted.len() as f64).ceil() as usize;
-    sorted.get(place.saturating_sub(1).min(sorted.len().saturating_sub(1))).copied().unwrap_or(0)
-}
-
-/// A time as TOML, in whole µs or finer where it is short.
-fn text(us: f64) -> String {
-    let us = us.max(0.0);
-    if us >= 10_000.0 { format!("\"{:.3}ms\"", us / 1e3) } else { format!("\"{:.1}us\"", us) }
-}
-
-/// Measured times as TOML: equally spaced quantiles.
-fn quantiles(sorted: &[u64], count: usize) -> String {
-    let at = |n: usize| sorted[n * (sorted.len() - 1) / (count - 1)] as f64;
-    format!("{{ quantiles = [{}] }}", (0..count).map(|n| text(at(n))).collect::<Vec<_>>().join(", "))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What is fitted beside the service queue and the clients: instances, round trip, listen queue, and start of a process.
 
 use super::observed::Observed;
-use super::{Parameter, quantile, text};
+use super::parameter::{Parameter, quantile, text};
 use crate::results::Loaded;
 
 /// Attempts with nobody else so close are alone, µs.

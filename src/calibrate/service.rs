@@ -5,7 +5,7 @@
 //! same rate and more and more places, and the one whose completions lie closest to the observed ones is it.
 
 use super::observed::{Handshake, Observed};
-use super::{Parameter, quantile, quantiles, text};
+use super::parameter::{Parameter, quantile, quantiles, text};
 use crate::plan::{Line, Queue};
 use std::collections::BTreeMap;
 use std::time::Duration;

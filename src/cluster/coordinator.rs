@@ -3,7 +3,7 @@
 use crate::cluster::message::ToWorker;
 use crate::cluster::workers::Workers;
 use crate::load::hits::Question;
-use crate::metrics::book::Meta;
+use crate::metrics::meta::Meta;
 use crate::metrics::shard::Unreadable;
 use crate::metrics::{Live, Results, shard as books};
 use crate::plan::{Plan, Shard};

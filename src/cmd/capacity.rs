@@ -11,7 +11,7 @@ use super::{Usage, artifacts, execute};
 use crate::capacity::search::so_far;
 use crate::capacity::{Ended, Found, Next, Observation, Settings, Vary, search};
 use crate::cli::{Capacity as Args, Format};
-use crate::metrics::book::Meta;
+use crate::metrics::meta::Meta;
 use crate::plan::{Plan, Target};
 use crate::report;
 use crate::results::capacity::{CAPACITY_VERSION, Capacity, Conclusion, LimitRow, Search, SearchRow, VaryRow, write};

@@ -2,8 +2,8 @@
 
 use crate::cli::Merge;
 use crate::metrics::Results;
-use crate::metrics::book::Meta;
 use crate::metrics::carried::missed;
+use crate::metrics::meta::Meta;
 use crate::plan::Plan;
 use crate::results::folder::Folder;
 use crate::results::shard::{self, Part, ShardError};

@@ -1,45 +1,17 @@
 //! Faults that were planned and acted on nobody, by the closed books of the whole run: parts of it may each have hit nobody.
 
-use super::book::{FaultBook, FaultMeta, Results, Status};
+use super::acts::Acts;
+use super::book::{FaultBook, Results, Status};
+use super::meta::FaultMeta;
 use crate::event::Event;
-use crate::fault::{Effect, Flow, Gate, Side, Step};
-use crate::plan::{Fault, Pick, Plan};
+use crate::fault::{Effect, Side};
+use crate::plan::{Pick, Plan};
 
-/// When a fault acts on what it has selected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Acts {
-    /// At once.
-    AtOnce,
-    /// When something more happens on the connection, as a ping or a Close frame.
-    Perhaps,
-    /// On attempts or connections that begin later: there may be none.
-    Later,
-    /// On listening sockets.
-    Listener,
-    /// On processes: what fails there is told by itself.
-    Process,
-}
-
-impl Acts {
-    /// Of a fault of a plan.
-    pub fn of(fault: &Fault) -> Acts {
-        match fault.inject.effect(fault.side) {
-            Effect::Process(_) => Acts::Process,
-            Effect::Listener { .. } => Acts::Listener,
-            Effect::Attempt(_) => Acts::Later,
-            _ if fault.new => Acts::Later,
-            Effect::BothEnds { .. } => Acts::AtOnce,
-            Effect::Connection { gate, steps } => {
-                let now = !matches!(steps.first(), None | Some(Step::Wait(_))) || flows(&gate);
-                if now { Acts::AtOnce } else { Acts::Perhaps }
-            }
-        }
+impl Results {
+    /// Why the results do not tell of the server, in words: what was met on the way, and what the closed books of the whole run show.
+    pub fn why_unreliable(&self) -> Vec<String> {
+        self.unreliable.iter().cloned().chain(self.parts.reasons()).chain(on_nobody(self)).collect()
     }
-}
-
-/// Whether a gate changes what passes from the moment on at which it is set.
-fn flows(gate: &Gate) -> bool {
-    gate.read != Flow::Pass || gate.write != Flow::Pass || !gate.read_shape.is_open() || !gate.write_shape.is_open()
 }
 
 /// What of the plan's faults reached nobody, in words; each makes the verdict inconclusive.

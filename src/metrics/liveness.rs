@@ -1,8 +1,6 @@
-//! Silent connections: what each heartbeat setting should find of them, from the plan, and what it found, from the books.
+//! Silent connections: what each heartbeat setting should find of them, from the plan.
 
-use super::bank::Metric;
-use super::book::Results;
-use super::latency::Latency;
+use super::metric::Metric;
 use crate::fault::Side;
 use crate::fault::liveness::{Finds, Silence};
 use crate::plan::{Cohort, Heartbeat, Plan, Target};
@@ -21,19 +19,6 @@ pub struct Watched {
     pub finds: Finds,
     /// When TCP is reset, for those that nobody found before.
     pub reset: Option<Duration>,
-}
-
-/// What was measured of a [`Watched`].
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// Connections of the cohort that the fault silenced.
-    pub silenced: u64,
-    /// From the injection to the passed pong deadline, of those that this heartbeat found.
-    pub times: Latency,
-    /// Ended otherwise: by another heartbeat, the path's RST, another fault.
-    pub otherwise: u64,
-    /// Not ended while it lasted.
-    pub unnoticed: u64,
 }
 
 /// All of a plan, by fault, then cohort.
@@ -69,17 +54,4 @@ fn heartbeats(cohort: &Cohort, server: Option<Heartbeat>) -> impl Iterator<Item 
 /// The metric of pong deadlines of a side.
 pub fn metric(side: Side) -> Metric {
     if side == Side::Server { Metric::PongDeadlineServer } else { Metric::PongDeadlineClient }
-}
-
-/// What was found.
-pub fn found(results: &Results, row: &Watched) -> Found {
-    let book = &results.faults[usize::from(row.fault)];
-    let silenced = book.cohorts.get(&row.cohort).copied().unwrap_or(0);
-    let of = |side| results.bank.sum(metric(side), |key| key.cohort == row.cohort && key.fault == Some(row.fault));
-    let times = row.heartbeat.map_or_else(Latency::new, |(side, _)| of(side));
-    let ended = results.endings.iter().filter(|((_, key), _)| key.fault == Some(row.fault) && key.cohort == row.cohort);
-    // Of some only the server knows that they ended.
-    let alone = book.found_alone.get(&row.cohort).copied().unwrap_or(0);
-    let ended = ended.map(|(_, count)| count).sum::<u64>() + alone;
-    Found { silenced, otherwise: ended.saturating_sub(times.count()), unnoticed: silenced.saturating_sub(ended), times }
 }

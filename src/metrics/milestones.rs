@@ -1,9 +1,11 @@
 //! Events of the run from several parts: a firing is one event, whichever parts carried it out.
 
-use super::book::Kept;
 use super::sample::Sample;
 use crate::event::Event;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// An event that is kept: offset in µs, number of the event in the run, event.
+pub type Kept = (u64, u64, Event);
 
 /// Adds the events of another part. A firing of a fault, and its revert, are the same in all parts: the earliest tells when, and what they
 /// selected is added; a firing on several servers is one of each. Events of one part alone, as of the target, stand for themselves.

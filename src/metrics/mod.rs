@@ -3,6 +3,7 @@
 //! No clock, no socket, no task: the caller says when things happened. Message events allocate nothing. `results` writes the
 //! books, `verdict` judges them.
 
+pub mod acts;
 pub mod answers;
 pub mod bank;
 pub mod book;
@@ -14,7 +15,9 @@ pub mod latency;
 pub mod lateness;
 pub mod ledger;
 pub mod liveness;
-mod milestones;
+pub mod meta;
+pub mod metric;
+pub mod milestones;
 pub mod outage;
 pub mod peak;
 mod pending;
@@ -35,10 +38,12 @@ use crate::plan::{Plan, Shard, Target};
 use crate::seed::Seed;
 use answers::Answers;
 use bank::{Bank, Key, Metric};
-use book::{Book, FaultBook, Kept, Meta, Usage};
+use book::{Book, FaultBook, Usage};
 use ending::{Endings, Finished};
 use latency::micros;
 use lateness::Parts;
+use meta::Meta;
+use milestones::Kept;
 use outage::{Acted, Client, Outage, Outages};
 use peak::{Attempt, Peaks};
 use pending::Pending;

@@ -5,9 +5,11 @@
 
 use super::answers::Answers;
 use super::bank::Bank;
-use super::book::{Book, FaultBook, Kept, Meta, Results, Status, Usage};
+use super::book::{Book, FaultBook, Results, Status, Usage};
 use super::ending::{Counted, Reasons};
 use super::lateness::Parts;
+use super::meta::Meta;
+use super::milestones::Kept;
 use super::outage::Outage;
 use super::peak::{Bins, Peaks};
 use super::sample::Sample;

@@ -1,11 +1,11 @@
 //! A run told event by event, without any engine: what the recorder makes of it, in memory and on disk.
 
+use super::acts::Acts;
 use super::bank::Metric;
-use super::book::{CohortMeta, FaultMeta, Meta};
-use super::carried::Acts;
 use super::latency::Latency;
 use super::lateness::Feed;
 use super::liveness::Watched;
+use super::meta::{CohortMeta, FaultMeta, Meta};
 use super::peak::{HERD, Tracked};
 use super::watch::watches;
 use super::*;

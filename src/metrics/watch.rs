@@ -2,7 +2,7 @@
 //!
 //! A histogram has buckets of 0.1 %, so a limit inside the bucket that decides could not be told from the times in it.
 
-use super::bank::{METRICS, Metric};
+use super::metric::{METRICS, Metric};
 use crate::expect::{Expectation, Labels, Limit};
 use serde::{Deserialize, Serialize};
 

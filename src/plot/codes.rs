@@ -3,6 +3,7 @@
 
 use super::Loaded;
 use super::axis::{self, Axis};
+use super::endings;
 use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use crate::close;
@@ -24,7 +25,7 @@ const ROWS_MAX: usize = 20;
 
 /// Whether a connection ended, or a server answered an attempt with an HTTP status.
 pub(super) fn applies(loaded: &Loaded) -> bool {
-    super::ended(loaded) || !loaded.summary.attempts.by_status.is_empty()
+    endings::applies(loaded) || !loaded.summary.attempts.by_status.is_empty()
 }
 
 /// Draws it.

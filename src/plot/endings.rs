@@ -20,6 +20,11 @@ const HEAD: f64 = 44.0;
 /// Causes beyond this share the last row.
 const ROWS_MAX: usize = 40;
 
+/// Whether a connection ended.
+pub(super) fn applies(loaded: &Loaded) -> bool {
+    loaded.summary.connections.closed > 0 || !loaded.closes.is_empty()
+}
+
 /// Draws it.
 pub(super) fn scene(loaded: &Loaded) -> Scene {
     let sub = "How connections ended: cause × reported status code";

@@ -64,14 +64,14 @@ pub static CHARTS: [Chart; 6] = [
         applies: |loaded| loaded.reconnects.iter().any(|row| row.reconnect_us.is_some_and(|us| us > 0)),
     },
     Chart { name: "close-codes", about: "reported close codes by side", scene: codes::scene, applies: codes::applies },
-    Chart { name: "endings", about: "causes of endings against the codes that were reported", scene: endings::scene, applies: ended },
+    Chart {
+        name: "endings",
+        about: "causes of endings against the codes that were reported",
+        scene: endings::scene,
+        applies: endings::applies,
+    },
     Chart { name: "round-trips", about: "round trips over time", scene: round_trips::scene, applies: round_trips::applies },
 ];
-
-/// Whether a connection ended.
-fn ended(loaded: &Loaded) -> bool {
-    loaded.summary.connections.closed > 0 || !loaded.closes.is_empty()
-}
 
 /// Whether the chart of this name has anything to show.
 pub fn applies(name: &str, loaded: &Loaded) -> bool {
@@ -149,11 +149,6 @@ pub fn write_scene(name: &'static str, scene: scene::Scene, dir: &Path) -> Resul
     let png = dir.join(format!("{name}.png"));
     draw::png(&scene, &png)?;
     Ok(ChartFile { name, title: scene.title, svg, png })
-}
-
-/// Cohorts of a run in the order of the summary.
-fn cohorts(loaded: &Loaded) -> Vec<&str> {
-    loaded.summary.cohorts.keys().map(String::as_str).collect()
 }
 
 #[cfg(test)]

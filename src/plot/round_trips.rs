@@ -2,12 +2,11 @@
 //!
 //! Percentiles of cohorts cannot be added, so each has its own panel on a shared scale. Intervals without echoes are gaps.
 
+use super::Loaded;
 use super::axis::{self, Axis};
 use super::marks;
 use super::scene::{Anchor, Dash, Ink, LABEL, NAME, NOTE, Scene, spread};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
-use super::timeline::interval_ms;
-use super::{Loaded, cohorts};
 use crate::number;
 use crate::results::record::{CohortRow, TimelineRow};
 
@@ -34,14 +33,14 @@ pub(super) fn applies(loaded: &Loaded) -> bool {
 pub(super) fn scene(loaded: &Loaded) -> Scene {
     let sub = "Round trip of echoed messages from their due time, per interval";
     let has_echo = |cohort: &&str| loaded.timeline.iter().any(|row| row.cohort == **cohort && row.rtt_p50_us.is_some());
-    let mut names: Vec<&str> = cohorts(loaded).into_iter().filter(has_echo).collect();
+    let mut names: Vec<&str> = sheet::cohorts(loaded).into_iter().filter(has_echo).collect();
     if names.is_empty() {
         return sheet::empty(loaded, "No round trips were measured", sub, "No cohort got an echo: give it `traffic = { echo = { … } }`");
     }
     let left_out = names.len().saturating_sub(PANELS_MAX);
     names.truncate(PANELS_MAX);
     let panel_height = if names.len() == 1 { 280.0 } else { 130.0 };
-    let interval = interval_ms(&loaded.timeline) as f64 * 1000.0;
+    let interval = sheet::interval_ms(&loaded.timeline) as f64 * 1000.0;
     let end = loaded.timeline.iter().map(|row| row.offset_ms as f64 * 1000.0).fold(0.0, f64::max) + interval;
     let x = Axis::linear(0.0, end.max(loaded.summary.measured_ms as f64 * 1000.0), LEFT, RIGHT);
     let lanes = marks::place(marks::of(loaded), LEFT, RIGHT, WIDTH - MARGIN, |us| x.at(us));

@@ -4,6 +4,7 @@ use super::Loaded;
 use super::axis::Axis;
 use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, TITLE, Type};
 use crate::number;
+use crate::results::record::TimelineRow;
 
 /// Width of a chart in px unless its contents need more.
 pub const WIDTH: f64 = 960.0;
@@ -107,4 +108,17 @@ pub fn some_names(names: &[String], max: usize) -> String {
         return names.join(", ");
     }
     format!("{} and {} more", names[..max].join(", "), names.len() - max)
+}
+
+/// Cohorts of a run in the order of the summary.
+pub(super) fn cohorts(loaded: &Loaded) -> Vec<&str> {
+    loaded.summary.cohorts.keys().map(String::as_str).collect()
+}
+
+/// The least distance of two offsets: the interval of the file.
+pub(super) fn interval_ms(rows: &[TimelineRow]) -> u64 {
+    let mut offsets: Vec<u64> = rows.iter().map(|row| row.offset_ms).collect();
+    offsets.sort_unstable();
+    offsets.dedup();
+    offsets.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap_or(1000).max(1)
 }

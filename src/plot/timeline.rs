@@ -3,15 +3,14 @@
 //! The strips share a scale, so that strategies can be compared by eye. Marks come from `marks`. Lines and bars are the first of several seeds,
 //! and the others a band from `runs_timeline.csv`.
 
+use super::Loaded;
 use super::axis::{self, Axis};
 use super::bands::{self, Look, Place};
 use super::marks;
 use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, dash, spread};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
-use super::{Loaded, cohorts};
 use crate::number;
 use crate::results::bands::{TimelineBand, intervals_per_bin};
-use crate::results::record::TimelineRow;
 
 const LEFT: f64 = 76.0;
 const RIGHT: f64 = WIDTH - 172.0;
@@ -76,7 +75,7 @@ impl Series {
 }
 
 fn length_us(loaded: &Loaded) -> f64 {
-    let rows_end = loaded.timeline.iter().map(|row| row.offset_ms).max().unwrap_or(0) + interval_ms(&loaded.timeline);
+    let rows_end = loaded.timeline.iter().map(|row| row.offset_ms).max().unwrap_or(0) + sheet::interval_ms(&loaded.timeline);
     (rows_end.max(loaded.summary.measured_ms) * 1000) as f64
 }
 
@@ -84,16 +83,8 @@ fn time_axis(loaded: &Loaded) -> Axis {
     Axis::linear(0.0, length_us(loaded), LEFT, RIGHT)
 }
 
-/// The least distance of two offsets: the interval of the file.
-pub(super) fn interval_ms(rows: &[TimelineRow]) -> u64 {
-    let mut offsets: Vec<u64> = rows.iter().map(|row| row.offset_ms).collect();
-    offsets.sort_unstable();
-    offsets.dedup();
-    offsets.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap_or(1000).max(1)
-}
-
 fn series(loaded: &Loaded) -> Vec<Series> {
-    let mut names: Vec<String> = cohorts(loaded).into_iter().map(str::to_string).collect();
+    let mut names: Vec<String> = sheet::cohorts(loaded).into_iter().map(str::to_string).collect();
     for row in &loaded.timeline {
         if !names.contains(&row.cohort) {
             names.push(row.cohort.clone());
@@ -104,7 +95,7 @@ fn series(loaded: &Loaded) -> Vec<Series> {
     if !rest.is_empty() {
         names.push(rest_name.clone());
     }
-    let interval = interval_ms(&loaded.timeline);
+    let interval = sheet::interval_ms(&loaded.timeline);
     let intervals = (length_us(loaded) / 1000.0 / interval as f64).ceil() as u64;
     let per_bin = intervals_per_bin(intervals);
     let bins = intervals.div_ceil(per_bin) as usize;

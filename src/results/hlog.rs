@@ -6,8 +6,9 @@
 //! Adding up all lines of a tag gives the distribution over the whole run.
 
 use crate::metrics::bank::{Key, Metric};
-use crate::metrics::book::{Meta, Results};
+use crate::metrics::book::Results;
 use crate::metrics::latency::Latency;
+use crate::metrics::meta::Meta;
 use crate::metrics::watch::{Around, Window};
 use base64::Engine as _;
 use hdrhistogram::serialization::Deserializer;

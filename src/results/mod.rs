@@ -11,6 +11,7 @@ pub mod exact;
 pub mod folder;
 pub mod hlog;
 pub mod limit;
+mod liveness;
 pub mod manifest;
 pub mod map;
 pub mod opened;

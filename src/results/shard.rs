@@ -6,8 +6,8 @@
 use super::folder::partial_of;
 use super::record::Manifest;
 use crate::metrics::Results;
-use crate::metrics::book::Meta;
 use crate::metrics::lateness::Parts;
+use crate::metrics::meta::Meta;
 use crate::metrics::shard::{decode, encode};
 use crate::plan::Shard;
 use serde::{Deserialize, Serialize};

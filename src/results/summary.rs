@@ -12,11 +12,12 @@ use crate::fault::Side;
 use crate::fault::liveness::Finds;
 use crate::metrics::answers::Answer;
 use crate::metrics::bank::{Key, Metric};
-use crate::metrics::book::{Book, FaultBook, FaultMeta, Results};
+use crate::metrics::book::{Book, FaultBook, Results};
 use crate::metrics::carried::short;
 use crate::metrics::latency::Times;
 use crate::metrics::latency::needed;
-use crate::metrics::liveness::{self, Watched};
+use crate::metrics::liveness::Watched;
+use crate::metrics::meta::FaultMeta;
 use crate::number;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -176,7 +177,7 @@ fn fault_row(results: &Results, fault: usize) -> FaultRow {
 fn liveness(results: &Results) -> Vec<LivenessRow> {
     let ms = |time: Duration| time.as_millis() as u64;
     let row = |watched: &Watched| {
-        let (meta, found) = (&results.meta, liveness::found(results, watched));
+        let (meta, found) = (&results.meta, super::liveness::found(results, watched));
         let (share, bounds, why) = match watched.finds {
             Finds::Some { share, earliest, latest } => (share, Some((earliest, latest)), None),
             Finds::None(why) => (0.0, None, Some(why.to_owned())),

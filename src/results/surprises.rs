@@ -7,8 +7,9 @@
 use super::record::SurpriseRow;
 use crate::close::Cause;
 use crate::fault::told::Codes;
-use crate::metrics::book::{FaultMeta, Results};
+use crate::metrics::book::Results;
 use crate::metrics::ending::EndingKey;
+use crate::metrics::meta::FaultMeta;
 use std::collections::BTreeMap;
 
 /// All of a run, the most frequent first.
@@ -68,7 +69,7 @@ mod tests {
             holds: false,
             process: false,
             by_close: false,
-            acts: crate::metrics::carried::Acts::AtOnce,
+            acts: crate::metrics::acts::Acts::AtOnce,
             pick: crate::plan::Pick::All,
             kills: true,
             told,

@@ -1,6 +1,6 @@
 //! Counts: how many, which share, how often a second.
 
-use super::{Known, fits};
+use super::finding::{Known, fits};
 use crate::expect::{Expectation, Labels, Metric, Outcome as Became, Stat, Wire};
 use crate::fault::Side;
 use crate::metrics::watch::Window;

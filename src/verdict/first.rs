@@ -1,7 +1,7 @@
 //! Times of run folders of schema version 1, judged as that version did: nothing that was cut but outages, times at the upper edge of their
 //! bucket, and numbers of samples asked for from p99 on.
 
-use super::{Finding, Outcome, fits, shown};
+use super::finding::{Finding, Outcome, fits, shown};
 use crate::expect::{Expectation, Op, Stat};
 use crate::metrics::survival::Survival;
 use crate::results::Evidence;

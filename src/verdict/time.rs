@@ -5,7 +5,7 @@
 //! neither side; what was cut at it or later, and what never ends, is beyond it.
 
 use super::bounds::too_many;
-use super::{Finding, Outcome, fits, shown};
+use super::finding::{Finding, Outcome, fits, shown};
 use crate::expect::{Expectation, Metric, Op, Percentile, Stat};
 use crate::metrics::latency::needed;
 use crate::metrics::survival::{Quantile, Split, Survival};

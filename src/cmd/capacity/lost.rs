@@ -1,13 +1,14 @@
 //! What a search says of a lost node: which model of the server it simulates, and whether it may.
 
 use super::step::{Bench, Busiest};
-use super::{Args, LimitRow, Measure, Plan, Vary};
 use crate::calibrate::{self, fragment};
+use crate::capacity::Vary;
 use crate::capacity::vary::CLIENTS;
-use crate::plan::Model;
-use crate::results::capacity::LostNodeRow;
+use crate::cli::Capacity as Args;
+use crate::plan::{Model, Plan};
+use crate::results::capacity::{LimitRow, LostNodeRow};
 use crate::results::folder::Folder;
-use crate::results::limit::reconnect_within;
+use crate::results::limit::{Measure, reconnect_within};
 use crate::results::{manifest, read};
 use crate::scenario::{self, Source};
 use crate::sim::lost_node::{self, Loss, bounds, strategies};

@@ -7,7 +7,7 @@ use super::super::{Usage, artifacts, colour};
 use crate::capacity::Vary;
 use crate::cli::{Format, Simulate};
 use crate::metrics::bank::Metric;
-use crate::metrics::book::Meta;
+use crate::metrics::meta::Meta;
 use crate::metrics::{Results, Status};
 use crate::plan::{Model, Plan};
 use crate::report;

@@ -3,7 +3,7 @@
 use super::super::axis::Axis;
 use super::super::scene::{Anchor, Ink, NAME, NOTE, Scene};
 use super::super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
-use super::{DOT, LEFT, RIGHT, counted, dot, legend, limit_words, made, value_ticks};
+use super::parts::{DOT, LEFT, RIGHT, counted, dot, legend, limit_words, made, value_ticks};
 use crate::number;
 use crate::results::capacity::Search;
 

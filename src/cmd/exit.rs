@@ -1,0 +1,47 @@
+//! How a command ends: its exit codes, and errors as the user reads them.
+
+use crate::scenario::Errors;
+use crate::text::printable_lines;
+use std::fmt;
+use std::io::{self, Write};
+
+/// Ran, all expectations held.
+pub const OK: u8 = 0;
+/// Could not run: target unreachable, I/O, internal error.
+pub const COULD_NOT_RUN: u8 = 1;
+/// Usage or scenario error.
+pub const USAGE: u8 = 2;
+/// Inconclusive.
+pub const INCONCLUSIVE: u8 = 3;
+/// An expectation failed.
+pub const FAILED: u8 = 99;
+
+/// An argument that makes no sense, found after parsing. Exit code 2.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// Prints an error with its causes to stderr, once; gives the exit code.
+pub fn report_error(error: &anyhow::Error) -> u8 {
+    // A scenario's errors are whole pages already.
+    let text = match error.downcast_ref::<Errors>() {
+        Some(errors) => errors.to_string(),
+        None => printable_lines(&format!("closestorm: {error:#}")),
+    };
+    // There is nowhere left to say that stderr is closed.
+    let _ = writeln!(io::stderr(), "{text}");
+    let usage = error.is::<Errors>() || error.is::<Usage>();
+    if usage { USAGE } else { COULD_NOT_RUN }
+}
+
+/// The exit code, with `--allow-inconclusive` taken into account.
+pub fn allowed(code: u8, inconclusive: bool) -> u8 {
+    if inconclusive && code == INCONCLUSIVE { OK } else { code }
+}

@@ -1,0 +1,219 @@
+//! What of the plan the results refer to: names, numbers and words that files repeat.
+
+use super::acts::Acts;
+use super::lateness::Feed;
+use super::liveness::Watched;
+use super::peak::Tracked;
+use super::watch::{Watch, watches};
+use crate::close::Cause;
+use crate::expect::Limit;
+use crate::fault::liveness::Silence;
+use crate::fault::told::Told;
+use crate::fault::{Effect, Form, Side, Step};
+use crate::plan::{Answer, Pick, Plan, Target, Traffic};
+use std::time::Duration;
+
+/// Lateness that is never held against the generator: timers and schedulers of a busy machine show it.
+const TOLERANCE: Duration = Duration::from_millis(20);
+/// Share of a time limit by which lateness may blur it.
+const TOLERANCE_SHARE: f64 = 0.05;
+
+/// What of the plan the results refer to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Meta {
+    /// Name of the scenario.
+    pub name: String,
+    /// Its question.
+    pub question: Option<String>,
+    /// Its hypothesis.
+    pub hypothesis: Option<String>,
+    /// What a verdict says to the question.
+    pub answer: Option<Answer>,
+    /// Kind of target and address.
+    pub target: String,
+    /// Root seed.
+    pub seed: u64,
+    /// Planned length.
+    pub duration: Duration,
+    /// In the order of the plan.
+    pub cohorts: Vec<CohortMeta>,
+    /// In the order of the plan.
+    pub faults: Vec<FaultMeta>,
+    /// What the plan says a reader must know.
+    pub notices: Vec<String>,
+    /// Silent connections and the heartbeats over them.
+    pub watched: Vec<Watched>,
+    /// What a peak is expected of.
+    pub peaks: Vec<Tracked>,
+    /// Connects and sends begun more than this many µs after they were due are late.
+    pub tolerance_us: u64,
+    /// What the expectations look at.
+    pub feeds: Vec<Feed>,
+    /// What they ask of times beyond histograms.
+    pub watches: Vec<Watch>,
+}
+
+/// What results say about a cohort.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CohortMeta {
+    /// As in the scenario.
+    pub name: String,
+    /// The strategy as the user wrote it.
+    pub strategy: String,
+    /// Clients.
+    pub planned: u64,
+    /// Each message that they send waits for its echo.
+    pub echoes: bool,
+    /// What its clients say, in words.
+    pub traffic: String,
+}
+
+/// What results say about a fault.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FaultMeta {
+    /// Its id.
+    pub id: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// `client`, `server` or `proxy`.
+    pub side: &'static str,
+    /// It holds until it is reverted.
+    pub holds: bool,
+    /// It acts on server processes.
+    pub process: bool,
+    /// It asks a program that is not ours to stop: each connection suffers of it from its own Close frame on.
+    pub by_close: bool,
+    /// When it acts on whom it selected.
+    pub acts: Acts,
+    /// Whom of those that pass its filters it selects.
+    pub pick: Pick,
+    /// A connection on which it acted is dead for its user, as long as it holds if it holds.
+    pub kills: bool,
+    /// What the users of both sides should be told of connections that it ended.
+    pub told: Told,
+}
+
+impl Meta {
+    /// Of a plan in the simulator, whose model may have more servers than the target.
+    pub fn simulated(plan: &Plan) -> Meta {
+        let own = match (&plan.target, &plan.model) {
+            (Target::Embedded(_), Some(model)) => Some(embedded(model.instances)),
+            _ => None,
+        };
+        let meta = Meta::of(plan);
+        Meta { target: own.unwrap_or_else(|| meta.target.clone()), ..meta }
+    }
+
+    /// Of a plan.
+    pub fn of(plan: &Plan) -> Meta {
+        let cohort = |cohort: &crate::plan::Cohort| CohortMeta {
+            name: cohort.name.clone(),
+            strategy: cohort.reconnect_label.clone(),
+            planned: u64::from(cohort.count),
+            echoes: matches!(cohort.traffic, Traffic::Echo { .. } | Traffic::EchoClosed { .. }),
+            traffic: match cohort.traffic {
+                Traffic::None => "none".to_owned(),
+                Traffic::Echo { rate, payload } => format!("echo {rate} of {payload}"),
+                Traffic::EchoClosed { in_flight, payload } => format!("echo, {in_flight} in flight, of {payload}"),
+                Traffic::Send { rate, payload } => format!("send {rate} of {payload}"),
+            },
+        };
+        let fault = |fault: &crate::plan::Fault| FaultMeta {
+            id: fault.name.clone(),
+            kind: fault.inject.row.kind,
+            side: match fault.side {
+                Side::Client => "client",
+                Side::Server => "server",
+                Side::Proxy => "proxy",
+            },
+            holds: matches!(fault.inject.row.form, Form::Holding | Form::Attempts | Form::Listener | Form::Process { holds: true }),
+            process: matches!(fault.inject.row.form, Form::Process { .. }),
+            acts: Acts::of(fault),
+            pick: fault.select.pick,
+            by_close: asks_to_stop(plan, fault),
+            kills: kills(fault),
+            told: told(plan, fault),
+        };
+        let limits = plan.expectations.iter().filter_map(|expectation| match expectation.limit {
+            Limit::Micros(limit) => Some(limit * TOLERANCE_SHARE),
+            _ => None,
+        });
+        let tightest = limits.fold(f64::INFINITY, f64::min);
+        let tolerance = if tightest.is_finite() { Duration::from_micros(tightest as u64).max(TOLERANCE) } else { TOLERANCE };
+        Meta {
+            name: plan.name.clone(),
+            question: plan.question.clone(),
+            hypothesis: plan.hypothesis.clone(),
+            answer: plan.answer.clone(),
+            target: target(&plan.target),
+            seed: plan.seed.0,
+            duration: plan.duration,
+            cohorts: plan.cohorts.iter().map(cohort).collect(),
+            faults: plan.faults.iter().map(fault).collect(),
+            notices: plan.notices.clone(),
+            watched: super::liveness::watched(plan),
+            peaks: Tracked::of(plan),
+            tolerance_us: super::latency::micros(tolerance),
+            feeds: Feed::of(&plan.expectations),
+            watches: watches(&plan.expectations),
+        }
+    }
+
+    /// A cause as in files: a fault's id, `remote`, `stay` or `deadline:<name>`.
+    pub fn cause(&self, cause: Cause) -> String {
+        match cause {
+            Cause::Fault(fault) => self.fault(fault),
+            Cause::Remote => "remote".to_owned(),
+            Cause::Stay => "stay".to_owned(),
+            Cause::Deadline(deadline) => format!("deadline:{deadline}"),
+        }
+    }
+
+    /// The id of a fault.
+    pub fn fault(&self, fault: u16) -> String {
+        self.faults.get(usize::from(fault)).map_or_else(|| format!("fault {fault}"), |meta| meta.id.clone())
+    }
+
+    /// The name of a cohort.
+    pub fn cohort(&self, cohort: u16) -> String {
+        self.cohorts[usize::from(cohort)].name.clone()
+    }
+}
+
+/// Whether a fault ends connections, or silences them.
+fn kills(fault: &crate::plan::Fault) -> bool {
+    let ends = |step: &Step| matches!(step, Step::Close { .. } | Step::HalfClose { .. } | Step::End(_) | Step::Switch { .. });
+    match fault.inject.effect(fault.side) {
+        Effect::Process(_) | Effect::BothEnds { .. } => true,
+        Effect::Connection { steps, .. } if steps.iter().any(ends) => true,
+        _ => Silence::of(&fault.inject, fault.side, fault.schedule.revert_after).is_some(),
+    }
+}
+
+/// By the catalogue; but a server that is not ours closes with a code of its own when it gets its stop signal.
+fn told(plan: &Plan, fault: &crate::plan::Fault) -> Told {
+    let told = (fault.inject.row.told)(&fault.inject.values);
+    if asks_to_stop(plan, fault) { Told { own: None, peer: None } } else { told }
+}
+
+/// Whether a program that is not ours gets its stop signal, and does with its connections what it likes.
+fn asks_to_stop(plan: &Plan, fault: &crate::plan::Fault) -> bool {
+    let graceful = match fault.inject.row.kind {
+        "server_graceful" => true,
+        "server_restart_rolling" => fault.inject.values.text("mode") != Some("crash"),
+        _ => false,
+    };
+    graceful && matches!(plan.target, Target::Command(_))
+}
+
+fn embedded(instances: u16) -> String {
+    if instances == 1 { "embedded, 1 instance".to_owned() } else { format!("embedded, {instances} instances") }
+}
+
+fn target(target: &Target) -> String {
+    match target {
+        Target::Embedded(settings) => embedded(settings.instances),
+        Target::Command(command) => shlex::try_join(command.run.iter().map(String::as_str)).unwrap_or_else(|_| command.run.join(" ")),
+        Target::Url(remote) => remote.address.to_string(),
+    }
+}
