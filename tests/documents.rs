@@ -3,6 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// What a fragment of a scenario, which begins with `[[faults]]`, is laid over.
+const BASE: &str = r#"duration = "60s"
+[target.embedded]
+[clients.web]
+count = 100
+traffic = { echo = { rate = "1/s" } }
+heartbeat = { every = "5s" }
+"#;
+
 /// A document: its path from the root of the repository, and its text.
 pub(crate) struct Document {
     /// As `docs/commands/run.md`.
@@ -59,6 +68,17 @@ impl Block<'_> {
     /// What a comment above it says behind `name: `.
     pub(crate) fn mark(&self, name: &str) -> Option<&str> {
         self.marks.iter().find_map(|mark| mark.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    /// As a scenario that can be run: a fragment together with what it is laid over.
+    pub(crate) fn scenario(&self) -> String {
+        let text = self.text();
+        if self.is_fragment() { format!("{BASE}{text}") } else { text }
+    }
+
+    /// Whether it is only the faults of a scenario.
+    pub(crate) fn is_fragment(&self) -> bool {
+        self.lines.first().is_some_and(|line| *line == "[[faults]]")
     }
 
     /// Its text.

@@ -11,4 +11,5 @@ mod proofs;
 mod readme;
 mod scenarios;
 mod seeds;
+mod symptoms;
 mod target;

@@ -12,8 +12,6 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-/// What a scenario fragment of a document is laid over: it begins with `[[faults]]`.
-const BASE: &str = "duration = \"60s\"\n[target.embedded]\n[clients.web]\ncount = 100\ntraffic = { echo = { rate = \"1/s\" } }\nheartbeat = { every = \"5s\" }\n";
 
 #[test]
 fn the_readme_is_short() {
@@ -147,14 +145,12 @@ fn every_scenario_of_the_documents_loads() {
     let (mut whole, mut fragments) = (0, 0);
     for document in documents() {
         for block in document.blocks().iter().filter(|block| block.language == "toml") {
-            let text = block.text();
             let place = format!("{}:{}", document.name, block.line);
-            if text.starts_with("[[faults]]") {
+            let notices = load_text(&block.scenario()).unwrap_or_else(|errors| panic!("{place}\n{errors}"));
+            if block.is_fragment() {
                 fragments += 1;
-                load_text(&format!("{BASE}{text}")).unwrap_or_else(|errors| panic!("{place}\n{errors}"));
             } else {
                 whole += 1;
-                let notices = load_text(&text).unwrap_or_else(|errors| panic!("{place}\n{errors}"));
                 assert_eq!(notices, Vec::<String>::new(), "{place}");
             }
         }
