@@ -23,7 +23,7 @@ pub use fault::{Fault, Firing, Phase, Pick, Repeat, Schedule, Select, draw_exact
 pub use model::{Accept, Gone, Hints, Model, ModelBalance, NoModel, SynRetries, Times};
 pub use readiness::Readiness;
 use serde::{Deserialize, Serialize};
-pub use shard::Shard;
+pub use shard::{LocalRow, Shard};
 pub use sockets::LeftOpen;
 use std::time::Duration;
 pub use target::{Admit, Balance, Before, Command, Embedded, Queue, Ready, Remote, Target};

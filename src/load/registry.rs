@@ -151,7 +151,7 @@ impl Registry {
 
     /// The slot of a client of the shard.
     pub(crate) fn slot(&self, client: ClientIndex) -> &Slot {
-        &self.slots[self.shard.place(client.0)]
+        &self.slots[self.shard.row(client).index()]
     }
 
     /// All slots in the order of client indices.

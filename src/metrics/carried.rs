@@ -100,6 +100,7 @@ mod tests {
     use super::super::tests::meta;
     use super::*;
     use crate::event::{ClientIndex, ConnectionNo, Event};
+    use crate::plan::Shard;
     use crate::scenario::{Overrides, Source, load};
     use std::time::Duration;
 
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn a_fault_that_reached_nobody_is_told_once() {
         let told = |selected: u32, injected: bool, status| {
-            let mut recorder = Recorder::of(meta(), false, false);
+            let mut recorder = Recorder::of(meta(), Shard::WHOLE, false, false);
             for fault in 0..3 {
                 (0..2)
                     .for_each(|firing| recorder.record(Duration::from_secs(1), &Event::Fired { fault, firing, selected, eligible: None }));

@@ -6,8 +6,12 @@ use super::outage::Acted;
 use super::peak::{Close, Peaks};
 use crate::close::{Cause, Ending, Initiator, TcpEnd, TlsEnd};
 use crate::fault::Side;
+use crate::plan::LocalRow;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// Whose: the client's row, and the connection.
+type Who = (LocalRow, u32);
 
 /// Accounts that wait for their other half; beyond this the oldest is counted alone. About 25 MB.
 const PENDING: usize = 262_144;
@@ -89,7 +93,7 @@ pub struct Finished {
     /// With which reasons.
     pub reasons: Reasons,
     /// Connections of which only the server gave an account, in no order, with the cause that it names.
-    pub alone: Vec<((u32, u32), Cause)>,
+    pub alone: Vec<(Who, Cause)>,
     /// What was counted for peaks.
     pub peaks: Option<Peaks>,
 }
@@ -99,8 +103,8 @@ pub struct Finished {
 pub struct Endings {
     /// Whether the accounts of a server may come at all.
     joins: bool,
-    pending: HashMap<(u32, u32), Half>,
-    order: VecDeque<(u32, u32)>,
+    pending: HashMap<Who, Half>,
+    order: VecDeque<Who>,
     counts: BTreeMap<Counted, u64>,
     /// What was counted last and how often in a row, not in `counts` yet: endings come in crowds of the same.
     last: Option<(Counted, u64)>,
@@ -142,7 +146,7 @@ impl Endings {
     pub(super) fn client(
         &mut self,
         (at, second): (u64, u32),
-        who: (u32, u32),
+        who: Who,
         cohort: u16,
         ending: &Ending,
         (acted, process): (Option<Acted>, bool),
@@ -182,7 +186,7 @@ impl Endings {
     }
 
     /// The server's account.
-    pub fn server(&mut self, who: (u32, u32), ending: &Ending) {
+    pub fn server(&mut self, who: Who, ending: &Ending) {
         let Ending { code, tcp_end, tls_end, wire_received, clean, .. } = *ending;
         let side = ServerSide { code, tcp_end, tls_end, wire_received, clean };
         let server = Server { side, cause: ending.cause, initiator: ending.initiator };
@@ -192,7 +196,7 @@ impl Endings {
     }
 
     /// A fault acted on a connection whose client may have reported its end already; `process`: it is one on server processes.
-    pub(super) fn acted(&mut self, who: (u32, u32), acted: Acted, process: bool) {
+    pub(super) fn acted(&mut self, who: Who, acted: Acted, process: bool) {
         if self.pending.is_empty() {
             return;
         }
@@ -225,7 +229,7 @@ impl Endings {
         Finished { counts: self.counts, reasons: self.reasons, alone, peaks: self.peaks }
     }
 
-    fn wait(&mut self, who: (u32, u32), half: Half) {
+    fn wait(&mut self, who: Who, half: Half) {
         self.pending.insert(who, half);
         self.order.push_back(who);
         while self.pending.len() > PENDING {
@@ -368,11 +372,11 @@ mod tests {
         let run = |client_first: bool| {
             let mut endings = Endings::new(true);
             if client_first {
-                endings.client((4_000_000, 4), (7, 1), 0, &client, (None, false));
+                endings.client((4_000_000, 4), (LocalRow(7), 1), 0, &client, (None, false));
             }
-            endings.server((7, 1), &server);
+            endings.server((LocalRow(7), 1), &server);
             if !client_first {
-                endings.client((4_000_000, 4), (7, 1), 0, &client, (None, false));
+                endings.client((4_000_000, 4), (LocalRow(7), 1), 0, &client, (None, false));
             }
             endings.finish()
         };
@@ -387,14 +391,20 @@ mod tests {
     #[test]
     fn a_killed_server_is_spoken_for_by_the_injector_even_late() {
         let mut endings = Endings::new(true);
-        endings.client((0, 0), (0, 1), 0, &account(Cause::Remote, Initiator::Server, 1006), (None, false));
-        endings.acted((0, 1), Acted { at: 0, fault: 5 }, true);
-        endings.client((0, 0), (1, 1), 0, &account(Cause::Stay, Initiator::Client, 1000), (Some(Acted { at: 0, fault: 5 }), true));
-        endings.server((9, 9), &account(Cause::Remote, Initiator::Client, 1000));
+        endings.client((0, 0), (LocalRow(0), 1), 0, &account(Cause::Remote, Initiator::Server, 1006), (None, false));
+        endings.acted((LocalRow(0), 1), Acted { at: 0, fault: 5 }, true);
+        endings.client(
+            (0, 0),
+            (LocalRow(1), 1),
+            0,
+            &account(Cause::Stay, Initiator::Client, 1000),
+            (Some(Acted { at: 0, fault: 5 }), true),
+        );
+        endings.server((LocalRow(9), 9), &account(Cause::Remote, Initiator::Client, 1000));
         let Finished { counts, alone, .. } = endings.finish();
         let causes: Vec<_> = counts.keys().map(|(_, key)| (key.cause, key.server)).collect();
         assert_eq!(causes, [(Cause::Fault(5), None), (Cause::Stay, None)]);
-        assert_eq!(alone, [((9, 9), Cause::Remote)]);
+        assert_eq!(alone, [((LocalRow(9), 9), Cause::Remote)]);
     }
 
     #[test]
@@ -410,7 +420,7 @@ mod tests {
         let mut endings = Endings::new(true);
         let ending = account(Cause::Remote, Initiator::Server, 1000);
         let n = PENDING as u32 + 10;
-        (0..n).for_each(|client| endings.client((0, 0), (client, 1), 0, &ending, (None, false)));
+        (0..n).for_each(|client| endings.client((0, 0), (LocalRow(client), 1), 0, &ending, (None, false)));
         assert_eq!(endings.pending.len(), PENDING);
         assert_eq!(endings.finish().counts.values().sum::<u64>(), u64::from(n));
     }

@@ -10,14 +10,15 @@ use super::timeline::Step;
 use super::{EVER_OPENED, EVER_READY, LOST, OPEN, Recorder, UNDER_WAY, key};
 use crate::close::{Cause, Deadline, Ending, TcpEnd};
 use crate::event::Closing;
-use crate::event::{ClientIndex, ConnectionNo, Outcome, Stage, Stages, UnderWay};
+use crate::event::{ConnectionNo, Outcome, Stage, Stages, UnderWay};
 use crate::expect::{Dir, Metric as Counted, Outcome as Became};
 use crate::fault::Side;
+use crate::plan::LocalRow;
 use std::time::Duration;
 
 impl Recorder {
-    pub(super) fn sent(&mut self, at: u64, client: ClientIndex, due: u64, bytes: u32) {
-        let cohort = self.cohort(client);
+    pub(super) fn sent(&mut self, at: u64, row: LocalRow, due: u64, bytes: u32) {
+        let cohort = self.cohort(row);
         let book = &mut self.books[usize::from(cohort)];
         book.due += 1;
         book.sent += 1;
@@ -35,7 +36,7 @@ impl Recorder {
         }
         self.peaks.bytes(at, cohort, Dir::Sent, bytes);
         self.work(at, due, cohort);
-        if let Some(oldest) = self.pending.send(cohort, client.0, Message { due, sent: at }) {
+        if let Some(oldest) = self.pending.send(cohort, row, Message { due, sent: at }) {
             self.cut_message(at, cohort, oldest);
         }
     }
@@ -47,9 +48,9 @@ impl Recorder {
     }
 
     /// What the client's connection has sent will not be answered any more: it is lost, or unanswered. How many messages that are.
-    fn cut_messages(&mut self, at: u64, client: ClientIndex, outcome: Became) -> u64 {
-        let cohort = self.cohort(client);
-        let (messages, before) = self.pending.cut(cohort, client.0);
+    fn cut_messages(&mut self, at: u64, row: LocalRow, outcome: Became) -> u64 {
+        let cohort = self.cohort(row);
+        let (messages, before) = self.pending.cut(cohort, row);
         let count = messages.len() as u64 + u64::from(before);
         // When those were due that were cut early is not known any more. Not in a second that has not begun.
         let early = (before > 0).then_some((at.saturating_sub(1), before));
@@ -65,8 +66,8 @@ impl Recorder {
 
     /// Connections that a fault has killed and whose clients think them open when the measurement ends at `at`.
     pub(super) fn unnoticed(&mut self, at: u64) {
-        for (index, client) in (0..).zip(&self.outages.clients) {
-            let acted = self.outages.injected(index, client.attempts).filter(|_| client.is(OPEN));
+        for (row, client) in self.outages.clients.each() {
+            let acted = self.outages.injected(row, client.attempts).filter(|_| client.is(OPEN));
             let Some(acted) = acted.filter(|acted| self.is_dead(*acted)) else { continue };
             self.bank.record(at, key(Metric::DetectCensored, client.cohort, Some(acted.fault)), at.saturating_sub(acted.at));
         }
@@ -81,13 +82,13 @@ impl Recorder {
     }
 
     /// The measurement ends at `at`.
-    pub(super) fn unanswered(&mut self, at: u64, client: ClientIndex) {
-        let (count, cohort) = (self.cut_messages(at, client, Became::Unanswered), self.cohort(client));
+    pub(super) fn unanswered(&mut self, at: u64, row: LocalRow) {
+        let (count, cohort) = (self.cut_messages(at, row, Became::Unanswered), self.cohort(row));
         self.books[usize::from(cohort)].unanswered += count;
     }
 
-    pub(super) fn not_started(&mut self, client: ClientIndex, due: u64) {
-        let cohort = self.cohort(client);
+    pub(super) fn not_started(&mut self, row: LocalRow, due: u64) {
+        let cohort = self.cohort(row);
         let book = &mut self.books[usize::from(cohort)];
         book.due += 1;
         book.not_started += 1;
@@ -101,10 +102,10 @@ impl Recorder {
         }
     }
 
-    pub(super) fn echoed(&mut self, at: u64, (client, bytes): (ClientIndex, u32), due: u64, sent: u64) {
-        let cohort = self.cohort(client);
-        self.received(at, client, bytes);
-        if !self.pending.echo(cohort, client.0, Message { due, sent }) {
+    pub(super) fn echoed(&mut self, at: u64, (row, bytes): (LocalRow, u32), due: u64, sent: u64) {
+        let cohort = self.cohort(row);
+        self.received(at, row, bytes);
+        if !self.pending.echo(cohort, row, Message { due, sent }) {
             return;
         }
         self.books[usize::from(cohort)].answered += 1;
@@ -115,8 +116,8 @@ impl Recorder {
         self.timeline.echo(at, cohort, at.saturating_sub(due));
     }
 
-    pub(super) fn received(&mut self, at: u64, client: ClientIndex, bytes: u32) {
-        let cohort = self.cohort(client);
+    pub(super) fn received(&mut self, at: u64, row: LocalRow, bytes: u32) {
+        let cohort = self.cohort(row);
         self.live.received += 1;
         self.books[usize::from(cohort)].received += 1;
         let second = self.timeline.second(at, cohort);
@@ -132,9 +133,9 @@ impl Recorder {
         self.timeline.work(at, due, cohort, self.meta.tolerance_us);
     }
 
-    pub(super) fn attempt_started(&mut self, at: u64, client: ClientIndex, due: u64) {
-        let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
-        let state = &mut self.outages.clients[client.0 as usize];
+    pub(super) fn attempt_started(&mut self, at: u64, row: LocalRow, due: u64) {
+        let (cohort, fault) = (self.cohort(row), self.outages.fault_of(row).flatten());
+        let state = &mut self.outages.clients[row];
         let book = &mut self.books[usize::from(cohort)];
         book.started += u64::from(state.attempts == 0);
         state.set(UNDER_WAY, true);
@@ -143,7 +144,7 @@ impl Recorder {
         let begun = state.begun();
         book.ledger.attempts += 1;
         self.live.attempts += 1;
-        self.outages.attempt(at, client.0);
+        self.outages.attempt(at, row);
         self.step(at, Attempt { begun, cohort, fault, step: Step::Begun, status: None });
         // One of many that are due in one instant is late only where one core would have begun it sooner.
         let owed = self.timeline.bursts.attempt(at, due);
@@ -157,10 +158,10 @@ impl Recorder {
         self.peaks.attempt(at, attempt);
     }
 
-    pub(super) fn attempt_failed(&mut self, at: u64, client: ClientIndex, outcome: &Outcome, fault: Option<u16>) {
-        let cohort = self.cohort(client);
-        let outage_fault = self.outages.fault_of(client.0).flatten();
-        let state = &mut self.outages.clients[client.0 as usize];
+    pub(super) fn attempt_failed(&mut self, at: u64, row: LocalRow, outcome: &Outcome, fault: Option<u16>) {
+        let cohort = self.cohort(row);
+        let outage_fault = self.outages.fault_of(row).flatten();
+        let state = &mut self.outages.clients[row];
         state.set(UNDER_WAY, false);
         let begun = state.begun();
         let ledger = &mut self.books[usize::from(cohort)].ledger;
@@ -173,7 +174,7 @@ impl Recorder {
         };
         *count += 1;
         self.live.failed += 1;
-        self.outages.fail(at, client.0);
+        self.outages.fail(at, row);
         let mut rejected = None;
         if let Outcome::Rejected { status, retry_after, location } = outcome {
             rejected = Some(*status);
@@ -188,9 +189,9 @@ impl Recorder {
 
     /// An attempt was cut: what of it had ended is a time, what was under way took longer. One that was answered otherwise, or failed,
     /// says nothing of how long it would have taken.
-    pub(super) fn cut_attempt(&mut self, at: u64, client: ClientIndex, stage: Stage, times: &Stages) {
-        let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
-        let begun = self.outages.clients[client.0 as usize].begun();
+    pub(super) fn cut_attempt(&mut self, at: u64, row: LocalRow, stage: Stage, times: &Stages) {
+        let (cohort, fault) = (self.cohort(row), self.outages.fault_of(row).flatten());
+        let begun = self.outages.clients[row].begun();
         let cut = match stage {
             Stage::Tcp => Metric::TcpConnectCensored,
             Stage::Tls => Metric::TlsCensored,
@@ -206,12 +207,12 @@ impl Recorder {
     }
 
     /// The end of the measurement cuts what was under way.
-    pub(super) fn cut(&mut self, at: u64, client: ClientIndex, what: &UnderWay) {
-        let state = &self.outages.clients[client.0 as usize];
+    pub(super) fn cut(&mut self, at: u64, row: LocalRow, what: &UnderWay) {
+        let state = &self.outages.clients[row];
         match what {
-            UnderWay::Attempt { stage, times } if state.is(UNDER_WAY) => self.cut_attempt(at, client, *stage, times),
+            UnderWay::Attempt { stage, times } if state.is(UNDER_WAY) => self.cut_attempt(at, row, *stage, times),
             UnderWay::Closing { ack, elapsed } if state.is(OPEN) => {
-                let (cohort, fault) = (state.cohort, self.outages.injected(client.0, state.attempts).map(|acted| acted.fault));
+                let (cohort, fault) = (state.cohort, self.outages.injected(row, state.attempts).map(|acted| acted.fault));
                 self.closing(at, (cohort, fault), Closing { ack: *ack, total: *elapsed }, false);
             }
             // It ended in time.
@@ -239,9 +240,9 @@ impl Recorder {
     }
 
     /// `tls`: how long it took, and whether it took up an earlier session.
-    pub(super) fn opened(&mut self, at: u64, client: ClientIndex, tcp: Duration, tls: Option<(Duration, bool)>, upgrade: Duration) {
-        let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
-        let state = &mut self.outages.clients[client.0 as usize];
+    pub(super) fn opened(&mut self, at: u64, row: LocalRow, tcp: Duration, tls: Option<(Duration, bool)>, upgrade: Duration) {
+        let (cohort, fault) = (self.cohort(row), self.outages.fault_of(row).flatten());
+        let state = &mut self.outages.clients[row];
         state.set(UNDER_WAY, false);
         state.set(OPEN | EVER_OPENED, true);
         let begun = state.begun();
@@ -253,7 +254,7 @@ impl Recorder {
         book.peak_open = book.peak_open.max(*open);
         self.all_open += 1;
         self.peak_open = self.peak_open.max(self.all_open);
-        self.outages.opened(at, client.0);
+        self.outages.opened(at, row);
         self.step(at, Attempt { begun, cohort, fault, step: Step::Opened, status: None });
         self.bank.record_from(at, begun, key(Metric::TcpConnect, cohort, fault), micros(tcp));
         self.bank.record_from(at, begun, key(Metric::OpeningHandshake, cohort, fault), micros(upgrade));
@@ -264,12 +265,12 @@ impl Recorder {
         }
     }
 
-    pub(super) fn ready(&mut self, at: u64, client: ClientIndex) {
-        self.outages.clients[client.0 as usize].set(EVER_READY, true);
-        if !self.outages.ready(at, client.0) {
+    pub(super) fn ready(&mut self, at: u64, row: LocalRow) {
+        self.outages.clients[row].set(EVER_READY, true);
+        if !self.outages.ready(at, row) {
             return;
         }
-        let cohort = self.cohort(client);
+        let cohort = self.cohort(row);
         self.timeline.cell(at, cohort).recovered += 1;
         self.live.recovered += 1;
         while let Some(outage) = self.outages.settled() {
@@ -278,23 +279,23 @@ impl Recorder {
     }
 
     /// A fault acted on a connection or attempt of this client.
-    fn hit(&mut self, fault: u16, client: ClientIndex) {
-        let cohort = self.cohort(client);
+    fn hit(&mut self, fault: u16, row: LocalRow) {
+        let cohort = self.cohort(row);
         let book = &mut self.faults[usize::from(fault)];
         book.injected += 1;
         *book.cohorts.entry(cohort).or_default() += 1;
     }
 
-    pub(super) fn injected(&mut self, at: u64, fault: u16, client: ClientIndex, connection: ConnectionNo) {
-        self.hit(fault, client);
+    pub(super) fn injected(&mut self, at: u64, fault: u16, row: LocalRow, connection: ConnectionNo) {
+        self.hit(fault, row);
         let acted = Acted { at, fault };
-        self.outages.inject(client.0, connection.0, acted, self.meta.faults[usize::from(fault)].by_close);
-        self.endings.acted((client.0, connection.0), acted, self.reaches_processes(fault));
+        self.outages.inject(row, connection.0, acted, self.meta.faults[usize::from(fault)].by_close);
+        self.endings.acted((row, connection.0), acted, self.reaches_processes(fault));
     }
 
-    pub(super) fn ended(&mut self, at: u64, client: ClientIndex, connection: ConnectionNo, ending: &Ending, closing: Option<Closing>) {
-        let (cohort, lost) = (self.cohort(client), self.cut_messages(at, client, Became::Lost));
-        self.outages.clients[client.0 as usize].set(OPEN, false);
+    pub(super) fn ended(&mut self, at: u64, row: LocalRow, connection: ConnectionNo, ending: &Ending, closing: Option<Closing>) {
+        let (cohort, lost) = (self.cohort(row), self.cut_messages(at, row, Became::Lost));
+        self.outages.clients[row].set(OPEN, false);
         let open = &mut self.open[usize::from(cohort)];
         *open = open.saturating_sub(1);
         self.all_open = self.all_open.saturating_sub(1);
@@ -303,18 +304,18 @@ impl Recorder {
         book.lost_messages += lost;
         self.live.closes += 1;
         self.timeline.cell(at, cohort).closed += 1;
-        let acted = self.outages.injected(client.0, connection.0);
+        let acted = self.outages.injected(row, connection.0);
         if let Some(closing) = closing {
             let fault = Acted::fault_of(acted, at, ending.cause);
             self.closing(at, (cohort, fault), closing, matches!(ending.tcp_end, TcpEnd::Fin | TcpEnd::Rst));
         }
-        self.pong_deadline(at, Side::Client, client, connection, ending);
+        self.pong_deadline(at, Side::Client, row, connection, ending);
         let process = acted.is_some_and(|acted| self.reaches_processes(acted.fault));
-        self.endings.client((at, self.timeline.second_of(at)), (client.0, connection.0), cohort, ending, (acted, process));
+        self.endings.client((at, self.timeline.second_of(at)), (row, connection.0), cohort, ending, (acted, process));
         // A server that is asked to stop may serve on for a while: a client is out of service from its own Close frame on.
         let by_close = acted.is_some_and(|acted| self.meta.faults[usize::from(acted.fault)].by_close);
         let closed = by_close.then(|| closing.map(|closing| at.saturating_sub(micros(closing.total))));
-        let began = self.outages.end(at, client.0, connection.0, ending, closed);
+        let began = self.outages.end(at, row, connection.0, ending, closed);
         self.books[usize::from(cohort)].affected += u64::from(began);
     }
 
@@ -325,33 +326,33 @@ impl Recorder {
     }
 
     /// A heartbeat of `side` found a connection dead that a fault had silenced.
-    fn pong_deadline(&mut self, at: u64, side: Side, client: ClientIndex, connection: ConnectionNo, ending: &Ending) {
+    fn pong_deadline(&mut self, at: u64, side: Side, row: LocalRow, connection: ConnectionNo, ending: &Ending) {
         if ending.cause != Cause::Deadline(Deadline::Pong) {
             return;
         }
-        let Some(acted) = self.outages.injected(client.0, connection.0).filter(|acted| acted.counts_until(at)) else { return };
-        let key = key(super::liveness::metric(side), self.cohort(client), Some(acted.fault));
+        let Some(acted) = self.outages.injected(row, connection.0).filter(|acted| acted.counts_until(at)) else { return };
+        let key = key(super::liveness::metric(side), self.cohort(row), Some(acted.fault));
         self.bank.record(at, key, at.saturating_sub(acted.at));
     }
 
-    pub(super) fn server_ended(&mut self, at: u64, client: ClientIndex, connection: ConnectionNo, ending: &Ending) {
-        self.pong_deadline(at, Side::Server, client, connection, ending);
-        self.endings.server((client.0, connection.0), ending);
+    pub(super) fn server_ended(&mut self, at: u64, row: LocalRow, connection: ConnectionNo, ending: &Ending) {
+        self.pong_deadline(at, Side::Server, row, connection, ending);
+        self.endings.server((row, connection.0), ending);
         if let Cause::Fault(fault) = ending.cause {
-            self.outages.attribute(client.0, connection.0, fault);
+            self.outages.attribute(row, connection.0, fault);
         }
     }
 
-    pub(super) fn gave_up(&mut self, at: u64, client: ClientIndex) {
-        let (cohort, fault) = (self.cohort(client), self.outages.fault_of(client.0).flatten());
-        let state = &mut self.outages.clients[client.0 as usize];
+    pub(super) fn gave_up(&mut self, at: u64, row: LocalRow) {
+        let (cohort, fault) = (self.cohort(row), self.outages.fault_of(row).flatten());
+        let state = &mut self.outages.clients[row];
         if state.is(LOST) {
             return;
         }
         state.set(LOST, true);
         self.books[usize::from(cohort)].lost += 1;
         self.live.lost += 1;
-        self.outages.give_up(at, client.0);
+        self.outages.give_up(at, row);
         self.timeline.give_up(at, cohort, fault);
         self.peaks.give_up(at, cohort, fault);
     }

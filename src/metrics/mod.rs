@@ -21,6 +21,7 @@ pub mod milestones;
 pub mod outage;
 pub mod peak;
 mod pending;
+mod population;
 pub mod sample;
 pub mod shard;
 pub mod survival;
@@ -32,9 +33,9 @@ pub use ledger::LedgerError;
 pub use pending::PENDING_MAX;
 
 use crate::close::{Cause, Deadline};
-use crate::event::{ClientIndex, Event, Outcome};
+use crate::event::{CLIENTS_MAX, ClientIndex, Event, Outcome};
 use crate::fault::Side;
-use crate::plan::{Plan, Shard, Target};
+use crate::plan::{LocalRow, Plan, Shard, Target};
 use crate::seed::Seed;
 use answers::Answers;
 use bank::{Bank, Key, Metric};
@@ -47,7 +48,7 @@ use milestones::Kept;
 use outage::{Acted, Client, Outage, Outages};
 use peak::{Attempt, Peaks};
 use pending::Pending;
-use prefetch_index::prefetch_index;
+use population::Population;
 use sample::Sample;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -153,19 +154,24 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// An empty one for a plan.
-    pub fn new(plan: &Plan) -> Recorder {
+    /// An empty one for the clients of a shard of a plan. It keeps what its results need to be added to the others exactly.
+    pub fn new(plan: &Plan, shard: Shard) -> Recorder {
         let joins = matches!(plan.target, Target::Embedded(_)) || plan.faults.iter().any(|fault| fault.side != Side::Client);
-        Recorder::of(Meta::of(plan), joins, plan.all_events)
+        Recorder::of(Meta::of(plan), shard, joins, plan.all_events)
     }
 
     /// An empty one. `joins`: a server or its injector will report about connections. `all_events`: every event is kept.
-    fn of(meta: Meta, joins: bool, all_events: bool) -> Recorder {
+    fn of(meta: Meta, shard: Shard, joins: bool, all_events: bool) -> Recorder {
         let (cohorts, faults) = (meta.cohorts.len(), meta.faults.len());
-        let planned = meta.cohorts.iter().map(|row| row.planned as usize);
-        let mut clients = Vec::with_capacity(planned.clone().sum());
-        for (cohort, count) in (0..).zip(planned) {
-            clients.resize(clients.len() + count, Client::new(cohort));
+        let population = Population::new(shard, meta.cohorts.iter().map(|cohort| cohort.planned), Client::new);
+        let pending = meta.cohorts.iter().scan(0, |first, cohort| {
+            let row = shard.count(*first);
+            *first += cohort.planned as u32;
+            Some((row, cohort.echoes))
+        });
+        let mut timeline = Timeline::new(cohorts, meta.duration);
+        if !shard.is_whole() {
+            timeline.keep_round_trips();
         }
         // Histograms of less than a second say little and cost a line each.
         let log_interval = interval(meta.duration).max(Duration::from_secs(1));
@@ -175,8 +181,8 @@ impl Recorder {
         let closes = peaks.asks(crate::expect::Metric::Closes).then(|| peaks.clone());
         Recorder {
             simulated: false,
-            outages: Outages::new(clients),
-            pending: Pending::new(meta.cohorts.iter().map(|cohort| (cohort.planned, cohort.echoes))),
+            outages: Outages::new(population),
+            pending: Pending::new(pending),
             standing: BTreeMap::new(),
             books: vec![Book::default(); cohorts],
             open: vec![0; cohorts],
@@ -185,7 +191,7 @@ impl Recorder {
             faults: vec![FaultBook::default(); faults],
             bank: Bank::new(cohorts, faults, log_interval, &meta.watches),
             outage_bank: Bank::new(cohorts, faults, log_interval, &meta.watches),
-            timeline: Timeline::new(cohorts, meta.duration),
+            timeline,
             peaks,
             answers: Answers::default(),
             endings: Endings::new(joins).counting(closes),
@@ -204,7 +210,7 @@ impl Recorder {
     /// An empty one for a plan in the simulator, where a server's account comes just before its client's, or never, unless
     /// [`Recorder::await_server`] says otherwise.
     pub fn simulated(plan: &Plan) -> Recorder {
-        let mut recorder = Recorder { simulated: true, ..Recorder::of(Meta::simulated(plan), false, plan.all_events) };
+        let mut recorder = Recorder { simulated: true, ..Recorder::of(Meta::simulated(plan), Shard::WHOLE, false, plan.all_events) };
         recorder.outages.hold = 0;
         recorder
     }
@@ -217,15 +223,18 @@ impl Recorder {
     /// Has what there is of a client fetched from memory, so that it is at hand when its event comes.
     #[inline]
     pub fn fetch(&self, client: u32) {
-        prefetch_index(&self.outages.clients, client as usize);
+        self.outages.clients.fetch(ClientIndex(client));
     }
 
-    /// Keeps what the books of a part need to be added to the others exactly.
-    pub fn for_shard(mut self, shard: Shard) -> Recorder {
-        if !shard.is_whole() {
-            self.timeline.keep_round_trips();
-        }
+    /// Admits clients that the plan does not have, too: with the numbers that follow, up to `limit` clients in all processes together.
+    pub fn open_to(mut self, limit: u32) -> Recorder {
+        self.outages.clients.open_to(limit.min(CLIENTS_MAX));
         self
+    }
+
+    /// Rows of clients so far: of those that have arrived, and of those between them.
+    pub fn rows(&self) -> usize {
+        self.outages.clients.len()
     }
 
     /// Numbers for a progress line.
@@ -240,10 +249,10 @@ impl Recorder {
     #[inline(always)]
     pub fn record(&mut self, at: Duration, event: &Event) {
         let at = micros(at);
-        if self.is_unknown(event) {
-            self.notice("an event of a client or fault that is not in the plan");
-            return;
+        if !self.is_known(event) {
+            return self.of_unknown(event);
         }
+        let own = self.outages.clients.shard();
         match event {
             // Messages are most of a run: they cost nothing more where they are not kept.
             Event::Sent { .. }
@@ -252,28 +261,28 @@ impl Recorder {
             | Event::Received { .. }
             | Event::Greeted { .. }
             | Event::Pong { .. } => {
-                self.message(at, event);
+                self.message(at, own, event);
                 if !self.keeps_messages {
                     return;
                 }
             }
             Event::Arrived { .. } | Event::Waiting { .. } | Event::Left { .. } | Event::Target { .. } => {}
-            Event::AttemptStarted { client, due } => self.attempt_started(at, *client, micros(*due)),
+            Event::AttemptStarted { client, due } => self.attempt_started(at, own.row(*client), micros(*due)),
             Event::AttemptFailed { client, stage, outcome, times, fault } => {
-                self.attempt_failed(at, *client, outcome, *fault);
+                self.attempt_failed(at, own.row(*client), outcome, *fault);
                 if matches!(outcome, Outcome::TimedOut | Outcome::Abandoned) {
-                    self.cut_attempt(at, *client, *stage, times);
+                    self.cut_attempt(at, own.row(*client), *stage, times);
                 }
             }
-            Event::Cut { client, what } => self.cut(at, *client, what),
+            Event::Cut { client, what } => self.cut(at, own.row(*client), what),
             Event::Opened { client, tcp, tls, resumed, upgrade, .. } => {
-                self.opened(at, *client, *tcp, tls.map(|tls| (tls, *resumed)), *upgrade);
+                self.opened(at, own.row(*client), *tcp, tls.map(|tls| (tls, *resumed)), *upgrade);
             }
-            Event::Ready { client, .. } => self.ready(at, *client),
-            Event::Injected { fault, client, connection } => self.injected(at, *fault, *client, *connection),
-            Event::Ended { client, connection, ending, closing } => self.ended(at, *client, *connection, ending, *closing),
-            Event::ServerEnded { client, connection, ending } => self.server_ended(at, *client, *connection, ending),
-            Event::GaveUp { client, .. } => self.gave_up(at, *client),
+            Event::Ready { client, .. } => self.ready(at, own.row(*client)),
+            Event::Injected { fault, client, connection } => self.injected(at, *fault, own.row(*client), *connection),
+            Event::Ended { client, connection, ending, closing } => self.ended(at, own.row(*client), *connection, ending, *closing),
+            Event::ServerEnded { client, connection, ending } => self.server_ended(at, own.row(*client), *connection, ending),
+            Event::GaveUp { client, .. } => self.gave_up(at, own.row(*client)),
             Event::Fired { fault, firing, selected, .. } => {
                 self.standing.insert((*fault, *firing), at);
                 let book = &mut self.faults[usize::from(*fault)];
@@ -301,22 +310,33 @@ impl Recorder {
         self.keep(at, event);
     }
 
+    /// Whether the plan has the fault, and this process the client: one that arrives has a row from now on.
     #[inline(always)]
-    fn is_unknown(&self, event: &Event) -> bool {
+    fn is_known(&mut self, event: &Event) -> bool {
         let (client, fault) = subject(event);
-        client.is_some_and(|client| client.0 as usize >= self.outages.clients.len())
-            || fault.is_some_and(|fault| usize::from(fault) >= self.faults.len())
+        fault.is_none_or(|fault| usize::from(fault) < self.faults.len()) && client.is_none_or(|client| self.outages.clients.admits(client))
+    }
+
+    #[cold]
+    fn of_unknown(&mut self, event: &Event) {
+        let (limit, planned) = (self.outages.clients.limit(), self.meta.cohorts.iter().map(|cohort| cohort.planned).sum::<u64>());
+        match subject(event).0 {
+            Some(client) if client.0 >= limit && u64::from(limit) > planned => {
+                self.unreliable(&format!("more than {limit} clients came: further ones are in no figure"));
+            }
+            _ => self.notice("an event of a client or fault that is not in the plan"),
+        }
     }
 
     #[inline(always)]
-    fn message(&mut self, at: u64, event: &Event) {
+    fn message(&mut self, at: u64, own: Shard, event: &Event) {
         match event {
-            Event::Sent { client, due, bytes } => self.sent(at, *client, micros(*due), *bytes),
-            Event::NotStarted { client, due } => self.not_started(*client, micros(*due)),
-            Event::Echoed { client, bytes, due, sent } => self.echoed(at, (*client, *bytes), micros(*due), micros(*sent)),
-            Event::Received { client, bytes } => self.received(at, *client, *bytes),
+            Event::Sent { client, due, bytes } => self.sent(at, own.row(*client), micros(*due), *bytes),
+            Event::NotStarted { client, due } => self.not_started(own.row(*client), micros(*due)),
+            Event::Echoed { client, bytes, due, sent } => self.echoed(at, (own.row(*client), *bytes), micros(*due), micros(*sent)),
+            Event::Received { client, bytes } => self.received(at, own.row(*client), *bytes),
             Event::Greeted { client, .. } => {
-                let cohort = self.cohort(*client);
+                let cohort = self.cohort(own.row(*client));
                 self.books[usize::from(cohort)].greetings += 1;
             }
             _ => {}
@@ -351,8 +371,8 @@ impl Recorder {
         tally(&mut self.unreliable, text, "further reasons that are not told apart");
     }
 
-    fn cohort(&self, client: ClientIndex) -> u16 {
-        self.outages.clients[client.0 as usize].cohort
+    fn cohort(&self, row: LocalRow) -> u16 {
+        self.outages.clients[row].cohort
     }
 
     /// Books an outage that nothing can change any more. `end` is the end of the run, for those that it cuts.
@@ -387,16 +407,16 @@ impl Recorder {
     /// Closes the books at offset `at`: attempts under way are abandoned, outages under way are censored.
     pub fn finish(mut self, at: Duration, status: Status) -> Results {
         let end = micros(at);
-        (0..self.outages.clients.len() as u32).for_each(|client| self.unanswered(end, ClientIndex(client)));
+        (0..self.outages.clients.len() as u32).for_each(|row| self.unanswered(end, LocalRow(row)));
         self.unnoticed(end);
-        for (index, client) in (0..).zip(&self.outages.clients) {
+        for (row, client) in self.outages.clients.each() {
             let book = &mut self.books[usize::from(client.cohort)];
             book.ledger.open_at_end += u64::from(client.is(OPEN));
             book.ready += u64::from(client.is(EVER_READY));
             book.never_opened += u64::from(client.attempts > 0 && !client.is(EVER_OPENED));
             if client.is(UNDER_WAY) {
                 book.ledger.abandoned += 1;
-                let fault = self.outages.fault_of(index).flatten();
+                let fault = self.outages.fault_of(row).flatten();
                 let begun = client.begun();
                 self.timeline.attempt(end, begun, (client.cohort, fault), Step::Abandoned, None);
                 let (cohort, step) = (client.cohort, Step::Abandoned);
@@ -408,9 +428,9 @@ impl Recorder {
         for ((_, key), count) in &endings {
             self.books[usize::from(key.cohort)].ledger.endings += count;
         }
-        for ((client, connection), cause) in alone {
-            let acted = self.outages.injected(client, connection).filter(|_| cause == Cause::Deadline(Deadline::Pong));
-            let client = &self.outages.clients[client as usize];
+        for ((row, connection), cause) in alone {
+            let acted = self.outages.injected(row, connection).filter(|_| cause == Cause::Deadline(Deadline::Pong));
+            let client = &self.outages.clients[row];
             if let Some(Acted { fault, .. }) = acted {
                 *self.faults[usize::from(fault)].found_alone.entry(client.cohort).or_default() += 1;
             }

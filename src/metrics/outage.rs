@@ -7,7 +7,10 @@
 //! Each moment is cut to whole µs first, so the phases add up to the whole exactly. What the injector reports may come late,
 //! because it crosses processes: an outage can be amended while it lasts, and afterwards as long as it is held back.
 
+use super::population::Population;
 use crate::close::{Cause, Ending};
+use crate::event::ClientIndex;
+use crate::plan::{LocalRow, Shard};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -247,10 +250,10 @@ impl Client {
     }
 
     /// The outage as it is booked; it ended at `ready`, if it did.
-    fn outage(&self, client: u32, ready: Option<u64>) -> Outage {
+    fn outage(&self, client: ClientIndex, ready: Option<u64>) -> Outage {
         let (detect_at, backoff, mark) = (self.detect_at.us(), self.backoff.us(), self.mark.us());
         Outage {
-            client,
+            client: client.0,
             cohort: self.cohort,
             connection: self.lost,
             code: self.code,
@@ -268,10 +271,17 @@ impl Client {
     }
 }
 
-/// The clients and their outages: 64 bytes a client, and one [`Outage`] for each held back.
+impl Default for Population<Client> {
+    /// Of nobody.
+    fn default() -> Population<Client> {
+        Population::new(Shard::WHOLE, std::iter::empty(), Client::new)
+    }
+}
+
+/// The clients and their outages: 64 bytes a client that has arrived, and one [`Outage`] for each held back.
 #[derive(Debug, Default)]
 pub(super) struct Outages {
-    pub(super) clients: Vec<Client>,
+    pub(super) clients: Population<Client>,
     /// Outages under way.
     pub(super) under_way: usize,
     held: VecDeque<Outage>,
@@ -283,42 +293,42 @@ pub(super) struct Outages {
 
 impl Outages {
     /// For these clients.
-    pub(super) fn new(clients: Vec<Client>) -> Outages {
+    pub(super) fn new(clients: Population<Client>) -> Outages {
         Outages { clients, hold: HELD, ..Outages::default() }
     }
 
     /// The fault of the client's outage under way: `None` without outage, `Some(None)` for one without fault.
-    pub(super) fn fault_of(&self, client: u32) -> Option<Option<u16>> {
-        let state = &self.clients[client as usize];
+    pub(super) fn fault_of(&self, row: LocalRow) -> Option<Option<u16>> {
+        let state = &self.clients[row];
         state.is_away().then(|| state.fault())
     }
 
     /// The fault that last acted on a connection of this client, with the offset, as far as is known.
-    pub(super) fn injected(&self, client: u32, connection: u32) -> Option<Acted> {
-        let state = &self.clients[client as usize];
+    pub(super) fn injected(&self, row: LocalRow, connection: u32) -> Option<Acted> {
+        let state = &self.clients[row];
         (state.injected_connection == connection).then(|| Acted { at: state.injected_at.us(), fault: state.injected_fault })
     }
 
     /// A fault acted on a connection; `by_close`: what the connection suffers of it comes later, with a Close frame of its own.
-    pub(super) fn inject(&mut self, client: u32, connection: u32, acted: Acted, by_close: bool) {
-        let state = &mut self.clients[client as usize];
+    pub(super) fn inject(&mut self, row: LocalRow, connection: u32, acted: Acted, by_close: bool) {
+        let state = &mut self.clients[row];
         if (connection, acted.at) >= (state.injected_connection, state.injected_at.us()) {
             (state.injected_connection, state.injected_at, state.injected_fault) = (connection, Micros::of(acted.at), acted.fault);
         }
-        self.with_lost(client, connection, |lost| lost.amend(acted, !by_close));
+        self.with_lost(row, connection, |lost| lost.amend(acted, !by_close));
     }
 
     /// Evidence names the fault that ended a connection, without saying when it acted.
-    pub(super) fn attribute(&mut self, client: u32, connection: u32, fault: u16) {
-        self.with_lost(client, connection, |lost| {
+    pub(super) fn attribute(&mut self, row: LocalRow, connection: u32, fault: u16) {
+        self.with_lost(row, connection, |lost| {
             lost.fault.get_or_insert(fault);
         });
     }
 
     /// An open connection ended. `closed`: when its first Close frame came, where that and not the injector is the fault, or that there was
     /// none. Whether an outage began with it.
-    pub(super) fn end(&mut self, at: u64, client: u32, connection: u32, ending: &Ending, closed: Option<Option<u64>>) -> bool {
-        let state = &mut self.clients[client as usize];
+    pub(super) fn end(&mut self, at: u64, row: LocalRow, connection: u32, ending: &Ending, closed: Option<Option<u64>>) -> bool {
+        let state = &mut self.clients[row];
         if state.is_away() {
             state.turn(at, Phase::Waiting);
             return false;
@@ -343,39 +353,40 @@ impl Outages {
     }
 
     /// An attempt began.
-    pub(super) fn attempt(&mut self, at: u64, client: u32) {
-        if let Some(state) = self.away(client) {
+    pub(super) fn attempt(&mut self, at: u64, row: LocalRow) {
+        if let Some(state) = self.away(row) {
             state.turn(at, Phase::Attempting);
             state.tries += 1;
         }
     }
 
     /// An attempt ended without a connection.
-    pub(super) fn fail(&mut self, at: u64, client: u32) {
-        if let Some(state) = self.away(client) {
+    pub(super) fn fail(&mut self, at: u64, row: LocalRow) {
+        if let Some(state) = self.away(row) {
             state.turn(at, Phase::Waiting);
         }
     }
 
     /// A connection opened.
-    pub(super) fn opened(&mut self, at: u64, client: u32) {
-        if let Some(state) = self.away(client) {
+    pub(super) fn opened(&mut self, at: u64, row: LocalRow) {
+        if let Some(state) = self.away(row) {
             state.turn(at, Phase::Replying);
         }
     }
 
     /// The policy gave up.
-    pub(super) fn give_up(&mut self, at: u64, client: u32) {
-        if let Some(state) = self.away(client) {
+    pub(super) fn give_up(&mut self, at: u64, row: LocalRow) {
+        if let Some(state) = self.away(row) {
             state.turn(at, Phase::Waiting);
             state.gave_up = true;
         }
     }
 
     /// The client is ready: its outage, if it had one, is over. Whether it had.
-    pub(super) fn ready(&mut self, at: u64, client: u32) -> bool {
+    pub(super) fn ready(&mut self, at: u64, row: LocalRow) -> bool {
         let number = (self.first + self.held.len() as u64 + 1) as u32;
-        let Some(state) = self.away(client) else { return false };
+        let client = self.clients.shard().client(row);
+        let Some(state) = self.away(row) else { return false };
         let outage = state.outage(client, Some(at.max(state.mark.us())));
         (state.phase, state.ended) = (Phase::None, number);
         self.held.push_back(outage);
@@ -394,7 +405,7 @@ impl Outages {
 
     /// The end of the run at `at`: all that ended, in the order of their ends, then those it cuts, by client.
     pub(super) fn finish(self, at: u64) -> impl Iterator<Item = Outage> {
-        let cut = (0..).zip(self.clients).filter(|(_, state)| state.is_away()).map(move |(client, mut state)| {
+        let cut = self.clients.into_each().filter(|(_, state)| state.is_away()).map(move |(client, mut state)| {
             state.turn(at, state.phase);
             state.outage(client, None)
         });
@@ -402,13 +413,14 @@ impl Outages {
     }
 
     /// The client, if it has an outage.
-    fn away(&mut self, client: u32) -> Option<&mut Client> {
-        self.clients.get_mut(client as usize).filter(|state| state.is_away())
+    fn away(&mut self, row: LocalRow) -> Option<&mut Client> {
+        Some(&mut self.clients[row]).filter(|state| state.is_away())
     }
 
     /// Changes the outage that began with this connection: under way, or the last one of this client and still held back.
-    fn with_lost(&mut self, client: u32, connection: u32, change: impl FnOnce(Lost<'_>)) {
-        let state = &mut self.clients[client as usize];
+    fn with_lost(&mut self, row: LocalRow, connection: u32, change: impl FnOnce(Lost<'_>)) {
+        let client = self.clients.shard().client(row).0;
+        let state = &mut self.clients[row];
         if state.is_away() {
             if state.lost == connection {
                 state.amend(change);
@@ -429,7 +441,9 @@ mod tests {
     use crate::close::{Initiator, TcpEnd};
 
     fn outages(clients: usize) -> Outages {
-        Outages::new(vec![Client::new(0); clients])
+        let mut population = Population::new(Shard::WHOLE, [clients as u64].into_iter(), Client::new);
+        (0..clients as u32).for_each(|client| assert!(population.admits(ClientIndex(client))));
+        Outages::new(population)
     }
 
     fn ending(cause: Cause) -> Ending {
@@ -451,17 +465,17 @@ mod tests {
     #[test]
     fn phases_add_up_and_later_losses_belong_to_the_outage() {
         let mut outages = outages(1);
-        outages.inject(0, 1, Acted { at: 1_000, fault: 3 }, false);
-        outages.end(1_250, 0, 1, &ending(Cause::Remote), None);
-        outages.attempt(2_000, 0);
-        outages.fail(2_100, 0);
-        outages.attempt(4_000, 0);
-        outages.opened(4_500, 0);
-        outages.inject(0, 3, Acted { at: 4_600, fault: 5 }, false); // a second fault before it was ready
-        outages.end(4_700, 0, 3, &ending(Cause::Remote), None);
-        outages.attempt(6_000, 0);
-        outages.opened(6_200, 0);
-        assert!(outages.ready(6_230, 0));
+        outages.inject(LocalRow(0), 1, Acted { at: 1_000, fault: 3 }, false);
+        outages.end(1_250, LocalRow(0), 1, &ending(Cause::Remote), None);
+        outages.attempt(2_000, LocalRow(0));
+        outages.fail(2_100, LocalRow(0));
+        outages.attempt(4_000, LocalRow(0));
+        outages.opened(4_500, LocalRow(0));
+        outages.inject(LocalRow(0), 3, Acted { at: 4_600, fault: 5 }, false); // a second fault before it was ready
+        outages.end(4_700, LocalRow(0), 3, &ending(Cause::Remote), None);
+        outages.attempt(6_000, LocalRow(0));
+        outages.opened(6_200, LocalRow(0));
+        assert!(outages.ready(6_230, LocalRow(0)));
         let outage = outages.finish(9_000).next().unwrap();
         assert_eq!((outage.fault, outage.detect(), outage.attempts), (Some(3), 250, 3));
         assert_eq!((outage.backoff, outage.attempt, outage.reply), (750 + 1_900 + 1_300, 100 + 500 + 200 + 200, Some(30)));
@@ -472,14 +486,14 @@ mod tests {
     fn late_evidence_amends_an_outage_while_it_lasts_and_afterwards() {
         for after in [false, true] {
             let mut outages = outages(2);
-            outages.end(10_000, 1, 1, &ending(Cause::Remote), None);
+            outages.end(10_000, LocalRow(1), 1, &ending(Cause::Remote), None);
             if after {
-                outages.attempt(11_000, 1);
-                outages.opened(11_500, 1);
-                outages.ready(11_500, 1);
+                outages.attempt(11_000, LocalRow(1));
+                outages.opened(11_500, LocalRow(1));
+                outages.ready(11_500, LocalRow(1));
             }
-            outages.inject(1, 1, Acted { at: 9_400, fault: 2 }, false);
-            outages.inject(1, 1, Acted { at: 20_000, fault: 4 }, false); // long after the end: not its cause
+            outages.inject(LocalRow(1), 1, Acted { at: 9_400, fault: 2 }, false);
+            outages.inject(LocalRow(1), 1, Acted { at: 20_000, fault: 4 }, false); // long after the end: not its cause
             let outage = outages.finish(30_000).next().unwrap();
             assert_eq!((outage.fault, outage.detect()), (Some(2), 600), "{after}");
             assert_eq!(outage.time(), after.then_some(2_100));
@@ -489,9 +503,9 @@ mod tests {
     #[test]
     fn an_own_stay_starts_none_and_a_give_up_stays_to_the_end() {
         let mut outages = outages(2);
-        assert!(!outages.end(10, 0, 1, &ending(Cause::Stay), None));
-        assert!(outages.end(10, 1, 1, &ending(Cause::Deadline(crate::close::Deadline::Pong)), None));
-        outages.give_up(40, 1);
+        assert!(!outages.end(10, LocalRow(0), 1, &ending(Cause::Stay), None));
+        assert!(outages.end(10, LocalRow(1), 1, &ending(Cause::Deadline(crate::close::Deadline::Pong)), None));
+        outages.give_up(40, LocalRow(1));
         let all: Vec<_> = outages.finish(1_000).collect();
         assert_eq!(all.len(), 1);
         assert!(all[0].gave_up && all[0].time().is_none());
@@ -514,12 +528,12 @@ mod tests {
     #[test]
     fn outages_may_end_in_any_order() {
         let mut outages = outages(5);
-        (0..5).for_each(|client| assert!(outages.end(u64::from(client), client, 1, &ending(Cause::Remote), None)));
+        (0..5).for_each(|client| assert!(outages.end(u64::from(client), LocalRow(client), 1, &ending(Cause::Remote), None)));
         for client in [1, 4, 0, 3, 2] {
-            outages.attempt(100, client);
-            outages.opened(110, client);
-            assert!(outages.ready(120 + u64::from(client), client));
-            assert!(!outages.ready(130, client));
+            outages.attempt(100, LocalRow(client));
+            outages.opened(110, LocalRow(client));
+            assert!(outages.ready(120 + u64::from(client), LocalRow(client)));
+            assert!(!outages.ready(130, LocalRow(client)));
         }
         let all: Vec<_> = outages.finish(200).map(|outage| (outage.client, outage.time())).collect();
         assert_eq!(all, [(1, Some(120)), (4, Some(120)), (0, Some(120)), (3, Some(120)), (2, Some(120))]);

@@ -1,8 +1,10 @@
 //! Messages that wait for their echo: when each was due and sent, so that one that never comes is known to have waited so long.
 //!
-//! One list per client, of the connection that is open; all lists share one store. A client whose cohort awaits no echo has none, one
-//! with nothing under way costs 16 bytes. An echo is nearly always that of the oldest message, or of one of the newest where some were
+//! One list per client, of the connection that is open; all lists share one store. A client whose cohort awaits no echo has none, and so has
+//! one that has sent nothing and comes after all that have; another with nothing under way costs 16 bytes. An echo is nearly always that of the oldest message, or of one of the newest where some were
 //! lost, so it is looked for from both ends.
+
+use crate::plan::LocalRow;
 
 /// Messages of a connection that are remembered; beyond them the oldest is cut early.
 pub const PENDING_MAX: u32 = 10_000;
@@ -35,39 +37,50 @@ struct List {
 
 const EMPTY: List = List { oldest: NONE, newest: NONE, count: 0, forgotten: 0 };
 
+/// The lists of one cohort.
+#[derive(Debug)]
+struct Lists {
+    /// Row of its first client.
+    first: u32,
+    /// It awaits echoes.
+    echoes: bool,
+    /// Of its clients up to the last one that has sent something.
+    lists: Vec<List>,
+}
+
 /// What waits, of all clients.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    /// First client and a list for each, of cohorts that await echoes.
-    cohorts: Vec<(u32, Vec<List>)>,
+    /// By cohort.
+    cohorts: Vec<Lists>,
     nodes: Vec<Node>,
     /// The first unused node.
     unused: u32,
 }
 
 impl Pending {
-    /// For cohorts of so many clients, which await echoes or do not.
-    pub(super) fn new(cohorts: impl Iterator<Item = (u64, bool)>) -> Pending {
-        let mut first = 0;
-        let list = |(clients, echoes): (u64, bool)| {
-            let at = first;
-            first += clients as u32;
-            (at, if echoes { vec![EMPTY; clients as usize] } else { Vec::new() })
-        };
-        Pending { cohorts: cohorts.map(list).collect(), nodes: Vec::new(), unused: NONE }
+    /// For cohorts whose first clients have these rows, and which await echoes or do not.
+    pub(super) fn new(cohorts: impl Iterator<Item = (u32, bool)>) -> Pending {
+        let cohorts = cohorts.map(|(first, echoes)| Lists { first, echoes, lists: Vec::new() }).collect();
+        Pending { cohorts, nodes: Vec::new(), unused: NONE }
     }
 
-    fn list(&mut self, cohort: u16, client: u32) -> Option<&mut List> {
-        let (first, lists) = self.cohorts.get_mut(usize::from(cohort))?;
-        lists.get_mut((client - *first) as usize)
+    fn list(&mut self, cohort: u16, row: LocalRow) -> Option<&mut List> {
+        let Lists { first, lists, .. } = self.cohorts.get_mut(usize::from(cohort))?;
+        lists.get_mut((row.0 - *first) as usize)
     }
 
     /// A message was sent. Returns the oldest of the connection, if that is one too many.
     #[inline]
-    pub(super) fn send(&mut self, cohort: u16, client: u32, message: Message) -> Option<Message> {
-        let newest = self.list(cohort, client)?.newest;
+    pub(super) fn send(&mut self, cohort: u16, row: LocalRow, message: Message) -> Option<Message> {
+        let Lists { first, echoes, lists } = self.cohorts.get_mut(usize::from(cohort))?;
+        let place = (row.0 - *first) as usize;
+        if *echoes && place >= lists.len() {
+            lists.resize(place + 1, EMPTY);
+        }
+        let newest = self.list(cohort, row)?.newest;
         let place = self.store(Node { message, newer: NONE, older: newest });
-        let list = self.list(cohort, client)?;
+        let list = self.list(cohort, row)?;
         list.newest = place;
         list.count += 1;
         if list.oldest == NONE {
@@ -80,21 +93,21 @@ impl Pending {
         if count <= PENDING_MAX {
             return None;
         }
-        if let Some(list) = self.list(cohort, client) {
+        if let Some(list) = self.list(cohort, row) {
             list.forgotten += 1;
         }
-        Some(self.remove(cohort, client, oldest))
+        Some(self.remove(cohort, row, oldest))
     }
 
     /// An echo came. Whether its message waited for it.
     #[inline]
-    pub(super) fn echo(&mut self, cohort: u16, client: u32, message: Message) -> bool {
-        let Some(List { oldest, newest, .. }) = self.list(cohort, client).copied() else { return false };
+    pub(super) fn echo(&mut self, cohort: u16, row: LocalRow, message: Message) -> bool {
+        let Some(List { oldest, newest, .. }) = self.list(cohort, row).copied() else { return false };
         let (mut from_oldest, mut from_newest) = (oldest, newest);
         while from_oldest != NONE && from_newest != NONE {
             for at in [from_oldest, from_newest] {
                 if self.nodes[at as usize].message == message {
-                    self.remove(cohort, client, at);
+                    self.remove(cohort, row, at);
                     return true;
                 }
             }
@@ -109,8 +122,8 @@ impl Pending {
     }
 
     /// No echo can come any more: all that waited, the oldest first, and how many of the connection were cut before.
-    pub(super) fn cut(&mut self, cohort: u16, client: u32) -> (Vec<Message>, u32) {
-        let Some(list) = self.list(cohort, client) else { return (Vec::new(), 0) };
+    pub(super) fn cut(&mut self, cohort: u16, row: LocalRow) -> (Vec<Message>, u32) {
+        let Some(list) = self.list(cohort, row) else { return (Vec::new(), 0) };
         let List { mut oldest, forgotten, count, .. } = std::mem::replace(list, EMPTY);
         let mut messages = Vec::with_capacity(count as usize);
         while let Some(node) = self.nodes.get(oldest as usize).copied() {
@@ -140,7 +153,7 @@ impl Pending {
     }
 
     /// Takes a node out of the list of its client.
-    fn remove(&mut self, cohort: u16, client: u32, place: u32) -> Message {
+    fn remove(&mut self, cohort: u16, row: LocalRow, place: u32) -> Message {
         let Node { message, newer, older } = self.nodes[place as usize];
         if let Some(node) = self.nodes.get_mut(newer as usize) {
             node.older = older;
@@ -148,7 +161,7 @@ impl Pending {
         if let Some(node) = self.nodes.get_mut(older as usize) {
             node.newer = newer;
         }
-        if let Some(list) = self.list(cohort, client) {
+        if let Some(list) = self.list(cohort, row) {
             list.count -= 1;
             if list.oldest == place {
                 list.oldest = newer;
@@ -172,30 +185,33 @@ mod tests {
 
     #[test]
     fn echoes_in_any_order_find_their_message_once() {
-        let mut pending = Pending::new([(3, false), (2, true)].into_iter());
-        (0..6).for_each(|us| assert_eq!(pending.send(1, 4, at(us)), None));
-        assert!(!pending.echo(1, 3, at(0)), "of another client");
+        let mut pending = Pending::new([(0, false), (3, true)].into_iter());
+        (0..6).for_each(|us| assert_eq!(pending.send(1, LocalRow(4), at(us)), None));
+        assert!(!pending.echo(1, LocalRow(3), at(0)), "of another client");
         for us in [0, 5, 2] {
-            assert!(pending.echo(1, 4, at(us)) && !pending.echo(1, 4, at(us)), "{us}");
+            assert!(pending.echo(1, LocalRow(4), at(us)) && !pending.echo(1, LocalRow(4), at(us)), "{us}");
         }
-        assert_eq!(pending.cut(1, 4), (vec![at(1), at(3), at(4)], 0));
-        assert_eq!(pending.cut(1, 4), (Vec::new(), 0));
-        assert!(!pending.echo(1, 4, at(1)), "its connection is gone");
+        assert_eq!(pending.cut(1, LocalRow(4)), (vec![at(1), at(3), at(4)], 0));
+        assert_eq!(pending.cut(1, LocalRow(4)), (Vec::new(), 0));
+        assert!(!pending.echo(1, LocalRow(4), at(1)), "its connection is gone");
         // What was given back is used again.
-        (0..6).for_each(|us| assert_eq!(pending.send(1, 3, at(us)), None));
-        assert_eq!((pending.nodes.len(), pending.cut(1, 3).0.len()), (6, 6));
+        (0..6).for_each(|us| assert_eq!(pending.send(1, LocalRow(3), at(us)), None));
+        assert_eq!((pending.nodes.len(), pending.cut(1, LocalRow(3)).0.len()), (6, 6));
         // Nobody waits where no echo is awaited.
-        assert_eq!((pending.send(0, 1, at(1)), pending.echo(0, 1, at(1)), pending.cut(0, 1).0.len()), (None, false, 0));
+        assert_eq!(
+            (pending.send(0, LocalRow(1), at(1)), pending.echo(0, LocalRow(1), at(1)), pending.cut(0, LocalRow(1)).0.len()),
+            (None, false, 0)
+        );
     }
 
     #[test]
     fn beyond_the_bound_the_oldest_is_cut_and_counted() {
-        let mut pending = Pending::new([(1, true)].into_iter());
+        let mut pending = Pending::new([(0, true)].into_iter());
         let over = 5;
-        let cut: Vec<_> = (0..u64::from(PENDING_MAX) + over).filter_map(|us| pending.send(0, 0, at(us))).collect();
+        let cut: Vec<_> = (0..u64::from(PENDING_MAX) + over).filter_map(|us| pending.send(0, LocalRow(0), at(us))).collect();
         assert_eq!(cut, (0..over).map(at).collect::<Vec<_>>());
-        assert!(!pending.echo(0, 0, at(0)) && pending.echo(0, 0, at(over)));
-        let (rest, forgotten) = pending.cut(0, 0);
+        assert!(!pending.echo(0, LocalRow(0), at(0)) && pending.echo(0, LocalRow(0), at(over)));
+        let (rest, forgotten) = pending.cut(0, LocalRow(0));
         assert_eq!((rest.len() as u32, forgotten), (PENDING_MAX - 1, over as u32));
         assert_eq!(pending.nodes.len() as u32, PENDING_MAX + 1);
     }

@@ -222,7 +222,7 @@ mod tests {
     }
 
     fn record(meta: &Meta, shard: Option<Shard>, events: &[(Duration, Event)]) -> Results {
-        let mut recorder = Recorder::of(meta.clone(), true, false).for_shard(shard.unwrap_or(Shard::WHOLE));
+        let mut recorder = Recorder::of(meta.clone(), shard.unwrap_or(Shard::WHOLE), true, false);
         for (at, event) in events {
             let own = match (super::super::subject(event).0, shard) {
                 (_, None) => true,

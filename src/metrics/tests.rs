@@ -141,7 +141,7 @@ fn client(recorder: &mut Recorder, index: u32) -> Teller<'_> {
 
 /// Six clients: a crash at 5 s, a graceful close, a stay, a give-up, refused, rejected, timed out and failed attempts.
 fn told() -> Recorder {
-    let mut recorder = Recorder::of(meta(), true, false);
+    let mut recorder = Recorder::of(meta(), Shard::WHOLE, true, false);
     let r = &mut recorder;
     for index in 0..5 {
         r.record(MS(100), &Event::Arrived { client: ClientIndex(index), due: MS(100) });
@@ -258,7 +258,7 @@ fn a_stage_that_was_cut_is_longer_and_one_that_was_answered_otherwise_is_no_time
 
 #[test]
 fn a_closing_handshake_without_answer_or_end_is_longer() {
-    let mut recorder = Recorder::of(meta(), true, false);
+    let mut recorder = Recorder::of(meta(), Shard::WHOLE, true, false);
     let r = &mut recorder;
     let closings = [
         (Some(MS(2)), MS(5), TcpEnd::Fin, [(1, 0), (1, 0), (1, 0)]),
@@ -288,7 +288,7 @@ fn a_closing_handshake_without_answer_or_end_is_longer() {
 
 #[test]
 fn who_has_not_noticed_by_the_end_is_still_detecting() {
-    let mut recorder = Recorder::of(meta(), true, false);
+    let mut recorder = Recorder::of(meta(), Shard::WHOLE, true, false);
     let r = &mut recorder;
     for index in 0..4 {
         client(r, index).attempt(100).open(106, 1).ready(110, 1);
@@ -309,7 +309,7 @@ fn who_has_not_noticed_by_the_end_is_still_detecting() {
 
 #[test]
 fn an_attempt_that_two_faults_hit_is_one_hit_of_each() {
-    let mut recorder = Recorder::of(meta(), true, false);
+    let mut recorder = Recorder::of(meta(), Shard::WHOLE, true, false);
     let r = &mut recorder;
     client(r, 0).attempt(100).inject(101, 1, 1).inject(102, 1, 2);
     let (outcome, times) = (Outcome::TimedOut, crate::event::Stages::default());
@@ -346,7 +346,7 @@ fn a_process_fault_speaks_for_the_server_until_it_is_reverted() {
             kills: true,
             told,
         });
-        let mut recorder = Recorder::of(meta, true, false);
+        let mut recorder = Recorder::of(meta, Shard::WHOLE, true, false);
         client(&mut recorder, 0).attempt(0).open(1, 1).ready(1, 1);
         recorder.record(MS(10), &Event::Fired { fault: 3, firing: 0, selected: 1, eligible: None });
         client(&mut recorder, 0).inject(10, 1, 3);
@@ -375,6 +375,24 @@ fn what_only_the_server_saw_is_a_notice_and_so_are_unknown_clients() {
 }
 
 #[test]
+fn clients_beyond_the_plan_are_admitted_up_to_a_limit_and_one_more_is_no_pass() {
+    let planned = meta().cohorts.iter().map(|cohort| cohort.planned as u32).sum::<u32>();
+    for (limit, rows, reasons) in [(0, planned, 0), (planned + 2, planned + 2, 1), (planned + 3, planned + 3, 0)] {
+        let mut recorder = Recorder::of(meta(), Shard::WHOLE, false, false).open_to(limit);
+        assert_eq!(recorder.rows(), 0);
+        for index in 0..planned + 3 {
+            client(&mut recorder, index).attempt(100).open(106, 1).ready(106, 1);
+        }
+        assert_eq!(recorder.rows() as u32, rows, "limit {limit}");
+        let results = recorder.finish(Duration::from_secs(20), Status::Completed);
+        results.check_ledger().unwrap();
+        assert_eq!(results.books.iter().map(|book| book.started).sum::<u64>(), u64::from(rows));
+        assert_eq!(results.unreliable.len(), reasons, "{:?}", results.unreliable);
+        assert_eq!(results.notices.keys().any(|notice| notice.contains("not in the plan")), limit == 0);
+    }
+}
+
+#[test]
 fn live_numbers_follow_the_events() {
     let live = told().live();
     assert_eq!((live.open, live.away, live.attempts, live.closes, live.lost), (3, 2, 14, 5, 1));
@@ -392,7 +410,7 @@ fn the_same_events_give_the_same_bytes() {
 fn what_is_not_observed_of_a_loss_is_not_zero_and_a_program_that_stops_is_gone_with_its_close() {
     let mut meta = Meta { duration: Duration::from_secs(20), ..meta() };
     (meta.faults[0].by_close, meta.peaks) = (true, Vec::new());
-    let mut recorder = Recorder::of(meta, false, false);
+    let mut recorder = Recorder::of(meta, Shard::WHOLE, false, false);
     let r = &mut recorder;
     (0..4).for_each(|index| _ = client(r, index).attempt(100).open(106, 1).ready(106, 1));
     // Closed by nobody knows what; with a Close frame three seconds after the stop signal; without one; before the signal was known.
@@ -574,7 +592,7 @@ fn the_interval_log_is_read_back_with_every_sample() {
 #[test]
 fn late_work_saturates_and_a_share_of_one_percent_does_not() {
     for (late, saturated) in [(10, false), (11, true)] {
-        let mut recorder = Recorder::of(meta(), false, false);
+        let mut recorder = Recorder::of(meta(), Shard::WHOLE, false, false);
         for i in 0..1_000 {
             let at = if i < late { MS(1_021) } else { MS(1_020) };
             recorder.record(at, &Event::Sent { client: ClientIndex(0), due: MS(1_000), bytes: 1 });
@@ -586,14 +604,14 @@ fn late_work_saturates_and_a_share_of_one_percent_does_not() {
 #[test]
 fn a_part_that_is_too_late_by_itself_is_named_though_the_others_are_on_time() {
     let part = |second: u64, late: u64| {
-        let mut recorder = Recorder::of(meta(), false, false);
+        let mut recorder = Recorder::of(meta(), Shard::WHOLE, false, false);
         for i in 0..1_000 {
             let due = MS(1_000 * second);
             recorder.record(due + MS(if i < late { 21 } else { 20 }), &Event::Sent { client: ClientIndex(0), due, bytes: 1 });
         }
         recorder.finish(Duration::from_secs(20), Status::Completed)
     };
-    let mut sum = Recorder::of(meta(), false, false).finish(Duration::from_secs(20), Status::Completed);
+    let mut sum = Recorder::of(meta(), Shard::WHOLE, false, false).finish(Duration::from_secs(20), Status::Completed);
     for (name, part) in [("shard 1/3", part(3, 15)), ("shard 2/3", part(3, 9)), ("shard 3/3", part(4, 20))] {
         sum.note_lateness(name, &part);
         sum.add(&part);
@@ -609,7 +627,7 @@ fn a_part_that_is_too_late_by_itself_is_named_though_the_others_are_on_time() {
         ]
     );
     let sum = super::shard::decode(meta(), &super::shard::encode(sum)).unwrap();
-    let mut whole = Recorder::of(meta(), false, false).finish(Duration::from_secs(20), Status::Completed);
+    let mut whole = Recorder::of(meta(), Shard::WHOLE, false, false).finish(Duration::from_secs(20), Status::Completed);
     whole.note_lateness("machine 1", &sum);
     assert_eq!(whole.why_unreliable().iter().filter(|why| why.starts_with("machine 1, shard")).count(), 2, "a part has parts");
 }

@@ -4,8 +4,21 @@
 //! actions. What is drawn over all connections of a firing is shared out as evenly as whole numbers go; see [`Shard::quota`].
 
 use super::Embedded;
+use crate::event::ClientIndex;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+
+/// Place of a client in a table of one process, from 0: see [`Shard::row`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LocalRow(pub u32);
+
+impl LocalRow {
+    /// As an index of a slice.
+    #[inline(always)]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// Part `index` of `of` parts of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -21,13 +34,16 @@ impl Shard {
     pub const WHOLE: Shard = Shard { index: 0, of: 1 };
 
     /// Whether this is all of the plan.
+    #[inline(always)]
     pub fn is_whole(self) -> bool {
         self.of == 1
     }
 
     /// Whether a client belongs to it.
+    #[inline(always)]
     pub fn owns(self, client: u32) -> bool {
-        client % self.of == self.index
+        // The simulator asks for every event, and divides by nothing.
+        self.is_whole() || client % self.of == self.index
     }
 
     /// Its clients among the first `clients` of the plan, ascending.
@@ -41,8 +57,16 @@ impl Shard {
     }
 
     /// Position of a client among those of this shard, which must own it.
-    pub fn place(self, client: u32) -> usize {
-        (client / self.of) as usize
+    #[inline(always)]
+    pub fn row(self, client: ClientIndex) -> LocalRow {
+        debug_assert!(self.owns(client.0), "client {} is not one of {self}", client.0);
+        LocalRow(if self.is_whole() { client.0 } else { client.0 / self.of })
+    }
+
+    /// The client at a position among those of this shard.
+    #[inline(always)]
+    pub fn client(self, row: LocalRow) -> ClientIndex {
+        ClientIndex(self.index + row.0 * self.of)
     }
 
     /// Part `index` of `of` of this part. Parts of parts are parts: 0/2 of 1/3 is 1/6, as each of its clients is 1 mod 6.
@@ -131,7 +155,10 @@ mod tests {
             for shard in shards {
                 let own: Vec<_> = shard.clients(clients).collect();
                 prop_assert_eq!(own.len(), shard.count(clients) as usize);
-                prop_assert!(own.iter().enumerate().all(|(place, client)| shard.owns(*client) && shard.place(*client) == place));
+                for (row, client) in (0..).map(LocalRow).zip(own.into_iter().map(ClientIndex)) {
+                prop_assert!(shard.owns(client.0));
+                prop_assert_eq!((shard.row(client), shard.client(row)), (row, client));
+            }
             }
         }
 

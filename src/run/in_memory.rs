@@ -46,7 +46,7 @@ async fn run_with_books(plan: Arc<Plan>) -> Result<(Results, Arc<Journal>), RunE
     let (fleet, reports) = Fleet::in_memory(&plan, settings, clock).await?;
     let fleet = Arc::new(fleet);
     let arrivals = arrivals(&plan, Shard::WHOLE);
-    let journal = Arc::new(Journal::open(Recorder::new(&plan), plan.duration, clock, clock.now_ns()));
+    let journal = Arc::new(Journal::open(Recorder::new(&plan, Shard::WHOLE), plan.duration, clock, clock.now_ns()));
     let shared =
         Shared::new(plan.clone(), Some(Shard::WHOLE), Hits::new(&plan, Shard::WHOLE), journal.clone(), fleet.clone(), Crew::default())?;
     let results = measure(&shared, arrivals, reports, std::future::pending(), &mut |_, _| ()).await;

@@ -108,7 +108,7 @@ pub async fn run(
         led = lead(&plan, places, Vec::new(), token(), crew.clone()) => led?,
     };
     let arrivals = arrivals(&plan, shard);
-    let recorder = Recorder::new(&plan).for_shard(shard);
+    let recorder = Recorder::new(&plan, shard);
     let journal = Arc::new(Journal::open(recorder, plan.duration, Clock::Machine, start.not_before(monotonic_ns())));
     let results = match Shared::new(plan.clone(), Some(shard), Hits::new(&plan, shard), journal, led.fleet.clone(), crew) {
         Ok(shared) => measure(&shared, arrivals, led.reports, stop, &mut progress).await,
@@ -167,7 +167,7 @@ impl Led {
         stop: impl Future<Output = ()>,
         mut progress: impl FnMut(Duration, Live),
     ) -> Result<Results, RunError> {
-        let journal = Arc::new(Journal::open(Recorder::new(&plan), plan.duration, Clock::Machine, epoch_ns));
+        let journal = Arc::new(Journal::open(Recorder::new(&plan, Shard::WHOLE), plan.duration, Clock::Machine, epoch_ns));
         let shared = Shared::new(plan.clone(), None, Hits::new(&plan, shard), journal, self.fleet.clone(), self.crew)?;
         let answering = tokio::spawn(hits::answer(shared.clone(), workers, questions));
         let results = measure(&shared, Vec::new(), self.reports, stop, &mut progress).await;
@@ -227,7 +227,7 @@ impl Follower {
     ) -> Result<Results, RunError> {
         let fleet = Arc::new(Fleet::attach(&self.plan, self.shard, routes, self.lines)?);
         let arrivals = arrivals(&self.plan, self.shard);
-        let recorder = Recorder::new(&self.plan).for_shard(self.shard);
+        let recorder = Recorder::new(&self.plan, self.shard);
         let journal = Arc::new(Journal::open(recorder, self.plan.duration, Clock::Machine, epoch_ns));
         let hits = Hits::of_another(&self.plan, self.worker, questions);
         let mut shared = Shared::new(self.plan, Some(self.shard), hits, journal, fleet, Crew::default())?;
