@@ -1,69 +1,16 @@
-//! Paths that faults of the servers' side have made dead: nothing of them reaches the client, not even what a kernel sends for a server
-//! that is gone.
-//!
-//! The embedded server throws away what it would send. Its kernel does not: when the process ends it closes the sockets, by FIN or RST.
-//! So, when a server is about to end, the clients behind a dead path are made deaf, until the fault is reverted.
+//! Connections behind paths that faults of the servers' side have made dead: see `deafen`.
 
-use crate::fault::{Flow, Gate};
-use crate::load::context::Shared;
-use crate::load::registry::Place;
-use crate::plan::{Firing, Phase};
+use crate::plan::Firing;
 use crate::ws::handshake::own_headers::Id;
-use crate::ws::session::mailbox::{Command, Dose};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Connections whose server throws away what it sends, and the firings that make it.
 #[derive(Debug, Default)]
 pub(crate) struct DeadPaths(Mutex<BTreeMap<Id, BTreeSet<Firing>>>);
 
 impl DeadPaths {
-    fn all(&self) -> MutexGuard<'_, BTreeMap<Id, BTreeSet<Firing>>> {
+    pub(super) fn all(&self) -> MutexGuard<'_, BTreeMap<Id, BTreeSet<Firing>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether a client has this connection, at an instance that the condition holds for.
-fn has(place: &Place, id: Id, instance: impl FnOnce(u16) -> bool) -> bool {
-    matches!(place.phase, Some(Phase::Open | Phase::Closing)) && place.connection == id.connection.0 && instance(place.instance)
-}
-
-impl Shared {
-    /// The server's end of a path is dead by these firings. Where the server is about to end, so is the client's.
-    pub(crate) fn path_died(&self, id: Id, by: Vec<Firing>) {
-        if has(&self.registry.slot(id.client).place(), id, |instance| !self.fleet.is_up(instance)) {
-            self.deafen(id, &by);
-        }
-        self.dead_paths.all().entry(id).or_default().extend(by);
-    }
-
-    /// A server is about to end, or to stand still: nothing of it reaches clients behind dead paths any more.
-    pub(crate) fn deafen_clients_of(&self, instance: u16) {
-        for (id, by) in self.dead_paths.all().iter() {
-            if has(&self.registry.slot(id.client).place(), *id, |of| of == instance) {
-                self.deafen(*id, by);
-            }
-        }
-    }
-
-    fn deafen<'a>(&self, id: Id, by: impl IntoIterator<Item = &'a Firing>) {
-        for firing in by {
-            let gate = Gate { read: Flow::Discard, ..Gate::default() };
-            let dose = Dose { firing: *firing, gate, steps: Vec::new(), quiet: true };
-            self.registry.slot(id.client).control.send(Command::Inject(Arc::new(dose)));
-        }
-    }
-
-    /// A firing is over: whoever it had made deaf hears again.
-    pub(crate) fn paths_revive(&self, firing: Firing) {
-        self.dead_paths.all().retain(|id, by| {
-            if by.remove(&firing) {
-                let slot = self.registry.slot(id.client);
-                if has(&slot.place(), *id, |_| true) {
-                    slot.control.send(Command::Revert(firing));
-                }
-            }
-            !by.is_empty()
-        });
     }
 }

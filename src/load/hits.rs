@@ -1,15 +1,11 @@
 //! Who may be hit: one place has the budget of hits of a run. Servers and worker processes ask it before they act; a process that has all
 //! clients has it itself.
 
-use crate::event::Event;
-use crate::load::context::Shared;
 use crate::plan::{Budget, Firing, Plan, Shard};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep_until};
 
 /// In which all workers must say how many connections a firing could hit: then it is divided among those that did.
 pub(crate) const ASKED_WITHIN: Duration = Duration::from_secs(1);
@@ -74,7 +70,7 @@ impl Hits {
     }
 
     /// Asks; `otherwise` where nothing bounds the fault.
-    async fn ask(&self, firing: Firing, ask: Ask, otherwise: u64) -> u64 {
+    pub(super) async fn ask(&self, firing: Firing, ask: Ask, otherwise: u64) -> u64 {
         match self {
             Hits::Here(budget) => {
                 let mut budget = Self::here(budget);
@@ -126,66 +122,10 @@ impl Hits {
     }
 
     /// How many of those that are eligible in each part a firing hits.
-    fn draw_from(&self, firing: Firing, parts: &[u64]) -> Vec<u64> {
+    pub(super) fn draw_from(&self, firing: Firing, parts: &[u64]) -> Vec<u64> {
         match self {
             Hits::Here(budget) => Self::here(budget).draw_from(firing, parts),
             Hits::There { .. } => vec![0; parts.len()],
-        }
-    }
-}
-
-/// A firing whose connections are with several workers, until all have said how many they have.
-struct Gathering {
-    until: Instant,
-    said: BTreeMap<u32, (u64, oneshot::Sender<u64>)>,
-}
-
-/// Answers the questions of `workers` workers, to the end of the run. One that does not say in time how many connections it has is told, and
-/// not waited for again before it speaks.
-pub(crate) async fn answer(shared: Arc<Shared>, workers: u32, mut questions: mpsc::UnboundedReceiver<Question>) {
-    let mut gathering: BTreeMap<Firing, Gathering> = BTreeMap::new();
-    let (mut divided, mut mute) = (BTreeSet::new(), BTreeSet::new());
-    loop {
-        let next = gathering.values().map(|gathering| gathering.until).min();
-        let question = tokio::select! {
-            // What was said in time counts, however late it is heard.
-            biased;
-            question = questions.recv() => match question {
-                Some(question) => Some(question),
-                None => return,
-            },
-            () = async { sleep_until(next.unwrap_or_else(Instant::now)).await }, if next.is_some() => None,
-        };
-        if let Some(Question { worker, firing, ask, answer }) = question {
-            mute.remove(&worker);
-            match ask {
-                Ask::Draw(eligible) if !divided.contains(&firing) => {
-                    let new = || Gathering { until: Instant::now() + ASKED_WITHIN, said: BTreeMap::new() };
-                    gathering.entry(firing).or_insert_with(new).said.insert(worker, (eligible, answer));
-                }
-                // One that comes late takes from what is left.
-                ask => {
-                    let hits = shared.hits.ask(firing, ask, 0).await;
-                    let _ = answer.send(hits);
-                }
-            }
-        }
-        let now = Instant::now();
-        let complete = |of: &Gathering| (0..workers).all(|worker| of.said.contains_key(&worker) || mute.contains(&worker));
-        let over: Vec<_> = gathering.iter().filter(|(_, of)| complete(of) || of.until <= now).map(|(firing, _)| *firing).collect();
-        for firing in over {
-            let Some(Gathering { said, .. }) = gathering.remove(&firing) else { continue };
-            divided.insert(firing);
-            let missing: Vec<_> = (0..workers).filter(|worker| !said.contains_key(worker)).collect();
-            let (parts, answers): (Vec<_>, Vec<_>) = said.into_values().unzip();
-            let hits = shared.hits.draw_from(firing, &parts);
-            // Who is gone meanwhile needs no answer.
-            answers.into_iter().zip(hits).for_each(|(answer, hits)| _ = answer.send(hits));
-            for worker in missing {
-                let why = format!("worker {} of {workers} did not answer within {} s", worker + 1, ASKED_WITHIN.as_secs());
-                shared.journal.record(&Event::NotCarriedOut { fault: Some(firing.fault), firing: firing.number, why });
-                mute.insert(worker);
-            }
         }
     }
 }

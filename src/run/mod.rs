@@ -12,10 +12,10 @@ use crate::load::client;
 use crate::load::context::Shared;
 use crate::load::fd_limit;
 pub use crate::load::fd_limit::raise_files;
-use crate::load::hits;
 use crate::load::hits::Hits;
 pub(crate) use crate::load::hits::Question;
 use crate::load::source_address::Sources;
+use crate::load::who_is_hit;
 use crate::metrics::{Live, Recorder, Results, Status};
 use crate::plan::{Before, Plan, Shard};
 use crate::recorder::Journal;
@@ -169,7 +169,7 @@ impl Led {
     ) -> Result<Results, RunError> {
         let journal = Arc::new(Journal::open(Recorder::new(&plan, Shard::WHOLE), plan.duration, Clock::Machine, epoch_ns));
         let shared = Shared::new(plan.clone(), None, Hits::new(&plan, shard), journal, self.fleet.clone(), self.crew)?;
-        let answering = tokio::spawn(hits::answer(shared.clone(), workers, questions));
+        let answering = tokio::spawn(who_is_hit::answer(shared.clone(), workers, questions));
         let results = measure(&shared, Vec::new(), self.reports, stop, &mut progress).await;
         answering.abort();
         results.map(|results| with_uncounted(results, self.uncounted))

@@ -1,6 +1,5 @@
 //! What a server stands on: a process of its own, with sockets, or tasks beside its clients, with wires in memory.
 
-use crate::server::listener;
 use crate::server::protocol::ServerSpec;
 use crate::transport::clock::Clock;
 use crate::transport::memory::network::Network;
@@ -9,6 +8,7 @@ use std::future::poll_fn;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+use tokio::net::TcpSocket;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// What a server stands on.
@@ -59,7 +59,7 @@ impl Ground {
     /// If the address is taken.
     pub(crate) fn listen(&self, spec: &ServerSpec, backlog: u32) -> io::Result<Listener> {
         match self {
-            Ground::Process => listener::listen(spec, backlog),
+            Ground::Process => listen(spec, backlog),
             Ground::Memory { network, .. } => network.listen(spec.address, backlog).map(Listener::Memory),
         }
     }
@@ -110,6 +110,27 @@ impl Ground {
             tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
         }
     }
+}
+
+/// Binds the port of a server, which its parent holds meanwhile.
+///
+/// # Errors
+/// If the port is taken.
+fn bind(spec: &ServerSpec) -> io::Result<TcpSocket> {
+    let socket = if spec.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    // The parent holds the port with the same option, so that it stays ours while we are down.
+    socket.set_reuseport(true)?;
+    socket.bind(spec.address)?;
+    Ok(socket)
+}
+
+/// Listens at the address of a server, with a queue of `backlog`.
+///
+/// # Errors
+/// If the port is taken.
+fn listen(spec: &ServerSpec, backlog: u32) -> io::Result<Listener> {
+    bind(spec)?.listen(backlog).map(Listener::Tcp)
 }
 
 /// A task that ends when its handle is dropped.

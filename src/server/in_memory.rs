@@ -1,11 +1,12 @@
 //! A server that is tasks of this process, on memory wires: started and ended as one.
 
+use crate::server::Server;
 use crate::server::evidence;
 use crate::server::evidence::Reporter;
 use crate::server::host::{Ends, Ground};
 use crate::server::listener::Door;
 use crate::server::protocol::{FromServer, ServerSpec, ToServer};
-use crate::server::{Server, carry_out};
+use crate::server::serve::carry_out;
 use crate::transport::clock::Clock;
 use crate::transport::memory::network::Network;
 use std::io;

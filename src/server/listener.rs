@@ -2,8 +2,8 @@
 
 use crate::fault::OnListener;
 use crate::plan::Firing;
-use crate::server::protocol::{FromServer, ServerSpec};
-use crate::server::{Server, attempt};
+use crate::server::protocol::FromServer;
+use crate::server::{OnListeners, Server, attempt};
 use crate::transport::local_limit::local_limit;
 use crate::transport::socket::{Listener, Wire};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -11,39 +11,14 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpSocket;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 /// Pause after a failed accept or listen.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// Firings that are active on the listening socket, in their order.
-pub(crate) type Standing = Vec<(Firing, OnListener)>;
-
-/// Binds the port of a server, which its parent holds meanwhile.
-///
-/// # Errors
-/// If the port is taken.
-fn bind(spec: &ServerSpec) -> io::Result<TcpSocket> {
-    let socket = if spec.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_reuseaddr(true)?;
-    // The parent holds the port with the same option, so that it stays ours while we are down.
-    socket.set_reuseport(true)?;
-    socket.bind(spec.address)?;
-    Ok(socket)
-}
-
-/// Listens at the address of a server, with a queue of `backlog`.
-///
-/// # Errors
-/// If the port is taken.
-pub(crate) fn listen(spec: &ServerSpec, backlog: u32) -> io::Result<Listener> {
-    bind(spec)?.listen(backlog).map(Listener::Tcp)
-}
-
 /// Accepts for ever, as far as faults let it.
-pub(crate) async fn accept(server: Arc<Server>, mut door: Door, mut standing: watch::Receiver<Standing>) {
+pub(crate) async fn accept(server: Arc<Server>, mut door: Door, mut standing: watch::Receiver<OnListeners>) {
     let mut told = Vec::new();
     let mut complained = false;
     loop {

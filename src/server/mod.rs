@@ -10,16 +10,16 @@ pub(crate) mod host;
 pub(crate) mod in_memory;
 pub(crate) mod listener;
 pub(crate) mod protocol;
+mod serve;
 
 use crate::event::{ClientIndex, ConnectionNo};
 use crate::fault::{Answer, OnAttempt, OnListener, Side};
-use crate::plan::{Firing, turn_in};
+use crate::plan::Firing;
 use crate::seed::{Seed, Stream};
 use crate::server::admission::{Admission, Seat};
 use crate::server::evidence::Reporter;
-use crate::server::host::{Ends, Ground};
-use crate::server::listener::Door;
-use crate::server::protocol::{FromServer, ServerSpec, Standing, ToServer};
+use crate::server::host::Ground;
+use crate::server::protocol::{FromServer, ServerSpec, Standing};
 use crate::transport::Transport;
 use crate::transport::link::Link;
 use crate::transport::record::Records;
@@ -27,7 +27,6 @@ use crate::transport::secure::Secure;
 use crate::transport::socket::Wire;
 use crate::transport::tickets::{TicketKey, Tickets};
 use crate::transport::tls_error::TlsError;
-use crate::units::parse_duration;
 use crate::ws::connection::Connection;
 use crate::ws::frame_tap::Tap;
 use crate::ws::handshake::own_headers::Id;
@@ -35,13 +34,14 @@ use crate::ws::handshake::server;
 use crate::ws::handshake::server::Head;
 use crate::ws::session::mailbox::{Command, Control, Dose};
 use crate::ws::session::{Happening, Limits, Session};
+pub use serve::main;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
@@ -57,40 +57,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 const UNEVEN: &str = "one of its processes refused an opening handshake because its own part of max_connections was used up; the kernel spreads \
                       connections unevenly, so others may have had room";
 
-/// A hook for tests: a variable of the environment with a duration in place of the scenario's `handshake_cost`. Only this process reads it,
-/// so that a search for the limit of a server cannot know the answer.
-const HIDDEN_COST: &str = "CLOSESTORM_HANDSHAKE_COST";
-
-/// Runs an embedded server process until it is told to stop, or its parent is gone. `argument` is a `ServerSpec` in JSON.
-///
-/// Returns the exit code.
-pub fn main(argument: &str) -> u8 {
-    let mut spec: ServerSpec = match serde_json::from_str(argument) {
-        Ok(spec) => spec,
-        Err(error) => {
-            eprintln!("embedded server: bad argument: {error}");
-            return 2;
-        }
-    };
-    if let Some(cost) = hidden_cost(std::env::var(HIDDEN_COST).ok().as_deref()) {
-        eprintln!("embedded server: {HIDDEN_COST} sets the cost of an opening handshake");
-        spec.settings.handshake_cost = cost;
-    }
-    // Its parent raised the limit of open files already; a child inherits it.
-    let served = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| runtime.block_on(serve(spec)));
-    match served {
-        Ok(()) => 0,
-        Err(error) => {
-            eprintln!("embedded server: {error}");
-            1
-        }
-    }
-}
-
-/// The cost that a test hides from whoever searches for it; `None` where there is none, or it is not a duration.
-fn hidden_cost(variable: Option<&str>) -> Option<Duration> {
-    parse_duration(variable?).ok()
-}
+/// Firings that are active on the listening socket, in their order.
+pub(crate) type OnListeners = Vec<(Firing, OnListener)>;
 
 /// What all connections share.
 pub(crate) struct Server {
@@ -105,7 +73,7 @@ pub(crate) struct Server {
     strangers: AtomicU32,
     state: Mutex<State>,
     /// Faults that are active on the listening socket.
-    listening: watch::Sender<listener::Standing>,
+    listening: watch::Sender<OnListeners>,
     /// Number of open connections.
     open: watch::Sender<u32>,
 }
@@ -125,7 +93,7 @@ struct State {
 impl Server {
     /// One that has just started.
     ///
-    /// Its TLS sessions are worth nothing to another, but to those that are told to [`Listen`](ToServer::Listen) with the same key.
+    /// Its TLS sessions are worth nothing to another, but to those that are told to [`Listen`](protocol::ToServer::Listen) with the same key.
     fn new(spec: ServerSpec, ground: Ground, reporter: Reporter) -> io::Result<Arc<Server>> {
         let of_tls = |error| io::Error::other::<TlsError>(error);
         let tickets = if spec.settings.tls && spec.settings.resume {
@@ -150,26 +118,6 @@ impl Server {
             listening: watch::Sender::default(),
             open: watch::Sender::new(0),
         }))
-    }
-
-    /// Serves until it is told to stop, or its parent is gone.
-    async fn live(self: &Arc<Server>, door: Door, mut commands: evidence::Commands) {
-        self.report(&FromServer::Listening { at_ns: self.ground.now_ns() });
-        let mut accepting = Ends(self.ground.task(listener::accept(self.clone(), door, self.listening.subscribe())));
-        let graceful = obey(self, &mut commands).await;
-        accepting.0.abort();
-        // The listener closes when the task is gone: only then may the Close frames go out.
-        let _ = (&mut accepting.0).await;
-        if let Some(ToServer::Graceful { fault, code, reason, grace, spread }) = graceful {
-            tokio::select! {
-                // Who is gone suffers nothing more.
-                biased;
-                () = shut_down(self, fault, code, &reason, grace, spread) => {}
-                // Faults act on what is still open; a server stops but once.
-                () = async { while obey(self, &mut commands).await.is_some() {} } => {}
-            }
-        }
-        self.reporter.flush().await;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -206,118 +154,9 @@ impl Server {
 
     /// Resolves when a fault has closed the listening socket.
     async fn closed(&self) {
-        let is_closed = |active: &listener::Standing| active.iter().any(|(_, on)| *on == OnListener::Closed);
+        let is_closed = |active: &OnListeners| active.iter().any(|(_, on)| *on == OnListener::Closed);
         // The sender is ours: it cannot be gone.
         let _ = self.listening.subscribe().wait_for(is_closed).await;
-    }
-}
-
-async fn serve(spec: ServerSpec) -> io::Result<()> {
-    let (reporter, mut commands) = Reporter::connect(&spec).await?;
-    let server = Server::new(spec, Ground::Process, reporter)?;
-    // What stands already is told first: it holds from the first SYN on.
-    while let Some(command) = commands.next().await {
-        match command {
-            listen @ ToServer::Listen { .. } => {
-                carry_out(&server, listen);
-                break;
-            }
-            command => carry_out(&server, command),
-        }
-    }
-    let door = Door::open(&server)?;
-    // Into target.log: where other clients than ours find it.
-    println!("listening on {}://{}", if server.tls.is_some() { "wss" } else { "ws" }, server.spec.address);
-    server.live(door, commands).await;
-    Ok(())
-}
-
-/// Carries out what the parent and its workers say, until the parent says stop or is gone.
-async fn obey(server: &Server, commands: &mut evidence::Commands) -> Option<ToServer> {
-    while let Some(command) = commands.next().await {
-        match command {
-            graceful @ ToServer::Graceful { .. } => return Some(graceful),
-            command => carry_out(server, command),
-        }
-    }
-    None
-}
-
-/// Carries out one command of those that do not end it.
-fn carry_out(server: &Server, command: ToServer) {
-    let mut state = server.state();
-    match command {
-        ToServer::Listen { tickets: key } => server.tickets.iter().for_each(|tickets| tickets.change(&key)),
-        ToServer::Graceful { .. } => {}
-        ToServer::StandStill { ticket } => {
-            server.admission.stand_still();
-            server.report(&FromServer::Still { ticket });
-        }
-        ToServer::GoOn => server.admission.go_on(),
-        ToServer::Answer { ticket, granted } => drop(state.asked.remove(&ticket).map(|asking| asking.send(granted))),
-        ToServer::Inject { dose, ids } => {
-            let dose = Arc::new(dose);
-            for id in ids {
-                if let Some(control) = state.by_id.get(&id).and_then(|serial| state.connections.get(serial)) {
-                    control.send(Command::Inject(dose.clone()));
-                }
-            }
-        }
-        // A fault that fires while a server starts is told twice.
-        ToServer::InjectNew { dose, standing } => {
-            if state.new.iter().all(|(other, _)| other.firing != dose.firing) {
-                state.new.push((Arc::new(dose), standing));
-            }
-        }
-        ToServer::Attempts { firing, effect, standing } => {
-            if state.attempts.iter().all(|(other, ..)| *other != firing) {
-                state.attempts.push((firing, effect, standing));
-            }
-        }
-        ToServer::Listener { firing, on, instance } => {
-            if instance.is_none_or(|instance| instance == server.spec.instance) {
-                server.listening.send_modify(|active| active.push((firing, on)));
-            }
-        }
-        ToServer::Revert { firing } => {
-            server.listening.send_if_modified(|active| {
-                let before = active.len();
-                active.retain(|(standing, _)| *standing != firing);
-                active.len() < before
-            });
-            state.new.retain(|(dose, _)| dose.firing != firing);
-            state.attempts.retain(|(active, ..)| *active != firing);
-            state.connections.values().for_each(|control| control.send(Command::Revert(firing)));
-        }
-    }
-}
-
-/// Closes every connection over `spread` and waits up to `grace` for the closing handshakes; over as soon as nobody is left.
-async fn shut_down(server: &Server, fault: u16, code: u16, reason: &str, grace: Duration, spread: Duration) {
-    let reason: Arc<str> = reason.into();
-    let controls: Vec<_> = {
-        let mut state = server.state();
-        state.closing = Some(Command::Close { fault, code, reason: reason.clone() });
-        state.connections.values().cloned().collect()
-    };
-    let begun = Instant::now();
-    let count = u32::try_from(controls.len()).unwrap_or(u32::MAX).max(1);
-    let patience = async {
-        for (index, control) in (0_u32..).zip(controls) {
-            let due = begun + turn_in(spread, index, count);
-            if due > Instant::now() {
-                sleep_until(due).await;
-            }
-            control.send(Command::Close { fault, code, reason: reason.clone() });
-        }
-        sleep_until(begun + spread + grace).await;
-    };
-    let mut open = server.open.subscribe();
-    tokio::select! {
-        // Whoever is left at the end of the patience, or nobody before it.
-        biased;
-        _ = open.wait_for(|open| *open == 0) => {}
-        () = patience => {}
     }
 }
 

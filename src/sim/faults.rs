@@ -3,37 +3,16 @@
 use super::pair::{Command, account, end_of};
 use super::row::State;
 use super::server::Who;
+use super::standing::{Standing, packed};
 use super::{Due, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::fault::{Effect, End, Gate, OnAttempt, OnListener, Shedding, Side, Step};
-use crate::plan::{Firing, Phase, Pick, draw_exactly};
+use crate::plan::{Firing, Phase, draw_exactly};
 use crate::reconnect::whole_ms;
 use crate::seed::Stream;
 use std::ops::Range;
 use std::time::Duration;
-
-/// A fault that waits for attempts or new connections.
-#[derive(Clone, Debug)]
-pub(super) struct Standing {
-    firing: Firing,
-    /// What it does to an attempt; `None`: it waits for open connections.
-    on: Option<OnAttempt>,
-    clients: Range<u32>,
-    pick: Pick,
-    /// Name of its random stream.
-    stream: String,
-}
-
-/// A firing as a number for an entry of the queue. The fault is below 256, as `support` sees to, and a run has far fewer than 2²⁴ firings.
-pub(super) fn packed(firing: Firing) -> u32 {
-    firing.number << 8 | u32::from(firing.fault)
-}
-
-/// The firing of such a number.
-pub(super) fn unpacked(number: u32) -> Firing {
-    Firing { fault: (number & 0xff) as u16, number: number >> 8 }
-}
 
 impl World<'_> {
     /// A fault fires.

@@ -11,6 +11,7 @@
 mod behaviour;
 mod client;
 mod ending;
+mod entry;
 mod faults;
 mod gone;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub mod lost_node;
 pub mod many;
 mod opening;
 mod pair;
+mod pairs;
 mod process;
 pub mod queue;
 #[cfg(test)]
@@ -26,8 +28,10 @@ mod reference;
 pub mod remedy;
 mod row;
 mod server;
+mod standing;
 mod support;
 mod talk;
+mod talks;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -35,22 +39,22 @@ mod trouble;
 
 pub use support::{Unsupported, supported};
 
-use crate::close::Ending;
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::metrics::{Live, Recorder, Results, Status};
 use crate::plan::{Budget, Firing, Model, Plan, Shard, Target};
 use crate::seed::Stream;
-use faults::Standing;
+use entry::{Answered, Due, Failing, Farewell, What, nanos};
+use pairs::Pairs;
 use prefetch_index::prefetch_index;
 use queue::Calendar;
 use row::{Row, rows};
 use server::{Kind, Server, Who};
+use standing::{Standing, unpacked};
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::slice;
 use std::time::Duration;
-use talk::Talks;
-use trouble::Pairs;
+use talks::Talks;
 
 /// Entries between two looks at whether to go on.
 const WATCH_EVERY: u64 = 1 << 16;
@@ -113,118 +117,6 @@ pub(crate) fn run_traced(plan: &Plan, model: &Model) -> Result<(Simulated, Vec<(
     Ok((world.closed(measured, status), trace))
 }
 
-/// What an entry of the queue is about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum What {
-    /// The next client of a cohort arrives; `client` is the cohort.
-    #[default]
-    Arrive,
-    /// A client's wait is over.
-    Wake,
-    /// Its machine gets to its attempt.
-    Attempt,
-    /// A client's kernel repeats a SYN.
-    Syn,
-    /// A request arrives at its server.
-    Request,
-    /// A 101 arrives; `mark`: stops of the server when it was promised.
-    Answer,
-    /// Another answer, or the end of the connection, arrives; `mark`: which outcome.
-    Refusal,
-    /// A server that a fault held back goes on with a request: `client` is the place among `leavers`, `turn` the process.
-    Late,
-    /// A deadline of the attempt.
-    Deadline,
-    /// An open connection has ended; `mark`: which ending.
-    End,
-    /// The client's own stay is over.
-    Leave,
-    /// It has been open for as long as its cohort asks for.
-    Stable,
-    /// Something is due for one of the pairs: `client` is its number, `turn` its epoch.
-    Pair,
-    /// A message is due.
-    Message,
-    /// An echo arrives; `client` is the message's place among those on their way.
-    Echo,
-    /// A server's process begins: `client` is the server, `turn` its process.
-    Start,
-    /// A process that has started listens: as `Start`.
-    Listen,
-    /// A server has served someone: as `Start`.
-    Served,
-    /// A server is done with someone who is gone: `client` is the place among `leavers`, `turn` the process.
-    Vacate,
-    /// A graceful stop is over: as `Start`.
-    Grace,
-    /// A server runs on; `client` is the firing that stopped it, packed, `turn` the server.
-    Resume,
-    /// A server closes a connection; `mark`: which ending.
-    Close,
-    /// A fault fires; `client` is the fault.
-    Fire,
-    /// A firing of a fault is reverted; `client` is the firing, packed.
-    Revert,
-    /// One instance of a rolling restart; `client` is the firing, packed, `turn` the server.
-    Roll,
-}
-
-/// An entry of the queue: eight bytes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Due {
-    client: u32,
-    /// It counts only while the client is still in this of its states.
-    turn: u16,
-    what: What,
-    mark: u8,
-}
-
-/// An ending that may befall many clients.
-#[derive(Clone, Debug, PartialEq)]
-struct Farewell {
-    client: Ending,
-    /// The server's account, where it gives one.
-    server: Option<Ending>,
-    /// There was a closing handshake: answered at once, or not at all.
-    closing: Option<Answered>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Answered {
-    /// By the client; the server then ended TCP.
-    ByClient,
-    /// By the server.
-    ByServer,
-}
-
-/// How an attempt fails.
-#[derive(Clone, Debug, PartialEq)]
-struct Failing {
-    stage: Stage,
-    outcome: Outcome,
-    fault: Option<u16>,
-}
-
-impl Failing {
-    /// Numbers of those that come by the million.
-    const REFUSED: u8 = 0;
-    const LATE_TCP: u8 = 1;
-    const LATE_UPGRADE: u8 = 2;
-    const CUT: u8 = 3;
-
-    /// Those, in this order.
-    fn usual() -> Vec<Failing> {
-        let of = |stage, outcome| Failing { stage, outcome, fault: None };
-        let cut = Outcome::Failed { why: "cut before 101: end of stream".to_owned() };
-        vec![
-            of(Stage::Tcp, Outcome::Refused),
-            of(Stage::Tcp, Outcome::TimedOut),
-            of(Stage::Upgrade, Outcome::TimedOut),
-            of(Stage::Upgrade, cut),
-        ]
-    }
-}
-
 /// Everything there is.
 struct World<'a> {
     plan: &'a Plan,
@@ -285,7 +177,7 @@ struct World<'a> {
 
 impl<'a> World<'a> {
     fn new(plan: &'a Plan, model: &Model) -> World<'a> {
-        let kind = Kind::new(model, talk::rate(plan));
+        let kind = Kind::new(model, talks::rate(plan));
         let seed = plan.seed;
         World {
             sessions: if model.tls { vec![tls::Session::default(); rows(plan).len()] } else { Vec::new() },
@@ -386,12 +278,12 @@ impl<'a> World<'a> {
             What::Message => self.message(client),
             What::Echo => self.echo(client),
             What::Fire => self.fire(client as u16),
-            What::Revert => self.revert(faults::unpacked(client)),
-            What::Roll => self.roll(faults::unpacked(client), turn),
+            What::Revert => self.revert(unpacked(client)),
+            What::Roll => self.roll(unpacked(client), turn),
             What::Vacate => self.vacate(client, turn),
             What::Pair => self.look(client, turn),
             What::Late => self.late(client, turn),
-            What::Resume => self.resume(faults::unpacked(client), turn),
+            What::Resume => self.resume(unpacked(client), turn),
             What::Start | What::Listen | What::Served | What::Grace if self.processes[place] != turn => {}
             What::Start => self.start(client as u16),
             What::Listen => self.listen(client as u16),
@@ -496,9 +388,4 @@ fn number<T: PartialEq>(list: &mut Vec<T>, one: T) -> u8 {
     });
     // `support` bounds the number of faults, and each has a few.
     u8::try_from(place).unwrap_or(u8::MAX)
-}
-
-/// Whole nanoseconds; what does not fit is never.
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -2,6 +2,7 @@
 
 use super::row::State;
 use super::server::{Service, Syn};
+use super::tls;
 use super::{Failing, What, World, nanos};
 use crate::event::{Outcome, Stage};
 use crate::plan::{ModelBalance, Patience, Refusal};
@@ -211,5 +212,32 @@ impl World<'_> {
     pub(super) fn deadline(&mut self, client: u32) {
         let knocking = self.rows[client as usize].state == State::Knocking;
         self.fails(client, self.now, if knocking { Failing::LATE_TCP } else { Failing::LATE_UPGRADE });
+    }
+}
+
+impl World<'_> {
+    /// A client begins TLS: it uses up a ticket.
+    pub(super) fn begin_tls(&mut self, client: u32) {
+        let server = self.rows[client as usize].server;
+        let process = self.processes[usize::from(server)];
+        let Some(session) = self.sessions.get_mut(client as usize) else { return };
+        session.asked = session.tickets > 0;
+        session.resumed = session.asked && session.of == (server, process);
+        session.tickets = session.tickets.saturating_sub(1);
+    }
+
+    /// The server has said something over TLS: tickets came with it.
+    pub(super) fn hear_tls(&mut self, client: u32) {
+        let row = &self.rows[client as usize];
+        let (server, resume) = (row.server, self.kind.model.resume && self.plan.cohorts[usize::from(row.cohort)].resume);
+        let process = self.processes[usize::from(server)];
+        if let Some(session) = self.sessions.get_mut(client as usize).filter(|_| resume) {
+            (session.of, session.tickets) = ((server, process), tls::TICKETS);
+        }
+    }
+
+    /// How the session of a client stands.
+    pub(super) fn session(&self, client: u32) -> tls::Session {
+        self.sessions.get(client as usize).copied().unwrap_or_default()
     }
 }

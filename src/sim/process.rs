@@ -1,9 +1,9 @@
 //! What happens to server processes: crashes, graceful stops, rolling restarts, stops; and the service of those that run.
 
-use super::faults::packed;
 use super::pair::{Command, SERVER, account};
 use super::row::State;
 use super::server::Exiting;
+use super::standing::packed;
 use super::{Answered, Due, Failing, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};

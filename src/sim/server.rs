@@ -126,8 +126,8 @@ impl Kind {
             explicit: model.queue == Queue::Lifo || model.gone == Gone::Skipped || loaded,
             free: model.handshake_cost.is_zero(),
             cost: constant(&model.handshake_cost).filter(|_| !loaded && model.cold == 0.0),
-            rtt: constant(&model.rtt).map(super::nanos),
-            lag: constant(&model.client_lag).map(super::nanos),
+            rtt: constant(&model.rtt).map(super::entry::nanos),
+            lag: constant(&model.client_lag).map(super::entry::nanos),
             model: model.clone(),
             messages_per_s,
         }

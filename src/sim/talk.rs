@@ -2,80 +2,12 @@
 
 use super::pair::{CLIENT, Item, Pair};
 use super::row::State;
+use super::talks::{Flight, bytes_of, rate_of};
 use super::{Due, What, World, nanos};
 use crate::arrival::Sends;
 use crate::event::{ClientIndex, Event};
-use crate::plan::{Plan, Readiness, Traffic};
-use crate::units::Rate;
+use crate::plan::{Readiness, Traffic};
 use std::time::Duration;
-
-/// Least size of an echo message, which says whose it is.
-const STAMP: u64 = 16;
-
-/// The messages of one client.
-#[derive(Clone, Debug)]
-struct Talk {
-    /// Since its first connection.
-    schedule: Option<(Sends, Duration)>,
-    sent: u64,
-}
-
-/// A message whose echo is on its way.
-#[derive(Clone, Copy, Debug)]
-struct Flight {
-    client: u32,
-    attempts: u32,
-    sent: u64,
-}
-
-/// The messages of all clients; nothing for cohorts that do not talk.
-#[derive(Debug)]
-pub(super) struct Talks {
-    /// By cohort: first client, and a row for each.
-    cohorts: Vec<(u32, Vec<Talk>)>,
-    flights: Vec<Flight>,
-    landed: Vec<u32>,
-}
-
-impl Talks {
-    pub(super) fn new(plan: &Plan) -> Talks {
-        let talk = Talk { schedule: None, sent: 0 };
-        let of = |cohort: &crate::plan::Cohort| {
-            let talks = if rate_of(cohort.traffic).is_some() { cohort.count as usize } else { 0 };
-            (cohort.first, vec![talk.clone(); talks])
-        };
-        Talks { cohorts: plan.cohorts.iter().map(of).collect(), flights: Vec::new(), landed: Vec::new() }
-    }
-
-    fn of(&mut self, client: u32) -> Option<&mut Talk> {
-        let cohort = self.cohorts.partition_point(|(first, _)| *first <= client) - 1;
-        let (first, talks) = &mut self.cohorts[cohort];
-        talks.get_mut((client - *first) as usize)
-    }
-}
-
-/// Messages of an open connection in a second, over all cohorts on average.
-pub(super) fn rate(plan: &Plan) -> f64 {
-    let messages: f64 =
-        plan.cohorts.iter().map(|cohort| f64::from(cohort.count) * rate_of(cohort.traffic).map_or(0.0, |rate| rate.0)).sum();
-    messages / f64::from(plan.clients().max(1))
-}
-
-/// Payload of a message.
-pub(super) fn bytes_of(traffic: Traffic) -> u32 {
-    let payload = match traffic {
-        Traffic::Echo { payload, .. } | Traffic::EchoClosed { payload, .. } | Traffic::Send { payload, .. } => payload.0.max(STAMP),
-        Traffic::None => 0,
-    };
-    u32::try_from(payload).unwrap_or(u32::MAX)
-}
-
-fn rate_of(traffic: Traffic) -> Option<Rate> {
-    match traffic {
-        Traffic::Echo { rate, .. } | Traffic::Send { rate, .. } if rate.0 > 0.0 => Some(rate),
-        _ => None,
-    }
-}
 
 impl World<'_> {
     /// The client is open: it may be ready, and its messages are due from the first time on.

@@ -8,73 +8,12 @@ use super::{Due, What, World, nanos};
 use crate::close::{Cause, Ending};
 use crate::event::{ClientIndex, Closing, ConnectionNo, Event};
 use crate::plan::{Firing, Heartbeat, Readiness, Target, Traffic};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long the server waits for a Close frame and for a FIN, ns; as the embedded one.
 const SERVER_LIMITS: (u64, u64) = (10_000_000_000, 2_000_000_000);
 /// Sets the streams of servers apart from those of clients.
 const OF_SERVER: u64 = 1 << 63;
-
-/// All of them, by number.
-#[derive(Debug, Default)]
-pub(super) struct Pairs {
-    slots: Vec<Option<Box<Pair>>>,
-    /// Entries of the queue for an earlier one do not count.
-    epochs: Vec<u16>,
-    free: Vec<u32>,
-    /// Those whose client's session is not over, by client.
-    of: BTreeMap<u32, u32>,
-    /// When the next pings are due of connections that have been here: client, connection, and each end's.
-    pings: BTreeMap<(u32, u32), [u64; 2]>,
-}
-
-impl Pairs {
-    fn put(&mut self, pair: Pair) -> u32 {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.epochs.push(0);
-            self.slots.len() as u32 - 1
-        });
-        self.of.insert(pair.client, slot);
-        self.slots[slot as usize] = Some(Box::new(pair));
-        slot
-    }
-
-    fn all(&self) -> impl Iterator<Item = (u32, &Pair)> {
-        (0..).zip(&self.slots).filter_map(|(slot, pair)| Some((slot, pair.as_deref()?)))
-    }
-
-    /// Numbers of those that a server process has, in the order in which they opened.
-    pub(super) fn at(&self, server: u16) -> Vec<u32> {
-        let live = |pair: &Pair| pair.server == server && pair.ends[SERVER].phase != Phase::Over;
-        let mut slots: Vec<_> = self.all().filter(|(_, pair)| live(pair)).map(|(slot, pair)| (pair.opened_at, pair.client, slot)).collect();
-        slots.sort_unstable();
-        slots.into_iter().map(|(.., slot)| slot).collect()
-    }
-
-    /// Numbers of those whose server has given them up behind a dead path, and keeps the socket.
-    pub(super) fn buried_at(&self, server: u16) -> Vec<u32> {
-        self.all().filter(|(_, pair)| pair.server == server && pair.ends[SERVER].is_buried()).map(|(slot, _)| slot).collect()
-    }
-
-    /// The one of a client's session.
-    pub(super) fn of(&self, client: u32) -> Option<u32> {
-        self.of.get(&client).copied()
-    }
-
-    pub(super) fn get(&self, slot: u32) -> Option<&Pair> {
-        self.slots.get(slot as usize)?.as_deref()
-    }
-
-    fn drop(&mut self, slot: u32) {
-        let Some(pair) = self.slots[slot as usize].take() else { return };
-        if self.of.get(&pair.client) == Some(&slot) {
-            self.of.remove(&pair.client);
-        }
-        self.free.push(slot);
-    }
-}
 
 impl World<'_> {
     /// The two ends of a client's connection, made if need be; `None` where it has none, or one that is being closed without trouble.
@@ -272,7 +211,7 @@ impl World<'_> {
     pub(super) fn hears(&mut self, client: u32, (due, sent): (u64, u64), open: bool) {
         let cohort = &self.plan.cohorts[usize::from(self.rows[client as usize].cohort)];
         let (due, sent) = (Duration::from_nanos(due), Duration::from_nanos(sent));
-        self.record(self.now, &Event::Echoed { client: ClientIndex(client), bytes: super::talk::bytes_of(cohort.traffic), due, sent });
+        self.record(self.now, &Event::Echoed { client: ClientIndex(client), bytes: super::talks::bytes_of(cohort.traffic), due, sent });
         // An echo is of the client's own bytes: no text that it waits for.
         if open && matches!(cohort.ready, Readiness::Reply | Readiness::Message) && !self.rows[client as usize].history.is_ready() {
             self.ready(client);

@@ -1,109 +1,15 @@
 //! What faults do to a session: gates, steps, and what a connection may have enough of.
 
 use crate::close::{Cause, TcpEnd};
-use crate::fault::{CLOSE, End, Enough, Flow, Frame, Gate, HowEnough, Since, Step};
+use crate::fault::{CLOSE, End, Flow, Frame, Gate, HowEnough, Step};
 use crate::plan::Firing;
-use crate::seed::Stream;
-use crate::ws::connection::Connection;
-use crate::ws::session::heartbeat::Flooding;
+use crate::ws::session::injected::{Faults, Flooding, Pause, Script, Watch};
 use crate::ws::session::mailbox::{Command, Dose};
 use crate::ws::session::{Happening, STEP_FLUSH, STEP_RATE, Session, State, after};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
-
-/// What faults have left on this connection; boxed when the first one comes.
-#[derive(Debug, Default)]
-pub(crate) struct Faults {
-    pub(crate) active: Vec<(Firing, Gate)>,
-    pub(crate) gate: Gate,
-    pub(crate) scripts: Vec<Script>,
-    pub(crate) watches: Vec<Watch>,
-    pub(crate) announced: Vec<Firing>,
-    pub(crate) pongs_dropped: u32,
-    /// Sorted by due time.
-    pub(crate) late_pongs: VecDeque<(Instant, Vec<u8>)>,
-    pub(crate) floods: Vec<Flooding>,
-    /// Since when the machine is suspended.
-    asleep: Option<Instant>,
-}
-
-impl Faults {
-    /// A step of a fault that has been told already.
-    pub(crate) fn then(&mut self, firing: Firing, step: Step) {
-        self.scripts.push(Script { firing, steps: [step].into(), told: true, pause: None });
-    }
-}
-
-/// The steps of one injection that are left.
-#[derive(Debug)]
-pub(crate) struct Script {
-    firing: Firing,
-    steps: VecDeque<Step>,
-    /// The owner knows that the fault acts.
-    told: bool,
-    pause: Option<Pause>,
-}
-
-/// A wait between two steps, while the connection goes on.
-#[derive(Debug)]
-struct Pause {
-    until: Instant,
-    /// It is over, too, when the kernel has taken what was queued.
-    unless_flushed: bool,
-}
-
-impl Pause {
-    fn is_over(&self, now: Instant, flushed: bool) -> bool {
-        self.until <= now || self.unless_flushed && flushed
-    }
-}
-
-/// An [`Enough`] being watched.
-#[derive(Debug)]
-pub(crate) struct Watch {
-    firing: Firing,
-    enough: Enough,
-    /// When `time` is over.
-    over: Option<Instant>,
-    bytes: u64,
-    frames: u64,
-    /// Last count of what ends idleness, and when it was seen to change.
-    seen: (u64, Instant),
-    /// Draws whether a message is one too many.
-    random: Stream,
-}
-
-impl Watch {
-    fn new(firing: Firing, enough: Enough, opened: Instant, connection: &mut Connection, mut random: Stream) -> Self {
-        let now = Instant::now();
-        let since = if enough.since == Since::Open { opened } else { now };
-        let over = enough.time.map(|time| since + time + enough.jitter.mul_f64(random.unit()));
-        let (bytes, frames) = (connection.link().passed(), connection.tap().frames());
-        let seen = (if enough.only_messages { connection.tap().messages() } else { bytes }, now);
-        Watch { firing, enough, over, bytes, frames, seen, random }
-    }
-
-    /// Whether the connection has had enough.
-    fn is_enough(&mut self, connection: &mut Connection, now: Instant) -> bool {
-        let (bytes, frames) = (connection.link().passed(), connection.tap().frames());
-        let activity = if self.enough.only_messages { connection.tap().messages() } else { bytes };
-        if activity != self.seen.0 {
-            self.seen = (activity, now);
-        }
-        self.over.is_some_and(|over| over <= now)
-            || self.enough.bytes.is_some_and(|limit| bytes - self.bytes >= limit)
-            || self.enough.frames.is_some_and(|limit| frames - self.frames >= limit)
-            || self.enough.idle.is_some_and(|idle| self.seen.1 + idle <= now)
-    }
-
-    /// When to look again, if nothing else happens.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        [self.over, self.enough.idle.map(|idle| self.seen.1 + idle)].into_iter().flatten().min()
-    }
-}
 
 impl Session {
     pub(crate) fn command(&mut self, command: Command) -> Option<Happening> {

@@ -1,10 +1,10 @@
 //! Pings and pongs of a session: the heartbeat, and what faults make of both.
 
 use crate::close::{Cause, Deadline, TcpEnd};
-use crate::fault::{End, Flood, Flow, Frame, PING, PONG, Payload};
+use crate::fault::{End, Flow, Frame, PING, PONG, Payload};
 use crate::plan::Firing;
+use crate::ws::session::injected::Flooding;
 use crate::ws::session::{Happening, Session, State};
-use std::time::Duration;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
@@ -14,43 +14,6 @@ const LATE_MAX: usize = 4096;
 const BATCH: u64 = 64 * 1024;
 /// Longest header of a frame.
 const HEADER: u64 = 14;
-
-#[derive(Debug)]
-pub(crate) struct Beat {
-    pub(crate) every: Duration,
-    pub(crate) timeout: Duration,
-    pub(crate) next: Instant,
-    pub(crate) count: u64,
-    pub(crate) awaited: Option<Instant>,
-}
-
-/// A [`Flood`] under way. Due times are exact; a wake-up sends all that is due.
-#[derive(Debug)]
-pub(crate) struct Flooding {
-    pub(crate) firing: Firing,
-    pub(crate) flood: Flood,
-    pub(crate) begun: Instant,
-    sent: u64,
-}
-
-impl Flooding {
-    pub(crate) fn new(firing: Firing, flood: Flood) -> Self {
-        Flooding { firing, flood, begun: Instant::now(), sent: 0 }
-    }
-
-    /// Pings due by `now` and not sent.
-    fn due(&self, now: Instant) -> u64 {
-        let gone = now.saturating_duration_since(self.begun).as_nanos();
-        let due = gone * u128::from(self.flood.per_s) / 1_000_000_000 + 1;
-        u64::try_from(due).unwrap_or(u64::MAX).saturating_sub(self.sent)
-    }
-
-    /// When the next one is due.
-    fn next(&self) -> Instant {
-        let nanos = (u128::from(self.sent) * 1_000_000_000).div_ceil(u128::from(self.flood.per_s));
-        self.begun + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-    }
-}
 
 impl Session {
     /// The peer's ping: the pong went out, or a fault has it.
@@ -155,6 +118,8 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Flood;
+    use std::time::Duration;
 
     #[tokio::test(start_paused = true)]
     async fn a_flood_keeps_its_due_times_exactly() {

@@ -6,6 +6,7 @@
 pub(crate) mod closing;
 pub(crate) mod faults;
 pub(crate) mod heartbeat;
+pub(crate) mod injected;
 pub(crate) mod mailbox;
 
 use crate::close::{Cause, Ending, TcpEnd};
@@ -14,8 +15,7 @@ use crate::fault::{End, Side};
 use crate::plan::Heartbeat;
 use crate::seed::Seed;
 use crate::ws::connection::{Connection, Incoming};
-use crate::ws::session::faults::{Faults, Watch};
-use crate::ws::session::heartbeat::Beat;
+use crate::ws::session::injected::{Faults, Watch};
 use crate::ws::session::mailbox::{Command, Control};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -62,6 +62,16 @@ pub(crate) struct Limits {
     pub close: Duration,
     /// For the peer's FIN.
     pub fin: Duration,
+}
+
+/// The heartbeat of this side.
+#[derive(Debug)]
+pub(crate) struct Beat {
+    pub(crate) every: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) next: Instant,
+    pub(crate) count: u64,
+    pub(crate) awaited: Option<Instant>,
 }
 
 /// One open connection.
