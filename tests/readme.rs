@@ -102,6 +102,22 @@ fn the_atlas_of_presets_is_what_the_simulator_says() {
     }
 }
 
+/// The simulator lists the kinds that it knows where it refuses one.
+#[test]
+fn the_kinds_that_are_simulated_are_those_of_the_page() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fault = "[[faults]]\nat = \"1s\"\ninject = { frame_rsv = {} }\n";
+    std::fs::write(folder.path().join("one.toml"), format!("[clients.web]\ncount = 1\n{fault}")).expect("the folder can be written");
+    let mut simulate = std::process::Command::new(env!("CARGO_BIN_EXE_closestorm"));
+    let output = simulate.args(["simulate", "one.toml"]).current_dir(folder.path()).output().expect("the program starts");
+    let refusal = String::from_utf8_lossy(&output.stderr);
+    let known = refusal.split("simulated are ").nth(1).unwrap_or_else(|| panic!("{refusal}")).trim();
+    let page = read("docs/simulator.md");
+    let section = page.split("\n## Faults\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("a section of faults");
+    let told: Vec<&str> = section.split('`').skip(1).step_by(2).collect();
+    assert_eq!(told, known.split(", ").collect::<Vec<_>>());
+}
+
 #[test]
 fn every_command_of_the_documents_parses() {
     let (mut wrong, mut count) = (Vec::new(), 0);
