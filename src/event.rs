@@ -211,7 +211,7 @@ pub enum Event {
         /// From the request's first byte to the 101.
         upgrade: Duration,
     },
-    /// `t_ready`: what the cohort counts as ready, see `plan::Readiness`.
+    /// `t_ready`: what the cohort counts as ready, see `dialogue::Readiness`.
     Ready {
         /// Who.
         client: ClientIndex,

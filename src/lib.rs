@@ -26,6 +26,7 @@ pub mod units;
 // 2. pure decisions
 pub mod arrival;
 pub mod capacity;
+pub mod dialogue;
 pub mod fault;
 pub mod reconnect;
 

@@ -5,23 +5,22 @@ mod budget;
 mod dry_run;
 mod fault;
 mod model;
-mod readiness;
 mod shard;
 mod sockets;
 mod target;
 
 pub use crate::arrival::Arrive;
+use crate::dialogue::DialogueSettings;
+pub use crate::dialogue::{Readiness, Traffic};
 use crate::event::ClientIndex;
 use crate::expect::Expectation;
 use crate::reconnect::{Policy, whole_ms};
 use crate::seed::Seed;
 use crate::template::Template;
-use crate::units::{Bytes, Rate};
 pub use admission::{Bucket, Line, Refusal};
 pub use budget::Budget;
 pub use fault::{Fault, Firing, Phase, Pick, Repeat, Schedule, Select, draw_exactly};
 pub use model::{Accept, Gone, Hints, Model, ModelBalance, NoModel, SynRetries, Times};
-pub use readiness::Readiness;
 use serde::{Deserialize, Serialize};
 pub use shard::{LocalRow, Shard};
 pub use sockets::LeftOpen;
@@ -104,9 +103,10 @@ impl Plan {
 }
 
 impl Cohort {
-    /// What the embedded server says to its clients right behind the 101, where that is the target and they wait for it.
-    pub fn greeting(&self) -> Option<&str> {
-        self.ready.greeting().filter(|_| self.greeted)
+    /// What its clients say on an open connection, and what they wait for. The embedded server greets them right behind its 101, where that is
+    /// the target and they wait for it.
+    pub fn dialogue(&self) -> DialogueSettings<'_> {
+        DialogueSettings { traffic: self.traffic, ready: &self.ready, greeting: self.ready.greeting().filter(|_| self.greeted) }
     }
 
     /// Due offsets of its clients one after the other, as [`Cohort::due_times`].
@@ -157,34 +157,6 @@ pub struct Cohort {
     pub path: Option<Template>,
     /// Query of the request, without `?`; added to that of the address.
     pub query: Option<Template>,
-}
-
-/// What the clients of a cohort say while open.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Traffic {
-    /// Nothing; what arrives is counted.
-    None,
-    /// Messages whose echo is awaited.
-    Echo {
-        /// Per client.
-        rate: Rate,
-        /// Size of a message.
-        payload: Bytes,
-    },
-    /// Messages whose echo is awaited before the next goes out: a closed loop.
-    EchoClosed {
-        /// Messages of a client under way at a time.
-        in_flight: u16,
-        /// Size of a message.
-        payload: Bytes,
-    },
-    /// Messages that nobody answers.
-    Send {
-        /// Per client.
-        rate: Rate,
-        /// Size of a message.
-        payload: Bytes,
-    },
 }
 
 /// Pings and the time in which a pong must come.

@@ -138,7 +138,12 @@ fn ready_is_the_scenarios_then_the_first_reply_then_the_presets_then_open() {
             assert_eq!(plan.cohorts[0].ready, ready, "{set_to:?}");
             let waits = matches!(ready, Readiness::Message | Readiness::Matches(_));
             let (ours, told) = (target.contains("embedded"), plan.notices.iter().any(|notice| notice.contains("leaves nobody ready")));
-            assert_eq!((plan.cohorts[0].greeting().is_some(), told), (waits && ours, waits && !ours), "{set_to:?} {:?}", plan.notices);
+            assert_eq!(
+                (plan.cohorts[0].dialogue().greeting.is_some(), told),
+                (waits && ours, waits && !ours),
+                "{set_to:?} {:?}",
+                plan.notices
+            );
             assert_eq!(plan.dry_run().contains("leaves nobody ready"), told);
             let too_short = plan.notices.iter().any(|notice| notice.contains("nobody can become ready"));
             assert_eq!(too_short, ready == Readiness::OpenFor(seconds(5)), "{set_to:?} in 5 s: {:?}", plan.notices);

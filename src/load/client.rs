@@ -2,13 +2,13 @@
 
 use crate::arrival::Sends;
 use crate::close::{Cause, Ending};
+use crate::dialogue::{ClientDialogue, Heard, Observed, Payload};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome};
 use crate::fault::Side;
 use crate::load::attempt;
 use crate::load::context::Shared;
 use crate::load::waiting;
-use crate::metrics::PENDING_MAX;
-use crate::plan::{Cohort, Firing, Phase, Readiness, Stay, StayTime, Traffic};
+use crate::plan::{Cohort, Firing, Phase, Stay, StayTime};
 use crate::reconnect::{Decision, History, Loss, whole_ms};
 use crate::seed::Stream;
 use crate::transport::tls::Sessions;
@@ -16,14 +16,10 @@ use crate::ws::handshake::failure::Failure;
 use crate::ws::handshake::own_headers::Id;
 use crate::ws::session::mailbox::Command;
 use crate::ws::session::{Happening, Limits, Session};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
-use tokio_tungstenite::tungstenite::{Bytes, Message};
-
-/// Bytes of an echo message that say whose it is: client, connection, sequence.
-const STAMP: usize = 16;
+use tokio_tungstenite::tungstenite::Message;
 
 /// Lives one client's life. `due` is its arrival.
 pub(crate) async fn live(shared: Arc<Shared>, client: ClientIndex, due: Duration) {
@@ -207,30 +203,32 @@ impl Life<'_> {
         let (shared, client, cohort) = (self.shared, self.client, self.cohort);
         let slot = shared.registry.slot(client);
         let leave = cohort.stay.as_ref().map(|stay| Instant::now() + self.length(stay));
-        let mut talk = Talk::new(client, connection, cohort.traffic);
         let since = slot.place().since;
         self.begin_talking(since);
-        if cohort.ready == Readiness::Open {
+        let mut dialogue = ClientDialogue::new(cohort.dialogue(), client, connection, since);
+        if dialogue.is_ready() {
             self.ready(connection);
         }
-        if matches!(cohort.traffic, Traffic::Echo { .. }) {
-            self.say(&mut talk, session, Some(since));
+        if cohort.traffic.speaks_first() {
+            self.send(&mut dialogue, session, Some(since));
         }
         loop {
-            while session.is_ready() && talk.is_due() && self.say(&mut talk, session, None) {}
-            let own = self.stable().into_iter().chain(leave).min();
+            while session.is_ready() && self.send(&mut dialogue, session, None) {}
+            let own = self.wake(&dialogue).into_iter().chain(leave).min();
             match session.next(&slot.control, own.filter(|_| session.is_open())).await {
                 Happening::Message(message) => {
-                    if self.hear(&mut talk, &message) && session.is_open() && !self.history.is_ready() {
+                    if self.hear(&mut dialogue, &message, session.is_open()) {
                         self.ready(connection);
                     }
                 }
                 Happening::Pong(round_trip) => self.record(&Event::Pong { client, round_trip }),
-                Happening::Due(due) => drop(self.say(&mut talk, session, Some(due))),
+                Happening::Due(due) => drop(self.send(&mut dialogue, session, Some(due))),
                 Happening::Injected(fault) => self.record(&Event::Injected { fault, client, connection }),
                 // Not kept over the wait: an open connection carries as little along as it can.
-                Happening::Woken if session.is_open() && self.stable().is_some_and(|at| leave.is_none_or(|leave| at <= leave)) => {
-                    self.ready(connection);
+                Happening::Woken if session.is_open() && self.wake(&dialogue).is_some_and(|at| leave.is_none_or(|leave| at <= leave)) => {
+                    if dialogue.wake().is_some_and(|at| dialogue.on_wake(at)) {
+                        self.ready(connection);
+                    }
                 }
                 Happening::Woken => {
                     if let Some(stay) = &cohort.stay {
@@ -271,11 +269,9 @@ impl Life<'_> {
         }
     }
 
-    /// When the connection will have been open for the time that makes it ready, where that is still to come.
-    fn stable(&self) -> Option<Instant> {
-        let Readiness::OpenFor(time) = self.cohort.ready else { return None };
-        let opened = self.history.opened_at().filter(|_| !self.history.is_ready())?;
-        Some(self.shared.journal.instant(opened + time))
+    /// When the dialogue wants to be woken.
+    fn wake(&self, dialogue: &ClientDialogue<'_>) -> Option<Instant> {
+        dialogue.wake().map(|at| self.shared.journal.instant(at))
     }
 
     fn ready(&mut self, connection: ConnectionNo) {
@@ -285,18 +281,16 @@ impl Life<'_> {
 
     /// The schedule of messages begins with the first connection and goes on whatever happens: an open loop.
     fn begin_talking(&mut self, now: Duration) {
-        let rate = match self.cohort.traffic {
-            Traffic::Echo { rate, .. } | Traffic::Send { rate, .. } if rate.0 > 0.0 => rate,
-            _ => return,
-        };
-        if !self.talking {
+        if let Some(rate) = self.cohort.traffic.rate()
+            && !self.talking
+        {
             self.talking = true;
             self.shared.pacer.begin(self.client, now, Sends::of(self.client, rate, self.shared.plan.seed));
         }
     }
 
-    /// Sends the next message, and says whether that could be done. `due`: by its schedule; `None`: now.
-    fn say(&self, talk: &mut Talk, session: &mut Session, due: Option<Duration>) -> bool {
+    /// Sends the next message, if there is one, and says whether that was done. `due`: by its schedule; `None`: now.
+    fn send(&self, dialogue: &mut ClientDialogue<'_>, session: &mut Session, due: Option<Duration>) -> bool {
         let client = self.client;
         if let Some(due) = due.filter(|_| !session.is_ready()) {
             // Who leaves has nothing more to say.
@@ -305,7 +299,8 @@ impl Life<'_> {
             }
             return false;
         }
-        let message = talk.message();
+        let message = if due.is_some() { dialogue.on_due() } else { dialogue.send_next() };
+        let Some(message) = message.map(Message::from) else { return false };
         let bytes = u32::try_from(message.len()).unwrap_or(u32::MAX);
         if !session.send(message) {
             due.into_iter().for_each(|due| self.record(&Event::NotStarted { client, due }));
@@ -313,33 +308,22 @@ impl Life<'_> {
         }
         let sent = self.shared.journal.now();
         let due = due.unwrap_or(sent);
-        talk.sent(due, sent);
+        dialogue.on_sent(due, sent);
         self.shared.journal.record_at(sent, &Event::Sent { client, due, bytes });
         true
     }
 
-    /// Counts a message; whether it is one that makes the client ready.
-    fn hear(&self, talk: &mut Talk, message: &Message) -> bool {
-        let (client, cohort) = (self.client, self.cohort);
+    /// Counts a message; whether it makes the client ready. `open`: the connection is not being closed.
+    fn hear(&self, dialogue: &mut ClientDialogue<'_>, message: &Message, open: bool) -> bool {
+        let client = self.client;
         let bytes = u32::try_from(message.len()).unwrap_or(u32::MAX);
-        let answered = talk.answered(message);
-        match answered {
-            Some((due, sent)) => self.record(&Event::Echoed { client, bytes, due, sent }),
-            // Once: a fault may double it.
-            None if !talk.greeted
-                && cohort.greeting().is_some_and(|text| matches!(message, Message::Text(said) if said.as_str() == text)) =>
-            {
-                talk.greeted = true;
-                self.record(&Event::Greeted { client, bytes });
-            }
-            None => self.record(&Event::Received { client, bytes }),
-        }
-        let said = match message {
-            Message::Text(text) => text.as_bytes(),
-            Message::Binary(bytes) => bytes,
-            _ => &[],
-        };
-        cohort.ready.comes_with(said, answered.is_some())
+        let Heard { what, ready } = dialogue.on_message(Payload::from(message), open);
+        self.record(&match what {
+            Observed::Answered { due, sent } => Event::Echoed { client, bytes, due, sent },
+            Observed::Greeted => Event::Greeted { client, bytes },
+            Observed::Received => Event::Received { client, bytes },
+        });
+        ready
     }
 }
 
@@ -349,91 +333,5 @@ fn attribute(ending: &mut Ending, mark: Option<(Firing, bool)>) {
         && ending.cause == Cause::Remote
     {
         ending.cause = Cause::Fault(fault);
-    }
-}
-
-/// The messages of one connection.
-struct Talk {
-    traffic: Traffic,
-    template: Vec<u8>,
-    sequence: u64,
-    unanswered: VecDeque<(u64, Duration, Duration)>,
-    /// The embedded server's greeting came.
-    greeted: bool,
-}
-
-impl Talk {
-    fn new(client: ClientIndex, connection: ConnectionNo, traffic: Traffic) -> Self {
-        let size = match traffic {
-            Traffic::Echo { payload, .. } | Traffic::EchoClosed { payload, .. } | Traffic::Send { payload, .. } => {
-                usize::try_from(payload.0).unwrap_or(STAMP).max(STAMP)
-            }
-            Traffic::None => 0,
-        };
-        let mut template = vec![b'.'; size];
-        if size >= STAMP {
-            template[..4].copy_from_slice(&client.0.to_be_bytes());
-            template[4..8].copy_from_slice(&connection.0.to_be_bytes());
-        }
-        Talk { traffic, template, sequence: 0, unanswered: VecDeque::new(), greeted: false }
-    }
-
-    fn waits_for_echo(&self) -> bool {
-        matches!(self.traffic, Traffic::Echo { .. } | Traffic::EchoClosed { .. })
-    }
-
-    /// Whether a closed loop has room for a message.
-    fn is_due(&self) -> bool {
-        matches!(self.traffic, Traffic::EchoClosed { in_flight, .. } if self.unanswered.len() < usize::from(in_flight))
-    }
-
-    /// The next message.
-    fn message(&mut self) -> Message {
-        self.sequence += 1;
-        self.template[8..STAMP].copy_from_slice(&self.sequence.to_be_bytes());
-        Message::Binary(Bytes::copy_from_slice(&self.template))
-    }
-
-    fn sent(&mut self, due: Duration, sent: Duration) {
-        if self.waits_for_echo() {
-            if self.unanswered.len() == PENDING_MAX as usize {
-                self.unanswered.pop_front();
-            }
-            self.unanswered.push_back((self.sequence, due, sent));
-        }
-    }
-
-    /// Due and sent time of the message that this one answers: its bytes equal it.
-    fn answered(&mut self, message: &Message) -> Option<(Duration, Duration)> {
-        let Message::Binary(bytes) = message else { return None };
-        if !self.waits_for_echo() || bytes.len() != self.template.len() {
-            return None;
-        }
-        if bytes[..8] != self.template[..8] || bytes[STAMP..] != self.template[STAMP..] {
-            return None;
-        }
-        let sequence = u64::from_be_bytes(bytes[8..STAMP].try_into().ok()?);
-        let index = self.unanswered.iter().position(|(sent, ..)| *sent == sequence)?;
-        self.unanswered.remove(index).map(|(_, due, sent)| (due, sent))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::units::{Bytes as Size, Rate};
-
-    #[test]
-    fn a_reply_counts_only_if_its_bytes_equal_a_sent_message() {
-        let mut talk = Talk::new(ClientIndex(7), ConnectionNo(2), Traffic::Echo { rate: Rate(1.0), payload: Size(32) });
-        let message = talk.message();
-        talk.sent(Duration::from_millis(1), Duration::from_millis(2));
-        let Message::Binary(bytes) = &message else { panic!("binary") };
-        let mut wrong = bytes.to_vec();
-        wrong[31] ^= 1;
-        assert_eq!(talk.answered(&Message::Binary(wrong.into())), None);
-        assert_eq!(talk.answered(&Message::Text("welcome".into())), None);
-        assert_eq!(talk.answered(&message), Some((Duration::from_millis(1), Duration::from_millis(2))));
-        assert_eq!(talk.answered(&message), None, "a duplicate answers nothing");
     }
 }

@@ -1,10 +1,10 @@
 //! The opening requests of simulated clients, and how many are under way at once.
 
-use crate::plan::{Cohort, Traffic};
+use crate::plan::Cohort;
 use crate::sut::endpoint::Place;
 use crate::template::Values;
 use crate::ws::handshake::client::{Form, Request, values};
-use crate::ws::handshake::own_headers::{GREETING_HEADER, ID_HEADER, Id, SINK_HEADER, escaped};
+use crate::ws::handshake::own_headers::{ID_HEADER, Id};
 use tokio::sync::SemaphorePermit;
 
 /// Attempts between their connect and their first bytes, at most. A server that is asleep is woken by the first bytes of many and not by
@@ -17,11 +17,8 @@ pub(crate) type Turn<'a> = SemaphorePermit<'a>;
 /// The opening request of an attempt with these values. With [`Request::marks`]: what all have in common.
 pub(crate) fn request<'a>(cohort: &'a Cohort, place: &'a Place, values: &Values<'_>) -> Result<Request<'a>, String> {
     let mut request = Request::new(&place.url, cohort.path.as_ref(), cohort.query.as_ref(), values);
-    if matches!(cohort.traffic, Traffic::Send { .. }) {
-        request.set(SINK_HEADER, "1")?;
-    }
-    if let Some(text) = cohort.greeting() {
-        request.set(GREETING_HEADER, escaped(text))?;
+    for (name, value) in cohort.dialogue().asks() {
+        request.set(name, value)?;
     }
     if !cohort.subprotocols.is_empty() {
         let all: Vec<_> = cohort.subprotocols.iter().map(|one| one.fill(values)).collect();

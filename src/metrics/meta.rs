@@ -10,7 +10,7 @@ use crate::expect::Limit;
 use crate::fault::liveness::Silence;
 use crate::fault::told::Told;
 use crate::fault::{Effect, Form, Side, Step};
-use crate::plan::{Answer, Pick, Plan, Target, Traffic};
+use crate::plan::{Answer, Pick, Plan, Target};
 use std::time::Duration;
 
 /// Lateness that is never held against the generator: timers and schedulers of a busy machine show it.
@@ -110,13 +110,8 @@ impl Meta {
             name: cohort.name.clone(),
             strategy: cohort.reconnect_label.clone(),
             planned: u64::from(cohort.count),
-            echoes: matches!(cohort.traffic, Traffic::Echo { .. } | Traffic::EchoClosed { .. }),
-            traffic: match cohort.traffic {
-                Traffic::None => "none".to_owned(),
-                Traffic::Echo { rate, payload } => format!("echo {rate} of {payload}"),
-                Traffic::EchoClosed { in_flight, payload } => format!("echo, {in_flight} in flight, of {payload}"),
-                Traffic::Send { rate, payload } => format!("send {rate} of {payload}"),
-            },
+            echoes: cohort.traffic.awaits_replies(),
+            traffic: cohort.traffic.to_string(),
         };
         let fault = |fault: &crate::plan::Fault| FaultMeta {
             id: fault.name.clone(),

@@ -30,7 +30,6 @@ pub mod watch;
 
 pub use book::{Results, Status};
 pub use ledger::LedgerError;
-pub use pending::PENDING_MAX;
 
 use crate::close::{Cause, Deadline};
 use crate::event::{CLIENTS_MAX, ClientIndex, Event, Outcome};

@@ -4,10 +4,9 @@
 //! one that has sent nothing and comes after all that have; another with nothing under way costs 16 bytes. An echo is nearly always that of the oldest message, or of one of the newest where some were
 //! lost, so it is looked for from both ends.
 
+use crate::dialogue::PENDING_MAX;
 use crate::plan::LocalRow;
 
-/// Messages of a connection that are remembered; beyond them the oldest is cut early.
-pub const PENDING_MAX: u32 = 10_000;
 const NONE: u32 = u32::MAX;
 
 /// When a message was due and when it was sent, µs.

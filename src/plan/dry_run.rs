@@ -1,8 +1,7 @@
 //! The plan in words, byte for byte the same for the same scenario, seed and program version.
 
 use super::{
-    Arrive, Before, Cohort, Deadlines, Embedded, Fault, Heartbeat, Patience, Pick, Plan, Readiness, Ready, Repeat, Select, StayTime,
-    Target, Traffic,
+    Arrive, Before, Cohort, Deadlines, Embedded, Fault, Heartbeat, Patience, Pick, Plan, Readiness, Ready, Repeat, Select, StayTime, Target,
 };
 use crate::address::masked;
 use crate::event::ClientIndex;
@@ -117,12 +116,7 @@ fn cohort(out: &mut String, cohort: &Cohort, seed: Seed) {
     let due = cohort.due_times(seed);
     let edge = |due: Option<&Duration>| print_duration(due.copied().unwrap_or_default());
     line(out, 1, &format!("arrive {shape}: first {}, last {}, schedule {:016x}", edge(due.first()), edge(due.last()), hash(&due)));
-    match cohort.traffic {
-        Traffic::None => line(out, 1, "traffic none"),
-        Traffic::Echo { rate, payload } => line(out, 1, &format!("traffic echo {rate} of {payload}")),
-        Traffic::EchoClosed { in_flight, payload } => line(out, 1, &format!("traffic echo {in_flight} in flight of {payload}")),
-        Traffic::Send { rate, payload } => line(out, 1, &format!("traffic send {rate} of {payload}")),
-    }
+    line(out, 1, &format!("traffic {}", cohort.traffic));
     line(out, 1, &format!("heartbeat {}", cohort.heartbeat.as_ref().map_or("none".to_owned(), heartbeat)));
     stay(out, cohort);
     line(out, 1, &format!("deadlines {}", deadlines(cohort)));

@@ -7,6 +7,7 @@ use super::tree::{Entry, Value};
 use super::{readiness, reconnect};
 use crate::address::encoded;
 use crate::close;
+use crate::dialogue::STAMP;
 use crate::event::CLIENTS_MAX;
 use crate::plan::{Arrive, Cohort, Deadlines, Heartbeat, Patience, Stay, StayTime, Target, Traffic};
 use crate::reconnect::Driver;
@@ -18,8 +19,8 @@ use std::time::Duration;
 const REASON_MAX: usize = 123;
 /// Messages of one client that may be under way in a closed loop.
 const IN_FLIGHT_MAX: u16 = 1000;
-/// An echo carries client, connection and sequence number.
-const ECHO_MIN: Bytes = Bytes(16);
+/// An echo says whose it is.
+const ECHO_MIN: Bytes = Bytes(STAMP as u64);
 const PAYLOAD_MAX: Bytes = Bytes(16 << 20);
 /// Headers that the opening handshake sets itself.
 const OWN_HEADERS: &[&str] = &[

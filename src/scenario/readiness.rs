@@ -23,10 +23,7 @@ pub(super) fn read(
     run: Duration,
     notices: &mut Vec<String>,
 ) -> Readiness {
-    let readiness = own(cohort).unwrap_or_else(|| match traffic {
-        Traffic::Echo { .. } | Traffic::EchoClosed { .. } => Readiness::Reply,
-        Traffic::None | Traffic::Send { .. } => Readiness::of(policy),
-    });
+    let readiness = own(cohort).unwrap_or_else(|| if traffic.awaits_replies() { Readiness::Reply } else { Readiness::of(policy) });
     let speaks = matches!(target, None | Some(Target::Embedded(_)));
     if let (false, Some(_)) = (speaks, readiness.greeting()) {
         let which = match &readiness {

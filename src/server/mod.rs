@@ -12,6 +12,7 @@ pub(crate) mod listener;
 pub(crate) mod protocol;
 mod serve;
 
+use crate::dialogue::{Payload, Reply, ServerDialogue};
 use crate::event::{ClientIndex, ConnectionNo};
 use crate::fault::{Answer, OnAttempt, OnListener, Side};
 use crate::plan::Firing;
@@ -196,9 +197,8 @@ async fn attempt(server: Arc<Server>, wire: Wire) {
 /// An opening handshake that was answered with 101.
 struct Shaken {
     id: Option<Id>,
-    echo: bool,
-    /// The client waits to hear this first.
-    greeting: Option<String>,
+    /// As the client asked.
+    dialogue: ServerDialogue,
     /// The server closes at once with this code, on behalf of this fault.
     close: Option<(u16, u16)>,
     /// Among `max_connections`, to the end of the connection.
@@ -235,7 +235,7 @@ async fn shake_hands(server: &Server, tap: &mut Tap) -> Option<Shaken> {
         }
     };
     server::accept(tap, &head, &answer).await.ok()?;
-    Some(Shaken { id, echo: head.wants_echo(), greeting: head.greeting(), close, _seat: seat })
+    Some(Shaken { id, dialogue: ServerDialogue::asked(|name| head.field(name)), close, _seat: seat })
 }
 
 /// The first fault that selects this attempt.
@@ -257,7 +257,7 @@ async fn selected(server: &Server, id: Option<Id>) -> Option<(u16, OnAttempt, St
 
 /// An open connection, to its end.
 async fn open(server: &Arc<Server>, connection: Box<Connection>, shaken: Shaken) {
-    let Shaken { id, echo, greeting, close, _seat } = shaken;
+    let Shaken { id, mut dialogue, close, _seat } = shaken;
     let control = Arc::new(Control::default());
     let serial = server.serial.fetch_add(1, Ordering::Relaxed);
     register(server, serial, id, &control).await;
@@ -265,14 +265,22 @@ async fn open(server: &Arc<Server>, connection: Box<Connection>, shaken: Shaken)
         control.send(Command::Close { fault, code, reason: "".into() });
     }
     // Behind all that a fault or a shutdown has put there: whoever is closed at once hears no greeting.
-    if let Some(text) = greeting {
-        control.send(Command::Greet(text.into()));
+    if dialogue.speaks_first() {
+        control.send(Command::Due(Duration::ZERO));
     }
     let origin = (Seed(server.spec.seed), stream_of(&server.spec, id, serial));
     let mut session = Session::new(connection, Side::Server, LIMITS, server.spec.settings.ping, origin);
     loop {
         match session.next(&control, None).await {
-            Happening::Message(message) if echo && session.is_open() => drop(session.send(message)),
+            Happening::Message(message) if session.is_open() => match dialogue.on_message(Payload::from(&message)) {
+                Reply::Nothing => {}
+                Reply::Same => drop(session.send(message)),
+            },
+            Happening::Due(_) if session.is_open() => {
+                if let Some(message) = dialogue.on_due() {
+                    session.send(message.into());
+                }
+            }
             // Told already when it selected the attempt.
             Happening::Injected(fault) if close.is_some_and(|(closing, _)| closing == fault) => {}
             Happening::Injected(fault) => {

@@ -2,7 +2,7 @@
 
 use crate::close;
 use crate::fault::{Answer, Effect, End, Flow, Gate, OnAttempt, OnListener, Shedding, Side, Step, rows};
-use crate::plan::{Model, Plan, Traffic};
+use crate::plan::{Model, Plan};
 use crate::scenario::fault_defaults;
 
 /// Faults of a plan; each has a few endings, which are numbered by a byte.
@@ -66,7 +66,7 @@ pub(super) fn check(plan: &Plan, model: &Model) -> Result<(), Unsupported> {
     if plan.faults.len() > FAULTS_MAX {
         return Err(Unsupported::TooMany { count: plan.faults.len() });
     }
-    if let Some(cohort) = plan.cohorts.iter().find(|cohort| matches!(cohort.traffic, Traffic::EchoClosed { .. })) {
+    if let Some(cohort) = plan.cohorts.iter().find(|cohort| cohort.traffic.is_closed_loop()) {
         return Err(Unsupported::ClosedLoop { cohort: cohort.name.clone() });
     }
     if let Some((fault, instance)) = plan.beyond(model.instances) {

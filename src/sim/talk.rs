@@ -2,11 +2,11 @@
 
 use super::pair::{CLIENT, Item, Pair};
 use super::row::State;
-use super::talks::{Flight, bytes_of, rate_of};
+use super::talks::Flight;
 use super::{Due, What, World, nanos};
 use crate::arrival::Sends;
+use crate::dialogue::ReadyTracker;
 use crate::event::{ClientIndex, Event};
-use crate::plan::{Readiness, Traffic};
 use std::time::Duration;
 
 impl World<'_> {
@@ -14,23 +14,24 @@ impl World<'_> {
     pub(super) fn begin_talking(&mut self, client: u32) {
         let cohort = &self.plan.cohorts[usize::from(self.rows[client as usize].cohort)];
         let (now, seed) = (Duration::from_nanos(self.now), self.plan.seed);
-        if let (Some(rate), Some(talk)) = (rate_of(cohort.traffic), self.talks.of(client))
+        if let (Some(rate), Some(talk)) = (cohort.traffic.rate(), self.talks.of(client))
             && talk.schedule.is_none()
         {
             talk.schedule = Some((Sends::of(ClientIndex(client), rate, seed), now));
             self.next_message(client);
         }
-        match cohort.ready {
-            Readiness::Open => self.ready(client),
-            Readiness::OpenFor(time) => self.push_for(self.now.saturating_add(nanos(time)), client, What::Stable, 0),
-            Readiness::Reply | Readiness::Message | Readiness::Matches(_) => {}
+        let tracker = ReadyTracker::opened(&cohort.ready, now);
+        if tracker.is_ready() {
+            self.ready(client);
+        } else if let Some(at) = tracker.wake() {
+            self.push_for(nanos(at), client, What::Stable, 0);
         }
     }
 
     /// The message whose echo makes a client ready. A server that closes at once echoes nothing.
     pub(super) fn first_word(&mut self, client: u32, closes_at_once: bool) {
         let cohort = &self.plan.cohorts[usize::from(self.rows[client as usize].cohort)];
-        if matches!(cohort.traffic, Traffic::Echo { .. }) {
+        if cohort.traffic.speaks_first() {
             self.say(client, !closes_at_once);
         }
     }
@@ -54,16 +55,24 @@ impl World<'_> {
         let Some(text) = self.plan.cohorts[usize::from(self.rows[client as usize].cohort)].ready.greeting() else { return };
         let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
         self.record(self.now, &Event::Greeted { client: ClientIndex(client), bytes });
-        if open && !self.rows[client as usize].history.is_ready() {
+        if open && self.tracker(client).on_message(text.as_bytes(), false) {
             self.ready(client);
         }
     }
 
     /// It has been open for the time that its cohort asks for.
     pub(super) fn stable(&mut self, client: u32) {
-        if matches!(self.rows[client as usize].state, State::Open | State::Troubled) {
+        let open = matches!(self.rows[client as usize].state, State::Open | State::Troubled);
+        if open && self.tracker(client).on_wake(Duration::from_nanos(self.now)) {
             self.ready(client);
         }
+    }
+
+    /// Whether a client's connection is ready: what the policy knows of it already, in no memory of its own.
+    pub(super) fn tracker(&self, client: u32) -> ReadyTracker<'_> {
+        let row = &self.rows[client as usize];
+        let rule = &self.plan.cohorts[usize::from(row.cohort)].ready;
+        ReadyTracker::resumed(rule, row.history.opened_at().unwrap_or_default(), row.history.is_ready())
     }
 
     pub(super) fn ready(&mut self, client: u32) {
@@ -99,15 +108,11 @@ impl World<'_> {
             return;
         }
         let traffic = self.plan.cohorts[usize::from(self.rows[client as usize].cohort)].traffic;
-        // A closed loop is refused before (`support`).
-        if !matches!(traffic, Traffic::Echo { .. } | Traffic::Send { .. }) {
-            return;
-        }
-        self.record(now, &Event::Sent { client: id, due, bytes: bytes_of(traffic) });
+        self.record(now, &Event::Sent { client: id, due, bytes: traffic.message_bytes() });
         if let Some(slot) = slot {
             return self.tend(slot, |pair, scene| pair.say(scene, CLIENT, Item::Message { due: now, sent: now }));
         }
-        if heard && matches!(traffic, Traffic::Echo { .. }) {
+        if heard && traffic.awaits_replies() {
             let at = now.saturating_add(self.rtt());
             let flight = Flight { client, attempts: self.rows[client as usize].attempts, sent: now };
             let place = match self.talks.landed.pop() {

@@ -7,7 +7,7 @@ use super::server::Exiting;
 use super::{Due, What, World, nanos};
 use crate::close::{Cause, Ending};
 use crate::event::{ClientIndex, Closing, ConnectionNo, Event};
-use crate::plan::{Firing, Heartbeat, Readiness, Target, Traffic};
+use crate::plan::{Firing, Heartbeat, Target};
 use std::time::Duration;
 
 /// How long the server waits for a Close frame and for a FIN, ns; as the embedded one.
@@ -37,7 +37,7 @@ impl World<'_> {
             [End::open(limits, beat(cohort.heartbeat, number, CLIENT)), End::open(SERVER_LIMITS, beat(ping, OF_SERVER | number, SERVER))];
         let server = self.servers.get(usize::from(place));
         ends[SERVER].stands = server.is_some_and(|server| server.is_frozen(self.now));
-        let echoes = matches!(cohort.traffic, Traffic::Echo { .. });
+        let echoes = cohort.traffic.awaits_replies();
         let mut pair = Pair::new(client, connection, (place, opened_at), echoes, ends);
         pair.begun = self.now;
         for end in [CLIENT, SERVER] {
@@ -211,9 +211,9 @@ impl World<'_> {
     pub(super) fn hears(&mut self, client: u32, (due, sent): (u64, u64), open: bool) {
         let cohort = &self.plan.cohorts[usize::from(self.rows[client as usize].cohort)];
         let (due, sent) = (Duration::from_nanos(due), Duration::from_nanos(sent));
-        self.record(self.now, &Event::Echoed { client: ClientIndex(client), bytes: super::talks::bytes_of(cohort.traffic), due, sent });
+        self.record(self.now, &Event::Echoed { client: ClientIndex(client), bytes: cohort.traffic.message_bytes(), due, sent });
         // An echo is of the client's own bytes: no text that it waits for.
-        if open && matches!(cohort.ready, Readiness::Reply | Readiness::Message) && !self.rows[client as usize].history.is_ready() {
+        if open && self.tracker(client).on_message(&[], true) {
             self.ready(client);
         }
     }

@@ -7,4 +7,5 @@ pub(crate) mod frame;
 pub(crate) mod frame_queue;
 pub(crate) mod frame_tap;
 pub(crate) mod handshake;
+pub(crate) mod payload;
 pub(crate) mod session;

@@ -12,11 +12,11 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The modules of `src` in reading order: a module uses only those before it.
 #[rustfmt::skip]
-const ORDER: [&str; 31] = [
+const ORDER: [&str; 32] = [
     // words
     "units", "number", "text", "seed", "close", "template", "address", "event",
     // pure decisions
-    "arrival", "reconnect", "fault", "capacity",
+    "arrival", "reconnect", "fault", "dialogue", "capacity",
     // intent
     "expect", "plan", "scenario",
     // numbers, made from events

@@ -2,7 +2,7 @@
 
 use crate::fault::{Answer, End};
 use crate::ws::frame_tap::Tap;
-use crate::ws::handshake::own_headers::{GREETING_HEADER, ID_HEADER, Id, SINK_HEADER, unescaped};
+use crate::ws::handshake::own_headers::{ID_HEADER, Id};
 use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
@@ -96,23 +96,14 @@ impl Head {
         Ok(Head { request: request.body(()).map_err(|error| wrong(&error))? })
     }
 
-    fn field(&self, name: &str) -> Option<&str> {
+    /// The value of a header; the first, where there are several.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.request.headers().get(name).and_then(|value| value.to_str().ok())
     }
 
     /// Who is asking; `None` for a client that is not ours.
     pub(crate) fn id(&self) -> Option<Id> {
         self.field(ID_HEADER).and_then(Id::parse)
-    }
-
-    /// What the client waits to hear first.
-    pub(crate) fn greeting(&self) -> Option<String> {
-        self.field(GREETING_HEADER).and_then(unescaped)
-    }
-
-    /// Whether messages are to be echoed.
-    pub(crate) fn wants_echo(&self) -> bool {
-        self.field(SINK_HEADER).is_none()
     }
 }
 

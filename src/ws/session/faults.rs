@@ -9,7 +9,6 @@ use crate::ws::session::{Happening, STEP_FLUSH, STEP_RATE, Session, State, after
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use tokio_tungstenite::tungstenite::Message;
 
 impl Session {
     pub(crate) fn command(&mut self, command: Command) -> Option<Happening> {
@@ -17,12 +16,6 @@ impl Session {
             Command::Due(due) => Some(Happening::Due(due)),
             Command::Inject(dose) => self.inject(&dose),
             Command::Revert(firing) => self.revert(firing),
-            Command::Greet(text) => {
-                if self.state == State::Open {
-                    self.send(Message::text(&*text));
-                }
-                None
-            }
             Command::Close { fault, code, reason } => {
                 if self.state != State::Open {
                     return None;

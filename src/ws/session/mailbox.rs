@@ -28,14 +28,12 @@ pub(crate) struct Dose {
 /// Something to do.
 #[derive(Clone, Debug)]
 pub(crate) enum Command {
-    /// A message was due at this offset.
+    /// A message of this side was due at this offset.
     Due(Duration),
     /// A fault selected this connection.
     Inject(Arc<Dose>),
     /// A firing of a fault is over.
     Revert(Firing),
-    /// The server greets a client that waits for a message of it.
-    Greet(Arc<str>),
     /// The server shuts down gracefully: close with this code and reason, on behalf of a fault.
     Close {
         /// Fault, by index in the plan.
