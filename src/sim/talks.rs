@@ -48,7 +48,6 @@ impl Talks {
 
 /// Messages of an open connection in a second, over all cohorts on average.
 pub(super) fn rate(plan: &Plan) -> f64 {
-    let messages: f64 =
-        plan.cohorts.iter().map(|cohort| f64::from(cohort.count) * cohort.traffic.rate().map_or(0.0, |rate| rate.0)).sum();
+    let messages: f64 = plan.cohorts.iter().map(|cohort| f64::from(cohort.count) * cohort.traffic.rate().map_or(0.0, |rate| rate.0)).sum();
     messages / f64::from(plan.clients().max(1))
 }
