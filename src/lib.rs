@@ -61,6 +61,9 @@ pub mod verdict;
 pub mod plot;
 pub mod report;
 
+// what a library user writes
+pub mod api;
+
 // the program
 pub mod cli;
 pub mod cmd;

@@ -1,21 +1,10 @@
-//! Charts and reports of what was read from files, written into a folder that exists.
+//! Charts and reports of searches and maps that were read from files, written into a folder that exists.
 
+use crate::api::write_report;
 use crate::results::capacity::Search;
 use crate::results::map::Mapped;
-use crate::results::read::Loaded;
 use crate::{plot, report};
-use anyhow::Context;
-use std::fs;
 use std::path::Path;
-
-/// Of a run.
-///
-/// # Errors
-/// A chart cannot be drawn, or a file cannot be written.
-pub(super) fn run(loaded: &Loaded, out: &Path) -> anyhow::Result<()> {
-    plot::render_all(loaded, out)?;
-    both(out, report::markdown(loaded), report::html(loaded, &plot::svgs(loaded)?))
-}
 
 /// Of a search for the capacity.
 ///
@@ -23,7 +12,8 @@ pub(super) fn run(loaded: &Loaded, out: &Path) -> anyhow::Result<()> {
 /// The chart cannot be drawn, or a file cannot be written.
 pub(super) fn search(search: &Search, out: &Path) -> anyhow::Result<()> {
     plot::capacity::render(search, out)?;
-    both(out, report::capacity::markdown(search), report::capacity::html(search, &plot::capacity::svg(search)?))
+    let html = report::capacity::html(search, &plot::capacity::svg(search)?);
+    Ok(write_report(out, &report::capacity::markdown(search), &html)?)
 }
 
 /// Of a map.
@@ -32,13 +22,6 @@ pub(super) fn search(search: &Search, out: &Path) -> anyhow::Result<()> {
 /// The chart cannot be drawn, or a file cannot be written.
 pub(super) fn map(mapped: &Mapped, out: &Path) -> anyhow::Result<()> {
     plot::map::render(mapped, out)?;
-    both(out, report::map::markdown(mapped), report::map::html(mapped, &plot::map::svg(mapped)?))
-}
-
-fn both(out: &Path, markdown: String, html: String) -> anyhow::Result<()> {
-    for (name, text) in [("report.md", markdown), ("report.html", html)] {
-        let path = out.join(name);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
+    let html = report::map::html(mapped, &plot::map::svg(mapped)?);
+    Ok(write_report(out, &report::map::markdown(mapped), &html)?)
 }

@@ -1,5 +1,6 @@
 //! How a command ends: its exit codes, and errors as the user reads them.
 
+use crate::api;
 use crate::scenario::Errors;
 use crate::text::printable_lines;
 use std::fmt;
@@ -37,7 +38,8 @@ pub fn report_error(error: &anyhow::Error) -> u8 {
     };
     // There is nowhere left to say that stderr is closed.
     let _ = writeln!(io::stderr(), "{text}");
-    let usage = error.is::<Errors>() || error.is::<Usage>();
+    let refused = matches!(error.downcast_ref(), Some(api::Error::Refused(_)));
+    let usage = error.is::<Errors>() || error.is::<Usage>() || refused;
     if usage { USAGE } else { COULD_NOT_RUN }
 }
 

@@ -1,8 +1,9 @@
 //! `closestorm fidelity`: a scenario on real sockets and in the simulator, with a model fitted to another run, laid over one another.
 
 use super::command_line;
-use super::execute::{Whom, check_programs, divide, once, permit};
+use super::execute::{check_programs, once, permit};
 use super::signals::Stop;
+use crate::api::{Whom, divide};
 use crate::calibrate::{self, fragment};
 use crate::cli::{Fidelity, Format};
 use crate::fidelity::{self, Comparison, Limits, text};

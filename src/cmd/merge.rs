@@ -39,7 +39,7 @@ pub fn main(args: &Merge) -> anyhow::Result<u8> {
 
 fn finish(args: &Merge, folder: Folder, results: &Results, plan: &Plan, manifest: &crate::results::record::Manifest) -> anyhow::Result<u8> {
     let verdict = judge(&Evidence::of(results), &plan.expectations);
-    let summary = super::execute::save(&folder, results, None, plan, &verdict, manifest)?;
+    let summary = crate::api::save(&folder, results, None, plan, &verdict, manifest)?;
     let dir = folder.finish()?;
     if !args.output.quiet {
         super::execute::tell(&summary, args.output.format, &dir)?;

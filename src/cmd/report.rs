@@ -25,7 +25,7 @@ pub fn main(args: &Report) -> anyhow::Result<u8> {
     } else {
         let loaded = read::read(&args.run)?;
         make()?;
-        artifacts::run(&loaded, out)?;
+        crate::api::draw(&loaded, out)?;
     }
     if !args.quiet {
         super::print(&format!("{}\n", out.join("report.html").display()))?;

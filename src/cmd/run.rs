@@ -1,7 +1,8 @@
 //! `closestorm run`: a scenario on real sockets, from the plan to the verdict.
 
-use super::execute::{Whom, check_instances, check_programs, divide, once, permit, print_summary, save, tell, was_stopped};
+use super::execute::{check_programs, once, permit, print_summary, tell, was_stopped};
 use super::signals::Stop;
+use crate::api::{Whom, check_instances, divide, save};
 use crate::cli::{Events, Run};
 use crate::metrics::{Results, Status};
 use crate::plan::{Plan, Shard, Target};
@@ -59,6 +60,7 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
         Err(error) => {
             // The figures must not be lost with the disk, not even where nobody asked for them.
             let summary = summarise(&results, None, &verdict, &manifest::command_line(&manifest));
+            let error = anyhow::Error::from(error);
             return Err(match print_summary(&summary, args.output.format) {
                 Ok(()) => error,
                 Err(unprinted) => error.context(format!("{unprinted:#}")),

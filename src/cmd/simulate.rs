@@ -4,9 +4,10 @@
 pub mod map;
 
 use super::command_line;
-use super::execute::{print_summary, save};
+use super::execute::print_summary;
 use super::progress::Progress;
 use super::signals::Stop;
+use crate::api::{self, save};
 use crate::cli::{Events, Format, Simulate};
 use crate::metrics::{Results, Status};
 use crate::plan::{Model, Plan};
@@ -18,8 +19,8 @@ use crate::results::manifest;
 use crate::results::runs::{RunRow, Seeds};
 use crate::results::usage::Baseline;
 use crate::seed::Seed;
+use crate::sim::Simulated;
 use crate::sim::many::run_seeds_watched;
-use crate::sim::{self, Simulated};
 use crate::verdict::{exit_code, judge};
 use anyhow::Context;
 use std::io::{self, Write};
@@ -34,7 +35,7 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
     }
     let mut plan = super::load(Some(&args.scenario), &args.changes)?;
     plan.all_events = args.events == Events::Full;
-    let model = plan.simulated_as().map_err(|error| super::Usage(error.to_string()))?;
+    let model = api::model(&plan)?;
     if args.dry_run {
         super::print(&plan.dry_run())?;
         return Ok(super::OK);
@@ -47,7 +48,7 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
         Ok(simulated) => simulated,
         Err(error) => {
             folder.discard();
-            return Err(super::Usage(error.to_string()).into());
+            return Err(error.into());
         }
     };
     let mut results = simulated.results;
@@ -99,10 +100,10 @@ fn seeds(plan: &Plan, model: &Model, (runs, threads): (u32, usize), first: &Resu
 }
 
 /// The run itself; says what it cost.
-fn simulate(plan: &Plan, model: &Model, quiet: bool, stop: &Stop) -> Result<Simulated, sim::Unsupported> {
+fn simulate(plan: &Plan, model: &Model, quiet: bool, stop: &Stop) -> Result<Simulated, api::Error> {
     let before = Baseline::now();
     let mut progress = Progress::new(plan, quiet);
-    let simulated = sim::run_watched(plan, model, &mut |at, live| {
+    let simulated = api::simulated(plan, model, &mut |at, live| {
         progress.show(at, live);
         stop.code().is_none()
     });

@@ -1,8 +1,9 @@
 //! One run of a search: its plan, the run itself, and what is kept of it.
 
-use super::super::execute::{self, Whom};
+use super::super::execute;
 use super::super::signals::Stop;
 use super::super::{colour, vary};
+use crate::api::{self, Whom};
 use crate::capacity::{Outcome, Vary, Why};
 use crate::cli::Capacity as Args;
 use crate::expect::{self, Expectation, Metric};
@@ -207,7 +208,7 @@ impl<'a> Bench<'a> {
     }
 
     fn run(&self, values: &[f64]) -> anyhow::Result<(Arc<Plan>, Results, Verdict)> {
-        let (plan, division) = execute::divide(plan(self.args, self.varied, values)?, Shard::WHOLE, None)?;
+        let (plan, division) = api::divide(plan(self.args, self.varied, values)?, Shard::WHOLE, None)?;
         let (plan, whole) = (Arc::new(plan), Whom::whole(division));
         let quiet = self.args.output.quiet || !io::stderr().is_terminal();
         let measured = execute::once(&plan, whole, &self.folder, warm_up(self.args, &plan), quiet, self.stop.clone());

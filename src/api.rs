@@ -1,0 +1,452 @@
+//! The library in ten lines: a [`Scenario`] is run on sockets or simulated, and gives an [`Outcome`]. The program's commands stand on it, too.
+//!
+//! This module follows semantic versioning; nothing else of the crate does.
+//!
+//! ```
+//! use closestorm::api::{Options, Scenario};
+//!
+//! let scenario = Scenario::parse(
+//!     r#"
+//!     duration = "20s"
+//!     expect = ["clients_lost count == 0", "reconnect_time max < 10s"]
+//!     clients.web = { count = 50, arrival = "burst", reconnect = "socket.io-client" }
+//!     faults = [{ at = "5s", inject = { drop_rst = {} } }]
+//!     "#,
+//! )?;
+//! let outcome = scenario.simulate(Options::default())?;
+//! assert_eq!(outcome.verdict().result, "pass");
+//! assert_eq!(outcome.summary().reconnect.recovered, 50);
+//! # Ok::<(), closestorm::api::Error>(())
+//! ```
+
+use crate::cluster::{self, ClusterError, Division, Room};
+use crate::metrics::Results;
+use crate::plan::{Model, Plan, Shard, Target};
+use crate::results::evidence::Evidence;
+use crate::results::folder::Folder;
+use crate::results::manifest;
+use crate::results::read::{self, Loaded};
+use crate::results::record::Manifest;
+use crate::results::runs::Seeds;
+use crate::results::summary::summarise;
+use crate::results::usage::{self, Baseline};
+use crate::run::{self as engine, Places, Start};
+use crate::sim::{self, Simulated};
+use crate::sut::error::RunError;
+use crate::units::print_duration;
+use crate::verdict::{self, UNCHECKED, judge};
+use crate::{plot, report, scenario};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+
+pub use crate::metrics::Live;
+pub use crate::results::record::{self, Summary, Verdict};
+pub use crate::scenario::{Errors, Overrides, Source};
+
+/// Whatever else went wrong below.
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why there is no outcome, or why it is not on disk.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The scenario is wrong; all that is wrong with it, each with its place.
+    #[error(transparent)]
+    Scenario(#[from] Errors),
+    /// The scenario is right, and cannot be carried out in this way: as a fault that is not simulated.
+    #[error("{0}")]
+    Refused(String),
+    /// It was stopped before it began.
+    #[error("{}", RunError::Stopped)]
+    Stopped,
+    /// It could not begin or go on: the target is not there, too few open files, a process that ended.
+    #[error(transparent)]
+    Failed(Cause),
+    /// The outcome is not on disk, or not all of it.
+    #[error("{what}")]
+    NotWritten {
+        /// What is missing, and what is there all the same.
+        what: String,
+        /// Why.
+        source: Cause,
+    },
+}
+
+impl Error {
+    fn failed(cause: impl Into<Cause>) -> Error {
+        Error::Failed(cause.into())
+    }
+
+    fn not_written(what: impl fmt::Display, source: impl Into<Cause>) -> Error {
+        Error::NotWritten { what: what.to_string(), source: source.into() }
+    }
+}
+
+impl From<RunError> for Error {
+    fn from(error: RunError) -> Error {
+        if matches!(error, RunError::Stopped) { Error::Stopped } else { Error::failed(error) }
+    }
+}
+
+impl From<ClusterError> for Error {
+    fn from(error: ClusterError) -> Error {
+        if matches!(error, ClusterError::Run(RunError::Stopped)) { Error::Stopped } else { Error::failed(error) }
+    }
+}
+
+/// Ends a run or a simulation from elsewhere: what was measured so far is its outcome, marked as stopped. Clones are the same handle.
+#[derive(Clone, Debug)]
+pub struct StopHandle(Arc<watch::Sender<bool>>);
+
+impl Default for StopHandle {
+    fn default() -> Self {
+        StopHandle(Arc::new(watch::Sender::new(false)))
+    }
+}
+
+impl StopHandle {
+    /// Stops what was given this handle, now or when it begins.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Whether [`stop`](StopHandle::stop) was called.
+    pub fn is_stopped(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    async fn stopped(&self) {
+        // The sender is ours: it cannot be gone.
+        let _ = self.0.subscribe().wait_for(|stopped| *stopped).await;
+    }
+}
+
+/// How a scenario is carried out.
+#[derive(Default)]
+pub struct Options {
+    /// Ends it early.
+    pub stop: StopHandle,
+    /// The `closestorm` program of this version: a run on sockets has it start the embedded server, programs under test and worker processes.
+    /// `None`: the one on `PATH`.
+    pub program: Option<PathBuf>,
+    /// File for what the target prints; `None`: it is not kept.
+    pub output: Option<PathBuf>,
+    /// Is told several times a second how far it is: time since the start, and counts.
+    pub progress: Option<Box<dyn FnMut(Duration, Live) + Send>>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("stop", &self.stop)
+            .field("program", &self.program)
+            .field("output", &self.output)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is to happen: clients, target, faults and expectations, read and checked.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    plan: Plan,
+    /// The words after the command that name it and change it.
+    words: Vec<String>,
+}
+
+impl Scenario {
+    /// Of a text in TOML.
+    ///
+    /// # Errors
+    /// [`Error::Scenario`].
+    pub fn parse(text: &str) -> Result<Scenario, Error> {
+        Scenario::load(&Source::Text { name: "scenario".to_owned(), text: text.to_owned() }, &Overrides::default())
+    }
+
+    /// As the command line understands its argument: a file, the name of a bundled scenario, or a ws:// or wss:// address.
+    ///
+    /// # Errors
+    /// [`Error::Scenario`], also where there is no such file.
+    pub fn open(argument: &str) -> Result<Scenario, Error> {
+        Scenario::load(&Source::of(Some(argument)), &Overrides::default())
+    }
+
+    /// From anywhere, with changes as `--set`, `--clients`, `--duration` and `--seed` make them. `${VAR}` is taken from the environment.
+    ///
+    /// # Errors
+    /// [`Error::Scenario`].
+    pub fn load(source: &Source, overrides: &Overrides) -> Result<Scenario, Error> {
+        Ok(Scenario { plan: scenario::load(source, overrides)?, words: words(source, overrides) })
+    }
+
+    /// Simulates it in virtual time. The same scenario gives the same outcome on every machine.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: a fault is not simulated, or there is no `[model]` of a target that is not ours.
+    pub fn simulate(&self, options: Options) -> Result<Outcome, Error> {
+        let Options { stop, mut progress, .. } = options;
+        let manifest = self.manifest("simulate");
+        let simulated = simulated(&self.plan, &model(&self.plan)?, &mut |at, live| {
+            progress.iter_mut().for_each(|progress| progress(at, live));
+            !stop.is_stopped()
+        })?;
+        let verdict = judge(&Evidence::of(&simulated.results), &self.plan.expectations);
+        Outcome::of(Arc::new(self.plan.clone()), simulated.results, verdict, manifest)
+    }
+
+    /// Runs it on real sockets, in real time, as `closestorm run` does; inside a tokio runtime with I/O and time. It asks nobody whether a
+    /// target on another machine may be put under load.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Stopped`] or [`Error::Failed`]: it could not begin. What begins is measured to some end.
+    pub async fn run(&self, options: Options) -> Result<Outcome, Error> {
+        let Options { stop, program, output, mut progress } = options;
+        let manifest = self.manifest("run");
+        let (plan, division) = divide(self.plan.clone(), Shard::WHOLE, None)?;
+        let plan = Arc::new(plan);
+        let scratch = Scratch::new()?;
+        let places = Places {
+            program: program.unwrap_or_else(|| "closestorm".into()),
+            output: output.unwrap_or_else(|| engine::output_file(&scratch.0)),
+            warm_up: Duration::ZERO,
+        };
+        let show = |at, live| progress.iter_mut().for_each(|progress| progress(at, live));
+        let (results, verdict) = measured(&plan, Whom::whole(division), (&places, &scratch.0), stop.stopped(), show).await?;
+        Outcome::of(plan, results, verdict, manifest)
+    }
+
+    fn manifest(&self, command: &str) -> Manifest {
+        let words = ["closestorm", command].map(str::to_owned).into_iter().chain(self.words.iter().cloned());
+        manifest::collect(words.collect(), self.plan.seed)
+    }
+}
+
+/// The arguments that stand for a scenario on the command line.
+fn words(source: &Source, overrides: &Overrides) -> Vec<String> {
+    let mut words = vec![match source {
+        Source::File(path) => path.display().to_string(),
+        Source::Bundled(name) | Source::Text { name, .. } => name.clone(),
+        Source::Url(url) => crate::address::masked(url),
+    }];
+    let mut put = |option: &str, value: String| words.extend([option.to_owned(), value]);
+    let Overrides { set, clients, duration, seed, recorded: _ } = overrides;
+    set.iter().for_each(|change| put("--set", change.clone()));
+    clients.iter().for_each(|clients| put("--clients", clients.to_string()));
+    duration.iter().for_each(|duration| put("--duration", print_duration(*duration)));
+    seed.iter().for_each(|seed| put("--seed", seed.to_string()));
+    words
+}
+
+/// What came of a scenario: figures, and whether its expectations hold.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    plan: Arc<Plan>,
+    results: Results,
+    verdict: Verdict,
+    manifest: Manifest,
+}
+
+impl Outcome {
+    fn of(plan: Arc<Plan>, results: Results, verdict: Verdict, manifest: Manifest) -> Result<Outcome, Error> {
+        results.check_ledger().map_err(Error::failed)?;
+        Ok(Outcome { plan, results, verdict, manifest })
+    }
+
+    /// `pass`, `fail`, `inconclusive` or `unchecked`, with its reasons and each expectation. No data is never a pass.
+    pub fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// What `closestorm run` exits with: 0 pass or unchecked, 99 fail, 3 inconclusive.
+    pub fn exit_code(&self) -> u8 {
+        verdict::exit_code(&self.verdict)
+    }
+
+    /// All figures, as in `summary.json`.
+    pub fn summary(&self) -> Summary {
+        summarise(&self.results, None, &self.verdict, &manifest::command_line(&self.manifest))
+    }
+
+    /// The summary as the terminal shows it, at most `width` columns wide, without colours.
+    pub fn text(&self, width: usize) -> String {
+        report::terminal(&self.summary(), width, false)
+    }
+
+    /// Writes a run folder with data, charts and reports; `dir` must not exist, or be empty.
+    ///
+    /// # Errors
+    /// [`Error::NotWritten`] or [`Error::Failed`]; what is not complete stays beside it as `<dir>.partial`.
+    pub fn write(&self, dir: &Path) -> Result<PathBuf, Error> {
+        let folder = Folder::create(dir).map_err(Error::failed)?;
+        save(&folder, &self.results, None, &self.plan, &self.verdict, &self.manifest)?;
+        folder.finish().map_err(Error::failed)
+    }
+
+    /// As [`write`](Outcome::write), without charts and reports: `closestorm report` draws them later.
+    ///
+    /// # Errors
+    /// As [`write`](Outcome::write).
+    pub fn write_data(&self, dir: &Path) -> Result<PathBuf, Error> {
+        let folder = Folder::create(dir).map_err(Error::failed)?;
+        folder.write(&self.results, None, &self.plan.resolved, &self.verdict, &self.manifest).map_err(Error::failed)?;
+        folder.finish().map_err(Error::failed)
+    }
+}
+
+/// A folder for the files of a run under way, gone with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Scratch, Error> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("closestorm-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).map_err(|error| Error::not_written(format!("cannot make {}", path.display()), error))?;
+        Ok(Scratch(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed stays in the folder for temporary files.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Which part of a plan is carried out, by how many processes, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Whom {
+    pub(crate) shard: Shard,
+    pub(crate) division: Division,
+    pub(crate) start: Start,
+}
+
+impl Whom {
+    /// All of it, as soon as the target is ready.
+    pub(crate) fn whole(division: Division) -> Whom {
+        Whom { shard: Shard::WHOLE, division, start: Start::Ready }
+    }
+}
+
+/// A fault may name an instance that only the model has: that can be simulated, and not run.
+pub(crate) fn check_instances(plan: &Plan) -> Result<(), Error> {
+    let instances = plan.target.instances();
+    let Some((fault, instance)) = plan.beyond(instances) else { return Ok(()) };
+    let counted = "counted from 0; those of [model] are there for `closestorm simulate`";
+    Err(Error::Refused(format!("fault {}: there is no instance {instance}: the target has {instances}, {counted}", fault.name)))
+}
+
+/// Into how many processes the plan goes, and the plan with what that means for its reader.
+///
+/// # Errors
+/// It does not fit, or a fault is about an instance that the target does not have.
+pub(crate) fn divide(mut plan: Plan, shard: Shard, workers: Option<u32>) -> Result<(Plan, Division), Error> {
+    check_instances(&plan)?;
+    let files = engine::raise_files().map_err(|error| Error::not_written("cannot read the limit of open files", error))?;
+    let room = Room { files, memory: usage::size("/proc/meminfo", "MemAvailable:") };
+    let division = Division::of(&plan, shard, workers, room).map_err(Error::failed)?;
+    let notices = division.notices(&plan);
+    plan.notices.extend(notices);
+    if let Target::Embedded(settings) = &mut plan.target {
+        settings.processes = Some(division.processes);
+    }
+    Ok((plan, division))
+}
+
+/// Runs and judges a part of a plan; files of its processes are in `folder`. Writes nothing else but the target's output.
+///
+/// # Errors
+/// It could not begin.
+pub(crate) async fn measured(
+    plan: &Arc<Plan>,
+    whom: Whom,
+    (places, folder): (&Places, &Path),
+    stop: impl Future<Output = ()>,
+    progress: impl FnMut(Duration, Live),
+) -> Result<(Results, Verdict), Error> {
+    let usage = Baseline::now();
+    let Whom { shard, division, start } = whom;
+    let plan = plan.clone();
+    let expectations = plan.expectations.clone();
+    let mut results = if division.workers == 1 {
+        engine::run(plan, shard, start, places, stop, progress).await?
+    } else {
+        cluster::run(plan, (shard, division.workers), start, (places, folder), stop, progress).await?
+    };
+    results.usage.add(usage.used());
+    let verdict = if shard.is_whole() { judge(&Evidence::of(&results), &expectations) } else { unjudged(&results, shard) };
+    Ok((results, verdict))
+}
+
+/// A shard is not judged: what is expected is expected of the whole.
+fn unjudged(results: &Results, shard: Shard) -> Verdict {
+    let mut verdict = judge(&Evidence::of(results), &[]);
+    verdict.reasons.retain(|reason| reason != UNCHECKED);
+    verdict.reasons.push(format!("this is shard {shard}: `closestorm merge` judges all of them together"));
+    verdict
+}
+
+/// The model of the server that a plan is simulated with.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn model(plan: &Plan) -> Result<Model, Error> {
+    plan.simulated_as().map_err(|error| Error::Refused(error.to_string()))
+}
+
+/// Simulates a plan; `go_on` is asked now and then.
+///
+/// # Errors
+/// It has a fault that is not simulated.
+pub(crate) fn simulated(plan: &Plan, model: &Model, go_on: &mut dyn FnMut(Duration, Live) -> bool) -> Result<Simulated, Error> {
+    sim::run_watched(plan, model, go_on).map_err(|error| Error::Refused(error.to_string()))
+}
+
+/// Writes data, charts and reports.
+///
+/// # Errors
+/// A file cannot be written.
+pub(crate) fn save(
+    folder: &Folder,
+    results: &Results,
+    seeds: Option<&Seeds>,
+    plan: &Plan,
+    verdict: &Verdict,
+    manifest: &Manifest,
+) -> Result<Summary, Error> {
+    let place = folder.path();
+    let shown = place.display();
+    let summary = folder.write(results, seeds, &plan.resolved, verdict, manifest).map_err(|error| {
+        Error::not_written(format!("the run was measured, as the summary says, but its data is incomplete in {shown}"), error)
+    })?;
+    read::read(place).map_err(Error::failed).and_then(|loaded| draw(&loaded, place)).map_err(|error| {
+        let what = "its charts are not; draw them with `closestorm report";
+        Error::not_written(format!("the data of the run is complete in {shown}, {what} {shown} --out DIR`"), error)
+    })?;
+    Ok(summary)
+}
+
+/// Charts and reports of a run that was read from files, into a folder that exists.
+///
+/// # Errors
+/// A chart cannot be drawn, or a file cannot be written.
+pub(crate) fn draw(loaded: &Loaded, out: &Path) -> Result<(), Error> {
+    plot::render_all(loaded, out).map_err(Error::failed)?;
+    let charts = plot::svgs(loaded).map_err(Error::failed)?;
+    write_report(out, &report::markdown(loaded), &report::html(loaded, &charts))
+}
+
+/// A report in both of its forms, into a folder that exists.
+///
+/// # Errors
+/// A file cannot be written.
+pub(crate) fn write_report(out: &Path, markdown: &str, html: &str) -> Result<(), Error> {
+    for (name, text) in [("report.md", markdown), ("report.html", html)] {
+        let path = out.join(name);
+        std::fs::write(&path, text).map_err(|error| Error::not_written(format!("cannot write {}", path.display()), error))?;
+    }
+    Ok(())
+}
