@@ -1,11 +1,5 @@
-//! closestorm: parses arguments, calls one command, maps its outcome to an exit code.
+//! closestorm: the program. All of it is in the library, whose modules only the feature `internals` makes public.
 
-use clap::Parser;
-use closestorm::cli::Cli;
-use closestorm::cmd;
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    let outcome = cmd::run_command(Cli::parse().command);
-    ExitCode::from(outcome.unwrap_or_else(|error| cmd::report_error(&error)))
+fn main() -> std::process::ExitCode {
+    closestorm::main()
 }
