@@ -25,6 +25,8 @@ pub(crate) mod differential;
 #[cfg(test)]
 pub(crate) mod overlaps;
 #[cfg(test)]
+mod shards;
+#[cfg(test)]
 mod tests;
 
 /// Runs a plan for the embedded server in memory, to its end. On a runtime of one thread with a paused clock (`tokio::time::pause`) that
@@ -33,11 +35,11 @@ mod tests;
 /// # Errors
 /// If the plan needs processes: another target than the embedded server, or a fault that tasks cannot suffer, as a stop by SIGSTOP.
 pub async fn run_in_memory(plan: Arc<Plan>) -> Result<Results, RunError> {
-    run_with_books(plan).await.map(|(results, _)| results)
+    run_with_books(plan, Shard::WHOLE).await.map(|(results, _)| results)
 }
 
-/// As [`run_in_memory`], with the closed books.
-async fn run_with_books(plan: Arc<Plan>) -> Result<(Results, Arc<Journal>), RunError> {
+/// As [`run_in_memory`], one shard of the plan, which has servers of its own; with the closed books.
+async fn run_with_books(plan: Arc<Plan>, shard: Shard) -> Result<(Results, Arc<Journal>), RunError> {
     let settings = match (&plan.target, in_memory::obstacle(&plan)) {
         (Target::Embedded(settings), None) => settings,
         (_, obstacle) => return Err(RunError::NeedsProcesses { what: obstacle.unwrap_or("the target").to_owned() }),
@@ -45,10 +47,10 @@ async fn run_with_books(plan: Arc<Plan>) -> Result<(Results, Arc<Journal>), RunE
     let clock = Clock::Runtime(Instant::now());
     let (fleet, reports) = Fleet::in_memory(&plan, settings, clock).await?;
     let fleet = Arc::new(fleet);
-    let arrivals = arrivals(&plan, Shard::WHOLE);
-    let journal = Arc::new(Journal::open(Recorder::new(&plan, Shard::WHOLE), plan.duration, clock, clock.now_ns()));
-    let shared =
-        Shared::new(plan.clone(), Some(Shard::WHOLE), Hits::new(&plan, Shard::WHOLE), journal.clone(), fleet.clone(), Crew::default())?;
+    let arrivals = arrivals(&plan, shard);
+    let journal = Arc::new(Journal::open(Recorder::new(&plan, shard), plan.duration, clock, clock.now_ns()));
+    let hits = Hits::new(&plan, shard);
+    let shared = Shared::new(plan.clone(), Some(shard), hits, journal.clone(), fleet.clone(), Crew::default())?;
     let results = measure(&shared, arrivals, reports, std::future::pending(), &mut |_, _| ()).await;
     fleet.shut_down().await;
     results.map(|results| (results, journal))

@@ -1,6 +1,9 @@
 //! Shards of a run, as on several machines, and what `merge` makes of them.
 
 use super::{Place, SHORT, at_once, websocket_server};
+use crate::embedded::Server;
+use closestorm::plan::Embedded;
+use serde_json::{Value, json};
 use std::fs;
 use std::time::Duration;
 
@@ -99,4 +102,92 @@ fn a_shard_without_a_common_server_or_time_is_refused() {
     ] {
         place.assert_refuses(args, 2, &[part]);
     }
+}
+
+/// The counts of a summary: without times, and without what is of the process that measured.
+fn counts(place: &str, value: &Value, found: &mut Vec<String>) {
+    // Peaks of a second depend on when in it the clients came; expectations here are about times.
+    const LEFT_OUT: [&str; 7] = ["generator", "notices", "command", "verdict", "liveness", "peak_per_s", "measured_ms"];
+    match value {
+        Value::Object(table) if place.ends_with("_us") => found.push(format!("{place}: {}", table["count"])),
+        Value::Object(table) => {
+            let kept = table.iter().filter(|(key, _)| !LEFT_OUT.contains(&key.as_str()));
+            kept.for_each(|(key, value)| counts(&format!("{place}.{key}"), value, found));
+        }
+        Value::Array(rows) => (0..).zip(rows).for_each(|(at, row): (usize, _)| counts(&format!("{place}[{at}]"), row, found)),
+        _ if ["_us", "_ms"].iter().any(|end| place.ends_with(end)) => {}
+        _ => found.push(format!("{place}: {value}")),
+    }
+}
+
+/// Clients come back over wss: each shard counts its own full and resumed handshakes.
+#[test]
+fn shards_over_tls_count_what_one_process_counts() {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let identity = json!({ "certificate": made.cert.pem(), "key": made.signing_key.serialize_pem() });
+    let (port, started) = std::sync::mpsc::channel();
+    let (over, until_over) = tokio::sync::oneshot::channel::<()>();
+    let serving = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let server = Server::start_with(&Embedded { tls: true, ..Embedded::default() }, identity).await;
+            port.send(server.port).expect("the test waits");
+            let _ = until_over.await;
+        });
+    });
+    let port = started.recv().expect("the server listens");
+    let scenario = format!(
+        r#"
+duration = "3s"
+[target.url]
+address  = "wss://127.0.0.1:{port}/"
+insecure = true
+[clients.web]
+count     = 31
+arrive    = {{ over = "300ms" }}
+reconnect = {{ fixed = {{ delay = "300ms" }} }}
+[clients.node]
+count     = 11
+arrive    = {{ over = "300ms" }}
+reconnect = {{ fixed = {{ delay = "300ms" }} }}
+resume    = false
+[[faults]]
+name   = "cut"
+at     = "1s"
+side   = "client"
+inject = {{ drop_rst = {{}} }}
+[[faults]]
+name   = "third"
+at     = "2s"
+side   = "client"
+select = {{ nth = 3 }}
+inject = {{ close_code = {{ code = 4000 }} }}
+"#
+    );
+    let place = Place::with(&scenario);
+    let at = soon();
+    at_once([(None, "whole"), (Some("1/3"), "one"), (Some("2/3"), "two"), (Some("3/3"), "three")], |(shard, out)| {
+        let mut args = vec!["run", "test.toml", "--out", out, "--start-at", &at, "--quiet"];
+        args.extend(shard.iter().flat_map(|shard| ["--shard", shard]));
+        let status = std::process::Command::new(env!("CARGO_BIN_EXE_closestorm")).args(args).current_dir(place.path("")).status();
+        assert!(matches!(status.expect("it runs").code(), Some(0 | 3)), "{out}");
+    });
+    let ended = place.run(&["merge", "one", "two", "three", "--out", "sum"]);
+    assert!(matches!(ended.code, Some(0 | 3)), "{ended:?}");
+    let (whole, sum) = (place.json("whole/summary.json"), place.json("sum/summary.json"));
+    // 42 first connections and 11 second ones of clients that keep no session; 31 come back once, and of every third client once more.
+    let third = |first: u64, count: u64| (first..first + count).filter(|client| client % 3 == 2).count() as u64;
+    let (web, node) = (third(0, 31), third(31, 11));
+    for summary in [&whole, &sum] {
+        let tls = (&summary["tls_full_us"]["count"], &summary["tls_resumed_us"]["count"]);
+        assert_eq!(tls, (&json!(42 + 11 + node), &json!(31 + web)), "{summary:#}");
+    }
+    let of = |summary| {
+        let mut found = Vec::new();
+        counts("", summary, &mut found);
+        found
+    };
+    assert_eq!(of(&sum), of(&whole));
+    drop(over);
+    serving.join().expect("no panic");
 }

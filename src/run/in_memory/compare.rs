@@ -2,7 +2,7 @@
 
 use crate::event::{ClientIndex, Event};
 use crate::metrics::{Results, subject};
-use crate::plan::{Model, Plan};
+use crate::plan::{Model, Plan, Shard};
 use crate::run::in_memory::run_with_books;
 use crate::sim;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +21,13 @@ pub(crate) fn engine(plan: &Plan) -> (Results, Trace) {
 
 /// As [`engine`], whatever the books say.
 pub(crate) fn engine_unchecked(plan: &Plan) -> (Results, Trace) {
+    engine_of(plan, Shard::WHOLE)
+}
+
+/// As [`engine_unchecked`], one shard of the plan.
+pub(crate) fn engine_of(plan: &Plan, shard: Shard) -> (Results, Trace) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
-    let (results, journal) = runtime.block_on(run_with_books(Arc::new(plan.clone()))).expect("it began");
+    let (results, journal) = runtime.block_on(run_with_books(Arc::new(plan.clone()), shard)).expect("it began");
     (results, journal.take_trace())
 }
 

@@ -33,14 +33,15 @@ const COMMON: [&str; 7] = [
     "clients.web.traffic=none",
     "target.embedded.handshake_cost=\"7ms\"",
 ];
-const CRASH: &str = r#"faults=[{at="5s",inject={server_crash={down="2500ms"}}}]"#;
-const TWO_CRASHES: &str = r#"faults=[{at="5s",inject={server_crash={down="500ms"}}},{at="12s",inject={server_crash={down="1500ms"}}}]"#;
-const FIXED: &str = r#"clients.web.reconnect={fixed={delay="3s"}}"#;
-const QUICK: &str = r#"clients.web.reconnect={fixed={delay="700ms"}}"#;
-const FULL: &str = r#"clients.web.reconnect={exponential={base="1s",factor=2,cap="4s",jitter="full"}}"#;
+pub(super) const CRASH: &str = r#"faults=[{at="5s",inject={server_crash={down="2500ms"}}}]"#;
+pub(super) const TWO_CRASHES: &str =
+    r#"faults=[{at="5s",inject={server_crash={down="500ms"}}},{at="12s",inject={server_crash={down="1500ms"}}}]"#;
+pub(super) const FIXED: &str = r#"clients.web.reconnect={fixed={delay="3s"}}"#;
+pub(super) const QUICK: &str = r#"clients.web.reconnect={fixed={delay="700ms"}}"#;
+pub(super) const FULL: &str = r#"clients.web.reconnect={exponential={base="1s",factor=2,cap="4s",jitter="full"}}"#;
 /// Of other cohorts.
-const PHONES: &str = r#"clients.phone={count=25,arrive={over="5s"},reconnect="socket.io-client",traffic={echo={rate="2/s"}}}"#;
-const TELEVISIONS: &str = r#"clients.tv={count=20,arrive={over="4s"},reconnect={fixed={delay="2s"}}}"#;
+pub(super) const PHONES: &str = r#"clients.phone={count=25,arrive={over="5s"},reconnect="socket.io-client",traffic={echo={rate="2/s"}}}"#;
+pub(super) const TELEVISIONS: &str = r#"clients.tv={count=20,arrive={over="4s"},reconnect={fixed={delay="2s"}}}"#;
 
 /// Strategies.
 const WAITS: &[Row] = &[
@@ -405,7 +406,7 @@ const READY: &[Row] = &[
     ),
 ];
 
-fn plan(changes: &[&str], seed: u64) -> Plan {
+pub(super) fn plan(changes: &[&str], seed: u64) -> Plan {
     // Options change cohorts; further ones stand in the scenario.
     let (more, set): (Vec<_>, Vec<_>) = COMMON.iter().chain(changes).partition(|change| [PHONES, TELEVISIONS].contains(change));
     let text = format!("extends = \"default\"\n{}\n", more.into_iter().copied().collect::<Vec<&str>>().join("\n"));
