@@ -15,6 +15,7 @@ use crate::sut::target_events::Crew;
 use crate::transport::clock::monotonic_ns;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -23,6 +24,10 @@ use tokio::time::{sleep, timeout};
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// Between the word to begin and offset 0: workers draw their arrivals and make their books meanwhile.
 const LEAD: Duration = Duration::from_millis(500);
+/// A worker that has said nothing for so many seconds of the run is lost: each tells its numbers several times a second.
+const SILENCE: u32 = 10;
+/// The same once the user has stopped the run, who waits for it.
+const SILENCE_AFTER_STOP: u32 = 2;
 /// In which the books of all workers must be written once the run is over.
 const BOOKS_WITHIN: Duration = Duration::from_secs(60);
 
@@ -81,11 +86,17 @@ pub async fn run(
     let ((crew, orders), (asking, questions)) = (Crew::new(), mpsc::unbounded_channel());
     let prepare = async {
         let members = start_workers(&plan, (shard, &sockets), places, folder, (&token, asking)).await?;
-        match engine::lead(&plan, places, sockets.clone(), token.clone(), crew).await {
+        let led = tokio::select! {
+            // Servers wait for the lines of all workers: without one of them they would never be ready.
+            biased;
+            lost = members.first_lost() => Err(unready(lost, workers)),
+            led = engine::lead(&plan, places, sockets.clone(), token.clone(), crew) => led.map_err(ClusterError::Run),
+        };
+        match led {
             Ok(led) => Ok((members, led)),
             Err(error) => {
                 members.shut_down().await;
-                Err(ClusterError::Run(error))
+                Err(error)
             }
         }
     };
@@ -98,16 +109,17 @@ pub async fn run(
     let epoch_ns = start.not_before(monotonic_ns() + LEAD.as_nanos() as u64);
     members.tell_all(&ToWorker::Go { routes: led.routes(), epoch_ns });
     let forwarding = tokio::spawn(members.clone().forward(orders));
+    let stopped = AtomicBool::new(false);
     let ending = async {
         let until_epoch = Duration::from_nanos(epoch_ns.saturating_sub(monotonic_ns()));
         let silence = async {
             sleep(until_epoch).await;
-            members.fallen_silent().await;
+            members.fallen_silent(SILENCE).await;
         };
         tokio::select! {
             // Each ends the run; a lost worker is found again in the state.
             biased;
-            () = &mut stop => {}
+            () = &mut stop => stopped.store(true, Ordering::Relaxed),
             () = members.lost() => {}
             () = silence => {}
         }
@@ -119,7 +131,8 @@ pub async fn run(
     let written = async {
         let silence = async {
             loop {
-                members.fallen_silent().await;
+                let patience = if stopped.load(Ordering::Relaxed) { SILENCE_AFTER_STOP } else { SILENCE };
+                members.fallen_silent(patience).await;
             }
         };
         tokio::select! {
@@ -176,9 +189,13 @@ async fn start_workers(
             members.shut_down().await;
             let printed = std::fs::read_to_string(&output).unwrap_or_default();
             let why = if printed.is_empty() { why } else { format!("{why}; it said: {}", printed.trim_end()) };
-            Err(ClusterError::Unready { worker: name(worker, count), why })
+            Err(unready((worker, why), count))
         }
     }
+}
+
+fn unready((worker, why): (u32, String), of: u32) -> ClusterError {
+    ClusterError::Unready { worker: name(worker, of), why }
 }
 
 /// The books of all that finished, on top of those of the leading process.

@@ -20,8 +20,6 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 /// How long the exit of a worker may trail behind the end of its line; only then is it known how it ended.
 const EXIT_TRAILS: Duration = Duration::from_millis(500);
-/// A worker that has said nothing for so many seconds of the run is lost: each tells its numbers several times a second.
-const SILENCE: u32 = 10;
 /// In which a worker carries out an order; nobody waits longer for one that stands still.
 const ORDER_WITHIN: Duration = Duration::from_secs(1);
 
@@ -144,9 +142,19 @@ impl Workers {
         let _ = self.state.subscribe().wait_for(|state| !state.lost.is_empty()).await;
     }
 
-    /// Resolves when one has stopped to say how it stands, which is then lost with all others that have. To be waited for while the run goes on
-    /// and books are written.
-    pub(super) async fn fallen_silent(&self) {
+    /// Resolves when one is lost: which, and why.
+    pub(super) async fn first_lost(&self) -> (u32, String) {
+        let mut state = self.state.subscribe();
+        match state.wait_for(|state| state.first_lost().is_some()).await.ok().and_then(|state| state.first_lost()) {
+            Some(lost) => lost,
+            // The sender is ours: it cannot be gone.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Resolves when one has said nothing for so many seconds, which is then lost with all others that have not. To be waited for while the run
+    /// goes on and books are written.
+    pub(super) async fn fallen_silent(&self, patience: u32) {
         let mut second = interval(Duration::from_secs(1));
         // Seconds that this process saw: one that stood still itself does not blame the workers for it.
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -158,10 +166,10 @@ impl Workers {
                 let mut silent = lock(&self.silent);
                 let seconds = silent.entry(*worker).or_default();
                 *seconds += 1;
-                *seconds > SILENCE
+                *seconds > patience
             });
             let silent: Vec<_> = silent.collect();
-            silent.iter().for_each(|worker| self.lose(*worker, format!("it said nothing for {SILENCE} s")));
+            silent.iter().for_each(|worker| self.lose(*worker, format!("it said nothing for {patience} s")));
             if !silent.is_empty() {
                 return;
             }

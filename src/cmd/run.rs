@@ -2,19 +2,20 @@
 
 use super::execute::{check_programs, once, permit, print_summary, tell, was_stopped};
 use super::signals::Stop;
-use crate::api::{Whom, check_instances, divide, save};
+use crate::api::{Error, Whom, check_instances, divide, save};
 use crate::cli::{Events, Run};
 use crate::metrics::{Results, Status};
 use crate::plan::{Plan, Shard, Target};
-use crate::results::folder::Folder;
-use crate::results::record::Manifest;
+use crate::results::folder::{Folder, FolderError};
+use crate::results::record::{Manifest, Verdict};
 use crate::results::shard::Header;
 use crate::results::summary::summarise;
 use crate::results::{self, manifest};
 use crate::run::Start;
 use crate::transport::clock::monotonic_ns;
-use crate::verdict::exit_code;
+use crate::verdict::{Outcome, exit_code};
 use anyhow::Context;
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,12 +55,12 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
             };
         }
     };
-    let signalled = stop.code().filter(|_| results.status == Status::Aborted && results.lost.is_empty());
+    let signalled = stop.code().filter(|_| results.status == Status::Aborted);
     let summary = match save(&folder, &results, None, &plan, &verdict, &manifest) {
         Ok(summary) => summary,
         Err(error) => {
             // The figures must not be lost with the disk, not even where nobody asked for them.
-            let summary = summarise(&results, None, &verdict, &manifest::command_line(&manifest));
+            let summary = summarise(&results, None, &unwritten(verdict, &error), &manifest::command_line(&manifest));
             let error = anyhow::Error::from(error);
             return Err(match print_summary(&summary, args.output.format) {
                 Ok(()) => error,
@@ -76,6 +77,20 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
     }
     results.check_ledger().context("the books do not balance: this is a bug in closestorm, please report it with the run folder")?;
     Ok(signalled.unwrap_or_else(|| super::allowed(exit_code(&verdict), args.output.allow_inconclusive)))
+}
+
+/// The verdict of a run that was not saved: where nobody can read its data again it is no pass.
+fn unwritten(mut verdict: Verdict, error: &Error) -> Verdict {
+    if let Error::NotWritten { source, .. } = error
+        && let Some(error) = source.downcast_ref::<FolderError>()
+    {
+        if verdict.result != Outcome::Fail.name() {
+            verdict.result = Outcome::Inconclusive.name().to_owned();
+        }
+        let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        verdict.reasons.insert(0, format!("its results could not be written: {why}"));
+    }
+    verdict
 }
 
 /// Which part of the plan this run is, and when it begins.

@@ -142,10 +142,15 @@ pub(super) const ROWS: &[Row] = &[
         told::too_big,
         &[
             Param { name: "declared", shape: DECLARED, default: Some("1GiB"), doc: "Payload length in the frame header." },
-            Param { name: "sent", shape: HELD, default: Some("10B"), doc: "Payload bytes that follow; then nothing more comes." },
+            Param {
+                name: "sent",
+                shape: HELD,
+                default: Some("10B"),
+                doc: "Payload bytes that follow. What is sent later is read as more of them.",
+            },
         ],
         "promises more payload than it sends, and keeps the connection open",
-        "peer: answers 1009 where the promise is over its limit, else waits for its own deadline",
+        "peer: answers 1009 where the promise is over its limit, else reads later frames as payload and waits for its own deadline",
         "RFC 6455 §7.4.1; measured",
         |values| {
             let payload = Payload::Filled(values.bytes("sent").unwrap_or(10));

@@ -20,10 +20,20 @@ fn has(place: &Place, id: Id, instance: impl FnOnce(u16) -> bool) -> bool {
 impl Shared {
     /// The server's end of a path is dead by these firings. Where the server is about to end, so is the client's.
     pub(crate) fn path_died(&self, id: Id, by: Vec<Firing>) {
-        if has(&self.registry.slot(id.client).place(), id, |instance| !self.fleet.is_up(instance)) {
+        let place = self.registry.slot(id.client).place();
+        // Told late: its client has gone on, and will not hear of this connection again.
+        if place.connection > id.connection.0 || place.connection == id.connection.0 && place.phase.is_none() {
+            return;
+        }
+        if has(&place, id, |instance| !self.fleet.is_up(instance)) {
             self.deafen(id, &by);
         }
         self.dead_paths.all().entry(id).or_default().extend(by);
+    }
+
+    /// The client's end of a connection is over: nothing can reach it any more.
+    pub(crate) fn path_over(&self, id: Id) {
+        self.dead_paths.all().remove(&id);
     }
 
     /// A server is about to end, or to stand still: nothing of it reaches clients behind dead paths any more.

@@ -5,7 +5,8 @@ use super::book::{FaultBook, Results, Status};
 use super::meta::FaultMeta;
 use crate::event::Event;
 use crate::fault::{Effect, Side};
-use crate::plan::{Pick, Plan};
+use crate::plan::{Pick, Plan, Shard};
+use std::collections::BTreeMap;
 
 impl Results {
     /// Why the results do not tell of the server, in words: what was met on the way, and what the closed books of the whole run show.
@@ -45,6 +46,33 @@ pub fn missed(results: &Results, plan: &Plan) -> Vec<String> {
         let name = &fault.name;
         (hits < most)
             .then(|| format!("fault {name}: each part of the run has a fixed part of {bound}; together they hit {hits} of at most {most}"))
+    });
+    told.chain(rounded(results, plan)).collect()
+}
+
+/// Shares that parts have rounded each by itself, in words, where one process would have hit another number, or might have.
+fn rounded(results: &Results, plan: &Plan) -> Vec<String> {
+    let told = (0..).zip(&plan.faults).filter_map(|(index, fault)| {
+        let Pick::Share(share) = fault.select.pick else { return None };
+        let words = format!("fault {}: each part of the run rounds its percent by itself", fault.name);
+        if Acts::of(fault) == Acts::Later {
+            // Servers take connections and attempts of all parts.
+            return Some(words).filter(|_| fault.side == Side::Client);
+        }
+        let mut firings: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+        for (_, _, event) in results.milestones.kept() {
+            if let Event::Fired { fault, firing, selected, eligible: Some(eligible) } = event
+                && *fault == index
+            {
+                let (hit, all) = firings.entry(*firing).or_default();
+                (*hit, *all) = (*hit + u64::from(*selected), *all + u64::from(*eligible));
+            }
+        }
+        let (hit, wanted) = firings.values().fold((0, 0), |(hit, wanted), (here, all)| {
+            let whole = Shard::WHOLE.portion(share, usize::try_from(*all).unwrap_or(usize::MAX));
+            (hit + here, wanted + whole as u64)
+        });
+        (hit != wanted).then(|| format!("{words}: together they hit {hit}, where one process would have hit {wanted}"))
     });
     told.collect()
 }

@@ -178,7 +178,13 @@ async fn attempt(server: Arc<Server>, wire: Wire) {
             };
             match accepted {
                 Ok(Ok(stream)) => Transport::Secure(Box::new(Secure::new(stream))),
-                _ => return,
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    let within = HEAD_WITHIN.as_secs();
+                    let text =
+                        format!("instance {}: ended a connection whose TLS handshake was not over within {within} s", server.spec.instance);
+                    return server.report(&FromServer::Notice { text });
+                }
             }
         }
     };
@@ -260,7 +266,7 @@ async fn open(server: &Arc<Server>, connection: Box<Connection>, shaken: Shaken)
     let Shaken { id, mut dialogue, close, _seat } = shaken;
     let control = Arc::new(Control::default());
     let serial = server.serial.fetch_add(1, Ordering::Relaxed);
-    register(server, serial, id, &control).await;
+    register(server, serial, (id, connection.link().peer_has_ended()), &control).await;
     if let Some((fault, code)) = close {
         control.send(Command::Close { fault, code, reason: "".into() });
     }
@@ -311,8 +317,9 @@ fn stream_of(spec: &ServerSpec, id: Option<Id>, serial: u64) -> u64 {
     }
 }
 
-/// Makes an open connection known, and lets the faults that wait for it reach it, before anything is said on it.
-async fn register(server: &Arc<Server>, serial: u64, id: Option<Id>, control: &Arc<Control>) {
+/// Makes an open connection known, and lets the faults that wait for it reach it, before anything is said on it; `gone`: its client is, and
+/// there is nothing that a fault could act on.
+async fn register(server: &Arc<Server>, serial: u64, (id, gone): (Option<Id>, bool), control: &Arc<Control>) {
     let waiting: Vec<_> = {
         let mut state = server.state();
         state.connections.insert(serial, control.clone());
@@ -322,7 +329,7 @@ async fn register(server: &Arc<Server>, serial: u64, id: Option<Id>, control: &A
         if let Some(closing) = &state.closing {
             control.send(closing.clone());
         }
-        let wanting = state.new.iter().filter(|(_, standing)| server.selects(standing, id).is_some());
+        let wanting = state.new.iter().filter(|(_, standing)| !gone && server.selects(standing, id).is_some());
         wanting.map(|(dose, standing)| (dose.clone(), standing.bounded)).collect()
     };
     server.open.send_modify(|open| *open += 1);

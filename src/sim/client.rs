@@ -156,7 +156,7 @@ impl World<'_> {
 
     /// A server is done with someone who is gone.
     pub(super) fn vacate(&mut self, leaver: u32, process: u16) {
-        let (server, who) = self.leavers[leaver as usize];
+        let (server, who) = self.leavers.take(leaver);
         if self.processes.get(usize::from(server)) == Some(&process) {
             self.servers[usize::from(server)].vacate(who);
         }

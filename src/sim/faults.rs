@@ -43,8 +43,7 @@ impl World<'_> {
                 let named = self.named(instance);
                 self.record(self.now, &Event::Fired { fault, firing: firing.number, selected: named.len() as u32, eligible: None });
                 for server in named {
-                    self.reach(server, firing);
-                    self.listener(server, on);
+                    self.reach(server, firing, on);
                 }
                 self.revert_later(firing);
             }
@@ -199,20 +198,39 @@ impl World<'_> {
         self.go_on_at(at, self.rows[client as usize].server, self.who(client));
     }
 
-    /// A process carries out what a firing asks of its listening socket, or the next one will, or this one when it goes on.
-    fn reach(&mut self, server: u16, firing: Firing) {
+    /// A process carries out what a firing asks of its listening socket, or the next one will, or this one when it goes on: one that stands
+    /// still hears nothing.
+    fn reach(&mut self, server: u16, firing: Firing, on: OnListener) {
         let of = &mut self.servers[usize::from(server)];
         if of.up && !of.is_frozen(self.now) {
             self.record(self.now, &Event::Reached { fault: firing.fault });
+            self.listener(server, on);
         } else {
-            of.unreached.push(firing);
+            of.unreached.push((firing, on));
         }
     }
 
-    /// Firings that waited for a process reach it.
+    /// Firings that waited for a process reach it, and the ends of others.
     pub(super) fn reach_all(&mut self, server: u16) {
-        for firing in std::mem::take(&mut self.servers[usize::from(server)].unreached) {
+        self.forget_reverted(server);
+        for (firing, on) in std::mem::take(&mut self.servers[usize::from(server)].unreached) {
             self.record(self.now, &Event::Reached { fault: firing.fault });
+            self.listener(server, on);
+        }
+    }
+
+    /// What was over while a process stood still is over for it now, too, or it is gone.
+    pub(super) fn forget_reverted(&mut self, server: u16) {
+        for on in std::mem::take(&mut self.servers[usize::from(server)].unreverted) {
+            self.listens_again(server, on);
+        }
+    }
+
+    fn listens_again(&mut self, server: u16, on: OnListener) {
+        match on {
+            OnListener::Closed => self.servers[usize::from(server)].closed -= 1,
+            OnListener::Full(backlog) => self.accepts_again(server, backlog),
+            OnListener::Files(_) => {}
         }
     }
 
@@ -305,11 +323,16 @@ impl World<'_> {
         match planned.inject.effect(planned.side) {
             Effect::Listener { on, instance } => {
                 for server in self.named(instance) {
-                    self.servers[usize::from(server)].unreached.retain(|other| *other != firing);
-                    match on {
-                        OnListener::Closed => self.servers[usize::from(server)].closed -= 1,
-                        OnListener::Full(backlog) => self.accepts_again(server, backlog),
-                        OnListener::Files(_) => {}
+                    let of = &mut self.servers[usize::from(server)];
+                    let waited = of.unreached.len();
+                    of.unreached.retain(|(other, _)| *other != firing);
+                    if of.unreached.len() < waited {
+                        continue;
+                    }
+                    if of.is_frozen(self.now) {
+                        of.unreverted.push(on);
+                    } else {
+                        self.listens_again(server, on);
                     }
                 }
             }

@@ -8,17 +8,46 @@ use crate::fault::{OnAttempt, Shedding};
 use crate::plan::Gone;
 use std::time::Duration;
 
+/// Those requests, and with which server each is; the number of one is in an entry of the queue, and free again when that is due.
+#[derive(Debug, Default)]
+pub(super) struct Leavers {
+    all: Vec<(u16, Who)>,
+    free: Vec<u32>,
+}
+
+impl Leavers {
+    fn keep(&mut self, server: u16, who: Who) -> u32 {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.all.push((ORPHAN, Who::default()));
+            self.all.len() as u32 - 1
+        });
+        self.all[place as usize] = (server, who);
+        place
+    }
+
+    /// Its entry of the queue is due.
+    pub(super) fn take(&mut self, place: u32) -> (u16, Who) {
+        self.free.push(place);
+        std::mem::replace(&mut self.all[place as usize], (ORPHAN, Who::default()))
+    }
+
+    /// All that are with a server, which are with none from now on.
+    fn forget(&mut self, server: u16) -> Vec<Who> {
+        let there = self.all.iter_mut().filter(|(of, _)| *of == server);
+        there.map(|of| std::mem::replace(of, (ORPHAN, Who::default())).1).collect()
+    }
+}
+
 impl World<'_> {
     /// The server goes on with this request at `at`, whatever its client does meanwhile.
     pub(super) fn go_on_at(&mut self, at: u64, server: u16, who: Who) {
-        self.leavers.push((server, who));
-        let (client, turn) = (self.leavers.len() as u32 - 1, self.processes[usize::from(server)]);
+        let (client, turn) = (self.leavers.keep(server, who), self.processes[usize::from(server)]);
         self.push(at, Due { client, turn, what: What::Late, mark: 0 });
     }
 
     /// It goes on; `place` is among `leavers`.
     pub(super) fn late(&mut self, place: u32, process: u16) {
-        let (server, who) = self.leavers[place as usize];
+        let (server, who) = self.leavers.take(place);
         if self.processes.get(usize::from(server)) != Some(&process) {
             return;
         }
@@ -49,12 +78,8 @@ impl World<'_> {
 
     /// The server has reset all that waited for an answer.
     pub(super) fn forget_gone(&mut self, server: u16) {
-        for place in 0..self.leavers.len() {
-            let (of, who) = self.leavers[place];
-            if of == server {
-                self.servers[usize::from(server)].vacate(who);
-                self.leavers[place].0 = ORPHAN;
-            }
+        for who in self.leavers.forget(server) {
+            self.servers[usize::from(server)].vacate(who);
         }
     }
 
@@ -73,8 +98,7 @@ impl World<'_> {
     /// The client of an attempt is gone: its seat is free when its server is done with it.
     pub(super) fn vacate_later(&mut self, place: u16, who: Who) {
         let Some(until) = self.servers.get_mut(usize::from(place)).and_then(|server| server.abandoned(who, self.now)) else { return };
-        self.leavers.push((place, who));
-        let (client, turn) = (self.leavers.len() as u32 - 1, self.processes[usize::from(place)]);
+        let (client, turn) = (self.leavers.keep(place, who), self.processes[usize::from(place)]);
         self.push(until, Due { client, turn, what: What::Vacate, mark: 0 });
     }
 }

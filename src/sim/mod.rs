@@ -164,7 +164,7 @@ struct World<'a> {
     later: BTreeMap<u32, Vec<Firing>>,
     /// Attempts that their clients have given up while a server with a limit of connections works for them, or that a fault holds back: server
     /// and attempt.
-    leavers: Vec<(u16, Who)>,
+    leavers: gone::Leavers,
     /// TLS sessions by client; empty on ws.
     sessions: Vec<tls::Session>,
     /// Clients that leave, or have left by themselves, and have not come back.
@@ -212,7 +212,7 @@ impl<'a> World<'a> {
             pairs: Pairs::default(),
             later: BTreeMap::new(),
             turns: BTreeMap::new(),
-            leavers: Vec::new(),
+            leavers: gone::Leavers::default(),
             closing_since: BTreeMap::new(),
             leaving: BTreeSet::new(),
             stays: BTreeMap::new(),

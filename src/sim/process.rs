@@ -96,6 +96,7 @@ impl World<'_> {
         let waiting = std::mem::take(&mut self.servers[usize::from(server)].held);
         let reset = self.reset_before_101();
         self.servers[usize::from(server)].stop();
+        self.forget_reverted(server);
         let turn = self.processes[usize::from(server)];
         // Before any client hears of it: who waits exactly as long as the server is down finds it there, as in the engine.
         self.push(self.now.saturating_add(down), Due { client: u32::from(server), turn, what: What::Start, mark: 0 });

@@ -2,6 +2,7 @@
 //!
 //! Offsets are ns. What an opening handshake meets is decided by `plan::admission`, as in the embedded server.
 
+use crate::fault::OnListener;
 use crate::plan::{Accept, Bucket, Firing, Gone, Line, Model, Queue, Refusal, Times};
 use crate::seed::{Seed, Stream};
 use std::collections::{BTreeMap, VecDeque};
@@ -65,7 +66,9 @@ pub(super) struct Server {
     /// The process runs and listens.
     pub(super) up: bool,
     /// Firings on the listening socket that no process has carried out yet.
-    pub(super) unreached: Vec<Firing>,
+    pub(super) unreached: Vec<(Firing, OnListener)>,
+    /// What a process that stands still does not know to be over.
+    pub(super) unreverted: Vec<OnListener>,
     /// Faults that close the listening socket.
     pub(super) closed: u32,
     /// Firings that make it accept nothing, each with the length of the queue meanwhile.
@@ -140,6 +143,7 @@ impl Server {
         let mut server = Server {
             up: false,
             unreached: Vec::new(),
+            unreverted: Vec::new(),
             closed: 0,
             full: Vec::new(),
             frozen_until: 0,

@@ -55,10 +55,12 @@ pub enum RunError {
         cause: String,
     },
     /// An embedded server process started and did not report.
-    #[error("embedded server {instance} started but did not report; its output is in the run folder")]
+    #[error("embedded server {instance} started but did not report{}", if said.is_empty() { String::new() } else { format!("; it printed: {said}") })]
     NoHello {
         /// Which.
         instance: u16,
+        /// The last lines that it printed.
+        said: String,
     },
     /// A server that should be there again.
     #[error("it did not start again: {0}")]

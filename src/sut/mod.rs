@@ -400,7 +400,9 @@ impl Fleet {
     /// # Errors
     /// If there is no process.
     pub(crate) async fn pause(&self, firing: Firing, instance: u16, journal: &Journal) -> Result<Duration, RunError> {
-        let at = journal.offset(self.keeper()?.pause(instance, &self.lines).await?);
+        // One that stands still already has nothing to say, and is not asked.
+        let asked = self.paused().get(&instance).is_none_or(BTreeSet::is_empty).then_some(&*self.lines);
+        let at = journal.offset(self.keeper()?.pause(instance, asked).await?);
         self.paused().entry(instance).or_default().insert(firing);
         journal.record_at(at, &happened(instance, "paused", ""));
         Ok(at)

@@ -90,7 +90,8 @@ impl Instances {
         }
         for (process, pid) in (0..).zip(&pids) {
             if !lines.hello((instance, process), *pid, HELLO_WITHIN).await {
-                return Err(RunError::NoHello { instance });
+                let said = members.iter().map(|target| target.printed()).find(|text| !text.is_empty()).unwrap_or_default();
+                return Err(RunError::NoHello { instance, said });
             }
         }
         self.standing().iter().for_each(|(_, command)| lines.tell(instance, command));
@@ -141,8 +142,8 @@ impl Instances {
     }
 
     /// SIGSTOP to all processes of an instance: when the first was hit.
-    pub(crate) async fn pause(&self, instance: u16, lines: &Lines) -> Result<u64, RunError> {
-        if self.stop_signal.is_none() {
+    pub(crate) async fn pause(&self, instance: u16, lines: Option<&Lines>) -> Result<u64, RunError> {
+        if let Some(lines) = lines.filter(|_| self.stop_signal.is_none()) {
             // Its clock goes on while it is stopped: before it is, it notes how far its service has come.
             let ticket = self.stops.fetch_add(1, Ordering::Relaxed);
             lines.stand_still(instance, ticket, STILL_WITHIN).await;

@@ -55,8 +55,8 @@ impl Keeper {
         }
     }
 
-    /// SIGSTOP: when it hit.
-    pub(crate) async fn pause(&self, instance: u16, lines: &Lines) -> Result<u64, RunError> {
+    /// SIGSTOP: when it hit. `lines`: those on which it is asked first how far it has come.
+    pub(crate) async fn pause(&self, instance: u16, lines: Option<&Lines>) -> Result<u64, RunError> {
         match self {
             Keeper::Processes(instances) => instances.pause(instance, lines).await,
             Keeper::Memory(houses) => houses.pause(instance),

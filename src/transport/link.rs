@@ -86,6 +86,11 @@ impl Link {
         self.end
     }
 
+    /// Whether the peer's FIN or RST has come, whatever may be left to read before it.
+    pub fn peer_has_ended(&self) -> bool {
+        self.wire.peer_has_ended()
+    }
+
     /// Whether this side has ended TCP, or nothing of it gets out any more.
     pub fn is_finished(&self) -> bool {
         self.finished || self.discards_writes() || self.end == TcpEnd::Rst

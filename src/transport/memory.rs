@@ -105,6 +105,13 @@ impl End {
         (End { pipe: Arc::clone(&pipe), side: CLIENT }, End { pipe, side: SERVER })
     }
 
+    /// Whether the peer's FIN or RST has come.
+    pub fn peer_has_ended(&self) -> bool {
+        let mut pipe = lock(&self.pipe);
+        let (own, _) = pipe.split(self.side);
+        own.fin || own.broken
+    }
+
     /// FIN: our direction ends.
     ///
     /// # Errors

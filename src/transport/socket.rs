@@ -3,11 +3,12 @@
 //! What differs between the two is here; `link` and all above it do not know which they have.
 
 use crate::transport::memory;
+use futures_util::FutureExt;
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Bytes that can half-close and reset.
@@ -32,6 +33,16 @@ impl From<memory::End> for Wire {
 }
 
 impl Wire {
+    /// Whether the peer's FIN or RST has come, whatever may be left to read before it.
+    pub fn peer_has_ended(&self) -> bool {
+        match self {
+            Wire::Tcp(stream) => {
+                stream.ready(Interest::READABLE).now_or_never().is_some_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed()))
+            }
+            Wire::Memory(end) => end.peer_has_ended(),
+        }
+    }
+
     /// Switches Nagle's algorithm off. In memory there is none.
     ///
     /// # Errors

@@ -239,6 +239,7 @@ impl Connection {
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
             Error::Protocol(_) => Some(PROTOCOL_ERROR),
             Error::Utf8(_) => Some(INVALID_PAYLOAD),
+            Error::Capacity(_) if self.tap.length_is_illegal() => Some(PROTOCOL_ERROR),
             Error::Capacity(_) => Some(TOO_BIG),
             _ => None,
         };

@@ -83,6 +83,11 @@ impl Scanner {
         Piece { len: used + payload, opcode, begins, ends, illegal_control }
     }
 
+    /// Whether the frame in which the stream stands says a length that no frame may have (RFC 6455 §5.2: the top bit of 64 must be 0).
+    pub(crate) fn length_is_illegal(&self) -> bool {
+        self.header_complete() && self.header[1] & 0x7f == 127 && self.header[2] & 0x80 != 0
+    }
+
     fn header_complete(&self) -> bool {
         self.have >= 2 && self.have == self.header_length()
     }

@@ -110,6 +110,11 @@ impl Tap {
         self.received.mid_frame() || matches!(self.phase, Phase::Closing(_))
     }
 
+    /// Whether the received stream stands inside a frame whose length no frame may have.
+    pub(crate) fn length_is_illegal(&self) -> bool {
+        self.received.length_is_illegal()
+    }
+
     /// Whether the reader above has had whole messages only, once it has read all that came.
     pub(crate) fn is_between_messages(&self) -> bool {
         !self.received.mid_message() && matches!(self.phase, Phase::Frames) && self.upward.is_empty()

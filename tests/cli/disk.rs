@@ -41,6 +41,11 @@ fn a_limit_on_the_length_of_files_does_not_lose_the_figures() {
     let ended = place.shell("ulimit -f 12; exec $C run test.toml --out run").end();
     ended.assert_one_message(1, &["the run was measured", "incomplete in run.partial", "File too large"]);
     assert!(ended.out.contains("closes       20 ·") && !exists(&place.path("run")), "{ended:?}");
+    // What nobody can read again is not passed.
+    assert!(
+        !ended.out.contains("PASS") && ended.out.contains("INCONCLUSIVE: its results could not be written: File too large"),
+        "{ended:?}"
+    );
 }
 
 /// Runs a line of shell in which `full` is a disk of so many bytes; `None` where that is not permitted.

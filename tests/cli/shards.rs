@@ -138,7 +138,7 @@ fn shards_over_tls_count_what_one_process_counts() {
     let port = started.recv().expect("the server listens");
     let scenario = format!(
         r#"
-duration = "3s"
+duration = "6s"
 [target.url]
 address  = "wss://127.0.0.1:{port}/"
 insecure = true
@@ -153,12 +153,12 @@ reconnect = {{ fixed = {{ delay = "300ms" }} }}
 resume    = false
 [[faults]]
 name   = "cut"
-at     = "1s"
+at     = "2s"
 side   = "client"
 inject = {{ drop_rst = {{}} }}
 [[faults]]
 name   = "third"
-at     = "2s"
+at     = "4s"
 side   = "client"
 select = {{ nth = 3 }}
 inject = {{ close_code = {{ code = 4000 }} }}
@@ -180,7 +180,7 @@ inject = {{ close_code = {{ code = 4000 }} }}
     let (web, node) = (third(0, 31), third(31, 11));
     for summary in [&whole, &sum] {
         let tls = (&summary["tls_full_us"]["count"], &summary["tls_resumed_us"]["count"]);
-        assert_eq!(tls, (&json!(42 + 11 + node), &json!(31 + web)), "{summary:#}");
+        assert_eq!(tls, (&json!(42 + 11 + node), &json!(31 + web)));
     }
     let of = |summary| {
         let mut found = Vec::new();

@@ -378,3 +378,32 @@ fn bounds_of_faults_are_those_of_the_run_whatever_the_number_of_workers() {
         assert!(seen >= 100.0 && (hit - seen * 0.3).abs() <= 1.0, "{workers}: {hit} of {seen}");
     });
 }
+
+#[test]
+fn a_signal_does_not_wait_for_a_worker_that_stands_still() {
+    let place = Place::with(LISTENING);
+    let run = place.start(&["run", "test.toml", "--workers", "2", "--out", "run"]);
+    run.until_it_runs();
+    until("not all are open", || run.err().contains("open 10/10"));
+    send("STOP", processes(&place, "__worker")[1]);
+    run.signal("INT");
+    let begun = std::time::Instant::now();
+    run.end().assert_code(130);
+    assert!(begun.elapsed() < std::time::Duration::from_secs(7), "{:?}", begun.elapsed());
+    let lost = place.json("run/summary.json")["generator"]["lost"][0].clone();
+    assert!(lost.as_str().is_some_and(|lost| lost.contains("it said nothing for 2 s")), "{lost}");
+}
+
+#[test]
+fn a_worker_that_is_killed_before_the_run_begins_is_named() {
+    let place = Place::with(LISTENING);
+    let run = place.start(&["run", "test.toml", "--workers", "2", "--out", "run"]);
+    until("no worker was started", || processes(&place, "__worker").len() == 2);
+    send("KILL", processes(&place, "__worker")[0]);
+    let begun = std::time::Instant::now();
+    let ended = run.end();
+    // Where it was killed after the run began, its clients are lost.
+    assert!(matches!(ended.code, Some(1 | 3)), "{ended:?}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(ended.out.contains("of 2 was lost") || ended.err.contains("of 2 is not ready: process"), "{ended:?}");
+}

@@ -19,15 +19,9 @@ type LeftOut = (&'static str, fn(&Draft) -> bool);
 const LEFT_OUT: &[LeftOut] = &[
     ("who returns after a fixed stay meets the very end of a service", |draft| draft.says("stay") && draft.says("handshake_cost")),
     ("the newest first, of those that come in one instant", |draft| draft.says("queue = \"lifo\"")),
-    ("what two faults do to a connection in the moment in which it opens", |draft| draft.says("new = true") && draft.has(&["blackhole"])),
     ("connections that opened in one instant, of several served at a time, are closed in turns", |draft| {
         draft.says("parallel") && draft.has(&["server_graceful", "server_restart_rolling"])
     }),
-    // These differ, and are not mended.
-    ("a connection that a server opens for a client that is gone is hit by a fault that waits for new ones: not simulated", |draft| {
-        draft.says("new = true") && draft.has(&["server_pause", "backlog_full"])
-    }),
-    ("two faults on one new connection, one of which freezes its client", |draft| draft.says("new = true") && draft.has(&["freeze"])),
 ];
 
 /// The first difference of a plan; `None`: it agrees, or may not run.

@@ -75,6 +75,11 @@ pub struct CommandTarget {
 }
 
 impl CommandTarget {
+    /// The last lines that the latest process has printed.
+    pub fn printed(&self) -> String {
+        ready::tail(&self.recipe.spec.output, self.output_from)
+    }
+
     /// A target of this recipe, not yet started.
     pub fn new(guard: &Guard, slot: u16, recipe: Recipe) -> Self {
         Self { guard: guard.clone(), slot, recipe, started: None, output_from: 0, paused: false }
@@ -288,7 +293,7 @@ impl CommandTarget {
 
     fn ended_early(&self, exit: Exit, started: Started) -> Error {
         let after = Duration::from_nanos(exit.at.min(monotonic_ns()).saturating_sub(started.at));
-        Error::ExitedEarly { how: exit.how, after, output: ready::tail(&self.recipe.spec.output, self.output_from) }
+        Error::ExitedEarly { how: exit.how, after, output: self.printed() }
     }
 }
 
