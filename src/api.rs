@@ -9,7 +9,7 @@
 //!     r#"
 //!     duration = "20s"
 //!     expect = ["clients_lost count == 0", "reconnect_time max < 10s"]
-//!     clients.web = { count = 50, arrival = "burst", reconnect = "socket.io-client" }
+//!     clients.web = { count = 50, arrive = { over = "1s" }, reconnect = "socket.io-client" }
 //!     faults = [{ at = "5s", inject = { drop_rst = {} } }]
 //!     "#,
 //! )?;

@@ -1,8 +1,7 @@
 //! The guard process, `closestorm __guard`: starts the targets and kills all of them when closestorm is gone, whatever killed it.
 //!
 //! closestorm alone holds the other end of the guard's stdin, so the end of that pipe is the end of closestorm, by SIGKILL too.
-//! Rejected: PR_SET_PDEATHSIG fires when the forking thread ends and does not reach grandchildren; a watcher inside the target's
-//! group would be stopped or killed with it. The guard has one thread, a process group of its own (no Ctrl-C reaches it, no fault
+//! The guard has one thread, a process group of its own (no Ctrl-C reaches it, no fault
 //! hits it), and is the subreaper of all that it starts: whoever loses its parent becomes its child, so it can kill and reap
 //! everybody, even a process that made its own session. The other side of the conversation is `handle`.
 
