@@ -1,5 +1,6 @@
 //! One binary of integration tests: real processes and sockets, a module per theme.
 
+mod api;
 mod cli;
 mod common;
 mod console;
