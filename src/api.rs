@@ -31,7 +31,7 @@ use crate::results::runs::Seeds;
 use crate::results::summary::summarise;
 use crate::results::usage::{self, Baseline};
 use crate::run::{self as engine, Places, Start};
-use crate::sim::{self, Simulated};
+use crate::sim::{self, GoOn, Simulated};
 use crate::sut::error::RunError;
 use crate::units::print_duration;
 use crate::verdict::{self, UNCHECKED, judge};
@@ -43,9 +43,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
-pub use crate::metrics::Live;
+pub use crate::metrics::{Rates, Snapshot};
 pub use crate::results::record::{self, Summary, Verdict};
 pub use crate::scenario::{Errors, Overrides, Source};
+pub use crate::snapshots::{Publisher, Subscription, Update};
 
 /// Whatever else went wrong below.
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -126,7 +127,7 @@ impl StopHandle {
 }
 
 /// How a scenario is carried out.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Options {
     /// Ends it early.
     pub stop: StopHandle,
@@ -135,18 +136,8 @@ pub struct Options {
     pub program: Option<PathBuf>,
     /// File for what the target prints; `None`: it is not kept.
     pub output: Option<PathBuf>,
-    /// Is told several times a second how far it is: time since the start, and counts.
-    pub progress: Option<Box<dyn FnMut(Duration, Live) + Send>>,
-}
-
-impl fmt::Debug for Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("stop", &self.stop)
-            .field("program", &self.program)
-            .field("output", &self.output)
-            .finish_non_exhaustive()
-    }
+    /// Tells whoever has subscribed how the run stands, several times a second.
+    pub snapshots: Publisher,
 }
 
 /// What is to happen: clients, target, faults and expectations, read and checked.
@@ -187,10 +178,10 @@ impl Scenario {
     /// # Errors
     /// [`Error::Refused`]: a fault is not simulated, or there is no `[model]` of a target that is not ours.
     pub fn simulate(&self, options: Options) -> Result<Outcome, Error> {
-        let Options { stop, mut progress, .. } = options;
+        let Options { stop, mut snapshots, .. } = options;
         let manifest = self.manifest("simulate");
-        let simulated = simulated(&self.plan, &model(&self.plan)?, &mut |at, live| {
-            progress.iter_mut().for_each(|progress| progress(at, live));
+        let simulated = simulated(&self.plan, &model(&self.plan)?, &mut |at, recorder| {
+            snapshots.publish(at, || recorder.snapshot());
             !stop.is_stopped()
         })?;
         let verdict = judge(&Evidence::of(&simulated.results), &self.plan.expectations);
@@ -203,7 +194,7 @@ impl Scenario {
     /// # Errors
     /// [`Error::Refused`], [`Error::Stopped`] or [`Error::Failed`]: it could not begin. What begins is measured to some end.
     pub async fn run(&self, options: Options) -> Result<Outcome, Error> {
-        let Options { stop, program, output, mut progress } = options;
+        let Options { stop, program, output, snapshots } = options;
         let manifest = self.manifest("run");
         let (plan, division) = divide(self.plan.clone(), Shard::WHOLE, None)?;
         let plan = Arc::new(plan);
@@ -213,8 +204,7 @@ impl Scenario {
             output: output.unwrap_or_else(|| engine::output_file(&scratch.0)),
             warm_up: Duration::ZERO,
         };
-        let show = |at, live| progress.iter_mut().for_each(|progress| progress(at, live));
-        let (results, verdict) = measured(&plan, Whom::whole(division), (&places, &scratch.0), stop.stopped(), show).await?;
+        let (results, verdict) = measured(&plan, Whom::whole(division), (&places, &scratch.0), stop.stopped(), snapshots).await?;
         Outcome::of(plan, results, verdict, manifest)
     }
 
@@ -365,16 +355,16 @@ pub(crate) async fn measured(
     whom: Whom,
     (places, folder): (&Places, &Path),
     stop: impl Future<Output = ()>,
-    progress: impl FnMut(Duration, Live),
+    snapshots: Publisher,
 ) -> Result<(Results, Verdict), Error> {
     let usage = Baseline::now();
     let Whom { shard, division, start } = whom;
     let plan = plan.clone();
     let expectations = plan.expectations.clone();
     let mut results = if division.workers == 1 {
-        engine::run(plan, shard, start, places, stop, progress).await?
+        engine::run(plan, shard, start, places, stop, snapshots).await?
     } else {
-        cluster::run(plan, (shard, division.workers), start, (places, folder), stop, progress).await?
+        cluster::run(plan, (shard, division.workers), start, (places, folder), stop, snapshots).await?
     };
     results.usage.add(usage.used());
     let verdict = if shard.is_whole() { judge(&Evidence::of(&results), &expectations) } else { unjudged(&results, shard) };
@@ -401,7 +391,7 @@ pub(crate) fn model(plan: &Plan) -> Result<Model, Error> {
 ///
 /// # Errors
 /// It has a fault that is not simulated.
-pub(crate) fn simulated(plan: &Plan, model: &Model, go_on: &mut dyn FnMut(Duration, Live) -> bool) -> Result<Simulated, Error> {
+pub(crate) fn simulated(plan: &Plan, model: &Model, go_on: &mut GoOn<'_>) -> Result<Simulated, Error> {
     sim::run_watched(plan, model, go_on).map_err(|error| Error::Refused(error.to_string()))
 }
 

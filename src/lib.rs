@@ -37,6 +37,10 @@ mod number;
 #[cfg(feature = "internals")]
 pub mod number;
 #[cfg(not(feature = "internals"))]
+mod observer;
+#[cfg(feature = "internals")]
+pub mod observer;
+#[cfg(not(feature = "internals"))]
 mod seed;
 #[cfg(feature = "internals")]
 pub mod seed;
@@ -124,6 +128,10 @@ pub mod server;
 mod sim;
 #[cfg(feature = "internals")]
 pub mod sim;
+#[cfg(not(feature = "internals"))]
+mod snapshots;
+#[cfg(feature = "internals")]
+pub mod snapshots;
 #[cfg(not(feature = "internals"))]
 mod sut;
 #[cfg(feature = "internals")]

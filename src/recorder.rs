@@ -1,12 +1,19 @@
-//! Where events are recorded: the clock of the run, and the one recorder.
+//! Where events are recorded: the clock of the run, and its observers, of which the recorder is the first.
 
 use crate::event::{ClientIndex, Event, Stage, Stages, UnderWay};
-use crate::metrics::{Live, Recorder, Results, Status};
+use crate::metrics::{Recorder, Results, Snapshot, Status};
+use crate::observer::Observer;
 use crate::transport::clock::Clock;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// Who takes each event besides the recorder: nobody, and in tests a list of all.
+#[cfg(not(test))]
+type Also = ();
+#[cfg(test)]
+type Also = Vec<(Duration, Event)>;
 
 /// The run's clock and books. Closed books ignore what comes later: our own teardown appears in no count.
 #[derive(Debug)]
@@ -14,12 +21,10 @@ pub(crate) struct Journal {
     start: Instant,
     epoch_ns: u64,
     end: Duration,
-    recorder: Mutex<Option<Recorder>>,
+    /// The recorder, until the books are closed, and whoever else takes the events.
+    observers: Mutex<(Option<Recorder>, Also)>,
     /// What was under way at the end, as far as it has ended since.
     late: Mutex<BTreeMap<ClientIndex, UnderWay>>,
-    /// All that was recorded, to the nanosecond.
-    #[cfg(test)]
-    trace: Mutex<Vec<(Duration, Event)>>,
 }
 
 impl Journal {
@@ -29,15 +34,11 @@ impl Journal {
         let start = now + Duration::from_nanos(epoch_ns.saturating_sub(now_ns));
         // An epoch that is over already is no instant of tokio's, which do not go back before the first.
         let start = start.checked_sub(Duration::from_nanos(now_ns.saturating_sub(epoch_ns))).unwrap_or(start);
-        Journal {
-            start,
-            epoch_ns,
-            end,
-            recorder: Mutex::new(Some(recorder)),
-            late: Mutex::default(),
-            #[cfg(test)]
-            trace: Mutex::default(),
-        }
+        Journal { start, epoch_ns, end, observers: Mutex::new((Some(recorder), Also::default())), late: Mutex::default() }
+    }
+
+    fn observers(&self) -> MutexGuard<'_, (Option<Recorder>, Also)> {
+        self.observers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Offset in the run.
@@ -65,10 +66,9 @@ impl Journal {
         if at >= self.end {
             return self.late(at, event);
         }
-        if let Some(recorder) = self.recorder.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            recorder.record(at, event);
-            #[cfg(test)]
-            self.trace.lock().unwrap_or_else(PoisonError::into_inner).push((at, event.clone()));
+        let mut observers = self.observers();
+        if observers.0.is_some() {
+            observers.on(at, event);
         }
     }
 
@@ -108,7 +108,7 @@ impl Journal {
     /// All that was recorded so far, in that order.
     #[cfg(test)]
     pub(crate) fn take_trace(&self) -> Vec<(Duration, Event)> {
-        std::mem::take(&mut self.trace.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.observers().1)
     }
 
     /// Records a notice.
@@ -116,24 +116,24 @@ impl Journal {
         self.record(&Event::Notice { text: text.into() });
     }
 
-    /// Numbers for a progress line.
-    pub(crate) fn live(&self) -> Live {
-        self.recorder.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Recorder::live).unwrap_or_default()
+    /// How the run stands.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.observers().0.as_ref().map(Recorder::snapshot).unwrap_or_default()
     }
 
     /// Closes the books at `end`, when `under_way` was; `None` if they are closed already.
     pub(crate) fn close(&self, status: Status, end: Duration, under_way: Vec<(ClientIndex, UnderWay)>) -> Option<Results> {
-        let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let mut observers = self.observers();
+        if observers.0.is_none() {
+            return None;
+        }
         let mut cut = std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner));
         for (client, what) in under_way {
             cut.entry(client).or_insert(what);
         }
         for (client, what) in cut {
-            let event = Event::Cut { client, what };
-            recorder.record(end, &event);
-            #[cfg(test)]
-            self.trace.lock().unwrap_or_else(PoisonError::into_inner).push((end, event));
+            observers.on(end, &Event::Cut { client, what });
         }
-        Some(recorder.finish(end, status))
+        observers.0.take().map(|recorder| recorder.finish(end, status))
     }
 }

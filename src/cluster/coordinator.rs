@@ -5,10 +5,11 @@ use crate::cluster::workers::Workers;
 use crate::load::hits::Question;
 use crate::metrics::meta::Meta;
 use crate::metrics::shard::Unreadable;
-use crate::metrics::{Live, Results, shard as books};
+use crate::metrics::{Results, shard as books};
 use crate::plan::{Plan, Shard};
 use crate::run as engine;
 use crate::run::{Places, Start};
+use crate::snapshots::Publisher;
 use crate::sut::command;
 use crate::sut::error::RunError;
 use crate::sut::target_events::Crew;
@@ -78,7 +79,7 @@ pub async fn run(
     start: Start,
     (places, folder): (&Places, &Path),
     stop: impl Future<Output = ()>,
-    mut progress: impl FnMut(Duration, Live),
+    mut snapshots: Publisher,
 ) -> Result<Results, ClusterError> {
     tokio::pin!(stop);
     let token = engine::token();
@@ -126,7 +127,9 @@ pub async fn run(
         members.tell_all(&ToWorker::Stop);
     };
     let (target, watched) = (led.handle(), members.clone());
-    let led = led.run(plan.clone(), (shard, workers, questions), epoch_ns, ending, |at, _| progress(at, watched.state().live())).await;
+    let led = led
+        .run(plan.clone(), (shard, workers, questions), epoch_ns, ending, |at| snapshots.publish(at, || watched.state().snapshot()))
+        .await;
     // The servers stay until all books are closed: their end is in none.
     let written = async {
         let silence = async {

@@ -1,7 +1,7 @@
 //! What the leading process and a worker say to each other: JSON lines over an abstract Unix socket.
 
 use crate::load::hits::Ask;
-use crate::metrics::Live;
+use crate::metrics::Snapshot;
 use crate::plan::{Firing, Shard};
 use crate::sut::Routes;
 use crate::sut::target_events::Order;
@@ -94,7 +94,7 @@ pub(super) enum FromWorker {
     /// How it stands.
     Live {
         /// Its numbers.
-        live: Live,
+        live: Snapshot,
     },
     /// The books are closed, and on their way to their file.
     Writing,

@@ -9,6 +9,7 @@ use crate::metrics::{Results, shard};
 use crate::plan::Plan;
 use crate::run::Follower;
 use crate::scenario::{self, Overrides, Source};
+use crate::snapshots::{Publisher, Subscription};
 use crate::sut::target_events::Sent;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -83,10 +84,9 @@ async fn work(call: Call, usage: impl FnOnce() -> Usage) -> io::Result<()> {
         // The sender is dropped with the line, and then the process ends by itself.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    let live = say.clone();
-    let outcome = follower
-        .run(&routes, epoch_ns, (obeyed, questions), stopping, |_, numbers| _ = live.send(FromWorker::Live { live: numbers }))
-        .await;
+    let snapshots = Publisher::default();
+    let telling = tokio::spawn(tell(snapshots.subscribe(), say.clone()));
+    let outcome = follower.run(&routes, epoch_ns, (obeyed, questions), stopping, snapshots).await;
     let saying = match outcome {
         Ok(results) => {
             let results = Results { usage: usage(), ..results };
@@ -100,7 +100,8 @@ async fn work(call: Call, usage: impl FnOnce() -> Usage) -> io::Result<()> {
     let _ = say.send(saying);
     listening.abort();
     asking.abort();
-    drop((say, live));
+    drop(say);
+    let _ = telling.await;
     let _ = listening.await;
     let _ = asking.await;
     let _ = speaking.await;
@@ -154,6 +155,13 @@ async fn speak(mut write: OwnedWriteHalf, mut sayings: mpsc::UnboundedReceiver<F
         if write.write_all(&line).await.is_err() {
             return;
         }
+    }
+}
+
+/// Tells the leading process how its clients stand, until the run is over.
+async fn tell(mut snapshots: Subscription, say: mpsc::UnboundedSender<FromWorker>) {
+    while let Some(update) = snapshots.next().await {
+        let _ = say.send(FromWorker::Live { live: update.state });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::cluster::message::{Call, FromWorker, ToWorker};
 use crate::load::hits::Question;
-use crate::metrics::Live;
+use crate::metrics::Snapshot;
 use crate::sut::command;
 use crate::sut::command::handle::{Guard, Spec};
 use crate::sut::target_events::{Late, Sent};
@@ -50,7 +50,7 @@ pub(super) struct State {
     /// The first of them.
     first_lost: Option<u32>,
     /// Numbers of each.
-    live: BTreeMap<u32, Live>,
+    live: BTreeMap<u32, Snapshot>,
 }
 
 impl State {
@@ -60,8 +60,10 @@ impl State {
     }
 
     /// The numbers of all.
-    pub(super) fn live(&self) -> Live {
-        self.live.values().fold(Live::default(), |sum, live| sum.plus(live))
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let mut sum = Snapshot::default();
+        self.live.values().for_each(|part| sum.add(part));
+        sum
     }
 }
 

@@ -12,6 +12,7 @@ use crate::results::record::{Summary, Verdict};
 use crate::run as engine;
 use crate::run::Places;
 use crate::scenario::PROGRAMS;
+use crate::snapshots::Publisher;
 use crate::template::fill_one;
 use anyhow::Context;
 use std::io::{self, IsTerminal, Write};
@@ -53,9 +54,9 @@ pub(super) fn once(
 ) -> anyhow::Result<(Results, Verdict)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let places = Places { program: engine::this_program(), output: engine::output_file(folder), warm_up };
-    let mut progress = Progress::new(plan, quiet);
-    let show = |at, live| progress.show(at, live);
-    let outcome = runtime.block_on(api::measured(plan, whom, (&places, folder), stop.stopped(), show));
+    let snapshots = Publisher::default();
+    let progress = Progress::follow(plan, quiet, &snapshots);
+    let outcome = runtime.block_on(api::measured(plan, whom, (&places, folder), stop.stopped(), snapshots));
     progress.finish();
     // Clients that are still at it need not be unwound one by one.
     runtime.shutdown_background();

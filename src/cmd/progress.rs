@@ -1,10 +1,13 @@
 //! What a run shows on stderr while it lasts: a live line on a terminal, a plain line each second elsewhere.
+//!
+//! It reads the stream of snapshots on a thread of its own: a terminal that stands still, or a full pipe, does not hold up the run.
 
-use crate::metrics::Live;
 use crate::plan::Plan;
+use crate::snapshots::{Publisher, Update};
 use crate::units::print_duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// Between two plain lines.
@@ -12,20 +15,44 @@ const LINE_EVERY: Duration = Duration::from_secs(1);
 /// A terminal with fewer columns has no room for a bar beside the figures.
 const BAR_FROM: u16 = 100;
 
-/// The progress of a run.
-pub(super) struct Progress {
+/// Shows the progress of a run.
+pub(super) struct Progress(Option<JoinHandle<()>>);
+
+impl Progress {
+    /// Shows what is published from now on; nothing where `quiet`.
+    pub(super) fn follow(plan: &Plan, quiet: bool, snapshots: &Publisher) -> Self {
+        if quiet {
+            return Progress(None);
+        }
+        let (mut line, mut updates) = (ProgressLine::new(plan), snapshots.subscribe());
+        let show = move || {
+            while let Some(update) = updates.wait() {
+                line.show(&update);
+            }
+            line.clear();
+        };
+        // A machine that has no thread for it has other worries, and the run goes on.
+        Progress(thread::Builder::new().name("progress".to_owned()).spawn(show).ok())
+    }
+
+    /// Waits until the last snapshot was shown and the live line is cleared; the publisher must be gone.
+    pub(super) fn finish(self) {
+        self.0.map(JoinHandle::join);
+    }
+}
+
+/// The line.
+struct ProgressLine {
     bar: Option<ProgressBar>,
     duration: Duration,
     clients: u32,
     next: Duration,
-    quiet: bool,
 }
 
-impl Progress {
-    /// Nothing where `quiet`; plain lines where stderr is no terminal, where `CI` is set, and on a terminal that can only print (`TERM=dumb`).
-    pub(super) fn new(plan: &Plan, quiet: bool) -> Self {
-        let live =
-            !quiet && io::stderr().is_terminal() && !super::is_set("CI") && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+impl ProgressLine {
+    /// Plain lines where stderr is no terminal, where `CI` is set, and on a terminal that can only print (`TERM=dumb`).
+    fn new(plan: &Plan) -> Self {
+        let live = io::stderr().is_terminal() && !super::is_set("CI") && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let bar = live.then(|| {
             let bar = ProgressBar::new(u64::try_from(plan.duration.as_millis()).unwrap_or(u64::MAX));
             let columns = terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| width.0);
@@ -36,33 +63,37 @@ impl Progress {
             }
             bar
         });
-        Progress { bar, duration: plan.duration, clients: plan.clients(), next: LINE_EVERY, quiet }
+        ProgressLine { bar, duration: plan.duration, clients: plan.clients(), next: LINE_EVERY }
     }
 
     /// Shows how far the run is.
-    pub(super) fn show(&mut self, at: Duration, live: Live) {
+    fn show(&mut self, update: &Update) {
+        let at = update.at;
         if let Some(bar) = &self.bar {
             bar.set_position(u64::try_from(at.as_millis()).unwrap_or(u64::MAX));
-            bar.set_message(self.line(at, live));
-        } else if !self.quiet && at >= self.next {
+            bar.set_message(self.text(update));
+        } else if at >= self.next {
             while self.next <= at {
                 self.next += LINE_EVERY;
             }
             // Nobody to tell where stderr is closed.
-            let _ = writeln!(io::stderr(), "{}", self.line(at, live));
+            let _ = writeln!(io::stderr(), "{}", self.text(update));
         }
     }
 
-    fn line(&self, at: Duration, live: Live) -> String {
-        let (at, length) = (at.as_secs_f64(), print_duration(self.duration));
-        let Live { open, attempts, failed, closes, away, lost, .. } = live;
-        let clients = self.clients;
-        let lost = if lost > 0 { format!("  lost {lost}") } else { String::new() };
-        format!("{at:5.1}s/{length}  open {open}/{clients}  away {away}{lost}  attempts {attempts} ({failed} failed)  closes {closes}")
+    fn text(&self, Update { at, state, rates, missed: _ }: &Update) -> String {
+        let (at, length, clients) = (at.as_secs_f64(), print_duration(self.duration), self.clients);
+        let (open, disconnected, attempts, failed, closes) =
+            (state.open, state.disconnected, state.ledger.attempts, state.failed(), state.ledger.closed);
+        let lost = if state.lost > 0 { format!("  gave up {}", state.lost) } else { String::new() };
+        let rate = if rates.attempts >= 1.0 { format!("{:.0}/s, ", rates.attempts) } else { String::new() };
+        format!(
+            "{at:5.1}s/{length}  open {open}/{clients}  disconnected {disconnected}{lost}  attempts {attempts} ({rate}{failed} failed)  closes {closes}"
+        )
     }
 
     /// Clears the live line.
-    pub(super) fn finish(&self) {
+    fn clear(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

@@ -21,6 +21,7 @@ use crate::results::usage::Baseline;
 use crate::seed::Seed;
 use crate::sim::Simulated;
 use crate::sim::many::run_seeds_watched;
+use crate::snapshots::Publisher;
 use crate::verdict::{exit_code, judge};
 use anyhow::Context;
 use std::io::{self, Write};
@@ -102,11 +103,13 @@ fn seeds(plan: &Plan, model: &Model, (runs, threads): (u32, usize), first: &Resu
 /// The run itself; says what it cost.
 fn simulate(plan: &Plan, model: &Model, quiet: bool, stop: &Stop) -> Result<Simulated, api::Error> {
     let before = Baseline::now();
-    let mut progress = Progress::new(plan, quiet);
-    let simulated = api::simulated(plan, model, &mut |at, live| {
-        progress.show(at, live);
+    let mut snapshots = Publisher::default();
+    let progress = Progress::follow(plan, quiet, &snapshots);
+    let simulated = api::simulated(plan, model, &mut |at, recorder| {
+        snapshots.publish(at, || recorder.snapshot());
         stop.code().is_none()
     });
+    drop(snapshots);
     progress.finish();
     if let Ok(simulated) = &simulated
         && !quiet

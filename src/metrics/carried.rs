@@ -128,6 +128,7 @@ mod tests {
     use super::super::tests::meta;
     use super::*;
     use crate::event::{ClientIndex, ConnectionNo, Event};
+    use crate::observer::Observer;
     use crate::plan::Shard;
     use crate::scenario::{Overrides, Source, load};
     use std::time::Duration;
@@ -156,12 +157,11 @@ mod tests {
         let told = |selected: u32, injected: bool, status| {
             let mut recorder = Recorder::of(meta(), Shard::WHOLE, false, false);
             for fault in 0..3 {
-                (0..2)
-                    .for_each(|firing| recorder.record(Duration::from_secs(1), &Event::Fired { fault, firing, selected, eligible: None }));
+                (0..2).for_each(|firing| recorder.on(Duration::from_secs(1), &Event::Fired { fault, firing, selected, eligible: None }));
             }
             let (client, connection) = (ClientIndex(0), ConnectionNo(1));
             if injected {
-                recorder.record(Duration::from_secs(1), &Event::Injected { fault: 2, client, connection });
+                recorder.on(Duration::from_secs(1), &Event::Injected { fault: 2, client, connection });
             }
             on_nobody(&recorder.finish(Duration::from_secs(9), status))
         };

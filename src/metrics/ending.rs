@@ -10,8 +10,8 @@ use crate::plan::LocalRow;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-/// Whose: the client's row, and the connection.
-type Who = (LocalRow, u32);
+/// A connection: the row of its client, and its number.
+type ConnectionKey = (LocalRow, u32);
 
 /// Accounts that wait for their other half; beyond this the oldest is counted alone. About 25 MB.
 const PENDING: usize = 262_144;
@@ -29,7 +29,7 @@ pub struct EndingKey {
     pub cause: Cause,
     /// The fault that last acted on the connection.
     pub fault: Option<u16>,
-    /// Who started it.
+    /// ConnectionKey started it.
     pub initiator: Initiator,
     /// Received by the client.
     pub wire_received: Option<u16>,
@@ -93,7 +93,7 @@ pub struct Finished {
     /// With which reasons.
     pub reasons: Reasons,
     /// Connections of which only the server gave an account, in no order, with the cause that it names.
-    pub alone: Vec<(Who, Cause)>,
+    pub alone: Vec<(ConnectionKey, Cause)>,
     /// What was counted for peaks.
     pub peaks: Option<Peaks>,
 }
@@ -103,8 +103,8 @@ pub struct Finished {
 pub struct Endings {
     /// Whether the accounts of a server may come at all.
     joins: bool,
-    pending: HashMap<Who, Half>,
-    order: VecDeque<Who>,
+    pending: HashMap<ConnectionKey, Half>,
+    order: VecDeque<ConnectionKey>,
     counts: BTreeMap<Counted, u64>,
     /// What was counted last and how often in a row, not in `counts` yet: endings come in crowds of the same.
     last: Option<(Counted, u64)>,
@@ -146,7 +146,7 @@ impl Endings {
     pub(super) fn client(
         &mut self,
         (at, second): (u64, u32),
-        who: Who,
+        who: ConnectionKey,
         cohort: u16,
         ending: &Ending,
         (acted, process): (Option<Acted>, bool),
@@ -186,7 +186,7 @@ impl Endings {
     }
 
     /// The server's account.
-    pub fn server(&mut self, who: Who, ending: &Ending) {
+    pub fn server(&mut self, who: ConnectionKey, ending: &Ending) {
         let Ending { code, tcp_end, tls_end, wire_received, clean, .. } = *ending;
         let side = ServerSide { code, tcp_end, tls_end, wire_received, clean };
         let server = Server { side, cause: ending.cause, initiator: ending.initiator };
@@ -196,7 +196,7 @@ impl Endings {
     }
 
     /// A fault acted on a connection whose client may have reported its end already; `process`: it is one on server processes.
-    pub(super) fn acted(&mut self, who: Who, acted: Acted, process: bool) {
+    pub(super) fn acted(&mut self, who: ConnectionKey, acted: Acted, process: bool) {
         if self.pending.is_empty() {
             return;
         }
@@ -210,6 +210,16 @@ impl Endings {
         if process {
             half.killed = Some(acted.fault);
         }
+    }
+
+    /// Client accounts so far, by code.
+    pub(super) fn codes(&self) -> BTreeMap<u16, u64> {
+        let mut codes: BTreeMap<u16, u64> = self.reasons.counts.iter().map(|(code, reasons)| (*code, reasons.values().sum())).collect();
+        let (code, _, count) = &self.last_reason;
+        if *count > 0 {
+            *codes.entry(*code).or_default() += count;
+        }
+        codes
     }
 
     /// Counts all that still wait.
@@ -229,7 +239,7 @@ impl Endings {
         Finished { counts: self.counts, reasons: self.reasons, alone, peaks: self.peaks }
     }
 
-    fn wait(&mut self, who: Who, half: Half) {
+    fn wait(&mut self, who: ConnectionKey, half: Half) {
         self.pending.insert(who, half);
         self.order.push_back(who);
         while self.pending.len() > PENDING {

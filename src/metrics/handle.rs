@@ -1,4 +1,4 @@
-//! What each event of a client does to the books. [`super::Recorder::record`] calls these, once for each event.
+//! What each event of a client does to the books. the recorder calls these, once for each event.
 
 use super::answers::Answer;
 use super::bank::Metric;
@@ -7,7 +7,7 @@ use super::outage::{Acted, SLACK_US};
 use super::peak::Attempt;
 use super::pending::Message;
 use super::timeline::Step;
-use super::{EVER_OPENED, EVER_READY, LOST, OPEN, Recorder, UNDER_WAY, key};
+use super::{EVER_OPENED, EVER_READY, LOST, OPEN, READY, Recorder, UNDER_WAY, key};
 use crate::close::{Cause, Deadline, Ending, TcpEnd};
 use crate::event::Closing;
 use crate::event::{ConnectionNo, Outcome, Stage, Stages, UnderWay};
@@ -22,7 +22,6 @@ impl Recorder {
         let book = &mut self.books[usize::from(cohort)];
         book.due += 1;
         book.sent += 1;
-        self.live.sent += 1;
         self.timeline.cell(due, cohort).due += 1;
         self.timeline.cell(at, cohort).sent += 1;
         // By their due time, as all that becomes of them; bytes by when they went.
@@ -118,7 +117,6 @@ impl Recorder {
 
     pub(super) fn received(&mut self, at: u64, row: LocalRow, bytes: u32) {
         let cohort = self.cohort(row);
-        self.live.received += 1;
         self.books[usize::from(cohort)].received += 1;
         let second = self.timeline.second(at, cohort);
         second.received += 1;
@@ -143,7 +141,6 @@ impl Recorder {
         state.begin(at);
         let begun = state.begun();
         book.ledger.attempts += 1;
-        self.live.attempts += 1;
         self.outages.attempt(at, row);
         self.step(at, Attempt { begun, cohort, fault, step: Step::Begun, status: None });
         // One of many that are due in one instant is late only where one core would have begun it sooner.
@@ -173,7 +170,6 @@ impl Recorder {
             Outcome::Abandoned => (&mut ledger.abandoned, Step::Abandoned),
         };
         *count += 1;
-        self.live.failed += 1;
         self.outages.fail(at, row);
         let mut rejected = None;
         if let Outcome::Rejected { status, retry_after, location } = outcome {
@@ -248,7 +244,6 @@ impl Recorder {
         let begun = state.begun();
         let book = &mut self.books[usize::from(cohort)];
         book.ledger.opened += 1;
-        self.live.opened += 1;
         let open = &mut self.open[usize::from(cohort)];
         *open += 1;
         book.peak_open = book.peak_open.max(*open);
@@ -266,13 +261,14 @@ impl Recorder {
     }
 
     pub(super) fn ready(&mut self, at: u64, row: LocalRow) {
-        self.outages.clients[row].set(EVER_READY, true);
+        let state = &mut self.outages.clients[row];
+        self.ready += u64::from(!state.is(READY));
+        state.set(EVER_READY | READY, true);
         if !self.outages.ready(at, row) {
             return;
         }
         let cohort = self.cohort(row);
         self.timeline.cell(at, cohort).recovered += 1;
-        self.live.recovered += 1;
         while let Some(outage) = self.outages.settled() {
             self.book_outage(outage, None);
         }
@@ -295,14 +291,15 @@ impl Recorder {
 
     pub(super) fn ended(&mut self, at: u64, row: LocalRow, connection: ConnectionNo, ending: &Ending, closing: Option<Closing>) {
         let (cohort, lost) = (self.cohort(row), self.cut_messages(at, row, Became::Lost));
-        self.outages.clients[row].set(OPEN, false);
+        let state = &mut self.outages.clients[row];
+        self.ready -= u64::from(state.is(READY));
+        state.set(OPEN | READY, false);
         let open = &mut self.open[usize::from(cohort)];
         *open = open.saturating_sub(1);
         self.all_open = self.all_open.saturating_sub(1);
         let book = &mut self.books[usize::from(cohort)];
         book.ledger.closed += 1;
         book.lost_messages += lost;
-        self.live.closes += 1;
         self.timeline.cell(at, cohort).closed += 1;
         let acted = self.outages.injected(row, connection.0);
         if let Some(closing) = closing {
@@ -351,7 +348,6 @@ impl Recorder {
         }
         state.set(LOST, true);
         self.books[usize::from(cohort)].lost += 1;
-        self.live.lost += 1;
         self.outages.give_up(at, row);
         self.timeline.give_up(at, cohort, fault);
         self.peaks.give_up(at, cohort, fault);

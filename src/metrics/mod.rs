@@ -1,4 +1,4 @@
-//! Metrics: a fold over events. [`Recorder::record`] takes each event once; [`Recorder::finish`] closes the books into [`Results`].
+//! Metrics: a fold over events. [`Recorder`] is an [`Observer`] that takes each event once; [`Recorder::finish`] closes the books into [`Results`].
 //!
 //! No clock, no socket, no task: the caller says when things happened. Message events allocate nothing. `results` writes the
 //! books, `verdict` judges them.
@@ -24,16 +24,19 @@ mod pending;
 mod population;
 pub mod sample;
 pub mod shard;
+mod snapshot;
 pub mod survival;
 pub mod timeline;
 pub mod watch;
 
 pub use book::{Results, Status};
 pub use ledger::LedgerError;
+pub use snapshot::{Rates, Snapshot};
 
 use crate::close::{Cause, Deadline};
 use crate::event::{CLIENTS_MAX, ClientIndex, Event, Outcome};
 use crate::fault::Side;
+use crate::observer::Observer;
 use crate::plan::{LocalRow, Plan, Shard, Target};
 use crate::seed::Seed;
 use answers::Answers;
@@ -49,7 +52,6 @@ use peak::{Attempt, Peaks};
 use pending::Pending;
 use population::Population;
 use sample::Sample;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use timeline::{Step, Timeline, interval};
@@ -65,49 +67,6 @@ const TOO_LATE: &str = "opening handshakes were completed by the server for clie
 /// Distinct notices; further ones count together.
 const NOTICES: usize = 200;
 
-/// What a progress line shows. Counts since the start, but `open` and `away`, which are now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Live {
-    /// Open connections.
-    pub open: u64,
-    /// Outages under way.
-    pub away: u64,
-    /// Attempts begun.
-    pub attempts: u64,
-    /// Attempts that opened.
-    pub opened: u64,
-    /// Attempts that ended without a connection.
-    pub failed: u64,
-    /// Connections ended.
-    pub closes: u64,
-    /// Outages that ended.
-    pub recovered: u64,
-    /// Clients that gave up.
-    pub lost: u64,
-    /// Messages sent.
-    pub sent: u64,
-    /// Messages received.
-    pub received: u64,
-}
-
-impl Live {
-    /// The numbers of two parts together.
-    pub fn plus(self, other: &Live) -> Live {
-        Live {
-            open: self.open + other.open,
-            away: self.away + other.away,
-            attempts: self.attempts + other.attempts,
-            opened: self.opened + other.opened,
-            failed: self.failed + other.failed,
-            closes: self.closes + other.closes,
-            recovered: self.recovered + other.recovered,
-            lost: self.lost + other.lost,
-            sent: self.sent + other.sent,
-            received: self.received + other.received,
-        }
-    }
-}
-
 /// An attempt is under way.
 const UNDER_WAY: u8 = 1;
 /// A connection is open.
@@ -118,6 +77,8 @@ const EVER_OPENED: u8 = 4;
 const LOST: u8 = 8;
 /// It was ready once.
 const EVER_READY: u8 = 16;
+/// It is now.
+const READY: u8 = 32;
 
 /// The fold: takes events, keeps what the books need.
 #[derive(Debug)]
@@ -149,104 +110,15 @@ pub struct Recorder {
     notices: BTreeMap<String, u64>,
     /// Why the results are not those of the plan, with counts.
     unreliable: BTreeMap<String, u64>,
-    live: Live,
+    /// Clients that are ready now.
+    ready: u64,
 }
 
-impl Recorder {
-    /// An empty one for the clients of a shard of a plan. It keeps what its results need to be added to the others exactly.
-    pub fn new(plan: &Plan, shard: Shard) -> Recorder {
-        let joins = matches!(plan.target, Target::Embedded(_)) || plan.faults.iter().any(|fault| fault.side != Side::Client);
-        Recorder::of(Meta::of(plan), shard, joins, plan.all_events)
-    }
-
-    /// An empty one. `joins`: a server or its injector will report about connections. `all_events`: every event is kept.
-    fn of(meta: Meta, shard: Shard, joins: bool, all_events: bool) -> Recorder {
-        let (cohorts, faults) = (meta.cohorts.len(), meta.faults.len());
-        let population = Population::new(shard, meta.cohorts.iter().map(|cohort| cohort.planned), Client::new);
-        let pending = meta.cohorts.iter().scan(0, |first, cohort| {
-            let row = shard.count(*first);
-            *first += cohort.planned as u32;
-            Some((row, cohort.echoes))
-        });
-        let mut timeline = Timeline::new(cohorts, meta.duration);
-        if !shard.is_whole() {
-            timeline.keep_round_trips();
-        }
-        // Histograms of less than a second say little and cost a line each.
-        let log_interval = interval(meta.duration).max(Duration::from_secs(1));
-        let seed = Seed(meta.seed);
-        let peaks = Peaks::new(cohorts, &meta.peaks, meta.duration);
-        // Endings are counted when both sides have told of them.
-        let closes = peaks.asks(crate::expect::Metric::Closes).then(|| peaks.clone());
-        Recorder {
-            simulated: false,
-            outages: Outages::new(population),
-            pending: Pending::new(pending),
-            standing: BTreeMap::new(),
-            books: vec![Book::default(); cohorts],
-            open: vec![0; cohorts],
-            all_open: 0,
-            peak_open: 0,
-            faults: vec![FaultBook::default(); faults],
-            bank: Bank::new(cohorts, faults, log_interval, &meta.watches),
-            outage_bank: Bank::new(cohorts, faults, log_interval, &meta.watches),
-            timeline,
-            peaks,
-            answers: Answers::default(),
-            endings: Endings::new(joins).counting(closes),
-            outage_rows: Sample::new(ROWS, seed.stream("metrics/outages")),
-            milestones: Sample::new(ROWS, seed.stream("metrics/milestones")),
-            events: Sample::new(if all_events { ALL_ROWS } else { ROWS }, seed.stream("metrics/events")),
-            keeps_messages: all_events,
-            number: 0,
-            notices: BTreeMap::new(),
-            unreliable: BTreeMap::new(),
-            live: Live::default(),
-            meta,
-        }
-    }
-
-    /// An empty one for a plan in the simulator, where a server's account comes just before its client's, or never, unless
-    /// [`Recorder::await_server`] says otherwise.
-    pub fn simulated(plan: &Plan) -> Recorder {
-        let mut recorder = Recorder { simulated: true, ..Recorder::of(Meta::simulated(plan), Shard::WHOLE, false, plan.all_events) };
-        recorder.outages.hold = 0;
-        recorder
-    }
-
-    /// Whether the server's account of what ends from now on may come after the client's.
-    pub fn await_server(&mut self, may_come: bool) {
-        self.endings.await_server(may_come);
-    }
-
-    /// Has what there is of a client fetched from memory, so that it is at hand when its event comes.
-    #[inline]
-    pub fn fetch(&self, client: u32) {
-        self.outages.clients.fetch(ClientIndex(client));
-    }
-
-    /// Admits clients that the plan does not have, too: with the numbers that follow, up to `limit` clients in all processes together.
-    pub fn open_to(mut self, limit: u32) -> Recorder {
-        self.outages.clients.open_to(limit.min(CLIENTS_MAX));
-        self
-    }
-
-    /// Rows of clients so far: of those that have arrived, and of those between them.
-    pub fn rows(&self) -> usize {
-        self.outages.clients.len()
-    }
-
-    /// Numbers for a progress line.
-    pub fn live(&self) -> Live {
-        Live { open: self.all_open, away: self.outages.under_way as u64, ..self.live }
-    }
-
-    /// Takes an event that happened at offset `at`. Events of one client come in their order; evidence of the server may be late.
-    ///
+impl Observer for Recorder {
     /// Events of clients or faults that the plan does not have are counted as a notice.
     // Where the kind of event is known, as at every place of the simulator, all that asks for it is done at compile time.
     #[inline(always)]
-    pub fn record(&mut self, at: Duration, event: &Event) {
+    fn on(&mut self, at: Duration, event: &Event) {
         let at = micros(at);
         if !self.is_known(event) {
             return self.of_unknown(event);
@@ -307,6 +179,108 @@ impl Recorder {
             Event::Notice { text } => self.notice(text),
         }
         self.keep(at, event);
+    }
+}
+
+impl Recorder {
+    /// An empty one for the clients of a shard of a plan. It keeps what its results need to be added to the others exactly.
+    pub fn new(plan: &Plan, shard: Shard) -> Recorder {
+        let joins = matches!(plan.target, Target::Embedded(_)) || plan.faults.iter().any(|fault| fault.side != Side::Client);
+        Recorder::of(Meta::of(plan), shard, joins, plan.all_events)
+    }
+
+    /// An empty one. `joins`: a server or its injector will report about connections. `all_events`: every event is kept.
+    fn of(meta: Meta, shard: Shard, joins: bool, all_events: bool) -> Recorder {
+        let (cohorts, faults) = (meta.cohorts.len(), meta.faults.len());
+        let population = Population::new(shard, meta.cohorts.iter().map(|cohort| cohort.planned), Client::new);
+        let pending = meta.cohorts.iter().scan(0, |first, cohort| {
+            let row = shard.count(*first);
+            *first += cohort.planned as u32;
+            Some((row, cohort.echoes))
+        });
+        let mut timeline = Timeline::new(cohorts, meta.duration);
+        if !shard.is_whole() {
+            timeline.keep_round_trips();
+        }
+        // Histograms of less than a second say little and cost a line each.
+        let log_interval = interval(meta.duration).max(Duration::from_secs(1));
+        let seed = Seed(meta.seed);
+        let peaks = Peaks::new(cohorts, &meta.peaks, meta.duration);
+        // Endings are counted when both sides have told of them.
+        let closes = peaks.asks(crate::expect::Metric::Closes).then(|| peaks.clone());
+        Recorder {
+            simulated: false,
+            outages: Outages::new(population),
+            pending: Pending::new(pending),
+            standing: BTreeMap::new(),
+            books: vec![Book::default(); cohorts],
+            open: vec![0; cohorts],
+            all_open: 0,
+            peak_open: 0,
+            faults: vec![FaultBook::default(); faults],
+            bank: Bank::new(cohorts, faults, log_interval, &meta.watches),
+            outage_bank: Bank::new(cohorts, faults, log_interval, &meta.watches),
+            timeline,
+            peaks,
+            answers: Answers::default(),
+            endings: Endings::new(joins).counting(closes),
+            outage_rows: Sample::new(ROWS, seed.stream("metrics/outages")),
+            milestones: Sample::new(ROWS, seed.stream("metrics/milestones")),
+            events: Sample::new(if all_events { ALL_ROWS } else { ROWS }, seed.stream("metrics/events")),
+            keeps_messages: all_events,
+            number: 0,
+            notices: BTreeMap::new(),
+            unreliable: BTreeMap::new(),
+            ready: 0,
+            meta,
+        }
+    }
+
+    /// An empty one for a plan in the simulator, where a server's account comes just before its client's, or never, unless
+    /// [`Recorder::await_server`] says otherwise.
+    pub fn simulated(plan: &Plan) -> Recorder {
+        let mut recorder = Recorder { simulated: true, ..Recorder::of(Meta::simulated(plan), Shard::WHOLE, false, plan.all_events) };
+        recorder.outages.hold = 0;
+        recorder
+    }
+
+    /// Whether the server's account of what ends from now on may come after the client's.
+    pub fn await_server(&mut self, may_come: bool) {
+        self.endings.await_server(may_come);
+    }
+
+    /// Has what there is of a client fetched from memory, so that it is at hand when its event comes.
+    #[inline]
+    pub fn fetch(&self, client: u32) {
+        self.outages.clients.fetch(ClientIndex(client));
+    }
+
+    /// Admits clients that the plan does not have, too: with the numbers that follow, up to `limit` clients in all processes together.
+    pub fn open_to(mut self, limit: u32) -> Recorder {
+        self.outages.clients.open_to(limit.min(CLIENTS_MAX));
+        self
+    }
+
+    /// Rows of clients so far: of those that have arrived, and of those between them.
+    pub fn rows(&self) -> usize {
+        self.outages.clients.len()
+    }
+
+    /// How the run stands. Costs a look at each cohort, and at each distinct reason of a close so far.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut all = Book::default();
+        self.books.iter().for_each(|book| all.add(book));
+        Snapshot {
+            open: self.all_open,
+            ready: self.ready,
+            disconnected: self.outages.under_way as u64,
+            recovered: self.outages.ended(),
+            lost: all.lost,
+            ledger: all.ledger,
+            sent: all.sent,
+            received: all.received,
+            closes: self.endings.codes(),
+        }
     }
 
     /// Whether the plan has the fault, and this process the client: one that arrives has a row from now on.

@@ -384,7 +384,7 @@ impl Outages {
 
     /// The client is ready: its outage, if it had one, is over. Whether it had.
     pub(super) fn ready(&mut self, at: u64, row: LocalRow) -> bool {
-        let number = (self.first + self.held.len() as u64 + 1) as u32;
+        let number = (self.ended() + 1) as u32;
         let client = self.clients.shard().client(row);
         let Some(state) = self.away(row) else { return false };
         let outage = state.outage(client, Some(at.max(state.mark.us())));
@@ -392,6 +392,11 @@ impl Outages {
         self.held.push_back(outage);
         self.under_way -= 1;
         true
+    }
+
+    /// How many have ended.
+    pub(super) fn ended(&self) -> u64 {
+        self.first + self.held.len() as u64
     }
 
     /// The oldest ended outage that need not be held back longer.

@@ -144,6 +144,7 @@ mod tests {
     use super::*;
     use crate::close::Cause;
     use crate::event::{ClientIndex, Closing, ConnectionNo, Event, GiveUp, Outcome};
+    use crate::observer::Observer;
     use crate::plan::Shard;
     use crate::results::{hlog, tables};
     use crate::seed::Stream;
@@ -233,9 +234,9 @@ mod tests {
             match event {
                 Event::Fired { fault, firing, .. } if shard.is_some() => {
                     let selected = shard.map_or(0, |shard| shard.count(CLIENTS));
-                    recorder.record(*at, &Event::Fired { fault: *fault, firing: *firing, selected, eligible: None });
+                    recorder.on(*at, &Event::Fired { fault: *fault, firing: *firing, selected, eligible: None });
                 }
-                event if own => recorder.record(*at, event),
+                event if own => recorder.on(*at, event),
                 _ => {}
             }
         }

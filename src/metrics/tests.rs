@@ -99,7 +99,7 @@ struct Teller<'a>(&'a mut Recorder, ClientIndex);
 
 impl Teller<'_> {
     fn tell(&mut self, at: u64, event: Event) -> &mut Self {
-        self.0.record(MS(at), &event);
+        self.0.on(MS(at), &event);
         self
     }
 
@@ -144,12 +144,12 @@ fn told() -> Recorder {
     let mut recorder = Recorder::of(meta(), Shard::WHOLE, true, false);
     let r = &mut recorder;
     for index in 0..5 {
-        r.record(MS(100), &Event::Arrived { client: ClientIndex(index), due: MS(100) });
+        r.on(MS(100), &Event::Arrived { client: ClientIndex(index), due: MS(100) });
         client(r, index).attempt(100).open(106, 1).ready(110, 1);
     }
-    r.record(MS(5_000), &Event::Fired { fault: 0, firing: 0, selected: 3, eligible: None });
-    r.record(MS(5_000), &Event::Target { instance: 0, what: "down", detail: "signal 9".to_owned() });
-    r.record(MS(4_990), &Event::Sent { client: ClientIndex(0), due: MS(4_985), bytes: 10 });
+    r.on(MS(5_000), &Event::Fired { fault: 0, firing: 0, selected: 3, eligible: None });
+    r.on(MS(5_000), &Event::Target { instance: 0, what: "down", detail: "signal 9".to_owned() });
+    r.on(MS(4_990), &Event::Sent { client: ClientIndex(0), due: MS(4_985), bytes: 10 });
     // 0: crashed; the evidence comes first. Refused once, back after 3 s.
     client(r, 0).inject(5_000, 1, 0).end(5_002, 1, ending(Cause::Remote, 1006));
     client(r, 0).attempt(6_000).fail(6_001, Outcome::Refused).attempt(8_000).open(8_010, 3).ready(8_025, 3);
@@ -173,21 +173,21 @@ fn told() -> Recorder {
     client(r, 5).attempt(200).fail(300, Outcome::Failed { why: "garbage".to_owned() }).attempt(400).fail(500, Outcome::Abandoned);
     for at in 0..400 {
         let (client, due) = (ClientIndex(4), MS(10_000 + at));
-        r.record(due, &Event::Sent { client, due, bytes: 10 });
-        r.record(due + MS(2), &Event::Echoed { client, bytes: 100, due, sent: due });
+        r.on(due, &Event::Sent { client, due, bytes: 10 });
+        r.on(due + MS(2), &Event::Echoed { client, bytes: 100, due, sent: due });
     }
     // One whose connection ends first, and one that waits for its echo at the end.
-    r.record(MS(19_990), &Event::Sent { client: ClientIndex(4), due: MS(19_985), bytes: 10 });
-    r.record(MS(12_000), &Event::NotStarted { client: ClientIndex(2), due: MS(12_000) });
-    r.record(MS(12_000), &Event::Received { client: ClientIndex(4), bytes: 3 });
-    (0..3).for_each(|_| r.record(MS(13_000), &Event::Notice { text: "a limit was hit".to_owned() }));
+    r.on(MS(19_990), &Event::Sent { client: ClientIndex(4), due: MS(19_985), bytes: 10 });
+    r.on(MS(12_000), &Event::NotStarted { client: ClientIndex(2), due: MS(12_000) });
+    r.on(MS(12_000), &Event::Received { client: ClientIndex(4), bytes: 3 });
+    (0..3).for_each(|_| r.on(MS(13_000), &Event::Notice { text: "a limit was hit".to_owned() }));
     recorder
 }
 
 pub(crate) fn finished() -> Results {
     let mut recorder = told();
     let times = Stages { tcp: Some(MS(1)), tls: None, resumed: false, elapsed: MS(99) };
-    recorder.record(MS(20_000), &Event::Cut { client: ClientIndex(3), what: UnderWay::Attempt { stage: Stage::Tls, times } });
+    recorder.on(MS(20_000), &Event::Cut { client: ClientIndex(3), what: UnderWay::Attempt { stage: Stage::Tls, times } });
     recorder.finish(Duration::from_secs(20), Status::Completed)
 }
 
@@ -294,12 +294,12 @@ fn who_has_not_noticed_by_the_end_is_still_detecting() {
         client(r, index).attempt(100).open(106, 1).ready(110, 1);
     }
     // Frozen by a firing that is over, by one that is not, and by that one but noticed; closed by a fault a moment before the end.
-    r.record(MS(1_000), &Event::Fired { fault: 1, firing: 0, selected: 1, eligible: None });
+    r.on(MS(1_000), &Event::Fired { fault: 1, firing: 0, selected: 1, eligible: None });
     client(r, 0).inject(1_000, 1, 1);
-    r.record(MS(3_000), &Event::Fired { fault: 1, firing: 1, selected: 2, eligible: None });
+    r.on(MS(3_000), &Event::Fired { fault: 1, firing: 1, selected: 2, eligible: None });
     client(r, 1).inject(3_000, 1, 1);
     client(r, 2).inject(3_000, 1, 1).end(9_000, 1, ending(Cause::Remote, 1006));
-    r.record(MS(6_000), &Event::Reverted { fault: 1, firing: 0 });
+    r.on(MS(6_000), &Event::Reverted { fault: 1, firing: 0 });
     client(r, 3).inject(19_999, 1, 2);
     let results = recorder.finish(Duration::from_secs(20), Status::Completed);
     let detect = results.survival(Metric::Detect);
@@ -313,10 +313,7 @@ fn an_attempt_that_two_faults_hit_is_one_hit_of_each() {
     let r = &mut recorder;
     client(r, 0).attempt(100).inject(101, 1, 1).inject(102, 1, 2);
     let (outcome, times) = (Outcome::TimedOut, crate::event::Stages::default());
-    r.record(
-        MS(200),
-        &Event::AttemptFailed { client: ClientIndex(0), stage: crate::event::Stage::Upgrade, outcome, times, fault: Some(1) },
-    );
+    r.on(MS(200), &Event::AttemptFailed { client: ClientIndex(0), stage: crate::event::Stage::Upgrade, outcome, times, fault: Some(1) });
     let hits: Vec<_> = recorder.finish(Duration::from_secs(1), Status::Completed).faults.iter().map(|book| book.injected).collect();
     assert_eq!(hits, [0, 1, 1]);
 }
@@ -348,10 +345,10 @@ fn a_process_fault_speaks_for_the_server_until_it_is_reverted() {
         });
         let mut recorder = Recorder::of(meta, Shard::WHOLE, true, false);
         client(&mut recorder, 0).attempt(0).open(1, 1).ready(1, 1);
-        recorder.record(MS(10), &Event::Fired { fault: 3, firing: 0, selected: 1, eligible: None });
+        recorder.on(MS(10), &Event::Fired { fault: 3, firing: 0, selected: 1, eligible: None });
         client(&mut recorder, 0).inject(10, 1, 3);
         if reverted {
-            recorder.record(MS(20), &Event::Reverted { fault: 3, firing: 0 });
+            recorder.on(MS(20), &Event::Reverted { fault: 3, firing: 0 });
         }
         client(&mut recorder, 0).end(30, 1, ending(Cause::Remote, 1006));
         let results = recorder.finish(MS(100), Status::Aborted);
@@ -363,11 +360,11 @@ fn a_process_fault_speaks_for_the_server_until_it_is_reverted() {
 fn what_only_the_server_saw_is_a_notice_and_so_are_unknown_clients() {
     let mut recorder = told();
     let account = Box::new(ending(Cause::Deadline(Deadline::Pong), 1006));
-    recorder.record(MS(19_000), &Event::ServerEnded { client: ClientIndex(0), connection: ConnectionNo(3), ending: account });
+    recorder.on(MS(19_000), &Event::ServerEnded { client: ClientIndex(0), connection: ConnectionNo(3), ending: account });
     // The attempt timed out at 15 s; the server answered it afterwards, and found nobody there.
     let account = Box::new(ending(Cause::Remote, 1006));
-    recorder.record(MS(19_000), &Event::ServerEnded { client: ClientIndex(3), connection: ConnectionNo(2), ending: account });
-    recorder.record(MS(19_000), &Event::Left { client: ClientIndex(99) });
+    recorder.on(MS(19_000), &Event::ServerEnded { client: ClientIndex(3), connection: ConnectionNo(2), ending: account });
+    recorder.on(MS(19_000), &Event::Left { client: ClientIndex(99) });
     let results = recorder.finish(Duration::from_secs(20), Status::Completed);
     results.check_ledger().unwrap();
     let count = |words| results.notices.iter().filter(|(text, _)| text.contains(words)).map(|(_, count)| *count).sum::<u64>();
@@ -394,9 +391,10 @@ fn clients_beyond_the_plan_are_admitted_up_to_a_limit_and_one_more_is_no_pass() 
 
 #[test]
 fn live_numbers_follow_the_events() {
-    let live = told().live();
-    assert_eq!((live.open, live.away, live.attempts, live.closes, live.lost), (3, 2, 14, 5, 1));
-    assert_eq!((live.opened, live.failed, live.recovered, live.sent, live.received), (8, 5, 2, 402, 401));
+    let state = told().snapshot();
+    assert_eq!((state.open, state.disconnected, state.ledger.attempts, state.ledger.closed, state.lost), (3, 2, 14, 5, 1));
+    assert_eq!((state.ledger.opened, state.failed(), state.recovered, state.sent, state.received), (8, 5, 2, 402, 401));
+    assert_eq!((state.ready, state.closes), (3, BTreeMap::from([(1000, 1), (1006, 3), (1012, 1)])));
 }
 
 #[test]
@@ -595,7 +593,7 @@ fn late_work_saturates_and_a_share_of_one_percent_does_not() {
         let mut recorder = Recorder::of(meta(), Shard::WHOLE, false, false);
         for i in 0..1_000 {
             let at = if i < late { MS(1_021) } else { MS(1_020) };
-            recorder.record(at, &Event::Sent { client: ClientIndex(0), due: MS(1_000), bytes: 1 });
+            recorder.on(at, &Event::Sent { client: ClientIndex(0), due: MS(1_000), bytes: 1 });
         }
         assert_eq!(recorder.finish(Duration::from_secs(20), Status::Completed).saturated(), saturated, "{late}");
     }
@@ -607,7 +605,7 @@ fn a_part_that_is_too_late_by_itself_is_named_though_the_others_are_on_time() {
         let mut recorder = Recorder::of(meta(), Shard::WHOLE, false, false);
         for i in 0..1_000 {
             let due = MS(1_000 * second);
-            recorder.record(due + MS(if i < late { 21 } else { 20 }), &Event::Sent { client: ClientIndex(0), due, bytes: 1 });
+            recorder.on(due + MS(if i < late { 21 } else { 20 }), &Event::Sent { client: ClientIndex(0), due, bytes: 1 });
         }
         recorder.finish(Duration::from_secs(20), Status::Completed)
     };

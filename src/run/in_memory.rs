@@ -51,7 +51,7 @@ async fn run_with_books(plan: Arc<Plan>, shard: Shard) -> Result<(Results, Arc<J
     let journal = Arc::new(Journal::open(Recorder::new(&plan, shard), plan.duration, clock, clock.now_ns()));
     let hits = Hits::new(&plan, shard);
     let shared = Shared::new(plan.clone(), Some(shard), hits, journal.clone(), fleet.clone(), Crew::default())?;
-    let results = measure(&shared, arrivals, reports, std::future::pending(), &mut |_, _| ()).await;
+    let results = measure(&shared, arrivals, reports, std::future::pending(), &mut |_| ()).await;
     fleet.shut_down().await;
     results.map(|results| (results, journal))
 }

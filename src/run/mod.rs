@@ -16,12 +16,13 @@ use crate::load::hits::Hits;
 pub(crate) use crate::load::hits::Question;
 use crate::load::source_address::Sources;
 use crate::load::who_is_hit;
-use crate::metrics::{Live, Recorder, Results, Status};
+use crate::metrics::{Recorder, Results, Status};
 use crate::plan::{Before, Plan, Shard};
 use crate::recorder::Journal;
 pub use crate::run::echo_client::{Echoed, echo};
 pub use crate::run::in_memory::run_in_memory;
 use crate::server::protocol::{FromServer, ToServer};
+use crate::snapshots::Publisher;
 pub(crate) use crate::sut::Routes;
 use crate::sut::control_links;
 pub use crate::sut::error::RunError;
@@ -40,8 +41,8 @@ use tokio::time::{Instant, interval, sleep_until};
 
 /// In which a target that is not ours must answer one opening handshake before the run.
 const PROBE_WITHIN: Duration = Duration::from_secs(10);
-/// Between two progress lines.
-const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// Between two snapshots.
+const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
 /// How long the servers' evidence may trail behind the end of the run; it is dated, so what happened later does not count.
 const SETTLE: Duration = Duration::from_millis(50);
 
@@ -85,8 +86,8 @@ impl Start {
     }
 }
 
-/// Runs a plan, or one shard of it, to its end, or until `stop` resolves: then the results so far are marked aborted. `progress` is
-/// called several times a second with the offset.
+/// Runs a plan, or one shard of it, to its end, or until `stop` resolves: then the results so far are marked aborted. Readers of `snapshots`
+/// get its state several times a second.
 ///
 /// # Errors
 /// If it could not begin; what begins is always measured to some end.
@@ -96,7 +97,7 @@ pub async fn run(
     start: Start,
     places: &Places,
     stop: impl Future<Output = ()>,
-    mut progress: impl FnMut(Duration, Live),
+    mut snapshots: Publisher,
 ) -> Result<Results, RunError> {
     fd_limit::check(&plan, shard)?;
     tokio::pin!(stop);
@@ -111,7 +112,7 @@ pub async fn run(
     let recorder = Recorder::new(&plan, shard);
     let journal = Arc::new(Journal::open(recorder, plan.duration, Clock::Machine, start.not_before(monotonic_ns())));
     let results = match Shared::new(plan.clone(), Some(shard), Hits::new(&plan, shard), journal, led.fleet.clone(), crew) {
-        Ok(shared) => measure(&shared, arrivals, led.reports, stop, &mut progress).await,
+        Ok(shared) => measure(&shared, arrivals, led.reports, stop, &mut publish(&shared, &mut snapshots)).await,
         Err(error) => Err(error),
     };
     led.fleet.shut_down().await;
@@ -154,8 +155,8 @@ impl Led {
         self.fleet.routes()
     }
 
-    /// Carries out what happens to the target from `epoch_ns` on, while workers have the clients of `shard`, and answers their `questions`. As
-    /// [`run`] otherwise.
+    /// Carries out what happens to the target from `epoch_ns` on, while workers have the clients of `shard`, and answers their `questions`; `progress` is
+    /// called several times a second with the offset. As [`run`] otherwise.
     ///
     /// # Errors
     /// If it could not begin.
@@ -165,7 +166,7 @@ impl Led {
         (shard, workers, questions): (Shard, u32, mpsc::UnboundedReceiver<Question>),
         epoch_ns: u64,
         stop: impl Future<Output = ()>,
-        mut progress: impl FnMut(Duration, Live),
+        mut progress: impl FnMut(Duration),
     ) -> Result<Results, RunError> {
         let journal = Arc::new(Journal::open(Recorder::new(&plan, Shard::WHOLE), plan.duration, Clock::Machine, epoch_ns));
         let shared = Shared::new(plan.clone(), None, Hits::new(&plan, shard), journal, self.fleet.clone(), self.crew)?;
@@ -223,7 +224,7 @@ impl Follower {
         epoch_ns: u64,
         (mut orders, questions): (mpsc::UnboundedReceiver<target_events::Sent>, mpsc::UnboundedSender<Question>),
         stop: impl Future<Output = ()>,
-        mut progress: impl FnMut(Duration, Live),
+        mut snapshots: Publisher,
     ) -> Result<Results, RunError> {
         let fleet = Arc::new(Fleet::attach(&self.plan, self.shard, routes, self.lines)?);
         let arrivals = arrivals(&self.plan, self.shard);
@@ -241,7 +242,7 @@ impl Follower {
                 let _ = done.send(target_events::Late::new());
             }
         });
-        let results = measure(&shared, arrivals, self.reports, stop, &mut progress).await;
+        let results = measure(&shared, arrivals, self.reports, stop, &mut publish(&shared, &mut snapshots)).await;
         obey.abort();
         results
     }
@@ -252,13 +253,18 @@ pub(crate) fn token() -> String {
     format!("{:016x}{:016x}", monotonic_ns(), std::process::id())
 }
 
+/// Publishes how the clients of this process stand, whenever it is called.
+fn publish(shared: &Shared, snapshots: &mut Publisher) -> impl FnMut(Duration) {
+    |at| snapshots.publish(at, || shared.journal.snapshot())
+}
+
 /// The run itself, between the start of the target and its end.
 async fn measure(
     shared: &Arc<Shared>,
     arrivals: Vec<(Duration, ClientIndex)>,
     reports: Reports,
     stop: impl Future<Output = ()>,
-    progress: &mut impl FnMut(Duration, Live),
+    progress: &mut impl FnMut(Duration),
 ) -> Result<Results, RunError> {
     let journal = shared.journal.clone();
     shared.fleet.watch(journal.clone());
@@ -281,8 +287,8 @@ async fn measure(
 }
 
 /// Reports progress until the end of the run or `stop`.
-async fn watch(journal: &Journal, duration: Duration, stop: impl Future<Output = ()>, progress: &mut impl FnMut(Duration, Live)) -> Status {
-    let mut tick = interval(PROGRESS_EVERY);
+async fn watch(journal: &Journal, duration: Duration, stop: impl Future<Output = ()>, progress: &mut impl FnMut(Duration)) -> Status {
+    let mut tick = interval(SNAPSHOT_EVERY);
     let end = sleep_until(journal.instant(duration));
     tokio::pin!(end, stop);
     loop {
@@ -291,7 +297,7 @@ async fn watch(journal: &Journal, duration: Duration, stop: impl Future<Output =
             biased;
             () = &mut stop => return Status::Aborted,
             () = &mut end => return Status::Completed,
-            _ = tick.tick() => progress(journal.now(), journal.live()),
+            _ = tick.tick() => progress(journal.now()),
         }
     }
 }

@@ -40,7 +40,8 @@ mod trouble;
 pub use support::{Unsupported, supported};
 
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
-use crate::metrics::{Live, Recorder, Results, Status};
+use crate::metrics::{Recorder, Results, Status};
+use crate::observer::Observer;
 use crate::plan::{Budget, Firing, Model, Plan, Shard, Target};
 use crate::seed::Stream;
 use entry::{Answered, Due, Failing, Farewell, What, nanos};
@@ -78,11 +79,14 @@ pub fn run(plan: &Plan, model: &Model) -> Result<Simulated, Unsupported> {
     run_watched(plan, model, &mut |_, _| true)
 }
 
-/// As [`run`]; `go_on` is asked now and then with the offset, and ends the run by `false`: the results so far are marked aborted.
+/// Asked now and then, with the offset and what was recorded so far: whether the simulation goes on.
+pub type GoOn<'a> = dyn FnMut(Duration, &Recorder) -> bool + 'a;
+
+/// As [`run`]; `go_on` is asked now and then, and ends the run by `false`: the results so far are marked aborted.
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_watched(plan: &Plan, model: &Model, go_on: &mut dyn FnMut(Duration, Live) -> bool) -> Result<Simulated, Unsupported> {
+pub fn run_watched(plan: &Plan, model: &Model, go_on: &mut GoOn<'_>) -> Result<Simulated, Unsupported> {
     support::check(plan, model)?;
     let mut world = World::new(plan, model);
     world.begin();
@@ -240,7 +244,7 @@ impl<'a> World<'a> {
     }
 
     /// Takes entry after entry up to the end of the run.
-    fn go(&mut self, go_on: &mut dyn FnMut(Duration, Live) -> bool) -> (Duration, Status) {
+    fn go(&mut self, go_on: &mut GoOn<'_>) -> (Duration, Status) {
         while let Some((at, due)) = self.queue.pop() {
             if at >= self.end {
                 break;
@@ -249,7 +253,7 @@ impl<'a> World<'a> {
             self.entries += 1;
             self.fetch();
             self.carry_out(due);
-            if self.entries.is_multiple_of(WATCH_EVERY) && !go_on(Duration::from_nanos(self.now), self.recorder.live()) {
+            if self.entries.is_multiple_of(WATCH_EVERY) && !go_on(Duration::from_nanos(self.now), &self.recorder) {
                 return (Duration::from_nanos(self.now), Status::Aborted);
             }
         }
@@ -343,9 +347,9 @@ impl<'a> World<'a> {
         let over_tls = self.kind.model.tls.then(|| tls::complete(event)).flatten();
         let event = over_tls.as_ref().unwrap_or(event);
         self.events += 1;
-        self.recorder.record(Duration::from_nanos(at), event);
+        self.recorder.on(Duration::from_nanos(at), event);
         #[cfg(test)]
-        self.trace.iter_mut().for_each(|trace| trace.push((Duration::from_nanos(at), event.clone())));
+        self.trace.on(Duration::from_nanos(at), event);
     }
 
     fn who(&self, client: u32) -> Who {

@@ -14,7 +14,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 #[rustfmt::skip]
 const ORDER: &[&str] = &[
     // words
-    "units", "number", "text", "seed", "close", "template", "address", "event",
+    "units", "number", "text", "seed", "close", "template", "address", "event", "observer",
     // pure decisions
     "arrival", "reconnect", "fault", "dialogue", "capacity",
     // intent
@@ -24,7 +24,7 @@ const ORDER: &[&str] = &[
     // bytes, frames, and both sides of a connection
     "transport", "ws",
     // a plan on sockets or in memory, and in virtual time
-    "recorder", "server", "sut", "load", "run", "cluster", "sim",
+    "snapshots", "recorder", "server", "sut", "load", "run", "cluster", "sim",
     // evidence, from files
     "results", "verdict", "calibrate", "fidelity",
     // presentation
@@ -35,7 +35,7 @@ const ORDER: &[&str] = &[
 /// These may use all.
 const PROGRAM: [&str; 5] = ["cli", "cmd", "main", "lib", "crate"];
 /// Have sockets, tasks and a clock; the others have none.
-const WORLDS: [&str; 8] = ["recorder", "transport", "ws", "server", "sut", "load", "run", "cluster"];
+const WORLDS: [&str; 9] = ["snapshots", "recorder", "transport", "ws", "server", "sut", "load", "run", "cluster"];
 
 #[test]
 fn a_module_uses_only_those_before_it() {

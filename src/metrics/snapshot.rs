@@ -1,0 +1,105 @@
+//! How a run stands at a moment: what a progress line or a live page shows, and what workers tell of their part.
+
+use super::ledger::Ledger;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The state of a run. Counts are since its start; `open`, `ready` and `disconnected` are now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Open connections.
+    pub open: u64,
+    /// Clients whose open connection is ready.
+    pub ready: u64,
+    /// Clients that have lost a connection and are not ready again: outages under way.
+    pub disconnected: u64,
+    /// Outages that ended.
+    pub recovered: u64,
+    /// Clients that gave up.
+    pub lost: u64,
+    /// Attempts by outcome, and connections ended. `open_at_end` and `endings` are 0 before the end, and attempts under way have no outcome.
+    pub ledger: Ledger,
+    /// Messages sent.
+    pub sent: u64,
+    /// Messages received, greetings of the embedded server not among them.
+    pub received: u64,
+    /// Connections ended, by the close code that the client application sees.
+    pub closes: BTreeMap<u16, u64>,
+}
+
+/// What happened in a second, on average over some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Attempts begun.
+    pub attempts: f64,
+    /// Attempts that opened.
+    pub opened: f64,
+    /// Connections ended.
+    pub closed: f64,
+    /// Messages sent.
+    pub sent: f64,
+    /// Messages received.
+    pub received: f64,
+}
+
+impl Snapshot {
+    /// Attempts that ended without a connection.
+    pub fn failed(&self) -> u64 {
+        let Ledger { refused, timed_out, rejected, failed, abandoned, .. } = self.ledger;
+        refused + timed_out + rejected + failed + abandoned
+    }
+
+    /// Adds the clients of another part of the run.
+    pub fn add(&mut self, other: &Snapshot) {
+        self.open += other.open;
+        self.ready += other.ready;
+        self.disconnected += other.disconnected;
+        self.recovered += other.recovered;
+        self.lost += other.lost;
+        self.ledger.add(&other.ledger);
+        self.sent += other.sent;
+        self.received += other.received;
+        other.closes.iter().for_each(|(code, count)| *self.closes.entry(*code).or_default() += count);
+    }
+
+    /// What happened a second since `before`, which was `over` earlier; 0 of no time.
+    pub fn rates(&self, before: &Snapshot, over: Duration) -> Rates {
+        let rate = |of: fn(&Snapshot) -> u64| {
+            if over.is_zero() { 0.0 } else { of(self).saturating_sub(of(before)) as f64 / over.as_secs_f64() }
+        };
+        Rates {
+            attempts: rate(|state| state.ledger.attempts),
+            opened: rate(|state| state.ledger.opened),
+            closed: rate(|state| state.ledger.closed),
+            sent: rate(|state| state.sent),
+            received: rate(|state| state.received),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_add_up_and_rates_are_of_the_time_between() {
+        let part = |attempts, sent, closes: &[(u16, u64)]| Snapshot {
+            open: 1,
+            ledger: Ledger { attempts, refused: 2, ..Ledger::default() },
+            sent,
+            closes: closes.iter().copied().collect(),
+            ..Snapshot::default()
+        };
+        let mut sum = part(10, 4, &[(1000, 1)]);
+        sum.add(&part(20, 6, &[(1000, 2), (1006, 3)]));
+        assert_eq!((sum.open, sum.ledger.attempts, sum.failed(), sum.sent), (2, 30, 4, 10));
+        assert_eq!(sum.closes, BTreeMap::from([(1000, 3), (1006, 3)]));
+        let rates = sum.rates(&part(20, 10, &[]), Duration::from_millis(200));
+        assert_eq!((rates.attempts, rates.sent, rates.opened), (50.0, 0.0, 0.0));
+        assert_eq!(sum.rates(&sum, Duration::ZERO), Rates::default());
+        // As workers tell it.
+        let told: Snapshot = serde_json::from_str(&serde_json::to_string(&sum).unwrap()).unwrap();
+        assert_eq!(told, sum);
+    }
+}
