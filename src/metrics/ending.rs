@@ -29,7 +29,7 @@ pub struct EndingKey {
     pub cause: Cause,
     /// The fault that last acted on the connection.
     pub fault: Option<u16>,
-    /// ConnectionKey started it.
+    /// Who started it.
     pub initiator: Initiator,
     /// Received by the client.
     pub wire_received: Option<u16>,
