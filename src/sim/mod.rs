@@ -299,7 +299,7 @@ impl<'a> World<'a> {
             What::Syn => self.knock(client),
             What::Request => self.request(client),
             What::Answer => self.answer(client, mark),
-            What::Refusal => self.fails(client, self.now, mark),
+            What::Refusal => self.refused(client, mark),
             What::Deadline => self.deadline(client),
             What::End => self.ends(client, mark),
             What::Leave => self.leave(client),

@@ -209,6 +209,17 @@ impl World<'_> {
         self.opened(client);
     }
 
+    /// The server ends an attempt, unless it stands still: then it does so when it goes on.
+    pub(super) fn refused(&mut self, client: u32, failing: u8) {
+        match self.servers.get(usize::from(self.rows[client as usize].server)) {
+            Some(server) if server.is_frozen(self.now) && !server.was_running(self.now.saturating_sub(self.leg_mean())) => {
+                let at = server.frozen_until.saturating_add(self.leg_mean());
+                self.first(client, (at, What::Refusal, failing), self.upgrade_until(client));
+            }
+            _ => self.fails(client, self.now, failing),
+        }
+    }
+
     pub(super) fn deadline(&mut self, client: u32) {
         let knocking = self.rows[client as usize].state == State::Knocking;
         self.fails(client, self.now, if knocking { Failing::LATE_TCP } else { Failing::LATE_UPGRADE });

@@ -380,7 +380,10 @@ impl Pair {
         if self.ends[at].stands || self.ends[at].closed || self.ends[at].buried {
             return false;
         }
-        if let Some(command) = self.ends[at].told.pop_front() {
+        // A server that goes on reads what has come before it hears of faults; a client carries out what has been there as it opened.
+        if at == CLIENT
+            && let Some(command) = self.ends[at].told.pop_front()
+        {
             self.obey(scene, at, command);
             return true;
         }
@@ -413,6 +416,10 @@ impl Pair {
                 self.peer_ended(scene, at, if read { TcpEnd::Fin } else { TcpEnd::Rst });
                 return true;
             }
+        }
+        if let Some(command) = self.ends[at].told.pop_front() {
+            self.obey(scene, at, command);
+            return true;
         }
         let end = &mut self.ends[at];
         match () {

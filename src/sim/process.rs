@@ -245,7 +245,7 @@ impl World<'_> {
         self.rows[client as usize].history.opened_at().map_or(0, nanos)
     }
 
-    fn leg_mean(&self) -> u64 {
+    pub(super) fn leg_mean(&self) -> u64 {
         nanos(self.kind.model.rtt.mean()) / 2
     }
 
@@ -330,8 +330,8 @@ impl World<'_> {
         }
         if goes_on {
             self.reach_all(server);
-            self.wake_ends(server);
             self.go_on_accepting(server);
+            self.wake_ends(server);
         }
         self.record(self.now, &Event::Reverted { fault: firing.fault, firing: firing.number });
     }

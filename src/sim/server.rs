@@ -75,6 +75,8 @@ pub(super) struct Server {
     pub(super) full: Vec<u32>,
     /// It is stopped until then; 0: it runs.
     pub(super) frozen_until: u64,
+    /// Since when.
+    frozen_since: u64,
     /// Length of all stops so far, after each.
     pub(super) stops: Vec<u64>,
     /// Firings that have stopped it and are not over.
@@ -147,6 +149,7 @@ impl Server {
             closed: 0,
             full: Vec::new(),
             frozen_until: 0,
+            frozen_since: 0,
             stops: Vec::new(),
             pauses: Vec::new(),
             open: 0,
@@ -200,6 +203,11 @@ impl Server {
     /// Whether attempts reach it.
     pub(super) fn listens(&self) -> bool {
         self.up && self.closed == 0
+    }
+
+    /// Whether the present stop had not begun at `at`.
+    pub(super) fn was_running(&self, at: u64) -> bool {
+        at < self.frozen_since
     }
 
     pub(super) fn is_frozen(&self, now: u64) -> bool {
@@ -335,6 +343,9 @@ impl Server {
 
     /// It stands still for so long, and everything with it; one that stands still already does so for as much longer as that takes.
     pub(super) fn freeze(&mut self, now: u64, length: u64) {
+        if !self.is_frozen(now) {
+            self.frozen_since = now;
+        }
         let (until, already) = (now.saturating_add(length), self.frozen_until.max(now));
         let length = until.saturating_sub(already);
         if length == 0 {
