@@ -238,7 +238,7 @@ impl Life<'_> {
                 Happening::Ended { mut ending, closing } => {
                     attribute(&mut ending, slot.place().mark);
                     slot.control.note_closing(None);
-                    shared.path_over(Id { client, connection });
+                    self.shared.path_over(Id { client, connection });
                     self.record(&Event::Ended { client, connection, ending: ending.clone(), closing });
                     return ending;
                 }

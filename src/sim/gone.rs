@@ -1,42 +1,11 @@
 //! Requests of clients that gave up while they waited in a listen queue, or while a fault held their answer back. A server that does not look
 //! works for them all the same.
 
-use super::process::ORPHAN;
 use super::server::{Service, Who};
 use super::{Due, What, World, nanos};
 use crate::fault::{OnAttempt, Shedding};
 use crate::plan::Gone;
 use std::time::Duration;
-
-/// Those requests, and with which server each is; the number of one is in an entry of the queue, and free again when that is due.
-#[derive(Debug, Default)]
-pub(super) struct Leavers {
-    all: Vec<(u16, Who)>,
-    free: Vec<u32>,
-}
-
-impl Leavers {
-    fn keep(&mut self, server: u16, who: Who) -> u32 {
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.all.push((ORPHAN, Who::default()));
-            self.all.len() as u32 - 1
-        });
-        self.all[place as usize] = (server, who);
-        place
-    }
-
-    /// Its entry of the queue is due.
-    pub(super) fn take(&mut self, place: u32) -> (u16, Who) {
-        self.free.push(place);
-        std::mem::replace(&mut self.all[place as usize], (ORPHAN, Who::default()))
-    }
-
-    /// All that are with a server, which are with none from now on.
-    fn forget(&mut self, server: u16) -> Vec<Who> {
-        let there = self.all.iter_mut().filter(|(of, _)| *of == server);
-        there.map(|of| std::mem::replace(of, (ORPHAN, Who::default())).1).collect()
-    }
-}
 
 impl World<'_> {
     /// The server goes on with this request at `at`, whatever its client does meanwhile.
@@ -51,7 +20,17 @@ impl World<'_> {
         if self.processes.get(usize::from(server)) != Some(&process) {
             return;
         }
-        if self.rows[who.client as usize].turn == who.turn {
+        let there = self.rows[who.client as usize].turn == who.turn;
+        let stands = &self.servers[usize::from(server)];
+        if stands.is_frozen(self.now) {
+            // Its timers wait until it goes on.
+            let (goes_on, until) = (stands.frozen_until, self.upgrade_until(who.client));
+            if there && goes_on >= until {
+                self.push_for(until, who.client, What::Deadline, 0);
+            }
+            return self.go_on_at(goes_on, server, who);
+        }
+        if there {
             return self.serve(who.client, self.upgrade_until(who.client));
         }
         self.serve_gone(server, who);

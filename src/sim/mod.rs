@@ -14,6 +14,7 @@ mod ending;
 mod entry;
 mod faults;
 mod gone;
+mod leavers;
 #[cfg(test)]
 mod libraries;
 pub mod lost_node;
@@ -168,7 +169,7 @@ struct World<'a> {
     later: BTreeMap<u32, Vec<Firing>>,
     /// Attempts that their clients have given up while a server with a limit of connections works for them, or that a fault holds back: server
     /// and attempt.
-    leavers: gone::Leavers,
+    leavers: leavers::Leavers,
     /// TLS sessions by client; empty on ws.
     sessions: Vec<tls::Session>,
     /// Clients that leave, or have left by themselves, and have not come back.
@@ -216,7 +217,7 @@ impl<'a> World<'a> {
             pairs: Pairs::default(),
             later: BTreeMap::new(),
             turns: BTreeMap::new(),
-            leavers: gone::Leavers::default(),
+            leavers: leavers::Leavers::default(),
             closing_since: BTreeMap::new(),
             leaving: BTreeSet::new(),
             stays: BTreeMap::new(),

@@ -330,8 +330,8 @@ impl World<'_> {
         }
         if goes_on {
             self.reach_all(server);
-            self.go_on_accepting(server);
             self.wake_ends(server);
+            self.go_on_accepting(server);
         }
         self.record(self.now, &Event::Reverted { fault: firing.fault, firing: firing.number });
     }
