@@ -99,3 +99,10 @@ pub enum OnListener {
     /// The process may open only so many more files.
     Files(u32),
 }
+
+impl OnListener {
+    /// Whether it is about a process of the operating system, and not about the socket alone.
+    pub fn needs_process(&self) -> bool {
+        matches!(self, OnListener::Files(_))
+    }
+}

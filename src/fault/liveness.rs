@@ -11,7 +11,7 @@
 //! | `hold_release` | wait on the path | wait on the path | late pongs |
 //! | `blackhole`, `client_sleep` | lost | lost, or none | RST, or later pings pass |
 
-use super::{Effect, Flow, Gate, Injection, OnProcess, Side};
+use super::{Effect, Flow, Gate, Injection, Side};
 use std::time::Duration;
 
 /// A connection that goes silent without ending.
@@ -50,7 +50,7 @@ impl Silence {
     pub fn of(injection: &Injection, side: Side, lasts: Option<Duration>) -> Option<Silence> {
         match injection.effect(side) {
             Effect::Connection { gate, steps } if steps.is_empty() => Silence::behind(&gate, side, lasts),
-            Effect::Process(OnProcess::Pause { .. }) => Some(Silence { side, hangs: true, loses: false, resets: false, lasts }),
+            Effect::Process(on) if on.hangs() => Some(Silence { side, hangs: true, loses: false, resets: false, lasts }),
             _ => None,
         }
     }
@@ -59,13 +59,7 @@ impl Silence {
         let flows = [gate.read, gate.write];
         let held = gate.read_shape.hold || gate.write_shape.hold;
         let silent = held || flows.iter().any(|flow| *flow != Flow::Pass);
-        silent.then(|| Silence {
-            side,
-            hangs: gate.asleep || flows == [Flow::Stop; 2],
-            loses: flows.contains(&Flow::Discard),
-            resets: gate.reset_on_revert,
-            lasts,
-        })
+        silent.then(|| Silence { side, hangs: gate.asleep || gate.hangs(), loses: gate.discards(), resets: gate.reset_on_revert, lasts })
     }
 
     /// What the pings of `driver` find, one every `every` from a random phase on, each with `timeout` for its pong.

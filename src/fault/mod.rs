@@ -8,27 +8,35 @@ mod attempt;
 mod closing;
 mod effect;
 mod end;
+mod enough;
 mod frame;
 mod frames;
+mod gate;
 mod handshake;
 mod limits;
 pub mod liveness;
 mod meddle;
 mod meddling;
+mod on_process;
 mod path;
 mod process;
 mod row;
 pub mod shape;
+mod step;
 pub mod told;
 mod transport;
 mod values;
 
 pub use attempt::{Answer, Ask, OnAttempt, OnListener, Shedding};
-pub use effect::{CloseAck, Effect, Enough, Flood, Flow, Gate, HowEnough, OnProcess, Since, Step};
+pub use effect::{Acts, Effect, Leaves};
 pub use end::End;
+pub use enough::{Enough, HowEnough, Since};
 pub use frame::{CLOSE, CONTINUATION, Frame, LengthForm, PING, PONG, Payload, TEXT};
+pub use gate::{CloseAck, Flood, Flow, Gate};
 pub use meddle::{Meddle, Meddling};
+pub use on_process::OnProcess;
 pub use row::{Form, Injection, Layer, Param, Row, Shape, Side};
+pub use step::Step;
 pub use values::{Value, Values};
 
 /// All kinds, by layer, in the order of the catalogue.

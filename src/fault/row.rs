@@ -1,7 +1,7 @@
 //! What is known about a kind of fault: its documented row, its parameters, and their values in an injection.
 
 use super::told::Told;
-use super::{Effect, Gate, Values};
+use super::{Effect, Values};
 use serde::{Deserialize, Serialize};
 
 /// Who carries a fault out.
@@ -141,20 +141,7 @@ pub struct Injection {
 impl Injection {
     /// What it asks of `side`. Rows speak from the client's side; a parameter `dir` turns round on the server.
     pub fn effect(&self, side: Side) -> Effect {
-        match (self.row.effect)(&self.values) {
-            Effect::Connection { gate, steps } if side == Side::Server && self.values.text("dir").is_some() => {
-                let gate = Gate {
-                    read: gate.write,
-                    write: gate.read,
-                    read_shape: gate.write_shape,
-                    write_shape: gate.read_shape,
-                    read_frames: gate.write_frames,
-                    write_frames: gate.read_frames,
-                    ..gate
-                };
-                Effect::Connection { gate, steps }
-            }
-            effect => effect,
-        }
+        let effect = (self.row.effect)(&self.values);
+        if side == Side::Server && self.values.text("dir").is_some() { effect.turned() } else { effect }
     }
 }

@@ -1,7 +1,7 @@
 //! One attempt: TCP, TLS and opening handshake, each timed and each under its own deadline.
 
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
-use crate::fault::{End, OnAttempt, Side, Step};
+use crate::fault::{OnAttempt, Side, Step};
 use crate::load::connect::{Dial, First};
 use crate::load::context::Shared;
 use crate::load::request_template::{Turn, request, whole};
@@ -65,7 +65,7 @@ pub(crate) async fn run(
             biased;
             command = control.next() => match command {
                 Command::Due(due) => shared.journal.record(&Event::NotStarted { client: id.client, due }),
-                Command::Inject(dose) if dose.steps.iter().any(|step| matches!(step, Step::End(End::Fin | End::Rst))) => {
+                Command::Inject(dose) if dose.steps.iter().any(Step::cuts) => {
                     shared.journal.record(&Event::Injected { fault: dose.firing.fault, client: id.client, connection: id.connection });
                     let (stage, _) = shared.registry.slot(id.client).place().stages(shared.journal.now());
                     break Err(Failure { stage, outcome: Outcome::Abandoned, fault: Some(dose.firing.fault), local: None });

@@ -1,10 +1,9 @@
 //! Faults that were planned and acted on nobody, by the closed books of the whole run: parts of it may each have hit nobody.
 
-use super::acts::Acts;
 use super::book::{FaultBook, Results, Status};
 use super::meta::FaultMeta;
 use crate::event::Event;
-use crate::fault::{Effect, Side};
+use crate::fault::{Acts, Effect, Side};
 use crate::plan::{Pick, Plan, Shard};
 use std::collections::BTreeMap;
 
@@ -139,6 +138,8 @@ mod tests {
             ("{drop_rst={}}", Acts::AtOnce),
             ("{blackhole={}}", Acts::AtOnce),
             ("{latency={}}", Acts::AtOnce),
+            ("{frame_drop={}}", Acts::AtOnce),
+            ("{ping_flood={}}", Acts::AtOnce),
             ("{pong_drop={}}", Acts::Perhaps),
             ("{close_ack_drop={}}", Acts::Perhaps),
             ("{limit_time={}}", Acts::Perhaps),
@@ -148,7 +149,7 @@ mod tests {
         ] {
             let overrides = Overrides { set: vec![format!("faults=[{{at=\"1s\",inject={inject}}}]")], ..Overrides::default() };
             let plan = load(&Source::Bundled("default".to_owned()), &overrides).unwrap_or_else(|errors| panic!("{inject}: {errors}"));
-            assert_eq!(Acts::of(&plan.faults[0]), expected, "{inject}");
+            assert_eq!(super::super::meta::acts(&plan.faults[0]), expected, "{inject}");
         }
     }
 

@@ -1,6 +1,5 @@
 //! What of the plan the results refer to: names, numbers and words that files repeat.
 
-use super::acts::Acts;
 use super::lateness::Feed;
 use super::liveness::Watched;
 use super::peak::Tracked;
@@ -9,7 +8,7 @@ use crate::close::Cause;
 use crate::expect::Limit;
 use crate::fault::liveness::Silence;
 use crate::fault::told::Told;
-use crate::fault::{Effect, Form, Side, Step};
+use crate::fault::{Acts, Form, Side};
 use crate::plan::{Answer, Pick, Plan, Target};
 use std::time::Duration;
 
@@ -123,7 +122,7 @@ impl Meta {
             },
             holds: matches!(fault.inject.row.form, Form::Holding | Form::Attempts | Form::Listener | Form::Process { holds: true }),
             process: matches!(fault.inject.row.form, Form::Process { .. }),
-            acts: Acts::of(fault),
+            acts: acts(fault),
             pick: fault.select.pick,
             by_close: asks_to_stop(plan, fault),
             kills: kills(fault),
@@ -175,14 +174,18 @@ impl Meta {
     }
 }
 
+/// When a fault of a plan acts on what it has selected.
+pub(super) fn acts(fault: &crate::plan::Fault) -> Acts {
+    match fault.inject.effect(fault.side).acts() {
+        Acts::AtOnce | Acts::Perhaps if fault.new => Acts::Later,
+        acts => acts,
+    }
+}
+
 /// Whether a fault ends connections, or silences them.
 fn kills(fault: &crate::plan::Fault) -> bool {
-    let ends = |step: &Step| matches!(step, Step::Close { .. } | Step::HalfClose { .. } | Step::End(_) | Step::Switch { .. });
-    match fault.inject.effect(fault.side) {
-        Effect::Process(_) | Effect::BothEnds { .. } => true,
-        Effect::Connection { steps, .. } if steps.iter().any(ends) => true,
-        _ => Silence::of(&fault.inject, fault.side, fault.schedule.revert_after).is_some(),
-    }
+    let silences = || Silence::of(&fault.inject, fault.side, fault.schedule.revert_after).is_some();
+    fault.inject.effect(fault.side).ends() || silences()
 }
 
 /// By the catalogue; but a server that is not ours closes with a code of its own when it gets its stop signal.
@@ -193,12 +196,7 @@ fn told(plan: &Plan, fault: &crate::plan::Fault) -> Told {
 
 /// Whether a program that is not ours gets its stop signal, and does with its connections what it likes.
 fn asks_to_stop(plan: &Plan, fault: &crate::plan::Fault) -> bool {
-    let graceful = match fault.inject.row.kind {
-        "server_graceful" => true,
-        "server_restart_rolling" => fault.inject.values.text("mode") != Some("crash"),
-        _ => false,
-    };
-    graceful && matches!(plan.target, Target::Command(_))
+    matches!(plan.target, Target::Command(_)) && fault.inject.effect(fault.side).asks_to_stop()
 }
 
 fn embedded(instances: u16) -> String {

@@ -3,7 +3,6 @@
 //! No clock, no socket, no task: the caller says when things happened. Message events allocate nothing. `results` writes the
 //! books, `verdict` judges them.
 
-pub mod acts;
 pub mod answers;
 pub mod bank;
 pub mod book;

@@ -1,6 +1,5 @@
 //! A run told event by event, without any engine: what the recorder makes of it, in memory and on disk.
 
-use super::acts::Acts;
 use super::bank::Metric;
 use super::latency::Latency;
 use super::lateness::Feed;
@@ -14,7 +13,7 @@ use crate::event::Closing;
 use crate::event::{ConnectionNo, GiveUp, Outcome, Stage, Stages, UnderWay};
 use crate::expect::{Expectation, Names, Stat};
 use crate::fault::liveness::Finds;
-use crate::fault::{Value, Values};
+use crate::fault::{Acts, Value, Values};
 use crate::plan::Heartbeat;
 use crate::results::record::Verdict;
 use crate::results::{Evidence, Loaded};

@@ -1,7 +1,7 @@
 //! Sockets that outlive their sessions: behind a dead path even the kernel's FIN must not come out, so they stay open to the end of the run.
 
 use super::{Cohort, Fault, Pick, Plan, Shard};
-use crate::fault::{Effect, End, Flow, Gate, HowEnough, Side, Step};
+use crate::fault::{Leaves, Side};
 
 /// How far the part of a share that falls to one of several workers may be above its mean, in standard deviations.
 const DEVIATIONS: f64 = 6.0;
@@ -60,22 +60,14 @@ fn selected(plan: &Plan, fault: &Fault, shard: Shard) -> u64 {
 
 /// Whether a fault may leave sockets open at the clients, and at the servers.
 fn leaves(fault: &Fault, cohorts: &[Cohort]) -> (bool, bool) {
-    let Effect::Connection { gate, steps } = fault.inject.effect(fault.side) else { return (false, false) };
-    let gone = steps.iter().any(|step| matches!(step, Step::Switch { .. } | Step::End(End::Silent)));
-    let dead = is_dead(&gate);
+    let Leaves { gone, dead, stopped } = fault.inject.effect(fault.side).leaves();
     // A path that is dead is left by whoever notices, or wants to leave.
     let hit = |index: usize| fault.select.cohort.is_none_or(|only| only == index);
     let notices = cohorts.iter().enumerate().any(|(index, cohort)| hit(index) && (cohort.heartbeat.is_some() || cohort.stay.is_some()));
-    let stops = gate.read == Flow::Stop || gate.write == Flow::Stop;
     match fault.side {
         Side::Client => (gone || dead && notices, gone || dead && notices),
-        _ => (false, gone || dead || stops && notices),
+        _ => (false, gone || dead || stopped && notices),
     }
-}
-
-fn is_dead(gate: &Gate) -> bool {
-    let silent = |enough: &crate::fault::Enough| enough.how == HowEnough::Silence;
-    gate.read == Flow::Discard || gate.write == Flow::Discard || gate.enough.iter().any(silent)
 }
 
 #[cfg(test)]

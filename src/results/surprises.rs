@@ -69,7 +69,7 @@ mod tests {
             holds: false,
             process: false,
             by_close: false,
-            acts: crate::metrics::acts::Acts::AtOnce,
+            acts: crate::fault::Acts::AtOnce,
             pick: crate::plan::Pick::All,
             kills: true,
             told,

@@ -253,10 +253,10 @@ async fn process(shared: &Arc<Shared>, firing: Firing, effect: &OnProcess, holds
                 let _ = task.await;
             }
         }
-        OnProcess::Crash { instance, .. } | OnProcess::Graceful { instance, .. } | OnProcess::Pause { instance } => {
-            let instances = shared.fleet.named(*instance);
+        effect => {
+            let instances = shared.fleet.named(effect.instance());
             if instances.is_empty() {
-                return nobody(*instance);
+                return nobody(effect.instance());
             }
             let all = instances.into_iter().map(|instance| one(shared, firing, instance, effect, holds));
             futures_util::future::join_all(all).await;

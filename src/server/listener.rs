@@ -52,7 +52,7 @@ pub(crate) async fn accept(server: Arc<Server>, mut door: Door, mut standing: wa
                         // EMFILE above all: the connection stays in the queue, as in a real server. Told once for each time of trouble.
                         if !std::mem::replace(&mut complained, true) {
                             let text = format!("server {}: accept: {error}", server.spec.instance);
-                            let planned = active.iter().any(|(_, on)| matches!(on, OnListener::Files(_)));
+                            let planned = active.iter().any(|(_, on)| on.needs_process());
                             server.report(&match local_limit(&error).filter(|_| !planned) {
                                 Some(limit) => FromServer::LocalLimit { what: format!("server {}: {limit}", server.spec.instance) },
                                 None => FromServer::Notice { text },

@@ -175,7 +175,7 @@ impl World<'_> {
                 self.answers_late(client, whole_ms(answer.delay + answer.jitter.mul_f64(random.unit())), until);
             }
             // `support` refuses it.
-            OnAttempt::Ask(_) => return false,
+            _ => return false,
         }
         true
     }
@@ -254,8 +254,8 @@ impl World<'_> {
                 }
             }
             OnListener::Full(backlog) => self.servers[usize::from(server)].full.push(backlog),
-            // `support` refuses it.
-            OnListener::Files(_) => {}
+            // `support` refuses the others.
+            _ => {}
         }
     }
 

@@ -212,7 +212,7 @@ impl End {
 
     fn beat_at(&self) -> u64 {
         // A process that hangs has no heartbeat either.
-        let hangs = self.holds.iter().any(|hold| hold.gate.read == Flow::Stop && hold.gate.write == Flow::Stop);
+        let hangs = self.holds.iter().any(|hold| hold.gate.hangs());
         let beat = self.beat.filter(|_| self.phase == Phase::Open && !hangs);
         beat.map_or(NEVER, |beat| beat.awaited.map_or(beat.next, |sent| sent.saturating_add(beat.timeout)))
     }

@@ -34,8 +34,8 @@ impl World<'_> {
                     self.push(at, Due { client: packed(firing), turn: server, what: What::Roll, mark: 0 });
                 }
             }
-            OnProcess::Crash { instance, .. } | OnProcess::Graceful { instance, .. } | OnProcess::Pause { instance } => {
-                self.named(*instance).into_iter().for_each(|server| self.one(firing, server, effect));
+            effect => {
+                self.named(effect.instance()).into_iter().for_each(|server| self.one(firing, server, effect));
             }
         }
     }
@@ -62,7 +62,8 @@ impl World<'_> {
                 self.graceful(firing, server, (*code, reason), holding, (nanos(*grace), nanos(*spread), nanos(*down)));
             }
             OnProcess::Pause { .. } => self.pause(firing, server, &holding),
-            OnProcess::Rolling { .. } => {}
+            // `support` refuses the others.
+            _ => {}
         }
     }
 

@@ -1,7 +1,7 @@
 //! Which faults the simulator carries out: those whose effect is one on whole connections, attempts, sockets and processes.
 
 use crate::close;
-use crate::fault::{Answer, Effect, End, Flow, Gate, OnAttempt, OnListener, Shedding, Side, Step, rows};
+use crate::fault::{Answer, Effect, End, OnAttempt, OnListener, OnProcess, Shedding, Side, Step, rows};
 use crate::plan::{Model, Plan};
 use crate::scenario::fault_defaults;
 
@@ -81,35 +81,24 @@ pub(super) fn check(plan: &Plan, model: &Model) -> Result<(), Unsupported> {
     Ok(())
 }
 
-/// What keeps an effect from being simulated.
+/// What keeps an effect from being simulated. What is not named here is refused.
 fn why_not(effect: &Effect, side: Side) -> Option<&'static str> {
-    const FRAMES: &str = "it acts on single frames or bytes";
     match effect {
-        Effect::Process(_) => None,
-        Effect::BothEnds { .. } => Some("it is about the order of frames of both ends"),
+        Effect::Process(OnProcess::Crash { .. } | OnProcess::Graceful { .. } | OnProcess::Pause { .. } | OnProcess::Rolling { .. }) => None,
         Effect::Connection { gate, steps } => match steps.as_slice() {
-            [] if is_silence(gate) => None,
+            [] if gate.is_silence() => None,
             [Step::End(End::Fin | End::Rst | End::Silent)] | [Step::Close { .. }] if gate.is_open() => None,
             [Step::Switch { .. }] if gate.is_open() && side == Side::Client => None,
-            _ => Some(FRAMES),
+            _ => Some("it acts on single frames or bytes"),
         },
-        Effect::Attempt(on) => match on {
-            OnAttempt::Stall(_) | OnAttempt::Cut { .. } | OnAttempt::Reject { .. } => None,
-            OnAttempt::Shed { by, .. } => match by {
-                Shedding::Status(_) | Shedding::Close(_) => None,
-            },
-            OnAttempt::Answer(answer) if is_late(answer) => None,
-            OnAttempt::Answer(_) | OnAttempt::Ask(_) => Some("it acts on the bytes of the opening handshake"),
-        },
-        Effect::Listener { on: OnListener::Files(_), .. } => Some("open files are not modelled"),
-        Effect::Listener { .. } => None,
+        Effect::BothEnds { .. } => Some("it is about the order of frames of both ends"),
+        Effect::Attempt(OnAttempt::Stall(_) | OnAttempt::Cut { .. } | OnAttempt::Reject { .. }) => None,
+        Effect::Attempt(OnAttempt::Shed { by: Shedding::Status(_) | Shedding::Close(_), .. }) => None,
+        Effect::Attempt(OnAttempt::Answer(answer)) if is_late(answer) => None,
+        Effect::Attempt(_) => Some("it acts on the bytes of the opening handshake"),
+        Effect::Listener { on: OnListener::Closed | OnListener::Full(_), .. } => None,
+        Effect::Listener { .. } => Some("open files are not modelled"),
     }
-}
-
-/// Nothing passes in one direction or both, and that is all.
-fn is_silence(gate: &Gate) -> bool {
-    let rest = Gate { read: Flow::Pass, write: Flow::Pass, receive_buffer: None, reset_on_revert: false, ..gate.clone() };
-    rest.is_open() && (gate.read != Flow::Pass || gate.write != Flow::Pass)
 }
 
 /// A healthy answer that comes late, after which the server may close.

@@ -2,7 +2,6 @@
 //!
 //! What a process can suffer and tasks cannot, a limit of files, is refused before the run.
 
-use crate::fault::{Effect, OnListener};
 use crate::plan::{Firing, Plan, Target};
 use crate::server::in_memory::House;
 use crate::server::protocol::{FromServer, ServerSpec, ToServer};
@@ -36,8 +35,7 @@ pub(crate) fn obstacle(plan: &Plan) -> Option<&str> {
     if settings.processes.is_some_and(|processes| processes > 1) {
         return Some("`processes`");
     }
-    let needs = |effect: &Effect| matches!(effect, Effect::Listener { on: OnListener::Files(_), .. });
-    plan.faults.iter().find(|fault| needs(&fault.inject.effect(fault.side))).map(|fault| fault.inject.row.kind)
+    plan.faults.iter().find(|fault| fault.inject.effect(fault.side).needs_process()).map(|fault| fault.inject.row.kind)
 }
 
 impl Houses {

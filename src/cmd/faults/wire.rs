@@ -1,8 +1,8 @@
 //! What a kind puts on the wire with its defaults, in bytes: made from the steps that the engine carries out.
 
-use crate::fault::{Effect, End, Frame, Injection, Payload, Row, Side, Step};
+use crate::fault::{Effect, Frame, Injection, Payload, Row, Side, Step};
 use crate::scenario::fault_defaults;
-use crate::units::{Bytes, print_duration};
+use crate::units::Bytes;
 use crate::ws::frame::encode;
 
 /// Payload bytes that are shown of a long frame.
@@ -21,15 +21,7 @@ pub(super) fn on_the_wire(row: &'static Row) -> Option<String> {
 }
 
 fn step(step: &Step) -> String {
-    match step {
-        Step::Close { code, reason } => frame(&Frame::close(*code, reason.as_bytes())),
-        Step::Frames(frames) => frames.iter().map(frame).collect::<Vec<_>>().join(", "),
-        Step::Wait(time) => format!("nothing for {}", print_duration(*time)),
-        Step::HalfClose { .. } => "FIN for its own direction".to_owned(),
-        Step::End(End::Fin) => "FIN".to_owned(),
-        Step::End(End::Rst) => "RST".to_owned(),
-        Step::End(End::Hold | End::Silent) | Step::Switch { .. } => "nothing more".to_owned(),
-    }
+    step.on_the_wire().map_or_else(|words| words, |frames| frames.iter().map(frame).collect::<Vec<_>>().join(", "))
 }
 
 /// A frame's bytes in hexadecimal; of a long one the header and the beginning.

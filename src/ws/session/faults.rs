@@ -44,18 +44,14 @@ impl Session {
         }
         faults.floods.extend(dose.gate.ping_flood.iter().map(|flood| Flooding::new(dose.firing, flood.clone())));
         // A fault whose first step is a wait acts after it.
-        let steps_now = !matches!(dose.steps.first(), None | Some(Step::Wait(_)));
+        let steps_now = Step::act_at_once(&dose.steps);
         if !dose.steps.is_empty() {
             let (steps, told) = (dose.steps.iter().cloned().collect(), steps_now || dose.quiet);
             faults.scripts.push(Script { firing: dose.firing, steps, told, pause: None });
         }
         self.watch(dose);
         self.apply_gates();
-        let gate = &dose.gate;
-        let shapes = !gate.read_shape.is_open() || !gate.write_shape.is_open();
-        let meddles = !gate.read_frames.is_empty() || !gate.write_frames.is_empty();
-        let flows = gate.read != Flow::Pass || gate.write != Flow::Pass || shapes || meddles || !gate.ping_flood.is_empty();
-        if (steps_now || flows) && !dose.quiet { self.announce(dose.firing) } else { None }
+        if (steps_now || dose.gate.acts_at_once()) && !dose.quiet { self.announce(dose.firing) } else { None }
     }
 
     /// Begins to watch what the connection may have enough of.
@@ -150,8 +146,7 @@ impl Session {
         let own = |of: &Firing| *of == firing;
         let hit = faults.active.iter().any(|(of, _)| own(of));
         let reset = faults.active.iter().any(|(of, gate)| own(of) && gate.reset_on_revert);
-        let discards = |gate: &Gate| gate.read == Flow::Discard || gate.write == Flow::Discard;
-        let discarded = faults.active.iter().any(|(of, gate)| own(of) && discards(gate));
+        let discarded = faults.active.iter().any(|(of, gate)| own(of) && gate.discards());
         faults.active.retain(|(of, _)| !own(of));
         faults.watches.retain(|watch| !own(&watch.firing));
         faults.floods.retain(|flooding| !own(&flooding.firing));

@@ -1,7 +1,7 @@
 //! Pings and pongs of a session: the heartbeat, and what faults make of both.
 
 use crate::close::{Cause, Deadline, TcpEnd};
-use crate::fault::{End, Flow, Frame, PING, PONG, Payload};
+use crate::fault::{End, Frame, PING, PONG, Payload};
 use crate::plan::Firing;
 use crate::ws::session::injected::Flooding;
 use crate::ws::session::{Happening, Session, State};
@@ -92,8 +92,7 @@ impl Session {
 
     pub(crate) fn beat_deadline(&self) -> Option<Instant> {
         // A process that hangs has no heartbeat either, whatever else is wrong with its path.
-        let hangs =
-            self.faults.iter().flat_map(|faults| &faults.active).any(|(_, gate)| gate.read == Flow::Stop && gate.write == Flow::Stop);
+        let hangs = self.faults.iter().flat_map(|faults| &faults.active).any(|(_, gate)| gate.hangs());
         let beat = self.heartbeat.as_ref().filter(|_| self.state == State::Open && !hangs)?;
         Some(match beat.awaited {
             Some(sent) => sent + beat.timeout,
