@@ -81,6 +81,11 @@ impl Connection {
         &mut self.tap
     }
 
+    /// The plaintext below.
+    pub(crate) fn tap_ref(&self) -> &Tap {
+        &self.tap
+    }
+
     /// The raw link.
     pub(crate) fn link(&self) -> &Link {
         self.tap.transport_ref().link()

@@ -92,7 +92,8 @@ impl Scanner {
         self.have >= 2 && self.have == self.header_length()
     }
 
-    fn header_length(&self) -> u8 {
+    /// Length of the header that came last, which must be whole as far as its second byte.
+    pub(crate) fn header_length(&self) -> u8 {
         let extended = match self.header[1] & 0x7f {
             126 => 2,
             127 => 8,

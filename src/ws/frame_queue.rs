@@ -42,6 +42,8 @@ pub(crate) struct Frames {
     ready: VecDeque<u8>,
     /// Frames that went on.
     passed: u64,
+    /// Frames of messages that did not pass as they came.
+    meddled: u64,
     ended: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -75,6 +77,7 @@ impl Frames {
             behind: None,
             ready: VecDeque::new(),
             passed: 0,
+            meddled: 0,
             ended: false,
             timer: None,
         }
@@ -96,6 +99,11 @@ impl Frames {
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.ready.is_empty()
+    }
+
+    /// Frames of messages, not control frames, that did not pass as they came.
+    pub(crate) fn meddled(&self) -> u64 {
+        self.meddled
     }
 
     /// Whether it takes more bytes.
@@ -166,6 +174,7 @@ impl Frames {
             }
         }
         let touched = fate.drops || fate.doubles || fate.waits.is_some();
+        self.meddled += u64::from(touched && opcode < CLOSE);
         Fate { streams: !touched, ..fate }
     }
 

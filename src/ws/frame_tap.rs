@@ -146,6 +146,11 @@ impl Tap {
         }
     }
 
+    /// Frames of messages that faults did not let pass as they came, as long as one may meddle with them.
+    pub(crate) fn meddled(&self) -> u64 {
+        self.meddled.as_ref().map_or(0, |meddled| meddled.incoming.meddled() + meddled.outgoing.meddled())
+    }
+
     /// Hands to the transport the outgoing frames that are due. Call it whenever the connection is polled.
     pub(crate) fn poll_frames(&mut self, cx: &mut Context<'_>) {
         let _ = self.poll_outgoing(cx);

@@ -226,10 +226,12 @@ impl Session {
         let wire_received = frame.as_ref().map(|frame| frame.code);
         let valid = frame.as_ref().is_some_and(|frame| frame.answer == Answer::Echo);
         let code = if valid { reported(wire_received) } else { reported(None) };
-        // The peer failed the connection over what it was sent: 1002, 1007 or 1009 (RFC 6455 §7.1.7), or no word at all.
-        let failed = matches!(wire_received, None | Some(PROTOCOL_ERROR | INVALID_PAYLOAD | TOO_BIG));
+        // One side failed the connection over what it was sent (RFC 6455 §7.1.7), or there is no word at all.
+        let violation = |code: Option<u16>| matches!(code, Some(PROTOCOL_ERROR | INVALID_PAYLOAD | TOO_BIG));
+        let failed = wire_received.is_none() || violation(wire_received);
         // Damage may look like a Close frame, an illegal one.
-        let answered = self.provoked.filter(|_| failed).or_else(|| self.damager().filter(|_| failed || !valid));
+        let damager = || self.damager(failed || !valid, violation(wire_received) || violation(wire_sent));
+        let answered = self.provoked.filter(|_| failed).or_else(damager);
         let tls_end = self.connection().tls_end();
         // A TLS stream does not survive a hole: the first record behind it is a bad one.
         let answered = answered.or(self.holed.filter(|_| tls_end.is_some() && wire_received.is_none()));
@@ -257,12 +259,13 @@ impl Session {
         Happening::Ended { ending: Box::new(ending), closing }
     }
 
-    /// The fault that has damaged bytes of this connection.
-    fn damager(&self) -> Option<u16> {
+    /// The fault that damaged bytes of this connection, where that may have `ended` it, or that meddled with frames of its messages, where
+    /// they were `judged` a violation.
+    fn damager(&self, ended: bool, judged: bool) -> Option<u16> {
         let (connection, faults) = (self.connection.as_ref()?, self.faults.as_ref()?);
-        let damages = |gate: &Gate| gate.read_shape.corrupt_per_mb > 0.0 || gate.write_shape.corrupt_per_mb > 0.0;
-        let (firing, _) = faults.active.iter().find(|(_, gate)| damages(gate))?;
-        (connection.link().damaged() > 0).then_some(firing.fault)
+        let (bytes, frames) = (ended && connection.link().damaged() > 0, judged && connection.tap_ref().meddled() > 0);
+        let did = |gate: &Gate| bytes && gate.damages_bytes() || frames && gate.meddles();
+        faults.active.iter().find(|(_, gate)| did(gate)).map(|(firing, _)| firing.fault)
     }
 }
 
