@@ -30,6 +30,11 @@ pub enum Meddling {
     },
     /// It is late; others overtake it.
     Delay(Duration),
+    /// Bits of its payload are flipped; its header and masking key stay.
+    Corrupt {
+        /// How many, each another one; in a payload that has fewer, all.
+        bits: u32,
+    },
 }
 
 impl Meddle {

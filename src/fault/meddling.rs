@@ -1,9 +1,10 @@
-//! Faults of whole frames on their way: lost, doubled, overtaken, late. The rest passes untouched.
+//! Faults of whole frames on their way: lost, doubled, overtaken, late, damaged. The rest passes untouched.
 //!
 //! What they ask is data, a [`Meddle`]; `ws::frame_queue` carries it out. A frame that is in the middle of the wire when the fault begins
 //! passes. Close frames always pass, and push out before them what waits: `closing` has the kinds that act on those.
 
-use super::{Effect, Form, Gate, Layer, Meddle, Meddling, Param, Row, Shape, Side, Values, told};
+use super::{Effect, Form, Gate, Layer, Meddle, Meddling, Param, Row, Shape, Side, Values, told, told::Told};
+use crate::close::{ABNORMAL, INVALID_PAYLOAD, PROTOCOL_ERROR};
 use std::time::Duration;
 
 const DATA: u16 = 0b111;
@@ -63,6 +64,13 @@ const fn row(
     Row { kind, layer: Layer::Frames, sides: BOTH, form: Form::Holding, params, summary, expect, told: told::meddled, source, effect }
 }
 
+/// Text that is no longer UTF-8, and what can no longer be inflated: 1007 or 1002 by whichever side receives it. A pong that no longer
+/// carries what its ping did is none.
+fn corrupted(_: &Values) -> Told {
+    let codes = || Some(vec![INVALID_PAYLOAD, PROTOCOL_ERROR, ABNORMAL, 1011]);
+    Told { own: codes(), peer: codes() }
+}
+
 pub(super) const ROWS: &[Row] = &[
     row(
         "frame_drop",
@@ -115,4 +123,28 @@ pub(super) const ROWS: &[Row] = &[
         "RFC 6455 §5.5.2, §5.5.3; a queue for each stream or worker behind one socket",
         |values| meddle(values, Meddling::Delay(values.duration("delay").unwrap_or_default())),
     ),
+    Row {
+        told: corrupted,
+        ..row(
+            "frame_corrupt",
+            &[
+                PROBABILITY,
+                Param {
+                    name: "bits",
+                    shape: Shape::Whole { min: 1, max: 1000 },
+                    default: Some("1"),
+                    doc: "Bits that are flipped in each chosen frame, drawn for each; a frame without payload has none.",
+                },
+                OPCODE,
+                DIR,
+            ],
+            "flips bits in the payload of whole frames of up to 1 MiB; header and masking key stay as they were",
+            "peer: 1007 in answer to text that is no UTF-8 any more, 1002 or 1007 to what cannot be inflated; else a wrong payload that nobody notices",
+            "RFC 6455 has no checksum: what a proxy or its memory damages inside a frame arrives; §8.1 for text",
+            |values| {
+                let bits = values.whole("bits").and_then(|bits| u32::try_from(bits).ok()).unwrap_or(1);
+                meddle(values, Meddling::Corrupt { bits })
+            },
+        )
+    },
 ];

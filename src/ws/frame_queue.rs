@@ -1,4 +1,4 @@
-//! One direction of a connection whose frames are meddled with: whole frames are lost, doubled, or wait and are overtaken.
+//! One direction of a connection whose frames are meddled with: whole frames are lost, doubled, damaged, or wait and are overtaken.
 //!
 //! Exists only while a fault asks for it, and until it has run empty afterwards. Bytes come in as they were cut and go out in whole
 //! frames. It never holds anything for good: what waits has a due time, what is too long to wait passes, and a Close frame pushes out
@@ -8,7 +8,7 @@ use crate::fault::CLOSE;
 use crate::fault::{Meddle, Meddling};
 use crate::seed::Stream;
 use crate::ws::frame::Scanner;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -55,6 +55,8 @@ struct Fate {
     streams: bool,
     drops: bool,
     doubles: bool,
+    /// Bits of its payload.
+    flips: u32,
     waits: Option<Duration>,
     by: Option<u32>,
 }
@@ -170,10 +172,11 @@ impl Frames {
                     fate.by = Some(by.max(fate.by.unwrap_or(0)));
                     fate.waits = Some(within.max(fate.waits.unwrap_or_default()));
                 }
+                Meddling::Corrupt { bits } => fate.flips = fate.flips.saturating_add(bits),
                 Meddling::Delay(delay) => fate.waits = Some(fate.waits.unwrap_or_default() + delay),
             }
         }
-        let touched = fate.drops || fate.doubles || fate.waits.is_some();
+        let touched = fate.drops || fate.doubles || fate.flips > 0 || fate.waits.is_some();
         self.meddled += u64::from(touched && opcode < CLOSE);
         Fate { streams: !touched, ..fate }
     }
@@ -183,6 +186,8 @@ impl Frames {
         if fate.drops {
             return;
         }
+        let header = usize::from(self.scanner.header_length());
+        flip(&mut frame[header..], fate.flips, &mut self.random);
         if fate.doubles {
             frame.extend_from_within(..);
         }
@@ -281,6 +286,22 @@ impl Frames {
     }
 }
 
+/// Flips so many bits, each another one, or all that there are. Whether they are masked makes no difference.
+fn flip(payload: &mut [u8], bits: u32, random: &mut Stream) {
+    let all = payload.len() as u64 * 8;
+    let mut chosen = BTreeSet::new();
+    // Floyd's algorithm: as many draws as there are bits to choose.
+    for last in all.saturating_sub(bits.into())..all {
+        let bit = random.below(last + 1);
+        if !chosen.insert(bit) {
+            chosen.insert(last);
+        }
+    }
+    for bit in chosen {
+        payload[(bit / 8) as usize] ^= 1 << (bit % 8);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -331,6 +352,27 @@ mod tests {
         let mut lane = frames(Meddling::Duplicate);
         push(&mut lane, &[text("one"), text("two")].concat());
         assert_eq!(out(&mut lane), [text("one"), text("one"), text("two"), text("two")].concat());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn damaged_frames_keep_their_headers_and_differ_in_as_many_bits_as_asked() {
+        let flipped = |a: &[u8], b: &[u8]| a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>();
+        for (mask, length, header, bits) in [
+            (None, 5, 2, 3),
+            (Some([1, 2, 3, 4]), 5, 6, 3),
+            (Some([9; 4]), 300, 8, 1000),
+            (None, 70_000, 10, 1),
+            (None, 2, 2, 16),
+            (None, 0, 2, 0),
+        ] {
+            let mut lane = frames(Meddling::Corrupt { bits: bits.max(1) });
+            let frame = encode(&Frame::new(TEXT, vec![b'x'; length]), mask);
+            let ping = encode(&Frame::new(PING, "a"), mask);
+            push(&mut lane, &[frame.clone(), ping.clone()].concat());
+            let (got, rest) = out(&mut lane).split_at_checked(frame.len()).map(|(a, b)| (a.to_vec(), b.to_vec())).expect("as long");
+            assert_eq!((&got[..header], rest), (&frame[..header], ping), "{length} bytes");
+            assert_eq!(flipped(&got, &frame), bits, "{length} bytes");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,9 +3,9 @@
 //! `OUT` and `IN` as in `path`. The observer pings every 20 ms to 900 ms; the fault begins at 300 ms and stays.
 
 use super::arms::AT;
-use super::frame::{PONG, TEXT, number};
+use super::frame::{BINARY, PONG, TEXT, number};
 use super::path::{Carrier, both};
-use super::wire::{Conn, Script, ms};
+use super::wire::{Act, Conn, Script, ms};
 use std::time::Duration;
 
 /// Pings of an observer.
@@ -136,6 +136,74 @@ async fn frame_delay_delivers_frames_late_and_others_overtake_them() {
     let proof = both(cases).await;
     assert_eq!(proof.clients.run.endings(), [""; 0]);
     assert!(proof.server.endings.is_empty(), "{:?}", proof.server.endings);
+}
+
+/// Bits in which two payloads of one length differ.
+fn flipped(a: &[u8], b: &[u8]) -> u32 {
+    if a.len() == b.len() { a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum() } else { u32::MAX }
+}
+
+#[tokio::test]
+async fn frame_corrupt_flips_bits_of_the_payload_and_none_of_the_header() {
+    // A pong comes for each ping, in order, with its header; those from after the injection differ in as many bits as asked.
+    let pongs = |bits: u32| {
+        move |conn: &Conn| {
+            let pongs = conn.of(PONG);
+            let by = |from: u32, to: u32| (from..to).map(|of| flipped(&pongs[of as usize].payload, &of.to_be_bytes()));
+            pongs.len() == PINGS as usize && by(SURE, PINGS).all(|flips| flips == bits) && by(0, 10).all(|flips| flips == 0)
+        }
+    };
+    // Text with every bit flipped is no UTF-8: whoever reads it answers 1007.
+    let refused = |conn: &Conn| conn.close().is_some_and(|close| close.payload == [3, 239]);
+    let cases = |carrier: Carrier| {
+        let mut cases = vec![
+            carrier.case("frame_corrupt = { probability = \"100%\", bits = 3, opcode = \"pong\", dir = \"OUT\" }", pings(), pongs(3)),
+            carrier.case("frame_corrupt = { probability = \"100%\", opcode = \"ping\", dir = \"IN\" }", pings(), pongs(1)),
+            carrier.case(
+                "frame_corrupt = { probability = \"100%\", bits = 72, opcode = \"text\", dir = \"IN\" }",
+                Script::default().texts(ms(900)),
+                refused,
+            ),
+        ];
+        if carrier == Carrier::Server {
+            // It echoes. Binary messages come back, each bit of them that is wrong is one that was flipped; so does text, if only that is spoilt.
+            let echoed = |first: u8, sent: &'static [u8], bits: u32| {
+                move |conn: &Conn| {
+                    let late: Vec<_> = conn.of(first).into_iter().filter(|echo| echo.at > AT + ms(50)).collect();
+                    late.len() > 5 && late.iter().all(|echo| flipped(&echo.payload, sent) == bits) && no_end(conn)
+                }
+            };
+            let bulk = || (20..40).fold(Script::default(), |script, turn| script.and(ms(turn * 20), Act::Bulk(300)));
+            let dots: &'static [u8] = &[b'.'; 300];
+            for dir in ["OUT", "IN"] {
+                let text = format!("frame_corrupt = {{ probability = \"100%\", bits = 7, opcode = \"binary\", dir = \"{dir}\" }}");
+                cases.push(carrier.case(&text, bulk(), echoed(BINARY, dots, 7)));
+            }
+            let text = "frame_corrupt = { probability = \"100%\", bits = 72, opcode = \"text\", dir = \"OUT\" }";
+            cases.push(carrier.case(text, Script::default().texts(ms(900)), echoed(TEXT, b"a message", 72)));
+        }
+        cases
+    };
+    let proof = both(cases).await;
+    let endings = proof.clients.run.endings();
+    assert!(endings.len() == 1 && endings[0].starts_with("c3: f3 by client"), "{endings:?}");
+    assert!(proof.server.endings.len() == 1 && proof.server.endings[&3].starts_with("f3 by server"), "{:?}", proof.server.endings);
+}
+
+/// What is damaged in the text of an echo is the fault's doing on both sides, whichever of them damages it.
+#[tokio::test]
+async fn an_end_over_a_damaged_frame_is_the_faults() {
+    for side in ["client", "server"] {
+        let text = format!(
+            "duration = \"2s\"\n[target.embedded]\n[clients.c0]\ncount = 20\narrive = {{ at_once = true }}\nreconnect = \"none\"\n\
+             traffic = {{ echo = {{ rate = \"20/s\", payload = \"20B\" }} }}\n\
+             [[faults]]\nname = \"damage\"\nat = \"300ms\"\nside = \"{side}\"\ninject = {{ frame_corrupt = {{ bits = 2 }} }}\n"
+        );
+        let run = crate::common::start(&text).finish().await;
+        let endings = &run.summary.endings;
+        assert!(endings.iter().any(|row| row.wire_received == Some(1007) || row.wire_sent == Some(1007)), "{side}: somebody noticed");
+        assert!(endings.iter().all(|row| row.cause == "damage"), "{side}: {:?}", run.endings());
+    }
 }
 
 #[tokio::test]
