@@ -186,8 +186,9 @@ impl Frames {
         if fate.drops {
             return;
         }
-        let header = usize::from(self.scanner.header_length());
-        flip(&mut frame[header..], fate.flips, &mut self.random);
+        if fate.flips > 0 {
+            flip(&mut frame[usize::from(self.scanner.header_length())..], fate.flips, &mut self.random);
+        }
         if fate.doubles {
             frame.extend_from_within(..);
         }
