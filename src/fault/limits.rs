@@ -55,19 +55,15 @@ const BALANCERS: &[Balancer] = &[
     Balancer { name: "heroku", idle_s: 55, life_s: 0 },
 ];
 
-const NAMES: &[&str] = &[
-    "nginx",
-    "envoy",
-    "aws-alb",
-    "aws-nlb",
-    "aws-api-gateway",
-    "cloudfront",
-    "google-alb",
-    "azure-front-door",
-    "azure-lb",
-    "cloudflare",
-    "heroku",
-];
+const NAMES: [&str; BALANCERS.len()] = {
+    let mut names = [""; BALANCERS.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = BALANCERS[at].name;
+        at += 1;
+    }
+    names
+};
 
 fn balancer(values: &Values) -> Effect {
     let known = BALANCERS.iter().find(|known| Some(known.name) == values.text("preset")).unwrap_or(&BALANCERS[0]);
@@ -189,7 +185,7 @@ pub(super) const ROWS: &[Row] = &[
         "load_balancer",
         told::limit,
         &[
-            Param { name: "preset", shape: Shape::Choice(NAMES), default: Some("aws-alb"), doc: "Whose idle timeout and longest life." },
+            Param { name: "preset", shape: Shape::Choice(&NAMES), default: Some("aws-alb"), doc: "Whose idle timeout and longest life." },
             Param {
                 name: "time_scale",
                 shape: Shape::Whole { min: 1, max: 100_000 },
@@ -210,11 +206,6 @@ mod tests {
     use super::*;
     use crate::fault::Value;
     use crate::fault::{Values, row};
-
-    #[test]
-    fn every_preset_has_its_numbers() {
-        assert_eq!(NAMES, BALANCERS.iter().map(|known| known.name).collect::<Vec<_>>());
-    }
 
     #[test]
     fn a_time_scale_runs_hours_in_seconds() {

@@ -291,7 +291,7 @@ mod tests {
         }
 
         #[test]
-        fn no_preset_waits_longer_than_its_parameters_allow(index in 0_usize..39, losses in prop::collection::vec(loss(), 1..60), seed: u64) {
+        fn no_preset_waits_longer_than_its_parameters_allow(index in 0..presets().count(), losses in prop::collection::vec(loss(), 1..60), seed: u64) {
             let preset = presets().nth(index).unwrap();
             let policy = &preset.policy;
             let mut stream = Seed(seed).stream("presets");
