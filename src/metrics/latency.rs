@@ -14,8 +14,16 @@ pub const HIGHEST_US: u64 = 3_600_000_000;
 /// distribution-free upper bound of it at 95 % confidence: the greatest of n samples is one as soon as qⁿ ≤ 0.05. 5 for p50, 29 for p90,
 /// 59 for p95, 299 for p99, 2,995 for p99.9.
 pub fn needed(q: f64) -> u64 {
-    (0.05_f64.ln() / q.ln()).ceil().max(1.0) as u64
+    (CHANCE.ln() / q.ln()).ceil().max(1.0) as u64
 }
+
+/// The other way round: the highest quantile that `samples` support.
+pub fn supported(samples: f64) -> f64 {
+    if samples < 1.0 { 0.0 } else { CHANCE.powf(1.0 / samples) }
+}
+
+/// Chance that a bound at 95 % confidence does not hold.
+const CHANCE: f64 = 0.05;
 
 /// A distribution of times in µs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -303,16 +303,17 @@ fn times(values: impl Iterator<Item = u64>) -> Times {
     values.sort_unstable();
     let n = values.len();
     let at = |q: f64| values.get(((q * n as f64).ceil() as usize).saturating_sub(1)).copied().filter(|us| *us < u64::MAX);
+    let stated = |q: f64| at(q).filter(|_| n as u64 >= crate::metrics::latency::needed(q));
     Times {
         count: n as u64,
         censored: values.iter().filter(|us| **us == u64::MAX).count() as u64,
         never: 0,
         observed: None,
         min: at(0.0),
-        p50: at(0.5).filter(|_| n >= 5),
-        p90: at(0.9).filter(|_| n >= 29),
-        p99: at(0.99).filter(|_| n >= 299),
-        p999: at(0.999).filter(|_| n >= 2995),
+        p50: stated(0.5),
+        p90: stated(0.9),
+        p99: stated(0.99),
+        p999: stated(0.999),
         max: at(1.0),
         mean: None,
     }

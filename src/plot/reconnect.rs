@@ -9,6 +9,7 @@ use super::bands::{self, Look, Place};
 use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, dash, spread};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use super::survival::{self, Distribution, Outage};
+use crate::metrics::latency::needed;
 use crate::number;
 use crate::results::bands::ReconnectBand;
 use crate::results::record::ReconnectRow;
@@ -57,9 +58,10 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     let back: f64 = lines.iter().map(|line| line.distribution.back).sum();
     let more = if left_out > 0 { format!(" · {left_out} further cohorts left out") } else { String::new() };
     let counted = format!(
-        "n = {}, {} of them ended{more} · thin: percentiles that need more samples (p99 takes 299) · ✗ where a line ends short of all",
+        "n = {}, {} of them ended{more} · thin: percentiles that need more samples (p99 takes {}) · ✗ where a line ends short of all",
         number::counted(outages.round() as u64, "outage"),
-        number::count(back.round() as u64)
+        number::count(back.round() as u64),
+        needed(0.99)
     );
     sheet::close(scene, loaded, &counted)
 }

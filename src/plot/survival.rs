@@ -3,6 +3,8 @@
 //! Source: Kaplan, Meier, "Nonparametric Estimation from Incomplete Observations" (1958). The summary has the same from histograms;
 //! charts are redrawn from `reconnects.csv` alone and estimate here.
 
+use crate::metrics::latency::supported;
+
 /// One outage.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Outage {
@@ -56,9 +58,9 @@ impl Distribution {
         self.steps.last().map_or(0.0, |(_, share)| *share)
     }
 
-    /// The highest quantile that this many samples support with 95 % confidence: `0.05^(1/n)`, so that p99 takes 299 of them.
+    /// The highest quantile that this many outages support with 95 % confidence.
     pub fn supported(&self) -> f64 {
-        if self.outages < 1.0 { 0.0 } else { 0.05f64.powf(1.0 / self.outages) }
+        supported(self.outages)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The summary that a person reads in ten seconds: from the command to the verdict, in lines of a given width.
 
 use super::{findings, phrase};
+use crate::metrics::latency::needed;
 use crate::number;
 use crate::results::record::{Attempts, CohortRow, Reconnect, Summary, Verdict};
 use crate::text::printable;
@@ -213,7 +214,8 @@ fn reconnect(page: &mut Page, summary: &Summary) {
     let lacks = rows.iter().flatten().any(|cell| cell == "n/a");
     page.columns("reconnect", &rows);
     if lacks {
-        page.entry("", "n/a: not observed, or too few samples (p50 takes 5, p90 29, p99 299)");
+        let [p50, p90, p99] = [0.5, 0.9, 0.99].map(needed);
+        page.entry("", &format!("n/a: not observed, or too few samples (p50 takes {p50}, p90 {p90}, p99 {p99})"));
     }
     if out.len() > COHORTS_MAX {
         page.entry("", &format!("{} more cohorts in the report", out.len() - COHORTS_MAX));

@@ -3,6 +3,7 @@
 
 use super::finding::{Finding, Outcome, fits, shown};
 use crate::expect::{Expectation, Op, Stat};
+use crate::metrics::latency::needed;
 use crate::metrics::survival::Survival;
 use crate::results::Evidence;
 
@@ -12,8 +13,8 @@ pub(super) fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
     let times = evidence.times(metric, None, |row| fits(&labels.cohort, Some(&row.cohort)) && fits(&labels.fault, row.fault.as_ref()));
     let samples = times.count();
     let quantile = |q: f64| match q {
-        q if q > 0.99 && samples < 2_995 => Err("too few samples: p999 takes 2995".to_owned()),
-        q if q > 0.9 && samples < 299 => Err("too few samples: p99 takes 299".to_owned()),
+        q if q > 0.99 && samples < needed(0.999) => Err(format!("too few samples: p999 takes {}", needed(0.999))),
+        q if q > 0.9 && samples < needed(0.99) => Err(format!("too few samples: p99 takes {}", needed(0.99))),
         q => Ok(times.quantile(q).map(|us| us as f64)),
     };
     let known = match expectation.stat {
