@@ -4,7 +4,7 @@
 
 use super::{Admit, Balance, Embedded, Plan, Queue, Target};
 use crate::arrival::seconds;
-use crate::seed::Stream;
+use crate::seed::{Seed, Stream};
 use crate::units::print_duration;
 use std::fmt;
 use std::time::Duration;
@@ -98,6 +98,38 @@ pub enum ModelBalance {
     LeastConnections,
     /// Of two instances that listen, drawn for each attempt, the one with fewer connections.
     TwoChoices,
+}
+
+impl ModelBalance {
+    /// The instance of `count`, at least 1, that the client's attempt goes to. `turn`: attempts before it, of all clients. `listens` and
+    /// `load`: of each instance, the latter its connections and attempts.
+    pub fn choose(
+        self,
+        (count, turn): (u32, u32),
+        (client, attempt): (u32, u32),
+        seed: Seed,
+        listens: impl Fn(u32) -> bool,
+        load: impl Fn(u32) -> u32,
+    ) -> u32 {
+        let random = || seed.stream(&format!("client/{client}/balance/{attempt}"));
+        let from_turn = || (0..count).map(|step| turn.wrapping_add(step) % count).filter(|instance| listens(*instance));
+        let chosen = match self {
+            ModelBalance::RoundRobin => None,
+            ModelBalance::Sticky => Some(client % count),
+            ModelBalance::Random => Some(random().below(u64::from(count)) as u32),
+            ModelBalance::Healthy => from_turn().next(),
+            // Equals in turn.
+            ModelBalance::LeastConnections => from_turn().min_by_key(|instance| load(*instance)),
+            ModelBalance::TwoChoices => {
+                let listening: Vec<_> = (0..count).filter(|instance| listens(*instance)).collect();
+                let mut random = random();
+                let mut one = || listening.get(random.below(listening.len() as u64) as usize).copied();
+                let (first, second) = (one(), one());
+                first.zip(second).map(|(first, second)| if load(second) < load(first) { second } else { first })
+            }
+        };
+        chosen.unwrap_or(turn % count)
+    }
 }
 
 impl From<Balance> for ModelBalance {

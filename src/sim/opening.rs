@@ -5,7 +5,7 @@ use super::server::{Service, Syn};
 use super::tls;
 use super::{Failing, What, World, nanos};
 use crate::event::{Outcome, Stage};
-use crate::plan::{ModelBalance, Patience, Refusal};
+use crate::plan::{Patience, Refusal};
 
 impl World<'_> {
     /// The instance that an attempt goes to.
@@ -14,31 +14,10 @@ impl World<'_> {
         if count == 1 {
             return 0;
         }
-        let healthy = |server: u32| self.servers[server as usize].listens();
-        let load = |server: u32| self.servers[server as usize].open + self.servers[server as usize].coming;
-        let attempt = self.rows[client as usize].attempts;
-        let stream = || self.plan.seed.stream(&format!("client/{client}/balance/{attempt}"));
-        let turn = self.turn;
-        let chosen = match self.kind.model.balance {
-            ModelBalance::RoundRobin => turn % count,
-            ModelBalance::Sticky => client % count,
-            ModelBalance::Random => stream().below(u64::from(count)) as u32,
-            ModelBalance::Healthy => {
-                (0..count).map(|step| (turn.wrapping_add(step)) % count).find(|server| healthy(*server)).unwrap_or(turn % count)
-            }
-            ModelBalance::LeastConnections => {
-                // Equals in turn.
-                let listening = (0..count).map(|step| turn.wrapping_add(step) % count).filter(|server| healthy(*server));
-                listening.min_by_key(|server| load(*server)).unwrap_or(turn % count)
-            }
-            ModelBalance::TwoChoices => {
-                let listening: Vec<_> = (0..count).filter(|server| healthy(*server)).collect();
-                let mut random = stream();
-                let mut one = || listening.get(random.below(listening.len() as u64) as usize).copied();
-                let (first, second) = (one(), one());
-                first.zip(second).map_or(turn % count, |(first, second)| if load(second) < load(first) { second } else { first })
-            }
-        };
+        let server = |index: u32| &self.servers[index as usize];
+        let (turn, attempt) = (self.turn, self.rows[client as usize].attempts);
+        let (listens, load) = (|index| server(index).listens(), |index| server(index).open + server(index).coming);
+        let chosen = self.kind.model.balance.choose((count, turn), (client, attempt), self.plan.seed, listens, load);
         self.turn = turn.wrapping_add(1);
         chosen as u16
     }

@@ -12,7 +12,7 @@ pub(crate) mod target_events;
 use crate::event::{ClientIndex, ConnectionNo, Event};
 use crate::fault::OnListener;
 use crate::plan;
-use crate::plan::{Balance, Firing, Plan, Ready, Shard, Target};
+use crate::plan::{Balance, Firing, ModelBalance, Plan, Ready, Shard, Target};
 use crate::recorder::Journal;
 use crate::server::protocol::{FromServer, ServerSpec, ToServer};
 use crate::sut::command::handle::{Guard, Spec};
@@ -266,18 +266,11 @@ impl Fleet {
     /// The instance that an attempt goes to.
     pub(crate) fn choose(&self, client: ClientIndex, connection: ConnectionNo) -> u16 {
         let count = u32::try_from(self.places.len()).unwrap_or(1).max(1);
-        let index = match self.balance {
-            Balance::RoundRobin => self.turn.fetch_add(1, Ordering::Relaxed) % count,
-            Balance::Sticky => client.0 % count,
-            Balance::Random => self.seed.stream(&format!("client/{}/balance/{}", client.0, connection.0)).below(u64::from(count)) as u32,
-            Balance::Healthy => {
-                let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-                let refusing = self.refusing();
-                let refuses = |index: u32| refusing.values().flatten().any(|refusing| u32::from(*refusing) == index);
-                let up = |index: &u32| self.up[*index as usize].load(Ordering::Relaxed) && !refuses(*index);
-                (0..count).map(|step| (turn + step) % count).find(up).unwrap_or(turn % count)
-            }
-        };
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let refuses = |index: u32| self.refusing().values().flatten().any(|refusing| u32::from(*refusing) == index);
+        let listens = |index: u32| self.up[index as usize].load(Ordering::Relaxed) && !refuses(index);
+        // By their load an engine that shares its clients with others cannot tell instances apart.
+        let index = ModelBalance::from(self.balance).choose((count, turn), (client.0, connection.0), self.seed, listens, |_| 0);
         index as u16
     }
 
