@@ -2,9 +2,8 @@
 
 use crate::event::{ClientIndex, ConnectionNo, Stage, Stages, UnderWay};
 use crate::fault::OnAttempt;
-use crate::plan::{Firing, Phase, Select, Shard};
+use crate::plan::{Firing, Phase, Select, Shard, Standing};
 use crate::recorder::Journal;
-use crate::server::protocol::Standing;
 use crate::ws::handshake::own_headers::Id;
 use crate::ws::session::mailbox::{Control, Dose};
 use std::num::NonZeroU32;
@@ -168,17 +167,15 @@ impl Registry {
 
     /// Connections that pass the filters of a selection now, sorted by client.
     pub(crate) fn eligible(&self, select: &Select, clients: &Range<u32>, now: Duration) -> Vec<(Id, Place)> {
-        let phase = select.phase.unwrap_or(Phase::Open);
-        let candidates = self.each().filter(|(client, _)| clients.contains(&client.0) && select.pick.may_take(*client));
+        let candidates = self.each().filter(|(client, _)| clients.contains(&client.0));
         let eligible = candidates.filter_map(|(client, slot)| {
             let mut place = slot.place();
             if place.phase == Some(Phase::Open) && slot.control.closing().is_some() {
                 // A fault has begun to close it, and nothing has happened since.
                 place.phase = Some(Phase::Closing);
             }
-            let old_enough = phase != Phase::Open || now.saturating_sub(place.since) >= select.min_age;
             let id = Id { client, connection: ConnectionNo(place.connection) };
-            (place.phase == Some(phase) && old_enough).then_some((id, place))
+            select.passes(client, place.phase, now.saturating_sub(place.since)).then_some((id, place))
         });
         eligible.collect()
     }

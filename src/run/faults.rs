@@ -5,9 +5,9 @@ use crate::fault::{Effect, Gate, OnProcess, Side, Step};
 use crate::load::context::Shared;
 use crate::load::registry::{Place, Waiting};
 use crate::load::waiting::tell_servers;
-use crate::plan::{Fault, Firing, Phase, draw_exactly};
+use crate::plan::{Fault, Firing, Phase, Standing, draw_exactly};
 use crate::seed::Stream;
-use crate::server::protocol::{Standing, ToServer};
+use crate::server::protocol::ToServer;
 use crate::sut::error::RunError;
 use crate::sut::target_events::Order;
 use crate::ws::handshake::own_headers::Id;
@@ -28,7 +28,7 @@ pub(crate) async fn run(shared: Arc<Shared>, index: u16) {
         shared: &shared,
         fault,
         firing: Firing { fault: index, number: 0 },
-        clients: clients(&shared, fault),
+        clients: plan.clients_of(fault),
         random: plan.seed.stream(&shared.shard.stream(&format!("fault/{}/select", fault.name))),
     };
     for (number, at) in (0..).zip(fault.firings(plan.seed, plan.duration)) {
@@ -43,16 +43,6 @@ pub(crate) async fn run(shared: Arc<Shared>, index: u16) {
             let why = "the measurement ended while its timer was late".to_owned();
             shared.journal.record_at(last, &not_carried_out(injector.firing, why));
         }
-    }
-}
-
-fn clients(shared: &Shared, fault: &Fault) -> Range<u32> {
-    match fault.select.cohort {
-        Some(cohort) => {
-            let cohort = &shared.plan.cohorts[cohort];
-            cohort.first..cohort.first + cohort.count
-        }
-        None => 0..shared.plan.clients(),
     }
 }
 
@@ -124,9 +114,7 @@ impl Injector<'_> {
     }
 
     fn standing(&self) -> Standing {
-        let (pick, bounded) = (self.fault.select.pick, self.fault.is_bounded());
-        let clients = self.fault.select.cohort.map(|_| (self.clients.start, self.clients.end));
-        Standing { clients, pick, stream: format!("fault/{}/attempts", self.fault.name), bounded }
+        Standing::of(&self.shared.plan, self.fault)
     }
 
     /// Draws the connections of a firing, and tells of it.

@@ -15,12 +15,12 @@ mod serve;
 use crate::dialogue::{Payload, Reply, ServerDialogue};
 use crate::event::{ClientIndex, ConnectionNo};
 use crate::fault::{Answer, OnAttempt, OnListener, Side};
-use crate::plan::Firing;
+use crate::plan::{Firing, Standing};
 use crate::seed::{Seed, Stream};
 use crate::server::admission::{Admission, Seat};
 use crate::server::evidence::Reporter;
 use crate::server::host::Ground;
-use crate::server::protocol::{FromServer, ServerSpec, Standing};
+use crate::server::protocol::{FromServer, ServerSpec};
 use crate::transport::Transport;
 use crate::transport::link::Link;
 use crate::transport::record::Records;
@@ -135,7 +135,7 @@ impl Server {
         let stranger = || Id { client: ClientIndex(self.strangers.fetch_add(1, Ordering::Relaxed)), connection: ConnectionNo(1) };
         let (seed, who) = (Seed(self.spec.seed), id.unwrap_or_else(stranger));
         let taken = standing.wants(who.client, id.is_some());
-        taken.then(|| seed.stream(&format!("{}/answer/{}/{}", standing.stream, who.client.0, who.connection.0)))
+        taken.then(|| standing.random(seed, who.client, who.connection))
     }
 
     /// Asks whether a firing may hit one more: whoever started the servers has the budget of all.

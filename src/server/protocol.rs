@@ -4,9 +4,8 @@
 //! waits for it: what does not fit is counted and reported.
 
 use crate::close::Ending;
-use crate::event::ClientIndex;
 use crate::fault::{OnAttempt, OnListener};
-use crate::plan::{Embedded, Firing, Pick};
+use crate::plan::{Embedded, Firing, Standing};
 use crate::transport::tickets::TicketKey;
 use crate::transport::tls::Identity;
 use crate::ws::handshake::own_headers::Id;
@@ -38,28 +37,6 @@ pub(crate) struct ServerSpec {
     pub settings: Embedded,
     /// Certificate, where `settings.tls`.
     pub identity: Option<Identity>,
-}
-
-/// Which attempts and new connections a fault that is active selects.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Standing {
-    /// Only clients with first ≤ index < end; `None`: everybody, also clients that are not ours.
-    pub clients: Option<(u32, u32)>,
-    /// Which of them; a share or a count is a matter of the budget of hits.
-    pub pick: Pick,
-    /// Name of the random streams of what it does.
-    pub stream: String,
-    /// Whoever has the budget of hits must be asked.
-    pub bounded: bool,
-}
-
-impl Standing {
-    /// Whether this attempt or connection is selected, as far as hits are left. `ours`: a client of this run, and not one that is only
-    /// counted.
-    pub(crate) fn wants(&self, client: ClientIndex, ours: bool) -> bool {
-        let among = self.clients.is_none_or(|(first, end)| ours && (first..end).contains(&client.0));
-        among && self.pick.may_take(client)
-    }
 }
 
 /// What an embedded server is told.

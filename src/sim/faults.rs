@@ -3,15 +3,14 @@
 use super::pair::{Command, account, end_of};
 use super::row::State;
 use super::server::Who;
-use super::standing::{Standing, packed};
+use super::standing::{Waiting, packed};
 use super::{Due, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::fault::{Effect, End, Gate, OnAttempt, OnListener, Shedding, Side, Step};
-use crate::plan::{Firing, Phase, draw_exactly};
+use crate::plan::{Firing, Standing, draw_exactly};
 use crate::reconnect::whole_ms;
 use crate::seed::Stream;
-use std::ops::Range;
 use std::time::Duration;
 
 impl World<'_> {
@@ -58,29 +57,14 @@ impl World<'_> {
         }
     }
 
-    /// The clients that a fault is about.
-    fn clients(&self, fault: u16) -> Range<u32> {
-        match self.plan.faults[usize::from(fault)].select.cohort {
-            Some(cohort) => {
-                let cohort = &self.plan.cohorts[cohort];
-                cohort.first..cohort.first + cohort.count
-            }
-            None => 0..self.rows.len() as u32,
-        }
-    }
-
     /// Draws the connections of a firing, and tells of it.
     fn select(&mut self, firing: Firing) -> Vec<u32> {
         let Firing { fault, number } = firing;
         let select = &self.plan.faults[usize::from(fault)].select;
-        let (phase, now) = (select.phase.unwrap_or(Phase::Open), Duration::from_nanos(self.now));
-        let old_enough = |client: u32| {
-            let opened = self.rows[client as usize].history.opened_at().unwrap_or_default();
-            phase != Phase::Open || now.saturating_sub(opened) >= select.min_age
-        };
-        let candidates = self.clients(fault).filter(|client| {
-            let there = self.rows[*client as usize].state.phase() == Some(phase);
-            there && select.pick.may_take(ClientIndex(*client)) && old_enough(*client)
+        let now = Duration::from_nanos(self.now);
+        let candidates = self.plan.clients_of(&self.plan.faults[usize::from(fault)]).filter(|client| {
+            let row = &self.rows[*client as usize];
+            select.passes(ClientIndex(*client), row.state.phase(), now.saturating_sub(row.history.opened_at().unwrap_or_default()))
         });
         let candidates: Vec<_> = candidates.collect();
         let eligible = candidates.len() as u32;
@@ -96,19 +80,14 @@ impl World<'_> {
 
     fn stand(&mut self, firing: Firing, on: Option<OnAttempt>) {
         let fault = firing.fault;
-        let planned = &self.plan.faults[usize::from(fault)];
-        let pick = planned.select.pick;
-        let stream = format!("fault/{}/attempts", planned.name);
-        self.standing.push(Standing { firing, on, clients: self.clients(fault), pick, stream });
+        let standing = Standing::of(self.plan, &self.plan.faults[usize::from(fault)]);
+        self.standing.push(Waiting { firing, on, standing });
     }
 
     /// Whether a standing fault selects this attempt, or this new connection; uses up one of its hits.
     fn stands(&mut self, place: usize, client: u32, attempt: bool) -> bool {
-        let standing = &self.standing[place];
-        standing.on.is_some() == attempt
-            && standing.clients.contains(&client)
-            && standing.pick.may_take(ClientIndex(client))
-            && self.budget.take_one(standing.firing)
+        let Waiting { firing, on, standing } = &self.standing[place];
+        on.is_some() == attempt && standing.wants(ClientIndex(client), true) && self.budget.take_one(*firing)
     }
 
     /// Faults that wait for new connections and take this one: those of the server's side, and those of the client's.
@@ -136,9 +115,10 @@ impl World<'_> {
     /// The fault that waits for attempts and takes this one, what it does, and its random stream for it.
     pub(super) fn taken(&mut self, who: Who) -> Option<(u16, OnAttempt, Stream)> {
         let place = (0..self.standing.len()).find(|place| self.stands(*place, who.client, true))?;
-        let Standing { firing: Firing { fault, .. }, on, stream, .. } = self.standing[place].clone();
-        self.record(self.now, &Event::Injected { fault, client: ClientIndex(who.client), connection: ConnectionNo(who.attempt) });
-        Some((fault, on?, self.plan.seed.stream(&format!("{stream}/answer/{}/{}", who.client, who.attempt))))
+        let Waiting { firing: Firing { fault, .. }, on, standing } = self.standing[place].clone();
+        let (client, connection) = (ClientIndex(who.client), ConnectionNo(who.attempt));
+        self.record(self.now, &Event::Injected { fault, client, connection });
+        Some((fault, on?, standing.random(self.plan.seed, client, connection)))
     }
 
     /// Faults that wait for attempts reach this one. Whether they took it.

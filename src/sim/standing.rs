@@ -1,19 +1,15 @@
 //! Faults that wait for whom they select, and firings as numbers.
 
 use crate::fault::OnAttempt;
-use crate::plan::{Firing, Pick};
-use std::ops::Range;
+use crate::plan::{Firing, Standing};
 
 /// A fault that waits for attempts or new connections.
 #[derive(Clone, Debug)]
-pub(super) struct Standing {
+pub(super) struct Waiting {
     pub(super) firing: Firing,
     /// What it does to an attempt; `None`: it waits for open connections.
     pub(super) on: Option<OnAttempt>,
-    pub(super) clients: Range<u32>,
-    pub(super) pick: Pick,
-    /// Name of its random stream.
-    pub(super) stream: String,
+    pub(super) standing: Standing,
 }
 
 /// A firing as a number for an entry of the queue. The fault is below 256, as `support` sees to, and a run has far fewer than 2²⁴ firings.
