@@ -130,6 +130,30 @@ pub enum Outcome {
     Abandoned,
 }
 
+impl Outcome {
+    /// Its word in files and expectations.
+    pub const REFUSED: &'static str = "refused";
+    /// Its word in files and expectations.
+    pub const TIMED_OUT: &'static str = "timed_out";
+    /// Its word in files and expectations.
+    pub const REJECTED: &'static str = "rejected";
+    /// Its word in files and expectations.
+    pub const FAILED: &'static str = "failed";
+    /// Its word in files and expectations.
+    pub const ABANDONED: &'static str = "abandoned";
+
+    /// Its word in files and expectations.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outcome::Refused => Outcome::REFUSED,
+            Outcome::TimedOut => Outcome::TIMED_OUT,
+            Outcome::Rejected { .. } => Outcome::REJECTED,
+            Outcome::Failed { .. } => Outcome::FAILED,
+            Outcome::Abandoned => Outcome::ABANDONED,
+        }
+    }
+}
+
 /// Times of a closing handshake, as the client saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closing {

@@ -8,6 +8,7 @@ mod window;
 mod written;
 
 use crate::close::{TcpEnd, TlsEnd};
+use crate::event;
 use crate::fault::Side;
 use std::fmt;
 use std::ops::Range;
@@ -311,11 +312,11 @@ const OPS: &[(&str, Op)] =
     &[("<=", Op::AtMost), (">=", Op::AtLeast), ("==", Op::Equal), ("!=", Op::NotEqual), ("<", Op::Less), (">", Op::Greater)];
 const ATTEMPT_OUTCOMES: &[(&str, Outcome)] = &[
     ("opened", Outcome::Opened),
-    ("refused", Outcome::Refused),
-    ("timed_out", Outcome::TimedOut),
-    ("rejected", Outcome::Rejected),
-    ("failed", Outcome::Failed),
-    ("abandoned", Outcome::Abandoned),
+    (event::Outcome::REFUSED, Outcome::Refused),
+    (event::Outcome::TIMED_OUT, Outcome::TimedOut),
+    (event::Outcome::REJECTED, Outcome::Rejected),
+    (event::Outcome::FAILED, Outcome::Failed),
+    (event::Outcome::ABANDONED, Outcome::Abandoned),
 ];
 const MESSAGE_OUTCOMES: &[(&str, Outcome)] = &[
     ("due", Outcome::Due),

@@ -1,5 +1,6 @@
 //! What a run folder tells of each opening handshake, each refusal and each process; offsets and lengths in µs.
 
+use crate::event::Outcome;
 use crate::results::Loaded;
 use crate::results::record::EventRow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,7 +92,7 @@ impl Observed {
                     begun.insert(client, (at, waits.remove(&client)));
                     observed.attempts.push(at);
                 }
-                ("attempt_failed", Some(client)) if field(row, "outcome") == Some("refused") => {
+                ("attempt_failed", Some(client)) if field(row, "outcome") == Some(Outcome::REFUSED) => {
                     if let Some((began, due)) = begun.get(&client).copied() {
                         let connect = at.saturating_sub(began);
                         observed.refused.push((began, connect));

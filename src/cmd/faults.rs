@@ -5,7 +5,7 @@ mod wire;
 
 use super::{OK, Usage, print};
 use crate::cli::{Faults, Format};
-use crate::fault::{self, Form, Layer, Param, Row, Shape, Side};
+use crate::fault::{self, Form, Layer, Param, Row, Shape};
 use crate::units::nearest;
 use crate::units::{Bytes, Ratio};
 use serde_json::{Value, json};
@@ -124,12 +124,7 @@ fn literal(param: &Param) -> Option<String> {
 }
 
 fn sides(row: &Row) -> Vec<&'static str> {
-    let word = |side: &Side| match side {
-        Side::Client => "client",
-        Side::Server => "server",
-        Side::Proxy => "proxy",
-    };
-    row.sides.iter().map(word).collect()
+    row.sides.iter().map(|side| side.word()).collect()
 }
 
 fn shape(shape: Shape) -> String {

@@ -12,8 +12,19 @@ pub enum Side {
     Client,
     /// The embedded server, or the process of a target that we own.
     Server,
-    /// The proxy between them.
-    Proxy,
+}
+
+impl Side {
+    /// Both, with their words in scenarios, expectations and files.
+    pub const WORDS: [(&str, Side); 2] = [("client", Side::Client), ("server", Side::Server)];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Side::Client => Side::WORDS[0].0,
+            Side::Server => Side::WORDS[1].0,
+        }
+    }
 }
 
 /// Where in the stack a fault acts; `closestorm faults` lists kinds by it.

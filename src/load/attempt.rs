@@ -314,6 +314,6 @@ fn words(failure: &Failure) -> String {
         Outcome::Failed { why } => {
             format!("{why}; check that this is a WebSocket server, and whether it speaks TLS (wss://)")
         }
-        Outcome::Abandoned => "abandoned".into(),
+        Outcome::Abandoned => Outcome::ABANDONED.into(),
     }
 }

@@ -8,7 +8,7 @@ use crate::close::Cause;
 use crate::expect::Limit;
 use crate::fault::liveness::Silence;
 use crate::fault::told::Told;
-use crate::fault::{Acts, Form, Side};
+use crate::fault::{Acts, Form};
 use crate::plan::{Answer, Pick, Plan, Target};
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ pub struct FaultMeta {
     pub id: String,
     /// Its kind.
     pub kind: &'static str,
-    /// `client`, `server` or `proxy`.
+    /// `client` or `server`.
     pub side: &'static str,
     /// It holds until it is reverted.
     pub holds: bool,
@@ -115,11 +115,7 @@ impl Meta {
         let fault = |fault: &crate::plan::Fault| FaultMeta {
             id: fault.name.clone(),
             kind: fault.inject.row.kind,
-            side: match fault.side {
-                Side::Client => "client",
-                Side::Server => "server",
-                Side::Proxy => "proxy",
-            },
+            side: fault.side.word(),
             holds: matches!(fault.inject.row.form, Form::Holding | Form::Attempts | Form::Listener | Form::Process { holds: true }),
             process: matches!(fault.inject.row.form, Form::Process { .. }),
             acts: acts(fault),

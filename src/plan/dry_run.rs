@@ -5,7 +5,7 @@ use super::{
 };
 use crate::address::masked;
 use crate::event::ClientIndex;
-use crate::fault::{Form, Side, Value};
+use crate::fault::{Form, Value};
 use crate::reconnect::{Decision, Loss, whole_ms};
 use crate::seed::Seed;
 use crate::units::{Ratio, print_duration};
@@ -199,11 +199,7 @@ fn waits(cohort: &Cohort, client: ClientIndex, seed: Seed) -> String {
 }
 
 fn fault(out: &mut String, fault: &Fault, plan: &Plan) {
-    let side = match fault.side {
-        Side::Client => "client",
-        Side::Server => "server",
-        Side::Proxy => "proxy",
-    };
+    let side = fault.side.word();
     let values = fault.inject.values.0.iter().map(|(name, value)| format!("{name} {}", value_words(value)));
     let values = values.collect::<Vec<_>>().join(", ");
     let values = if values.is_empty() { "{}".to_owned() } else { format!("{{ {values} }}") };

@@ -13,6 +13,7 @@ use super::record::{Manifest, Summary, Verdict};
 use super::runs::{RUNS, Seeds};
 use super::summary::summarise;
 use super::tables::{count_rows, ending_rows, event_rows, reconnect_rows, timeline_rows};
+use crate::event::Outcome;
 use crate::metrics::Results;
 use serde::Serialize;
 use std::fs::{self, File};
@@ -213,10 +214,10 @@ pub const TIMELINE: &[&str] = &[
     "open",
     "attempts",
     "opened",
-    "refused",
-    "timed_out",
-    "rejected",
-    "failed",
+    Outcome::REFUSED,
+    Outcome::TIMED_OUT,
+    Outcome::REJECTED,
+    Outcome::FAILED,
     "closed",
     "recovered",
     "due",

@@ -351,7 +351,7 @@ pub struct FaultRow {
     pub id: String,
     /// Its kind.
     pub kind: String,
-    /// `client`, `server` or `proxy`.
+    /// `client` or `server`.
     pub side: String,
     /// First firing; null if it never fired.
     pub at_ms: Option<u64>,

@@ -8,7 +8,6 @@ use super::record::{
 use super::runs::Seeds;
 use super::spread::Runs;
 use super::tables::{ending_rows, kept_statuses};
-use crate::fault::Side;
 use crate::fault::liveness::Finds;
 use crate::metrics::answers::Answer;
 use crate::metrics::bank::{Key, Metric};
@@ -187,8 +186,7 @@ fn liveness(results: &Results) -> Vec<LivenessRow> {
             kind: meta.faults[usize::from(watched.fault)].kind.to_owned(),
             cohort: meta.cohort(watched.cohort),
             heartbeat: match watched.heartbeat {
-                Some((Side::Server, _)) => "server",
-                Some(_) => "client",
+                Some((side, _)) => side.word(),
                 None => "none",
             }
             .to_owned(),

@@ -276,18 +276,16 @@ fn stages_detail(times: &Stages) -> String {
 
 fn attempt_detail(stage: Stage, outcome: &Outcome) -> String {
     let stage = stage_name(stage);
-    let outcome = match outcome {
-        Outcome::Refused => "refused".to_owned(),
-        Outcome::TimedOut => "timed_out".to_owned(),
+    let more = match outcome {
         Outcome::Rejected { status, retry_after, location } => {
             let after = retry_after.map(|after| format!(" retry_after_s={}", after.as_secs())).unwrap_or_default();
             let location = location.as_ref().map(|location| format!(" location={}", quoted(location))).unwrap_or_default();
-            format!("rejected status={status}{after}{location}")
+            format!(" status={status}{after}{location}")
         }
-        Outcome::Failed { why } => format!("failed why={}", quoted(why)),
-        Outcome::Abandoned => "abandoned".to_owned(),
+        Outcome::Failed { why } => format!(" why={}", quoted(why)),
+        Outcome::Refused | Outcome::TimedOut | Outcome::Abandoned => String::new(),
     };
-    format!("stage={stage} outcome={outcome}")
+    format!("stage={stage} outcome={}{more}", outcome.word())
 }
 
 fn give_up(why: &crate::event::GiveUp) -> String {

@@ -73,7 +73,7 @@ fn possible(row: &Row, side: Side, target: &Target) -> bool {
         && match (side, target) {
             (Side::Client, _) | (Side::Server, Target::Embedded(_)) => true,
             (Side::Server, Target::Command(_)) => matches!(row.form, Form::Process { .. }),
-            (Side::Server, Target::Url(_)) | (Side::Proxy, _) => false,
+            (Side::Server, Target::Url(_)) => false,
         }
 }
 
@@ -84,7 +84,6 @@ fn side(reader: &Reader<'_>, inject: &Node, row: &Row, target: Option<&Target>) 
         Target::Command(_) => "a command target",
         Target::Url(_) => "a URL target",
     };
-    let words = [("client", Side::Client), ("server", Side::Server), ("proxy", Side::Proxy)];
     let able: Vec<_> = [Side::Server, Side::Client].into_iter().filter(|side| possible(row, *side, target)).collect();
     let Some(default) = able.first().copied() else {
         let title = format!("`{}` is impossible with {name}", row.kind);
@@ -94,11 +93,10 @@ fn side(reader: &Reader<'_>, inject: &Node, row: &Row, target: Option<&Target>) 
         return None;
     };
     reader.get("side").map_or(Some(default), |_| {
-        let side = reader.choice("side", &words)?;
+        let side = reader.choice("side", &Side::WORDS)?;
         if !able.contains(&side) {
-            let word = |side: &Side| words.iter().find(|row| row.1 == *side).map_or("", |row| row.0);
-            let title = format!("`{}` is impossible on the side of the {} with {name}", row.kind, word(&side));
-            let sides: Vec<_> = able.iter().map(word).collect();
+            let title = format!("`{}` is impossible on the side of the {} with {name}", row.kind, side.word());
+            let sides: Vec<_> = able.iter().map(|side| side.word()).collect();
             reader.complain("side", title, "found here", format!("possible there: side = \"{}\"", sides.join("\" or \"")));
         }
         Some(side)

@@ -210,7 +210,8 @@ impl World<'_> {
         match on {
             OnListener::Closed => self.servers[usize::from(server)].closed -= 1,
             OnListener::Full(backlog) => self.accepts_again(server, backlog),
-            OnListener::Files(_) => {}
+            // `support` refuses the others.
+            _ => {}
         }
     }
 

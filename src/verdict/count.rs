@@ -112,7 +112,7 @@ fn counts(row: &CountRow, metric: Metric, labels: &Labels) -> bool {
 }
 
 fn close_counts(row: &CountRow, labels: &Labels) -> bool {
-    let side = if labels.side == Side::Server { "server" } else { "client" };
+    let side = labels.side.word();
     let wire = match labels.wire {
         None => true,
         Some(Wire::Nothing) => row.wire.is_none(),

@@ -190,22 +190,6 @@ async fn frame_corrupt_flips_bits_of_the_payload_and_none_of_the_header() {
     assert!(proof.server.endings.len() == 1 && proof.server.endings[&3].starts_with("f3 by server"), "{:?}", proof.server.endings);
 }
 
-/// What is damaged in the text of an echo is the fault's doing on both sides, whichever of them damages it.
-#[tokio::test]
-async fn an_end_over_a_damaged_frame_is_the_faults() {
-    for side in ["client", "server"] {
-        let text = format!(
-            "duration = \"2s\"\n[target.embedded]\n[clients.c0]\ncount = 20\narrive = {{ at_once = true }}\nreconnect = \"none\"\n\
-             traffic = {{ echo = {{ rate = \"20/s\", payload = \"20B\" }} }}\n\
-             [[faults]]\nname = \"damage\"\nat = \"300ms\"\nside = \"{side}\"\ninject = {{ frame_corrupt = {{ bits = 2 }} }}\n"
-        );
-        let run = crate::common::start(&text).finish().await;
-        let endings = &run.summary.endings;
-        assert!(endings.iter().any(|row| row.wire_received == Some(1007) || row.wire_sent == Some(1007)), "{side}: somebody noticed");
-        assert!(endings.iter().all(|row| row.cause == "damage"), "{side}: {:?}", run.endings());
-    }
-}
-
 #[tokio::test]
 async fn messages_are_chosen_by_default_and_pongs_pass() {
     // The embedded server echoes text: the echoes are missing from the injection on, the pongs are not.

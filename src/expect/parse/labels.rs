@@ -75,7 +75,7 @@ fn label(text: &str, name: &str, at: &Range<usize>, metric: Option<Metric>, name
         "reported" => labels.reported = Some(code(text, at)?),
         "wire" if text[at.clone()].trim() == "none" => labels.wire = Some(Wire::Nothing),
         "wire" => labels.wire = Some(Wire::Code(code(text, at)?)),
-        "side" => labels.side = word(text, at, "side", [("client", Side::Client), ("server", Side::Server)].into_iter())?,
+        "side" => labels.side = word(text, at, "side", Side::WORDS.into_iter())?,
         "cause" => {
             let known = CAUSES.iter().map(|cause| (*cause, (*cause).to_owned()));
             labels.cause = Some(word(text, at, "cause", known.chain(own(names.faults)))?);
