@@ -54,7 +54,7 @@ fn rounded(results: &Results, plan: &Plan) -> Vec<String> {
     let told = (0..).zip(&plan.faults).filter_map(|(index, fault)| {
         let Pick::Share(share) = fault.select.pick else { return None };
         let words = format!("fault {}: each part of the run rounds its percent by itself", fault.name);
-        if Acts::of(fault) == Acts::Later {
+        if super::meta::acts(fault) == Acts::Later {
             // Servers take connections and attempts of all parts.
             return Some(words).filter(|_| fault.side == Side::Client);
         }
