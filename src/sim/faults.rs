@@ -3,7 +3,7 @@
 use super::pair::{Command, account, end_of};
 use super::row::State;
 use super::server::Who;
-use super::standing::{Waiting, packed};
+use super::standing::{StandingFault, packed};
 use super::{Due, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
@@ -81,12 +81,12 @@ impl World<'_> {
     fn stand(&mut self, firing: Firing, on: Option<OnAttempt>) {
         let fault = firing.fault;
         let standing = Standing::of(self.plan, &self.plan.faults[usize::from(fault)]);
-        self.standing.push(Waiting { firing, on, standing });
+        self.standing.push(StandingFault { firing, on, standing });
     }
 
     /// Whether a standing fault selects this attempt, or this new connection; uses up one of its hits.
     fn stands(&mut self, place: usize, client: u32, attempt: bool) -> bool {
-        let Waiting { firing, on, standing } = &self.standing[place];
+        let StandingFault { firing, on, standing } = &self.standing[place];
         on.is_some() == attempt && standing.wants(ClientIndex(client), true) && self.budget.take_one(*firing)
     }
 
@@ -115,7 +115,7 @@ impl World<'_> {
     /// The fault that waits for attempts and takes this one, what it does, and its random stream for it.
     pub(super) fn taken(&mut self, who: Who) -> Option<(u16, OnAttempt, Stream)> {
         let place = (0..self.standing.len()).find(|place| self.stands(*place, who.client, true))?;
-        let Waiting { firing: Firing { fault, .. }, on, standing } = self.standing[place].clone();
+        let StandingFault { firing: Firing { fault, .. }, on, standing } = self.standing[place].clone();
         let (client, connection) = (ClientIndex(who.client), ConnectionNo(who.attempt));
         self.record(self.now, &Event::Injected { fault, client, connection });
         Some((fault, on?, standing.random(self.plan.seed, client, connection)))

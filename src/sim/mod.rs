@@ -51,7 +51,7 @@ use prefetch_index::prefetch_index;
 use queue::Calendar;
 use row::{Row, rows};
 use server::{Kind, Server, Who};
-use standing::{Waiting, unpacked};
+use standing::{StandingFault, unpacked};
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
 use std::slice;
@@ -141,7 +141,7 @@ struct World<'a> {
     talks: Talks,
     farewells: Vec<Farewell>,
     failings: Vec<Failing>,
-    standing: Vec<Waiting>,
+    standing: Vec<StandingFault>,
     selections: Vec<Stream>,
     budget: Budget,
     /// Firings so far, by fault.

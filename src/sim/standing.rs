@@ -5,7 +5,7 @@ use crate::plan::{Firing, Standing};
 
 /// A fault that waits for attempts or new connections.
 #[derive(Clone, Debug)]
-pub(super) struct Waiting {
+pub(super) struct StandingFault {
     pub(super) firing: Firing,
     /// What it does to an attempt; `None`: it waits for open connections.
     pub(super) on: Option<OnAttempt>,
