@@ -7,7 +7,8 @@ use crate::snapshots::{Publisher, Update};
 use crate::units::print_duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{self, IsTerminal, Write};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::Duration;
 
 /// Between two plain lines.
@@ -15,8 +16,11 @@ const LINE_EVERY: Duration = Duration::from_secs(1);
 /// A terminal with fewer columns has no room for a bar beside the figures.
 const BAR_FROM: u16 = 100;
 
-/// Shows the progress of a run.
-pub(super) struct Progress(Option<JoinHandle<()>>);
+/// How long the end of a run waits for its last line: a terminal that stands still may take for ever.
+const CLEARED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Shows the progress of a run; disconnected when the last line is cleared.
+pub(super) struct Progress(Option<Receiver<()>>);
 
 impl Progress {
     /// Shows what is published from now on; nothing where `quiet`.
@@ -25,19 +29,22 @@ impl Progress {
             return Progress(None);
         }
         let (mut line, mut updates) = (ProgressLine::new(plan), snapshots.subscribe());
+        let (shown, end) = mpsc::channel::<()>();
         let show = move || {
+            let _shown = shown;
             while let Some(update) = updates.wait() {
                 line.show(&update);
             }
             line.clear();
         };
         // A machine that has no thread for it has other worries, and the run goes on.
-        Progress(thread::Builder::new().name("progress".to_owned()).spawn(show).ok())
+        Progress(thread::Builder::new().name("progress".to_owned()).spawn(show).ok().map(|_| end))
     }
 
-    /// Waits until the last snapshot was shown and the live line is cleared; the publisher must be gone.
+    /// Waits a while until the last snapshot was shown and the live line is cleared; the publisher must be gone.
     pub(super) fn finish(self) {
-        self.0.map(JoinHandle::join);
+        // Nothing is sent: it ends with the thread, or in time.
+        self.0.map(|end| end.recv_timeout(CLEARED_WITHIN));
     }
 }
 
