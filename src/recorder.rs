@@ -124,9 +124,7 @@ impl Journal {
     /// Closes the books at `end`, when `under_way` was; `None` if they are closed already.
     pub(crate) fn close(&self, status: Status, end: Duration, under_way: Vec<(ClientIndex, UnderWay)>) -> Option<Results> {
         let mut observers = self.observers();
-        if observers.0.is_none() {
-            return None;
-        }
+        observers.0.as_ref()?;
         let mut cut = std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner));
         for (client, what) in under_way {
             cut.entry(client).or_insert(what);

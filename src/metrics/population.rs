@@ -122,11 +122,9 @@ mod tests {
             let mut population = Population::new(shard, [60_000, 40_000].into_iter(), |cohort| cohort);
             assert_eq!((population.len(), size_of_val(&population.rows[..])), (0, 0), "nobody has arrived");
             assert!(!population.admits(ClientIndex(index + 1)), "one of another process");
-            let mut before = 0;
-            for client in shard.clients(PLANNED).map(ClientIndex) {
+            for (before, client) in shard.clients(PLANNED).map(ClientIndex).enumerate() {
                 assert!(population.admits(client) && population.admits(client));
                 assert_eq!(population.len(), before + 1, "a row for each that arrives");
-                before += 1;
             }
             assert_eq!((population.len(), population.rows.capacity()), (12_500, 12_500));
             // Each knows its cohort and its number.
