@@ -628,3 +628,16 @@ fn a_part_that_is_too_late_by_itself_is_named_though_the_others_are_on_time() {
     whole.note_lateness("machine 1", &sum);
     assert_eq!(whole.why_unreliable().iter().filter(|why| why.starts_with("machine 1, shard")).count(), 2, "a part has parts");
 }
+
+/// Of events at one time the number says which came first, whether they are of a client or of the run.
+#[test]
+fn events_are_numbered_through_the_run() {
+    let mut recorder = Recorder::of(meta(), Shard::WHOLE, false, false);
+    let notice = |text: &str| Event::Notice { text: text.to_owned() };
+    recorder.on(MS(5), &notice("a"));
+    client(&mut recorder, 0).attempt(5);
+    recorder.on(MS(5), &notice("b"));
+    let results = recorder.finish(Duration::from_secs(20), Status::Completed);
+    let numbers = |sample: &[(u64, u64, Event)]| sample.iter().map(|(at, number, _)| (*at, *number)).collect::<Vec<_>>();
+    assert_eq!(numbers(results.milestones.kept()), [(5_000, 1), (5_000, 3)]);
+}
