@@ -1,6 +1,6 @@
 //! The stream of a run's state: a snapshot each interval, to whoever subscribes.
 //!
-//! Nobody who reads it can slow the run down. The stream keeps the last [`KEPT`] snapshots; a reader that has fallen further behind loses those
+//! Nobody who reads it can slow the run down. The stream keeps the last few snapshots (`KEPT`); a reader that has fallen further behind loses those
 //! in between, and is told how many. Without a reader nothing is computed.
 
 use crate::metrics::{Rates, Snapshot};

@@ -7,8 +7,8 @@
 //!
 //! # Adding a dialogue
 //!
-//! Say `graphql`, in which the client says hello, waits for the answer, and is ready with it. Nothing in `load`, `server`, `ws`, `run`,
-//! `metrics` or `plan` changes.
+//! Say `graphql`, in which the client says hello, waits for the answer, and is ready with it. Nothing in `load`, `ws`, `run`, `metrics` or
+//! `plan` changes; `server` only if the embedded server is to answer otherwise than by an echo: a variant of [`Reply`] and its arm.
 //!
 //! 1. `dialogue/graphql.rs`: the machine of the client. It keeps what one connection must remember and nothing else; an open connection
 //!    that does not talk costs a word, so whatever is larger is boxed once, when the connection opens. See `echo.rs`.
