@@ -85,13 +85,13 @@ pub enum Command {
     Scenarios(Scenarios),
     /// One instance of the embedded server.
     #[command(name = "__server", hide = true)]
-    Server(Internal),
+    Server,
     /// The clients of one worker.
     #[command(name = "__worker", hide = true)]
-    Worker(Internal),
+    Worker,
     /// Starts a server, and ends it when closestorm ends.
     #[command(name = "__guard", hide = true)]
-    Guard(Internal),
+    Guard,
 }
 
 /// How results are printed.
@@ -402,14 +402,6 @@ pub struct Scenarios {
     /// Write all of them below DIR/scenarios, with the programs of the servers that they start; files that are there already stay.
     #[arg(long, value_name = "DIR", conflicts_with = "name")]
     pub files: Option<PathBuf>,
-}
-
-/// The argument of a process that closestorm starts itself.
-#[derive(Debug, Args)]
-pub struct Internal {
-    /// What to do, as JSON.
-    #[arg(value_name = "JSON")]
-    pub json: String,
 }
 
 impl Simulate {

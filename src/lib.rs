@@ -99,7 +99,11 @@ mod metrics;
 #[cfg(feature = "internals")]
 pub mod metrics;
 
-// 5. bytes, frames, and the two sides of a connection
+// 5. bytes, frames, and the two sides of a connection; how our own processes talk to each other
+#[cfg(not(feature = "internals"))]
+mod ipc;
+#[cfg(feature = "internals")]
+pub mod ipc;
 #[cfg(not(feature = "internals"))]
 mod transport;
 #[cfg(feature = "internals")]

@@ -7,13 +7,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::io;
-use std::os::linux::net::SocketAddrExt;
+use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixListener;
+use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -46,28 +46,25 @@ impl Server {
 
     /// [`Server::start`] with a certificate and its key.
     pub(crate) async fn start_with(settings: &Embedded, identity: Value) -> Server {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("closestorm-proof-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).expect("a name");
-        let listener = std::os::unix::net::UnixListener::bind_addr(&address).expect("a socket");
-        listener.set_nonblocking(true).expect("a live socket");
-        let listener = UnixListener::from_std(listener).expect("a runtime");
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a link");
+        ours.set_nonblocking(true).expect("a live socket");
         let (reserved, address) = reserve();
-        let spec = json!({ "instance": 0, "process": 0, "processes": 1, "workers": [], "address": address, "report_to": name, "token": "proof", "seed": 1, "settings": settings, "identity": identity });
+        let spec = json!({ "instance": 0, "process": 0, "processes": 1, "address": address, "seed": 1, "settings": settings, "identity": identity });
         let child = Command::new(env!("CARGO_BIN_EXE_closestorm"))
-            .args(["__server", &spec.to_string()])
-            .stdin(Stdio::null())
+            .arg("__server")
+            .stdin(OwnedFd::from(theirs))
             .stdout(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .expect("the program starts");
-        let (stream, _) = timeout(LONG, listener.accept()).await.expect("the server reports").expect("a connection");
-        let (read, to) = stream.into_split();
+        let (read, to) = UnixStream::from_std(ours).expect("a runtime").into_split();
         let budget = Arc::new(AtomicU32::new(0));
         let (to, from) = converse(read, to, budget.clone());
         let mut server = Server { port: address.port(), child, _reserved: reserved, to, from, budget, reports: Vec::new() };
         let hello = server.line().await.expect("a first line");
-        assert_eq!((&hello["Hello"]["token"], &hello["Hello"]["instance"]), (&json!("proof"), &json!(0)));
+        assert_eq!(hello, json!({ "closestorm": "server", "version": 1 }));
+        server.tell(&hello).await;
+        server.tell(&json!({ "Serve": { "spec": spec, "workers": 0 } })).await;
         server.tell(&json!({ "Listen": { "tickets": vec![7; 32] } })).await;
         assert!(server.line().await.expect("a second line")["Listening"]["at_ns"].as_u64().is_some());
         server

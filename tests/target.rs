@@ -154,6 +154,23 @@ async fn a_process_that_hides_its_origin_is_left_no_more_than_others() {
 }
 
 #[tokio::test]
+async fn a_program_that_is_no_guard_of_this_version_is_refused_with_what_it_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = [
+        ("echo '{\"closestorm\":\"guard\",\"version\":0}' >&0; exec cat", "the other side speaks guard 0, and this one speaks guard 1"),
+        ("echo hello >&0; exec cat", "the first line names no protocol: \"hello\""),
+        ("exit 0", "the other side ended before it said which protocol it speaks"),
+    ];
+    for (number, (line, expected)) in table.into_iter().enumerate() {
+        let program = folder.path().join(format!("program-{number}"));
+        std::fs::write(&program, format!("#!/bin/sh\n{line}\n")).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        let Err(Error::Launch(why)) = Guard::launch_from(&program).await else { panic!("{line}") };
+        assert!(why.to_string().contains("does not act as a guard") && why.to_string().contains(expected), "{why}");
+    }
+}
+
+#[tokio::test]
 async fn signals_meant_for_closestorm_do_not_end_the_guard() {
     let guard = guard().await;
     for signal in ["TERM", "INT", "HUP", "QUIT", "USR1"] {
@@ -168,10 +185,10 @@ async fn signals_meant_for_closestorm_do_not_end_the_guard() {
         // glibc's posix_spawn leaves its internal signals 32 and 33 ignored.
         assert_eq!(u64::from_str_radix(bits, 16).unwrap() & !(3 << 31), 0, "{field}{bits}");
     }
-    // A target that held the guard's stdin open would keep the guard from noticing that closestorm is gone.
-    let guards_pipes: Vec<PathBuf> = open_files(guard.pid()).into_iter().take(2).map(|(_, file)| file).collect();
-    assert!(guards_pipes.iter().all(|pipe| pipe.to_string_lossy().starts_with("pipe:")), "{guards_pipes:?}");
-    assert!(open_files(started.pid).values().all(|file| !guards_pipes.contains(file)));
+    // A target that held the guard's link open would keep closestorm from noticing that the guard is gone.
+    let link = open_files(guard.pid()).into_values().next().expect("a standard input");
+    assert!(link.to_string_lossy().starts_with("socket:"), "{link:?}");
+    assert!(open_files(started.pid).values().all(|file| *file != link));
     guard.shutdown().await.unwrap();
     assert_eq!(state(started.pid), None);
     assert!(matches!(guard.signal(0, Signal::SIGTERM).await, Err(Error::GuardLost)));

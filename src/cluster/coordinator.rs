@@ -8,13 +8,13 @@ use crate::metrics::shard::Unreadable;
 use crate::metrics::{Results, shard as books};
 use crate::plan::{Plan, Shard};
 use crate::run as engine;
-use crate::run::{Places, Start};
+use crate::run::{Places, Start, ToWorkers};
 use crate::snapshots::Publisher;
 use crate::sut::command;
 use crate::sut::error::RunError;
 use crate::sut::target_events::Crew;
-use crate::transport::clock::monotonic_ns;
-use std::path::{Path, PathBuf};
+use crate::transport::clock::{Moment, monotonic_ns};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -29,7 +29,7 @@ const LEAD: Duration = Duration::from_millis(500);
 const SILENCE: u32 = 10;
 /// The same once the user has stopped the run, who waits for it.
 const SILENCE_AFTER_STOP: u32 = 2;
-/// In which the books of all workers must be written once the run is over.
+/// In which the books of all workers must be told once the run is over.
 const BOOKS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Why a run with workers could not begin, or has no results.
@@ -49,15 +49,7 @@ pub enum ClusterError {
         /// Why.
         why: String,
     },
-    /// The resolved scenario could not be handed on.
-    #[error("cannot write {}: {cause}", path.display())]
-    Scenario {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        cause: std::io::Error,
-    },
-    /// Books that were written cannot be read.
+    /// Books that were told cannot be read.
     #[error("books of {worker}: {cause}")]
     Books {
         /// Which.
@@ -82,16 +74,16 @@ pub async fn run(
     mut snapshots: Publisher,
 ) -> Result<Results, ClusterError> {
     tokio::pin!(stop);
-    let token = engine::token();
-    let sockets: Vec<_> = (0..workers).map(|worker| format!("closestorm-{token}-{worker}")).collect();
     let ((crew, orders), (asking, questions)) = (Crew::new(), mpsc::unbounded_channel());
     let prepare = async {
-        let members = start_workers(&plan, (shard, &sockets), places, folder, (&token, asking)).await?;
+        let members = start_workers(&plan, (shard, workers), places, folder, asking).await?;
+        let handing = members.clone();
+        let hand = Arc::new(move |worker, server, link| handing.hand(worker, server, link));
         let led = tokio::select! {
-            // Servers wait for the lines of all workers: without one of them they would never be ready.
+            // A lost worker is known here before the target is.
             biased;
             lost = members.first_lost() => Err(unready(lost, workers)),
-            led = engine::lead(&plan, places, sockets.clone(), token.clone(), crew) => led.map_err(ClusterError::Run),
+            led = engine::lead(&plan, places, ToWorkers { count: workers, hand: Some(hand) }, crew) => led.map_err(ClusterError::Run),
         };
         match led {
             Ok(led) => Ok((members, led)),
@@ -108,7 +100,7 @@ pub async fn run(
         ready = prepare => ready?,
     };
     let epoch_ns = start.not_before(monotonic_ns() + LEAD.as_nanos() as u64);
-    members.tell_all(&ToWorker::Go { routes: led.routes(), epoch_ns });
+    members.tell_all(&ToWorker::Go { routes: led.routes(), epoch: Moment::at(epoch_ns) });
     let forwarding = tokio::spawn(members.clone().forward(orders));
     let stopped = AtomicBool::new(false);
     let ending = async {
@@ -157,31 +149,18 @@ pub async fn run(
 /// Starts the workers and gives each its job; they are ready when this returns.
 async fn start_workers(
     plan: &Plan,
-    (shard, sockets): (Shard, &[String]),
+    (shard, count): (Shard, u32),
     places: &Places,
     folder: &Path,
-    (token, questions): (&str, mpsc::UnboundedSender<Question>),
+    questions: mpsc::UnboundedSender<Question>,
 ) -> Result<Arc<Workers>, ClusterError> {
-    // Absolute: what is relative in it was resolved against the place of the original already, or means this process's own.
-    let scenario = folder.join("scenario.toml");
-    let written = std::fs::write(&scenario, &plan.whole).and_then(|()| std::path::absolute(&scenario));
-    let scenario = written.map_err(|cause| ClusterError::Scenario { path: scenario, cause })?;
-    let count = sockets.len() as u32;
-    let report_to = format!("closestorm-{token}-lead");
     let output = folder.join("workers.log");
-    let members = Workers::start(count, &places.program, &output, &report_to, token, questions).await.map_err(ClusterError::Start)?;
+    let members = Workers::start(count, &places.program, &output, questions).await.map_err(ClusterError::Start)?;
     let prepare = async {
         members.all(|state| &state.here).await?;
-        for (worker, listen) in (0..).zip(sockets) {
-            let books = books_of(scenario.parent().unwrap_or(folder), worker);
-            let job = ToWorker::Job {
-                scenario: scenario.clone(),
-                shard: shard.part(worker, count),
-                listen: listen.clone(),
-                books,
-                all_events: plan.all_events,
-            };
-            members.tell(worker, job);
+        for worker in 0..count {
+            let (scenario, shard) = (plan.whole.clone(), shard.part(worker, count));
+            members.tell(worker, &ToWorker::Job { worker, scenario, shard, all_events: plan.all_events });
         }
         members.all(|state| &state.ready).await
     };
@@ -211,9 +190,8 @@ fn add_up(
 ) -> Result<Results, ClusterError> {
     let state = members.state();
     for worker in 0..workers {
-        let file = books_of(folder, worker);
         if state.finished.contains(&worker) {
-            let bytes = std::fs::read(&file).map_err(|cause| ClusterError::Scenario { path: file.clone(), cause })?;
+            let bytes = members.take_books(worker);
             let part =
                 books::decode(Meta::of(plan), &bytes).map_err(|cause| ClusterError::Books { worker: name(worker, workers), cause })?;
             if workers > 1 {
@@ -221,10 +199,6 @@ fn add_up(
             }
             sum.add(&part);
         }
-        // Its content is in the results now; one that stays does no harm.
-        let _ = std::fs::remove_file(&file);
-        // Of one that was lost as it wrote.
-        let _ = std::fs::remove_file(file.with_extension("partial"));
     }
     sum.workers = workers;
     for (worker, why) in state.lost {
@@ -236,10 +210,6 @@ fn add_up(
         let _ = std::fs::remove_file(output);
     }
     Ok(sum)
-}
-
-fn books_of(folder: &Path, worker: u32) -> PathBuf {
-    folder.join(format!("worker-{}.books", worker + 1))
 }
 
 fn name(worker: u32, of: u32) -> String {

@@ -1,46 +1,44 @@
-//! What the leading process and a worker say to each other: JSON lines over an abstract Unix socket.
+//! What the leading process and a worker say to each other. All of it is values: nothing is a path, or means something on one machine only.
 
+use crate::ipc::Protocol;
 use crate::load::hits::Ask;
 use crate::metrics::Snapshot;
 use crate::plan::{Firing, Shard};
 use crate::sut::Routes;
 use crate::sut::target_events::Order;
+use crate::transport::clock::Moment;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 
-/// The argument of a worker process.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Call {
-    /// Abstract name of the socket to connect to.
-    pub report_to: String,
-    /// Proof that it is the worker we started.
-    pub token: String,
-    /// Which, from 0.
-    pub worker: u32,
-}
+/// Name and version of what is said here.
+pub(super) const PROTOCOL: Protocol = Protocol { name: "worker", version: 1 };
 
 /// What a worker is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum ToWorker {
-    /// What to get ready for.
+    /// Said once, first: what to get ready for.
     Job {
-        /// The resolved scenario.
-        scenario: PathBuf,
+        /// Which worker it is, from 0.
+        worker: u32,
+        /// The resolved scenario, TOML.
+        scenario: String,
         /// Whose clients.
         shard: Shard,
-        /// Abstract name of the socket at which server processes report to it.
-        listen: String,
-        /// File for its books.
-        books: PathBuf,
         /// The books keep every event.
         all_events: bool,
+    },
+    /// With this message comes the end of the link to a server process that has just been started.
+    Server {
+        /// Which instance.
+        instance: u16,
+        /// Which of its processes.
+        process: u16,
     },
     /// The target is ready: begin.
     Go {
         /// Where it is.
         routes: Routes,
-        /// Offset 0, in ns of CLOCK_MONOTONIC.
-        epoch_ns: u64,
+        /// Offset 0.
+        epoch: Moment,
     },
     /// Something happens to the target.
     Order {
@@ -63,13 +61,6 @@ pub(super) enum ToWorker {
 /// What a worker says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum FromWorker {
-    /// First line.
-    Hello {
-        /// From its [`Call`].
-        worker: u32,
-        /// From its [`Call`].
-        token: String,
-    },
     /// The job is understood.
     Ready,
     /// It cannot be done.
@@ -96,8 +87,13 @@ pub(super) enum FromWorker {
         /// Its numbers.
         live: Snapshot,
     },
-    /// The books are closed, and on their way to their file.
+    /// The books are closed, and about to be told.
     Writing,
-    /// The books are closed and in their file.
+    /// A part of the books, base64; in order.
+    Books {
+        /// What follows.
+        part: String,
+    },
+    /// The books are closed and told.
     Finished,
 }

@@ -1,8 +1,9 @@
-//! A worker process, `closestorm __worker`: has the clients of one shard, and writes its books to a file.
+//! A worker process, `closestorm __worker`: has the clients of one shard, and tells its books to the leading process.
 //!
-//! It ends when the line to the leading process ends, whatever happened to that.
+//! It ends when the link to that ends, whatever happened to it.
 
-use super::message::{Call, FromWorker, ToWorker};
+use super::message::{FromWorker, PROTOCOL, ToWorker};
+use crate::ipc;
 use crate::load::hits::Question;
 use crate::metrics::book::Usage;
 use crate::metrics::{Results, shard};
@@ -10,94 +11,88 @@ use crate::plan::Plan;
 use crate::run::Follower;
 use crate::scenario::{self, Overrides, Source};
 use crate::snapshots::{Publisher, Subscription};
+use crate::sut::control_links::Lines;
 use crate::sut::target_events::Sent;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io::{self, Write};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixStream as StdStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
+
+/// Bytes of books in a message.
+const PART: usize = 512 << 10;
 
 /// Questions that wait for their answers.
 type Tickets = Mutex<BTreeMap<u64, oneshot::Sender<u64>>>;
 
-/// A worker from start to end; returns its exit code. `argument` is JSON; `usage` says what this process has used when it is asked.
-pub fn main(argument: &str, usage: impl FnOnce() -> Usage) -> u8 {
-    let call: Call = match serde_json::from_str(argument) {
-        Ok(call) => call,
-        Err(error) => {
-            // Into workers.log, which may be on a full disk: no reason to panic.
-            let _ = writeln!(io::stderr(), "worker: bad argument: {error}");
-            return 2;
-        }
-    };
-    let number = call.worker + 1;
-    let worked = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| {
-        let worked = runtime.block_on(work(call, usage));
+/// A worker from start to end; returns its exit code. Its job is said over the link that is its standard input; `usage` says what this
+/// process has used when it is asked.
+pub fn main(usage: impl FnOnce() -> Usage) -> u8 {
+    let worked = ipc::inherited().and_then(|link| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let worked = runtime.block_on(work(link, usage));
         // Clients that are still at it need not be unwound one by one.
         runtime.shutdown_background();
         worked
     });
-    match worked {
-        Ok(()) => 0,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "worker {number}: {error}");
-            1
-        }
-    }
+    worked.map_or_else(complain, |()| 0)
 }
 
-async fn work(call: Call, usage: impl FnOnce() -> Usage) -> io::Result<()> {
-    let stream = StdStream::connect_addr(&SocketAddr::from_abstract_name(&call.report_to)?)?;
-    stream.set_nonblocking(true)?;
-    let (read, write) = UnixStream::from_std(stream)?.into_split();
-    let (say, sayings) = mpsc::unbounded_channel();
-    let speaking = tokio::spawn(speak(write, sayings));
-    let mut lines = BufReader::new(read).lines();
-    let _ = say.send(FromWorker::Hello { worker: call.worker, token: call.token.clone() });
-    let Some(ToWorker::Job { scenario, shard, listen, books, all_events }) = next(&mut lines).await else { return Err(gone()) };
-    let follower = plan(scenario, all_events)
-        .and_then(|plan| Follower::listen(plan, (call.worker, shard), &listen, call.token).map_err(|error| error.to_string()));
+/// Into workers.log, which may be on a full disk: no reason to panic.
+fn complain(error: ipc::Error) -> u8 {
+    let _ = writeln!(io::stderr(), "worker, process {}: {error}", std::process::id());
+    1
+}
+
+async fn work(link: UnixStream, usage: impl FnOnce() -> Usage) -> Result<(), ipc::Error> {
+    let (say, mut told, speaking) = ipc::open::<FromWorker, ToWorker>(link, PROTOCOL)?;
+    let (worker, scenario, shard, all_events) = match told.next().await?.ok_or_else(gone)? {
+        ToWorker::Job { worker, scenario, shard, all_events } => (worker, scenario, shard, all_events),
+        other => return Err(ipc::Error::out_of_place(&other)),
+    };
+    let follower = plan(scenario, all_events).and_then(|plan| Follower::new(plan, (worker, shard)).map_err(|error| error.to_string()));
     let follower = match follower {
         Ok(follower) => follower,
         Err(why) => {
-            let _ = say.send(FromWorker::Failed { why });
+            say.send(&FromWorker::Failed { why })?;
             drop(say);
             let _ = speaking.await;
             return Ok(());
         }
     };
-    let _ = say.send(FromWorker::Ready);
-    let Some(ToWorker::Go { routes, epoch_ns }) = next(&mut lines).await else { return Err(gone()) };
+    say.send(&FromWorker::Ready)?;
+    let lines = follower.lines();
+    let (routes, epoch_ns) = loop {
+        match told.next().await?.ok_or_else(gone)? {
+            ToWorker::Server { instance, process } => lines.join((instance, process), told.file()?)?,
+            ToWorker::Go { routes, epoch } => break (routes, epoch.here()),
+            other => return Err(ipc::Error::out_of_place(&other)),
+        }
+    };
     let (orders, obeyed) = mpsc::unbounded_channel();
     let (stop, mut stopped) = watch::channel(false);
     let (questions, asked) = mpsc::unbounded_channel();
     let tickets = Arc::new(Mutex::default());
     let asking = tokio::spawn(ask(asked, say.clone(), tickets.clone()));
-    let listening = tokio::spawn(follow(lines, (orders, tickets), say.clone(), stop));
+    let listening = tokio::spawn(follow((told, lines), (orders, tickets), say.clone(), stop));
     let stopping = async move {
-        // The sender is dropped with the line, and then the process ends by itself.
+        // The sender is dropped with the link, and then the process ends by itself.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
     let snapshots = Publisher::default();
     let telling = tokio::spawn(tell(snapshots.subscribe(), say.clone()));
     let outcome = follower.run(&routes, epoch_ns, (obeyed, questions), stopping, snapshots).await;
-    let saying = match outcome {
+    match outcome {
         Ok(results) => {
-            let results = Results { usage: usage(), ..results };
-            match saved(results, books.clone(), &say).await {
-                Ok(()) => FromWorker::Finished,
-                Err(error) => FromWorker::Failed { why: format!("its books cannot be written to {}: {error}", books.display()) },
-            }
+            tell_books(Results { usage: usage(), ..results }, &say).await?;
+            say.send(&FromWorker::Finished)?;
         }
-        Err(error) => FromWorker::Failed { why: error.to_string() },
-    };
-    let _ = say.send(saying);
+        Err(error) => say.send(&FromWorker::Failed { why: error.to_string() })?,
+    }
     listening.abort();
     asking.abort();
     drop(say);
@@ -108,70 +103,49 @@ async fn work(call: Call, usage: impl FnOnce() -> Usage) -> io::Result<()> {
     Ok(())
 }
 
-fn plan(scenario: PathBuf, all_events: bool) -> Result<Arc<Plan>, String> {
-    // What the leading process resolved already: no change, and no variable that is set anew.
-    let plan = scenario::load(&Source::File(scenario), &Overrides::default()).map_err(|errors| errors.to_string())?;
+fn plan(scenario: String, all_events: bool) -> Result<Arc<Plan>, String> {
+    // What the leading process resolved already: no change, and no variable that is set anew. What is relative in it was resolved against the
+    // place of the original, or means the folder in which both processes are.
+    let source = Source::Text { name: "scenario".to_owned(), text: scenario };
+    let plan = scenario::load(&source, &Overrides::default()).map_err(|errors| errors.to_string())?;
     Ok(Arc::new(Plan { all_events, ..plan }))
 }
 
-/// Writes books, and says now and then that it does: who says nothing is lost.
-async fn saved(results: Results, books: PathBuf, say: &mpsc::UnboundedSender<FromWorker>) -> io::Result<()> {
-    let saving = tokio::task::spawn_blocking(move || save(results, &books));
-    tokio::pin!(saving);
+/// Tells books, and now and then that they will be told: who says nothing is lost.
+async fn tell_books(results: Results, say: &ipc::Sender<FromWorker>) -> Result<(), ipc::Error> {
+    let encoding = tokio::task::spawn_blocking(move || shard::encode(results));
+    tokio::pin!(encoding);
     let mut second = tokio::time::interval(Duration::from_secs(1));
-    loop {
+    let books = loop {
         tokio::select! {
             // Done is done.
             biased;
-            done = &mut saving => return done.unwrap_or_else(|error| Err(io::Error::other(error))),
-            _ = second.tick() => drop(say.send(FromWorker::Writing)),
+            books = &mut encoding => break books.map_err(io::Error::other)?,
+            _ = second.tick() => say.send(&FromWorker::Writing)?,
         }
-    }
+    };
+    books.chunks(PART).try_for_each(|part| say.send(&FromWorker::Books { part: STANDARD.encode(part) }))
 }
 
-/// Writes books under a temporary name first: a file that is there is complete. Leaves nothing where it fails.
-fn save(results: Results, books: &Path) -> io::Result<()> {
-    let partial = books.with_extension("partial");
-    let written = std::fs::write(&partial, shard::encode(results)).and_then(|()| std::fs::rename(&partial, books));
-    if written.is_err() {
-        let _ = std::fs::remove_file(partial);
-    }
-    written
-}
-
-fn gone() -> io::Error {
-    io::Error::other("closestorm is gone")
-}
-
-async fn next(lines: &mut Lines<BufReader<OwnedReadHalf>>) -> Option<ToWorker> {
-    let line = lines.next_line().await.ok().flatten()?;
-    serde_json::from_str(&line).ok()
-}
-
-async fn speak(mut write: OwnedWriteHalf, mut sayings: mpsc::UnboundedReceiver<FromWorker>) {
-    while let Some(saying) = sayings.recv().await {
-        let Ok(mut line) = serde_json::to_vec(&saying) else { continue };
-        line.push(b'\n');
-        if write.write_all(&line).await.is_err() {
-            return;
-        }
-    }
+fn gone() -> ipc::Error {
+    io::Error::other("closestorm is gone").into()
 }
 
 /// Tells the leading process how its clients stand, until the run is over.
-async fn tell(mut snapshots: Subscription, say: mpsc::UnboundedSender<FromWorker>) {
+async fn tell(mut snapshots: Subscription, say: ipc::Sender<FromWorker>) {
     while let Some(update) = snapshots.next().await {
-        let _ = say.send(FromWorker::Live { live: update.state });
+        let _ = say.send(&FromWorker::Live { live: update.state });
     }
 }
 
 /// Hands questions on to the leading process.
-async fn ask(mut questions: mpsc::UnboundedReceiver<Question>, say: mpsc::UnboundedSender<FromWorker>, tickets: Arc<Tickets>) {
+async fn ask(mut questions: mpsc::UnboundedReceiver<Question>, say: ipc::Sender<FromWorker>, tickets: Arc<Tickets>) {
     let mut ticket = 0;
     while let Some(Question { firing, ask, answer, .. }) = questions.recv().await {
         ticket += 1;
         lock(&tickets).insert(ticket, answer);
-        let _ = say.send(FromWorker::Ask { ticket, firing, ask });
+        // A question is never too long.
+        let _ = say.send(&FromWorker::Ask { ticket, firing, ask });
     }
 }
 
@@ -179,30 +153,40 @@ fn lock(tickets: &Tickets) -> MutexGuard<'_, BTreeMap<u64, oneshot::Sender<u64>>
     tickets.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Takes what the leading process says during the run; ends the process when it is gone.
+/// Takes what the leading process says during the run; ends the process when it is gone, or says what it should not.
 async fn follow(
-    mut lines: Lines<BufReader<OwnedReadHalf>>,
-    (orders, tickets): (mpsc::UnboundedSender<Sent>, Arc<Tickets>),
-    say: mpsc::UnboundedSender<FromWorker>,
+    (told, lines): (ipc::Receiver<ToWorker>, Arc<Lines>),
+    answers: (mpsc::UnboundedSender<Sent>, Arc<Tickets>),
+    say: ipc::Sender<FromWorker>,
     stop: watch::Sender<bool>,
 ) {
+    let Err(error) = obey((told, lines), answers, say, stop).await;
+    std::process::exit(complain(error).into())
+}
+
+async fn obey(
+    (mut told, lines): (ipc::Receiver<ToWorker>, Arc<Lines>),
+    (orders, tickets): (mpsc::UnboundedSender<Sent>, Arc<Tickets>),
+    say: ipc::Sender<FromWorker>,
+    stop: watch::Sender<bool>,
+) -> Result<Infallible, ipc::Error> {
     loop {
-        match next(&mut lines).await {
-            Some(ToWorker::Order { number, order }) => {
+        match told.next().await?.ok_or_else(gone)? {
+            ToWorker::Order { number, order } => {
                 let (done, carried_out) = oneshot::channel();
                 if orders.send((order, done)).is_ok() {
                     // One after the other: they are to be carried out in their order anyway.
                     let _ = carried_out.await;
                 }
-                let _ = say.send(FromWorker::Done { number });
+                say.send(&FromWorker::Done { number })?;
             }
-            Some(ToWorker::Answer { ticket, hits }) => {
+            ToWorker::Answer { ticket, hits } => {
                 let asking = lock(&tickets).remove(&ticket);
                 asking.into_iter().for_each(|asking| _ = asking.send(hits));
             }
-            Some(ToWorker::Stop) => _ = stop.send_replace(true),
-            Some(ToWorker::Job { .. } | ToWorker::Go { .. }) => {}
-            None => std::process::exit(1),
+            ToWorker::Server { instance, process } => lines.join((instance, process), told.file()?)?,
+            ToWorker::Stop => _ = stop.send_replace(true),
+            other @ (ToWorker::Job { .. } | ToWorker::Go { .. }) => return Err(ipc::Error::out_of_place(&other)),
         }
     }
 }

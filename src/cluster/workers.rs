@@ -1,20 +1,21 @@
-//! The leading side of the lines to the workers: starts them, speaks to all, and knows how each stands.
+//! The leading side of the links to the workers: starts them, speaks to all, and knows how each stands.
 
-use crate::cluster::message::{Call, FromWorker, ToWorker};
+use crate::cluster::message::{FromWorker, PROTOCOL, ToWorker};
+use crate::ipc;
 use crate::load::hits::Question;
 use crate::metrics::Snapshot;
 use crate::sut::command;
 use crate::sut::command::handle::{Guard, Spec};
+use crate::sut::control_links::Member;
 use crate::sut::target_events::{Late, Sent};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener as StdListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -27,7 +28,9 @@ const ORDER_WITHIN: Duration = Duration::from_secs(1);
 pub(super) struct Workers {
     guard: Guard,
     members: u32,
-    lines: Mutex<BTreeMap<u32, mpsc::UnboundedSender<ToWorker>>>,
+    links: Mutex<BTreeMap<u32, ipc::Sender<ToWorker>>>,
+    /// What has come of the books of each.
+    books: Mutex<BTreeMap<u32, Vec<u8>>>,
     /// Orders under way: workers that have not carried it out, and who waits for it.
     orders: Mutex<BTreeMap<u64, (Late, oneshot::Sender<Late>)>>,
     /// Seconds for which each has been silent.
@@ -68,52 +71,64 @@ impl State {
 }
 
 impl Workers {
-    /// Starts `members` workers, which connect to the abstract socket `report_to` with `token`. What they print goes to `output`, and what they
-    /// ask to `questions`.
+    /// Starts `members` workers, each with a link. What they print goes to `output`, and what they ask to `questions`.
     ///
     /// # Errors
-    /// No socket or process for them.
+    /// No link or process for them.
     pub(super) async fn start(
         members: u32,
         program: &Path,
         output: &Path,
-        report_to: &str,
-        token: &str,
         questions: mpsc::UnboundedSender<Question>,
     ) -> Result<Arc<Workers>, command::Error> {
-        let listener = listen(report_to).map_err(command::Error::Launch)?;
         let guard = Guard::launch_from(program).await?;
         let workers = Arc::new(Workers {
             guard,
             members,
-            lines: Mutex::default(),
+            links: Mutex::default(),
+            books: Mutex::default(),
             orders: Mutex::default(),
             silent: Mutex::default(),
             state: watch::Sender::default(),
             questions,
         });
-        tokio::spawn(workers.clone().accept(listener, token.to_owned()));
         tokio::spawn(workers.clone().watch_exits());
         for worker in 0..members {
-            let call = Call { report_to: report_to.to_owned(), token: token.to_owned(), worker };
-            let argument = serde_json::to_string(&call).map_err(|error| command::Error::Launch(error.into()))?;
-            let argv = vec![program.display().to_string(), "__worker".to_owned(), argument];
+            let argv = vec![program.display().to_string(), "__worker".to_owned()];
             let spec = Spec { argv, env: BTreeMap::new(), workdir: None, output: output.to_path_buf() };
-            workers.guard.start(u16::try_from(worker).unwrap_or(u16::MAX), spec).await?;
+            let (ours, theirs) = ipc::pair().map_err(command::Error::Launch)?;
+            workers.guard.start_with(u16::try_from(worker).unwrap_or(u16::MAX), spec, Some(theirs)).await?;
+            tokio::spawn(workers.clone().follow(worker, ours));
         }
         Ok(workers)
     }
 
-    /// Tells one worker something.
-    pub(super) fn tell(&self, worker: u32, message: ToWorker) {
-        if let Some(line) = lock(&self.lines).get(&worker) {
-            let _ = line.send(message);
+    /// Tells one worker something; one that cannot be told is lost.
+    pub(super) fn tell(&self, worker: u32, message: &ToWorker) {
+        let said = lock(&self.links).get(&worker).map(|link| link.send(message));
+        self.lose_by(worker, said);
+    }
+
+    /// Tells one worker of a server process, and hands it the end of the link to that.
+    pub(super) fn hand(&self, worker: u32, (instance, process): Member, link: OwnedFd) {
+        let said = lock(&self.links).get(&worker).map(|to| to.send_with(&ToWorker::Server { instance, process }, link));
+        self.lose_by(worker, said);
+    }
+
+    fn lose_by(&self, worker: u32, said: Option<Result<(), ipc::Error>>) {
+        if let Some(Err(error)) = said {
+            self.lose(worker, error.to_string());
         }
+    }
+
+    /// Takes the books that one has told.
+    pub(super) fn take_books(&self, worker: u32) -> Vec<u8> {
+        lock(&self.books).remove(&worker).unwrap_or_default()
     }
 
     /// Tells all workers something.
     pub(super) fn tell_all(&self, message: &ToWorker) {
-        (0..self.members).for_each(|worker| self.tell(worker, message.clone()));
+        (0..self.members).for_each(|worker| self.tell(worker, message));
     }
 
     /// How they stand now.
@@ -217,46 +232,36 @@ impl Workers {
         let _ = self.guard.shutdown().await;
     }
 
-    async fn accept(self: Arc<Self>, listener: UnixListener, token: String) {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(self.clone().follow(stream, token.clone()));
-        }
+    async fn follow(self: Arc<Self>, worker: u32, link: UnixStream) {
+        let why = match self.listen(worker, link).await {
+            Ok(()) => "it ended, or its link to this process did".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        lock(&self.links).remove(&worker);
+        sleep(EXIT_TRAILS).await;
+        self.lose(worker, why);
     }
 
-    async fn follow(self: Arc<Self>, stream: UnixStream, token: String) {
-        let (read, mut write) = stream.into_split();
-        let mut lines = BufReader::new(read).lines();
-        let hello = lines.next_line().await.ok().flatten().and_then(|line| serde_json::from_str(&line).ok());
-        let Some(FromWorker::Hello { worker, token: shown }) = hello else { return };
-        if shown != token {
-            return;
-        }
-        let (sender, mut messages) = mpsc::unbounded_channel();
-        lock(&self.lines).insert(worker, sender);
-        let writing = tokio::spawn(async move {
-            while let Some(message) = messages.recv().await {
-                let Ok(mut line) = serde_json::to_vec(&message) else { continue };
-                line.push(b'\n');
-                if write.write_all(&line).await.is_err() {
-                    return;
-                }
-            }
-        });
+    /// Hears a worker to its end.
+    async fn listen(self: &Arc<Self>, worker: u32, link: UnixStream) -> Result<(), ipc::Error> {
+        let (say, mut told, _) = ipc::open(link, PROTOCOL)?;
+        told.hello().await?;
+        lock(&self.links).insert(worker, say);
         self.state.send_modify(|state| _ = state.here.insert(worker));
-        while let Ok(Some(line)) = lines.next_line().await {
-            if let Ok(message) = serde_json::from_str(&line) {
-                self.hear(worker, message);
-            }
+        while let Some(message) = told.next().await? {
+            self.hear(worker, message);
         }
-        writing.abort();
-        sleep(EXIT_TRAILS).await;
-        self.lose(worker, "it ended, or its connection to this process did".to_owned());
+        Ok(())
     }
 
     fn hear(self: &Arc<Self>, worker: u32, message: FromWorker) {
         lock(&self.silent).remove(&worker);
         match message {
-            FromWorker::Hello { .. } | FromWorker::Writing => {}
+            FromWorker::Writing => {}
+            FromWorker::Books { part } => match STANDARD.decode(part) {
+                Ok(part) => lock(&self.books).entry(worker).or_default().extend(part),
+                Err(error) => self.lose(worker, format!("its books cannot be read: {error}")),
+            },
             FromWorker::Ready => self.state.send_modify(|state| _ = state.ready.insert(worker)),
             FromWorker::Failed { why } => self.lose(worker, why),
             FromWorker::Live { live } => self.state.send_modify(|state| _ = state.live.insert(worker, live)),
@@ -268,7 +273,7 @@ impl Workers {
                 // Not all are answered in the order in which they were asked.
                 tokio::spawn(async move {
                     if let Ok(hits) = answered.await {
-                        asked.tell(worker, ToWorker::Answer { ticket, hits });
+                        asked.tell(worker, &ToWorker::Answer { ticket, hits });
                     }
                 });
             }
@@ -297,12 +302,6 @@ impl Workers {
             self.lose(u32::from(exit.slot), format!("process {}: {}", exit.pid, exit.how));
         }
     }
-}
-
-fn listen(name: &str) -> io::Result<UnixListener> {
-    let listener = StdListener::bind_addr(&SocketAddr::from_abstract_name(name)?)?;
-    listener.set_nonblocking(true)?;
-    UnixListener::from_std(listener)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

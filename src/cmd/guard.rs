@@ -1,9 +1,8 @@
 //! `closestorm __guard`: starts servers, and ends them when closestorm ends. Started by closestorm itself.
 
-use crate::cli::Internal;
 use crate::sut::command::guard;
 
 /// The guard, until closestorm is gone and all that it started has ended.
-pub fn main(args: &Internal) -> u8 {
-    guard::main(&args.json)
+pub fn main() -> u8 {
+    guard::main()
 }

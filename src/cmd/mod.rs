@@ -47,8 +47,8 @@ pub fn run_command(command: Command) -> anyhow::Result<u8> {
         Command::Faults(args) => faults::main(args),
         Command::Presets(args) => presets::main(args),
         Command::Scenarios(args) => scenarios::main(args),
-        Command::Server(args) => Ok(server::main(&args)),
-        Command::Worker(args) => Ok(worker::main(&args)),
-        Command::Guard(args) => Ok(guard::main(&args)),
+        Command::Server => Ok(server::main()),
+        Command::Worker => Ok(worker::main()),
+        Command::Guard => Ok(guard::main()),
     }
 }

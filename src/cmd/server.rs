@@ -1,12 +1,11 @@
 //! `closestorm __server`: one instance of the embedded server. Started by closestorm itself.
 
-use crate::cli::Internal;
 use crate::server;
 
 /// One instance of the embedded server, until it is told to stop or closestorm is gone.
 ///
 /// # Errors
 /// None: the server prints what is wrong, and its exit code says that something was.
-pub fn main(args: &Internal) -> u8 {
-    server::main(&args.json)
+pub fn main() -> u8 {
+    server::main()
 }

@@ -1,6 +1,5 @@
 //! `closestorm __worker`: has the clients of one shard of a run. Started by closestorm itself.
 
-use crate::cli::Internal;
 use crate::cluster::worker;
 use crate::results::usage::Baseline;
 
@@ -8,7 +7,7 @@ use crate::results::usage::Baseline;
 ///
 /// # Errors
 /// None: the worker prints what is wrong, and its exit code says that something was.
-pub fn main(args: &Internal) -> u8 {
+pub fn main() -> u8 {
     let usage = Baseline::now();
-    worker::main(&args.json, || usage.used())
+    worker::main(|| usage.used())
 }

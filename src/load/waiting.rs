@@ -9,11 +9,16 @@ use crate::ws::session::mailbox::{Command, Dose};
 use futures_util::FutureExt;
 use std::sync::Arc;
 
+/// Connections that a server hears of in one message.
+const AT_ONCE: usize = 10_000;
+
 /// Gives a dose to the embedded servers that hold these connections.
 pub(crate) fn tell_servers(shared: &Shared, dose: &Dose, chosen: &[(Id, Place)]) {
     for instance in shared.fleet.named(None) {
-        let ids = chosen.iter().filter(|(_, place)| place.instance == instance).map(|(id, _)| *id).collect();
-        shared.fleet.tell(instance, &ToServer::Inject { dose: dose.clone(), ids });
+        let ids: Vec<_> = chosen.iter().filter(|(_, place)| place.instance == instance).map(|(id, _)| *id).collect();
+        for ids in ids.chunks(AT_ONCE) {
+            shared.fleet.tell(instance, &ToServer::Inject { dose: dose.clone(), ids: ids.to_vec() });
+        }
     }
 }
 

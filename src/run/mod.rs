@@ -25,6 +25,7 @@ use crate::server::protocol::{FromServer, ToServer};
 use crate::snapshots::Publisher;
 pub(crate) use crate::sut::Routes;
 use crate::sut::control_links;
+pub(crate) use crate::sut::control_links::ToWorkers;
 pub use crate::sut::error::RunError;
 use crate::sut::target_events;
 pub(crate) use crate::sut::target_events::Crew;
@@ -106,7 +107,7 @@ pub async fn run(
         // Starting may take long: a stop wins.
         biased;
         () = &mut stop => return Err(RunError::Stopped),
-        led = lead(&plan, places, Vec::new(), token(), crew.clone()) => led?,
+        led = lead(&plan, places, ToWorkers::default(), crew.clone()) => led?,
     };
     let arrivals = arrivals(&plan, shard);
     let recorder = Recorder::new(&plan, shard);
@@ -125,14 +126,14 @@ fn with_uncounted(mut results: Results, openings: u64) -> Results {
     results
 }
 
-/// Starts the target of a plan whose clients are with workers: those listen for its reports at the abstract sockets `workers`, by
-/// shard, show and expect `token`, and hear of it through `crew`.
+/// Starts the target of a plan whose clients are with workers: those get their links to its servers by `workers`, and hear of it through
+/// `crew`.
 ///
 /// # Errors
 /// If it cannot be started, cannot be reached from the addresses that the plan gives, or, where it is not ours, does not answer an
 /// opening handshake.
-pub(crate) async fn lead(plan: &Plan, places: &Places, workers: Vec<String>, token: String, crew: Crew) -> Result<Led, RunError> {
-    let setting = Setting { plan, program: places.program.clone(), output: places.output.clone(), workers, token, crew: crew.clone() };
+pub(crate) async fn lead(plan: &Plan, places: &Places, workers: ToWorkers, crew: Crew) -> Result<Led, RunError> {
+    let setting = Setting { plan, program: places.program.clone(), output: places.output.clone(), workers, crew: crew.clone() };
     let (fleet, reports) = Fleet::start(setting).await?;
     let Before { probe, warm_up } = plan.target.before();
     let place = fleet.place(0);
@@ -203,14 +204,19 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    /// Gets ready: server processes that show `token` report to the abstract socket `name`.
+    /// Gets ready.
     ///
     /// # Errors
-    /// Too many clients for this process, or no socket.
-    pub(crate) fn listen(plan: Arc<Plan>, (worker, shard): (u32, Shard), name: &str, token: String) -> Result<Follower, RunError> {
+    /// Too many clients for this process.
+    pub(crate) fn new(plan: Arc<Plan>, (worker, shard): (u32, Shard)) -> Result<Follower, RunError> {
         fd_limit::check(&plan, shard)?;
-        let (lines, reports) = control_links::Lines::listen(name, token)?;
+        let (lines, reports) = control_links::Lines::new();
         Ok(Follower { plan, worker, shard, lines, reports })
+    }
+
+    /// Where links to server processes are taken up.
+    pub(crate) fn lines(&self) -> Arc<control_links::Lines> {
+        self.lines.clone()
     }
 
     /// Runs the clients from `epoch_ns` on, while `orders` say what happens to the target, and whoever takes `questions` has the budget of
@@ -246,11 +252,6 @@ impl Follower {
         obey.abort();
         results
     }
-}
-
-/// Proof that a process is one that we started.
-pub(crate) fn token() -> String {
-    format!("{:016x}{:016x}", monotonic_ns(), std::process::id())
 }
 
 /// Publishes how the clients of this process stand, whenever it is called.

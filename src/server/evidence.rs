@@ -1,19 +1,16 @@
-//! The embedded server's end of `channel`: it never blocks the server, and what does not fit is counted and reported.
+//! The embedded server's end of its links: it never blocks the server, and what does not fit is counted and reported.
 //!
-//! Where worker processes have the clients, each has a line of its own: evidence of a connection goes to the worker whose client it
+//! Where worker processes have the clients, each has a link of its own: evidence of a connection goes to the worker whose client it
 //! is, all else to the parent.
 
-use crate::server::protocol::{FromServer, ServerSpec, ToServer};
+use crate::ipc;
+use crate::server::protocol::{FromServer, PROTOCOL, ServerSpec, ToServer};
 use crate::ws::handshake::own_headers::Id;
 use std::collections::VecDeque;
-use std::io;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixStream as StdStream};
+use std::io::{self, Write as _};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
@@ -37,7 +34,7 @@ pub(crate) enum Reporter {
 
 /// The sending half of one line.
 pub(crate) struct Line {
-    stream: OwnedWriteHalf,
+    writer: ipc::Writer,
     queue: Mutex<Queue>,
     waiting: Notify,
 }
@@ -72,27 +69,37 @@ impl Commands {
 }
 
 impl Reporter {
-    /// Connects and says hello: to the workers first, so that their lines are there when the parent hears of it.
-    pub(crate) async fn connect(spec: &ServerSpec) -> io::Result<(Reporter, Commands)> {
+    /// Takes a link that was handed down, and learns from it what to be; the workers hear a hello before the parent says
+    /// [`Listen`](ToServer::Listen).
+    ///
+    /// # Errors
+    /// What is said there first is something else.
+    pub(crate) async fn take(link: UnixStream) -> Result<Option<(ServerSpec, Reporter, Commands)>, ipc::Error> {
         let (sender, commands) = mpsc::unbounded_channel();
-        let hello =
-            FromServer::Hello { instance: spec.instance, process: spec.process, token: spec.token.clone(), pid: std::process::id() };
+        let (parent, mut read) = Line::new(link)?;
+        let (spec, count) = match read.next().await? {
+            Some(ToServer::Serve { spec, workers }) => (*spec, workers),
+            Some(other) => return Err(ipc::Error::out_of_place(&other)),
+            None => return Ok(None),
+        };
         let mut workers = Vec::new();
-        for name in &spec.workers {
-            let (line, read) = Line::connect(name)?;
-            line.send(&hello);
-            tokio::spawn(read_commands(read, sender.clone()));
+        for _ in 0..count {
+            match read.next().await? {
+                Some(ToServer::Worker) => {}
+                Some(other) => return Err(ipc::Error::out_of_place(&other)),
+                None => return Ok(None),
+            }
+            let (line, told) = Line::new(UnixStream::from(read.file()?))?;
+            tokio::spawn(read_commands(told, sender.clone(), parent.clone()));
             workers.push(line);
         }
-        let (parent, read) = Line::connect(&spec.report_to)?;
-        parent.send(&hello);
-        let following = sender.clone();
+        let (following, told) = (sender.clone(), parent.clone());
         tokio::spawn(async move {
-            read_commands(read, following.clone()).await;
+            read_commands(read, following.clone(), told).await;
             // The parent is gone, and so shall we be.
             let _ = following.send(None);
         });
-        Ok((Reporter::Lines { parent, workers }, Commands::Lines { commands, _sender: sender }))
+        Ok(Some((spec, Reporter::Lines { parent, workers }, Commands::Lines { commands, _sender: sender })))
     }
 
     /// Hands a line to the kernel, or queues it in order.
@@ -119,26 +126,34 @@ impl Reporter {
     }
 }
 
-async fn read_commands(read: OwnedReadHalf, commands: mpsc::UnboundedSender<Option<ToServer>>) {
-    let mut lines = BufReader::new(read).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        let Ok(command) = serde_json::from_str(&line) else { return };
-        let _ = commands.send(Some(command));
-    }
+/// Hands on what one link says, to its end. What is wrong with it is told to the parent, and printed: the parent may be the one who is wrong.
+async fn read_commands(mut read: ipc::Receiver<ToServer>, commands: mpsc::UnboundedSender<Option<ToServer>>, parent: Arc<Line>) {
+    let error = loop {
+        match read.next().await {
+            Ok(Some(told @ (ToServer::Serve { .. } | ToServer::Worker))) => break ipc::Error::out_of_place(&told),
+            Ok(Some(command)) => _ = commands.send(Some(command)),
+            Ok(None) => return,
+            Err(error) => break error,
+        }
+    };
+    let text = format!("embedded server: its link: {error}");
+    // Into target.log, which may be on a full disk.
+    let _ = writeln!(io::stderr(), "{text}");
+    parent.send(&FromServer::Notice { text });
 }
 
 impl Line {
-    fn connect(name: &str) -> io::Result<(Arc<Line>, OwnedReadHalf)> {
-        let stream = StdStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
-        stream.set_nonblocking(true)?;
-        let (read, write) = UnixStream::from_std(stream)?.into_split();
-        let line = Arc::new(Line { stream: write, queue: Mutex::default(), waiting: Notify::new() });
+    fn new(link: UnixStream) -> io::Result<(Arc<Line>, ipc::Receiver<ToServer>)> {
+        let (writer, read) = ipc::split(link, PROTOCOL)?;
+        let queue = Queue { bytes: ipc::hello(PROTOCOL).into(), dropped: 0 };
+        let line = Arc::new(Line { writer, queue: Mutex::new(queue), waiting: Notify::new() });
+        line.waiting.notify_one();
         let pump = line.clone();
         tokio::spawn(async move {
             loop {
                 pump.waiting.notified().await;
                 while pump.drain() {
-                    if pump.stream.writable().await.is_err() {
+                    if pump.writer.writable().await.is_err() {
                         return;
                     }
                 }
@@ -148,19 +163,17 @@ impl Line {
     }
 
     fn send(&self, line: &FromServer) {
-        let mut text = serde_json::to_vec(line).expect("the report types have no maps with odd keys");
-        text.push(b'\n');
+        let text = ipc::encode(line);
         {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            if queue.bytes.len() + text.len() > QUEUE_MAX {
+            let Some(text) = text.ok().filter(|text| queue.bytes.len() + text.len() <= QUEUE_MAX) else {
                 queue.dropped += 1;
                 return;
-            }
+            };
             if queue.dropped > 0 {
                 let notice =
                     FromServer::Notice { text: format!("server: {} lines of evidence did not fit", std::mem::take(&mut queue.dropped)) };
-                queue.bytes.extend(serde_json::to_vec(&notice).expect("plain text"));
-                queue.bytes.push_back(b'\n');
+                queue.bytes.extend(ipc::encode(&notice).unwrap_or_default());
             }
             queue.bytes.extend(text);
         }
@@ -173,7 +186,7 @@ impl Line {
     fn drain(&self) -> bool {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         while !queue.bytes.is_empty() {
-            match self.stream.try_write(queue.bytes.as_slices().0) {
+            match self.writer.try_write(queue.bytes.as_slices().0) {
                 Ok(written) => drop(queue.bytes.drain(..written)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
                 // The reader is gone.
@@ -184,6 +197,6 @@ impl Line {
     }
 
     async fn flush(&self) {
-        while self.drain() && self.stream.writable().await.is_ok() {}
+        while self.drain() && self.writer.writable().await.is_ok() {}
     }
 }

@@ -1,6 +1,6 @@
 //! The embedded echo server: a process of its own, so that a crash is a crash; on memory wires, tasks that end as one.
 //!
-//! It is told what to do and reports what it sees over `channel`; whom a fault selects among open connections is decided by its
+//! It is told what to do and reports what it sees over links; whom a fault selects among open connections is decided by its
 //! parent, among attempts and new connections here, by the same rule.
 
 pub(crate) mod admission;

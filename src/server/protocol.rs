@@ -1,10 +1,11 @@
 //! The line between closestorm and an embedded server process: what it is told to do, and the evidence it streams back.
 //!
-//! JSON lines over an abstract Unix socket, which leaves no file behind and whose buffer outlives a killed server. The server never
-//! waits for it: what does not fit is counted and reported.
+//! Over a link (`ipc`) whose buffer outlives a killed server. The server never waits for it: what does not fit is counted and reported. Its
+//! moments are readings of the clock of the machine: a link is handed from process to process, so both ends are on one.
 
 use crate::close::Ending;
 use crate::fault::{OnAttempt, OnListener};
+use crate::ipc::Protocol;
 use crate::plan::{Embedded, Firing, Standing};
 use crate::transport::tickets::TicketKey;
 use crate::transport::tls::Identity;
@@ -14,7 +15,10 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The argument of an embedded server process.
+/// Name and version of what is said here.
+pub(crate) const PROTOCOL: Protocol = Protocol { name: "server", version: 1 };
+
+/// What an embedded server process is to be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ServerSpec {
     /// Which instance.
@@ -25,12 +29,6 @@ pub(crate) struct ServerSpec {
     pub processes: u16,
     /// Where it listens, with `SO_REUSEPORT`.
     pub address: SocketAddr,
-    /// Abstract name of the socket to report to.
-    pub report_to: String,
-    /// Those of the worker processes that have the clients, by shard; none where the parent has them itself.
-    pub workers: Vec<String>,
-    /// Proof that it is the server we started.
-    pub token: String,
     /// Root seed.
     pub seed: u64,
     /// As planned, or the part of it for one of several processes.
@@ -42,6 +40,15 @@ pub(crate) struct ServerSpec {
 /// What an embedded server is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum ToServer {
+    /// Said once, first: what to be.
+    Serve {
+        /// See there.
+        spec: Box<ServerSpec>,
+        /// Worker processes that have the clients; none where the parent has them itself. So many [`Worker`](ToServer::Worker) follow.
+        workers: u32,
+    },
+    /// With this message comes the end of the link to the next worker, by shard.
+    Worker,
     /// Listen: what stands already has been told, and all processes of the instance are there. One that began alone would get all that
     /// comes meanwhile.
     Listen {
@@ -117,17 +124,6 @@ pub(crate) enum ToServer {
 /// What an embedded server reports; `at_ns` is raw CLOCK_MONOTONIC.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum FromServer {
-    /// First line.
-    Hello {
-        /// Which instance.
-        instance: u16,
-        /// Which of its processes.
-        process: u16,
-        /// From its [`ServerSpec`].
-        token: String,
-        /// Its process.
-        pid: u32,
-    },
     /// It listens, or would but for a fault that stands.
     Listening {
         /// When.
@@ -190,6 +186,3 @@ pub(crate) enum FromServer {
         text: String,
     },
 }
-
-#[cfg(test)]
-mod tests {}

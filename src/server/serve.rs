@@ -1,14 +1,14 @@
 //! The life of a server: it listens, obeys what it is told, and stops, at once or gracefully.
 
+use crate::ipc;
 use crate::plan::turn_in;
 use crate::server::Server;
 use crate::server::evidence::{Commands, Reporter};
 use crate::server::host::{Ends, Ground};
 use crate::server::listener::{self, Door};
-use crate::server::protocol::{FromServer, ServerSpec, ToServer};
+use crate::server::protocol::{FromServer, ToServer};
 use crate::units::parse_duration;
 use crate::ws::session::mailbox::Command;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -17,24 +17,14 @@ use tokio::time::{Instant, sleep_until};
 /// so that a search for the limit of a server cannot know the answer.
 const HIDDEN_COST: &str = "CLOSESTORM_HANDSHAKE_COST";
 
-/// Runs an embedded server process until it is told to stop, or its parent is gone. `argument` is a `ServerSpec` in JSON.
+/// Runs an embedded server process until it is told to stop, or its parent is gone. What it is to be is said over the link that is its
+/// standard input.
 ///
 /// Returns the exit code.
-pub fn main(argument: &str) -> u8 {
-    let mut spec: ServerSpec = match serde_json::from_str(argument) {
-        Ok(spec) => spec,
-        Err(error) => {
-            eprintln!("embedded server: bad argument: {error}");
-            return 2;
-        }
-    };
-    if let Some(cost) = hidden_cost(std::env::var(HIDDEN_COST).ok().as_deref()) {
-        eprintln!("embedded server: {HIDDEN_COST} sets the cost of an opening handshake");
-        spec.settings.handshake_cost = cost;
-    }
+pub fn main() -> u8 {
     // Its parent raised the limit of open files already; a child inherits it.
-    let served = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| runtime.block_on(serve(spec)));
-    match served {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map_err(ipc::Error::from).and_then(|runtime| runtime.block_on(serve())) {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("embedded server: {error}");
@@ -70,8 +60,12 @@ impl Server {
     }
 }
 
-async fn serve(spec: ServerSpec) -> io::Result<()> {
-    let (reporter, mut commands) = Reporter::connect(&spec).await?;
+async fn serve() -> Result<(), ipc::Error> {
+    let Some((mut spec, reporter, mut commands)) = Reporter::take(ipc::inherited()?).await? else { return Ok(()) };
+    if let Some(cost) = hidden_cost(std::env::var(HIDDEN_COST).ok().as_deref()) {
+        eprintln!("embedded server: {HIDDEN_COST} sets the cost of an opening handshake");
+        spec.settings.handshake_cost = cost;
+    }
     let server = Server::new(spec, Ground::Process, reporter)?;
     // What stands already is told first: it holds from the first SYN on.
     while let Some(command) = commands.next().await {
@@ -106,7 +100,8 @@ pub(super) fn carry_out(server: &Server, command: ToServer) {
     let mut state = server.state();
     match command {
         ToServer::Listen { tickets: key } => server.tickets.iter().for_each(|tickets| tickets.change(&key)),
-        ToServer::Graceful { .. } => {}
+        // Those that are read at other places.
+        ToServer::Graceful { .. } | ToServer::Serve { .. } | ToServer::Worker => {}
         ToServer::StandStill { ticket } => {
             server.admission.stand_still();
             server.report(&FromServer::Still { ticket });

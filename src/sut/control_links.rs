@@ -1,24 +1,42 @@
-//! The lines to the embedded server processes: a socket that they connect to, what they are told, what they report.
+//! The links to the embedded server processes: what they are told, what they report.
 
-use crate::server::protocol::{FromServer, ToServer};
+use crate::ipc;
+use crate::server::protocol::{FromServer, PROTOCOL, ServerSpec, ToServer};
 use std::collections::BTreeMap;
-use std::io;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener as StdListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 /// A server process: instance, and which of its processes.
 pub(crate) type Member = (u16, u16);
 
-/// The lines to the embedded server processes.
+/// How a server process gets its links to the workers that have the clients.
+#[derive(Clone, Default)]
+pub(crate) struct ToWorkers {
+    /// How many there are.
+    pub(crate) count: u32,
+    /// Hands the end of a link to one of them, by its number from 0: that of a server process.
+    pub(crate) hand: Option<Arc<dyn Fn(u32, Member, OwnedFd) + Send + Sync>>,
+}
+
+/// The way to tell a server something.
+enum Told {
+    /// A process.
+    Link(ipc::Sender<ToServer>),
+    /// Tasks of this one.
+    Here(mpsc::UnboundedSender<ToServer>),
+}
+
+/// The links to the embedded server processes.
 #[derive(Default)]
 pub(crate) struct Lines {
-    senders: Mutex<BTreeMap<Member, mpsc::UnboundedSender<ToServer>>>,
+    /// `None`: their reports go elsewhere.
+    reports: Option<mpsc::UnboundedSender<FromServer>>,
+    senders: Mutex<BTreeMap<Member, Told>>,
+    /// Processes that have said hello.
     pids: watch::Sender<BTreeMap<Member, u32>>,
     /// Processes that listen, and since when, in ns of CLOCK_MONOTONIC.
     listening: watch::Sender<BTreeMap<Member, (u32, u64)>>,
@@ -27,47 +45,65 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Takes the reports of server processes, of whichever incarnation, at the abstract name `name`. Within a runtime.
-    ///
-    /// # Errors
-    /// If the machine has no socket for us.
-    pub(crate) fn listen(name: &str, token: String) -> io::Result<(Arc<Lines>, mpsc::UnboundedReceiver<FromServer>)> {
-        let listener = StdListener::bind_addr(&UnixAddr::from_abstract_name(name)?)?;
-        listener.set_nonblocking(true)?;
-        let listener = UnixListener::from_std(listener)?;
+    /// The reports of all processes, of whichever incarnation, come out of the receiver.
+    pub(crate) fn new() -> (Arc<Lines>, mpsc::UnboundedReceiver<FromServer>) {
         let (reports, receiver) = mpsc::unbounded_channel();
-        let lines = Arc::new(Lines::default());
-        let listening = lines.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(listening.clone().follow(stream, token.clone(), reports.clone()));
-            }
-        });
-        Ok((lines, receiver))
+        (Arc::new(Lines { reports: Some(reports), ..Lines::default() }), receiver)
     }
 
-    fn senders(&self) -> MutexGuard<'_, BTreeMap<Member, mpsc::UnboundedSender<ToServer>>> {
+    /// Takes up the link to a process that has just been started, `pid`, and tells it what to be. Workers get their ends at once, so that
+    /// they know of it before they hear that it is there.
+    ///
+    /// # Errors
+    /// No file is left, or what it is to be is too long to be said.
+    pub(crate) fn begin(self: &Arc<Self>, pid: u32, spec: &ServerSpec, link: UnixStream, workers: &ToWorkers) -> Result<(), ipc::Error> {
+        let member = (spec.instance, spec.process);
+        let (sender, receiver, _) = ipc::open(link, PROTOCOL)?;
+        sender.send(&ToServer::Serve { spec: Box::new(spec.clone()), workers: workers.count })?;
+        for worker in 0..workers.count {
+            let (one, other) = ipc::pair()?;
+            sender.send_with(&ToServer::Worker, one.into())?;
+            if let Some(hand) = &workers.hand {
+                hand(worker, member, other);
+            }
+        }
+        tokio::spawn(self.clone().follow(member, pid, sender, receiver));
+        Ok(())
+    }
+
+    /// Takes up the link to a process that another one has started.
+    ///
+    /// # Errors
+    /// The link is of no use.
+    pub(crate) fn join(self: &Arc<Self>, member: Member, link: OwnedFd) -> Result<(), ipc::Error> {
+        let (sender, receiver, _) = ipc::open(UnixStream::from(link), PROTOCOL)?;
+        // Only who has started a process waits for it by its number.
+        tokio::spawn(self.clone().follow(member, 0, sender, receiver));
+        Ok(())
+    }
+
+    fn senders(&self) -> MutexGuard<'_, BTreeMap<Member, Told>> {
         self.senders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A server that is tasks of this process takes what it is told from the receiver.
     pub(crate) fn lay(&self, member: Member) -> mpsc::UnboundedReceiver<ToServer> {
         let (sender, commands) = mpsc::unbounded_channel();
-        self.senders().insert(member, sender);
+        self.senders().insert(member, Told::Here(sender));
         commands
     }
 
     /// Tells all processes of an instance something; nothing happens while they are down.
     pub(crate) fn tell(&self, instance: u16, command: &ToServer) {
         for sender in self.senders().range((instance, 0)..=(instance, u16::MAX)).map(|(_, sender)| sender) {
-            let _ = sender.send(command.clone());
+            self.say(sender, command);
         }
     }
 
     /// Tells one process something.
     pub(crate) fn tell_one(&self, member: Member, command: ToServer) {
         if let Some(sender) = self.senders().get(&member) {
-            let _ = sender.send(command);
+            self.say(sender, &command);
         }
     }
 
@@ -94,34 +130,77 @@ impl Lines {
         let _ = timeout(within, still.wait_for(all)).await;
     }
 
-    async fn follow(self: Arc<Self>, stream: UnixStream, token: String, reports: mpsc::UnboundedSender<FromServer>) {
-        let (read, mut write) = stream.into_split();
-        let mut lines = BufReader::with_capacity(64 * 1024, read).lines();
-        let hello = lines.next_line().await.ok().flatten().and_then(|line| serde_json::from_str(&line).ok());
-        let Some(FromServer::Hello { instance, process, token: shown, pid }) = hello else { return };
-        if shown != token {
-            return;
-        }
-        let (sender, mut commands) = mpsc::unbounded_channel();
-        self.senders().insert((instance, process), sender);
-        self.pids.send_modify(|pids| _ = pids.insert((instance, process), pid));
-        let writing = tokio::spawn(async move {
-            while let Some(command) = commands.recv().await {
-                let Ok(mut line) = serde_json::to_vec(&command) else { continue };
-                line.push(b'\n');
-                if write.write_all(&line).await.is_err() {
-                    return;
+    fn say(&self, to: &Told, command: &ToServer) {
+        match to {
+            // It may be gone, which is noticed elsewhere.
+            Told::Here(sender) => _ = sender.send(command.clone()),
+            Told::Link(sender) => {
+                if let Err(error) = sender.send(command) {
+                    self.report(FromServer::Notice { text: format!("a server was not told something: {error}") });
                 }
             }
-        });
-        while let Ok(Some(line)) = lines.next_line().await {
-            match serde_json::from_str(&line) {
-                Ok(FromServer::Listening { at_ns }) => self.listening.send_modify(|all| _ = all.insert((instance, process), (pid, at_ns))),
-                Ok(FromServer::Still { ticket }) => self.still.send_modify(|all| _ = all.insert((instance, process), ticket)),
-                Ok(line) => drop(reports.send(line)),
-                Err(_) => {}
-            }
         }
-        writing.abort();
+    }
+
+    fn report(&self, report: FromServer) {
+        // Nobody takes reports any more when the run is over.
+        if let Some(reports) = &self.reports {
+            let _ = reports.send(report);
+        }
+    }
+
+    async fn follow(self: Arc<Self>, member: Member, pid: u32, sender: ipc::Sender<ToServer>, mut link: ipc::Receiver<FromServer>) {
+        let error = match link.hello().await {
+            Ok(()) => {
+                self.senders().insert(member, Told::Link(sender));
+                self.pids.send_modify(|pids| _ = pids.insert(member, pid));
+                loop {
+                    match link.next().await {
+                        Ok(Some(FromServer::Listening { at_ns })) => {
+                            self.listening.send_modify(|all| _ = all.insert(member, (pid, at_ns)));
+                        }
+                        Ok(Some(FromServer::Still { ticket })) => self.still.send_modify(|all| _ = all.insert(member, ticket)),
+                        Ok(Some(report)) => self.report(report),
+                        Ok(None) => return,
+                        Err(error) => break error,
+                    }
+                }
+            }
+            // It ended: whoever waits for it knows why.
+            Err(ipc::Error::Silent) => return,
+            Err(error) => error,
+        };
+        self.report(FromServer::Notice { text: format!("server {}, process {}: its link: {error}", member.0, member.1) });
+        if self.pids.borrow().get(&member) == Some(&pid) {
+            // It ends with its link.
+            self.senders().remove(&member);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Write as _};
+
+    #[tokio::test]
+    async fn a_server_that_says_what_it_should_not_is_reported_and_left() {
+        let hello = String::from_utf8(ipc::hello(PROTOCOL)).expect("text");
+        let table = [
+            ("{\"closestorm\":\"server\",\"version\":9}\n".to_owned(), "the other side speaks server 9, and this one speaks server 1"),
+            (format!("{hello}{hello}"), "a second hello"),
+            (format!("{hello}{{\"Listening\":1}}\n"), "not a message of server 1: invalid type: integer `1`"),
+        ];
+        for (said, expected) in table {
+            let (lines, mut reports) = Lines::new();
+            let (ours, theirs) = ipc::pair().expect("a file is left");
+            let mut server = UnixStream::from(theirs);
+            server.write_all(said.as_bytes()).expect("a live link");
+            lines.join((3, 1), ours.into()).expect("a live link");
+            let Some(FromServer::Notice { text }) = reports.recv().await else { panic!("nothing was said") };
+            assert!(text.starts_with("server 3, process 1: its link: ") && text.contains(expected), "{text}");
+            let end = tokio::task::spawn_blocking(move || server.read_to_end(&mut Vec::new()));
+            end.await.expect("no panic").expect("its link ends, and so does it");
+        }
     }
 }

@@ -74,6 +74,9 @@ pub enum RunError {
     /// It was told to stop before it began.
     #[error("stopped before the run began")]
     Stopped,
+    /// What is said to a process that was started.
+    #[error(transparent)]
+    Link(#[from] crate::ipc::Error),
     /// The machine.
     #[error("{0}")]
     Io(#[from] io::Error),

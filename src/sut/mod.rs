@@ -18,7 +18,7 @@ use crate::server::protocol::{FromServer, ServerSpec, ToServer};
 use crate::sut::command::handle::{Guard, Spec};
 use crate::sut::command::port;
 use crate::sut::command::process::{CommandTarget, Recipe, signal_named};
-use crate::sut::control_links::{Lines, Member};
+use crate::sut::control_links::{Lines, Member, ToWorkers};
 use crate::sut::endpoint::Place;
 use crate::sut::error::RunError;
 use crate::sut::in_memory::Houses;
@@ -74,9 +74,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) program: PathBuf,
     /// File for what the target prints.
     pub(crate) output: PathBuf,
-    /// Names of the sockets of workers, by shard, and what server processes show there.
-    pub(crate) workers: Vec<String>,
-    pub(crate) token: String,
+    /// How server processes get their links to the workers.
+    pub(crate) workers: ToWorkers,
     /// Where workers hear of the target.
     pub(crate) crew: Crew,
 }
@@ -96,7 +95,7 @@ impl Fleet {
     /// If the target cannot be started or reached.
     pub(crate) async fn start(setting: Setting<'_>) -> Result<(Fleet, Reports), RunError> {
         let (lines, reports) = match &setting.plan.target {
-            Target::Embedded(_) => Lines::listen(&socket_name(&setting.token), setting.token.clone())?,
+            Target::Embedded(_) => Lines::new(),
             // A server that is not ours reports nothing.
             Target::Command(_) | Target::Url(_) => (Arc::default(), mpsc::unbounded_channel().1),
         };
@@ -130,9 +129,6 @@ impl Fleet {
                 process: 0,
                 processes: 1,
                 address,
-                report_to: String::new(),
-                workers: Vec::new(),
-                token: String::new(),
                 seed: plan.seed.0,
                 settings: settings.clone(),
                 identity: identity.clone(),
@@ -198,6 +194,7 @@ impl Fleet {
         let identity = if settings.tls { Some(Identity::generate()?) } else { None };
         let processes = settings.processes.unwrap_or(1);
         let (mut places, mut instances) = (Vec::new(), Instances::new(guard));
+        instances.workers = setting.workers.clone();
         let trust = endpoint::trust(&setting.plan.target, identity.as_ref().map(|identity| identity.certificate.as_str()));
         for instance in 0..settings.instances {
             let port = port::Reserved::new(IpAddr::V4(Ipv4Addr::LOCALHOST)).map_err(RunError::Io)?;
@@ -209,18 +206,16 @@ impl Fleet {
                     process,
                     processes,
                     address: port.addr(),
-                    report_to: socket_name(&setting.token),
-                    workers: setting.workers.clone(),
-                    token: setting.token.clone(),
                     seed: setting.plan.seed.0,
                     settings: settings.share(process, processes),
                     identity: identity.clone(),
                 };
-                let recipe = recipe(setting, &spec, url.clone())?;
-                Ok(AsyncMutex::new(CommandTarget::new(&instances.guard, instance * processes + process, recipe)))
+                let target = CommandTarget::new(&instances.guard, instance * processes + process, recipe(setting, &spec, url.clone()));
+                (AsyncMutex::new(target), spec)
             };
-            let members = (0..processes).map(member).collect::<Result<_, RunError>>()?;
+            let (members, specs) = (0..processes).map(member).unzip();
             instances.members.push(members);
+            instances.specs.push(specs);
             instances.reserved.push(port);
         }
         let certificate = identity.map(|identity| identity.certificate);
@@ -453,11 +448,11 @@ impl Fleet {
     }
 }
 
-fn recipe(setting: &Setting<'_>, spec: &ServerSpec, url: String) -> Result<Recipe, RunError> {
-    let argument = serde_json::to_string(spec).map_err(|error| RunError::Io(error.into()))?;
-    Ok(Recipe {
+/// What a server process is to be, it hears over its link.
+fn recipe(setting: &Setting<'_>, spec: &ServerSpec, url: String) -> Recipe {
+    Recipe {
         spec: Spec {
-            argv: vec![setting.program.display().to_string(), "__server".into(), argument],
+            argv: vec![setting.program.display().to_string(), "__server".into()],
             env: BTreeMap::new(),
             workdir: None,
             output: setting.output.clone(),
@@ -467,12 +462,7 @@ fn recipe(setting: &Setting<'_>, spec: &ServerSpec, url: String) -> Result<Recip
         ready: Ready::Tcp,
         ready_within: HELLO_WITHIN,
         port_held: true,
-    })
-}
-
-/// Name of the abstract socket to which server processes report that show this token.
-pub(crate) fn socket_name(token: &str) -> String {
-    format!("closestorm-{token}")
+    }
 }
 
 /// Something that the plan does not say.

@@ -1,12 +1,13 @@
 //! The processes of a target that is ours: starting, crashing, stopping, pausing; an instance may be several processes on one port.
 
+use crate::ipc;
 use crate::plan::Firing;
-use crate::server::protocol::ToServer;
+use crate::server::protocol::{ServerSpec, ToServer};
 use crate::sut::command;
 use crate::sut::command::handle::Guard;
 use crate::sut::command::port;
 use crate::sut::command::process::CommandTarget;
-use crate::sut::control_links::Lines;
+use crate::sut::control_links::{Lines, ToWorkers};
 use crate::sut::error::RunError;
 use crate::transport::tickets::TicketKey;
 use futures_util::future::join_all;
@@ -27,7 +28,11 @@ const STILL_WITHIN: Duration = Duration::from_millis(250);
 pub(crate) struct Instances {
     /// By instance, then process.
     pub(crate) members: Vec<Vec<AsyncMutex<CommandTarget>>>,
-    /// `None`: the embedded server, which has lines instead.
+    /// What each is, where they are embedded servers.
+    pub(crate) specs: Vec<Vec<ServerSpec>>,
+    /// How those get their links to workers.
+    pub(crate) workers: ToWorkers,
+    /// `None`: the embedded server, which has links instead.
     pub(crate) stop_signal: Option<command::Signal>,
     pub(crate) guard: Guard,
     /// Faults that wait in the embedded servers for attempts and new connections; a process that starts again is told of them.
@@ -48,6 +53,8 @@ impl Instances {
     pub(crate) fn new(guard: Guard) -> Instances {
         Instances {
             members: Vec::new(),
+            specs: Vec::new(),
+            workers: ToWorkers::default(),
             stop_signal: None,
             guard,
             standing: Mutex::default(),
@@ -83,8 +90,10 @@ impl Instances {
             return Ok(Times { first, last });
         }
         let mut pids = Vec::new();
-        for target in &mut members {
-            let started = target.launch().await?;
+        for (target, spec) in members.iter_mut().zip(&self.specs[usize::from(instance)]) {
+            let (ours, theirs) = ipc::pair()?;
+            let started = target.launch_with(Some(theirs)).await?;
+            lines.begin(started.pid, spec, ours, &self.workers)?;
             first = first.min(started.at);
             pids.push(started.pid);
         }

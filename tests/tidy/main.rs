@@ -23,6 +23,8 @@ const ORDER: &[&str] = &[
     "metrics",
     // bytes, frames, and both sides of a connection
     "transport", "ws",
+    // how our own processes talk to each other
+    "ipc",
     // a plan on sockets or in memory, and in virtual time
     "snapshots", "recorder", "server", "sut", "load", "run", "cluster", "sim",
     // evidence, from files
@@ -35,7 +37,7 @@ const ORDER: &[&str] = &[
 /// These may use all.
 const PROGRAM: [&str; 5] = ["cli", "cmd", "main", "lib", "crate"];
 /// Have sockets, tasks and a clock; the others have none.
-const WORLDS: [&str; 9] = ["snapshots", "recorder", "transport", "ws", "server", "sut", "load", "run", "cluster"];
+const WORLDS: [&str; 10] = ["snapshots", "recorder", "transport", "ws", "ipc", "server", "sut", "load", "run", "cluster"];
 
 #[test]
 fn a_module_uses_only_those_before_it() {

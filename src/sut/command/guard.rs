@@ -1,13 +1,14 @@
 //! The guard process, `closestorm __guard`: starts the targets and kills all of them when closestorm is gone, whatever killed it.
 //!
-//! closestorm alone holds the other end of the guard's stdin, so the end of that pipe is the end of closestorm, by SIGKILL too.
+//! closestorm alone holds the other end of the link that is the guard's stdin, so the end of that is the end of closestorm, by SIGKILL too.
 //! The guard has one thread, a process group of its own (no Ctrl-C reaches it, no fault
 //! hits it), and is the subreaper of all that it starts: whoever loses its parent becomes its child, so it can kill and reap
 //! everybody, even a process that made its own session. The other side of the conversation is `handle`.
 
+use crate::ipc;
 use crate::sut::command::family;
 use crate::sut::command::family::Process;
-use crate::sut::command::protocol::{MARK, Notice, Order, Setup, Step};
+use crate::sut::command::protocol::{MARK, Notice, Order, PROTOCOL, Step};
 use crate::transport::clock::monotonic_ns;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
@@ -16,13 +17,12 @@ use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::unix::pipe::Receiver;
 use tokio::signal::unix::{Signal as Arriving, SignalKind, signal};
 
 /// First wait between two looks at the processes of an ending slot; doubled while nothing changes.
@@ -32,10 +32,10 @@ const LOOK_LAST: Duration = Duration::from_millis(250);
 
 /// The guard from start to end; returns its exit code.
 ///
-/// `arg` is the JSON of the one argument after `__guard`. Returns when stdin has ended and no descendant is left. To be called
-/// first thing in `main`, outside of any runtime: threads and children of others would be taken for targets.
-pub fn main(arg: &str) -> u8 {
-    match run(arg) {
+/// Returns when its link has ended and no descendant is left. To be called first thing in `main`, outside of any runtime: threads and
+/// children of others would be taken for targets.
+pub fn main() -> u8 {
+    match run() {
         Ok(()) => 0,
         Err(error) => {
             // Nobody reads this but a terminal, and that may be gone.
@@ -45,13 +45,13 @@ pub fn main(arg: &str) -> u8 {
     }
 }
 
-fn run(arg: &str) -> io::Result<()> {
-    let setup: Setup = serde_json::from_str(arg)?;
-    nix::sys::prctl::set_child_subreaper(true)?;
-    tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?.block_on(serve(setup.mark))
+fn run() -> Result<(), ipc::Error> {
+    let link = ipc::inherited()?;
+    nix::sys::prctl::set_child_subreaper(true).map_err(io::Error::from)?;
+    tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?.block_on(serve(link))
 }
 
-async fn serve(mark: String) -> io::Result<()> {
+async fn serve(link: UnixStream) -> Result<(), ipc::Error> {
     // Caught, not ignored or blocked: what is ignored or blocked here would be so in the targets as well, and SIGTERM would not
     // stop them, whereas handlers end with exec. Held to the end, so that none of these signals kills the guard.
     let _caught = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()]
@@ -61,24 +61,34 @@ async fn serve(mark: String) -> io::Result<()> {
         .collect::<io::Result<Vec<Arriving>>>()?;
     let mut child_ended = signal(SignalKind::child())?;
     // Whoever started closestorm may have blocked some, SIGCHLD among them.
-    SigSet::empty().thread_set_mask()?;
-    let orders = Receiver::from_owned_fd(io::stdin().as_fd().try_clone_to_owned()?)?;
-    let mut orders = BufReader::new(orders).lines();
-    let mut guard = Running { mark, slots: BTreeMap::new(), known: BTreeMap::new(), look_in: LOOK_FIRST };
-    say(&Notice::Hello);
-    loop {
+    SigSet::empty().thread_set_mask().map_err(io::Error::from)?;
+    let (notices, mut orders, _) = ipc::open(link, PROTOCOL)?;
+    let mark = match orders.next().await? {
+        Some(Order::Setup { mark }) => mark,
+        Some(other) => return Err(ipc::Error::out_of_place(&other)),
+        None => return Ok(()),
+    };
+    let mut guard = Running { mark, notices, slots: BTreeMap::new(), known: BTreeMap::new(), look_in: LOOK_FIRST };
+    let outcome = loop {
         tokio::select! {
             biased; // ends are noticed before new orders, so that a slot is free as soon as it can be
             _ = child_ended.recv() => guard.reap(),
             () = tokio::time::sleep(guard.look_in), if guard.slots.values().any(Slot::ending) => guard.look(),
-            line = orders.next_line() => match line {
-                Ok(Some(line)) => guard.obey(&line),
-                Ok(None) | Err(_) => break,
+            order = orders.next() => {
+                let obeyed = match order {
+                    Ok(Some(order)) => guard.obey(order, &mut orders),
+                    Ok(None) => break Ok(()),
+                    Err(error) => Err(error),
+                };
+                // Whoever says what it should not is as good as gone.
+                if obeyed.is_err() {
+                    break obeyed;
+                }
             },
         }
-    }
+    };
     kill_everybody(&mut child_ended).await;
-    Ok(())
+    outcome
 }
 
 /// Kills and reaps until no child remains; whoever forks or loses its parent meanwhile is found in the next round.
@@ -98,17 +108,9 @@ async fn kill_everybody(child_ended: &mut Arriving) {
     }
 }
 
-/// Writes a notice; blocks while the pipe is full. If nobody reads any more, stdin ends too, and that is where it is handled.
-fn say(notice: &Notice) {
-    if let Ok(mut line) = serde_json::to_vec(notice) {
-        line.push(b'\n');
-        let mut out = io::stdout().lock();
-        let _ = out.write_all(&line).and_then(|()| out.flush());
-    }
-}
-
 struct Running {
     mark: String,
+    notices: ipc::Sender<Notice>,
     /// From the start of the leader until no process of the slot is left.
     slots: BTreeMap<u16, Slot>,
     /// Slots of processes once seen, by identity. A process that is ending has no readable mark any more and may have no parent
@@ -132,18 +134,24 @@ impl Slot {
 }
 
 impl Running {
-    fn obey(&mut self, line: &str) {
-        let Ok(order) = serde_json::from_str(line) else { return };
+    /// Carries out an order; an error is one of the link, not of the order.
+    fn obey(&mut self, order: Order, orders: &mut ipc::Receiver<Order>) -> Result<(), ipc::Error> {
         let (id, slot, outcome) = match order {
-            Order::Start { id, slot, argv, env, workdir, output } => {
-                (id, slot, self.start(id, slot, &argv, &env, workdir.as_deref(), &output))
+            Order::Setup { .. } => return Err(ipc::Error::out_of_place(&order)),
+            Order::Start { id, slot, argv, env, workdir, output, linked } => {
+                let stdin = if linked { Some(orders.file()?) } else { None };
+                (id, slot, self.start(id, slot, &argv, &env, workdir.as_deref(), (stdin, &output)))
             }
             Order::Signal { id, slot, signal } => (id, slot, self.signal(id, slot, signal)),
         };
-        match outcome {
-            Ok(notice) => say(&notice),
-            Err((step, errno)) => say(&Notice::Failed { id, slot, step, errno: errno as i32 }),
-        }
+        self.say(&outcome.unwrap_or_else(|(step, errno)| Notice::Failed { id, slot, step, errno: errno as i32 }));
+        Ok(())
+    }
+
+    /// Says something. If nobody reads any more, the orders end too, and that is where it is handled.
+    fn say(&self, notice: &Notice) {
+        // A notice has nothing in it that could be too long.
+        let _ = self.notices.send(notice);
     }
 
     fn start(
@@ -153,7 +161,7 @@ impl Running {
         argv: &[String],
         env: &BTreeMap<String, String>,
         workdir: Option<&Path>,
-        output: &Path,
+        (stdin, output): (Option<OwnedFd>, &Path),
     ) -> Result<Notice, (Step, Errno)> {
         let (program, args) = argv.split_first().ok_or((Step::Program, Errno::EINVAL))?;
         if self.slots.contains_key(&slot) {
@@ -163,7 +171,7 @@ impl Running {
         let err = out.try_clone().map_err(|error| (Step::Output, errno(&error)))?;
         let mut command = Command::new(program);
         command.args(args).envs(env).env(MARK, format!("{}/{slot}", self.mark)).process_group(0);
-        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        command.stdin(stdin.map_or_else(Stdio::null, Stdio::from)).stdout(out).stderr(err);
         if let Some(workdir) = workdir {
             // Looked at first: a failed chdir and a failed exec are the same ENOENT.
             let found = workdir.metadata().map_err(|error| (Step::Workdir, errno(&error)))?;
@@ -233,7 +241,7 @@ impl Running {
             let at = monotonic_ns();
             if let Some((&slot, found)) = self.slots.iter_mut().find(|(_, slot)| slot.leader_runs && slot.leader == pid) {
                 found.leader_runs = false;
-                say(&Notice::Exited { slot, pid: pid.as_raw() as u32, status, signal, at });
+                self.say(&Notice::Exited { slot, pid: pid.as_raw() as u32, status, signal, at });
             }
         }
         self.look();
@@ -247,6 +255,7 @@ impl Running {
             return;
         }
         let members = self.members();
+        let notices = &self.notices;
         self.slots.retain(|number, slot| {
             let left = members.get(number).map_or(&[][..], Vec::as_slice);
             if slot.killed {
@@ -254,7 +263,7 @@ impl Running {
             }
             let gone = !slot.leader_runs && left.is_empty();
             if gone {
-                say(&Notice::Gone { slot: *number, at: monotonic_ns() });
+                let _ = notices.send(&Notice::Gone { slot: *number, at: monotonic_ns() });
             }
             !gone
         });

@@ -1,27 +1,26 @@
 //! Steers a guard: orders with answers, exits as they happen. The guard itself is `guard`.
 //!
-//! Cheap to clone. When the last clone is dropped (or the process ends in whatever way) the guard's stdin ends, and it kills all.
+//! Cheap to clone. When the last clone is dropped (or the process ends in whatever way) the link to the guard ends, and it kills all.
 
+use crate::ipc;
 use crate::sut::command::error::{Error, How};
-use crate::sut::command::protocol::{Notice, Order, Setup, Step};
+use crate::sut::command::protocol::{Notice, Order, PROTOCOL, Step};
 use crate::transport::clock::monotonic_ns;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, HashMap};
-use std::io;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::process::{Child, Command};
+use tokio::sync::{broadcast, oneshot, watch};
 
 /// In which a new guard says hello, and an ended one kills and reaps everybody.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Orders under way; more wait.
-const ORDERS: usize = 64;
 /// Exits that a slow receiver may leave unread.
 const EXITS: usize = 1024;
 
@@ -65,14 +64,14 @@ pub struct Exit {
 /// A guard process and all that it started.
 #[derive(Clone, Debug)]
 pub struct Guard {
-    /// `None` after `shutdown`. Holding a sender keeps the guard's stdin open.
-    orders: Arc<Mutex<Option<mpsc::Sender<String>>>>,
+    /// `None` after `shutdown`. Holding a sender keeps the guard's link open.
+    orders: Arc<Mutex<Option<ipc::Sender<Order>>>>,
     next: Arc<AtomicU64>,
     shared: Arc<Shared>,
     pid: u32,
 }
 
-/// What the reading task writes. It holds no sender, so that dropping the last `Guard` ends stdin.
+/// What the reading task writes. It holds no sender, so that dropping the last `Guard` ends the link.
 #[derive(Debug)]
 struct Shared {
     waiting: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
@@ -107,32 +106,25 @@ impl Guard {
 
     /// Starts a guard from another closestorm binary; for programs that are not closestorm themselves, as tests are.
     pub async fn launch_from(program: &Path) -> Result<Self, Error> {
-        let setup = Setup { mark: format!("{}-{}", std::process::id(), monotonic_ns()) };
-        let mut child = Command::new(program)
+        let (ours, theirs) = ipc::pair().map_err(Error::Launch)?;
+        let child = Command::new(program)
             // Not our own name, so that a `pkill -f closestorm` leaves somebody to clean up.
             .arg0("storm-guard")
             .arg("__guard")
-            .arg(serde_json::to_string(&setup).map_err(|error| Error::Launch(error.into()))?)
             .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdin(theirs)
+            .stdout(Stdio::null())
             .spawn()
             .map_err(Error::Launch)?;
-        let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(Error::Launch(io::Error::other("no pipes")));
-        };
-        let mut notices = BufReader::new(stdout).lines();
-        hello(&mut notices).await.map_err(Error::Launch)?;
-        let (orders, mut outbox) = mpsc::channel::<String>(ORDERS);
-        // One writer, so that a caller that stops waiting never leaves half a line in the pipe. It owns stdin and ends with the
-        // last sender.
-        tokio::spawn(async move {
-            while let Some(line) = outbox.recv().await {
-                if stdin.write_all(line.as_bytes()).await.is_err() {
-                    break;
-                }
-            }
-        });
+        let (orders, mut notices, _) = ipc::open(ours, PROTOCOL).map_err(Error::Launch)?;
+        let strange = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("the program started does not act as a guard: {why}"));
+        match tokio::time::timeout(PATIENCE, notices.hello()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(Error::Launch(strange(&error.to_string()))),
+            Err(_) => return Err(Error::Launch(strange(&format!("it said nothing within {PATIENCE:?}")))),
+        }
+        let said = orders.send(&Order::Setup { mark: format!("{}-{}", std::process::id(), monotonic_ns()) });
+        said.map_err(|error| Error::Launch(io::Error::other(error)))?;
         let shared = Arc::new(Shared {
             waiting: Mutex::default(),
             state: watch::Sender::new(State::default()),
@@ -152,10 +144,15 @@ impl Guard {
     ///
     /// Errors: `ProgramNotFound`, `Program`, `Workdir`, `Output`, `StillRunning` while a process of the slot is left, `GuardLost`.
     pub async fn start(&self, slot: u16, spec: Spec) -> Result<Started, Error> {
+        self.start_with(slot, spec, None).await
+    }
+
+    /// As [`start`](Self::start), with the end of a link as stdin.
+    pub(crate) async fn start_with(&self, slot: u16, spec: Spec, stdin: Option<OwnedFd>) -> Result<Started, Error> {
         let program = spec.argv.first().cloned().unwrap_or_default();
-        let Spec { argv, env, workdir, output } = spec;
-        let order = |id| Order::Start { id, slot, argv, env, workdir: workdir.clone(), output: output.clone() };
-        self.ask(order).await?.map_err(|(step, errno)| {
+        let (Spec { argv, env, workdir, output }, linked) = (spec, stdin.is_some());
+        let order = |id| Order::Start { id, slot, argv, env, workdir: workdir.clone(), output: output.clone(), linked };
+        self.ask(order, stdin).await?.map_err(|(step, errno)| {
             let source = io::Error::from_raw_os_error(errno);
             match step {
                 Step::Slot | Step::Signal => Error::StillRunning,
@@ -174,7 +171,7 @@ impl Guard {
         if signal == Signal::SIGKILL {
             self.expect_exit(slot);
         }
-        match self.ask(|id| Order::Signal { id, slot, signal: signal as i32 }).await? {
+        match self.ask(|id| Order::Signal { id, slot, signal: signal as i32 }, None).await? {
             Ok(delivered) => Ok(delivered.at),
             Err((Step::Slot, _)) => Err(Error::NotRunning),
             Err((_, errno)) => Err(Error::Signal(io::Error::from_raw_os_error(errno))),
@@ -231,15 +228,17 @@ impl Guard {
         tokio::time::timeout(PATIENCE, gone).await.map(drop).map_err(|_| Error::Stuck { within: PATIENCE })
     }
 
-    async fn ask(&self, order: impl FnOnce(u64) -> Order) -> Result<Answer, Error> {
+    async fn ask(&self, order: impl FnOnce(u64) -> Order, file: Option<OwnedFd>) -> Result<Answer, Error> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut line = serde_json::to_string(&order(id)).map_err(|error| Error::Launch(error.into()))?;
-        line.push('\n');
         let (sender, answer) = oneshot::channel();
         lock(&self.shared.waiting).insert(id, sender);
         // The sender is cloned only for as long as this order takes.
         let orders = lock(&self.orders).clone().ok_or(Error::GuardLost)?;
-        orders.send(line).await.map_err(|_| Error::GuardLost)?;
+        let said = match file {
+            Some(file) => orders.send_with(&order(id), file),
+            None => orders.send(&order(id)),
+        };
+        said.map_err(|error| Error::Launch(io::Error::other(error)))?;
         drop(orders);
         if self.shared.state.borrow().guard_gone {
             return Err(Error::GuardLost); // its answers were dropped before ours was awaited
@@ -258,19 +257,18 @@ impl Guard {
     }
 }
 
-async fn hello(notices: &mut Lines<BufReader<ChildStdout>>) -> io::Result<()> {
-    let line = tokio::time::timeout(PATIENCE, notices.next_line()).await??;
-    match line.as_deref().map(serde_json::from_str) {
-        Some(Ok(Notice::Hello)) => Ok(()),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the program started does not act as a guard")),
-    }
-}
-
 /// Takes notices until the guard is gone. If it did not end by itself, kills what can still be reached: the groups it led.
-async fn listen(mut notices: Lines<BufReader<ChildStdout>>, mut child: Child, shared: Arc<Shared>) {
-    while let Ok(Some(line)) = notices.next_line().await {
-        if let Ok(notice) = serde_json::from_str(&line) {
-            shared.take(notice);
+async fn listen(mut notices: ipc::Receiver<Notice>, mut child: Child, shared: Arc<Shared>) {
+    loop {
+        match notices.next().await {
+            Ok(Some(notice)) => shared.take(notice),
+            Ok(None) => break,
+            Err(error) => {
+                // Nobody to tell where stderr is closed. It ends when its orders do.
+                let _ = writeln!(io::stderr(), "closestorm: the guard process: {error}");
+                let _ = child.start_kill();
+                break;
+            }
         }
     }
     let orderly = child.wait().await.is_ok_and(|status| status.success());
@@ -286,7 +284,6 @@ async fn listen(mut notices: Lines<BufReader<ChildStdout>>, mut child: Child, sh
 impl Shared {
     fn take(&self, notice: Notice) {
         match notice {
-            Notice::Hello => {}
             Notice::Started { id, slot, pid, at } => {
                 let started = SlotState { pid, asked: false, exit: None, gone_at: None };
                 self.state.send_modify(|state| {

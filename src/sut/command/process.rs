@@ -12,6 +12,7 @@ use crate::template::fill_one;
 use crate::transport::clock::monotonic_ns;
 use nix::sys::signal::Signal;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -139,13 +140,18 @@ impl CommandTarget {
     ///
     /// Errors: `StillRunning`, `PortInUse`, and those of `Guard::start`.
     pub async fn launch(&mut self) -> Result<Started, Error> {
+        self.launch_with(None).await
+    }
+
+    /// As [`launch`](Self::launch), with the end of a link as its standard input.
+    pub(crate) async fn launch_with(&mut self, stdin: Option<OwnedFd>) -> Result<Started, Error> {
         self.sweep().await?;
         if let Some(&address) = self.recipe.addrs.iter().find(|&&addr| !self.recipe.port_held && !port::is_free(addr)) {
             return Err(Error::PortInUse { address });
         }
         self.output_from = self.recipe.spec.output.metadata().map_or(0, |output| output.len());
         self.paused = false;
-        let started = self.guard.start(self.slot, self.recipe.spec.clone()).await?;
+        let started = self.guard.start_with(self.slot, self.recipe.spec.clone(), stdin).await?;
         self.started = Some(started);
         Ok(started)
     }

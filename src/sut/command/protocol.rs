@@ -1,7 +1,8 @@
-//! What closestorm and its guard say to each other: one JSON object a line, orders to its stdin, notices from its stdout.
+//! What closestorm and its guard say to each other over the link (`ipc`) that is the guard's standard input.
 //!
-//! All times are nanoseconds of CLOCK_MONOTONIC (`transport::clock`), which both sides share.
+//! The guard is beside closestorm and sends signals to processes: what is said here is for this machine only. All times are nanoseconds of CLOCK_MONOTONIC (`transport::clock`), which both sides share.
 
+use crate::ipc::Protocol;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,17 +10,18 @@ use std::path::PathBuf;
 /// Environment variable that marks every process of a slot, so that one that left its group and lost its parent is still found.
 pub(crate) const MARK: &str = "CLOSESTORM_SLOT";
 
-/// The argument of `closestorm __guard`.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Setup {
-    /// Unique among the guards of this machine; the value of `MARK` is this, a slash and the slot.
-    pub(crate) mark: String,
-}
+/// Name and version of what is said here.
+pub(crate) const PROTOCOL: Protocol = Protocol { name: "guard", version: 1 };
 
 /// To the guard. `id` comes back in the answer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Order {
+    /// Said once, first.
+    Setup {
+        /// Unique among the guards of this machine; the value of `MARK` is this, a slash and the slot.
+        mark: String,
+    },
     /// Start a program as leader of a new process group; answered by `Started` or `Failed`.
     Start {
         id: u64,
@@ -30,6 +32,8 @@ pub(crate) enum Order {
         workdir: Option<PathBuf>,
         /// stdout and stderr are appended to this file.
         output: PathBuf,
+        /// Its standard input is the end of a link that comes with this message, and not empty.
+        linked: bool,
     },
     /// Send a signal to a slot; answered by `Signalled` or `Failed`.
     Signal { id: u64, slot: u16, signal: i32 },
@@ -39,8 +43,6 @@ pub(crate) enum Order {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Notice {
-    /// It is ready for orders.
-    Hello,
     /// The program runs: exec succeeded before `at`.
     Started { id: u64, slot: u16, pid: u32, at: u64 },
     /// An order could not be carried out.

@@ -1,0 +1,172 @@
+//! Between the processes of a run: no stranger can speak to them, no secret stands where others of the machine can read it, and what is
+//! wrong is said.
+
+use super::{LONG, Place, command_target, until};
+use crate::embedded::Server;
+use serde_json::json;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+
+/// Words that a scenario has, and nobody may find.
+const SECRETS: [&str; 4] = ["canary-of-a-header", "canary-of-an-address", "canary-of-a-query", "PRIVATE KEY"];
+
+/// The processes of a place that are neither the one that the test has started nor the user's own server.
+fn internal(place: &Place) -> Vec<(u32, Vec<String>)> {
+    let line = |pid: u32| {
+        let text = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).into_owned();
+        (pid, text.split_terminator('\0').map(str::to_owned).collect::<Vec<_>>())
+    };
+    let ours = |words: &Vec<String>| words.get(1).is_some_and(|word| word.starts_with("__"));
+    place.processes().into_iter().map(line).filter(|(_, words)| ours(words)).collect()
+}
+
+/// Numbers of the sockets that a process has open.
+fn sockets(pid: u32) -> Vec<String> {
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let names = files.filter_map(|file| Some(fs::read_link(file.path()).ok()?.to_string_lossy().into_owned()));
+    names.filter_map(|name| Some(name.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())).collect()
+}
+
+/// Nothing secret stands in a command line or an environment, and no socket has a name or waits for anybody.
+fn assert_private(place: &Place, expected: &[&str]) {
+    let internal = internal(place);
+    let mut words: Vec<_> = internal.iter().map(|(_, words)| words[1].clone()).collect();
+    words.sort();
+    assert_eq!(words, expected);
+    let unix = fs::read_to_string("/proc/net/unix").expect("this is Linux");
+    let mut links = 0;
+    for (pid, words) in &internal {
+        assert_eq!(words.len(), 2, "{words:?}");
+        let environment = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/environ")).expect("it lives")).into_owned();
+        SECRETS.iter().for_each(|secret| assert!(!environment.contains(secret), "{words:?}: {secret}"));
+        for socket in sockets(*pid) {
+            // Number, references, protocol, flags, type, state, inode, and a path where it has a name.
+            let Some(row) = unix.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|row| row.get(6) == Some(&&*socket))
+            else {
+                continue;
+            };
+            links += 1;
+            assert_eq!((row.len(), row[3]), (7, "00000000"), "{words:?} can be connected to: {row:?}");
+        }
+    }
+    assert!(links >= internal.len(), "each has one");
+}
+
+#[test]
+fn no_secret_stands_in_a_command_line_and_no_stranger_can_connect() {
+    let clients = "[clients.web]\ncount = 10\narrive = { over = \"300ms\" }\nquery = \"token=canary-of-a-query\"\n\
+                   headers = { Authorization = \"canary-of-a-header\" }\n";
+    let address = "address = \"ws://user:canary-of-an-address@127.0.0.1:{port}/\"\n";
+    let command = command_target("{serve}", LONG);
+    let table = [
+        (
+            format!("[target.embedded]\ntls = true\nprocesses = 2\n{clients}"),
+            "2",
+            &["__guard", "__guard", "__server", "__server", "__worker", "__worker"][..],
+        ),
+        (format!("[target.embedded]\ntls = true\n{clients}"), "1", &["__guard", "__server"]),
+        (format!("{command}{address}{clients}"), "2", &["__guard", "__guard", "__worker", "__worker"]),
+    ];
+    for (scenario, workers, expected) in table {
+        let place = Place::with(&format!("duration = \"30s\"\n{scenario}"));
+        let run = place.start(&["run", "test.toml", "--workers", workers, "--out", "run"]);
+        run.until_it_runs();
+        until("not all are open", || run.err().contains("open 10/10"));
+        assert_private(&place, expected);
+        run.signal("INT");
+        let ended = run.end();
+        ended.assert_code(130);
+    }
+}
+
+/// What a process of ours prints, and its exit code, when it is told this.
+fn told(word: &str, bytes: &[u8]) -> (Option<i32>, String) {
+    let (mut ours, theirs) = UnixStream::pair().expect("a link");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_closestorm"))
+        .arg(word)
+        .stdin(OwnedFd::from(theirs))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    // It may have ended before it read all.
+    let _ = ours.write_all(bytes);
+    let _ = ours.shutdown(Shutdown::Write);
+    let mut printed = String::new();
+    child.stderr.take().expect("a pipe").read_to_string(&mut printed).expect("text");
+    (child.wait().expect("it ends").code(), printed)
+}
+
+#[test]
+fn what_is_wrong_on_a_link_is_an_error_with_its_text() {
+    for (word, name) in [("__server", "server"), ("__worker", "worker"), ("__guard", "guard")] {
+        let hello = format!("{{\"closestorm\":\"{name}\",\"version\":1}}\n");
+        let long = "a".repeat((8 << 20) + 1);
+        let table = [
+            (
+                format!("{{\"closestorm\":\"{name}\",\"version\":2}}\n"),
+                format!("the other side speaks {name} 2, and this one speaks {name} 1"),
+            ),
+            (
+                "{\"closestorm\":\"other\",\"version\":1}\n".to_owned(),
+                format!("the other side speaks other 1, and this one speaks {name} 1"),
+            ),
+            ("GET / HTTP/1.1\r\n".to_owned(), "the first line names no protocol: \"GET / HTTP/1.1\\r\"".to_owned()),
+            (format!("{hello}{hello}"), "a second hello: \"{\\\"closestorm\\\"".to_owned()),
+            (
+                format!("{hello}{{\"Stop\n"),
+                format!("not a message of {name} 1: EOF while parsing a string at line 1 column 6; the line is \"{{\\\"Stop\""),
+            ),
+            (format!("{hello}\"\x1b[31m\"\n"), format!("not a message of {name} 1: control character")),
+            (format!("{hello}{long}"), "a line is longer than 8388608 bytes; it begins with \"aaaa".to_owned()),
+            (long, "a line is longer than 8388608 bytes; it begins with \"aaaa".to_owned()),
+        ];
+        for (said, expected) in table {
+            let (code, printed) = told(word, said.as_bytes());
+            assert!(printed.contains(&expected), "{word}: {expected}: {printed}");
+            assert_eq!((code, printed.lines().count()), (Some(1), 1), "{word}: {printed}");
+            assert!(printed.len() < 600 && !printed.contains('\x1b'), "{printed}");
+        }
+        let late = match name {
+            "server" => "\"Worker\"",
+            "worker" => "\"Stop\"",
+            _ => "{\"signal\":{\"id\":0,\"slot\":0,\"signal\":9}}",
+        };
+        let (code, printed) = told(word, format!("{hello}{late}\n").as_bytes());
+        assert!(code == Some(1) && printed.contains("a message that does not belong here: "), "{printed}");
+    }
+}
+
+#[test]
+fn who_is_not_closestorm_cannot_start_its_processes() {
+    for word in ["__server", "__worker", "__guard"] {
+        for stdin in [Stdio::null(), Stdio::piped()] {
+            let ended = Command::new(env!("CARGO_BIN_EXE_closestorm")).arg(word).stdin(stdin).output().expect("the program starts");
+            let printed = String::from_utf8_lossy(&ended.stderr);
+            let why = "this command is started by closestorm itself: its standard input is no link (Socket operation on non-socket";
+            assert!(ended.status.code() == Some(1) && printed.contains(why), "{word}: {printed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hears_what_it_should_not_says_so_and_ends() {
+    let table = [
+        (json!({ "closestorm": "server", "version": 1 }), "a second hello"),
+        (json!("Worker"), "a message that does not belong here: \"\\\"Worker\\\"\""),
+        (json!({ "Nothing": 1 }), "not a message of server 1: unknown variant `Nothing`"),
+        (json!("a".repeat(8 << 20)), "a line is longer than 8388608 bytes"),
+    ];
+    for (said, expected) in table {
+        let mut server = Server::start(&closestorm::plan::Embedded::default()).await;
+        server.tell(&said).await;
+        let told = server.line().await.expect("it says why");
+        let told = told["Notice"]["text"].as_str().unwrap_or_else(|| panic!("{told}")).to_owned();
+        assert!(told.starts_with("embedded server: its link: ") && told.contains(expected), "{told}");
+        assert!(server.line().await.is_none(), "it ends");
+    }
+}
