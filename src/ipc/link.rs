@@ -275,11 +275,10 @@ mod tests {
                 let (mut ours, mut theirs) = (kept.next().expect("one each"), StdStream::from(told.file().expect("a file")));
                 let mut byte = [0];
                 ours.write_all(b"!").and_then(|()| theirs.read_exact(&mut byte)).expect("they belong together");
-            } else {
-                assert!(matches!(told.file(), Err(Error::Files)), "{number}");
             }
         }
         assert!(told.next().await.expect("no error").is_none());
+        assert!(matches!(told.file(), Err(Error::Files)), "none is left");
         writing.await.expect("no panic");
     }
 
