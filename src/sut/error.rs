@@ -1,5 +1,6 @@
 //! Why a run could not begin: each with its cause and the way out.
 
+use crate::ipc;
 use crate::sut::command;
 use crate::transport::tls_error::TlsError;
 use std::io;
@@ -74,12 +75,15 @@ pub enum RunError {
     /// It was told to stop before it began.
     #[error("stopped before the run began")]
     Stopped,
-    /// What is said to a process that was started.
-    #[error(transparent)]
-    Link(#[from] crate::ipc::Error),
     /// The machine.
     #[error("{0}")]
     Io(#[from] io::Error),
+}
+
+impl From<ipc::Error> for RunError {
+    fn from(error: ipc::Error) -> Self {
+        RunError::Io(io::Error::other(error))
+    }
 }
 
 fn beside(left: u64) -> String {
