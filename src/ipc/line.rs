@@ -168,7 +168,7 @@ impl Decoder {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
+    pub fn take<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
         if !self.greeted()? {
             return Ok(None);
         }
@@ -223,7 +223,7 @@ mod tests {
         for part in bytes.chunks(step) {
             decoder.add(part);
             loop {
-                match decoder.next() {
+                match decoder.take() {
                     Ok(Some(message)) => found.push(message),
                     Ok(None) => break,
                     Err(error) => return (found, Some(error)),
@@ -291,11 +291,11 @@ mod tests {
             decoder.add(part);
             given += part.len();
             if decoder.room() > 0 {
-                assert!(decoder.next::<u32>().expect("not too long yet").is_none());
+                assert!(decoder.take::<u32>().expect("not too long yet").is_none());
             }
         }
         assert_eq!(given, LINE_MAX + 1);
-        let told = decoder.next::<u32>().expect_err("too long").to_string();
+        let told = decoder.take::<u32>().expect_err("too long").to_string();
         assert!(told.starts_with("a line is longer than 8388608 bytes; it begins with \"1111"), "{told}");
         // As long as may be, it is a line.
         let text = format!("\"{}\"", "a".repeat(LINE_MAX - 2));
@@ -303,7 +303,7 @@ mod tests {
         let mut decoder = Decoder::new(PROTOCOL);
         decoder.add(&hello(PROTOCOL));
         decoder.add(&line);
-        assert_eq!(decoder.next::<String>().expect("whole").map(|text| text.len()), Some(LINE_MAX - 2));
+        assert_eq!(decoder.take::<String>().expect("whole").map(|text| text.len()), Some(LINE_MAX - 2));
         assert!(matches!(encode(&text), Err(Error::TooLong(_))), "the sender knows it first");
     }
 

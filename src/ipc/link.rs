@@ -177,7 +177,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// See [`Error`]; nothing more can be read then.
     pub(crate) async fn next(&mut self) -> Result<Option<T>, Error> {
         loop {
-            if let Some(message) = self.decoder.next()? {
+            if let Some(message) = self.decoder.take()? {
                 return Ok(Some(message));
             }
             if !self.fill().await? {

@@ -13,13 +13,16 @@ use tokio::time::timeout;
 /// A server process: instance, and which of its processes.
 pub(crate) type Member = (u16, u16);
 
+/// Hands the end of a link to a worker, by its number from 0: that of a server process.
+pub(crate) type Hand = Arc<dyn Fn(u32, Member, OwnedFd) + Send + Sync>;
+
 /// How a server process gets its links to the workers that have the clients.
 #[derive(Clone, Default)]
 pub(crate) struct ToWorkers {
     /// How many there are.
     pub(crate) count: u32,
-    /// Hands the end of a link to one of them, by its number from 0: that of a server process.
-    pub(crate) hand: Option<Arc<dyn Fn(u32, Member, OwnedFd) + Send + Sync>>,
+    /// `None`: there are none.
+    pub(crate) hand: Option<Hand>,
 }
 
 /// The way to tell a server something.
