@@ -1,6 +1,6 @@
 //! The address of a target, as `wss://user:word@host:9000/room/{client}?v=2`, taken apart once. Resolves nothing.
 
-use crate::template::{Template, Values};
+use crate::template::{Template, TemplateValues};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use core::net::{IpAddr, Ipv6Addr};
@@ -77,7 +77,7 @@ impl Address {
     }
 
     /// The `Authorization` header of an attempt, where there are credentials.
-    pub fn authorization(&self, values: &Values<'_>) -> Option<String> {
+    pub fn authorization(&self, values: &TemplateValues<'_>) -> Option<String> {
         self.credentials.as_ref().map(|credentials| basic(&credentials.fill(values)))
     }
 
@@ -173,8 +173,8 @@ fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
 mod tests {
     use super::*;
 
-    fn values() -> Values<'static> {
-        Values { client: "7".into(), attempt: "2".into() }
+    fn values() -> TemplateValues<'static> {
+        TemplateValues { client: "7".into(), attempt: "2".into() }
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::results::record::Manifest;
 use crate::results::runs::Seeds;
 use crate::results::summary::summarise;
 use crate::results::usage::{self, Baseline};
-use crate::run::{self as engine, Places, Start};
+use crate::run::{self as engine, Places, RunStart};
 use crate::sim::{self, GoOn, Simulated};
 use crate::sut::error::RunError;
 use crate::units::print_duration;
@@ -204,7 +204,7 @@ impl Scenario {
             output: output.unwrap_or_else(|| engine::output_file(&scratch.0)),
             warm_up: Duration::ZERO,
         };
-        let (results, verdict) = measured(&plan, Whom::whole(division), (&places, &scratch.0), stop.stopped(), snapshots).await?;
+        let (results, verdict) = measured(&plan, RunPart::whole(division), (&places, &scratch.0), stop.stopped(), snapshots).await?;
         Outcome::of(plan, results, verdict, manifest)
     }
 
@@ -308,16 +308,16 @@ impl Drop for Scratch {
 
 /// Which part of a plan is carried out, by how many processes, and when.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Whom {
+pub(crate) struct RunPart {
     pub(crate) shard: Shard,
     pub(crate) division: Division,
-    pub(crate) start: Start,
+    pub(crate) start: RunStart,
 }
 
-impl Whom {
+impl RunPart {
     /// All of it, as soon as the target is ready.
-    pub(crate) fn whole(division: Division) -> Whom {
-        Whom { shard: Shard::WHOLE, division, start: Start::Ready }
+    pub(crate) fn whole(division: Division) -> RunPart {
+        RunPart { shard: Shard::WHOLE, division, start: RunStart::Ready }
     }
 }
 
@@ -352,13 +352,13 @@ pub(crate) fn divide(mut plan: Plan, shard: Shard, workers: Option<u32>) -> Resu
 /// It could not begin.
 pub(crate) async fn measured(
     plan: &Arc<Plan>,
-    whom: Whom,
+    whom: RunPart,
     (places, folder): (&Places, &Path),
     stop: impl Future<Output = ()>,
     snapshots: Publisher,
 ) -> Result<(Results, Verdict), Error> {
     let usage = Baseline::now();
-    let Whom { shard, division, start } = whom;
+    let RunPart { shard, division, start } = whom;
     let plan = plan.clone();
     let expectations = plan.expectations.clone();
     let mut results = if division.workers == 1 {

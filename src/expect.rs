@@ -172,7 +172,7 @@ pub struct Labels {
     /// Only outages and connections of this fault, by id.
     pub fault: Option<String>,
     /// Only this outcome, of attempts or messages.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<OutcomeLabel>,
     /// Only attempts that were answered with this HTTP status.
     pub status: Option<u16>,
     /// Only this direction, of bytes.
@@ -184,7 +184,7 @@ pub struct Labels {
     /// Only this reported code.
     pub reported: Option<u16>,
     /// Only this status code on the wire, as received by `side`.
-    pub wire: Option<Wire>,
+    pub wire: Option<WireLabel>,
     /// Whose account; client unless said, never proxy.
     pub side: Side,
     /// Only this cause: a fault's id, `remote`, `stay` or `deadline:<name>`.
@@ -210,7 +210,7 @@ pub enum Dir {
 
 /// What a Close frame said on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wire {
+pub enum WireLabel {
     /// There was no Close frame; written `none`.
     Nothing,
     /// This code; 1005 is an empty Close frame.
@@ -219,7 +219,7 @@ pub enum Wire {
 
 /// What became of attempts and messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum OutcomeLabel {
     /// Attempts: 101.
     Opened,
     /// Attempts: ECONNREFUSED.
@@ -310,22 +310,22 @@ const STATS: &[(&str, Stat)] = &[
 ];
 const OPS: &[(&str, Op)] =
     &[("<=", Op::AtMost), (">=", Op::AtLeast), ("==", Op::Equal), ("!=", Op::NotEqual), ("<", Op::Less), (">", Op::Greater)];
-const ATTEMPT_OUTCOMES: &[(&str, Outcome)] = &[
-    ("opened", Outcome::Opened),
-    (event::Outcome::REFUSED, Outcome::Refused),
-    (event::Outcome::TIMED_OUT, Outcome::TimedOut),
-    (event::Outcome::REJECTED, Outcome::Rejected),
-    (event::Outcome::FAILED, Outcome::Failed),
-    (event::Outcome::ABANDONED, Outcome::Abandoned),
+const ATTEMPT_OUTCOMES: &[(&str, OutcomeLabel)] = &[
+    ("opened", OutcomeLabel::Opened),
+    (event::Outcome::REFUSED, OutcomeLabel::Refused),
+    (event::Outcome::TIMED_OUT, OutcomeLabel::TimedOut),
+    (event::Outcome::REJECTED, OutcomeLabel::Rejected),
+    (event::Outcome::FAILED, OutcomeLabel::Failed),
+    (event::Outcome::ABANDONED, OutcomeLabel::Abandoned),
 ];
-const MESSAGE_OUTCOMES: &[(&str, Outcome)] = &[
-    ("due", Outcome::Due),
-    ("not_started", Outcome::NotStarted),
-    ("sent", Outcome::Sent),
-    ("received", Outcome::Received),
-    ("answered", Outcome::Answered),
-    ("lost", Outcome::Lost),
-    ("unanswered", Outcome::Unanswered),
+const MESSAGE_OUTCOMES: &[(&str, OutcomeLabel)] = &[
+    ("due", OutcomeLabel::Due),
+    ("not_started", OutcomeLabel::NotStarted),
+    ("sent", OutcomeLabel::Sent),
+    ("received", OutcomeLabel::Received),
+    ("answered", OutcomeLabel::Answered),
+    ("lost", OutcomeLabel::Lost),
+    ("unanswered", OutcomeLabel::Unanswered),
 ];
 const DIRS: &[(&str, Dir)] = &[("sent", Dir::Sent), ("received", Dir::Received)];
 const TCP_ENDS: &[(&str, TcpEnd)] =
@@ -344,7 +344,7 @@ impl Metric {
     }
 }
 
-impl Outcome {
+impl OutcomeLabel {
     /// As written.
     pub fn name(self) -> &'static str {
         ATTEMPT_OUTCOMES.iter().chain(MESSAGE_OUTCOMES).find(|row| row.1 == self).map_or("", |row| row.0)
@@ -391,8 +391,10 @@ impl Labels {
     /// What a [`Stat::Share`] of the part with these labels divides by.
     pub fn whole(&self, metric: Metric) -> Labels {
         let outcome = match self.outcome {
-            Some(Outcome::Answered | Outcome::Lost | Outcome::Unanswered) if metric == Metric::Messages => Some(Outcome::Sent),
-            Some(_) if metric == Metric::Messages => Some(Outcome::Due),
+            Some(OutcomeLabel::Answered | OutcomeLabel::Lost | OutcomeLabel::Unanswered) if metric == Metric::Messages => {
+                Some(OutcomeLabel::Sent)
+            }
+            Some(_) if metric == Metric::Messages => Some(OutcomeLabel::Due),
             _ => None,
         };
         Labels { fault: self.fault.clone(), outcome, ..self.of_whole() }

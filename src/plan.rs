@@ -18,23 +18,23 @@ use crate::expect::Expectation;
 use crate::reconnect::{Policy, whole_ms};
 use crate::seed::Seed;
 use crate::template::Template;
-pub use admission::{Bucket, Line, Refusal};
+pub use admission::{Bucket, Refusal, ServiceQueue};
 pub use budget::Budget;
 pub use fault::{Fault, Firing, Phase, Pick, Repeat, Schedule, Select, draw_exactly};
-pub use model::{Accept, Gone, Hints, Model, ModelBalance, NoModel, SynRetries, Times};
+pub use model::{Accept, Gone, Hints, Model, ModelBalance, NoModel, ServiceTimes, SynRetries};
 pub use selection::Standing;
 use serde::{Deserialize, Serialize};
 pub use shard::{LocalRow, Shard};
 pub use sockets::LeftOpen;
 use std::time::Duration;
-pub use target::{Admit, Balance, Before, Command, Embedded, Queue, Ready, Remote, Target};
+pub use target::{Admit, Balance, Before, Command, Embedded, QueueOrder, Ready, Remote, Target};
 
-/// What is left out at the end of an [`Answer`] where figures follow.
+/// What is left out at the end of an [`AuthorAnswer`] where figures follow.
 pub const SENTENCE_ENDS: [char; 4] = ['.', ':', ';', ','];
 
 /// What the author of a scenario lets a verdict say to the question; figures of the run follow it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct AuthorAnswer {
     /// Where all that is expected was seen: `"Yes"`, or `"No, as it should be"`.
     pub pass: String,
     /// Where something was seen not to hold.
@@ -51,7 +51,7 @@ pub struct Plan {
     /// What is expected, in words.
     pub hypothesis: Option<String>,
     /// What a verdict says to the question.
-    pub answer: Option<Answer>,
+    pub answer: Option<AuthorAnswer>,
     /// Length of the run from the first due arrival.
     pub duration: Duration,
     /// Root of all random streams.

@@ -17,7 +17,7 @@ type Also = Vec<(Duration, Event)>;
 
 /// The run's clock and books. Closed books ignore what comes later: our own teardown appears in no count.
 #[derive(Debug)]
-pub(crate) struct Journal {
+pub(crate) struct SharedRecorder {
     start: Instant,
     epoch_ns: u64,
     end: Duration,
@@ -27,14 +27,14 @@ pub(crate) struct Journal {
     late: Mutex<BTreeMap<ClientIndex, UnderWay>>,
 }
 
-impl Journal {
+impl SharedRecorder {
     /// Opens the books; offset 0 is at `epoch_ns` of `clock`, which may be to come, and what happens from `end` on is not recorded.
     pub(crate) fn open(recorder: Recorder, end: Duration, clock: Clock, epoch_ns: u64) -> Self {
         let (now, now_ns) = (Instant::now(), clock.now_ns());
         let start = now + Duration::from_nanos(epoch_ns.saturating_sub(now_ns));
         // An epoch that is over already is no instant of tokio's, which do not go back before the first.
         let start = start.checked_sub(Duration::from_nanos(now_ns.saturating_sub(epoch_ns))).unwrap_or(start);
-        Journal { start, epoch_ns, end, observers: Mutex::new((Some(recorder), Also::default())), late: Mutex::default() }
+        SharedRecorder { start, epoch_ns, end, observers: Mutex::new((Some(recorder), Also::default())), late: Mutex::default() }
     }
 
     fn observers(&self) -> MutexGuard<'_, (Option<Recorder>, Also)> {

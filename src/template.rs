@@ -21,7 +21,7 @@ pub const NAMES: &[(&str, Name)] = &[("client", Name::Client), ("attempt", Name:
 
 /// What stands in place of the names.
 #[derive(Clone, Debug)]
-pub struct Values<'a> {
+pub struct TemplateValues<'a> {
     /// For `{client}`.
     pub client: Cow<'a, str>,
     /// For `{attempt}`.
@@ -31,11 +31,11 @@ pub struct Values<'a> {
 /// A text that was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Template {
-    parts: Vec<Part>,
+    parts: Vec<TemplatePart>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+enum TemplatePart {
     Text(String),
     Name(Name),
 }
@@ -61,7 +61,7 @@ impl Template {
                 Token::Text(text) => template.push(text),
                 Token::Brace => template.push("{"),
                 Token::Name(name) => match NAMES.iter().find(|(known, _)| *known == name) {
-                    Some((_, name)) => template.parts.push(Part::Name(*name)),
+                    Some((_, name)) => template.parts.push(TemplatePart::Name(*name)),
                     None => return Err(Unknown { name: name.to_owned(), at }),
                 },
             }
@@ -77,10 +77,10 @@ impl Template {
     }
 
     /// As it is for one attempt.
-    pub fn fill(&self, values: &Values<'_>) -> Cow<'_, str> {
+    pub fn fill(&self, values: &TemplateValues<'_>) -> Cow<'_, str> {
         match self.parts.as_slice() {
             [] => Cow::Borrowed(""),
-            [Part::Text(text)] => Cow::Borrowed(text),
+            [TemplatePart::Text(text)] => Cow::Borrowed(text),
             parts => Cow::Owned(parts.iter().map(|part| part.fill(values)).collect()),
         }
     }
@@ -88,8 +88,8 @@ impl Template {
     /// The parts that are the same for everybody.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Text(text) => Some(text.as_str()),
-            Part::Name(_) => None,
+            TemplatePart::Text(text) => Some(text.as_str()),
+            TemplatePart::Name(_) => None,
         })
     }
 
@@ -104,8 +104,8 @@ impl Template {
     /// The first one of `change`.
     pub fn map<E>(self, change: impl Fn(&str) -> Result<String, E>) -> Result<Template, E> {
         let part = |part| match part {
-            Part::Text(text) => change(&text).map(Part::Text),
-            Part::Name(name) => Ok(Part::Name(name)),
+            TemplatePart::Text(text) => change(&text).map(TemplatePart::Text),
+            TemplatePart::Name(name) => Ok(TemplatePart::Name(name)),
         };
         Ok(Template { parts: self.parts.into_iter().map(part).collect::<Result<_, E>>()? })
     }
@@ -113,18 +113,18 @@ impl Template {
     fn push(&mut self, text: &str) {
         match self.parts.last_mut() {
             _ if text.is_empty() => {}
-            Some(Part::Text(last)) => last.push_str(text),
-            _ => self.parts.push(Part::Text(text.to_owned())),
+            Some(TemplatePart::Text(last)) => last.push_str(text),
+            _ => self.parts.push(TemplatePart::Text(text.to_owned())),
         }
     }
 }
 
-impl Part {
-    fn fill<'a>(&'a self, values: &'a Values<'_>) -> &'a str {
+impl TemplatePart {
+    fn fill<'a>(&'a self, values: &'a TemplateValues<'_>) -> &'a str {
         match self {
-            Part::Text(text) => text,
-            Part::Name(Name::Client) => &values.client,
-            Part::Name(Name::Attempt) => &values.attempt,
+            TemplatePart::Text(text) => text,
+            TemplatePart::Name(Name::Client) => &values.client,
+            TemplatePart::Name(Name::Attempt) => &values.attempt,
         }
     }
 }
@@ -134,8 +134,8 @@ impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for part in &self.parts {
             match part {
-                Part::Text(text) => f.write_str(&text.replace('{', "{{"))?,
-                Part::Name(name) => {
+                TemplatePart::Text(text) => f.write_str(&text.replace('{', "{{"))?,
+                TemplatePart::Name(name) => {
                     let word = NAMES.iter().find(|(_, known)| known == name).map_or("", |(word, _)| word);
                     write!(f, "{{{word}}}")?;
                 }
@@ -203,8 +203,8 @@ fn name(text: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    fn values() -> Values<'static> {
-        Values { client: "17".into(), attempt: "3".into() }
+    fn values() -> TemplateValues<'static> {
+        TemplateValues { client: "17".into(), attempt: "3".into() }
     }
 
     #[test]

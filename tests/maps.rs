@@ -1,6 +1,6 @@
 //! `closestorm simulate --vary`: the same bytes on repeat and with any number of threads, and an edge where arithmetic says it is.
 
-use closestorm::results::map::{Mapped, Outcome, read};
+use closestorm::results::map::{Mapped, PointOutcome, read};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
@@ -50,7 +50,7 @@ fn a_map_is_the_same_on_repeat_and_its_points_with_any_number_of_threads() {
 fn the_edge_lies_where_arithmetic_says() {
     let (_, mapped) = map(&["stuck", "--levels", "9", "--vary", "clients=460..540"]);
     let [edge] = &mapped.map.boundary[..] else { panic!("{:?}", mapped.map.boundary) };
-    assert!(edge.low_outcome != Outcome::Never && edge.high_outcome == Outcome::Never, "{edge:?}");
+    assert!(edge.low_outcome != PointOutcome::Never && edge.high_outcome == PointOutcome::Never, "{edge:?}");
     assert!(edge.low <= 510.0 && edge.high >= 490.0, "{edge:?}");
     // Newest first always gets out: whoever is served has just come.
     let lifo = mapped.map.ways_out.iter().find(|way| way.setting.ends_with("queue=lifo")).expect("it was tried");

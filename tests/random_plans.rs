@@ -3,7 +3,7 @@
 
 use closestorm::event::Event;
 use closestorm::metrics::Results;
-use closestorm::metrics::bank::Metric;
+use closestorm::metrics::distributions::TimeMetric;
 use closestorm::plan::{Plan, Traffic};
 use closestorm::results::Evidence;
 use closestorm::results::record::EndingRow;
@@ -213,15 +213,15 @@ pub(crate) fn broken(plan: &Plan, results: &Results) -> Vec<String> {
     same("connections that ended, in events and ledger", seen("ended"), ledger.closed);
     same("messages sent, in events and books", seen("sent"), total.sent);
     same("messages not started, in events and books", seen("not_started"), total.not_started);
-    let measured = |metrics: [Metric; 2]| metrics.into_iter().map(|metric| results.latency(metric).count()).sum::<u64>();
+    let measured = |metrics: [TimeMetric; 2]| metrics.into_iter().map(|metric| results.latency(metric).count()).sum::<u64>();
     // Attempts that were answered otherwise or failed are counts, and say nothing of how long a stage takes.
     let timed = ledger.opened + ledger.timed_out + ledger.abandoned;
     same(
         "TCP connects: every one that was not refused, rejected or failed has a time or is censored",
-        measured([Metric::TcpConnect, Metric::TcpConnectCensored]),
+        measured([TimeMetric::TcpConnect, TimeMetric::TcpConnectCensored]),
         timed,
     );
-    let upgrades = measured([Metric::OpeningHandshake, Metric::OpeningHandshakeCensored]);
+    let upgrades = measured([TimeMetric::OpeningHandshake, TimeMetric::OpeningHandshakeCensored]);
     same("opening handshakes: every one that opened has a time", u64::from(upgrades >= ledger.opened), 1);
     let echoes: u64 = plan
         .cohorts
@@ -230,9 +230,10 @@ pub(crate) fn broken(plan: &Plan, results: &Results) -> Vec<String> {
         .filter(|(cohort, _)| matches!(cohort.traffic, Traffic::Echo { .. } | Traffic::EchoClosed { .. }))
         .map(|(_, book)| book.sent)
         .sum();
-    same("round trips: every message ends in a time or is censored", measured([Metric::Rtt, Metric::RttCensored]), echoes);
-    same("round trips from sent", measured([Metric::RttFromSent, Metric::RttFromSentCensored]), echoes);
-    let reconnects = measured([Metric::ReconnectTime, Metric::ReconnectTimeCensored]) + results.latency(Metric::ReconnectTimeNever).count();
+    same("round trips: every message ends in a time or is censored", measured([TimeMetric::Rtt, TimeMetric::RttCensored]), echoes);
+    same("round trips from sent", measured([TimeMetric::RttFromSent, TimeMetric::RttFromSentCensored]), echoes);
+    let reconnects =
+        measured([TimeMetric::ReconnectTime, TimeMetric::ReconnectTimeCensored]) + results.latency(TimeMetric::ReconnectTimeNever).count();
     same("outages: every one is back, cut by the end, or never back", reconnects, total.affected);
     for (index, fault) in (0_u16..).zip(&plan.faults) {
         let planned = fault.firings(plan.seed, results.measured).len();

@@ -41,10 +41,10 @@ pub(super) fn machine(observed: &Observed, rtt: f64) -> Vec<Parameter> {
         return Vec::new();
     }
     let phase = phase(&retries);
-    let machine = Machine { rtt, phase, busy: busy(observed), lag: 0.0, cost: 0.0 };
-    let machine = Machine { lag: machine.lag_alone(&retries), ..machine };
+    let machine = MachineTimes { rtt, phase, busy: busy(observed), lag: 0.0, cost: 0.0 };
+    let machine = MachineTimes { lag: machine.lag_alone(&retries), ..machine };
     let found = if observed.weight > 1.0 { None } else { machine.find_cost(&retries) };
-    let machine = Machine { cost: found.map_or(0.0, |(cost, _)| cost), ..machine };
+    let machine = MachineTimes { cost: found.map_or(0.0, |(cost, _)| cost), ..machine };
     let all = opened_too(&retries);
     let delays = machine.delays(&retries);
     let lags = |most: f64| -> Vec<u64> {
@@ -102,7 +102,7 @@ fn busy(observed: &Observed) -> Vec<(u64, u64)> {
 }
 
 /// The machine, as far as it is known; times in µs.
-struct Machine {
+struct MachineTimes {
     rtt: f64,
     phase: Option<u64>,
     busy: Vec<(u64, u64)>,
@@ -111,7 +111,7 @@ struct Machine {
     cost: f64,
 }
 
-impl Machine {
+impl MachineTimes {
     /// When a timer ends: on the grid.
     fn ends(&self, one: &Retry) -> u64 {
         self.phase.map_or(one.due, |phase| tick_after(one.due, phase))
@@ -160,7 +160,7 @@ impl Machine {
     fn find_cost(&self, retries: &[Retry]) -> Option<(f64, f64)> {
         let all = opened_too(retries);
         let distance = |cost: f64| -> f64 {
-            let machine = Machine { cost, busy: self.busy.clone(), ..*self };
+            let machine = MachineTimes { cost, busy: self.busy.clone(), ..*self };
             let lag = (self.lag - cost).max(0.0);
             let looked_at = retries.iter().zip(machine.delays(retries)).filter(|(one, _)| all || one.refused);
             looked_at.map(|(one, delay)| (self.lag_of(one) as f64 - lag - delay).abs().min(FAR)).sum()

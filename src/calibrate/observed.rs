@@ -23,7 +23,7 @@ pub(super) struct Handshake {
 
 /// A process that was started in the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Start {
+pub(super) struct ProcessStart {
     pub(super) instance: u16,
     pub(super) started: u64,
     /// When it took connections: the first one that it took, where that was before the engine saw it listen.
@@ -56,7 +56,7 @@ pub(super) struct Observed {
     pub(super) handshakes: Vec<Handshake>,
     /// Start and length of attempts that were refused.
     pub(super) refused: Vec<(u64, u64)>,
-    pub(super) starts: Vec<Start>,
+    pub(super) starts: Vec<ProcessStart>,
     /// Attempts after a wait that were connected or refused.
     pub(super) retries: Vec<Retry>,
     /// When attempts began, sorted.
@@ -115,9 +115,11 @@ impl Observed {
                     match field(row, "what") {
                         Some("down" | "exited") => *lives.entry(instance).or_default() += 1,
                         Some("started") => _ = started.insert(instance, at),
-                        Some("listening") => {
-                            observed.starts.extend(started.remove(&instance).map(|started| Start { instance, started, listening: at }))
-                        }
+                        Some("listening") => observed.starts.extend(started.remove(&instance).map(|started| ProcessStart {
+                            instance,
+                            started,
+                            listening: at,
+                        })),
                         _ => {}
                     }
                 }

@@ -6,7 +6,7 @@
 
 use super::observed::{Handshake, Observed};
 use super::parameter::{Parameter, quantile, quantiles, text};
-use crate::plan::{Line, Queue};
+use crate::plan::{QueueOrder, ServiceQueue};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ const HALF_LIVES: [f64; 8] = [30e3, 60e3, 120e3, 250e3, 500e3, 1e6, 2e6, 5e6];
 
 /// What was found.
 #[derive(Debug)]
-pub(super) struct Service {
+pub(super) struct MeasuredService {
     /// Whether the server was seen busy for long enough to show its rate.
     pub(super) busy: bool,
     pub(super) parameters: Vec<Parameter>,
@@ -52,10 +52,10 @@ pub(super) struct Service {
 }
 
 /// Handshakes of one process in the order of completion.
-type Life<'a> = Vec<&'a Handshake>;
+type ProcessLife<'a> = Vec<&'a Handshake>;
 
 /// Fits the queue; `rtt` in µs.
-pub(super) fn fit(observed: &Observed, rtt: f64) -> Service {
+pub(super) fn fit(observed: &Observed, rtt: f64) -> MeasuredService {
     let lives = lives(observed);
     // A server that serves fewer at a time than this is busy while so many are under way.
     let crowd = (most_at_once(&lives) / CROWD).clamp(1, CROWD_MAX);
@@ -69,7 +69,7 @@ pub(super) fn fit(observed: &Observed, rtt: f64) -> Service {
         // What is left is the steady cost.
         gaps.iter_mut().for_each(|gap| gap.length = (gap.length - gap.age.map_or(0.0, |age| cold.at(age as f64))).max(0.0));
     }
-    let rate = Rate::of(&gaps, crowd.max(BATCH), observed.weight);
+    let rate = CompletionRate::of(&gaps, crowd.max(BATCH), observed.weight);
     if rate.gap < GAP_MIN {
         return never_busy(observed, &lives, rtt);
     }
@@ -91,11 +91,11 @@ pub(super) fn fit(observed: &Observed, rtt: f64) -> Service {
     }
     let mut residuals = residuals(&lives, rate.gap * f64::from(places), places, cold.as_ref().map(|cold| (cold, rate.gap)));
     residuals.sort_unstable();
-    Service { busy: true, parameters, residuals: (quantile(&residuals, 0.5), quantile(&residuals, 0.9)), notes }
+    MeasuredService { busy: true, parameters, residuals: (quantile(&residuals, 0.5), quantile(&residuals, 0.9)), notes }
 }
 
-fn lives(observed: &Observed) -> Vec<Life<'_>> {
-    let mut lives: BTreeMap<(u16, u32), Life<'_>> = BTreeMap::new();
+fn lives(observed: &Observed) -> Vec<ProcessLife<'_>> {
+    let mut lives: BTreeMap<(u16, u32), ProcessLife<'_>> = BTreeMap::new();
     for one in &observed.handshakes {
         lives.entry((one.instance, one.life)).or_default().push(one);
     }
@@ -123,8 +123,8 @@ fn stretches<'a>(life: &[&'a Handshake], crowd: usize) -> Vec<Vec<&'a Handshake>
 }
 
 /// Most that were under way at once at one process.
-fn most_at_once(lives: &[Life<'_>]) -> usize {
-    let of = |life: &Life<'_>| {
+fn most_at_once(lives: &[ProcessLife<'_>]) -> usize {
+    let of = |life: &ProcessLife<'_>| {
         let mut changes: Vec<(u64, i64)> = life.iter().flat_map(|one| [(one.asked, 1), (one.opened, -1)]).collect();
         changes.sort_unstable();
         changes
@@ -158,7 +158,7 @@ fn age(observed: &Observed, one: &Handshake, at: u64) -> Option<u64> {
 
 /// The rate of completions while somebody waits, by the mean of the batches. What a server does now and then, as collecting garbage or
 /// accepting hundreds at once, counts; while the machine did something else for longer, the server did not show its rate.
-struct Rate {
+struct CompletionRate {
     /// Mean gap, µs.
     gap: f64,
     /// Standard error of the mean, as a share of it.
@@ -167,8 +167,8 @@ struct Rate {
     spread: f64,
 }
 
-impl Rate {
-    fn of(gaps: &[Gap], batch: usize, weight: f64) -> Rate {
+impl CompletionRate {
+    fn of(gaps: &[Gap], batch: usize, weight: f64) -> CompletionRate {
         let mean = |gaps: &[Gap]| gaps.iter().map(|gap| gap.length).sum::<f64>() / gaps.len() as f64;
         let mut batches: Vec<f64> = gaps.chunks_exact(batch.min(gaps.len())).map(mean).collect();
         batches.sort_by(f64::total_cmp);
@@ -177,11 +177,15 @@ impl Rate {
         let gap = batches.iter().map(|batch| batch.min(most)).sum::<f64>() / batches.len() as f64;
         // Of a normal distribution the middle half is 1.349 standard deviations wide.
         let deviation = (batches[to - 1] - batches[from]) / 1.349;
-        Rate { gap: gap / weight, error: deviation / (batches.len() as f64).sqrt() / gap, spread: deviation * (batch as f64).sqrt() / gap }
+        CompletionRate {
+            gap: gap / weight,
+            error: deviation / (batches.len() as f64).sqrt() / gap,
+            spread: deviation * (batch as f64).sqrt() / gap,
+        }
     }
 }
 
-fn cost(rate: &Rate, places: u32, gaps: &[Gap], weight: f64) -> Parameter {
+fn cost(rate: &CompletionRate, places: u32, gaps: &[Gap], weight: f64) -> Parameter {
     let cost = rate.gap * f64::from(places);
     let mut sorted: Vec<u64> = gaps.iter().map(|gap| gap.length as u64).collect();
     sorted.sort_unstable();
@@ -209,7 +213,7 @@ const SHARES: [f64; 7] = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4];
 /// A short queue of those that met by chance, where the server was never busy for long: cost in µs, and places.
 ///
 /// `None` where those that were under way at once did not wait for each other, or not enough to be told from noise.
-fn short_queue(lives: &[Life<'_>], cost: f64, most: usize) -> Option<(f64, u32)> {
+fn short_queue(lives: &[ProcessLife<'_>], cost: f64, most: usize) -> Option<(f64, u32)> {
     let distance = |cost: f64, places: u32| {
         let residuals = residuals(lives, cost, places, None);
         (residuals.iter().sum::<u64>() as f64 / residuals.len().max(1) as f64).max(1.0)
@@ -222,7 +226,7 @@ fn short_queue(lives: &[Life<'_>], cost: f64, most: usize) -> Option<(f64, u32)>
 }
 
 /// No queue was seen that lasted: an opening handshake takes what it took, and the capacity is at least what was served.
-fn never_busy(observed: &Observed, lives: &[Life<'_>], rtt: f64) -> Service {
+fn never_busy(observed: &Observed, lives: &[ProcessLife<'_>], rtt: f64) -> MeasuredService {
     let mut upgrades: Vec<u64> = observed.handshakes.iter().map(|one| one.opened - one.asked).collect();
     upgrades.sort_unstable();
     // Most are alone: what is longer than the median has waited.
@@ -234,7 +238,7 @@ fn never_busy(observed: &Observed, lives: &[Life<'_>], rtt: f64) -> Service {
         residuals.sort_unstable();
         let from = "arrivals put through short queues of other costs and places".to_owned();
         let parameter = |key, value| Parameter { key, value, from: from.clone(), samples, error_percent: None };
-        return Service {
+        return MeasuredService {
             busy: false,
             parameters: vec![parameter("handshake_cost", text(cost)), parameter("parallel", places.to_string())],
             residuals: (quantile(&residuals, 0.5), quantile(&residuals, 0.9)),
@@ -246,7 +250,7 @@ fn never_busy(observed: &Observed, lives: &[Life<'_>], rtt: f64) -> Service {
     let from = "opening handshakes without a queue, less a round trip".to_owned();
     let mut residuals: Vec<u64> = upgrades.iter().map(|upgrade| upgrade.abs_diff((cost + rtt) as u64)).collect();
     residuals.sort_unstable();
-    Service {
+    MeasuredService {
         busy: false,
         parameters: vec![
             Parameter { key: "handshake_cost", value: text(cost), from, samples, error_percent: None },
@@ -266,7 +270,7 @@ fn never_busy(observed: &Observed, lives: &[Life<'_>], rtt: f64) -> Service {
 }
 
 /// How many are served at a time, with the rate given by the mean gap.
-fn places(lives: &[Life<'_>], gap: f64, most: u32) -> u32 {
+fn places(lives: &[ProcessLife<'_>], gap: f64, most: u32) -> u32 {
     let distance = |places: u32| {
         let residuals = residuals(lives, gap * f64::from(places), places, None);
         (residuals.iter().sum::<u64>() as f64 / residuals.len() as f64).max(1.0)
@@ -284,12 +288,12 @@ fn places(lives: &[Life<'_>], gap: f64, most: u32) -> u32 {
 /// How far each completion lies from that of a queue with these places, fed with the arrivals of the run; µs, in any order.
 ///
 /// What all of them have in common (the way of the answer) is taken off first.
-fn residuals(lives: &[Life<'_>], cost: f64, places: u32, cold: Option<(&Cold, f64)>) -> Vec<u64> {
+fn residuals(lives: &[ProcessLife<'_>], cost: f64, places: u32, cold: Option<(&Cold, f64)>) -> Vec<u64> {
     let mut lags: Vec<i64> = Vec::new();
     for life in lives {
         let mut arrivals: Vec<&&Handshake> = life.iter().collect();
         arrivals.sort_by_key(|one| one.asked);
-        let mut line: Line<()> = Line::new(Queue::Fifo, places, None, Duration::ZERO);
+        let mut line: ServiceQueue<()> = ServiceQueue::new(QueueOrder::Fifo, places, None, Duration::ZERO);
         let mut served: Vec<u64> = Vec::with_capacity(life.len());
         for one in arrivals {
             let arrived = Duration::from_micros(one.asked);
@@ -339,8 +343,8 @@ impl Cold {
 
 /// Looks for a cold start: gap = a + b · 0.5^(age / half-life), over several half-lives, by least absolute deviations, because a machine
 /// that does something else for a while is no cold start.
-fn cold(observed: &Observed, lives: &[Life<'_>]) -> Option<Cold> {
-    let young: Vec<&Life<'_>> = lives.iter().filter(|life| life.first().is_some_and(|one| one.life > 0)).collect();
+fn cold(observed: &Observed, lives: &[ProcessLife<'_>]) -> Option<Cold> {
+    let young: Vec<&ProcessLife<'_>> = lives.iter().filter(|life| life.first().is_some_and(|one| one.life > 0)).collect();
     let since = observed.starts.first()?.listening as f64;
     let gaps: Vec<(f64, f64)> = young
         .iter()

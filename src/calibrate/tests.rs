@@ -2,7 +2,7 @@
 
 use super::fragment::{fragment, overrides};
 use super::*;
-use crate::plan::{Accept, Model, Times};
+use crate::plan::{Accept, Model, ServiceTimes};
 use crate::results::folder;
 use crate::results::read::{Loaded, read};
 use crate::results::record::Verdict;
@@ -80,10 +80,10 @@ fn close(found: f64, truth: f64, share: f64) -> bool {
 #[test]
 fn cost_round_trip_and_start_are_found() {
     let fit = refit(|model| {
-        model.handshake_cost = Times::Constant(ms(3.0));
-        model.rtt = Times::Constant(ms(0.4));
-        model.start_up = Times::Constant(ms(120.0));
-        model.notice = Times::Uniform(ms(1.0), ms(5.0));
+        model.handshake_cost = ServiceTimes::Constant(ms(3.0));
+        model.rtt = ServiceTimes::Constant(ms(0.4));
+        model.start_up = ServiceTimes::Constant(ms(120.0));
+        model.notice = ServiceTimes::Uniform(ms(1.0), ms(5.0));
     });
     assert!(close(time(&fit, "handshake_cost"), 3.0, 0.01), "{fit:#?}");
     assert_eq!(value(&fit, "parallel").as_deref(), Some("1"));
@@ -98,9 +98,9 @@ fn cost_round_trip_and_start_are_found() {
 fn places_are_told_from_a_faster_server() {
     for places in [1, 4, 8] {
         let fit = refit(|model| {
-            model.handshake_cost = Times::Constant(ms(3.0 * f64::from(places)));
+            model.handshake_cost = ServiceTimes::Constant(ms(3.0 * f64::from(places)));
             model.parallel = places;
-            model.rtt = Times::Constant(ms(0.2));
+            model.rtt = ServiceTimes::Constant(ms(0.2));
         });
         assert_eq!(value(&fit, "parallel"), Some(places.to_string()), "{fit:#?}");
         assert!(close(time(&fit, "handshake_cost"), 3.0 * f64::from(places), 0.03), "{fit:#?}");
@@ -109,7 +109,7 @@ fn places_are_told_from_a_faster_server() {
 
 #[test]
 fn costs_that_vary_are_quantiles_and_constant_ones_are_not() {
-    let fit = refit(|model| model.handshake_cost = Times::Exponential(ms(3.0)));
+    let fit = refit(|model| model.handshake_cost = ServiceTimes::Exponential(ms(3.0)));
     let cost = value(&fit, "handshake_cost").unwrap();
     assert!(cost.contains("quantiles"), "{fit:#?}");
 }
@@ -117,9 +117,9 @@ fn costs_that_vary_are_quantiles_and_constant_ones_are_not() {
 #[test]
 fn a_full_listen_queue_shows_its_length() {
     let fit = refit(|model| {
-        model.handshake_cost = Times::Constant(ms(4.0));
+        model.handshake_cost = ServiceTimes::Constant(ms(4.0));
         (model.accept, model.backlog) = (Accept::WhenFree, 127);
-        model.rtt = Times::Constant(ms(0.1));
+        model.rtt = ServiceTimes::Constant(ms(0.1));
     });
     assert_eq!(value(&fit, "accept").as_deref(), Some("\"when_free\""));
     let backlog: f64 = value(&fit, "backlog").unwrap().parse().unwrap();
@@ -129,9 +129,9 @@ fn a_full_listen_queue_shows_its_length() {
 #[test]
 fn a_cold_start_is_found_beside_the_steady_cost() {
     let fit = refit(|model| {
-        model.handshake_cost = Times::Constant(ms(2.0));
+        model.handshake_cost = ServiceTimes::Constant(ms(2.0));
         (model.cold, model.cold_half_life) = (3.0, ms(250.0));
-        model.rtt = Times::Constant(ms(0.1));
+        model.rtt = ServiceTimes::Constant(ms(0.1));
     });
     assert!(close(time(&fit, "handshake_cost"), 2.0, 0.08), "{fit:#?}");
     let cold: f64 = value(&fit, "cold").unwrap_or_else(|| panic!("{fit:#?}")).parse().unwrap();
@@ -142,7 +142,7 @@ fn a_cold_start_is_found_beside_the_steady_cost() {
 #[test]
 fn a_server_that_was_never_busy_is_said_to_be() {
     let fit = refit(|model| {
-        model.handshake_cost = Times::Constant(ms(1.0));
+        model.handshake_cost = ServiceTimes::Constant(ms(1.0));
         model.parallel = 1000;
     });
     assert!(!fit.busy && fit.notes.iter().any(|note| note.contains("never busy")), "{fit:#?}");
@@ -153,9 +153,9 @@ fn those_that_meet_by_chance_show_that_they_wait_for_each_other() {
     // A third busy at most: a row of twenty handshakes with always somebody waiting does not come about.
     let apart = ["clients.together.reconnect={exponential={base=\"2s\",factor=2,cap=\"8s\",jitter=\"full\"}}", "seed=11"];
     let fit = refit_with(&apart, |model| {
-        model.handshake_cost = Times::Constant(ms(1.2));
+        model.handshake_cost = ServiceTimes::Constant(ms(1.2));
         // The answer takes its time, which nobody waits for.
-        model.rtt = Times::Constant(ms(0.2));
+        model.rtt = ServiceTimes::Constant(ms(0.2));
     });
     assert!(!fit.busy && fit.notes.iter().any(|note| note.contains("never busy for long")), "{fit:#?}");
     assert_eq!(value(&fit, "parallel").as_deref(), Some("1"), "{fit:#?}");
@@ -164,7 +164,7 @@ fn those_that_meet_by_chance_show_that_they_wait_for_each_other() {
 
 #[test]
 fn a_lost_worker_is_named() {
-    let mut run = measured(&[], |model| model.handshake_cost = Times::Constant(ms(3.0)));
+    let mut run = measured(&[], |model| model.handshake_cost = ServiceTimes::Constant(ms(3.0)));
     run.summary.generator.lost.push("worker 2 of 3 was lost: killed by SIGKILL".to_owned());
     let fit = fit(&run).unwrap();
     assert!(fit.notes.iter().any(|note| note.starts_with("worker 2 of 3 was lost")), "{fit:#?}");
@@ -181,20 +181,20 @@ fn loaded(fit: &Fit) -> Model {
 
 #[test]
 fn the_fragment_is_a_model_that_loads() {
-    let fit = refit(|model| model.handshake_cost = Times::Constant(ms(3.0)));
+    let fit = refit(|model| model.handshake_cost = ServiceTimes::Constant(ms(3.0)));
     let model = loaded(&fit);
     assert!(close(model.handshake_cost.mean().as_secs_f64() * 1e3, 3.0, 0.01), "{model:?}");
-    assert!(matches!(model.client_lag, Times::Quantiles(_)) && overrides("a = 1").is_err());
+    assert!(matches!(model.client_lag, ServiceTimes::Quantiles(_)) && overrides("a = 1").is_err());
 }
 
 #[test]
 fn the_clients_machine_shows_its_timers_and_what_an_attempt_takes_it() {
     let with = |tick: f64| {
         refit(|model| {
-            model.handshake_cost = Times::Constant(ms(1.0));
+            model.handshake_cost = ServiceTimes::Constant(ms(1.0));
             (model.client_cost, model.notice_each) = (ms(0.05), ms(0.02));
-            (model.client_lag, model.client_tick) = (Times::Uniform(ms(0.1), ms(0.9)), ms(tick));
-            model.rtt = Times::Constant(ms(0.1));
+            (model.client_lag, model.client_tick) = (ServiceTimes::Uniform(ms(0.1), ms(0.9)), ms(tick));
+            model.rtt = ServiceTimes::Constant(ms(0.1));
         })
     };
     let fit = with(1.0);
@@ -206,7 +206,7 @@ fn the_clients_machine_shows_its_timers_and_what_an_attempt_takes_it() {
     let free = with(0.0);
     assert!(value(&free, "client_tick").is_none() && value(&free, "client_cost").is_some(), "{free:#?}");
     // Nobody waits for a machine that takes no time.
-    let idle = refit(|model| model.handshake_cost = Times::Constant(ms(1.0)));
+    let idle = refit(|model| model.handshake_cost = ServiceTimes::Constant(ms(1.0)));
     assert!(value(&idle, "client_cost").is_none() && value(&idle, "client_tick").is_none(), "{idle:#?}");
 }
 
@@ -215,8 +215,8 @@ fn a_machine_that_does_something_else_for_a_while_is_no_cold_start() {
     // The server stands still for 300 ms in the middle of the wave.
     let pause = "faults=[{at=\"6s\",inject={server_crash={down=\"1s\"}}},{at=\"7900ms\",for=\"300ms\",inject={server_pause={}}}]";
     let fit = refit_with(&[pause], |model| {
-        model.handshake_cost = Times::Constant(ms(3.0));
-        model.rtt = Times::Constant(ms(0.1));
+        model.handshake_cost = ServiceTimes::Constant(ms(3.0));
+        model.rtt = ServiceTimes::Constant(ms(0.1));
     });
     assert!(value(&fit, "cold").is_none(), "{fit:#?}");
     assert!(close(time(&fit, "handshake_cost"), 3.0, 0.04), "{fit:#?}");

@@ -8,5 +8,5 @@ pub mod search;
 pub mod usl;
 pub mod vary;
 
-pub use search::{Ended, Found, Next, Observation, Outcome, Range, Settings, Why};
+pub use search::{Ended, Next, Observation, Range, RunOutcome, SearchFound, Settings, Why};
 pub use vary::{Unit, Vary};

@@ -6,7 +6,7 @@
 
 /// What became of one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RunOutcome {
     /// All expectations held.
     Held,
     /// One did not.
@@ -19,15 +19,15 @@ pub enum Outcome {
     Impossible,
 }
 
-impl Outcome {
+impl RunOutcome {
     /// As in files.
     pub fn name(self) -> &'static str {
         match self {
-            Outcome::Held => "held",
-            Outcome::Failed => "failed",
-            Outcome::Saturated => "saturated",
-            Outcome::Untold => "untold",
-            Outcome::Impossible => "impossible",
+            RunOutcome::Held => "held",
+            RunOutcome::Failed => "failed",
+            RunOutcome::Saturated => "saturated",
+            RunOutcome::Untold => "untold",
+            RunOutcome::Impossible => "impossible",
         }
     }
 }
@@ -38,7 +38,7 @@ pub struct Observation {
     /// The varied parameter.
     pub value: f64,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: RunOutcome,
 }
 
 /// Where to search: `0 ≤ low < high`.
@@ -112,7 +112,7 @@ pub enum Next {
         why: Why,
     },
     /// The search is over.
-    Done(Found),
+    Done(SearchFound),
 }
 
 /// What ended the search at its upper side.
@@ -148,7 +148,7 @@ impl Ended {
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Found {
+pub struct SearchFound {
     /// The largest value that held with nothing below it failing; `None` where there is none.
     pub limit: Option<f64>,
     /// The largest value up to the limit at and below which no run at all failed.
@@ -180,54 +180,54 @@ pub fn next(range: Range, settings: Settings, observations: &[Observation]) -> N
 }
 
 /// The result as far as it is known: for a search that was stopped.
-pub fn so_far(settings: Settings, observations: &[Observation]) -> Found {
+pub fn so_far(settings: Settings, observations: &[Observation]) -> SearchFound {
     Picture::of(observations, settings.repeats).conclude(false)
 }
 
 /// All runs at one value.
 #[derive(Clone, Debug)]
-struct Place {
+struct ValueRuns {
     value: f64,
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<RunOutcome>,
     /// Number of its last run.
     last: usize,
 }
 
-impl Place {
-    fn count(&self, outcome: Outcome) -> usize {
+impl ValueRuns {
+    fn count(&self, outcome: RunOutcome) -> usize {
         self.outcomes.iter().filter(|one| **one == outcome).count()
     }
 
     /// What most of its runs say; among equals the worse. Runs that tell nothing have no vote where others have.
-    fn standing(&self) -> Outcome {
-        let worse_last = [Outcome::Held, Outcome::Saturated, Outcome::Failed, Outcome::Impossible];
+    fn standing(&self) -> RunOutcome {
+        let worse_last = [RunOutcome::Held, RunOutcome::Saturated, RunOutcome::Failed, RunOutcome::Impossible];
         let best = worse_last.into_iter().max_by_key(|outcome| self.count(*outcome)).filter(|outcome| self.count(*outcome) > 0);
-        best.unwrap_or(Outcome::Untold)
+        best.unwrap_or(RunOutcome::Untold)
     }
 
     /// Whether more runs cannot change what it says.
     fn is_settled(&self, repeats: usize) -> bool {
         let most = self.count(self.standing());
-        most * 2 > repeats || self.outcomes.len() >= repeats || self.standing() == Outcome::Impossible
+        most * 2 > repeats || self.outcomes.len() >= repeats || self.standing() == RunOutcome::Impossible
     }
 }
 
 /// What is known: each value with its runs, by value.
 struct Picture {
-    places: Vec<Place>,
+    places: Vec<ValueRuns>,
     repeats: usize,
 }
 
 impl Picture {
     fn of(observations: &[Observation], repeats: usize) -> Picture {
-        let mut places: Vec<Place> = Vec::new();
+        let mut places: Vec<ValueRuns> = Vec::new();
         for (last, seen) in observations.iter().enumerate() {
             match places.iter_mut().find(|place| place.value == seen.value) {
                 Some(place) => {
                     place.outcomes.push(seen.outcome);
                     place.last = last;
                 }
-                None => places.push(Place { value: seen.value, outcomes: vec![seen.outcome], last }),
+                None => places.push(ValueRuns { value: seen.value, outcomes: vec![seen.outcome], last }),
             }
         }
         places.sort_by(|a, b| a.value.total_cmp(&b.value));
@@ -235,12 +235,12 @@ impl Picture {
     }
 
     /// The smallest value that did not hold.
-    fn ceiling(&self) -> Option<&Place> {
-        self.places.iter().find(|place| !matches!(place.standing(), Outcome::Held | Outcome::Untold))
+    fn ceiling(&self) -> Option<&ValueRuns> {
+        self.places.iter().find(|place| !matches!(place.standing(), RunOutcome::Held | RunOutcome::Untold))
     }
 
     /// The largest value below the ceiling with this standing.
-    fn below_ceiling(&self, standing: Outcome) -> Option<&Place> {
+    fn below_ceiling(&self, standing: RunOutcome) -> Option<&ValueRuns> {
         let top = self.ceiling().map_or(f64::INFINITY, |place| place.value);
         self.places.iter().rev().find(|place| place.value < top && place.standing() == standing)
     }
@@ -248,23 +248,23 @@ impl Picture {
     /// The next value to try; `None` where nothing more can be learnt.
     fn wanted(&self, range: Range, settings: Settings, last: Option<&Observation>) -> Option<(f64, Why)> {
         let Some(last) = last else { return Some((range.settle(range.low), Why::Climb)) };
-        let in_doubt = |place: &Place| !place.is_settled(self.repeats);
+        let in_doubt = |place: &ValueRuns| !place.is_settled(self.repeats);
         // A busy moment of the machine is more likely than a generator at its limit: once more, at once.
         if let Some(place) = self.places.iter().find(|place| place.value == last.value)
             && place.outcomes.len() == 1
-            && matches!(last.outcome, Outcome::Saturated | Outcome::Untold)
+            && matches!(last.outcome, RunOutcome::Saturated | RunOutcome::Untold)
             && in_doubt(place)
         {
             return Some((place.value, Why::Repeat));
         }
         let Some(ceiling) = self.ceiling() else { return self.climb(range) };
         // Something above it held: one of the two is wrong, or the edge is not monotone.
-        let contradicted = self.places.iter().any(|place| place.value > ceiling.value && place.standing() == Outcome::Held);
+        let contradicted = self.places.iter().any(|place| place.value > ceiling.value && place.standing() == RunOutcome::Held);
         if contradicted && in_doubt(ceiling) {
             return Some((ceiling.value, Why::Repeat));
         }
-        let floor = self.below_ceiling(Outcome::Held);
-        if let Some(base) = floor.or_else(|| self.below_ceiling(Outcome::Untold)) {
+        let floor = self.below_ceiling(RunOutcome::Held);
+        if let Some(base) = floor.or_else(|| self.below_ceiling(RunOutcome::Untold)) {
             let middle = range.settle(f64::midpoint(base.value, ceiling.value));
             let wide = ceiling.value - base.value > settings.precision * ceiling.value;
             if wide && middle > base.value && middle < ceiling.value {
@@ -287,25 +287,25 @@ impl Picture {
         if !top.is_settled(self.repeats) {
             return Some((top.value, Why::Repeat));
         }
-        self.below(range, self.below_ceiling(Outcome::Held)?)
+        self.below(range, self.below_ceiling(RunOutcome::Held)?)
     }
 
     /// The values below the limit that have not been tried since it was settled.
-    fn below(&self, range: Range, floor: &Place) -> Option<(f64, Why)> {
+    fn below(&self, range: Range, floor: &ValueRuns) -> Option<(f64, Why)> {
         let points = BELOW.map(|share| range.settle(floor.value - share * (floor.value - range.low)));
         let settled = floor.last.max(self.ceiling().map_or(0, |ceiling| ceiling.last));
         let tried = |value: f64| self.places.iter().any(|place| place.value == value && place.last > settled);
         points.into_iter().find(|value| *value < floor.value && !tried(*value)).map(|value| (value, Why::Below))
     }
 
-    fn conclude(&self, complete: bool) -> Found {
-        let (ceiling, floor) = (self.ceiling(), self.below_ceiling(Outcome::Held));
+    fn conclude(&self, complete: bool) -> SearchFound {
+        let (ceiling, floor) = (self.ceiling(), self.below_ceiling(RunOutcome::Held));
         let limit = floor.map(|place| place.value);
-        let held = |place: &Place| place.outcomes.contains(&Outcome::Held);
-        let failed = |place: &Place| place.outcomes.iter().any(|outcome| !matches!(outcome, Outcome::Held | Outcome::Untold));
+        let held = |place: &ValueRuns| place.outcomes.contains(&RunOutcome::Held);
+        let failed = |place: &ValueRuns| place.outcomes.iter().any(|outcome| !matches!(outcome, RunOutcome::Held | RunOutcome::Untold));
         let clean = self.places.iter().take_while(|place| !failed(place) && limit.is_some_and(|limit| place.value <= limit));
-        let above = |place: &&Place| ceiling.is_some_and(|ceiling| place.value >= ceiling.value);
-        Found {
+        let above = |place: &&ValueRuns| ceiling.is_some_and(|ceiling| place.value >= ceiling.value);
+        SearchFound {
             limit,
             surely_holds: clean.filter(|place| held(place)).last().map(|place| place.value),
             surely_fails: self.places.iter().filter(above).find(|place| !held(place)).map(|place| place.value),
@@ -314,12 +314,12 @@ impl Picture {
                 .places
                 .iter()
                 .filter(above)
-                .filter(|place| place.standing() == Outcome::Held)
+                .filter(|place| place.standing() == RunOutcome::Held)
                 .map(|place| place.value)
                 .collect(),
-            ended: match (limit, ceiling.map(Place::standing)) {
-                (_, Some(Outcome::Saturated)) => Ended::Generator,
-                (_, Some(Outcome::Impossible)) => Ended::Impossible,
+            ended: match (limit, ceiling.map(ValueRuns::standing)) {
+                (_, Some(RunOutcome::Saturated)) => Ended::Generator,
+                (_, Some(RunOutcome::Impossible)) => Ended::Impossible,
                 (Some(_), Some(_)) => Ended::Edge,
                 (Some(_), None) => Ended::Top,
                 (None, Some(_)) => Ended::Never,
@@ -334,13 +334,13 @@ impl Picture {
 mod tests {
     use super::*;
     use crate::seed::Seed;
-    use Outcome::{Failed, Held, Impossible, Saturated, Untold};
+    use RunOutcome::{Failed, Held, Impossible, Saturated, Untold};
 
     const SETTINGS: Settings = Settings { steps: 40, repeats: 3, precision: 0.05 };
     const RANGE: Range = Range { low: 10.0, high: 10_000.0, whole: true };
 
     /// Searches where `world` answers, and gives what was found with all observations.
-    fn search(range: Range, settings: Settings, mut world: impl FnMut(f64, usize) -> Outcome) -> (Found, Vec<Observation>) {
+    fn search(range: Range, settings: Settings, mut world: impl FnMut(f64, usize) -> RunOutcome) -> (SearchFound, Vec<Observation>) {
         let mut seen = Vec::new();
         loop {
             match next(range, settings, &seen) {
@@ -354,7 +354,7 @@ mod tests {
         }
     }
 
-    fn edge_at(edge: f64) -> impl FnMut(f64, usize) -> Outcome {
+    fn edge_at(edge: f64) -> impl FnMut(f64, usize) -> RunOutcome {
         move |value, _| if value <= edge { Held } else { Failed }
     }
 

@@ -20,7 +20,7 @@ pub struct Estimate {
 
 /// The law, fitted.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Fit {
+pub struct FittedLaw {
     /// Throughput of one, per second.
     pub lambda: Estimate,
     /// Contention, 0 to 1.
@@ -31,7 +31,7 @@ pub struct Fit {
     pub r_squared: f64,
 }
 
-impl Fit {
+impl FittedLaw {
     /// Throughput that the law gives for `n`, per second.
     pub fn throughput(&self, n: f64) -> f64 {
         law([self.lambda.value, self.sigma.value, self.kappa.value], n)
@@ -57,7 +57,7 @@ const TINY: f64 = 1e-12;
 /// Fits the law to `points` of (`n ≥ 1`, throughput), several at one `n` allowed. `None` with fewer than [`POINTS_NEEDED`] different `n`.
 ///
 /// The intervals are percentiles of a residual bootstrap (Efron 1979) of 1,000 draws from the stream `capacity/usl`.
-pub fn fit(points: &[(f64, f64)], seed: Seed) -> Option<Fit> {
+pub fn fit(points: &[(f64, f64)], seed: Seed) -> Option<FittedLaw> {
     let points: Vec<(f64, f64)> = points.iter().copied().filter(|(n, x)| *n >= 1.0 && *x > 0.0).collect();
     let mut different: Vec<f64> = points.iter().map(|(n, _)| *n).collect();
     different.sort_by(f64::total_cmp);
@@ -85,7 +85,7 @@ pub fn fit(points: &[(f64, f64)], seed: Seed) -> Option<Fit> {
         }
     }
     let [lambda, sigma, kappa] = [0, 1, 2].map(|i| interval(best[i], &mut draws[i]));
-    Some(Fit { lambda, sigma, kappa, r_squared: r_squared(&points, &fitted) })
+    Some(FittedLaw { lambda, sigma, kappa, r_squared: r_squared(&points, &fitted) })
 }
 
 /// 97.5th percentile of Student's t, from the first terms of its expansion: within 1 % from 4 degrees of freedom on.

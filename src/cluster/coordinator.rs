@@ -3,16 +3,16 @@
 use crate::cluster::message::ToWorker;
 use crate::cluster::workers::Workers;
 use crate::load::hits::Question;
-use crate::metrics::meta::Meta;
+use crate::metrics::meta::RunMeta;
 use crate::metrics::shard::Unreadable;
 use crate::metrics::{Results, shard as books};
 use crate::plan::{Plan, Shard};
 use crate::run as engine;
-use crate::run::{Places, Start, ToWorkers};
+use crate::run::{Places, RunStart, ToWorkers};
 use crate::snapshots::Publisher;
 use crate::sut::command;
 use crate::sut::error::RunError;
-use crate::sut::target_events::Crew;
+use crate::sut::target_events::TargetEvents;
 use crate::transport::clock::{Moment, monotonic_ns};
 use std::path::Path;
 use std::sync::Arc;
@@ -68,13 +68,13 @@ pub enum ClusterError {
 pub async fn run(
     plan: Arc<Plan>,
     (shard, workers): (Shard, u32),
-    start: Start,
+    start: RunStart,
     (places, folder): (&Places, &Path),
     stop: impl Future<Output = ()>,
     mut snapshots: Publisher,
 ) -> Result<Results, ClusterError> {
     tokio::pin!(stop);
-    let ((crew, orders), (asking, questions)) = (Crew::new(), mpsc::unbounded_channel());
+    let ((crew, orders), (asking, questions)) = (TargetEvents::new(), mpsc::unbounded_channel());
     let prepare = async {
         let members = start_workers(&plan, (shard, workers), places, folder, asking).await?;
         let handing = members.clone();
@@ -193,7 +193,7 @@ fn add_up(
         if state.finished.contains(&worker) {
             let bytes = members.take_books(worker);
             let part =
-                books::decode(Meta::of(plan), &bytes).map_err(|cause| ClusterError::Books { worker: name(worker, workers), cause })?;
+                books::decode(RunMeta::of(plan), &bytes).map_err(|cause| ClusterError::Books { worker: name(worker, workers), cause })?;
             if workers > 1 {
                 sum.note_lateness(&name(worker, workers), &part);
             }

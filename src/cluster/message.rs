@@ -1,11 +1,11 @@
 //! What the leading process and a worker say to each other. All of it is values: nothing is a path, or means something on one machine only.
 
 use crate::ipc::Protocol;
-use crate::load::hits::Ask;
+use crate::load::hits::HitsQuestion;
 use crate::metrics::Snapshot;
 use crate::plan::{Firing, Shard};
 use crate::sut::Routes;
-use crate::sut::target_events::Order;
+use crate::sut::target_events::TargetEvent;
 use crate::transport::clock::Moment;
 use serde::{Deserialize, Serialize};
 
@@ -45,13 +45,13 @@ pub(super) enum ToWorker {
         /// To be acknowledged with this number.
         number: u64,
         /// What.
-        order: Order,
+        order: TargetEvent,
     },
     /// An answer to [`FromWorker::Ask`].
     Answer {
         /// Its number.
         ticket: u64,
-        /// See [`Ask`].
+        /// See [`HitsQuestion`].
         hits: u64,
     },
     /// Close the books now.
@@ -80,7 +80,7 @@ pub(super) enum FromWorker {
         /// Which firing.
         firing: Firing,
         /// What.
-        ask: Ask,
+        ask: HitsQuestion,
     },
     /// How it stands.
     Live {

@@ -5,13 +5,13 @@
 use super::message::{FromWorker, PROTOCOL, ToWorker};
 use crate::ipc;
 use crate::load::hits::Question;
-use crate::metrics::book::Usage;
+use crate::metrics::book::ProcessUsage;
 use crate::metrics::{Results, shard};
 use crate::plan::Plan;
-use crate::run::Follower;
+use crate::run::WorkerRun;
 use crate::scenario::{self, Overrides, Source};
 use crate::snapshots::{Publisher, Subscription};
-use crate::sut::control_links::Lines;
+use crate::sut::control_links::ControlLinks;
 use crate::sut::target_events::Sent;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,11 +27,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 const PART: usize = 512 << 10;
 
 /// Questions that wait for their answers.
-type Tickets = Mutex<BTreeMap<u64, oneshot::Sender<u64>>>;
+type OpenQuestions = Mutex<BTreeMap<u64, oneshot::Sender<u64>>>;
 
 /// A worker from start to end; returns its exit code. Its job is said over the link that is its standard input; `usage` says what this
 /// process has used when it is asked.
-pub fn main(usage: impl FnOnce() -> Usage) -> u8 {
+pub fn main(usage: impl FnOnce() -> ProcessUsage) -> u8 {
     let worked = ipc::inherited().and_then(|link| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let worked = runtime.block_on(work(link, usage));
@@ -43,18 +43,18 @@ pub fn main(usage: impl FnOnce() -> Usage) -> u8 {
 }
 
 /// Into workers.log, which may be on a full disk: no reason to panic.
-fn complain(error: ipc::Error) -> u8 {
+fn complain(error: ipc::LinkError) -> u8 {
     let _ = writeln!(io::stderr(), "worker, process {}: {error}", std::process::id());
     1
 }
 
-async fn work(link: UnixStream, usage: impl FnOnce() -> Usage) -> Result<(), ipc::Error> {
+async fn work(link: UnixStream, usage: impl FnOnce() -> ProcessUsage) -> Result<(), ipc::LinkError> {
     let (say, mut told, speaking) = ipc::open::<FromWorker, ToWorker>(link, PROTOCOL)?;
     let (worker, scenario, shard, all_events) = match told.next().await?.ok_or_else(gone)? {
         ToWorker::Job { worker, scenario, shard, all_events } => (worker, scenario, shard, all_events),
-        other => return Err(ipc::Error::out_of_place(&other)),
+        other => return Err(ipc::LinkError::out_of_place(&other)),
     };
-    let follower = plan(scenario, all_events).and_then(|plan| Follower::new(plan, (worker, shard)).map_err(|error| error.to_string()));
+    let follower = plan(scenario, all_events).and_then(|plan| WorkerRun::new(plan, (worker, shard)).map_err(|error| error.to_string()));
     let follower = match follower {
         Ok(follower) => follower,
         Err(why) => {
@@ -70,7 +70,7 @@ async fn work(link: UnixStream, usage: impl FnOnce() -> Usage) -> Result<(), ipc
         match told.next().await?.ok_or_else(gone)? {
             ToWorker::Server { instance, process } => lines.join((instance, process), told.file()?)?,
             ToWorker::Go { routes, epoch } => break (routes, epoch.here()),
-            other => return Err(ipc::Error::out_of_place(&other)),
+            other => return Err(ipc::LinkError::out_of_place(&other)),
         }
     };
     let (orders, obeyed) = mpsc::unbounded_channel();
@@ -112,7 +112,7 @@ fn plan(scenario: String, all_events: bool) -> Result<Arc<Plan>, String> {
 }
 
 /// Tells books, and now and then that they will be told: who says nothing is lost.
-async fn tell_books(results: Results, say: &ipc::Sender<FromWorker>) -> Result<(), ipc::Error> {
+async fn tell_books(results: Results, say: &ipc::Sender<FromWorker>) -> Result<(), ipc::LinkError> {
     let encoding = tokio::task::spawn_blocking(move || shard::encode(results));
     tokio::pin!(encoding);
     let mut second = tokio::time::interval(Duration::from_secs(1));
@@ -127,7 +127,7 @@ async fn tell_books(results: Results, say: &ipc::Sender<FromWorker>) -> Result<(
     books.chunks(PART).try_for_each(|part| say.send(&FromWorker::Books { part: STANDARD.encode(part) }))
 }
 
-fn gone() -> ipc::Error {
+fn gone() -> ipc::LinkError {
     io::Error::other("closestorm is gone").into()
 }
 
@@ -139,7 +139,7 @@ async fn tell(mut snapshots: Subscription, say: ipc::Sender<FromWorker>) {
 }
 
 /// Hands questions on to the leading process.
-async fn ask(mut questions: mpsc::UnboundedReceiver<Question>, say: ipc::Sender<FromWorker>, tickets: Arc<Tickets>) {
+async fn ask(mut questions: mpsc::UnboundedReceiver<Question>, say: ipc::Sender<FromWorker>, tickets: Arc<OpenQuestions>) {
     let mut ticket = 0;
     while let Some(Question { firing, ask, answer, .. }) = questions.recv().await {
         ticket += 1;
@@ -149,14 +149,14 @@ async fn ask(mut questions: mpsc::UnboundedReceiver<Question>, say: ipc::Sender<
     }
 }
 
-fn lock(tickets: &Tickets) -> MutexGuard<'_, BTreeMap<u64, oneshot::Sender<u64>>> {
+fn lock(tickets: &OpenQuestions) -> MutexGuard<'_, BTreeMap<u64, oneshot::Sender<u64>>> {
     tickets.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes what the leading process says during the run; ends the process when it is gone, or says what it should not.
 async fn follow(
-    (told, lines): (ipc::Receiver<ToWorker>, Arc<Lines>),
-    answers: (mpsc::UnboundedSender<Sent>, Arc<Tickets>),
+    (told, lines): (ipc::Receiver<ToWorker>, Arc<ControlLinks>),
+    answers: (mpsc::UnboundedSender<Sent>, Arc<OpenQuestions>),
     say: ipc::Sender<FromWorker>,
     stop: watch::Sender<bool>,
 ) {
@@ -165,11 +165,11 @@ async fn follow(
 }
 
 async fn obey(
-    (mut told, lines): (ipc::Receiver<ToWorker>, Arc<Lines>),
-    (orders, tickets): (mpsc::UnboundedSender<Sent>, Arc<Tickets>),
+    (mut told, lines): (ipc::Receiver<ToWorker>, Arc<ControlLinks>),
+    (orders, tickets): (mpsc::UnboundedSender<Sent>, Arc<OpenQuestions>),
     say: ipc::Sender<FromWorker>,
     stop: watch::Sender<bool>,
-) -> Result<Infallible, ipc::Error> {
+) -> Result<Infallible, ipc::LinkError> {
     loop {
         match told.next().await?.ok_or_else(gone)? {
             ToWorker::Order { number, order } => {
@@ -186,7 +186,7 @@ async fn obey(
             }
             ToWorker::Server { instance, process } => lines.join((instance, process), told.file()?)?,
             ToWorker::Stop => _ = stop.send_replace(true),
-            other @ (ToWorker::Job { .. } | ToWorker::Go { .. }) => return Err(ipc::Error::out_of_place(&other)),
+            other @ (ToWorker::Job { .. } | ToWorker::Go { .. }) => return Err(ipc::LinkError::out_of_place(&other)),
         }
     }
 }

@@ -35,13 +35,13 @@ pub(super) struct Workers {
     orders: Mutex<BTreeMap<u64, (Late, oneshot::Sender<Late>)>>,
     /// Seconds for which each has been silent.
     silent: Mutex<BTreeMap<u32, u32>>,
-    state: watch::Sender<State>,
+    state: watch::Sender<WorkerState>,
     questions: mpsc::UnboundedSender<Question>,
 }
 
 /// How the workers stand.
 #[derive(Clone, Debug, Default)]
-pub(super) struct State {
+pub(super) struct WorkerState {
     /// Those that said hello.
     pub(super) here: BTreeSet<u32>,
     /// Those that understood their job.
@@ -56,7 +56,7 @@ pub(super) struct State {
     live: BTreeMap<u32, Snapshot>,
 }
 
-impl State {
+impl WorkerState {
     /// The first that was lost, and why.
     fn first_lost(&self) -> Option<(u32, String)> {
         self.first_lost.and_then(|worker| Some((worker, self.lost.get(&worker)?.clone())))
@@ -115,7 +115,7 @@ impl Workers {
         self.lose_by(worker, said);
     }
 
-    fn lose_by(&self, worker: u32, said: Option<Result<(), ipc::Error>>) {
+    fn lose_by(&self, worker: u32, said: Option<Result<(), ipc::LinkError>>) {
         if let Some(Err(error)) = said {
             self.lose(worker, error.to_string());
         }
@@ -132,14 +132,14 @@ impl Workers {
     }
 
     /// How they stand now.
-    pub(super) fn state(&self) -> State {
+    pub(super) fn state(&self) -> WorkerState {
         self.state.borrow().clone()
     }
 
     /// Waits until a set has all workers, or one is lost. Whether none is.
-    pub(super) async fn all(&self, in_set: impl Fn(&State) -> &BTreeSet<u32>) -> Result<(), (u32, String)> {
+    pub(super) async fn all(&self, in_set: impl Fn(&WorkerState) -> &BTreeSet<u32>) -> Result<(), (u32, String)> {
         let mut state = self.state.subscribe();
-        let over = |state: &State| !state.lost.is_empty() || in_set(state).len() == self.members as usize;
+        let over = |state: &WorkerState| !state.lost.is_empty() || in_set(state).len() == self.members as usize;
         match state.wait_for(over).await {
             Ok(state) => state.first_lost().map_or(Ok(()), Err),
             Err(_) => Err((0, "nobody listens to the workers".to_owned())),
@@ -148,7 +148,8 @@ impl Workers {
 
     /// Waits until each worker has finished or is gone.
     pub(super) async fn over(&self) {
-        let over = |state: &State| (0..self.members).all(|worker| state.finished.contains(&worker) || state.lost.contains_key(&worker));
+        let over =
+            |state: &WorkerState| (0..self.members).all(|worker| state.finished.contains(&worker) || state.lost.contains_key(&worker));
         // The sender is ours: it cannot be gone.
         let _ = self.state.subscribe().wait_for(over).await;
     }
@@ -177,7 +178,7 @@ impl Workers {
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             second.tick().await;
-            let State { finished, lost, .. } = self.state();
+            let WorkerState { finished, lost, .. } = self.state();
             let under_way = (0..self.members).filter(|worker| !finished.contains(worker) && !lost.contains_key(worker));
             let silent = under_way.filter(|worker| {
                 let mut silent = lock(&self.silent);
@@ -243,7 +244,7 @@ impl Workers {
     }
 
     /// Hears a worker to its end.
-    async fn listen(self: &Arc<Self>, worker: u32, link: UnixStream) -> Result<(), ipc::Error> {
+    async fn listen(self: &Arc<Self>, worker: u32, link: UnixStream) -> Result<(), ipc::LinkError> {
         let (say, mut told, _) = ipc::open(link, PROTOCOL)?;
         told.hello().await?;
         lock(&self.links).insert(worker, say);

@@ -9,14 +9,14 @@ use super::signals::Stop;
 use super::vary::varied;
 use super::{Usage, artifacts, execute};
 use crate::capacity::search::so_far;
-use crate::capacity::{Ended, Found, Next, Observation, Settings, Vary, search};
+use crate::capacity::{Ended, Next, Observation, SearchFound, Settings, Vary, search};
 use crate::cli::{Capacity as Args, Format};
-use crate::metrics::meta::Meta;
+use crate::metrics::meta::RunMeta;
 use crate::plan::{Plan, Target};
 use crate::report;
 use crate::results::capacity::{CAPACITY_VERSION, Capacity, Conclusion, LimitRow, Search, SearchRow, VaryRow, write};
+use crate::results::capacity_limit::{Measure, limit_row, reconnect_within};
 use crate::results::folder::Folder;
-use crate::results::limit::{Measure, limit_row, reconnect_within};
 use crate::results::manifest;
 use crate::results::record::Manifest;
 use crate::units::print_duration;
@@ -36,7 +36,7 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
         super::print(&format!("{}{}", announcement(args, &varied, &lowest), lowest.dry_run()))?;
         return Ok(super::OK);
     }
-    execute::permit(&highest, args.yes)?;
+    execute::check_remote_limits(&highest, args.yes)?;
     execute::check_programs(&highest)?;
     if !args.output.quiet {
         let _ = write!(io::stderr(), "{}", announcement(args, &varied, &lowest));
@@ -153,7 +153,7 @@ impl Hunt<'_> {
         if self.bench.steps.is_empty() { Err(anyhow::anyhow!("stopped before the first run was over")) } else { Ok(()) }
     }
 
-    fn one(&mut self, level: Option<f64>, searched: &Vary) -> anyhow::Result<Found> {
+    fn one(&mut self, level: Option<f64>, searched: &Vary) -> anyhow::Result<SearchFound> {
         let settings = self.settings();
         let mut seen: Vec<Observation> = Vec::new();
         loop {
@@ -186,7 +186,7 @@ impl Hunt<'_> {
             scenario: lowest.name.clone(),
             question: lowest.question.clone(),
             command: command.to_owned(),
-            target: Meta::of(lowest).target,
+            target: RunMeta::of(lowest).target,
             seed: lowest.seed.0,
             duration_ms: lowest.duration.as_millis() as u64,
             status: if stopped { "aborted" } else { "completed" }.to_owned(),

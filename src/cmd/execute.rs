@@ -3,7 +3,7 @@
 use super::progress::Progress;
 use super::signals::Stop;
 use crate::address::Address;
-use crate::api::{self, Whom};
+use crate::api::{self, RunPart};
 use crate::cli::Format;
 use crate::metrics::Results;
 use crate::plan::{Plan, Target};
@@ -44,9 +44,9 @@ pub(super) fn check_programs(plan: &Plan) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// It could not begin.
-pub(super) fn once(
+pub(super) fn run_and_judge(
     plan: &Arc<Plan>,
-    whom: Whom,
+    whom: RunPart,
     folder: &Path,
     warm_up: Duration,
     quiet: bool,
@@ -69,7 +69,7 @@ pub(super) fn was_stopped(error: &anyhow::Error) -> bool {
 }
 
 /// This tool can hurt: off this machine it shows its plan, and asks.
-pub(super) fn permit(plan: &Plan, yes: bool) -> anyhow::Result<()> {
+pub(super) fn check_remote_limits(plan: &Plan, yes: bool) -> anyhow::Result<()> {
     let address = match &plan.target {
         Target::Embedded(_) => return Ok(()),
         Target::Command(command) => Address::parse(&fill_one(&command.address, "port", "80")).map_err(anyhow::Error::msg)?,
@@ -107,7 +107,7 @@ pub(super) fn print_summary(summary: &Summary, format: Format) -> anyhow::Result
 ///
 /// # Errors
 /// Stdout cannot be written.
-pub(super) fn tell(summary: &Summary, format: Format, dir: &Path) -> anyhow::Result<()> {
+pub(super) fn print_result(summary: &Summary, format: Format, dir: &Path) -> anyhow::Result<()> {
     print_summary(summary, format)?;
     if format == Format::Text {
         super::print(&report::where_next(summary, dir))?;

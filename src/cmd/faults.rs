@@ -5,7 +5,7 @@ mod wire;
 
 use super::{OK, Usage, print};
 use crate::cli::{Faults, Format};
-use crate::fault::{self, Form, Layer, Param, Row, Shape};
+use crate::fault::{self, Form, KindRow, Layer, Param, ValueShape};
 use crate::units::nearest;
 use crate::units::{Bytes, Ratio};
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ pub fn main(args: Faults) -> anyhow::Result<u8> {
     Ok(OK)
 }
 
-fn find(name: &str) -> Result<&'static Row, Usage> {
+fn find(name: &str) -> Result<&'static KindRow, Usage> {
     fault::row(name).ok_or_else(|| {
         let near = nearest(name, fault::rows().map(|row| row.kind)).map(|near| format!(", did you mean `{near}`?"));
         Usage(format!("unknown kind of fault `{name}`{}", near.unwrap_or_default()))
@@ -65,7 +65,7 @@ fn list() -> String {
     text + "\nAll about one: closestorm faults NAME\n"
 }
 
-fn describe(row: &'static Row) -> String {
+fn describe(row: &'static KindRow) -> String {
     let mut text = format!("{}: {}\n\n", row.kind, row.summary);
     for (word, what) in entry(row) {
         let _ = writeln!(text, "  {word:<8} {what}");
@@ -83,7 +83,7 @@ fn describe(row: &'static Row) -> String {
 }
 
 /// What is known of a kind beside its summary and parameters: a word and what it says.
-fn entry(row: &'static Row) -> Vec<(&'static str, String)> {
+fn entry(row: &'static KindRow) -> Vec<(&'static str, String)> {
     let time = match row.form {
         Form::Instant => "acts once at its firing",
         Form::Holding => "holds until the end of the run, or as long as `for` says",
@@ -100,7 +100,7 @@ fn entry(row: &'static Row) -> Vec<(&'static str, String)> {
 }
 
 /// A scenario that shows a kind with its defaults, ready to run.
-pub fn example(row: &Row) -> String {
+pub fn example(row: &KindRow) -> String {
     let values: Vec<_> = row.params.iter().filter_map(|param| Some(format!("{} = {}", param.name, literal(param)?))).collect();
     let values = if values.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", values.join(", ")) };
     // Kinds that select attempts need attempts while they are active.
@@ -120,26 +120,26 @@ pub fn example(row: &Row) -> String {
 /// A parameter's default as TOML.
 fn literal(param: &Param) -> Option<String> {
     let default = param.default?;
-    Some(if matches!(param.shape, Shape::Whole { .. }) { default.to_owned() } else { toml::Value::from(default).to_string() })
+    Some(if matches!(param.shape, ValueShape::Whole { .. }) { default.to_owned() } else { toml::Value::from(default).to_string() })
 }
 
-fn sides(row: &Row) -> Vec<&'static str> {
+fn sides(row: &KindRow) -> Vec<&'static str> {
     row.sides.iter().map(|side| side.word()).collect()
 }
 
-fn shape(shape: Shape) -> String {
+fn shape(shape: ValueShape) -> String {
     match shape {
-        Shape::Duration => "a duration, as \"250ms\"".to_owned(),
-        Shape::Bytes { max: u64::MAX } => format!("a size, as \"{}\"", Bytes(4096)),
-        Shape::Bytes { max } => format!("a size, as \"{}\", at most {}", Bytes(4096), Bytes(max)),
-        Shape::Whole { min, max } => format!("a whole number from {min} to {max}"),
-        Shape::Share { min, max } => format!("a share from {} to {}", Ratio(min), Ratio(max)),
-        Shape::Text { max } => format!("text of at most {max} bytes"),
-        Shape::Choice(words) => format!("one of {}", words.join(", ")),
+        ValueShape::Duration => "a duration, as \"250ms\"".to_owned(),
+        ValueShape::Bytes { max: u64::MAX } => format!("a size, as \"{}\"", Bytes(4096)),
+        ValueShape::Bytes { max } => format!("a size, as \"{}\", at most {}", Bytes(4096), Bytes(max)),
+        ValueShape::Whole { min, max } => format!("a whole number from {min} to {max}"),
+        ValueShape::Share { min, max } => format!("a share from {} to {}", Ratio(min), Ratio(max)),
+        ValueShape::Text { max } => format!("text of at most {max} bytes"),
+        ValueShape::Choice(words) => format!("one of {}", words.join(", ")),
     }
 }
 
-fn as_json(row: &'static Row) -> Value {
+fn as_json(row: &'static KindRow) -> Value {
     let params = row.params.iter();
     let params = params.map(|param| json!({ "name": param.name, "takes": shape(param.shape), "default": param.default, "doc": param.doc }));
     let layer = format!("{:?}", row.layer).to_lowercase();

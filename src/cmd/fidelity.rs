@@ -1,12 +1,12 @@
 //! `closestorm fidelity`: a scenario on real sockets and in the simulator, with a model fitted to another run, laid over one another.
 
 use super::command_line;
-use super::execute::{check_programs, once, permit};
+use super::execute::{check_programs, check_remote_limits, run_and_judge};
 use super::signals::Stop;
-use crate::api::{Whom, divide};
+use crate::api::{RunPart, divide};
 use crate::calibrate::{self, fragment};
 use crate::cli::{Fidelity, Format};
-use crate::fidelity::{self, Comparison, Limits, text};
+use crate::fidelity::{self, Comparison, FidelityLimits, text};
 use crate::metrics::{Results, Status};
 use crate::plan::{Plan, Shard};
 use crate::plot;
@@ -38,7 +38,7 @@ pub fn main(args: &Fidelity) -> anyhow::Result<u8> {
     if let Some(run) = &before {
         same_run(&plan, run)?;
     }
-    permit(&plan, args.yes)?;
+    check_remote_limits(&plan, args.yes)?;
     check_programs(&plan)?;
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::collect(command_line(), plan.seed);
@@ -89,7 +89,7 @@ fn work(
         None => measure(&plan, &dir.join("real"), args.output.quiet, stop)?,
     };
     let simulated = simulate(&with_model, &dir.join("simulated"))?;
-    let comparison = fidelity::compare(&with_model, &real, &simulated, Limits::default());
+    let comparison = fidelity::compare(&with_model, &real, &simulated, FidelityLimits::default());
     put(dir, "fidelity.json", &format!("{}\n", serde_json::to_string_pretty(&comparison)?))?;
     put(dir, "fidelity.txt", &text::text(&comparison))?;
     plot::write_scene("fidelity", plot::fidelity::scene(&comparison, &real, &simulated), dir)?;
@@ -132,7 +132,7 @@ fn fitted(args: &Fidelity, changes: &crate::cli::Changes, plan: &Plan, dir: &Pat
             super::load(Some(&args.scenario), &crate::cli::Changes { seed, ..changes.clone() })?
         }
     };
-    permit(&plan, args.yes)?;
+    check_remote_limits(&plan, args.yes)?;
     check_programs(&plan)?;
     let loaded = measure(&Arc::new(plan), dir, args.output.quiet, stop)?;
     let fit = calibrate::fit(&loaded).map_err(super::calibrate::usage)?;
@@ -153,7 +153,7 @@ fn measure(plan: &Arc<Plan>, dir: &Path, quiet: bool, stop: &Stop) -> anyhow::Re
     let folder = Folder::create(dir)?;
     let (plan, division) = divide(Plan::clone(plan), Shard::WHOLE, None)?;
     let plan = Arc::new(plan);
-    let (results, _) = once(&plan, Whom::whole(division), folder.path(), Duration::ZERO, quiet, stop.clone())?;
+    let (results, _) = run_and_judge(&plan, RunPart::whole(division), folder.path(), Duration::ZERO, quiet, stop.clone())?;
     let why = results.lost.first().map_or("stopped", String::as_str);
     anyhow::ensure!(results.status == Status::Completed, "{why}: there is nothing to compare");
     written(folder, &results, &plan)

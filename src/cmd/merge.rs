@@ -3,10 +3,10 @@
 use crate::cli::Merge;
 use crate::metrics::Results;
 use crate::metrics::carried::missed;
-use crate::metrics::meta::Meta;
+use crate::metrics::meta::RunMeta;
 use crate::plan::Plan;
 use crate::results::folder::Folder;
-use crate::results::shard::{self, Part, ShardError};
+use crate::results::shard::{self, ShardError, ShardPart};
 use crate::results::{Evidence, manifest};
 use crate::scenario::{self, Overrides, Source};
 use crate::seed::Seed;
@@ -22,7 +22,7 @@ pub fn main(args: &Merge) -> anyhow::Result<u8> {
     let parts = args.shards.iter().map(|dir| shard::read(dir, &manifest)).collect::<Result<Vec<_>, _>>().map_err(told)?;
     shard::check(&parts).map_err(told)?;
     let plan = plan(&parts)?;
-    let mut results = shard::add_up(&parts, &Meta::of(&plan))?;
+    let mut results = shard::add_up(&parts, &RunMeta::of(&plan))?;
     if parts.len() > 1 {
         results.meta.notices.extend(missed(&results, &plan));
     }
@@ -42,7 +42,7 @@ fn finish(args: &Merge, folder: Folder, results: &Results, plan: &Plan, manifest
     let summary = crate::api::save(&folder, results, None, plan, &verdict, manifest)?;
     let dir = folder.finish()?;
     if !args.output.quiet {
-        super::execute::tell(&summary, args.output.format, &dir)?;
+        super::execute::print_result(&summary, args.output.format, &dir)?;
     }
     results.check_ledger().context("the books do not balance: this is a bug in closestorm, please report it with the shards")?;
     Ok(super::allowed(exit_code(&verdict), args.output.allow_inconclusive))
@@ -57,7 +57,7 @@ fn told(error: ShardError) -> anyhow::Error {
 }
 
 /// The plan of which these are the parts.
-fn plan(parts: &[Part]) -> anyhow::Result<Plan> {
+fn plan(parts: &[ShardPart]) -> anyhow::Result<Plan> {
     let first = parts.first().ok_or_else(|| super::Usage("name the run folders of the shards".to_owned()))?;
     let file = first.dir.join("scenario.toml");
     let stored = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;

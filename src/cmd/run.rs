@@ -1,8 +1,8 @@
 //! `closestorm run`: a scenario on real sockets, from the plan to the verdict.
 
-use super::execute::{check_programs, once, permit, print_summary, tell, was_stopped};
+use super::execute::{check_programs, check_remote_limits, print_result, print_summary, run_and_judge, was_stopped};
 use super::signals::Stop;
-use crate::api::{Error, Whom, check_instances, divide, save};
+use crate::api::{Error, RunPart, check_instances, divide, save};
 use crate::cli::{Events, Run};
 use crate::metrics::{Results, Status};
 use crate::plan::{Plan, Shard, Target};
@@ -11,7 +11,7 @@ use crate::results::record::{Manifest, Verdict};
 use crate::results::shard::Header;
 use crate::results::summary::summarise;
 use crate::results::{self, manifest};
-use crate::run::Start;
+use crate::run::RunStart;
 use crate::transport::clock::monotonic_ns;
 use crate::verdict::{Outcome, exit_code};
 use anyhow::Context;
@@ -30,7 +30,7 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
         super::print(&plan.dry_run())?;
         return Ok(super::OK);
     }
-    permit(&plan, args.yes)?;
+    check_remote_limits(&plan, args.yes)?;
     check_programs(&plan)?;
     let (shard, start) = part(&plan, args)?;
     let (mut plan, division) = divide(plan, shard, args.workers)?;
@@ -40,8 +40,8 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
     let dir = args.output.out.clone().unwrap_or_else(|| manifest::default_folder(&plan.name, &manifest));
     let folder = Folder::create(&dir)?;
     let plan = Arc::new(plan);
-    let whom = Whom { shard, division, start };
-    let (results, verdict) = match once(&plan, whom, folder.path(), Duration::ZERO, args.output.quiet, stop.clone()) {
+    let whom = RunPart { shard, division, start };
+    let (results, verdict) = match run_and_judge(&plan, whom, folder.path(), Duration::ZERO, args.output.quiet, stop.clone()) {
         Ok(measured) => measured,
         Err(error) => {
             // Nothing was measured; what the target printed is in the message.
@@ -73,7 +73,7 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
     }
     let dir = folder.finish()?;
     if !args.output.quiet {
-        tell(&summary, args.output.format, &dir)?;
+        print_result(&summary, args.output.format, &dir)?;
     }
     results.check_ledger().context("the books do not balance: this is a bug in closestorm, please report it with the run folder")?;
     Ok(signalled.unwrap_or_else(|| super::allowed(exit_code(&verdict), args.output.allow_inconclusive)))
@@ -94,20 +94,20 @@ fn unwritten(mut verdict: Verdict, error: &Error) -> Verdict {
 }
 
 /// Which part of the plan this run is, and when it begins.
-fn part(plan: &Plan, args: &Run) -> anyhow::Result<(Shard, Start)> {
+fn part(plan: &Plan, args: &Run) -> anyhow::Result<(Shard, RunStart)> {
     let shard = args.shard.unwrap_or(Shard::WHOLE);
     if args.shard.is_some() && !matches!(plan.target, Target::Url(_)) {
         let why = "shards of a run share one server: name it in [target.url]; on one machine --workers divides the clients";
         return Err(super::Usage(why.to_owned()).into());
     }
-    let Some(text) = &args.start_at else { return Ok((shard, Start::Ready)) };
+    let Some(text) = &args.start_at else { return Ok((shard, RunStart::Ready)) };
     let left = manifest::until(text).map_err(super::Usage)?;
-    Ok((shard, Start::At(monotonic_ns().saturating_add(left.as_nanos() as u64))))
+    Ok((shard, RunStart::At(monotonic_ns().saturating_add(left.as_nanos() as u64))))
 }
 
 /// Leaves in the folder what `merge` adds up.
-fn keep_books(folder: &Folder, whom: Whom, results: Results, plan: &Plan, manifest: &Manifest, args: &Run) -> anyhow::Result<()> {
-    let Whom { shard, division, .. } = whom;
+fn keep_books(folder: &Folder, whom: RunPart, results: Results, plan: &Plan, manifest: &Manifest, args: &Run) -> anyhow::Result<()> {
+    let RunPart { shard, division, .. } = whom;
     let header = Header {
         version: manifest.version.clone(),
         commit: manifest.commit.clone(),

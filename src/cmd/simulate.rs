@@ -20,7 +20,7 @@ use crate::results::runs::{RunRow, Seeds};
 use crate::results::usage::Baseline;
 use crate::seed::Seed;
 use crate::sim::Simulated;
-use crate::sim::many::run_seeds_watched;
+use crate::sim::seeds::run_seeds_watched;
 use crate::snapshots::Publisher;
 use crate::verdict::{exit_code, judge};
 use anyhow::Context;

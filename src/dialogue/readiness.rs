@@ -1,6 +1,6 @@
 //! When a connection counts as ready: `t_ready`, at which an outage ends and a count of retries may start anew. Engine and simulator ask the same.
 
-use crate::reconnect::{Policy, Service};
+use crate::reconnect::{Policy, ServesWhen};
 use std::time::Duration;
 
 /// What the embedded server says to clients that wait for any message.
@@ -25,9 +25,9 @@ impl Readiness {
     /// What the library of a preset waits for.
     pub fn of(policy: &Policy) -> Readiness {
         match policy.ready {
-            Service::Open => Readiness::Open,
-            Service::Message => Readiness::Message,
-            Service::Uptime => Readiness::OpenFor(policy.reset_uptime),
+            ServesWhen::Open => Readiness::Open,
+            ServesWhen::Message => Readiness::Message,
+            ServesWhen::Uptime => Readiness::OpenFor(policy.reset_uptime),
         }
     }
 

@@ -26,7 +26,7 @@ impl Expectation {
     /// As [`parse`](Expectation::parse); `recorded`: of a run folder whose version allowed shares that say nothing.
     pub(crate) fn parse_as(text: &str, names: Names<'_>, recorded: bool) -> Result<Expectation, Vec<Problem>> {
         let mut problems = Vec::new();
-        let parsed = Parts::of(text).map_err(|problem| vec![problem])?;
+        let parsed = TextParts::of(text).map_err(|problem| vec![problem])?;
         let metric =
             word(text, &parsed.metric, "metric", METRICS.iter().map(|row| (row.0, row))).map_err(|problem| problems.push(problem)).ok();
         let own = labels(text, &parsed.labels, metric, names, Labels::default(), &mut problems);
@@ -50,7 +50,7 @@ impl Expectation {
 }
 
 /// Byte ranges of the parts of a text.
-struct Parts {
+struct TextParts {
     metric: Range<usize>,
     /// Between the braces, without them; empty where there are none.
     labels: Range<usize>,
@@ -61,8 +61,8 @@ struct Parts {
     limit: Range<usize>,
 }
 
-impl Parts {
-    fn of(text: &str) -> Result<Parts, Problem> {
+impl TextParts {
+    fn of(text: &str) -> Result<TextParts, Problem> {
         let shape = |at: Range<usize>, found: &str| Problem {
             at,
             found: found.to_owned(),
@@ -114,7 +114,7 @@ impl Parts {
         if limit.is_empty() {
             return Err(shape(op, "there is no value behind the comparison"));
         }
-        Ok(Parts { metric, labels, stat, whole, op, limit })
+        Ok(TextParts { metric, labels, stat, whole, op, limit })
     }
 }
 
@@ -158,7 +158,7 @@ fn limit(text: &str, at: &Range<usize>, stat: Stat, bytes: bool) -> Result<Limit
 mod tests {
     use super::*;
     use crate::close::TcpEnd;
-    use crate::expect::{Dir, Op, Outcome, Wire};
+    use crate::expect::{Dir, Op, OutcomeLabel, WireLabel};
     use crate::fault::Side;
     use std::time::Duration;
 
@@ -213,7 +213,7 @@ mod tests {
                 Metric::Closes,
                 Labels {
                     side: Side::Server,
-                    wire: Some(Wire::Nothing),
+                    wire: Some(WireLabel::Nothing),
                     tcp_end: Some(TcpEnd::Rst),
                     clean: Some(false),
                     cause: Some("deadline:pong".to_owned()),
@@ -227,7 +227,7 @@ mod tests {
                 "messages{outcome=lost,cohort=web,fault=server_crash-1} rate != 30/min",
                 Metric::Messages,
                 Labels {
-                    outcome: Some(Outcome::Lost),
+                    outcome: Some(OutcomeLabel::Lost),
                     cohort: Some("web".to_owned()),
                     fault: Some("server_crash-1".to_owned()),
                     ..plain.clone()
@@ -312,7 +312,7 @@ mod tests {
         let of_cohort =
             Labels { cohort: Some("web".to_owned()), side: Side::Server, from: Some(Duration::from_secs(1)), ..Labels::default() };
         assert_eq!(whole("closes{cohort=web,fault=server_crash-1,side=server,from=1s,reported=1006} share_of{} > 40%"), of_cohort);
-        let rejected = Labels { outcome: Some(Outcome::Rejected), ..Labels::default() };
+        let rejected = Labels { outcome: Some(OutcomeLabel::Rejected), ..Labels::default() };
         assert_eq!(whole("attempts{status=429} share_of { outcome=rejected } > 4%"), rejected);
         assert_eq!(parse("attempts{cohort=web} share > 4%").unwrap_err()[0].at, 21..26);
         assert!(parse("clients_lost share < 4%").is_ok(), "of the clients in the plan");

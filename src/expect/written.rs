@@ -1,6 +1,6 @@
 //! Metric and labels as text, in one order whatever the user's: what is counted has a name.
 
-use super::{Expectation, Labels, Metric, Wire};
+use super::{Expectation, Labels, Metric, WireLabel};
 use crate::fault::Side;
 use crate::units::print_duration;
 
@@ -30,9 +30,9 @@ impl Expectation {
 
 fn written(labels: &Labels) -> Vec<String> {
     let label = |name: &str, value: Option<String>| value.map(|value| format!("{name}={value}"));
-    let wire = |wire: Wire| match wire {
-        Wire::Nothing => "none".to_owned(),
-        Wire::Code(code) => code.to_string(),
+    let wire = |wire: WireLabel| match wire {
+        WireLabel::Nothing => "none".to_owned(),
+        WireLabel::Code(code) => code.to_string(),
     };
     [
         label("cohort", labels.cohort.clone()),

@@ -28,7 +28,7 @@ pub enum OnAttempt {
         body: u32,
     },
     /// The answer of a healthy server, sent like this.
-    Answer(Answer),
+    Answer(ResponseEdit),
     /// A share of the attempts is turned away, the others are answered late.
     Shed {
         /// From the request to any answer.
@@ -39,7 +39,7 @@ pub enum OnAttempt {
         by: Shedding,
     },
     /// A client's request head, written like this.
-    Ask(Ask),
+    Ask(RequestEdit),
 }
 
 /// How an overloaded server turns a client away.
@@ -53,7 +53,7 @@ pub enum Shedding {
 
 /// How the answer to an opening handshake goes out. The default is that of a healthy server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct ResponseEdit {
     /// From the request to the answer.
     pub delay: Duration,
     /// Up to this much is added to `delay`, uniform, drawn for each attempt.
@@ -74,7 +74,7 @@ pub struct Answer {
 
 /// How a client's request head goes out. The default is that of a healthy client.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ask {
+pub struct RequestEdit {
     /// In place of GET.
     pub method: Option<String>,
     /// In place of HTTP/1.1.

@@ -2,39 +2,46 @@
 
 use super::row::{HELD, SMALL};
 use super::{
-    CLOSE, CloseAck, Effect, End, Form, Frame, Gate, Layer, Param, Payload, Row, Shape, Side, Step, TEXT, Values, told, told::Told,
+    CLOSE, CloseAck, ConnectionEffects, Effect, End, Form, Frame, InjectionStep, KindRow, Layer, Param, Payload, Side, TEXT, ValueShape,
+    Values,
+    expected_codes::{self, Told},
 };
 use std::time::Duration;
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
 
-fn gate(gate: Gate) -> Effect {
+fn gate(gate: ConnectionEffects) -> Effect {
     Effect::Connection { gate, steps: Vec::new() }
 }
 
-pub(super) const ROWS: &[Row] = &[
-    Row {
+pub(super) const ROWS: &[KindRow] = &[
+    KindRow {
         kind: "close_code",
         layer: Layer::Closing,
         sides: BOTH,
         form: Form::Instant,
         params: &[
-            Param { name: "code", shape: Shape::Whole { min: 0, max: 65535 }, default: Some("1001"), doc: "Status code, allowed or not." },
-            Param { name: "reason", shape: Shape::Text { max: 123 }, default: Some(""), doc: "Reason, at most 123 bytes of UTF-8." },
+            Param {
+                name: "code",
+                shape: ValueShape::Whole { min: 0, max: 65535 },
+                default: Some("1001"),
+                doc: "Status code, allowed or not.",
+            },
+            Param { name: "reason", shape: ValueShape::Text { max: 123 }, default: Some(""), doc: "Reason, at most 123 bytes of UTF-8." },
         ],
         summary: "starts the closing handshake with a status code and reason",
         expect: "peer: that code and an echo of it; for a code that may not be sent 1006, and 1002 in answer",
-        told: told::code,
+        told: expected_codes::code,
         source: "RFC 6455 §5.5.1, §7.4; measured",
         effect: |values| Effect::Connection {
-            gate: Gate::default(),
-            steps: vec![Step::Close {
+            gate: ConnectionEffects::default(),
+            steps: vec![InjectionStep::Close {
                 code: Some(values.short("code").unwrap_or(1001)),
                 reason: values.text("reason").unwrap_or_default().to_owned(),
             }],
         },
     },
-    Row {
+    KindRow {
         kind: "close_empty",
         layer: Layer::Closing,
         sides: BOTH,
@@ -42,65 +49,85 @@ pub(super) const ROWS: &[Row] = &[
         params: &[],
         summary: "starts the closing handshake with an empty Close frame",
         expect: "peer: 1005, and an empty Close frame in answer",
-        told: told::empty,
+        told: expected_codes::empty,
         source: "RFC 6455 §7.1.5; measured: aiohttp reports 1006",
-        effect: |_| Effect::Connection { gate: Gate::default(), steps: vec![Step::Close { code: None, reason: String::new() }] },
+        effect: |_| Effect::Connection {
+            gate: ConnectionEffects::default(),
+            steps: vec![InjectionStep::Close { code: None, reason: String::new() }],
+        },
     },
-    Row {
+    KindRow {
         kind: "close_ack_delay",
         layer: Layer::Closing,
         sides: BOTH,
         form: Form::Holding,
-        params: &[Param { name: "delay", shape: Shape::Duration, default: Some("2s"), doc: "From the peer's Close frame to the answer." }],
+        params: &[Param {
+            name: "delay",
+            shape: ValueShape::Duration,
+            default: Some("2s"),
+            doc: "From the peer's Close frame to the answer.",
+        }],
         summary: "answers the peer's Close frame late",
         expect: "peer: its own code after the delay, or 1006 if its close deadline is shorter",
-        told: told::anything,
+        told: expected_codes::anything,
         source: "RFC 6455 §5.5.1, §7.1.1; measured: deadlines of 2 s to 60 s, or none",
-        effect: |values| gate(Gate { close_ack: CloseAck::Delayed(values.duration("delay").unwrap_or_default()), ..Gate::default() }),
+        effect: |values| {
+            gate(ConnectionEffects {
+                close_ack: CloseAck::Delayed(values.duration("delay").unwrap_or_default()),
+                ..ConnectionEffects::default()
+            })
+        },
     },
-    Row {
+    KindRow {
         kind: "close_ack_drop",
         layer: Layer::Closing,
         sides: BOTH,
         form: Form::Holding,
         params: &[Param {
             name: "then",
-            shape: Shape::Choice(&["hold", "fin", "rst"]),
+            shape: ValueShape::Choice(&["hold", "fin", "rst"]),
             default: Some("hold"),
             doc: "What happens instead of the answer: TCP stays open, or ends.",
         }],
         summary: "never answers the peer's Close frame",
         expect: "peer: 1006 by its close deadline, or at once by FIN or RST",
-        told: told::no_answer,
+        told: expected_codes::no_answer,
         source: "RFC 6455 §7.1.5; measured: 1006 after 10 s to 30 s, or never",
-        effect: |values| gate(Gate { close_ack: CloseAck::Never(End::named(values.text("then"))), ..Gate::default() }),
+        effect: |values| {
+            gate(ConnectionEffects { close_ack: CloseAck::Never(End::named(values.text("then"))), ..ConnectionEffects::default() })
+        },
     },
-    Row {
+    KindRow {
         kind: "close_hold_tcp",
         layer: Layer::Closing,
         sides: BOTH,
         form: Form::Holding,
         params: &[
-            Param { name: "hold", shape: Shape::Duration, default: Some("5s"), doc: "From the end of the closing handshake to the FIN." },
+            Param {
+                name: "hold",
+                shape: ValueShape::Duration,
+                default: Some("5s"),
+                doc: "From the end of the closing handshake to the FIN.",
+            },
             Param {
                 name: "code",
-                shape: Shape::Whole { min: 0, max: 65535 },
+                shape: ValueShape::Whole { min: 0, max: 65535 },
                 default: None,
                 doc: "Starts the closing handshake with this code; without it the fault waits for one.",
             },
         ],
         summary: "completes the closing handshake and keeps TCP open",
         expect: "peer: the code is known, its wait for the FIN ends by its own deadline",
-        told: told::anything,
+        told: expected_codes::anything,
         source: "RFC 6455 §7.1.1: the server closes TCP first; measured: some clients wait for ever",
         effect: |values| Effect::Connection {
-            gate: Gate { hold_tcp: values.duration("hold").unwrap_or_default(), ..Gate::default() },
-            steps: values.short("code").map(|code| Step::Close { code: Some(code), reason: String::new() }).into_iter().collect(),
+            gate: ConnectionEffects { hold_tcp: values.duration("hold").unwrap_or_default(), ..ConnectionEffects::default() },
+            steps: values.short("code").map(|code| InjectionStep::Close { code: Some(code), reason: String::new() }).into_iter().collect(),
         },
     },
     once(
         "close_body_1",
-        told::violation,
+        expected_codes::violation,
         &[],
         "sends a Close frame with a body of one byte",
         "peer: answers 1002 and reports 1006",
@@ -109,7 +136,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     once(
         "close_reason_bad_utf8",
-        told::bad_text,
+        expected_codes::bad_text,
         &[],
         "sends a Close frame whose reason is not UTF-8",
         "peer: answers 1007 and reports 1006; Chromium answers 1002",
@@ -118,7 +145,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     once(
         "close_reason_long",
-        told::violation,
+        expected_codes::violation,
         &[Param { name: "size", shape: SMALL, default: Some("124B"), doc: "Length of the reason; the limit is 123." }],
         "sends a Close frame that is longer than a control frame may be",
         "peer: answers 1002 and reports 1006",
@@ -130,7 +157,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     once(
         "close_then_fin",
-        told::code_and_end,
+        expected_codes::code_and_end,
         &[CODE, DELAY],
         "sends a Close frame and FIN without waiting for the answer",
         "peer: that code; clean, because TCP ended by FIN after a Close frame it answered",
@@ -139,7 +166,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     once(
         "close_then_rst",
-        told::code_and_end,
+        expected_codes::code_and_end,
         &[CODE, DELAY],
         "sends a Close frame and then RST",
         "peer: that code where it read the frame before the reset, else 1006; not clean",
@@ -148,7 +175,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     once(
         "close_twice",
-        told::normal,
+        expected_codes::normal,
         &[],
         "sends two Close frames, 1000 and then 1001",
         "peer: 1000, the first one counts",
@@ -157,7 +184,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     once(
         "close_then_data",
-        told::normal,
+        expected_codes::normal,
         &[],
         "sends a text message behind its Close frame",
         "peer: 1000, the message is ignored",
@@ -166,31 +193,33 @@ pub(super) const ROWS: &[Row] = &[
     ),
     once(
         "close_in_fragment",
-        told::normal,
+        expected_codes::normal,
         &[],
         "sends a Close frame inside a fragmented message",
         "peer: 1000; Python `websockets` answers 1002",
         "RFC 6455 §5.4, §5.5.1; measured",
         |_| frames(vec![Frame { fin: false, ..Frame::new(TEXT, "unfinished ") }, Frame::close(Some(1000), b"")]),
     ),
-    Row {
+    KindRow {
         kind: "close_ack_wrong_code",
         layer: Layer::Closing,
         sides: BOTH,
         form: Form::Holding,
         params: &[Param {
             name: "code",
-            shape: Shape::Whole { min: 0, max: 65535 },
+            shape: ValueShape::Whole { min: 0, max: 65535 },
             default: Some("4000"),
             doc: "Status code of the answer.",
         }],
         summary: "answers the peer's Close frame with another status code",
         expect: "peer: that code, the first one it received",
-        told: told::answer,
+        told: expected_codes::answer,
         source: "RFC 6455 §5.5.1, §7.1.5",
-        effect: |values| gate(Gate { close_ack: CloseAck::Code(values.short("code").unwrap_or(4000)), ..Gate::default() }),
+        effect: |values| {
+            gate(ConnectionEffects { close_ack: CloseAck::Code(values.short("code").unwrap_or(4000)), ..ConnectionEffects::default() })
+        },
     },
-    Row {
+    KindRow {
         kind: "close_while_sending",
         layer: Layer::Closing,
         sides: &[Side::Server],
@@ -201,14 +230,14 @@ pub(super) const ROWS: &[Row] = &[
         ],
         summary: "queues a binary message and a Close frame right behind it",
         expect: "peer: the message and then that code; a peer that does not read the message learns neither",
-        told: told::code_and_end,
+        told: expected_codes::code_and_end,
         source: "RFC 6455 §5.5.1, §7.1.1",
         effect: |values| {
             let message = Payload::Filled(values.bytes("queued").unwrap_or(1 << 20));
             frames(vec![Frame { payload: message, ..Frame::new(BINARY, "") }, Frame::close(values.short("code"), b"")])
         },
     },
-    Row {
+    KindRow {
         kind: "close_simultaneous",
         layer: Layer::Closing,
         sides: &[Side::Server],
@@ -216,23 +245,33 @@ pub(super) const ROWS: &[Row] = &[
         params: &[
             Param {
                 name: "skew",
-                shape: Shape::Duration,
+                shape: ValueShape::Duration,
                 default: Some("0ms"),
                 doc: "The server's Close frame is so much later than the client's; it does not answer that one before.",
             },
-            Param { name: "code_c", shape: Shape::Whole { min: 0, max: 65535 }, default: Some("1000"), doc: "Status code of the client." },
-            Param { name: "code_s", shape: Shape::Whole { min: 0, max: 65535 }, default: Some("1001"), doc: "Status code of the server." },
+            Param {
+                name: "code_c",
+                shape: ValueShape::Whole { min: 0, max: 65535 },
+                default: Some("1000"),
+                doc: "Status code of the client.",
+            },
+            Param {
+                name: "code_s",
+                shape: ValueShape::Whole { min: 0, max: 65535 },
+                default: Some("1001"),
+                doc: "Status code of the server.",
+            },
         ],
         summary: "both sides start the closing handshake at the same time, 20 ms after the firing; their Close frames cross",
         expect: "each side: the other's code, clean; neither Close frame is an echo",
-        told: told::crossed,
+        told: expected_codes::crossed,
         source: "RFC 6455 §7.1.5: the first Close frame received counts, whoever sent one before",
         effect: |values| {
-            let close = |name| Step::Close { code: values.short(name), reason: String::new() };
+            let close = |name| InjectionStep::Close { code: values.short(name), reason: String::new() };
             let skew = values.duration("skew").unwrap_or_default();
             Effect::BothEnds {
-                client: vec![Step::Wait(CROSSING_LEAD), close("code_c")],
-                server: vec![Step::Wait(CROSSING_LEAD + skew), close("code_s")],
+                client: vec![InjectionStep::Wait(CROSSING_LEAD), close("code_c")],
+                server: vec![InjectionStep::Wait(CROSSING_LEAD + skew), close("code_s")],
             }
         },
     },
@@ -242,18 +281,19 @@ pub(super) const ROWS: &[Row] = &[
 const CROSSING_LEAD: Duration = Duration::from_millis(20);
 const BINARY: u8 = 0x2;
 const CODE: Param =
-    Param { name: "code", shape: Shape::Whole { min: 0, max: 65535 }, default: Some("1001"), doc: "Status code, allowed or not." };
-const DELAY: Param = Param { name: "delay", shape: Shape::Duration, default: Some("0s"), doc: "From the Close frame to the end of TCP." };
+    Param { name: "code", shape: ValueShape::Whole { min: 0, max: 65535 }, default: Some("1001"), doc: "Status code, allowed or not." };
+const DELAY: Param =
+    Param { name: "delay", shape: ValueShape::Duration, default: Some("0s"), doc: "From the Close frame to the end of TCP." };
 
 fn frames(frames: Vec<Frame>) -> Effect {
-    Effect::Connection { gate: Gate::default(), steps: vec![Step::Frames(frames)] }
+    Effect::Connection { gate: ConnectionEffects::default(), steps: vec![InjectionStep::Frames(frames)] }
 }
 
 fn close_then(values: &Values, end: End) -> Effect {
-    let close = Step::Frames(vec![Frame::close(values.short("code"), b"")]);
+    let close = InjectionStep::Frames(vec![Frame::close(values.short("code"), b"")]);
     let delay = values.duration("delay").filter(|delay| !delay.is_zero());
-    let steps = [Some(close), delay.map(Step::Wait), Some(Step::End(end))];
-    Effect::Connection { gate: Gate::default(), steps: steps.into_iter().flatten().collect() }
+    let steps = [Some(close), delay.map(InjectionStep::Wait), Some(InjectionStep::End(end))];
+    Effect::Connection { gate: ConnectionEffects::default(), steps: steps.into_iter().flatten().collect() }
 }
 
 /// A row of a kind that acts once; all fields that differ.
@@ -265,6 +305,6 @@ const fn once(
     expect: &'static str,
     source: &'static str,
     effect: fn(&Values) -> Effect,
-) -> Row {
-    Row { kind, layer: Layer::Closing, sides: BOTH, form: Form::Instant, params, summary, expect, told, source, effect }
+) -> KindRow {
+    KindRow { kind, layer: Layer::Closing, sides: BOTH, form: Form::Instant, params, summary, expect, told, source, effect }
 }

@@ -4,9 +4,9 @@
 //! the parts of the effect, each in its file.
 
 use super::attempt::{OnAttempt, OnListener};
-use super::gate::Gate;
+use super::gate::ConnectionEffects;
 use super::on_process::OnProcess;
-use super::step::Step;
+use super::step::InjectionStep;
 use serde::{Deserialize, Serialize};
 
 /// What a fault asks for.
@@ -17,16 +17,16 @@ pub enum Effect {
     /// Of a connection: a gate that holds while the fault is active, and steps carried out in order at its firing.
     Connection {
         /// Holds until reverted.
-        gate: Gate,
+        gate: ConnectionEffects,
         /// Carried out once.
-        steps: Vec<Step>,
+        steps: Vec<InjectionStep>,
     },
     /// Of both ends of a connection: the steps of each, begun at the same time.
     BothEnds {
         /// Of the simulated client.
-        client: Vec<Step>,
+        client: Vec<InjectionStep>,
         /// Of the embedded server.
-        server: Vec<Step>,
+        server: Vec<InjectionStep>,
     },
     /// Of each selected attempt.
     Attempt(OnAttempt),
@@ -75,7 +75,7 @@ impl Effect {
             Effect::Listener { .. } => Acts::Listener,
             Effect::Attempt(_) => Acts::Later,
             Effect::BothEnds { .. } => Acts::AtOnce,
-            Effect::Connection { gate, steps } if Step::act_at_once(steps) || gate.acts_at_once() => Acts::AtOnce,
+            Effect::Connection { gate, steps } if InjectionStep::act_at_once(steps) || gate.acts_at_once() => Acts::AtOnce,
             Effect::Connection { .. } => Acts::Perhaps,
         }
     }
@@ -84,7 +84,7 @@ impl Effect {
     pub fn ends(&self) -> bool {
         match self {
             Effect::Process(_) | Effect::BothEnds { .. } => true,
-            Effect::Connection { steps, .. } => steps.iter().any(Step::ends),
+            Effect::Connection { steps, .. } => steps.iter().any(InjectionStep::ends),
             Effect::Attempt(_) | Effect::Listener { .. } => false,
         }
     }
@@ -92,7 +92,7 @@ impl Effect {
     /// What it may leave of connections.
     pub fn leaves(&self) -> Leaves {
         let Effect::Connection { gate, steps } = self else { return Leaves::default() };
-        Leaves { gone: steps.iter().any(Step::leaves_socket), dead: gate.may_die(), stopped: gate.stops() }
+        Leaves { gone: steps.iter().any(InjectionStep::leaves_socket), dead: gate.may_die(), stopped: gate.stops() }
     }
 
     /// Whether it is about a process of the operating system, so that a server in memory cannot carry it out.

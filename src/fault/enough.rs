@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// When a connection has had enough, and what happens then. The first of several limits counts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Enough {
+pub struct EffectLimit {
     /// Bytes in both directions since the injection.
     pub bytes: Option<u64>,
     /// Frames in both directions since the injection.

@@ -2,18 +2,19 @@
 
 use super::row::{DECLARED, HELD, SMALL};
 use super::{
-    CONTINUATION, Effect, Flood, Form, Frame, Gate, Layer, LengthForm, PING, Param, Payload, Row, Shape, Side, Step, TEXT, Values, told,
-    told::Told,
+    CONTINUATION, ConnectionEffects, Effect, Flood, Form, Frame, InjectionStep, KindRow, Layer, LengthForm, PING, Param, Payload, Side,
+    TEXT, ValueShape, Values,
+    expected_codes::{self, Told},
 };
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
 const BINARY: u8 = 0x2;
 
 fn send(frames: Vec<Frame>) -> Effect {
-    Effect::Connection { gate: Gate::default(), steps: vec![Step::Frames(frames)] }
+    Effect::Connection { gate: ConnectionEffects::default(), steps: vec![InjectionStep::Frames(frames)] }
 }
 
-fn hold(gate: Gate) -> Effect {
+fn hold(gate: ConnectionEffects) -> Effect {
     Effect::Connection { gate, steps: Vec::new() }
 }
 
@@ -30,22 +31,22 @@ const fn row(
     expect: &'static str,
     source: &'static str,
     effect: fn(&Values) -> Effect,
-) -> Row {
-    Row { kind, layer: Layer::Frames, sides: BOTH, form: Form::Instant, params, summary, expect, told, source, effect }
+) -> KindRow {
+    KindRow { kind, layer: Layer::Frames, sides: BOTH, form: Form::Instant, params, summary, expect, told, source, effect }
 }
 
 const FAILS_1002: &str = "peer: answers 1002 and reports 1006; some libraries say nothing on the wire";
 const CONTROL_OPCODE: Param = Param {
     name: "opcode",
-    shape: Shape::Whole { min: 8, max: 15 },
+    shape: ValueShape::Whole { min: 8, max: 15 },
     default: Some("9"),
     doc: "Opcode of the control frame: 8 close, 9 ping, 10 pong.",
 };
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[KindRow] = &[
     row(
         "frame_mask_violation",
-        told::violation,
+        expected_codes::violation,
         &[],
         "sends a text frame that is masked by a server, or not masked by a client",
         "peer: answers 1002 and reports 1006; aiohttp and coder accept it from a server",
@@ -54,10 +55,10 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_rsv",
-        told::violation,
+        expected_codes::violation,
         &[Param {
             name: "bits",
-            shape: Shape::Whole { min: 1, max: 7 },
+            shape: ValueShape::Whole { min: 1, max: 7 },
             default: Some("4"),
             doc: "RSV1, RSV2, RSV3 as a number: 4, 2, 1.",
         }],
@@ -68,8 +69,13 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_opcode",
-        told::violation,
-        &[Param { name: "opcode", shape: Shape::Whole { min: 0, max: 15 }, default: Some("3"), doc: "3 to 7 and 11 to 15 are reserved." }],
+        expected_codes::violation,
+        &[Param {
+            name: "opcode",
+            shape: ValueShape::Whole { min: 0, max: 15 },
+            default: Some("3"),
+            doc: "3 to 7 and 11 to 15 are reserved.",
+        }],
         "sends a frame with a reserved opcode",
         FAILS_1002,
         "RFC 6455 §5.2, §11.8; measured",
@@ -77,7 +83,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_control_fragmented",
-        told::violation,
+        expected_codes::violation,
         &[CONTROL_OPCODE],
         "sends a control frame without the FIN bit",
         FAILS_1002,
@@ -86,7 +92,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_control_oversize",
-        told::violation,
+        expected_codes::violation,
         &[CONTROL_OPCODE, Param { name: "size", shape: HELD, default: Some("126B"), doc: "Payload; the limit is 125." }],
         "sends a control frame with more than 125 bytes of payload",
         FAILS_1002,
@@ -98,10 +104,10 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_bad_utf8",
-        told::bad_text,
+        expected_codes::bad_text,
         &[Param {
             name: "where",
-            shape: Shape::Choice(&["start", "middle", "split"]),
+            shape: ValueShape::Choice(&["start", "middle", "split"]),
             default: Some("middle"),
             doc: "First byte, in the middle, or a code point cut by the end of the message.",
         }],
@@ -121,7 +127,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_orphan_continuation",
-        told::violation,
+        expected_codes::violation,
         &[],
         "sends a continuation frame with nothing to continue",
         FAILS_1002,
@@ -130,7 +136,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_interleave",
-        told::violation,
+        expected_codes::violation,
         &[],
         "begins a new text message inside a fragmented one",
         FAILS_1002,
@@ -139,7 +145,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_length_lie",
-        told::too_big,
+        expected_codes::too_big,
         &[
             Param { name: "declared", shape: DECLARED, default: Some("1GiB"), doc: "Payload length in the frame header." },
             Param {
@@ -159,10 +165,10 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_nonminimal_length",
-        told::violation,
+        expected_codes::violation,
         &[Param {
             name: "form",
-            shape: Shape::Choice(&["16", "64"]),
+            shape: ValueShape::Choice(&["16", "64"]),
             default: Some("16"),
             doc: "Bits that the length of a short frame is written in.",
         }],
@@ -176,14 +182,14 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "frame_oversize",
-        told::too_big,
+        expected_codes::too_big,
         &[Param { name: "size", shape: HELD, default: Some("17MiB"), doc: "Payload; our own limit is 16 MiB." }],
         "sends one message that is larger than the peer takes",
         "peer: answers 1009 and reports 1006",
         "RFC 6455 §7.4.1; measured",
         |values| send(vec![Frame { payload: Payload::Filled(values.bytes("size").unwrap_or(17 << 20)), ..Frame::new(BINARY, "") }]),
     ),
-    Row {
+    KindRow {
         kind: "pong_drop",
         layer: Layer::Frames,
         sides: BOTH,
@@ -191,23 +197,25 @@ pub(super) const ROWS: &[Row] = &[
         params: &[],
         summary: "swallows outgoing pongs; everything else goes on",
         expect: "peer: its pong deadline passes; Python `websockets` then closes with 1011",
-        told: told::silent,
+        told: expected_codes::silent,
         source: "RFC 6455 §5.5.3; measured",
-        effect: |_| hold(Gate { drop_pongs: true, ..Gate::default() }),
+        effect: |_| hold(ConnectionEffects { drop_pongs: true, ..ConnectionEffects::default() }),
     },
-    Row {
+    KindRow {
         kind: "pong_delay",
         layer: Layer::Frames,
         sides: BOTH,
         form: Form::Holding,
-        params: &[Param { name: "delay", shape: Shape::Duration, default: Some("10s"), doc: "From the peer's ping to the pong." }],
+        params: &[Param { name: "delay", shape: ValueShape::Duration, default: Some("10s"), doc: "From the peer's ping to the pong." }],
         summary: "answers pings late; everything else goes on",
         expect: "peer: longer round trips; nothing else where its pong deadline is longer, 1006 or 1011 where it is shorter",
-        told: told::silent,
+        told: expected_codes::silent,
         source: "RFC 6455 §5.5.2: as soon as is practical",
-        effect: |values| hold(Gate { pong_delay: values.duration("delay").unwrap_or_default(), ..Gate::default() }),
+        effect: |values| {
+            hold(ConnectionEffects { pong_delay: values.duration("delay").unwrap_or_default(), ..ConnectionEffects::default() })
+        },
     },
-    Row {
+    KindRow {
         kind: "pong_wrong_payload",
         layer: Layer::Frames,
         sides: BOTH,
@@ -215,11 +223,11 @@ pub(super) const ROWS: &[Row] = &[
         params: &[],
         summary: "answers pings with pongs that do not carry the ping's payload: every byte inverted, one byte where it was empty",
         expect: "peer: takes it for an unsolicited pong; its pong deadline passes where it compares payloads",
-        told: told::silent,
+        told: expected_codes::silent,
         source: "RFC 6455 §5.5.3: identical application data",
-        effect: |_| hold(Gate { wrong_pongs: true, ..Gate::default() }),
+        effect: |_| hold(ConnectionEffects { wrong_pongs: true, ..ConnectionEffects::default() }),
     },
-    Row {
+    KindRow {
         kind: "ping_flood",
         layer: Layer::Frames,
         sides: BOTH,
@@ -227,7 +235,7 @@ pub(super) const ROWS: &[Row] = &[
         params: &[
             Param {
                 name: "per_s",
-                shape: Shape::Whole { min: 1, max: 100_000 },
+                shape: ValueShape::Whole { min: 1, max: 100_000 },
                 default: Some("1000"),
                 doc: "Pings a second on each connection.",
             },
@@ -235,16 +243,19 @@ pub(super) const ROWS: &[Row] = &[
         ],
         summary: "sends pings at a steady rate",
         expect: "peer: a pong for each, or at least for the last one; some servers close with 1008",
-        told: told::flood,
+        told: expected_codes::flood,
         source: "RFC 6455 §5.5.2, §5.5.3; CVE-2019-9512 is the same in HTTP/2",
         effect: |values| {
             let per_s = values.whole("per_s").and_then(|rate| u32::try_from(rate).ok()).unwrap_or(1000).max(1);
-            hold(Gate { ping_flood: vec![Flood { per_s, bytes: values.bytes("bytes").unwrap_or(4) }], ..Gate::default() })
+            hold(ConnectionEffects {
+                ping_flood: vec![Flood { per_s, bytes: values.bytes("bytes").unwrap_or(4) }],
+                ..ConnectionEffects::default()
+            })
         },
     },
     row(
         "pong_unsolicited",
-        told::nothing,
+        expected_codes::nothing,
         &[],
         "sends a pong that nobody asked for",
         "peer: nothing, it is a legal one-way heartbeat",

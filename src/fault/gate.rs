@@ -4,7 +4,7 @@
 //! needs no further place.
 
 use super::end::End;
-use super::enough::{Enough, HowEnough};
+use super::enough::{EffectLimit, HowEnough};
 use super::meddle::Meddle;
 use super::shape;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ pub enum Flow {
 
 /// What holds on a connection while a fault is active. The default lets everything pass.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Gate {
+pub struct ConnectionEffects {
     /// Bytes from the peer.
     pub read: Flow,
     /// Bytes to the peer.
@@ -32,15 +32,15 @@ pub struct Gate {
     /// `SO_RCVBUF` set when the fault becomes active, so that a stopped reader shows sooner.
     pub receive_buffer: Option<u32>,
     /// What the path does to bytes from the peer.
-    pub read_shape: shape::Shape,
+    pub read_shape: shape::PathShape,
     /// What the path does to bytes to the peer.
-    pub write_shape: shape::Shape,
+    pub write_shape: shape::PathShape,
     /// What happens to whole frames from the peer.
     pub read_frames: Vec<Meddle>,
     /// What happens to whole frames to the peer.
     pub write_frames: Vec<Meddle>,
     /// What the connection has enough of.
-    pub enough: Vec<Enough>,
+    pub enough: Vec<EffectLimit>,
     /// Outgoing pongs vanish.
     pub drop_pongs: bool,
     /// The pong comes this long after the ping.
@@ -82,10 +82,10 @@ pub enum CloseAck {
     Never(End),
 }
 
-impl Gate {
+impl ConnectionEffects {
     /// Whether everything passes.
     pub fn is_open(&self) -> bool {
-        *self == Gate::default()
+        *self == ConnectionEffects::default()
     }
 
     /// Whether pongs go out at another time or with another payload than the peer asked for.
@@ -132,13 +132,13 @@ impl Gate {
 
     /// Whether nothing passes in one direction or both, and that is all.
     pub fn is_silence(&self) -> bool {
-        let rest = Gate { read: Flow::Pass, write: Flow::Pass, receive_buffer: None, reset_on_revert: false, ..self.clone() };
+        let rest = ConnectionEffects { read: Flow::Pass, write: Flow::Pass, receive_buffer: None, reset_on_revert: false, ..self.clone() };
         rest.is_open() && (self.read != Flow::Pass || self.write != Flow::Pass)
     }
 
     /// The same seen from the other side: what came in goes out.
-    pub(super) fn turned(self) -> Gate {
-        Gate {
+    pub(super) fn turned(self) -> ConnectionEffects {
+        ConnectionEffects {
             read: self.write,
             write: self.read,
             read_shape: self.write_shape,
@@ -150,8 +150,8 @@ impl Gate {
     }
 
     /// Both gates at once: delays add, the stricter of two flows holds, an ack that one drops is dropped.
-    pub fn and(&self, other: &Gate) -> Gate {
-        Gate {
+    pub fn and(&self, other: &ConnectionEffects) -> ConnectionEffects {
+        ConnectionEffects {
             read: self.read.max(other.read),
             write: self.write.max(other.write),
             receive_buffer: match (self.receive_buffer, other.receive_buffer) {
@@ -187,15 +187,19 @@ mod tests {
 
     #[test]
     fn delays_add_and_the_stricter_flow_holds() {
-        let freeze = Gate { read: Flow::Stop, write: Flow::Stop, ..Gate::default() };
-        let late = Gate { close_ack: CloseAck::Delayed(Duration::from_secs(1)), write: Flow::Discard, ..Gate::default() };
+        let freeze = ConnectionEffects { read: Flow::Stop, write: Flow::Stop, ..ConnectionEffects::default() };
+        let late = ConnectionEffects {
+            close_ack: CloseAck::Delayed(Duration::from_secs(1)),
+            write: Flow::Discard,
+            ..ConnectionEffects::default()
+        };
         let both = freeze.and(&late).and(&late);
         assert_eq!(both.read, Flow::Stop);
         assert_eq!(both.write, Flow::Discard);
         assert_eq!(both.close_ack, CloseAck::Delayed(Duration::from_secs(2)));
-        assert_eq!(freeze.and(&Gate::default()), freeze);
-        let pongs = Gate { pong_delay: Duration::from_secs(1), ..Gate::default() };
-        let wrong = Gate { wrong_pongs: true, ping_flood: vec![Flood { per_s: 10, bytes: 4 }], ..pongs.clone() };
+        assert_eq!(freeze.and(&ConnectionEffects::default()), freeze);
+        let pongs = ConnectionEffects { pong_delay: Duration::from_secs(1), ..ConnectionEffects::default() };
+        let wrong = ConnectionEffects { wrong_pongs: true, ping_flood: vec![Flood { per_s: 10, bytes: 4 }], ..pongs.clone() };
         let all = pongs.and(&wrong).and(&wrong);
         assert_eq!((all.pong_delay, all.wrong_pongs, all.ping_flood.len()), (Duration::from_secs(3), true, 2));
         assert!(!pongs.acts_at_once() && wrong.acts_at_once() && freeze.hangs() && !late.hangs() && late.discards());

@@ -1,14 +1,21 @@
 //! Faults that end a connection when it has had enough: of bytes, frames, time or silence. Load balancers are made of them.
 
 use super::row::COUNTED;
-use super::{Effect, End, Enough, Form, Gate, HowEnough, Layer, Param, Row, Shape, Side, Since, Values, told, told::Told};
+use super::{
+    ConnectionEffects, Effect, EffectLimit, End, Form, HowEnough, KindRow, Layer, Param, Side, Since, ValueShape, Values,
+    expected_codes::{self, Told},
+};
 use std::time::Duration;
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
 const END: Param =
-    Param { name: "end", shape: Shape::Choice(&["fin", "rst", "close"]), default: Some("fin"), doc: "How the connection ends then." };
-const CODE: Param =
-    Param { name: "code", shape: Shape::Whole { min: 0, max: 65535 }, default: Some("1001"), doc: "Status code, where `end` is close." };
+    Param { name: "end", shape: ValueShape::Choice(&["fin", "rst", "close"]), default: Some("fin"), doc: "How the connection ends then." };
+const CODE: Param = Param {
+    name: "code",
+    shape: ValueShape::Whole { min: 0, max: 65535 },
+    default: Some("1001"),
+    doc: "Status code, where `end` is close.",
+};
 
 fn how(values: &Values) -> HowEnough {
     match values.text("end") {
@@ -18,8 +25,8 @@ fn how(values: &Values) -> HowEnough {
     }
 }
 
-fn enough(enough: Enough) -> Effect {
-    Effect::Connection { gate: Gate { enough: vec![enough], ..Gate::default() }, steps: Vec::new() }
+fn enough(enough: EffectLimit) -> Effect {
+    Effect::Connection { gate: ConnectionEffects { enough: vec![enough], ..ConnectionEffects::default() }, steps: Vec::new() }
 }
 
 const fn row(
@@ -30,8 +37,8 @@ const fn row(
     expect: &'static str,
     source: &'static str,
     effect: fn(&Values) -> Effect,
-) -> Row {
-    Row { kind, layer: Layer::Transport, sides: BOTH, form: Form::Holding, params, summary, expect, told, source, effect }
+) -> KindRow {
+    KindRow { kind, layer: Layer::Transport, sides: BOTH, form: Form::Holding, params, summary, expect, told, source, effect }
 }
 
 /// What is known of a load balancer: idle timeout and longest life, seconds; 0: none. Sources: the vendors' documents.
@@ -69,16 +76,20 @@ fn balancer(values: &Values) -> Effect {
     let known = BALANCERS.iter().find(|known| Some(known.name) == values.text("preset")).unwrap_or(&BALANCERS[0]);
     let scale = values.whole("time_scale").unwrap_or(1).max(1);
     let scaled = |seconds: u64| Duration::from_secs(seconds) / u32::try_from(scale).unwrap_or(u32::MAX);
-    let watch = |seconds: u64, what: fn(Duration) -> Enough| (seconds > 0).then(|| Enough { how: how(values), ..what(scaled(seconds)) });
-    let idle = watch(known.idle_s, |time| Enough { idle: Some(time), ..Enough::default() });
-    let life = watch(known.life_s, |time| Enough { time: Some(time), since: Since::Open, ..Enough::default() });
-    Effect::Connection { gate: Gate { enough: idle.into_iter().chain(life).collect(), ..Gate::default() }, steps: Vec::new() }
+    let watch =
+        |seconds: u64, what: fn(Duration) -> EffectLimit| (seconds > 0).then(|| EffectLimit { how: how(values), ..what(scaled(seconds)) });
+    let idle = watch(known.idle_s, |time| EffectLimit { idle: Some(time), ..EffectLimit::default() });
+    let life = watch(known.life_s, |time| EffectLimit { time: Some(time), since: Since::Open, ..EffectLimit::default() });
+    Effect::Connection {
+        gate: ConnectionEffects { enough: idle.into_iter().chain(life).collect(), ..ConnectionEffects::default() },
+        steps: Vec::new(),
+    }
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[KindRow] = &[
     row(
         "limit_bytes",
-        told::limit,
+        expected_codes::limit,
         &[
             Param { name: "bytes", shape: COUNTED, default: Some("64KiB"), doc: "Both directions together, from the injection on." },
             END,
@@ -87,15 +98,15 @@ pub(super) const ROWS: &[Row] = &[
         "ends the connection after a number of bytes",
         "peer: 1006, or the code; a frame may be cut",
         "toxiproxy's limit_data, on a connection that is open",
-        |values| enough(Enough { bytes: values.bytes("bytes"), how: how(values), ..Enough::default() }),
+        |values| enough(EffectLimit { bytes: values.bytes("bytes"), how: how(values), ..EffectLimit::default() }),
     ),
     row(
         "limit_frames",
-        told::limit,
+        expected_codes::limit,
         &[
             Param {
                 name: "frames",
-                shape: Shape::Whole { min: 1, max: u64::MAX },
+                shape: ValueShape::Whole { min: 1, max: u64::MAX },
                 default: Some("100"),
                 doc: "Both directions together, from the injection on, pings and pongs included.",
             },
@@ -105,31 +116,31 @@ pub(super) const ROWS: &[Row] = &[
         "ends the connection after a number of frames",
         "peer: 1006, or the code",
         "RFC 6455 §5.2",
-        |values| enough(Enough { frames: values.whole("frames"), how: how(values), ..Enough::default() }),
+        |values| enough(EffectLimit { frames: values.whole("frames"), how: how(values), ..EffectLimit::default() }),
     ),
     row(
         "limit_time",
-        told::limit,
-        &[Param { name: "time", shape: Shape::Duration, default: Some("5s"), doc: "From the injection." }, END, CODE],
+        expected_codes::limit,
+        &[Param { name: "time", shape: ValueShape::Duration, default: Some("5s"), doc: "From the injection." }, END, CODE],
         "ends the connection after a time, whatever it does",
         "peer: 1006, or the code",
         "RFC 6455 §7.1.5",
-        |values| enough(Enough { time: values.duration("time"), how: how(values), ..Enough::default() }),
+        |values| enough(EffectLimit { time: values.duration("time"), how: how(values), ..EffectLimit::default() }),
     ),
     row(
         "idle_timeout",
-        told::limit,
+        expected_codes::limit,
         &[
-            Param { name: "idle", shape: Shape::Duration, default: Some("60s"), doc: "Time without bytes in either direction." },
+            Param { name: "idle", shape: ValueShape::Duration, default: Some("60s"), doc: "Time without bytes in either direction." },
             Param {
                 name: "count_pings",
-                shape: Shape::Choice(&["yes", "no"]),
+                shape: ValueShape::Choice(&["yes", "no"]),
                 default: Some("yes"),
                 doc: "Whether pings, pongs and whatever else is not a message count.",
             },
             Param {
                 name: "end",
-                shape: Shape::Choice(&["fin", "rst", "silent"]),
+                shape: ValueShape::Choice(&["fin", "rst", "silent"]),
                 default: Some("fin"),
                 doc: "How the connection ends then; silent: both directions are a dead path from there on.",
             },
@@ -139,17 +150,17 @@ pub(super) const ROWS: &[Row] = &[
         "vendors' documents: 55 s to 10 min",
         |values| {
             let only_messages = values.text("count_pings") == Some("no");
-            enough(Enough { idle: values.duration("idle"), only_messages, how: how(values), ..Enough::default() })
+            enough(EffectLimit { idle: values.duration("idle"), only_messages, how: how(values), ..EffectLimit::default() })
         },
     ),
     row(
         "max_lifetime",
-        told::limit,
+        expected_codes::limit,
         &[
-            Param { name: "life", shape: Shape::Duration, default: Some("30s"), doc: "From the opening of the connection." },
+            Param { name: "life", shape: ValueShape::Duration, default: Some("30s"), doc: "From the opening of the connection." },
             Param {
                 name: "jitter",
-                shape: Shape::Duration,
+                shape: ValueShape::Duration,
                 default: Some("0s"),
                 doc: "Each connection lives up to this much longer, uniform.",
             },
@@ -161,15 +172,20 @@ pub(super) const ROWS: &[Row] = &[
         "vendors' documents: 30 s to 4 h; uWebSockets maxLifetime",
         |values| {
             let jitter = values.duration("jitter").unwrap_or_default();
-            enough(Enough { time: values.duration("life"), jitter, since: Since::Open, how: how(values), ..Enough::default() })
+            enough(EffectLimit { time: values.duration("life"), jitter, since: Since::Open, how: how(values), ..EffectLimit::default() })
         },
     ),
     row(
         "drain",
-        told::limit,
+        expected_codes::limit,
         &[
-            Param { name: "grace", shape: Shape::Duration, default: Some("5s"), doc: "From the injection to the first cut." },
-            Param { name: "spread", shape: Shape::Duration, default: Some("0s"), doc: "Time over which the cuts are spread, uniform." },
+            Param { name: "grace", shape: ValueShape::Duration, default: Some("5s"), doc: "From the injection to the first cut." },
+            Param {
+                name: "spread",
+                shape: ValueShape::Duration,
+                default: Some("0s"),
+                doc: "Time over which the cuts are spread, uniform.",
+            },
             END,
             CODE,
         ],
@@ -178,21 +194,31 @@ pub(super) const ROWS: &[Row] = &[
         "vendors' documents: deregistration delay, drain time",
         |values| {
             let jitter = values.duration("spread").unwrap_or_default();
-            enough(Enough { time: values.duration("grace"), jitter, how: how(values), ..Enough::default() })
+            enough(EffectLimit { time: values.duration("grace"), jitter, how: how(values), ..EffectLimit::default() })
         },
     ),
     row(
         "load_balancer",
-        told::limit,
+        expected_codes::limit,
         &[
-            Param { name: "preset", shape: Shape::Choice(&NAMES), default: Some("aws-alb"), doc: "Whose idle timeout and longest life." },
+            Param {
+                name: "preset",
+                shape: ValueShape::Choice(&NAMES),
+                default: Some("aws-alb"),
+                doc: "Whose idle timeout and longest life.",
+            },
             Param {
                 name: "time_scale",
-                shape: Shape::Whole { min: 1, max: 100_000 },
+                shape: ValueShape::Whole { min: 1, max: 100_000 },
                 default: Some("1"),
                 doc: "Times are divided by this, so that hours pass in seconds.",
             },
-            Param { name: "end", shape: Shape::Choice(&["fin", "rst", "silent"]), default: Some("fin"), doc: "How the connection ends." },
+            Param {
+                name: "end",
+                shape: ValueShape::Choice(&["fin", "rst", "silent"]),
+                default: Some("fin"),
+                doc: "How the connection ends.",
+            },
         ],
         "ends connections by the idle timeout and longest life of a well-known load balancer",
         "peer: 1006; which of both limits struck shows in the time",

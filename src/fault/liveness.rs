@@ -11,7 +11,7 @@
 //! | `hold_release` | wait on the path | wait on the path | late pongs |
 //! | `blackhole`, `client_sleep` | lost | lost, or none | RST, or later pings pass |
 
-use super::{Effect, Flow, Gate, Injection, Side};
+use super::{ConnectionEffects, Effect, Flow, Injection, Side};
 use std::time::Duration;
 
 /// A connection that goes silent without ending.
@@ -55,7 +55,7 @@ impl Silence {
         }
     }
 
-    fn behind(gate: &Gate, side: Side, lasts: Option<Duration>) -> Option<Silence> {
+    fn behind(gate: &ConnectionEffects, side: Side, lasts: Option<Duration>) -> Option<Silence> {
         let flows = [gate.read, gate.write];
         let held = gate.read_shape.hold || gate.write_shape.hold;
         let silent = held || flows.iter().any(|flow| *flow != Flow::Pass);

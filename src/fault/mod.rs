@@ -1,6 +1,6 @@
 //! The list of fault kinds, what they ask of a connection, an attempt or a process, and how several combine.
 //!
-//! A kind is one documented [`Row`] beside its siblings in the file of its mechanism. Its `effect` turns parameters into an
+//! A kind is one documented [`KindRow`] beside its siblings in the file of its mechanism. Its `effect` turns parameters into an
 //! [`Effect`]: data without socket, clock or random source, which `transport::link`, `ws` and `run` carry out. None of
 //! those names a kind.
 
@@ -9,45 +9,45 @@ mod closing;
 mod effect;
 mod end;
 mod enough;
+pub mod expected_codes;
 mod frame;
+mod frame_faults;
 mod frames;
 mod gate;
 mod handshake;
 mod limits;
 pub mod liveness;
 mod meddle;
-mod meddling;
 mod on_process;
 mod path;
 mod process;
 mod row;
 pub mod shape;
 mod step;
-pub mod told;
 mod transport;
 mod values;
 
-pub use attempt::{Answer, Ask, OnAttempt, OnListener, Shedding};
+pub use attempt::{OnAttempt, OnListener, RequestEdit, ResponseEdit, Shedding};
 pub use effect::{Acts, Effect, Leaves};
 pub use end::End;
-pub use enough::{Enough, HowEnough, Since};
+pub use enough::{EffectLimit, HowEnough, Since};
 pub use frame::{CLOSE, CONTINUATION, Frame, LengthForm, PING, PONG, Payload, TEXT};
-pub use gate::{CloseAck, Flood, Flow, Gate};
+pub use gate::{CloseAck, ConnectionEffects, Flood, Flow};
 pub use meddle::{Meddle, Meddling};
 pub use on_process::OnProcess;
-pub use row::{Form, Injection, Layer, Param, Row, Shape, Side};
-pub use step::Step;
+pub use row::{Form, Injection, KindRow, Layer, Param, Side, ValueShape};
+pub use step::InjectionStep;
 pub use values::{Value, Values};
 
 /// All kinds, by layer, in the order of the catalogue.
-pub fn rows() -> impl Iterator<Item = &'static Row> {
-    [handshake::ROWS, transport::ROWS, path::ROWS, limits::ROWS, frames::ROWS, meddling::ROWS, closing::ROWS, process::ROWS]
+pub fn rows() -> impl Iterator<Item = &'static KindRow> {
+    [handshake::ROWS, transport::ROWS, path::ROWS, limits::ROWS, frames::ROWS, frame_faults::ROWS, closing::ROWS, process::ROWS]
         .into_iter()
         .flatten()
 }
 
 /// The row of a kind.
-pub fn row(kind: &str) -> Option<&'static Row> {
+pub fn row(kind: &str) -> Option<&'static KindRow> {
     rows().find(|row| row.kind == kind)
 }
 

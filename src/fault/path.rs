@@ -1,14 +1,17 @@
 //! Faults of the path between two healthy ends: late, slow, in pieces, stalled, held, damaged.
 
 use super::row::{COUNTED, SMALL};
-use super::shape::{Distribution, Shape as Path};
-use super::{Effect, Form, Gate, Layer, Param, Row, Shape, Side, Values, told, told::Told};
+use super::shape::{JitterKind, PathShape as Path};
+use super::{
+    ConnectionEffects, Effect, Form, KindRow, Layer, Param, Side, ValueShape, Values,
+    expected_codes::{self, Told},
+};
 use std::time::Duration;
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
 const DIR: Param = Param {
     name: "dir",
-    shape: Shape::Choice(&["both", "up", "down"]),
+    shape: ValueShape::Choice(&["both", "up", "down"]),
     default: Some("both"),
     doc: "up: towards the server, down: towards the client.",
 };
@@ -18,7 +21,7 @@ fn path(values: &Values, path: Path) -> Effect {
     let dir = values.text("dir").unwrap_or("both");
     let shape = |here: bool| if here { path.clone() } else { Path::default() };
     Effect::Connection {
-        gate: Gate { write_shape: shape(dir != "down"), read_shape: shape(dir != "up"), ..Gate::default() },
+        gate: ConnectionEffects { write_shape: shape(dir != "down"), read_shape: shape(dir != "up"), ..ConnectionEffects::default() },
         steps: Vec::new(),
     }
 }
@@ -35,20 +38,25 @@ const fn row(
     expect: &'static str,
     source: &'static str,
     effect: fn(&Values) -> Effect,
-) -> Row {
-    Row { kind, layer: Layer::Transport, sides: BOTH, form: Form::Holding, params, summary, expect, told, source, effect }
+) -> KindRow {
+    KindRow { kind, layer: Layer::Transport, sides: BOTH, form: Form::Holding, params, summary, expect, told, source, effect }
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[KindRow] = &[
     row(
         "latency",
-        told::nothing,
+        expected_codes::nothing,
         &[
-            Param { name: "latency", shape: Shape::Duration, default: Some("100ms"), doc: "Added in each direction that `dir` names." },
-            Param { name: "jitter", shape: Shape::Duration, default: Some("0s"), doc: "Spread around it." },
+            Param {
+                name: "latency",
+                shape: ValueShape::Duration,
+                default: Some("100ms"),
+                doc: "Added in each direction that `dir` names.",
+            },
+            Param { name: "jitter", shape: ValueShape::Duration, default: Some("0s"), doc: "Spread around it." },
             Param {
                 name: "dist",
-                shape: Shape::Choice(&["uniform", "normal", "pareto"]),
+                shape: ValueShape::Choice(&["uniform", "normal", "pareto"]),
                 default: Some("uniform"),
                 doc: "Of the jitter: ± jitter, standard deviation, or mean excess of a heavy tail.",
             },
@@ -59,16 +67,16 @@ pub(super) const ROWS: &[Row] = &[
         "tc-netem(8) delay; timers have a millisecond's grain",
         |values| {
             let distribution = match values.text("dist") {
-                Some("normal") => Distribution::Normal,
-                Some("pareto") => Distribution::Pareto,
-                _ => Distribution::Uniform,
+                Some("normal") => JitterKind::Normal,
+                Some("pareto") => JitterKind::Pareto,
+                _ => JitterKind::Uniform,
             };
             path(values, Path { latency: time(values, "latency"), jitter: time(values, "jitter"), distribution, ..Path::default() })
         },
     ),
     row(
         "bandwidth",
-        told::nothing,
+        expected_codes::nothing,
         &[
             Param { name: "bytes_per_s", shape: COUNTED, default: Some("64KiB"), doc: "Bytes per second." },
             Param { name: "burst", shape: COUNTED, default: Some("0B"), doc: "Bytes that pass at once before the rate binds." },
@@ -90,11 +98,11 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "slice",
-        told::nothing,
+        expected_codes::nothing,
         &[
             Param { name: "avg", shape: SMALL, default: Some("16B"), doc: "Size of a piece." },
             Param { name: "variation", shape: SMALL, default: Some("8B"), doc: "Pieces differ by up to this." },
-            Param { name: "delay", shape: Shape::Duration, default: Some("1ms"), doc: "Between two pieces." },
+            Param { name: "delay", shape: ValueShape::Duration, default: Some("1ms"), doc: "Between two pieces." },
             DIR,
         ],
         "cuts the stream into small pieces that arrive one by one",
@@ -115,8 +123,11 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "coalesce",
-        told::nothing,
-        &[Param { name: "window", shape: Shape::Duration, default: Some("100ms"), doc: "Bytes wait for the next multiple of this." }, DIR],
+        expected_codes::nothing,
+        &[
+            Param { name: "window", shape: ValueShape::Duration, default: Some("100ms"), doc: "Bytes wait for the next multiple of this." },
+            DIR,
+        ],
         "gathers bytes and lets them arrive in batches",
         "peer: nothing; messages come in bursts",
         "interrupt coalescing, radio scheduling",
@@ -124,23 +135,23 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "bursty_stall",
-        told::nothing,
+        expected_codes::nothing,
         &[
             Param {
                 name: "p_bad",
-                shape: Shape::Share { min: 0.0, max: 1.0 },
+                shape: ValueShape::Share { min: 0.0, max: 1.0 },
                 default: Some("1%"),
                 doc: "Chance that a chunk finds the path turned bad.",
             },
             Param {
                 name: "p_good",
-                shape: Shape::Share { min: 0.0, max: 1.0 },
+                shape: ValueShape::Share { min: 0.0, max: 1.0 },
                 default: Some("30%"),
                 doc: "Chance that a chunk finds a bad path turned good.",
             },
             Param {
                 name: "stall",
-                shape: Shape::Duration,
+                shape: ValueShape::Duration,
                 default: Some("200ms"),
                 doc: "What a chunk on a bad path waits, as for a retransmission.",
             },
@@ -156,7 +167,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "hold_release",
-        told::silent,
+        expected_codes::silent,
         &[DIR],
         "holds bytes back and delivers them all when it is reverted: a jam, not a loss",
         "peer: a gap, then a flood of old messages; a pong deadline may pass meanwhile",
@@ -165,11 +176,11 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(
         "corrupt_byte",
-        told::violation,
+        expected_codes::violation,
         &[
             Param {
                 name: "per_mb",
-                shape: Shape::Whole { min: 1, max: 1_000_000 },
+                shape: ValueShape::Whole { min: 1, max: 1_000_000 },
                 default: Some("100"),
                 doc: "Damaged bytes per million, one bit each.",
             },

@@ -1,31 +1,40 @@
 //! Faults of server processes and fleets, and of the machines that clients run on.
 
 use super::{
-    Effect, End, Enough, Flow, Form, Gate, HowEnough, Layer, OnAttempt, OnProcess, Param, Row, Shape, Shedding, Side, Step, Values, told,
+    ConnectionEffects, Effect, EffectLimit, End, Flow, Form, HowEnough, InjectionStep, KindRow, Layer, OnAttempt, OnProcess, Param,
+    Shedding, Side, ValueShape, Values, expected_codes,
 };
 use std::time::Duration;
 
 const SERVER: &[Side] = &[Side::Server];
 const CLIENT: &[Side] = &[Side::Client];
-const INSTANCE: Param =
-    Param { name: "instance", shape: Shape::Whole { min: 0, max: 999 }, default: None, doc: "Only this instance, from 0; without it all." };
-const DOWN: Param =
-    Param { name: "down", shape: Shape::Duration, default: Some("2s"), doc: "From the end of the process to the new one being started." };
+const INSTANCE: Param = Param {
+    name: "instance",
+    shape: ValueShape::Whole { min: 0, max: 999 },
+    default: None,
+    doc: "Only this instance, from 0; without it all.",
+};
+const DOWN: Param = Param {
+    name: "down",
+    shape: ValueShape::Duration,
+    default: Some("2s"),
+    doc: "From the end of the process to the new one being started.",
+};
 const CODE: Param = Param {
     name: "code",
-    shape: Shape::Whole { min: 1000, max: 4999 },
+    shape: ValueShape::Whole { min: 1000, max: 4999 },
     default: Some("1001"),
     doc: "Status code of the Close frames: 1001, 1012 or 1013.",
 };
-const REASON: Param = Param { name: "reason", shape: Shape::Text { max: 123 }, default: Some(""), doc: "Reason of the Close frames." };
+const REASON: Param = Param { name: "reason", shape: ValueShape::Text { max: 123 }, default: Some(""), doc: "Reason of the Close frames." };
 const GRACE: Param = Param {
     name: "grace",
-    shape: Shape::Duration,
+    shape: ValueShape::Duration,
     default: Some("5s"),
     doc: "Longest wait for acknowledgements; then SIGKILL for a command.",
 };
 const SPREAD: Param =
-    Param { name: "spread", shape: Shape::Duration, default: Some("0s"), doc: "Time over which the Close frames are sent." };
+    Param { name: "spread", shape: ValueShape::Duration, default: Some("0s"), doc: "Time over which the Close frames are sent." };
 
 fn graceful(values: &Values) -> OnProcess {
     OnProcess::Graceful {
@@ -42,8 +51,8 @@ fn crash(values: &Values) -> OnProcess {
     OnProcess::Crash { down: values.duration("down").unwrap_or(Duration::from_secs(2)), instance: values.short("instance") }
 }
 
-pub(super) const ROWS: &[Row] = &[
-    Row {
+pub(super) const ROWS: &[KindRow] = &[
+    KindRow {
         kind: "server_crash",
         layer: Layer::Process,
         sides: SERVER,
@@ -51,11 +60,11 @@ pub(super) const ROWS: &[Row] = &[
         params: &[DOWN, INSTANCE],
         summary: "kills the server process with SIGKILL and starts a new one later",
         expect: "client: 1006, by FIN where the server had read everything, by RST where not; then refused",
-        told: told::killed,
+        told: expected_codes::killed,
         source: "measured: the kernel of a killed process sends RST for unread bytes",
         effect: |values| Effect::Process(crash(values)),
     },
-    Row {
+    KindRow {
         kind: "server_graceful",
         layer: Layer::Process,
         sides: SERVER,
@@ -63,18 +72,23 @@ pub(super) const ROWS: &[Row] = &[
         params: &[CODE, REASON, GRACE, SPREAD, DOWN, INSTANCE],
         summary: "stops listening, closes every connection with a status code, exits, and starts again later",
         expect: "client: that code, clean; then refused; the herd is delayed by `spread`",
-        told: told::code_and_end,
+        told: expected_codes::code_and_end,
         source: "RFC 6455 §7.4.1 (1001), IANA registry (1012, 1013)",
         effect: |values| Effect::Process(graceful(values)),
     },
-    Row {
+    KindRow {
         kind: "server_restart_rolling",
         layer: Layer::Process,
         sides: SERVER,
         form: Form::Process { holds: false },
         params: &[
-            Param { name: "interval", shape: Shape::Duration, default: Some("5s"), doc: "Between the starts of two restarts." },
-            Param { name: "mode", shape: Shape::Choice(&["graceful", "crash"]), default: Some("graceful"), doc: "How each instance ends." },
+            Param { name: "interval", shape: ValueShape::Duration, default: Some("5s"), doc: "Between the starts of two restarts." },
+            Param {
+                name: "mode",
+                shape: ValueShape::Choice(&["graceful", "crash"]),
+                default: Some("graceful"),
+                doc: "How each instance ends.",
+            },
             CODE,
             REASON,
             GRACE,
@@ -83,7 +97,7 @@ pub(super) const ROWS: &[Row] = &[
         ],
         summary: "restarts the instances one after the other",
         expect: "client: waves of that code, or of 1006, towards the remaining instances",
-        told: told::restarted,
+        told: expected_codes::restarted,
         source: "Kubernetes rolling update; RFC 6455 §7.4.1",
         effect: |values| {
             let each = if values.text("mode") == Some("crash") { crash(values) } else { graceful(values) };
@@ -93,7 +107,7 @@ pub(super) const ROWS: &[Row] = &[
             })
         },
     },
-    Row {
+    KindRow {
         kind: "server_pause",
         layer: Layer::Process,
         sides: SERVER,
@@ -101,71 +115,74 @@ pub(super) const ROWS: &[Row] = &[
         params: &[INSTANCE],
         summary: "stops the server process with SIGSTOP, and continues it when reverted",
         expect: "client: nothing, until a pong or handshake deadline; connects succeed, upgrades stall",
-        told: told::silent,
+        told: expected_codes::silent,
         source: "measured: a stopped server's kernel still completes TCP handshakes in 0.2 ms",
         effect: |values| Effect::Process(OnProcess::Pause { instance: values.short("instance") }),
     },
-    Row {
+    KindRow {
         kind: "client_crash",
         layer: Layer::Process,
         sides: CLIENT,
         form: Form::Instant,
         params: &[Param {
             name: "end",
-            shape: Shape::Choice(&["fin", "rst", "silent"]),
+            shape: ValueShape::Choice(&["fin", "rst", "silent"]),
             default: Some("fin"),
             doc: "What the wire tells: the kernel's FIN, its RST, or nothing, as when the power fails.",
         }],
         summary: "ends the client without a Close frame; it comes back by its policy",
         expect: "server: 1006 by FIN or RST; silent: nothing until its pong or idle deadline, half-open for ever without one",
-        told: told::abnormal,
+        told: expected_codes::abnormal,
         source: "RFC 6455 §7.1.5; RFC 9293 §3.5.1 (half-open connections)",
-        effect: |values| Effect::Connection { gate: Gate::default(), steps: vec![Step::End(End::named(values.text("end")))] },
+        effect: |values| Effect::Connection {
+            gate: ConnectionEffects::default(),
+            steps: vec![InjectionStep::End(End::named(values.text("end")))],
+        },
     },
-    Row {
+    KindRow {
         kind: "client_sleep",
         layer: Layer::Process,
         sides: CLIENT,
         form: Form::Holding,
         params: &[Param {
             name: "on_wake",
-            shape: Shape::Choice(&["close", "resume"]),
+            shape: ValueShape::Choice(&["close", "resume"]),
             default: Some("close"),
             doc: "The path has lost its state and answers RST; or what the peer sent meanwhile is read and the connection goes on.",
         }],
         summary: "suspends the client's machine: it neither reads nor writes, and its timers stand still",
         expect: "server: nothing until its pong or idle deadline; client: 1006 at wake, or what the server did meanwhile",
-        told: told::slept,
+        told: expected_codes::slept,
         source: "clock_gettime(2): CLOCK_MONOTONIC stands still in suspend",
         effect: |values| {
             let close = values.text("on_wake") != Some("resume");
             // What a sleeper does not read stays with the peer's kernel, or is lost with the path.
             let flow = if close { Flow::Discard } else { Flow::Stop };
-            let gate = Gate { read: flow, write: flow, asleep: true, reset_on_revert: close, ..Gate::default() };
+            let gate = ConnectionEffects { read: flow, write: flow, asleep: true, reset_on_revert: close, ..ConnectionEffects::default() };
             Effect::Connection { gate, steps: Vec::new() }
         },
     },
-    Row {
+    KindRow {
         kind: "client_network_switch",
         layer: Layer::Process,
         sides: CLIENT,
         form: Form::Instant,
         params: &[Param {
             name: "gap",
-            shape: Shape::Duration,
+            shape: ValueShape::Duration,
             default: Some("500ms"),
             doc: "From the old path's silence to the new attempt.",
         }],
         summary: "moves the client to another network: the old path goes silent, a new connection is opened whatever the policy says",
         expect: "server: two connections of one client, the old one half-open until its pong or idle deadline",
-        told: told::abnormal,
+        told: expected_codes::abnormal,
         source: "RFC 9293 §3.5.1; a TCP connection is bound to its addresses (RFC 9293 §3.1)",
         effect: |values| {
             let gap = values.duration("gap").unwrap_or_default();
-            Effect::Connection { gate: Gate::default(), steps: vec![Step::Switch { gap }] }
+            Effect::Connection { gate: ConnectionEffects::default(), steps: vec![InjectionStep::Switch { gap }] }
         },
     },
-    Row {
+    KindRow {
         kind: "server_overload",
         layer: Layer::Process,
         sides: SERVER,
@@ -173,26 +190,26 @@ pub(super) const ROWS: &[Row] = &[
         params: &[
             Param {
                 name: "accept_delay",
-                shape: Shape::Duration,
+                shape: ValueShape::Duration,
                 default: Some("1s"),
                 doc: "From the request to any answer, for each attempt.",
             },
             Param {
                 name: "shed",
-                shape: Shape::Share { min: 0.0, max: 1.0 },
+                shape: ValueShape::Share { min: 0.0, max: 1.0 },
                 default: Some("50%"),
                 doc: "Share of the attempts that is turned away, drawn for each.",
             },
             Param {
                 name: "with",
-                shape: Shape::Choice(&["503", "1013"]),
+                shape: ValueShape::Choice(&["503", "1013"]),
                 default: Some("503"),
                 doc: "HTTP status 503 in answer to the handshake, or 101 and status code 1013.",
             },
         ],
         summary: "answers opening handshakes late and turns a share of them away",
         expect: "client: rejected with 503, or opened and closed with 1013 at once; the others open late",
-        told: told::shed,
+        told: expected_codes::shed,
         source: "RFC 9110 §15.6.4 (503); IANA registry (1013, try again later)",
         effect: |values| {
             let by = if values.text("with") == Some("1013") { Shedding::Close(1013) } else { Shedding::Status(503) };
@@ -200,7 +217,7 @@ pub(super) const ROWS: &[Row] = &[
             Effect::Attempt(OnAttempt::Shed { delay, share: values.share("shed").unwrap_or_default(), by })
         },
     },
-    Row {
+    KindRow {
         kind: "server_panic_handler",
         layer: Layer::Process,
         sides: SERVER,
@@ -208,26 +225,29 @@ pub(super) const ROWS: &[Row] = &[
         params: &[
             Param {
                 name: "probability",
-                shape: Shape::Share { min: 0.0, max: 1.0 },
+                shape: ValueShape::Share { min: 0.0, max: 1.0 },
                 default: Some("1%"),
                 doc: "Chance of each message that its handler fails.",
             },
             Param {
                 name: "end",
-                shape: Shape::Choice(&["1011", "drop"]),
+                shape: ValueShape::Choice(&["1011", "drop"]),
                 default: Some("1011"),
                 doc: "Close with 1011, or FIN without a Close frame.",
             },
         ],
         summary: "fails over a share of the messages and ends their connections",
         expect: "client: 1011, or 1006 where the connection is dropped; the message is not answered",
-        told: told::failed,
+        told: expected_codes::failed,
         source: "RFC 6455 §7.4.1 (1011, unexpected condition)",
         effect: |values| {
             let how = if values.text("end") == Some("drop") { HowEnough::End(End::Fin) } else { HowEnough::Close(1011) };
             let chance = values.share("probability").unwrap_or_default();
             Effect::Connection {
-                gate: Gate { enough: vec![Enough { chance, how, ..Enough::default() }], ..Gate::default() },
+                gate: ConnectionEffects {
+                    enough: vec![EffectLimit { chance, how, ..EffectLimit::default() }],
+                    ..ConnectionEffects::default()
+                },
                 steps: Vec::new(),
             }
         },

@@ -1,6 +1,6 @@
 //! What is known about a kind of fault: its documented row, its parameters, and their values in an injection.
 
-use super::told::Told;
+use super::expected_codes::Told;
 use super::{Effect, Values};
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +62,7 @@ pub enum Form {
 
 /// What a parameter's value looks like.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Shape {
+pub enum ValueShape {
     /// `"250ms"`.
     Duration,
     /// `"4KiB"`, at most this many bytes; `u64::MAX`: no bound.
@@ -94,13 +94,13 @@ pub enum Shape {
 }
 
 /// Bytes that a connection holds in memory before they go out: larger ones would end the process before the connection.
-pub(super) const HELD: Shape = Shape::Bytes { max: 256 << 20 };
+pub(super) const HELD: ValueShape = ValueShape::Bytes { max: 256 << 20 };
 /// Bytes that are small by nature: a part of an answer, a ping.
-pub(super) const SMALL: Shape = Shape::Bytes { max: 1 << 20 };
+pub(super) const SMALL: ValueShape = ValueShape::Bytes { max: 1 << 20 };
 /// Bytes that are counted as they pass and never held.
-pub(super) const COUNTED: Shape = Shape::Bytes { max: 1 << 40 };
+pub(super) const COUNTED: ValueShape = ValueShape::Bytes { max: 1 << 40 };
 /// A number in a frame header, which may be any that fits.
-pub(super) const DECLARED: Shape = Shape::Bytes { max: u64::MAX };
+pub(super) const DECLARED: ValueShape = ValueShape::Bytes { max: u64::MAX };
 
 /// A parameter of a kind.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +108,7 @@ pub struct Param {
     /// As written in a scenario, without unit suffix.
     pub name: &'static str,
     /// Shape and bounds.
-    pub shape: Shape,
+    pub shape: ValueShape,
     /// As it would be written; `None`: absent unless given.
     pub default: Option<&'static str>,
     /// What it does; one sentence.
@@ -117,7 +117,7 @@ pub struct Param {
 
 /// One kind of fault: all that is known about it.
 #[derive(Clone, Copy, Debug)]
-pub struct Row {
+pub struct KindRow {
     /// As written in a scenario.
     pub kind: &'static str,
     /// Where it acts.
@@ -144,7 +144,7 @@ pub struct Row {
 #[derive(Clone, Debug)]
 pub struct Injection {
     /// The kind's row.
-    pub row: &'static Row,
+    pub row: &'static KindRow,
     /// Checked, defaults filled in.
     pub values: Values,
 }

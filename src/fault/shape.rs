@@ -8,13 +8,13 @@ use std::time::Duration;
 
 /// What a path does to the bytes of one direction. The default lets them pass at once.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Shape {
+pub struct PathShape {
     /// Added to each chunk.
     pub latency: Duration,
-    /// Spread of the latency; see [`Distribution`].
+    /// Spread of the latency; see [`JitterKind`].
     pub jitter: Duration,
     /// How the jitter is spread.
-    pub distribution: Distribution,
+    pub distribution: JitterKind,
     /// Bytes per second; `None`: no limit.
     pub rate: Option<u64>,
     /// Bytes that pass at once before the rate binds.
@@ -41,7 +41,7 @@ pub struct Shape {
 
 /// How jitter is spread around the latency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Distribution {
+pub enum JitterKind {
     /// Uniform in latency ± jitter.
     #[default]
     Uniform,
@@ -51,7 +51,7 @@ pub enum Distribution {
     Pareto,
 }
 
-/// What a [`Shape`] remembers of one direction of one connection.
+/// What a [`PathShape`] remembers of one direction of one connection.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     /// When the last byte is due, and the gap behind it is over.
@@ -63,24 +63,24 @@ pub struct Memory {
 
 /// Bytes that go on together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct TimedPiece {
     /// When.
     pub due: Duration,
     /// How many.
     pub bytes: usize,
 }
 
-impl Shape {
+impl PathShape {
     /// Whether bytes pass at once and unharmed.
     pub fn is_open(&self) -> bool {
-        *self == Shape::default()
+        *self == PathShape::default()
     }
 
     /// Both at once: latencies and stalls add, the smaller rate and slice hold.
-    pub fn and(&self, other: &Shape) -> Shape {
+    pub fn and(&self, other: &PathShape) -> PathShape {
         let smaller = |a: u64, b: u64| if a == 0 || b == 0 { a.max(b) } else { a.min(b) };
         let slicer = if other.slice != 0 && (self.slice == 0 || other.slice < self.slice) { other } else { self };
-        Shape {
+        PathShape {
             latency: self.latency + other.latency,
             jitter: self.jitter + other.jitter,
             distribution: if self.jitter.is_zero() { other.distribution } else { self.distribution },
@@ -102,9 +102,9 @@ impl Shape {
     }
 
     /// When the bytes of a chunk that arrives `now` go on, in order. A held chunk is due at [`Duration::MAX`].
-    pub fn schedule(&self, memory: &mut Memory, now: Duration, bytes: usize, random: &mut Stream) -> Vec<Piece> {
+    pub fn schedule(&self, memory: &mut Memory, now: Duration, bytes: usize, random: &mut Stream) -> Vec<TimedPiece> {
         if self.hold {
-            return vec![Piece { due: Duration::MAX, bytes }];
+            return vec![TimedPiece { due: Duration::MAX, bytes }];
         }
         let mut ready = now + self.delay(random) + self.stalled(memory, random);
         if !self.window.is_zero() {
@@ -117,7 +117,7 @@ impl Shape {
             let size = self.piece(left, random);
             ready = self.on_the_line(memory, ready, size).max(memory.last);
             memory.last = ready + self.slice_gap;
-            pieces.push(Piece { due: ready, bytes: size });
+            pieces.push(TimedPiece { due: ready, bytes: size });
             left -= size;
         }
         pieces
@@ -129,14 +129,14 @@ impl Shape {
         }
         let (latency, jitter) = (self.latency.as_secs_f64(), self.jitter.as_secs_f64());
         let seconds = match self.distribution {
-            Distribution::Uniform => latency + jitter * (2.0 * random.unit() - 1.0),
+            JitterKind::Uniform => latency + jitter * (2.0 * random.unit() - 1.0),
             // Box–Muller.
-            Distribution::Normal => {
+            JitterKind::Normal => {
                 let (u, v) = (1.0 - random.unit(), random.unit());
                 latency + jitter * (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
             }
             // Excess of a Pareto with shape 3 and scale s has mean s / 2.
-            Distribution::Pareto => latency + 2.0 * jitter * ((1.0 - random.unit()).powf(-1.0 / 3.0) - 1.0),
+            JitterKind::Pareto => latency + 2.0 * jitter * ((1.0 - random.unit()).powf(-1.0 / 3.0) - 1.0),
         };
         Duration::from_secs_f64(seconds.max(0.0))
     }
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_rate_lets_bytes_pass_as_a_line_would() {
-        let shape = Shape { rate: Some(1000), ..Shape::default() };
+        let shape = PathShape { rate: Some(1000), ..PathShape::default() };
         let mut memory = Memory::default();
         let pieces = shape.schedule(&mut memory, MS(0), 500, &mut random());
         assert_eq!(pieces.iter().map(|piece| piece.bytes).sum::<usize>(), 500);
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_burst_passes_at_once_and_then_the_rate_binds() {
-        let shape = Shape { rate: Some(1000), burst: 300, ..Shape::default() };
+        let shape = PathShape { rate: Some(1000), burst: 300, ..PathShape::default() };
         let pieces = shape.schedule(&mut Memory::default(), MS(1000), 400, &mut random());
         assert_eq!(pieces[2].due, MS(1000));
         assert_eq!(pieces[3].due, MS(1100));
@@ -220,17 +220,17 @@ mod tests {
 
     #[test]
     fn a_window_gathers_and_a_hold_keeps() {
-        let window = Shape { window: MS(50), ..Shape::default() };
+        let window = PathShape { window: MS(50), ..PathShape::default() };
         for (now, due) in [(0, 50), (49, 50), (50, 100)] {
             assert_eq!(window.schedule(&mut Memory::default(), MS(now), 1, &mut random())[0].due, MS(due));
         }
-        let hold = Shape { hold: true, ..Shape::default() };
-        assert_eq!(hold.schedule(&mut Memory::default(), MS(1), 9, &mut random()), [Piece { due: Duration::MAX, bytes: 9 }]);
+        let hold = PathShape { hold: true, ..PathShape::default() };
+        assert_eq!(hold.schedule(&mut Memory::default(), MS(1), 9, &mut random()), [TimedPiece { due: Duration::MAX, bytes: 9 }]);
     }
 
     #[test]
     fn the_gap_between_pieces_holds_between_chunks_too() {
-        let shape = Shape { slice: 10, slice_gap: MS(5), ..Shape::default() };
+        let shape = PathShape { slice: 10, slice_gap: MS(5), ..PathShape::default() };
         let mut memory = Memory::default();
         let mut due =
             |now, bytes| shape.schedule(&mut memory, MS(now), bytes, &mut random()).iter().map(|piece| piece.due).collect::<Vec<_>>();
@@ -241,8 +241,8 @@ mod tests {
 
     #[test]
     fn jitter_has_the_mean_that_is_asked_for() {
-        for (distribution, mean) in [(Distribution::Uniform, 0.1), (Distribution::Normal, 0.1), (Distribution::Pareto, 0.12)] {
-            let shape = Shape { latency: MS(100), jitter: MS(20), distribution, ..Shape::default() };
+        for (distribution, mean) in [(JitterKind::Uniform, 0.1), (JitterKind::Normal, 0.1), (JitterKind::Pareto, 0.12)] {
+            let shape = PathShape { latency: MS(100), jitter: MS(20), distribution, ..PathShape::default() };
             let mut random = random();
             let seen = (0..20_000).map(|_| shape.delay(&mut random).as_secs_f64()).sum::<f64>() / 20_000.0;
             assert!((seen - mean).abs() < 0.002, "{distribution:?}: {seen}");
@@ -252,7 +252,7 @@ mod tests {
     proptest! {
         #[test]
         fn bytes_keep_their_number_and_order(latency in 0_u64..50, jitter in 0_u64..80, rate in 1_u64..100_000, slice in 0_u64..64, sizes in proptest::collection::vec(1_usize..3000, 1..20)) {
-            let shape = Shape { latency: MS(latency), jitter: MS(jitter), rate: Some(rate), slice, slice_variation: slice / 2, ..Shape::default() };
+            let shape = PathShape { latency: MS(latency), jitter: MS(jitter), rate: Some(rate), slice, slice_variation: slice / 2, ..PathShape::default() };
             let (mut memory, mut random) = (Memory::default(), random());
             let mut last = Duration::ZERO;
             for (index, size) in sizes.iter().enumerate() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// One step of an injection on a connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Step {
+pub enum InjectionStep {
     /// A Close frame, then the rest of the closing handshake under the usual deadlines. `None`: empty body.
     Close {
         /// Any number, allowed or not.
@@ -34,40 +34,40 @@ pub enum Step {
     },
 }
 
-impl Step {
+impl InjectionStep {
     /// Whether the first of several acts at the firing, and not after a wait.
-    pub fn act_at_once(steps: &[Step]) -> bool {
-        !matches!(steps.first(), None | Some(Step::Wait(_)))
+    pub fn act_at_once(steps: &[InjectionStep]) -> bool {
+        !matches!(steps.first(), None | Some(InjectionStep::Wait(_)))
     }
 
     /// Whether it ends the connection, or begins to.
     pub fn ends(&self) -> bool {
         match self {
-            Step::Close { .. } | Step::HalfClose { .. } | Step::End(_) | Step::Switch { .. } => true,
-            Step::Frames(_) | Step::Wait(_) => false,
+            InjectionStep::Close { .. } | InjectionStep::HalfClose { .. } | InjectionStep::End(_) | InjectionStep::Switch { .. } => true,
+            InjectionStep::Frames(_) | InjectionStep::Wait(_) => false,
         }
     }
 
     /// Whether the socket stays open behind it, with nobody at it.
     pub fn leaves_socket(&self) -> bool {
-        matches!(self, Step::Switch { .. } | Step::End(End::Silent))
+        matches!(self, InjectionStep::Switch { .. } | InjectionStep::End(End::Silent))
     }
 
     /// Whether it ends TCP so that the peer learns of it.
     pub fn cuts(&self) -> bool {
-        matches!(self, Step::End(End::Fin | End::Rst))
+        matches!(self, InjectionStep::End(End::Fin | End::Rst))
     }
 
     /// What it puts on the wire: frames, or what there is in their place, in words.
     pub fn on_the_wire(&self) -> Result<Vec<Frame>, String> {
         match self {
-            Step::Close { code, reason } => Ok(vec![Frame::close(*code, reason.as_bytes())]),
-            Step::Frames(frames) => Ok(frames.clone()),
-            Step::Wait(time) => Err(format!("nothing for {}", print_duration(*time))),
-            Step::HalfClose { .. } => Err("FIN for its own direction".to_owned()),
-            Step::End(End::Fin) => Err("FIN".to_owned()),
-            Step::End(End::Rst) => Err("RST".to_owned()),
-            Step::End(End::Hold | End::Silent) | Step::Switch { .. } => Err("nothing more".to_owned()),
+            InjectionStep::Close { code, reason } => Ok(vec![Frame::close(*code, reason.as_bytes())]),
+            InjectionStep::Frames(frames) => Ok(frames.clone()),
+            InjectionStep::Wait(time) => Err(format!("nothing for {}", print_duration(*time))),
+            InjectionStep::HalfClose { .. } => Err("FIN for its own direction".to_owned()),
+            InjectionStep::End(End::Fin) => Err("FIN".to_owned()),
+            InjectionStep::End(End::Rst) => Err("RST".to_owned()),
+            InjectionStep::End(End::Hold | End::Silent) | InjectionStep::Switch { .. } => Err("nothing more".to_owned()),
         }
     }
 }

@@ -8,15 +8,15 @@ use std::time::Duration;
 /// The value of a parameter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Value {
-    /// Of `Shape::Duration`.
+    /// Of `ValueShape::Duration`.
     Duration(Duration),
-    /// Of `Shape::Bytes`.
+    /// Of `ValueShape::Bytes`.
     Bytes(Bytes),
-    /// Of `Shape::Whole`.
+    /// Of `ValueShape::Whole`.
     Whole(u64),
-    /// Of `Shape::Share`.
+    /// Of `ValueShape::Share`.
     Share(f64),
-    /// Of `Shape::Text` and `Shape::Choice`.
+    /// Of `ValueShape::Text` and `ValueShape::Choice`.
     Text(String),
 }
 

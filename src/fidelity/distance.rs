@@ -7,7 +7,7 @@ const EXACT: f64 = 1e12;
 
 /// Times in µs with weights; those that did not end lie beyond all others.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Sample {
+pub(super) struct WeightedTimes {
     /// Sorted: time and the share at or below it.
     steps: Vec<(u64, f64)>,
 }
@@ -19,8 +19,8 @@ pub(super) struct Shifted {
     pub(super) distance: f64,
 }
 
-impl Sample {
-    pub(super) fn of(times: impl Iterator<Item = (Option<u64>, f64)>) -> Sample {
+impl WeightedTimes {
+    pub(super) fn of(times: impl Iterator<Item = (Option<u64>, f64)>) -> WeightedTimes {
         let mut all: Vec<(Option<u64>, f64)> = times.collect();
         let total: f64 = all.iter().map(|(_, weight)| weight).sum();
         all.retain(|(time, _)| time.is_some());
@@ -34,7 +34,7 @@ impl Sample {
                 (time, _) => steps.push((time, sum / total)),
             }
         }
-        Sample { steps }
+        WeightedTimes { steps }
     }
 
     /// The least time by which a share was back; `None`: not reached.
@@ -44,7 +44,7 @@ impl Sample {
     }
 
     /// Largest difference of the two distribution functions, with `shift_us` added to the times of `other`.
-    pub(super) fn distance(&self, other: &Sample, shift_us: i64) -> f64 {
+    pub(super) fn distance(&self, other: &WeightedTimes, shift_us: i64) -> f64 {
         let time = |step: Option<&(u64, f64)>, shift: i64| step.map_or(i64::MAX, |(time, _)| (*time as i64).saturating_add(shift));
         let (mut mine, mut theirs) = (self.steps.iter().peekable(), other.steps.iter().peekable());
         let (mut a, mut b, mut most) = (0.0_f64, 0.0_f64, 0.0_f64);
@@ -65,7 +65,7 @@ impl Sample {
     }
 
     /// The least distance over shifts of at most `most_ms` either way; the smallest shift among equals.
-    pub(super) fn distance_shifted(&self, other: &Sample, most_ms: f64) -> Shifted {
+    pub(super) fn distance_shifted(&self, other: &WeightedTimes, most_ms: f64) -> Shifted {
         let steps = (most_ms * 1e3) as i64 / STEP_US;
         let tried = (-steps..=steps).map(|step| Shifted { shift_us: step * STEP_US, distance: self.distance(other, step * STEP_US) });
         let better = |a: &Shifted, b: &Shifted| a.distance.total_cmp(&b.distance).then(a.shift_us.abs().cmp(&b.shift_us.abs()));
@@ -75,7 +75,7 @@ impl Sample {
 
 /// Largest difference between the shares of two series of counts that had occurred by any interval.
 pub(super) fn over_time(real: &[(u64, u64)], simulated: &[(u64, u64)]) -> f64 {
-    let spread = |series: &[(u64, u64)]| Sample::of(series.iter().filter(|(_, n)| *n > 0).map(|(at, n)| (Some(*at), *n as f64)));
+    let spread = |series: &[(u64, u64)]| WeightedTimes::of(series.iter().filter(|(_, n)| *n > 0).map(|(at, n)| (Some(*at), *n as f64)));
     spread(real).distance(&spread(simulated), 0)
 }
 
@@ -83,8 +83,8 @@ pub(super) fn over_time(real: &[(u64, u64)], simulated: &[(u64, u64)]) -> f64 {
 mod tests {
     use super::*;
 
-    fn sample(times: &[u64]) -> Sample {
-        Sample::of(times.iter().map(|time| (Some(*time), 1.0)))
+    fn sample(times: &[u64]) -> WeightedTimes {
+        WeightedTimes::of(times.iter().map(|time| (Some(*time), 1.0)))
     }
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn who_did_not_come_back_counts() {
-        let half = Sample::of([(Some(1), 1.0), (None, 1.0)].into_iter());
+        let half = WeightedTimes::of([(Some(1), 1.0), (None, 1.0)].into_iter());
         assert!((half.distance(&sample(&[1, 1]), 0) - 0.5).abs() < 1e-12);
         assert_eq!((half.quantile(0.5), half.quantile(0.9)), (Some(1), None));
     }

@@ -1,7 +1,7 @@
 //! A run on real sockets and the same run simulated, laid over one another: how far apart are they, for each cohort.
 //!
 //! [`compare`] takes two run folders of one scenario and one seed. It measures distances of distributions (Kolmogorov and Smirnov) and
-//! errors of quantiles and counts, holds them against [`Limits`], and puts the worst cohort first; nothing is averaged over cohorts.
+//! errors of quantiles and counts, holds them against [`FidelityLimits`], and puts the worst cohort first; nothing is averaged over cohorts.
 //! Running and simulating is the command's business, and the chart is `plot::fidelity`'s.
 
 mod distance;
@@ -12,7 +12,7 @@ use crate::plan::{Cohort, Plan};
 use crate::reconnect::{Decision, Loss, Policy};
 use crate::results::Loaded;
 use crate::results::record::ReconnectRow;
-use distance::{Sample, Shifted};
+use distance::{Shifted, WeightedTimes};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub const OUTAGES_MIN: u64 = 50;
 
 /// How far apart two runs may be.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Limits {
+pub struct FidelityLimits {
     /// Of p50, p90 and p99 of the reconnect time, percent.
     pub quantile_percent: f64,
     /// Of the number of attempts, percent.
@@ -42,9 +42,9 @@ pub struct Limits {
     pub shift_ms: f64,
 }
 
-impl Default for Limits {
+impl Default for FidelityLimits {
     fn default() -> Self {
-        Limits { quantile_percent: 10.0, attempts_percent: 5.0, ks: 0.05, shift_ms: 20.0 }
+        FidelityLimits { quantile_percent: 10.0, attempts_percent: 5.0, ks: 0.05, shift_ms: 20.0 }
     }
 }
 
@@ -60,22 +60,22 @@ pub struct Comparison {
     /// Seed of both runs.
     pub seed: u64,
     /// What was held against.
-    pub limits: Limits,
+    pub limits: FidelityLimits,
     /// `pass`, `fail`, or `inconclusive`.
     pub result: &'static str,
     /// Why it is not `pass`.
     pub reasons: Vec<String>,
     /// From the start of a process to the moment it listened, in each world, ms; null where none was started.
-    pub start_up_ms: Pair<Option<f64>>,
+    pub start_up_ms: BothWorlds<Option<f64>>,
     /// What the clients' machine took for each attempt after a wait on average, ms: measured, and in the model.
-    pub client_lag_ms: Pair<Option<f64>>,
+    pub client_lag_ms: BothWorlds<Option<f64>>,
     /// The worst first.
     pub cohorts: Vec<Compared>,
 }
 
 /// A value in both worlds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Pair<T> {
+pub struct BothWorlds<T> {
     /// On real sockets.
     pub real: T,
     /// In the simulator.
@@ -98,9 +98,9 @@ pub struct Compared {
     /// The largest measured value as a multiple of its limit: at most 1 passes.
     pub worst: f64,
     /// Outages.
-    pub outages: Pair<u64>,
+    pub outages: BothWorlds<u64>,
     /// Outages that ended.
-    pub recovered: Pair<u64>,
+    pub recovered: BothWorlds<u64>,
     /// Kolmogorov–Smirnov distance of reconnect times.
     pub ks: f64,
     /// The same after the shift.
@@ -108,30 +108,30 @@ pub struct Compared {
     /// By how much the simulated times were shifted for it, ms; within the limit.
     pub shift_ms: f64,
     /// Reconnect times.
-    pub quantiles: Vec<Quantile>,
+    pub quantiles: Vec<QuantilePair>,
     /// Attempts.
-    pub attempts: Pair<u64>,
+    pub attempts: BothWorlds<u64>,
     /// Simulated less real, as a share of real, percent.
     pub attempts_error_percent: f64,
     /// Largest distance between the shares of attempts begun by any interval of the timeline.
     pub attempts_ks: f64,
     /// Reported codes of the clients.
-    pub close_codes: Pair<BTreeMap<String, u64>>,
+    pub close_codes: BothWorlds<BTreeMap<String, u64>>,
 }
 
 /// One quantile of the reconnect time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Quantile {
+pub struct QuantilePair {
     /// 0 to 1.
     pub quantile: f64,
     /// Null: not reached.
-    pub time_us: Pair<Option<u64>>,
+    pub time_us: BothWorlds<Option<u64>>,
     /// Simulated less real, as a share of real, percent; null where one was not reached.
     pub error_percent: Option<f64>,
 }
 
 /// Lays two runs over one another; `plan` is the one that was simulated, with its model.
-pub fn compare(plan: &Plan, real: &Loaded, simulated: &Loaded, limits: Limits) -> Comparison {
+pub fn compare(plan: &Plan, real: &Loaded, simulated: &Loaded, limits: FidelityLimits) -> Comparison {
     let mut cohorts: Vec<_> = plan.cohorts.iter().map(|cohort| compared(cohort, real, simulated, limits)).collect();
     cohorts.sort_by(|a, b| b.worst.total_cmp(&a.worst));
     let mut reasons: Vec<String> = Vec::new();
@@ -148,7 +148,7 @@ pub fn compare(plan: &Plan, real: &Loaded, simulated: &Loaded, limits: Limits) -
     if cohorts.iter().all(|cohort| cohort.result == "inconclusive") {
         reasons.push(format!("no cohort has {OUTAGES_MIN} outages"));
     }
-    let start_up_ms = Pair { real: start_up(real), simulated: start_up(simulated) };
+    let start_up_ms = BothWorlds { real: start_up(real), simulated: start_up(simulated) };
     if let (Some(real), Some(simulated)) = (start_up_ms.real, start_up_ms.simulated)
         && (real - simulated).abs() > START_UP_MS
     {
@@ -158,7 +158,7 @@ pub fn compare(plan: &Plan, real: &Loaded, simulated: &Loaded, limits: Limits) -
     }
     // Without it in the model there is nothing to compare.
     let fitted = plan.model.as_ref().is_some_and(|model| !model.client_lag.is_zero());
-    let client_lag_ms = Pair { real: client_lag_ms(real), simulated: client_lag_ms(simulated).filter(|_| fitted) };
+    let client_lag_ms = BothWorlds { real: client_lag_ms(real), simulated: client_lag_ms(simulated).filter(|_| fitted) };
     if let (Some(real), Some(simulated)) = (client_lag_ms.real, client_lag_ms.simulated)
         && real > simulated * LAG_FACTOR + LAG_MS
     {
@@ -188,13 +188,13 @@ pub fn compare(plan: &Plan, real: &Loaded, simulated: &Loaded, limits: Limits) -
     }
 }
 
-fn compared(cohort: &Cohort, real: &Loaded, simulated: &Loaded, limits: Limits) -> Compared {
+fn compared(cohort: &Cohort, real: &Loaded, simulated: &Loaded, limits: FidelityLimits) -> Compared {
     let jitter = draws(&cohort.reconnect);
-    let samples = Pair { real: sample(real, &cohort.name), simulated: sample(simulated, &cohort.name) };
+    let samples = BothWorlds { real: sample(real, &cohort.name), simulated: sample(simulated, &cohort.name) };
     let row = |loaded: &Loaded| loaded.summary.cohorts.get(&cohort.name).cloned().unwrap_or_default();
-    let rows = Pair { real: row(real), simulated: row(simulated) };
+    let rows = BothWorlds { real: row(real), simulated: row(simulated) };
     let quantiles: Vec<_> = QUANTILES.iter().map(|share| quantile(*share, &samples)).collect();
-    let attempts = Pair { real: rows.real.attempts.total, simulated: rows.simulated.attempts.total };
+    let attempts = BothWorlds { real: rows.real.attempts.total, simulated: rows.simulated.attempts.total };
     let ks = samples.real.distance(&samples.simulated, 0);
     let Shifted { shift_us, distance } = samples.real.distance_shifted(&samples.simulated, limits.shift_ms);
     let mut compared = Compared {
@@ -204,8 +204,8 @@ fn compared(cohort: &Cohort, real: &Loaded, simulated: &Loaded, limits: Limits) 
         result: "pass",
         beyond: Vec::new(),
         worst: 0.0,
-        outages: Pair { real: rows.real.reconnect.affected, simulated: rows.simulated.reconnect.affected },
-        recovered: Pair { real: rows.real.reconnect.recovered, simulated: rows.simulated.reconnect.recovered },
+        outages: BothWorlds { real: rows.real.reconnect.affected, simulated: rows.simulated.reconnect.affected },
+        recovered: BothWorlds { real: rows.real.reconnect.recovered, simulated: rows.simulated.reconnect.recovered },
         ks,
         ks_shifted: distance,
         shift_ms: shift_us as f64 / 1e3,
@@ -213,7 +213,7 @@ fn compared(cohort: &Cohort, real: &Loaded, simulated: &Loaded, limits: Limits) 
         attempts,
         attempts_error_percent: error_percent(attempts.real as f64, attempts.simulated as f64),
         attempts_ks: distance::over_time(&attempts_over_time(real, &cohort.name), &attempts_over_time(simulated, &cohort.name)),
-        close_codes: Pair { real: rows.real.close_codes, simulated: rows.simulated.close_codes },
+        close_codes: BothWorlds { real: rows.real.close_codes, simulated: rows.simulated.close_codes },
     };
     compared.judge(limits);
     compared
@@ -225,7 +225,7 @@ impl Compared {
         if self.jitter { self.ks } else { self.ks_shifted }
     }
 
-    fn judge(&mut self, limits: Limits) {
+    fn judge(&mut self, limits: FidelityLimits) {
         let ks = self.ks_judged();
         let mut measured = vec![(ks, limits.ks, format!("KS distance {ks:.3}"))];
         let error = self.attempts_error_percent;
@@ -234,7 +234,7 @@ impl Compared {
             let name = format!("p{}", quantile.quantile * 100.0);
             match (quantile.error_percent, quantile.time_us) {
                 (Some(error), _) => measured.push((error.abs(), limits.quantile_percent, format!("{name} {error:+.1} %"))),
-                (None, Pair { real: None, simulated: None }) => {}
+                (None, BothWorlds { real: None, simulated: None }) => {}
                 (None, _) => measured.push((f64::INFINITY, 1.0, format!("{name} reached in one world only"))),
             }
         }
@@ -249,15 +249,15 @@ impl Compared {
 }
 
 /// Reconnect times of a cohort in µs, with those that did not come back.
-fn sample(loaded: &Loaded, cohort: &str) -> Sample {
+fn sample(loaded: &Loaded, cohort: &str) -> WeightedTimes {
     let rows = loaded.reconnects.iter().filter(|row| row.cohort == cohort);
-    Sample::of(rows.map(|row: &ReconnectRow| (row.reconnect_us, row.weight)))
+    WeightedTimes::of(rows.map(|row: &ReconnectRow| (row.reconnect_us, row.weight)))
 }
 
-fn quantile(share: f64, samples: &Pair<Sample>) -> Quantile {
-    let time_us = Pair { real: samples.real.quantile(share), simulated: samples.simulated.quantile(share) };
+fn quantile(share: f64, samples: &BothWorlds<WeightedTimes>) -> QuantilePair {
+    let time_us = BothWorlds { real: samples.real.quantile(share), simulated: samples.simulated.quantile(share) };
     let error = |(real, simulated): (u64, u64)| error_percent(real as f64, simulated as f64);
-    Quantile { quantile: share, time_us, error_percent: time_us.real.zip(time_us.simulated).map(error) }
+    QuantilePair { quantile: share, time_us, error_percent: time_us.real.zip(time_us.simulated).map(error) }
 }
 
 fn error_percent(real: f64, simulated: f64) -> f64 {

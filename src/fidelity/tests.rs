@@ -1,7 +1,7 @@
 //! Two worlds that agree, and two that do not.
 
 use super::*;
-use crate::plan::Times;
+use crate::plan::ServiceTimes;
 use crate::results::folder;
 use crate::results::read::read;
 use crate::results::record::Verdict;
@@ -33,7 +33,7 @@ fn plan() -> Plan {
 
 fn world(plan: &Plan, cost_ms: f64) -> Loaded {
     let mut model = plan.simulated_as().unwrap();
-    model.handshake_cost = Times::Constant(Duration::from_secs_f64(cost_ms / 1e3));
+    model.handshake_cost = ServiceTimes::Constant(Duration::from_secs_f64(cost_ms / 1e3));
     let results = crate::sim::run(plan, &model).unwrap().results;
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
@@ -46,7 +46,7 @@ fn world(plan: &Plan, cost_ms: f64) -> Loaded {
 fn a_world_agrees_with_itself() {
     let plan = plan();
     let world = world(&plan, 2.0);
-    let comparison = compare(&plan, &world, &world, Limits::default());
+    let comparison = compare(&plan, &world, &world, FidelityLimits::default());
     assert_eq!((comparison.result, comparison.reasons.len()), ("pass", 0), "{comparison:#?}");
     assert!(comparison.cohorts.iter().all(|cohort| cohort.worst == 0.0 && cohort.attempts_ks == 0.0), "{comparison:#?}");
     let jitter: Vec<_> = comparison.cohorts.iter().map(|cohort| (cohort.cohort.as_str(), cohort.jitter)).collect();
@@ -57,7 +57,7 @@ fn a_world_agrees_with_itself() {
 fn a_server_twice_as_fast_is_noticed_and_the_worst_cohort_comes_first() {
     let plan = plan();
     let (real, simulated) = (world(&plan, 2.0), world(&plan, 1.0));
-    let comparison = compare(&plan, &real, &simulated, Limits::default());
+    let comparison = compare(&plan, &real, &simulated, FidelityLimits::default());
     assert_eq!(comparison.result, "fail", "{comparison:#?}");
     assert!(comparison.cohorts.is_sorted_by(|a, b| a.worst >= b.worst), "{comparison:#?}");
     let fixed = comparison.cohorts.iter().find(|cohort| cohort.cohort == "fixed").unwrap();
@@ -73,5 +73,5 @@ fn a_saturated_generator_makes_it_inconclusive() {
     let mut real = world(&plan, 2.0);
     real.summary.generator.saturated = true;
     let simulated = world(&plan, 2.0);
-    assert_eq!(compare(&plan, &real, &simulated, Limits::default()).result, "inconclusive");
+    assert_eq!(compare(&plan, &real, &simulated, FidelityLimits::default()).result, "inconclusive");
 }

@@ -1,6 +1,6 @@
 //! A comparison as text: the figures that a person reads, a block for each cohort, the worst first.
 
-use super::{Compared, Comparison, Quantile};
+use super::{Compared, Comparison, QuantilePair};
 use std::fmt::Write;
 
 /// The comparison; ends with its result.
@@ -49,7 +49,7 @@ fn line(cohort: &Compared) -> String {
     )
 }
 
-fn percent(quantile: &Quantile) -> String {
+fn percent(quantile: &QuantilePair) -> String {
     quantile.error_percent.map_or_else(|| "n/a".to_owned(), |error| format!("{error:+.1} %"))
 }
 

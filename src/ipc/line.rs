@@ -31,7 +31,7 @@ struct Hello {
 
 /// Why a link is of no use any more.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum LinkError {
     /// Nothing of the line is read.
     #[error("a line is longer than {LINE_MAX} bytes; it begins with {0}")]
     TooLong(String),
@@ -76,10 +76,10 @@ pub enum Error {
     Io(#[from] io::Error),
 }
 
-impl Error {
+impl LinkError {
     /// For a message that is right and comes at a wrong time.
-    pub(crate) fn out_of_place<T: Serialize>(message: &T) -> Error {
-        Error::OutOfPlace(quoted(&serde_json::to_vec(message).unwrap_or_default()))
+    pub(crate) fn out_of_place<T: Serialize>(message: &T) -> LinkError {
+        LinkError::OutOfPlace(quoted(&serde_json::to_vec(message).unwrap_or_default()))
     }
 }
 
@@ -99,11 +99,11 @@ pub fn hello(protocol: Protocol) -> Vec<u8> {
 ///
 /// # Errors
 /// It is too long.
-pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, Error> {
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, LinkError> {
     // No message has maps with keys that are no text, so it can be written.
     let mut line = serde_json::to_vec(message).map_err(io::Error::from)?;
     if line.len() > LINE_MAX {
-        return Err(Error::TooLong(quoted(&line)));
+        return Err(LinkError::TooLong(quoted(&line)));
     }
     line.push(b'\n');
     Ok(line)
@@ -149,15 +149,18 @@ impl Decoder {
     ///
     /// # Errors
     /// It is no hello, or that of another protocol or version.
-    pub fn greeted(&mut self) -> Result<bool, Error> {
+    pub fn greeted(&mut self) -> Result<bool, LinkError> {
         if !self.greeted
             && let Some((from, to)) = self.line()?
         {
             let line = &self.buffer[from..to];
-            let Hello { closestorm, version } = serde_json::from_slice(line).map_err(|_| Error::NoHello(quoted(line)))?;
+            let Hello { closestorm, version } = serde_json::from_slice(line).map_err(|_| LinkError::NoHello(quoted(line)))?;
             if closestorm != self.protocol.name || version != self.protocol.version {
                 let name = quoted(closestorm.as_bytes());
-                return Err(Error::Version { theirs: format!("{} {version}", name.trim_matches('"')), ours: self.protocol.to_string() });
+                return Err(LinkError::Version {
+                    theirs: format!("{} {version}", name.trim_matches('"')),
+                    ours: self.protocol.to_string(),
+                });
             }
             self.greeted = true;
         }
@@ -167,26 +170,26 @@ impl Decoder {
     /// The next message; `None`: more bytes are needed.
     ///
     /// # Errors
-    /// See [`Error`].
-    pub fn take<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
+    /// See [`LinkError`].
+    pub fn take<T: DeserializeOwned>(&mut self) -> Result<Option<T>, LinkError> {
         if !self.greeted()? {
             return Ok(None);
         }
         let Some((from, to)) = self.line()? else { return Ok(None) };
         let line = &self.buffer[from..to];
         let wrong = |why: serde_json::Error| match serde_json::from_slice(line) {
-            Ok(Hello { .. }) => Error::SecondHello(quoted(line)),
-            Err(_) => Error::Message { protocol: self.protocol.to_string(), why: cut(&why.to_string()), line: quoted(line) },
+            Ok(Hello { .. }) => LinkError::SecondHello(quoted(line)),
+            Err(_) => LinkError::Message { protocol: self.protocol.to_string(), why: cut(&why.to_string()), line: quoted(line) },
         };
         serde_json::from_slice(line).map(Some).map_err(wrong)
     }
 
     /// Takes a line that is whole: where it stands in the buffer.
-    fn line(&mut self) -> Result<Option<(usize, usize)>, Error> {
+    fn line(&mut self) -> Result<Option<(usize, usize)>, LinkError> {
         let end = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n').map(|end| self.searched + end);
         let from = self.start;
         if end.unwrap_or(self.buffer.len()) - from > LINE_MAX {
-            return Err(Error::TooLong(quoted(&self.buffer[from..])));
+            return Err(LinkError::TooLong(quoted(&self.buffer[from..])));
         }
         self.searched = end.map_or(self.buffer.len(), |end| end + 1);
         Ok(end.map(|end| {
@@ -218,7 +221,7 @@ mod tests {
     const PROTOCOL: Protocol = Protocol { name: "test", version: 2 };
 
     /// What comes of these bytes, given `step` at a time.
-    fn read(bytes: &[u8], step: usize) -> (Vec<u32>, Option<Error>) {
+    fn read(bytes: &[u8], step: usize) -> (Vec<u32>, Option<LinkError>) {
         let (mut decoder, mut found) = (Decoder::new(PROTOCOL), Vec::new());
         for part in bytes.chunks(step) {
             decoder.add(part);
@@ -304,7 +307,7 @@ mod tests {
         decoder.add(&hello(PROTOCOL));
         decoder.add(&line);
         assert_eq!(decoder.take::<String>().expect("whole").map(|text| text.len()), Some(LINE_MAX - 2));
-        assert!(matches!(encode(&text), Err(Error::TooLong(_))), "the sender knows it first");
+        assert!(matches!(encode(&text), Err(LinkError::TooLong(_))), "the sender knows it first");
     }
 
     proptest! {

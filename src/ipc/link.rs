@@ -1,6 +1,6 @@
 //! One end of a link: a socket whose other end was handed to another process.
 
-use crate::ipc::line::{Decoder, Error, Protocol, encode, hello};
+use crate::ipc::line::{Decoder, LinkError, Protocol, encode, hello};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
@@ -35,9 +35,9 @@ pub(crate) fn pair() -> io::Result<(StdStream, OwnedFd)> {
 ///
 /// # Errors
 /// It is something else.
-pub(crate) fn inherited() -> Result<StdStream, Error> {
+pub(crate) fn inherited() -> Result<StdStream, LinkError> {
     let stream = StdStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    stream.peer_addr().map_err(Error::NoLink)?;
+    stream.peer_addr().map_err(LinkError::NoLink)?;
     Ok(stream)
 }
 
@@ -93,7 +93,7 @@ impl<T: Serialize> Sender<T> {
     ///
     /// # Errors
     /// It is too long.
-    pub(crate) fn send(&self, message: &T) -> Result<(), Error> {
+    pub(crate) fn send(&self, message: &T) -> Result<(), LinkError> {
         let _ = self.lines.send((encode(message)?, None));
         Ok(())
     }
@@ -102,7 +102,7 @@ impl<T: Serialize> Sender<T> {
     ///
     /// # Errors
     /// It is too long.
-    pub(crate) fn send_with(&self, message: &T, file: OwnedFd) -> Result<(), Error> {
+    pub(crate) fn send_with(&self, message: &T, file: OwnedFd) -> Result<(), LinkError> {
         let _ = self.lines.send((encode(message)?, Some(file)));
         Ok(())
     }
@@ -162,10 +162,10 @@ impl<T: DeserializeOwned> Receiver<T> {
     ///
     /// # Errors
     /// There is none, or it is not that of this protocol.
-    pub(crate) async fn hello(&mut self) -> Result<(), Error> {
+    pub(crate) async fn hello(&mut self) -> Result<(), LinkError> {
         while !self.decoder.greeted()? {
             if !self.fill().await? {
-                return Err(Error::Silent);
+                return Err(LinkError::Silent);
             }
         }
         Ok(())
@@ -174,8 +174,8 @@ impl<T: DeserializeOwned> Receiver<T> {
     /// The next message; `None`: the other side is gone, whatever it had begun to say. Nothing is lost when the future is dropped.
     ///
     /// # Errors
-    /// See [`Error`]; nothing more can be read then.
-    pub(crate) async fn next(&mut self) -> Result<Option<T>, Error> {
+    /// See [`LinkError`]; nothing more can be read then.
+    pub(crate) async fn next(&mut self) -> Result<Option<T>, LinkError> {
         loop {
             if let Some(message) = self.decoder.take()? {
                 return Ok(Some(message));
@@ -190,12 +190,12 @@ impl<T: DeserializeOwned> Receiver<T> {
     ///
     /// # Errors
     /// It came without one.
-    pub(crate) fn file(&mut self) -> Result<OwnedFd, Error> {
-        self.files.pop_front().ok_or(Error::Files)
+    pub(crate) fn file(&mut self) -> Result<OwnedFd, LinkError> {
+        self.files.pop_front().ok_or(LinkError::Files)
     }
 
     /// Reads something; whether there was anything.
-    async fn fill(&mut self) -> Result<bool, Error> {
+    async fn fill(&mut self) -> Result<bool, LinkError> {
         let (mut chunk, room) = ([0; CHUNK], self.decoder.room());
         loop {
             self.read.readable().await?;
@@ -209,7 +209,7 @@ impl<T: DeserializeOwned> Receiver<T> {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
                 Err(error) => return Err(error.into()),
             }
-            return if self.files.len() > FILES_MAX { Err(Error::Files) } else { Ok(true) };
+            return if self.files.len() > FILES_MAX { Err(LinkError::Files) } else { Ok(true) };
         }
     }
 }
@@ -278,7 +278,7 @@ mod tests {
             }
         }
         assert!(told.next().await.expect("no error").is_none());
-        assert!(matches!(told.file(), Err(Error::Files)), "none is left");
+        assert!(matches!(told.file(), Err(LinkError::Files)), "none is left");
         writing.await.expect("no panic");
     }
 
@@ -302,7 +302,7 @@ mod tests {
         let (one, other) = ends();
         let (_, mut told) = split::<String>(other, PROTOCOL).expect("a link");
         one.shutdown(Shutdown::Both).expect("a live link");
-        assert!(matches!(told.hello().await, Err(Error::Silent)));
+        assert!(matches!(told.hello().await, Err(LinkError::Silent)));
     }
 
     #[tokio::test]
@@ -321,6 +321,6 @@ mod tests {
                 Err(error) => break error,
             }
         };
-        assert!(matches!(error, Error::Files) && taken <= FILES_MAX + 1, "{taken}");
+        assert!(matches!(error, LinkError::Files) && taken <= FILES_MAX + 1, "{taken}");
     }
 }

@@ -11,5 +11,5 @@
 pub(crate) mod line;
 pub(crate) mod link;
 
-pub use line::{Decoder, Error, LINE_MAX, Protocol, encode, hello};
+pub use line::{Decoder, LINE_MAX, LinkError, Protocol, encode, hello};
 pub(crate) use link::{Receiver, Sender, Writer, inherited, open, pair, split};

@@ -1,12 +1,12 @@
 //! One attempt: TCP, TLS and opening handshake, each timed and each under its own deadline.
 
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
-use crate::fault::{OnAttempt, Side, Step};
+use crate::fault::{InjectionStep, OnAttempt, Side};
 use crate::load::connect::{Dial, First};
-use crate::load::context::Shared;
+use crate::load::context::RunContext;
 use crate::load::request_template::{Turn, request, whole};
 use crate::plan::{Cohort, Patience, Phase};
-use crate::sut::endpoint::{Place, Tls};
+use crate::sut::endpoint::{Endpoint, Tls};
 use crate::transport::Transport;
 use crate::transport::link::Link;
 use crate::transport::record::Records;
@@ -15,10 +15,10 @@ use crate::transport::tls::Sessions;
 use crate::transport::tls_words;
 use crate::ws::connection::Connection;
 use crate::ws::frame_tap::Tap;
-use crate::ws::handshake::client::{Asking, Request, values};
+use crate::ws::handshake::client::{ClientHandshake, Request, values};
 use crate::ws::handshake::failure::{Failure, fail};
 use crate::ws::handshake::own_headers::Id;
-use crate::ws::session::mailbox::Command;
+use crate::ws::session::mailbox::SessionCommand;
 use futures_util::FutureExt;
 use std::cell::Cell;
 use std::io;
@@ -36,7 +36,7 @@ thread_local! {
 }
 
 /// An attempt that opened.
-pub(crate) struct Opened {
+pub(crate) struct OpenedAttempt {
     pub(crate) connection: Box<Connection>,
     pub(crate) tcp: Duration,
     pub(crate) tls: Option<Duration>,
@@ -47,13 +47,13 @@ pub(crate) struct Opened {
 
 /// Attempts, while faults may cut it. `sessions`: what the client keeps of earlier TLS sessions, if it does.
 pub(crate) async fn run(
-    shared: &Shared,
+    shared: &RunContext,
     cohort: &Cohort,
     (id, instance): (Id, u16),
     sessions: Option<&Arc<Sessions>>,
     overall: Option<Duration>,
     turn: Turn<'_>,
-) -> Result<Opened, Failure> {
+) -> Result<OpenedAttempt, Failure> {
     let control = &shared.registry.slot(id.client).control;
     let overall = overall.filter(|limit| !limit.is_zero()).map(|limit| Instant::now() + limit);
     let attempt = stages(shared, cohort, (id, instance), sessions, overall, turn);
@@ -64,8 +64,8 @@ pub(crate) async fn run(
             // Commands first: a fault that cuts the attempt must not lose against its success.
             biased;
             command = control.next() => match command {
-                Command::Due(due) => shared.journal.record(&Event::NotStarted { client: id.client, due }),
-                Command::Inject(dose) if dose.steps.iter().any(Step::cuts) => {
+                SessionCommand::Due(due) => shared.journal.record(&Event::NotStarted { client: id.client, due }),
+                SessionCommand::Inject(dose) if dose.steps.iter().any(InjectionStep::cuts) => {
                     shared.journal.record(&Event::Injected { fault: dose.firing.fault, client: id.client, connection: id.connection });
                     let (stage, _) = shared.registry.slot(id.client).place().stages(shared.journal.now());
                     break Err(Failure { stage, outcome: Outcome::Abandoned, fault: Some(dose.firing.fault), local: None });
@@ -81,13 +81,13 @@ pub(crate) async fn run(
 }
 
 async fn stages(
-    shared: &Shared,
+    shared: &RunContext,
     cohort: &Cohort,
     (id, instance): (Id, u16),
     sessions: Option<&Arc<Sessions>>,
     overall: Option<Instant>,
     turn: Turn<'_>,
-) -> Result<Opened, Failure> {
+) -> Result<OpenedAttempt, Failure> {
     let slot = shared.registry.slot(id.client);
     let place = shared.fleet.place(instance);
     let form = shared.form(id.client, instance).map_err(|words| fail(Stage::Upgrade, words))?;
@@ -114,13 +114,13 @@ async fn stages(
     drop(turn);
     let (wire, mut asking) = match first {
         Ok(First::Waiting) => {
-            let asking = Asking::new(bytes, expects);
+            let asking = ClientHandshake::new(bytes, expects);
             let wire = limited(dial.wait(), Stage::Tcp, limit(begun, cohort.deadlines.connect, overall)).await?;
             begun_next = Instant::now();
             (wire, asking)
         }
         Ok(First::Sent(sent)) => {
-            let asking = Asking::begun(&bytes, sent, expects);
+            let asking = ClientHandshake::begun(&bytes, sent, expects);
             SCRATCH.set(bytes);
             (dial.opened()?, asking)
         }
@@ -164,12 +164,12 @@ async fn stages(
     let mut tap = Tap::new(transport, Side::Client);
     if let Some((_, OnAttempt::Ask(ask))) = &hit {
         let request = whole(cohort, place, id).map_err(|words| fail(Stage::Upgrade, &words))?;
-        asking = Asking::edited(request, ask, mask);
+        asking = ClientHandshake::edited(request, ask, mask);
     }
     let handshake = asking.shake_hands(&mut tap, &place.asked);
     let shaken = limited(handshake, Stage::Upgrade, limit(begun, cohort.deadlines.handshake, overall)).await;
     shaken.map_err(|failure| Failure { fault: hit.as_ref().map(|(fault, _)| *fault), ..failure })?;
-    Ok(Opened { connection: Box::new(Connection::new(tap, Role::Client, mask)), tcp, tls, resumed, upgrade: begun.elapsed() })
+    Ok(OpenedAttempt { connection: Box::new(Connection::new(tap, Role::Client, mask)), tcp, tls, resumed, upgrade: begun.elapsed() })
 }
 
 /// The TLS handshake.
@@ -187,7 +187,7 @@ async fn secure(tls: &Tls, sessions: Option<&Arc<Sessions>>, link: Link) -> io::
 }
 
 /// The fault that selects this attempt, and what it does; uses up one of its hits. And how long it took to ask for that.
-async fn selected(shared: &Shared, id: Id) -> (Option<(u16, OnAttempt)>, Duration) {
+async fn selected(shared: &RunContext, id: Id) -> (Option<(u16, OnAttempt)>, Duration) {
     let mut asked = Duration::ZERO;
     for (firing, effect) in shared.registry.attempted(id.client) {
         let begun = shared.hits.are_elsewhere().then(Instant::now);
@@ -218,7 +218,7 @@ fn limited<T, W: Future<Output = Result<T, Failure>>>(
     timeout_at(until, work).map(move |done| done.unwrap_or(Err(Failure { stage, outcome: Outcome::TimedOut, fault: None, local: None })))
 }
 
-fn tls_reason(error: &io::Error, place: &Place) -> String {
+fn tls_reason(error: &io::Error, place: &Endpoint) -> String {
     let asked = place.asked.was();
     let words = tls_words::of(error, asked).unwrap_or_else(|| match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe if asked => {
@@ -234,7 +234,7 @@ fn tls_reason(error: &io::Error, place: &Place) -> String {
 const NO_CERTIFICATE: &str = "; closestorm has none to show: let the server do without for this run";
 
 /// What to do about it.
-fn tls_remedy(error: &io::Error, place: &Place) -> &'static str {
+fn tls_remedy(error: &io::Error, place: &Endpoint) -> &'static str {
     match () {
         () if tls_words::is_distrust(error) => {
             "; trust it with `ca = \"FILE.pem\"`, or any certificate with `insecure = true`, in the target's table"
@@ -248,7 +248,7 @@ fn tls_remedy(error: &io::Error, place: &Place) -> &'static str {
 ///
 /// # Errors
 /// What is wrong, in words.
-pub(crate) async fn probe(place: &Place, cohort: &Cohort, within: Duration) -> Result<(), String> {
+pub(crate) async fn probe(place: &Endpoint, cohort: &Cohort, within: Duration) -> Result<(), String> {
     let work = async {
         // The first values that the target will see in any case, so that one that checks them knows them. Without an id: no client's.
         let first = values(Id { client: ClientIndex(cohort.first), connection: ConnectionNo(1) });
@@ -268,7 +268,7 @@ pub(crate) async fn probe(place: &Place, cohort: &Cohort, within: Duration) -> R
 
 /// Asks for opening handshakes one after another for as long as `time`, and closes each; how many. A target that stops answering is left
 /// alone: the run will show it.
-pub(crate) async fn warm_up(place: &Place, cohort: &Cohort, time: Duration) -> u64 {
+pub(crate) async fn warm_up(place: &Endpoint, cohort: &Cohort, time: Duration) -> u64 {
     let end = Instant::now() + time;
     let mut asked = 0;
     loop {
@@ -287,7 +287,7 @@ pub(crate) async fn warm_up(place: &Place, cohort: &Cohort, time: Duration) -> u
 ///
 /// # Errors
 /// What is wrong, in words.
-pub(crate) async fn open(place: &Place, request: Request<'_>) -> Result<Connection, String> {
+pub(crate) async fn open(place: &Endpoint, request: Request<'_>) -> Result<Connection, String> {
     let dial = Dial::new(place, None).and_then(|dial| dial.begin(place.address).map(|()| dial)).map_err(|failure| words(&failure))?;
     let link = Link::new(dial.wait().await.map_err(|failure| words(&failure))?);
     let transport = match &place.tls {
@@ -298,7 +298,7 @@ pub(crate) async fn open(place: &Place, request: Request<'_>) -> Result<Connecti
         }
     };
     let mut tap = Tap::new(transport, Side::Client);
-    Asking::plain(&request).shake_hands(&mut tap, &place.asked).await.map_err(|failure| words(&failure))?;
+    ClientHandshake::plain(&request).shake_hands(&mut tap, &place.asked).await.map_err(|failure| words(&failure))?;
     Ok(Connection::new(tap, Role::Client, 1))
 }
 

@@ -6,7 +6,7 @@ use crate::dialogue::{ClientDialogue, Heard, Observed, Payload};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome};
 use crate::fault::Side;
 use crate::load::attempt;
-use crate::load::context::Shared;
+use crate::load::context::RunContext;
 use crate::load::waiting;
 use crate::plan::{Cohort, Firing, Phase, Stay, StayTime};
 use crate::reconnect::{Decision, History, Loss, whole_ms};
@@ -14,18 +14,18 @@ use crate::seed::Stream;
 use crate::transport::tls::Sessions;
 use crate::ws::handshake::failure::Failure;
 use crate::ws::handshake::own_headers::Id;
-use crate::ws::session::mailbox::Command;
-use crate::ws::session::{Happening, Limits, Session};
+use crate::ws::session::mailbox::SessionCommand;
+use crate::ws::session::{Session, SessionDeadlines, SessionEvent};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 
 /// Lives one client's life. `due` is its arrival.
-pub(crate) async fn live(shared: Arc<Shared>, client: ClientIndex, due: Duration) {
+pub(crate) async fn live(shared: Arc<RunContext>, client: ClientIndex, due: Duration) {
     let cohort = &shared.plan.cohorts[shared.plan.cohort_of(client)];
     shared.journal.record(&Event::Arrived { client, due });
-    let mut life = Life::new(&shared, cohort, client);
+    let mut life = ClientTask::new(&shared, cohort, client);
     let mut due = Some(due);
     while let Some(at) = due {
         due = life.once(at).await;
@@ -33,8 +33,8 @@ pub(crate) async fn live(shared: Arc<Shared>, client: ClientIndex, due: Duration
     life.idle(None).await;
 }
 
-struct Life<'a> {
-    shared: &'a Arc<Shared>,
+struct ClientTask<'a> {
+    shared: &'a Arc<RunContext>,
     cohort: &'a Cohort,
     client: ClientIndex,
     random: Stream,
@@ -49,18 +49,18 @@ struct Life<'a> {
     gone: bool,
 }
 
-impl<'a> Life<'a> {
-    fn new(shared: &'a Arc<Shared>, cohort: &'a Cohort, client: ClientIndex) -> Self {
+impl<'a> ClientTask<'a> {
+    fn new(shared: &'a Arc<RunContext>, cohort: &'a Cohort, client: ClientIndex) -> Self {
         let stream = |name: &str| shared.plan.seed.numbered("client/", client.0, name);
         let mut random = stream("/reconnect");
         let history = cohort.reconnect.start(&mut || random.unit());
         let stays = cohort.stay.as_ref().map(|_| Box::new(stream("/stay")));
         let sessions = (cohort.resume && shared.fleet.is_secure()).then(Arc::default);
-        Life { shared, cohort, client, random, stays, history, sessions, connection: 0, talking: false, gone: false }
+        ClientTask { shared, cohort, client, random, stays, history, sessions, connection: 0, talking: false, gone: false }
     }
 }
 
-impl Life<'_> {
+impl ClientTask<'_> {
     fn record(&self, event: &Event) {
         self.shared.journal.record(event);
     }
@@ -69,7 +69,7 @@ impl Life<'_> {
     async fn once(&mut self, due: Duration) -> Option<Duration> {
         let client = self.client;
         // Before the attempt begins: what waits here is late, and is seen to be.
-        let turn = self.shared.turns.acquire().await.ok()?;
+        let turn = self.shared.connect_permits.acquire().await.ok()?;
         self.gone = false;
         self.connection += 1;
         let connection = ConnectionNo(self.connection);
@@ -93,7 +93,7 @@ impl Life<'_> {
                 };
                 self.set_phase(None, instance);
                 if ending.cause == Cause::Stay {
-                    return self.left().await;
+                    return self.after_leave().await;
                 }
                 if let Some(gap) = back {
                     // On another path: no loss that the policy is asked about.
@@ -115,7 +115,7 @@ impl Life<'_> {
                 loss
             }
         };
-        self.come_back(&loss).await
+        self.schedule_reconnect(&loss).await
     }
 
     fn set_phase(&self, phase: Option<Phase>, instance: u16) {
@@ -131,7 +131,7 @@ impl Life<'_> {
     }
 
     /// Asks the policy, and waits as it says.
-    async fn come_back(&mut self, loss: &Loss) -> Option<Duration> {
+    async fn schedule_reconnect(&mut self, loss: &Loss) -> Option<Duration> {
         let now = self.shared.journal.now();
         let random = &mut self.random;
         match self.cohort.reconnect.decide(&mut self.history, loss, now, &mut || random.unit()) {
@@ -148,7 +148,7 @@ impl Life<'_> {
     }
 
     /// After the client's own leaving: back after a while, with a fresh history, or not at all.
-    async fn left(&mut self) -> Option<Duration> {
+    async fn after_leave(&mut self) -> Option<Duration> {
         self.gone = true;
         match self.cohort.stay.as_ref().and_then(|stay| stay.back) {
             Some(back) => {
@@ -191,7 +191,7 @@ impl Life<'_> {
                 () = &mut over => return,
                 command = control.next() => match command {
                     // Of one that has left by itself nothing is due.
-                    Command::Due(due) if !self.gone => self.record(&Event::NotStarted { client: self.client, due }),
+                    SessionCommand::Due(due) if !self.gone => self.record(&Event::NotStarted { client: self.client, due }),
                     _ => {}
                 },
             }
@@ -216,26 +216,28 @@ impl Life<'_> {
             while session.is_ready() && self.send(&mut dialogue, session, None) {}
             let own = self.wake(&dialogue).into_iter().chain(leave).min();
             match session.next(&slot.control, own.filter(|_| session.is_open())).await {
-                Happening::Message(message) => {
+                SessionEvent::Message(message) => {
                     if self.hear(&mut dialogue, &message, session.is_open()) {
                         self.ready(connection);
                     }
                 }
-                Happening::Pong(round_trip) => self.record(&Event::Pong { client, round_trip }),
-                Happening::Due(due) => drop(self.send(&mut dialogue, session, Some(due))),
-                Happening::Injected(fault) => self.record(&Event::Injected { fault, client, connection }),
+                SessionEvent::Pong(round_trip) => self.record(&Event::Pong { client, round_trip }),
+                SessionEvent::Due(due) => drop(self.send(&mut dialogue, session, Some(due))),
+                SessionEvent::Injected(fault) => self.record(&Event::Injected { fault, client, connection }),
                 // Not kept over the wait: an open connection carries as little along as it can.
-                Happening::Woken if session.is_open() && self.wake(&dialogue).is_some_and(|at| leave.is_none_or(|leave| at <= leave)) => {
+                SessionEvent::Woken
+                    if session.is_open() && self.wake(&dialogue).is_some_and(|at| leave.is_none_or(|leave| at <= leave)) =>
+                {
                     if dialogue.wake().is_some_and(|at| dialogue.on_wake(at)) {
                         self.ready(connection);
                     }
                 }
-                Happening::Woken => {
+                SessionEvent::Woken => {
                     if let Some(stay) = &cohort.stay {
                         session.close(Cause::Stay, stay.code, &stay.reason);
                     }
                 }
-                Happening::Ended { mut ending, closing } => {
+                SessionEvent::Ended { mut ending, closing } => {
                     attribute(&mut ending, slot.place().mark);
                     slot.control.note_closing(None);
                     self.shared.path_over(Id { client, connection });
@@ -250,15 +252,15 @@ impl Life<'_> {
     }
 
     /// Makes a session of an attempt that opened, and tells everybody.
-    fn opened(&mut self, opened: attempt::Opened, connection: ConnectionNo, instance: u16) -> Session {
+    fn opened(&mut self, opened: attempt::OpenedAttempt, connection: ConnectionNo, instance: u16) -> Session {
         let (shared, client, cohort) = (self.shared, self.client, self.cohort);
         let now = shared.journal.now();
         self.history.opened(now);
         shared.registry.slot(client).set(|place| place.enter(Phase::Open, now));
-        let attempt::Opened { tcp, tls, resumed, upgrade, .. } = opened;
+        let attempt::OpenedAttempt { tcp, tls, resumed, upgrade, .. } = opened;
         self.record(&Event::Opened { client, connection, instance, tcp, tls, resumed, upgrade });
         waiting::opened(shared, Id { client, connection });
-        let limits = Limits { close: cohort.deadlines.close, fin: cohort.deadlines.fin };
+        let limits = SessionDeadlines { close: cohort.deadlines.close, fin: cohort.deadlines.fin };
         let origin = (shared.plan.seed, u64::from(client.0) << 32 | u64::from(connection.0));
         Session::new(opened.connection, Side::Client, limits, cohort.heartbeat, origin)
     }

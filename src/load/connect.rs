@@ -5,10 +5,10 @@
 
 use crate::event::{Outcome, Stage};
 use crate::load::source_address;
-use crate::sut::endpoint::Place;
+use crate::sut::endpoint::Endpoint;
 use crate::transport::local_limit::local_limit;
 use crate::transport::memory;
-use crate::transport::socket::Wire;
+use crate::transport::socket::ByteStream;
 use crate::ws::handshake::failure::Failure;
 use futures_util::future::BoxFuture;
 use nix::errno::Errno;
@@ -22,7 +22,7 @@ pub(crate) enum Dial<'a> {
     /// A socket.
     Socket(std::net::TcpStream),
     /// A connection in memory. Boxed: its timer would make every attempt larger.
-    Memory(BoxFuture<'a, io::Result<memory::End>>),
+    Memory(BoxFuture<'a, io::Result<memory::MemoryEnd>>),
 }
 
 /// What became of the first bytes.
@@ -39,7 +39,7 @@ impl<'a> Dial<'a> {
     ///
     /// # Errors
     /// No file descriptor, or no such address.
-    pub(crate) fn new(place: &'a Place, source: Option<IpAddr>) -> Result<Self, Failure> {
+    pub(crate) fn new(place: &'a Endpoint, source: Option<IpAddr>) -> Result<Self, Failure> {
         match &place.memory {
             Some(network) => Ok(Dial::Memory(Box::pin(network.connect(source.unwrap_or(place.address.ip()), place.address)))),
             None => Self::socket(place.address, source),
@@ -102,9 +102,9 @@ impl<'a> Dial<'a> {
     ///
     /// # Errors
     /// The runtime does not take it.
-    pub(crate) fn opened(self) -> Result<Wire, Failure> {
+    pub(crate) fn opened(self) -> Result<ByteStream, Failure> {
         match self {
-            Dial::Socket(socket) => taken(socket).map(Wire::Tcp),
+            Dial::Socket(socket) => taken(socket).map(ByteStream::Tcp),
             Dial::Memory(_) => Err(failed(&io::ErrorKind::NotConnected.into())),
         }
     }
@@ -113,15 +113,15 @@ impl<'a> Dial<'a> {
     ///
     /// # Errors
     /// Why it will never be.
-    pub(crate) async fn wait(self) -> Result<Wire, Failure> {
+    pub(crate) async fn wait(self) -> Result<ByteStream, Failure> {
         let stream = match self {
-            Dial::Memory(connect) => return connect.await.map(Wire::Memory).map_err(|error| failed(&error)),
+            Dial::Memory(connect) => return connect.await.map(ByteStream::Memory).map_err(|error| failed(&error)),
             Dial::Socket(socket) => taken(socket)?,
         };
         // A socket becomes writable when its connect is over, either way (connect(2)).
         stream.writable().await.map_err(|error| failed(&error))?;
         match stream.take_error() {
-            Ok(None) => Ok(Wire::Tcp(stream)),
+            Ok(None) => Ok(ByteStream::Tcp(stream)),
             Ok(Some(error)) | Err(error) => Err(failed(&error)),
         }
     }

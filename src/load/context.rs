@@ -6,15 +6,15 @@ use super::pacer::Pacer;
 use super::registry::Registry;
 use super::request_template;
 use super::source_address::Sources;
-use super::under_way::UnderWay;
+use super::under_way::UnderWayFirings;
 use crate::event::{ClientIndex, Event};
 use crate::metrics::Status;
 use crate::plan::{Firing, Plan, Shard};
-use crate::recorder::Journal;
+use crate::recorder::SharedRecorder;
 use crate::sut::Fleet;
 use crate::sut::error::RunError;
-use crate::sut::target_events::Crew;
-use crate::ws::handshake::client::Form;
+use crate::sut::target_events::TargetEvents;
+use crate::ws::handshake::client::RequestTemplate;
 use crate::ws::handshake::own_headers::Id;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -22,16 +22,16 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// What the parts of a run share.
-pub(crate) struct Shared {
+pub(crate) struct RunContext {
     pub(crate) plan: Arc<Plan>,
     /// The clients of this process; the whole where it has none.
     pub(crate) shard: Shard,
-    pub(crate) journal: Arc<Journal>,
+    pub(crate) journal: Arc<SharedRecorder>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) pacer: Arc<Pacer>,
     /// Who else has clients.
-    pub(crate) crew: Crew,
+    pub(crate) crew: TargetEvents,
     /// Another process has the servers, and tells what happens to them.
     pub(crate) follows: bool,
     /// Worker processes have the clients; this one has the servers.
@@ -40,34 +40,34 @@ pub(crate) struct Shared {
     pub(crate) marked: Mutex<HashMap<(Firing, u16), Vec<Id>>>,
     pub(crate) sources: Sources,
     /// Opening requests by cohort and instance, as far as attempts have them in common.
-    pub(crate) forms: Vec<Vec<Result<Form, String>>>,
+    pub(crate) forms: Vec<Vec<Result<RequestTemplate, String>>>,
     /// Leave to connect.
-    pub(crate) turns: Semaphore,
-    pub(crate) under_way: UnderWay,
+    pub(crate) connect_permits: Semaphore,
+    pub(crate) under_way: UnderWayFirings,
     pub(crate) dead_paths: dead_paths::DeadPaths,
     /// What faults may hit, here or in the process that leads.
     pub(crate) hits: Hits,
 }
 
-impl Shared {
+impl RunContext {
     pub(crate) fn new(
         plan: Arc<Plan>,
         clients: Option<Shard>,
         hits: Hits,
-        journal: Arc<Journal>,
+        journal: Arc<SharedRecorder>,
         fleet: Arc<Fleet>,
-        crew: Crew,
-    ) -> Result<Arc<Shared>, RunError> {
+        crew: TargetEvents,
+    ) -> Result<Arc<RunContext>, RunError> {
         let shard = clients.unwrap_or(Shard::WHOLE);
         let count = if clients.is_some() { plan.clients() } else { 0 };
         let registry = Arc::new(Registry::new(count, shard));
         let sources = if fleet.is_in_memory() { Sources::one_each(plan.clients()) } else { Sources::of(&plan, fleet.place(0).address)? };
         let form = |cohort| fleet.named(None).into_iter().map(|instance| request_template::form(cohort, fleet.place(instance))).collect();
         let forms = plan.cohorts.iter().map(form).collect();
-        let (pacer, marked, turns) = (Arc::default(), Mutex::default(), Semaphore::new(request_template::VOLLEY));
+        let (pacer, marked, turns) = (Arc::default(), Mutex::default(), Semaphore::new(request_template::CONNECT_BURST));
         let (follows, leads) = (false, clients.is_none());
-        let (under_way, dead_paths) = (UnderWay::default(), dead_paths::DeadPaths::default());
-        Ok(Arc::new(Shared {
+        let (under_way, dead_paths) = (UnderWayFirings::default(), dead_paths::DeadPaths::default());
+        Ok(Arc::new(RunContext {
             plan,
             shard,
             journal,
@@ -80,7 +80,7 @@ impl Shared {
             leads,
             marked,
             forms,
-            turns,
+            connect_permits: turns,
             under_way,
             dead_paths,
             hits,
@@ -100,7 +100,7 @@ impl Shared {
     }
 
     /// What the opening requests of a client to an instance have in common, or why it has none.
-    pub(crate) fn form(&self, client: ClientIndex, instance: u16) -> Result<&Form, &String> {
+    pub(crate) fn form(&self, client: ClientIndex, instance: u16) -> Result<&RequestTemplate, &String> {
         self.forms[self.plan.cohort_of(client)][usize::from(instance)].as_ref()
     }
 }

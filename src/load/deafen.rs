@@ -4,20 +4,20 @@
 //! The embedded server throws away what it would send. Its kernel does not: when the process ends it closes the sockets, by FIN or RST.
 //! So, when a server is about to end, the clients behind a dead path are made deaf, until the fault is reverted.
 
-use crate::fault::{Flow, Gate};
-use crate::load::context::Shared;
-use crate::load::registry::Place;
+use crate::fault::{ConnectionEffects, Flow};
+use crate::load::context::RunContext;
+use crate::load::registry::ConnectionPlace;
 use crate::plan::{Firing, Phase};
 use crate::ws::handshake::own_headers::Id;
-use crate::ws::session::mailbox::{Command, Dose};
+use crate::ws::session::mailbox::{FiredInjection, SessionCommand};
 use std::sync::Arc;
 
 /// Whether a client has this connection, at an instance that the condition holds for.
-fn has(place: &Place, id: Id, instance: impl FnOnce(u16) -> bool) -> bool {
+fn has(place: &ConnectionPlace, id: Id, instance: impl FnOnce(u16) -> bool) -> bool {
     matches!(place.phase, Some(Phase::Open | Phase::Closing)) && place.connection == id.connection.0 && instance(place.instance)
 }
 
-impl Shared {
+impl RunContext {
     /// The server's end of a path is dead by these firings. Where the server is about to end, so is the client's.
     pub(crate) fn path_died(&self, id: Id, by: Vec<Firing>) {
         let place = self.registry.slot(id.client).place();
@@ -47,9 +47,9 @@ impl Shared {
 
     fn deafen<'a>(&self, id: Id, by: impl IntoIterator<Item = &'a Firing>) {
         for firing in by {
-            let gate = Gate { read: Flow::Discard, ..Gate::default() };
-            let dose = Dose { firing: *firing, gate, steps: Vec::new(), quiet: true };
-            self.registry.slot(id.client).control.send(Command::Inject(Arc::new(dose)));
+            let gate = ConnectionEffects { read: Flow::Discard, ..ConnectionEffects::default() };
+            let dose = FiredInjection { firing: *firing, gate, steps: Vec::new(), quiet: true };
+            self.registry.slot(id.client).control.send(SessionCommand::Inject(Arc::new(dose)));
         }
     }
 
@@ -59,7 +59,7 @@ impl Shared {
             if by.remove(&firing) {
                 let slot = self.registry.slot(id.client);
                 if has(&slot.place(), *id, |_| true) {
-                    slot.control.send(Command::Revert(firing));
+                    slot.control.send(SessionCommand::Revert(firing));
                 }
             }
             !by.is_empty()

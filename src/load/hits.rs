@@ -12,7 +12,7 @@ pub(crate) const ASKED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a worker asks before it acts for a firing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Ask {
+pub(crate) enum HitsQuestion {
     /// Does it begin? 1: yes; 0: its fault has used up its hits.
     Begin,
     /// So many connections could be hit now: how many are? Answered when all workers have said so.
@@ -30,8 +30,8 @@ pub(crate) struct Question {
     /// Which firing.
     pub(crate) firing: Firing,
     /// What.
-    pub(crate) ask: Ask,
-    /// See [`Ask`].
+    pub(crate) ask: HitsQuestion,
+    /// See [`HitsQuestion`].
     pub(crate) answer: oneshot::Sender<u64>,
 }
 
@@ -70,15 +70,15 @@ impl Hits {
     }
 
     /// Asks; `otherwise` where nothing bounds the fault.
-    pub(super) async fn ask(&self, firing: Firing, ask: Ask, otherwise: u64) -> u64 {
+    pub(super) async fn ask(&self, firing: Firing, ask: HitsQuestion, otherwise: u64) -> u64 {
         match self {
             Hits::Here(budget) => {
                 let mut budget = Self::here(budget);
                 match ask {
-                    Ask::Begin => budget.begin(firing).into(),
-                    Ask::Draw(eligible) => budget.draw(firing, eligible),
-                    Ask::One => budget.take_one(firing).into(),
-                    Ask::GiveBack(hits) => {
+                    HitsQuestion::Begin => budget.begin(firing).into(),
+                    HitsQuestion::Draw(eligible) => budget.draw(firing, eligible),
+                    HitsQuestion::One => budget.take_one(firing).into(),
+                    HitsQuestion::GiveBack(hits) => {
                         budget.give_back(firing, hits);
                         0
                     }
@@ -96,22 +96,22 @@ impl Hits {
 
     /// A firing begins, unless its fault has used up its hits. Whether it does.
     pub(crate) async fn begin(&self, firing: Firing) -> bool {
-        self.ask(firing, Ask::Begin, 1).await > 0
+        self.ask(firing, HitsQuestion::Begin, 1).await > 0
     }
 
     /// How many of those that are eligible now in this process a firing hits; they are taken.
     pub(crate) async fn draw(&self, firing: Firing, eligible: usize) -> u64 {
-        self.ask(firing, Ask::Draw(eligible as u64), eligible as u64).await
+        self.ask(firing, HitsQuestion::Draw(eligible as u64), eligible as u64).await
     }
 
     /// One more could be hit by a firing. Whether it is.
     pub(crate) async fn take_one(&self, firing: Firing) -> bool {
-        self.ask(firing, Ask::One, 1).await > 0
+        self.ask(firing, HitsQuestion::One, 1).await > 0
     }
 
     /// Hits that were drawn, and not carried out.
     pub(crate) async fn give_back(&self, firing: Firing, hits: u64) {
-        self.ask(firing, Ask::GiveBack(hits), 0).await;
+        self.ask(firing, HitsQuestion::GiveBack(hits), 0).await;
     }
 
     /// A firing is over.

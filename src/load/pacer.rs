@@ -5,7 +5,7 @@
 use crate::arrival::Sends;
 use crate::event::ClientIndex;
 use crate::load::registry::Registry;
-use crate::ws::session::mailbox::Command;
+use crate::ws::session::mailbox::SessionCommand;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use std::cmp::Reverse;
@@ -27,7 +27,7 @@ const GRAIN: Duration = Duration::from_micros(350);
 
 /// One client's schedule.
 #[derive(Debug)]
-struct Schedule {
+struct ClientSchedule {
     client: ClientIndex,
     start: Duration,
     /// The next message.
@@ -35,7 +35,7 @@ struct Schedule {
     sends: Sends,
 }
 
-impl Schedule {
+impl ClientSchedule {
     /// When the next message is due.
     fn due(&self) -> Duration {
         self.sends.due(self.start, self.number)
@@ -45,13 +45,13 @@ impl Schedule {
 /// All schedules, and which of them is due next.
 #[derive(Debug, Default)]
 struct Agenda {
-    schedules: Vec<Schedule>,
+    schedules: Vec<ClientSchedule>,
     /// Due offset in ns, and place in `schedules`: as little as can be, because a change goes through many of them.
     next: BinaryHeap<Reverse<(u64, u32)>>,
 }
 
 impl Agenda {
-    fn add(&mut self, schedule: Schedule) {
+    fn add(&mut self, schedule: ClientSchedule) {
         self.next.push(Reverse((nanos(schedule.due()), self.schedules.len() as u32)));
         self.schedules.push(schedule);
     }
@@ -92,7 +92,7 @@ pub(crate) struct Pacer {
 impl Pacer {
     /// Begins a client's schedule at offset `start`.
     pub(crate) fn begin(&self, client: ClientIndex, start: Duration, sends: Sends) {
-        self.agenda().add(Schedule { client, start, number: 0, sends });
+        self.agenda().add(ClientSchedule { client, start, number: 0, sends });
         self.added.notify_one();
     }
 
@@ -110,7 +110,7 @@ impl Pacer {
         // replacement is unsafe.
         #[expect(deprecated)]
         let ready = AsyncFd::new(timer.as_fd().try_clone_to_owned()?)?;
-        let hand_out = |now| self.agenda().take(now, end, |client, due| registry.slot(client).control.send(Command::Due(due)));
+        let hand_out = |now| self.agenda().take(now, end, |client, due| registry.slot(client).control.send(SessionCommand::Due(due)));
         loop {
             let mut looked = now();
             let (any, mut next) = hand_out(looked);
@@ -144,7 +144,7 @@ impl Pacer {
 
     /// As [`Pacer::run`], by tokio's timers: late by up to a millisecond, and still while tokio's clock is.
     pub(crate) async fn run_by_timers(self: Arc<Self>, registry: Arc<Registry>, now: impl Fn() -> Duration, end: Duration) {
-        let hand_out = |now| self.agenda().take(now, end, |client, due| registry.slot(client).control.send(Command::Due(due)));
+        let hand_out = |now| self.agenda().take(now, end, |client, due| registry.slot(client).control.send(SessionCommand::Due(due)));
         loop {
             match hand_out(now()).1 {
                 None => self.added.notified().await,
@@ -181,7 +181,7 @@ mod tests {
         let starts: Vec<_> = (0..50).map(|client| Duration::from_millis(client * 7)).collect();
         let sends = |client: u32| Sends::of(ClientIndex(client), Rate(f64::from(1 + client % 3)), seed);
         for (client, start) in (0..).zip(&starts) {
-            agenda.add(Schedule { client: ClientIndex(client), start: *start, number: 0, sends: sends(client) });
+            agenda.add(ClientSchedule { client: ClientIndex(client), start: *start, number: 0, sends: sends(client) });
         }
         let mut handed = vec![0_u64; starts.len()];
         let mut now = Duration::ZERO;

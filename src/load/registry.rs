@@ -3,9 +3,9 @@
 use crate::event::{ClientIndex, ConnectionNo, Stage, Stages, UnderWay};
 use crate::fault::OnAttempt;
 use crate::plan::{Firing, Phase, Select, Shard, Standing};
-use crate::recorder::Journal;
+use crate::recorder::SharedRecorder;
 use crate::ws::handshake::own_headers::Id;
-use crate::ws::session::mailbox::{Control, Dose};
+use crate::ws::session::mailbox::{Control, FiredInjection};
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,11 +13,11 @@ use std::time::Duration;
 
 /// Whole microseconds of a stage up to 71 minutes, in four bytes; none of one that did not end.
 #[derive(Clone, Copy, Debug, Default)]
-struct Micros(Option<NonZeroU32>);
+struct StageMicros(Option<NonZeroU32>);
 
-impl Micros {
-    fn of(time: Duration) -> Micros {
-        Micros(NonZeroU32::new(u32::try_from(time.as_micros()).unwrap_or(u32::MAX - 1) + 1))
+impl StageMicros {
+    fn of(time: Duration) -> StageMicros {
+        StageMicros(NonZeroU32::new(u32::try_from(time.as_micros()).unwrap_or(u32::MAX - 1) + 1))
     }
 
     fn time(self) -> Option<Duration> {
@@ -27,22 +27,22 @@ impl Micros {
 
 /// One client.
 #[derive(Debug, Default)]
-pub(crate) struct Slot {
+pub(crate) struct ClientSlot {
     /// Its mailbox.
     pub(crate) control: Control,
-    standing: Mutex<Place>,
+    standing: Mutex<ConnectionPlace>,
 }
 
 /// Where a client stands.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Place {
+pub(crate) struct ConnectionPlace {
     /// `None`: no connection and no attempt.
     pub(crate) phase: Option<Phase>,
     /// Since when it has been in this phase; of one that is closing, since when it has been open.
     pub(crate) since: Duration,
     /// Stages of the attempt that ended, µs.
-    tcp_us: Micros,
-    tls_us: Micros,
+    tcp_us: StageMicros,
+    tls_us: StageMicros,
     /// TLS took up an earlier session; while its handshake lasts: asked for it.
     pub(crate) resumed: bool,
     /// Of the target.
@@ -55,10 +55,10 @@ pub(crate) struct Place {
     pub(crate) orphan: bool,
 }
 
-impl Place {
+impl ConnectionPlace {
     /// The attempt comes to its next stage at `since`, or to its end with [`Phase::Open`].
     pub(crate) fn enter(&mut self, phase: Phase, since: Duration) {
-        let took = Micros::of(since.saturating_sub(self.since));
+        let took = StageMicros::of(since.saturating_sub(self.since));
         match self.phase {
             Some(Phase::Tcp) => self.tcp_us = took,
             Some(Phase::Tls) => self.tls_us = took,
@@ -70,7 +70,7 @@ impl Place {
     /// An attempt begins.
     pub(crate) fn begin(&mut self, since: Duration) {
         self.orphan = false;
-        (self.phase, self.since, self.tcp_us, self.tls_us) = (Some(Phase::Tcp), since, Micros(None), Micros(None));
+        (self.phase, self.since, self.tcp_us, self.tls_us) = (Some(Phase::Tcp), since, StageMicros(None), StageMicros(None));
         self.resumed = false;
     }
 
@@ -86,9 +86,9 @@ impl Place {
     }
 }
 
-impl Slot {
+impl ClientSlot {
     /// What the end of the measurement cuts, `ago` before `now`.
-    fn under_way(&self, journal: &Journal, now: Duration, ago: Duration) -> Option<UnderWay> {
+    fn under_way(&self, journal: &SharedRecorder, now: Duration, ago: Duration) -> Option<UnderWay> {
         let place = self.place();
         let what = match place.phase? {
             Phase::Tcp | Phase::Tls | Phase::Upgrade => {
@@ -104,36 +104,36 @@ impl Slot {
         what.before(ago)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Place> {
+    fn lock(&self) -> MutexGuard<'_, ConnectionPlace> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A copy of where it stands.
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> ConnectionPlace {
         *self.lock()
     }
 
     /// Changes where it stands.
-    pub(crate) fn set(&self, change: impl FnOnce(&mut Place)) {
+    pub(crate) fn set(&self, change: impl FnOnce(&mut ConnectionPlace)) {
         change(&mut self.lock());
     }
 }
 
 /// A fault that waits for connections to open.
 #[derive(Clone, Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct WaitingFault {
     /// What it does at the client's end.
-    pub(crate) client: Arc<Dose>,
+    pub(crate) client: Arc<FiredInjection>,
     /// And at the server's.
-    pub(crate) server: Option<Arc<Dose>>,
+    pub(crate) server: Option<Arc<FiredInjection>>,
 }
 
 /// All clients, and the faults that wait for new connections.
 #[derive(Debug)]
 pub(crate) struct Registry {
     shard: Shard,
-    slots: Vec<Slot>,
-    new: Mutex<Vec<(Waiting, Standing)>>,
+    slots: Vec<ClientSlot>,
+    new: Mutex<Vec<(WaitingFault, Standing)>>,
     attempts: Mutex<Vec<(Firing, OnAttempt, Standing)>>,
 }
 
@@ -142,31 +142,31 @@ impl Registry {
     pub(crate) fn new(clients: u32, shard: Shard) -> Self {
         Registry {
             shard,
-            slots: shard.clients(clients).map(|_| Slot::default()).collect(),
+            slots: shard.clients(clients).map(|_| ClientSlot::default()).collect(),
             new: Mutex::default(),
             attempts: Mutex::default(),
         }
     }
 
     /// The slot of a client of the shard.
-    pub(crate) fn slot(&self, client: ClientIndex) -> &Slot {
+    pub(crate) fn slot(&self, client: ClientIndex) -> &ClientSlot {
         &self.slots[self.shard.row(client).index()]
     }
 
     /// All slots in the order of client indices.
-    pub(crate) fn each(&self) -> impl Iterator<Item = (ClientIndex, &Slot)> {
+    pub(crate) fn each(&self) -> impl Iterator<Item = (ClientIndex, &ClientSlot)> {
         self.shard.clients(u32::MAX).map(ClientIndex).zip(&self.slots)
     }
 
     /// What the end of the measurement cuts, which is now or was a moment ago.
-    pub(crate) fn under_way(&self, journal: &Journal) -> Vec<(ClientIndex, UnderWay)> {
+    pub(crate) fn under_way(&self, journal: &SharedRecorder) -> Vec<(ClientIndex, UnderWay)> {
         let now = journal.now();
         let ago = now - journal.end().min(now);
         self.each().filter_map(|(client, slot)| Some((client, slot.under_way(journal, now, ago)?))).collect()
     }
 
     /// Connections that pass the filters of a selection now, sorted by client.
-    pub(crate) fn eligible(&self, select: &Select, clients: &Range<u32>, now: Duration) -> Vec<(Id, Place)> {
+    pub(crate) fn eligible(&self, select: &Select, clients: &Range<u32>, now: Duration) -> Vec<(Id, ConnectionPlace)> {
         let candidates = self.each().filter(|(client, _)| clients.contains(&client.0));
         let eligible = candidates.filter_map(|(client, slot)| {
             let mut place = slot.place();
@@ -181,7 +181,7 @@ impl Registry {
     }
 
     /// Makes a fault wait for connections that open from now on.
-    pub(crate) fn stand(&self, waiting: Waiting, standing: Standing) {
+    pub(crate) fn stand(&self, waiting: WaitingFault, standing: Standing) {
         self.new.lock().unwrap_or_else(PoisonError::into_inner).push((waiting, standing));
     }
 
@@ -214,7 +214,7 @@ impl Registry {
     }
 
     /// The faults that wait for connections to open and would reach this one, as far as they have hits left.
-    pub(crate) fn opened(&self, client: ClientIndex) -> Vec<Waiting> {
+    pub(crate) fn opened(&self, client: ClientIndex) -> Vec<WaitingFault> {
         let new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
         new.iter().filter(|(_, standing)| standing.wants(client, true)).map(|(waiting, _)| waiting.clone()).collect()
     }

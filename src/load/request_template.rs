@@ -1,21 +1,21 @@
 //! The opening requests of simulated clients, and how many are under way at once.
 
 use crate::plan::Cohort;
-use crate::sut::endpoint::Place;
-use crate::template::Values;
-use crate::ws::handshake::client::{Form, Request, values};
+use crate::sut::endpoint::Endpoint;
+use crate::template::TemplateValues;
+use crate::ws::handshake::client::{Request, RequestTemplate, values};
 use crate::ws::handshake::own_headers::{ID_HEADER, Id};
 use tokio::sync::SemaphorePermit;
 
 /// Attempts between their connect and their first bytes, at most. A server that is asleep is woken by the first bytes of many and not by
 /// each, which costs as much as the rest of the handshake where both are on one machine; and the first do not wait for thousands.
-pub(crate) const VOLLEY: usize = 64;
+pub(crate) const CONNECT_BURST: usize = 64;
 
 /// Leave to connect, until the first bytes are written.
 pub(crate) type Turn<'a> = SemaphorePermit<'a>;
 
 /// The opening request of an attempt with these values. With [`Request::marks`]: what all have in common.
-pub(crate) fn request<'a>(cohort: &'a Cohort, place: &'a Place, values: &Values<'_>) -> Result<Request<'a>, String> {
+pub(crate) fn request<'a>(cohort: &'a Cohort, place: &'a Endpoint, values: &TemplateValues<'_>) -> Result<Request<'a>, String> {
     let mut request = Request::new(&place.url, cohort.path.as_ref(), cohort.query.as_ref(), values);
     for (name, value) in cohort.dialogue().asks() {
         request.set(name, value)?;
@@ -31,13 +31,13 @@ pub(crate) fn request<'a>(cohort: &'a Cohort, place: &'a Place, values: &Values<
 }
 
 /// With the id that both sides of a connection are joined by.
-fn identified<'a>(mut request: Request<'a>, values: &Values<'_>) -> Result<Request<'a>, String> {
+fn identified<'a>(mut request: Request<'a>, values: &TemplateValues<'_>) -> Result<Request<'a>, String> {
     request.set(ID_HEADER, format!("{}/{}", values.client, values.attempt))?;
     Ok(request)
 }
 
 /// The opening request of an attempt.
-pub(crate) fn whole<'a>(cohort: &'a Cohort, place: &'a Place, id: Id) -> Result<Request<'a>, String> {
+pub(crate) fn whole<'a>(cohort: &'a Cohort, place: &'a Endpoint, id: Id) -> Result<Request<'a>, String> {
     let values = values(id);
     identified(request(cohort, place, &values)?, &values)
 }
@@ -46,7 +46,7 @@ pub(crate) fn whole<'a>(cohort: &'a Cohort, place: &'a Place, id: Id) -> Result<
 ///
 /// # Errors
 /// What is wrong with them, in words.
-pub(crate) fn form(cohort: &Cohort, place: &Place) -> Result<Form, String> {
+pub(crate) fn form(cohort: &Cohort, place: &Endpoint) -> Result<RequestTemplate, String> {
     let marks = Request::marks();
-    Ok(Form::new(identified(request(cohort, place, &marks)?, &marks)?, &place.url))
+    Ok(RequestTemplate::new(identified(request(cohort, place, &marks)?, &marks)?, &place.url))
 }

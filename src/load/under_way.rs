@@ -13,15 +13,15 @@ type Which = (Firing, u16);
 
 /// What is being done to server processes.
 #[derive(Debug, Default)]
-pub(crate) struct UnderWay(Mutex<BTreeMap<Which, (&'static str, Duration)>>);
+pub(crate) struct UnderWayFirings(Mutex<BTreeMap<Which, (&'static str, Duration)>>);
 
 /// One thing being done.
 pub(crate) struct Doing<'a> {
-    of: &'a UnderWay,
+    of: &'a UnderWayFirings,
     which: Which,
 }
 
-impl UnderWay {
+impl UnderWayFirings {
     fn all(&self) -> MutexGuard<'_, BTreeMap<Which, (&'static str, Duration)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -55,7 +55,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_hangs_is_left_and_what_is_done_or_has_just_begun_is_not() {
-        let under_way = UnderWay::default();
+        let under_way = UnderWayFirings::default();
         let (at, of) = (Duration::from_secs, |fault| Firing { fault, number: 2 });
         under_way.begin((of(0), 1), "it was not killed", at(1)).by(async {}).await;
         let hanging = under_way.begin((of(1), 3), "it was not paused", at(2)).by(std::future::pending::<()>());

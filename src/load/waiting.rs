@@ -1,11 +1,11 @@
 //! Faults that wait for connections that open later (`new`).
 
-use crate::load::context::Shared;
-use crate::load::registry::Place;
-use crate::load::registry::Waiting;
+use crate::load::context::RunContext;
+use crate::load::registry::ConnectionPlace;
+use crate::load::registry::WaitingFault;
 use crate::server::protocol::ToServer;
 use crate::ws::handshake::own_headers::Id;
-use crate::ws::session::mailbox::{Command, Dose};
+use crate::ws::session::mailbox::{FiredInjection, SessionCommand};
 use futures_util::FutureExt;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use std::sync::Arc;
 const AT_ONCE: usize = 10_000;
 
 /// Gives a dose to the embedded servers that hold these connections.
-pub(crate) fn tell_servers(shared: &Shared, dose: &Dose, chosen: &[(Id, Place)]) {
+pub(crate) fn tell_servers(shared: &RunContext, dose: &FiredInjection, chosen: &[(Id, ConnectionPlace)]) {
     for instance in shared.fleet.named(None) {
         let ids: Vec<_> = chosen.iter().filter(|(_, place)| place.instance == instance).map(|(id, _)| *id).collect();
         for ids in ids.chunks(AT_ONCE) {
@@ -23,8 +23,8 @@ pub(crate) fn tell_servers(shared: &Shared, dose: &Dose, chosen: &[(Id, Place)])
 }
 
 /// A connection opened: the faults that wait for it reach it, as far as they have hits left. It does not wait for the answer.
-pub(crate) fn opened(shared: &Arc<Shared>, id: Id) {
-    for Waiting { client, server } in shared.registry.opened(id.client) {
+pub(crate) fn opened(shared: &Arc<RunContext>, id: Id) {
+    for WaitingFault { client, server } in shared.registry.opened(id.client) {
         let shared = shared.clone();
         let mut reach = Box::pin(async move {
             if !shared.hits.take_one(client.firing).await {
@@ -39,7 +39,7 @@ pub(crate) fn opened(shared: &Arc<Shared>, id: Id) {
             if let Some(dose) = server {
                 tell_servers(&shared, &dose, &[(id, place)]);
             }
-            slot.control.send(Command::Inject(client));
+            slot.control.send(SessionCommand::Inject(client));
         });
         // At once where nobody need be asked.
         if reach.as_mut().now_or_never().is_none() {

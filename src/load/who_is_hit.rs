@@ -1,8 +1,8 @@
 //! Answers, to the end of a run, what workers ask of the budget of hits: a firing whose connections are with several is divided among them.
 
 use crate::event::Event;
-use crate::load::context::Shared;
-use crate::load::hits::{ASKED_WITHIN, Ask, Question};
+use crate::load::context::RunContext;
+use crate::load::hits::{ASKED_WITHIN, HitsQuestion, Question};
 use crate::plan::Firing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ struct Gathering {
 
 /// Answers the questions of `workers` workers, to the end of the run. One that does not say in time how many connections it has is told, and
 /// not waited for again before it speaks.
-pub(crate) async fn answer(shared: Arc<Shared>, workers: u32, mut questions: mpsc::UnboundedReceiver<Question>) {
+pub(crate) async fn answer(shared: Arc<RunContext>, workers: u32, mut questions: mpsc::UnboundedReceiver<Question>) {
     let mut gathering: BTreeMap<Firing, Gathering> = BTreeMap::new();
     let (mut divided, mut mute) = (BTreeSet::new(), BTreeSet::new());
     loop {
@@ -34,7 +34,7 @@ pub(crate) async fn answer(shared: Arc<Shared>, workers: u32, mut questions: mps
         if let Some(Question { worker, firing, ask, answer }) = question {
             mute.remove(&worker);
             match ask {
-                Ask::Draw(eligible) if !divided.contains(&firing) => {
+                HitsQuestion::Draw(eligible) if !divided.contains(&firing) => {
                     let new = || Gathering { until: Instant::now() + ASKED_WITHIN, said: BTreeMap::new() };
                     gathering.entry(firing).or_insert_with(new).said.insert(worker, (eligible, answer));
                 }

@@ -9,7 +9,7 @@ const DISTINCT: usize = 1_000;
 
 /// An answer other than 101.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Answer {
+pub struct RefusalAnswer {
     /// HTTP status.
     pub status: u16,
     /// `Retry-After`, s, where it is given in seconds.
@@ -21,17 +21,17 @@ pub struct Answer {
 /// Answers by cohort and what they said, and reasons of failures.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answers {
-    counts: BTreeMap<(u16, Answer), u64>,
+    counts: BTreeMap<(u16, RefusalAnswer), u64>,
     failures: BTreeMap<String, u64>,
 }
 
 impl Answers {
     /// Counts `n` attempts of a cohort that were answered like this.
-    pub fn count(&mut self, cohort: u16, answer: Answer, n: u64) {
+    pub fn count(&mut self, cohort: u16, answer: RefusalAnswer, n: u64) {
         let key = (cohort, answer);
         let (cohort, answer) = match self.counts.contains_key(&key) || self.counts.len() < DISTINCT {
             true => key,
-            false => (cohort, Answer { retry_after_s: None, location: Some(OTHER.to_owned()), ..key.1 }),
+            false => (cohort, RefusalAnswer { retry_after_s: None, location: Some(OTHER.to_owned()), ..key.1 }),
         };
         *self.counts.entry((cohort, answer)).or_default() += n;
     }
@@ -66,8 +66,8 @@ impl Answers {
     }
 
     /// The `n` most frequent answers over all cohorts; equal counts by status, then by what they said.
-    pub fn top(&self, n: usize) -> Vec<(Answer, u64)> {
-        let mut sums: BTreeMap<&Answer, u64> = BTreeMap::new();
+    pub fn top(&self, n: usize) -> Vec<(RefusalAnswer, u64)> {
+        let mut sums: BTreeMap<&RefusalAnswer, u64> = BTreeMap::new();
         self.counts.iter().for_each(|((_, answer), n)| *sums.entry(answer).or_default() += n);
         let mut all: Vec<_> = sums.into_iter().map(|(answer, n)| (answer.clone(), n)).collect();
         all.sort_by_key(|row| std::cmp::Reverse(row.1)); // stable, so ties keep the order of the map
@@ -83,8 +83,8 @@ mod tests {
     #[test]
     fn answers_are_bounded_and_none_is_lost() {
         let mut answers = Answers::default();
-        let redirect = |place: usize| Answer { status: 302, retry_after_s: None, location: Some(format!("/{place}")) };
-        let busy = Answer { status: 429, retry_after_s: Some(3), location: None };
+        let redirect = |place: usize| RefusalAnswer { status: 302, retry_after_s: None, location: Some(format!("/{place}")) };
+        let busy = RefusalAnswer { status: 429, retry_after_s: Some(3), location: None };
         answers.count(1, busy.clone(), 5_000);
         (0..2_500).for_each(|place| answers.count(0, redirect(place), 1));
         assert_eq!(answers.by_status(None), [(302, 2_500), (429, 5_000)].into());

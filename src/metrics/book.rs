@@ -1,13 +1,13 @@
 //! What a run amounts to: the closed books, ready to be added to others, written and judged.
 
 use super::answers::Answers;
-use super::bank::{Bank, Metric};
+use super::distributions::{Distributions, TimeMetric};
 use super::ending::{Counted, Reasons};
 use super::latency::Latency;
 use super::lateness::{Parts, Work};
 use super::ledger::{Ledger, LedgerError, same};
-use super::meta::Meta;
-use super::milestones::Kept;
+use super::meta::RunMeta;
+use super::milestones::SampledEvent;
 use super::outage::Outage;
 use super::peak::Peaks;
 use super::sample::Sample;
@@ -38,7 +38,7 @@ impl Status {
 
 /// The books of one cohort.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Book {
+pub struct CohortCounts {
     /// Attempts, connections and endings.
     pub ledger: Ledger,
     /// Clients that began an attempt.
@@ -78,9 +78,9 @@ pub struct Book {
     pub unanswered: u64,
 }
 
-impl Book {
+impl CohortCounts {
     /// Adds the counts of another; `peak_open` becomes the sum, which is an upper bound.
-    pub fn add(&mut self, other: &Book) {
+    pub fn add(&mut self, other: &CohortCounts) {
         self.ledger.add(&other.ledger);
         self.started += other.started;
         self.ready += other.ready;
@@ -147,7 +147,7 @@ impl FaultBook {
 #[derive(Clone, Debug)]
 pub struct Results {
     /// What they refer to.
-    pub meta: Meta,
+    pub meta: RunMeta,
     /// From the simulator.
     pub simulated: bool,
     /// How the run ended.
@@ -155,13 +155,13 @@ pub struct Results {
     /// Length when the books were closed.
     pub measured: Duration,
     /// By cohort, in the order of the plan.
-    pub books: Vec<Book>,
+    pub books: Vec<CohortCounts>,
     /// Most clients open at a time, over all cohorts.
     pub peak_open: u64,
     /// By fault, in the order of the plan.
     pub faults: Vec<FaultBook>,
     /// Distributions.
-    pub bank: Bank,
+    pub bank: Distributions,
     /// Numbers over time.
     pub timeline: Timeline,
     /// What was counted for peaks.
@@ -175,13 +175,13 @@ pub struct Results {
     /// Outages.
     pub outages: Sample<Outage>,
     /// Events of the run: faults, target, notices.
-    pub milestones: Sample<Kept>,
+    pub milestones: Sample<SampledEvent>,
     /// Events of clients.
-    pub events: Sample<Kept>,
+    pub events: Sample<SampledEvent>,
     /// Notices with their counts.
     pub notices: BTreeMap<String, u64>,
     /// What the measuring processes used.
-    pub usage: Usage,
+    pub usage: ProcessUsage,
     /// Processes that had the clients.
     pub workers: u32,
     /// How late the load generators of its parts were, where it was added up from some.
@@ -194,7 +194,7 @@ pub struct Results {
 
 /// What the measuring process used; all zero where nobody looked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Usage {
+pub struct ProcessUsage {
     /// Processor time, s.
     pub cpu_s: f64,
     /// Largest resident size.
@@ -205,9 +205,9 @@ pub struct Usage {
     pub uncounted_openings: u64,
 }
 
-impl Usage {
+impl ProcessUsage {
     /// Adds what another process used.
-    pub fn add(&mut self, other: Usage) {
+    pub fn add(&mut self, other: ProcessUsage) {
         self.cpu_s += other.cpu_s;
         self.rss_peak_bytes += other.rss_peak_bytes;
         self.rss_base_bytes += other.rss_base_bytes;
@@ -235,20 +235,20 @@ impl Results {
     }
 
     /// The books of all cohorts together.
-    pub fn total(&self) -> Book {
-        let mut total = Book::default();
+    pub fn total(&self) -> CohortCounts {
+        let mut total = CohortCounts::default();
         self.books.iter().for_each(|book| total.add(book));
         total.peak_open = self.peak_open;
         total
     }
 
     /// The distribution of a metric over all cohorts and faults.
-    pub fn latency(&self, metric: Metric) -> Latency {
+    pub fn latency(&self, metric: TimeMetric) -> Latency {
         self.bank.sum(metric, |_| true)
     }
 
     /// The same with what was cut and what never ends.
-    pub fn survival(&self, metric: Metric) -> Survival {
+    pub fn survival(&self, metric: TimeMetric) -> Survival {
         self.bank.survival(metric, |_| true)
     }
 

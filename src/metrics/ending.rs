@@ -68,7 +68,7 @@ pub struct ServerSide {
 pub type Counted = (u32, EndingKey);
 
 #[derive(Clone, Debug)]
-struct Server {
+struct ServerEndings {
     side: ServerSide,
     cause: Cause,
     initiator: Initiator,
@@ -78,7 +78,7 @@ struct Server {
 struct Half {
     /// Offset, µs; its second, and the account.
     client: Option<(u64, Counted)>,
-    server: Option<Server>,
+    server: Option<ServerEndings>,
     /// The last fault that acted on the connection, as far as known.
     acted: Option<Acted>,
     /// A fault on server processes that acted on the connection: what speaks for a server that was killed.
@@ -189,7 +189,7 @@ impl Endings {
     pub fn server(&mut self, who: ConnectionKey, ending: &Ending) {
         let Ending { code, tcp_end, tls_end, wire_received, clean, .. } = *ending;
         let side = ServerSide { code, tcp_end, tls_end, wire_received, clean };
-        let server = Server { side, cause: ending.cause, initiator: ending.initiator };
+        let server = ServerEndings { side, cause: ending.cause, initiator: ending.initiator };
         let half = self.pending.remove(&who).unwrap_or_default();
         let half = Half { server: Some(server), ..half };
         if half.client.is_none() { self.wait(who, half) } else { self.fold(half) }
@@ -302,7 +302,7 @@ fn accounts(key: &EndingKey) -> impl Iterator<Item = Close> {
 ///
 /// A client that only saw its peer end the connection learns why it did so: from the server's account the fault or the server's own deadline, or,
 /// where the server was killed and cannot give one, from the injector the fault.
-fn joined(mut key: EndingKey, server: Option<&Server>, killed: Option<u16>) -> EndingKey {
+fn joined(mut key: EndingKey, server: Option<&ServerEndings>, killed: Option<u16>) -> EndingKey {
     let cause = match server {
         Some(server) => {
             key.server = Some(server.side);

@@ -1,6 +1,6 @@
 //! Distributions of times: one HDR histogram of fixed range each, so that any two can be added.
 //!
-//! Nothing here knows what was measured; `bank` keeps one per metric, cohort and fault.
+//! Nothing here knows what was measured; `distributions` keeps one per metric, cohort and fault.
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer as Decoder, Serializer as _, V2Serializer};

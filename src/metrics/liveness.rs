@@ -1,6 +1,6 @@
 //! Silent connections: what each heartbeat setting should find of them, from the plan.
 
-use super::metric::Metric;
+use super::metric::TimeMetric;
 use crate::fault::Side;
 use crate::fault::liveness::{Finds, Silence};
 use crate::plan::{Cohort, Heartbeat, Plan, Target};
@@ -52,6 +52,6 @@ fn heartbeats(cohort: &Cohort, server: Option<Heartbeat>) -> impl Iterator<Item 
 }
 
 /// The metric of pong deadlines of a side.
-pub fn metric(side: Side) -> Metric {
-    if side == Side::Server { Metric::PongDeadlineServer } else { Metric::PongDeadlineClient }
+pub fn metric(side: Side) -> TimeMetric {
+    if side == Side::Server { TimeMetric::PongDeadlineServer } else { TimeMetric::PongDeadlineClient }
 }

@@ -3,13 +3,13 @@
 use super::lateness::Feed;
 use super::liveness::Watched;
 use super::peak::Tracked;
-use super::watch::{Watch, watches};
+use super::watch::{MetricWatch, watches};
 use crate::close::Cause;
 use crate::expect::Limit;
+use crate::fault::expected_codes::Told;
 use crate::fault::liveness::Silence;
-use crate::fault::told::Told;
 use crate::fault::{Acts, Form};
-use crate::plan::{Answer, Pick, Plan, Target};
+use crate::plan::{AuthorAnswer, Pick, Plan, Target};
 use std::time::Duration;
 
 /// Lateness that is never held against the generator: timers and schedulers of a busy machine show it.
@@ -19,7 +19,7 @@ const TOLERANCE_SHARE: f64 = 0.05;
 
 /// What of the plan the results refer to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Meta {
+pub struct RunMeta {
     /// Name of the scenario.
     pub name: String,
     /// Its question.
@@ -27,7 +27,7 @@ pub struct Meta {
     /// Its hypothesis.
     pub hypothesis: Option<String>,
     /// What a verdict says to the question.
-    pub answer: Option<Answer>,
+    pub answer: Option<AuthorAnswer>,
     /// Kind of target and address.
     pub target: String,
     /// Root seed.
@@ -49,7 +49,7 @@ pub struct Meta {
     /// What the expectations look at.
     pub feeds: Vec<Feed>,
     /// What they ask of times beyond histograms.
-    pub watches: Vec<Watch>,
+    pub watches: Vec<MetricWatch>,
 }
 
 /// What results say about a cohort.
@@ -92,19 +92,19 @@ pub struct FaultMeta {
     pub told: Told,
 }
 
-impl Meta {
+impl RunMeta {
     /// Of a plan in the simulator, whose model may have more servers than the target.
-    pub fn simulated(plan: &Plan) -> Meta {
+    pub fn simulated(plan: &Plan) -> RunMeta {
         let own = match (&plan.target, &plan.model) {
             (Target::Embedded(_), Some(model)) => Some(embedded(model.instances)),
             _ => None,
         };
-        let meta = Meta::of(plan);
-        Meta { target: own.unwrap_or_else(|| meta.target.clone()), ..meta }
+        let meta = RunMeta::of(plan);
+        RunMeta { target: own.unwrap_or_else(|| meta.target.clone()), ..meta }
     }
 
     /// Of a plan.
-    pub fn of(plan: &Plan) -> Meta {
+    pub fn of(plan: &Plan) -> RunMeta {
         let cohort = |cohort: &crate::plan::Cohort| CohortMeta {
             name: cohort.name.clone(),
             strategy: cohort.reconnect_label.clone(),
@@ -130,7 +130,7 @@ impl Meta {
         });
         let tightest = limits.fold(f64::INFINITY, f64::min);
         let tolerance = if tightest.is_finite() { Duration::from_micros(tightest as u64).max(TOLERANCE) } else { TOLERANCE };
-        Meta {
+        RunMeta {
             name: plan.name.clone(),
             question: plan.question.clone(),
             hypothesis: plan.hypothesis.clone(),

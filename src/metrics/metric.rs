@@ -3,7 +3,7 @@
 /// What is measured as a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
-pub enum Metric {
+pub enum TimeMetric {
     /// `t_ready - t_fault` of outages that ended.
     ReconnectTime,
     /// From `t_fault` to the end of the run, of outages that did not end.
@@ -26,11 +26,11 @@ pub enum Metric {
     Tls,
     /// TLS handshakes that were cut, as TCP connects.
     TlsCensored,
-    /// Those of [`Metric::Tls`] that were full ones.
+    /// Those of [`TimeMetric::Tls`] that were full ones.
     TlsFull,
     /// Those that were cut and asked for no earlier session.
     TlsFullCensored,
-    /// Those of [`Metric::Tls`] that took up an earlier session.
+    /// Those of [`TimeMetric::Tls`] that took up an earlier session.
     TlsResumed,
     /// Those that were cut and asked for an earlier session.
     TlsResumedCensored,
@@ -67,97 +67,97 @@ pub enum Metric {
 }
 
 /// All metrics, in order.
-pub const METRICS: [Metric; 30] = [
-    Metric::ReconnectTime,
-    Metric::ReconnectTimeCensored,
-    Metric::ReconnectTimeNever,
-    Metric::Detect,
-    Metric::DetectCensored,
-    Metric::Backoff,
-    Metric::Attempt,
-    Metric::TcpConnect,
-    Metric::TcpConnectCensored,
-    Metric::Tls,
-    Metric::TlsCensored,
-    Metric::TlsFull,
-    Metric::TlsFullCensored,
-    Metric::TlsResumed,
-    Metric::TlsResumedCensored,
-    Metric::OpeningHandshake,
-    Metric::OpeningHandshakeCensored,
-    Metric::ClosingHandshake,
-    Metric::ClosingHandshakeCensored,
-    Metric::CloseAck,
-    Metric::CloseAckCensored,
-    Metric::FinWait,
-    Metric::FinWaitCensored,
-    Metric::PongDeadlineClient,
-    Metric::PongDeadlineServer,
-    Metric::Rtt,
-    Metric::RttCensored,
-    Metric::RttFromSent,
-    Metric::RttFromSentCensored,
-    Metric::Lag,
+pub const METRICS: [TimeMetric; 30] = [
+    TimeMetric::ReconnectTime,
+    TimeMetric::ReconnectTimeCensored,
+    TimeMetric::ReconnectTimeNever,
+    TimeMetric::Detect,
+    TimeMetric::DetectCensored,
+    TimeMetric::Backoff,
+    TimeMetric::Attempt,
+    TimeMetric::TcpConnect,
+    TimeMetric::TcpConnectCensored,
+    TimeMetric::Tls,
+    TimeMetric::TlsCensored,
+    TimeMetric::TlsFull,
+    TimeMetric::TlsFullCensored,
+    TimeMetric::TlsResumed,
+    TimeMetric::TlsResumedCensored,
+    TimeMetric::OpeningHandshake,
+    TimeMetric::OpeningHandshakeCensored,
+    TimeMetric::ClosingHandshake,
+    TimeMetric::ClosingHandshakeCensored,
+    TimeMetric::CloseAck,
+    TimeMetric::CloseAckCensored,
+    TimeMetric::FinWait,
+    TimeMetric::FinWaitCensored,
+    TimeMetric::PongDeadlineClient,
+    TimeMetric::PongDeadlineServer,
+    TimeMetric::Rtt,
+    TimeMetric::RttCensored,
+    TimeMetric::RttFromSent,
+    TimeMetric::RttFromSentCensored,
+    TimeMetric::Lag,
 ];
 
-impl Metric {
+impl TimeMetric {
     /// As in files and expectations.
     pub fn name(self) -> &'static str {
         match self {
-            Metric::ReconnectTime => "reconnect_time",
-            Metric::ReconnectTimeCensored => "reconnect_time_censored",
-            Metric::ReconnectTimeNever => "reconnect_time_never",
-            Metric::Detect => "detect",
-            Metric::DetectCensored => "detect_censored",
-            Metric::Backoff => "backoff",
-            Metric::Attempt => "attempt",
-            Metric::TcpConnect => "tcp_connect",
-            Metric::TcpConnectCensored => "tcp_connect_censored",
-            Metric::Tls => "tls",
-            Metric::TlsCensored => "tls_censored",
-            Metric::TlsFull => "tls_full",
-            Metric::TlsFullCensored => "tls_full_censored",
-            Metric::TlsResumed => "tls_resumed",
-            Metric::TlsResumedCensored => "tls_resumed_censored",
-            Metric::OpeningHandshake => "opening_handshake",
-            Metric::OpeningHandshakeCensored => "opening_handshake_censored",
-            Metric::ClosingHandshake => "closing_handshake",
-            Metric::ClosingHandshakeCensored => "closing_handshake_censored",
-            Metric::CloseAck => "close_ack",
-            Metric::CloseAckCensored => "close_ack_censored",
-            Metric::FinWait => "fin_wait",
-            Metric::FinWaitCensored => "fin_wait_censored",
-            Metric::PongDeadlineClient => "pong_deadline_client",
-            Metric::PongDeadlineServer => "pong_deadline_server",
-            Metric::Rtt => "rtt",
-            Metric::RttCensored => "rtt_censored",
-            Metric::RttFromSent => "rtt_from_sent",
-            Metric::RttFromSentCensored => "rtt_from_sent_censored",
-            Metric::Lag => "lag",
+            TimeMetric::ReconnectTime => "reconnect_time",
+            TimeMetric::ReconnectTimeCensored => "reconnect_time_censored",
+            TimeMetric::ReconnectTimeNever => "reconnect_time_never",
+            TimeMetric::Detect => "detect",
+            TimeMetric::DetectCensored => "detect_censored",
+            TimeMetric::Backoff => "backoff",
+            TimeMetric::Attempt => "attempt",
+            TimeMetric::TcpConnect => "tcp_connect",
+            TimeMetric::TcpConnectCensored => "tcp_connect_censored",
+            TimeMetric::Tls => "tls",
+            TimeMetric::TlsCensored => "tls_censored",
+            TimeMetric::TlsFull => "tls_full",
+            TimeMetric::TlsFullCensored => "tls_full_censored",
+            TimeMetric::TlsResumed => "tls_resumed",
+            TimeMetric::TlsResumedCensored => "tls_resumed_censored",
+            TimeMetric::OpeningHandshake => "opening_handshake",
+            TimeMetric::OpeningHandshakeCensored => "opening_handshake_censored",
+            TimeMetric::ClosingHandshake => "closing_handshake",
+            TimeMetric::ClosingHandshakeCensored => "closing_handshake_censored",
+            TimeMetric::CloseAck => "close_ack",
+            TimeMetric::CloseAckCensored => "close_ack_censored",
+            TimeMetric::FinWait => "fin_wait",
+            TimeMetric::FinWaitCensored => "fin_wait_censored",
+            TimeMetric::PongDeadlineClient => "pong_deadline_client",
+            TimeMetric::PongDeadlineServer => "pong_deadline_server",
+            TimeMetric::Rtt => "rtt",
+            TimeMetric::RttCensored => "rtt_censored",
+            TimeMetric::RttFromSent => "rtt_from_sent",
+            TimeMetric::RttFromSentCensored => "rtt_from_sent_censored",
+            TimeMetric::Lag => "lag",
         }
     }
 
     /// Where the times of this kind are that were cut; `None` for kinds that are not cut.
-    pub fn censored(self) -> Option<Metric> {
+    pub fn censored(self) -> Option<TimeMetric> {
         Some(match self {
-            Metric::ReconnectTime => Metric::ReconnectTimeCensored,
-            Metric::Detect => Metric::DetectCensored,
-            Metric::TcpConnect => Metric::TcpConnectCensored,
-            Metric::Tls => Metric::TlsCensored,
-            Metric::TlsFull => Metric::TlsFullCensored,
-            Metric::TlsResumed => Metric::TlsResumedCensored,
-            Metric::OpeningHandshake => Metric::OpeningHandshakeCensored,
-            Metric::ClosingHandshake => Metric::ClosingHandshakeCensored,
-            Metric::CloseAck => Metric::CloseAckCensored,
-            Metric::FinWait => Metric::FinWaitCensored,
-            Metric::Rtt => Metric::RttCensored,
-            Metric::RttFromSent => Metric::RttFromSentCensored,
+            TimeMetric::ReconnectTime => TimeMetric::ReconnectTimeCensored,
+            TimeMetric::Detect => TimeMetric::DetectCensored,
+            TimeMetric::TcpConnect => TimeMetric::TcpConnectCensored,
+            TimeMetric::Tls => TimeMetric::TlsCensored,
+            TimeMetric::TlsFull => TimeMetric::TlsFullCensored,
+            TimeMetric::TlsResumed => TimeMetric::TlsResumedCensored,
+            TimeMetric::OpeningHandshake => TimeMetric::OpeningHandshakeCensored,
+            TimeMetric::ClosingHandshake => TimeMetric::ClosingHandshakeCensored,
+            TimeMetric::CloseAck => TimeMetric::CloseAckCensored,
+            TimeMetric::FinWait => TimeMetric::FinWaitCensored,
+            TimeMetric::Rtt => TimeMetric::RttCensored,
+            TimeMetric::RttFromSent => TimeMetric::RttFromSentCensored,
             _ => return None,
         })
     }
 
     /// Where the times of this kind are that never end.
-    pub fn never(self) -> Option<Metric> {
-        (self == Metric::ReconnectTime).then_some(Metric::ReconnectTimeNever)
+    pub fn never(self) -> Option<TimeMetric> {
+        (self == TimeMetric::ReconnectTime).then_some(TimeMetric::ReconnectTimeNever)
     }
 }

@@ -5,11 +5,11 @@ use crate::event::Event;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An event that is kept: offset in µs, number of the event in the run, event.
-pub type Kept = (u64, u64, Event);
+pub type SampledEvent = (u64, u64, Event);
 
 /// Adds the events of another part. A firing of a fault, and its revert, are the same in all parts: the earliest tells when, and what they
 /// selected is added; a firing on several servers is one of each. Events of one part alone, as of the target, stand for themselves.
-pub(super) fn add(sum: &mut Sample<Kept>, part: &Sample<Kept>) {
+pub(super) fn add(sum: &mut Sample<SampledEvent>, part: &Sample<SampledEvent>) {
     if !(sum.is_complete() && part.is_complete()) {
         return sum.add(part);
     }
@@ -36,9 +36,9 @@ pub(super) fn add(sum: &mut Sample<Kept>, part: &Sample<Kept>) {
     });
     sum.add(&rest);
     // A part may have used up its hits before the others have: the fault fired.
-    let fired = |(_, _, event): &Kept| if let Event::Fired { fault, firing, .. } = event { Some((*fault, *firing)) } else { None };
+    let fired = |(_, _, event): &SampledEvent| if let Event::Fired { fault, firing, .. } = event { Some((*fault, *firing)) } else { None };
     let fired: BTreeSet<_> = sum.kept().iter().filter_map(fired).collect();
-    let told = |(_, _, event): &Kept| matches!(event, Event::Spent { fault, firing } if fired.contains(&(*fault, *firing)));
+    let told = |(_, _, event): &SampledEvent| matches!(event, Event::Spent { fault, firing } if fired.contains(&(*fault, *firing)));
     if sum.kept().iter().any(told) {
         *sum = sum.without(told);
     }
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn firings_of_parts_are_one_and_their_selections_add_up() {
-        let of = |events: Vec<Kept>| {
+        let of = |events: Vec<SampledEvent>| {
             let mut sample = Sample::new(100, Seed(1).stream("x"));
             events.into_iter().for_each(|event| sample.offer(|| event));
             sample

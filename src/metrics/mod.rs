@@ -4,12 +4,12 @@
 //! books, `verdict` judges them.
 
 pub mod answers;
-pub mod bank;
 pub mod book;
 pub mod bursts;
 pub mod carried;
+pub mod distributions;
 pub mod ending;
-mod handle;
+mod fold;
 pub mod latency;
 pub mod lateness;
 pub mod ledger;
@@ -39,21 +39,21 @@ use crate::observer::Observer;
 use crate::plan::{LocalRow, Plan, Shard, Target};
 use crate::seed::Seed;
 use answers::Answers;
-use bank::{Bank, Key, Metric};
-use book::{Book, FaultBook, Usage};
+use book::{CohortCounts, FaultBook, ProcessUsage};
+use distributions::{DistributionKey, Distributions, TimeMetric};
 use ending::{Endings, Finished};
 use latency::micros;
 use lateness::Parts;
-use meta::Meta;
-use milestones::Kept;
-use outage::{Acted, Client, Outage, Outages};
+use meta::RunMeta;
+use milestones::SampledEvent;
+use outage::{Acted, ClientOutage, Outage, Outages};
 use peak::{Attempt, Peaks};
 use pending::Pending;
 use population::Population;
 use sample::Sample;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use timeline::{Step, Timeline, interval};
+use timeline::{AttemptStep, Timeline, interval};
 
 /// Rows of `events.csv` and of `reconnects.csv`; more are sampled.
 pub const ROWS: usize = 100_000;
@@ -82,16 +82,16 @@ const READY: u8 = 32;
 /// The fold: takes events, keeps what the books need.
 #[derive(Debug)]
 pub struct Recorder {
-    meta: Meta,
+    meta: RunMeta,
     simulated: bool,
-    books: Vec<Book>,
+    books: Vec<CohortCounts>,
     open: Vec<u64>,
     all_open: u64,
     peak_open: u64,
     faults: Vec<FaultBook>,
-    bank: Bank,
+    bank: Distributions,
     /// Outages are booked later than they end, so they have a bank, and an interval, of their own.
-    outage_bank: Bank,
+    outage_bank: Distributions,
     timeline: Timeline,
     peaks: Peaks,
     answers: Answers,
@@ -101,8 +101,8 @@ pub struct Recorder {
     standing: BTreeMap<(u16, u32), u64>,
     endings: Endings,
     outage_rows: Sample<Outage>,
-    milestones: Sample<Kept>,
-    events: Sample<Kept>,
+    milestones: Sample<SampledEvent>,
+    events: Sample<SampledEvent>,
     /// Messages and pongs are kept one by one, too.
     keeps_messages: bool,
     number: u64,
@@ -185,13 +185,13 @@ impl Recorder {
     /// An empty one for the clients of a shard of a plan. It keeps what its results need to be added to the others exactly.
     pub fn new(plan: &Plan, shard: Shard) -> Recorder {
         let joins = matches!(plan.target, Target::Embedded(_)) || plan.faults.iter().any(|fault| fault.side != Side::Client);
-        Recorder::of(Meta::of(plan), shard, joins, plan.all_events)
+        Recorder::of(RunMeta::of(plan), shard, joins, plan.all_events)
     }
 
     /// An empty one. `joins`: a server or its injector will report about connections. `all_events`: every event is kept.
-    fn of(meta: Meta, shard: Shard, joins: bool, all_events: bool) -> Recorder {
+    fn of(meta: RunMeta, shard: Shard, joins: bool, all_events: bool) -> Recorder {
         let (cohorts, faults) = (meta.cohorts.len(), meta.faults.len());
-        let population = Population::new(shard, meta.cohorts.iter().map(|cohort| cohort.planned), Client::new);
+        let population = Population::new(shard, meta.cohorts.iter().map(|cohort| cohort.planned), ClientOutage::new);
         let pending = meta.cohorts.iter().scan(0, |first, cohort| {
             let row = shard.count(*first);
             *first += cohort.planned as u32;
@@ -212,13 +212,13 @@ impl Recorder {
             outages: Outages::new(population),
             pending: Pending::new(pending),
             standing: BTreeMap::new(),
-            books: vec![Book::default(); cohorts],
+            books: vec![CohortCounts::default(); cohorts],
             open: vec![0; cohorts],
             all_open: 0,
             peak_open: 0,
             faults: vec![FaultBook::default(); faults],
-            bank: Bank::new(cohorts, faults, log_interval, &meta.watches),
-            outage_bank: Bank::new(cohorts, faults, log_interval, &meta.watches),
+            bank: Distributions::new(cohorts, faults, log_interval, &meta.watches),
+            outage_bank: Distributions::new(cohorts, faults, log_interval, &meta.watches),
             timeline,
             peaks,
             answers: Answers::default(),
@@ -238,7 +238,7 @@ impl Recorder {
     /// An empty one for a plan in the simulator, where a server's account comes just before its client's, or never, unless
     /// [`Recorder::await_server`] says otherwise.
     pub fn simulated(plan: &Plan) -> Recorder {
-        let mut recorder = Recorder { simulated: true, ..Recorder::of(Meta::simulated(plan), Shard::WHOLE, false, plan.all_events) };
+        let mut recorder = Recorder { simulated: true, ..Recorder::of(RunMeta::simulated(plan), Shard::WHOLE, false, plan.all_events) };
         recorder.outages.hold = 0;
         recorder
     }
@@ -267,7 +267,7 @@ impl Recorder {
 
     /// How the run stands. Costs a look at each cohort, and at each distinct reason of a close so far.
     pub fn snapshot(&self) -> Snapshot {
-        let mut all = Book::default();
+        let mut all = CohortCounts::default();
         self.books.iter().for_each(|book| all.add(book));
         Snapshot {
             open: self.all_open,
@@ -354,22 +354,22 @@ impl Recorder {
         let of = |metric| key(metric, outage.cohort, outage.fault);
         let book = &mut self.books[usize::from(outage.cohort)];
         if outage.observed {
-            self.outage_bank.record_from(at, start, of(Metric::Detect), outage.detect());
+            self.outage_bank.record_from(at, start, of(TimeMetric::Detect), outage.detect());
         }
         if let Some(time) = outage.time() {
             book.recovered += 1;
             book.recovery_attempts += u64::from(outage.attempts);
-            self.outage_bank.record_from(at, start, of(Metric::ReconnectTime), time);
-            self.outage_bank.record_from(at, start, of(Metric::Backoff), outage.backoff);
-            self.outage_bank.record_from(at, start, of(Metric::Attempt), outage.attempt + outage.reply.unwrap_or(0));
+            self.outage_bank.record_from(at, start, of(TimeMetric::ReconnectTime), time);
+            self.outage_bank.record_from(at, start, of(TimeMetric::Backoff), outage.backoff);
+            self.outage_bank.record_from(at, start, of(TimeMetric::Attempt), outage.attempt + outage.reply.unwrap_or(0));
             if let Some(fault) = outage.fault.and_then(|fault| self.faults.get_mut(usize::from(fault))) {
                 fault.recovered += 1;
             }
         } else {
             book.censored += 1;
             let (metric, time) = match outage.given_up() {
-                Some(time) => (Metric::ReconnectTimeNever, time),
-                None => (Metric::ReconnectTimeCensored, at.saturating_sub(outage.fault_at)),
+                Some(time) => (TimeMetric::ReconnectTimeNever, time),
+                None => (TimeMetric::ReconnectTimeCensored, at.saturating_sub(outage.fault_at)),
             };
             self.outage_bank.record_from(at, start, of(metric), time);
         }
@@ -390,8 +390,8 @@ impl Recorder {
                 book.ledger.abandoned += 1;
                 let fault = self.outages.fault_of(row).flatten();
                 let begun = client.begun();
-                self.timeline.attempt(end, begun, (client.cohort, fault), Step::Abandoned, None);
-                let (cohort, step) = (client.cohort, Step::Abandoned);
+                self.timeline.attempt(end, begun, (client.cohort, fault), AttemptStep::Abandoned, None);
+                let (cohort, step) = (client.cohort, AttemptStep::Abandoned);
                 self.peaks.attempt(end, Attempt { begun, cohort, fault, step, status: None });
             }
         }
@@ -415,8 +415,8 @@ impl Recorder {
         self.outage_rows.settle();
         self.milestones.settle();
         self.events.settle();
-        self.bank.roll();
-        self.outage_bank.roll();
+        self.bank.close_interval();
+        self.outage_bank.close_interval();
         self.bank.add(&self.outage_bank);
         Results {
             meta: self.meta,
@@ -436,7 +436,7 @@ impl Recorder {
             milestones: self.milestones,
             events: self.events,
             notices: self.notices,
-            usage: Usage::default(),
+            usage: ProcessUsage::default(),
             workers: 1,
             parts: Parts::default(),
             lost: Vec::new(),
@@ -455,8 +455,8 @@ fn tally(counts: &mut BTreeMap<String, u64>, text: &str, further: &str) {
     *counts.entry(text.to_owned()).or_default() += 1;
 }
 
-fn key(metric: Metric, cohort: u16, fault: Option<u16>) -> Key {
-    Key { metric, cohort, fault, window: None }
+fn key(metric: TimeMetric, cohort: u16, fault: Option<u16>) -> DistributionKey {
+    DistributionKey { metric, cohort, fault, window: None }
 }
 
 /// The client and the fault that an event is about.

@@ -79,7 +79,7 @@ pub struct Outage {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum OutagePhase {
     /// No outage.
     None,
     Waiting,
@@ -144,7 +144,7 @@ impl Micros {
 /// A client with its outage under way: one cache line, because there may be millions.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
-pub(super) struct Client {
+pub(super) struct ClientOutage {
     injected_connection: u32,
     /// Number of the last ended outage plus 1, modulo 2³²; 0 for none.
     ended: u32,
@@ -167,17 +167,17 @@ pub(super) struct Client {
     pub(super) cohort: u16,
     /// What is so, as a sum of the constants of the recorder.
     is: u8,
-    phase: Phase,
+    phase: OutagePhase,
     gave_up: bool,
     /// Second in which the attempt under way began, up to 194 days.
     begun: [u8; 3],
 }
 
-impl Client {
+impl ClientOutage {
     /// One of this cohort that has not arrived.
-    pub(super) fn new(cohort: u16) -> Client {
+    pub(super) fn new(cohort: u16) -> ClientOutage {
         let never = Micros::default();
-        Client {
+        ClientOutage {
             injected_connection: 0,
             ended: 0,
             attempts: 0,
@@ -193,7 +193,7 @@ impl Client {
             code: 0,
             cohort,
             is: 0,
-            phase: Phase::None,
+            phase: OutagePhase::None,
             gave_up: false,
             begun: [0; 3],
         }
@@ -220,7 +220,7 @@ impl Client {
     }
 
     fn is_away(&self) -> bool {
-        self.phase != Phase::None
+        self.phase != OutagePhase::None
     }
 
     fn fault(&self) -> Option<u16> {
@@ -236,10 +236,10 @@ impl Client {
     }
 
     /// Books the time since the last change into the phase that ends now.
-    fn turn(&mut self, at: u64, next: Phase) {
+    fn turn(&mut self, at: u64, next: OutagePhase) {
         let mark = self.mark.us();
-        if self.phase == Phase::Waiting {
-            if self.gave_up && next == Phase::Waiting {
+        if self.phase == OutagePhase::Waiting {
+            if self.gave_up && next == OutagePhase::Waiting {
                 // Who gave up does not wait for anything.
                 return;
             }
@@ -271,17 +271,17 @@ impl Client {
     }
 }
 
-impl Default for Population<Client> {
+impl Default for Population<ClientOutage> {
     /// Of nobody.
-    fn default() -> Population<Client> {
-        Population::new(Shard::WHOLE, std::iter::empty(), Client::new)
+    fn default() -> Population<ClientOutage> {
+        Population::new(Shard::WHOLE, std::iter::empty(), ClientOutage::new)
     }
 }
 
 /// The clients and their outages: 64 bytes a client that has arrived, and one [`Outage`] for each held back.
 #[derive(Debug, Default)]
 pub(super) struct Outages {
-    pub(super) clients: Population<Client>,
+    pub(super) clients: Population<ClientOutage>,
     /// Outages under way.
     pub(super) under_way: usize,
     held: VecDeque<Outage>,
@@ -293,7 +293,7 @@ pub(super) struct Outages {
 
 impl Outages {
     /// For these clients.
-    pub(super) fn new(clients: Population<Client>) -> Outages {
+    pub(super) fn new(clients: Population<ClientOutage>) -> Outages {
         Outages { clients, hold: HELD, ..Outages::default() }
     }
 
@@ -330,7 +330,7 @@ impl Outages {
     pub(super) fn end(&mut self, at: u64, row: LocalRow, connection: u32, ending: &Ending, closed: Option<Option<u64>>) -> bool {
         let state = &mut self.clients[row];
         if state.is_away() {
-            state.turn(at, Phase::Waiting);
+            state.turn(at, OutagePhase::Waiting);
             return false;
         }
         if ending.cause == Cause::Stay {
@@ -341,7 +341,7 @@ impl Outages {
         let fault = Acted::fault_of(acted, at, ending.cause);
         (state.lost, state.code, state.fault) = (connection, ending.code, fault.unwrap_or(NO_FAULT));
         (state.fault_at, state.detect_at, state.mark, state.backoff) = (now, now, now, Micros::default());
-        (state.tries, state.gave_up, state.phase) = (0, false, Phase::Waiting);
+        (state.tries, state.gave_up, state.phase) = (0, false, OutagePhase::Waiting);
         state.set(OBSERVED, false);
         if let Some(acted) = acted {
             let moment = closed != Some(None);
@@ -355,7 +355,7 @@ impl Outages {
     /// An attempt began.
     pub(super) fn attempt(&mut self, at: u64, row: LocalRow) {
         if let Some(state) = self.away(row) {
-            state.turn(at, Phase::Attempting);
+            state.turn(at, OutagePhase::Attempting);
             state.tries += 1;
         }
     }
@@ -363,21 +363,21 @@ impl Outages {
     /// An attempt ended without a connection.
     pub(super) fn fail(&mut self, at: u64, row: LocalRow) {
         if let Some(state) = self.away(row) {
-            state.turn(at, Phase::Waiting);
+            state.turn(at, OutagePhase::Waiting);
         }
     }
 
     /// A connection opened.
     pub(super) fn opened(&mut self, at: u64, row: LocalRow) {
         if let Some(state) = self.away(row) {
-            state.turn(at, Phase::Replying);
+            state.turn(at, OutagePhase::Replying);
         }
     }
 
     /// The policy gave up.
     pub(super) fn give_up(&mut self, at: u64, row: LocalRow) {
         if let Some(state) = self.away(row) {
-            state.turn(at, Phase::Waiting);
+            state.turn(at, OutagePhase::Waiting);
             state.gave_up = true;
         }
     }
@@ -388,7 +388,7 @@ impl Outages {
         let client = self.clients.shard().client(row);
         let Some(state) = self.away(row) else { return false };
         let outage = state.outage(client, Some(at.max(state.mark.us())));
-        (state.phase, state.ended) = (Phase::None, number);
+        (state.phase, state.ended) = (OutagePhase::None, number);
         self.held.push_back(outage);
         self.under_way -= 1;
         true
@@ -418,7 +418,7 @@ impl Outages {
     }
 
     /// The client, if it has an outage.
-    fn away(&mut self, row: LocalRow) -> Option<&mut Client> {
+    fn away(&mut self, row: LocalRow) -> Option<&mut ClientOutage> {
         Some(&mut self.clients[row]).filter(|state| state.is_away())
     }
 
@@ -446,7 +446,7 @@ mod tests {
     use crate::close::{Initiator, TcpEnd};
 
     fn outages(clients: usize) -> Outages {
-        let mut population = Population::new(Shard::WHOLE, [clients as u64].into_iter(), Client::new);
+        let mut population = Population::new(Shard::WHOLE, [clients as u64].into_iter(), ClientOutage::new);
         (0..clients as u32).for_each(|client| assert!(population.admits(ClientIndex(client))));
         Outages::new(population)
     }
@@ -519,7 +519,7 @@ mod tests {
 
     #[test]
     fn a_client_is_one_cache_line() {
-        assert_eq!(size_of::<Client>(), 64);
+        assert_eq!(size_of::<ClientOutage>(), 64);
     }
 
     #[test]

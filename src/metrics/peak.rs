@@ -3,9 +3,9 @@
 //! Counted in bins of a millisecond, which add over workers; only bins that are not empty take room. Each keeps when within it the first
 //! and the last happened, so that what happens exactly every second is not counted twice.
 
-use super::timeline::Step;
+use super::timeline::AttemptStep;
 use crate::close::{Cause, Deadline, TcpEnd, TlsEnd};
-use crate::expect::{self, Expectation, Labels, Outcome, Stat, Wire};
+use crate::expect::{self, Expectation, Labels, OutcomeLabel, Stat, WireLabel};
 use crate::fault::Side;
 use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
@@ -189,7 +189,7 @@ impl Tracked {
             && self.labels.to.is_none_or(|to| second < to)
     }
 
-    fn is_outcome(&self, outcome: Outcome, default: Option<Outcome>) -> bool {
+    fn is_outcome(&self, outcome: OutcomeLabel, default: Option<OutcomeLabel>) -> bool {
         self.labels.outcome.or(default) == Some(outcome)
     }
 }
@@ -204,7 +204,7 @@ pub struct Attempt {
     /// The fault it belongs to.
     pub fault: Option<u16>,
     /// What became of it.
-    pub step: Step,
+    pub step: AttemptStep,
     /// HTTP status that rejected it.
     pub status: Option<u16>,
 }
@@ -257,12 +257,12 @@ impl Peaks {
     #[inline]
     pub fn attempt(&mut self, at: u64, attempt: Attempt) {
         let Attempt { begun, cohort, fault, step, status } = attempt;
-        if step == Step::Begun {
+        if step == AttemptStep::Begun {
             self.herd[usize::from(cohort)].count(at, 1);
         }
         for (tracked, bins) in &mut self.tracked {
             let of_step = match (tracked.labels.outcome, tracked.labels.status) {
-                (None, None) => step == Step::Begun,
+                (None, None) => step == AttemptStep::Begun,
                 (outcome, wanted) => {
                     outcome.is_none_or(|outcome| step.outcome() == Some(outcome)) && wanted.is_none_or(|wanted| status == Some(wanted))
                 }
@@ -279,9 +279,10 @@ impl Peaks {
     }
 
     /// Counts a message that was due at `due` µs at `at` µs.
-    pub fn message(&mut self, at: u64, due: u64, cohort: u16, outcome: Outcome, count: u32) {
-        let of =
-            |tracked: &Tracked| tracked.is(expect::Metric::Messages, due, cohort, None) && tracked.is_outcome(outcome, Some(Outcome::Due));
+    pub fn message(&mut self, at: u64, due: u64, cohort: u16, outcome: OutcomeLabel, count: u32) {
+        let of = |tracked: &Tracked| {
+            tracked.is(expect::Metric::Messages, due, cohort, None) && tracked.is_outcome(outcome, Some(OutcomeLabel::Due))
+        };
         self.each(of, at, count);
     }
 
@@ -306,8 +307,8 @@ impl Peaks {
                 && labels.clean.is_none_or(|clean| clean == close.clean)
                 && match labels.wire {
                     None => true,
-                    Some(Wire::Nothing) => close.wire.is_none(),
-                    Some(Wire::Code(code)) => close.wire == Some(code),
+                    Some(WireLabel::Nothing) => close.wire.is_none(),
+                    Some(WireLabel::Code(code)) => close.wire == Some(code),
                 }
         };
         self.each(of, at, 1);

@@ -17,7 +17,7 @@ pub(super) struct Message {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Node {
+struct PendingNode {
     message: Message,
     /// The one sent after it, or the next unused one.
     newer: u32,
@@ -52,7 +52,7 @@ struct Lists {
 pub(super) struct Pending {
     /// By cohort.
     cohorts: Vec<Lists>,
-    nodes: Vec<Node>,
+    nodes: Vec<PendingNode>,
     /// The first unused node.
     unused: u32,
 }
@@ -78,7 +78,7 @@ impl Pending {
             lists.resize(place + 1, EMPTY);
         }
         let newest = self.list(cohort, row)?.newest;
-        let place = self.store(Node { message, newer: NONE, older: newest });
+        let place = self.store(PendingNode { message, newer: NONE, older: newest });
         let list = self.list(cohort, row)?;
         list.newest = place;
         list.count += 1;
@@ -133,7 +133,7 @@ impl Pending {
         (messages, forgotten)
     }
 
-    fn store(&mut self, node: Node) -> u32 {
+    fn store(&mut self, node: PendingNode) -> u32 {
         match self.nodes.get_mut(self.unused as usize) {
             Some(free) => {
                 let place = std::mem::replace(&mut self.unused, free.newer);
@@ -153,7 +153,7 @@ impl Pending {
 
     /// Takes a node out of the list of its client.
     fn remove(&mut self, cohort: u16, row: LocalRow, place: u32) -> Message {
-        let Node { message, newer, older } = self.nodes[place as usize];
+        let PendingNode { message, newer, older } = self.nodes[place as usize];
         if let Some(node) = self.nodes.get_mut(newer as usize) {
             node.older = older;
         }

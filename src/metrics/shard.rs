@@ -4,12 +4,12 @@
 //! sees to that, and [`Results::add`] puts parts together.
 
 use super::answers::Answers;
-use super::bank::Bank;
-use super::book::{Book, FaultBook, Results, Status, Usage};
+use super::book::{CohortCounts, FaultBook, ProcessUsage, Results, Status};
+use super::distributions::Distributions;
 use super::ending::{Counted, Reasons};
 use super::lateness::Parts;
-use super::meta::Meta;
-use super::milestones::Kept;
+use super::meta::RunMeta;
+use super::milestones::SampledEvent;
 use super::outage::Outage;
 use super::peak::{Bins, Peaks};
 use super::sample::Sample;
@@ -23,20 +23,20 @@ use std::time::Duration;
 struct Body {
     status: Status,
     measured: Duration,
-    books: Vec<Book>,
+    books: Vec<CohortCounts>,
     peak_open: u64,
     faults: Vec<FaultBook>,
-    bank: Bank,
+    bank: Distributions,
     timeline: Timeline,
     peaks: (Vec<Bins>, Vec<Bins>),
     answers: Answers,
     endings: BTreeMap<Counted, u64>,
     reasons: Reasons,
     outages: Sample<Outage>,
-    milestones: Sample<Kept>,
-    events: Sample<Kept>,
+    milestones: Sample<SampledEvent>,
+    events: Sample<SampledEvent>,
     notices: BTreeMap<String, u64>,
-    usage: Usage,
+    usage: ProcessUsage,
     workers: u32,
     parts: Parts,
     lost: Vec<String>,
@@ -104,7 +104,7 @@ pub fn encode(results: Results) -> Vec<u8> {
 ///
 /// # Errors
 /// The bytes are cut, of another version, or of a plan with other cohorts or faults.
-pub fn decode(meta: Meta, bytes: &[u8]) -> Result<Results, Unreadable> {
+pub fn decode(meta: RunMeta, bytes: &[u8]) -> Result<Results, Unreadable> {
     let body: Body = postcard::from_bytes(bytes).map_err(|error| Unreadable(error.to_string()))?;
     let another = || Unreadable("they are of another plan".to_owned());
     if body.books.len() != meta.cohorts.len() || body.faults.len() != meta.faults.len() {
@@ -222,7 +222,7 @@ mod tests {
         events
     }
 
-    fn record(meta: &Meta, shard: Option<Shard>, events: &[(Duration, Event)]) -> Results {
+    fn record(meta: &RunMeta, shard: Option<Shard>, events: &[(Duration, Event)]) -> Results {
         let mut recorder = Recorder::of(meta.clone(), shard.unwrap_or(Shard::WHOLE), true, false);
         for (at, event) in events {
             let own = match (super::super::subject(event).0, shard) {
@@ -255,7 +255,7 @@ mod tests {
 
         #[test]
         fn parts_added_up_are_the_whole(seed in any::<u64>(), of in 1..5_u32) {
-            let mut meta = Meta { duration: END, ..meta() };
+            let mut meta = RunMeta { duration: END, ..meta() };
             (meta.cohorts[0].planned, meta.cohorts[1].planned) = (30, 20);
             let events = story(&mut crate::seed::Seed(seed).stream("story"));
             let whole = record(&meta, None, &events);

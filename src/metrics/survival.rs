@@ -83,7 +83,7 @@ impl Survival {
     }
 
     /// Each time at which something ended, ascending.
-    fn steps(&self) -> impl Iterator<Item = Step> {
+    fn steps(&self) -> impl Iterator<Item = SurvivalStep> {
         let mut at_risk = self.count();
         let mut left = 1.0_f64;
         let mut cuts = self.censored.steps().peekable();
@@ -94,14 +94,14 @@ impl Survival {
             }
             left *= 1.0 - count as f64 / at_risk as f64;
             at_risk -= count;
-            Step { time, left, at_risk }
+            SurvivalStep { time, left, at_risk }
         })
     }
 
     /// The estimate around a limit in µs, where it is known how the samples lie around it.
     ///
     /// Within the bucket of the histogram in which the limit lies, what ended below it counts before what was cut there.
-    pub fn around(&self, limit: f64, split: &Split) -> At {
+    pub fn around(&self, limit: f64, split: &Split) -> LimitEstimate {
         let (low, _) = self.bucket(limit);
         let (mut at_risk, mut left, mut ended) = (self.count(), 1.0_f64, 0);
         let mut cuts = self.censored.buckets().take_while(|(cut, _)| *cut < low).peekable();
@@ -116,7 +116,7 @@ impl Survival {
         let share = |part: u64, of: u64| if of == 0 { 0.0 } else { part.min(of) as f64 / of as f64 };
         let before = left * (1.0 - share(split.ended_below.saturating_sub(ended), at_risk));
         let at_risk = self.count().saturating_sub(split.ended_below + split.cut_below);
-        At { before, by: before * (1.0 - share(split.ended_equal, at_risk)), at_risk }
+        LimitEstimate { before, by: before * (1.0 - share(split.ended_equal, at_risk)), at_risk }
     }
 
     /// How the samples may lie around a limit in µs where only the histograms are known: all of its bucket above it, and all below.
@@ -177,7 +177,7 @@ pub struct Split {
 
 /// The estimate around a limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct At {
+pub struct LimitEstimate {
     /// `S` just before it.
     pub before: f64,
     /// `S` at it.
@@ -186,7 +186,7 @@ pub struct At {
     pub at_risk: u64,
 }
 
-impl At {
+impl LimitEstimate {
     /// Whether quantile `q` is below the limit.
     pub fn reached_before(&self, q: f64) -> bool {
         reached(self.before, q)
@@ -199,7 +199,7 @@ impl At {
 }
 
 /// A time in µs at which something ended, the share that lasted longer, and how many of it were at risk beyond.
-struct Step {
+struct SurvivalStep {
     time: u64,
     left: f64,
     at_risk: u64,

@@ -1,10 +1,10 @@
 //! A run told event by event, without any engine: what the recorder makes of it, in memory and on disk.
 
-use super::bank::Metric;
+use super::distributions::TimeMetric;
 use super::latency::Latency;
 use super::lateness::Feed;
 use super::liveness::Watched;
-use super::meta::{CohortMeta, FaultMeta, Meta};
+use super::meta::{CohortMeta, FaultMeta, RunMeta};
 use super::peak::{HERD, Tracked};
 use super::watch::watches;
 use super::*;
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-pub(crate) fn meta() -> Meta {
+pub(crate) fn meta() -> RunMeta {
     let cohort = |name: &str, planned| CohortMeta {
         name: name.to_owned(),
         strategy: "fixed 1s".to_owned(),
@@ -43,7 +43,7 @@ pub(crate) fn meta() -> Meta {
         kills: true,
         told: told(kind),
     };
-    Meta {
+    RunMeta {
         name: "told".to_owned(),
         question: Some("Is everything counted?".to_owned()),
         hypothesis: None,
@@ -202,7 +202,7 @@ fn the_ledger_of_a_told_run_balances() {
     assert_eq!((total.affected, total.recovered, total.censored), (4, 2, 2));
     assert_eq!((total.due, total.sent, total.not_started, total.received), (403, 402, 1, 401));
     assert_eq!((total.answered, total.lost_messages, total.unanswered), (400, 1, 1));
-    let (rtt, from_sent) = (results.survival(Metric::Rtt), results.survival(Metric::RttFromSent));
+    let (rtt, from_sent) = (results.survival(TimeMetric::Rtt), results.survival(TimeMetric::RttFromSent));
     assert_eq!((rtt.ended.count(), from_sent.ended.count()), (400, 400));
     let cut = |times: &Latency| times.steps().map(|(us, count)| (us / 1_000, count)).collect::<Vec<_>>();
     assert_eq!((cut(&rtt.censored), cut(&from_sent.censored)), (vec![(15, 1), (17, 1)], vec![(10, 1), (12, 1)]));
@@ -234,7 +234,7 @@ fn outages_have_phases_that_add_up_and_belong_to_their_fault() {
     assert_eq!((of(1).fault.as_deref(), of(1).detect_us, of(1).reconnect_us), (Some("crash"), Some(4_000), Some(2_008_000)));
     assert_eq!((of(2).result.as_str(), of(2).reconnect_us), ("gave_up", None));
     assert_eq!((of(3).result.as_str(), of(3).fault.as_deref(), of(3).detect_us), ("censored", Some("close"), Some(10_000)));
-    let times = results.survival(Metric::ReconnectTime);
+    let times = results.survival(TimeMetric::ReconnectTime);
     assert_eq!((times.censored.count(), times.never.count()), (1, 1));
     assert_eq!(
         times.never.max().map(|us| us / 100_000),
@@ -247,7 +247,7 @@ fn a_stage_that_was_cut_is_longer_and_one_that_was_answered_otherwise_is_no_time
     let results = finished();
     // Eight opened; one timed out, one was abandoned, one is cut by the end; refused, rejected and failed ones say nothing.
     for (metric, ended, cut) in
-        [(Metric::TcpConnect, 11, vec![]), (Metric::Tls, 10, vec![99]), (Metric::OpeningHandshake, 8, vec![900, 900])]
+        [(TimeMetric::TcpConnect, 11, vec![]), (TimeMetric::Tls, 10, vec![99]), (TimeMetric::OpeningHandshake, 8, vec![900, 900])]
     {
         let times = results.survival(metric);
         let censored: Vec<_> = times.censored.steps().flat_map(|(us, count)| (0..count).map(move |_| us / 1_000)).collect();
@@ -278,9 +278,9 @@ fn a_closing_handshake_without_answer_or_end_is_longer() {
     let what = UnderWay::Closing { ack: Some(MS(1)), elapsed: MS(400) };
     client(r, 4).tell(20_000, Event::Cut { client: ClientIndex(4), what });
     let results = recorder.finish(Duration::from_secs(20), Status::Completed);
-    for (metric, (ended, cut)) in [Metric::ClosingHandshake, Metric::CloseAck, Metric::FinWait].into_iter().zip(expected) {
+    for (metric, (ended, cut)) in [TimeMetric::ClosingHandshake, TimeMetric::CloseAck, TimeMetric::FinWait].into_iter().zip(expected) {
         let times = results.survival(metric);
-        let (more_ended, more_cut) = if metric == Metric::CloseAck { (1, 0) } else { (0, 1) };
+        let (more_ended, more_cut) = if metric == TimeMetric::CloseAck { (1, 0) } else { (0, 1) };
         assert_eq!((times.ended.count(), times.censored.count()), (ended + more_ended, cut + more_cut), "{metric:?}");
     }
 }
@@ -301,7 +301,7 @@ fn who_has_not_noticed_by_the_end_is_still_detecting() {
     r.on(MS(6_000), &Event::Reverted { fault: 1, firing: 0 });
     client(r, 3).inject(19_999, 1, 2);
     let results = recorder.finish(Duration::from_secs(20), Status::Completed);
-    let detect = results.survival(Metric::Detect);
+    let detect = results.survival(TimeMetric::Detect);
     let seconds = |times: &Latency| times.steps().map(|(us, count)| (us / 1_000, count)).collect::<Vec<_>>();
     assert_eq!((seconds(&detect.ended), seconds(&detect.censored)), (vec![(6_000, 1)], vec![(1, 1), (17_000, 1)]));
 }
@@ -329,7 +329,7 @@ fn endings_know_what_both_sides_know() {
 fn a_process_fault_speaks_for_the_server_until_it_is_reverted() {
     for (reverted, cause) in [(false, Cause::Fault(3)), (true, Cause::Remote)] {
         let mut meta = meta();
-        let told = crate::fault::told::Told { own: None, peer: None };
+        let told = crate::fault::expected_codes::Told { own: None, peer: None };
         meta.faults.push(FaultMeta {
             id: "pause".to_owned(),
             kind: "server_pause",
@@ -405,7 +405,7 @@ fn the_same_events_give_the_same_bytes() {
 
 #[test]
 fn what_is_not_observed_of_a_loss_is_not_zero_and_a_program_that_stops_is_gone_with_its_close() {
-    let mut meta = Meta { duration: Duration::from_secs(20), ..meta() };
+    let mut meta = RunMeta { duration: Duration::from_secs(20), ..meta() };
     (meta.faults[0].by_close, meta.peaks) = (true, Vec::new());
     let mut recorder = Recorder::of(meta, Shard::WHOLE, false, false);
     let r = &mut recorder;
@@ -424,7 +424,7 @@ fn what_is_not_observed_of_a_loss_is_not_zero_and_a_program_that_stops_is_gone_w
     assert_eq!(of(1), Some((Some(4_000), Some(2_000_000), crash.clone())));
     assert_eq!(of(2), Some((None, Some(1_000_000), crash.clone())));
     assert_eq!(of(3), Some((None, Some(4_990_000), crash)));
-    assert_eq!((results.latency(Metric::Detect).count(), results.latency(Metric::ReconnectTime).count()), (1, 4));
+    assert_eq!((results.latency(TimeMetric::Detect).count(), results.latency(TimeMetric::ReconnectTime).count()), (1, 4));
 }
 
 #[test]
@@ -433,7 +433,7 @@ fn two_halves_add_up_to_twice_the_run() {
     sum.add(&one);
     sum.check_ledger().unwrap();
     assert_eq!(sum.total().ledger.attempts, 28);
-    assert_eq!(sum.latency(Metric::Rtt).count(), 800);
+    assert_eq!(sum.latency(TimeMetric::Rtt).count(), 800);
     assert_eq!(sum.peaks.attempts(None), 2 * one.peaks.attempts(None));
     assert_eq!(sum.outages.seen(), 8);
     assert_eq!(sum.peak_open, 10);

@@ -4,7 +4,7 @@
 
 use super::bursts::Bursts;
 use super::latency::{Latency, micros};
-use crate::expect::Outcome;
+use crate::expect::OutcomeLabel;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub fn interval(duration: Duration) -> Duration {
 
 /// What became of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Step {
+pub enum AttemptStep {
     /// It began.
     Begun,
     /// 101.
@@ -73,17 +73,17 @@ pub struct Cell {
     pub rtt_max: Option<u64>,
 }
 
-impl Step {
+impl AttemptStep {
     /// As expectations and files call it; `None` of a beginning.
-    pub fn outcome(self) -> Option<Outcome> {
+    pub fn outcome(self) -> Option<OutcomeLabel> {
         Some(match self {
-            Step::Begun => return None,
-            Step::Opened => Outcome::Opened,
-            Step::Refused => Outcome::Refused,
-            Step::TimedOut => Outcome::TimedOut,
-            Step::Rejected => Outcome::Rejected,
-            Step::Failed => Outcome::Failed,
-            Step::Abandoned => Outcome::Abandoned,
+            AttemptStep::Begun => return None,
+            AttemptStep::Opened => OutcomeLabel::Opened,
+            AttemptStep::Refused => OutcomeLabel::Refused,
+            AttemptStep::TimedOut => OutcomeLabel::TimedOut,
+            AttemptStep::Rejected => OutcomeLabel::Rejected,
+            AttemptStep::Failed => OutcomeLabel::Failed,
+            AttemptStep::Abandoned => OutcomeLabel::Abandoned,
         })
     }
 }
@@ -157,7 +157,7 @@ impl Second {
 }
 
 /// Attempts by the second in which they began: cohort, fault, step, and the HTTP status of those that were rejected.
-pub type AttemptKey = (u32, u16, Option<u16>, Step, Option<u16>);
+pub type AttemptKey = (u32, u16, Option<u16>, AttemptStep, Option<u16>);
 /// Clients that gave up in a second: cohort and fault.
 pub type LostKey = (u32, u16, Option<u16>);
 
@@ -199,7 +199,7 @@ impl Timeline {
             lost: BTreeMap::new(),
             bursts: Bursts::default(),
             round_trips: Vec::new(),
-            recent: vec![((0, 0, None, Step::Begun, None), 0); RECENT],
+            recent: vec![((0, 0, None, AttemptStep::Begun, None), 0); RECENT],
             kept: None,
         }
     }
@@ -233,16 +233,16 @@ impl Timeline {
     }
 
     /// Counts a step at `at` µs of an attempt that began at `begun` µs; `status`: the HTTP status that rejected it.
-    pub fn attempt(&mut self, at: u64, begun: u64, (cohort, fault): (u16, Option<u16>), step: Step, status: Option<u16>) {
+    pub fn attempt(&mut self, at: u64, begun: u64, (cohort, fault): (u16, Option<u16>), step: AttemptStep, status: Option<u16>) {
         let cell = self.cell(at, cohort);
         match step {
-            Step::Begun => cell.attempts += 1,
-            Step::Opened => cell.opened += 1,
-            Step::Refused => cell.refused += 1,
-            Step::TimedOut => cell.timed_out += 1,
-            Step::Rejected => cell.rejected += 1,
-            Step::Failed => cell.failed += 1,
-            Step::Abandoned => {}
+            AttemptStep::Begun => cell.attempts += 1,
+            AttemptStep::Opened => cell.opened += 1,
+            AttemptStep::Refused => cell.refused += 1,
+            AttemptStep::TimedOut => cell.timed_out += 1,
+            AttemptStep::Rejected => cell.rejected += 1,
+            AttemptStep::Failed => cell.failed += 1,
+            AttemptStep::Abandoned => {}
         }
         let key = (self.second_of(begun), cohort, fault, step, status);
         // A search in the map for each of many millions would cost more than all the rest.
@@ -394,7 +394,7 @@ mod tests {
     #[test]
     fn open_connections_follow_from_what_opened_and_closed() {
         let mut timeline = Timeline::new(1, Duration::from_secs(10));
-        (0..5).for_each(|_| timeline.attempt(50_000, 50_000, (0, None), Step::Opened, None));
+        (0..5).for_each(|_| timeline.attempt(50_000, 50_000, (0, None), AttemptStep::Opened, None));
         timeline.cell(350_000, 0).closed += 2;
         timeline.cell(99_000_000, 0).closed += 3; // after the end: in the last row
         let mut twice = timeline.clone();

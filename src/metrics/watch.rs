@@ -2,7 +2,7 @@
 //!
 //! A histogram has buckets of 0.1 %, so a limit inside the bucket that decides could not be told from the times in it.
 
-use super::metric::{METRICS, Metric};
+use super::metric::{METRICS, TimeMetric};
 use crate::expect::{Expectation, Labels, Limit};
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ impl Window {
 
 /// What is kept of one metric beside its histograms.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Watch {
+pub struct MetricWatch {
     /// Index of the metric in [`METRICS`].
     metric: usize,
     /// Only what started in it; a distribution of its own.
@@ -40,16 +40,16 @@ pub struct Watch {
     pub limits: Vec<f64>,
 }
 
-impl Watch {
+impl MetricWatch {
     /// The metric.
-    pub fn metric(&self) -> Metric {
+    pub fn metric(&self) -> TimeMetric {
         METRICS[self.metric]
     }
 }
 
 /// What expectations on times ask for, each metric and window once; what was cut and what never ends is watched as what ended.
-pub fn watches(expectations: &[Expectation]) -> Vec<Watch> {
-    let mut watches: Vec<Watch> = Vec::new();
+pub fn watches(expectations: &[Expectation]) -> Vec<MetricWatch> {
+    let mut watches: Vec<MetricWatch> = Vec::new();
     for expectation in expectations.iter().filter(|expectation| expectation.metric.is_time()) {
         let (window, name) = (Window::of(&expectation.labels), expectation.timed());
         let Some(ended) = METRICS.into_iter().find(|metric| metric.name() == name) else { continue };
@@ -57,7 +57,7 @@ pub fn watches(expectations: &[Expectation]) -> Vec<Watch> {
         for metric in [Some(ended), ended.censored(), ended.never()].into_iter().flatten() {
             let place = watches.iter().position(|watch| watch.metric() == metric && watch.window == window);
             let place = place.unwrap_or_else(|| {
-                watches.push(Watch { metric: metric as usize, window, limits: Vec::new() });
+                watches.push(MetricWatch { metric: metric as usize, window, limits: Vec::new() });
                 watches.len() - 1
             });
             let limits = &mut watches[place].limits;
@@ -126,11 +126,11 @@ mod tests {
         ]
         .map(parse);
         let window = Some(Window { from: Some(10), to: Some(40) });
-        let (ended, cut, never) = (Metric::ReconnectTime, Metric::ReconnectTimeCensored, Metric::ReconnectTimeNever);
+        let (ended, cut, never) = (TimeMetric::ReconnectTime, TimeMetric::ReconnectTimeCensored, TimeMetric::ReconnectTimeNever);
         let found: Vec<_> = watches(&expectations).into_iter().map(|watch| (watch.metric(), watch.window, watch.limits)).collect();
         let mut expected: Vec<_> = [ended, cut, never].map(|metric| (metric, None, vec![1e7, 2e6])).into();
         expected.extend([ended, cut, never].map(|metric| (metric, window, vec![5e6])));
-        expected.push((Metric::Backoff, None, vec![1e6]));
+        expected.push((TimeMetric::Backoff, None, vec![1e6]));
         assert_eq!(found, expected);
     }
 

@@ -3,7 +3,7 @@
 //! The queue is busy until a point in time that each handshake moves by its cost. The embedded server waits for that point, the
 //! simulator computes with it: both call these functions.
 
-use super::{Admit, Queue};
+use super::{Admit, QueueOrder};
 use crate::units::whole_seconds;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -59,18 +59,18 @@ impl Bucket {
 
 /// The service queue of one server: who waits, and until when each of its places is busy.
 #[derive(Clone, Debug)]
-pub struct Line<T> {
-    order: Queue,
+pub struct ServiceQueue<T> {
+    order: QueueOrder,
     started: Duration,
     slow: Option<Duration>,
     free: Vec<Duration>,
     waiting: VecDeque<(Duration, T)>,
 }
 
-impl<T> Line<T> {
+impl<T> ServiceQueue<T> {
     /// An empty one of a server that started at `started`.
-    pub fn new(order: Queue, parallel: u32, slow: Option<Duration>, started: Duration) -> Line<T> {
-        Line { order, started, slow, free: vec![started; parallel.max(1) as usize], waiting: VecDeque::new() }
+    pub fn new(order: QueueOrder, parallel: u32, slow: Option<Duration>, started: Duration) -> ServiceQueue<T> {
+        ServiceQueue { order, started, slow, free: vec![started; parallel.max(1) as usize], waiting: VecDeque::new() }
     }
 
     /// Somebody begins to wait.
@@ -81,8 +81,8 @@ impl<T> Line<T> {
     /// Who is next, with the time since which it has waited.
     pub fn take_next(&mut self) -> Option<(Duration, T)> {
         match self.order {
-            Queue::Fifo => self.waiting.pop_front(),
-            Queue::Lifo => self.waiting.pop_back(),
+            QueueOrder::Fifo => self.waiting.pop_front(),
+            QueueOrder::Lifo => self.waiting.pop_back(),
         }
     }
 
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn places_are_busy_until_their_handshakes_are_done() {
-        let mut line: Line<char> = Line::new(Queue::Fifo, 2, None, ms(0));
+        let mut line: ServiceQueue<char> = ServiceQueue::new(QueueOrder::Fifo, 2, None, ms(0));
         for (arrived, expected) in [(0, (0, 10)), (0, (0, 10)), (1, (10, 20)), (15, (15, 25)), (30, (30, 40))] {
             let (begin, end) = line.serve(ms(arrived), ms(10));
             assert_eq!((begin, end), (ms(expected.0), ms(expected.1)), "{arrived}");
@@ -157,8 +157,8 @@ mod tests {
 
     #[test]
     fn the_order_says_who_is_next() {
-        for (order, expected) in [(Queue::Fifo, "abc"), (Queue::Lifo, "cba")] {
-            let mut line = Line::new(order, 1, None, ms(0));
+        for (order, expected) in [(QueueOrder::Fifo, "abc"), (QueueOrder::Lifo, "cba")] {
+            let mut line = ServiceQueue::new(order, 1, None, ms(0));
             "abc".chars().for_each(|who| line.join(ms(0), who));
             assert_eq!(std::iter::from_fn(|| line.take_next()).map(|(_, who)| who).collect::<String>(), expected);
         }
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn a_slow_start_is_tenfold_and_falls_linearly() {
         for (age, cost) in [(0, 100), (500, 55), (1000, 10), (2000, 10)] {
-            let mut line: Line<()> = Line::new(Queue::Fifo, 1, Some(ms(1000)), ms(7000));
+            let mut line: ServiceQueue<()> = ServiceQueue::new(QueueOrder::Fifo, 1, Some(ms(1000)), ms(7000));
             let (begin, end) = line.serve(ms(7000 + age), ms(10));
             assert_eq!(end - begin, ms(cost), "{age}");
         }

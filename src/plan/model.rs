@@ -1,8 +1,8 @@
 //! The server and the path as the simulator sees them: what `[model]` says, or what follows from `[target.embedded]`.
 //!
-//! Times that vary are [`Times`]; what a server does with them is in `plan::admission` and `sim`.
+//! Times that vary are [`ServiceTimes`]; what a server does with them is in `plan::admission` and `sim`.
 
-use super::{Admit, Balance, Embedded, Plan, Queue, Target};
+use super::{Admit, Balance, Embedded, Plan, QueueOrder, Target};
 use crate::arrival::seconds;
 use crate::seed::{Seed, Stream};
 use crate::units::print_duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Lengths of time, the same or drawn anew each time.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Times {
+pub enum ServiceTimes {
     /// Always this.
     Constant(Duration),
     /// Uniform between these.
@@ -24,18 +24,18 @@ pub enum Times {
     Quantiles(Vec<Duration>),
 }
 
-impl Times {
+impl ServiceTimes {
     /// Nothing.
-    pub const ZERO: Times = Times::Constant(Duration::ZERO);
+    pub const ZERO: ServiceTimes = ServiceTimes::Constant(Duration::ZERO);
 
     /// One of them. A constant draws nothing.
     pub fn draw(&self, random: &mut Stream) -> Duration {
         match self {
-            Times::Constant(time) => *time,
-            Times::Uniform(least, most) => *least + most.saturating_sub(*least).mul_f64(random.unit()),
-            Times::Exponential(mean) => seconds(mean.as_secs_f64() * random.exponential()),
-            Times::Lognormal(median, sigma) => seconds(median.as_secs_f64() * (sigma * normal(random)).exp()),
-            Times::Quantiles(values) => {
+            ServiceTimes::Constant(time) => *time,
+            ServiceTimes::Uniform(least, most) => *least + most.saturating_sub(*least).mul_f64(random.unit()),
+            ServiceTimes::Exponential(mean) => seconds(mean.as_secs_f64() * random.exponential()),
+            ServiceTimes::Lognormal(median, sigma) => seconds(median.as_secs_f64() * (sigma * normal(random)).exp()),
+            ServiceTimes::Quantiles(values) => {
                 let place = random.unit() * (values.len() - 1) as f64;
                 let (below, part) = (place as usize, place.fract());
                 let next = values[(below + 1).min(values.len() - 1)];
@@ -47,10 +47,10 @@ impl Times {
     /// Their mean.
     pub fn mean(&self) -> Duration {
         match self {
-            Times::Constant(time) | Times::Exponential(time) => *time,
-            Times::Uniform(least, most) => (*least + *most) / 2,
-            Times::Lognormal(median, sigma) => seconds(median.as_secs_f64() * (sigma * sigma / 2.0).exp()),
-            Times::Quantiles(values) => {
+            ServiceTimes::Constant(time) | ServiceTimes::Exponential(time) => *time,
+            ServiceTimes::Uniform(least, most) => (*least + *most) / 2,
+            ServiceTimes::Lognormal(median, sigma) => seconds(median.as_secs_f64() * (sigma * sigma / 2.0).exp()),
+            ServiceTimes::Quantiles(values) => {
                 let inner = values.iter().sum::<Duration>() - (values[0] + values[values.len() - 1]) / 2;
                 inner / (values.len() as u32 - 1)
             }
@@ -59,7 +59,7 @@ impl Times {
 
     /// Whether they are all nothing: then nobody waits, and no queue is needed.
     pub fn is_zero(&self) -> bool {
-        *self == Times::ZERO
+        *self == ServiceTimes::ZERO
     }
 }
 
@@ -69,14 +69,14 @@ fn normal(random: &mut Stream) -> f64 {
     radius * (std::f64::consts::TAU * random.unit()).cos()
 }
 
-impl fmt::Display for Times {
+impl fmt::Display for ServiceTimes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Times::Constant(time) => f.write_str(&print_duration(*time)),
-            Times::Uniform(least, most) => write!(f, "{} to {}, uniform", print_duration(*least), print_duration(*most)),
-            Times::Exponential(mean) => write!(f, "{} on average, exponential", print_duration(*mean)),
-            Times::Lognormal(median, sigma) => write!(f, "{} in the median, lognormal with sigma {sigma}", print_duration(*median)),
-            Times::Quantiles(values) => {
+            ServiceTimes::Constant(time) => f.write_str(&print_duration(*time)),
+            ServiceTimes::Uniform(least, most) => write!(f, "{} to {}, uniform", print_duration(*least), print_duration(*most)),
+            ServiceTimes::Exponential(mean) => write!(f, "{} on average, exponential", print_duration(*mean)),
+            ServiceTimes::Lognormal(median, sigma) => write!(f, "{} in the median, lognormal with sigma {sigma}", print_duration(*median)),
+            ServiceTimes::Quantiles(values) => {
                 write!(f, "{} to {}, by {} quantiles", print_duration(values[0]), print_duration(values[values.len() - 1]), values.len())
             }
         }
@@ -207,7 +207,7 @@ pub struct Model {
     /// Which of them an attempt goes to.
     pub balance: ModelBalance,
     /// Time of the service queue that each opening handshake takes.
-    pub handshake_cost: Times,
+    pub handshake_cost: ServiceTimes,
     /// Opening handshakes served at a time, by each instance; at least 1.
     pub parallel: u32,
     /// Length of the listen queue; it holds one more, as in Linux.
@@ -223,13 +223,13 @@ pub struct Model {
     /// Those without token are closed with this code after a completed opening handshake, in place of the HTTP status.
     pub admit_close: Option<u16>,
     /// Order of the service queue.
-    pub queue: Queue,
+    pub queue: QueueOrder,
     /// The server ends an opening handshake that has waited so long.
     pub deadline: Option<Duration>,
     /// What it does for those who have given up.
     pub gone: Gone,
     /// From the start of a process to the moment it listens.
-    pub start_up: Times,
+    pub start_up: ServiceTimes,
     /// After a start, the cost begins tenfold and falls linearly to its value in this time.
     pub slow_start: Option<Duration>,
     /// Cold caches: after a start the cost is this much greater, as a multiple of itself, and the excess halves every `cold_half_life`.
@@ -245,17 +245,17 @@ pub struct Model {
     /// The server takes up earlier TLS sessions.
     pub resume: bool,
     /// Round trip of the path.
-    pub rtt: Times,
+    pub rtt: ServiceTimes,
     /// Share of SYNs lost, 0 to 1.
     pub loss: f64,
     /// Repetition of SYNs.
     pub syn_retries: SynRetries,
     /// From the end of a connection on the wire to the client noticing, besides half a round trip.
-    pub notice: Times,
+    pub notice: ServiceTimes,
     /// How much later each further connection of a server that died is noticed, in the order in which they opened.
     pub notice_each: Duration,
     /// What a client's own machine adds to each attempt after a wait: its timer is late, and its connect waits for its turn.
-    pub client_lag: Times,
+    pub client_lag: ServiceTimes,
     /// Timers of clients end at whole multiples of this, and `client_lag` is the same for all that end together; nothing: each by itself.
     pub client_tick: Duration,
     /// What each attempt takes the machine that all clients run on, one at a time.
@@ -272,7 +272,7 @@ impl Model {
         Model {
             instances: embedded.instances,
             balance: embedded.balance.into(),
-            handshake_cost: Times::Constant(embedded.handshake_cost),
+            handshake_cost: ServiceTimes::Constant(embedded.handshake_cost),
             parallel: embedded.parallel,
             backlog: embedded.backlog,
             accept: Accept::Eager,
@@ -283,7 +283,7 @@ impl Model {
             queue: embedded.queue,
             deadline: None,
             gone: Gone::Served,
-            start_up: Times::ZERO,
+            start_up: ServiceTimes::ZERO,
             slow_start: embedded.slow_start,
             cold: 0.0,
             cold_half_life: Duration::from_secs(1),
@@ -291,12 +291,12 @@ impl Model {
             message_cost: Duration::ZERO,
             tls: embedded.tls,
             resume: embedded.resume,
-            rtt: Times::ZERO,
+            rtt: ServiceTimes::ZERO,
             loss: 0.0,
             syn_retries: SynRetries::Linear,
-            notice: Times::ZERO,
+            notice: ServiceTimes::ZERO,
             notice_each: Duration::ZERO,
-            client_lag: Times::ZERO,
+            client_lag: ServiceTimes::ZERO,
             client_tick: Duration::ZERO,
             client_cost: Duration::ZERO,
             clock_spread: 0.0,
@@ -340,11 +340,11 @@ mod tests {
     fn drawn_times_have_their_mean() {
         let ms = Duration::from_millis;
         for times in [
-            Times::Constant(ms(7)),
-            Times::Uniform(ms(2), ms(10)),
-            Times::Exponential(ms(5)),
-            Times::Lognormal(ms(5), 0.5),
-            Times::Quantiles(vec![ms(1), ms(2), ms(9)]),
+            ServiceTimes::Constant(ms(7)),
+            ServiceTimes::Uniform(ms(2), ms(10)),
+            ServiceTimes::Exponential(ms(5)),
+            ServiceTimes::Lognormal(ms(5), 0.5),
+            ServiceTimes::Quantiles(vec![ms(1), ms(2), ms(9)]),
         ] {
             let mut random = Seed(3).stream("times");
             let mean = (0..40_000).map(|_| times.draw(&mut random).as_secs_f64()).sum::<f64>() / 40_000.0;

@@ -56,7 +56,7 @@ pub struct Embedded {
     /// Token bucket before the service queue.
     pub admit: Option<Admit>,
     /// Order of the service queue.
-    pub queue: Queue,
+    pub queue: QueueOrder,
     /// After a start, `handshake_cost` begins tenfold and falls linearly to its value in this time.
     pub slow_start: Option<Duration>,
     /// wss with a self-made certificate.
@@ -79,7 +79,7 @@ impl Default for Embedded {
             backlog: 1024,
             max_connections: None,
             admit: None,
-            queue: Queue::Fifo,
+            queue: QueueOrder::Fifo,
             slow_start: None,
             tls: false,
             resume: true,
@@ -118,7 +118,7 @@ pub struct Admit {
 /// Order in which waiting handshakes are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Queue {
+pub enum QueueOrder {
     /// Oldest first.
     Fifo,
     /// Newest first.

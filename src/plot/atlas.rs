@@ -3,7 +3,7 @@
 //! Given figures, not results: whoever makes the page has simulated them.
 
 use super::axis::Axis;
-use super::scene::{Anchor, Ink, NAME, NOTE, Scene};
+use super::scene::{Ink, NAME, NOTE, Scene, TextAnchor};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 
 const COLUMNS: usize = 5;
@@ -21,7 +21,7 @@ const ROW: f64 = 36.0;
 
 /// Attempts of a preset while the server is down.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Attempts {
+pub struct AttemptTimes {
     /// The preset.
     pub name: String,
     /// Attempts begun in each bin since the loss, in percent of the clients.
@@ -38,7 +38,7 @@ pub struct GaveUp {
 }
 
 /// Small multiples: the attempts of each preset, on shared axes.
-pub fn attempts(all: &[Attempts], bin_s: f64, made: &str, counted: &str) -> Scene {
+pub fn attempts(all: &[AttemptTimes], bin_s: f64, made: &str, counted: &str) -> Scene {
     let rows = all.len().div_ceil(COLUMNS);
     let top = TOP + 4.0;
     let height = top + rows as f64 * (PANEL + GAP_Y) + 30.0 + FOOT;
@@ -57,14 +57,14 @@ pub fn attempts(all: &[Attempts], bin_s: f64, made: &str, counted: &str) -> Scen
 }
 
 /// One panel; labels of the axes only at the left and at the foot of the sheet.
-fn small(scene: &mut Scene, one: &Attempts, bin_s: f64, panel: &Panel, (labels, foot): (bool, bool)) {
+fn small(scene: &mut Scene, one: &AttemptTimes, bin_s: f64, panel: &Panel, (labels, foot): (bool, bool)) {
     let y = Axis::log(LOW, HIGH, panel.bottom, panel.top);
     let length = one.bins.len() as f64 * bin_s;
     let x = Axis::linear(0.0, length, panel.left, panel.right);
     for (value, label) in [(0.1, "0.1 %"), (1.0, "1 %"), (10.0, "10 %"), (100.0, "100 %")] {
         scene.rule((panel.left, y.at(value)), (panel.right, y.at(value)), Ink::Grid, 1.0);
         if labels {
-            scene.text(panel.left - 5.0, y.at(value) + 4.0, Anchor::End, NOTE.sized(10.0), label);
+            scene.text(panel.left - 5.0, y.at(value) + 4.0, TextAnchor::End, NOTE.sized(10.0), label);
         }
     }
     let most: Vec<f64> = one.bins.chunks(MERGED).map(|bins| bins.iter().copied().fold(0.0, f64::max)).collect();
@@ -80,13 +80,13 @@ fn small(scene: &mut Scene, one: &Attempts, bin_s: f64, panel: &Panel, (labels, 
     for second in [0.0, 20.0, 40.0] {
         scene.rule((x.at(second), panel.bottom), (x.at(second), panel.bottom + 3.0), Ink::Axis, 1.0);
         if foot {
-            scene.text(x.at(second), panel.bottom + 14.0, Anchor::Middle, NOTE.sized(10.0), format!("{second:.0} s"));
+            scene.text(x.at(second), panel.bottom + 14.0, TextAnchor::Middle, NOTE.sized(10.0), format!("{second:.0} s"));
         }
     }
     let room = panel.right - panel.left;
     let style = [11.0, 10.0, 9.0].map(|size| NAME.sized(size)).into_iter().find(|style| style.width(&one.name) <= room);
     let style = style.unwrap_or(NAME.sized(9.0));
-    scene.text(panel.left, panel.top - 5.0, Anchor::Start, style, style.fit(&one.name, room));
+    scene.text(panel.left, panel.top - 5.0, TextAnchor::Start, style, style.fit(&one.name, room));
 }
 
 /// A row for each preset that can give up: the share that has, over the length of the outage. `longest` was watched.
@@ -110,10 +110,10 @@ pub fn attrition(all: &[GaveUp], longest: &str, made: &str, counted: &str) -> Sc
             scene.rect(from, bottom - height, end - from, height, Ink::Series(0));
         }
         if one.share.iter().all(|(_, share)| *share == 0.0) {
-            scene.text((panel.left + panel.right) / 2.0, bottom - 8.0, Anchor::Middle, NOTE, format!("nobody within {longest}"));
+            scene.text((panel.left + panel.right) / 2.0, bottom - 8.0, TextAnchor::Middle, NOTE, format!("nobody within {longest}"));
         }
         scene.rule((panel.left, bottom), (panel.right, bottom), Ink::Axis, 1.0);
-        scene.text(panel.left - 10.0, bottom - 8.0, Anchor::End, NAME, one.name.as_str());
+        scene.text(panel.left - 10.0, bottom - 8.0, TextAnchor::End, NAME, one.name.as_str());
     }
     panel.x_axis(&mut scene, &x, &x.time_ticks(), "Length of the outage (logarithmic); full height: all clients have given up");
     sheet::footed(scene, counted, "UPDATE=1 cargo test --test all readme")

@@ -2,14 +2,14 @@
 //!
 //! Pale from the least to the most of the seeds, darker from p10 to p90. With fewer than ten seeds these are the same, and there is one band.
 
-use super::scene::{Anchor, Ink, NOTE, Scene};
+use super::scene::{Ink, NOTE, Scene, TextAnchor};
 
 /// Seeds from which p10 and p90 are not the least and the most: nine tenths of nine are all of them.
 const TWO_BANDS: u64 = 10;
 
 /// A band at one place, in px.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Place {
+pub(super) struct BandPlace {
     /// Where.
     pub(super) x: f64,
     /// The heights of least, p10, p90 and most.
@@ -34,10 +34,10 @@ impl Look {
 }
 
 /// Draws the band of a curve, from left to right.
-pub(super) fn draw(scene: &mut Scene, places: &[Place], ink: Ink, look: Look) {
-    scene.area(places.iter().map(|Place { x, y }| (*x, y[3], y[0])).collect(), ink, look.outer);
+pub(super) fn draw(scene: &mut Scene, places: &[BandPlace], ink: Ink, look: Look) {
+    scene.area(places.iter().map(|BandPlace { x, y }| (*x, y[3], y[0])).collect(), ink, look.outer);
     if let Some(inner) = look.inner {
-        scene.area(places.iter().map(|Place { x, y }| (*x, y[2], y[1])).collect(), ink, inner);
+        scene.area(places.iter().map(|BandPlace { x, y }| (*x, y[2], y[1])).collect(), ink, inner);
     }
 }
 
@@ -51,7 +51,7 @@ pub(super) fn key(scene: &mut Scene, (mut left, baseline): (f64, f64), seeds: u6
     } else {
         left = entry(scene, left, baseline, (ink, &[outer]), &format!("least to most of {seeds} seeds"));
     }
-    scene.text(left, baseline, Anchor::Start, NOTE, more);
+    scene.text(left, baseline, TextAnchor::Start, NOTE, more);
 }
 
 /// Refers from `left` on to what was said elsewhere of bands in another ink.
@@ -65,7 +65,7 @@ fn entry(scene: &mut Scene, left: f64, baseline: f64, (ink, opacities): (Ink, &[
     for opacity in opacities {
         scene.area(vec![(left, top, bottom), (left + 16.0, top, bottom)], ink, *opacity);
     }
-    scene.text(left + 21.0, baseline, Anchor::Start, NOTE, text);
+    scene.text(left + 21.0, baseline, TextAnchor::Start, NOTE, text);
     left + 21.0 + NOTE.width(text) + 18.0
 }
 
@@ -147,7 +147,7 @@ mod tests {
             [(2, 1, "least to most of 2 seeds"), (9, 1, "least to most of 9 seeds"), (10, 2, "p10 to p90 of 10 seeds")]
         {
             let mut scene = Scene { width: 900.0, height: 100.0, title: String::new(), items: Vec::new() };
-            let places = [0.0, 10.0].map(|x| Place { x, y: [40.0, 30.0, 20.0, 10.0] });
+            let places = [0.0, 10.0].map(|x| BandPlace { x, y: [40.0, 30.0, 20.0, 10.0] });
             draw(&mut scene, &places, Ink::Series(0), Look::of(seeds, 1));
             assert_eq!(scene.items.len(), bands, "{seeds}");
             let Item::Area { points, .. } = &scene.items[0] else { panic!("an area") };

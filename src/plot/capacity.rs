@@ -6,12 +6,12 @@ mod map;
 mod parts;
 
 use super::axis::{self, Axis};
-use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, spread};
+use super::scene::{Ink, LABEL, NAME, NOTE, Scene, TextAnchor, spread};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use super::{ChartFile, ChartSvg, DrawError, RenderError, draw};
 use crate::number;
 use crate::results::capacity::{LimitRow, Search, StepRow};
-use crate::results::limit::curve;
+use crate::results::capacity_limit::curve;
 pub use parts::limit_words;
 use parts::{DOT, LEFT, RIGHT, counted, dot, legend, made, value_ticks};
 use std::path::Path;
@@ -92,11 +92,11 @@ fn loads(search: &Search) -> (Axis, Vec<(f64, String)>) {
 }
 
 /// What is marked on the axis of loads: place, name, ink.
-type Mark = (f64, String, Ink);
+type AxisMark = (f64, String, Ink);
 
-fn marks(limit: &LimitRow, unit: &str) -> Vec<Mark> {
+fn marks(limit: &LimitRow, unit: &str) -> Vec<AxisMark> {
     let value = |value: f64| number::observed(value, unit);
-    let mut marks: Vec<Mark> = Vec::new();
+    let mut marks: Vec<AxisMark> = Vec::new();
     marks.extend(limit.limit.map(|at| (at, format!("limit: {}", limit_words(limit, unit)), Ink::Strong)));
     for (at, name) in [(limit.knee, "knee of throughput"), (limit.knee_p99, "p99 takes off")] {
         let Some(at) = at else { continue };
@@ -111,7 +111,7 @@ fn marks(limit: &LimitRow, unit: &str) -> Vec<Mark> {
 }
 
 /// Names in lanes from the left to the right and down, so that no line crosses a name.
-fn draw_marks(scene: &mut Scene, x: &Axis, marks: &[Mark], top: f64, panels: &[&Panel]) {
+fn draw_marks(scene: &mut Scene, x: &Axis, marks: &[AxisMark], top: f64, panels: &[&Panel]) {
     for (lane, (value, name, ink)) in marks.iter().enumerate() {
         let (at, y) = (x.at(*value), top + lane as f64 * LANE);
         for (n, panel) in panels.iter().enumerate() {
@@ -123,9 +123,9 @@ fn draw_marks(scene: &mut Scene, x: &Axis, marks: &[Mark], top: f64, panels: &[&
         // A long name goes to the left of its line where it would be cut at the right, if no line before it is in the way.
         let (right, left) = (WIDTH - MARGIN - at - 6.0, at - 6.0 - lane.checked_sub(1).map_or(LEFT, |before| x.at(marks[before].0)));
         if style.width(name) > right && left > right {
-            scene.text(at - 6.0, y + 11.0, Anchor::End, style, style.fit(name, left));
+            scene.text(at - 6.0, y + 11.0, TextAnchor::End, style, style.fit(name, left));
         } else {
-            scene.text(at + 6.0, y + 11.0, Anchor::Start, style, style.fit(name, right));
+            scene.text(at + 6.0, y + 11.0, TextAnchor::Start, style, style.fit(name, right));
         }
     }
 }
@@ -152,13 +152,13 @@ fn throughput(scene: &mut Scene, search: &Search, x: &Axis, panel: &Panel, what:
     let y = Axis::linear(0.0, ticks.last().copied().unwrap_or(1.0), panel.bottom, panel.top);
     let labels: Vec<(f64, String)> = ticks.into_iter().map(|tick| (tick, number::quantity(tick))).collect();
     panel.y_axis(scene, &y, &labels);
-    scene.text(MARGIN, TOP, Anchor::Start, NAME, format!("{what} per second (count)"));
+    scene.text(MARGIN, TOP, TextAnchor::Start, NAME, format!("{what} per second (count)"));
     let line = |points: &[(f64, f64)]| points.iter().map(|(load, rate)| (x.at(*load), y.at(*rate))).collect();
     scene.line(line(&points), Ink::Series(0), 2.0, &[]);
     if !law.is_empty() {
         scene.line(line(&law), Ink::Series(2), 1.6, &[2.5, 2.5]);
         scene.line(vec![(RIGHT + 8.0, panel.top + 17.0), (RIGHT + 32.0, panel.top + 17.0)], Ink::Series(2), 1.6, &[2.5, 2.5]);
-        scene.text(RIGHT + 38.0, panel.top + 21.0, Anchor::Start, NOTE, "scalability law");
+        scene.text(RIGHT + 38.0, panel.top + 21.0, TextAnchor::Start, NOTE, "scalability law");
     }
     for step in &search.steps {
         if let Some(rate) = step.throughput_per_s {
@@ -167,20 +167,20 @@ fn throughput(scene: &mut Scene, search: &Search, x: &Axis, panel: &Panel, what:
     }
     scene.rule((panel.left, panel.bottom), (panel.right, panel.bottom), Ink::Axis, 1.0);
     scene.line(vec![(RIGHT + 8.0, panel.top), (RIGHT + 32.0, panel.top)], Ink::Series(0), 2.0, &[]);
-    scene.text(RIGHT + 38.0, panel.top + 4.0, Anchor::Start, LABEL, "median of runs");
+    scene.text(RIGHT + 38.0, panel.top + 4.0, TextAnchor::Start, LABEL, "median of runs");
     legend(scene, &search.steps, RIGHT + 8.0, panel.top + 46.0, Ink::Series(0));
 }
 
 /// Which percentile, its name, ink, width and dashes.
-type Line = (fn(&StepRow) -> Option<u64>, &'static str, Ink, f64, &'static [f64]);
-const LINES: [Line; 2] =
+type PercentileLine = (fn(&StepRow) -> Option<u64>, &'static str, Ink, f64, &'static [f64]);
+const LINES: [PercentileLine; 2] =
     [(|step| step.p99_us, "p99", Ink::Series(1), 2.0, &[8.0, 3.0]), (|step| step.p50_us, "p50", Ink::Series(0), 2.0, &[])];
 
 fn latency(scene: &mut Scene, search: &Search, x: &Axis, panel: &Panel) {
-    scene.text(MARGIN, panel.top - 14.0, Anchor::Start, NAME, format!("{} (logarithmic)", search.capacity.latency));
+    scene.text(MARGIN, panel.top - 14.0, TextAnchor::Start, NAME, format!("{} (logarithmic)", search.capacity.latency));
     let values: Vec<f64> = search.steps.iter().flat_map(|step| [step.p50_us, step.p99_us]).flatten().map(|us| us as f64).collect();
     if values.is_empty() {
-        scene.text((panel.left + panel.right) / 2.0, panel.bottom - 40.0, Anchor::Middle, NOTE, "nothing of the kind was timed");
+        scene.text((panel.left + panel.right) / 2.0, panel.bottom - 40.0, TextAnchor::Middle, NOTE, "nothing of the kind was timed");
         return;
     }
     let (low, high) = values.iter().fold((f64::MAX, 1.0_f64), |(low, high), value| (low.min(*value), high.max(*value)));
@@ -204,7 +204,7 @@ fn latency(scene: &mut Scene, search: &Search, x: &Axis, panel: &Panel) {
     let places = spread(&ends, 15.0, panel.top + 4.0, panel.bottom);
     for ((name, ink, width, dash), place) in names.into_iter().zip(places) {
         scene.line(vec![(RIGHT + 8.0, place), (RIGHT + 32.0, place)], ink, width, dash);
-        scene.text(RIGHT + 38.0, place + 4.0, Anchor::Start, LABEL, name);
+        scene.text(RIGHT + 38.0, place + 4.0, TextAnchor::Start, LABEL, name);
     }
 }
 

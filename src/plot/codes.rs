@@ -4,7 +4,7 @@
 use super::Loaded;
 use super::axis::{self, Axis};
 use super::endings;
-use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene};
+use super::scene::{Ink, LABEL, NAME, NOTE, Scene, TextAnchor};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use crate::close;
 use crate::number;
@@ -51,7 +51,7 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
         &sheet::count_labels(&ticks),
         if statuses.is_empty() { "Connections (count)" } else { "Connections, attempts (count)" },
     );
-    scene.text(MARGIN, panel.top - 14.0, Anchor::Start, NAME, "Reported status code");
+    scene.text(MARGIN, panel.top - 14.0, TextAnchor::Start, NAME, "Reported status code");
     key(&mut scene, panel.top - 14.0);
     let sums = (rows.iter().map(|r| r.client).sum(), rows.iter().map(|r| r.server).sum());
     for (n, row) in rows.iter().enumerate() {
@@ -83,26 +83,26 @@ fn statuses(loaded: &Loaded) -> Vec<(String, u64)> {
 
 fn draw_statuses(scene: &mut Scene, x: &Axis, statuses: &[(String, u64)], top: f64) {
     if !statuses.is_empty() {
-        scene.text(MARGIN, top + GAP - 8.0, Anchor::Start, NAME, "HTTP status of rejections");
+        scene.text(MARGIN, top + GAP - 8.0, TextAnchor::Start, NAME, "HTTP status of rejections");
     }
     let all: u64 = statuses.iter().map(|(_, n)| n).sum();
     for (n, (status, count)) in statuses.iter().enumerate() {
         let bar = top + GAP + n as f64 * STATUS_ROW + 5.0;
-        scene.text(MARGIN + 46.0, bar + 12.0, Anchor::End, NAME, status.as_str());
+        scene.text(MARGIN + 46.0, bar + 12.0, TextAnchor::End, NAME, status.as_str());
         let end = x.at(*count as f64).max(LEFT + 1.5);
         scene.rect(LEFT, bar, end - LEFT, BAR, Ink::Series(0));
-        scene.text(end + 6.0, bar + 12.0, Anchor::Start, LABEL, format!("{} · {}", number::count(*count), number::share(*count, all)));
+        scene.text(end + 6.0, bar + 12.0, TextAnchor::Start, LABEL, format!("{} · {}", number::count(*count), number::share(*count, all)));
     }
 }
 
-struct Row {
+struct CodeRow {
     label: String,
     name: String,
     client: u64,
     server: u64,
 }
 
-fn rows(loaded: &Loaded) -> Vec<Row> {
+fn rows(loaded: &Loaded) -> Vec<CodeRow> {
     let codes = &loaded.summary.close_codes;
     let mut all: BTreeMap<u16, (u64, u64)> = BTreeMap::new();
     for (code, n) in &codes.client {
@@ -120,11 +120,15 @@ fn rows(loaded: &Loaded) -> Vec<Row> {
         }
         kept.sort_by_key(|(code, _)| *code);
     }
-    let row =
-        |(code, (client, server)): (u16, (u64, u64))| Row { label: code.to_string(), name: close::name(code).to_string(), client, server };
-    let mut rows: Vec<Row> = kept.into_iter().map(row).collect();
+    let row = |(code, (client, server)): (u16, (u64, u64))| CodeRow {
+        label: code.to_string(),
+        name: close::name(code).to_string(),
+        client,
+        server,
+    };
+    let mut rows: Vec<CodeRow> = kept.into_iter().map(row).collect();
     if rest.0 > 0 {
-        rows.push(Row { label: "others".to_string(), name: format!("{} codes", rest.0), client: rest.1, server: rest.2 });
+        rows.push(CodeRow { label: "others".to_string(), name: format!("{} codes", rest.0), client: rest.1, server: rest.2 });
     }
     rows
 }
@@ -163,22 +167,22 @@ fn key(scene: &mut Scene, baseline: f64) {
     let mut left = LEFT;
     for (ink, text) in [(Ink::Series(0), "told to the client's user"), (Ink::Series(1), "told to the server's user")] {
         scene.rect(left, baseline - 9.0, 10.0, 10.0, ink);
-        scene.text(left + 15.0, baseline, Anchor::Start, NOTE, text);
+        scene.text(left + 15.0, baseline, TextAnchor::Start, NOTE, text);
         left += 15.0 + NOTE.width(text) + 22.0;
     }
 }
 
-fn draw_row(scene: &mut Scene, x: &Axis, row: &Row, top: f64, sums: (u64, u64)) {
+fn draw_row(scene: &mut Scene, x: &Axis, row: &CodeRow, top: f64, sums: (u64, u64)) {
     let middle = top + ROW / 2.0 + 4.0;
-    scene.text(MARGIN + 46.0, middle, Anchor::End, NAME, row.label.as_str());
-    scene.text(MARGIN + 54.0, middle, Anchor::Start, LABEL, LABEL.fit(&row.name, LEFT - MARGIN - 62.0));
+    scene.text(MARGIN + 46.0, middle, TextAnchor::End, NAME, row.label.as_str());
+    scene.text(MARGIN + 54.0, middle, TextAnchor::Start, LABEL, LABEL.fit(&row.name, LEFT - MARGIN - 62.0));
     for (n, (count, sum)) in [(row.client, sums.0), (row.server, sums.1)].into_iter().enumerate() {
         let bar = top + 7.0 + n as f64 * (BAR + 2.0);
         let end = x.at(count as f64);
         scene.rect(LEFT, bar, if count > 0 { (end - LEFT).max(1.5) } else { 0.0 }, BAR, Ink::Series(n));
         let text = if count == 0 { "0".to_string() } else { format!("{} · {}", number::count(count), number::share(count, sum)) };
         let style = if count == 0 { NOTE } else { LABEL };
-        scene.text(end + 6.0, bar + 12.0, Anchor::Start, style, text);
+        scene.text(end + 6.0, bar + 12.0, TextAnchor::Start, style, text);
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows what a chart means.
 
-use super::scene::{Anchor, Ink, Item, Scene, Type};
+use super::scene::{Ink, Item, Scene, TextAnchor, Type};
 use super::text::{PNG_EM, font, register_fonts};
 use crate::text::printable;
 use plotters::prelude::*;
@@ -147,11 +147,11 @@ fn colour(ink: Ink) -> RGBColor {
     RGBColor(r, g, b)
 }
 
-fn text_style(style: Type, anchor: Anchor, medium: &Medium) -> TextStyle<'static> {
+fn text_style(style: Type, anchor: TextAnchor, medium: &Medium) -> TextStyle<'static> {
     let h_pos = match anchor {
-        Anchor::Start => HPos::Left,
-        Anchor::Middle => HPos::Center,
-        Anchor::End => HPos::Right,
+        TextAnchor::Start => HPos::Left,
+        TextAnchor::Middle => HPos::Center,
+        TextAnchor::End => HPos::Right,
     };
     let font = font(style.size * medium.em * medium.scale, style.bold);
     TextStyle { color: colour(style.ink).to_backend_color(), ..TextStyle::from(font) }.pos(Pos::new(h_pos, VPos::Top))
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn svg_is_escaped_titled_and_the_same_twice() {
         let mut scene = Scene { width: 100.0, height: 50.0, title: "a < b & \"c\"".to_string(), items: Vec::new() };
-        scene.text(10.0, 20.0, Anchor::Start, super::super::scene::LABEL, "x < y & z");
+        scene.text(10.0, 20.0, TextAnchor::Start, super::super::scene::LABEL, "x < y & z");
         let first = svg(&scene).unwrap();
         assert_eq!(first, svg(&scene).unwrap());
         assert!(first.starts_with("<svg width=\"100\" height=\"50\" viewBox=\"0 0 400 200\""), "{first}");

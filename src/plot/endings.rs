@@ -3,7 +3,7 @@
 //! Shade is the share of the cause's connections, the number is their count.
 
 use super::Loaded;
-use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene};
+use super::scene::{Ink, LABEL, NAME, NOTE, Scene, TextAnchor};
 use super::sheet::{self, FOOT, MARGIN, TOP, WIDTH};
 use crate::close;
 use crate::number;
@@ -41,12 +41,12 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     let height = bottom + 22.0 + meanings.len() as f64 * 16.0 + FOOT;
 
     let mut scene = sheet::open(loaded, width, height, &matrix.title(), sub);
-    scene.text(MARGIN, top - 8.0, Anchor::Start, NAME, "Cause (connections)");
+    scene.text(MARGIN, top - 8.0, TextAnchor::Start, NAME, "Cause (connections)");
     for (n, (cause, row)) in matrix.rows.iter().enumerate() {
         let y = top + n as f64 * ROW + 16.5;
         let count = number::count(row.total);
-        scene.text(MARGIN, y, Anchor::Start, LABEL, LABEL.fit(cause, LABELS - 20.0 - LABEL.width(&count)));
-        scene.text(MARGIN + LABELS - 10.0, y, Anchor::End, LABEL.in_ink(Ink::Muted), count);
+        scene.text(MARGIN, y, TextAnchor::Start, LABEL, LABEL.fit(cause, LABELS - 20.0 - LABEL.width(&count)));
+        scene.text(MARGIN + LABELS - 10.0, y, TextAnchor::End, LABEL.in_ink(Ink::Muted), count);
     }
     let server_left = MARGIN + LABELS + (matrix.client.len() as f64 * cell).max(BLOCK_MIN) + BETWEEN;
     let client = matrix.client.iter().map(|code| (code.to_string(), pick(&matrix, |row| row.client.get(code))));
@@ -55,7 +55,7 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     let server = matrix.server.iter().map(|code| (name(code), pick(&matrix, |row| row.server.get(code))));
     block(&mut scene, (server_left, top, cell), "Server app sees", server.collect(), &matrix);
     for (n, line) in meanings.iter().enumerate() {
-        scene.text(MARGIN, bottom + 24.0 + n as f64 * 16.0, Anchor::Start, NOTE, line.as_str());
+        scene.text(MARGIN, bottom + 24.0 + n as f64 * 16.0, TextAnchor::Start, NOTE, line.as_str());
     }
     let total = matrix.rows.iter().map(|(_, row)| row.total).sum();
     let counted = format!("n = {} · darker: a larger share of its cause", number::counted(total, "ending"));
@@ -63,14 +63,14 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
 }
 
 #[derive(Default)]
-struct Row {
+struct EndingLine {
     total: u64,
     client: BTreeMap<u16, u64>,
     server: BTreeMap<Option<u16>, u64>,
 }
 
 struct Matrix {
-    rows: Vec<(String, Row)>,
+    rows: Vec<(String, EndingLine)>,
     client: Vec<u16>,
     server: Vec<Option<u16>>,
 }
@@ -90,7 +90,7 @@ impl Matrix {
 
 fn matrix(loaded: &Loaded) -> Matrix {
     let endings = if loaded.closes.is_empty() { &loaded.summary.endings } else { &loaded.closes };
-    let mut causes: BTreeMap<&str, Row> = BTreeMap::new();
+    let mut causes: BTreeMap<&str, EndingLine> = BTreeMap::new();
     for ending in endings.iter().filter(|ending| ending.count > 0) {
         let row = causes.entry(&ending.cause).or_default();
         row.total += ending.count;
@@ -101,11 +101,11 @@ fn matrix(loaded: &Loaded) -> Matrix {
     let mut server: Vec<Option<u16>> = causes.values().flat_map(|row| row.server.keys().copied()).collect();
     server.sort_by_key(|code| code.map_or(u32::MAX, u32::from)); // no account: last
     server.dedup();
-    let mut rows: Vec<(String, Row)> = causes.into_iter().map(|(cause, row)| (cause.to_string(), row)).collect();
+    let mut rows: Vec<(String, EndingLine)> = causes.into_iter().map(|(cause, row)| (cause.to_string(), row)).collect();
     let order = |cause: &str| loaded.summary.faults.iter().position(|fault| fault.id == cause).unwrap_or(usize::MAX);
     rows.sort_by_key(|(cause, _)| order(cause)); // faults as in the scenario, then the others by name
     if rows.len() > ROWS_MAX {
-        let mut rest = Row::default();
+        let mut rest = EndingLine::default();
         let others = rows.split_off(ROWS_MAX - 1);
         let name = format!("{} other causes", others.len());
         for (_, row) in others {
@@ -118,21 +118,21 @@ fn matrix(loaded: &Loaded) -> Matrix {
     Matrix { rows, client: client.into_iter().collect(), server }
 }
 
-fn pick<'a>(matrix: &'a Matrix, count: impl Fn(&'a Row) -> Option<&'a u64>) -> Vec<u64> {
+fn pick<'a>(matrix: &'a Matrix, count: impl Fn(&'a EndingLine) -> Option<&'a u64>) -> Vec<u64> {
     matrix.rows.iter().map(|(_, row)| count(row).copied().unwrap_or(0)).collect()
 }
 
 /// One side: a column for each code with its counts by row.
 fn block(scene: &mut Scene, (left, top, cell): (f64, f64, f64), name: &str, columns: Vec<(String, Vec<u64>)>, matrix: &Matrix) {
     let width = columns.len() as f64 * cell;
-    scene.text(left, top - 30.0, Anchor::Start, NAME, NAME.fit(name, width.max(BLOCK_MIN)));
+    scene.text(left, top - 30.0, TextAnchor::Start, NAME, NAME.fit(name, width.max(BLOCK_MIN)));
     for n in 0..=matrix.rows.len() {
         let y = top + n as f64 * ROW;
         scene.rule((left, y), (left + width, y), Ink::Grid, 1.0);
     }
     for (column, (code, counts)) in columns.iter().enumerate() {
         let x = left + column as f64 * cell;
-        scene.text(x + cell / 2.0, top - 8.0, Anchor::Middle, LABEL, code.as_str());
+        scene.text(x + cell / 2.0, top - 8.0, TextAnchor::Middle, LABEL, code.as_str());
         for (n, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             let share = *count as f64 / matrix.rows[n].1.total.max(1) as f64;
             let heat = ((share * 5.0) as usize).min(4);
@@ -140,7 +140,7 @@ fn block(scene: &mut Scene, (left, top, cell): (f64, f64, f64), name: &str, colu
             scene.rect(x + 1.0, y + 1.0, cell - 2.0, ROW - 2.0, Ink::Heat(heat));
             let ink = if heat >= 3 { Ink::Paper } else { Ink::Strong };
             let text = LABEL.fit(&short(*count), cell - 2.0);
-            scene.text(x + cell / 2.0, y + 16.5, Anchor::Middle, LABEL.in_ink(ink), text);
+            scene.text(x + cell / 2.0, y + 16.5, TextAnchor::Middle, LABEL.in_ink(ink), text);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::Loaded;
 use super::axis::{self, Axis};
-use super::scene::{Anchor, Dash, Ink, LABEL, NAME, NOTE, Scene};
+use super::scene::{Dash, Ink, LABEL, NAME, NOTE, Scene, TextAnchor};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use crate::fidelity::{self, Compared, Comparison};
 use crate::number;
@@ -62,7 +62,7 @@ fn legend(scene: &mut Scene) {
     let mut x = MARGIN;
     for (name, (ink, width, dash)) in [("real", REAL), ("simulated", SIMULATED)] {
         scene.line(vec![(x, y - 4.0), (x + 34.0, y - 4.0)], ink, width, dash);
-        scene.text(x + 42.0, y, Anchor::Start, LABEL, name);
+        scene.text(x + 42.0, y, TextAnchor::Start, LABEL, name);
         x += 60.0 + LABEL.width(name) + 20.0;
     }
 }
@@ -81,7 +81,7 @@ fn head(scene: &mut Scene, cohort: &Compared, top: f64) {
     } else {
         format!("KS {:.3} after {:+.1} ms ({:.3} before)", cohort.ks_shifted, cohort.shift_ms, cohort.ks)
     };
-    let quantile = |one: &fidelity::Quantile| {
+    let quantile = |one: &fidelity::QuantilePair| {
         let error = one.error_percent.map_or_else(|| "n/a".to_owned(), |error| format!("{error:+.1} %"));
         format!("p{:.0} {error}", one.quantile * 100.0)
     };
@@ -89,10 +89,10 @@ fn head(scene: &mut Scene, cohort: &Compared, top: f64) {
     let figures = format!("{ks} · {} · attempts {:+.1} %", quantiles.join(", "), cohort.attempts_error_percent);
     let figures = NOTE.fit(&figures, WIDTH - 2.0 * MARGIN);
     let room = WIDTH - 2.0 * MARGIN - NOTE.width(&figures) - 20.0;
-    scene.text(MARGIN, y, Anchor::Start, NAME, NAME.fit(&name, room));
-    scene.text(WIDTH - MARGIN, y, Anchor::End, NOTE, figures);
-    scene.text(LEFT.0, y + 19.0, Anchor::Start, NOTE, "Share back (%), by time since the fault");
-    scene.text(RIGHT.0, y + 19.0, Anchor::Start, NOTE, "Attempts in each interval, by offset in the run");
+    scene.text(MARGIN, y, TextAnchor::Start, NAME, NAME.fit(&name, room));
+    scene.text(WIDTH - MARGIN, y, TextAnchor::End, NOTE, figures);
+    scene.text(LEFT.0, y + 19.0, TextAnchor::Start, NOTE, "Share back (%), by time since the fault");
+    scene.text(RIGHT.0, y + 19.0, TextAnchor::Start, NOTE, "Attempts in each interval, by offset in the run");
 }
 
 fn came_back(scene: &mut Scene, panel: Panel, most: f64, cohort: &Compared, runs: (&Loaded, &Loaded)) {
@@ -144,7 +144,7 @@ fn x_axis(scene: &mut Scene, panel: Panel, x: &Axis, ticks: &[(f64, String)], un
         let at = x.at(*value);
         scene.rule((at, panel.bottom), (at, panel.bottom + 4.0), Ink::Axis, 1.0);
         let text = if n + 1 == ticks.len() { format!("{label} {unit}") } else { label.clone() };
-        scene.text(at, panel.bottom + 17.0, Anchor::Middle, NOTE, text);
+        scene.text(at, panel.bottom + 17.0, TextAnchor::Middle, NOTE, text);
     }
 }
 

@@ -3,12 +3,12 @@
 //! Two parameters make a map of cells, pale to dark from recovering to never recovering, with the boundary; one makes a curve.
 
 use super::axis::Axis;
-use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, Type};
+use super::scene::{Ink, LABEL, NAME, NOTE, Scene, TextAnchor, Type};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use super::{ChartFile, ChartSvg, DrawError, RenderError, draw};
 use crate::number;
 use crate::results::capacity::VaryRow;
-use crate::results::map::{Mapped, Outcome, PointRow};
+use crate::results::map::{Mapped, PointOutcome, PointRow};
 use std::path::Path;
 
 /// Name of its files, without extension.
@@ -48,18 +48,18 @@ pub fn value(vary: &VaryRow, value: f64) -> String {
 }
 
 /// Fill of a cell and ink of what stands in it: the outcomes differ in lightness, so that they differ in grey.
-fn inks(outcome: Outcome) -> (Ink, Ink) {
+fn inks(outcome: PointOutcome) -> (Ink, Ink) {
     match outcome {
-        Outcome::Recovers => (Ink::Heat(0), Ink::OnPale),
-        Outcome::Late => (Ink::Heat(2), Ink::OnPale),
-        Outcome::Never => (Ink::Heat(4), Ink::Paper),
+        PointOutcome::Recovers => (Ink::Heat(0), Ink::OnPale),
+        PointOutcome::Late => (Ink::Heat(2), Ink::OnPale),
+        PointOutcome::Never => (Ink::Heat(4), Ink::Paper),
     }
 }
 
 /// What stands in a cell: the time until 99 % are back, or who is away in the end.
 fn cell_words(point: &PointRow) -> String {
     match (point.outcome, point.p99_us) {
-        (Outcome::Never, _) => format!("{:.0} %", point.away_percent),
+        (PointOutcome::Never, _) => format!("{:.0} %", point.away_percent),
         (_, Some(us)) => number::time(us),
         (_, None) => "–".to_owned(),
     }
@@ -101,10 +101,10 @@ fn legend(scene: &mut Scene, mapped: &Mapped, y: f64) {
         "never within the run: who is away at its end".to_owned(),
     ];
     let mut x = LEFT;
-    for (outcome, words) in Outcome::ALL.into_iter().zip(words) {
+    for (outcome, words) in PointOutcome::ALL.into_iter().zip(words) {
         scene.rect(x, y - 11.0, 22.0, 14.0, Ink::Axis);
         scene.rect(x + 1.0, y - 10.0, 20.0, 12.0, inks(outcome).0);
-        scene.text(x + 29.0, y, Anchor::Start, NOTE, words.as_str());
+        scene.text(x + 29.0, y, TextAnchor::Start, NOTE, words.as_str());
         x += 29.0 + NOTE.width(&words) + 22.0;
     }
 }
@@ -119,19 +119,19 @@ fn map(mapped: &Mapped) -> Scene {
     let wide = (panel.right - panel.left) / columns.len() as f64;
     let sub = format!("{} against {}", second.key, first.key);
     let mut scene = sheet::titled(WIDTH, panel.bottom + 50.0 + LEGEND + FOOT, &title(mapped), &made(mapped, &sub));
-    scene.text(MARGIN, TOP, Anchor::Start, NAME, NAME.fit(&second.key, RIGHT - MARGIN));
+    scene.text(MARGIN, TOP, TextAnchor::Start, NAME, NAME.fit(&second.key, RIGHT - MARGIN));
     let style = LABEL.sized(11.0);
     for (i, row) in rows.iter().enumerate() {
         let y = panel.top + CELL * i as f64;
         let label = row.iter().flatten().find_map(|point| point.second).map(|at| value(second, at)).unwrap_or_default();
-        scene.text(LEFT - 8.0, y + CELL / 2.0 + 4.0, Anchor::End, NOTE, label);
+        scene.text(LEFT - 8.0, y + CELL / 2.0 + 4.0, TextAnchor::End, NOTE, label);
         for (j, point) in row.iter().enumerate().filter_map(|(j, point)| Some((j, (*point)?))) {
             let x = panel.left + wide * j as f64;
             let (fill, ink) = inks(point.outcome);
             scene.rect(x + 0.5, y + 0.5, wide - 1.0, CELL - 1.0, fill);
             let words = cell_words(point);
             if style.width(&words) < wide - 6.0 {
-                scene.text(x + wide / 2.0, y + CELL / 2.0 + 4.0, Anchor::Middle, style.in_ink(ink), words);
+                scene.text(x + wide / 2.0, y + CELL / 2.0 + 4.0, TextAnchor::Middle, style.in_ink(ink), words);
             }
         }
     }
@@ -144,7 +144,7 @@ fn map(mapped: &Mapped) -> Scene {
 
 /// The boundary: where a cell that never recovers has a neighbour that does.
 fn edges(scene: &mut Scene, rows: &[Vec<Option<&PointRow>>], panel: &Panel, wide: f64) {
-    let never = |i: usize, j: usize| rows.get(i).and_then(|row| *row.get(j)?).map(|point| point.outcome == Outcome::Never);
+    let never = |i: usize, j: usize| rows.get(i).and_then(|row| *row.get(j)?).map(|point| point.outcome == PointOutcome::Never);
     let differ = |a: Option<bool>, b: Option<bool>| a.zip(b).is_some_and(|(a, b)| a != b);
     for (i, row) in rows.iter().enumerate() {
         for j in 0..row.len() {
@@ -165,9 +165,9 @@ fn name_columns(scene: &mut Scene, ticks: &[(usize, String)], panel: &Panel, wid
     let every = ((widest + 8.0) / wide).ceil().max(1.0) as usize;
     for (j, label) in ticks.iter().step_by(every) {
         let x = panel.left + wide * (*j as f64 + 0.5);
-        scene.text(x, panel.bottom + 18.0, Anchor::Middle, NOTE, label.as_str());
+        scene.text(x, panel.bottom + 18.0, TextAnchor::Middle, NOTE, label.as_str());
     }
-    scene.text((panel.left + panel.right) / 2.0, panel.bottom + 38.0, Anchor::Middle, NAME, name);
+    scene.text((panel.left + panel.right) / 2.0, panel.bottom + 38.0, TextAnchor::Middle, NAME, name);
 }
 
 /// Median and 99th percentile at each value, from 0; what is not reached in the run stands above.
@@ -183,7 +183,7 @@ fn curve(mapped: &Mapped) -> Scene {
     let mut scene = sheet::titled(WIDTH, panel.bottom + 50.0 + LEGEND + FOOT, &curve_title(mapped), &made(mapped, &sub));
     stuck_columns(&mut scene, mapped, &panel, wide);
     panel.y_axis(&mut scene, &y, &y.time_ticks());
-    scene.text(MARGIN, TOP, Anchor::Start, NAME, "Time to reconnect");
+    scene.text(MARGIN, TOP, TextAnchor::Start, NAME, "Time to reconnect");
     let within = y.at(mapped.map.within_us as f64);
     scene.line(vec![(LEFT, within), (RIGHT, within)], Ink::Muted, 1.2, &[2.5, 2.5]);
     for (series, of) in [(1, PointRow::p50 as fn(&PointRow) -> Option<u64>), (0, PointRow::p99)] {
@@ -205,12 +205,12 @@ fn curve(mapped: &Mapped) -> Scene {
 
 /// Bands where it never recovers, with who is away at the end.
 fn stuck_columns(scene: &mut Scene, mapped: &Mapped, panel: &Panel, wide: f64) {
-    for (j, point) in mapped.points.iter().enumerate().filter(|(_, point)| point.outcome == Outcome::Never) {
+    for (j, point) in mapped.points.iter().enumerate().filter(|(_, point)| point.outcome == PointOutcome::Never) {
         let left = panel.left + wide * j as f64;
         scene.rect(left, panel.top, wide, panel.bottom - panel.top, Ink::Down);
         let words = cell_words(point);
         if NAME.width(&words) < wide - 4.0 {
-            scene.text(left + wide / 2.0, panel.top - 8.0, Anchor::Middle, NAME, words);
+            scene.text(left + wide / 2.0, panel.top - 8.0, TextAnchor::Middle, NAME, words);
         }
     }
 }
@@ -223,7 +223,7 @@ fn labels(scene: &mut Scene, mapped: &Mapped, panel: &Panel, y: &Axis, wide: f64
     for (j, point) in mapped.points.iter().enumerate() {
         let Some(us) = point.p99() else { continue };
         let (x, words) = (panel.left + wide * (j as f64 + 0.5), number::time(us));
-        let (x, anchor) = if falls { (x + 4.0, Anchor::Start) } else { (x - 4.0, Anchor::End) };
+        let (x, anchor) = if falls { (x + 4.0, TextAnchor::Start) } else { (x - 4.0, TextAnchor::End) };
         if style.width(&words) < wide - 8.0 {
             scene.text(x, y.at(us as f64) - 9.0, anchor, style, words);
         }
@@ -237,23 +237,23 @@ fn curve_legend(scene: &mut Scene, mapped: &Mapped, y: f64) {
         if dot {
             scene.dot(*x + 15.0, y - 4.0, 4.5, ink);
         }
-        scene.text(*x + 37.0, y, Anchor::Start, NOTE, words);
+        scene.text(*x + 37.0, y, TextAnchor::Start, NOTE, words);
         *x += 37.0 + Type::width(NOTE, words) + 24.0;
     };
     entry(scene, &mut x, Ink::Series(0), super::scene::dash(1), true, "99 % are back");
     entry(scene, &mut x, Ink::Series(1), super::scene::dash(0), true, "half are back");
     let within = format!("later than {} is late", number::time(mapped.map.within_us));
     entry(scene, &mut x, Ink::Muted, &[2.5, 2.5], false, &within);
-    if mapped.points.iter().any(|point| point.outcome == Outcome::Never) {
+    if mapped.points.iter().any(|point| point.outcome == PointOutcome::Never) {
         scene.rect(x, y - 11.0, 22.0, 14.0, Ink::Down);
-        scene.text(x + 29.0, y, Anchor::Start, NOTE, "not back within the run: who is away at its end");
+        scene.text(x + 29.0, y, TextAnchor::Start, NOTE, "not back within the run: who is away at its end");
     }
 }
 
 fn curve_title(mapped: &Mapped) -> String {
     let vary = &mapped.map.vary[0];
-    let never = mapped.points.iter().filter(|point| point.outcome == Outcome::Never).count();
-    let of = |point: &PointRow| match point.p99_us.filter(|_| point.outcome != Outcome::Never) {
+    let never = mapped.points.iter().filter(|point| point.outcome == PointOutcome::Never).count();
+    let of = |point: &PointRow| match point.p99_us.filter(|_| point.outcome != PointOutcome::Never) {
         Some(us) => format!("in {} at {}", number::time(us), value(vary, point.first)),
         None => format!("not at {}", value(vary, point.first)),
     };
@@ -265,11 +265,11 @@ fn curve_title(mapped: &Mapped) -> String {
 
 impl PointRow {
     fn p50(&self) -> Option<u64> {
-        self.p50_us.filter(|_| self.outcome != Outcome::Never)
+        self.p50_us.filter(|_| self.outcome != PointOutcome::Never)
     }
 
     fn p99(&self) -> Option<u64> {
-        self.p99_us.filter(|_| self.outcome != Outcome::Never)
+        self.p99_us.filter(|_| self.outcome != PointOutcome::Never)
     }
 }
 
@@ -304,7 +304,7 @@ mod tests {
         };
         let mut all = mapped(true);
         assert!(edges(&all) > 12, "{}", edges(&all));
-        all.points.iter_mut().for_each(|point| point.outcome = Outcome::Late);
+        all.points.iter_mut().for_each(|point| point.outcome = PointOutcome::Late);
         assert_eq!(edges(&all), 0);
     }
 }

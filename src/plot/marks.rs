@@ -4,7 +4,7 @@
 
 use super::Loaded;
 use super::axis::Axis;
-use super::scene::{Anchor, Ink, NAME, NOTE, Scene};
+use super::scene::{Ink, NAME, NOTE, Scene, TextAnchor};
 use crate::number;
 use crate::results::record::EventRow;
 use std::collections::BTreeMap;
@@ -77,13 +77,13 @@ fn down(instance: &str, from_us: u64, until_us: u64, to_the_end: bool) -> Mark {
 }
 
 /// Marks with a lane each, from the top.
-pub(super) struct Lanes {
+pub(super) struct MarkLanes {
     placed: Vec<(Mark, Option<usize>, f64)>,
     lanes: usize,
 }
 
 /// Gives every mark a lane: below all labels that stand over its line, so that its line crosses none. Those beyond the last lane get no label.
-pub(super) fn place(marks: Vec<Mark>, left: f64, right: f64, edge: f64, at: impl Fn(f64) -> f64) -> Lanes {
+pub(super) fn place(marks: Vec<Mark>, left: f64, right: f64, edge: f64, at: impl Fn(f64) -> f64) -> MarkLanes {
     let mut ends = [left - 10.0; LANES_MAX];
     let mut lanes = 0;
     let mut placed = Vec::new();
@@ -100,10 +100,10 @@ pub(super) fn place(marks: Vec<Mark>, left: f64, right: f64, edge: f64, at: impl
             placed.push((mark, None, room));
         }
     }
-    Lanes { placed, lanes }
+    MarkLanes { placed, lanes }
 }
 
-impl Lanes {
+impl MarkLanes {
     /// Height of all lanes in px.
     pub(super) fn height(&self) -> f64 {
         self.lanes as f64 * LANE
@@ -144,7 +144,7 @@ impl Lanes {
                 }
             }
             if lane.is_some() {
-                scene.text(at + 5.0, from + 11.0, Anchor::Start, label, label.fit(&mark.label, *room));
+                scene.text(at + 5.0, from + 11.0, TextAnchor::Start, label, label.fit(&mark.label, *room));
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use super::Loaded;
 use super::axis::{self, Axis};
-use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene};
+use super::scene::{Ink, LABEL, NAME, NOTE, Scene, TextAnchor};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use crate::number;
 use crate::results::record::ReconnectRow;
@@ -133,21 +133,21 @@ fn key(scene: &mut Scene, baseline: f64, used: impl Fn(usize) -> bool) {
     let mut left = LEFT;
     for (_, (name, ink)) in PHASES.iter().enumerate().filter(|(phase, _)| used(*phase)) {
         scene.rect(left, baseline - 9.0, 10.0, 10.0, *ink);
-        scene.text(left + 15.0, baseline, Anchor::Start, NOTE, *name);
+        scene.text(left + 15.0, baseline, TextAnchor::Start, NOTE, *name);
         left += 15.0 + NOTE.width(name) + 22.0;
     }
 }
 
 fn draw_group(scene: &mut Scene, x: &Axis, group: &Group, top: f64) {
-    scene.text(MARGIN, top + 17.0, Anchor::Start, NAME, NAME.fit(&group.name, LEFT - MARGIN - 70.0));
+    scene.text(MARGIN, top + 17.0, TextAnchor::Start, NAME, NAME.fit(&group.name, LEFT - MARGIN - 70.0));
     let count = |n: f64| number::count(n.round() as u64);
     let note = format!("n = {}, {} back", count(group.outages), count(group.back));
-    scene.text(MARGIN, top + 34.0, Anchor::Start, NOTE, NOTE.fit(&note, LEFT - MARGIN - 70.0));
+    scene.text(MARGIN, top + 34.0, TextAnchor::Start, NOTE, NOTE.fit(&note, LEFT - MARGIN - 70.0));
     for (n, (name, bar)) in ["median", "p90"].into_iter().zip(group.bars).enumerate() {
         let y = top + n as f64 * (BAR + 4.0);
-        scene.text(LEFT - 10.0, y + 16.0, Anchor::End, NOTE, name);
+        scene.text(LEFT - 10.0, y + 16.0, TextAnchor::End, NOTE, name);
         let Some(bar) = bar else {
-            scene.text(LEFT + 8.0, y + 16.0, Anchor::Start, LABEL.in_ink(Ink::Muted), "did not end in this run");
+            scene.text(LEFT + 8.0, y + 16.0, TextAnchor::Start, LABEL.in_ink(Ink::Muted), "did not end in this run");
             continue;
         };
         let mut at = 0.0;
@@ -159,10 +159,10 @@ fn draw_group(scene: &mut Scene, x: &Axis, group: &Group, top: f64) {
             let text = number::time(part.round() as u64);
             if to - from > NOTE.width(&text) + 10.0 {
                 let ink = if matches!(ink, Ink::Series(0 | 2)) { Ink::Paper } else { Ink::OnPale };
-                scene.text((from + to) / 2.0, y + 16.5, Anchor::Middle, NOTE.in_ink(ink), text);
+                scene.text((from + to) / 2.0, y + 16.5, TextAnchor::Middle, NOTE.in_ink(ink), text);
             }
         }
-        scene.text(x.at(at) + 7.0, y + 16.5, Anchor::Start, NAME, number::time(at.round() as u64));
+        scene.text(x.at(at) + 7.0, y + 16.5, TextAnchor::Start, NAME, number::time(at.round() as u64));
     }
 }
 

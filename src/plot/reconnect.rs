@@ -5,10 +5,10 @@
 
 use super::Loaded;
 use super::axis::{self, Axis};
-use super::bands::{self, Look, Place};
-use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, dash, spread};
+use super::bands::{self, BandPlace, Look};
+use super::scene::{Ink, LABEL, NAME, NOTE, Scene, TextAnchor, dash, spread};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
-use super::survival::{self, Distribution, Outage};
+use super::survival::{self, PlottedOutage, SurvivalCurve};
 use crate::metrics::latency::needed;
 use crate::number;
 use crate::results::bands::ReconnectBand;
@@ -45,7 +45,7 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     };
     panel.y_axis(&mut scene, &y, &y.time_ticks());
     let name = if wide { "Time to reconnect (logarithmic)" } else { "Time to reconnect" };
-    scene.text(MARGIN, panel.top - 14.0, Anchor::Start, NAME, name);
+    scene.text(MARGIN, panel.top - 14.0, TextAnchor::Start, NAME, name);
     let x = Axis::linear(0.0, decades, LEFT, RIGHT);
     panel.x_axis(&mut scene, &x, &percentiles(decades), "Percentile of outages, logarithmic (%)");
     draw_bands(&mut scene, &of_seeds, &panel, (&x, &y), MARGIN + NAME.width(name) + 24.0);
@@ -84,50 +84,50 @@ fn draw_bands(scene: &mut Scene, of_seeds: &[Vec<&ReconnectBand>], panel: &Panel
     bands::key(scene, (left, panel.top - 14.0), seeds, of_seeds.len(), more);
 }
 
-fn places(band: &[&ReconnectBand], panel: &Panel, x: &Axis, y: &Axis) -> Vec<Place> {
+fn places(band: &[&ReconnectBand], panel: &Panel, x: &Axis, y: &Axis) -> Vec<BandPlace> {
     let height = |us: Option<u64>| us.map_or(panel.top, |us| y.at(us as f64));
-    let mut places: Vec<Place> = Vec::new();
+    let mut places: Vec<BandPlace> = Vec::new();
     for band in band.iter().take_while(|band| band.least_us.is_some()) {
         let x = x.at(place(band.percentile / 100.0));
         // Percentiles are close together at the left.
         if places.last().is_none_or(|last| x - last.x >= 1.0) {
-            places.push(Place { x, y: [band.least_us, band.p10_us, band.p90_us, band.most_us].map(height) });
+            places.push(BandPlace { x, y: [band.least_us, band.p10_us, band.p90_us, band.most_us].map(height) });
         }
     }
     // The last percentile is the last one of the grid before the axis ends.
     let end = places.last().copied().filter(|end| end.x < panel.right && panel.right - end.x <= x.at(GRID) - x.at(0.0));
-    places.extend(end.map(|end| Place { x: panel.right, ..end }));
+    places.extend(end.map(|end| BandPlace { x: panel.right, ..end }));
     places
 }
 
-struct Line {
+struct ReconnectCurve {
     cohort: String,
     strategy: String,
-    distribution: Distribution,
+    distribution: SurvivalCurve,
 }
 
 /// The lines, and how many cohorts have none because there are too many.
-fn lines(loaded: &Loaded) -> (Vec<Line>, usize) {
+fn lines(loaded: &Loaded) -> (Vec<ReconnectCurve>, usize) {
     let end_us = loaded.summary.measured_ms * 1000;
     let lines = loaded.summary.cohorts.iter().map(|(cohort, row)| {
         let rows = loaded.reconnects.iter().filter(|row| row.cohort == *cohort);
         let outages = rows.map(|row| outage(row, end_us)).collect();
-        Line { cohort: cohort.clone(), strategy: row.strategy.clone(), distribution: survival::estimate(outages) }
+        ReconnectCurve { cohort: cohort.clone(), strategy: row.strategy.clone(), distribution: survival::estimate(outages) }
     });
-    let mut lines: Vec<Line> = lines.filter(|line| line.distribution.outages > 0.0).collect();
+    let mut lines: Vec<ReconnectCurve> = lines.filter(|line| line.distribution.outages > 0.0).collect();
     let left_out = lines.len().saturating_sub(LINES_MAX);
     lines.truncate(LINES_MAX);
     (lines, left_out)
 }
 
 /// An outage that did not end was out until the books were closed, whether or not the client had given up.
-pub(super) fn outage(row: &ReconnectRow, end_us: u64) -> Outage {
+pub(super) fn outage(row: &ReconnectRow, end_us: u64) -> PlottedOutage {
     let time_us = row.reconnect_us.unwrap_or_else(|| end_us.saturating_sub(row.fault_offset_us));
-    Outage { time_us, ended: row.reconnect_us.is_some(), weight: row.weight }
+    PlottedOutage { time_us, ended: row.reconnect_us.is_some(), weight: row.weight }
 }
 
-fn title(lines: &[Line]) -> String {
-    let p = |line: &Line| {
+fn title(lines: &[ReconnectCurve]) -> String {
+    let p = |line: &ReconnectCurve| {
         let quantile = if line.distribution.supported() >= 0.99 { (0.99, "99 %") } else { (0.5, "half") };
         (line.distribution.quantile(quantile.0), quantile.1)
     };
@@ -148,11 +148,11 @@ fn title(lines: &[Line]) -> String {
             (None, share) => format!("Fewer than {share} of outages ended: {} did", number::percent(line.distribution.reached() * 100.0)),
         };
     }
-    let median = |line: &Line| line.distribution.quantile(0.5).unwrap_or(u64::MAX);
+    let median = |line: &ReconnectCurve| line.distribution.quantile(0.5).unwrap_or(u64::MAX);
     let (Some(fast), Some(slow)) = (lines.iter().min_by_key(|line| median(line)), lines.iter().max_by_key(|line| median(line))) else {
         return String::new();
     };
-    let said = |line: &Line| line.distribution.quantile(0.5).map_or_else(|| "not reached".to_string(), number::time);
+    let said = |line: &ReconnectCurve| line.distribution.quantile(0.5).map_or_else(|| "not reached".to_string(), number::time);
     if median(slow) == u64::MAX && median(fast) < u64::MAX {
         return format!("Half are back within {} ({}), and never half of {}", said(fast), fast.cohort, slow.cohort);
     }
@@ -160,7 +160,7 @@ fn title(lines: &[Line]) -> String {
 }
 
 /// Length of the axis: as many nines as the largest cohort supports, and what its greatest values need.
-fn decades(lines: &[Line]) -> f64 {
+fn decades(lines: &[ReconnectCurve]) -> f64 {
     let most = lines.iter().map(|line| line.distribution.outages).fold(1.0, f64::max);
     most.log10().clamp(1.0, 5.0)
 }
@@ -187,7 +187,7 @@ fn place(quantile: f64) -> f64 {
 }
 
 /// `widths`: as far as the samples support it, and beyond.
-fn draw_line(scene: &mut Scene, x: &Axis, y: &Axis, (n, widths): (usize, (f64, f64)), distribution: &Distribution, decades: f64) {
+fn draw_line(scene: &mut Scene, x: &Axis, y: &Axis, (n, widths): (usize, (f64, f64)), distribution: &SurvivalCurve, decades: f64) {
     let (mut sure, mut thin) = (Vec::new(), Vec::new());
     let supported = distribution.supported();
     let mut before = 0.0;
@@ -213,7 +213,13 @@ fn draw_line(scene: &mut Scene, x: &Axis, y: &Axis, (n, widths): (usize, (f64, f
     if distribution.reached() < 1.0 - 1e-9
         && let Some((time, share)) = distribution.steps.last()
     {
-        scene.text(x.at(place(*share).min(decades)), y.at(*time as f64) + 4.5, Anchor::Middle, NAME.in_ink(Ink::Fault).sized(13.0), "✗");
+        scene.text(
+            x.at(place(*share).min(decades)),
+            y.at(*time as f64) + 4.5,
+            TextAnchor::Middle,
+            NAME.in_ink(Ink::Fault).sized(13.0),
+            "✗",
+        );
     }
 }
 
@@ -233,8 +239,8 @@ fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
 }
 
 /// Names at the right, in the order of the lines' ends: cohort, strategy, and the percentiles in numbers.
-fn draw_names(scene: &mut Scene, panel: &Panel, lines: &[Line], y: &Axis) {
-    let end = |line: &Line| y.at(line.distribution.steps.last().map_or(0.0, |step| step.0 as f64));
+fn draw_names(scene: &mut Scene, panel: &Panel, lines: &[ReconnectCurve], y: &Axis) {
+    let end = |line: &ReconnectCurve| y.at(line.distribution.steps.last().map_or(0.0, |step| step.0 as f64));
     let ends: Vec<f64> = lines.iter().map(end).collect();
     let gap = (panel.bottom - panel.top) / lines.len().max(1) as f64;
     let (text, room) = (RIGHT + 42.0, WIDTH - MARGIN - RIGHT - 42.0);
@@ -245,18 +251,18 @@ fn draw_names(scene: &mut Scene, panel: &Panel, lines: &[Line], y: &Axis) {
         let top = places[n];
         scene.line(vec![(RIGHT + 12.0, top), (RIGHT + 36.0, top)], Ink::Series(n), 2.4, dash(n));
         if !detailed {
-            scene.text(text, top + 4.0, Anchor::Start, LABEL, LABEL.fit(&format!("{} · {}", line.cohort, line.strategy), room));
+            scene.text(text, top + 4.0, TextAnchor::Start, LABEL, LABEL.fit(&format!("{} · {}", line.cohort, line.strategy), room));
             continue;
         }
-        scene.text(text, top + 4.0, Anchor::Start, NAME, NAME.fit(&line.cohort, room));
-        scene.text(text, top + 20.0, Anchor::Start, NOTE, NOTE.fit(&in_numbers(&line.distribution), room));
+        scene.text(text, top + 4.0, TextAnchor::Start, NAME, NAME.fit(&line.cohort, room));
+        scene.text(text, top + 20.0, TextAnchor::Start, NOTE, NOTE.fit(&in_numbers(&line.distribution), room));
         for (n, part) in NOTE.wrap(&line.strategy, room, 2).into_iter().enumerate() {
-            scene.text(text, top + 36.0 + n as f64 * 16.0, Anchor::Start, NOTE, part);
+            scene.text(text, top + 36.0 + n as f64 * 16.0, TextAnchor::Start, NOTE, part);
         }
     }
 }
 
-fn in_numbers(distribution: &Distribution) -> String {
+fn in_numbers(distribution: &SurvivalCurve) -> String {
     let mut parts = vec![format!("n = {}", number::count(distribution.outages.round() as u64))];
     for (name, q) in [("p50", 0.5), ("p90", 0.9)] {
         // What its samples do not give is not said.
@@ -295,7 +301,7 @@ mod tests {
             result: "gave_up".to_string(),
             weight: 2.0,
         };
-        assert_eq!(outage(&row, 10_000_000), Outage { time_us: 7_000_000, ended: false, weight: 2.0 });
+        assert_eq!(outage(&row, 10_000_000), PlottedOutage { time_us: 7_000_000, ended: false, weight: 2.0 });
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use super::Loaded;
 use super::axis::{self, Axis};
 use super::marks;
-use super::scene::{Anchor, Dash, Ink, LABEL, NAME, NOTE, Scene, spread};
+use super::scene::{Dash, Ink, LABEL, NAME, NOTE, Scene, TextAnchor, spread};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use crate::number;
 use crate::results::record::{CohortRow, TimelineRow};
@@ -17,8 +17,8 @@ const BETWEEN: f64 = 40.0;
 const PANELS_MAX: usize = 6;
 
 /// What is drawn of an interval: value, name, ink, width, dashes.
-type Stat = (fn(&TimelineRow) -> Option<u64>, &'static str, Ink, f64, Dash);
-const STATS: [Stat; 3] = [
+type DrawnStat = (fn(&TimelineRow) -> Option<u64>, &'static str, Ink, f64, Dash);
+const STATS: [DrawnStat; 3] = [
     (|row| row.rtt_max_us, "max", Ink::Axis, 1.0, &[2.5, 2.5]),
     (|row| row.rtt_p99_us, "p99", Ink::Series(1), 1.8, &[8.0, 3.0]),
     (|row| row.rtt_p50_us, "p50", Ink::Series(0), 2.4, &[]),
@@ -56,12 +56,12 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
         let y = Axis::log(low, high, panel.bottom, panel.top);
         panel.y_axis(&mut scene, &y, &y.time_ticks());
         if names.len() > 1 {
-            scene.text(LEFT, panel.top - 8.0, Anchor::Start, NAME, NAME.fit(cohort, RIGHT - LEFT));
+            scene.text(LEFT, panel.top - 8.0, TextAnchor::Start, NAME, NAME.fit(cohort, RIGHT - LEFT));
         }
         let rows: Vec<&TimelineRow> = loaded.timeline.iter().filter(|row| row.cohort == *cohort).collect();
         draw_panel(&mut scene, &x, &y, &panel, &rows, interval);
     }
-    scene.text(MARGIN, TOP, Anchor::Start, NAME, "Round trip (logarithmic)");
+    scene.text(MARGIN, TOP, TextAnchor::Start, NAME, "Round trip (logarithmic)");
     lanes.draw_labels(&mut scene, &x, TOP + 10.0, &panels);
     let (ticks, unit) = axis::offset_ticks(end, 10);
     Panel { left: LEFT, right: RIGHT, top, bottom }.x_axis(&mut scene, &x, &ticks, &format!("Time since the first arrival ({unit})"));
@@ -125,10 +125,10 @@ fn draw_panel(scene: &mut Scene, x: &Axis, y: &Axis, panel: &Panel, rows: &[&Tim
     let places = spread(&ends, 15.0, panel.top + 4.0, panel.bottom);
     for (n, (_, name, ink, width, dash)) in STATS.iter().enumerate() {
         scene.line(vec![(RIGHT + 8.0, places[n]), (RIGHT + 32.0, places[n])], *ink, *width, dash);
-        scene.text(RIGHT + 38.0, places[n] + 4.0, Anchor::Start, if n == 2 { NAME } else { LABEL }, *name);
+        scene.text(RIGHT + 38.0, places[n] + 4.0, TextAnchor::Start, if n == 2 { NAME } else { LABEL }, *name);
     }
     scene.rule((panel.left, panel.bottom), (panel.right, panel.bottom), Ink::Axis, 1.0);
     if rows.iter().all(|row| row.rtt_p50_us.is_none()) {
-        scene.text((panel.left + panel.right) / 2.0, panel.bottom - 20.0, Anchor::Middle, NOTE, "no echoes");
+        scene.text((panel.left + panel.right) / 2.0, panel.bottom - 20.0, TextAnchor::Middle, NOTE, "no echoes");
     }
 }

@@ -57,7 +57,7 @@ const HEAT: [(u8, u8, u8); 5] = [(237, 243, 250), (197, 217, 238), (132, 174, 21
 
 /// Where a text stands relative to its x.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Anchor {
+pub enum TextAnchor {
     /// It begins there.
     Start,
     /// Its middle is there.
@@ -201,7 +201,7 @@ pub enum Item {
         /// Baseline.
         y: f64,
         /// Anchor.
-        anchor: Anchor,
+        anchor: TextAnchor,
         /// Looks.
         style: Type,
         /// Not empty.
@@ -255,7 +255,7 @@ impl Scene {
     }
 
     /// A text with its baseline at y.
-    pub fn text(&mut self, x: f64, y: f64, anchor: Anchor, style: Type, text: impl Into<String>) {
+    pub fn text(&mut self, x: f64, y: f64, anchor: TextAnchor, style: Type, text: impl Into<String>) {
         let text = printable(&text.into()); // XML has no place for controls
         if !text.is_empty() {
             self.items.push(Item::Text { x, y, anchor, style, text });
@@ -268,9 +268,9 @@ impl Scene {
             Item::Text { x, y, anchor, style, text } => {
                 let w = style.width(text);
                 let left = match anchor {
-                    Anchor::Start => *x,
-                    Anchor::Middle => x - w / 2.0,
-                    Anchor::End => x - w,
+                    TextAnchor::Start => *x,
+                    TextAnchor::Middle => x - w / 2.0,
+                    TextAnchor::End => x - w,
                 };
                 Some((left, y - style.size * 0.76, left + w, y + style.size * 0.2, text.as_str()))
             }

@@ -2,7 +2,7 @@
 
 use super::Loaded;
 use super::axis::Axis;
-use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, TITLE, Type};
+use super::scene::{Ink, LABEL, NAME, NOTE, Scene, TITLE, TextAnchor, Type};
 use crate::number;
 use crate::results::record::TimelineRow;
 
@@ -28,8 +28,8 @@ pub fn titled(width: f64, height: f64, title: &str, made: &str) -> Scene {
     let mut scene = Scene { width, height, title: title.to_string(), items: Vec::new() };
     let room = width - 2.0 * MARGIN;
     let (style, fitted) = fitted_title(title, room);
-    scene.text(MARGIN, 34.0, Anchor::Start, style, fitted);
-    scene.text(MARGIN, 56.0, Anchor::Start, NOTE, NOTE.fit(made, room));
+    scene.text(MARGIN, 34.0, TextAnchor::Start, style, fitted);
+    scene.text(MARGIN, 56.0, TextAnchor::Start, NOTE, NOTE.fit(made, room));
     scene
 }
 
@@ -41,9 +41,9 @@ pub fn close(scene: Scene, loaded: &Loaded, counted: &str) -> Scene {
 /// As [`close`], with the command given.
 pub fn footed(mut scene: Scene, counted: &str, command: &str) -> Scene {
     let room = scene.width - 2.0 * MARGIN;
-    scene.text(MARGIN, scene.height - 28.0, Anchor::Start, NOTE, NOTE.fit(counted, room));
+    scene.text(MARGIN, scene.height - 28.0, TextAnchor::Start, NOTE, NOTE.fit(counted, room));
     let again = format!("Reproduce: {command}");
-    scene.text(MARGIN, scene.height - 11.0, Anchor::Start, NOTE, NOTE.fit(&again, room));
+    scene.text(MARGIN, scene.height - 11.0, TextAnchor::Start, NOTE, NOTE.fit(&again, room));
     scene
 }
 
@@ -51,7 +51,7 @@ pub fn footed(mut scene: Scene, counted: &str, command: &str) -> Scene {
 pub fn empty(loaded: &Loaded, title: &str, axes: &str, why: &str) -> Scene {
     let height = 300.0;
     let mut scene = open(loaded, WIDTH, height, title, axes);
-    scene.text(WIDTH / 2.0, height / 2.0 + 10.0, Anchor::Middle, LABEL.sized(15.0).in_ink(Ink::Muted), why);
+    scene.text(WIDTH / 2.0, height / 2.0 + 10.0, TextAnchor::Middle, LABEL.sized(15.0).in_ink(Ink::Muted), why);
     close(scene, loaded, "n = 0")
 }
 
@@ -81,7 +81,7 @@ impl Panel {
         for (value, label) in ticks {
             let y = axis.at(*value);
             scene.rule((self.left, y), (self.right, y), Ink::Grid, 1.0);
-            scene.text(self.left - 8.0, y + 4.0, Anchor::End, NOTE, label.as_str());
+            scene.text(self.left - 8.0, y + 4.0, TextAnchor::End, NOTE, label.as_str());
         }
     }
 
@@ -91,9 +91,9 @@ impl Panel {
         for (value, label) in ticks {
             let x = axis.at(*value);
             scene.rule((x, self.bottom), (x, self.bottom + 5.0), Ink::Axis, 1.0);
-            scene.text(x, self.bottom + 19.0, Anchor::Middle, NOTE, label.as_str());
+            scene.text(x, self.bottom + 19.0, TextAnchor::Middle, NOTE, label.as_str());
         }
-        scene.text((self.left + self.right) / 2.0, self.bottom + 38.0, Anchor::Middle, NAME, name);
+        scene.text((self.left + self.right) / 2.0, self.bottom + 38.0, TextAnchor::Middle, NAME, name);
     }
 }
 

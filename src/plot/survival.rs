@@ -7,7 +7,7 @@ use crate::metrics::latency::supported;
 
 /// One outage.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Outage {
+pub struct PlottedOutage {
     /// Until the client was back, or until the books were closed; µs.
     pub time_us: u64,
     /// It came back.
@@ -18,7 +18,7 @@ pub struct Outage {
 
 /// The estimated distribution function: its steps.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Distribution {
+pub struct SurvivalCurve {
     /// Time in µs and the share of outages that ended by then, both increasing.
     pub steps: Vec<(u64, f64)>,
     /// Outages, weights counted.
@@ -28,10 +28,10 @@ pub struct Distribution {
 }
 
 /// Estimates the distribution: at each time, the share still out is multiplied by `1 − ended / at risk`.
-pub fn estimate(mut outages: Vec<Outage>) -> Distribution {
+pub fn estimate(mut outages: Vec<PlottedOutage>) -> SurvivalCurve {
     outages.sort_by_key(|outage| (outage.time_us, !outage.ended));
     let total: f64 = outages.iter().map(|outage| outage.weight).sum();
-    let mut distribution = Distribution { outages: total, ..Distribution::default() };
+    let mut distribution = SurvivalCurve { outages: total, ..SurvivalCurve::default() };
     let (mut at_risk, mut out) = (total, 1.0);
     for same_time in outages.chunk_by(|a, b| a.time_us == b.time_us) {
         let ended: f64 = same_time.iter().filter(|outage| outage.ended).map(|outage| outage.weight).sum();
@@ -46,7 +46,7 @@ pub fn estimate(mut outages: Vec<Outage>) -> Distribution {
     distribution
 }
 
-impl Distribution {
+impl SurvivalCurve {
     /// The least time by which a share of at least `quantile` (0 to 1) was back; `None` if that was not reached.
     pub fn quantile(&self, quantile: f64) -> Option<u64> {
         let at = self.steps.partition_point(|(_, share)| *share < quantile - 1e-12);
@@ -68,8 +68,8 @@ impl Distribution {
 mod tests {
     use super::*;
 
-    fn outage(time_us: u64, ended: bool) -> Outage {
-        Outage { time_us, ended, weight: 1.0 }
+    fn outage(time_us: u64, ended: bool) -> PlottedOutage {
+        PlottedOutage { time_us, ended, weight: 1.0 }
     }
 
     #[test]
@@ -100,13 +100,13 @@ mod tests {
     #[test]
     fn a_row_of_weight_two_counts_as_two_rows() {
         let twice = estimate(vec![outage(10, true), outage(10, true), outage(20, false)]);
-        let weighted = estimate(vec![Outage { weight: 2.0, ..outage(10, true) }, outage(20, false)]);
+        let weighted = estimate(vec![PlottedOutage { weight: 2.0, ..outage(10, true) }, outage(20, false)]);
         assert_eq!(twice, weighted);
     }
 
     #[test]
     fn p99_is_supported_from_299_samples_on() {
-        let supported = |n| Distribution { outages: n, ..Distribution::default() }.supported();
+        let supported = |n| SurvivalCurve { outages: n, ..SurvivalCurve::default() }.supported();
         assert!(supported(298.0) < 0.99 && supported(299.0) >= 0.99);
     }
 }

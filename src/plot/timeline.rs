@@ -5,9 +5,9 @@
 
 use super::Loaded;
 use super::axis::{self, Axis};
-use super::bands::{self, Look, Place};
+use super::bands::{self, BandPlace, Look};
 use super::marks;
-use super::scene::{Anchor, Ink, LABEL, NAME, NOTE, Scene, dash, spread};
+use super::scene::{Ink, LABEL, NAME, NOTE, Scene, TextAnchor, dash, spread};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use crate::number;
 use crate::results::bands::{TimelineBand, intervals_per_bin};
@@ -197,7 +197,7 @@ fn draw_open(scene: &mut Scene, x: &Axis, panel: &Panel, series: &[Series]) {
     let y = Axis::linear(0.0, ticks[ticks.len() - 1], panel.bottom, panel.top);
     panel.y_axis(scene, &y, &sheet::count_labels(&ticks));
     let name = "Open clients (count)";
-    scene.text(MARGIN, TOP, Anchor::Start, NAME, name);
+    scene.text(MARGIN, TOP, TextAnchor::Start, NAME, name);
     scene.rule((LEFT, panel.bottom), (RIGHT, panel.bottom), Ink::Axis, 1.0);
     let seeds = series.iter().map(seeds_of).max().unwrap_or(0);
     for (n, s) in series.iter().enumerate() {
@@ -221,7 +221,7 @@ fn draw_open(scene: &mut Scene, x: &Axis, panel: &Panel, series: &[Series]) {
         scene.line(vec![(RIGHT + 10.0, places[n]), (RIGHT + 30.0, places[n])], Ink::Series(n), 2.2, dash(n));
         let now = number::count(s.open.last().copied().unwrap_or(0));
         let room = WIDTH - MARGIN - RIGHT - 36.0 - LABEL.width(&format!(" {now}"));
-        scene.text(RIGHT + 35.0, places[n] + 4.0, Anchor::Start, LABEL, format!("{} {now}", LABEL.fit(&s.name, room)));
+        scene.text(RIGHT + 35.0, places[n] + 4.0, TextAnchor::Start, LABEL, format!("{} {now}", LABEL.fit(&s.name, room)));
     }
 }
 
@@ -239,20 +239,20 @@ fn seeds_of(series: &Series) -> u64 {
 }
 
 /// The same of the other seeds, at the ends of the bins.
-fn open_band(series: &Series, x: &Axis, y: &Axis) -> Vec<Place> {
-    let begin = (!series.seeds.is_empty()).then(|| Place { x: x.at(0.0), y: [y.at(0.0); 4] });
+fn open_band(series: &Series, x: &Axis, y: &Axis) -> Vec<BandPlace> {
+    let begin = (!series.seeds.is_empty()).then(|| BandPlace { x: x.at(0.0), y: [y.at(0.0); 4] });
     let end = |(bin, band): (usize, &TimelineBand)| {
         let heights = [band.open_least, band.open_p10, band.open_p90, band.open_most].map(|count| y.at(count as f64));
-        Place { x: x.at(((bin as u64 + 1) * series.bin_us) as f64), y: heights }
+        BandPlace { x: x.at(((bin as u64 + 1) * series.bin_us) as f64), y: heights }
     };
     begin.into_iter().chain(series.seeds.iter().enumerate().map(end)).collect()
 }
 
 /// Attempts of the other seeds, in steps as the bars.
-fn attempts_band(series: &Series, x: &Axis, y: &Axis) -> Vec<Place> {
+fn attempts_band(series: &Series, x: &Axis, y: &Axis) -> Vec<BandPlace> {
     let step = |(bin, band): (usize, &TimelineBand)| {
         let heights = [band.attempts_least, band.attempts_p10, band.attempts_p90, band.attempts_most].map(|count| y.at(count as f64));
-        [0, 1].map(|edge| Place { x: x.at(((bin as u64 + edge) * series.bin_us) as f64), y: heights })
+        [0, 1].map(|edge| BandPlace { x: x.at(((bin as u64 + edge) * series.bin_us) as f64), y: heights })
     };
     series.seeds.iter().enumerate().flat_map(step).collect()
 }
@@ -261,7 +261,7 @@ fn draw_strips(scene: &mut Scene, x: &Axis, area: &Panel, series: &[Series]) {
     let most = series.iter().map(|s| s.most(&s.attempts, |band| band.attempts_most)).max().unwrap_or(0) as f64;
     let ticks = axis::count_ticks(most, 2);
     let name = format!("Attempts per {} (count)", number::time(series[0].bin_us));
-    scene.text(MARGIN, area.top - 14.0, Anchor::Start, NAME, name.as_str());
+    scene.text(MARGIN, area.top - 14.0, TextAnchor::Start, NAME, name.as_str());
     let end = draw_key(scene, MARGIN + NAME.width(&name) + 24.0, area.top - 14.0);
     if series.iter().any(|s| !s.seeds.is_empty()) {
         bands::sign(scene, end, area.top - 14.0, Ink::Strong, "seeds, as above");
@@ -271,17 +271,17 @@ fn draw_strips(scene: &mut Scene, x: &Axis, area: &Panel, series: &[Series]) {
         let y = Axis::linear(0.0, ticks[ticks.len() - 1], top + STRIP, top);
         for tick in [ticks[0], ticks[ticks.len() - 1]] {
             scene.rule((LEFT, y.at(tick)), (RIGHT, y.at(tick)), Ink::Grid, 1.0);
-            scene.text(LEFT - 8.0, y.at(tick) + 4.0, Anchor::End, NOTE, number::count(tick as u64));
+            scene.text(LEFT - 8.0, y.at(tick) + 4.0, TextAnchor::End, NOTE, number::count(tick as u64));
         }
         draw_bars(scene, x, &y, s);
         bands::draw(scene, &attempts_band(s, x, &y), Ink::Strong, Look::of(seeds_of(s), 1));
         let room = WIDTH - MARGIN - RIGHT - 10.0;
-        scene.text(RIGHT + 10.0, top + 16.0, Anchor::Start, NAME, NAME.fit(&s.name, room));
+        scene.text(RIGHT + 10.0, top + 16.0, TextAnchor::Start, NAME, NAME.fit(&s.name, room));
         let (all, not) = (s.attempts.iter().sum::<u64>(), s.attempts.iter().sum::<u64>().saturating_sub(s.opened.iter().sum()));
         let mut notes = vec![number::counted(all, "attempt"), format!("{} did not open", number::count(not))];
         notes.extend(s.peak_per_s.map(|peak| busiest(peak, room)));
         for (line, note) in notes.iter().enumerate() {
-            scene.text(RIGHT + 10.0, top + 32.0 + line as f64 * 15.0, Anchor::Start, NOTE, NOTE.fit(note, room));
+            scene.text(RIGHT + 10.0, top + 32.0 + line as f64 * 15.0, TextAnchor::Start, NOTE, NOTE.fit(note, room));
         }
     }
 }
@@ -296,7 +296,7 @@ fn busiest(peak: u64, room: f64) -> String {
 fn draw_key(scene: &mut Scene, mut left: f64, baseline: f64) -> f64 {
     for (ink, text) in [(Ink::Series(0), "opened"), (Ink::Series(1), "did not open: refused, timed out, rejected, failed")] {
         scene.rect(left, baseline - 9.0, 10.0, 10.0, ink);
-        scene.text(left + 15.0, baseline, Anchor::Start, NOTE, text);
+        scene.text(left + 15.0, baseline, TextAnchor::Start, NOTE, text);
         left += 15.0 + NOTE.width(text) + 18.0;
     }
     left

@@ -1,7 +1,7 @@
 //! After a loss: first whether the client comes back at all, then when.
 
-use super::delay::{self, Step};
-use super::policy::{Anchor, Kind, Phase2, Policy, Reset};
+use super::delay::{self, DelayInput};
+use super::policy::{Anchor, Phase2, Policy, Reset, ScheduleKind};
 use super::{Decision, History, Loss, Random};
 use crate::event::GiveUp;
 use crate::units::duration_ms;
@@ -69,7 +69,7 @@ impl Policy {
     }
 
     fn is_final(&self, history: &History, loss: &Loss) -> Option<GiveUp> {
-        if self.kind == Kind::None {
+        if self.kind == ScheduleKind::None {
             return Some(GiveUp::NoReconnect);
         }
         let what = || match loss {
@@ -106,7 +106,7 @@ impl Policy {
     /// The wait of the schedule; `None`: a table has ended.
     fn wait(&self, history: &mut History, loss: &Loss, now: Duration, random: Random<'_>) -> Option<Duration> {
         let closed = matches!(loss, Loss::Closed { .. }).then(|| (history.opened_at().unwrap_or(now), history.is_ready()));
-        if let (Kind::Poll(polling), Some(timer)) = (&self.kind, history.timer()) {
+        if let (ScheduleKind::Poll(polling), Some(timer)) = (&self.kind, history.timer()) {
             return Some(timer.wait(self, polling, closed, now, random));
         }
         let (lead, skip) = self.usable_lead(history.initial);
@@ -114,7 +114,7 @@ impl Policy {
             return Some(duration_ms(delay::uniform(*bounds, random)));
         }
         let k = if self.lead_counts { history.retries } else { history.retries - lead.len() as u32 };
-        let step = Step { k, skip, base_ms: history.base_ms(self), previous_ms: history.previous_ms() };
+        let step = DelayInput { k, skip, base_ms: history.base_ms(self), previous_ms: history.previous_ms() };
         let elapsed = match self.anchor {
             Anchor::Close => Duration::ZERO,
             Anchor::AttemptStart => history.attempt().map_or(Duration::ZERO, |start| now.saturating_sub(start)),
@@ -130,7 +130,7 @@ impl Policy {
     /// The last of a growing run of draws: after each sleep the client draws again, and sleeps the rest while the new delay is longer.
     ///
     /// With jitter uniform on [0, 1] the result has density x·eˣ, mean e - 2.
-    fn redrawn(&self, step: &Step, first: f64, random: Random<'_>) -> Option<f64> {
+    fn redrawn(&self, step: &DelayInput, first: f64, random: Random<'_>) -> Option<f64> {
         let mut drawn = first;
         for _ in 0..REDRAWS_MAX {
             let next = delay::delay(self, step, random)?;

@@ -1,7 +1,7 @@
 //! One delay: raw value, jitter, cap, rounding. All in milliseconds as `f64`, like the libraries; the anchor is applied by `decide`.
 
 use super::Random;
-use super::policy::{CapStage, Jitter, Kind, Policy, TableEnd, WholeDraw};
+use super::policy::{CapStage, Jitter, Policy, ScheduleKind, TableEnd, WholeDraw};
 use crate::units::{NEVER_MS, ms};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ pub(super) fn uniform((lo, hi): (Duration, Duration), random: Random<'_>) -> f64
 }
 
 /// What a delay depends on besides the policy.
-pub(super) struct Step {
+pub(super) struct DelayInput {
     /// Failed attempts since the last reset, as the formula counts them.
     pub k: u32,
     /// Steps of the formula, or entries of the table, that this client has no use for.
@@ -25,7 +25,7 @@ pub(super) struct Step {
 /// The delay of a step in milliseconds; `None`: the table has ended.
 ///
 /// Order: raw value, cap where its stage is raw or both, jitter, cap where its stage is final or both, rounding.
-pub(super) fn delay(policy: &Policy, step: &Step, random: Random<'_>) -> Option<f64> {
+pub(super) fn delay(policy: &Policy, step: &DelayInput, random: Random<'_>) -> Option<f64> {
     let cap = |value: f64, stages: [CapStage; 2]| match policy.cap {
         Some(cap) if stages.contains(&policy.cap_stage) => value.min(ms(cap)),
         _ => value,
@@ -40,17 +40,17 @@ pub(super) fn delay(policy: &Policy, step: &Step, random: Random<'_>) -> Option<
     Some(if policy.round_down { jittered.floor() } else { jittered }.clamp(0.0, NEVER_MS))
 }
 
-fn raw(policy: &Policy, step: &Step) -> Option<f64> {
+fn raw(policy: &Policy, step: &DelayInput) -> Option<f64> {
     let k = step.k.saturating_add(step.skip);
     Some(match policy.kind {
-        Kind::None => return None,
-        Kind::Fixed => step.base_ms,
-        Kind::Linear => step.base_ms + ms(policy.step) * f64::from(k),
-        Kind::Exponential | Kind::Poll(_) => match step.previous_ms {
+        ScheduleKind::None => return None,
+        ScheduleKind::Fixed => step.base_ms,
+        ScheduleKind::Linear => step.base_ms + ms(policy.step) * f64::from(k),
+        ScheduleKind::Exponential | ScheduleKind::Poll(_) => match step.previous_ms {
             Some(previous) if policy.jitter_compounds => previous * policy.factor,
             _ => step.base_ms * power(policy.factor, exponent(policy, k)),
         },
-        Kind::Table => match policy.table.get(k as usize) {
+        ScheduleKind::Table => match policy.table.get(k as usize) {
             Some(entry) => ms(*entry),
             None if policy.table_end == TableEnd::Repeat => ms(*policy.table.last()?),
             None => return None,
@@ -68,7 +68,7 @@ fn power(factor: f64, n: u32) -> f64 {
     if factor == 2.0 && n < 64 { (1_u64 << n) as f64 } else { factor.powf(f64::from(n)) }
 }
 
-fn jitter(policy: &Policy, step: &Step, raw: f64, random: Random<'_>) -> f64 {
+fn jitter(policy: &Policy, step: &DelayInput, raw: f64, random: Random<'_>) -> f64 {
     let part = |width: f64, random: Random<'_>| match policy.jitter_int {
         None => width * random(),
         Some(WholeDraw::Inclusive) => (random() * (width + 1.0)).floor(),
@@ -77,7 +77,7 @@ fn jitter(policy: &Policy, step: &Step, raw: f64, random: Random<'_>) -> f64 {
     match policy.jitter {
         Jitter::None => raw,
         Jitter::Mult { lo, hi } => match policy.kind {
-            Kind::Poll(polling) if step.k == 0 => raw * (lo + (polling.jitter_hi_n0 - lo) * random()),
+            ScheduleKind::Poll(polling) if step.k == 0 => raw * (lo + (polling.jitter_hi_n0 - lo) * random()),
             _ => raw * (lo + (hi - lo) * random()),
         },
         Jitter::Add { lo, hi } => raw + ms(lo) + part(ms(hi) - ms(lo), random),
@@ -101,7 +101,7 @@ mod tests {
     use crate::units::duration_ms;
 
     fn delays(policy: &Policy, k: u32, random: Random<'_>) -> f64 {
-        delay(policy, &Step { k, skip: 0, base_ms: ms(policy.base), previous_ms: None }, random).unwrap()
+        delay(policy, &DelayInput { k, skip: 0, base_ms: ms(policy.base), previous_ms: None }, random).unwrap()
     }
 
     #[test]

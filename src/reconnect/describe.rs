@@ -1,7 +1,7 @@
 //! A preset in words, for `closestorm presets` and `closestorm presets NAME`.
 
 use super::presets::{Preset, Verified};
-use super::{Anchor, CapStage, Decision, Driver, Jitter, Kind, Loss, Policy, Reset, Service, TableEnd, WholeDraw};
+use super::{Anchor, CapStage, Decision, Driver, Jitter, Loss, Policy, Reset, ScheduleKind, ServesWhen, TableEnd, WholeDraw};
 use crate::event::GiveUp;
 use crate::units::duration_ms;
 use std::time::Duration;
@@ -55,7 +55,7 @@ impl Preset {
     pub fn describe(&self) -> String {
         let policy = &self.policy;
         let mut lines = vec![("package", self.package())];
-        if policy.kind != Kind::None {
+        if policy.kind != ScheduleKind::None {
             lines.extend(schedule_lines(policy));
             let note = self.facts.reset_note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
             lines.push(("reset", reset(policy) + &note));
@@ -159,12 +159,14 @@ fn schedule(policy: &Policy) -> String {
     };
     let plus = if policy.exp0 == 0 { "k".to_owned() } else { format!("(k + {})", policy.exp0) };
     let main = match policy.kind {
-        Kind::None => "none".to_owned(),
-        Kind::Fixed => format!("always {base}"),
-        Kind::Linear => format!("{base} + {} · k", text(policy.step)),
-        Kind::Exponential if policy.jitter == Jitter::Decorrelated => format!("from {base} to {} times the previous delay", policy.factor),
-        Kind::Exponential => format!("{base} · {}^{plus}", policy.factor),
-        Kind::Poll(polling) => format!(
+        ScheduleKind::None => "none".to_owned(),
+        ScheduleKind::Fixed => format!("always {base}"),
+        ScheduleKind::Linear => format!("{base} + {} · k", text(policy.step)),
+        ScheduleKind::Exponential if policy.jitter == Jitter::Decorrelated => {
+            format!("from {base} to {} times the previous delay", policy.factor)
+        }
+        ScheduleKind::Exponential => format!("{base} · {}^{plus}", policy.factor),
+        ScheduleKind::Poll(polling) => format!(
             "a timer of {base} · {}^min(n, {}) that also runs while connected; attempts at a tick when no message came for {}, \
              not sooner than {} after the loss",
             policy.factor,
@@ -172,7 +174,7 @@ fn schedule(policy: &Policy) -> String {
             text(polling.stale),
             text(polling.min_disconnected)
         ),
-        Kind::Table => {
+        ScheduleKind::Table => {
             let end = if policy.table_end == TableEnd::Stop { "" } else { ", the last one for ever" };
             policy.table.iter().map(|entry| text(*entry)).collect::<Vec<_>>().join(", ") + end
         }
@@ -193,7 +195,7 @@ fn jitter(policy: &Policy) -> String {
         Jitter::None if policy.base_per_client.is_some() => "only in the base: each client is periodic".to_owned(),
         Jitter::None => "none".to_owned(),
         Jitter::Mult { lo, hi } => match policy.kind {
-            Kind::Poll(polling) => format!("times {lo} to {hi}, at n = 0 times {lo} to {}, uniform", polling.jitter_hi_n0),
+            ScheduleKind::Poll(polling) => format!("times {lo} to {hi}, at n = 0 times {lo} to {}, uniform", polling.jitter_hi_n0),
             _ => format!("times {lo} to {hi}, uniform"),
         },
         Jitter::Add { lo, hi } => format!("plus {} to {}, uniform", text(lo), text(hi)),
@@ -225,17 +227,17 @@ fn reset(policy: &Policy) -> String {
 /// When its clients count as back, where neither scenario nor echo traffic says it.
 fn ready(policy: &Policy) -> String {
     match policy.ready {
-        Service::Open => "when open".to_owned(),
-        Service::Message => "with the first message of the server".to_owned(),
-        Service::Uptime => format!("when open for {}", text(policy.reset_uptime)),
+        ServesWhen::Open => "when open".to_owned(),
+        ServesWhen::Message => "with the first message of the server".to_owned(),
+        ServesWhen::Uptime => format!("when open for {}", text(policy.reset_uptime)),
     }
 }
 
 fn gives_up(policy: &Policy) -> String {
-    if policy.kind == Kind::None {
+    if policy.kind == ScheduleKind::None {
         return "at once: it does not reconnect".to_owned();
     }
-    let table = (policy.kind == Kind::Table && policy.table_end == TableEnd::Stop).then_some(policy.table.len() as u32);
+    let table = (policy.kind == ScheduleKind::Table && policy.table_end == TableEnd::Stop).then_some(policy.table.len() as u32);
     let retries = policy.max_retries.map_or(table, |max| Some(table.map_or(max, |table| table.min(max))));
     let mut when = Vec::new();
     when.extend(retries.map(|n| format!("after {n} retries")));
@@ -252,7 +254,7 @@ fn code_lines(policy: &Policy) -> Vec<(&'static str, String)> {
     let stop = if policy.stop_codes.is_empty() { "none: comes back after every code".to_owned() } else { policy.stop_codes.to_string() };
     let others = [("at once after", &policy.immediate_codes), ("1 s after", &policy.backoff1s_codes)];
     let others = others.into_iter().filter(|(_, codes)| !codes.is_empty()).map(|(label, codes)| (label, format!("status codes {codes}")));
-    if policy.kind == Kind::None { Vec::new() } else { std::iter::once(("stop codes", stop)).chain(others).collect() }
+    if policy.kind == ScheduleKind::None { Vec::new() } else { std::iter::once(("stop codes", stop)).chain(others).collect() }
 }
 
 impl Policy {

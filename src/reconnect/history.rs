@@ -2,7 +2,7 @@
 
 use super::Random;
 use super::delay;
-use super::policy::{Kind, Policy};
+use super::policy::{Policy, ScheduleKind};
 use super::poll::Timer;
 use crate::units::{duration_ms, ms};
 use std::time::Duration;
@@ -166,7 +166,7 @@ impl Policy {
     /// A client's history before its first attempt; draws what belongs to the client: its base, then the first poll interval.
     pub fn start(&self, random: Random<'_>) -> History {
         let base_ms = self.base_per_client.map(|bounds| delay::uniform(bounds, random));
-        let timer = matches!(self.kind, Kind::Poll(_)).then(|| Timer::new(self, random));
+        let timer = matches!(self.kind, ScheduleKind::Poll(_)).then(|| Timer::new(self, random));
         History {
             previous_ms: f64::NAN,
             attempt: Offset::NONE,

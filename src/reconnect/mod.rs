@@ -35,10 +35,11 @@ mod behaviour;
 pub use codes::Codes;
 pub use history::History;
 pub use policy::{
-    Anchor, CapStage, ConnectTimeout, Driver, Heartbeat, Jitter, Kind, Phase2, Policy, Polling, Reset, Service, TableEnd, WholeDraw,
+    Anchor, CapStage, ConnectTimeout, Driver, Jitter, LibraryHeartbeat, Phase2, Policy, Polling, Reset, ScheduleKind, ServesWhen, TableEnd,
+    WholeDraw,
 };
 pub use presets::{Facts, Preset, UnknownPreset, VectorFrom, Verified, find, names, presets};
-pub use settings::{SETTINGS, Setting, SettingError, SettingRow, Shape as SettingShape};
+pub use settings::{SETTINGS, Setting, SettingError, SettingRow, SettingShape};
 
 use crate::event::GiveUp;
 use std::time::Duration;

@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     /// Shape of the schedule.
-    pub kind: Kind,
+    pub kind: ScheduleKind,
     /// First raw delay of fixed, linear, exponential and poll.
     pub base: Duration,
     /// Each client draws its own base once, uniform in these bounds, in place of `base`.
@@ -56,10 +56,10 @@ pub struct Policy {
     pub phase2: Option<Phase2>,
     /// What sets the count of retries back to 0.
     pub reset: Reset,
-    /// How long a connection must have been open for [`Reset::Uptime`] and [`Service::Uptime`].
+    /// How long a connection must have been open for [`Reset::Uptime`] and [`ServesWhen::Uptime`].
     pub reset_uptime: Duration,
     /// When the library takes a connection for one that serves.
-    pub ready: Service,
+    pub ready: ServesWhen,
     /// Retries since the last reset before the client gives up; `None`: unlimited.
     pub max_retries: Option<u32>,
     /// A failed very first connect is retried too.
@@ -80,14 +80,14 @@ pub struct Policy {
     /// that is past; `None`: it counts as a lost connection.
     pub blind_until_ready: Option<Duration>,
     /// How a dead peer is noticed; `None`: not by itself.
-    pub heartbeat: Option<Heartbeat>,
+    pub heartbeat: Option<LibraryHeartbeat>,
     /// Whether the library takes up earlier TLS sessions: browsers do, few others.
     pub resume: bool,
 }
 
 /// Shape of a schedule; k counts failed attempts since the last reset, from 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind {
+pub enum ScheduleKind {
     /// The client does not reconnect.
     None,
     /// `base`.
@@ -210,7 +210,7 @@ pub enum Reset {
 
 /// When a library takes a connection for one that serves: that of a cohort that says nothing, and whose traffic tells nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
+pub enum ServesWhen {
     /// When it is open.
     Open,
     /// When the server has said something: a welcome, an acknowledgement, the state of a document.
@@ -252,7 +252,7 @@ pub enum Driver {
 
 /// How the library notices a dead peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heartbeat {
+pub struct LibraryHeartbeat {
     /// Who sends the pings.
     pub by: Driver,
     /// Between pings; zero: the server's affair.
@@ -264,29 +264,29 @@ pub struct Heartbeat {
 impl Policy {
     /// A client that does not come back.
     pub fn none() -> Policy {
-        Policy { kind: Kind::None, retry_initial: false, ..Policy::plain() }
+        Policy { kind: ScheduleKind::None, retry_initial: false, ..Policy::plain() }
     }
 
     /// Always the same delay.
     pub fn fixed(delay: Duration) -> Policy {
-        Policy { kind: Kind::Fixed, base: delay, ..Policy::plain() }
+        Policy { kind: ScheduleKind::Fixed, base: delay, ..Policy::plain() }
     }
 
     /// `min(cap, base + step · k)`.
     pub fn linear(base: Duration, step: Duration, cap: Option<Duration>) -> Policy {
-        Policy { kind: Kind::Linear, base, step, cap, ..Policy::plain() }
+        Policy { kind: ScheduleKind::Linear, base, step, cap, ..Policy::plain() }
     }
 
     /// `min(cap, base · factor^k)` with jitter.
     ///
     /// [`Jitter::Decorrelated`] grows from the previous delay instead, and its result is what the cap limits.
     pub fn exponential(base: Duration, factor: f64, cap: Option<Duration>, jitter: Jitter) -> Policy {
-        Policy { kind: Kind::Exponential, base, factor, cap, jitter, ..Policy::plain() }
+        Policy { kind: ScheduleKind::Exponential, base, factor, cap, jitter, ..Policy::plain() }
     }
 
     /// These delays in order.
     pub fn table(delays: Vec<Duration>, end: TableEnd) -> Policy {
-        Policy { kind: Kind::Table, table: delays, table_end: end, ..Policy::plain() }
+        Policy { kind: ScheduleKind::Table, table: delays, table_end: end, ..Policy::plain() }
     }
 
     /// Pings of the library: who sends them, the interval and the time to an answer.
@@ -297,7 +297,7 @@ impl Policy {
     /// What a strategy has that says nothing else: unlimited retries, also of the first connect; no jitter; reset when ready.
     fn plain() -> Policy {
         Policy {
-            kind: Kind::Fixed,
+            kind: ScheduleKind::Fixed,
             base: Duration::ZERO,
             base_per_client: None,
             step: Duration::ZERO,
@@ -321,7 +321,7 @@ impl Policy {
             phase2: None,
             reset: Reset::Ready,
             reset_uptime: Duration::ZERO,
-            ready: Service::Open,
+            ready: ServesWhen::Open,
             max_retries: None,
             retry_initial: true,
             stop_codes: Codes::default(),
@@ -405,7 +405,7 @@ words!(CapStage { "raw" => Raw, "final" => Final, "both" => Both });
 words!(WholeDraw { "inclusive" => Inclusive, "exclusive" => Exclusive });
 words!(Anchor { "close" => Close, "attempt_start" => AttemptStart });
 words!(Reset { "open" => Open, "ready" => Ready, "uptime" => Uptime, "http_ok" => HttpOk, "none" => None });
-words!(Service { "open" => Open, "message" => Message, "uptime" => Uptime });
+words!(ServesWhen { "open" => Open, "message" => Message, "uptime" => Uptime });
 words!(Driver { "client" => Client, "server" => Server });
 
 fn one_of(words: &[&str]) -> String {

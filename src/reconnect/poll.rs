@@ -3,7 +3,7 @@
 //! Ticks during a connection are walked through when it is lost: they find fresh messages and change nothing but the phase.
 
 use super::Random;
-use super::delay::{self, Step};
+use super::delay::{self, DelayInput};
 use super::policy::{Policy, Polling};
 use crate::units::{duration_ms, ms};
 use std::time::Duration;
@@ -99,7 +99,7 @@ impl Timer {
 
 /// Interval before the tick that follows `n` stale ones; never zero, so that walking ends.
 fn interval(policy: &Policy, n: u32, random: Random<'_>) -> Duration {
-    let step = Step { k: n, skip: 0, base_ms: ms(policy.base), previous_ms: None };
+    let step = DelayInput { k: n, skip: 0, base_ms: ms(policy.base), previous_ms: None };
     duration_ms(delay::delay(policy, &step, random).unwrap_or_default()).max(Duration::from_millis(1))
 }
 

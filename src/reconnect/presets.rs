@@ -4,7 +4,7 @@
 //! the end of the key), where they were read, and the delays it must give. The tests below run over every entry.
 
 use super::policy::{Jitter, Policy};
-use super::settings::{Setting, SettingRow, Shape};
+use super::settings::{Setting, SettingRow, SettingShape};
 use crate::units::{duration_ms, nearest};
 use serde::Deserialize;
 use std::fmt;
@@ -167,11 +167,11 @@ impl Policy {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    preset: Vec<Entry>,
+    preset: Vec<PresetEntry>,
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct PresetEntry {
     id: String,
     #[serde(flatten)]
     facts: Facts,
@@ -183,7 +183,7 @@ struct Entry {
 fn parse(text: &str) -> Result<Vec<Preset>, String> {
     let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
     let mut presets: Vec<Preset> = Vec::with_capacity(file.preset.len());
-    for Entry { id, facts, parameters } in file.preset {
+    for PresetEntry { id, facts, parameters } in file.preset {
         let policy = match &facts.alias_of {
             Some(other) => {
                 presets.iter().find(|preset| preset.id == *other).map(|preset| preset.policy.clone()).ok_or("alias of nothing")?
@@ -201,7 +201,7 @@ fn with_parameters(mut policy: Policy, parameters: &toml::Table) -> Result<Polic
         let name = key.strip_suffix("_ms").unwrap_or(key);
         let row = SettingRow::find(name).map_err(|why| format!("{key}: {why}"))?;
         let shape = match (row.shape, policy.jitter) {
-            (Shape::NumberOrDuration, Jitter::Add { .. }) => Shape::Duration,
+            (SettingShape::NumberOrDuration, Jitter::Add { .. }) => SettingShape::Duration,
             (shape, _) => shape,
         };
         let setting = setting(shape, value).ok_or_else(|| format!("{key}: {value} is not {shape:?}"))?;
@@ -211,19 +211,19 @@ fn with_parameters(mut policy: Policy, parameters: &toml::Table) -> Result<Polic
 }
 
 /// A value of the file, durations in ms.
-fn setting(shape: Shape, value: &Value) -> Option<Setting> {
+fn setting(shape: SettingShape, value: &Value) -> Option<Setting> {
     let number = || value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64));
-    let list = |inner: Shape| value.as_array()?.iter().map(|one| setting(inner, one)).collect::<Option<_>>().map(Setting::List);
+    let list = |inner: SettingShape| value.as_array()?.iter().map(|one| setting(inner, one)).collect::<Option<_>>().map(Setting::List);
     match shape {
-        Shape::Duration => number().map(|ms| Setting::Duration(duration_ms(ms))),
-        Shape::Number | Shape::NumberOrDuration => number().map(Setting::Number),
-        Shape::Whole => value.as_integer().map(Setting::Whole),
-        Shape::Flag => value.as_bool().map(Setting::Flag),
-        Shape::Word(_) => value.as_str().map(|word| Setting::Word(word.to_owned())),
-        Shape::Durations => list(Shape::Duration),
-        Shape::Ranges => list(Shape::Durations),
-        Shape::Codes => list(Shape::Word(&[])),
-        Shape::Wholes => list(Shape::Whole),
+        SettingShape::Duration => number().map(|ms| Setting::Duration(duration_ms(ms))),
+        SettingShape::Number | SettingShape::NumberOrDuration => number().map(Setting::Number),
+        SettingShape::Whole => value.as_integer().map(Setting::Whole),
+        SettingShape::Flag => value.as_bool().map(Setting::Flag),
+        SettingShape::Word(_) => value.as_str().map(|word| Setting::Word(word.to_owned())),
+        SettingShape::Durations => list(SettingShape::Duration),
+        SettingShape::Ranges => list(SettingShape::Durations),
+        SettingShape::Codes => list(SettingShape::Word(&[])),
+        SettingShape::Wholes => list(SettingShape::Whole),
     }
 }
 
@@ -232,12 +232,12 @@ mod tests {
     use super::*;
     use crate::event::GiveUp;
     use crate::reconnect::describe::{LONG, delays};
-    use crate::reconnect::{Anchor, Kind, Reset, SETTINGS, Service};
+    use crate::reconnect::{Anchor, Reset, SETTINGS, ScheduleKind, ServesWhen};
     use std::collections::BTreeSet;
 
     #[test]
     fn every_preset_gives_its_vector() {
-        for preset in presets().filter(|preset| !matches!(preset.policy.kind, Kind::Poll(_)) && preset.facts.alias_of.is_none()) {
+        for preset in presets().filter(|preset| !matches!(preset.policy.kind, ScheduleKind::Poll(_)) && preset.facts.alias_of.is_none()) {
             let facts = &preset.facts;
             let u = if facts.vec_flip { 1.0 - 0.37 } else { 0.37 };
             let (found, end) = delays(&preset.policy, u, LONG, facts.vec_ms.len());
@@ -285,13 +285,13 @@ mod tests {
         for preset in presets() {
             let ready = preset.policy.ready;
             match preset.policy.reset {
-                Reset::Ready => assert_eq!(ready, Service::Message, "{}", preset.id),
-                Reset::Uptime => assert_eq!(ready, Service::Uptime, "{}", preset.id),
-                _ => assert_ne!(ready, Service::Uptime, "{}", preset.id),
+                Reset::Ready => assert_eq!(ready, ServesWhen::Message, "{}", preset.id),
+                Reset::Uptime => assert_eq!(ready, ServesWhen::Uptime, "{}", preset.id),
+                _ => assert_ne!(ready, ServesWhen::Uptime, "{}", preset.id),
             }
         }
-        assert_eq!(find("phoenix").unwrap().policy.ready, Service::Message);
-        assert_eq!(find("python-websockets").unwrap().policy.ready, Service::Open);
+        assert_eq!(find("phoenix").unwrap().policy.ready, ServesWhen::Message);
+        assert_eq!(find("python-websockets").unwrap().policy.ready, ServesWhen::Open);
     }
 
     #[test]

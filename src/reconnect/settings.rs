@@ -4,14 +4,15 @@
 
 use super::codes::Codes;
 use super::policy::{
-    Anchor, CapStage, ConnectTimeout, Driver, Heartbeat, Jitter, Kind, Phase2, Policy, Polling, Reset, Service, TableEnd, WholeDraw,
+    Anchor, CapStage, ConnectTimeout, Driver, Jitter, LibraryHeartbeat, Phase2, Policy, Polling, Reset, ScheduleKind, ServesWhen, TableEnd,
+    WholeDraw,
 };
 use crate::units::nearest;
 use std::time::Duration;
 
 /// What the value of a setting looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub enum SettingShape {
     /// `"250ms"`.
     Duration,
     /// `1.5`.
@@ -40,7 +41,7 @@ pub struct SettingRow {
     /// As written in a scenario.
     pub name: &'static str,
     /// Its value.
-    pub shape: Shape,
+    pub shape: SettingShape,
     /// What it does; one sentence.
     pub doc: &'static str,
 }
@@ -48,15 +49,15 @@ pub struct SettingRow {
 /// A value for a parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Setting {
-    /// Of [`Shape::Duration`].
+    /// Of [`SettingShape::Duration`].
     Duration(Duration),
-    /// Of [`Shape::Number`]; must be finite.
+    /// Of [`SettingShape::Number`]; must be finite.
     Number(f64),
-    /// Of [`Shape::Whole`].
+    /// Of [`SettingShape::Whole`].
     Whole(i64),
-    /// Of [`Shape::Flag`].
+    /// Of [`SettingShape::Flag`].
     Flag(bool),
-    /// Of [`Shape::Word`], and an element of [`Shape::Codes`].
+    /// Of [`SettingShape::Word`], and an element of [`SettingShape::Codes`].
     Word(String),
     /// Of the shapes that are lists.
     List(Vec<Setting>),
@@ -76,7 +77,7 @@ pub enum SettingError {
     Value(String),
 }
 
-const fn row(name: &'static str, shape: Shape, doc: &'static str) -> SettingRow {
+const fn row(name: &'static str, shape: SettingShape, doc: &'static str) -> SettingRow {
     SettingRow { name, shape, doc }
 }
 
@@ -85,56 +86,60 @@ const BY: &[&str] = &["none", "client", "server"];
 
 /// All parameters, in the order of a policy's fields.
 pub const SETTINGS: &[SettingRow] = &[
-    row("kind", Shape::Word(KINDS), "shape of the schedule"),
-    row("base", Shape::Duration, "first raw delay"),
-    row("base_per_client", Shape::Durations, "two bounds of the base that each client draws once"),
-    row("step", Shape::Duration, "added per retry by linear"),
-    row("factor", Shape::Number, "multiplied per retry by exponential, at least 1"),
-    row("exp0", Shape::Whole, "exponent of the first retry"),
-    row("max_exponent", Shape::Whole, "the exponent grows no further"),
-    row("table", Shape::Durations, "raw delays of table"),
-    row("table_end", Shape::Word(TableEnd::WORDS), "what follows the last entry of the table"),
-    row("cap", Shape::Duration, "longest delay; zero: none"),
-    row("cap_stage", Shape::Word(CapStage::WORDS), "cap before jitter, after it, or both"),
-    row("jitter", Shape::Word(Jitter::WORDS), "randomness of a delay"),
-    row("jitter_lo", Shape::NumberOrDuration, "lower bound of jitter mult or add"),
-    row("jitter_hi", Shape::NumberOrDuration, "upper bound of jitter mult or add"),
-    row("jitter_hi_n0", Shape::Number, "upper bound of jitter mult before the first stale tick of poll"),
-    row("jitter_x", Shape::Number, "greatest deviation of jitter comb10, as a share"),
-    row("offset", Shape::Duration, "least delay of jitter offset_full or between"),
-    row("jitter_int", Shape::Word(WholeDraw::WORDS), "draw whole milliseconds, with or without the upper end"),
-    row("jitter_first", Shape::Flag, "the first delay has jitter too"),
-    row("jitter_compounds", Shape::Flag, "a delay grows from the previous jittered delay"),
-    row("round", Shape::Word(&["none", "floor"]), "round delays down to whole milliseconds"),
-    row("stale", Shape::Duration, "age of the last message from which poll attempts"),
-    row("min_disconnected", Shape::Duration, "poll does not attempt sooner after a loss"),
-    row("reopen_delay", Shape::Duration, "wait of poll when the previous attempt is still under way"),
-    row("lead", Shape::Ranges, "bounds of the first delays"),
-    row("lead_counts", Shape::Flag, "lead delays count in the formula"),
-    row("initial_skip", Shape::Whole, "entries of lead, then steps of the schedule, dropped when the very first connect fails"),
-    row("anchor", Shape::Word(Anchor::WORDS), "delays count from the close or from the start of the previous attempt"),
-    row("redraw", Shape::Flag, "draw again after each sleep"),
-    row("phase2_after", Shape::Duration, "a second schedule takes over this long after an outage's first attempt"),
-    row("phase2_first", Shape::Duration, "from the change of schedule to the next attempt"),
-    row("phase2_every", Shape::Duration, "delays of the second schedule"),
-    row("reset", Shape::Word(Reset::WORDS), "what sets the count of retries back"),
-    row("reset_uptime", Shape::Duration, "time open for reset = \"uptime\""),
-    row("ready", Shape::Word(Service::WORDS), "when the library takes a connection for one that serves"),
-    row("max_retries", Shape::Whole, "retries before the client gives up; -1: unlimited"),
-    row("retry_initial", Shape::Flag, "a failed very first connect is retried"),
-    row("stop_codes", Shape::Codes, "status codes after which the client does not come back"),
-    row("immediate_codes", Shape::Codes, "status codes after which it comes back with no delay"),
-    row("backoff1s_codes", Shape::Codes, "status codes after which it comes back after 1 s"),
-    row("stop_on_connect_error", Shape::Flag, "an attempt that does not open is final"),
-    row("retry_http_status", Shape::Wholes, "the HTTP statuses that are retried; all others are final"),
-    row("connect_timeout", Shape::Duration, "an attempt is abandoned after this time; zero: never"),
-    row("connect_timeout_factor", Shape::Number, "growth of the connect timeout per failed attempt"),
-    row("connect_timeout_cap", Shape::Duration, "longest connect timeout"),
-    row("blind_until_ready", Shape::Duration, "one that ends before it is ready is a failed attempt, noticed so long after its start"),
-    row("heartbeat_by", Shape::Word(BY), "who sends the pings"),
-    row("heartbeat_interval", Shape::Duration, "between pings"),
-    row("heartbeat_timeout", Shape::Duration, "from a ping to the end of the connection"),
-    row("resume", Shape::Flag, "the library takes up earlier TLS sessions"),
+    row("kind", SettingShape::Word(KINDS), "shape of the schedule"),
+    row("base", SettingShape::Duration, "first raw delay"),
+    row("base_per_client", SettingShape::Durations, "two bounds of the base that each client draws once"),
+    row("step", SettingShape::Duration, "added per retry by linear"),
+    row("factor", SettingShape::Number, "multiplied per retry by exponential, at least 1"),
+    row("exp0", SettingShape::Whole, "exponent of the first retry"),
+    row("max_exponent", SettingShape::Whole, "the exponent grows no further"),
+    row("table", SettingShape::Durations, "raw delays of table"),
+    row("table_end", SettingShape::Word(TableEnd::WORDS), "what follows the last entry of the table"),
+    row("cap", SettingShape::Duration, "longest delay; zero: none"),
+    row("cap_stage", SettingShape::Word(CapStage::WORDS), "cap before jitter, after it, or both"),
+    row("jitter", SettingShape::Word(Jitter::WORDS), "randomness of a delay"),
+    row("jitter_lo", SettingShape::NumberOrDuration, "lower bound of jitter mult or add"),
+    row("jitter_hi", SettingShape::NumberOrDuration, "upper bound of jitter mult or add"),
+    row("jitter_hi_n0", SettingShape::Number, "upper bound of jitter mult before the first stale tick of poll"),
+    row("jitter_x", SettingShape::Number, "greatest deviation of jitter comb10, as a share"),
+    row("offset", SettingShape::Duration, "least delay of jitter offset_full or between"),
+    row("jitter_int", SettingShape::Word(WholeDraw::WORDS), "draw whole milliseconds, with or without the upper end"),
+    row("jitter_first", SettingShape::Flag, "the first delay has jitter too"),
+    row("jitter_compounds", SettingShape::Flag, "a delay grows from the previous jittered delay"),
+    row("round", SettingShape::Word(&["none", "floor"]), "round delays down to whole milliseconds"),
+    row("stale", SettingShape::Duration, "age of the last message from which poll attempts"),
+    row("min_disconnected", SettingShape::Duration, "poll does not attempt sooner after a loss"),
+    row("reopen_delay", SettingShape::Duration, "wait of poll when the previous attempt is still under way"),
+    row("lead", SettingShape::Ranges, "bounds of the first delays"),
+    row("lead_counts", SettingShape::Flag, "lead delays count in the formula"),
+    row("initial_skip", SettingShape::Whole, "entries of lead, then steps of the schedule, dropped when the very first connect fails"),
+    row("anchor", SettingShape::Word(Anchor::WORDS), "delays count from the close or from the start of the previous attempt"),
+    row("redraw", SettingShape::Flag, "draw again after each sleep"),
+    row("phase2_after", SettingShape::Duration, "a second schedule takes over this long after an outage's first attempt"),
+    row("phase2_first", SettingShape::Duration, "from the change of schedule to the next attempt"),
+    row("phase2_every", SettingShape::Duration, "delays of the second schedule"),
+    row("reset", SettingShape::Word(Reset::WORDS), "what sets the count of retries back"),
+    row("reset_uptime", SettingShape::Duration, "time open for reset = \"uptime\""),
+    row("ready", SettingShape::Word(ServesWhen::WORDS), "when the library takes a connection for one that serves"),
+    row("max_retries", SettingShape::Whole, "retries before the client gives up; -1: unlimited"),
+    row("retry_initial", SettingShape::Flag, "a failed very first connect is retried"),
+    row("stop_codes", SettingShape::Codes, "status codes after which the client does not come back"),
+    row("immediate_codes", SettingShape::Codes, "status codes after which it comes back with no delay"),
+    row("backoff1s_codes", SettingShape::Codes, "status codes after which it comes back after 1 s"),
+    row("stop_on_connect_error", SettingShape::Flag, "an attempt that does not open is final"),
+    row("retry_http_status", SettingShape::Wholes, "the HTTP statuses that are retried; all others are final"),
+    row("connect_timeout", SettingShape::Duration, "an attempt is abandoned after this time; zero: never"),
+    row("connect_timeout_factor", SettingShape::Number, "growth of the connect timeout per failed attempt"),
+    row("connect_timeout_cap", SettingShape::Duration, "longest connect timeout"),
+    row(
+        "blind_until_ready",
+        SettingShape::Duration,
+        "one that ends before it is ready is a failed attempt, noticed so long after its start",
+    ),
+    row("heartbeat_by", SettingShape::Word(BY), "who sends the pings"),
+    row("heartbeat_interval", SettingShape::Duration, "between pings"),
+    row("heartbeat_timeout", SettingShape::Duration, "from a ping to the end of the connection"),
+    row("resume", SettingShape::Flag, "the library takes up earlier TLS sessions"),
 ];
 
 impl SettingRow {
@@ -207,7 +212,7 @@ impl Policy {
             ("jitter_hi", Jitter::Mult { hi, .. }, _) => *hi = value.number(0.0)?,
             ("jitter_lo", Jitter::Add { lo, .. }, _) => *lo = value.duration()?,
             ("jitter_hi", Jitter::Add { hi, .. }, _) => *hi = value.duration()?,
-            ("jitter_hi_n0", _, Kind::Poll(polling)) => polling.jitter_hi_n0 = value.number(0.0)?,
+            ("jitter_hi_n0", _, ScheduleKind::Poll(polling)) => polling.jitter_hi_n0 = value.number(0.0)?,
             ("jitter_x", Jitter::Comb10 { x }, _) => *x = value.number(0.0)?,
             ("offset", Jitter::OffsetFull { offset } | Jitter::Between { offset }, _) => *offset = value.duration()?,
             _ => return Err(format!("{name} does not belong to this jitter")),
@@ -218,9 +223,9 @@ impl Policy {
     fn assign_group(&mut self, name: &str, value: Setting) -> Result<(), String> {
         let zero = Duration::ZERO;
         match (name, &mut self.kind) {
-            ("stale", Kind::Poll(polling)) => polling.stale = value.duration()?,
-            ("min_disconnected", Kind::Poll(polling)) => polling.min_disconnected = value.duration()?,
-            ("reopen_delay", Kind::Poll(polling)) => polling.reopen_delay = value.duration()?,
+            ("stale", ScheduleKind::Poll(polling)) => polling.stale = value.duration()?,
+            ("min_disconnected", ScheduleKind::Poll(polling)) => polling.min_disconnected = value.duration()?,
+            ("reopen_delay", ScheduleKind::Poll(polling)) => polling.reopen_delay = value.duration()?,
             ("phase2_after" | "phase2_first" | "phase2_every", _) => {
                 let phase2 = self.phase2.get_or_insert(Phase2 { after: zero, first: zero, every: zero });
                 match name {
@@ -243,7 +248,7 @@ impl Policy {
                 let word = value.word()?;
                 self.heartbeat = match word.as_str() {
                     "none" => None,
-                    _ => Some(Heartbeat { by: word.parse::<Driver>()?, interval: zero, timeout: zero }),
+                    _ => Some(LibraryHeartbeat { by: word.parse::<Driver>()?, interval: zero, timeout: zero }),
                 };
             }
             ("heartbeat_interval" | "heartbeat_timeout", _) => {
@@ -259,15 +264,15 @@ impl Policy {
     }
 }
 
-fn kind(word: &str) -> Result<Kind, String> {
+fn kind(word: &str) -> Result<ScheduleKind, String> {
     let zero = Duration::ZERO;
     Ok(match word {
-        "none" => Kind::None,
-        "fixed" => Kind::Fixed,
-        "linear" => Kind::Linear,
-        "exponential" => Kind::Exponential,
-        "table" => Kind::Table,
-        "poll" => Kind::Poll(Polling { stale: zero, min_disconnected: zero, reopen_delay: zero, jitter_hi_n0: 1.0 }),
+        "none" => ScheduleKind::None,
+        "fixed" => ScheduleKind::Fixed,
+        "linear" => ScheduleKind::Linear,
+        "exponential" => ScheduleKind::Exponential,
+        "table" => ScheduleKind::Table,
+        "poll" => ScheduleKind::Poll(Polling { stale: zero, min_disconnected: zero, reopen_delay: zero, jitter_hi_n0: 1.0 }),
         _ => return Err(format!("expected one of {}", KINDS.join(", "))),
     })
 }

@@ -7,7 +7,7 @@ mod plain;
 use super::document::{Block, Table};
 use super::terminal::Page;
 use super::{html as web, markdown as text, phrase};
-use crate::capacity::{Outcome, Unit};
+use crate::capacity::{RunOutcome, Unit};
 use crate::number;
 use crate::plot::ChartSvg;
 use crate::plot::capacity::{NAME_OF_FILES, limit_words, scene};
@@ -17,8 +17,8 @@ pub use plain::plain;
 /// ✓, ✗ or ? for what became of a step.
 pub fn mark(outcome: &str) -> &'static str {
     match outcome {
-        _ if outcome == Outcome::Held.name() => "✓",
-        _ if outcome == Outcome::Failed.name() => "✗",
+        _ if outcome == RunOutcome::Held.name() => "✓",
+        _ if outcome == RunOutcome::Failed.name() => "✗",
         _ => "?",
     }
 }
@@ -260,7 +260,7 @@ fn steps(search: &Search) -> Table {
 
 /// Why it was tried, and what came of it where it did not hold: the first reason, the others counted.
 fn why(step: &StepRow) -> String {
-    let Some(reason) = step.reason.as_ref().filter(|_| step.outcome != Outcome::Held.name()) else { return step.why.clone() };
+    let Some(reason) = step.reason.as_ref().filter(|_| step.outcome != RunOutcome::Held.name()) else { return step.why.clone() };
     let mut reasons = reason.split("; ");
     let first = reasons.next().unwrap_or_default();
     let more = match reasons.count() {

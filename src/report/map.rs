@@ -5,7 +5,7 @@ use super::{html as web, markdown as text};
 use crate::number;
 use crate::plot::ChartSvg;
 use crate::plot::map::{NAME_OF_FILES, scene, value};
-use crate::results::map::{BoundaryRow, Mapped, Outcome, PointRow, WayRow};
+use crate::results::map::{BoundaryRow, Mapped, PointOutcome, PointRow, WayRow};
 
 /// The report as Markdown. The chart is linked as `map.svg` in the same folder.
 pub fn markdown(mapped: &Mapped) -> String {
@@ -91,7 +91,7 @@ fn map_words(mapped: &Mapped) -> String {
 fn edge_sentence(mapped: &Mapped, row: &BoundaryRow) -> String {
     let (last, first) = (&mapped.map.vary[row.along], mapped.map.vary.get(1 - row.along));
     let at = first.zip(row.at).map(|(first, at)| format!("with {} {}, ", first.key, value(first, at))).unwrap_or_default();
-    let (out, stuck) = if row.low_outcome == Outcome::Never { (row.high, row.low) } else { (row.low, row.high) };
+    let (out, stuck) = if row.low_outcome == PointOutcome::Never { (row.high, row.low) } else { (row.low, row.high) };
     let text = format!("{at}it comes back with {} {}, and stays down with {}.", last.key, value(last, out), value(last, stuck));
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |letter| letter.to_uppercase().chain(letters).collect())
@@ -112,9 +112,9 @@ fn curve_words(mapped: &Mapped) -> String {
         false => format!("{} {}", vary.key, value(vary, at)),
     };
     let cause = if mapped.map.faults.is_empty() { String::new() } else { format!("After {}: ", mapped.map.faults.join(", ")) };
-    let of = |point: &PointRow| match point.p99_us.filter(|_| point.outcome != Outcome::Never) {
+    let of = |point: &PointRow| match point.p99_us.filter(|_| point.outcome != PointOutcome::Never) {
         Some(us) => format!("with {}, 99 % reconnect within {}", name(point.first), number::time(us)),
-        None if point.outcome == Outcome::Never => {
+        None if point.outcome == PointOutcome::Never => {
             format!("with {} {:.0} % are still away at the end", name(point.first), point.away_percent)
         }
         None => format!("with {} nobody is away", name(point.first)),
@@ -126,7 +126,7 @@ fn curve_words(mapped: &Mapped) -> String {
         words = vec![words[0].clone(), words[1].clone(), words[middle].clone(), words[words.len() - 1].clone()];
     }
     let mut sentence = format!("{cause}{}.", words.join("; "));
-    let soon = mapped.points.iter().rposition(|point| point.outcome != Outcome::Recovers).map_or(0, |last| last + 1);
+    let soon = mapped.points.iter().rposition(|point| point.outcome != PointOutcome::Recovers).map_or(0, |last| last + 1);
     if let Some(point) = mapped.points.get(soon).filter(|_| soon > 0) {
         sentence += &format!(" From {} on they are back within {}.", name(point.first), number::time(mapped.map.within_us));
     }
@@ -154,7 +154,7 @@ fn edges(mapped: &Mapped) -> Option<Table> {
     let vary = &mapped.map.vary;
     let mut table = Table::new(1, &["At", "From", "is", "To", "is"]);
     for row in &mapped.map.boundary {
-        let side = |at: f64, outcome: Outcome| [value(&vary[row.along], at), outcome.name().to_owned()];
+        let side = |at: f64, outcome: PointOutcome| [value(&vary[row.along], at), outcome.name().to_owned()];
         let at = vary.get(1 - row.along).zip(row.at).map(|(other, at)| value(other, at)).unwrap_or_default();
         table.rows.push(std::iter::once(at).chain(side(row.low, row.low_outcome)).chain(side(row.high, row.high_outcome)).collect());
     }

@@ -7,7 +7,7 @@
 use super::record::{ExpectationRow, Summary, Verdict};
 use crate::metrics::latency::Times;
 use crate::number;
-use crate::plan::{Answer, SENTENCE_ENDS};
+use crate::plan::{AuthorAnswer, SENTENCE_ENDS};
 
 /// Expectations that failed and are named.
 const FAILED_SHOWN: usize = 2;
@@ -17,7 +17,7 @@ const MISSING: f64 = 0.01;
 /// The answer of a verdict on the run of a summary; `None` where the verdict cannot tell, or nobody was there to tell of.
 ///
 /// The figures follow the author's words after a colon, or after a semicolon where the words have a colon of their own.
-pub fn answer(verdict: &Verdict, summary: &Summary, words: Option<&Answer>) -> Option<String> {
+pub fn answer(verdict: &Verdict, summary: &Summary, words: Option<&AuthorAnswer>) -> Option<String> {
     let judged = !verdict.expectations.is_empty();
     let words = match verdict.result.as_str() {
         // A plain yes, while some were still away, would be more than was seen.
@@ -165,8 +165,8 @@ mod tests {
     use crate::plot::fixture;
     use crate::results::record::Reconnect;
 
-    fn words(pass: &str, fail: &str) -> Answer {
-        Answer { pass: pass.to_owned(), fail: fail.to_owned() }
+    fn words(pass: &str, fail: &str) -> AuthorAnswer {
+        AuthorAnswer { pass: pass.to_owned(), fail: fail.to_owned() }
     }
 
     /// A summary with that many clients, all connected, and nothing else.
@@ -201,7 +201,7 @@ mod tests {
         summary
     }
 
-    fn told(summary: &Summary, words: Option<&Answer>) -> Option<String> {
+    fn told(summary: &Summary, words: Option<&AuthorAnswer>) -> Option<String> {
         answer(&summary.verdict, summary, words)
     }
 

@@ -5,7 +5,7 @@
 
 use super::spread::Spread;
 use crate::metrics::Results;
-use crate::metrics::bank::Metric;
+use crate::metrics::distributions::TimeMetric;
 use crate::metrics::latency::micros;
 use serde::{Deserialize, Serialize};
 
@@ -153,7 +153,7 @@ impl Curves {
 }
 
 fn back(results: &Results, cohort: u16) -> Curve {
-    let times = results.bank.survival(Metric::ReconnectTime, |key| key.cohort == cohort);
+    let times = results.bank.survival(TimeMetric::ReconnectTime, |key| key.cohort == cohort);
     let outages = times.count();
     let shares = grid().filter(|_| outages > 0).map(|percentile| f64::from(percentile) / f64::from(WHOLE));
     let back = times.quantiles(shares).into_iter().map(|us| us.map_or(NEVER, small)).collect();
@@ -270,7 +270,7 @@ mod tests {
         assert_eq!(last, results.total().ledger.open_at_end);
         for band in &one.reconnect {
             let cohort = names.iter().position(|name| *name == band.cohort).unwrap() as u16;
-            let times = results.bank.survival(Metric::ReconnectTime, |key| key.cohort == cohort);
+            let times = results.bank.survival(TimeMetric::ReconnectTime, |key| key.cohort == cohort);
             let time = times.quantile(band.percentile / 100.0);
             assert_eq!((band.least_us, band.most_us), (time, time), "{} {}", band.cohort, band.percentile);
         }

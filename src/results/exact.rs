@@ -1,8 +1,8 @@
 //! `limits.csv`: what `latency.hlog` cannot say of the same distributions, because it has buckets.
 
 use super::hlog::Distribution;
-use crate::metrics::bank::Key;
 use crate::metrics::book::Results;
+use crate::metrics::distributions::DistributionKey;
 use crate::metrics::latency::Exact;
 use crate::metrics::watch::{Around, Window};
 use serde::{Deserialize, Serialize};
@@ -50,7 +50,7 @@ impl ExactRow {
 
 /// Of closed books. A window that was expected has a row of each cohort, with or without samples: it was looked for.
 pub fn rows(results: &Results) -> Vec<ExactRow> {
-    let row = |key: Key| ExactRow {
+    let row = |key: DistributionKey| ExactRow {
         metric: key.metric.name().to_owned(),
         cohort: results.meta.cohort(key.cohort),
         fault: key.fault.map(|fault| results.meta.fault(fault)),
@@ -61,7 +61,7 @@ pub fn rows(results: &Results) -> Vec<ExactRow> {
     let mut rows = Vec::new();
     for watch in results.bank.watches().iter().filter(|watch| watch.window.is_some()) {
         let cohorts = 0..results.meta.cohorts.len() as u16;
-        rows.extend(cohorts.map(|cohort| row(Key { metric: watch.metric(), cohort, fault: None, window: watch.window })));
+        rows.extend(cohorts.map(|cohort| row(DistributionKey { metric: watch.metric(), cohort, fault: None, window: watch.window })));
     }
     for (key, latency, around) in results.bank.each_around() {
         let exact = latency.exact();

@@ -1,25 +1,25 @@
 //! Searches as tests need them: found, with the scalability law, without a limit, with two parameters.
 
 use super::capacity::{CAPACITY_VERSION, Capacity, Conclusion, LimitRow, LostNodeRow, Search, SearchRow, StepRow, UslRow, VaryRow};
-use crate::capacity::{Ended, Outcome};
+use crate::capacity::{Ended, RunOutcome};
 
 /// A search as it comes from a server of 4,000 a second.
 pub(crate) fn found() -> Search {
     let loads = [250.0, 500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0, 6_000.0, 4_200.0, 4_100.0, 4_100.0, 4_000.0, 3_600.0, 3_000.0];
     let step = |(n, load): (usize, f64)| {
-        let outcome = if load <= 4_000.0 { Outcome::Held } else { Outcome::Failed };
+        let outcome = if load <= 4_000.0 { RunOutcome::Held } else { RunOutcome::Failed };
         let over = (load - 4_000.0).max(0.0);
         StepRow {
             step: n as u32 + 1,
             value: load,
             setting: format!("{load}/s"),
             why: "climb".to_owned(),
-            outcome: if load > 7_000.0 { Outcome::Saturated } else { outcome }.name().to_owned(),
+            outcome: if load > 7_000.0 { RunOutcome::Saturated } else { outcome }.name().to_owned(),
             throughput_per_s: Some(load.min(4_050.0)),
             p50_us: Some(300 + (over * 100.0) as u64),
             p99_us: Some(2_000 + (over * 400.0) as u64 + load as u64),
             max_us: Some(9_000),
-            reason: (outcome == Outcome::Failed).then(|| "opening_handshake p99 < 250ms: observed 712 ms".to_owned()),
+            reason: (outcome == RunOutcome::Failed).then(|| "opening_handshake p99 < 250ms: observed 712 ms".to_owned()),
             ..StepRow::default()
         }
     };
@@ -94,7 +94,7 @@ pub(crate) fn nothing() -> Search {
     let mut search = found();
     search.steps.truncate(2);
     for step in &mut search.steps {
-        *step = StepRow { outcome: Outcome::Failed.name().to_owned(), value: 250.0, ..StepRow::default() };
+        *step = StepRow { outcome: RunOutcome::Failed.name().to_owned(), value: 250.0, ..StepRow::default() };
     }
     let runs = search.steps.len() as u64;
     search.capacity.limits[0] =

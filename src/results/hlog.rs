@@ -5,10 +5,10 @@
 //! window, which an expectation names: such samples stand in the tag without window too. What the format does not allow in a tag is percent-encoded.
 //! Adding up all lines of a tag gives the distribution over the whole run.
 
-use crate::metrics::bank::{Key, Metric};
 use crate::metrics::book::Results;
+use crate::metrics::distributions::{DistributionKey, TimeMetric};
 use crate::metrics::latency::Latency;
-use crate::metrics::meta::Meta;
+use crate::metrics::meta::RunMeta;
 use crate::metrics::watch::{Around, Window};
 use base64::Engine as _;
 use hdrhistogram::serialization::Deserializer;
@@ -67,7 +67,7 @@ pub fn read_log(bytes: &[u8]) -> io::Result<Vec<Distribution>> {
 /// The distributions of closed books, in the form in which they are read back.
 pub fn distributions(results: &Results) -> Vec<Distribution> {
     let meta = &results.meta;
-    let row = |(key, latency, around): (Key, &Latency, &[Around])| Distribution {
+    let row = |(key, latency, around): (DistributionKey, &Latency, &[Around])| Distribution {
         metric: key.metric.name().to_owned(),
         cohort: meta.cohort(key.cohort),
         fault: key.fault.map(|fault| meta.fault(fault)),
@@ -78,7 +78,7 @@ pub fn distributions(results: &Results) -> Vec<Distribution> {
     results.bank.each_around().map(row).collect()
 }
 
-fn tag(meta: &Meta, key: Key) -> String {
+fn tag(meta: &RunMeta, key: DistributionKey) -> String {
     let cohort = escape(&meta.cohort(key.cohort));
     let fault = key.fault.map(|fault| format!(";fault={}", escape(&meta.fault(fault)))).unwrap_or_default();
     let edge = |name: &str, second: Option<u32>| second.map(|second| format!(";{name}={second}")).unwrap_or_default();
@@ -146,12 +146,12 @@ fn unescape(text: &str) -> String {
 
 /// Writes the percentile table of the first of round trips, reconnect times of outages that ended, and opening handshakes that has samples.
 pub fn write_table(out: &mut impl Write, results: &Results) -> io::Result<()> {
-    let shown = [Metric::Rtt, Metric::ReconnectTime, Metric::OpeningHandshake];
+    let shown = [TimeMetric::Rtt, TimeMetric::ReconnectTime, TimeMetric::OpeningHandshake];
     let (metric, latency) = shown
         .into_iter()
         .map(|metric| (metric, results.latency(metric)))
         .find(|(_, latency)| latency.count() > 0)
-        .unwrap_or((Metric::Rtt, Latency::new()));
+        .unwrap_or((TimeMetric::Rtt, Latency::new()));
     table(out, metric.name(), &latency)
 }
 

@@ -6,7 +6,7 @@ use crate::metrics::liveness::{Watched, metric};
 
 /// What was measured of a [`Watched`].
 #[derive(Clone, Debug)]
-pub(super) struct Found {
+pub(super) struct LivenessMeasured {
     /// Connections of the cohort that the fault silenced.
     pub(super) silenced: u64,
     /// From the injection to the passed pong deadline, of those that this heartbeat found.
@@ -18,7 +18,7 @@ pub(super) struct Found {
 }
 
 /// What was found.
-pub(super) fn found(results: &Results, row: &Watched) -> Found {
+pub(super) fn found(results: &Results, row: &Watched) -> LivenessMeasured {
     let book = &results.faults[usize::from(row.fault)];
     let silenced = book.cohorts.get(&row.cohort).copied().unwrap_or(0);
     let of = |side| results.bank.sum(metric(side), |key| key.cohort == row.cohort && key.fault == Some(row.fault));
@@ -27,5 +27,5 @@ pub(super) fn found(results: &Results, row: &Watched) -> Found {
     // Of some only the server knows that they ended.
     let alone = book.found_alone.get(&row.cohort).copied().unwrap_or(0);
     let ended = ended.map(|(_, count)| count).sum::<u64>() + alone;
-    Found { silenced, otherwise: ended.saturating_sub(times.count()), unnoticed: silenced.saturating_sub(ended), times }
+    LivenessMeasured { silenced, otherwise: ended.saturating_sub(times.count()), unnoticed: silenced.saturating_sub(ended), times }
 }

@@ -17,7 +17,7 @@ pub const AWAY_PERCENT: f64 = 1.0;
 /// What becomes of the clients at a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum PointOutcome {
     /// 99 % are back within [`Map::within_us`] of the fault, or nobody was away.
     Recovers,
     /// 99 % are back before the end of the run.
@@ -26,25 +26,25 @@ pub enum Outcome {
     Never,
 }
 
-impl Outcome {
+impl PointOutcome {
     /// All, the best first.
-    pub const ALL: [Outcome; 3] = [Outcome::Recovers, Outcome::Late, Outcome::Never];
+    pub const ALL: [PointOutcome; 3] = [PointOutcome::Recovers, PointOutcome::Late, PointOutcome::Never];
 
     /// As in files.
     pub fn name(self) -> &'static str {
         match self {
-            Outcome::Recovers => "recovers",
-            Outcome::Late => "late",
-            Outcome::Never => "never",
+            PointOutcome::Recovers => "recovers",
+            PointOutcome::Late => "late",
+            PointOutcome::Never => "never",
         }
     }
 
     /// Of a point: its time until 99 % are back, where that was reached, and the share of clients in percent that is away at the end.
-    pub fn of(p99_us: Option<u64>, away_percent: f64, within_us: u64) -> Outcome {
+    pub fn of(p99_us: Option<u64>, away_percent: f64, within_us: u64) -> PointOutcome {
         match p99_us {
-            _ if away_percent > AWAY_PERCENT => Outcome::Never,
-            Some(us) if us > within_us => Outcome::Late,
-            _ => Outcome::Recovers,
+            _ if away_percent > AWAY_PERCENT => PointOutcome::Never,
+            Some(us) if us > within_us => PointOutcome::Late,
+            _ => PointOutcome::Recovers,
         }
     }
 }
@@ -110,11 +110,11 @@ pub struct BoundaryRow {
     /// Value on this side.
     pub low: f64,
     /// What happens there.
-    pub low_outcome: Outcome,
+    pub low_outcome: PointOutcome,
     /// The next value.
     pub high: f64,
     /// What happens there.
-    pub high_outcome: Outcome,
+    pub high_outcome: PointOutcome,
 }
 
 /// A change that was tried at points that do not recover.
@@ -142,7 +142,7 @@ pub struct PointRow {
     /// Value of the second parameter; empty where there is one.
     pub second: Option<f64>,
     /// `recovers`, `late` or `never`.
-    pub outcome: Outcome,
+    pub outcome: PointOutcome,
     /// Time until half of the outages are over; empty where that is not reached, and without outages.
     pub p50_us: Option<u64>,
     /// Time until 99 % of them are over; empty where that is not reached, and without outages.
@@ -199,7 +199,7 @@ impl Mapped {
 
 /// Points of each outcome.
 pub fn counts(points: &[PointRow]) -> [u64; 3] {
-    Outcome::ALL.map(|outcome| points.iter().filter(|point| point.outcome == outcome).count() as u64)
+    PointOutcome::ALL.map(|outcome| points.iter().filter(|point| point.outcome == outcome).count() as u64)
 }
 
 /// Where neighbours differ in whether they recover at all: along the second parameter for each value of the first; where that does not
@@ -216,8 +216,8 @@ fn edges(
     value: impl Fn(&PointRow) -> Option<f64>,
     at: impl Fn(&PointRow) -> Option<f64>,
 ) -> Vec<BoundaryRow> {
-    type Line = (Option<f64>, Vec<(f64, Outcome)>);
-    let mut lines: Vec<Line> = Vec::new();
+    type MapLine = (Option<f64>, Vec<(f64, PointOutcome)>);
+    let mut lines: Vec<MapLine> = Vec::new();
     for point in points {
         let Some(place) = value(point).map(|value| (value, point.outcome)) else { continue };
         match lines.iter_mut().find(|(of, _)| *of == at(point)) {
@@ -226,8 +226,8 @@ fn edges(
         }
     }
     let pairs = lines.iter().flat_map(|(at, line)| line.windows(2).map(|pair| (*at, pair[0], pair[1])));
-    let differ = pairs.filter(|(_, low, high)| (low.1 == Outcome::Never) != (high.1 == Outcome::Never));
-    let row = |(at, low, high): (Option<f64>, (f64, Outcome), (f64, Outcome))| BoundaryRow {
+    let differ = pairs.filter(|(_, low, high)| (low.1 == PointOutcome::Never) != (high.1 == PointOutcome::Never));
+    let row = |(at, low, high): (Option<f64>, (f64, PointOutcome), (f64, PointOutcome))| BoundaryRow {
         along,
         at,
         low: low.0,
@@ -296,7 +296,7 @@ pub(crate) mod fixture {
             PointRow {
                 first: first as f64,
                 second: second.map(|second| second as f64),
-                outcome: Outcome::of(p99_us, away_percent, 7_000_000),
+                outcome: PointOutcome::of(p99_us, away_percent, 7_000_000),
                 p50_us: p99_us.map(|us| us / 2),
                 p99_us,
                 away_percent,
@@ -349,27 +349,27 @@ pub(crate) mod fixture {
 mod tests {
     use super::*;
 
-    fn point(first: f64, second: Option<f64>, outcome: Outcome) -> PointRow {
+    fn point(first: f64, second: Option<f64>, outcome: PointOutcome) -> PointRow {
         PointRow { first, second, outcome, p50_us: None, p99_us: None, away_percent: 0.0, gave_up: 0, attempts: 0, attempts_peak_per_s: 0 }
     }
 
     #[test]
     fn a_point_is_judged_by_who_is_away_then_by_its_time() {
         for (p99, away, expected) in [
-            (Some(4), 0.0, Outcome::Recovers),
-            (Some(5), 1.0, Outcome::Recovers),
-            (Some(6), 0.0, Outcome::Late),
-            (Some(4), 1.1, Outcome::Never), // those who never opened have no outage
-            (None, 100.0, Outcome::Never),
-            (None, 0.0, Outcome::Recovers), // nobody was away
+            (Some(4), 0.0, PointOutcome::Recovers),
+            (Some(5), 1.0, PointOutcome::Recovers),
+            (Some(6), 0.0, PointOutcome::Late),
+            (Some(4), 1.1, PointOutcome::Never), // those who never opened have no outage
+            (None, 100.0, PointOutcome::Never),
+            (None, 0.0, PointOutcome::Recovers), // nobody was away
         ] {
-            assert_eq!(Outcome::of(p99, away, 5), expected, "{p99:?} {away}");
+            assert_eq!(PointOutcome::of(p99, away, 5), expected, "{p99:?} {away}");
         }
     }
 
     #[test]
     fn the_boundary_lies_between_neighbours() {
-        use Outcome::{Late, Never, Recovers};
+        use PointOutcome::{Late, Never, Recovers};
         let line = [(1.0, Recovers), (2.0, Late), (3.0, Never), (4.0, Recovers)].map(|(first, outcome)| point(first, None, outcome));
         let found: Vec<_> = boundary(&line).iter().map(|edge| (edge.at, edge.low, edge.high)).collect();
         assert_eq!(found, [(None, 2.0, 3.0), (None, 3.0, 4.0)]);

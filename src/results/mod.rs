@@ -6,11 +6,11 @@
 pub mod answer;
 pub mod bands;
 pub mod capacity;
+pub mod capacity_limit;
 pub mod evidence;
 pub mod exact;
 pub mod folder;
 pub mod hlog;
-pub mod limit;
 mod liveness;
 pub mod manifest;
 pub mod map;
@@ -23,8 +23,8 @@ pub mod runs;
 pub mod shard;
 pub mod spread;
 pub mod summary;
-mod surprises;
 pub mod tables;
+mod unexpected_codes;
 pub mod usage;
 
 pub use evidence::Evidence;

@@ -4,7 +4,7 @@
 
 use super::record::TimelineRow;
 use crate::metrics::Results;
-use crate::metrics::book::Book;
+use crate::metrics::book::CohortCounts;
 
 /// An attempt that was begun this shortly before the end, or in the last tenth of a shorter run, may still be under way: ms.
 const LAST_MS: u64 = 1_000;
@@ -34,7 +34,7 @@ impl Opened {
     }
 }
 
-fn attempts(total: &Book, results: &Results, timeline: &[TimelineRow]) -> Opened {
+fn attempts(total: &CohortCounts, results: &Results, timeline: &[TimelineRow]) -> Opened {
     let measured = results.measured.as_millis() as u64;
     let late = measured - LAST_MS.min(measured / 10);
     let begun_late: u64 = timeline.iter().filter(|row| row.offset_ms >= late).map(|row| row.attempts).sum();
@@ -42,7 +42,7 @@ fn attempts(total: &Book, results: &Results, timeline: &[TimelineRow]) -> Opened
     Opened { what: "attempts", opened: total.ledger.opened, of: total.ledger.attempts - under_way }
 }
 
-fn clients(total: &Book) -> Opened {
+fn clients(total: &CohortCounts) -> Opened {
     let without = total.never_opened + total.censored;
     Opened { what: "clients", opened: total.started.saturating_sub(without), of: total.started }
 }
@@ -52,10 +52,10 @@ mod tests {
     use super::*;
     use crate::metrics::tests::finished;
 
-    fn run(change: impl Fn(&mut Book)) -> Results {
+    fn run(change: impl Fn(&mut CohortCounts)) -> Results {
         let mut results = finished();
         results.books.truncate(1);
-        results.books[0] = Book::default();
+        results.books[0] = CohortCounts::default();
         results.measured = std::time::Duration::from_secs(20);
         change(&mut results.books[0]);
         results

@@ -5,7 +5,7 @@ use super::bands::Bands;
 use super::record::Verdict;
 use super::spread::{Runs, Spread};
 use crate::metrics::Results;
-use crate::metrics::bank::Metric;
+use crate::metrics::distributions::TimeMetric;
 use serde::{Deserialize, Serialize};
 
 /// A row of `runs.csv`: one seed.
@@ -53,7 +53,7 @@ pub const RUNS: &[&str] = &[
 impl RunRow {
     /// What one seed gave.
     pub fn of(results: &Results, verdict: &Verdict) -> RunRow {
-        let (times, total) = (results.survival(Metric::ReconnectTime).times(), results.total());
+        let (times, total) = (results.survival(TimeMetric::ReconnectTime).times(), results.total());
         RunRow {
             seed: results.meta.seed,
             verdict: verdict.result.clone(),

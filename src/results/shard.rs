@@ -7,7 +7,7 @@ use super::folder::partial_of;
 use super::record::Manifest;
 use crate::metrics::Results;
 use crate::metrics::lateness::Parts;
-use crate::metrics::meta::Meta;
+use crate::metrics::meta::RunMeta;
 use crate::metrics::shard::{decode, encode};
 use crate::plan::Shard;
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,7 @@ pub struct Header {
 
 /// A shard as read.
 #[derive(Debug)]
-pub struct Part {
+pub struct ShardPart {
     /// Its run folder.
     pub dir: PathBuf,
     /// What it is a part of.
@@ -134,7 +134,7 @@ pub fn write(dir: &Path, header: &Header, results: Results) -> io::Result<()> {
 ///
 /// # Errors
 /// It is not there, damaged, or of another program.
-pub fn read(dir: &Path, manifest: &Manifest) -> Result<Part, ShardError> {
+pub fn read(dir: &Path, manifest: &Manifest) -> Result<ShardPart, ShardError> {
     let path = dir.join(FILE);
     let bytes = fs::read(&path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => match partial_of(dir) {
@@ -156,14 +156,14 @@ pub fn read(dir: &Path, manifest: &Manifest) -> Result<Part, ShardError> {
         return Err(damaged("its checksum does not match its content: it was changed, or is not complete; run the shard again"));
     }
     let books = content.get(end + 1..).ok_or_else(|| damaged("it ends in its first line"))?;
-    Ok(Part { dir: dir.to_owned(), header, books: books.to_vec() })
+    Ok(ShardPart { dir: dir.to_owned(), header, books: books.to_vec() })
 }
 
 /// Whether these are all shards of one run, each once.
 ///
 /// # Errors
 /// What is wrong with the first that does not fit.
-pub fn check(parts: &[Part]) -> Result<(), ShardError> {
+pub fn check(parts: &[ShardPart]) -> Result<(), ShardError> {
     let Some(first) = parts.first() else { return Ok(()) };
     for (number, part) in parts.iter().enumerate() {
         if let Some(difference) = differ(&first.header, &part.header) {
@@ -197,15 +197,15 @@ fn differ(one: &Header, other: &Header) -> Option<String> {
 ///
 /// # Errors
 /// A part cannot be read.
-pub fn add_up(parts: &[Part], meta: &Meta) -> Result<Results, ShardError> {
-    let read = |part: &Part| {
+pub fn add_up(parts: &[ShardPart], meta: &RunMeta) -> Result<Results, ShardError> {
+    let read = |part: &ShardPart| {
         let damaged = |error: crate::metrics::shard::Unreadable| ShardError::Damaged { path: part.dir.join(FILE), what: error.to_string() };
         decode(meta.clone(), &part.books).map_err(damaged)
     };
     let Some((first, others)) = parts.split_first() else {
         return Err(ShardError::Missing { missing: "all are".to_owned(), of: 0 });
     };
-    let name = |part: &Part| format!("shard {}", part.header.shard);
+    let name = |part: &ShardPart| format!("shard {}", part.header.shard);
     let mut sum = read(first)?;
     if !others.is_empty() {
         sum.parts = Parts::default();
@@ -223,7 +223,7 @@ pub fn add_up(parts: &[Part], meta: &Meta) -> Result<Results, ShardError> {
 mod tests {
     use super::*;
 
-    fn part(dir: &str, shard: &str, scenario: &str) -> Part {
+    fn part(dir: &str, shard: &str, scenario: &str) -> ShardPart {
         let header = Header {
             version: "1".to_owned(),
             commit: String::new(),
@@ -234,7 +234,7 @@ mod tests {
             started: String::new(),
             notices: Vec::new(),
         };
-        Part { dir: dir.into(), header, books: Vec::new() }
+        ShardPart { dir: dir.into(), header, books: Vec::new() }
     }
 
     #[test]

@@ -9,10 +9,10 @@ use super::runs::Seeds;
 use super::spread::Runs;
 use super::tables::{ending_rows, kept_statuses};
 use crate::fault::liveness::Finds;
-use crate::metrics::answers::Answer;
-use crate::metrics::bank::{Key, Metric};
-use crate::metrics::book::{Book, FaultBook, Results};
+use crate::metrics::answers::RefusalAnswer;
+use crate::metrics::book::{CohortCounts, FaultBook, Results};
 use crate::metrics::carried::short;
+use crate::metrics::distributions::{DistributionKey, TimeMetric};
 use crate::metrics::latency::Times;
 use crate::metrics::latency::needed;
 use crate::metrics::liveness::Watched;
@@ -56,19 +56,19 @@ pub fn summarise(results: &Results, seeds: Option<&Seeds>, verdict: &Verdict, co
         close_reasons: close_reasons(results),
         endings: ending_rows(results),
         reconnect: reconnect(results, &total, |_| true),
-        opening_handshake_us: times(Metric::OpeningHandshake),
-        tcp_connect_us: times(Metric::TcpConnect),
-        tls_us: times(Metric::Tls),
-        tls_full_us: times(Metric::TlsFull),
-        tls_resumed_us: times(Metric::TlsResumed),
-        closing_handshake_us: times(Metric::ClosingHandshake),
-        close_ack_us: times(Metric::CloseAck),
-        fin_wait_us: times(Metric::FinWait),
+        opening_handshake_us: times(TimeMetric::OpeningHandshake),
+        tcp_connect_us: times(TimeMetric::TcpConnect),
+        tls_us: times(TimeMetric::Tls),
+        tls_full_us: times(TimeMetric::TlsFull),
+        tls_resumed_us: times(TimeMetric::TlsResumed),
+        closing_handshake_us: times(TimeMetric::ClosingHandshake),
+        close_ack_us: times(TimeMetric::CloseAck),
+        fin_wait_us: times(TimeMetric::FinWait),
         messages: messages(results, &total, |_| true),
         cohorts,
         faults: (0..meta.faults.len()).map(|fault| fault_row(results, fault)).collect(),
         liveness: liveness(results),
-        surprises: super::surprises::surprises(results),
+        surprises: super::unexpected_codes::surprises(results),
         runs: seeds.map(Runs::of),
         generator: generator(results),
         notices: notices(results),
@@ -77,7 +77,7 @@ pub fn summarise(results: &Results, seeds: Option<&Seeds>, verdict: &Verdict, co
     summary
 }
 
-fn clients(book: &Book, planned: u64) -> Clients {
+fn clients(book: &CohortCounts, planned: u64) -> Clients {
     Clients {
         planned,
         started: book.started,
@@ -89,7 +89,7 @@ fn clients(book: &Book, planned: u64) -> Clients {
     }
 }
 
-fn attempts(results: &Results, book: &Book, cohort: Option<u16>) -> Attempts {
+fn attempts(results: &Results, book: &CohortCounts, cohort: Option<u16>) -> Attempts {
     let ledger = &book.ledger;
     Attempts {
         total: ledger.attempts,
@@ -105,11 +105,11 @@ fn attempts(results: &Results, book: &Book, cohort: Option<u16>) -> Attempts {
 }
 
 /// `t_ready - t_fault` of the outages that pass the filter, censored ones included.
-fn reconnect_times(results: &Results, keep: impl Fn(Key) -> bool) -> Times {
-    results.bank.survival(Metric::ReconnectTime, keep).times()
+fn reconnect_times(results: &Results, keep: impl Fn(DistributionKey) -> bool) -> Times {
+    results.bank.survival(TimeMetric::ReconnectTime, keep).times()
 }
 
-fn reconnect(results: &Results, book: &Book, keep: impl Fn(Key) -> bool) -> Reconnect {
+fn reconnect(results: &Results, book: &CohortCounts, keep: impl Fn(DistributionKey) -> bool) -> Reconnect {
     let survival = |metric| results.bank.survival(metric, &keep);
     let times = |metric| survival(metric).times();
     Reconnect {
@@ -119,14 +119,14 @@ fn reconnect(results: &Results, book: &Book, keep: impl Fn(Key) -> bool) -> Reco
         gave_up: book.lost,
         attempts_mean: (book.recovered > 0).then(|| book.recovery_attempts as f64 / book.recovered as f64),
         time_us: reconnect_times(results, &keep),
-        observed_us: survival(Metric::ReconnectTime).horizon(),
-        detect_us: times(Metric::Detect),
-        backoff_us: times(Metric::Backoff),
-        attempt_us: times(Metric::Attempt),
+        observed_us: survival(TimeMetric::ReconnectTime).horizon(),
+        detect_us: times(TimeMetric::Detect),
+        backoff_us: times(TimeMetric::Backoff),
+        attempt_us: times(TimeMetric::Attempt),
     }
 }
 
-fn messages(results: &Results, book: &Book, keep: impl Fn(Key) -> bool) -> Messages {
+fn messages(results: &Results, book: &CohortCounts, keep: impl Fn(DistributionKey) -> bool) -> Messages {
     let times = |metric| results.bank.survival(metric, &keep).times();
     Messages {
         due: book.due,
@@ -137,8 +137,8 @@ fn messages(results: &Results, book: &Book, keep: impl Fn(Key) -> bool) -> Messa
         answered: book.answered,
         lost: book.lost_messages,
         unanswered: book.unanswered,
-        rtt_us: times(Metric::Rtt),
-        rtt_from_sent_us: times(Metric::RttFromSent),
+        rtt_us: times(TimeMetric::Rtt),
+        rtt_from_sent_us: times(TimeMetric::RttFromSent),
     }
 }
 
@@ -241,7 +241,7 @@ fn by_status(results: &Results, cohort: Option<u16>) -> BTreeMap<String, u64> {
 }
 
 fn answers(results: &Results) -> Vec<AnswerRow> {
-    let row = |(answer, count): (Answer, u64)| AnswerRow {
+    let row = |(answer, count): (RefusalAnswer, u64)| AnswerRow {
         status: answer.status,
         retry_after_s: answer.retry_after_s,
         location: answer.location,
@@ -261,7 +261,7 @@ fn close_reasons(results: &Results) -> Vec<CloseReason> {
 }
 
 fn generator(results: &Results) -> Generator {
-    let (lag, usage) = (results.latency(Metric::Lag), results.usage);
+    let (lag, usage) = (results.latency(TimeMetric::Lag), results.usage);
     let grown = usage.rss_peak_bytes.saturating_sub(usage.rss_base_bytes);
     Generator {
         lag_p99_us: lag.quantile(0.99).filter(|_| lag.count() >= needed(0.99)),

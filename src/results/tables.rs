@@ -3,13 +3,13 @@
 use super::record::{CountRow, EndingRow, EventRow, ReconnectRow, TimelineRow};
 use crate::close::{Ending, TcpEnd, TlsEnd};
 use crate::event::{Event, Outcome, Stage, Stages, UnderWay};
-use crate::expect::Outcome as Became;
+use crate::expect::OutcomeLabel as Became;
 use crate::metrics::book::Results;
 use crate::metrics::carried::so_few;
 use crate::metrics::ending::EndingKey;
 use crate::metrics::latency::micros;
-use crate::metrics::meta::Meta;
-use crate::metrics::milestones::Kept;
+use crate::metrics::meta::RunMeta;
+use crate::metrics::milestones::SampledEvent;
 use crate::metrics::outage::Outage;
 use crate::metrics::subject;
 use crate::metrics::timeline::AttemptKey;
@@ -59,7 +59,7 @@ pub fn ending_rows(results: &Results) -> Vec<EndingRow> {
     rows
 }
 
-fn ending_row(meta: &Meta, key: &EndingKey, count: u64) -> EndingRow {
+fn ending_row(meta: &RunMeta, key: &EndingKey, count: u64) -> EndingRow {
     EndingRow {
         cohort: meta.cohort(key.cohort),
         cause: meta.cause(key.cause),
@@ -87,7 +87,7 @@ pub fn reconnect_rows(results: &Results) -> Vec<ReconnectRow> {
     outages.into_iter().map(|outage| reconnect_row(&results.meta, outage, weight)).collect()
 }
 
-fn reconnect_row(meta: &Meta, outage: &Outage, weight: f64) -> ReconnectRow {
+fn reconnect_row(meta: &RunMeta, outage: &Outage, weight: f64) -> ReconnectRow {
     ReconnectRow {
         client: outage.client,
         cohort: meta.cohort(outage.cohort),
@@ -157,7 +157,7 @@ fn count_row(second: u32, metric: &str, cohort: String, count: u64) -> CountRow 
 }
 
 /// An ending by the client's account and, where it is known, by the server's.
-fn close_rows(meta: &Meta, second: u32, key: &EndingKey, count: u64) -> impl Iterator<Item = CountRow> {
+fn close_rows(meta: &RunMeta, second: u32, key: &EndingKey, count: u64) -> impl Iterator<Item = CountRow> {
     let row = |side: &str, reported, wire, (tcp_end, tls_end): (TcpEnd, Option<TlsEnd>), clean| CountRow {
         fault: key.fault.map(|fault| meta.fault(fault)),
         side: Some(side.to_owned()),
@@ -184,12 +184,12 @@ pub(super) fn kept_statuses(results: &Results) -> BTreeSet<u16> {
 
 /// `events.csv`, by offset, then in the order in which they were recorded.
 pub fn event_rows(results: &Results) -> Vec<EventRow> {
-    let mut kept: Vec<&Kept> = results.events.kept().iter().chain(results.milestones.kept()).collect();
+    let mut kept: Vec<&SampledEvent> = results.events.kept().iter().chain(results.milestones.kept()).collect();
     kept.sort_by_key(|(at, number, _)| (*at, *number));
     kept.into_iter().map(|(at, _, event)| event_row(&results.meta, *at, event)).collect()
 }
 
-fn event_row(meta: &Meta, offset_us: u64, event: &Event) -> EventRow {
+fn event_row(meta: &RunMeta, offset_us: u64, event: &Event) -> EventRow {
     let (client, fault) = subject(event);
     let (name, connection, detail) = describe(meta, event);
     let connection = connection.map(|connection: crate::event::ConnectionNo| connection.0);
@@ -197,7 +197,7 @@ fn event_row(meta: &Meta, offset_us: u64, event: &Event) -> EventRow {
     EventRow { offset_us, event: name.to_owned(), client: client.map(|client| client.0), connection, fault, detail }
 }
 
-fn describe(meta: &Meta, event: &Event) -> (&'static str, Option<crate::event::ConnectionNo>, String) {
+fn describe(meta: &RunMeta, event: &Event) -> (&'static str, Option<crate::event::ConnectionNo>, String) {
     match event {
         Event::Arrived { due, .. } => ("arrived", None, format!("due_us={}", micros(*due))),
         Event::AttemptStarted { due, .. } => ("attempt_started", None, format!("due_us={}", micros(*due))),
@@ -296,7 +296,7 @@ fn give_up(why: &crate::event::GiveUp) -> String {
     }
 }
 
-fn ending_detail(meta: &Meta, ending: &Ending) -> String {
+fn ending_detail(meta: &RunMeta, ending: &Ending) -> String {
     let code = |code: Option<u16>| code.map_or("none".to_owned(), |code| code.to_string());
     let mut detail = format!(
         "cause={} initiator={} code={} wire_received={} wire_sent={} tcp_end={}{} mid_frame={} clean={}",

@@ -1,6 +1,6 @@
 //! What this process uses: processor time and memory, from the kernel's accounts.
 
-use crate::metrics::book::Usage;
+use crate::metrics::book::ProcessUsage;
 use nix::sys::resource::{UsageWho, getrusage};
 use std::fs;
 
@@ -18,8 +18,13 @@ impl Baseline {
     }
 
     /// What was used since; the peak of the resident size is that of the whole life of the process.
-    pub fn used(&self) -> Usage {
-        Usage { cpu_s: cpu_s() - self.cpu_s, rss_peak_bytes: status_bytes("VmHWM:"), rss_base_bytes: self.rss_bytes, uncounted_openings: 0 }
+    pub fn used(&self) -> ProcessUsage {
+        ProcessUsage {
+            cpu_s: cpu_s() - self.cpu_s,
+            rss_peak_bytes: status_bytes("VmHWM:"),
+            rss_base_bytes: self.rss_bytes,
+            uncounted_openings: 0,
+        }
     }
 }
 

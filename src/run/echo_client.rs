@@ -8,20 +8,20 @@ use crate::fault::Side;
 use crate::load::attempt;
 use crate::seed::Seed;
 use crate::sut::endpoint;
-use crate::template::Values;
+use crate::template::TemplateValues;
 use crate::transport::tls::Trust;
 use crate::ws::handshake::client::Request;
 use crate::ws::session::mailbox::Control;
-use crate::ws::session::{Happening, Limits, Session};
+use crate::ws::session::{Session, SessionDeadlines, SessionEvent};
 use std::borrow::Cow;
 use std::time::Duration;
 use tokio_tungstenite::tungstenite::Message;
 
 /// The defaults of a cohort's deadlines.
-const LIMITS: Limits = Limits { close: Duration::from_secs(10), fin: Duration::from_secs(2) };
+const LIMITS: SessionDeadlines = SessionDeadlines { close: Duration::from_secs(10), fin: Duration::from_secs(2) };
 
 /// It is no client's.
-const NOBODY: Values<'_> = Values { client: Cow::Borrowed("0"), attempt: Cow::Borrowed("1") };
+const NOBODY: TemplateValues<'_> = TemplateValues { client: Cow::Borrowed("0"), attempt: Cow::Borrowed("1") };
 
 /// What came of a connection that sent everything back.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub async fn echo(url: &str) -> Result<Echoed, String> {
     let (control, mut text) = (Control::default(), None);
     loop {
         match session.next(&control, None).await {
-            Happening::Message(message) => {
+            SessionEvent::Message(message) => {
                 if let Message::Text(words) = &message {
                     text = Some(words.to_string());
                 }
@@ -53,7 +53,7 @@ pub async fn echo(url: &str) -> Result<Echoed, String> {
                     session.send(message);
                 }
             }
-            Happening::Ended { ending, .. } => return Ok(Echoed { ending, text }),
+            SessionEvent::Ended { ending, .. } => return Ok(Echoed { ending, text }),
             _ => {}
         }
     }

@@ -1,17 +1,17 @@
 //! Carries out the schedule of faults: fires, selects, reverts. What a fault does to bytes is not its business.
 
 use crate::event::Event;
-use crate::fault::{Effect, Gate, OnProcess, Side, Step};
-use crate::load::context::Shared;
-use crate::load::registry::{Place, Waiting};
+use crate::fault::{ConnectionEffects, Effect, InjectionStep, OnProcess, Side};
+use crate::load::context::RunContext;
+use crate::load::registry::{ConnectionPlace, WaitingFault};
 use crate::load::waiting::tell_servers;
 use crate::plan::{Fault, Firing, Phase, Standing, draw_exactly};
 use crate::seed::Stream;
 use crate::server::protocol::ToServer;
 use crate::sut::error::RunError;
-use crate::sut::target_events::Order;
+use crate::sut::target_events::TargetEvent;
 use crate::ws::handshake::own_headers::Id;
-use crate::ws::session::mailbox::{Command, Dose};
+use crate::ws::session::mailbox::{FiredInjection, SessionCommand};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -21,7 +21,7 @@ use tokio::time::sleep_until;
 const NOT_BACK: &str = "it was not ready again by the end of the run";
 
 /// Fires one fault through the run.
-pub(crate) async fn run(shared: Arc<Shared>, index: u16) {
+pub(crate) async fn run(shared: Arc<RunContext>, index: u16) {
     let plan = shared.plan.clone();
     let fault = &plan.faults[usize::from(index)];
     let mut injector = Injector {
@@ -47,7 +47,7 @@ pub(crate) async fn run(shared: Arc<Shared>, index: u16) {
 }
 
 struct Injector<'a> {
-    shared: &'a Arc<Shared>,
+    shared: &'a Arc<RunContext>,
     fault: &'a Fault,
     /// The present one.
     firing: Firing,
@@ -82,7 +82,7 @@ impl Injector<'_> {
             return self.record(&Event::Spent { fault: self.firing.fault, firing: self.firing.number });
         }
         match self.fault.inject.effect(self.fault.side) {
-            Effect::Connection { gate, steps } => self.connections(Dose { firing: self.firing, gate, steps, quiet: false }).await,
+            Effect::Connection { gate, steps } => self.connections(FiredInjection { firing: self.firing, gate, steps, quiet: false }).await,
             Effect::BothEnds { client, server } => self.both_ends(client, server).await,
             Effect::Attempt(effect) => {
                 let standing = self.standing();
@@ -118,7 +118,7 @@ impl Injector<'_> {
     }
 
     /// Draws the connections of a firing, and tells of it.
-    async fn choose(&mut self) -> Vec<(Id, Place)> {
+    async fn choose(&mut self) -> Vec<(Id, ConnectionPlace)> {
         let (shared, firing) = (self.shared, self.firing);
         let eligible = || shared.registry.eligible(&self.fault.select, &self.clients, shared.journal.now());
         let mut candidates = eligible();
@@ -138,30 +138,30 @@ impl Injector<'_> {
     }
 
     /// Both ends of each chosen connection; the client tells when the fault acts.
-    async fn both_ends(&mut self, client: Vec<Step>, server: Vec<Step>) {
+    async fn both_ends(&mut self, client: Vec<InjectionStep>, server: Vec<InjectionStep>) {
         let chosen = self.choose().await;
-        let dose = |steps, quiet| Dose { firing: self.firing, gate: Gate::default(), steps, quiet };
+        let dose = |steps, quiet| FiredInjection { firing: self.firing, gate: ConnectionEffects::default(), steps, quiet };
         let (server, client) = (dose(server, true), Arc::new(dose(client, false)));
         tell_servers(self.shared, &server, &chosen);
         for (id, _) in &chosen {
-            self.shared.registry.slot(id.client).control.send(Command::Inject(client.clone()));
+            self.shared.registry.slot(id.client).control.send(SessionCommand::Inject(client.clone()));
         }
         if self.fault.new {
             // The client's end decides for both.
-            self.shared.registry.stand(Waiting { client, server: Some(Arc::new(server)) }, self.standing());
+            self.shared.registry.stand(WaitingFault { client, server: Some(Arc::new(server)) }, self.standing());
         }
     }
 
-    async fn connections(&mut self, dose: Dose) {
+    async fn connections(&mut self, dose: FiredInjection) {
         let shared = self.shared;
         let chosen = self.choose().await;
         if self.fault.side == Side::Client {
             let dose = Arc::new(dose);
             for (id, _) in &chosen {
-                shared.registry.slot(id.client).control.send(Command::Inject(dose.clone()));
+                shared.registry.slot(id.client).control.send(SessionCommand::Inject(dose.clone()));
             }
             if self.fault.new {
-                shared.registry.stand(Waiting { client: dose, server: None }, self.standing());
+                shared.registry.stand(WaitingFault { client: dose, server: None }, self.standing());
             }
         } else {
             tell_servers(shared, &dose, &chosen);
@@ -186,7 +186,7 @@ impl Injector<'_> {
                 let chosen: std::collections::HashSet<_> = chosen.iter().map(|id| id.client).collect();
                 for (client, slot) in shared.registry.each() {
                     if chosen.contains(&client) || matches!(slot.place().phase, Some(Phase::Open | Phase::Closing)) {
-                        slot.control.send(Command::Revert(firing));
+                        slot.control.send(SessionCommand::Revert(firing));
                     }
                 }
             } else {
@@ -220,7 +220,7 @@ fn no_instance(named: Option<u16>) -> String {
 }
 
 /// What happens to processes.
-async fn process(shared: &Arc<Shared>, firing: Firing, effect: &OnProcess, holds: Option<Duration>) {
+async fn process(shared: &Arc<RunContext>, firing: Firing, effect: &OnProcess, holds: Option<Duration>) {
     let nobody = |named| {
         shared.journal.record(&fired(firing, 0, None));
         shared.journal.record(&not_carried_out(firing, no_instance(named)));
@@ -253,14 +253,14 @@ async fn process(shared: &Arc<Shared>, firing: Firing, effect: &OnProcess, holds
 }
 
 /// What happens to one process. The connections it holds are marked first, so that their ends have their cause.
-async fn one(shared: &Arc<Shared>, firing: Firing, instance: u16, effect: &OnProcess, holds: Option<Duration>) {
+async fn one(shared: &Arc<RunContext>, firing: Firing, instance: u16, effect: &OnProcess, holds: Option<Duration>) {
     let ends = match effect {
         OnProcess::Pause { .. } => false,
         // The embedded server says of each connection how it ended: another fault may have been first.
         OnProcess::Graceful { .. } => shared.fleet.is_foreign(),
         OnProcess::Crash { .. } | OnProcess::Rolling { .. } => true,
     };
-    tell(shared, Order::Mark { firing, instance, ends }).await;
+    tell(shared, TargetEvent::Mark { firing, instance, ends }).await;
     let (fleet, journal) = (&shared.fleet, &shared.journal);
     let begin = |what| shared.under_way.begin((firing, instance), what, journal.now());
     let done = match effect {
@@ -268,8 +268,8 @@ async fn one(shared: &Arc<Shared>, firing: Firing, instance: u16, effect: &OnPro
             let killed = begin("it was not killed by the end of the run").by(fleet.crash(instance, journal));
             match act_or_spare(shared, (firing, instance), killed).await {
                 Ok(at) => {
-                    tell(shared, Order::Struck { firing, instance, at }).await;
-                    tell(shared, Order::Gone { instance }).await;
+                    tell(shared, TargetEvent::Struck { firing, instance, at }).await;
+                    tell(shared, TargetEvent::Gone { instance }).await;
                     sleep_until(journal.instant(at + *down)).await;
                     begin(NOT_BACK).by(fleet.start_again(instance, journal)).await
                 }
@@ -279,14 +279,14 @@ async fn one(shared: &Arc<Shared>, firing: Firing, instance: u16, effect: &OnPro
         OnProcess::Graceful { code, reason, grace, spread, down, .. } => {
             let command = ToServer::Graceful { fault: firing.fault, code: *code, reason: reason.clone(), grace: *grace, spread: *spread };
             if fleet.is_foreign() {
-                tell(shared, Order::Struck { firing, instance, at: journal.now() }).await;
+                tell(shared, TargetEvent::Struck { firing, instance, at: journal.now() }).await;
             }
             let stopping = fleet.stop(instance, command, *grace + *spread, journal);
             let stopped = begin("it had not stopped by the end of the run").by(stopping);
             match act_or_spare(shared, (firing, instance), stopped).await {
                 Ok(()) => {
                     let gone = journal.now();
-                    tell(shared, Order::Gone { instance }).await;
+                    tell(shared, TargetEvent::Gone { instance }).await;
                     sleep_until(journal.instant(gone + *down)).await;
                     begin(NOT_BACK).by(fleet.start_again(instance, journal)).await
                 }
@@ -297,13 +297,13 @@ async fn one(shared: &Arc<Shared>, firing: Firing, instance: u16, effect: &OnPro
             let paused = begin("it was not paused by the end of the run").by(fleet.pause(firing, instance, journal));
             match act_or_spare(shared, (firing, instance), paused).await {
                 Ok(at) => {
-                    tell(shared, Order::Struck { firing, instance, at }).await;
+                    tell(shared, TargetEvent::Struck { firing, instance, at }).await;
                     match holds {
                         Some(holds) => {
                             sleep_until(journal.instant(at + holds)).await;
                             let resumed =
                                 begin("it was not continued by the end of the run").by(fleet.resume(firing, instance, journal)).await;
-                            tell(shared, Order::Unmark { firing }).await;
+                            tell(shared, TargetEvent::Unmark { firing }).await;
                             resumed
                         }
                         None => Ok(()),
@@ -321,21 +321,21 @@ async fn one(shared: &Arc<Shared>, firing: Firing, instance: u16, effect: &OnPro
 
 /// Does something to a process. Where that fails, nothing has happened to the connections that were marked for it.
 async fn act_or_spare<T>(
-    shared: &Shared,
+    shared: &RunContext,
     (firing, instance): (Firing, u16),
     act: impl Future<Output = Result<T, RunError>>,
 ) -> Result<T, RunError> {
     let done = act.await;
     if done.is_err() {
-        tell(shared, Order::Spared { firing, instance }).await;
+        tell(shared, TargetEvent::Spared { firing, instance }).await;
     }
     done
 }
 
 /// Carries an order out, here and in all workers.
-async fn tell(shared: &Shared, order: Order) {
+async fn tell(shared: &RunContext, order: TargetEvent) {
     obey(shared, &order);
-    let (Order::Mark { firing, .. } | Order::Struck { firing, .. } | Order::Unmark { firing }) = order else {
+    let (TargetEvent::Mark { firing, .. } | TargetEvent::Struck { firing, .. } | TargetEvent::Unmark { firing }) = order else {
         return drop(shared.crew.tell(order).await);
     };
     for worker in shared.crew.tell(order).await {
@@ -345,40 +345,40 @@ async fn tell(shared: &Shared, order: Order) {
 }
 
 /// Carries an order out on the clients of this process.
-pub(crate) fn obey(shared: &Shared, order: &Order) {
+pub(crate) fn obey(shared: &RunContext, order: &TargetEvent) {
     let marked = || shared.marked.lock().unwrap_or_else(PoisonError::into_inner);
     match *order {
-        Order::Mark { firing, instance, ends } => {
+        TargetEvent::Mark { firing, instance, ends } => {
             let ids = mark(shared, firing, instance, ends);
             shared.deafen_clients_of(instance);
             shared.journal.record(&fired(firing, ids.len(), None));
             marked().insert((firing, instance), ids);
         }
-        Order::Struck { firing, instance, at } => {
+        TargetEvent::Struck { firing, instance, at } => {
             for id in marked().remove(&(firing, instance)).unwrap_or_default() {
                 shared.journal.record_at(at, &Event::Injected { fault: firing.fault, client: id.client, connection: id.connection });
             }
         }
-        Order::Gone { instance } => {
+        TargetEvent::Gone { instance } => {
             for (_, slot) in shared.registry.each() {
                 slot.set(|place| place.orphan |= place.instance == instance && matches!(place.phase, Some(Phase::Open | Phase::Closing)));
             }
         }
-        Order::Spared { firing, instance } => {
+        TargetEvent::Spared { firing, instance } => {
             marked().remove(&(firing, instance));
             for (_, slot) in shared.registry.each() {
                 slot.set(|place| place.mark = place.mark.filter(|(of, _)| *of != firing || place.instance != instance));
             }
         }
-        Order::Unmark { firing } => {
+        TargetEvent::Unmark { firing } => {
             unmark(shared, firing);
             shared.journal.record(&Event::Reverted { fault: firing.fault, firing: firing.number });
         }
-        Order::Up { instance, up } => shared.fleet.set_up(instance, up),
+        TargetEvent::Up { instance, up } => shared.fleet.set_up(instance, up),
     }
 }
 
-fn mark(shared: &Shared, firing: Firing, instance: u16, ends: bool) -> Vec<Id> {
+fn mark(shared: &RunContext, firing: Firing, instance: u16, ends: bool) -> Vec<Id> {
     let mut marked = Vec::new();
     for (client, slot) in shared.registry.each() {
         slot.set(|place| {
@@ -396,7 +396,7 @@ fn mark(shared: &Shared, firing: Firing, instance: u16, ends: bool) -> Vec<Id> {
 }
 
 /// What ends these connections later has another reason.
-fn unmark(shared: &Shared, firing: Firing) {
+fn unmark(shared: &RunContext, firing: Firing) {
     for (_, slot) in shared.registry.each() {
         slot.set(|place| place.mark = place.mark.filter(|mark| *mark != (firing, false)));
     }

@@ -4,16 +4,16 @@
 //! It is for tests. On one thread whose clock is paused it repeats itself event by event, and is compared with the simulator: nothing takes
 //! time there but what the plan says. Tokio's timers count milliseconds, so what a plan has in finer units comes up to one late.
 
-use crate::load::context::Shared;
+use crate::load::context::RunContext;
 use crate::load::hits::Hits;
 use crate::metrics::{Recorder, Results};
 use crate::plan::{Plan, Shard, Target};
-use crate::recorder::Journal;
+use crate::recorder::SharedRecorder;
 use crate::run::{arrivals, measure};
 use crate::sut::Fleet;
 use crate::sut::error::RunError;
 use crate::sut::in_memory;
-use crate::sut::target_events::Crew;
+use crate::sut::target_events::TargetEvents;
 use crate::transport::clock::Clock;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -39,7 +39,7 @@ pub async fn run_in_memory(plan: Arc<Plan>) -> Result<Results, RunError> {
 }
 
 /// As [`run_in_memory`], one shard of the plan, which has servers of its own; with the closed books.
-async fn run_with_books(plan: Arc<Plan>, shard: Shard) -> Result<(Results, Arc<Journal>), RunError> {
+async fn run_with_books(plan: Arc<Plan>, shard: Shard) -> Result<(Results, Arc<SharedRecorder>), RunError> {
     let settings = match (&plan.target, in_memory::obstacle(&plan)) {
         (Target::Embedded(settings), None) => settings,
         (_, obstacle) => return Err(RunError::NeedsProcesses { what: obstacle.unwrap_or("the target").to_owned() }),
@@ -48,9 +48,9 @@ async fn run_with_books(plan: Arc<Plan>, shard: Shard) -> Result<(Results, Arc<J
     let (fleet, reports) = Fleet::in_memory(&plan, settings, clock).await?;
     let fleet = Arc::new(fleet);
     let arrivals = arrivals(&plan, shard);
-    let journal = Arc::new(Journal::open(Recorder::new(&plan, shard), plan.duration, clock, clock.now_ns()));
+    let journal = Arc::new(SharedRecorder::open(Recorder::new(&plan, shard), plan.duration, clock, clock.now_ns()));
     let hits = Hits::new(&plan, shard);
-    let shared = Shared::new(plan.clone(), Some(shard), hits, journal.clone(), fleet.clone(), Crew::default())?;
+    let shared = RunContext::new(plan.clone(), Some(shard), hits, journal.clone(), fleet.clone(), TargetEvents::default())?;
     let results = measure(&shared, arrivals, reports, std::future::pending(), &mut |_| ()).await;
     fleet.shut_down().await;
     results.map(|results| (results, journal))

@@ -9,7 +9,7 @@ pub(crate) mod in_memory;
 use crate::event::{ClientIndex, Event};
 use crate::load::attempt;
 use crate::load::client;
-use crate::load::context::Shared;
+use crate::load::context::RunContext;
 use crate::load::fd_limit;
 pub use crate::load::fd_limit::raise_files;
 use crate::load::hits::Hits;
@@ -18,7 +18,7 @@ use crate::load::source_address::Sources;
 use crate::load::who_is_hit;
 use crate::metrics::{Recorder, Results, Status};
 use crate::plan::{Before, Plan, Shard};
-use crate::recorder::Journal;
+use crate::recorder::SharedRecorder;
 pub use crate::run::echo_client::{Echoed, echo};
 pub use crate::run::in_memory::run_in_memory;
 use crate::server::protocol::{FromServer, ToServer};
@@ -28,9 +28,9 @@ use crate::sut::control_links;
 pub(crate) use crate::sut::control_links::ToWorkers;
 pub use crate::sut::error::RunError;
 use crate::sut::target_events;
-pub(crate) use crate::sut::target_events::Crew;
+pub(crate) use crate::sut::target_events::TargetEvents;
 pub use crate::sut::this_program;
-use crate::sut::{Fleet, Reports, Setting};
+use crate::sut::{Fleet, Reports, TargetSetting};
 use crate::transport::clock::{Clock, monotonic_ns};
 use std::collections::BTreeSet;
 use std::io;
@@ -60,29 +60,29 @@ pub struct Places {
 }
 
 /// A target that has been started, with the clients elsewhere.
-pub(crate) struct Led {
+pub(crate) struct StartedTarget {
     fleet: Arc<Fleet>,
     reports: Reports,
-    crew: Crew,
+    crew: TargetEvents,
     /// Opening handshakes that it was asked for.
     uncounted: u64,
 }
 
 /// When a run begins.
 #[derive(Clone, Copy, Debug)]
-pub enum Start {
+pub enum RunStart {
     /// As soon as the target is ready.
     Ready,
     /// At this reading of raw CLOCK_MONOTONIC, in ns, or as soon as the target is ready, if that is later.
     At(u64),
 }
 
-impl Start {
+impl RunStart {
     /// Offset 0 of a run that is ready at `ready_ns`.
     pub(crate) fn not_before(self, ready_ns: u64) -> u64 {
         match self {
-            Start::Ready => ready_ns,
-            Start::At(at) => at.max(ready_ns),
+            RunStart::Ready => ready_ns,
+            RunStart::At(at) => at.max(ready_ns),
         }
     }
 }
@@ -95,14 +95,14 @@ impl Start {
 pub async fn run(
     plan: Arc<Plan>,
     shard: Shard,
-    start: Start,
+    start: RunStart,
     places: &Places,
     stop: impl Future<Output = ()>,
     mut snapshots: Publisher,
 ) -> Result<Results, RunError> {
     fd_limit::check(&plan, shard)?;
     tokio::pin!(stop);
-    let crew = Crew::default();
+    let crew = TargetEvents::default();
     let led = tokio::select! {
         // Starting may take long: a stop wins.
         biased;
@@ -111,8 +111,8 @@ pub async fn run(
     };
     let arrivals = arrivals(&plan, shard);
     let recorder = Recorder::new(&plan, shard);
-    let journal = Arc::new(Journal::open(recorder, plan.duration, Clock::Machine, start.not_before(monotonic_ns())));
-    let results = match Shared::new(plan.clone(), Some(shard), Hits::new(&plan, shard), journal, led.fleet.clone(), crew) {
+    let journal = Arc::new(SharedRecorder::open(recorder, plan.duration, Clock::Machine, start.not_before(monotonic_ns())));
+    let results = match RunContext::new(plan.clone(), Some(shard), Hits::new(&plan, shard), journal, led.fleet.clone(), crew) {
         Ok(shared) => measure(&shared, arrivals, led.reports, stop, &mut publish(&shared, &mut snapshots)).await,
         Err(error) => Err(error),
     };
@@ -132,8 +132,8 @@ fn with_uncounted(mut results: Results, openings: u64) -> Results {
 /// # Errors
 /// If it cannot be started, cannot be reached from the addresses that the plan gives, or, where it is not ours, does not answer an
 /// opening handshake.
-pub(crate) async fn lead(plan: &Plan, places: &Places, workers: ToWorkers, crew: Crew) -> Result<Led, RunError> {
-    let setting = Setting { plan, program: places.program.clone(), output: places.output.clone(), workers, crew: crew.clone() };
+pub(crate) async fn lead(plan: &Plan, places: &Places, workers: ToWorkers, crew: TargetEvents) -> Result<StartedTarget, RunError> {
+    let setting = TargetSetting { plan, program: places.program.clone(), output: places.output.clone(), workers, crew: crew.clone() };
     let (fleet, reports) = Fleet::start(setting).await?;
     let Before { probe, warm_up } = plan.target.before();
     let place = fleet.place(0);
@@ -147,10 +147,10 @@ pub(crate) async fn lead(plan: &Plan, places: &Places, workers: ToWorkers, crew:
         fleet.shut_down().await;
         return Err(error);
     }
-    Ok(Led { fleet: Arc::new(fleet), reports, crew, uncounted: u64::from(probe) + warmed })
+    Ok(StartedTarget { fleet: Arc::new(fleet), reports, crew, uncounted: u64::from(probe) + warmed })
 }
 
-impl Led {
+impl StartedTarget {
     /// What workers must know to use it.
     pub(crate) fn routes(&self) -> Routes {
         self.fleet.routes()
@@ -169,8 +169,8 @@ impl Led {
         stop: impl Future<Output = ()>,
         mut progress: impl FnMut(Duration),
     ) -> Result<Results, RunError> {
-        let journal = Arc::new(Journal::open(Recorder::new(&plan, Shard::WHOLE), plan.duration, Clock::Machine, epoch_ns));
-        let shared = Shared::new(plan.clone(), None, Hits::new(&plan, shard), journal, self.fleet.clone(), self.crew)?;
+        let journal = Arc::new(SharedRecorder::open(Recorder::new(&plan, Shard::WHOLE), plan.duration, Clock::Machine, epoch_ns));
+        let shared = RunContext::new(plan.clone(), None, Hits::new(&plan, shard), journal, self.fleet.clone(), self.crew)?;
         let answering = tokio::spawn(who_is_hit::answer(shared.clone(), workers, questions));
         let results = measure(&shared, Vec::new(), self.reports, stop, &mut progress).await;
         answering.abort();
@@ -178,15 +178,15 @@ impl Led {
     }
 
     /// What can end the target when the run is over.
-    pub(crate) fn handle(&self) -> Ender {
-        Ender(self.fleet.clone())
+    pub(crate) fn handle(&self) -> TargetHandle {
+        TargetHandle(self.fleet.clone())
     }
 }
 
 /// What can end a target.
-pub(crate) struct Ender(Arc<Fleet>);
+pub(crate) struct TargetHandle(Arc<Fleet>);
 
-impl Ender {
+impl TargetHandle {
     /// Ends all its processes and waits for them.
     pub(crate) async fn shut_down(&self) {
         self.0.shut_down().await;
@@ -194,28 +194,28 @@ impl Ender {
 }
 
 /// The clients of one shard, against a target that another process leads.
-pub(crate) struct Follower {
+pub(crate) struct WorkerRun {
     plan: Arc<Plan>,
     /// Which of the workers, from 0.
     worker: u32,
     shard: Shard,
-    lines: Arc<control_links::Lines>,
+    lines: Arc<control_links::ControlLinks>,
     reports: Reports,
 }
 
-impl Follower {
+impl WorkerRun {
     /// Gets ready.
     ///
     /// # Errors
     /// Too many clients for this process.
-    pub(crate) fn new(plan: Arc<Plan>, (worker, shard): (u32, Shard)) -> Result<Follower, RunError> {
+    pub(crate) fn new(plan: Arc<Plan>, (worker, shard): (u32, Shard)) -> Result<WorkerRun, RunError> {
         fd_limit::check(&plan, shard)?;
-        let (lines, reports) = control_links::Lines::new();
-        Ok(Follower { plan, worker, shard, lines, reports })
+        let (lines, reports) = control_links::ControlLinks::new();
+        Ok(WorkerRun { plan, worker, shard, lines, reports })
     }
 
     /// Where links to server processes are taken up.
-    pub(crate) fn lines(&self) -> Arc<control_links::Lines> {
+    pub(crate) fn lines(&self) -> Arc<control_links::ControlLinks> {
         self.lines.clone()
     }
 
@@ -235,9 +235,9 @@ impl Follower {
         let fleet = Arc::new(Fleet::attach(&self.plan, self.shard, routes, self.lines)?);
         let arrivals = arrivals(&self.plan, self.shard);
         let recorder = Recorder::new(&self.plan, self.shard);
-        let journal = Arc::new(Journal::open(recorder, self.plan.duration, Clock::Machine, epoch_ns));
+        let journal = Arc::new(SharedRecorder::open(recorder, self.plan.duration, Clock::Machine, epoch_ns));
         let hits = Hits::of_another(&self.plan, self.worker, questions);
-        let mut shared = Shared::new(self.plan, Some(self.shard), hits, journal, fleet, Crew::default())?;
+        let mut shared = RunContext::new(self.plan, Some(self.shard), hits, journal, fleet, TargetEvents::default())?;
         if let Some(shared) = Arc::get_mut(&mut shared) {
             shared.follows = true;
         }
@@ -255,13 +255,13 @@ impl Follower {
 }
 
 /// Publishes how the clients of this process stand, whenever it is called.
-fn publish(shared: &Shared, snapshots: &mut Publisher) -> impl FnMut(Duration) {
+fn publish(shared: &RunContext, snapshots: &mut Publisher) -> impl FnMut(Duration) {
     |at| snapshots.publish(at, || shared.journal.snapshot())
 }
 
 /// The run itself, between the start of the target and its end.
 async fn measure(
-    shared: &Arc<Shared>,
+    shared: &Arc<RunContext>,
     arrivals: Vec<(Duration, ClientIndex)>,
     reports: Reports,
     stop: impl Future<Output = ()>,
@@ -288,7 +288,12 @@ async fn measure(
 }
 
 /// Reports progress until the end of the run or `stop`.
-async fn watch(journal: &Journal, duration: Duration, stop: impl Future<Output = ()>, progress: &mut impl FnMut(Duration)) -> Status {
+async fn watch(
+    journal: &SharedRecorder,
+    duration: Duration,
+    stop: impl Future<Output = ()>,
+    progress: &mut impl FnMut(Duration),
+) -> Status {
     let mut tick = interval(SNAPSHOT_EVERY);
     let end = sleep_until(journal.instant(duration));
     tokio::pin!(end, stop);
@@ -321,7 +326,7 @@ pub fn arrivals_peak(plan: &Plan) -> usize {
 }
 
 /// Lets the clients arrive.
-async fn arrive(shared: Arc<Shared>, arrivals: Vec<(Duration, ClientIndex)>) {
+async fn arrive(shared: Arc<RunContext>, arrivals: Vec<(Duration, ClientIndex)>) {
     let mut clients = tokio::task::JoinSet::new();
     let epoch = shared.journal.instant(Duration::ZERO);
     if epoch > Instant::now() {
@@ -346,7 +351,7 @@ async fn arrive(shared: Arc<Shared>, arrivals: Vec<(Duration, ClientIndex)>) {
     }
 }
 
-async fn pace(shared: Arc<Shared>) {
+async fn pace(shared: Arc<RunContext>) {
     let journal = shared.journal.clone();
     let end = shared.plan.duration;
     if shared.fleet.is_in_memory() {
@@ -358,7 +363,7 @@ async fn pace(shared: Arc<Shared>) {
 }
 
 /// Makes events of what the embedded servers report.
-async fn follow_reports(shared: Arc<Shared>, mut reports: mpsc::UnboundedReceiver<FromServer>) {
+async fn follow_reports(shared: Arc<RunContext>, mut reports: mpsc::UnboundedReceiver<FromServer>) {
     let journal = shared.journal.clone();
     let mut reached = BTreeSet::new();
     while let Some(line) = reports.recv().await {
@@ -396,7 +401,7 @@ mod tests {
     use super::*;
 
     /// Size of the future that `make` would make; it is not made.
-    fn size<F>(_: impl FnOnce(Arc<Shared>) -> F) -> usize {
+    fn size<F>(_: impl FnOnce(Arc<RunContext>) -> F) -> usize {
         size_of::<F>()
     }
 
@@ -405,6 +410,6 @@ mod tests {
         // An open connection has its own state beside it, and no buffers while nothing is under way.
         assert!(size(|shared| client::live(shared, ClientIndex(0), Duration::ZERO)) <= 792);
         assert!(size_of::<crate::ws::connection::Connection>() <= 288);
-        assert!(size_of::<crate::load::registry::Slot>() <= 136);
+        assert!(size_of::<crate::load::registry::ClientSlot>() <= 136);
     }
 }

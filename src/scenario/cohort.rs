@@ -3,7 +3,7 @@
 use super::diagnostic::{Diagnostic, Sink};
 use super::keys;
 use super::reader::{Reader, duration, entries, template};
-use super::tree::{Entry, Value};
+use super::tree::{Entry, TomlValue};
 use super::{readiness, reconnect};
 use crate::address::encoded;
 use crate::close;
@@ -178,7 +178,7 @@ fn payload(reader: &Reader<'_>, key: &str, least: Bytes) -> Bytes {
 
 /// Whether a node is the word "none"; complains of other texts.
 fn is_none(node: &super::tree::Node, key: &str, else_takes: &str, sink: &Sink) -> bool {
-    let Value::Text(text) = &node.value else { return false };
+    let TomlValue::Text(text) = &node.value else { return false };
     if text != "none" {
         let title = format!("`{key}` takes \"none\" or {else_takes}");
         sink.push(Diagnostic::new(&node.at, title, format!("found \"{text}\"")).allowed(text, ["none"].into_iter()));
@@ -222,7 +222,7 @@ fn client_heartbeat(
 fn stay(reader: &Reader<'_>) -> Option<Stay> {
     let node = reader.need("for", reader.get("for"))?;
     let time = match &node.value {
-        Value::Table(_) => {
+        TomlValue::Table(_) => {
             let mean = Reader::open(node, &keys::MEAN, reader.sink)?;
             StayTime::Exponential(mean.need("exponential", mean.positive("exponential"))?)
         }

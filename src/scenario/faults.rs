@@ -4,8 +4,8 @@ use super::cohort::check_name;
 use super::diagnostic::{Diagnostic, Sink};
 use super::keys;
 use super::reader::{Reader, entries, quantity, text, whole, wrong};
-use super::tree::{Entry, Node, Value as Tree};
-use crate::fault::{self, Form, Injection, Param, Row, Shape, Side, Value, Values};
+use super::tree::{Entry, Node, TomlValue as Tree};
+use crate::fault::{self, Form, Injection, KindRow, Param, Side, Value, ValueShape, Values};
 use crate::plan::{Cohort, Fault, Model, Phase, Pick, Repeat, Schedule, Select, Target};
 use crate::units::{Bytes, Ratio, parse_duration};
 use std::time::Duration;
@@ -68,7 +68,7 @@ fn fault(node: &Node, number: usize, context: &Context<'_>, sink: &Sink) -> Opti
 }
 
 /// The kinds that can be carried out on a target, by a side.
-fn possible(row: &Row, side: Side, target: &Target) -> bool {
+fn possible(row: &KindRow, side: Side, target: &Target) -> bool {
     row.sides.contains(&side)
         && match (side, target) {
             (Side::Client, _) | (Side::Server, Target::Embedded(_)) => true,
@@ -77,7 +77,7 @@ fn possible(row: &Row, side: Side, target: &Target) -> bool {
         }
 }
 
-fn side(reader: &Reader<'_>, inject: &Node, row: &Row, target: Option<&Target>) -> Option<Side> {
+fn side(reader: &Reader<'_>, inject: &Node, row: &KindRow, target: Option<&Target>) -> Option<Side> {
     let target = target?;
     let name = match target {
         Target::Embedded(_) => "the embedded server",
@@ -104,7 +104,7 @@ fn side(reader: &Reader<'_>, inject: &Node, row: &Row, target: Option<&Target>) 
 }
 
 /// Complains of keys that mean nothing for the kind.
-fn check_form(reader: &Reader<'_>, row: &Row) {
+fn check_form(reader: &Reader<'_>, row: &KindRow) {
     let refuse = |key: &str, why: &str, help: &str| {
         if reader.get(key).is_some() {
             reader.complain(key, format!("`{key}` means nothing for `{}`", row.kind), why, help);
@@ -222,7 +222,7 @@ fn injection(reader: &Reader<'_>, node: &Node, context: &Context<'_>) -> Option<
 }
 
 /// `dir` of the fault is the parameter `dir` of its kind.
-fn direction(reader: &Reader<'_>, row: &Row, values: &mut Values) {
+fn direction(reader: &Reader<'_>, row: &KindRow, values: &mut Values) {
     let Some(dir) = reader.get("dir").and_then(|_| reader.choice("dir", DIRECTIONS)).and(reader.text("dir")) else { return };
     if !row.params.iter().any(|param| param.name == "dir") {
         reader.complain("dir", format!("`{}` has no direction", row.kind), "found here", "leave it out");
@@ -243,25 +243,25 @@ fn check_instance(node: &Node, values: &Values, context: &Context<'_>, sink: &Si
 }
 
 /// The parameters of a kind that has been given none.
-pub fn defaults(row: &Row) -> Values {
+pub fn defaults(row: &KindRow) -> Values {
     Values(row.params.iter().filter_map(|param| Some((param.name.to_owned(), default(param)?))).collect())
 }
 
 fn default(param: &Param) -> Option<Value> {
     let text = param.default?;
     match param.shape {
-        Shape::Duration => parse_duration(text).ok().map(Value::Duration),
-        Shape::Bytes { .. } => text.parse().ok().map(Value::Bytes),
-        Shape::Whole { .. } => text.parse().ok().map(Value::Whole),
-        Shape::Share { .. } => text.parse::<Ratio>().ok().map(|ratio| Value::Share(ratio.0)),
-        Shape::Text { .. } | Shape::Choice(_) => Some(Value::Text(text.to_owned())),
+        ValueShape::Duration => parse_duration(text).ok().map(Value::Duration),
+        ValueShape::Bytes { .. } => text.parse().ok().map(Value::Bytes),
+        ValueShape::Whole { .. } => text.parse().ok().map(Value::Whole),
+        ValueShape::Share { .. } => text.parse::<Ratio>().ok().map(|ratio| Value::Share(ratio.0)),
+        ValueShape::Text { .. } | ValueShape::Choice(_) => Some(Value::Text(text.to_owned())),
     }
 }
 
 fn value(param: &Param, node: &Node, sink: &Sink) -> Option<Value> {
     match param.shape {
-        Shape::Duration => super::reader::duration(param.name, node, sink).map(Value::Duration),
-        Shape::Bytes { max } => {
+        ValueShape::Duration => super::reader::duration(param.name, node, sink).map(Value::Duration),
+        ValueShape::Bytes { max } => {
             let size = quantity::<Bytes>(param.name, "a size", &["B", "KiB"], node, sink)?;
             if size.0 > max {
                 let title = format!("`{}` is out of bounds", param.name);
@@ -269,8 +269,8 @@ fn value(param: &Param, node: &Node, sink: &Sink) -> Option<Value> {
             }
             Some(Value::Bytes(size))
         }
-        Shape::Whole { min, max } => whole(param.name, node, min..=max, sink).map(Value::Whole),
-        Shape::Share { min, max } => {
+        ValueShape::Whole { min, max } => whole(param.name, node, min..=max, sink).map(Value::Whole),
+        ValueShape::Share { min, max } => {
             let share = quantity::<Ratio>(param.name, "a share", &["%"], node, sink)?.0;
             if !(min..=max).contains(&share) {
                 let title = format!("`{}` is out of bounds", param.name);
@@ -278,7 +278,7 @@ fn value(param: &Param, node: &Node, sink: &Sink) -> Option<Value> {
             }
             Some(Value::Share(share))
         }
-        Shape::Text { max } => {
+        ValueShape::Text { max } => {
             let found = text(param.name, node, sink)?;
             if found.len() > max {
                 let label = format!("found {} bytes", found.len());
@@ -286,7 +286,7 @@ fn value(param: &Param, node: &Node, sink: &Sink) -> Option<Value> {
             }
             Some(Value::Text(found.to_owned()))
         }
-        Shape::Choice(words) => {
+        ValueShape::Choice(words) => {
             let found = text(param.name, node, sink)?;
             if !words.contains(&found) {
                 let title = format!("`{}` cannot be \"{found}\"", param.name);

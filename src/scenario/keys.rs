@@ -10,12 +10,12 @@ pub struct Section {
     /// What it is for; one sentence.
     pub doc: &'static str,
     /// In the order in which they are listed.
-    pub keys: &'static [Key],
+    pub keys: &'static [TableKey],
 }
 
 /// A key of a table.
 #[derive(Debug)]
-pub struct Key {
+pub struct TableKey {
     /// As written.
     pub name: &'static str,
     /// What its value looks like.
@@ -26,8 +26,8 @@ pub struct Key {
     pub doc: &'static str,
 }
 
-const fn key(name: &'static str, takes: &'static str, default: &'static str, doc: &'static str) -> Key {
-    Key { name, takes, default, doc }
+const fn key(name: &'static str, takes: &'static str, default: &'static str, doc: &'static str) -> TableKey {
+    TableKey { name, takes, default, doc }
 }
 
 /// All sections, in the order of a scenario.
@@ -101,13 +101,13 @@ pub(super) static ADMIT: Section = Section {
     ],
 };
 
-const PROBE: Key = key(
+const PROBE: TableKey = key(
     "probe",
     "true or false",
     "true",
     "One opening handshake before the run, with the values of the first client, to see that this is a WebSocket server.",
 );
-const WARM_UP: Key =
+const WARM_UP: TableKey =
     key("warm_up", "true or false", "true", "`closestorm capacity` may ask for opening handshakes before each run (--warm-up).");
 
 pub(super) static COMMAND: Section = Section {

@@ -22,14 +22,14 @@ pub use faults::defaults as fault_defaults;
 use crate::address::masked;
 use crate::event::CLIENTS_MAX;
 use crate::expect::{Expectation, Names};
-use crate::plan::{Answer, Cohort, Plan, SENTENCE_ENDS};
+use crate::plan::{AuthorAnswer, Cohort, Plan, SENTENCE_ENDS};
 use crate::seed::Seed;
 use crate::units::print_duration;
 use diagnostic::{At, Diagnostic, Sink};
 use reader::Reader;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tree::{Node, Value, Variables};
+use tree::{Node, TomlValue, Variables};
 
 /// The run without `duration`.
 const DURATION: Duration = Duration::from_secs(10);
@@ -138,7 +138,7 @@ fn read(source: &Source, variables: Variables<'_>, sink: &Sink) -> Option<Node> 
     let origin = sink.origin(name, text.clone());
     let mut tree = tree::parse(origin, &text, variables, sink);
     let Some(extends) = tree.remove("extends") else { return Some(tree) };
-    let Value::Text(base) = &extends.node.value else {
+    let TomlValue::Text(base) = &extends.node.value else {
         return reader::wrong("extends", "the path of a scenario", &extends.node, sink);
     };
     let (name, text) = match text_of_base(source, base) {
@@ -199,7 +199,7 @@ fn apply(tree: &mut Node, overrides: &Overrides, sink: &Sink) {
     let set = overrides.set.iter().map(|set| ("--set", set.clone()));
     let all: Vec<Node> = set.chain(duration).chain(seed).filter_map(|(option, text)| tree::parse_set(option, &text, sink)).collect();
     // The scenario's words answer by its own expectations: of others they would say what was not asked.
-    if all.iter().any(|over| over.get("expect").is_some_and(|list| matches!(list.value, Value::Array(_)))) {
+    if all.iter().any(|over| over.get("expect").is_some_and(|list| matches!(list.value, TomlValue::Array(_)))) {
         tree.remove("answer");
     }
     for over in all {
@@ -285,7 +285,7 @@ fn said(top: &Reader<'_>, key: &str) -> Option<String> {
 }
 
 /// Reads `answer`: both texts, as nobody knows beforehand which one it takes, to a question that is asked.
-fn answer(top: &Reader<'_>) -> Option<Answer> {
+fn answer(top: &Reader<'_>) -> Option<AuthorAnswer> {
     let reader = top.table("answer", &keys::ANSWER)?;
     if top.get("question").is_none() {
         top.complain("answer", "an answer without a question", "there is no `question`", "write the `question` that it answers");
@@ -299,7 +299,7 @@ fn answer(top: &Reader<'_>) -> Option<Answer> {
         Some(text.to_owned())
     };
     let (pass, fail) = (text("pass"), text("fail"));
-    Some(Answer { pass: pass?, fail: fail? })
+    Some(AuthorAnswer { pass: pass?, fail: fail? })
 }
 
 /// Reads `expect`, of a run of this length. `whole`: all names are known; `recorded` as in [`Overrides`].
@@ -388,9 +388,9 @@ fn scale(cohorts: &mut [Cohort], clients: u32, sink: &Sink) {
 fn without_secrets(mut tree: Node) -> Node {
     for kind in ["url", "command"] {
         let address = tree.get("target").and_then(|target| target.get(kind)?.get("address"));
-        if let Some(Node { value: Value::Text(address), .. }) = address {
+        if let Some(Node { value: TomlValue::Text(address), .. }) = address {
             let masked = masked(address);
-            tree.set(&["target", kind, "address"], Value::Text(masked));
+            tree.set(&["target", kind, "address"], TomlValue::Text(masked));
         }
     }
     tree
@@ -399,10 +399,10 @@ fn without_secrets(mut tree: Node) -> Node {
 /// The scenario as it is run, as TOML that loads again to the same plan.
 fn resolved(plan: &Plan, mut tree: Node) -> String {
     for cohort in &plan.cohorts {
-        tree.set(&["clients", &cohort.name, "count"], Value::Integer(i64::from(cohort.count)));
+        tree.set(&["clients", &cohort.name, "count"], TomlValue::Integer(i64::from(cohort.count)));
     }
-    tree.set(&["duration"], Value::Text(print_duration(plan.duration)));
-    tree.set(&["seed"], Value::Integer(i64::try_from(plan.seed.0).unwrap_or(i64::MAX)));
+    tree.set(&["duration"], TomlValue::Text(print_duration(plan.duration)));
+    tree.set(&["seed"], TomlValue::Integer(i64::try_from(plan.seed.0).unwrap_or(i64::MAX)));
     let head = format!("# {}: as it was run, with base, variables and options of the command line filled in.\n", plan.name);
     head + &toml::to_string(&tree.to_toml()).unwrap_or_default()
 }

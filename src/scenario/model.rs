@@ -4,9 +4,9 @@ use super::diagnostic::Sink;
 use super::keys;
 use super::reader::{Reader, duration};
 use super::target::{QUEUES, admission};
-use super::tree::{Node, Value};
+use super::tree::{Node, TomlValue};
 use crate::close;
-use crate::plan::{Accept, Embedded, Gone, Hints, Model, ModelBalance, SynRetries, Target, Times};
+use crate::plan::{Accept, Embedded, Gone, Hints, Model, ModelBalance, ServiceTimes, SynRetries, Target};
 use std::time::Duration;
 
 const BALANCES: &[(&str, ModelBalance)] = &[
@@ -85,22 +85,22 @@ fn share(reader: &Reader<'_>, key: &str) -> Option<f64> {
 }
 
 /// A duration, or a table that says how durations are drawn.
-fn times(reader: &Reader<'_>, key: &str) -> Option<Times> {
+fn times(reader: &Reader<'_>, key: &str) -> Option<ServiceTimes> {
     let node = reader.get(key)?;
-    if !matches!(node.value, Value::Table(_)) {
-        return duration(key, node, reader.sink).map(Times::Constant);
+    if !matches!(node.value, TomlValue::Table(_)) {
+        return duration(key, node, reader.sink).map(ServiceTimes::Constant);
     }
     let times = reader.table(key, &keys::TIMES)?;
     match times.one_of(&["constant", "uniform", "exponential", "lognormal", "quantiles"])? {
-        "constant" => times.duration("constant").map(Times::Constant),
-        "exponential" => times.positive("exponential").map(Times::Exponential),
+        "constant" => times.duration("constant").map(ServiceTimes::Constant),
+        "exponential" => times.positive("exponential").map(ServiceTimes::Exponential),
         "uniform" => {
             let bounds = durations(&times, "uniform");
             let [least, most] = bounds[..] else {
                 times.complain("uniform", "`uniform` takes two durations", format!("found {}", bounds.len()), "as [\"1ms\", \"3ms\"]");
                 return None;
             };
-            Some(Times::Uniform(least.min(most), most.max(least)))
+            Some(ServiceTimes::Uniform(least.min(most), most.max(least)))
         }
         "lognormal" => {
             let shape = times.table("lognormal", &keys::LOGNORMAL)?;
@@ -110,7 +110,7 @@ fn times(reader: &Reader<'_>, key: &str) -> Option<Times> {
                 shape.complain("p99", "`p99` is below `median`", "found here", "the 99th percentile is at least the median");
             }
             // The 99th percentile of a standard normal distribution is 2.3263.
-            Some(Times::Lognormal(median, (p99.as_secs_f64() / median.as_secs_f64()).ln().max(0.0) / 2.326_347_874))
+            Some(ServiceTimes::Lognormal(median, (p99.as_secs_f64() / median.as_secs_f64()).ln().max(0.0) / 2.326_347_874))
         }
         _ => {
             let values = durations(&times, "quantiles");
@@ -119,14 +119,14 @@ fn times(reader: &Reader<'_>, key: &str) -> Option<Times> {
                 times.complain("quantiles", "these are not quantiles", format!("found {} durations", values.len()), help);
                 return None;
             }
-            Some(Times::Quantiles(values))
+            Some(ServiceTimes::Quantiles(values))
         }
     }
 }
 
 fn durations(reader: &Reader<'_>, key: &str) -> Vec<Duration> {
     let Some(node) = reader.get(key) else { return Vec::new() };
-    let Value::Array(list) = &node.value else {
+    let TomlValue::Array(list) = &node.value else {
         return super::reader::wrong(key, "a list of durations", node, reader.sink).unwrap_or_default();
     };
     // Each is text with a unit; a bare number is complained of by `duration`.

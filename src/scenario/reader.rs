@@ -4,7 +4,7 @@
 
 use super::diagnostic::{At, Diagnostic, Sink};
 use super::keys::Section;
-use super::tree::{Entry, Node, Value};
+use super::tree::{Entry, Node, TomlValue};
 use crate::template::{NAMES, Template};
 use crate::units::nearest;
 use crate::units::{Bytes, Rate, Ratio, UnitError, parse_duration};
@@ -38,7 +38,7 @@ impl<'a> Reader<'a> {
 
     /// Keys that the section does not have.
     fn unknown(&self) -> impl Iterator<Item = &'a str> {
-        let list = if let Value::Table(entries) = &self.node.value { entries.as_slice() } else { &[] };
+        let list = if let TomlValue::Table(entries) = &self.node.value { entries.as_slice() } else { &[] };
         let known = self.section;
         list.iter().map(|entry| entry.key.as_str()).filter(move |key| !known.names().any(|name| name == *key))
     }
@@ -123,8 +123,8 @@ impl<'a> Reader<'a> {
         let node = self.get(key)?;
         let allowed = || format!("a number from {} to {}", bounds.start(), bounds.end());
         let found = match node.value {
-            Value::Integer(number) => number as f64,
-            Value::Float(number) => number,
+            TomlValue::Integer(number) => number as f64,
+            TomlValue::Float(number) => number,
             _ => return wrong(key, &allowed(), node, self.sink),
         };
         if !bounds.contains(&found) {
@@ -146,7 +146,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn flag(&self, key: &str) -> Option<bool> {
         match &self.get(key)?.value {
-            Value::Bool(flag) => Some(*flag),
+            TomlValue::Bool(flag) => Some(*flag),
             _ => wrong(key, "true or false", self.get(key)?, self.sink),
         }
     }
@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
     pub(super) fn texts(&self, key: &str) -> Vec<(&'a str, &'a At)> {
         let Some(node) = self.get(key) else { return Vec::new() };
         match &node.value {
-            Value::Array(list) => list.iter().filter_map(|one| Some((text(key, one, self.sink)?, &one.at))).collect(),
+            TomlValue::Array(list) => list.iter().filter_map(|one| Some((text(key, one, self.sink)?, &one.at))).collect(),
             _ => wrong(key, "a list of texts", node, self.sink).unwrap_or_default(),
         }
     }
@@ -207,7 +207,7 @@ impl<'a> Reader<'a> {
 /// The entries of a table; complains of anything else.
 pub(super) fn entries<'a>(node: &'a Node, name: &str, sink: &Sink) -> Option<&'a [Entry]> {
     match &node.value {
-        Value::Table(entries) => Some(entries),
+        TomlValue::Table(entries) => Some(entries),
         _ => wrong(name, "a table", node, sink),
     }
 }
@@ -228,7 +228,7 @@ pub(super) fn whole(key: &str, node: &Node, bounds: RangeInclusive<u64>, sink: &
         u64::MAX => format!("a whole number, at least {}", bounds.start()),
         end => format!("a whole number from {} to {end}", bounds.start()),
     };
-    let Value::Integer(number) = node.value else {
+    let TomlValue::Integer(number) = node.value else {
         return wrong(key, &allowed(), node, sink);
     };
     let found = u64::try_from(number).ok().filter(|number| bounds.contains(number));
@@ -241,7 +241,7 @@ pub(super) fn whole(key: &str, node: &Node, bounds: RangeInclusive<u64>, sink: &
 
 pub(super) fn text<'a>(key: &str, node: &'a Node, sink: &Sink) -> Option<&'a str> {
     match &node.value {
-        Value::Text(text) => Some(text),
+        TomlValue::Text(text) => Some(text),
         _ => wrong(key, "text", node, sink),
     }
 }
@@ -266,15 +266,15 @@ pub(super) fn wrong<T>(key: &str, takes: &str, node: &Node, sink: &Sink) -> Opti
 
 fn unit<T>(key: &str, what: &str, units: &[&str], parse: fn(&str) -> Result<T, UnitError>, node: &Node, sink: &Sink) -> Option<T> {
     let bare = match &node.value {
-        Value::Text(text) => match parse(text) {
+        TomlValue::Text(text) => match parse(text) {
             Ok(value) => return Some(value),
             Err(error) => {
                 sink.push(Diagnostic::new(&node.at, format!("`{key}` takes {what}: {}", error.found), "found here").help(error.fix));
                 return None;
             }
         },
-        Value::Integer(number) => number.to_string(),
-        Value::Float(number) => number.to_string(),
+        TomlValue::Integer(number) => number.to_string(),
+        TomlValue::Float(number) => number.to_string(),
         _ => return wrong(key, what, node, sink),
     };
     let fixes: Vec<_> = units.iter().map(|unit| format!("\"{bare}{unit}\"")).collect();

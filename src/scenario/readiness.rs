@@ -3,7 +3,7 @@
 use super::diagnostic::Diagnostic;
 use super::keys;
 use super::reader::Reader;
-use super::tree::Value;
+use super::tree::TomlValue;
 use crate::plan::{Readiness, Target, Traffic};
 use crate::reconnect::Policy;
 use crate::units::print_duration;
@@ -51,7 +51,7 @@ pub(super) fn read(
 /// What the scenario says.
 fn own(cohort: &Reader<'_>) -> Option<Readiness> {
     let node = cohort.get("ready")?;
-    if let Value::Text(word) = &node.value {
+    if let TomlValue::Text(word) = &node.value {
         return match word.as_str() {
             "open" => Some(Readiness::Open),
             "message" => Some(Readiness::Message),

@@ -2,7 +2,7 @@
 
 use super::diagnostic::{At, Diagnostic, Sink};
 use super::reader::{Reader, duration, entries, text, whole, wrong};
-use super::tree::{Node, Value};
+use super::tree::{Node, TomlValue};
 use crate::reconnect::{Jitter, Policy, SETTINGS, Setting, SettingError, SettingRow, SettingShape, TableEnd, names};
 use std::time::Duration;
 
@@ -31,8 +31,8 @@ pub(super) fn read(cohort: &Reader<'_>) -> Strategy {
     match cohort.get("reconnect") {
         None => Strategy { policy: Policy::default(), label: "full jitter 1s to 30s".to_owned(), has_patience: false },
         Some(node) => match &node.value {
-            Value::Text(name) => Strategy { policy: preset(name, &node.at, sink), label: name.clone(), has_patience: name != "none" },
-            Value::Table(_) => {
+            TomlValue::Text(name) => Strategy { policy: preset(name, &node.at, sink), label: name.clone(), has_patience: name != "none" },
+            TomlValue::Table(_) => {
                 let (policy, has_patience) = table(node, sink);
                 Strategy { policy, label: label(node), has_patience }
             }
@@ -115,8 +115,8 @@ fn own(name: &str, node: &Node, sink: &Sink) -> Policy {
         }
     }
     let first = parameters.first().map_or("", |(word, _)| word);
-    let empty = matches!(node.get(first), Some(Node { value: Value::Array(delays), .. }) if delays.is_empty());
-    if matches!(node.value, Value::Table(_)) && (node.get(first).is_none() || empty) {
+    let empty = matches!(node.get(first), Some(Node { value: TomlValue::Array(delays), .. }) if delays.is_empty());
+    if matches!(node.value, TomlValue::Table(_)) && (node.get(first).is_none() || empty) {
         sink.push(Diagnostic::new(&node.at, format!("`{name}` needs `{first}`"), "missing or empty here"));
     }
     policy
@@ -133,14 +133,14 @@ fn set(policy: &mut Policy, row: &SettingRow, key: &str, node: &Node, sink: &Sin
 fn setting(shape: SettingShape, key: &str, node: &Node, sink: &Sink) -> Option<Setting> {
     match (shape, &node.value) {
         (SettingShape::Duration, _) => duration(key, node, sink).map(Setting::Duration),
-        (SettingShape::NumberOrDuration, Value::Text(_)) => duration(key, node, sink).map(Setting::Duration),
-        (SettingShape::Number | SettingShape::NumberOrDuration, Value::Float(number)) => Some(Setting::Number(*number)),
-        (SettingShape::Number | SettingShape::NumberOrDuration | SettingShape::Whole, Value::Integer(number)) => {
+        (SettingShape::NumberOrDuration, TomlValue::Text(_)) => duration(key, node, sink).map(Setting::Duration),
+        (SettingShape::Number | SettingShape::NumberOrDuration, TomlValue::Float(number)) => Some(Setting::Number(*number)),
+        (SettingShape::Number | SettingShape::NumberOrDuration | SettingShape::Whole, TomlValue::Integer(number)) => {
             Some(Setting::Whole(*number))
         }
         (SettingShape::Number | SettingShape::NumberOrDuration, _) => wrong(key, "a number", node, sink),
         (SettingShape::Whole, _) => wrong(key, "a whole number", node, sink),
-        (SettingShape::Flag, Value::Bool(flag)) => Some(Setting::Flag(*flag)),
+        (SettingShape::Flag, TomlValue::Bool(flag)) => Some(Setting::Flag(*flag)),
         (SettingShape::Flag, _) => wrong(key, "true or false", node, sink),
         (SettingShape::Word(words), _) => {
             let found = text(key, node, sink)?;
@@ -151,10 +151,12 @@ fn setting(shape: SettingShape, key: &str, node: &Node, sink: &Sink) -> Option<S
             }
             Some(Setting::Word(found.to_owned()))
         }
-        (SettingShape::Durations, Value::Array(list)) => each(list, |one| setting(SettingShape::Duration, key, one, sink)),
-        (SettingShape::Ranges, Value::Array(list)) => each(list, |one| setting(SettingShape::Durations, key, one, sink)),
-        (SettingShape::Codes, Value::Array(list)) => each(list, |one| code(key, one, sink)),
-        (SettingShape::Wholes, Value::Array(list)) => each(list, |one| whole(key, one, 0..=999, sink).map(|n| Setting::Whole(n as i64))),
+        (SettingShape::Durations, TomlValue::Array(list)) => each(list, |one| setting(SettingShape::Duration, key, one, sink)),
+        (SettingShape::Ranges, TomlValue::Array(list)) => each(list, |one| setting(SettingShape::Durations, key, one, sink)),
+        (SettingShape::Codes, TomlValue::Array(list)) => each(list, |one| code(key, one, sink)),
+        (SettingShape::Wholes, TomlValue::Array(list)) => {
+            each(list, |one| whole(key, one, 0..=999, sink).map(|n| Setting::Whole(n as i64)))
+        }
         _ => wrong(key, "a list", node, sink),
     }
 }
@@ -162,8 +164,8 @@ fn setting(shape: SettingShape, key: &str, node: &Node, sink: &Sink) -> Option<S
 /// A status code, or a range of them as text.
 fn code(key: &str, node: &Node, sink: &Sink) -> Option<Setting> {
     match &node.value {
-        Value::Integer(code) => Some(Setting::Word(code.to_string())),
-        Value::Text(range) => Some(Setting::Word(range.clone())),
+        TomlValue::Integer(code) => Some(Setting::Word(code.to_string())),
+        TomlValue::Text(range) => Some(Setting::Word(range.clone())),
         _ => wrong(key, "status codes, as [1000, \"4400-4499\"]", node, sink),
     }
 }
@@ -174,9 +176,9 @@ fn each(list: &[Node], one: impl Fn(&Node) -> Option<Setting>) -> Option<Setting
 
 /// `exponential base=1s cap=30s jitter=full`: the table without its punctuation.
 fn label(node: &Node) -> String {
-    let Value::Table(list) = &node.value else { return plain(node) };
+    let TomlValue::Table(list) = &node.value else { return plain(node) };
     let words = list.iter().map(|entry| match &entry.node.value {
-        Value::Table(_) => format!("{} {}", entry.key, label(&entry.node)),
+        TomlValue::Table(_) => format!("{} {}", entry.key, label(&entry.node)),
         _ if entry.key == "preset" => plain(&entry.node),
         _ => format!("{}={}", entry.key, plain(&entry.node)),
     });
@@ -185,8 +187,8 @@ fn label(node: &Node) -> String {
 
 fn plain(node: &Node) -> String {
     match &node.value {
-        Value::Text(text) => text.clone(),
-        Value::Array(list) => list.iter().map(plain).collect::<Vec<_>>().join(","),
+        TomlValue::Text(text) => text.clone(),
+        TomlValue::Array(list) => list.iter().map(plain).collect::<Vec<_>>().join(","),
         _ => node.to_toml().to_string(),
     }
 }

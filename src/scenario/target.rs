@@ -5,7 +5,7 @@ use super::diagnostic::Diagnostic;
 use super::keys;
 use super::reader::{Reader, template};
 use crate::address::{Address, masked};
-use crate::plan::{Admit, Balance, Before, Command, Embedded, Queue, Ready, Remote, Target};
+use crate::plan::{Admit, Balance, Before, Command, Embedded, QueueOrder, Ready, Remote, Target};
 use crate::template::{fill_one, unknown};
 use core::net::IpAddr;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const BALANCES: &[(&str, Balance)] =
     &[("round_robin", Balance::RoundRobin), ("random", Balance::Random), ("sticky", Balance::Sticky), ("healthy", Balance::Healthy)];
-pub(super) const QUEUES: &[(&str, Queue)] = &[("fifo", Queue::Fifo), ("lifo", Queue::Lifo)];
+pub(super) const QUEUES: &[(&str, QueueOrder)] = &[("fifo", QueueOrder::Fifo), ("lifo", QueueOrder::Lifo)];
 /// Signals that a program can handle.
 const SIGNALS: &[(&str, ())] =
     &[("SIGTERM", ()), ("SIGINT", ()), ("SIGQUIT", ()), ("SIGHUP", ()), ("SIGUSR1", ()), ("SIGUSR2", ()), ("SIGWINCH", ())];

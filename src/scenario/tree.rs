@@ -9,12 +9,12 @@ use toml::de::{DeTable, DeValue};
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) at: At,
-    pub(super) value: Value,
+    pub(super) value: TomlValue,
 }
 
 /// A TOML value.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(super) enum TomlValue {
     Text(String),
     Integer(i64),
     Float(f64),
@@ -54,7 +54,7 @@ pub(super) fn parse(origin: usize, text: &str, variables: Variables<'_>, sink: &
         sink.push(Diagnostic::new(&At::new(origin, span), format!("not TOML: {}", error.message()), label));
     }
     let span = table.span();
-    let value = Value::Table(entries(origin, table.get_ref(), variables, sink));
+    let value = TomlValue::Table(entries(origin, table.get_ref(), variables, sink));
     Node { at: At::new(origin, span), value }
 }
 
@@ -69,16 +69,16 @@ fn entries(origin: usize, table: &DeTable<'_>, variables: Variables<'_>, sink: &
 fn node(origin: usize, value: &Spanned<DeValue<'_>>, variables: Variables<'_>, sink: &Sink) -> Node {
     let at = At::new(origin, value.span());
     let value = match value.get_ref() {
-        DeValue::String(text) => Value::Text(fill(text, &at, variables, sink)),
-        DeValue::Integer(number) => Value::Integer(i64::from_str_radix(number.as_str(), number.radix()).unwrap_or_else(|_| {
+        DeValue::String(text) => TomlValue::Text(fill(text, &at, variables, sink)),
+        DeValue::Integer(number) => TomlValue::Integer(i64::from_str_radix(number.as_str(), number.radix()).unwrap_or_else(|_| {
             sink.push(Diagnostic::new(&at, "this number is too large", "does not fit into 64 bits"));
             0
         })),
-        DeValue::Float(number) => Value::Float(number.as_str().parse().unwrap_or(f64::NAN)),
-        DeValue::Boolean(flag) => Value::Bool(*flag),
-        DeValue::Datetime(date) => Value::Date(date.to_string()),
-        DeValue::Array(list) => Value::Array(list.iter().map(|one| node(origin, one, variables, sink)).collect()),
-        DeValue::Table(table) => Value::Table(entries(origin, table, variables, sink)),
+        DeValue::Float(number) => TomlValue::Float(number.as_str().parse().unwrap_or(f64::NAN)),
+        DeValue::Boolean(flag) => TomlValue::Bool(*flag),
+        DeValue::Datetime(date) => TomlValue::Date(date.to_string()),
+        DeValue::Array(list) => TomlValue::Array(list.iter().map(|one| node(origin, one, variables, sink)).collect()),
+        DeValue::Table(table) => TomlValue::Table(entries(origin, table, variables, sink)),
     };
     Node { at, value }
 }
@@ -133,34 +133,34 @@ impl Node {
     /// What it is, for messages: `the number 10`.
     pub(super) fn describe(&self) -> String {
         match &self.value {
-            Value::Text(text) => format!("found the text \"{text}\""),
-            Value::Integer(number) => format!("found the number {number}"),
-            Value::Float(number) => format!("found the number {number}"),
-            Value::Bool(flag) => format!("found `{flag}`"),
-            Value::Date(date) => format!("found the date {date}"),
-            Value::Array(_) => "found a list".to_owned(),
-            Value::Table(_) => "found a table".to_owned(),
+            TomlValue::Text(text) => format!("found the text \"{text}\""),
+            TomlValue::Integer(number) => format!("found the number {number}"),
+            TomlValue::Float(number) => format!("found the number {number}"),
+            TomlValue::Bool(flag) => format!("found `{flag}`"),
+            TomlValue::Date(date) => format!("found the date {date}"),
+            TomlValue::Array(_) => "found a list".to_owned(),
+            TomlValue::Table(_) => "found a table".to_owned(),
         }
     }
 
     /// The value of a key; `None` for what is not a table, too.
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
         match &self.value {
-            Value::Table(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node),
+            TomlValue::Table(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node),
             _ => None,
         }
     }
 
     /// The keys of a table; none of what is not a table.
     pub(super) fn entries(&self) -> &[Entry] {
-        if let Value::Table(entries) = &self.value { entries } else { &[] }
+        if let TomlValue::Table(entries) = &self.value { entries } else { &[] }
     }
 
     /// The ids of the faults in a list: the `name` of each, or its kind and its number from 1.
     pub(super) fn ids(&self) -> Vec<String> {
-        let Value::Array(list) = &self.value else { return Vec::new() };
+        let TomlValue::Array(list) = &self.value else { return Vec::new() };
         let id = |(index, node): (usize, &Node)| match node.get("name") {
-            Some(Node { value: Value::Text(name), .. }) => name.clone(),
+            Some(Node { value: TomlValue::Text(name), .. }) => name.clone(),
             _ => {
                 let kind = node.get("inject").and_then(|inject| inject.entries().first());
                 kind.map_or_else(String::new, |kind| format!("{}-{}", kind.key, index + 1))
@@ -172,14 +172,14 @@ impl Node {
     /// Takes a key out of a table.
     pub(super) fn remove(&mut self, key: &str) -> Option<Entry> {
         match &mut self.value {
-            Value::Table(entries) => entries.iter().position(|entry| entry.key == key).map(|index| entries.remove(index)),
+            TomlValue::Table(entries) => entries.iter().position(|entry| entry.key == key).map(|index| entries.remove(index)),
             _ => None,
         }
     }
 
     /// Sets a value, at `path` from here; tables on the way must exist.
-    pub(super) fn set(&mut self, path: &[&str], value: Value) {
-        let Value::Table(entries) = &mut self.value else { return };
+    pub(super) fn set(&mut self, path: &[&str], value: TomlValue) {
+        let TomlValue::Table(entries) = &mut self.value else { return };
         let at = self.at.clone();
         match (path, path.first().and_then(|key| entries.iter().position(|entry| entry.key == *key))) {
             ([_], Some(index)) => entries[index].node.value = value,
@@ -194,8 +194,8 @@ impl Node {
     pub(super) fn merge(&mut self, over: Node, sink: &Sink) {
         let ids = self.ids();
         match (&mut self.value, over.value) {
-            (Value::Table(entries), Value::Table(new)) => new.into_iter().for_each(|entry| lay(entries, entry, sink)),
-            (Value::Array(list), Value::Table(new)) => new.into_iter().for_each(|entry| lay_element(list, &ids, entry, sink)),
+            (TomlValue::Table(entries), TomlValue::Table(new)) => new.into_iter().for_each(|entry| lay(entries, entry, sink)),
+            (TomlValue::Array(list), TomlValue::Table(new)) => new.into_iter().for_each(|entry| lay_element(list, &ids, entry, sink)),
             (_, value) => *self = Node { at: over.at, value },
         }
     }
@@ -203,13 +203,15 @@ impl Node {
     /// As TOML; the comments of the original are lost.
     pub(super) fn to_toml(&self) -> toml::Value {
         match &self.value {
-            Value::Text(text) => toml::Value::String(text.replace("${", "$${")),
-            Value::Integer(number) => toml::Value::Integer(*number),
-            Value::Float(number) => toml::Value::Float(*number),
-            Value::Bool(flag) => toml::Value::Boolean(*flag),
-            Value::Date(date) => date.parse().map_or_else(|_| toml::Value::String(date.clone()), toml::Value::Datetime),
-            Value::Array(list) => toml::Value::Array(list.iter().map(Node::to_toml).collect()),
-            Value::Table(entries) => toml::Value::Table(entries.iter().map(|entry| (entry.key.clone(), entry.node.to_toml())).collect()),
+            TomlValue::Text(text) => toml::Value::String(text.replace("${", "$${")),
+            TomlValue::Integer(number) => toml::Value::Integer(*number),
+            TomlValue::Float(number) => toml::Value::Float(*number),
+            TomlValue::Bool(flag) => toml::Value::Boolean(*flag),
+            TomlValue::Date(date) => date.parse().map_or_else(|_| toml::Value::String(date.clone()), toml::Value::Datetime),
+            TomlValue::Array(list) => toml::Value::Array(list.iter().map(Node::to_toml).collect()),
+            TomlValue::Table(entries) => {
+                toml::Value::Table(entries.iter().map(|entry| (entry.key.clone(), entry.node.to_toml())).collect())
+            }
         }
     }
 }
@@ -222,14 +224,15 @@ fn lay(entries: &mut Vec<Entry>, new: Entry, sink: &Sink) {
     let tags = CHOICES.iter().find(|(key, _)| *key == new.key).map_or(&[][..], |(_, tags)| tags);
     let tag = |node: &Node| match &node.value {
         // The choice of a fault is its kind, which is its only key.
-        Value::Table(entries) if new.key == "inject" => entries.first().map(|entry| entry.key.clone()),
+        TomlValue::Table(entries) if new.key == "inject" => entries.first().map(|entry| entry.key.clone()),
         _ => tags.iter().find(|tag| node.get(tag).is_some()).map(|tag| (*tag).to_owned()),
     };
     // `reconnect = "phoenix"` is short for `{ preset = "phoenix" }`, and a further parameter keeps it.
-    if let (Value::Text(preset), Value::Table(_), "reconnect", None) = (&old.node.value, &new.node.value, new.key.as_str(), tag(&new.node))
+    if let (TomlValue::Text(preset), TomlValue::Table(_), "reconnect", None) =
+        (&old.node.value, &new.node.value, new.key.as_str(), tag(&new.node))
     {
-        let node = Node { at: old.node.at.clone(), value: Value::Text(preset.clone()) };
-        old.node.value = Value::Table(vec![Entry { key: "preset".to_owned(), at: node.at.clone(), node }]);
+        let node = Node { at: old.node.at.clone(), value: TomlValue::Text(preset.clone()) };
+        old.node.value = TomlValue::Table(vec![Entry { key: "preset".to_owned(), at: node.at.clone(), node }]);
     }
     if tag(&new.node).is_some() && tag(&new.node) != tag(&old.node) {
         *old = new;
@@ -273,7 +276,7 @@ mod tests {
             ("a = '${HOST'", None),
         ] {
             let (node, sink) = tree(text);
-            let found = matches!(node.get("a"), Some(Node { value: Value::Text(found), .. }) if Some(found.as_str()) == expected);
+            let found = matches!(node.get("a"), Some(Node { value: TomlValue::Text(found), .. }) if Some(found.as_str()) == expected);
             assert_eq!(found, expected.is_some(), "{text}: {node:?}");
             assert_eq!(sink.is_empty(), expected.is_some(), "{text}");
         }

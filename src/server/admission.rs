@@ -3,7 +3,7 @@
 //! The queue is busy until a point in time that each handshake moves by its cost. No processor time is burnt, and a late timer does
 //! not slow it down: what should have been served by now is served at once. `plan::admission` decides, this waits.
 
-use crate::plan::{Bucket, Embedded, Line, Refusal};
+use crate::plan::{Bucket, Embedded, Refusal, ServiceQueue};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ pub(crate) struct Admission {
     seats: Arc<AtomicU32>,
     bucket: Option<Mutex<Bucket>>,
     started: Instant,
-    service: Option<Arc<Service>>,
+    service: Option<Arc<ServiceGate>>,
     /// The task that serves.
     serving: Option<AbortHandle>,
 }
@@ -28,7 +28,7 @@ impl Admission {
     /// Starts the service queue, where handshakes cost something.
     pub(crate) fn start(settings: &Embedded) -> Admission {
         let costs = !settings.handshake_cost.is_zero();
-        let (service, serving) = costs.then(|| Service::start(settings)).unzip();
+        let (service, serving) = costs.then(|| ServiceGate::start(settings)).unzip();
         Admission {
             max_connections: settings.max_connections,
             seats: Arc::default(),
@@ -95,16 +95,16 @@ impl Drop for Admission {
 }
 
 /// The service queue.
-struct Service {
-    queue: Mutex<Waiting>,
+struct ServiceGate {
+    queue: Mutex<WaitingRoom>,
     cost: Duration,
     started: Instant,
     arrived: Notify,
 }
 
 /// Those who wait, and those who are served.
-struct Waiting {
-    line: Line<oneshot::Sender<()>>,
+struct WaitingRoom {
+    line: ServiceQueue<oneshot::Sender<()>>,
     /// Since when the server stands still, since its start; those who are done later are not served.
     still: Option<Duration>,
     /// When each is done, since the start of the server, and whom to tell; in that order, as many as there are places.
@@ -112,7 +112,7 @@ struct Waiting {
     places: usize,
 }
 
-impl Waiting {
+impl WaitingRoom {
     /// Idle places take those that wait. Whether somebody is now done before all that were served already.
     fn take_next(&mut self, cost: Duration) -> bool {
         if self.still.is_some() {
@@ -145,12 +145,12 @@ impl Waiting {
     }
 }
 
-impl Service {
-    fn start(settings: &Embedded) -> (Arc<Service>, AbortHandle) {
-        let line = Line::new(settings.queue, settings.parallel, settings.slow_start, Duration::ZERO);
+impl ServiceGate {
+    fn start(settings: &Embedded) -> (Arc<ServiceGate>, AbortHandle) {
+        let line = ServiceQueue::new(settings.queue, settings.parallel, settings.slow_start, Duration::ZERO);
         let (cost, started) = (settings.handshake_cost, Instant::now());
-        let service = Arc::new(Service {
-            queue: Mutex::new(Waiting { line, still: None, served: VecDeque::new(), places: settings.parallel.max(1) as usize }),
+        let service = Arc::new(ServiceGate {
+            queue: Mutex::new(WaitingRoom { line, still: None, served: VecDeque::new(), places: settings.parallel.max(1) as usize }),
             cost,
             started,
             arrived: Notify::new(),
@@ -160,7 +160,7 @@ impl Service {
         (service, task.abort_handle())
     }
 
-    fn queue(&self) -> MutexGuard<'_, Waiting> {
+    fn queue(&self) -> MutexGuard<'_, WaitingRoom> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -202,7 +202,7 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Balance, Embedded, Queue};
+    use crate::plan::{Balance, Embedded, QueueOrder};
 
     fn settings(cost: Duration) -> Embedded {
         Embedded {
@@ -215,7 +215,7 @@ mod tests {
             backlog: 16,
             max_connections: None,
             admit: None,
-            queue: Queue::Fifo,
+            queue: QueueOrder::Fifo,
             slow_start: None,
             tls: false,
             ping: None,
@@ -244,7 +244,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn places_are_filled_as_soon_as_they_are_free_in_either_order() {
         const MS: fn(u64) -> Duration = Duration::from_millis;
-        for (queue, expected) in [(Queue::Fifo, [55, 65, 75, 110, 120, 130]), (Queue::Lifo, [55, 65, 75, 130, 120, 110])] {
+        for (queue, expected) in [(QueueOrder::Fifo, [55, 65, 75, 110, 120, 130]), (QueueOrder::Lifo, [55, 65, 75, 130, 120, 110])] {
             let admission = Arc::new(Admission::start(&Embedded { parallel: 3, queue, ..settings(MS(55)) }));
             let begun = Instant::now();
             let tasks: Vec<_> = (0..6)

@@ -24,23 +24,23 @@ pub(crate) enum Reporter {
     /// The sending half of all lines.
     Lines {
         /// To the parent.
-        parent: Arc<Line>,
+        parent: Arc<EvidenceLine>,
         /// By shard of the clients; none where the parent has them all.
-        workers: Vec<Arc<Line>>,
+        workers: Vec<Arc<EvidenceLine>>,
     },
     /// To this process: the server is tasks of it.
     Here(mpsc::UnboundedSender<FromServer>),
 }
 
 /// The sending half of one line.
-pub(crate) struct Line {
+pub(crate) struct EvidenceLine {
     writer: ipc::Writer,
-    queue: Mutex<Queue>,
+    queue: Mutex<EvidenceQueue>,
     waiting: Notify,
 }
 
 #[derive(Default)]
-struct Queue {
+struct EvidenceQueue {
     bytes: VecDeque<u8>,
     dropped: u64,
 }
@@ -74,22 +74,22 @@ impl Reporter {
     ///
     /// # Errors
     /// What is said there first is something else.
-    pub(crate) async fn take(link: UnixStream) -> Result<Option<(ServerSpec, Reporter, Commands)>, ipc::Error> {
+    pub(crate) async fn take(link: UnixStream) -> Result<Option<(ServerSpec, Reporter, Commands)>, ipc::LinkError> {
         let (sender, commands) = mpsc::unbounded_channel();
-        let (parent, mut read) = Line::new(link)?;
+        let (parent, mut read) = EvidenceLine::new(link)?;
         let (spec, count) = match read.next().await? {
             Some(ToServer::Serve { spec, workers }) => (*spec, workers),
-            Some(other) => return Err(ipc::Error::out_of_place(&other)),
+            Some(other) => return Err(ipc::LinkError::out_of_place(&other)),
             None => return Ok(None),
         };
         let mut workers = Vec::new();
         for _ in 0..count {
             match read.next().await? {
                 Some(ToServer::Worker) => {}
-                Some(other) => return Err(ipc::Error::out_of_place(&other)),
+                Some(other) => return Err(ipc::LinkError::out_of_place(&other)),
                 None => return Ok(None),
             }
-            let (line, told) = Line::new(UnixStream::from(read.file()?))?;
+            let (line, told) = EvidenceLine::new(UnixStream::from(read.file()?))?;
             tokio::spawn(read_commands(told, sender.clone(), parent.clone()));
             workers.push(line);
         }
@@ -127,10 +127,10 @@ impl Reporter {
 }
 
 /// Hands on what one link says, to its end. What is wrong with it is told to the parent, and printed: the parent may be the one who is wrong.
-async fn read_commands(mut read: ipc::Receiver<ToServer>, commands: mpsc::UnboundedSender<Option<ToServer>>, parent: Arc<Line>) {
+async fn read_commands(mut read: ipc::Receiver<ToServer>, commands: mpsc::UnboundedSender<Option<ToServer>>, parent: Arc<EvidenceLine>) {
     let error = loop {
         match read.next().await {
-            Ok(Some(told @ (ToServer::Serve { .. } | ToServer::Worker))) => break ipc::Error::out_of_place(&told),
+            Ok(Some(told @ (ToServer::Serve { .. } | ToServer::Worker))) => break ipc::LinkError::out_of_place(&told),
             Ok(Some(command)) => _ = commands.send(Some(command)),
             Ok(None) => return,
             Err(error) => break error,
@@ -142,11 +142,11 @@ async fn read_commands(mut read: ipc::Receiver<ToServer>, commands: mpsc::Unboun
     parent.send(&FromServer::Notice { text });
 }
 
-impl Line {
-    fn new(link: UnixStream) -> io::Result<(Arc<Line>, ipc::Receiver<ToServer>)> {
+impl EvidenceLine {
+    fn new(link: UnixStream) -> io::Result<(Arc<EvidenceLine>, ipc::Receiver<ToServer>)> {
         let (writer, read) = ipc::split(link, PROTOCOL)?;
-        let queue = Queue { bytes: ipc::hello(PROTOCOL).into(), dropped: 0 };
-        let line = Arc::new(Line { writer, queue: Mutex::new(queue), waiting: Notify::new() });
+        let queue = EvidenceQueue { bytes: ipc::hello(PROTOCOL).into(), dropped: 0 };
+        let line = Arc::new(EvidenceLine { writer, queue: Mutex::new(queue), waiting: Notify::new() });
         line.waiting.notify_one();
         let pump = line.clone();
         tokio::spawn(async move {

@@ -1,6 +1,6 @@
 //! What a selected attempt gets in place of a prompt and proper answer. It names no kind of fault.
 
-use crate::fault::{Answer, OnAttempt, Shedding};
+use crate::fault::{OnAttempt, ResponseEdit, Shedding};
 use crate::seed::Stream;
 use crate::ws::frame_tap::Tap;
 use crate::ws::handshake::server::{More, finish, gone, refuse};
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 /// Carries out what comes before the answer. Returns how the answer goes out; `None`: there is none any more.
-pub(crate) async fn suffer(tap: &mut Tap, effect: OnAttempt, random: &mut Stream) -> Option<Answer> {
+pub(crate) async fn suffer(tap: &mut Tap, effect: OnAttempt, random: &mut Stream) -> Option<ResponseEdit> {
     match effect {
         OnAttempt::Stall(hold) => {
             if hold.is_zero() {
@@ -36,8 +36,8 @@ pub(crate) async fn suffer(tap: &mut Tap, effect: OnAttempt, random: &mut Stream
         OnAttempt::Shed { delay, share, by } => {
             wait(delay).await;
             match by {
-                _ if random.unit() >= share => Some(Answer::default()),
-                Shedding::Close(code) => Some(Answer { close: Some(code), ..Answer::default() }),
+                _ if random.unit() >= share => Some(ResponseEdit::default()),
+                Shedding::Close(code) => Some(ResponseEdit { close: Some(code), ..ResponseEdit::default() }),
                 Shedding::Status(status) => {
                     refuse(tap, status, More::default(), 0, "").await;
                     None
@@ -45,7 +45,7 @@ pub(crate) async fn suffer(tap: &mut Tap, effect: OnAttempt, random: &mut Stream
             }
         }
         // What clients do.
-        OnAttempt::Ask(_) => Some(Answer::default()),
+        OnAttempt::Ask(_) => Some(ResponseEdit::default()),
     }
 }
 

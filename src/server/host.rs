@@ -12,7 +12,7 @@ use tokio::net::TcpSocket;
 use tokio::task::{JoinHandle, JoinSet};
 
 /// What a server stands on.
-pub(crate) enum Ground {
+pub(crate) enum ServerHost {
     /// A process, whose end is that of all its tasks.
     Process,
     /// Tasks of a process that has other things to do as well.
@@ -52,31 +52,31 @@ impl Still {
     }
 }
 
-impl Ground {
+impl ServerHost {
     /// Opens the listening socket, with a queue of `backlog`.
     ///
     /// # Errors
     /// If the address is taken.
     pub(crate) fn listen(&self, spec: &ServerSpec, backlog: u32) -> io::Result<Listener> {
         match self {
-            Ground::Process => listen(spec, backlog),
-            Ground::Memory { network, .. } => network.listen(spec.address, backlog).map(Listener::Memory),
+            ServerHost::Process => listen(spec, backlog),
+            ServerHost::Memory { network, .. } => network.listen(spec.address, backlog).map(Listener::Memory),
         }
     }
 
     /// Reading of the clock that dates evidence, ns.
     pub(crate) fn now_ns(&self) -> u64 {
         match self {
-            Ground::Process => Clock::Machine.now_ns(),
-            Ground::Memory { clock, .. } => clock.now_ns(),
+            ServerHost::Process => Clock::Machine.now_ns(),
+            ServerHost::Memory { clock, .. } => clock.now_ns(),
         }
     }
 
     /// Begins a task that ends with the server at the latest.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         match self {
-            Ground::Process => drop(tokio::spawn(task)),
-            Ground::Memory { tasks, still, .. } => {
+            ServerHost::Process => drop(tokio::spawn(task)),
+            ServerHost::Memory { tasks, still, .. } => {
                 let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
                 tasks.spawn(still.clone().stoppable(task));
                 // Those that are over leave nothing behind.
@@ -88,14 +88,14 @@ impl Ground {
     /// Begins a task that ends when its owner says so.
     pub(crate) fn task(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
         match self {
-            Ground::Process => tokio::spawn(task),
-            Ground::Memory { still, .. } => tokio::spawn(still.clone().stoppable(task)),
+            ServerHost::Process => tokio::spawn(task),
+            ServerHost::Memory { still, .. } => tokio::spawn(still.clone().stoppable(task)),
         }
     }
 
     /// Stops all tasks, or lets them go on; a process is stopped by others.
     pub(crate) fn stand_still(&self, stands: bool) {
-        if let Ground::Memory { still, .. } = self {
+        if let ServerHost::Memory { still, .. } = self {
             let mut still = still.lock();
             still.0 = stands;
             let woken = if stands { Vec::new() } else { std::mem::take(&mut still.1) };
@@ -106,7 +106,7 @@ impl Ground {
 
     /// Ends all tasks where they stand.
     pub(crate) fn clear(&self) {
-        if let Ground::Memory { tasks, .. } = self {
+        if let ServerHost::Memory { tasks, .. } = self {
             tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
         }
     }

@@ -1,10 +1,10 @@
 //! A server that is tasks of this process, on memory wires: started and ended as one.
 
-use crate::server::Server;
+use crate::server::ServerShared;
 use crate::server::evidence;
 use crate::server::evidence::Reporter;
-use crate::server::host::{Ends, Ground};
-use crate::server::listener::Door;
+use crate::server::host::{Ends, ServerHost};
+use crate::server::listener::ListeningSocket;
 use crate::server::protocol::{FromServer, ServerSpec, ToServer};
 use crate::server::serve::carry_out;
 use crate::transport::clock::Clock;
@@ -14,13 +14,13 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
 /// A server that is tasks of this process, on memory wires. Dropped, it dies as by SIGKILL.
-pub(crate) struct House {
-    server: Arc<Server>,
+pub(crate) struct InMemoryServer {
+    server: Arc<ServerShared>,
     network: Network,
     living: Ends,
 }
 
-impl House {
+impl InMemoryServer {
     /// Starts one, which listens when this returns, unless a fault of those in `standing` keeps it from it. `clock` dates what it reports.
     ///
     /// # Errors
@@ -32,15 +32,15 @@ impl House {
         reports: mpsc::UnboundedSender<FromServer>,
         commands: mpsc::UnboundedReceiver<ToServer>,
         standing: impl Iterator<Item = ToServer>,
-    ) -> io::Result<House> {
-        let ground = Ground::Memory { network: network.clone(), clock, tasks: Mutex::default(), still: Arc::default() };
-        let server = Server::new(spec, ground, Reporter::Here(reports))?;
+    ) -> io::Result<InMemoryServer> {
+        let ground = ServerHost::Memory { network: network.clone(), clock, tasks: Mutex::default(), still: Arc::default() };
+        let server = ServerShared::new(spec, ground, Reporter::Here(reports))?;
         standing.for_each(|command| carry_out(&server, command));
-        let door = Door::open(&server)?;
+        let door = ListeningSocket::open(&server)?;
         let serving = server.clone();
         let living = async move { serving.live(door, evidence::Commands::Here(commands)).await };
         let living = Ends(server.ground.task(living));
-        Ok(House { server, network: network.clone(), living })
+        Ok(InMemoryServer { server, network: network.clone(), living })
     }
 
     /// Stops all of it as SIGSTOP does, or lets it go on. What its kernel does goes on all the same: connections are taken, bytes arrive.
@@ -59,7 +59,7 @@ impl House {
     }
 }
 
-impl Drop for House {
+impl Drop for InMemoryServer {
     fn drop(&mut self) {
         // As a kernel does: what it had open ends, and nothing of it runs any more.
         self.network.kill(self.server.spec.address);

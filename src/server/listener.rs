@@ -3,9 +3,9 @@
 use crate::fault::OnListener;
 use crate::plan::Firing;
 use crate::server::protocol::FromServer;
-use crate::server::{OnListeners, Server, attempt};
+use crate::server::{OnListeners, ServerShared, attempt};
 use crate::transport::local_limit::local_limit;
-use crate::transport::socket::{Listener, Wire};
+use crate::transport::socket::{ByteStream, Listener};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::collections::BTreeSet;
 use std::io;
@@ -18,7 +18,7 @@ use tokio::time::sleep;
 const RETRY: Duration = Duration::from_millis(50);
 
 /// Accepts for ever, as far as faults let it.
-pub(crate) async fn accept(server: Arc<Server>, mut door: Door, mut standing: watch::Receiver<OnListeners>) {
+pub(crate) async fn accept(server: Arc<ServerShared>, mut door: ListeningSocket, mut standing: watch::Receiver<OnListeners>) {
     let mut told = Vec::new();
     let mut complained = false;
     loop {
@@ -68,7 +68,7 @@ pub(crate) async fn accept(server: Arc<Server>, mut door: Door, mut standing: wa
 
 /// The listening socket and what faults have made of it.
 #[derive(Default)]
-pub(crate) struct Door {
+pub(crate) struct ListeningSocket {
     /// `None` while it is closed.
     listener: Option<Listener>,
     /// Length of the queue while nothing is accepted.
@@ -77,19 +77,19 @@ pub(crate) struct Door {
     files: Option<(u32, u64)>,
 }
 
-impl Door {
+impl ListeningSocket {
     /// That of a server that has just started: it listens, unless a fault that stands already keeps it from it.
     ///
     /// # Errors
     /// If the port is taken.
-    pub(crate) fn open(server: &Server) -> io::Result<Door> {
-        let mut door = Door::default();
+    pub(crate) fn open(server: &ServerShared) -> io::Result<ListeningSocket> {
+        let mut door = ListeningSocket::default();
         door.apply(server, &server.listening.borrow())?;
         Ok(door)
     }
 
     /// Brings the socket into the state that these faults ask for; the strictest of several counts.
-    fn apply(&mut self, server: &Server, active: &[(Firing, OnListener)]) -> io::Result<()> {
+    fn apply(&mut self, server: &ServerShared, active: &[(Firing, OnListener)]) -> io::Result<()> {
         let spec = &server.spec;
         let part = |whole: u32| whole.div_ceil(u32::from(spec.processes));
         let closed = active.iter().any(|(_, on)| *on == OnListener::Closed);
@@ -129,7 +129,7 @@ impl Door {
         Ok(())
     }
 
-    async fn accept(&self) -> io::Result<Wire> {
+    async fn accept(&self) -> io::Result<ByteStream> {
         match &self.listener {
             Some(listener) if self.full.is_none() => listener.accept().await,
             _ => std::future::pending().await,

@@ -14,18 +14,18 @@ mod serve;
 
 use crate::dialogue::{Payload, Reply, ServerDialogue};
 use crate::event::{ClientIndex, ConnectionNo};
-use crate::fault::{Answer, OnAttempt, OnListener, Side};
+use crate::fault::{OnAttempt, OnListener, ResponseEdit, Side};
 use crate::plan::{Firing, Standing};
 use crate::seed::{Seed, Stream};
 use crate::server::admission::{Admission, Seat};
 use crate::server::evidence::Reporter;
-use crate::server::host::Ground;
+use crate::server::host::ServerHost;
 use crate::server::protocol::{FromServer, ServerSpec};
 use crate::transport::Transport;
 use crate::transport::link::Link;
 use crate::transport::record::Records;
 use crate::transport::secure::Secure;
-use crate::transport::socket::Wire;
+use crate::transport::socket::ByteStream;
 use crate::transport::tickets::{TicketKey, Tickets};
 use crate::transport::tls_error::TlsError;
 use crate::ws::connection::Connection;
@@ -33,8 +33,8 @@ use crate::ws::frame_tap::Tap;
 use crate::ws::handshake::own_headers::Id;
 use crate::ws::handshake::server;
 use crate::ws::handshake::server::Head;
-use crate::ws::session::mailbox::{Command, Control, Dose};
-use crate::ws::session::{Happening, Limits, Session};
+use crate::ws::session::mailbox::{Control, FiredInjection, SessionCommand};
+use crate::ws::session::{Session, SessionDeadlines, SessionEvent};
 pub use serve::main;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -49,7 +49,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 /// How long the server waits for a TLS handshake and for a request head.
 const HEAD_WITHIN: Duration = Duration::from_secs(60);
 /// How long the server waits for a Close frame and for a FIN.
-const LIMITS: Limits = Limits { close: Duration::from_secs(10), fin: Duration::from_secs(2) };
+const LIMITS: SessionDeadlines = SessionDeadlines { close: Duration::from_secs(10), fin: Duration::from_secs(2) };
 
 /// In which a question is answered; a hit that was not granted by then is not carried out.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
@@ -62,9 +62,9 @@ const UNEVEN: &str = "one of its processes refused an opening handshake because 
 pub(crate) type OnListeners = Vec<(Firing, OnListener)>;
 
 /// What all connections share.
-pub(crate) struct Server {
+pub(crate) struct ServerShared {
     spec: ServerSpec,
-    ground: Ground,
+    ground: ServerHost,
     reporter: Reporter,
     admission: Admission,
     tls: Option<TlsAcceptor>,
@@ -72,7 +72,7 @@ pub(crate) struct Server {
     serial: AtomicU64,
     /// Attempts of clients that are not ours.
     strangers: AtomicU32,
-    state: Mutex<State>,
+    state: Mutex<ConnectionState>,
     /// Faults that are active on the listening socket.
     listening: watch::Sender<OnListeners>,
     /// Number of open connections.
@@ -80,22 +80,22 @@ pub(crate) struct Server {
 }
 
 #[derive(Default)]
-struct State {
+struct ConnectionState {
     connections: BTreeMap<u64, Arc<Control>>,
     by_id: HashMap<Id, u64>,
     attempts: Vec<(Firing, OnAttempt, Standing)>,
-    new: Vec<(Arc<Dose>, Standing)>,
+    new: Vec<(Arc<FiredInjection>, Standing)>,
     /// Questions that wait for their answers.
     asked: HashMap<u64, oneshot::Sender<bool>>,
     /// Set while the server shuts down gracefully: what opens now is closed at once.
-    closing: Option<Command>,
+    closing: Option<SessionCommand>,
 }
 
-impl Server {
+impl ServerShared {
     /// One that has just started.
     ///
     /// Its TLS sessions are worth nothing to another, but to those that are told to [`Listen`](protocol::ToServer::Listen) with the same key.
-    fn new(spec: ServerSpec, ground: Ground, reporter: Reporter) -> io::Result<Arc<Server>> {
+    fn new(spec: ServerSpec, ground: ServerHost, reporter: Reporter) -> io::Result<Arc<ServerShared>> {
         let of_tls = |error| io::Error::other::<TlsError>(error);
         let tickets = if spec.settings.tls && spec.settings.resume {
             Some(Arc::new(Tickets::new(&TicketKey::generate().map_err(of_tls)?)))
@@ -106,7 +106,7 @@ impl Server {
             Some(identity) => Some(TlsAcceptor::from(identity.server(tickets.clone()).map_err(of_tls)?)),
             None => None,
         };
-        Ok(Arc::new(Server {
+        Ok(Arc::new(ServerShared {
             admission: Admission::start(&spec.settings),
             spec,
             ground,
@@ -121,7 +121,7 @@ impl Server {
         }))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ConnectionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -162,7 +162,7 @@ impl Server {
 }
 
 /// One TCP connection from accept to the end.
-async fn attempt(server: Arc<Server>, wire: Wire) {
+async fn attempt(server: Arc<ServerShared>, wire: ByteStream) {
     let link = Link::new(wire);
     let transport = match &server.tls {
         None => Transport::Plain(link),
@@ -212,7 +212,7 @@ struct Shaken {
 }
 
 /// Reads the request and answers it. `None`: not with a 101.
-async fn shake_hands(server: &Server, tap: &mut Tap) -> Option<Shaken> {
+async fn shake_hands(server: &ServerShared, tap: &mut Tap) -> Option<Shaken> {
     // RFC 9110 §15.5.9: whoever was too slow hears that it was the server that did not wait.
     let head = match timeout(HEAD_WITHIN, Head::read(tap)).await.unwrap_or(Err(server::Bad::Late)) {
         Ok(head) => head,
@@ -222,7 +222,7 @@ async fn shake_hands(server: &Server, tap: &mut Tap) -> Option<Shaken> {
         }
     };
     let id = head.id();
-    let (mut answer, mut close) = (Answer::default(), None);
+    let (mut answer, mut close) = (ResponseEdit::default(), None);
     if let Some((fault, effect, mut random)) = selected(server, id).await {
         server.report(&FromServer::Injected { fault, id, at_ns: server.ground.now_ns(), dead_by: Vec::new() });
         answer = handshake_faults::suffer(tap, effect, &mut random).await?;
@@ -245,7 +245,7 @@ async fn shake_hands(server: &Server, tap: &mut Tap) -> Option<Shaken> {
 }
 
 /// The first fault that selects this attempt.
-async fn selected(server: &Server, id: Option<Id>) -> Option<(u16, OnAttempt, Stream)> {
+async fn selected(server: &ServerShared, id: Option<Id>) -> Option<(u16, OnAttempt, Stream)> {
     let candidates: Vec<_> = {
         let state = server.state();
         let wanting = |(firing, effect, standing): &(Firing, OnAttempt, Standing)| {
@@ -262,37 +262,37 @@ async fn selected(server: &Server, id: Option<Id>) -> Option<(u16, OnAttempt, St
 }
 
 /// An open connection, to its end.
-async fn open(server: &Arc<Server>, connection: Box<Connection>, shaken: Shaken) {
+async fn open(server: &Arc<ServerShared>, connection: Box<Connection>, shaken: Shaken) {
     let Shaken { id, mut dialogue, close, _seat } = shaken;
     let control = Arc::new(Control::default());
     let serial = server.serial.fetch_add(1, Ordering::Relaxed);
     register(server, serial, (id, connection.link().peer_has_ended()), &control).await;
     if let Some((fault, code)) = close {
-        control.send(Command::Close { fault, code, reason: "".into() });
+        control.send(SessionCommand::Close { fault, code, reason: "".into() });
     }
     // Behind all that a fault or a shutdown has put there: whoever is closed at once hears no greeting.
     if dialogue.speaks_first() {
-        control.send(Command::Due(Duration::ZERO));
+        control.send(SessionCommand::Due(Duration::ZERO));
     }
     let origin = (Seed(server.spec.seed), stream_of(&server.spec, id, serial));
     let mut session = Session::new(connection, Side::Server, LIMITS, server.spec.settings.ping, origin);
     loop {
         match session.next(&control, None).await {
-            Happening::Message(message) if session.is_open() => match dialogue.on_message(Payload::from(&message)) {
+            SessionEvent::Message(message) if session.is_open() => match dialogue.on_message(Payload::from(&message)) {
                 Reply::Nothing => {}
                 Reply::Same => drop(session.send(message)),
             },
-            Happening::Due(_) if session.is_open() => {
+            SessionEvent::Due(_) if session.is_open() => {
                 if let Some(message) = dialogue.on_due() {
                     session.send(message.into());
                 }
             }
             // Told already when it selected the attempt.
-            Happening::Injected(fault) if close.is_some_and(|(closing, _)| closing == fault) => {}
-            Happening::Injected(fault) => {
+            SessionEvent::Injected(fault) if close.is_some_and(|(closing, _)| closing == fault) => {}
+            SessionEvent::Injected(fault) => {
                 server.report(&FromServer::Injected { fault, id, at_ns: server.ground.now_ns(), dead_by: session.dead_by() });
             }
-            Happening::Ended { ending, .. } => {
+            SessionEvent::Ended { ending, .. } => {
                 server.report(&FromServer::Ended { id, ending, at_ns: server.ground.now_ns() });
                 break;
             }
@@ -319,7 +319,7 @@ fn stream_of(spec: &ServerSpec, id: Option<Id>, serial: u64) -> u64 {
 
 /// Makes an open connection known, and lets the faults that wait for it reach it, before anything is said on it; `gone`: its client is, and
 /// there is nothing that a fault could act on.
-async fn register(server: &Arc<Server>, serial: u64, (id, gone): (Option<Id>, bool), control: &Arc<Control>) {
+async fn register(server: &Arc<ServerShared>, serial: u64, (id, gone): (Option<Id>, bool), control: &Arc<Control>) {
     let waiting: Vec<_> = {
         let mut state = server.state();
         state.connections.insert(serial, control.clone());
@@ -338,7 +338,7 @@ async fn register(server: &Arc<Server>, serial: u64, (id, gone): (Option<Id>, bo
         // Reverted while it was asked, it acts on nobody any more.
         let state = server.state();
         if granted && state.new.iter().any(|(standing, _)| standing.firing == dose.firing) {
-            control.send(Command::Inject(dose));
+            control.send(SessionCommand::Inject(dose));
         }
     }
 }

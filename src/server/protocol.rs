@@ -10,7 +10,7 @@ use crate::plan::{Embedded, Firing, Standing};
 use crate::transport::tickets::TicketKey;
 use crate::transport::tls::Identity;
 use crate::ws::handshake::own_headers::Id;
-use crate::ws::session::mailbox::Dose;
+use crate::ws::session::mailbox::FiredInjection;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -58,14 +58,14 @@ pub(crate) enum ToServer {
     /// A fault acts on these connections.
     Inject {
         /// What to do.
-        dose: Dose,
+        dose: FiredInjection,
         /// On whom.
         ids: Vec<Id>,
     },
     /// A fault acts on connections that open from now on.
     InjectNew {
         /// What to do.
-        dose: Dose,
+        dose: FiredInjection,
         /// On whom.
         standing: Standing,
     },

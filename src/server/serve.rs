@@ -2,13 +2,13 @@
 
 use crate::ipc;
 use crate::plan::turn_in;
-use crate::server::Server;
+use crate::server::ServerShared;
 use crate::server::evidence::{Commands, Reporter};
-use crate::server::host::{Ends, Ground};
-use crate::server::listener::{self, Door};
+use crate::server::host::{Ends, ServerHost};
+use crate::server::listener::{self, ListeningSocket};
 use crate::server::protocol::{FromServer, ToServer};
 use crate::units::parse_duration;
-use crate::ws::session::mailbox::Command;
+use crate::ws::session::mailbox::SessionCommand;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -24,7 +24,7 @@ const HIDDEN_COST: &str = "CLOSESTORM_HANDSHAKE_COST";
 pub fn main() -> u8 {
     // Its parent raised the limit of open files already; a child inherits it.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.map_err(ipc::Error::from).and_then(|runtime| runtime.block_on(serve())) {
+    match runtime.map_err(ipc::LinkError::from).and_then(|runtime| runtime.block_on(serve())) {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("embedded server: {error}");
@@ -38,9 +38,9 @@ fn hidden_cost(variable: Option<&str>) -> Option<Duration> {
     parse_duration(variable?).ok()
 }
 
-impl Server {
+impl ServerShared {
     /// Serves until it is told to stop, or its parent is gone.
-    pub(super) async fn live(self: &Arc<Server>, door: Door, mut commands: Commands) {
+    pub(super) async fn live(self: &Arc<ServerShared>, door: ListeningSocket, mut commands: Commands) {
         self.report(&FromServer::Listening { at_ns: self.ground.now_ns() });
         let mut accepting = Ends(self.ground.task(listener::accept(self.clone(), door, self.listening.subscribe())));
         let graceful = obey(self, &mut commands).await;
@@ -60,13 +60,13 @@ impl Server {
     }
 }
 
-async fn serve() -> Result<(), ipc::Error> {
+async fn serve() -> Result<(), ipc::LinkError> {
     let Some((mut spec, reporter, mut commands)) = Reporter::take(ipc::inherited()?).await? else { return Ok(()) };
     if let Some(cost) = hidden_cost(std::env::var(HIDDEN_COST).ok().as_deref()) {
         eprintln!("embedded server: {HIDDEN_COST} sets the cost of an opening handshake");
         spec.settings.handshake_cost = cost;
     }
-    let server = Server::new(spec, Ground::Process, reporter)?;
+    let server = ServerShared::new(spec, ServerHost::Process, reporter)?;
     // What stands already is told first: it holds from the first SYN on.
     while let Some(command) = commands.next().await {
         match command {
@@ -77,7 +77,7 @@ async fn serve() -> Result<(), ipc::Error> {
             command => carry_out(&server, command),
         }
     }
-    let door = Door::open(&server)?;
+    let door = ListeningSocket::open(&server)?;
     // Into target.log: where other clients than ours find it.
     println!("listening on {}://{}", if server.tls.is_some() { "wss" } else { "ws" }, server.spec.address);
     server.live(door, commands).await;
@@ -85,7 +85,7 @@ async fn serve() -> Result<(), ipc::Error> {
 }
 
 /// Carries out what the parent and its workers say, until the parent says stop or is gone.
-async fn obey(server: &Server, commands: &mut Commands) -> Option<ToServer> {
+async fn obey(server: &ServerShared, commands: &mut Commands) -> Option<ToServer> {
     while let Some(command) = commands.next().await {
         match command {
             graceful @ ToServer::Graceful { .. } => return Some(graceful),
@@ -96,7 +96,7 @@ async fn obey(server: &Server, commands: &mut Commands) -> Option<ToServer> {
 }
 
 /// Carries out one command of those that do not end it.
-pub(super) fn carry_out(server: &Server, command: ToServer) {
+pub(super) fn carry_out(server: &ServerShared, command: ToServer) {
     let mut state = server.state();
     match command {
         ToServer::Listen { tickets: key } => server.tickets.iter().for_each(|tickets| tickets.change(&key)),
@@ -112,7 +112,7 @@ pub(super) fn carry_out(server: &Server, command: ToServer) {
             let dose = Arc::new(dose);
             for id in ids {
                 if let Some(control) = state.by_id.get(&id).and_then(|serial| state.connections.get(serial)) {
-                    control.send(Command::Inject(dose.clone()));
+                    control.send(SessionCommand::Inject(dose.clone()));
                 }
             }
         }
@@ -140,17 +140,17 @@ pub(super) fn carry_out(server: &Server, command: ToServer) {
             });
             state.new.retain(|(dose, _)| dose.firing != firing);
             state.attempts.retain(|(active, ..)| *active != firing);
-            state.connections.values().for_each(|control| control.send(Command::Revert(firing)));
+            state.connections.values().for_each(|control| control.send(SessionCommand::Revert(firing)));
         }
     }
 }
 
 /// Closes every connection over `spread` and waits up to `grace` for the closing handshakes; over as soon as nobody is left.
-async fn shut_down(server: &Server, fault: u16, code: u16, reason: &str, grace: Duration, spread: Duration) {
+async fn shut_down(server: &ServerShared, fault: u16, code: u16, reason: &str, grace: Duration, spread: Duration) {
     let reason: Arc<str> = reason.into();
     let controls: Vec<_> = {
         let mut state = server.state();
-        state.closing = Some(Command::Close { fault, code, reason: reason.clone() });
+        state.closing = Some(SessionCommand::Close { fault, code, reason: reason.clone() });
         state.connections.values().cloned().collect()
     };
     let begun = Instant::now();
@@ -161,7 +161,7 @@ async fn shut_down(server: &Server, fault: u16, code: u16, reason: &str, grace: 
             if due > Instant::now() {
                 sleep_until(due).await;
             }
-            control.send(Command::Close { fault, code, reason: reason.clone() });
+            control.send(SessionCommand::Close { fault, code, reason: reason.clone() });
         }
         sleep_until(begun + spread + grace).await;
     };

@@ -2,7 +2,7 @@
 //! in `opening`, how a connection ends in `ending`.
 
 use super::pair::CLIENT;
-use super::row::{Row, State};
+use super::row::{ClientRow, ClientState};
 use super::server::Exiting;
 use super::{Failing, What, World, nanos};
 use crate::event::{ClientIndex, Event, Outcome, Stage, Stages, UnderWay};
@@ -15,7 +15,7 @@ const LEAST_ATTEMPT: u64 = 50_000;
 
 impl World<'_> {
     /// Moves a client to another state: what is in the queue for it does not count any more.
-    pub(super) fn turn_to(&mut self, client: u32, state: State) {
+    pub(super) fn turn_to(&mut self, client: u32, state: ClientState) {
         let row = &mut self.rows[client as usize];
         row.state = state;
         row.turn = row.turn.wrapping_add(1);
@@ -56,9 +56,9 @@ impl World<'_> {
         let server = self.choose(client);
         self.rows[client as usize].server = server;
         self.servers[usize::from(server)].coming += 1;
-        self.turn_to(client, State::Knocking);
+        self.turn_to(client, ClientState::Knocking);
         self.record(self.now, &Event::AttemptStarted { client: ClientIndex(client), due: now });
-        self.knock(client);
+        self.on_syn(client);
     }
 
     /// An attempt ends without a connection at `at`, which may lie a round trip ahead.
@@ -73,7 +73,7 @@ impl World<'_> {
             server.coming -= 1;
         }
         self.vacate_later(place, who);
-        self.turn_to(client, State::Away);
+        self.turn_to(client, ClientState::Away);
         if !self.later.is_empty() {
             self.later.remove(&client);
         }
@@ -93,7 +93,7 @@ impl World<'_> {
         let row = &self.rows[client as usize];
         let since = Duration::from_nanos(at.saturating_sub(self.begun(client)));
         let tcp = Duration::from_micros(row.tcp_us.into());
-        let Some(rest) = since.checked_sub(tcp).filter(|_| row.state == State::Shaking) else {
+        let Some(rest) = since.checked_sub(tcp).filter(|_| row.state == ClientState::Shaking) else {
             return (Stage::Tcp, Stages { elapsed: since, ..Stages::default() });
         };
         let session = self.session(client);
@@ -114,11 +114,11 @@ impl World<'_> {
     /// What the end of the measurement at `end` cuts of a client.
     pub(super) fn under_way(&self, client: u32, end: u64) -> Option<UnderWay> {
         match self.rows[client as usize].state {
-            State::Knocking | State::Shaking => {
+            ClientState::Knocking | ClientState::Shaking => {
                 let (stage, times) = self.stages(client, end);
                 Some(UnderWay::Attempt { stage, times })
             }
-            State::Closing => {
+            ClientState::Closing => {
                 let pair = self.pairs.of(client).and_then(|slot| self.pairs.get(slot)).map(|pair| &pair.ends[CLIENT]);
                 let of_pair = pair.and_then(|end| {
                     Some((end.first?, end.second.map(|second| Duration::from_nanos(second - end.first.unwrap_or(second)))))
@@ -135,7 +135,7 @@ impl World<'_> {
     /// Asks the policy.
     pub(super) fn come_back(&mut self, client: u32, at: u64, loss: &Loss, hint: Option<Duration>) {
         let pinned = self.pinned;
-        let Row { history, random, cohort, .. } = &mut self.rows[client as usize];
+        let ClientRow { history, random, cohort, .. } = &mut self.rows[client as usize];
         let policy = &self.plan.cohorts[usize::from(*cohort)].reconnect;
         match policy.decide(history, loss, Duration::from_nanos(at), &mut || pinned.unwrap_or_else(|| random.unit())) {
             Decision::Wait(exact) => {
@@ -179,13 +179,13 @@ impl World<'_> {
         row.history.opened(at);
         let (server, tcp) = (row.server, Duration::from_micros(u64::from(row.tcp_us)));
         let cohort = &self.plan.cohorts[usize::from(row.cohort)];
-        let turned_away = row.state == State::Shaking && row.fault != 0;
+        let turned_away = row.state == ClientState::Shaking && row.fault != 0;
         let who = self.who(client);
         let of = &mut self.servers[usize::from(server)];
         of.promised.remove(&who);
         of.coming -= 1;
         of.open += 1;
-        self.turn_to(client, State::Open);
+        self.turn_to(client, ClientState::Open);
         let (id, connection) = self.id(client);
         let rest = Duration::from_nanos(now - begun).saturating_sub(tcp);
         let tls = self.tls();
@@ -236,7 +236,7 @@ impl World<'_> {
         if turned_away {
             return std::mem::take(&mut row.fault).checked_sub(1);
         }
-        let Exiting { firing, farewell, .. } = self.servers[usize::from(row.server)].exiting?;
+        let Exiting { firing, ending_id: farewell, .. } = self.servers[usize::from(row.server)].exiting?;
         self.injected(firing.fault, client);
         Some(farewell)
     }

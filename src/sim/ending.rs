@@ -1,7 +1,7 @@
 //! How an open connection ends: by its client, its server, a fault or its heartbeat; and the account of it that each side gives.
 
 use super::pair::{CLIENT, account};
-use super::row::State;
+use super::row::ClientState;
 use super::{Answered, Farewell, What, World};
 use crate::close::{Cause, Ending, Initiator, TcpEnd, may_be_sent};
 use crate::event::{Closing, Event};
@@ -39,7 +39,7 @@ impl World<'_> {
             server.open -= 1;
             server.seats = server.seats.saturating_sub(1);
         }
-        self.turn_to(client, State::Away);
+        self.turn_to(client, ClientState::Away);
         let (id, connection) = self.id(client);
         self.record(self.now, &Event::Ended { client: id, connection, ending, closing });
         if cause == Cause::Stay {
@@ -73,7 +73,7 @@ impl World<'_> {
         if let Some(slot) = self.pairs.of(client) {
             return self.tend(slot, |pair, scene| pair.begin_close(scene, CLIENT, cause, code, reason));
         }
-        if self.rows[client as usize].state != State::Open {
+        if self.rows[client as usize].state != ClientState::Open {
             return;
         }
         let valid = code.is_none_or(may_be_sent);
@@ -86,8 +86,8 @@ impl World<'_> {
             client_side.reason = reason.to_owned();
             server_side.reason = reason.to_owned();
         }
-        let farewell = self.farewell(Farewell { client: client_side, server: Some(server_side), closing: Some(Answered::ByServer) });
-        self.turn_to(client, State::Closing);
+        let farewell = self.ending_id(Farewell { client: client_side, server: Some(server_side), closing: Some(Answered::ByServer) });
+        self.turn_to(client, ClientState::Closing);
         let at = self.now.saturating_add(self.rtt());
         self.closes_until(client, (self.now, None), at);
         self.ends_at(client, at, farewell);
@@ -102,10 +102,10 @@ impl World<'_> {
 
     /// A server sends a Close frame: the client answers, the server ends TCP.
     pub(super) fn server_closes(&mut self, client: u32, farewell: u8) {
-        if self.rows[client as usize].state != State::Open {
+        if self.rows[client as usize].state != ClientState::Open {
             return;
         }
-        self.turn_to(client, State::Closing);
+        self.turn_to(client, ClientState::Closing);
         let (there, back) = (self.leg(), self.rtt());
         // Its client answers at once.
         let (arrives, at) = (self.now.saturating_add(there), self.now.saturating_add(back).saturating_add(there));

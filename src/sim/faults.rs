@@ -1,13 +1,13 @@
 //! Carries out the schedule of faults: fires, selects, reverts.
 
-use super::pair::{Command, account, end_of};
-use super::row::State;
+use super::pair::{PairCommand, account, end_of};
+use super::row::ClientState;
 use super::server::Who;
 use super::standing::{StandingFault, packed};
 use super::{Due, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
-use crate::fault::{Effect, End, Gate, OnAttempt, OnListener, Shedding, Side, Step};
+use crate::fault::{ConnectionEffects, Effect, End, InjectionStep, OnAttempt, OnListener, Shedding, Side};
 use crate::plan::{Firing, Standing, draw_exactly};
 use crate::reconnect::whole_ms;
 use crate::seed::Stream;
@@ -225,10 +225,10 @@ impl World<'_> {
                 self.forget_gone(server);
                 for client in 0..self.rows.len() as u32 {
                     let row = &self.rows[client as usize];
-                    if row.server == server && row.state == State::Shaking {
+                    if row.server == server && row.state == ClientState::Shaking {
                         let who = self.who(client);
                         self.servers[usize::from(server)].vacate(who);
-                        self.turn_to(client, State::Shaking);
+                        self.turn_to(client, ClientState::Shaking);
                         let at = self.now.saturating_add(self.leg());
                         if at == self.now { self.fails(client, at, cut) } else { self.push_for(at, client, What::Refusal, cut) }
                     }
@@ -241,14 +241,14 @@ impl World<'_> {
     }
 
     /// What a fault does to a connection, or to an attempt that it cuts.
-    fn act(&mut self, firing: Firing, client: u32, gate: &Gate, steps: &[Step]) {
+    fn act(&mut self, firing: Firing, client: u32, gate: &ConnectionEffects, steps: &[InjectionStep]) {
         let fault = firing.fault;
         let side = self.plan.faults[usize::from(fault)].side;
         let (id, connection) = self.id(client);
         if !self.rows[client as usize].state.is_open() {
-            if side == Side::Client && matches!(steps, [Step::End(End::Fin | End::Rst)]) {
+            if side == Side::Client && matches!(steps, [InjectionStep::End(End::Fin | End::Rst)]) {
                 self.record(self.now, &Event::Injected { fault, client: id, connection });
-                let stage = if self.rows[client as usize].state == State::Knocking { Stage::Tcp } else { Stage::Upgrade };
+                let stage = if self.rows[client as usize].state == ClientState::Knocking { Stage::Tcp } else { Stage::Upgrade };
                 let cut = self.failing(stage, Outcome::Abandoned, Some(fault));
                 self.fails(client, self.now, cut);
             } else if side == Side::Client {
@@ -257,18 +257,18 @@ impl World<'_> {
             }
             return;
         }
-        let at_once = gate.is_open() && matches!(steps, [Step::End(End::Fin | End::Rst)] | [Step::Close { .. }]);
+        let at_once = gate.is_open() && matches!(steps, [InjectionStep::End(End::Fin | End::Rst)] | [InjectionStep::Close { .. }]);
         if !at_once || self.pairs.of(client).is_some() {
-            self.tell(client, end_of(side), Command::Inject { firing, gate: Box::new(gate.clone()), steps: steps.to_vec() });
+            self.tell(client, end_of(side), PairCommand::Inject { firing, gate: Box::new(gate.clone()), steps: steps.to_vec() });
             return;
         }
         // What ends a connection without trouble needs no two ends.
         self.record(self.now, &Event::Injected { fault, client: id, connection });
         match (steps, side) {
-            ([Step::End(end)], Side::Client) => self.client_ends(fault, client, *end),
-            ([Step::End(end)], _) => self.server_ends(fault, client, *end),
-            ([Step::Close { code, reason }], Side::Client) => self.client_closes(client, Cause::Fault(fault), *code, reason),
-            ([Step::Close { code, reason }], _) => {
+            ([InjectionStep::End(end)], Side::Client) => self.client_ends(fault, client, *end),
+            ([InjectionStep::End(end)], _) => self.server_ends(fault, client, *end),
+            ([InjectionStep::Close { code, reason }], Side::Client) => self.client_closes(client, Cause::Fault(fault), *code, reason),
+            ([InjectionStep::Close { code, reason }], _) => {
                 let farewell = self.server_farewell(Cause::Remote, Some(fault), *code, reason);
                 self.server_closes(client, farewell);
             }
@@ -280,7 +280,7 @@ impl World<'_> {
         let tcp_end = if end == End::Rst { TcpEnd::Rst } else { TcpEnd::Fin };
         let ending = account(Cause::Fault(fault), Initiator::Client, TcpEnd::Local, (None, None));
         let server = account(Cause::Remote, Initiator::Client, tcp_end, (None, None));
-        let farewell = self.farewell(Farewell { client: ending, server: Some(server), closing: None });
+        let farewell = self.ending_id(Farewell { client: ending, server: Some(server), closing: None });
         self.ends(client, farewell);
     }
 
@@ -288,8 +288,8 @@ impl World<'_> {
         let tcp_end = if end == End::Rst { TcpEnd::Rst } else { TcpEnd::Fin };
         let ending = account(Cause::Remote, Initiator::Server, tcp_end, (None, None));
         let server = account(Cause::Fault(fault), Initiator::Server, TcpEnd::Local, (None, None));
-        let farewell = self.farewell(Farewell { client: ending, server: Some(server), closing: None });
-        self.turn_to(client, State::Closing);
+        let farewell = self.ending_id(Farewell { client: ending, server: Some(server), closing: None });
+        self.turn_to(client, ClientState::Closing);
         let at = self.now.saturating_add(self.leg()).saturating_add(nanos(self.kind.model.notice.draw(&mut self.path)));
         self.ends_at(client, at, farewell);
     }

@@ -1,7 +1,7 @@
 //! Requests of clients that gave up while they waited in a listen queue, or while a fault held their answer back. A server that does not look
 //! works for them all the same.
 
-use super::server::{Service, Who};
+use super::server::{RequestFate, Who};
 use super::{Due, What, World, nanos};
 use crate::fault::{OnAttempt, Shedding};
 use crate::plan::Gone;
@@ -68,9 +68,9 @@ impl World<'_> {
             return;
         }
         match server.request(&self.kind, self.now, who) {
-            Service::Done(_) | Service::Ended(_) => self.vacate_later(place, who),
-            Service::Waits => self.take_next(usize::from(place)),
-            Service::Refused(_) => {}
+            RequestFate::Done(_) | RequestFate::Ended(_) => self.vacate_later(place, who),
+            RequestFate::Waits => self.take_next(usize::from(place)),
+            RequestFate::Refused(_) => {}
         }
     }
 

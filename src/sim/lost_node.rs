@@ -6,9 +6,9 @@
 use super::{Unsupported, run_watched};
 use crate::arrival::Arrive;
 use crate::metrics::Status;
-use crate::metrics::bank::Metric;
+use crate::metrics::distributions::TimeMetric;
 use crate::plan::{Cohort, Fault, Model, Plan, Traffic};
-use crate::reconnect::Kind;
+use crate::reconnect::ScheduleKind;
 use crate::scenario::{self, Overrides, Source};
 use crate::seed::Seed;
 use std::time::Duration;
@@ -26,7 +26,7 @@ const LOOK: u32 = 3;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loss {
+pub struct NodeLoss {
     /// In which all are to be back, from the loss on.
     pub within: Duration,
     /// From the loss to the moment at which a server takes them again: nothing where another node does so at once.
@@ -35,7 +35,7 @@ pub struct Loss {
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct LostNode {
     /// The most clients, to two digits, that are all back in time; 0 for none.
     pub clients: u32,
     /// When the slowest of them is.
@@ -67,7 +67,7 @@ pub fn bounds(model: &Model) -> bool {
 ///
 /// # Errors
 /// The plan cannot be simulated.
-pub fn search(plan: &Plan, model: &Model, loss: Loss, go_on: &dyn Fn() -> bool) -> Result<Option<Found>, Unsupported> {
+pub fn search(plan: &Plan, model: &Model, loss: NodeLoss, go_on: &dyn Fn() -> bool) -> Result<Option<LostNode>, Unsupported> {
     if strategies(plan).is_empty() || !bounds(model) {
         return Ok(None);
     }
@@ -90,26 +90,26 @@ pub fn search(plan: &Plan, model: &Model, loss: Loss, go_on: &dyn Fn() -> bool) 
         };
     }
     let (more, more_back) = high.map_or((None, None), |(clients, back)| (Some(clients), back));
-    let Some((floor, back)) = low else { return Ok(Some(Found { clients: 0, back: None, more, more_back })) };
+    let Some((floor, back)) = low else { return Ok(Some(LostNode { clients: 0, back: None, more, more_back })) };
     // Advice is not to promise more than is known, and the smaller number has its own slowest client.
     let clients = two_digits_down(floor).max(least);
     let back = match slowest(plan, model, loss, clients, go_on)? {
         Some(Some(rounded)) if rounded <= loss.within => rounded,
-        Some(_) => return Ok(Some(Found { clients: floor, back: Some(back), more, more_back })),
+        Some(_) => return Ok(Some(LostNode { clients: floor, back: Some(back), more, more_back })),
         None => return Ok(None),
     };
-    Ok(Some(Found { clients, back: Some(back), more, more_back }))
+    Ok(Some(LostNode { clients, back: Some(back), more, more_back }))
 }
 
 fn returning(plan: &Plan) -> impl Iterator<Item = &Cohort> {
-    plan.cohorts.iter().filter(|cohort| cohort.reconnect.kind != Kind::None)
+    plan.cohorts.iter().filter(|cohort| cohort.reconnect.kind != ScheduleKind::None)
 }
 
 /// When the slowest of so many clients is back, over all seeds; the inner `None` where one is not, the outer where it was stopped.
 fn slowest(
     plan: &Plan,
     model: &Model,
-    loss: Loss,
+    loss: NodeLoss,
     clients: u32,
     go_on: &dyn Fn() -> bool,
 ) -> Result<Option<Option<Duration>>, Unsupported> {
@@ -125,14 +125,14 @@ fn slowest(
         let total = results.total();
         // Who had no connection to lose could not come back either.
         let all = total.affected == u64::from(clients) && total.recovered == total.affected;
-        let Some(us) = results.latency(Metric::ReconnectTime).max().filter(|_| all) else { return Ok(Some(None)) };
+        let Some(us) = results.latency(TimeMetric::ReconnectTime).max().filter(|_| all) else { return Ok(Some(None)) };
         slowest = slowest.max(Duration::from_micros(us));
     }
     Ok(Some(Some(slowest)))
 }
 
 /// The plan of a calm day with so many clients on one node, and its loss.
-fn crashed(plan: &Plan, model: &Model, loss: Loss, clients: u32) -> Option<(Plan, Model)> {
+fn crashed(plan: &Plan, model: &Model, loss: NodeLoss, clients: u32) -> Option<(Plan, Model)> {
     let model = Model { instances: 1, ..model.clone() };
     // Twice the time that the server needs, so that nobody waits for long.
     let arrival = (model.handshake_cost.mean() * clients / model.parallel.max(1) * 2).max(Duration::from_secs(1));
@@ -195,9 +195,9 @@ mod tests {
         (plan, model)
     }
 
-    const TEN: Loss = Loss { within: Duration::from_secs(10), down: Duration::ZERO };
+    const TEN: NodeLoss = NodeLoss { within: Duration::from_secs(10), down: Duration::ZERO };
 
-    fn found(reconnect: &str, loss: Loss) -> Option<Found> {
+    fn found(reconnect: &str, loss: NodeLoss) -> Option<LostNode> {
         let (plan, model) = plan(reconnect);
         search(&plan, &model, loss, &|| true).unwrap()
     }
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(found("\"none\"", TEN), None);
         let (plan, mut model) = plan("\"phoenix\"");
         assert_eq!(search(&plan, &model, TEN, &|| false).unwrap(), None, "it was stopped");
-        model.handshake_cost = crate::plan::Times::ZERO;
+        model.handshake_cost = crate::plan::ServiceTimes::ZERO;
         assert_eq!(search(&plan, &model, TEN, &|| true).unwrap(), None);
         assert_eq!(strategies(&plan), ["phoenix"]);
     }
@@ -231,7 +231,7 @@ mod tests {
     fn a_wait_longer_than_the_time_asked_for_leaves_nobody() {
         let none = found("{ fixed = { delay = \"15s\" } }", TEN).unwrap();
         assert_eq!((none.clients, none.back), (0, None));
-        let down = Loss { down: Duration::from_secs(9), ..TEN };
+        let down = NodeLoss { down: Duration::from_secs(9), ..TEN };
         let less = found("{ fixed = { delay = \"500ms\" } }", down).unwrap();
         assert!(less.clients < 240, "one second is left: {less:?}");
     }

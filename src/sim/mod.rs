@@ -2,7 +2,7 @@
 //!
 //! [`run`] is a pure function of plan and model: no clock, no socket, no thread, no file. Clients are rows in an array, not tasks. It
 //! calls the policies of `reconnect`, the schedules of `arrival` and the server's `plan::admission`, and records the events that the
-//! engine records, so that metrics, results, charts and verdict are the same. `many` draws several seeds.
+//! engine records, so that metrics, results, charts and verdict are the same. `seeds` draws several seeds.
 //!
 //! What is not modelled: bytes. Frames, TLS records and partial writes do not exist here, so only those faults are carried out that act
 //! on whole connections, attempts, listening sockets and processes: see [`supported`].
@@ -18,7 +18,7 @@ mod leavers;
 #[cfg(test)]
 mod libraries;
 pub mod lost_node;
-pub mod many;
+pub mod mitigation;
 mod opening;
 mod pair;
 mod pairs;
@@ -26,8 +26,8 @@ mod process;
 pub mod queue;
 #[cfg(test)]
 mod reference;
-pub mod remedy;
 mod row;
+pub mod seeds;
 mod server;
 mod standing;
 mod support;
@@ -49,8 +49,8 @@ use entry::{Answered, Due, Failing, Farewell, What, nanos};
 use pairs::Pairs;
 use prefetch_index::prefetch_index;
 use queue::Calendar;
-use row::{Row, rows};
-use server::{Kind, Server, Who};
+use row::{ClientRow, rows};
+use server::{Server, ServerKind, Who};
 use standing::{StandingFault, unpacked};
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Peekable;
@@ -125,12 +125,12 @@ pub(crate) fn run_traced(plan: &Plan, model: &Model) -> Result<(Simulated, Vec<(
 /// Everything there is.
 struct World<'a> {
     plan: &'a Plan,
-    kind: Kind,
+    kind: ServerKind,
     /// Length of the run, ns.
     end: u64,
     now: u64,
     queue: Calendar<Due>,
-    rows: Vec<Row>,
+    rows: Vec<ClientRow>,
     servers: Vec<Server>,
     /// Number of the process of each server.
     processes: Vec<u16>,
@@ -171,7 +171,7 @@ struct World<'a> {
     /// and attempt.
     leavers: leavers::Leavers,
     /// TLS sessions by client; empty on ws.
-    sessions: Vec<tls::Session>,
+    sessions: Vec<tls::TlsSession>,
     /// Clients that leave, or have left by themselves, and have not come back.
     leaving: BTreeSet<u32>,
     /// Since when a client waits in a closing handshake that will not end in this run, and how long its answer took, if it came.
@@ -182,10 +182,10 @@ struct World<'a> {
 
 impl<'a> World<'a> {
     fn new(plan: &'a Plan, model: &Model) -> World<'a> {
-        let kind = Kind::new(model, talks::rate(plan));
+        let kind = ServerKind::new(model, talks::rate(plan));
         let seed = plan.seed;
         World {
-            sessions: if model.tls { vec![tls::Session::default(); rows(plan).len()] } else { Vec::new() },
+            sessions: if model.tls { vec![tls::TlsSession::default(); rows(plan).len()] } else { Vec::new() },
             rows: rows(plan),
             servers: (0..model.instances).map(|index| Server::new(&kind, index, seed, !matches!(plan.target, Target::Url(_)))).collect(),
             processes: vec![0; usize::from(model.instances)],
@@ -297,7 +297,7 @@ impl<'a> World<'a> {
             _ if self.rows[place].turn != turn => {}
             What::Wake => self.wake(client),
             What::Attempt => self.attempt(client),
-            What::Syn => self.knock(client),
+            What::Syn => self.on_syn(client),
             What::Request => self.request(client),
             What::Answer => self.answer(client, mark),
             What::Refusal => self.refused(client, mark),
@@ -376,7 +376,7 @@ impl<'a> World<'a> {
     }
 
     /// The number of an ending, the same for the same.
-    fn farewell(&mut self, farewell: Farewell) -> u8 {
+    fn ending_id(&mut self, farewell: Farewell) -> u8 {
         number(&mut self.farewells, farewell)
     }
 

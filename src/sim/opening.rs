@@ -1,7 +1,7 @@
 //! From the SYN of an attempt to its 101, or to the end of its client's patience: path, listen queue, request, answer.
 
-use super::row::State;
-use super::server::{Service, Syn};
+use super::row::ClientState;
+use super::server::{RequestFate, Syn};
 use super::tls;
 use super::{Failing, What, World, nanos};
 use crate::event::{Outcome, Stage};
@@ -51,12 +51,12 @@ impl World<'_> {
     }
 
     /// A SYN goes out. What it meets is judged as it goes, not half a round trip later.
-    pub(super) fn knock(&mut self, client: u32) {
+    pub(super) fn on_syn(&mut self, client: u32) {
         let now = self.now;
         let (begun, until) = (self.begun(client), self.tcp_until(client));
         let server = usize::from(self.rows[client as usize].server);
         let lost = self.kind.model.loss > 0.0 && self.path.unit() < self.kind.model.loss;
-        let syn = if lost { Syn::Dropped } else { self.servers[server].knock(&self.kind, now) };
+        let syn = if lost { Syn::Dropped } else { self.servers[server].on_syn(&self.kind, now) };
         let answered = match syn {
             Syn::Dropped => return self.repeat_syn(client, begun, until),
             // The answer is there after a round trip, and seen when the machine has made the attempts that it has to make.
@@ -93,7 +93,7 @@ impl World<'_> {
 
     fn established(&mut self, client: u32, tcp: u64) {
         self.rows[client as usize].tcp_us = u32::try_from(tcp / 1000).unwrap_or(u32::MAX);
-        self.turn_to(client, State::Shaking);
+        self.turn_to(client, ClientState::Shaking);
         self.begin_tls(client);
     }
 
@@ -131,12 +131,12 @@ impl World<'_> {
         let now = self.now;
         let (place, who) = (usize::from(self.rows[client as usize].server), self.who(client));
         match self.servers[place].request(&self.kind, now, who) {
-            Service::Done(at) => self.promise(client, at, until),
-            Service::Ended(at) => {
+            RequestFate::Done(at) => self.promise(client, at, until),
+            RequestFate::Ended(at) => {
                 let at = at.saturating_add(self.leg());
                 self.first(client, (at, What::Refusal, Failing::CUT), until);
             }
-            Service::Waits => {
+            RequestFate::Waits => {
                 self.push_for(until, client, What::Deadline, 0);
                 if let Some(deadline) = self.kind.model.deadline {
                     let at = now.saturating_add(nanos(deadline)).saturating_add(self.leg());
@@ -144,7 +144,7 @@ impl World<'_> {
                 }
                 self.take_next(place);
             }
-            Service::Refused(refusal) => self.refuse(client, refusal, until),
+            RequestFate::Refused(refusal) => self.refuse(client, refusal, until),
         }
     }
 
@@ -200,7 +200,7 @@ impl World<'_> {
     }
 
     pub(super) fn deadline(&mut self, client: u32) {
-        let knocking = self.rows[client as usize].state == State::Knocking;
+        let knocking = self.rows[client as usize].state == ClientState::Knocking;
         self.fails(client, self.now, if knocking { Failing::LATE_TCP } else { Failing::LATE_UPGRADE });
     }
 }
@@ -227,7 +227,7 @@ impl World<'_> {
     }
 
     /// How the session of a client stands.
-    pub(super) fn session(&self, client: u32) -> tls::Session {
+    pub(super) fn session(&self, client: u32) -> tls::TlsSession {
         self.sessions.get(client as usize).copied().unwrap_or_default()
     }
 }

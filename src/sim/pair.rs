@@ -9,7 +9,7 @@ mod session;
 
 use crate::close::{Cause, Ending, Initiator, NO_STATUS, TcpEnd, may_be_sent};
 use crate::event::Closing;
-use crate::fault::{self, Flow, Gate, Side, Step};
+use crate::fault::{self, ConnectionEffects, Flow, InjectionStep, Side};
 use crate::plan::Firing;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const LINGER: u64 = 2_000_000_000;
 
 /// What one end says to the other.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Item {
+pub(super) enum PairItem {
     /// Of a client; when it was due and sent.
     Message { due: u64, sent: u64 },
     /// The server's echo of it.
@@ -42,17 +42,17 @@ pub(super) enum Item {
 
 /// What travels.
 #[derive(Clone, Debug, PartialEq)]
-enum Wire {
-    Item(Item),
+enum PairWire {
+    Item(PairItem),
     Fin,
     Rst,
 }
 
 /// What reaches an end from outside of the connection.
 #[derive(Clone, Debug)]
-pub(super) enum Command {
+pub(super) enum PairCommand {
     /// A fault acts on it.
-    Inject { firing: Firing, gate: Box<Gate>, steps: Vec<Step> },
+    Inject { firing: Firing, gate: Box<ConnectionEffects>, steps: Vec<InjectionStep> },
     /// A firing is over.
     Revert(Firing),
     /// The server stops gracefully.
@@ -63,7 +63,7 @@ pub(super) enum Command {
 
 /// What its owner must know.
 #[derive(Clone, Debug)]
-pub(super) enum Happening {
+pub(super) enum PairEvent {
     /// A fault acts.
     Injected(u16),
     /// The client heard an echo.
@@ -76,7 +76,7 @@ pub(super) enum Happening {
 
 /// A heartbeat.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Beat {
+pub(super) struct PairHeartbeat {
     pub(super) every: u64,
     pub(super) timeout: u64,
     /// When the next ping goes out.
@@ -88,7 +88,7 @@ pub(super) struct Beat {
 
 /// How far a session is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(super) enum PairPhase {
     #[default]
     Open,
     /// Its Close frame is out first.
@@ -101,19 +101,19 @@ pub(super) enum Phase {
 #[derive(Clone, Debug)]
 struct Hold {
     firing: Firing,
-    gate: Gate,
+    gate: ConnectionEffects,
 }
 
 /// One end: its session, and what its kernel has.
 #[derive(Clone, Debug)]
-pub(super) struct End {
-    pub(super) phase: Phase,
+pub(super) struct PairEnd {
+    pub(super) phase: PairPhase,
     /// When `phase` is given up.
     until: u64,
     /// The process stands still: nothing of the session runs, and what is told it waits. The kernel goes on.
     pub(super) stands: bool,
-    told: VecDeque<Command>,
-    pub(super) beat: Option<Beat>,
+    told: VecDeque<PairCommand>,
+    pub(super) beat: Option<PairHeartbeat>,
     holds: Vec<Hold>,
     read: Flow,
     write: Flow,
@@ -132,9 +132,9 @@ pub(super) struct End {
     /// The server's first word came with its answer.
     greeted: bool,
     /// Came, and not read yet.
-    inbox: VecDeque<Item>,
+    inbox: VecDeque<PairItem>,
     /// Said, and not taken by the kernel yet.
-    outbox: VecDeque<Item>,
+    outbox: VecDeque<PairItem>,
     /// The peer's FIN came.
     fin: bool,
     /// A reset came, and whether that was read.
@@ -146,16 +146,16 @@ pub(super) struct End {
     /// Until when the socket is read after the session.
     lingers: u64,
     /// The process died behind a dead path: what its kernel will say when that is over.
-    owes: Option<Wire>,
+    owes: Option<PairWire>,
     /// When a graceful stop comes to it.
-    pub(super) shuts: Option<(u64, Box<Command>)>,
+    pub(super) shuts: Option<(u64, Box<PairCommand>)>,
 }
 
-impl End {
+impl PairEnd {
     /// One that is open; `limits` as in [`crate::plan::Deadlines`], in ns.
-    pub(super) fn open(limits: (u64, u64), beat: Option<Beat>) -> End {
-        End {
-            phase: Phase::Open,
+    pub(super) fn open(limits: (u64, u64), beat: Option<PairHeartbeat>) -> PairEnd {
+        PairEnd {
+            phase: PairPhase::Open,
             until: NEVER,
             stands: false,
             told: VecDeque::new(),
@@ -188,7 +188,7 @@ impl End {
 
     /// Whether a message can be said now.
     pub(super) fn is_ready(&self) -> bool {
-        self.phase == Phase::Open && self.outbox.is_empty()
+        self.phase == PairPhase::Open && self.outbox.is_empty()
     }
 
     /// Whether it is over, and nothing told the peer.
@@ -203,7 +203,7 @@ impl End {
 
     /// Whether nothing of a fault is left here.
     fn is_well(&self) -> bool {
-        self.phase == Phase::Open
+        self.phase == PairPhase::Open
             && !self.stands
             && (self.holds.is_empty() && self.told.is_empty() && self.inbox.is_empty() && self.outbox.is_empty())
             && (!self.fin && self.broken.is_none() && self.shuts.is_none())
@@ -213,7 +213,7 @@ impl End {
     fn beat_at(&self) -> u64 {
         // A process that hangs has no heartbeat either.
         let hangs = self.holds.iter().any(|hold| hold.gate.hangs());
-        let beat = self.beat.filter(|_| self.phase == Phase::Open && !hangs);
+        let beat = self.beat.filter(|_| self.phase == PairPhase::Open && !hangs);
         beat.map_or(NEVER, |beat| beat.awaited.map_or(beat.next, |sent| sent.saturating_add(beat.timeout)))
     }
 
@@ -222,25 +222,25 @@ impl End {
         let shuts = self.shuts.as_ref().map_or(NEVER, |(at, _)| *at);
         match self.phase {
             // A stop is told to a process that stands, too, and waits there.
-            Phase::Over if self.closed || self.buried || self.stands => NEVER,
-            Phase::Over => self.lingers,
+            PairPhase::Over if self.closed || self.buried || self.stands => NEVER,
+            PairPhase::Over => self.lingers,
             _ if self.stands => shuts,
             _ => self.until.min(self.beat_at()).min(shuts),
         }
     }
 
     fn apply(&mut self) {
-        let gate = self.holds.iter().fold(Gate::default(), |all, hold| all.and(&hold.gate));
+        let gate = self.holds.iter().fold(ConnectionEffects::default(), |all, hold| all.and(&hold.gate));
         (self.read, self.write) = (gate.read, gate.write);
     }
 }
 
 /// What a pair needs of its world.
-pub(super) struct Scene<'a> {
+pub(super) struct PairScene<'a> {
     pub(super) now: u64,
     /// One way of the path, ns.
     pub(super) leg: &'a mut dyn FnMut() -> u64,
-    pub(super) happened: &'a mut Vec<(usize, Happening)>,
+    pub(super) happened: &'a mut Vec<(usize, PairEvent)>,
 }
 
 /// Both ends of a connection.
@@ -257,9 +257,9 @@ pub(super) struct Pair {
     pub(super) mark: Option<u16>,
     /// The server answers messages.
     pub(super) echoes: bool,
-    pub(super) ends: [End; 2],
+    pub(super) ends: [PairEnd; 2],
     /// On its way to each end, with the time of its arrival.
-    lanes: [VecDeque<(u64, Wire)>; 2],
+    lanes: [VecDeque<(u64, PairWire)>; 2],
 }
 
 fn side(end: usize) -> Initiator {
@@ -267,7 +267,7 @@ fn side(end: usize) -> Initiator {
 }
 
 impl Pair {
-    pub(super) fn new(client: u32, connection: u32, (server, opened_at): (u16, u64), echoes: bool, ends: [End; 2]) -> Pair {
+    pub(super) fn new(client: u32, connection: u32, (server, opened_at): (u16, u64), echoes: bool, ends: [PairEnd; 2]) -> Pair {
         Pair {
             client,
             connection,
@@ -283,22 +283,22 @@ impl Pair {
 
     /// Whether it is as any healthy connection.
     pub(super) fn is_well(&self) -> bool {
-        self.ends.iter().all(End::is_well) && self.lanes.iter().all(VecDeque::is_empty)
+        self.ends.iter().all(PairEnd::is_well) && self.lanes.iter().all(VecDeque::is_empty)
     }
 
     /// Whether both sessions are over.
     pub(super) fn is_over(&self) -> bool {
-        self.ends.iter().all(|end| end.phase == Phase::Over)
+        self.ends.iter().all(|end| end.phase == PairPhase::Over)
     }
 
     /// When it must be looked at again, if nothing reaches it before.
     pub(super) fn due(&self) -> u64 {
         let lanes = self.lanes.iter().filter_map(|lane| Some(lane.front()?.0)).min();
-        self.ends.iter().map(End::due).chain(lanes).min().unwrap_or(NEVER)
+        self.ends.iter().map(PairEnd::due).chain(lanes).min().unwrap_or(NEVER)
     }
 
     /// Tells an end something.
-    pub(super) fn tell(&mut self, scene: &mut Scene<'_>, end: usize, command: Command) {
+    pub(super) fn tell(&mut self, scene: &mut PairScene<'_>, end: usize, command: PairCommand) {
         if self.ends[end].stands {
             self.ends[end].told.push_back(command);
         } else {
@@ -307,45 +307,45 @@ impl Pair {
     }
 
     /// An end says something; it goes out as far as its gates let it.
-    pub(super) fn say(&mut self, scene: &mut Scene<'_>, end: usize, item: Item) {
+    pub(super) fn say(&mut self, scene: &mut PairScene<'_>, end: usize, item: PairItem) {
         self.ends[end].outbox.push_back(item);
         self.flush(scene, end);
     }
 
     /// The server says its first word: with its answer to the opening handshake, which no gate of the client can hold back, if it can.
-    pub(super) fn greet(&mut self, scene: &mut Scene<'_>) {
+    pub(super) fn greet(&mut self, scene: &mut PairScene<'_>) {
         let server = &self.ends[SERVER];
-        if server.phase == Phase::Open && !server.stands && server.holds.is_empty() {
+        if server.phase == PairPhase::Open && !server.stands && server.holds.is_empty() {
             self.ends[CLIENT].greeted = true;
         } else {
-            self.tell(scene, SERVER, Command::Greet);
+            self.tell(scene, SERVER, PairCommand::Greet);
         }
     }
 
     /// Something comes to an end that was on its way before.
-    pub(super) fn comes(&mut self, scene: &mut Scene<'_>, end: usize, item: Item) {
-        self.arrive(scene, end, Wire::Item(item));
+    pub(super) fn comes(&mut self, scene: &mut PairScene<'_>, end: usize, item: PairItem) {
+        self.arrive(scene, end, PairWire::Item(item));
     }
 
     /// As [`Pair::comes`], at `at`.
-    pub(super) fn will_come(&mut self, end: usize, at: u64, item: Item) {
-        self.lanes[end].push_back((at, Wire::Item(item)));
+    pub(super) fn will_come(&mut self, end: usize, at: u64, item: PairItem) {
+        self.lanes[end].push_back((at, PairWire::Item(item)));
     }
 
     /// The process of the server dies; `notice`: how long until its client is told, beside the path.
-    pub(super) fn kill(&mut self, scene: &mut Scene<'_>, notice: u64) {
+    pub(super) fn kill(&mut self, scene: &mut PairScene<'_>, notice: u64) {
         let end = &mut self.ends[SERVER];
         (end.stands, end.shuts) = (false, None);
         end.told.clear();
         let unread = !end.inbox.is_empty();
-        end.phase = Phase::Over;
+        end.phase = PairPhase::Over;
         // What was kept behind a path that is dead no more ends with the process.
         end.buried = false;
         if std::mem::replace(&mut end.closed, true) || end.broken.is_some() {
             return;
         }
         // What a process had not read is answered with RST.
-        let last = if unread { Wire::Rst } else { Wire::Fin };
+        let last = if unread { PairWire::Rst } else { PairWire::Fin };
         if end.write == Flow::Discard {
             end.owes = Some(last);
         } else {
@@ -355,7 +355,7 @@ impl Pair {
     }
 
     /// Lets happen all that is due.
-    pub(super) fn run(&mut self, scene: &mut Scene<'_>) {
+    pub(super) fn run(&mut self, scene: &mut PairScene<'_>) {
         loop {
             for end in [CLIENT, SERVER] {
                 while self.lanes[end].front().is_some_and(|(at, _)| *at <= scene.now) {
@@ -371,7 +371,7 @@ impl Pair {
     }
 
     /// One thing that an end does; whether it did any.
-    fn step(&mut self, scene: &mut Scene<'_>, at: usize) -> bool {
+    fn step(&mut self, scene: &mut PairScene<'_>, at: usize) -> bool {
         let now = scene.now;
         if let Some((_, command)) = self.ends[at].shuts.take_if(|(due, _)| *due <= now) {
             self.tell(scene, at, *command);
@@ -388,11 +388,11 @@ impl Pair {
             return true;
         }
         let end = &mut self.ends[at];
-        if end.phase != Phase::Over && std::mem::take(&mut end.greeted) {
-            scene.happened.push((at, Happening::Greeted));
+        if end.phase != PairPhase::Over && std::mem::take(&mut end.greeted) {
+            scene.happened.push((at, PairEvent::Greeted));
             return true;
         }
-        let over = end.phase == Phase::Over;
+        let over = end.phase == PairPhase::Over;
         // While a flush is blocked a server does not read (back-pressure), a client does.
         let reads = over || at == CLIENT || end.outbox.is_empty();
         if reads && end.read == Flow::Discard {
@@ -433,7 +433,7 @@ impl Pair {
     }
 
     /// Hands to the kernel what it takes.
-    fn flush(&mut self, scene: &mut Scene<'_>, at: usize) {
+    fn flush(&mut self, scene: &mut PairScene<'_>, at: usize) {
         while self.ends[at].write != Flow::Stop
             && let Some(item) = self.ends[at].outbox.pop_front()
         {
@@ -441,24 +441,24 @@ impl Pair {
             if end.write == Flow::Discard || end.broken.is_some() || end.finished || end.closed {
                 continue;
             }
-            if let Item::Close { code, .. } = item {
+            if let PairItem::Close { code, .. } = item {
                 end.wire_sent.get_or_insert(code.unwrap_or(NO_STATUS));
             }
             let arrives = scene.now.saturating_add((scene.leg)());
-            self.send(scene, at, Wire::Item(item), arrives);
+            self.send(scene, at, PairWire::Item(item), arrives);
         }
     }
 
-    fn finish(&mut self, scene: &mut Scene<'_>, at: usize) {
+    fn finish(&mut self, scene: &mut PairScene<'_>, at: usize) {
         let end = &mut self.ends[at];
         if end.write != Flow::Discard && end.broken.is_none() && !std::mem::replace(&mut end.finished, true) {
             let arrives = scene.now.saturating_add((scene.leg)());
-            self.send(scene, at, Wire::Fin, arrives);
+            self.send(scene, at, PairWire::Fin, arrives);
         }
     }
 
     /// The socket is closed.
-    fn close(&mut self, scene: &mut Scene<'_>, at: usize) {
+    fn close(&mut self, scene: &mut PairScene<'_>, at: usize) {
         let end = &mut self.ends[at];
         end.closed = true;
         let unread = !std::mem::take(&mut end.inbox).is_empty();
@@ -467,32 +467,32 @@ impl Pair {
         }
         if unread {
             let arrives = scene.now.saturating_add((scene.leg)());
-            self.send(scene, at, Wire::Rst, arrives);
+            self.send(scene, at, PairWire::Rst, arrives);
         } else {
             self.finish(scene, at);
         }
     }
 
-    fn send(&mut self, scene: &mut Scene<'_>, from: usize, wire: Wire, at: u64) {
+    fn send(&mut self, scene: &mut PairScene<'_>, from: usize, wire: PairWire, at: u64) {
         let lane = &mut self.lanes[1 - from];
         // Nothing overtakes.
         let at = lane.back().map_or(at, |(before, _)| at.max(*before));
         if at <= scene.now && lane.is_empty() { self.arrive(scene, 1 - from, wire) } else { lane.push_back((at, wire)) }
     }
 
-    fn arrive(&mut self, scene: &mut Scene<'_>, at: usize, wire: Wire) {
+    fn arrive(&mut self, scene: &mut PairScene<'_>, at: usize, wire: PairWire) {
         let end = &mut self.ends[at];
         match wire {
             _ if end.buried => {}
             // Behind a dead path not even a reset of the kernel comes out.
-            Wire::Item(_) if end.closed && end.write == Flow::Discard => {}
-            Wire::Item(_) if end.closed => {
+            PairWire::Item(_) if end.closed && end.write == Flow::Discard => {}
+            PairWire::Item(_) if end.closed => {
                 let arrives = scene.now.saturating_add((scene.leg)());
-                self.send(scene, at, Wire::Rst, arrives);
+                self.send(scene, at, PairWire::Rst, arrives);
             }
-            Wire::Item(item) => end.inbox.push_back(item),
-            Wire::Fin => end.fin = true,
-            Wire::Rst => _ = end.broken.get_or_insert(false),
+            PairWire::Item(item) => end.inbox.push_back(item),
+            PairWire::Fin => end.fin = true,
+            PairWire::Rst => _ = end.broken.get_or_insert(false),
         }
     }
 }

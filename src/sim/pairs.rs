@@ -1,6 +1,6 @@
 //! All connections that are more than a word of their client's row, by number.
 
-use super::pair::{Pair, Phase, SERVER};
+use super::pair::{Pair, PairPhase, SERVER};
 use std::collections::BTreeMap;
 
 /// All of them, by number.
@@ -34,7 +34,7 @@ impl Pairs {
 
     /// Numbers of those that a server process has, in the order in which they opened.
     pub(super) fn at(&self, server: u16) -> Vec<u32> {
-        let live = |pair: &Pair| pair.server == server && pair.ends[SERVER].phase != Phase::Over;
+        let live = |pair: &Pair| pair.server == server && pair.ends[SERVER].phase != PairPhase::Over;
         let mut slots: Vec<_> = self.all().filter(|(_, pair)| live(pair)).map(|(slot, pair)| (pair.opened_at, pair.client, slot)).collect();
         slots.sort_unstable();
         slots.into_iter().map(|(.., slot)| slot).collect()

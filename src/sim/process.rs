@@ -1,7 +1,7 @@
 //! What happens to server processes: crashes, graceful stops, rolling restarts, stops; and the service of those that run.
 
-use super::pair::{Command, SERVER, account};
-use super::row::State;
+use super::pair::{PairCommand, SERVER, account};
+use super::row::ClientState;
 use super::server::Exiting;
 use super::standing::packed;
 use super::{Answered, Due, Failing, Farewell, What, World, nanos};
@@ -92,7 +92,7 @@ impl World<'_> {
     /// The process is gone, by a fault that ends connections or by itself: whom it held hears of it, and a new one starts later.
     fn die(&mut self, by: Option<u16>, server: u16, down: u64) {
         let ending = account(by.map_or(Cause::Remote, Cause::Fault), Initiator::Server, TcpEnd::Fin, (None, None));
-        let farewell = self.farewell(Farewell { client: ending, server: None, closing: None });
+        let farewell = self.ending_id(Farewell { client: ending, server: None, closing: None });
         self.processes[usize::from(server)] = self.processes[usize::from(server)].wrapping_add(1);
         let waiting = std::mem::take(&mut self.servers[usize::from(server)].held);
         let reset = self.reset_before_101();
@@ -104,7 +104,7 @@ impl World<'_> {
         let mut told: Vec<(Duration, u32)> = Vec::new();
         for client in 0..self.rows.len() as u32 {
             let row = &self.rows[client as usize];
-            if row.server != server || !(row.state.is_open() || row.state == State::Shaking) {
+            if row.server != server || !(row.state.is_open() || row.state == ClientState::Shaking) {
                 continue;
             }
             let state = row.state;
@@ -113,14 +113,14 @@ impl World<'_> {
                 continue;
             }
             let at = self.now.saturating_add(self.leg());
-            if state == State::Shaking {
+            if state == ClientState::Shaking {
                 // Nothing but the end can reach it now. Whom nobody had accepted, or had asked in vain, is reset.
                 let how = if waiting.contains(&self.who(client)) { reset } else { Failing::CUT };
-                self.turn_to(client, State::Shaking);
+                self.turn_to(client, ClientState::Shaking);
                 let at = at.min(self.end);
                 if at == self.now { self.fails(client, at, how) } else { self.push_for(at, client, What::Refusal, how) }
             } else {
-                self.turn_to(client, State::Closing);
+                self.turn_to(client, ClientState::Closing);
                 if self.kind.model.notice_each.is_zero() {
                     let at = at.saturating_add(self.notice());
                     self.ends_at(client, at, farewell);
@@ -152,8 +152,8 @@ impl World<'_> {
     }
 
     /// Takes a client off the books of its server.
-    fn orphan(&mut self, client: u32, server: u16, state: State) {
-        if state == State::Shaking {
+    fn orphan(&mut self, client: u32, server: u16, state: ClientState) {
+        if state == ClientState::Shaking {
             self.servers[usize::from(server)].coming -= 1;
         }
         self.rows[client as usize].server = ORPHAN;
@@ -178,7 +178,7 @@ impl World<'_> {
         let held = std::mem::take(&mut self.servers[usize::from(server)].held);
         {
             let (now, server) = (self.now, &mut self.servers[usize::from(server)]);
-            (server.up, server.exiting) = (false, Some(Exiting { firing, down, since: now, farewell }));
+            (server.up, server.exiting) = (false, Some(Exiting { firing, down, since: now, ending_id: farewell }));
         }
         let reset = self.reset_before_101();
         for who in held {
@@ -198,7 +198,7 @@ impl World<'_> {
             let at = self.now.saturating_add(nanos(turn_in(Duration::from_nanos(spread), index, count)));
             match slot {
                 Some(slot) => {
-                    let command = Command::Close { fault, code: close.0, reason: close.1.to_owned() };
+                    let command = PairCommand::Close { fault, code: close.0, reason: close.1.to_owned() };
                     self.tend(slot, |pair, _| pair.ends[SERVER].shuts = Some((at, Box::new(command))));
                 }
                 None if at == self.now => self.close_gracefully(client, farewell),
@@ -235,8 +235,8 @@ impl World<'_> {
         if self.pairs.of(client).is_some() {
             let Farewell { client: account, .. } = &self.farewells[usize::from(farewell)];
             let (code, reason) = (account.wire_received.unwrap_or(crate::close::NO_STATUS), account.reason.clone());
-            self.tell(client, SERVER, Command::Close { fault, code, reason });
-        } else if self.rows[client as usize].state == State::Open {
+            self.tell(client, SERVER, PairCommand::Close { fault, code, reason });
+        } else if self.rows[client as usize].state == ClientState::Open {
             self.injected(fault, client);
             self.server_closes(client, farewell);
         }
@@ -263,7 +263,7 @@ impl World<'_> {
             client.reason = reason.to_owned();
             server.reason = reason.to_owned();
         }
-        self.farewell(Farewell { client, server: Some(server), closing: Some(Answered::ByClient) })
+        self.ending_id(Farewell { client, server: Some(server), closing: Some(Answered::ByClient) })
     }
 
     /// A connection of this server is gone: an exit may have waited for it.

@@ -25,22 +25,22 @@ struct Chunk<T> {
 
 /// The chunks of a bucket.
 #[derive(Clone, Copy, Debug)]
-struct Slot {
+struct BucketSlot {
     first: u32,
     last: u32,
     /// Entries in the last chunk; here, so that an entry costs one line of that chunk and not two.
     len: u32,
 }
 
-impl Slot {
-    const EMPTY: Slot = Slot { first: NONE, last: NONE, len: CHUNK as u32 };
+impl BucketSlot {
+    const EMPTY: BucketSlot = BucketSlot { first: NONE, last: NONE, len: CHUNK as u32 };
 }
 
 /// Entries by time in ns. `T` should have eight bytes.
 #[derive(Debug)]
 pub struct Calendar<T> {
     /// The buckets of this turn.
-    slots: Vec<Slot>,
+    slots: Vec<BucketSlot>,
     chunks: Vec<Chunk<T>>,
     free: u32,
     /// Number of the bucket that is being emptied, since time 0.
@@ -97,7 +97,7 @@ impl<T: Copy + Default> Calendar<T> {
     /// An empty one at time 0.
     pub fn new() -> Calendar<T> {
         Calendar {
-            slots: vec![Slot::EMPTY; SLOTS],
+            slots: vec![BucketSlot::EMPTY; SLOTS],
             chunks: Vec::new(),
             free: NONE,
             current: 0,
@@ -194,7 +194,7 @@ impl<T: Copy + Default> Calendar<T> {
         self.ready.clear();
         (self.next, self.told) = (0, 0);
         let slot = self.current as usize % SLOTS;
-        let Slot { first, last, len } = std::mem::replace(&mut self.slots[slot], Slot::EMPTY);
+        let BucketSlot { first, last, len } = std::mem::replace(&mut self.slots[slot], BucketSlot::EMPTY);
         let mut at = first;
         while at != NONE {
             let chunk = &self.chunks[at as usize];
@@ -211,7 +211,7 @@ impl<T: Copy + Default> Calendar<T> {
 
     fn put(&mut self, slot: usize, entry: (u64, T)) {
         self.on_wheel += 1;
-        let Slot { last, len, .. } = self.slots[slot];
+        let BucketSlot { last, len, .. } = self.slots[slot];
         if (len as usize) < CHUNK {
             self.chunks[last as usize].items[len as usize] = entry;
             self.slots[slot].len += 1;

@@ -4,8 +4,8 @@ use super::tests::{plan, simulate};
 use crate::close::Cause;
 use crate::event::{Event, Outcome};
 use crate::metrics::Results;
-use crate::metrics::bank::Metric;
-use crate::metrics::timeline::{AttemptKey, Step};
+use crate::metrics::distributions::TimeMetric;
+use crate::metrics::timeline::{AttemptKey, AttemptStep};
 use std::collections::BTreeMap;
 
 /// An outage, µs.
@@ -44,7 +44,7 @@ struct Reference {
 }
 
 impl Reference {
-    fn step(&mut self, client: u32, fault: Option<u16>, step: Step, status: Option<u16>) {
+    fn step(&mut self, client: u32, fault: Option<u16>, step: AttemptStep, status: Option<u16>) {
         let of_outage = self.clients[&client].outage.as_ref().and_then(|outage| outage.fault);
         *self.steps.entry((self.clients[&client].begun as u32, 0, fault.or(of_outage), step, status)).or_default() += 1;
     }
@@ -60,17 +60,17 @@ impl Reference {
                     outage.backoff += passed;
                 }
                 (client.since, client.under_way, client.begun) = (at, true, at / 1_000_000);
-                self.step(id, None, Step::Begun, None);
+                self.step(id, None, AttemptStep::Begun, None);
             }
             Event::AttemptFailed { outcome, fault, .. } => {
                 client.outage.iter_mut().for_each(|outage| outage.trying += passed);
                 (client.since, client.under_way) = (at, false);
                 let step = match outcome {
-                    Outcome::Refused => Step::Refused,
-                    Outcome::TimedOut => Step::TimedOut,
-                    Outcome::Rejected { .. } => Step::Rejected,
-                    Outcome::Failed { .. } => Step::Failed,
-                    Outcome::Abandoned => Step::Abandoned,
+                    Outcome::Refused => AttemptStep::Refused,
+                    Outcome::TimedOut => AttemptStep::TimedOut,
+                    Outcome::Rejected { .. } => AttemptStep::Rejected,
+                    Outcome::Failed { .. } => AttemptStep::Failed,
+                    Outcome::Abandoned => AttemptStep::Abandoned,
                 };
                 let status = if let Outcome::Rejected { status, .. } = outcome { Some(*status) } else { None };
                 self.step(id, *fault, step, status);
@@ -78,7 +78,7 @@ impl Reference {
             Event::Opened { .. } => {
                 client.outage.iter_mut().for_each(|outage| outage.trying += passed);
                 (client.since, client.under_way, client.open) = (at, false, true);
-                self.step(id, None, Step::Opened, None);
+                self.step(id, None, AttemptStep::Opened, None);
             }
             Event::Injected { fault, connection, .. } => client.injected.push((connection.0, at, *fault)),
             Event::Ready { .. } => {
@@ -109,7 +109,7 @@ impl Reference {
     fn finish(&mut self, end: u64) {
         let under_way: Vec<_> = self.clients.iter().filter(|(_, client)| client.under_way).map(|(id, _)| *id).collect();
         for id in under_way {
-            self.step(id, None, Step::Abandoned, None);
+            self.step(id, None, AttemptStep::Abandoned, None);
         }
         for client in self.clients.values_mut() {
             if let Some(mut outage) = client.outage.take() {
@@ -168,7 +168,15 @@ fn compare(name: &str, changes: &[&str]) -> usize {
     let ledger = results.total().ledger;
     let count = |step| reference.steps.iter().filter(|((.., of, _), _)| *of == step).map(|(_, count)| count).sum::<u64>();
     let found = [ledger.attempts, ledger.opened, ledger.refused, ledger.timed_out, ledger.rejected, ledger.failed, ledger.abandoned];
-    let steps = [Step::Begun, Step::Opened, Step::Refused, Step::TimedOut, Step::Rejected, Step::Failed, Step::Abandoned];
+    let steps = [
+        AttemptStep::Begun,
+        AttemptStep::Opened,
+        AttemptStep::Refused,
+        AttemptStep::TimedOut,
+        AttemptStep::Rejected,
+        AttemptStep::Failed,
+        AttemptStep::Abandoned,
+    ];
     assert_eq!(found, steps.map(count), "{name}");
     assert_eq!(results.timeline.attempts, reference.steps, "{name}");
     assert_eq!((ledger.closed, ledger.endings), (reference.closed, reference.closed), "{name}");
@@ -177,7 +185,7 @@ fn compare(name: &str, changes: &[&str]) -> usize {
     assert_eq!(codes, reference.codes, "{name}");
     assert_eq!(outages(&results), reference.outages, "{name}");
     assert!(reference.outages.len() > 50, "{name}: {}", reference.outages.len());
-    let times = results.survival(Metric::ReconnectTime);
+    let times = results.survival(TimeMetric::ReconnectTime);
     for q in [0.1, 0.5, 0.9, 0.99] {
         let (found, expected) = (times.quantile(q), reference.quantile(end, q));
         // Histograms keep three digits.

@@ -6,7 +6,7 @@ use crate::seed::Stream;
 
 /// Where a client stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum ClientState {
     /// Not there yet, waiting, or gone for good.
     #[default]
     Away,
@@ -22,20 +22,20 @@ pub(super) enum State {
     Closing,
 }
 
-impl State {
+impl ClientState {
     /// Whether there is an open connection, as its client knows.
     pub(super) fn is_open(self) -> bool {
-        matches!(self, State::Open | State::Troubled | State::Closing)
+        matches!(self, ClientState::Open | ClientState::Troubled | ClientState::Closing)
     }
 
     /// As a selector names it.
     pub(super) fn phase(self) -> Option<Phase> {
         match self {
-            State::Away => None,
-            State::Knocking => Some(Phase::Tcp),
-            State::Shaking => Some(Phase::Upgrade),
-            State::Open | State::Troubled => Some(Phase::Open),
-            State::Closing => Some(Phase::Closing),
+            ClientState::Away => None,
+            ClientState::Knocking => Some(Phase::Tcp),
+            ClientState::Shaking => Some(Phase::Upgrade),
+            ClientState::Open | ClientState::Troubled => Some(Phase::Open),
+            ClientState::Closing => Some(Phase::Closing),
         }
     }
 }
@@ -44,7 +44,7 @@ impl State {
 /// one more look at the page tables for most entries of the queue.
 #[derive(Clone, Debug)]
 #[repr(C, align(32))]
-pub(super) struct Row {
+pub(super) struct ClientRow {
     /// Attempts begun: the number of the one under way, and of its connection.
     pub(super) attempts: u32,
     /// TCP connect of the attempt under way, µs.
@@ -53,7 +53,7 @@ pub(super) struct Row {
     pub(super) turn: u16,
     pub(super) cohort: u16,
     pub(super) server: u16,
-    pub(super) state: State,
+    pub(super) state: ClientState,
     /// How the server will close the connection at once when it is open, plus one; 0: it will not.
     pub(super) fault: u8,
     pub(super) history: History,
@@ -62,13 +62,23 @@ pub(super) struct Row {
 }
 
 /// A row for each client of the plan, before its arrival.
-pub(super) fn rows(plan: &Plan) -> Vec<Row> {
+pub(super) fn rows(plan: &Plan) -> Vec<ClientRow> {
     let mut rows = Vec::with_capacity(plan.clients() as usize);
     for (cohort, of) in (0..).zip(&plan.cohorts) {
         for client in of.first..of.first + of.count {
             let mut random = plan.seed.numbered("client/", client, "/reconnect");
             let history = of.reconnect.start(&mut || random.unit());
-            rows.push(Row { attempts: 0, tcp_us: 0, turn: 0, cohort, server: 0, state: State::Away, fault: 0, history, random });
+            rows.push(ClientRow {
+                attempts: 0,
+                tcp_us: 0,
+                turn: 0,
+                cohort,
+                server: 0,
+                state: ClientState::Away,
+                fault: 0,
+                history,
+                random,
+            });
         }
     }
     rows
@@ -80,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_client_is_a_cache_line_and_a_half() {
-        assert_eq!(size_of::<Row>(), 96);
+        assert_eq!(size_of::<ClientRow>(), 96);
         assert_eq!(size_of::<super::super::Due>(), 8);
     }
 }

@@ -3,7 +3,7 @@
 //! Offsets are ns. What an opening handshake meets is decided by `plan::admission`, as in the embedded server.
 
 use crate::fault::OnListener;
-use crate::plan::{Accept, Bucket, Firing, Gone, Line, Model, Queue, Refusal, Times};
+use crate::plan::{Accept, Bucket, Firing, Gone, Model, QueueOrder, Refusal, ServiceQueue, ServiceTimes};
 use crate::seed::{Seed, Stream};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub(super) enum Syn {
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Service {
+pub(super) enum RequestFate {
     /// The answer goes out then.
     Done(u64),
     /// The server ends it then, unanswered.
@@ -57,7 +57,7 @@ pub(super) struct Exiting {
     /// When it was asked, ns.
     pub(super) since: u64,
     /// How it closes connections, also those that open from now on.
-    pub(super) farewell: u8,
+    pub(super) ending_id: u8,
 }
 
 /// A server.
@@ -95,7 +95,7 @@ pub(super) struct Server {
     pub(super) held: Vec<Who>,
     /// Whom it serves and until when, where that is not known in advance; by that time, as many as it has places.
     serving: VecDeque<(u64, Who)>,
-    line: Line<Who>,
+    line: ServiceQueue<Who>,
     bucket: Option<Bucket>,
     /// When those in the listen queue leave it.
     leaving: VecDeque<u64>,
@@ -108,7 +108,7 @@ pub(super) struct Server {
 
 /// What all servers of a model have in common.
 #[derive(Debug)]
-pub(super) struct Kind {
+pub(super) struct ServerKind {
     pub(super) model: Model,
     /// Messages of one open connection in a second, on average.
     pub(super) messages_per_s: f64,
@@ -123,12 +123,12 @@ pub(super) struct Kind {
     pub(super) lag: Option<u64>,
 }
 
-impl Kind {
-    pub(super) fn new(model: &Model, messages_per_s: f64) -> Kind {
+impl ServerKind {
+    pub(super) fn new(model: &Model, messages_per_s: f64) -> ServerKind {
         let loaded = !model.open_cost.is_zero() || !model.message_cost.is_zero();
-        let constant = |times: &Times| if let Times::Constant(time) = times { Some(*time) } else { None };
-        Kind {
-            explicit: model.queue == Queue::Lifo || model.gone == Gone::Skipped || loaded,
+        let constant = |times: &ServiceTimes| if let ServiceTimes::Constant(time) = times { Some(*time) } else { None };
+        ServerKind {
+            explicit: model.queue == QueueOrder::Lifo || model.gone == Gone::Skipped || loaded,
             free: model.handshake_cost.is_zero(),
             cost: constant(&model.handshake_cost).filter(|_| !loaded && model.cold == 0.0),
             rtt: constant(&model.rtt).map(super::entry::nanos),
@@ -141,7 +141,7 @@ impl Kind {
 
 impl Server {
     /// Number `index`, which has listened since the start: of a `fresh` target since it was started for this run.
-    pub(super) fn new(kind: &Kind, index: u16, seed: Seed, fresh: bool) -> Server {
+    pub(super) fn new(kind: &ServerKind, index: u16, seed: Seed, fresh: bool) -> Server {
         let mut server = Server {
             up: false,
             unreached: Vec::new(),
@@ -159,7 +159,7 @@ impl Server {
             exiting: None,
             held: Vec::new(),
             serving: VecDeque::new(),
-            line: Line::new(kind.model.queue, kind.model.parallel, None, Duration::ZERO),
+            line: ServiceQueue::new(kind.model.queue, kind.model.parallel, None, Duration::ZERO),
             bucket: None,
             leaving: VecDeque::new(),
             asking: VecDeque::new(),
@@ -170,7 +170,7 @@ impl Server {
         server.start(kind, 0);
         if !fresh {
             // It started long ago: a slow start is over.
-            server.line = Line::new(kind.model.queue, kind.model.parallel, None, Duration::ZERO);
+            server.line = ServiceQueue::new(kind.model.queue, kind.model.parallel, None, Duration::ZERO);
         }
         // Cold caches were fitted to restarts.
         server.started = NEVER;
@@ -178,11 +178,11 @@ impl Server {
     }
 
     /// A new process.
-    pub(super) fn start(&mut self, kind: &Kind, now: u64) {
+    pub(super) fn start(&mut self, kind: &ServerKind, now: u64) {
         let at = Duration::from_nanos(now);
         self.up = true;
         self.exiting = None;
-        self.line = Line::new(kind.model.queue, kind.model.parallel, kind.model.slow_start, at);
+        self.line = ServiceQueue::new(kind.model.queue, kind.model.parallel, kind.model.slow_start, at);
         self.bucket = kind.model.admit.map(|admit| Bucket::new(admit, at));
         (self.accepts_at, self.started) = (now, now);
     }
@@ -215,7 +215,7 @@ impl Server {
     }
 
     /// A SYN arrives.
-    pub(super) fn knock(&mut self, kind: &Kind, now: u64) -> Syn {
+    pub(super) fn on_syn(&mut self, kind: &ServerKind, now: u64) -> Syn {
         if !self.listens() {
             return Syn::Refused;
         }
@@ -250,31 +250,31 @@ impl Server {
 
     /// Whoever was taken by a server that accepts when it is free will ask at `at`, and waits in the listen queue until then: a burst
     /// fills it before the first request is there.
-    pub(super) fn will_ask(&mut self, kind: &Kind, at: u64) {
+    pub(super) fn will_ask(&mut self, kind: &ServerKind, at: u64) {
         if kind.model.accept == Accept::WhenFree && !kind.free {
             self.asking.push_back(at);
         }
     }
 
     /// A request arrives.
-    pub(super) fn request(&mut self, kind: &Kind, now: u64, who: Who) -> Service {
+    pub(super) fn request(&mut self, kind: &ServerKind, now: u64, who: Who) -> RequestFate {
         let at = Duration::from_nanos(now);
         if kind.model.max_connections.is_some_and(|max| self.seats >= max) {
-            return Service::Refused(Refusal::FULL);
+            return RequestFate::Refused(Refusal::FULL);
         }
         if let Some(Err(refusal)) = self.bucket.as_mut().map(|bucket| bucket.take(at)) {
-            return Service::Refused(refusal);
+            return RequestFate::Refused(refusal);
         }
         // Taken before it is served, or all that wait at once would find room.
         self.seats += 1;
         if kind.free {
             self.promise(kind, who, now);
-            return Service::Done(now);
+            return RequestFate::Done(now);
         }
         if kind.explicit {
             self.promise(kind, who, NEVER);
             self.line.join(at, who);
-            return Service::Waits;
+            return RequestFate::Waits;
         }
         let (begin, end) = self.serve(kind, at);
         if kind.model.accept == Accept::WhenFree && begin > at {
@@ -284,17 +284,17 @@ impl Server {
         match kind.model.deadline.map(|deadline| (at + deadline).as_nanos() as u64) {
             Some(until) if until < end => {
                 self.promise(kind, who, until);
-                Service::Ended(until)
+                RequestFate::Ended(until)
             }
             _ => {
                 self.promise(kind, who, end);
-                Service::Done(end)
+                RequestFate::Done(end)
             }
         }
     }
 
     /// Somebody who was let in is served until then.
-    pub(super) fn promise(&mut self, kind: &Kind, who: Who, until: u64) {
+    pub(super) fn promise(&mut self, kind: &ServerKind, who: Who, until: u64) {
         if kind.model.max_connections.is_some() {
             self.promised.insert(who, until);
         }
@@ -317,7 +317,7 @@ impl Server {
     }
 
     /// Serves the next one that waits, if the server has a place: until when.
-    pub(super) fn take(&mut self, kind: &Kind, now: u64, is_gone: impl Fn(Who) -> bool) -> Option<u64> {
+    pub(super) fn take(&mut self, kind: &ServerKind, now: u64, is_gone: impl Fn(Who) -> bool) -> Option<u64> {
         if self.serving.len() >= kind.model.parallel as usize {
             return None;
         }
@@ -371,7 +371,7 @@ impl Server {
         self.stops.last().copied().unwrap_or(0) - before
     }
 
-    fn serve(&mut self, kind: &Kind, arrived: Duration) -> (Duration, Duration) {
+    fn serve(&mut self, kind: &ServerKind, arrived: Duration) -> (Duration, Duration) {
         let cost = match kind.cost {
             Some(cost) => cost,
             None => self.cost(kind, arrived),
@@ -380,7 +380,7 @@ impl Server {
     }
 
     /// What this opening handshake costs, before a slow start.
-    fn cost(&mut self, kind: &Kind, arrived: Duration) -> Duration {
+    fn cost(&mut self, kind: &ServerKind, arrived: Duration) -> Duration {
         let model = &kind.model;
         let mut cost = model.handshake_cost.draw(&mut self.random);
         if model.cold > 0.0 && self.started != NEVER {

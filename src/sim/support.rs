@@ -1,7 +1,7 @@
 //! Which faults the simulator carries out: those whose effect is one on whole connections, attempts, sockets and processes.
 
 use crate::close;
-use crate::fault::{Answer, Effect, End, OnAttempt, OnListener, OnProcess, Shedding, Side, Step, rows};
+use crate::fault::{Effect, End, InjectionStep, OnAttempt, OnListener, OnProcess, ResponseEdit, Shedding, Side, rows};
 use crate::plan::{Model, Plan};
 use crate::scenario::fault_defaults;
 
@@ -87,8 +87,8 @@ fn why_not(effect: &Effect, side: Side) -> Option<&'static str> {
         Effect::Process(OnProcess::Crash { .. } | OnProcess::Graceful { .. } | OnProcess::Pause { .. } | OnProcess::Rolling { .. }) => None,
         Effect::Connection { gate, steps } => match steps.as_slice() {
             [] if gate.is_silence() => None,
-            [Step::End(End::Fin | End::Rst | End::Silent)] | [Step::Close { .. }] if gate.is_open() => None,
-            [Step::Switch { .. }] if gate.is_open() && side == Side::Client => None,
+            [InjectionStep::End(End::Fin | End::Rst | End::Silent)] | [InjectionStep::Close { .. }] if gate.is_open() => None,
+            [InjectionStep::Switch { .. }] if gate.is_open() && side == Side::Client => None,
             _ => Some("it acts on single frames or bytes"),
         },
         Effect::BothEnds { .. } => Some("it is about the order of frames of both ends"),
@@ -102,9 +102,10 @@ fn why_not(effect: &Effect, side: Side) -> Option<&'static str> {
 }
 
 /// A healthy answer that comes late, after which the server may close.
-fn is_late(answer: &Answer) -> bool {
-    let Answer { delay, jitter, close, .. } = answer;
-    *answer == Answer { delay: *delay, jitter: *jitter, close: *close, ..Answer::default() } && close.is_none_or(close::may_be_sent)
+fn is_late(answer: &ResponseEdit) -> bool {
+    let ResponseEdit { delay, jitter, close, .. } = answer;
+    *answer == ResponseEdit { delay: *delay, jitter: *jitter, close: *close, ..ResponseEdit::default() }
+        && close.is_none_or(close::may_be_sent)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Messages of simulated clients: an open loop by the schedules of `arrival`, echoed after a round trip while the path lives.
 
-use super::pair::{CLIENT, Item, Pair};
-use super::row::State;
+use super::pair::{CLIENT, Pair, PairItem};
+use super::row::ClientState;
 use super::talks::Flight;
 use super::{Due, What, World, nanos};
 use crate::arrival::Sends;
@@ -45,7 +45,7 @@ impl World<'_> {
         }
         match self.pairs.of(client) {
             Some(slot) => self.tend(slot, Pair::greet),
-            None if row.state == State::Open => self.greeted(client, true),
+            None if row.state == ClientState::Open => self.greeted(client, true),
             None => {}
         }
     }
@@ -62,7 +62,7 @@ impl World<'_> {
 
     /// It has been open for the time that its cohort asks for.
     pub(super) fn stable(&mut self, client: u32) {
-        let open = matches!(self.rows[client as usize].state, State::Open | State::Troubled);
+        let open = matches!(self.rows[client as usize].state, ClientState::Open | ClientState::Troubled);
         if open && self.tracker(client).on_wake(Duration::from_nanos(self.now)) {
             self.ready(client);
         }
@@ -100,7 +100,7 @@ impl World<'_> {
         let (id, due) = (ClientIndex(client), Duration::from_nanos(now));
         let slot = self.pairs.of(client);
         let end = slot.and_then(|slot| self.pairs.get(slot)).map(|pair| &pair.ends[CLIENT]);
-        if !end.map_or(state == State::Open, |end| end.is_ready() && !end.is_broken()) {
+        if !end.map_or(state == ClientState::Open, |end| end.is_ready() && !end.is_broken()) {
             // Of one that leaves, or has left by itself, nothing is due.
             if !self.leaving.contains(&client) {
                 self.record(now, &Event::NotStarted { client: id, due });
@@ -110,7 +110,7 @@ impl World<'_> {
         let traffic = self.plan.cohorts[usize::from(self.rows[client as usize].cohort)].traffic;
         self.record(now, &Event::Sent { client: id, due, bytes: traffic.message_bytes() });
         if let Some(slot) = slot {
-            return self.tend(slot, |pair, scene| pair.say(scene, CLIENT, Item::Message { due: now, sent: now }));
+            return self.tend(slot, |pair, scene| pair.say(scene, CLIENT, PairItem::Message { due: now, sent: now }));
         }
         if heard && traffic.awaits_replies() {
             let at = now.saturating_add(self.rtt());
@@ -137,7 +137,7 @@ impl World<'_> {
         }
         match self.pairs.of(client) {
             Some(slot) => self.comes_late(slot, sent),
-            None if row.state == State::Open => self.hears(client, (sent, sent), true),
+            None if row.state == ClientState::Open => self.hears(client, (sent, sent), true),
             None => {}
         }
     }

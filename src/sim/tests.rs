@@ -1,11 +1,11 @@
 //! Tests: the simulator against closed forms, over several seeds, and against itself.
 
-use super::{Simulated, many::run_seeds, run};
+use super::{Simulated, run, seeds::run_seeds};
 use crate::event::Event;
-use crate::metrics::bank::Metric;
+use crate::metrics::distributions::TimeMetric;
 use crate::plan::Plan;
 use crate::random_plans::{self, World};
-use crate::reconnect::{Kind, Preset, presets};
+use crate::reconnect::{Preset, ScheduleKind, presets};
 use crate::scenario::{Overrides, Source, load_with};
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ fn waits_are_those_of_queueing_theory() {
     for (name, model, expected) in rows {
         let plan = plan(&[arrive[0], arrive[1], arrive[2], model]);
         let (mean, error) =
-            over_seeds(&plan, 8, |simulated| simulated.results.latency(Metric::OpeningHandshake).mean().unwrap_or(f64::NAN));
+            over_seeds(&plan, 8, |simulated| simulated.results.latency(TimeMetric::OpeningHandshake).mean().unwrap_or(f64::NAN));
         // Four standard errors: a wrong model fails, a right one fails once in some thousand choices of the seeds, which are fixed.
         assert!((mean - expected).abs() < 4.0 * error, "{name}: {mean:.0} ± {error:.0} instead of {expected:.0} µs");
         assert!(error < 0.1 * expected, "{name}: too few samples to tell: ± {error:.0} µs");
@@ -136,7 +136,7 @@ fn waits(preset: &Preset, u: f64) -> Vec<u64> {
 
 #[test]
 fn every_preset_gives_its_vector_in_the_simulator() {
-    let polls = |preset: &&Preset| matches!(preset.policy.kind, Kind::Poll(_));
+    let polls = |preset: &&Preset| matches!(preset.policy.kind, ScheduleKind::Poll(_));
     for preset in presets().filter(|preset| !polls(preset) && preset.facts.alias_of.is_none()) {
         let facts = &preset.facts;
         let u = if facts.vec_flip { 1.0 - 0.37 } else { 0.37 };
@@ -180,7 +180,7 @@ fn several_seeds_end_when_nobody_wants_them_any_more() {
     let model = plan.simulated_as().expect("embedded");
     let asked = AtomicU32::new(0);
     let go_on = || asked.fetch_add(1, Ordering::Relaxed) < 3;
-    let done = super::many::run_seeds_watched(&plan, &model, 50, 1, |index, _| index, &go_on).expect("simulated");
+    let done = super::seeds::run_seeds_watched(&plan, &model, 50, 1, |index, _| index, &go_on).expect("simulated");
     assert_eq!(done, [0, 1, 2]);
 }
 

@@ -10,7 +10,7 @@ pub(super) const TICKETS: u8 = 2;
 
 /// What one client keeps of its last TLS session.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Session {
+pub(super) struct TlsSession {
     /// With which instance, and which of its processes.
     pub(super) of: (u16, u16),
     /// Handshakes that it is good for.

@@ -1,8 +1,8 @@
 //! Connections that are more than a word of their client's row: see `pair`. Made when something lasting happens to one, given back when it
 //! is as any other, gone when both sides know that it is over.
 
-use super::pair::{Beat, CLIENT, Command, End, Happening, Item, NEVER, Pair, Phase, SERVER, Scene};
-use super::row::State;
+use super::pair::{CLIENT, NEVER, Pair, PairCommand, PairEnd, PairEvent, PairHeartbeat, PairItem, PairPhase, PairScene, SERVER};
+use super::row::ClientState;
 use super::server::Exiting;
 use super::{Due, What, World, nanos};
 use crate::close::{Cause, Ending};
@@ -22,7 +22,7 @@ impl World<'_> {
             return Some(slot);
         }
         let row = &self.rows[client as usize];
-        if row.state != State::Open {
+        if row.state != ClientState::Open {
             return None;
         }
         let cohort = &self.plan.cohorts[usize::from(row.cohort)];
@@ -33,8 +33,10 @@ impl World<'_> {
         let ping = if let Target::Embedded(settings) = &self.plan.target { settings.ping } else { None };
         let beat =
             |beat: Option<Heartbeat>, number: u64, end: usize| self.heartbeat(beat?, (number, opened_at), known.map(|next| next[end]));
-        let mut ends =
-            [End::open(limits, beat(cohort.heartbeat, number, CLIENT)), End::open(SERVER_LIMITS, beat(ping, OF_SERVER | number, SERVER))];
+        let mut ends = [
+            PairEnd::open(limits, beat(cohort.heartbeat, number, CLIENT)),
+            PairEnd::open(SERVER_LIMITS, beat(ping, OF_SERVER | number, SERVER)),
+        ];
         let server = self.servers.get(usize::from(place));
         ends[SERVER].stands = server.is_some_and(|server| server.is_frozen(self.now));
         let echoes = cohort.traffic.awaits_replies();
@@ -44,25 +46,25 @@ impl World<'_> {
             self.ping_under_way(&mut pair, end);
         }
         let exiting = self.servers.get(usize::from(place)).and_then(|server| server.exiting);
-        if let (Some(at), Some(Exiting { firing, farewell, .. })) = (self.turns.remove(&(client, connection)), exiting) {
+        if let (Some(at), Some(Exiting { firing, ending_id: farewell, .. })) = (self.turns.remove(&(client, connection)), exiting) {
             // The server comes to it, whatever its client does meanwhile.
             let account = &self.farewells[usize::from(farewell)].client;
             let (code, reason) = (account.wire_received.unwrap_or(crate::close::NO_STATUS), account.reason.clone());
-            pair.ends[SERVER].shuts = Some((at, Box::new(Command::Close { fault: firing.fault, code, reason })));
+            pair.ends[SERVER].shuts = Some((at, Box::new(PairCommand::Close { fault: firing.fault, code, reason })));
         }
-        self.rows[client as usize].state = State::Troubled;
+        self.rows[client as usize].state = ClientState::Troubled;
         Some(self.pairs.put(pair))
     }
 
     /// As the engine: the first ping at a phase of its own, each further one `every` after the one before.
-    fn heartbeat(&self, beat: Heartbeat, (number, opened_at): (u64, u64), known: Option<u64>) -> Option<Beat> {
+    fn heartbeat(&self, beat: Heartbeat, (number, opened_at): (u64, u64), known: Option<u64>) -> Option<PairHeartbeat> {
         let (every, timeout) = (nanos(beat.every), nanos(beat.timeout));
         if every == 0 {
             return None;
         }
         let first = known.unwrap_or_else(|| opened_at.saturating_add(nanos(beat.first(self.plan.seed, number))));
         let gone = self.now.saturating_sub(first).div_ceil(every);
-        Some(Beat { every, timeout, next: first.saturating_add(gone.saturating_mul(every)), count: gone, awaited: None })
+        Some(PairHeartbeat { every, timeout, next: first.saturating_add(gone.saturating_mul(every)), count: gone, awaited: None })
     }
 
     /// A ping whose pong is still on its way.
@@ -76,34 +78,34 @@ impl World<'_> {
         beat.awaited = Some(sent);
         let there = sent.saturating_add(rtt / 2);
         if there > self.now {
-            pair.will_come(1 - end, there, Item::Ping(number))
+            pair.will_come(1 - end, there, PairItem::Ping(number))
         } else {
-            pair.will_come(end, sent + rtt, Item::Pong(number))
+            pair.will_come(end, sent + rtt, PairItem::Pong(number))
         }
     }
 
     /// Does something to a pair, lets happen what follows at once, and tells of it.
-    pub(super) fn tend(&mut self, slot: u32, act: impl FnOnce(&mut Pair, &mut Scene<'_>)) {
+    pub(super) fn tend(&mut self, slot: u32, act: impl FnOnce(&mut Pair, &mut PairScene<'_>)) {
         let Some(mut pair) = self.pairs.slots[slot as usize].take() else { return };
         let mut happened = Vec::new();
         let World { kind, path, now, .. } = self;
         let mut leg = || kind.rtt.unwrap_or_else(|| nanos(kind.model.rtt.draw(path))) / 2;
-        let mut scene = Scene { now: *now, leg: &mut leg, happened: &mut happened };
+        let mut scene = PairScene { now: *now, leg: &mut leg, happened: &mut happened };
         act(&mut pair, &mut scene);
         pair.run(&mut scene);
         let (client, connection) = (pair.client, pair.connection);
-        let (closing, mark, server) = (pair.ends[CLIENT].phase != Phase::Open, pair.mark, pair.server);
+        let (closing, mark, server) = (pair.ends[CLIENT].phase != PairPhase::Open, pair.mark, pair.server);
         self.pairs.slots[slot as usize] = Some(pair);
-        if closing && self.pairs.of(client) == Some(slot) && self.rows[client as usize].state == State::Troubled {
-            self.turn_to(client, State::Closing);
+        if closing && self.pairs.of(client) == Some(slot) && self.rows[client as usize].state == ClientState::Troubled {
+            self.turn_to(client, ClientState::Closing);
         }
         let id = (ClientIndex(client), ConnectionNo(connection));
         for (end, what) in happened {
             match what {
-                Happening::Injected(fault) => self.record(self.now, &Event::Injected { fault, client: id.0, connection: id.1 }),
-                Happening::Echoed { due, sent } => self.hears(client, (due, sent), !closing),
-                Happening::Greeted => self.greeted(client, !closing),
-                Happening::Ended { ending, .. } if end == SERVER => {
+                PairEvent::Injected(fault) => self.record(self.now, &Event::Injected { fault, client: id.0, connection: id.1 }),
+                PairEvent::Echoed { due, sent } => self.hears(client, (due, sent), !closing),
+                PairEvent::Greeted => self.greeted(client, !closing),
+                PairEvent::Ended { ending, .. } if end == SERVER => {
                     self.record(self.now, &Event::ServerEnded { client: id.0, connection: id.1, ending });
                     if let Some(of) = self.servers.get_mut(usize::from(server)) {
                         of.open = of.open.saturating_sub(1);
@@ -111,7 +113,7 @@ impl World<'_> {
                     }
                     self.check_exit(server);
                 }
-                Happening::Ended { mut ending, closing, back } => {
+                PairEvent::Ended { mut ending, closing, back } => {
                     if let Some(fault) = mark.filter(|_| ending.cause == Cause::Remote) {
                         ending.cause = Cause::Fault(fault);
                     }
@@ -125,7 +127,7 @@ impl World<'_> {
     /// The client's session is over.
     fn over(&mut self, client: u32, ending: Box<Ending>, closing: Option<Closing>, back: Option<Duration>) {
         self.pairs.of.remove(&client);
-        self.turn_to(client, State::Away);
+        self.turn_to(client, ClientState::Away);
         let ((id, connection), cause, code) = (self.id(client), ending.cause, ending.code);
         // Its server may find out later.
         self.recorder.await_server(true);
@@ -143,7 +145,7 @@ impl World<'_> {
     fn arm(&mut self, slot: u32) {
         let Some(pair) = self.pairs.get(slot) else { return };
         let (client, connection, due) = (pair.client, pair.connection, pair.due());
-        let well = pair.is_well() && self.rows[client as usize].state == State::Troubled;
+        let well = pair.is_well() && self.rows[client as usize].state == ClientState::Troubled;
         let (over, pings) = (pair.is_over(), pair.ends.iter().map(|end| end.beat.map_or(NEVER, |beat| beat.next)).collect::<Vec<_>>());
         let epoch = &mut self.pairs.epochs[slot as usize];
         *epoch = epoch.wrapping_add(1);
@@ -151,7 +153,7 @@ impl World<'_> {
         if over || well {
             self.pairs.drop(slot);
             if well {
-                self.rows[client as usize].state = State::Open;
+                self.rows[client as usize].state = ClientState::Open;
                 if pings.iter().any(|next| *next != NEVER) {
                     self.pairs.pings.insert((client, connection), [pings[CLIENT], pings[SERVER]]);
                 }
@@ -169,7 +171,7 @@ impl World<'_> {
     }
 
     /// Tells one end of a client's connection something, which makes it a pair. Whether there was one.
-    pub(super) fn tell(&mut self, client: u32, end: usize, command: Command) -> bool {
+    pub(super) fn tell(&mut self, client: u32, end: usize, command: PairCommand) -> bool {
         let Some(slot) = self.trouble(client) else { return false };
         self.tend(slot, |pair, scene| pair.tell(scene, end, command));
         true
@@ -181,7 +183,7 @@ impl World<'_> {
             self.pairs.all().map(|(slot, pair)| (if end == SERVER { pair.opened_at } else { 0 }, pair.client, slot)).collect();
         slots.sort_unstable();
         for (.., slot) in slots {
-            self.tend(slot, |pair, scene| pair.tell(scene, end, Command::Revert(firing)));
+            self.tend(slot, |pair, scene| pair.tell(scene, end, PairCommand::Revert(firing)));
         }
     }
 
@@ -200,9 +202,9 @@ impl World<'_> {
         let answered = pair.begun >= sent.midpoint(now);
         self.tend(slot, |pair, scene| {
             if answered {
-                pair.comes(scene, CLIENT, Item::Echo { due: sent, sent });
+                pair.comes(scene, CLIENT, PairItem::Echo { due: sent, sent });
             } else {
-                pair.comes(scene, SERVER, Item::Message { due: sent, sent });
+                pair.comes(scene, SERVER, PairItem::Message { due: sent, sent });
             }
         });
     }

@@ -26,7 +26,7 @@ pub(crate) struct ToWorkers {
 }
 
 /// The way to tell a server something.
-enum Told {
+enum CommandSink {
     /// A process.
     Link(ipc::Sender<ToServer>),
     /// Tasks of this one.
@@ -35,10 +35,10 @@ enum Told {
 
 /// The links to the embedded server processes.
 #[derive(Default)]
-pub(crate) struct Lines {
+pub(crate) struct ControlLinks {
     /// `None`: their reports go elsewhere.
     reports: Option<mpsc::UnboundedSender<FromServer>>,
-    senders: Mutex<BTreeMap<Member, Told>>,
+    senders: Mutex<BTreeMap<Member, CommandSink>>,
     /// Processes that have said hello.
     pids: watch::Sender<BTreeMap<Member, u32>>,
     /// Processes that listen, and since when, in ns of CLOCK_MONOTONIC.
@@ -47,11 +47,11 @@ pub(crate) struct Lines {
     still: watch::Sender<BTreeMap<Member, u64>>,
 }
 
-impl Lines {
+impl ControlLinks {
     /// The reports of all processes, of whichever incarnation, come out of the receiver.
-    pub(crate) fn new() -> (Arc<Lines>, mpsc::UnboundedReceiver<FromServer>) {
+    pub(crate) fn new() -> (Arc<ControlLinks>, mpsc::UnboundedReceiver<FromServer>) {
         let (reports, receiver) = mpsc::unbounded_channel();
-        (Arc::new(Lines { reports: Some(reports), ..Lines::default() }), receiver)
+        (Arc::new(ControlLinks { reports: Some(reports), ..ControlLinks::default() }), receiver)
     }
 
     /// Takes up the link to a process that has just been started, `pid`, and tells it what to be. Workers get their ends at once, so that
@@ -59,7 +59,13 @@ impl Lines {
     ///
     /// # Errors
     /// No file is left, or what it is to be is too long to be said.
-    pub(crate) fn begin(self: &Arc<Self>, pid: u32, spec: &ServerSpec, link: UnixStream, workers: &ToWorkers) -> Result<(), ipc::Error> {
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        pid: u32,
+        spec: &ServerSpec,
+        link: UnixStream,
+        workers: &ToWorkers,
+    ) -> Result<(), ipc::LinkError> {
         let member = (spec.instance, spec.process);
         let (sender, receiver, _) = ipc::open(link, PROTOCOL)?;
         sender.send(&ToServer::Serve { spec: Box::new(spec.clone()), workers: workers.count })?;
@@ -78,21 +84,21 @@ impl Lines {
     ///
     /// # Errors
     /// The link is of no use.
-    pub(crate) fn join(self: &Arc<Self>, member: Member, link: OwnedFd) -> Result<(), ipc::Error> {
+    pub(crate) fn join(self: &Arc<Self>, member: Member, link: OwnedFd) -> Result<(), ipc::LinkError> {
         let (sender, receiver, _) = ipc::open(UnixStream::from(link), PROTOCOL)?;
         // Only who has started a process waits for it by its number.
         tokio::spawn(self.clone().follow(member, 0, sender, receiver));
         Ok(())
     }
 
-    fn senders(&self) -> MutexGuard<'_, BTreeMap<Member, Told>> {
+    fn senders(&self) -> MutexGuard<'_, BTreeMap<Member, CommandSink>> {
         self.senders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A server that is tasks of this process takes what it is told from the receiver.
     pub(crate) fn lay(&self, member: Member) -> mpsc::UnboundedReceiver<ToServer> {
         let (sender, commands) = mpsc::unbounded_channel();
-        self.senders().insert(member, Told::Here(sender));
+        self.senders().insert(member, CommandSink::Here(sender));
         commands
     }
 
@@ -133,11 +139,11 @@ impl Lines {
         let _ = timeout(within, still.wait_for(all)).await;
     }
 
-    fn say(&self, to: &Told, command: &ToServer) {
+    fn say(&self, to: &CommandSink, command: &ToServer) {
         match to {
             // It may be gone, which is noticed elsewhere.
-            Told::Here(sender) => _ = sender.send(command.clone()),
-            Told::Link(sender) => {
+            CommandSink::Here(sender) => _ = sender.send(command.clone()),
+            CommandSink::Link(sender) => {
                 if let Err(error) = sender.send(command) {
                     self.report(FromServer::Notice { text: format!("a server was not told something: {error}") });
                 }
@@ -155,7 +161,7 @@ impl Lines {
     async fn follow(self: Arc<Self>, member: Member, pid: u32, sender: ipc::Sender<ToServer>, mut link: ipc::Receiver<FromServer>) {
         let error = match link.hello().await {
             Ok(()) => {
-                self.senders().insert(member, Told::Link(sender));
+                self.senders().insert(member, CommandSink::Link(sender));
                 self.pids.send_modify(|pids| _ = pids.insert(member, pid));
                 loop {
                     match link.next().await {
@@ -170,7 +176,7 @@ impl Lines {
                 }
             }
             // It ended: whoever waits for it knows why.
-            Err(ipc::Error::Silent) => return,
+            Err(ipc::LinkError::Silent) => return,
             Err(error) => error,
         };
         self.report(FromServer::Notice { text: format!("server {}, process {}: its link: {error}", member.0, member.1) });
@@ -195,7 +201,7 @@ mod tests {
             (format!("{hello}{{\"Listening\":1}}\n"), "not a message of server 1: invalid type: integer `1`"),
         ];
         for (said, expected) in table {
-            let (lines, mut reports) = Lines::new();
+            let (lines, mut reports) = ControlLinks::new();
             let (ours, theirs) = ipc::pair().expect("a file is left");
             let mut server = UnixStream::from(theirs);
             server.write_all(said.as_bytes()).expect("a live link");

@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Where clients connect to.
-pub(crate) struct Place {
+pub(crate) struct Endpoint {
     /// As the scenario says, with the port of a command.
     pub(crate) url: Address,
     /// Resolved.
@@ -66,7 +66,7 @@ fn among(insecure: bool, ca: Option<&Path>) -> Trust<'_> {
 }
 
 /// Resolves a URL.
-pub(crate) async fn resolve(url: Address, trust: Trust<'_>) -> Result<Place, RunError> {
+pub(crate) async fn resolve(url: Address, trust: Trust<'_>) -> Result<Endpoint, RunError> {
     let wrong = |cause: String| RunError::Address { url: url.to_string(), cause };
     let host = url.host.as_str();
     let found = tokio::net::lookup_host((host, url.port)).await;
@@ -81,7 +81,7 @@ pub(crate) fn read(url: &str) -> Result<Address, RunError> {
 }
 
 /// A URL whose address is known.
-pub(crate) fn at(url: Address, address: SocketAddr, trust: Trust<'_>) -> Result<Place, RunError> {
+pub(crate) fn at(url: Address, address: SocketAddr, trust: Trust<'_>) -> Result<Endpoint, RunError> {
     let asked = Arc::new(Asked::default());
     let tls = if url.secure {
         let name = ServerName::try_from(url.host.clone());
@@ -92,7 +92,7 @@ pub(crate) fn at(url: Address, address: SocketAddr, trust: Trust<'_>) -> Result<
     } else {
         None
     };
-    Ok(Place { url, address, tls, asked, memory: None })
+    Ok(Endpoint { url, address, tls, asked, memory: None })
 }
 
 /// The first address that takes a TCP connect, or the first where none does: `localhost` is often ::1 and 127.0.0.1, and only one of

@@ -80,8 +80,8 @@ pub enum RunError {
     Io(#[from] io::Error),
 }
 
-impl From<ipc::Error> for RunError {
-    fn from(error: ipc::Error) -> Self {
+impl From<ipc::LinkError> for RunError {
+    fn from(error: ipc::LinkError) -> Self {
         RunError::Io(io::Error::other(error))
     }
 }

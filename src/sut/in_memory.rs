@@ -3,12 +3,12 @@
 //! What a process can suffer and tasks cannot, a limit of files, is refused before the run.
 
 use crate::plan::{Firing, Plan, Target};
-use crate::server::in_memory::House;
+use crate::server::in_memory::InMemoryServer;
 use crate::server::protocol::{FromServer, ServerSpec, ToServer};
 use crate::sut::command;
-use crate::sut::control_links::Lines;
+use crate::sut::control_links::ControlLinks;
 use crate::sut::error::RunError;
-use crate::sut::processes::{EXIT_WITHIN, Times};
+use crate::sut::processes::{EXIT_WITHIN, SeenTimes};
 use crate::transport::clock::Clock;
 use crate::transport::memory::network::Network;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,14 +17,14 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 /// The servers of a run on memory wires.
-pub(crate) struct Houses {
+pub(crate) struct InMemoryServers {
     network: Network,
     clock: Clock,
     reports: mpsc::UnboundedSender<FromServer>,
     /// By instance.
     specs: Vec<ServerSpec>,
     /// By instance; `None`: down.
-    members: Vec<Mutex<Option<House>>>,
+    members: Vec<Mutex<Option<InMemoryServer>>>,
     /// Faults that wait in the servers for attempts and new connections; one that starts again is told of them.
     standing: Mutex<Vec<(Firing, ToServer)>>,
 }
@@ -38,11 +38,16 @@ pub(crate) fn obstacle(plan: &Plan) -> Option<&str> {
     plan.faults.iter().find(|fault| fault.inject.effect(fault.side).needs_process()).map(|fault| fault.inject.row.kind)
 }
 
-impl Houses {
+impl InMemoryServers {
     /// Builds them; none runs yet.
-    pub(crate) fn new(network: Network, clock: Clock, reports: mpsc::UnboundedSender<FromServer>, specs: Vec<ServerSpec>) -> Houses {
+    pub(crate) fn new(
+        network: Network,
+        clock: Clock,
+        reports: mpsc::UnboundedSender<FromServer>,
+        specs: Vec<ServerSpec>,
+    ) -> InMemoryServers {
         let members = specs.iter().map(|_| Mutex::default()).collect();
-        Houses { network, clock, reports, specs, members, standing: Mutex::default() }
+        InMemoryServers { network, clock, reports, specs, members, standing: Mutex::default() }
     }
 
     /// Faults that wait in the servers.
@@ -50,16 +55,16 @@ impl Houses {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn member(&self, instance: u16) -> MutexGuard<'_, Option<House>> {
+    fn member(&self, instance: u16) -> MutexGuard<'_, Option<InMemoryServer>> {
         self.members[usize::from(instance)].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, instance: u16) -> Result<House, RunError> {
+    fn take(&self, instance: u16) -> Result<InMemoryServer, RunError> {
         self.member(instance).take().ok_or(RunError::Target(command::Error::NotRunning))
     }
 
     /// Starts an instance; it listens when this returns.
-    pub(crate) fn launch(&self, instance: u16, lines: &Lines) -> Result<Times, RunError> {
+    pub(crate) fn launch(&self, instance: u16, lines: &ControlLinks) -> Result<SeenTimes, RunError> {
         let mut member = self.member(instance);
         if member.is_some() {
             return Err(RunError::Target(command::Error::StillRunning));
@@ -67,9 +72,9 @@ impl Houses {
         let commands = lines.lay((instance, 0));
         let spec = self.specs[usize::from(instance)].clone();
         let standing = self.standing().clone().into_iter().map(|(_, command)| command);
-        *member = Some(House::start(spec, &self.network, self.clock, self.reports.clone(), commands, standing)?);
+        *member = Some(InMemoryServer::start(spec, &self.network, self.clock, self.reports.clone(), commands, standing)?);
         let now = self.clock.now_ns();
-        Ok(Times { first: now, last: now })
+        Ok(SeenTimes { first: now, last: now })
     }
 
     /// Ends an instance as SIGKILL does; when, by the clock of the run.
@@ -95,7 +100,13 @@ impl Houses {
     }
 
     /// Asks an instance to end by itself, and waits until it has: when, and how.
-    pub(crate) async fn stop(&self, instance: u16, graceful: &ToServer, grace: Duration, lines: &Lines) -> Result<(u64, String), RunError> {
+    pub(crate) async fn stop(
+        &self,
+        instance: u16,
+        graceful: &ToServer,
+        grace: Duration,
+        lines: &ControlLinks,
+    ) -> Result<(u64, String), RunError> {
         let mut house = self.take(instance)?;
         lines.tell(instance, graceful);
         // Or it could not obey.

@@ -13,18 +13,18 @@ use crate::event::{ClientIndex, ConnectionNo, Event};
 use crate::fault::OnListener;
 use crate::plan;
 use crate::plan::{Balance, Firing, ModelBalance, Plan, Ready, Shard, Target};
-use crate::recorder::Journal;
+use crate::recorder::SharedRecorder;
 use crate::server::protocol::{FromServer, ServerSpec, ToServer};
 use crate::sut::command::handle::{Guard, Spec};
 use crate::sut::command::port;
 use crate::sut::command::process::{CommandTarget, Recipe, signal_named};
-use crate::sut::control_links::{Lines, Member, ToWorkers};
-use crate::sut::endpoint::Place;
+use crate::sut::control_links::{ControlLinks, Member, ToWorkers};
+use crate::sut::endpoint::Endpoint;
 use crate::sut::error::RunError;
-use crate::sut::in_memory::Houses;
+use crate::sut::in_memory::InMemoryServers;
 use crate::sut::processes::{HELLO_WITHIN, Instances};
-use crate::sut::supervisor::Keeper;
-use crate::sut::target_events::{Crew, Order};
+use crate::sut::supervisor::Supervisor;
+use crate::sut::target_events::{TargetEvent, TargetEvents};
 use crate::transport::clock::Clock;
 use crate::transport::memory::network::Network;
 use crate::transport::tls::Identity;
@@ -41,16 +41,16 @@ const LEAST_ATTEMPT: Duration = Duration::from_millis(1);
 
 /// The target.
 pub(crate) struct Fleet {
-    places: Vec<Place>,
+    places: Vec<Endpoint>,
     balance: Balance,
     turn: AtomicU32,
     up: Vec<AtomicBool>,
-    lines: Arc<Lines>,
+    lines: Arc<ControlLinks>,
     /// `None`: the servers are another's business.
-    keeper: Option<Keeper>,
+    keeper: Option<Supervisor>,
     /// Certificate of the embedded server.
     certificate: Option<String>,
-    crew: Crew,
+    crew: TargetEvents,
     seed: crate::seed::Seed,
     /// Firings that have stopped an instance and are not over.
     paused: Mutex<BTreeMap<u16, BTreeSet<Firing>>>,
@@ -68,7 +68,7 @@ pub(crate) struct Routes {
 }
 
 /// How a target is started.
-pub(crate) struct Setting<'a> {
+pub(crate) struct TargetSetting<'a> {
     pub(crate) plan: &'a Plan,
     /// This program.
     pub(crate) program: PathBuf,
@@ -77,7 +77,7 @@ pub(crate) struct Setting<'a> {
     /// How server processes get their links to the workers.
     pub(crate) workers: ToWorkers,
     /// Where workers hear of the target.
-    pub(crate) crew: Crew,
+    pub(crate) crew: TargetEvents,
 }
 
 /// What server processes report.
@@ -93,9 +93,9 @@ impl Fleet {
     ///
     /// # Errors
     /// If the target cannot be started or reached.
-    pub(crate) async fn start(setting: Setting<'_>) -> Result<(Fleet, Reports), RunError> {
+    pub(crate) async fn start(setting: TargetSetting<'_>) -> Result<(Fleet, Reports), RunError> {
         let (lines, reports) = match &setting.plan.target {
-            Target::Embedded(_) => Lines::new(),
+            Target::Embedded(_) => ControlLinks::new(),
             // A server that is not ours reports nothing.
             Target::Command(_) | Target::Url(_) => (Arc::default(), mpsc::unbounded_channel().1),
         };
@@ -123,7 +123,7 @@ impl Fleet {
             // Any port will do: nobody else is there.
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.saturating_add(1)));
             let url = format!("{}://{address}/", if settings.tls { "wss" } else { "ws" });
-            places.push(Place { memory: Some(network.clone()), ..endpoint::at(endpoint::read(&url)?, address, trust)? });
+            places.push(Endpoint { memory: Some(network.clone()), ..endpoint::at(endpoint::read(&url)?, address, trust)? });
             specs.push(ServerSpec {
                 instance,
                 process: 0,
@@ -134,7 +134,7 @@ impl Fleet {
                 identity: identity.clone(),
             });
         }
-        let keeper = Keeper::Memory(Houses::new(network, clock, reports, specs));
+        let keeper = Supervisor::Memory(InMemoryServers::new(network, clock, reports, specs));
         let fleet = Fleet { keeper: Some(keeper), ..Self::bare(plan, places, Arc::default()) };
         for instance in 0..settings.instances {
             fleet.launch(instance).await?;
@@ -146,7 +146,7 @@ impl Fleet {
     ///
     /// # Errors
     /// If its certificate is of no use.
-    pub(crate) fn attach(plan: &Plan, shard: Shard, routes: &Routes, lines: Arc<Lines>) -> Result<Fleet, RunError> {
+    pub(crate) fn attach(plan: &Plan, shard: Shard, routes: &Routes, lines: Arc<ControlLinks>) -> Result<Fleet, RunError> {
         let trust = endpoint::trust(&plan.target, routes.certificate.as_deref());
         let places =
             routes.places.iter().map(|(url, address)| endpoint::at(endpoint::read(url)?, *address, trust)).collect::<Result<_, _>>()?;
@@ -162,7 +162,7 @@ impl Fleet {
         Routes { places, certificate: self.certificate.clone() }
     }
 
-    fn bare(plan: &Plan, places: Vec<Place>, lines: Arc<Lines>) -> Fleet {
+    fn bare(plan: &Plan, places: Vec<Endpoint>, lines: Arc<ControlLinks>) -> Fleet {
         Fleet {
             up: places.iter().map(|_| AtomicBool::new(true)).collect(),
             places,
@@ -171,14 +171,14 @@ impl Fleet {
             lines,
             keeper: None,
             certificate: None,
-            crew: Crew::default(),
+            crew: TargetEvents::default(),
             seed: plan.seed,
             paused: Mutex::default(),
             refusing: Mutex::default(),
         }
     }
 
-    async fn command(setting: &Setting<'_>, command: &plan::Command, lines: Arc<Lines>) -> Result<Fleet, RunError> {
+    async fn command(setting: &TargetSetting<'_>, command: &plan::Command, lines: Arc<ControlLinks>) -> Result<Fleet, RunError> {
         let guard = Guard::launch_from(&setting.program).await?;
         let mut instance = CommandTarget::of_command(&guard, 0, command, &setting.output).await?;
         instance.start_again().await?;
@@ -186,10 +186,10 @@ impl Fleet {
         let mut instances = Instances::new(guard);
         instances.members = vec![vec![AsyncMutex::new(instance)]];
         instances.stop_signal = Some(signal_named(&command.stop_signal)?);
-        Ok(Fleet { keeper: Some(Keeper::Processes(instances)), ..Self::bare(setting.plan, vec![place], lines) })
+        Ok(Fleet { keeper: Some(Supervisor::Processes(instances)), ..Self::bare(setting.plan, vec![place], lines) })
     }
 
-    async fn embedded(setting: &Setting<'_>, settings: &plan::Embedded, lines: Arc<Lines>) -> Result<Fleet, RunError> {
+    async fn embedded(setting: &TargetSetting<'_>, settings: &plan::Embedded, lines: Arc<ControlLinks>) -> Result<Fleet, RunError> {
         let guard = Guard::launch_from(&setting.program).await?;
         let identity = if settings.tls { Some(Identity::generate()?) } else { None };
         let processes = settings.processes.unwrap_or(1);
@@ -219,7 +219,7 @@ impl Fleet {
             instances.reserved.push(port);
         }
         let certificate = identity.map(|identity| identity.certificate);
-        let fleet = Fleet { keeper: Some(Keeper::Processes(instances)), certificate, ..Self::bare(setting.plan, places, lines) };
+        let fleet = Fleet { keeper: Some(Supervisor::Processes(instances)), certificate, ..Self::bare(setting.plan, places, lines) };
         for instance in 0..settings.instances {
             fleet.launch(instance).await?;
         }
@@ -228,12 +228,12 @@ impl Fleet {
 
     /// Whether the server is not the embedded one: it gives no account of its own.
     pub(crate) fn is_foreign(&self) -> bool {
-        self.keeper.as_ref().is_some_and(Keeper::is_foreign)
+        self.keeper.as_ref().is_some_and(Supervisor::is_foreign)
     }
 
     /// Whether nothing of it is a process or a socket.
     pub(crate) fn is_in_memory(&self) -> bool {
-        matches!(self.keeper, Some(Keeper::Memory(_)))
+        matches!(self.keeper, Some(Supervisor::Memory(_)))
     }
 
     /// When a client whose last attempt began at `begun` may try again at the earliest. In memory nothing takes time, and one that does not
@@ -243,7 +243,7 @@ impl Fleet {
     }
 
     /// Where an instance is.
-    pub(crate) fn place(&self, instance: u16) -> &Place {
+    pub(crate) fn place(&self, instance: u16) -> &Endpoint {
         &self.places[usize::from(instance)]
     }
 
@@ -299,7 +299,7 @@ impl Fleet {
         self.named(None).into_iter().for_each(|instance| self.tell(instance, &ToServer::Revert { firing }));
     }
 
-    fn keeper(&self) -> Result<&Keeper, RunError> {
+    fn keeper(&self) -> Result<&Supervisor, RunError> {
         self.keeper.as_ref().ok_or(RunError::Target(crate::sut::command::error::Error::NotRunning))
     }
 
@@ -307,7 +307,7 @@ impl Fleet {
         let up = self.keeper()?.launch(instance, &self.lines).await?;
         self.set_up(instance, true);
         // Workers may hear of it a little later.
-        drop(self.crew.tell(Order::Up { instance, up: true }));
+        drop(self.crew.tell(TargetEvent::Up { instance, up: true }));
         Ok((up.first, up.last))
     }
 
@@ -322,7 +322,7 @@ impl Fleet {
     /// An instance is to go down, or is gone.
     fn down(&self, instance: u16) {
         self.set_up(instance, false);
-        drop(self.crew.tell(Order::Up { instance, up: false }));
+        drop(self.crew.tell(TargetEvent::Up { instance, up: false }));
     }
 
     /// Whether an instance takes connections, or stands still; not one that is gone or about to go.
@@ -341,7 +341,7 @@ impl Fleet {
     ///
     /// # Errors
     /// If there is no process to kill.
-    pub(crate) async fn crash(&self, instance: u16, journal: &Journal) -> Result<Duration, RunError> {
+    pub(crate) async fn crash(&self, instance: u16, journal: &SharedRecorder) -> Result<Duration, RunError> {
         self.down(instance);
         self.paused().remove(&instance);
         let at = journal.offset(self.keeper()?.crash(instance).await?);
@@ -353,7 +353,7 @@ impl Fleet {
     ///
     /// # Errors
     /// If it does not start, or is not ready in its time.
-    pub(crate) async fn start_again(&self, instance: u16, journal: &Journal) -> Result<(), RunError> {
+    pub(crate) async fn start_again(&self, instance: u16, journal: &SharedRecorder) -> Result<(), RunError> {
         match self.launch(instance).await {
             Ok((started, ready)) => {
                 journal.record_at(journal.offset(started), &happened(instance, "started", ""));
@@ -371,7 +371,7 @@ impl Fleet {
     ///
     /// # Errors
     /// If there is no process to stop.
-    pub(crate) async fn stop(&self, instance: u16, graceful: ToServer, grace: Duration, journal: &Journal) -> Result<(), RunError> {
+    pub(crate) async fn stop(&self, instance: u16, graceful: ToServer, grace: Duration, journal: &SharedRecorder) -> Result<(), RunError> {
         if !self.is_up(instance) {
             return Err(RunError::Target(crate::sut::command::error::Error::NotRunning));
         }
@@ -387,7 +387,7 @@ impl Fleet {
     ///
     /// # Errors
     /// If there is no process.
-    pub(crate) async fn pause(&self, firing: Firing, instance: u16, journal: &Journal) -> Result<Duration, RunError> {
+    pub(crate) async fn pause(&self, firing: Firing, instance: u16, journal: &SharedRecorder) -> Result<Duration, RunError> {
         // One that stands still already has nothing to say, and is not asked.
         let asked = self.paused().get(&instance).is_none_or(BTreeSet::is_empty).then_some(&*self.lines);
         let at = journal.offset(self.keeper()?.pause(instance, asked).await?);
@@ -400,7 +400,7 @@ impl Fleet {
     ///
     /// # Errors
     /// If a process that was paused is gone.
-    pub(crate) async fn resume(&self, firing: Firing, instance: u16, journal: &Journal) -> Result<(), RunError> {
+    pub(crate) async fn resume(&self, firing: Firing, instance: u16, journal: &SharedRecorder) -> Result<(), RunError> {
         let goes_on = match self.paused().get_mut(&instance) {
             Some(firings) => firings.remove(&firing) && firings.is_empty(),
             None => false,
@@ -414,13 +414,13 @@ impl Fleet {
     }
 
     /// Follows process ends that nobody asked for.
-    pub(crate) fn watch(self: &Arc<Self>, journal: Arc<Journal>) {
-        let Some(Keeper::Processes(instances)) = &self.keeper else { return };
+    pub(crate) fn watch(self: &Arc<Self>, journal: Arc<SharedRecorder>) {
+        let Some(Supervisor::Processes(instances)) = &self.keeper else { return };
         let (mut exits, fleet) = (instances.guard.exits(), self.clone());
         let (guard, told) = (instances.guard.clone(), journal.clone());
         tokio::spawn(async move {
             while let Ok(exit) = exits.recv().await {
-                let Some(Keeper::Processes(instances)) = fleet.keeper.as_ref().filter(|_| !exit.asked) else { continue };
+                let Some(Supervisor::Processes(instances)) = fleet.keeper.as_ref().filter(|_| !exit.asked) else { continue };
                 let instance = instances.instance_of(exit.slot);
                 fleet.down(instance);
                 let at = journal.offset(exit.at);
@@ -449,7 +449,7 @@ impl Fleet {
 }
 
 /// What a server process is to be, it hears over its link.
-fn recipe(setting: &Setting<'_>, spec: &ServerSpec, url: String) -> Recipe {
+fn recipe(setting: &TargetSetting<'_>, spec: &ServerSpec, url: String) -> Recipe {
     Recipe {
         spec: Spec {
             argv: vec![setting.program.display().to_string(), "__server".into()],

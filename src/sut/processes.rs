@@ -7,7 +7,7 @@ use crate::sut::command;
 use crate::sut::command::handle::Guard;
 use crate::sut::command::port;
 use crate::sut::command::process::CommandTarget;
-use crate::sut::control_links::{Lines, ToWorkers};
+use crate::sut::control_links::{ControlLinks, ToWorkers};
 use crate::sut::error::RunError;
 use crate::transport::tickets::TicketKey;
 use futures_util::future::join_all;
@@ -44,7 +44,7 @@ pub(crate) struct Instances {
 }
 
 /// When an instance was seen in two states, in ns of CLOCK_MONOTONIC.
-pub(crate) struct Times {
+pub(crate) struct SeenTimes {
     pub(crate) first: u64,
     pub(crate) last: u64,
 }
@@ -79,7 +79,7 @@ impl Instances {
     }
 
     /// Starts an instance: when its first process was started, and when the last one was ready.
-    pub(crate) async fn launch(&self, instance: u16, lines: &Arc<Lines>) -> Result<Times, RunError> {
+    pub(crate) async fn launch(&self, instance: u16, lines: &Arc<ControlLinks>) -> Result<SeenTimes, RunError> {
         let mut members = join_all(self.of(instance).iter().map(AsyncMutex::lock)).await;
         let (mut first, mut last) = (u64::MAX, 0);
         if self.stop_signal.is_some() {
@@ -87,7 +87,7 @@ impl Instances {
                 let up = target.start_again().await?;
                 (first, last) = (first.min(up.started_at), last.max(up.ready_at));
             }
-            return Ok(Times { first, last });
+            return Ok(SeenTimes { first, last });
         }
         let mut pids = Vec::new();
         for (target, spec) in members.iter_mut().zip(&self.specs[usize::from(instance)]) {
@@ -109,7 +109,7 @@ impl Instances {
             // Nobody could connect where a fault that stands keeps it from listening.
             last = last.max(target.wait_told(lines.listens((instance, process), pid, HELLO_WITHIN)).await?);
         }
-        Ok(Times { first, last })
+        Ok(SeenTimes { first, last })
     }
 
     /// SIGKILL to all processes of an instance: when the first was hit.
@@ -124,7 +124,7 @@ impl Instances {
         instance: u16,
         graceful: &ToServer,
         grace: Duration,
-        lines: &Arc<Lines>,
+        lines: &Arc<ControlLinks>,
     ) -> Result<(u64, String), RunError> {
         let stops = (0..).zip(self.of(instance)).map(async |(process, target)| {
             let mut target = target.lock().await;
@@ -151,7 +151,7 @@ impl Instances {
     }
 
     /// SIGSTOP to all processes of an instance: when the first was hit.
-    pub(crate) async fn pause(&self, instance: u16, lines: Option<&Lines>) -> Result<u64, RunError> {
+    pub(crate) async fn pause(&self, instance: u16, lines: Option<&ControlLinks>) -> Result<u64, RunError> {
         if let Some(lines) = lines.filter(|_| self.stop_signal.is_none()) {
             // Its clock goes on while it is stopped: before it is, it notes how far its service has come.
             let ticket = self.stops.fetch_add(1, Ordering::Relaxed);
@@ -161,7 +161,7 @@ impl Instances {
     }
 
     /// SIGCONT to the processes of an instance: when the last was hit. One that goes on already is content with it.
-    pub(crate) async fn resume(&self, instance: u16, lines: &Lines) -> Result<u64, RunError> {
+    pub(crate) async fn resume(&self, instance: u16, lines: &ControlLinks) -> Result<u64, RunError> {
         // Read when it goes on.
         lines.tell(instance, &ToServer::GoOn);
         let mut last = Err(RunError::Target(command::Error::NotRunning));

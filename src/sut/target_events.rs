@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 /// News of the target for those that have clients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) enum Order {
+pub(crate) enum TargetEvent {
     /// A fault is about to act on a server: its connections are marked, so that their ends have their cause.
     Mark {
         /// Which firing of which fault.
@@ -59,22 +59,22 @@ pub(crate) enum Order {
 pub(crate) type Late = BTreeSet<u32>;
 
 /// An order under way, and where its acknowledgement goes.
-pub(crate) type Sent = (Order, oneshot::Sender<Late>);
+pub(crate) type Sent = (TargetEvent, oneshot::Sender<Late>);
 
 /// The way to the workers; to nobody where this process has all clients.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Crew(Option<mpsc::UnboundedSender<Sent>>);
+pub(crate) struct TargetEvents(Option<mpsc::UnboundedSender<Sent>>);
 
-impl Crew {
+impl TargetEvents {
     /// One whose orders come out of the receiver.
-    pub(crate) fn new() -> (Crew, mpsc::UnboundedReceiver<Sent>) {
+    pub(crate) fn new() -> (TargetEvents, mpsc::UnboundedReceiver<Sent>) {
         let (sender, orders) = mpsc::unbounded_channel();
-        (Crew(Some(sender)), orders)
+        (TargetEvents(Some(sender)), orders)
     }
 
     /// Sends an order; when the future resolves, all workers have carried it out, but those that are late. They get orders in the order of
     /// these calls.
-    pub(crate) fn tell(&self, order: Order) -> impl Future<Output = Late> + use<> {
+    pub(crate) fn tell(&self, order: TargetEvent) -> impl Future<Output = Late> + use<> {
         let done = self.0.as_ref().map(|sender| {
             let (done, receiver) = oneshot::channel();
             // Nobody takes orders any more when the run is over.

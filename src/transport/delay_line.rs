@@ -2,7 +2,7 @@
 //!
 //! Exists only while a fault shapes the direction, and until it has run empty afterwards.
 
-use crate::fault::shape::{Memory, Shape};
+use crate::fault::shape::{Memory, PathShape};
 use crate::seed::Stream;
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -21,8 +21,8 @@ const NEVER: Duration = Duration::from_secs(86_400 * 365);
 
 /// Bytes on their way.
 #[derive(Debug)]
-pub struct Lane {
-    shape: Shape,
+pub struct DelayLine {
+    shape: PathShape,
     memory: Memory,
     random: Stream,
     begun: Instant,
@@ -34,10 +34,10 @@ pub struct Lane {
     damaged: u64,
 }
 
-impl Lane {
+impl DelayLine {
     /// An empty one.
-    pub fn new(shape: Shape, random: Stream) -> Self {
-        Lane {
+    pub fn new(shape: PathShape, random: Stream) -> Self {
+        DelayLine {
             shape,
             memory: Memory::default(),
             random,
@@ -51,7 +51,7 @@ impl Lane {
     }
 
     /// Another shape from now on. What was held, or late by the old one, is due now if the new one is open.
-    pub fn reshape(&mut self, shape: Shape) {
+    pub fn reshape(&mut self, shape: PathShape) {
         let now = Instant::now();
         if shape.is_open() {
             for (due, _) in &mut self.queue {
@@ -117,7 +117,7 @@ impl Lane {
     }
 
     /// How long the last of what waits will take; zero if nothing does.
-    pub fn owes(&self) -> Duration {
+    pub fn queued_delay(&self) -> Duration {
         let last = self.ended.or(self.queue.back().map(|(due, _)| *due));
         last.map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now()))
     }
@@ -169,12 +169,12 @@ mod tests {
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
-    fn lane(shape: Shape) -> Lane {
-        Lane::new(shape, Seed(1).stream("lane"))
+    fn lane(shape: PathShape) -> DelayLine {
+        DelayLine::new(shape, Seed(1).stream("lane"))
     }
 
     /// What is due now.
-    fn due(lane: &mut Lane) -> Vec<u8> {
+    fn due(lane: &mut DelayLine) -> Vec<u8> {
         let mut cx = Context::from_waker(Waker::noop());
         let mut all = Vec::new();
         while let Poll::Ready(Some(bytes)) = lane.poll_due(&mut cx) {
@@ -188,7 +188,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_end_is_as_late_as_bytes_are_and_behind_them() {
         let mut cx = Context::from_waker(Waker::noop());
-        let mut lane = lane(Shape { latency: MS(100), ..Shape::default() });
+        let mut lane = lane(PathShape { latency: MS(100), ..PathShape::default() });
         lane.push(b"one");
         lane.end();
         advance(MS(99)).await;
@@ -199,25 +199,25 @@ mod tests {
         lane.ended();
         lane.end();
         assert!(lane.poll_due(&mut cx).is_pending(), "alone it is late too");
-        assert_eq!(lane.owes(), MS(100));
+        assert_eq!(lane.queued_delay(), MS(100));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_hold_keeps_the_end_too_and_another_shape_lets_it_go() {
         let mut cx = Context::from_waker(Waker::noop());
-        let mut lane = lane(Shape { hold: true, ..Shape::default() });
+        let mut lane = lane(PathShape { hold: true, ..PathShape::default() });
         lane.push(b"one");
         lane.end();
         advance(Duration::from_secs(3600)).await;
         assert_eq!(due(&mut lane), b"");
-        lane.reshape(Shape { latency: MS(5), ..Shape::default() });
+        lane.reshape(PathShape { latency: MS(5), ..PathShape::default() });
         assert_eq!(due(&mut lane), b"one");
         assert_eq!(lane.poll_due(&mut cx), Poll::Ready(None));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_may_wait_is_bounded_in_bytes_and_in_pieces() {
-        for shape in [Shape { hold: true, ..Shape::default() }, Shape { slice: 1, slice_gap: MS(1), ..Shape::default() }] {
+        for shape in [PathShape { hold: true, ..PathShape::default() }, PathShape { slice: 1, slice_gap: MS(1), ..PathShape::default() }] {
             let mut lane = lane(shape);
             let chunk = vec![0; 1 << 20];
             while lane.has_room() {
@@ -229,7 +229,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_lane_has_no_timer_running() {
-        let mut lane = lane(Shape { latency: MS(100), ..Shape::default() });
+        let mut lane = lane(PathShape { latency: MS(100), ..PathShape::default() });
         let mut cx = Context::from_waker(Waker::noop());
         assert!(lane.poll_due(&mut cx).is_pending() && lane.timer.is_none());
         lane.push(b"one");

@@ -3,10 +3,10 @@
 //! With no fault active it costs three comparisons a call: no task, timer, copy or buffer. It looks at no kind of fault and no frame.
 
 use crate::close::TcpEnd;
-use crate::fault::{Flow, Gate};
+use crate::fault::{ConnectionEffects, Flow};
 use crate::seed::Stream;
-use crate::transport::delay_line::Lane;
-use crate::transport::socket::Wire;
+use crate::transport::delay_line::DelayLine;
+use crate::transport::socket::ByteStream;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// A connection with gates.
 #[derive(Debug)]
 pub struct Link {
-    wire: Wire,
+    wire: ByteStream,
     read: Flow,
     write: Flow,
     /// How TCP ended as the caller may know it; stays `None` behind a gate that discards.
@@ -30,21 +30,21 @@ pub struct Link {
     passed: u64,
     /// No more than this pass.
     cap: u64,
-    lanes: Option<Box<Lanes>>,
+    lanes: Option<Box<DelayLines>>,
 }
 
 /// Both directions while a fault shapes one of them.
 #[derive(Debug)]
-struct Lanes {
-    incoming: Lane,
-    outgoing: Lane,
+struct DelayLines {
+    incoming: DelayLine,
+    outgoing: DelayLine,
     /// The peer's end or error was read and waits behind its bytes.
     drained: bool,
 }
 
 impl Link {
     /// Wraps a connected socket, or an end in memory, on which nothing, or an opening request, was written.
-    pub fn new(wire: impl Into<Wire>) -> Self {
+    pub fn new(wire: impl Into<ByteStream>) -> Self {
         Link {
             wire: wire.into(),
             read: Flow::Pass,
@@ -61,7 +61,7 @@ impl Link {
 
     /// Applies the flows of a gate. The caller polls reads and writes again afterwards: a stopped direction registers no wake-up.
     /// `random` makes the stream of a shaped connection.
-    pub fn set_gate(&mut self, gate: &Gate, random: impl Fn(&str) -> Stream) {
+    pub fn set_gate(&mut self, gate: &ConnectionEffects, random: impl Fn(&str) -> Stream) {
         (self.read, self.write) = (gate.read, gate.write);
         match &mut self.lanes {
             Some(lanes) => {
@@ -70,9 +70,9 @@ impl Link {
             }
             None if gate.read_shape.is_open() && gate.write_shape.is_open() => {}
             None => {
-                let lane = |shape: &crate::fault::shape::Shape, name| Lane::new(shape.clone(), random(name));
+                let lane = |shape: &crate::fault::shape::PathShape, name| DelayLine::new(shape.clone(), random(name));
                 let (incoming, outgoing) = (lane(&gate.read_shape, "in"), lane(&gate.write_shape, "out"));
-                self.lanes = Some(Box::new(Lanes { incoming, outgoing, drained: false }));
+                self.lanes = Some(Box::new(DelayLines { incoming, outgoing, drained: false }));
             }
         }
         if let Some(bytes) = gate.receive_buffer {
@@ -106,13 +106,13 @@ impl Link {
         self.passed
     }
 
-    /// No byte passes beyond this many, counted as [`Link::passed`] is. The owner that set it asks [`Link::is_spent`] after each poll.
-    pub fn set_cap(&mut self, cap: u64) {
+    /// No byte passes beyond this many, counted as [`Link::passed`] is. The owner that set it asks [`Link::byte_limit_reached`] after each poll.
+    pub fn set_byte_limit(&mut self, cap: u64) {
         self.cap = cap;
     }
 
     /// Whether as many bytes passed as may.
-    pub fn is_spent(&self) -> bool {
+    pub fn byte_limit_reached(&self) -> bool {
         self.passed >= self.cap
     }
 
@@ -127,12 +127,12 @@ impl Link {
     }
 
     /// How long what waits in the outgoing direction will take to be handed to the kernel.
-    pub fn owes(&self) -> Duration {
-        self.lanes.as_ref().map_or(Duration::ZERO, |lanes| lanes.outgoing.owes())
+    pub fn queued_delay(&self) -> Duration {
+        self.lanes.as_ref().map_or(Duration::ZERO, |lanes| lanes.outgoing.queued_delay())
     }
 
     /// Ready when nothing waits in the outgoing direction.
-    pub fn poll_paid(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_shaped(cx);
         if self.lanes.as_ref().is_none_or(|lanes| lanes.outgoing.is_empty()) { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -160,7 +160,7 @@ impl Link {
     }
 
     /// The path dies: what waits in it is lost, and nothing passes any more in either direction.
-    pub fn die(&mut self) {
+    pub fn blackhole(&mut self) {
         (self.read, self.write, self.lanes) = (Flow::Discard, Flow::Discard, None);
     }
 
@@ -192,7 +192,7 @@ impl Link {
                 lanes.outgoing.advance(all);
                 continue;
             }
-            hurry(&self.wire, &mut self.prompt);
+            disable_nagle(&self.wire, &mut self.prompt);
             match Pin::new(&mut self.wire).poll_write(cx, bytes) {
                 Poll::Ready(Ok(count)) => lanes.outgoing.advance(count),
                 Poll::Ready(Err(error)) => {
@@ -275,7 +275,7 @@ impl Link {
 /// Switches Nagle's algorithm off, once: it holds bytes back as long as earlier ones are not acknowledged (RFC 1122 §4.2.3.4). Not before
 /// something is written here: an opening request that left with the connect is acknowledged by its answer, and a client that says no more
 /// is spared the system call.
-fn hurry(wire: &Wire, prompt: &mut bool) {
+fn disable_nagle(wire: &ByteStream, prompt: &mut bool) {
     if !std::mem::replace(prompt, true) {
         // A socket that was reset meanwhile refuses the option; the next read tells.
         let _ = wire.set_nodelay();
@@ -365,7 +365,7 @@ impl AsyncWrite for Link {
             }
         }
         let Link { wire, prompt, .. } = &mut *self;
-        hurry(wire, prompt);
+        disable_nagle(wire, prompt);
         let polled = Pin::new(wire).poll_write(cx, bytes);
         if let Poll::Ready(Ok(count)) = &polled {
             self.passed += *count as u64;
@@ -408,7 +408,7 @@ mod tests {
         let near = TcpStream::connect(listener.local_addr().expect("it is bound")).await.expect("it listens");
         let (mut far, _) = listener.accept().await.expect("it is there");
         let mut link = Link::new(near);
-        let prompt = |link: &Link| matches!(&link.wire, Wire::Tcp(socket) if socket.nodelay().expect("a live socket"));
+        let prompt = |link: &Link| matches!(&link.wire, ByteStream::Tcp(socket) if socket.nodelay().expect("a live socket"));
         assert!(!prompt(&link), "nothing was written");
         link.write_all(b"a").await.expect("open");
         assert!(prompt(&link));

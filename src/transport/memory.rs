@@ -6,7 +6,7 @@
 
 pub(crate) mod network;
 
-pub use crate::transport::memory::network::{Listener, Network};
+pub use crate::transport::memory::network::{MemoryListener, Network};
 
 use std::collections::VecDeque;
 use std::io;
@@ -23,18 +23,18 @@ const SERVER: usize = 1;
 
 /// One end of a connection. Dropping it closes it.
 #[derive(Debug)]
-pub struct End {
+pub struct MemoryEnd {
     pipe: Arc<Mutex<Pipe>>,
     side: usize,
 }
 
 /// A connection: the state of its two ends.
 #[derive(Debug, Default)]
-struct Pipe([State; 2]);
+struct Pipe([EndState; 2]);
 
 /// What the kernel would know of one end.
 #[derive(Debug, Default)]
-struct State {
+struct EndState {
     /// Came, and not read yet.
     inbox: VecDeque<u8>,
     /// The peer's FIN came, behind the bytes.
@@ -53,7 +53,7 @@ struct State {
     writer: Option<Waker>,
 }
 
-impl State {
+impl EndState {
     fn wakers(&mut self) -> [Option<Waker>; 2] {
         [self.reader.take(), self.writer.take()]
     }
@@ -68,7 +68,7 @@ impl State {
 
 impl Pipe {
     /// Own state and that of the peer.
-    fn split(&mut self, side: usize) -> (&mut State, &mut State) {
+    fn split(&mut self, side: usize) -> (&mut EndState, &mut EndState) {
         let [client, server] = &mut self.0;
         if side == CLIENT { (client, server) } else { (server, client) }
     }
@@ -98,11 +98,11 @@ fn wake(wakers: impl IntoIterator<Item = Option<Waker>>) {
     wakers.into_iter().flatten().for_each(Waker::wake);
 }
 
-impl End {
+impl MemoryEnd {
     /// A connection: the end that connected, and the one to be accepted.
-    pub fn pair() -> (End, End) {
+    pub fn pair() -> (MemoryEnd, MemoryEnd) {
         let pipe = Arc::default();
-        (End { pipe: Arc::clone(&pipe), side: CLIENT }, End { pipe, side: SERVER })
+        (MemoryEnd { pipe: Arc::clone(&pipe), side: CLIENT }, MemoryEnd { pipe, side: SERVER })
     }
 
     /// Whether the peer's FIN or RST has come.
@@ -198,7 +198,7 @@ impl End {
     }
 }
 
-impl Drop for End {
+impl Drop for MemoryEnd {
     fn drop(&mut self) {
         let wakers = lock(&self.pipe).close(self.side);
         wake(wakers);
@@ -213,13 +213,13 @@ pub(crate) mod tests {
         Context::from_waker(Waker::noop())
     }
 
-    pub(crate) fn read(end: &mut End) -> Poll<Result<Vec<u8>, io::ErrorKind>> {
+    pub(crate) fn read(end: &mut MemoryEnd) -> Poll<Result<Vec<u8>, io::ErrorKind>> {
         let mut space = [0; 16];
         let mut buffer = ReadBuf::new(&mut space);
         end.poll_read(&mut cx(), &mut buffer).map(|done| done.map(|()| buffer.filled().to_vec()).map_err(|error| error.kind()))
     }
 
-    pub(crate) fn write(end: &mut End, bytes: &[u8]) -> Poll<Result<usize, io::ErrorKind>> {
+    pub(crate) fn write(end: &mut MemoryEnd, bytes: &[u8]) -> Poll<Result<usize, io::ErrorKind>> {
         end.poll_write(&mut cx(), bytes).map_err(|error| error.kind())
     }
 
@@ -231,7 +231,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_fin_comes_behind_the_bytes_and_closes_one_direction_only() {
-        let (mut near, mut far) = End::pair();
+        let (mut near, mut far) = MemoryEnd::pair();
         assert_eq!(write(&mut near, b"one"), Poll::Ready(Ok(3)));
         near.finish().expect("it is connected");
         assert_eq!((read(&mut far), read(&mut far), read(&mut far)), (bytes(b"one"), END, END));
@@ -242,7 +242,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_reset_is_told_once_and_then_the_pipe_is_broken() {
-        let (mut near, far) = End::pair();
+        let (mut near, far) = MemoryEnd::pair();
         far.abort();
         drop(far);
         assert_eq!(read(&mut near), Poll::Ready(Err(io::ErrorKind::ConnectionReset)));
@@ -251,7 +251,7 @@ pub(crate) mod tests {
 
     #[test]
     fn whoever_closes_with_unread_bytes_resets() {
-        let (mut near, far) = End::pair();
+        let (mut near, far) = MemoryEnd::pair();
         assert_eq!(write(&mut near, b"one"), Poll::Ready(Ok(3)));
         drop(far);
         assert_eq!(read(&mut near), Poll::Ready(Err(io::ErrorKind::ConnectionReset)));
@@ -259,7 +259,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_first_write_to_a_closed_end_succeeds_and_the_second_does_not() {
-        let (mut near, far) = End::pair();
+        let (mut near, far) = MemoryEnd::pair();
         drop(far);
         assert_eq!((read(&mut near), write(&mut near, b"x")), (END, Poll::Ready(Ok(1))));
         assert_eq!(write(&mut near, b"x"), Poll::Ready(Err(io::ErrorKind::BrokenPipe)));
@@ -268,7 +268,7 @@ pub(crate) mod tests {
 
     #[test]
     fn buffers_are_bounded() {
-        let (mut near, mut far) = End::pair();
+        let (mut near, mut far) = MemoryEnd::pair();
         assert_eq!(write(&mut near, &vec![0; BUFFER_MAX + 1]), Poll::Ready(Ok(BUFFER_MAX)));
         assert!(write(&mut near, b"x").is_pending());
         assert!(read(&mut far).is_ready());

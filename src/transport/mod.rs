@@ -1,4 +1,4 @@
-//! Bytes: [`Wire`](socket::Wire) (a socket, or a connection in memory), [`Transport`] (with or without TLS), the gates of faults on it, and the
+//! Bytes: [`ByteStream`](socket::ByteStream) (a socket, or a connection in memory), [`Transport`] (with or without TLS), the gates of faults on it, and the
 //! frames that pass.
 //!
 //! Two wrappers, both inline: `link` on raw TCP and `tap` on plaintext. On ws the one wraps the other directly, on wss `secure` is between.

@@ -107,7 +107,7 @@ impl AsyncWrite for Records {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::memory::End;
+    use crate::transport::memory::MemoryEnd;
 
     #[test]
     fn a_cut_inside_a_record_shows_wherever_it_is() {
@@ -115,12 +115,12 @@ mod tests {
         let stream = [record, record].concat();
         for (count, mid) in [(0, false), (1, true), (4, true), (5, true), (8, true), (9, false), (10, true), (18, false)] {
             for piece in [1, 3, 18] {
-                let mut records = Records::new(Link::new(End::pair().0));
+                let mut records = Records::new(Link::new(MemoryEnd::pair().0));
                 stream[..count].chunks(piece).for_each(|part| records.follow(part));
                 assert_eq!(records.mid_record(), mid, "{count} bytes in pieces of {piece}");
             }
         }
-        let mut records = Records::new(Link::new(End::pair().0));
+        let mut records = Records::new(Link::new(MemoryEnd::pair().0));
         records.follow(&[21, 3, 3, 0, 0]);
         assert!(!records.mid_record(), "an empty record");
     }
@@ -129,7 +129,7 @@ mod tests {
     async fn what_the_peer_said_counts_more_than_a_write_that_fails() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         for handshaking in [true, false] {
-            let (near, far) = End::pair();
+            let (near, far) = MemoryEnd::pair();
             let (mut near, mut far) = (Records::new(Link::new(near)), Link::new(far));
             if !handshaking {
                 near.shaken();

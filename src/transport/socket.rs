@@ -13,33 +13,33 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Bytes that can half-close and reset.
 #[derive(Debug)]
-pub enum Wire {
+pub enum ByteStream {
     /// A socket.
     Tcp(TcpStream),
     /// One end of a connection in memory.
-    Memory(memory::End),
+    Memory(memory::MemoryEnd),
 }
 
-impl From<TcpStream> for Wire {
-    fn from(stream: TcpStream) -> Wire {
-        Wire::Tcp(stream)
+impl From<TcpStream> for ByteStream {
+    fn from(stream: TcpStream) -> ByteStream {
+        ByteStream::Tcp(stream)
     }
 }
 
-impl From<memory::End> for Wire {
-    fn from(end: memory::End) -> Wire {
-        Wire::Memory(end)
+impl From<memory::MemoryEnd> for ByteStream {
+    fn from(end: memory::MemoryEnd) -> ByteStream {
+        ByteStream::Memory(end)
     }
 }
 
-impl Wire {
+impl ByteStream {
     /// Whether the peer's FIN or RST has come, whatever may be left to read before it.
     pub fn peer_has_ended(&self) -> bool {
         match self {
-            Wire::Tcp(stream) => {
+            ByteStream::Tcp(stream) => {
                 stream.ready(Interest::READABLE).now_or_never().is_some_and(|ready| ready.is_ok_and(|ready| ready.is_read_closed()))
             }
-            Wire::Memory(end) => end.peer_has_ended(),
+            ByteStream::Memory(end) => end.peer_has_ended(),
         }
     }
 
@@ -49,8 +49,8 @@ impl Wire {
     /// If the connection is gone.
     pub fn set_nodelay(&self) -> io::Result<()> {
         match self {
-            Wire::Tcp(stream) => stream.set_nodelay(true),
-            Wire::Memory(_) => Ok(()),
+            ByteStream::Tcp(stream) => stream.set_nodelay(true),
+            ByteStream::Memory(_) => Ok(()),
         }
     }
 
@@ -60,8 +60,8 @@ impl Wire {
     /// What the kernel says.
     pub fn set_receive_buffer(&self, bytes: u32) -> io::Result<()> {
         match self {
-            Wire::Tcp(stream) => socket2::SockRef::from(stream).set_recv_buffer_size(bytes as usize),
-            Wire::Memory(_) => Ok(()),
+            ByteStream::Tcp(stream) => socket2::SockRef::from(stream).set_recv_buffer_size(bytes as usize),
+            ByteStream::Memory(_) => Ok(()),
         }
     }
 
@@ -71,8 +71,8 @@ impl Wire {
     /// If the connection is gone.
     pub fn finish(&self) -> io::Result<()> {
         match self {
-            Wire::Tcp(stream) => socket2::SockRef::from(stream).shutdown(Shutdown::Write),
-            Wire::Memory(end) => end.finish(),
+            ByteStream::Tcp(stream) => socket2::SockRef::from(stream).shutdown(Shutdown::Write),
+            ByteStream::Memory(end) => end.finish(),
         }
     }
 
@@ -82,8 +82,8 @@ impl Wire {
     /// If the connection is gone.
     pub fn abort(&self) -> io::Result<()> {
         match self {
-            Wire::Tcp(stream) => stream.set_zero_linger(),
-            Wire::Memory(end) => {
+            ByteStream::Tcp(stream) => stream.set_zero_linger(),
+            ByteStream::Memory(end) => {
                 end.abort();
                 Ok(())
             }
@@ -91,20 +91,20 @@ impl Wire {
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for ByteStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Wire::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Wire::Memory(end) => end.poll_read(cx, buffer),
+            ByteStream::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            ByteStream::Memory(end) => end.poll_read(cx, buffer),
         }
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for ByteStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Wire::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Wire::Memory(end) => end.poll_write(cx, bytes),
+            ByteStream::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            ByteStream::Memory(end) => end.poll_write(cx, bytes),
         }
     }
 
@@ -115,8 +115,8 @@ impl AsyncWrite for Wire {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Wire::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Wire::Memory(end) => Poll::Ready(end.finish()),
+            ByteStream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            ByteStream::Memory(end) => Poll::Ready(end.finish()),
         }
     }
 }
@@ -127,7 +127,7 @@ pub enum Listener {
     /// Of the kernel.
     Tcp(TcpListener),
     /// In memory.
-    Memory(memory::Listener),
+    Memory(memory::MemoryListener),
 }
 
 impl Listener {
@@ -135,10 +135,10 @@ impl Listener {
     ///
     /// # Errors
     /// What the kernel says, EMFILE above all.
-    pub async fn accept(&self) -> io::Result<Wire> {
+    pub async fn accept(&self) -> io::Result<ByteStream> {
         match self {
-            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| Wire::Tcp(stream)),
-            Listener::Memory(listener) => Ok(Wire::Memory(listener.accept().await)),
+            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| ByteStream::Tcp(stream)),
+            Listener::Memory(listener) => Ok(ByteStream::Memory(listener.accept().await)),
         }
     }
 
@@ -164,6 +164,6 @@ mod tests {
 
     #[test]
     fn a_socket_is_no_larger_for_the_choice() {
-        assert_eq!(size_of::<Wire>(), size_of::<TcpStream>());
+        assert_eq!(size_of::<ByteStream>(), size_of::<TcpStream>());
     }
 }

@@ -76,10 +76,10 @@ impl Identity {
 ///
 /// Of its server's other names and addresses it knows nothing: a client has one target.
 #[derive(Debug, Default)]
-pub struct Sessions(Mutex<Kept>);
+pub struct Sessions(Mutex<KeptTickets>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct KeptTickets {
     /// The last session of TLS 1.2; boxed, as most have none.
     tls12: Option<Box<Tls12ClientSessionValue>>,
     /// Tickets of TLS 1.3, the newest last.
@@ -87,7 +87,7 @@ struct Kept {
 }
 
 impl Sessions {
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, KeptTickets> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,7 +1,7 @@
 //! Counts: how many, which share, how often a second.
 
 use super::finding::{Known, fits};
-use crate::expect::{Expectation, Labels, Metric, Outcome as Became, Stat, Wire};
+use crate::expect::{Expectation, Labels, Metric, OutcomeLabel as Became, Stat, WireLabel};
 use crate::fault::Side;
 use crate::metrics::watch::Window;
 use crate::results::Evidence;
@@ -115,8 +115,8 @@ fn close_counts(row: &CountRow, labels: &Labels) -> bool {
     let side = labels.side.word();
     let wire = match labels.wire {
         None => true,
-        Some(Wire::Nothing) => row.wire.is_none(),
-        Some(Wire::Code(code)) => row.wire == Some(code),
+        Some(WireLabel::Nothing) => row.wire.is_none(),
+        Some(WireLabel::Code(code)) => row.wire == Some(code),
     };
     row.side.as_deref() == Some(side)
         && wire

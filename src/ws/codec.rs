@@ -23,12 +23,12 @@ const SPARE_MAX: usize = 32;
 
 thread_local! {
     /// Of servers, of clients.
-    static SPARE: RefCell<[Vec<Machine>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
+    static SPARE: RefCell<[Vec<ProtocolMachine>; 2]> = const { RefCell::new([Vec::new(), Vec::new()]) };
 }
 
 /// tungstenite's state machine, boxed: it moves from connection to connection.
 #[derive(Debug)]
-struct Machine(Box<WebSocketContext>);
+struct ProtocolMachine(Box<WebSocketContext>);
 
 /// The settings of every connection, client and server.
 fn config() -> WebSocketConfig {
@@ -44,7 +44,7 @@ fn config() -> WebSocketConfig {
 #[derive(Debug)]
 pub(super) struct Codec {
     role: Role,
-    machine: Option<Machine>,
+    machine: Option<ProtocolMachine>,
     /// Its buffers have grown: they are not for the next connection.
     grown: bool,
     /// Something failed, and its buffers may hold what nobody will take: it stays with this connection to the end.
@@ -105,7 +105,7 @@ impl Codec {
         let role = self.role;
         let machine = self.machine.get_or_insert_with(|| {
             let spare = SPARE.with_borrow_mut(|spare| spare[usize::from(role == Role::Client)].pop());
-            spare.unwrap_or_else(|| Machine(Box::new(WebSocketContext::new(role, Some(config())))))
+            spare.unwrap_or_else(|| ProtocolMachine(Box::new(WebSocketContext::new(role, Some(config())))))
         });
         &mut machine.0
     }

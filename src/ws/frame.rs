@@ -30,7 +30,7 @@ pub(crate) struct Scanner {
 
 /// A run of bytes that belong to one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Piece {
+pub(crate) struct FramePiece {
     /// How many bytes.
     pub len: usize,
     /// The frame's opcode.
@@ -55,7 +55,7 @@ impl Scanner {
     }
 
     /// The next piece of `bytes`, which must not be empty.
-    pub(crate) fn piece(&mut self, bytes: &[u8]) -> Piece {
+    pub(crate) fn piece(&mut self, bytes: &[u8]) -> FramePiece {
         let begins = self.have == 0;
         let mut used = 0;
         while !self.header_complete() && used < bytes.len() {
@@ -68,7 +68,7 @@ impl Scanner {
         }
         let opcode = self.header[0] & 0x0f;
         if !self.header_complete() {
-            return Piece { len: used, opcode, begins, ends: false, illegal_control: false };
+            return FramePiece { len: used, opcode, begins, ends: false, illegal_control: false };
         }
         let payload = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len() - used);
         self.left -= payload as u64;
@@ -80,7 +80,7 @@ impl Scanner {
                 self.fragmented = self.header[0] & 0x80 == 0;
             }
         }
-        Piece { len: used + payload, opcode, begins, ends, illegal_control }
+        FramePiece { len: used + payload, opcode, begins, ends, illegal_control }
     }
 
     /// Whether the frame in which the stream stands says a length that no frame may have (RFC 6455 §5.2: the top bit of 64 must be 0).
@@ -119,12 +119,12 @@ pub(crate) struct CloseFrame {
     /// Reason; replacement characters where it is not UTF-8.
     pub reason: String,
     /// What a healthy peer answers: an echo, or the code of the protocol error.
-    pub answer: Answer,
+    pub answer: CloseAnswer,
 }
 
 /// What a healthy peer answers to a Close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum CloseAnswer {
     /// The same code; an empty frame to an empty frame (RFC 6455 §5.5.1).
     Echo,
     /// This code: the frame was invalid (§7.1.7), and the user is told 1006.
@@ -138,17 +138,18 @@ impl CloseFrame {
         let illegal = illegal || frame.get(1).is_some_and(|second| (second & 0x80 != 0) != masks);
         let reserved_bits = frame.first().is_some_and(|first| first & 0x70 != 0);
         if payload.len() < 2 {
-            let answer = if payload.is_empty() && !illegal && !reserved_bits { Answer::Echo } else { Answer::Fail(PROTOCOL_ERROR) };
+            let answer =
+                if payload.is_empty() && !illegal && !reserved_bits { CloseAnswer::Echo } else { CloseAnswer::Fail(PROTOCOL_ERROR) };
             return CloseFrame { code: NO_STATUS, reason: String::new(), answer };
         }
         let code = u16::from_be_bytes([payload[0], payload[1]]);
         let reason = &payload[2..];
         let answer = if illegal || reserved_bits || !may_be_sent(code) {
-            Answer::Fail(PROTOCOL_ERROR)
+            CloseAnswer::Fail(PROTOCOL_ERROR)
         } else if std::str::from_utf8(reason).is_err() {
-            Answer::Fail(INVALID_PAYLOAD)
+            CloseAnswer::Fail(INVALID_PAYLOAD)
         } else {
-            Answer::Echo
+            CloseAnswer::Echo
         };
         CloseFrame { code, reason: String::from_utf8_lossy(reason).into_owned(), answer }
     }
@@ -249,15 +250,15 @@ mod tests {
     #[test]
     fn close_frames_say_what_stood_on_the_wire_and_what_to_answer() {
         for (body, code, answer) in [
-            (body(None, ""), 1005, Answer::Echo),
-            (body(Some(1000), "bye"), 1000, Answer::Echo),
-            (body(Some(1014), ""), 1014, Answer::Echo), // tungstenite would make it 1002
-            (body(Some(4999), ""), 4999, Answer::Echo),
-            (body(Some(999), ""), 999, Answer::Fail(1002)),
-            (body(Some(1006), ""), 1006, Answer::Fail(1002)),
-            (body(Some(5000), ""), 5000, Answer::Fail(1002)),
-            (vec![3], 1005, Answer::Fail(1002)),            // a body of one byte
-            (vec![3, 232, 0xff], 1000, Answer::Fail(1007)), // reason is not UTF-8
+            (body(None, ""), 1005, CloseAnswer::Echo),
+            (body(Some(1000), "bye"), 1000, CloseAnswer::Echo),
+            (body(Some(1014), ""), 1014, CloseAnswer::Echo), // tungstenite would make it 1002
+            (body(Some(4999), ""), 4999, CloseAnswer::Echo),
+            (body(Some(999), ""), 999, CloseAnswer::Fail(1002)),
+            (body(Some(1006), ""), 1006, CloseAnswer::Fail(1002)),
+            (body(Some(5000), ""), 5000, CloseAnswer::Fail(1002)),
+            (vec![3], 1005, CloseAnswer::Fail(1002)),            // a body of one byte
+            (vec![3, 232, 0xff], 1000, CloseAnswer::Fail(1007)), // reason is not UTF-8
         ] {
             for mask in [None, Some([3, 141, 59, 26])] {
                 let frame = CloseFrame::parse(&encode(&Frame::new(CLOSE, body.clone()), mask), false, mask.is_some());

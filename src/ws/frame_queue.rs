@@ -25,7 +25,7 @@ const READY_MAX: usize = 256 << 10;
 
 /// Frames on their way.
 #[derive(Debug)]
-pub(crate) struct Frames {
+pub(crate) struct FrameQueue {
     rules: Vec<Meddle>,
     random: Stream,
     scanner: Scanner,
@@ -33,12 +33,12 @@ pub(crate) struct Frames {
     /// What has come of a frame that is not to pass as it comes.
     frame: Vec<u8>,
     /// In the order in which they are due, and came.
-    waiting: BTreeMap<Place, Vec<u8>>,
+    waiting: BTreeMap<QueuePlace, Vec<u8>>,
     waiting_bytes: usize,
     /// Frames that had to wait so far.
     waited: u64,
     /// The one that waits to be overtaken, until so many frames went on.
-    behind: Option<(u64, Place)>,
+    behind: Option<(u64, QueuePlace)>,
     ready: VecDeque<u8>,
     /// Frames that went on.
     passed: u64,
@@ -62,12 +62,12 @@ struct Fate {
 }
 
 /// When a frame is due, and how many waited before it.
-type Place = (Instant, u64);
+type QueuePlace = (Instant, u64);
 
-impl Frames {
+impl FrameQueue {
     /// An empty one. `scanner` stands where the stream does: a frame whose beginning is gone already passes.
     pub(crate) fn new(rules: Vec<Meddle>, random: Stream, scanner: Scanner) -> Self {
-        Frames {
+        FrameQueue {
             rules,
             random,
             scanner,
@@ -221,7 +221,7 @@ impl Frames {
         }
     }
 
-    fn release(&mut self, place: Place) {
+    fn release(&mut self, place: QueuePlace) {
         if let Some(bytes) = self.waiting.remove(&place) {
             self.waiting_bytes -= bytes.len();
             self.ready.extend(bytes);
@@ -315,16 +315,16 @@ mod tests {
     const MS: fn(u64) -> Duration = Duration::from_millis;
     const DATA: u16 = 0b111;
 
-    fn frames(how: Meddling) -> Frames {
+    fn frames(how: Meddling) -> FrameQueue {
         let rules = vec![Meddle { chance: 1.0, opcodes: DATA, how }];
-        Frames::new(rules, Seed(1).stream("frames"), Scanner::default())
+        FrameQueue::new(rules, Seed(1).stream("frames"), Scanner::default())
     }
 
     fn text(text: &str) -> Vec<u8> {
         encode(&Frame::new(TEXT, text), None)
     }
 
-    fn out(frames: &mut Frames) -> Vec<u8> {
+    fn out(frames: &mut FrameQueue) -> Vec<u8> {
         let mut cx = Context::from_waker(Waker::noop());
         let mut all = Vec::new();
         while let Poll::Ready(Some(bytes)) = frames.poll_ready(&mut cx) {
@@ -336,7 +336,7 @@ mod tests {
     }
 
     /// Pushes byte by byte: cuts must not matter.
-    fn push(frames: &mut Frames, bytes: &[u8]) {
+    fn push(frames: &mut FrameQueue, bytes: &[u8]) {
         bytes.chunks(1).for_each(|byte| frames.push(byte));
     }
 

@@ -4,11 +4,11 @@
 //! handshake. So status codes stand as they were on the wire, which `tokio-tungstenite` would rewrite.
 
 use crate::fault::CLOSE;
-use crate::fault::{Gate, Side};
+use crate::fault::{ConnectionEffects, Side};
 use crate::seed::Stream;
 use crate::transport::Transport;
-use crate::ws::frame::{CloseFrame, PONG, Piece, Scanner};
-use crate::ws::frame_queue::Frames;
+use crate::ws::frame::{CloseFrame, FramePiece, PONG, Scanner};
+use crate::ws::frame_queue::FrameQueue;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -25,7 +25,7 @@ pub(crate) struct Tap {
     peer_masks: bool,
     received: Scanner,
     sent: Scanner,
-    phase: Phase,
+    phase: StreamPhase,
     /// Frame bytes that came in one read with the end of the head; they go up with the next.
     upward: Vec<u8>,
     close: Option<Box<CloseFrame>>,
@@ -43,14 +43,14 @@ pub(crate) struct Tap {
 /// Both directions while a fault meddles with the frames of one of them.
 #[derive(Debug)]
 struct Meddled {
-    incoming: Frames,
-    outgoing: Frames,
+    incoming: FrameQueue,
+    outgoing: FrameQueue,
     /// The transport broke while bytes waited for it.
     broken: Option<io::Error>,
 }
 
 #[derive(Debug)]
-enum Phase {
+enum StreamPhase {
     /// Before the end of the HTTP head; how many bytes of `HEAD_END` have matched.
     Head(u8),
     /// Frames.
@@ -69,7 +69,7 @@ impl Tap {
             peer_masks: side == Side::Server,
             received: Scanner::default(),
             sent: Scanner::default(),
-            phase: Phase::Head(0),
+            phase: StreamPhase::Head(0),
             upward: Vec::new(),
             close: None,
             after_close: 0,
@@ -84,8 +84,8 @@ impl Tap {
 
     /// The opening handshake is complete: from here on both directions carry frames.
     pub(crate) fn start_frames(&mut self) {
-        if let Phase::Head(_) = self.phase {
-            self.phase = Phase::Frames;
+        if let StreamPhase::Head(_) = self.phase {
+            self.phase = StreamPhase::Frames;
         }
         self.sent = Scanner::default();
     }
@@ -107,7 +107,7 @@ impl Tap {
 
     /// The received stream stands inside a frame.
     pub(crate) fn mid_frame(&self) -> bool {
-        self.received.mid_frame() || matches!(self.phase, Phase::Closing(_))
+        self.received.mid_frame() || matches!(self.phase, StreamPhase::Closing(_))
     }
 
     /// Whether the received stream stands inside a frame whose length no frame may have.
@@ -117,7 +117,7 @@ impl Tap {
 
     /// Whether the reader above has had whole messages only, once it has read all that came.
     pub(crate) fn is_between_messages(&self) -> bool {
-        !self.received.mid_message() && matches!(self.phase, Phase::Frames) && self.upward.is_empty()
+        !self.received.mid_message() && matches!(self.phase, StreamPhase::Frames) && self.upward.is_empty()
     }
 
     /// Bytes received after the first Close frame.
@@ -131,7 +131,7 @@ impl Tap {
     }
 
     /// Applies what a gate does to whole frames. `random` makes the stream of a direction. Call it after the opening handshake.
-    pub(crate) fn set_frames(&mut self, gate: &Gate, random: impl Fn(&str) -> Stream) {
+    pub(crate) fn set_frames(&mut self, gate: &ConnectionEffects, random: impl Fn(&str) -> Stream) {
         match &mut self.meddled {
             Some(meddled) => {
                 meddled.incoming.change(gate.read_frames.clone());
@@ -139,8 +139,8 @@ impl Tap {
             }
             None if gate.read_frames.is_empty() && gate.write_frames.is_empty() => {}
             None => {
-                let incoming = Frames::new(gate.read_frames.clone(), random("frames/in"), self.received);
-                let outgoing = Frames::new(gate.write_frames.clone(), random("frames/out"), self.sent);
+                let incoming = FrameQueue::new(gate.read_frames.clone(), random("frames/in"), self.received);
+                let outgoing = FrameQueue::new(gate.write_frames.clone(), random("frames/out"), self.sent);
                 self.meddled = Some(Box::new(Meddled { incoming, outgoing, broken: None }));
             }
         }
@@ -246,7 +246,7 @@ impl Tap {
         self.messages
     }
 
-    fn count(&mut self, piece: Piece) {
+    fn count(&mut self, piece: FramePiece) {
         if piece.ends {
             self.frames += 1;
             self.messages += u64::from(piece.opcode < CLOSE);
@@ -266,13 +266,13 @@ impl Tap {
             };
             if usize::from(matched) == HEAD_END.len() {
                 let rest = &bytes[index + 1..];
-                self.phase = Phase::Frames;
+                self.phase = StreamPhase::Frames;
                 let up = self.follow(rest);
                 self.upward = rest[..up].to_vec();
                 return index + 1;
             }
         }
-        self.phase = Phase::Head(matched);
+        self.phase = StreamPhase::Head(matched);
         bytes.len()
     }
 
@@ -283,8 +283,8 @@ impl Tap {
             let piece = self.received.piece(&bytes[at..]);
             self.count(piece);
             if piece.opcode == CLOSE {
-                let mut frame = match std::mem::replace(&mut self.phase, Phase::Closed) {
-                    Phase::Closing(frame) => frame,
+                let mut frame = match std::mem::replace(&mut self.phase, StreamPhase::Closed) {
+                    StreamPhase::Closing(frame) => frame,
                     _ => Vec::new(),
                 };
                 frame.extend_from_slice(&bytes[at..at + piece.len.min(256)]);
@@ -293,7 +293,7 @@ impl Tap {
                     self.received = Scanner::default();
                     self.after_close += (bytes.len() - at - piece.len) as u64;
                 } else {
-                    self.phase = Phase::Closing(frame);
+                    self.phase = StreamPhase::Closing(frame);
                 }
                 return at;
             }
@@ -338,7 +338,7 @@ impl AsyncRead for Tap {
                 self.upward.drain(..count);
                 return Poll::Ready(Ok(()));
             }
-            if matches!(self.phase, Phase::Closed) {
+            if matches!(self.phase, StreamPhase::Closed) {
                 // End of stream for the reader above; `poll_after_close` reads on.
                 return Poll::Ready(Ok(()));
             }
@@ -351,7 +351,7 @@ impl AsyncRead for Tap {
                 return Poll::Ready(Ok(()));
             }
             let up = match self.phase {
-                Phase::Head(matched) => self.cut_head(&buffer.filled()[start..], matched),
+                StreamPhase::Head(matched) => self.cut_head(&buffer.filled()[start..], matched),
                 _ => self.follow(&buffer.filled()[start..]),
             };
             buffer.set_filled(start + up);
@@ -395,7 +395,7 @@ impl AsyncWrite for Tap {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        if matches!(self.phase, Phase::Head(_)) {
+        if matches!(self.phase, StreamPhase::Head(_)) {
             return Pin::new(&mut self.io).poll_write(cx, bytes);
         }
         if self.held_back {

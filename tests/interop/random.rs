@@ -7,7 +7,7 @@ pub(super) mod random_plans;
 
 use closestorm::metrics::Results;
 use closestorm::plan::{Plan, Shard};
-use closestorm::run::{Places, Start, run};
+use closestorm::run::{Places, RunStart, run};
 use closestorm::snapshots::Publisher;
 use random_plans::World;
 use std::path::Path;
@@ -21,7 +21,8 @@ pub(super) const AT_ONCE: usize = 8;
 pub(super) fn on_sockets(plan: Plan, folder: &Path) -> Results {
     let places = Places { program: env!("CARGO_BIN_EXE_closestorm").into(), output: folder.join("target.log"), warm_up: Duration::ZERO };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let results = runtime.block_on(run(Arc::new(plan), Shard::WHOLE, Start::Ready, &places, std::future::pending(), Publisher::default()));
+    let results =
+        runtime.block_on(run(Arc::new(plan), Shard::WHOLE, RunStart::Ready, &places, std::future::pending(), Publisher::default()));
     runtime.shutdown_background();
     results.unwrap()
 }

@@ -7,7 +7,7 @@ use super::wire::{Conn, Script, ms};
 use crate::common::{Finished, LONG, start};
 pub(super) use crate::embedded::{Server, effect};
 use closestorm::close::{Cause, Ending, Initiator};
-use closestorm::fault::{Effect, Gate, Side, Step};
+use closestorm::fault::{ConnectionEffects, Effect, InjectionStep, Side};
 use closestorm::plan::{Embedded, Plan};
 use closestorm::scenario::{Overrides, Source, load};
 use serde_json::{Value, json};
@@ -244,7 +244,7 @@ const CLOSER: usize = 99;
 /// What the server is told, and at which age of the connections.
 fn commands(cases: &[Case], inject: bool) -> Vec<(Duration, Value)> {
     let mut commands = Vec::new();
-    let mut dose = |at: Duration, fault: usize, client: usize, gate: &Gate, steps: &[Step]| {
+    let mut dose = |at: Duration, fault: usize, client: usize, gate: &ConnectionEffects, steps: &[InjectionStep]| {
         let dose = json!({ "firing": { "fault": fault, "number": 0 }, "gate": gate, "steps": steps });
         commands.push((at, json!({ "Inject": { "dose": dose, "ids": [{ "client": client, "connection": 1 }] } })));
     };
@@ -254,8 +254,8 @@ fn commands(cases: &[Case], inject: bool) -> Vec<(Duration, Value)> {
             dose(AT, index, index + 1, &gate, &steps);
         }
         if cases[index].server_closes {
-            let close = Step::Close { code: Some(1000), reason: String::new() };
-            dose(AT + ms(200), CLOSER, index + 1, &Gate::default(), &[close]);
+            let close = InjectionStep::Close { code: Some(1000), reason: String::new() };
+            dose(AT + ms(200), CLOSER, index + 1, &ConnectionEffects::default(), &[close]);
         }
     }
     let holds = cases.iter().enumerate().filter_map(|(index, case)| Some((AT + case.hold?, index)));

@@ -65,7 +65,7 @@ pub(super) async fn suffering(inject: Option<&'static str>, clients: u32, pick: 
 /// Waits until the server has read what it was told: a fault that acts on a connection of its own is reported after that.
 async fn obeyed(server: &mut Server) {
     let probe = super::wire::Conn::open(server.port, Some("4000000000/1")).await;
-    let dose = json!({ "firing": { "fault": 77, "number": 0 }, "gate": closestorm::fault::Gate::default(), "steps": [closestorm::fault::Step::End(closestorm::fault::End::Fin)] });
+    let dose = json!({ "firing": { "fault": 77, "number": 0 }, "gate": closestorm::fault::ConnectionEffects::default(), "steps": [closestorm::fault::InjectionStep::End(closestorm::fault::End::Fin)] });
     server.tell(&json!({ "Inject": { "dose": dose, "ids": [{ "client": 4_000_000_000_u32, "connection": 1 }] } })).await;
     server.reported("Ended", 1).await;
     server.reports.clear();

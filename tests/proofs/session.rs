@@ -248,7 +248,7 @@ mod server_side {
         assert_eq!(client.len(), 2);
         let mut server = Server::start(&Embedded::default()).await;
         let mut conn = Conn::open(server.port, Some("0/1")).await;
-        let gate = closestorm::fault::Gate::default();
+        let gate = closestorm::fault::ConnectionEffects::default();
         let dose =
             json!({ "firing": { "fault": 0, "number": 0 }, "gate": gate, "steps": if inject { steps } else { Vec::new() }, "quiet": true });
         server.tell(&json!({ "Inject": { "dose": dose, "ids": [{ "client": 0, "connection": 1 }] } })).await;

@@ -7,11 +7,11 @@ use crate::capacity::vary::CLIENTS;
 use crate::cli::Capacity as Args;
 use crate::plan::{Model, Plan};
 use crate::results::capacity::{LimitRow, LostNodeRow};
+use crate::results::capacity_limit::{Measure, reconnect_within};
 use crate::results::folder::Folder;
-use crate::results::limit::{Measure, reconnect_within};
 use crate::results::{manifest, read};
 use crate::scenario::{self, Source};
-use crate::sim::lost_node::{self, Loss, bounds, strategies};
+use crate::sim::lost_node::{self, NodeLoss, bounds, strategies};
 use anyhow::Context;
 use std::path::Path;
 use std::time::Duration;
@@ -58,7 +58,7 @@ fn simulated(args: &Args, bench: &Bench<'_>, lowest: &Plan, limit: &LimitRow) ->
         return Ok(None);
     }
     let down = lowest.faults.iter().filter_map(|fault| fault.inject.values.duration("down")).max();
-    let loss = Loss { within: WITHIN, down: down.unwrap_or_default() };
+    let loss = NodeLoss { within: WITHIN, down: down.unwrap_or_default() };
     let found = lost_node::search(lowest, &model, loss, &|| !bench.is_stopped())?;
     let us = |time: Duration| time.as_micros() as u64;
     Ok(found.map(|found| LostNodeRow {

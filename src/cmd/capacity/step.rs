@@ -3,8 +3,8 @@
 use super::super::execute;
 use super::super::signals::Stop;
 use super::super::{colour, vary};
-use crate::api::{self, Whom};
-use crate::capacity::{Outcome, Vary, Why};
+use crate::api::{self, RunPart};
+use crate::capacity::{RunOutcome, Vary, Why};
 use crate::cli::Capacity as Args;
 use crate::expect::{self, Expectation, Metric};
 use crate::metrics::{Results, Status};
@@ -12,7 +12,7 @@ use crate::number;
 use crate::plan::{Plan, Shard, Target};
 use crate::report;
 use crate::results::capacity::StepRow;
-use crate::results::limit::Measure;
+use crate::results::capacity_limit::Measure;
 use crate::results::opened::Opened;
 use crate::results::record::{ExpectationRow, Summary, Verdict};
 use crate::results::summary::summarise;
@@ -53,7 +53,7 @@ pub(super) fn warm_up(args: &Args, plan: &Plan) -> Duration {
 
 /// The share of those who want a connection that must get one; `None` where nobody asks, or the scenario has its own say.
 pub(super) fn needs(args: &Args, plan: &Plan) -> Option<f64> {
-    let own = |one: &Expectation| one.metric == Metric::Attempts && one.labels.outcome == Some(expect::Outcome::Opened);
+    let own = |one: &Expectation| one.metric == Metric::Attempts && one.labels.outcome == Some(expect::OutcomeLabel::Opened);
     (args.opened.0 > 0.0 && !plan.expectations.iter().any(own)).then_some(args.opened.0)
 }
 
@@ -97,7 +97,7 @@ fn with_opened(verdict: &Verdict, opened: Option<Opened>, needed: f64, trusted: 
 /// What came of a step.
 pub(super) enum Stepped {
     /// It was observed.
-    Seen(Outcome),
+    Seen(RunOutcome),
     /// A signal came; the step does not count.
     Stopped,
 }
@@ -198,8 +198,8 @@ impl<'a> Bench<'a> {
             Err(_) if self.is_stopped() => return Ok(Stepped::Stopped),
             Err(error) if self.steps.is_empty() => return Err(error),
             Err(error) => {
-                let row = StepRow { outcome: Outcome::Impossible.name().to_owned(), reason: Some(format!("{error:#}")), ..blank };
-                (row, Outcome::Impossible)
+                let row = StepRow { outcome: RunOutcome::Impossible.name().to_owned(), reason: Some(format!("{error:#}")), ..blank };
+                (row, RunOutcome::Impossible)
             }
         };
         self.show(&row);
@@ -209,9 +209,9 @@ impl<'a> Bench<'a> {
 
     fn run(&self, values: &[f64]) -> anyhow::Result<(Arc<Plan>, Results, Verdict)> {
         let (plan, division) = api::divide(plan(self.args, self.varied, values)?, Shard::WHOLE, None)?;
-        let (plan, whole) = (Arc::new(plan), Whom::whole(division));
+        let (plan, whole) = (Arc::new(plan), RunPart::whole(division));
         let quiet = self.args.output.quiet || !io::stderr().is_terminal();
-        let measured = execute::once(&plan, whole, &self.folder, warm_up(self.args, &plan), quiet, self.stop.clone());
+        let measured = execute::run_and_judge(&plan, whole, &self.folder, warm_up(self.args, &plan), quiet, self.stop.clone());
         // What the target prints at each connection fills the disk, and an error has its end already.
         let _ = fs::remove_file(output_file(&self.folder));
         measured.map(|(results, verdict)| (plan, results, verdict))
@@ -224,15 +224,15 @@ impl<'a> Bench<'a> {
         plan: Arc<Plan>,
         results: Results,
         verdict: &Verdict,
-    ) -> anyhow::Result<(StepRow, Outcome)> {
+    ) -> anyhow::Result<(StepRow, RunOutcome)> {
         let timeline = timeline_rows(&results);
         let opened = Opened::of(&results, &timeline);
         let verdict = self.needs.map_or_else(|| verdict.clone(), |needed| with_opened(verdict, opened, needed, trusted(&results)));
         let outcome = match verdict.result.as_str() {
-            "pass" => Outcome::Held,
-            "fail" => Outcome::Failed,
-            _ if results.saturated() => Outcome::Saturated,
-            _ => Outcome::Untold,
+            "pass" => RunOutcome::Held,
+            "fail" => RunOutcome::Failed,
+            _ if results.saturated() => RunOutcome::Saturated,
+            _ => RunOutcome::Untold,
         };
         let summary = summarise(&results, None, &verdict, &command(self.args, self.varied, values));
         self.uncounted += results.usage.uncounted_openings;
@@ -250,7 +250,7 @@ impl<'a> Bench<'a> {
             max_us: times.max,
             late_share_max: Some(summary.generator.late_share_max),
             opened_share: opened.map(Opened::share),
-            reason: (outcome != Outcome::Held).then(|| verdict.reasons.join("; ")),
+            reason: (outcome != RunOutcome::Held).then(|| verdict.reasons.join("; ")),
             ..blank
         };
         let throughput = row.throughput_per_s.unwrap_or(0.0);

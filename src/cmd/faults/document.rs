@@ -1,7 +1,7 @@
 //! The catalogue as one page in Markdown: `docs/faults.md`. It says what `closestorm faults NAME` says, from the same rows.
 
 use super::{LAYERS, entry, example, literal, shape};
-use crate::fault::{self, Row};
+use crate::fault::{self, KindRow};
 use std::fmt::Write;
 
 const HEAD: &str = "\
@@ -32,7 +32,7 @@ pub fn document() -> String {
     text
 }
 
-fn section(row: &'static Row) -> String {
+fn section(row: &'static KindRow) -> String {
     let mut text = format!("\n### {}\n\n{}.\n\n", row.kind, capital(row.summary));
     for (word, what) in entry(row).into_iter().filter(|(word, _)| *word != "acts on") {
         let _ = writeln!(text, "- **{word}**: {what}");

@@ -3,16 +3,16 @@
 //! Every preset meets the same crash, on a server that is never busy: so the figures are those of the strategy alone.
 
 use crate::metrics::Results;
-use crate::metrics::bank::Metric;
-use crate::metrics::timeline::Step;
+use crate::metrics::distributions::TimeMetric;
+use crate::metrics::timeline::AttemptStep;
 use crate::number;
 use crate::plan::Plan;
-use crate::plot::atlas::{self, Attempts, GaveUp};
+use crate::plot::atlas::{self, AttemptTimes, GaveUp};
 use crate::plot::scene::Scene;
-use crate::reconnect::{self, Kind, Policy, Preset, TableEnd};
+use crate::reconnect::{self, Policy, Preset, ScheduleKind, TableEnd};
 use crate::scenario::{Overrides, Source, load};
 use crate::sim;
-use crate::sim::many::in_parallel;
+use crate::sim::seeds::in_parallel;
 use anyhow::Context;
 use std::fmt::Write;
 use std::time::Duration;
@@ -99,7 +99,7 @@ pub fn atlas() -> anyhow::Result<Atlas> {
     presets.iter().for_each(|preset| page += &measured_row(preset));
     let made = "clients that begin an attempt within 100 ms, the most of each 300 ms of an outage, logarithmic · simulated · seed 1";
     let counted = format!("n = {} presets with {} clients each; the server is down all the time", figures.len(), number::count(CLIENTS));
-    let panels: Vec<_> = figures.iter().map(|one| Attempts { name: one.id.clone(), bins: one.bins.clone() }).collect();
+    let panels: Vec<_> = figures.iter().map(|one| AttemptTimes { name: one.id.clone(), bins: one.bins.clone() }).collect();
     let mut rows: Vec<_> =
         quitters.iter().zip(&gave_up).map(|(preset, share)| GaveUp { name: preset.id.clone(), share: steps(share) }).collect();
     // Who gives up soonest comes first; of equals, the order of the presets stays.
@@ -130,8 +130,8 @@ fn longest() -> Duration {
 
 /// Whether an outage can outlast its patience. HTTP statuses and close codes that end it are another matter.
 fn can_give_up(policy: &Policy) -> bool {
-    let table_ends = policy.kind == Kind::Table && policy.table_end == TableEnd::Stop;
-    policy.kind == Kind::None || policy.max_retries.is_some() || policy.stop_on_connect_error || table_ends
+    let table_ends = policy.kind == ScheduleKind::Table && policy.table_end == TableEnd::Stop;
+    policy.kind == ScheduleKind::None || policy.max_retries.is_some() || policy.stop_on_connect_error || table_ends
 }
 
 /// How many of the clients of a strategy have given up, in percent, by each whole second of an outage, from 0 to `longest`.
@@ -189,7 +189,8 @@ impl Figures {
         let rows = fine.timeline.rows(60_000_000);
         let bins = rows.iter().skip(CRASH_S as usize * 10).map(|(.., cell)| cell.attempts as f64 * 100.0 / CLIENTS as f64).collect();
         let seconds = CRASH_S as u32..CRASH_S as u32 + 60;
-        let begun = minute.timeline.attempts.iter().filter(|((second, _, _, step, _), _)| seconds.contains(second) && *step == Step::Begun);
+        let begun =
+            minute.timeline.attempts.iter().filter(|((second, _, _, step, _), _)| seconds.contains(second) && *step == AttemptStep::Begun);
         let summary = preset.summary();
         let waits = summary.split_once("gives up: ").map_or("", |(schedule, _)| schedule);
         Ok(Figures {
@@ -223,7 +224,7 @@ impl Figures {
 
 /// From the return of the server to that of 95 % of the clients, µs; else the share that gave up, in percent.
 fn back(results: &Results, outage_s: u64) -> Result<u64, f64> {
-    let us = results.survival(Metric::ReconnectTime).quantile(0.95).map(|us| us.saturating_sub(outage_s * 1_000_000));
+    let us = results.survival(TimeMetric::ReconnectTime).quantile(0.95).map(|us| us.saturating_sub(outage_s * 1_000_000));
     us.ok_or_else(|| results.total().lost as f64 * 100.0 / CLIENTS as f64)
 }
 

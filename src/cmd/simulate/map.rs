@@ -6,18 +6,18 @@ use super::super::vary::{overrides, varied};
 use super::super::{Usage, artifacts, colour};
 use crate::capacity::Vary;
 use crate::cli::{Format, Simulate};
-use crate::metrics::bank::Metric;
-use crate::metrics::meta::Meta;
+use crate::metrics::distributions::TimeMetric;
+use crate::metrics::meta::RunMeta;
 use crate::metrics::{Results, Status};
 use crate::plan::{Model, Plan};
 use crate::report;
 use crate::results::capacity::VaryRow;
 use crate::results::folder::Folder;
 use crate::results::manifest;
-use crate::results::map::{self, MAP_VERSION, Map, Mapped, Outcome, PointRow, WayRow, boundary, cheapest, counts};
+use crate::results::map::{self, MAP_VERSION, Map, Mapped, PointOutcome, PointRow, WayRow, boundary, cheapest, counts};
 use crate::scenario::{self, Source};
-use crate::sim::many::{in_parallel, run_seeds_watched};
-use crate::sim::remedy::{Remedy, ladder};
+use crate::sim::mitigation::{Remedy, ladder};
+use crate::sim::seeds::{in_parallel, run_seeds_watched};
 use anyhow::Context;
 use std::time::Duration;
 
@@ -100,7 +100,7 @@ struct Seen {
 impl Seen {
     fn of(results: &Results) -> Seen {
         let total = results.total();
-        let times = results.survival(Metric::ReconnectTime);
+        let times = results.survival(TimeMetric::ReconnectTime);
         let away = total.started.saturating_sub(total.ledger.open_at_end);
         Seen {
             p50_us: times.quantile(0.5),
@@ -128,7 +128,7 @@ fn point_row(first: f64, second: Option<f64>, seen: &[Seen], within_us: u64) -> 
     PointRow {
         first,
         second,
-        outcome: Outcome::of(p99_us, away_percent, within_us),
+        outcome: PointOutcome::of(p99_us, away_percent, within_us),
         p50_us: time(|seen| seen.p50_us),
         p99_us,
         away_percent,
@@ -142,7 +142,7 @@ fn point_row(first: f64, second: Option<f64>, seen: &[Seen], within_us: u64) -> 
 fn mapped(args: &Simulate, varied: &[Vary], grid: &[Point], command: String, go_on: &(dyn Fn() -> bool + Sync)) -> anyhow::Result<Mapped> {
     let threads = args.threads();
     let (plan, planned) = (&grid[0].plan, grid.len());
-    let cause = Cause::of(plan);
+    let cause = FaultTimes::of(plan);
     let within = args.within.unwrap_or_else(|| cause.within(plan.duration));
     let within_us = micros(within);
     let one = |plan: &Plan, model: &Model, first: f64, second: Option<f64>| {
@@ -159,7 +159,7 @@ fn mapped(args: &Simulate, varied: &[Vary], grid: &[Point], command: String, go_
     // A map that is stopped has what was done.
     let (grid, points): (Vec<&Point>, Vec<PointRow>) = grid.iter().zip(points).filter_map(|(point, row)| Some((point, row?))).unzip();
     let stuck: Vec<&Point> =
-        grid.iter().copied().zip(&points).filter(|(_, row)| row.outcome == Outcome::Never).map(|(point, _)| point).collect();
+        grid.iter().copied().zip(&points).filter(|(_, row)| row.outcome == PointOutcome::Never).map(|(point, _)| point).collect();
     let ways_out = ways_out(&some(&stuck, TRIED), threads, &one).map_err(usage)?;
     let map = Map {
         schema_version: MAP_VERSION,
@@ -188,7 +188,7 @@ fn mapped(args: &Simulate, varied: &[Vary], grid: &[Point], command: String, go_
 
 /// The target of the points: one, or where it varies the first and the last.
 fn target(grid: &[&Point]) -> String {
-    let of = |point: &&Point| Meta::of(&point.plan).target;
+    let of = |point: &&Point| RunMeta::of(&point.plan).target;
     let (first, last) = (grid.first().map(of).unwrap_or_default(), grid.last().map(of).unwrap_or_default());
     match first.split_once(", ").zip(last.split_once(", ")) {
         _ if first == last => first,
@@ -228,29 +228,29 @@ fn ways_out<E: Send>(
 }
 
 fn way_row(remedy: Remedy, rows: &[&(String, PointRow)]) -> Option<WayRow> {
-    let count = |outcome: Outcome| rows.iter().filter(|(_, row)| row.outcome == outcome).count() as u64;
-    let out = rows.iter().filter(|(_, row)| row.outcome != Outcome::Never);
+    let count = |outcome: PointOutcome| rows.iter().filter(|(_, row)| row.outcome == outcome).count() as u64;
+    let out = rows.iter().filter(|(_, row)| row.outcome != PointOutcome::Never);
     Some(WayRow {
         change: remedy.words(),
         setting: rows.last()?.0.clone(),
         points: rows.len() as u64,
-        recover: count(Outcome::Recovers),
-        late: count(Outcome::Late),
+        recover: count(PointOutcome::Recovers),
+        late: count(PointOutcome::Late),
         p99_worst_us: out.filter_map(|(_, row)| row.p99_us).max(),
     })
 }
 
 /// When faults act.
-struct Cause {
+struct FaultTimes {
     /// First firing.
     begins: Option<Duration>,
     /// From then on no fault acts; `None`: one acts to the end.
     over: Option<Duration>,
 }
 
-impl Cause {
-    fn of(plan: &Plan) -> Cause {
-        let mut cause = Cause { begins: None, over: Some(Duration::ZERO) };
+impl FaultTimes {
+    fn of(plan: &Plan) -> FaultTimes {
+        let mut cause = FaultTimes { begins: None, over: Some(Duration::ZERO) };
         for fault in &plan.faults {
             let firings = fault.firings(plan.seed, plan.duration);
             let (Some(first), Some(last)) = (firings.first(), firings.last()) else { continue };

@@ -2,7 +2,9 @@
 
 use super::words::{MetricRow, skip, word};
 use crate::close::TlsEnd;
-use crate::expect::{ATTEMPT_OUTCOMES, CAUSES, DIRS, Labels, MESSAGE_OUTCOMES, Metric, Names, Outcome, Problem, Stat, TCP_ENDS, Wire};
+use crate::expect::{
+    ATTEMPT_OUTCOMES, CAUSES, DIRS, Labels, MESSAGE_OUTCOMES, Metric, Names, OutcomeLabel, Problem, Stat, TCP_ENDS, WireLabel,
+};
 use crate::fault::Side;
 use crate::units::{parse_duration, print_duration};
 use std::ops::Range;
@@ -73,8 +75,8 @@ fn label(text: &str, name: &str, at: &Range<usize>, metric: Option<Metric>, name
         "status" => labels.status = Some(status(text, at)?),
         "dir" => labels.dir = Some(word(text, at, "direction", DIRS.iter().copied())?),
         "reported" => labels.reported = Some(code(text, at)?),
-        "wire" if text[at.clone()].trim() == "none" => labels.wire = Some(Wire::Nothing),
-        "wire" => labels.wire = Some(Wire::Code(code(text, at)?)),
+        "wire" if text[at.clone()].trim() == "none" => labels.wire = Some(WireLabel::Nothing),
+        "wire" => labels.wire = Some(WireLabel::Code(code(text, at)?)),
         "side" => labels.side = word(text, at, "side", Side::WORDS.into_iter())?,
         "cause" => {
             let known = CAUSES.iter().map(|cause| (*cause, (*cause).to_owned()));
@@ -97,7 +99,7 @@ fn together(at: &Range<usize>, labels: &Labels) -> Option<Problem> {
     if labels.from.zip(labels.to).is_some_and(|(from, to)| to <= from) {
         return problem("the window ends before it begins", "`to` is an offset in the run after `from`");
     }
-    if labels.status.is_some() && labels.outcome.is_some_and(|outcome| outcome != Outcome::Rejected) {
+    if labels.status.is_some() && labels.outcome.is_some_and(|outcome| outcome != OutcomeLabel::Rejected) {
         return problem("an attempt with this outcome has no HTTP status", "leave `outcome` out, or write `outcome=rejected`");
     }
     None
@@ -138,7 +140,7 @@ pub(super) fn share(own: &str, metric: Metric, part: &Labels, stat: Stat, whole:
     let always = "this share is always 100 %";
     let finer = format!("`{}{{{}=…}} {}`", metric.name(), first_label(metric), if stat == Stat::ShareOf { "share_of" } else { "share" });
     match (stat, whole) {
-        (Stat::Share, _) if metric == Metric::Messages && part.outcome == Some(Outcome::Received) => say(
+        (Stat::Share, _) if metric == Metric::Messages && part.outcome == Some(OutcomeLabel::Received) => say(
             "messages received are not a part of those that were due",
             format!("name what to divide by, as `{own} share_of{{outcome=sent}}`"),
         ),

@@ -1,7 +1,7 @@
 //! The map of two parameters: the limit of the second for each value of the first, with its spread and all runs.
 
 use super::super::axis::Axis;
-use super::super::scene::{Anchor, Ink, NAME, NOTE, Scene};
+use super::super::scene::{Ink, NAME, NOTE, Scene, TextAnchor};
 use super::super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use super::parts::{DOT, LEFT, RIGHT, counted, dot, legend, limit_words, made, value_ticks};
 use crate::number;
@@ -24,7 +24,7 @@ pub(super) fn scene(search: &Search) -> Scene {
     let sub = format!("{} at which all expectations hold, against {}", second.key, first.key);
     let mut scene = sheet::titled(WIDTH, panel.bottom + 50.0 + FOOT, &title(search), &made(search, &sub));
     panel.y_axis(&mut scene, &y, &values);
-    scene.text(MARGIN, TOP, Anchor::Start, NAME, NAME.fit(&second.key, RIGHT - MARGIN));
+    scene.text(MARGIN, TOP, TextAnchor::Start, NAME, NAME.fit(&second.key, RIGHT - MARGIN));
     for step in &search.steps {
         let level = step.level.unwrap_or_default();
         dot(&mut scene, (x.at(level), y.at(step.value)), &step.outcome, Ink::Series(5), DOT - 1.0);
@@ -33,7 +33,7 @@ pub(super) fn scene(search: &Search) -> Scene {
     for limit in &search.capacity.limits {
         let at = x.at(limit.level.unwrap_or_default());
         let Some(value) = limit.limit else {
-            scene.text(at, panel.top + 14.0, Anchor::Middle, NOTE, "none holds");
+            scene.text(at, panel.top + 14.0, TextAnchor::Middle, NOTE, "none holds");
             continue;
         };
         let (low, high) = (y.at(limit.surely_holds.unwrap_or(value)), y.at(limit.surely_fails.unwrap_or(value)));
@@ -47,7 +47,7 @@ pub(super) fn scene(search: &Search) -> Scene {
     line.iter().for_each(|(at, value)| scene.dot(*at, *value, DOT + 1.0, Ink::Series(0)));
     panel.x_axis(&mut scene, &x, &levels, &first.key);
     scene.line(vec![(RIGHT + 8.0, panel.top), (RIGHT + 32.0, panel.top)], Ink::Series(0), 2.4, &[]);
-    scene.text(RIGHT + 38.0, panel.top + 4.0, Anchor::Start, NOTE, "limit, spread");
+    scene.text(RIGHT + 38.0, panel.top + 4.0, TextAnchor::Start, NOTE, "limit, spread");
     legend(&mut scene, &search.steps, RIGHT + 8.0, panel.top + 24.0, Ink::Series(5));
     sheet::footed(scene, &counted(search), &search.capacity.command)
 }

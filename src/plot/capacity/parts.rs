@@ -1,9 +1,9 @@
 //! What both charts of a search for the capacity are made of: edges, dots, their legend, and words.
 
 use super::super::axis;
-use super::super::scene::{Anchor, Ink, NOTE, Scene};
+use super::super::scene::{Ink, NOTE, Scene, TextAnchor};
 use super::super::sheet::WIDTH;
-use crate::capacity::{Ended, Outcome};
+use crate::capacity::{Ended, RunOutcome};
 use crate::number;
 use crate::results::capacity::{LimitRow, Search, StepRow};
 
@@ -44,8 +44,8 @@ pub(super) fn made(search: &Search, sub: &str) -> String {
 }
 
 pub(super) fn counted(search: &Search) -> String {
-    let of = |outcome: Outcome| search.steps.iter().filter(|step| step.outcome == outcome.name()).count() as u64;
-    let all = [Outcome::Held, Outcome::Failed, Outcome::Saturated, Outcome::Untold, Outcome::Impossible];
+    let of = |outcome: RunOutcome| search.steps.iter().filter(|step| step.outcome == outcome.name()).count() as u64;
+    let all = [RunOutcome::Held, RunOutcome::Failed, RunOutcome::Saturated, RunOutcome::Untold, RunOutcome::Impossible];
     let parts: Vec<String> = all
         .iter()
         .filter(|outcome| of(**outcome) > 0)
@@ -65,9 +65,9 @@ pub(super) fn value_ticks(high: f64, unit: &str, target: usize) -> (Vec<(f64, St
 
 /// A run: filled where it held, hollow where it failed, a square where the generator was the limit. Shapes tell in grey, too.
 pub(super) fn dot(scene: &mut Scene, at: (f64, f64), outcome: &str, ink: Ink, r: f64) {
-    if outcome == Outcome::Held.name() {
+    if outcome == RunOutcome::Held.name() {
         scene.dot(at.0, at.1, r, ink);
-    } else if outcome == Outcome::Failed.name() {
+    } else if outcome == RunOutcome::Failed.name() {
         scene.dot(at.0, at.1, r + 0.5, ink);
         scene.dot(at.0, at.1, r - 1.5, Ink::Paper);
     } else {
@@ -78,11 +78,11 @@ pub(super) fn dot(scene: &mut Scene, at: (f64, f64), outcome: &str, ink: Ink, r:
 
 pub(super) fn legend(scene: &mut Scene, steps: &[StepRow], x: f64, mut y: f64, ink: Ink) {
     for (outcome, name) in
-        [(Outcome::Held, "held"), (Outcome::Failed, "failed"), (Outcome::Saturated, "saturated"), (Outcome::Untold, "not told")]
+        [(RunOutcome::Held, "held"), (RunOutcome::Failed, "failed"), (RunOutcome::Saturated, "saturated"), (RunOutcome::Untold, "not told")]
     {
         if steps.iter().any(|step| step.outcome == outcome.name()) {
             dot(scene, (x + 12.0, y - 4.0), outcome.name(), ink, DOT);
-            scene.text(x + 30.0, y, Anchor::Start, NOTE, NOTE.fit(name, WIDTH - x - 34.0));
+            scene.text(x + 30.0, y, TextAnchor::Start, NOTE, NOTE.fit(name, WIDTH - x - 34.0));
             y += 17.0;
         }
     }

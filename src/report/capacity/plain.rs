@@ -21,7 +21,7 @@ pub fn plain(search: &Search) -> String {
 }
 
 /// What is varied: what the sentence is about.
-enum Subject {
+enum Varied {
     /// Connections that arrive in a second.
     Arrivals,
     /// Clients.
@@ -36,15 +36,15 @@ enum Subject {
     Other,
 }
 
-fn subject(vary: &VaryRow) -> Subject {
+fn subject(vary: &VaryRow) -> Varied {
     let ends = |end: &str| vary.key == end || vary.key.ends_with(&format!(".{end}"));
     match vary.unit.as_str() {
-        "per_s" if ends("arrive.rate") || ends("arrive.poisson") => Subject::Arrivals,
-        "per_s" if vary.key.contains(".traffic.") => Subject::Messages,
-        "count" if vary.key == "clients" || (vary.key.starts_with("clients.") && ends("count")) => Subject::Clients,
-        "percent" if ends("select.percent") => Subject::Cut,
-        "s" if ends("down") => Subject::Down,
-        _ => Subject::Other,
+        "per_s" if ends("arrive.rate") || ends("arrive.poisson") => Varied::Arrivals,
+        "per_s" if vary.key.contains(".traffic.") => Varied::Messages,
+        "count" if vary.key == "clients" || (vary.key.starts_with("clients.") && ends("count")) => Varied::Clients,
+        "percent" if ends("select.percent") => Varied::Cut,
+        "s" if ends("down") => Varied::Down,
+        _ => Varied::Other,
     }
 }
 
@@ -59,12 +59,12 @@ fn holds(limit: &LimitRow, vary: &VaryRow) -> String {
     let words = limit_words(limit, &vary.unit);
     match subject(vary) {
         // What was asked for; what the server opened of it is in the next sentence.
-        Subject::Arrivals => format!("All expectations hold while {} arrive.", words.replace(" a second", " clients a second")),
-        Subject::Clients => format!("All expectations hold with {words} clients."),
-        Subject::Messages => format!("All expectations hold while each client sends {}.", words.replace(" a second", " messages a second")),
-        Subject::Cut => format!("All expectations hold while {words} of the clients are cut at once."),
-        Subject::Down => format!("All expectations hold while the server is away for {words}."),
-        Subject::Other => format!("All expectations hold up to {} = {words}.", vary.key),
+        Varied::Arrivals => format!("All expectations hold while {} arrive.", words.replace(" a second", " clients a second")),
+        Varied::Clients => format!("All expectations hold with {words} clients."),
+        Varied::Messages => format!("All expectations hold while each client sends {}.", words.replace(" a second", " messages a second")),
+        Varied::Cut => format!("All expectations hold while {words} of the clients are cut at once."),
+        Varied::Down => format!("All expectations hold while the server is away for {words}."),
+        Varied::Other => format!("All expectations hold up to {} = {words}.", vary.key),
     }
 }
 
@@ -118,7 +118,7 @@ fn node(search: &Search, limit: &LimitRow, vary: &VaryRow) -> Option<String> {
         return Some(simulated(lost));
     }
     let within = number::time(c.reconnect_within_us.filter(|_| c.crashes)?);
-    let clients = number::quantity(limit.limit.filter(|_| matches!(subject(vary), Subject::Clients))?);
+    let clients = number::quantity(limit.limit.filter(|_| matches!(subject(vary), Varied::Clients))?);
     let who = match c.reconnect_stat.as_deref()?.strip_prefix('p') {
         Some(percentile) => format!("{percentile} % of them are"),
         None => "all of them are".to_owned(),

@@ -2,7 +2,7 @@
 
 use super::tests::{CRASH, FULL, PHONES, QUICK, TELEVISIONS, TWO_CRASHES, plan};
 use crate::metrics::Results;
-use crate::metrics::meta::Meta;
+use crate::metrics::meta::RunMeta;
 use crate::metrics::shard::{decode, encode};
 use crate::plan::{Plan, Shard};
 use crate::results::evidence::Evidence;
@@ -66,7 +66,7 @@ const FREE: &str = "target.embedded.handshake_cost=\"0s\"";
 fn added_up(plan: &Plan, of: u32) -> Results {
     let part = |index| {
         let results = engine_of(plan, Shard { index, of }).0;
-        decode(Meta::of(plan), &encode(results)).expect("readable")
+        decode(RunMeta::of(plan), &encode(results)).expect("readable")
     };
     let mut sum = part(0);
     (1..of).for_each(|index| sum.add(&part(index)));

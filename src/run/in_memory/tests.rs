@@ -5,7 +5,7 @@
 
 use crate::event::{ClientIndex, Event};
 use crate::metrics::Results;
-use crate::plan::{Model, Plan, Times};
+use crate::plan::{Model, Plan, ServiceTimes};
 use crate::random_plans;
 use crate::random_plans::World;
 use crate::results::evidence::Evidence;
@@ -568,7 +568,7 @@ fn a_difference_of_one_nanosecond_or_of_one_client_shows() {
     let (_, trace) = engine(&plan);
     let model = plan.simulated_as().expect("embedded");
     assert!(compare(&trace, &simulator(&plan, &model)).is_ok());
-    let slower = Model { handshake_cost: Times::Constant(Duration::from_millis(7) + Duration::from_nanos(1)), ..model.clone() };
+    let slower = Model { handshake_cost: ServiceTimes::Constant(Duration::from_millis(7) + Duration::from_nanos(1)), ..model.clone() };
     assert!(compare(&trace, &simulator(&plan, &slower)).is_err());
     let fewer = Model { max_connections: Some(39), ..model };
     assert!(compare(&trace, &simulator(&plan, &fewer)).is_err());

@@ -8,7 +8,7 @@
 use crate::ipc;
 use crate::sut::command::family;
 use crate::sut::command::family::Process;
-use crate::sut::command::protocol::{MARK, Notice, Order, PROTOCOL, Step};
+use crate::sut::command::protocol::{FailedStep, GuardOrder, MARK, Notice, PROTOCOL};
 use crate::transport::clock::monotonic_ns;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
@@ -45,13 +45,13 @@ pub fn main() -> u8 {
     }
 }
 
-fn run() -> Result<(), ipc::Error> {
+fn run() -> Result<(), ipc::LinkError> {
     let link = ipc::inherited()?;
     nix::sys::prctl::set_child_subreaper(true).map_err(io::Error::from)?;
     tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?.block_on(serve(link))
 }
 
-async fn serve(link: UnixStream) -> Result<(), ipc::Error> {
+async fn serve(link: UnixStream) -> Result<(), ipc::LinkError> {
     // Caught, not ignored or blocked: what is ignored or blocked here would be so in the targets as well, and SIGTERM would not
     // stop them, whereas handlers end with exec. Held to the end, so that none of these signals kills the guard.
     let _caught = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()]
@@ -64,8 +64,8 @@ async fn serve(link: UnixStream) -> Result<(), ipc::Error> {
     SigSet::empty().thread_set_mask().map_err(io::Error::from)?;
     let (notices, mut orders, _) = ipc::open(link, PROTOCOL)?;
     let mark = match orders.next().await? {
-        Some(Order::Setup { mark }) => mark,
-        Some(other) => return Err(ipc::Error::out_of_place(&other)),
+        Some(GuardOrder::Setup { mark }) => mark,
+        Some(other) => return Err(ipc::LinkError::out_of_place(&other)),
         None => return Ok(()),
     };
     let mut guard = Running { mark, notices, slots: BTreeMap::new(), known: BTreeMap::new(), look_in: LOOK_FIRST };
@@ -73,7 +73,7 @@ async fn serve(link: UnixStream) -> Result<(), ipc::Error> {
         tokio::select! {
             biased; // ends are noticed before new orders, so that a slot is free as soon as it can be
             _ = child_ended.recv() => guard.reap(),
-            () = tokio::time::sleep(guard.look_in), if guard.slots.values().any(Slot::ending) => guard.look(),
+            () = tokio::time::sleep(guard.look_in), if guard.slots.values().any(GuardSlot::ending) => guard.look(),
             order = orders.next() => {
                 let obeyed = match order {
                     Ok(Some(order)) => guard.obey(order, &mut orders),
@@ -112,21 +112,21 @@ struct Running {
     mark: String,
     notices: ipc::Sender<Notice>,
     /// From the start of the leader until no process of the slot is left.
-    slots: BTreeMap<u16, Slot>,
+    slots: BTreeMap<u16, GuardSlot>,
     /// Slots of processes once seen, by identity. A process that is ending has no readable mark any more and may have no parent
     /// of the slot either, but still holds its sockets.
     known: BTreeMap<(i32, u64), u16>,
     look_in: Duration,
 }
 
-struct Slot {
+struct GuardSlot {
     /// The leader's process id, which is the id of the group.
     leader: Pid,
     leader_runs: bool,
     killed: bool,
 }
 
-impl Slot {
+impl GuardSlot {
     /// Whether its last processes are awaited.
     fn ending(&self) -> bool {
         self.killed || !self.leader_runs
@@ -135,14 +135,14 @@ impl Slot {
 
 impl Running {
     /// Carries out an order; an error is one of the link, not of the order.
-    fn obey(&mut self, order: Order, orders: &mut ipc::Receiver<Order>) -> Result<(), ipc::Error> {
+    fn obey(&mut self, order: GuardOrder, orders: &mut ipc::Receiver<GuardOrder>) -> Result<(), ipc::LinkError> {
         let (id, slot, outcome) = match order {
-            Order::Setup { .. } => return Err(ipc::Error::out_of_place(&order)),
-            Order::Start { id, slot, argv, env, workdir, output, linked } => {
+            GuardOrder::Setup { .. } => return Err(ipc::LinkError::out_of_place(&order)),
+            GuardOrder::Start { id, slot, argv, env, workdir, output, linked } => {
                 let stdin = if linked { Some(orders.file()?) } else { None };
                 (id, slot, self.start(id, slot, &argv, &env, workdir.as_deref(), (stdin, &output)))
             }
-            Order::Signal { id, slot, signal } => (id, slot, self.signal(id, slot, signal)),
+            GuardOrder::Signal { id, slot, signal } => (id, slot, self.signal(id, slot, signal)),
         };
         self.say(&outcome.unwrap_or_else(|(step, errno)| Notice::Failed { id, slot, step, errno: errno as i32 }));
         Ok(())
@@ -162,33 +162,33 @@ impl Running {
         env: &BTreeMap<String, String>,
         workdir: Option<&Path>,
         (stdin, output): (Option<OwnedFd>, &Path),
-    ) -> Result<Notice, (Step, Errno)> {
-        let (program, args) = argv.split_first().ok_or((Step::Program, Errno::EINVAL))?;
+    ) -> Result<Notice, (FailedStep, Errno)> {
+        let (program, args) = argv.split_first().ok_or((FailedStep::Program, Errno::EINVAL))?;
         if self.slots.contains_key(&slot) {
-            return Err((Step::Slot, Errno::EBUSY));
+            return Err((FailedStep::Slot, Errno::EBUSY));
         }
-        let out = OpenOptions::new().create(true).append(true).open(output).map_err(|error| (Step::Output, errno(&error)))?;
-        let err = out.try_clone().map_err(|error| (Step::Output, errno(&error)))?;
+        let out = OpenOptions::new().create(true).append(true).open(output).map_err(|error| (FailedStep::Output, errno(&error)))?;
+        let err = out.try_clone().map_err(|error| (FailedStep::Output, errno(&error)))?;
         let mut command = Command::new(program);
         command.args(args).envs(env).env(MARK, format!("{}/{slot}", self.mark)).process_group(0);
         command.stdin(stdin.map_or_else(Stdio::null, Stdio::from)).stdout(out).stderr(err);
         if let Some(workdir) = workdir {
             // Looked at first: a failed chdir and a failed exec are the same ENOENT.
-            let found = workdir.metadata().map_err(|error| (Step::Workdir, errno(&error)))?;
+            let found = workdir.metadata().map_err(|error| (FailedStep::Workdir, errno(&error)))?;
             if !found.is_dir() {
-                return Err((Step::Workdir, Errno::ENOTDIR));
+                return Err((FailedStep::Workdir, Errno::ENOTDIR));
             }
             command.current_dir(workdir);
         }
-        let child = command.spawn().map_err(|error| (Step::Program, errno(&error)))?;
+        let child = command.spawn().map_err(|error| (FailedStep::Program, errno(&error)))?;
         let at = monotonic_ns();
-        self.slots.insert(slot, Slot { leader: Pid::from_raw(child.id() as i32), leader_runs: true, killed: false });
+        self.slots.insert(slot, GuardSlot { leader: Pid::from_raw(child.id() as i32), leader_runs: true, killed: false });
         Ok(Notice::Started { id, slot, pid: child.id(), at })
     }
 
-    fn signal(&mut self, id: u64, slot: u16, signal: i32) -> Result<Notice, (Step, Errno)> {
-        let signal = Signal::try_from(signal).map_err(|errno| (Step::Signal, errno))?;
-        let found = self.slots.get_mut(&slot).ok_or((Step::Slot, Errno::ESRCH))?;
+    fn signal(&mut self, id: u64, slot: u16, signal: i32) -> Result<Notice, (FailedStep, Errno)> {
+        let signal = Signal::try_from(signal).map_err(|errno| (FailedStep::Signal, errno))?;
+        let found = self.slots.get_mut(&slot).ok_or((FailedStep::Slot, Errno::ESRCH))?;
         found.killed |= signal == Signal::SIGKILL;
         // Without its leader a group may be empty and its number soon be another's: then only whoever is seen is signalled.
         let group = found.leader_runs.then_some(found.leader);
@@ -199,7 +199,7 @@ impl Running {
         // Before the signal: the kernel delivers it inside the call, and whoever notices must not have done so before it was sent.
         let at = monotonic_ns();
         if let Some(group) = group {
-            killpg(group, signal).map_err(|errno| (Step::Signal, errno))?;
+            killpg(group, signal).map_err(|errno| (FailedStep::Signal, errno))?;
         }
         let missed = members.into_iter().filter(|process| Some(process.group) != group.map(Pid::as_raw));
         missed.for_each(|process| hit(process, signal));
@@ -224,7 +224,7 @@ impl Running {
 
     /// The slot of one of our children.
     fn slot_of(&self, child: &Process) -> Option<u16> {
-        let leads = |slot: &Slot| child.pid == slot.leader.as_raw() || child.group == slot.leader.as_raw();
+        let leads = |slot: &GuardSlot| child.pid == slot.leader.as_raw() || child.group == slot.leader.as_raw();
         let by_leader = self.slots.iter().find(|(_, slot)| leads(slot)).map(|(&number, _)| number);
         by_leader.or_else(|| self.known.get(&child.identity()).copied()).or_else(|| family::marked_slot(child.pid, &self.mark))
     }
@@ -251,7 +251,7 @@ impl Running {
     /// Looks after the slots that are ending: kills who should be dead, frees the empty ones.
     fn look(&mut self) {
         self.look_in = (self.look_in * 2).min(LOOK_LAST);
-        if !self.slots.values().any(Slot::ending) {
+        if !self.slots.values().any(GuardSlot::ending) {
             return;
         }
         let members = self.members();

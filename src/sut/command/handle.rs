@@ -4,7 +4,7 @@
 
 use crate::ipc;
 use crate::sut::command::error::{Error, How};
-use crate::sut::command::protocol::{Notice, Order, PROTOCOL, Step};
+use crate::sut::command::protocol::{FailedStep, GuardOrder, Notice, PROTOCOL};
 use crate::transport::clock::monotonic_ns;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -65,24 +65,24 @@ pub struct Exit {
 #[derive(Clone, Debug)]
 pub struct Guard {
     /// `None` after `shutdown`. Holding a sender keeps the guard's link open.
-    orders: Arc<Mutex<Option<ipc::Sender<Order>>>>,
+    orders: Arc<Mutex<Option<ipc::Sender<GuardOrder>>>>,
     next: Arc<AtomicU64>,
-    shared: Arc<Shared>,
+    shared: Arc<GuardShared>,
     pid: u32,
 }
 
 /// What the reading task writes. It holds no sender, so that dropping the last `Guard` ends the link.
 #[derive(Debug)]
-struct Shared {
-    waiting: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
-    state: watch::Sender<State>,
+struct GuardShared {
+    waiting: Mutex<HashMap<u64, oneshot::Sender<GuardAnswer>>>,
+    state: watch::Sender<GuardState>,
     exits: broadcast::Sender<Exit>,
 }
 
-type Answer = Result<Started, (Step, i32)>;
+type GuardAnswer = Result<Started, (FailedStep, i32)>;
 
 #[derive(Debug, Default)]
-struct State {
+struct GuardState {
     guard_gone: bool,
     slots: BTreeMap<u16, SlotState>,
 }
@@ -123,11 +123,11 @@ impl Guard {
             Ok(Err(error)) => return Err(Error::Launch(strange(&error.to_string()))),
             Err(_) => return Err(Error::Launch(strange(&format!("it said nothing within {PATIENCE:?}")))),
         }
-        let said = orders.send(&Order::Setup { mark: format!("{}-{}", std::process::id(), monotonic_ns()) });
+        let said = orders.send(&GuardOrder::Setup { mark: format!("{}-{}", std::process::id(), monotonic_ns()) });
         said.map_err(|error| Error::Launch(io::Error::other(error)))?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(GuardShared {
             waiting: Mutex::default(),
-            state: watch::Sender::new(State::default()),
+            state: watch::Sender::new(GuardState::default()),
             exits: broadcast::Sender::new(EXITS),
         });
         let pid = child.id().unwrap_or(0);
@@ -151,15 +151,15 @@ impl Guard {
     pub(crate) async fn start_with(&self, slot: u16, spec: Spec, stdin: Option<OwnedFd>) -> Result<Started, Error> {
         let program = spec.argv.first().cloned().unwrap_or_default();
         let (Spec { argv, env, workdir, output }, linked) = (spec, stdin.is_some());
-        let order = |id| Order::Start { id, slot, argv, env, workdir: workdir.clone(), output: output.clone(), linked };
+        let order = |id| GuardOrder::Start { id, slot, argv, env, workdir: workdir.clone(), output: output.clone(), linked };
         self.ask(order, stdin).await?.map_err(|(step, errno)| {
             let source = io::Error::from_raw_os_error(errno);
             match step {
-                Step::Slot | Step::Signal => Error::StillRunning,
-                Step::Workdir => Error::Workdir { path: workdir.clone().unwrap_or_default(), source },
-                Step::Output => Error::Output { path: output.clone(), source },
-                Step::Program if source.kind() == io::ErrorKind::NotFound => Error::ProgramNotFound { program },
-                Step::Program => Error::Program { program, source },
+                FailedStep::Slot | FailedStep::Signal => Error::StillRunning,
+                FailedStep::Workdir => Error::Workdir { path: workdir.clone().unwrap_or_default(), source },
+                FailedStep::Output => Error::Output { path: output.clone(), source },
+                FailedStep::Program if source.kind() == io::ErrorKind::NotFound => Error::ProgramNotFound { program },
+                FailedStep::Program => Error::Program { program, source },
             }
         })
     }
@@ -171,9 +171,9 @@ impl Guard {
         if signal == Signal::SIGKILL {
             self.expect_exit(slot);
         }
-        match self.ask(|id| Order::Signal { id, slot, signal: signal as i32 }, None).await? {
+        match self.ask(|id| GuardOrder::Signal { id, slot, signal: signal as i32 }, None).await? {
             Ok(delivered) => Ok(delivered.at),
-            Err((Step::Slot, _)) => Err(Error::NotRunning),
+            Err((FailedStep::Slot, _)) => Err(Error::NotRunning),
             Err((_, errno)) => Err(Error::Signal(io::Error::from_raw_os_error(errno))),
         }
     }
@@ -228,7 +228,7 @@ impl Guard {
         tokio::time::timeout(PATIENCE, gone).await.map(drop).map_err(|_| Error::Stuck { within: PATIENCE })
     }
 
-    async fn ask(&self, order: impl FnOnce(u64) -> Order, file: Option<OwnedFd>) -> Result<Answer, Error> {
+    async fn ask(&self, order: impl FnOnce(u64) -> GuardOrder, file: Option<OwnedFd>) -> Result<GuardAnswer, Error> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         lock(&self.shared.waiting).insert(id, sender);
@@ -248,7 +248,7 @@ impl Guard {
 
     async fn wait<T>(&self, slot: u16, done: impl Fn(&SlotState) -> Option<T>) -> Result<T, Error> {
         let mut state = self.shared.state.subscribe();
-        let ready = |state: &State| state.guard_gone || state.slots.get(&slot).is_none_or(|found| done(found).is_some());
+        let ready = |state: &GuardState| state.guard_gone || state.slots.get(&slot).is_none_or(|found| done(found).is_some());
         let state = state.wait_for(ready).await.map_err(|_| Error::GuardLost)?;
         match state.slots.get(&slot) {
             Some(found) => done(found).ok_or(Error::GuardLost),
@@ -258,7 +258,7 @@ impl Guard {
 }
 
 /// Takes notices until the guard is gone. If it did not end by itself, kills what can still be reached: the groups it led.
-async fn listen(mut notices: ipc::Receiver<Notice>, mut child: Child, shared: Arc<Shared>) {
+async fn listen(mut notices: ipc::Receiver<Notice>, mut child: Child, shared: Arc<GuardShared>) {
     loop {
         match notices.next().await {
             Ok(Some(notice)) => shared.take(notice),
@@ -281,7 +281,7 @@ async fn listen(mut notices: ipc::Receiver<Notice>, mut child: Child, shared: Ar
     lock(&shared.waiting).clear();
 }
 
-impl Shared {
+impl GuardShared {
     fn take(&self, notice: Notice) {
         match notice {
             Notice::Started { id, slot, pid, at } => {
@@ -317,7 +317,7 @@ impl Shared {
         let _ = self.exits.send(exit); // nobody may be listening
     }
 
-    fn answer(&self, id: u64, answer: Answer) {
+    fn answer(&self, id: u64, answer: GuardAnswer) {
         if let Some(waiting) = lock(&self.waiting).remove(&id) {
             let _ = waiting.send(answer); // who asked may have stopped waiting
         }

@@ -16,7 +16,7 @@ pub(crate) const PROTOCOL: Protocol = Protocol { name: "guard", version: 1 };
 /// To the guard. `id` comes back in the answer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Order {
+pub(crate) enum GuardOrder {
     /// Said once, first.
     Setup {
         /// Unique among the guards of this machine; the value of `MARK` is this, a slash and the slot.
@@ -46,7 +46,7 @@ pub(crate) enum Notice {
     /// The program runs: exec succeeded before `at`.
     Started { id: u64, slot: u16, pid: u32, at: u64 },
     /// An order could not be carried out.
-    Failed { id: u64, slot: u16, step: Step, errno: i32 },
+    Failed { id: u64, slot: u16, step: FailedStep, errno: i32 },
     /// The signal was delivered to the process group just before `at`.
     Signalled { id: u64, slot: u16, at: u64 },
     /// The leader of the slot ended and was reaped.
@@ -58,7 +58,7 @@ pub(crate) enum Notice {
 /// What an order failed at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Step {
+pub(crate) enum FailedStep {
     /// The slot is taken (start) or empty (signal).
     Slot,
     /// The working directory.

@@ -1,7 +1,7 @@
 //! Addresses in memory: who listens there, who waits in the queue, and what ends when a process dies.
 
 use crate::plan::SynRetries;
-use crate::transport::memory::{End, Pipe, SERVER, lock, wake};
+use crate::transport::memory::{MemoryEnd, Pipe, SERVER, lock, wake};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
@@ -18,25 +18,25 @@ pub struct Network(Arc<Mutex<BTreeMap<SocketAddr, Host>>>);
 /// What a process has at one address.
 #[derive(Debug, Default)]
 struct Host {
-    door: Option<Arc<Mutex<Door>>>,
+    door: Option<Arc<Mutex<ListenQueue>>>,
     /// Its connections, with the address from which each came.
     accepted: Vec<(IpAddr, Weak<Mutex<Pipe>>)>,
 }
 
 /// The listen queue.
 #[derive(Debug)]
-struct Door {
+struct ListenQueue {
     backlog: u32,
-    waiting: VecDeque<(IpAddr, End)>,
+    waiting: VecDeque<(IpAddr, MemoryEnd)>,
     acceptor: Option<Waker>,
 }
 
 /// A listening socket in memory. Dropped, it refuses, and resets what waits in its queue.
 #[derive(Debug)]
-pub struct Listener {
+pub struct MemoryListener {
     network: Network,
     address: SocketAddr,
-    door: Arc<Mutex<Door>>,
+    door: Arc<Mutex<ListenQueue>>,
 }
 
 impl Network {
@@ -44,30 +44,30 @@ impl Network {
     ///
     /// # Errors
     /// If somebody listens there.
-    pub fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Listener> {
+    pub fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<MemoryListener> {
         let mut hosts = lock(&self.0);
         let host = hosts.entry(address).or_default();
         if host.door.is_some() {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        let door = Arc::new(Mutex::new(Door { backlog, waiting: VecDeque::new(), acceptor: None }));
+        let door = Arc::new(Mutex::new(ListenQueue { backlog, waiting: VecDeque::new(), acceptor: None }));
         host.door = Some(door.clone());
-        Ok(Listener { network: self.clone(), address, door })
+        Ok(MemoryListener { network: self.clone(), address, door })
     }
 
     /// Connects from a local address. Takes no time where there is room in the listen queue; otherwise SYNs are repeated as Linux 6.5 and newer do.
     ///
     /// # Errors
     /// ECONNREFUSED if nobody listens, ETIMEDOUT if the queue stays full.
-    pub async fn connect(&self, source: IpAddr, address: SocketAddr) -> io::Result<End> {
+    pub async fn connect(&self, source: IpAddr, address: SocketAddr) -> io::Result<MemoryEnd> {
         let (begun, retries) = (Instant::now(), SynRetries::Linear);
         for repeat in retries.grid_ms() {
-            if let Some(end) = self.knock(source, address)? {
+            if let Some(end) = self.on_syn(source, address)? {
                 return Ok(end);
             }
             sleep_until(begun + Duration::from_millis(*repeat)).await;
         }
-        if let Some(end) = self.knock(source, address)? {
+        if let Some(end) = self.on_syn(source, address)? {
             return Ok(end);
         }
         sleep_until(begun + Duration::from_millis(retries.gives_up_ms())).await;
@@ -75,14 +75,14 @@ impl Network {
     }
 
     /// One SYN; `None`: it was dropped.
-    fn knock(&self, source: IpAddr, address: SocketAddr) -> io::Result<Option<End>> {
+    fn on_syn(&self, source: IpAddr, address: SocketAddr) -> io::Result<Option<MemoryEnd>> {
         let door = lock(&self.0).get(&address).and_then(|host| host.door.clone());
         let door = door.ok_or_else(|| io::Error::from_raw_os_error(nix::errno::Errno::ECONNREFUSED as i32))?;
         let mut door = lock(&door);
         if door.waiting.len() > door.backlog as usize {
             return Ok(None);
         }
-        let (near, far) = End::pair();
+        let (near, far) = MemoryEnd::pair();
         door.waiting.push_back((source, far));
         let waker = door.acceptor.take();
         drop(door);
@@ -105,7 +105,7 @@ impl Network {
         }
     }
 
-    fn accepted(&self, address: SocketAddr, source: IpAddr, end: &End) {
+    fn accepted(&self, address: SocketAddr, source: IpAddr, end: &MemoryEnd) {
         let mut hosts = lock(&self.0);
         let accepted = &mut hosts.entry(address).or_default().accepted;
         if accepted.len() == accepted.capacity() {
@@ -116,16 +116,16 @@ impl Network {
 }
 
 /// Resets what waits in a listen queue.
-fn refuse(door: &Mutex<Door>) {
+fn refuse(door: &Mutex<ListenQueue>) {
     let waiting = std::mem::take(&mut lock(door).waiting);
     for (_, end) in waiting {
         end.abort();
     }
 }
 
-impl Listener {
+impl MemoryListener {
     /// The next connection that waits.
-    pub async fn accept(&self) -> End {
+    pub async fn accept(&self) -> MemoryEnd {
         let (source, end) = poll_fn(|cx| {
             let mut door = lock(&self.door);
             match door.waiting.pop_front() {
@@ -147,7 +147,7 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
+impl Drop for MemoryListener {
     fn drop(&mut self) {
         if let Some(host) = lock(&self.network.0).get_mut(&self.address)
             // Another may listen there meanwhile.

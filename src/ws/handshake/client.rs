@@ -5,8 +5,8 @@
 use crate::address;
 use crate::address::Address;
 use crate::event::{Outcome, Stage};
-use crate::fault::Ask;
-use crate::template::{Template, Values};
+use crate::fault::RequestEdit;
+use crate::template::{Template, TemplateValues};
 use crate::transport::tls_words;
 use crate::transport::tls_words::Asked;
 use crate::ws::frame;
@@ -35,7 +35,7 @@ const CHUNK: usize = 2048;
 const KEY: &str = "Sec-WebSocket-Key";
 const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
-/// Stand in a [`Form`] for what each attempt has of its own. Private use, planes 15 and 16: nobody's text.
+/// Stand in a [`RequestTemplate`] for what each attempt has of its own. Private use, planes 15 and 16: nobody's text.
 pub(crate) const CLIENT: &str = "\u{f0c11}";
 pub(crate) const ATTEMPT: &str = "\u{f0c12}";
 const OWN_KEY: &str = "\u{f0c13}";
@@ -52,7 +52,7 @@ pub(crate) struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// The request that RFC 6455 §4.1 asks for, with a new key. `path` stands in place of the address's, `query` is added to it.
-    pub(crate) fn new(address: &'a Address, path: Option<&'a Template>, query: Option<&Template>, values: &Values<'_>) -> Self {
+    pub(crate) fn new(address: &'a Address, path: Option<&'a Template>, query: Option<&Template>, values: &TemplateValues<'_>) -> Self {
         let mut path = path.unwrap_or(&address.path).fill(values);
         for (query, mark) in address.query.iter().chain(query).zip("?&".chars()) {
             path = Cow::Owned(format!("{path}{mark}{}", query.fill(values)));
@@ -66,9 +66,9 @@ impl<'a> Request<'a> {
         Request { path, fields, own_key: true }
     }
 
-    /// What stands in a [`Form`] for the values of each attempt.
-    pub(crate) fn marks() -> Values<'static> {
-        Values { client: CLIENT.into(), attempt: ATTEMPT.into() }
+    /// What stands in a [`RequestTemplate`] for the values of each attempt.
+    pub(crate) fn marks() -> TemplateValues<'static> {
+        TemplateValues { client: CLIENT.into(), attempt: ATTEMPT.into() }
     }
 
     /// Adds a field; one that the request has already is replaced.
@@ -98,7 +98,7 @@ impl<'a> Request<'a> {
     }
 
     /// Takes header fields out and puts others in.
-    fn edit(&mut self, ask: &'a Ask) {
+    fn edit(&mut self, ask: &'a RequestEdit) {
         self.fields.retain(|(name, _)| !ask.without.iter().any(|without| without.eq_ignore_ascii_case(name)));
         for (name, value) in &ask.with {
             // What is no header field is left out.
@@ -107,7 +107,7 @@ impl<'a> Request<'a> {
     }
 
     /// The request head and the frames behind it, masked with what follows from `mask`.
-    fn written(&self, ask: Option<&Ask>, mut mask: u32) -> Vec<u8> {
+    fn written(&self, ask: Option<&RequestEdit>, mut mask: u32) -> Vec<u8> {
         let method = ask.and_then(|ask| ask.method.as_deref()).unwrap_or("GET");
         let version = ask.and_then(|ask| ask.version.as_deref()).unwrap_or("HTTP/1.1");
         let mut bytes = Vec::with_capacity(512);
@@ -128,8 +128,8 @@ impl<'a> Request<'a> {
     }
 
     /// What an answer must have.
-    fn expects(&self, edited: bool) -> Expects {
-        Expects {
+    fn expects(&self, edited: bool) -> ResponseCheck {
+        ResponseCheck {
             accept: self.field(KEY).map(|key| derive_accept_key(key.as_bytes())),
             protocols: self.field(PROTOCOL).map(Into::into),
             extensions: self.field(EXTENSIONS).is_some(),
@@ -139,25 +139,25 @@ impl<'a> Request<'a> {
 }
 
 /// The values of an attempt.
-pub(crate) fn values(id: Id) -> Values<'static> {
-    Values { client: id.client.0.to_string().into(), attempt: id.connection.0.to_string().into() }
+pub(crate) fn values(id: Id) -> TemplateValues<'static> {
+    TemplateValues { client: id.client.0.to_string().into(), attempt: id.connection.0.to_string().into() }
 }
 
 /// What the opening requests of a cohort to one place have in common: text, with marks where each differs.
 #[derive(Debug)]
-pub(crate) struct Form {
+pub(crate) struct RequestTemplate {
     text: String,
     /// What stands for [`CREDENTIALS`], before its encoding hides where attempts differ.
     credentials: Option<Template>,
     /// Where the marks are, in order: first byte, which.
     marks: Vec<(usize, &'static str)>,
     /// As long as the key is each request's own.
-    expects: Expects,
+    expects: ResponseCheck,
 }
 
-impl Form {
+impl RequestTemplate {
     /// From a request with [`Request::marks`] for values, and the address that it goes to.
-    pub(crate) fn new(mut request: Request<'_>, address: &Address) -> Form {
+    pub(crate) fn new(mut request: Request<'_>, address: &Address) -> RequestTemplate {
         let own = request.own_key;
         if own {
             request.fields.iter_mut().filter(|(name, _)| *name == KEY).for_each(|(_, value)| *value = OWN_KEY.into());
@@ -169,11 +169,11 @@ impl Form {
         marks.sort_unstable();
         let mut expects = request.expects(false);
         expects.accept.take_if(|_| own);
-        Form { text, credentials: address.own_credentials().cloned(), marks, expects }
+        RequestTemplate { text, credentials: address.own_credentials().cloned(), marks, expects }
     }
 
     /// Appends the request of an attempt to `bytes`. What its answer must have.
-    pub(crate) fn fill(&self, id: Id, bytes: &mut Vec<u8>) -> Expects {
+    pub(crate) fn fill(&self, id: Id, bytes: &mut Vec<u8>) -> ResponseCheck {
         use std::io::Write;
         let mut expects = self.expects.clone();
         let mut at = 0;
@@ -210,7 +210,7 @@ fn own(text: &str, id: Id) -> String {
 
 /// What an answer must have to open the connection.
 #[derive(Clone, Debug)]
-pub(crate) struct Expects {
+pub(crate) struct ResponseCheck {
     /// The answer to the key; none where a fault took the key away.
     accept: Option<String>,
     /// Subprotocols that were offered.
@@ -221,7 +221,7 @@ pub(crate) struct Expects {
     edited: bool,
 }
 
-impl Expects {
+impl ResponseCheck {
     /// Whether an answer's head, if it is complete, opens the connection.
     fn judge(&self, head: &[u8]) -> Option<Result<(), Failure>> {
         let mut fields = [const { MaybeUninit::uninit() }; HEADERS_MAX];
@@ -244,7 +244,7 @@ impl Expects {
                 local: None,
             }));
         }
-        let Expects { accept, protocols, extensions, edited } = self;
+        let ResponseCheck { accept, protocols, extensions, edited } = self;
         let protocol = field(PROTOCOL).map(|_| words(PROTOCOL));
         // RFC 6455 §4.1, in the order of its list.
         let wrong = match () {
@@ -271,37 +271,37 @@ impl Expects {
 
 /// A request on its way.
 #[derive(Debug)]
-pub(crate) struct Asking {
+pub(crate) struct ClientHandshake {
     /// What the kernel has not taken of it.
     rest: Vec<u8>,
-    expects: Expects,
+    expects: ResponseCheck,
     /// Why it takes no more.
     cut: Option<io::Error>,
 }
 
-impl Asking {
+impl ClientHandshake {
     /// One of which nothing is sent.
-    pub(crate) fn new(rest: Vec<u8>, expects: Expects) -> Asking {
-        Asking { rest, expects, cut: None }
+    pub(crate) fn new(rest: Vec<u8>, expects: ResponseCheck) -> ClientHandshake {
+        ClientHandshake { rest, expects, cut: None }
     }
 
     /// A request as it is.
-    pub(crate) fn plain(request: &Request<'_>) -> Asking {
-        Asking::new(request.written(None, 0), request.expects(false))
+    pub(crate) fn plain(request: &Request<'_>) -> ClientHandshake {
+        ClientHandshake::new(request.written(None, 0), request.expects(false))
     }
 
     /// One of whose `bytes` the kernel took so many.
-    pub(crate) fn begun(bytes: &[u8], sent: io::Result<usize>, expects: Expects) -> Asking {
+    pub(crate) fn begun(bytes: &[u8], sent: io::Result<usize>, expects: ResponseCheck) -> ClientHandshake {
         match sent {
-            Ok(sent) => Asking { rest: bytes[sent..].to_vec(), expects, cut: None },
-            Err(error) => Asking { rest: Vec::new(), expects, cut: Some(error) },
+            Ok(sent) => ClientHandshake { rest: bytes[sent..].to_vec(), expects, cut: None },
+            Err(error) => ClientHandshake { rest: Vec::new(), expects, cut: Some(error) },
         }
     }
 
     /// A request as a fault wants it. `mask`: where masks of its frames begin.
-    pub(crate) fn edited<'a>(mut request: Request<'a>, ask: &'a Ask, mask: u32) -> Asking {
+    pub(crate) fn edited<'a>(mut request: Request<'a>, ask: &'a RequestEdit, mask: u32) -> ClientHandshake {
         request.edit(ask);
-        Asking::new(request.written(Some(ask), mask), request.expects(true))
+        ClientHandshake::new(request.written(Some(ask), mask), request.expects(true))
     }
 
     /// Sends what is left and takes the answer; frames behind its head stay in the tap.
@@ -381,19 +381,19 @@ mod tests {
 
     #[test]
     fn a_request_is_written_as_asked() {
-        let ask = |ask: Ask| {
+        let ask = |ask: RequestEdit| {
             let address = address("ws://h:1/a?b=c");
             let mut request = bare(&address);
             request.edit(&ask);
             request.written(Some(&ask), 1)
         };
-        let plain = ask(Ask::default());
+        let plain = ask(RequestEdit::default());
         assert!(plain.starts_with(b"GET /a?b=c HTTP/1.1\r\nHost: h:1\r\n") && plain.ends_with(b"\r\n\r\n"));
-        let post = ask(Ask { method: Some("POST".into()), version: Some("HTTP/1.0".into()), padding: 9, ..Ask::default() });
+        let post = ask(RequestEdit { method: Some("POST".into()), version: Some("HTTP/1.0".into()), padding: 9, ..RequestEdit::default() });
         assert!(post.starts_with(b"POST /a?b=c HTTP/1.0\r\n") && post.ends_with(b"\r\nX-Padding: xxxxxxxxx\r\n\r\n"));
-        let without = ask(Ask { without: vec!["sec-websocket-key".into()], ..Ask::default() });
+        let without = ask(RequestEdit { without: vec!["sec-websocket-key".into()], ..RequestEdit::default() });
         assert!(!String::from_utf8_lossy(&without).to_lowercase().contains("sec-websocket-key"));
-        let early = ask(Ask { early: vec![Frame::new(TEXT, "hi")], ..Ask::default() });
+        let early = ask(RequestEdit { early: vec![Frame::new(TEXT, "hi")], ..RequestEdit::default() });
         let frame = &early[early.len() - 8..];
         assert_eq!((frame[0], frame[1], frame[6] ^ frame[2], frame[7] ^ frame[3]), (0x81, 0x82, b'h', b'i'));
     }
@@ -427,7 +427,7 @@ mod tests {
         let mut request = Request::new(&address, None, Some(&query), &Request::marks());
         request.set("X-Id", format!("{CLIENT}/{ATTEMPT}")).expect("a field");
         request.set(PROTOCOL, format!("one, c{CLIENT}")).expect("a field");
-        let form = Form::new(request, &address);
+        let form = RequestTemplate::new(request, &address);
         let fill = || {
             let mut bytes = Vec::new();
             let expects = form.fill(ID, &mut bytes);
@@ -444,7 +444,7 @@ mod tests {
         assert_ne!(fill().0, text, "each has a key of its own");
         let mut fixed = bare(&address);
         fixed.set("sec-websocket-key", "mine").expect("a field");
-        let (mut bytes, form) = (Vec::new(), Form::new(fixed, &address));
+        let (mut bytes, form) = (Vec::new(), RequestTemplate::new(fixed, &address));
         assert_eq!(form.fill(ID, &mut bytes).accept, Some(derive_accept_key(b"mine")));
         assert!(String::from_utf8_lossy(&bytes).contains("\r\nSec-WebSocket-Key: mine\r\n"));
     }

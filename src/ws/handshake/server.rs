@@ -1,6 +1,6 @@
 //! The server's part of the opening handshake: read a request head, answer it with 101 or with a proper HTTP response.
 
-use crate::fault::{Answer, End};
+use crate::fault::{End, ResponseEdit};
 use crate::ws::frame_tap::Tap;
 use crate::ws::handshake::own_headers::{ID_HEADER, Id};
 use std::future::poll_fn;
@@ -112,7 +112,7 @@ impl Head {
 ///
 /// # Errors
 /// If the request was refused, the answer was cut, or TCP broke.
-pub(crate) async fn accept(tap: &mut Tap, head: &Head, answer: &Answer) -> io::Result<()> {
+pub(crate) async fn accept(tap: &mut Tap, head: &Head, answer: &ResponseEdit) -> io::Result<()> {
     let mut response = match create_response(&head.request) {
         Ok(response) => response,
         Err(error) => {
@@ -132,7 +132,7 @@ pub(crate) async fn accept(tap: &mut Tap, head: &Head, answer: &Answer) -> io::R
 }
 
 /// Takes header fields out and puts others in.
-fn edit(response: &mut Response<()>, answer: &Answer) {
+fn edit(response: &mut Response<()>, answer: &ResponseEdit) {
     let headers = response.headers_mut();
     for name in &answer.without {
         headers.remove(name.as_str());
@@ -202,7 +202,7 @@ fn phrase(status: u16) -> &'static str {
 ///
 /// # Errors
 /// If the connection did not survive it.
-pub(crate) async fn send(tap: &mut Tap, bytes: &[u8], answer: &Answer) -> io::Result<()> {
+pub(crate) async fn send(tap: &mut Tap, bytes: &[u8], answer: &ResponseEdit) -> io::Result<()> {
     let whole = answer.instead.as_deref().unwrap_or(bytes);
     let length = answer.cut.map_or(whole.len(), |(length, _)| whole.len().min(length as usize));
     let (size, interval) = answer.pieces.map_or((whole.len(), Duration::ZERO), |(size, interval)| (size.max(1) as usize, interval));

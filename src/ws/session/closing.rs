@@ -2,11 +2,11 @@
 
 use crate::close::{Cause, Ending, INVALID_PAYLOAD, Initiator, NO_STATUS, PROTOCOL_ERROR, TOO_BIG, TcpEnd, TlsEnd, reported};
 use crate::event::Closing;
-use crate::fault::{CloseAck, End, Gate, Side, Step};
+use crate::fault::{CloseAck, ConnectionEffects, End, InjectionStep, Side};
 use crate::plan::Firing;
 use crate::ws::connection::{Connection, Incoming};
-use crate::ws::frame::Answer;
-use crate::ws::session::{DEAD_PATH, Happening, LINGER, Session, State, after, other};
+use crate::ws::frame::CloseAnswer;
+use crate::ws::session::{DEAD_PATH, LINGER, Session, SessionEvent, SessionState, after, other};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Waker};
@@ -15,13 +15,13 @@ use tokio::io::AsyncWrite;
 use tokio::time::{Instant, timeout};
 
 impl Session {
-    pub(crate) fn incoming(&mut self, incoming: Incoming) -> Option<Happening> {
+    pub(crate) fn incoming(&mut self, incoming: Incoming) -> Option<SessionEvent> {
         match incoming {
             Incoming::Message(message) => {
-                if matches!(self.state, State::HalfClosed { .. }) {
+                if matches!(self.state, SessionState::HalfClosed { .. }) {
                     self.bytes_after += message.len() as u64;
                 }
-                self.look_at_message().or(Some(Happening::Message(message)))
+                self.look_at_message().or(Some(SessionEvent::Message(message)))
             }
             Incoming::Ping(payload) => self.pinged(&payload),
             Incoming::Pong(payload) => self.pong(&payload),
@@ -31,19 +31,19 @@ impl Session {
         }
     }
 
-    pub(crate) fn peer_closed(&mut self) -> Option<Happening> {
+    pub(crate) fn peer_closed(&mut self) -> Option<SessionEvent> {
         self.initiator.get_or_insert(other(self.side));
         self.first_close.get_or_insert(Instant::now());
         match self.state {
             // The steps that wait end TCP.
-            State::CloseSent { .. } if self.step_deadline().is_some() => {
+            SessionState::CloseSent { .. } if self.step_deadline().is_some() => {
                 self.second_close.get_or_insert(Instant::now());
                 None
             }
-            State::CloseSent { .. } => self.handshake_complete(),
-            State::HalfClosed { .. } => None,
-            State::Open if self.will(|step| matches!(step, Step::Close { .. })) => {
-                self.state = State::Crossing;
+            SessionState::CloseSent { .. } => self.handshake_complete(),
+            SessionState::HalfClosed { .. } => None,
+            SessionState::Open if self.will(|step| matches!(step, InjectionStep::Close { .. })) => {
+                self.state = SessionState::Crossing;
                 None
             }
             _ => match self.gate().map_or(CloseAck::Prompt, |gate| gate.close_ack) {
@@ -54,14 +54,14 @@ impl Session {
                     self.handshake_complete().or(fault.map(told))
                 }
                 CloseAck::Delayed(delay) => {
-                    self.state = State::AnswerDue { at: Instant::now() + delay };
+                    self.state = SessionState::AnswerDue { at: Instant::now() + delay };
                     self.announce_first(|gate| gate.close_ack != CloseAck::Prompt).map(told)
                 }
                 CloseAck::Never(end) => {
-                    self.state = State::Withholding;
+                    self.state = SessionState::Withholding;
                     let fault = self.announce_first(|gate| gate.close_ack != CloseAck::Prompt);
                     if let (Some(fault), End::Fin | End::Rst) = (fault, end) {
-                        self.faults().then(fault, Step::End(end));
+                        self.faults().then(fault, InjectionStep::End(end));
                     }
                     fault.map(told)
                 }
@@ -70,23 +70,23 @@ impl Session {
     }
 
     /// Answers the peer's Close frame.
-    pub(crate) fn answer(&mut self) -> Option<Happening> {
+    pub(crate) fn answer(&mut self) -> Option<SessionEvent> {
         let frame = self.connection().close_frame().cloned()?;
         match frame.answer {
-            Answer::Echo if frame.code == NO_STATUS => self.connection().queue_close(None, ""),
-            Answer::Echo => self.connection().queue_close(Some(frame.code), &frame.reason),
-            Answer::Fail(code) => self.connection().queue_close(Some(code), ""),
+            CloseAnswer::Echo if frame.code == NO_STATUS => self.connection().queue_close(None, ""),
+            CloseAnswer::Echo => self.connection().queue_close(Some(frame.code), &frame.reason),
+            CloseAnswer::Fail(code) => self.connection().queue_close(Some(code), ""),
         }
         self.handshake_complete()
     }
 
     /// Close frames are out both ways: the server ends TCP, the client waits for it to.
-    pub(crate) fn handshake_complete(&mut self) -> Option<Happening> {
+    pub(crate) fn handshake_complete(&mut self) -> Option<SessionEvent> {
         let now = Instant::now();
         self.second_close.get_or_insert(now);
-        if self.will(|step| matches!(step, Step::End(_))) {
+        if self.will(|step| matches!(step, InjectionStep::End(_))) {
             // A step that waits ends TCP.
-            self.state = State::HoldingTcp { until: now + DEAD_PATH };
+            self.state = SessionState::HoldingTcp { until: now + DEAD_PATH };
             return None;
         }
         let hold = self.gate().map_or(Duration::ZERO, |gate| gate.hold_tcp);
@@ -94,15 +94,18 @@ impl Session {
         if self.side == Side::Server && hold.is_zero() {
             return self.end_own_direction().or(announced.map(told));
         }
-        self.state =
-            if hold.is_zero() { State::FinAwaited { until: after(now, self.limits.fin) } } else { State::HoldingTcp { until: now + hold } };
+        self.state = if hold.is_zero() {
+            SessionState::FinAwaited { until: after(now, self.limits.fin) }
+        } else {
+            SessionState::HoldingTcp { until: now + hold }
+        };
         announced.map(told)
     }
 
     /// Our FIN goes out, behind our Close frame; then the peer's is awaited.
-    pub(crate) fn end_own_direction(&mut self) -> Option<Happening> {
+    pub(crate) fn end_own_direction(&mut self) -> Option<SessionEvent> {
         self.say_goodbye();
-        self.state = State::FinAwaited { until: after(Instant::now(), self.limits.fin) };
+        self.state = SessionState::FinAwaited { until: after(Instant::now(), self.limits.fin) };
         None
     }
 
@@ -113,7 +116,7 @@ impl Session {
     }
 
     /// The peer broke the protocol: Close with the RFC's code, FIN, drained (RFC 6455 §7.1.7).
-    pub(crate) fn fail(&mut self, code: u16) -> Happening {
+    pub(crate) fn fail(&mut self, code: u16) -> SessionEvent {
         self.initiator.get_or_insert(self.side);
         self.connection().queue_close(Some(code), "");
         self.flush_now();
@@ -121,8 +124,8 @@ impl Session {
     }
 
     /// TCP ended on the peer's part.
-    pub(crate) fn peer_ended(&mut self) -> Option<Happening> {
-        let held = matches!(self.state, State::HoldingTcp { .. }) || self.step_deadline().is_some();
+    pub(crate) fn peer_ended(&mut self) -> Option<SessionEvent> {
+        let held = matches!(self.state, SessionState::HoldingTcp { .. }) || self.step_deadline().is_some();
         let end = self.connection().link().end();
         if held && end != TcpEnd::Rst {
             // After an end of TLS alone that of TCP is still to come.
@@ -147,15 +150,15 @@ impl Session {
     }
 
     /// TLS ended, and TCP has not: nothing can be read any more. This side ends its direction too, and sees what TCP does.
-    fn tls_ended(&mut self) -> Option<Happening> {
+    fn tls_ended(&mut self) -> Option<SessionEvent> {
         if matches!(self.connection().tls_end(), None | Some(TlsEnd::None | TlsEnd::Sent(_))) {
             // This side could not read what came: it fails the connection, its alert is out.
             return Some(self.end_locally(End::Fin, TcpEnd::Local));
         }
         self.initiator.get_or_insert(other(self.side));
         self.say_goodbye();
-        if !matches!(self.state, State::FinAwaited { .. }) {
-            self.state = State::FinAwaited { until: after(Instant::now(), self.limits.fin) };
+        if !matches!(self.state, SessionState::FinAwaited { .. }) {
+            self.state = SessionState::FinAwaited { until: after(Instant::now(), self.limits.fin) };
         }
         None
     }
@@ -171,7 +174,7 @@ impl Session {
     }
 
     /// This side ends TCP now. What is left of the socket lingers in a task of its own, bounded.
-    pub(crate) fn end_locally(&mut self, end: End, tcp_end: TcpEnd) -> Happening {
+    pub(crate) fn end_locally(&mut self, end: End, tcp_end: TcpEnd) -> SessionEvent {
         self.initiator.get_or_insert(self.side);
         // Of a stream that is not over nobody knows where it would have ended.
         let tls_over = !matches!(self.connection().tls_end(), None | Some(TlsEnd::None));
@@ -184,7 +187,7 @@ impl Session {
                 End::Rst if !connection.link().discards_writes() => connection.link_mut().reset(),
                 // A dead path, of another fault, carries no RST either.
                 End::Rst | End::Silent => {
-                    connection.link_mut().die();
+                    connection.link_mut().blackhole();
                     tokio::spawn(async move {
                         let _ = timeout(DEAD_PATH, poll_fn(|cx| connection.poll_drain(cx))).await;
                     });
@@ -217,14 +220,14 @@ impl Session {
         happening
     }
 
-    pub(crate) fn ended(&mut self, tcp_end: TcpEnd, mid_frame: bool, by_path: bool) -> Happening {
-        self.state = State::Ended;
+    pub(crate) fn ended(&mut self, tcp_end: TcpEnd, mid_frame: bool, by_path: bool) -> SessionEvent {
+        self.state = SessionState::Ended;
         let connection = self.connection();
         let frame = connection.close_frame().cloned();
         let after_close = frame.as_ref().map_or(0, |_| connection.tap().after_close());
         let wire_sent = connection.wire_sent();
         let wire_received = frame.as_ref().map(|frame| frame.code);
-        let valid = frame.as_ref().is_some_and(|frame| frame.answer == Answer::Echo);
+        let valid = frame.as_ref().is_some_and(|frame| frame.answer == CloseAnswer::Echo);
         let code = if valid { reported(wire_received) } else { reported(None) };
         // One side failed the connection over what it was sent (RFC 6455 §7.1.7), or there is no word at all.
         let violation = |code: Option<u16>| matches!(code, Some(PROTOCOL_ERROR | INVALID_PAYLOAD | TOO_BIG));
@@ -256,7 +259,7 @@ impl Session {
         };
         let ack = |first: Instant| self.second_close.map(|second| second - first);
         let closing = self.first_close.map(|first| Closing { ack: ack(first), total: first.elapsed() });
-        Happening::Ended { ending: Box::new(ending), closing }
+        SessionEvent::Ended { ending: Box::new(ending), closing }
     }
 
     /// The fault that damaged bytes of this connection, where that may have `ended` it, or that meddled with frames of its messages, where
@@ -264,7 +267,7 @@ impl Session {
     fn damager(&self, ended: bool, judged: bool) -> Option<u16> {
         let (connection, faults) = (self.connection.as_ref()?, self.faults.as_ref()?);
         let (bytes, frames) = (ended && connection.link().damaged() > 0, judged && connection.tap_ref().meddled() > 0);
-        let did = |gate: &Gate| bytes && gate.damages_bytes() || frames && gate.meddles();
+        let did = |gate: &ConnectionEffects| bytes && gate.damages_bytes() || frames && gate.meddles();
         faults.active.iter().find(|(_, gate)| did(gate)).map(|(firing, _)| firing.fault)
     }
 }
@@ -276,13 +279,13 @@ fn goodbye(connection: &mut Connection) {
 }
 
 /// The fault acts.
-fn told(firing: Firing) -> Happening {
-    Happening::Injected(firing.fault)
+fn told(firing: Firing) -> SessionEvent {
+    SessionEvent::Injected(firing.fault)
 }
 
 /// Hands out what still waits on a shaped path, and then drains what comes, for `limit` at most.
 async fn linger(mut connection: Box<Connection>, limit: Duration) {
-    let owed = connection.link().owes().min(DEAD_PATH) + LINGER;
-    let _ = timeout(owed, poll_fn(|cx| connection.link_mut().poll_paid(cx))).await;
+    let owed = connection.link().queued_delay().min(DEAD_PATH) + LINGER;
+    let _ = timeout(owed, poll_fn(|cx| connection.link_mut().poll_drained(cx))).await;
     let _ = timeout(limit, poll_fn(|cx| connection.poll_drain(cx))).await;
 }

@@ -1,28 +1,28 @@
 //! What faults do to a session: gates, steps, and what a connection may have enough of.
 
 use crate::close::{Cause, TcpEnd};
-use crate::fault::{CLOSE, End, Flow, Frame, Gate, HowEnough, Step};
+use crate::fault::{CLOSE, ConnectionEffects, End, Flow, Frame, HowEnough, InjectionStep};
 use crate::plan::Firing;
 use crate::ws::session::injected::{Faults, Flooding, Pause, Script, Watch};
-use crate::ws::session::mailbox::{Command, Dose};
-use crate::ws::session::{Happening, STEP_FLUSH, STEP_RATE, Session, State, after};
+use crate::ws::session::mailbox::{FiredInjection, SessionCommand};
+use crate::ws::session::{STEP_FLUSH, STEP_RATE, Session, SessionEvent, SessionState, after};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 impl Session {
-    pub(crate) fn command(&mut self, command: Command) -> Option<Happening> {
+    pub(crate) fn command(&mut self, command: SessionCommand) -> Option<SessionEvent> {
         match command {
-            Command::Due(due) => Some(Happening::Due(due)),
-            Command::Inject(dose) => self.inject(&dose),
-            Command::Revert(firing) => self.revert(firing),
-            Command::Close { fault, code, reason } => {
-                if self.state != State::Open {
+            SessionCommand::Due(due) => Some(SessionEvent::Due(due)),
+            SessionCommand::Inject(dose) => self.inject(&dose),
+            SessionCommand::Revert(firing) => self.revert(firing),
+            SessionCommand::Close { fault, code, reason } => {
+                if self.state != SessionState::Open {
                     return None;
                 }
                 // A process ends but once at a time: which of its firings it is makes no difference here.
-                self.faults().then(Firing { fault, number: 0 }, Step::Close { code: Some(code), reason: reason.to_string() });
-                Some(Happening::Injected(fault))
+                self.faults().then(Firing { fault, number: 0 }, InjectionStep::Close { code: Some(code), reason: reason.to_string() });
+                Some(SessionEvent::Injected(fault))
             }
         }
     }
@@ -31,11 +31,11 @@ impl Session {
         self.faults.get_or_insert_default()
     }
 
-    pub(crate) fn gate(&self) -> Option<&Gate> {
+    pub(crate) fn gate(&self) -> Option<&ConnectionEffects> {
         self.faults.as_ref().map(|faults| &faults.gate)
     }
 
-    pub(crate) fn inject(&mut self, dose: &Arc<Dose>) -> Option<Happening> {
+    pub(crate) fn inject(&mut self, dose: &Arc<FiredInjection>) -> Option<SessionEvent> {
         let faults = self.faults();
         // Only those with something left are asked about.
         faults.announced.retain(|firing| faults.active.iter().any(|(of, _)| of == firing));
@@ -44,7 +44,7 @@ impl Session {
         }
         faults.floods.extend(dose.gate.ping_flood.iter().map(|flood| Flooding::new(dose.firing, flood.clone())));
         // A fault whose first step is a wait acts after it.
-        let steps_now = Step::act_at_once(&dose.steps);
+        let steps_now = InjectionStep::act_at_once(&dose.steps);
         if !dose.steps.is_empty() {
             let (steps, told) = (dose.steps.iter().cloned().collect(), steps_now || dose.quiet);
             faults.scripts.push(Script { firing: dose.firing, steps, told, pause: None });
@@ -55,7 +55,7 @@ impl Session {
     }
 
     /// Begins to watch what the connection may have enough of.
-    pub(crate) fn watch(&mut self, dose: &Dose) {
+    pub(crate) fn watch(&mut self, dose: &FiredInjection) {
         let ((seed, number), opened) = (self.origin, self.opened);
         for enough in &dose.gate.enough {
             let random = seed.stream(&format!("connection/{number}/enough/{}", dose.firing.fault));
@@ -65,30 +65,32 @@ impl Session {
     }
 
     /// Ends the connection if it has had enough.
-    pub(crate) fn look(&mut self) -> Option<Happening> {
-        let Session { faults: Some(faults), connection: Some(connection), state: State::Open, .. } = self else { return None };
+    pub(crate) fn look(&mut self) -> Option<SessionEvent> {
+        let Session { faults: Some(faults), connection: Some(connection), state: SessionState::Open, .. } = self else { return None };
         let now = Instant::now();
         let index = faults.watches.iter_mut().position(|watch| watch.is_enough(connection, now))?;
         self.enough(index)
     }
 
     /// Ends the connection if the message that came is one too many.
-    pub(crate) fn look_at_message(&mut self) -> Option<Happening> {
-        let Session { faults: Some(faults), state: State::Open, .. } = self else { return None };
+    pub(crate) fn look_at_message(&mut self) -> Option<SessionEvent> {
+        let Session { faults: Some(faults), state: SessionState::Open, .. } = self else { return None };
         let mut watches = faults.watches.iter_mut();
         let index = watches.position(|watch| watch.enough.chance > 0.0 && watch.random.unit() < watch.enough.chance)?;
         self.enough(index)
     }
 
-    fn enough(&mut self, index: usize) -> Option<Happening> {
+    fn enough(&mut self, index: usize) -> Option<SessionEvent> {
         let faults = self.faults();
         let watch = faults.watches.swap_remove(index);
         let firing = watch.firing;
         match watch.enough.how {
-            HowEnough::End(end) => faults.then(firing, Step::End(end)),
-            HowEnough::Close(code) => faults.then(firing, Step::Close { code: Some(code), reason: String::new() }),
+            HowEnough::End(end) => faults.then(firing, InjectionStep::End(end)),
+            HowEnough::Close(code) => faults.then(firing, InjectionStep::Close { code: Some(code), reason: String::new() }),
             HowEnough::Silence => {
-                faults.active.push((firing, Gate { read: Flow::Discard, write: Flow::Discard, ..Gate::default() }));
+                faults
+                    .active
+                    .push((firing, ConnectionEffects { read: Flow::Discard, write: Flow::Discard, ..ConnectionEffects::default() }));
                 self.apply_gates();
             }
         }
@@ -100,17 +102,17 @@ impl Session {
     fn cap_bytes(&mut self) {
         let limits = self.faults.iter().flat_map(|faults| &faults.watches);
         let cap = limits.filter_map(|watch| Some(watch.bytes.saturating_add(watch.enough.bytes?))).min();
-        self.connection().link_mut().set_cap(cap.unwrap_or(u64::MAX));
+        self.connection().link_mut().set_byte_limit(cap.unwrap_or(u64::MAX));
     }
 
     /// The fault acts: told once for each firing, even if its gate has something to do later.
-    pub(crate) fn announce(&mut self, firing: Firing) -> Option<Happening> {
+    pub(crate) fn announce(&mut self, firing: Firing) -> Option<SessionEvent> {
         self.faults().announced.push(firing);
-        Some(Happening::Injected(firing.fault))
+        Some(SessionEvent::Injected(firing.fault))
     }
 
     /// A gate without flow acts when it first changes something.
-    pub(crate) fn announce_first(&mut self, which: impl Fn(&Gate) -> bool) -> Option<Firing> {
+    pub(crate) fn announce_first(&mut self, which: impl Fn(&ConnectionEffects) -> bool) -> Option<Firing> {
         let faults = self.faults.as_mut()?;
         let firing = faults.active.iter().find(|(firing, gate)| which(gate) && !faults.announced.contains(firing))?.0;
         faults.announced.push(firing);
@@ -120,7 +122,7 @@ impl Session {
     pub(crate) fn apply_gates(&mut self) {
         let gate = {
             let faults = self.faults();
-            faults.gate = faults.active.iter().fold(Gate::default(), |all, (_, gate)| all.and(gate));
+            faults.gate = faults.active.iter().fold(ConnectionEffects::default(), |all, (_, gate)| all.and(gate));
             faults.gate.clone()
         };
         let (seed, number) = self.origin;
@@ -141,7 +143,7 @@ impl Session {
     }
 
     /// A firing is over: what others have left on this connection stays.
-    pub(crate) fn revert(&mut self, firing: Firing) -> Option<Happening> {
+    pub(crate) fn revert(&mut self, firing: Firing) -> Option<SessionEvent> {
         let faults = self.faults.as_mut()?;
         let own = |of: &Firing| *of == firing;
         let hit = faults.active.iter().any(|(of, _)| own(of));
@@ -161,7 +163,7 @@ impl Session {
             beat.awaited = beat.awaited.map(|_| Instant::now());
         }
         if reset {
-            self.faults().then(firing, Step::End(End::Rst));
+            self.faults().then(firing, InjectionStep::End(End::Rst));
         }
         None
     }
@@ -170,12 +172,12 @@ impl Session {
     pub(crate) fn dead_by(&self) -> Vec<Firing> {
         let Some(faults) = &self.faults else { return Vec::new() };
         let gates = faults.active.iter().filter(|(_, gate)| gate.write == Flow::Discard).map(|(firing, _)| *firing);
-        let silent = |script: &&Script| matches!(script.steps.front(), Some(Step::End(End::Silent)));
+        let silent = |script: &&Script| matches!(script.steps.front(), Some(InjectionStep::End(End::Silent)));
         gates.chain(faults.scripts.iter().filter(silent).map(|script| script.firing)).collect()
     }
 
     /// Whether a step of this sort is still to be carried out.
-    pub(crate) fn will(&self, which: impl Fn(&Step) -> bool) -> bool {
+    pub(crate) fn will(&self, which: impl Fn(&InjectionStep) -> bool) -> bool {
         self.faults.as_ref().is_some_and(|faults| faults.scripts.iter().flat_map(|script| &script.steps).any(which))
     }
 
@@ -185,7 +187,7 @@ impl Session {
     }
 
     /// Carries out the steps of injections that are due; those of one do not wait for those of another.
-    pub(crate) fn carry_out(&mut self) -> Option<Happening> {
+    pub(crate) fn carry_out(&mut self) -> Option<SessionEvent> {
         if self.asleep() {
             return None;
         }
@@ -205,7 +207,7 @@ impl Session {
     }
 
     /// The next step of a script, unless it pauses.
-    fn go_on(&mut self, index: usize) -> Option<Happening> {
+    fn go_on(&mut self, index: usize) -> Option<SessionEvent> {
         let (now, flushed) = (Instant::now(), self.connection().is_flushed());
         let script = &mut self.faults().scripts[index];
         if script.pause.as_ref().is_some_and(|pause| !pause.is_over(now, flushed)) {
@@ -213,37 +215,39 @@ impl Session {
         }
         let waited = script.pause.take().is_some();
         let (firing, fault) = (script.firing, script.firing.fault);
-        if !script.told && !matches!(script.steps.front(), None | Some(Step::Wait(_))) {
+        if !script.told && !matches!(script.steps.front(), None | Some(InjectionStep::Wait(_))) {
             script.told = true;
             return self.announce(firing);
         }
         match script.steps.pop_front()? {
-            Step::Wait(time) => script.pause = Some(Pause { until: now + time, unless_flushed: false }),
-            Step::Close { code, reason } if self.state == State::Crossing => {
+            InjectionStep::Wait(time) => script.pause = Some(Pause { until: now + time, unless_flushed: false }),
+            InjectionStep::Close { code, reason } if self.state == SessionState::Crossing => {
                 self.cause.get_or_insert(Cause::Fault(fault));
                 self.connection().queue_close(code, &reason);
                 return self.handshake_complete();
             }
-            Step::Close { code, reason } => self.close(Cause::Fault(fault), code, &reason),
-            Step::Frames(frames) => {
+            InjectionStep::Close { code, reason } => self.close(Cause::Fault(fault), code, &reason),
+            InjectionStep::Frames(frames) => {
                 self.send_frames(fault, &frames);
                 self.pause_for_flush(index);
             }
-            step @ Step::HalfClose { .. } if !flushed && !waited => {
+            step @ InjectionStep::HalfClose { .. } if !flushed && !waited => {
                 self.faults().scripts[index].steps.push_front(step);
                 self.pause_for_flush(index);
             }
-            Step::HalfClose { keep_reading } => {
+            InjectionStep::HalfClose { keep_reading } => {
                 self.cause.get_or_insert(Cause::Fault(fault));
                 self.initiator.get_or_insert(self.side);
                 // Fails only where the peer's RST is on its way; reading tells.
                 let _ = self.connection().link_mut().finish();
-                self.state = State::HalfClosed { until: after(now, keep_reading) };
+                self.state = SessionState::HalfClosed { until: after(now, keep_reading) };
             }
-            Step::End(End::Fin) if self.second_close.is_some() && self.peer_done => return Some(self.ended(TcpEnd::Fin, false, false)),
+            InjectionStep::End(End::Fin) if self.second_close.is_some() && self.peer_done => {
+                return Some(self.ended(TcpEnd::Fin, false, false));
+            }
             // The peer answered meanwhile: this is the usual end of a closing handshake.
-            Step::End(End::Fin) if self.second_close.is_some() => drop(self.end_own_direction()),
-            Step::End(end) => {
+            InjectionStep::End(End::Fin) if self.second_close.is_some() => drop(self.end_own_direction()),
+            InjectionStep::End(end) => {
                 self.cause.get_or_insert(Cause::Fault(fault));
                 let tcp_end = match end {
                     End::Silent => TcpEnd::None,
@@ -252,7 +256,7 @@ impl Session {
                 };
                 return Some(self.end_locally(end, tcp_end));
             }
-            Step::Switch { gap } => {
+            InjectionStep::Switch { gap } => {
                 self.cause.get_or_insert(Cause::Fault(fault));
                 self.back = Some(gap);
                 return Some(self.end_locally(End::Silent, TcpEnd::None));
@@ -278,12 +282,12 @@ impl Session {
             self.connection().queue_frame(frame);
         }
         self.provoked = Some(fault);
-        if self.state == State::Open && frames.iter().any(|frame| frame.opcode == CLOSE) {
+        if self.state == SessionState::Open && frames.iter().any(|frame| frame.opcode == CLOSE) {
             let now = Instant::now();
             self.cause.get_or_insert(Cause::Fault(fault));
             self.initiator.get_or_insert(self.side);
             self.first_close.get_or_insert(now);
-            self.state = State::CloseSent { until: after(now, self.limits.close) };
+            self.state = SessionState::CloseSent { until: after(now, self.limits.close) };
         }
     }
 
@@ -296,11 +300,11 @@ impl Session {
     fn wake_after(&mut self, slept: Duration) {
         self.slept += slept;
         match &mut self.state {
-            State::CloseSent { until } | State::FinAwaited { until } | State::HalfClosed { until } => {
+            SessionState::CloseSent { until } | SessionState::FinAwaited { until } | SessionState::HalfClosed { until } => {
                 *until = until.map(|until| until + slept);
             }
-            State::AnswerDue { at: until } | State::HoldingTcp { until } => *until += slept,
-            State::Open | State::Crossing | State::Withholding | State::Ended => {}
+            SessionState::AnswerDue { at: until } | SessionState::HoldingTcp { until } => *until += slept,
+            SessionState::Open | SessionState::Crossing | SessionState::Withholding | SessionState::Ended => {}
         }
         if let Some(beat) = &mut self.heartbeat {
             beat.next += slept;

@@ -4,7 +4,7 @@ use crate::close::{Cause, Deadline, TcpEnd};
 use crate::fault::{End, Frame, PING, PONG, Payload};
 use crate::plan::Firing;
 use crate::ws::session::injected::Flooding;
-use crate::ws::session::{Happening, Session, State};
+use crate::ws::session::{Session, SessionEvent, SessionState};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
@@ -17,7 +17,7 @@ const HEADER: u64 = 14;
 
 impl Session {
     /// The peer's ping: the pong went out, or a fault has it.
-    pub(crate) fn pinged(&mut self, ping: &[u8]) -> Option<Happening> {
+    pub(crate) fn pinged(&mut self, ping: &[u8]) -> Option<SessionEvent> {
         self.flush_now();
         let told = self.pong_swallowed();
         let gate = self.gate().filter(|gate| gate.alters_pongs() && !gate.drop_pongs);
@@ -34,7 +34,7 @@ impl Session {
             }
             late.insert(late.partition_point(|(other, _)| *other <= at), (at, payload));
         }
-        told.map(|firing| Happening::Injected(firing.fault))
+        told.map(|firing| SessionEvent::Injected(firing.fault))
     }
 
     /// The fault whose gate swallowed the pong just answered: told once each.
@@ -49,17 +49,17 @@ impl Session {
         self.announce_first(|gate| gate.drop_pongs || gate.alters_pongs())
     }
 
-    pub(crate) fn pong(&mut self, payload: &Bytes) -> Option<Happening> {
+    pub(crate) fn pong(&mut self, payload: &Bytes) -> Option<SessionEvent> {
         let beat = self.heartbeat.as_mut()?;
         let sent = beat.awaited.filter(|_| payload.as_ref() == beat.count.to_be_bytes())?;
         beat.awaited = None;
         beat.next = (sent + beat.every).max(Instant::now());
-        Some(Happening::Pong(sent.elapsed()))
+        Some(SessionEvent::Pong(sent.elapsed()))
     }
 
     /// Whether late pongs and floods go out now: no frame follows our Close frame, and a blocked kernel takes no more.
     fn may_ping(&self) -> bool {
-        self.state == State::Open && !self.asleep() && self.connection.as_ref().is_some_and(|connection| connection.is_flushed())
+        self.state == SessionState::Open && !self.asleep() && self.connection.as_ref().is_some_and(|connection| connection.is_flushed())
     }
 
     /// When the next late pong or ping of a flood is due.
@@ -93,14 +93,14 @@ impl Session {
     pub(crate) fn beat_deadline(&self) -> Option<Instant> {
         // A process that hangs has no heartbeat either, whatever else is wrong with its path.
         let hangs = self.faults.iter().flat_map(|faults| &faults.active).any(|(_, gate)| gate.hangs());
-        let beat = self.heartbeat.as_ref().filter(|_| self.state == State::Open && !hangs)?;
+        let beat = self.heartbeat.as_ref().filter(|_| self.state == SessionState::Open && !hangs)?;
         Some(match beat.awaited {
             Some(sent) => sent + beat.timeout,
             None => beat.next,
         })
     }
 
-    pub(crate) fn beat(&mut self, now: Instant) -> Option<Happening> {
+    pub(crate) fn beat(&mut self, now: Instant) -> Option<SessionEvent> {
         let beat = self.heartbeat.as_mut()?;
         if beat.awaited.is_some() {
             self.cause.get_or_insert(Cause::Deadline(Deadline::Pong));

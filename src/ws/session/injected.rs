@@ -1,6 +1,6 @@
 //! What faults have left on a session: gates, the steps to come, what it may have enough of, and floods.
 
-use crate::fault::{Enough, Flood, Gate, Since, Step};
+use crate::fault::{ConnectionEffects, EffectLimit, Flood, InjectionStep, Since};
 use crate::plan::Firing;
 use crate::seed::Stream;
 use crate::ws::connection::Connection;
@@ -11,8 +11,8 @@ use tokio::time::Instant;
 /// What faults have left on this connection; boxed when the first one comes.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
-    pub(crate) active: Vec<(Firing, Gate)>,
-    pub(crate) gate: Gate,
+    pub(crate) active: Vec<(Firing, ConnectionEffects)>,
+    pub(crate) gate: ConnectionEffects,
     pub(crate) scripts: Vec<Script>,
     pub(crate) watches: Vec<Watch>,
     pub(crate) announced: Vec<Firing>,
@@ -26,7 +26,7 @@ pub(crate) struct Faults {
 
 impl Faults {
     /// A step of a fault that has been told already.
-    pub(crate) fn then(&mut self, firing: Firing, step: Step) {
+    pub(crate) fn then(&mut self, firing: Firing, step: InjectionStep) {
         self.scripts.push(Script { firing, steps: [step].into(), told: true, pause: None });
     }
 }
@@ -35,7 +35,7 @@ impl Faults {
 #[derive(Debug)]
 pub(crate) struct Script {
     pub(super) firing: Firing,
-    pub(super) steps: VecDeque<Step>,
+    pub(super) steps: VecDeque<InjectionStep>,
     /// The owner knows that the fault acts.
     pub(super) told: bool,
     pub(super) pause: Option<Pause>,
@@ -55,11 +55,11 @@ impl Pause {
     }
 }
 
-/// An [`Enough`] being watched.
+/// An [`EffectLimit`] being watched.
 #[derive(Debug)]
 pub(crate) struct Watch {
     pub(super) firing: Firing,
-    pub(super) enough: Enough,
+    pub(super) enough: EffectLimit,
     /// When `time` is over.
     pub(super) over: Option<Instant>,
     pub(super) bytes: u64,
@@ -71,7 +71,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(firing: Firing, enough: Enough, opened: Instant, connection: &mut Connection, mut random: Stream) -> Self {
+    pub(super) fn new(firing: Firing, enough: EffectLimit, opened: Instant, connection: &mut Connection, mut random: Stream) -> Self {
         let now = Instant::now();
         let since = if enough.since == Since::Open { opened } else { now };
         let over = enough.time.map(|time| since + time + enough.jitter.mul_f64(random.unit()));

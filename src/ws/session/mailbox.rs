@@ -2,7 +2,7 @@
 //!
 //! One mailbox per client or server connection; an idle one is a few words of memory.
 
-use crate::fault::{Gate, Step};
+use crate::fault::{ConnectionEffects, InjectionStep};
 use crate::plan::Firing;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -13,13 +13,13 @@ use tokio::time::Instant;
 
 /// A fault as it reaches a connection.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Dose {
+pub(crate) struct FiredInjection {
     /// Which firing of which fault.
     pub firing: Firing,
     /// Holds until reverted.
-    pub gate: Gate,
+    pub gate: ConnectionEffects,
     /// Carried out once.
-    pub steps: Vec<Step>,
+    pub steps: Vec<InjectionStep>,
     /// Another dose of the same injection tells when it acts.
     #[serde(default)]
     pub quiet: bool,
@@ -27,11 +27,11 @@ pub(crate) struct Dose {
 
 /// Something to do.
 #[derive(Clone, Debug)]
-pub(crate) enum Command {
+pub(crate) enum SessionCommand {
     /// A message of this side was due at this offset.
     Due(Duration),
     /// A fault selected this connection.
-    Inject(Arc<Dose>),
+    Inject(Arc<FiredInjection>),
     /// A firing of a fault is over.
     Revert(Firing),
     /// The server shuts down gracefully: close with this code and reason, on behalf of a fault.
@@ -54,22 +54,22 @@ struct Inner {
     /// A message that was due when there was nothing else to do: nearly all that ever comes needs no memory beside this.
     due: Option<Duration>,
     /// What came after it.
-    queue: VecDeque<Command>,
+    queue: VecDeque<SessionCommand>,
     waker: Option<Waker>,
     /// When the first Close frame of the connection was sent or came, and when the one that answers it.
     closing: Option<Box<(Instant, Option<Instant>)>>,
 }
 
 impl Inner {
-    fn push(&mut self, command: Command) {
+    fn push(&mut self, command: SessionCommand) {
         match command {
-            Command::Due(due) if self.due.is_none() && self.queue.is_empty() => self.due = Some(due),
+            SessionCommand::Due(due) if self.due.is_none() && self.queue.is_empty() => self.due = Some(due),
             command => self.queue.push_back(command),
         }
     }
 
-    fn pop(&mut self) -> Option<Command> {
-        self.due.take().map(Command::Due).or_else(|| self.queue.pop_front())
+    fn pop(&mut self) -> Option<SessionCommand> {
+        self.due.take().map(SessionCommand::Due).or_else(|| self.queue.pop_front())
     }
 }
 
@@ -90,7 +90,7 @@ impl Control {
     }
 
     /// Puts a command in and wakes the connection.
-    pub(crate) fn send(&self, command: Command) {
+    pub(crate) fn send(&self, command: SessionCommand) {
         let waker = {
             let mut inner = self.inner();
             inner.push(command);
@@ -102,7 +102,7 @@ impl Control {
     }
 
     /// The next command, if there is one.
-    pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Command> {
+    pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<SessionCommand> {
         let mut inner = self.inner();
         match inner.pop() {
             Some(command) => Poll::Ready(command),
@@ -116,7 +116,7 @@ impl Control {
     }
 
     /// Waits for the next command. Cancel-safe.
-    pub(crate) async fn next(&self) -> Command {
+    pub(crate) async fn next(&self) -> SessionCommand {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 }
@@ -130,18 +130,18 @@ mod tests {
         let control = Control::default();
         let mut cx = Context::from_waker(Waker::noop());
         let mut next = || match control.poll_next(&mut cx) {
-            Poll::Ready(Command::Due(due)) => Some(due.as_secs()),
-            Poll::Ready(Command::Revert(firing)) => Some(firing.number.into()),
+            Poll::Ready(SessionCommand::Due(due)) => Some(due.as_secs()),
+            Poll::Ready(SessionCommand::Revert(firing)) => Some(firing.number.into()),
             _ => None,
         };
-        let due = |second| control.send(Command::Due(Duration::from_secs(second)));
+        let due = |second| control.send(SessionCommand::Due(Duration::from_secs(second)));
         due(1);
         due(2);
         assert_eq!(next(), Some(1));
         due(3); // behind the second, though the place of the first is free
-        control.send(Command::Revert(Firing { fault: 0, number: 4 }));
+        control.send(SessionCommand::Revert(Firing { fault: 0, number: 4 }));
         assert_eq!((next(), next(), next(), next()), (Some(2), Some(3), Some(4), None));
-        control.send(Command::Revert(Firing { fault: 0, number: 5 }));
+        control.send(SessionCommand::Revert(Firing { fault: 0, number: 5 }));
         due(6);
         assert_eq!((next(), next(), next()), (Some(5), Some(6), None));
     }

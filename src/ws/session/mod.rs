@@ -1,7 +1,7 @@
 //! The life of one open connection, on either side: messages, heartbeat, faults, and the closing handshake to the end of TCP.
 //!
 //! Client and server run the same state machine; who closes TCP first is the only difference (RFC 6455 §7.1.1). It surfaces what its
-//! owner must act on as a [`Happening`] and ends with exactly one [`Happening::Ended`].
+//! owner must act on as a [`SessionEvent`] and ends with exactly one [`SessionEvent::Ended`].
 
 pub(crate) mod closing;
 pub(crate) mod faults;
@@ -16,7 +16,7 @@ use crate::plan::Heartbeat;
 use crate::seed::Seed;
 use crate::ws::connection::{Connection, Incoming};
 use crate::ws::session::injected::{Faults, Watch};
-use crate::ws::session::mailbox::{Command, Control};
+use crate::ws::session::mailbox::{Control, SessionCommand};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -35,7 +35,7 @@ const DEAD_PATH: Duration = Duration::from_secs(86_400);
 
 /// What the owner of a session must know.
 #[derive(Debug)]
-pub(crate) enum Happening {
+pub(crate) enum SessionEvent {
     /// A message came.
     Message(Message),
     /// A pong answered the heartbeat's ping.
@@ -57,7 +57,7 @@ pub(crate) enum Happening {
 
 /// How long this side waits for what; zero: for ever.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct SessionDeadlines {
     /// For the peer's Close frame.
     pub close: Duration,
     /// For the peer's FIN.
@@ -79,8 +79,8 @@ pub(crate) struct Beat {
 pub(crate) struct Session {
     connection: Option<Box<Connection>>,
     side: Side,
-    limits: Limits,
-    state: State,
+    limits: SessionDeadlines,
+    state: SessionState,
     heartbeat: Option<Box<Beat>>,
     /// Where its random streams come from: the seed of the run and a number that no other connection of this side has.
     origin: (Seed, u64),
@@ -104,7 +104,7 @@ pub(crate) struct Session {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum State {
+enum SessionState {
     Open,
     /// Our Close frame is out first; the peer's is awaited.
     CloseSent {
@@ -135,7 +135,13 @@ enum State {
 
 impl Session {
     /// Starts in the open state.
-    pub(crate) fn new(connection: Box<Connection>, side: Side, limits: Limits, heartbeat: Option<Heartbeat>, origin: (Seed, u64)) -> Self {
+    pub(crate) fn new(
+        connection: Box<Connection>,
+        side: Side,
+        limits: SessionDeadlines,
+        heartbeat: Option<Heartbeat>,
+        origin: (Seed, u64),
+    ) -> Self {
         let heartbeat = heartbeat.filter(|beat| !beat.every.is_zero()).map(|beat| {
             let next = Instant::now() + beat.first(origin.0, origin.1);
             Box::new(Beat { every: beat.every, timeout: beat.timeout, next, count: 0, awaited: None })
@@ -144,7 +150,7 @@ impl Session {
             connection: Some(connection),
             side,
             limits,
-            state: State::Open,
+            state: SessionState::Open,
             heartbeat,
             origin,
             opened: Instant::now(),
@@ -169,7 +175,7 @@ impl Session {
 
     /// Whether a message can be sent now: open, and the last one is with the kernel.
     pub(crate) fn is_ready(&self) -> bool {
-        self.state == State::Open && !self.asleep() && self.connection.as_ref().is_some_and(|connection| connection.is_flushed())
+        self.state == SessionState::Open && !self.asleep() && self.connection.as_ref().is_some_and(|connection| connection.is_flushed())
     }
 
     /// Where a fault took this client to another path: how long after the end it opens a new connection.
@@ -179,12 +185,12 @@ impl Session {
 
     /// Whether neither side has begun to end it.
     pub(crate) fn is_open(&self) -> bool {
-        self.state == State::Open
+        self.state == SessionState::Open
     }
 
     /// Whether the closing handshake has begun.
     pub(crate) fn is_closing(&self) -> bool {
-        !matches!(self.state, State::Open | State::Ended)
+        !matches!(self.state, SessionState::Open | SessionState::Ended)
     }
 
     /// Whether this side is leaving because its own stay is over.
@@ -209,7 +215,7 @@ impl Session {
 
     /// Starts the closing handshake, once.
     pub(crate) fn close(&mut self, cause: Cause, code: Option<u16>, reason: &str) {
-        if self.state != State::Open {
+        if self.state != SessionState::Open {
             return;
         }
         self.cause.get_or_insert(cause);
@@ -217,11 +223,11 @@ impl Session {
         let now = Instant::now();
         self.first_close.get_or_insert(now);
         self.connection().queue_close(code, reason);
-        self.state = State::CloseSent { until: after(now, self.limits.close) };
+        self.state = SessionState::CloseSent { until: after(now, self.limits.close) };
     }
 
     /// Runs the connection until something happens that the owner must know. `wake` is the owner's own time. Not cancel-safe.
-    pub(crate) async fn next(&mut self, control: &Control, wake: Option<Instant>) -> Happening {
+    pub(crate) async fn next(&mut self, control: &Control, wake: Option<Instant>) -> SessionEvent {
         loop {
             if let Some(happening) = self.carry_out().or_else(|| self.look()) {
                 return happening;
@@ -238,29 +244,29 @@ impl Session {
             let what = poll_fn(|cx| {
                 // Commands first: a fault must not wait behind a flood of messages.
                 if let Poll::Ready(command) = control.poll_next(cx) {
-                    return Poll::Ready(What::Command(command));
+                    return Poll::Ready(SessionStep::Command(command));
                 }
                 if let Poll::Ready(what) = poll(connection, *peer_done, blocked, cx) {
                     return Poll::Ready(what);
                 }
                 match timer.as_mut().filter(|_| armed) {
-                    Some(timer) => timer.as_mut().poll(cx).map(|()| What::Timer),
+                    Some(timer) => timer.as_mut().poll(cx).map(|()| SessionStep::Timer),
                     None => Poll::Pending,
                 }
             })
             .await;
             let happening = match what {
-                What::Command(command) => self.command(command),
-                What::Incoming(incoming) => self.incoming(incoming),
-                What::Flushed => None,
-                What::Enough => {
+                SessionStep::Command(command) => self.command(command),
+                SessionStep::Incoming(incoming) => self.incoming(incoming),
+                SessionStep::Flushed => None,
+                SessionStep::Enough => {
                     if !self.is_open() {
                         // It is ending already: nothing more is counted.
-                        self.connection().link_mut().set_cap(u64::MAX);
+                        self.connection().link_mut().set_byte_limit(u64::MAX);
                     }
                     None
                 }
-                What::Timer => self.timer(wake.map(|wake| wake + self.slept)),
+                SessionStep::Timer => self.timer(wake.map(|wake| wake + self.slept)),
             };
             if let Some(happening) = happening {
                 return happening;
@@ -292,13 +298,13 @@ impl Session {
 
     fn state_deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Open | State::Crossing | State::Withholding | State::Ended => None,
-            State::CloseSent { until } | State::FinAwaited { until } | State::HalfClosed { until } => until,
-            State::AnswerDue { at: until } | State::HoldingTcp { until } => Some(until),
+            SessionState::Open | SessionState::Crossing | SessionState::Withholding | SessionState::Ended => None,
+            SessionState::CloseSent { until } | SessionState::FinAwaited { until } | SessionState::HalfClosed { until } => until,
+            SessionState::AnswerDue { at: until } | SessionState::HoldingTcp { until } => Some(until),
         }
     }
 
-    fn timer(&mut self, wake: Option<Instant>) -> Option<Happening> {
+    fn timer(&mut self, wake: Option<Instant>) -> Option<SessionEvent> {
         let now = Instant::now();
         if self.state_deadline().is_some_and(|at| at <= now) {
             return self.state_over();
@@ -306,22 +312,22 @@ impl Session {
         if self.beat_deadline().is_some_and(|at| at <= now) {
             return self.beat(now);
         }
-        wake.filter(|at| *at <= now).map(|_| Happening::Woken)
+        wake.filter(|at| *at <= now).map(|_| SessionEvent::Woken)
     }
 
-    fn state_over(&mut self) -> Option<Happening> {
+    fn state_over(&mut self) -> Option<SessionEvent> {
         match self.state {
-            State::AnswerDue { .. } => self.answer(),
-            State::HoldingTcp { .. } if self.peer_done => Some(self.ended(TcpEnd::Fin, false, false)),
-            State::HoldingTcp { .. } => self.end_own_direction(),
-            State::HalfClosed { .. } => Some(self.end_locally(End::Fin, TcpEnd::Local)),
+            SessionState::AnswerDue { .. } => self.answer(),
+            SessionState::HoldingTcp { .. } if self.peer_done => Some(self.ended(TcpEnd::Fin, false, false)),
+            SessionState::HoldingTcp { .. } => self.end_own_direction(),
+            SessionState::HalfClosed { .. } => Some(self.end_locally(End::Fin, TcpEnd::Local)),
             _ => Some(self.end_locally(End::Fin, TcpEnd::Timeout)),
         }
     }
 }
 
-enum What {
-    Command(Command),
+enum SessionStep {
+    Command(SessionCommand),
     Incoming(Incoming),
     Flushed,
     /// No more bytes may pass; what ends the connection over it is looked up.
@@ -330,16 +336,16 @@ enum What {
 }
 
 /// What comes from a connection; `blocked`: something waited for the kernel to take bytes.
-fn poll(connection: &mut Connection, peer_done: bool, blocked: bool, cx: &mut Context<'_>) -> Poll<What> {
+fn poll(connection: &mut Connection, peer_done: bool, blocked: bool, cx: &mut Context<'_>) -> Poll<SessionStep> {
     if peer_done {
         // There is nothing to read, but what waits on a shaped path must go on.
         connection.link_mut().poll_shaped(cx);
         return Poll::Pending;
     }
     match connection.poll_io(cx) {
-        Poll::Pending if connection.link().is_spent() => Poll::Ready(What::Enough),
-        Poll::Pending if blocked && connection.is_flushed() => Poll::Ready(What::Flushed),
-        polled => polled.map(What::Incoming),
+        Poll::Pending if connection.link().byte_limit_reached() => Poll::Ready(SessionStep::Enough),
+        Poll::Pending if blocked && connection.is_flushed() => Poll::Ready(SessionStep::Flushed),
+        polled => polled.map(SessionStep::Incoming),
     }
 }
 

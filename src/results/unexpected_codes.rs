@@ -6,7 +6,7 @@
 
 use super::record::SurpriseRow;
 use crate::close::Cause;
-use crate::fault::told::Codes;
+use crate::fault::expected_codes::ExpectedCodes;
 use crate::metrics::book::Results;
 use crate::metrics::ending::EndingKey;
 use crate::metrics::meta::FaultMeta;
@@ -49,7 +49,7 @@ fn unexpected(faults: &[FaultMeta], key: &EndingKey) -> Vec<(u16, &'static str, 
     sides.into_iter().filter_map(surprising).collect()
 }
 
-fn codes(fault: &FaultMeta, side: &str) -> Codes {
+fn codes(fault: &FaultMeta, side: &str) -> ExpectedCodes {
     if fault.side == side { fault.told.own.clone() } else { fault.told.peer.clone() }
 }
 

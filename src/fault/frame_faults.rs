@@ -3,7 +3,10 @@
 //! What they ask is data, a [`Meddle`]; `ws::frame_queue` carries it out. A frame that is in the middle of the wire when the fault begins
 //! passes. Close frames always pass, and push out before them what waits: `closing` has the kinds that act on those.
 
-use super::{Effect, Form, Gate, Layer, Meddle, Meddling, Param, Row, Shape, Side, Values, told, told::Told};
+use super::{
+    ConnectionEffects, Effect, Form, KindRow, Layer, Meddle, Meddling, Param, Side, ValueShape, Values,
+    expected_codes::{self, Told},
+};
 use crate::close::{ABNORMAL, INVALID_PAYLOAD, PROTOCOL_ERROR};
 use std::time::Duration;
 
@@ -28,26 +31,26 @@ fn meddle(values: &Values, how: Meddling) -> Effect {
     let frames = |here: bool| if here { rule.clone() } else { Vec::new() };
     // From the client's side; `Injection::effect` swaps the directions for the server.
     Effect::Connection {
-        gate: Gate { write_frames: frames(dir != "down"), read_frames: frames(dir != "up"), ..Gate::default() },
+        gate: ConnectionEffects { write_frames: frames(dir != "down"), read_frames: frames(dir != "up"), ..ConnectionEffects::default() },
         steps: Vec::new(),
     }
 }
 
 const PROBABILITY: Param = Param {
     name: "probability",
-    shape: Shape::Share { min: 0.0, max: 1.0 },
+    shape: ValueShape::Share { min: 0.0, max: 1.0 },
     default: Some("10%"),
     doc: "Chance of each frame, drawn for each.",
 };
 const OPCODE: Param = Param {
     name: "opcode",
-    shape: Shape::Choice(&["data", "text", "binary", "ping", "pong", "all"]),
+    shape: ValueShape::Choice(&["data", "text", "binary", "ping", "pong", "all"]),
     default: Some("data"),
     doc: "Which frames: data is text, binary and continuation; all adds ping and pong. A Close frame always passes.",
 };
 const DIR: Param = Param {
     name: "dir",
-    shape: Shape::Choice(&["both", "up", "down"]),
+    shape: ValueShape::Choice(&["both", "up", "down"]),
     default: Some("both"),
     doc: "up: towards the server, down: towards the client.",
 };
@@ -59,9 +62,20 @@ const fn row(
     expect: &'static str,
     source: &'static str,
     effect: fn(&Values) -> Effect,
-) -> Row {
+) -> KindRow {
     const BOTH: &[Side] = &[Side::Client, Side::Server];
-    Row { kind, layer: Layer::Frames, sides: BOTH, form: Form::Holding, params, summary, expect, told: told::meddled, source, effect }
+    KindRow {
+        kind,
+        layer: Layer::Frames,
+        sides: BOTH,
+        form: Form::Holding,
+        params,
+        summary,
+        expect,
+        told: expected_codes::meddled,
+        source,
+        effect,
+    }
 }
 
 /// Text that is no longer UTF-8, and what can no longer be inflated: 1007 or 1002 by whichever side receives it. A pong that no longer
@@ -71,7 +85,7 @@ fn corrupted(_: &Values) -> Told {
     Told { own: codes(), peer: codes() }
 }
 
-pub(super) const ROWS: &[Row] = &[
+pub(super) const ROWS: &[KindRow] = &[
     row(
         "frame_drop",
         &[PROBABILITY, OPCODE, DIR],
@@ -92,10 +106,10 @@ pub(super) const ROWS: &[Row] = &[
         "frame_reorder",
         &[
             PROBABILITY,
-            Param { name: "by", shape: Shape::Whole { min: 1, max: 1000 }, default: Some("1"), doc: "Frames that overtake it." },
+            Param { name: "by", shape: ValueShape::Whole { min: 1, max: 1000 }, default: Some("1"), doc: "Frames that overtake it." },
             Param {
                 name: "within",
-                shape: Shape::Duration,
+                shape: ValueShape::Duration,
                 default: Some("1s"),
                 doc: "Longest wait for them; then it goes on, overtaken or not.",
             },
@@ -114,7 +128,7 @@ pub(super) const ROWS: &[Row] = &[
         "frame_delay",
         &[
             PROBABILITY,
-            Param { name: "delay", shape: Shape::Duration, default: Some("500ms"), doc: "Of the frames that are chosen." },
+            Param { name: "delay", shape: ValueShape::Duration, default: Some("500ms"), doc: "Of the frames that are chosen." },
             OPCODE,
             DIR,
         ],
@@ -123,7 +137,7 @@ pub(super) const ROWS: &[Row] = &[
         "RFC 6455 §5.5.2, §5.5.3; a queue for each stream or worker behind one socket",
         |values| meddle(values, Meddling::Delay(values.duration("delay").unwrap_or_default())),
     ),
-    Row {
+    KindRow {
         told: corrupted,
         ..row(
             "frame_corrupt",
@@ -131,7 +145,7 @@ pub(super) const ROWS: &[Row] = &[
                 PROBABILITY,
                 Param {
                     name: "bits",
-                    shape: Shape::Whole { min: 1, max: 1000 },
+                    shape: ValueShape::Whole { min: 1, max: 1000 },
                     default: Some("1"),
                     doc: "Bits that are flipped in each chosen frame, drawn for each; a frame without payload has none.",
                 },

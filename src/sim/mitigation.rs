@@ -3,7 +3,7 @@
 //!
 //! Pure: a change takes a plan and a model, and says whether it is one there. Who tries it, and where, is decided elsewhere.
 
-use crate::plan::{Admit, Cohort, Deadlines, Model, Patience, Plan, Queue, Readiness, Target};
+use crate::plan::{Admit, Cohort, Deadlines, Model, Patience, Plan, QueueOrder, Readiness, Target};
 use crate::reconnect::{Jitter, Policy};
 use crate::units::Rate;
 use std::time::Duration;
@@ -50,8 +50,8 @@ impl Remedy {
         let table = if plan.model.is_none() && matches!(plan.target, Target::Embedded(_)) { "target.embedded" } else { "model" };
         match self {
             Remedy::Lifo => {
-                let changes = model.queue != Queue::Lifo && !model.handshake_cost.is_zero();
-                model.queue = Queue::Lifo;
+                let changes = model.queue != QueueOrder::Lifo && !model.handshake_cost.is_zero();
+                model.queue = QueueOrder::Lifo;
                 changes.then(|| format!("{table}.queue=lifo"))
             }
             Remedy::Admit(share) => {
@@ -60,12 +60,12 @@ impl Remedy {
                 Some(format!("{table}.admit={{ rate = \"{}\", burst = {}, reject = {} }}", admit.rate, admit.burst, admit.reject))
             }
             Remedy::Jitter => {
-                let plain = |policy: &Policy| policy.jitter == Jitter::None && policy.kind != crate::reconnect::Kind::None;
+                let plain = |policy: &Policy| policy.jitter == Jitter::None && policy.kind != crate::reconnect::ScheduleKind::None;
                 let names = change_cohorts(plan, plain, |cohort| cohort.reconnect.jitter = Jitter::Mult { lo: 0.0, hi: 1.0 });
                 (!names.is_empty()).then(|| format!("jitter of {}", names.join(", ")))
             }
             Remedy::Backoff => {
-                let other = |policy: &Policy| *policy != Policy::default() && policy.kind != crate::reconnect::Kind::None;
+                let other = |policy: &Policy| *policy != Policy::default() && policy.kind != crate::reconnect::ScheduleKind::None;
                 let names = change_cohorts(plan, other, |cohort| {
                     // As a scenario that says so: nothing of the preset is left.
                     if cohort.ready == Readiness::of(&cohort.reconnect) {

@@ -4,7 +4,7 @@ use super::capacity::{LimitRow, StepRow, UslRow};
 use super::record::{Summary, TimelineRow};
 use crate::capacity::knee::{self, Bend};
 use crate::capacity::usl::{self, Estimate};
-use crate::capacity::{Found, Outcome, Vary};
+use crate::capacity::{RunOutcome, SearchFound, Vary};
 use crate::expect::{Expectation, Metric, Stat};
 use crate::metrics::latency::Times;
 use crate::number;
@@ -102,10 +102,10 @@ fn rate_of_largest_burst(timeline: &[TimelineRow], work: impl Fn(&TimelineRow) -
 }
 
 /// A limit with its curve: `steps` are its runs, `round_trips` whether they measured round trips.
-pub fn limit_row(found: &Found, steps: &[StepRow], vary: &Vary, echoes: bool, seed: Seed) -> LimitRow {
+pub fn limit_row(found: &SearchFound, steps: &[StepRow], vary: &Vary, echoes: bool, seed: Seed) -> LimitRow {
     let at = |value: Option<f64>| steps.iter().filter(move |step| Some(step.value) == value);
     // A generator at its limit measures itself.
-    let trusted: Vec<StepRow> = steps.iter().filter(|step| step.outcome != Outcome::Saturated.name()).cloned().collect();
+    let trusted: Vec<StepRow> = steps.iter().filter(|step| step.outcome != RunOutcome::Saturated.name()).cloned().collect();
     let throughput = curve(&trusted, |step| step.throughput_per_s);
     let latency = curve(&trusted, |step| step.p99_us.map(|us| us as f64));
     // A bend is a knee only if the curve is another one beyond it: a few noisy runs bend anywhere.
@@ -145,7 +145,7 @@ pub fn limit_row(found: &Found, steps: &[StepRow], vary: &Vary, echoes: bool, se
 /// What did not hold: of a run that failed, rather than of one that only was too late.
 fn broke<'a>(steps: impl Iterator<Item = &'a StepRow>) -> Option<String> {
     let reasons: Vec<(bool, &String)> =
-        steps.filter_map(|step| Some((step.outcome != Outcome::Failed.name(), step.reason.as_ref()?))).collect();
+        steps.filter_map(|step| Some((step.outcome != RunOutcome::Failed.name(), step.reason.as_ref()?))).collect();
     reasons.into_iter().min_by_key(|(other, _)| *other).map(|(_, reason)| reason.clone())
 }
 
@@ -240,8 +240,8 @@ mod tests {
         assert_eq!(opened(&[row(0, 0)]), None);
     }
 
-    fn step(value: f64, outcome: Outcome, throughput: f64, p99: u64) -> StepRow {
-        let reason = (outcome == Outcome::Failed).then(|| "it was too slow".to_owned());
+    fn step(value: f64, outcome: RunOutcome, throughput: f64, p99: u64) -> StepRow {
+        let reason = (outcome == RunOutcome::Failed).then(|| "it was too slow".to_owned());
         StepRow {
             value,
             outcome: outcome.name().to_owned(),
@@ -252,9 +252,9 @@ mod tests {
         }
     }
 
-    fn found() -> Found {
+    fn found() -> SearchFound {
         let (limit, surely_fails) = (Some(400.0), Some(420.0));
-        Found {
+        SearchFound {
             limit,
             surely_holds: Some(380.0),
             surely_fails,
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn a_limit_has_its_spread_its_curve_and_its_knee() {
         let loads = [50.0, 100.0, 200.0, 300.0, 400.0, 400.0, 420.0, 600.0, 800.0];
-        let of = |load: f64| if load <= 400.0 { Outcome::Held } else { Outcome::Failed };
+        let of = |load: f64| if load <= 400.0 { RunOutcome::Held } else { RunOutcome::Failed };
         let steps: Vec<_> =
             loads.iter().map(|n| step(*n, of(*n), n.min(410.0), if *n <= 400.0 { 900 } else { (*n as u64 - 400) * 5_000 })).collect();
         let vary = Vary::parse("clients.web.arrive.rate=50/s..800/s").unwrap();
@@ -285,8 +285,8 @@ mod tests {
     #[test]
     fn the_scalability_law_is_fitted_to_clients_that_work_all_the_time() {
         let law = |n: f64| 100.0 * n / (1.0 + 0.02 * (n - 1.0) + 1e-4 * n * (n - 1.0));
-        let mut steps: Vec<_> = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0].map(|n| step(n, Outcome::Held, law(n), 100)).to_vec();
-        steps.push(step(256.0, Outcome::Saturated, 1.0, 100));
+        let mut steps: Vec<_> = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0].map(|n| step(n, RunOutcome::Held, law(n), 100)).to_vec();
+        steps.push(step(256.0, RunOutcome::Saturated, 1.0, 100));
         let vary = Vary::parse("clients=1..256").unwrap();
         let usl = limit_row(&found(), &steps, &vary, true, Seed(1)).usl.unwrap();
         assert!((usl.sigma[0] - 0.02).abs() < 1e-6 && (usl.kappa[0] - 1e-4).abs() < 1e-8, "{usl:?}");
@@ -294,7 +294,7 @@ mod tests {
         let note = limit_row(&found(), &steps[..3], &vary, true, Seed(1)).usl_note.unwrap();
         assert!(note.contains("5 different loads"), "{note}");
         // Throughputs that do not depend on the load are explained by their mean, and by no law.
-        let noise: Vec<_> = (1..=12).map(|n| step(f64::from(n), Outcome::Held, [900.0, 1_100.0, 500.0][n as usize % 3], 100)).collect();
+        let noise: Vec<_> = (1..=12).map(|n| step(f64::from(n), RunOutcome::Held, [900.0, 1_100.0, 500.0][n as usize % 3], 100)).collect();
         let limit = limit_row(&found(), &noise, &vary, true, Seed(1));
         assert!(limit.usl.is_none() && limit.usl_note.as_ref().unwrap().starts_with("no fit: "), "{limit:?}");
     }

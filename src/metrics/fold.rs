@@ -1,17 +1,17 @@
 //! What each event of a client does to the books. the recorder calls these, once for each event.
 
-use super::answers::Answer;
-use super::bank::Metric;
+use super::answers::RefusalAnswer;
+use super::distributions::TimeMetric;
 use super::latency::micros;
 use super::outage::{Acted, SLACK_US};
 use super::peak::Attempt;
 use super::pending::Message;
-use super::timeline::Step;
+use super::timeline::AttemptStep;
 use super::{EVER_OPENED, EVER_READY, LOST, OPEN, READY, Recorder, UNDER_WAY, key};
 use crate::close::{Cause, Deadline, Ending, TcpEnd};
 use crate::event::Closing;
 use crate::event::{ConnectionNo, Outcome, Stage, Stages, UnderWay};
-use crate::expect::{Dir, Metric as Counted, Outcome as Became};
+use crate::expect::{Dir, Metric as Counted, OutcomeLabel as Became};
 use crate::fault::Side;
 use crate::plan::LocalRow;
 use std::time::Duration;
@@ -42,8 +42,8 @@ impl Recorder {
 
     /// A message will not be heard of any more.
     fn cut_message(&mut self, at: u64, cohort: u16, message: Message) {
-        self.bank.record(at, key(Metric::RttCensored, cohort, None), at.saturating_sub(message.due));
-        self.bank.record(at, key(Metric::RttFromSentCensored, cohort, None), at.saturating_sub(message.sent));
+        self.bank.record(at, key(TimeMetric::RttCensored, cohort, None), at.saturating_sub(message.due));
+        self.bank.record(at, key(TimeMetric::RttFromSentCensored, cohort, None), at.saturating_sub(message.sent));
     }
 
     /// What the client's connection has sent will not be answered any more: it is lost, or unanswered. How many messages that are.
@@ -68,7 +68,7 @@ impl Recorder {
         for (row, client) in self.outages.clients.each() {
             let acted = self.outages.injected(row, client.attempts).filter(|_| client.is(OPEN));
             let Some(acted) = acted.filter(|acted| self.is_dead(*acted)) else { continue };
-            self.bank.record(at, key(Metric::DetectCensored, client.cohort, Some(acted.fault)), at.saturating_sub(acted.at));
+            self.bank.record(at, key(TimeMetric::DetectCensored, client.cohort, Some(acted.fault)), at.saturating_sub(acted.at));
         }
     }
 
@@ -110,8 +110,8 @@ impl Recorder {
         self.books[usize::from(cohort)].answered += 1;
         self.timeline.second(due, cohort).answered += 1;
         self.peaks.message(at, due, cohort, Became::Answered, 1);
-        self.bank.record(at, key(Metric::Rtt, cohort, None), at.saturating_sub(due));
-        self.bank.record(at, key(Metric::RttFromSent, cohort, None), at.saturating_sub(sent));
+        self.bank.record(at, key(TimeMetric::Rtt, cohort, None), at.saturating_sub(due));
+        self.bank.record(at, key(TimeMetric::RttFromSent, cohort, None), at.saturating_sub(sent));
         self.timeline.echo(at, cohort, at.saturating_sub(due));
     }
 
@@ -127,7 +127,7 @@ impl Recorder {
 
     /// Books the lateness of a connect or send.
     fn work(&mut self, at: u64, due: u64, cohort: u16) {
-        self.bank.record(at, key(Metric::Lag, cohort, None), at.saturating_sub(due));
+        self.bank.record(at, key(TimeMetric::Lag, cohort, None), at.saturating_sub(due));
         self.timeline.work(at, due, cohort, self.meta.tolerance_us);
     }
 
@@ -142,7 +142,7 @@ impl Recorder {
         let begun = state.begun();
         book.ledger.attempts += 1;
         self.outages.attempt(at, row);
-        self.step(at, Attempt { begun, cohort, fault, step: Step::Begun, status: None });
+        self.step(at, Attempt { begun, cohort, fault, step: AttemptStep::Begun, status: None });
         // One of many that are due in one instant is late only where one core would have begun it sooner.
         let owed = self.timeline.bursts.attempt(at, due);
         self.work(at.saturating_sub(owed).max(due), due, cohort);
@@ -163,11 +163,11 @@ impl Recorder {
         let begun = state.begun();
         let ledger = &mut self.books[usize::from(cohort)].ledger;
         let (count, step) = match outcome {
-            Outcome::Refused => (&mut ledger.refused, Step::Refused),
-            Outcome::TimedOut => (&mut ledger.timed_out, Step::TimedOut),
-            Outcome::Rejected { .. } => (&mut ledger.rejected, Step::Rejected),
-            Outcome::Failed { .. } => (&mut ledger.failed, Step::Failed),
-            Outcome::Abandoned => (&mut ledger.abandoned, Step::Abandoned),
+            Outcome::Refused => (&mut ledger.refused, AttemptStep::Refused),
+            Outcome::TimedOut => (&mut ledger.timed_out, AttemptStep::TimedOut),
+            Outcome::Rejected { .. } => (&mut ledger.rejected, AttemptStep::Rejected),
+            Outcome::Failed { .. } => (&mut ledger.failed, AttemptStep::Failed),
+            Outcome::Abandoned => (&mut ledger.abandoned, AttemptStep::Abandoned),
         };
         *count += 1;
         self.outages.fail(at, row);
@@ -175,7 +175,7 @@ impl Recorder {
         if let Outcome::Rejected { status, retry_after, location } = outcome {
             rejected = Some(*status);
             let (retry_after_s, location) = (retry_after.map(|after| after.as_secs()), location.as_deref().map(str::to_owned));
-            self.answers.count(cohort, Answer { status: *status, retry_after_s, location }, 1);
+            self.answers.count(cohort, RefusalAnswer { status: *status, retry_after_s, location }, 1);
         }
         if let Outcome::Failed { why } = outcome {
             self.answers.failed(why, 1);
@@ -189,11 +189,11 @@ impl Recorder {
         let (cohort, fault) = (self.cohort(row), self.outages.fault_of(row).flatten());
         let begun = self.outages.clients[row].begun();
         let cut = match stage {
-            Stage::Tcp => Metric::TcpConnectCensored,
-            Stage::Tls => Metric::TlsCensored,
-            Stage::Upgrade => Metric::OpeningHandshakeCensored,
+            Stage::Tcp => TimeMetric::TcpConnectCensored,
+            Stage::Tls => TimeMetric::TlsCensored,
+            Stage::Upgrade => TimeMetric::OpeningHandshakeCensored,
         };
-        let ended = [(Metric::TcpConnect, times.tcp), (Metric::Tls, times.tls), (cut, Some(times.elapsed))];
+        let ended = [(TimeMetric::TcpConnect, times.tcp), (TimeMetric::Tls, times.tls), (cut, Some(times.elapsed))];
         for (metric, time) in ended.into_iter().filter_map(|(metric, time)| Some((metric, time?))) {
             self.bank.record_from(at, begun, key(metric, cohort, fault), micros(time));
             if let Some(kind) = of_kind(metric, times.resumed) {
@@ -223,14 +223,14 @@ impl Recorder {
         match closing.ack {
             Some(ack) => {
                 let rest = closing.total.saturating_sub(ack);
-                book(Metric::CloseAck, ack);
-                book(if ended { Metric::ClosingHandshake } else { Metric::ClosingHandshakeCensored }, closing.total);
-                book(if ended { Metric::FinWait } else { Metric::FinWaitCensored }, rest);
+                book(TimeMetric::CloseAck, ack);
+                book(if ended { TimeMetric::ClosingHandshake } else { TimeMetric::ClosingHandshakeCensored }, closing.total);
+                book(if ended { TimeMetric::FinWait } else { TimeMetric::FinWaitCensored }, rest);
             }
             // Without answer it is no closing handshake, however TCP ended.
             None => {
-                book(Metric::CloseAckCensored, closing.total);
-                book(Metric::ClosingHandshakeCensored, closing.total);
+                book(TimeMetric::CloseAckCensored, closing.total);
+                book(TimeMetric::ClosingHandshakeCensored, closing.total);
             }
         }
     }
@@ -250,11 +250,11 @@ impl Recorder {
         self.all_open += 1;
         self.peak_open = self.peak_open.max(self.all_open);
         self.outages.opened(at, row);
-        self.step(at, Attempt { begun, cohort, fault, step: Step::Opened, status: None });
-        self.bank.record_from(at, begun, key(Metric::TcpConnect, cohort, fault), micros(tcp));
-        self.bank.record_from(at, begun, key(Metric::OpeningHandshake, cohort, fault), micros(upgrade));
+        self.step(at, Attempt { begun, cohort, fault, step: AttemptStep::Opened, status: None });
+        self.bank.record_from(at, begun, key(TimeMetric::TcpConnect, cohort, fault), micros(tcp));
+        self.bank.record_from(at, begun, key(TimeMetric::OpeningHandshake, cohort, fault), micros(upgrade));
         if let Some((tls, resumed)) = tls {
-            for metric in [Some(Metric::Tls), of_kind(Metric::Tls, resumed)].into_iter().flatten() {
+            for metric in [Some(TimeMetric::Tls), of_kind(TimeMetric::Tls, resumed)].into_iter().flatten() {
                 self.bank.record_from(at, begun, key(metric, cohort, fault), micros(tls));
             }
         }
@@ -355,12 +355,12 @@ impl Recorder {
 }
 
 /// Where a TLS handshake is counted a second time, with those of its kind.
-fn of_kind(metric: Metric, resumed: bool) -> Option<Metric> {
+fn of_kind(metric: TimeMetric, resumed: bool) -> Option<TimeMetric> {
     Some(match (metric, resumed) {
-        (Metric::Tls, false) => Metric::TlsFull,
-        (Metric::Tls, true) => Metric::TlsResumed,
-        (Metric::TlsCensored, false) => Metric::TlsFullCensored,
-        (Metric::TlsCensored, true) => Metric::TlsResumedCensored,
+        (TimeMetric::Tls, false) => TimeMetric::TlsFull,
+        (TimeMetric::Tls, true) => TimeMetric::TlsResumed,
+        (TimeMetric::TlsCensored, false) => TimeMetric::TlsFullCensored,
+        (TimeMetric::TlsCensored, true) => TimeMetric::TlsResumedCensored,
         _ => return None,
     })
 }

@@ -4,9 +4,9 @@
 //! `results::hlog` writes and reads the file.
 
 use super::latency::Latency;
-pub use super::metric::{METRICS, Metric};
+pub use super::metric::{METRICS, TimeMetric};
 use super::survival::Survival;
-use super::watch::{Around, Watch, Window};
+use super::watch::{Around, MetricWatch, Window};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use serde::{Deserialize, Serialize};
@@ -14,9 +14,9 @@ use std::time::Duration;
 
 /// Whose distribution: a metric of one cohort, and of one fault or of none. By index in the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
+pub struct DistributionKey {
     /// What.
-    pub metric: Metric,
+    pub metric: TimeMetric,
     /// Whose.
     pub cohort: u16,
     /// After what.
@@ -27,7 +27,7 @@ pub struct Key {
 
 /// One interval of one distribution, encoded.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Line {
+pub struct EncodedInterval {
     /// Start of the interval, whole intervals since the start of the run.
     pub interval: u64,
     /// Index of the tag among the tags of the bank.
@@ -40,7 +40,7 @@ pub struct Line {
 const PENDING: usize = 1024;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Series {
+struct DistributionSeries {
     total: Latency,
     /// Limits and what lies around them, exactly.
     around: Vec<Around>,
@@ -51,10 +51,10 @@ struct Series {
     interval: Option<Box<Latency>>,
 }
 
-impl Series {
-    fn new(limits: &[f64]) -> Box<Series> {
+impl DistributionSeries {
+    fn new(limits: &[f64]) -> Box<DistributionSeries> {
         let around = limits.iter().copied().map(Around::new).collect();
-        Box::new(Series { total: Latency::new(), around, pending: Vec::new(), interval: None })
+        Box::new(DistributionSeries { total: Latency::new(), around, pending: Vec::new(), interval: None })
     }
 
     fn record(&mut self, us: u64) {
@@ -82,45 +82,45 @@ impl Series {
     }
 }
 
-/// Distributions of a run by [`Key`].
+/// Distributions of a run by [`DistributionKey`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Bank {
+pub struct Distributions {
     cohorts: usize,
     faults: usize,
     /// Length of an interval of the log, µs.
     length: u64,
     /// The interval that is being filled.
     current: u64,
-    series: Vec<Option<Box<Series>>>,
-    lines: Vec<Line>,
-    watches: Vec<Watch>,
+    series: Vec<Option<Box<DistributionSeries>>>,
+    lines: Vec<EncodedInterval>,
+    watches: Vec<MetricWatch>,
 }
 
-impl Bank {
+impl Distributions {
     /// An empty one for this many cohorts and faults, with log intervals of `length`, and what is asked for beside them.
-    pub fn new(cohorts: usize, faults: usize, length: Duration, watches: &[Watch]) -> Bank {
+    pub fn new(cohorts: usize, faults: usize, length: Duration, watches: &[MetricWatch]) -> Distributions {
         let slots = (METRICS.len() + watches.len()) * cohorts * (faults + 1);
         let length = super::latency::micros(length).max(1);
-        Bank { cohorts, faults, length, current: 0, series: vec![None; slots], lines: Vec::new(), watches: watches.to_vec() }
+        Distributions { cohorts, faults, length, current: 0, series: vec![None; slots], lines: Vec::new(), watches: watches.to_vec() }
     }
 
     /// Adds a sample of `us` µs that ended at `at` µs, and began so much before. Earlier than the current interval counts into the current
-    /// one. Sums know of it after the next [`roll`](Bank::roll).
-    pub fn record(&mut self, at: u64, key: Key, us: u64) {
+    /// one. Sums know of it after the next [`close_interval`](Distributions::close_interval).
+    pub fn record(&mut self, at: u64, key: DistributionKey, us: u64) {
         self.record_from(at, at.saturating_sub(us), key, us);
     }
 
     /// The same of a sample that windows place at `start` µs.
-    pub fn record_from(&mut self, at: u64, start: u64, key: Key, us: u64) {
+    pub fn record_from(&mut self, at: u64, start: u64, key: DistributionKey, us: u64) {
         if at >= (self.current + 1).saturating_mul(self.length) {
-            self.roll();
+            self.close_interval();
             self.current = at / self.length;
         }
         self.add_to(self.slot(key), us);
         for place in 0..self.watches.len() {
             let watch = &self.watches[place];
             if watch.metric() == key.metric && watch.window.is_some_and(|window| window.holds(start)) {
-                self.add_to(self.slot(Key { window: watch.window, ..key }), us);
+                self.add_to(self.slot(DistributionKey { window: watch.window, ..key }), us);
             }
         }
     }
@@ -135,14 +135,14 @@ impl Bank {
     }
 
     /// An empty series with the limits that are watched there.
-    fn blank(&self, slot: usize) -> Box<Series> {
+    fn blank(&self, slot: usize) -> Box<DistributionSeries> {
         let key = self.key(slot);
         let watch = self.watches.iter().find(|watch| watch.metric() == key.metric && watch.window == key.window);
-        Series::new(watch.map_or(&[], |watch| &watch.limits))
+        DistributionSeries::new(watch.map_or(&[], |watch| &watch.limits))
     }
 
     /// Ends the current interval: what it has becomes lines of the log.
-    pub fn roll(&mut self) {
+    pub fn close_interval(&mut self) {
         let mut scratch: Option<Box<Latency>> = None;
         for (key, series) in self.series.iter_mut().enumerate().filter_map(|(key, series)| Some((key, series.as_mut()?))) {
             if series.pending.is_empty() && series.interval.as_ref().is_none_or(|interval| interval.count() == 0) {
@@ -152,50 +152,50 @@ impl Bank {
             let interval = own.as_mut().unwrap_or_else(|| scratch.get_or_insert_default());
             series.settle(interval);
             let text = encode(interval, self.current * self.length, self.length);
-            self.lines.push(Line { interval: self.current, key, text });
+            self.lines.push(EncodedInterval { interval: self.current, key, text });
             interval.clear();
             series.interval = own;
         }
     }
 
     /// What is asked for beside the histograms.
-    pub fn watches(&self) -> &[Watch] {
+    pub fn watches(&self) -> &[MetricWatch] {
         &self.watches
     }
 
     /// The sum of all distributions of a metric that pass the filter, over the whole run.
-    pub fn sum(&self, metric: Metric, keep: impl Fn(Key) -> bool) -> Latency {
+    pub fn sum(&self, metric: TimeMetric, keep: impl Fn(DistributionKey) -> bool) -> Latency {
         let mut sum = Latency::new();
         self.each().filter(|(key, _)| key.metric == metric && key.window.is_none() && keep(*key)).for_each(|(_, latency)| sum.add(latency));
         sum
     }
 
     /// The same of those that ended, were cut and never end.
-    pub fn survival(&self, metric: Metric, keep: impl Fn(Key) -> bool) -> Survival {
-        let sum = |metric: Option<Metric>| metric.map_or_else(Latency::new, |metric| self.sum(metric, &keep));
+    pub fn survival(&self, metric: TimeMetric, keep: impl Fn(DistributionKey) -> bool) -> Survival {
+        let sum = |metric: Option<TimeMetric>| metric.map_or_else(Latency::new, |metric| self.sum(metric, &keep));
         Survival { ended: self.sum(metric, &keep), censored: sum(metric.censored()), never: sum(metric.never()) }
     }
 
     /// All distributions that have samples, in the order of their keys.
-    pub fn each(&self) -> impl Iterator<Item = (Key, &Latency)> {
+    pub fn each(&self) -> impl Iterator<Item = (DistributionKey, &Latency)> {
         self.series.iter().enumerate().filter_map(|(slot, series)| Some((self.key(slot), &series.as_ref()?.total)))
     }
 
     /// The same with what lies around the limits that are watched there.
-    pub fn each_around(&self) -> impl Iterator<Item = (Key, &Latency, &[Around])> {
+    pub fn each_around(&self) -> impl Iterator<Item = (DistributionKey, &Latency, &[Around])> {
         let series = self.series.iter().enumerate().filter_map(|(slot, series)| Some((slot, series.as_ref()?)));
         series.map(|(slot, series)| (self.key(slot), &series.total, &series.around[..]))
     }
 
-    /// Lines of the interval log with their keys, by interval and key; [`roll`](Bank::roll) first.
-    pub fn lines(&self) -> Vec<(Key, &str)> {
+    /// Lines of the interval log with their keys, by interval and key; [`close_interval`](Distributions::close_interval) first.
+    pub fn lines(&self) -> Vec<(DistributionKey, &str)> {
         let mut lines: Vec<_> = self.lines.iter().collect();
         lines.sort();
         lines.into_iter().map(|line| (self.key(line.key), line.text.as_str())).collect()
     }
 
     /// Adds another bank of the same plan. Of one interval and key there may then be two lines, which readers add.
-    pub fn add(&mut self, other: &Bank) {
+    pub fn add(&mut self, other: &Distributions) {
         for (key, latency, around) in other.each_around() {
             let slot = self.slot(key);
             let mut series = self.series[slot].take().unwrap_or_else(|| self.blank(slot));
@@ -206,9 +206,9 @@ impl Bank {
         self.lines.extend(other.lines.iter().cloned());
     }
 
-    fn slot(&self, key: Key) -> usize {
+    fn slot(&self, key: DistributionKey) -> usize {
         let fault = key.fault.map_or(0, |fault| usize::from(fault) + 1).min(self.faults);
-        let windowed = |watch: &Watch| watch.metric() == key.metric && watch.window == key.window;
+        let windowed = |watch: &MetricWatch| watch.metric() == key.metric && watch.window == key.window;
         let row = match key.window {
             None => key.metric as usize,
             // Keys with a window are made from a watch, so it is there.
@@ -217,13 +217,13 @@ impl Bank {
         (row * self.cohorts + usize::from(key.cohort)) * (self.faults + 1) + fault
     }
 
-    fn key(&self, slot: usize) -> Key {
+    fn key(&self, slot: usize) -> DistributionKey {
         let (rest, fault) = (slot / (self.faults + 1), slot % (self.faults + 1));
         let fault = fault.checked_sub(1).map(|fault| fault as u16);
         let row = rest / self.cohorts;
         let watch = row.checked_sub(METRICS.len()).map(|place| &self.watches[place]);
-        let metric = watch.map_or_else(|| METRICS[row], Watch::metric);
-        Key { metric, cohort: (rest % self.cohorts) as u16, fault, window: watch.and_then(|watch| watch.window) }
+        let metric = watch.map_or_else(|| METRICS[row], MetricWatch::metric);
+        DistributionKey { metric, cohort: (rest % self.cohorts) as u16, fault, window: watch.and_then(|watch| watch.window) }
     }
 }
 
@@ -248,14 +248,14 @@ mod tests {
 
     #[test]
     fn keys_and_slots_are_inverse() {
-        let bank = Bank::new(3, 2, Duration::from_secs(1), &watched());
+        let bank = Distributions::new(3, 2, Duration::from_secs(1), &watched());
         let windowed = |slot: &usize| *slot >= METRICS.len() * 9;
         for slot in (0..bank.series.len()).filter(|slot| !windowed(slot) || bank.key(*slot).window.is_some()) {
             assert_eq!(bank.slot(bank.key(slot)), slot);
         }
     }
 
-    fn watched() -> Vec<Watch> {
+    fn watched() -> Vec<MetricWatch> {
         let names = crate::expect::Names { cohorts: &[], faults: &[] };
         let parse = |text: &str| crate::expect::Expectation::parse(text, names).unwrap();
         super::super::watch::watches(&["rtt p50 < 104us", "rtt{from=1s,to=3s} max < 1s", "detect p50 < 7us"].map(parse))
@@ -263,14 +263,14 @@ mod tests {
 
     #[test]
     fn a_window_has_what_started_in_it_and_a_limit_what_lies_around_it() {
-        let mut bank = Bank::new(1, 0, Duration::from_secs(1), &watched());
-        let key = Key { metric: Metric::Rtt, cohort: 0, fault: None, window: None };
+        let mut bank = Distributions::new(1, 0, Duration::from_secs(1), &watched());
+        let key = DistributionKey { metric: TimeMetric::Rtt, cohort: 0, fault: None, window: None };
         // Ends at 1.0 s but began before; begins at 1.0 s; begins a µs before 3 s and ends later; begins at 3 s.
         for (at, us) in [(1_000_000, 103), (1_000_104, 104), (3_000_104, 105), (3_000_500, 500), (3_000_104, 104)] {
             bank.record(at, key, us);
         }
         bank.record_from(5_000_000, 2_000_000, key, 9);
-        bank.roll();
+        bank.close_interval();
         let mut twice = bank.clone();
         twice.add(&bank);
         for (bank, n) in [(&bank, 1), (&twice, 2)] {
@@ -279,23 +279,23 @@ mod tests {
             let all = Around { limit: 104.0, below: 2 * n, equal: 2 * n, above: 2 * n };
             let windowed = Around { limit: 1e6, below: 3 * n, equal: 0, above: 0 };
             assert_eq!(seen, [(false, 6 * n, vec![all]), (true, 3 * n, vec![windowed])]);
-            assert_eq!(bank.sum(Metric::Rtt, |_| true).count(), 6 * n, "windows are not counted twice");
+            assert_eq!(bank.sum(TimeMetric::Rtt, |_| true).count(), 6 * n, "windows are not counted twice");
         }
     }
 
     #[test]
     fn intervals_become_lines_and_the_total_keeps_all() {
-        let mut bank = Bank::new(2, 1, Duration::from_secs(1), &[]);
-        let key = Key { metric: Metric::Rtt, cohort: 1, fault: None, window: None };
+        let mut bank = Distributions::new(2, 1, Duration::from_secs(1), &[]);
+        let key = DistributionKey { metric: TimeMetric::Rtt, cohort: 1, fault: None, window: None };
         (0..5_000).for_each(|i| bank.record(i * 1_000, key, 100 + i % 7));
-        bank.record(4_999_000, Key { metric: Metric::Detect, cohort: 0, fault: Some(0), window: None }, 7);
-        bank.roll();
+        bank.record(4_999_000, DistributionKey { metric: TimeMetric::Detect, cohort: 0, fault: Some(0), window: None }, 7);
+        bank.close_interval();
         let lines = bank.lines();
         assert_eq!(lines.len(), 6);
         assert!(lines[0].1.starts_with("0.0,1.0,0.106,H") || lines[0].1.starts_with("0.000,1.000,0.106,H"), "{}", lines[0].1);
-        assert_eq!(bank.sum(Metric::Rtt, |_| true).count(), 5_000);
+        assert_eq!(bank.sum(TimeMetric::Rtt, |_| true).count(), 5_000);
         let mut twice = bank.clone();
         twice.add(&bank);
-        assert_eq!((twice.sum(Metric::Rtt, |key| key.cohort == 1).count(), twice.lines().len()), (10_000, 12));
+        assert_eq!((twice.sum(TimeMetric::Rtt, |key| key.cohort == 1).count(), twice.lines().len()), (10_000, 12));
     }
 }

@@ -1,20 +1,20 @@
 //! What the users of the two sides are told of connections that a kind ended: the expectation of the catalogue in codes.
 //!
-//! A row names one of these functions beside its words in `expect`. `results::surprises` lists the endings that differ.
+//! A row names one of these functions beside its words in `expect`. `results::unexpected_codes` lists the endings that differ.
 
 use super::Values;
 use crate::close::{ABNORMAL, NO_STATUS, may_be_sent, reported};
 
 /// The codes that a side's user may be told. Empty: the kind ends nothing. `None`: whatever the other side did.
-pub type Codes = Option<Vec<u16>>;
+pub type ExpectedCodes = Option<Vec<u16>>;
 
 /// Expected codes of both sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
     /// Of the side that carries the fault out.
-    pub own: Codes,
+    pub own: ExpectedCodes,
     /// Of the other one.
-    pub peer: Codes,
+    pub peer: ExpectedCodes,
 }
 
 fn told(own: &[u16], peer: &[u16]) -> Told {
@@ -88,7 +88,7 @@ pub(super) fn code_and_end(values: &Values) -> Told {
 }
 
 fn or_abnormal(told: Told) -> Told {
-    let more = |codes: Codes| codes.map(|codes| codes.into_iter().chain([ABNORMAL]).collect());
+    let more = |codes: ExpectedCodes| codes.map(|codes| codes.into_iter().chain([ABNORMAL]).collect());
     Told { own: more(told.own), peer: more(told.peer) }
 }
 
