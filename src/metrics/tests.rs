@@ -168,6 +168,7 @@ fn told() -> Recorder {
     let at_server =
         Event::ServerEnded { client: ClientIndex(4), connection: ConnectionNo(1), ending: Box::new(ending(Cause::Remote, 1000)) };
     client(r, 4).tell(4_001, at_server).attempt(4_500).open(4_510, 2).ready(4_510, 2);
+    (0..2).for_each(|_| r.on(MS(4_510), &Event::Greeted { client: ClientIndex(4), bytes: 3 }));
     // 5: never gets in.
     client(r, 5).attempt(200).fail(300, Outcome::Failed { why: "garbage".to_owned() }).attempt(400).fail(500, Outcome::Abandoned);
     for at in 0..400 {
@@ -198,7 +199,8 @@ fn the_ledger_of_a_told_run_balances() {
     let l = &total.ledger;
     assert_eq!((l.attempts, l.opened, l.refused, l.timed_out, l.rejected, l.failed, l.abandoned), (14, 8, 1, 1, 1, 1, 2));
     assert_eq!((l.closed, l.open_at_end, l.endings), (5, 3, 5));
-    assert_eq!((total.started, total.never_opened, total.lost, results.peak_open), (6, 1, 1, 5));
+    assert_eq!((total.started, total.ready, total.never_opened, total.lost, results.peak_open), (6, 5, 1, 1, 5));
+    assert_eq!(total.greetings, 2);
     assert_eq!((total.affected, total.recovered, total.censored), (4, 2, 2));
     assert_eq!((total.due, total.sent, total.not_started, total.received), (403, 402, 1, 401));
     assert_eq!((total.answered, total.lost_messages, total.unanswered), (400, 1, 1));
@@ -234,6 +236,8 @@ fn outages_have_phases_that_add_up_and_belong_to_their_fault() {
     assert_eq!((of(1).fault.as_deref(), of(1).detect_us, of(1).reconnect_us), (Some("crash"), Some(4_000), Some(2_008_000)));
     assert_eq!((of(2).result.as_str(), of(2).reconnect_us), ("gave_up", None));
     assert_eq!((of(3).result.as_str(), of(3).fault.as_deref(), of(3).detect_us), ("censored", Some("close"), Some(10_000)));
+    // The attempt of an outage lasts until the reply that makes its client ready.
+    assert_eq!((results.latency(TimeMetric::Attempt).min(), results.latency(TimeMetric::Attempt).max()), (Some(8_000), Some(26_000)));
     let times = results.survival(TimeMetric::ReconnectTime);
     assert_eq!((times.censored.count(), times.never.count()), (1, 1));
     assert_eq!(

@@ -128,4 +128,11 @@ mod tests {
             assert!((capped as f64 / 1000.0 - share).abs() < 0.01, "{k}: {capped}");
         }
     }
+    #[test]
+    fn powers_of_two_are_exact_beyond_what_a_word_holds() {
+        for n in [0, 1, 52, 63, 64, 65, 200] {
+            assert_eq!(power(2.0, n), 2_f64.powi(n as i32), "{n}");
+        }
+        assert_eq!(power(1.5, 2), 2.25);
+    }
 }
