@@ -12,13 +12,13 @@ Exit codes:
   0    ran, all expectations held
   1    could not run: target unreachable, I/O, internal error
   2    usage or scenario error
-  3    inconclusive: generator saturated, too few samples, a worker lost
+  3    inconclusive: load generator saturated, too few samples, or a worker process was lost
   99   an expectation failed, or a comparison found a regression
   129, 130, 143   stopped by SIGHUP, Ctrl-C, SIGTERM; the run folder is marked aborted
 
 Start with: closestorm run";
 
-/// Injects network faults into WebSocket services, and measures how thousands of clients come back.
+/// Injects network faults into WebSocket services and measures how thousands of clients reconnect.
 #[derive(Debug, Parser)]
 #[command(name = "closestorm", version, help_expected = true, after_help = EXIT_CODES, propagate_version = true)]
 pub struct Cli {
@@ -32,64 +32,66 @@ pub struct Cli {
 pub enum Command {
     /// Run a scenario on real sockets and write a run folder with results, charts and a verdict.
     ///
-    /// Without argument a bundled ten-second crash storm on closestorm's own server.
+    /// Without an argument it runs the bundled scenario `default`: the embedded server crashes and 1,000 clients reconnect, in ten seconds.
     #[command(after_help = "Example: closestorm run crash-storm --clients 500 --duration 20s")]
     Run(Run),
-    /// Simulate a scenario in virtual time, with up to millions of clients; every output says that it is simulated.
+    /// Simulate a scenario in virtual time, with up to millions of clients.
     ///
-    /// The same scenario, strategies, results, charts, expectations and exit codes as `run`. The server is that of `[model]`, or the
-    /// embedded one by its settings.
+    /// Uses the same scenarios, reconnect strategies, result files, charts, expectations and exit codes as `run`. Every output says that it
+    /// is simulated. The server is the one that `[model]` describes; without it, the settings of the embedded server are used.
     #[command(after_help = "Example: closestorm simulate crash-storm --clients 1000000 --duration 10m")]
     Simulate(Simulate),
-    /// Find how much is enough: the largest value of a parameter at which all expectations of a scenario hold, on real sockets.
+    /// Find the capacity limit: the largest value of a parameter at which all expectations of a scenario hold, on real sockets.
     ///
-    /// Doubles the value until an expectation fails, bisects, repeats both sides of the edge, and tries two values below it again. Each
-    /// step is a run of its own with a fresh target. With two parameters the limit of the second is found for a few values of the first.
+    /// Doubles the value until an expectation fails, bisects, repeats the runs on both sides of the limit, and tests two lower values
+    /// again. Each step is a separate run with a newly started target. With two parameters, it finds the limit of the second for several
+    /// values of the first.
     #[command(after_help = "Example: closestorm capacity crash-storm --vary clients=500..16000 --duration 40s")]
     Capacity(Capacity),
-    /// Fit the simulator's model of the server to a run, from its folder alone, and print it as a scenario fragment.
+    /// Fit the simulator's model of the server to a run folder, and print the model as a scenario fragment.
     ///
-    /// Service time, parallelism, listen queue, round trip, start of a process: each with what it was fitted from and how well. It takes a
-    /// run in which many clients come back after a crash in a single burst and have to wait for each other; where the server was never busy,
-    /// no model is written, and the exit code is 3.
+    /// Fits service time, parallelism, listen queue, round-trip time and process start time, and says for each how well it fits and to
+    /// which data. The run must contain a crash after which many clients reconnect in a single burst and queue up. If the server was never
+    /// busy, no model is written and the exit code is 3.
     #[command(after_help = "Example: closestorm calibrate results/crash-storm/2026-01-31T12-00-00Z-1 --out model.toml")]
     Calibrate(Calibrate),
-    /// Run a scenario on real sockets and simulate it, and lay both over one another.
+    /// Run a scenario on real sockets, simulate it too, and compare both.
     ///
-    /// The simulator's model is fitted to another run: --model names a fragment of `calibrate`, --fit a scenario to fit to; without
-    /// them the same scenario is run with another seed. Exit code 0 where all cohorts are within the limits, 99 where one is not.
+    /// The simulator's model is fitted to a different run: --model names the output of `calibrate`, --fit a scenario to run first and fit
+    /// to. Without either, the same scenario is run first with another seed. The exit code is 0 if all cohorts are within the limits, else
+    /// 99.
     #[command(after_help = "Example: closestorm fidelity crash-storm --clients 1000 --fit strategies")]
     Fidelity(Fidelity),
-    /// Write charts and reports of a run, a search or a map again, from its files.
+    /// Regenerate the charts and reports of a run, a capacity search or a map from its result files.
     #[command(after_help = "Example: closestorm report results/default/2026-01-31T12-00-00Z-1")]
     Report(Report),
-    /// Judge a run again, from its files.
+    /// Evaluate the expectations of a finished run again, from its result files.
     ///
-    /// The exit code says what came of it, as after the run.
+    /// Edit `expect` in the `scenario.toml` of the run folder to test other expectations. The exit codes are those of `run`.
     #[command(after_help = "Example: closestorm check results/default/2026-01-31T12-00-00Z-1")]
     Check(Check),
-    /// Add up the shards of a run that several machines carried out, and judge the whole.
+    /// Merge the shards of a run that was split over several machines, and evaluate the whole run.
     #[command(after_help = "Example: closestorm merge shard-1 shard-2 --out whole")]
     Merge(Merge),
-    /// Check scenarios without running them: every error with its place, or one line each that is fine.
+    /// Check scenarios without running them, and print every error with file, line and column.
     #[command(after_help = "Example: closestorm validate scenarios/*.toml")]
     Validate(Validate),
-    /// List the kinds of faults, or tell all about one.
+    /// List the kinds of faults, or describe one.
     #[command(after_help = "Example: closestorm faults close_code --example > closing.toml && closestorm run closing.toml")]
     Faults(Faults),
-    /// List the reconnect strategies of real client libraries, or tell all about one.
+    /// List the reconnect presets of real client libraries, or describe one.
     #[command(after_help = "Example: closestorm presets socket.io-client")]
     Presets(Catalogue),
-    /// List the bundled scenarios by their question, or print one.
+    /// List the bundled scenarios with their questions, or print one.
     #[command(after_help = "Example: closestorm scenarios strategies > mine.toml")]
     Scenarios(Scenarios),
-    /// One instance of the embedded server.
+    /// Runs one process of the embedded server.
     #[command(name = "__server", hide = true)]
     Server,
-    /// The clients of one worker.
+    /// Runs the clients of one worker process.
     #[command(name = "__worker", hide = true)]
     Worker,
-    /// Starts a server, and ends it when closestorm ends.
+    /// Starts a server, and stops it when closestorm ends.
     #[command(name = "__guard", hide = true)]
     Guard,
 }
@@ -97,53 +99,53 @@ pub enum Command {
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Text to read.
     #[default]
     Text,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
 /// Which events `events.csv` keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Events {
-    /// All but messages and pongs; of those of clients a sample where there are more than 100,000.
+    /// All events except messages and pongs. If clients cause more than 100,000 events, a sample of them.
     #[default]
     Sampled,
-    /// Every one, messages and pongs too: about 150 bytes of memory each until the run is over.
+    /// All events, including messages and pongs. Each takes about 150 bytes of memory until the run ends.
     Full,
 }
 
 /// What the command line changes in a scenario.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Changes {
-    /// Root of all random streams: the same seed gives the same plan.
+    /// Seed of all random numbers: the same seed gives the same plan.
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
-    /// Change a key: a TOML value, or a bare word, which is a string. May be given again. As clients.web.reconnect=phoenix.
+    /// Override a key of the scenario, for example clients.web.reconnect=phoenix. VALUE is TOML; a bare word is a string. Can be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// All clients together; cohorts keep their proportion.
+    /// Total number of clients; the cohorts keep their proportions.
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub clients: Option<u32>,
-    /// Length of the run, as 20s or 1m30s.
+    /// Length of the run, for example 20s or 1m30s.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = duration)]
     pub duration: Option<Duration>,
 }
 
-/// Where the results of a command go, and how they are told.
+/// Where the results of a command go, and how they are printed.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Output {
-    /// The folder of the results itself; without it a new folder under results/.
+    /// Folder for the results [default: a new folder below results/].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// How the summary is printed.
+    /// Output format of the summary.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
-    /// No progress and no summary; errors and the exit code remain.
+    /// Print no progress and no summary, only errors.
     #[arg(long, short)]
     pub quiet: bool,
-    /// Exit with 0 instead of 3 where the verdict is inconclusive.
+    /// Exit with 0 instead of 3 if the verdict is inconclusive.
     #[arg(long)]
     pub allow_inconclusive: bool,
 }
@@ -151,31 +153,32 @@ pub struct Output {
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// A scenario file, the name of a bundled scenario, or a ws:// or wss:// address.
+    /// A scenario file, the name of a bundled scenario, or a ws:// or wss:// URL.
     #[arg(value_name = "SCENARIO|URL")]
     pub scenario: Option<String>,
     /// Changes to the scenario.
     #[command(flatten)]
     pub changes: Changes,
-    /// Where results go, and how they are told.
+    /// Where results go, and how they are printed.
     #[command(flatten)]
     pub output: Output,
-    /// Print the plan and stop: arrivals, firings of faults, waits of the first clients.
+    /// Print the plan without running it: arrivals, times of the faults, first backoff delays of some clients.
     #[arg(long)]
     pub dry_run: bool,
-    /// Worker processes for the clients; without it one process, or as many as its limit of open files asks for.
+    /// Number of worker processes for the clients [default: as many as the limit of open files requires].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub workers: Option<u32>,
-    /// Only one share of the clients, as 2/8: the second of eight. The others run elsewhere; `merge` adds them up.
+    /// Run only one part of the clients, for example 2/8 for the second of eight. Run the other parts elsewhere, then combine them with
+    /// `merge`.
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
-    /// Begin at this time, UTC as 2026-01-31T12:00:00Z: all shards at one moment.
+    /// Start at this time (UTC), for example 2026-01-31T12:00:00Z, so that all shards start together.
     #[arg(long, value_name = "TIME")]
     pub start_at: Option<String>,
-    /// Go on with more than 100 clients or 50 attempts a second against a target that is not on this machine.
+    /// Allow more than 100 clients or 50 attempts per second against a target on another machine.
     #[arg(long)]
     pub yes: bool,
-    /// Which events events.csv keeps.
+    /// Which events to write to events.csv.
     #[arg(long, value_enum, default_value_t, value_name = "WHICH")]
     pub events: Events,
 }
@@ -189,32 +192,34 @@ pub struct Simulate {
     /// Changes to the scenario.
     #[command(flatten)]
     pub changes: Changes,
-    /// Vary a parameter, or two: clients, or a key as --set takes it, with its lowest and highest value. Makes a map in place of one run.
+    /// Vary one or two parameters (`clients`, or a key as in --set) from LOW to HIGH, and draw a map instead of simulating one run.
     ///
-    /// At each value: do the clients come back, late, or never, and how soon. As clients=100..20000,
-    /// clients.web.deadlines.handshake=500ms..8s, target.embedded.instances=2..8. Where they never come back, changes are tried that may
-    /// get them out: `queue`, `admit`, jitter, longer waits.
+    /// The map shows for each value whether the clients come back in time, late, or never, and how long it takes. Examples:
+    /// clients=100..20000, clients.web.deadlines.handshake=500ms..8s, target.embedded.instances=2..8. Where clients never come back,
+    /// mitigations are tried: `queue`,
+    /// `admit`, jitter, longer backoff.
     #[arg(long, value_name = "KEY=LOW..HIGH")]
     pub vary: Vec<String>,
-    /// Values of each varied parameter.
+    /// Number of values of each varied parameter.
     #[arg(long, value_name = "N", default_value_t = 12, requires = "vary", value_parser = clap::value_parser!(u8).range(2..=60))]
     pub levels: u8,
-    /// A point where 99 % take longer than this from the fault recovers late; without it a quarter of what is left of the run.
+    /// A point recovers late if 99 % of the clients need longer than this after the fault [default: a quarter of the rest of the run].
     #[arg(long, value_name = "TIME", requires = "vary", value_parser = duration)]
     pub within: Option<Duration>,
-    /// Threads; without it one for each processor. The results do not depend on it.
+    /// Number of threads [default: one per CPU]. The results do not depend on it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
-    /// So many seeds in parallel, from the scenario's on: prints what varies between them, and the charts have bands. The run folder is that of the first.
+    /// Number of seeds to simulate, starting at the scenario's seed. The summary and the charts show the spread; the run folder has the
+    /// first seed.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub runs: u32,
-    /// Which events events.csv keeps.
+    /// Which events to write to events.csv.
     #[arg(long, value_enum, default_value_t, value_name = "WHICH")]
     pub events: Events,
-    /// Where results go, and how they are told.
+    /// Where results go, and how they are printed.
     #[command(flatten)]
     pub output: Output,
-    /// Print the plan and stop.
+    /// Print the plan without simulating it.
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -225,43 +230,45 @@ pub struct Capacity {
     /// A scenario file with expectations, or the name of a bundled scenario.
     #[arg(value_name = "SCENARIO")]
     pub scenario: String,
-    /// What is varied: clients, or a key as --set takes it, with its lowest and highest value. May be given twice.
+    /// Parameter to vary (`clients`, or a key as in --set) from LOW to HIGH. Can be given twice.
     ///
-    /// As clients=100..20000, clients.web.arrive.rate=50/s..5000/s, faults.cut.select.percent=5%..100%,
-    /// faults.crash.inject.server_crash.down=1s..20s. With two, the second is searched for a few values of the first.
+    /// Examples: clients=100..20000, clients.web.arrive.rate=50/s..5000/s, faults.cut.select.percent=5%..100%,
+    /// faults.crash.inject.server_crash.down=1s..20s. With two parameters, the limit of the second is searched for several values of the
+    /// first.
     #[arg(long, value_name = "KEY=LOW..HIGH", required = true)]
     pub vary: Vec<String>,
-    /// Most runs for each limit.
+    /// Maximum number of runs for each limit.
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub steps: u16,
-    /// Most runs at each side of the edge; the majority counts.
+    /// Maximum number of runs on each side of the limit; the majority decides.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=99))]
     pub repeats: u16,
-    /// How close both sides of the edge must be, as a share of the limit.
+    /// Precision of the limit: largest distance between the value that holds and the one that fails, as a share of the limit.
     #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = precision)]
     pub precision: Ratio,
-    /// Share of those who want a connection that must get one, beside what the scenario expects; 0% asks for none.
+    /// Share of the clients that must get a connection, in addition to the scenario's expectations; 0% turns this off.
     ///
-    /// Without faults the attempts that opened, of all but those under way in the last second; with faults the clients connected at
-    /// the end. An expectation of the scenario on attempts{outcome=opened} takes its place.
+    /// Without faults, it is the share of attempts that opened, not counting those under way in the last second. With faults, it is the
+    /// share of clients connected at the end. An expectation of the scenario on attempts{outcome=opened} replaces it.
     #[arg(long, value_name = "SHARE", default_value = "99%")]
     pub opened: Ratio,
-    /// Values of the first of two parameters.
+    /// Number of values of the first parameter, if there are two.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=20))]
     pub levels: u8,
-    /// For how long a fresh target answers opening handshakes, one after another, before each run; the embedded server needs none.
+    /// How long to warm up a newly started target with opening handshakes, one at a time, before each run. Not done with the embedded
+    /// server.
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration)]
     pub warm_up: Duration,
     /// Changes to the scenario; --duration is the length of each run.
     #[command(flatten)]
     pub changes: Changes,
-    /// Where results go, and how they are told.
+    /// Where results go, and how they are printed.
     #[command(flatten)]
     pub output: Output,
-    /// Print what would be searched and the plan of the lowest values, and stop.
+    /// Print what would be searched, and the plan for the lowest values, without running it.
     #[arg(long)]
     pub dry_run: bool,
-    /// Go on with more than 100 clients or 50 attempts a second against a target that is not on this machine.
+    /// Allow more than 100 clients or 50 attempts per second against a target on another machine.
     #[arg(long)]
     pub yes: bool,
 }
@@ -269,13 +276,13 @@ pub struct Capacity {
 /// Arguments of `calibrate`.
 #[derive(Debug, Args)]
 pub struct Calibrate {
-    /// The run folder, of a run on real sockets.
+    /// Run folder of a run on real sockets.
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// Write the scenario fragment to this file, too.
+    /// Also write the scenario fragment to this file.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// As a scenario fragment with comments, or as JSON.
+    /// Output format: a scenario fragment with comments, or JSON.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
     /// Print nothing.
@@ -289,22 +296,22 @@ pub struct Fidelity {
     /// A scenario file, or the name of a bundled scenario.
     #[arg(value_name = "SCENARIO")]
     pub scenario: String,
-    /// Changes to the scenario, in both worlds.
+    /// Changes to the scenario, for the run and the simulation.
     #[command(flatten)]
     pub changes: Changes,
-    /// A scenario fragment with the model, as `calibrate` writes it.
+    /// Scenario fragment with the model, as written by `calibrate`.
     #[arg(long, value_name = "FILE", conflicts_with = "fit")]
     pub model: Option<PathBuf>,
-    /// Run this scenario first, and fit the model to it.
+    /// Run this scenario first, and fit the model to that run.
     #[arg(long, value_name = "SCENARIO")]
     pub fit: Option<String>,
-    /// Compare with this run of the scenario instead of running it; its seed is taken.
+    /// Compare with this run folder instead of running the scenario; its seed is used.
     #[arg(long, value_name = "RUN")]
     pub run: Option<PathBuf>,
-    /// Where results go, and how they are told.
+    /// Where results go, and how they are printed.
     #[command(flatten)]
     pub output: Output,
-    /// Go on with more than 100 clients or 50 attempts a second against a target that is not on this machine.
+    /// Allow more than 100 clients or 50 attempts per second against a target on another machine.
     #[arg(long)]
     pub yes: bool,
 }
@@ -312,13 +319,13 @@ pub struct Fidelity {
 /// Arguments of `report`.
 #[derive(Debug, Args)]
 pub struct Report {
-    /// The folder of a run, a search or a map.
+    /// Folder of a run, a capacity search or a map.
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// Where reports and charts go; without it into the run folder.
+    /// Folder for the reports and charts [default: RUN].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Do not print what was written.
+    /// Do not print the names of the written files.
     #[arg(long, short)]
     pub quiet: bool,
 }
@@ -329,13 +336,13 @@ pub struct Check {
     /// The run folder.
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
-    /// How the verdict is printed.
+    /// Output format of the verdict.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
-    /// Print nothing; the exit code remains.
+    /// Print nothing; the exit code has the verdict.
     #[arg(long, short)]
     pub quiet: bool,
-    /// Exit with 0 instead of 3 where the verdict is inconclusive.
+    /// Exit with 0 instead of 3 if the verdict is inconclusive.
     #[arg(long)]
     pub allow_inconclusive: bool,
 }
@@ -343,10 +350,10 @@ pub struct Check {
 /// Arguments of `merge`.
 #[derive(Debug, Args)]
 pub struct Merge {
-    /// The run folders of all shards, in any order.
+    /// Run folders of all shards, in any order.
     #[arg(value_name = "SHARD", required = true)]
     pub shards: Vec<PathBuf>,
-    /// Where results go, and how they are told.
+    /// Where results go, and how they are printed.
     #[command(flatten)]
     pub output: Output,
 }
@@ -360,10 +367,10 @@ pub struct Validate {
     /// Changes to the scenarios.
     #[command(flatten)]
     pub changes: Changes,
-    /// Do not print the scenarios that are fine.
+    /// Do not print the names of valid scenarios.
     #[arg(long, short)]
     pub quiet: bool,
-    /// List every key of a scenario with its value, default and meaning.
+    /// List every key of the scenario format with its type, default and meaning.
     #[arg(long, conflicts_with = "scenarios")]
     pub keys: bool,
 }
@@ -371,13 +378,13 @@ pub struct Validate {
 /// Arguments of `faults`.
 #[derive(Debug, Args)]
 pub struct Faults {
-    /// A kind of fault; without it all are listed.
+    /// Kind of fault to describe; without it, all kinds are listed.
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
-    /// Print only a scenario that shows the kind, ready to run.
+    /// Print an example scenario for this kind, ready to run.
     #[arg(long, requires = "name")]
     pub example: bool,
-    /// How it is printed.
+    /// Output format.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
 }
@@ -385,10 +392,10 @@ pub struct Faults {
 /// Arguments of a catalogue.
 #[derive(Debug, Args)]
 pub struct Catalogue {
-    /// An entry; without it all are listed.
+    /// Entry to print; without it, all are listed.
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
-    /// How it is printed.
+    /// Output format.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
 }
@@ -396,23 +403,23 @@ pub struct Catalogue {
 /// Arguments of `scenarios`.
 #[derive(Debug, Args)]
 pub struct Scenarios {
-    /// Which, and how it is printed.
+    /// Which scenario, and the output format.
     #[command(flatten)]
     pub catalogue: Catalogue,
-    /// Write all of them below DIR/scenarios, with the programs of the servers that they start; files that are there already stay.
+    /// Write all scenarios to DIR/scenarios, with the server programs that they start. Existing files are kept.
     #[arg(long, value_name = "DIR", conflicts_with = "name")]
     pub files: Option<PathBuf>,
 }
 
 impl Simulate {
-    /// As many threads as asked for, or one for each processor.
+    /// Number of threads to use: `--threads`, or one per CPU; at least 1.
     pub fn threads(&self) -> usize {
         self.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
     }
 }
 
 impl Changes {
-    /// As the scenario reader takes them.
+    /// The same changes in the form that the scenario reader takes.
     pub fn overrides(&self) -> Overrides {
         Overrides { set: self.set.clone(), clients: self.clients, duration: self.duration, seed: self.seed, recorded: false }
     }
