@@ -181,13 +181,20 @@ async fn frame_corrupt_flips_bits_of_the_payload_and_none_of_the_header() {
             }
             let text = "frame_corrupt = { probability = \"100%\", bits = 72, opcode = \"text\", dir = \"OUT\" }";
             cases.push(carrier.case(text, Script::default().texts(ms(900)), echoed(TEXT, b"a message", 72)));
+            // Who gets the spoilt echoes is the other end here, and it says what it found.
+            let spoilt = |conn: &Conn| conn.of(TEXT).last().is_some_and(|echo| flipped(&echo.payload, b"a message") == 72);
+            let told = Script::default().texts(ms(800)).and(ms(850), Act::Close(1007));
+            cases.push(carrier.case(text, told, move |conn| refused(conn) && spoilt(conn)));
         }
         cases
     };
     let proof = both(cases).await;
     let endings = proof.clients.run.endings();
     assert!(endings.len() == 1 && endings[0].starts_with("c3: f3 by client"), "{endings:?}");
-    assert!(proof.server.endings.len() == 1 && proof.server.endings[&3].starts_with("f3 by server"), "{:?}", proof.server.endings);
+    // In both, the end is that of the fault, whoever reads the spoilt text.
+    let by = |case: usize, words: &str| proof.server.endings.get(&case).is_some_and(|ending| ending.starts_with(words));
+    let expected = proof.server.endings.len() == 2 && by(3, "f3 by server") && by(7, "f7 by client");
+    assert!(expected, "{:?}", proof.server.endings);
 }
 
 #[tokio::test]
