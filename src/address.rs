@@ -3,9 +3,10 @@
 use crate::template::{Template, TemplateValues};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::IpAddr;
 use std::convert::Infallible;
 use std::fmt;
+use url::{Host, ParseError, Position, Url};
 
 /// A ws:// or wss:// URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,11 +14,11 @@ pub struct Address {
     text: String,
     /// wss.
     pub secure: bool,
-    /// Name or IP address, the latter without brackets.
+    /// Name (in lower case, other letters than ASCII as Punycode) or IP address, the latter without brackets.
     pub host: String,
     /// As written, else 80 or 443.
     pub port: u16,
-    /// Host and port as written: the Host header.
+    /// Host, and port if it is not the scheme's: the Host header, as browsers write it.
     pub authority: String,
     /// `user:word` before the host, percent-decoded.
     credentials: Option<Template>,
@@ -33,20 +34,15 @@ impl Address {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Address, &'static str> {
-        let (scheme, rest) = text.split_once("://").ok_or(NOT_OURS)?;
-        let secure = match scheme.to_ascii_lowercase().as_str() {
-            "ws" => false,
-            "wss" => true,
-            _ => return Err(NOT_OURS),
-        };
         if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err("a URL has no spaces and no control characters");
         }
+        let (_, rest) = text.split_once("://").ok_or(NOT_OURS)?;
         let rest = rest.split('#').next().unwrap_or_default();
         let (before, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let (user, authority) = before.rsplit_once('@').map_or((None, before), |(user, authority)| (Some(user), authority));
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
-        let (host, port) = host_and_port(authority)?;
+        let url = read(text, authority)?;
         let template = |text: &str| Template::parse(text).map_err(|_| UNKNOWN);
         let credentials = match user.filter(|user| !user.is_empty()) {
             // A user without a word: RFC 7617 wants the colon.
@@ -56,10 +52,14 @@ impl Address {
         };
         Ok(Address {
             text: text.to_owned(),
-            secure,
-            host: host.to_owned(),
-            port: port.unwrap_or(if secure { 443 } else { 80 }),
-            authority: authority.to_owned(),
+            secure: url.scheme() == "wss",
+            host: match url.host().ok_or(NO_HOST)? {
+                Host::Domain(name) => name.to_owned(),
+                Host::Ipv4(ip) => ip.to_string(),
+                Host::Ipv6(ip) => ip.to_string(),
+            },
+            port: url.port_or_known_default().ok_or(NOT_OURS)?,
+            authority: url[Position::BeforeHost..Position::AfterPort].to_owned(),
             credentials,
             path: encoded(template(if path.is_empty() { "/" } else { path })?),
             query: query.map(|query| template(query).map(encoded)).transpose()?,
@@ -95,6 +95,8 @@ impl fmt::Display for Address {
 }
 
 const NOT_OURS: &str = "this is not a ws:// or wss:// URL";
+const NO_HOST: &str = "this URL has no host";
+const NO_PORT: &str = "the port of this URL is not a number up to 65535";
 const UNKNOWN: &str = "this URL has an unknown name in braces";
 
 /// An address that may be wrong, without the word of its credentials.
@@ -143,30 +145,29 @@ fn decoded(text: &str) -> Result<String, &'static str> {
     String::from_utf8(bytes).map_err(|_| wrong)
 }
 
-fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
-    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, rest)) if host.parse::<Ipv6Addr>().is_ok() => (host, rest),
-        Some(_) => return Err("between the brackets of this URL is no IPv6 address"),
-        None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
-    };
+/// Reads a URL whose names in braces are filled in with an example, as the URL standard does. `authority`: host and port as written.
+fn read(text: &str, authority: &str) -> Result<Url, &'static str> {
+    let host = authority.rfind(':').filter(|_| !authority.ends_with(']')).map_or(authority, |colon| &authority[..colon]);
+    // The standard would look for a host in the path, and takes an empty port for none.
     if host.is_empty() {
-        return Err("this URL has no host");
+        return Err(NO_HOST);
     }
     if host.contains('{') {
         return Err("the host of a URL is the same for all clients: nothing is filled in");
     }
-    if !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte)) {
-        return Err("the host of this URL is no host name: letters, digits, `-`, `.` and `_`");
+    if authority.ends_with(':') || authority[host.len()..].contains('{') {
+        return Err(NO_PORT);
     }
-    let port = match port.strip_prefix(':') {
-        _ if port.is_empty() => None,
-        Some(digits) if digits.bytes().all(|digit| digit.is_ascii_digit()) => digits.parse().ok(),
-        _ => None,
-    };
-    if port.is_none() && authority.len() > host.len() && !authority.ends_with(']') {
-        return Err("the port of this URL is not a number up to 65535");
-    }
-    Ok((host, port))
+    let example = TemplateValues { client: "0".into(), attempt: "0".into() };
+    let filled = Template::parse(text).map_err(|_| UNKNOWN)?;
+    let url = Url::parse(&filled.fill(&example)).map_err(|error| match error {
+        ParseError::EmptyHost => NO_HOST,
+        ParseError::InvalidPort => NO_PORT,
+        ParseError::InvalidIpv6Address => "between the brackets of this URL is no IPv6 address",
+        ParseError::RelativeUrlWithoutBase | ParseError::RelativeUrlWithCannotBeABaseBase => NOT_OURS,
+        _ => "the host of this URL is neither a host name nor an IP address",
+    })?;
+    if matches!(url.scheme(), "ws" | "wss") { Ok(url) } else { Err(NOT_OURS) }
 }
 
 #[cfg(test)]
@@ -182,7 +183,11 @@ mod tests {
         for (text, secure, host, port, authority, path, query) in [
             ("ws://127.0.0.1:9000/path?x=1", false, "127.0.0.1", 9000, "127.0.0.1:9000", "/path", Some("x=1")),
             ("ws://example.org", false, "example.org", 80, "example.org", "/", None),
-            ("WSS://Example.org/", true, "Example.org", 443, "Example.org", "/", None),
+            ("WSS://Example.org:443/", true, "example.org", 443, "example.org", "/", None),
+            ("ws://bücher.example:81/", false, "xn--bcher-kva.example", 81, "xn--bcher-kva.example:81", "/", None),
+            // What a browser reaches by these.
+            ("ws://2130706433/", false, "127.0.0.1", 80, "127.0.0.1", "/", None),
+            ("ws://0x7f.1:9/", false, "127.0.0.1", 9, "127.0.0.1:9", "/", None),
             ("Ws://[::1]:81/p/q#top", false, "::1", 81, "[::1]:81", "/p/q", None),
             ("wss://[::1]", true, "::1", 443, "[::1]", "/", None),
             ("wss://user:word@h:9?a=1#top", true, "h", 9, "h:9", "/", Some("a=1")),
@@ -205,11 +210,13 @@ mod tests {
             ("localhost:9000", "not a ws:// or wss:// URL"),
             ("ws://", "no host"),
             ("ws:///a", "no host"),
+            ("ws://[::1/", "IPv6"),
+            ("ws://a<b/", "neither a host name"),
             ("ws://:80/", "no host"),
             ("ws://h:70000/", "port"),
             ("ws://h:/", "port"),
             ("ws://h:+1/", "port"),
-            ("ws://[::1]x/", "port"),
+            ("ws://[::1]x/", "IPv6"),
             ("ws://[h]/", "IPv6"),
             ("ws://h:8{client}/", "port"),
             ("ws://room{client}.example.org/", "same for all clients"),

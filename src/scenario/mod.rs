@@ -19,7 +19,7 @@ pub use bundled::{BUNDLED, Bundled, PROGRAMS, bundled};
 pub use diagnostic::Errors;
 pub use faults::defaults as fault_defaults;
 
-use crate::address::masked;
+use crate::address::{Address, masked};
 use crate::event::CLIENTS_MAX;
 use crate::expect::{Expectation, Names};
 use crate::plan::{AuthorAnswer, Cohort, Plan, SENTENCE_ENDS};
@@ -337,9 +337,8 @@ fn name(source: &Source) -> String {
         Source::Bundled(name) | Source::Text { name, .. } => name.clone(),
         Source::File(path) => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         Source::Url(url) => {
-            let authority = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).split(['/', '?']).next().unwrap_or_default();
-            // What stands before the @ is secret.
-            authority.rsplit('@').next().unwrap_or_default().to_owned()
+            // Neither credentials nor a path: they may be secret.
+            Address::parse(url).map(|address| address.authority).unwrap_or_default()
         }
     };
     let safe: String = name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();

@@ -68,11 +68,17 @@ fn among(insecure: bool, ca: Option<&Path>) -> Trust<'_> {
 /// Resolves a URL.
 pub(crate) async fn resolve(url: Address, trust: Trust<'_>) -> Result<Endpoint, RunError> {
     let wrong = |cause: String| RunError::Address { url: url.to_string(), cause };
+    let found = lookup(&url).await.map_err(wrong)?;
+    let address = answering(&found).await.ok_or_else(|| wrong(format!("{} has no address", url.host)))?;
+    at(url, address, trust)
+}
+
+/// The addresses behind a URL, at least one; an error says what is wrong with the name.
+pub(crate) async fn lookup(url: &Address) -> Result<Vec<SocketAddr>, String> {
     let host = url.host.as_str();
     let found = tokio::net::lookup_host((host, url.port)).await;
-    let found = found.map_err(|error| wrong(format!("cannot resolve {host}: {error}; check the name of the host")))?;
-    let address = answering(&found.collect::<Vec<_>>()).await.ok_or_else(|| wrong(format!("{host} has no address")))?;
-    at(url, address, trust)
+    let found: Vec<_> = found.map_err(|error| format!("cannot resolve {host}: {error}; check the name of the host"))?.collect();
+    if found.is_empty() { Err(format!("{host} has no IP address")) } else { Ok(found) }
 }
 
 /// Reads a URL.

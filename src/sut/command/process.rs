@@ -8,6 +8,7 @@ use crate::plan;
 use crate::sut::command::error::Error;
 use crate::sut::command::handle::{Exit, Guard, Spec, Started};
 use crate::sut::command::{port, ready};
+use crate::sut::endpoint;
 use crate::template::fill_one;
 use crate::transport::clock::monotonic_ns;
 use nix::sys::signal::Signal;
@@ -314,11 +315,9 @@ pub fn signal_named(name: &str) -> Result<Signal, Error> {
 
 /// The addresses behind a ws or wss URL, and whether it is wss.
 async fn resolve(url: &str) -> Result<(Vec<SocketAddr>, bool), Error> {
-    let wrong = |why: &str| Error::Address { address: masked(url), why: why.into() };
-    let Address { host, port, secure, .. } = Address::parse(url).map_err(wrong)?;
-    let found = tokio::net::lookup_host((host.as_str(), port)).await.map_err(|error| wrong(&error.to_string()))?;
-    let addrs: Vec<SocketAddr> = found.collect();
-    if addrs.is_empty() { Err(wrong("the host has no IP address")) } else { Ok((addrs, secure)) }
+    let wrong = |why: String| Error::Address { address: masked(url), why };
+    let address = Address::parse(url).map_err(|why| wrong(why.to_owned()))?;
+    Ok((endpoint::lookup(&address).await.map_err(wrong)?, address.secure))
 }
 
 #[cfg(test)]
