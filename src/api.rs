@@ -33,7 +33,7 @@ use crate::results::usage::{self, Baseline};
 use crate::run::{self as engine, Places, RunStart};
 use crate::sim::{self, GoOn, Simulated};
 use crate::sut::error::RunError;
-use crate::units::print_duration;
+use crate::units::{Bytes, print_duration};
 use crate::verdict::{self, UNCHECKED, judge};
 use crate::{plot, report, scenario};
 use std::fmt;
@@ -196,7 +196,7 @@ impl Scenario {
     pub async fn run(&self, options: Options) -> Result<Outcome, Error> {
         let Options { stop, program, output, snapshots } = options;
         let manifest = self.manifest("run");
-        let (plan, division) = divide(self.plan.clone(), Shard::WHOLE, None)?;
+        let (plan, division) = divide(self.plan.clone(), Shard::WHOLE, None, None)?;
         let plan = Arc::new(plan);
         let scratch = Scratch::new()?;
         let places = Places {
@@ -329,19 +329,24 @@ pub(crate) fn check_instances(plan: &Plan) -> Result<(), Error> {
     Err(Error::Refused(format!("fault {}: there is no instance {instance}: the target has {instances}, {counted}", fault.name)))
 }
 
-/// Into how many processes the plan goes, and the plan with what that means for its reader.
+/// Into how many processes the plan goes, and the plan with what that means for its reader. The messages of all of them take `memory`
+/// together at most; without it half of what is available.
 ///
 /// # Errors
 /// It does not fit, or a fault is about an instance that the target does not have.
-pub(crate) fn divide(mut plan: Plan, shard: Shard, workers: Option<u32>) -> Result<(Plan, Division), Error> {
+pub(crate) fn divide(mut plan: Plan, shard: Shard, workers: Option<u32>, memory: Option<Bytes>) -> Result<(Plan, Division), Error> {
     check_instances(&plan)?;
     let files = engine::raise_files().map_err(|error| Error::not_written("cannot read the limit of open files", error))?;
-    let room = Room { files, memory: usage::size("/proc/meminfo", "MemAvailable:") };
+    let available = usage::available();
+    let room = Room { files, memory: available };
     let division = Division::of(&plan, shard, workers, room).map_err(Error::failed)?;
     let notices = division.notices(&plan);
     plan.notices.extend(notices);
     if let Target::Embedded(settings) = &mut plan.target {
         settings.processes = Some(division.processes);
+    }
+    if let Some(all) = memory.map(|bytes| bytes.0).or(available.map(|bytes| bytes / 2)) {
+        crate::ws::memory::set_limit(usize::try_from(all / division.holders(&plan)).unwrap_or(usize::MAX));
     }
     Ok((plan, division))
 }

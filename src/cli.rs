@@ -2,7 +2,7 @@
 
 use crate::plan::Shard;
 use crate::scenario::Overrides;
-use crate::units::{Ratio, UnitError, parse_duration};
+use crate::units::{Bytes, Ratio, UnitError, parse_duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -178,6 +178,11 @@ pub struct Run {
     /// Allow more than 100 clients or 50 attempts per second against a target on another machine.
     #[arg(long)]
     pub yes: bool,
+    /// Memory for messages, of all connections and processes together, for example 512MiB [default: half of the available memory].
+    ///
+    /// When it is used up, the connection that holds most of it is closed with 1009, and the verdict is inconclusive.
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub memory: Option<Bytes>,
     /// Which events to write to events.csv.
     #[arg(long, value_enum, default_value_t, value_name = "WHICH")]
     pub events: Events,
@@ -271,6 +276,11 @@ pub struct Capacity {
     /// Allow more than 100 clients or 50 attempts per second against a target on another machine.
     #[arg(long)]
     pub yes: bool,
+    /// Memory for messages, of all connections and processes together, for example 512MiB [default: half of the available memory].
+    ///
+    /// When it is used up, the connection that holds most of it is closed with 1009, and the verdict is inconclusive.
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub memory: Option<Bytes>,
 }
 
 /// Arguments of `calibrate`.
@@ -431,6 +441,15 @@ fn precision(text: &str) -> Result<Ratio, UnitError> {
         return Ok(share);
     }
     Err(UnitError { found: format!("\"{text}\" is out of bounds"), fix: "it is from \"0.1%\" to \"50%\"".to_owned() })
+}
+
+/// Less than a megabyte would not hold one message.
+fn memory(text: &str) -> Result<Bytes, UnitError> {
+    let bytes: Bytes = text.parse()?;
+    if bytes < Bytes(1 << 20) {
+        return Err(UnitError { found: format!("\"{text}\" is out of bounds"), fix: "it is \"1MiB\" or more".to_owned() });
+    }
+    Ok(bytes)
 }
 
 fn duration(text: &str) -> Result<Duration, UnitError> {

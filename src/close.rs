@@ -183,6 +183,19 @@ pub enum Deadline {
     Pong,
 }
 
+/// A limit of memory that ended a connection, with status code 1009 from this side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemoryLimit {
+    /// A message was longer than `max_message`.
+    MaxMessage,
+    /// The memory for the messages of all connections was used up, and this one held most of it.
+    Memory,
+}
+
+/// What [`MemoryLimit::Memory`] says of the run.
+pub const NO_MEMORY: &str = "the memory for messages was used up, and the connection that held most of it was closed with 1009 (--memory)";
+
 /// Why a connection ended: the first thing that made it end, as far as this side knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -195,6 +208,15 @@ pub enum Cause {
     Stay,
     /// One of this side's deadlines.
     Deadline(Deadline),
+    /// One of this side's limits of memory.
+    Limit(MemoryLimit),
+}
+
+impl Cause {
+    /// Whether the other side may know more of it: what it sent is the reason, and why it did is not known here.
+    pub fn is_of_peer(self) -> bool {
+        matches!(self, Cause::Remote | Cause::Limit(MemoryLimit::MaxMessage))
+    }
 }
 
 /// One side's account of how its connection ended. Which fault it belongs to is not for one side to say: `metrics` does.
@@ -229,6 +251,15 @@ impl fmt::Display for Deadline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Deadline::Pong => "pong",
+        })
+    }
+}
+
+impl fmt::Display for MemoryLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            MemoryLimit::MaxMessage => "max_message",
+            MemoryLimit::Memory => "memory",
         })
     }
 }

@@ -187,7 +187,7 @@ pub struct Labels {
     pub wire: Option<WireLabel>,
     /// Whose account; client unless said, never proxy.
     pub side: Side,
-    /// Only this cause: a fault's id, `remote`, `stay` or `deadline:<name>`.
+    /// Only this cause: a fault's id, `remote`, `stay`, `deadline:<name>` or `local:<limit>`.
     pub cause: Option<String>,
     /// Only this end of TCP.
     pub tcp_end: Option<TcpEnd>,
@@ -330,7 +330,8 @@ const MESSAGE_OUTCOMES: &[(&str, OutcomeLabel)] = &[
 const DIRS: &[(&str, Dir)] = &[("sent", Dir::Sent), ("received", Dir::Received)];
 const TCP_ENDS: &[(&str, TcpEnd)] =
     &[("fin", TcpEnd::Fin), ("rst", TcpEnd::Rst), ("timeout", TcpEnd::Timeout), ("local", TcpEnd::Local), ("none", TcpEnd::None)];
-const CAUSES: &[&str] = &["remote", "stay", "deadline:pong", "deadline:close", "deadline:fin", "deadline:write"];
+const CAUSES: &[&str] =
+    &["remote", "stay", "deadline:pong", "deadline:close", "deadline:fin", "deadline:write", "local:max_message", "local:memory"];
 
 impl Metric {
     /// As written.

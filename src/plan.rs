@@ -18,6 +18,7 @@ use crate::expect::Expectation;
 use crate::reconnect::{Policy, whole_ms};
 use crate::seed::Seed;
 use crate::template::Template;
+use crate::units::Bytes;
 pub use admission::{Bucket, Refusal, ServiceQueue};
 pub use budget::Budget;
 pub use fault::{Fault, Firing, Phase, Pick, Repeat, Schedule, Select, draw_exactly};
@@ -151,6 +152,8 @@ pub struct Cohort {
     pub ready: Readiness,
     /// The target is our own server, which greets whom waits for a message of it.
     pub greeted: bool,
+    /// Longest message that a client accepts, 1 KiB to 1 GiB.
+    pub max_message: Bytes,
     /// Extra request headers.
     pub headers: Vec<(String, Template)>,
     /// `Sec-WebSocket-Protocol`, in order of preference.

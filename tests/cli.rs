@@ -11,6 +11,7 @@ mod carriers;
 mod dead_targets;
 mod disk;
 mod files;
+mod hostile;
 mod links;
 mod output;
 mod refusals;

@@ -49,7 +49,7 @@ impl Server {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a link");
         ours.set_nonblocking(true).expect("a live socket");
         let (reserved, address) = reserve();
-        let spec = json!({ "instance": 0, "process": 0, "processes": 1, "address": address, "seed": 1, "settings": settings, "identity": identity });
+        let spec = json!({ "instance": 0, "process": 0, "processes": 1, "address": address, "seed": 1, "settings": settings, "identity": identity, "memory": usize::MAX });
         let child = Command::new(env!("CARGO_BIN_EXE_closestorm"))
             .arg("__server")
             .stdin(OwnedFd::from(theirs))

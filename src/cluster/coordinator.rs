@@ -14,6 +14,7 @@ use crate::sut::command;
 use crate::sut::error::RunError;
 use crate::sut::target_events::TargetEvents;
 use crate::transport::clock::{Moment, monotonic_ns};
+use crate::ws::memory;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -160,7 +161,7 @@ async fn start_workers(
         members.all(|state| &state.here).await?;
         for worker in 0..count {
             let (scenario, shard) = (plan.whole.clone(), shard.part(worker, count));
-            members.tell(worker, &ToWorker::Job { worker, scenario, shard, all_events: plan.all_events });
+            members.tell(worker, &ToWorker::Job { worker, scenario, shard, all_events: plan.all_events, memory: memory::limit() });
         }
         members.all(|state| &state.ready).await
     };

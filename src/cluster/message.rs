@@ -25,6 +25,8 @@ pub(super) enum ToWorker {
         shard: Shard,
         /// The books keep every event.
         all_events: bool,
+        /// For its messages, bytes.
+        memory: usize,
     },
     /// With this message comes the end of the link to a server process that has just been started.
     Server {

@@ -100,6 +100,12 @@ impl Division {
         })
     }
 
+    /// Processes that have connections: those of the clients and those of embedded servers.
+    pub fn holders(self, plan: &Plan) -> u64 {
+        let servers = if let Target::Embedded(settings) = &plan.target { settings.instances } else { 0 };
+        u64::from(self.workers) + u64::from(servers) * u64::from(self.processes)
+    }
+
     /// What the reader of results must know.
     pub fn notices(self, plan: &Plan) -> Vec<String> {
         let mut notices = Vec::new();

@@ -51,7 +51,10 @@ fn complain(error: ipc::LinkError) -> u8 {
 async fn work(link: UnixStream, usage: impl FnOnce() -> ProcessUsage) -> Result<(), ipc::LinkError> {
     let (say, mut told, speaking) = ipc::open::<FromWorker, ToWorker>(link, PROTOCOL)?;
     let (worker, scenario, shard, all_events) = match told.next().await?.ok_or_else(gone)? {
-        ToWorker::Job { worker, scenario, shard, all_events } => (worker, scenario, shard, all_events),
+        ToWorker::Job { worker, scenario, shard, all_events, memory } => {
+            crate::ws::memory::set_limit(memory);
+            (worker, scenario, shard, all_events)
+        }
         other => return Err(ipc::LinkError::out_of_place(&other)),
     };
     let follower = plan(scenario, all_events).and_then(|plan| WorkerRun::new(plan, (worker, shard)).map_err(|error| error.to_string()));

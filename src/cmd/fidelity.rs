@@ -151,7 +151,7 @@ fn with_model(args: &Fidelity, changes: &crate::cli::Changes, plan: &Plan, model
 /// Runs a plan on real sockets, into a run folder without charts.
 fn measure(plan: &Arc<Plan>, dir: &Path, quiet: bool, stop: &Stop) -> anyhow::Result<Loaded> {
     let folder = Folder::create(dir)?;
-    let (plan, division) = divide(Plan::clone(plan), Shard::WHOLE, None)?;
+    let (plan, division) = divide(Plan::clone(plan), Shard::WHOLE, None, None)?;
     let plan = Arc::new(plan);
     let (results, _) = run_and_judge(&plan, RunPart::whole(division), folder.path(), Duration::ZERO, quiet, stop.clone())?;
     let why = results.lost.first().map_or("stopped", String::as_str);

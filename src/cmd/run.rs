@@ -33,7 +33,7 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
     check_remote_limits(&plan, args.yes)?;
     check_programs(&plan)?;
     let (shard, start) = part(&plan, args)?;
-    let (mut plan, division) = divide(plan, shard, args.workers)?;
+    let (mut plan, division) = divide(plan, shard, args.workers, args.memory)?;
     plan.all_events = args.events == Events::Full;
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::collect(super::command_line(), plan.seed);

@@ -183,7 +183,12 @@ pub(super) const ROWS: &[KindRow] = &[
     row(
         "frame_oversize",
         expected_codes::too_big,
-        &[Param { name: "size", shape: HELD, default: Some("17MiB"), doc: "Payload; our own limit is 16 MiB." }],
+        &[Param {
+            name: "size",
+            shape: HELD,
+            default: Some("17MiB"),
+            doc: "Payload; the embedded server accepts 16 MiB, a client its `max_message`.",
+        }],
         "sends one message that is larger than the peer takes",
         "peer: answers 1009 and reports 1006",
         "RFC 6455 §7.4.1; measured",

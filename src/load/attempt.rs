@@ -162,6 +162,7 @@ async fn stages(
     }
     let mask = (id.client.0 ^ 0x5bd1_e995).wrapping_mul(id.connection.0 | 1);
     let mut tap = Tap::new(transport, Side::Client);
+    tap.set_max_message(u32::try_from(cohort.max_message.0).unwrap_or(u32::MAX));
     if let Some((_, OnAttempt::Ask(ask))) = &hit {
         let request = whole(cohort, place, id).map_err(|words| fail(Stage::Upgrade, &words))?;
         asking = ClientHandshake::edited(request, ask, mask);
@@ -283,6 +284,9 @@ pub(crate) async fn warm_up(place: &Endpoint, cohort: &Cohort, time: Duration) -
     }
 }
 
+/// Longest message of conformance suites, with room.
+const CONFORMANCE_MAX_MESSAGE: u32 = 64 << 20;
+
 /// A connection that belongs to no client of a run, without deadlines.
 ///
 /// # Errors
@@ -298,6 +302,7 @@ pub(crate) async fn open(place: &Endpoint, request: Request<'_>) -> Result<Conne
         }
     };
     let mut tap = Tap::new(transport, Side::Client);
+    tap.set_max_message(CONFORMANCE_MAX_MESSAGE);
     ClientHandshake::plain(&request).shake_hands(&mut tap, &place.asked).await.map_err(|failure| words(&failure))?;
     Ok(Connection::new(tap, Role::Client, 1))
 }

@@ -1,7 +1,7 @@
 //! One simulated client from its arrival to the end of the run: attempts, sessions, waits, by the rules of its cohort.
 
 use crate::arrival::Sends;
-use crate::close::{Cause, Ending};
+use crate::close::{Cause, Ending, MemoryLimit, NO_MEMORY};
 use crate::dialogue::{ClientDialogue, Heard, Observed, Payload};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome};
 use crate::fault::Side;
@@ -239,6 +239,9 @@ impl ClientTask<'_> {
                 }
                 SessionEvent::Ended { mut ending, closing } => {
                     attribute(&mut ending, slot.place().mark);
+                    if ending.cause == Cause::Limit(MemoryLimit::Memory) {
+                        self.record(&Event::LocalLimit { what: NO_MEMORY.to_owned() });
+                    }
                     slot.control.note_closing(None);
                     self.shared.path_over(Id { client, connection });
                     self.record(&Event::Ended { client, connection, ending: ending.clone(), closing });
@@ -333,7 +336,7 @@ impl ClientTask<'_> {
 /// What a server process suffered explains the end of its connections.
 fn attribute(ending: &mut Ending, mark: Option<(Firing, bool)>) {
     if let Some((Firing { fault, .. }, true)) = mark
-        && ending.cause == Cause::Remote
+        && ending.cause.is_of_peer()
     {
         ending.cause = Cause::Fault(fault);
     }

@@ -306,14 +306,14 @@ fn joined(mut key: EndingKey, server: Option<&ServerEndings>, killed: Option<u16
     let cause = match server {
         Some(server) => {
             key.server = Some(server.side);
-            if key.initiator == Initiator::None && key.cause == Cause::Remote {
+            if key.initiator == Initiator::None && key.cause.is_of_peer() {
                 key.initiator = server.initiator;
             }
             server.cause
         }
         None => killed.map_or(Cause::Remote, Cause::Fault),
     };
-    if key.cause == Cause::Remote {
+    if key.cause.is_of_peer() && cause != Cause::Remote {
         key.cause = cause;
     }
     key

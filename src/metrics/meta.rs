@@ -149,13 +149,14 @@ impl RunMeta {
         }
     }
 
-    /// A cause as in files: a fault's id, `remote`, `stay` or `deadline:<name>`.
+    /// A cause as in files: a fault's id, `remote`, `stay`, `deadline:<name>` or `local:<limit>`.
     pub fn cause(&self, cause: Cause) -> String {
         match cause {
             Cause::Fault(fault) => self.fault(fault),
             Cause::Remote => "remote".to_owned(),
             Cause::Stay => "stay".to_owned(),
             Cause::Deadline(deadline) => format!("deadline:{deadline}"),
+            Cause::Limit(limit) => format!("local:{limit}"),
         }
     }
 

@@ -4,7 +4,7 @@
 //! and the last happened, so that what happens exactly every second is not counted twice.
 
 use super::timeline::AttemptStep;
-use crate::close::{Cause, Deadline, TcpEnd, TlsEnd};
+use crate::close::{Cause, Deadline, MemoryLimit, TcpEnd, TlsEnd};
 use crate::expect::{self, Expectation, Labels, OutcomeLabel, Stat, WireLabel};
 use crate::fault::Side;
 use crate::plan::Plan;
@@ -173,6 +173,8 @@ impl Tracked {
                 "remote" => Cause::Remote,
                 "stay" => Cause::Stay,
                 "deadline:pong" => Cause::Deadline(Deadline::Pong),
+                "local:max_message" => Cause::Limit(MemoryLimit::MaxMessage),
+                "local:memory" => Cause::Limit(MemoryLimit::Memory),
                 _ => Cause::Fault(index(faults, &labels.cause).unwrap_or(u16::MAX)),
             }),
             labels,

@@ -238,7 +238,7 @@ pub struct CloseReason {
 pub struct EndingRow {
     /// Cohort.
     pub cohort: String,
-    /// A fault's id, `remote`, `stay` or `deadline:<name>`.
+    /// A fault's id, `remote`, `stay`, `deadline:<name>` or `local:<limit>`.
     pub cause: String,
     /// Id of the fault that last acted on the connection, whether or not it is the cause; null for none.
     pub fault: Option<String>,

@@ -66,7 +66,7 @@ pub struct CountRow {
     pub reported: Option<u16>,
     /// Of closes: status code that this side received; 1005: empty Close frame; empty: no Close frame.
     pub wire: Option<u16>,
-    /// Of closes: a fault's id, `remote`, `stay` or `deadline:<name>`.
+    /// Of closes: a fault's id, `remote`, `stay`, `deadline:<name>` or `local:<limit>`.
     pub cause: Option<String>,
     /// Of closes: as this side saw it.
     pub tcp_end: Option<String>,

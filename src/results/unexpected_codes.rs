@@ -5,7 +5,7 @@
 //! have their own reason and are no surprise.
 
 use super::record::SurpriseRow;
-use crate::close::Cause;
+use crate::close::{Cause, MemoryLimit};
 use crate::fault::expected_codes::ExpectedCodes;
 use crate::metrics::book::Results;
 use crate::metrics::ending::EndingKey;
@@ -33,8 +33,8 @@ pub(super) fn surprises(results: &Results) -> Vec<SurpriseRow> {
 fn unexpected(faults: &[FaultMeta], key: &EndingKey) -> Vec<(u16, &'static str, Vec<u16>, u16)> {
     let (cause, fault) = match (key.cause, key.fault) {
         (Cause::Fault(cause), Some(fault)) => (Some(cause), fault),
-        (Cause::Remote, Some(fault)) => (None, fault),
-        (Cause::Stay | Cause::Deadline(_), _) | (_, None) => return Vec::new(),
+        (Cause::Remote | Cause::Limit(MemoryLimit::MaxMessage), Some(fault)) => (None, fault),
+        (Cause::Stay | Cause::Deadline(_) | Cause::Limit(MemoryLimit::Memory), _) | (_, None) => return Vec::new(),
     };
     let second = cause.filter(|cause| *cause != fault);
     let sides = [("client", Some(key.client_code)), ("server", key.server.map(|server| server.code))];

@@ -1,8 +1,9 @@
 //! What this process uses: processor time and memory, from the kernel's accounts.
 
 use crate::metrics::book::ProcessUsage;
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::resource::{RLIM_INFINITY, Resource, UsageWho, getrlimit, getrusage};
 use std::fs;
+use std::path::Path;
 
 /// The accounts of this process at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -39,6 +40,41 @@ fn status_bytes(field: &str) -> u64 {
     size("/proc/self/status", field).unwrap_or(0)
 }
 
+/// Memory that this process may still take, bytes: what the machine has, what its cgroup leaves, and what its own limit of address space does.
+/// `None` where the kernel tells nothing.
+pub fn available() -> Option<u64> {
+    let address_space = getrlimit(Resource::RLIMIT_AS).ok().map(|(soft, _)| soft).filter(|soft| *soft != RLIM_INFINITY);
+    let own = address_space.map(|soft| soft.saturating_sub(status_bytes("VmSize:")));
+    [size("/proc/meminfo", "MemAvailable:"), cgroup(), own].into_iter().flatten().min()
+}
+
+/// What the limits of the cgroups above this process leave, bytes. Without its page cache, which gives way.
+fn cgroup() -> Option<u64> {
+    let number = |path: &Path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let list = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let left = |folder: &Path, limit: &str, used: &str| {
+        let limit = number(&folder.join(limit))?;
+        let cache = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
+        let cache = cache.lines().find_map(|line| line.strip_prefix("inactive_file ")?.parse::<u64>().ok()).unwrap_or(0);
+        Some(limit.saturating_sub(number(&folder.join(used))?.saturating_sub(cache)))
+    };
+    let leaves = list.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?);
+        let (root, limit, used) = match controllers {
+            "" => ("/sys/fs/cgroup", "memory.max", "memory.current"),
+            _ if controllers.split(',').any(|name| name == "memory") => {
+                ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes")
+            }
+            _ => return None,
+        };
+        let own = Path::new(root).join(path.trim_start_matches('/'));
+        // In a container the path may be that outside of it: then the root is the own cgroup.
+        own.ancestors().take_while(|folder| folder.starts_with(root)).filter_map(|folder| left(folder, limit, used)).min()
+    });
+    leaves.min()
+}
+
 /// A size in a file of the kernel that gives sizes in KiB, as `MemAvailable:` of `/proc/meminfo`, bytes.
 pub fn size(file: &str, field: &str) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
@@ -55,6 +91,7 @@ mod tests {
         let baseline = Baseline::now();
         let work: u64 = (0..3_000_000_u64).map(std::hint::black_box).sum();
         assert!(work > 0);
+        assert!(available().is_some_and(|bytes| bytes > 1 << 20));
         let used = baseline.used();
         assert!(used.cpu_s >= 0.0 && used.rss_base_bytes > 100_000 && used.rss_peak_bytes >= used.rss_base_bytes, "{used:?}");
     }

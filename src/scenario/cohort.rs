@@ -22,6 +22,10 @@ const IN_FLIGHT_MAX: u16 = 1000;
 /// An echo says whose it is.
 const ECHO_MIN: Bytes = Bytes(STAMP as u64);
 const PAYLOAD_MAX: Bytes = Bytes(16 << 20);
+/// What a client accepts without the key `max_message`; its own payload, if that is longer, as echoes have its length.
+const MAX_MESSAGE: Bytes = Bytes(1 << 20);
+const MAX_MESSAGE_LEAST: Bytes = Bytes(1 << 10);
+const MAX_MESSAGE_MOST: Bytes = Bytes(1 << 30);
 /// Headers that the opening handshake sets itself.
 const OWN_HEADERS: &[&str] = &[
     "host",
@@ -89,6 +93,7 @@ fn cohort(entry: &Entry, target: Option<&Target>, first: u32, run: Duration, sin
             fin: wait("fin").unwrap_or(usual.fin),
         },
         ready: readiness::read(&reader, (traffic, &strategy.policy), target, &entry.key, run, notices),
+        max_message: max_message(&reader, traffic),
         greeted: matches!(target, Some(Target::Embedded(_))),
         headers: headers(&reader),
         subprotocols: subprotocols(&reader),
@@ -98,6 +103,15 @@ fn cohort(entry: &Entry, target: Option<&Target>, first: u32, run: Duration, sin
         reconnect: strategy.policy,
         reconnect_label: strategy.label,
     })
+}
+
+fn max_message(reader: &Reader<'_>, traffic: Traffic) -> Bytes {
+    let bytes = reader.bytes("max_message").unwrap_or(MAX_MESSAGE.max(Bytes(traffic.message_bytes().into())));
+    if bytes < MAX_MESSAGE_LEAST || bytes > MAX_MESSAGE_MOST {
+        let help = format!("a client accepts messages of {MAX_MESSAGE_LEAST} to {MAX_MESSAGE_MOST} at most");
+        reader.complain("max_message", "`max_message` is out of bounds", format!("found {bytes}"), help);
+    }
+    bytes
 }
 
 fn path(reader: &Reader<'_>) -> Option<Template> {

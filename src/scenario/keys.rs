@@ -259,6 +259,12 @@ pub(super) static COHORT: Section = Section {
         key("reconnect", "preset name, \"none\" or table", "full jitter, 1s to 30s", "How they come back."),
         key("traffic", "table or \"none\"", "none", "What they say."),
         key("heartbeat", "table or \"none\"", "the preset's", "Pings of the client, and the time in which a pong must come."),
+        key(
+            "max_message",
+            r#""64KiB", 1KiB to 1GiB"#,
+            "1MiB, or the payload where that is larger",
+            "Longest message that a client accepts; a longer one ends the connection with 1009.",
+        ),
         key("resume", "true or false", "the preset's, else true", "Whether a client takes up its earlier TLS sessions, as browsers do."),
         key("stay", "table", "to the end", "When they leave by themselves."),
         key("deadlines", "table", "the preset's; else 10s, 10s; 10s, 2s", "How long they wait for what."),

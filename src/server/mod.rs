@@ -12,6 +12,7 @@ pub(crate) mod listener;
 pub(crate) mod protocol;
 mod serve;
 
+use crate::close::{Cause, MemoryLimit, NO_MEMORY};
 use crate::dialogue::{Payload, Reply, ServerDialogue};
 use crate::event::{ClientIndex, ConnectionNo};
 use crate::fault::{OnAttempt, OnListener, ResponseEdit, Side};
@@ -293,6 +294,9 @@ async fn open(server: &Arc<ServerShared>, connection: Box<Connection>, shaken: S
                 server.report(&FromServer::Injected { fault, id, at_ns: server.ground.now_ns(), dead_by: session.dead_by() });
             }
             SessionEvent::Ended { ending, .. } => {
+                if ending.cause == Cause::Limit(MemoryLimit::Memory) {
+                    server.report(&FromServer::LocalLimit { what: format!("server {}: {NO_MEMORY}", server.spec.instance) });
+                }
                 server.report(&FromServer::Ended { id, ending, at_ns: server.ground.now_ns() });
                 break;
             }

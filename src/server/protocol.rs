@@ -35,6 +35,8 @@ pub(crate) struct ServerSpec {
     pub settings: Embedded,
     /// Certificate, where `settings.tls`.
     pub identity: Option<Identity>,
+    /// For its messages, bytes.
+    pub memory: usize,
 }
 
 /// What an embedded server is told.

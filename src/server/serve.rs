@@ -8,6 +8,7 @@ use crate::server::host::{Ends, ServerHost};
 use crate::server::listener::{self, ListeningSocket};
 use crate::server::protocol::{FromServer, ToServer};
 use crate::units::parse_duration;
+use crate::ws::memory;
 use crate::ws::session::mailbox::SessionCommand;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +67,7 @@ async fn serve() -> Result<(), ipc::LinkError> {
         eprintln!("embedded server: {HIDDEN_COST} sets the cost of an opening handshake");
         spec.settings.handshake_cost = cost;
     }
+    memory::set_limit(spec.memory);
     let server = ServerShared::new(spec, ServerHost::Process, reporter)?;
     // What stands already is told first: it holds from the first SYN on.
     while let Some(command) = commands.next().await {

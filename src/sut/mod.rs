@@ -28,6 +28,7 @@ use crate::sut::target_events::{TargetEvent, TargetEvents};
 use crate::transport::clock::Clock;
 use crate::transport::memory::network::Network;
 use crate::transport::tls::Identity;
+use crate::ws::memory;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -132,6 +133,7 @@ impl Fleet {
                 seed: plan.seed.0,
                 settings: settings.clone(),
                 identity: identity.clone(),
+                memory: memory::limit(),
             });
         }
         let keeper = Supervisor::Memory(InMemoryServers::new(network, clock, reports, specs));
@@ -209,6 +211,7 @@ impl Fleet {
                     seed: setting.plan.seed.0,
                     settings: settings.share(process, processes),
                     identity: identity.clone(),
+                    memory: memory::limit(),
                 };
                 let target = CommandTarget::new(&instances.guard, instance * processes + process, recipe(setting, &spec, url.clone()));
                 (AsyncMutex::new(target), spec)

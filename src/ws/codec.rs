@@ -3,7 +3,8 @@
 //! Between two messages a connection keeps none of it: no read buffer, no write buffer. It knows nothing of Close frames, which end in
 //! `ws::frame_tap` below it.
 
-use crate::ws::frame_tap::Tap;
+use crate::ws::frame_tap::{MAX_MESSAGE, Tap};
+use crate::ws::memory::Share;
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::pin::Pin;
@@ -14,10 +15,10 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// tungstenite zero-fills its read buffer before every read, and reads no more than this at once; its default is 128 KiB.
 const READ_BUFFER: usize = 4096;
-/// Longest message accepted.
-const MESSAGE_MAX: usize = 16 << 20;
-/// More unsent bytes than this fail a send: the peer does not read. The longest message must fit, or its echo would be lost unsaid.
-const WRITE_BUFFER_MAX: usize = MESSAGE_MAX + (1 << 20);
+/// More unsent bytes than these, beyond the longest message of either side, fail a send: the peer does not read.
+const WRITE_BUFFER_ROOM: usize = 1 << 20;
+/// A pong waits for the next one to take its place while more than this would be unsent with it: the longest pong (RFC 6455 §5.5.3).
+const PONG_BUFFER_MAX: usize = 125 + 6;
 /// State machines that a thread keeps for the next connection: few are in the middle of a message at once.
 const SPARE_MAX: usize = 32;
 
@@ -28,16 +29,30 @@ thread_local! {
 
 /// tungstenite's state machine, boxed: it moves from connection to connection.
 #[derive(Debug)]
-struct ProtocolMachine(Box<WebSocketContext>);
+struct ProtocolMachine(Box<Lent>);
 
-/// The settings of every connection, client and server.
-fn config() -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(0)
-        .max_write_buffer_size(WRITE_BUFFER_MAX)
-        .max_message_size(Some(MESSAGE_MAX))
-        .max_frame_size(Some(MESSAGE_MAX))
+#[derive(Debug)]
+struct Lent {
+    context: WebSocketContext,
+    /// Bytes read since the last message, of what its buffers hold.
+    received: usize,
+    /// Bytes taken since all was flushed, of what its buffers hold.
+    queued: usize,
+    /// A ping was read, and its pong may still wait behind what the kernel did not take.
+    owes_pong: bool,
+    /// Its part of the memory for messages.
+    share: Share,
+}
+
+impl Lent {
+    fn new(role: Role) -> Self {
+        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER).write_buffer_size(0).max_write_buffer_size(PONG_BUFFER_MAX);
+        Lent { context: WebSocketContext::new(role, Some(config)), received: 0, queued: 0, owes_pong: false, share: Share::default() }
+    }
+
+    fn account(&mut self) {
+        self.share.set(self.received + self.queued);
+    }
 }
 
 /// The messages of one connection.
@@ -58,7 +73,18 @@ impl Codec {
 
     /// The next message. Polled no more after an error; `ConnectionClosed` and `AlreadyClosed` are among them.
     pub(super) fn poll_next(&mut self, tap: &mut Tap, cx: &mut Context<'_>) -> Poll<Result<Message, Error>> {
-        let polled = pending(self.context().read(&mut Io { tap, cx }));
+        let machine = self.machine(tap);
+        let (mut received, mut sent) = (0, 0);
+        let polled = pending(machine.context.read(&mut Io { tap, cx, received: &mut received, sent: &mut sent }));
+        machine.received += received;
+        match &polled {
+            // The message is its reader's now.
+            Poll::Ready(Ok(Message::Text(_) | Message::Binary(_))) => machine.received = 0,
+            Poll::Ready(Ok(message)) => machine.owes_pong |= message.is_ping(),
+            Poll::Pending if tap.is_between_messages() => machine.received = 0,
+            _ => {}
+        }
+        machine.account();
         match &polled {
             Poll::Ready(Ok(message)) => self.grown |= message.len() > READ_BUFFER,
             Poll::Ready(Err(_)) => self.failed = true,
@@ -67,22 +93,52 @@ impl Codec {
         polled
     }
 
+    /// Whether the memory for messages is used up and this connection must end, which had most of it. If not, the task of `cx` is woken when it
+    /// must.
+    pub(super) fn must_end(&self, cx: &Context<'_>) -> bool {
+        self.machine.as_ref().is_some_and(|machine| machine.0.share.must_end(cx))
+    }
+
+    /// Gives up all that it holds, for good; whether it was in the middle of sending something.
+    pub(super) fn drop_all(&mut self) -> bool {
+        self.failed = true;
+        self.machine.take().is_some_and(|machine| machine.0.queued > 0)
+    }
+
     /// Takes a message, and writes what the kernel takes of it; the rest goes out when flushed.
     pub(super) fn send(&mut self, tap: &mut Tap, cx: &mut Context<'_>, message: Message) -> Result<(), Error> {
         self.grown |= message.len() > READ_BUFFER;
-        match self.context().write(&mut Io { tap, cx }, message) {
+        let machine = self.machine(tap);
+        let (mut received, mut sent) = (0, 0);
+        machine.queued += message.len();
+        let longest = tap.max_message().max(MAX_MESSAGE) as usize;
+        machine.context.set_config(|config| config.max_write_buffer_size = longest + WRITE_BUFFER_ROOM);
+        let written = machine.context.write(&mut Io { tap, cx, received: &mut received, sent: &mut sent }, message);
+        machine.context.set_config(|config| config.max_write_buffer_size = PONG_BUFFER_MAX);
+        machine.queued = machine.queued.saturating_sub(sent);
+        machine.account();
+        match written {
             // It is queued all the same.
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            sent => {
-                self.failed |= sent.is_err();
-                sent
+            written => {
+                self.failed |= written.is_err();
+                written
             }
         }
     }
 
     /// Hands all that is queued to the kernel.
     pub(super) fn poll_flush(&mut self, tap: &mut Tap, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let polled = pending(self.context().flush(&mut Io { tap, cx }));
+        let machine = self.machine(tap);
+        let (mut received, mut sent) = (0, 0);
+        let mut io = Io { tap, cx, received: &mut received, sent: &mut sent };
+        let mut polled = pending(machine.context.flush(&mut io));
+        // A pong that found no room is sent by the flush after the one that made room.
+        if matches!(polled, Poll::Ready(Ok(()))) && std::mem::take(&mut machine.owes_pong) {
+            polled = pending(machine.context.flush(&mut io));
+        }
+        machine.queued = if polled.is_ready() { 0 } else { machine.queued.saturating_sub(sent) };
+        machine.account();
         self.failed |= matches!(polled, Poll::Ready(Err(_)));
         polled
     }
@@ -90,7 +146,7 @@ impl Codec {
     /// Gives the state machine back, unless something failed. Only between messages in both directions, when nothing is queued.
     pub(super) fn rest(&mut self) {
         let Some(machine) = self.machine.take_if(|_| !self.failed) else { return };
-        if std::mem::take(&mut self.grown) {
+        if std::mem::take(&mut self.grown) || machine.0.share.is_charged() {
             return;
         }
         SPARE.with_borrow_mut(|spare| {
@@ -101,11 +157,14 @@ impl Codec {
         });
     }
 
-    fn context(&mut self) -> &mut WebSocketContext {
+    fn machine(&mut self, tap: &Tap) -> &mut Lent {
         let role = self.role;
         let machine = self.machine.get_or_insert_with(|| {
             let spare = SPARE.with_borrow_mut(|spare| spare[usize::from(role == Role::Client)].pop());
-            spare.unwrap_or_else(|| ProtocolMachine(Box::new(WebSocketContext::new(role, Some(config())))))
+            let mut machine = spare.unwrap_or_else(|| ProtocolMachine(Box::new(Lent::new(role))));
+            let longest = usize::try_from(tap.max_message()).ok();
+            machine.0.context.set_config(|config| (config.max_message_size, config.max_frame_size) = (longest, longest));
+            machine
         });
         &mut machine.0
     }
@@ -122,6 +181,9 @@ fn pending<T>(result: Result<T, Error>) -> Poll<Result<T, Error>> {
 struct Io<'a, 'b> {
     tap: &'a mut Tap,
     cx: &'a mut Context<'b>,
+    /// Bytes that came through here, in each direction.
+    received: &'a mut usize,
+    sent: &'a mut usize,
 }
 
 fn or_would_block<T>(polled: Poll<io::Result<T>>) -> io::Result<T> {
@@ -135,13 +197,16 @@ impl Read for Io<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut buffer = ReadBuf::new(buffer);
         or_would_block(Pin::new(&mut *self.tap).poll_read(self.cx, &mut buffer))?;
+        *self.received += buffer.filled().len();
         Ok(buffer.filled().len())
     }
 }
 
 impl Write for Io<'_, '_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        or_would_block(Pin::new(&mut *self.tap).poll_write(self.cx, bytes))
+        let count = or_would_block(Pin::new(&mut *self.tap).poll_write(self.cx, bytes))?;
+        *self.sent += count;
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {

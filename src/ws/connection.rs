@@ -3,7 +3,7 @@
 //! `tungstenite` does the framing of messages, pings and pongs; Close frames bypass it in both directions, because it rewrites
 //! some codes. What to do about an ending is `ws::session`'s business.
 
-use crate::close::{INVALID_PAYLOAD, NO_STATUS, PROTOCOL_ERROR, TOO_BIG, TlsEnd};
+use crate::close::{INVALID_PAYLOAD, MemoryLimit, NO_STATUS, PROTOCOL_ERROR, TlsEnd};
 use crate::fault::{CLOSE, Frame};
 use crate::transport::link::Link;
 use crate::ws::codec::Codec;
@@ -31,6 +31,8 @@ pub(crate) enum Incoming {
     Close,
     /// A frame that RFC 6455 forbids; the status code that a healthy peer answers with. Comes once, nothing is read after it.
     Violation(u16),
+    /// What came or waits to be sent is more than this side has memory for. Comes once, nothing is read after it.
+    TooMuch(MemoryLimit),
     /// TCP ended, or TLS did before it; [`Link::end`] and [`Connection::tls_end`] tell which and how. After an end of TLS that of TCP comes too.
     End,
 }
@@ -216,6 +218,9 @@ impl Connection {
         if self.ended {
             return self.tap().poll_after_close(cx).map(|_| Incoming::End);
         }
+        if self.codec.must_end(cx) {
+            return Poll::Ready(self.end_for_memory());
+        }
         let Poll::Ready(next) = self.codec.poll_next(&mut self.tap, cx) else {
             // Nothing begun in either direction: an idle connection has no buffers.
             if !self.unflushed && self.tap.is_between_messages() {
@@ -238,6 +243,16 @@ impl Connection {
         })
     }
 
+    /// Gives up all that is held. A message that is half sent is never sent whole: behind it nothing can be said any more.
+    fn end_for_memory(&mut self) -> Incoming {
+        (self.ended, self.violated) = (true, true);
+        if self.codec.drop_all() {
+            self.unflushed = false;
+            let _ = self.link_mut().finish();
+        }
+        Incoming::TooMuch(MemoryLimit::Memory)
+    }
+
     fn last_word(&mut self, last: Error) -> Incoming {
         // A Close frame looks like the end of the stream to tungstenite: any other complaint is about what came before it.
         let code = match last {
@@ -245,7 +260,10 @@ impl Connection {
             Error::Protocol(_) => Some(PROTOCOL_ERROR),
             Error::Utf8(_) => Some(INVALID_PAYLOAD),
             Error::Capacity(_) if self.tap.length_is_illegal() => Some(PROTOCOL_ERROR),
-            Error::Capacity(_) => Some(TOO_BIG),
+            Error::Capacity(_) => {
+                self.violated = true;
+                return Incoming::TooMuch(MemoryLimit::MaxMessage);
+            }
             _ => None,
         };
         self.violated = code.is_some();

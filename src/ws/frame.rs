@@ -14,6 +14,8 @@ pub(crate) const PONG: u8 = 0xA;
 const HEADER_MAX: usize = 14;
 /// Longest payload of a control frame (RFC 6455 §5.5).
 const CONTROL_MAX: u64 = 125;
+/// Longer frames are handed up in parts of so many bytes, so that buffers grow with what came and not with what a header says.
+pub(crate) const PART: u64 = 64 * 1024;
 /// A filled payload is written in runs of so many bytes; a multiple of the mask's four.
 const FILL_RUN: usize = 64 * 1024;
 
@@ -39,6 +41,8 @@ pub(crate) struct FramePiece {
     pub begins: bool,
     /// The piece ends the frame.
     pub ends: bool,
+    /// How many of the bytes belong to the frame's header.
+    pub header: usize,
     /// The frame cannot be a legal control frame: too long or fragmented. Set from the piece that completes the header.
     pub illegal_control: bool,
 }
@@ -47,6 +51,16 @@ impl Scanner {
     /// Whether the stream stands inside a frame.
     pub(crate) fn mid_frame(&self) -> bool {
         self.have > 0
+    }
+
+    /// Whether the stream stands inside the header of a frame.
+    pub(crate) fn mid_header(&self) -> bool {
+        self.mid_frame() && !self.header_complete()
+    }
+
+    /// Whether the stream stands inside the payload of a frame that has more than `bytes` of it.
+    pub(crate) fn is_longer_than(&self, bytes: u64) -> bool {
+        self.header_complete() && self.payload_length() > bytes
     }
 
     /// Whether the stream stands inside a message: in a frame, or between the frames of a fragmented one.
@@ -68,7 +82,7 @@ impl Scanner {
         }
         let opcode = self.header[0] & 0x0f;
         if !self.header_complete() {
-            return FramePiece { len: used, opcode, begins, ends: false, illegal_control: false };
+            return FramePiece { len: used, opcode, begins, ends: false, header: used, illegal_control: false };
         }
         let payload = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len() - used);
         self.left -= payload as u64;
@@ -80,12 +94,58 @@ impl Scanner {
                 self.fragmented = self.header[0] & 0x80 == 0;
             }
         }
-        FramePiece { len: used + payload, opcode, begins, ends, illegal_control }
+        FramePiece { len: used + payload, opcode, begins, ends, header: used, illegal_control }
     }
 
     /// Whether the frame in which the stream stands says a length that no frame may have (RFC 6455 §5.2: the top bit of 64 must be 0).
     pub(crate) fn length_is_illegal(&self) -> bool {
         self.header_complete() && self.header[1] & 0x7f == 127 && self.header[2] & 0x80 != 0
+    }
+
+    /// Writes to `out` what has come, with every frame whose payload has more than [`PART`] and at most `longest` bytes as a fragmented message
+    /// of parts of that length (RFC 6455 §5.4), and headers only when they are whole. The stream stands before `bytes`, and behind them after.
+    pub(crate) fn write_in_parts(&mut self, bytes: &[u8], longest: u64, out: &mut Vec<u8>) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let piece = self.piece(rest);
+            let (payload, whole) = (&rest[piece.header..piece.len], piece.ends || !self.mid_header());
+            rest = &rest[piece.len..];
+            if !whole {
+                continue;
+            }
+            let length = self.payload_length();
+            if length <= PART || length > longest {
+                if piece.header > 0 {
+                    out.extend_from_slice(&self.header[..usize::from(self.header_length())]);
+                }
+                out.extend_from_slice(payload);
+                continue;
+            }
+            let mut at = length - self.left - payload.len() as u64;
+            let mut payload = payload;
+            while !payload.is_empty() {
+                if at.is_multiple_of(PART) {
+                    self.write_part_header(at, length, out);
+                }
+                let count = payload.len().min((PART - at % PART) as usize);
+                out.extend_from_slice(&payload[..count]);
+                (payload, at) = (&payload[count..], at + count as u64);
+            }
+        }
+    }
+
+    /// The header of the part that begins `at` bytes into the payload. Parts are a multiple of the mask's four bytes long.
+    fn write_part_header(&self, at: u64, length: u64, out: &mut Vec<u8>) {
+        let (count, last) = ((length - at).min(PART), length - at <= PART);
+        let first = self.header[0];
+        let kept = if at == 0 { first & 0x7f } else { 0 };
+        out.push(if last { first & 0x80 } else { 0 } | kept);
+        out.push(self.header[1] & 0x80 | 127);
+        out.extend(count.to_be_bytes());
+        if self.header[1] & 0x80 != 0 {
+            let end = usize::from(self.header_length());
+            out.extend_from_slice(&self.header[end - 4..end]);
+        }
     }
 
     fn header_complete(&self) -> bool {
@@ -275,6 +335,28 @@ mod tests {
                 let filled = encode(&frame(Payload::Filled(length)), mask);
                 let bytes = encode(&frame(Payload::Bytes(vec![b'x'; length as usize])), mask);
                 assert!(filled == bytes, "{length} bytes with the mask {mask:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn long_frames_go_up_in_parts_and_all_others_as_they_are() {
+        let part = PART as usize;
+        let payload: Vec<u8> = (0..2 * part + 5).map(|at| at as u8).collect();
+        for mask in [None, Some([1, 2, 3, 4])] {
+            let frame = |fin, opcode, bytes: &[u8]| encode(&Frame { fin, ..Frame::new(opcode, bytes) }, mask);
+            let eight = |fin, opcode, bytes: &[u8]| encode(&Frame { fin, length: LengthForm::Eight, ..Frame::new(opcode, bytes) }, mask);
+            let (short, long, too_long) = (frame(true, TEXT, b"short"), frame(true, 2, &payload), frame(true, 2, &vec![7; 3 * part]));
+            let stream = [&short[..], &long, &short, &too_long, &short].concat();
+            // Parts of one frame go on with its mask, where it stands: a part is a multiple of four bytes long.
+            let parts =
+                [eight(false, 2, &payload[..part]), eight(false, 0, &payload[part..2 * part]), eight(true, 0, &payload[2 * part..])];
+            let expected = [&short[..], &parts.concat(), &short, &too_long, &short].concat();
+            for step in [1, 2, 3, 7, 1000, 4096, 65_536, stream.len()] {
+                let (mut scanner, mut out) = (Scanner::default(), Vec::new());
+                stream.chunks(step).for_each(|chunk| scanner.write_in_parts(chunk, (2 * part + 5) as u64, &mut out));
+                assert!(out == expected, "chunks of {step}, mask {mask:?}");
+                assert!(!scanner.mid_frame());
             }
         }
     }

@@ -7,15 +7,19 @@ use crate::fault::CLOSE;
 use crate::fault::{ConnectionEffects, Side};
 use crate::seed::Stream;
 use crate::transport::Transport;
-use crate::ws::frame::{CloseFrame, FramePiece, PONG, Scanner};
+use crate::ws::frame::{CloseFrame, FramePiece, PART, PONG, Scanner};
 use crate::ws::frame_queue::FrameQueue;
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What ends the head of an HTTP message.
 const HEAD_END: &[u8] = b"\r\n\r\n";
+
+/// Longest message accepted where nobody says another limit: that of the embedded server.
+pub(crate) const MAX_MESSAGE: u32 = 16 << 20;
 
 /// A transport whose frames are watched.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub(crate) struct Tap {
     /// Bytes received after the Close frame.
     after_close: u64,
     drop_pongs: bool,
+    /// Longest message that the reader above accepts, in bytes.
+    max_message: u32,
     /// A frame from elsewhere is half written: the writer above must wait.
     held_back: bool,
     pongs_dropped: u32,
@@ -74,6 +80,7 @@ impl Tap {
             close: None,
             after_close: 0,
             drop_pongs: false,
+            max_message: MAX_MESSAGE,
             held_back: false,
             pongs_dropped: 0,
             frames: 0,
@@ -88,6 +95,16 @@ impl Tap {
             self.phase = StreamPhase::Frames;
         }
         self.sent = Scanner::default();
+    }
+
+    /// Longest message that the reader above accepts, in bytes.
+    pub(crate) fn max_message(&self) -> u32 {
+        self.max_message
+    }
+
+    /// Sets it. Before the first frame came.
+    pub(crate) fn set_max_message(&mut self, bytes: u32) {
+        self.max_message = bytes;
     }
 
     /// The transport below.
@@ -268,7 +285,9 @@ impl Tap {
                 let rest = &bytes[index + 1..];
                 self.phase = StreamPhase::Frames;
                 let up = self.follow(rest);
-                self.upward = rest[..up].to_vec();
+                let mut upward = Vec::new();
+                Scanner::default().write_in_parts(&rest[..up], u64::from(self.max_message), &mut upward);
+                self.upward = upward;
                 return index + 1;
             }
         }
@@ -300,6 +319,18 @@ impl Tap {
             at += piece.len;
         }
         at
+    }
+
+    /// Puts what the reader above gets in place of the received bytes in `range`; returns how much of it is there, the rest goes up with the next
+    /// read. `scanner` stands before them.
+    fn go_up_in_parts(&mut self, mut scanner: Scanner, buffer: &mut ReadBuf<'_>, range: Range<usize>) -> usize {
+        let mut out = Vec::with_capacity(range.len() + 64);
+        scanner.write_in_parts(&buffer.filled()[range.clone()], u64::from(self.max_message), &mut out);
+        buffer.set_filled(range.start);
+        let now = out.len().min(buffer.remaining());
+        buffer.put_slice(&out[..now]);
+        self.upward = out.split_off(now);
+        now
     }
 
     /// The longest prefix of `bytes` that is wholly dropped or wholly sent, and which of both.
@@ -352,7 +383,13 @@ impl AsyncRead for Tap {
             }
             let up = match self.phase {
                 StreamPhase::Head(matched) => self.cut_head(&buffer.filled()[start..], matched),
-                _ => self.follow(&buffer.filled()[start..]),
+                _ => {
+                    let before = self.received;
+                    let up = self.follow(&buffer.filled()[start..]);
+                    // No read is so long that such a frame both begins and ends in it.
+                    let in_parts = |scanner: &Scanner| scanner.mid_header() || scanner.is_longer_than(PART);
+                    if in_parts(&before) || in_parts(&self.received) { self.go_up_in_parts(before, buffer, start..start + up) } else { up }
+                }
             };
             buffer.set_filled(start + up);
             if up > 0 || self.close.is_some() {

@@ -7,5 +7,6 @@ pub(crate) mod frame;
 pub(crate) mod frame_queue;
 pub(crate) mod frame_tap;
 pub(crate) mod handshake;
+pub(crate) mod memory;
 pub(crate) mod payload;
 pub(crate) mod session;

@@ -286,6 +286,7 @@ fn account(ending: &Ending) -> String {
         Cause::Remote => "remote".to_owned(),
         Cause::Stay => "stay".to_owned(),
         Cause::Deadline(deadline) => format!("deadline:{deadline}"),
+        Cause::Limit(limit) => format!("local:{limit}"),
     };
     let initiator = match ending.initiator {
         Initiator::Client => "client",

@@ -57,7 +57,7 @@ async fn a_client_sends_seventeen_megabytes_masked() {
 }
 
 #[tokio::test]
-async fn a_peer_that_does_not_read_for_a_while_gets_the_frame_whole_and_pings_and_pongs_behind_it() {
+async fn a_peer_that_does_not_read_for_a_while_gets_the_frame_whole_and_a_pong_behind_it() {
     // It stops reading before the frame comes and reads on long after a step may wait for a kernel that takes nothing.
     let script = (0..20).fold(Script::default().and(ms(200), Act::Deaf(true)).and(ms(3000), Act::Deaf(false)), |script, turn| {
         script.and(ms(1600 + turn * 50), Act::Ping)
@@ -66,7 +66,9 @@ async fn a_peer_that_does_not_read_for_a_while_gets_the_frame_whole_and_pings_an
     let (seen, run) = observe_for(ms(6000), &scenario(beats, true), move |_| script.clone()).await;
     let conn = &seen[&(0, 1)];
     assert!(assert_whole(conn, true) >= ms(3000), "it came before it was read");
-    assert_eq!((conn.of(PONG).len(), conn.lost()), (20, 0), "every ping is answered after all: {conn:?}");
+    // RFC 6455 §5.5.3: of pings that wait, the last may be answered alone.
+    let answered = conn.of(PONG).len();
+    assert!(answered > 0 && answered as u32 + conn.lost() == 20, "the last ping is answered after all: {conn:?}");
     assert_eq!(run.endings(), [""; 0]);
 }
 
@@ -121,7 +123,7 @@ async fn a_client_answers_a_message_that_is_too_long_with_1009_and_a_fin() {
     for (bytes, conn) in too_long().iter().zip(seen.values()) {
         assert_refused(conn, true, bytes.len());
     }
-    let ending = |index: usize| format!("c{index}: remote by client ->1009 local told 1006");
+    let ending = |index: usize| format!("c{index}: local:max_message by client ->1009 local told 1006");
     assert_eq!(run.endings(), [ending(0), ending(1)]);
 }
 
@@ -132,6 +134,6 @@ async fn a_server_answers_a_message_that_is_too_long_with_1009_and_a_fin() {
     for (bytes, conn) in too_long().iter().zip(&served.conns) {
         assert_refused(conn, false, bytes.len());
     }
-    let ending = "remote by server ->1009 local told 1006".to_owned();
+    let ending = "local:max_message by server ->1009 local told 1006".to_owned();
     assert_eq!(served.endings.into_iter().collect::<Vec<_>>(), [(0, ending.clone()), (1, ending)]);
 }

@@ -208,7 +208,7 @@ impl<'a> Bench<'a> {
     }
 
     fn run(&self, values: &[f64]) -> anyhow::Result<(Arc<Plan>, Results, Verdict)> {
-        let (plan, division) = api::divide(plan(self.args, self.varied, values)?, Shard::WHOLE, None)?;
+        let (plan, division) = api::divide(plan(self.args, self.varied, values)?, Shard::WHOLE, None, self.args.memory)?;
         let (plan, whole) = (Arc::new(plan), RunPart::whole(division));
         let quiet = self.args.output.quiet || !io::stderr().is_terminal();
         let measured = execute::run_and_judge(&plan, whole, &self.folder, warm_up(self.args, &plan), quiet, self.stop.clone());

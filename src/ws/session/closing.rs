@@ -1,6 +1,6 @@
 //! How a session ends: the closing handshake, what the peer does instead, and the account of it.
 
-use crate::close::{Cause, Ending, INVALID_PAYLOAD, Initiator, NO_STATUS, PROTOCOL_ERROR, TOO_BIG, TcpEnd, TlsEnd, reported};
+use crate::close::{Cause, Ending, INVALID_PAYLOAD, Initiator, MemoryLimit, NO_STATUS, PROTOCOL_ERROR, TOO_BIG, TcpEnd, TlsEnd, reported};
 use crate::event::Closing;
 use crate::fault::{CloseAck, ConnectionEffects, End, InjectionStep, Side};
 use crate::plan::Firing;
@@ -27,6 +27,10 @@ impl Session {
             Incoming::Pong(payload) => self.pong(&payload),
             Incoming::Close => self.peer_closed(),
             Incoming::Violation(code) => Some(self.fail(code)),
+            Incoming::TooMuch(limit) => {
+                self.over = Some(limit);
+                Some(self.fail(TOO_BIG))
+            }
             Incoming::End => self.peer_ended(),
         }
     }
@@ -234,6 +238,7 @@ impl Session {
         let failed = wire_received.is_none() || violation(wire_received);
         // Damage may look like a Close frame, an illegal one.
         let damager = || self.damager(failed || !valid, violation(wire_received) || violation(wire_sent));
+        let memory = self.over.filter(|limit| *limit == MemoryLimit::Memory).map(Cause::Limit);
         let answered = self.provoked.filter(|_| failed).or_else(damager);
         let tls_end = self.connection().tls_end();
         // A TLS stream does not survive a hole: the first record behind it is a bad one.
@@ -245,7 +250,7 @@ impl Session {
             _ => Initiator::None,
         };
         let ending = Ending {
-            cause: self.cause.or(answered.map(Cause::Fault)).unwrap_or(Cause::Remote),
+            cause: memory.or(self.cause).or(answered.map(Cause::Fault)).or(self.over.map(Cause::Limit)).unwrap_or(Cause::Remote),
             initiator,
             wire_received,
             wire_sent,

@@ -9,7 +9,7 @@ pub(crate) mod heartbeat;
 pub(crate) mod injected;
 pub(crate) mod mailbox;
 
-use crate::close::{Cause, Ending, TcpEnd};
+use crate::close::{Cause, Ending, MemoryLimit, TcpEnd};
 use crate::event::Closing;
 use crate::fault::{End, Side};
 use crate::plan::Heartbeat;
@@ -92,6 +92,8 @@ pub(crate) struct Session {
     provoked: Option<u16>,
     /// The fault, over now, behind which bytes of this connection are missing.
     holed: Option<u16>,
+    /// The limit of memory over which this side fails the connection.
+    over: Option<MemoryLimit>,
     initiator: Option<Side>,
     first_close: Option<Instant>,
     second_close: Option<Instant>,
@@ -159,6 +161,7 @@ impl Session {
             cause: None,
             provoked: None,
             holed: None,
+            over: None,
             initiator: None,
             first_close: None,
             second_close: None,
