@@ -11,7 +11,7 @@ use std::task::{Context, Waker};
 const STEP: usize = 64 * 1024;
 
 /// The budget of this process.
-static BUDGET: Budget = Budget::new();
+static BUDGET: MessageMemory = MessageMemory::new();
 
 /// Sets how many bytes the messages of this process may take together. Without it there is no limit.
 pub(crate) fn set_limit(bytes: usize) {
@@ -24,7 +24,7 @@ pub(crate) fn limit() -> usize {
 }
 
 #[derive(Debug)]
-struct Budget {
+struct MessageMemory {
     limit: AtomicUsize,
     used: AtomicUsize,
     /// Whoever holds something, by a number of its own.
@@ -39,9 +39,9 @@ struct Account {
     waker: Mutex<Option<Waker>>,
 }
 
-impl Budget {
+impl MessageMemory {
     const fn new() -> Self {
-        Budget { limit: AtomicUsize::new(usize::MAX), used: AtomicUsize::new(0), accounts: Mutex::new((0, BTreeMap::new())) }
+        MessageMemory { limit: AtomicUsize::new(usize::MAX), used: AtomicUsize::new(0), accounts: Mutex::new((0, BTreeMap::new())) }
     }
 
     /// Ends who holds most, until the rest is within the limit.
@@ -62,7 +62,7 @@ impl Budget {
 /// What one connection holds of a budget. Nothing is kept of it while that is little.
 #[derive(Debug)]
 pub(super) struct Share {
-    budget: &'static Budget,
+    budget: &'static MessageMemory,
     account: Option<(u64, Arc<Account>)>,
 }
 
@@ -133,13 +133,13 @@ impl Drop for Share {
 mod tests {
     use super::*;
 
-    fn budget(limit: usize) -> &'static Budget {
-        let budget = Box::leak(Box::new(Budget::new()));
+    fn budget(limit: usize) -> &'static MessageMemory {
+        let budget = Box::leak(Box::new(MessageMemory::new()));
         budget.limit.store(limit, Ordering::Relaxed);
         budget
     }
 
-    fn holding(budget: &'static Budget, bytes: usize) -> Share {
+    fn holding(budget: &'static MessageMemory, bytes: usize) -> Share {
         let mut share = Share { budget, account: None };
         share.set(bytes);
         share
