@@ -11,6 +11,8 @@
 
 pub(crate) mod coordinator;
 pub(crate) mod message;
+#[cfg(any(test, feature = "internals"))]
+pub mod probe;
 pub(crate) mod sizing;
 pub mod worker;
 pub(crate) mod workers;

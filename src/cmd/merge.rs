@@ -6,6 +6,7 @@ use crate::metrics::carried::missed;
 use crate::metrics::meta::RunMeta;
 use crate::plan::Plan;
 use crate::results::folder::Folder;
+use crate::results::read::read_regular;
 use crate::results::shard::{self, ShardError, ShardPart};
 use crate::results::{Evidence, manifest};
 use crate::scenario::{self, Overrides, Source};
@@ -60,8 +61,8 @@ fn told(error: ShardError) -> anyhow::Error {
 fn plan(parts: &[ShardPart]) -> anyhow::Result<Plan> {
     let first = parts.first().ok_or_else(|| super::Usage("name the run folders of the shards".to_owned()))?;
     let file = first.dir.join("scenario.toml");
-    let stored = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    if stored != first.header.scenario {
+    let stored = read_regular(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    if stored != first.header.scenario.as_bytes() {
         return Err(anyhow!("{} is not what was run; restore it", file.display()));
     }
     let load = scenario::load(&Source::File(file.clone()), &Overrides::default());

@@ -56,6 +56,11 @@ impl Answers {
         other.failures.iter().for_each(|(why, n)| self.failed(why, *n));
     }
 
+    /// Whether all are of so many cohorts.
+    pub(super) fn fits(&self, cohorts: usize) -> bool {
+        self.counts.keys().all(|(cohort, _)| usize::from(*cohort) < cohorts)
+    }
+
     /// Attempts by status, of one cohort or of all.
     pub fn by_status(&self, cohort: Option<u16>) -> BTreeMap<u16, u64> {
         let mut by_status = BTreeMap::new();

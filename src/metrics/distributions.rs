@@ -136,9 +136,13 @@ impl Distributions {
 
     /// An empty series with the limits that are watched there.
     fn blank(&self, slot: usize) -> Box<DistributionSeries> {
+        DistributionSeries::new(self.limits(slot))
+    }
+
+    fn limits(&self, slot: usize) -> &[f64] {
         let key = self.key(slot);
         let watch = self.watches.iter().find(|watch| watch.metric() == key.metric && watch.window == key.window);
-        DistributionSeries::new(watch.map_or(&[], |watch| &watch.limits))
+        watch.map_or(&[], |watch| &watch.limits)
     }
 
     /// Ends the current interval: what it has becomes lines of the log.
@@ -204,6 +208,23 @@ impl Distributions {
             self.series[slot] = Some(series);
         }
         self.lines.extend(other.lines.iter().cloned());
+    }
+
+    /// Whether it is one of this many cohorts and faults with these watches, so that all of its indices are in range.
+    pub(super) fn fits(&self, cohorts: usize, faults: usize, watches: &[MetricWatch]) -> bool {
+        let series = |(slot, series): (usize, &Option<Box<DistributionSeries>>)| {
+            let limits =
+                |series: &DistributionSeries| series.around.iter().map(|around| around.limit).eq(self.limits(slot).iter().copied());
+            series.as_ref().is_none_or(|series| limits(series))
+        };
+        // One line each, or it would be several, of other tags.
+        let line = |line: &EncodedInterval| line.key < self.series.len() && line.text.find('\n') == line.text.len().checked_sub(1);
+        self.watches == watches
+            && (self.cohorts, self.faults) == (cohorts, faults)
+            && self.series.len() == (METRICS.len() + watches.len()) * cohorts * (faults + 1)
+            && self.length > 0
+            && self.series.iter().enumerate().all(series)
+            && self.lines.iter().all(line)
     }
 
     fn slot(&self, key: DistributionKey) -> usize {

@@ -3,7 +3,7 @@
 //! Nothing here knows what was measured; `distributions` keeps one per metric, cohort and fault.
 
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer as Decoder, Serializer as _, V2Serializer};
+use hdrhistogram::serialization::{Serializer as _, V2Serializer};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
@@ -102,14 +102,15 @@ impl Latency {
         }
     }
 
-    /// One that came from a file, whatever its bounds; what was clamped is not known any more, and every sample stands at the upper edge of
-    /// its bucket until [`set_exact`](Latency::set_exact) knows better.
-    pub fn from_histogram(histogram: &Histogram<u64>) -> Latency {
+    /// One that came from a file, plain or compressed; what was clamped is not known any more, and every sample stands at the upper edge of
+    /// its bucket until [`set_exact`](Latency::set_exact) knows better. `None`: the bytes are no histogram as this program writes it.
+    pub fn from_hdr(bytes: &[u8]) -> Option<Latency> {
+        let histogram = super::hdr::decode(bytes)?;
         let mut latency = Latency::new();
         for step in histogram.iter_recorded() {
             latency.record_n(step.value_iterated_to().min(HIGHEST_US), step.count_since_last_iteration());
         }
-        latency
+        Some(latency)
     }
 
     /// Adds a sample of this many µs.
@@ -128,7 +129,7 @@ impl Latency {
     pub fn add(&mut self, other: &Latency) {
         // Both have the same bounds, the only reason for which an addition fails.
         self.histogram.add(&other.histogram).expect("equal bounds");
-        self.clamped += other.clamped;
+        self.clamped = self.clamped.saturating_add(other.clamped);
         self.exact.add(other.exact);
     }
 
@@ -166,7 +167,7 @@ impl Latency {
             Some(u64::from_be_bytes(*number))
         };
         let (clamped, exact) = (number()?, Exact { min: number()?, max: number()?, sum: number()? });
-        let histogram: Histogram<u64> = Decoder::new().deserialize(&mut rest).ok()?;
+        let histogram = super::hdr::decode(rest)?;
         let mut latency = Latency::new();
         latency.histogram.add(&histogram).ok()?;
         (latency.clamped, latency.exact) = (clamped, exact);

@@ -10,6 +10,8 @@ pub mod carried;
 pub mod distributions;
 pub mod ending;
 mod fold;
+mod greatest;
+mod hdr;
 pub mod latency;
 pub mod lateness;
 pub mod ledger;

@@ -93,6 +93,11 @@ impl Outage {
         self.detect_at - self.fault_at
     }
 
+    /// Whether its moments follow one another, and its cohort is one of so many.
+    pub(super) fn fits(&self, cohorts: usize) -> bool {
+        usize::from(self.cohort) < cohorts && self.fault_at <= self.detect_at && self.ready_at.is_none_or(|ready| self.detect_at <= ready)
+    }
+
     /// From `t_fault` to when the client gave up, of one that did.
     pub fn given_up(&self) -> Option<u64> {
         self.gave_up.then(|| self.detect() + self.backoff + self.attempt)

@@ -3,6 +3,7 @@
 //! Counted in bins of a millisecond, which add over workers; only bins that are not empty take room. Each keeps when within it the first
 //! and the last happened, so that what happens exactly every second is not counted twice.
 
+use super::meta::RunMeta;
 use super::timeline::AttemptStep;
 use crate::close::{Cause, Deadline, MemoryLimit, TcpEnd, TlsEnd};
 use crate::expect::{self, Expectation, Labels, OutcomeLabel, Stat, WireLabel};
@@ -79,6 +80,12 @@ impl Bins {
     /// Those that are not empty, ascending.
     pub fn list(&self) -> &[Bin] {
         &self.list
+    }
+
+    /// Whether they are bins of the same width as others, ascending, none of them empty.
+    fn fits(&self, own: &Bins) -> bool {
+        let whole = |bin: &Bin| bin.count > 0 && bin.first <= bin.last && u32::from(bin.last) < own.width_us;
+        self.width_us == own.width_us && self.list.iter().all(whole) && self.list.is_sorted_by(|one, next| one.number < next.number)
     }
 
     /// Offset of a bin, ms.
@@ -353,9 +360,10 @@ impl Peaks {
         (self.herd, self.tracked.into_iter().map(|(_, bins)| bins).collect())
     }
 
-    /// From [`into_bins`](Peaks::into_bins) of a plan of which the same is expected; `None` of another.
-    pub(super) fn from_bins((herd, bins): (Vec<Bins>, Vec<Bins>), cohorts: usize, tracked: &[Tracked]) -> Option<Peaks> {
-        let fits = herd.len() == cohorts && bins.len() == tracked.len();
+    /// From [`into_bins`](Peaks::into_bins) of a plan of this length of which the same is expected; `None` of another.
+    pub(super) fn from_bins((herd, bins): (Vec<Bins>, Vec<Bins>), meta: &RunMeta) -> Option<Peaks> {
+        let (own, tracked) = (Bins::new(meta.duration), &meta.peaks);
+        let fits = herd.len() == meta.cohorts.len() && bins.len() == tracked.len() && herd.iter().chain(&bins).all(|bins| bins.fits(&own));
         fits.then(|| Peaks { herd, tracked: tracked.iter().cloned().zip(bins).collect() })
     }
 }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// Items that are put in their places together.
 const TOGETHER: usize = 128;
 
+/// No sample is larger.
+const MOST_KEPT: usize = 1 << 25;
+
 /// At most `limit` items of a stream, each equally likely.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sample<T> {
@@ -95,6 +98,11 @@ impl<T> Sample<T> {
     /// Whether every item offered is kept, in order.
     pub fn is_complete(&self) -> bool {
         self.seen == self.kept.len() as u64
+    }
+
+    /// Whether it is bounded, keeps no more than it was offered, and only items for which `whole` holds.
+    pub(super) fn fits(&self, whole: impl Fn(&T) -> bool) -> bool {
+        self.kept.len() <= self.limit && self.limit <= MOST_KEPT && self.kept.len() as u64 <= self.seen && self.kept.iter().all(whole)
     }
 
     /// Items kept, to be amended.

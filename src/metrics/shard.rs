@@ -7,6 +7,7 @@ use super::answers::Answers;
 use super::book::{CohortCounts, FaultBook, ProcessUsage, Results, Status};
 use super::distributions::Distributions;
 use super::ending::{Counted, Reasons};
+use super::greatest::is_bounded;
 use super::lateness::Parts;
 use super::meta::RunMeta;
 use super::milestones::SampledEvent;
@@ -17,6 +18,11 @@ use super::timeline::Timeline;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// How much later than planned the books of a run may have been closed.
+const AFTER_THE_END: Duration = Duration::from_secs(3_600);
+/// Processes that the clients of a run may be divided among.
+const MOST_WORKERS: u32 = 1 << 16;
 
 /// [`Results`] without what the plan tells.
 #[derive(Serialize, Deserialize)]
@@ -41,6 +47,24 @@ struct Body {
     parts: Parts,
     lost: Vec<String>,
     unreliable: Vec<String>,
+}
+
+impl Body {
+    /// Whether every index is one of the plan, and every moment one of the run. Whoever reads the books relies on it.
+    fn fits(&self, meta: &RunMeta) -> bool {
+        let cohorts = meta.cohorts.len();
+        let whose = |cohort: &u16| usize::from(*cohort) < cohorts;
+        self.measured <= meta.duration.saturating_add(AFTER_THE_END)
+            && self.workers <= MOST_WORKERS
+            && self.bank.fits(cohorts, meta.faults.len(), &meta.watches)
+            && self.timeline.fits(cohorts, meta.duration)
+            && self.answers.fits(cohorts)
+            && self.faults.iter().all(|book| book.cohorts.keys().chain(book.found_alone.keys()).all(whose))
+            && self.endings.keys().all(|(_, key)| whose(&key.cohort))
+            && self.outages.fits(|outage| outage.fits(cohorts))
+            && self.milestones.fits(|_| true)
+            && self.events.fits(|_| true)
+    }
 }
 
 /// Why bytes are no books.
@@ -106,11 +130,13 @@ pub fn encode(results: Results) -> Vec<u8> {
 /// The bytes are cut, of another version, or of a plan with other cohorts or faults.
 pub fn decode(meta: RunMeta, bytes: &[u8]) -> Result<Results, Unreadable> {
     let body: Body = postcard::from_bytes(bytes).map_err(|error| Unreadable(error.to_string()))?;
-    let another = || Unreadable("they are of another plan".to_owned());
     if body.books.len() != meta.cohorts.len() || body.faults.len() != meta.faults.len() {
-        return Err(another());
+        return Err(Unreadable("they are of another plan".to_owned()));
     }
-    let peaks = Peaks::from_bins(body.peaks, meta.cohorts.len(), &meta.peaks).ok_or_else(another)?;
+    if !is_bounded(&body) || !body.fits(&meta) {
+        return Err(Unreadable("they name what the plan does not have, or numbers that no run can have".to_owned()));
+    }
+    let peaks = Peaks::from_bins(body.peaks, &meta).ok_or_else(|| Unreadable("they are of another plan".to_owned()))?;
     Ok(Results {
         meta,
         simulated: false,

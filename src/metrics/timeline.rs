@@ -347,6 +347,19 @@ impl Timeline {
         self.by_second().values().filter(|cell| cell.work > 0).map(|cell| cell.late as f64 / cell.work as f64).fold(0.0, f64::max)
     }
 
+    /// Whether it is one of a run of this length with so many cohorts, so that all of its places are in range.
+    pub(super) fn fits(&self, cohorts: usize, duration: Duration) -> bool {
+        let own = Timeline::new(cohorts, duration);
+        let seconds = own.second_of(u64::MAX);
+        let whose = |cohort: u16| usize::from(cohort) < cohorts;
+        (self.length, self.last, self.cells.len(), self.seconds.len()) == (own.length, own.last, cohorts, cohorts)
+            && self.cells.iter().all(|cells| cells.len() <= own.last + 1)
+            && self.seconds.iter().all(|of| of.len() <= seconds as usize + 1)
+            && self.attempts.keys().all(|(second, cohort, ..)| *second <= seconds && whose(*cohort))
+            && self.lost.keys().all(|(second, cohort, _)| *second <= seconds && whose(*cohort))
+            && self.kept.iter().flatten().all(|((place, cohort), _)| *place <= own.last && whose(*cohort))
+    }
+
     /// Adds another timeline of the same plan.
     pub fn add(&mut self, other: &Timeline) {
         for (cohort, cells) in other.cells.iter().enumerate() {
@@ -357,7 +370,7 @@ impl Timeline {
             let sum = [&*mine, encoded].into_iter().filter_map(|bytes| Latency::decode(bytes)).reduce(|sum, next| sum.plus(&next));
             if let Some(sum) = sum {
                 *mine = sum.encode();
-                self.cells[usize::from(key.1)][key.0].set_round_trips(&sum);
+                at_or_grow(&mut self.cells[usize::from(key.1)], key.0).set_round_trips(&sum);
             }
         }
         for (second, cohort, cell) in other.seconds() {

@@ -22,11 +22,30 @@ impl LocalRow {
 
 /// Part `index` of `of` parts of a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Written")]
 pub struct Shard {
     /// From 0.
     pub index: u32,
-    /// Parts; at least 1.
+    /// Parts; at least 1, at most 65,536.
     pub of: u32,
+}
+
+/// Parts that a plan may be divided into. Parts of parts are counted in 32 bits.
+const MOST: u32 = 1 << 16;
+
+/// A shard as it stands in a file, not looked at yet.
+#[derive(Deserialize)]
+struct Written {
+    index: u32,
+    of: u32,
+}
+
+impl TryFrom<Written> for Shard {
+    type Error = String;
+
+    fn try_from(Written { index, of }: Written) -> Result<Shard, String> {
+        if index < of { Ok(Shard { index, of }) } else { Err(format!("there is no part {index} of {of}")) }
+    }
 }
 
 impl Shard {
@@ -109,6 +128,9 @@ impl std::str::FromStr for Shard {
         let wrong = || format!("`{text}` is not a shard: write which one of how many, as 2/8");
         let (number, of) = text.split_once('/').ok_or_else(wrong)?;
         let (number, of): (u32, u32) = (number.trim().parse().map_err(|_| wrong())?, of.trim().parse().map_err(|_| wrong())?);
+        if of > MOST {
+            return Err(format!("`{text}`: a run has at most {MOST} shards"));
+        }
         if number == 0 || number > of { Err(wrong()) } else { Ok(Shard { index: number - 1, of }) }
     }
 }
@@ -183,6 +205,10 @@ mod tests {
     fn shards_are_written_from_one() {
         assert_eq!("2/8".parse(), Ok(Shard { index: 1, of: 8 }));
         assert_eq!(Shard { index: 1, of: 8 }.to_string(), "2/8");
+        assert!("1/65537".parse::<Shard>().unwrap_err().contains("at most 65536"));
+        for (json, good) in [(r#"{"index":1,"of":2}"#, true), (r#"{"index":2,"of":2}"#, false), (r#"{"index":0,"of":0}"#, false)] {
+            assert_eq!(serde_json::from_str::<Shard>(json).is_ok(), good, "{json}");
+        }
         for wrong in ["0/8", "9/8", "2", "a/b", "1/0", "-1/2"] {
             assert!(wrong.parse::<Shard>().unwrap_err().contains("as 2/8"), "{wrong}");
         }

@@ -11,11 +11,13 @@ use crate::metrics::latency::Latency;
 use crate::metrics::meta::RunMeta;
 use crate::metrics::watch::{Around, Window};
 use base64::Engine as _;
-use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
+
+/// Distributions that are read of one log; each takes 188 KB.
+const MOST_TAGS: usize = 20_000;
 
 /// The distribution of one metric, cohort and fault, as read from a run folder.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,9 +59,11 @@ pub fn read_log(bytes: &[u8]) -> io::Result<Vec<Distribution>> {
         let tag = interval.tag().map_or("", |tag| tag.as_str());
         let bytes = base64::engine::general_purpose::STANDARD.decode(interval.encoded_histogram());
         let bytes = bytes.map_err(|error| wrong(format!("interval of {tag}: {error}")))?;
-        let histogram = Deserializer::new().deserialize(&mut &bytes[..]);
-        let histogram = histogram.map_err(|error| wrong(format!("interval of {tag}: {error}")))?;
-        sums.entry(tag.to_owned()).or_default().add(&Latency::from_histogram(&histogram));
+        let latency = Latency::from_hdr(&bytes).ok_or_else(|| wrong(format!("interval of {tag}: not a histogram of this program")))?;
+        if sums.len() == MOST_TAGS && !sums.contains_key(tag) {
+            return Err(wrong(format!("more than {MOST_TAGS} distributions")));
+        }
+        sums.entry(tag.to_owned()).or_default().add(&latency);
     }
     Ok(sums.into_iter().map(|(tag, latency)| parse_tag(&tag, latency)).collect())
 }

@@ -6,7 +6,7 @@ use super::hlog::{Distribution, read_log};
 use super::record::{CountRow, EndingRow, EventRow, Manifest, OLDEST_VERSION, PeakRow, ReconnectRow, SCHEMA_VERSION, Summary, TimelineRow};
 use serde::de::DeserializeOwned;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// What `report` and `check` say of a folder of schema version 1.
@@ -172,13 +172,54 @@ fn cut(path: PathBuf) -> ReadError {
 }
 
 pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
-    fs::read(path).map_err(|source| ReadError::File { path: path.to_owned(), source })
+    read_regular(path).map_err(|source| ReadError::File { path: path.to_owned(), source })
+}
+
+/// Largest file of a run folder that is read.
+const LARGEST: u64 = 2 << 30;
+
+/// A file of a run folder, which may come from anybody: a pipe or a device would never end.
+///
+/// # Errors
+/// It is something else, too large, or cannot be read.
+pub(crate) fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let found = fs::metadata(path)?;
+    if !found.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    if found.len() > LARGEST {
+        return Err(io::Error::other("it is larger than 2 GiB"));
+    }
+    let mut bytes = Vec::with_capacity(found.len() as usize);
+    // It may grow meanwhile.
+    fs::File::open(path)?.take(LARGEST).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn optional(path: &Path) -> Result<Option<(PathBuf, Vec<u8>)>, ReadError> {
-    match fs::read(path) {
+    match read_regular(path) {
         Ok(bytes) => Ok(Some((path.to_owned(), bytes))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(ReadError::File { path: path.to_owned(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_regular_files_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("summary.json");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let device = folder.path().join("device");
+        std::os::unix::fs::symlink("/dev/zero", &device).unwrap();
+        for path in [&pipe, &device] {
+            assert!(read_regular(path).unwrap_err().to_string().contains("not a regular file"));
+        }
+        let huge = folder.path().join("huge");
+        fs::File::create(&huge).unwrap().set_len(LARGEST + 1).unwrap();
+        assert!(read_regular(&huge).unwrap_err().to_string().contains("2 GiB"));
     }
 }

@@ -4,6 +4,7 @@
 //! version of the program only (`metrics::shard`).
 
 use super::folder::partial_of;
+use super::read::read_regular;
 use super::record::Manifest;
 use crate::metrics::Results;
 use crate::metrics::lateness::Parts;
@@ -17,6 +18,9 @@ use std::path::{Path, PathBuf};
 
 /// Name of the file in the run folder of a shard.
 pub const FILE: &str = "shard.books";
+
+/// Missing shards that a message names.
+const NAMED: usize = 10;
 
 /// What a shard is a part of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,7 +140,7 @@ pub fn write(dir: &Path, header: &Header, results: Results) -> io::Result<()> {
 /// It is not there, damaged, or of another program.
 pub fn read(dir: &Path, manifest: &Manifest) -> Result<ShardPart, ShardError> {
     let path = dir.join(FILE);
-    let bytes = fs::read(&path).map_err(|error| match error.kind() {
+    let bytes = read_regular(&path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => match partial_of(dir) {
             Some(partial) => ShardError::Unfinished { dir: dir.to_owned(), partial },
             None => ShardError::NoShard { dir: dir.to_owned() },
@@ -175,7 +179,11 @@ pub fn check(parts: &[ShardPart]) -> Result<(), ShardError> {
     }
     let of = first.header.shard.of;
     let there = |index: &u32| parts.iter().any(|part| part.header.shard.index == *index);
-    let missing: Vec<_> = (0..of).filter(|index| !there(index)).map(|index| Shard { index, of }.to_string()).collect();
+    // As many are named as anybody reads, whatever the number that stands in the file.
+    let mut missing: Vec<_> = (0..of).filter(|index| !there(index)).map(|index| Shard { index, of }.to_string()).take(NAMED + 1).collect();
+    if missing.len() > NAMED {
+        "more".clone_into(&mut missing[NAMED]);
+    }
     if missing.is_empty() { Ok(()) } else { Err(ShardError::Missing { missing: missing.join(", "), of }) }
 }
 
@@ -244,6 +252,7 @@ mod tests {
             (vec![a, b, c], None),
             (vec![c, a, b], None),
             (vec![a, c], Some("2/3 missing; the whole has 3")),
+            (vec![("a", "1/65536", "")], Some("11/65536, more missing; the whole has 65536")),
             (vec![c], Some("1/3, 2/3 missing")),
             (vec![a, b, ("d", "2/3", "x = 1\ny")], Some("b and d are both shard 2/3")),
             (vec![a, ("d", "2/2", "x = 1\ny")], Some("a and d are not shards of one run: one is shard 1/3, the other 2/2")),

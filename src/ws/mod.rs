@@ -9,4 +9,6 @@ pub(crate) mod frame_tap;
 pub(crate) mod handshake;
 pub(crate) mod memory;
 pub(crate) mod payload;
+#[cfg(any(test, feature = "internals"))]
+pub mod probe;
 pub(crate) mod session;

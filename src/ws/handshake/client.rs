@@ -128,7 +128,7 @@ impl<'a> Request<'a> {
     }
 
     /// What an answer must have.
-    fn expects(&self, edited: bool) -> ResponseCheck {
+    pub(in crate::ws) fn expects(&self, edited: bool) -> ResponseCheck {
         ResponseCheck {
             accept: self.field(KEY).map(|key| derive_accept_key(key.as_bytes())),
             protocols: self.field(PROTOCOL).map(Into::into),
@@ -223,7 +223,7 @@ pub(crate) struct ResponseCheck {
 
 impl ResponseCheck {
     /// Whether an answer's head, if it is complete, opens the connection.
-    fn judge(&self, head: &[u8]) -> Option<Result<(), Failure>> {
+    pub(in crate::ws) fn judge(&self, head: &[u8]) -> Option<Result<(), Failure>> {
         let mut fields = [const { MaybeUninit::uninit() }; HEADERS_MAX];
         let mut answer = httparse::Response::new(&mut []);
         match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut answer, head, &mut fields) {

@@ -79,7 +79,7 @@ impl Head {
         }
     }
 
-    fn parse(bytes: &[u8]) -> Result<Head, Bad> {
+    pub(in crate::ws) fn parse(bytes: &[u8]) -> Result<Head, Bad> {
         let wrong = |error: &dyn std::fmt::Display| Bad::Syntax(error.to_string());
         let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut parsed = httparse::Request::new(&mut fields);
