@@ -1,10 +1,9 @@
 //! A run whose clients are in worker processes: gets them and the target ready, begins at one moment, adds up the books.
 
 use crate::cluster::message::ToWorker;
-use crate::cluster::workers::Workers;
+use crate::cluster::workers::{WorkerState, Workers};
 use crate::load::hits::Question;
 use crate::metrics::meta::RunMeta;
-use crate::metrics::shard::Unreadable;
 use crate::metrics::{Results, shard as books};
 use crate::plan::{Plan, Shard};
 use crate::run as engine;
@@ -49,14 +48,6 @@ pub enum ClusterError {
         worker: String,
         /// Why.
         why: String,
-    },
-    /// Books that were told cannot be read.
-    #[error("books of {worker}: {cause}")]
-    Books {
-        /// Which.
-        worker: String,
-        /// Why.
-        cause: Unreadable,
     },
 }
 
@@ -106,16 +97,11 @@ pub async fn run(
     let stopped = AtomicBool::new(false);
     let ending = async {
         let until_epoch = Duration::from_nanos(epoch_ns.saturating_sub(monotonic_ns()));
-        let silence = async {
-            sleep(until_epoch).await;
-            members.fallen_silent(SILENCE).await;
-        };
         tokio::select! {
             // Each ends the run; a lost worker is found again in the state.
             biased;
             () = &mut stop => stopped.store(true, Ordering::Relaxed),
-            () = members.lost() => {}
-            () = silence => {}
+            () = one_is_lost(&members, until_epoch) => {}
         }
         members.tell_all(&ToWorker::Stop);
     };
@@ -124,27 +110,48 @@ pub async fn run(
         .run(plan.clone(), (shard, workers, questions), epoch_ns, ending, |at| snapshots.publish(at, || watched.state().snapshot()))
         .await;
     // The servers stay until all books are closed: their end is in none.
+    all_written(&members, workers, &stopped).await;
+    forwarding.abort();
+    target.shut_down().await;
+    members.shut_down().await;
+    let sum = add_up(led?, &members, (shard, workers), &plan);
+    let output = folder.join("workers.log");
+    if output.metadata().is_ok_and(|file| file.len() == 0) {
+        let _ = std::fs::remove_file(output);
+    }
+    Ok(sum)
+}
+
+/// Resolves when a worker is lost, or says nothing during the run, which begins so much later.
+pub(super) async fn one_is_lost(members: &Workers, begins_in: Duration) {
+    let silence = async {
+        sleep(begins_in).await;
+        members.fallen_silent(SILENCE).await;
+    };
+    tokio::select! {
+        () = members.lost() => {}
+        () = silence => {}
+    }
+}
+
+/// Waits until each worker has told its books or is lost, as is one that does neither in time. `stopped`: by the user.
+pub(super) async fn all_written(members: &Workers, workers: u32, stopped: &AtomicBool) {
+    let silence = async {
+        loop {
+            let patience = if stopped.load(Ordering::Relaxed) { SILENCE_AFTER_STOP } else { SILENCE };
+            members.fallen_silent(patience).await;
+        }
+    };
     let written = async {
-        let silence = async {
-            loop {
-                let patience = if stopped.load(Ordering::Relaxed) { SILENCE_AFTER_STOP } else { SILENCE };
-                members.fallen_silent(patience).await;
-            }
-        };
         tokio::select! {
             () = members.over() => {}
             () = silence => {}
         }
     };
-    let in_time = timeout(BOOKS_WITHIN, written).await;
-    forwarding.abort();
-    target.shut_down().await;
-    if in_time.is_err() {
+    if timeout(BOOKS_WITHIN, written).await.is_err() {
         // Those that have finished are not lost.
         (0..workers).for_each(|worker| members.lose(worker, format!("no books within {} s of the end", BOOKS_WITHIN.as_secs())));
     }
-    members.shut_down().await;
-    add_up(led?, &members, (shard, workers), &plan, folder)
 }
 
 /// Starts the workers and gives each its job; they are ready when this returns.
@@ -182,35 +189,28 @@ fn unready((worker, why): (u32, String), of: u32) -> ClusterError {
 }
 
 /// The books of all that finished, on top of those of the leading process.
-fn add_up(
-    mut sum: Results,
-    members: &Workers,
-    (shard, workers): (Shard, u32),
-    plan: &Plan,
-    folder: &Path,
-) -> Result<Results, ClusterError> {
-    let state = members.state();
-    for worker in 0..workers {
-        if state.finished.contains(&worker) {
-            let bytes = members.take_books(worker);
-            let part =
-                books::decode(RunMeta::of(plan), &bytes).map_err(|cause| ClusterError::Books { worker: name(worker, workers), cause })?;
-            if workers > 1 {
-                sum.note_lateness(&name(worker, workers), &part);
+pub(super) fn add_up(mut sum: Results, members: &Workers, (shard, workers): (Shard, u32), plan: &Plan) -> Results {
+    let WorkerState { finished, mut lost, .. } = members.state();
+    for worker in finished {
+        let part = match books::decode(RunMeta::of(plan), &members.take_books(worker)) {
+            Ok(part) => part,
+            Err(unreadable) => {
+                // What the others measured is worth keeping.
+                lost.insert(worker, unreadable.to_string());
+                continue;
             }
-            sum.add(&part);
+        };
+        if workers > 1 {
+            sum.note_lateness(&name(worker, workers), &part);
         }
+        sum.add(&part);
     }
     sum.workers = workers;
-    for (worker, why) in state.lost {
+    for (worker, why) in lost {
         let clients = shard.part(worker, workers).count(plan.clients());
         sum.lost.push(format!("{} was lost: {why}; what its {clients} clients did is in no figure", name(worker, workers)));
     }
-    let output = folder.join("workers.log");
-    if output.metadata().is_ok_and(|file| file.len() == 0) {
-        let _ = std::fs::remove_file(output);
-    }
-    Ok(sum)
+    sum
 }
 
 fn name(worker: u32, of: u32) -> String {

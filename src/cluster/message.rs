@@ -10,7 +10,7 @@ use crate::transport::clock::Moment;
 use serde::{Deserialize, Serialize};
 
 /// Name and version of what is said here.
-pub(super) const PROTOCOL: Protocol = Protocol { name: "worker", version: 1 };
+pub(super) const PROTOCOL: Protocol = Protocol { name: "worker", version: 2 };
 
 /// What a worker is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -97,5 +97,8 @@ pub(super) enum FromWorker {
         part: String,
     },
     /// The books are closed and told.
-    Finished,
+    Finished {
+        /// CRC-32 of the books: part of them may not have come.
+        sum: u32,
+    },
 }

@@ -16,6 +16,8 @@ pub mod probe;
 pub(crate) mod sizing;
 pub mod worker;
 pub(crate) mod workers;
+#[cfg(test)]
+mod world;
 
 pub use crate::cluster::coordinator::{ClusterError, run};
 pub use crate::cluster::sizing::{Division, Room, TooMany};

@@ -91,8 +91,8 @@ async fn work(link: UnixStream, usage: impl FnOnce() -> ProcessUsage) -> Result<
     let outcome = follower.run(&routes, epoch_ns, (obeyed, questions), stopping, snapshots).await;
     match outcome {
         Ok(results) => {
-            tell_books(Results { usage: usage(), ..results }, &say).await?;
-            say.send(&FromWorker::Finished)?;
+            let sum = tell_books(Results { usage: usage(), ..results }, &say).await?;
+            say.send(&FromWorker::Finished { sum })?;
         }
         Err(error) => say.send(&FromWorker::Failed { why: error.to_string() })?,
     }
@@ -114,8 +114,8 @@ fn plan(scenario: String, all_events: bool) -> Result<Arc<Plan>, String> {
     Ok(Arc::new(Plan { all_events, ..plan }))
 }
 
-/// Tells books, and now and then that they will be told: who says nothing is lost.
-async fn tell_books(results: Results, say: &ipc::Sender<FromWorker>) -> Result<(), ipc::LinkError> {
+/// Tells books, and now and then that they will be told: who says nothing is lost. Their CRC-32.
+async fn tell_books(results: Results, say: &ipc::Sender<FromWorker>) -> Result<u32, ipc::LinkError> {
     let encoding = tokio::task::spawn_blocking(move || shard::encode(results));
     tokio::pin!(encoding);
     let mut second = tokio::time::interval(Duration::from_secs(1));
@@ -127,7 +127,8 @@ async fn tell_books(results: Results, say: &ipc::Sender<FromWorker>) -> Result<(
             _ = second.tick() => say.send(&FromWorker::Writing)?,
         }
     };
-    books.chunks(PART).try_for_each(|part| say.send(&FromWorker::Books { part: STANDARD.encode(part) }))
+    books.chunks(PART).try_for_each(|part| say.send(&FromWorker::Books { part: STANDARD.encode(part) }))?;
+    Ok(crc32fast::hash(&books))
 }
 
 fn gone() -> ipc::LinkError {

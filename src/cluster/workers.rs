@@ -26,7 +26,8 @@ const ORDER_WITHIN: Duration = Duration::from_secs(1);
 
 /// The workers of a run.
 pub(super) struct Workers {
-    guard: Guard,
+    /// Has their processes; there are none where tests play them.
+    guard: Option<Guard>,
     members: u32,
     links: Mutex<BTreeMap<u32, ipc::Sender<ToWorker>>>,
     /// What has come of the books of each.
@@ -82,7 +83,21 @@ impl Workers {
         questions: mpsc::UnboundedSender<Question>,
     ) -> Result<Arc<Workers>, command::Error> {
         let guard = Guard::launch_from(program).await?;
-        let workers = Arc::new(Workers {
+        let workers = Workers::of(members, Some(guard.clone()), questions);
+        tokio::spawn(workers.clone().watch_exits(guard.clone()));
+        for worker in 0..members {
+            let argv = vec![program.display().to_string(), "__worker".to_owned()];
+            let spec = Spec { argv, env: BTreeMap::new(), workdir: None, output: output.to_path_buf() };
+            let (ours, theirs) = ipc::pair().map_err(command::Error::Launch)?;
+            guard.start_with(u16::try_from(worker).unwrap_or(u16::MAX), spec, Some(theirs)).await?;
+            tokio::spawn(workers.clone().follow(worker, ours));
+        }
+        Ok(workers)
+    }
+
+    /// None of which anything is known yet.
+    pub(super) fn of(members: u32, guard: Option<Guard>, questions: mpsc::UnboundedSender<Question>) -> Arc<Workers> {
+        Arc::new(Workers {
             guard,
             members,
             links: Mutex::default(),
@@ -91,16 +106,7 @@ impl Workers {
             silent: Mutex::default(),
             state: watch::Sender::default(),
             questions,
-        });
-        tokio::spawn(workers.clone().watch_exits());
-        for worker in 0..members {
-            let argv = vec![program.display().to_string(), "__worker".to_owned()];
-            let spec = Spec { argv, env: BTreeMap::new(), workdir: None, output: output.to_path_buf() };
-            let (ours, theirs) = ipc::pair().map_err(command::Error::Launch)?;
-            workers.guard.start_with(u16::try_from(worker).unwrap_or(u16::MAX), spec, Some(theirs)).await?;
-            tokio::spawn(workers.clone().follow(worker, ours));
-        }
-        Ok(workers)
+        })
     }
 
     /// Tells one worker something; one that cannot be told is lost.
@@ -230,7 +236,9 @@ impl Workers {
     /// Ends all workers and waits for them.
     pub(super) async fn shut_down(&self) {
         // One that cannot be ended is the guard's business, which goes on trying.
-        let _ = self.guard.shutdown().await;
+        if let Some(guard) = &self.guard {
+            let _ = guard.shutdown().await;
+        }
     }
 
     async fn follow(self: Arc<Self>, worker: u32, link: UnixStream) {
@@ -238,24 +246,35 @@ impl Workers {
             Ok(()) => "it ended, or its link to this process did".to_owned(),
             Err(error) => error.to_string(),
         };
+        self.ended(worker, why).await;
+    }
+
+    /// The link to a worker has ended.
+    pub(super) async fn ended(&self, worker: u32, why: String) {
         lock(&self.links).remove(&worker);
         sleep(EXIT_TRAILS).await;
         self.lose(worker, why);
+    }
+
+    /// A worker has said hello.
+    pub(super) fn greet(&self, worker: u32, say: ipc::Sender<ToWorker>) {
+        lock(&self.links).insert(worker, say);
+        self.state.send_modify(|state| _ = state.here.insert(worker));
     }
 
     /// Hears a worker to its end.
     async fn listen(self: &Arc<Self>, worker: u32, link: UnixStream) -> Result<(), ipc::LinkError> {
         let (say, mut told, _) = ipc::open(link, PROTOCOL)?;
         told.hello().await?;
-        lock(&self.links).insert(worker, say);
-        self.state.send_modify(|state| _ = state.here.insert(worker));
+        self.greet(worker, say);
         while let Some(message) = told.next().await? {
             self.hear(worker, message);
         }
         Ok(())
     }
 
-    fn hear(self: &Arc<Self>, worker: u32, message: FromWorker) {
+    /// Takes what a worker says.
+    pub(super) fn hear(self: &Arc<Self>, worker: u32, message: FromWorker) {
         lock(&self.silent).remove(&worker);
         match message {
             FromWorker::Writing => {}
@@ -266,7 +285,15 @@ impl Workers {
             FromWorker::Ready => self.state.send_modify(|state| _ = state.ready.insert(worker)),
             FromWorker::Failed { why } => self.lose(worker, why),
             FromWorker::Live { live } => self.state.send_modify(|state| _ = state.live.insert(worker, live)),
-            FromWorker::Finished => self.state.send_modify(|state| _ = state.finished.insert(worker)),
+            FromWorker::Finished { sum } => {
+                let told = lock(&self.books).get(&worker).map_or(0, |books| crc32fast::hash(books));
+                if told == sum {
+                    // What was lost stays lost, whatever it says later.
+                    self.state.send_if_modified(|state| !state.lost.contains_key(&worker) && state.finished.insert(worker));
+                } else {
+                    self.lose(worker, "its books did not come whole".to_owned());
+                }
+            }
             FromWorker::Ask { ticket, firing, ask } => {
                 let (answer, answered) = oneshot::channel();
                 let _ = self.questions.send(Question { worker, firing, ask, answer });
@@ -291,10 +318,10 @@ impl Workers {
         }
     }
 
-    async fn watch_exits(self: Arc<Self>) {
-        let (mut exits, guarded) = (self.guard.exits(), self.clone());
+    async fn watch_exits(self: Arc<Self>, guard: Guard) {
+        let (mut exits, guarded) = (guard.exits(), self.clone());
         tokio::spawn(async move {
-            guarded.guard.gone().await;
+            guard.gone().await;
             // After a run nobody is left to be lost.
             (0..guarded.members)
                 .for_each(|worker| guarded.lose(worker, "the process that starts and stops the workers was ended".to_owned()));

@@ -88,6 +88,15 @@ impl<T> Clone for Sender<T> {
     }
 }
 
+impl<T> Sender<T> {
+    /// One whose lines go to a queue, as in tests that play the other side.
+    #[cfg(test)]
+    pub(crate) fn queue() -> (Sender<T>, mpsc::UnboundedReceiver<(Vec<u8>, Option<OwnedFd>)>) {
+        let (lines, queue) = mpsc::unbounded_channel();
+        (Sender { lines, message: PhantomData }, queue)
+    }
+}
+
 impl<T: Serialize> Sender<T> {
     /// Says something.
     ///

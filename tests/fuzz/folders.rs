@@ -15,7 +15,7 @@ use closestorm::scenario::{Overrides, Source, load};
 use closestorm::seed::Seed;
 use closestorm::verdict::judge;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Two cohorts, faults of several sorts, expectations with windows and limits: something of everything in the books.
 const SCENARIO: &str = r#"
@@ -91,23 +91,28 @@ fn every(n: u32, bytes: &[u8]) -> bool {
 /// A folder with the files of another.
 fn copied(from: &Path) -> tempfile::TempDir {
     let to = tempfile::tempdir().expect("a temporary folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        fs::copy(entry.path(), to.path().join(entry.file_name())).expect("a file");
+    for file in data(from) {
+        fs::copy(&file, to.path().join(file.file_name().expect("a name"))).expect("a file");
     }
     to
 }
 
-/// The files of a folder, each behind its name and a line end: a mutation of it is one of the file.
-fn named(folder: &Path) -> Vec<Vec<u8>> {
-    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
-    let file = |entry: fs::DirEntry| {
-        let head = format!("{}\n", entry.file_name().to_string_lossy()).into_bytes();
-        [head, fs::read(entry.path()).expect("a file")].concat()
-    };
-    let mut files: Vec<_> = entries.map(file).collect();
+/// The files of a folder that commands read, by name.
+fn data(folder: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let read = ["json", "csv", "toml", "hlog", "books"];
+    let mut files: Vec<_> = files.filter(|file| file.extension().is_some_and(|end| read.iter().any(|read| end == *read))).collect();
     files.sort();
     files
+}
+
+/// The files of a folder, each behind its name and a line end: a mutation of it is one of the file.
+fn named(folder: &Path) -> Vec<Vec<u8>> {
+    let file = |file: PathBuf| {
+        let head = format!("{}\n", file.file_name().expect("a name").to_string_lossy()).into_bytes();
+        [head, fs::read(file).expect("a file")].concat()
+    };
+    data(folder).into_iter().map(file).collect()
 }
 
 /// Puts a mutated file into a folder; `false` where its name was hit.
@@ -134,6 +139,21 @@ fn run_folder() {
             command(&["closestorm", "calibrate", "--quiet", &path]);
             if every(8, bytes) {
                 command(&["closestorm", "report", "--quiet", &path]);
+            }
+        }
+    });
+}
+
+#[test]
+fn search_and_map() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("results");
+    let (search, map) = (root.join("example-capacity"), root.join("example-map"));
+    let seeds = [named(&search), named(&map)].concat();
+    fuzz("search_and_map", &seeds, |bytes| {
+        for from in [&search, &map] {
+            let folder = copied(from);
+            if put(folder.path(), bytes) {
+                command(&["closestorm", "report", "--quiet", &folder.path().display().to_string()]);
             }
         }
     });
