@@ -7,7 +7,7 @@ use super::coordinator::{add_up, all_written, one_is_lost};
 use super::message::{FromWorker, PROTOCOL, ToWorker};
 use super::workers::Workers;
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage, Stages};
-use crate::ipc::{Decoder, Sender, encode, hello};
+use crate::ipc::{Decoder, Sender, SentLine, encode, hello};
 use crate::load::hits::{HitsQuestion, Question};
 use crate::metrics::book::Status;
 use crate::metrics::{Recorder, Results, Snapshot, shard as books};
@@ -22,7 +22,6 @@ use crate::verdict::judge;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -159,12 +158,7 @@ impl PlayedWorker {
     }
 
     /// What a worker does, from its start to its end.
-    async fn live(
-        mut self,
-        mut told: UnboundedReceiver<(Vec<u8>, Option<OwnedFd>)>,
-        results: Results,
-        lasts: Duration,
-    ) -> Result<(), Dead> {
+    async fn live(mut self, mut told: UnboundedReceiver<SentLine>, results: Results, lasts: Duration) -> Result<(), Dead> {
         let mut heard = Decoder::new(PROTOCOL);
         heard.add(&hello(PROTOCOL));
         let (mut ends, mut ticket) = (None, 0);

@@ -75,10 +75,13 @@ pub(crate) fn open<Out: Serialize, In: DeserializeOwned>(
     Ok((Sender { lines, message: PhantomData }, receiver, writing))
 }
 
+/// A message, and the file that goes with it.
+pub(crate) type SentLine = (Vec<u8>, Option<OwnedFd>);
+
 /// Takes messages for the other side. What is sent when that is gone is lost.
 #[derive(Debug)]
 pub(crate) struct Sender<T> {
-    lines: mpsc::UnboundedSender<(Vec<u8>, Option<OwnedFd>)>,
+    lines: mpsc::UnboundedSender<SentLine>,
     message: PhantomData<fn(&T)>,
 }
 
@@ -91,7 +94,7 @@ impl<T> Clone for Sender<T> {
 impl<T> Sender<T> {
     /// One whose lines go to a queue, as in tests that play the other side.
     #[cfg(test)]
-    pub(crate) fn queue() -> (Sender<T>, mpsc::UnboundedReceiver<(Vec<u8>, Option<OwnedFd>)>) {
+    pub(crate) fn queue() -> (Sender<T>, mpsc::UnboundedReceiver<SentLine>) {
         let (lines, queue) = mpsc::unbounded_channel();
         (Sender { lines, message: PhantomData }, queue)
     }

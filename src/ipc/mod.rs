@@ -12,4 +12,6 @@ pub(crate) mod line;
 pub(crate) mod link;
 
 pub use line::{Decoder, LINE_MAX, LinkError, Protocol, encode, hello};
+#[cfg(test)]
+pub(crate) use link::SentLine;
 pub(crate) use link::{Receiver, Sender, Writer, inherited, open, pair, split};

@@ -3,7 +3,6 @@
 //! Counted in bins of a millisecond, which add over workers; only bins that are not empty take room. Each keeps when within it the first
 //! and the last happened, so that what happens exactly every second is not counted twice.
 
-use super::meta::RunMeta;
 use super::timeline::AttemptStep;
 use crate::close::{Cause, Deadline, MemoryLimit, TcpEnd, TlsEnd};
 use crate::expect::{self, Expectation, Labels, OutcomeLabel, Stat, WireLabel};
@@ -361,9 +360,13 @@ impl Peaks {
     }
 
     /// From [`into_bins`](Peaks::into_bins) of a plan of this length of which the same is expected; `None` of another.
-    pub(super) fn from_bins((herd, bins): (Vec<Bins>, Vec<Bins>), meta: &RunMeta) -> Option<Peaks> {
-        let (own, tracked) = (Bins::new(meta.duration), &meta.peaks);
-        let fits = herd.len() == meta.cohorts.len() && bins.len() == tracked.len() && herd.iter().chain(&bins).all(|bins| bins.fits(&own));
+    pub(super) fn from_bins(
+        (herd, bins): (Vec<Bins>, Vec<Bins>),
+        cohorts: usize,
+        (tracked, duration): (&[Tracked], Duration),
+    ) -> Option<Peaks> {
+        let own = Bins::new(duration);
+        let fits = herd.len() == cohorts && bins.len() == tracked.len() && herd.iter().chain(&bins).all(|bins| bins.fits(&own));
         fits.then(|| Peaks { herd, tracked: tracked.iter().cloned().zip(bins).collect() })
     }
 }

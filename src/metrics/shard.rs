@@ -136,7 +136,8 @@ pub fn decode(meta: RunMeta, bytes: &[u8]) -> Result<Results, Unreadable> {
     if !is_bounded(&body) || !body.fits(&meta) {
         return Err(Unreadable("they name what the plan does not have, or numbers that no run can have".to_owned()));
     }
-    let peaks = Peaks::from_bins(body.peaks, &meta).ok_or_else(|| Unreadable("they are of another plan".to_owned()))?;
+    let peaks = Peaks::from_bins(body.peaks, meta.cohorts.len(), (&meta.peaks, meta.duration))
+        .ok_or_else(|| Unreadable("they are of another plan".to_owned()))?;
     Ok(Results {
         meta,
         simulated: false,
