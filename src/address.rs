@@ -1,6 +1,8 @@
 //! The address of a target, as `wss://user:word@host:9000/room/{client}?v=2`, taken apart once. Resolves nothing.
 
+use crate::secret::mask_address;
 use crate::template::{Template, TemplateValues};
+use crate::text::percent_decoded;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use core::net::IpAddr;
@@ -12,6 +14,8 @@ use url::{Host, ParseError, Position, Url};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     text: String,
+    /// As it may be shown.
+    shown: String,
     /// wss.
     pub secure: bool,
     /// Name (in lower case, other letters than ASCII as Punycode) or IP address, the latter without brackets.
@@ -46,12 +50,13 @@ impl Address {
         let template = |text: &str| Template::parse(text).map_err(|_| UNKNOWN);
         let credentials = match user.filter(|user| !user.is_empty()) {
             // A user without a word: RFC 7617 wants the colon.
-            Some(user) if !user.contains(':') => Some(template(&format!("{user}:"))?.map(decoded)?),
-            Some(user) => Some(template(user)?.map(decoded)?),
+            Some(user) if !user.contains(':') => Some(template(&format!("{user}:"))?.map(user_text)?),
+            Some(user) => Some(template(user)?.map(user_text)?),
             None => None,
         };
         Ok(Address {
             text: text.to_owned(),
+            shown: mask_address(text),
             secure: url.scheme() == "wss",
             host: match url.host().ok_or(NO_HOST)? {
                 Host::Domain(name) => name.to_owned(),
@@ -71,6 +76,18 @@ impl Address {
         &self.text
     }
 
+    /// The userinfo before the host as written; empty where there is none.
+    pub fn userinfo(&self) -> &str {
+        let rest = self.text.split_once("://").map_or("", |(_, rest)| rest);
+        let before = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        before.rsplit_once('@').map_or("", |(user, _)| user)
+    }
+
+    /// To be shown as the scenario has it, where variables are not filled in.
+    pub fn shown_as(self, written: &str) -> Address {
+        Address { shown: mask_address(written), ..self }
+    }
+
     /// Credentials for an `Authorization` header that differ from attempt to attempt.
     pub fn own_credentials(&self) -> Option<&Template> {
         self.credentials.as_ref().filter(|credentials| !credentials.is_plain())
@@ -87,10 +104,10 @@ impl Address {
     }
 }
 
-/// The word of credentials is left out.
+/// Secrets are left out.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&masked(&self.text))
+        f.write_str(&self.shown)
     }
 }
 
@@ -98,15 +115,6 @@ const NOT_OURS: &str = "this is not a ws:// or wss:// URL";
 const NO_HOST: &str = "this URL has no host";
 const NO_PORT: &str = "the port of this URL is not a number up to 65535";
 const UNKNOWN: &str = "this URL has an unknown name in braces";
-
-/// An address that may be wrong, without the word of its credentials.
-pub fn masked(text: &str) -> String {
-    let from = text.find("://").map_or(0, |scheme| scheme + 3);
-    let end = text[from..].find(['/', '?', '#']).map_or(text.len(), |end| from + end);
-    let Some(at) = text[from..end].rfind('@') else { return text.to_owned() };
-    let user = text[from..from + at].split(':').next().unwrap_or_default();
-    format!("{}{user}:***{}", &text[..from], &text[from + at..])
-}
 
 /// Credentials of RFC 7617.
 pub fn basic(credentials: &str) -> String {
@@ -126,23 +134,8 @@ pub fn encoded(template: Template) -> Template {
     template
 }
 
-fn decoded(text: &str) -> Result<String, &'static str> {
-    let wrong = "before the @ of this URL, `%` must stand before two hexadecimal digits of UTF-8 text";
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        (rest, _) = match first {
-            b'%' => {
-                let digits = behind.get(..2).and_then(|digits| str::from_utf8(digits).ok()).ok_or(wrong)?;
-                if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-                    return Err(wrong);
-                }
-                (&behind[2..], bytes.push(u8::from_str_radix(digits, 16).map_err(|_| wrong)?))
-            }
-            byte => (behind, bytes.push(*byte)),
-        };
-    }
-    String::from_utf8(bytes).map_err(|_| wrong)
+fn user_text(text: &str) -> Result<String, &'static str> {
+    percent_decoded(text).ok_or("before the @ of this URL, `%` must stand before two hexadecimal digits of UTF-8 text")
 }
 
 /// Reads a URL whose names in braces are filled in with an example, as the URL standard does. `authority`: host and port as written.
@@ -233,11 +226,11 @@ mod tests {
     fn credentials_become_a_header_and_are_not_shown() {
         for (text, header, shown) in [
             // The example of RFC 7617 §2.
-            ("ws://Aladdin:open%20sesame@h/", Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), "ws://Aladdin:***@h/"),
-            ("ws://a:b:c@h", Some("Basic YTpiOmM="), "ws://a:***@h"),
-            ("ws://token@h/", Some("Basic dG9rZW46"), "ws://token:***@h/"),
-            ("ws://u{client}:p@h/", Some("Basic dTc6cA=="), "ws://u{client}:***@h/"),
-            ("ws://@h/", None, "ws://:***@h/"),
+            ("ws://Aladdin:open%20sesame@h/", Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="), "ws://***@h/"),
+            ("ws://a:b:c@h", Some("Basic YTpiOmM="), "ws://***@h"),
+            ("ws://token@h/", Some("Basic dG9rZW46"), "ws://***@h/"),
+            ("ws://u{client}:p@h/", Some("Basic dTc6cA=="), "ws://***@h/"),
+            ("ws://@h/", None, "ws://@h/"),
             ("ws://h/a@b", None, "ws://h/a@b"),
         ] {
             let address = Address::parse(text).unwrap_or_else(|why| panic!("{text}: {why}"));

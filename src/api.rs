@@ -210,7 +210,7 @@ impl Scenario {
 
     fn manifest(&self, command: &str) -> Manifest {
         let words = ["closestorm", command].map(str::to_owned).into_iter().chain(self.words.iter().cloned());
-        manifest::collect(words.collect(), self.plan.seed)
+        manifest::of(words.collect(), &self.plan)
     }
 }
 
@@ -219,11 +219,11 @@ fn words(source: &Source, overrides: &Overrides) -> Vec<String> {
     let mut words = vec![match source {
         Source::File(path) => path.display().to_string(),
         Source::Bundled(name) | Source::Text { name, .. } => name.clone(),
-        Source::Url(url) => crate::address::masked(url),
+        Source::Url(url) => crate::secret::mask_address(url),
     }];
     let mut put = |option: &str, value: String| words.extend([option.to_owned(), value]);
     let Overrides { set, clients, duration, seed, recorded: _ } = overrides;
-    set.iter().for_each(|change| put("--set", change.clone()));
+    set.iter().for_each(|change| put("--set", scenario::shown_set(change)));
     clients.iter().for_each(|clients| put("--clients", clients.to_string()));
     duration.iter().for_each(|duration| put("--duration", print_duration(*duration)));
     seed.iter().for_each(|seed| put("--seed", seed.to_string()));

@@ -405,3 +405,35 @@ pub enum Event {
         text: String,
     },
 }
+
+impl Event {
+    /// With other texts where it has some that a peer, a target or the machine may have written; `None` where it has none.
+    pub fn with_texts(&self, change: &dyn Fn(&str) -> String) -> Option<Event> {
+        let mut event = match self {
+            Event::Ended { ending, .. } | Event::ServerEnded { ending, .. } if !ending.reason.is_empty() => self.clone(),
+            Event::AttemptFailed { outcome: Outcome::Rejected { location: Some(_), .. } | Outcome::Failed { .. }, .. }
+            | Event::GaveUp { why: GiveUp::Final { .. }, .. }
+            | Event::NotCarriedOut { .. }
+            | Event::LocalLimit { .. }
+            | Event::Target { .. }
+            | Event::Notice { .. } => self.clone(),
+            _ => return None,
+        };
+        let text = match &mut event {
+            Event::Ended { ending, .. } | Event::ServerEnded { ending, .. } => &mut ending.reason,
+            Event::AttemptFailed { outcome: Outcome::Rejected { location: Some(location), .. }, .. } => {
+                *location = change(location).into();
+                return Some(event);
+            }
+            Event::AttemptFailed { outcome: Outcome::Failed { why: text }, .. }
+            | Event::GaveUp { why: GiveUp::Final { what: text }, .. }
+            | Event::NotCarriedOut { why: text, .. }
+            | Event::LocalLimit { what: text }
+            | Event::Target { detail: text, .. }
+            | Event::Notice { text } => text,
+            _ => return None,
+        };
+        *text = change(text);
+        Some(event)
+    }
+}

@@ -19,6 +19,8 @@ mod overlapping_plans;
 #[path = "../tests/random_plans.rs"]
 mod random_plans;
 
+use std::io::{self, Write as _};
+
 // 1. vocabulary
 #[cfg(not(feature = "internals"))]
 mod address;
@@ -40,6 +42,10 @@ pub mod number;
 mod observer;
 #[cfg(feature = "internals")]
 pub mod observer;
+#[cfg(not(feature = "internals"))]
+mod secret;
+#[cfg(feature = "internals")]
+pub mod secret;
 #[cfg(not(feature = "internals"))]
 mod seed;
 #[cfg(feature = "internals")]
@@ -185,6 +191,13 @@ pub mod cmd;
 /// The program: parses the command line, carries one command out, and gives its exit code.
 #[doc(hidden)]
 pub fn main() -> std::process::ExitCode {
+    // What is secret is not in a panic, either.
+    std::panic::set_hook(Box::new(|panic| {
+        let trace = std::backtrace::Backtrace::capture();
+        let traced = matches!(trace.status(), std::backtrace::BacktraceStatus::Captured).then(|| format!("\n{trace}")).unwrap_or_default();
+        // There is nowhere left to say that stderr is closed.
+        let _ = writeln!(io::stderr(), "{}{traced}", secret::hide(&panic.to_string()));
+    }));
     let command = <cli::Cli as clap::Parser>::parse().command;
     cmd::run_command(command).unwrap_or_else(|error| cmd::report_error(&error)).into()
 }

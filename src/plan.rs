@@ -16,6 +16,7 @@ pub use crate::dialogue::{Readiness, Traffic};
 use crate::event::ClientIndex;
 use crate::expect::Expectation;
 use crate::reconnect::{Policy, whole_ms};
+use crate::secret::Secrets;
 use crate::seed::Seed;
 use crate::template::Template;
 use crate::units::Bytes;
@@ -67,10 +68,12 @@ pub struct Plan {
     pub faults: Vec<Fault>,
     /// In the order of the scenario.
     pub expectations: Vec<Expectation>,
-    /// The scenario as resolved, TOML; stored with the run, so without the word of credentials in an address.
+    /// The scenario as resolved, TOML; stored with the run, so without secrets.
     pub resolved: String,
-    /// The same with it, for processes of this run.
+    /// The same with secrets, and with variables by name: for processes of this run, which are told what these hold.
     pub whole: String,
+    /// What variables hold, and what must not be shown.
+    pub secrets: Secrets,
     /// What the user should know before the run, as a heartbeat that is off because the target does not ping.
     pub notices: Vec<String>,
     /// `events.csv` keeps every event, messages and pongs too; otherwise a sample without them.

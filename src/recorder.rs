@@ -3,6 +3,7 @@
 use crate::event::{ClientIndex, Event, Stage, Stages, UnderWay};
 use crate::metrics::{Recorder, Results, Snapshot, Status};
 use crate::observer::Observer;
+use crate::secret::Secrets;
 use crate::transport::clock::Clock;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,8 @@ pub(crate) struct SharedRecorder {
     end: Duration,
     /// The recorder, until the books are closed, and whoever else takes the events.
     observers: Mutex<(Option<Recorder>, Also)>,
+    /// What no event may tell.
+    secrets: Secrets,
     /// What was under way at the end, as far as it has ended since.
     late: Mutex<BTreeMap<ClientIndex, UnderWay>>,
 }
@@ -34,7 +37,9 @@ impl SharedRecorder {
         let start = now + Duration::from_nanos(epoch_ns.saturating_sub(now_ns));
         // An epoch that is over already is no instant of tokio's, which do not go back before the first.
         let start = start.checked_sub(Duration::from_nanos(now_ns.saturating_sub(epoch_ns))).unwrap_or(start);
-        SharedRecorder { start, epoch_ns, end, observers: Mutex::new((Some(recorder), Also::default())), late: Mutex::default() }
+        let secrets = recorder.secrets().clone();
+        let observers = Mutex::new((Some(recorder), Also::default()));
+        SharedRecorder { start, epoch_ns, end, observers, secrets, late: Mutex::default() }
     }
 
     fn observers(&self) -> MutexGuard<'_, (Option<Recorder>, Also)> {
@@ -66,9 +71,11 @@ impl SharedRecorder {
         if at >= self.end {
             return self.late(at, event);
         }
+        // A server may send back what it was sent: in a redirect, or in the reason of a Close frame.
+        let changed = if self.secrets.is_empty() { None } else { event.with_texts(&|text| self.secrets.hide(text)) };
         let mut observers = self.observers();
         if observers.0.is_some() {
-            observers.on(at, event);
+            observers.on(at, changed.as_ref().unwrap_or(event));
         }
     }
 

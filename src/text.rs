@@ -21,6 +21,25 @@ pub fn printable_lines(text: &str) -> String {
     text.split('\n').map(|line| printable(line.trim_end_matches('\r'))).collect::<Vec<_>>().join("\n")
 }
 
+/// Percent-decoded, as a URL has it; `None` where `%` does not stand before two hexadecimal digits, or it is not UTF-8.
+pub fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, behind)) = rest.split_first() {
+        (rest, _) = match first {
+            b'%' => {
+                let digits = behind.get(..2).and_then(|digits| str::from_utf8(digits).ok())?;
+                if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                    return None;
+                }
+                (&behind[2..], bytes.push(u8::from_str_radix(digits, 16).ok()?))
+            }
+            byte => (behind, bytes.push(*byte)),
+        };
+    }
+    String::from_utf8(bytes).ok()
+}
+
 /// Controls, separators of lines, and marks of direction (Unicode TR 36, "bidirectional text spoofing").
 fn is_hidden(c: char) -> bool {
     c.is_control()

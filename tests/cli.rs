@@ -6,6 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "real processes in real time, on threads that carry nobody")]
 
+mod canary;
 mod capacity;
 mod carriers;
 mod dead_targets;

@@ -240,6 +240,7 @@ fn server(ready: plan::Ready) -> plan::Command {
 fn command(run: &[&str], ready: plan::Ready) -> plan::Command {
     plan::Command {
         run: run.iter().map(ToString::to_string).collect(),
+        shown: run.join(" "),
         address: "ws://127.0.0.1:{port}/".into(),
         ready,
         ready_within: Duration::from_secs(10),

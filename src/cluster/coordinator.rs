@@ -167,8 +167,9 @@ async fn start_workers(
     let prepare = async {
         members.all(|state| &state.here).await?;
         for worker in 0..count {
-            let (scenario, shard) = (plan.whole.clone(), shard.part(worker, count));
-            members.tell(worker, &ToWorker::Job { worker, scenario, shard, all_events: plan.all_events, memory: memory::limit() });
+            let (scenario, variables, shard) = (plan.whole.clone(), plan.secrets.variables().clone(), shard.part(worker, count));
+            let (all_events, memory) = (plan.all_events, memory::limit());
+            members.tell(worker, &ToWorker::Job { worker, scenario, variables, shard, all_events, memory });
         }
         members.all(|state| &state.ready).await
     };

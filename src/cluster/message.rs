@@ -8,6 +8,7 @@ use crate::sut::Routes;
 use crate::sut::target_events::TargetEvent;
 use crate::transport::clock::Moment;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Name and version of what is said here.
 pub(super) const PROTOCOL: Protocol = Protocol { name: "worker", version: 2 };
@@ -21,6 +22,8 @@ pub(super) enum ToWorker {
         worker: u32,
         /// The resolved scenario, TOML.
         scenario: String,
+        /// What its variables hold.
+        variables: BTreeMap<String, String>,
         /// Whose clients.
         shard: Shard,
         /// The books keep every event.

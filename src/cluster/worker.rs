@@ -10,6 +10,7 @@ use crate::metrics::{Results, shard};
 use crate::plan::Plan;
 use crate::run::WorkerRun;
 use crate::scenario::{self, Overrides, Source};
+use crate::secret;
 use crate::snapshots::{Publisher, Subscription};
 use crate::sut::control_links::ControlLinks;
 use crate::sut::target_events::Sent;
@@ -51,13 +52,14 @@ fn complain(error: ipc::LinkError) -> u8 {
 async fn work(link: UnixStream, usage: impl FnOnce() -> ProcessUsage) -> Result<(), ipc::LinkError> {
     let (say, mut told, speaking) = ipc::open::<FromWorker, ToWorker>(link, PROTOCOL)?;
     let (worker, scenario, shard, all_events) = match told.next().await?.ok_or_else(gone)? {
-        ToWorker::Job { worker, scenario, shard, all_events, memory } => {
+        ToWorker::Job { worker, scenario, variables, shard, all_events, memory } => {
             crate::ws::memory::set_limit(memory);
-            (worker, scenario, shard, all_events)
+            (worker, (scenario, variables), shard, all_events)
         }
         other => return Err(ipc::LinkError::out_of_place(&other)),
     };
-    let follower = plan(scenario, all_events).and_then(|plan| WorkerRun::new(plan, (worker, shard)).map_err(|error| error.to_string()));
+    let follower =
+        plan(scenario, all_events).and_then(|plan| WorkerRun::new(plan, (worker, shard)).map_err(|error| secret::hide(&error.to_string())));
     let follower = match follower {
         Ok(follower) => follower,
         Err(why) => {
@@ -94,7 +96,7 @@ async fn work(link: UnixStream, usage: impl FnOnce() -> ProcessUsage) -> Result<
             let sum = tell_books(Results { usage: usage(), ..results }, &say).await?;
             say.send(&FromWorker::Finished { sum })?;
         }
-        Err(error) => say.send(&FromWorker::Failed { why: error.to_string() })?,
+        Err(error) => say.send(&FromWorker::Failed { why: secret::hide(&error.to_string()) })?,
     }
     listening.abort();
     asking.abort();
@@ -106,11 +108,13 @@ async fn work(link: UnixStream, usage: impl FnOnce() -> ProcessUsage) -> Result<
     Ok(())
 }
 
-fn plan(scenario: String, all_events: bool) -> Result<Arc<Plan>, String> {
-    // What the leading process resolved already: no change, and no variable that is set anew. What is relative in it was resolved against the
+fn plan((scenario, variables): (String, BTreeMap<String, String>), all_events: bool) -> Result<Arc<Plan>, String> {
+    // What the leading process resolved already: no change, and variables as they were there. What is relative in it was resolved against the
     // place of the original, or means the folder in which both processes are.
     let source = Source::Text { name: "scenario".to_owned(), text: scenario };
-    let plan = scenario::load(&source, &Overrides::default()).map_err(|errors| errors.to_string())?;
+    let plan = scenario::load_with(&source, &Overrides::default(), &|name| variables.get(name).cloned());
+    let plan = plan.map_err(|errors| errors.to_string())?;
+    plan.secrets.keep();
     Ok(Arc::new(Plan { all_events, ..plan }))
 }
 

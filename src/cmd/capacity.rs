@@ -42,7 +42,7 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
         let _ = write!(io::stderr(), "{}", announcement(args, &varied, &lowest));
     }
     let stop = Stop::listen().context("cannot listen for signals")?;
-    let manifest = manifest::collect(super::command_line(), lowest.seed);
+    let manifest = manifest::of(super::command_line(), &lowest);
     let dir = args.output.out.clone().unwrap_or_else(|| {
         let run = manifest::default_folder(&lowest.name, &manifest);
         run.with_file_name(format!("capacity-{}", run.file_name().unwrap_or_default().to_string_lossy()))

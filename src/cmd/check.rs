@@ -8,7 +8,7 @@ use crate::results::evidence::Evidence;
 use crate::results::read::{self, ReadError};
 use crate::results::record::SCHEMA_VERSION;
 use crate::results::shard;
-use crate::scenario::{self, Overrides, Source};
+use crate::scenario;
 use crate::verdict::{exit_code, judge};
 use anyhow::anyhow;
 use std::io::IsTerminal;
@@ -47,7 +47,5 @@ fn stored_plan(run: &Path, recorded: bool) -> anyhow::Result<Plan> {
     if !path.exists() {
         return Err(ReadError::Missing { path, why: "without it there are no expectations to judge by" }.into());
     }
-    let stored = Source::File(path.clone());
-    scenario::load(&stored, &Overrides { recorded, ..Overrides::default() })
-        .map_err(|errors| anyhow!("{} is damaged\n{errors}", path.display()))
+    scenario::load_stored(&path, recorded).map_err(|errors| anyhow!("{} is damaged\n{errors}", path.display()))
 }

@@ -1,9 +1,9 @@
 //! Between a command and its user: the scenario that an argument names, what goes to stdout, and whether it has colours.
 
-use crate::address::masked;
 use crate::cli::Changes;
 use crate::plan::Plan;
-use crate::scenario::{self, Errors, Source};
+use crate::scenario::{self, Errors, Overrides, Source};
+use crate::secret::{Holder, mask};
 use anyhow::Context;
 use std::io::{self, IsTerminal, Write};
 
@@ -24,7 +24,17 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 /// # Errors
 /// Everything that is wrong with it, coloured where stderr is a terminal.
 pub fn load(argument: Option<&str>, changes: &Changes) -> Result<Plan, Errors> {
-    scenario::load(&Source::of(argument), &changes.overrides()).map_err(|errors| errors.coloured(colour()))
+    load_changed(argument, &changes.overrides())
+}
+
+/// As [`load`], with changes of any origin. What is secret of it is from now on left out of errors.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_changed(argument: Option<&str>, overrides: &Overrides) -> Result<Plan, Errors> {
+    let plan = scenario::load(&Source::of(argument), overrides).map_err(|errors| errors.coloured(colour()))?;
+    plan.secrets.keep();
+    Ok(plan)
 }
 
 /// Whether stderr takes colours: it is a terminal, and `NO_COLOR` is not set.
@@ -42,8 +52,19 @@ pub(crate) fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
-/// The command line as a user would type it again, but for the word of credentials in an address.
+/// The command line as a user would type it again, but for secrets in it.
 pub(crate) fn command_line() -> Vec<String> {
-    let shown = |word: String| if word.contains("://") { masked(&word) } else { word };
-    std::iter::once("closestorm".to_owned()).chain(std::env::args().skip(1).map(shown)).collect()
+    shown_words(std::env::args().skip(1))
+}
+
+fn shown_words(words: impl Iterator<Item = String>) -> Vec<String> {
+    let mut shown = vec!["closestorm".to_owned()];
+    for word in words {
+        shown.push(match word.strip_prefix("--set=") {
+            Some(set) => format!("--set={}", scenario::shown_set(set)),
+            None if shown.last().is_some_and(|before| before == "--set") => scenario::shown_set(&word),
+            None => mask(Holder::Text, &word),
+        });
+    }
+    shown
 }

@@ -2,6 +2,7 @@
 
 use crate::api;
 use crate::scenario::Errors;
+use crate::secret;
 use crate::text::printable_lines;
 use std::fmt;
 use std::io::{self, Write};
@@ -34,7 +35,7 @@ pub fn report_error(error: &anyhow::Error) -> u8 {
     // A scenario's errors are whole pages already.
     let text = match error.downcast_ref::<Errors>() {
         Some(errors) => errors.to_string(),
-        None => printable_lines(&format!("closestorm: {error:#}")),
+        None => printable_lines(&secret::hide(&format!("closestorm: {error:#}"))),
     };
     // There is nowhere left to say that stderr is closed.
     let _ = writeln!(io::stderr(), "{text}");

@@ -14,7 +14,6 @@ use crate::results::evidence::Evidence;
 use crate::results::folder::Folder;
 use crate::results::manifest;
 use crate::results::read::{self, Loaded};
-use crate::scenario::{self, Source};
 use crate::sim;
 use crate::verdict::judge;
 use anyhow::Context;
@@ -41,7 +40,7 @@ pub fn main(args: &Fidelity) -> anyhow::Result<u8> {
     check_remote_limits(&plan, args.yes)?;
     check_programs(&plan)?;
     let stop = Stop::listen().context("cannot listen for signals")?;
-    let manifest = manifest::collect(command_line(), plan.seed);
+    let manifest = manifest::of(command_line(), &plan);
     let dir = args.output.out.clone().unwrap_or_else(|| manifest::default_folder(&format!("{}-fidelity", plan.name), &manifest));
     let folder = Folder::create(&dir)?;
     let comparison = match work(args, &changes, (plan, before), folder.path(), &stop) {
@@ -145,7 +144,7 @@ fn with_model(args: &Fidelity, changes: &crate::cli::Changes, plan: &Plan, model
     overrides.seed = Some(plan.seed.0);
     let keys = fragment::overrides(model).map_err(|why| super::Usage(format!("the model cannot be used: {why}")))?;
     overrides.set.extend(keys);
-    Ok(scenario::load(&Source::of(Some(&args.scenario)), &overrides).map_err(|errors| errors.coloured(super::colour()))?)
+    Ok(super::load_changed(Some(&args.scenario), &overrides)?)
 }
 
 /// Runs a plan on real sockets, into a run folder without charts.
@@ -168,7 +167,7 @@ fn simulate(plan: &Plan, dir: &Path) -> anyhow::Result<Loaded> {
 fn written(folder: Folder, results: &Results, plan: &Plan) -> anyhow::Result<Loaded> {
     results.check_ledger().context("the books do not balance: this is a bug in closestorm, please report it")?;
     let verdict = judge(&Evidence::of(results), &plan.expectations);
-    let manifest = manifest::collect(command_line(), plan.seed);
+    let manifest = manifest::of(command_line(), plan);
     folder.write(results, None, &plan.resolved, &verdict, &manifest)?;
     Ok(read::read(&folder.finish()?)?)
 }

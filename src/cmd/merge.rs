@@ -9,7 +9,7 @@ use crate::results::folder::Folder;
 use crate::results::read::read_regular;
 use crate::results::shard::{self, ShardError, ShardPart};
 use crate::results::{Evidence, manifest};
-use crate::scenario::{self, Overrides, Source};
+use crate::scenario;
 use crate::seed::Seed;
 use crate::verdict::{exit_code, judge};
 use anyhow::{Context, anyhow};
@@ -28,7 +28,7 @@ pub fn main(args: &Merge) -> anyhow::Result<u8> {
         results.meta.notices.extend(missed(&results, &plan));
     }
     results.meta.notices.push(format!("added up from {} shards, {} processes", parts.len(), results.workers));
-    manifest.seed = plan.seed.0;
+    (manifest.seed, manifest.variables) = (plan.seed.0, manifest::variables(&plan));
     // The whole began when its first part did.
     if let Some(started) = parts.iter().map(|part| &part.header.started).min() {
         manifest.started.clone_from(started);
@@ -65,8 +65,7 @@ fn plan(parts: &[ShardPart]) -> anyhow::Result<Plan> {
     if stored != first.header.scenario.as_bytes() {
         return Err(anyhow!("{} is not what was run; restore it", file.display()));
     }
-    let load = scenario::load(&Source::File(file.clone()), &Overrides::default());
-    let mut plan = load.map_err(|errors| anyhow!("{} is damaged\n{errors}", file.display()))?;
+    let mut plan = scenario::load_stored(&file, false).map_err(|errors| anyhow!("{} is damaged\n{errors}", file.display()))?;
     plan.name.clone_from(&first.header.name);
     for notice in parts.iter().flat_map(|part| &part.header.notices) {
         if !plan.notices.contains(notice) {

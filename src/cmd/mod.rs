@@ -26,7 +26,7 @@ pub mod worker;
 use crate::cli::Command;
 
 pub use console::{colour, colours_allowed, load, print};
-pub(crate) use console::{command_line, is_set};
+pub(crate) use console::{command_line, is_set, load_changed};
 pub use exit::{COULD_NOT_RUN, FAILED, INCONCLUSIVE, OK, USAGE, Usage, allowed, report_error};
 
 /// Carries a command out; gives the exit code.

@@ -36,7 +36,7 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
     let (mut plan, division) = divide(plan, shard, args.workers, args.memory)?;
     plan.all_events = args.events == Events::Full;
     let stop = Stop::listen().context("cannot listen for signals")?;
-    let manifest = manifest::collect(super::command_line(), plan.seed);
+    let manifest = manifest::of(super::command_line(), &plan);
     let dir = args.output.out.clone().unwrap_or_else(|| manifest::default_folder(&plan.name, &manifest));
     let folder = Folder::create(&dir)?;
     let plan = Arc::new(plan);

@@ -42,7 +42,7 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
         return Ok(super::OK);
     }
     let stop = Stop::listen().context("cannot listen for signals")?;
-    let manifest = manifest::collect(command_line(), plan.seed);
+    let manifest = manifest::of(command_line(), &plan);
     let dir = args.output.out.clone().unwrap_or_else(|| manifest::default_folder(&plan.name, &manifest));
     let folder = Folder::create(&dir)?;
     let simulated = match simulate(&plan, &model, args.output.quiet, &stop) {

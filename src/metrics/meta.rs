@@ -10,6 +10,7 @@ use crate::fault::expected_codes::Told;
 use crate::fault::liveness::Silence;
 use crate::fault::{Acts, Form};
 use crate::plan::{AuthorAnswer, Pick, Plan, Target};
+use crate::secret::Secrets;
 use std::time::Duration;
 
 /// Lateness that is never held against the generator: timers and schedulers of a busy machine show it.
@@ -50,6 +51,8 @@ pub struct RunMeta {
     pub feeds: Vec<Feed>,
     /// What they ask of times beyond histograms.
     pub watches: Vec<MetricWatch>,
+    /// What must not be in any file.
+    pub secrets: Secrets,
 }
 
 /// What results say about a cohort.
@@ -135,17 +138,18 @@ impl RunMeta {
             question: plan.question.clone(),
             hypothesis: plan.hypothesis.clone(),
             answer: plan.answer.clone(),
-            target: target(&plan.target),
+            target: plan.secrets.hide(&target(&plan.target)),
             seed: plan.seed.0,
             duration: plan.duration,
             cohorts: plan.cohorts.iter().map(cohort).collect(),
             faults: plan.faults.iter().map(fault).collect(),
-            notices: plan.notices.clone(),
+            notices: plan.notices.iter().map(|notice| plan.secrets.hide(notice)).collect(),
             watched: super::liveness::watched(plan),
             peaks: Tracked::of(plan),
             tolerance_us: super::latency::micros(tolerance),
             feeds: Feed::of(&plan.expectations),
             watches: watches(&plan.expectations),
+            secrets: plan.secrets.clone(),
         }
     }
 
@@ -203,7 +207,7 @@ fn embedded(instances: u16) -> String {
 fn target(target: &Target) -> String {
     match target {
         Target::Embedded(settings) => embedded(settings.instances),
-        Target::Command(command) => shlex::try_join(command.run.iter().map(String::as_str)).unwrap_or_else(|_| command.run.join(" ")),
+        Target::Command(command) => command.shown.clone(),
         Target::Url(remote) => remote.address.to_string(),
     }
 }

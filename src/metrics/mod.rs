@@ -267,6 +267,11 @@ impl Recorder {
         self.outages.clients.len()
     }
 
+    /// What no event may tell.
+    pub(crate) fn secrets(&self) -> &crate::secret::Secrets {
+        &self.meta.secrets
+    }
+
     /// How the run stands. Costs a look at each cohort, and at each distinct reason of a close so far.
     pub fn snapshot(&self) -> Snapshot {
         let mut all = CohortCounts::default();

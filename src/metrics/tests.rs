@@ -17,6 +17,7 @@ use crate::fault::{Acts, Value, Values};
 use crate::plan::Heartbeat;
 use crate::results::record::Verdict;
 use crate::results::{Evidence, Loaded};
+use crate::secret::Secrets;
 use crate::verdict::judge;
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ pub(crate) fn meta() -> RunMeta {
         told: told(kind),
     };
     RunMeta {
+        secrets: Secrets::default(),
         name: "told".to_owned(),
         question: Some("Is everything counted?".to_owned()),
         hypothesis: None,

@@ -3,11 +3,12 @@
 use super::{
     Arrive, Before, Cohort, Deadlines, Embedded, Fault, Heartbeat, Patience, Pick, Plan, Readiness, Ready, Repeat, Select, StayTime, Target,
 };
-use crate::address::masked;
 use crate::event::ClientIndex;
 use crate::fault::{Form, Value};
 use crate::reconnect::{Decision, Loss, whole_ms};
+use crate::secret::{Holder, mask, mask_address};
 use crate::seed::Seed;
+use crate::template::Template;
 use crate::units::{Ratio, print_duration};
 use std::fmt::Write;
 use std::time::Duration;
@@ -22,7 +23,8 @@ const FIRINGS_SHOWN: usize = 10;
 const CONNECTED: Duration = Duration::from_secs(600);
 
 impl Plan {
-    /// The plan in words: parameters, arrivals, firings with their offsets, and the waits of a few clients as their streams draw them.
+    /// The plan in words: parameters, arrivals, firings with their offsets, and the waits of a few clients as their streams draw them;
+    /// without secrets.
     pub fn dry_run(&self) -> String {
         let mut out = String::new();
         line(
@@ -42,7 +44,7 @@ impl Plan {
         self.faults.iter().for_each(|fault| self::fault(&mut out, fault, self));
         self.expectations.iter().for_each(|expectation| line(&mut out, 0, &format!("expect {}", expectation.text)));
         self.notices.iter().for_each(|notice| line(&mut out, 0, &format!("note: {notice}")));
-        out
+        self.secrets.hide(&out)
     }
 }
 
@@ -62,8 +64,12 @@ fn target(out: &mut String, target: &Target) {
                 Ready::Http { path, status } => format!("status {status} from {path}"),
                 Ready::Line { text } => format!("the line \"{text}\""),
             };
-            line(out, 0, &format!("target command: {}", command.run.join(" ")));
-            line(out, 1, &format!("at {}, ready by {ready} within {}", masked(&command.address), print_duration(command.ready_within)));
+            line(out, 0, &format!("target command: {}", command.shown));
+            line(
+                out,
+                1,
+                &format!("at {}, ready by {ready} within {}", mask_address(&command.address), print_duration(command.ready_within)),
+            );
             line(out, 1, &format!("stopped by {}", command.stop_signal));
             before(out, command.before);
         }
@@ -121,13 +127,16 @@ fn cohort(out: &mut String, cohort: &Cohort, seed: Seed) {
     stay(out, cohort);
     line(out, 1, &format!("deadlines {}", deadlines(cohort)));
     line(out, 1, &format!("ready {}", readiness(&cohort.ready)));
-    cohort.headers.iter().for_each(|(name, value)| line(out, 1, &format!("header {name}: {value}")));
+    let masked = |holder, template: &Template| mask(holder, &template.to_string());
+    cohort.headers.iter().for_each(|(name, value)| line(out, 1, &format!("header {name}: {}", masked(Holder::Field(name), value))));
     if !cohort.subprotocols.is_empty() {
         let all: Vec<_> = cohort.subprotocols.iter().map(ToString::to_string).collect();
-        line(out, 1, &format!("subprotocols {}", all.join(", ")));
+        let before = |index: usize| index.checked_sub(1).map(|before| all[before].as_str());
+        let shown: Vec<_> = all.iter().enumerate().map(|(index, one)| mask(Holder::Subprotocol(before(index)), one)).collect();
+        line(out, 1, &format!("subprotocols {}", shown.join(", ")));
     }
-    cohort.path.iter().for_each(|path| line(out, 1, &format!("path {path}")));
-    cohort.query.iter().for_each(|query| line(out, 1, &format!("query {query}")));
+    cohort.path.iter().for_each(|path| line(out, 1, &format!("path {}", masked(Holder::Address, path))));
+    cohort.query.iter().for_each(|query| line(out, 1, &format!("query {}", masked(Holder::Query, query))));
     line(out, 1, &format!("reconnect {}", cohort.reconnect_label));
     for client in cohort.first..cohort.first + cohort.count.min(CLIENTS_SHOWN) {
         line(out, 2, &format!("client {client} would wait {}", waits(cohort, ClientIndex(client), seed)));

@@ -130,6 +130,8 @@ pub enum QueueOrder {
 pub struct Command {
     /// Program and arguments; `{port}` stands for the port.
     pub run: Vec<String>,
+    /// The same as it may be shown: as written, without secrets.
+    pub shown: String,
     /// URL with `{port}`, as `ws://127.0.0.1:{port}/`.
     pub address: String,
     /// When it counts as started.

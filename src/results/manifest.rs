@@ -1,6 +1,7 @@
 //! `manifest.json`: what was run, where and by which program. The one place that reads the clock on the wall.
 
 use super::record::{Manifest, SCHEMA_VERSION};
+use crate::plan::Plan;
 use crate::seed::Seed;
 use jiff::Timestamp;
 use nix::sys::resource::{Resource, getrlimit};
@@ -8,13 +9,24 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The manifest of a run that starts now, with `command` as its command line.
+/// The manifest of a run of a plan that starts now, with `command` as its command line.
+pub fn of(command: Vec<String>, plan: &Plan) -> Manifest {
+    Manifest { variables: variables(plan), ..collect(command, plan.seed) }
+}
+
+/// Names of the variables of the environment that a plan was made with.
+pub fn variables(plan: &Plan) -> Vec<String> {
+    plan.secrets.variables().keys().cloned().collect()
+}
+
+/// As [`of`], without variables.
 pub fn collect(command: Vec<String>, seed: Seed) -> Manifest {
     Manifest {
         schema_version: SCHEMA_VERSION,
         command,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commit: option_env!("CLOSESTORM_COMMIT").unwrap_or_default().to_owned(),
+        variables: Vec::new(),
         seed: seed.0,
         started: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(),
         machine: machine(),
@@ -47,9 +59,11 @@ pub fn until(time: &str) -> Result<std::time::Duration, String> {
     at.duration_since(now).try_into().map_err(|_| format!("{time} is over: it is {} now", now.strftime("%Y-%m-%dT%H:%M:%SZ")))
 }
 
-/// The command line of a manifest as a shell would take it.
+/// The command line of a manifest as a shell would take it, behind the variables that must be set: `TOKEN=… closestorm run a.toml`.
 pub fn command_line(manifest: &Manifest) -> String {
-    shlex::try_join(manifest.command.iter().map(String::as_str)).unwrap_or_else(|_| manifest.command.join(" "))
+    let words = shlex::try_join(manifest.command.iter().map(String::as_str)).unwrap_or_else(|_| manifest.command.join(" "));
+    let variables: String = manifest.variables.iter().map(|name| format!("{name}=… ")).collect();
+    variables + &words
 }
 
 /// Kernel, processors and memory; what cannot be read is left out.
@@ -98,6 +112,8 @@ mod tests {
         let mut manifest = collect(vec!["closestorm".to_owned(), "run".to_owned(), "a b.toml".to_owned()], Seed(7));
         assert!(started_s(&manifest) > 1.7e9);
         assert_eq!(command_line(&manifest), "closestorm run 'a b.toml'");
+        manifest.variables.push("TOKEN".to_owned());
+        assert_eq!(command_line(&manifest), "TOKEN=… closestorm run 'a b.toml'");
         assert!(manifest.limits.contains_key("nofile_soft") && manifest.machine.contains_key("kernel"));
         manifest.started = "2026-01-31T12:00:00.123Z".to_owned();
         assert_eq!(started_s(&manifest), 1_769_860_800.123);

@@ -461,8 +461,11 @@ pub struct Generator {
 pub struct Manifest {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
-    /// Command line.
+    /// Command line, without secrets.
     pub command: Vec<String>,
+    /// Names of the variables of the environment that the scenario asked for: they must be set to make the run again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")] // absent in older folders
+    pub variables: Vec<String>,
     /// Program version.
     pub version: String,
     /// Commit of the program; empty where it was not built from a checkout.

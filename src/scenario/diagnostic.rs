@@ -1,5 +1,6 @@
 //! What is wrong with a scenario: collected while reading, rendered like a compiler's messages. Nothing here knows a key.
 
+use crate::secret::{Holder, Secrets, mask};
 use crate::units::nearest;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use std::cell::RefCell;
@@ -106,10 +107,12 @@ impl Sink {
     }
 
     /// Everything that was found, in the order of the texts.
-    pub(super) fn into_errors(self) -> Errors {
+    ///
+    /// `secrets`: what of it must not be shown.
+    pub(super) fn into_errors(self, secrets: Secrets) -> Errors {
         let mut list = self.list.into_inner();
         list.sort_by(|a, b| a.at.cmp(&b.at));
-        Errors { origins: self.origins.into_inner(), list, colour: false }
+        Errors { origins: self.origins.into_inner(), list, colour: false, secrets }
     }
 }
 
@@ -119,6 +122,7 @@ pub struct Errors {
     origins: Vec<Origin>,
     list: Vec<Diagnostic>,
     colour: bool,
+    secrets: Secrets,
 }
 
 impl Errors {
@@ -148,14 +152,19 @@ impl Errors {
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let renderer = if self.colour { Renderer::styled() } else { Renderer::plain() };
+        // Stars in place of secrets, so that all places stay what they are.
+        let texts: Vec<_> =
+            self.origins.iter().map(|origin| (self.secrets.starred(&origin.text), mask(Holder::Text, &origin.name))).collect();
         for (index, one) in self.list.iter().enumerate() {
-            let help: Vec<_> = one.help.iter().map(|help| Level::HELP.message(help.as_str())).collect();
-            let title = Level::ERROR.primary_title(one.title.as_str());
+            let helps: Vec<String> = one.help.iter().map(|help| self.secrets.hide(help)).collect();
+            let help: Vec<_> = helps.iter().map(|help| Level::HELP.message(help.as_str())).collect();
+            let (title, label) = (self.secrets.hide(&one.title), self.secrets.hide(&mask(Holder::Text, &one.label)));
+            let title = Level::ERROR.primary_title(title.as_str());
             let group = match &one.at {
                 Some(at) => {
-                    let origin = &self.origins[at.origin];
-                    let mark = AnnotationKind::Primary.span(at.start..at.end).label(one.label.as_str());
-                    title.element(Snippet::source(origin.text.as_str()).path(origin.name.as_str()).annotation(mark)).elements(help)
+                    let mark = AnnotationKind::Primary.span(at.start..at.end).label(label.as_str());
+                    let (text, name) = &texts[at.origin];
+                    title.element(Snippet::source(text.as_str()).path(name.as_str()).annotation(mark)).elements(help)
                 }
                 None => title.elements(help),
             };

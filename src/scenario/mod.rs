@@ -12,21 +12,26 @@ mod model;
 mod reader;
 mod readiness;
 mod reconnect;
+mod stored;
 mod target;
 mod tree;
 
 pub use bundled::{BUNDLED, Bundled, PROGRAMS, bundled};
 pub use diagnostic::Errors;
 pub use faults::defaults as fault_defaults;
+pub use stored::shown_set;
 
-use crate::address::{Address, masked};
+use crate::address::Address;
 use crate::event::CLIENTS_MAX;
 use crate::expect::{Expectation, Names};
 use crate::plan::{AuthorAnswer, Cohort, Plan, SENTENCE_ENDS};
+use crate::secret::Secrets;
 use crate::seed::Seed;
 use crate::units::print_duration;
 use diagnostic::{At, Diagnostic, Sink};
 use reader::Reader;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tree::{Node, TomlValue, Variables};
@@ -99,29 +104,60 @@ pub fn load(source: &Source, overrides: &Overrides) -> Result<Plan, Errors> {
 /// # Errors
 /// As [`load`].
 pub fn load_with(source: &Source, overrides: &Overrides, variables: &dyn Fn(&str) -> Option<String>) -> Result<Plan, Errors> {
+    read_plan(source, overrides, variables, |_| {})
+}
+
+/// The scenario that is stored with a run, which has `${VAR}` where the scenario had it: the plan as far as expectations and results ask for it.
+/// `recorded` as in [`Overrides`].
+///
+/// # Errors
+/// As [`load`].
+pub fn load_stored(path: &Path, recorded: bool) -> Result<Plan, Errors> {
+    let overrides = Overrides { recorded, ..Overrides::default() };
+    read_plan(&Source::File(path.to_owned()), &overrides, &stored::stand_in, stored::mend)
+}
+
+fn read_plan(source: &Source, overrides: &Overrides, variables: Variables<'_>, mend: impl Fn(&mut Node)) -> Result<Plan, Errors> {
     let sink = Sink::default();
-    match plan(source, overrides, variables, &sink) {
-        Some(plan) if sink.is_empty() => Ok(plan),
-        _ => Err(sink.into_errors()),
+    let held = RefCell::new(BTreeMap::new());
+    let noted = |name: &str| {
+        let value = variables(name).filter(|value| !value.is_empty())?;
+        held.borrow_mut().insert(name.to_owned(), value.clone());
+        Some(value)
+    };
+    let plan = plan(source, overrides, (&noted, &held), mend, &sink);
+    match plan {
+        Ok(plan) if sink.is_empty() => Ok(plan),
+        Ok(Plan { secrets, .. }) | Err(secrets) => Err(sink.into_errors(secrets)),
     }
 }
 
-fn plan(source: &Source, overrides: &Overrides, variables: Variables<'_>, sink: &Sink) -> Option<Plan> {
-    let mut tree = read(source, variables, sink)?;
-    // With broken syntax the tree has holes, and complaints about them would only distract.
-    if !sink.is_empty() {
-        return None;
-    }
+/// The plan; where there is none, at least what must not be shown.
+fn plan(
+    source: &Source,
+    overrides: &Overrides,
+    (variables, held): (Variables<'_>, &RefCell<BTreeMap<String, String>>),
+    mend: impl Fn(&mut Node),
+    sink: &Sink,
+) -> Result<Plan, Secrets> {
+    let mut tree = read(source, variables, sink).ok_or_else(Secrets::default)?;
+    let whole = sink.is_empty();
     apply(&mut tree, overrides, sink);
-    let mut plan = build(&tree, source, overrides.recorded, sink)?;
+    mend(&mut tree);
+    let mut secrets = Secrets::new(held.take());
+    stored::collect(&tree, &mut secrets);
+    // With broken syntax the tree has holes, and complaints about them would only distract.
+    let built = if whole { build(&tree, source, overrides.recorded, sink) } else { None };
+    let Some(mut plan) = built else { return Err(secrets) };
     if let Some(clients) = overrides.clients {
         scale(&mut plan.cohorts, clients, sink);
     }
     plan.notices.extend(plan.late_arrivals());
     plan.notices.extend(plan.short_of_clients());
     plan.whole = resolved(&plan, tree.clone());
-    plan.resolved = resolved(&plan, without_secrets(tree));
-    Some(plan)
+    plan.resolved = resolved(&plan, stored::stored(tree));
+    plan.secrets = secrets;
+    Ok(plan)
 }
 
 /// The tree of the scenario, over the one that it extends.
@@ -270,6 +306,7 @@ fn build(tree: &Node, source: &Source, recorded: bool, sink: &Sink) -> Option<Pl
         expectations,
         resolved: String::new(),
         whole: String::new(),
+        secrets: Secrets::default(),
         notices,
         all_events: false,
     })
@@ -383,18 +420,6 @@ fn scale(cohorts: &mut [Cohort], clients: u32, sink: &Sink) {
     }
 }
 
-/// Without the word of credentials in an address.
-fn without_secrets(mut tree: Node) -> Node {
-    for kind in ["url", "command"] {
-        let address = tree.get("target").and_then(|target| target.get(kind)?.get("address"));
-        if let Some(Node { value: TomlValue::Text(address), .. }) = address {
-            let masked = masked(address);
-            tree.set(&["target", kind, "address"], TomlValue::Text(masked));
-        }
-    }
-    tree
-}
-
 /// The scenario as it is run, as TOML that loads again to the same plan.
 fn resolved(plan: &Plan, mut tree: Node) -> String {
     for cohort in &plan.cohorts {
@@ -402,6 +427,9 @@ fn resolved(plan: &Plan, mut tree: Node) -> String {
     }
     tree.set(&["duration"], TomlValue::Text(print_duration(plan.duration)));
     tree.set(&["seed"], TomlValue::Integer(i64::try_from(plan.seed.0).unwrap_or(i64::MAX)));
-    let head = format!("# {}: as it was run, with base, variables and options of the command line filled in.\n", plan.name);
+    let head = format!(
+        "# {}: as it was run, with base and options of the command line filled in; what goes to the target as it was written, secrets as ***.\n",
+        plan.name
+    );
     head + &toml::to_string(&tree.to_toml()).unwrap_or_default()
 }

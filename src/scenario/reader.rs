@@ -138,6 +138,11 @@ impl<'a> Reader<'a> {
         text(key, self.get(key)?, self.sink)
     }
 
+    /// A text as it stands in the scenario, where variables are not filled in.
+    pub(super) fn written(&self, key: &str) -> Option<String> {
+        self.get(key).map(Node::as_written)
+    }
+
     /// A text in which names in braces are filled in.
     pub(super) fn template(&self, key: &str) -> Option<Template> {
         let node = self.get(key)?;

@@ -4,8 +4,9 @@ use super::cohort::heartbeat;
 use super::diagnostic::Diagnostic;
 use super::keys;
 use super::reader::{Reader, template};
-use crate::address::{Address, masked};
+use crate::address::Address;
 use crate::plan::{Admit, Balance, Before, Command, Embedded, QueueOrder, Ready, Remote, Target};
+use crate::secret::{Holder, mask, mask_address};
 use crate::template::{fill_one, unknown};
 use core::net::IpAddr;
 use std::path::PathBuf;
@@ -78,6 +79,7 @@ fn command(reader: &Reader<'_>) -> Option<Command> {
     reader.choice("stop_signal", SIGNALS);
     Some(Command {
         run: words,
+        shown: reader.written("run").map_or_else(String::new, |run| mask(Holder::Text, &run)),
         address,
         ready: condition,
         ready_within: within.unwrap_or(Duration::from_secs(10)),
@@ -119,7 +121,7 @@ fn readiness(reader: &Reader<'_>) -> Ready {
 fn url(reader: &Reader<'_>) -> Option<Remote> {
     let address = reader.need("address", reader.text("address"))?;
     Some(Remote {
-        address: read_address(reader, address, &[])?,
+        address: read_address(reader, address, &[])?.shown_as(&reader.written("address").unwrap_or_default()),
         insecure: reader.flag("insecure").unwrap_or(false),
         ca: reader.text("ca").map(PathBuf::from),
         before: before(reader),
@@ -153,7 +155,7 @@ fn read_address(reader: &Reader<'_>, address: &str, more: &[&str]) -> Option<Add
     let complain = |title| {
         let mended = address.replacen("http", "ws", 1);
         let help = if address.starts_with("http") { format!("write \"{mended}\"") } else { "as \"ws://127.0.0.1:9000/path\"".to_owned() };
-        reader.sink.push(Diagnostic::new(at, title, format!("found \"{}\"", masked(address))).help(help));
+        reader.sink.push(Diagnostic::new(at, title, format!("found \"{}\"", mask_address(address))).help(help));
     };
     Address::parse(&plain).map_err(complain).ok()
 }

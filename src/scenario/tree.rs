@@ -2,6 +2,7 @@
 //! another, printing it again. Knows no key but those that hold a choice.
 
 use super::diagnostic::{At, Diagnostic, Sink};
+use crate::secret::starred;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -10,6 +11,8 @@ use toml::de::{DeTable, DeValue};
 pub(super) struct Node {
     pub(super) at: At,
     pub(super) value: TomlValue,
+    /// A text as it stands in the file, where variables were filled in.
+    pub(super) written: Option<String>,
 }
 
 /// A TOML value.
@@ -49,13 +52,15 @@ pub(super) fn parse(origin: usize, text: &str, variables: Variables<'_>, sink: &
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let span = error.span().unwrap_or(0..text.len());
-        let found = text.get(span.clone()).unwrap_or_default().lines().next().unwrap_or_default();
+        // Of a text that nothing is known of but its form.
+        let shown = starred(text);
+        let found = shown.get(span.clone()).unwrap_or_default().lines().next().unwrap_or_default();
         let label = if found.trim().is_empty() { "here".to_owned() } else { format!("found `{found}`") };
         sink.push(Diagnostic::new(&At::new(origin, span), format!("not TOML: {}", error.message()), label));
     }
     let span = table.span();
     let value = TomlValue::Table(entries(origin, table.get_ref(), variables, sink));
-    Node { at: At::new(origin, span), value }
+    Node { at: At::new(origin, span), value, written: None }
 }
 
 fn entries(origin: usize, table: &DeTable<'_>, variables: Variables<'_>, sink: &Sink) -> Vec<Entry> {
@@ -68,6 +73,7 @@ fn entries(origin: usize, table: &DeTable<'_>, variables: Variables<'_>, sink: &
 
 fn node(origin: usize, value: &Spanned<DeValue<'_>>, variables: Variables<'_>, sink: &Sink) -> Node {
     let at = At::new(origin, value.span());
+    let written = value.get_ref().as_str().filter(|text| text.replace("$${", "").contains("${")).map(str::to_owned);
     let value = match value.get_ref() {
         DeValue::String(text) => TomlValue::Text(fill(text, &at, variables, sink)),
         DeValue::Integer(number) => TomlValue::Integer(i64::from_str_radix(number.as_str(), number.radix()).unwrap_or_else(|_| {
@@ -80,7 +86,7 @@ fn node(origin: usize, value: &Spanned<DeValue<'_>>, variables: Variables<'_>, s
         DeValue::Array(list) => TomlValue::Array(list.iter().map(|one| node(origin, one, variables, sink)).collect()),
         DeValue::Table(table) => TomlValue::Table(entries(origin, table, variables, sink)),
     };
-    Node { at, value }
+    Node { at, value, written }
 }
 
 /// `${VAR}` and `${VAR:-default}` filled in; `$${` stands for `${`.
@@ -126,7 +132,9 @@ pub(super) fn parse_set(option: &str, set: &str, sink: &Sink) -> Option<Node> {
     let text = if DeTable::parse(&toml).is_ok() { toml } else { format!("{path} = {}", toml::Value::String(value.to_owned())) };
     let origin = sink.origin(option, text.clone());
     // Variables belong to files: the shell has already filled in those of the command line.
-    Some(parse(origin, &text, &|name| Some(format!("${{{name}}}")), sink))
+    let mut node = parse(origin, &text, &|name| Some(format!("${{{name}}}")), sink);
+    node.each_text(&mut Vec::new(), &mut |_, node| node.written = None);
+    Some(node)
 }
 
 impl Node {
@@ -182,8 +190,8 @@ impl Node {
         let TomlValue::Table(entries) = &mut self.value else { return };
         let at = self.at.clone();
         match (path, path.first().and_then(|key| entries.iter().position(|entry| entry.key == *key))) {
-            ([_], Some(index)) => entries[index].node.value = value,
-            ([key], None) => entries.push(Entry { key: (*key).to_owned(), at: at.clone(), node: Node { at, value } }),
+            ([_], Some(index)) => (entries[index].node.value, entries[index].node.written) = (value, None),
+            ([key], None) => entries.push(Entry { key: (*key).to_owned(), at: at.clone(), node: Node { at, value, written: None } }),
             ([_, rest @ ..], Some(index)) => entries[index].node.set(rest, value),
             _ => {}
         }
@@ -193,17 +201,52 @@ impl Node {
     /// from 0, or by their id.
     pub(super) fn merge(&mut self, over: Node, sink: &Sink) {
         let ids = self.ids();
-        match (&mut self.value, over.value) {
-            (TomlValue::Table(entries), TomlValue::Table(new)) => new.into_iter().for_each(|entry| lay(entries, entry, sink)),
-            (TomlValue::Array(list), TomlValue::Table(new)) => new.into_iter().for_each(|entry| lay_element(list, &ids, entry, sink)),
-            (_, value) => *self = Node { at: over.at, value },
+        match (&mut self.value, over) {
+            (TomlValue::Table(entries), Node { value: TomlValue::Table(new), .. }) => {
+                new.into_iter().for_each(|entry| lay(entries, entry, sink));
+            }
+            (TomlValue::Array(list), Node { value: TomlValue::Table(new), .. }) => {
+                new.into_iter().for_each(|entry| lay_element(list, &ids, entry, sink));
+            }
+            (_, over) => *self = over,
         }
     }
 
-    /// As TOML; the comments of the original are lost.
+    /// A text as a file has it, variables included; empty for what is no text.
+    pub(super) fn as_written(&self) -> String {
+        match (&self.written, &self.value) {
+            (Some(written), _) => written.clone(),
+            (None, TomlValue::Text(text)) => text.replace("${", "$${"),
+            _ => String::new(),
+        }
+    }
+
+    /// Goes through all texts, each with the keys that lead to it; those of a list are its numbers.
+    pub(super) fn each_text(&mut self, path: &mut Vec<String>, each: &mut dyn FnMut(&[String], &mut Node)) {
+        match &mut self.value {
+            TomlValue::Text(_) => each(path, self),
+            TomlValue::Table(entries) => {
+                for entry in entries {
+                    path.push(entry.key.clone());
+                    entry.node.each_text(path, each);
+                    path.pop();
+                }
+            }
+            TomlValue::Array(list) => {
+                for (index, node) in list.iter_mut().enumerate() {
+                    path.push(index.to_string());
+                    node.each_text(path, each);
+                    path.pop();
+                }
+            }
+            TomlValue::Integer(_) | TomlValue::Float(_) | TomlValue::Bool(_) | TomlValue::Date(_) => {}
+        }
+    }
+
+    /// As TOML, with variables where there were some; the comments of the original are lost.
     pub(super) fn to_toml(&self) -> toml::Value {
         match &self.value {
-            TomlValue::Text(text) => toml::Value::String(text.replace("${", "$${")),
+            TomlValue::Text(_) => toml::Value::String(self.as_written()),
             TomlValue::Integer(number) => toml::Value::Integer(*number),
             TomlValue::Float(number) => toml::Value::Float(*number),
             TomlValue::Bool(flag) => toml::Value::Boolean(*flag),
@@ -231,7 +274,7 @@ fn lay(entries: &mut Vec<Entry>, new: Entry, sink: &Sink) {
     if let (TomlValue::Text(preset), TomlValue::Table(_), "reconnect", None) =
         (&old.node.value, &new.node.value, new.key.as_str(), tag(&new.node))
     {
-        let node = Node { at: old.node.at.clone(), value: TomlValue::Text(preset.clone()) };
+        let node = Node { at: old.node.at.clone(), value: TomlValue::Text(preset.clone()), written: old.node.written.take() };
         old.node.value = TomlValue::Table(vec![Entry { key: "preset".to_owned(), at: node.at.clone(), node }]);
     }
     if tag(&new.node).is_some() && tag(&new.node) != tag(&old.node) {
@@ -311,6 +354,6 @@ mod tests {
         let (mut node, sink) = tree("faults = []");
         node.merge(parse_set("--set", "faults.3.at=2s", &sink).unwrap(), &sink);
         assert!(parse_set("--set", "seed", &sink).is_none());
-        assert_eq!(sink.into_errors().count(), 2);
+        assert_eq!(sink.into_errors(crate::secret::Secrets::default()).count(), 2);
     }
 }

@@ -10,6 +10,7 @@ use crate::metrics::distributions::TimeMetric;
 use crate::plan::{Cohort, Fault, Model, Plan, Traffic};
 use crate::reconnect::ScheduleKind;
 use crate::scenario::{self, Overrides, Source};
+use crate::secret::Secrets;
 use crate::seed::Seed;
 use std::time::Duration;
 
@@ -160,6 +161,7 @@ fn crashed(plan: &Plan, model: &Model, loss: NodeLoss, clients: u32) -> Option<(
         model: Some(model.clone()),
         resolved: String::new(),
         whole: String::new(),
+        secrets: Secrets::default(),
         notices: Vec::new(),
         ..plan.clone()
     };

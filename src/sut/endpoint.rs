@@ -1,7 +1,8 @@
 //! Where clients connect to: URL, address and trust, resolved once before the run.
 
-use crate::address::{Address, masked};
+use crate::address::Address;
 use crate::plan::Target;
+use crate::secret::mask_address;
 use crate::sut::error::RunError;
 use crate::transport::memory::network::Network;
 use crate::transport::tls;
@@ -83,7 +84,7 @@ pub(crate) async fn lookup(url: &Address) -> Result<Vec<SocketAddr>, String> {
 
 /// Reads a URL.
 pub(crate) fn read(url: &str) -> Result<Address, RunError> {
-    Address::parse(url).map_err(|cause| RunError::Address { url: masked(url), cause: cause.to_owned() })
+    Address::parse(url).map_err(|cause| RunError::Address { url: mask_address(url), cause: cause.to_owned() })
 }
 
 /// A URL whose address is known.

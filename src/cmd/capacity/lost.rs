@@ -10,7 +10,6 @@ use crate::results::capacity::{LimitRow, LostNodeRow};
 use crate::results::capacity_limit::{Measure, reconnect_within};
 use crate::results::folder::Folder;
 use crate::results::{manifest, read};
-use crate::scenario::{self, Source};
 use crate::sim::lost_node::{self, NodeLoss, bounds, strategies};
 use anyhow::Context;
 use std::path::Path;
@@ -76,7 +75,7 @@ fn simulated(args: &Args, bench: &Bench<'_>, lowest: &Plan, limit: &LimitRow) ->
 /// A model of the server, fitted to the run in which it opened most.
 fn fitted(args: &Args, busiest: &Busiest, place: &Path, limit: &LimitRow) -> anyhow::Result<Model> {
     let dir = place.join("fit");
-    let manifest = manifest::collect(super::super::command_line(), busiest.plan.seed);
+    let manifest = manifest::of(super::super::command_line(), &busiest.plan);
     let folder = Folder::create(&dir)?;
     folder.write(&busiest.results, None, &busiest.plan.resolved, &busiest.verdict, &manifest)?;
     let dir = folder.finish()?;
@@ -85,7 +84,7 @@ fn fitted(args: &Args, busiest: &Busiest, place: &Path, limit: &LimitRow) -> any
     let keys = fragment::overrides(&fragment::fragment(&fit?)).map_err(anyhow::Error::msg)?;
     let mut overrides = args.changes.overrides();
     overrides.set.extend(keys);
-    let plan = scenario::load(&Source::of(Some(&args.scenario)), &overrides).map_err(|errors| errors.coloured(super::super::colour()))?;
+    let plan = crate::cmd::load_changed(Some(&args.scenario), &overrides)?;
     let model = plan.simulated_as()?;
     let rate = f64::from(model.parallel) / model.handshake_cost.mean().as_secs_f64().max(1e-9);
     let most = limit.throughput_max_per_s.unwrap_or(0.0);

@@ -2,7 +2,7 @@
 
 use super::super::execute;
 use super::super::signals::Stop;
-use super::super::{colour, vary};
+use super::super::vary;
 use crate::api::{self, RunPart};
 use crate::capacity::{RunOutcome, Vary, Why};
 use crate::cli::Capacity as Args;
@@ -18,7 +18,7 @@ use crate::results::record::{ExpectationRow, Summary, Verdict};
 use crate::results::summary::summarise;
 use crate::results::tables::timeline_rows;
 use crate::run::output_file;
-use crate::scenario::{self, Errors, Overrides, Source};
+use crate::scenario::{Errors, Overrides};
 use anyhow::Context;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
@@ -32,7 +32,7 @@ use std::time::Duration;
 /// What is wrong with the scenario.
 pub(super) fn plan(args: &Args, varied: &[Vary], values: &[f64]) -> Result<Plan, Errors> {
     let overrides = vary::overrides(&args.changes, varied, values);
-    scenario::load(&Source::of(Some(&args.scenario)), &overrides).map_err(|errors| errors.coloured(colour()))
+    crate::cmd::load_changed(Some(&args.scenario), &overrides)
 }
 
 /// The command line that makes one step alone.
@@ -198,7 +198,11 @@ impl<'a> Bench<'a> {
             Err(_) if self.is_stopped() => return Ok(Stepped::Stopped),
             Err(error) if self.steps.is_empty() => return Err(error),
             Err(error) => {
-                let row = StepRow { outcome: RunOutcome::Impossible.name().to_owned(), reason: Some(format!("{error:#}")), ..blank };
+                let row = StepRow {
+                    outcome: RunOutcome::Impossible.name().to_owned(),
+                    reason: Some(crate::secret::hide(&format!("{error:#}"))),
+                    ..blank
+                };
                 (row, RunOutcome::Impossible)
             }
         };

@@ -3,7 +3,7 @@
 use super::super::command_line;
 use super::super::signals::Stop;
 use super::super::vary::{overrides, varied};
-use super::super::{Usage, artifacts, colour};
+use super::super::{Usage, artifacts};
 use crate::capacity::Vary;
 use crate::cli::{Format, Simulate};
 use crate::metrics::distributions::TimeMetric;
@@ -15,7 +15,6 @@ use crate::results::capacity::VaryRow;
 use crate::results::folder::Folder;
 use crate::results::manifest;
 use crate::results::map::{self, MAP_VERSION, Map, Mapped, PointOutcome, PointRow, WayRow, boundary, cheapest, counts};
-use crate::scenario::{self, Source};
 use crate::sim::mitigation::{Remedy, ladder};
 use crate::sim::seeds::{in_parallel, run_seeds_watched};
 use anyhow::Context;
@@ -35,7 +34,7 @@ pub(super) fn main(args: &Simulate) -> anyhow::Result<u8> {
         super::super::print(&grid[0].plan.dry_run())?;
         return Ok(super::super::OK);
     }
-    let manifest = manifest::collect(command_line(), grid[0].plan.seed);
+    let manifest = manifest::of(command_line(), &grid[0].plan);
     let dir = args.output.out.clone().unwrap_or_else(|| {
         let run = manifest::default_folder(&grid[0].plan.name, &manifest);
         run.with_file_name(format!("map-{}", run.file_name().unwrap_or_default().to_string_lossy()))
@@ -79,7 +78,7 @@ fn grid(args: &Simulate, varied: &[Vary]) -> anyhow::Result<Vec<Point>> {
         for first in &levels[0] {
             let values: Vec<f64> = std::iter::once(*first).chain(second).collect();
             let overrides = overrides(&args.changes, varied, &values);
-            let plan = scenario::load(&Source::of(Some(&args.scenario)), &overrides).map_err(|errors| errors.coloured(colour()))?;
+            let plan = crate::cmd::load_changed(Some(&args.scenario), &overrides)?;
             let model = plan.simulated_as().map_err(|error| Usage(error.to_string()))?;
             points.push(Point { first: *first, second, plan, model });
         }

@@ -11,6 +11,7 @@ use crate::sut::command::family::Process;
 use crate::sut::command::protocol::{FailedStep, GuardOrder, MARK, Notice, PROTOCOL};
 use crate::transport::clock::monotonic_ns;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -167,7 +169,9 @@ impl Running {
         if self.slots.contains_key(&slot) {
             return Err((FailedStep::Slot, Errno::EBUSY));
         }
-        let out = OpenOptions::new().create(true).append(true).open(output).map_err(|error| (FailedStep::Output, errno(&error)))?;
+        // What a program prints is its owner's: others of the machine do not read it, and no link leads it elsewhere.
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits()).open(output);
+        let out = file.map_err(|error| (FailedStep::Output, errno(&error)))?;
         let err = out.try_clone().map_err(|error| (FailedStep::Output, errno(&error)))?;
         let mut command = Command::new(program);
         command.args(args).envs(env).env(MARK, format!("{}/{slot}", self.mark)).process_group(0);

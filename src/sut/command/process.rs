@@ -3,8 +3,9 @@
 //! For `[target.command]` and for an embedded instance alike: both are a command line under the guard. It decides nothing and
 //! emits nothing: the engine calls it when a fault says so and makes events of what it returns.
 
-use crate::address::{Address, masked};
+use crate::address::Address;
 use crate::plan;
+use crate::secret::mask_address;
 use crate::sut::command::error::Error;
 use crate::sut::command::handle::{Exit, Guard, Spec, Started};
 use crate::sut::command::{port, ready};
@@ -315,7 +316,7 @@ pub fn signal_named(name: &str) -> Result<Signal, Error> {
 
 /// The addresses behind a ws or wss URL, and whether it is wss.
 async fn resolve(url: &str) -> Result<(Vec<SocketAddr>, bool), Error> {
-    let wrong = |why: String| Error::Address { address: masked(url), why };
+    let wrong = |why: String| Error::Address { address: mask_address(url), why };
     let address = Address::parse(url).map_err(|why| wrong(why.to_owned()))?;
     Ok((endpoint::lookup(&address).await.map_err(wrong)?, address.secure))
 }

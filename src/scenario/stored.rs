@@ -1,0 +1,181 @@
+//! What of a scenario is stored with a run: what goes to the target as it was written, with variables by name and secrets as `***`, and
+//! everything else as it was resolved. And reading it again, where nobody has the variables.
+
+use super::diagnostic::Sink;
+use super::tree::{Node, TomlValue, parse_set};
+use crate::address::Address;
+use crate::secret::{Holder, MASK, Secrets, mask};
+use toml::de::DeTable;
+
+/// Of which kind a text is that goes to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Address,
+    Query,
+    /// Its key is the name.
+    Field,
+    /// In a list.
+    Subprotocol,
+    CommandLine,
+    /// Said by a client or a server.
+    Payload,
+}
+
+/// Keys whose texts go to a target: `*` is any key or number, `**` all below.
+const TO_TARGET: &[(&str, Kind)] = &[
+    ("target.url.address", Kind::Address),
+    ("target.command.address", Kind::Address),
+    ("target.command.run", Kind::CommandLine),
+    ("target.command.env.*", Kind::Field),
+    ("target.command.ready.http.path", Kind::Address),
+    ("clients.*.headers.*", Kind::Field),
+    ("clients.*.query", Kind::Query),
+    ("clients.*.path", Kind::Address),
+    ("clients.*.subprotocols.*", Kind::Subprotocol),
+    ("clients.*.stay.close.reason", Kind::Payload),
+    ("clients.*.dialogue.**", Kind::Payload),
+    ("faults.*.inject.*.location", Kind::Address),
+    ("faults.*.inject.*.reason", Kind::Payload),
+];
+/// Holds the place of a variable that is not there: a word, a host and a port.
+const STAND_IN: &str = "0";
+
+fn kind(path: &[String]) -> Option<Kind> {
+    let fits = |pattern: &str| {
+        let mut path = path.iter();
+        for part in pattern.split('.') {
+            match (part, path.next()) {
+                ("**", Some(_)) => return true,
+                ("*", Some(_)) => {}
+                (part, Some(key)) if part == key => {}
+                _ => return false,
+            }
+        }
+        path.next().is_none()
+    };
+    TO_TARGET.iter().find(|(pattern, _)| fits(pattern)).map(|(_, kind)| *kind)
+}
+
+/// Goes through the texts that go to a target, each with how its secrets are found.
+fn each(tree: &mut Node, change: &mut dyn FnMut(Kind, Holder<'_>, &mut Node)) {
+    let mut before: Option<String> = None;
+    tree.each_text(&mut Vec::new(), &mut |path, node| {
+        let Some(kind) = kind(path) else { return };
+        let own = node.as_written();
+        let first = path.last().is_some_and(|index| index == "0");
+        let holder = match kind {
+            Kind::Address => Holder::Address,
+            Kind::Query => Holder::Query,
+            Kind::Field => Holder::Field(path.last().map_or("", String::as_str)),
+            Kind::Subprotocol => Holder::Subprotocol(before.as_deref().filter(|_| !first)),
+            Kind::CommandLine | Kind::Payload => Holder::Text,
+        };
+        change(kind, holder, node);
+        before = Some(own);
+    });
+}
+
+/// As it is stored.
+pub(super) fn stored(mut tree: Node) -> Node {
+    tree.each_text(&mut Vec::new(), &mut |path, node| {
+        if kind(path).is_none() {
+            node.written = None;
+        }
+    });
+    each(&mut tree, &mut |_, holder, node| node.written = Some(mask(holder, &node.as_written())));
+    tree
+}
+
+/// Adds what must not be shown of a scenario.
+pub(super) fn collect(tree: &Node, secrets: &mut Secrets) {
+    each(&mut tree.clone(), &mut |kind, holder, node| {
+        secrets.add(holder, &node.as_written());
+        if let (Kind::Address, TomlValue::Text(text)) = (kind, &node.value)
+            && let Ok(address) = Address::parse(text)
+        {
+            secrets.add_credentials(address.userinfo());
+        }
+    });
+}
+
+/// What a variable holds where a stored scenario is read again.
+pub(super) fn stand_in(_: &str) -> Option<String> {
+    Some(STAND_IN.to_owned())
+}
+
+/// Makes texts readable in which a stand-in is too little.
+pub(super) fn mend(tree: &mut Node) {
+    each(tree, &mut |kind, _, node| {
+        let TomlValue::Text(text) = &mut node.value else { return };
+        if node.written.is_none() {
+            return;
+        }
+        match kind {
+            Kind::Address if !text.contains("://") && !text.starts_with('/') => *text = format!("ws://{STAND_IN}/"),
+            Kind::CommandLine if !text.contains("{port}") => text.push_str(" {port}"),
+            _ => {}
+        }
+    });
+}
+
+/// A `key=value` of the command line as it may be shown: what goes to a target is masked.
+pub fn shown_set(set: &str) -> String {
+    let sink = Sink::default();
+    let Some((key, _)) = set.split_once('=') else { return set.to_owned() };
+    let depth = DeTable::parse(&format!("{key} = 0")).map_or(0, |table| depth(table.get_ref()));
+    let Some(mut tree) = parse_set("--set", set, &sink).filter(|_| sink.is_empty() && depth > 0) else {
+        return mask(Holder::Text, set);
+    };
+    let mut changed = false;
+    each(&mut tree, &mut |kind, holder, node| {
+        let written = node.as_written();
+        let shown = match kind {
+            Kind::Address | Kind::CommandLine | Kind::Query => mask(holder, &written),
+            // What the shell put in here nobody can tell.
+            Kind::Field | Kind::Subprotocol | Kind::Payload => MASK.to_owned(),
+        };
+        changed |= shown != written;
+        node.written = Some(shown);
+    });
+    let mut leaf = &tree;
+    for _ in 0..depth {
+        let Some(entry) = leaf.entries().first() else { return format!("{key}={MASK}") };
+        leaf = &entry.node;
+    }
+    match &leaf.value {
+        _ if !changed => set.to_owned(),
+        TomlValue::Text(_) => format!("{key}={}", leaf.as_written()),
+        _ => format!("{key}={}", leaf.to_toml()),
+    }
+}
+
+/// How many keys lead to the only value.
+fn depth(table: &DeTable<'_>) -> usize {
+    let inner = table.values().next().and_then(|value| value.get_ref().as_table());
+    1 + inner.map_or(0, depth)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_is_shown_without_secrets() {
+        for (set, shown) in [
+            ("duration=10s", "duration=10s"),
+            ("clients.web.count=5", "clients.web.count=5"),
+            ("clients.web.headers.X-Any=abc", "clients.web.headers.X-Any=***"),
+            ("clients.web.headers={ A = \"b\" }", "clients.web.headers={ A = \"***\" }"),
+            ("clients.web.query=jwt=abc&v=1", "clients.web.query=jwt=***&v=1"),
+            ("clients.web.subprotocols=[\"a\",\"b\"]", "clients.web.subprotocols=[\"***\", \"***\"]"),
+            ("target.url.address=ws://u:p@h/?token=x", "target.url.address=ws://***@h/?token=***"),
+            ("target.url.address=ws://h/", "target.url.address=ws://h/"),
+            ("target={url={address=\"ws://u:p@h/\"}}", "target={ url = { address = \"ws://***@h/\" } }"),
+            ("target.command.env.PLAIN=x", "target.command.env.PLAIN=***"),
+            ("target.command.run=server --token abc", "target.command.run=server --token ***"),
+            ("no equals sign", "no equals sign"),
+        ] {
+            assert_eq!(shown_set(set), shown, "{set}");
+        }
+    }
+}
