@@ -184,7 +184,8 @@ fn address(text: &str, part: Range<usize>, spans: &mut Spans) {
     let mut user = at_sign(end);
     // A password with `/` in it that is not encoded: then what stands before it looks like a host with a wrong port.
     let port = shadow[scheme..end].iter().rposition(|byte| *byte == b':').map(|at| &shadow[scheme + at + 1..end]);
-    let wrong = port.is_some_and(|port| !port.iter().all(|byte| byte.is_ascii_digit() || b"v{}]port".contains(byte)));
+    let plain = |port: &[u8]| port == b"{port}" || port.ends_with(b"]") || port.iter().all(|byte| byte.is_ascii_digit() || *byte == b'v');
+    let wrong = port.is_some_and(|port| !plain(port));
     if user.is_none() && wrong {
         user = at_sign(part.end);
         end = user.map_or(end, |at| first(at, b"/?#"));
@@ -295,6 +296,9 @@ fn free(text: &str, spans: &mut Spans) {
             b':' => quoted || header,
             _ => name.starts_with("--"),
         };
+        if *byte == b'=' && name == "subprotocols" {
+            list(text, &shadow, at + 1, spans);
+        }
         if !means || !is_secret_name(name) {
             continue;
         }
@@ -314,6 +318,20 @@ fn free(text: &str, spans: &mut Spans) {
             }
             Some(_) => literals(text, value..end_of(&|byte| stop(byte) || b"&;}]".contains(&byte), value), spans),
         }
+    }
+}
+
+/// A list of names of subprotocols in quotes.
+fn list(text: &str, shadow: &[u8], from: usize, spans: &mut Spans) {
+    let end = shadow[from..].iter().position(|byte| *byte == b']').map_or(text.len(), |end| from + end);
+    let quotes: Vec<usize> = (from..end).filter(|at| shadow[*at] == b'"' || shadow[*at] == b'\'').collect();
+    let mut before = None;
+    for pair in quotes.chunks(2) {
+        let one = pair[0] + 1..pair.get(1).copied().unwrap_or(end);
+        let mut found = Spans::new();
+        subprotocol(before, &text[one.clone()], &mut found);
+        spans.extend(found.into_iter().map(|span| span.start + one.start..span.end + one.start));
+        before = Some(&text[one]);
     }
 }
 
@@ -349,7 +367,10 @@ impl Secrets {
     pub fn add(&mut self, holder: Holder<'_>, written: &str) {
         for span in spans(holder, written) {
             let literal = written[span].replace("$${", "${");
-            literal.split(['{', '}']).for_each(|text| self.hide_value(text, MASK));
+            // What is filled in for each client has another value each time.
+            let parts = literal.split('{').enumerate();
+            let parts = parts.map(|(index, part)| part.split_once('}').filter(|_| index > 0).map_or(part, |(_, behind)| behind));
+            parts.for_each(|text| self.hide_value(text, MASK));
         }
         for piece in pieces(written, 0..written.len()) {
             let Piece::Variable(at, default) = piece else { continue };
@@ -489,6 +510,7 @@ mod tests {
             (Holder::Text, "sh -c 'TOKEN=abc exec server ws://u:p@h'", "sh -c 'TOKEN=*** exec server ws://***@h'"),
             (Holder::Text, "server --token ${TOKEN} {port}", "server --token ${TOKEN} {port}"),
             (Holder::Text, r#"{"token": "a\"b", "n": 1}"#, r#"{"token": "***", "n": 1}"#),
+            (Holder::Text, "subprotocols = ['v1', \"auth-abc\"]", "subprotocols = ['v1', \"auth-***\"]"),
             (Holder::Text, "Authorization: Bearer abc\nX: y", "Authorization: ***\nX: y"),
         ] {
             let masked = mask(holder, text);
@@ -521,6 +543,7 @@ mod tests {
             assert_eq!(secrets.hide(text), shown);
         }
         assert_eq!(format!("{secrets:?}"), "Secrets(3 variables, 4 texts)");
+        assert_eq!(secrets.hide("client 17"), "client 17");
     }
 
     proptest::proptest! {

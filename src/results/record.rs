@@ -464,7 +464,7 @@ pub struct Manifest {
     /// Command line, without secrets.
     pub command: Vec<String>,
     /// Names of the variables of the environment that the scenario asked for: they must be set to make the run again.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")] // absent in older folders
+    #[serde(default)] // absent in older folders
     pub variables: Vec<String>,
     /// Program version.
     pub version: String,
