@@ -231,7 +231,17 @@ async fn broken(seed: u64) -> Vec<String> {
     }
     for worker in 0..count {
         let (scenario, shard) = (plan.whole.clone(), shard(worker));
-        members.tell(worker, &ToWorker::Job { worker, scenario, shard, all_events: false, memory: 1 << 20 });
+        members.tell(
+            worker,
+            &ToWorker::Job {
+                worker,
+                scenario,
+                variables: std::collections::BTreeMap::default(),
+                shard,
+                all_events: false,
+                memory: 1 << 20,
+            },
+        );
     }
     let ready = timeout(Duration::from_secs(30), members.all(|state| &state.ready)).await;
     let mut wrong = Vec::new();
