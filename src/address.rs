@@ -146,7 +146,7 @@ fn read(text: &str, authority: &str) -> Result<Url, &'static str> {
         return Err(NO_HOST);
     }
     if host.contains('{') {
-        return Err("the host of a URL is the same for all clients: nothing is filled in");
+        return Err("the host of a URL must be the same for all clients: it cannot contain {client} or {attempt}");
     }
     if authority.ends_with(':') || authority[host.len()..].contains('{') {
         return Err(NO_PORT);

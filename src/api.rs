@@ -1,4 +1,5 @@
-//! The library in ten lines: a [`Scenario`] is run on sockets or simulated, and gives an [`Outcome`]. The program's commands stand on it, too.
+//! The library in ten lines: a [`Scenario`] is run on sockets or simulated, and gives an [`Outcome`]. The program's commands stand on it,
+//! too.
 //!
 //! This module follows semantic versioning; nothing else of the crate does.
 //!
@@ -131,7 +132,8 @@ impl StopHandle {
 pub struct Options {
     /// Ends it early.
     pub stop: StopHandle,
-    /// The `closestorm` program of this version: a run on sockets has it start the embedded server, programs under test and worker processes.
+    /// The `closestorm` program of this version: a run on sockets has it start the embedded server, programs under test and worker
+    /// processes.
     /// `None`: the one on `PATH`.
     pub program: Option<PathBuf>,
     /// File for what the target prints; `None`: it is not kept.
@@ -176,7 +178,7 @@ impl Scenario {
     /// Simulates it in virtual time. The same scenario gives the same outcome on every machine.
     ///
     /// # Errors
-    /// [`Error::Refused`]: a fault is not simulated, or there is no `[model]` of a target that is not ours.
+    /// [`Error::Refused`]: a fault is not simulated, or there is no `[model]` of a target that is not embedded.
     pub fn simulate(&self, options: Options) -> Result<Outcome, Error> {
         let Options { stop, mut snapshots, .. } = options;
         let manifest = self.manifest("simulate");

@@ -84,7 +84,7 @@ pub enum UnderWay {
 impl Event {
     /// A fault had no firing in the whole run.
     pub fn not_due(fault: u16) -> Event {
-        Event::NotCarriedOut { fault: Some(fault), firing: 0, why: "it was not due before the end of the run".to_owned() }
+        Event::NotCarriedOut { fault: Some(fault), firing: 0, why: "it was due after the end of the run".to_owned() }
     }
 }
 
@@ -121,7 +121,7 @@ pub enum Outcome {
         /// `Location`, its beginning.
         location: Option<Box<str>>,
     },
-    /// All else: TLS, garbage, a connection cut before 101, no file descriptors, no ports.
+    /// All else: TLS, garbage, a connection that ended before the 101 response, no file descriptors, no ports.
     Failed {
         /// Short and of low cardinality: the cause without addresses or counters.
         why: String,
@@ -185,7 +185,7 @@ pub type Word = &'static str;
 fn word<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Word, D::Error> {
     const WORDS: [Word; 7] = ["down", "started", "listening", "paused", "resumed", "exited", "stopping"];
     let found = String::deserialize(from)?;
-    WORDS.into_iter().find(|word| *word == found).ok_or_else(|| serde::de::Error::custom(format!("no word of a target: {found}")))
+    WORDS.into_iter().find(|word| *word == found).ok_or_else(|| serde::de::Error::custom(format!("unknown event of a target: {found}")))
 }
 
 /// What happened.

@@ -176,7 +176,7 @@ impl FromStr for Ratio {
         // The decimal point moves in the text, so that 99.9 % is the number 0.999 and not its neighbour.
         let share = float(number).and_then(|_| format!("{number}e-2").parse().ok()).ok_or_else(wrong)?;
         if share > 1.0 {
-            return Err(UnitError { found: format!("\"{text}\" is more than everything"), fix: r#"a share is "0%" to "100%""#.to_owned() });
+            return Err(UnitError { found: format!("\"{text}\" is more than 100 %"), fix: r#"a share is "0%" to "100%""#.to_owned() });
         }
         Ok(Ratio(share))
     }

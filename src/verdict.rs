@@ -30,15 +30,15 @@ pub fn exit_code(verdict: &Verdict) -> u8 {
 /// Judges a run.
 ///
 /// Inconclusive if the run was stopped early, a part of it was lost, something planned was not carried out, a local limit was hit or the
-/// generator was saturated; else fail if an expectation failed; else inconclusive if one could not be told or no client was ever ready; else
-/// pass, or unchecked without expectations.
+/// generator was saturated; else fail if an expectation failed; else inconclusive if one could not be told or no client was ever ready;
+/// else pass, or unchecked without expectations.
 pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
     let judged: Vec<_> = expectations.iter().map(|expectation| (expectation, weigh(evidence, expectation))).collect();
     let any = |outcome| judged.iter().any(|(_, finding)| finding.outcome == outcome);
     let mut reasons = [evidence.lost.clone(), evidence.unreliable.clone()].concat();
     if evidence.aborted {
         reasons.push(match evidence.seeds {
-            Some((done, planned)) if done > 0 => format!("it was stopped after {done} of {planned} seeds"),
+            Some((done, planned)) if done > 0 => format!("the simulation was stopped after {done} of {planned} seeds"),
             _ => "the run was stopped before its planned length".to_owned(),
         });
     }
@@ -55,7 +55,7 @@ pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
     };
     if nobody {
         // An expectation may fail all the same, as of handshakes that were pending for too long: then there is something to judge by.
-        let rest = if outcome == Outcome::Fail { "" } else { ": there is nothing to judge the server by" };
+        let rest = if outcome == Outcome::Fail { "" } else { ": the server cannot be judged" };
         reasons.push(format!("no client became ready{rest}"));
     }
     for (expectation, finding) in judged.iter().filter(|(_, finding)| finding.outcome != Outcome::Pass) {

@@ -137,23 +137,26 @@ fn ready_is_the_scenarios_then_the_first_reply_then_the_presets_then_open() {
             let plan = of(target, set_to);
             assert_eq!(plan.cohorts[0].ready, ready, "{set_to:?}");
             let waits = matches!(ready, Readiness::Message | Readiness::Matches(_));
-            let (ours, told) = (target.contains("embedded"), plan.notices.iter().any(|notice| notice.contains("leaves nobody ready")));
+            let (ours, told) = (
+                target.contains("embedded"),
+                plan.notices.iter().any(|notice| notice.contains("if the server never sends it, no client becomes ready")),
+            );
             assert_eq!(
                 (plan.cohorts[0].dialogue().greeting.is_some(), told),
                 (waits && ours, waits && !ours),
                 "{set_to:?} {:?}",
                 plan.notices
             );
-            assert_eq!(plan.dry_run().contains("leaves nobody ready"), told);
-            let too_short = plan.notices.iter().any(|notice| notice.contains("nobody can become ready"));
+            assert_eq!(plan.dry_run().contains("if the server never sends it, no client becomes ready"), told);
+            let too_short = plan.notices.iter().any(|notice| notice.contains("no client can become ready"));
             assert_eq!(too_short, ready == Readiness::OpenFor(seconds(5)), "{set_to:?} in 5 s: {:?}", plan.notices);
         }
     }
     for (wrong, words) in [
         ("clients.web.ready=\"opened\"", "did you mean"),
         ("clients.web.ready={message=\"\"}", "found 0 bytes"),
-        ("clients.web.ready={open_for=\"0s\"}", "longer than nothing"),
-        ("clients.web.ready={message=\"x\",open_for=\"1s\"}", "says two things"),
+        ("clients.web.ready={open_for=\"0s\"}", "greater than zero"),
+        ("clients.web.ready={message=\"x\",open_for=\"1s\"}", "has two conflicting keys"),
         ("clients.web.reconnect={preset=\"phoenix\",ready=\"open\"}", "unknown key `ready`"),
     ] {
         let base = "duration = \"5s\"\n[target.embedded]\n[clients.web]\ncount = 1\n";
@@ -243,8 +246,8 @@ fn clients_are_scaled_in_proportion() {
 
 #[test]
 fn bases_variables_and_options_are_laid_over_one_another() {
-    let text = "extends = 'base.toml'\nduration = '50s'\nexpect = []\n[clients.web]\ncount = 5\n[target.url]\naddress = 'ws://127.0.0.1:1/'\n\
-                [[faults]]\nat = '${AT:-1s}'\ninject = { drop_fin = {} }\n";
+    let text = "extends = 'base.toml'\nduration = '50s'\nexpect = []\n[clients.web]\ncount = 5\n[target.url]\naddress = \
+        'ws://127.0.0.1:1/'\n[[faults]]\nat = '${AT:-1s}'\ninject = { drop_fin = {} }\n";
     let plan = plan(text);
     assert_eq!((plan.seed.0, plan.duration, plan.clients(), plan.faults.len()), (7, Duration::from_secs(50), 5, 1));
     assert!(matches!(plan.target, Target::Url(_)) && plan.expectations.is_empty());
@@ -361,13 +364,13 @@ fn errors_say_what_is_wrong_and_where() {
         ("[clients.web]\ncuont = 5\n".to_owned(), "unknown key `cuont`", 2, 1),
         (format!("duration = 10\n{clients}"), "`duration` takes a duration with its unit", 1, 12),
         (format!("duration = '10'\n{clients}"), "10 has no unit", 1, 12),
-        (format!("duration = '0s'\n{clients}"), "longer than nothing", 1, 12),
+        (format!("duration = '0s'\n{clients}"), "greater than zero", 1, 12),
         (format!("duration = '9999h'\n{clients}"), "`duration` is out of bounds", 1, 12),
         (format!("question = '?'\nanswer = {{ pass = 'Yes' }}\n{clients}"), "answer needs `fail`", 2, 10),
-        (format!("question = '?'\nanswer = {{ pass = 'Yes', fail = '' }}\n{clients}"), "`fail` says nothing", 2, 33),
-        (format!("question = '?'\nanswer = {{ pass = ' .', fail = 'No' }}\n{clients}"), "`pass` says nothing", 2, 19),
-        (format!("answer = {{ pass = 'Yes', fail = 'No' }}\n{clients}"), "an answer without a question", 1, 10),
-        (format!("question = ' '\n{clients}"), "`question` says nothing", 1, 12),
+        (format!("question = '?'\nanswer = {{ pass = 'Yes', fail = '' }}\n{clients}"), "`fail` is empty", 2, 33),
+        (format!("question = '?'\nanswer = {{ pass = ' .', fail = 'No' }}\n{clients}"), "`pass` is empty", 2, 19),
+        (format!("answer = {{ pass = 'Yes', fail = 'No' }}\n{clients}"), "`answer` needs a `question`", 1, 10),
+        (format!("question = ' '\n{clients}"), "`question` is empty", 1, 12),
         (format!("expect = ['attempts{{from=10s}} count > 1']\n{clients}"), "its window begins at 10s and the run ends at 10s", 1, 12),
         (
             format!("expect = ['closes{{reported=1006,to=2s}} share_of{{from=12s,to=15s}} > 1%']\n{clients}"),
@@ -382,7 +385,7 @@ fn errors_say_what_is_wrong_and_where() {
         (format!("[target.url]\naddress = 'http://x/'\n{clients}"), "not a ws:// or wss:// URL", 2, 11),
         (format!("[target.url]\n{clients}"), "[target.url] needs `address`", 1, 1),
         (format!("[target.url]\naddress = 'ws://x/{{clinet}}'\n{clients}"), "there is no `{clinet}` to fill in", 2, 19),
-        (format!("[target.url]\naddress = 'ws://x{{client}}/'\n{clients}"), "the host of a URL is the same for all clients", 2, 11),
+        (format!("[target.url]\naddress = 'ws://x{{client}}/'\n{clients}"), "the host of a URL must be the same for all clients", 2, 11),
         (
             format!("[target.command]\nrun = 's {{port}}'\naddress = 'ws://h:{{port}}/{{prot}}'\n{clients}"),
             "there is no `{prot}` to fill in",
@@ -395,14 +398,14 @@ fn errors_say_what_is_wrong_and_where() {
         (format!("{clients}headers = {{ X-Who = 'a{{cilent}}' }}\n"), "there is no `{cilent}` to fill in", 3, 23),
         (format!("{clients}subprotocols = ['v{{1}}']\n"), "there is no `{1}` to fill in", 3, 19),
         (format!("{clients}subprotocols = ['a,{{client}}']\n"), "this is not the name of a subprotocol", 3, 17),
-        (format!("[target.command]\nrun = 'node x.js'\n{clients}"), "the server is not told its port", 2, 7),
+        (format!("[target.command]\nrun = 'node x.js'\n{clients}"), "the server does not get its port", 2, 7),
         (format!("[target.command]\nrun = 'node \"x.js'\n{clients}"), "not a command line", 2, 7),
         (format!("[model]\nlos = '1%'\n{clients}"), "unknown key `los`", 2, 1),
         (format!("{clients}reconnect = 'phenix'\n"), "unknown reconnect preset \"phenix\"", 3, 13),
         (format!("{clients}reconnect = {{ fixed = {{ delay = 3 }} }}\n"), "`delay` takes a duration", 3, 33),
         (format!("{clients}reconnect = {{ exponential = {{ factor = 2 }} }}\n"), "`exponential` needs `base`", 3, 29),
         (format!("{clients}reconnect = {{ preset = 'phoenix', max_retry = 5 }}\n"), "unknown key `max_retry`", 3, 35),
-        (format!("{clients}reconnect = {{ preset = 'phoenix', fixed = {{ delay = '1s' }} }}\n"), "says two things", 3, 35),
+        (format!("{clients}reconnect = {{ preset = 'phoenix', fixed = {{ delay = '1s' }} }}\n"), "has two conflicting keys", 3, 35),
         (format!("{clients}reconnect = {{ exponential = {{ base = '1s', factor = 0.5 }} }}\n"), "`factor` does not fit", 3, 53),
         (format!("{clients}stay = {{ for = '1s', close = {{ code = 1006 }} }}\n"), "1006 may not stand in a Close frame", 3, 39),
         (format!("{clients}stay = {{ for = '1s', close = {{ reason = 'x' }} }}\n"), "a reason needs a code", 3, 41),
@@ -414,13 +417,13 @@ fn errors_say_what_is_wrong_and_where() {
         ),
         (format!("{clients}headers = {{ Host = 'x' }}\n"), "belongs to the opening handshake", 3, 13),
         (format!("{clients}traffic = 'echo'\n"), "`traffic` takes \"none\" or a table", 3, 11),
-        (format!("{clients}traffic = {{ echo = {{ rate = '1/s', in_flight = 1 }} }}\n"), "a loop is open or closed", 3, 48),
+        (format!("{clients}traffic = {{ echo = {{ rate = '1/s', in_flight = 1 }} }}\n"), "`rate` and `in_flight` conflict", 3, 48),
         (format!("{clients}traffic = {{ echo = {{ in_flight = 0 }} }}\n"), "`in_flight` is out of bounds", 3, 34),
         (format!("[target.url]\naddress = 'ws://x/'\nsource = ['10.0.0']\n{clients}"), "this is not an IP address", 3, 11),
         (fault("inject = { drop_rst = {} }"), "[[faults]] needs `at`", 3, 1),
         (fault("at = '1s'"), "[[faults]] needs `inject`", 3, 1),
         (fault("at = '1s'\ninject = { drop_rts = {} }"), "unknown kind of fault `drop_rts`", 5, 12),
-        (fault("at = '1s'\nfor = '1s'\ninject = { drop_rst = {} }"), "`for` means nothing for `drop_rst`", 5, 7),
+        (fault("at = '1s'\nfor = '1s'\ninject = { drop_rst = {} }"), "`for` has no effect with `drop_rst`", 5, 7),
         (fault("at = '1s'\ninject = { close_ack_delay = { delay = 2 } }"), "`delay` takes a duration", 5, 40),
         (fault("at = '1s'\ninject = { close_code = { code = 65536 } }"), "`code` is out of bounds", 5, 34),
         (fault("at = '1s'\ninject = { frame_oversize = { size = '4000GiB' } }"), "`size` is out of bounds", 5, 38),
@@ -429,19 +432,19 @@ fn errors_say_what_is_wrong_and_where() {
         (fault(&format!("at = '1s'\ninject = {{ close_code = {{ reason = '{}' }} }}", "x".repeat(124))), "`reason` is too long", 5, 36),
         (fault("at = '1s'\ninject = { server_crash = { instance = 1 } }"), "there is no instance 1", 5, 40),
         (fault("at = '1s'\nside = 'client'\ninject = { server_crash = {} }"), "impossible on the side of the client", 5, 8),
-        (fault("at = '1s'\nevery = '1s'\nrate = '1/s'\ninject = { drop_rst = {} }"), "a fault has `every` or `rate`", 6, 8),
-        (fault("at = '1s'\nevery = '1us'\ninject = { drop_rst = {} }"), "this fires too often", 5, 9),
+        (fault("at = '1s'\nevery = '1s'\nrate = '1/s'\ninject = { drop_rst = {} }"), "`every` and `rate` conflict", 6, 8),
+        (fault("at = '1s'\nevery = '1us'\ninject = { drop_rst = {} }"), "this fault fires too often", 5, 9),
         (fault("at = '1s'\nuntil = '1s'\nevery = '1s'\ninject = { drop_rst = {} }"), "`until` is not after `at`", 5, 9),
         (fault("at = '1s'\nselect = { cohort = 'wep' }\ninject = { drop_rst = {} }"), "there is no cohort \"wep\"", 5, 21),
-        (fault("at = '1s'\nselect = { count = 1, nth = 2 }\ninject = { drop_rst = {} }"), "select says two things", 5, 29),
+        (fault("at = '1s'\nselect = { count = 1, nth = 2 }\ninject = { drop_rst = {} }"), "select has two conflicting keys", 5, 29),
         (fault("name = 'stay'\nat = '1s'\ninject = { drop_rst = {} }"), "cannot be called \"stay\"", 4, 8),
         (
             fault("name = 'x'\nat = '1s'\ninject = { drop_rst = {} }\n[[faults]]\nname = 'x'\nat = '1s'\ninject = { drop_rst = {} }"),
-            "two faults are called",
+            "two faults have the name",
             8,
             8,
         ),
-        (url("at = '1s'\ninject = { server_crash = {} }"), "`server_crash` is impossible with a URL target", 7, 10),
+        (url("at = '1s'\ninject = { server_crash = {} }"), "`server_crash` is not possible with a URL target", 7, 10),
         (url("at = '1s'\nside = 'server'\ninject = { drop_rst = {} }"), "impossible on the side of the server with a URL target", 7, 8),
         (
             command("at = '1s'\nside = 'server'\ninject = { drop_rst = {} }"),
@@ -449,9 +452,9 @@ fn errors_say_what_is_wrong_and_where() {
             7,
             8,
         ),
-        (command("at = '1s'\ninject = { upgrade_status = {} }"), "`upgrade_status` is impossible with a command target", 7, 10),
+        (command("at = '1s'\ninject = { upgrade_status = {} }"), "`upgrade_status` is not possible with a command target", 7, 10),
         (format!("{clients}query = '${{NOWHERE}}'\n"), "the environment variable `NOWHERE` is not set", 3, 9),
-        (format!("extends = 'nowhere.toml'\n{clients}"), "the scenario to extend cannot be read", 1, 11),
+        (format!("extends = 'nowhere.toml'\n{clients}"), "the scenario in `extends` cannot be read", 1, 11),
         (format!("{clients}x = = 1\n"), "not TOML", 3, 5),
     ] {
         let errors = load_text(&text, &Overrides::default()).expect_err(&text);
@@ -536,7 +539,8 @@ proptest::proptest! {
 
 #[test]
 fn words_that_answer_go_with_the_expectations_that_they_were_written_for() {
-    let text = "question = \"Well?\"\nanswer = { pass = \"Yes\", fail = \"No\" }\nexpect = [\"clients_lost count == 0\"]\n[target.embedded]\n[clients.web]\ncount = 1\n";
+    let text = "question = \"Well?\"\nanswer = { pass = \"Yes\", fail = \"No\" }\nexpect = [\"clients_lost count == \
+        0\"]\n[target.embedded]\n[clients.web]\ncount = 1\n";
     let pass = |list: &[&str]| load_text(text, &set(list)).unwrap_or_else(|errors| panic!("{errors}")).answer.map(|answer| answer.pass);
     let other = "expect=[\"reconnect_time p99 < 20s\"]";
     assert_eq!(pass(&[]).as_deref(), Some("Yes"));

@@ -157,9 +157,12 @@ async fn a_process_that_hides_its_origin_is_left_no_more_than_others() {
 async fn a_program_that_is_no_guard_of_this_version_is_refused_with_what_it_said() {
     let folder = tempfile::tempdir().unwrap();
     let table = [
-        ("echo '{\"closestorm\":\"guard\",\"version\":0}' >&0; exec cat", "the other side speaks guard 0, and this one speaks guard 1"),
+        (
+            "echo '{\"closestorm\":\"guard\",\"version\":0}' >&0; exec cat",
+            "the other side uses protocol guard 0, and this side uses guard 1",
+        ),
         ("echo hello >&0; exec cat", "the first line names no protocol: \"hello\""),
-        ("exit 0", "the other side ended before it said which protocol it speaks"),
+        ("exit 0", "the other side closed before it sent its protocol version"),
     ];
     for (number, (line, expected)) in table.into_iter().enumerate() {
         let program = folder.path().join(format!("program-{number}"));

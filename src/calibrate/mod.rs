@@ -2,7 +2,8 @@
 //! long the listen queue is, how far away the server is, and how long a process takes to come back.
 //!
 //! [`fit`] reads what was observed (`events.csv`, `reconnects.csv`, `manifest.json`) and never what the scenario says of its target:
-//! it works the same for a server that is not ours. `observed` reads the events, `service` fits the service queue, `clients` their machine,
+//! it works the same for a server that is not embedded. `observed` reads the events, `service` fits the service queue, `clients` their
+//! machine,
 //! `path` the rest, and `fragment` writes the `[model]` table. Whether the model tells the truth about another run is `fidelity`'s to say.
 
 mod clients;
@@ -52,8 +53,8 @@ pub struct Fit {
 pub enum NotFitted {
     /// Too few opening handshakes.
     #[error(
-        "{found} opening handshakes in events.csv are too few to fit a server to, it takes {HANDSHAKES_MIN}: run a scenario in which \
-         many clients come back after a crash in a single burst"
+        "events.csv has {found} opening handshakes, and a fit needs at least {HANDSHAKES_MIN}: run a scenario in which many clients \
+         reconnect in a single burst after a crash"
     )]
     TooFew {
         /// How many there are.
@@ -89,13 +90,21 @@ pub fn fit(loaded: &Loaded) -> Result<Fit, NotFitted> {
     parameters.extend(path::start_up(&observed, &mut notes));
     parameters.extend(clients::notice(loaded, &observed, &mut notes));
     if loaded.summary.generator.saturated {
-        notes.push("the generator of the run was saturated: times of the server and of the generator cannot be told apart".to_owned());
+        notes.push(
+            "the load generator was saturated in this run: the times of the server cannot be separated from those of the load \
+            generator"
+                .to_owned(),
+        );
     }
-    notes.extend(
-        loaded.summary.generator.lost.iter().map(|lost| format!("{lost}: the server worked for its clients, too, which are not seen here")),
-    );
+    notes.extend(loaded.summary.generator.lost.iter().map(|lost| {
+        format!(
+            "{lost}: the server also served the clients of that worker, which are \
+            missing here"
+        )
+    }));
     if observed.weight > 1.0 {
-        notes.push(format!("events.csv is a sample, one event for {:.1}: rates are scaled, and spreads are not fitted", observed.weight));
+        notes
+            .push(format!("events.csv has a sample of one in {:.1} events: rates are scaled, and spreads are not fitted", observed.weight));
     }
     Ok(Fit {
         schema_version: SCHEMA_VERSION,

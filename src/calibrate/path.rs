@@ -54,7 +54,8 @@ pub(super) fn listen_queue(observed: &Observed, loaded: &Loaded, notes: &mut Vec
         let limits = loaded.manifest.as_ref().and_then(|manifest| manifest.limits.get("somaxconn")?.parse().ok());
         let backlog: u64 = limits.unwrap_or(4096);
         notes.push(format!(
-            "no connect took whole seconds, so the listen queue was never full: backlog is the machine's limit, not a measurement; {most} waited at most"
+            "no connect took whole seconds, so the listen queue was never full: backlog is the machine's limit, not a measurement; \
+             {most} waited at most"
         ));
         let from = "no repeated SYNs";
         return vec![
@@ -88,7 +89,7 @@ pub(super) fn start_up(observed: &Observed, notes: &mut Vec<String>) -> Option<P
     let mut times: Vec<u64> = observed.starts.iter().map(|start| start.listening - start.started).collect();
     times.sort_unstable();
     if times.is_empty() {
-        notes.push("no server was started in this run: how long one takes to listen is not known, and taken as nothing".to_owned());
+        notes.push("no server was started in this run: the start time of the process is unknown and set to zero".to_owned());
         return None;
     }
     Some(Parameter {

@@ -243,7 +243,9 @@ fn never_busy(observed: &Observed, lives: &[ProcessLife<'_>], rtt: f64) -> Measu
             parameters: vec![parameter("handshake_cost", text(cost)), parameter("parallel", places.to_string())],
             residuals: (quantile(&residuals, 0.5), quantile(&residuals, 0.9)),
             notes: vec![
-                "the server was never busy for long in this run: its capacity is a guess from the few that met, so fit to a run with a herd".to_owned(),
+                "the server was never busy for long in this run: its capacity is a guess from few overlapping handshakes; calibrate a \
+                 run with a reconnect storm"
+                    .to_owned(),
             ],
         };
     }
@@ -264,7 +266,9 @@ fn never_busy(observed: &Observed, lives: &[ProcessLife<'_>], rtt: f64) -> Measu
         ],
         residuals: (quantile(&residuals, 0.5), quantile(&residuals, 0.9)),
         notes: vec![
-            "the server was never busy in this run: its capacity is not known, and `parallel` a guess; fit to a run with a herd".to_owned(),
+            "the server was never busy in this run: its capacity is unknown and `parallel` is a guess; calibrate a run with a reconnect \
+             storm"
+                .to_owned(),
         ],
     }
 }

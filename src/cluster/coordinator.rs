@@ -42,7 +42,7 @@ pub enum ClusterError {
     #[error("cannot start workers: {0}")]
     Start(#[source] command::Error),
     /// One that ended, or did not understand its job.
-    #[error("{worker} is not ready: {why}")]
+    #[error("{worker} did not get ready: {why}")]
     Unready {
         /// Which, as `worker 2 of 4`.
         worker: String,
@@ -150,7 +150,8 @@ pub(super) async fn all_written(members: &Workers, workers: u32, stopped: &Atomi
     };
     if timeout(BOOKS_WITHIN, written).await.is_err() {
         // Those that have finished are not lost.
-        (0..workers).for_each(|worker| members.lose(worker, format!("no books within {} s of the end", BOOKS_WITHIN.as_secs())));
+        (0..workers)
+            .for_each(|worker| members.lose(worker, format!("it sent no results within {} s after the end", BOOKS_WITHIN.as_secs())));
     }
 }
 
@@ -179,7 +180,7 @@ async fn start_workers(
         Err((worker, why)) => {
             members.shut_down().await;
             let printed = std::fs::read_to_string(&output).unwrap_or_default();
-            let why = if printed.is_empty() { why } else { format!("{why}; it said: {}", printed.trim_end()) };
+            let why = if printed.is_empty() { why } else { format!("{why}; it printed: {}", printed.trim_end()) };
             Err(unready((worker, why), count))
         }
     }
@@ -209,7 +210,7 @@ pub(super) fn add_up(mut sum: Results, members: &Workers, (shard, workers): (Sha
     sum.workers = workers;
     for (worker, why) in lost {
         let clients = shard.part(worker, workers).count(plan.clients());
-        sum.lost.push(format!("{} was lost: {why}; what its {clients} clients did is in no figure", name(worker, workers)));
+        sum.lost.push(format!("{} was lost: {why}; its {clients} clients are missing from all results", name(worker, workers)));
     }
     sum
 }

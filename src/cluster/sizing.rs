@@ -39,7 +39,9 @@ pub struct Room {
 pub enum TooMany {
     /// For the processes.
     #[error(
-        "{clients} clients do not fit, at most {fit} do: each process may open {limit} files (sockets that faults leave open behind dead paths count, too), and more would take over {WORKERS_MAX} workers or {PROCESSES_MAX} server processes; run fewer clients, or raise the limit (`ulimit -n`)"
+        "{clients} clients are too many, at most {fit} are possible: each process may open {limit} files (including sockets that faults \
+         leave open behind dead paths), and more clients would need more than {WORKERS_MAX} workers or {PROCESSES_MAX} server \
+         processes; run fewer clients, or raise the limit (`ulimit -n`)"
     )]
     Files {
         /// Clients.
@@ -51,7 +53,8 @@ pub enum TooMany {
     },
     /// For a process without clients.
     #[error(
-        "no client fits: each process may open {limit} files, and closestorm needs {SPARE_FILES} of them for itself; raise the limit (`ulimit -n`)"
+        "not even one client is possible: each process may open {limit} files, and closestorm needs {SPARE_FILES} of them for itself; \
+         raise the limit (`ulimit -n`)"
     )]
     NoFiles {
         /// Open files of a process.
@@ -59,7 +62,8 @@ pub enum TooMany {
     },
     /// For the memory of the machine.
     #[error(
-        "{clients} clients do not fit, at most {fit} do: even idle they take {} MiB of memory, and {} MiB are free; run fewer clients (`--clients {fit}`), a share of them on each of several machines (`--shard`), or all in virtual time (`closestorm simulate`)",
+        "{clients} clients are too many, at most {fit} are possible: even idle they need {} MiB of memory, and {} MiB are free; run \
+         fewer clients (`--clients {fit}`), distribute them over several machines (`--shard`), or simulate them (`closestorm simulate`)",
         needed >> 20,
         free >> 20
     )]
@@ -110,13 +114,12 @@ impl Division {
     pub fn notices(self, plan: &Plan) -> Vec<String> {
         let mut notices = Vec::new();
         if self.workers > 1 {
-            notices.push(format!("the clients are in {} worker processes", self.workers));
+            notices.push(format!("the clients run in {} worker processes", self.workers));
         }
         if let Target::Embedded(settings) = &plan.target
             && self.processes > 1
         {
-            let shared =
-                if settings.handshake_cost.is_zero() { "" } else { "; each serves its part of the handshakes at its part of the rate" };
+            let shared = if settings.handshake_cost.is_zero() { "" } else { "; each gets an equal part of the handshake capacity" };
             notices.push(format!("each instance of the embedded server is {} processes on one port{shared}", self.processes));
         }
         notices
@@ -231,7 +234,7 @@ mod tests {
         let plan = plan(100_000, "target.embedded.handshake_cost=\"1ms\"");
         let notices = Division { workers: 6, processes: 6 }.notices(&plan);
         assert_eq!(notices.len(), 2);
-        assert!(notices[1].contains("its part of the rate"), "{notices:?}");
+        assert!(notices[1].contains("an equal part of the handshake capacity"), "{notices:?}");
         assert!(Division { workers: 1, processes: 1 }.notices(&plan).is_empty());
     }
 }

@@ -136,7 +136,7 @@ async fn tell_books(results: Results, say: &ipc::Sender<FromWorker>) -> Result<u
 }
 
 fn gone() -> ipc::LinkError {
-    io::Error::other("closestorm is gone").into()
+    io::Error::other("the connection to the coordinator closed").into()
 }
 
 /// Tells the leading process how its clients stand, until the run is over.

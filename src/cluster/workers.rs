@@ -148,7 +148,7 @@ impl Workers {
         let over = |state: &WorkerState| !state.lost.is_empty() || in_set(state).len() == self.members as usize;
         match state.wait_for(over).await {
             Ok(state) => state.first_lost().map_or(Ok(()), Err),
-            Err(_) => Err((0, "nobody listens to the workers".to_owned())),
+            Err(_) => Err((0, "the coordinator no longer reads from the workers".to_owned())),
         }
     }
 
@@ -176,8 +176,8 @@ impl Workers {
         }
     }
 
-    /// Resolves when one has said nothing for so many seconds, which is then lost with all others that have not. To be waited for while the run
-    /// goes on and books are written.
+    /// Resolves when one has said nothing for so many seconds, which is then lost with all others that have not. To be waited for while the
+    /// run goes on and books are written.
     pub(super) async fn fallen_silent(&self, patience: u32) {
         let mut second = interval(Duration::from_secs(1));
         // Seconds that this process saw: one that stood still itself does not blame the workers for it.
@@ -193,7 +193,7 @@ impl Workers {
                 *seconds > patience
             });
             let silent: Vec<_> = silent.collect();
-            silent.iter().for_each(|worker| self.lose(*worker, format!("it said nothing for {patience} s")));
+            silent.iter().for_each(|worker| self.lose(*worker, format!("it sent nothing for {patience} s")));
             if !silent.is_empty() {
                 return;
             }
@@ -243,7 +243,7 @@ impl Workers {
 
     async fn follow(self: Arc<Self>, worker: u32, link: UnixStream) {
         let why = match self.listen(worker, link).await {
-            Ok(()) => "it ended, or its link to this process did".to_owned(),
+            Ok(()) => "the process or its connection to closestorm ended".to_owned(),
             Err(error) => error.to_string(),
         };
         self.ended(worker, why).await;
@@ -280,7 +280,7 @@ impl Workers {
             FromWorker::Writing => {}
             FromWorker::Books { part } => match STANDARD.decode(part) {
                 Ok(part) => lock(&self.books).entry(worker).or_default().extend(part),
-                Err(error) => self.lose(worker, format!("its books cannot be read: {error}")),
+                Err(error) => self.lose(worker, format!("its results cannot be read: {error}")),
             },
             FromWorker::Ready => self.state.send_modify(|state| _ = state.ready.insert(worker)),
             FromWorker::Failed { why } => self.lose(worker, why),
@@ -324,7 +324,7 @@ impl Workers {
             guard.gone().await;
             // After a run nobody is left to be lost.
             (0..guarded.members)
-                .for_each(|worker| guarded.lose(worker, "the process that starts and stops the workers was ended".to_owned()));
+                .for_each(|worker| guarded.lose(worker, "the process that starts and stops the workers was killed".to_owned()));
         });
         while let Ok(exit) = exits.recv().await {
             self.lose(u32::from(exit.slot), format!("process {}: {}", exit.pid, exit.how));

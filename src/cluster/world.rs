@@ -124,7 +124,7 @@ impl PlayedWorker {
                     // Its exit may be known before the end of its link.
                     sleep(Duration::from_millis(self.random.below(400))).await;
                     self.members.lose(self.number, "process 7: killed by SIGKILL".to_owned());
-                    return self.end("it ended, or its link to this process did").await;
+                    return self.end("the process or its connection to closestorm ended").await;
                 }
                 Trouble::None | Trouble::Deaf => {}
             }

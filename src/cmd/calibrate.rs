@@ -14,7 +14,8 @@ use std::fs;
 pub fn main(args: &Calibrate) -> anyhow::Result<u8> {
     if args.run.join(shard::FILE).exists() {
         let dir = args.run.display();
-        let why = "is one shard of a run, and its server worked for all: fit to what `closestorm merge` makes of them";
+        let why = "is one shard of a run, but its server served the clients of all shards: run `closestorm merge` first, and calibrate \
+            the merged run";
         return Err(super::Usage(format!("{dir} {why}")).into());
     }
     let loaded = read::read(&args.run)?;
@@ -35,9 +36,9 @@ pub fn main(args: &Calibrate) -> anyhow::Result<u8> {
 /// Why there is no model, and how to get one.
 fn never_busy(fit: &Fit) -> String {
     format!(
-        "the server was never busy in this run of {} opening handshakes: how many it can complete in a second is not known, and no model was \
-         written; fit to a run in which many clients come back in a single burst, for example with \
-         `--set clients.NAME.reconnect=fixed-3s` and more clients",
+        "the server was never busy in this run ({} opening handshakes), so its capacity is unknown and no model was written; calibrate \
+         a run in which many clients reconnect in a single burst, for example with `--set clients.NAME.reconnect=fixed-3s` and more \
+         clients",
         fit.handshakes
     )
 }

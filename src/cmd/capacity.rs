@@ -52,7 +52,7 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
         Hunt { bench: Bench::new(args, &varied, &lowest, folder.path(), stop.clone()), args, varied: &varied, limits: Vec::new() };
     if let Err(error) = hunt.all(&lowest) {
         if !hunt.bench.steps.is_empty() {
-            return Err(error.context(format!("the search broke off; its steps so far are in {}", folder.path().display())));
+            return Err(error.context(format!("the search stopped early; its steps so far are in {}", folder.path().display())));
         }
         // Nothing was measured; what the target printed is in the message.
         folder.discard();
@@ -99,7 +99,8 @@ fn ends(args: &Args, varied: &[Vary]) -> anyhow::Result<(Plan, Plan)> {
     if lowest.expectations.is_empty() {
         let example = "--set 'expect=[\"opening_handshake p99 < 250ms\", \"clients_lost count == 0\"]'";
         return Err(Usage(format!(
-            "the scenario expects nothing, and capacity is the largest value at which all expectations hold: add `expect`, or give {example}"
+            "the scenario has no expectations, and `capacity` searches the largest value at which all expectations hold: add `expect` \
+             to it, or use {example}"
         ))
         .into());
     }
@@ -150,7 +151,7 @@ impl Hunt<'_> {
                 break;
             }
         }
-        if self.bench.steps.is_empty() { Err(anyhow::anyhow!("stopped before the first run was over")) } else { Ok(()) }
+        if self.bench.steps.is_empty() { Err(anyhow::anyhow!("stopped before the end of the first run")) } else { Ok(()) }
     }
 
     fn one(&mut self, level: Option<f64>, searched: &Vary) -> anyhow::Result<SearchFound> {
@@ -227,18 +228,19 @@ fn verdict(limits: &[LimitRow], stopped: bool) -> Conclusion {
         reasons.push("the search was stopped before its end".to_owned());
     }
     for (which, what) in [
-        (Ended::Generator, "the generator, not the server, was the limit: what was found is a lower bound"),
-        (Ended::Impossible, "beyond the limit a run could not begin: what was found is a lower bound"),
-        (Ended::NoData, "nothing could be told: too few samples at every value"),
-        (Ended::Never, "not even the lowest value holds"),
-        (Ended::Top, "nothing that was tried failed: what was found is a lower bound"),
+        (Ended::Generator, "the load generator reached its limit before the server did: the result is a lower bound"),
+        (Ended::Impossible, "at the next larger value the run could not start: the result is a lower bound"),
+        (Ended::NoData, "no result: too few samples at every value"),
+        (Ended::Never, "the expectations do not hold even at the lowest value"),
+        (Ended::Top, "no tested value failed: the result is a lower bound"),
     ] {
         if ended(&[which]) > 0 {
             reasons.push(what.to_owned());
         }
     }
     if limits.iter().any(|limit| !limit.complete) && !stopped {
-        reasons.push("the runs were used up before both sides of the edge were as close as asked (--steps)".to_owned());
+        reasons
+            .push("the maximum number of runs (--steps) was reached before the limit was as precise as requested (--precision)".to_owned());
     }
     let result = match () {
         () if stopped || ended(&[Ended::Generator, Ended::Impossible, Ended::NoData]) > 0 => "inconclusive",

@@ -21,7 +21,7 @@ use std::path::Path;
 pub fn main(args: &Check) -> anyhow::Result<u8> {
     if args.run.join(shard::FILE).exists() {
         let dir = args.run.display();
-        return Err(super::Usage(format!("{dir} is one shard of a run: `closestorm merge` adds all up and judges the whole")).into());
+        return Err(super::Usage(format!("{dir} is one shard of a run: use `closestorm merge` to combine and judge all shards")).into());
     }
     let loaded = read::read(&args.run)?;
     let plan = stored_plan(&args.run, loaded.summary.schema_version < SCHEMA_VERSION)?;
@@ -45,7 +45,7 @@ pub fn main(args: &Check) -> anyhow::Result<u8> {
 fn stored_plan(run: &Path, recorded: bool) -> anyhow::Result<Plan> {
     let path = run.join("scenario.toml");
     if !path.exists() {
-        return Err(ReadError::Missing { path, why: "without it there are no expectations to judge by" }.into());
+        return Err(ReadError::Missing { path, why: "it has the expectations, so nothing can be judged without it" }.into());
     }
     scenario::load_stored(&path, recorded).map_err(|errors| anyhow!("{} is damaged\n{errors}", path.display()))
 }

@@ -33,8 +33,8 @@ pub(super) fn check_programs(plan: &Plan) -> anyhow::Result<()> {
     match command.run.iter().filter(ours).find(|word| !folder.join(word).exists()) {
         None => Ok(()),
         Some(word) => Err(super::Usage(format!(
-            "there is no {word} here, the server that this scenario starts: `closestorm scenarios --files .` writes it, and \
-             `npm ci --prefix scenarios/node` installs what it needs"
+            "{word} does not exist in this folder, and this scenario starts it as the server: run `closestorm scenarios --files .` to \
+             write it, and `npm ci --prefix scenarios/node` to install its dependencies"
         ))
         .into()),
     }
@@ -52,7 +52,7 @@ pub(super) fn run_and_judge(
     quiet: bool,
     stop: Stop,
 ) -> anyhow::Result<(Results, Verdict)> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")?;
     let places = Places { program: engine::this_program(), output: engine::output_file(folder), warm_up };
     let snapshots = Publisher::default();
     let progress = Progress::follow(plan, quiet, &snapshots);
@@ -83,7 +83,8 @@ pub(super) fn check_remote_limits(plan: &Plan, yes: bool) -> anyhow::Result<()> 
     let peak = engine::arrivals_peak(plan);
     if !yes && (plan.clients() > CLIENTS_ALLOWED || peak > ATTEMPTS_ALLOWED) {
         return Err(super::Usage(format!(
-            "{address} is not on this machine: {} clients and up to {peak} first attempts a second need --yes (without it at most {CLIENTS_ALLOWED} and {ATTEMPTS_ALLOWED})",
+            "{address} is on another machine: add --yes to allow {} clients and up to {peak} first attempts a second (without it, at \
+             most {CLIENTS_ALLOWED} and {ATTEMPTS_ALLOWED})",
             plan.clients()
         ))
         .into());

@@ -18,7 +18,7 @@ const LAYERS: &[(Layer, &str)] = &[
     (Layer::Transport, "the TCP connection"),
     (Layer::Frames, "single frames"),
     (Layer::Closing, "the closing handshake"),
-    (Layer::Process, "processes, fleets and the machines of clients"),
+    (Layer::Process, "server processes, groups of servers, and client machines"),
 ];
 
 /// Lists all kinds, or tells all about one.
@@ -62,7 +62,7 @@ fn list() -> String {
             let _ = writeln!(text, "  {:<23} {:<14} {}", row.kind, sides(row).join(", "), row.summary);
         }
     }
-    text + "\nAll about one: closestorm faults NAME\n"
+    text + "\nDetails of one: closestorm faults NAME\n"
 }
 
 fn describe(row: &'static KindRow) -> String {
@@ -85,12 +85,12 @@ fn describe(row: &'static KindRow) -> String {
 /// What is known of a kind beside its summary and parameters: a word and what it says.
 fn entry(row: &'static KindRow) -> Vec<(&'static str, String)> {
     let time = match row.form {
-        Form::Instant => "acts once at its firing",
-        Form::Holding => "holds until the end of the run, or as long as `for` says",
-        Form::Attempts => "hits the attempts that begin while it is active; `for` says how long that is",
-        Form::Listener => "holds on listening sockets until the end of the run, or as long as `for` says",
-        Form::Process { holds: false } => "acts on server processes at its firing",
-        Form::Process { holds: true } => "acts on server processes, until the end of the run or as long as `for` says",
+        Form::Instant => "acts once, when it fires",
+        Form::Holding => "holds until the end of the run, or for the time `for`",
+        Form::Attempts => "acts on attempts that begin while it is active; `for` sets how long that is",
+        Form::Listener => "holds on listening sockets until the end of the run, or for the time `for`",
+        Form::Process { holds: false } => "acts once on server processes, when it fires",
+        Form::Process { holds: true } => "holds on server processes until the end of the run, or for the time `for`",
     };
     let layer = LAYERS.iter().find(|(layer, _)| *layer == row.layer).map_or("", |(_, title)| title);
     let mut entry = vec![("acts on", layer.to_owned()), ("by", sides(row).join(" or ")), ("time", time.to_owned())];
@@ -129,9 +129,9 @@ fn sides(row: &KindRow) -> Vec<&'static str> {
 
 fn shape(shape: ValueShape) -> String {
     match shape {
-        ValueShape::Duration => "a duration, as \"250ms\"".to_owned(),
-        ValueShape::Bytes { max: u64::MAX } => format!("a size, as \"{}\"", Bytes(4096)),
-        ValueShape::Bytes { max } => format!("a size, as \"{}\", at most {}", Bytes(4096), Bytes(max)),
+        ValueShape::Duration => "a duration, such as \"250ms\"".to_owned(),
+        ValueShape::Bytes { max: u64::MAX } => format!("a size, such as \"{}\"", Bytes(4096)),
+        ValueShape::Bytes { max } => format!("a size, such as \"{}\", at most {}", Bytes(4096), Bytes(max)),
         ValueShape::Whole { min, max } => format!("a whole number from {min} to {max}"),
         ValueShape::Share { min, max } => format!("a share from {} to {}", Ratio(min), Ratio(max)),
         ValueShape::Text { max } => format!("text of at most {max} bytes"),

@@ -104,14 +104,14 @@ fn put(dir: &Path, name: &str, text: &str) -> anyhow::Result<()> {
 fn same_run(plan: &Plan, run: &Loaded) -> Result<(), super::Usage> {
     let summary = &run.summary;
     if summary.simulated {
-        return Err(super::Usage(format!("{} was simulated: --run takes a run on real sockets", run.dir.display())));
+        return Err(super::Usage(format!("{} is a simulated run: --run needs a run on real sockets", run.dir.display())));
     }
     let cohorts = |names: &mut dyn Iterator<Item = (&str, u64)>| names.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>();
     let planned = cohorts(&mut plan.cohorts.iter().map(|cohort| (cohort.name.as_str(), u64::from(cohort.count))));
     let ran = cohorts(&mut summary.cohorts.iter().map(|(name, cohort)| (name.as_str(), cohort.clients.planned)));
     if planned != ran || plan.seed.0 != summary.seed || plan.duration.as_millis() as u64 != summary.duration_ms {
         return Err(super::Usage(format!(
-            "{} is a run of another plan: seed {} and clients {}, the scenario has seed {} and {}",
+            "{} is a run of a different plan: it has seed {} and {} clients, the scenario has seed {} and {} clients",
             run.dir.display(),
             summary.seed,
             ran.join(", "),
@@ -154,7 +154,7 @@ fn measure(plan: &Arc<Plan>, dir: &Path, quiet: bool, stop: &Stop) -> anyhow::Re
     let plan = Arc::new(plan);
     let (results, _) = run_and_judge(&plan, RunPart::whole(division), folder.path(), Duration::ZERO, quiet, stop.clone())?;
     let why = results.lost.first().map_or("stopped", String::as_str);
-    anyhow::ensure!(results.status == Status::Completed, "{why}: there is nothing to compare");
+    anyhow::ensure!(results.status == Status::Completed, "{why}: nothing to compare");
     written(folder, &results, &plan)
 }
 
@@ -165,7 +165,7 @@ fn simulate(plan: &Plan, dir: &Path) -> anyhow::Result<Loaded> {
 }
 
 fn written(folder: Folder, results: &Results, plan: &Plan) -> anyhow::Result<Loaded> {
-    results.check_ledger().context("the books do not balance: this is a bug in closestorm, please report it")?;
+    results.check_ledger().context("the counts are inconsistent: this is a bug in closestorm, please report it")?;
     let verdict = judge(&Evidence::of(results), &plan.expectations);
     let manifest = manifest::of(command_line(), plan);
     folder.write(results, None, &plan.resolved, &verdict, &manifest)?;

@@ -2,7 +2,7 @@
 
 use crate::sut::command::guard;
 
-/// The guard, until closestorm is gone and all that it started has ended.
+/// the guard, until closestorm has ended and all that it started has ended.
 pub fn main() -> u8 {
     guard::main()
 }

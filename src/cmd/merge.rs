@@ -27,7 +27,7 @@ pub fn main(args: &Merge) -> anyhow::Result<u8> {
     if parts.len() > 1 {
         results.meta.notices.extend(missed(&results, &plan));
     }
-    results.meta.notices.push(format!("added up from {} shards, {} processes", parts.len(), results.workers));
+    results.meta.notices.push(format!("merged from {} shards with {} processes", parts.len(), results.workers));
     (manifest.seed, manifest.variables) = (plan.seed.0, manifest::variables(&plan));
     // The whole began when its first part did.
     if let Some(started) = parts.iter().map(|part| &part.header.started).min() {
@@ -45,7 +45,7 @@ fn finish(args: &Merge, folder: Folder, results: &Results, plan: &Plan, manifest
     if !args.output.quiet {
         super::execute::print_result(&summary, args.output.format, &dir)?;
     }
-    results.check_ledger().context("the books do not balance: this is a bug in closestorm, please report it with the shards")?;
+    results.check_ledger().context("the counts are inconsistent: this is a bug in closestorm, please report it with the shards")?;
     Ok(super::allowed(exit_code(&verdict), args.output.allow_inconclusive))
 }
 
@@ -59,11 +59,11 @@ fn told(error: ShardError) -> anyhow::Error {
 
 /// The plan of which these are the parts.
 fn plan(parts: &[ShardPart]) -> anyhow::Result<Plan> {
-    let first = parts.first().ok_or_else(|| super::Usage("name the run folders of the shards".to_owned()))?;
+    let first = parts.first().ok_or_else(|| super::Usage("no shards: name their run folders".to_owned()))?;
     let file = first.dir.join("scenario.toml");
     let stored = read_regular(&file).with_context(|| format!("cannot read {}", file.display()))?;
     if stored != first.header.scenario.as_bytes() {
-        return Err(anyhow!("{} is not what was run; restore it", file.display()));
+        return Err(anyhow!("{} is not the scenario of this run; restore the original file", file.display()));
     }
     let mut plan = scenario::load_stored(&file, false).map_err(|errors| anyhow!("{} is damaged\n{errors}", file.display()))?;
     plan.name.clone_from(&first.header.name);
@@ -74,7 +74,8 @@ fn plan(parts: &[ShardPart]) -> anyhow::Result<Plan> {
     }
     let together = first.header.start_at.is_some() && parts.iter().all(|part| part.header.start_at == first.header.start_at);
     if parts.len() > 1 && !together {
-        plan.notices.push("the shards were not started with one --start-at: their seconds may not be the same".to_owned());
+        plan.notices
+            .push("the shards were not started with the same --start-at: their timelines may be shifted against each other".to_owned());
     }
     Ok(plan)
 }

@@ -27,7 +27,7 @@ pub fn main(args: Catalogue) -> anyhow::Result<u8> {
 fn list() -> String {
     let width = reconnect::presets().map(|preset| preset.id.len()).max().unwrap_or(0);
     let lines = reconnect::presets().map(|preset| format!("{:<width$}  {}\n", preset.id, preset.summary()));
-    lines.collect::<String>() + "\nAll about one: closestorm presets NAME\n"
+    lines.collect::<String>() + "\nDetails of one: closestorm presets NAME\n"
 }
 
 fn as_json(preset: &Preset) -> Value {

@@ -75,7 +75,7 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
     if !args.output.quiet {
         print_result(&summary, args.output.format, &dir)?;
     }
-    results.check_ledger().context("the books do not balance: this is a bug in closestorm, please report it with the run folder")?;
+    results.check_ledger().context("the counts are inconsistent: this is a bug in closestorm, please report it with the run folder")?;
     Ok(signalled.unwrap_or_else(|| super::allowed(exit_code(&verdict), args.output.allow_inconclusive)))
 }
 
@@ -97,7 +97,8 @@ fn unwritten(mut verdict: Verdict, error: &Error) -> Verdict {
 fn part(plan: &Plan, args: &Run) -> anyhow::Result<(Shard, RunStart)> {
     let shard = args.shard.unwrap_or(Shard::WHOLE);
     if args.shard.is_some() && !matches!(plan.target, Target::Url(_)) {
-        let why = "shards of a run share one server: name it in [target.url]; on one machine --workers divides the clients";
+        let why = "all shards of a run connect to the same server: name it in [target.url]; to divide the clients on one machine, use \
+            --workers";
         return Err(super::Usage(why.to_owned()).into());
     }
     let Some(text) = &args.start_at else { return Ok((shard, RunStart::Ready)) };

@@ -47,10 +47,10 @@ fn write(dir: &Path) -> anyhow::Result<String> {
         fs::create_dir_all(folder).and_then(|()| fs::write(&path, text)).with_context(|| format!("cannot write {}", path.display()))?;
         written += 1;
     }
-    let there = if kept > 0 { format!(", {kept} were there already and stay as they are") } else { String::new() };
+    let there = if kept > 0 { format!(", {kept} existing files were kept") } else { String::new() };
     let node = dir.join("node");
     Ok(format!(
-        "{written} files written below {}{there}\nFor the Node.js servers, once: npm ci --prefix {}\n",
+        "{written} files written below {}{there}\nInstall the packages of the Node.js servers once: npm ci --prefix {}\n",
         dir.display(),
         node.display()
     ))
@@ -66,7 +66,7 @@ fn find(name: &str) -> Result<&'static Bundled, Usage> {
 fn list() -> String {
     let width = BUNDLED.iter().map(|one| one.name.len()).max().unwrap_or(0);
     let lines = BUNDLED.iter().map(|one| format!("{:<width$}  {}\n", one.name, one.question()));
-    lines.collect::<String>() + "\nRun one: closestorm run NAME. Make it your own: closestorm scenarios NAME > mine.toml\n"
+    lines.collect::<String>() + "\nRun one: closestorm run NAME. Copy one to change it: closestorm scenarios NAME > mine.toml\n"
 }
 
 fn as_json(scenario: &Bundled) -> Value {

@@ -1,5 +1,5 @@
-//! `closestorm simulate`: a scenario in virtual time, from the plan to the verdict; with several seeds also what varies between them; with varied
-//! parameters a map.
+//! `closestorm simulate`: a scenario in virtual time, from the plan to the verdict; with several seeds also what varies between them; with
+//! varied parameters a map.
 
 pub mod map;
 
@@ -73,7 +73,7 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
             super::print(&report::where_next(&summary, &dir))?;
         }
     }
-    results.check_ledger().context("the books do not balance: this is a bug in closestorm, please report it with the run folder")?;
+    results.check_ledger().context("the counts are inconsistent: this is a bug in closestorm, please report it with the run folder")?;
     Ok(signalled.unwrap_or_else(|| super::allowed(exit_code(&verdict), args.output.allow_inconclusive)))
 }
 
@@ -118,7 +118,7 @@ fn simulate(plan: &Plan, model: &Model, quiet: bool, stop: &Stop) -> Result<Simu
         // Nobody to tell where stderr is closed.
         let _ = writeln!(
             io::stderr(),
-            "simulated {} events ({} entries of the queue) in {:.2} s of processor time, {:.0} MiB at the peak",
+            "simulated {} events ({} queue entries) in {:.2} s of CPU time, {:.0} MiB peak memory",
             simulated.events,
             simulated.entries,
             used.cpu_s,

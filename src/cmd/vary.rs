@@ -12,13 +12,13 @@ use crate::scenario::Overrides;
 pub(super) fn varied(texts: &[String], changes: &Changes) -> Result<Vec<Vary>, Usage> {
     let varied: Vec<Vary> = texts.iter().map(|text| Vary::parse(text)).collect::<Result<_, _>>().map_err(Usage)?;
     if varied.len() > 2 {
-        return Err(Usage("`--vary` may be given once or twice: what depends on three parameters cannot be drawn".to_owned()));
+        return Err(Usage("`--vary` can be given once or twice: at most two parameters can be varied".to_owned()));
     }
     if varied.len() == 2 && varied[0].key == varied[1].key {
         return Err(Usage(format!("`--vary {}` is given twice", varied[0].key)));
     }
     if changes.clients.is_some() && varied.iter().any(|vary| vary.key == vary::CLIENTS) {
-        return Err(Usage("`--clients` sets what `--vary clients` is to find: leave one out".to_owned()));
+        return Err(Usage("`--clients` and `--vary clients` conflict: leave one out".to_owned()));
     }
     Ok(varied)
 }

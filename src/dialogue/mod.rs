@@ -1,9 +1,9 @@
 //! What is said on an open connection, by both roles: pure state machines without sockets, tasks or clocks.
 //!
-//! A client of `load` and a connection of `server` each own one machine, [`ClientDialogue`] and [`ServerDialogue`]. They tell it what happened
-//! (it has opened, a message came, one is due, the time it asked for has come) with offsets from the start of the run, and do what it answers:
-//! send these bytes, wake me then, this message answers that one, the client is ready now. The simulator has no bytes; it asks the same
-//! [`Traffic`] how often and how much is said, and the same [`ReadyTracker`] when a client is ready.
+//! A client of `load` and a connection of `server` each own one machine, [`ClientDialogue`] and [`ServerDialogue`]. They tell it what
+//! happened (it has opened, a message came, one is due, the time it asked for has come) with offsets from the start of the run, and do what
+//! it answers: send these bytes, wake me then, this message answers that one, the client is ready now. The simulator has no bytes; it asks
+//! the same [`Traffic`] how often and how much is said, and the same [`ReadyTracker`] when a client is ready.
 //!
 //! # Adding a dialogue
 //!
@@ -18,9 +18,9 @@
 //! 4. `dialogue/server.rs`, if the embedded server takes part: what the client asks of it (a request header), and what it then does.
 //! 5. `scenario/keys.rs` and `scenario/cohort.rs`: the keys, and how they become the variant.
 //!
-//! A machine never waits and draws no random numbers. What it wants to say by itself, it gives out by `send_next`, as often as it is asked; what
-//! comes by a schedule, by `on_due`: that is never sent late, so what cannot be sent is counted as not started. A new way to be ready is a
-//! variant of [`Readiness`], and its keys stand in `scenario/readiness.rs`.
+//! A machine never waits and draws no random numbers. What it wants to say by itself, it gives out by `send_next`, as often as it is asked;
+//! what comes by a schedule, by `on_due`: that is never sent late, so what cannot be sent is counted as not started. A new way to be ready
+//! is a variant of [`Readiness`], and its keys stand in `scenario/readiness.rs`.
 
 mod client;
 mod echo;
@@ -121,7 +121,7 @@ pub struct DialogueSettings<'a> {
     pub traffic: Traffic,
     /// When they are ready.
     pub ready: &'a Readiness,
-    /// What the server is asked to say first; `None` where it is not ours, or nobody waits for it.
+    /// What the server is asked to say first; `None` where it is not embedded, or nobody waits for it.
     pub greeting: Option<&'a str>,
 }
 

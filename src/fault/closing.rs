@@ -65,7 +65,7 @@ pub(super) const ROWS: &[KindRow] = &[
             name: "delay",
             shape: ValueShape::Duration,
             default: Some("2s"),
-            doc: "From the peer's Close frame to the answer.",
+            doc: "Delay from the peer's Close frame to the answer.",
         }],
         summary: "answers the peer's Close frame late",
         expect: "peer: its own code after the delay, or 1006 if its close deadline is shorter",
@@ -87,7 +87,7 @@ pub(super) const ROWS: &[KindRow] = &[
             name: "then",
             shape: ValueShape::Choice(&["hold", "fin", "rst"]),
             default: Some("hold"),
-            doc: "What happens instead of the answer: TCP stays open, or ends.",
+            doc: "What happens instead of the answer: TCP stays open (hold), or ends.",
         }],
         summary: "never answers the peer's Close frame",
         expect: "peer: 1006 by its close deadline, or at once by FIN or RST",
@@ -107,19 +107,19 @@ pub(super) const ROWS: &[KindRow] = &[
                 name: "hold",
                 shape: ValueShape::Duration,
                 default: Some("5s"),
-                doc: "From the end of the closing handshake to the FIN.",
+                doc: "Delay from the end of the closing handshake to the FIN.",
             },
             Param {
                 name: "code",
                 shape: ValueShape::Whole { min: 0, max: 65535 },
                 default: None,
-                doc: "Starts the closing handshake with this code; without it the fault waits for one.",
+                doc: "Start the closing handshake with this code; without it, the fault waits for a closing handshake.",
             },
         ],
         summary: "completes the closing handshake and keeps TCP open",
-        expect: "peer: the code is known, its wait for the FIN ends by its own deadline",
+        expect: "peer: that code; its wait for the FIN ends by its own deadline",
         told: expected_codes::anything,
-        source: "RFC 6455 §7.1.1: the server closes TCP first; measured: some clients wait for ever",
+        source: "RFC 6455 §7.1.1: the server closes TCP first; measured: some clients wait forever",
         effect: |values| Effect::Connection {
             gate: ConnectionEffects { hold_tcp: values.duration("hold").unwrap_or_default(), ..ConnectionEffects::default() },
             steps: values.short("code").map(|code| InjectionStep::Close { code: Some(code), reason: String::new() }).into_iter().collect(),
@@ -147,7 +147,7 @@ pub(super) const ROWS: &[KindRow] = &[
         "close_reason_long",
         expected_codes::violation,
         &[Param { name: "size", shape: SMALL, default: Some("124B"), doc: "Length of the reason; the limit is 123." }],
-        "sends a Close frame that is longer than a control frame may be",
+        "sends a Close frame that is longer than allowed for a control frame",
         "peer: answers 1002 and reports 1006",
         "RFC 6455 §5.5; measured",
         |values| {
@@ -186,7 +186,7 @@ pub(super) const ROWS: &[KindRow] = &[
         "close_then_data",
         expected_codes::normal,
         &[],
-        "sends a text message behind its Close frame",
+        "sends a text message after its Close frame",
         "peer: 1000, the message is ignored",
         "RFC 6455 §5.5.1; measured",
         |_| frames(vec![Frame::close(Some(1000), b""), Frame::new(TEXT, "late")]),
@@ -228,8 +228,8 @@ pub(super) const ROWS: &[KindRow] = &[
             Param { name: "queued", shape: HELD, default: Some("1MiB"), doc: "Length of the binary message before the Close frame." },
             CODE,
         ],
-        summary: "queues a binary message and a Close frame right behind it",
-        expect: "peer: the message and then that code; a peer that does not read the message learns neither",
+        summary: "queues a binary message and a Close frame right after it",
+        expect: "peer: the message and then that code; a peer that does not read the message gets neither",
         told: expected_codes::code_and_end,
         source: "RFC 6455 §5.5.1, §7.1.1",
         effect: |values| {
@@ -247,7 +247,7 @@ pub(super) const ROWS: &[KindRow] = &[
                 name: "skew",
                 shape: ValueShape::Duration,
                 default: Some("0ms"),
-                doc: "The server's Close frame is so much later than the client's; it does not answer that one before.",
+                doc: "How much later than the client the server sends its Close frame; it does not answer the client's Close frame before.",
             },
             Param {
                 name: "code_c",
@@ -283,7 +283,7 @@ const BINARY: u8 = 0x2;
 const CODE: Param =
     Param { name: "code", shape: ValueShape::Whole { min: 0, max: 65535 }, default: Some("1001"), doc: "Status code, allowed or not." };
 const DELAY: Param =
-    Param { name: "delay", shape: ValueShape::Duration, default: Some("0s"), doc: "From the Close frame to the end of TCP." };
+    Param { name: "delay", shape: ValueShape::Duration, default: Some("0s"), doc: "Delay from the Close frame to the end of TCP." };
 
 fn frames(frames: Vec<Frame>) -> Effect {
     Effect::Connection { gate: ConnectionEffects::default(), steps: vec![InjectionStep::Frames(frames)] }

@@ -100,7 +100,7 @@ impl Effect {
         matches!(self, Effect::Listener { on, .. } if on.needs_process())
     }
 
-    /// Whether it asks a process to stop by itself, which a program that is not ours does as it likes.
+    /// Whether it asks a process to stop by itself, which a program that is not embedded does as it likes.
     pub fn asks_to_stop(&self) -> bool {
         matches!(self, Effect::Process(on) if on.asks_to_stop())
     }

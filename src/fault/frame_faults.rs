@@ -36,12 +36,8 @@ fn meddle(values: &Values, how: Meddling) -> Effect {
     }
 }
 
-const PROBABILITY: Param = Param {
-    name: "probability",
-    shape: ValueShape::Share { min: 0.0, max: 1.0 },
-    default: Some("10%"),
-    doc: "Chance of each frame, drawn for each.",
-};
+const PROBABILITY: Param =
+    Param { name: "probability", shape: ValueShape::Share { min: 0.0, max: 1.0 }, default: Some("10%"), doc: "Probability per frame." };
 const OPCODE: Param = Param {
     name: "opcode",
     shape: ValueShape::Choice(&["data", "text", "binary", "ping", "pong", "all"]),
@@ -89,7 +85,7 @@ pub(super) const ROWS: &[KindRow] = &[
     row(
         "frame_drop",
         &[PROBABILITY, OPCODE, DIR],
-        "loses whole frames; the others pass",
+        "drops whole frames; the others pass",
         "peer: a message is missing; a lost part of a fragmented message is answered with 1002, a lost pong by a pong deadline",
         "RFC 6455 has no acknowledgement: what a proxy or a full queue drops is gone",
         |values| meddle(values, Meddling::Drop),
@@ -97,7 +93,7 @@ pub(super) const ROWS: &[KindRow] = &[
     row(
         "frame_duplicate",
         &[PROBABILITY, OPCODE, DIR],
-        "delivers whole frames twice, one right behind the other",
+        "delivers whole frames twice, one right after the other",
         "peer: the message comes twice; a doubled part of a fragmented message may be answered with 1002",
         "RFC 6455 numbers no messages: a retry above it is delivered twice",
         |values| meddle(values, Meddling::Duplicate),
@@ -106,19 +102,25 @@ pub(super) const ROWS: &[KindRow] = &[
         "frame_reorder",
         &[
             PROBABILITY,
-            Param { name: "by", shape: ValueShape::Whole { min: 1, max: 1000 }, default: Some("1"), doc: "Frames that overtake it." },
+            Param {
+                name: "by",
+                shape: ValueShape::Whole { min: 1, max: 1000 },
+                default: Some("1"),
+                doc: "Number of later frames that \
+                overtake it.",
+            },
             Param {
                 name: "within",
                 shape: ValueShape::Duration,
                 default: Some("1s"),
-                doc: "Longest wait for them; then it goes on, overtaken or not.",
+                doc: "Maximum wait for those frames; after that the frame is sent in any case.",
             },
             OPCODE,
             DIR,
         ],
-        "lets later frames overtake some",
+        "reorders frames: later ones overtake the chosen ones",
         "peer: messages in another order; parts of fragmented messages in the wrong order are answered with 1002",
-        "RFC 6455 §5.4 keeps the order of parts; the order of messages is TCP's, until something queues them anew",
+        "RFC 6455 §5.4 keeps the order of parts; the order of messages is TCP's, until something above TCP queues them again",
         |values| {
             let by = values.whole("by").and_then(|by| u32::try_from(by).ok()).unwrap_or(1);
             meddle(values, Meddling::Reorder { by, within: values.duration("within").unwrap_or(Duration::from_secs(1)) })
@@ -128,7 +130,7 @@ pub(super) const ROWS: &[KindRow] = &[
         "frame_delay",
         &[
             PROBABILITY,
-            Param { name: "delay", shape: ValueShape::Duration, default: Some("500ms"), doc: "Of the frames that are chosen." },
+            Param { name: "delay", shape: ValueShape::Duration, default: Some("500ms"), doc: "Delay of the chosen frames." },
             OPCODE,
             DIR,
         ],
@@ -147,13 +149,14 @@ pub(super) const ROWS: &[KindRow] = &[
                     name: "bits",
                     shape: ValueShape::Whole { min: 1, max: 1000 },
                     default: Some("1"),
-                    doc: "Bits that are flipped in each chosen frame, drawn for each; a frame without payload has none.",
+                    doc: "Number of random bits to flip in the payload of each chosen frame; frames without payload stay as they are.",
                 },
                 OPCODE,
                 DIR,
             ],
             "flips bits in the payload of whole frames of up to 1 MiB; header and masking key stay as they were",
-            "peer: 1007 in answer to text that is no UTF-8 any more, 1002 or 1007 to what cannot be inflated; else a wrong payload that nobody notices",
+            "peer: 1007 in answer to text that is no UTF-8 any more, 1002 or 1007 to what cannot be inflated; else a wrong payload that \
+             is not detected",
             "RFC 6455 has no checksum: what a proxy or its memory damages inside a frame arrives; §8.1 for text",
             |values| {
                 let bits = values.whole("bits").and_then(|bits| u32::try_from(bits).ok()).unwrap_or(1);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const BOTH: &[Side] = &[Side::Client, Side::Server];
 const END: Param =
-    Param { name: "end", shape: ValueShape::Choice(&["fin", "rst", "close"]), default: Some("fin"), doc: "How the connection ends then." };
+    Param { name: "end", shape: ValueShape::Choice(&["fin", "rst", "close"]), default: Some("fin"), doc: "How the connection ends." };
 const CODE: Param = Param {
     name: "code",
     shape: ValueShape::Whole { min: 0, max: 65535 },
@@ -91,7 +91,13 @@ pub(super) const ROWS: &[KindRow] = &[
         "limit_bytes",
         expected_codes::limit,
         &[
-            Param { name: "bytes", shape: COUNTED, default: Some("64KiB"), doc: "Both directions together, from the injection on." },
+            Param {
+                name: "bytes",
+                shape: COUNTED,
+                default: Some("64KiB"),
+                doc: "Bytes in both directions together, counted from the \
+                injection.",
+            },
             END,
             CODE,
         ],
@@ -108,7 +114,7 @@ pub(super) const ROWS: &[KindRow] = &[
                 name: "frames",
                 shape: ValueShape::Whole { min: 1, max: u64::MAX },
                 default: Some("100"),
-                doc: "Both directions together, from the injection on, pings and pongs included.",
+                doc: "Frames in both directions together, counted from the injection, including pings and pongs.",
             },
             END,
             CODE,
@@ -121,8 +127,8 @@ pub(super) const ROWS: &[KindRow] = &[
     row(
         "limit_time",
         expected_codes::limit,
-        &[Param { name: "time", shape: ValueShape::Duration, default: Some("5s"), doc: "From the injection." }, END, CODE],
-        "ends the connection after a time, whatever it does",
+        &[Param { name: "time", shape: ValueShape::Duration, default: Some("5s"), doc: "Time after the injection." }, END, CODE],
+        "ends the connection after a fixed time",
         "peer: 1006, or the code",
         "RFC 6455 §7.1.5",
         |values| enough(EffectLimit { time: values.duration("time"), how: how(values), ..EffectLimit::default() }),
@@ -136,16 +142,16 @@ pub(super) const ROWS: &[KindRow] = &[
                 name: "count_pings",
                 shape: ValueShape::Choice(&["yes", "no"]),
                 default: Some("yes"),
-                doc: "Whether pings, pongs and whatever else is not a message count.",
+                doc: "Whether pings, pongs and other control frames count as activity.",
             },
             Param {
                 name: "end",
                 shape: ValueShape::Choice(&["fin", "rst", "silent"]),
                 default: Some("fin"),
-                doc: "How the connection ends then; silent: both directions are a dead path from there on.",
+                doc: "How the connection ends; silent: from then on, bytes in both directions are discarded.",
             },
         ],
-        "ends a connection that is idle, as load balancers do",
+        "ends idle connections, as load balancers do",
         "peer: 1006; a ping more often than the timeout prevents it",
         "vendors' documents: 55 s to 10 min",
         |values| {
@@ -157,17 +163,23 @@ pub(super) const ROWS: &[KindRow] = &[
         "max_lifetime",
         expected_codes::limit,
         &[
-            Param { name: "life", shape: ValueShape::Duration, default: Some("30s"), doc: "From the opening of the connection." },
+            Param {
+                name: "life",
+                shape: ValueShape::Duration,
+                default: Some("30s"),
+                doc: "Maximum age, from the opening of the \
+                connection.",
+            },
             Param {
                 name: "jitter",
                 shape: ValueShape::Duration,
                 default: Some("0s"),
-                doc: "Each connection lives up to this much longer, uniform.",
+                doc: "Random extra lifetime per connection, uniform from 0 to this.",
             },
             END,
             CODE,
         ],
-        "ends a connection at its greatest age, however busy it is",
+        "ends a connection at a maximum age, even if it is busy",
         "peer: 1006, or the code; all at once for those that opened together, unless there is jitter",
         "vendors' documents: 30 s to 4 h; uWebSockets maxLifetime",
         |values| {
@@ -179,17 +191,23 @@ pub(super) const ROWS: &[KindRow] = &[
         "drain",
         expected_codes::limit,
         &[
-            Param { name: "grace", shape: ValueShape::Duration, default: Some("5s"), doc: "From the injection to the first cut." },
+            Param {
+                name: "grace",
+                shape: ValueShape::Duration,
+                default: Some("5s"),
+                doc: "Time from the injection until the first \
+                connection is ended.",
+            },
             Param {
                 name: "spread",
                 shape: ValueShape::Duration,
                 default: Some("0s"),
-                doc: "Time over which the cuts are spread, uniform.",
+                doc: "Time over which the ends are spread, uniform.",
             },
             END,
             CODE,
         ],
-        "lets connections live for a grace and then cuts them, as a load balancer that takes a node out",
+        "ends connections after a grace period, as a load balancer that drains a node",
         "peer: 1006 in a wave, or the code",
         "vendors' documents: deregistration delay, drain time",
         |values| {
@@ -205,13 +223,13 @@ pub(super) const ROWS: &[KindRow] = &[
                 name: "preset",
                 shape: ValueShape::Choice(&NAMES),
                 default: Some("aws-alb"),
-                doc: "Whose idle timeout and longest life.",
+                doc: "Load balancer whose idle timeout and maximum connection age are used.",
             },
             Param {
                 name: "time_scale",
                 shape: ValueShape::Whole { min: 1, max: 100_000 },
                 default: Some("1"),
-                doc: "Times are divided by this, so that hours pass in seconds.",
+                doc: "Times are divided by this number, so that hours become seconds.",
             },
             Param {
                 name: "end",
@@ -220,8 +238,8 @@ pub(super) const ROWS: &[KindRow] = &[
                 doc: "How the connection ends.",
             },
         ],
-        "ends connections by the idle timeout and longest life of a well-known load balancer",
-        "peer: 1006; which of both limits struck shows in the time",
+        "ends connections with the idle timeout and the maximum age of a well-known load balancer",
+        "peer: 1006; the time shows which of the two limits applied",
         "vendors' documents: nginx 60 s, AWS ALB 60 s, NLB 350 s, API Gateway 10 min and 2 h, Google 30 s in all, Front Door 5 min and 4 h",
         balancer,
     ),

@@ -12,13 +12,13 @@ const INSTANCE: Param = Param {
     name: "instance",
     shape: ValueShape::Whole { min: 0, max: 999 },
     default: None,
-    doc: "Only this instance, from 0; without it all.",
+    doc: "Only this instance, counted from 0; default: all instances.",
 };
 const DOWN: Param = Param {
     name: "down",
     shape: ValueShape::Duration,
     default: Some("2s"),
-    doc: "From the end of the process to the new one being started.",
+    doc: "Time from the end of the process to the start of the new one.",
 };
 const CODE: Param = Param {
     name: "code",
@@ -82,7 +82,7 @@ pub(super) const ROWS: &[KindRow] = &[
         sides: SERVER,
         form: Form::Process { holds: false },
         params: &[
-            Param { name: "interval", shape: ValueShape::Duration, default: Some("5s"), doc: "Between the starts of two restarts." },
+            Param { name: "interval", shape: ValueShape::Duration, default: Some("5s"), doc: "Time between the starts of two restarts." },
             Param {
                 name: "mode",
                 shape: ValueShape::Choice(&["graceful", "crash"]),
@@ -128,10 +128,10 @@ pub(super) const ROWS: &[KindRow] = &[
             name: "end",
             shape: ValueShape::Choice(&["fin", "rst", "silent"]),
             default: Some("fin"),
-            doc: "What the wire tells: the kernel's FIN, its RST, or nothing, as when the power fails.",
+            doc: "How TCP ends: FIN, RST, or silent, as in a power failure.",
         }],
-        summary: "ends the client without a Close frame; it comes back by its policy",
-        expect: "server: 1006 by FIN or RST; silent: nothing until its pong or idle deadline, half-open for ever without one",
+        summary: "ends the client without a Close frame; it reconnects by its strategy",
+        expect: "server: 1006 by FIN or RST; silent: nothing until its pong or idle deadline, half-open forever without one",
         told: expected_codes::abnormal,
         source: "RFC 6455 §7.1.5; RFC 9293 §3.5.1 (half-open connections)",
         effect: |values| Effect::Connection {
@@ -148,9 +148,10 @@ pub(super) const ROWS: &[KindRow] = &[
             name: "on_wake",
             shape: ValueShape::Choice(&["close", "resume"]),
             default: Some("close"),
-            doc: "The path has lost its state and answers RST; or what the peer sent meanwhile is read and the connection goes on.",
+            doc: "rst: the path has lost its state and answers RST; resume: the client reads what the peer sent meanwhile, and the \
+                connection goes on.",
         }],
-        summary: "suspends the client's machine: it neither reads nor writes, and its timers stand still",
+        summary: "suspends the client's machine: it neither reads nor writes, and its timers stop",
         expect: "server: nothing until its pong or idle deadline; client: 1006 at wake, or what the server did meanwhile",
         told: expected_codes::slept,
         source: "clock_gettime(2): CLOCK_MONOTONIC stands still in suspend",
@@ -171,9 +172,10 @@ pub(super) const ROWS: &[KindRow] = &[
             name: "gap",
             shape: ValueShape::Duration,
             default: Some("500ms"),
-            doc: "From the old path's silence to the new attempt.",
+            doc: "Time from the silence of the old path to the new attempt.",
         }],
-        summary: "moves the client to another network: the old path goes silent, a new connection is opened whatever the policy says",
+        summary: "moves the client to another network: the old path goes silent, and the client opens a new connection regardless of \
+            its strategy",
         expect: "server: two connections of one client, the old one half-open until its pong or idle deadline",
         told: expected_codes::abnormal,
         source: "RFC 9293 §3.5.1; a TCP connection is bound to its addresses (RFC 9293 §3.1)",
@@ -192,13 +194,13 @@ pub(super) const ROWS: &[KindRow] = &[
                 name: "accept_delay",
                 shape: ValueShape::Duration,
                 default: Some("1s"),
-                doc: "From the request to any answer, for each attempt.",
+                doc: "Delay of each answer, rejections included.",
             },
             Param {
                 name: "shed",
                 shape: ValueShape::Share { min: 0.0, max: 1.0 },
                 default: Some("50%"),
-                doc: "Share of the attempts that is turned away, drawn for each.",
+                doc: "Share of the attempts to reject, decided at random for each.",
             },
             Param {
                 name: "with",
@@ -207,7 +209,7 @@ pub(super) const ROWS: &[KindRow] = &[
                 doc: "HTTP status 503 in answer to the handshake, or 101 and status code 1013.",
             },
         ],
-        summary: "answers opening handshakes late and turns a share of them away",
+        summary: "answers opening handshakes late and rejects a share of them",
         expect: "client: rejected with 503, or opened and closed with 1013 at once; the others open late",
         told: expected_codes::shed,
         source: "RFC 9110 §15.6.4 (503); IANA registry (1013, try again later)",
@@ -227,7 +229,7 @@ pub(super) const ROWS: &[KindRow] = &[
                 name: "probability",
                 shape: ValueShape::Share { min: 0.0, max: 1.0 },
                 default: Some("1%"),
-                doc: "Chance of each message that its handler fails.",
+                doc: "Probability that the handler of a message fails.",
             },
             Param {
                 name: "end",
@@ -236,8 +238,8 @@ pub(super) const ROWS: &[KindRow] = &[
                 doc: "Close with 1011, or FIN without a Close frame.",
             },
         ],
-        summary: "fails over a share of the messages and ends their connections",
-        expect: "client: 1011, or 1006 where the connection is dropped; the message is not answered",
+        summary: "fails on a share of the messages and ends their connections",
+        expect: "client: 1011, or 1006 if the connection is dropped; the message is not answered",
         told: expected_codes::failed,
         source: "RFC 6455 §7.4.1 (1011, unexpected condition)",
         effect: |values| {

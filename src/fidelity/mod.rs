@@ -1,8 +1,8 @@
 //! A run on real sockets and the same run simulated, laid over one another: how far apart are they, for each cohort.
 //!
 //! [`compare`] takes two run folders of one scenario and one seed. It measures distances of distributions (Kolmogorov and Smirnov) and
-//! errors of quantiles and counts, holds them against [`FidelityLimits`], and puts the worst cohort first; nothing is averaged over cohorts.
-//! Running and simulating is the command's business, and the chart is `plot::fidelity`'s.
+//! errors of quantiles and counts, holds them against [`FidelityLimits`], and puts the worst cohort first; nothing is averaged over
+//! cohorts. Running and simulating is the command's business, and the chart is `plot::fidelity`'s.
 
 mod distance;
 pub mod text;
@@ -138,7 +138,7 @@ pub fn compare(plan: &Plan, real: &Loaded, simulated: &Loaded, limits: FidelityL
     let generator = &real.summary.generator;
     if generator.saturated {
         reasons.push(format!(
-            "the generator was saturated: in one second {:.1} % of the due connects and sends began late",
+            "the load generator was saturated: in one second, {:.1} % of the due connection attempts and messages started late",
             generator.late_share_max * 100.0
         ));
     }
@@ -153,7 +153,8 @@ pub fn compare(plan: &Plan, real: &Loaded, simulated: &Loaded, limits: FidelityL
         && (real - simulated).abs() > START_UP_MS
     {
         reasons.push(format!(
-            "the server listened {real:.0} ms after its start, {simulated:.0} ms in the model: this machine was busier in one of the runs"
+            "the server listened {real:.0} ms after its start on real sockets, {simulated:.0} ms in the model: the machine was busier \
+             in one of the two runs"
         ));
     }
     // Without it in the model there is nothing to compare.
@@ -163,7 +164,8 @@ pub fn compare(plan: &Plan, real: &Loaded, simulated: &Loaded, limits: FidelityL
         && real > simulated * LAG_FACTOR + LAG_MS
     {
         reasons.push(format!(
-            "attempts took the clients' machine {real:.1} ms, {simulated:.1} ms in the model: it was busier than in the run of the fit"
+            "attempts needed {real:.1} ms of machine time on real sockets, {simulated:.1} ms in the model: the machine was busier than \
+             in the run that the model was fitted to"
         ));
     }
     let inconclusive = !reasons.is_empty();
@@ -235,7 +237,7 @@ impl Compared {
             match (quantile.error_percent, quantile.time_us) {
                 (Some(error), _) => measured.push((error.abs(), limits.quantile_percent, format!("{name} {error:+.1} %"))),
                 (None, BothWorlds { real: None, simulated: None }) => {}
-                (None, _) => measured.push((f64::INFINITY, 1.0, format!("{name} reached in one world only"))),
+                (None, _) => measured.push((f64::INFINITY, 1.0, format!("{name} reached only on one side (real or simulated)"))),
             }
         }
         self.worst = measured.iter().map(|(value, limit, _)| value / limit).fold(0.0, f64::max);

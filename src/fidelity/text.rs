@@ -8,11 +8,11 @@ pub fn text(comparison: &Comparison) -> String {
     let mut out = format!("{} · {} · seed {} · real against simulated\n", comparison.scenario, comparison.target, comparison.seed);
     let start_up = &comparison.start_up_ms;
     if let (Some(real), Some(simulated)) = (start_up.real, start_up.simulated) {
-        let _ = writeln!(out, "server       listened {real:.0} ms after its start, {simulated:.0} ms in the model");
+        let _ = writeln!(out, "server       listens {real:.0} ms after its start on real sockets, {simulated:.0} ms in the model");
     }
     let lag = &comparison.client_lag_ms;
     if let (Some(real), Some(simulated)) = (lag.real, lag.simulated) {
-        let _ = writeln!(out, "clients      an attempt after a wait took their machine {real:.1} ms, {simulated:.1} ms in the model");
+        let _ = writeln!(out, "clients      an attempt after a wait needs {real:.1} ms of machine time, {simulated:.1} ms in the model");
     }
     out += "\n                                KS  shift ms   KS shifted   p50       p90       p99       attempts    over time\n";
     comparison.cohorts.iter().for_each(|cohort| out += &line(cohort));
@@ -23,7 +23,8 @@ pub fn text(comparison: &Comparison) -> String {
     let limits = comparison.limits;
     let _ = writeln!(
         out,
-        "\nlimits       quantiles within {} %, attempts within {} %, KS distance at most {} (without jitter after a shift of at most {} ms)",
+        "\nlimits       quantiles within {} %, attempts within {} %, KS distance at most {} (for strategies without jitter, after a \
+         shift of at most {} ms)",
         limits.quantile_percent, limits.attempts_percent, limits.ks, limits.shift_ms
     );
     let reasons = if comparison.reasons.is_empty() { String::new() } else { format!(": {}", comparison.reasons.join("; ")) };

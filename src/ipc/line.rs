@@ -36,7 +36,7 @@ pub enum LinkError {
     #[error("a line is longer than {LINE_MAX} bytes; it begins with {0}")]
     TooLong(String),
     /// Another program, or another version of this one.
-    #[error("the other side speaks {theirs}, and this one speaks {ours}; both have to be the same closestorm")]
+    #[error("the other side uses protocol {theirs}, and this side uses {ours}; both must be the same version of closestorm")]
     Version {
         /// Name and version.
         theirs: String,
@@ -50,7 +50,7 @@ pub enum LinkError {
     #[error("a second hello: {0}")]
     SecondHello(String),
     /// It ended before its first line did.
-    #[error("the other side ended before it said which protocol it speaks")]
+    #[error("the other side closed before it sent its protocol version")]
     Silent,
     /// No JSON, or no message of this protocol.
     #[error("not a message of {protocol}: {why}; the line is {line}")]
@@ -63,13 +63,13 @@ pub enum LinkError {
         line: String,
     },
     /// A message of the protocol that has no place here.
-    #[error("a message that does not belong here: {0}")]
+    #[error("unexpected message: {0}")]
     OutOfPlace(String),
     /// A message came without the end of the link that belongs to it, or the ends without their message.
-    #[error("files and messages do not belong together")]
+    #[error("the number of files does not match the message")]
     Files,
     /// Standard input is something else than a link.
-    #[error("this command is started by closestorm itself: its standard input is no link ({0})")]
+    #[error("this internal command is started by closestorm itself: its standard input is not a connection to closestorm ({0})")]
     NoLink(#[source] io::Error),
     /// The kernel.
     #[error(transparent)]
@@ -245,9 +245,9 @@ mod tests {
         let table = [
             (
                 "{\"closestorm\":\"test\",\"version\":3}\n",
-                "the other side speaks test 3, and this one speaks test 2; both have to be the same closestorm",
+                "the other side uses protocol test 3, and this side uses test 2; both must be the same version of closestorm",
             ),
-            ("{\"closestorm\":\"te\\u001b[31mst\",\"version\":2}\n", "the other side speaks te\\x1b[31mst 2, and"),
+            ("{\"closestorm\":\"te\\u001b[31mst\",\"version\":2}\n", "the other side uses protocol te\\x1b[31mst 2, and"),
             ("1\n", "the first line names no protocol: \"1\""),
             ("\n", "the first line names no protocol: \"\""),
             ("GET / HTTP/1.1\r\n", "the first line names no protocol: \"GET / HTTP/1.1\\r\""),

@@ -223,7 +223,7 @@ fn tls_reason(error: &io::Error, place: &Endpoint) -> String {
     let asked = place.asked.was();
     let words = tls_words::of(error, asked).unwrap_or_else(|| match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe if asked => {
-            "the server asked for a client certificate and closed the connection".to_owned()
+            "the server requires a client certificate and closed the connection".to_owned()
         }
         io::ErrorKind::UnexpectedEof => "the server closed the connection during the handshake".to_owned(),
         _ => error.get_ref().map_or_else(|| error.kind().to_string(), ToString::to_string),
@@ -232,7 +232,7 @@ fn tls_reason(error: &io::Error, place: &Endpoint) -> String {
 }
 
 /// What to do about a server that wants a certificate.
-const NO_CERTIFICATE: &str = "; closestorm has none to show: let the server do without for this run";
+const NO_CERTIFICATE: &str = "; closestorm does not support client certificates: turn the requirement off for this run";
 
 /// What to do about it.
 fn tls_remedy(error: &io::Error, place: &Endpoint) -> &'static str {
@@ -241,7 +241,7 @@ fn tls_remedy(error: &io::Error, place: &Endpoint) -> &'static str {
             "; trust it with `ca = \"FILE.pem\"`, or any certificate with `insecure = true`, in the target's table"
         }
         () if tls_words::wants_certificate(error, place.asked.was()) => NO_CERTIFICATE,
-        () => "; check whether it speaks TLS: without, the address begins with ws://",
+        () => "; check whether it uses TLS: without TLS the address begins with ws://",
     }
 }
 
@@ -262,9 +262,12 @@ pub(crate) async fn probe(place: &Endpoint, cohort: &Cohort, within: Duration) -
         let _ = tokio::time::timeout(Duration::from_secs(1), closed).await;
         Ok(())
     };
-    timeout_at(Instant::now() + within, work).await.unwrap_or_else(|_| Err(format!(
-            "no answer to the opening handshake within {within:?}: it takes connections and says nothing; check that this is a WebSocket server, and whether it speaks TLS (wss://)"
-        )))
+    timeout_at(Instant::now() + within, work).await.unwrap_or_else(|_| {
+        Err(format!(
+            "no answer to the opening handshake within {within:?}: it accepts connections but sends nothing; check that this is a \
+             WebSocket server, and whether it uses TLS (wss://)"
+        ))
+    })
 }
 
 /// Asks for opening handshakes one after another for as long as `time`, and closes each; how many. A target that stops answering is left
@@ -309,15 +312,16 @@ pub(crate) async fn open(place: &Endpoint, request: Request<'_>) -> Result<Conne
 
 fn words(failure: &Failure) -> String {
     match &failure.outcome {
-        Outcome::Refused => "connection refused: nothing listens there; start the server, or check host and port".into(),
+        Outcome::Refused => "connection refused: nothing listens on this port; start the server, or check host and port".into(),
         Outcome::TimedOut => "connecting timed out: check host, port and firewall".into(),
         Outcome::Rejected { status, .. } => format!(
-            "it answered the opening handshake with HTTP {status}, not 101; check the path, what it wants in `headers`, and that this is a WebSocket server"
+            "it answered the opening handshake with HTTP {status} instead of 101; check the path, the `headers` that it requires, and \
+             that this is a WebSocket server"
         ),
         Outcome::Failed { why } if why.ends_with(tls_words::WANTS) => format!("{why}{NO_CERTIFICATE}"),
         Outcome::Failed { why } if why.starts_with("tls: ") => why.clone(),
         Outcome::Failed { why } => {
-            format!("{why}; check that this is a WebSocket server, and whether it speaks TLS (wss://)")
+            format!("{why}; check that this is a WebSocket server, and whether it uses TLS (wss://)")
         }
         Outcome::Abandoned => Outcome::ABANDONED.into(),
     }

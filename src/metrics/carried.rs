@@ -27,8 +27,8 @@ pub fn on_nobody(results: &Results) -> Vec<String> {
     reasons.filter(|(book, start, _)| book.fired > 0 || !told(start)).map(|(_, start, why)| start + &why).collect()
 }
 
-/// What parts with fixed quotas of `first_n` and `count` may have missed, in words: one has nobody left to hit while another one would. Never
-/// more than the plan says.
+/// What parts with fixed quotas of `first_n` and `count` may have missed, in words: one has nobody left to hit while another one would.
+/// Never more than the plan says.
 pub fn missed(results: &Results, plan: &Plan) -> Vec<String> {
     let faults = plan.faults.iter().zip(&results.faults);
     let told = faults.filter_map(|(fault, book)| {
@@ -44,7 +44,7 @@ pub fn missed(results: &Results, plan: &Plan) -> Vec<String> {
         };
         let name = &fault.name;
         (hits < most)
-            .then(|| format!("fault {name}: each part of the run has a fixed part of {bound}; together they hit {hits} of at most {most}"))
+            .then(|| format!("fault {name}: each worker or shard gets a fixed part of {bound}; together they hit {hits} of at most {most}"))
     });
     told.chain(rounded(results, plan)).collect()
 }
@@ -53,7 +53,7 @@ pub fn missed(results: &Results, plan: &Plan) -> Vec<String> {
 fn rounded(results: &Results, plan: &Plan) -> Vec<String> {
     let told = (0..).zip(&plan.faults).filter_map(|(index, fault)| {
         let Pick::Share(share) = fault.select.pick else { return None };
-        let words = format!("fault {}: each part of the run rounds its percent by itself", fault.name);
+        let words = format!("fault {}: each worker or shard rounds its percentage on its own", fault.name);
         if super::meta::acts(fault) == Acts::Later {
             // Servers take connections and attempts of all parts.
             return Some(words).filter(|_| fault.side == Side::Client);
@@ -71,7 +71,7 @@ fn rounded(results: &Results, plan: &Plan) -> Vec<String> {
             let whole = Shard::WHOLE.portion(share, usize::try_from(*all).unwrap_or(usize::MAX));
             (hit + here, wanted + whole as u64)
         });
-        (hit != wanted).then(|| format!("{words}: together they hit {hit}, where one process would have hit {wanted}"))
+        (hit != wanted).then(|| format!("{words}: together they hit {hit}; one process would have hit {wanted}"))
     });
     told.collect()
 }
@@ -80,16 +80,16 @@ fn rounded(results: &Results, plan: &Plan) -> Vec<String> {
 pub fn so_few(meta: &FaultMeta, selected: u32, eligible: Option<u32>) -> Option<String> {
     match (eligible, meta.pick) {
         (None, _) if selected > 0 => None,
-        (None, _) if meta.acts == Acts::Process => Some("no connection was open to it".to_owned()),
-        (None, _) if meta.acts == Acts::Later => Some("it acts on attempts that begin from now on".to_owned()),
-        (Some(0), _) => Some("no connection passed its filters".to_owned()),
+        (None, _) if meta.acts == Acts::Process => Some("no connection was open".to_owned()),
+        (None, _) if meta.acts == Acts::Later => Some("it acts on attempts that begin after the firing".to_owned()),
+        (Some(0), _) => Some("no connection matched its `select` filters".to_owned()),
         (Some(eligible), Pick::Count(count)) if eligible < count && selected > 0 => {
-            Some(format!("only {eligible} of {count} passed its filters"))
+            Some(format!("only {eligible} of {count} connections matched its `select` filters"))
         }
         (Some(eligible), Pick::Share(share)) if selected == 0 && share * f64::from(eligible) < 0.5 => {
-            Some(format!("its share of {eligible} is less than half a connection"))
+            Some(format!("its percentage of {eligible} connections rounds to zero"))
         }
-        (Some(_), _) if selected == 0 => Some("its hits are used up".to_owned()),
+        (Some(_), _) if selected == 0 => Some("its limit `hits` was reached".to_owned()),
         _ => None,
     }
 }
@@ -105,18 +105,18 @@ pub fn short(results: &Results) -> Vec<String> {
         let short: Vec<_> = firings.filter(|eligible| *eligible < count).collect();
         let (least, firings) = (short.iter().min()?, short.len());
         let times = if firings == 1 { "1 firing".to_owned() } else { format!("each of {firings} firings, at least") };
-        Some(format!("fault {}: select.count is {count}, and in {times} {least} connections passed its filters", meta.id))
+        Some(format!("fault {}: select.count is {count}, and in {times} {least} connections matched its filters", meta.id))
     });
     told.collect()
 }
 
 fn why(meta: &FaultMeta, book: &FaultBook) -> Option<String> {
     match meta.acts {
-        _ if book.fired == 0 => Some("it was not due before the end of the run".to_owned()),
+        _ if book.fired == 0 => Some("it was due after the end of the run".to_owned()),
         Acts::Process | Acts::Later => None,
-        Acts::Listener if book.injected == 0 => Some("no listening socket was reached".to_owned()),
+        Acts::Listener if book.injected == 0 => Some("it reached no listening socket".to_owned()),
         Acts::AtOnce | Acts::Perhaps if book.selected == 0 => Some("no connection matched when it fired".to_owned()),
-        Acts::AtOnce if book.injected == 0 => Some(format!("it selected {} connections and acted on none", book.selected)),
+        Acts::AtOnce if book.injected == 0 => Some(format!("it selected {} connections but acted on none of them", book.selected)),
         Acts::AtOnce | Acts::Perhaps | Acts::Listener => None,
     }
 }
@@ -169,7 +169,7 @@ mod tests {
         // The third is one that closes connections.
         let of = |why: &str| format!("fault close was not carried out: {why}");
         assert!(told(0, false, Status::Completed).contains(&of("no connection matched when it fired")));
-        assert!(told(3, false, Status::Completed).contains(&of("it selected 6 connections and acted on none")));
+        assert!(told(3, false, Status::Completed).contains(&of("it selected 6 connections but acted on none of them")));
         assert!(!told(3, true, Status::Completed).iter().any(|text| text.contains("fault close")));
         assert!(told(0, false, Status::Aborted).is_empty());
     }

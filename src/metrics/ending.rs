@@ -1,6 +1,6 @@
 //! Endings: the client's account and the server's, joined by client and connection, and counted by what they have in common.
 //!
-//! Either account may come first, and the server's may never come: it was killed, or is not ours.
+//! Either account may come first, and the server's may never come: it was killed, or is not embedded.
 
 use super::outage::Acted;
 use super::peak::{Close, Peaks};
@@ -141,8 +141,8 @@ impl Endings {
         self
     }
 
-    /// The client's account, at an offset in µs and in its second. `acted`: the last fault that did so on the connection, if any did, and whether it is
-    /// one on server processes.
+    /// The client's account, at an offset in µs and in its second. `acted`: the last fault that did so on the connection, if any did, and
+    /// whether it is one on server processes.
     pub(super) fn client(
         &mut self,
         (at, second): (u64, u32),
@@ -300,8 +300,8 @@ fn accounts(key: &EndingKey) -> impl Iterator<Item = Close> {
 
 /// The client's account completed by what the server's side knows.
 ///
-/// A client that only saw its peer end the connection learns why it did so: from the server's account the fault or the server's own deadline, or,
-/// where the server was killed and cannot give one, from the injector the fault.
+/// A client that only saw its peer end the connection learns why it did so: from the server's account the fault or the server's own
+/// deadline, or, where the server was killed and cannot give one, from the injector the fault.
 fn joined(mut key: EndingKey, server: Option<&ServerEndings>, killed: Option<u16>) -> EndingKey {
     let cause = match server {
         Some(server) => {

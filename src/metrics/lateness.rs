@@ -33,13 +33,13 @@ impl Parts {
 pub fn in_words(seconds: &BTreeMap<u32, Work>) -> Option<String> {
     let (second, worst) = seconds.iter().max_by(|a, b| a.1.share().total_cmp(&b.1.share()))?;
     Some(format!(
-        "the load generator was saturated: in second {second}, {} of {} due connects and sends ({:.1} %) began late{}",
+        "the load generator was saturated: in second {second}, {} of {} due connection attempts and messages ({:.1} %) started late{}",
         worst.late,
         worst.all,
         worst.share() * 100.0,
         match seconds.len() {
             1 => String::new(),
-            _ => format!("; too many in seconds {}", ranges(&seconds.keys().copied().collect::<Vec<_>>())),
+            _ => format!("; too many were late in seconds {}", ranges(&seconds.keys().copied().collect::<Vec<_>>())),
         }
     ))
 }

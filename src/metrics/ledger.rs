@@ -31,7 +31,7 @@ pub struct Ledger {
 
 /// A row of the ledger whose sides differ.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the ledger does not balance in row `{row}` of {scope}: {left} ≠ {right} ({rule}); this is a bug, please report it")]
+#[error("inconsistent counts in row `{row}` of {scope}: {left} ≠ {right} ({rule}); this is a bug in closestorm, please report it")]
 pub struct LedgerError {
     /// `attempts`, `connections`, `endings`, `outages` or `messages`.
     pub row: &'static str,

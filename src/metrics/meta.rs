@@ -83,7 +83,7 @@ pub struct FaultMeta {
     pub holds: bool,
     /// It acts on server processes.
     pub process: bool,
-    /// It asks a program that is not ours to stop: each connection suffers of it from its own Close frame on.
+    /// It asks a program that is not embedded to stop: each connection suffers of it from its own Close frame on.
     pub by_close: bool,
     /// When it acts on whom it selected.
     pub acts: Acts,
@@ -189,13 +189,13 @@ fn kills(fault: &crate::plan::Fault) -> bool {
     fault.inject.effect(fault.side).ends() || silences()
 }
 
-/// By the catalogue; but a server that is not ours closes with a code of its own when it gets its stop signal.
+/// By the catalogue; but a server that is not embedded closes with a code of its own when it gets its stop signal.
 fn told(plan: &Plan, fault: &crate::plan::Fault) -> Told {
     let told = (fault.inject.row.told)(&fault.inject.values);
     if asks_to_stop(plan, fault) { Told { own: None, peer: None } } else { told }
 }
 
-/// Whether a program that is not ours gets its stop signal, and does with its connections what it likes.
+/// Whether a program that is not embedded gets its stop signal, and does with its connections what it likes.
 fn asks_to_stop(plan: &Plan, fault: &crate::plan::Fault) -> bool {
     matches!(plan.target, Target::Command(_)) && fault.inject.effect(fault.side).asks_to_stop()
 }

@@ -1,4 +1,5 @@
-//! Metrics: a fold over events. [`Recorder`] is an [`Observer`] that takes each event once; [`Recorder::finish`] closes the books into [`Results`].
+//! Metrics: a fold over events. [`Recorder`] is an [`Observer`] that takes each event once; [`Recorder::finish`] closes the books into
+//! [`Results`].
 //!
 //! No clock, no socket, no task: the caller says when things happened. Message events allocate nothing. `results` writes the
 //! books, `verdict` judges them.
@@ -62,9 +63,9 @@ pub const ROWS: usize = 100_000;
 /// Rows of `events.csv` where all are asked for; more are sampled, so that memory has a bound: about 3 GB.
 pub const ALL_ROWS: usize = 20_000_000;
 /// A notice at the end.
-const UNNOTICED: &str = "connections ended on the server while their clients had not noticed by the end";
+const UNNOTICED: &str = "connections had ended on the server, and their clients had not noticed it by the end of the run";
 /// The same, of the work that a server does for nobody.
-const TOO_LATE: &str = "opening handshakes were completed by the server for clients that had given up";
+const TOO_LATE: &str = "opening handshakes were completed by the server after their clients had given up";
 /// Distinct notices; further ones count together.
 const NOTICES: usize = 200;
 
@@ -301,7 +302,7 @@ impl Recorder {
         let (limit, planned) = (self.outages.clients.limit(), self.meta.cohorts.iter().map(|cohort| cohort.planned).sum::<u64>());
         match subject(event).0 {
             Some(client) if client.0 >= limit && u64::from(limit) > planned => {
-                self.unreliable(&format!("more than {limit} clients came: further ones are in no figure"));
+                self.unreliable(&format!("more than {limit} clients came: the others are missing from all results"));
             }
             _ => self.notice("an event of a client or fault that is not in the plan"),
         }
@@ -341,13 +342,13 @@ impl Recorder {
     }
 
     fn notice(&mut self, text: &str) {
-        tally(&mut self.notices, text, "further notices that are not told apart");
+        tally(&mut self.notices, text, "more notices (not listed)");
     }
 
     /// Something that makes the verdict inconclusive.
     fn unreliable(&mut self, text: &str) {
         self.notice(text);
-        tally(&mut self.unreliable, text, "further reasons that are not told apart");
+        tally(&mut self.unreliable, text, "more reasons (not listed)");
     }
 
     fn cohort(&self, row: LocalRow) -> u16 {

@@ -69,7 +69,7 @@ impl Body {
 
 /// Why bytes are no books.
 #[derive(Debug, thiserror::Error)]
-#[error("the books of a part cannot be read: {0}")]
+#[error("the results of a worker or shard cannot be read: {0}")]
 pub struct Unreadable(String);
 
 /// Closed books as bytes.
@@ -131,13 +131,13 @@ pub fn encode(results: Results) -> Vec<u8> {
 pub fn decode(meta: RunMeta, bytes: &[u8]) -> Result<Results, Unreadable> {
     let body: Body = postcard::from_bytes(bytes).map_err(|error| Unreadable(error.to_string()))?;
     if body.books.len() != meta.cohorts.len() || body.faults.len() != meta.faults.len() {
-        return Err(Unreadable("they are of another plan".to_owned()));
+        return Err(Unreadable("they belong to another plan".to_owned()));
     }
     if !is_bounded(&body) || !body.fits(&meta) {
         return Err(Unreadable("they name what the plan does not have, or numbers that no run can have".to_owned()));
     }
     let peaks = Peaks::from_bins(body.peaks, meta.cohorts.len(), (&meta.peaks, meta.duration))
-        .ok_or_else(|| Unreadable("they are of another plan".to_owned()))?;
+        .ok_or_else(|| Unreadable("they belong to another plan".to_owned()))?;
     Ok(Results {
         meta,
         simulated: false,

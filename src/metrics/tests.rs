@@ -625,8 +625,10 @@ fn a_part_that_is_too_late_by_itself_is_named_though_the_others_are_on_time() {
     assert_eq!(
         named,
         [
-            "shard 1/3: the load generator was saturated: in second 3, 15 of 1000 due connects and sends (1.5 %) began late",
-            "shard 3/3: the load generator was saturated: in second 4, 20 of 1000 due connects and sends (2.0 %) began late",
+            "shard 1/3: the load generator was saturated: in second 3, 15 of 1000 due connection attempts and messages (1.5 %) started \
+             late",
+            "shard 3/3: the load generator was saturated: in second 4, 20 of 1000 due connection attempts and messages (2.0 %) started \
+             late",
         ]
     );
     let sum = super::shard::decode(meta(), &super::shard::encode(sum)).unwrap();

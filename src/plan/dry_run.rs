@@ -37,7 +37,7 @@ impl Plan {
         }
         if let Some(answer) = &self.answer {
             line(&mut out, 1, &format!("answer if all expectations hold: {}", answer.pass));
-            line(&mut out, 1, &format!("answer if one does not: {}", answer.fail));
+            line(&mut out, 1, &format!("answer if one fails: {}", answer.fail));
         }
         target(&mut out, &self.target);
         self.cohorts.iter().for_each(|one| cohort(&mut out, one, self.seed));
@@ -86,7 +86,7 @@ fn target(out: &mut String, target: &Target) {
 
 fn before(out: &mut String, before: Before) {
     if before.probe {
-        line(out, 1, "asked for one opening handshake before the run, with the values of the first client: not counted");
+        line(out, 1, "probe: one opening handshake before the run, with the values of the first client; not counted");
     }
 }
 

@@ -63,7 +63,7 @@ impl Plan {
                 None => (self.clients(), "there are".to_owned()),
             };
             let name = &fault.name;
-            (there < count).then(|| format!("fault {name}: select.count is {count}, but {whose} {there} clients: a firing hits no more"))
+            (there < count).then(|| format!("fault {name}: select.count is {count}, but {whose} {there} clients: a firing cannot hit more"))
         });
         told.collect()
     }

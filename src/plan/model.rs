@@ -308,8 +308,8 @@ impl Model {
 /// The simulator knows nothing of the server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "nothing is known of {target} that could be simulated: write a `[model]` table (`closestorm validate --keys` lists its keys), \
-     or measure a run (`closestorm run`) and fit one to it (`closestorm calibrate RUN`)"
+    "{target} cannot be simulated without a model: write a `[model]` table (`closestorm validate --keys` lists its keys), or measure a \
+     run (`closestorm run`) and fit a model to it (`closestorm calibrate RUN`)"
 )]
 pub struct NoModel {
     /// The target in words.

@@ -125,7 +125,7 @@ impl std::str::FromStr for Shard {
 
     /// As on the command line, counted from 1: `2/8`.
     fn from_str(text: &str) -> Result<Shard, String> {
-        let wrong = || format!("`{text}` is not a shard: write which one of how many, as 2/8");
+        let wrong = || format!("`{text}` is not a shard: write its number and the number of shards, such as 2/8");
         let (number, of) = text.split_once('/').ok_or_else(wrong)?;
         let (number, of): (u32, u32) = (number.trim().parse().map_err(|_| wrong())?, of.trim().parse().map_err(|_| wrong())?);
         if of > MOST {
@@ -137,8 +137,8 @@ impl std::str::FromStr for Shard {
 
 impl Embedded {
     /// What one of `processes` processes of an instance is told, so that together they are as one: each serves its part of the
-    /// handshakes at that part of the rate, and has its part of the queue and of the tokens, rounded up, and of the limit of connections, which
-    /// add up to it. `process`: which of them, from 0.
+    /// handshakes at that part of the rate, and has its part of the queue and of the tokens, rounded up, and of the limit of connections,
+    /// which add up to it. `process`: which of them, from 0.
     ///
     /// The kernel deals connections out by a hash of their addresses, so the parts are even only on average, and a handshake that
     /// need not wait takes as many times longer as there are processes.
@@ -210,7 +210,7 @@ mod tests {
             assert_eq!(serde_json::from_str::<Shard>(json).is_ok(), good, "{json}");
         }
         for wrong in ["0/8", "9/8", "2", "a/b", "1/0", "-1/2"] {
-            assert!(wrong.parse::<Shard>().unwrap_err().contains("as 2/8"), "{wrong}");
+            assert!(wrong.parse::<Shard>().unwrap_err().contains("such as 2/8"), "{wrong}");
         }
     }
 

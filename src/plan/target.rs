@@ -16,12 +16,12 @@ pub enum Target {
     Embedded(Embedded),
     /// A server that we start, stop and kill.
     Command(Command),
-    /// A server that is not ours.
+    /// A server that is not embedded.
     Url(Remote),
 }
 
 impl Target {
-    /// Instances that a fault can name, counted from 0; a server that is not ours is one.
+    /// Instances that a fault can name, counted from 0; a server that is not embedded is one.
     pub fn instances(&self) -> u16 {
         if let Target::Embedded(embedded) = self { embedded.instances } else { 1 }
     }

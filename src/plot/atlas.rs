@@ -42,7 +42,7 @@ pub fn attempts(all: &[AttemptTimes], bin_s: f64, made: &str, counted: &str) -> 
     let rows = all.len().div_ceil(COLUMNS);
     let top = TOP + 4.0;
     let height = top + rows as f64 * (PANEL + GAP_Y) + 30.0 + FOOT;
-    let title = "Some libraries come back as one herd, again and again; others spread out";
+    let title = "Some libraries reconnect in lockstep again and again; others spread out";
     let mut scene = sheet::titled(WIDTH, height, title, made);
     let wide = (WIDTH - 2.0 * MARGIN - LABELS - GAP_X * (COLUMNS - 1) as f64) / COLUMNS as f64;
     for (i, one) in all.iter().enumerate() {
@@ -96,7 +96,7 @@ pub fn attrition(all: &[GaveUp], longest: &str, made: &str, counted: &str) -> Sc
     let panel = Panel { left: MARGIN + names + 12.0, right: WIDTH - MARGIN - 20.0, top, bottom: top + ROW * all.len() as f64 };
     let last = all.iter().filter_map(|one| one.share.last()).map(|(length, _)| *length).fold(60.0, f64::max);
     let x = Axis::log(1e6, last * 1e6, panel.left, panel.right);
-    let title = "An outage longer than a library tries loses its clients for good";
+    let title = "Clients whose library gives up during an outage do not come back";
     let mut scene = sheet::titled(WIDTH, panel.bottom + 46.0 + FOOT, title, made);
     for (at, _) in x.time_ticks() {
         scene.rule((x.at(at), panel.top), (x.at(at), panel.bottom), Ink::Grid, 1.0);

@@ -180,7 +180,7 @@ fn latency(scene: &mut Scene, search: &Search, x: &Axis, panel: &Panel) {
     scene.text(MARGIN, panel.top - 14.0, TextAnchor::Start, NAME, format!("{} (logarithmic)", search.capacity.latency));
     let values: Vec<f64> = search.steps.iter().flat_map(|step| [step.p50_us, step.p99_us]).flatten().map(|us| us as f64).collect();
     if values.is_empty() {
-        scene.text((panel.left + panel.right) / 2.0, panel.bottom - 40.0, TextAnchor::Middle, NOTE, "nothing of the kind was timed");
+        scene.text((panel.left + panel.right) / 2.0, panel.bottom - 40.0, TextAnchor::Middle, NOTE, "nothing of this kind was measured");
         return;
     }
     let (low, high) = values.iter().fold((f64::MAX, 1.0_f64), |(low, high), value| (low.min(*value), high.max(*value)));

@@ -62,7 +62,7 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     let silent = loaded.summary.connections.closed.saturating_sub(sums.1);
     let mut counted = format!("n = {} at clients, {} at the server", number::counted(sums.0, "ending"), number::count(sums.1));
     if silent > 0 {
-        counted += &format!(" · {} not recorded by the server: it was killed, is not ours, or did not notice", number::count(silent));
+        counted += &format!(" · {} not recorded by the server: it was killed, is not embedded, or did not notice", number::count(silent));
     }
     if !statuses.is_empty() {
         counted += &format!(" · {}", number::counted(loaded.summary.attempts.rejected, "rejected attempt"));
@@ -159,13 +159,13 @@ fn agreement(loaded: &Loaded, codes: usize) -> String {
     let same: u64 = told().filter(|(code, row)| *code == row.client_code).map(|(_, row)| row.count).sum();
     match all {
         0 => format!("Clients report {codes} different codes"),
-        _ => format!("{codes} codes; both sides are told the same in {} of {}", number::count(same), number::counted(all, "ending")),
+        _ => format!("{codes} codes; both sides see the same code in {} of {}", number::count(same), number::counted(all, "ending")),
     }
 }
 
 fn key(scene: &mut Scene, baseline: f64) {
     let mut left = LEFT;
-    for (ink, text) in [(Ink::Series(0), "told to the client's user"), (Ink::Series(1), "told to the server's user")] {
+    for (ink, text) in [(Ink::Series(0), "seen by the client app"), (Ink::Series(1), "seen by the server app")] {
         scene.rect(left, baseline - 9.0, 10.0, 10.0, ink);
         scene.text(left + 15.0, baseline, TextAnchor::Start, NOTE, text);
         left += 15.0 + NOTE.width(text) + 22.0;
@@ -209,6 +209,6 @@ mod tests {
             ["HTTP status of rejections", "406", "others", "150 · 30 %", "500 rejected attempts"].iter().all(|part| text.contains(part)),
             "{text}"
         );
-        assert_eq!(title(&loaded), "3 codes; both sides are told the same in 100 of 150 endings");
+        assert_eq!(title(&loaded), "3 codes; both sides see the same code in 100 of 150 endings");
     }
 }

@@ -158,7 +158,7 @@ fn meanings(matrix: &Matrix) -> String {
     let codes: BTreeSet<u16> = matrix.client.iter().copied().chain(matrix.server.iter().copied().flatten()).collect();
     let mut parts: Vec<String> = codes.into_iter().map(|code| format!("{code} {}", close::name(code))).collect();
     if matrix.server.contains(&None) {
-        parts.push("none: the server was killed, is not ours, or did not notice".to_string());
+        parts.push("not recorded: the server was killed, is not embedded, or did not notice".to_string());
     }
     parts.join(" · ")
 }

@@ -25,7 +25,7 @@ const SIMULATED: (Ink, f64, Dash) = (Ink::Series(0), 1.7, &[7.0, 3.0]);
 pub fn scene(comparison: &Comparison, real: &Loaded, simulated: &Loaded) -> Scene {
     let rows = comparison.cohorts.len().min(ROWS_MAX);
     let height = TOP + 30.0 + rows as f64 * ROW + FOOT;
-    let sub = "Real and simulated laid over one another, the worst cohort first";
+    let sub = "Run on real sockets and simulation compared, the worst cohort first";
     let mut scene = sheet::open(real, WIDTH, height, &title(comparison), sub);
     legend(&mut scene);
     let longest = |loaded: &Loaded| {
@@ -42,7 +42,7 @@ pub fn scene(comparison: &Comparison, real: &Loaded, simulated: &Loaded) -> Scen
         attempted(&mut scene, Panel { left: RIGHT.0, right: RIGHT.1, top: upper, bottom: lower }, window, cohort, (real, simulated));
     }
     let left_out = comparison.cohorts.len() - rows;
-    let more = if left_out > 0 { format!(" · {left_out} further cohorts left out") } else { String::new() };
+    let more = if left_out > 0 { format!(" · {left_out} more cohorts left out") } else { String::new() };
     let outages: u64 = comparison.cohorts.iter().map(|cohort| cohort.outages.real).sum();
     sheet::close(scene, real, &format!("n = {} on real sockets{more}", number::counted(outages, "outage")))
 }
@@ -51,8 +51,8 @@ fn title(comparison: &Comparison) -> String {
     let Some(worst) = comparison.cohorts.first() else { return "Nothing to compare".to_owned() };
     let ks = worst.ks_judged();
     match comparison.result {
-        "pass" => format!("The simulator tells the truth: at worst ({}) a KS distance of {ks:.3}", worst.cohort),
-        "fail" => format!("The simulator is off: {} by {}", worst.cohort, worst.beyond.join(", ")),
+        "pass" => format!("Simulation and run agree: the largest KS distance is {ks:.3} ({})", worst.cohort),
+        "fail" => format!("Simulation and run differ: {} by {}", worst.cohort, worst.beyond.join(", ")),
         _ => "Inconclusive: the runs cannot be compared".to_owned(),
     }
 }

@@ -74,9 +74,9 @@ fn title(mapped: &Mapped) -> String {
     let [recovers, late, never] = mapped.map.points;
     let all = recovers + late + never;
     match (never, late) {
-        (0, 0) => format!("It recovers at all {all} points"),
-        (0, _) => format!("It always recovers, late at {late} of {all} points"),
-        (never, _) if never == all => format!("It never recovers, at none of {all} points"),
+        (0, 0) => format!("It recovers in time at all {all} points"),
+        (0, _) => format!("It recovers at all points, late at {late} of {all}"),
+        (never, _) if never == all => format!("It recovers at none of the {all} points"),
         _ => format!("It never recovers at {never} of {all} points, and recovers late at {late}"),
     }
 }
@@ -96,9 +96,9 @@ fn counted(mapped: &Mapped) -> String {
 fn legend(scene: &mut Scene, mapped: &Mapped, y: f64) {
     let within = number::time(mapped.map.within_us);
     let words = [
-        format!("99 % back within {within}: how soon"),
-        format!("later than {within}: how soon"),
-        "never within the run: who is away at its end".to_owned(),
+        format!("99 % back within {within}: time needed"),
+        format!("later than {within}: time needed"),
+        "never within the run: % disconnected at its end".to_owned(),
     ];
     let mut x = LEFT;
     for (outcome, words) in PointOutcome::ALL.into_iter().zip(words) {
@@ -246,7 +246,7 @@ fn curve_legend(scene: &mut Scene, mapped: &Mapped, y: f64) {
     entry(scene, &mut x, Ink::Muted, &[2.5, 2.5], false, &within);
     if mapped.points.iter().any(|point| point.outcome == PointOutcome::Never) {
         scene.rect(x, y - 11.0, 22.0, 14.0, Ink::Down);
-        scene.text(x + 29.0, y, TextAnchor::Start, NOTE, "not back within the run: who is away at its end");
+        scene.text(x + 29.0, y, TextAnchor::Start, NOTE, "not back within the run: % disconnected at its end");
     }
 }
 

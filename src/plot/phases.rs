@@ -54,7 +54,7 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     }
     scene.rule((LEFT, panel.top), (LEFT, bottom), Ink::Axis, 1.0);
     let total: f64 = groups.iter().map(|group| group.outages).sum();
-    let more = if left_out > 0 { format!(" · {left_out} further {kind}s left out") } else { String::new() };
+    let more = if left_out > 0 { format!(" · {left_out} more {kind}s left out") } else { String::new() };
     let counted = format!(
         "n = {}, those that did not end rank last · a bar is the mean of the 5 % of outages around its rank{more}",
         number::counted(total.round() as u64, "outage")
@@ -78,7 +78,7 @@ fn groups(loaded: &Loaded) -> (&'static str, Vec<Group>) {
     faults.retain(|fault| loaded.reconnects.iter().any(|row| row.fault.as_deref() == *fault));
     if cohorts.len() <= 1 && faults.len() > 1 {
         let rows = |fault: Option<&str>| loaded.reconnects.iter().filter(move |row| row.fault.as_deref() == fault).collect();
-        return ("fault", faults.iter().map(|fault| group(fault.unwrap_or("no fault of ours"), rows(*fault))).collect());
+        return ("fault", faults.iter().map(|fault| group(fault.unwrap_or("not by a fault"), rows(*fault))).collect());
     }
     let rows = |cohort: &str| loaded.reconnects.iter().filter(|row| row.cohort == cohort).collect();
     ("cohort", cohorts.iter().map(|cohort| group(cohort, rows(cohort))).collect())

@@ -1,7 +1,7 @@
 //! Chart: how long clients were gone, by percentile on a logarithmic axis (as HDR plots have it), a line per cohort.
 //!
-//! Kaplan–Meier estimates from `reconnects.csv`: outages that did not end are in them, and a line ends where it was not reached. Where there
-//! are several seeds, the line is the first, and a band from `runs_reconnect.csv` is around it.
+//! Kaplan–Meier estimates from `reconnects.csv`: outages that did not end are in them, and a line ends where it was not reached. Where
+//! there are several seeds, the line is the first, and a band from `runs_reconnect.csv` is around it.
 
 use super::Loaded;
 use super::axis::{self, Axis};
@@ -56,7 +56,7 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     }
     draw_names(&mut scene, &panel, &lines, &y);
     let back: f64 = lines.iter().map(|line| line.distribution.back).sum();
-    let more = if left_out > 0 { format!(" · {left_out} further cohorts left out") } else { String::new() };
+    let more = if left_out > 0 { format!(" · {left_out} more cohorts left out") } else { String::new() };
     let counted = format!(
         "n = {}, {} of them ended{more} · thin: percentiles that need more samples (p99 takes {}) · ✗ where a line ends short of all",
         number::counted(outages.round() as u64, "outage"),
@@ -145,7 +145,7 @@ fn title(lines: &[ReconnectCurve]) -> String {
         return match p(line) {
             (Some(time), "half") => format!("Half of outages were over within {}", number::time(time)),
             (Some(time), share) => format!("{share} of outages were over within {}", number::time(time)),
-            (None, share) => format!("Fewer than {share} of outages ended: {} did", number::percent(line.distribution.reached() * 100.0)),
+            (None, share) => format!("Fewer than {share} of the outages ended: {}", number::percent(line.distribution.reached() * 100.0)),
         };
     }
     let median = |line: &ReconnectCurve| line.distribution.quantile(0.5).unwrap_or(u64::MAX);

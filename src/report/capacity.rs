@@ -104,7 +104,7 @@ fn blocks(search: &Search) -> Vec<Block> {
     if search.steps.windows(2).any(|pair| pair[0].value != pair[1].value) {
         blocks.push(Block::Chart(NAME_OF_FILES));
     }
-    blocks.extend([heading("What was expected of each run"), Block::List(c.expect.clone())]);
+    blocks.extend([heading("Expectations of each run"), Block::List(c.expect.clone())]);
     if let [limit] = &c.limits[..] {
         blocks.extend(curve_words(limit));
     }
@@ -125,7 +125,7 @@ fn verdict(search: &Search) -> String {
 }
 
 fn all_figures(search: &Search, limit: &LimitRow) -> Vec<(String, String)> {
-    let mut all = vec![("largest that holds".to_owned(), limit_words(limit, &search.searched().unit))];
+    let mut all = vec![("largest value that holds".to_owned(), limit_words(limit, &search.searched().unit))];
     all.extend(figures(search, limit));
     all.push(("runs".to_owned(), number::count(limit.runs)));
     all
@@ -146,7 +146,8 @@ fn figures(search: &Search, limit: &LimitRow) -> Vec<(String, String)> {
 /// Knee and scalability law with what is to be said of them.
 fn curve_words(limit: &LimitRow) -> Vec<Block> {
     let mut blocks = vec![heading("The curve")];
-    let knee = "The knee is where throughput, or the 99th percentile, bends most against load: Kneedle (Satopää and others, 2011) on the median of the runs at each load.";
+    let knee = "The knee is the load at which the curve of throughput, or of the 99th percentile, bends most, computed with Kneedle \
+        (Satopää et al., 2011) on the median of the runs at each load.";
     let note = limit.knee_note.as_ref().map(|note| format!(" Not found: {note}.")).unwrap_or_default();
     blocks.push(Block::Paragraph(format!("{knee}{note}")));
     match &limit.usl {
@@ -163,11 +164,11 @@ fn curve_words(limit: &LimitRow) -> Vec<Block> {
 }
 
 fn usl_table(usl: &UslRow) -> Table {
-    let mut table = Table::new(2, &["Parameter", "What it is", "Value", "95 % from", "to"]);
+    let mut table = Table::new(2, &["Parameter", "Meaning", "Value", "95 % from", "to"]);
     for (name, what, [value, low, high]) in [
-        ("λ", "throughput of one, per second", usl.lambda),
-        ("σ", "contention: share of work that waits its turn", usl.sigma),
-        ("κ", "coherency: cost of agreeing with each other", usl.kappa),
+        ("λ", "throughput at N = 1, per second", usl.lambda),
+        ("σ", "contention: share of the work that cannot run in parallel", usl.sigma),
+        ("κ", "coherency: cost of coordination between parallel work", usl.kappa),
     ] {
         table.rows.push([name.to_owned(), what.to_owned()].into_iter().chain([value, low, high].map(significant)).collect());
     }
@@ -176,10 +177,10 @@ fn usl_table(usl: &UslRow) -> Table {
         || "never falls".to_owned(),
         |(n, rate)| format!("{} at {}/s", number::quantity(n.round()), number::quantity(rate.round())),
     );
-    table.rows.push(vec!["N*".to_owned(), "N of the greatest throughput".to_owned(), peak, String::new(), String::new()]);
+    table.rows.push(vec!["N*".to_owned(), "N with the greatest throughput".to_owned(), peak, String::new(), String::new()]);
     table.rows.push(vec![
         "R²".to_owned(),
-        "share of the variance explained".to_owned(),
+        "explained share of the variance".to_owned(),
         significant(usl.r_squared),
         String::new(),
         String::new(),
@@ -209,7 +210,8 @@ fn usl_words(limit: &LimitRow) -> Vec<(String, String)> {
 
 fn limits(search: &Search) -> Table {
     let c = &search.capacity;
-    let mut table = Table::new(1, &["First parameter", "Largest that holds", "Throughput there", "p99 there", "Runs", "What failed above"]);
+    let mut table =
+        Table::new(1, &["First parameter", "Largest value that holds", "Throughput there", "p99 there", "Runs", "What failed above it"]);
     for limit in &c.limits {
         table.rows.push(vec![
             limit.level.map_or_else(|| "—".to_owned(), |level| Unit::parse(&c.vary[0].unit).text(level)),
@@ -226,13 +228,14 @@ fn limits(search: &Search) -> Table {
 fn how(search: &Search) -> String {
     let s = &search.capacity.search;
     let warm = match s.warm_up_ms {
-        0 => "a fresh target".to_owned(),
-        ms => format!("a fresh target that first answers opening handshakes for {}", number::time(ms * 1000)),
+        0 => "a new target".to_owned(),
+        ms => format!("a new target that first gets opening handshakes for {} as a warm-up", number::time(ms * 1000)),
     };
     format!(
-        "Each run has {warm}. Doubled until an expectation fails, then bisected until both sides of the edge are within {} of each other; \
-         there up to {} runs each, of which the majority counts; then two values below the limit, because an edge need not be monotone. \
-         Throughput is the mean rate of the largest burst without a pause of a second. steps/N.json is the summary of step N, and its command makes it alone.",
+        "Each run starts {warm}. The search doubles the value until an expectation fails, then bisects until the value that holds and \
+         the value that fails are within {} of each other. It repeats both up to {} times, and the majority decides. Then it tests two \
+         values below the limit again, because the expectations may also fail below it. Throughput is the mean rate of the longest \
+         burst without a pause of a second. steps/N.json is the summary of step N; the command in it repeats this step alone.",
         number::percent(s.precision_percent),
         s.repeats
     )
@@ -320,7 +323,7 @@ mod tests {
     fn the_law_has_its_parameters_with_intervals_and_the_map_a_row_for_each_level() {
         let text = markdown(&with_law());
         assert!(
-            text.contains("| λ | throughput of one, per second | 1.1 | 1 | 1.2 |") && text.contains("| κ |") && text.contains("2.00e-8"),
+            text.contains("| λ | throughput at N = 1, per second | 1.1 | 1 | 1.2 |") && text.contains("| κ |") && text.contains("2.00e-8"),
             "{text}"
         );
         let text = markdown(&mapped());

@@ -55,7 +55,7 @@ pub(super) fn blocks(loaded: &Loaded) -> Vec<Block> {
     blocks.extend([Block::Table(messages(summary)), Block::Table(times(summary))]);
     blocks.push(heading("Load generator health"));
     blocks.push(Block::Paragraph(if summary.simulated {
-        "In virtual time: nothing was sent, and no generator could be late.".to_string()
+        "Simulated in virtual time: nothing was sent, so the load generator cannot be late.".to_string()
     } else {
         sentence(&phrase::health(&summary.generator))
     }));
@@ -210,7 +210,7 @@ fn phases(summary: &Summary) -> Table {
 }
 
 fn codes(summary: &Summary) -> Table {
-    let mut table = Table::new(2, &["Code", "Name", "Told to clients", "Share", "Told to the server", "Share"]);
+    let mut table = Table::new(2, &["Code", "Name", "Client app sees", "Share", "Server app sees", "Share"]);
     let sides = [&summary.close_codes.client, &summary.close_codes.server];
     let all: BTreeSet<&String> = sides.iter().flat_map(|side| side.keys()).collect();
     for code in all {
@@ -226,7 +226,7 @@ fn codes(summary: &Summary) -> Table {
 }
 
 fn reasons(summary: &Summary) -> Option<Block> {
-    let mut table = Table::new(2, &["Code", "Reason told to clients", "Connections"]);
+    let mut table = Table::new(2, &["Code", "Reason that clients received", "Connections"]);
     for row in summary.close_reasons.iter().filter(|row| !row.reason.is_empty()) {
         table.rows.push(vec![row.code.to_string(), row.reason.clone(), number::count(row.count)]);
     }
@@ -274,8 +274,9 @@ fn endings(loaded: &Loaded) -> Vec<Block> {
         return Vec::new();
     }
     let mut note =
-        "Three sides of each ending: its cause; the status codes on the wire (— is no Close frame, empty one without a code) and how TCP \
-                    ended; the code that each side's app sees (— where the server was killed, is not ours, or did not notice)."
+        "Each row shows the cause, the status codes on the wire (— means no Close frame; empty means a Close frame without a code), how \
+         TCP ended, and the code that the app on each side sees (— means not recorded: the server was killed, is not embedded, or did \
+         not notice)."
             .to_string();
     if rows.len() > ENDINGS_MAX {
         note += &format!(" The {} most frequent of {}; all are in closes.csv.", ENDINGS_MAX, rows.len());
@@ -318,12 +319,12 @@ fn times(summary: &Summary) -> Table {
     let mut rows: Vec<(String, &Times)> = [
         ("TCP connect", &summary.tcp_connect_us),
         ("TLS handshake", &summary.tls_us),
-        ("of them: full", &summary.tls_full_us),
-        ("of them: resumed", &summary.tls_resumed_us),
+        ("full handshakes", &summary.tls_full_us),
+        ("resumed sessions", &summary.tls_resumed_us),
         ("Opening handshake", &summary.opening_handshake_us),
         ("Closing handshake", &summary.closing_handshake_us),
-        ("of it: wait for the Close frame in answer", &summary.close_ack_us),
-        ("of it: wait for the end of TCP", &summary.fin_wait_us),
+        ("part: wait for the answering Close frame", &summary.close_ack_us),
+        ("part: wait for the end of TCP", &summary.fin_wait_us),
     ]
     .map(|(name, times)| (name.to_string(), times))
     .to_vec();

@@ -9,16 +9,14 @@ use crate::results::record::{LivenessRow, Summary, SurpriseRow};
 pub(super) fn blocks(summary: &Summary) -> Vec<Block> {
     let mut blocks = Vec::new();
     if !summary.liveness.is_empty() {
-        blocks.push(Block::Heading("What heartbeats find".to_string()));
+        blocks.push(Block::Heading("Heartbeats: detection of silent connections".to_string()));
         blocks.push(Block::Paragraph(LIVENESS.to_string()));
         blocks.push(Block::Table(liveness(&summary.liveness)));
     }
     if !summary.faults.is_empty() {
         blocks.push(Block::Heading("Unexpected close codes".to_string()));
         if summary.surprises.is_empty() {
-            blocks.push(Block::Paragraph(
-                "None: every connection that a fault ended was reported with a code that the catalogue expects.".to_string(),
-            ));
+            blocks.push(Block::Paragraph("None: each connection that a fault ended was reported with an expected code.".to_string()));
         } else {
             blocks.push(Block::Paragraph(SURPRISES.to_string()));
             blocks.push(Block::Table(surprises(&summary.surprises)));
@@ -27,15 +25,15 @@ pub(super) fn blocks(summary: &Summary) -> Vec<Block> {
     blocks
 }
 
-const LIVENESS: &str = "These faults end nothing: without a heartbeat nobody knows. What each setting should find follows from its two \
-                        times alone, interval + timeout: a ping is due up to one interval after the silence begins, and its pong is \
-                        missed one timeout later. What was found was measured, from the injection to the pong deadline; the others \
-                        ended otherwise, or did not end while it lasted.";
-const SURPRISES: &str = "Reported codes that the catalogue does not expect of the fault; see `closestorm faults` for what it does. The peer, \
-                         a second fault or this program behaved otherwise than documented.";
+const LIVENESS: &str = "These faults silence connections without ending them, so only a heartbeat can detect them. The expected \
+    detection time follows from the interval and the timeout of the heartbeat: the next ping is due at most one interval after the \
+    silence begins, and its pong is missing one timeout later. The measured time is from the injection to the pong deadline. The other \
+    connections ended in another way, or did not end while the fault was active.";
+const SURPRISES: &str = "Reported codes that are not expected for the fault; `closestorm faults KIND` describes what it does and which \
+    codes are expected. Either the peer, a second fault or closestorm behaved differently from the documentation.";
 
 fn liveness(rows: &[LivenessRow]) -> Table {
-    let head = ["Fault", "Cohort", "Heartbeat", "Should find", "Found", "min", "p50", "max", "Otherwise", "Unnoticed"];
+    let head = ["Fault", "Cohort", "Heartbeat", "Expected detection", "Found", "min", "p50", "max", "Otherwise", "Unnoticed"];
     let mut table = Table::new(4, &head);
     for row in rows {
         let times = &row.detect_us;
@@ -67,7 +65,7 @@ fn should_find(row: &LivenessRow) -> String {
         _ => "none".to_string(),
     };
     if let Some(reset) = row.reset_ms.filter(|_| row.finds_share < 1.0) {
-        text += &format!("; RST tells after {}", ms(reset));
+        text += &format!("; RST after {}", ms(reset));
     }
     text
 }
@@ -119,7 +117,7 @@ mod tests {
         for (row, beat, should) in [
             (&found, "client, 5 s + 2 s", "all, 2 s to 7 s"),
             (&some, "client, 5 s + 2 s", "40 %, 2 s to 4 s"),
-            (&none, "none", "none: no heartbeat; RST tells after 30 s"),
+            (&none, "none", "none: no heartbeat; RST after 30 s"),
         ] {
             assert_eq!((heartbeat(row).as_str(), should_find(row).as_str()), (beat, should));
         }

@@ -50,26 +50,28 @@ fn blocks(mapped: &Mapped) -> Vec<Block> {
     blocks.push(Block::Paragraph(plain(mapped)));
     blocks.push(Block::Chart(NAME_OF_FILES));
     if let Some(table) = edges(mapped).filter(|_| map.vary.len() > 1) {
-        blocks.extend([heading("The boundary"), Block::Paragraph(edge_words(mapped)), Block::Table(table)]);
+        blocks.extend([heading("Where it stops recovering"), Block::Paragraph(edge_words(mapped)), Block::Table(table)]);
     }
     if let Some(table) = ways(mapped) {
-        let how = "Each change was tried alone, at points that do not recover, the cheapest first: settings of the server before new releases of the client.";
-        blocks.extend([heading("Ways to recover"), Block::Paragraph(format!("{} {how}", way_out(mapped))), Block::Table(table)]);
+        let how = "Each mitigation was tried alone, at points that do not recover, in order of effort: server settings first, then \
+            changes that need a new release of the client.";
+        blocks.extend([heading("Mitigations"), Block::Paragraph(format!("{} {how}", way_out(mapped))), Block::Table(table)]);
     }
-    blocks.extend([heading("The points"), Block::Paragraph(how(mapped)), Block::Table(points(mapped))]);
+    blocks.extend([heading("All points"), Block::Paragraph(how(mapped)), Block::Table(points(mapped))]);
     blocks
 }
 
 fn how(mapped: &Mapped) -> String {
     let map = &mapped.map;
     let within = number::time(map.within_us);
-    let over = map.over_us.map_or("it acts to the end of the run".to_owned(), |us| format!("it is over at {}", number::time(us)));
+    let over = map.over_us.map_or("lasts until the end of the run".to_owned(), |us| format!("ends at {}", number::time(us)));
     let cause = map.cause_us.map_or("there is no fault".to_owned(), |us| {
-        format!("the fault ({}) begins at {}, and {over}", map.faults.join(", "), number::time(us))
+        format!("the fault ({}) begins at {} and {over}", map.faults.join(", "), number::time(us))
     });
     format!(
-        "Each point is a simulated run of {}: {cause}. It recovers if 99 % of the outages are over within {within}, late if they are over before the end \
-         of the run, and never if more than 1 % of the clients are away then: what would happen after the run is not known.",
+        "Each point is a simulated run of {}: {cause}. A point recovers if 99 % of the outages end within {within}, recovers late if \
+         they end before the end of the run, and never recovers if more than 1 % of the clients are still disconnected at the end of \
+         the run. What would happen after the run is unknown.",
         number::time(map.duration_ms * 1000)
     )
 }
@@ -79,7 +81,7 @@ fn map_words(mapped: &Mapped) -> String {
     let all = recovers + late + never;
     let within = number::time(mapped.map.within_us);
     let mut words = format!("Of {all} points, {recovers} recover within {within}, {late} later, and {never} not at all");
-    words += &mapped.map.over_us.filter(|_| never > 0).map_or(".".to_owned(), |_| ", although the cause is over.".to_owned());
+    words += &mapped.map.over_us.filter(|_| never > 0).map_or(".".to_owned(), |_| ", although the fault is over.".to_owned());
     let edge = &mapped.map.boundary;
     if let Some(row) = edge.get(edge.len() / 2) {
         words += &format!(" {}", edge_sentence(mapped, row));
@@ -92,7 +94,7 @@ fn edge_sentence(mapped: &Mapped, row: &BoundaryRow) -> String {
     let (last, first) = (&mapped.map.vary[row.along], mapped.map.vary.get(1 - row.along));
     let at = first.zip(row.at).map(|(first, at)| format!("with {} {}, ", first.key, value(first, at))).unwrap_or_default();
     let (out, stuck) = if row.low_outcome == PointOutcome::Never { (row.high, row.low) } else { (row.low, row.high) };
-    let text = format!("{at}it comes back with {} {}, and stays down with {}.", last.key, value(last, out), value(last, stuck));
+    let text = format!("{at}it recovers with {} {} and stays down with {}.", last.key, value(last, out), value(last, stuck));
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |letter| letter.to_uppercase().chain(letters).collect())
 }
@@ -100,7 +102,7 @@ fn edge_sentence(mapped: &Mapped, row: &BoundaryRow) -> String {
 fn edge_words(mapped: &Mapped) -> String {
     let along = mapped.map.boundary.first().map_or(1, |row| row.along);
     let [decides, each] = [along, 1 - along].map(|place| &mapped.map.vary[place].key);
-    format!("Which {decides} decides between coming back and staying down, for each value of {each}.")
+    format!("For each value of {each}: the values of {decides} between which recovery stops.")
 }
 
 /// The forecast: how soon, at each value, and from which value on soon enough.
@@ -115,9 +117,9 @@ fn curve_words(mapped: &Mapped) -> String {
     let of = |point: &PointRow| match point.p99_us.filter(|_| point.outcome != PointOutcome::Never) {
         Some(us) => format!("with {}, 99 % reconnect within {}", name(point.first), number::time(us)),
         None if point.outcome == PointOutcome::Never => {
-            format!("with {} {:.0} % are still away at the end", name(point.first), point.away_percent)
+            format!("with {} {:.0} % are still disconnected at the end", name(point.first), point.away_percent)
         }
-        None => format!("with {} nobody is away", name(point.first)),
+        None => format!("with {} no client is disconnected", name(point.first)),
     };
     let mut words: Vec<String> = mapped.points.iter().map(of).collect();
     if words.len() > 4 {
@@ -128,14 +130,15 @@ fn curve_words(mapped: &Mapped) -> String {
     let mut sentence = format!("{cause}{}.", words.join("; "));
     let soon = mapped.points.iter().rposition(|point| point.outcome != PointOutcome::Recovers).map_or(0, |last| last + 1);
     if let Some(point) = mapped.points.get(soon).filter(|_| soon > 0) {
-        sentence += &format!(" From {} on they are back within {}.", name(point.first), number::time(mapped.map.within_us));
+        sentence += &format!(" From {} on, 99 % are back within {}.", name(point.first), number::time(mapped.map.within_us));
     }
     sentence + &mapped.map.boundary.iter().map(|row| format!(" {}", edge_sentence(mapped, row))).collect::<String>()
 }
 
 fn points(mapped: &Mapped) -> Table {
     let two = mapped.map.vary.len() > 1;
-    let head = ["First", "Second", "Outcome", "Half back", "99 % back", "Away at the end", "Gave up", "Attempts", "Most in a second"];
+    let head =
+        ["First", "Second", "Outcome", "Half back", "99 % back", "Disconnected at the end", "Gave up", "Attempts", "Peak per second"];
     let mut table = Table::new(if two { 3 } else { 2 }, &if two { head.to_vec() } else { [&["Value"], &head[2..]].concat() });
     for point in &mapped.points {
         let mut row = vec![value(&mapped.map.vary[0], point.first)];
@@ -168,14 +171,14 @@ fn way_out(mapped: &Mapped) -> String {
         format!("helps at {} of {} points{worst}: {}", way.recover + way.late, way.points, way.setting)
     };
     match mapped.map.ways_out.iter().find(|way| Some(&way.change) == mapped.map.cheapest.as_ref()) {
-        Some(way) => format!("The cheapest that helps: {}. It {}.", way.change, of(way)),
-        None => "None of the changes that were tried helps.".to_owned(),
+        Some(way) => format!("The mitigation with the least effort that helps: {}. It {}.", way.change, of(way)),
+        None => "None of the mitigations helps.".to_owned(),
     }
 }
 
 /// What was tried; `None` where nothing is stuck.
 fn ways(mapped: &Mapped) -> Option<Table> {
-    let mut table = Table::new(1, &["Change", "Points tried", "Recover", "Late", "Still stuck", "99 % back at most"]);
+    let mut table = Table::new(1, &["Change", "Points tested", "Recover", "Late", "Still down", "99 % back at most"]);
     for way in &mapped.map.ways_out {
         let stuck = way.points - way.recover - way.late;
         let mut row = vec![way.change.clone()];

@@ -94,7 +94,7 @@ pub(super) fn quantiles(times: &Times) -> [String; 4] {
     [(times.p50, 0.5), (times.p90, 0.9), (times.p99, 0.99), (times.max, 1.0)].map(|(value, quantile)| stated(times, value, quantile))
 }
 
-/// Of a phase of outages: n/a where nothing was observed of it, as of the detection of what a server that is not ours did.
+/// Of a phase of outages: n/a where nothing was observed of it, as of the detection of what a server that is not embedded did.
 pub(super) fn phase_quantiles(times: &Times) -> [String; 4] {
     if times.count == 0 { ["n/a"; 4].map(str::to_string) } else { quantiles(times) }
 }
@@ -154,8 +154,8 @@ pub(super) fn health(generator: &Generator) -> String {
     let worst = format!("worst second {} late{after}", number::percent(generator.late_share_max * 100.0));
     let p99 = generator.lag_p99_us.filter(|us| *us > 0).map_or_else(String::new, |us| format!(" (p99 {})", number::time(us)));
     let state = match (generator.saturated, generator.late_share_max > LATE_SHARE) {
-        (true, _) => "saturated, not to be trusted",
-        (false, true) => "on time for what is expected",
+        (true, _) => "saturated: the results are not reliable",
+        (false, true) => "on time for the time limits in `expect`",
         (false, false) => "on time",
     };
     let mut parts = vec![format!("{state}: {worst}{p99}"), format!("{} s CPU", number::quantity(generator.cpu_s))];

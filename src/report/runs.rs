@@ -31,24 +31,24 @@ pub fn spread(runs: &Runs, seed: u64, judged: bool) -> String {
 pub(super) fn blocks(loaded: &Loaded) -> Vec<Block> {
     let Some(runs) = &loaded.summary.runs else { return Vec::new() };
     let heading = Block::Heading("Other seeds".to_owned());
-    let stopped = stopped(runs).map(|stopped| format!("It was {stopped}."));
+    let stopped = stopped(runs).map(|stopped| format!("The simulation was {stopped}."));
     if runs.done < 2 {
         return vec![heading, Block::Paragraph(stopped.unwrap_or_default())];
     }
     let mut text = format!(
-        "The rest of this report is one seed of {}: all of them are in runs.csv. The verdict is pass in {} of {}.",
+        "The rest of this report shows the first of {}; runs.csv has all of them. The verdict is pass for {} of {}.",
         runs.done, runs.passed, runs.done
     );
     if let Some(seeds) = loaded.bands.timeline.iter().map(|band| band.seeds).max() {
         text += &format!(
-            " Around the lines of the timeline and of the time to reconnect, and over the bars, are bands of {}, from the least to the most and, \
-             with ten seeds or more, from p10 to p90. They are made point by point, so their edges are not curves of single seeds. Their numbers are \
-             in runs_timeline.csv and runs_reconnect.csv.",
+            " The charts of the timeline and of the time to reconnect show bands over {}: from minimum to maximum and, with ten or more \
+             seeds, from p10 to p90. Bands are computed for each point separately, so their edges are not curves of single seeds. The \
+             numbers are in runs_timeline.csv and runs_reconnect.csv.",
             if seeds < runs.done { format!("the first {}", number::count(seeds)) } else { "all seeds".to_owned() }
         );
     }
     text += &stopped.map_or_else(String::new, |stopped| format!(" {stopped}"));
-    let mut table = Table::new(1, &["Over the seeds", "Least", "p10", "Median", "p90", "Most"]);
+    let mut table = Table::new(1, &["Value per seed", "Least", "p10", "Median", "p90", "Most"]);
     for (name, time, of) in runs.figures() {
         let cells = [of.least, of.p10, of.median, of.p90, of.most].map(|value| show(value, time));
         table.rows.push(std::iter::once(name.to_owned()).chain(cells).collect());
@@ -98,9 +98,14 @@ mod tests {
         let seeds = |run: &str| fixture::all().into_iter().find(|(name, _)| *name == run).unwrap().1;
         let loaded = seeds("fifty-seeds");
         let report = crate::report::markdown(&loaded);
-        for part in
-            ["## Other seeds", "bands of all seeds", "runs\\_reconnect.csv", "| exponential | p50 | 50 | 2.59 s |", "| full-jitter | p99 |"]
-        {
+        for part in [
+            "## Other seeds",
+            "bands over all seeds",
+            "runs\\_reconnect.csv",
+            "| exponential | p50 | 50 | 2.59 s |",
+            "| full-jitter | \
+                p99 |",
+        ] {
             assert!(report.contains(part), "{part}: {report}");
         }
         assert!(!crate::report::markdown(&seeds("two-seeds")).contains("| web | p50 |"), "of one cohort the table above has it");
@@ -109,7 +114,14 @@ mod tests {
     #[test]
     fn what_was_stopped_says_how_far_it_came() {
         let mut loaded = fixture::crash_storm();
-        for (done, said) in [(0, "It was stopped during the first of 20 seeds."), (1, "It was stopped after 1 of 20 seeds.")] {
+        for (done, said) in [
+            (0, "The simulation was stopped during the first of 20 seeds."),
+            (
+                1,
+                "The simulation was stopped after 1 \
+            of 20 seeds.",
+            ),
+        ] {
             let runs = Runs { planned: 20, done, ..Runs::default() };
             assert!(!spread(&runs, 1, true).contains("least"), "there is nothing to compare");
             loaded.summary.runs = Some(runs);

@@ -43,7 +43,7 @@ pub fn terminal(summary: &Summary, width: usize, colour: bool) -> String {
     liveness(&mut page, summary);
     surprises(&mut page, summary);
     if summary.simulated {
-        page.entry("simulated", "in virtual time: nothing was sent, and no generator could be late");
+        page.entry("simulated", "simulated in virtual time: nothing was sent, so the load generator cannot be late");
     } else {
         page.entry("generator", &phrase::health(&summary.generator));
     }
@@ -174,7 +174,7 @@ fn closes(page: &mut Page, summary: &Summary) {
     let mut server = if told > 0 { format!("server {}", side(&codes.server)) } else { String::new() };
     if silent > 0 {
         let comma = if told > 0 { ", " } else { "server side: " };
-        server += &format!("{comma}{} not recorded (server was killed, is not ours, or did not notice)", number::count(silent));
+        server += &format!("{comma}{} not recorded (server was killed, is not embedded, or did not notice)", number::count(silent));
     }
     page.entry("", &server);
     let reasons = summary.close_reasons.iter().filter(|row| !row.reason.is_empty());

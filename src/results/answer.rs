@@ -75,7 +75,9 @@ fn back(summary: &Summary) -> Option<String> {
         (0, true) => format!("all {} over", number::counted(all, "outage")),
         (1, false) if all == 1 => "the client never came back".to_owned(),
         (away, false) if away == all => format!("none of {} came back", number::count(all)),
-        (away, false) if cut(summary) == away => format!("{} of {} were still away at the end", number::count(away), number::count(all)),
+        (away, false) if cut(summary) == away => {
+            format!("{} of {} were still disconnected at the end", number::count(away), number::count(all))
+        }
         (away, false) => match cut(summary) {
             0 => format!("{} of {} never came back", number::count(away), number::count(all)),
             cut => {
@@ -92,7 +94,7 @@ fn how_soon(summary: &Summary, complete: bool) -> String {
     let r = &summary.reconnect;
     // No time is told of those for whom there is none.
     if r.recovered == 0 && r.time_us.never == r.affected {
-        return ", as all gave up".to_owned();
+        return ", because all gave up".to_owned();
     }
     let greatest = if r.affected == 1 { "after" } else { "slowest" };
     let slow = |times: &Times| times.p99.map(|us| ("p99", us)).or_else(|| Some((greatest, times.max.filter(|_| complete)?)));
@@ -125,7 +127,7 @@ fn echoed(summary: &Summary) -> Option<String> {
     let m = &summary.messages;
     let missing = m.lost + m.unanswered;
     let many = missing as f64 > MISSING * m.sent as f64;
-    many.then(|| format!("{} of {} without an answer", number::count(missing), number::counted(m.sent, "message")))
+    many.then(|| format!("{} of {} got no answer", number::count(missing), number::counted(m.sent, "message")))
 }
 
 /// A run in which everybody connected, nothing ended and nothing was lost.
@@ -229,9 +231,13 @@ mod tests {
         let held = &[("reconnect_time p99 < 10s", Some(2_900_000.0), "us", "pass")];
         let mut run = judged(outages(1_000, 995, Some(2_000_000), Some(2_900_000), None), "pass", held);
         run.reconnect.time_us.censored = 5;
-        assert_eq!(told(&run, Some(&words("Yes", "No"))).unwrap(), "5 of 1,000 were still away at the end, p99 2.9 s");
+        assert_eq!(told(&run, Some(&words("Yes", "No"))).unwrap(), "5 of 1,000 were still disconnected at the end, p99 2.9 s");
         let herd = words("As expected: some are slow", "No");
-        assert_eq!(told(&run, Some(&herd)).unwrap(), "As expected: some are slow; 5 of 1,000 were still away at the end, p99 2.9 s");
+        assert_eq!(
+            told(&run, Some(&herd)).unwrap(),
+            "As expected: some are slow; 5 of 1,000 were still disconnected at the end, p99 \
+            2.9 s"
+        );
         (run.reconnect.recovered, run.reconnect.time_us.never) = (900, 95);
         assert_eq!(told(&run, None).unwrap(), "100 of 1,000 were not back at the end, 95 gave up, p99 2.9 s");
     }
@@ -267,7 +273,7 @@ mod tests {
         assert_eq!(told(&run, None).unwrap(), "The client is back, after 1.01 s");
         let mut run = outages(100, 0, None, None, None);
         run.reconnect.time_us.never = 100;
-        assert_eq!(told(&run, None).unwrap(), "None of 100 came back, as all gave up");
+        assert_eq!(told(&run, None).unwrap(), "None of 100 came back, because all gave up");
     }
 
     #[test]
@@ -279,7 +285,7 @@ mod tests {
         assert_eq!(told(&run, None).unwrap(), "None of 2,000 clients ever connected");
         let mut run = calm_run(10);
         (run.messages.sent, run.messages.lost) = (999, 700);
-        assert_eq!(told(&run, None).unwrap(), "700 of 999 messages without an answer");
+        assert_eq!(told(&run, None).unwrap(), "700 of 999 messages got no answer");
         let mut run = calm_run(1);
         run.opening_handshake_us = Times::default();
         assert_eq!(told(&run, None).unwrap(), "The client connected");

@@ -65,7 +65,8 @@ pub struct Capacity {
 /// What came of a search.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Conclusion {
-    /// `pass`: a limit, or the whole range holds; `fail`: not even the lowest value holds; `inconclusive`: the generator was the limit, or nothing could be told.
+    /// `pass`: a limit, or the whole range holds; `fail`: the expectations do not hold even at the lowest value; `inconclusive`: the
+    /// generator was the limit, or nothing could be told.
     pub result: String,
     /// Why, where it is not a plain pass.
     pub reasons: Vec<String>,
@@ -280,9 +281,9 @@ pub fn read(dir: &Path) -> Result<Search, ReadError> {
     let damaged = |what: String| ReadError::Damaged { path: path.clone(), what };
     let capacity: Capacity = serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
     if capacity.vary.is_empty() || capacity.limits.is_empty() {
-        return Err(damaged("it names no parameter or no limit".to_owned()));
+        return Err(damaged("it has no parameter or no limit".to_owned()));
     }
-    let why = "without it there is no curve to draw";
+    let why = "it is needed to draw the curve";
     let steps = read::rows(&dir.join("steps.csv"))?.ok_or_else(|| ReadError::Missing { path: dir.join("steps.csv"), why })?;
     Ok(Search { capacity, steps })
 }

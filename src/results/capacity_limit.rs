@@ -168,9 +168,9 @@ fn knee_note(throughput: Option<f64>, latency: Option<f64>, points: [usize; 2]) 
     let why = |name: &str, knee: Option<f64>, points: usize| match knee {
         Some(_) => None,
         None if points < knee::POINTS_NEEDED => {
-            Some(format!("{name} is known at {points} loads, and a knee takes {}", knee::POINTS_NEEDED))
+            Some(format!("{name} was measured at {points} loads, and finding a knee needs {}", knee::POINTS_NEEDED))
         }
-        None => Some(format!("{name} has no bend in this range")),
+        None => Some(format!("{name} has no knee in this range")),
     };
     let notes: Vec<String> =
         [why("throughput", throughput, points[0]), why("the 99th percentile", latency, points[1])].into_iter().flatten().collect();
@@ -187,16 +187,16 @@ fn scalability(steps: &[StepRow], vary: &Vary, echoes: bool, seed: Seed) -> (Opt
     }
     let points: Vec<(f64, f64)> = steps.iter().filter_map(|step| Some((step.value, step.throughput_per_s?))).collect();
     let Some(fit) = usl::fit(&points, seed) else {
-        return (None, Some(format!("left out: it takes throughput at {} different loads", usl::POINTS_NEEDED)));
+        return (None, Some(format!("left out: the fit needs throughput at {} different loads", usl::POINTS_NEEDED)));
     };
     if fit.r_squared < usl::LEAST_R_SQUARED {
         let (found, least) = (number::trimmed(fit.r_squared, 2), usl::LEAST_R_SQUARED);
-        return (None, Some(format!("no fit: the law does not explain these throughputs (R² {found}, it takes {least})")));
+        return (None, Some(format!("no fit: the law does not explain these throughputs (R² {found}, at least {least} is needed)")));
     }
     let parts = |one: Estimate| [one.value, one.low, one.high];
     let peak = fit.peak();
     let note = (fit.r_squared < GOOD_R_SQUARED)
-        .then(|| format!("it explains only {:.0} % of the throughput: do not rely on it", fit.r_squared.max(0.0) * 100.0));
+        .then(|| format!("it explains only {:.0} % of the variance: do not rely on it", fit.r_squared.max(0.0) * 100.0));
     let row = UslRow {
         lambda: parts(fit.lambda),
         sigma: parts(fit.sigma),
@@ -305,6 +305,6 @@ mod tests {
         assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
         assert_eq!(median(Vec::new()), None);
         let note = knee_note(None, None, [9, 2]).unwrap();
-        assert!(note.contains("throughput has no bend") && note.contains("known at 2 loads"), "{note}");
+        assert!(note.contains("throughput has no knee") && note.contains("measured at 2 loads"), "{note}");
     }
 }

@@ -69,7 +69,7 @@ impl Evidence {
     /// # Errors
     /// `counts.csv` or `latency.hlog` is missing or does not add up to what the summary says: a count of 0 would be no data.
     pub fn read(loaded: &Loaded) -> Result<Evidence, ReadError> {
-        let why = "without it there is nothing to judge by";
+        let why = "it is needed to judge the run";
         let missing = |name: &str| ReadError::Missing { path: loaded.dir.join(name), why };
         let summary = &loaded.summary;
         let first_version = summary.schema_version < SCHEMA_VERSION;

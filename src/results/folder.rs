@@ -24,19 +24,19 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// There is something under its name already.
-    #[error("{} exists already: name another folder with --out, or remove it", path.display())]
+    #[error("{} already exists: choose another folder with --out, or remove it", path.display())]
     Exists {
         /// The folder.
         path: PathBuf,
     },
     /// Another run is writing it, or one was killed while it did.
-    #[error("{} exists: another run is writing it, or one was killed while it did; remove it in that case", path.display())]
+    #[error("{} exists: another run is writing it, or a run was killed while writing it; in that case remove it", path.display())]
     InUse {
         /// The temporary folder.
         path: PathBuf,
     },
     /// It cannot be made, or nothing can be written into it.
-    #[error("cannot make the run folder {}: name another place with --out", path.display())]
+    #[error("cannot create the run folder {}: choose another place with --out", path.display())]
     Make {
         /// The folder.
         path: PathBuf,
@@ -136,7 +136,8 @@ impl Folder {
         &self.partial
     }
 
-    /// Writes all data files, `summary.json` first; `seeds`: of a plan simulated with several, of which `results` are the first. Returns the summary.
+    /// Writes all data files, `summary.json` first; `seeds`: of a plan simulated with several, of which `results` are the first. Returns
+    /// the summary.
     ///
     /// # Errors
     /// The first file that could not be written; what was written before stays.
@@ -319,7 +320,7 @@ mod tests {
         fs::write(first.path().join("target.log"), "output").unwrap();
         assert_eq!(first.finish().unwrap(), run);
         assert!(run.join("target.log").exists() && !run.with_file_name("run.partial").exists());
-        assert!(Folder::create(&run).unwrap_err().to_string().contains("exists already"));
+        assert!(Folder::create(&run).unwrap_err().to_string().contains("already exists"));
     }
 
     #[test]

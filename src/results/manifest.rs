@@ -56,7 +56,7 @@ pub fn started_s(manifest: &Manifest) -> f64 {
 pub fn until(time: &str) -> Result<std::time::Duration, String> {
     let at: Timestamp = time.parse().map_err(|_| format!("`{time}` is not a time: write it as 2026-01-31T12:00:00Z"))?;
     let now = Timestamp::now();
-    at.duration_since(now).try_into().map_err(|_| format!("{time} is over: it is {} now", now.strftime("%Y-%m-%dT%H:%M:%SZ")))
+    at.duration_since(now).try_into().map_err(|_| format!("{time} is in the past: it is {} now", now.strftime("%Y-%m-%dT%H:%M:%SZ")))
 }
 
 /// The command line of a manifest as a shell would take it, behind the variables that must be set: `TOKEN=… closestorm run a.toml`.

@@ -277,7 +277,7 @@ pub fn read(dir: &Path) -> Result<Mapped, ReadError> {
     if map.vary.is_empty() {
         return Err(damaged("it names no parameter".to_owned()));
     }
-    let why = "without it there is nothing to draw";
+    let why = "it is needed to draw the map";
     let points = read::rows(&dir.join("map.csv"))?.ok_or_else(|| ReadError::Missing { path: dir.join("map.csv"), why })?;
     Ok(Mapped { map, points })
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// What `report` and `check` say of a folder of schema version 1.
 pub const FIRST_VERSION: &str =
-    "this folder has schema version 1, in which replies and handshakes that never came were not recorded; it is judged as that version did";
+    "this folder has schema version 1, which did not record missing replies and handshakes; it is judged as that version did";
 
 /// A run folder in memory. `summary.json` must be there; what else is missing is empty or `None`.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ pub enum ReadError {
         source: io::Error,
     },
     /// There is no run.
-    #[error("{} is not a run folder: {why}; `closestorm run` says where it wrote one", path.display())]
+    #[error("{} is not a run folder: {why}; `closestorm run` prints the folder that it wrote", path.display())]
     NoRun {
         /// The folder.
         path: PathBuf,
@@ -81,7 +81,7 @@ pub enum ReadError {
         what: String,
     },
     /// Written by a program that says things differently.
-    #[error("{} has schema version {found}, this program reads {OLDEST_VERSION} to {SCHEMA_VERSION}", path.display())]
+    #[error("{} has schema version {found}, and this closestorm reads versions {OLDEST_VERSION} to {SCHEMA_VERSION}", path.display())]
     Version {
         /// Which.
         path: PathBuf,
@@ -97,7 +97,7 @@ pub enum ReadError {
 pub fn read(dir: &Path) -> Result<Loaded, ReadError> {
     let no_run = |why| ReadError::NoRun { path: dir.to_owned(), why };
     match fs::metadata(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(no_run("there is nothing")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(no_run("it does not exist")),
         Ok(found) if !found.is_dir() => return Err(no_run("it is a file")),
         Ok(_) if fs::metadata(dir.join("summary.json")).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) => {
             return Err(no_run("it has no summary.json"));

@@ -218,7 +218,7 @@ pub struct Connections {
 pub struct CloseCodes {
     /// What the clients' users are told.
     pub client: BTreeMap<String, u64>,
-    /// What the server's user is told; connections whose server was killed or is not ours are not in it.
+    /// What the server's user is told; connections whose server was killed or is not embedded are not in it.
     pub server: BTreeMap<String, u64>,
 }
 
@@ -259,7 +259,7 @@ pub struct EndingRow {
     pub clean: bool,
     /// Reported to the client's user.
     pub client_code: u16,
-    /// Reported to the server's user; null when the server was killed or is not ours.
+    /// Reported to the server's user; null when the server was killed or is not embedded.
     pub server_code: Option<u16>,
     /// As the server saw it; null as above.
     pub server_tcp_end: Option<String>,

@@ -92,7 +92,7 @@ pub struct ReconnectRow {
     pub client_code: u16,
     /// Offset at which the injector acted, or of the detection.
     pub fault_offset_us: u64,
-    /// `t_detect - t_fault`; empty where it is not known when the fault acted, as of a server that is not ours.
+    /// `t_detect - t_fault`; empty where it is unknown when the fault acted, as with a server of yours that closed by itself.
     pub detect_us: Option<u64>,
     /// Sum of waits.
     pub backoff_us: u64,

@@ -1,7 +1,7 @@
 //! `shard.books`: what one shard of a run has recorded, for `closestorm merge`; and whether several belong together.
 //!
-//! The first line is a [`Header`] in JSON, the last four bytes are the CRC-32 of all before, in little endian; what is between is for the same
-//! version of the program only (`metrics::shard`).
+//! The first line is a [`Header`] in JSON, the last four bytes are the CRC-32 of all before, in little endian; what is between is for the
+//! same version of the program only (`metrics::shard`).
 
 use super::folder::partial_of;
 use super::read::read_regular;
@@ -64,7 +64,7 @@ pub enum ShardError {
     },
     /// The shard did not end.
     #[error(
-        "{} is not there, only {}: that shard was killed, or is still running; wait for it, or run it again",
+        "{} does not exist, only {}: the shard is still running or was killed; wait for it, or run it again",
         dir.display(),
         partial.display()
     )]
@@ -83,7 +83,7 @@ pub enum ShardError {
         what: String,
     },
     /// Written by another program.
-    #[error("{} was written by closestorm {theirs}, this is {ours}: merge with the program that ran", dir.display())]
+    #[error("{} was written by closestorm {theirs}, and this is {ours}: merge with the version that ran the shards", dir.display())]
     Version {
         /// The folder.
         dir: PathBuf,
@@ -103,7 +103,7 @@ pub enum ShardError {
         difference: String,
     },
     /// One shard twice.
-    #[error("{} and {} are both shard {shard}: name each once", first.display(), second.display())]
+    #[error("{} and {} are both shard {shard}: give each shard once", first.display(), second.display())]
     Twice {
         /// A folder.
         first: PathBuf,
@@ -113,7 +113,7 @@ pub enum ShardError {
         shard: Shard,
     },
     /// Not all are there.
-    #[error("not all shards are there: {missing} missing; the whole has {of}")]
+    #[error("shards are missing: {missing}; the run has {of}")]
     Missing {
         /// Which.
         missing: String,
@@ -157,7 +157,7 @@ pub fn read(dir: &Path, manifest: &Manifest) -> Result<ShardPart, ShardError> {
     }
     let (content, sum) = bytes.split_last_chunk::<4>().ok_or_else(|| damaged("it is too short"))?;
     if crc32fast::hash(content) != u32::from_le_bytes(*sum) {
-        return Err(damaged("its checksum does not match its content: it was changed, or is not complete; run the shard again"));
+        return Err(damaged("its checksum does not match its content: it was changed or is incomplete; run the shard again"));
     }
     let books = content.get(end + 1..).ok_or_else(|| damaged("it ends in its first line"))?;
     Ok(ShardPart { dir: dir.to_owned(), header, books: books.to_vec() })
@@ -197,7 +197,7 @@ fn differ(one: &Header, other: &Header) -> Option<String> {
     let lines = one.scenario.lines().zip(other.scenario.lines()).find(|(one, other)| one != other);
     Some(match lines {
         Some((one, other)) => format!("one scenario has `{}`, the other `{}`", one.trim(), other.trim()),
-        None => "one scenario goes on where the other ends".to_owned(),
+        None => "one scenario is longer than the other".to_owned(),
     })
 }
 
@@ -251,13 +251,13 @@ mod tests {
         for (parts, wrong) in [
             (vec![a, b, c], None),
             (vec![c, a, b], None),
-            (vec![a, c], Some("2/3 missing; the whole has 3")),
-            (vec![("a", "1/65536", "")], Some("11/65536, more missing; the whole has 65536")),
-            (vec![c], Some("1/3, 2/3 missing")),
+            (vec![a, c], Some("shards are missing: 2/3; the run has 3")),
+            (vec![("a", "1/65536", "")], Some("11/65536, more; the run has 65536")),
+            (vec![c], Some("shards are missing: 1/3, 2/3")),
             (vec![a, b, ("d", "2/3", "x = 1\ny")], Some("b and d are both shard 2/3")),
             (vec![a, ("d", "2/2", "x = 1\ny")], Some("a and d are not shards of one run: one is shard 1/3, the other 2/2")),
             (vec![a, ("d", "2/3", "x = 2\ny")], Some("one scenario has `x = 1`, the other `x = 2`")),
-            (vec![a, ("d", "2/3", "x = 1")], Some("one scenario goes on")),
+            (vec![a, ("d", "2/3", "x = 1")], Some("one scenario is longer")),
         ] {
             let parts: Vec<_> = parts.into_iter().map(|(dir, shard, scenario)| part(dir, shard, scenario)).collect();
             match (check(&parts), wrong) {

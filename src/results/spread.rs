@@ -63,7 +63,7 @@ impl Runs {
             ("reconnect p99", true, self.reconnect_p99_us),
             ("attempts", false, self.attempts),
             ("herd peak in one second", false, self.attempts_peak_per_s),
-            ("still away at the end", false, self.away_at_end),
+            ("still disconnected at the end", false, self.away_at_end),
             ("gave up", false, self.gave_up),
         ]
     }

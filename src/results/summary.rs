@@ -299,11 +299,11 @@ fn notices(results: &Results) -> Vec<String> {
     notices.extend(results.notices.iter().map(counted));
     notices.extend(results.timeline.bursts.told().map(|burst| {
         let (attempts, took) = (number::count(burst.attempts), number::time(burst.took));
-        format!("{attempts} attempts due in one instant took {took} to begin, one after the other")
+        format!("{attempts} attempts that were due at the same instant took {took} to start, one after the other")
     }));
     notices.extend(uncounted(results.usage.uncounted_openings));
     let sampled = |file: &str, what: &str, seen: u64, kept: usize| {
-        (seen > kept as u64).then(|| format!("{file} holds a sample: {kept} of {seen} {what}"))
+        (seen > kept as u64).then(|| format!("{file} has a sample: {kept} of {seen} {what}"))
     };
     notices.extend(sampled("reconnects.csv", "outages", results.outages.seen(), results.outages.kept().len()));
     let (events, milestones) = (&results.events, &results.milestones);
@@ -311,7 +311,7 @@ fn notices(results: &Results) -> Vec<String> {
     notices.extend(sampled("events.csv", "events of the run", milestones.seen(), milestones.kept().len()));
     let clamped: u64 = results.bank.each().filter(|(key, _)| key.window.is_none()).map(|(_, latency)| latency.clamped()).sum();
     if clamped > 0 {
-        notices.push(format!("{clamped} times of more than an hour count as one hour"));
+        notices.push(format!("{clamped} times longer than an hour are recorded as one hour"));
     }
     notices
 }

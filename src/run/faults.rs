@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::time::sleep_until;
 
 /// Where a restart hangs.
-const NOT_BACK: &str = "it was not ready again by the end of the run";
+const NOT_BACK: &str = "it was not ready again before the end of the run";
 
 /// Fires one fault through the run.
 pub(crate) async fn run(shared: Arc<RunContext>, index: u16) {
@@ -40,7 +40,7 @@ pub(crate) async fn run(shared: Arc<RunContext>, index: u16) {
         } else if injector.tells() {
             // Due so shortly before the end that the timer came behind it.
             let last = end.saturating_sub(Duration::from_nanos(1));
-            let why = "the measurement ended while its timer was late".to_owned();
+            let why = "the measurement ended before its delayed timer fired".to_owned();
             shared.journal.record_at(last, &not_carried_out(injector.firing, why));
         }
     }
@@ -212,7 +212,7 @@ fn not_carried_out(firing: Firing, why: String) -> Event {
 
 /// Of a rolling restart.
 fn after_the_end(instance: u16) -> String {
-    format!("instance {instance}: its turn is after the end of the run")
+    format!("instance {instance}: its turn comes after the end of the run")
 }
 
 fn no_instance(named: Option<u16>) -> String {
@@ -265,7 +265,7 @@ async fn one(shared: &Arc<RunContext>, firing: Firing, instance: u16, effect: &O
     let begin = |what| shared.under_way.begin((firing, instance), what, journal.now());
     let done = match effect {
         OnProcess::Crash { down, .. } => {
-            let killed = begin("it was not killed by the end of the run").by(fleet.crash(instance, journal));
+            let killed = begin("it was not killed before the end of the run").by(fleet.crash(instance, journal));
             match act_or_spare(shared, (firing, instance), killed).await {
                 Ok(at) => {
                     tell(shared, TargetEvent::Struck { firing, instance, at }).await;
@@ -282,7 +282,7 @@ async fn one(shared: &Arc<RunContext>, firing: Firing, instance: u16, effect: &O
                 tell(shared, TargetEvent::Struck { firing, instance, at: journal.now() }).await;
             }
             let stopping = fleet.stop(instance, command, *grace + *spread, journal);
-            let stopped = begin("it had not stopped by the end of the run").by(stopping);
+            let stopped = begin("it had not stopped before the end of the run").by(stopping);
             match act_or_spare(shared, (firing, instance), stopped).await {
                 Ok(()) => {
                     let gone = journal.now();
@@ -294,7 +294,7 @@ async fn one(shared: &Arc<RunContext>, firing: Firing, instance: u16, effect: &O
             }
         }
         OnProcess::Pause { .. } => {
-            let paused = begin("it was not paused by the end of the run").by(fleet.pause(firing, instance, journal));
+            let paused = begin("it was not paused before the end of the run").by(fleet.pause(firing, instance, journal));
             match act_or_spare(shared, (firing, instance), paused).await {
                 Ok(at) => {
                     tell(shared, TargetEvent::Struck { firing, instance, at }).await;
@@ -302,7 +302,7 @@ async fn one(shared: &Arc<RunContext>, firing: Firing, instance: u16, effect: &O
                         Some(holds) => {
                             sleep_until(journal.instant(at + holds)).await;
                             let resumed =
-                                begin("it was not continued by the end of the run").by(fleet.resume(firing, instance, journal)).await;
+                                begin("it was not continued before the end of the run").by(fleet.resume(firing, instance, journal)).await;
                             tell(shared, TargetEvent::Unmark { firing }).await;
                             resumed
                         }
@@ -339,7 +339,7 @@ async fn tell(shared: &RunContext, order: TargetEvent) {
         return drop(shared.crew.tell(order).await);
     };
     for worker in shared.crew.tell(order).await {
-        let why = format!("worker {} did not answer in time: its clients may not name the fault as the cause of what it did", worker + 1);
+        let why = format!("worker {} did not answer in time: endings of its clients may not be attributed to the fault", worker + 1);
         shared.journal.record(&not_carried_out(firing, why));
     }
 }

@@ -40,7 +40,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, sleep_until};
 
-/// In which a target that is not ours must answer one opening handshake before the run.
+/// In which a target that is not embedded must answer one opening handshake before the run.
 const PROBE_WITHIN: Duration = Duration::from_secs(10);
 /// Between two snapshots.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
@@ -54,7 +54,7 @@ pub struct Places {
     pub program: PathBuf,
     /// File for what the target prints.
     pub output: PathBuf,
-    /// For this long a target that is not ours answers opening handshakes, one after another, before offset 0: a program that compiles
+    /// For this long a target that is not embedded answers opening handshakes, one after another, before offset 0: a program that compiles
     /// itself as it runs is then no longer cold. Nothing of it is measured.
     pub warm_up: Duration,
 }
@@ -87,8 +87,8 @@ impl RunStart {
     }
 }
 
-/// Runs a plan, or one shard of it, to its end, or until `stop` resolves: then the results so far are marked aborted. Readers of `snapshots`
-/// get its state several times a second.
+/// Runs a plan, or one shard of it, to its end, or until `stop` resolves: then the results so far are marked aborted. Readers of
+/// `snapshots` get its state several times a second.
 ///
 /// # Errors
 /// If it could not begin; what begins is always measured to some end.
@@ -130,7 +130,7 @@ fn with_uncounted(mut results: Results, openings: u64) -> Results {
 /// `crew`.
 ///
 /// # Errors
-/// If it cannot be started, cannot be reached from the addresses that the plan gives, or, where it is not ours, does not answer an
+/// If it cannot be started, cannot be reached from the addresses that the plan gives, or, where it is not embedded, does not answer an
 /// opening handshake.
 pub(crate) async fn lead(plan: &Plan, places: &Places, workers: ToWorkers, crew: TargetEvents) -> Result<StartedTarget, RunError> {
     let setting = TargetSetting { plan, program: places.program.clone(), output: places.output.clone(), workers, crew: crew.clone() };
@@ -156,8 +156,8 @@ impl StartedTarget {
         self.fleet.routes()
     }
 
-    /// Carries out what happens to the target from `epoch_ns` on, while workers have the clients of `shard`, and answers their `questions`; `progress` is
-    /// called several times a second with the offset. As [`run`] otherwise.
+    /// Carries out what happens to the target from `epoch_ns` on, while workers have the clients of `shard`, and answers their `questions`;
+    /// `progress` is called several times a second with the offset. As [`run`] otherwise.
     ///
     /// # Errors
     /// If it could not begin.
@@ -284,7 +284,7 @@ async fn measure(
     shared.tell_what_is_left(status);
     let results = journal.close(status, end, under_way);
     tasks.abort_all();
-    results.ok_or_else(|| RunError::Io(io::Error::other("the books were closed twice")))
+    results.ok_or_else(|| RunError::Io(io::Error::other("the measurement was ended twice; this is a bug in closestorm, please report it")))
 }
 
 /// Reports progress until the end of the run or `stop`.
@@ -358,7 +358,7 @@ async fn pace(shared: Arc<RunContext>) {
         return shared.pacer.clone().run_by_timers(shared.registry.clone(), move || journal.now(), end).await;
     }
     if let Err(error) = shared.pacer.clone().run(shared.registry.clone(), move || journal.now(), end).await {
-        shared.journal.notice(format!("messages are not sent: {error}"));
+        shared.journal.notice(format!("cannot send messages: {error}"));
     }
 }
 

@@ -159,7 +159,7 @@ fn traffic(reader: &Reader<'_>) -> Traffic {
             let payload = payload(&echo, "echo", ECHO_MIN);
             if echo.get("rate").is_some() && echo.get("in_flight").is_some() {
                 let help = "`rate` sends by the clock, `in_flight` when a reply came: leave one of them out";
-                echo.complain("in_flight", "a loop is open or closed, not both", "beside `rate`", help);
+                echo.complain("in_flight", "`rate` and `in_flight` conflict", "beside `rate`", help);
             }
             match echo.short("in_flight", 1..=IN_FLIGHT_MAX) {
                 Some(in_flight) => Traffic::EchoClosed { in_flight, payload },
@@ -225,7 +225,8 @@ fn client_heartbeat(
         (Driver::Server, ..) => {
             if !matches!(target, Some(Target::Embedded(embedded)) if embedded.ping.is_some()) {
                 notices.push(format!(
-                    "cohort {name}: its library waits for pings of the server, and this target sends none that are known of: heartbeat off"
+                    "cohort {name}: its library expects pings from the server, and this target is not known to send any: the heartbeat \
+                     is off"
                 ));
             }
             None

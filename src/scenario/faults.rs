@@ -37,11 +37,11 @@ pub(super) fn read(top: &Reader<'_>, context: &Context<'_>, notices: &mut Vec<St
         let Some(fault) = fault(node, index + 1, context, top.sink) else { continue };
         if faults.iter().any(|other| other.name == fault.name) {
             let at = node.get("name").map_or(&node.at, |name| &name.at);
-            let title = format!("two faults are called \"{}\"", fault.name);
+            let title = format!("two faults have the name \"{}\"", fault.name);
             top.sink.push(Diagnostic::new(at, title, "the second one").help("the name is the fault's id in all results"));
         }
         if fault.schedule.at >= context.run {
-            notices.push(format!("fault {}: its time is after the end of the run, so it never fires", fault.name));
+            notices.push(format!("fault {}: it is due after the end of the run, so it never fires", fault.name));
         }
         faults.push(fault);
     }
@@ -61,7 +61,13 @@ fn fault(node: &Node, number: usize, context: &Context<'_>, sink: &Sink) -> Opti
     if let Some(node) = reader.get("name") {
         check_name(&name, "fault", &Entry { key: name.clone(), at: node.at.clone(), node: node.clone() }, sink);
         if matches!(name.as_str(), "remote" | "stay") {
-            reader.complain("name", format!("a fault cannot be called \"{name}\""), "has a meaning as a cause", "choose another name");
+            reader.complain(
+                "name",
+                format!("\"{name}\" cannot be the name of a fault"),
+                "is already the name of a cause",
+                "choose \
+                another name",
+            );
         }
     }
     Some(Fault { name, inject: injection?, side: side?, schedule, select, new: reader.flag("new").unwrap_or(false) })
@@ -86,16 +92,16 @@ fn side(reader: &Reader<'_>, inject: &Node, row: &KindRow, target: Option<&Targe
     };
     let able: Vec<_> = [Side::Server, Side::Client].into_iter().filter(|side| possible(row, *side, target)).collect();
     let Some(default) = able.first().copied() else {
-        let title = format!("`{}` is impossible with {name}", row.kind);
+        let title = format!("`{}` is not possible with {name}", row.kind);
         let kinds = fault::rows().filter(|row| [Side::Server, Side::Client].iter().any(|side| possible(row, *side, target)));
         let help = format!("possible there: {}", kinds.map(|row| row.kind).collect::<Vec<_>>().join(", "));
-        reader.sink.push(Diagnostic::new(&inject.at, title, "needs a server of ours").help(help));
+        reader.sink.push(Diagnostic::new(&inject.at, title, "needs a server that closestorm starts").help(help));
         return None;
     };
     reader.get("side").map_or(Some(default), |_| {
         let side = reader.choice("side", &Side::WORDS)?;
         if !able.contains(&side) {
-            let title = format!("`{}` is impossible on the side of the {} with {name}", row.kind, side.word());
+            let title = format!("`{}` is not possible on the {} side with {name}", row.kind, side.word());
             let sides: Vec<_> = able.iter().map(|side| side.word()).collect();
             reader.complain("side", title, "found here", format!("possible there: side = \"{}\"", sides.join("\" or \"")));
         }
@@ -107,14 +113,14 @@ fn side(reader: &Reader<'_>, inject: &Node, row: &KindRow, target: Option<&Targe
 fn check_form(reader: &Reader<'_>, row: &KindRow) {
     let refuse = |key: &str, why: &str, help: &str| {
         if reader.get(key).is_some() {
-            reader.complain(key, format!("`{key}` means nothing for `{}`", row.kind), why, help);
+            reader.complain(key, format!("`{key}` has no effect with `{}`", row.kind), why, help);
         }
     };
     match row.form {
-        Form::Instant => refuse("for", "it acts at once and is over", "leave it out; only kinds that hold can be reverted"),
+        Form::Instant => refuse("for", "it acts once and ends immediately", "leave it out; only kinds that hold can be reverted"),
         Form::Process { holds } => {
             if !holds {
-                refuse("for", "it acts at once and is over", "its parameter `down` says when the server comes back");
+                refuse("for", "it acts once and ends immediately", "its parameter `down` says when the server comes back");
             }
             refuse("select", "it acts on processes, not on connections", "its parameter `instance` says on which");
             refuse("new", "it acts on processes, not on connections", "leave it out");
@@ -134,12 +140,7 @@ fn schedule(reader: &Reader<'_>, run: Duration) -> Schedule {
     let until = reader.duration("until");
     let (every, rate) = (reader.positive("every"), reader.rate("rate"));
     if reader.get("every").is_some() && reader.get("rate").is_some() {
-        reader.complain(
-            "rate",
-            "a fault has `every` or `rate`",
-            "both are here",
-            "`every` fires at fixed gaps, `rate` as a Poisson process",
-        );
+        reader.complain("rate", "`every` and `rate` conflict", "both are set", "`every` fires at fixed gaps, `rate` as a Poisson process");
     }
     let repeat = every.map(Repeat::Every).or(rate.map(Repeat::Poisson)).unwrap_or(Repeat::Once);
     if until.is_some_and(|until| until <= at) {
@@ -155,7 +156,15 @@ fn schedule(reader: &Reader<'_>, run: Duration) -> Schedule {
         Repeat::Once => ("at", 1.0),
     };
     if firings > FIRINGS_MAX {
-        reader.complain(key, "this fires too often", format!("about {firings:.0} times"), format!("at most {FIRINGS_MAX} times in a run"));
+        reader.complain(
+            key,
+            "this fault fires too often",
+            format!("about {firings:.0} times"),
+            format!(
+                "at most {FIRINGS_MAX} times in \
+            a run"
+            ),
+        );
     }
     Schedule { at, repeat, until, revert_after: reader.positive("for"), first_n: reader.whole("first_n", 1..=u64::MAX) }
 }
@@ -199,7 +208,7 @@ fn injection(reader: &Reader<'_>, node: &Node, context: &Context<'_>) -> Option<
     };
     let Some(row) = fault::row(&kinds.key) else {
         let title = format!("unknown kind of fault `{}`", kinds.key);
-        sink.push(Diagnostic::new(&kinds.at, title, "not in the catalogue").allowed(&kinds.key, fault::rows().map(|row| row.kind)));
+        sink.push(Diagnostic::new(&kinds.at, title, "there is no such kind").allowed(&kinds.key, fault::rows().map(|row| row.kind)));
         return None;
     };
     let mut values = Values::default();

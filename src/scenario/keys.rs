@@ -40,15 +40,21 @@ pub(super) static TOP: Section = Section {
     path: "the scenario",
     doc: "One experiment.",
     keys: &[
-        key("question", "text", "none", "What the run should answer."),
-        key("hypothesis", "text", "none", "What is expected, in words."),
-        key("answer", "table", "figures alone", "What the verdict says to the question."),
-        key("extends", "path", "none", "A scenario that this one is laid over: tables merge, lists replace; one level."),
-        key("duration", r#""40s""#, r#""10s""#, "Length of the run from the first due arrival."),
-        key("seed", "whole number", "1", "Root of all random streams."),
-        key("expect", "list of expectations", "none", "What must hold, as \"reconnect_time p99 < 10s\"."),
+        key("question", "text", "none", "The question that the run answers."),
+        key("hypothesis", "text", "none", "The expected answer, in words."),
+        key("answer", "table", "only figures", "How the verdict answers the question."),
+        key(
+            "extends",
+            "path",
+            "none",
+            "Base scenario: this file is merged over it (tables are merged, lists are replaced). One level \
+            only.",
+        ),
+        key("duration", r#""40s""#, r#""10s""#, "Length of the run, from the first planned arrival."),
+        key("seed", "whole number", "1", "Seed of all random numbers."),
+        key("expect", "list of expectations", "none", "Conditions that must hold, such as \"reconnect_time p99 < 10s\"."),
         key("target", "table", "embedded", "The server under test."),
-        key("model", "table", "as target.embedded", "The server as the simulator sees it."),
+        key("model", "table", "as target.embedded", "The server model of the simulator."),
         key("clients", "tables", "required", "One table per cohort."),
         key("faults", "list of tables", "none", "What goes wrong, and when."),
     ],
@@ -56,37 +62,52 @@ pub(super) static TOP: Section = Section {
 
 pub(super) static ANSWER: Section = Section {
     path: "answer",
-    doc: "What the verdict says to the question; figures of the run follow it: `No` becomes \"No: 798 of 1,000 never came back\".",
-    keys: &[key("pass", "text", "required", "Where all expectations held."), key("fail", "text", "required", "Where one did not hold.")],
+    doc: "How the verdict answers the question. Figures of the run are added: `No` becomes \"No: 798 of 1,000 never came back\".",
+    keys: &[
+        key("pass", "text", "required", "Answer if all expectations hold."),
+        key(
+            "fail",
+            "text",
+            "required",
+            "Answer if an \
+        expectation fails.",
+        ),
+    ],
 };
 
 pub(super) static TARGET: Section = Section {
     path: "[target]",
-    doc: "The server under test; one of its tables.",
+    doc: "The server under test: one of these tables.",
     keys: &[
-        key("embedded", "table", "the default", "Our own echo server, a child process for each instance."),
-        key("command", "table", "-", "A server that is started, stopped and killed."),
-        key("url", "table", "-", "A server that is only talked to."),
+        key("embedded", "table", "the default", "closestorm's own echo server, one or more child processes per instance."),
+        key("command", "table", "-", "A server program that closestorm starts, stops and kills."),
+        key("url", "table", "-", "A running server that closestorm connects to."),
     ],
 };
 
 pub(super) static EMBEDDED: Section = Section {
     path: "[target.embedded]",
-    doc: "Our own echo server.",
+    doc: "closestorm's own echo server.",
     keys: &[
-        key("instances", "1 to 64", "1", "Servers, each on its own port."),
-        key("processes", "1 to 64", "as many as its connections need", "Processes of an instance, which share its port."),
+        key("instances", "1 to 64", "1", "Number of servers, each on its own port."),
+        key("processes", "1 to 64", "as many as its connections need", "Number of processes per instance; they share its port."),
         key("balance", "round_robin, random, sticky or healthy", "round_robin", "Which instance an attempt goes to."),
-        key("handshake_cost", r#""500us""#, r#""0s""#, "Time of the service queue that each opening handshake reserves."),
-        key("parallel", "1 to 1024", "1", "Opening handshakes served at a time."),
-        key("backlog", "1 to 65535", "1024", "Length of the listen queue; the kernel's own limit holds too."),
-        key("max_connections", "whole number", "no limit", "More connections are rejected with 503."),
+        key("handshake_cost", r#""500us""#, r#""0s""#, "Service time of each opening handshake in the service queue."),
+        key("parallel", "1 to 1024", "1", "Number of opening handshakes served at the same time."),
+        key("backlog", "1 to 65535", "1024", "Length of the listen queue; the kernel may limit it further (net.core.somaxconn)."),
+        key("max_connections", "whole number", "no limit", "Limit of open connections; further ones are rejected with 503."),
         key("admit", "table", "none", "Token bucket before the service queue."),
         key("queue", "fifo or lifo", "fifo", "Order of the service queue."),
-        key("slow_start", r#""10s""#, "none", "After a start the cost begins tenfold and falls to its value in this time."),
-        key("tls", "true or false", "false", "wss, with a self-made certificate."),
-        key("resume", "true or false", "true", "Takes up earlier TLS sessions of a client; a restart makes them worthless."),
-        key("ping", "table", "none", "Server-driven heartbeat."),
+        key(
+            "slow_start",
+            r#""10s""#,
+            "none",
+            "After a start, handshake_cost begins at ten times its value and falls to it within this \
+            time.",
+        ),
+        key("tls", "true or false", "false", "Use wss, with a self-signed certificate."),
+        key("resume", "true or false", "true", "Allow TLS session resumption; after a restart, earlier sessions cannot be resumed."),
+        key("ping", "table", "none", "Heartbeat: pings sent by the server."),
     ],
 };
 
@@ -96,8 +117,8 @@ pub(super) static ADMIT: Section = Section {
     keys: &[
         key("rate", r#""500/s""#, "required", "Tokens per second."),
         key("burst", "whole number", "1", "Size of the bucket."),
-        key("reject", "HTTP status", "503", "Answer to those without token."),
-        key("retry_after", r#""5s""#, "none", "Retry-After header of that answer, whole seconds."),
+        key("reject", "HTTP status", "503", "HTTP status of rejected handshakes."),
+        key("retry_after", r#""5s""#, "none", "Retry-After header of the rejection, in whole seconds."),
     ],
 };
 
@@ -105,28 +126,39 @@ const PROBE: TableKey = key(
     "probe",
     "true or false",
     "true",
-    "One opening handshake before the run, with the values of the first client, to see that this is a WebSocket server.",
+    "Before the run, make one opening handshake with the values of the first client, to check that the target is a WebSocket server.",
 );
-const WARM_UP: TableKey =
-    key("warm_up", "true or false", "true", "`closestorm capacity` may ask for opening handshakes before each run (--warm-up).");
+const WARM_UP: TableKey = key(
+    "warm_up",
+    "true or false",
+    "true",
+    "Whether `closestorm capacity` warms the target up with opening handshakes before each run \
+        (--warm-up).",
+);
 
 pub(super) static COMMAND: Section = Section {
     path: "[target.command]",
-    doc: "A server that is started, stopped and killed.",
+    doc: "A server program that closestorm starts, stops and kills.",
     keys: &[
-        key("run", "command line", "required", "Split like a shell does, but not run by one; {port} is a free port."),
+        key(
+            "run",
+            "command line",
+            "required",
+            "Command line of the server: split as a shell does, but not run in a shell. {port} is \
+            replaced by a free port.",
+        ),
         key(
             "address",
             "URL",
             r#""ws://127.0.0.1:{port}/""#,
-            "Where it listens; {client} and {attempt} are filled in, user:word@ is sent as Authorization.",
+            "URL where the server listens. {client} and {attempt} are replaced; user:password@ is sent as Authorization.",
         ),
-        key("ready", "table", "tcp, within 10s", "When it counts as started."),
-        key("stop_signal", "name", "SIGTERM", "Signal of a graceful stop."),
-        key("env", "table of texts", "none", "Added to the environment."),
+        key("ready", "table", "tcp, within 10s", "Condition under which the server counts as started."),
+        key("stop_signal", "name", "SIGTERM", "Signal for a graceful stop."),
+        key("env", "table of texts", "none", "Environment variables for the server."),
         key("workdir", "path", "the current one", "Working directory."),
         key("insecure", "true or false", "false", "Accept any certificate."),
-        key("ca", "path", "none", "PEM file of extra roots."),
+        key("ca", "path", "none", "PEM file with additional root certificates."),
         PROBE,
         WARM_UP,
     ],
@@ -134,112 +166,177 @@ pub(super) static COMMAND: Section = Section {
 
 pub(super) static READY: Section = Section {
     path: "ready",
-    doc: "When a command counts as started: one of tcp, http and line, and a deadline.",
+    doc: "When the server counts as started: one of tcp, http and line, and a deadline.",
     keys: &[
         key("tcp", "true", "the default", "A TCP connect succeeds."),
         key("http", "table", "-", "A GET is answered with a status."),
         key("line", "text", "-", "A line of its standard output contains this."),
-        key("within", r#""10s""#, r#""10s""#, "Longest time until then."),
+        key("within", r#""10s""#, r#""10s""#, "Deadline for this condition."),
     ],
 };
 
 pub(super) static HTTP: Section = Section {
     path: "ready.http",
     doc: "A GET that is answered with a status.",
-    keys: &[key("path", "path and query", "/", "What is asked for."), key("status", "HTTP status", "200", "The answer that counts.")],
+    keys: &[
+        key("path", "path and query", "/", "Path of the GET request."),
+        key(
+            "status",
+            "HTTP status",
+            "200",
+            "Expected status of the \
+        answer.",
+        ),
+    ],
 };
 
 pub(super) static URL: Section = Section {
     path: "[target.url]",
-    doc: "A server that is only talked to.",
+    doc: "A running server that closestorm connects to.",
     keys: &[
         key(
             "address",
             "ws:// or wss:// URL",
             "required",
-            "Where it listens; {client} and {attempt} are filled in, user:word@ is sent as Authorization.",
+            "URL where the server listens. {client} and {attempt} are replaced; user:password@ is sent as Authorization.",
         ),
         key("insecure", "true or false", "false", "Accept any certificate."),
-        key("ca", "path", "none", "PEM file of extra roots."),
+        key("ca", "path", "none", "PEM file with additional root certificates."),
         PROBE,
         WARM_UP,
         key(
             "source",
             "list of IP addresses",
             "the kernel's choice",
-            "Local addresses that clients connect from, in turn: each has 28,000 ports for one target. On loopback 127.100.0.1 and on without being asked, from 10,001 clients.",
+            "Local addresses that clients connect from, in turn. Each has about 28,000 ports for one target. On loopback, from 10,001 \
+             clients on, addresses from 127.100.0.1 are used without this key.",
         ),
     ],
 };
 
 pub(super) static MODEL: Section = Section {
     path: "[model]",
-    doc: "The server and the path as the simulator sees them, not used by `run`; what it does not say is as in [target.embedded].",
+    doc: "Model of the server and the network path for the simulator; not used by `run`. Keys that are not set are as in \
+        [target.embedded].",
     keys: &[
         key("instances", "1 to 10000", "as there", "Servers."),
         key(
             "balance",
             "round_robin, random, sticky, healthy, least_connections or two_choices",
             "as there",
-            "Which instance an attempt goes to; the last three know who listens.",
+            "Which instance an attempt goes to. The last three skip instances that do not listen.",
         ),
-        key("handshake_cost", "duration or times", "as there", "Time of the service queue that each opening handshake takes."),
-        key("parallel", "1 to 65536", "as there", "Opening handshakes served at a time, by each instance."),
-        key("backlog", "0 to 65535", "as there", "Length of the listen queue, which holds one more; beyond it SYNs are dropped."),
+        key("handshake_cost", "duration or times", "as there", "Service time of each opening handshake in the service queue."),
+        key("parallel", "1 to 65536", "as there", "Number of opening handshakes that each instance serves at the same time."),
+        key("backlog", "0 to 65535", "as there", "Length of the listen queue. It holds one more connection; SYNs beyond that are dropped."),
         key("accept", "eager or when_free", "eager", "Whether opening handshakes wait inside the server or in its listen queue."),
-        key("accept_cost", r#""20us""#, r#""0s""#, "Time that accepting a connection takes, one at a time, with `eager`."),
-        key("max_connections", "whole number", "as there", "More connections are rejected with 503."),
+        key("accept_cost", r#""20us""#, r#""0s""#, "With `eager`: time to accept a connection; connections are accepted one at a time."),
+        key("max_connections", "whole number", "as there", "Limit of open connections; further ones are rejected with 503."),
         key("admit", "table", "as there", "Token bucket before the service queue."),
-        key("admit_close", "status code", "the HTTP status", "Those without token are opened and closed with this code, as 1013."),
+        key(
+            "admit_close",
+            "status code",
+            "the HTTP status",
+            "Instead of being rejected, connections are opened and closed with this \
+            status code, such as 1013.",
+        ),
         key("queue", "fifo or lifo", "as there", "Order of the service queue."),
-        key("deadline", r#""10s""#, "none", "The server ends an opening handshake that has waited so long."),
-        key("gone", "served or skipped", "served", "What becomes of the opening handshake of a client that has given up."),
-        key("start_up", "duration or times", r#""0s""#, "From the start of a process to the moment it listens."),
-        key("slow_start", r#""10s""#, "as there", "After a start the cost begins tenfold and falls linearly to its value in this time."),
-        key("cold", "0 to 1000", "0", "Cold caches: after a start the cost is greater by this multiple of itself, decaying."),
-        key("cold_half_life", r#""5s""#, r#""1s""#, "Time in which the excess of `cold` halves."),
-        key("open_cost", r#""10us""#, r#""0s""#, "Work of each open connection in each second, taken from opening handshakes."),
-        key("message_cost", r#""20us""#, r#""0s""#, "Work of each message of the clients, taken from opening handshakes."),
-        key("tls", "true or false", "as there", "wss: one more round trip, whether a session is resumed or not."),
+        key("deadline", r#""10s""#, "none", "The server aborts an opening handshake after this waiting time."),
+        key("gone", "served or skipped", "served", "Whether the server still serves the opening handshake of a client that has given up."),
+        key("start_up", "duration or times", r#""0s""#, "Time from the start of a process until it listens."),
+        key(
+            "slow_start",
+            r#""10s""#,
+            "as there",
+            "After a start, handshake_cost begins at ten times its value and falls linearly to it \
+            within this time.",
+        ),
+        key(
+            "cold",
+            "0 to 1000",
+            "0",
+            "Cold caches: extra handshake_cost after a start, as a multiple of handshake_cost; it decays \
+            exponentially.",
+        ),
+        key("cold_half_life", r#""5s""#, r#""1s""#, "Half-life of the extra cost of `cold`."),
+        key(
+            "open_cost",
+            r#""10us""#,
+            r#""0s""#,
+            "CPU time per second for each open connection; it reduces the time left for opening \
+            handshakes.",
+        ),
+        key("message_cost", r#""20us""#, r#""0s""#, "CPU time for each client message; it reduces the time left for opening handshakes."),
+        key("tls", "true or false", "as there", "Use wss: one more round trip, with or without session resumption."),
         key("resume", "true or false", "as there", "As in [target.embedded]: which TLS handshakes count as resumed."),
         key("ping", "table", "as there", "As in [target.embedded]; pings of a simulated server are not modelled."),
-        key("rtt", "duration or times", r#""0s""#, "Round trip of the path."),
-        key("loss", r#""1%""#, r#""0%""#, "Share of SYNs lost; the client's kernel repeats them."),
+        key("rtt", "duration or times", r#""0s""#, "Round-trip time of the path."),
+        key("loss", r#""1%""#, r#""0%""#, "Share of SYNs that are lost; the client's kernel sends them again."),
         key(
             "syn_retries",
             "linear or doubling",
             "linear",
-            "When SYNs are repeated: about 1, 2, 3, 4, 5, 7 s (Linux 6.5 and newer) or 1, 3, 7 s.",
+            "When SYNs are sent again: after about 1, 2, 3, 4, 5, 7 s (Linux 6.5 and newer) or 1, 3, 7 s.",
         ),
-        key("notice", "duration or times", r#""0s""#, "From the end of a connection to its client noticing, besides half a round trip."),
-        key("notice_each", r#""10us""#, r#""0s""#, "How much later each further connection of a server that died is noticed."),
-        key("client_lag", "duration or times", r#""0s""#, "What a client's machine adds to each attempt after a wait, as by late timers."),
+        key(
+            "notice",
+            "duration or times",
+            r#""0s""#,
+            "Time until a client notices the end of its connection, in addition to half a \
+            round trip.",
+        ),
+        key("notice_each", r#""10us""#, r#""0s""#, "Additional delay for each further connection of a server that died."),
+        key(
+            "client_lag",
+            "duration or times",
+            r#""0s""#,
+            "Delay that the client's machine adds to each attempt after a wait, for \
+            example by late timers.",
+        ),
         key(
             "client_tick",
             r#""1ms""#,
             r#""0s""#,
-            "Timers of clients end at multiples of this, those of one tick with the same `client_lag`.",
+            "Timer resolution of clients: timers expire at multiples of this, and those of the same tick have the same `client_lag`.",
         ),
-        key("client_cost", r#""30us""#, r#""0s""#, "Time that each attempt takes the machine that all clients run on, one at a time."),
-        key("clock_spread", r#""0.1%""#, r#""0%""#, "Clocks of clients run faster or slower by up to this share."),
-        key("honour_retry_after", "true or false", "false", "Clients wait at least as long as Retry-After says; no real preset does."),
-        key("honour_restart_codes", "true or false", "false", "Clients wait 5 to 30 s after 1012 and 1013; no real preset does."),
+        key(
+            "client_cost",
+            r#""30us""#,
+            r#""0s""#,
+            "CPU time of each attempt on the machine that runs all clients; attempts are \
+            processed one at a time.",
+        ),
+        key("clock_spread", r#""0.1%""#, r#""0%""#, "Clock drift: clocks of clients run faster or slower by up to this share."),
+        key(
+            "honour_retry_after",
+            "true or false",
+            "false",
+            "Clients wait at least as long as Retry-After says. No preset of a real \
+            library does.",
+        ),
+        key(
+            "honour_restart_codes",
+            "true or false",
+            "false",
+            "Clients wait 5 to 30 s after 1012 and 1013. No preset of a real library \
+            does.",
+        ),
     ],
 };
 
 pub(super) static TIMES: Section = Section {
     path: "times",
-    doc: "How times of [model] are drawn; one of these.",
+    doc: "Distribution of a time in [model]: one of these.",
     keys: &[
-        key("constant", r#""500us""#, "-", "Always this, as the duration alone."),
-        key("uniform", r#"["1ms", "3ms"]"#, "-", "Uniform between two."),
+        key("constant", r#""500us""#, "-", "Constant; the same as the duration alone."),
+        key("uniform", r#"["1ms", "3ms"]"#, "-", "Uniform between two durations."),
         key("exponential", r#""500us""#, "-", "Exponentially distributed with this mean."),
-        key("lognormal", "table", "-", "Lognormal, by two of its quantiles."),
+        key("lognormal", "table", "-", "Lognormal, given by two quantiles."),
         key(
             "quantiles",
             r#"["1ms", "2ms", "9ms"]"#,
             "-",
-            "As measured: equally spaced quantiles from the least to the greatest, linear between.",
+            "Measured distribution: equally spaced quantiles from minimum to maximum, linearly interpolated.",
         ),
     ],
 };
@@ -247,48 +344,48 @@ pub(super) static TIMES: Section = Section {
 pub(super) static LOGNORMAL: Section = Section {
     path: "times.lognormal",
     doc: "A lognormal distribution.",
-    keys: &[key("median", r#""400us""#, "required", "Half are below."), key("p99", r#""3ms""#, "required", "99 % are below.")],
+    keys: &[key("median", r#""400us""#, "required", "Median."), key("p99", r#""3ms""#, "required", "99th percentile.")],
 };
 
 pub(super) static COHORT: Section = Section {
     path: "[clients.NAME]",
     doc: "A cohort: clients that behave alike.",
     keys: &[
-        key("count", "1 to 10000000", "required", "How many."),
-        key("arrive", "table", "over a tenth of the run", "When they begin."),
-        key("reconnect", "preset name, \"none\" or table", "full jitter, 1s to 30s", "How they come back."),
-        key("traffic", "table or \"none\"", "none", "What they say."),
-        key("heartbeat", "table or \"none\"", "the preset's", "Pings of the client, and the time in which a pong must come."),
+        key("count", "1 to 10000000", "required", "Number of clients."),
+        key("arrive", "table", "over a tenth of the run", "When the clients connect first."),
+        key("reconnect", "preset name, \"none\" or table", "full jitter, 1s to 30s", "Reconnect strategy."),
+        key("traffic", "table or \"none\"", "none", "Messages that the clients send."),
+        key("heartbeat", "table or \"none\"", "the preset's", "Pings of the client, and the deadline for each pong."),
         key(
             "max_message",
             r#""64KiB", 1KiB to 1GiB"#,
             "1MiB, or the payload where that is larger",
             "Longest message that a client accepts; a longer one ends the connection with 1009.",
         ),
-        key("resume", "true or false", "the preset's, else true", "Whether a client takes up its earlier TLS sessions, as browsers do."),
-        key("stay", "table", "to the end", "When they leave by themselves."),
-        key("deadlines", "table", "the preset's; else 10s, 10s; 10s, 2s", "How long they wait for what."),
+        key("resume", "true or false", "the preset's, else true", "Whether clients resume their earlier TLS sessions, as browsers do."),
+        key("stay", "table", "to the end", "When clients close their connection by themselves."),
+        key("deadlines", "table", "the preset's; else 10s, 10s; 10s, 2s", "Deadlines of the clients."),
         key(
             "ready",
             r#""open", "message" or table"#,
             "with echo traffic the first reply; the preset's; else open",
-            "When a connection counts as back: open, or with the first message of the server.",
+            "When a client counts as ready: connection open, or first message of the server received.",
         ),
-        key("headers", "table of texts", "none", "Sent with the opening handshake; {client} and {attempt} are filled in."),
-        key("subprotocols", "list of texts", "none", "Offered in this order; {client} and {attempt} are filled in."),
-        key("path", "text", "that of the address", "Path of the request; {client} and {attempt} are filled in."),
+        key("headers", "table of texts", "none", "Headers of the opening handshake; {client} and {attempt} are replaced."),
+        key("subprotocols", "list of texts", "none", "Subprotocols to offer, in this order; {client} and {attempt} are replaced."),
+        key("path", "text", "that of the address", "Path of the request; {client} and {attempt} are replaced."),
         key(
             "query",
             "text",
             "none",
-            "Query of the request, without `?`, behind that of the address; {client} and {attempt} are filled in.",
+            "Query of the request, without `?`, appended to that of the address; {client} and {attempt} are replaced.",
         ),
     ],
 };
 
 pub(super) static ARRIVE: Section = Section {
     path: "arrive",
-    doc: "When the clients of a cohort begin; one of these.",
+    doc: "When the clients of a cohort connect first: one of these.",
     keys: &[
         key("over", r#""5s""#, "a tenth of the run", "Evenly over this time."),
         key("rate", r#""500/s""#, "-", "Evenly at this rate."),
@@ -299,60 +396,60 @@ pub(super) static ARRIVE: Section = Section {
 
 pub(super) static TRAFFIC: Section = Section {
     path: "traffic",
-    doc: "What the clients of a cohort say; one of these.",
+    doc: "Messages of the clients of a cohort: one of these.",
     keys: &[
-        key("echo", "table", "-", "Messages whose echo is awaited: round trips."),
-        key("send", "table", "-", "Messages that nobody answers."),
-        key("listen", "true", "-", "Nothing; what arrives is counted."),
+        key("echo", "table", "-", "Messages that the server echoes; round trips are measured."),
+        key("send", "table", "-", "Messages without an answer."),
+        key("listen", "true", "-", "No messages; received messages are counted."),
     ],
 };
 
 pub(super) static ECHO: Section = Section {
     path: "echo",
-    doc: "Messages of one client whose echo is awaited, by the clock (`rate`) or each when a reply came (`in_flight`).",
+    doc: "Messages of each client that the server echoes: sent at a fixed rate (`rate`), or each after a reply (`in_flight`).",
     keys: &[
-        key("rate", r#""1/s""#, r#""1/s""#, "Open loop: messages of each client, whether replies come or not."),
+        key("rate", r#""1/s""#, r#""1/s""#, "Open loop: messages per client and time, whether or not replies arrive."),
         key(
             "in_flight",
             "1 to 1000",
             "none",
-            "Closed loop: messages under way; the next is due when a reply came. One that is lost is not replaced.",
+            "Closed loop: number of messages in flight; the next is due when a reply arrives. A lost message is not replaced.",
         ),
-        key("payload", r#""100B""#, r#""100B""#, "Size of a message; at least 16B, which carry its number."),
+        key("payload", r#""100B""#, r#""100B""#, "Payload size of a message; at least 16B, because it carries the message number."),
     ],
 };
 
 pub(super) static SEND: Section = Section {
     path: "send",
-    doc: "Messages of one client that nobody answers.",
+    doc: "Messages of each client without an answer.",
     keys: &[
-        key("rate", r#""1/s""#, r#""1/s""#, "Messages of each client."),
+        key("rate", r#""1/s""#, r#""1/s""#, "Messages per client and time."),
         key("payload", r#""100B""#, r#""100B""#, "Size of a message."),
     ],
 };
 
 pub(super) static HEARTBEAT: Section = Section {
     path: "a heartbeat",
-    doc: "Pings of `heartbeat` and `ping`, and the time in which a pong must come.",
+    doc: "Pings of `heartbeat` and `ping`, and the deadline for each pong.",
     keys: &[
-        key("every", r#""25s""#, "required", "Between two pings."),
-        key("timeout", r#""20s""#, "as every", "From a ping to its pong; then the connection is given up."),
+        key("every", r#""25s""#, "required", "Interval between two pings."),
+        key("timeout", r#""20s""#, "as every", "Deadline for the pong; after it, the connection counts as dead."),
     ],
 };
 
 pub(super) static STAY: Section = Section {
     path: "stay",
-    doc: "When a client leaves by itself, and how.",
+    doc: "When and how a client closes its connection by itself.",
     keys: &[
-        key("for", r#""30s" or { exponential = "30s" }"#, "required", "From the open connection to the Close frame."),
-        key("close", "table", "{ code = 1000 }", "The Close frame; `{}` sends an empty one."),
-        key("return", r#""2s""#, "does not come back", "From the end of the connection to the next attempt."),
+        key("for", r#""30s" or { exponential = "30s" }"#, "required", "Time from the opening of the connection to the Close frame."),
+        key("close", "table", "{ code = 1000 }", "Close frame to send; `{}` sends an empty one."),
+        key("return", r#""2s""#, "does not come back", "Time from the end of the connection to the next attempt."),
     ],
 };
 
 pub(super) static CLOSE: Section = Section {
     path: "stay.close",
-    doc: "The Close frame of a client that leaves.",
+    doc: "Close frame of a client that closes its connection.",
     keys: &[
         key("code", "status code that may be sent", "an empty frame", "Status code."),
         key("reason", "text of at most 123 bytes", "empty", "Reason."),
@@ -361,60 +458,78 @@ pub(super) static CLOSE: Section = Section {
 
 pub(super) static MEAN: Section = Section {
     path: "stay.for",
-    doc: "A length of stay that differs between clients.",
+    doc: "Random length of stay.",
     keys: &[key("exponential", r#""30s""#, "required", "Exponentially distributed with this mean.")],
 };
 
 pub(super) static DEADLINES: Section = Section {
     path: "deadlines",
-    doc: "How long a client waits; \"0s\" is for ever: then only the kernel ends a TCP connect, after about 134 s.",
+    doc: "Deadlines of a client. \"0s\" means no deadline: then only the kernel aborts a TCP connect, after about 134 s.",
     keys: &[
-        key("connect", r#""10s""#, "the preset's for the whole attempt, else 10s", "TCP connect."),
-        key("handshake", r#""10s""#, "the preset's for the whole attempt, else 10s", "TLS and opening handshake, each."),
-        key("close", r#""10s""#, r#""10s""#, "The peer's Close frame in answer to ours."),
-        key("fin", r#""2s""#, r#""2s""#, "The peer's FIN after the closing handshake."),
+        key("connect", r#""10s""#, "the preset's for the whole attempt, else 10s", "Deadline for the TCP connect."),
+        key(
+            "handshake",
+            r#""10s""#,
+            "the preset's for the whole attempt, else 10s",
+            "Deadline for the TLS handshake and for the \
+            opening handshake, each.",
+        ),
+        key("close", r#""10s""#, r#""10s""#, "Deadline for the peer's Close frame in answer to the client's."),
+        key("fin", r#""2s""#, r#""2s""#, "Deadline for the peer's FIN after the closing handshake."),
     ],
 };
 
 pub(super) static READINESS: Section = Section {
     path: "ready",
-    doc: "When a connection counts as ready, and its client as back; one of these. One that ends before goes on with the outage.",
+    doc: "When a connection counts as ready and its client as back: one of these. If the connection ends before, the outage continues.",
     keys: &[
-        key("message", "text of at most 1024 bytes", "-", "With the first message of the server that contains this text, byte for byte."),
-        key("open_for", r#""5s""#, "-", "When it has been open for this time."),
+        key("message", "text of at most 1024 bytes", "-", "When a message of the server contains this text, byte for byte."),
+        key("open_for", r#""5s""#, "-", "When the connection has been open for this time."),
     ],
 };
 
 pub(super) static FAULT: Section = Section {
     path: "[[faults]]",
-    doc: "One fault: what, when and whom.",
+    doc: "A fault: what happens, when, and to which connections.",
     keys: &[
-        key("name", "text", "<kind>-<number>", "Its id in all results."),
-        key("inject", "{ kind = { parameters } }", "required", "What happens; `closestorm faults` lists the kinds."),
-        key("side", "client or server", "server where it can, else client", "Who carries it out."),
-        key("dir", "up, down or both", "both", "Direction, for the kinds that have one; up is towards the server."),
-        key("at", r#""10s""#, "required", "First firing, offset in the run."),
-        key("every", r#""1s""#, "once", "Fires again and again at this gap."),
-        key("rate", r#""2/s""#, "once", "Fires again and again as a Poisson process."),
-        key("until", r#""35s""#, "the end", "No firing at or after this offset."),
-        key("for", r#""5s""#, "to the end", "Reverted this long after each firing."),
-        key("first_n", "whole number", "no limit", "Ends after this many hits."),
-        key("select", "table", "all that are open", "Whom it hits."),
-        key("new", "true or false", "false", "Applies to connections that open later, too."),
+        key("name", "text", "<kind>-<number>", "Name of the fault in all results."),
+        key(
+            "inject",
+            "{ kind = { parameters } }",
+            "required",
+            "Kind of the fault and its parameters; `closestorm faults` lists the \
+            kinds.",
+        ),
+        key("side", "client or server", "server where it can, else client", "Side that carries out the fault."),
+        key("dir", "up, down or both", "both", "Direction, for kinds that have one; up is towards the server."),
+        key("at", r#""10s""#, "required", "Time of the first firing, from the start of the run."),
+        key("every", r#""1s""#, "once", "Fire repeatedly, at this interval."),
+        key("rate", r#""2/s""#, "once", "Fire repeatedly, at random times with this mean rate (Poisson process)."),
+        key("until", r#""35s""#, "the end", "No firing at or after this time of the run."),
+        key("for", r#""5s""#, "to the end", "How long the fault lasts after each firing."),
+        key("first_n", "whole number", "no limit", "The fault ends after this number of hits."),
+        key("select", "table", "all that are open", "Which connections it hits."),
+        key("new", "true or false", "false", "Whether it also applies to connections that open later."),
     ],
 };
 
 pub(super) static SELECT: Section = Section {
     path: "select",
-    doc: "Whom a firing hits: filters, then one of all, count, percent and nth.",
+    doc: "Which connections a firing hits: filters, then one of all, count, percent and nth.",
     keys: &[
         key("cohort", "name", "all cohorts", "Only this cohort."),
         key("phase", "tcp, tls, upgrade, open or closing", "open", "Only connections in this phase."),
         key("min_age", r#""5s""#, r#""0s""#, "Only connections open for at least this long."),
-        key("all", "true", "the default", "Each of those."),
-        key("count", "whole number", "-", "This many of those, drawn."),
-        key("percent", r#""5%""#, "-", "This share of those, drawn; of attempts and new connections that of all so far."),
-        key("nth", "whole number", "-", "Every n-th client."),
+        key("all", "true", "the default", "All matching connections."),
+        key("count", "whole number", "-", "This number of matching connections, chosen at random."),
+        key(
+            "percent",
+            r#""5%""#,
+            "-",
+            "This share of matching connections, chosen at random; for attempts and new connections, the \
+            share of all so far.",
+        ),
+        key("nth", "whole number", "-", "Every n-th client, by client number."),
     ],
 };
 

@@ -180,14 +180,17 @@ fn read(source: &Source, variables: Variables<'_>, sink: &Sink) -> Option<Node> 
     let (name, text) = match text_of_base(source, base) {
         Ok(found) => found,
         Err((_, why)) => {
-            sink.push(Diagnostic::new(&extends.node.at, "the scenario to extend cannot be read", why));
+            sink.push(Diagnostic::new(&extends.node.at, "the scenario in `extends` cannot be read", why));
             return None;
         }
     };
     let origin = sink.origin(name, text.clone());
     let mut merged = tree::parse(origin, &text, variables, sink);
     if let Some(second) = merged.remove("extends") {
-        sink.push(Diagnostic::new(&second.at, "`extends` goes one level", "this one is itself extended").help("extend its base directly"));
+        sink.push(Diagnostic::new(&second.at, "`extends` goes one level", "this scenario uses `extends` itself").help(
+            "extend its base \
+            directly",
+        ));
     }
     merged.merge(tree, sink);
     Some(merged)
@@ -255,7 +258,7 @@ fn are_there(tree: &Node, over: &Node, sink: &Sink) -> bool {
         let changed = over.get(key).map_or(&[][..], Node::entries);
         for new in changed.iter().filter(|new| !known.contains(&new.key) && !number(&new.key)) {
             all = false;
-            let title = format!("the scenario has no {what} `{}` to change", new.key);
+            let title = format!("the scenario has no {what} `{}`", new.key);
             let diagnostic = Diagnostic::new(&new.at, title, format!("not a {what} of the scenario"));
             // Where there is only one, it is meant, however it was spelt.
             sink.push(match known.as_slice() {
@@ -316,7 +319,7 @@ fn build(tree: &Node, source: &Source, recorded: bool, sink: &Sink) -> Option<Pl
 fn said(top: &Reader<'_>, key: &str) -> Option<String> {
     let text = top.text(key)?;
     if text.trim().is_empty() {
-        top.complain(key, format!("`{key}` says nothing"), "an empty text", "leave the key out instead");
+        top.complain(key, format!("`{key}` is empty"), "this text is empty", "leave the key out instead");
     }
     Some(text.to_owned())
 }
@@ -325,13 +328,13 @@ fn said(top: &Reader<'_>, key: &str) -> Option<String> {
 fn answer(top: &Reader<'_>) -> Option<AuthorAnswer> {
     let reader = top.table("answer", &keys::ANSWER)?;
     if top.get("question").is_none() {
-        top.complain("answer", "an answer without a question", "there is no `question`", "write the `question` that it answers");
+        top.complain("answer", "`answer` needs a `question`", "there is no `question`", "write the `question` that it answers");
     }
     let text = |key: &str| {
         let text = reader.need(key, reader.text(key))?;
         // What a verdict leaves out in front of its figures is no answer.
         if text.trim().trim_end_matches(SENTENCE_ENDS).is_empty() {
-            reader.complain(key, format!("`{key}` says nothing"), "no word in it", "write words, as \"Yes\" and \"No\"");
+            reader.complain(key, format!("`{key}` is empty"), "it contains no word", "write words, as \"Yes\" and \"No\"");
         }
         Some(text.to_owned())
     };
@@ -353,7 +356,7 @@ fn expectations(top: &Reader<'_>, names: Names<'_>, run: Duration, whole: bool, 
                     );
                     let place = top.sink.inside(at, text, &(0..text.len()));
                     top.sink.push(
-                        Diagnostic::new(&place, title, "nothing would be measured of it")
+                        Diagnostic::new(&place, title, "nothing would be measured in this window")
                             .help("begin the window before the end of the run, or lengthen `duration`"),
                     );
                 }

@@ -79,7 +79,7 @@ impl<'a> Reader<'a> {
     pub(super) fn positive(&self, key: &str) -> Option<Duration> {
         let found = self.duration(key)?;
         if found.is_zero() {
-            self.complain(key, format!("`{key}` must be longer than nothing"), "found zero", "write at least \"1ms\"");
+            self.complain(key, format!("`{key}` must be greater than zero"), "found zero", "write at least \"1ms\"");
         }
         Some(found)
     }
@@ -200,9 +200,9 @@ impl<'a> Reader<'a> {
         match present.as_slice() {
             [one] => return Some(one),
             [] if self.unknown().next().is_some() => {}
-            [] => say(&self.node.at, format!("{} says nothing", self.section.path), "none of its choices is here".to_owned()),
+            [] => say(&self.node.at, format!("{} is empty", self.section.path), "none of its keys is set".to_owned()),
             [first, second, ..] => {
-                say(self.at(second), format!("{} says two things", self.section.path), format!("beside `{first}`"));
+                say(self.at(second), format!("{} has two conflicting keys", self.section.path), format!("beside `{first}`"));
             }
         }
         None
@@ -255,10 +255,10 @@ pub(super) fn text<'a>(key: &str, node: &'a Node, sink: &Sink) -> Option<&'a str
 pub(super) fn template(text: &str, at: &At, more: &[&str], sink: &Sink) -> Option<Template> {
     for unknown in crate::template::unknown(text, more) {
         let place = sink.inside(at, text, &unknown.at);
-        let title = format!("there is no `{{{}}}` to fill in", unknown.name);
+        let title = format!("unknown placeholder `{{{}}}`", unknown.name);
         let known = NAMES.iter().map(|(name, _)| *name).chain(more.iter().copied());
-        let diagnostic = Diagnostic::new(&place, title, "unknown name in braces").suggest(&unknown.name, known, "names");
-        sink.push(diagnostic.help("write `{{` for a brace that is text"));
+        let diagnostic = Diagnostic::new(&place, title, "not a known placeholder").suggest(&unknown.name, known, "names");
+        sink.push(diagnostic.help("write `{{` for a literal brace"));
     }
     Template::parse(text).ok()
 }

@@ -31,16 +31,16 @@ pub(super) fn read(
             _ => "the first message of the server".to_owned(),
         };
         notices.push(format!(
-            "clients of {name} count as back with {which}: a server that never says it leaves nobody ready; \
-             `ready = \"open\"` counts open connections"
+            "clients of {name} count as ready with {which}: if the server never sends it, no client becomes ready; with `ready = \
+             \"open\"` an open connection is enough"
         ));
     }
     if let Readiness::OpenFor(time) = readiness
         && time >= run
     {
         notices.push(format!(
-            "clients of {name} count as back after {} open, and the run is {} long: nobody can become ready; \
-             `ready = \"open\"` counts open connections",
+            "clients of {name} count as ready after {} open, but the run lasts only {}: no client can become ready; with `ready = \
+             \"open\"` an open connection is enough",
             print_duration(time),
             print_duration(run)
         ));
@@ -70,7 +70,7 @@ fn own(cohort: &Reader<'_>) -> Option<Readiness> {
             let text = table.text("message")?;
             if text.is_empty() || text.len() > TEXT_MAX {
                 let help = format!("write 1 to {TEXT_MAX} bytes of it, or `ready = \"message\"` for any message");
-                table.complain("message", "this cannot be looked for in a message", format!("found {} bytes", text.len()), help);
+                table.complain("message", "the length of this text is not allowed", format!("found {} bytes", text.len()), help);
             }
             Some(Readiness::Matches(text.to_owned()))
         }

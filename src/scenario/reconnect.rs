@@ -62,7 +62,7 @@ fn table(node: &Node, sink: &Sink) -> (Policy, bool) {
     let list = entries(node, "reconnect", sink).unwrap_or_default();
     let tags: Vec<_> = list.iter().filter(|entry| entry.key == "preset" || schedule(&entry.key).is_some()).collect();
     if let [_, second, ..] = tags[..] {
-        let diagnostic = Diagnostic::new(&second.at, "`reconnect` says two things", format!("beside `{}`", tags[0].key));
+        let diagnostic = Diagnostic::new(&second.at, "`reconnect` has two conflicting keys", format!("beside `{}`", tags[0].key));
         sink.push(diagnostic.help("write one of: preset, fixed, linear, exponential, table"));
     }
     let mut policy = match tags.first() {

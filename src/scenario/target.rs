@@ -72,7 +72,7 @@ fn command(reader: &Reader<'_>) -> Option<Command> {
     read_address(reader, &address, &["port"]);
     if address.contains("{port}") && !words.is_empty() && !words.iter().any(|word| word.contains("{port}")) && !env_names_port(reader) {
         let help = "write {port} into `run` or `env`, or a fixed port into `address`";
-        reader.complain("run", "the server is not told its port", "`address` has {port}, but this does not", help);
+        reader.complain("run", "the server does not get its port", "`address` contains {port}, but this does not", help);
     }
     let ready = reader.table("ready", &keys::READY);
     let (condition, within) = ready.as_ref().map_or((Ready::Tcp, None), |ready| (readiness(ready), ready.positive("within")));

@@ -103,7 +103,7 @@ fn fill(text: &str, at: &At, variables: Variables<'_>, sink: &Sink) -> String {
         }
         filled.push_str(before);
         let Some((inside, behind)) = after.split_once('}') else {
-            sink.push(Diagnostic::new(at, "a variable that does not end", "`${` without `}`").help("write `$${` for a plain `${`"));
+            sink.push(Diagnostic::new(at, "unterminated variable", "`${` without `}`").help("write `$${` for a plain `${`"));
             return filled;
         };
         let (name, default) = inside.split_once(":-").map_or((inside, None), |(name, default)| (name, Some(default)));

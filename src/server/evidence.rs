@@ -126,7 +126,8 @@ impl Reporter {
     }
 }
 
-/// Hands on what one link says, to its end. What is wrong with it is told to the parent, and printed: the parent may be the one who is wrong.
+/// Hands on what one link says, to its end. What is wrong with it is told to the parent, and printed: the parent may be the one who is
+/// wrong.
 async fn read_commands(mut read: ipc::Receiver<ToServer>, commands: mpsc::UnboundedSender<Option<ToServer>>, parent: Arc<EvidenceLine>) {
     let error = loop {
         match read.next().await {
@@ -136,7 +137,7 @@ async fn read_commands(mut read: ipc::Receiver<ToServer>, commands: mpsc::Unboun
             Err(error) => break error,
         }
     };
-    let text = format!("embedded server: its link: {error}");
+    let text = format!("embedded server: connection to closestorm: {error}");
     // Into target.log, which may be on a full disk.
     let _ = writeln!(io::stderr(), "{text}");
     parent.send(&FromServer::Notice { text });
@@ -171,8 +172,12 @@ impl EvidenceLine {
                 return;
             };
             if queue.dropped > 0 {
-                let notice =
-                    FromServer::Notice { text: format!("server: {} lines of evidence did not fit", std::mem::take(&mut queue.dropped)) };
+                let notice = FromServer::Notice {
+                    text: format!(
+                        "server: {} records of connections were dropped because the buffer was full",
+                        std::mem::take(&mut queue.dropped)
+                    ),
+                };
                 queue.bytes.extend(ipc::encode(&notice).unwrap_or_default());
             }
             queue.bytes.extend(text);

@@ -56,8 +56,8 @@ const LIMITS: SessionDeadlines = SessionDeadlines { close: Duration::from_secs(1
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// What is told when one of several processes is full.
-const UNEVEN: &str = "one of its processes refused an opening handshake because its own part of max_connections was used up; the kernel spreads \
-                      connections unevenly, so others may have had room";
+const UNEVEN: &str = "one of its processes rejected an opening handshake because its own part of max_connections was used up; the \
+    kernel distributes connections unevenly, so other processes may have had room";
 
 /// Firings that are active on the listening socket, in their order.
 pub(crate) type OnListeners = Vec<(Firing, OnListener)>;
@@ -95,7 +95,8 @@ struct ConnectionState {
 impl ServerShared {
     /// One that has just started.
     ///
-    /// Its TLS sessions are worth nothing to another, but to those that are told to [`Listen`](protocol::ToServer::Listen) with the same key.
+    /// Its TLS sessions are worth nothing to another, but to those that are told to [`Listen`](protocol::ToServer::Listen) with the same
+    /// key.
     fn new(spec: ServerSpec, ground: ServerHost, reporter: Reporter) -> io::Result<Arc<ServerShared>> {
         let of_tls = |error| io::Error::other::<TlsError>(error);
         let tickets = if spec.settings.tls && spec.settings.resume {
@@ -132,7 +133,7 @@ impl ServerShared {
 
     /// Whether a standing fault selects this client's attempt, as far as it has hits left. Returns its random stream for this attempt.
     fn selects(&self, standing: &Standing, id: Option<Id>) -> Option<Stream> {
-        // A client that is not ours is counted, so that "every n-th" means something for them, too.
+        // A client of another program is counted, so that "every n-th" means something for them, too.
         let stranger = || Id { client: ClientIndex(self.strangers.fetch_add(1, Ordering::Relaxed)), connection: ConnectionNo(1) };
         let (seed, who) = (Seed(self.spec.seed), id.unwrap_or_else(stranger));
         let taken = standing.wants(who.client, id.is_some());
@@ -182,8 +183,10 @@ async fn attempt(server: Arc<ServerShared>, wire: ByteStream) {
                 Ok(Err(_)) => return,
                 Err(_) => {
                     let within = HEAD_WITHIN.as_secs();
-                    let text =
-                        format!("instance {}: ended a connection whose TLS handshake was not over within {within} s", server.spec.instance);
+                    let text = format!(
+                        "instance {}: closed a connection because its TLS handshake took longer than {within} s",
+                        server.spec.instance
+                    );
                     return server.report(&FromServer::Notice { text });
                 }
             }
@@ -312,8 +315,8 @@ async fn open(server: &Arc<ServerShared>, connection: Box<Connection>, shaken: S
     server.open.send_modify(|open| *open -= 1);
 }
 
-/// The number of a connection's random streams. Bit 63 keeps those of servers apart from the clients': a client of ours has the same at any server,
-/// others have one by their order, with bit 62.
+/// The number of a connection's random streams. Bit 63 keeps those of servers apart from the clients': a client of ours has the same at any
+/// server, others have one by their order, with bit 62.
 fn stream_of(spec: &ServerSpec, id: Option<Id>, serial: u64) -> u64 {
     match id {
         Some(Id { client, connection }) => 1 << 63 | u64::from(client.0) << 32 | u64::from(connection.0),

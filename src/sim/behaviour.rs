@@ -161,8 +161,10 @@ fn a_server_ends_what_has_waited_for_its_deadline() {
     let results = simulate(&plan).results;
     let ledger = results.total().ledger;
     assert_eq!((ledger.opened, ledger.failed, ledger.timed_out), (10, 20, 0));
-    let cut =
-        |event: &Event| matches!(event, Event::AttemptFailed { outcome: Outcome::Failed { why }, .. } if why.starts_with("cut before 101"));
+    let cut = |event: &Event| {
+        matches!(event, Event::AttemptFailed { outcome: Outcome::Failed { why }, .. } if why.starts_with("connection \
+            ended before the 101 response"))
+    };
     assert!(results.events.kept().iter().filter(|(at, _, event)| *at == 1_000_000 && cut(event)).count() == 20);
 }
 

@@ -106,7 +106,7 @@ impl Failing {
     /// Those, in this order.
     pub(super) fn usual() -> Vec<Failing> {
         let of = |stage, outcome| Failing { stage, outcome, fault: None };
-        let cut = Outcome::Failed { why: "cut before 101: end of stream".to_owned() };
+        let cut = Outcome::Failed { why: "connection ended before the 101 response: end of stream".to_owned() };
         vec![
             of(Stage::Tcp, Outcome::Refused),
             of(Stage::Tcp, Outcome::TimedOut),

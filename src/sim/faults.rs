@@ -129,7 +129,7 @@ impl World<'_> {
             let at = world.now.saturating_add(nanos(after)).saturating_add(world.leg());
             world.first(client, (at, What::Refusal, failing), until);
         };
-        let cut = |how: &str| Outcome::Failed { why: format!("cut before 101: {how}") };
+        let cut = |how: &str| Outcome::Failed { why: format!("connection ended before the 101 response: {how}") };
         match on {
             OnAttempt::Stall(hold) if hold.is_zero() => self.push_for(until, client, What::Deadline, 0),
             OnAttempt::Stall(hold) => fails(self, hold, cut("end of stream")),
@@ -220,7 +220,11 @@ impl World<'_> {
             OnListener::Closed => {
                 self.servers[usize::from(server)].closed += 1;
                 // The kernel resets what waits in its queue, and the server what waits for an answer.
-                let cut = self.failing(Stage::Upgrade, Outcome::Failed { why: "cut before 101: connection reset".to_owned() }, None);
+                let cut = self.failing(
+                    Stage::Upgrade,
+                    Outcome::Failed { why: "connection ended before the 101 response: connection reset".to_owned() },
+                    None,
+                );
                 self.servers[usize::from(server)].held.clear();
                 self.forget_gone(server);
                 for client in 0..self.rows.len() as u32 {

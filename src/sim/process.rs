@@ -26,7 +26,7 @@ impl World<'_> {
                 for server in self.named(None) {
                     let at = self.now.saturating_add(nanos(*interval).saturating_mul(u64::from(server)));
                     if at >= self.end {
-                        let why = format!("instance {server}: its turn is after the end of the run");
+                        let why = format!("instance {server}: its turn comes after the end of the run");
                         let of = Event::NotCarriedOut { fault: Some(firing.fault), firing: firing.number, why };
                         self.record(self.now, &of);
                         continue;
@@ -148,7 +148,7 @@ impl World<'_> {
     }
 
     fn reset_before_101(&mut self) -> u8 {
-        self.failing(Stage::Upgrade, Outcome::Failed { why: "cut before 101: connection reset".to_owned() }, None)
+        self.failing(Stage::Upgrade, Outcome::Failed { why: "connection ended before the 101 response: connection reset".to_owned() }, None)
     }
 
     /// Takes a client off the books of its server.
@@ -220,7 +220,7 @@ impl World<'_> {
         for server in 0..self.servers.len() {
             let Some(Exiting { firing: Firing { fault, number }, since, .. }) = self.servers[server].exiting else { continue };
             if since.saturating_add(1_000_000_000) <= end {
-                let why = format!("instance {server}: it had not stopped by the end of the run");
+                let why = format!("instance {server}: it had not stopped before the end of the run");
                 // As the last thing of the run.
                 self.record(end.saturating_sub(1), &Event::NotCarriedOut { fault: Some(fault), firing: number, why });
             }

@@ -145,7 +145,7 @@ impl ControlLinks {
             CommandSink::Here(sender) => _ = sender.send(command.clone()),
             CommandSink::Link(sender) => {
                 if let Err(error) = sender.send(command) {
-                    self.report(FromServer::Notice { text: format!("a server was not told something: {error}") });
+                    self.report(FromServer::Notice { text: format!("a command to a server could not be sent: {error}") });
                 }
             }
         }
@@ -179,7 +179,7 @@ impl ControlLinks {
             Err(ipc::LinkError::Silent) => return,
             Err(error) => error,
         };
-        self.report(FromServer::Notice { text: format!("server {}, process {}: its link: {error}", member.0, member.1) });
+        self.report(FromServer::Notice { text: format!("server {}, process {}: connection to closestorm: {error}", member.0, member.1) });
         if self.pids.borrow().get(&member) == Some(&pid) {
             // It ends with its link.
             self.senders().remove(&member);
@@ -196,7 +196,10 @@ mod tests {
     async fn a_server_that_says_what_it_should_not_is_reported_and_left() {
         let hello = String::from_utf8(ipc::hello(PROTOCOL)).expect("text");
         let table = [
-            ("{\"closestorm\":\"server\",\"version\":9}\n".to_owned(), "the other side speaks server 9, and this one speaks server 1"),
+            (
+                "{\"closestorm\":\"server\",\"version\":9}\n".to_owned(),
+                "the other side uses protocol server 9, and this side uses server 1",
+            ),
             (format!("{hello}{hello}"), "a second hello"),
             (format!("{hello}{{\"Listening\":1}}\n"), "not a message of server 1: invalid type: integer `1`"),
         ];
@@ -207,7 +210,7 @@ mod tests {
             server.write_all(said.as_bytes()).expect("a live link");
             lines.join((3, 1), ours.into()).expect("a live link");
             let Some(FromServer::Notice { text }) = reports.recv().await else { panic!("nothing was said") };
-            assert!(text.starts_with("server 3, process 1: its link: ") && text.contains(expected), "{text}");
+            assert!(text.starts_with("server 3, process 1: connection to closestorm: ") && text.contains(expected), "{text}");
             let end = tokio::task::spawn_blocking(move || server.read_to_end(&mut Vec::new()));
             end.await.expect("no panic").expect("its link ends, and so does it");
         }

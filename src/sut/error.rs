@@ -32,7 +32,8 @@ pub enum RunError {
     },
     /// More clients than files.
     #[error(
-        "{clients} clients{} need {needed} open files and this process may have {limit}: raise the limit (`ulimit -n {needed}`), use more processes (`--workers N`){}",
+        "{clients} clients{} need {needed} open files, and the limit of this process is {limit}: raise the limit (`ulimit -n \
+         {needed}`), use more processes (`--workers N`){}",
         beside(*left), fewer(*fits)
     )]
     Files {
@@ -56,7 +57,8 @@ pub enum RunError {
         cause: String,
     },
     /// An embedded server process started and did not report.
-    #[error("embedded server {instance} started but did not report{}", if said.is_empty() { String::new() } else { format!("; it printed: {said}") })]
+    #[error("embedded server {instance} started but did not report its port{}", if said.is_empty() { String::new() } else { format!("; \
+        it printed: {said}") })]
     NoHello {
         /// Which.
         instance: u16,
@@ -64,10 +66,10 @@ pub enum RunError {
         said: String,
     },
     /// A server that should be there again.
-    #[error("it did not start again: {0}")]
+    #[error("it did not restart: {0}")]
     NotBack(String),
     /// A run in memory has none.
-    #[error("{what} needs processes, and in memory there are none")]
+    #[error("{what} needs processes, which do not exist when running in memory")]
     NeedsProcesses {
         /// What does.
         what: String,

@@ -97,7 +97,7 @@ impl Fleet {
     pub(crate) async fn start(setting: TargetSetting<'_>) -> Result<(Fleet, Reports), RunError> {
         let (lines, reports) = match &setting.plan.target {
             Target::Embedded(_) => ControlLinks::new(),
-            // A server that is not ours reports nothing.
+            // A server that is not embedded reports nothing.
             Target::Command(_) | Target::Url(_) => (Arc::default(), mpsc::unbounded_channel().1),
         };
         let fleet = match &setting.plan.target {
@@ -364,7 +364,7 @@ impl Fleet {
                 Ok(())
             }
             Err(error) => {
-                journal.record(&happened(instance, "exited", &format!("did not start again: {error}")));
+                journal.record(&happened(instance, "exited", &format!("did not restart: {error}")));
                 Err(RunError::NotBack(error.to_string()))
             }
         }
@@ -438,7 +438,7 @@ impl Fleet {
             guard.gone().await;
             // At the end of a run the books are closed before.
             told.record(&unplanned(
-                "the process that starts and stops the target was ended by somebody else, and the target with it".to_owned(),
+                "another program killed the process that starts and stops the target, and the target ended with it".to_owned(),
             ));
         });
     }

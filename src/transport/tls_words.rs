@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Why a server ends a handshake in which the client shows no certificate.
 pub const WANTS: &str = "the server asks for a client certificate";
-const VERSION: &str = "the server speaks another version of TLS than 1.2 and 1.3";
-const NOTHING_SHARED: &str = "the server shares no cipher or parameter with this client";
+const VERSION: &str = "the server supports neither TLS 1.2 nor TLS 1.3";
+const NOTHING_SHARED: &str = "the server and this client have no common cipher suite or parameter";
 
 /// Stands in for certificates of the client, which has none: remembers whether a server asked for one.
 #[derive(Debug, Default)]
@@ -45,12 +45,12 @@ pub fn of(error: &io::Error, asked: bool) -> Option<String> {
         }
         Error::InvalidMessage(why) => format!("the server sent a broken TLS message ({})", spelt(&format!("{why:?}"))),
         Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
-            "the server sent a TLS message that does not belong there".to_owned()
+            "the server sent an unexpected TLS message".to_owned()
         }
         Error::PeerIncompatible(why) => incompatible(why),
-        Error::PeerMisbehaved(why) => format!("the server broke the rules of TLS ({})", spelt(&format!("{why:?}"))),
-        Error::NoCertificatesPresented => "the server showed no certificate".to_owned(),
-        Error::DecryptError => "what the server sent cannot be decrypted".to_owned(),
+        Error::PeerMisbehaved(why) => format!("the server violated the TLS protocol ({})", spelt(&format!("{why:?}"))),
+        Error::NoCertificatesPresented => "the server sent no certificate".to_owned(),
+        Error::DecryptError => "data from the server cannot be decrypted".to_owned(),
         Error::PeerSentOversizedRecord => "the server sent a TLS record that is too large".to_owned(),
         Error::InvalidCertRevocationList(why) => format!("its list of revoked certificates is not valid ({})", spelt(&format!("{why:?}"))),
         Error::General(why) => why.clone(),
@@ -67,7 +67,7 @@ fn incompatible(why: &PeerIncompatible) -> String {
         | PeerIncompatible::NoSignatureSchemesInCommon
         | PeerIncompatible::NoEcPointFormatsInCommon => NOTHING_SHARED.to_owned(),
         PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => WANTS.to_owned(),
-        other => format!("the server speaks TLS in a way that this client does not ({})", spelt(&format!("{other:?}"))),
+        other => format!("the server uses a TLS feature that this client does not support ({})", spelt(&format!("{other:?}"))),
     }
 }
 
@@ -121,7 +121,7 @@ fn ended(alert: AlertDescription, asked: bool) -> String {
         AlertDescription::CloseNotify => "the server ended TLS before the handshake was complete".to_owned(),
         AlertDescription::AccessDenied => "the server denied access".to_owned(),
         AlertDescription::InternalError => "the server had an internal error".to_owned(),
-        AlertDescription::NoApplicationProtocol => "the server offers none of the application protocols (ALPN) of this client".to_owned(),
+        AlertDescription::NoApplicationProtocol => "the server supports none of the application protocols (ALPN) of this client".to_owned(),
         other => match format!("{other:?}").as_str() {
             unknown if unknown.contains('(') => format!("the server ended it with the TLS alert {}", u8::from(other)),
             name => format!("the server ended it with the TLS alert {} ({})", u8::from(other), spelt(name)),
@@ -138,16 +138,18 @@ fn distrust(why: &CertificateError) -> String {
         CertificateError::Revoked => "it was revoked".to_owned(),
         CertificateError::BadEncoding => "it is not a valid X.509 certificate".to_owned(),
         CertificateError::BadSignature => "its signature is wrong".to_owned(),
-        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => "it was not issued for servers".to_owned(),
-        CertificateError::UnknownRevocationStatus => "it is not known whether it was revoked".to_owned(),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "it is not valid for server authentication".to_owned()
+        }
+        CertificateError::UnknownRevocationStatus => "its revocation status is unknown".to_owned(),
         CertificateError::UnsupportedSignatureAlgorithmContext { .. }
         | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            "this client does not know the algorithm of its signature".to_owned()
+            "its signature algorithm is not supported".to_owned()
         }
         CertificateError::Other(other) => match other.to_string().as_str() {
             // What `openssl req -x509` makes unless told otherwise.
-            "CaUsedAsEndEntity" => "it is the certificate of an authority (CA:TRUE), not of a server".to_owned(),
-            "EndEntityUsedAsCa" => "its issuer is not an authority (CA)".to_owned(),
+            "CaUsedAsEndEntity" => "it is the certificate of a certificate authority (CA:TRUE), not of a server".to_owned(),
+            "EndEntityUsedAsCa" => "its issuer is not a certificate authority".to_owned(),
             name => spelt(name),
         },
         other => spelt(&format!("{other:?}")),
@@ -285,11 +287,16 @@ mod tests {
         for (error, asked, words) in [
             (Error::AlertReceived(AlertDescription::CertificateRequired), false, "the server asks for a client certificate"),
             (Error::AlertReceived(AlertDescription::HandshakeFailure), true, "the server asks for a client certificate"),
-            (Error::AlertReceived(AlertDescription::HandshakeFailure), false, "the server shares no cipher or parameter with this client"),
+            (
+                Error::AlertReceived(AlertDescription::HandshakeFailure),
+                false,
+                "the server and this client have no common cipher suite \
+                or parameter",
+            ),
             (Error::AlertReceived(AlertDescription::AccessDenied), true, "the server denied access"),
             (Error::AlertReceived(AlertDescription::UnknownCA), false, "the server ended it with the TLS alert 48 (unknown CA)"),
             (Error::AlertReceived(AlertDescription::Unknown(200)), false, "the server ended it with the TLS alert 200"),
-            (authority, false, "certificate not trusted: it is the certificate of an authority (CA:TRUE), not of a server"),
+            (authority, false, "certificate not trusted: it is the certificate of a certificate authority (CA:TRUE), not of a server"),
             (Error::InvalidCertificate(CertificateError::UnknownIssuer), false, "certificate not trusted: no trusted authority issued it"),
             (Error::InvalidCertificate(CertificateError::NotValidForName), false, "certificate not trusted: it is for another host name"),
             (Error::InvalidCertificate(CertificateError::Expired), false, "certificate not trusted: it has expired"),

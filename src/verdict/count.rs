@@ -13,15 +13,19 @@ use std::collections::BTreeMap;
 pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
     let (metric, labels) = (expectation.metric, &expectation.labels);
     if labels.side == Side::Server && !tells(evidence, "server") && tells(evidence, "client") {
-        return Known::Nothing("no data: what the server saw is not known, it was killed, is not ours, or did not notice".to_owned());
+        return Known::Nothing(
+            "no data: the server side was not recorded (server was killed, is not embedded, or did not notice)".to_owned(),
+        );
     }
     let unknown = metric == Metric::Bytes || matches!(labels.outcome, Some(Became::Answered | Became::Unanswered));
     if evidence.first_version && unknown {
-        return Known::Nothing("no data: a run folder of version 1 does not have this".to_owned());
+        return Known::Nothing("no data: a run folder with schema version 1 does not contain this".to_owned());
     }
     let seconds = window_s(evidence, labels);
     if labels.status.is_some_and(|status| !knows_status(evidence, status)) {
-        return Known::Nothing("no data: some HTTP statuses were not told apart, and this may be among them".to_owned());
+        return Known::Nothing(
+            "no data: too many different HTTP statuses, some were counted together, and this may be one of them".to_owned(),
+        );
     }
     let count = total(evidence, metric, labels) as f64;
     let share = |base: u64| match base {
@@ -34,13 +38,15 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
         Stat::Share => share(total(evidence, metric, &labels.whole(metric))),
         Stat::ShareOf => match &expectation.whole {
             Some(whole) => share(total(evidence, metric, whole)),
-            None => Known::Nothing("no data: it does not say of what".to_owned()),
+            None => Known::Nothing("no data: the expectation does not say what the share is of".to_owned()),
         },
         Stat::Rate if seconds > 0.0 => Known::Exactly(count / seconds),
         Stat::Rate => Known::Nothing("no data: the run has no length".to_owned()),
         Stat::Peak if !evidence.first_version => match evidence.peaks.get(&expectation.counted()) {
             Some(peak) => Known::Exactly(*peak as f64),
-            None => Known::Nothing("no data: nothing was counted for this peak while the run lasted, expect it in the scenario".to_owned()),
+            None => {
+                Known::Nothing("no data: the run did not count this peak; add the expectation to the scenario and run it again".to_owned())
+            }
         },
         Stat::Peak => {
             let mut by_second: BTreeMap<u32, u64> = BTreeMap::new();
@@ -74,7 +80,7 @@ pub(super) fn still_away(evidence: &Evidence, labels: &Labels) -> Option<String>
     let keep = |row: &Distribution| fits(&labels.cohort, Some(&row.cohort)) && fits(&labels.fault, row.fault.as_ref());
     match evidence.times("reconnect_time", window, keep).censored.count() {
         0 => None,
-        away => Some(format!("gave up; {away} more were still away at the end")),
+        away => Some(format!("gave up; {away} more were still disconnected at the end")),
     }
 }
 

@@ -18,11 +18,13 @@ pub(super) fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
         q => Ok(times.quantile(q).map(|us| us as f64)),
     };
     let known = match expectation.stat {
-        _ if labels.from.is_some() || labels.to.is_some() => Err("no data: a run folder of version 1 has no windows of times".to_owned()),
-        _ if samples == 0 => Err("no data: nothing of the kind was timed".to_owned()),
+        _ if labels.from.is_some() || labels.to.is_some() => {
+            Err("no data: a run folder with schema version 1 has no time windows".to_owned())
+        }
+        _ if samples == 0 => Err("no data: nothing of this kind was measured".to_owned()),
         Stat::Percentile(percentile) => quantile(percentile.quantile()),
         Stat::Max => Ok(times.ended.max().map(|us| us as f64).filter(|_| times.is_complete())),
-        Stat::Mean if !times.is_complete() => Err("the mean is not known: some outages did not end".to_owned()),
+        Stat::Mean if !times.is_complete() => Err("the mean is unknown: some outages did not end".to_owned()),
         Stat::Mean => Ok(times.ended.mean()),
         _ => Ok(times.ended.min().map(|us| us as f64)),
     };

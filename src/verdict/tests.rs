@@ -202,7 +202,7 @@ fn a_run_that_cannot_be_trusted_is_inconclusive() {
     let (aborted, saturated) = (Evidence { aborted: true, ..evidence() }, late(12));
     let cut = Evidence { seeds: Some((3, 20)), ..aborted.clone() };
     let reasons = judge(&cut, std::slice::from_ref(&good)).reasons;
-    assert_eq!(reasons, ["it was stopped after 3 of 20 seeds"]);
+    assert_eq!(reasons, ["the simulation was stopped after 3 of 20 seeds"]);
     let first = Evidence { seeds: Some((0, 20)), ..aborted.clone() };
     assert_eq!(judge(&first, std::slice::from_ref(&good)).reasons, ["the run was stopped before its planned length"]);
     let lost = Evidence { lost: vec!["worker 2 of 4 was lost".to_owned()], ..evidence() };
@@ -259,8 +259,8 @@ fn the_part_of_a_window_that_was_measured_is_named() {
         ("attempts{from=4s,to=50s} count == 1200", "pass", vec![part]),
         ("attempts{from=4s,to=50s} count == 0", "fail", vec![part]),
         ("attempts{from=4s,to=40s} count == 1200", "pass", vec![]),
-        ("attempts{from=40s,to=50s} count == 0", "inconclusive", vec!["the measurement ended after 40s", "begins at 40s"]),
-        ("rtt{from=45s} p50 < 1s", "inconclusive", vec!["the measurement ended after 40s"]),
+        ("attempts{from=40s,to=50s} count == 0", "inconclusive", vec!["the measurement ended at 40s", "begins (40s)"]),
+        ("rtt{from=45s} p50 < 1s", "inconclusive", vec!["the measurement ended at 40s"]),
     ] {
         let verdict = judge(&evidence(), &[expectation(text)]);
         let row = &verdict.expectations[0];
@@ -277,8 +277,8 @@ fn the_headline_of_a_run_in_which_nobody_was_ready_fits_its_outcome() {
     let nobody = Evidence { ready: Some(0), ..evidence() };
     for (expected, result, first) in [
         (vec![expectation("attempts count == 1")], "fail", "no client became ready"),
-        (vec![expectation("attempts count == 2000")], "inconclusive", "no client became ready: there is nothing to judge the server by"),
-        (vec![], "inconclusive", "no client became ready: there is nothing to judge the server by"),
+        (vec![expectation("attempts count == 2000")], "inconclusive", "no client became ready: the server cannot be judged"),
+        (vec![], "inconclusive", "no client became ready: the server cannot be judged"),
     ] {
         let verdict = judge(&nobody, &expected);
         assert_eq!((verdict.result.as_str(), verdict.reasons[0].as_str()), (result, first));
@@ -288,6 +288,6 @@ fn the_headline_of_a_run_in_which_nobody_was_ready_fits_its_outcome() {
 #[test]
 fn none_that_gave_up_are_not_taken_for_back() {
     let row = |text| judge(&evidence(), &[expectation(text)]).expectations.remove(0);
-    assert_eq!(row("clients_lost count == 0").note.as_deref(), Some("gave up; 50 more were still away at the end"));
+    assert_eq!(row("clients_lost count == 0").note.as_deref(), Some("gave up; 50 more were still disconnected at the end"));
     assert_eq!(row("clients_lost{cohort=ios} count == 0").note, None, "all of them are back");
 }

@@ -18,17 +18,17 @@ pub(super) fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
     let (labels, metric) = (&expectation.labels, expectation.timed());
     let window = Window::of(labels);
     if window.is_some_and(|window| !evidence.windows.iter().any(|kept| (kept.0.as_str(), kept.1) == (metric, window))) {
-        let reason = format!("no data: the run did not keep {metric} of this window apart; run it again with this expectation");
+        let reason = format!("no data: the run did not measure {metric} for this window; run it again with this expectation");
         return Finding::of(Outcome::Inconclusive, None, reason);
     }
     let keep =
         |row: &crate::results::hlog::Distribution| fits(&labels.cohort, Some(&row.cohort)) && fits(&labels.fault, row.fault.as_ref());
     let times = evidence.times(metric, window, keep);
     if times.count() == 0 {
-        return Finding::of(Outcome::Inconclusive, None, "no data: nothing of the kind was timed".to_owned());
+        return Finding::of(Outcome::Inconclusive, None, "no data: nothing of this kind was measured".to_owned());
     }
     if evidence.simulated && takes_model(expectation.metric) && times.is_complete() && times.ended.max() == Some(0) {
-        let reason = "no data: nothing was simulated that takes time; set `handshake_cost`, or `rtt` in [model]";
+        let reason = "no data: the simulated server and path take no time; set `handshake_cost`, or `rtt` in [model]";
         return Finding::of(Outcome::Inconclusive, None, reason.to_owned());
     }
     let judged = Judged { times: &times, expectation, limit: expectation.limit.value() };
@@ -75,7 +75,7 @@ impl Judged<'_> {
     fn mean(&self) -> Finding {
         match self.times.ended.mean().filter(|_| self.times.is_complete()) {
             Some(us) => self.exactly(us),
-            None => Finding::of(Outcome::Inconclusive, None, "the mean is not known: some did not end".to_owned()),
+            None => Finding::of(Outcome::Inconclusive, None, "the mean is unknown: some did not end".to_owned()),
         }
     }
 
@@ -110,7 +110,7 @@ impl Judged<'_> {
             (Some(us), Some(_)) if us > self.limit => Finding { note: self.apart(), ..self.exactly(us) },
             (Some(us), Some(_)) if matches!(op, Op::Less | Op::AtMost) => Finding { note: self.apart(), ..self.exactly(us) },
             (_, Some(cut)) => {
-                Finding::of(Outcome::Inconclusive, None, format!("not known: at least {}", self.shown(ended.map_or(cut, |us| us.max(cut)))))
+                Finding::of(Outcome::Inconclusive, None, format!("unknown: at least {}", self.shown(ended.map_or(cut, |us| us.max(cut)))))
             }
             (None, None) => self.longer(f64::INFINITY),
         }
@@ -135,7 +135,7 @@ impl Judged<'_> {
     fn apart(&self) -> Option<String> {
         let cut = &self.times.censored;
         let after = cut.max()? as f64;
-        Some(format!("apart from {} that did not end, cut after {} at most", cut.count(), self.shown(after)))
+        Some(format!("not counting {} that did not end and were cut off after at most {}", cut.count(), self.shown(after)))
     }
 
     /// A percentile: the estimate from n₀ samples on, with fewer only what is beyond chance.
@@ -149,8 +149,8 @@ impl Judged<'_> {
         }
         let states: Vec<_> = splits.iter().map(|split| self.state(split, q)).collect();
         let Some(state) = states.first().filter(|first| states.iter().all(|state| state == *first)) else {
-            let reason = "the limit lies in the bucket of the histogram that decides, and the run did not count around it: run it again with \
-                          this expectation";
+            let reason = "the limit lies inside the deciding histogram bucket, and the run did not count exactly at this limit: run it \
+                again with this expectation";
             return Finding::of(Outcome::Inconclusive, None, reason.to_owned());
         };
         let Some(side) = *state else {
@@ -168,7 +168,7 @@ impl Judged<'_> {
             Some(Quantile::Beyond(us)) => {
                 Finding::of(outcome, None, format!("not reached in {}", self.shown((us as f64 / 1e3).floor() * 1e3)))
             }
-            None => Finding::of(Outcome::Inconclusive, None, "no data: nothing of the kind was timed".to_owned()),
+            None => Finding::of(Outcome::Inconclusive, None, "no data: nothing of this kind was measured".to_owned()),
         }
     }
 
@@ -235,8 +235,8 @@ impl Judged<'_> {
         let cut = censored.count() - (samples - ended.count() - never.count()).min(censored.count());
         let apart = match cut {
             0 => String::new(),
-            1 => format!(" (1 more was cut before {})", self.shown(self.limit)),
-            _ => format!(" ({cut} more were cut before {})", self.shown(self.limit)),
+            1 => format!(" (1 more was cut off before {})", self.shown(self.limit)),
+            _ => format!(" ({cut} more were cut off before {})", self.shown(self.limit)),
         };
         let counted = if samples == 1 { "sample" } else { "samples" };
         let reason = format!("{samples} {counted}; {percentile} needs {least}{apart}");

@@ -23,7 +23,7 @@ pub(super) fn measured(expectation: &Expectation, measured_s: f64) -> Measured {
     let from = |labels: &Labels| labels.from.unwrap_or_default();
     if let Some(labels) = windows.iter().find(|labels| labels.from.is_some_and(|from| from >= end)) {
         let (end, from) = (print_duration(end), print_duration(from(labels)));
-        return Measured::Nothing(format!("no data: the measurement ended after {end}, before the window that begins at {from}"));
+        return Measured::Nothing(format!("no data: the measurement ended at {end}, before the window begins ({from})"));
     }
     match windows.iter().find(|labels| labels.to.is_some_and(|to| to > end)) {
         Some(labels) => {

@@ -87,13 +87,13 @@ fn a_target_that_does_not_come_back_is_no_pass() {
         // It starts once, and never again.
         let place = Place::with(&scenario(&command_target("sh -c 'test -e once && exit 4; touch once; exec {serve}'", LONG), kind));
         let ended = place.run(&["run", "test.toml", "--out", "run"]);
-        assert_told(&place, &ended, "instance 0: it did not start again");
+        assert_told(&place, &ended, "instance 0: it did not restart");
     });
     // One that starts and is not ready when the run ends.
     let hangs = command_target("sh -c 'test -e once && exec sleep 100; touch once; exec {serve}'", LONG);
     let place = Place::with(&scenario(&hangs, KINDS[0]));
     let ended = place.run(&["run", "test.toml", "--out", "run"]);
-    assert_told(&place, &ended, "instance 0: it was not ready again by the end of the run");
+    assert_told(&place, &ended, "instance 0: it was not ready again before the end of the run");
 }
 
 #[test]
@@ -130,5 +130,5 @@ fn a_run_folder_that_was_removed_is_no_pass() {
     fs::remove_dir_all(place.path("run.partial")).expect("it is there");
     let ended = run.end();
     assert!(matches!(ended.code, Some(1 | 3)), "{ended:?}");
-    assert!(ended.out.contains("fault broken was not carried out: instance 0: it did not start again"), "{ended:?}");
+    assert!(ended.out.contains("fault broken was not carried out: instance 0: it did not restart"), "{ended:?}");
 }

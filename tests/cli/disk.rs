@@ -9,11 +9,11 @@ fn a_run_folder_that_cannot_be_made_is_known_before_the_run() {
     std::fs::create_dir(place.path("full")).expect("the folder can be written");
     place.write("full/file", "x");
     for (out, parts) in [
-        ("full", ["full exists already", "name another folder with --out, or remove it"]),
-        ("full/file", ["full/file exists already", "name another folder"]),
+        ("full", ["full already exists", "choose another folder with --out, or remove it"]),
+        ("full/file", ["full/file already exists", "choose another folder"]),
         ("full/file/run", ["full/file is not a folder", "name another place with --out"]),
         ("/proc/run", ["cannot make the run folder /proc/run", "name another place with --out"]),
-        (".", [". exists already", "name another folder"]),
+        (".", [". already exists", "choose another folder"]),
     ] {
         place.assert_refuses(&["run", "test.toml", "--out", out], 1, &parts);
     }

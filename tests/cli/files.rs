@@ -27,7 +27,7 @@ fn scenarios_are_written_with_the_programs_that_they_start_and_files_that_are_th
     place.write("scenarios/default.toml", "mine");
     let ended = place.run(&["scenarios", "--files", "."]);
     ended.assert_code(0);
-    assert!(ended.out.contains("1 were there already") && ended.out.contains("npm ci --prefix ./scenarios/node"), "{ended:?}");
+    assert!(ended.out.contains("1 existing files were kept") && ended.out.contains("npm ci --prefix ./scenarios/node"), "{ended:?}");
     assert_eq!(fs::read_to_string(place.path("scenarios/default.toml")).expect("a file"), "mine");
     for (name, part) in [("node-server.toml", "scenarios/node/server.js"), ("node/server.js", "ws"), ("node/package.json", "\"ws\"")] {
         let text = fs::read_to_string(place.path("scenarios").join(name)).expect(name);
@@ -133,7 +133,7 @@ fn a_folder_that_is_no_run_is_told() {
     let place = Place::with(SHORT);
     fs::create_dir(place.path("empty")).expect("the folder can be written");
     for command in ["check", "report"] {
-        for (folder, why) in [("nothere", "there is nothing"), ("empty", "no summary.json"), ("test.toml", "it is a file")] {
+        for (folder, why) in [("nothere", "it does not exist"), ("empty", "no summary.json"), ("test.toml", "it is a file")] {
             place.assert_refuses(&[command, folder], 1, &[folder, "is not a run folder", why]);
         }
     }
@@ -172,7 +172,7 @@ fn a_fault_after_the_end_is_one_notice_and_an_expectation_without_data_is_no_pas
     let ended = place.run(&["run", "test.toml", "--duration", "500ms", "--set", "expect=[\"reconnect_time p50 < 20s\"]", "--out", "run"]);
     ended.assert_code(3);
     assert_eq!(ended.out.matches("fault crash: its time is after the end of the run, so it never fires").count(), 1, "{ended:?}");
-    assert!(ended.out.contains("INCONCLUSIVE: fault crash was not carried out: it was not due before the end of the run"), "{ended:?}");
+    assert!(ended.out.contains("INCONCLUSIVE: fault crash was not carried out: it was due after the end of the run"), "{ended:?}");
     // An expectation that was measured and not reached.
     let ended = place.run(&["run", "test.toml", "--set", "expect=[\"reconnect_time p50 > 20s\"]", "--out", "late"]);
     ended.assert_code(99);

@@ -109,11 +109,11 @@ fn what_is_wrong_on_a_link_is_an_error_with_its_text() {
         let table = [
             (
                 format!("{{\"closestorm\":\"{name}\",\"version\":2}}\n"),
-                format!("the other side speaks {name} 2, and this one speaks {name} 1"),
+                format!("the other side uses protocol {name} 2, and this side uses {name} 1"),
             ),
             (
                 "{\"closestorm\":\"other\",\"version\":1}\n".to_owned(),
-                format!("the other side speaks other 1, and this one speaks {name} 1"),
+                format!("the other side uses protocol other 1, and this side uses {name} 1"),
             ),
             ("GET / HTTP/1.1\r\n".to_owned(), "the first line names no protocol: \"GET / HTTP/1.1\\r\"".to_owned()),
             (format!("{hello}{hello}"), "a second hello: \"{\\\"closestorm\\\"".to_owned()),
@@ -137,7 +137,7 @@ fn what_is_wrong_on_a_link_is_an_error_with_its_text() {
             _ => "{\"signal\":{\"id\":0,\"slot\":0,\"signal\":9}}",
         };
         let (code, printed) = told(word, format!("{hello}{late}\n").as_bytes());
-        assert!(code == Some(1) && printed.contains("a message that does not belong here: "), "{printed}");
+        assert!(code == Some(1) && printed.contains("unexpected message: "), "{printed}");
     }
 }
 
@@ -157,7 +157,7 @@ fn who_is_not_closestorm_cannot_start_its_processes() {
 async fn a_server_that_hears_what_it_should_not_says_so_and_ends() {
     let table = [
         (json!({ "closestorm": "server", "version": 1 }), "a second hello"),
-        (json!("Worker"), "a message that does not belong here: \"\\\"Worker\\\"\""),
+        (json!("Worker"), "unexpected message: \"\\\"Worker\\\"\""),
         (json!({ "Nothing": 1 }), "not a message of server 1: unknown variant `Nothing`"),
         (json!("a".repeat(8 << 20)), "a line is longer than 8388608 bytes"),
     ];
@@ -166,7 +166,7 @@ async fn a_server_that_hears_what_it_should_not_says_so_and_ends() {
         server.tell(&said).await;
         let told = server.line().await.expect("it says why");
         let told = told["Notice"]["text"].as_str().unwrap_or_else(|| panic!("{told}")).to_owned();
-        assert!(told.starts_with("embedded server: its link: ") && told.contains(expected), "{told}");
+        assert!(told.starts_with("embedded server: connection to closestorm: ") && told.contains(expected), "{told}");
         assert!(server.line().await.is_none(), "it ends");
     }
 }

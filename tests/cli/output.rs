@@ -55,7 +55,7 @@ fn quiet_prints_nothing_but_errors() {
     let others: [(&[&str], i32); 3] =
         [(&["check", "a", "--quiet"], 0), (&["report", "a", "--quiet"], 0), (&["validate", "test.toml", "--quiet"], 0)];
     at_once(others, says_nothing);
-    place.assert_refuses(&["run", "test.toml", "--out", "a", "--quiet"], 1, &["exists already"]);
+    place.assert_refuses(&["run", "test.toml", "--out", "a", "--quiet"], 1, &["already exists"]);
 }
 
 /// Runs a line of shell in a terminal of so many columns; `None` where there is no `script`.

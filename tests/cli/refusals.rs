@@ -25,7 +25,7 @@ fn a_wrong_argument_is_a_usage_error_that_says_what_is_right() {
         (&["run", "--clients", "99999999"], &["`--clients` is out of bounds", "at most"]),
         (&["run", "--clients", "-1"], &["'-1' for '--clients <N>'"]),
         (&["run", "--seed", "-1"], &["'-1' for '--seed <N>'"]),
-        (&["run", "--duration", "0s"], &["longer than nothing", "\"1ms\""]),
+        (&["run", "--duration", "0s"], &["greater than zero", "\"1ms\""]),
         (&["run", "--duration", "-1s"], &["\"-1s\" is not a duration", "\"250ms\""]),
         (&["run", "--duration", "10"], &["\"10s\""]),
         (&["run", "--set", "nope=1"], &["unknown key `nope`", "allowed: "]),
@@ -60,7 +60,7 @@ fn more_clients_than_files_are_refused_with_the_number_that_fits() {
         ),
         (
             "ulimit -n 40; exec $C run test.toml",
-            &["no client fits", "may open 40 files", "needs 64 of them for itself", "raise the limit", "`ulimit -n`"],
+            &["not even one client is possible", "may open 40 files", "needs 64 of them for itself", "raise the limit", "`ulimit -n`"],
         ),
     ];
     for (line, parts) in table {

@@ -46,11 +46,11 @@ fn a_firing_that_selected_fewer_says_why_and_one_that_was_not_due_has_a_row() {
         place.run(&["run", "test.toml", "--workers", workers, "--out", "run"]).assert_code(3);
         let events = fs::read_to_string(place.path("run/events.csv")).expect("events");
         for (fault, what, detail) in [
-            ("many", "fired", "selected=10 eligible=10 why=\"only 10 of 500 passed its filters\""),
-            ("old", "fired", "selected=0 eligible=0 why=\"no connection passed its filters\""),
+            ("many", "fired", "selected=10 eligible=10 why=\"only 10 of 500 connections matched its `select` filters\""),
+            ("old", "fired", "selected=0 eligible=0 why=\"no connection matched its `select` filters\""),
             ("share", "fired", "selected=0 eligible=10 why=\"its share of 10 is less than half a connection\""),
-            ("status", "fired", "selected=0 why=\"it acts on attempts that begin from now on\""),
-            ("late", "not_carried_out", "why=\"it was not due before the end of the run\""),
+            ("status", "fired", "selected=0 why=\"it acts on attempts that begin after the firing\""),
+            ("late", "not_carried_out", "why=\"it was due after the end of the run\""),
         ] {
             let of = |line: &&str| line.contains(&format!(",{what},")) && line.contains(&format!(",{fault},"));
             let rows: Vec<_> = events.lines().filter(of).collect();
@@ -58,7 +58,7 @@ fn a_firing_that_selected_fewer_says_why_and_one_that_was_not_due_has_a_row() {
         }
         let notices = place.json("run/summary.json")["notices"].to_string();
         assert!(notices.contains(asked), "{notices}");
-        assert!(notices.contains("select.count is 500, and in 1 firing 10 connections passed its filters"), "{notices}");
+        assert!(notices.contains("select.count is 500, and in 1 firing 10 connections matched its filters"), "{notices}");
     });
 }
 

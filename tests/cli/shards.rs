@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::time::Duration;
 
-/// A second and a half against a server that is not ours; half of the clients are cut once.
+/// A second and a half against a server that is not embedded; half of the clients are cut once.
 fn scenario() -> String {
     let target = format!("[target.url]\naddress = \"ws://{}/\"\n", websocket_server());
     let scenario = SHORT.replace("[target.embedded]\n", &target).replace("count     = 20", "count     = 41");
@@ -97,7 +97,7 @@ fn a_shard_without_a_common_server_or_time_is_refused() {
         (&["run", "test.toml", "--shard", "1/2"][..], "[target.url]"),
         (&["run", "test.toml", "--start-at", "noon"], "2026-01-31T12:00:00Z"),
         (&["run", "test.toml", "--start-at", "2020-01-31T12:00:00Z"], "is over"),
-        (&["run", "test.toml", "--shard", "3/2"], "as 2/8"),
+        (&["run", "test.toml", "--shard", "3/2"], "such as 2/8"),
         (&["run", "test.toml", "--workers", "0"], "--workers"),
     ] {
         place.assert_refuses(args, 2, &[part]);

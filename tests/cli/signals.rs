@@ -32,7 +32,7 @@ fn a_signal_among_many_seeds_keeps_those_that_were_done_and_marks_the_folder_abo
     run.signal("INT");
     let ended = run.end();
     ended.assert_code(130);
-    assert!(ended.out.contains("? INCONCLUSIVE: it was stopped after "), "{ended:?}");
+    assert!(ended.out.contains("? INCONCLUSIVE: the simulation was stopped after "), "{ended:?}");
     let summary = place.json("run/summary.json");
     assert_eq!((&summary["status"], &summary["verdict"]["result"]), (&"aborted".into(), &"inconclusive".into()));
     assert_eq!(summary["measured_ms"], summary["duration_ms"], "the first seed is complete");
@@ -43,7 +43,7 @@ fn a_signal_among_many_seeds_keeps_those_that_were_done_and_marks_the_folder_abo
     assert!(rows.lines().nth(1).is_some_and(|row| row.contains(",pass,")), "its own verdict: {rows}");
     let again = place.run(&["check", "run"]);
     again.assert_code(3);
-    assert!(again.out.contains(&format!("it was stopped after {done} of 100000 seeds")), "{again:?}");
+    assert!(again.out.contains(&format!("the simulation was stopped after {done} of 100000 seeds")), "{again:?}");
 }
 
 #[test]
@@ -64,7 +64,10 @@ fn the_second_signal_leaves_at_once() {
 fn the_second_signal_is_heard_while_files_are_written() {
     let place = Place::with(&LISTENING.replace("30s", "2s"));
     // A pipe that nobody reads holds the program when it writes its data.
-    let run = place.shell("mkfifo hold; (sleep 1; mkdir -p run.partial; rm -f run.partial/closes.csv; ln -s ../hold run.partial/closes.csv) & exec $C run test.toml --out run");
+    let run = place.shell(
+        "mkfifo hold; (sleep 1; mkdir -p run.partial; rm -f run.partial/closes.csv; ln -s ../hold \
+        run.partial/closes.csv) & exec $C run test.toml --out run",
+    );
     until("it does not write", || exists(&place.path("run.partial/summary.json")));
     sleep(Duration::from_millis(200));
     run.signal("INT");

@@ -169,7 +169,7 @@ fn a_worker_that_stands_still_is_lost_long_before_the_end() {
     run.end().assert_code(3);
     let summary = place.json("run/summary.json");
     let lost = summary["generator"]["lost"][0].as_str().expect("one is lost");
-    assert!(lost.contains("of 2 was lost: it said nothing for"), "{lost}");
+    assert!(lost.contains("of 2 was lost: it sent nothing for"), "{lost}");
     assert_eq!(summary["verdict"]["reasons"][0], lost);
 }
 
@@ -202,7 +202,7 @@ fn all_workers_that_are_lost_are_named_with_their_clients() {
     assert_eq!(lost.len(), 3, "{lost:?}");
     for (worker, clients) in [(1, 4), (2, 3), (3, 3)] {
         let of = lost[worker - 1];
-        let told = format!("what its {clients} clients did is in no figure");
+        let told = format!("its {clients} clients are missing from all results");
         assert!(of.starts_with(&format!("worker {worker} of 3 was lost")) && of.ends_with(&told), "{of}");
     }
 }
@@ -391,7 +391,7 @@ fn a_signal_does_not_wait_for_a_worker_that_stands_still() {
     run.end().assert_code(130);
     assert!(begun.elapsed() < std::time::Duration::from_secs(7), "{:?}", begun.elapsed());
     let lost = place.json("run/summary.json")["generator"]["lost"][0].clone();
-    assert!(lost.as_str().is_some_and(|lost| lost.contains("it said nothing for 2 s")), "{lost}");
+    assert!(lost.as_str().is_some_and(|lost| lost.contains("it sent nothing for 2 s")), "{lost}");
 }
 
 #[test]

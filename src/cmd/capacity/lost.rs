@@ -20,8 +20,8 @@ const WITHIN: Duration = Duration::from_secs(10);
 /// A fitted model is believed if it opens as many as the busiest run did, times or divided by this.
 const AGREES: f64 = 1.33;
 
-/// Simulates the loss of a node after a search for how many connections a server opens; `None` where there is nothing to be said, and a notice
-/// where a reader may wonder.
+/// Simulates the loss of a node after a search for how many connections a server opens; `None` where there is nothing to be said, and a
+/// notice where a reader may wonder.
 pub(super) fn lost_node(args: &Args, bench: &mut Bench<'_>, lowest: &Plan, limits: &[LimitRow], varied: &[Vary]) -> Option<LostNodeRow> {
     let ([limit], [vary]) = (limits, varied) else { return None };
     let opens = !Measure::of(lowest).echoes && is_load(&vary.key) && limit.limit.is_some();
@@ -33,7 +33,7 @@ pub(super) fn lost_node(args: &Args, bench: &mut Bench<'_>, lowest: &Plan, limit
     match simulated(args, bench, lowest, limit) {
         Ok(row) => row,
         Err(why) => {
-            bench.notice(format!("nothing is said of the loss of a node: {why:#}"));
+            bench.notice(format!("no forecast for the loss of a node: {why:#}"));
             None
         }
     }
@@ -90,7 +90,7 @@ fn fitted(args: &Args, busiest: &Busiest, place: &Path, limit: &LimitRow) -> any
     let most = limit.throughput_max_per_s.unwrap_or(0.0);
     anyhow::ensure!(
         rate < most * AGREES && most < rate * AGREES,
-        "the server was not busy long enough to fit a model to it (it would open {rate:.0} a second, and opened {most:.0})"
+        "the server was not busy long enough to fit a model (the fit says {rate:.0} handshakes a second, but {most:.0} were observed)"
     );
     Ok(model)
 }

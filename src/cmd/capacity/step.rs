@@ -139,7 +139,11 @@ impl<'a> Bench<'a> {
     pub(super) fn new(args: &'a Args, varied: &'a [Vary], lowest: &Plan, folder: &Path, stop: Stop) -> Self {
         let mut notices = Vec::new();
         if matches!(lowest.target, Target::Url(_)) {
-            notices.push("the target is not ours: it was the same one in every run, and may remember the run before".to_owned());
+            notices.push(
+                "closestorm did not start the target: all runs used the same server process, so earlier runs may influence \
+                later ones"
+                    .to_owned(),
+            );
         }
         Bench {
             args,
@@ -243,7 +247,7 @@ impl<'a> Bench<'a> {
         self.keep(&summary, blank.step)?;
         if let Err(error) = results.check_ledger() {
             self.notices
-                .push(format!("step {}: the books do not balance: this is a bug in closestorm, please report it ({error})", blank.step));
+                .push(format!("step {}: the counts are inconsistent: this is a bug in closestorm, please report it ({error})", blank.step));
         }
         let times = self.measure.times(&summary);
         let row = StepRow {

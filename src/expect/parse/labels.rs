@@ -137,7 +137,7 @@ fn code(text: &str, at: &Range<usize>) -> Result<u16, Problem> {
 /// What is wrong with a share: a part that is its own whole, or none of it. `own` is the metric with its labels as written.
 pub(super) fn share(own: &str, metric: Metric, part: &Labels, stat: Stat, whole: Option<&Labels>) -> Option<(String, String)> {
     let say = |found: &str, help: String| Some((found.to_owned(), help));
-    let always = "this share is always 100 %";
+    let always = "this share would always be 100 %";
     let finer = format!("`{}{{{}=…}} {}`", metric.name(), first_label(metric), if stat == Stat::ShareOf { "share_of" } else { "share" });
     match (stat, whole) {
         (Stat::Share, _) if metric == Metric::Messages && part.outcome == Some(OutcomeLabel::Received) => say(

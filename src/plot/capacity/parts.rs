@@ -77,9 +77,12 @@ pub(super) fn dot(scene: &mut Scene, at: (f64, f64), outcome: &str, ink: Ink, r:
 }
 
 pub(super) fn legend(scene: &mut Scene, steps: &[StepRow], x: f64, mut y: f64, ink: Ink) {
-    for (outcome, name) in
-        [(RunOutcome::Held, "held"), (RunOutcome::Failed, "failed"), (RunOutcome::Saturated, "saturated"), (RunOutcome::Untold, "not told")]
-    {
+    for (outcome, name) in [
+        (RunOutcome::Held, "held"),
+        (RunOutcome::Failed, "failed"),
+        (RunOutcome::Saturated, "saturated"),
+        (RunOutcome::Untold, "undecided"),
+    ] {
         if steps.iter().any(|step| step.outcome == outcome.name()) {
             dot(scene, (x + 12.0, y - 4.0), outcome.name(), ink, DOT);
             scene.text(x + 30.0, y, TextAnchor::Start, NOTE, NOTE.fit(name, WIDTH - x - 34.0));

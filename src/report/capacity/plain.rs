@@ -53,7 +53,7 @@ fn holds(limit: &LimitRow, vary: &VaryRow) -> String {
         let low = number::observed(vary.low, &vary.unit);
         return match &limit.broke {
             Some(broke) => format!("Not even {} = {low} holds: {broke}.", vary.key),
-            None => format!("At no value of {} could be told whether the expectations hold.", vary.key),
+            None => format!("It could not be determined at any value of {} whether the expectations hold.", vary.key),
         };
     }
     let words = limit_words(limit, &vary.unit);
@@ -62,8 +62,8 @@ fn holds(limit: &LimitRow, vary: &VaryRow) -> String {
         Varied::Arrivals => format!("All expectations hold while {} arrive.", words.replace(" a second", " clients a second")),
         Varied::Clients => format!("All expectations hold with {words} clients."),
         Varied::Messages => format!("All expectations hold while each client sends {}.", words.replace(" a second", " messages a second")),
-        Varied::Cut => format!("All expectations hold while {words} of the clients are cut at once."),
-        Varied::Down => format!("All expectations hold while the server is away for {words}."),
+        Varied::Cut => format!("All expectations hold if {words} of the clients are disconnected at once."),
+        Varied::Down => format!("All expectations hold if the server is down for {words}."),
         Varied::Other => format!("All expectations hold up to {} = {words}.", vary.key),
     }
 }
@@ -75,17 +75,20 @@ fn edge(limit: &LimitRow, vary: &VaryRow) -> Vec<String> {
     let is = |ended: Ended| limit.ended == ended.name();
     if limit.limit.is_some() {
         sentences.extend(match limit.broke.as_ref().zip(limit.surely_fails) {
-            _ if is(Ended::Top) && limit.limit < Some(vary.high) => Some("No larger value was seen to hold, or to fail.".to_owned()),
-            _ if is(Ended::Top) => Some("That is the end of the range: the limit may be higher.".to_owned()),
-            _ if is(Ended::Generator) => {
-                Some("Beyond it closestorm itself was the limit, not the server: what the server can do is at least that.".to_owned())
-            }
-            Some((broke, at)) => Some(format!("At {} they no longer do: {}.", value(at), broke.trim_end_matches('.'))),
+            _ if is(Ended::Top) && limit.limit < Some(vary.high) => Some("No larger value was tested with a clear result.".to_owned()),
+            _ if is(Ended::Top) => Some("This is the end of the tested range: the limit may be higher.".to_owned()),
+            _ if is(Ended::Generator) => Some(
+                "At larger values the load generator reached its limit before the server did: the server's limit is at least this \
+                    value."
+                    .to_owned(),
+            ),
+            Some((broke, at)) => Some(format!("At {} they fail: {}.", value(at), broke.trim_end_matches('.'))),
             None => None,
         });
     }
     if let Some(above) = limit.held_above.first() {
-        sentences.push(format!("The edge is not a clean one: {} held again, above a value that failed.", value(*above)));
+        sentences
+            .push(format!("The limit is not sharp: the expectations held again at {}, above a value at which they failed.", value(*above)));
     }
     sentences
 }
@@ -132,7 +135,7 @@ fn node(search: &Search, limit: &LimitRow, vary: &VaryRow) -> Option<String> {
 
 fn simulated(lost: &LostNodeRow) -> String {
     let within = number::time(lost.within_us);
-    let down = if lost.down_us > 0 { format!(" that is away for {}", number::time(lost.down_us)) } else { String::new() };
+    let down = if lost.down_us > 0 { format!(" that is down for {}", number::time(lost.down_us)) } else { String::new() };
     let how = format!("Simulated ({}, server as {})", lost.strategies.join(", "), lost.model);
     let more = lost.more.map(|more| {
         let back = lost.more_back_us.map_or_else(
@@ -148,7 +151,10 @@ fn simulated(lost: &LostNodeRow) -> String {
         (clients, Some(back), Some(more)) => {
             format!("{how}: {after}, up to {} clients of it are all back within {within} (slowest {back}); {more}.", number::count(clients))
         }
-        (clients, ..) => format!("{how}: {after}, {} clients of it are all back within {within}, and maybe more.", number::count(clients)),
+        (clients, ..) => format!(
+            "{how}: {after}, all of up to {} clients of that node are back within {within}, and maybe more.",
+            number::count(clients)
+        ),
     }
 }
 
@@ -158,7 +164,7 @@ fn map(search: &Search, searched: &VaryRow) -> String {
         format!("{} at {}", limit_words(limit, &searched.unit), number::observed(limit.level.unwrap_or_default(), &first.unit))
     };
     let all: Vec<String> = search.capacity.limits.iter().map(one).collect();
-    format!("The largest {} at which all expectations hold, by {}: {}.", searched.key, first.key, all.join("; "))
+    format!("Largest {} at which all expectations hold, for each {}: {}.", searched.key, first.key, all.join("; "))
 }
 
 #[cfg(test)]
@@ -180,8 +186,8 @@ mod tests {
             ("clients.web.arrive.rate", "per_s", 3_900.0, "All expectations hold while 3,900 ± 100 clients a second arrive."),
             ("clients", "count", 31_000.0, "All expectations hold with 31,000 ± 100 clients."),
             ("clients.web.traffic.echo.rate", "per_s", 20.0, "while each client sends 20 ± 100 messages a second"),
-            ("faults.cut.select.percent", "percent", 40.0, "while 40 ± 100 % of the clients are cut at once"),
-            ("faults.crash.inject.server_crash.down", "s", 4.0, "away for 4 s ±"),
+            ("faults.cut.select.percent", "percent", 40.0, "if 40 ± 100 % of the clients are disconnected at once"),
+            ("faults.crash.inject.server_crash.down", "s", 4.0, "down for 4 s ±"),
             ("target.embedded.backlog", "count", 64.0, "up to target.embedded.backlog = 64"),
         ] {
             let text = with(key, unit, limit, |_| {});
@@ -204,12 +210,12 @@ mod tests {
             ..LostNodeRow::default()
         };
         let text = rate(lost.clone());
-        let expected = "Simulated (reconnecting-websocket, server as [target.embedded]): after losing a node, up to 1,400 clients of it are \
-                        all back within 10 s (slowest 9.7 s); 1,430 take 10.2 s.";
+        let expected = "Simulated (reconnecting-websocket, server as [target.embedded]): after losing a node, up to 1,400 clients of it \
+            are all back within 10 s (slowest 9.7 s); 1,430 take 10.2 s.";
         assert!(text.ends_with(expected), "{text}");
         let text = rate(LostNodeRow { clients: 0, back_us: None, more: Some(10), more_back_us: None, down_us: 2_000_000, ..lost });
         let expected =
-            "no number of clients is back within 10 s after losing a node that is away for 2 s; 10 are not all back within 30 s.";
+            "no number of clients is back within 10 s after losing a node that is down for 2 s; 10 are not all back within 30 s.";
         assert!(text.ends_with(expected), "{text}");
         // Measured: a limit on the way back, and a crash.
         let measured = |stat: &str, crashes, instances| {
@@ -232,11 +238,11 @@ mod tests {
     #[test]
     fn bounds_holes_and_nothing_are_told() {
         let top = with("clients", "count", 900.0, |search| Ended::Top.name().clone_into(&mut search.capacity.limits[0].ended));
-        assert!(top.contains("at least 900 clients") && top.contains("No larger value was seen to hold, or to fail."), "{top}");
+        assert!(top.contains("at least 900 clients") && top.contains("No larger value was tested with a clear result."), "{top}");
         let generator = with("clients", "count", 900.0, |search| Ended::Generator.name().clone_into(&mut search.capacity.limits[0].ended));
-        assert!(generator.contains("closestorm itself was the limit"), "{generator}");
+        assert!(generator.contains("the load generator reached its limit"), "{generator}");
         let hole = with("clients", "count", 900.0, |search| search.capacity.limits[0].held_above = vec![950.0]);
-        assert!(hole.contains("950 held again"), "{hole}");
+        assert!(hole.contains("held again at 950"), "{hole}");
         assert!(plain(&nothing()).starts_with("Not even clients.page.arrive.rate = 250/s holds: no data."), "{}", plain(&nothing()));
         assert!(
             plain(&mapped()).contains("4,000 ± 100 a second at 1 s; ") && plain(&mapped()).contains("none at 8 s"),

@@ -698,8 +698,8 @@ fn what_of_a_stop_or_a_rolling_restart_lies_beyond_the_end_is_told_by_both_world
     let rolling = r#"faults=[{at="5s",inject={server_restart_rolling={interval="8s",down="500ms"}}}]"#;
     let graceful = r#"faults=[{at="5s",inject={server_graceful={spread="30s",down="500ms"}}}]"#;
     for (fault, instances, words) in [
-        (rolling, "target.embedded.instances=3", "instance 2: its turn is after the end of the run"),
-        (graceful, "target.embedded.instances=1", "instance 0: it had not stopped by the end of the run"),
+        (rolling, "target.embedded.instances=3", "instance 2: its turn comes after the end of the run"),
+        (graceful, "target.embedded.instances=1", "instance 0: it had not stopped before the end of the run"),
     ] {
         let plan = plan(&[fault, QUICK, instances], 1);
         let simulated = sim::run(&plan, &plan.simulated_as().expect("embedded")).expect("simulated").results;

@@ -71,7 +71,7 @@ pub enum Error {
         output: String,
     },
     /// The program runs and is not ready in time.
-    #[error("the target was not ready within {within:?}: {awaited}; check `address` and `ready`, or give it more time{}", quoted(output))]
+    #[error("the target was not ready within {within:?}: {awaited}; check `address` and `ready`, or increase `within`{}", quoted(output))]
     NotReady {
         /// The deadline.
         within: Duration,
@@ -108,7 +108,7 @@ pub enum Error {
     #[error("the guard process could not be started")]
     Launch(#[source] io::Error),
     /// The guard process ended, and with it the targets.
-    #[error("the guard process is gone: it was killed, or this is a bug of closestorm")]
+    #[error("the guard process ended unexpectedly: it was killed, or this is a bug in closestorm")]
     GuardLost,
 }
 

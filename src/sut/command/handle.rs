@@ -117,11 +117,11 @@ impl Guard {
             .spawn()
             .map_err(Error::Launch)?;
         let (orders, mut notices, _) = ipc::open(ours, PROTOCOL).map_err(Error::Launch)?;
-        let strange = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("the program started does not act as a guard: {why}"));
+        let strange = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("the started program is not a guard process: {why}"));
         match tokio::time::timeout(PATIENCE, notices.hello()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(Error::Launch(strange(&error.to_string()))),
-            Err(_) => return Err(Error::Launch(strange(&format!("it said nothing within {PATIENCE:?}")))),
+            Err(_) => return Err(Error::Launch(strange(&format!("it sent nothing within {PATIENCE:?}")))),
         }
         let said = orders.send(&GuardOrder::Setup { mark: format!("{}-{}", std::process::id(), monotonic_ns()) });
         said.map_err(|error| Error::Launch(io::Error::other(error)))?;

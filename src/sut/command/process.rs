@@ -181,7 +181,7 @@ impl CommandTarget {
         let started = self.started.ok_or(Error::NotRunning)?;
         let (within, output, from) = (self.recipe.ready_within, self.recipe.spec.output.clone(), self.output_from);
         let silent =
-            || Error::NotReady { within, awaited: "awaited its word that it listens".to_owned(), output: ready::tail(&output, from) };
+            || Error::NotReady { within, awaited: "waited for its message that it listens".to_owned(), output: ready::tail(&output, from) };
         self.unless_it_ends(started, async { told.await.ok_or_else(silent) }).await
     }
 

@@ -59,7 +59,7 @@ pub async fn wait(probe: &Probe<'_>, within: Duration) -> Result<u64, Error> {
         }
         if Instant::now() + pause >= deadline {
             let output = tail(probe.output, probe.output_from);
-            return Err(Error::NotReady { within, awaited: format!("awaited {}, saw: {seen}", awaited(probe)), output });
+            return Err(Error::NotReady { within, awaited: format!("waited for {}, saw: {seen}", awaited(probe)), output });
         }
         sleep(pause).await;
         pause = (pause * 2).min(TRY_LAST);
@@ -95,7 +95,7 @@ async fn attempt(probe: &Probe<'_>) -> Result<(), String> {
         },
         plan::Ready::Line { text } => match has_line(probe.output, probe.output_from, text) {
             Ok(true) => Ok(()),
-            Ok(false) => Err("no such line".into()),
+            Ok(false) => Err("no such line yet".into()),
             Err(error) => Err(error.to_string()),
         },
     }

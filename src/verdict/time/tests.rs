@@ -122,7 +122,7 @@ fn a_limit_of_which_the_run_did_not_know_is_inconclusive_in_its_bucket_only() {
         let expectation = expectation(&format!("reconnect_time {stat}"));
         let finding = weigh(&kept(None, samples), &expectation);
         assert_eq!(finding.outcome, expected, "{stat}: {}", finding.reason);
-        assert!(finding.outcome != Inconclusive || finding.reason.contains("did not count around it"), "{}", finding.reason);
+        assert!(finding.outcome != Inconclusive || finding.reason.contains("did not count exactly at this limit"), "{}", finding.reason);
     }
 }
 
@@ -151,7 +151,7 @@ fn few_samples_never_pass_and_fail_only_beyond_chance() {
             "p99 < 1s",
             [&[(1_000, 48), (2_000_000, 2)], &[(500_000, 900)], &[]],
             Inconclusive,
-            "50 samples; p99 needs 299 (900 more were cut before 1s)",
+            "50 samples; p99 needs 299 (900 more were cut off before 1s)",
         ),
         ("p99 < 1s", [&[], &[(500_000, 9)], &[]], Inconclusive, "0 samples; p99 needs 299 (9 more"),
         ("p99 < 1s", [&[], &[(1_000_000, 1)], &[]], Fail, "1 of 1"), // nothing came, and that for long enough
@@ -181,20 +181,20 @@ fn few_samples_never_pass_and_fail_only_beyond_chance() {
 fn what_was_cut_at_the_limit_or_later_is_beyond_it_and_what_was_cut_before_does_not_decide() {
     for (stat, samples, expected, words) in [
         ("max < 2s", [&[(100_000, 9)][..], &[(2_000_000, 1)], &[]], Fail, "not reached in 2s: 1 did not end"),
-        ("max <= 2s", [&[(100_000, 9)], &[(2_000_000, 1)], &[]], Pass, "apart from 1 that did not end, cut after 2s at most"),
-        ("max < 2s", [&[(100_000, 9)], &[(1_999_999, 3)], &[]], Pass, "apart from 3 that did not end"),
-        ("max < 2s", [&[(3_000_000, 1)], &[(1_000_000, 3)], &[]], Fail, "apart from 3"),
+        ("max <= 2s", [&[(100_000, 9)], &[(2_000_000, 1)], &[]], Pass, "not counting 1 that did not end and were cut off after at most 2s"),
+        ("max < 2s", [&[(100_000, 9)], &[(1_999_999, 3)], &[]], Pass, "not counting 3 that did not end"),
+        ("max < 2s", [&[(3_000_000, 1)], &[(1_000_000, 3)], &[]], Fail, "not counting 3"),
         ("max < 2s", [&[], &[(2_500_000, 3)], &[]], Fail, "not reached in 2.5s: 3 did not end"), // nothing was answered
-        ("max < 2s", [&[], &[(1_500_000, 3)], &[]], Inconclusive, "not known: at least 1.5s"),
+        ("max < 2s", [&[], &[(1_500_000, 3)], &[]], Inconclusive, "unknown: at least 1.5s"),
         ("max < 1h", [&[(100_000, 9)], &[], &[(5, 2)]], Fail, "never: 2 gave up"),
         ("max > 2s", [&[(100_000, 9)], &[(2_500_000, 1)], &[]], Pass, "not reached in 2.5s"),
-        ("max > 2s", [&[(100_000, 9)], &[(1_500_000, 1)], &[]], Inconclusive, "not known: at least 1.5s"),
-        ("max > 2s", [&[(3_000_000, 9)], &[(1_500_000, 1)], &[]], Pass, "apart from 1"),
+        ("max > 2s", [&[(100_000, 9)], &[(1_500_000, 1)], &[]], Inconclusive, "unknown: at least 1.5s"),
+        ("max > 2s", [&[(3_000_000, 9)], &[(1_500_000, 1)], &[]], Pass, "not counting 1"),
         ("max < 2h", [&[(10_800_000_000, 1)], &[], &[]], Fail, "observed 3h"), // more than the histogram holds
-        ("min < 2s", [&[(1_000_000, 1)], &[(500_000, 4)], &[]], Pass, "apart from 4"),
+        ("min < 2s", [&[(1_000_000, 1)], &[(500_000, 4)], &[]], Pass, "not counting 4"),
         ("min >= 2s", [&[], &[(2_500_000, 4)], &[]], Pass, "not reached in 2.5s"),
         ("min < 2s", [&[], &[(2_500_000, 4)], &[]], Fail, "not reached in 2.5s"),
-        ("mean < 2s", [&[(1_000_000, 1)], &[(500_000, 4)], &[]], Inconclusive, "the mean is not known"),
+        ("mean < 2s", [&[(1_000_000, 1)], &[(500_000, 4)], &[]], Inconclusive, "the mean is unknown"),
         // 50 of 100 gave up, the others took 8 s: half are back, and never more.
         ("p50 < 10s", [&[(8_000_000, 50)], &[], &[(16_000_000, 50)]], Pass, "observed 8s"),
         ("p90 < 10s", [&[(8_000_000, 50)], &[], &[(16_000_000, 50)]], Fail, "never: 50 gave up"),
@@ -216,7 +216,7 @@ fn a_window_that_the_run_did_not_keep_is_inconclusive() {
     let finding = weigh(&evidence, &windowed);
     assert_eq!((finding.outcome, finding.reason.contains("run it again")), (Inconclusive, true), "{}", finding.reason);
     evidence.windows.push(("reconnect_time".to_owned(), window));
-    assert_eq!(weigh(&evidence, &windowed).reason, "no data: nothing of the kind was timed");
+    assert_eq!(weigh(&evidence, &windowed).reason, "no data: nothing of this kind was measured");
     evidence.distributions[0].window = Some(window);
     assert_eq!(weigh(&evidence, &windowed).outcome, Pass);
     assert_eq!(weigh(&evidence, &expectation("reconnect_time p50 < 1s")).outcome, Inconclusive, "all is another distribution");

@@ -323,7 +323,7 @@ impl ClientHandshake {
                 io::ErrorKind::UnexpectedEof => "end of stream".to_owned(),
                 kind => kind.to_string(),
             };
-            fail(Stage::Upgrade, &format!("cut before 101: {words}"))
+            fail(Stage::Upgrade, &format!("connection ended before the 101 response: {words}"))
         };
         let judged = read_head(tap, |head| self.expects.judge(head)).await;
         // What TLS says of it counts more than a write that failed over it.
@@ -456,7 +456,8 @@ mod tests {
         request.set(PROTOCOL, "one, two").expect("a field");
         let key = request.field(KEY).expect("a key").to_owned();
         let good = format!(
-            "HTTP/1.1 101 Yes\r\nUPGRADE: WebSocket\r\nConnection: keep-alive, upgrade\r\nsec-websocket-accept: {}\r\nSec-WebSocket-Protocol: two\r\n\r\n",
+            "HTTP/1.1 101 Yes\r\nUPGRADE: WebSocket\r\nConnection: keep-alive, upgrade\r\nsec-websocket-accept: \
+             {}\r\nSec-WebSocket-Protocol: two\r\n\r\n",
             derive_accept_key(key.as_bytes())
         );
         let judge = |head: &str, edited| match request.expects(edited).judge(head.as_bytes()) {

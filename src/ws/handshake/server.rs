@@ -101,7 +101,7 @@ impl Head {
         self.request.headers().get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Who is asking; `None` for a client that is not ours.
+    /// Who is asking; `None` for a client of another program.
     pub(crate) fn id(&self) -> Option<Id> {
         self.field(ID_HEADER).and_then(Id::parse)
     }
