@@ -5,7 +5,6 @@ use crate::template::{Template, TemplateValues};
 use crate::text::percent_decoded;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use core::net::IpAddr;
 use std::convert::Infallible;
 use std::fmt;
 use url::{Host, ParseError, Position, Url};
@@ -96,11 +95,6 @@ impl Address {
     /// The `Authorization` header of an attempt, where there are credentials.
     pub fn authorization(&self, values: &TemplateValues<'_>) -> Option<String> {
         self.credentials.as_ref().map(|credentials| basic(&credentials.fill(values)))
-    }
-
-    /// Whether it is this machine for sure: loopback, by number or as `localhost`.
-    pub fn is_loopback(&self) -> bool {
-        self.host.eq_ignore_ascii_case("localhost") || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 }
 
@@ -238,13 +232,5 @@ mod tests {
             assert_eq!((address.to_string().as_str(), address.as_written()), (shown, text));
         }
         assert!(Address::parse("ws://u{client}@h").is_ok_and(|address| address.own_credentials().is_some()));
-    }
-
-    #[test]
-    fn loopback_is_known_without_asking() {
-        for (text, expected) in [("ws://LocalHost/", true), ("ws://127.9.9.9:1", true), ("ws://[::1]/", true), ("ws://example.org", false)]
-        {
-            assert_eq!(Address::parse(text).map(|address| address.is_loopback()), Ok(expected), "{text}");
-        }
     }
 }

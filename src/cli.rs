@@ -1,8 +1,8 @@
 //! The command line: types and help. Does no work; `cmd` does.
 
-use crate::plan::Shard;
+use crate::plan::{LoadLimits, Shard};
 use crate::scenario::Overrides;
-use crate::units::{Bytes, Ratio, UnitError, parse_duration};
+use crate::units::{Bytes, Rate, Ratio, UnitError, parse_duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -150,6 +150,24 @@ pub struct Output {
     pub allow_inconclusive: bool,
 }
 
+/// How much load a target may get.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct AllowedLoad {
+    /// Allow more than 100 clients, 50 connection attempts/s, 1,000 messages/s or 1 MiB/s against a target that is not on this machine.
+    #[arg(long)]
+    pub yes: bool,
+    /// Start at most this many connection attempts per second, as 200/s. Further attempts wait, and the run is then inconclusive.
+    #[arg(long, value_name = "RATE", value_parser = max_rate)]
+    pub max_rate: Option<Rate>,
+}
+
+impl AllowedLoad {
+    /// The limits that a run keeps to.
+    pub fn limits(self) -> LoadLimits {
+        LoadLimits { elsewhere: !self.yes, max_rate: self.max_rate }
+    }
+}
+
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct Run {
@@ -175,14 +193,14 @@ pub struct Run {
     /// Start at this time (UTC), for example 2026-01-31T12:00:00Z, so that all shards start together.
     #[arg(long, value_name = "TIME")]
     pub start_at: Option<String>,
-    /// Allow more than 100 clients or 50 attempts per second against a target on another machine.
-    #[arg(long)]
-    pub yes: bool,
     /// Memory for messages, of all connections and processes together, for example 512MiB [default: half of the available memory].
     ///
     /// When it is used up, the connection that holds most of it is closed with 1009, and the verdict is inconclusive.
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<Bytes>,
+    /// How much load the target may get.
+    #[command(flatten)]
+    pub load: AllowedLoad,
     /// Which events to write to events.csv.
     #[arg(long, value_enum, default_value_t, value_name = "WHICH")]
     pub events: Events,
@@ -273,14 +291,14 @@ pub struct Capacity {
     /// Print what would be searched, and the plan for the lowest values, without running it.
     #[arg(long)]
     pub dry_run: bool,
-    /// Allow more than 100 clients or 50 attempts per second against a target on another machine.
-    #[arg(long)]
-    pub yes: bool,
     /// Memory for messages, of all connections and processes together, for example 512MiB [default: half of the available memory].
     ///
     /// When it is used up, the connection that holds most of it is closed with 1009, and the verdict is inconclusive.
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<Bytes>,
+    /// How much load the target may get.
+    #[command(flatten)]
+    pub load: AllowedLoad,
 }
 
 /// Arguments of `calibrate`.
@@ -321,9 +339,9 @@ pub struct Fidelity {
     /// Where results go, and how they are printed.
     #[command(flatten)]
     pub output: Output,
-    /// Allow more than 100 clients or 50 attempts per second against a target on another machine.
-    #[arg(long)]
-    pub yes: bool,
+    /// How much load the target may get.
+    #[command(flatten)]
+    pub load: AllowedLoad,
 }
 
 /// Arguments of `report`.
@@ -450,6 +468,14 @@ fn memory(text: &str) -> Result<Bytes, UnitError> {
         return Err(UnitError { found: format!("\"{text}\" is out of bounds"), fix: "it is \"1MiB\" or more".to_owned() });
     }
     Ok(bytes)
+}
+
+fn max_rate(text: &str) -> Result<Rate, UnitError> {
+    let rate: Rate = text.parse()?;
+    if (0.01..=10_000_000.0).contains(&rate.0) {
+        return Ok(rate);
+    }
+    Err(UnitError { found: format!("\"{text}\" is out of bounds"), fix: "it is from \"0.01/s\" to \"10000000/s\"".to_owned() })
 }
 
 fn duration(text: &str) -> Result<Duration, UnitError> {

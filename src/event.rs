@@ -377,6 +377,11 @@ pub enum Event {
         /// As shown; low cardinality.
         what: String,
     },
+    /// Something waited because the user allows no more load: the results are not those of the plan.
+    LoadLimit {
+        /// As shown; low cardinality.
+        what: String,
+    },
     /// A fault acted on the listening socket of an instance.
     Reached {
         /// Fault, by index in the plan.

@@ -4,6 +4,7 @@ mod admission;
 mod budget;
 mod dry_run;
 mod fault;
+pub mod limits;
 mod model;
 mod selection;
 mod shard;
@@ -23,6 +24,7 @@ use crate::units::Bytes;
 pub use admission::{Bucket, Refusal, ServiceQueue};
 pub use budget::Budget;
 pub use fault::{Fault, Firing, Phase, Pick, Repeat, Schedule, Select, draw_exactly};
+pub use limits::LoadLimits;
 pub use model::{Accept, Gone, Hints, Model, ModelBalance, NoModel, ServiceTimes, SynRetries};
 pub use selection::Standing;
 use serde::{Deserialize, Serialize};
@@ -78,6 +80,8 @@ pub struct Plan {
     pub notices: Vec<String>,
     /// `events.csv` keeps every event, messages and pongs too; otherwise a sample without them.
     pub all_events: bool,
+    /// How much load the user allows; by default as much as the plan wants.
+    pub limits: LoadLimits,
 }
 
 impl Plan {

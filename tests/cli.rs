@@ -13,6 +13,7 @@ mod dead_targets;
 mod disk;
 mod files;
 mod hostile;
+mod limits;
 mod links;
 mod output;
 mod refusals;

@@ -169,8 +169,8 @@ async fn start_workers(
         members.all(|state| &state.here).await?;
         for worker in 0..count {
             let (scenario, variables, shard) = (plan.whole.clone(), plan.secrets.variables().clone(), shard.part(worker, count));
-            let (all_events, memory) = (plan.all_events, memory::limit());
-            members.tell(worker, &ToWorker::Job { worker, scenario, variables, shard, all_events, memory });
+            let (all_events, limits, memory) = (plan.all_events, plan.limits, memory::limit());
+            members.tell(worker, &ToWorker::Job { worker, scenario, variables, shard, all_events, limits, memory });
         }
         members.all(|state| &state.ready).await
     };

@@ -3,7 +3,7 @@
 use crate::ipc::Protocol;
 use crate::load::hits::HitsQuestion;
 use crate::metrics::Snapshot;
-use crate::plan::{Firing, Shard};
+use crate::plan::{Firing, LoadLimits, Shard};
 use crate::sut::Routes;
 use crate::sut::target_events::TargetEvent;
 use crate::transport::clock::Moment;
@@ -28,6 +28,8 @@ pub(super) enum ToWorker {
         shard: Shard,
         /// The books keep every event.
         all_events: bool,
+        /// How much load the user allows all of them together.
+        limits: LoadLimits,
         /// For its messages, bytes.
         memory: usize,
     },

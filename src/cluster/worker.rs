@@ -7,7 +7,7 @@ use crate::ipc;
 use crate::load::hits::Question;
 use crate::metrics::book::ProcessUsage;
 use crate::metrics::{Results, shard};
-use crate::plan::Plan;
+use crate::plan::{LoadLimits, Plan};
 use crate::run::WorkerRun;
 use crate::scenario::{self, Overrides, Source};
 use crate::secret;
@@ -51,15 +51,14 @@ fn complain(error: ipc::LinkError) -> u8 {
 
 async fn work(link: UnixStream, usage: impl FnOnce() -> ProcessUsage) -> Result<(), ipc::LinkError> {
     let (say, mut told, speaking) = ipc::open::<FromWorker, ToWorker>(link, PROTOCOL)?;
-    let (worker, scenario, shard, all_events) = match told.next().await?.ok_or_else(gone)? {
-        ToWorker::Job { worker, scenario, variables, shard, all_events, memory } => {
+    let (worker, shard, plan) = match told.next().await?.ok_or_else(gone)? {
+        ToWorker::Job { worker, scenario, variables, shard, all_events, limits, memory } => {
             crate::ws::memory::set_limit(memory);
-            (worker, (scenario, variables), shard, all_events)
+            (worker, shard, plan((scenario, variables), all_events, limits))
         }
         other => return Err(ipc::LinkError::out_of_place(&other)),
     };
-    let follower =
-        plan(scenario, all_events).and_then(|plan| WorkerRun::new(plan, (worker, shard)).map_err(|error| secret::hide(&error.to_string())));
+    let follower = plan.and_then(|plan| WorkerRun::new(plan, (worker, shard)).map_err(|error| secret::hide(&error.to_string())));
     let follower = match follower {
         Ok(follower) => follower,
         Err(why) => {
@@ -108,14 +107,14 @@ async fn work(link: UnixStream, usage: impl FnOnce() -> ProcessUsage) -> Result<
     Ok(())
 }
 
-fn plan((scenario, variables): (String, BTreeMap<String, String>), all_events: bool) -> Result<Arc<Plan>, String> {
+fn plan((scenario, variables): (String, BTreeMap<String, String>), all_events: bool, limits: LoadLimits) -> Result<Arc<Plan>, String> {
     // What the leading process resolved already: no change, and variables as they were there. What is relative in it was resolved against the
     // place of the original, or means the folder in which both processes are.
     let source = Source::Text { name: "scenario".to_owned(), text: scenario };
     let plan = scenario::load_with(&source, &Overrides::default(), &|name| variables.get(name).cloned());
     let plan = plan.map_err(|errors| errors.to_string())?;
     plan.secrets.keep();
-    Ok(Arc::new(Plan { all_events, ..plan }))
+    Ok(Arc::new(Plan { all_events, limits, ..plan }))
 }
 
 /// Tells books, and now and then that they will be told: who says nothing is lost. Their CRC-32.

@@ -12,7 +12,7 @@ use crate::load::hits::{HitsQuestion, Question};
 use crate::metrics::book::Status;
 use crate::metrics::{Recorder, Results, Snapshot, shard as books};
 use crate::observer::Observer;
-use crate::plan::{Firing, Plan, Shard};
+use crate::plan::{Firing, LoadLimits, Plan, Shard};
 use crate::results::Evidence;
 use crate::scenario::{Overrides, Source, load};
 use crate::seed::{Seed, Stream};
@@ -238,6 +238,7 @@ async fn broken(seed: u64) -> Vec<String> {
                 scenario,
                 variables: std::collections::BTreeMap::default(),
                 shard,
+                limits: LoadLimits::default(),
                 all_events: false,
                 memory: 1 << 20,
             },

@@ -36,7 +36,7 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
         super::print(&format!("{}{}", announcement(args, &varied, &lowest), lowest.dry_run()))?;
         return Ok(super::OK);
     }
-    execute::check_remote_limits(&highest, args.yes)?;
+    execute::check_remote_limits(&highest)?;
     execute::check_programs(&highest)?;
     if !args.output.quiet {
         let _ = write!(io::stderr(), "{}", announcement(args, &varied, &lowest));

@@ -6,6 +6,7 @@ use crate::address::Address;
 use crate::api::{self, RunPart};
 use crate::cli::Format;
 use crate::metrics::Results;
+use crate::plan::limits::is_here;
 use crate::plan::{Plan, Target};
 use crate::report;
 use crate::results::record::{Summary, Verdict};
@@ -16,14 +17,10 @@ use crate::snapshots::Publisher;
 use crate::template::fill_one;
 use anyhow::Context;
 use std::io::{self, IsTerminal, Write};
+use std::net::ToSocketAddrs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// More clients than this against somebody else's machine need `--yes`.
-const CLIENTS_ALLOWED: u32 = 100;
-/// More attempts in a second than this against somebody else's machine need `--yes`.
-const ATTEMPTS_ALLOWED: usize = 50;
 
 /// A bundled scenario may start a program of this repository, which is not here elsewhere.
 pub(super) fn check_programs(plan: &Plan) -> anyhow::Result<()> {
@@ -68,28 +65,34 @@ pub(super) fn was_stopped(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(api::Error::Stopped))
 }
 
-/// This tool can hurt: off this machine it shows its plan, and asks.
-pub(super) fn check_remote_limits(plan: &Plan, yes: bool) -> anyhow::Result<()> {
+/// This tool can hurt: of a target on another machine it shows the plan, and refuses what is more than that gets without `--yes`. What shows only
+/// while it runs is held back then. Off this machine is what the name of the host leads to, whatever it is called.
+pub(super) fn check_remote_limits(plan: &Plan) -> anyhow::Result<()> {
     let address = match &plan.target {
         Target::Embedded(_) => return Ok(()),
         Target::Command(command) => Address::parse(&fill_one(&command.address, "port", "80")).map_err(anyhow::Error::msg)?,
         Target::Url(remote) => remote.address.clone(),
     };
-    if address.is_loopback() {
+    if is_on_this_machine(&address) {
         return Ok(());
     }
     // A closed stderr is no permission: the limits hold all the same.
     let _ = writeln!(io::stderr(), "{}", plan.dry_run());
-    let peak = engine::arrivals_peak(plan);
-    if !yes && (plan.clients() > CLIENTS_ALLOWED || peak > ATTEMPTS_ALLOWED) {
-        return Err(super::Usage(format!(
-            "{address} is on another machine: add --yes to allow {} clients and up to {peak} first attempts a second (without it, at \
-             most {CLIENTS_ALLOWED} and {ATTEMPTS_ALLOWED})",
-            plan.clients()
-        ))
-        .into());
+    let too_much = if plan.limits.elsewhere { plan.too_much_elsewhere() } else { Vec::new() };
+    if !too_much.is_empty() {
+        let url = address.to_string();
+        return Err(super::Usage(engine::RunError::TooMuch { url, too_much }.to_string()).into());
     }
     Ok(())
+}
+
+/// Whether all addresses of a host are of this machine. One that cannot be found is not.
+fn is_on_this_machine(address: &Address) -> bool {
+    let found = (address.host.as_str(), address.port).to_socket_addrs();
+    found.is_ok_and(|found| {
+        let found: Vec<_> = found.collect();
+        !found.is_empty() && found.iter().all(|address| is_here(address.ip()))
+    })
 }
 
 pub(super) fn print_summary(summary: &Summary, format: Format) -> anyhow::Result<()> {

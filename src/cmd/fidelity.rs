@@ -33,11 +33,11 @@ pub fn main(args: &Fidelity) -> anyhow::Result<u8> {
     let mut changes = args.changes.clone();
     let before = args.run.as_deref().map(read::read).transpose()?;
     changes.seed = changes.seed.or(before.as_ref().map(|run| run.summary.seed));
-    let plan = super::load(Some(&args.scenario), &changes)?;
+    let plan = Plan { limits: args.load.limits(), ..super::load(Some(&args.scenario), &changes)? };
     if let Some(run) = &before {
         same_run(&plan, run)?;
     }
-    check_remote_limits(&plan, args.yes)?;
+    check_remote_limits(&plan)?;
     check_programs(&plan)?;
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::of(command_line(), &plan);
@@ -131,7 +131,8 @@ fn fitted(args: &Fidelity, changes: &crate::cli::Changes, plan: &Plan, dir: &Pat
             super::load(Some(&args.scenario), &crate::cli::Changes { seed, ..changes.clone() })?
         }
     };
-    check_remote_limits(&plan, args.yes)?;
+    let plan = Plan { limits: args.load.limits(), ..plan };
+    check_remote_limits(&plan)?;
     check_programs(&plan)?;
     let loaded = measure(&Arc::new(plan), dir, args.output.quiet, stop)?;
     let fit = calibrate::fit(&loaded).map_err(super::calibrate::usage)?;

@@ -24,13 +24,14 @@ use std::time::Duration;
 /// # Errors
 /// The scenario is wrong, the run could not begin, or its results could not be written.
 pub fn main(args: &Run) -> anyhow::Result<u8> {
-    let plan = super::load(args.scenario.as_deref(), &args.changes)?;
+    let mut plan = super::load(args.scenario.as_deref(), &args.changes)?;
+    plan.limits = args.load.limits();
     if args.dry_run {
         check_instances(&plan)?;
         super::print(&plan.dry_run())?;
         return Ok(super::OK);
     }
-    check_remote_limits(&plan, args.yes)?;
+    check_remote_limits(&plan)?;
     check_programs(&plan)?;
     let (shard, start) = part(&plan, args)?;
     let (mut plan, division) = divide(plan, shard, args.workers, args.memory)?;

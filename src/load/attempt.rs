@@ -4,6 +4,7 @@ use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::fault::{InjectionStep, OnAttempt, Side};
 use crate::load::connect::{Dial, First};
 use crate::load::context::RunContext;
+use crate::load::rate_cap::RateCap;
 use crate::load::request_template::{Turn, request, whole};
 use crate::plan::{Cohort, Patience, Phase};
 use crate::sut::endpoint::{Endpoint, Tls};
@@ -272,10 +273,12 @@ pub(crate) async fn probe(place: &Endpoint, cohort: &Cohort, within: Duration) -
 
 /// Asks for opening handshakes one after another for as long as `time`, and closes each; how many. A target that stops answering is left
 /// alone: the run will show it.
-pub(crate) async fn warm_up(place: &Endpoint, cohort: &Cohort, time: Duration) -> u64 {
-    let end = Instant::now() + time;
+pub(crate) async fn warm_up(place: &Endpoint, cohort: &Cohort, time: Duration, cap: &RateCap) -> u64 {
+    let begun = Instant::now();
+    let end = begun + time;
     let mut asked = 0;
     loop {
+        let _ = timeout_at(end, cap.attempt(|| begun.elapsed())).await;
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return asked;

@@ -68,6 +68,8 @@ impl ClientTask<'_> {
     /// One attempt and, if it opens, one connection. Returns when the next attempt is due; `None`: never.
     async fn once(&mut self, due: Duration) -> Option<Duration> {
         let client = self.client;
+        // Boxed: most runs have no such limit, and no client carries it along.
+        let due = if self.shared.caps.holds_attempts() { Box::pin(self.allowed(due)).await } else { due };
         // Before the attempt begins: what waits here is late, and is seen to be.
         let turn = self.shared.connect_permits.acquire().await.ok()?;
         self.gone = false;
@@ -116,6 +118,20 @@ impl ClientTask<'_> {
             }
         };
         self.schedule_reconnect(&loss).await
+    }
+
+    /// Waits until the user's limit lets another attempt begin. When it is due then: one that waited is not late, but the run says that it waited.
+    async fn allowed(&self, due: Duration) -> Duration {
+        let now = || self.shared.journal.now();
+        let asked = now();
+        let why = tokio::select! {
+            // Messages that fall due meanwhile are not started.
+            biased;
+            why = self.shared.caps.attempt(now) => why,
+            () = self.idle(None) => None,
+        };
+        why.into_iter().for_each(|why| self.record(&Event::LoadLimit { what: why.to_owned() }));
+        due + now().saturating_sub(asked)
     }
 
     fn set_phase(&self, phase: Option<Phase>, instance: u16) {
@@ -210,11 +226,14 @@ impl ClientTask<'_> {
             self.ready(connection);
         }
         if cohort.traffic.speaks_first() {
-            self.send(&mut dialogue, session, Some(since));
+            match shared.may_send(client) {
+                Ok(()) => drop(self.send(&mut dialogue, session, Some(since))),
+                Err(_) => self.record(&Event::NotStarted { client, due: since }),
+            }
         }
         loop {
-            while session.is_ready() && self.send(&mut dialogue, session, None) {}
-            let own = self.wake(&dialogue).into_iter().chain(leave).min();
+            let held = self.send_all(&mut dialogue, session);
+            let own = self.wake(&dialogue).into_iter().chain(leave).chain(held).min();
             match session.next(&slot.control, own.filter(|_| session.is_open())).await {
                 SessionEvent::Message(message) => {
                     if self.hear(&mut dialogue, &message, session.is_open()) {
@@ -226,14 +245,18 @@ impl ClientTask<'_> {
                 SessionEvent::Injected(fault) => self.record(&Event::Injected { fault, client, connection }),
                 // Not kept over the wait: an open connection carries as little along as it can.
                 SessionEvent::Woken
-                    if session.is_open() && self.wake(&dialogue).is_some_and(|at| leave.is_none_or(|leave| at <= leave)) =>
+                    if session.is_open()
+                        && self.wake(&dialogue).is_some_and(|at| at <= Instant::now() && leave.is_none_or(|leave| at <= leave)) =>
                 {
                     if dialogue.wake().is_some_and(|at| dialogue.on_wake(at)) {
                         self.ready(connection);
                     }
                 }
                 SessionEvent::Woken => {
-                    if let Some(stay) = &cohort.stay {
+                    // Else it was woken to send what the user's limit had stopped.
+                    if let Some(stay) = &cohort.stay
+                        && leave.is_some_and(|leave| leave <= Instant::now())
+                    {
                         session.close(Cause::Stay, stay.code, &stay.reason);
                     }
                 }
@@ -295,28 +318,47 @@ impl ClientTask<'_> {
         }
     }
 
-    /// Sends the next message, if there is one, and says whether that was done. `due`: by its schedule; `None`: now.
-    fn send(&self, dialogue: &mut ClientDialogue<'_>, session: &mut Session, due: Option<Duration>) -> bool {
+    /// Sends what it has to say by itself. When it may go on, where the user's limit stopped it.
+    fn send_all(&self, dialogue: &mut ClientDialogue<'_>, session: &mut Session) -> Option<Instant> {
+        while session.is_ready() {
+            match self.send(dialogue, session, None) {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(later) => return Some(self.shared.journal.instant(later)),
+            }
+        }
+        None
+    }
+
+    /// Sends the next message, if there is one, and says whether that was done. `due`: by its schedule, and counted against the user's limit
+    /// already; `None`: now.
+    ///
+    /// # Errors
+    /// The user's limit lets none out before this offset.
+    fn send(&self, dialogue: &mut ClientDialogue<'_>, session: &mut Session, due: Option<Duration>) -> Result<bool, Duration> {
         let client = self.client;
         if let Some(due) = due.filter(|_| !session.is_ready()) {
             // Who leaves has nothing more to say.
             if !session.is_leaving() {
                 self.record(&Event::NotStarted { client, due });
             }
-            return false;
+            return Ok(false);
         }
         let message = if due.is_some() { dialogue.on_due() } else { dialogue.send_next() };
-        let Some(message) = message.map(Message::from) else { return false };
+        let Some(message) = message.map(Message::from) else { return Ok(false) };
+        if due.is_none() {
+            self.shared.may_send(client)?;
+        }
         let bytes = u32::try_from(message.len()).unwrap_or(u32::MAX);
         if !session.send(message) {
             due.into_iter().for_each(|due| self.record(&Event::NotStarted { client, due }));
-            return false;
+            return Ok(false);
         }
         let sent = self.shared.journal.now();
         let due = due.unwrap_or(sent);
         dialogue.on_sent(due, sent);
         self.shared.journal.record_at(sent, &Event::Sent { client, due, bytes });
-        true
+        Ok(true)
     }
 
     /// Counts a message; whether it makes the client ready. `open`: the connection is not being closed.

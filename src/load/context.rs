@@ -3,6 +3,7 @@
 use super::dead_paths;
 use super::hits::Hits;
 use super::pacer::Pacer;
+use super::rate_cap::RateCap;
 use super::registry::Registry;
 use super::request_template;
 use super::source_address::Sources;
@@ -43,6 +44,8 @@ pub(crate) struct RunContext {
     pub(crate) forms: Vec<Vec<Result<RequestTemplate, String>>>,
     /// Leave to connect.
     pub(crate) connect_permits: Semaphore,
+    /// How much load is allowed.
+    pub(crate) caps: RateCap,
     pub(crate) under_way: UnderWayFirings,
     pub(crate) dead_paths: dead_paths::DeadPaths,
     /// What faults may hit, here or in the process that leads.
@@ -65,6 +68,7 @@ impl RunContext {
         let form = |cohort| fleet.named(None).into_iter().map(|instance| request_template::form(cohort, fleet.place(instance))).collect();
         let forms = plan.cohorts.iter().map(form).collect();
         let (pacer, marked, turns) = (Arc::default(), Mutex::default(), Semaphore::new(request_template::CONNECT_BURST));
+        let caps = RateCap::of(&plan.limits.caps(fleet.is_here()), shard);
         let (follows, leads) = (false, clients.is_none());
         let (under_way, dead_paths) = (UnderWayFirings::default(), dead_paths::DeadPaths::default());
         Ok(Arc::new(RunContext {
@@ -81,6 +85,7 @@ impl RunContext {
             marked,
             forms,
             connect_permits: turns,
+            caps,
             under_way,
             dead_paths,
             hits,
@@ -97,6 +102,18 @@ impl RunContext {
         if status == Status::Completed && !self.follows {
             self.plan.never_due().for_each(|fault| self.journal.record_at(at, &Event::not_due(fault)));
         }
+    }
+
+    /// Counts a message of a client against what the user allows.
+    ///
+    /// # Errors
+    /// It may not go out before this offset; the run says that it waited.
+    pub(crate) fn may_send(&self, client: ClientIndex) -> Result<(), Duration> {
+        let bytes = self.plan.cohorts[self.plan.cohort_of(client)].traffic.message_bytes();
+        self.caps.message(self.journal.now(), bytes).map_err(|(later, why)| {
+            self.journal.record(&Event::LoadLimit { what: why.to_owned() });
+            later
+        })
     }
 
     /// What the opening requests of a client to an instance have in common, or why it has none.

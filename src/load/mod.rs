@@ -9,6 +9,7 @@ mod deafen;
 pub(crate) mod fd_limit;
 pub(crate) mod hits;
 pub(crate) mod pacer;
+pub(crate) mod rate_cap;
 pub(crate) mod registry;
 pub(crate) mod request_template;
 pub(crate) mod source_address;

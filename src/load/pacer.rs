@@ -4,8 +4,6 @@
 
 use crate::arrival::Sends;
 use crate::event::ClientIndex;
-use crate::load::registry::Registry;
-use crate::ws::session::mailbox::SessionCommand;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use std::cmp::Reverse;
@@ -56,8 +54,14 @@ impl Agenda {
         self.schedules.push(schedule);
     }
 
-    /// Calls `hand` for all that is due by `now`, of what is due before `end`. Returns whether there was any, and what is due next.
-    fn take(&mut self, now: Duration, end: Duration, mut hand: impl FnMut(ClientIndex, Duration)) -> (bool, Option<Duration>) {
+    /// Calls `hand` for all that is due by `now`, of what is due before `end`, until it says from when on it takes more. Returns whether there
+    /// was any, and when to look again.
+    fn take(
+        &mut self,
+        now: Duration,
+        end: Duration,
+        mut hand: impl FnMut(ClientIndex, Duration) -> Result<(), Duration>,
+    ) -> (bool, Option<Duration>) {
         let (now, end) = (nanos(now), nanos(end));
         let mut any = false;
         while let Some(mut first) = self.next.peek_mut() {
@@ -66,7 +70,9 @@ impl Agenda {
                 return (any, Some(Duration::from_nanos(due)));
             }
             let schedule = &mut self.schedules[place as usize];
-            hand(schedule.client, Duration::from_nanos(due));
+            if let Err(later) = hand(schedule.client, Duration::from_nanos(due)) {
+                return (any, Some(later));
+            }
             any = true;
             schedule.number += 1;
             first.0.0 = nanos(schedule.due());
@@ -100,17 +106,22 @@ impl Pacer {
         self.agenda.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands out what is due until `end`, by `now`; runs to the end of the run.
+    /// Gives `hand` what is due until `end`, by `now`; runs to the end of the run. An error of `hand` is the offset from which on it takes more.
     ///
     /// # Errors
     /// If the kernel has no timer for us.
-    pub(crate) async fn run(self: Arc<Self>, registry: Arc<Registry>, now: impl Fn() -> Duration, end: Duration) -> io::Result<()> {
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        hand: impl Fn(ClientIndex, Duration) -> Result<(), Duration>,
+        now: impl Fn() -> Duration,
+        end: Duration,
+    ) -> io::Result<()> {
         let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         // Deprecated because the type of its argument might close the descriptor behind its back; an OwnedFd does not, and the
         // replacement is unsafe.
         #[expect(deprecated)]
         let ready = AsyncFd::new(timer.as_fd().try_clone_to_owned()?)?;
-        let hand_out = |now| self.agenda().take(now, end, |client, due| registry.slot(client).control.send(SessionCommand::Due(due)));
+        let hand_out = |now| self.agenda().take(now, end, &hand);
         loop {
             let mut looked = now();
             let (any, mut next) = hand_out(looked);
@@ -143,8 +154,13 @@ impl Pacer {
     }
 
     /// As [`Pacer::run`], by tokio's timers: late by up to a millisecond, and still while tokio's clock is.
-    pub(crate) async fn run_by_timers(self: Arc<Self>, registry: Arc<Registry>, now: impl Fn() -> Duration, end: Duration) {
-        let hand_out = |now| self.agenda().take(now, end, |client, due| registry.slot(client).control.send(SessionCommand::Due(due)));
+    pub(crate) async fn run_by_timers(
+        self: Arc<Self>,
+        hand: impl Fn(ClientIndex, Duration) -> Result<(), Duration>,
+        now: impl Fn() -> Duration,
+        end: Duration,
+    ) {
+        let hand_out = |now| self.agenda().take(now, end, &hand);
         loop {
             match hand_out(now()).1 {
                 None => self.added.notified().await,
@@ -191,6 +207,7 @@ mod tests {
                 assert_eq!(due, sends(client.0).due(starts[place], handed[place]), "in order, at its due time");
                 assert!(due <= now);
                 handed[place] += 1;
+                Ok(())
             });
             let Some(next) = next else { break };
             assert!(next > now, "all that was due is out");

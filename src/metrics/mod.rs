@@ -178,6 +178,7 @@ impl Observer for Recorder {
                 self.unreliable(&what);
             }
             Event::LocalLimit { what } => self.unreliable(&format!("the load generator reached a limit of this machine: {what}")),
+            Event::LoadLimit { what } => self.unreliable(what),
             Event::Notice { text } => self.notice(text),
         }
         self.keep(at, event);
@@ -495,7 +496,7 @@ pub fn subject(event: &Event) -> (Option<ClientIndex>, Option<u16>) {
             (None, Some(*fault))
         }
         Event::NotCarriedOut { fault, .. } => (None, *fault),
-        Event::Target { .. } | Event::LocalLimit { .. } | Event::Notice { .. } => (None, None),
+        Event::Target { .. } | Event::LocalLimit { .. } | Event::LoadLimit { .. } | Event::Notice { .. } => (None, None),
     }
 }
 

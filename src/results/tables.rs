@@ -241,6 +241,7 @@ fn describe(meta: &RunMeta, event: &Event) -> (&'static str, Option<crate::event
         Event::Spent { firing, .. } => ("spent", None, format!("firing={firing}")),
         Event::NotCarriedOut { firing, why, .. } => ("not_carried_out", None, format!("firing={firing} why={}", quoted(why))),
         Event::LocalLimit { what } => ("local_limit", None, format!("what={}", quoted(what))),
+        Event::LoadLimit { what } => ("load_limit", None, format!("what={}", quoted(what))),
         Event::Reached { .. } => ("reached", None, String::new()),
         Event::Reverted { firing, .. } => ("reverted", None, format!("firing={firing}")),
         Event::Target { instance, what, detail } => {

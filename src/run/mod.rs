@@ -14,6 +14,7 @@ use crate::load::fd_limit;
 pub use crate::load::fd_limit::raise_files;
 use crate::load::hits::Hits;
 pub(crate) use crate::load::hits::Question;
+use crate::load::rate_cap::RateCap;
 use crate::load::source_address::Sources;
 use crate::load::who_is_hit;
 use crate::metrics::{Recorder, Results, Status};
@@ -32,6 +33,7 @@ pub(crate) use crate::sut::target_events::TargetEvents;
 pub use crate::sut::this_program;
 use crate::sut::{Fleet, Reports, TargetSetting};
 use crate::transport::clock::{Clock, monotonic_ns};
+use crate::ws::session::mailbox::SessionCommand;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -137,16 +139,25 @@ pub(crate) async fn lead(plan: &Plan, places: &Places, workers: ToWorkers, crew:
     let (fleet, reports) = Fleet::start(setting).await?;
     let Before { probe, warm_up } = plan.target.before();
     let place = fleet.place(0);
+    let too_much = if plan.limits.elsewhere && !fleet.is_here() { plan.too_much_elsewhere() } else { Vec::new() };
+    if !too_much.is_empty() {
+        let url = place.url.to_string();
+        fleet.shut_down().await;
+        return Err(RunError::TooMuch { url, too_much });
+    }
+    let cap = RateCap::of(&plan.limits.caps(fleet.is_here()), Shard::WHOLE);
     if probe && let Err(cause) = attempt::probe(place, &plan.cohorts[0], PROBE_WITHIN).await {
         let url = place.url.to_string();
         fleet.shut_down().await;
         return Err(RunError::Unready { url, cause });
     }
-    let warmed = if warm_up { attempt::warm_up(place, &plan.cohorts[0], places.warm_up).await } else { 0 };
+    let warmed = if warm_up { attempt::warm_up(place, &plan.cohorts[0], places.warm_up, &cap).await } else { 0 };
     if let Err(error) = Sources::of(plan, fleet.place(0).address) {
         fleet.shut_down().await;
         return Err(error);
     }
+    // What follows counts from nothing.
+    tokio::time::sleep(cap.rest().await).await;
     Ok(StartedTarget { fleet: Arc::new(fleet), reports, crew, uncounted: u64::from(probe) + warmed })
 }
 
@@ -319,12 +330,6 @@ fn arrivals(plan: &Plan, shard: Shard) -> Vec<(Duration, ClientIndex)> {
     all
 }
 
-/// Most first attempts that are due in any second from the first on.
-pub fn arrivals_peak(plan: &Plan) -> usize {
-    let due: Vec<_> = arrivals(plan, Shard::WHOLE).into_iter().map(|(due, _)| due).collect();
-    due.iter().enumerate().map(|(index, from)| due.partition_point(|at| *at < *from + Duration::from_secs(1)) - index).max().unwrap_or(0)
-}
-
 /// Lets the clients arrive.
 async fn arrive(shared: Arc<RunContext>, arrivals: Vec<(Duration, ClientIndex)>) {
     let mut clients = tokio::task::JoinSet::new();
@@ -351,13 +356,19 @@ async fn arrive(shared: Arc<RunContext>, arrivals: Vec<(Duration, ClientIndex)>)
     }
 }
 
+/// Hands out messages as they fall due, as fast as the user allows.
 async fn pace(shared: Arc<RunContext>) {
     let journal = shared.journal.clone();
     let end = shared.plan.duration;
+    let hand = |client, due| {
+        shared.may_send(client)?;
+        shared.registry.slot(client).control.send(SessionCommand::Due(due));
+        Ok(())
+    };
     if shared.fleet.is_in_memory() {
-        return shared.pacer.clone().run_by_timers(shared.registry.clone(), move || journal.now(), end).await;
+        return shared.pacer.clone().run_by_timers(hand, move || journal.now(), end).await;
     }
-    if let Err(error) = shared.pacer.clone().run(shared.registry.clone(), move || journal.now(), end).await {
+    if let Err(error) = shared.pacer.clone().run(hand, move || journal.now(), end).await {
         shared.journal.notice(format!("cannot send messages: {error}"));
     }
 }

@@ -24,7 +24,7 @@ pub use stored::shown_set;
 use crate::address::Address;
 use crate::event::CLIENTS_MAX;
 use crate::expect::{Expectation, Names};
-use crate::plan::{AuthorAnswer, Cohort, Plan, SENTENCE_ENDS};
+use crate::plan::{AuthorAnswer, Cohort, LoadLimits, Plan, SENTENCE_ENDS};
 use crate::secret::Secrets;
 use crate::seed::Seed;
 use crate::units::print_duration;
@@ -312,6 +312,7 @@ fn build(tree: &Node, source: &Source, recorded: bool, sink: &Sink) -> Option<Pl
         secrets: Secrets::default(),
         notices,
         all_events: false,
+        limits: LoadLimits::default(),
     })
 }
 

@@ -30,6 +30,14 @@ pub enum RunError {
         /// Why.
         cause: String,
     },
+    /// More than a target on another machine gets without being asked for.
+    #[error("{url} is on another machine: add --yes to allow {}", too_much.join(", "))]
+    TooMuch {
+        /// Where.
+        url: String,
+        /// What of the plan.
+        too_much: Vec<String>,
+    },
     /// More clients than files.
     #[error(
         "{clients} clients{} need {needed} open files, and the limit of this process is {limit}: raise the limit (`ulimit -n \

@@ -12,6 +12,7 @@ pub(crate) mod target_events;
 use crate::event::{ClientIndex, ConnectionNo, Event};
 use crate::fault::OnListener;
 use crate::plan;
+use crate::plan::limits::is_here;
 use crate::plan::{Balance, Firing, ModelBalance, Plan, Ready, Shard, Target};
 use crate::recorder::SharedRecorder;
 use crate::server::protocol::{FromServer, ServerSpec, ToServer};
@@ -248,6 +249,11 @@ impl Fleet {
     /// Where an instance is.
     pub(crate) fn place(&self, instance: u16) -> &Endpoint {
         &self.places[usize::from(instance)]
+    }
+
+    /// Whether all its addresses are on this machine, as those in memory are.
+    pub(crate) fn is_here(&self) -> bool {
+        self.places.iter().all(|place| place.memory.is_some() || is_here(place.address.ip()))
     }
 
     /// Whether clients talk TLS to it.

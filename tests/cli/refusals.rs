@@ -88,20 +88,41 @@ fn a_run_at_exactly_the_limit_of_files_opens_all_its_connections_and_one_more_is
 fn off_this_machine_the_plan_is_shown_and_many_clients_need_yes() {
     let place = Place::with(SHORT);
     // 192.0.2.1 is an address of documentation, RFC 5737: nothing is ever sent to it, for the refusal comes first.
-    let table: [(&[&str], &str); 3] = [
-        (&["--clients", "101", "--set", "clients.default.arrive={over=\"1m\"}", "--duration", "1m"], "101 clients"),
-        (&["--clients", "60", "--duration", "2s"], "up to 60 first attempts a second"),
-        (&["--clients", "101"], "101 clients"),
+    let table: [(&[&str], &str); 7] = [
+        (
+            &["--clients", "101", "--set", "clients.default.arrive={over=\"1m\"}", "--duration", "1m"],
+            "101 clients (without it, at most 100)",
+        ),
+        (&["--clients", "60", "--duration", "2s"], "up to 60 first attempts a second (at most 50)"),
+        (&["--clients", "101"], "101 clients (without it, at most 100)"),
+        (&["--clients", "40", "--set", "clients.default.traffic={send={rate=\"30/s\"}}"], "1200 messages a second (at most 1000)"),
+        (
+            &["--clients", "40", "--set", "clients.default.heartbeat={every=\"20ms\",timeout=\"1s\"}"],
+            "2000 messages a second (at most 1000)",
+        ),
+        (&["--clients", "40", "--set", "clients.default.traffic={send={rate=\"1/s\",payload=\"64KiB\"}}"], "a second (at most 1MiB)"),
+        (&["--clients", "1", "--set", "clients.default.traffic={echo={in_flight=1,payload=\"2MiB\"}}"], "2MiB a second (at most 1MiB)"),
     ];
     for (args, why) in table {
         let args = [&["run", "ws://192.0.2.1/"], args].concat();
         let plan = "target ws://192.0.2.1/";
-        place.assert_refuses(&args, 2, &[plan, "is not on this machine", why, "--yes", "at most 100 and 50"]);
+        place.assert_refuses(&args, 2, &[plan, "is on another machine", why, "--yes"]);
         for name in ["CI", "YES"] {
             let ended = place.shell(&format!("{name}=true exec $C {}", args.join(" ").replace('"', "\\\""))).end();
             if !args.contains(&"--set") {
                 ended.assert_one_message(2, &[plan, why, "--yes"]);
             }
         }
+    }
+}
+
+#[test]
+fn this_machine_is_what_a_name_leads_to() {
+    let place = Place::with(SHORT);
+    for host in ["localhost", "127.1", "0x7f.1", "[::ffff:127.0.0.1]"] {
+        // Nobody listens there: it is tried.
+        let ended = place.run(&["run", &format!("ws://{host}:9/"), "--clients", "101"]);
+        ended.assert_code(1);
+        assert!(!ended.err.contains("on another machine"), "{host}: {}", ended.err);
     }
 }

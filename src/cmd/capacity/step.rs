@@ -32,7 +32,7 @@ use std::time::Duration;
 /// What is wrong with the scenario.
 pub(super) fn plan(args: &Args, varied: &[Vary], values: &[f64]) -> Result<Plan, Errors> {
     let overrides = vary::overrides(&args.changes, varied, values);
-    crate::cmd::load_changed(Some(&args.scenario), &overrides)
+    Ok(Plan { limits: args.load.limits(), ..crate::cmd::load_changed(Some(&args.scenario), &overrides)? })
 }
 
 /// The command line that makes one step alone.
