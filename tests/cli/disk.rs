@@ -110,3 +110,23 @@ fn a_disk_that_fills_while_workers_run_loses_none_of_their_books() {
     assert!(told.contains("closes       20 ·") && !told.contains("was lost"), "{ended:?}");
     assert!(!left.contains("worker-"), "{ended:?}");
 }
+
+#[test]
+fn wherever_a_write_fails_no_folder_looks_complete() {
+    let place = Place::with(SHORT);
+    // Each length, in blocks of 512 bytes, stops another of the files, or the same at another place.
+    for blocks in [0, 1, 2, 3, 4, 6, 8, 11, 16, 24, 40, 64, 100, 200, 600, 100_000] {
+        let out = format!("run-{blocks}");
+        let ended = place.shell(&format!("ulimit -f {blocks}; exec $C simulate test.toml --quiet --out {out}")).end();
+        match ended.code {
+            Some(1) => {
+                assert!(!exists(&place.path(&out)), "{blocks}: {ended:?}");
+                assert!(ended.err.contains("File too large"), "{blocks}: {ended:?}");
+            }
+            Some(0) => place.run(&["check", &out, "--quiet"]).assert_code(0),
+            other => panic!("{blocks}: {other:?} {ended:?}"),
+        }
+        // Whatever charts take, nothing fits at first, and everything at last.
+        assert!(ended.code == Some(if blocks < 16 { 1 } else { 0 }) || (16..100_000).contains(&blocks), "{blocks}: {ended:?}");
+    }
+}
