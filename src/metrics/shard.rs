@@ -340,4 +340,31 @@ mod tests {
         other.cohorts.pop();
         assert!(decode(other, &bytes).unwrap_err().to_string().contains("another plan"));
     }
+
+    #[test]
+    fn what_no_run_of_the_plan_can_have_is_refused() {
+        type Change = fn(&mut Results);
+        let changes: [(&str, Change); 8] = [
+            ("nothing", |_| {}),
+            ("an answer of a cohort", |results| {
+                let answer = super::super::answers::RefusalAnswer { status: 503, retry_after_s: None, location: None };
+                results.answers.count(99, answer, 1);
+            }),
+            ("a client that gave up after the end", |results| _ = results.timeline.lost.insert((u32::MAX, 0, None), 1)),
+            ("a client that gave up of a cohort", |results| _ = results.timeline.lost.insert((0, 99, None), 1)),
+            ("an ending of a cohort", |results| {
+                let (second, key) = results.endings.keys().next().expect("there is one").clone();
+                results.endings.insert((second, super::super::ending::EndingKey { cohort: 99, ..key }), 1);
+            }),
+            ("a fault of a cohort", |results| _ = results.faults[0].cohorts.insert(99, 1)),
+            ("a time", |results| results.measured = Duration::from_secs(1 << 50)),
+            ("a count", |results| results.books[0].sent = u64::MAX),
+        ];
+        for (what, change) in changes {
+            let mut results = super::super::tests::finished();
+            let meta = results.meta.clone();
+            change(&mut results);
+            assert_eq!(decode(meta, &encode(results)).is_ok(), what == "nothing", "{what}");
+        }
+    }
 }
