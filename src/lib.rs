@@ -35,6 +35,10 @@ mod event;
 #[cfg(feature = "internals")]
 pub mod event;
 #[cfg(not(feature = "internals"))]
+mod files;
+#[cfg(feature = "internals")]
+pub mod files;
+#[cfg(not(feature = "internals"))]
 mod number;
 #[cfg(feature = "internals")]
 pub mod number;

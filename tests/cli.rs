@@ -20,6 +20,7 @@ mod refusals;
 mod selections;
 mod shards;
 mod signals;
+mod strangers;
 mod templates;
 mod workers;
 

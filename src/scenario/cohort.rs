@@ -39,6 +39,9 @@ const OWN_HEADERS: &[&str] = &[
     "transfer-encoding",
 ];
 
+/// Cohorts of a scenario; more are a slip.
+const COHORTS_MAX: usize = 1000;
+
 /// Reads all cohorts. `duration` is the length of the run; notices are added for what a user should know.
 pub(super) fn read(top: &Reader<'_>, target: Option<&Target>, run: Duration, notices: &mut Vec<String>) -> Vec<Cohort> {
     let Some(node) = top.get("clients") else {
@@ -49,6 +52,10 @@ pub(super) fn read(top: &Reader<'_>, target: Option<&Target>, run: Duration, not
     let Some(list) = entries(node, "clients", top.sink) else { return Vec::new() };
     if list.is_empty() {
         top.complain("clients", "there are no clients", "no cohort here", "as `[clients.web]` with `count = 100`");
+    }
+    if list.len() > COHORTS_MAX {
+        top.complain("clients", "too many cohorts", format!("found {}", list.len()), "at most 1000");
+        return Vec::new();
     }
     let mut first = 0;
     list.iter()

@@ -7,12 +7,17 @@ use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 
+/// Errors that are shown; of more the number is said.
+const SHOWN: usize = 50;
+
 /// A text that parts of a scenario came from: a file, or an option of the command line.
 #[derive(Clone, Debug)]
 pub(super) struct Origin {
     /// Path as given, or the option, as `--set`.
     pub(super) name: String,
     pub(super) text: String,
+    /// Nothing of the text is shown: it may be none of the user's.
+    foreign: bool,
 }
 
 /// A position: which text, which bytes of it.
@@ -80,8 +85,17 @@ pub(super) struct Sink {
 impl Sink {
     /// Adds a text; the number goes into [`At`].
     pub(super) fn origin(&self, name: impl Into<String>, text: impl Into<String>) -> usize {
+        self.add(Origin { name: name.into(), text: text.into(), foreign: false })
+    }
+
+    /// Adds a text of which no error may show anything but a place.
+    pub(super) fn foreign_origin(&self, name: impl Into<String>, text: impl Into<String>) -> usize {
+        self.add(Origin { name: name.into(), text: text.into(), foreign: true })
+    }
+
+    fn add(&self, origin: Origin) -> usize {
         let mut origins = self.origins.borrow_mut();
-        origins.push(Origin { name: name.into(), text: text.into() });
+        origins.push(origin);
         origins.len() - 1
     }
 
@@ -137,14 +151,16 @@ impl Errors {
         self.list.len()
     }
 
+    /// Line and column, from 1.
+    fn place(&self, at: &At) -> (usize, usize) {
+        let before = &self.origins[at.origin].text[..at.start];
+        let line = before.rfind('\n').map_or(0, |newline| newline + 1);
+        (before.matches('\n').count() + 1, before[line..].chars().count() + 1)
+    }
+
     /// Title, line and column of each, 1-based; 0 where there is no text. For tests and for machines.
     pub fn summaries(&self) -> Vec<(&str, usize, usize)> {
-        let place = |at: &At| {
-            let before = &self.origins[at.origin].text[..at.start];
-            let line = before.rfind('\n').map_or(0, |newline| newline + 1);
-            (before.matches('\n').count() + 1, before[line..].chars().count() + 1)
-        };
-        let summary = |one: &'_ Diagnostic| one.at.as_ref().map_or((0, 0), place);
+        let summary = |one: &'_ Diagnostic| one.at.as_ref().map_or((0, 0), |at| self.place(at));
         self.list.iter().map(|one| (one.title.as_str(), summary(one).0, summary(one).1)).collect()
     }
 }
@@ -155,12 +171,19 @@ impl fmt::Display for Errors {
         // Stars in place of secrets, so that all places stay what they are.
         let texts: Vec<_> =
             self.origins.iter().map(|origin| (self.secrets.starred(&origin.text), mask(Holder::Text, &origin.name))).collect();
-        for (index, one) in self.list.iter().enumerate() {
+        for (index, one) in self.list.iter().take(SHOWN).enumerate() {
             let helps: Vec<String> = one.help.iter().map(|help| self.secrets.hide(help)).collect();
             let help: Vec<_> = helps.iter().map(|help| Level::HELP.message(help.as_str())).collect();
             let (title, label) = (self.secrets.hide(&one.title), self.secrets.hide(&mask(Holder::Text, &one.label)));
             let title = Level::ERROR.primary_title(title.as_str());
             let group = match &one.at {
+                Some(at) if self.origins[at.origin].foreign => {
+                    // Title, label and help may all have words of it.
+                    let (line, column) = self.place(at);
+                    let (name, gap) = (&texts[at.origin].1, if index == 0 { "" } else { "\n\n" });
+                    write!(f, "{gap}error: {name}:{line}:{column}: this is wrong in the scenario that `extends` names")?;
+                    continue;
+                }
                 Some(at) => {
                     let mark = AnnotationKind::Primary.span(at.start..at.end).label(label.as_str());
                     let (text, name) = &texts[at.origin];
@@ -171,7 +194,10 @@ impl fmt::Display for Errors {
             let gap = if index == 0 { "" } else { "\n\n" };
             write!(f, "{gap}{}", renderer.render(&[group]))?;
         }
-        Ok(())
+        match self.list.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "\n\n{more} more errors are not shown"),
+        }
     }
 }
 

@@ -26,12 +26,19 @@ pub(super) struct Context<'a> {
     pub(super) run: Duration,
 }
 
+/// Faults of a scenario; more are a slip.
+const FAULTS_MAX: usize = 1000;
+
 /// Reads all faults.
 pub(super) fn read(top: &Reader<'_>, context: &Context<'_>, notices: &mut Vec<String>) -> Vec<Fault> {
     let Some(node) = top.get("faults") else { return Vec::new() };
     let Tree::Array(list) = &node.value else {
         return wrong("faults", "a list of tables, each under `[[faults]]`", node, top.sink).unwrap_or_default();
     };
+    if list.len() > FAULTS_MAX {
+        top.complain("faults", "too many faults", format!("found {}", list.len()), "at most 1000");
+        return Vec::new();
+    }
     let mut faults: Vec<Fault> = Vec::new();
     for (index, node) in list.iter().enumerate() {
         let Some(fault) = fault(node, index + 1, context, top.sink) else { continue };

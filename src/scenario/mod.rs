@@ -24,6 +24,7 @@ pub use stored::shown_set;
 use crate::address::Address;
 use crate::event::CLIENTS_MAX;
 use crate::expect::{Expectation, Names};
+use crate::files::{bounded, read_regular};
 use crate::plan::{AuthorAnswer, Cohort, LoadLimits, Plan, SENTENCE_ENDS};
 use crate::secret::Secrets;
 use crate::seed::Seed;
@@ -184,7 +185,9 @@ fn read(source: &Source, variables: Variables<'_>, sink: &Sink) -> Option<Node> 
             return None;
         }
     };
-    let origin = sink.origin(name, text.clone());
+    // It may be any file of this machine: what is wrong with it is said by place only. Bundled ones are public.
+    let public = BUNDLED.iter().any(|bundled| bundled.text == text);
+    let origin = if public { sink.origin(name, text.clone()) } else { sink.foreign_origin(name, text.clone()) };
     let mut merged = tree::parse(origin, &text, variables, sink);
     if let Some(second) = merged.remove("extends") {
         sink.push(Diagnostic::new(&second.at, "`extends` goes one level", "this scenario uses `extends` itself").help(
@@ -202,7 +205,16 @@ fn text_of_base(source: &Source, base: &str) -> Result<(String, String), (String
     let path = folder.join(base);
     match bundled(base) {
         Some(bundled) if !path.exists() => text(&Source::Bundled(bundled.name.to_owned())),
-        _ => text(&Source::File(path)),
+        _ => utf8(read_regular(&path), path.display().to_string()),
+    }
+}
+
+/// Name and text of a file; on failure its name and why, without a word of what is in it.
+fn utf8(read: std::io::Result<Vec<u8>>, name: String) -> Result<(String, String), (String, String)> {
+    match read.map(String::from_utf8) {
+        Ok(Ok(text)) => Ok((name, text)),
+        Ok(Err(_)) => Err((name, "it is not UTF-8".to_owned())),
+        Err(error) => Err((name, error.to_string())),
     }
 }
 
@@ -217,7 +229,9 @@ fn text(source: &Source) -> Result<(String, String), (String, String)> {
         },
         Source::File(path) => {
             let name = path.display().to_string();
-            std::fs::read_to_string(path).map(|text| (name.clone(), text)).map_err(|error| (name, error.to_string()))
+            // The user may name a pipe.
+            let read = std::fs::File::open(path).and_then(bounded);
+            utf8(read.and_then(|bytes| bytes.ok_or_else(|| std::io::Error::other("this file is larger than 16 MiB"))), name)
         }
     }
 }

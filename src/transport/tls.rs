@@ -1,6 +1,7 @@
 //! TLS settings: the roots that a client trusts, what it keeps of earlier sessions, and the certificate that the embedded server makes for
 //! itself.
 
+use crate::files::read_regular;
 use crate::transport::tickets::Tickets;
 pub use crate::transport::tls_error::TlsError;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -165,7 +166,7 @@ fn trusting(trust: Trust<'_>) -> Result<ClientConfig, TlsError> {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             if let Some(file) = file {
                 let text =
-                    std::fs::read(file).map_err(|error| TlsError::Pem { place: file.display().to_string(), cause: error.to_string() })?;
+                    read_regular(file).map_err(|error| TlsError::Pem { place: file.display().to_string(), cause: error.to_string() })?;
                 let own = certificates(&text, &file.display().to_string())?;
                 roots.add_parsable_certificates(own.iter().cloned());
                 let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
@@ -184,7 +185,7 @@ fn trusting(trust: Trust<'_>) -> Result<ClientConfig, TlsError> {
 
 fn certificates(pem: &[u8], place: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let wrong = |cause: String| TlsError::Pem { place: place.to_owned(), cause };
-    let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|error| wrong(error.to_string()))?;
+    let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().map_err(|_| wrong("this is not PEM".to_owned()))?;
     if found.is_empty() { Err(wrong("there is none".to_owned())) } else { Ok(found) }
 }
 

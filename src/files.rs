@@ -1,0 +1,66 @@
+//! Files that a scenario names: plain files of a bounded size, never devices, pipes or folders, which could block for ever or never end.
+
+use nix::fcntl::OFlag;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// The largest file that a scenario may name, bytes.
+pub const LARGEST: u64 = 16 << 20;
+
+/// The bytes of a regular file of at most [`LARGEST`] bytes.
+///
+/// # Errors
+/// It cannot be read, is something else, or is larger.
+pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    let wrong = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, why.to_owned()));
+    // Looked at first, as opening alone may do something to a device; and again when open, as it may be another one by then.
+    let what = std::fs::metadata(path)?;
+    if !what.is_file() {
+        return wrong("this is not a regular file");
+    }
+    // A pipe that has taken its place must not block.
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return wrong("this is not a regular file");
+    }
+    match bounded(file)? {
+        Some(bytes) => Ok(bytes),
+        None => wrong("this file is larger than 16 MiB"),
+    }
+}
+
+/// The bytes of a file that the user names, whatever it is; `None` where it has more than [`LARGEST`].
+///
+/// # Errors
+/// It cannot be read.
+pub fn bounded(file: File) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= LARGEST).then_some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_regular_files_of_a_bounded_size_are_read() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (pipe, large, plain) = (folder.path().join("pipe"), folder.path().join("large"), folder.path().join("plain"));
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        File::create(&large).and_then(|file| file.set_len(LARGEST + 1)).expect("a file with a hole");
+        std::fs::write(&plain, "text").expect("a file");
+        for (path, why) in [
+            (pipe.as_path(), "not a regular file"),
+            (folder.path(), "not a regular file"),
+            (Path::new("/dev/zero"), "not a regular file"),
+            (large.as_path(), "larger than 16 MiB"),
+        ] {
+            let error = read_regular(path).expect_err("refused").to_string();
+            assert!(error.contains(why), "{}: {error}", path.display());
+        }
+        assert_eq!(read_regular(&plain).expect("readable"), b"text");
+    }
+}
