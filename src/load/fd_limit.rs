@@ -1,8 +1,8 @@
 //! Open files: how many there may be, and room for them.
 
 use crate::plan::{Plan, Shard};
+use crate::sut::command::open_files::raise_files;
 use crate::sut::error::RunError;
-use std::io;
 
 /// Descriptors that are not connections: runtime, guard, control, output, results.
 pub(crate) const SPARE_FILES: u64 = 64;
@@ -32,16 +32,4 @@ fn make_room(files: u64) {
     if let Ok(number) = fcntl(&file, FcntlArg::F_DUPFD_CLOEXEC(last)) {
         let _ = nix::unistd::close(number);
     }
-}
-
-/// Raises the soft limit of open files to the hard one, which it returns.
-/// # Errors
-/// The kernel does not tell.
-pub fn raise_files() -> io::Result<u64> {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    if soft < hard {
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    }
-    Ok(hard)
 }

@@ -143,6 +143,16 @@ async fn read_commands(mut read: ipc::Receiver<ToServer>, commands: mpsc::Unboun
     parent.send(&FromServer::Notice { text });
 }
 
+impl EvidenceQueue {
+    /// Queues, beyond the bound, how many lines did not fit: what they said is missing from the results.
+    fn tell_dropped(&mut self) {
+        if self.dropped > 0 {
+            let what = format!("{} records of connections were dropped because the buffer of the embedded server was full", std::mem::take(&mut self.dropped));
+            self.bytes.extend(ipc::encode(&FromServer::LocalLimit { what }).unwrap_or_default());
+        }
+    }
+}
+
 impl EvidenceLine {
     fn new(link: UnixStream) -> io::Result<(Arc<EvidenceLine>, ipc::Receiver<ToServer>)> {
         let (writer, read) = ipc::split(link, PROTOCOL)?;
@@ -171,15 +181,7 @@ impl EvidenceLine {
                 queue.dropped += 1;
                 return;
             };
-            if queue.dropped > 0 {
-                let notice = FromServer::Notice {
-                    text: format!(
-                        "server: {} records of connections were dropped because the buffer was full",
-                        std::mem::take(&mut queue.dropped)
-                    ),
-                };
-                queue.bytes.extend(ipc::encode(&notice).unwrap_or_default());
-            }
+            queue.tell_dropped();
             queue.bytes.extend(text);
         }
         if self.drain() {
@@ -202,6 +204,8 @@ impl EvidenceLine {
     }
 
     async fn flush(&self) {
+        // After the last line nothing else would say so.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).tell_dropped();
         while self.drain() && self.writer.writable().await.is_ok() {}
     }
 }

@@ -140,6 +140,8 @@ struct World<'a> {
     arrived: Vec<u32>,
     talks: Talks,
     farewells: Vec<Farewell>,
+    /// There were more of these, or of `failings`, than have numbers.
+    crowded: bool,
     failings: Vec<Failing>,
     standing: Vec<StandingFault>,
     selections: Vec<Stream>,
@@ -198,6 +200,7 @@ impl<'a> World<'a> {
             arrived: vec![0; plan.cohorts.len()],
             talks: Talks::new(plan),
             farewells: Vec::new(),
+            crowded: false,
             failings: Failing::usual(),
             standing: Vec::new(),
             selections: plan.faults.iter().map(|fault| seed.stream(&format!("fault/{}/select", fault.name))).collect(),
@@ -377,20 +380,53 @@ impl<'a> World<'a> {
 
     /// The number of an ending, the same for the same.
     fn ending_id(&mut self, farewell: Farewell) -> u8 {
-        number(&mut self.farewells, farewell)
+        let (number, room) = number(&mut self.farewells, farewell);
+        self.note_room(room);
+        number
+    }
+
+    /// Says, once, that the run has more endings or failures than can be told apart: the results would name some wrongly.
+    fn note_room(&mut self, room: bool) {
+        if !room && !std::mem::replace(&mut self.crowded, true) {
+            let what = format!("more than {NUMBERS} different endings or failures in one simulation: not all of them can be told apart");
+            self.record(self.now, &Event::LocalLimit { what });
+        }
     }
 
     /// The number of a failure, the same for the same.
     fn failing(&mut self, stage: Stage, outcome: Outcome, fault: Option<u16>) -> u8 {
-        number(&mut self.failings, Failing { stage, outcome, fault })
+        let (number, room) = number(&mut self.failings, Failing { stage, outcome, fault });
+        self.note_room(room);
+        number
     }
 }
 
-fn number<T: PartialEq>(list: &mut Vec<T>, one: T) -> u8 {
-    let place = list.iter().position(|other| *other == one).unwrap_or_else(|| {
-        list.push(one);
+/// Numbers for an entry of the queue. One more must fit a byte: rows of clients count from one.
+const NUMBERS: usize = 255;
+
+/// The number of one, the same for the same, and whether there was room for it; else it is the last.
+fn number<T: PartialEq>(list: &mut Vec<T>, one: T) -> (u8, bool) {
+    let found = list.iter().position(|other| *other == one);
+    let room = found.is_some() || list.len() < NUMBERS;
+    let place = found.unwrap_or_else(|| {
+        if room {
+            list.push(one);
+        }
         list.len() - 1
     });
-    // `support` bounds the number of faults, and each has a few.
-    u8::try_from(place).unwrap_or(u8::MAX)
+    (u8::try_from(place).unwrap_or(u8::MAX), room)
+}
+
+#[cfg(test)]
+mod numbers {
+    use super::number;
+
+    #[test]
+    fn whoever_finds_no_room_is_told_so() {
+        let mut list = Vec::new();
+        for one in 0..300_u32 {
+            assert_eq!(number(&mut list, one), (one.min(254) as u8, one < 255), "{one}");
+        }
+        assert_eq!((number(&mut list, 7), list.len()), ((7, true), 255));
+    }
 }

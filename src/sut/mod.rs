@@ -17,6 +17,7 @@ use crate::plan::{Balance, Firing, ModelBalance, Plan, Ready, Shard, Target};
 use crate::recorder::SharedRecorder;
 use crate::server::protocol::{FromServer, ServerSpec, ToServer};
 use crate::sut::command::handle::{Guard, Spec};
+use crate::sut::command::output::OutputLimit;
 use crate::sut::command::port;
 use crate::sut::command::process::{CommandTarget, Recipe, signal_named};
 use crate::sut::control_links::{ControlLinks, Member, ToWorkers};
@@ -36,6 +37,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
 /// What an attempt takes at least in memory; tokio's timers have no less.
@@ -183,10 +185,11 @@ impl Fleet {
 
     async fn command(setting: &TargetSetting<'_>, command: &plan::Command, lines: Arc<ControlLinks>) -> Result<Fleet, RunError> {
         let guard = Guard::launch_from(&setting.program).await?;
+        let output = OutputLimit::of(setting.output.clone());
         let mut instance = CommandTarget::of_command(&guard, 0, command, &setting.output).await?;
         instance.start_again().await?;
         let place = endpoint::resolve(endpoint::read(instance.url())?, endpoint::trust(&setting.plan.target, None)).await?;
-        let mut instances = Instances::new(guard);
+        let mut instances = Instances::new(guard, output);
         instances.members = vec![vec![AsyncMutex::new(instance)]];
         instances.stop_signal = Some(signal_named(&command.stop_signal)?);
         Ok(Fleet { keeper: Some(Supervisor::Processes(instances)), ..Self::bare(setting.plan, vec![place], lines) })
@@ -196,7 +199,7 @@ impl Fleet {
         let guard = Guard::launch_from(&setting.program).await?;
         let identity = if settings.tls { Some(Identity::generate()?) } else { None };
         let processes = settings.processes.unwrap_or(1);
-        let (mut places, mut instances) = (Vec::new(), Instances::new(guard));
+        let (mut places, mut instances) = (Vec::new(), Instances::new(guard, OutputLimit::of(setting.output.clone())));
         instances.workers = setting.workers.clone();
         let trust = endpoint::trust(&setting.plan.target, identity.as_ref().map(|identity| identity.certificate.as_str()));
         for instance in 0..settings.instances {
@@ -428,7 +431,15 @@ impl Fleet {
         let (mut exits, fleet) = (instances.guard.exits(), self.clone());
         let (guard, told) = (instances.guard.clone(), journal.clone());
         tokio::spawn(async move {
-            while let Ok(exit) = exits.recv().await {
+            loop {
+                let exit = match exits.recv().await {
+                    Ok(exit) => exit,
+                    Err(RecvError::Lagged(missed)) => {
+                        journal.record(&unplanned(format!("{missed} ends of target processes came faster than they could be recorded")));
+                        continue;
+                    }
+                    Err(RecvError::Closed) => return,
+                };
                 let Some(Supervisor::Processes(instances)) = fleet.keeper.as_ref().filter(|_| !exit.asked) else { continue };
                 let instance = instances.instance_of(exit.slot);
                 fleet.down(instance);

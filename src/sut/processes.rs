@@ -5,6 +5,7 @@ use crate::plan::Firing;
 use crate::server::protocol::{ServerSpec, ToServer};
 use crate::sut::command;
 use crate::sut::command::handle::Guard;
+use crate::sut::command::output::OutputLimit;
 use crate::sut::command::port;
 use crate::sut::command::process::CommandTarget;
 use crate::sut::control_links::{ControlLinks, ToWorkers};
@@ -41,6 +42,8 @@ pub(crate) struct Instances {
     pub(crate) reserved: Vec<port::Reserved>,
     /// Stops of instances so far.
     stops: AtomicU64,
+    /// Keeps what the target prints within its bound.
+    _output: OutputLimit,
 }
 
 /// When an instance was seen in two states, in ns of CLOCK_MONOTONIC.
@@ -50,7 +53,7 @@ pub(crate) struct SeenTimes {
 }
 
 impl Instances {
-    pub(crate) fn new(guard: Guard) -> Instances {
+    pub(crate) fn new(guard: Guard, output: OutputLimit) -> Instances {
         Instances {
             members: Vec::new(),
             specs: Vec::new(),
@@ -60,6 +63,7 @@ impl Instances {
             standing: Mutex::default(),
             reserved: Vec::new(),
             stops: AtomicU64::new(0),
+            _output: output,
         }
     }
 

@@ -82,6 +82,41 @@ fn a_guard_that_somebody_else_has_killed_carries_out_nothing() {
 }
 
 #[test]
+fn who_left_its_group_is_ended_too_when_the_guard_is_killed() {
+    // Its parent is gone at once, its session and group are its own.
+    let line = "sh -c '(setsid sleep 300 &) ; sleep 0.2; exec {serve}'";
+    let place = Place::with(&scenario(&command_target(line, LONG), KINDS[0]));
+    let run = place.start(&["run", "test.toml", "--out", "run"]);
+    run.until_it_runs();
+    kill(parent(target(&place, "cli::serve")));
+    // It sees to it that nobody is left.
+    assert_told(&place, &run.end(), "instance 0: ");
+}
+
+#[test]
+fn a_target_has_the_limit_of_open_files_of_the_users_shell() {
+    let target = command_target("sh -c 'echo soft: `ulimit -Sn`; exec {serve}'", LONG);
+    let place = Place::with(&format!("duration = \"1s\"\n{target}[clients.web]\ncount = 2\narrive = {{ over = \"100ms\" }}\n"));
+    let ended = place.shell("ulimit -Sn 345; exec $C run test.toml --out run --quiet --allow-inconclusive").end();
+    ended.assert_code(0);
+    let printed = std::fs::read_to_string(place.path("run/target.log")).expect("it printed something");
+    assert!(printed.contains("soft: 345\n"), "{printed}");
+}
+
+#[test]
+fn a_chatty_target_keeps_its_output_within_a_bound_and_is_found_ready() {
+    // 200 MB without a line break before it serves.
+    let line = "sh -c 'head -c 200000000 /dev/zero; echo; echo now ready; exec {serve}'";
+    let target = command_target(line, LONG) + "ready = { line = \"now ready\", within = \"30s\" }\n";
+    let place = Place::with(&format!("duration = \"2s\"\n{target}[clients.web]\ncount = 2\narrive = {{ over = \"100ms\" }}\n"));
+    place.run(&["run", "test.toml", "--out", "run", "--quiet", "--allow-inconclusive"]).assert_code(0);
+    let length = |name: &str| std::fs::metadata(place.path(name)).map_or(0, |found| found.len());
+    assert!(length("run/target.log") <= 64 << 20 && length("run/target.log.1") <= 64 << 20, "{}", length("run/target.log"));
+    let summary = place.json("run/summary.json");
+    assert!(summary["generator"]["rss_peak_bytes"].as_u64().is_some_and(|bytes| bytes < 120 << 20), "{}", summary["generator"]);
+}
+
+#[test]
 fn a_target_that_does_not_come_back_is_no_pass() {
     at_once(&KINDS[..3], |kind| {
         // It starts once, and never again.

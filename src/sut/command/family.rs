@@ -3,6 +3,7 @@
 //! A snapshot: processes that fork meanwhile are found by the next one, so callers repeat until nobody is left.
 
 use crate::sut::command::protocol::MARK;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -40,6 +41,14 @@ pub(crate) fn branches() -> Vec<Vec<Process>> {
 /// `None` where there is no mark or its environment cannot be read: it runs as another user, or is about to end.
 pub(crate) fn marked_slot(pid: i32, mark: &str) -> Option<u16> {
     slot_in(&fs::read(format!("/proc/{pid}/environ")).ok()?, mark)
+}
+
+/// Kills every process of this user with the mark in its environment, whoever its parent is. For when the guard is gone, whose children are
+/// nobody's any more.
+pub(super) fn kill_marked(mark: &str) {
+    for pid in pids().filter(|pid| marked_slot(*pid, mark).is_some()) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
 }
 
 fn pids() -> impl Iterator<Item = i32> {

@@ -8,6 +8,7 @@
 use crate::ipc;
 use crate::sut::command::family;
 use crate::sut::command::family::Process;
+use crate::sut::command::open_files::with_files;
 use crate::sut::command::protocol::{FailedStep, GuardOrder, MARK, Notice, PROTOCOL};
 use crate::transport::clock::monotonic_ns;
 use nix::errno::Errno;
@@ -65,12 +66,12 @@ async fn serve(link: UnixStream) -> Result<(), ipc::LinkError> {
     // Whoever started closestorm may have blocked some, SIGCHLD among them.
     SigSet::empty().thread_set_mask().map_err(io::Error::from)?;
     let (notices, mut orders, _) = ipc::open(link, PROTOCOL)?;
-    let mark = match orders.next().await? {
-        Some(GuardOrder::Setup { mark }) => mark,
+    let (mark, files) = match orders.next().await? {
+        Some(GuardOrder::Setup { mark, files }) => (mark, files),
         Some(other) => return Err(ipc::LinkError::out_of_place(&other)),
         None => return Ok(()),
     };
-    let mut guard = Running { mark, notices, slots: BTreeMap::new(), known: BTreeMap::new(), look_in: LOOK_FIRST };
+    let mut guard = Running { mark, files, notices, slots: BTreeMap::new(), known: BTreeMap::new(), look_in: LOOK_FIRST };
     let outcome = loop {
         tokio::select! {
             biased; // ends are noticed before new orders, so that a slot is free as soon as it can be
@@ -112,6 +113,8 @@ async fn kill_everybody(child_ended: &mut Arriving) {
 
 struct Running {
     mark: String,
+    /// Soft limit of open files of programs that are not our own.
+    files: Option<u64>,
     notices: ipc::Sender<Notice>,
     /// From the start of the leader until no process of the slot is left.
     slots: BTreeMap<u16, GuardSlot>,
@@ -175,6 +178,8 @@ impl Running {
         let err = out.try_clone().map_err(|error| (FailedStep::Output, errno(&error)))?;
         let mut command = Command::new(program);
         command.args(args).envs(env).env(MARK, format!("{}/{slot}", self.mark)).process_group(0);
+        // A server or worker of ours has its link as standard input.
+        let files = self.files.filter(|_| stdin.is_none());
         command.stdin(stdin.map_or_else(Stdio::null, Stdio::from)).stdout(out).stderr(err);
         if let Some(workdir) = workdir {
             // Looked at first: a failed chdir and a failed exec are the same ENOENT.
@@ -184,7 +189,7 @@ impl Running {
             }
             command.current_dir(workdir);
         }
-        let child = command.spawn().map_err(|error| (FailedStep::Program, errno(&error)))?;
+        let child = with_files(files, || command.spawn()).map_err(|error| (FailedStep::Program, errno(&error)))?;
         let at = monotonic_ns();
         self.slots.insert(slot, GuardSlot { leader: Pid::from_raw(child.id() as i32), leader_runs: true, killed: false });
         Ok(Notice::Started { id, slot, pid: child.id(), at })

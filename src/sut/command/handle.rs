@@ -4,6 +4,8 @@
 
 use crate::ipc;
 use crate::sut::command::error::{Error, How};
+use crate::sut::command::family;
+use crate::sut::command::open_files::inherited_files;
 use crate::sut::command::protocol::{FailedStep, GuardOrder, Notice, PROTOCOL};
 use crate::transport::clock::monotonic_ns;
 use nix::sys::signal::{Signal, killpg};
@@ -123,7 +125,8 @@ impl Guard {
             Ok(Err(error)) => return Err(Error::Launch(strange(&error.to_string()))),
             Err(_) => return Err(Error::Launch(strange(&format!("it sent nothing within {PATIENCE:?}")))),
         }
-        let said = orders.send(&GuardOrder::Setup { mark: format!("{}-{}", std::process::id(), monotonic_ns()) });
+        let mark = format!("{}-{}", std::process::id(), monotonic_ns());
+        let said = orders.send(&GuardOrder::Setup { mark: mark.clone(), files: inherited_files() });
         said.map_err(|error| Error::Launch(io::Error::other(error)))?;
         let shared = Arc::new(GuardShared {
             waiting: Mutex::default(),
@@ -131,7 +134,7 @@ impl Guard {
             exits: broadcast::Sender::new(EXITS),
         });
         let pid = child.id().unwrap_or(0);
-        tokio::spawn(listen(notices, child, shared.clone()));
+        tokio::spawn(listen(notices, child, shared.clone(), mark));
         Ok(Self { orders: Arc::new(Mutex::new(Some(orders))), next: Arc::default(), shared, pid })
     }
 
@@ -257,8 +260,11 @@ impl Guard {
     }
 }
 
-/// Takes notices until the guard is gone. If it did not end by itself, kills what can still be reached: the groups it led.
-async fn listen(mut notices: ipc::Receiver<Notice>, mut child: Child, shared: Arc<GuardShared>) {
+/// Between two looks for processes of a guard that was killed.
+const MARKED_AGAIN: Duration = Duration::from_millis(50);
+
+/// Takes notices until the guard is gone. If it did not end by itself, kills what can still be reached: the groups it led, and who bears its mark.
+async fn listen(mut notices: ipc::Receiver<Notice>, mut child: Child, shared: Arc<GuardShared>, mark: String) {
     loop {
         match notices.next().await {
             Ok(Some(notice)) => shared.take(notice),
@@ -275,6 +281,11 @@ async fn listen(mut notices: ipc::Receiver<Notice>, mut child: Child, shared: Ar
     if !orderly {
         for slot in shared.state.borrow().slots.values().filter(|slot| slot.exit.is_none()) {
             let _ = killpg(Pid::from_raw(slot.pid as i32), Signal::SIGKILL);
+        }
+        // And who has left its group, twice: one that was just being started has the mark the second time.
+        for _ in 0..2 {
+            family::kill_marked(&mark);
+            tokio::time::sleep(MARKED_AGAIN).await;
         }
     }
     shared.state.send_modify(|state| state.guard_gone = true);

@@ -8,6 +8,8 @@ pub(crate) mod error;
 pub(crate) mod family;
 pub mod guard;
 pub(crate) mod handle;
+pub(crate) mod open_files;
+pub(crate) mod output;
 pub mod port;
 pub(crate) mod process;
 pub(crate) mod protocol;

@@ -21,6 +21,8 @@ pub(crate) enum GuardOrder {
     Setup {
         /// Unique among the guards of this machine; the value of `MARK` is this, a slash and the slot.
         mark: String,
+        /// Soft limit of open files of programs that are not our own; `None`: that of the guard.
+        files: Option<u64>,
     },
     /// Start a program as leader of a new process group; answered by `Started` or `Failed`.
     Start {

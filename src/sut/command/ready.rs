@@ -5,6 +5,7 @@
 
 use crate::plan;
 use crate::sut::command::error::Error;
+use crate::sut::command::output::moved_aside;
 use crate::transport::clock::monotonic_ns;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
@@ -22,6 +23,9 @@ const TRY_LAST: Duration = Duration::from_millis(25);
 const TRY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest status line read.
 const STATUS_LINE: usize = 256;
+/// So much of the output is searched at once, and so often in one try.
+const SEARCH_PIECE: u64 = 64 * 1024;
+const SEARCH_PIECES: usize = 1024;
 /// How much of its output an error shows.
 const TAIL_BYTES: usize = 2_048;
 const TAIL_LINES: usize = 10;
@@ -48,9 +52,10 @@ pub async fn wait(probe: &Probe<'_>, within: Duration) -> Result<u64, Error> {
     let deadline = Instant::now() + within;
     let mut pause = TRY_FIRST;
     let mut seen = "no answer".to_owned();
+    let mut search = LineSearch { at: probe.output_from, last: Vec::new() };
     loop {
         let whole_try = Instant::now() + TRY_TIMEOUT;
-        match timeout_at(deadline.min(whole_try), attempt(probe)).await {
+        match timeout_at(deadline.min(whole_try), attempt(probe, &mut search)).await {
             Ok(Ok(())) => return Ok(monotonic_ns()),
             Ok(Err(now)) => seen = now,
             Err(_) if whole_try <= deadline => "no answer".clone_into(&mut seen),
@@ -85,7 +90,7 @@ fn awaited(probe: &Probe<'_>) -> String {
     }
 }
 
-async fn attempt(probe: &Probe<'_>) -> Result<(), String> {
+async fn attempt(probe: &Probe<'_>, search: &mut LineSearch) -> Result<(), String> {
     match probe.ready {
         plan::Ready::Tcp => connect(probe.addrs).await.map(drop).map_err(|error| error.to_string()),
         plan::Ready::Http { path, status } => match http_status(probe, path).await {
@@ -93,7 +98,7 @@ async fn attempt(probe: &Probe<'_>) -> Result<(), String> {
             Ok(answer) => Err(format!("status {answer}")),
             Err(error) => Err(error.to_string()),
         },
-        plan::Ready::Line { text } => match has_line(probe.output, probe.output_from, text) {
+        plan::Ready::Line { text } => match search.finds(probe.output, text) {
             Ok(true) => Ok(()),
             Ok(false) => Err("no such line yet".into()),
             Err(error) => Err(error.to_string()),
@@ -133,16 +138,55 @@ fn status_of(line: &[u8]) -> Option<u16> {
     std::str::from_utf8(text).ok()?.parse().ok().filter(|status| (100..600).contains(status))
 }
 
-/// Whether a line from this position on contains the text. Reads all of it: a server prints little before it is ready.
-fn has_line(output: &Path, from: u64, text: &str) -> io::Result<bool> {
-    let bytes = read_from(output, from, usize::MAX)?;
-    Ok(String::from_utf8_lossy(&bytes).lines().any(|line| line.contains(text)))
+/// The search for a text in an output that grows: goes forward, and keeps no more of it than the text could have begun in.
+struct LineSearch {
+    /// How far it has come.
+    at: u64,
+    /// The bytes before that.
+    last: Vec<u8>,
+}
+
+impl LineSearch {
+    /// Whether a line contains the text, as far as the output goes now, or a piece of it for a very long one.
+    fn finds(&mut self, output: &Path, text: &str) -> io::Result<bool> {
+        if std::fs::metadata(output)?.len() < self.at {
+            // It was begun anew; its end, which may not have been looked at, was moved aside.
+            (self.at, self.last) = (0, Vec::new());
+            let aside = LineSearch { at: 0, last: Vec::new() }.goes_on(&moved_aside(output), text);
+            if aside.unwrap_or(false) {
+                return Ok(true);
+            }
+        }
+        self.goes_on(output, text)
+    }
+
+    fn goes_on(&mut self, output: &Path, text: &str) -> io::Result<bool> {
+        let mut file = std::fs::File::open(output)?;
+        file.seek(SeekFrom::Start(self.at))?;
+        for _ in 0..SEARCH_PIECES {
+            let kept = self.last.len();
+            let read = (&mut file).take(SEARCH_PIECE).read_to_end(&mut self.last)?;
+            self.at += read as u64;
+            // What was kept is too short to have it.
+            if String::from_utf8_lossy(&self.last).contains(text) && !(text.is_empty() && self.last.is_empty()) {
+                return Ok(true);
+            }
+            let keep = text.len().saturating_sub(1).min(kept + read);
+            self.last.drain(..kept + read - keep);
+            if (read as u64) < SEARCH_PIECE {
+                break;
+            }
+        }
+        Ok(false)
+    }
 }
 
 /// The last `limit` bytes of a file, but none before `from`.
 fn read_from(path: &Path, from: u64, limit: usize) -> io::Result<Vec<u8>> {
     let mut file = std::fs::File::open(path)?;
-    let begin = from.max(file.metadata()?.len().saturating_sub(limit as u64));
+    let length = file.metadata()?.len();
+    // A shorter one was begun anew.
+    let begin = if from > length { 0 } else { from }.max(length.saturating_sub(limit as u64));
     file.seek(SeekFrom::Start(begin))?;
     let mut bytes = Vec::new();
     file.take(limit as u64).read_to_end(&mut bytes)?;
@@ -199,8 +243,29 @@ mod tests {
     #[test]
     fn a_line_of_the_predecessor_does_not_count() {
         let file = file_with("listening\nstarting\n");
-        assert!(has_line(file.path(), 0, "listening").unwrap());
-        assert!(!has_line(file.path(), 10, "listening").unwrap());
+        let finds = |at| LineSearch { at, last: Vec::new() }.finds(file.path(), "listening").unwrap();
+        assert!(finds(0) && !finds(10));
+    }
+
+    #[test]
+    fn a_line_is_found_in_pieces_and_endless_output_is_not_kept() {
+        let mut file = file_with("");
+        let mut search = LineSearch { at: 0, last: Vec::new() };
+        for part in ["liste", "ning on 1", "\n"] {
+            file.write_all(part.as_bytes()).unwrap();
+            assert_eq!(search.finds(file.path(), "listening on").unwrap(), part != "liste", "{part}");
+            if part != "liste" {
+                break;
+            }
+        }
+        let mut search = LineSearch { at: 0, last: Vec::new() };
+        // A sparse gigabyte without a line break.
+        file.as_file().set_len(1 << 30).unwrap();
+        for _ in 0..10 {
+            assert!(!search.finds(file.path(), "ready").unwrap());
+            assert!(search.last.len() < 5 && search.last.capacity() < 1 << 20, "{}", search.last.capacity());
+        }
+        assert_eq!(search.at, 10 * SEARCH_PIECE * SEARCH_PIECES as u64, "goes forward");
     }
 
     async fn wait_on(addr: SocketAddr, ready: &plan::Ready) -> Result<u64, Error> {
