@@ -71,7 +71,7 @@ mod tests {
         let output = folder.path().join("target.log");
         let mut target = OpenOptions::new().create(true).append(true).open(&output).unwrap();
         for turn in 0..50 {
-            write!(target, "{turn:09}\n").unwrap();
+            writeln!(target, "{turn:09}").unwrap();
             rotate(&output, 100).unwrap();
         }
         let (now, before) = (fs::read_to_string(&output).unwrap(), fs::read_to_string(folder.path().join("target.log.1")).unwrap());

@@ -261,11 +261,11 @@ mod tests {
         let mut search = LineSearch { at: 0, last: Vec::new() };
         // A sparse gigabyte without a line break.
         file.as_file().set_len(1 << 30).unwrap();
-        for _ in 0..10 {
+        for _ in 0..3 {
             assert!(!search.finds(file.path(), "ready").unwrap());
             assert!(search.last.len() < 5 && search.last.capacity() < 1 << 20, "{}", search.last.capacity());
         }
-        assert_eq!(search.at, 10 * SEARCH_PIECE * SEARCH_PIECES as u64, "goes forward");
+        assert_eq!(search.at, 3 * SEARCH_PIECE * SEARCH_PIECES as u64, "goes forward");
     }
 
     async fn wait_on(addr: SocketAddr, ready: &plan::Ready) -> Result<u64, Error> {
