@@ -147,7 +147,10 @@ impl EvidenceQueue {
     /// Queues, beyond the bound, how many lines did not fit: what they said is missing from the results.
     fn tell_dropped(&mut self) {
         if self.dropped > 0 {
-            let what = format!("{} records of connections were dropped because the buffer of the embedded server was full", std::mem::take(&mut self.dropped));
+            let what = format!(
+                "{} records of connections were dropped because the buffer of the embedded server was full",
+                std::mem::take(&mut self.dropped)
+            );
             self.bytes.extend(ipc::encode(&FromServer::LocalLimit { what }).unwrap_or_default());
         }
     }
