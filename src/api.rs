@@ -1,7 +1,12 @@
-//! The library in ten lines: a [`Scenario`] is run on sockets or simulated, and gives an [`Outcome`]. The program's commands stand on it,
-//! too.
+//! The public API: run or simulate a [`Scenario`], and get an [`Outcome`]. The commands of the program use it, too.
 //!
-//! This module follows semantic versioning; nothing else of the crate does.
+//! - [`Scenario`] reads and checks a scenario in TOML; the keys are in `docs/scenario.md`.
+//! - [`Scenario::simulate`] needs no runtime, sockets or processes. [`Scenario::run`] is async, and needs tokio and the `closestorm`
+//! program.
+//! - [`Outcome`] has the verdict and all figures ([`Summary`], documented in `results/README.md`), and writes run folders.
+//! - [`StopHandle`] ends a run early; [`Publisher`] gives live figures of it.
+//!
+//! Names of fields end in their unit (`_us` is microseconds, `_ms` milliseconds). Only this module follows semantic versioning.
 //!
 //! ```
 //! use closestorm::api::{Options, Scenario};
@@ -49,31 +54,31 @@ pub use crate::results::record::{self, Summary, Verdict};
 pub use crate::scenario::{Errors, Overrides, Source};
 pub use crate::snapshots::{Publisher, Subscription, Update};
 
-/// Whatever else went wrong below.
+/// An error of a lower layer.
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why there is no outcome, or why it is not on disk.
+/// Why there is no outcome, or why it could not be written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The scenario is wrong; all that is wrong with it, each with its place.
+    /// The scenario is wrong: every error, each with file, line, column and what is allowed.
     #[error(transparent)]
     Scenario(#[from] Errors),
-    /// The scenario is right, and cannot be carried out in this way: as a fault that is not simulated.
+    /// The scenario is valid but not possible in this way, for example a fault that the simulator does not support.
     #[error("{0}")]
     Refused(String),
-    /// It was stopped before it began.
+    /// [`StopHandle::stop`] was called before the run began.
     #[error("{}", RunError::Stopped)]
     Stopped,
-    /// It could not begin or go on: the target is not there, too few open files, a process that ended.
+    /// The run could not start or continue: target unreachable, limit of open files too low, a process ended.
     #[error(transparent)]
     Failed(Cause),
-    /// The outcome is not on disk, or not all of it.
+    /// The outcome was not written, or not all of it.
     #[error("{what}")]
     NotWritten {
-        /// What is missing, and what is there all the same.
+        /// What is missing, and what was written nevertheless.
         what: String,
-        /// Why.
+        /// The cause, such as a full disk.
         source: Cause,
     },
 }
@@ -100,7 +105,9 @@ impl From<ClusterError> for Error {
     }
 }
 
-/// Ends a run or a simulation from elsewhere: what was measured so far is its outcome, marked as stopped. Clones are the same handle.
+/// Ends a run or a simulation early, from another task or thread.
+///
+/// The outcome has what was measured so far; `status` of its summary is `aborted`. Clones are the same handle.
 #[derive(Clone, Debug)]
 pub struct StopHandle(Arc<watch::Sender<bool>>);
 
@@ -111,7 +118,7 @@ impl Default for StopHandle {
 }
 
 impl StopHandle {
-    /// Stops what was given this handle, now or when it begins.
+    /// Stops every run that was given this handle; one that has not begun ends with [`Error::Stopped`]. Calling it again has no effect.
     pub fn stop(&self) {
         self.0.send_replace(true);
     }
@@ -127,22 +134,23 @@ impl StopHandle {
     }
 }
 
-/// How a scenario is carried out.
+/// Options of [`Scenario::run`] and [`Scenario::simulate`]; the default is right for most uses.
 #[derive(Debug, Default)]
 pub struct Options {
-    /// Ends it early.
+    /// Handle to end the run early; keep a clone.
     pub stop: StopHandle,
-    /// The `closestorm` program of this version: a run on sockets has it start the embedded server, programs under test and worker
-    /// processes.
-    /// `None`: the one on `PATH`.
+    /// Path of the `closestorm` program, of the same version as this library; `None`: the one on `PATH`.
+    ///
+    /// A run on sockets starts the embedded server, programs under test and worker processes with it. Not used by simulations.
     pub program: Option<PathBuf>,
-    /// File for what the target prints; `None`: it is not kept.
+    /// File for the output of the target; `None`: the output is not kept. Not used by simulations.
     pub output: Option<PathBuf>,
-    /// Tells whoever has subscribed how the run stands, several times a second.
+    /// Publishes a [`Snapshot`] several times a second to all subscribers; call [`Publisher::subscribe`] before the run. A slow subscriber
+    /// misses snapshots and learns how many.
     pub snapshots: Publisher,
 }
 
-/// What is to happen: clients, target, faults and expectations, read and checked.
+/// A scenario that was read and checked: target, clients, faults and expectations. It can be run any number of times.
 #[derive(Clone, Debug)]
 pub struct Scenario {
     plan: Plan,
@@ -151,23 +159,25 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// Of a text in TOML.
+    /// Reads a scenario from TOML text. Relative paths in it are relative to the current folder.
     ///
     /// # Errors
-    /// [`Error::Scenario`].
+    /// [`Error::Scenario`] with all errors of the text.
     pub fn parse(text: &str) -> Result<Scenario, Error> {
         Scenario::load(&Source::Text { name: "scenario".to_owned(), text: text.to_owned() }, &Overrides::default())
     }
 
-    /// As the command line understands its argument: a file, the name of a bundled scenario, or a ws:// or wss:// address.
+    /// Reads a scenario as the command line does: `argument` is a file, the name of a bundled scenario, or a ws:// or wss:// URL.
     ///
     /// # Errors
-    /// [`Error::Scenario`], also where there is no such file.
+    /// [`Error::Scenario`], also if the file cannot be read.
     pub fn open(argument: &str) -> Result<Scenario, Error> {
         Scenario::load(&Source::of(Some(argument)), &Overrides::default())
     }
 
-    /// From anywhere, with changes as `--set`, `--clients`, `--duration` and `--seed` make them. `${VAR}` is taken from the environment.
+    /// Reads a scenario from any source, with the same changes as the options `--set`, `--clients`, `--duration` and `--seed`.
+    ///
+    /// `${VAR}` in the text is replaced by the environment variable.
     ///
     /// # Errors
     /// [`Error::Scenario`].
@@ -175,10 +185,12 @@ impl Scenario {
         Ok(Scenario { plan: scenario::load(source, overrides)?, words: words(source, overrides) })
     }
 
-    /// Simulates it in virtual time. The same scenario gives the same outcome on every machine.
+    /// Simulates the scenario in virtual time. The same scenario, seed and version give the same outcome on every machine.
+    ///
+    /// Blocks until it is done, on the calling thread.
     ///
     /// # Errors
-    /// [`Error::Refused`]: a fault is not simulated, or there is no `[model]` of a target that is not embedded.
+    /// [`Error::Refused`]: the simulator does not support a fault of the scenario, or the target is not embedded and there is no `[model]`.
     pub fn simulate(&self, options: Options) -> Result<Outcome, Error> {
         let Options { stop, mut snapshots, .. } = options;
         let manifest = self.manifest("simulate");
@@ -190,11 +202,14 @@ impl Scenario {
         Outcome::of(Arc::new(self.plan.clone()), simulated.results, verdict, manifest)
     }
 
-    /// Runs it on real sockets, in real time, as `closestorm run` does; inside a tokio runtime with I/O and time. It asks nobody whether a
-    /// target on another machine may be put under load.
+    /// Runs the scenario on real sockets, in real time, as `closestorm run` does. Must be called in a tokio runtime with I/O and time
+    /// enabled.
+    ///
+    /// Unlike the command, it does not require a confirmation (`--yes`) before it puts load on another machine.
     ///
     /// # Errors
-    /// [`Error::Refused`], [`Error::Stopped`] or [`Error::Failed`]: it could not begin. What begins is measured to some end.
+    /// [`Error::Refused`], [`Error::Stopped`] or [`Error::Failed`] if the run could not start. A run that started returns an outcome in
+    /// most cases, also if it was stopped or the target died.
     pub async fn run(&self, options: Options) -> Result<Outcome, Error> {
         let Options { stop, program, output, snapshots } = options;
         let manifest = self.manifest("run");
@@ -232,7 +247,7 @@ fn words(source: &Source, overrides: &Overrides) -> Vec<String> {
     words
 }
 
-/// What came of a scenario: figures, and whether its expectations hold.
+/// The result of a run or a simulation: verdict and figures.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     plan: Arc<Plan>,
@@ -247,37 +262,40 @@ impl Outcome {
         Ok(Outcome { plan, results, verdict, manifest })
     }
 
-    /// `pass`, `fail`, `inconclusive` or `unchecked`, with its reasons and each expectation. No data is never a pass.
+    /// The verdict: `result` is `pass`, `fail`, `inconclusive` or `unchecked` (no expectations); with reasons, and a row for each
+    /// expectation.
+    ///
+    /// An expectation without data never passes.
     pub fn verdict(&self) -> &Verdict {
         &self.verdict
     }
 
-    /// What `closestorm run` exits with: 0 pass or unchecked, 99 fail, 3 inconclusive.
+    /// Exit code of `closestorm run` for this verdict: 0 pass or unchecked, 99 fail, 3 inconclusive.
     pub fn exit_code(&self) -> u8 {
         verdict::exit_code(&self.verdict)
     }
 
-    /// All figures, as in `summary.json`.
+    /// All figures, as in `summary.json`. It is computed anew by each call.
     pub fn summary(&self) -> Summary {
         summarise(&self.results, None, &self.verdict, &manifest::command_line(&self.manifest))
     }
 
-    /// The summary as the terminal shows it, at most `width` columns wide, without colours.
+    /// The summary as text, as `closestorm run` prints it: lines of at most `width` columns where words allow it, without colours.
     pub fn text(&self, width: usize) -> String {
         report::terminal(&self.summary(), width, false)
     }
 
-    /// Writes a run folder with data, charts and reports; `dir` must not exist, or be empty.
+    /// Writes a run folder with data, charts and reports to `dir`, which must not exist or must be empty. Returns its path.
     ///
     /// # Errors
-    /// [`Error::NotWritten`] or [`Error::Failed`]; what is not complete stays beside it as `<dir>.partial`.
+    /// [`Error::NotWritten`] or [`Error::Failed`]. An incomplete folder is left at `<dir>.partial`.
     pub fn write(&self, dir: &Path) -> Result<PathBuf, Error> {
         let folder = Folder::create(dir).map_err(Error::failed)?;
         save(&folder, &self.results, None, &self.plan, &self.verdict, &self.manifest)?;
         folder.finish().map_err(Error::failed)
     }
 
-    /// As [`write`](Outcome::write), without charts and reports: `closestorm report` draws them later.
+    /// Like [`write`](Outcome::write), but without charts and reports; `closestorm report` can add them later.
     ///
     /// # Errors
     /// As [`write`](Outcome::write).

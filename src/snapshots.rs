@@ -10,27 +10,27 @@ use tokio::sync::broadcast::{self, error::RecvError};
 /// Snapshots that a reader may be behind without losing one.
 const KEPT: usize = 16;
 
-/// What a reader gets.
+/// A snapshot of a running scenario, as a [`Subscription`] delivers it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Update {
-    /// Offset in the run.
+    /// Time since the start of the run.
     pub at: Duration,
-    /// The state then.
+    /// State of the run at that time.
     pub state: Snapshot,
-    /// Since the snapshot that was published before, whether or not this reader got it.
+    /// Mean rates since the previous snapshot, even if this reader missed that one.
     pub rates: Rates,
-    /// Snapshots that this reader has lost just before this one.
+    /// Number of snapshots that this reader missed just before this one; 0 for a fast reader.
     pub missed: u64,
 }
 
-/// Where a run publishes how it stands. The stream ends when it is dropped.
+/// Publishes live snapshots of a run. Subscriptions end when it is dropped, which is when the run has ended.
 #[derive(Debug)]
 pub struct Publisher {
     updates: broadcast::Sender<Update>,
     last: (Duration, Snapshot),
 }
 
-/// A reader of the stream, from the next snapshot on.
+/// Receives snapshots, from the first one published after subscribing.
 #[derive(Debug)]
 pub struct Subscription(broadcast::Receiver<Update>);
 
@@ -41,7 +41,7 @@ impl Default for Publisher {
 }
 
 impl Publisher {
-    /// One more reader.
+    /// Adds a subscriber; it receives all snapshots published from now on.
     pub fn subscribe(&self) -> Subscription {
         Subscription(self.updates.subscribe())
     }
@@ -61,7 +61,7 @@ impl Publisher {
 }
 
 impl Subscription {
-    /// The next snapshot; `None` after the last one.
+    /// Waits for the next snapshot; `None` after the last one.
     pub async fn next(&mut self) -> Option<Update> {
         let mut missed = 0;
         loop {
@@ -73,7 +73,7 @@ impl Subscription {
         }
     }
 
-    /// As [`Subscription::next`], for a thread of its own.
+    /// Like [`Subscription::next`], but blocks the thread.
     ///
     /// # Panics
     /// Within a runtime.

@@ -314,6 +314,7 @@ impl Recorder {
         let closed = by_close.then(|| closing.map(|closing| at.saturating_sub(micros(closing.total))));
         let began = self.outages.end(at, row, connection.0, ending, closed);
         self.books[usize::from(cohort)].affected += u64::from(began);
+        self.timeline.cell(at, cohort).affected += u64::from(began);
     }
 
     /// Whether a fault acts on server processes, and is not one that held and was reverted: a server that runs again speaks for itself.

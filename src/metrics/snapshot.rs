@@ -18,7 +18,7 @@ pub struct Snapshot {
     pub recovered: u64,
     /// Clients that gave up.
     pub lost: u64,
-    /// Attempts by outcome, and connections ended. `open_at_end` and `endings` are 0 before the end, and attempts under way have no outcome.
+    /// Attempts by outcome, and ended connections, since the start. `open_at_end` and `endings` are 0 before the end, and attempts under way have no outcome.
     pub ledger: Ledger,
     /// Messages sent.
     pub sent: u64,
@@ -28,18 +28,18 @@ pub struct Snapshot {
     pub closes: BTreeMap<u16, u64>,
 }
 
-/// What happened in a second, on average over some time.
+/// Events per second, averaged over the time between two snapshots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rates {
-    /// Attempts begun.
+    /// Attempts begun, per second.
     pub attempts: f64,
-    /// Attempts that opened.
+    /// Attempts that opened, per second.
     pub opened: f64,
-    /// Connections ended.
+    /// Connections ended, per second.
     pub closed: f64,
-    /// Messages sent.
+    /// Messages sent, per second.
     pub sent: f64,
-    /// Messages received.
+    /// Messages received, per second.
     pub received: f64,
 }
 

@@ -57,6 +57,8 @@ pub struct Cell {
     pub failed: u64,
     /// Connections ended.
     pub closed: u64,
+    /// Outages begun.
+    pub affected: u64,
     /// Outages ended.
     pub recovered: u64,
     /// Messages due.
@@ -101,6 +103,7 @@ impl Cell {
         self.rejected += other.rejected;
         self.failed += other.failed;
         self.closed += other.closed;
+        self.affected += other.affected;
         self.recovered += other.recovered;
         self.due += other.due;
         self.sent += other.sent;

@@ -68,7 +68,7 @@ impl Preset {
         lines.extend(self.facts.connect_timeout_note.clone().map(|note| ("", note)));
         lines.push(("heartbeat", heartbeat(policy)));
         lines.push(("silent death", self.detection()));
-        let resume = if policy.resume { "takes up its earlier sessions" } else { "a full handshake each time" };
+        let resume = if policy.resume { "resumes its earlier sessions" } else { "always a full handshake" };
         let note = self.facts.resume_note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
         lines.push(("TLS", resume.to_owned() + &note));
         lines.extend(self.other_facts());
@@ -351,7 +351,7 @@ mod tests {
                            WebSocket opens and no packet comes
           heartbeat        the server, every 25s, timeout 20s
           silent death     noticed after 20s to 45s
-          TLS              takes up its earlier sessions
+          TLS              resumes its earlier sessions
           Retry-After      not honoured
           not modelled     stops after: socket.io DISCONNECT packet; socket.io CONNECT_ERROR packet
           note             a WebSocket that ends before the OPEN packet is noticed only when the connect timeout passes (with

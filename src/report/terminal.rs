@@ -260,7 +260,7 @@ fn liveness(page: &mut Page, summary: &Summary) {
 
 fn surprises(page: &mut Page, summary: &Summary) {
     for row in summary.surprises.iter().take(SURPRISES_MAX) {
-        page.entry("surprise", &findings::surprise(row));
+        page.entry("unexpected", &findings::surprise(row));
     }
     if summary.surprises.len() > SURPRISES_MAX {
         page.entry("", &format!("{} more in the report", summary.surprises.len() - SURPRISES_MAX));

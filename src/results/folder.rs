@@ -220,6 +220,7 @@ pub const TIMELINE: &[&str] = &[
     Outcome::REJECTED,
     Outcome::FAILED,
     "closed",
+    "affected",
     "recovered",
     "due",
     "sent",

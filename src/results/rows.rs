@@ -25,6 +25,9 @@ pub struct TimelineRow {
     pub failed: u64,
     /// Connections ended.
     pub closed: u64,
+    /// Outages that began; 0 where a folder of an earlier version has no such column.
+    #[serde(default)]
+    pub affected: u64,
     /// Outages that ended.
     pub recovered: u64,
     /// Messages due.

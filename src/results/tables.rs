@@ -35,6 +35,7 @@ pub fn timeline_rows(results: &Results) -> Vec<TimelineRow> {
         rejected: cell.rejected,
         failed: cell.failed,
         closed: cell.closed,
+        affected: cell.affected,
         recovered: cell.recovered,
         due: cell.due,
         sent: cell.sent,

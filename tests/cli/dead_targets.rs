@@ -26,9 +26,9 @@ fn a_url_that_is_no_websocket_server_is_one_message_with_a_hint() {
     let table = [
         (format!("ws://{closed}/"), ["connection refused", "start the server, or check host and port"]),
         ("ws://nothere.invalid/".to_owned(), ["cannot resolve nothere.invalid", "check the name of the host"]),
-        (plain, ["HTTP 200, not 101", "check the path"]),
+        (plain, ["HTTP 200 instead of 101", "check the path"]),
         (greeting.replace("ws:", "wss:"), ["tls: ", "without TLS the address begins with ws://"]),
-        (answers("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), ["HTTP 404, not 101", "check the path"]),
+        (answers("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), ["HTTP 404 instead of 101", "check the path"]),
         (answers("SSH-2.0-OpenSSH_9.9\r\n\r\n"), ["the answer was not HTTP", "check that this is a WebSocket server"]),
         (format!("ws://{silent}/"), ["no answer to the opening handshake within 10s", "whether it uses TLS"]),
         (answers(""), ["connection ended before the 101 response", "whether it uses TLS"]),
@@ -48,7 +48,7 @@ fn a_command_that_does_not_become_a_server_is_one_message() {
         ("run = \"sh -c 'echo no module; exit 3' {port}\"".into(), &["ended before it was ready: exit status 3", "\nno module"]),
         (
             "run = \"sleep 100{port}\"\nready = { within = \"300ms\" }".into(),
-            &["not ready within 300ms", "awaited a TCP connect", "check `address` and `ready`"],
+            &["not ready within 300ms", "waited for a TCP connect", "check `address` and `ready`"],
         ),
         ("run = \"sleep 100{port}\"\nworkdir = \"nothere\"".into(), &["nothere", "check `workdir`"]),
         (format!("run = \"sleep 100\"\naddress = \"ws://{taken}/\""), &["is in use by another process", "write `{port}`"]),

@@ -11,8 +11,8 @@ fn a_run_folder_that_cannot_be_made_is_known_before_the_run() {
     for (out, parts) in [
         ("full", ["full already exists", "choose another folder with --out, or remove it"]),
         ("full/file", ["full/file already exists", "choose another folder"]),
-        ("full/file/run", ["full/file is not a folder", "name another place with --out"]),
-        ("/proc/run", ["cannot make the run folder /proc/run", "name another place with --out"]),
+        ("full/file/run", ["full/file is not a folder", "choose another place with --out"]),
+        ("/proc/run", ["cannot create the run folder /proc/run", "choose another place with --out"]),
         (".", [". already exists", "choose another folder"]),
     ] {
         place.assert_refuses(&["run", "test.toml", "--out", out], 1, &parts);
@@ -65,7 +65,7 @@ fn a_disk_that_is_full_at_the_start_is_one_message() {
     let place = Place::with(SHORT);
     let line = "head -c 100000 /dev/zero >full/rest 2>/dev/null; $C run test.toml --out full/a/run; code=$?; ls full; exit $code";
     let Some(ended) = on_small_disk(&place, 32_768, line) else { return };
-    ended.assert_one_message(1, &["cannot make the run folder full/a/run", "name another place", "No space left on device"]);
+    ended.assert_one_message(1, &["cannot create the run folder full/a/run", "choose another place", "No space left on device"]);
     assert_eq!(ended.out, "rest\n");
 }
 

@@ -103,25 +103,25 @@ fn told(word: &str, bytes: &[u8]) -> (Option<i32>, String) {
 
 #[test]
 fn what_is_wrong_on_a_link_is_an_error_with_its_text() {
-    for (word, name) in [("__server", "server"), ("__worker", "worker"), ("__guard", "guard")] {
-        let hello = format!("{{\"closestorm\":\"{name}\",\"version\":1}}\n");
+    for (word, name, version) in [("__server", "server", 1), ("__worker", "worker", 2), ("__guard", "guard", 1)] {
+        let hello = format!("{{\"closestorm\":\"{name}\",\"version\":{version}}}\n");
         let long = "a".repeat((8 << 20) + 1);
         let table = [
             (
-                format!("{{\"closestorm\":\"{name}\",\"version\":2}}\n"),
-                format!("the other side uses protocol {name} 2, and this side uses {name} 1"),
+                format!("{{\"closestorm\":\"{name}\",\"version\":9}}\n"),
+                format!("the other side uses protocol {name} 9, and this side uses {name} {version}"),
             ),
             (
                 "{\"closestorm\":\"other\",\"version\":1}\n".to_owned(),
-                format!("the other side uses protocol other 1, and this side uses {name} 1"),
+                format!("the other side uses protocol other 1, and this side uses {name} {version}"),
             ),
             ("GET / HTTP/1.1\r\n".to_owned(), "the first line names no protocol: \"GET / HTTP/1.1\\r\"".to_owned()),
             (format!("{hello}{hello}"), "a second hello: \"{\\\"closestorm\\\"".to_owned()),
             (
                 format!("{hello}{{\"Stop\n"),
-                format!("not a message of {name} 1: EOF while parsing a string at line 1 column 6; the line is \"{{\\\"Stop\""),
+                format!("not a message of {name} {version}: EOF while parsing a string at line 1 column 6; the line is \"{{\\\"Stop\""),
             ),
-            (format!("{hello}\"\x1b[31m\"\n"), format!("not a message of {name} 1: control character")),
+            (format!("{hello}\"\x1b[31m\"\n"), format!("not a message of {name} {version}: control character")),
             (format!("{hello}{long}"), "a line is longer than 8388608 bytes; it begins with \"aaaa".to_owned()),
             (long, "a line is longer than 8388608 bytes; it begins with \"aaaa".to_owned()),
         ];
@@ -147,7 +147,7 @@ fn who_is_not_closestorm_cannot_start_its_processes() {
         for stdin in [Stdio::null(), Stdio::piped()] {
             let ended = Command::new(env!("CARGO_BIN_EXE_closestorm")).arg(word).stdin(stdin).output().expect("the program starts");
             let printed = String::from_utf8_lossy(&ended.stderr);
-            let why = "this command is started by closestorm itself: its standard input is no link (Socket operation on non-socket";
+            let why = "this internal command is started by closestorm itself: its standard input is not a connection to closestorm (Socket operation on non-socket";
             assert!(ended.status.code() == Some(1) && printed.contains(why), "{word}: {printed}");
         }
     }

@@ -56,7 +56,7 @@ fn more_clients_than_files_are_refused_with_the_number_that_fits() {
     let table: [(&str, &[&str]); 2] = [
         (
             "ulimit -n 256; exec $C run crash-storm --workers 1",
-            &["5000 clients need 5064 open files", "may have 256", "`ulimit -n 5064`", "`--clients 192`"],
+            &["5000 clients need 5064 open files", "the limit of this process is 256", "`ulimit -n 5064`", "`--clients 192`"],
         ),
         (
             "ulimit -n 40; exec $C run test.toml",

@@ -38,7 +38,7 @@ inject = { drop_rst = {} }
 #[test]
 fn a_firing_that_selected_fewer_says_why_and_one_that_was_not_due_has_a_row() {
     let scenario = format!("{}{FEW}", LISTENING.replace("30s", "2s"));
-    let asked = "fault many: select.count is 500, but there are 10 clients: a firing hits no more";
+    let asked = "fault many: select.count is 500, but there are 10 clients: a firing cannot hit more";
     at_once(["1", "2"], |workers| {
         let place = Place::with(&scenario);
         let dry = place.run(&["run", "test.toml", "--dry-run"]);
@@ -48,7 +48,7 @@ fn a_firing_that_selected_fewer_says_why_and_one_that_was_not_due_has_a_row() {
         for (fault, what, detail) in [
             ("many", "fired", "selected=10 eligible=10 why=\"only 10 of 500 connections matched its `select` filters\""),
             ("old", "fired", "selected=0 eligible=0 why=\"no connection matched its `select` filters\""),
-            ("share", "fired", "selected=0 eligible=10 why=\"its share of 10 is less than half a connection\""),
+            ("share", "fired", "selected=0 eligible=10 why=\"its percentage of 10 connections rounds to zero\""),
             ("status", "fired", "selected=0 why=\"it acts on attempts that begin after the firing\""),
             ("late", "not_carried_out", "why=\"it was due after the end of the run\""),
         ] {

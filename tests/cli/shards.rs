@@ -55,7 +55,7 @@ fn shards_that_are_merged_equal_the_whole() {
     assert_eq!((&sum["faults"][0]["selected"], &sum["faults"][0]["fired"]), (&15.into(), &1.into()));
     assert_eq!((&sum["scenario"], &sum["target"], &sum["close_codes"]), (&whole["scenario"], &whole["target"], &whole["close_codes"]));
     let probes = "2 opening handshakes before the run (readiness probes and warm-up, with the values of client 0) are not counted";
-    assert_eq!(sum["notices"], serde_json::json!(["added up from 2 shards, 3 processes", probes]));
+    assert_eq!(sum["notices"], serde_json::json!(["merged from 2 shards with 3 processes", probes]));
     assert_eq!(sum["verdict"]["expectations"].as_array().map(Vec::len), Some(3), "the whole is judged");
     assert_eq!((arrivals(&place, "sum").len(), arrivals(&place, "sum")), (41, arrivals(&place, "whole")));
     let shard = place.json("one/summary.json");
@@ -69,7 +69,7 @@ fn refusals(place: &Place) {
     let other = place.run(&["run", "test.toml", "--out", "other", "--shard", "2/2", "--seed", "9", "--quiet"]);
     assert_eq!(other.code, Some(0), "{other:?}");
     for (args, parts) in [
-        (&["merge", "one"][..], &["not all shards are there: 2/2 missing; the whole has 2"][..]),
+        (&["merge", "one"][..], &["shards are missing: 2/2; the run has 2"][..]),
         (&["merge", "one", "one"], &["one and one are both shard 1/2"]),
         (&["merge", "one", "other"], &["one and other are not shards of one run", "`seed = 1`", "`seed = 9`"]),
         (&["merge", "one", "whole"], &["whole has no shard.books"]),
@@ -96,7 +96,7 @@ fn a_shard_without_a_common_server_or_time_is_refused() {
     for (args, part) in [
         (&["run", "test.toml", "--shard", "1/2"][..], "[target.url]"),
         (&["run", "test.toml", "--start-at", "noon"], "2026-01-31T12:00:00Z"),
-        (&["run", "test.toml", "--start-at", "2020-01-31T12:00:00Z"], "is over"),
+        (&["run", "test.toml", "--start-at", "2020-01-31T12:00:00Z"], "is in the past"),
         (&["run", "test.toml", "--shard", "3/2"], "such as 2/8"),
         (&["run", "test.toml", "--workers", "0"], "--workers"),
     ] {

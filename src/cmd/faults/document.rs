@@ -9,13 +9,13 @@ const HEAD: &str = "\
 
 <!-- written by `UPDATE=1 cargo test --test all readme`; a test holds it equal to the program -->
 
-Every kind of fault that a scenario can inject, from the connection up to the fleet. `closestorm faults NAME` prints the same, and
-`closestorm faults NAME --example > mine.toml && closestorm run mine.toml` shows it at work.
+Every kind of fault that a scenario can inject, from single connections to groups of servers. `closestorm faults NAME` prints the same, and
+`closestorm faults NAME --example > mine.toml && closestorm run mine.toml` runs an example.
 
 - **by** is who can carry it out: the simulated clients, or the server, embedded or started by closestorm. `side` chooses.
 - **time** is how it relates to `at`, `every` and `for`.
 - **sends** is what a server puts on the wire with the defaults, in hexadecimal; a client masks its frames.
-- **expect** is what a healthy peer reports to its user, and what it answers. 1006 means that no valid Close frame came.
+- **expect** is the code that the app of a healthy peer sees, and what the peer answers. 1006 means that no valid Close frame came.
 - Durations are written `\"250ms\"`, sizes `\"4KiB\"`, shares `\"5%\"`. A parameter with a default may be left out.
 ";
 

@@ -35,27 +35,25 @@ const HEAD: &str = "\
 <!-- written by `UPDATE=1 cargo test --test all readme`; a test holds it equal to the program -->
 
 How the clients of each library come back after a crash of their server. Everything here is simulated: 1,000 clients of one preset, opened \
-within 5 s, a server that is killed and is never busy, a round trip of 40 ms, seed 1. So the figures are those of the strategy alone; what a \
-herd does to a server that needs time for each opening handshake is a question for `closestorm simulate` with your own scenario. \
-`closestorm presets NAME` tells the source of every figure of a preset.
+within 5 s, a server that is killed and is never busy, a round trip of 40 ms, seed 1. So the figures show the strategy alone. What a reconnect storm does to a server that needs time for each opening handshake is a question for `closestorm simulate` with your own scenario. \
+`closestorm presets NAME` prints the source of every figure of a preset.
 
 - **first waits**: before the first attempts, at the middle of their jitter.
 - **attempts in 60 s**: of each client, on average, while the server is down.
 - **largest share in 100 ms**: of all clients, the most that begin an attempt within the same 100 ms: early, in the first 10 s of the outage, and late, \
-from its 30th to its 54th second. A strategy that spreads its clients has small shares, and they shrink; 100 % is a herd that arrives as one.
+from its 30th to its 54th second. A strategy that spreads its clients has small shares, and they shrink; at 100 % all clients attempt at the same time.
 - **95 % are back**: after the server is, for an outage of 10 s and one of 60 s. *never* where more than 5 % have given up by then. \
-Back is what the library takes for it (`ready` in `closestorm presets NAME`): open, the first message of the server, or 5 s open.
+A client counts as back when its library says so (`ready` in `closestorm presets NAME`): open, the first message of the server, or 5 s open.
 ";
 
 const ATTRITION: &str = "
-## Those that give up
+## Presets that give up
 
-Some libraries stop trying. After an outage longer than they try, their clients stay away until somebody starts them again: a reload of the page, \
-a restart of the app. The share of clients that has given up, by the length of the outage:
+Some libraries stop trying. After an outage longer than they try, their clients stay disconnected until the user reloads the page or restarts the app. The share of clients that has given up, by the length of the outage:
 ";
 
 const MEASURED: &str = "
-## The libraries, run
+## Measured on the real libraries
 
 Each library of a package registry was run against a small server of its protocol on loopback, and its attempts were taken from its own sockets: after a \
 loss with nobody listening, with nobody listening from the start, against a server that accepts TCP and never answers, and against one that opens \

@@ -32,8 +32,7 @@ fn sees(side: &Side, way: &str, library: &str, wire: &str) -> bool {
 
 const NOTES: &[Note] = &[
     Note {
-        text: "1006 hides what happened: FIN, RST, a frame cut in the middle, SIGKILL with and without unread bytes are one and the same to \
-               every client here. Only the opening handshake tells a refused connection from a reset one, and only in the text of an error.",
+        text: "1006 hides what happened: FIN, RST, a frame cut in the middle, SIGKILL with and without unread bytes are the same to every client here. Only in the opening handshake can an app distinguish a refused connection from a reset one, and only in the text of an error.",
         holds: |table| {
             let ways = ["FIN", "RST", "FIN inside a frame", "RST inside a frame", "SIGKILL", "SIGKILL with a message unread"];
             CLIENTS
@@ -42,8 +41,7 @@ const NOTES: &[Note] = &[
         },
     },
     Note {
-        text: "An `error` event does not come with every 1006: `ws` and Node's built-in WebSocket fire it where the peer broke the protocol, \
-               and not where TCP ended.",
+        text: "An `error` event does not come with every 1006: `ws` and Node's built-in WebSocket fire it if the peer violated the protocol, but not if TCP ended.",
         holds: |table| {
             ["ws", "browser"].iter().all(|library| {
                 told(&table.clients, "RST", library) == ["close 1006 unclean"]
@@ -65,8 +63,8 @@ const NOTES: &[Note] = &[
         holds: |table| ["101 without Upgrade", "101 without Connection"].iter().all(|way| told(&table.clients, way, "browser").is_empty()),
     },
     Note {
-        text: "1014 is told like any other code by all of them, on both sides; 1004, 1005, 1015, 999 and 2000 on the wire are protocol errors \
-               for all of them. `aiohttp` takes 1006, 5000 and 65535 from the wire as if they were fine.",
+        text: "All of them report 1014 like any other code, on both sides; 1004, 1005, 1015, 999 and 2000 on the wire are protocol errors \
+               for all of them. `aiohttp` takes 1006, 5000 and 65535 from the wire as valid codes.",
         holds: |table| {
             let takes = |side: &Side, library: &str, way: &str| told(side, way, library).last().is_some_and(|last| last.contains(way));
             [(&table.clients, CLIENTS), (&table.servers, SERVERS)].iter().all(|(side, columns)| {
@@ -93,7 +91,7 @@ const NOTES: &[Note] = &[
         },
     },
     Note {
-        text: "An `aiohttp` server that closes while its handler waits for a message is told 1000 whatever the client does: another code in answer, FIN or RST in place of one, or \
+        text: "An `aiohttp` server that closes while its handler waits for a message sees 1000 whatever the client does: another code in answer, FIN or RST in place of one, or \
                no answer at all.",
         holds: |table| {
             let library_closes = table.servers.lines.iter().filter(|line| line.way.starts_with("the library closes"));
@@ -103,20 +101,20 @@ const NOTES: &[Note] = &[
     },
     Note {
         text: "Python `websockets` raises ConnectionClosedOK for 1000, 1001 and an empty Close frame only; any other code is a \
-               ConnectionClosedError though the closing handshake was complete. A clean close by its own rule is not `wasClean`.",
+               ConnectionClosedError though the closing handshake was complete. By its rule, a clean close is not the same as `wasClean`.",
         holds: |table| {
             ["empty", "1000", "1001"].iter().all(|way| told(&table.clients, way, "websockets")[0].contains("ConnectionClosedOK"))
                 && ["1011", "1012", "3000"].iter().all(|way| told(&table.clients, way, "websockets")[0].contains("ConnectionClosedError"))
         },
     },
     Note {
-        text: "Node's built-in WebSocket sends nothing over most violations (no 1002, no 1007): the server sees the end of TCP without a Close frame.",
+        text: "Node's built-in WebSocket sends nothing after most violations (no 1002, no 1007): the server sees the end of TCP without a Close frame.",
         holds: |table| {
             ["opcode 3", "text that is not UTF-8", "RSV1"].iter().all(|way| sees(&table.clients, way, "browser", "no Close, ends TCP"))
         },
     },
     Note {
-        text: "A blackhole, a frozen peer, a jam and a peer that does not read look alike: nothing is told without a keepalive. With one, \
+        text: "A blackhole, a frozen peer, a jam and a peer that does not read look alike: the app sees nothing without a keepalive. With one, \
                `aiohttp` reports 1006 and `websockets` reports 1006, having sent 1011. A pong with the wrong payload satisfies `aiohttp`, not \
                `websockets`.",
         holds: |table| {
@@ -144,8 +142,7 @@ pub(super) fn page(table: &Table) -> String {
     let mut page = String::from(
         "# What real libraries tell their users when a connection ends\n\n\
          <!-- written by scripts/measure-close-codes from tests/close-codes.json; a test keeps the two equal -->\n\n\
-         Every way to end a WebSocket connection, or to hold it up, that closestorm has a fault for, and what the user of each library is told \
-         of it. Measured against closestorm's own server and clients, on plain TCP, the client libraries over wss, too; `tests/close-codes.json` has the whole texts, and \
+         Every way to end a WebSocket connection, or to hold it up, that closestorm has a fault for, and what the app that uses each library sees. Measured against closestorm's own server and clients, on plain TCP, the client libraries over wss, too; `tests/close-codes.json` has the whole texts, and \
          `scripts/measure-close-codes` measures all of it again.\n\n",
     );
     let versions: BTreeMap<_, _> = table.clients.versions.iter().chain(&table.servers.versions).collect();
@@ -153,12 +150,12 @@ pub(super) fn page(table: &Table) -> String {
     write!(
         page,
         "Versions: {}. The built-in WebSocket is that of this Node; `ws` runs on it, too. Each connection was watched for {} s after \
-         something happened to it; “nothing” says that nothing was told in that time. Libraries have their defaults, but for the rows with \
+         something happened to it; “nothing” means that the app saw nothing in that time. Libraries have their defaults, but for the rows with \
          keepalive: there `websockets` pings every second and `aiohttp` every two, and both wait one for the pong.\n\n\
-         How to read a cell: what the user is told in order, then the status code in bold, the reason, and *clean* where the library says \
-         so (`wasClean`; for `websockets` ConnectionClosedOK; `aiohttp` says nothing of it). After ↩ what the other side of the connection \
+         How to read a cell: what the app sees, in order, then the status code in bold, the reason, and *clean* where the library says \
+         so (`wasClean`; for `websockets` ConnectionClosedOK; `aiohttp` does not say). After ↩ what the other side of the connection \
          saw of the library: its Close frame, and whether it ended TCP (by FIN or RST; which of them is a race). No ↩: the other side was gone, ended TCP without waiting, held it open and looked no further, or saw nothing.\n\n\
-         ## What surprises\n\n",
+         ## Unexpected behaviour\n\n",
         versions.join(", "),
         table.observed_ms as f64 / 1000.0,
     )
@@ -167,9 +164,9 @@ pub(super) fn page(table: &Table) -> String {
         assert!((note.holds)(table), "not true any more, see page.rs: {}", note.text);
         writeln!(page, "- {}", note.text).unwrap();
     }
-    tables(&mut page, "What clients are told by a server that misbehaves", &table.clients, CLIENTS);
+    tables(&mut page, "What client apps see of a faulty server", &table.clients, CLIENTS);
     over_tls(&mut page, &table.clients, &table.clients_tls);
-    tables(&mut page, "What servers are told by a client that misbehaves", &table.servers, SERVERS);
+    tables(&mut page, "What server apps see of a faulty client", &table.servers, SERVERS);
     page
 }
 
@@ -179,7 +176,7 @@ fn over_tls(page: &mut String, plain: &Side, tls: &Side) {
     let other: Vec<_> = pairs.iter().filter(|(plain, tls)| plain.cells != tls.cells).collect();
     write!(
         page,
-        "\n## The same over wss\n\nThe same ways with TLS 1.3 below, by the same libraries. Of {} ways {} are told in the same words; these are not:\n\n\
+        "\n## The same over wss\n\nThe same ways with TLS 1.3 below, by the same libraries. Of {} ways, {} are reported in the same words; these are not:\n\n\
          | way | {} |\n|---|{}\n",
         pairs.len(),
         pairs.len() - other.len(),
