@@ -41,8 +41,9 @@ use crate::sim::{self, GoOn, Simulated};
 use crate::sut::error::RunError;
 use crate::units::{Bytes, print_duration};
 use crate::verdict::{self, UNCHECKED, judge};
-use crate::{plot, report, scenario};
+use crate::{output, plot, report, scenario};
 use std::fmt;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -312,10 +313,16 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn new() -> Result<Scratch, Error> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("closestorm-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).map_err(|error| Error::not_written(format!("cannot make {}", path.display()), error))?;
-        Ok(Scratch(path))
+        loop {
+            let name = format!("closestorm-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let path = std::env::temp_dir().join(name);
+            // What a target prints is in it: for nobody else.
+            match std::fs::DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Scratch(path)),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Error::not_written(format!("cannot make {}", path.display()), error)),
+            }
+        }
     }
 }
 
@@ -461,7 +468,7 @@ pub(crate) fn draw(loaded: &Loaded, out: &Path) -> Result<(), Error> {
 pub(crate) fn write_report(out: &Path, markdown: &str, html: &str) -> Result<(), Error> {
     for (name, text) in [("report.md", markdown), ("report.html", html)] {
         let path = out.join(name);
-        std::fs::write(&path, text).map_err(|error| Error::not_written(format!("cannot write {}", path.display()), error))?;
+        output::write(&path, text.as_bytes()).map_err(|error| Error::not_written(format!("cannot write {}", path.display()), error))?;
     }
     Ok(())
 }

@@ -139,6 +139,9 @@ pub struct Output {
     /// Folder for the results [default: a new folder below results/].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Replace --out if it is the folder of an earlier run.
+    #[arg(long, requires = "out")]
+    pub force: bool,
     /// Output format of the summary.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,

@@ -161,6 +161,10 @@ mod fidelity;
 #[cfg(feature = "internals")]
 pub mod fidelity;
 #[cfg(not(feature = "internals"))]
+mod output;
+#[cfg(feature = "internals")]
+pub mod output;
+#[cfg(not(feature = "internals"))]
 mod results;
 #[cfg(feature = "internals")]
 pub mod results;

@@ -16,6 +16,7 @@ mod hostile;
 mod limits;
 mod links;
 mod output;
+mod planted;
 mod refusals;
 mod selections;
 mod shards;

@@ -89,7 +89,8 @@ fn the_atlas_of_presets_is_what_the_simulator_says() {
         files.push((format!("{name}.svg"), closestorm::plot::draw::svg(scene).expect("a chart")));
         // To be looked at.
         if let Some(dir) = std::env::var_os("CLOSESTORM_CHARTS") {
-            closestorm::plot::draw::png(scene, &Path::new(&dir).join(format!("{name}.png"))).expect("a picture");
+            let png = Path::new(&dir).join(format!("{name}.png"));
+            closestorm::plot::draw::png(scene, &png, &png).expect("a picture");
         }
     }
     for (name, made) in files {

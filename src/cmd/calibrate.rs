@@ -3,9 +3,9 @@
 use crate::calibrate::fragment::fragment;
 use crate::calibrate::{Fit, NotFitted, fit};
 use crate::cli::{Calibrate, Format};
+use crate::output;
 use crate::results::{read, shard};
 use anyhow::Context;
-use std::fs;
 
 /// Fits a model.
 ///
@@ -25,7 +25,7 @@ pub fn main(args: &Calibrate) -> anyhow::Result<u8> {
         return Ok(super::INCONCLUSIVE);
     }
     if let Some(out) = &args.out {
-        fs::write(out, fragment(&fit)).with_context(|| format!("cannot write {}", out.display()))?;
+        output::write(out, fragment(&fit).as_bytes()).with_context(|| format!("cannot write {}", out.display()))?;
     }
     if !args.quiet {
         super::print(&shown(&fit, args.format)?)?;

@@ -8,6 +8,7 @@ use crate::calibrate::{self, fragment};
 use crate::cli::{Fidelity, Format};
 use crate::fidelity::{self, Comparison, FidelityLimits, text};
 use crate::metrics::{Results, Status};
+use crate::output;
 use crate::plan::{Plan, Shard};
 use crate::plot;
 use crate::results::evidence::Evidence;
@@ -41,8 +42,8 @@ pub fn main(args: &Fidelity) -> anyhow::Result<u8> {
     check_programs(&plan)?;
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::of(command_line(), &plan);
-    let dir = args.output.out.clone().unwrap_or_else(|| manifest::default_folder(&format!("{}-fidelity", plan.name), &manifest));
-    let folder = Folder::create(&dir)?;
+    let default = || manifest::default_folder(&format!("{}-fidelity", plan.name), &manifest);
+    let folder = Folder::open(args.output.out.as_deref(), args.output.force, default)?;
     let comparison = match work(args, &changes, (plan, before), folder.path(), &stop) {
         Ok(comparison) => comparison,
         Err(error) => {
@@ -97,7 +98,7 @@ fn work(
 
 fn put(dir: &Path, name: &str, text: &str) -> anyhow::Result<()> {
     let path = dir.join(name);
-    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    output::write(&path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// A run that was made before must be one of this scenario.

@@ -33,8 +33,8 @@ pub fn main(args: &Merge) -> anyhow::Result<u8> {
     if let Some(started) = parts.iter().map(|part| &part.header.started).min() {
         manifest.started.clone_from(started);
     }
-    let dir = args.output.out.clone().unwrap_or_else(|| manifest::default_folder(&plan.name, &manifest));
-    let folder = Folder::create(&dir)?;
+    let default = || manifest::default_folder(&plan.name, &manifest);
+    let folder = Folder::open(args.output.out.as_deref(), args.output.force, default)?;
     finish(args, folder, &results, &plan, &manifest)
 }
 

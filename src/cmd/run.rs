@@ -38,8 +38,8 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
     plan.all_events = args.events == Events::Full;
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::of(super::command_line(), &plan);
-    let dir = args.output.out.clone().unwrap_or_else(|| manifest::default_folder(&plan.name, &manifest));
-    let folder = Folder::create(&dir)?;
+    let default = || manifest::default_folder(&plan.name, &manifest);
+    let folder = Folder::open(args.output.out.as_deref(), args.output.force, default)?;
     let plan = Arc::new(plan);
     let whom = RunPart { shard, division, start };
     let (results, verdict) = match run_and_judge(&plan, whom, folder.path(), Duration::ZERO, args.output.quiet, stop.clone()) {

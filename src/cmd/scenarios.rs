@@ -3,6 +3,7 @@
 use super::faults::pretty;
 use super::{OK, Usage, print};
 use crate::cli::{Format, Scenarios};
+use crate::output;
 use crate::scenario::{BUNDLED, Bundled, PROGRAMS, bundled};
 use crate::units::nearest;
 use anyhow::Context;
@@ -39,12 +40,15 @@ fn write(dir: &Path) -> anyhow::Result<String> {
     let (mut written, mut kept) = (0, 0);
     for (name, text) in scenarios.chain(programs) {
         let path = dir.join(name);
-        if path.exists() {
+        // A link that leads nowhere is there as well.
+        if output::kind(&path).is_ok_and(|kind| kind.is_some()) {
             kept += 1;
             continue;
         }
         let folder = path.parent().unwrap_or(&dir);
-        fs::create_dir_all(folder).and_then(|()| fs::write(&path, text)).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::create_dir_all(folder)
+            .and_then(|()| output::write(&path, text.as_bytes()))
+            .with_context(|| format!("cannot write {}", path.display()))?;
         written += 1;
     }
     let there = if kept > 0 { format!(", {kept} existing files were kept") } else { String::new() };

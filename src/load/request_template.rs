@@ -31,15 +31,16 @@ pub(crate) fn request<'a>(cohort: &'a Cohort, place: &'a Endpoint, values: &Temp
 }
 
 /// With the id that both sides of a connection are joined by.
-fn identified<'a>(mut request: Request<'a>, values: &TemplateValues<'_>) -> Result<Request<'a>, String> {
-    request.set(ID_HEADER, format!("{}/{}", values.client, values.attempt))?;
+fn identified<'a>(mut request: Request<'a>, place: &Endpoint, values: &TemplateValues<'_>) -> Result<Request<'a>, String> {
+    let key = place.key.iter().map(|key| format!("/{}", key.text())).collect::<String>();
+    request.set(ID_HEADER, format!("{}/{}{key}", values.client, values.attempt))?;
     Ok(request)
 }
 
 /// The opening request of an attempt.
 pub(crate) fn whole<'a>(cohort: &'a Cohort, place: &'a Endpoint, id: Id) -> Result<Request<'a>, String> {
     let values = values(id);
-    identified(request(cohort, place, &values)?, &values)
+    identified(request(cohort, place, &values)?, place, &values)
 }
 
 /// What the opening requests of a cohort to a place have in common.
@@ -48,5 +49,5 @@ pub(crate) fn whole<'a>(cohort: &'a Cohort, place: &'a Endpoint, id: Id) -> Resu
 /// What is wrong with them, in words.
 pub(crate) fn form(cohort: &Cohort, place: &Endpoint) -> Result<RequestTemplate, String> {
     let marks = Request::marks();
-    Ok(RequestTemplate::new(identified(request(cohort, place, &marks)?, &marks)?, &place.url))
+    Ok(RequestTemplate::new(identified(request(cohort, place, &marks)?, place, &marks)?, &place.url))
 }

@@ -49,10 +49,10 @@ pub fn svg(scene: &Scene) -> Result<String, DrawError> {
 }
 
 /// Writes the scene as a PNG of twice its size in pixels.
-pub fn png(scene: &Scene, path: &Path) -> Result<(), DrawError> {
+pub fn png(scene: &Scene, path: &Path, named: &Path) -> Result<(), DrawError> {
     register_fonts();
     let mut backend = BitMapBackend::new(path, pixels(scene, PNG_SCALE));
-    paint(&mut backend, scene, &PNG).map_err(|cause| DrawError { what: path.display().to_string(), cause: plain(cause) })
+    paint(&mut backend, scene, &PNG).map_err(|cause| DrawError { what: named.display().to_string(), cause: plain(cause) })
 }
 
 /// The message of an I/O error that the backend wraps in its debug output, without the wrapping.

@@ -292,7 +292,10 @@ mod tests {
             }
             if let Some(dir) = std::env::var_os("CLOSESTORM_CHARTS") {
                 std::fs::create_dir_all(&dir).unwrap();
-                draw::png(&scene, &Path::new(&dir).join(format!("map-{}.png", if two { 2 } else { 1 }))).unwrap();
+                {
+                    let png = Path::new(&dir).join(format!("map-{}.png", if two { 2 } else { 1 }));
+                    draw::png(&scene, &png, &png).unwrap();
+                }
             }
         }
     }

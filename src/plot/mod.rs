@@ -25,6 +25,7 @@ mod reconnect;
 mod round_trips;
 mod timeline;
 
+use crate::output;
 pub use crate::results::read::Loaded;
 use std::path::{Path, PathBuf};
 
@@ -145,9 +146,9 @@ fn render(chart: &Chart, loaded: &Loaded, dir: &Path) -> Result<ChartFile, Rende
 /// Writes one scene into `dir`, which exists, as `<name>.svg` and `<name>.png`.
 pub fn write_scene(name: &'static str, scene: scene::Scene, dir: &Path) -> Result<ChartFile, RenderError> {
     let svg = dir.join(format!("{name}.svg"));
-    std::fs::write(&svg, draw::svg(&scene)?).map_err(|source| RenderError::Write { path: svg.clone(), source })?;
+    output::write(&svg, draw::svg(&scene)?.as_bytes()).map_err(|source| RenderError::Write { path: svg.clone(), source })?;
     let png = dir.join(format!("{name}.png"));
-    draw::png(&scene, &png)?;
+    output::by_path(&png, |at| Ok(draw::png(&scene, at, &png)?), |source| RenderError::Write { path: png.clone(), source })?;
     Ok(ChartFile { name, title: scene.title, svg, png })
 }
 

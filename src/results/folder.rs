@@ -1,5 +1,7 @@
 //! The run folder being written: under a temporary name beside its own, renamed when it is complete.
 //!
+//! Nothing is written through a link, and nothing is replaced but a run folder, and that only when the user says so.
+//!
 //! A folder that has its own name is complete; one that ends in `.partial` is not. The summary is written first, because it matters
 //! most when the disk fills. An empty folder that is there already may be a mount, or the only place where we may write: then the
 //! temporary folder is inside it, and the files move up when they are complete, the summary last.
@@ -15,6 +17,7 @@ use super::summary::summarise;
 use super::tables::{count_rows, ending_rows, event_rows, reconnect_rows, timeline_rows};
 use crate::event::Outcome;
 use crate::metrics::Results;
+use crate::output;
 use serde::Serialize;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -24,8 +27,18 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// There is something under its name already.
-    #[error("{} already exists: choose another folder with --out, or remove it", path.display())]
+    #[error("{} already exists{}: choose another folder with --out, or remove it{}", path.display(), among(what), if *run { " (or use --force)" } else { "" })]
     Exists {
+        /// The folder.
+        path: PathBuf,
+        /// What it is, where it is no folder.
+        what: &'static str,
+        /// It is a run folder.
+        run: bool,
+    },
+    /// What is to be replaced is no run folder.
+    #[error("{} is not a run folder: it has no manifest.json of a run, and --force replaces nothing else", path.display())]
+    Foreign {
         /// The folder.
         path: PathBuf,
     },
@@ -57,15 +70,23 @@ pub enum FolderError {
     },
 }
 
+fn among(what: &str) -> String {
+    if what.is_empty() { String::new() } else { format!(" and is {what}") }
+}
+
 fn kept(summary: bool) -> &'static str {
     if summary { " (summary.json beside it is complete)" } else { "" }
 }
 
 /// The folder that becomes `dir` when it is complete.
 fn temporary(dir: &Path) -> PathBuf {
-    if dir.is_dir() {
+    if is_empty(dir) {
         return dir.join("run.partial");
     }
+    beside(dir)
+}
+
+fn beside(dir: &Path) -> PathBuf {
     let mut name = dir.file_name().map_or_else(|| "run".into(), std::ffi::OsStr::to_owned);
     name.push(".partial");
     dir.with_file_name(name)
@@ -73,8 +94,31 @@ fn temporary(dir: &Path) -> PathBuf {
 
 /// What there is of a run folder that is not complete, or never will be.
 pub fn partial_of(dir: &Path) -> Option<PathBuf> {
-    Some(temporary(dir)).filter(|partial| partial.is_dir())
+    let partial = if dir.is_dir() { dir.join("run.partial") } else { beside(dir) };
+    Some(partial).filter(|partial| partial.is_dir())
 }
+
+/// Whether it is a folder that has nothing in it.
+fn is_empty(dir: &Path) -> bool {
+    is_folder(dir) && fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// Whether it is a folder, and not a link to one.
+fn is_folder(dir: &Path) -> bool {
+    output::kind(dir).is_ok_and(|kind| kind.is_some_and(|kind| kind.is_dir()))
+}
+
+/// Whether a folder was made by a run, a search or a map.
+fn is_run(dir: &Path) -> bool {
+    let has = |name: &str| output::kind(&dir.join(name)).is_ok_and(|kind| kind.is_some_and(|kind| kind.is_file()));
+    let manifest = || serde_json::from_slice::<Manifest>(&fs::read(dir.join("manifest.json")).ok()?).ok();
+    is_folder(dir) && (has("manifest.json") && manifest().is_some() || has("map.json") && has("map.csv"))
+}
+
+/// Suffixes that are tried for a folder that nobody named.
+const SUFFIXES: u32 = 1000;
+/// Beside the run folders of a scenario: leads to the last of them.
+const LATEST: &str = "latest";
 
 /// A run folder that is not complete yet.
 #[derive(Debug)]
@@ -83,31 +127,77 @@ pub struct Folder {
     complete: PathBuf,
     /// Folders above it that were made for it, the innermost first.
     made: Vec<PathBuf>,
+    /// A run folder under the name is replaced.
+    force: bool,
+    /// The link beside it that will lead to it.
+    latest: Option<PathBuf>,
 }
 
 impl Folder {
+    /// The folder that the user named, which may be there as a run folder where `force` says so; else `default`, or what is free with a number
+    /// behind it, and the link `latest` beside it leads to it when it is complete.
+    ///
+    /// # Errors
+    /// As [`create`](Folder::create).
+    pub fn open(named: Option<&Path>, force: bool, default: impl FnOnce() -> PathBuf) -> Result<Folder, FolderError> {
+        if let Some(dir) = named {
+            return Folder::make_at(dir, force);
+        }
+        let first = default();
+        let mut dir = first.clone();
+        for number in 2..=SUFFIXES {
+            match Folder::make_at(&dir, false) {
+                Ok(folder) => return Ok(Folder { latest: Some(dir.with_file_name(LATEST)), ..folder }),
+                Err(FolderError::Exists { .. } | FolderError::InUse { .. }) => {
+                    let mut name = first.file_name().unwrap_or_default().to_owned();
+                    name.push(format!("-{number}"));
+                    dir = first.with_file_name(name);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(FolderError::InUse { path: beside(&dir) })
+    }
+
     /// Makes the temporary folder `<dir>.partial`, with the folders above it, and tries to write into it; leaves nothing where it fails.
     ///
     /// # Errors
-    /// `dir` exists and is not empty, the temporary folder exists, or it cannot be written.
+    /// `dir` exists and is not empty, or is a link; the temporary folder exists, or it cannot be written.
     pub fn create(dir: &Path) -> Result<Folder, FolderError> {
-        if fs::read_dir(dir).map_or_else(|_| dir.exists(), |mut entries| entries.next().is_some()) {
-            return Err(FolderError::Exists { path: dir.to_owned() });
-        }
+        Folder::make_at(dir, false)
+    }
+
+    fn make_at(dir: &Path, force: bool) -> Result<Folder, FolderError> {
+        // Without a slash at its end, behind which the kernel follows a link.
+        let dir = &dir.components().collect::<PathBuf>();
+        check_free(dir, force)?;
         let partial = temporary(dir);
         let missing = |above: &&Path| !above.as_os_str().is_empty() && !above.exists();
         let made = partial.ancestors().skip(1).take_while(missing).map(Path::to_owned).collect();
-        let folder = Folder { partial, complete: dir.to_owned(), made };
+        let folder = Folder { partial, complete: dir.to_owned(), made, force, latest: None };
         match folder.make() {
-            Ok(()) => Ok(folder),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.partial.is_dir() => {
-                Err(FolderError::InUse { path: folder.partial })
-            }
+            // Who has the temporary folder is the only one who gives the name: but it may have been given between two looks.
+            Ok(()) => match check_free(dir, force) {
+                Ok(()) => Ok(folder),
+                // Ours is in it.
+                Err(_) if folder.is_inside() => Ok(folder),
+                Err(error) => {
+                    folder.discard();
+                    Err(error)
+                }
+            },
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(FolderError::InUse { path: folder.partial }),
             Err(source) => {
-                folder.discard();
+                // Of what it has not made nothing is removed.
+                folder.made.iter().for_each(|above| _ = fs::remove_dir(above));
                 Err(FolderError::Make { path: dir.to_owned(), source })
             }
         }
+    }
+
+    /// Whether the temporary folder is in the one that it becomes.
+    fn is_inside(&self) -> bool {
+        self.partial.parent() == Some(&self.complete)
     }
 
     fn make(&self) -> io::Result<()> {
@@ -120,8 +210,8 @@ impl Folder {
         fs::create_dir(&self.partial)?;
         // A byte, and not only a name: a full disk still takes empty files.
         let probe = self.partial.join(".probe");
-        fs::write(&probe, b".")?;
-        fs::remove_file(&probe)
+        let probed = output::write(&probe, b".").and_then(|()| fs::remove_file(&probe));
+        probed.inspect_err(|_| _ = fs::remove_dir(&self.partial))
     }
 
     /// Removes it with all that was written, and the folders above it that were made for it and are empty.
@@ -153,7 +243,7 @@ impl Folder {
         let mut complete = false;
         let mut put = |name: &str, fill: &dyn Fn(&mut BufWriter<File>) -> io::Result<()>| {
             let path = self.partial.join(name);
-            let result = fill_file(&path, fill).map_err(|source| FolderError::Write { path, summary: complete, source });
+            let result = output::fill(&path, fill).map_err(|source| FolderError::Write { path, summary: complete, source });
             complete |= result.is_ok();
             result
         };
@@ -182,14 +272,39 @@ impl Folder {
     /// # Errors
     /// Something came to stand under that name meanwhile, or the rename failed; the files stay in the temporary folder.
     pub fn finish(self) -> Result<PathBuf, FolderError> {
-        let inside = self.partial.parent() == Some(&self.complete);
-        match if inside { self.move_up() } else { fs::rename(&self.partial, &self.complete) } {
-            Ok(()) => Ok(self.complete),
-            Err(error) if !inside && self.complete.exists() && error.kind() != io::ErrorKind::PermissionDenied => {
-                Err(FolderError::Exists { path: self.complete })
+        let named = if self.is_inside() { self.move_up() } else { self.take_name() };
+        match named {
+            Ok(()) => {
+                if let (Some(latest), Some(name)) = (&self.latest, self.complete.file_name()) {
+                    // A convenience: the run is complete without it, and what else stands there is not ours.
+                    let _ = output::link(latest, Path::new(name));
+                }
+                Ok(self.complete)
+            }
+            Err(error) if !self.is_inside() && error.kind() != io::ErrorKind::PermissionDenied => {
+                match check_free(&self.complete, self.force) {
+                    Err(taken) => Err(taken),
+                    Ok(()) => Err(FolderError::Write { path: self.complete, summary: false, source: error }),
+                }
             }
             Err(source) => Err(FolderError::Write { path: self.complete, summary: false, source }),
         }
+    }
+
+    /// Renames the temporary folder; a run folder that it replaces is there until then, and gone afterwards.
+    fn take_name(&self) -> io::Result<()> {
+        if !self.force || !is_run(&self.complete) {
+            return fs::rename(&self.partial, &self.complete);
+        }
+        let mut old = self.partial.clone().into_os_string();
+        old.push(format!(".{}.old", std::process::id()));
+        fs::rename(&self.complete, &old)?;
+        if let Err(error) = fs::rename(&self.partial, &self.complete) {
+            // Back, so that nothing is lost.
+            let _ = fs::rename(&old, &self.complete);
+            return Err(error);
+        }
+        fs::remove_dir_all(old)
     }
 
     fn move_up(&self) -> io::Result<()> {
@@ -197,6 +312,21 @@ impl Folder {
         files.sort_by_key(|name| name == "summary.json");
         files.iter().try_for_each(|name| fs::rename(self.partial.join(name), self.complete.join(name)))?;
         fs::remove_dir(&self.partial)
+    }
+}
+
+/// Whether a name can become that of a run folder. `force`: also where a run folder has it.
+fn check_free(dir: &Path, force: bool) -> Result<(), FolderError> {
+    let exists = |what, run| Err(FolderError::Exists { path: dir.to_owned(), what, run });
+    match output::kind(dir) {
+        Ok(Some(kind)) if kind.is_symlink() => exists("a symbolic link, and nothing is written through one", false),
+        Ok(Some(kind)) if !kind.is_dir() => exists("not a folder", false),
+        Ok(Some(_)) if is_empty(dir) => Ok(()),
+        Ok(Some(_)) if force && is_run(dir) => Ok(()),
+        Ok(Some(_)) if force => Err(FolderError::Foreign { path: dir.to_owned() }),
+        Ok(Some(_)) => exists("", is_run(dir)),
+        // What cannot be looked at is found out when the folder is made.
+        Ok(None) | Err(_) => Ok(()),
     }
 }
 
@@ -275,14 +405,7 @@ pub const COUNTS: &[&str] = &[
 /// # Errors
 /// It could not be written to its end.
 pub(super) fn put(path: &Path, fill: &dyn Fn(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), FolderError> {
-    fill_file(path, fill).map_err(|source| FolderError::Write { path: path.to_owned(), summary: false, source })
-}
-
-/// Fills a file and sees to it that all of it arrived: a buffer that is dropped swallows a full disk.
-fn fill_file(path: &Path, fill: &dyn Fn(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
-    let mut out = BufWriter::new(File::create(path)?);
-    fill(&mut out)?;
-    out.flush()
+    output::fill(path, fill).map_err(|source| FolderError::Write { path: path.to_owned(), summary: false, source })
 }
 
 /// Writes a document.
@@ -335,6 +458,32 @@ mod tests {
         let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["summary.json"]);
         assert_eq!(dir.path().metadata().unwrap().ino(), before, "a mount cannot be replaced");
+    }
+
+    #[test]
+    fn a_folder_that_nobody_named_is_the_next_that_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = dir.path().join("results/run");
+        let open = || {
+            let folder = Folder::open(None, false, || first.clone()).unwrap();
+            fs::write(folder.path().join("summary.json"), "{}").unwrap();
+            folder
+        };
+        let (one, two) = (open(), open());
+        assert_eq!(two.finish().unwrap(), dir.path().join("results/run-2"));
+        assert_eq!(one.finish().unwrap(), first);
+        assert_eq!(fs::read_link(dir.path().join("results/latest")).unwrap(), Path::new("run"));
+        assert_eq!(open().finish().unwrap(), dir.path().join("results/run-3"));
+    }
+
+    #[test]
+    fn what_came_under_the_name_meanwhile_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("run");
+        let folder = Folder::create(&run).unwrap();
+        std::os::unix::fs::symlink("nowhere", &run).unwrap();
+        assert!(matches!(folder.finish(), Err(FolderError::Exists { .. })));
+        assert!(run.is_symlink() && dir.path().join("run.partial").is_dir());
     }
 
     #[test]

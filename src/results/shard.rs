@@ -10,9 +10,9 @@ use crate::metrics::Results;
 use crate::metrics::lateness::Parts;
 use crate::metrics::meta::RunMeta;
 use crate::metrics::shard::{decode, encode};
+use crate::output;
 use crate::plan::Shard;
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -131,7 +131,7 @@ pub fn write(dir: &Path, header: &Header, results: Results) -> io::Result<()> {
     bytes.push(b'\n');
     bytes.extend(encode(results));
     bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
-    fs::write(dir.join(FILE), bytes)
+    output::write(&dir.join(FILE), &bytes)
 }
 
 /// Reads the file of a run folder; `manifest` says which program this is.
@@ -230,6 +230,7 @@ pub fn add_up(parts: &[ShardPart], meta: &RunMeta) -> Result<Results, ShardError
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn part(dir: &str, shard: &str, scenario: &str) -> ShardPart {
         let header = Header {

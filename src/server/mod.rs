@@ -225,7 +225,7 @@ async fn shake_hands(server: &ServerShared, tap: &mut Tap) -> Option<Shaken> {
             return None;
         }
     };
-    let id = head.id();
+    let id = head.id(server.spec.key.as_ref());
     let (mut answer, mut close) = (ResponseEdit::default(), None);
     if let Some((fault, effect, mut random)) = selected(server, id).await {
         server.report(&FromServer::Injected { fault, id, at_ns: server.ground.now_ns(), dead_by: Vec::new() });

@@ -9,7 +9,7 @@ use crate::ipc::Protocol;
 use crate::plan::{Embedded, Firing, Standing};
 use crate::transport::tickets::TicketKey;
 use crate::transport::tls::Identity;
-use crate::ws::handshake::own_headers::Id;
+use crate::ws::handshake::own_headers::{Id, RunKey};
 use crate::ws::session::mailbox::FiredInjection;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -37,6 +37,9 @@ pub(crate) struct ServerSpec {
     pub identity: Option<Identity>,
     /// For its messages, bytes.
     pub memory: usize,
+    /// What clients of this run have behind their ids; `None`: nothing.
+    #[serde(default)]
+    pub key: Option<RunKey>,
 }
 
 /// What an embedded server is told.

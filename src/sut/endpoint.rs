@@ -8,6 +8,7 @@ use crate::transport::memory::network::Network;
 use crate::transport::tls;
 use crate::transport::tls::{Sessions, Trust};
 use crate::transport::tls_words::Asked;
+use crate::ws::handshake::own_headers::RunKey;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::net::SocketAddr;
@@ -33,6 +34,8 @@ pub(crate) struct Endpoint {
     pub(crate) asked: Arc<Asked>,
     /// The address is one of this network, not of the kernel.
     pub(crate) memory: Option<Network>,
+    /// By which an embedded server knows the clients of its run; for nobody else.
+    pub(crate) key: Option<RunKey>,
 }
 
 /// How clients begin TLS with a place.
@@ -99,7 +102,7 @@ pub(crate) fn at(url: Address, address: SocketAddr, trust: Trust<'_>) -> Result<
     } else {
         None
     };
-    Ok(Endpoint { url, address, tls, asked, memory: None })
+    Ok(Endpoint { url, address, tls, asked, memory: None, key: None })
 }
 
 /// The first address that takes a TCP connect, or the first where none does: `localhost` is often ::1 and 127.0.0.1, and only one of

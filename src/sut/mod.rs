@@ -30,6 +30,7 @@ use crate::sut::target_events::{TargetEvent, TargetEvents};
 use crate::transport::clock::Clock;
 use crate::transport::memory::network::Network;
 use crate::transport::tls::Identity;
+use crate::ws::handshake::own_headers::RunKey;
 use crate::ws::memory;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -69,6 +70,8 @@ pub(crate) struct Routes {
     places: Vec<(String, SocketAddr)>,
     /// Certificate of the embedded server, PEM, where it has one.
     certificate: Option<String>,
+    /// By which embedded servers know the clients of the run.
+    key: Option<RunKey>,
 }
 
 /// How a target is started.
@@ -137,6 +140,7 @@ impl Fleet {
                 settings: settings.clone(),
                 identity: identity.clone(),
                 memory: memory::limit(),
+                key: None,
             });
         }
         let keeper = Supervisor::Memory(InMemoryServers::new(network, clock, reports, specs));
@@ -153,8 +157,11 @@ impl Fleet {
     /// If its certificate is of no use.
     pub(crate) fn attach(plan: &Plan, shard: Shard, routes: &Routes, lines: Arc<ControlLinks>) -> Result<Fleet, RunError> {
         let trust = endpoint::trust(&plan.target, routes.certificate.as_deref());
-        let places =
-            routes.places.iter().map(|(url, address)| endpoint::at(endpoint::read(url)?, *address, trust)).collect::<Result<_, _>>()?;
+        let place = |(url, address): &(String, SocketAddr)| {
+            let place = endpoint::at(endpoint::read(url)?, *address, trust)?;
+            Ok::<_, RunError>(Endpoint { key: routes.key.clone(), ..place })
+        };
+        let places = routes.places.iter().map(place).collect::<Result<_, _>>()?;
         let fleet = Self::bare(plan, places, lines);
         // Turns of several processes begin at different places.
         fleet.turn.store(shard.index, Ordering::Relaxed);
@@ -164,7 +171,8 @@ impl Fleet {
     /// What another process must know to use this target.
     pub(crate) fn routes(&self) -> Routes {
         let places = self.places.iter().map(|place| (place.url.as_written().to_owned(), place.address)).collect();
-        Routes { places, certificate: self.certificate.clone() }
+        let key = self.places.first().and_then(|place| place.key.clone());
+        Routes { places, certificate: self.certificate.clone(), key }
     }
 
     fn bare(plan: &Plan, places: Vec<Endpoint>, lines: Arc<ControlLinks>) -> Fleet {
@@ -199,13 +207,14 @@ impl Fleet {
         let guard = Guard::launch_from(&setting.program).await?;
         let identity = if settings.tls { Some(Identity::generate()?) } else { None };
         let processes = settings.processes.unwrap_or(1);
+        let key = RunKey::generate()?;
         let (mut places, mut instances) = (Vec::new(), Instances::new(guard, OutputLimit::of(setting.output.clone())));
         instances.workers = setting.workers.clone();
         let trust = endpoint::trust(&setting.plan.target, identity.as_ref().map(|identity| identity.certificate.as_str()));
         for instance in 0..settings.instances {
             let port = port::Reserved::new(IpAddr::V4(Ipv4Addr::LOCALHOST)).map_err(RunError::Io)?;
             let url = format!("{}://{}/", if settings.tls { "wss" } else { "ws" }, port.addr());
-            places.push(endpoint::at(endpoint::read(&url)?, port.addr(), trust)?);
+            places.push(Endpoint { key: Some(key.clone()), ..endpoint::at(endpoint::read(&url)?, port.addr(), trust)? });
             let member = |process| {
                 let spec = ServerSpec {
                     instance,
@@ -216,6 +225,7 @@ impl Fleet {
                     settings: settings.share(process, processes),
                     identity: identity.clone(),
                     memory: memory::limit(),
+                    key: Some(key.clone()),
                 };
                 let target = CommandTarget::new(&instances.guard, instance * processes + process, recipe(setting, &spec, url.clone()));
                 (AsyncMutex::new(target), spec)

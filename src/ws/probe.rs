@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// Whether these bytes are the head of a request.
 pub fn is_request(bytes: &[u8]) -> bool {
-    Head::parse(bytes).is_ok_and(|head| head.id().is_some() || head.field("host").is_some())
+    Head::parse(bytes).is_ok_and(|head| head.id(None).is_some() || head.field("host").is_some())
 }
 
 /// Whether these bytes open the connection of a client that offered two subprotocols; `None`: they are not complete.

@@ -1,7 +1,7 @@
 //! Between the processes of a run: no stranger can speak to them, no secret stands where others of the machine can read it, and what is
 //! wrong is said.
 
-use super::{LONG, Place, command_target, until};
+use super::{LONG, Place, at_once, command_target, until};
 use crate::embedded::Server;
 use serde_json::json;
 use std::fs;
@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// Words that a scenario has, and nobody may find.
 const SECRETS: [&str; 4] = ["canary-of-a-header", "canary-of-an-address", "canary-of-a-query", "PRIVATE KEY"];
@@ -169,4 +169,59 @@ async fn a_server_that_hears_what_it_should_not_says_so_and_ends() {
         assert!(told.starts_with("embedded server: connection to closestorm: ") && told.contains(expected), "{told}");
         assert!(server.line().await.is_none(), "it ends");
     }
+}
+
+/// Opens a connection to a port as another user where root allows it, with this id in its request, sends a Close frame and stays.
+fn stranger(place: &Place, port: u16, id: &str) -> Child {
+    // Close with 4999, masked with zeros.
+    let line = format!(
+        "exec 3<>/dev/tcp/127.0.0.1/{port}; printf 'GET / HTTP/1.1\\r\\nHost: h\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n\
+         Sec-WebSocket-Version: 13\\r\\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\nClosestorm-Id: {id}\\r\\n\\r\\n' >&3; \
+         head -n 1 <&3; [ {id} = 1/1 ] && printf '\\x88\\x82\\0\\0\\0\\0\\x13\\x87' >&3; read -r -t 30 rest <&3; cat <&3 >/dev/null"
+    );
+    let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    let other = Command::new("setpriv").args(nobody).arg("true").status().is_ok_and(|status| status.success());
+    let mut command = Command::new(if other { "setpriv" } else { "bash" });
+    if other {
+        command.args(nobody).arg("bash");
+    }
+    command.args(["-c", &line]).current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().expect("bash is there");
+    let mut answer = [0; 12];
+    child.stdout.as_mut().expect("a pipe").read_exact(&mut answer).expect("the server answers");
+    assert_eq!(&answer, b"HTTP/1.1 101", "{id}: {}", place.path("").display());
+    child
+}
+
+#[test]
+fn a_stranger_who_says_to_be_a_client_of_the_run_changes_nothing_of_it() {
+    at_once(["1", "2"], |workers| {
+        let place = Place::with(
+            "duration = \"6s\"\nexpect = [\"closes{cause=out} count == 5\"]\n[target.embedded]\n\
+             [clients.web]\ncount = 5\narrive = { over = \"100ms\" }\nreconnect = \"none\"\n\
+             [[faults]]\nname = \"out\"\nat = \"4s\"\nside = \"server\"\ninject = { close_code = { code = 4001 } }\n",
+        );
+        let run = place.start(&["run", "test.toml", "--workers", workers, "--out", "run"]);
+        run.until_it_runs();
+        until("not all are open", || run.err().contains("open 5/5"));
+        let log = fs::read_to_string(place.path("run.partial/target.log")).expect("a log");
+        let port =
+            log.trim().rsplit(':').next().and_then(|port| port.trim_end_matches('/').parse().ok()).expect("it says where it listens");
+        // The id of each client, with no key, and with one that is a guess.
+        let ids = (0..5).flat_map(|client| [format!("{client}/1"), format!("{client}/1/{}", "0".repeat(32))]);
+        let mut strangers: Vec<_> = ids.map(|id| stranger(&place, port, &id)).collect();
+        let ended = run.end();
+        for stranger in &mut strangers {
+            let _ = stranger.kill();
+            stranger.wait().expect("it ends");
+        }
+        assert!(matches!(ended.code, Some(0 | 3)), "{ended:?}");
+        let summary = place.json("run/summary.json");
+        assert_eq!((&summary["connections"]["opened"], &summary["connections"]["closed"]), (&json!(5), &json!(5)), "{workers}");
+        assert_eq!(summary["verdict"]["expectations"][0]["observed"], json!(5.0), "{}", summary["verdict"]);
+        for file in ["closes.csv", "events.csv", "summary.json"] {
+            let text = fs::read_to_string(place.path("run").join(file)).expect(file);
+            assert!(!text.contains("4999"), "{file}: {text}");
+        }
+    });
 }

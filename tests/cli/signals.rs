@@ -2,6 +2,7 @@
 
 use super::{LISTENING, LONG, Place, at_once, command_target, exists, until};
 use std::fs;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -61,14 +62,15 @@ fn the_second_signal_leaves_at_once() {
 }
 
 #[test]
-fn the_second_signal_is_heard_while_files_are_written() {
+fn the_second_signal_is_heard_while_results_are_written() {
     let place = Place::with(&LISTENING.replace("30s", "2s"));
-    // A pipe that nobody reads holds the program when it writes its data.
-    let run = place.shell(
-        "mkfifo hold; (sleep 1; mkdir -p run.partial; rm -f run.partial/closes.csv; ln -s ../hold \
-        run.partial/closes.csv) & exec $C run test.toml --out run",
-    );
-    until("it does not write", || exists(&place.path("run.partial/summary.json")));
+    // A full pipe that nobody reads holds the program when it writes what came of the run.
+    let hold = place.path("hold");
+    assert!(Command::new("mkfifo").arg(&hold).status().expect("mkfifo is there").success());
+    let mut ends = fs::OpenOptions::new().read(true).write(true).open(&hold).expect("a pipe");
+    std::io::Write::write_all(&mut ends, &[b'.'; 65_536]).expect("room for that");
+    let run = place.shell("exec $C run test.toml --out run >hold");
+    until("it does not write", || exists(&place.path("run/summary.json")));
     sleep(Duration::from_millis(200));
     run.signal("INT");
     sleep(Duration::from_millis(200));

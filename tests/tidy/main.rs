@@ -28,7 +28,7 @@ const ORDER: &[&str] = &[
     // a plan on sockets or in memory, and in virtual time
     "snapshots", "recorder", "server", "sut", "load", "run", "cluster", "sim",
     // evidence, from files
-    "results", "verdict", "calibrate", "fidelity",
+    "output", "results", "verdict", "calibrate", "fidelity",
     // presentation
     "plot", "report",
     // the library

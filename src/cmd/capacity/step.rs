@@ -274,7 +274,7 @@ impl<'a> Bench<'a> {
         fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
         let path = place.join(format!("{step}.json"));
         let text = format!("{}\n", serde_json::to_string_pretty(summary)?);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+        crate::output::write(&path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// A line on stderr.

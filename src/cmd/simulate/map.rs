@@ -35,17 +35,25 @@ pub(super) fn main(args: &Simulate) -> anyhow::Result<u8> {
         return Ok(super::super::OK);
     }
     let manifest = manifest::of(command_line(), &grid[0].plan);
-    let dir = args.output.out.clone().unwrap_or_else(|| {
+    let default = || {
         let run = manifest::default_folder(&grid[0].plan.name, &manifest);
         run.with_file_name(format!("map-{}", run.file_name().unwrap_or_default().to_string_lossy()))
-    });
+    };
+    // Known before hours of simulation.
+    let folder = Folder::open(args.output.out.as_deref(), args.output.force, default)?;
     let stop = Stop::listen().context("cannot listen for signals")?;
-    let mapped = mapped(args, &varied, &grid, manifest::command_line(&manifest), &|| stop.code().is_none())?;
+    let mapped = match mapped(args, &varied, &grid, manifest::command_line(&manifest), &|| stop.code().is_none()) {
+        Ok(mapped) => mapped,
+        Err(error) => {
+            folder.discard();
+            return Err(error);
+        }
+    };
     if let Some(code) = stop.code().filter(|_| mapped.points.is_empty()) {
         // Nothing to write down.
+        folder.discard();
         return Ok(code);
     }
-    let folder = Folder::create(&dir)?;
     map::write(&folder, &mapped, &grid[0].plan.resolved)?;
     artifacts::map(&mapped, folder.path())?;
     let dir = folder.finish()?;

@@ -2,7 +2,7 @@
 
 use crate::fault::{End, ResponseEdit};
 use crate::ws::frame_tap::Tap;
-use crate::ws::handshake::own_headers::{ID_HEADER, Id};
+use crate::ws::handshake::own_headers::{ID_HEADER, Id, RunKey};
 use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
@@ -101,9 +101,9 @@ impl Head {
         self.request.headers().get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Who is asking; `None` for a client of another program.
-    pub(crate) fn id(&self) -> Option<Id> {
-        self.field(ID_HEADER).and_then(Id::parse)
+    /// Who is asking; `None` for a client of another program, whatever it says. `key`: that of the run.
+    pub(crate) fn id(&self, key: Option<&RunKey>) -> Option<Id> {
+        self.field(ID_HEADER).and_then(|text| Id::parse(text, key))
     }
 }
 
