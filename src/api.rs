@@ -240,7 +240,7 @@ fn words(source: &Source, overrides: &Overrides) -> Vec<String> {
         Source::Url(url) => crate::secret::mask_address(url),
     }];
     let mut put = |option: &str, value: String| words.extend([option.to_owned(), value]);
-    let Overrides { set, clients, duration, seed, recorded: _ } = overrides;
+    let Overrides { set, clients, duration, seed, recorded: _, trust: _ } = overrides;
     set.iter().for_each(|change| put("--set", scenario::shown_set(change)));
     clients.iter().for_each(|clients| put("--clients", clients.to_string()));
     duration.iter().for_each(|duration| put("--duration", print_duration(*duration)));

@@ -1,7 +1,7 @@
 //! The command line: types and help. Does no work; `cmd` does.
 
 use crate::plan::{LoadLimits, Shard};
-use crate::scenario::Overrides;
+use crate::scenario::{Overrides, Trust};
 use crate::units::{Bytes, Rate, Ratio, UnitError, parse_duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -116,6 +116,30 @@ pub enum Events {
     Full,
 }
 
+/// How far a scenario is trusted.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TrustArgs {
+    /// Treat the scenario as written by a stranger: no program, no files outside its folder, no environment, no host but loopback.
+    #[arg(long)]
+    pub untrusted: bool,
+    /// Allow an untrusted scenario the files in this folder. Can be repeated.
+    #[arg(long, value_name = "DIR", requires = "untrusted")]
+    pub allow_path: Vec<PathBuf>,
+    /// Allow an untrusted scenario this environment variable. Can be repeated.
+    #[arg(long, value_name = "NAME", requires = "untrusted")]
+    pub allow_env: Vec<String>,
+    /// Allow an untrusted scenario to contact this host. Can be repeated.
+    #[arg(long, value_name = "NAME", requires = "untrusted")]
+    pub allow_host: Vec<String>,
+}
+
+impl TrustArgs {
+    fn trust(&self) -> Trust {
+        let (paths, env, hosts) = (self.allow_path.clone(), self.allow_env.clone(), self.allow_host.clone());
+        Trust { untrusted: self.untrusted, paths, env, hosts }
+    }
+}
+
 /// What the command line changes in a scenario.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Changes {
@@ -131,6 +155,9 @@ pub struct Changes {
     /// Length of the run, for example 20s or 1m30s.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = duration)]
     pub duration: Option<Duration>,
+    /// How far the scenario is trusted.
+    #[command(flatten)]
+    pub trust: TrustArgs,
 }
 
 /// Where the results of a command go, and how they are printed.
@@ -452,7 +479,14 @@ impl Simulate {
 impl Changes {
     /// The same changes in the form that the scenario reader takes.
     pub fn overrides(&self) -> Overrides {
-        Overrides { set: self.set.clone(), clients: self.clients, duration: self.duration, seed: self.seed, recorded: false }
+        Overrides {
+            set: self.set.clone(),
+            clients: self.clients,
+            duration: self.duration,
+            seed: self.seed,
+            recorded: false,
+            trust: self.trust.trust(),
+        }
     }
 }
 

@@ -21,6 +21,11 @@ pub fn printable_lines(text: &str) -> String {
     text.split('\n').map(|line| printable(line.trim_end_matches('\r'))).collect::<Vec<_>>().join("\n")
 }
 
+/// As [`printable_lines`], each line behind a bar: nothing of it stands at the beginning of a line, where CI services look for commands.
+pub fn barred_lines(text: &str) -> String {
+    text.lines().map(|line| format!("  | {}", printable(line))).collect::<Vec<_>>().join("\n")
+}
+
 /// Percent-decoded, as a URL has it; `None` where `%` does not stand before two hexadecimal digits, or it is not UTF-8.
 pub fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());

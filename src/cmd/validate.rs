@@ -3,7 +3,10 @@
 use super::{OK, USAGE, load, print};
 use crate::cli::Validate;
 use crate::number::counted;
+use crate::plan::Target;
 use crate::scenario::keys::{SECTIONS, Section};
+use crate::secret::{self, mask_address};
+use crate::text::printable;
 use crate::units::print_duration;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -25,7 +28,8 @@ pub fn main(args: Validate) -> anyhow::Result<u8> {
                 let faults = counted(plan.faults.len() as u64, "fault");
                 let expectations = counted(plan.expectations.len() as u64, "expectation");
                 let mut line = format!("ok {scenario}: {clients}, {}, {faults}, {expectations}\n", print_duration(plan.duration));
-                plan.notices.iter().for_each(|notice| line += &format!("   note: {notice}\n"));
+                plan.notices.iter().for_each(|notice| line += &format!("   note: {}\n", printable(notice)));
+                line += &format!("   {}\n", reach(&plan.target));
                 print(&line)?;
             }
             Ok(_) => {}
@@ -39,6 +43,18 @@ pub fn main(args: Validate) -> anyhow::Result<u8> {
         }
     }
     Ok(code)
+}
+
+/// What a run would start, and whom it would contact.
+fn reach(target: &Target) -> String {
+    printable(&match target {
+        Target::Embedded(_) => "starts the embedded server, contacts nobody else".to_owned(),
+        Target::Command(command) => {
+            let program = command.run.first().map_or("", String::as_str);
+            format!("starts the program `{}`, contacts {}", secret::hide(program), mask_address(&command.address))
+        }
+        Target::Url(remote) => format!("starts nothing, contacts {}", remote.address),
+    })
 }
 
 fn describe(section: &Section) -> String {

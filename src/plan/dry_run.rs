@@ -9,6 +9,7 @@ use crate::reconnect::{Decision, Loss, whole_ms};
 use crate::secret::{Holder, mask, mask_address};
 use crate::seed::Seed;
 use crate::template::Template;
+use crate::text::printable;
 use crate::units::{Ratio, print_duration};
 use std::fmt::Write;
 use std::time::Duration;
@@ -50,7 +51,7 @@ impl Plan {
 
 fn line(out: &mut String, depth: usize, text: &str) {
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "{:indent$}{text}", "", indent = depth * 2);
+    let _ = writeln!(out, "{:indent$}{}", "", printable(text), indent = depth * 2);
 }
 
 fn target(out: &mut String, target: &Target) {

@@ -1,6 +1,7 @@
 //! What is wrong with a scenario: collected while reading, rendered like a compiler's messages. Nothing here knows a key.
 
 use crate::secret::{Holder, Secrets, mask};
+use crate::text::{printable, printable_lines};
 use crate::units::nearest;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use std::cell::RefCell;
@@ -172,9 +173,10 @@ impl fmt::Display for Errors {
         let texts: Vec<_> =
             self.origins.iter().map(|origin| (self.secrets.starred(&origin.text), mask(Holder::Text, &origin.name))).collect();
         for (index, one) in self.list.iter().take(SHOWN).enumerate() {
-            let helps: Vec<String> = one.help.iter().map(|help| self.secrets.hide(help)).collect();
+            let helps: Vec<String> = one.help.iter().map(|help| printable_lines(&self.secrets.hide(help))).collect();
             let help: Vec<_> = helps.iter().map(|help| Level::HELP.message(help.as_str())).collect();
-            let (title, label) = (self.secrets.hide(&one.title), self.secrets.hide(&mask(Holder::Text, &one.label)));
+            let (title, label) =
+                (printable(&self.secrets.hide(&one.title)), printable(&self.secrets.hide(&mask(Holder::Text, &one.label))));
             let title = Level::ERROR.primary_title(title.as_str());
             let group = match &one.at {
                 Some(at) if self.origins[at.origin].foreign => {

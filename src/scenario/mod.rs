@@ -15,11 +15,13 @@ mod reconnect;
 mod stored;
 mod target;
 mod tree;
+mod trust;
 
 pub use bundled::{BUNDLED, Bundled, PROGRAMS, bundled};
 pub use diagnostic::Errors;
 pub use faults::defaults as fault_defaults;
 pub use stored::shown_set;
+pub use trust::Trust;
 
 use crate::address::Address;
 use crate::event::CLIENTS_MAX;
@@ -75,6 +77,8 @@ pub struct Overrides {
     pub seed: Option<u64>,
     /// It stands in a run folder of an earlier schema version: what that allowed is allowed.
     pub recorded: bool,
+    /// What it may name of this machine, and whom it may contact.
+    pub trust: Trust,
 }
 
 impl Source {
@@ -122,7 +126,7 @@ fn read_plan(source: &Source, overrides: &Overrides, variables: Variables<'_>, m
     let sink = Sink::default();
     let held = RefCell::new(BTreeMap::new());
     let noted = |name: &str| {
-        let value = variables(name).filter(|value| !value.is_empty())?;
+        let value = variables(name).filter(|value| !value.is_empty() && overrides.trust.allows_env(name))?;
         held.borrow_mut().insert(name.to_owned(), value.clone());
         Some(value)
     };
@@ -141,7 +145,7 @@ fn plan(
     mend: impl Fn(&mut Node),
     sink: &Sink,
 ) -> Result<Plan, Secrets> {
-    let mut tree = read(source, variables, sink).ok_or_else(Secrets::default)?;
+    let mut tree = read(source, &overrides.trust, variables, sink).ok_or_else(Secrets::default)?;
     let whole = sink.is_empty();
     apply(&mut tree, overrides, sink);
     mend(&mut tree);
@@ -153,6 +157,7 @@ fn plan(
     if let Some(clients) = overrides.clients {
         scale(&mut plan.cohorts, clients, sink);
     }
+    overrides.trust.check(&plan, source, sink);
     plan.notices.extend(plan.late_arrivals());
     plan.notices.extend(plan.short_of_clients());
     plan.whole = resolved(&plan, tree.clone());
@@ -162,7 +167,7 @@ fn plan(
 }
 
 /// The tree of the scenario, over the one that it extends.
-fn read(source: &Source, variables: Variables<'_>, sink: &Sink) -> Option<Node> {
+fn read(source: &Source, trust: &Trust, variables: Variables<'_>, sink: &Sink) -> Option<Node> {
     let (name, text) = match text(source) {
         Ok(found) => found,
         Err((name, why)) => {
@@ -178,7 +183,7 @@ fn read(source: &Source, variables: Variables<'_>, sink: &Sink) -> Option<Node> 
     let TomlValue::Text(base) = &extends.node.value else {
         return reader::wrong("extends", "the path of a scenario", &extends.node, sink);
     };
-    let (name, text) = match text_of_base(source, base) {
+    let (name, text) = match text_of_base(source, trust, base) {
         Ok(found) => found,
         Err((_, why)) => {
             sink.push(Diagnostic::new(&extends.node.at, "the scenario in `extends` cannot be read", why));
@@ -200,11 +205,15 @@ fn read(source: &Source, variables: Variables<'_>, sink: &Sink) -> Option<Node> 
 }
 
 /// The base is looked for beside the scenario, then among the bundled ones.
-fn text_of_base(source: &Source, base: &str) -> Result<(String, String), (String, String)> {
+fn text_of_base(source: &Source, trust: &Trust, base: &str) -> Result<(String, String), (String, String)> {
     let folder = if let Source::File(path) = source { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
     let path = folder.join(base);
     match bundled(base) {
         Some(bundled) if !path.exists() => text(&Source::Bundled(bundled.name.to_owned())),
+        _ if !trust.allows_file(source, &path) => {
+            let why = "it is outside the scenario's folder, and the scenario is untrusted: allow its folder by `--allow-path DIR`";
+            Err((path.display().to_string(), why.to_owned()))
+        }
         _ => utf8(read_regular(&path), path.display().to_string()),
     }
 }

@@ -65,3 +65,66 @@ fn a_scenario_has_at_most_a_thousand_cohorts_and_faults_and_fifty_errors_are_sho
     assert_eq!(ended.err.matches("error: ").count(), 50, "{}", ended.err);
     assert!(ended.err.contains("more errors are not shown"), "{}", ended.err);
 }
+
+#[test]
+fn an_untrusted_scenario_starts_reads_and_contacts_nothing_that_was_not_allowed() {
+    let place = Place::new();
+    place.shell("mkdir inside outside && ln -s ../outside/base.toml inside/link.toml").end().assert_code(0);
+    place.write("outside/base.toml", "duration = \"1s\"\n");
+    place.write("outside/ca.pem", "none\n");
+    let clients = "[clients.web]\ncount = 1\n";
+    let url = |host: &str, more: &str| format!("[target.url]\naddress = \"wss://{host}:9/\"\n{more}{clients}");
+    let env = format!("question = \"${{HOME}}\"\n{clients}");
+    let up = format!("extends = \"../outside/base.toml\"\n{clients}");
+    let link = format!("extends = \"link.toml\"\n{clients}");
+    let command = format!("[target.command]\nrun = \"touch started {{port}}\"\n{clients}");
+    let ca = url("127.0.0.1", "ca = \"outside/ca.pem\"\n");
+    for (text, why, allow) in [
+        (command.as_str(), "would start a program", None),
+        (&env, "the environment variable `HOME` is not set", Some(["--allow-env", "HOME"])),
+        (&up, "outside the scenario's folder", Some(["--allow-path", "outside"])),
+        (&link, "outside the scenario's folder", Some(["--allow-path", "outside"])),
+        (&ca, "outside the scenario's folder", Some(["--allow-path", "outside"])),
+        (&url("example.org", ""), "example.org is not on this machine", Some(["--allow-host", "example.org"])),
+    ] {
+        place.write("inside/test.toml", text);
+        let args = ["validate", "inside/test.toml"];
+        place.run(&args).assert_code(0);
+        let untrusted = [&args[..], &["--untrusted"]].concat();
+        place.assert_refuses(&untrusted, 2, &[why]);
+        if let Some(allow) = allow {
+            place.run(&[&untrusted[..], &allow[..]].concat()).assert_code(0);
+        }
+        let ended = place.run(&["run", "inside/test.toml", "--untrusted"]);
+        ended.assert_code(2);
+    }
+    assert!(!place.path("started").exists());
+    for (text, says) in [
+        (command, "starts the program `touch`"),
+        (url("u:hidden@example.org", ""), "starts nothing, contacts wss://***@example.org:9/"),
+        (clients.to_owned(), "contacts nobody else"),
+    ] {
+        place.write("inside/test.toml", &text);
+        let ended = place.run(&["validate", "inside/test.toml"]);
+        assert!(ended.out.contains(says), "{ended:?}");
+    }
+}
+
+#[test]
+fn what_strangers_wrote_steers_no_terminal_and_no_ci_service() {
+    let place = Place::new();
+    place.write("test.toml", "question = \"q \\u001b]0;PWNED\\u0007\"\nduration = \"1s\"\n\"\\u001b[2J\" = 1\n[clients.web]\ncount = 1\n");
+    let ended = place.run(&["validate", "test.toml"]);
+    ended.assert_code(2);
+    assert!(!ended.err.contains('\u{1b}'), "{:?}", ended.err);
+    place.write("test.toml", "question = \"q \\u001b]0;PWNED\\u0007\"\nduration = \"1s\"\n[clients.web]\ncount = 1\n");
+    let ended = place.run(&["run", "test.toml", "--dry-run"]);
+    ended.assert_code(0);
+    assert!(ended.out.contains("PWNED") && !ended.out.contains('\u{1b}') && !ended.out.contains('\u{7}'), "{:?}", ended.out);
+    let run = "sh -c 'printf \\\"::error::x\\\\n\\\\033]0;pwned\\\\007\\\\n\\\"; exit 1' {port}";
+    place.write("test.toml", &format!("duration = \"1s\"\n[target.command]\nrun = \"{run}\"\n[clients.web]\ncount = 1\n"));
+    let ended = place.run(&["run", "test.toml"]);
+    ended.assert_code(1);
+    assert!(ended.err.contains("  | ::error::x") && ended.err.contains("pwned"), "{}", ended.err);
+    assert!(!ended.err.contains('\u{1b}') && !ended.err.lines().any(|line| line.trim_start().starts_with("::")), "{:?}", ended.err);
+}

@@ -2,6 +2,7 @@
 //!
 //! What a target does by itself while it runs (it died, it refuses) is no error but an event; see `Guard::exits`.
 
+use crate::text::barred_lines;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -117,7 +118,7 @@ fn seconds(after: Duration) -> String {
 }
 
 fn quoted(output: &str) -> String {
-    if output.is_empty() { "; it printed nothing".into() } else { format!("; its last output:\n{output}") }
+    if output.is_empty() { "; it printed nothing".into() } else { format!("; its last output:\n{}", barred_lines(output)) }
 }
 
 /// How a process ended.
@@ -153,7 +154,7 @@ mod tests {
             (Error::PortInUse { address: "127.0.0.1:9000".parse().unwrap() }, ["127.0.0.1:9000 is in use", "write `{port}` in `run`"]),
             (
                 Error::ExitedEarly { how: How::Status(1), after: Duration::from_millis(320), output: "Error: no such module".into() },
-                ["exit status 1 after 0.3 s", "\nError: no such module"],
+                ["exit status 1 after 0.3 s", "\n  | Error: no such module"],
             ),
             (
                 Error::NotReady { within: Duration::from_secs(10), awaited: "no answer".into(), output: String::new() },

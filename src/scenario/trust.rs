@@ -1,0 +1,73 @@
+//! Scenarios of strangers (`--untrusted`): what they may name of this machine, and whom they may contact. Decides by what is written; a name
+//! of a host is not looked up.
+
+use super::Source;
+use super::diagnostic::{Diagnostic, Sink};
+use crate::address::Address;
+use crate::plan::limits::is_here;
+use crate::plan::{Plan, Target};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// How far a scenario is trusted; by default it is the user's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// Somebody else wrote it.
+    pub untrusted: bool,
+    /// Folders whose files it may name, beside its own.
+    pub paths: Vec<PathBuf>,
+    /// Variables of the environment that it may read.
+    pub env: Vec<String>,
+    /// Hosts that it may contact, beside loopback.
+    pub hosts: Vec<String>,
+}
+
+impl Trust {
+    /// Whether it may read a variable.
+    pub(super) fn allows_env(&self, name: &str) -> bool {
+        !self.untrusted || self.env.iter().any(|allowed| allowed == name)
+    }
+
+    /// Whether it may name a file, after all links: one at or below its own folder, or an allowed one. A file that is not there is not.
+    pub(super) fn allows_file(&self, source: &Source, path: &Path) -> bool {
+        let own = match source {
+            Source::File(file) => file.canonicalize().ok().and_then(|file| file.parent().map(Path::to_owned)),
+            Source::Bundled(_) | Source::Url(_) | Source::Text { .. } => None,
+        };
+        let mut folders = own.into_iter().chain(self.paths.iter().filter_map(|folder| folder.canonicalize().ok()));
+        !self.untrusted || path.canonicalize().is_ok_and(|path| folders.any(|folder| path.starts_with(folder)))
+    }
+
+    fn allows_host(&self, address: &Address) -> bool {
+        let host = address.host.trim_start_matches('[').trim_end_matches(']');
+        let loopback = host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(is_here);
+        loopback || self.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
+    }
+
+    /// Complains of what the plan of an untrusted scenario would start, read or contact.
+    pub(super) fn check(&self, plan: &Plan, source: &Source, sink: &Sink) {
+        if !self.untrusted {
+            return;
+        }
+        let ca = match &plan.target {
+            Target::Embedded(_) => None,
+            Target::Command(_) => {
+                let title = "`target.command` would start a program, and the scenario is untrusted";
+                sink.push(Diagnostic::bare(title).help("without --untrusted it is started"));
+                None
+            }
+            Target::Url(remote) => {
+                if !self.allows_host(&remote.address) {
+                    let host = &remote.address.host;
+                    let title = format!("the target {host} is not on this machine, and the scenario is untrusted");
+                    sink.push(Diagnostic::bare(title).help(format!("allow it by `--allow-host {host}`")));
+                }
+                remote.ca.as_deref()
+            }
+        };
+        if let Some(ca) = ca.filter(|ca| !self.allows_file(source, ca)) {
+            let title = format!("`ca` is outside the scenario's folder, and the scenario is untrusted: {}", ca.display());
+            sink.push(Diagnostic::bare(title).help("allow its folder by `--allow-path DIR`"));
+        }
+    }
+}
