@@ -121,7 +121,8 @@ fn wherever_a_write_fails_no_folder_looks_complete() {
         match ended.code {
             Some(1) => {
                 assert!(!exists(&place.path(&out)), "{blocks}: {ended:?}");
-                assert!(ended.err.contains("File too large"), "{blocks}: {ended:?}");
+                // With no length at all not even the error can be written down.
+                assert!(blocks == 0 || ended.err.contains("File too large"), "{blocks}: {ended:?}");
             }
             Some(0) => place.run(&["check", &out, "--quiet"]).assert_code(0),
             other => panic!("{blocks}: {other:?} {ended:?}"),
