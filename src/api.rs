@@ -2,7 +2,7 @@
 //!
 //! - [`Scenario`] reads and checks a scenario in TOML; the keys are in `docs/scenario.md`.
 //! - [`Scenario::simulate`] needs no runtime, sockets or processes. [`Scenario::run`] is async, and needs tokio and the `closestorm`
-//! program.
+//!   program.
 //! - [`Outcome`] has the verdict and all figures ([`Summary`], documented in `results/README.md`), and writes run folders.
 //! - [`StopHandle`] ends a run early; [`Publisher`] gives live figures of it.
 //!

@@ -20,10 +20,10 @@ pub fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
     fill(path, |out| out.write_all(contents))
 }
 
-/// As [`write`], by a function.
+/// As [`write`](fn@write), by a function.
 ///
 /// # Errors
-/// As [`write`], and those of `fill`.
+/// As [`write`](fn@write), and those of `fill`.
 pub fn fill(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
     check_replaceable(path)?;
     let (temporary, file) = open_temporary(path)?;
@@ -37,11 +37,11 @@ pub fn fill(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<(
     written
 }
 
-/// As [`write`], by somebody who opens files by their path: that is in a folder of its own and ends as `path` does. `failed`: what becomes of our
+/// As [`write`](fn@write), by somebody who opens files by their path: that is in a folder of its own and ends as `path` does. `failed`: what becomes of our
 /// own errors.
 ///
 /// # Errors
-/// As [`write`], and those of `make`.
+/// As [`write`](fn@write), and those of `make`.
 pub fn by_path<E>(path: &Path, make: impl FnOnce(&Path) -> Result<(), E>, failed: impl Fn(io::Error) -> E) -> Result<(), E> {
     check_replaceable(path).map_err(&failed)?;
     let (folder, ()) = unused(path, |name| DirBuilder::new().mode(0o700).create(name)).map_err(&failed)?;

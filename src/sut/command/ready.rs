@@ -280,7 +280,7 @@ mod tests {
         wait_on(listener.local_addr().unwrap(), &plan::Ready::Tcp).await.unwrap();
         let reserved = crate::sut::command::port::Reserved::new(Ipv4Addr::LOCALHOST.into()).unwrap();
         let error = wait_on(reserved.addr(), &plan::Ready::Tcp).await.unwrap_err().to_string();
-        for part in ["not ready within 300ms", &format!("a TCP connect to {}", reserved.addr()), "refused", "\nfirst\nsecond"] {
+        for part in ["not ready within 300ms", &format!("a TCP connect to {}", reserved.addr()), "refused", "\n  | first\n  | second"] {
             assert!(error.contains(part), "{error:?} lacks {part:?}");
         }
     }

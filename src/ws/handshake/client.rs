@@ -403,7 +403,7 @@ mod tests {
         for (url, own, query, path, host, authorization) in [
             ("ws://h", None, None, "/", "h", None),
             ("wss://user:word@h:9?a=1#top", None, Some("b=2"), "/?a=1&b=2", "h:9", Some("Basic dXNlcjp3b3Jk")),
-            ("ws://[::1]:80/p/q", None, Some("x={attempt}"), "/p/q?x=3", "[::1]:80", None),
+            ("ws://[::1]:80/p/q", None, Some("x={attempt}"), "/p/q?x=3", "[::1]", None),
             ("ws://h/{client}?v=2", Some("/room/{client}"), None, "/room/17?v=2", "h", None),
             ("ws://{client}:p@h/{client}", None, None, "/17", "h", Some("Basic MTc6cA==")),
         ] {
