@@ -394,9 +394,10 @@ pub(crate) async fn measured(
     let plan = plan.clone();
     let expectations = plan.expectations.clone();
     let mut results = if division.workers == 1 {
-        engine::run(plan, shard, start, places, stop, snapshots).await?
+        // On the heap: a run is larger than what a thread of a test has for its stack.
+        Box::pin(engine::run(plan, shard, start, places, stop, snapshots)).await?
     } else {
-        cluster::run(plan, (shard, division.workers), start, (places, folder), stop, snapshots).await?
+        Box::pin(cluster::run(plan, (shard, division.workers), start, (places, folder), stop, snapshots)).await?
     };
     results.usage.add(usage.used());
     let verdict = if shard.is_whole() { judge(&Evidence::of(&results), &expectations) } else { unjudged(&results, shard) };
