@@ -87,7 +87,7 @@ fn refusals(place: &Place) {
     fs::write(place.path("two/shard.books"), changed).expect("the folder can be written");
     place.assert_refuses(&["merge", "one", "two"], 1, &["two/shard.books is damaged", "checksum does not match", "run the shard again"]);
     fs::rename(place.path("two"), place.path("two.partial")).expect("the folder can be written");
-    place.assert_refuses(&["merge", "one", "two"], 2, &["two is not there, only two.partial", "killed, or is still running"]);
+    place.assert_refuses(&["merge", "one", "two"], 2, &["two does not exist, only two.partial", "still running or was killed"]);
 }
 
 #[test]

@@ -405,5 +405,5 @@ fn a_worker_that_is_killed_before_the_run_begins_is_named() {
     // Where it was killed after the run began, its clients are lost.
     assert!(matches!(ended.code, Some(1 | 3)), "{ended:?}");
     assert!(begun.elapsed() < std::time::Duration::from_secs(8), "{:?}", begun.elapsed());
-    assert!(ended.out.contains("of 2 was lost") || ended.err.contains("of 2 is not ready: process"), "{ended:?}");
+    assert!(ended.out.contains("of 2 was lost") || ended.err.contains("of 2 did not get ready: process"), "{ended:?}");
 }
