@@ -1,7 +1,7 @@
 //! The command line: types and help. Does no work; `cmd` does.
 
 use crate::plan::{LoadLimits, Shard};
-use crate::scenario::{Overrides, Trust};
+use crate::scenario::{Overrides, ScenarioTrust};
 use crate::units::{Bytes, Rate, Ratio, UnitError, parse_duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -134,9 +134,9 @@ pub struct TrustArgs {
 }
 
 impl TrustArgs {
-    fn trust(&self) -> Trust {
+    fn trust(&self) -> ScenarioTrust {
         let (paths, env, hosts) = (self.allow_path.clone(), self.allow_env.clone(), self.allow_host.clone());
-        Trust { untrusted: self.untrusted, paths, env, hosts }
+        ScenarioTrust { untrusted: self.untrusted, paths, env, hosts }
     }
 }
 

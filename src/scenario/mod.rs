@@ -21,7 +21,7 @@ pub use bundled::{BUNDLED, Bundled, PROGRAMS, bundled};
 pub use diagnostic::Errors;
 pub use faults::defaults as fault_defaults;
 pub use stored::shown_set;
-pub use trust::Trust;
+pub use trust::ScenarioTrust;
 
 use crate::address::Address;
 use crate::event::CLIENTS_MAX;
@@ -78,7 +78,7 @@ pub struct Overrides {
     /// It stands in a run folder of an earlier schema version: what that allowed is allowed.
     pub recorded: bool,
     /// What it may name of this machine, and whom it may contact.
-    pub trust: Trust,
+    pub trust: ScenarioTrust,
 }
 
 impl Source {
@@ -167,7 +167,7 @@ fn plan(
 }
 
 /// The tree of the scenario, over the one that it extends.
-fn read(source: &Source, trust: &Trust, variables: Variables<'_>, sink: &Sink) -> Option<Node> {
+fn read(source: &Source, trust: &ScenarioTrust, variables: Variables<'_>, sink: &Sink) -> Option<Node> {
     let (name, text) = match text(source) {
         Ok(found) => found,
         Err((name, why)) => {
@@ -205,7 +205,7 @@ fn read(source: &Source, trust: &Trust, variables: Variables<'_>, sink: &Sink) -
 }
 
 /// The base is looked for beside the scenario, then among the bundled ones.
-fn text_of_base(source: &Source, trust: &Trust, base: &str) -> Result<(String, String), (String, String)> {
+fn text_of_base(source: &Source, trust: &ScenarioTrust, base: &str) -> Result<(String, String), (String, String)> {
     let folder = if let Source::File(path) = source { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
     let path = folder.join(base);
     match bundled(base) {

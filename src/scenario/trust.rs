@@ -6,12 +6,12 @@ use super::diagnostic::{Diagnostic, Sink};
 use crate::address::Address;
 use crate::plan::limits::is_here;
 use crate::plan::{Plan, Target};
-use std::net::IpAddr;
+use core::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// How far a scenario is trusted; by default it is the user's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Trust {
+pub struct ScenarioTrust {
     /// Somebody else wrote it.
     pub untrusted: bool,
     /// Folders whose files it may name, beside its own.
@@ -22,7 +22,7 @@ pub struct Trust {
     pub hosts: Vec<String>,
 }
 
-impl Trust {
+impl ScenarioTrust {
     /// Whether it may read a variable.
     pub(super) fn allows_env(&self, name: &str) -> bool {
         !self.untrusted || self.env.iter().any(|allowed| allowed == name)
