@@ -69,7 +69,7 @@ fn a_fleet_that_loses_a_node_recovers_the_sooner_the_larger_it_is() {
     assert!((15_000_000..25_000_000).contains(&times[0]), "{times:?}");
     let report = std::fs::read_to_string(folder.path().join("map/report.md")).expect("a report");
     assert!(
-        report.contains("with 2 nodes, 99 % reconnect within 19") && report.contains("From 4 nodes on they are back within 6.25 s"),
+        report.contains("with 2 nodes, 99 % reconnect within 19") && report.contains("From 4 nodes on, 99 % are back within 6.25 s"),
         "{report}"
     );
 }

@@ -169,7 +169,7 @@ async fn a_program_that_is_no_guard_of_this_version_is_refused_with_what_it_said
         std::fs::write(&program, format!("#!/bin/sh\n{line}\n")).unwrap();
         std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
         let Err(Error::Launch(why)) = Guard::launch_from(&program).await else { panic!("{line}") };
-        assert!(why.to_string().contains("does not act as a guard") && why.to_string().contains(expected), "{why}");
+        assert!(why.to_string().contains("is not a guard process") && why.to_string().contains(expected), "{why}");
     }
 }
 
@@ -404,7 +404,7 @@ async fn each_failure_to_start_says_why() {
         (not_executable, vec!["`/etc/passwd` cannot be started", "executable"]),
         (early, vec!["ended before it was ready: exit status 1 after 0.", "Error: no module ws"]),
         (daemon, vec!["exit status 0", "stay in the foreground", "printed nothing"]),
-        (mute, vec!["not ready within 200ms", "a TCP connect to 127.0.0.1:", "refused", "\nhello"]),
+        (mute, vec!["not ready within 200ms", "a TCP connect to 127.0.0.1:", "refused", "\n  | hello"]),
     ];
     for (command, parts) in table {
         // A file of its own, so that the quoted output is its own.

@@ -16,7 +16,7 @@ fn a_wrong_search_is_a_usage_error_that_says_what_is_right() {
     let place = Place::with(SHORT);
     place.write("silent.toml", LISTENING);
     let table: [(&[&str], &[&str]); 9] = [
-        (&["silent.toml", "--vary", "clients=1..2"], &["expects nothing", "all expectations hold", "--set 'expect="]),
+        (&["silent.toml", "--vary", "clients=1..2"], &["has no expectations", "all expectations hold", "--set 'expect="]),
         (&["test.toml", "--vary", "clients"], &["no `=`", "clients=100..20000"]),
         (&["test.toml", "--vary", "clients=5..2"], &["not below"]),
         (&["test.toml", "--vary", "clients=1..2", "--vary", "clients=1..2"], &["given twice"]),

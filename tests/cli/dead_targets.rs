@@ -45,7 +45,7 @@ fn a_command_that_does_not_become_a_server_is_one_message() {
     let taken = server(|_stream| ());
     let table: [(String, &[&str]); 5] = [
         ("run = \"closestorm-nosuchprogram {port}\"".into(), &["`closestorm-nosuchprogram` not found", "check `run`"]),
-        ("run = \"sh -c 'echo no module; exit 3' {port}\"".into(), &["ended before it was ready: exit status 3", "\nno module"]),
+        ("run = \"sh -c 'echo no module; exit 3' {port}\"".into(), &["ended before it was ready: exit status 3", "\n  | no module"]),
         (
             "run = \"sleep 100{port}\"\nready = { within = \"300ms\" }".into(),
             &["not ready within 300ms", "waited for a TCP connect", "check `address` and `ready`"],

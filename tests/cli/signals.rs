@@ -29,7 +29,7 @@ fn a_signal_among_many_seeds_keeps_those_that_were_done_and_marks_the_folder_abo
     let place = Place::new();
     let run = place.start(&["simulate", "default", "--runs", "100000", "--out", "run"]);
     // What the first seed has cost.
-    until("the first seed is not done", || run.err().contains("of processor time"));
+    until("the first seed is not done", || run.err().contains("of CPU time"));
     run.signal("INT");
     let ended = run.end();
     ended.assert_code(130);
@@ -89,7 +89,7 @@ fn a_signal_ends_a_comparison_which_leaves_nothing() {
     run.signal("INT");
     let ended = run.end();
     ended.assert_code(130);
-    assert!(ended.err.contains("stopped: there is nothing to compare"), "{ended:?}");
+    assert!(ended.err.contains("stopped: nothing to compare"), "{ended:?}");
     assert!(!exists(&place.path("compared")) && !exists(&place.path("compared.partial")));
 }
 

@@ -37,7 +37,7 @@ fn breaks() -> Vec<Break> {
         Break { wrong_mask: true, ..broken(CLOSE, &1000_u16.to_be_bytes(), 1002) },
         broken(TEXT, &[b'a', 0xc0, 0xaf], 1007),
         broken(CLOSE, &[3, 232, 0xff], 1007),
-        Break { declared: Some(17 << 20), ..broken(BINARY, &vec![0; MORE], 1009) },
+        Break { declared: Some(65 << 20), ..broken(BINARY, &vec![0; MORE], 1009) },
     ]
 }
 

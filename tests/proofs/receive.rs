@@ -69,6 +69,8 @@ impl Row {
     fn ending(&self, own: &str, peer: &str) -> Option<String> {
         let answer = self.answer?;
         Some(match self.closed {
+            // A limit of our own, not what the other side broke.
+            None if answer == 1009 => format!("local:max_message by {own} ->{answer} local told 1006"),
             None => format!("remote by {own} ->{answer} local told 1006"),
             Some(code) if code == answer => format!("remote by {peer} {code}>{code} fin clean told {code}"),
             Some(code) => format!("remote by {peer} {code}>{answer} fin told 1006"),
