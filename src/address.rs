@@ -46,7 +46,7 @@ impl Address {
         let (user, authority) = before.rsplit_once('@').map_or((None, before), |(user, authority)| (Some(user), authority));
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
         let url = read(text, authority)?;
-        let template = |text: &str| Template::parse(text).map_err(|_| UNKNOWN);
+        let template = |text: &str| Template::parse(text).ok().filter(Template::is_simple).ok_or(UNKNOWN);
         let credentials = match user.filter(|user| !user.is_empty()) {
             // A user without a word: RFC 7617 wants the colon.
             Some(user) if !user.contains(':') => Some(template(&format!("{user}:"))?.map(user_text)?),
@@ -145,7 +145,7 @@ fn read(text: &str, authority: &str) -> Result<Url, &'static str> {
     if authority.ends_with(':') || authority[host.len()..].contains('{') {
         return Err(NO_PORT);
     }
-    let example = TemplateValues { client: "0".into(), attempt: "0".into() };
+    let example = TemplateValues { client: "0".into(), attempt: "0".into(), own: None };
     let filled = Template::parse(text).map_err(|_| UNKNOWN)?;
     let url = Url::parse(&filled.fill(&example)).map_err(|error| match error {
         ParseError::EmptyHost => NO_HOST,
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     fn values() -> TemplateValues<'static> {
-        TemplateValues { client: "7".into(), attempt: "2".into() }
+        TemplateValues { client: "7".into(), attempt: "2".into(), own: None }
     }
 
     #[test]

@@ -181,6 +181,8 @@ impl fmt::Display for TlsEnd {
 pub enum Deadline {
     /// No pong within the heartbeat's timeout.
     Pong,
+    /// A step of the dialogue was not met in its time; its number among all of the plan.
+    Dialogue(u16),
 }
 
 /// A limit of memory that ended a connection, with status code 1009 from this side.
@@ -210,6 +212,8 @@ pub enum Cause {
     Deadline(Deadline),
     /// One of this side's limits of memory.
     Limit(MemoryLimit),
+    /// What came for a step of the dialogue was wrong; its number among all of the plan.
+    Dialogue(u16),
 }
 
 impl Cause {
@@ -249,9 +253,10 @@ pub struct Ending {
 
 impl fmt::Display for Deadline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Deadline::Pong => "pong",
-        })
+        match self {
+            Deadline::Pong => f.write_str("pong"),
+            Deadline::Dialogue(step) => write!(f, "dialogue:{step}"),
+        }
     }
 }
 

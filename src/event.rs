@@ -22,6 +22,8 @@ pub struct ConnectionNo(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
+    /// HTTP requests before the connection.
+    Before,
     /// TCP connect.
     Tcp,
     /// TLS handshake.
@@ -333,6 +335,27 @@ pub enum Event {
     },
     /// The message came by which the embedded server greets clients that wait for one; it is no message of the scenario.
     Greeted {
+        /// Who.
+        client: ClientIndex,
+        /// Payload bytes.
+        bytes: u32,
+    },
+    /// An HTTP request before a connection was answered, whatever the status.
+    Requested {
+        /// Who.
+        client: ClientIndex,
+        /// From its connect to the end of its answer.
+        took: Duration,
+    },
+    /// A message of a dialogue was handed to the kernel that is not one of its requests.
+    Said {
+        /// Who.
+        client: ClientIndex,
+        /// Payload bytes.
+        bytes: u32,
+    },
+    /// A message of a dialogue came that is neither a reply nor one of those that are received.
+    Heard {
         /// Who.
         client: ClientIndex,
         /// Payload bytes.

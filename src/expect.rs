@@ -44,6 +44,8 @@ pub enum Metric {
     Backoff,
     /// Sum of the attempts of an outage.
     Attempt,
+    /// HTTP requests before connections that were answered.
+    HttpRequest,
     /// TCP connects that succeeded.
     TcpConnect,
     /// TLS handshakes that succeeded.
@@ -284,6 +286,7 @@ const METRICS: &[(&str, Metric, &[Stat], &[&str])] = &[
     ("detect", Metric::Detect, TIME_STATS, &[]),
     ("backoff", Metric::Backoff, TIME_STATS, &[]),
     ("attempt", Metric::Attempt, TIME_STATS, &[]),
+    ("http_request", Metric::HttpRequest, TIME_STATS, &[]),
     ("tcp_connect", Metric::TcpConnect, TIME_STATS, &[]),
     ("tls", Metric::Tls, TIME_STATS, &["resumed"]),
     ("opening_handshake", Metric::OpeningHandshake, TIME_STATS, &[]),

@@ -12,14 +12,14 @@ mod sockets;
 mod target;
 
 pub use crate::arrival::Arrive;
-use crate::dialogue::DialogueSettings;
-pub use crate::dialogue::{Readiness, Traffic};
+pub use crate::dialogue::{ClientData, Dialogue, Readiness, Traffic};
+use crate::dialogue::{ClientMemory, DialogueSettings, Scripted};
 use crate::event::ClientIndex;
 use crate::expect::Expectation;
 use crate::reconnect::{Policy, whole_ms};
 use crate::secret::Secrets;
 use crate::seed::Seed;
-use crate::template::Template;
+use crate::template::{DataTable, Template};
 use crate::units::Bytes;
 pub use admission::{Bucket, Refusal, ServiceQueue};
 pub use budget::Budget;
@@ -116,7 +116,35 @@ impl Cohort {
     /// What its clients say on an open connection, and what they wait for. The embedded server greets them right behind its 101, where that is
     /// the target and they wait for it.
     pub fn dialogue(&self) -> DialogueSettings<'_> {
-        DialogueSettings { traffic: self.traffic, ready: &self.ready, greeting: self.ready.greeting().filter(|_| self.greeted) }
+        let (cohort, data) = self.named_data();
+        let scripted = self.script.as_ref().map(|script| Scripted { script, cohort, data });
+        let greeting = self.ready.greeting().filter(|_| self.greeted);
+        DialogueSettings { traffic: self.traffic, scripted, ready: &self.ready, greeting }
+    }
+
+    /// What a client of the cohort keeps over its connections; `None`: nothing that has to be kept.
+    pub fn memory(&self, seed: Seed, client: ClientIndex) -> Option<Box<ClientMemory>> {
+        let drawn = |below| seed.numbered("client/", client.0, "/data").below(below);
+        let row = || self.data.as_ref().map_or(0, |data| data.row(client.0 - self.first, drawn));
+        (self.script.is_some() || !self.is_simple()).then(|| Box::new(ClientMemory::new(seed, client, row())))
+    }
+
+    /// Its name and data file, as dialogues take them.
+    pub fn named_data(&self) -> (&str, Option<&DataTable>) {
+        (&self.name, self.data.as_ref().map(|data| &*data.table))
+    }
+
+    /// Whether its opening requests differ by the numbers of client and attempt alone.
+    pub fn is_simple(&self) -> bool {
+        let headers = self.headers.iter().map(|(_, value)| value);
+        headers.chain(&self.subprotocols).chain(&self.path).chain(&self.query).all(Template::is_simple)
+    }
+
+    /// All its templates.
+    pub fn templates(&mut self, each: &mut dyn FnMut(&mut Template)) {
+        let headers = self.headers.iter_mut().map(|(_, value)| value);
+        headers.chain(&mut self.subprotocols).chain(&mut self.path).chain(&mut self.query).for_each(&mut *each);
+        self.script.iter_mut().for_each(|script| script.templates(each));
     }
 
     /// Due offsets of its clients one after the other, as [`Cohort::due_times`].
@@ -147,6 +175,10 @@ pub struct Cohort {
     pub reconnect_label: String,
     /// What they say.
     pub traffic: Traffic,
+    /// The dialogue, where `traffic` says that there is one.
+    pub script: Option<Box<Dialogue>>,
+    /// Values for each client, from a file.
+    pub data: Option<ClientData>,
     /// Client-driven heartbeat.
     pub heartbeat: Option<Heartbeat>,
     /// When they leave by themselves.

@@ -10,6 +10,7 @@ mod canary;
 mod capacity;
 mod carriers;
 mod dead_targets;
+mod dialogues;
 mod disk;
 mod files;
 mod hostile;

@@ -1,6 +1,7 @@
 //! The client's part of one connection: what it says, what it makes of what comes, and when it is ready.
 
 use super::echo::EchoClient;
+use super::spoken::{Besides, ClientMemory, DialogueTells, Meant, ScriptClient};
 use super::stamp::Stamps;
 use super::{DialogueSettings, Outgoing, Payload, ReadyTracker, Traffic};
 use crate::event::{ClientIndex, ConnectionNo};
@@ -8,16 +9,17 @@ use std::time::Duration;
 
 /// One of the dialogues. What an open connection of a client that says nothing carries along is a word; the others have a box.
 #[derive(Debug)]
-enum Spoken {
+enum Spoken<'a> {
     Nothing,
     Echo(Box<EchoClient>),
     Sends(Box<Stamps>),
+    Script(Box<ScriptClient<'a>>),
 }
 
 /// What a client says on one open connection. Offsets are from the start of the run.
 #[derive(Debug)]
 pub struct ClientDialogue<'a> {
-    spoken: Spoken,
+    spoken: Spoken<'a>,
     ready: ReadyTracker<'a>,
     /// The server's first word, until it came.
     greeting: Option<&'a str>,
@@ -35,6 +37,8 @@ pub enum Observed {
     },
     /// The first word that our own server was asked to say.
     Greeted,
+    /// Part of a dialogue: neither a reply nor what is received.
+    Dialogue,
     /// Any other.
     Received,
 }
@@ -49,17 +53,54 @@ pub struct Heard {
 }
 
 impl<'a> ClientDialogue<'a> {
-    /// Of a connection that opened at `at`.
-    pub fn new(settings: DialogueSettings<'a>, client: ClientIndex, connection: ConnectionNo, at: Duration) -> Self {
-        let DialogueSettings { traffic, ready, greeting } = settings;
+    /// Of a connection that opened at `at`. `memory`: what the client keeps over its connections, where it has a dialogue.
+    pub fn new(
+        settings: DialogueSettings<'a>,
+        client: ClientIndex,
+        connection: ConnectionNo,
+        at: Duration,
+        memory: Option<Box<ClientMemory>>,
+    ) -> Self {
+        let DialogueSettings { traffic, scripted, ready, greeting } = settings;
         let stamps = || Stamps::new(client, connection, traffic.message_bytes());
+        let mut ready = ReadyTracker::opened(ready, at);
         let spoken = match traffic {
-            Traffic::None => Spoken::Nothing,
+            Traffic::None | Traffic::Dialogue { .. } => Spoken::Nothing,
             Traffic::Echo { .. } => Spoken::Echo(Box::new(EchoClient::new(stamps(), None))),
             Traffic::EchoClosed { in_flight, .. } => Spoken::Echo(Box::new(EchoClient::new(stamps(), Some(in_flight)))),
             Traffic::Send { .. } => Spoken::Sends(Box::new(stamps())),
         };
-        ClientDialogue { spoken, ready: ReadyTracker::opened(ready, at), greeting }
+        let spoken = match scripted.zip(memory) {
+            None => spoken,
+            Some((scripted, memory)) => {
+                let besides = match spoken {
+                    Spoken::Echo(echo) => Besides::Echo(echo),
+                    Spoken::Sends(stamps) => Besides::Sends(stamps),
+                    Spoken::Nothing | Spoken::Script(_) => Besides::Nothing,
+                };
+                let script = ScriptClient::new(scripted, (client, connection), memory, at, besides);
+                if script.is_open() {
+                    ready.on_dialogue();
+                }
+                Spoken::Script(Box::new(script))
+            }
+        };
+        ClientDialogue { spoken, ready, greeting }
+    }
+
+    /// What the client keeps.
+    pub fn into_memory(self) -> Option<Box<ClientMemory>> {
+        if let Spoken::Script(script) = self.spoken { Some(script.into_memory()) } else { None }
+    }
+
+    /// Whether messages by a schedule may be due: not before the opening steps are done.
+    pub fn is_open(&self) -> bool {
+        if let Spoken::Script(script) = &self.spoken { script.is_open() } else { true }
+    }
+
+    /// What it has to tell of itself; to be asked until there is nothing.
+    pub fn tells(&mut self) -> Option<DialogueTells> {
+        if let Spoken::Script(script) = &mut self.spoken { script.tells() } else { None }
     }
 
     /// Whether the client is ready.
@@ -73,6 +114,7 @@ impl<'a> ClientDialogue<'a> {
             Spoken::Nothing => None,
             Spoken::Echo(echo) => Some(echo.on_due()),
             Spoken::Sends(stamps) => Some(stamps.message()),
+            Spoken::Script(script) => script.on_due(),
         }
     }
 
@@ -80,43 +122,76 @@ impl<'a> ClientDialogue<'a> {
     pub fn send_next(&mut self) -> Option<Outgoing> {
         match &mut self.spoken {
             Spoken::Echo(echo) => echo.send_next(),
+            Spoken::Script(script) => script.send_next(),
             Spoken::Nothing | Spoken::Sends(_) => None,
         }
     }
 
-    /// The message given out last was due at `due`, and sent at `sent`.
-    pub fn on_sent(&mut self, due: Duration, sent: Duration) {
-        match &mut self.spoken {
-            Spoken::Echo(echo) => echo.on_sent(due, sent),
-            Spoken::Nothing | Spoken::Sends(_) => {}
+    /// The message given out last cannot go out now.
+    pub fn take_back(&mut self, message: Outgoing) {
+        if let Spoken::Script(script) = &mut self.spoken {
+            script.take_back(message);
         }
     }
 
-    /// A message came; `open`: neither side has begun to close the connection.
-    pub fn on_message(&mut self, message: Payload<'_>, open: bool) -> Heard {
-        let answered = match (&mut self.spoken, message) {
-            (Spoken::Echo(echo), Payload::Binary(bytes)) => echo.answered(bytes),
+    /// The message given out last was due at `due`, and sent at `sent`. Whether it is one of those that are counted and measured, and not
+    /// part of a dialogue.
+    pub fn on_sent(&mut self, due: Duration, sent: Duration) -> bool {
+        match &mut self.spoken {
+            Spoken::Echo(echo) => echo.on_sent(due, sent),
+            Spoken::Script(script) => return script.on_sent(due, sent),
+            Spoken::Nothing | Spoken::Sends(_) => {}
+        }
+        true
+    }
+
+    /// A message came; `open`: neither side has begun to close the connection. `now`, where somebody must know.
+    pub fn on_message(&mut self, message: Payload<'_>, open: bool, now: impl FnOnce() -> Duration) -> Heard {
+        let what = match (&mut self.spoken, message) {
+            (Spoken::Echo(echo), Payload::Binary(bytes)) => echo.answered(bytes).map(|(due, sent)| Observed::Answered { due, sent }),
+            (Spoken::Script(script), _) => {
+                let was_open = script.is_open();
+                let meant = script.on_message(message, open, now());
+                if !was_open && script.is_open() {
+                    return Heard { what: Observed::Dialogue, ready: self.ready.on_dialogue() };
+                }
+                match meant {
+                    Meant::Reply(due, sent) => Some(Observed::Answered { due, sent }),
+                    Meant::Dialogue => Some(Observed::Dialogue),
+                    Meant::Received => None,
+                }
+            }
             (Spoken::Echo(_) | Spoken::Nothing | Spoken::Sends(_), _) => None,
         };
-        let what = match answered {
-            Some((due, sent)) => Observed::Answered { due, sent },
+        let what = match what {
             // Once: a fault may double it.
-            None if self.greeting.is_some_and(|text| message == Payload::Text(text)) => {
+            None | Some(Observed::Dialogue) if self.greeting.is_some_and(|text| message == Payload::Text(text)) => {
                 self.greeting = None;
                 Observed::Greeted
             }
             None => Observed::Received,
+            Some(what) => what,
         };
-        Heard { what, ready: open && self.ready.on_message(message.bytes(), answered.is_some()) }
+        let answered = matches!(what, Observed::Answered { .. });
+        Heard { what, ready: open && self.ready.on_message(message.bytes(), answered) }
+    }
+
+    /// What it says before it leaves of its own accord.
+    pub fn leave(&mut self) -> Option<Outgoing> {
+        if let Spoken::Script(script) = &mut self.spoken { script.leave() } else { None }
     }
 
     /// When it wants to be woken, if nothing happens before.
     pub fn wake(&self) -> Option<Duration> {
-        self.ready.wake()
+        let script = if let Spoken::Script(script) = &self.spoken { script.wake() } else { None };
+        self.ready.wake().into_iter().chain(script).min()
     }
 
     /// The time of [`ClientDialogue::wake`] has come, at `at`, on an open connection. Whether the client becomes ready by it.
     pub fn on_wake(&mut self, at: Duration) -> bool {
+        if let Spoken::Script(script) = &mut self.spoken {
+            script.on_wake(at);
+        }
         self.ready.on_wake(at)
     }
 }
@@ -132,8 +207,8 @@ mod tests {
     const CLOSED: Traffic = Traffic::EchoClosed { in_flight: 2, payload: Bytes(16) };
 
     fn dialogue<'a>(traffic: Traffic, ready: &'a Readiness, greeting: Option<&'a str>) -> ClientDialogue<'a> {
-        let settings = DialogueSettings { traffic, ready, greeting };
-        ClientDialogue::new(settings, ClientIndex(1), ConnectionNo(1), Duration::from_secs(3))
+        let settings = DialogueSettings { traffic, scripted: None, ready, greeting };
+        ClientDialogue::new(settings, ClientIndex(1), ConnectionNo(1), Duration::from_secs(3), None)
     }
 
     fn bytes(message: Option<Outgoing>) -> Vec<u8> {
@@ -145,7 +220,7 @@ mod tests {
     fn a_first_word_is_one_once_and_only_as_text() {
         let mut client = dialogue(Traffic::None, &Readiness::Message, Some("ready"));
         let heard = |client: &mut ClientDialogue<'_>, message| {
-            let Heard { what, ready } = client.on_message(message, true);
+            let Heard { what, ready } = client.on_message(message, true, || Duration::ZERO);
             (what, ready)
         };
         assert_eq!(heard(&mut client, Payload::Binary(b"ready")), (Observed::Received, true));
@@ -160,7 +235,7 @@ mod tests {
         let message = bytes(client.on_due());
         client.on_sent(at, at);
         let answered = Heard { what: Observed::Answered { due: at, sent: at }, ready: false };
-        assert_eq!(client.on_message(Payload::Binary(&message), false), answered);
+        assert_eq!(client.on_message(Payload::Binary(&message), false, || Duration::ZERO), answered);
         assert!(!client.is_ready());
     }
 
@@ -171,7 +246,7 @@ mod tests {
         let message = bytes(sends.on_due());
         assert_eq!((message.len(), sends.send_next()), (16, None), "room for the stamp");
         sends.on_sent(at, at);
-        assert_eq!(sends.on_message(Payload::Binary(&message), true), Heard { what: Observed::Received, ready: false });
+        assert_eq!(sends.on_message(Payload::Binary(&message), true, || Duration::ZERO), Heard { what: Observed::Received, ready: false });
         let mut listens = dialogue(Traffic::None, &Readiness::Open, None);
         assert_eq!((listens.on_due(), listens.send_next(), listens.is_ready()), (None, None, true));
     }
@@ -185,7 +260,7 @@ mod tests {
         assert!(client.send_next().is_some());
         client.on_sent(at, at);
         assert_eq!(client.send_next(), None, "two are under way");
-        assert!(client.on_message(Payload::Binary(&first), true).ready);
+        assert!(client.on_message(Payload::Binary(&first), true, || Duration::ZERO).ready);
         assert!(client.send_next().is_some());
     }
 

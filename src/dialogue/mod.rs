@@ -18,19 +18,30 @@
 //! 4. `dialogue/server.rs`, if the embedded server takes part: what the client asks of it (a request header), and what it then does.
 //! 5. `scenario/keys.rs` and `scenario/cohort.rs`: the keys, and how they become the variant.
 //!
-//! A machine never waits and draws no random numbers. What it wants to say by itself, it gives out by `send_next`, as often as it is asked;
-//! what comes by a schedule, by `on_due`: that is never sent late, so what cannot be sent is counted as not started. A new way to be ready
-//! is a variant of [`Readiness`], and its keys stand in `scenario/readiness.rs`.
+//! A dialogue that a scenario describes needs none of that: `script.rs` has what it can say, `matcher.rs` which message is meant, and
+//! `spoken.rs` carries it out. What is to be said of all connections of a client, as captured values, is its [`ClientMemory`].
+//!
+//! A machine never waits; only what a template asks for is drawn, from the client's own stream. What it wants to say by itself, it gives out
+//! by `send_next`, as often as it is asked; what comes by a schedule, by `on_due`: that is never sent late, so what cannot be sent is counted
+//! as not started. A new way to be ready is a variant of [`Readiness`], and its keys stand in `scenario/readiness.rs`.
 
 mod client;
 mod echo;
+mod matcher;
 mod readiness;
+mod script;
 mod server;
+mod spoken;
 mod stamp;
 
 pub use client::{ClientDialogue, Heard, Observed};
+pub use matcher::{CaptureFrom, Content, Matcher, Pattern};
 pub use readiness::{Readiness, ReadyTracker};
+pub use script::{
+    ClientData, DataOrder, Dialogue, DialogueBeat, DialogueRequest, DialogueStep, ExpectedMessage, HttpRequest, RequestPace, StandingReply,
+};
 pub use server::{Reply, ServerDialogue};
+pub use spoken::{ClientMemory, DialogueTells, Scripted};
 pub use stamp::STAMP;
 
 use crate::units::{Bytes, Rate};
@@ -65,14 +76,30 @@ pub enum Traffic {
         /// Size of a message.
         payload: Bytes,
     },
+    /// What the cohort's [`Dialogue`] says; these are the facts that others ask for.
+    Dialogue {
+        /// When its requests are due.
+        pace: RequestPace,
+        /// They are answered.
+        replies: bool,
+        /// About the size of one.
+        payload: Bytes,
+    },
 }
 
 impl Traffic {
+    /// Of a dialogue.
+    pub fn of(dialogue: &Dialogue) -> Traffic {
+        Traffic::Dialogue { pace: dialogue.pace, replies: dialogue.awaits_replies(), payload: dialogue.payload() }
+    }
+
     /// Messages by the clock, from the first opening of a client to the end of the run; `None` where there are none.
     pub fn rate(&self) -> Option<Rate> {
         match self {
-            Traffic::Echo { rate, .. } | Traffic::Send { rate, .. } => Some(*rate).filter(|rate| rate.0 > 0.0),
-            Traffic::None | Traffic::EchoClosed { .. } => None,
+            Traffic::Echo { rate, .. } | Traffic::Send { rate, .. } | Traffic::Dialogue { pace: RequestPace::Rate(rate), .. } => {
+                Some(*rate).filter(|rate| rate.0 > 0.0)
+            }
+            Traffic::None | Traffic::EchoClosed { .. } | Traffic::Dialogue { .. } => None,
         }
     }
 
@@ -83,20 +110,21 @@ impl Traffic {
 
     /// Whether it sends when replies come, and not by the clock: how much depends on how fast they come.
     pub fn is_closed_loop(&self) -> bool {
-        matches!(self, Traffic::EchoClosed { .. })
+        matches!(self, Traffic::EchoClosed { .. } | Traffic::Dialogue { pace: RequestPace::InFlight(_), .. })
     }
 
     /// Whether its messages are answered one by one.
     pub fn awaits_replies(&self) -> bool {
-        matches!(self, Traffic::Echo { .. } | Traffic::EchoClosed { .. })
+        matches!(self, Traffic::Echo { .. } | Traffic::EchoClosed { .. } | Traffic::Dialogue { replies: true, .. })
     }
 
-    /// Payload of each message, at least [`STAMP`]; nothing where there are no messages.
+    /// Payload of each message, at least [`STAMP`] where it says whose it is; nothing where there are no messages.
     pub fn message_bytes(&self) -> u32 {
         let payload = match self {
             Traffic::Echo { payload, .. } | Traffic::EchoClosed { payload, .. } | Traffic::Send { payload, .. } => {
                 payload.0.max(STAMP as u64)
             }
+            Traffic::Dialogue { payload, .. } => payload.0,
             Traffic::None => 0,
         };
         u32::try_from(payload).unwrap_or(u32::MAX)
@@ -110,6 +138,14 @@ impl fmt::Display for Traffic {
             Traffic::Echo { rate, payload } => write!(f, "echo {rate} of {payload}"),
             Traffic::EchoClosed { in_flight, payload } => write!(f, "echo, {in_flight} in flight, of {payload}"),
             Traffic::Send { rate, payload } => write!(f, "send {rate} of {payload}"),
+            Traffic::Dialogue { pace, replies, .. } => {
+                let what = if *replies { "requests" } else { "messages" };
+                match pace {
+                    RequestPace::None => f.write_str("dialogue"),
+                    RequestPace::Rate(rate) => write!(f, "dialogue, {what} {rate}"),
+                    RequestPace::InFlight(most) => write!(f, "dialogue, {most} {what} in flight"),
+                }
+            }
         }
     }
 }
@@ -119,6 +155,8 @@ impl fmt::Display for Traffic {
 pub struct DialogueSettings<'a> {
     /// What they say.
     pub traffic: Traffic,
+    /// The dialogue of [`Traffic::Dialogue`].
+    pub scripted: Option<Scripted<'a>>,
     /// When they are ready.
     pub ready: &'a Readiness,
     /// What the server is asked to say first; `None` where it is not embedded, or nobody waits for it.

@@ -11,6 +11,8 @@ const GREETING: &str = "ready";
 pub enum Readiness {
     /// When it is open.
     Open,
+    /// At the end of the opening steps of its dialogue.
+    Dialogue,
     /// With the first reply to a message of its own: clients with echo traffic.
     Reply,
     /// With the first message of the server, whatever it says.
@@ -37,14 +39,14 @@ impl Readiness {
         match self {
             Readiness::Message => Some(GREETING),
             Readiness::Matches(text) => Some(text),
-            Readiness::Open | Readiness::Reply | Readiness::OpenFor(_) => None,
+            Readiness::Open | Readiness::Dialogue | Readiness::Reply | Readiness::OpenFor(_) => None,
         }
     }
 
     /// Whether this message of the server makes its client ready; `reply`: it answers one of the client's.
     fn comes_with(&self, message: &[u8], reply: bool) -> bool {
         match self {
-            Readiness::Open | Readiness::OpenFor(_) => false,
+            Readiness::Open | Readiness::Dialogue | Readiness::OpenFor(_) => false,
             Readiness::Reply => reply,
             Readiness::Message => true,
             Readiness::Matches(text) => message.windows(text.len().max(1)).any(|part| part == text.as_bytes()),
@@ -74,7 +76,7 @@ impl<'a> ReadyTracker<'a> {
         let awaits = match rule {
             Readiness::Open => Awaits::Nothing,
             Readiness::OpenFor(time) => Awaits::Time(at.saturating_add(*time)),
-            Readiness::Reply | Readiness::Message | Readiness::Matches(_) => Awaits::Message,
+            Readiness::Dialogue | Readiness::Reply | Readiness::Message | Readiness::Matches(_) => Awaits::Message,
         };
         ReadyTracker { rule, awaits }
     }
@@ -102,6 +104,11 @@ impl<'a> ReadyTracker<'a> {
     /// This message of the server came while it was open; `reply`: it answers one of the client's.
     pub fn on_message(&mut self, message: &[u8], reply: bool) -> bool {
         self.becomes(self.awaits == Awaits::Message && self.rule.comes_with(message, reply))
+    }
+
+    /// The opening steps of its dialogue are done.
+    pub fn on_dialogue(&mut self) -> bool {
+        self.becomes(self.awaits == Awaits::Message && *self.rule == Readiness::Dialogue)
     }
 
     fn becomes(&mut self, ready: bool) -> bool {

@@ -10,7 +10,8 @@ const SINK_HEADER: &str = "Closestorm-Sink";
 impl DialogueSettings<'_> {
     /// Headers of the opening request, name and value, by which [`ServerDialogue::asked`] knows what to do.
     pub fn asks(&self) -> impl Iterator<Item = (&'static str, String)> + use<> {
-        let sink = matches!(self.traffic, Traffic::Send { .. }).then(|| (SINK_HEADER, "1".to_owned()));
+        let silent = matches!(self.traffic, Traffic::Send { .. } | Traffic::Dialogue { replies: false, .. });
+        let sink = silent.then(|| (SINK_HEADER, "1".to_owned()));
         let greeting = self.greeting.map(|text| (GREETING_HEADER, escaped(text)));
         sink.into_iter().chain(greeting)
     }
@@ -104,7 +105,7 @@ mod tests {
             (send, Some("welcome ü"), Reply::Nothing),
             (Traffic::EchoClosed { in_flight: 1, payload: Bytes(16) }, Some(" "), Reply::Same),
         ] {
-            let settings = DialogueSettings { traffic, ready: &Readiness::Message, greeting };
+            let settings = DialogueSettings { traffic, scripted: None, ready: &Readiness::Message, greeting };
             let headers: HashMap<_, _> = settings.asks().collect();
             let mut server = ServerDialogue::asked(|name| headers.get(name).map(String::as_str));
             assert_eq!(server.on_message(Payload::Text("x")), reply);

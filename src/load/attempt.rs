@@ -1,5 +1,6 @@
 //! One attempt: TCP, TLS and opening handshake, each timed and each under its own deadline.
 
+use crate::dialogue::ClientMemory;
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::fault::{InjectionStep, OnAttempt, Side};
 use crate::load::connect::{Dial, First};
@@ -8,6 +9,7 @@ use crate::load::rate_cap::RateCap;
 use crate::load::request_template::{Turn, request, whole};
 use crate::plan::{Cohort, Patience, Phase};
 use crate::sut::endpoint::{Endpoint, Tls};
+use crate::template::TemplateValues;
 use crate::transport::Transport;
 use crate::transport::link::Link;
 use crate::transport::record::Records;
@@ -46,18 +48,19 @@ pub(crate) struct OpenedAttempt {
     pub(crate) upgrade: Duration,
 }
 
-/// Attempts, while faults may cut it. `sessions`: what the client keeps of earlier TLS sessions, if it does.
+/// Attempts, while faults may cut it. `sessions`: what the client keeps of earlier TLS sessions, if it does; `memory`: what it keeps
+/// for its dialogue, if it has one.
 pub(crate) async fn run(
     shared: &RunContext,
     cohort: &Cohort,
     (id, instance): (Id, u16),
-    sessions: Option<&Arc<Sessions>>,
+    (sessions, memory): (Option<&Arc<Sessions>>, Option<&ClientMemory>),
     overall: Option<Duration>,
     turn: Turn<'_>,
 ) -> Result<OpenedAttempt, Failure> {
     let control = &shared.registry.slot(id.client).control;
     let overall = overall.filter(|limit| !limit.is_zero()).map(|limit| Instant::now() + limit);
-    let attempt = stages(shared, cohort, (id, instance), sessions, overall, turn);
+    let attempt = stages(shared, cohort, (id, instance), (sessions, memory), overall, turn);
     tokio::pin!(attempt);
     let mut later = Vec::new();
     let result = loop {
@@ -85,7 +88,7 @@ async fn stages(
     shared: &RunContext,
     cohort: &Cohort,
     (id, instance): (Id, u16),
-    sessions: Option<&Arc<Sessions>>,
+    (sessions, memory): (Option<&Arc<Sessions>>, Option<&ClientMemory>),
     overall: Option<Instant>,
     turn: Turn<'_>,
 ) -> Result<OpenedAttempt, Failure> {
@@ -108,7 +111,13 @@ async fn stages(
     }
     let mut bytes = SCRATCH.take();
     bytes.clear();
-    let expects = form.fill(id, &mut bytes);
+    let expects = match memory.filter(|_| !cohort.is_simple()) {
+        None => form.fill(id, &mut bytes),
+        Some(_) => {
+            let request = whole(cohort, place, id, memory, shared.journal.now()).map_err(|words| fail(Stage::Upgrade, &words))?;
+            request.put(&mut bytes)
+        }
+    };
     // Not before TCP was open; as late as the loop, as any time of an event is.
     let mut begun_next = Instant::now();
     let first = if may_send { dial.send(&bytes) } else { Ok(First::Waiting) };
@@ -165,7 +174,7 @@ async fn stages(
     let mut tap = Tap::new(transport, Side::Client);
     tap.set_max_message(u32::try_from(cohort.max_message.0).unwrap_or(u32::MAX));
     if let Some((_, OnAttempt::Ask(ask))) = &hit {
-        let request = whole(cohort, place, id).map_err(|words| fail(Stage::Upgrade, &words))?;
+        let request = whole(cohort, place, id, memory, shared.journal.now()).map_err(|words| fail(Stage::Upgrade, &words))?;
         asking = ClientHandshake::edited(request, ask, mask);
     }
     let handshake = asking.shake_hands(&mut tap, &place.asked);
@@ -250,11 +259,18 @@ fn tls_remedy(error: &io::Error, place: &Endpoint) -> &'static str {
 ///
 /// # Errors
 /// What is wrong, in words.
-pub(crate) async fn probe(place: &Endpoint, cohort: &Cohort, within: Duration) -> Result<(), String> {
+pub(crate) async fn probe(place: &Endpoint, cohort: &Cohort, memory: Option<&ClientMemory>, within: Duration) -> Result<(), String> {
     let work = async {
         // The first values that the target will see in any case, so that one that checks them knows them. Without an id: no client's.
-        let first = values(Id { client: ClientIndex(cohort.first), connection: ConnectionNo(1) });
-        let mut connection = open(place, request(cohort, place, &first)?).await?;
+        let id = Id { client: ClientIndex(cohort.first), connection: ConnectionNo(1) };
+        let request = match memory {
+            Some(memory) => {
+                let first = |values: &TemplateValues<'_>| request(cohort, place, values);
+                memory.with_values(cohort.named_data(), (id.client, id.connection), Duration::ZERO, first)
+            }
+            None => request(cohort, place, &values(id)),
+        };
+        let mut connection = open(place, request?).await?;
         connection.queue_close(Some(crate::close::NORMAL), "");
         let closed = async {
             let _ = std::future::poll_fn(|cx| connection.poll_flush(cx)).await;
@@ -273,7 +289,7 @@ pub(crate) async fn probe(place: &Endpoint, cohort: &Cohort, within: Duration) -
 
 /// Asks for opening handshakes one after another for as long as `time`, and closes each; how many. A target that stops answering is left
 /// alone: the run will show it.
-pub(crate) async fn warm_up(place: &Endpoint, cohort: &Cohort, time: Duration, cap: &RateCap) -> u64 {
+pub(crate) async fn warm_up(place: &Endpoint, cohort: &Cohort, memory: Option<&ClientMemory>, time: Duration, cap: &RateCap) -> u64 {
     let begun = Instant::now();
     let end = begun + time;
     let mut asked = 0;
@@ -284,7 +300,7 @@ pub(crate) async fn warm_up(place: &Endpoint, cohort: &Cohort, time: Duration, c
             return asked;
         }
         asked += 1;
-        if probe(place, cohort, left).await.is_err() {
+        if probe(place, cohort, memory, left).await.is_err() {
             return asked;
         }
     }
@@ -293,20 +309,28 @@ pub(crate) async fn warm_up(place: &Endpoint, cohort: &Cohort, time: Duration, c
 /// Longest message of conformance suites, with room.
 const CONFORMANCE_MAX_MESSAGE: u32 = 64 << 20;
 
+/// TCP, and TLS where the place has it, without deadlines.
+///
+/// # Errors
+/// What is wrong, in words.
+pub(crate) async fn connected(place: &Endpoint) -> Result<Transport, String> {
+    let dial = Dial::new(place, None).and_then(|dial| dial.begin(place.address).map(|()| dial)).map_err(|failure| words(&failure))?;
+    let link = Link::new(dial.wait().await.map_err(|failure| words(&failure))?);
+    match &place.tls {
+        None => Ok(Transport::Plain(link)),
+        Some(tls) => {
+            let shaken = secure(tls, None, link).await;
+            Ok(Transport::Secure(shaken.map_err(|error| format!("{}{}", tls_reason(&error, place), tls_remedy(&error, place)))?))
+        }
+    }
+}
+
 /// A connection that belongs to no client of a run, without deadlines.
 ///
 /// # Errors
 /// What is wrong, in words.
 pub(crate) async fn open(place: &Endpoint, request: Request<'_>) -> Result<Connection, String> {
-    let dial = Dial::new(place, None).and_then(|dial| dial.begin(place.address).map(|()| dial)).map_err(|failure| words(&failure))?;
-    let link = Link::new(dial.wait().await.map_err(|failure| words(&failure))?);
-    let transport = match &place.tls {
-        None => Transport::Plain(link),
-        Some(tls) => {
-            let shaken = secure(tls, None, link).await;
-            Transport::Secure(shaken.map_err(|error| format!("{}{}", tls_reason(&error, place), tls_remedy(&error, place)))?)
-        }
-    };
+    let transport = connected(place).await?;
     let mut tap = Tap::new(transport, Side::Client);
     tap.set_max_message(CONFORMANCE_MAX_MESSAGE);
     ClientHandshake::plain(&request).shake_hands(&mut tap, &place.asked).await.map_err(|failure| words(&failure))?;

@@ -1,11 +1,12 @@
 //! One simulated client from its arrival to the end of the run: attempts, sessions, waits, by the rules of its cohort.
 
 use crate::arrival::Sends;
-use crate::close::{Cause, Ending, MemoryLimit, NO_MEMORY};
-use crate::dialogue::{ClientDialogue, Heard, Observed, Payload};
-use crate::event::{ClientIndex, ConnectionNo, Event, Outcome};
+use crate::close::{Cause, Deadline, Ending, MemoryLimit, NO_MEMORY};
+use crate::dialogue::{ClientDialogue, ClientMemory, DialogueTells, Heard, Observed, Outgoing, Payload};
+use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stages};
 use crate::fault::Side;
 use crate::load::attempt;
+use crate::load::before;
 use crate::load::context::RunContext;
 use crate::load::waiting;
 use crate::plan::{Cohort, Firing, Phase, Stay, StayTime};
@@ -20,6 +21,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
+
+/// What a client closes with where a step of its dialogue was not met in time, and where what came is wrong.
+const LATE_STEP: u16 = 3008;
+const WRONG_STEP: u16 = 1008;
 
 /// Lives one client's life. `due` is its arrival.
 pub(crate) async fn live(shared: Arc<RunContext>, client: ClientIndex, due: Duration) {
@@ -43,6 +48,8 @@ struct ClientTask<'a> {
     history: History,
     /// What it keeps of earlier TLS sessions; none where it keeps none, or the target has no TLS.
     sessions: Option<Arc<Sessions>>,
+    /// What it keeps for its dialogue; none while a connection has it, or without one.
+    memory: Option<Box<ClientMemory>>,
     connection: u32,
     talking: bool,
     /// It has left by itself, and has not come back.
@@ -56,7 +63,8 @@ impl<'a> ClientTask<'a> {
         let history = cohort.reconnect.start(&mut || random.unit());
         let stays = cohort.stay.as_ref().map(|_| Box::new(stream("/stay")));
         let sessions = (cohort.resume && shared.fleet.is_secure()).then(Arc::default);
-        ClientTask { shared, cohort, client, random, stays, history, sessions, connection: 0, talking: false, gone: false }
+        let memory = cohort.memory(shared.plan.seed, client);
+        ClientTask { shared, cohort, client, random, stays, history, sessions, memory, connection: 0, talking: false, gone: false }
     }
 }
 
@@ -71,7 +79,7 @@ impl ClientTask<'_> {
         // Boxed: most runs have no such limit, and no client carries it along.
         let due = if self.shared.caps.holds_attempts() { Box::pin(self.allowed(due)).await } else { due };
         // Before the attempt begins: what waits here is late, and is seen to be.
-        let turn = self.shared.connect_permits.acquire().await.ok()?;
+        let mut turn = self.shared.connect_permits.acquire().await.ok()?;
         self.gone = false;
         self.connection += 1;
         let connection = ConnectionNo(self.connection);
@@ -83,8 +91,22 @@ impl ClientTask<'_> {
         self.record(&Event::AttemptStarted { client, due });
         let overall = self.cohort.reconnect.connect_timeout(&self.history);
         // Boxed: the handshake's state is ten times that of an open connection, which must not carry it along.
-        let sessions = self.sessions.as_ref();
-        let attempt = attempt::run(self.shared, self.cohort, (Id { client, connection }, instance), sessions, overall, turn);
+        if self.cohort.script.as_ref().is_some_and(|script| !script.before.is_empty()) {
+            // Others connect meanwhile.
+            drop(turn);
+            if let Some(memory) = self.memory.as_deref_mut() {
+                let begun = self.shared.journal.now();
+                let asked = Box::pin(before::run(self.shared, self.cohort, (Id { client, connection }, instance), memory)).await;
+                if let Err(failure) = asked {
+                    let elapsed = self.shared.journal.now().saturating_sub(begun);
+                    return self.failed(failure, Stages { elapsed, ..Stages::default() }, instance).await;
+                }
+            }
+            turn = self.shared.connect_permits.acquire().await.ok()?;
+            self.shared.registry.slot(client).set(|place| place.begin(self.shared.journal.now()));
+        }
+        let kept = (self.sessions.as_ref(), self.memory.as_deref());
+        let attempt = attempt::run(self.shared, self.cohort, (Id { client, connection }, instance), kept, overall, turn);
         let attempted = Box::pin(attempt).await;
         let loss = match attempted {
             Ok(opened) => {
@@ -104,17 +126,9 @@ impl ClientTask<'_> {
                 }
                 Loss::Closed { code: ending.code }
             }
-            Err(Failure { stage, outcome, fault, local }) => {
+            Err(failure) => {
                 let (_, times) = self.shared.registry.slot(client).place().stages(self.shared.journal.now());
-                self.set_phase(None, instance);
-                let loss = match &outcome {
-                    Outcome::Rejected { status, .. } => Loss::Rejected { status: *status },
-                    Outcome::TimedOut => Loss::TimedOut,
-                    _ => Loss::Failed,
-                };
-                self.record(&Event::AttemptFailed { client, stage, outcome, times, fault });
-                local.into_iter().for_each(|limit| self.record(&Event::LocalLimit { what: limit.to_owned() }));
-                loss
+                return self.failed(failure, times, instance).await;
             }
         };
         self.schedule_reconnect(&loss).await
@@ -132,6 +146,20 @@ impl ClientTask<'_> {
         };
         why.into_iter().for_each(|why| self.record(&Event::LoadLimit { what: why.to_owned() }));
         due + now().saturating_sub(asked)
+    }
+
+    /// An attempt that did not open.
+    async fn failed(&mut self, failure: Failure, times: Stages, instance: u16) -> Option<Duration> {
+        let Failure { stage, outcome, fault, local } = failure;
+        self.set_phase(None, instance);
+        let loss = match &outcome {
+            Outcome::Rejected { status, .. } => Loss::Rejected { status: *status },
+            Outcome::TimedOut => Loss::TimedOut,
+            _ => Loss::Failed,
+        };
+        self.record(&Event::AttemptFailed { client: self.client, stage, outcome, times, fault });
+        local.into_iter().for_each(|limit| self.record(&Event::LocalLimit { what: limit.to_owned() }));
+        self.schedule_reconnect(&loss).await
     }
 
     fn set_phase(&self, phase: Option<Phase>, instance: u16) {
@@ -220,12 +248,17 @@ impl ClientTask<'_> {
         let slot = shared.registry.slot(client);
         let leave = cohort.stay.as_ref().map(|stay| Instant::now() + self.length(stay));
         let since = slot.place().since;
-        self.begin_talking(since);
-        let mut dialogue = ClientDialogue::new(cohort.dialogue(), client, connection, since);
+        let memory = self.memory.take();
+        let mut dialogue = ClientDialogue::new(cohort.dialogue(), client, connection, since, memory);
+        if dialogue.is_open() {
+            self.begin_talking(since);
+        }
         if dialogue.is_ready() {
             self.ready(connection);
         }
-        if cohort.traffic.speaks_first() {
+        // What a dialogue says first comes before all that is due.
+        let _ = self.send_all(&mut dialogue, session);
+        if cohort.traffic.speaks_first() && dialogue.is_open() {
             match shared.may_send(client) {
                 Ok(()) => drop(self.send(&mut dialogue, session, Some(since))),
                 Err(_) => self.record(&Event::NotStarted { client, due: since }),
@@ -234,10 +267,14 @@ impl ClientTask<'_> {
         loop {
             let held = self.send_all(&mut dialogue, session);
             let own = self.wake(&dialogue).into_iter().chain(leave).chain(held).min();
+            let was_open = dialogue.is_open();
             match session.next(&slot.control, own.filter(|_| session.is_open())).await {
                 SessionEvent::Message(message) => {
                     if self.hear(&mut dialogue, &message, session.is_open()) {
                         self.ready(connection);
+                    }
+                    if !was_open && dialogue.is_open() {
+                        self.begin_talking(shared.journal.now());
                     }
                 }
                 SessionEvent::Pong(round_trip) => self.record(&Event::Pong { client, round_trip }),
@@ -257,6 +294,9 @@ impl ClientTask<'_> {
                     if let Some(stay) = &cohort.stay
                         && leave.is_some_and(|leave| leave <= Instant::now())
                     {
+                        if let Some(message) = dialogue.leave().filter(|_| session.is_ready()) {
+                            self.say(message, session);
+                        }
                         session.close(Cause::Stay, stay.code, &stay.reason);
                     }
                 }
@@ -268,8 +308,12 @@ impl ClientTask<'_> {
                     slot.control.note_closing(None);
                     self.shared.path_over(Id { client, connection });
                     self.record(&Event::Ended { client, connection, ending: ending.clone(), closing });
+                    self.memory = dialogue.into_memory();
                     return ending;
                 }
+            }
+            while let Some(tells) = dialogue.tells() {
+                self.told(tells, session);
             }
             if session.is_closing() {
                 slot.set(|place| place.phase = Some(Phase::Closing));
@@ -306,6 +350,32 @@ impl ClientTask<'_> {
     fn ready(&mut self, connection: ConnectionNo) {
         self.history.ready();
         self.record(&Event::Ready { client: self.client, connection });
+    }
+
+    /// Carries out what a dialogue tells of itself.
+    fn told(&self, tells: DialogueTells, session: &mut Session) {
+        match tells {
+            DialogueTells::Counted(text) => self.record(&Event::Notice { text }),
+            DialogueTells::Failed { step, late, words } => {
+                self.record(&Event::Notice { text: words });
+                let (cause, code) = match late {
+                    true => (Cause::Deadline(Deadline::Dialogue(step)), LATE_STEP),
+                    false => (Cause::Dialogue(step), WRONG_STEP),
+                };
+                session.close(cause, Some(code), "");
+            }
+        }
+    }
+
+    /// Sends a message that is part of a dialogue, and whether that was done.
+    fn say(&self, message: Outgoing, session: &mut Session) -> bool {
+        let message = Message::from(message);
+        let bytes = u32::try_from(message.len()).unwrap_or(u32::MAX);
+        let sent = session.send(message);
+        if sent {
+            self.record(&Event::Said { client: self.client, bytes });
+        }
+        sent
     }
 
     /// The schedule of messages begins with the first connection and goes on whatever happens: an open loop.
@@ -345,10 +415,18 @@ impl ClientTask<'_> {
             return Ok(false);
         }
         let message = if due.is_some() { dialogue.on_due() } else { dialogue.send_next() };
-        let Some(message) = message.map(Message::from) else { return Ok(false) };
-        if due.is_none() {
-            self.shared.may_send(client)?;
+        let Some(message) = message else {
+            // Its opening steps are not done.
+            due.into_iter().for_each(|due| self.record(&Event::NotStarted { client, due }));
+            return Ok(false);
+        };
+        if due.is_none()
+            && let Err(later) = self.shared.may_send(client)
+        {
+            dialogue.take_back(message);
+            return Err(later);
         }
+        let message = Message::from(message);
         let bytes = u32::try_from(message.len()).unwrap_or(u32::MAX);
         if !session.send(message) {
             due.into_iter().for_each(|due| self.record(&Event::NotStarted { client, due }));
@@ -356,8 +434,11 @@ impl ClientTask<'_> {
         }
         let sent = self.shared.journal.now();
         let due = due.unwrap_or(sent);
-        dialogue.on_sent(due, sent);
-        self.shared.journal.record_at(sent, &Event::Sent { client, due, bytes });
+        let event = match dialogue.on_sent(due, sent) {
+            true => Event::Sent { client, due, bytes },
+            false => Event::Said { client, bytes },
+        };
+        self.shared.journal.record_at(sent, &event);
         Ok(true)
     }
 
@@ -365,10 +446,11 @@ impl ClientTask<'_> {
     fn hear(&self, dialogue: &mut ClientDialogue<'_>, message: &Message, open: bool) -> bool {
         let client = self.client;
         let bytes = u32::try_from(message.len()).unwrap_or(u32::MAX);
-        let Heard { what, ready } = dialogue.on_message(Payload::from(message), open);
+        let Heard { what, ready } = dialogue.on_message(Payload::from(message), open, || self.shared.journal.now());
         self.record(&match what {
             Observed::Answered { due, sent } => Event::Echoed { client, bytes, due, sent },
             Observed::Greeted => Event::Greeted { client, bytes },
+            Observed::Dialogue => Event::Heard { client, bytes },
             Observed::Received => Event::Received { client, bytes },
         });
         ready

@@ -1,5 +1,6 @@
 //! What the clients and the faults of a run share.
 
+use super::before::HttpPlaces;
 use super::dead_paths;
 use super::hits::Hits;
 use super::pacer::Pacer;
@@ -46,6 +47,8 @@ pub(crate) struct RunContext {
     pub(crate) connect_permits: Semaphore,
     /// How much load is allowed.
     pub(crate) caps: RateCap,
+    /// Where HTTP requests before connections go.
+    pub(crate) http_places: HttpPlaces,
     pub(crate) under_way: UnderWayFirings,
     pub(crate) dead_paths: dead_paths::DeadPaths,
     /// What faults may hit, here or in the process that leads.
@@ -86,6 +89,7 @@ impl RunContext {
             forms,
             connect_permits: turns,
             caps,
+            http_places: HttpPlaces::default(),
             under_way,
             dead_paths,
             hits,

@@ -1,6 +1,7 @@
 //! Simulated clients: when they connect, what they say, how they come back, and what faults do to them.
 
 pub(crate) mod attempt;
+pub(crate) mod before;
 pub(crate) mod client;
 pub(crate) mod connect;
 pub(crate) mod context;

@@ -1,10 +1,12 @@
 //! The opening requests of simulated clients, and how many are under way at once.
 
+use crate::dialogue::ClientMemory;
 use crate::plan::Cohort;
 use crate::sut::endpoint::Endpoint;
 use crate::template::TemplateValues;
 use crate::ws::handshake::client::{Request, RequestTemplate, values};
 use crate::ws::handshake::own_headers::{ID_HEADER, Id};
+use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 
 /// Attempts between their connect and their first bytes, at most. A server that is asleep is woken by the first bytes of many and not by
@@ -37,10 +39,19 @@ fn identified<'a>(mut request: Request<'a>, place: &Endpoint, values: &TemplateV
     Ok(request)
 }
 
-/// The opening request of an attempt.
-pub(crate) fn whole<'a>(cohort: &'a Cohort, place: &'a Endpoint, id: Id) -> Result<Request<'a>, String> {
-    let values = values(id);
-    identified(request(cohort, place, &values)?, place, &values)
+/// The opening request of an attempt, of a client that keeps something for it or does not.
+pub(crate) fn whole<'a>(
+    cohort: &'a Cohort,
+    place: &'a Endpoint,
+    id: Id,
+    memory: Option<&ClientMemory>,
+    now: Duration,
+) -> Result<Request<'a>, String> {
+    let whole = |values: &TemplateValues<'_>| identified(request(cohort, place, values)?, place, values);
+    match memory {
+        Some(memory) => memory.with_values(cohort.named_data(), (id.client, id.connection), now, whole),
+        None => whole(&values(id)),
+    }
 }
 
 /// What the opening requests of a cohort to a place have in common.

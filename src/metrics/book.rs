@@ -70,6 +70,12 @@ pub struct CohortCounts {
     /// Greetings of the embedded server, which are not among `received`.
     #[serde(default)]
     pub greetings: u64,
+    /// Messages of dialogues sent, requests not among them.
+    #[serde(default)]
+    pub said: u64,
+    /// Messages of dialogues that came and are neither replies nor among `received`.
+    #[serde(default)]
+    pub heard: u64,
     /// Messages sent whose echo came.
     pub answered: u64,
     /// Messages sent whose connection ended before their echo came.
@@ -96,6 +102,8 @@ impl CohortCounts {
         self.sent += other.sent;
         self.received += other.received;
         self.greetings += other.greetings;
+        self.said += other.said;
+        self.heard += other.heard;
         self.answered += other.answered;
         self.lost_messages += other.lost_messages;
         self.unanswered += other.unanswered;

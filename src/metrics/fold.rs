@@ -125,6 +125,22 @@ impl Recorder {
         self.peaks.bytes(at, cohort, Dir::Received, bytes);
     }
 
+    /// A message of a dialogue was sent that is not one of its requests: only its bytes are in the timeline.
+    pub(super) fn said(&mut self, at: u64, row: LocalRow, bytes: u32) {
+        let cohort = self.cohort(row);
+        self.books[usize::from(cohort)].said += 1;
+        self.timeline.second(at, cohort).bytes_sent += u64::from(bytes);
+        self.peaks.bytes(at, cohort, Dir::Sent, bytes);
+    }
+
+    /// A message of a dialogue came that is not among those that are received.
+    pub(super) fn heard(&mut self, at: u64, row: LocalRow, bytes: u32) {
+        let cohort = self.cohort(row);
+        self.books[usize::from(cohort)].heard += 1;
+        self.timeline.second(at, cohort).bytes_received += u64::from(bytes);
+        self.peaks.bytes(at, cohort, Dir::Received, bytes);
+    }
+
     /// Books the lateness of a connect or send.
     fn work(&mut self, at: u64, due: u64, cohort: u16) {
         self.bank.record(at, key(TimeMetric::Lag, cohort, None), at.saturating_sub(due));
@@ -189,6 +205,8 @@ impl Recorder {
         let (cohort, fault) = (self.cohort(row), self.outages.fault_of(row).flatten());
         let begun = self.outages.clients[row].begun();
         let cut = match stage {
+            // No stage of a connection.
+            Stage::Before => return,
             Stage::Tcp => TimeMetric::TcpConnectCensored,
             Stage::Tls => TimeMetric::TlsCensored,
             Stage::Upgrade => TimeMetric::OpeningHandshakeCensored,

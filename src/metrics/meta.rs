@@ -4,7 +4,7 @@ use super::lateness::Feed;
 use super::liveness::Watched;
 use super::peak::Tracked;
 use super::watch::{MetricWatch, watches};
-use crate::close::Cause;
+use crate::close::{Cause, Deadline};
 use crate::expect::Limit;
 use crate::fault::expected_codes::Told;
 use crate::fault::liveness::Silence;
@@ -39,6 +39,8 @@ pub struct RunMeta {
     pub cohorts: Vec<CohortMeta>,
     /// In the order of the plan.
     pub faults: Vec<FaultMeta>,
+    /// Names of the steps of all dialogues, in the order of the plan.
+    pub steps: Vec<String>,
     /// What the plan says a reader must know.
     pub notices: Vec<String>,
     /// Silent connections and the heartbeats over them.
@@ -143,6 +145,12 @@ impl RunMeta {
             duration: plan.duration,
             cohorts: plan.cohorts.iter().map(cohort).collect(),
             faults: plan.faults.iter().map(fault).collect(),
+            steps: plan
+                .cohorts
+                .iter()
+                .flat_map(|cohort| cohort.script.iter().flat_map(|script| script.steps()))
+                .map(str::to_owned)
+                .collect(),
             notices: plan.notices.iter().map(|notice| plan.secrets.hide(notice)).collect(),
             watched: super::liveness::watched(plan),
             peaks: Tracked::of(plan),
@@ -159,9 +167,16 @@ impl RunMeta {
             Cause::Fault(fault) => self.fault(fault),
             Cause::Remote => "remote".to_owned(),
             Cause::Stay => "stay".to_owned(),
+            Cause::Deadline(Deadline::Dialogue(step)) => format!("deadline:dialogue:{}", self.step(step)),
             Cause::Deadline(deadline) => format!("deadline:{deadline}"),
             Cause::Limit(limit) => format!("local:{limit}"),
+            Cause::Dialogue(step) => format!("dialogue:{}", self.step(step)),
         }
+    }
+
+    /// The name of a step of a dialogue.
+    fn step(&self, step: u16) -> &str {
+        self.steps.get(usize::from(step)).map_or("?", String::as_str)
     }
 
     /// The id of a fault.

@@ -18,6 +18,8 @@ pub enum TimeMetric {
     Backoff,
     /// Sum of the attempts of an outage that ended, the first reply included.
     Attempt,
+    /// HTTP requests before connections that were answered.
+    HttpRequest,
     /// TCP connects of attempts that opened, or were cut later.
     TcpConnect,
     /// TCP connects that a deadline, a fault or the end of the run cut.
@@ -67,7 +69,7 @@ pub enum TimeMetric {
 }
 
 /// All metrics, in order.
-pub const METRICS: [TimeMetric; 30] = [
+pub const METRICS: [TimeMetric; 31] = [
     TimeMetric::ReconnectTime,
     TimeMetric::ReconnectTimeCensored,
     TimeMetric::ReconnectTimeNever,
@@ -75,6 +77,7 @@ pub const METRICS: [TimeMetric; 30] = [
     TimeMetric::DetectCensored,
     TimeMetric::Backoff,
     TimeMetric::Attempt,
+    TimeMetric::HttpRequest,
     TimeMetric::TcpConnect,
     TimeMetric::TcpConnectCensored,
     TimeMetric::Tls,
@@ -111,6 +114,7 @@ impl TimeMetric {
             TimeMetric::DetectCensored => "detect_censored",
             TimeMetric::Backoff => "backoff",
             TimeMetric::Attempt => "attempt",
+            TimeMetric::HttpRequest => "http_request",
             TimeMetric::TcpConnect => "tcp_connect",
             TimeMetric::TcpConnectCensored => "tcp_connect_censored",
             TimeMetric::Tls => "tls",

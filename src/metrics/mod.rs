@@ -133,11 +133,17 @@ impl Observer for Recorder {
             | Event::Echoed { .. }
             | Event::Received { .. }
             | Event::Greeted { .. }
+            | Event::Said { .. }
+            | Event::Heard { .. }
             | Event::Pong { .. } => {
                 self.message(at, own, event);
                 if !self.keeps_messages {
                     return;
                 }
+            }
+            Event::Requested { client, took } => {
+                let cohort = self.cohort(own.row(*client));
+                self.bank.record(at, key(TimeMetric::HttpRequest, cohort, None), micros(*took));
             }
             Event::Arrived { .. } | Event::Waiting { .. } | Event::Left { .. } | Event::Target { .. } => {}
             Event::AttemptStarted { client, due } => self.attempt_started(at, own.row(*client), micros(*due)),
@@ -320,6 +326,8 @@ impl Recorder {
                 let cohort = self.cohort(own.row(*client));
                 self.books[usize::from(cohort)].greetings += 1;
             }
+            Event::Said { client, bytes } => self.said(at, own.row(*client), *bytes),
+            Event::Heard { client, bytes } => self.heard(at, own.row(*client), *bytes),
             _ => {}
         }
     }
@@ -491,6 +499,9 @@ pub fn subject(event: &Event) -> (Option<ClientIndex>, Option<u16>) {
         | Event::Echoed { client, .. }
         | Event::Received { client, .. }
         | Event::Greeted { client, .. }
+        | Event::Said { client, .. }
+        | Event::Requested { client, .. }
+        | Event::Heard { client, .. }
         | Event::Pong { client, .. } => (Some(*client), None),
         Event::Fired { fault, .. } | Event::Spent { fault, .. } | Event::Reached { fault } | Event::Reverted { fault, .. } => {
             (None, Some(*fault))

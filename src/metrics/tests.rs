@@ -59,6 +59,7 @@ pub(crate) fn meta() -> RunMeta {
             fault("freeze", "freeze", "client", true, false),
             fault("close", "close_code", "server", false, false),
         ],
+        steps: Vec::new(),
         notices: vec!["a notice of the plan".to_owned()],
         watched: vec![Watched {
             fault: 1,

@@ -162,6 +162,7 @@ fn deadlines(cohort: &Cohort) -> String {
 fn readiness(ready: &Readiness) -> String {
     match ready {
         Readiness::Open => "when open".to_owned(),
+        Readiness::Dialogue => "when the opening steps of the dialogue are done".to_owned(),
         Readiness::Reply => "with the first reply".to_owned(),
         Readiness::Message => "with the first message of the server".to_owned(),
         Readiness::Matches(text) => format!("with the first message of the server that contains \"{text}\""),

@@ -403,6 +403,7 @@ fn summary(duration_ms: u64) -> Summary {
         endings: Vec::new(),
         reconnect: Reconnect::default(),
         opening_handshake_us: times((1..=2000).map(|n| 400 + n * 13 % 30_000)),
+        http_request_us: Times::default(),
         tcp_connect_us: times((1..=2000).map(|n| 60 + n % 400)),
         tls_us: Times::default(),
         tls_full_us: Times::default(),

@@ -66,6 +66,9 @@ pub struct Summary {
     pub opening_handshake_us: Times,
     /// TCP connects.
     pub tcp_connect_us: Times,
+    /// HTTP requests before connections that were answered.
+    #[serde(default)] // absent in older folders
+    pub http_request_us: Times,
     /// TLS handshakes.
     pub tls_us: Times,
     /// Those of them that were full handshakes.
@@ -318,6 +321,12 @@ pub struct Messages {
     /// Greetings by which the embedded server makes clients ready that wait for a message of it; not among `received`.
     #[serde(default)]
     pub greetings: u64,
+    /// Messages of dialogues sent that are not requests: opening steps, standing replies, beats; not among `sent`.
+    #[serde(default)]
+    pub dialogue_sent: u64,
+    /// Messages of dialogues that came and are neither answers nor among `received`.
+    #[serde(default)]
+    pub dialogue_received: u64,
     /// Due time to echo.
     pub rtt_us: Times,
     /// Sent to echo.

@@ -58,6 +58,7 @@ pub fn summarise(results: &Results, seeds: Option<&Seeds>, verdict: &Verdict, co
         reconnect: reconnect(results, &total, |_| true),
         opening_handshake_us: times(TimeMetric::OpeningHandshake),
         tcp_connect_us: times(TimeMetric::TcpConnect),
+        http_request_us: times(TimeMetric::HttpRequest),
         tls_us: times(TimeMetric::Tls),
         tls_full_us: times(TimeMetric::TlsFull),
         tls_resumed_us: times(TimeMetric::TlsResumed),
@@ -134,6 +135,8 @@ fn messages(results: &Results, book: &CohortCounts, keep: impl Fn(DistributionKe
         sent: book.sent,
         received: book.received,
         greetings: book.greetings,
+        dialogue_sent: book.said,
+        dialogue_received: book.heard,
         answered: book.answered,
         lost: book.lost_messages,
         unanswered: book.unanswered,
@@ -291,10 +294,23 @@ pub fn uncounted(openings: u64) -> Option<String> {
     Some(format!("{what} not counted"))
 }
 
+/// Replies that came, of which none is one to what was sent.
+fn unmatched(results: &Results) -> impl Iterator<Item = String> {
+    let cohorts = results.meta.cohorts.iter().zip(&results.books).filter(|(meta, book)| meta.echoes && book.sent > 0 && book.answered == 0);
+    cohorts.filter(|(_, book)| book.received + book.heard > 0).map(|(meta, book)| {
+        let why = match meta.traffic.starts_with("echo") {
+            true => "none equal to what was sent: is this an echo server? For other replies there is `traffic = { request = { message = \"…\" } }`",
+            false => "none fits the `reply` of a request",
+        };
+        format!("cohort {}: {} messages received, {why}", meta.name, book.received + book.heard)
+    })
+}
+
 /// What the plan says, what happened, and what of the files is a sample; each once, with its count where more than one.
 fn notices(results: &Results) -> Vec<String> {
     let mut notices = results.meta.notices.clone();
     notices.extend(short(results));
+    notices.extend(unmatched(results));
     let counted = |(text, count): (&String, &u64)| if *count > 1 { format!("{text} ({count} times)") } else { text.clone() };
     notices.extend(results.notices.iter().map(counted));
     notices.extend(results.timeline.bursts.told().map(|burst| {

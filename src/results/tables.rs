@@ -257,6 +257,9 @@ fn describe(meta: &RunMeta, event: &Event) -> (&'static str, Option<crate::event
             ("echoed", None, format!("due_us={} sent_us={} bytes={bytes}", micros(*due), micros(*sent)))
         }
         Event::Greeted { bytes, .. } => ("greeted", None, format!("bytes={bytes}")),
+        Event::Requested { took, .. } => ("requested", None, format!("took_us={}", micros(*took))),
+        Event::Said { bytes, .. } => ("said", None, format!("bytes={bytes}")),
+        Event::Heard { bytes, .. } => ("heard", None, format!("bytes={bytes}")),
         Event::Received { bytes, .. } => ("received", None, format!("bytes={bytes}")),
         Event::Pong { round_trip, .. } => ("pong", None, format!("round_trip_us={}", micros(*round_trip))),
     }
@@ -264,6 +267,7 @@ fn describe(meta: &RunMeta, event: &Event) -> (&'static str, Option<crate::event
 
 fn stage_name(stage: Stage) -> &'static str {
     match stage {
+        Stage::Before => "before",
         Stage::Tcp => "tcp",
         Stage::Tls => "tls",
         Stage::Upgrade => "upgrade",

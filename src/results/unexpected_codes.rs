@@ -34,7 +34,7 @@ fn unexpected(faults: &[FaultMeta], key: &EndingKey) -> Vec<(u16, &'static str, 
     let (cause, fault) = match (key.cause, key.fault) {
         (Cause::Fault(cause), Some(fault)) => (Some(cause), fault),
         (Cause::Remote | Cause::Limit(MemoryLimit::MaxMessage), Some(fault)) => (None, fault),
-        (Cause::Stay | Cause::Deadline(_) | Cause::Limit(MemoryLimit::Memory), _) | (_, None) => return Vec::new(),
+        (Cause::Stay | Cause::Deadline(_) | Cause::Dialogue(_) | Cause::Limit(MemoryLimit::Memory), _) | (_, None) => return Vec::new(),
     };
     let second = cause.filter(|cause| *cause != fault);
     let sides = [("client", Some(key.client_code)), ("server", key.server.map(|server| server.code))];

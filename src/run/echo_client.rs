@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::Message;
 const LIMITS: SessionDeadlines = SessionDeadlines { close: Duration::from_secs(10), fin: Duration::from_secs(2) };
 
 /// It is no client's.
-const NOBODY: TemplateValues<'_> = TemplateValues { client: Cow::Borrowed("0"), attempt: Cow::Borrowed("1") };
+const NOBODY: TemplateValues<'_> = TemplateValues { client: Cow::Borrowed("0"), attempt: Cow::Borrowed("1"), own: None };
 
 /// What came of a connection that sent everything back.
 #[derive(Debug)]

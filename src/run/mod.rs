@@ -6,8 +6,10 @@ pub(crate) mod echo_client;
 pub(crate) mod faults;
 pub(crate) mod in_memory;
 
+use crate::dialogue::ClientMemory;
 use crate::event::{ClientIndex, Event};
 use crate::load::attempt;
+use crate::load::before;
 use crate::load::client;
 use crate::load::context::RunContext;
 use crate::load::fd_limit;
@@ -17,7 +19,7 @@ use crate::load::rate_cap::RateCap;
 use crate::load::source_address::Sources;
 use crate::load::who_is_hit;
 use crate::metrics::{Recorder, Results, Status};
-use crate::plan::{Before, Plan, Shard};
+use crate::plan::{Before, Cohort, Plan, Shard};
 use crate::recorder::SharedRecorder;
 pub use crate::run::echo_client::{Echoed, echo};
 pub use crate::run::in_memory::run_in_memory;
@@ -27,6 +29,7 @@ pub(crate) use crate::sut::Routes;
 pub use crate::sut::command::open_files::raise_files;
 use crate::sut::control_links;
 pub(crate) use crate::sut::control_links::ToWorkers;
+use crate::sut::endpoint::Endpoint;
 pub use crate::sut::error::RunError;
 use crate::sut::target_events;
 pub(crate) use crate::sut::target_events::TargetEvents;
@@ -128,6 +131,17 @@ fn with_uncounted(mut results: Results, openings: u64) -> Results {
     results
 }
 
+/// One opening handshake, with what stands before it.
+///
+/// # Errors
+/// What is wrong, in words.
+async fn first_handshake(place: &Endpoint, cohort: &Cohort, mut memory: Option<&mut ClientMemory>) -> Result<(), String> {
+    if let Some(memory) = memory.as_deref_mut() {
+        before::probe(cohort, place, memory).await?;
+    }
+    attempt::probe(place, cohort, memory.as_deref(), PROBE_WITHIN).await
+}
+
 /// Starts the target of a plan whose clients are with workers: those get their links to its servers by `workers`, and hear of it through
 /// `crew`.
 ///
@@ -146,12 +160,19 @@ pub(crate) async fn lead(plan: &Plan, places: &Places, workers: ToWorkers, crew:
         return Err(RunError::TooMuch { url, too_much });
     }
     let cap = RateCap::of(&plan.limits.caps(fleet.is_here()), Shard::WHOLE);
-    if probe && let Err(cause) = attempt::probe(place, &plan.cohorts[0], PROBE_WITHIN).await {
+    let cohort = &plan.cohorts[0];
+    let mut memory = cohort.memory(plan.seed, ClientIndex(cohort.first));
+    if probe && let Err(cause) = first_handshake(place, cohort, memory.as_deref_mut()).await {
         let url = place.url.to_string();
         fleet.shut_down().await;
         return Err(RunError::Unready { url, cause });
     }
-    let warmed = if warm_up { attempt::warm_up(place, &plan.cohorts[0], places.warm_up, &cap).await } else { 0 };
+    let warmed = if warm_up && cohort.script.as_ref().is_none_or(|script| script.before.is_empty()) {
+        // What a login gave out may be good for one connection only.
+        attempt::warm_up(place, cohort, memory.as_deref(), places.warm_up, &cap).await
+    } else {
+        0
+    };
     if let Err(error) = Sources::of(plan, fleet.place(0).address) {
         fleet.shut_down().await;
         return Err(error);

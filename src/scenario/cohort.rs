@@ -84,13 +84,22 @@ fn cohort(entry: &Entry, target: Option<&Target>, first: u32, run: Duration, sin
     let wait = |key| deadlines.as_ref().and_then(|reader| reader.duration(key));
     let usual = Deadlines::default();
     let own = |key, usual| wait(key).map_or(if strategy.has_patience { Patience::Strategy } else { usual }, Patience::Own);
-    let traffic = traffic(&reader);
+    let script = super::dialogue::read(&reader);
+    let mut traffic = traffic(&reader);
+    // The messages of `echo` and of `send` without a text of their own are said as ever.
+    if let (Traffic::None, Some(script)) = (traffic, &script) {
+        traffic = Traffic::of(script);
+    }
+    let data = super::data::read(&reader);
+    let ready = readiness::read(&reader, (traffic, script.as_ref(), &strategy.policy), target, &entry.key, run, notices);
     Some(Cohort {
         name: entry.key.clone(),
         first,
         count: reader.need("count", reader.number("count", 1..=CLIENTS_MAX)).unwrap_or(1),
         arrive: arrive(&reader).unwrap_or(Arrive::Over(run / 10)),
         traffic,
+        script: script.map(Box::new),
+        data,
         heartbeat: client_heartbeat(&reader, &strategy.policy, target, &entry.key, notices),
         stay: reader.table("stay", &keys::STAY).and_then(|stay| self::stay(&stay)),
         deadlines: Deadlines {
@@ -99,7 +108,7 @@ fn cohort(entry: &Entry, target: Option<&Target>, first: u32, run: Duration, sin
             close: wait("close").unwrap_or(usual.close),
             fin: wait("fin").unwrap_or(usual.fin),
         },
-        ready: readiness::read(&reader, (traffic, &strategy.policy), target, &entry.key, run, notices),
+        ready,
         max_message: max_message(&reader, traffic),
         greeted: matches!(target, Some(Target::Embedded(_))),
         headers: headers(&reader),
@@ -161,7 +170,9 @@ fn traffic(reader: &Reader<'_>) -> Traffic {
         return Traffic::None;
     }
     let Some(traffic) = reader.table("traffic", &keys::TRAFFIC) else { return Traffic::None };
-    match traffic.one_of(&["echo", "send", "listen"]) {
+    match traffic.one_of(&["echo", "send", "request", "listen"]) {
+        Some("request") => Traffic::None,
+        Some("send") if traffic.get("send").is_some_and(|send| send.get("message").is_some()) => Traffic::None,
         Some("echo") => traffic.table("echo", &keys::ECHO).map_or(Traffic::None, |echo| {
             let payload = payload(&echo, "echo", ECHO_MIN);
             if echo.get("rate").is_some() && echo.get("in_flight").is_some() {

@@ -2,38 +2,47 @@
 //!
 //! The parameters of fault kinds are in `fault::rows()`, those of reconnect policies in `reconnect`.
 
-/// A table of the scenario.
-#[derive(Debug)]
-pub struct Section {
-    /// How it is written, as `[clients.NAME]`.
-    pub path: &'static str,
-    /// What it is for; one sentence.
-    pub doc: &'static str,
-    /// In the order in which they are listed.
-    pub keys: &'static [TableKey],
-}
-
-/// A key of a table.
-#[derive(Debug)]
-pub struct TableKey {
-    /// As written.
-    pub name: &'static str,
-    /// What its value looks like.
-    pub takes: &'static str,
-    /// What holds without it.
-    pub default: &'static str,
-    /// What it means; one sentence.
-    pub doc: &'static str,
-}
-
-const fn key(name: &'static str, takes: &'static str, default: &'static str, doc: &'static str) -> TableKey {
-    TableKey { name, takes, default, doc }
-}
+use super::section::key;
+pub use super::section::{Section, TableKey};
 
 /// All sections, in the order of a scenario.
 pub static SECTIONS: &[&Section] = &[
-    &TOP, &ANSWER, &TARGET, &EMBEDDED, &ADMIT, &COMMAND, &READY, &HTTP, &URL, &MODEL, &TIMES, &LOGNORMAL, &COHORT, &ARRIVE, &TRAFFIC,
-    &ECHO, &SEND, &HEARTBEAT, &STAY, &CLOSE, &MEAN, &DEADLINES, &READINESS, &FAULT, &SELECT,
+    &TOP,
+    &ANSWER,
+    &TARGET,
+    &EMBEDDED,
+    &ADMIT,
+    &COMMAND,
+    &READY,
+    &HTTP,
+    &URL,
+    &MODEL,
+    &TIMES,
+    &LOGNORMAL,
+    &COHORT,
+    &ARRIVE,
+    &TRAFFIC,
+    &ECHO,
+    &SEND,
+    &super::dialogue_keys::REQUEST,
+    &super::dialogue_keys::DIALOGUE,
+    &super::dialogue_keys::BEFORE,
+    &super::dialogue_keys::STEP,
+    &super::dialogue_keys::MATCH,
+    &super::dialogue_keys::AT,
+    &super::dialogue_keys::CAPTURED,
+    &super::dialogue_keys::REPLY,
+    &super::dialogue_keys::BEAT,
+    &super::dialogue_keys::MEASURED,
+    &super::dialogue_keys::DATA,
+    &HEARTBEAT,
+    &STAY,
+    &CLOSE,
+    &MEAN,
+    &DEADLINES,
+    &READINESS,
+    &FAULT,
+    &SELECT,
 ];
 
 pub(super) static TOP: Section = Section {
@@ -355,6 +364,20 @@ pub(super) static COHORT: Section = Section {
         key("arrive", "table", "over a tenth of the run", "When the clients connect first."),
         key("reconnect", "preset name, \"none\" or table", "full jitter, 1s to 30s", "Reconnect strategy."),
         key("traffic", "table or \"none\"", "none", "Messages that the clients send."),
+        key(
+            "first_message",
+            "text",
+            "none",
+            "Sent as soon as a connection is open; placeholders are replaced. hex:, base64: and file: send binary.",
+        ),
+        key("dialogue", "table or path", "none", "Steps of your own protocol on each connection, in place of `traffic`."),
+        key(
+            "like",
+            "graphql-ws or socket.io-client",
+            "none",
+            "A client library: sets `dialogue`, `reconnect` and `heartbeat` together; keys of the cohort override it.",
+        ),
+        key("data", "path or table", "none", "A file with values for each client, for {data.COLUMN}."),
         key("heartbeat", "table or \"none\"", "the preset's", "Pings of the client, and the deadline for each pong."),
         key(
             "max_message",
@@ -371,15 +394,10 @@ pub(super) static COHORT: Section = Section {
             "with echo traffic the first reply; the preset's; else open",
             "When a client counts as ready: connection open, or first message of the server received.",
         ),
-        key("headers", "table of texts", "none", "Headers of the opening handshake; {client} and {attempt} are replaced."),
-        key("subprotocols", "list of texts", "none", "Subprotocols to offer, in this order; {client} and {attempt} are replaced."),
-        key("path", "text", "that of the address", "Path of the request; {client} and {attempt} are replaced."),
-        key(
-            "query",
-            "text",
-            "none",
-            "Query of the request, without `?`, appended to that of the address; {client} and {attempt} are replaced.",
-        ),
+        key("headers", "table of texts", "none", "Headers of the opening handshake; placeholders are replaced."),
+        key("subprotocols", "list of texts", "none", "Subprotocols to offer, in this order; placeholders are replaced."),
+        key("path", "text", "that of the address", "Path of the request; placeholders are replaced."),
+        key("query", "text", "none", "Query of the request, without `?`, appended to that of the address; placeholders are replaced."),
     ],
 };
 
@@ -400,6 +418,7 @@ pub(super) static TRAFFIC: Section = Section {
     keys: &[
         key("echo", "table", "-", "Messages that the server echoes; round trips are measured."),
         key("send", "table", "-", "Messages without an answer."),
+        key("request", "table", "-", "Messages of your own and their replies; round trips are measured."),
         key("listen", "true", "-", "No messages; received messages are counted."),
     ],
 };
@@ -425,6 +444,7 @@ pub(super) static SEND: Section = Section {
     keys: &[
         key("rate", r#""1/s""#, r#""1/s""#, "Messages per client and time."),
         key("payload", r#""100B""#, r#""100B""#, "Size of a message."),
+        key("message", "text", "dots", "What is sent; names in braces are filled in. hex:, base64: and file: send binary."),
     ],
 };
 
@@ -532,10 +552,3 @@ pub(super) static SELECT: Section = Section {
         key("nth", "whole number", "-", "Every n-th client, by client number."),
     ],
 };
-
-impl Section {
-    /// The names of its keys, in order.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> + Clone {
-        self.keys.iter().map(|key| key.name)
-    }
-}

@@ -5,13 +5,17 @@
 
 mod bundled;
 mod cohort;
+mod data;
 mod diagnostic;
+mod dialogue;
+mod dialogue_keys;
 mod faults;
 pub mod keys;
 mod model;
 mod reader;
 mod readiness;
 mod reconnect;
+mod section;
 mod stored;
 mod target;
 mod tree;
@@ -30,6 +34,7 @@ use crate::files::{bounded, read_regular};
 use crate::plan::{AuthorAnswer, Cohort, LoadLimits, Plan, SENTENCE_ENDS};
 use crate::secret::Secrets;
 use crate::seed::Seed;
+use crate::template::Name;
 use crate::units::print_duration;
 use diagnostic::{At, Diagnostic, Sink};
 use reader::Reader;
@@ -149,14 +154,24 @@ fn plan(
     let whole = sink.is_empty();
     apply(&mut tree, overrides, sink);
     mend(&mut tree);
-    let mut secrets = Secrets::new(held.take());
-    stored::collect(&tree, &mut secrets);
+    let folder = if let Source::File(path) = source { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
+    overrides.trust.check_files(&tree, sink);
+    if sink.is_empty() {
+        data::inline(&mut tree, folder, variables, sink);
+    }
+    let whole = whole && sink.is_empty();
     // With broken syntax the tree has holes, and complaints about them would only distract.
-    let built = if whole { build(&tree, source, overrides.recorded, sink) } else { None };
-    let Some(mut plan) = built else { return Err(secrets) };
-    if let Some(clients) = overrides.clients {
+    let mut built = if whole { build(&tree, source, overrides.recorded, sink) } else { None };
+    if let (Some(plan), Some(clients)) = (&mut built, overrides.clients) {
         scale(&mut plan.cohorts, clients, sink);
     }
+    if let Some(plan) = &mut built {
+        finish_dialogues(&mut plan.cohorts, variables, sink);
+    }
+    // Variables that messages take are among those that are held.
+    let mut secrets = Secrets::new(held.take());
+    stored::collect(&tree, &mut secrets);
+    let Some(mut plan) = built else { return Err(secrets) };
     overrides.trust.check(&plan, source, sink);
     plan.notices.extend(plan.late_arrivals());
     plan.notices.extend(plan.short_of_clients());
@@ -444,6 +459,38 @@ fn scale(cohorts: &mut [Cohort], clients: u32, sink: &Sink) {
     for (cohort, count) in cohorts.iter_mut().zip(counts) {
         (cohort.first, cohort.count) = (first, u32::try_from(count).unwrap_or(CLIENTS_MAX));
         first += cohort.count;
+    }
+}
+
+/// Numbers the steps of dialogues, fills in what is the same in the whole run, and complains of what is not there to be filled in.
+fn finish_dialogues(cohorts: &mut [Cohort], variables: Variables<'_>, sink: &Sink) {
+    let mut first = 0;
+    for cohort in cohorts {
+        if let Some(script) = &mut cohort.script {
+            script.first_step = first;
+            first = first.saturating_add(u16::try_from(script.steps().count()).unwrap_or(u16::MAX));
+        }
+        let complaints = data::check(cohort)
+            .into_iter()
+            .chain(data::unknown_names(cohort).into_iter().map(|wrong| format!("clients.{}: {wrong}", cohort.name)));
+        complaints.for_each(|wrong| sink.push(Diagnostic::bare(wrong)));
+        let name = cohort.name.clone();
+        let mut unset = Vec::new();
+        cohort.templates(&mut |template| {
+            template.know(&mut |known| match known {
+                Name::Cohort => Some(name.clone()),
+                Name::Env(variable) => {
+                    let value = variables(variable);
+                    if value.is_none() {
+                        unset.push(format!("clients.{name}: the environment variable `{variable}` is not set"));
+                    }
+                    value
+                }
+                _ => None,
+            });
+        });
+        unset.dedup();
+        unset.into_iter().for_each(|wrong| sink.push(Diagnostic::bare(wrong).help("`{env.NAME}` needs it: set it before the run")));
     }
 }
 

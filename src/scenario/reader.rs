@@ -5,7 +5,7 @@
 use super::diagnostic::{At, Diagnostic, Sink};
 use super::keys::Section;
 use super::tree::{Entry, Node, TomlValue};
-use crate::template::{NAMES, Template};
+use crate::template::{NAMES, Template, Unknown};
 use crate::units::nearest;
 use crate::units::{Bytes, Rate, Ratio, UnitError, parse_duration};
 use std::ops::RangeInclusive;
@@ -253,14 +253,18 @@ pub(super) fn text<'a>(key: &str, node: &'a Node, sink: &Sink) -> Option<&'a str
 
 /// A text in which names in braces are filled in; complains of each unknown one. `more`: what else is filled in, by somebody else.
 pub(super) fn template(text: &str, at: &At, more: &[&str], sink: &Sink) -> Option<Template> {
-    for unknown in crate::template::unknown(text, more) {
+    complain_of_names(text, at, crate::template::unknown(text, more), &[NAMES, more].concat(), sink);
+    Template::parse(text).ok()
+}
+
+/// Complains of unknown names in braces; `known` are those that there are.
+pub(super) fn complain_of_names(text: &str, at: &At, unknown: Vec<Unknown>, known: &[&str], sink: &Sink) {
+    for unknown in unknown {
         let place = sink.inside(at, text, &unknown.at);
         let title = format!("unknown placeholder `{{{}}}`", unknown.name);
-        let known = NAMES.iter().map(|(name, _)| *name).chain(more.iter().copied());
-        let diagnostic = Diagnostic::new(&place, title, "not a known placeholder").suggest(&unknown.name, known, "names");
+        let diagnostic = Diagnostic::new(&place, title, "not a known placeholder").suggest(&unknown.name, known.iter().copied(), "names");
         sink.push(diagnostic.help("write `{{` for a literal brace"));
     }
-    Template::parse(text).ok()
 }
 
 /// Complains of a value of the wrong type.

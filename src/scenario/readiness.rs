@@ -4,7 +4,7 @@ use super::diagnostic::Diagnostic;
 use super::keys;
 use super::reader::Reader;
 use super::tree::TomlValue;
-use crate::plan::{Readiness, Target, Traffic};
+use crate::plan::{Dialogue, Readiness, Target, Traffic};
 use crate::reconnect::Policy;
 use crate::units::print_duration;
 use std::time::Duration;
@@ -17,13 +17,18 @@ const WORDS: [&str; 2] = ["open", "message"];
 /// Reads it, in a run of this length. Notices are added where nobody may ever become ready.
 pub(super) fn read(
     cohort: &Reader<'_>,
-    (traffic, policy): (Traffic, &Policy),
+    (traffic, script, policy): (Traffic, Option<&Dialogue>, &Policy),
     target: Option<&Target>,
     name: &str,
     run: Duration,
     notices: &mut Vec<String>,
 ) -> Readiness {
-    let readiness = own(cohort).unwrap_or_else(|| if traffic.awaits_replies() { Readiness::Reply } else { Readiness::of(policy) });
+    let readiness = own(cohort).unwrap_or_else(|| match script {
+        // First messages alone are no condition: nobody answers them.
+        Some(script) if script.open.iter().any(|step| step.expect.is_some()) => Readiness::Dialogue,
+        _ if traffic.awaits_replies() => Readiness::Reply,
+        _ => Readiness::of(policy),
+    });
     let speaks = matches!(target, None | Some(Target::Embedded(_)));
     if let (false, Some(_)) = (speaks, readiness.greeting()) {
         let which = match &readiness {

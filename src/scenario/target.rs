@@ -3,11 +3,11 @@
 use super::cohort::heartbeat;
 use super::diagnostic::Diagnostic;
 use super::keys;
-use super::reader::{Reader, template};
+use super::reader::{Reader, complain_of_names};
 use crate::address::Address;
 use crate::plan::{Admit, Balance, Before, Command, Embedded, QueueOrder, Ready, Remote, Target};
 use crate::secret::{Holder, mask, mask_address};
-use crate::template::{fill_one, unknown};
+use crate::template::{fill_one, unknown_in_address};
 use core::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -148,8 +148,9 @@ fn source(reader: &Reader<'_>) -> Vec<IpAddr> {
 fn read_address(reader: &Reader<'_>, address: &str, more: &[&str]) -> Option<Address> {
     let at = reader.at("address");
     let plain = more.iter().fold(address.to_owned(), |address, name| fill_one(&address, name, "1"));
-    if !unknown(address, more).is_empty() {
-        template(address, at, more, reader.sink);
+    let unknown = unknown_in_address(address, more);
+    if !unknown.is_empty() {
+        complain_of_names(address, at, unknown, &[&["client", "attempt"], more].concat(), reader.sink);
         return None;
     }
     let complain = |title| {

@@ -39,7 +39,7 @@ pub(super) struct Entry {
 const CHOICES: &[(&str, &[&str])] = &[
     ("target", &["embedded", "command", "url"]),
     ("arrive", &["over", "rate", "poisson", "at_once"]),
-    ("traffic", &["echo", "send", "listen"]),
+    ("traffic", &["echo", "send", "request", "listen"]),
     ("reconnect", &["preset", "fixed", "linear", "exponential", "table"]),
     ("ready", &["tcp", "http", "line"]),
 ];
@@ -154,6 +154,14 @@ impl Node {
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
         match &self.value {
             TomlValue::Table(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node),
+            _ => None,
+        }
+    }
+
+    /// As [`Node::get`], to be changed.
+    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        match &mut self.value {
+            TomlValue::Table(entries) => entries.iter_mut().find(|entry| entry.key == key).map(|entry| &mut entry.node),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 
 use super::Source;
 use super::diagnostic::{Diagnostic, Sink};
+use super::tree::{Node, TomlValue};
 use crate::address::Address;
 use crate::plan::limits::is_here;
 use crate::plan::{Plan, Target};
@@ -42,6 +43,23 @@ impl ScenarioTrust {
         let host = address.host.trim_start_matches('[').trim_end_matches(']');
         let loopback = host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(is_here);
         loopback || self.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
+    }
+
+    /// Complains of what reads other files or asks other hosts for the clients: an untrusted scenario has neither.
+    pub(super) fn check_files(&self, tree: &Node, sink: &Sink) {
+        for cohort in tree.get("clients").map_or(&[][..], Node::entries).iter().filter(|_| self.untrusted) {
+            let dialogue = cohort.node.get("dialogue");
+            let before = dialogue.is_some_and(|dialogue| dialogue.get("before").is_some());
+            let path = dialogue.is_some_and(|dialogue| matches!(dialogue.value, TomlValue::Text(_)));
+            let mut file = false;
+            cohort.node.clone().each_text(&mut Vec::new(), &mut |_, node| {
+                file |= matches!(&node.value, TomlValue::Text(text) if text.starts_with("file:"));
+            });
+            if before || path || file || cohort.node.get("data").is_some() {
+                let title = "`data`, `before`, `file:` and a dialogue in a file of its own are not for untrusted scenarios";
+                sink.push(Diagnostic::new(&cohort.at, title, "in this cohort"));
+            }
+        }
     }
 
     /// Complains of what the plan of an untrusted scenario would start, read or contact.

@@ -34,6 +34,16 @@ pub enum Unsupported {
         /// Its name.
         cohort: String,
     },
+    /// A dialogue that is more than messages by the clock.
+    #[error(
+        "cohort {cohort}: {what} of a dialogue is not simulated; run it on real sockets (`closestorm run`), or leave it out: messages with a          `rate`, and their replies, are simulated"
+    )]
+    Dialogue {
+        /// The cohort's name.
+        cohort: String,
+        /// The key.
+        what: &'static str,
+    },
     /// Too many of them.
     #[error("{count} faults are more than the simulator takes: at most {FAULTS_MAX}")]
     TooMany {
@@ -68,6 +78,11 @@ pub(super) fn check(plan: &Plan, model: &Model) -> Result<(), Unsupported> {
     }
     if let Some(cohort) = plan.cohorts.iter().find(|cohort| cohort.traffic.is_closed_loop()) {
         return Err(Unsupported::ClosedLoop { cohort: cohort.name.clone() });
+    }
+    for cohort in &plan.cohorts {
+        if let Some(what) = cohort.script.as_ref().and_then(|script| script.beyond_requests()) {
+            return Err(Unsupported::Dialogue { cohort: cohort.name.clone(), what });
+        }
     }
     if let Some((fault, instance)) = plan.beyond(model.instances) {
         return Err(Unsupported::Instance { name: fault.name.clone(), instance, instances: model.instances });

@@ -25,7 +25,11 @@ pub(super) fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
         |row: &crate::results::hlog::Distribution| fits(&labels.cohort, Some(&row.cohort)) && fits(&labels.fault, row.fault.as_ref());
     let times = evidence.times(metric, window, keep);
     if times.count() == 0 {
-        return Finding::of(Outcome::Inconclusive, None, "no data: nothing of this kind was measured".to_owned());
+        let reason = match received(evidence, expectation) {
+            0 => "no data: nothing of this kind was measured".to_owned(),
+            received => format!("no data: {received} messages received, none is the reply to what was sent: is this an echo server?"),
+        };
+        return Finding::of(Outcome::Inconclusive, None, reason);
     }
     if evidence.simulated && takes_model(expectation.metric) && times.is_complete() && times.ended.max() == Some(0) {
         let reason = "no data: the simulated server and path take no time; set `handshake_cost`, or `rtt` in [model]";
@@ -46,6 +50,15 @@ pub(super) fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
         Stat::Mean => judged.mean(),
         _ => judged.least(),
     }
+}
+
+/// Messages that came, where round trips are asked for.
+fn received(evidence: &Evidence, expectation: &Expectation) -> u64 {
+    if !matches!(expectation.metric, Metric::Rtt | Metric::RttFromSent) {
+        return 0;
+    }
+    let counted = evidence.counts.iter().filter(|row| row.metric == "messages" && row.outcome.as_deref() == Some("received"));
+    counted.filter(|row| fits(&expectation.labels.cohort, Some(&row.cohort))).map(|row| row.count).sum()
 }
 
 /// Whether a simulated time is nothing but what the model says: waits are the client's own, and with them how long it is away.

@@ -9,6 +9,7 @@ mod bundled;
 mod capacity;
 mod close_codes;
 mod crowd;
+mod dialogues;
 #[path = "../embedded.rs"]
 mod embedded;
 mod fidelity;

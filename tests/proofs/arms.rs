@@ -287,6 +287,7 @@ fn account(ending: &Ending) -> String {
         Cause::Stay => "stay".to_owned(),
         Cause::Deadline(deadline) => format!("deadline:{deadline}"),
         Cause::Limit(limit) => format!("local:{limit}"),
+        Cause::Dialogue(step) => format!("dialogue:{step}"),
     };
     let initiator = match ending.initiator {
         Initiator::Client => "client",

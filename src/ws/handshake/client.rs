@@ -68,7 +68,7 @@ impl<'a> Request<'a> {
 
     /// What stands in a [`RequestTemplate`] for the values of each attempt.
     pub(crate) fn marks() -> TemplateValues<'static> {
-        TemplateValues { client: CLIENT.into(), attempt: ATTEMPT.into() }
+        TemplateValues { client: CLIENT.into(), attempt: ATTEMPT.into(), own: None }
     }
 
     /// Adds a field; one that the request has already is replaced.
@@ -127,6 +127,12 @@ impl<'a> Request<'a> {
         bytes
     }
 
+    /// Appends the request to `bytes`. What its answer must have.
+    pub(crate) fn put(&self, bytes: &mut Vec<u8>) -> ResponseCheck {
+        bytes.extend(self.written(None, 0));
+        self.expects(false)
+    }
+
     /// What an answer must have.
     pub(in crate::ws) fn expects(&self, edited: bool) -> ResponseCheck {
         ResponseCheck {
@@ -140,7 +146,7 @@ impl<'a> Request<'a> {
 
 /// The values of an attempt.
 pub(crate) fn values(id: Id) -> TemplateValues<'static> {
-    TemplateValues { client: id.client.0.to_string().into(), attempt: id.connection.0.to_string().into() }
+    TemplateValues { client: id.client.0.to_string().into(), attempt: id.connection.0.to_string().into(), own: None }
 }
 
 /// What the opening requests of a cohort to one place have in common: text, with marks where each differs.

@@ -1,0 +1,225 @@
+//! A dialogue as a scenario says it: what is sent and awaited when a connection opens, standing answers, beats, and measured requests.
+//!
+//! These are the facts; `spoken.rs` carries them out on one connection.
+
+use super::matcher::{CaptureFrom, Content, Matcher};
+use crate::template::{DataTable, Template};
+use crate::units::{Bytes, Rate};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the clients of a cohort say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Dialogue {
+    /// HTTP requests before each connection, one after the other.
+    pub before: Vec<HttpRequest>,
+    /// From the 101 on, one after the other. At their end the dialogue is open.
+    pub open: Vec<DialogueStep>,
+    /// Standing answers, the first that fits.
+    pub reply: Vec<StandingReply>,
+    /// Messages by the clock from then on, with their answers.
+    pub beat: Option<DialogueBeat>,
+    /// The client closes when nothing came for so long.
+    pub silence: Option<Duration>,
+    /// One of these is drawn by weight each time a message is due.
+    pub request: Vec<DialogueRequest>,
+    /// When messages of `request` are due.
+    pub pace: RequestPace,
+    /// What counts as received; `None`: all that belongs to nothing else.
+    pub receive: Option<Matcher>,
+    /// Messages that say that something is wrong, and what each is called.
+    pub error: Vec<(Box<str>, Matcher)>,
+    /// Said before the client's own Close frame.
+    pub leave: Option<Content>,
+    /// Number of its first step among all of the plan.
+    pub first_step: u16,
+}
+
+/// When requests are due.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum RequestPace {
+    /// Never.
+    #[default]
+    None,
+    /// By the clock, for each client.
+    Rate(Rate),
+    /// So many of a client are under way.
+    InFlight(u16),
+}
+
+/// A step of `open`: sends, then waits, as far as it says so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DialogueStep {
+    /// As in results.
+    pub name: Box<str>,
+    /// What is sent.
+    pub send: Option<Content>,
+    /// What is awaited.
+    pub expect: Option<ExpectedMessage>,
+}
+
+/// A message that is awaited.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExpectedMessage {
+    /// Which one is meant.
+    pub meant: Matcher,
+    /// What it must be, to be right.
+    pub check: Matcher,
+    /// What is kept of it.
+    pub capture: Vec<(Box<str>, CaptureFrom)>,
+    /// From the step's beginning.
+    pub within: Duration,
+}
+
+/// An answer that is always given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StandingReply {
+    /// To what.
+    pub to: Matcher,
+    /// The answer.
+    pub send: Content,
+}
+
+/// Messages by the clock.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DialogueBeat {
+    /// Between two of them; the first comes so long after the dialogue has opened.
+    pub every: Duration,
+    /// What is sent.
+    pub send: Content,
+    /// What must come in answer, within which time.
+    pub expect: Option<(Matcher, Duration)>,
+}
+
+/// A message that is measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DialogueRequest {
+    /// As in results.
+    pub name: Box<str>,
+    /// What is sent.
+    pub send: Content,
+    /// Which message answers it; `None`: nobody does.
+    pub reply: Option<Matcher>,
+    /// Answers that say that it failed.
+    pub error: Option<Matcher>,
+    /// How often it is drawn, in relation to others; above zero.
+    pub weight: f64,
+}
+
+/// An HTTP request before a connection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpRequest {
+    /// As in results.
+    pub name: Box<str>,
+    /// As `POST`.
+    pub method: Box<str>,
+    /// Absolute, http or https.
+    pub url: Template,
+    /// Header fields.
+    pub headers: Vec<(String, Template)>,
+    /// Empty where there is none.
+    pub body: Template,
+    /// The status that is right; `None`: any of 200 to 299.
+    pub status: Option<u16>,
+    /// What is kept of the answer.
+    pub capture: Vec<(Box<str>, CaptureFrom)>,
+    /// How long it may take.
+    pub within: Duration,
+}
+
+/// Rows of a data file for the clients of a cohort.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientData {
+    /// The file's rows.
+    pub table: Arc<DataTable>,
+    /// Which row a client has.
+    pub order: DataOrder,
+}
+
+/// Which row of a data file a client has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataOrder {
+    /// Client k of the cohort has row k.
+    InOrder,
+    /// The same, and from the first row on again.
+    Cycled,
+    /// Drawn by each client, once.
+    Drawn,
+}
+
+impl Dialogue {
+    /// Steps that can fail, by the names of results: those of `open`, the beat, and silence.
+    pub fn steps(&self) -> impl Iterator<Item = &str> {
+        self.open.iter().map(|step| &*step.name).chain(["beat", "silence"])
+    }
+
+    /// Whether its requests are answered.
+    pub fn awaits_replies(&self) -> bool {
+        self.request.iter().any(|request| request.reply.is_some())
+    }
+
+    /// About the size of its requests: of the largest.
+    pub fn payload(&self) -> Bytes {
+        Bytes(self.request.iter().map(|request| request.send.size()).max().unwrap_or_default() as u64)
+    }
+
+    /// The key of what it has beyond requests, whose cost can be told without their bytes.
+    pub fn beyond_requests(&self) -> Option<&'static str> {
+        match self {
+            _ if !self.before.is_empty() => Some("`before`"),
+            _ if self.open.iter().any(|step| step.expect.is_some()) => Some("`open` with `expect`"),
+            _ if !self.open.is_empty() => Some("`open`, or `first_message`,"),
+            _ if self.beat.is_some() => Some("`beat`"),
+            _ if self.silence.is_some() => Some("`silence`"),
+            _ if self.leave.is_some() => Some("`leave`"),
+            _ => None,
+        }
+    }
+
+    /// All its templates.
+    pub fn templates(&mut self, each: &mut dyn FnMut(&mut Template)) {
+        let content = |content: &mut Content, each: &mut dyn FnMut(&mut Template)| {
+            if let Content::Text(template) = content {
+                each(template);
+            }
+        };
+        for request in &mut self.before {
+            each(&mut request.url);
+            each(&mut request.body);
+            request.headers.iter_mut().for_each(|(_, value)| each(value));
+        }
+        for step in &mut self.open {
+            step.send.iter_mut().for_each(|send| content(send, each));
+            if let Some(expect) = &mut step.expect {
+                expect.meant.templates().chain(expect.check.templates()).for_each(&mut *each);
+            }
+        }
+        for reply in &mut self.reply {
+            content(&mut reply.send, each);
+            reply.to.templates().for_each(&mut *each);
+        }
+        if let Some(beat) = &mut self.beat {
+            content(&mut beat.send, each);
+            beat.expect.iter_mut().for_each(|(matcher, _)| matcher.templates().for_each(&mut *each));
+        }
+        for request in &mut self.request {
+            content(&mut request.send, each);
+            request.reply.iter_mut().chain(&mut request.error).for_each(|matcher| matcher.templates().for_each(&mut *each));
+        }
+        self.receive.iter_mut().for_each(|matcher| matcher.templates().for_each(&mut *each));
+        self.error.iter_mut().for_each(|(_, matcher)| matcher.templates().for_each(&mut *each));
+        self.leave.iter_mut().for_each(|leave| content(leave, each));
+    }
+}
+
+impl ClientData {
+    /// The row of client number `client` of the cohort, from 0; `drawn` draws a number below another.
+    pub fn row(&self, client: u32, drawn: impl FnOnce(u64) -> u64) -> usize {
+        let rows = self.table.rows.len().max(1);
+        match self.order {
+            DataOrder::InOrder => client as usize,
+            DataOrder::Cycled => client as usize % rows,
+            DataOrder::Drawn => drawn(rows as u64) as usize,
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! A [`Dialogue`] on one connection: opening steps, standing answers, beats, and requests with their replies.
+
+use super::echo::EchoClient;
+use super::matcher::{FilledMatcher, IncomingMessage};
+use super::script::{Dialogue, RequestPace};
+use super::stamp::Stamps;
+use super::{Outgoing, PENDING_MAX, Payload};
+use crate::event::{ClientIndex, ConnectionNo};
+use crate::seed::{Seed, Stream};
+use crate::template::{DataTable, OwnValues, TemplateValues};
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// After which time a connection that took no message is asked again.
+const AGAIN: Duration = Duration::from_millis(5);
+/// Messages that wait for their turn, at most; beyond them the newest is not said.
+const OUTBOX_MAX: usize = 1_000;
+
+/// A dialogue and whose it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Scripted<'a> {
+    /// What is said.
+    pub script: &'a Dialogue,
+    /// Name of the cohort.
+    pub cohort: &'a str,
+    /// Its data file.
+    pub data: Option<&'a DataTable>,
+}
+
+/// What a client keeps over its connections.
+#[derive(Debug)]
+pub struct ClientMemory {
+    random: Mutex<Stream>,
+    sequence: u64,
+    row: usize,
+    captured: Vec<(Box<str>, String)>,
+}
+
+impl ClientMemory {
+    /// Of a client with this row of its cohort's data file. Draws from `client/<k>/messages`.
+    pub fn new(seed: Seed, client: ClientIndex, row: usize) -> ClientMemory {
+        let random = Mutex::new(seed.numbered("client/", client.0, "/messages"));
+        ClientMemory { random, sequence: 0, row, captured: Vec::new() }
+    }
+
+    /// Keeps a value; an earlier one of that name is replaced.
+    pub fn capture(&mut self, name: &str, value: String) {
+        match self.captured.iter_mut().find(|(known, _)| **known == *name) {
+            Some((_, old)) => *old = value,
+            None => self.captured.push((name.into(), value)),
+        }
+    }
+
+    /// Does something with the values of this moment.
+    pub fn with_values<T>(
+        &self,
+        (cohort, data): (&str, Option<&DataTable>),
+        (client, connection): (ClientIndex, ConnectionNo),
+        time: Duration,
+        what: impl FnOnce(&TemplateValues<'_>) -> T,
+    ) -> T {
+        let row = data.map(|data| (data, self.row));
+        let own = OwnValues { cohort, sequence: self.sequence, time, random: &self.random, row, captured: &self.captured };
+        what(&TemplateValues { client: client.0.to_string().into(), attempt: connection.0.to_string().into(), own: Some(&own) })
+    }
+}
+
+/// What a dialogue tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialogueTells {
+    /// A message said that something is wrong, or a fact of that sort.
+    Counted(String),
+    /// A step failed: the client closes.
+    Failed {
+        /// Its number in the plan.
+        step: u16,
+        /// Nothing that fits came in time; otherwise what came is wrong.
+        late: bool,
+        /// In words.
+        words: String,
+    },
+}
+
+/// A message whose reply is awaited.
+#[derive(Debug)]
+struct AwaitedReply<'a> {
+    reply: FilledMatcher<'a>,
+    error: Option<FilledMatcher<'a>>,
+    request: usize,
+    due: Duration,
+    sent: Duration,
+}
+
+/// What the message was that was given out last.
+#[derive(Debug)]
+enum Given<'a> {
+    /// Part of the dialogue.
+    Said,
+    /// One of [`Besides`].
+    Besides,
+    /// A request; `None`: nobody answers it.
+    Request(Option<Box<AwaitedReply<'a>>>),
+}
+
+/// What a message was to a dialogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Meant {
+    /// An answer: when its request was due and sent.
+    Reply(Duration, Duration),
+    /// Part of the dialogue.
+    Dialogue,
+    /// Received.
+    Received,
+}
+
+/// Messages of another kind that go out once the opening steps are done.
+#[derive(Debug)]
+pub(super) enum Besides {
+    Nothing,
+    Echo(Box<EchoClient>),
+    Sends(Box<Stamps>),
+}
+
+/// The client of a dialogue, on one connection.
+#[derive(Debug)]
+pub(super) struct ScriptClient<'a> {
+    of: Scripted<'a>,
+    who: (ClientIndex, ConnectionNo),
+    memory: Box<ClientMemory>,
+    /// Of `open`.
+    step: usize,
+    step_until: Option<Duration>,
+    /// What came instead of what the step awaits: how many, and the last.
+    instead: (u32, String),
+    beat_due: Option<Duration>,
+    beat_until: Option<Duration>,
+    besides: Besides,
+    outbox: VecDeque<Outgoing>,
+    given: Given<'a>,
+    awaited: VecDeque<AwaitedReply<'a>>,
+    tells: VecDeque<DialogueTells>,
+    failed: bool,
+    now: Duration,
+    /// When the last message came.
+    heard: Duration,
+}
+
+impl<'a> ScriptClient<'a> {
+    /// Of a connection that opened at `at`.
+    pub(super) fn new(
+        of: Scripted<'a>,
+        who: (ClientIndex, ConnectionNo),
+        memory: Box<ClientMemory>,
+        at: Duration,
+        besides: Besides,
+    ) -> Self {
+        let mut client = ScriptClient {
+            of,
+            who,
+            memory,
+            step: 0,
+            step_until: None,
+            instead: (0, String::new()),
+            beat_due: None,
+            beat_until: None,
+            besides,
+            outbox: VecDeque::new(),
+            given: Given::Said,
+            awaited: VecDeque::new(),
+            tells: VecDeque::new(),
+            failed: false,
+            now: at,
+            heard: at,
+        };
+        client.begin_step();
+        client
+    }
+
+    pub(super) fn into_memory(self) -> Box<ClientMemory> {
+        self.memory
+    }
+
+    /// Whether all opening steps are done.
+    pub(super) fn is_open(&self) -> bool {
+        self.step >= self.of.script.open.len()
+    }
+
+    /// Begins the step that is next, and goes on where it awaits nothing.
+    fn begin_step(&mut self) {
+        self.step_until = None;
+        self.instead = (0, String::new());
+        while let Some(step) = self.of.script.open.get(self.step) {
+            if let Some(send) = &step.send {
+                self.memory.sequence += 1;
+                let message = self.values(|values| send.fill(values));
+                self.say(message);
+            }
+            if let Some(expect) = &step.expect {
+                self.step_until = Some(self.now.saturating_add(expect.within));
+                return;
+            }
+            self.step += 1;
+        }
+        self.beat_due = self.of.script.beat.as_ref().map(|beat| self.now.saturating_add(beat.every));
+    }
+
+    fn values<T>(&self, what: impl FnOnce(&TemplateValues<'_>) -> T) -> T {
+        self.memory.with_values((self.of.cohort, self.of.data), self.who, self.now, what)
+    }
+
+    fn say(&mut self, message: Outgoing) {
+        if self.outbox.len() < OUTBOX_MAX {
+            self.outbox.push_back(message);
+        } else {
+            self.tells.push_back(DialogueTells::Counted(format!(
+                "more than {OUTBOX_MAX} messages of a client wait to be sent: further ones are not"
+            )));
+        }
+    }
+
+    /// A request by the schedule; none before the dialogue is open.
+    pub(super) fn on_due(&mut self) -> Option<Outgoing> {
+        if !self.is_open() || self.failed {
+            return None;
+        }
+        self.given = Given::Besides;
+        match &mut self.besides {
+            Besides::Nothing => self.request(),
+            Besides::Echo(echo) => Some(echo.on_due()),
+            Besides::Sends(stamps) => Some(stamps.message()),
+        }
+    }
+
+    /// What it has to say of its own accord.
+    pub(super) fn send_next(&mut self) -> Option<Outgoing> {
+        if self.failed {
+            return None;
+        }
+        if let Some(message) = self.outbox.pop_front() {
+            self.given = Given::Said;
+            return Some(message);
+        }
+        if let Besides::Echo(echo) = &mut self.besides
+            && self.step >= self.of.script.open.len()
+        {
+            self.given = Given::Besides;
+            return echo.send_next();
+        }
+        let RequestPace::InFlight(most) = self.of.script.pace else { return None };
+        (self.is_open() && self.awaited.len() < usize::from(most)).then(|| self.request()).flatten()
+    }
+
+    fn request(&mut self) -> Option<Outgoing> {
+        let requests = &self.of.script.request;
+        let index = match requests.len() {
+            0 => return None,
+            1 => 0,
+            _ => {
+                let all: f64 = requests.iter().map(|request| request.weight).sum();
+                let mut left = self.memory.random.lock().unwrap_or_else(PoisonError::into_inner).unit() * all;
+                let under = |request: &super::script::DialogueRequest| {
+                    left -= request.weight;
+                    left < 0.0
+                };
+                requests.iter().position(under).unwrap_or(requests.len() - 1)
+            }
+        };
+        let request = &requests[index];
+        self.memory.sequence += 1;
+        let (message, awaited) = self.values(|values| {
+            let error = || request.error.as_ref().map(|error| error.fill(values));
+            let reply = request.reply.as_ref().map(|reply| (reply.fill(values), error()));
+            (request.send.fill(values), reply)
+        });
+        let none = Duration::ZERO;
+        let awaited = awaited.map(|(reply, error)| Box::new(AwaitedReply { reply, error, request: index, due: none, sent: none }));
+        self.given = Given::Request(awaited);
+        Some(message)
+    }
+
+    /// The message given out last cannot go out now: what is part of the dialogue is kept, and a request is drawn anew.
+    pub(super) fn take_back(&mut self, message: Outgoing) {
+        if matches!(self.given, Given::Said) {
+            self.outbox.push_front(message);
+        }
+    }
+
+    /// The message given out last is on its way. Whether it is one of the requests.
+    pub(super) fn on_sent(&mut self, due: Duration, sent: Duration) -> bool {
+        match std::mem::replace(&mut self.given, Given::Said) {
+            Given::Said => false,
+            Given::Request(None) => true,
+            Given::Besides => {
+                if let Besides::Echo(echo) = &mut self.besides {
+                    echo.on_sent(due, sent);
+                }
+                true
+            }
+            Given::Request(Some(awaited)) => {
+                if self.awaited.len() == PENDING_MAX as usize {
+                    self.awaited.pop_front();
+                }
+                self.awaited.push_back(AwaitedReply { due, sent, ..*awaited });
+                true
+            }
+        }
+    }
+
+    /// A message came; `open`: neither side has begun to close the connection.
+    pub(super) fn on_message(&mut self, message: Payload<'_>, open: bool, now: Duration) -> Meant {
+        self.now = self.now.max(now);
+        self.heard = self.now;
+        let incoming = IncomingMessage::new(message);
+        let script = self.of.script;
+        if open && !self.failed {
+            let standing = script.reply.iter().find(|reply| self.values(|values| reply.to.fill(values).takes(&incoming)));
+            if let Some(reply) = standing {
+                self.memory.sequence += 1;
+                let answer = self.values(|values| reply.send.fill(values));
+                self.say(answer);
+                return Meant::Dialogue;
+            }
+            if !self.is_open() {
+                return self.on_step(&incoming);
+            }
+            if let (Some((matcher, _)), true) = (script.beat.as_ref().and_then(|beat| beat.expect.as_ref()), self.beat_until.is_some())
+                && self.values(|values| matcher.fill(values).takes(&incoming))
+            {
+                self.beat_until = None;
+                return Meant::Dialogue;
+            }
+        }
+        if let (Besides::Echo(echo), Payload::Binary(bytes)) = (&mut self.besides, message)
+            && let Some((due, sent)) = echo.answered(bytes)
+        {
+            return Meant::Reply(due, sent);
+        }
+        let receives = script.receive.as_ref().map(|matcher| self.values(|values| matcher.fill(values).takes(&incoming)));
+        if let Some(meant) = self.answered(&incoming, receives == Some(true)) {
+            return meant;
+        }
+        for (name, matcher) in &script.error {
+            if self.values(|values| matcher.fill(values).takes(&incoming)) {
+                self.tells.push_back(DialogueTells::Counted(format!("cohort {}: the server said {name}", self.of.cohort)));
+                return Meant::Dialogue;
+            }
+        }
+        if receives == Some(false) { Meant::Dialogue } else { Meant::Received }
+    }
+
+    /// The oldest request that a message answers. `receives`: it is one of those that everybody gets.
+    fn answered(&mut self, incoming: &IncomingMessage<'_>, receives: bool) -> Option<Meant> {
+        let requests = &self.of.script.request;
+        let any = |request: usize| requests[request].reply.as_ref().is_some_and(super::matcher::Matcher::is_any);
+        let mut failed = false;
+        let index = self.awaited.iter().position(|awaited| {
+            failed = awaited.error.as_ref().is_some_and(|error| error.takes(incoming));
+            failed || (!(receives && any(awaited.request)) && awaited.reply.takes(incoming))
+        })?;
+        let AwaitedReply { request, due, sent, .. } = self.awaited.remove(index)?;
+        if failed {
+            let name = &requests[request].name;
+            self.tells.push_back(DialogueTells::Counted(format!("cohort {}: {name} was answered with an error", self.of.cohort)));
+        }
+        Some(Meant::Reply(due, sent))
+    }
+
+    /// A message while a step waits.
+    fn on_step(&mut self, incoming: &IncomingMessage<'_>) -> Meant {
+        let step = &self.of.script.open[self.step];
+        let Some(expect) = &step.expect else { return Meant::Dialogue };
+        if !self.values(|values| expect.meant.fill(values).takes(incoming)) {
+            self.instead = (self.instead.0.saturating_add(1), incoming.shown());
+            return Meant::Dialogue;
+        }
+        if !self.values(|values| expect.check.fill(values).takes(incoming)) {
+            self.fail(self.step, false, &format!("what came is wrong: {}", incoming.shown()));
+            return Meant::Dialogue;
+        }
+        for (name, from) in &expect.capture {
+            match from.find(incoming.payload, &|_| None) {
+                Some(value) => self.memory.capture(name, value),
+                None => {
+                    self.fail(self.step, false, &format!("there is no `{name}` in {}", incoming.shown()));
+                    return Meant::Dialogue;
+                }
+            }
+        }
+        self.step += 1;
+        self.begin_step();
+        Meant::Dialogue
+    }
+
+    fn fail(&mut self, step: usize, late: bool, words: &str) {
+        self.failed = true;
+        let script = self.of.script;
+        let name = script.steps().nth(step).unwrap_or_default();
+        let words = format!("cohort {}: step `{name}` of the dialogue: {words}", self.of.cohort);
+        let step = script.first_step.saturating_add(u16::try_from(step).unwrap_or(u16::MAX));
+        self.tells.push_back(DialogueTells::Failed { step, late, words });
+    }
+
+    /// What it has to tell; to be asked until there is nothing.
+    pub(super) fn tells(&mut self) -> Option<DialogueTells> {
+        self.tells.pop_front()
+    }
+
+    /// What is said before the client leaves.
+    pub(super) fn leave(&mut self) -> Option<Outgoing> {
+        self.memory.sequence += 1;
+        self.of.script.leave.as_ref().map(|leave| self.values(|values| leave.fill(values)))
+    }
+
+    /// When it wants to be woken.
+    pub(super) fn wake(&self) -> Option<Duration> {
+        if self.failed {
+            return None;
+        }
+        let silent = self.of.script.silence.map(|silence| self.heard.saturating_add(silence));
+        let again = (!self.outbox.is_empty()).then(|| self.now.saturating_add(AGAIN));
+        [self.step_until, self.beat_due, self.beat_until, silent, again].into_iter().flatten().min()
+    }
+
+    /// That time has come.
+    pub(super) fn on_wake(&mut self, at: Duration) {
+        self.now = self.now.max(at);
+        if self.failed {
+            return;
+        }
+        let is_over = |until: Option<Duration>| until.is_some_and(|until| until <= at);
+        if is_over(self.step_until) {
+            let words = match &self.instead {
+                (0, _) => "nothing came in time".to_owned(),
+                (1, last) => format!("not in time; {last} came instead"),
+                // Low cardinality: their number is left out.
+                (_, last) => format!("not in time; other messages came instead, the last {last}"),
+            };
+            return self.fail(self.step, true, &words);
+        }
+        if self.of.script.silence.is_some_and(|silence| is_over(Some(self.heard.saturating_add(silence)))) {
+            return self.fail(self.of.script.open.len() + 1, true, "nothing came for so long");
+        }
+        let Some(beat) = &self.of.script.beat else { return };
+        if is_over(self.beat_until) {
+            return self.fail(self.of.script.open.len(), true, "no answer in time");
+        }
+        if is_over(self.beat_due) {
+            self.memory.sequence += 1;
+            let message = self.values(|values| beat.send.fill(values));
+            self.say(message);
+            if let (Some((_, within)), None) = (&beat.expect, self.beat_until) {
+                self.beat_until = Some(at.saturating_add(*within));
+            }
+            self.beat_due = self.beat_due.map(|due| (due + beat.every).max(at));
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "spoken_tests.rs"]
+mod tests;

@@ -1,0 +1,233 @@
+use super::super::matcher::{CaptureFrom, Content, Matcher};
+use super::super::script::{DialogueBeat, DialogueRequest, DialogueStep, ExpectedMessage, StandingReply};
+use super::*;
+use crate::template::Template;
+use crate::units::Rate;
+use proptest::prelude::*;
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn content(text: &str) -> Content {
+    Content::Text(Template::parse(text).expect("names"))
+}
+
+fn prefix(text: &str) -> Matcher {
+    Matcher { prefix: Some(content(text)), ..Matcher::default() }
+}
+
+fn awaited(text: &str) -> ExpectedMessage {
+    ExpectedMessage { meant: prefix(text), check: Matcher::default(), capture: Vec::new(), within: ms(1_000) }
+}
+
+fn request(send: &str, reply: Matcher) -> DialogueRequest {
+    DialogueRequest { name: "ask".into(), send: content(send), reply: Some(reply), error: None, weight: 1.0 }
+}
+
+fn memory() -> Box<ClientMemory> {
+    Box::new(ClientMemory::new(Seed(1), ClientIndex(7), 0))
+}
+
+fn client(script: &Dialogue) -> ScriptClient<'_> {
+    let of = Scripted { script, cohort: "web", data: None };
+    ScriptClient::new(of, (ClientIndex(7), ConnectionNo(2)), memory(), ms(0), Besides::Nothing)
+}
+
+fn said(client: &mut ScriptClient<'_>) -> Vec<String> {
+    std::iter::from_fn(|| {
+        let message = client.send_next()?;
+        client.on_sent(ms(0), ms(0));
+        Some(text(message))
+    })
+    .collect()
+}
+
+fn text(message: Outgoing) -> String {
+    let Outgoing::Text(text) = message else { panic!("a text message") };
+    text.into()
+}
+
+/// socket.io, as a dialogue: the handshake of Engine.IO, then `40`, and pings of the server.
+fn socket_io() -> Dialogue {
+    let mut hello = awaited("0{");
+    hello.capture = vec![("sid".into(), CaptureFrom::Json("/sid".to_owned()))];
+    Dialogue {
+        open: vec![
+            DialogueStep { name: "hello".into(), send: None, expect: Some(hello) },
+            DialogueStep { name: "connect".into(), send: Some(content("40{\"of\":\"{captured.sid}\"}")), expect: Some(awaited("40")) },
+        ],
+        reply: vec![StandingReply { to: prefix("2"), send: content("3") }],
+        request: vec![request("42{sequence}[\"ask\"]", prefix("43{sequence}["))],
+        pace: RequestPace::InFlight(2),
+        ..Dialogue::default()
+    }
+}
+
+#[test]
+fn steps_come_one_after_the_other_and_captures_go_on() {
+    let script = socket_io();
+    let mut client = client(&script);
+    assert_eq!((said(&mut client), client.is_open(), client.on_due()), (vec![], false, None));
+    assert_eq!(client.on_message(Payload::Text("0{\"sid\":\"abc\"}"), true, ms(1)), Meant::Dialogue);
+    assert_eq!(said(&mut client), ["40{\"of\":\"abc\"}"]);
+    // A ping comes while a step waits: it is answered, and the step goes on waiting.
+    assert_eq!(client.on_message(Payload::Text("2"), true, ms(2)), Meant::Dialogue);
+    assert_eq!(said(&mut client), ["3"]);
+    assert!(!client.is_open());
+    client.on_message(Payload::Text("40{\"sid\":\"x\"}"), true, ms(3));
+    assert!(client.is_open());
+    assert_eq!(said(&mut client), ["423[\"ask\"]", "424[\"ask\"]"]);
+    assert_eq!(client.on_message(Payload::Text("42[\"news\"]"), true, ms(4)), Meant::Received);
+    assert_eq!(client.on_message(Payload::Text("434[\"ok\"]"), true, ms(4)), Meant::Reply(ms(0), ms(0)));
+    assert_eq!(client.on_message(Payload::Text("434[\"ok\"]"), true, ms(4)), Meant::Received, "a duplicate answers nothing");
+    assert_eq!(said(&mut client), ["425[\"ask\"]"]);
+    assert_eq!(client.tells(), None);
+}
+
+#[test]
+fn a_step_that_is_not_met_says_what_came_instead_and_is_no_hang() {
+    let script = Dialogue { first_step: 5, ..socket_io() };
+    for (came, late, words) in [
+        (&[][..], true, "nothing came in time"),
+        (&["44{}"][..], true, "not in time; \"44{}\" came instead"),
+        (&["a", "44{}"][..], true, "not in time; other messages came instead, the last \"44{}\""),
+        (&["0{\"other\":1}"][..], false, "there is no `sid` in \"0{\"other\":1}\""),
+    ] {
+        let mut client = client(&script);
+        for message in came {
+            client.on_message(Payload::Text(message), true, ms(1));
+        }
+        if late {
+            assert_eq!(client.wake(), Some(ms(1_000)));
+            client.on_wake(ms(999));
+            assert_eq!(client.tells(), None);
+            client.on_wake(ms(1_000));
+        }
+        let words = format!("cohort web: step `hello` of the dialogue: {words}");
+        assert_eq!(client.tells(), Some(DialogueTells::Failed { step: 5, late, words }));
+        assert_eq!((client.wake(), client.send_next(), client.on_due()), (None, None, None), "it has failed");
+    }
+}
+
+#[test]
+fn what_is_meant_and_what_is_right_are_two_things() {
+    let mut expect = awaited("{\"type\":\"welcome\"");
+    expect.check = Matcher { json: vec![("/ok".to_owned(), None)], ..Matcher::default() };
+    let step = DialogueStep { name: "welcome".into(), send: Some(content("login")), expect: Some(expect) };
+    let script = Dialogue { open: vec![step], ..Dialogue::default() };
+    let mut right = client(&script);
+    assert_eq!(said(&mut right), ["login"]);
+    right.on_message(Payload::Text("{\"type\":\"other\"}"), true, ms(1));
+    right.on_message(Payload::Text("{\"type\":\"welcome\",\"ok\":1}"), true, ms(1));
+    assert!(right.is_open());
+    let mut wrong = client(&script);
+    wrong.on_message(Payload::Text("{\"type\":\"welcome\"}"), true, ms(1));
+    assert!(matches!(wrong.tells(), Some(DialogueTells::Failed { step: 0, late: false, .. })));
+}
+
+#[test]
+fn a_beat_goes_out_by_the_clock_and_is_answered_in_time() {
+    let beat = DialogueBeat { every: ms(100), send: content("ping"), expect: Some((prefix("pong"), ms(50))) };
+    let script = Dialogue { beat: Some(beat), ..Dialogue::default() };
+    let mut client = client(&script);
+    assert_eq!(client.wake(), Some(ms(100)));
+    client.on_wake(ms(100));
+    assert_eq!((said(&mut client), client.wake()), (vec!["ping".to_owned()], Some(ms(150))));
+    client.on_message(Payload::Text("pong"), true, ms(120));
+    assert_eq!(client.wake(), Some(ms(200)));
+    client.on_wake(ms(200));
+    client.on_wake(ms(250));
+    assert!(matches!(client.tells(), Some(DialogueTells::Failed { step: 0, late: true, .. })));
+}
+
+#[test]
+fn errors_are_told_apart_and_broadcasts_are_not_replies() {
+    let error = Some(prefix("error"));
+    let script = Dialogue {
+        request: vec![DialogueRequest { error, ..request("ask", Matcher::default()) }],
+        pace: RequestPace::Rate(Rate(1.0)),
+        receive: Some(prefix("news")),
+        error: vec![("busy".into(), prefix("busy"))],
+        ..Dialogue::default()
+    };
+    let mut client = client(&script);
+    let ask = |client: &mut ScriptClient<'_>| {
+        let message = client.on_due().expect("it is open");
+        assert!(client.on_sent(ms(1), ms(2)));
+        text(message)
+    };
+    assert_eq!(ask(&mut client), "ask");
+    assert_eq!(client.on_message(Payload::Text("news"), true, ms(3)), Meant::Received);
+    assert_eq!(client.on_message(Payload::Text("ok"), true, ms(3)), Meant::Reply(ms(1), ms(2)));
+    assert_eq!(client.tells(), None);
+    ask(&mut client);
+    assert_eq!(client.on_message(Payload::Text("error 7"), true, ms(3)), Meant::Reply(ms(1), ms(2)));
+    assert_eq!(client.tells(), Some(DialogueTells::Counted("cohort web: ask was answered with an error".to_owned())));
+    assert_eq!(client.on_message(Payload::Text("busy"), true, ms(3)), Meant::Dialogue);
+    assert_eq!(client.tells(), Some(DialogueTells::Counted("cohort web: the server said busy".to_owned())));
+    assert_eq!(client.on_message(Payload::Text("other"), true, ms(3)), Meant::Dialogue, "not among those that are received");
+}
+
+#[test]
+fn numbers_of_messages_go_on_over_connections() {
+    let script = Dialogue {
+        open: vec![DialogueStep { name: "1".into(), send: Some(content("hi {sequence}")), expect: None }],
+        ..Dialogue::default()
+    };
+    let mut first = client(&script);
+    assert_eq!(said(&mut first), ["hi 1"]);
+    let of = Scripted { script: &script, cohort: "web", data: None };
+    let mut second = ScriptClient::new(of, (ClientIndex(7), ConnectionNo(3)), first.into_memory(), ms(9), Besides::Nothing);
+    assert_eq!(said(&mut second), ["hi 2"]);
+}
+
+proptest! {
+    /// Replies by number arrive in any order, some twice, some never: each request is answered at most once, and what was sent is what was
+    /// answered and what waits.
+    #[test]
+    fn what_was_sent_was_answered_or_waits(
+        happens in prop::collection::vec(prop_oneof![Just(None), (0_u64..40).prop_map(Some)], 0..200),
+    ) {
+        let script = Dialogue {
+            request: vec![request("{sequence}", Matcher { equals: Some(content("r{sequence}")), ..Matcher::default() })],
+            pace: RequestPace::Rate(Rate(1.0)),
+            ..Dialogue::default()
+        };
+        let mut client = client(&script);
+        let (mut sent, mut answered) = (0, std::collections::BTreeSet::new());
+        for what in happens {
+            match what {
+                None => {
+                    sent += 1;
+                    let message = client.on_due().expect("open");
+                    prop_assert_eq!(text(message), sent.to_string());
+                    prop_assert!(client.on_sent(ms(sent), ms(sent)));
+                }
+                Some(number) => {
+                    let meant = client.on_message(Payload::Text(&format!("r{number}")), true, ms(1));
+                    let first = (1..=sent).contains(&number) && answered.insert(number);
+                    prop_assert_eq!(meant, if first { Meant::Reply(ms(number), ms(number)) } else { Meant::Received });
+                }
+            }
+            prop_assert_eq!(client.awaited.len() + answered.len(), sent as usize);
+        }
+    }
+
+    /// Whatever comes, a dialogue opens or fails: never neither, once its time is over.
+    #[test]
+    fn it_opens_or_fails_in_time(messages in prop::collection::vec("(0\\{\"sid\":\"a\"\\}|40|2|44|)", 0..8)) {
+        let script = socket_io();
+        let mut client = client(&script);
+        let mut now = ms(0);
+        for message in messages {
+            now += ms(10);
+            client.on_message(Payload::Text(&message), true, now);
+        }
+        while let Some(at) = client.wake().filter(|_| !client.is_open()) {
+            client.send_next();
+            client.on_wake(at);
+        }
+        prop_assert!(client.is_open() != client.failed);
+    }
+}

@@ -1,0 +1,196 @@
+//! Clients that log in and speak a protocol of their own, against servers that insist on it.
+
+use super::{Place, at_once, server, websocket_server};
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::{Message, WebSocket};
+
+/// Logins, and tickets used wrongly, as the server counted them.
+type Counts = Arc<Mutex<(u64, u64)>>;
+
+/// The head of a request, without what follows it.
+fn head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|length| length == 1) {
+        head.push(byte[0]);
+    }
+    String::from_utf8_lossy(&head).into_owned()
+}
+
+fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().filter_map(|line| line.split_once(": ")).find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
+/// `POST` hands out a ticket that is good for one connection; a connection with another one is answered with 401. What is said is echoed.
+fn ticket_server() -> (SocketAddr, Counts) {
+    let (valid, counts) = (Arc::new(Mutex::new(HashSet::new())), Counts::default());
+    let counted = counts.clone();
+    let address = server(move |mut stream| {
+        let head = head(&mut stream);
+        if head.starts_with("POST /login ") {
+            let length = field(&head, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).expect("the body");
+            let mut counts = counted.lock().expect("nobody panics with it");
+            counts.0 += 1;
+            let ticket = format!("{}-{}", String::from_utf8_lossy(&body), counts.0);
+            valid.lock().expect("nobody panics with it").insert(ticket.clone());
+            let answer = format!("{{\"user\":{{\"ticket\":\"{ticket}\"}}}}");
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", answer.len());
+            _ = stream.write_all((head + &answer).as_bytes());
+            return;
+        }
+        let ticket = head.split(' ').nth(1).and_then(|path| path.split_once("ticket=")).map_or("", |(_, ticket)| ticket).to_owned();
+        if !valid.lock().expect("nobody panics with it").remove(&ticket) {
+            counted.lock().expect("nobody panics with it").1 += 1;
+            _ = stream.write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            return;
+        }
+        let accept = derive_accept_key(field(&head, "sec-websocket-key").unwrap_or_default().as_bytes());
+        let head = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        if stream.write_all(head.as_bytes()).is_err() {
+            return;
+        }
+        let mut socket = WebSocket::from_raw_socket(stream, Role::Server, None);
+        while let Ok(message) = socket.read() {
+            let text = message.to_text().is_ok_and(|text| text == format!("hello {ticket}"));
+            let reply = if text { Message::text("welcome") } else { message };
+            if (reply.is_text() || reply.is_binary()) && socket.send(reply).is_err() {
+                return;
+            }
+        }
+    });
+    (address, counts)
+}
+
+const TICKETS: &str = r#"
+duration = "3s"
+
+[target.url]
+address = "ws://ADDRESS/chat"
+
+[clients.web]
+count     = 20
+arrive    = { over = "500ms" }
+reconnect = { fixed = { delay = "300ms" } }
+query     = "ticket={captured.ticket}"
+
+[clients.web.dialogue]
+before  = [{ name = "login", url = "/login", body = "u{client}", capture = { ticket = "/user/ticket" } }]
+open    = [{ name = "hello", send = "hello {captured.ticket}", expect = "welcome", within = "2s" }]
+request = [{ send = '{"id":{sequence}}', reply = { json = { "/id" = "{sequence}" } } }]
+rate    = "4/s"
+
+[[faults]]
+at     = "1500ms"
+side   = "client"
+inject = { drop_rst = {} }
+"#;
+
+#[test]
+fn every_connection_has_a_login_of_its_own_and_a_wrong_ticket_is_a_401() {
+    let (address, counts) = ticket_server();
+    let place = Place::with(&TICKETS.replace("ADDRESS", &address.to_string()));
+    let ended = place.run(&["run", "test.toml", "--out", "run"]);
+    let summary = place.json("run/summary.json");
+    assert_eq!(*counts.lock().expect("nobody panics with it"), (41, 0), "20 clients, twice, and the probe: {}", ended.out);
+    assert_eq!((&summary["attempts"]["opened"], &summary["reconnect"]["recovered"]), (&40.into(), &20.into()), "{}", ended.out);
+    assert_eq!(summary["http_request_us"]["count"], 40);
+    let messages = &summary["messages"];
+    let number = |key: &str| messages[key].as_u64().expect("a number");
+    assert_eq!(number("sent"), number("answered") + number("lost") + number("unanswered"), "{messages}");
+    assert!(number("answered") > 100 && number("dialogue_sent") == 40 && number("dialogue_received") == 40, "{messages}");
+
+    let (address, counts) = ticket_server();
+    let wrong = TICKETS.replace("ADDRESS", &address.to_string()).replace("ticket={captured.ticket}", "ticket=x{captured.ticket}");
+    let place = Place::with(&wrong.replace("address =", "probe = false\naddress ="));
+    let ended = place.run(&["run", "test.toml", "--out", "run"]);
+    let summary = place.json("run/summary.json");
+    let refused = counts.lock().expect("nobody panics with it").1;
+    let counted = summary["attempts"]["by_status"]["401"].as_u64().expect("a number");
+    // The end of the run may cut some that the server has answered.
+    assert!(counted > 20 && counted <= refused && refused - counted <= 20, "{refused} {}: {}", summary["attempts"], ended.out);
+}
+
+#[test]
+fn a_step_that_is_not_met_and_replies_that_fit_nothing_are_told() {
+    let address = websocket_server();
+    let scenario = |rest: &str| {
+        format!(
+            "duration = \"2s\"\nexpect = [\"rtt p50 < 1s\"]\n[target.url]\naddress = \"ws://{address}/\"\n[clients.web]\ncount = 6\narrive = {{ at_once = true }}\nreconnect = \"none\"\n{rest}"
+        )
+    };
+    let late = r#"dialogue = { open = [{ name = "hello", send = "hello {client}", expect = "welcome", within = "500ms" }] }"#;
+    let nothing = r#"traffic = { request = { message = "ask", reply = { contains = "told" }, rate = "4/s" } }"#;
+    let text = r#"traffic = { request = { message = "ask {sequence}", reply = { contains = "{sequence}" }, rate = "4/s" } }"#;
+    let said = r#"traffic = { send = { message = "hex:0102", rate = "4/s" } }
+first_message = "hello""#;
+    at_once([(late, "came instead"), (nothing, "none fits the `reply`"), (text, "PASS"), (said, "no data")], |(rest, told)| {
+        let place = Place::with(&scenario(rest));
+        let ended = place.run(&["run", "test.toml", "--out", "run"]);
+        let words = ended.out.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(told), "{told}: {}", ended.out);
+        let summary = place.json("run/summary.json");
+        let causes = std::fs::read_to_string(place.path("run/closes.csv")).expect("closes");
+        assert_eq!(causes.contains("deadline:dialogue:hello"), rest == late, "{causes}");
+        if rest == text {
+            assert!(summary["messages"]["answered"].as_u64() > Some(20), "{}", summary["messages"]);
+        }
+        if rest == said {
+            assert_eq!(summary["messages"]["dialogue_sent"], 6);
+        }
+    });
+}
+
+#[test]
+fn data_is_one_row_a_client_and_too_few_are_an_error() {
+    let (address, _) = ticket_server();
+    let scenario = TICKETS.replace("ADDRESS", &address.to_string()).replace("body = \"u{client}\"", "body = \"{data.user}\"");
+    let place = Place::with(&scenario.replace("count     = 20", "count = 20\ndata = \"users.csv\""));
+    let users: String = (0..20).map(|user| format!("user{user},x\n")).collect();
+    place.write("users.csv", &format!("user,other\n{users}"));
+    let ended = place.run(&["run", "test.toml", "--out", "run", "--duration", "1s", "--set", "faults=[]"]);
+    assert_eq!(place.json("run/summary.json")["attempts"]["opened"], 20, "{}", ended.out);
+    place.write("users.csv", "user,other\na,b\n");
+    let ended = place.run(&["validate", "test.toml"]);
+    assert!(ended.code != Some(0) && ended.err.contains("has 1 row for 20 clients: 19 are missing"), "{ended:?}");
+    place.write("users.csv", "name\na\n");
+    let ended = place.run(&["validate", "test.toml", "--clients", "1"]);
+    assert!(ended.code != Some(0) && ended.err.contains("`{data.user}`: the data file has the columns name"), "{ended:?}");
+}
+
+#[test]
+fn what_cannot_be_is_refused_where_it_stands() {
+    let dialogue = |text: &str| format!("[target.url]\naddress = \"ws://127.0.0.1:9\"\n[clients.web]\ncount = 1\n{text}\n");
+    at_once(
+        [
+            ("traffic = { listen = true }\ndialogue = { open = [{ send = \"x\" }] }", "`traffic` beside `dialogue`"),
+            ("first_message = \"{captured.x}\"", "no step captures it"),
+            ("first_message = \"{data.x}\"", "there is no `data`"),
+            ("first_message = \"{env.CLOSESTORM_NOT_SET}\"", "the environment variable `CLOSESTORM_NOT_SET` is not set"),
+            ("first_message = \"hex:0\"", "this is not hexadecimal"),
+            ("first_message = \"{randon.hex}\"", "unknown placeholder `{randon.hex}`"),
+            ("like = \"socket.io\"", "`like` cannot be \"socket.io\""),
+            ("dialogue = { open = [{ expect = { json = { type = \"x\" } } }] }", "\"type\" is no JSON pointer"),
+            (
+                "dialogue = { request = [{ send = \"a\", reply = \"any\" }, { send = \"b\" }] }",
+                "some requests have a reply and others have none",
+            ),
+        ],
+        |(text, told)| {
+            let place = Place::with(&dialogue(text));
+            let ended = place.run(&["validate", "test.toml"]);
+            assert!(ended.code != Some(0) && ended.err.contains(told), "{told}: {ended:?}");
+        },
+    );
+    let place = Place::with("[clients.web]\ncount = 1\ndialogue = { open = [{ send = \"x\", expect = \"x\" }] }\n");
+    let ended = place.run(&["simulate", "test.toml"]);
+    assert!(ended.err.contains("`open` with `expect` of a dialogue is not simulated"), "{ended:?}");
+}

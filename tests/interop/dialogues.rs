@@ -1,0 +1,59 @@
+//! Protocols that close whoever does not speak them, on the real servers of npm: clients stay, survive a crash and a graceful restart, and
+//! come back ready; without the dialogue the same clients are closed.
+
+use super::{Run, alone, home, node};
+
+/// 1,000 clients for more than three ping intervals of 2 s, a SIGKILL, and a graceful restart.
+fn scenario(kind: &str, cohort: &str) -> String {
+    let server = home("tests/node/dialogues.js");
+    format!(
+        "duration = \"22s\"\n[target.command]\nrun = \"node {} {{port}} {kind}\"\n\n[clients.web]\ncount = 1000\narrive = {{ over = \"2s\" }}\n\
+         {cohort}\n\n[[faults]]\nat = \"9s\"\ninject = {{ server_crash = {{ down = \"500ms\" }} }}\n\n[[faults]]\nat = \"15s\"\n\
+         inject = {{ server_graceful = {{ down = \"500ms\" }} }}\n",
+        server.display()
+    )
+}
+
+fn check(kind: &str, speaks: &str, silent: &str) {
+    if !node(kind) {
+        return;
+    }
+    let _alone = alone();
+    let run = Run::new();
+    let loaded = run.load(&run.file(&scenario(kind, speaks)), &[]);
+    let summary = &loaded.summary;
+    assert_eq!((summary.clients.planned, summary.clients.open_at_end, summary.clients.ready), (1000, 1000, Some(1000)), "{kind}");
+    assert_eq!((summary.reconnect.affected, summary.reconnect.recovered), (2000, 2000), "{kind}: twice everybody came back ready");
+    assert!(summary.endings.iter().all(|row| row.fault.is_some()), "{kind}: no other end: {:#?}", summary.endings);
+    let messages = &summary.messages;
+    assert_eq!(messages.sent, messages.answered + messages.lost + messages.unanswered, "{kind}");
+    assert!(messages.answered > 5_000, "{kind}: {messages:?}");
+    assert!(messages.unanswered < 200, "{kind}: {messages:?}");
+
+    let run = Run::new();
+    let loaded = run.load(&run.file(&scenario(kind, silent)), &["--clients", "50", "--duration", "8s", "--set", "faults=[]"]);
+    let endings = &loaded.summary.endings;
+    let closed: u64 = endings.iter().filter(|row| row.cause == "remote").map(|row| row.count).sum();
+    assert!(closed >= 50, "{kind}: who does not speak it is closed: {endings:#?}");
+}
+
+#[test]
+fn socket_io_clients_stay_and_come_back() {
+    check(
+        "socket.io",
+        "like = \"socket.io-client\"\nreconnect = { fixed = { delay = \"1s\" } }\n\
+         dialogue = { silence = \"4s\", rate = \"1/s\", request = [{ send = '42{sequence}[\"ask\"]', reply = '43{sequence}[\"told\"]' }] }",
+        "path = \"/socket.io/\"\nquery = \"EIO=4&transport=websocket\"\nreconnect = { fixed = { delay = \"1s\" } }",
+    );
+}
+
+#[test]
+fn graphql_ws_clients_stay_and_come_back() {
+    check(
+        "graphql-ws",
+        "like = \"graphql-ws\"\nreconnect = { fixed = { delay = \"1s\" } }\n[clients.web.dialogue]\nrate = \"1/s\"\nrequest = [{ \
+         send = '{\"id\":\"{sequence}\",\"type\":\"subscribe\",\"payload\":{\"query\":\"{ told }\"}}', reply = { json = { \"/id\" = \"{sequence}\", \
+         \"/type\" = \"next\", \"/payload/data/told\" = 7 } } }]",
+        "subprotocols = [\"graphql-transport-ws\"]\nreconnect = { fixed = { delay = \"1s\" } }",
+    );
+}
