@@ -150,7 +150,7 @@ const LIKES: [(&str, &str); 2] =
 
 /// `like = "…"`: the cohort is laid over what is known of a library.
 fn like(cohort: &mut Node, sink: &Sink) {
-    let Some(Node { value: TomlValue::Text(name), at }) = cohort.get("like") else { return };
+    let Some(Node { value: TomlValue::Text(name), at, .. }) = cohort.get("like") else { return };
     let Some((name, text)) = LIKES.iter().find(|(known, _)| known == name) else {
         let title = format!("`like` cannot be \"{name}\"");
         sink.push(super::diagnostic::Diagnostic::new(at, title, "unknown word").allowed(name, LIKES.iter().map(|(known, _)| *known)));
