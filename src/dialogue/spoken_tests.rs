@@ -1,3 +1,5 @@
+//! A dialogue on one connection: steps, captures, deadlines, beats, replies, and what was sent is what was answered or waits.
+
 use super::super::matcher::{CaptureFrom, Content, Matcher};
 use super::super::script::{DialogueBeat, DialogueRequest, DialogueStep, ExpectedMessage, StandingReply};
 use super::*;

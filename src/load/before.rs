@@ -8,24 +8,20 @@ use crate::load::context::RunContext;
 use crate::plan::Cohort;
 use crate::sut::endpoint::{self, Endpoint};
 use crate::template::TemplateValues;
+use crate::transport::tls::Trust;
 use crate::ws::handshake::failure::{Failure, fail};
 use crate::ws::handshake::own_headers::Id;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 /// Largest body of an answer, bytes.
 const BODY_MAX: usize = 1 << 20;
-
-/// Places other than the target that requests went to, by scheme and authority; looked up once.
-#[derive(Default)]
-pub(crate) struct HttpPlaces(Mutex<HashMap<(bool, String), Arc<Endpoint>>>);
 
 /// An answer.
 struct HttpAnswer {
@@ -136,7 +132,10 @@ async fn carry_out(
             || "/".to_owned(),
             |at| if rest[at..].starts_with('?') { format!("/{}", &rest[at..]) } else { rest[at..].to_owned() },
         );
-        found = place_of(address, shared).await?;
+        found = match shared {
+            Some(shared) => shared.http_places.find(address, endpoint::trust(&shared.plan.target, None)).await?,
+            None => Arc::new(endpoint::resolve(address, Trust::Roots(None)).await.map_err(|error| error.to_string())?),
+        };
         &*found
     };
     let mut asked = hyper::Request::builder().method(&*request.method).uri(path).header("host", &*place.url.authority);
@@ -145,23 +144,6 @@ async fn carry_out(
     }
     let asked = asked.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
     exchange(place, asked).await
-}
-
-/// A place other than the target; asks the name server once.
-async fn place_of(address: Address, shared: Option<&RunContext>) -> Result<Arc<Endpoint>, String> {
-    let key = (address.secure, address.authority.clone());
-    let places = shared.map(|shared| &shared.http_places);
-    let locked = |places: &HttpPlaces| places.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-    if let Some(known) = places.and_then(locked) {
-        return Ok(known);
-    }
-    let trust = shared.map_or(crate::transport::tls::Trust::Roots(None), |shared| endpoint::trust(&shared.plan.target, None));
-    let place = endpoint::resolve(address, trust).await.map_err(|error| error.to_string())?;
-    let place = Arc::new(place);
-    if let Some(places) = places {
-        places.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, place.clone());
-    }
-    Ok(place)
 }
 
 /// One request on a connection of its own.

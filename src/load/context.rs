@@ -1,8 +1,8 @@
 //! What the clients and the faults of a run share.
 
-use super::before::HttpPlaces;
 use super::dead_paths;
 use super::hits::Hits;
+use super::http_places::HttpPlaces;
 use super::pacer::Pacer;
 use super::rate_cap::RateCap;
 use super::registry::Registry;

@@ -9,6 +9,7 @@ pub(crate) mod dead_paths;
 mod deafen;
 pub(crate) mod fd_limit;
 pub(crate) mod hits;
+pub(crate) mod http_places;
 pub(crate) mod pacer;
 pub(crate) mod rate_cap;
 pub(crate) mod registry;
