@@ -393,7 +393,7 @@ fn errors_say_what_is_wrong_and_where() {
             26,
         ),
         (format!("{clients}query = 'token={{token}}'\n"), "unknown placeholder `{token}`", 3, 16),
-        (format!("{clients}path = '/{{data.room}}'\n"), "unknown placeholder `{data.room}`", 3, 10),
+        (format!("{clients}path = '/{{room}}'\n"), "unknown placeholder `{room}`", 3, 10),
         (format!("{clients}path = 'room'\n"), "this is not the path of a URL", 3, 8),
         (format!("{clients}headers = {{ X-Who = 'a{{cilent}}' }}\n"), "unknown placeholder `{cilent}`", 3, 23),
         (format!("{clients}subprotocols = ['v{{1}}']\n"), "unknown placeholder `{1}`", 3, 19),
