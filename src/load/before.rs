@@ -6,6 +6,7 @@ use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::load::attempt;
 use crate::load::context::RunContext;
 use crate::plan::Cohort;
+use crate::plan::limits::is_here;
 use crate::sut::endpoint::{self, Endpoint};
 use crate::template::TemplateValues;
 use crate::transport::tls::Trust;
@@ -40,7 +41,8 @@ pub(crate) async fn run(shared: &RunContext, cohort: &Cohort, (id, instance): (I
         let begun = Instant::now();
         let now = shared.journal.now();
         let place = shared.fleet.place(instance);
-        let work = carry_out(request, cohort, (id.client, id.connection), now, place, Some(shared), memory);
+        let asker = Asker { who: (id.client, id.connection), now, limited: shared.plan.limits.elsewhere, shared: Some(shared) };
+        let work = carry_out(request, cohort, &asker, place, memory);
         let answer = match timeout(request.within, work).await {
             Ok(answer) => answer.map_err(|why| failed(shared, cohort, request, fail(Stage::Before, &why)))?,
             Err(_) => {
@@ -55,14 +57,15 @@ pub(crate) async fn run(shared: &RunContext, cohort: &Cohort, (id, instance): (I
     Ok(())
 }
 
-/// The same outside of a run, for the probe before it.
+/// The same outside of a run, for the probe before it. `limited`: as in [`Asker`].
 ///
 /// # Errors
 /// What is wrong, in words.
-pub(crate) async fn probe(cohort: &Cohort, place: &Endpoint, memory: &mut ClientMemory) -> Result<(), String> {
+pub(crate) async fn probe(cohort: &Cohort, place: &Endpoint, limited: bool, memory: &mut ClientMemory) -> Result<(), String> {
     let who = (ClientIndex(cohort.first), ConnectionNo(1));
+    let asker = Asker { who, now: Duration::ZERO, limited, shared: None };
     for request in cohort.script.iter().flat_map(|script| &script.before) {
-        let work = carry_out(request, cohort, who, Duration::ZERO, place, None, memory);
+        let work = carry_out(request, cohort, &asker, place, memory);
         let answer = timeout(request.within, work).await.unwrap_or_else(|_| Err("no answer in time".to_owned()));
         let wrong = |why: String| format!("HTTP request `{}` before the connection: {why}", request.name);
         let answer = answer.map_err(wrong)?;
@@ -107,13 +110,21 @@ fn capture(request: &HttpRequest, answer: &HttpAnswer, memory: &mut ClientMemory
     Ok(())
 }
 
+/// Who asks, and when.
+struct Asker<'a> {
+    who: (ClientIndex, ConnectionNo),
+    now: Duration,
+    /// Without `--yes`: other machines than the target's are not asked.
+    limited: bool,
+    /// `None`: outside of a run.
+    shared: Option<&'a RunContext>,
+}
+
 async fn carry_out(
     request: &HttpRequest,
     cohort: &Cohort,
-    who: (ClientIndex, ConnectionNo),
-    now: Duration,
+    &Asker { who, now, limited, shared }: &Asker<'_>,
     target: &Endpoint,
-    shared: Option<&RunContext>,
     memory: &ClientMemory,
 ) -> Result<HttpAnswer, String> {
     let filled = |values: &TemplateValues<'_>| {
@@ -136,6 +147,11 @@ async fn carry_out(
             Some(shared) => shared.http_places.find(address, endpoint::trust(&shared.plan.target, None)).await?,
             None => Arc::new(endpoint::resolve(address, Trust::Roots(None)).await.map_err(|error| error.to_string())?),
         };
+        // Nobody has agreed to load on that machine, and the caps of the run count what goes to the target.
+        let ip = found.address.ip();
+        if limited && !is_here(ip) && ip != target.address.ip() {
+            return Err(format!("{} is on another machine: add --yes to allow it", found.url.host));
+        }
         &*found
     };
     let mut asked = hyper::Request::builder().method(&*request.method).uri(path).header("host", &*place.url.authority);

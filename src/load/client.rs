@@ -94,13 +94,8 @@ impl ClientTask<'_> {
         if self.cohort.script.as_ref().is_some_and(|script| !script.before.is_empty()) {
             // Others connect meanwhile.
             drop(turn);
-            if let Some(memory) = self.memory.as_deref_mut() {
-                let begun = self.shared.journal.now();
-                let asked = Box::pin(before::run(self.shared, self.cohort, (Id { client, connection }, instance), memory)).await;
-                if let Err(failure) = asked {
-                    let elapsed = self.shared.journal.now().saturating_sub(begun);
-                    return self.failed(failure, Stages { elapsed, ..Stages::default() }, instance).await;
-                }
+            if let Err(loss) = Box::pin(self.before(Id { client, connection }, instance)).await {
+                return self.schedule_reconnect(&loss).await;
             }
             turn = self.shared.connect_permits.acquire().await.ok()?;
             self.shared.registry.slot(client).set(|place| place.begin(self.shared.journal.now()));
@@ -128,7 +123,7 @@ impl ClientTask<'_> {
             }
             Err(failure) => {
                 let (_, times) = self.shared.registry.slot(client).place().stages(self.shared.journal.now());
-                return self.failed(failure, times, instance).await;
+                self.failed(failure, times, instance)
             }
         };
         self.schedule_reconnect(&loss).await
@@ -148,8 +143,22 @@ impl ClientTask<'_> {
         due + now().saturating_sub(asked)
     }
 
-    /// An attempt that did not open.
-    async fn failed(&mut self, failure: Failure, times: Stages, instance: u16) -> Option<Duration> {
+    /// The HTTP requests before an attempt.
+    ///
+    /// # Errors
+    /// One of them failed, and with it the attempt.
+    async fn before(&mut self, id: Id, instance: u16) -> Result<(), Loss> {
+        let Some(memory) = self.memory.as_deref_mut() else { return Ok(()) };
+        let begun = self.shared.journal.now();
+        let asked = before::run(self.shared, self.cohort, (id, instance), memory).await;
+        asked.map_err(|failure| {
+            let elapsed = self.shared.journal.now().saturating_sub(begun);
+            self.failed(failure, Stages { elapsed, ..Stages::default() }, instance)
+        })
+    }
+
+    /// An attempt that did not open: what it is to the strategy.
+    fn failed(&self, failure: Failure, times: Stages, instance: u16) -> Loss {
         let Failure { stage, outcome, fault, local } = failure;
         self.set_phase(None, instance);
         let loss = match &outcome {
@@ -159,7 +168,7 @@ impl ClientTask<'_> {
         };
         self.record(&Event::AttemptFailed { client: self.client, stage, outcome, times, fault });
         local.into_iter().for_each(|limit| self.record(&Event::LocalLimit { what: limit.to_owned() }));
-        self.schedule_reconnect(&loss).await
+        loss
     }
 
     fn set_phase(&self, phase: Option<Phase>, instance: u16) {

@@ -43,7 +43,7 @@ fn scenario() {
 fn template() {
     fuzz("template", &corpus("template"), |bytes| {
         if let Ok(template) = Template::parse(&text(bytes)) {
-            drop(template.fill(&TemplateValues { client: "7".into(), attempt: "3".into() }));
+            drop(template.fill(&TemplateValues { client: "7".into(), attempt: "3".into(), own: None }));
         }
     });
 }
