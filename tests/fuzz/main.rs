@@ -36,6 +36,7 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
 }
 
 /// Runs `read` on mutations of `seeds` until the time is over.
+#[expect(clippy::disallowed_methods, reason = "how long it takes is measured, and nothing here pauses a clock")]
 fn fuzz(name: &str, seeds: &[Vec<u8>], read: impl Fn(&[u8])) {
     assert!(!seeds.is_empty(), "{name} has nothing to begin with");
     if let Ok(file) = std::env::var("FUZZ_INPUT") {

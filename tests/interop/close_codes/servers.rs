@@ -53,7 +53,7 @@ fn scenario(port: u16) -> String {
         let (stay, at) = if on_attempts(way) { ("stay = { for = \"400ms\", return = \"200ms\" }\n", AT / 5) } else { ("", AT) };
         write!(
             text,
-            "[clients.w{number}]\ncount = 1\narrive = {{ at_once = true }}\nreconnect = \"none\"\nquery = \"{query}\"\n{stay}\
+            "[clients.w{number}]\ncount = 1\nmax_message = \"64MiB\"\narrive = {{ at_once = true }}\nreconnect = \"none\"\nquery = \"{query}\"\n{stay}\
              [[faults]]\nat = \"{}ms\"\nside = \"client\"\nselect = {{ cohort = \"w{number}\" }}\ninject = {{ {} }}\n",
             at.as_millis(),
             inject(way)
