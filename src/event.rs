@@ -325,6 +325,8 @@ pub enum Event {
         due: Duration,
         /// When it was sent.
         sent: Duration,
+        /// The reply says that the request failed.
+        error: bool,
     },
     /// A message that answers nothing.
     Received {
@@ -340,12 +342,23 @@ pub enum Event {
         /// Payload bytes.
         bytes: u32,
     },
-    /// An HTTP request before a connection was answered, whatever the status.
+    /// An HTTP request before a connection is over.
     Requested {
         /// Who.
         client: ClientIndex,
-        /// From its connect to the end of its answer.
+        /// From its connect to the end of its answer, or until it was given up.
         took: Duration,
+        /// That of its answer; `None`: there was none.
+        status: Option<u16>,
+        /// It was given up because it took too long.
+        late: bool,
+    },
+    /// A message of the server said that something is wrong.
+    ErrorHeard {
+        /// Who.
+        client: ClientIndex,
+        /// What it is called, by its number in the plan.
+        error: u16,
     },
     /// A message of a dialogue was handed to the kernel that is not one of its requests.
     Said {

@@ -52,6 +52,8 @@ pub enum Metric {
     Tls,
     /// Request to 101.
     OpeningHandshake,
+    /// The 101 to ready, where being open is not being ready.
+    TimeToReady,
     /// First Close frame to the end of TCP.
     ClosingHandshake,
     /// First Close frame to the one that answers it.
@@ -72,6 +74,10 @@ pub enum Metric {
     Messages,
     /// Payload bytes of messages, without frame headers; without `dir` both ways.
     Bytes,
+    /// HTTP requests before connections; without `status` all.
+    HttpRequests,
+    /// Messages of the server that say that something is wrong, and replies that do; without `name` all.
+    Errors,
 }
 
 /// Which number of a metric.
@@ -175,8 +181,10 @@ pub struct Labels {
     pub fault: Option<String>,
     /// Only this outcome, of attempts or messages.
     pub outcome: Option<OutcomeLabel>,
-    /// Only attempts that were answered with this HTTP status.
+    /// Only attempts or HTTP requests that were answered with this HTTP status.
     pub status: Option<u16>,
+    /// Only errors of this name.
+    pub name: Option<String>,
     /// Only this direction, of bytes.
     pub dir: Option<Dir>,
     /// Only what started at this offset or later: whole seconds.
@@ -189,7 +197,7 @@ pub struct Labels {
     pub wire: Option<WireLabel>,
     /// Whose account; client unless said, never proxy.
     pub side: Side,
-    /// Only this cause: a fault's id, `remote`, `stay`, `deadline:<name>` or `local:<limit>`.
+    /// Only this cause: a fault's id, `remote`, `stay`, `deadline:<name>`, `dialogue:<step>` or `local:<limit>`.
     pub cause: Option<String>,
     /// Only this end of TCP.
     pub tcp_end: Option<TcpEnd>,
@@ -242,8 +250,10 @@ pub enum OutcomeLabel {
     Sent,
     /// Messages: all that came.
     Received,
-    /// Messages: sent, and their reply came.
+    /// Messages: sent, and their reply came and is no error.
     Answered,
+    /// Messages: sent, and their reply says that they failed.
+    Error,
     /// Messages: sent for a reply that did not come before the connection ended.
     Lost,
     /// Messages: sent for a reply that had not come when the measurement ended.
@@ -251,12 +261,16 @@ pub enum OutcomeLabel {
 }
 
 /// The names that labels may refer to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Names<'a> {
     /// Of cohorts.
     pub cohorts: &'a [String],
     /// Ids of faults.
     pub faults: &'a [String],
+    /// Causes that dialogues may end connections with: `deadline:dialogue:NAME`, `dialogue:NAME`.
+    pub causes: &'a [String],
+    /// What dialogues call errors.
+    pub errors: &'a [String],
 }
 
 /// Something wrong with the text of an expectation.
@@ -273,7 +287,7 @@ pub struct Problem {
 impl Problem {
     /// Whether it is about the name of a cohort or fault, which depends on the rest of the scenario.
     pub fn is_name(&self) -> bool {
-        ["cohort", "fault", "cause"].iter().any(|what| self.found.starts_with(&format!("unknown {what} ")))
+        ["cohort", "fault", "cause", "name of an error"].iter().any(|what| self.found.starts_with(&format!("unknown {what} ")))
     }
 }
 
@@ -290,6 +304,7 @@ const METRICS: &[(&str, Metric, &[Stat], &[&str])] = &[
     ("tcp_connect", Metric::TcpConnect, TIME_STATS, &[]),
     ("tls", Metric::Tls, TIME_STATS, &["resumed"]),
     ("opening_handshake", Metric::OpeningHandshake, TIME_STATS, &[]),
+    ("time_to_ready", Metric::TimeToReady, TIME_STATS, &[]),
     ("closing_handshake", Metric::ClosingHandshake, TIME_STATS, &[]),
     ("close_ack", Metric::CloseAck, TIME_STATS, &[]),
     ("fin_wait", Metric::FinWait, TIME_STATS, &[]),
@@ -300,6 +315,8 @@ const METRICS: &[(&str, Metric, &[Stat], &[&str])] = &[
     ("closes", Metric::Closes, COUNT_STATS, &["reported", "wire", "side", "cause", "tcp_end", "tls_end", "clean"]),
     ("messages", Metric::Messages, COUNT_STATS, &["outcome"]),
     ("bytes", Metric::Bytes, COUNT_STATS, &["dir"]),
+    ("http_requests", Metric::HttpRequests, COUNT_STATS, &["status"]),
+    ("errors", Metric::Errors, COUNT_STATS, &["name"]),
 ];
 const STATS: &[(&str, Stat)] = &[
     ("min", Stat::Min),
@@ -327,6 +344,7 @@ const MESSAGE_OUTCOMES: &[(&str, OutcomeLabel)] = &[
     ("sent", OutcomeLabel::Sent),
     ("received", OutcomeLabel::Received),
     ("answered", OutcomeLabel::Answered),
+    ("error", OutcomeLabel::Error),
     ("lost", OutcomeLabel::Lost),
     ("unanswered", OutcomeLabel::Unanswered),
 ];
@@ -395,7 +413,9 @@ impl Labels {
     /// What a [`Stat::Share`] of the part with these labels divides by.
     pub fn whole(&self, metric: Metric) -> Labels {
         let outcome = match self.outcome {
-            Some(OutcomeLabel::Answered | OutcomeLabel::Lost | OutcomeLabel::Unanswered) if metric == Metric::Messages => {
+            Some(OutcomeLabel::Answered | OutcomeLabel::Error | OutcomeLabel::Lost | OutcomeLabel::Unanswered)
+                if metric == Metric::Messages =>
+            {
                 Some(OutcomeLabel::Sent)
             }
             Some(_) if metric == Metric::Messages => Some(OutcomeLabel::Due),
@@ -417,6 +437,7 @@ impl Default for Labels {
             fault: None,
             outcome: None,
             status: None,
+            name: None,
             dir: None,
             from: None,
             to: None,

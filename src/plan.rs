@@ -85,6 +85,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The dialogues of its cohorts, in their order.
+    pub fn scripts(&self) -> impl Iterator<Item = &Dialogue> {
+        self.cohorts.iter().filter_map(|cohort| cohort.script.as_deref())
+    }
+
     /// All clients.
     pub fn clients(&self) -> u32 {
         self.cohorts.iter().map(|cohort| cohort.count).sum()

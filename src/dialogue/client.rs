@@ -34,6 +34,8 @@ pub enum Observed {
         due: Duration,
         /// When it was sent.
         sent: Duration,
+        /// The reply says that it failed.
+        error: bool,
     },
     /// The first word that our own server was asked to say.
     Greeted,
@@ -148,7 +150,7 @@ impl<'a> ClientDialogue<'a> {
     /// A message came; `open`: neither side has begun to close the connection. `now`, where somebody must know.
     pub fn on_message(&mut self, message: Payload<'_>, open: bool, now: impl FnOnce() -> Duration) -> Heard {
         let what = match (&mut self.spoken, message) {
-            (Spoken::Echo(echo), Payload::Binary(bytes)) => echo.answered(bytes).map(|(due, sent)| Observed::Answered { due, sent }),
+            (Spoken::Echo(echo), Payload::Binary(bytes)) => echo.answered(bytes).map(|(due, sent)| Observed::Answered { due, sent, error: false }),
             (Spoken::Script(script), _) => {
                 let was_open = script.is_open();
                 let meant = script.on_message(message, open, now());
@@ -156,7 +158,7 @@ impl<'a> ClientDialogue<'a> {
                     return Heard { what: Observed::Dialogue, ready: self.ready.on_dialogue() };
                 }
                 match meant {
-                    Meant::Reply(due, sent) => Some(Observed::Answered { due, sent }),
+                    Meant::Reply { due, sent, error } => Some(Observed::Answered { due, sent, error }),
                     Meant::Dialogue => Some(Observed::Dialogue),
                     Meant::Received => None,
                 }
@@ -234,7 +236,7 @@ mod tests {
         let mut client = dialogue(ECHO, &Readiness::Reply, None);
         let message = bytes(client.on_due());
         client.on_sent(at, at);
-        let answered = Heard { what: Observed::Answered { due: at, sent: at }, ready: false };
+        let answered = Heard { what: Observed::Answered { due: at, sent: at, error: false }, ready: false };
         assert_eq!(client.on_message(Payload::Binary(&message), false, || Duration::ZERO), answered);
         assert!(!client.is_ready());
     }

@@ -33,6 +33,8 @@ pub struct Dialogue {
     pub leave: Option<Content>,
     /// Number of its first step among all of the plan.
     pub first_step: u16,
+    /// Number of its first error among all of the plan.
+    pub first_error: u16,
 }
 
 /// When requests are due.
@@ -151,6 +153,17 @@ impl Dialogue {
     /// Steps that can fail, by the names of results: those of `open`, the beat, and silence.
     pub fn steps(&self) -> impl Iterator<Item = &str> {
         self.open.iter().map(|step| &*step.name).chain(["beat", "silence"])
+    }
+
+    /// Causes with which these steps may end a connection, as in results.
+    pub fn causes(&self) -> impl Iterator<Item = String> {
+        self.steps().flat_map(|step| [format!("deadline:dialogue:{step}"), format!("dialogue:{step}")])
+    }
+
+    /// What is counted as an error, by the names of results: messages of `error`, then requests whose answers may say so.
+    pub fn errors(&self) -> impl Iterator<Item = &str> {
+        let requests = self.request.iter().map(|request| &*request.name);
+        self.error.iter().map(|(name, _)| &**name).chain(requests)
     }
 
     /// Whether its requests are answered.

@@ -69,8 +69,10 @@ impl ClientMemory {
 /// What a dialogue tells of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DialogueTells {
-    /// A message said that something is wrong, or a fact of that sort.
+    /// A fact that a reader must know.
     Counted(String),
+    /// A message said that something is wrong: its number among all errors of the plan.
+    Error(u16),
     /// A step failed: the client closes.
     Failed {
         /// Its number in the plan.
@@ -106,8 +108,15 @@ enum Given<'a> {
 /// What a message was to a dialogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meant {
-    /// An answer: when its request was due and sent.
-    Reply(Duration, Duration),
+    /// An answer.
+    Reply {
+        /// When its request was due.
+        due: Duration,
+        /// When it was sent.
+        sent: Duration,
+        /// It says that the request failed.
+        error: bool,
+    },
     /// Part of the dialogue.
     Dialogue,
     /// Received.
@@ -334,15 +343,15 @@ impl<'a> ScriptClient<'a> {
         if let (Besides::Echo(echo), Payload::Binary(bytes)) = (&mut self.besides, message)
             && let Some((due, sent)) = echo.answered(bytes)
         {
-            return Meant::Reply(due, sent);
+            return Meant::Reply { due, sent, error: false };
         }
         let receives = script.receive.as_ref().map(|matcher| self.values(|values| matcher.fill(values).takes(&incoming)));
         if let Some(meant) = self.answered(&incoming, receives == Some(true)) {
             return meant;
         }
-        for (name, matcher) in &script.error {
+        for (number, (_, matcher)) in script.error.iter().enumerate() {
             if self.values(|values| matcher.fill(values).takes(&incoming)) {
-                self.tells.push_back(DialogueTells::Counted(format!("cohort {}: the server said {name}", self.of.cohort)));
+                self.tell_error(number);
                 return Meant::Dialogue;
             }
         }
@@ -351,7 +360,8 @@ impl<'a> ScriptClient<'a> {
 
     /// The oldest request that a message answers. `receives`: it is one of those that everybody gets.
     fn answered(&mut self, incoming: &IncomingMessage<'_>, receives: bool) -> Option<Meant> {
-        let requests = &self.of.script.request;
+        let script = self.of.script;
+        let requests = &script.request;
         let any = |request: usize| requests[request].reply.as_ref().is_some_and(super::matcher::Matcher::is_any);
         let mut failed = false;
         let index = self.awaited.iter().position(|awaited| {
@@ -360,10 +370,9 @@ impl<'a> ScriptClient<'a> {
         })?;
         let AwaitedReply { request, due, sent, .. } = self.awaited.remove(index)?;
         if failed {
-            let name = &requests[request].name;
-            self.tells.push_back(DialogueTells::Counted(format!("cohort {}: {name} was answered with an error", self.of.cohort)));
+            self.tell_error(script.error.len() + request);
         }
-        Some(Meant::Reply(due, sent))
+        Some(Meant::Reply { due, sent, error: failed })
     }
 
     /// A message while a step waits.
@@ -390,6 +399,12 @@ impl<'a> ScriptClient<'a> {
         self.step += 1;
         self.begin_step();
         Meant::Dialogue
+    }
+
+    /// Error number `number` of those of the dialogue was heard.
+    fn tell_error(&mut self, number: usize) {
+        let number = self.of.script.first_error.saturating_add(u16::try_from(number).unwrap_or(u16::MAX));
+        self.tells.push_back(DialogueTells::Error(number));
     }
 
     fn fail(&mut self, step: usize, late: bool, words: &str) {

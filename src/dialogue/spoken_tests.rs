@@ -45,6 +45,10 @@ fn said(client: &mut ScriptClient<'_>) -> Vec<String> {
     .collect()
 }
 
+const fn reply(due: u64, sent: u64) -> Meant {
+    Meant::Reply { due: ms(due), sent: ms(sent), error: false }
+}
+
 fn text(message: Outgoing) -> String {
     let Outgoing::Text(text) = message else { panic!("a text message") };
     text.into()
@@ -81,7 +85,7 @@ fn steps_come_one_after_the_other_and_captures_go_on() {
     assert!(client.is_open());
     assert_eq!(said(&mut client), ["423[\"ask\"]", "424[\"ask\"]"]);
     assert_eq!(client.on_message(Payload::Text("42[\"news\"]"), true, ms(4)), Meant::Received);
-    assert_eq!(client.on_message(Payload::Text("434[\"ok\"]"), true, ms(4)), Meant::Reply(ms(0), ms(0)));
+    assert_eq!(client.on_message(Payload::Text("434[\"ok\"]"), true, ms(4)), reply(0, 0));
     assert_eq!(client.on_message(Payload::Text("434[\"ok\"]"), true, ms(4)), Meant::Received, "a duplicate answers nothing");
     assert_eq!(said(&mut client), ["425[\"ask\"]"]);
     assert_eq!(client.tells(), None);
@@ -151,6 +155,7 @@ fn errors_are_told_apart_and_broadcasts_are_not_replies() {
         pace: RequestPace::Rate(Rate(1.0)),
         receive: Some(prefix("news")),
         error: vec![("busy".into(), prefix("busy"))],
+        first_error: 3,
         ..Dialogue::default()
     };
     let mut client = client(&script);
@@ -161,13 +166,13 @@ fn errors_are_told_apart_and_broadcasts_are_not_replies() {
     };
     assert_eq!(ask(&mut client), "ask");
     assert_eq!(client.on_message(Payload::Text("news"), true, ms(3)), Meant::Received);
-    assert_eq!(client.on_message(Payload::Text("ok"), true, ms(3)), Meant::Reply(ms(1), ms(2)));
+    assert_eq!(client.on_message(Payload::Text("ok"), true, ms(3)), reply(1, 2));
     assert_eq!(client.tells(), None);
     ask(&mut client);
-    assert_eq!(client.on_message(Payload::Text("error 7"), true, ms(3)), Meant::Reply(ms(1), ms(2)));
-    assert_eq!(client.tells(), Some(DialogueTells::Counted("cohort web: ask was answered with an error".to_owned())));
+    assert_eq!(client.on_message(Payload::Text("error 7"), true, ms(3)), Meant::Reply { due: ms(1), sent: ms(2), error: true });
+    assert_eq!(client.tells(), Some(DialogueTells::Error(4)));
     assert_eq!(client.on_message(Payload::Text("busy"), true, ms(3)), Meant::Dialogue);
-    assert_eq!(client.tells(), Some(DialogueTells::Counted("cohort web: the server said busy".to_owned())));
+    assert_eq!(client.tells(), Some(DialogueTells::Error(3)));
     assert_eq!(client.on_message(Payload::Text("other"), true, ms(3)), Meant::Dialogue, "not among those that are received");
 }
 
@@ -209,7 +214,7 @@ proptest! {
                 Some(number) => {
                     let meant = client.on_message(Payload::Text(&format!("r{number}")), true, ms(1));
                     let first = (1..=sent).contains(&number) && answered.insert(number);
-                    prop_assert_eq!(meant, if first { Meant::Reply(ms(number), ms(number)) } else { Meant::Received });
+                    prop_assert_eq!(meant, if first { reply(number, number) } else { Meant::Received });
                 }
             }
             prop_assert_eq!(client.awaited.len() + answered.len(), sent as usize);

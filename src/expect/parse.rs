@@ -14,7 +14,7 @@ impl Expectation {
     ///
     /// ```
     /// use closestorm::expect::{Expectation, Limit, Names};
-    /// let names = Names { cohorts: &["web".to_owned()], faults: &[] };
+    /// let names = Names { cohorts: &["web".to_owned()], ..Names::default() };
     /// let parsed = Expectation::parse("reconnect_time{cohort=web} p99 < 10s", names).unwrap();
     /// assert_eq!(parsed.limit, Limit::Micros(1e7));
     /// assert!(Expectation::parse("reconect_time p99 < 10s", names).unwrap_err()[0].help.contains("reconnect_time"));
@@ -164,7 +164,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<Expectation, Vec<Problem>> {
         let (cohorts, faults) = (["web".to_owned()], ["server_crash-1".to_owned()]);
-        Expectation::parse(text, Names { cohorts: &cohorts, faults: &faults })
+        Expectation::parse(text, Names { cohorts: &cohorts, faults: &faults, ..Names::default() })
     }
 
     #[test]
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(whole("attempts{status=429} share_of { outcome=rejected } > 4%"), rejected);
         assert_eq!(parse("attempts{cohort=web} share > 4%").unwrap_err()[0].at, 21..26);
         assert!(parse("clients_lost share < 4%").is_ok(), "of the clients in the plan");
-        let names = Names { cohorts: &[], faults: &[] };
+        let names = Names::default();
         assert!(Expectation::parse_as("closes share > 4%", names, true).is_ok(), "an older folder is judged as before");
     }
 }

@@ -18,7 +18,7 @@ impl Expectation {
     ///
     /// ```
     /// # use closestorm::expect::{Expectation, Names};
-    /// let names = Names { cohorts: &["web".to_owned()], faults: &[] };
+    /// let names = Names { cohorts: &["web".to_owned()], ..Names::default() };
     /// let parsed = Expectation::parse("attempts{ outcome=opened, cohort=web } peak < 5/s", names).unwrap();
     /// assert_eq!(parsed.counted(), "attempts{cohort=web,outcome=opened}");
     /// ```
@@ -39,6 +39,7 @@ fn written(labels: &Labels) -> Vec<String> {
         label("fault", labels.fault.clone()),
         label("outcome", labels.outcome.map(|outcome| outcome.name().to_owned())),
         label("status", labels.status.map(|status| status.to_string())),
+        label("name", labels.name.clone()),
         label("dir", labels.dir.map(|dir| dir.name().to_owned())),
         label("reported", labels.reported.map(|code| code.to_string())),
         label("wire", labels.wire.map(wire)),

@@ -38,19 +38,26 @@ struct HttpAnswer {
 pub(crate) async fn run(shared: &RunContext, cohort: &Cohort, (id, instance): (Id, u16), memory: &mut ClientMemory) -> Result<(), Failure> {
     let requests = cohort.script.iter().flat_map(|script| &script.before);
     for request in requests {
+        // Each is a connection that somebody must accept, as the attempt itself.
+        if let Some(why) = shared.caps.attempt(|| shared.journal.now()).await {
+            shared.journal.record(&Event::LoadLimit { what: why.to_owned() });
+        }
         let begun = Instant::now();
         let now = shared.journal.now();
         let place = shared.fleet.place(instance);
         let asker = Asker { who: (id.client, id.connection), now, limited: shared.plan.limits.elsewhere, shared: Some(shared) };
         let work = carry_out(request, cohort, &asker, place, memory);
-        let answer = match timeout(request.within, work).await {
+        let answer = timeout(request.within, work).await;
+        let status = answer.as_ref().ok().and_then(|answer| answer.as_ref().ok()).map(|answer| answer.status);
+        let (client, took, late) = (id.client, begun.elapsed(), answer.is_err());
+        shared.journal.record(&Event::Requested { client, took, status, late });
+        let answer = match answer {
             Ok(answer) => answer.map_err(|why| failed(shared, cohort, request, fail(Stage::Before, &why)))?,
             Err(_) => {
                 let late = Failure { stage: Stage::Before, outcome: Outcome::TimedOut, fault: None, local: None };
                 return Err(failed(shared, cohort, request, late));
             }
         };
-        shared.journal.record(&Event::Requested { client: id.client, took: begun.elapsed() });
         judge(request, &answer).map_err(|failure| failed(shared, cohort, request, failure))?;
         capture(request, &answer, memory).map_err(|why| failed(shared, cohort, request, fail(Stage::Before, &why)))?;
     }

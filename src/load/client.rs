@@ -365,6 +365,7 @@ impl ClientTask<'_> {
     fn told(&self, tells: DialogueTells, session: &mut Session) {
         match tells {
             DialogueTells::Counted(text) => self.record(&Event::Notice { text }),
+            DialogueTells::Error(error) => self.record(&Event::ErrorHeard { client: self.client, error }),
             DialogueTells::Failed { step, late, words } => {
                 self.record(&Event::Notice { text: words });
                 let (cause, code) = match late {
@@ -457,7 +458,7 @@ impl ClientTask<'_> {
         let bytes = u32::try_from(message.len()).unwrap_or(u32::MAX);
         let Heard { what, ready } = dialogue.on_message(Payload::from(message), open, || self.shared.journal.now());
         self.record(&match what {
-            Observed::Answered { due, sent } => Event::Echoed { client, bytes, due, sent },
+            Observed::Answered { due, sent, error } => Event::Echoed { client, bytes, due, sent, error },
             Observed::Greeted => Event::Greeted { client, bytes },
             Observed::Dialogue => Event::Heard { client, bytes },
             Observed::Received => Event::Received { client, bytes },

@@ -78,6 +78,9 @@ pub struct CohortCounts {
     pub heard: u64,
     /// Messages sent whose echo came.
     pub answered: u64,
+    /// Messages sent whose reply says that they failed.
+    #[serde(default)]
+    pub errors: u64,
     /// Messages sent whose connection ended before their echo came.
     pub lost_messages: u64,
     /// Messages sent whose echo had not come when the measurement ended.
@@ -105,6 +108,7 @@ impl CohortCounts {
         self.said += other.said;
         self.heard += other.heard;
         self.answered += other.answered;
+        self.errors += other.errors;
         self.lost_messages += other.lost_messages;
         self.unanswered += other.unanswered;
     }
@@ -233,8 +237,8 @@ impl Results {
             same("outages", &scope, book.affected, book.recovered + book.censored, "affected = recovered + censored")?;
             same("messages", &scope, book.due, book.not_started + book.sent, "due = not_started + sent")?;
             if meta.echoes {
-                let became = book.answered + book.lost_messages + book.unanswered;
-                same("messages", &scope, book.sent, became, "sent = answered + lost + unanswered")?;
+                let became = book.answered + book.errors + book.lost_messages + book.unanswered;
+                same("messages", &scope, book.sent, became, "sent = answered + errors + lost + unanswered")?;
             }
             total.add(&book.ledger);
         }

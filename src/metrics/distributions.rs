@@ -277,7 +277,7 @@ mod tests {
     }
 
     fn watched() -> Vec<MetricWatch> {
-        let names = crate::expect::Names { cohorts: &[], faults: &[] };
+        let names = crate::expect::Names::default();
         let parse = |text: &str| crate::expect::Expectation::parse(text, names).unwrap();
         super::super::watch::watches(&["rtt p50 < 104us", "rtt{from=1s,to=3s} max < 1s", "detect p50 < 7us"].map(parse))
     }

@@ -6,7 +6,7 @@ use super::latency::micros;
 use super::outage::{Acted, SLACK_US};
 use super::peak::Attempt;
 use super::pending::Message;
-use super::timeline::AttemptStep;
+use super::timeline::{AttemptStep, Tally};
 use super::{EVER_OPENED, EVER_READY, LOST, OPEN, READY, Recorder, UNDER_WAY, key};
 use crate::close::{Cause, Deadline, Ending, TcpEnd};
 use crate::event::Closing;
@@ -101,15 +101,18 @@ impl Recorder {
         }
     }
 
-    pub(super) fn echoed(&mut self, at: u64, (row, bytes): (LocalRow, u32), due: u64, sent: u64) {
+    /// A reply came; `error`: it says that its request failed.
+    pub(super) fn echoed(&mut self, at: u64, (row, bytes): (LocalRow, u32), (due, sent): (u64, u64), error: bool) {
         let cohort = self.cohort(row);
         self.received(at, row, bytes);
         if !self.pending.echo(cohort, row, Message { due, sent }) {
             return;
         }
-        self.books[usize::from(cohort)].answered += 1;
-        self.timeline.second(due, cohort).answered += 1;
-        self.peaks.message(at, due, cohort, Became::Answered, 1);
+        let (book, second) = (&mut self.books[usize::from(cohort)], self.timeline.second(due, cohort));
+        let became = if error { Became::Error } else { Became::Answered };
+        *(if error { &mut book.errors } else { &mut book.answered }) += 1;
+        *(if error { &mut second.errors } else { &mut second.answered }) += 1;
+        self.peaks.message(at, due, cohort, became, 1);
         self.bank.record(at, key(TimeMetric::Rtt, cohort, None), at.saturating_sub(due));
         self.bank.record(at, key(TimeMetric::RttFromSent, cohort, None), at.saturating_sub(sent));
         self.timeline.echo(at, cohort, at.saturating_sub(due));
@@ -123,6 +126,25 @@ impl Recorder {
         second.bytes_received += u64::from(bytes);
         self.peaks.message(at, at, cohort, Became::Received, 1);
         self.peaks.bytes(at, cohort, Dir::Received, bytes);
+    }
+
+    /// An HTTP request before a connection is over: it was answered with a status, or given up.
+    pub(super) fn requested(&mut self, at: u64, row: LocalRow, took: Duration, (status, late): (Option<u16>, bool)) {
+        let (cohort, took) = (self.cohort(row), micros(took));
+        let metric = status.map(|_| TimeMetric::HttpRequest).or(late.then_some(TimeMetric::HttpRequestCensored));
+        metric.into_iter().for_each(|metric| self.bank.record(at, key(metric, cohort, None), took));
+        self.tally(at, at.saturating_sub(took), (cohort, None), Tally::Request(status));
+    }
+
+    /// A message said that something is wrong.
+    pub(super) fn error(&mut self, at: u64, row: LocalRow, error: u16) {
+        self.tally(at, at, (self.cohort(row), None), Tally::Error(error));
+    }
+
+    /// Counts at `at` what began at `start`.
+    fn tally(&mut self, at: u64, start: u64, whose: (u16, Option<u16>), what: Tally) {
+        self.timeline.tally(start, whose, what, 1);
+        self.peaks.tally(at, start, whose, what);
     }
 
     /// A message of a dialogue was sent that is not one of its requests: only its bytes are in the timeline.
@@ -269,6 +291,9 @@ impl Recorder {
         self.peak_open = self.peak_open.max(self.all_open);
         self.outages.opened(at, row);
         self.step(at, Attempt { begun, cohort, fault, step: AttemptStep::Opened, status: None });
+        if self.meta.cohorts[usize::from(cohort)].awaits_ready {
+            self.opening.insert(row, at);
+        }
         self.bank.record_from(at, begun, key(TimeMetric::TcpConnect, cohort, fault), micros(tcp));
         self.bank.record_from(at, begun, key(TimeMetric::OpeningHandshake, cohort, fault), micros(upgrade));
         if let Some((tls, resumed)) = tls {
@@ -278,7 +303,16 @@ impl Recorder {
         }
     }
 
+    /// A connection has become ready; or, if it has `ended`, will not.
+    pub(super) fn readied(&mut self, at: u64, row: LocalRow, ended: bool) {
+        let Some(opened) = self.opening.remove(&row) else { return };
+        let (cohort, fault) = (self.cohort(row), self.outages.fault_of(row).flatten());
+        let metric = if ended { TimeMetric::TimeToReadyCensored } else { TimeMetric::TimeToReady };
+        self.bank.record_from(at, opened, key(metric, cohort, fault), at.saturating_sub(opened));
+    }
+
     pub(super) fn ready(&mut self, at: u64, row: LocalRow) {
+        self.readied(at, row, false);
         let state = &mut self.outages.clients[row];
         self.ready += u64::from(!state.is(READY));
         state.set(EVER_READY | READY, true);
@@ -309,6 +343,7 @@ impl Recorder {
 
     pub(super) fn ended(&mut self, at: u64, row: LocalRow, connection: ConnectionNo, ending: &Ending, closing: Option<Closing>) {
         let (cohort, lost) = (self.cohort(row), self.cut_messages(at, row, Became::Lost));
+        self.readied(at, row, true);
         let state = &mut self.outages.clients[row];
         self.ready -= u64::from(state.is(READY));
         state.set(OPEN | READY, false);

@@ -41,6 +41,8 @@ pub struct RunMeta {
     pub faults: Vec<FaultMeta>,
     /// Names of the steps of all dialogues, in the order of the plan.
     pub steps: Vec<String>,
+    /// Names of the errors of all dialogues, in the order of the plan.
+    pub errors: Vec<String>,
     /// What the plan says a reader must know.
     pub notices: Vec<String>,
     /// Silent connections and the heartbeats over them.
@@ -68,6 +70,8 @@ pub struct CohortMeta {
     pub planned: u64,
     /// Each message that they send waits for its echo.
     pub echoes: bool,
+    /// Its clients are ready by more than being open.
+    pub awaits_ready: bool,
     /// What its clients say, in words.
     pub traffic: String,
 }
@@ -115,6 +119,7 @@ impl RunMeta {
             strategy: cohort.reconnect_label.clone(),
             planned: u64::from(cohort.count),
             echoes: cohort.traffic.awaits_replies(),
+            awaits_ready: cohort.ready != crate::plan::Readiness::Open,
             traffic: cohort.traffic.to_string(),
         };
         let fault = |fault: &crate::plan::Fault| FaultMeta {
@@ -145,12 +150,8 @@ impl RunMeta {
             duration: plan.duration,
             cohorts: plan.cohorts.iter().map(cohort).collect(),
             faults: plan.faults.iter().map(fault).collect(),
-            steps: plan
-                .cohorts
-                .iter()
-                .flat_map(|cohort| cohort.script.iter().flat_map(|script| script.steps()))
-                .map(str::to_owned)
-                .collect(),
+            steps: plan.scripts().flat_map(|script| script.steps()).map(str::to_owned).collect(),
+            errors: plan.scripts().flat_map(|script| script.errors()).map(str::to_owned).collect(),
             notices: plan.notices.iter().map(|notice| plan.secrets.hide(notice)).collect(),
             watched: super::liveness::watched(plan),
             peaks: Tracked::of(plan),
@@ -161,7 +162,12 @@ impl RunMeta {
         }
     }
 
-    /// A cause as in files: a fault's id, `remote`, `stay`, `deadline:<name>` or `local:<limit>`.
+    /// The name of an error of a dialogue.
+    pub fn error(&self, error: u16) -> &str {
+        self.errors.get(usize::from(error)).map_or("?", String::as_str)
+    }
+
+    /// A cause as in files: a fault's id, `remote`, `stay`, `deadline:<name>`, `dialogue:<step>` or `local:<limit>`.
     pub fn cause(&self, cause: Cause) -> String {
         match cause {
             Cause::Fault(fault) => self.fault(fault),

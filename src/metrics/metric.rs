@@ -20,6 +20,8 @@ pub enum TimeMetric {
     Attempt,
     /// HTTP requests before connections that were answered.
     HttpRequest,
+    /// Those that were not answered in time.
+    HttpRequestCensored,
     /// TCP connects of attempts that opened, or were cut later.
     TcpConnect,
     /// TCP connects that a deadline, a fault or the end of the run cut.
@@ -40,6 +42,10 @@ pub enum TimeMetric {
     OpeningHandshake,
     /// Requests whose 101 was cut off, as TCP connects.
     OpeningHandshakeCensored,
+    /// The 101 to `t_ready`, where being open is not being ready.
+    TimeToReady,
+    /// The same, of connections that ended before, or the run did.
+    TimeToReadyCensored,
     /// First Close frame to the end of TCP.
     ClosingHandshake,
     /// Closing handshakes that were cut: the answer did not come, TCP did not end in time, or the run ended.
@@ -69,7 +75,7 @@ pub enum TimeMetric {
 }
 
 /// All metrics, in order.
-pub const METRICS: [TimeMetric; 31] = [
+pub const METRICS: [TimeMetric; 34] = [
     TimeMetric::ReconnectTime,
     TimeMetric::ReconnectTimeCensored,
     TimeMetric::ReconnectTimeNever,
@@ -78,6 +84,7 @@ pub const METRICS: [TimeMetric; 31] = [
     TimeMetric::Backoff,
     TimeMetric::Attempt,
     TimeMetric::HttpRequest,
+    TimeMetric::HttpRequestCensored,
     TimeMetric::TcpConnect,
     TimeMetric::TcpConnectCensored,
     TimeMetric::Tls,
@@ -88,6 +95,8 @@ pub const METRICS: [TimeMetric; 31] = [
     TimeMetric::TlsResumedCensored,
     TimeMetric::OpeningHandshake,
     TimeMetric::OpeningHandshakeCensored,
+    TimeMetric::TimeToReady,
+    TimeMetric::TimeToReadyCensored,
     TimeMetric::ClosingHandshake,
     TimeMetric::ClosingHandshakeCensored,
     TimeMetric::CloseAck,
@@ -115,6 +124,7 @@ impl TimeMetric {
             TimeMetric::Backoff => "backoff",
             TimeMetric::Attempt => "attempt",
             TimeMetric::HttpRequest => "http_request",
+            TimeMetric::HttpRequestCensored => "http_request_censored",
             TimeMetric::TcpConnect => "tcp_connect",
             TimeMetric::TcpConnectCensored => "tcp_connect_censored",
             TimeMetric::Tls => "tls",
@@ -125,6 +135,8 @@ impl TimeMetric {
             TimeMetric::TlsResumedCensored => "tls_resumed_censored",
             TimeMetric::OpeningHandshake => "opening_handshake",
             TimeMetric::OpeningHandshakeCensored => "opening_handshake_censored",
+            TimeMetric::TimeToReady => "time_to_ready",
+            TimeMetric::TimeToReadyCensored => "time_to_ready_censored",
             TimeMetric::ClosingHandshake => "closing_handshake",
             TimeMetric::ClosingHandshakeCensored => "closing_handshake_censored",
             TimeMetric::CloseAck => "close_ack",
@@ -146,11 +158,13 @@ impl TimeMetric {
         Some(match self {
             TimeMetric::ReconnectTime => TimeMetric::ReconnectTimeCensored,
             TimeMetric::Detect => TimeMetric::DetectCensored,
+            TimeMetric::HttpRequest => TimeMetric::HttpRequestCensored,
             TimeMetric::TcpConnect => TimeMetric::TcpConnectCensored,
             TimeMetric::Tls => TimeMetric::TlsCensored,
             TimeMetric::TlsFull => TimeMetric::TlsFullCensored,
             TimeMetric::TlsResumed => TimeMetric::TlsResumedCensored,
             TimeMetric::OpeningHandshake => TimeMetric::OpeningHandshakeCensored,
+            TimeMetric::TimeToReady => TimeMetric::TimeToReadyCensored,
             TimeMetric::ClosingHandshake => TimeMetric::ClosingHandshakeCensored,
             TimeMetric::CloseAck => TimeMetric::CloseAckCensored,
             TimeMetric::FinWait => TimeMetric::FinWaitCensored,

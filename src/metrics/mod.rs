@@ -100,6 +100,8 @@ pub struct Recorder {
     answers: Answers,
     outages: Outages,
     pending: Pending,
+    /// Connections that are open and not ready, and since when.
+    opening: BTreeMap<LocalRow, u64>,
     /// Firings that were not reverted, and when they were.
     standing: BTreeMap<(u16, u32), u64>,
     endings: Endings,
@@ -141,10 +143,8 @@ impl Observer for Recorder {
                     return;
                 }
             }
-            Event::Requested { client, took } => {
-                let cohort = self.cohort(own.row(*client));
-                self.bank.record(at, key(TimeMetric::HttpRequest, cohort, None), micros(*took));
-            }
+            Event::Requested { client, took, status, late } => self.requested(at, own.row(*client), *took, (*status, *late)),
+            Event::ErrorHeard { client, error } => self.error(at, own.row(*client), *error),
             Event::Arrived { .. } | Event::Waiting { .. } | Event::Left { .. } | Event::Target { .. } => {}
             Event::AttemptStarted { client, due } => self.attempt_started(at, own.row(*client), micros(*due)),
             Event::AttemptFailed { client, stage, outcome, times, fault } => {
@@ -221,6 +221,7 @@ impl Recorder {
             simulated: false,
             outages: Outages::new(population),
             pending: Pending::new(pending),
+            opening: BTreeMap::new(),
             standing: BTreeMap::new(),
             books: vec![CohortCounts::default(); cohorts],
             open: vec![0; cohorts],
@@ -320,7 +321,9 @@ impl Recorder {
         match event {
             Event::Sent { client, due, bytes } => self.sent(at, own.row(*client), micros(*due), *bytes),
             Event::NotStarted { client, due } => self.not_started(own.row(*client), micros(*due)),
-            Event::Echoed { client, bytes, due, sent } => self.echoed(at, (own.row(*client), *bytes), micros(*due), micros(*sent)),
+            Event::Echoed { client, bytes, due, sent, error } => {
+                self.echoed(at, (own.row(*client), *bytes), (micros(*due), micros(*sent)), *error);
+            }
             Event::Received { client, bytes } => self.received(at, own.row(*client), *bytes),
             Event::Greeted { client, .. } => {
                 let cohort = self.cohort(own.row(*client));
@@ -398,6 +401,8 @@ impl Recorder {
         let end = micros(at);
         (0..self.outages.clients.len() as u32).for_each(|row| self.unanswered(end, LocalRow(row)));
         self.unnoticed(end);
+        let opening: Vec<_> = self.opening.keys().copied().collect();
+        opening.into_iter().for_each(|row| self.readied(end, row, true));
         for (row, client) in self.outages.clients.each() {
             let book = &mut self.books[usize::from(client.cohort)];
             book.ledger.open_at_end += u64::from(client.is(OPEN));
@@ -501,6 +506,7 @@ pub fn subject(event: &Event) -> (Option<ClientIndex>, Option<u16>) {
         | Event::Greeted { client, .. }
         | Event::Said { client, .. }
         | Event::Requested { client, .. }
+        | Event::ErrorHeard { client, .. }
         | Event::Heard { client, .. }
         | Event::Pong { client, .. } => (Some(*client), None),
         Event::Fired { fault, .. } | Event::Spent { fault, .. } | Event::Reached { fault } | Event::Reverted { fault, .. } => {

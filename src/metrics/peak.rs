@@ -3,7 +3,7 @@
 //! Counted in bins of a millisecond, which add over workers; only bins that are not empty take room. Each keeps when within it the first
 //! and the last happened, so that what happens exactly every second is not counted twice.
 
-use super::timeline::AttemptStep;
+use super::timeline::{AttemptStep, Tally};
 use crate::close::{Cause, Deadline, MemoryLimit, TcpEnd, TlsEnd};
 use crate::expect::{self, Expectation, Labels, OutcomeLabel, Stat, WireLabel};
 use crate::fault::Side;
@@ -144,7 +144,9 @@ pub struct Tracked {
     labels: Labels,
     cohort: Option<u16>,
     fault: Option<u16>,
-    cause: Option<Cause>,
+    /// Any of these; several steps of dialogues may have one name.
+    causes: Option<Vec<Cause>>,
+    errors: Option<Vec<u16>>,
 }
 
 impl Tracked {
@@ -154,7 +156,9 @@ impl Tracked {
         let faults: Vec<&str> = plan.faults.iter().map(|fault| fault.name.as_str()).collect();
         let mut all: Vec<Tracked> = Vec::new();
         for expectation in plan.expectations.iter().filter(|expectation| expectation.stat == Stat::Peak) {
-            let tracked = Tracked::new(expectation, &cohorts, &faults);
+            let steps: Vec<&str> = plan.scripts().flat_map(|script| script.steps()).collect();
+            let errors: Vec<&str> = plan.scripts().flat_map(|script| script.errors()).collect();
+            let tracked = Tracked::new(expectation, (&cohorts, &faults), (&steps, &errors));
             if tracked.text != HERD && all.iter().all(|other| other.text != tracked.text) {
                 all.push(tracked);
             }
@@ -163,7 +167,11 @@ impl Tracked {
     }
 
     /// Of one expectation; its names are those of the plan.
-    pub fn new(expectation: &Expectation, cohorts: &[&str], faults: &[&str]) -> Tracked {
+    pub fn new(expectation: &Expectation, (cohorts, faults): (&[&str], &[&str]), (steps, errors): (&[&str], &[&str])) -> Tracked {
+        let numbers = |names: &[&str], wanted: &str| -> Vec<u16> {
+            let named = names.iter().enumerate().filter(|(_, name)| **name == wanted);
+            named.filter_map(|(number, _)| u16::try_from(number).ok()).collect()
+        };
         let index = |names: &[&str], name: &Option<String>| {
             let place = name.as_ref().map(|name| names.iter().position(|other| other == name));
             // A name that the plan does not have is that of nothing.
@@ -175,14 +183,19 @@ impl Tracked {
             metric: expectation.metric,
             cohort: index(cohorts, &labels.cohort),
             fault: index(faults, &labels.fault),
-            cause: labels.cause.as_ref().map(|cause| match cause.as_str() {
-                "remote" => Cause::Remote,
-                "stay" => Cause::Stay,
-                "deadline:pong" => Cause::Deadline(Deadline::Pong),
-                "local:max_message" => Cause::Limit(MemoryLimit::MaxMessage),
-                "local:memory" => Cause::Limit(MemoryLimit::Memory),
-                _ => Cause::Fault(index(faults, &labels.cause).unwrap_or(u16::MAX)),
+            causes: labels.cause.as_ref().map(|cause| match cause.as_str() {
+                "remote" => vec![Cause::Remote],
+                "stay" => vec![Cause::Stay],
+                "deadline:pong" => vec![Cause::Deadline(Deadline::Pong)],
+                "local:max_message" => vec![Cause::Limit(MemoryLimit::MaxMessage)],
+                "local:memory" => vec![Cause::Limit(MemoryLimit::Memory)],
+                named => match (named.strip_prefix("deadline:dialogue:"), named.strip_prefix("dialogue:")) {
+                    (Some(step), _) => numbers(steps, step).into_iter().map(|step| Cause::Deadline(Deadline::Dialogue(step))).collect(),
+                    (None, Some(step)) => numbers(steps, step).into_iter().map(Cause::Dialogue).collect(),
+                    (None, None) => vec![Cause::Fault(index(faults, &labels.cause).unwrap_or(u16::MAX))],
+                },
             }),
+            errors: labels.name.as_ref().map(|name| numbers(errors, name)),
             labels,
         }
     }
@@ -294,6 +307,20 @@ impl Peaks {
         self.each(of, at, count);
     }
 
+    /// Counts at `at` µs one of what is counted beside messages, and began at `start` µs.
+    pub fn tally(&mut self, at: u64, start: u64, (cohort, fault): (u16, Option<u16>), what: Tally) {
+        let of = |tracked: &Tracked| match what {
+            Tally::Error(error) => {
+                tracked.is(expect::Metric::Errors, start, cohort, fault) && tracked.errors.as_ref().is_none_or(|errors| errors.contains(&error))
+            }
+            Tally::Request(status) => {
+                tracked.is(expect::Metric::HttpRequests, start, cohort, fault)
+                    && tracked.labels.status.is_none_or(|wanted| Some(wanted) == status)
+            }
+        };
+        self.each(of, at, 1);
+    }
+
     /// Counts payload bytes at `at` µs.
     pub fn bytes(&mut self, at: u64, cohort: u16, dir: expect::Dir, count: u32) {
         let of = |tracked: &Tracked| {
@@ -308,7 +335,7 @@ impl Peaks {
             let labels = &tracked.labels;
             tracked.is(expect::Metric::Closes, at, close.cohort, close.fault)
                 && labels.side == close.side
-                && tracked.cause.is_none_or(|cause| cause == close.cause)
+                && tracked.causes.as_ref().is_none_or(|causes| causes.contains(&close.cause))
                 && labels.reported.is_none_or(|reported| reported == close.reported)
                 && labels.tcp_end.is_none_or(|end| end == close.tcp_end)
                 && labels.tls_end.is_none_or(|end| Some(end) == close.tls_end)

@@ -219,7 +219,7 @@ mod tests {
                 (true, _) => {
                     let due = at.saturating_sub(Duration::from_micros(random.below(30_000)));
                     tell(Event::Sent { client, due, bytes: 10 });
-                    tell(Event::Echoed { client, bytes: 10, due, sent: at });
+                    tell(Event::Echoed { client, bytes: 10, due, sent: at, error: false });
                 }
                 (false, chance) => {
                     let number = ConnectionNo(attempts + 1);

@@ -29,6 +29,7 @@ pub(crate) fn meta() -> RunMeta {
         strategy: "fixed 1s".to_owned(),
         planned,
         echoes: true,
+        awaits_ready: false,
         traffic: "none".to_owned(),
     };
     let told = |kind| (crate::fault::row(kind).expect("in the catalogue").told)(&Values([("code".to_owned(), Value::Whole(1001))].into()));
@@ -60,6 +61,7 @@ pub(crate) fn meta() -> RunMeta {
             fault("close", "close_code", "server", false, false),
         ],
         steps: Vec::new(),
+        errors: Vec::new(),
         notices: vec!["a notice of the plan".to_owned()],
         watched: vec![Watched {
             fault: 1,
@@ -177,7 +179,7 @@ fn told() -> Recorder {
     for at in 0..400 {
         let (client, due) = (ClientIndex(4), MS(10_000 + at));
         r.on(due, &Event::Sent { client, due, bytes: 10 });
-        r.on(due + MS(2), &Event::Echoed { client, bytes: 100, due, sent: due });
+        r.on(due + MS(2), &Event::Echoed { client, bytes: 100, due, sent: due, error: false });
     }
     // One whose connection ends first, and one that waits for its echo at the end.
     r.on(MS(19_990), &Event::Sent { client: ClientIndex(4), due: MS(19_985), bytes: 10 });
@@ -450,7 +452,7 @@ fn two_halves_add_up_to_twice_the_run() {
 fn peaks() -> Vec<Tracked> {
     let (cohorts, faults) = (["web, old", "ios"], ["crash", "freeze", "close"]);
     let peaks = expectations().into_iter().filter(|expectation| expectation.stat == Stat::Peak && expectation.counted() != HERD);
-    peaks.map(|expectation| Tracked::new(&expectation, &cohorts, &faults)).collect()
+    peaks.map(|expectation| Tracked::new(&expectation, (&cohorts, &faults), (&[], &[]))).collect()
 }
 
 #[test]
@@ -495,7 +497,7 @@ pub(crate) fn expectations() -> Vec<Expectation> {
         "opening_handshake{fault=crash} max < 1s",
         "closing_handshake mean < 1s",
     ]
-    .map(|text| Expectation::parse(text, Names { cohorts: &cohorts, faults: &faults }).unwrap())
+    .map(|text| Expectation::parse(text, Names { cohorts: &cohorts, faults: &faults, ..Names::default() }).unwrap())
     .into()
 }
 

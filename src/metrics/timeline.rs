@@ -116,6 +116,15 @@ impl Cell {
     }
 }
 
+/// What else is counted by second: rare, or of few clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Tally {
+    /// An error that a dialogue names, by its number in the plan.
+    Error(u16),
+    /// HTTP requests before connections, by the status of the answer; `None`: there was none.
+    Request(Option<u16>),
+}
+
 /// One aligned second of one cohort.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Second {
@@ -129,6 +138,9 @@ pub struct Second {
     pub received: u64,
     /// Messages whose echo came.
     pub answered: u64,
+    /// Messages whose reply says that they failed.
+    #[serde(default)]
+    pub errors: u64,
     /// Messages without echo whose connection ended.
     pub lost: u64,
     /// Messages without echo when the measurement ended.
@@ -150,6 +162,7 @@ impl Second {
         self.sent += other.sent;
         self.received += other.received;
         self.answered += other.answered;
+        self.errors += other.errors;
         self.lost += other.lost;
         self.unanswered += other.unanswered;
         self.bytes_sent += other.bytes_sent;
@@ -163,6 +176,8 @@ impl Second {
 pub type AttemptKey = (u32, u16, Option<u16>, AttemptStep, Option<u16>);
 /// Clients that gave up in a second: cohort and fault.
 pub type LostKey = (u32, u16, Option<u16>);
+/// What else is counted in a second: cohort, fault, what.
+pub type TallyKey = (u32, u16, Option<u16>, Tally);
 
 /// Both rows of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -175,6 +190,9 @@ pub struct Timeline {
     pub attempts: BTreeMap<AttemptKey, u64>,
     /// Clients that gave up by second.
     pub lost: BTreeMap<LostKey, u64>,
+    /// What else is counted by second.
+    #[serde(default)]
+    pub tallies: BTreeMap<TallyKey, u64>,
     /// Attempts that were due in one instant.
     pub bursts: Bursts,
     #[serde(skip)]
@@ -200,6 +218,7 @@ impl Timeline {
             seconds: vec![Vec::new(); cohorts],
             attempts: BTreeMap::new(),
             lost: BTreeMap::new(),
+            tallies: BTreeMap::new(),
             bursts: Bursts::default(),
             round_trips: Vec::new(),
             recent: vec![((0, 0, None, AttemptStep::Begun, None), 0); RECENT],
@@ -268,6 +287,11 @@ impl Timeline {
     /// Counts a client that gave up.
     pub fn give_up(&mut self, at: u64, cohort: u16, fault: Option<u16>) {
         *self.lost.entry((self.second_of(at), cohort, fault)).or_default() += 1;
+    }
+
+    /// Counts `n` of what is rare.
+    pub fn tally(&mut self, at: u64, (cohort, fault): (u16, Option<u16>), what: Tally, n: u64) {
+        *self.tallies.entry((self.second_of(at), cohort, fault, what)).or_default() += n;
     }
 
     /// Counts work that was due at `due` and begun at `at`; more than `tolerance` µs between them is late.
@@ -360,6 +384,7 @@ impl Timeline {
             && self.seconds.iter().all(|of| of.len() <= seconds as usize + 1)
             && self.attempts.keys().all(|(second, cohort, ..)| *second <= seconds && whose(*cohort))
             && self.lost.keys().all(|(second, cohort, _)| *second <= seconds && whose(*cohort))
+            && self.tallies.keys().all(|(second, cohort, ..)| *second <= seconds && whose(*cohort))
             && self.kept.iter().flatten().all(|((place, cohort), _)| *place <= own.last && whose(*cohort))
     }
 
@@ -381,6 +406,7 @@ impl Timeline {
         }
         other.attempts.iter().for_each(|(key, count)| *self.attempts.entry(*key).or_default() += count);
         other.lost.iter().for_each(|(key, count)| *self.lost.entry(*key).or_default() += count);
+        other.tallies.iter().for_each(|(key, count)| *self.tallies.entry(*key).or_default() += count);
         self.bursts.add(&other.bursts);
     }
 }

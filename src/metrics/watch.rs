@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn each_metric_and_window_is_watched_once_with_all_of_its_limits() {
         let cohorts = ["web".to_owned()];
-        let parse = |text: &str| Expectation::parse(text, Names { cohorts: &cohorts, faults: &[] }).unwrap();
+        let parse = |text: &str| Expectation::parse(text, Names { cohorts: &cohorts, ..Names::default() }).unwrap();
         let expectations = [
             "reconnect_time max < 10s",
             "reconnect_time{cohort=web} p50 < 2s",

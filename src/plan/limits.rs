@@ -68,7 +68,8 @@ impl Plan {
         }
         let peak = self.arrivals_peak();
         if peak as f64 > ATTEMPTS_ELSEWHERE.0 {
-            words.push(format!("up to {peak} first attempts a second (at most {})", ATTEMPTS_ELSEWHERE.0));
+            let what = if self.scripts().any(|script| !script.before.is_empty()) { "first attempts and their HTTP requests" } else { "first attempts" };
+            words.push(format!("up to {peak} {what} a second (at most {})", ATTEMPTS_ELSEWHERE.0));
         }
         let (messages, bytes) = self.planned_messages();
         if messages > MESSAGES_ELSEWHERE.0 {
@@ -80,9 +81,11 @@ impl Plan {
         words
     }
 
-    /// Most first attempts that are due in any second from the first on.
+    /// Most first attempts, and HTTP requests before them, that are due in any second from the first on.
     pub fn arrivals_peak(&self) -> usize {
-        let mut due: Vec<_> = self.cohorts.iter().flat_map(|cohort| cohort.dues(self.seed)).collect();
+        let each = |cohort: &super::Cohort| 1 + cohort.script.as_ref().map_or(0, |script| script.before.len());
+        let dues = |cohort| super::Cohort::dues(cohort, self.seed).flat_map(move |due| std::iter::repeat_n(due, each(cohort)));
+        let mut due: Vec<_> = self.cohorts.iter().flat_map(dues).collect();
         due.sort_unstable();
         let second = Duration::from_secs(1);
         due.iter().enumerate().map(|(index, from)| due.partition_point(|at| *at < *from + second) - index).max().unwrap_or(0)

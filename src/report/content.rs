@@ -322,6 +322,8 @@ fn times(summary: &Summary) -> Table {
         ("full handshakes", &summary.tls_full_us),
         ("resumed sessions", &summary.tls_resumed_us),
         ("Opening handshake", &summary.opening_handshake_us),
+        ("Open to ready", &summary.time_to_ready_us),
+        ("HTTP request before a connection", &summary.http_request_us),
         ("Closing handshake", &summary.closing_handshake_us),
         ("part: wait for the answering Close frame", &summary.close_ack_us),
         ("part: wait for the end of TCP", &summary.fin_wait_us),

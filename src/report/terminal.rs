@@ -286,10 +286,18 @@ fn times(page: &mut Page, summary: &Summary) {
         }
     }
     let m = &summary.messages;
-    if m.lost + m.not_started + m.unanswered > 0 {
+    if m.lost + m.not_started + m.unanswered + m.errors > 0 {
         let [due, not_started, lost, unanswered] = [m.due, m.not_started, m.lost, m.unanswered].map(number::count);
-        let line = format!("{due} due · {not_started} not started (offline) · {lost} lost (connection ended) · {unanswered} unanswered");
+        let errors = if m.errors > 0 { format!(" · {} answered with an error", number::count(m.errors)) } else { String::new() };
+        let line =
+            format!("{due} due · {not_started} not started (offline) · {lost} lost (connection ended) · {unanswered} unanswered{errors}");
         page.entry("messages", &line);
+    }
+    for (name, counts) in [("http requests", &summary.http_requests), ("errors", &summary.errors)] {
+        if !counts.is_empty() {
+            let words: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {}", number::count(*count))).collect();
+            page.entry(name, &words.join(" · "));
+        }
     }
 }
 

@@ -69,6 +69,15 @@ pub struct Summary {
     /// HTTP requests before connections that were answered.
     #[serde(default)] // absent in older folders
     pub http_request_us: Times,
+    /// HTTP requests before connections by the status of their answers; `none`: there was none.
+    #[serde(default)] // absent in older folders
+    pub http_requests: BTreeMap<String, u64>,
+    /// The 101 to ready, of cohorts whose clients are ready by more than being open.
+    #[serde(default)] // absent in older folders
+    pub time_to_ready_us: Times,
+    /// Errors that dialogues name: messages of the server that say that something is wrong, and replies that do.
+    #[serde(default)] // absent in older folders
+    pub errors: BTreeMap<String, u64>,
     /// TLS handshakes.
     pub tls_us: Times,
     /// Those of them that were full handshakes.
@@ -311,6 +320,9 @@ pub struct Messages {
     /// Sent, and the echo came.
     #[serde(default)]
     pub answered: u64,
+    /// Sent, and the reply says that it failed; not among `answered`.
+    #[serde(default)]
+    pub errors: u64,
     /// Sent, and the connection ended before the echo came.
     pub lost: u64,
     /// Sent, and the echo had not come when the measurement ended.

@@ -17,6 +17,7 @@ use crate::metrics::latency::Times;
 use crate::metrics::latency::needed;
 use crate::metrics::liveness::Watched;
 use crate::metrics::meta::FaultMeta;
+use crate::metrics::timeline::Tally;
 use crate::number;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -59,6 +60,15 @@ pub fn summarise(results: &Results, seeds: Option<&Seeds>, verdict: &Verdict, co
         opening_handshake_us: times(TimeMetric::OpeningHandshake),
         tcp_connect_us: times(TimeMetric::TcpConnect),
         http_request_us: times(TimeMetric::HttpRequest),
+        http_requests: tallies(results, |what| match what {
+            Tally::Request(status) => Some(status.map_or_else(|| "none".to_owned(), |status| status.to_string())),
+            Tally::Error(_) => None,
+        }),
+        time_to_ready_us: times(TimeMetric::TimeToReady),
+        errors: tallies(results, |what| match what {
+            Tally::Error(error) => Some(meta.error(error).to_owned()),
+            Tally::Request(_) => None,
+        }),
         tls_us: times(TimeMetric::Tls),
         tls_full_us: times(TimeMetric::TlsFull),
         tls_resumed_us: times(TimeMetric::TlsResumed),
@@ -76,6 +86,17 @@ pub fn summarise(results: &Results, seeds: Option<&Seeds>, verdict: &Verdict, co
     };
     summary.verdict.answer = answer(verdict, &summary, meta.answer.as_ref());
     summary
+}
+
+/// What is counted beside messages, over the whole run, by name.
+fn tallies(results: &Results, name: impl Fn(Tally) -> Option<String>) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for ((.., what), count) in &results.timeline.tallies {
+        if let Some(name) = name(*what) {
+            *sums.entry(name).or_default() += count;
+        }
+    }
+    sums
 }
 
 fn clients(book: &CohortCounts, planned: u64) -> Clients {
@@ -138,6 +159,7 @@ fn messages(results: &Results, book: &CohortCounts, keep: impl Fn(DistributionKe
         dialogue_sent: book.said,
         dialogue_received: book.heard,
         answered: book.answered,
+        errors: book.errors,
         lost: book.lost_messages,
         unanswered: book.unanswered,
         rtt_us: times(TimeMetric::Rtt),

@@ -12,7 +12,7 @@ use crate::metrics::meta::RunMeta;
 use crate::metrics::milestones::SampledEvent;
 use crate::metrics::outage::Outage;
 use crate::metrics::subject;
-use crate::metrics::timeline::AttemptKey;
+use crate::metrics::timeline::{AttemptKey, Tally};
 use crate::text::printable;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -128,6 +128,10 @@ pub fn count_rows(results: &Results) -> Vec<CountRow> {
     for ((second, cohort, of), count) in &results.timeline.lost {
         rows.push(CountRow { fault: fault(*of), ..count_row(*second, "clients_lost", meta.cohort(*cohort), *count) });
     }
+    for ((second, cohort, of, what), count) in &results.timeline.tallies {
+        let row = CountRow { fault: fault(*of), ..count_row(*second, "", meta.cohort(*cohort), *count) };
+        rows.push(tally_row(meta, *what, row));
+    }
     for ((second, key), count) in &results.endings {
         rows.extend(close_rows(meta, *second, key, *count));
     }
@@ -137,6 +141,7 @@ pub fn count_rows(results: &Results) -> Vec<CountRow> {
             ("messages", "not_started", cell.not_started),
             ("messages", "sent", cell.sent),
             ("messages", "answered", cell.answered),
+            ("messages", "error", cell.errors),
             ("messages", "lost", cell.lost),
             ("messages", "unanswered", cell.unanswered),
             ("messages", "received", cell.received),
@@ -155,6 +160,15 @@ pub fn count_rows(results: &Results) -> Vec<CountRow> {
 
 fn count_row(second: u32, metric: &str, cohort: String, count: u64) -> CountRow {
     CountRow { second, metric: metric.to_owned(), cohort, count, ..CountRow::default() }
+}
+
+/// A row as it says what it counts.
+fn tally_row(meta: &RunMeta, what: Tally, row: CountRow) -> CountRow {
+    let (metric, outcome, status) = match what {
+        Tally::Error(error) => ("errors", Some(meta.error(error).to_owned()), None),
+        Tally::Request(status) => ("http_requests", None, status),
+    };
+    CountRow { metric: metric.to_owned(), outcome, status, ..row }
 }
 
 /// An ending by the client's account and, where it is known, by the server's.
@@ -253,11 +267,16 @@ fn describe(meta: &RunMeta, event: &Event) -> (&'static str, Option<crate::event
         // Those of messages are kept one by one only where the user asks for all events.
         Event::Sent { due, bytes, .. } => ("sent", None, format!("due_us={} bytes={bytes}", micros(*due))),
         Event::NotStarted { due, .. } => ("not_started", None, format!("due_us={}", micros(*due))),
-        Event::Echoed { bytes, due, sent, .. } => {
-            ("echoed", None, format!("due_us={} sent_us={} bytes={bytes}", micros(*due), micros(*sent)))
+        Event::Echoed { bytes, due, sent, error, .. } => {
+            let error = if *error { " error=true" } else { "" };
+            ("echoed", None, format!("due_us={} sent_us={} bytes={bytes}{error}", micros(*due), micros(*sent)))
         }
         Event::Greeted { bytes, .. } => ("greeted", None, format!("bytes={bytes}")),
-        Event::Requested { took, .. } => ("requested", None, format!("took_us={}", micros(*took))),
+        Event::Requested { took, status, .. } => {
+            let status = status.map(|status| format!(" status={status}")).unwrap_or_default();
+            ("requested", None, format!("took_us={}{status}", micros(*took)))
+        }
+        Event::ErrorHeard { error, .. } => ("error_heard", None, format!("name={}", quoted(meta.error(*error)))),
         Event::Said { bytes, .. } => ("said", None, format!("bytes={bytes}")),
         Event::Heard { bytes, .. } => ("heard", None, format!("bytes={bytes}")),
         Event::Received { bytes, .. } => ("received", None, format!("bytes={bytes}")),

@@ -1,7 +1,7 @@
 //! `data`: a file with values for each client of a cohort, CSV with a header or JSON lines. And files that a scenario refers to: each is
 //! looked for beside the scenario first.
 
-use super::diagnostic::Sink;
+use super::diagnostic::{At, Sink};
 use super::dialogue_keys as keys;
 use super::reader::Reader;
 use super::tree::{self, Node, TomlValue, Variables};
@@ -61,7 +61,9 @@ pub(super) fn check(cohort: &Cohort) -> Option<String> {
 }
 
 /// Names that nothing is known of although they are written well: columns that the data file does not have, and captures that no step makes.
-pub(super) fn unknown_names(cohort: &mut Cohort) -> Vec<String> {
+///
+/// Each as it is written, and why.
+pub(super) fn unknown_names(cohort: &mut Cohort) -> Vec<(String, String)> {
     let (mut wrong, mut captured) = (Vec::new(), Vec::new());
     if let Some(script) = &cohort.script {
         let before = script.before.iter().flat_map(|request| &request.capture);
@@ -79,11 +81,21 @@ pub(super) fn unknown_names(cohort: &mut Cohort) -> Vec<String> {
                 (Name::Captured(name), _) if !captured.contains(name) => "no step captures it".to_owned(),
                 _ => continue,
             };
-            wrong.push(format!("`{{{name}}}`: {why}"));
+            wrong.push((format!("{{{name}}}"), why));
         }
     });
     wrong.dedup();
     wrong
+}
+
+/// Where in a part of a scenario a name in braces stands first.
+pub(super) fn place_of(node: &Node, name: &str, sink: &Sink) -> Option<At> {
+    match &node.value {
+        TomlValue::Text(text) => text.contains(name).then(|| sink.inside(&node.at, name, &(0..name.len()))),
+        TomlValue::Array(list) => list.iter().find_map(|node| place_of(node, name, sink)),
+        TomlValue::Table(entries) => entries.iter().find_map(|entry| place_of(&entry.node, name, sink)),
+        _ => None,
+    }
 }
 
 fn csv(text: &str) -> Result<DataTable, String> {

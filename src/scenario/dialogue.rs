@@ -106,6 +106,7 @@ fn dialogue(reader: &Reader<'_>) -> Dialogue {
             .collect(),
         leave: content(reader, "leave"),
         first_step: 0,
+        first_error: 0,
     }
 }
 

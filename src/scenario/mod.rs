@@ -166,7 +166,7 @@ fn plan(
         scale(&mut plan.cohorts, clients, sink);
     }
     if let Some(plan) = &mut built {
-        finish_dialogues(&mut plan.cohorts, variables, sink);
+        finish_dialogues(&mut plan.cohorts, &tree, variables, sink);
     }
     // Variables that messages take are among those that are held.
     let mut secrets = Secrets::new(held.take());
@@ -331,7 +331,11 @@ fn build(tree: &Node, source: &Source, recorded: bool, sink: &Sink) -> Option<Pl
         (cohorts.iter().map(|one| one.name.clone()).collect::<Vec<_>>(), faults.iter().map(|one| one.name.clone()).collect::<Vec<_>>());
     // With broken cohorts or faults their names are not known, and each expectation about them would be a second complaint.
     let whole = sink.is_empty();
-    let expectations = expectations(&top, Names { cohorts: &names.0, faults: &names.1 }, duration, whole, recorded);
+    let scripts = || cohorts.iter().filter_map(|cohort| cohort.script.as_deref());
+    let causes: Vec<_> = scripts().flat_map(|script| script.causes()).collect();
+    let errors: Vec<_> = scripts().flat_map(|script| script.errors()).map(str::to_owned).collect();
+    let names = Names { cohorts: &names.0, faults: &names.1, causes: &causes, errors: &errors };
+    let expectations = expectations(&top, names, duration, whole, recorded);
     notices.extend(expectations.iter().filter_map(|expectation| expectation.beyond(duration)));
     Some(Plan {
         name: name(source),
@@ -463,18 +467,26 @@ fn scale(cohorts: &mut [Cohort], clients: u32, sink: &Sink) {
 }
 
 /// Numbers the steps of dialogues, fills in what is the same in the whole run, and complains of what is not there to be filled in.
-fn finish_dialogues(cohorts: &mut [Cohort], variables: Variables<'_>, sink: &Sink) {
-    let mut first = 0;
+fn finish_dialogues(cohorts: &mut [Cohort], tree: &Node, variables: Variables<'_>, sink: &Sink) {
+    let (mut first, mut first_error) = (0_u16, 0_u16);
+    let number = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
     for cohort in cohorts {
         if let Some(script) = &mut cohort.script {
-            script.first_step = first;
-            first = first.saturating_add(u16::try_from(script.steps().count()).unwrap_or(u16::MAX));
+            (script.first_step, script.first_error) = (first, first_error);
+            first = first.saturating_add(number(script.steps().count()));
+            first_error = first_error.saturating_add(number(script.errors().count()));
         }
-        let complaints = data::check(cohort)
-            .into_iter()
-            .chain(data::unknown_names(cohort).into_iter().map(|wrong| format!("clients.{}: {wrong}", cohort.name)));
-        complaints.for_each(|wrong| sink.push(Diagnostic::bare(wrong)));
+        data::check(cohort).into_iter().for_each(|wrong| sink.push(Diagnostic::bare(wrong)));
         let name = cohort.name.clone();
+        let written = tree.get("clients").and_then(|clients| clients.get(&name));
+        let complain = |placeholder: &str, why: String| {
+            let title = format!("clients.{name}: `{placeholder}`: {why}");
+            match written.and_then(|node| data::place_of(node, placeholder, sink)) {
+                Some(at) => Diagnostic::new(&at, title, "found here"),
+                None => Diagnostic::bare(title),
+            }
+        };
+        data::unknown_names(cohort).into_iter().for_each(|(placeholder, why)| sink.push(complain(&placeholder, why)));
         let mut unset = Vec::new();
         cohort.templates(&mut |template| {
             template.know(&mut |known| match known {
@@ -482,7 +494,7 @@ fn finish_dialogues(cohorts: &mut [Cohort], variables: Variables<'_>, sink: &Sin
                 Name::Env(variable) => {
                     let value = variables(variable);
                     if value.is_none() {
-                        unset.push(format!("clients.{name}: the environment variable `{variable}` is not set"));
+                        unset.push(variable.to_string());
                     }
                     value
                 }
@@ -490,7 +502,10 @@ fn finish_dialogues(cohorts: &mut [Cohort], variables: Variables<'_>, sink: &Sin
             });
         });
         unset.dedup();
-        unset.into_iter().for_each(|wrong| sink.push(Diagnostic::bare(wrong).help("`{env.NAME}` needs it: set it before the run")));
+        for variable in unset {
+            let why = format!("the environment variable `{variable}` is not set");
+            sink.push(complain(&format!("{{env.{variable}}}"), why).help("set it before the run"));
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
         return Known::Nothing("no data: a run folder with schema version 1 does not contain this".to_owned());
     }
     let seconds = window_s(evidence, labels);
-    if labels.status.is_some_and(|status| !knows_status(evidence, status)) {
+    if metric == Metric::Attempts && labels.status.is_some_and(|status| !knows_status(evidence, status)) {
         return Known::Nothing(
             "no data: too many different HTTP statuses, some were counted together, and this may be one of them".to_owned(),
         );
@@ -113,6 +113,8 @@ fn counts(row: &CountRow, metric: Metric, labels: &Labels) -> bool {
         Metric::Messages => row.outcome.as_deref() == Some(outcome().unwrap_or("due")),
         Metric::Bytes => fits(&labels.dir.map(|dir| dir.name().to_owned()), row.outcome.as_ref()),
         Metric::Closes => close_counts(row, labels),
+        Metric::HttpRequests => fits(&labels.status, row.status.as_ref()),
+        Metric::Errors => fits(&labels.name, row.outcome.as_ref()),
         _ => true,
     }
 }

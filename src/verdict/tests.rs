@@ -8,7 +8,7 @@ use crate::results::record::CountRow;
 
 fn expectation(text: &str) -> Expectation {
     let (cohorts, faults) = (["web".to_owned(), "ios".to_owned(), "old".to_owned()], ["crash".to_owned()]);
-    Expectation::parse(text, Names { cohorts: &cohorts, faults: &faults }).unwrap()
+    Expectation::parse(text, Names { cohorts: &cohorts, faults: &faults, ..Names::default() }).unwrap()
 }
 
 fn distribution(metric: &str, cohort: &str, fault: Option<&str>, samples: &[(u64, u64)]) -> Distribution {

@@ -72,6 +72,7 @@ fn ticket_server() -> (SocketAddr, Counts) {
 
 const TICKETS: &str = r#"
 duration = "3s"
+expect   = ["http_requests{status=200} share == 100%", "http_requests{status=401} count == 0", "time_to_ready max < 2s"]
 
 [target.url]
 address = "ws://ADDRESS/chat"
@@ -102,7 +103,9 @@ fn every_connection_has_a_login_of_its_own_and_a_wrong_ticket_is_a_401() {
     let summary = place.json("run/summary.json");
     assert_eq!(*counts.lock().expect("nobody panics with it"), (41, 0), "20 clients, twice, and the probe: {}", ended.out);
     assert_eq!((&summary["attempts"]["opened"], &summary["reconnect"]["recovered"]), (&40.into(), &20.into()), "{}", ended.out);
-    assert_eq!(summary["http_request_us"]["count"], 40);
+    assert_eq!((&summary["http_request_us"]["count"], &summary["http_requests"]["200"]), (&40.into(), &40.into()));
+    assert_eq!(summary["time_to_ready_us"]["count"], 40);
+    assert!(ended.out.contains("PASS"), "{}", ended.out);
     let messages = &summary["messages"];
     let number = |key: &str| messages[key].as_u64().expect("a number");
     assert_eq!(number("sent"), number("answered") + number("lost") + number("unanswered"), "{messages}");
@@ -149,6 +152,95 @@ first_message = "hello""#;
     });
 }
 
+/// Answers `bad` with an error, says `slow` now and then, and nothing to `hello`.
+fn moody_server() -> SocketAddr {
+    server(|mut stream| {
+        let head = head(&mut stream);
+        let accept = derive_accept_key(field(&head, "sec-websocket-key").unwrap_or_default().as_bytes());
+        let head = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        if stream.write_all(head.as_bytes()).is_err() {
+            return;
+        }
+        let mut socket = WebSocket::from_raw_socket(stream, Role::Server, None);
+        while let Ok(message) = socket.read() {
+            let told = message.to_text().unwrap_or_default().to_owned();
+            let replies = match told.split_once(' ') {
+                Some(("bad", number)) => vec![format!("error {number}"), "slow".to_owned()],
+                Some(("good", number)) => vec![format!("ok {number}")],
+                _ => Vec::new(),
+            };
+            if replies.into_iter().any(|reply| socket.send(Message::text(reply)).is_err()) {
+                return;
+            }
+        }
+    })
+}
+
+#[test]
+fn errors_and_failed_steps_are_figures_that_expectations_name() {
+    let address = moody_server();
+    let scenario = format!(
+        r#"
+duration = "3s"
+expect = [
+  "messages{{outcome=error}} share > 20%", "messages{{outcome=answered}} share < 80%", "messages{{outcome=error}} peak < 90/s",
+  "errors{{name=bad}} count > 10", "errors{{name=slow_down}} count > 10", "errors{{name=slow_down}} peak > 1/s",
+  "closes{{cause=deadline:dialogue:hello}} count == 3", "closes{{cause=deadline:dialogue:hello,cohort=late}} peak >= 3/s",
+  "closes{{cause=dialogue:hello}} count == 0", "time_to_ready{{cohort=late}} min > 400ms",
+]
+[target.url]
+address = "ws://{address}/"
+[clients.web]
+count = 4
+arrive = {{ at_once = true }}
+[clients.web.dialogue]
+rate = "10/s"
+error = {{ slow_down = "slow" }}
+request = [
+  {{ name = "good", send = "good {{sequence}}", reply = {{ equals = "ok {{sequence}}" }} }},
+  {{ name = "bad", send = "bad {{sequence}}", reply = {{ equals = "ok {{sequence}}" }}, error = {{ equals = "error {{sequence}}" }} }},
+]
+[clients.late]
+count = 3
+arrive = {{ at_once = true }}
+reconnect = "none"
+dialogue = {{ open = [{{ name = "hello", send = "hello you", expect = "welcome", within = "500ms" }}] }}
+"#
+    );
+    let place = Place::with(&scenario);
+    let ended = place.run(&["run", "test.toml", "--out", "run"]);
+    let summary = place.json("run/summary.json");
+    let failed: Vec<_> = summary["verdict"]["expectations"].as_array().expect("a list").iter().filter(|row| row["result"] == "fail").collect();
+    assert!(failed.is_empty(), "{failed:#?} {}", ended.out);
+    let messages = &summary["messages"];
+    let number = |key: &str| messages[key].as_u64().expect("a number");
+    assert_eq!(number("sent"), number("answered") + number("errors") + number("lost") + number("unanswered"), "{messages}");
+    assert_eq!((&summary["errors"]["bad"], number("errors") > 10), (&messages["errors"], true), "{summary}");
+    assert!(ended.out.contains("answered with an error") && ended.out.contains("slow_down"), "{}", ended.out);
+    // A name that no dialogue has is an error.
+    for wrong in ["errors{name=slow} count == 0", "closes{cause=deadline:dialogue:helo} count == 0"] {
+        place.write("wrong.toml", &scenario.replace("messages{outcome=error} share > 20%", wrong));
+        let ended = place.run(&["validate", "wrong.toml"]);
+        assert!(ended.code == Some(2) && ended.err.contains("did you mean"), "{wrong}: {ended:?}");
+    }
+}
+
+#[test]
+fn http_requests_before_a_connection_count_against_the_rate_that_is_allowed() {
+    let (address, counts) = ticket_server();
+    let scenario = TICKETS.replace("ADDRESS", &address.to_string()).replace("address =", "probe = false\naddress =");
+    let place = Place::with(&scenario);
+    // 20 clients and their 20 logins: at 10 a second, 3 s let in 15 of them at most.
+    let ended = place.run(&["run", "test.toml", "--out", "run", "--max-rate", "10/s", "--set", "faults=[]", "--set", "expect=[]"]);
+    let summary = place.json("run/summary.json");
+    let logins = counts.lock().expect("nobody panics with it").0;
+    let opened = summary["attempts"]["opened"].as_u64().expect("a number");
+    let begun = summary["attempts"]["total"].as_u64().expect("a number");
+    assert!(begun + logins <= 42 && opened > 3 && opened < 20, "{begun} {logins} {opened}: {}", ended.out);
+}
+
 #[test]
 fn data_is_one_row_a_client_and_too_few_are_an_error() {
     let (address, _) = ticket_server();
@@ -164,6 +256,7 @@ fn data_is_one_row_a_client_and_too_few_are_an_error() {
     place.write("users.csv", "name\na\n");
     let ended = place.run(&["validate", "test.toml", "--clients", "1"]);
     assert!(ended.code != Some(0) && ended.err.contains("`{data.user}`: the data file has the columns name"), "{ended:?}");
+    assert!(ended.err.contains("--> test.toml:15:60"), "file, line and column: {ended:?}");
 }
 
 #[test]

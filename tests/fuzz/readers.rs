@@ -52,7 +52,7 @@ fn template() {
 fn expectation() {
     let (cohorts, faults) = (["web".to_owned()], ["crash".to_owned()]);
     fuzz("expectation", &corpus("expectation"), |bytes| {
-        if let Ok(expectation) = Expectation::parse(&text(bytes), Names { cohorts: &cohorts, faults: &faults }) {
+        if let Ok(expectation) = Expectation::parse(&text(bytes), Names { cohorts: &cohorts, faults: &faults, ..Names::default() }) {
             drop((expectation.counted(), expectation.timed()));
         }
     });

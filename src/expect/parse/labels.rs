@@ -72,6 +72,7 @@ fn label(text: &str, name: &str, at: &Range<usize>, metric: Option<Metric>, name
             let outcomes = if metric == Some(Metric::Messages) { MESSAGE_OUTCOMES } else { ATTEMPT_OUTCOMES };
             labels.outcome = Some(word(text, at, "outcome", outcomes.iter().copied())?);
         }
+        "name" => labels.name = Some(word(text, at, "name of an error", own(names.errors))?),
         "status" => labels.status = Some(status(text, at)?),
         "dir" => labels.dir = Some(word(text, at, "direction", DIRS.iter().copied())?),
         "reported" => labels.reported = Some(code(text, at)?),
@@ -80,7 +81,7 @@ fn label(text: &str, name: &str, at: &Range<usize>, metric: Option<Metric>, name
         "side" => labels.side = word(text, at, "side", Side::WORDS.into_iter())?,
         "cause" => {
             let known = CAUSES.iter().map(|cause| (*cause, (*cause).to_owned()));
-            labels.cause = Some(word(text, at, "cause", known.chain(own(names.faults)))?);
+            labels.cause = Some(word(text, at, "cause", known.chain(own(names.faults)).chain(own(names.causes)))?);
         }
         "tcp_end" => labels.tcp_end = Some(word(text, at, "end of TCP", TCP_ENDS.iter().copied())?),
         "tls_end" => {
@@ -161,6 +162,8 @@ fn first_label(metric: Metric) -> &'static str {
         Metric::Closes => "reported",
         Metric::Bytes => "dir",
         Metric::ClientsLost => "fault",
+        Metric::HttpRequests => "status",
+        Metric::Errors => "name",
         _ => "outcome",
     }
 }

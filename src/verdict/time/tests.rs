@@ -47,7 +47,7 @@ fn a_simulated_time_that_nothing_was_modelled_of_is_no_data() {
 }
 
 fn expectation(text: &str) -> Expectation {
-    Expectation::parse(text, Names { cohorts: &["web".to_owned()], faults: &[] }).unwrap()
+    Expectation::parse(text, Names { cohorts: &["web".to_owned()], ..Names::default() }).unwrap()
 }
 
 /// What a run with these samples kept, which counted around the limit or did not know of it.
