@@ -150,7 +150,9 @@ impl<'a> ClientDialogue<'a> {
     /// A message came; `open`: neither side has begun to close the connection. `now`, where somebody must know.
     pub fn on_message(&mut self, message: Payload<'_>, open: bool, now: impl FnOnce() -> Duration) -> Heard {
         let what = match (&mut self.spoken, message) {
-            (Spoken::Echo(echo), Payload::Binary(bytes)) => echo.answered(bytes).map(|(due, sent)| Observed::Answered { due, sent, error: false }),
+            (Spoken::Echo(echo), Payload::Binary(bytes)) => {
+                echo.answered(bytes).map(|(due, sent)| Observed::Answered { due, sent, error: false })
+            }
             (Spoken::Script(script), _) => {
                 let was_open = script.is_open();
                 let meant = script.on_message(message, open, now());

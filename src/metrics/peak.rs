@@ -311,7 +311,8 @@ impl Peaks {
     pub fn tally(&mut self, at: u64, start: u64, (cohort, fault): (u16, Option<u16>), what: Tally) {
         let of = |tracked: &Tracked| match what {
             Tally::Error(error) => {
-                tracked.is(expect::Metric::Errors, start, cohort, fault) && tracked.errors.as_ref().is_none_or(|errors| errors.contains(&error))
+                tracked.is(expect::Metric::Errors, start, cohort, fault)
+                    && tracked.errors.as_ref().is_none_or(|errors| errors.contains(&error))
             }
             Tally::Request(status) => {
                 tracked.is(expect::Metric::HttpRequests, start, cohort, fault)

@@ -68,7 +68,11 @@ impl Plan {
         }
         let peak = self.arrivals_peak();
         if peak as f64 > ATTEMPTS_ELSEWHERE.0 {
-            let what = if self.scripts().any(|script| !script.before.is_empty()) { "first attempts and their HTTP requests" } else { "first attempts" };
+            let what = if self.scripts().any(|script| !script.before.is_empty()) {
+                "first attempts and their HTTP requests"
+            } else {
+                "first attempts"
+            };
             words.push(format!("up to {peak} {what} a second (at most {})", ATTEMPTS_ELSEWHERE.0));
         }
         let (messages, bytes) = self.planned_messages();

@@ -111,7 +111,9 @@ fn tags_of_the_interval_log_agree_with_the_dictionary() {
 /// Collects the paths of leaves: `a.b`, `list[].key`. Distributions, maps by code and what the dictionary refers elsewhere are leaves.
 fn walk(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     let referred = ["endings", "errors", "http_requests"].contains(&path)
-        || path.ends_with("by_status") || path.ends_with("close_codes.client") || path.ends_with("close_codes.server");
+        || path.ends_with("by_status")
+        || path.ends_with("close_codes.client")
+        || path.ends_with("close_codes.server");
     let of_cohort = path.strip_prefix("cohorts.<name>.").is_some_and(|rest| !rest.contains('.'));
     let times = |map: &serde_json::Map<String, Value>| map.contains_key("p999");
     match value {

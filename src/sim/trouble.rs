@@ -213,7 +213,10 @@ impl World<'_> {
     pub(super) fn hears(&mut self, client: u32, (due, sent): (u64, u64), open: bool) {
         let cohort = &self.plan.cohorts[usize::from(self.rows[client as usize].cohort)];
         let (due, sent) = (Duration::from_nanos(due), Duration::from_nanos(sent));
-        self.record(self.now, &Event::Echoed { client: ClientIndex(client), bytes: cohort.traffic.message_bytes(), due, sent, error: false });
+        self.record(
+            self.now,
+            &Event::Echoed { client: ClientIndex(client), bytes: cohort.traffic.message_bytes(), due, sent, error: false },
+        );
         // An echo is of the client's own bytes: no text that it waits for.
         if open && self.tracker(client).on_message(&[], true) {
             self.ready(client);

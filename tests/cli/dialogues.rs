@@ -212,7 +212,8 @@ dialogue = {{ open = [{{ name = "hello", send = "hello you", expect = "welcome",
     let place = Place::with(&scenario);
     let ended = place.run(&["run", "test.toml", "--out", "run"]);
     let summary = place.json("run/summary.json");
-    let failed: Vec<_> = summary["verdict"]["expectations"].as_array().expect("a list").iter().filter(|row| row["result"] == "fail").collect();
+    let failed: Vec<_> =
+        summary["verdict"]["expectations"].as_array().expect("a list").iter().filter(|row| row["result"] == "fail").collect();
     assert!(failed.is_empty(), "{failed:#?} {}", ended.out);
     let messages = &summary["messages"];
     let number = |key: &str| messages[key].as_u64().expect("a number");
