@@ -257,7 +257,7 @@ fn data_is_one_row_a_client_and_too_few_are_an_error() {
     place.write("users.csv", "name\na\n");
     let ended = place.run(&["validate", "test.toml", "--clients", "1"]);
     assert!(ended.code != Some(0) && ended.err.contains("`{data.user}`: the data file has the columns name"), "{ended:?}");
-    assert!(ended.err.contains("--> test.toml:15:60"), "file, line and column: {ended:?}");
+    assert!(ended.err.contains("--> test.toml:16:54"), "file, line and column: {ended:?}");
 }
 
 #[test]
