@@ -430,6 +430,19 @@ mod tests {
         assert_eq!(bins(7_200, [3_000_000_000, 3_000_999_000, 3_001_000_000]).peak(), 2);
     }
 
+    #[test]
+    fn bins_from_elsewhere_fit_only_whole_ascending_and_of_the_same_width() {
+        let own = bins(60, []);
+        let bin = |number| Bin { number, count: 1, first: 0, last: 999 };
+        let of = |list: Vec<Bin>| Bins { list, ..own.clone() };
+        assert!(of(vec![bin(1), bin(2)]).fits(&own) && of(vec![]).fits(&own));
+        for list in [vec![bin(2), bin(1)], vec![bin(1), bin(1)], vec![Bin { count: 0, ..bin(1) }], vec![Bin { last: 1_000, ..bin(1) }]] {
+            assert!(!of(list.clone()).fits(&own), "{list:?}");
+        }
+        assert!(!of(vec![Bin { first: 2, last: 1, ..bin(1) }]).fits(&own));
+        assert!(!bins(7_200, [5]).fits(&own));
+    }
+
     proptest! {
         #[test]
         fn a_peak_is_never_too_small_and_hardly_too_large(mut at in prop::collection::vec(0..4 * SECOND, 1..400), duration in 1..2_u64) {

@@ -300,10 +300,19 @@ mod tests {
             }
             prop_assert_eq!(&books, &whole.books);
             prop_assert_eq!(&sum.faults, &whole.faults);
-            prop_assert_eq!(tables::count_rows(&sum), tables::count_rows(&whole));
+            // Each process begins its own attempts: of those due in one instant fewer go before, which excuse less lateness, so a part may
+            // count an attempt as late that the whole does not.
+            let late_apart = |results: &Results| -> (Vec<_>, Vec<_>) {
+                tables::count_rows(results).into_iter().partition(|row| row.outcome.as_deref() == Some("late"))
+            };
+            let ((late, rows), (late_whole, rows_whole)) = (late_apart(&sum), late_apart(&whole));
+            prop_assert_eq!(rows, rows_whole);
+            for row in &late_whole {
+                let same = late.iter().find(|other| (other.second, &other.cohort) == (row.second, &row.cohort));
+                prop_assert!(same.is_some_and(|other| other.count >= row.count));
+            }
             prop_assert_eq!(tables::ending_rows(&sum), tables::ending_rows(&whole));
             prop_assert_eq!(tables::timeline_rows(&sum), tables::timeline_rows(&whole));
-            // Each process begins its own attempts: of those due in one instant fewer go before, and later ones are less late.
             let but_lag = |mut rows: Vec<hlog::Distribution>| {
                 rows.retain(|row| row.metric != "lag");
                 rows
@@ -314,7 +323,7 @@ mod tests {
             prop_assert_eq!(&sum.peaks, &whole.peaks);
             prop_assert_eq!(&sum.answers, &whole.answers);
             prop_assert_eq!(&sum.notices, &whole.notices);
-            prop_assert_eq!(sum.timeline.late_share_max(), whole.timeline.late_share_max());
+            prop_assert!(sum.timeline.late_share_max() >= whole.timeline.late_share_max());
             prop_assert_eq!((sum.outages.seen(), sum.events.seen()), (whole.outages.seen(), whole.events.seen()));
             let milestones = |results: &Results| {
                 let mut all: Vec<_> = results.milestones.kept().iter().map(|(at, _, event)| (*at, format!("{event:?}"))).collect();

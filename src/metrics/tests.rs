@@ -209,6 +209,10 @@ fn the_ledger_of_a_told_run_balances() {
     assert_eq!((total.affected, total.recovered, total.censored), (4, 2, 2));
     assert_eq!((total.due, total.sent, total.not_started, total.received), (403, 402, 1, 401));
     assert_eq!((total.answered, total.lost_messages, total.unanswered), (400, 1, 1));
+    let not_started = |row: &crate::results::record::CountRow| row.outcome.as_deref() == Some("not_started");
+    let seconds: Vec<_> =
+        crate::results::tables::count_rows(&results).into_iter().filter(not_started).map(|row| (row.second, row.count)).collect();
+    assert_eq!(seconds, [(12, 1)]);
     let (rtt, from_sent) = (results.survival(TimeMetric::Rtt), results.survival(TimeMetric::RttFromSent));
     assert_eq!((rtt.ended.count(), from_sent.ended.count()), (400, 400));
     let cut = |times: &Latency| times.steps().map(|(us, count)| (us / 1_000, count)).collect::<Vec<_>>();
@@ -255,9 +259,14 @@ fn outages_have_phases_that_add_up_and_belong_to_their_fault() {
 fn a_stage_that_was_cut_is_longer_and_one_that_was_answered_otherwise_is_no_time() {
     let results = finished();
     // Eight opened; one timed out, one was abandoned, one is cut by the end; refused, rejected and failed ones say nothing.
-    for (metric, ended, cut) in
-        [(TimeMetric::TcpConnect, 11, vec![]), (TimeMetric::Tls, 10, vec![99]), (TimeMetric::OpeningHandshake, 8, vec![900, 900])]
-    {
+    for (metric, ended, cut) in [
+        (TimeMetric::TcpConnect, 11, vec![]),
+        (TimeMetric::Tls, 10, vec![99]),
+        // Of the first connection of each; later ones resume, and so did the attempts that were cut in the upgrade.
+        (TimeMetric::TlsFull, 5, vec![99]),
+        (TimeMetric::TlsResumed, 5, vec![]),
+        (TimeMetric::OpeningHandshake, 8, vec![900, 900]),
+    ] {
         let times = results.survival(metric);
         let censored: Vec<_> = times.censored.steps().flat_map(|(us, count)| (0..count).map(move |_| us / 1_000)).collect();
         assert_eq!((times.ended.count(), censored), (ended, cut), "{metric:?}");
