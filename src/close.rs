@@ -224,7 +224,7 @@ impl Cause {
 }
 
 /// One side's account of how its connection ended. Which fault it belongs to is not for one side to say: `metrics` does.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ending {
     /// What made it end.
     pub cause: Cause,

@@ -107,7 +107,7 @@ impl UnderWay {
 }
 
 /// How an attempt that did not open ended. `abandoned` is not among them: the metrics count it at the end of the run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// ECONNREFUSED.

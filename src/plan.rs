@@ -23,7 +23,7 @@ use crate::template::{DataTable, Template};
 use crate::units::Bytes;
 pub use admission::{Bucket, Refusal, ServiceQueue};
 pub use budget::Budget;
-pub use fault::{Fault, Firing, Phase, Pick, Repeat, Schedule, Select, draw_exactly};
+pub use fault::{FAULTS_MAX, FIRINGS_MAX, Fault, Firing, Phase, Pick, Repeat, Schedule, Select, draw_exactly};
 pub use limits::LoadLimits;
 pub use model::{Accept, Gone, Hints, Model, ModelBalance, NoModel, ServiceTimes, SynRetries};
 pub use selection::Standing;

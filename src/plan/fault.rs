@@ -8,6 +8,11 @@ use crate::units::Rate;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// Faults of a plan; more are a slip.
+pub const FAULTS_MAX: usize = 1000;
+/// Firings of a fault, as expected of random ones; more are a slip, as `every = "1us"`.
+pub const FIRINGS_MAX: f64 = 100_000.0;
+
 /// `[[faults]]`.
 #[derive(Clone, Debug)]
 pub struct Fault {

@@ -6,12 +6,10 @@ use super::keys;
 use super::reader::{Reader, entries, quantity, text, whole, wrong};
 use super::tree::{Entry, Node, TomlValue as Tree};
 use crate::fault::{self, Form, Injection, KindRow, Param, Side, Value, ValueShape, Values};
-use crate::plan::{Cohort, Fault, Model, Phase, Pick, Repeat, Schedule, Select, Target};
+use crate::plan::{Cohort, FAULTS_MAX, FIRINGS_MAX, Fault, Model, Phase, Pick, Repeat, Schedule, Select, Target};
 use crate::units::{Bytes, Ratio, parse_duration};
 use std::time::Duration;
 
-/// More firings than this are a slip, as `every = "1us"`.
-const FIRINGS_MAX: f64 = 100_000.0;
 const PHASES: &[(&str, Phase)] =
     &[("tcp", Phase::Tcp), ("tls", Phase::Tls), ("upgrade", Phase::Upgrade), ("open", Phase::Open), ("closing", Phase::Closing)];
 const DIRECTIONS: &[(&str, ())] = &[("up", ()), ("down", ()), ("both", ())];
@@ -26,9 +24,6 @@ pub(super) struct Context<'a> {
     pub(super) run: Duration,
 }
 
-/// Faults of a scenario; more are a slip.
-const FAULTS_MAX: usize = 1000;
-
 /// Reads all faults.
 pub(super) fn read(top: &Reader<'_>, context: &Context<'_>, notices: &mut Vec<String>) -> Vec<Fault> {
     let Some(node) = top.get("faults") else { return Vec::new() };
@@ -36,7 +31,7 @@ pub(super) fn read(top: &Reader<'_>, context: &Context<'_>, notices: &mut Vec<St
         return wrong("faults", "a list of tables, each under `[[faults]]`", node, top.sink).unwrap_or_default();
     };
     if list.len() > FAULTS_MAX {
-        top.complain("faults", "too many faults", format!("found {}", list.len()), "at most 1000");
+        top.complain("faults", "too many faults", format!("found {}", list.len()), format!("at most {FAULTS_MAX}"));
         return Vec::new();
     }
     let mut faults: Vec<Fault> = Vec::new();

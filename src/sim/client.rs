@@ -51,7 +51,7 @@ impl World<'_> {
         let row = &mut self.rows[client as usize];
         row.attempts += 1;
         row.history.attempt_started(now);
-        row.fault = 0;
+        row.turned_away = false;
         self.leaving.remove(&client);
         let server = self.choose(client);
         self.rows[client as usize].server = server;
@@ -62,8 +62,8 @@ impl World<'_> {
     }
 
     /// An attempt ends without a connection at `at`, which may lie a round trip ahead.
-    pub(super) fn fails(&mut self, client: u32, at: u64, failing: u8) {
-        let Failing { stage, outcome, fault } = self.failings[usize::from(failing)].clone();
+    pub(super) fn fails(&mut self, client: u32, at: u64, failing: u32) {
+        let Failing { stage, outcome, fault } = self.failings[failing as usize].clone();
         let (_, times) = self.stages(client, at);
         if matches!(outcome, Outcome::Rejected { .. }) {
             self.hear_tls(client);
@@ -156,7 +156,7 @@ impl World<'_> {
 
     /// A server is done with someone who is gone.
     pub(super) fn vacate(&mut self, leaver: u32, process: u16) {
-        let (server, who) = self.leavers.take(leaver);
+        let Some((server, who)) = self.leavers.take(leaver) else { return };
         if self.processes.get(usize::from(server)) == Some(&process) {
             self.servers[usize::from(server)].vacate(who);
         }
@@ -179,7 +179,7 @@ impl World<'_> {
         row.history.opened(at);
         let (server, tcp) = (row.server, Duration::from_micros(u64::from(row.tcp_us)));
         let cohort = &self.plan.cohorts[usize::from(row.cohort)];
-        let turned_away = row.state == ClientState::Shaking && row.fault != 0;
+        let turned_away = row.state == ClientState::Shaking && row.turned_away;
         let who = self.who(client);
         let of = &mut self.servers[usize::from(server)];
         of.promised.remove(&who);
@@ -231,10 +231,11 @@ impl World<'_> {
     }
 
     /// How a server closes a connection that has just opened, if it does: because it turns this one away, or is about to stop.
-    fn closes_at_once(&mut self, client: u32, turned_away: bool) -> Option<u8> {
+    fn closes_at_once(&mut self, client: u32, turned_away: bool) -> Option<u32> {
         let row = &mut self.rows[client as usize];
         if turned_away {
-            return std::mem::take(&mut row.fault).checked_sub(1);
+            row.turned_away = false;
+            return self.turned_away.remove(&client);
         }
         let Exiting { firing, ending_id: farewell, .. } = self.servers[usize::from(row.server)].exiting?;
         self.injected(firing.fault, client);

@@ -15,8 +15,8 @@ const RESTART_CODES: [u16; 2] = [1012, 1013];
 
 impl World<'_> {
     /// An open connection ends, as its client sees it.
-    pub(super) fn ends(&mut self, client: u32, farewell: u8) {
-        let Farewell { client: ending, server, closing } = self.farewells[usize::from(farewell)].clone();
+    pub(super) fn ends(&mut self, client: u32, farewell: u32) {
+        let Farewell { client: ending, server, closing } = self.farewells[farewell as usize].clone();
         let (id, connection) = self.id(client);
         if let Some(account) = server {
             // Before the client's, so that both are joined at once.
@@ -101,7 +101,7 @@ impl World<'_> {
     }
 
     /// A server sends a Close frame: the client answers, the server ends TCP.
-    pub(super) fn server_closes(&mut self, client: u32, farewell: u8) {
+    pub(super) fn server_closes(&mut self, client: u32, farewell: u32) {
         if self.rows[client as usize].state != ClientState::Open {
             return;
         }
@@ -114,7 +114,7 @@ impl World<'_> {
     }
 
     /// The end reaches the client then.
-    pub(super) fn ends_at(&mut self, client: u32, at: u64, farewell: u8) {
+    pub(super) fn ends_at(&mut self, client: u32, at: u64, farewell: u32) {
         if at <= self.now { self.ends(client, farewell) } else { self.push_for(at, client, What::End, farewell) }
     }
 }

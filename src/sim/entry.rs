@@ -2,6 +2,7 @@
 
 use crate::close::Ending;
 use crate::event::{Outcome, Stage};
+use indexmap::IndexSet;
 use std::time::Duration;
 
 /// What an entry of the queue is about.
@@ -10,6 +11,8 @@ pub(super) enum What {
     /// The next client of a cohort arrives; `client` is the cohort.
     #[default]
     Arrive,
+    /// An entry whose mark does not fit a byte: `client` is its place among `marked`.
+    Marked,
     /// A client's wait is over.
     Wake,
     /// Its machine gets to its attempt.
@@ -71,7 +74,7 @@ pub(super) struct Due {
 }
 
 /// An ending that may befall many clients.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Farewell {
     pub(super) client: Ending,
     /// The server's account, where it gives one.
@@ -80,7 +83,7 @@ pub(super) struct Farewell {
     pub(super) closing: Option<Answered>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Answered {
     /// By the client; the server then ended TCP.
     ByClient,
@@ -89,7 +92,7 @@ pub(super) enum Answered {
 }
 
 /// How an attempt fails.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Failing {
     pub(super) stage: Stage,
     pub(super) outcome: Outcome,
@@ -98,21 +101,21 @@ pub(super) struct Failing {
 
 impl Failing {
     /// Numbers of those that come by the million.
-    pub(super) const REFUSED: u8 = 0;
-    pub(super) const LATE_TCP: u8 = 1;
-    pub(super) const LATE_UPGRADE: u8 = 2;
-    pub(super) const CUT: u8 = 3;
+    pub(super) const REFUSED: u32 = 0;
+    pub(super) const LATE_TCP: u32 = 1;
+    pub(super) const LATE_UPGRADE: u32 = 2;
+    pub(super) const CUT: u32 = 3;
 
     /// Those, in this order.
-    pub(super) fn usual() -> Vec<Failing> {
+    pub(super) fn usual() -> IndexSet<Failing> {
         let of = |stage, outcome| Failing { stage, outcome, fault: None };
         let cut = Outcome::Failed { why: "connection ended before the 101 response: end of stream".to_owned() };
-        vec![
+        IndexSet::from([
             of(Stage::Tcp, Outcome::Refused),
             of(Stage::Tcp, Outcome::TimedOut),
             of(Stage::Upgrade, Outcome::TimedOut),
             of(Stage::Upgrade, cut),
-        ]
+        ])
     }
 }
 

@@ -163,7 +163,8 @@ impl World<'_> {
     /// The server opens this connection and closes it at once.
     pub(super) fn turned_away(&mut self, client: u32, code: u16, fault: Option<u16>) {
         let farewell = self.server_farewell(Cause::Remote, fault, Some(code), "");
-        self.rows[client as usize].fault = farewell + 1;
+        self.rows[client as usize].turned_away = true;
+        self.turned_away.insert(client, farewell);
     }
 
     /// The server begins to serve this request only later.

@@ -16,7 +16,7 @@ impl World<'_> {
 
     /// It goes on; `place` is among `leavers`.
     pub(super) fn late(&mut self, place: u32, process: u16) {
-        let (server, who) = self.leavers.take(place);
+        let Some((server, who)) = self.leavers.take(place) else { return };
         if self.processes.get(usize::from(server)) != Some(&process) {
             return;
         }

@@ -29,6 +29,7 @@ mod reference;
 mod row;
 pub mod seeds;
 mod server;
+mod slab;
 mod standing;
 mod support;
 mod talk;
@@ -46,14 +47,16 @@ use crate::observer::Observer;
 use crate::plan::{Budget, Firing, Model, Plan, Shard, Target};
 use crate::seed::Stream;
 use entry::{Answered, Due, Failing, Farewell, What, nanos};
+use indexmap::IndexSet;
 use pairs::Pairs;
 use prefetch_index::prefetch_index;
 use queue::Calendar;
 use row::{ClientRow, rows};
 use server::{Server, ServerKind, Who};
+use slab::Slab;
 use standing::{StandingFault, unpacked};
-use std::collections::{BTreeMap, BTreeSet};
-use std::iter::Peekable;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::slice;
 use std::time::Duration;
 use talks::Talks;
@@ -136,13 +139,17 @@ struct World<'a> {
     processes: Vec<u16>,
     recorder: Recorder,
     /// By cohort: when the rest of its clients arrive.
-    arrivals: Vec<Peekable<Box<dyn Iterator<Item = Duration>>>>,
+    arrivals: Vec<Box<dyn Iterator<Item = Duration>>>,
+    /// The next of those that are not in the queue, by time and cohort.
+    arriving: BinaryHeap<Reverse<(Duration, usize)>>,
     arrived: Vec<u32>,
     talks: Talks,
-    farewells: Vec<Farewell>,
-    /// There were more of these, or of `failings`, than have numbers.
-    crowded: bool,
-    failings: Vec<Failing>,
+    farewells: IndexSet<Farewell>,
+    failings: IndexSet<Failing>,
+    /// Entries whose mark does not fit a byte, with their marks.
+    marked: Slab<(Due, u32)>,
+    /// How servers close connections at once that they turn away, by client.
+    turned_away: BTreeMap<u32, u32>,
     standing: Vec<StandingFault>,
     selections: Vec<Stream>,
     budget: Budget,
@@ -196,12 +203,14 @@ impl<'a> World<'a> {
             now: 0,
             queue: Calendar::new(),
             recorder: Recorder::simulated(plan),
-            arrivals: plan.cohorts.iter().map(|cohort| cohort.dues(seed).peekable()).collect(),
+            arrivals: plan.cohorts.iter().map(|cohort| cohort.dues(seed)).collect(),
+            arriving: BinaryHeap::new(),
             arrived: vec![0; plan.cohorts.len()],
             talks: Talks::new(plan),
-            farewells: Vec::new(),
-            crowded: false,
+            farewells: IndexSet::new(),
             failings: Failing::usual(),
+            marked: Slab::default(),
+            turned_away: BTreeMap::new(),
             standing: Vec::new(),
             selections: plan.faults.iter().map(|fault| seed.stream(&format!("fault/{}/select", fault.name))).collect(),
             fired: vec![0; plan.faults.len()],
@@ -235,16 +244,20 @@ impl<'a> World<'a> {
                 self.push(nanos(at), Due { client: index, what: What::Fire, ..Due::default() });
             }
         }
+        (0..self.arrivals.len()).for_each(|cohort| self.await_next(cohort));
         self.next_arrival();
     }
 
     /// Of cohorts whose clients are due at the same time the first comes first, as in the engine.
     fn next_arrival(&mut self) {
-        let dues = self.arrivals.iter_mut().enumerate().filter_map(|(cohort, dues)| Some((*dues.peek()?, cohort)));
-        if let Some((due, cohort)) = dues.min() {
-            self.arrivals[cohort].next();
+        if let Some(Reverse((due, cohort))) = self.arriving.pop() {
+            self.await_next(cohort);
             self.push(nanos(due), Due { client: cohort as u32, what: What::Arrive, ..Due::default() });
         }
+    }
+
+    fn await_next(&mut self, cohort: usize) {
+        self.arriving.extend(self.arrivals[cohort].next().map(|due| Reverse((due, cohort))));
     }
 
     /// Takes entry after entry up to the end of the run.
@@ -256,7 +269,8 @@ impl<'a> World<'a> {
             self.now = self.now.max(at);
             self.entries += 1;
             self.fetch();
-            self.carry_out(due);
+            let (due, mark) = if due.what == What::Marked { self.marked.take(due.client) } else { (due, due.mark.into()) };
+            self.carry_out(due, mark);
             if self.entries.is_multiple_of(WATCH_EVERY) && !go_on(Duration::from_nanos(self.now), &self.recorder) {
                 return (Duration::from_nanos(self.now), Status::Aborted);
             }
@@ -278,11 +292,13 @@ impl<'a> World<'a> {
         }
     }
 
-    fn carry_out(&mut self, due: Due) {
-        let Due { client, turn, what, mark } = due;
+    fn carry_out(&mut self, due: Due, mark: u32) {
+        let Due { client, turn, what, .. } = due;
         let place = client as usize;
         match what {
             What::Arrive => self.arrive(place),
+            // Taken apart before.
+            What::Marked => {}
             What::Message => self.message(client),
             What::Echo => self.echo(client),
             What::Fire => self.fire(client as u16),
@@ -341,9 +357,21 @@ impl<'a> World<'a> {
     }
 
     /// Something for a client, as long as it stays in its present state.
-    fn push_for(&mut self, at: u64, client: u32, what: What, mark: u8) {
+    fn push_for(&mut self, at: u64, client: u32, what: What, mark: u32) {
         let turn = self.rows[client as usize].turn;
-        self.push(at, Due { client, turn, what, mark });
+        self.push_marked(at, Due { client, turn, what, mark: 0 }, mark);
+    }
+
+    /// An entry with a mark of any size.
+    fn push_marked(&mut self, at: u64, due: Due, mark: u32) {
+        match u8::try_from(mark) {
+            Ok(mark) => self.push(at, Due { mark, ..due }),
+            Err(_) if at < self.end => {
+                let client = self.marked.keep((due, mark));
+                self.push(at, Due { client, what: What::Marked, ..Due::default() });
+            }
+            Err(_) => {}
+        }
     }
 
     #[inline(always)]
@@ -379,54 +407,12 @@ impl<'a> World<'a> {
     }
 
     /// The number of an ending, the same for the same.
-    fn ending_id(&mut self, farewell: Farewell) -> u8 {
-        let (number, room) = number(&mut self.farewells, farewell);
-        self.note_room(room);
-        number
-    }
-
-    /// Says, once, that the run has more endings or failures than can be told apart: the results would name some wrongly.
-    fn note_room(&mut self, room: bool) {
-        if !room && !std::mem::replace(&mut self.crowded, true) {
-            let what = format!("more than {NUMBERS} different endings or failures in one simulation: not all of them can be told apart");
-            self.record(self.now, &Event::LocalLimit { what });
-        }
+    fn ending_id(&mut self, farewell: Farewell) -> u32 {
+        self.farewells.insert_full(farewell).0 as u32
     }
 
     /// The number of a failure, the same for the same.
-    fn failing(&mut self, stage: Stage, outcome: Outcome, fault: Option<u16>) -> u8 {
-        let (number, room) = number(&mut self.failings, Failing { stage, outcome, fault });
-        self.note_room(room);
-        number
-    }
-}
-
-/// Numbers for an entry of the queue. One more must fit a byte: rows of clients count from one.
-const NUMBERS: usize = 255;
-
-/// The number of one, the same for the same, and whether there was room for it; else it is the last.
-fn number<T: PartialEq>(list: &mut Vec<T>, one: T) -> (u8, bool) {
-    let found = list.iter().position(|other| *other == one);
-    let room = found.is_some() || list.len() < NUMBERS;
-    let place = found.unwrap_or_else(|| {
-        if room {
-            list.push(one);
-        }
-        list.len() - 1
-    });
-    (u8::try_from(place).unwrap_or(u8::MAX), room)
-}
-
-#[cfg(test)]
-mod numbers {
-    use super::number;
-
-    #[test]
-    fn whoever_finds_no_room_is_told_so() {
-        let mut list = Vec::new();
-        for one in 0..300_u32 {
-            assert_eq!(number(&mut list, one), (one.min(254) as u8, one < 255), "{one}");
-        }
-        assert_eq!((number(&mut list, 7), list.len()), ((7, true), 255));
+    fn failing(&mut self, stage: Stage, outcome: Outcome, fault: Option<u16>) -> u32 {
+        self.failings.insert_full(Failing { stage, outcome, fault }).0 as u32
     }
 }

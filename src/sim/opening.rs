@@ -154,12 +154,12 @@ impl World<'_> {
         if arrives == self.now && until > arrives {
             return self.opened(client);
         }
-        let stops = self.servers[usize::from(self.rows[client as usize].server)].stops.len() as u8;
+        let stops = self.servers[usize::from(self.rows[client as usize].server)].stops.len() as u32;
         self.first(client, (arrives, What::Answer, stops), until);
     }
 
     /// Whatever comes first: this, or the client's deadline.
-    pub(super) fn first(&mut self, client: u32, (at, what, mark): (u64, What, u8), until: u64) {
+    pub(super) fn first(&mut self, client: u32, (at, what, mark): (u64, What, u32), until: u64) {
         if at < until { self.push_for(at, client, what, mark) } else { self.push_for(until, client, What::Deadline, 0) }
     }
 
@@ -167,7 +167,7 @@ impl World<'_> {
         if let Some(code) = self.kind.model.admit_close {
             // Opened, and closed at once: it has a seat until then.
             self.servers[usize::from(self.rows[client as usize].server)].seats += 1;
-            self.rows[client as usize].fault = 0;
+            self.rows[client as usize].turned_away = false;
             self.turned_away(client, code, None);
             return self.promise(client, self.now, until);
         }
@@ -178,9 +178,9 @@ impl World<'_> {
     }
 
     /// A 101 arrives, unless the server stood still meanwhile: then it comes so much later.
-    pub(super) fn answer(&mut self, client: u32, stops: u8) {
+    pub(super) fn answer(&mut self, client: u32, stops: u32) {
         let server = &self.servers[usize::from(self.rows[client as usize].server)];
-        let (later, now_stops) = (server.stopped_since(stops), server.stops.len() as u8);
+        let (later, now_stops) = (server.stopped_since(stops), server.stops.len() as u32);
         if later > 0 {
             let until = self.upgrade_until(client);
             return self.first(client, (self.now.saturating_add(later), What::Answer, now_stops), until);
@@ -189,7 +189,7 @@ impl World<'_> {
     }
 
     /// The server ends an attempt, unless it stands still: then it does so when it goes on.
-    pub(super) fn refused(&mut self, client: u32, failing: u8) {
+    pub(super) fn refused(&mut self, client: u32, failing: u32) {
         match self.servers.get(usize::from(self.rows[client as usize].server)) {
             Some(server) if server.is_frozen(self.now) && !server.was_running(self.now.saturating_sub(self.leg_mean())) => {
                 let at = server.frozen_until.saturating_add(self.leg_mean());

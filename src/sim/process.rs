@@ -147,7 +147,7 @@ impl World<'_> {
         self.servers[usize::from(server)].open = 0;
     }
 
-    fn reset_before_101(&mut self) -> u8 {
+    fn reset_before_101(&mut self) -> u32 {
         self.failing(Stage::Upgrade, Outcome::Failed { why: "connection ended before the 101 response: connection reset".to_owned() }, None)
     }
 
@@ -228,12 +228,12 @@ impl World<'_> {
     }
 
     /// The turn of a connection in a graceful stop.
-    pub(super) fn close_gracefully(&mut self, client: u32, farewell: u8) {
+    pub(super) fn close_gracefully(&mut self, client: u32, farewell: u32) {
         self.turns.remove(&(client, self.rows[client as usize].attempts));
         let place = usize::from(self.rows[client as usize].server);
         let Some(Exiting { firing: Firing { fault, .. }, .. }) = self.servers.get(place).and_then(|server| server.exiting) else { return };
         if self.pairs.of(client).is_some() {
-            let Farewell { client: account, .. } = &self.farewells[usize::from(farewell)];
+            let Farewell { client: account, .. } = &self.farewells[farewell as usize];
             let (code, reason) = (account.wire_received.unwrap_or(crate::close::NO_STATUS), account.reason.clone());
             self.tell(client, SERVER, PairCommand::Close { fault, code, reason });
         } else if self.rows[client as usize].state == ClientState::Open {
@@ -251,7 +251,7 @@ impl World<'_> {
     }
 
     /// How a connection ends that its server closes with `code`.
-    pub(super) fn server_farewell(&mut self, cause: Cause, fault: Option<u16>, code: Option<u16>, reason: &str) -> u8 {
+    pub(super) fn server_farewell(&mut self, cause: Cause, fault: Option<u16>, code: Option<u16>, reason: &str) -> u32 {
         let valid = code.is_none_or(crate::close::may_be_sent);
         let wire = |code: Option<u16>| Some(code.unwrap_or(crate::close::NO_STATUS));
         // A healthy client answers an invalid code with 1002.
@@ -360,18 +360,19 @@ impl World<'_> {
         loop {
             let (rows, of) = (&self.rows, &mut self.servers[server]);
             let Some(at) = of.take(&self.kind, self.now, |who| rows[who.client as usize].turn != who.turn) else { return };
-            let (turn, mark) = (self.processes[server], of.stops.len() as u8);
-            self.push(at, Due { client: server as u32, turn, what: What::Served, mark });
+            let (turn, mark) = (self.processes[server], of.stops.len() as u32);
+            self.push_marked(at, Due { client: server as u32, turn, what: What::Served, mark: 0 }, mark);
         }
     }
 
     /// A server has served someone, unless it stood still meanwhile.
-    pub(super) fn served(&mut self, server: u16, stops: u8) {
+    pub(super) fn served(&mut self, server: u16, stops: u32) {
         let of = &mut self.servers[usize::from(server)];
         let later = of.stopped_since(stops);
         if later > 0 {
-            let (turn, mark) = (self.processes[usize::from(server)], of.stops.len() as u8);
-            return self.push(self.now.saturating_add(later), Due { client: u32::from(server), turn, what: What::Served, mark });
+            let (turn, mark) = (self.processes[usize::from(server)], of.stops.len() as u32);
+            let due = Due { client: u32::from(server), turn, what: What::Served, mark: 0 };
+            return self.push_marked(self.now.saturating_add(later), due, mark);
         }
         if let Some(who) = of.served() {
             if self.rows[who.client as usize].turn == who.turn {

@@ -54,8 +54,8 @@ pub(super) struct ClientRow {
     pub(super) cohort: u16,
     pub(super) server: u16,
     pub(super) state: ClientState,
-    /// How the server will close the connection at once when it is open, plus one; 0: it will not.
-    pub(super) fault: u8,
+    /// The server will close the connection at once when it is open: how is in `turned_away` of the world.
+    pub(super) turned_away: bool,
     pub(super) history: History,
     /// Its stream `client/<k>/reconnect`.
     pub(super) random: Stream,
@@ -75,7 +75,7 @@ pub(super) fn rows(plan: &Plan) -> Vec<ClientRow> {
                 cohort,
                 server: 0,
                 state: ClientState::Away,
-                fault: 0,
+                turned_away: false,
                 history,
                 random,
             });

@@ -57,7 +57,7 @@ pub(super) struct Exiting {
     /// When it was asked, ns.
     pub(super) since: u64,
     /// How it closes connections, also those that open from now on.
-    pub(super) ending_id: u8,
+    pub(super) ending_id: u32,
 }
 
 /// A server.
@@ -364,10 +364,8 @@ impl Server {
     }
 
     /// How long it has stood still since its stop number `stops`.
-    pub(super) fn stopped_since(&self, stops: u8) -> u64 {
-        // Stops are few: more than 255 in the life of one entry do not occur.
-        let missed = (self.stops.len() as u8).wrapping_sub(stops) as usize;
-        let before = self.stops.len().checked_sub(missed + 1).map_or(0, |place| self.stops[place]);
+    pub(super) fn stopped_since(&self, stops: u32) -> u64 {
+        let before = stops.checked_sub(1).map_or(0, |last| self.stops[last as usize]);
         self.stops.last().copied().unwrap_or(0) - before
     }
 

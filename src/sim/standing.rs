@@ -1,7 +1,7 @@
 //! Faults that wait for whom they select, and firings as numbers.
 
 use crate::fault::OnAttempt;
-use crate::plan::{Firing, Standing};
+use crate::plan::{FAULTS_MAX, FIRINGS_MAX, Firing, Standing};
 
 /// A fault that waits for attempts or new connections.
 #[derive(Clone, Debug)]
@@ -12,12 +12,17 @@ pub(super) struct StandingFault {
     pub(super) standing: Standing,
 }
 
-/// A firing as a number for an entry of the queue. The fault is below 256, as `support` sees to, and a run has far fewer than 2²⁴ firings.
+/// Bits of a fault's index; the rest is for the number of its firing.
+const FAULT_BITS: u32 = 10;
+// A scenario has at most so many of both; the number of random firings may be a little above what is expected of them.
+const _: () = assert!(FAULTS_MAX <= 1 << FAULT_BITS && FIRINGS_MAX * 2.0 < (1 << (u32::BITS - FAULT_BITS)) as f64);
+
+/// A firing as a number for an entry of the queue.
 pub(super) fn packed(firing: Firing) -> u32 {
-    firing.number << 8 | u32::from(firing.fault)
+    firing.number << FAULT_BITS | u32::from(firing.fault)
 }
 
 /// The firing of such a number.
 pub(super) fn unpacked(number: u32) -> Firing {
-    Firing { fault: (number & 0xff) as u16, number: number >> 8 }
+    Firing { fault: (number & ((1 << FAULT_BITS) - 1)) as u16, number: number >> FAULT_BITS }
 }

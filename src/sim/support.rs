@@ -5,9 +5,6 @@ use crate::fault::{Effect, End, InjectionStep, OnAttempt, OnListener, OnProcess,
 use crate::plan::{Model, Plan};
 use crate::scenario::fault_defaults;
 
-/// Faults of a plan; each has a few endings, which are numbered by a byte.
-const FAULTS_MAX: usize = 60;
-
 /// A part of the plan that the simulator does not carry out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unsupported {
@@ -36,19 +33,13 @@ pub enum Unsupported {
     },
     /// A dialogue that is more than messages by the clock.
     #[error(
-        "cohort {cohort}: {what} of a dialogue is not simulated; run it on real sockets (`closestorm run`), or leave it out: messages with a          `rate`, and their replies, are simulated"
+        "cohort {cohort}: {what} of a dialogue is not simulated; run it on real sockets (`closestorm run`), or leave it out: messages with a `rate`, and their replies, are simulated"
     )]
     Dialogue {
         /// The cohort's name.
         cohort: String,
         /// The key.
         what: &'static str,
-    },
-    /// Too many of them.
-    #[error("{count} faults are more than the simulator takes: at most {FAULTS_MAX}")]
-    TooMany {
-        /// Of the plan.
-        count: usize,
     },
     /// A named instance that the model does not have.
     #[error("fault {name}: there is no instance {instance}; the model has {instances}, counted from 0")]
@@ -73,9 +64,6 @@ pub fn supported() -> impl Iterator<Item = (&'static str, Vec<Side>)> {
 
 /// Whether all faults of a plan can be simulated.
 pub(super) fn check(plan: &Plan, model: &Model) -> Result<(), Unsupported> {
-    if plan.faults.len() > FAULTS_MAX {
-        return Err(Unsupported::TooMany { count: plan.faults.len() });
-    }
     if let Some(cohort) = plan.cohorts.iter().find(|cohort| cohort.traffic.is_closed_loop()) {
         return Err(Unsupported::ClosedLoop { cohort: cohort.name.clone() });
     }

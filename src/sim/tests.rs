@@ -199,3 +199,43 @@ fn of_random_plans_the_books_balance_and_nothing_that_began_is_lost() {
     assert!(ran > 200, "{ran} plans");
     assert!(wrong.is_empty(), "{} of {ran} plans: {wrong:#?}", wrong.len());
 }
+
+/// As many faults and cohorts as a scenario may have, with more endings than fit a byte; each keeps its own.
+#[test]
+fn a_thousand_faults_and_a_thousand_cohorts_are_told_apart() {
+    let cohorts = (0..1000).map(|n| {
+        format!(
+            "[clients.c{n}]\ncount = 1\narrive = {{ at_once = true }}\ntraffic = \"none\"\nreconnect = {{ fixed = {{ delay = \"1h\" }} }}\n"
+        )
+    });
+    let faults = (0..1000).map(|n| {
+        let to = ["side = \"client\"\n", ""][n % 2];
+        format!("[[faults]]\nname = \"f{n}\"\nat = \"{}ms\"\n{to}select = {{ cohort = \"c{n}\" }}\ninject = {{ close_code = {{ code = {}, reason = \"r{n}\" }} }}\n", 1000 + n, 3000 + n)
+    });
+    let text = format!("duration = \"20s\"\n{}{}", cohorts.collect::<String>(), faults.collect::<String>());
+    let plan = crate::scenario::load(&Source::Text { name: "many".to_owned(), text }, &Overrides::default()).unwrap();
+    let results = simulate(&plan).results;
+    let of =
+        |n: u16| results.endings.iter().filter(move |((_, key), _)| key.client_code == 3000 + n && key.cohort == n && key.fault == Some(n));
+    for n in 0..1000 {
+        assert_eq!(of(n).map(|(_, count)| count).sum::<u64>(), 1, "c{n} was closed by f{n}, with its code");
+    }
+    for (number, fault) in results.faults.iter().enumerate() {
+        assert_eq!((fault.fired, fault.injected), (1, 1), "f{number}");
+    }
+}
+
+/// A server that stands still 600 times while it works on one opening handshake takes that much longer.
+#[test]
+fn many_pauses_within_one_handshake_all_count() {
+    let plan = plan(&[
+        "clients.web.count=1",
+        "clients.web.arrive={at_once=true}",
+        "clients.web.deadlines={connect=\"10s\",handshake=\"10m\"}",
+        "target.embedded.handshake_cost=\"60s\"",
+        "duration=\"200s\"",
+        r#"faults=[{at="100ms",every="200ms",inject={server_pause={}},for="100ms"}]"#,
+    ]);
+    let opened = simulate(&plan).results.latency(TimeMetric::OpeningHandshake).max().unwrap();
+    assert!((119_000_000..121_000_000).contains(&opened), "{opened} µs");
+}

@@ -48,7 +48,7 @@ impl World<'_> {
         let exiting = self.servers.get(usize::from(place)).and_then(|server| server.exiting);
         if let (Some(at), Some(Exiting { firing, ending_id: farewell, .. })) = (self.turns.remove(&(client, connection)), exiting) {
             // The server comes to it, whatever its client does meanwhile.
-            let account = &self.farewells[usize::from(farewell)].client;
+            let account = &self.farewells[farewell as usize].client;
             let (code, reason) = (account.wire_received.unwrap_or(crate::close::NO_STATUS), account.reason.clone());
             pair.ends[SERVER].shuts = Some((at, Box::new(PairCommand::Close { fault: firing.fault, code, reason })));
         }
