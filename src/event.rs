@@ -190,6 +190,37 @@ fn word<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Word, D::Error> {
     WORDS.into_iter().find(|word| *word == found).ok_or_else(|| serde::de::Error::custom(format!("unknown event of a target: {found}")))
 }
 
+/// How a received message with a number stands to those of its stream that came before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sequenced {
+    /// It is the next, or the first of its stream.
+    Next,
+    /// It is the first on this connection, after others on earlier ones: so many between them did not come.
+    Back {
+        /// Numbers between the last one and this.
+        missed: u64,
+    },
+    /// So many before it did not come, on one connection.
+    Gap {
+        /// Numbers between the last one and this.
+        missed: u64,
+    },
+    /// It was counted as missed before.
+    Late {
+        /// When it was.
+        found: Duration,
+        /// Its client was away when it should have come.
+        away: bool,
+        /// It is the first on this connection.
+        back: bool,
+    },
+    /// It came before.
+    Duplicate {
+        /// It is the first on this connection.
+        back: bool,
+    },
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
@@ -352,6 +383,15 @@ pub enum Event {
         status: Option<u16>,
         /// It was given up because it took too long.
         late: bool,
+    },
+    /// A received message has a number; comes beside [`Event::Received`].
+    Sequenced {
+        /// Who.
+        client: ClientIndex,
+        /// What its number tells.
+        found: Sequenced,
+        /// The server sends it once more to somebody who was away.
+        replayed: bool,
     },
     /// A message of the server said that something is wrong.
     ErrorHeard {

@@ -258,6 +258,16 @@ pub enum OutcomeLabel {
     Lost,
     /// Messages: sent for a reply that had not come when the measurement ended.
     Unanswered,
+    /// Messages: received with a number, each once, and missed.
+    Expected,
+    /// Messages: of a stream with numbers, and they did not come.
+    Missed,
+    /// Messages: of the time in which the client was away, and it got them later.
+    Recovered,
+    /// Messages: they came again.
+    Duplicated,
+    /// Messages: they came after later ones.
+    OutOfOrder,
 }
 
 /// The names that labels may refer to.
@@ -347,6 +357,11 @@ const MESSAGE_OUTCOMES: &[(&str, OutcomeLabel)] = &[
     ("error", OutcomeLabel::Error),
     ("lost", OutcomeLabel::Lost),
     ("unanswered", OutcomeLabel::Unanswered),
+    ("expected", OutcomeLabel::Expected),
+    ("missed", OutcomeLabel::Missed),
+    ("recovered", OutcomeLabel::Recovered),
+    ("duplicated", OutcomeLabel::Duplicated),
+    ("out_of_order", OutcomeLabel::OutOfOrder),
 ];
 const DIRS: &[(&str, Dir)] = &[("sent", Dir::Sent), ("received", Dir::Received)];
 const TCP_ENDS: &[(&str, TcpEnd)] =
@@ -412,6 +427,10 @@ impl Limit {
 impl Labels {
     /// What a [`Stat::Share`] of the part with these labels divides by.
     pub fn whole(&self, metric: Metric) -> Labels {
+        if self.is_of_stream() {
+            // Most of the others came in no outage, and so after no fault.
+            return Labels { outcome: Some(OutcomeLabel::Expected), ..self.of_whole() };
+        }
         let outcome = match self.outcome {
             Some(OutcomeLabel::Answered | OutcomeLabel::Error | OutcomeLabel::Lost | OutcomeLabel::Unanswered)
                 if metric == Metric::Messages =>
@@ -422,6 +441,12 @@ impl Labels {
             _ => None,
         };
         Labels { fault: self.fault.clone(), outcome, ..self.of_whole() }
+    }
+
+    /// Whether it is about messages that have numbers.
+    pub fn is_of_stream(&self) -> bool {
+        use OutcomeLabel::{Duplicated, Expected, Missed, OutOfOrder, Recovered};
+        matches!(self.outcome, Some(Expected | Missed | Recovered | Duplicated | OutOfOrder))
     }
 
     /// What another whole takes over, unless it says otherwise: cohort, side and window.

@@ -195,7 +195,11 @@ pub enum CaptureFrom {
 impl CaptureFrom {
     /// The value; `headers` are those of an HTTP answer.
     pub fn find(&self, message: Payload<'_>, headers: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-        let incoming = IncomingMessage::new(message);
+        self.find_in(&IncomingMessage::new(message), headers)
+    }
+
+    /// The same in a message whose JSON may have been read.
+    pub(super) fn find_in(&self, incoming: &IncomingMessage<'_>, headers: &dyn Fn(&str) -> Option<String>) -> Option<String> {
         match self {
             CaptureFrom::Json(pointer) => incoming.json()?.pointer(pointer).map(|value| plain(value).into_owned()),
             CaptureFrom::Regex(Pattern(regex)) => {

@@ -30,6 +30,7 @@ mod echo;
 mod matcher;
 mod readiness;
 mod script;
+mod sequence;
 mod server;
 mod spoken;
 mod stamp;
@@ -38,7 +39,8 @@ pub use client::{ClientDialogue, Heard, Observed};
 pub use matcher::{CaptureFrom, Content, Matcher, Pattern};
 pub use readiness::{Readiness, ReadyTracker};
 pub use script::{
-    ClientData, DataOrder, Dialogue, DialogueBeat, DialogueRequest, DialogueStep, ExpectedMessage, HttpRequest, RequestPace, StandingReply,
+    ClientData, DataOrder, Dialogue, DialogueBeat, DialogueRequest, DialogueStep, ExpectedMessage, FollowedSequence, HttpRequest,
+    RequestPace, StandingReply,
 };
 pub use server::{Reply, ServerDialogue};
 pub use spoken::{ClientMemory, DialogueTells, Scripted};

@@ -27,6 +27,10 @@ pub struct Dialogue {
     pub pace: RequestPace,
     /// What counts as received; `None`: all that belongs to nothing else.
     pub receive: Option<Matcher>,
+    /// Where received messages have their numbers.
+    pub sequence: Option<FollowedSequence>,
+    /// What is kept of each received message.
+    pub capture: Vec<(Box<str>, CaptureFrom)>,
     /// Messages that say that something is wrong, and what each is called.
     pub error: Vec<(Box<str>, Matcher)>,
     /// Said before the client's own Close frame.
@@ -80,6 +84,17 @@ pub struct StandingReply {
     pub to: Matcher,
     /// The answer.
     pub send: Content,
+}
+
+/// Numbers that count up by one in the received messages of a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FollowedSequence {
+    /// Where the number stands.
+    pub number: CaptureFrom,
+    /// Where the name of the stream stands; `None`: all are one stream.
+    pub stream: Option<CaptureFrom>,
+    /// Messages that the server sends once more to somebody who was away.
+    pub replayed: Option<Matcher>,
 }
 
 /// Messages by the clock.
@@ -185,6 +200,7 @@ impl Dialogue {
             _ if self.beat.is_some() => Some("`beat`"),
             _ if self.silence.is_some() => Some("`silence`"),
             _ if self.leave.is_some() => Some("`leave`"),
+            _ if self.sequence.is_some() => Some("`sequence`"),
             _ => None,
         }
     }
@@ -220,6 +236,8 @@ impl Dialogue {
             request.reply.iter_mut().chain(&mut request.error).for_each(|matcher| matcher.templates().for_each(&mut *each));
         }
         self.receive.iter_mut().for_each(|matcher| matcher.templates().for_each(&mut *each));
+        let replayed = self.sequence.iter_mut().filter_map(|sequence| sequence.replayed.as_mut());
+        replayed.for_each(|matcher| matcher.templates().for_each(&mut *each));
         self.error.iter_mut().for_each(|(_, matcher)| matcher.templates().for_each(&mut *each));
         self.leave.iter_mut().for_each(|leave| content(leave, each));
     }

@@ -3,9 +3,10 @@
 use super::echo::EchoClient;
 use super::matcher::{FilledMatcher, IncomingMessage};
 use super::script::{Dialogue, RequestPace};
+use super::sequence::{STREAMS_MAX, SequenceMemory};
 use super::stamp::Stamps;
 use super::{Outgoing, PENDING_MAX, Payload};
-use crate::event::{ClientIndex, ConnectionNo};
+use crate::event::{ClientIndex, ConnectionNo, Sequenced};
 use crate::seed::{Seed, Stream};
 use crate::template::{DataTable, OwnValues, TemplateValues};
 use std::collections::VecDeque;
@@ -35,13 +36,20 @@ pub struct ClientMemory {
     sequence: u64,
     row: usize,
     captured: Vec<(Box<str>, String)>,
+    /// Boxed: few dialogues follow numbers.
+    streams: Option<Box<SequenceMemory>>,
 }
 
 impl ClientMemory {
     /// Of a client with this row of its cohort's data file. Draws from `client/<k>/messages`.
     pub fn new(seed: Seed, client: ClientIndex, row: usize) -> ClientMemory {
         let random = Mutex::new(seed.numbered("client/", client.0, "/messages"));
-        ClientMemory { random, sequence: 0, row, captured: Vec::new() }
+        ClientMemory { random, sequence: 0, row, captured: Vec::new(), streams: None }
+    }
+
+    /// The client has left by itself: what it does not get until it comes back, it does not miss.
+    pub fn forget_streams(&mut self) {
+        self.streams = None;
     }
 
     /// Keeps a value; an earlier one of that name is replaced.
@@ -71,6 +79,13 @@ impl ClientMemory {
 pub enum DialogueTells {
     /// A fact that a reader must know.
     Counted(String),
+    /// A received message has a number.
+    Sequenced {
+        /// What it tells.
+        found: Sequenced,
+        /// The server sends it once more.
+        replayed: bool,
+    },
     /// A message said that something is wrong: its number among all errors of the plan.
     Error(u16),
     /// A step failed: the client closes.
@@ -355,7 +370,37 @@ impl<'a> ScriptClient<'a> {
                 return Meant::Dialogue;
             }
         }
-        if receives == Some(false) { Meant::Dialogue } else { Meant::Received }
+        if receives == Some(false) {
+            return Meant::Dialogue;
+        }
+        self.received(&incoming);
+        Meant::Received
+    }
+
+    /// Keeps of a received message what later ones need, and follows its number.
+    fn received(&mut self, incoming: &IncomingMessage<'_>) {
+        let script = self.of.script;
+        for (name, from) in &script.capture {
+            if let Some(value) = from.find_in(incoming, &|_| None) {
+                self.memory.capture(name, value);
+            }
+        }
+        let Some(sequence) = &script.sequence else { return };
+        let Some(number) = sequence.number.find_in(incoming, &|_| None).and_then(|number| number.parse().ok()) else {
+            let text = format!("cohort {}: a received message has no whole number where `sequence` says", self.of.cohort);
+            self.tells.push_back(DialogueTells::Counted(text));
+            return;
+        };
+        let stream = sequence.stream.as_ref().and_then(|stream| stream.find_in(incoming, &|_| None)).unwrap_or_default();
+        let replayed = sequence.replayed.as_ref();
+        let replayed = replayed.is_some_and(|matcher| self.values(|values| matcher.fill(values).takes(incoming)));
+        let streams = self.memory.streams.get_or_insert_default();
+        self.tells.push_back(match streams.take(&stream, number, self.who.1, self.now) {
+            Some(found) => DialogueTells::Sequenced { found, replayed },
+            None => {
+                DialogueTells::Counted(format!("more than {STREAMS_MAX} streams of a client: numbers of further ones are not followed"))
+            }
+        });
     }
 
     /// The oldest request that a message answers. `receives`: it is one of those that everybody gets.
@@ -380,6 +425,12 @@ impl<'a> ScriptClient<'a> {
         let step = &self.of.script.open[self.step];
         let Some(expect) = &step.expect else { return Meant::Dialogue };
         if !self.values(|values| expect.meant.fill(values).takes(incoming)) {
+            let receives = self.of.script.receive.as_ref().filter(|_| self.of.script.sequence.is_some());
+            // The server may send what was missed before it answers.
+            if receives.is_some_and(|matcher| self.values(|values| matcher.fill(values).takes(incoming))) {
+                self.received(incoming);
+                return Meant::Received;
+            }
             self.instead = (self.instead.0.saturating_add(1), incoming.shown());
             return Meant::Dialogue;
         }

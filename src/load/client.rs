@@ -203,6 +203,9 @@ impl ClientTask<'_> {
     /// After the client's own leaving: back after a while, with a fresh history, or not at all.
     async fn after_leave(&mut self) -> Option<Duration> {
         self.gone = true;
+        if let Some(memory) = &mut self.memory {
+            memory.forget_streams();
+        }
         match self.cohort.stay.as_ref().and_then(|stay| stay.back) {
             Some(back) => {
                 let due = self.shared.journal.now() + back;
@@ -365,6 +368,7 @@ impl ClientTask<'_> {
     fn told(&self, tells: DialogueTells, session: &mut Session) {
         match tells {
             DialogueTells::Counted(text) => self.record(&Event::Notice { text }),
+            DialogueTells::Sequenced { found, replayed } => self.record(&Event::Sequenced { client: self.client, found, replayed }),
             DialogueTells::Error(error) => self.record(&Event::ErrorHeard { client: self.client, error }),
             DialogueTells::Failed { step, late, words } => {
                 self.record(&Event::Notice { text: words });

@@ -81,6 +81,21 @@ pub struct CohortCounts {
     /// Messages sent whose reply says that they failed.
     #[serde(default)]
     pub errors: u64,
+    /// Received messages with a number, each once, and those that were missed.
+    #[serde(default)]
+    pub expected: u64,
+    /// Of them those that did not come.
+    #[serde(default)]
+    pub missed: u64,
+    /// Of them those of the time in which their client was away, and that it got later.
+    #[serde(default)]
+    pub recovered_messages: u64,
+    /// Messages with a number that came again.
+    #[serde(default)]
+    pub duplicated: u64,
+    /// Messages with a number that came after later ones.
+    #[serde(default)]
+    pub out_of_order: u64,
     /// Messages sent whose connection ended before their echo came.
     pub lost_messages: u64,
     /// Messages sent whose echo had not come when the measurement ended.
@@ -109,6 +124,11 @@ impl CohortCounts {
         self.heard += other.heard;
         self.answered += other.answered;
         self.errors += other.errors;
+        self.expected += other.expected;
+        self.missed += other.missed;
+        self.recovered_messages += other.recovered_messages;
+        self.duplicated += other.duplicated;
+        self.out_of_order += other.out_of_order;
         self.lost_messages += other.lost_messages;
         self.unanswered += other.unanswered;
     }

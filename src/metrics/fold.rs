@@ -10,7 +10,7 @@ use super::timeline::{AttemptStep, Tally};
 use super::{EVER_OPENED, EVER_READY, LOST, OPEN, READY, Recorder, UNDER_WAY, key};
 use crate::close::{Cause, Deadline, Ending, TcpEnd};
 use crate::event::Closing;
-use crate::event::{ConnectionNo, Outcome, Stage, Stages, UnderWay};
+use crate::event::{ConnectionNo, Outcome, Sequenced, Stage, Stages, UnderWay};
 use crate::expect::{Dir, Metric as Counted, OutcomeLabel as Became};
 use crate::fault::Side;
 use crate::plan::LocalRow;
@@ -141,10 +141,58 @@ impl Recorder {
         self.tally(at, at, (self.cohort(row), None), Tally::Error(error));
     }
 
+    /// A received message has a number: what its client missed before it, and what it got late or twice.
+    pub(super) fn sequenced(&mut self, at: u64, row: LocalRow, found: Sequenced, replayed: bool) {
+        let (cohort, last) = (self.cohort(row), self.outages.last_fault(row));
+        let book = &mut self.books[usize::from(cohort)];
+        let (missed, fault) = match found {
+            Sequenced::Next => (0, None),
+            Sequenced::Back { missed } => (missed, last),
+            Sequenced::Gap { missed } => (missed, None),
+            Sequenced::Late { found, away, .. } => {
+                book.missed -= 1;
+                *(if away { &mut book.recovered_messages } else { &mut book.out_of_order }) += 1;
+                self.timeline.not_missed(micros(found), cohort);
+                let what = if away { Tally::Recovered } else { Tally::OutOfOrder };
+                if let Some((_, missed)) = self.away.get_mut(&row).filter(|_| away) {
+                    *missed = missed.saturating_sub(1);
+                }
+                return self.tally(at, at, (cohort, last.filter(|_| away)), what);
+            }
+            Sequenced::Duplicate { back } => {
+                book.duplicated += 1;
+                if back {
+                    self.away.entry(row).or_insert((last, 0));
+                }
+                return self.tally(at, at, (cohort, None), Tally::Duplicated);
+            }
+        };
+        book.expected += missed + 1;
+        book.missed += missed;
+        book.recovered_messages += u64::from(replayed);
+        if let Sequenced::Back { missed } = found {
+            self.away.entry(row).or_insert((last, 0)).1 += missed;
+        }
+        for (what, n) in [(Tally::Expected, missed + 1), (Tally::Missed, missed), (Tally::Recovered, u64::from(replayed))] {
+            if n > 0 {
+                let fault = if what == Tally::Recovered { last } else { fault };
+                self.timeline.tally(at, (cohort, fault), what, n);
+                self.peaks.tally(at, at, (cohort, fault), what, n);
+            }
+        }
+    }
+
+    /// What the client missed in its last outage will not become less: its connection ends, or the run.
+    pub(super) fn settle_missed(&mut self, row: LocalRow) {
+        if let Some((fault, missed)) = self.away.remove(&row) {
+            self.timeline.outage_missed((self.cohort(row), fault), missed);
+        }
+    }
+
     /// Counts at `at` what began at `start`.
     fn tally(&mut self, at: u64, start: u64, whose: (u16, Option<u16>), what: Tally) {
         self.timeline.tally(start, whose, what, 1);
-        self.peaks.tally(at, start, whose, what);
+        self.peaks.tally(at, start, whose, what, 1);
     }
 
     /// A message of a dialogue was sent that is not one of its requests: only its bytes are in the timeline.
@@ -344,6 +392,7 @@ impl Recorder {
     pub(super) fn ended(&mut self, at: u64, row: LocalRow, connection: ConnectionNo, ending: &Ending, closing: Option<Closing>) {
         let (cohort, lost) = (self.cohort(row), self.cut_messages(at, row, Became::Lost));
         self.readied(at, row, true);
+        self.settle_missed(row);
         let state = &mut self.outages.clients[row];
         self.ready -= u64::from(state.is(READY));
         state.set(OPEN | READY, false);

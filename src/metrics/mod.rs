@@ -102,6 +102,8 @@ pub struct Recorder {
     pending: Pending,
     /// Connections that are open and not ready, and since when.
     opening: BTreeMap<LocalRow, u64>,
+    /// Clients that are back: the fault of their last outage, and what they missed in it as far as is known.
+    away: BTreeMap<LocalRow, (Option<u16>, u64)>,
     /// Firings that were not reverted, and when they were.
     standing: BTreeMap<(u16, u32), u64>,
     endings: Endings,
@@ -144,6 +146,13 @@ impl Observer for Recorder {
                 }
             }
             Event::Requested { client, took, status, late } => self.requested(at, own.row(*client), *took, (*status, *late)),
+            // As the message itself, it is kept only where messages are.
+            Event::Sequenced { client, found, replayed } => {
+                self.sequenced(at, own.row(*client), *found, *replayed);
+                if !self.keeps_messages {
+                    return;
+                }
+            }
             Event::ErrorHeard { client, error } => self.error(at, own.row(*client), *error),
             Event::Arrived { .. } | Event::Waiting { .. } | Event::Left { .. } | Event::Target { .. } => {}
             Event::AttemptStarted { client, due } => self.attempt_started(at, own.row(*client), micros(*due)),
@@ -222,6 +231,7 @@ impl Recorder {
             outages: Outages::new(population),
             pending: Pending::new(pending),
             opening: BTreeMap::new(),
+            away: BTreeMap::new(),
             standing: BTreeMap::new(),
             books: vec![CohortCounts::default(); cohorts],
             open: vec![0; cohorts],
@@ -403,6 +413,8 @@ impl Recorder {
         self.unnoticed(end);
         let opening: Vec<_> = self.opening.keys().copied().collect();
         opening.into_iter().for_each(|row| self.readied(end, row, true));
+        let away: Vec<_> = self.away.keys().copied().collect();
+        away.into_iter().for_each(|row| self.settle_missed(row));
         for (row, client) in self.outages.clients.each() {
             let book = &mut self.books[usize::from(client.cohort)];
             book.ledger.open_at_end += u64::from(client.is(OPEN));
@@ -507,6 +519,7 @@ pub fn subject(event: &Event) -> (Option<ClientIndex>, Option<u16>) {
         | Event::Said { client, .. }
         | Event::Requested { client, .. }
         | Event::ErrorHeard { client, .. }
+        | Event::Sequenced { client, .. }
         | Event::Heard { client, .. }
         | Event::Pong { client, .. } => (Some(*client), None),
         Event::Fired { fault, .. } | Event::Spent { fault, .. } | Event::Reached { fault } | Event::Reverted { fault, .. } => {

@@ -308,6 +308,12 @@ impl Outages {
         state.is_away().then(|| state.fault())
     }
 
+    /// The fault of the client's last outage, whether it is over or not.
+    pub(super) fn last_fault(&self, row: LocalRow) -> Option<u16> {
+        let state = &self.clients[row];
+        (state.lost != 0).then(|| state.fault()).flatten()
+    }
+
     /// The fault that last acted on a connection of this client, with the offset, as far as is known.
     pub(super) fn injected(&self, row: LocalRow, connection: u32) -> Option<Acted> {
         let state = &self.clients[row];

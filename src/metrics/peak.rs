@@ -308,18 +308,19 @@ impl Peaks {
     }
 
     /// Counts at `at` µs one of what is counted beside messages, and began at `start` µs.
-    pub fn tally(&mut self, at: u64, start: u64, (cohort, fault): (u16, Option<u16>), what: Tally) {
+    pub fn tally(&mut self, at: u64, start: u64, (cohort, fault): (u16, Option<u16>), what: Tally, n: u64) {
         let of = |tracked: &Tracked| match what {
             Tally::Error(error) => {
-                tracked.is(expect::Metric::Errors, start, cohort, fault)
-                    && tracked.errors.as_ref().is_none_or(|errors| errors.contains(&error))
+                let named = || tracked.errors.as_ref().is_none_or(|errors| errors.contains(&error));
+                tracked.is(expect::Metric::Errors, start, cohort, fault) && named()
             }
             Tally::Request(status) => {
-                tracked.is(expect::Metric::HttpRequests, start, cohort, fault)
-                    && tracked.labels.status.is_none_or(|wanted| Some(wanted) == status)
+                let wanted = || tracked.labels.status.is_none_or(|wanted| Some(wanted) == status);
+                tracked.is(expect::Metric::HttpRequests, start, cohort, fault) && wanted()
             }
+            what => tracked.is(expect::Metric::Messages, start, cohort, fault) && tracked.labels.outcome == what.outcome(),
         };
-        self.each(of, at, 1);
+        self.each(of, at, u32::try_from(n).unwrap_or(u32::MAX));
     }
 
     /// Counts payload bytes at `at` µs.

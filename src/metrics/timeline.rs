@@ -123,6 +123,30 @@ pub enum Tally {
     Error(u16),
     /// HTTP requests before connections, by the status of the answer; `None`: there was none.
     Request(Option<u16>),
+    /// Received messages with a number, each once, and those that were missed.
+    Expected,
+    /// Messages that did not come.
+    Missed,
+    /// Messages of the time in which their client was away, and that it got later.
+    Recovered,
+    /// Messages that came again.
+    Duplicated,
+    /// Messages that came after later ones of their stream.
+    OutOfOrder,
+}
+
+impl Tally {
+    /// The outcome of messages that it counts.
+    pub fn outcome(self) -> Option<OutcomeLabel> {
+        Some(match self {
+            Tally::Error(_) | Tally::Request(_) => return None,
+            Tally::Expected => OutcomeLabel::Expected,
+            Tally::Missed => OutcomeLabel::Missed,
+            Tally::Recovered => OutcomeLabel::Recovered,
+            Tally::Duplicated => OutcomeLabel::Duplicated,
+            Tally::OutOfOrder => OutcomeLabel::OutOfOrder,
+        })
+    }
 }
 
 /// One aligned second of one cohort.
@@ -178,6 +202,8 @@ pub type AttemptKey = (u32, u16, Option<u16>, AttemptStep, Option<u16>);
 pub type LostKey = (u32, u16, Option<u16>);
 /// What else is counted in a second: cohort, fault, what.
 pub type TallyKey = (u32, u16, Option<u16>, Tally);
+/// Outages by how many messages their client missed: cohort, fault, messages.
+pub type MissedKey = (u16, Option<u16>, u64);
 
 /// Both rows of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -193,6 +219,9 @@ pub struct Timeline {
     /// What else is counted by second.
     #[serde(default)]
     pub tallies: BTreeMap<TallyKey, u64>,
+    /// Outages by what was missed in them; above 1,000 to three digits.
+    #[serde(default)]
+    pub missed: BTreeMap<MissedKey, u64>,
     /// Attempts that were due in one instant.
     pub bursts: Bursts,
     #[serde(skip)]
@@ -219,6 +248,7 @@ impl Timeline {
             attempts: BTreeMap::new(),
             lost: BTreeMap::new(),
             tallies: BTreeMap::new(),
+            missed: BTreeMap::new(),
             bursts: Bursts::default(),
             round_trips: Vec::new(),
             recent: vec![((0, 0, None, AttemptStep::Begun, None), 0); RECENT],
@@ -292,6 +322,23 @@ impl Timeline {
     /// Counts `n` of what is rare.
     pub fn tally(&mut self, at: u64, (cohort, fault): (u16, Option<u16>), what: Tally, n: u64) {
         *self.tallies.entry((self.second_of(at), cohort, fault, what)).or_default() += n;
+    }
+
+    /// Takes one back that was counted as missed at `at`.
+    pub fn not_missed(&mut self, at: u64, cohort: u16) {
+        let second = self.second_of(at);
+        let of_second = self.tallies.range_mut((second, cohort, None, Tally::Error(0))..);
+        let mut missed = of_second.take_while(|((at, of, ..), _)| (*at, *of) == (second, cohort));
+        if let Some((_, count)) = missed.find(|((.., what), count)| *what == Tally::Missed && **count > 0) {
+            *count -= 1;
+        }
+    }
+
+    /// Counts an outage in which so many messages were missed.
+    pub fn outage_missed(&mut self, (cohort, fault): (u16, Option<u16>), missed: u64) {
+        let digits = missed.checked_ilog10().unwrap_or(0).saturating_sub(2);
+        let step = 10_u64.pow(digits);
+        *self.missed.entry((cohort, fault, missed / step * step)).or_default() += 1;
     }
 
     /// Counts work that was due at `due` and begun at `at`; more than `tolerance` µs between them is late.
@@ -384,6 +431,7 @@ impl Timeline {
             && self.seconds.iter().all(|of| of.len() <= seconds as usize + 1)
             && self.attempts.keys().all(|(second, cohort, ..)| *second <= seconds && whose(*cohort))
             && self.lost.keys().all(|(second, cohort, _)| *second <= seconds && whose(*cohort))
+            && self.missed.keys().all(|(cohort, ..)| whose(*cohort))
             && self.tallies.keys().all(|(second, cohort, ..)| *second <= seconds && whose(*cohort))
             && self.kept.iter().flatten().all(|((place, cohort), _)| *place <= own.last && whose(*cohort))
     }
@@ -406,6 +454,7 @@ impl Timeline {
         }
         other.attempts.iter().for_each(|(key, count)| *self.attempts.entry(*key).or_default() += count);
         other.lost.iter().for_each(|(key, count)| *self.lost.entry(*key).or_default() += count);
+        other.missed.iter().for_each(|(key, count)| *self.missed.entry(*key).or_default() += count);
         other.tallies.iter().for_each(|(key, count)| *self.tallies.entry(*key).or_default() += count);
         self.bursts.add(&other.bursts);
     }

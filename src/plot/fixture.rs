@@ -16,7 +16,10 @@ const CRASH_US: u64 = 3_000_000;
 /// One cohort of 1,000 clients with echo traffic, a crash at 3 s, 2 s down, 10 s long.
 pub(crate) fn crash_storm() -> Loaded {
     let full_jitter: Wait = |n, u| ((200e3 * 2f64.powi(n as i32)).min(1e6) * u) as u64;
-    crash(&[("web", "full jitter, 200 ms to 1 s", 1000, full_jitter)], 2_000_000, 10_000, true)
+    let mut loaded = crash(&[("web", "full jitter, 200 ms to 1 s", 1000, full_jitter)], 2_000_000, 10_000, true);
+    let by_missed = [(0, 400), (1, 250), (3, 200), (20, 100), (1_230, 50)].into();
+    loaded.summary.losses = vec![LossRow { outages: 1000, none_missed: 400, max: 1_230, by_missed, ..LossRow::default() }];
+    loaded
 }
 
 /// Three strategies under one crash of 2.5 s, 667 clients each, 30 s long.
@@ -415,6 +418,7 @@ fn summary(duration_ms: u64) -> Summary {
         close_ack_us: Times::default(),
         fin_wait_us: Times::default(),
         messages: Messages::default(),
+        losses: Vec::new(),
         cohorts: indexmap::IndexMap::new(),
         faults: Vec::new(),
         generator: Generator {

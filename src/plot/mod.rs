@@ -20,6 +20,7 @@ mod endings;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod marks;
+mod missed;
 mod phases;
 mod reconnect;
 mod round_trips;
@@ -45,7 +46,7 @@ pub struct Chart {
 }
 
 /// All charts, in the order of the report.
-pub static CHARTS: [Chart; 6] = [
+pub static CHARTS: [Chart; 7] = [
     Chart {
         name: "timeline",
         about: "open clients and attempts over time, with the faults",
@@ -71,6 +72,7 @@ pub static CHARTS: [Chart; 6] = [
         scene: endings::scene,
         applies: endings::applies,
     },
+    Chart { name: "missed", about: "messages that clients missed in an outage", scene: missed::scene, applies: missed::applies },
     Chart { name: "round-trips", about: "round trips over time", scene: round_trips::scene, applies: round_trips::applies },
 ];
 
@@ -186,6 +188,7 @@ mod tests {
             ("phases", ["Time since the fault (s)", "backoff", "median", "n = 1,000 outages"]),
             ("close-codes", ["Connections (count)", "1006", "abnormal closure", "n = 1,000 endings"]),
             ("endings", ["Cause (connections)", "app sees", "not recorded: the server was killed", "n = 1,000 endings"]),
+            ("missed", ["Outages (count)", "Messages missed in an outage", "none", "n = 1,000 outages"]),
             ("round-trips", ["Round trip (logarithmic)", "Time since the first arrival (s)", "p99", "echoed messages"]),
         ] {
             let chart = CHARTS.iter().find(|chart| chart.name == name).unwrap();
@@ -211,14 +214,14 @@ mod tests {
         let mut gone = fixture::crash_storm();
         gone.summary.reconnect.recovered = 0;
         gone.reconnects.iter_mut().for_each(|row| row.reconnect_us = None);
-        assert_eq!(shown(&gone), ["timeline", "close-codes", "endings", "round-trips"]);
+        assert_eq!(shown(&gone), ["timeline", "close-codes", "endings", "missed", "round-trips"]);
         // A simulated path that takes no time.
         gone.summary.simulated = true;
         for row in &mut gone.timeline {
             let zero = |us: Option<u64>| us.map(|_| 0);
             (row.rtt_p50_us, row.rtt_p99_us, row.rtt_max_us) = (zero(row.rtt_p50_us), zero(row.rtt_p99_us), zero(row.rtt_max_us));
         }
-        assert_eq!(shown(&gone), ["timeline", "close-codes", "endings"]);
+        assert_eq!(shown(&gone), ["timeline", "close-codes", "endings", "missed"]);
     }
 
     /// With `CLOSESTORM_CHARTS=DIR` the pictures stay in DIR to be looked at.

@@ -293,6 +293,18 @@ fn times(page: &mut Page, summary: &Summary) {
             format!("{due} due · {not_started} not started (offline) · {lost} lost (connection ended) · {unanswered} unanswered{errors}");
         page.entry("messages", &line);
     }
+    if m.expected > 0 {
+        let counts = [(m.recovered, "recovered"), (m.duplicated, "duplicated"), (m.out_of_order, "out of order")];
+        let counts = counts.map(|(count, what)| format!(" · {} {what}", number::count(count))).concat();
+        let (missed, expected) = (number::count(m.missed), number::count(m.expected));
+        page.entry("missed", &format!("{missed} of {expected} messages ({}){counts}", number::share(m.missed, m.expected)));
+        for row in &summary.losses {
+            let whose = row.fault.as_deref().unwrap_or("no fault");
+            let typical = row.p50.map(|p50| format!("p50 {}, ", number::count(p50))).unwrap_or_default();
+            let outages = number::counted(row.outages, "outage");
+            page.entry("", &format!("{}, {whose}: {outages}, {typical}most {}", shortened(&row.cohort, 22), number::count(row.max)));
+        }
+    }
     for (name, counts) in [("http requests", &summary.http_requests), ("errors", &summary.errors)] {
         if !counts.is_empty() {
             let words: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {}", number::count(*count))).collect();

@@ -94,6 +94,9 @@ pub struct Summary {
     pub fin_wait_us: Times,
     /// Messages.
     pub messages: Messages,
+    /// What clients missed in their outages, by cohort and fault; empty where no dialogue says where numbers stand.
+    #[serde(default)] // absent in older folders
+    pub losses: Vec<LossRow>,
     /// By cohort name, in the order of the scenario.
     pub cohorts: IndexMap<String, CohortRow>,
     /// In the order of the scenario.
@@ -323,6 +326,21 @@ pub struct Messages {
     /// Sent, and the reply says that it failed; not among `answered`.
     #[serde(default)]
     pub errors: u64,
+    /// Of streams whose messages have numbers: those that came, each once, and those that were missed.
+    #[serde(default)]
+    pub expected: u64,
+    /// Of them those that did not come.
+    #[serde(default)]
+    pub missed: u64,
+    /// Of the time in which the client was away, and it got them later.
+    #[serde(default)]
+    pub recovered: u64,
+    /// Came again.
+    #[serde(default)]
+    pub duplicated: u64,
+    /// Came after later ones of their stream.
+    #[serde(default)]
+    pub out_of_order: u64,
     /// Sent, and the connection ended before the echo came.
     pub lost: u64,
     /// Sent, and the echo had not come when the measurement ended.
@@ -343,6 +361,31 @@ pub struct Messages {
     pub rtt_us: Times,
     /// Sent to echo.
     pub rtt_from_sent_us: Times,
+}
+
+/// What the outages of one cohort and fault cost its clients in messages.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LossRow {
+    /// Cohort.
+    pub cohort: String,
+    /// Id of the fault; null where none acted.
+    pub fault: Option<String>,
+    /// Outages after which a message with a number came.
+    pub outages: u64,
+    /// Of them those in which nothing was missed.
+    pub none_missed: u64,
+    /// Messages missed in all of them.
+    pub missed: u64,
+    /// Median of an outage.
+    pub p50: Option<u64>,
+    /// 90th percentile, as far as the samples go.
+    pub p90: Option<u64>,
+    /// 99th percentile, as far as the samples go.
+    pub p99: Option<u64>,
+    /// Most in an outage.
+    pub max: u64,
+    /// Outages by what was missed in them; above 1,000 messages to three digits.
+    pub by_missed: BTreeMap<u64, u64>,
 }
 
 /// One cohort.

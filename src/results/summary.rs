@@ -2,8 +2,8 @@
 
 use super::answer::answer;
 use super::record::{
-    AnswerRow, Attempts, Clients, CloseCodes, CloseReason, CohortRow, Connections, FailureRow, FaultRow, Generator, LivenessRow, Messages,
-    Reconnect, SCHEMA_VERSION, Summary, Verdict,
+    AnswerRow, Attempts, Clients, CloseCodes, CloseReason, CohortRow, Connections, FailureRow, FaultRow, Generator, LivenessRow, LossRow,
+    Messages, Reconnect, SCHEMA_VERSION, Summary, Verdict,
 };
 use super::runs::Seeds;
 use super::spread::Runs;
@@ -62,12 +62,12 @@ pub fn summarise(results: &Results, seeds: Option<&Seeds>, verdict: &Verdict, co
         http_request_us: times(TimeMetric::HttpRequest),
         http_requests: tallies(results, |what| match what {
             Tally::Request(status) => Some(status.map_or_else(|| "none".to_owned(), |status| status.to_string())),
-            Tally::Error(_) => None,
+            _ => None,
         }),
         time_to_ready_us: times(TimeMetric::TimeToReady),
         errors: tallies(results, |what| match what {
             Tally::Error(error) => Some(meta.error(error).to_owned()),
-            Tally::Request(_) => None,
+            _ => None,
         }),
         tls_us: times(TimeMetric::Tls),
         tls_full_us: times(TimeMetric::TlsFull),
@@ -76,6 +76,7 @@ pub fn summarise(results: &Results, seeds: Option<&Seeds>, verdict: &Verdict, co
         close_ack_us: times(TimeMetric::CloseAck),
         fin_wait_us: times(TimeMetric::FinWait),
         messages: messages(results, &total, |_| true),
+        losses: losses(results),
         cohorts,
         faults: (0..meta.faults.len()).map(|fault| fault_row(results, fault)).collect(),
         liveness: liveness(results),
@@ -97,6 +98,38 @@ fn tallies(results: &Results, name: impl Fn(Tally) -> Option<String>) -> BTreeMa
         }
     }
     sums
+}
+
+/// What was missed in outages, by cohort and fault.
+fn losses(results: &Results) -> Vec<LossRow> {
+    let mut rows: BTreeMap<(u16, Option<u16>), BTreeMap<u64, u64>> = BTreeMap::new();
+    for ((cohort, fault, missed), outages) in &results.timeline.missed {
+        *rows.entry((*cohort, *fault)).or_default().entry(*missed).or_default() += outages;
+    }
+    let row = |((cohort, fault), by_missed): ((u16, Option<u16>), BTreeMap<u64, u64>)| {
+        let outages: u64 = by_missed.values().sum();
+        let quantile = |q: f64| {
+            let mut below = 0;
+            let reached = by_missed.iter().find(|(_, n)| {
+                below += **n;
+                below as f64 >= q * outages as f64
+            });
+            reached.map(|(missed, _)| *missed).filter(|_| outages >= needed(q))
+        };
+        LossRow {
+            cohort: results.meta.cohort(cohort),
+            fault: fault.map(|fault| results.meta.fault(fault)),
+            outages,
+            none_missed: by_missed.get(&0).copied().unwrap_or(0),
+            missed: by_missed.iter().map(|(missed, n)| missed * n).sum(),
+            p50: quantile(0.5),
+            p90: quantile(0.9),
+            p99: quantile(0.99),
+            max: by_missed.keys().next_back().copied().unwrap_or(0),
+            by_missed,
+        }
+    };
+    rows.into_iter().map(row).collect()
 }
 
 fn clients(book: &CohortCounts, planned: u64) -> Clients {
@@ -160,6 +193,11 @@ fn messages(results: &Results, book: &CohortCounts, keep: impl Fn(DistributionKe
         dialogue_received: book.heard,
         answered: book.answered,
         errors: book.errors,
+        expected: book.expected,
+        missed: book.missed,
+        recovered: book.recovered_messages,
+        duplicated: book.duplicated,
+        out_of_order: book.out_of_order,
         lost: book.lost_messages,
         unanswered: book.unanswered,
         rtt_us: times(TimeMetric::Rtt),

@@ -2,7 +2,7 @@
 
 use super::record::{CountRow, EndingRow, EventRow, ReconnectRow, TimelineRow};
 use crate::close::{Ending, TcpEnd, TlsEnd};
-use crate::event::{Event, Outcome, Stage, Stages, UnderWay};
+use crate::event::{Event, Outcome, Sequenced, Stage, Stages, UnderWay};
 use crate::expect::OutcomeLabel as Became;
 use crate::metrics::book::Results;
 use crate::metrics::carried::so_few;
@@ -167,6 +167,7 @@ fn tally_row(meta: &RunMeta, what: Tally, row: CountRow) -> CountRow {
     let (metric, outcome, status) = match what {
         Tally::Error(error) => ("errors", Some(meta.error(error).to_owned()), None),
         Tally::Request(status) => ("http_requests", None, status),
+        what => ("messages", what.outcome().map(|outcome| outcome.name().to_owned()), None),
     };
     CountRow { metric: metric.to_owned(), outcome, status, ..row }
 }
@@ -275,6 +276,16 @@ fn describe(meta: &RunMeta, event: &Event) -> (&'static str, Option<crate::event
         Event::Requested { took, status, .. } => {
             let status = status.map(|status| format!(" status={status}")).unwrap_or_default();
             ("requested", None, format!("took_us={}{status}", micros(*took)))
+        }
+        Event::Sequenced { found, replayed, .. } => {
+            let (what, missed) = match found {
+                Sequenced::Next => ("next", 0),
+                Sequenced::Back { missed } => ("back", *missed),
+                Sequenced::Gap { missed } => ("gap", *missed),
+                Sequenced::Late { .. } => ("late", 0),
+                Sequenced::Duplicate { .. } => ("duplicate", 0),
+            };
+            ("sequenced", None, format!("what={what} missed={missed} replayed={replayed}"))
         }
         Event::ErrorHeard { error, .. } => ("error_heard", None, format!("name={}", quoted(meta.error(*error)))),
         Event::Said { bytes, .. } => ("said", None, format!("bytes={bytes}")),

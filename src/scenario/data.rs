@@ -68,7 +68,7 @@ pub(super) fn unknown_names(cohort: &mut Cohort) -> Vec<(String, String)> {
     if let Some(script) = &cohort.script {
         let before = script.before.iter().flat_map(|request| &request.capture);
         let open = script.open.iter().filter_map(|step| step.expect.as_ref()).flat_map(|expect| &expect.capture);
-        captured.extend(before.chain(open).map(|(name, _)| name.clone()));
+        captured.extend(before.chain(open).chain(&script.capture).map(|(name, _)| name.clone()));
     }
     let columns = cohort.data.as_ref().map(|data| data.table.columns.clone());
     cohort.templates(&mut |template| {

@@ -6,8 +6,8 @@ use super::reader::{Reader, entries, template, text, wrong};
 use super::section::Section;
 use super::tree::{Node, TomlValue};
 use crate::dialogue::{
-    CaptureFrom, Content, Dialogue, DialogueBeat, DialogueRequest, DialogueStep, ExpectedMessage, HttpRequest, Matcher, Pattern,
-    RequestPace, StandingReply,
+    CaptureFrom, Content, Dialogue, DialogueBeat, DialogueRequest, DialogueStep, ExpectedMessage, FollowedSequence, HttpRequest, Matcher,
+    Pattern, RequestPace, StandingReply,
 };
 use crate::template::Template;
 use crate::units::Rate;
@@ -100,6 +100,8 @@ fn dialogue(reader: &Reader<'_>) -> Dialogue {
         pace: if request.is_empty() { RequestPace::None } else { pace(reader) },
         request,
         receive: matcher(reader, "receive"),
+        sequence: sequence(reader),
+        capture: captures(reader),
         error: error
             .iter()
             .filter_map(|entry| Some((entry.key.as_str().into(), matcher_of(&entry.key, &entry.node, reader.sink)?)))
@@ -256,6 +258,18 @@ fn json(reader: &Reader<'_>) -> Vec<(String, Option<Template>)> {
         all.push((entry.key.clone(), value));
     }
     all
+}
+
+/// `sequence`: where the number stands, or a table.
+fn sequence(reader: &Reader<'_>) -> Option<FollowedSequence> {
+    let node = reader.get("sequence")?;
+    if matches!(node.value, TomlValue::Text(_)) {
+        return Some(FollowedSequence { number: capture(node, reader.sink)?, stream: None, replayed: None });
+    }
+    let table = Reader::open(node, &keys::SEQUENCE, reader.sink)?;
+    let of = |key: &str| table.get(key).and_then(|node| capture(node, table.sink));
+    let number = table.need("number", of("number"))?;
+    Some(FollowedSequence { number, stream: of("stream"), replayed: matcher(&table, "replayed") })
 }
 
 fn check_pointer(pointer: &str, at: &super::diagnostic::At, sink: &Sink) {

@@ -32,6 +32,13 @@ pub(super) static DIALOGUE: Section = Section {
         key("rate", r#""1/s""#, r#""1/s""#, "Open loop: requests of each client."),
         key("in_flight", "1 to 1000", "none", "Closed loop: requests of a client under way."),
         key("receive", "match", "all that is nothing else", "Which messages count as received."),
+        key(
+            "sequence",
+            "JSON pointer or table",
+            "none",
+            "Where received messages have a number that counts up: what was missed is counted.",
+        ),
+        CAPTURE,
         key("error", "table of matches", "none", "Messages that say that something is wrong, counted by the name of each."),
         key("leave", "text", "none", "Said before the client's own Close frame, at the end of its `stay`."),
     ],
@@ -61,6 +68,16 @@ pub(super) static MATCH: Section = Section {
         key("regex", "text", "-", "The expression matches somewhere in it."),
         key("at", "table", "-", "Bytes at an offset."),
         key("any", "true", "-", "Any message."),
+    ],
+};
+
+pub(super) static SEQUENCE: Section = Section {
+    path: "dialogue.sequence",
+    doc: "Numbers of received messages; they count up by one.",
+    keys: &[
+        key("number", "JSON pointer or table", "required", "Where the number stands, as in `capture`."),
+        key("stream", "JSON pointer or table", "one stream", "Where the name of the room or topic stands that has numbers of its own."),
+        key("replayed", "match", "none", "Messages that the server sends once more to a client that was away."),
     ],
 };
 

@@ -27,6 +27,10 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
             "no data: too many different HTTP statuses, some were counted together, and this may be one of them".to_owned(),
         );
     }
+    if labels.is_of_stream() && !evidence.counts.iter().any(|row| row.outcome.as_deref() == Some("expected")) {
+        let why = "no data: no message with a number came; say where it stands by `sequence` of the cohort's dialogue";
+        return Known::Nothing(why.to_owned());
+    }
     let count = total(evidence, metric, labels) as f64;
     let share = |base: u64| match base {
         0 => Known::Nothing(format!("no data: there were no {}", metric.name())),

@@ -7,6 +7,7 @@
 mod autobahn;
 mod bundled;
 mod capacity;
+mod chat;
 mod close_codes;
 mod crowd;
 mod dialogues;

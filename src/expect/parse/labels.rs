@@ -141,6 +141,9 @@ pub(super) fn share(own: &str, metric: Metric, part: &Labels, stat: Stat, whole:
     let always = "this share would always be 100 %";
     let finer = format!("`{}{{{}=…}} {}`", metric.name(), first_label(metric), if stat == Stat::ShareOf { "share_of" } else { "share" });
     match (stat, whole) {
+        (Stat::Share, _) if metric == Metric::Messages && part.outcome == Some(OutcomeLabel::Expected) => {
+            say("messages expected are the whole of those missed", format!("write `{own} count`, or the share of `outcome=missed`"))
+        }
         (Stat::Share, _) if metric == Metric::Messages && part.outcome == Some(OutcomeLabel::Received) => say(
             "messages received are not a part of those that were due",
             format!("name what to divide by, as `{own} share_of{{outcome=sent}}`"),

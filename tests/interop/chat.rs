@@ -1,0 +1,97 @@
+//! What users lose, against a chat server that keeps a log of its own: messages missed while clients were disconnected, and those that it sent again.
+
+use super::{Run, alone, home, node};
+use std::collections::BTreeMap;
+
+/// What a client said when it joined, and what the server did then.
+#[derive(Debug, serde::Deserialize)]
+struct Joined {
+    last: String,
+    published: u64,
+    again: u64,
+}
+
+/// What the server's log says: messages that were not sent to clients that came back, and those that were sent again to them.
+fn logged(log: &str) -> (u64, u64) {
+    let mut clients: BTreeMap<u64, Vec<Joined>> = BTreeMap::new();
+    for line in log.lines().filter(|line| line.contains("joins")) {
+        let row: serde_json::Value = serde_json::from_str(line).expect("a row");
+        let client = row["joins"].as_u64().expect("a number");
+        clients.entry(client).or_default().push(serde_json::from_value(row).expect("a row"));
+    }
+    let (mut missed, mut again) = (0, 0);
+    for joined in clients.values() {
+        for (place, one) in joined.iter().enumerate() {
+            // Whoever comes again with the same number got nothing in between: it counts with the next.
+            let heard = joined.get(place + 1).is_none_or(|next| next.last != one.last);
+            if let (Ok(last), true) = (one.last.parse::<u64>(), heard) {
+                missed += one.published - last - one.again;
+                again += one.again;
+            }
+        }
+    }
+    (missed, again)
+}
+
+fn check(fault: &str, buffer: u32) {
+    if !node(fault) {
+        return;
+    }
+    let _alone = alone();
+    let run = Run::new();
+    let log = run.file("").replace("test.toml", "log.jsonl");
+    let scenario = format!(
+        r#"
+duration = "11s"
+expect = ["messages{{outcome=missed}} share < 100%", "messages{{outcome=duplicated}} count == 0", "messages{{outcome=out_of_order}} count == 0"]
+[target.command]
+run = "node {server} {{port}} {log} {buffer}"
+[clients.web]
+count = 40
+arrive = {{ over = "1s" }}
+reconnect = {{ fixed = {{ delay = "700ms" }} }}
+deadlines = {{ close = "200ms", fin = "200ms" }}
+data = "rooms.csv"
+[clients.web.dialogue]
+open = [{{ name = "joined", send = '{{"client":{{client}},"room":"{{data.room}}","last":"{{captured.last}}"}}', expect = {{ json = {{ "/type" = "joined" }} }} }}]
+receive = {{ json = {{ "/type" = "message" }} }}
+sequence = {{ number = "/seq", stream = "/room", replayed = {{ json = {{ "/replay" = true }} }} }}
+capture = {{ last = "/seq" }}
+silence = "1s"
+{fault}
+"#,
+        server = home("tests/node/chat.js").display()
+    );
+    let file = run.file(&scenario);
+    let rooms: String = (0..40).map(|client| format!("{}\n", client % 4)).collect();
+    std::fs::write(file.replace("test.toml", "rooms.csv"), format!("room\n{rooms}")).expect("a file");
+    let summary = run.load(&file, &[]).summary;
+    let (missed, again) = logged(&std::fs::read_to_string(&log).expect("the server's log"));
+    let messages = &summary.messages;
+    assert_eq!((messages.missed, messages.recovered), (missed, again), "{fault}: {messages:?}");
+    assert!(missed > 0 && messages.expected > 2_000, "{fault}: {messages:?}");
+    assert_eq!(buffer > 0, again > 0, "{fault}: {messages:?}");
+    let losses = &summary.losses;
+    assert_eq!(losses.iter().map(|row| row.missed).sum::<u64>(), missed, "{losses:?}");
+    assert_eq!(losses.iter().map(|row| row.outages).sum::<u64>(), summary.reconnect.recovered, "{losses:?}");
+    assert!(losses.iter().all(|row| row.fault.is_some()), "{losses:?}");
+    assert!(run.out().join("missed.svg").exists());
+}
+
+#[test]
+fn what_a_crash_costs_is_what_the_server_logged() {
+    check("[[faults]]\nat = \"4s\"\ninject = { server_crash = { down = \"500ms\" } }\n", 0);
+}
+
+#[test]
+fn what_is_sent_again_after_dropped_connections_is_recovered() {
+    check(
+        "[[faults]]\nat = \"3s\"\nevery = \"2s\"\nuntil = \"6s\"\nside = \"client\"\nselect = { percent = \"50%\" }\ninject = { drop_rst = {} }\n",
+        10,
+    );
+}
+
+#[test]
+fn what_half_open_connections_swallow_is_missed() {
+    check("[[faults]]\nat = \"4s\"\nside = \"client\"\nselect = { percent = \"50%\" }\ninject = { blackhole = {} }\n", 0);
+}
