@@ -124,7 +124,7 @@ impl Cohort {
         let (cohort, data) = self.named_data();
         let scripted = self.script.as_ref().map(|script| Scripted { script, cohort, data });
         let greeting = self.ready.greeting().filter(|_| self.greeted);
-        DialogueSettings { traffic: self.traffic, scripted, ready: &self.ready, greeting }
+        DialogueSettings { traffic: self.traffic, scripted, ready: &self.ready, embedded: self.greeted, greeting }
     }
 
     /// What a client of the cohort keeps over its connections; `None`: nothing that has to be kept.

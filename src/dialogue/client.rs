@@ -63,7 +63,7 @@ impl<'a> ClientDialogue<'a> {
         at: Duration,
         memory: Option<Box<ClientMemory>>,
     ) -> Self {
-        let DialogueSettings { traffic, scripted, ready, greeting } = settings;
+        let DialogueSettings { traffic, scripted, ready, greeting, .. } = settings;
         let stamps = || Stamps::new(client, connection, traffic.message_bytes());
         let mut ready = ReadyTracker::opened(ready, at);
         let spoken = match traffic {
@@ -147,6 +147,11 @@ impl<'a> ClientDialogue<'a> {
         true
     }
 
+    /// The packets that are whole with a message, each as a text, with its length in bytes; `None`: a message is one by itself.
+    pub fn unpack(&mut self, message: Payload<'_>) -> Option<Vec<(u32, String)>> {
+        if let Spoken::Script(script) = &mut self.spoken { script.unpack(message) } else { None }
+    }
+
     /// A message came; `open`: neither side has begun to close the connection. `now`, where somebody must know.
     pub fn on_message(&mut self, message: Payload<'_>, open: bool, now: impl FnOnce() -> Duration) -> Heard {
         let what = match (&mut self.spoken, message) {
@@ -211,7 +216,7 @@ mod tests {
     const CLOSED: Traffic = Traffic::EchoClosed { in_flight: 2, payload: Bytes(16) };
 
     fn dialogue<'a>(traffic: Traffic, ready: &'a Readiness, greeting: Option<&'a str>) -> ClientDialogue<'a> {
-        let settings = DialogueSettings { traffic, scripted: None, ready, greeting };
+        let settings = DialogueSettings { traffic, scripted: None, ready, greeting, embedded: true };
         ClientDialogue::new(settings, ClientIndex(1), ConnectionNo(1), Duration::from_secs(3), None)
     }
 

@@ -28,7 +28,10 @@
 mod client;
 mod echo;
 mod matcher;
+pub mod mqtt;
+pub mod probe;
 mod readiness;
+mod role;
 mod script;
 mod sequence;
 mod server;
@@ -39,8 +42,8 @@ pub use client::{ClientDialogue, Heard, Observed};
 pub use matcher::{CaptureFrom, Content, Matcher, Pattern};
 pub use readiness::{Readiness, ReadyTracker};
 pub use script::{
-    ClientData, DataOrder, Dialogue, DialogueBeat, DialogueRequest, DialogueStep, ExpectedMessage, FollowedSequence, HttpRequest,
-    RequestPace, StandingReply,
+    ClientData, DataOrder, Dialogue, DialogueBeat, DialogueProtocol, DialogueRequest, DialogueStep, ExpectedMessage, FollowedSequence,
+    HttpRequest, RequestPace, StandingReply,
 };
 pub use server::{Reply, ServerDialogue};
 pub use spoken::{ClientMemory, DialogueTells, Scripted};
@@ -161,6 +164,8 @@ pub struct DialogueSettings<'a> {
     pub scripted: Option<Scripted<'a>>,
     /// When they are ready.
     pub ready: &'a Readiness,
+    /// The server is the embedded one: it plays the server's part of a protocol, where it is asked to.
+    pub embedded: bool,
     /// What the server is asked to say first; `None` where it is not embedded, or nobody waits for it.
     pub greeting: Option<&'a str>,
 }

@@ -8,9 +8,48 @@ use crate::units::{Bytes, Rate};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// A protocol whose part the embedded server plays, and how its messages are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DialogueProtocol {
+    /// socket.io 4 over Engine.IO 4.
+    SocketIo,
+    /// graphql-transport-ws.
+    GraphqlTransportWs,
+    /// MQTT 3.1.1: packets are said and matched as JSON.
+    Mqtt,
+    /// MQTT 5, likewise.
+    Mqtt5,
+}
+
+impl DialogueProtocol {
+    /// All, as scenarios write them.
+    pub const WORDS: [(&'static str, DialogueProtocol); 4] = [
+        ("socket.io", DialogueProtocol::SocketIo),
+        ("graphql-transport-ws", DialogueProtocol::GraphqlTransportWs),
+        ("mqtt", DialogueProtocol::Mqtt),
+        ("mqtt5", DialogueProtocol::Mqtt5),
+    ];
+
+    /// As scenarios write it.
+    pub fn word(self) -> &'static str {
+        DialogueProtocol::WORDS.iter().find(|(_, protocol)| *protocol == self).map_or("", |(word, _)| word)
+    }
+
+    /// Whether its messages are MQTT packets, and whether of version 5.
+    pub fn mqtt(self) -> Option<bool> {
+        match self {
+            DialogueProtocol::Mqtt => Some(false),
+            DialogueProtocol::Mqtt5 => Some(true),
+            DialogueProtocol::SocketIo | DialogueProtocol::GraphqlTransportWs => None,
+        }
+    }
+}
+
 /// What the clients of a cohort say.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dialogue {
+    /// The protocol that it speaks, where it is one of these.
+    pub protocol: Option<DialogueProtocol>,
     /// HTTP requests before each connection, one after the other.
     pub before: Vec<HttpRequest>,
     /// From the 101 on, one after the other. At their end the dialogue is open.
@@ -165,9 +204,9 @@ pub enum DataOrder {
 }
 
 impl Dialogue {
-    /// Steps that can fail, by the names of results: those of `open`, the beat, and silence.
+    /// Steps that can fail, by the names of results: those of `open`, the beat, silence, and what comes in packets.
     pub fn steps(&self) -> impl Iterator<Item = &str> {
-        self.open.iter().map(|step| &*step.name).chain(["beat", "silence"])
+        self.open.iter().map(|step| &*step.name).chain(["beat", "silence", "packets"])
     }
 
     /// Causes with which these steps may end a connection, as in results.

@@ -1,9 +1,13 @@
 //! The embedded server's part of one connection, and how a client asks for it: by headers of its opening request, which other servers ignore.
 
-use super::{DialogueSettings, Outgoing, Payload, Traffic};
+use super::role::ProtocolServer;
+use super::{DialogueProtocol, DialogueSettings, Outgoing, Payload, Traffic};
+use std::time::Duration;
 
 /// Request header of clients that wait for a message of the server: what it says to them first, escaped.
 const GREETING_HEADER: &str = "Closestorm-Greeting";
+/// Request header of clients that speak a protocol, whose server's part is wanted.
+const PROTOCOL_HEADER: &str = "Closestorm-Protocol";
 /// Request header of clients that do not want an echo.
 const SINK_HEADER: &str = "Closestorm-Sink";
 
@@ -13,23 +17,31 @@ impl DialogueSettings<'_> {
         let silent = matches!(self.traffic, Traffic::Send { .. } | Traffic::Dialogue { replies: false, .. });
         let sink = silent.then(|| (SINK_HEADER, "1".to_owned()));
         let greeting = self.greeting.map(|text| (GREETING_HEADER, escaped(text)));
-        sink.into_iter().chain(greeting)
+        let protocol = self.scripted.and_then(|scripted| scripted.script.protocol);
+        let protocol = protocol.filter(|_| self.embedded).map(|protocol| (PROTOCOL_HEADER, protocol.word().to_owned()));
+        sink.into_iter().chain(greeting).chain(protocol)
     }
 }
 
 /// What to do about a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// Nothing.
     Nothing,
     /// Send it back as it came.
     Same,
+    /// Send these.
+    Say(Vec<Outgoing>),
+    /// Close the connection with this status code.
+    Close(u16),
 }
 
 /// What the embedded server says on one open connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ServerDialogue {
     echoes: bool,
+    /// Boxed: most servers echo.
+    role: Option<Box<ProtocolServer>>,
     /// What it says first, until it has been said.
     greeting: Option<Box<str>>,
 }
@@ -38,7 +50,11 @@ impl ServerDialogue {
     /// As the opening request asks, by the value of its header of a name. Clients that ask for nothing get an echo.
     pub fn asked<'a>(header: impl Fn(&str) -> Option<&'a str>) -> ServerDialogue {
         let greeting = header(GREETING_HEADER).and_then(unescaped).map(String::into_boxed_str);
-        ServerDialogue { echoes: header(SINK_HEADER).is_none(), greeting }
+        let named = header(PROTOCOL_HEADER);
+        let protocol = DialogueProtocol::WORDS.into_iter().find(|(word, _)| Some(*word) == named);
+        let role = protocol.map(|(_, protocol)| Box::new(ProtocolServer::new(protocol)));
+        let greeting = role.as_ref().and_then(|role| role.greeting()).or(greeting);
+        ServerDialogue { echoes: header(SINK_HEADER).is_none(), role, greeting }
     }
 
     /// Whether a message is due as soon as the connection is open.
@@ -51,8 +67,21 @@ impl ServerDialogue {
         self.greeting.take().map(Outgoing::Text)
     }
 
-    /// A message came on an open connection.
-    pub fn on_message(&mut self, _: Payload<'_>) -> Reply {
+    /// When it wants to be woken; offset from the 101.
+    pub fn wake(&self) -> Option<Duration> {
+        self.role.as_ref().and_then(|role| role.wake())
+    }
+
+    /// That time has come.
+    pub fn on_wake(&mut self, now: Duration) -> Reply {
+        self.role.as_mut().map_or(Reply::Nothing, |role| role.on_wake(now))
+    }
+
+    /// A message came on an open connection, `now` after the 101.
+    pub fn on_message(&mut self, message: Payload<'_>, now: Duration) -> Reply {
+        if let Some(role) = &mut self.role {
+            return role.on_message(message, now);
+        }
         if self.echoes { Reply::Same } else { Reply::Nothing }
     }
 }
@@ -105,10 +134,10 @@ mod tests {
             (send, Some("welcome ü"), Reply::Nothing),
             (Traffic::EchoClosed { in_flight: 1, payload: Bytes(16) }, Some(" "), Reply::Same),
         ] {
-            let settings = DialogueSettings { traffic, scripted: None, ready: &Readiness::Message, greeting };
+            let settings = DialogueSettings { traffic, scripted: None, ready: &Readiness::Message, greeting, embedded: true };
             let headers: HashMap<_, _> = settings.asks().collect();
             let mut server = ServerDialogue::asked(|name| headers.get(name).map(String::as_str));
-            assert_eq!(server.on_message(Payload::Text("x")), reply);
+            assert_eq!(server.on_message(Payload::Text("x"), Duration::ZERO), reply);
             assert_eq!((server.speaks_first(), server.on_due()), (greeting.is_some(), greeting.map(|text| Outgoing::Text(text.into()))));
             assert_eq!((server.speaks_first(), server.on_due()), (false, None), "said once");
         }

@@ -2,6 +2,7 @@
 
 use super::echo::EchoClient;
 use super::matcher::{FilledMatcher, IncomingMessage};
+use super::mqtt::{self, MqttReader};
 use super::script::{Dialogue, RequestPace};
 use super::sequence::{STREAMS_MAX, SequenceMemory};
 use super::stamp::Stamps;
@@ -168,6 +169,8 @@ pub(super) struct ScriptClient<'a> {
     now: Duration,
     /// When the last message came.
     heard: Duration,
+    /// Where messages are MQTT packets.
+    reader: Option<Box<MqttReader>>,
 }
 
 impl<'a> ScriptClient<'a> {
@@ -196,6 +199,7 @@ impl<'a> ScriptClient<'a> {
             failed: false,
             now: at,
             heard: at,
+            reader: of.script.protocol.and_then(|protocol| protocol.mqtt()).map(|five| Box::new(MqttReader::new(five))),
         };
         client.begin_step();
         client
@@ -233,7 +237,44 @@ impl<'a> ScriptClient<'a> {
         self.memory.with_values((self.of.cohort, self.of.data), self.who, self.now, what)
     }
 
+    /// A message as it goes out; `None`: it cannot be written as a packet, and the client closes.
+    fn packed(&mut self, message: Outgoing) -> Option<Outgoing> {
+        match (&self.reader, message) {
+            (Some(reader), Outgoing::Text(text)) => match mqtt::packet(&text, reader.is_five()) {
+                Ok(bytes) => Some(Outgoing::Binary(bytes)),
+                Err(why) => {
+                    self.fail(self.of.script.open.len() + 2, false, &why);
+                    None
+                }
+            },
+            (_, message) => Some(message),
+        }
+    }
+
+    /// The packets that are whole with this message, with the length of each; `None`: a message is what it is. Those of QoS 1 are acknowledged.
+    pub(super) fn unpack(&mut self, message: Payload<'_>) -> Option<Vec<(u32, String)>> {
+        let read = match message {
+            Payload::Binary(bytes) => self.reader.as_mut()?.read(bytes),
+            Payload::Text(_) => self.reader.as_ref().map(|_| Err("a text message came, and MQTT is binary".to_owned()))?,
+        };
+        match read {
+            Ok(packets) => {
+                for (_, packet) in packets.iter().filter(|(_, packet)| packet["type"] == "publish" && packet["qos"] == 1) {
+                    self.say(Outgoing::Text(format!("{{\"type\":\"puback\",\"id\":{}}}", packet["id"]).into()));
+                }
+                Some(packets.into_iter().map(|(length, packet)| (length, packet.to_string())).collect())
+            }
+            Err(why) => {
+                if !self.failed {
+                    self.fail(self.of.script.open.len() + 2, false, &why);
+                }
+                Some(Vec::new())
+            }
+        }
+    }
+
     fn say(&mut self, message: Outgoing) {
+        let Some(message) = self.packed(message) else { return };
         if self.outbox.len() < OUTBOX_MAX {
             self.outbox.push_back(message);
         } else {
@@ -300,7 +341,7 @@ impl<'a> ScriptClient<'a> {
         let none = Duration::ZERO;
         let awaited = awaited.map(|(reply, error)| Box::new(AwaitedReply { reply, error, request: index, due: none, sent: none }));
         self.given = Given::Request(awaited);
-        Some(message)
+        self.packed(message)
     }
 
     /// The message given out last cannot go out now: what is part of the dialogue is kept, and a request is drawn anew.
@@ -475,7 +516,8 @@ impl<'a> ScriptClient<'a> {
     /// What is said before the client leaves.
     pub(super) fn leave(&mut self) -> Option<Outgoing> {
         self.memory.sequence += 1;
-        self.of.script.leave.as_ref().map(|leave| self.values(|values| leave.fill(values)))
+        let leave = self.of.script.leave.as_ref().map(|leave| self.values(|values| leave.fill(values)))?;
+        self.packed(leave)
     }
 
     /// When it wants to be woken.

@@ -458,9 +458,19 @@ impl ClientTask<'_> {
 
     /// Counts a message; whether it makes the client ready. `open`: the connection is not being closed.
     fn hear(&self, dialogue: &mut ClientDialogue<'_>, message: &Message, open: bool) -> bool {
+        let payload = Payload::from(message);
+        match dialogue.unpack(payload) {
+            None => self.hear_one(dialogue, payload, u32::try_from(message.len()).unwrap_or(u32::MAX), open),
+            Some(packets) => {
+                packets.iter().fold(false, |ready, (bytes, packet)| self.hear_one(dialogue, Payload::Text(packet), *bytes, open) || ready)
+            }
+        }
+    }
+
+    /// Counts a message of so many bytes.
+    fn hear_one(&self, dialogue: &mut ClientDialogue<'_>, message: Payload<'_>, bytes: u32, open: bool) -> bool {
         let client = self.client;
-        let bytes = u32::try_from(message.len()).unwrap_or(u32::MAX);
-        let Heard { what, ready } = dialogue.on_message(Payload::from(message), open, || self.shared.journal.now());
+        let Heard { what, ready } = dialogue.on_message(message, open, || self.shared.journal.now());
         self.record(&match what {
             Observed::Answered { due, sent, error } => Event::Echoed { client, bytes, due, sent, error },
             Observed::Greeted => Event::Greeted { client, bytes },

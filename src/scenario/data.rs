@@ -157,8 +157,11 @@ pub(super) fn inline(tree: &mut Node, folder: &Path, variables: Variables<'_>, s
 }
 
 /// What the clients of a library say and do, by its name; what the cohort says itself holds.
-const LIKES: [(&str, &str); 2] =
-    [("graphql-ws", include_str!("like/graphql-ws.toml")), ("socket.io-client", include_str!("like/socket.io-client.toml"))];
+const LIKES: [(&str, &str); 3] = [
+    ("graphql-ws", include_str!("like/graphql-ws.toml")),
+    ("mqtt.js", include_str!("like/mqtt.js.toml")),
+    ("socket.io-client", include_str!("like/socket.io-client.toml")),
+];
 
 /// `like = "…"`: the cohort is laid over what is known of a library.
 fn like(cohort: &mut Node, sink: &Sink) {

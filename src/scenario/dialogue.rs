@@ -5,11 +5,12 @@ use super::dialogue_keys as keys;
 use super::reader::{Reader, entries, template, text, wrong};
 use super::section::Section;
 use super::tree::{Node, TomlValue};
+use crate::dialogue::mqtt;
 use crate::dialogue::{
-    CaptureFrom, Content, Dialogue, DialogueBeat, DialogueRequest, DialogueStep, ExpectedMessage, FollowedSequence, HttpRequest, Matcher,
-    Pattern, RequestPace, StandingReply,
+    CaptureFrom, Content, Dialogue, DialogueBeat, DialogueProtocol, DialogueRequest, DialogueStep, ExpectedMessage, FollowedSequence,
+    HttpRequest, Matcher, Pattern, RequestPace, StandingReply,
 };
-use crate::template::Template;
+use crate::template::{Template, TemplateValues};
 use crate::units::Rate;
 use base64::Engine;
 use regex_lite::Regex;
@@ -85,7 +86,8 @@ fn dialogue(reader: &Reader<'_>) -> Dialogue {
         );
     }
     let error = reader.get("error").map_or(&[][..], |node| entries(node, "error", reader.sink).unwrap_or_default());
-    Dialogue {
+    let dialogue = Dialogue {
+        protocol: reader.choice("protocol", &DialogueProtocol::WORDS),
         before: tables(reader, "before", &keys::BEFORE).iter().enumerate().filter_map(|(place, one)| before(one, place)).collect(),
         open: tables(reader, "open", &keys::STEP).iter().enumerate().map(|(place, one)| step(one, place)).collect(),
         reply: tables(reader, "reply", &keys::REPLY)
@@ -109,6 +111,29 @@ fn dialogue(reader: &Reader<'_>) -> Dialogue {
         leave: content(reader, "leave"),
         first_step: 0,
         first_error: 0,
+    };
+    if let Some(five) = dialogue.protocol.and_then(|protocol| protocol.mqtt()) {
+        packets(reader, &dialogue, five);
+    }
+    dialogue
+}
+
+/// Complains of messages that are no MQTT packets, as far as that can be known before names are filled in.
+fn packets(reader: &Reader<'_>, dialogue: &Dialogue, five: bool) {
+    let open = dialogue.open.iter().filter_map(|step| Some(("open", step.send.as_ref()?)));
+    let request = dialogue.request.iter().map(|request| ("request", &request.send));
+    let reply = dialogue.reply.iter().map(|reply| ("reply", &reply.send));
+    let beat = dialogue.beat.iter().map(|beat| ("beat", &beat.send));
+    let leave = dialogue.leave.iter().map(|leave| ("leave", leave));
+    // Whatever a name stands for, it can be a number.
+    let values = TemplateValues { client: "1".into(), attempt: "1".into(), own: None };
+    for (key, content) in open.chain(request).chain(reply).chain(beat).chain(leave) {
+        let Content::Text(template) = content else { continue };
+        let mut known = template.clone();
+        known.know(&mut |_| Some("1".to_owned()));
+        if let Err(why) = mqtt::packet(&known.fill(&values), five) {
+            reader.complain(key, "this is no MQTT packet", why, "as '{\"type\":\"publish\",\"topic\":\"a/b\",\"payload\":\"x\"}'");
+        }
     }
 }
 

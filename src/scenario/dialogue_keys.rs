@@ -23,6 +23,12 @@ pub(super) static DIALOGUE: Section = Section {
     path: "dialogue",
     doc: "What is said on each connection, again after each reconnect; in the cohort, or in a file of its own.",
     keys: &[
+        key(
+            "protocol",
+            "socket.io, graphql-transport-ws, mqtt or mqtt5",
+            "none",
+            "Whose server's part the embedded server plays; MQTT packets are written as JSON.",
+        ),
         key("before", "list of tables", "none", "HTTP requests before each connection, one after the other."),
         key("open", "list of tables", "none", "Steps from the 101 on, one after the other; at their end the client is ready."),
         key("reply", "list of tables", "none", "Standing answers, as to a ping of the server."),

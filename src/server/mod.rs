@@ -43,7 +43,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
@@ -280,12 +280,15 @@ async fn open(server: &Arc<ServerShared>, connection: Box<Connection>, shaken: S
     }
     let origin = (Seed(server.spec.seed), stream_of(&server.spec, id, serial));
     let mut session = Session::new(connection, Side::Server, LIMITS, server.spec.settings.ping, origin);
+    let opened = Instant::now();
     loop {
-        match session.next(&control, None).await {
-            SessionEvent::Message(message) if session.is_open() => match dialogue.on_message(Payload::from(&message)) {
-                Reply::Nothing => {}
+        let wake = dialogue.wake().filter(|_| session.is_open()).map(|at| opened + at);
+        match session.next(&control, wake).await {
+            SessionEvent::Message(message) if session.is_open() => match dialogue.on_message(Payload::from(&message), opened.elapsed()) {
                 Reply::Same => drop(session.send(message)),
+                reply => say(reply, &mut session),
             },
+            SessionEvent::Woken if session.is_open() => say(dialogue.on_wake(opened.elapsed()), &mut session),
             SessionEvent::Due(_) if session.is_open() => {
                 if let Some(message) = dialogue.on_due() {
                     session.send(message.into());
@@ -313,6 +316,20 @@ async fn open(server: &Arc<ServerShared>, connection: Box<Connection>, shaken: S
     }
     drop(state);
     server.open.send_modify(|open| *open -= 1);
+}
+
+/// What a dialogue wants said or done.
+fn say(reply: Reply, session: &mut Session) {
+    match reply {
+        Reply::Nothing | Reply::Same => {}
+        Reply::Say(messages) => {
+            for message in messages {
+                session.send(message.into());
+            }
+        }
+        // The client broke the rules of its protocol: that is no fault of the plan.
+        Reply::Close(code) => session.close(Cause::Remote, Some(code), ""),
+    }
 }
 
 /// The number of a connection's random streams. Bit 63 keeps those of servers apart from the clients': a client of ours has the same at any

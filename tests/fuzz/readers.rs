@@ -2,6 +2,7 @@
 
 use super::{corpus, fuzz};
 use closestorm::cluster::probe::{READERS, read_link};
+use closestorm::dialogue::probe as said;
 use closestorm::expect::{Expectation, Names};
 use closestorm::scenario::{Overrides, Source, load_with};
 use closestorm::template::{Template, TemplateValues};
@@ -56,6 +57,21 @@ fn expectation() {
             drop((expectation.counted(), expectation.timed()));
         }
     });
+}
+
+#[test]
+fn mqtt_packets() {
+    // Packets are not aligned with messages: however they are cut, they are the same.
+    fuzz("mqtt_packets", &corpus("mqtt"), |bytes| {
+        for five in [false, true] {
+            assert_eq!(said::mqtt(bytes, five, 1 << 20), said::mqtt(bytes, five, 3));
+        }
+    });
+}
+
+#[test]
+fn matches() {
+    fuzz("matches", &corpus("matches"), |bytes| drop(said::matches(bytes)));
 }
 
 #[test]
