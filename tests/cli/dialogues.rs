@@ -288,3 +288,23 @@ fn what_cannot_be_is_refused_where_it_stands() {
     let ended = place.run(&["simulate", "test.toml"]);
     assert!(ended.err.contains("`open` with `expect` of a dialogue is not simulated"), "{ended:?}");
 }
+
+#[test]
+fn the_embedded_server_plays_the_part_of_each_protocol() {
+    at_once([("socket-io", "web"), ("graphql-ws", "web"), ("mqtt", "devices")], |(name, cohort)| {
+        let place = Place::with("");
+        let ended =
+            place.run(&["run", name, "--out", "run", "--clients", "10", "--duration", "4s", "--set", "faults=[]", "--set", "expect=[]"]);
+        let summary = place.json("run/summary.json");
+        let messages = &summary["cohorts"][cohort]["messages"];
+        let number = |key: &str| messages[key].as_u64().expect("a number");
+        assert_eq!((&summary["clients"]["ready"], &summary["connections"]["closed"]), (&10.into(), &0.into()), "{name}: {}", ended.out);
+        assert!(number("answered") > 10 && number("errors") == 0, "{name}: {messages}");
+    });
+    // Whoever does not speak the protocol is closed, and the run says with what.
+    let silent = "[target.embedded]\n[clients.web]\ncount = 5\nreconnect = \"none\"\n\
+                  dialogue = { protocol = \"graphql-transport-ws\", open = [{ name = \"ack\", send = \"hello\", expect = \"{\" }] }\n";
+    let place = Place::with(&format!("duration = \"3s\"\nexpect = [\"closes{{reported=4400}} count == 5\"]\n{silent}"));
+    let ended = place.run(&["run", "test.toml", "--out", "run"]);
+    assert!(ended.out.contains("PASS"), "{}", ended.out);
+}

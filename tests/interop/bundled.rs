@@ -3,17 +3,20 @@
 use super::{Run, alone};
 
 /// Light enough to run at the same time: they mostly wait.
-const LIGHT: [&str; 10] = [
+const LIGHT: [&str; 13] = [
     "default",
     "aborts",
     "client-closes",
     "close-acks",
     "half-close",
+    "graphql-ws",
     "half-open",
+    "mqtt",
     "load-balancer",
     "rolling-restart",
     "server-closes",
     "slow-network",
+    "socket-io",
 ];
 
 #[test]
