@@ -48,26 +48,20 @@ fn socket_io_clients_stay_and_come_back() {
     );
 }
 
-/// Both versions of MQTT, with QoS 1 and a subscription, on aedes; whoever says no CONNECT is closed.
+/// MQTT 3.1.1 with QoS 1 and a subscription on aedes, which sends packets byte by byte; whoever says no CONNECT is closed. It has no version 5.
 #[test]
 fn mqtt_clients_stay_and_come_back() {
-    for (protocol, code) in [("mqtt", 4), ("mqtt5", 5)] {
-        let speaks = format!(
-            r#"like = "mqtt.js"
-reconnect = {{ fixed = {{ delay = "1s" }} }}
+    let speaks = r#"like = "mqtt.js"
+reconnect = { fixed = { delay = "1s" } }
 [clients.web.dialogue]
-protocol = "{protocol}"
 open = [
-  {{ name = "connack", send = '{{"type":"connect","client_id":"c{{client}}","keep_alive":10}}', expect = {{ json = {{ "/type" = "connack" }} }}, check = {{ json = {{ "/code" = 0 }} }} }},
-  {{ name = "suback", send = '{{"type":"subscribe","id":{{sequence}},"topics":[{{"topic":"room/1","qos":1}}]}}', expect = {{ json = {{ "/type" = "suback" }} }} }},
+  { name = "connack", send = '{"type":"connect","client_id":"c{client}","keep_alive":10}', expect = { json = { "/type" = "connack" } }, check = { json = { "/code" = 0 } } },
+  { name = "suback", send = '{"type":"subscribe","id":{sequence},"topics":[{"topic":"room/1","qos":1}]}', expect = { json = { "/type" = "suback" } } },
 ]
-beat = {{ every = "2s", send = '{{"type":"pingreq"}}', expect = {{ json = {{ "/type" = "pingresp" }} }}, within = "4s" }}
+beat = { every = "2s", send = '{"type":"pingreq"}', expect = { json = { "/type" = "pingresp" } }, within = "4s" }
 rate = "0.5/s"
-request = [{{ send = '{{"type":"publish","topic":"said/{{client}}","qos":1,"id":{{sequence}},"payload":"v{code}"}}', reply = {{ json = {{ "/type" = "puback", "/id" = "{{sequence}}" }} }} }}]
-sequence = "/payload/seq""#
-        );
-        check("mqtt", &speaks, "subprotocols = [\"mqtt\"]\nreconnect = { fixed = { delay = \"1s\" } }");
-    }
+request = [{ send = '{"type":"publish","topic":"said/{client}","qos":1,"id":{sequence},"payload":"on"}', reply = { json = { "/type" = "puback", "/id" = "{sequence}" } } }]"#;
+    check("mqtt", speaks, "subprotocols = [\"mqtt\"]\nreconnect = { fixed = { delay = \"1s\" } }");
 }
 
 #[test]
