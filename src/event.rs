@@ -325,7 +325,7 @@ pub enum Event {
         /// Why.
         why: GiveUp,
     },
-    /// The client left by its own `stay` and does not return.
+    /// The client left by its own `stay` for good, or its stages sent it away: what it had lost is not waited for any more.
     Left {
         /// Who.
         client: ClientIndex,

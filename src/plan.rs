@@ -11,7 +11,8 @@ mod shard;
 mod sockets;
 mod target;
 
-pub use crate::arrival::Arrive;
+use crate::arrival::Sends;
+pub use crate::arrival::{Arrive, Presence, Stage, Stages};
 pub use crate::dialogue::{ClientData, Dialogue, Readiness, Traffic};
 use crate::dialogue::{ClientMemory, DialogueSettings, Scripted};
 use crate::event::ClientIndex;
@@ -30,6 +31,7 @@ pub use selection::Standing;
 use serde::{Deserialize, Serialize};
 pub use shard::{LocalRow, Shard};
 pub use sockets::LeftOpen;
+use std::sync::Arc;
 use std::time::Duration;
 pub use target::{Admit, Balance, Before, Command, Embedded, QueueOrder, Ready, Remote, Target};
 
@@ -154,7 +156,32 @@ impl Cohort {
 
     /// Due offsets of its clients one after the other, as [`Cohort::due_times`].
     pub fn dues(&self, seed: Seed) -> Box<dyn Iterator<Item = Duration>> {
-        self.arrive.dues(self.count, seed.stream(&format!("cohort/{}/arrivals", self.name)))
+        let after = self.after;
+        let dues = self.arrive.dues(self.count, seed.stream(&format!("cohort/{}/arrivals", self.name)));
+        Box::new(dues.map(move |due| due.saturating_add(after)))
+    }
+
+    /// When a client is there by the stages of its cohort: the first time that is not over at offset `at`. `None`: it does not leave by them, or
+    /// does not come again.
+    pub fn presence(&self, client: ClientIndex, at: Duration) -> Option<Presence> {
+        let Presence { from, until } = self.arrive.presence(client.0 - self.first, self.count, at.saturating_sub(self.after))?;
+        Some(Presence { from: from + self.after, until: until.map(|until| until + self.after) })
+    }
+
+    /// When its clients leave by themselves: after a stay, or by stages.
+    pub fn leaves(&self) -> bool {
+        self.stay.is_some() || matches!(self.arrive, Arrive::Stages(_))
+    }
+
+    /// The Close frame of a client that leaves: code, or an empty one, and reason.
+    pub fn farewell(&self) -> (Option<u16>, &str) {
+        self.stay.as_ref().map_or((Some(crate::close::NORMAL), ""), |stay| (stay.code, &stay.reason))
+    }
+
+    /// When a client's messages are due, if they are by the clock.
+    pub fn sends(&self, client: ClientIndex, seed: Seed) -> Option<Sends> {
+        let rate = self.traffic.rate()?;
+        Some(Sends::of(client, rate, seed).in_stages(self.rate_stages.clone()))
     }
 
     /// Due offsets of its clients, in the order of their index and sorted. Random shapes draw from `cohort/<name>/arrivals`.
@@ -174,12 +201,16 @@ pub struct Cohort {
     pub count: u32,
     /// When they arrive.
     pub arrive: Arrive,
+    /// So long after the start of the run its arrivals and stages begin.
+    pub after: Duration,
     /// How they come back.
     pub reconnect: Policy,
     /// The strategy as the user wrote it, for tables and charts.
     pub reconnect_label: String,
     /// What they say.
     pub traffic: Traffic,
+    /// How the rate of its messages changes over the run; that of `traffic` is the highest.
+    pub rate_stages: Option<Arc<Stages>>,
     /// The dialogue, where `traffic` says that there is one.
     pub script: Option<Box<Dialogue>>,
     /// Values for each client, from a file.
@@ -234,23 +265,14 @@ pub fn turn_in(spread: Duration, index: u32, count: u32) -> Duration {
 /// How long a client stays, and how it leaves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stay {
-    /// From `t_open`.
-    pub time: StayTime,
+    /// From `t_open`, drawn anew for each connection from the client's own stream.
+    pub time: ServiceTimes,
     /// Status code of its Close frame; `None` sends an empty one.
     pub code: Option<u16>,
     /// Reason of its Close frame, at most 123 bytes.
     pub reason: String,
     /// It comes back after this time; `None`: it does not.
     pub back: Option<Duration>,
-}
-
-/// Length of a stay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StayTime {
-    /// Always the same.
-    Fixed(Duration),
-    /// Exponentially distributed with this mean.
-    Exponential(Duration),
 }
 
 /// How long a client waits.

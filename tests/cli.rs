@@ -16,6 +16,7 @@ mod files;
 mod hostile;
 mod limits;
 mod links;
+mod load_shapes;
 mod output;
 mod planted;
 mod refusals;

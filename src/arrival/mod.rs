@@ -3,15 +3,18 @@
 //! Offsets are exact; whoever waits for them rounds only the wake-up, so errors do not add up. `messages` has the due times of sends.
 
 mod messages;
+mod stages;
 
 pub use messages::Sends;
+pub use stages::{Presence, Stage, Stages};
 
 use crate::seed::Stream;
 use crate::units::Rate;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// When the clients of a cohort begin their first attempt.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Arrive {
     /// Evenly over this time.
     Over(Duration),
@@ -21,26 +24,64 @@ pub enum Arrive {
     Poisson(Rate),
     /// All at the start.
     AtOnce,
+    /// As many clients as these say are there at a time: they arrive and leave.
+    Stages(Arc<Stages>),
+    /// So many in each second, evenly within it; of other counts the same shape.
+    PerSecond(Arc<[u32]>),
 }
 
 impl Arrive {
     /// Due offsets of `count` clients, sorted; the first is always 0, because offsets of a run count from the first due arrival.
     ///
     /// `Over(span)`: client i at `i · span / count`, so the span is never reached. `Rate(r)`: client i at `i / r`. `Poisson(r)`: gaps
-    /// exponentially distributed with mean `1 / r`. A rate of 0 puts all but the first at [`Duration::MAX`].
-    pub fn due_times(self, count: u32, stream: &Stream) -> Vec<Duration> {
+    /// exponentially distributed with mean `1 / r`. A rate of 0 puts all but the first at [`Duration::MAX`], as do stages and seconds those for
+    /// whom there is no room. With stages and seconds the first may come later than 0.
+    pub fn due_times(&self, count: u32, stream: &Stream) -> Vec<Duration> {
         self.dues(count, stream.clone()).collect()
     }
 
     /// As [`Arrive::due_times`], one after the other.
-    pub fn dues(self, count: u32, stream: Stream) -> Box<dyn Iterator<Item = Duration>> {
-        match self {
+    pub fn dues(&self, count: u32, stream: Stream) -> Box<dyn Iterator<Item = Duration>> {
+        match self.clone() {
             Arrive::AtOnce => Box::new(std::iter::repeat_n(Duration::ZERO, count as usize)),
             Arrive::Over(span) => Box::new((0..count).map(move |i| share(span, i, count))),
             Arrive::Rate(rate) => Box::new((0..count).map(move |i| seconds(f64::from(i) / rate.0.max(f64::MIN_POSITIVE)))),
             Arrive::Poisson(rate) => Box::new(poisson(rate, stream).take(count as usize)),
+            Arrive::Stages(stages) => Box::new((0..count).map(move |i| {
+                let first = stages.presence(stages.place(i, count), Duration::ZERO);
+                first.map_or(Duration::MAX, |presence| presence.from)
+            })),
+            Arrive::PerSecond(counts) => Box::new(by_second(counts, count)),
         }
     }
+
+    /// The first time of client `i` of `count` that is not over at `after`; `None` where nobody leaves by this shape, or it does not come again.
+    pub fn presence(&self, i: u32, count: u32, after: Duration) -> Option<Presence> {
+        let Arrive::Stages(stages) = self else { return None };
+        stages.presence(stages.place(i, count), after)
+    }
+}
+
+/// Due offsets of `count` clients, shared out over seconds in proportion to `counts`.
+fn by_second(counts: Arc<[u32]>, count: u32) -> impl Iterator<Item = Duration> {
+    let sum: u64 = counts.iter().map(|count| u64::from(*count)).sum();
+    let (mut second, mut before) = (0_usize, 0_u64);
+    (0..u64::from(count)).map(move |i| {
+        // In units of 1/count of an arrival of the file, so that nothing is rounded before the end.
+        let place = u128::from(i) * u128::from(sum);
+        let unit = u128::from(count);
+        loop {
+            let Some(here) = counts.get(second) else { return Duration::MAX };
+            let within = place - u128::from(before) * unit;
+            let all = u128::from(*here) * unit;
+            if within < all {
+                let ns = within * 1_000_000_000 / all;
+                return Duration::from_secs(second as u64) + Duration::from_nanos(u64::try_from(ns).unwrap_or(0));
+            }
+            before += u64::from(*here);
+            second += 1;
+        }
+    })
 }
 
 /// An event at 0, then one after each exponentially distributed gap with mean `1 / rate`: without end, sorted.
@@ -69,7 +110,7 @@ mod tests {
     use super::*;
     use crate::seed::Seed;
 
-    fn due(arrive: Arrive, count: u32) -> Vec<u128> {
+    fn due(arrive: &Arrive, count: u32) -> Vec<u128> {
         arrive.due_times(count, &Seed(7).stream("cohort/web/arrivals")).iter().map(Duration::as_micros).collect()
     }
 
@@ -84,19 +125,30 @@ mod tests {
             (Arrive::AtOnce, 2, vec![0, 0]),
             (Arrive::AtOnce, 0, vec![]),
         ] {
-            assert_eq!(due(arrive, count), expected, "{arrive:?}");
+            assert_eq!(due(&arrive, count), expected, "{arrive:?}");
         }
     }
 
     #[test]
     fn poisson_arrivals_are_sorted_repeatable_and_have_the_rate() {
-        let times = due(Arrive::Poisson(Rate(100.0)), 10_000);
-        assert_eq!(times, due(Arrive::Poisson(Rate(100.0)), 10_000));
+        let times = due(&Arrive::Poisson(Rate(100.0)), 10_000);
+        assert_eq!(times, due(&Arrive::Poisson(Rate(100.0)), 10_000));
         assert!(times.is_sorted() && times[0] == 0);
         // Mean of the sum of 9,999 gaps is 99.99 s, its standard deviation 1 s.
         assert!((95_000_000..105_000_000).contains(times.last().unwrap()), "{:?}", times.last());
         let short = times.windows(2).filter(|pair| pair[1] - pair[0] < 10_000).count();
         assert!((6000..6650).contains(&short), "1 - 1/e of the gaps are below the mean: {short}");
+    }
+
+    #[test]
+    fn seconds_of_a_file_are_kept_for_any_number_of_clients() {
+        let counts: Arc<[u32]> = [2, 0, 4].into();
+        let per_second = Arrive::PerSecond(counts);
+        assert_eq!(due(&per_second, 6), [0, 500_000, 2_000_000, 2_250_000, 2_500_000, 2_750_000]);
+        assert_eq!(due(&per_second, 3), [0, 2_000_000, 2_500_000]);
+        let twice = due(&per_second, 12);
+        assert_eq!((twice.iter().filter(|at| **at < 1_000_000).count(), twice.len(), twice[4]), (4, 12, 2_000_000));
+        assert_eq!(due(&Arrive::PerSecond([0, 0].into()), 1), [Duration::MAX.as_micros()], "nobody comes");
     }
 
     proptest::proptest! {

@@ -1,6 +1,5 @@
 //! One simulated client from its arrival to the end of the run: attempts, sessions, waits, by the rules of its cohort.
 
-use crate::arrival::Sends;
 use crate::close::{Cause, Deadline, Ending, MemoryLimit, NO_MEMORY};
 use crate::dialogue::{ClientDialogue, ClientMemory, DialogueTells, Heard, Observed, Outgoing, Payload};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stages};
@@ -9,7 +8,7 @@ use crate::load::attempt;
 use crate::load::before;
 use crate::load::context::RunContext;
 use crate::load::waiting;
-use crate::plan::{Cohort, Firing, Phase, Stay, StayTime};
+use crate::plan::{Cohort, Firing, Phase};
 use crate::reconnect::{Decision, History, Loss, whole_ms};
 use crate::seed::Stream;
 use crate::transport::tls::Sessions;
@@ -38,13 +37,21 @@ pub(crate) async fn live(shared: Arc<RunContext>, client: ClientIndex, due: Dura
     life.idle(None).await;
 }
 
+/// How a client leaves by itself.
+struct Leaving {
+    /// Where the lengths of its stays are drawn.
+    random: Stream,
+    /// When its stages send it away.
+    until: Option<Duration>,
+}
+
 struct ClientTask<'a> {
     shared: &'a Arc<RunContext>,
     cohort: &'a Cohort,
     client: ClientIndex,
     random: Stream,
-    /// Where lengths are drawn.
-    stays: Option<Box<Stream>>,
+    /// When it leaves by itself, if it does.
+    leaving: Option<Box<Leaving>>,
     history: History,
     /// What it keeps of earlier TLS sessions; none where it keeps none, or the target has no TLS.
     sessions: Option<Arc<Sessions>>,
@@ -61,10 +68,11 @@ impl<'a> ClientTask<'a> {
         let stream = |name: &str| shared.plan.seed.numbered("client/", client.0, name);
         let mut random = stream("/reconnect");
         let history = cohort.reconnect.start(&mut || random.unit());
-        let stays = cohort.stay.as_ref().map(|_| Box::new(stream("/stay")));
+        let until = cohort.presence(client, Duration::ZERO).and_then(|presence| presence.until);
+        let leaving = cohort.leaves().then(|| Box::new(Leaving { random: stream("/stay"), until }));
         let sessions = (cohort.resume && shared.fleet.is_secure()).then(Arc::default);
         let memory = cohort.memory(shared.plan.seed, client);
-        ClientTask { shared, cohort, client, random, stays, history, sessions, memory, connection: 0, talking: false, gone: false }
+        ClientTask { shared, cohort, client, random, leaving, history, sessions, memory, connection: 0, talking: false, gone: false }
     }
 }
 
@@ -117,7 +125,7 @@ impl ClientTask<'_> {
                 if let Some(gap) = back {
                     // On another path: no loss that the policy is asked about.
                     let due = self.shared.journal.now() + gap;
-                    return Some(self.wait(due).await);
+                    return self.wait(due).await;
                 }
                 Loss::Closed { code: ending.code }
             }
@@ -191,7 +199,7 @@ impl ClientTask<'_> {
             Decision::Wait(exact) => {
                 let delay = whole_ms(exact);
                 self.record(&Event::Waiting { client: self.client, delay });
-                Some(self.wait(now + delay).await)
+                self.wait(now + delay).await
             }
             Decision::GiveUp(why) => {
                 self.record(&Event::GaveUp { client: self.client, why });
@@ -206,12 +214,14 @@ impl ClientTask<'_> {
         if let Some(memory) = &mut self.memory {
             memory.forget_streams();
         }
+        let now = self.shared.journal.now();
+        if let Some(until) = self.until().filter(|until| *until <= now) {
+            return self.after_stages(until).await;
+        }
         match self.cohort.stay.as_ref().and_then(|stay| stay.back) {
             Some(back) => {
-                let due = self.shared.journal.now() + back;
-                let random = &mut self.random;
-                self.history = self.cohort.reconnect.start(&mut || random.unit());
-                Some(self.wait(due).await)
+                self.begin_anew();
+                self.wait(now + back).await
             }
             None => {
                 self.record(&Event::Left { client: self.client });
@@ -220,8 +230,43 @@ impl ClientTask<'_> {
         }
     }
 
-    async fn wait(&mut self, due: Duration) -> Duration {
+    /// When its stages send it away.
+    fn until(&self) -> Option<Duration> {
+        self.leaving.as_ref()?.until
+    }
+
+    /// Its stages have sent it away at `until`: it comes again when they say so, with a fresh history, or not at all.
+    async fn after_stages(&mut self, until: Duration) -> Option<Duration> {
+        self.gone = true;
+        if let Some(memory) = &mut self.memory {
+            memory.forget_streams();
+        }
+        self.record(&Event::Left { client: self.client });
+        let next = self.cohort.presence(self.client, until)?;
+        self.leaving.iter_mut().for_each(|leaving| leaving.until = next.until);
+        self.begin_anew();
+        Some(self.rest(next.from).await)
+    }
+
+    fn begin_anew(&mut self) {
+        let random = &mut self.random;
+        self.history = self.cohort.reconnect.start(&mut || random.unit());
+    }
+
+    /// Waits for its next attempt, which is due then, unless its stages send it away before.
+    async fn wait(&mut self, due: Duration) -> Option<Duration> {
         let due = due.max(self.shared.fleet.rests_until(self.history.attempt(), self.shared.journal.now()));
+        match self.until().filter(|until| *until <= due) {
+            None => Some(self.rest(due).await),
+            Some(until) => {
+                self.rest(until).await;
+                // Boxed: a client whose cohort has no stages does not carry it along.
+                Box::pin(self.after_stages(until)).await
+            }
+        }
+    }
+
+    async fn rest(&self, due: Duration) -> Duration {
         // A timer asked for nothing takes a millisecond all the same.
         if due > self.shared.journal.now() {
             self.idle(Some(self.shared.journal.instant(due))).await;
@@ -258,7 +303,7 @@ impl ClientTask<'_> {
     async fn open(&mut self, session: &mut Session, connection: ConnectionNo) -> Box<Ending> {
         let (shared, client, cohort) = (self.shared, self.client, self.cohort);
         let slot = shared.registry.slot(client);
-        let leave = cohort.stay.as_ref().map(|stay| Instant::now() + self.length(stay));
+        let leave = self.leave_at();
         let since = slot.place().since;
         let memory = self.memory.take();
         let mut dialogue = ClientDialogue::new(cohort.dialogue(), client, connection, since, memory);
@@ -303,13 +348,12 @@ impl ClientTask<'_> {
                 }
                 SessionEvent::Woken => {
                     // Else it was woken to send what the user's limit had stopped.
-                    if let Some(stay) = &cohort.stay
-                        && leave.is_some_and(|leave| leave <= Instant::now())
-                    {
+                    if leave.is_some_and(|leave| leave <= Instant::now()) {
                         if let Some(message) = dialogue.leave().filter(|_| session.is_ready()) {
                             self.say(message, session);
                         }
-                        session.close(Cause::Stay, stay.code, &stay.reason);
+                        let (code, reason) = cohort.farewell();
+                        session.close(Cause::Stay, code, reason);
                     }
                 }
                 SessionEvent::Ended { mut ending, closing } => {
@@ -347,11 +391,11 @@ impl ClientTask<'_> {
         Session::new(opened.connection, Side::Client, limits, cohort.heartbeat, origin)
     }
 
-    fn length(&mut self, stay: &Stay) -> Duration {
-        match stay.time {
-            StayTime::Fixed(time) => time,
-            StayTime::Exponential(mean) => mean.mul_f64(self.stays.as_mut().map_or(1.0, |stream| stream.exponential())),
-        }
+    /// When a connection that opens now is left by its client.
+    fn leave_at(&mut self) -> Option<Instant> {
+        let leaving = self.leaving.as_deref_mut()?;
+        let stay = self.cohort.stay.as_ref().map(|stay| Instant::now() + stay.time.draw(&mut leaving.random));
+        stay.into_iter().chain(leaving.until.map(|until| self.shared.journal.instant(until))).min()
     }
 
     /// When the dialogue wants to be woken.
@@ -394,11 +438,9 @@ impl ClientTask<'_> {
 
     /// The schedule of messages begins with the first connection and goes on whatever happens: an open loop.
     fn begin_talking(&mut self, now: Duration) {
-        if let Some(rate) = self.cohort.traffic.rate()
-            && !self.talking
-        {
+        if let Some(sends) = self.cohort.sends(self.client, self.shared.plan.seed).filter(|_| !self.talking) {
             self.talking = true;
-            self.shared.pacer.begin(self.client, now, Sends::of(self.client, rate, self.shared.plan.seed));
+            self.shared.pacer.begin(self.client, now, sends);
         }
     }
 

@@ -154,7 +154,8 @@ impl Observer for Recorder {
                 }
             }
             Event::ErrorHeard { client, error } => self.error(at, own.row(*client), *error),
-            Event::Arrived { .. } | Event::Waiting { .. } | Event::Left { .. } | Event::Target { .. } => {}
+            Event::Left { client } => self.outages.leave(at, own.row(*client)),
+            Event::Arrived { .. } | Event::Waiting { .. } | Event::Target { .. } => {}
             Event::AttemptStarted { client, due } => self.attempt_started(at, own.row(*client), micros(*due)),
             Event::AttemptFailed { client, stage, outcome, times, fault } => {
                 self.attempt_failed(at, own.row(*client), outcome, *fault);
@@ -299,7 +300,7 @@ impl Recorder {
             open: self.all_open,
             ready: self.ready,
             disconnected: self.outages.under_way as u64,
-            recovered: self.outages.ended(),
+            recovered: self.outages.ended() - self.outages.left,
             lost: all.lost,
             ledger: all.ledger,
             sent: all.sent,
@@ -377,9 +378,11 @@ impl Recorder {
         self.outages.clients[row].cohort
     }
 
-    /// Books an outage that nothing can change any more. `end` is the end of the run, for those that it cuts.
+    /// Books an outage that nothing can change any more. `end` is the end of the run, if that is over.
     fn book_outage(&mut self, outage: Outage, end: Option<u64>) {
-        let at = outage.ready_at.or(end).unwrap_or(outage.detect_at);
+        // Who gave up stays away to the end; else it lasted until its client was back, or left, or the run was over.
+        let last = if outage.gave_up { end.unwrap_or(outage.detect_at) } else { outage.last() };
+        let at = outage.ready_at.unwrap_or(last);
         let start = outage.fault_at;
         let of = |metric| key(metric, outage.cohort, outage.fault);
         let book = &mut self.books[usize::from(outage.cohort)];

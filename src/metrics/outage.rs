@@ -103,6 +103,11 @@ impl Outage {
         self.gave_up.then(|| self.detect() + self.backoff + self.attempt)
     }
 
+    /// What of it is booked ends here: with the run, or as the client left by itself.
+    pub(super) fn last(&self) -> u64 {
+        self.detect_at + self.backoff + self.attempt
+    }
+
     /// `t_ready - t_fault`, if it ended.
     pub fn time(&self) -> Option<u64> {
         self.ready_at.map(|ready| ready - self.fault_at)
@@ -294,6 +299,8 @@ pub(super) struct Outages {
     pub(super) hold: usize,
     /// Number of the first in `held`.
     first: u64,
+    /// How many of those that ended did so because their client left by itself.
+    pub(super) left: u64,
 }
 
 impl Outages {
@@ -405,6 +412,19 @@ impl Outages {
         true
     }
 
+    /// The client left by itself: of its outage, if it had one, nobody will see the end. Who gave up has left already.
+    pub(super) fn leave(&mut self, at: u64, row: LocalRow) {
+        let number = (self.ended() + 1) as u32;
+        let client = self.clients.shard().client(row);
+        let Some(state) = self.away(row).filter(|state| !state.gave_up) else { return };
+        state.turn(at, OutagePhase::None);
+        state.ended = number;
+        let outage = state.outage(client, None);
+        self.held.push_back(outage);
+        self.under_way -= 1;
+        self.left += 1;
+    }
+
     /// How many have ended.
     pub(super) fn ended(&self) -> u64 {
         self.first + self.held.len() as u64
@@ -476,6 +496,24 @@ mod tests {
             reason: String::new(),
             bytes_after: 0,
         }
+    }
+
+    #[test]
+    fn who_leaves_takes_the_outage_along() {
+        let mut outages = outages(2);
+        for row in 0..2 {
+            outages.end(1_000, LocalRow(row), 1, &ending(Cause::Remote), None);
+            outages.attempt(2_000, LocalRow(row));
+            outages.fail(2_500, LocalRow(row));
+        }
+        outages.give_up(2_500, LocalRow(1));
+        outages.leave(4_000, LocalRow(0));
+        outages.leave(4_000, LocalRow(1));
+        assert_eq!((outages.under_way, outages.ended(), outages.left), (1, 1, 1), "who gave up is still missed");
+        outages.end(9_000, LocalRow(0), 3, &ending(Cause::Remote), None);
+        let all: Vec<_> = outages.finish(10_000).collect();
+        assert_eq!((all[0].last(), all[0].backoff, all[0].attempt, all[0].time()), (4_000, 2_500, 500, None));
+        assert_eq!((all[1].client, all[1].last(), all[2].gave_up), (0, 10_000, true));
     }
 
     #[test]

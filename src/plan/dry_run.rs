@@ -1,7 +1,7 @@
 //! The plan in words, byte for byte the same for the same scenario, seed and program version.
 
 use super::{
-    Arrive, Before, Cohort, Deadlines, Embedded, Fault, Heartbeat, Patience, Pick, Plan, Readiness, Ready, Repeat, Select, StayTime, Target,
+    Arrive, Before, Cohort, Deadlines, Embedded, Fault, Heartbeat, Patience, Pick, Plan, Readiness, Ready, Repeat, Select, Target,
 };
 use crate::event::ClientIndex;
 use crate::fault::{Form, Value};
@@ -114,16 +114,20 @@ fn heartbeat(heartbeat: &Heartbeat) -> String {
 fn cohort(out: &mut String, cohort: &Cohort, seed: Seed) {
     let last = cohort.first + cohort.count.saturating_sub(1);
     line(out, 0, &format!("cohort {}: {} clients, {} to {last}", cohort.name, cohort.count, cohort.first));
-    let shape = match cohort.arrive {
-        Arrive::Over(span) => format!("over {}", print_duration(span)),
+    let shape = match &cohort.arrive {
+        Arrive::Over(span) => format!("over {}", print_duration(*span)),
         Arrive::Rate(rate) => format!("at {rate}"),
         Arrive::Poisson(rate) => format!("poisson {rate}"),
         Arrive::AtOnce => "at once".to_owned(),
+        Arrive::Stages(stages) => format!("in stages ({stages})"),
+        Arrive::PerSecond(counts) => format!("as in {} s of a list", counts.len()),
     };
+    let after = if cohort.after.is_zero() { String::new() } else { format!(" after {}", print_duration(cohort.after)) };
     let due = cohort.due_times(seed);
     let edge = |due: Option<&Duration>| print_duration(due.copied().unwrap_or_default());
-    line(out, 1, &format!("arrive {shape}: first {}, last {}, schedule {:016x}", edge(due.first()), edge(due.last()), hash(&due)));
-    line(out, 1, &format!("traffic {}", cohort.traffic));
+    line(out, 1, &format!("arrive {shape}{after}: first {}, last {}, schedule {:016x}", edge(due.first()), edge(due.last()), hash(&due)));
+    let stages = cohort.rate_stages.as_ref().map(|stages| format!("; its rate in stages ({stages})")).unwrap_or_default();
+    line(out, 1, &format!("traffic {}{stages}", cohort.traffic));
     line(out, 1, &format!("heartbeat {}", cohort.heartbeat.as_ref().map_or("none".to_owned(), heartbeat)));
     stay(out, cohort);
     line(out, 1, &format!("deadlines {}", deadlines(cohort)));
@@ -172,13 +176,9 @@ fn readiness(ready: &Readiness) -> String {
 
 fn stay(out: &mut String, cohort: &Cohort) {
     let Some(stay) = &cohort.stay else { return };
-    let time = match stay.time {
-        StayTime::Fixed(time) => print_duration(time),
-        StayTime::Exponential(mean) => format!("{} on average, exponentially", print_duration(mean)),
-    };
     let frame = stay.code.map_or("an empty Close frame".to_owned(), |code| format!("code {code} \"{}\"", stay.reason));
     let back = stay.back.map_or("for good".to_owned(), |back| format!("back after {}", print_duration(back)));
-    line(out, 1, &format!("stay {time}, then {frame}, {back}"));
+    line(out, 1, &format!("stay {}, then {frame}, {back}", stay.time));
 }
 
 /// The waits of a client whose connection ends with 1006 and whose attempts all fail at once.

@@ -2,14 +2,15 @@
 
 use super::diagnostic::{Diagnostic, Sink};
 use super::keys;
-use super::reader::{Reader, duration, entries, template};
+use super::model::times;
+use super::reader::{Reader, entries, template};
 use super::tree::{Entry, TomlValue};
-use super::{readiness, reconnect};
+use super::{readiness, reconnect, stages};
 use crate::address::encoded;
 use crate::close;
 use crate::dialogue::STAMP;
 use crate::event::CLIENTS_MAX;
-use crate::plan::{Arrive, Cohort, Deadlines, Heartbeat, Patience, Stay, StayTime, Target, Traffic};
+use crate::plan::{Arrive, Cohort, Deadlines, Heartbeat, Patience, Stay, Target, Traffic};
 use crate::reconnect::Driver;
 use crate::template::Template;
 use crate::units::{Bytes, Rate};
@@ -91,13 +92,19 @@ fn cohort(entry: &Entry, target: Option<&Target>, first: u32, run: Duration, sin
         traffic = Traffic::of(script);
     }
     let data = super::data::read(&reader);
+    let after = reader.duration("after").unwrap_or_default();
+    let arrive = arrive(&reader).unwrap_or(Arrive::Over(run / 10));
+    let count = reader.number("count", 1..=CLIENTS_MAX);
+    let count = if let Some(count) = count.or(stages::count(&arrive)) { count } else { reader.need("count", None).unwrap_or(1) };
     let ready = readiness::read(&reader, (traffic, script.as_ref(), &strategy.policy), target, &entry.key, run, notices);
     Some(Cohort {
         name: entry.key.clone(),
         first,
-        count: reader.need("count", reader.number("count", 1..=CLIENTS_MAX)).unwrap_or(1),
-        arrive: arrive(&reader).unwrap_or(Arrive::Over(run / 10)),
+        count,
+        arrive,
+        after,
         traffic,
+        rate_stages: stages::of_cohort(&reader, after),
         script: script.map(Box::new),
         data,
         heartbeat: client_heartbeat(&reader, &strategy.policy, target, &entry.key, notices),
@@ -156,10 +163,12 @@ fn in_url(reader: &Reader<'_>, key: &str, template: Template) -> Template {
 
 fn arrive(reader: &Reader<'_>) -> Option<Arrive> {
     let arrive = reader.table("arrive", &keys::ARRIVE)?;
-    match arrive.one_of(&["over", "rate", "poisson", "at_once"])? {
+    match arrive.one_of(&["over", "rate", "poisson", "at_once", "stages", "per_second"])? {
         "over" => arrive.duration("over").map(Arrive::Over),
         "rate" => arrive.rate("rate").map(Arrive::Rate),
         "poisson" => arrive.rate("poisson").map(Arrive::Poisson),
+        "stages" => stages::clients(&arrive),
+        "per_second" => stages::per_second(&arrive),
         _ => arrive.only_true("at_once").then_some(Arrive::AtOnce),
     }
 }
@@ -196,7 +205,7 @@ fn traffic(reader: &Reader<'_>) -> Traffic {
 }
 
 fn rate(reader: &Reader<'_>) -> Rate {
-    reader.rate("rate").unwrap_or(Rate(1.0))
+    stages::rate(reader).unwrap_or(Rate(1.0))
 }
 
 fn payload(reader: &Reader<'_>, key: &str, least: Bytes) -> Bytes {
@@ -253,14 +262,7 @@ fn client_heartbeat(
 }
 
 fn stay(reader: &Reader<'_>) -> Option<Stay> {
-    let node = reader.need("for", reader.get("for"))?;
-    let time = match &node.value {
-        TomlValue::Table(_) => {
-            let mean = Reader::open(node, &keys::MEAN, reader.sink)?;
-            StayTime::Exponential(mean.need("exponential", mean.positive("exponential"))?)
-        }
-        _ => StayTime::Fixed(duration("for", node, reader.sink)?),
-    };
+    let time = reader.need("for", times(reader, "for"))?;
     let frame = reader.table("close", &keys::CLOSE);
     let (code, reason) = frame.map_or((Some(close::NORMAL), String::new()), |frame| close_frame(&frame));
     Some(Stay { time, code, reason, back: reader.duration("return") })

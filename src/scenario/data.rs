@@ -130,6 +130,7 @@ pub(super) fn inline(tree: &mut Node, folder: &Path, variables: Variables<'_>, s
     let TomlValue::Table(cohorts) = &mut clients.value else { return };
     for cohort in cohorts {
         like(&mut cohort.node, sink);
+        super::stages::inline(&mut cohort.node, folder, sink);
         if let Some(node) = cohort.node.get_mut("dialogue")
             && let TomlValue::Text(file) = &node.value
         {

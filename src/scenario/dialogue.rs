@@ -62,7 +62,7 @@ fn of_traffic(node: &Node, sink: &Sink) -> Option<Dialogue> {
     if send.get("payload").is_some() {
         send.complain("payload", "`payload` beside `message`", "found here", "a message has its own size: leave one of them out");
     }
-    let pace = RequestPace::Rate(send.rate("rate").unwrap_or(Rate(1.0)));
+    let pace = RequestPace::Rate(super::stages::rate(&send).unwrap_or(Rate(1.0)));
     let send = content(&send, "message")?;
     let request = DialogueRequest { name: "send".into(), send, reply: None, error: None, weight: 1.0 };
     Some(Dialogue { request: vec![request], pace, ..Dialogue::default() })
@@ -227,7 +227,7 @@ fn pace(reader: &Reader<'_>) -> RequestPace {
     }
     match reader.short("in_flight", 1..=IN_FLIGHT_MAX) {
         Some(most) => RequestPace::InFlight(most),
-        None => RequestPace::Rate(reader.rate("rate").unwrap_or(Rate(1.0))),
+        None => RequestPace::Rate(super::stages::rate(reader).unwrap_or(Rate(1.0))),
     }
 }
 

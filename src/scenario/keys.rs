@@ -21,6 +21,8 @@ pub static SECTIONS: &[&Section] = &[
     &LOGNORMAL,
     &COHORT,
     &ARRIVE,
+    &STAGE,
+    &RATE,
     &TRAFFIC,
     &ECHO,
     &SEND,
@@ -38,7 +40,6 @@ pub static SECTIONS: &[&Section] = &[
     &HEARTBEAT,
     &STAY,
     &CLOSE,
-    &MEAN,
     &DEADLINES,
     &READINESS,
     &FAULT,
@@ -335,7 +336,7 @@ pub(super) static MODEL: Section = Section {
 
 pub(super) static TIMES: Section = Section {
     path: "times",
-    doc: "Distribution of a time in [model]: one of these.",
+    doc: "Distribution of a time in [model], or of a stay: one of these.",
     keys: &[
         key("constant", r#""500us""#, "-", "Constant; the same as the duration alone."),
         key("uniform", r#"["1ms", "3ms"]"#, "-", "Uniform between two durations."),
@@ -360,8 +361,20 @@ pub(super) static COHORT: Section = Section {
     path: "[clients.NAME]",
     doc: "A cohort: clients that behave alike.",
     keys: &[
-        key("count", "1 to 10000000", "required", "Number of clients."),
+        key(
+            "count",
+            "1 to 10000000",
+            "required; the shape's",
+            "Number of clients. Shapes with numbers of their own (`stages`, `per_second`, `file`) do without it, and keep their form with another \
+            number.",
+        ),
         key("arrive", "table", "over a tenth of the run", "When the clients connect first."),
+        key(
+            "after",
+            r#""30s""#,
+            r#""0s""#,
+            "Time from the start of the run to the start of `arrive`, and of the stages of a message rate.",
+        ),
         key("reconnect", "preset name, \"none\" or table", "full jitter, 1s to 30s", "Reconnect strategy."),
         key("traffic", "table or \"none\"", "none", "Messages that the clients send."),
         key(
@@ -409,7 +422,31 @@ pub(super) static ARRIVE: Section = Section {
         key("rate", r#""500/s""#, "-", "Evenly at this rate."),
         key("poisson", r#""200/s""#, "-", "A Poisson process of this rate."),
         key("at_once", "true", "-", "All at the start."),
+        key("stages", "list of tables", "-", "Number of clients over time: they arrive and leave. Who came last leaves first."),
+        key("per_second", "list of whole numbers", "-", "Arrivals in each second of the run."),
+        key("file", r#""arrivals.csv""#, "-", "The same from a CSV file with a header: arrivals, or seconds and arrivals."),
     ],
+};
+
+pub(super) static STAGE: Section = Section {
+    path: "a stage",
+    doc: "One stage: `to` with `over`, or `hold`. The first stage begins at 0.",
+    keys: &[
+        key("to", r#"500, or "10/s" of a rate"#, "-", "Level at the end of the stage: clients, or messages per client and time."),
+        key("over", r#""1m""#, r#""0s""#, "Length of the stage; without it the level changes at once."),
+        key("hold", r#""5m""#, "-", "The level stays as it is for this time."),
+    ],
+};
+
+pub(super) static RATE: Section = Section {
+    path: "a rate in stages",
+    doc: "A message rate that changes over the run, in place of a fixed `rate`.",
+    keys: &[key(
+        "stages",
+        "list of tables",
+        "required",
+        "Stages of the rate, from the start of the run; after the last one it stays as it is.",
+    )],
 };
 
 pub(super) static TRAFFIC: Section = Section {
@@ -461,7 +498,7 @@ pub(super) static STAY: Section = Section {
     path: "stay",
     doc: "When and how a client closes its connection by itself.",
     keys: &[
-        key("for", r#""30s" or { exponential = "30s" }"#, "required", "Time from the opening of the connection to the Close frame."),
+        key("for", "duration or times", "required", "Time from the opening of the connection to the Close frame."),
         key("close", "table", "{ code = 1000 }", "Close frame to send; `{}` sends an empty one."),
         key("return", r#""2s""#, "does not come back", "Time from the end of the connection to the next attempt."),
     ],
@@ -474,12 +511,6 @@ pub(super) static CLOSE: Section = Section {
         key("code", "status code that may be sent", "an empty frame", "Status code."),
         key("reason", "text of at most 123 bytes", "empty", "Reason."),
     ],
-};
-
-pub(super) static MEAN: Section = Section {
-    path: "stay.for",
-    doc: "Random length of stay.",
-    keys: &[key("exponential", r#""30s""#, "required", "Exponentially distributed with this mean.")],
 };
 
 pub(super) static DEADLINES: Section = Section {

@@ -16,6 +16,7 @@ mod reader;
 mod readiness;
 mod reconnect;
 mod section;
+mod stages;
 mod stored;
 mod target;
 mod tree;

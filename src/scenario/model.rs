@@ -85,7 +85,7 @@ fn share(reader: &Reader<'_>, key: &str) -> Option<f64> {
 }
 
 /// A duration, or a table that says how durations are drawn.
-fn times(reader: &Reader<'_>, key: &str) -> Option<ServiceTimes> {
+pub(super) fn times(reader: &Reader<'_>, key: &str) -> Option<ServiceTimes> {
     let node = reader.get(key)?;
     if !matches!(node.value, TomlValue::Table(_)) {
         return duration(key, node, reader.sink).map(ServiceTimes::Constant);

@@ -38,7 +38,8 @@ pub(super) struct Entry {
 /// Keys whose table names one of several choices. A choice laid over another one replaces it; other tables merge.
 const CHOICES: &[(&str, &[&str])] = &[
     ("target", &["embedded", "command", "url"]),
-    ("arrive", &["over", "rate", "poisson", "at_once"]),
+    ("arrive", &["over", "rate", "poisson", "at_once", "stages", "per_second", "file"]),
+    ("for", &["constant", "uniform", "exponential", "lognormal", "quantiles"]),
     ("traffic", &["echo", "send", "request", "listen"]),
     ("reconnect", &["preset", "fixed", "linear", "exponential", "table"]),
     ("ready", &["tcp", "http", "line"]),

@@ -55,8 +55,9 @@ impl ScenarioTrust {
             cohort.node.clone().each_text(&mut Vec::new(), &mut |_, node| {
                 file |= matches!(&node.value, TomlValue::Text(text) if text.starts_with("file:"));
             });
-            if before || path || file || cohort.node.get("data").is_some() {
-                let title = "`data`, `before`, `file:` and a dialogue in a file of its own are not for untrusted scenarios";
+            let arrivals = cohort.node.get("arrive").is_some_and(|arrive| arrive.get("file").is_some());
+            if before || path || file || arrivals || cohort.node.get("data").is_some() {
+                let title = "`data`, `arrive.file`, `before`, `file:` and a dialogue in a file of its own are not for untrusted scenarios";
                 sink.push(Diagnostic::new(&cohort.at, title, "in this cohort"));
             }
         }

@@ -6,7 +6,7 @@ use super::row::{ClientRow, ClientState};
 use super::server::Exiting;
 use super::{Failing, What, World, nanos};
 use crate::event::{ClientIndex, Event, Outcome, Stage, Stages, UnderWay};
-use crate::plan::StayTime;
+use crate::plan::ServiceTimes;
 use crate::reconnect::{Decision, Loss, whole_ms};
 use std::time::Duration;
 
@@ -25,6 +25,9 @@ impl World<'_> {
         let client = self.plan.cohorts[cohort].first + self.arrived[cohort];
         self.arrived[cohort] += 1;
         self.next_arrival();
+        if let Some(presence) = self.plan.cohorts[cohort].presence(ClientIndex(client), Duration::ZERO) {
+            self.untils.insert(client, presence.until.map_or(u64::MAX, nanos));
+        }
         self.record(self.now, &Event::Arrived { client: ClientIndex(client), due: Duration::from_nanos(self.now) });
         self.takes_turn(client, self.now);
     }
@@ -144,6 +147,9 @@ impl World<'_> {
                 // On a path that takes no time, a client that does not wait would try for ever at the same moment.
                 let least = if self.begun(client) == at { LEAST_ATTEMPT } else { 0 };
                 let due = at.saturating_add(nanos(delay).max(least));
+                if let Some(until) = self.leaves_at(client).filter(|until| *until <= due) {
+                    return self.push_for(until.max(at), client, What::Away, 0);
+                }
                 let wakes = match nanos(self.kind.model.client_tick) {
                     0 => due.saturating_add(self.kind.lag.unwrap_or_else(|| nanos(self.kind.model.client_lag.draw(&mut self.path)))),
                     tick => due.div_ceil(tick).saturating_mul(tick),
@@ -193,15 +199,17 @@ impl World<'_> {
         let resumed = self.session(client).resumed;
         self.record(now, &Event::Opened { client: id, connection, instance: server, tcp, tls, resumed, upgrade });
         self.hear_tls(client);
-        if let Some(stay) = &cohort.stay {
-            let time = match stay.time {
-                StayTime::Fixed(time) => time,
-                StayTime::Exponential(mean) => {
-                    let stream = || self.plan.seed.numbered("client/", client, "/stay");
-                    mean.mul_f64(self.stays.entry(client).or_insert_with(stream).exponential())
-                }
-            };
-            self.push_for(now.saturating_add(nanos(time)), client, What::Leave, 0);
+        let until = self.leaves_at(client);
+        let stay = cohort.stay.as_ref().map(|stay| {
+            let stream = || self.plan.seed.numbered("client/", client, "/stay");
+            now.saturating_add(nanos(match stay.time {
+                // Most are: nothing is kept for them.
+                ServiceTimes::Constant(time) => time,
+                ref times => times.draw(self.stays.entry(client).or_insert_with(stream)),
+            }))
+        });
+        if let Some(at) = stay.into_iter().chain(until).min() {
+            self.push_for(at.max(now), client, What::Leave, 0);
         }
         let farewell = self.closes_at_once(client, turned_away);
         self.begin_talking(client);
@@ -244,14 +252,44 @@ impl World<'_> {
 
     /// After its own leaving: back after a while, with a fresh history, or not at all.
     pub(super) fn left(&mut self, client: u32) {
-        let row = &mut self.rows[client as usize];
-        let cohort = &self.plan.cohorts[usize::from(row.cohort)];
+        if self.leaves_at(client).is_some_and(|until| until <= self.now) {
+            return self.away(client);
+        }
+        let cohort = &self.plan.cohorts[usize::from(self.rows[client as usize].cohort)];
         match cohort.stay.as_ref().and_then(|stay| stay.back) {
             Some(back) => {
-                row.history = cohort.reconnect.start(&mut || row.random.unit());
-                self.push_for(self.now.saturating_add(nanos(back)), client, What::Wake, 0);
+                self.begin_anew(client);
+                let due = self.now.saturating_add(nanos(back));
+                match self.leaves_at(client).filter(|until| *until <= due) {
+                    Some(until) => self.push_for(until, client, What::Away, 0),
+                    None => self.push_for(due, client, What::Wake, 0),
+                }
             }
             None => self.record(self.now, &Event::Left { client: ClientIndex(client) }),
         }
+    }
+
+    /// When the stages of its cohort send a client away; never for most.
+    fn leaves_at(&self, client: u32) -> Option<u64> {
+        // Without such cohorts nothing is looked up.
+        if self.untils.is_empty() { None } else { self.untils.get(&client).copied() }
+    }
+
+    /// The stages of its cohort have sent a client away: it comes again when they say so, with a fresh history, or not at all.
+    pub(super) fn away(&mut self, client: u32) {
+        self.leaving.insert(client);
+        self.record(self.now, &Event::Left { client: ClientIndex(client) });
+        let until = self.untils.remove(&client).unwrap_or(self.now);
+        let cohort = &self.plan.cohorts[usize::from(self.rows[client as usize].cohort)];
+        if let Some(next) = cohort.presence(ClientIndex(client), Duration::from_nanos(until)) {
+            self.untils.insert(client, next.until.map_or(u64::MAX, nanos));
+            self.begin_anew(client);
+            self.push_for(nanos(next.from).max(self.now), client, What::Wake, 0);
+        }
+    }
+
+    fn begin_anew(&mut self, client: u32) {
+        let row = &mut self.rows[client as usize];
+        row.history = self.plan.cohorts[usize::from(row.cohort)].reconnect.start(&mut || row.random.unit());
     }
 }

@@ -62,10 +62,10 @@ impl World<'_> {
 
     /// The client's own stay is over: it starts the closing handshake.
     pub(super) fn leave(&mut self, client: u32) {
-        let Some(stay) = &self.plan.cohorts[usize::from(self.rows[client as usize].cohort)].stay else { return };
-        let (code, reason) = (stay.code, stay.reason.clone());
+        let plan = self.plan;
+        let (code, reason) = plan.cohorts[usize::from(self.rows[client as usize].cohort)].farewell();
         self.leaving.insert(client);
-        self.client_closes(client, Cause::Stay, code, &reason);
+        self.client_closes(client, Cause::Stay, code, reason);
     }
 
     /// A client sends a Close frame.

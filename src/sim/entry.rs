@@ -33,6 +33,8 @@ pub(super) enum What {
     End,
     /// The client's own stay is over.
     Leave,
+    /// Its stages send it away while it has no connection.
+    Away,
     /// It has been open for as long as its cohort asks for.
     Stable,
     /// Something is due for one of the pairs: `client` is its number, `turn` its epoch.

@@ -150,6 +150,7 @@ fn crashed(plan: &Plan, model: &Model, loss: NodeLoss, clients: u32) -> Option<(
         first = end;
         // Messages are not what is asked; to leave by oneself is no loss.
         (cohort.arrive, cohort.traffic, cohort.stay) = (Arrive::Over(arrival), Traffic::None, None);
+        (cohort.after, cohort.rate_stages) = (Duration::ZERO, None);
     }
     cohorts.retain(|cohort| cohort.count > 0);
     let duration = at + loss.down + loss.within * LOOK;

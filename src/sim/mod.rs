@@ -187,6 +187,8 @@ struct World<'a> {
     closing_since: BTreeMap<u32, (u64, Option<Duration>)>,
     /// Streams of the lengths of stays, of cohorts where they are drawn.
     stays: BTreeMap<u32, Stream>,
+    /// When stages send clients away, ns; of cohorts that have them.
+    untils: BTreeMap<u32, u64>,
 }
 
 impl<'a> World<'a> {
@@ -233,6 +235,7 @@ impl<'a> World<'a> {
             closing_since: BTreeMap::new(),
             leaving: BTreeSet::new(),
             stays: BTreeMap::new(),
+            untils: BTreeMap::new(),
             plan,
         }
     }
@@ -323,6 +326,7 @@ impl<'a> World<'a> {
             What::Deadline => self.deadline(client),
             What::End => self.ends(client, mark),
             What::Leave => self.leave(client),
+            What::Away => self.away(client),
             What::Stable => self.stable(client),
             What::Close => self.close_gracefully(client, mark),
         }

@@ -4,7 +4,6 @@ use super::pair::{CLIENT, Pair, PairItem};
 use super::row::ClientState;
 use super::talks::Flight;
 use super::{Due, What, World, nanos};
-use crate::arrival::Sends;
 use crate::dialogue::ReadyTracker;
 use crate::event::{ClientIndex, Event};
 use std::time::Duration;
@@ -14,10 +13,10 @@ impl World<'_> {
     pub(super) fn begin_talking(&mut self, client: u32) {
         let cohort = &self.plan.cohorts[usize::from(self.rows[client as usize].cohort)];
         let (now, seed) = (Duration::from_nanos(self.now), self.plan.seed);
-        if let (Some(rate), Some(talk)) = (cohort.traffic.rate(), self.talks.of(client))
+        if let Some(talk) = self.talks.of(client)
             && talk.schedule.is_none()
         {
-            talk.schedule = Some((Sends::of(ClientIndex(client), rate, seed), now));
+            talk.schedule = cohort.sends(ClientIndex(client), seed).map(|sends| (sends, now));
             self.next_message(client);
         }
         let tracker = ReadyTracker::opened(&cohort.ready, now);
@@ -83,8 +82,8 @@ impl World<'_> {
 
     fn next_message(&mut self, client: u32) {
         let Some(talk) = self.talks.of(client) else { return };
-        let Some((sends, start)) = talk.schedule else { return };
-        let due = sends.due(start, talk.sent);
+        let Some((sends, start)) = &talk.schedule else { return };
+        let due = sends.due(*start, talk.sent);
         talk.sent += 1;
         self.push(nanos(due), Due { client, what: What::Message, ..Due::default() });
     }

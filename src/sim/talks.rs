@@ -1,7 +1,7 @@
 //! The messages of simulated clients that are under way, and how many there may be.
 
 use crate::arrival::Sends;
-use crate::plan::Plan;
+use crate::plan::{Cohort, Plan};
 use std::time::Duration;
 
 /// The messages of one client.
@@ -46,8 +46,12 @@ impl Talks {
     }
 }
 
-/// Messages of an open connection in a second, over all cohorts on average.
+/// Messages of an open connection in a second, over all cohorts and the whole run on average.
 pub(super) fn rate(plan: &Plan) -> f64 {
-    let messages: f64 = plan.cohorts.iter().map(|cohort| f64::from(cohort.count) * cohort.traffic.rate().map_or(0.0, |rate| rate.0)).sum();
+    let of = |cohort: &Cohort| {
+        let share = cohort.rate_stages.as_ref().map_or(1.0, |stages| stages.full_rate_until(plan.duration) / plan.duration.as_secs_f64());
+        f64::from(cohort.count) * cohort.traffic.rate().map_or(0.0, |rate| rate.0 * share)
+    };
+    let messages: f64 = plan.cohorts.iter().map(of).sum();
     messages / f64::from(plan.clients().max(1))
 }

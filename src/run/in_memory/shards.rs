@@ -40,6 +40,19 @@ const PLANS: &[(&str, &[&str])] = &[
         ],
     ),
     ("stays", &[CRASH, QUICK, r#"clients.web.stay={for="3s",return="1500ms"}"#, r#"clients.web.traffic={send={rate="5/s"}}"#]),
+    (
+        "stages, a spike, arrivals by second",
+        &[
+            TWO_CRASHES,
+            QUICK,
+            PHONES,
+            TELEVISIONS,
+            r#"clients.web.arrive={stages=[{to=40,over="3200ms"},{to=8,over="3200ms"},{hold="1s"},{to=40},{hold="2s"},{to=0,over="4s"}]}"#,
+            r#"clients.web.traffic={send={rate={stages=[{to="5/s",over="9s"},{to="1/s"}]}}}"#,
+            r#"clients.phone.arrive={per_second=[0,10,5,0,10]}"#,
+            r#"clients.tv.after="4s""#,
+        ],
+    ),
     ("over TLS", &[TWO_CRASHES, QUICK, "target.embedded.tls=true"]),
     (
         "instances, a rolling restart",

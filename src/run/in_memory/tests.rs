@@ -370,6 +370,48 @@ const CONNECTIONS: &[Row] = &[
     ("stays", &[CRASH, FULL, r#"clients.web.stay={for="3s",return="1s"}"#]),
 ];
 
+/// Clients that come and go in stages, and message rates that do.
+const STAGES: &[Row] = &[
+    ("a crash in the hold", &[STAIRS, CRASH, QUICK]),
+    ("a crash that some leave in", &[WAVES, r#"faults=[{at="5003ms",inject={server_crash={down="4s"}}}]"#, FULL]),
+    (
+        "a crash that those who gave up leave in",
+        &[WAVES, CRASH, r#"clients.web.reconnect={preset="reconnecting-websocket",max_retries=1}"#],
+    ),
+    (
+        "stays that end before the stages do",
+        &[WAVES, CRASH, QUICK, r#"clients.web.stay={for="1700ms",return="900ms",close={code=3001,reason="bye"}}"#],
+    ),
+    (
+        "a spike on another cohort, later",
+        &[
+            CRASH,
+            QUICK,
+            r#"clients.web.after="1300ms""#,
+            TELEVISIONS,
+            r#"clients.tv.after="3007ms""#,
+            r#"clients.tv.arrive={stages=[{to=20},{hold="3s"},{to=5},{hold="2s"},{to=0,over="1s"}]}"#,
+        ],
+    ),
+    ("by second", &[CRASH, FULL, r#"clients.web.arrive={per_second=[10,0,20,5,0,0,5]}"#]),
+    ("stays by quantiles", &[CRASH, QUICK, r#"clients.web.stay={for={quantiles=["1s","2s","9s"]},return="1s"}"#]),
+    (
+        "rates in stages",
+        &[
+            WAVES,
+            CRASH,
+            QUICK,
+            r#"clients.web.traffic={echo={rate={stages=[{to="1/s"},{to="8/s",over="6s"},{hold="2s"},{to="0/s",over="4s"}]}}}"#,
+        ],
+    ),
+    (
+        "sends in stages, later",
+        &[CRASH, QUICK, r#"clients.web.after="1s""#, r#"clients.web.traffic={send={rate={stages=[{hold="2s"},{to="5/s",over="6s"}]}}}"#],
+    ),
+];
+const STAIRS: &str = r#"clients.web.arrive={stages=[{to=20,over="2s"},{hold="1s"},{to=40,over="2s"},{hold="3s"},{to=0,over="4s"}]}"#;
+const WAVES: &str = r#"clients.web.arrive={stages=[{to=40,over="3200ms"},{hold="1s"},{to=8,over="3200ms"},{hold="1s"},{to=40,over="1600ms"},{hold="2s"},{to=0,over="4s"}]}"#;
+
 /// What counts as ready. Two crashes, so that what is reset by it shows, and connections that end before they are ready.
 const READY: &[Row] = &[
     ("open", &[TWO_CRASHES, FULL, r#"clients.web.ready="open""#, r#"clients.web.traffic={echo={rate="1/s"}}"#]),
@@ -438,6 +480,11 @@ fn all_strategies_come_back_at_the_nanosecond_that_the_simulator_says() {
 #[test]
 fn all_ways_of_service_take_the_nanoseconds_that_the_simulator_says() {
     check(SERVICE);
+}
+
+#[test]
+fn clients_come_and_go_in_stages_at_the_nanosecond_that_the_simulator_says() {
+    check(STAGES);
 }
 
 #[test]

@@ -1,0 +1,58 @@
+//! Load over time on real sockets: clients that come and go in stages, over several processes, and arrivals from a file.
+
+use super::Place;
+use std::fs;
+
+/// Open clients by interval, at its end.
+fn open(place: &Place) -> Vec<(u64, u64)> {
+    let mut rows = csv::Reader::from_path(place.path("run/timeline.csv")).expect("a timeline");
+    let headers = rows.headers().expect("a header").clone();
+    let column = |name: &str| headers.iter().position(|header| header == name).unwrap_or_else(|| panic!("{name} in {headers:?}"));
+    let (at, cohort, open) = (column("offset_ms"), column("cohort"), column("open"));
+    let number = |row: &csv::StringRecord, place: usize| row[place].parse().expect("a number");
+    let rows = rows.records().map(|row| row.expect("a row"));
+    rows.filter(|row| &row[cohort] == "web").map(|row| (number(&row, at), number(&row, open))).collect()
+}
+
+#[test]
+fn clients_come_and_go_in_stages_over_several_processes() {
+    let place = Place::with(
+        "duration = \"6s\"\nexpect = [\"clients_lost count == 0\"]\n\
+         [clients.web]\nreconnect = \"none\"\n\
+         arrive = { stages = [ { to = 60, over = \"1s\" }, { hold = \"1s\" }, { to = 10 }, { hold = \"1s\" }, { to = 60, over = \"1s\" }, { to = 0, over = \"1s\" } ] }\n\
+         [clients.late]\nafter = \"2s\"\narrive = { per_second = [5, 0, 5] }\n",
+    );
+    let ended = place.run(&["run", "test.toml", "--workers", "2", "--out", "run"]);
+    assert!(matches!(ended.code, Some(0 | 3)), "{ended:?}");
+    let summary = place.json("run/summary.json");
+    let of =
+        |cohort: &str| (summary["cohorts"][cohort]["clients"]["planned"].clone(), summary["cohorts"][cohort]["attempts"]["opened"].clone());
+    assert_eq!(of("web"), (60.into(), 110.into()), "60, and 50 of them once more");
+    assert_eq!(of("late"), (10.into(), 10.into()));
+    assert_eq!((&summary["clients"]["open_at_end"], &summary["close_codes"]["client"]["1000"]), (&10.into(), &110.into()));
+    let open = open(&place);
+    let most = |from: u64, to: u64| open.iter().filter(|(at, _)| (from..to).contains(at)).map(|(_, open)| *open).max();
+    assert_eq!((most(1_200, 1_900), most(2_200, 2_900), most(0, 6_000)), (Some(60), Some(10), Some(60)), "{open:?}");
+}
+
+#[test]
+fn arrivals_of_a_file_are_stored_with_the_run_and_scale() {
+    let place = Place::with(
+        "duration = \"3s\"\n[clients.web]\narrive = { file = \"arrivals.csv\" }\n[clients.web.traffic.echo.rate]\nstages = [ { to = \"20/s\", over = \"2s\" }, { to = \"0/s\" } ]\n",
+    );
+    place.write("arrivals.csv", "second,arrivals\n1700000000,3\n1700000002,9\n");
+    let ended = place.run(&["run", "test.toml", "--clients", "24", "--out", "run"]);
+    assert!(matches!(ended.code, Some(0 | 3)), "{ended:?}");
+    let stored = fs::read_to_string(place.path("run/scenario.toml")).expect("the scenario");
+    assert!(stored.contains("per_second = [3, 0, 9]") && !stored.contains("arrivals.csv"), "{stored}");
+    let open = open(&place);
+    assert!(open.iter().all(|(at, open)| *open == if *at >= 2_800 { 24 } else { (*open).min(24) }), "{open:?}");
+    assert_eq!(open.iter().filter(|(at, _)| (1_100..1_900).contains(at)).map(|(_, open)| *open).max(), Some(6), "{open:?}");
+    // Six clients talk by the ramp: 20 messages each up to 2 s, less what was due before they came; nothing after.
+    let due = place.json("run/summary.json")["messages"]["due"].as_u64().expect("a number");
+    assert!((100..=150).contains(&due), "{due}");
+    place.write("arrivals.csv", "second,arrivals\n2,3\n1,9\n");
+    place.assert_refuses(&["validate", "test.toml"], 2, &["arrivals.csv cannot be used", "line 3: seconds go back"]);
+    place.write("test.toml", "[clients.web]\ncount = 3\narrive = { stages = [ { hold = \"1s\" } ] }\n");
+    place.assert_refuses(&["validate", "test.toml"], 2, &["never rise above 0"]);
+}
