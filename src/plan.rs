@@ -19,7 +19,7 @@ use crate::event::ClientIndex;
 use crate::expect::Expectation;
 use crate::reconnect::{Policy, whole_ms};
 use crate::secret::Secrets;
-use crate::seed::Seed;
+use crate::seed::{Seed, Stream};
 use crate::template::{DataTable, Template};
 use crate::units::Bytes;
 pub use admission::{Bucket, Refusal, ServiceQueue};
@@ -273,6 +273,16 @@ pub struct Stay {
     pub reason: String,
     /// It comes back after this time; `None`: it does not.
     pub back: Option<Duration>,
+}
+
+impl Stay {
+    /// The length of one stay; what is drawn is in whole milliseconds, the grain of timers.
+    pub fn draw(&self, random: &mut Stream) -> Duration {
+        match &self.time {
+            ServiceTimes::Constant(time) => *time,
+            drawn => whole_ms(drawn.draw(random)),
+        }
+    }
 }
 
 /// How long a client waits.

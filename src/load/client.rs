@@ -394,7 +394,7 @@ impl ClientTask<'_> {
     /// When a connection that opens now is left by its client.
     fn leave_at(&mut self) -> Option<Instant> {
         let leaving = self.leaving.as_deref_mut()?;
-        let stay = self.cohort.stay.as_ref().map(|stay| Instant::now() + stay.time.draw(&mut leaving.random));
+        let stay = self.cohort.stay.as_ref().map(|stay| Instant::now() + stay.draw(&mut leaving.random));
         stay.into_iter().chain(leaving.until.map(|until| self.shared.journal.instant(until))).min()
     }
 

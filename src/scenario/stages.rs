@@ -46,7 +46,7 @@ pub(super) fn count(arrive: &Arrive) -> Option<u32> {
         Arrive::PerSecond(counts) => counts.iter().map(|count| u64::from(*count)).sum(),
         _ => return None,
     };
-    Some(u32::try_from(clients).unwrap_or(u32::MAX).min(CLIENTS_MAX).max(1))
+    Some(u32::try_from(clients).unwrap_or(u32::MAX).clamp(1, CLIENTS_MAX))
 }
 
 /// A rate of messages; of one in stages the highest.

@@ -205,7 +205,7 @@ impl World<'_> {
             now.saturating_add(nanos(match stay.time {
                 // Most are: nothing is kept for them.
                 ServiceTimes::Constant(time) => time,
-                ref times => times.draw(self.stays.entry(client).or_insert_with(stream)),
+                _ => stay.draw(self.stays.entry(client).or_insert_with(stream)),
             }))
         });
         if let Some(at) = stay.into_iter().chain(until).min() {

@@ -38,7 +38,7 @@ fn clients_come_and_go_in_stages_over_several_processes() {
 #[test]
 fn arrivals_of_a_file_are_stored_with_the_run_and_scale() {
     let place = Place::with(
-        "duration = \"3s\"\n[clients.web]\narrive = { file = \"arrivals.csv\" }\n[clients.web.traffic.echo.rate]\nstages = [ { to = \"20/s\", over = \"2s\" }, { to = \"0/s\" } ]\n",
+        "duration = \"4s\"\n[clients.web]\narrive = { file = \"arrivals.csv\" }\n[clients.web.traffic.echo.rate]\nstages = [ { to = \"20/s\", over = \"2s\" }, { to = \"0/s\" } ]\n",
     );
     place.write("arrivals.csv", "second,arrivals\n1700000000,3\n1700000002,9\n");
     let ended = place.run(&["run", "test.toml", "--clients", "24", "--out", "run"]);
@@ -46,7 +46,7 @@ fn arrivals_of_a_file_are_stored_with_the_run_and_scale() {
     let stored = fs::read_to_string(place.path("run/scenario.toml")).expect("the scenario");
     assert!(stored.contains("per_second = [3, 0, 9]") && !stored.contains("arrivals.csv"), "{stored}");
     let open = open(&place);
-    assert!(open.iter().all(|(at, open)| *open == if *at >= 2_800 { 24 } else { (*open).min(24) }), "{open:?}");
+    assert!(open.iter().all(|(at, open)| *open == if *at >= 3_500 { 24 } else { (*open).min(24) }), "{open:?}");
     assert_eq!(open.iter().filter(|(at, _)| (1_100..1_900).contains(at)).map(|(_, open)| *open).max(), Some(6), "{open:?}");
     // Six clients talk by the ramp: 20 messages each up to 2 s, less what was due before they came; nothing after.
     let due = place.json("run/summary.json")["messages"]["due"].as_u64().expect("a number");

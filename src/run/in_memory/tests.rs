@@ -380,16 +380,16 @@ const STAGES: &[Row] = &[
     ),
     (
         "stays that end before the stages do",
-        &[WAVES, CRASH, QUICK, r#"clients.web.stay={for="1700ms",return="900ms",close={code=3001,reason="bye"}}"#],
+        &[WAVES, CRASH, QUICK, r#"clients.web.stay={for="2300ms",return="900ms",close={code=3001,reason="bye"}}"#],
     ),
     (
         "a spike on another cohort, later",
         &[
             CRASH,
             QUICK,
-            r#"clients.web.after="1300ms""#,
+            r#"clients.web.after="1307ms""#,
             TELEVISIONS,
-            r#"clients.tv.after="3007ms""#,
+            r#"clients.tv.after="3011ms""#,
             r#"clients.tv.arrive={stages=[{to=20},{hold="3s"},{to=5},{hold="2s"},{to=0,over="1s"}]}"#,
         ],
     ),
@@ -410,7 +410,7 @@ const STAGES: &[Row] = &[
     ),
 ];
 const STAIRS: &str = r#"clients.web.arrive={stages=[{to=20,over="2s"},{hold="1s"},{to=40,over="2s"},{hold="3s"},{to=0,over="4s"}]}"#;
-const WAVES: &str = r#"clients.web.arrive={stages=[{to=40,over="3200ms"},{hold="1s"},{to=8,over="3200ms"},{hold="1s"},{to=40,over="1600ms"},{hold="2s"},{to=0,over="4s"}]}"#;
+const WAVES: &str = r#"clients.web.arrive={stages=[{to=40,over="3200ms"},{hold="1007ms"},{to=8,over="3200ms"},{hold="1s"},{to=40,over="1600ms"},{hold="2s"},{to=0,over="4s"}]}"#;
 
 /// What counts as ready. Two crashes, so that what is reset by it shows, and connections that end before they are ready.
 const READY: &[Row] = &[
