@@ -12,7 +12,7 @@ mod sockets;
 mod target;
 
 use crate::arrival::Sends;
-pub use crate::arrival::{Arrive, Presence, Stage, Stages};
+pub use crate::arrival::{Arrive, LoadStage, LoadStages, Presence};
 pub use crate::dialogue::{ClientData, Dialogue, Readiness, Traffic};
 use crate::dialogue::{ClientMemory, DialogueSettings, Scripted};
 use crate::event::ClientIndex;
@@ -210,7 +210,7 @@ pub struct Cohort {
     /// What they say.
     pub traffic: Traffic,
     /// How the rate of its messages changes over the run; that of `traffic` is the highest.
-    pub rate_stages: Option<Arc<Stages>>,
+    pub rate_stages: Option<Arc<LoadStages>>,
     /// The dialogue, where `traffic` says that there is one.
     pub script: Option<Box<Dialogue>>,
     /// Values for each client, from a file.

@@ -1,6 +1,6 @@
 //! Due times of the messages of a client. Open loop: they do not depend on when earlier ones were sent or answered.
 
-use super::Stages;
+use super::LoadStages;
 use crate::event::ClientIndex;
 use crate::seed::Seed;
 use crate::units::Rate;
@@ -17,7 +17,7 @@ pub struct Sends {
     /// Seconds between two messages.
     gap: f64,
     /// How the rate changes; `rate` is then the highest.
-    stages: Option<Arc<Stages>>,
+    stages: Option<Arc<LoadStages>>,
 }
 
 impl Sends {
@@ -28,7 +28,7 @@ impl Sends {
     }
 
     /// The same with a rate that changes over the run, and of which its rate is the highest.
-    pub fn in_stages(self, stages: Option<Arc<Stages>>) -> Sends {
+    pub fn in_stages(self, stages: Option<Arc<LoadStages>>) -> Sends {
         Sends { stages, ..self }
     }
 
@@ -75,10 +75,10 @@ mod tests {
 
     #[test]
     fn a_rate_in_stages_sends_as_much_as_it_says() {
-        use crate::arrival::Stage;
+        use crate::arrival::LoadStage;
         let second = Duration::from_secs(1);
-        let list = [(0.0, 2), (8.0, 4), (8.0, 2), (0.0, 4)].map(|(to, over)| Stage { to, over: second * over });
-        let stages = Arc::new(Stages::new(list.to_vec()));
+        let list = [(0.0, 2), (8.0, 4), (8.0, 2), (0.0, 4)].map(|(to, over)| LoadStage { to, over: second * over });
+        let stages = Arc::new(LoadStages::new(list.to_vec()));
         let sends = |client| Sends::of(ClientIndex(client), Rate(8.0), Seed(3)).in_stages(Some(stages.clone()));
         // 16 in the ramp, 16 in the hold, 16 in the fall, of each of 100 clients.
         let sum = |from: u32, to: u32| (0..100).map(|client| sends(client).count(second * from, second * to)).sum::<u64>();

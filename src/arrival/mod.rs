@@ -6,7 +6,7 @@ mod messages;
 mod stages;
 
 pub use messages::Sends;
-pub use stages::{Presence, Stage, Stages};
+pub use stages::{LoadStage, LoadStages, Presence};
 
 use crate::seed::Stream;
 use crate::units::Rate;
@@ -25,7 +25,7 @@ pub enum Arrive {
     /// All at the start.
     AtOnce,
     /// As many clients as these say are there at a time: they arrive and leave.
-    Stages(Arc<Stages>),
+    Stages(Arc<LoadStages>),
     /// So many in each second, evenly within it; of other counts the same shape.
     PerSecond(Arc<[u32]>),
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// One stage.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Stage {
+pub struct LoadStage {
     /// The level at its end: clients, or messages per second; at least 0.
     pub to: f64,
     /// Its length; zero: at once.
@@ -16,7 +16,7 @@ pub struct Stage {
 
 /// Stages one after the other.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Stages(Vec<Stage>);
+pub struct LoadStages(Vec<LoadStage>);
 
 /// When a client is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,16 +47,16 @@ impl Leg {
     }
 }
 
-impl Stages {
+impl LoadStages {
     /// These, in order.
-    pub fn new(stages: Vec<Stage>) -> Stages {
-        Stages(stages)
+    pub fn new(stages: Vec<LoadStage>) -> LoadStages {
+        LoadStages(stages)
     }
 
     /// The same, later: it stays at 0 so long first.
-    pub fn after(mut self, wait: Duration) -> Stages {
+    pub fn after(mut self, wait: Duration) -> LoadStages {
         if !wait.is_zero() {
-            self.0.insert(0, Stage { to: 0.0, over: wait });
+            self.0.insert(0, LoadStage { to: 0.0, over: wait });
         }
         self
     }
@@ -104,7 +104,7 @@ impl Stages {
         sum + at.saturating_sub(end).as_secs_f64() * last / peak
     }
 
-    /// When [`Stages::full_rate_until`] reaches so many seconds; [`Duration::MAX`]: never.
+    /// When [`LoadStages::full_rate_until`] reaches so many seconds; [`Duration::MAX`]: never.
     pub(super) fn when(&self, full: f64) -> Duration {
         let peak = self.peak();
         let mut rest = full;
@@ -142,7 +142,7 @@ fn crossing(leg: &Leg, level: f64) -> Duration {
     leg.start + leg.span.mul_f64(((level - leg.low) / (leg.to - leg.low)).clamp(0.0, 1.0))
 }
 
-impl fmt::Display for Stages {
+impl fmt::Display for LoadStages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, leg) in self.legs().enumerate() {
             f.write_str(if place == 0 { "" } else { ", " })?;
@@ -160,8 +160,8 @@ impl fmt::Display for Stages {
 mod tests {
     use super::*;
 
-    fn stages(list: &[(f64, u64)]) -> Stages {
-        Stages::new(list.iter().map(|(to, ms)| Stage { to: *to, over: Duration::from_millis(*ms) }).collect())
+    fn stages(list: &[(f64, u64)]) -> LoadStages {
+        LoadStages::new(list.iter().map(|(to, ms)| LoadStage { to: *to, over: Duration::from_millis(*ms) }).collect())
     }
 
     #[test]

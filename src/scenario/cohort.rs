@@ -2,8 +2,8 @@
 
 use super::diagnostic::{Diagnostic, Sink};
 use super::keys;
-use super::model::times;
 use super::reader::{Reader, entries, template};
+use super::times::times;
 use super::tree::{Entry, TomlValue};
 use super::{readiness, reconnect, stages};
 use crate::address::encoded;

@@ -19,6 +19,7 @@ mod section;
 mod stages;
 mod stored;
 mod target;
+mod times;
 mod tree;
 mod trust;
 

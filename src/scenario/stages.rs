@@ -5,7 +5,7 @@ use super::keys;
 use super::reader::{Reader, quantity, whole, wrong};
 use super::tree::{Node, TomlValue};
 use crate::event::CLIENTS_MAX;
-use crate::plan::{Arrive, Stage, Stages};
+use crate::plan::{Arrive, LoadStage, LoadStages};
 use crate::units::Rate;
 use std::path::Path;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ pub(super) fn rate(reader: &Reader<'_>) -> Option<Rate> {
 }
 
 /// The stages of the message rate of a cohort, wherever that stands.
-pub(super) fn of_cohort(cohort: &Reader<'_>, after: Duration) -> Option<Arc<Stages>> {
+pub(super) fn of_cohort(cohort: &Reader<'_>, after: Duration) -> Option<Arc<LoadStages>> {
     let traffic = cohort.get("traffic");
     let traffic = ["echo", "send", "request"].into_iter().filter_map(|key| traffic?.get(key)?.get("rate"));
     let mut rate = traffic.chain(cohort.get("dialogue").and_then(|dialogue| dialogue.get("rate")));
@@ -67,7 +67,7 @@ pub(super) fn of_cohort(cohort: &Reader<'_>, after: Duration) -> Option<Arc<Stag
     rates(node, cohort.sink).map(|stages| Arc::new(stages.after(after)))
 }
 
-fn rates(node: &Node, sink: &Sink) -> Option<Stages> {
+fn rates(node: &Node, sink: &Sink) -> Option<LoadStages> {
     let reader = Reader::open(node, &keys::RATE, sink)?;
     let level = |node: &Node| {
         let rate: Rate = quantity("to", "a rate", &["/s", "/min"], node, sink)?;
@@ -81,13 +81,13 @@ fn rates(node: &Node, sink: &Sink) -> Option<Stages> {
 }
 
 /// A list of stages, whose highest level is above 0.
-fn stages(node: &Node, sink: &Sink, level: impl Fn(&Node) -> Option<f64>) -> Option<Stages> {
+fn stages(node: &Node, sink: &Sink, level: impl Fn(&Node) -> Option<f64>) -> Option<LoadStages> {
     let TomlValue::Array(list) = &node.value else { return wrong("stages", "a list of tables", node, sink) };
     if list.len() > STAGES_MAX {
         sink.push(Diagnostic::new(&node.at, "too many stages", format!("found {}", list.len())).help("at most 1000"));
         return None;
     }
-    let mut all: Vec<Stage> = Vec::new();
+    let mut all: Vec<LoadStage> = Vec::new();
     for one in list {
         let reader = Reader::open(one, &keys::STAGE, sink)?;
         let stage = match reader.one_of(&["to", "hold"])? {
@@ -95,13 +95,13 @@ fn stages(node: &Node, sink: &Sink, level: impl Fn(&Node) -> Option<f64>) -> Opt
                 if reader.get("over").is_some() {
                     reader.complain("over", "`over` beside `hold`", "found here", "`hold` has its own length: leave `over` out");
                 }
-                Stage { to: all.last().map_or(0.0, |before| before.to), over: reader.duration("hold")? }
+                LoadStage { to: all.last().map_or(0.0, |before| before.to), over: reader.duration("hold")? }
             }
-            _ => Stage { to: level(reader.get("to")?)?, over: reader.duration("over").unwrap_or_default() },
+            _ => LoadStage { to: level(reader.get("to")?)?, over: reader.duration("over").unwrap_or_default() },
         };
         all.push(stage);
     }
-    let stages = Stages::new(all);
+    let stages = LoadStages::new(all);
     if stages.peak() <= 0.0 {
         let help = "as `stages = [ { to = 500, over = \"1m\" }, { hold = \"5m\" }, { to = 0, over = \"30s\" } ]`";
         sink.push(Diagnostic::new(&node.at, "these stages never rise above 0", "found here").help(help));
