@@ -41,11 +41,12 @@ mod stamp;
 pub use client::{ClientDialogue, Heard, Observed};
 pub use matcher::{CaptureFrom, Content, Matcher, Pattern};
 pub use readiness::{Readiness, ReadyTracker};
+pub use role::Reply;
 pub use script::{
     ClientData, DataOrder, Dialogue, DialogueBeat, DialogueProtocol, DialogueRequest, DialogueStep, ExpectedMessage, FollowedSequence,
     HttpRequest, RequestPace, StandingReply,
 };
-pub use server::{Reply, ServerDialogue};
+pub use server::ServerDialogue;
 pub use spoken::{ClientMemory, DialogueTells, Scripted};
 pub use stamp::STAMP;
 

@@ -6,10 +6,22 @@
 
 use super::mqtt::{MqttReader, packet};
 use super::script::DialogueProtocol;
-use super::server::Reply;
 use super::{Outgoing, Payload};
 use serde_json::{Value, json};
 use std::time::Duration;
+
+/// What to do about a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Nothing.
+    Nothing,
+    /// Send it back as it came.
+    Same,
+    /// Send these.
+    Say(Vec<Outgoing>),
+    /// Close the connection with this status code.
+    Close(u16),
+}
 
 /// Engine.IO pings so often, and lets so much time pass for the pong.
 const PING_EVERY: Duration = Duration::from_secs(25);

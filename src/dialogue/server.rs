@@ -1,6 +1,6 @@
 //! The embedded server's part of one connection, and how a client asks for it: by headers of its opening request, which other servers ignore.
 
-use super::role::ProtocolServer;
+use super::role::{ProtocolServer, Reply};
 use super::{DialogueProtocol, DialogueSettings, Outgoing, Payload, Traffic};
 use std::time::Duration;
 
@@ -21,19 +21,6 @@ impl DialogueSettings<'_> {
         let protocol = protocol.filter(|_| self.embedded).map(|protocol| (PROTOCOL_HEADER, protocol.word().to_owned()));
         sink.into_iter().chain(greeting).chain(protocol)
     }
-}
-
-/// What to do about a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// Nothing.
-    Nothing,
-    /// Send it back as it came.
-    Same,
-    /// Send these.
-    Say(Vec<Outgoing>),
-    /// Close the connection with this status code.
-    Close(u16),
 }
 
 /// What the embedded server says on one open connection.
