@@ -30,7 +30,7 @@ pub use model::{Accept, Gone, Hints, Model, ModelBalance, NoModel, ServiceTimes,
 pub use selection::Standing;
 use serde::{Deserialize, Serialize};
 pub use shard::{LocalRow, Shard};
-pub use sockets::LeftOpen;
+pub use sockets::{KEPT_AFTER_PEER, LeftOpen, PEER_CHECK};
 use std::sync::Arc;
 use std::time::Duration;
 pub use target::{Admit, Balance, Before, Command, Embedded, QueueOrder, Ready, Remote, Target};

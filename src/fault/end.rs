@@ -11,7 +11,7 @@ pub enum End {
     Fin,
     /// RST: zero linger, then closed.
     Rst,
-    /// This side is gone and nothing on the wire tells: the socket stays open behind a dead path to the end of the run.
+    /// This side is gone and nothing on the wire tells: the socket stays open behind a dead path as long as its peer.
     Silent,
 }
 

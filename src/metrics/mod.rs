@@ -11,7 +11,7 @@ pub mod carried;
 pub mod distributions;
 pub mod ending;
 mod fold;
-mod greatest;
+pub(crate) mod greatest;
 mod hdr;
 pub mod latency;
 pub mod lateness;

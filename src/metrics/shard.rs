@@ -6,7 +6,7 @@
 use super::answers::Answers;
 use super::book::{CohortCounts, FaultBook, ProcessUsage, Results, Status};
 use super::distributions::Distributions;
-use super::ending::{Counted, Reasons};
+use super::ending::{Counted, EndingKey, Reasons};
 use super::greatest::is_bounded;
 use super::lateness::Parts;
 use super::meta::RunMeta;
@@ -15,6 +15,7 @@ use super::outage::Outage;
 use super::peak::{Bins, Peaks};
 use super::sample::Sample;
 use super::timeline::Timeline;
+use crate::close::Cause;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -54,14 +55,16 @@ impl Body {
     fn fits(&self, meta: &RunMeta) -> bool {
         let cohorts = meta.cohorts.len();
         let whose = |cohort: &u16| usize::from(*cohort) < cohorts;
+        let planned = |fault: u16| usize::from(fault) < meta.faults.len();
+        let caused = |key: &EndingKey| !matches!(key.cause, Cause::Fault(fault) if !planned(fault)) && key.fault.is_none_or(planned);
         self.measured <= meta.duration.saturating_add(AFTER_THE_END)
             && self.workers <= MOST_WORKERS
             && self.bank.fits(cohorts, meta.faults.len(), &meta.watches)
             && self.timeline.fits(cohorts, meta.duration)
             && self.answers.fits(cohorts)
             && self.faults.iter().all(|book| book.cohorts.keys().chain(book.found_alone.keys()).all(whose))
-            && self.endings.keys().all(|(_, key)| whose(&key.cohort))
-            && self.outages.fits(|outage| outage.fits(cohorts))
+            && self.endings.keys().all(|(_, key)| whose(&key.cohort) && caused(key))
+            && self.outages.fits(|outage| outage.fits(cohorts) && outage.fault.is_none_or(planned))
             && self.milestones.fits(|_| true)
             && self.events.fits(|_| true)
     }
@@ -353,7 +356,7 @@ mod tests {
     #[test]
     fn what_no_run_of_the_plan_can_have_is_refused() {
         type Change = fn(&mut Results);
-        let changes: [(&str, Change); 8] = [
+        let changes: [(&str, Change); 10] = [
             ("nothing", |_| {}),
             ("an answer of a cohort", |results| {
                 let answer = super::super::answers::RefusalAnswer { status: 503, retry_after_s: None, location: None };
@@ -363,7 +366,15 @@ mod tests {
             ("a client that gave up of a cohort", |results| _ = results.timeline.lost.insert((0, 99, None), 1)),
             ("an ending of a cohort", |results| {
                 let (second, key) = results.endings.keys().next().expect("there is one").clone();
-                results.endings.insert((second, super::super::ending::EndingKey { cohort: 99, ..key }), 1);
+                results.endings.insert((second, EndingKey { cohort: 99, ..key }), 1);
+            }),
+            ("an ending of a fault", |results| {
+                let (second, key) = results.endings.keys().next().expect("there is one").clone();
+                results.endings.insert((second, EndingKey { fault: Some(99), ..key }), 1);
+            }),
+            ("an ending by a fault", |results| {
+                let (second, key) = results.endings.keys().next().expect("there is one").clone();
+                results.endings.insert((second, EndingKey { cause: Cause::Fault(99), ..key }), 1);
             }),
             ("a fault of a cohort", |results| _ = results.faults[0].cohorts.insert(99, 1)),
             ("a time", |results| results.measured = Duration::from_secs(1 << 50)),

@@ -180,7 +180,7 @@ fn way_out(mapped: &Mapped) -> String {
 fn ways(mapped: &Mapped) -> Option<Table> {
     let mut table = Table::new(1, &["Change", "Points tested", "Recover", "Late", "Still down", "99 % back at most"]);
     for way in &mapped.map.ways_out {
-        let stuck = way.points - way.recover - way.late;
+        let stuck = way.points.saturating_sub(way.recover.saturating_add(way.late));
         let mut row = vec![way.change.clone()];
         row.extend([way.points, way.recover, way.late, stuck].map(number::count));
         row.push(way.p99_worst_us.map_or_else(|| "–".to_owned(), number::time));

@@ -279,7 +279,7 @@ pub fn read(dir: &Path) -> Result<Search, ReadError> {
         return Err(ReadError::Version { path, found });
     }
     let damaged = |what: String| ReadError::Damaged { path: path.clone(), what };
-    let capacity: Capacity = serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
+    let capacity: Capacity = read::bounded(&path, serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?)?;
     if capacity.vary.is_empty() || capacity.limits.is_empty() {
         return Err(damaged("it has no parameter or no limit".to_owned()));
     }

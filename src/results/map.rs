@@ -273,7 +273,7 @@ pub fn read(dir: &Path) -> Result<Mapped, ReadError> {
         return Err(ReadError::Version { path, found });
     }
     let damaged = |what: String| ReadError::Damaged { path: path.clone(), what };
-    let map: Map = serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
+    let map: Map = read::bounded(&path, serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?)?;
     if map.vary.is_empty() {
         return Err(damaged("it names no parameter".to_owned()));
     }

@@ -4,6 +4,8 @@ use super::bands::Bands;
 use super::exact::{self, ExactRow};
 use super::hlog::{Distribution, read_log};
 use super::record::{CountRow, EndingRow, EventRow, Manifest, OLDEST_VERSION, PeakRow, ReconnectRow, SCHEMA_VERSION, Summary, TimelineRow};
+use crate::metrics::greatest::is_bounded;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs;
 use std::io::{self, Read as _};
@@ -142,7 +144,7 @@ fn summary(path: &Path) -> Result<Summary, ReadError> {
         Some(found) if !known.contains(&found) => return Err(ReadError::Version { path: path.to_owned(), found }),
         _ => {}
     }
-    let mut summary: Summary = json(path, &bytes)?;
+    let mut summary: Summary = bounded(path, json(path, &bytes)?)?;
     if summary.schema_version < SCHEMA_VERSION && !summary.notices.iter().any(|notice| notice == FIRST_VERSION) {
         summary.notices.push(FIRST_VERSION.to_owned());
     }
@@ -153,13 +155,20 @@ pub(super) fn json<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, 
     serde_json::from_slice(bytes).map_err(|error| ReadError::Damaged { path: path.to_owned(), what: error.to_string() })
 }
 
-pub(super) fn rows<T: DeserializeOwned>(path: &Path) -> Result<Option<Vec<T>>, ReadError> {
+/// What was read, unless it has numbers that no run can have: sums of them would not fit.
+pub(super) fn bounded<T: Serialize>(path: &Path, read: T) -> Result<T, ReadError> {
+    let what = || "it has a number that no run can have".to_owned();
+    if is_bounded(&read) { Ok(read) } else { Err(ReadError::Damaged { path: path.to_owned(), what: what() }) }
+}
+
+pub(super) fn rows<T: DeserializeOwned + Serialize>(path: &Path) -> Result<Option<Vec<T>>, ReadError> {
     let Some((path, bytes)) = optional(path)? else { return Ok(None) };
     if !ends_with_a_line(&bytes) {
         return Err(cut(path));
     }
     let rows: Result<Vec<T>, csv::Error> = csv::Reader::from_reader(&bytes[..]).deserialize().collect();
-    rows.map(Some).map_err(|error| ReadError::Damaged { path, what: error.to_string() })
+    let rows = rows.map_err(|error| ReadError::Damaged { path: path.clone(), what: error.to_string() })?;
+    bounded(&path, rows).map(Some)
 }
 
 /// Every file of lines that was written to its end does, and has a header at least.
@@ -207,6 +216,22 @@ fn optional(path: &Path) -> Result<Option<(PathBuf, Vec<u8>)>, ReadError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_that_no_run_can_have_is_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("counts.csv");
+        for (count, fine) in [(1_u64 << 44, true), ((1 << 44) + 1, false), (u64::MAX, false)] {
+            let mut csv = csv::Writer::from_path(&path).unwrap();
+            csv.serialize(CountRow { count, ..CountRow::default() }).unwrap();
+            csv.flush().unwrap();
+            let read = rows::<CountRow>(&path);
+            assert!(
+                if fine { read.unwrap().unwrap().len() == 1 } else { read.unwrap_err().to_string().contains("no run can have") },
+                "{count}"
+            );
+        }
+    }
 
     #[test]
     fn only_regular_files_are_read() {

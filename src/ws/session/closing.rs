@@ -3,13 +3,13 @@
 use crate::close::{Cause, Ending, INVALID_PAYLOAD, Initiator, MemoryLimit, NO_STATUS, PROTOCOL_ERROR, TOO_BIG, TcpEnd, TlsEnd, reported};
 use crate::event::Closing;
 use crate::fault::{CloseAck, ConnectionEffects, End, InjectionStep, Side};
-use crate::plan::Firing;
+use crate::plan::{Firing, KEPT_AFTER_PEER, PEER_CHECK};
 use crate::ws::connection::{Connection, Incoming};
 use crate::ws::frame::CloseAnswer;
 use crate::ws::session::{DEAD_PATH, LINGER, Session, SessionEvent, SessionState, after, other};
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::time::{Instant, timeout};
@@ -167,13 +167,10 @@ impl Session {
         None
     }
 
-    /// Behind a dead path even the kernel's FIN must not come out: the socket stays open to the end of the run.
+    /// Behind a dead path even the kernel's FIN must not come out: the socket is kept.
     pub(crate) fn bury(&mut self) {
         if let Some(connection) = self.connection.take_if(|connection| connection.link().discards_writes()) {
-            tokio::spawn(async move {
-                tokio::time::sleep(DEAD_PATH).await;
-                drop(connection);
-            });
+            tokio::spawn(keep_dead_path(connection, false));
         }
     }
 
@@ -192,12 +189,10 @@ impl Session {
                 // A dead path, of another fault, carries no RST either.
                 End::Rst | End::Silent => {
                     connection.link_mut().blackhole();
-                    tokio::spawn(async move {
-                        let _ = timeout(DEAD_PATH, poll_fn(|cx| connection.poll_drain(cx))).await;
-                    });
+                    tokio::spawn(keep_dead_path(connection, true));
                 }
                 End::Fin | End::Hold => {
-                    // Behind a dead path even the kernel's FIN must not come out: the socket stays open to the end of the run.
+                    // Behind a dead path even the kernel's FIN must not come out: the socket is kept.
                     let limit = if connection.link().discards_writes() { DEAD_PATH } else { LINGER };
                     // The Close frame that fails the connection is not overtaken by the FIN; a fault or deadline cuts what is queued.
                     let cuts = connection.is_flushed() || self.cause.is_some();
@@ -292,5 +287,48 @@ fn told(firing: Firing) -> SessionEvent {
 async fn linger(mut connection: Box<Connection>, limit: Duration) {
     let owed = connection.link().queued_delay().min(DEAD_PATH) + LINGER;
     let _ = timeout(owed, poll_fn(|cx| connection.link_mut().poll_drained(cx))).await;
+    if limit == DEAD_PATH {
+        return keep_dead_path(connection, true).await;
+    }
     let _ = timeout(limit, poll_fn(|cx| connection.poll_drain(cx))).await;
+}
+
+/// Keeps the socket behind a dead path, out of which not even a FIN of the kernel may come, as long as somebody could see it go: until the
+/// peer is gone and has had time to forget. `drains`: what the peer sends is taken from the kernel.
+async fn keep_dead_path(mut connection: Box<Connection>, drains: bool) {
+    // It ends by itself where only writes were dead.
+    while timeout(PEER_CHECK, poll_fn(|cx| if drains { connection.poll_drain(cx) } else { Poll::Pending })).await.is_err() {
+        if connection.link().peer_has_ended() {
+            tokio::time::sleep(KEPT_AFTER_PEER).await;
+            break;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::Transport;
+    use crate::transport::link::Link;
+    use crate::transport::memory::MemoryEnd;
+    use crate::ws::frame_tap::Tap;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_path_is_kept_until_a_minute_after_the_peer_is_gone() {
+        for drains in [true, false] {
+            let (near, far) = MemoryEnd::pair();
+            let mut link = Link::new(near);
+            link.blackhole();
+            let connection = Connection::new(Tap::new(Transport::Plain(link), Side::Client), Role::Client, 1);
+            let kept = tokio::spawn(keep_dead_path(Box::new(connection), drains));
+            tokio::time::sleep(Duration::from_secs(3600)).await;
+            assert!(!kept.is_finished() && !far.peer_has_ended());
+            far.finish().unwrap();
+            tokio::time::sleep(KEPT_AFTER_PEER).await;
+            assert!(!kept.is_finished() && !far.peer_has_ended());
+            tokio::time::sleep(PEER_CHECK + Duration::from_secs(1)).await;
+            assert!(kept.is_finished() && far.peer_has_ended());
+        }
+    }
 }
