@@ -91,7 +91,8 @@ pub struct Distributions {
     length: u64,
     /// The interval that is being filled.
     current: u64,
-    series: Vec<Option<Box<DistributionSeries>>>,
+    /// By metric or watch, and cohort: those of no fault (0) and of faults (their index plus one) that have samples, ascending.
+    series: Vec<Vec<(u16, Box<DistributionSeries>)>>,
     lines: Vec<EncodedInterval>,
     watches: Vec<MetricWatch>,
 }
@@ -99,9 +100,9 @@ pub struct Distributions {
 impl Distributions {
     /// An empty one for this many cohorts and faults, with log intervals of `length`, and what is asked for beside them.
     pub fn new(cohorts: usize, faults: usize, length: Duration, watches: &[MetricWatch]) -> Distributions {
-        let slots = (METRICS.len() + watches.len()) * cohorts * (faults + 1);
+        let rows = (METRICS.len() + watches.len()) * cohorts;
         let length = super::latency::micros(length).max(1);
-        Distributions { cohorts, faults, length, current: 0, series: vec![None; slots], lines: Vec::new(), watches: watches.to_vec() }
+        Distributions { cohorts, faults, length, current: 0, series: vec![Vec::new(); rows], lines: Vec::new(), watches: watches.to_vec() }
     }
 
     /// Adds a sample of `us` µs that ended at `at` µs, and began so much before. Earlier than the current interval counts into the current
@@ -126,12 +127,28 @@ impl Distributions {
     }
 
     fn add_to(&mut self, slot: usize, us: u64) {
-        if self.series[slot].is_none() {
-            self.series[slot] = Some(self.blank(slot));
+        self.at(slot).record(us);
+    }
+
+    /// The series of a slot, from now on.
+    fn at(&mut self, slot: usize) -> &mut DistributionSeries {
+        let (row, fault) = (slot / (self.faults + 1), (slot % (self.faults + 1)) as u16);
+        // There are hardly ever more than two.
+        let place = self.series[row].iter().position(|(other, _)| *other >= fault).unwrap_or(self.series[row].len());
+        if self.series[row].get(place).is_none_or(|(other, _)| *other != fault) {
+            let blank = self.blank(slot);
+            self.series[row].insert(place, (fault, blank));
         }
-        if let Some(series) = &mut self.series[slot] {
-            series.record(us);
-        }
+        &mut self.series[row][place].1
+    }
+
+    /// Those that there are, with their slots, ascending.
+    fn slots(&self) -> impl Iterator<Item = (usize, &DistributionSeries)> {
+        let width = self.faults + 1;
+        self.series
+            .iter()
+            .enumerate()
+            .flat_map(move |(row, list)| list.iter().map(move |(fault, series)| (row * width + usize::from(*fault), &**series)))
     }
 
     /// An empty series with the limits that are watched there.
@@ -148,12 +165,14 @@ impl Distributions {
     /// Ends the current interval: what it has becomes lines of the log.
     pub fn close_interval(&mut self) {
         let mut scratch: Option<Box<Latency>> = None;
-        for (key, series) in self.series.iter_mut().enumerate().filter_map(|(key, series)| Some((key, series.as_mut()?))) {
+        let width = self.faults + 1;
+        let all = self.series.iter_mut().enumerate().flat_map(|(row, list)| list.iter_mut().map(move |of| (row, of)));
+        for (key, series) in all.map(|(row, (fault, series))| (row * width + usize::from(*fault), series)) {
             if series.pending.is_empty() && series.interval.as_ref().is_none_or(|interval| interval.count() == 0) {
                 continue;
             }
             let mut own = series.interval.take();
-            let interval = own.as_mut().unwrap_or_else(|| scratch.get_or_insert_default());
+            let interval = own.as_mut().unwrap_or_else(|| scratch.get_or_insert_with(|| Box::new(Latency::with_histogram())));
             series.settle(interval);
             let text = encode(interval, self.current * self.length, self.length);
             self.lines.push(EncodedInterval { interval: self.current, key, text });
@@ -182,13 +201,12 @@ impl Distributions {
 
     /// All distributions that have samples, in the order of their keys.
     pub fn each(&self) -> impl Iterator<Item = (DistributionKey, &Latency)> {
-        self.series.iter().enumerate().filter_map(|(slot, series)| Some((self.key(slot), &series.as_ref()?.total)))
+        self.slots().map(|(slot, series)| (self.key(slot), &series.total))
     }
 
     /// The same with what lies around the limits that are watched there.
     pub fn each_around(&self) -> impl Iterator<Item = (DistributionKey, &Latency, &[Around])> {
-        let series = self.series.iter().enumerate().filter_map(|(slot, series)| Some((slot, series.as_ref()?)));
-        series.map(|(slot, series)| (self.key(slot), &series.total, &series.around[..]))
+        self.slots().map(|(slot, series)| (self.key(slot), &series.total, &series.around[..]))
     }
 
     /// Lines of the interval log with their keys, by interval and key; [`close_interval`](Distributions::close_interval) first.
@@ -201,29 +219,31 @@ impl Distributions {
     /// Adds another bank of the same plan. Of one interval and key there may then be two lines, which readers add.
     pub fn add(&mut self, other: &Distributions) {
         for (key, latency, around) in other.each_around() {
-            let slot = self.slot(key);
-            let mut series = self.series[slot].take().unwrap_or_else(|| self.blank(slot));
+            let series = self.at(self.slot(key));
             series.total.add(latency);
             series.around.iter_mut().zip(around).for_each(|(mine, theirs)| mine.add(theirs));
-            self.series[slot] = Some(series);
         }
         self.lines.extend(other.lines.iter().cloned());
     }
 
     /// Whether it is one of this many cohorts and faults with these watches, so that all of its indices are in range.
     pub(super) fn fits(&self, cohorts: usize, faults: usize, watches: &[MetricWatch]) -> bool {
-        let series = |(slot, series): (usize, &Option<Box<DistributionSeries>>)| {
-            let limits =
-                |series: &DistributionSeries| series.around.iter().map(|around| around.limit).eq(self.limits(slot).iter().copied());
-            series.as_ref().is_none_or(|series| limits(series))
+        let ascending = |list: &Vec<(u16, Box<DistributionSeries>)>| {
+            list.is_sorted_by(|one, next| one.0 < next.0) && list.iter().all(|(fault, _)| usize::from(*fault) <= faults)
+        };
+        let limits = |(slot, series): (usize, &DistributionSeries)| {
+            series.around.iter().map(|around| around.limit).eq(self.limits(slot).iter().copied())
         };
         // One line each, or it would be several, of other tags.
-        let line = |line: &EncodedInterval| line.key < self.series.len() && line.text.find('\n') == line.text.len().checked_sub(1);
+        let line = |line: &EncodedInterval| {
+            line.key < self.series.len() * (self.faults + 1) && line.text.find('\n') == line.text.len().checked_sub(1)
+        };
         self.watches == watches
             && (self.cohorts, self.faults) == (cohorts, faults)
-            && self.series.len() == (METRICS.len() + watches.len()) * cohorts * (faults + 1)
+            && self.series.len() == (METRICS.len() + watches.len()) * cohorts
             && self.length > 0
-            && self.series.iter().enumerate().all(series)
+            && self.series.iter().all(ascending)
+            && self.slots().all(limits)
             && self.lines.iter().all(line)
     }
 
@@ -258,7 +278,7 @@ fn encode(latency: &Latency, start_us: u64, length_us: u64) -> String {
     let (start, length) = (Duration::from_micros(start_us), Duration::from_micros(length_us));
     // A Vec takes every write, and counts of u64 always encode.
     let mut writer = builder.begin_log_with(&mut buffer, &mut serializer).expect("a Vec takes every write");
-    writer.write_histogram(latency.histogram(), start, length, None::<Tag<'_>>).expect("a Vec takes every write");
+    writer.write_histogram(&latency.histogram(), start, length, None::<Tag<'_>>).expect("a Vec takes every write");
     let text = String::from_utf8_lossy(&buffer);
     format!("{}\n", text.lines().last().unwrap_or_default())
 }
@@ -271,7 +291,7 @@ mod tests {
     fn keys_and_slots_are_inverse() {
         let bank = Distributions::new(3, 2, Duration::from_secs(1), &watched());
         let windowed = |slot: &usize| *slot >= METRICS.len() * 9;
-        for slot in (0..bank.series.len()).filter(|slot| !windowed(slot) || bank.key(*slot).window.is_some()) {
+        for slot in (0..bank.series.len() * 3).filter(|slot| !windowed(slot) || bank.key(*slot).window.is_some()) {
             assert_eq!(bank.slot(bank.key(slot)), slot);
         }
     }

@@ -1,11 +1,15 @@
-//! Distributions of times: one HDR histogram of fixed range each, so that any two can be added.
+//! Distributions of times: the buckets of one HDR histogram of fixed range, so that any two can be added.
 //!
-//! Nothing here knows what was measured; `distributions` keeps one per metric, cohort and fault.
+//! Nothing here knows what was measured; `distributions` keeps one per metric, cohort and fault. There may be very many, most of them with
+//! few samples, so a histogram is made only for more.
 
 use hdrhistogram::Histogram;
+use hdrhistogram::iterators::IterationValue;
 use hdrhistogram::serialization::{Serializer as _, V2Serializer};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// Greatest value in µs: one hour. Greater ones count as this, and are counted.
@@ -55,10 +59,27 @@ pub struct Times {
     pub mean: Option<u64>,
 }
 
-/// A distribution of times in µs, up to one hour, three significant digits; 188 KB.
-#[derive(Clone, Debug, PartialEq)]
+/// Buckets with samples that cost no histogram.
+const FEW: usize = 32;
+
+/// The buckets of all distributions, and no sample.
+// The bounds are constants that satisfy `low ≥ 1`, `high ≥ 2 · low` and `0 ≤ digits ≤ 5`.
+static BUCKETS: LazyLock<Histogram<u64>> =
+    LazyLock::new(|| Histogram::new_with_bounds(1, HIGHEST_US, 3).expect("constant bounds are valid"));
+
+/// How many samples are in which buckets.
+#[derive(Clone, Debug)]
+enum Counts {
+    /// Upper edges of at most [`FEW`] buckets with their counts, ascending.
+    Few(Vec<(u64, u64)>),
+    /// 188 KB.
+    Many(Box<Histogram<u64>>),
+}
+
+/// A distribution of times in µs, up to one hour, three significant digits; 188 KB, and next to nothing up to 32 different times.
+#[derive(Clone, Debug)]
 pub struct Latency {
-    histogram: Histogram<u64>,
+    counts: Counts,
     clamped: u64,
     /// Exactly, where the samples were recorded here: least (`u64::MAX` without any), greatest, and the sum of all, at most `u64::MAX`.
     exact: Exact,
@@ -94,12 +115,12 @@ impl Default for Latency {
 impl Latency {
     /// An empty one.
     pub fn new() -> Latency {
-        // The bounds are constants that satisfy `low ≥ 1`, `high ≥ 2 · low` and `0 ≤ digits ≤ 5`.
-        Latency {
-            histogram: Histogram::new_with_bounds(1, HIGHEST_US, 3).expect("constant bounds are valid"),
-            clamped: 0,
-            exact: Exact::NONE,
-        }
+        Latency { counts: Counts::Few(Vec::new()), clamped: 0, exact: Exact::NONE }
+    }
+
+    /// An empty one that has its histogram already: for one that is filled and cleared again and again.
+    pub fn with_histogram() -> Latency {
+        Latency { counts: Counts::Many(Box::new(BUCKETS.clone())), ..Latency::new() }
     }
 
     /// One that came from a file, plain or compressed; what was clamped is not known any more, and every sample stands at the upper edge of
@@ -122,20 +143,49 @@ impl Latency {
     pub fn record_n(&mut self, us: u64, n: u64) {
         self.exact.add(Exact { min: us, max: us, sum: us.saturating_mul(n) });
         self.clamped += if us > HIGHEST_US { n } else { 0 };
-        self.histogram.saturating_record_n(us.min(HIGHEST_US), n);
+        self.put(us.min(HIGHEST_US), n);
+    }
+
+    /// Counts `n` samples of a time that is at most the highest edge.
+    fn put(&mut self, us: u64, n: u64) {
+        let list = match &mut self.counts {
+            Counts::Many(histogram) => return histogram.saturating_record_n(us, n),
+            Counts::Few(list) => list,
+        };
+        let edge = BUCKETS.highest_equivalent(us);
+        match list.binary_search_by_key(&edge, |(edge, _)| *edge) {
+            Ok(place) => list[place].1 = list[place].1.saturating_add(n),
+            Err(_) if n == 0 => {}
+            Err(place) if list.len() < FEW => list.insert(place, (edge, n)),
+            Err(_) => self.filled().saturating_record_n(us, n),
+        }
+    }
+
+    /// Its histogram, from now on.
+    fn filled(&mut self) -> &mut Histogram<u64> {
+        if let Counts::Few(_) = &self.counts {
+            self.counts = Counts::Many(Box::new(self.histogram().into_owned()));
+        }
+        match &mut self.counts {
+            Counts::Many(histogram) => histogram,
+            Counts::Few(_) => unreachable!("it was made above"),
+        }
     }
 
     /// Adds all samples of another.
     pub fn add(&mut self, other: &Latency) {
-        // Both have the same bounds, the only reason for which an addition fails.
-        self.histogram.add(&other.histogram).expect("equal bounds");
+        match &other.counts {
+            Counts::Few(list) => list.iter().for_each(|(edge, n)| self.put(*edge, *n)),
+            // Both have the same bounds, the only reason for which an addition fails.
+            Counts::Many(histogram) => self.filled().add(&**histogram).expect("equal bounds"),
+        }
         self.clamped = self.clamped.saturating_add(other.clamped);
         self.exact.add(other.exact);
     }
 
     /// What is known exactly; `None` without samples.
     pub fn exact(&self) -> Option<Exact> {
-        (!self.histogram.is_empty()).then_some(self.exact)
+        (self.count() > 0).then_some(self.exact)
     }
 
     /// Takes what another file knows exactly.
@@ -154,7 +204,7 @@ impl Latency {
         let Exact { min, max, sum } = self.exact;
         let mut bytes = [self.clamped, min, max, sum].map(u64::to_be_bytes).concat();
         // Writing into a Vec cannot fail, and no count of ours is too great for the format.
-        V2Serializer::new().serialize(&self.histogram, &mut bytes).expect("a Vec takes all");
+        V2Serializer::new().serialize(&self.histogram(), &mut bytes).expect("a Vec takes all");
         bytes
     }
 
@@ -169,21 +219,33 @@ impl Latency {
         let (clamped, exact) = (number()?, Exact { min: number()?, max: number()?, sum: number()? });
         let histogram = super::hdr::decode(rest)?;
         let mut latency = Latency::new();
-        latency.histogram.add(&histogram).ok()?;
+        for step in histogram.iter_recorded() {
+            let edge = step.value_iterated_to();
+            if edge > Latency::bucket(HIGHEST_US).1 {
+                return None;
+            }
+            latency.put(edge, step.count_since_last_iteration());
+        }
         (latency.clamped, latency.exact) = (clamped, exact);
         Some(latency)
     }
 
     /// Removes all samples.
     pub fn clear(&mut self) {
-        self.histogram.reset();
+        match &mut self.counts {
+            Counts::Few(list) => list.clear(),
+            Counts::Many(histogram) => histogram.reset(),
+        }
         self.clamped = 0;
         self.exact = Exact::NONE;
     }
 
     /// Samples.
     pub fn count(&self) -> u64 {
-        self.histogram.len()
+        match &self.counts {
+            Counts::Few(list) => list.iter().fold(0, |sum, (_, n)| sum.saturating_add(*n)),
+            Counts::Many(histogram) => histogram.len(),
+        }
     }
 
     /// Samples above one hour, which count as one hour.
@@ -208,24 +270,53 @@ impl Latency {
 
     /// Quantile `q` (0 to 1) in µs, however few the samples; `None` without any.
     pub fn quantile(&self, q: f64) -> Option<u64> {
-        (!self.histogram.is_empty()).then(|| self.histogram.value_at_quantile(q).min(self.exact.max).min(HIGHEST_US))
+        let edge = match &self.counts {
+            Counts::Few(list) => {
+                // As the histogram has it.
+                let rank = ((q.min(1.0) * self.count() as f64).ceil() as u64).max(1);
+                let mut seen = 0_u64;
+                let reached = list.iter().find(|(_, n)| {
+                    seen = seen.saturating_add(*n);
+                    seen >= rank
+                });
+                let edge = reached.or(list.last())?.0;
+                if q == 0.0 { Latency::bucket(edge).0 } else { edge }
+            }
+            Counts::Many(histogram) => Some(histogram.value_at_quantile(q)).filter(|_| !histogram.is_empty())?,
+        };
+        Some(edge.min(self.exact.max).min(HIGHEST_US))
     }
 
     /// Values in µs with their counts, ascending; a value stands for its bucket, and is none that was greater than all.
     pub fn steps(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.histogram
-            .iter_recorded()
-            .map(|step| (step.value_iterated_to().min(self.exact.max).min(HIGHEST_US), step.count_since_last_iteration()))
+        self.buckets().map(|(edge, count)| (edge.min(self.exact.max).min(HIGHEST_US), count))
     }
 
     /// Upper edges of buckets in µs with their counts, ascending.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.histogram.iter_recorded().map(|step| (step.value_iterated_to(), step.count_since_last_iteration()))
+        let (few, many) = match &self.counts {
+            Counts::Few(list) => (&list[..], None),
+            Counts::Many(histogram) => (&[][..], Some(histogram)),
+        };
+        let step = |step: IterationValue<u64>| (step.value_iterated_to(), step.count_since_last_iteration());
+        few.iter().copied().chain(many.into_iter().flat_map(move |histogram| histogram.iter_recorded().map(step)))
     }
 
-    /// The histogram itself, for writing.
-    pub fn histogram(&self) -> &Histogram<u64> {
-        &self.histogram
+    /// The edges of the bucket in which a time of µs lies.
+    pub fn bucket(us: u64) -> (u64, u64) {
+        (BUCKETS.lowest_equivalent(us), BUCKETS.highest_equivalent(us))
+    }
+
+    /// As a histogram, for writing.
+    pub fn histogram(&self) -> Cow<'_, Histogram<u64>> {
+        match &self.counts {
+            Counts::Few(list) => {
+                let mut histogram = BUCKETS.clone();
+                list.iter().for_each(|(edge, n)| histogram.saturating_record_n(*edge, *n));
+                Cow::Owned(histogram)
+            }
+            Counts::Many(histogram) => Cow::Borrowed(histogram),
+        }
     }
 
     /// What a summary shows; high percentiles only where the samples carry them.
@@ -244,6 +335,12 @@ impl Latency {
             max: self.max(),
             mean: self.mean().map(|mean| mean.round() as u64),
         }
+    }
+}
+
+impl PartialEq for Latency {
+    fn eq(&self, other: &Latency) -> bool {
+        (self.clamped, self.exact) == (other.clamped, other.exact) && self.buckets().eq(other.buckets())
     }
 }
 
@@ -311,6 +408,37 @@ mod tests {
         assert_eq!(latency.steps().collect::<Vec<_>>(), [(9_997_001, 4)]);
         latency.clear();
         assert_eq!((latency.min(), latency.max(), latency.mean()), (None, None, None));
+    }
+
+    /// Few samples are not in a histogram, and must come out as if they were.
+    #[test]
+    fn few_samples_are_told_as_a_histogram_tells_them() {
+        let mut random = crate::seed::Seed(3).stream("few");
+        for size in 0..2 * FEW {
+            let (mut few, mut many) = (Latency::new(), Latency::with_histogram());
+            for _ in 0..size {
+                let most = 2_u64 << random.below(33);
+                let (us, n) = (random.below(most), 1 + random.below(4));
+                few.record_n(us, n);
+                many.record_n(us, n);
+            }
+            assert!(size > FEW || matches!(few.counts, Counts::Few(_)), "{size} cost no histogram");
+            let text = |latency: &Latency| {
+                let quantiles = [0.0, 0.001, 0.1, 0.5, 0.9, 0.999, 1.0].map(|q| latency.quantile(q));
+                let (steps, buckets): (Vec<_>, Vec<_>) = (latency.steps().collect(), latency.buckets().collect());
+                let histogram = latency.histogram();
+                let ends = (histogram.max(), histogram.min_nz(), histogram.mean().to_bits(), histogram.stdev().to_bits());
+                format!("{quantiles:?}{steps:?}{buckets:?}{ends:?}{:?}{}{:?}", latency.times(), latency.count(), latency.encode())
+            };
+            assert_eq!(text(&few), text(&many), "{size}");
+            let (mut here, mut there) = (few.clone(), many.clone());
+            here.add(&many);
+            there.add(&few);
+            assert_eq!((&here, text(&here)), (&there, text(&there)), "{size}");
+            assert_eq!(Latency::decode(&few.encode()).as_ref(), Some(&many));
+            few.clear();
+            assert_eq!(few, Latency::with_histogram());
+        }
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl Survival {
     ///
     /// Within the bucket of the histogram in which the limit lies, what ended below it counts before what was cut there.
     pub fn around(&self, limit: f64, split: &Split) -> LimitEstimate {
-        let (low, _) = self.bucket(limit);
+        let (low, _) = bucket(limit);
         let (mut at_risk, mut left, mut ended) = (self.count(), 1.0_f64, 0);
         let mut cuts = self.censored.buckets().take_while(|(cut, _)| *cut < low).peekable();
         for (time, count) in self.ended.buckets().take_while(|(time, _)| *time < low) {
@@ -121,19 +121,12 @@ impl Survival {
 
     /// How the samples may lie around a limit in µs where only the histograms are known: all of its bucket above it, and all below.
     pub fn splits(&self, limit: f64) -> [Split; 2] {
-        let (low, high) = self.bucket(limit);
+        let (low, high) = bucket(limit);
         let below = |latency: &Latency, edge: u64| latency.buckets().take_while(|(time, _)| *time <= edge).map(|(_, count)| count).sum();
         let split = |edge: u64| Split { ended_below: below(&self.ended, edge), cut_below: below(&self.censored, edge), ..Split::default() };
         // Buckets are named by their upper edge, so those that end before this one are at most `low - 1`.
         let first = if low == 0 { Split::default() } else { split(low - 1) };
         [first, split(high)]
-    }
-
-    /// The edges of the bucket in which a limit lies.
-    fn bucket(&self, limit: f64) -> (u64, u64) {
-        let histogram = self.ended.histogram();
-        let us = (limit.max(0.0) as u64).min(super::latency::HIGHEST_US);
-        (histogram.lowest_equivalent(us), histogram.highest_equivalent(us))
     }
 
     /// What a summary shows. `count` is all; `max` and `mean` are null as soon as one did not end, because they are not known.
@@ -160,6 +153,11 @@ impl Survival {
     pub fn horizon(&self) -> Option<u64> {
         self.ended.max().max(self.censored.max()).max(self.never.max())
     }
+}
+
+/// The edges of the bucket in which a limit in µs lies.
+fn bucket(limit: f64) -> (u64, u64) {
+    Latency::bucket((limit.max(0.0) as u64).min(super::latency::HIGHEST_US))
 }
 
 /// How samples lie around a limit; the others are above it.
