@@ -13,6 +13,7 @@ use super::peak::Peaks;
 use super::sample::Sample;
 use super::survival::Survival;
 use super::timeline::Timeline;
+use super::told_apart::ToldApart;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -202,6 +203,8 @@ pub struct Results {
     pub answers: Answers,
     /// Endings by second and key.
     pub endings: BTreeMap<Counted, u64>,
+    /// Which of their codes are told apart.
+    pub told: ToldApart,
     /// Reasons with which connections ended.
     pub reasons: Reasons,
     /// Outages.
@@ -339,12 +342,18 @@ impl Results {
         self.timeline.add(&other.timeline);
         self.peaks.add(&other.peaks);
         self.answers.add(&other.answers);
-        other.endings.iter().for_each(|(key, count)| *self.endings.entry(key.clone()).or_default() += count);
+        let had_others = self.told.has_others() || other.told.has_others();
+        self.told.add(&other.told);
+        let all = std::mem::take(&mut self.endings).into_iter().chain(other.endings.iter().map(|(key, count)| (key.clone(), *count)));
+        all.for_each(|((second, key), count)| *self.endings.entry((second, key.named(&self.told))).or_default() += count);
         self.reasons.add(&other.reasons);
         self.outages.add(&other.outages);
         super::milestones::add(&mut self.milestones, &other.milestones);
         self.events.add(&other.events);
         other.notices.iter().for_each(|(text, count)| *self.notices.entry(text.clone()).or_default() += count);
+        if self.told.has_others() && !had_others {
+            *self.notices.entry(super::MANY_CODES.to_owned()).or_default() += 1;
+        }
         self.usage.add(other.usage);
         self.workers += other.workers;
         self.lost.extend_from_slice(&other.lost);

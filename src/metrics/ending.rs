@@ -4,6 +4,7 @@
 
 use super::outage::Acted;
 use super::peak::{Close, Peaks};
+use super::told_apart::ToldApart;
 use crate::close::{Cause, Ending, Initiator, TcpEnd, TlsEnd};
 use crate::fault::Side;
 use crate::plan::LocalRow;
@@ -64,6 +65,30 @@ pub struct ServerSide {
     pub clean: bool,
 }
 
+impl EndingKey {
+    /// The codes in it that come from outside.
+    fn codes(&self) -> impl Iterator<Item = u16> {
+        let server = self.server.map(|server| [Some(server.code), server.wire_received]).unwrap_or_default();
+        [self.wire_received, self.wire_sent, Some(self.client_code), server[0], server[1]].into_iter().flatten()
+    }
+
+    /// With the names of its codes.
+    pub(super) fn named(self, told: &ToldApart) -> EndingKey {
+        if !told.has_others() {
+            return self;
+        }
+        let name = |code: Option<u16>| code.map(|code| told.name(code));
+        let server = |side: ServerSide| ServerSide { code: told.name(side.code), wire_received: name(side.wire_received), ..side };
+        EndingKey {
+            wire_received: name(self.wire_received),
+            wire_sent: name(self.wire_sent),
+            client_code: told.name(self.client_code),
+            server: self.server.map(server),
+            ..self
+        }
+    }
+}
+
 /// A counted ending: the second of the client's account, and what it is counted by.
 pub type Counted = (u32, EndingKey);
 
@@ -90,6 +115,8 @@ struct Half {
 pub struct Finished {
     /// Endings by second and key.
     pub counts: BTreeMap<Counted, u64>,
+    /// Which of their codes are told apart.
+    pub told: ToldApart,
     /// With which reasons.
     pub reasons: Reasons,
     /// Connections of which only the server gave an account, in no order, with the cause that it names.
@@ -106,6 +133,7 @@ pub struct Endings {
     pending: HashMap<ConnectionKey, Half>,
     order: VecDeque<ConnectionKey>,
     counts: BTreeMap<Counted, u64>,
+    told: ToldApart,
     /// What was counted last and how often in a row, not in `counts` yet: endings come in crowds of the same.
     last: Option<(Counted, u64)>,
     /// The same for `reasons`.
@@ -123,6 +151,7 @@ impl Endings {
             pending: HashMap::new(),
             order: VecDeque::new(),
             counts: BTreeMap::new(),
+            told: ToldApart::default(),
             last: None,
             last_reason: (0, String::new(), 0),
             reasons: Reasons::default(),
@@ -138,6 +167,12 @@ impl Endings {
     /// Counts closes for these peaks, too.
     pub fn counting(mut self, peaks: Option<Peaks>) -> Endings {
         self.peaks = peaks;
+        self
+    }
+
+    /// Tells the codes apart that are the scenario's own, however many others come.
+    pub(super) fn telling_apart(mut self, own: impl IntoIterator<Item = u16>) -> Endings {
+        self.told = ToldApart::new(own);
         self
     }
 
@@ -232,11 +267,14 @@ impl Endings {
             self.fold(half);
         }
         if let Some((last, count)) = self.last.take() {
-            *self.counts.entry(last).or_default() += count;
+            self.count(last, count);
+        }
+        if self.told.cut() {
+            self.name_again();
         }
         // Whatever it is, it makes the present one count.
         self.reason(0, OTHER);
-        Finished { counts: self.counts, reasons: self.reasons, alone, peaks: self.peaks }
+        Finished { counts: self.counts, told: self.told, reasons: self.reasons, alone, peaks: self.peaks }
     }
 
     fn wait(&mut self, who: ConnectionKey, half: Half) {
@@ -266,9 +304,31 @@ impl Endings {
             Some((last, count)) if *last == counted => *count += 1,
             last => {
                 if let Some((last, count)) = last.replace((counted, 1)) {
-                    *self.counts.entry(last).or_default() += count;
+                    self.count(last, count);
                 }
             }
+        }
+    }
+
+    fn count(&mut self, (second, key): Counted, n: u64) {
+        let mut seen: Vec<u16> = Vec::new();
+        let mut fewer = false;
+        for code in key.codes() {
+            if !seen.contains(&code) {
+                seen.push(code);
+                fewer |= self.told.meet(code, n);
+            }
+        }
+        if fewer {
+            self.name_again();
+        }
+        *self.counts.entry((second, key.named(&self.told))).or_default() += n;
+    }
+
+    /// Puts together what is not told apart any more.
+    fn name_again(&mut self) {
+        for ((second, key), n) in std::mem::take(&mut self.counts) {
+            *self.counts.entry((second, key.named(&self.told))).or_default() += n;
         }
     }
 }
@@ -358,6 +418,7 @@ impl Reasons {
 
 #[cfg(test)]
 mod tests {
+    use super::super::told_apart::OTHER_CODE;
     use super::*;
 
     fn account(cause: Cause, initiator: Initiator, code: u16) -> Ending {
@@ -415,6 +476,32 @@ mod tests {
         let causes: Vec<_> = counts.keys().map(|(_, key)| (key.cause, key.server)).collect();
         assert_eq!(causes, [(Cause::Fault(5), None), (Cause::Stay, None)]);
         assert_eq!(alone, [((LocalRow(9), 9), Cause::Remote)]);
+    }
+
+    #[test]
+    fn a_peer_that_chooses_ever_new_codes_fills_no_memory_and_no_ending_is_lost() {
+        let mut endings = Endings::new(false).telling_apart([1000, 4999]);
+        let mut random = crate::seed::Seed(9).stream("codes");
+        for n in 0..100_000 {
+            let code = [4999, 3500, 3000 + random.below(2000) as u16][n % 3];
+            let at = n as u64 * 1_000;
+            endings.client(
+                (at, (at / 1_000_000) as u32),
+                (LocalRow(7), 1),
+                0,
+                &account(Cause::Remote, Initiator::Server, code),
+                (None, false),
+            );
+            assert!(endings.counts.len() < 50_000);
+        }
+        let Finished { counts, told, reasons, .. } = endings.finish();
+        let of = |code: u16| counts.iter().filter(|((_, key), _)| key.client_code == code).map(|(_, n)| n).sum::<u64>();
+        let codes: std::collections::BTreeSet<_> = counts.keys().map(|(_, key)| key.client_code).collect();
+        assert_eq!(counts.values().sum::<u64>(), 100_000);
+        assert!(told.has_others() && codes.len() <= 202 && of(OTHER_CODE) > 25_000, "{} codes, {} others", codes.len(), of(OTHER_CODE));
+        assert!(of(4999) >= 33_334 && of(3500) >= 33_333, "the frequent ones keep their own counts");
+        assert!(counts.keys().all(|(_, key)| key.wire_received == Some(key.client_code) && key.wire_sent == key.wire_received));
+        assert_eq!(reasons.top(9_999).iter().map(|row| row.2).sum::<u64>(), 100_000);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::lateness::Feed;
 use super::liveness::Watched;
 use super::peak::Tracked;
 use super::watch::{MetricWatch, watches};
-use crate::close::{Cause, Deadline};
+use crate::close::{self, Cause, Deadline};
 use crate::expect::Limit;
 use crate::fault::expected_codes::Told;
 use crate::fault::liveness::Silence;
@@ -102,6 +102,12 @@ pub struct FaultMeta {
 }
 
 impl RunMeta {
+    /// Close codes that have a meaning of their own, or are what a fault of the scenario leads to.
+    pub(super) fn own_codes(&self) -> impl Iterator<Item = u16> {
+        let told = self.faults.iter().flat_map(|fault| [&fault.told.own, &fault.told.peer]).flatten().flatten().copied();
+        (close::NORMAL..=1015).chain(told)
+    }
+
     /// Of a plan in the simulator, whose model may have more servers than the target.
     pub fn simulated(plan: &Plan) -> RunMeta {
         let own = match (&plan.target, &plan.model) {

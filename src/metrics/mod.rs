@@ -29,6 +29,7 @@ pub mod shard;
 mod snapshot;
 pub mod survival;
 pub mod timeline;
+pub mod told_apart;
 pub mod watch;
 
 pub use book::{Results, Status};
@@ -66,6 +67,8 @@ pub const ALL_ROWS: usize = 20_000_000;
 const UNNOTICED: &str = "connections had ended on the server, and their clients had not noticed it by the end of the run";
 /// The same, of the work that a server does for nobody.
 const TOO_LATE: &str = "opening handshakes were completed by the server after their clients had given up";
+/// A notice at the end, where a peer has chosen very many close codes.
+pub(super) const MANY_CODES: &str = "more different close codes came than are told apart: the 200 most frequent and those of the scenario are, the others are counted as code 0";
 /// Distinct notices; further ones count together.
 const NOTICES: usize = 200;
 
@@ -244,7 +247,7 @@ impl Recorder {
             timeline,
             peaks,
             answers: Answers::default(),
-            endings: Endings::new(joins).counting(closes),
+            endings: Endings::new(joins).counting(closes).telling_apart(meta.own_codes()),
             outage_rows: Sample::new(ROWS, seed.stream("metrics/outages")),
             milestones: Sample::new(ROWS, seed.stream("metrics/milestones")),
             events: Sample::new(if all_events { ALL_ROWS } else { ROWS }, seed.stream("metrics/events")),
@@ -432,7 +435,7 @@ impl Recorder {
                 self.peaks.attempt(end, Attempt { begun, cohort, fault, step, status: None });
             }
         }
-        let Finished { counts: endings, reasons, alone, peaks } = std::mem::replace(&mut self.endings, Endings::new(false)).finish();
+        let Finished { counts: endings, told, reasons, alone, peaks } = std::mem::replace(&mut self.endings, Endings::new(false)).finish();
         peaks.iter().for_each(|peaks| self.peaks.add(peaks));
         for ((_, key), count) in &endings {
             self.books[usize::from(key.cohort)].ledger.endings += count;
@@ -445,6 +448,9 @@ impl Recorder {
             }
             let noticing = client.attempts == connection && (client.is(OPEN) || client.is(UNDER_WAY));
             self.notice(if noticing { UNNOTICED } else { TOO_LATE });
+        }
+        if told.has_others() {
+            self.notice(MANY_CODES);
         }
         let outages = std::mem::take(&mut self.outages);
         outages.finish(end).for_each(|outage| self.book_outage(outage, Some(end)));
@@ -468,6 +474,7 @@ impl Recorder {
             peaks: self.peaks,
             answers: self.answers,
             endings,
+            told,
             reasons,
             outages: self.outage_rows,
             milestones: self.milestones,

@@ -16,6 +16,7 @@ use super::peak::{Bins, Peaks};
 use super::sample::Sample;
 use super::timeline::Timeline;
 use crate::close::Cause;
+use super::told_apart::ToldApart;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,6 +39,7 @@ struct Body {
     peaks: (Vec<Bins>, Vec<Bins>),
     answers: Answers,
     endings: BTreeMap<Counted, u64>,
+    told: ToldApart,
     reasons: Reasons,
     outages: Sample<Outage>,
     milestones: Sample<SampledEvent>,
@@ -90,6 +92,7 @@ pub fn encode(results: Results) -> Vec<u8> {
         peaks,
         answers,
         endings,
+        told,
         reasons,
         outages,
         milestones,
@@ -112,6 +115,7 @@ pub fn encode(results: Results) -> Vec<u8> {
         peaks: peaks.into_bins(),
         answers,
         endings,
+        told,
         reasons,
         outages,
         milestones,
@@ -154,6 +158,7 @@ pub fn decode(meta: RunMeta, bytes: &[u8]) -> Result<Results, Unreadable> {
         peaks,
         answers: body.answers,
         endings: body.endings,
+        told: body.told,
         reasons: body.reasons,
         outages: body.outages,
         milestones: body.milestones,

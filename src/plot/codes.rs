@@ -121,7 +121,7 @@ fn rows(loaded: &Loaded) -> Vec<CodeRow> {
         kept.sort_by_key(|(code, _)| *code);
     }
     let row = |(code, (client, server)): (u16, (u64, u64))| CodeRow {
-        label: code.to_string(),
+        label: if code == 0 { "other".to_string() } else { code.to_string() },
         name: close::name(code).to_string(),
         client,
         server,

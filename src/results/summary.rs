@@ -18,6 +18,7 @@ use crate::metrics::latency::needed;
 use crate::metrics::liveness::Watched;
 use crate::metrics::meta::FaultMeta;
 use crate::metrics::timeline::Tally;
+use crate::metrics::told_apart::OTHER_CODE;
 use crate::number;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -275,10 +276,14 @@ fn until(book: &FaultBook, meta: &FaultMeta, end_ms: u64) -> Option<u64> {
     Some(if book.reverts >= book.fired { book.reverted.map_or(end_ms, |at| at / 1000) } else { end_ms })
 }
 
+fn code_name(code: u16) -> String {
+    if code == OTHER_CODE { OTHER.to_owned() } else { code.to_string() }
+}
+
 fn client_codes(results: &Results, keep: impl Fn(u16) -> bool) -> BTreeMap<String, u64> {
     let mut codes = BTreeMap::new();
     for ((_, key), count) in results.endings.iter().filter(|((_, key), _)| keep(key.cohort)) {
-        *codes.entry(key.client_code.to_string()).or_default() += count;
+        *codes.entry(code_name(key.client_code)).or_default() += count;
     }
     codes
 }
@@ -287,7 +292,7 @@ fn server_codes(results: &Results) -> BTreeMap<String, u64> {
     let mut codes = BTreeMap::new();
     for ((_, key), count) in &results.endings {
         if let Some(server) = key.server {
-            *codes.entry(server.code.to_string()).or_default() += count;
+            *codes.entry(code_name(server.code)).or_default() += count;
         }
     }
     codes

@@ -3,6 +3,7 @@
 use super::finding::{Known, fits};
 use crate::expect::{Expectation, Labels, Metric, OutcomeLabel as Became, Stat, WireLabel};
 use crate::fault::Side;
+use crate::metrics::told_apart::OTHER_CODE;
 use crate::metrics::watch::Window;
 use crate::results::Evidence;
 use crate::results::hlog::Distribution;
@@ -30,6 +31,13 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
     if labels.is_of_stream() && !evidence.counts.iter().any(|row| row.outcome.as_deref() == Some("expected")) {
         let why = "no data: no message with a number came; say where it stands by `sequence` of the cohort's dialogue";
         return Known::Nothing(why.to_owned());
+    }
+    let code = |code: u16| metric == Metric::Closes && !knows_code(evidence, code);
+    let wire = |label| if let WireLabel::Code(code) = label { Some(code) } else { None };
+    if labels.reported.is_some_and(code) || labels.wire.and_then(wire).is_some_and(code) {
+        return Known::Nothing(
+            "no data: too many different close codes, some were counted together, and this may be one of them".to_owned(),
+        );
     }
     let count = total(evidence, metric, labels) as f64;
     let share = |base: u64| match base {
@@ -92,6 +100,12 @@ pub(super) fn still_away(evidence: &Evidence, labels: &Labels) -> Option<String>
 fn knows_status(evidence: &Evidence, status: u16) -> bool {
     let rejected = || evidence.counts.iter().filter(|row| row.metric == "attempts" && row.outcome.as_deref() == Some("rejected"));
     rejected().any(|row| row.status == Some(status)) || rejected().all(|row| row.status.is_some())
+}
+
+/// The same for connections that ended with this close code.
+fn knows_code(evidence: &Evidence, code: u16) -> bool {
+    let named = |code: u16| evidence.counts.iter().any(|row| row.reported == Some(code) || row.wire == Some(code));
+    (1000..=1015).contains(&code) || code != OTHER_CODE && (named(code) || !named(OTHER_CODE))
 }
 
 /// Whether there is an account of this side at all.

@@ -1,0 +1,100 @@
+//! Numbers that a peer chooses, as close codes: the most frequent are told apart, the others are counted together. So it cannot fill memory
+//! with ever new ones.
+
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Numbers that are told apart.
+const KEPT: usize = 200;
+/// What stands for all others: no peer can mean anything by it.
+pub const OTHER_CODE: u16 = 0;
+
+/// Which numbers are told apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldApart {
+    /// Those that are whatever happens.
+    always: BTreeSet<u16>,
+    /// Further ones that are, with how often they came.
+    counts: BTreeMap<u16, u64>,
+    /// Those that are not: once counted together, never told apart again.
+    others: BTreeSet<u16>,
+}
+
+impl ToldApart {
+    /// None yet but those of `always`.
+    pub fn new(always: impl IntoIterator<Item = u16>) -> ToldApart {
+        ToldApart { always: always.into_iter().collect(), ..ToldApart::default() }
+    }
+
+    /// `n` of one came. Whether some that were told apart are counted together from now on, which is so only where twice as many as are to be
+    /// kept came: which are the most frequent shows only with time.
+    pub fn meet(&mut self, code: u16, n: u64) -> bool {
+        if self.always.contains(&code) || self.others.contains(&code) {
+            return false;
+        }
+        *self.counts.entry(code).or_default() += n;
+        self.counts.len() > 2 * KEPT && self.cut()
+    }
+
+    /// Keeps the most frequent; of equal ones the lowest. Whether there were more.
+    pub fn cut(&mut self) -> bool {
+        if self.counts.len() <= KEPT {
+            return false;
+        }
+        let mut by_count: Vec<_> = self.counts.iter().map(|(code, count)| (std::cmp::Reverse(*count), *code)).collect();
+        by_count.sort_unstable();
+        for (_, code) in by_count.split_off(KEPT) {
+            self.counts.remove(&code);
+            self.others.insert(code);
+        }
+        true
+    }
+
+    /// What it is counted as.
+    pub fn name(&self, code: u16) -> u16 {
+        if self.others.contains(&code) { OTHER_CODE } else { code }
+    }
+
+    /// Whether any are counted together.
+    pub fn has_others(&self) -> bool {
+        !self.others.is_empty()
+    }
+
+    /// Adds those of another part: what either has counted together cannot be told apart.
+    pub fn add(&mut self, other: &ToldApart) {
+        self.always.extend(&other.always);
+        self.others.extend(&other.others);
+        other.counts.iter().for_each(|(code, count)| *self.counts.entry(*code).or_default() += count);
+        self.counts.retain(|code, _| !self.others.contains(code));
+        self.cut();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_frequent_are_kept_and_those_that_are_not_never_come_back() {
+        let mut told = ToldApart::new([1000, 4999]);
+        told.meet(1000, 1);
+        let met = (3000..4999).filter(|code| told.meet(*code, if code % 10 == 0 { 5 } else { 1 })).count();
+        assert!((1..=10).contains(&met), "{met}");
+        told.cut();
+        assert_eq!(told.counts.len(), KEPT);
+        assert!(told.has_others() && (3000..3300).step_by(10).all(|code| told.name(code) == code), "frequent ones are kept");
+        let other = (3000..4999).find(|code| told.name(*code) == OTHER_CODE).unwrap();
+        told.meet(other, 1_000_000);
+        assert_eq!((told.name(other), told.name(1000), told.name(4999)), (OTHER_CODE, 1000, 4999));
+    }
+
+    #[test]
+    fn what_one_part_counted_together_is_not_told_apart_in_the_whole() {
+        let (mut one, mut two) = (ToldApart::default(), ToldApart::default());
+        (0..=2 * KEPT as u16).for_each(|n| _ = one.meet(3000 + n, 1));
+        two.meet(3000 + 2 * KEPT as u16, 9);
+        two.add(&one);
+        assert_eq!(two.name(3000 + 2 * KEPT as u16), OTHER_CODE);
+        assert!(two.counts.len() <= KEPT);
+    }
+}
