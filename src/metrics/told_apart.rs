@@ -32,7 +32,8 @@ impl ToldApart {
         if self.always.contains(&code) || self.others.contains(&code) {
             return false;
         }
-        *self.counts.entry(code).or_default() += n;
+        let count = self.counts.entry(code).or_default();
+        *count = count.saturating_add(n);
         self.counts.len() > 2 * KEPT && self.cut()
     }
 
@@ -64,7 +65,10 @@ impl ToldApart {
     pub fn add(&mut self, other: &ToldApart) {
         self.always.extend(&other.always);
         self.others.extend(&other.others);
-        other.counts.iter().for_each(|(code, count)| *self.counts.entry(*code).or_default() += count);
+        for (code, n) in &other.counts {
+            let count = self.counts.entry(*code).or_default();
+            *count = count.saturating_add(*n);
+        }
         self.counts.retain(|code, _| !self.others.contains(code));
         self.cut();
     }
