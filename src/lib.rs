@@ -38,6 +38,7 @@ pub mod event;
 mod files;
 #[cfg(feature = "internals")]
 pub mod files;
+mod lock;
 #[cfg(not(feature = "internals"))]
 mod number;
 #[cfg(feature = "internals")]
@@ -207,5 +208,5 @@ pub fn main() -> std::process::ExitCode {
         let _ = writeln!(io::stderr(), "{}{traced}", secret::hide(&panic.to_string()));
     }));
     let command = <cli::Cli as clap::Parser>::parse().command;
-    cmd::run_command(command).unwrap_or_else(|error| cmd::report_error(&error)).into()
+    cmd::run_command(command).unwrap_or_else(|error| cmd::exit::report_error(&error)).into()
 }

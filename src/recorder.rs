@@ -1,12 +1,13 @@
 //! Where events are recorded: the clock of the run, and its observers, of which the recorder is the first.
 
 use crate::event::{ClientIndex, Event, Stage, Stages, UnderWay};
+use crate::lock::lock;
 use crate::metrics::{Recorder, Results, Snapshot, Status};
 use crate::observer::Observer;
 use crate::secret::Secrets;
 use crate::transport::clock::Clock;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -43,7 +44,7 @@ impl SharedRecorder {
     }
 
     fn observers(&self) -> MutexGuard<'_, (Option<Recorder>, Also)> {
-        self.observers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.observers)
     }
 
     /// Offset in the run.
@@ -93,7 +94,7 @@ impl SharedRecorder {
             _ => return,
         };
         if let Some(what) = was.1.before(at - self.end) {
-            self.late.lock().unwrap_or_else(PoisonError::into_inner).entry(was.0).or_insert(what);
+            lock(&self.late).entry(was.0).or_insert(what);
         }
     }
 
@@ -132,7 +133,7 @@ impl SharedRecorder {
     pub(crate) fn close(&self, status: Status, end: Duration, under_way: Vec<(ClientIndex, UnderWay)>) -> Option<Results> {
         let mut observers = self.observers();
         observers.0.as_ref()?;
-        let mut cut = std::mem::take(&mut *self.late.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut cut = std::mem::take(&mut *lock(&self.late));
         for (client, what) in under_way {
             cut.entry(client).or_insert(what);
         }

@@ -3,6 +3,7 @@
 //! The one place that decides this. Texts are taken as they stand in a scenario, before variables are filled in: `${VAR}` is no secret,
 //! the word beside it may be. Which keys of a scenario go to a target is the business of `scenario::stored`.
 
+use crate::lock::lock;
 use crate::text::percent_decoded;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -10,7 +11,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// Stands for a secret.
 pub const MASK: &str = "***";
@@ -434,7 +435,7 @@ impl Secrets {
 
     /// From now on [`hide`] hides this, too.
     pub fn keep(&self) {
-        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&KEPT);
         self.hidden.iter().for_each(|((_, value), shown)| kept.put(value, shown));
     }
 }
@@ -444,7 +445,7 @@ static KEPT: Mutex<Secrets> = Mutex::new(Secrets { variables: BTreeMap::new(), h
 
 /// A text without what any [`Secrets::keep`] has told.
 pub fn hide(text: &str) -> String {
-    KEPT.lock().unwrap_or_else(PoisonError::into_inner).hide(text)
+    lock(&KEPT).hide(text)
 }
 
 #[cfg(test)]

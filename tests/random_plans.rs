@@ -3,7 +3,7 @@
 
 use closestorm::event::Event;
 use closestorm::metrics::Results;
-use closestorm::metrics::distributions::TimeMetric;
+use closestorm::metrics::metric::TimeMetric;
 use closestorm::plan::{Plan, Traffic};
 use closestorm::results::Evidence;
 use closestorm::results::record::EndingRow;
@@ -208,21 +208,21 @@ pub(crate) fn broken(plan: &Plan, results: &Results) -> Vec<String> {
             wrong.push(format!("{what}: {left} and {right}"));
         }
     };
-    same("attempts that began, in events and ledger", seen("attempt_started"), ledger.attempts);
-    same("attempts that opened, in events and ledger", seen("opened"), ledger.opened);
+    same("attempts that began, in events and ledger", seen("attempt_started"), ledger.attempts.total);
+    same("attempts that opened, in events and ledger", seen("opened"), ledger.attempts.opened);
     same("connections that ended, in events and ledger", seen("ended"), ledger.closed);
     same("messages sent, in events and books", seen("sent"), total.sent);
     same("messages not started, in events and books", seen("not_started"), total.not_started);
     let measured = |metrics: [TimeMetric; 2]| metrics.into_iter().map(|metric| results.latency(metric).count()).sum::<u64>();
     // Attempts that were answered otherwise or failed are counts, and say nothing of how long a stage takes.
-    let timed = ledger.opened + ledger.timed_out + ledger.abandoned;
+    let timed = ledger.attempts.opened + ledger.attempts.timed_out + ledger.attempts.abandoned;
     same(
         "TCP connects: every one that was not refused, rejected or failed has a time or is censored",
         measured([TimeMetric::TcpConnect, TimeMetric::TcpConnectCensored]),
         timed,
     );
     let upgrades = measured([TimeMetric::OpeningHandshake, TimeMetric::OpeningHandshakeCensored]);
-    same("opening handshakes: every one that opened has a time", u64::from(upgrades >= ledger.opened), 1);
+    same("opening handshakes: every one that opened has a time", u64::from(upgrades >= ledger.attempts.opened), 1);
     let echoes: u64 = plan
         .cohorts
         .iter()

@@ -130,7 +130,7 @@ impl Observed {
         observed.attempts.sort_unstable();
         observed.listening_by_connections();
         let kept = observed.handshakes.len().max(1) as f64;
-        observed.weight = (loaded.summary.attempts.opened as f64 / kept).max(1.0);
+        observed.weight = (loaded.summary.attempts.counts.opened as f64 / kept).max(1.0);
         observed
     }
 

@@ -5,6 +5,7 @@
 use super::message::{FromWorker, PROTOCOL, ToWorker};
 use crate::ipc;
 use crate::load::hits::Question;
+use crate::lock::lock;
 use crate::metrics::book::ProcessUsage;
 use crate::metrics::{Results, shard};
 use crate::plan::{LoadLimits, Plan};
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -154,10 +155,6 @@ async fn ask(mut questions: mpsc::UnboundedReceiver<Question>, say: ipc::Sender<
         // A question is never too long.
         let _ = say.send(&FromWorker::Ask { ticket, firing, ask });
     }
-}
-
-fn lock(tickets: &OpenQuestions) -> MutexGuard<'_, BTreeMap<u64, oneshot::Sender<u64>>> {
-    tickets.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes what the leading process says during the run; ends the process when it is gone, or says what it should not.

@@ -3,6 +3,7 @@
 use crate::cluster::message::{FromWorker, PROTOCOL, ToWorker};
 use crate::ipc;
 use crate::load::hits::Question;
+use crate::lock::lock;
 use crate::metrics::Snapshot;
 use crate::sut::command;
 use crate::sut::command::handle::{Guard, Spec};
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -330,8 +331,4 @@ impl Workers {
             self.lose(u32::from(exit.slot), format!("process {}: {}", exit.pid, exit.how));
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

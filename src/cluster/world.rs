@@ -310,7 +310,7 @@ async fn broken(seed: u64) -> Vec<String> {
             wrong.push(format!("worker {worker} is lost: {lost}; told: {:?}", sum.lost));
         }
     }
-    let attempts = |results: &Results| results.total().ledger.attempts;
+    let attempts = |results: &Results| results.total().ledger.attempts.total;
     let expected: u64 = state.finished.iter().map(|worker| attempts(&parts[worker])).sum();
     if attempts(&sum) != expected {
         wrong.push(format!("{} attempts in the sum, {expected} in the books of those who finished", attempts(&sum)));

@@ -1,5 +1,7 @@
 //! `closestorm calibrate`: fits the simulator's server model to a run folder, and writes it as a scenario fragment.
 
+use super::console;
+use super::exit;
 use crate::calibrate::fragment::fragment;
 use crate::calibrate::{Fit, NotFitted, fit};
 use crate::cli::{Calibrate, Format};
@@ -16,21 +18,21 @@ pub fn main(args: &Calibrate) -> anyhow::Result<u8> {
         let dir = args.run.display();
         let why = "is one shard of a run, but its server served the clients of all shards: run `closestorm merge` first, and calibrate \
             the merged run";
-        return Err(super::Usage(format!("{dir} {why}")).into());
+        return Err(exit::Usage(format!("{dir} {why}")).into());
     }
     let loaded = read::read(&args.run)?;
     let fit = fit(&loaded).map_err(usage)?;
     if !fit.busy {
-        super::report_error(&anyhow::anyhow!(never_busy(&fit)));
-        return Ok(super::INCONCLUSIVE);
+        exit::report_error(&anyhow::anyhow!(never_busy(&fit)));
+        return Ok(exit::INCONCLUSIVE);
     }
     if let Some(out) = &args.out {
         output::write(out, fragment(&fit).as_bytes()).with_context(|| format!("cannot write {}", out.display()))?;
     }
     if !args.quiet {
-        super::print(&shown(&fit, args.format)?)?;
+        console::print(&shown(&fit, args.format)?)?;
     }
-    Ok(super::OK)
+    Ok(exit::OK)
 }
 
 /// Why there is no model, and how to get one.
@@ -44,8 +46,8 @@ fn never_busy(fit: &Fit) -> String {
 }
 
 /// A run that does not fit is a wrong argument.
-pub(super) fn usage(error: NotFitted) -> super::Usage {
-    super::Usage(error.to_string())
+pub(super) fn usage(error: NotFitted) -> exit::Usage {
+    exit::Usage(error.to_string())
 }
 
 fn shown(fit: &Fit, format: Format) -> anyhow::Result<String> {

@@ -5,9 +5,12 @@
 mod lost;
 mod step;
 
+use super::console;
+use super::exit;
+use super::exit::Usage;
 use super::signals::Stop;
 use super::vary::varied;
-use super::{Usage, artifacts, execute};
+use super::{artifacts, execute};
 use crate::capacity::search::so_far;
 use crate::capacity::{Ended, Next, Observation, SearchFound, Settings, Vary, search};
 use crate::cli::{Capacity as Args, Format};
@@ -33,8 +36,8 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
     let varied = varied(&args.vary, &args.changes)?;
     let (lowest, highest) = ends(args, &varied)?;
     if args.dry_run {
-        super::print(&format!("{}{}", announcement(args, &varied, &lowest), lowest.dry_run()))?;
-        return Ok(super::OK);
+        console::print(&format!("{}{}", announcement(args, &varied, &lowest), lowest.dry_run()))?;
+        return Ok(exit::OK);
     }
     execute::check_remote_limits(&highest)?;
     execute::check_programs(&highest)?;
@@ -42,7 +45,7 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
         let _ = write!(io::stderr(), "{}", announcement(args, &varied, &lowest));
     }
     let stop = Stop::listen().context("cannot listen for signals")?;
-    let manifest = manifest::of(super::command_line(), &lowest);
+    let manifest = manifest::of(console::command_line(), &lowest);
     let default = || {
         let run = manifest::default_folder(&lowest.name, &manifest);
         run.with_file_name(format!("capacity-{}", run.file_name().unwrap_or_default().to_string_lossy()))
@@ -58,7 +61,7 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
         folder.discard();
         return match stop.code() {
             Some(code) => {
-                super::report_error(&error);
+                exit::report_error(&error);
                 Ok(code)
             }
             None => Err(error),
@@ -66,7 +69,7 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
     }
     let search = hunt.conclude(&lowest, &manifest::command_line(&manifest), stop.code().is_some());
     deliver(&search, folder, &manifest, &lowest.resolved, args)?;
-    Ok(stop.code().unwrap_or_else(|| super::allowed(exit_code(&search.capacity.verdict), args.output.allow_inconclusive)))
+    Ok(stop.code().unwrap_or_else(|| exit::allowed(exit_code(&search.capacity.verdict), args.output.allow_inconclusive)))
 }
 
 /// Writes what was found, and prints it.
@@ -83,7 +86,7 @@ fn deliver(search: &Search, folder: Folder, manifest: &Manifest, resolved: &str,
     if !args.output.quiet {
         print_search(search, args.output.format)?;
         if args.output.format == Format::Text {
-            super::print(&format!("report       {}\n", dir.join("report.html").display()))?;
+            console::print(&format!("report       {}\n", dir.join("report.html").display()))?;
         }
     }
     Ok(())
@@ -252,9 +255,9 @@ fn verdict(limits: &[LimitRow], stopped: bool) -> Conclusion {
 
 fn exit_code(verdict: &Conclusion) -> u8 {
     match verdict.result.as_str() {
-        "pass" => super::OK,
-        "fail" => super::FAILED,
-        _ => super::INCONCLUSIVE,
+        "pass" => exit::OK,
+        "fail" => exit::FAILED,
+        _ => exit::INCONCLUSIVE,
     }
 }
 
@@ -264,8 +267,8 @@ fn print_search(search: &Search, format: Format) -> anyhow::Result<()> {
         Format::Text => {
             let terminal = io::stdout().is_terminal();
             let width = terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0));
-            report::capacity::terminal(search, width, terminal && super::colours_allowed())
+            report::capacity::terminal(search, width, terminal && console::colours_allowed())
         }
     };
-    super::print(&text)
+    console::print(&text)
 }

@@ -1,5 +1,7 @@
 //! `closestorm check`: judges a run again, from its files.
 
+use super::console;
+use super::exit;
 use crate::cli::{Check, Format};
 use crate::plan::Plan;
 use crate::report;
@@ -21,7 +23,7 @@ use std::path::Path;
 pub fn main(args: &Check) -> anyhow::Result<u8> {
     if args.run.join(shard::FILE).exists() {
         let dir = args.run.display();
-        return Err(super::Usage(format!("{dir} is one shard of a run: use `closestorm merge` to combine and judge all shards")).into());
+        return Err(exit::Usage(format!("{dir} is one shard of a run: use `closestorm merge` to combine and judge all shards")).into());
     }
     let loaded = read::read(&args.run)?;
     let plan = stored_plan(&args.run, loaded.summary.schema_version < SCHEMA_VERSION)?;
@@ -31,14 +33,14 @@ pub fn main(args: &Check) -> anyhow::Result<u8> {
         let text = match args.format {
             Format::Json => format!("{}\n", serde_json::to_string_pretty(&verdict)?),
             Format::Text => {
-                let colour = std::io::stdout().is_terminal() && super::colours_allowed();
+                let colour = std::io::stdout().is_terminal() && console::colours_allowed();
                 let width = terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0));
                 report::judgement(&verdict, width, colour)
             }
         };
-        super::print(&text)?;
+        console::print(&text)?;
     }
-    Ok(super::allowed(exit_code(&verdict), args.allow_inconclusive))
+    Ok(exit::allowed(exit_code(&verdict), args.allow_inconclusive))
 }
 
 /// The plan as the run resolved it; `recorded`: in an earlier schema version. What is wrong with it is damage, not somebody's mistake.

@@ -1,5 +1,7 @@
 //! What commands that run or simulate share: the checks before, the run itself with its progress, and printing.
 
+use super::console;
+use super::exit;
 use super::progress::Progress;
 use super::signals::Stop;
 use crate::address::Address;
@@ -29,7 +31,7 @@ pub(super) fn check_programs(plan: &Plan) -> anyhow::Result<()> {
     let ours = |word: &&String| word.strip_prefix("scenarios/").is_some_and(|name| PROGRAMS.iter().any(|(program, _)| *program == name));
     match command.run.iter().filter(ours).find(|word| !folder.join(word).exists()) {
         None => Ok(()),
-        Some(word) => Err(super::Usage(format!(
+        Some(word) => Err(exit::Usage(format!(
             "{word} does not exist in this folder, and this scenario starts it as the server: run `closestorm scenarios --files .` to \
              write it, and `npm ci --prefix scenarios/node` to install its dependencies"
         ))
@@ -81,7 +83,7 @@ pub(super) fn check_remote_limits(plan: &Plan) -> anyhow::Result<()> {
     let too_much = if plan.limits.elsewhere { plan.too_much_elsewhere() } else { Vec::new() };
     if !too_much.is_empty() {
         let url = address.to_string();
-        return Err(super::Usage(engine::RunError::TooMuch { url, too_much }.to_string()).into());
+        return Err(exit::Usage(engine::RunError::TooMuch { url, too_much }.to_string()).into());
     }
     Ok(())
 }
@@ -101,10 +103,10 @@ pub(super) fn print_summary(summary: &Summary, format: Format) -> anyhow::Result
         Format::Text => {
             let terminal = io::stdout().is_terminal();
             let width = terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0));
-            report::terminal(summary, width, terminal && super::colours_allowed())
+            report::terminal(summary, width, terminal && console::colours_allowed())
         }
     };
-    super::print(&text)
+    console::print(&text)
 }
 
 /// Prints the summary, and where the rest is.
@@ -114,7 +116,7 @@ pub(super) fn print_summary(summary: &Summary, format: Format) -> anyhow::Result
 pub(super) fn print_result(summary: &Summary, format: Format, dir: &Path) -> anyhow::Result<()> {
     print_summary(summary, format)?;
     if format == Format::Text {
-        super::print(&report::where_next(summary, dir))?;
+        console::print(&report::where_next(summary, dir))?;
     }
     Ok(())
 }

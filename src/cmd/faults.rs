@@ -3,7 +3,8 @@
 mod document;
 mod wire;
 
-use super::{OK, Usage, print};
+use super::console::print;
+use super::exit::{OK, Usage};
 use crate::cli::{Faults, Format};
 use crate::fault::{self, Form, KindRow, Layer, Param, ValueShape};
 use crate::units::nearest;

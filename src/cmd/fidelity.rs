@@ -1,7 +1,9 @@
 //! `closestorm fidelity`: a scenario on real sockets and in the simulator, with a model fitted to another run, laid over one another.
 
-use super::command_line;
+use super::console;
+use super::console::command_line;
 use super::execute::{check_programs, check_remote_limits, run_and_judge};
+use super::exit;
 use super::signals::Stop;
 use crate::api::{RunPart, divide};
 use crate::calibrate::{self, fragment};
@@ -34,7 +36,7 @@ pub fn main(args: &Fidelity) -> anyhow::Result<u8> {
     let mut changes = args.changes.clone();
     let before = args.run.as_deref().map(read::read).transpose()?;
     changes.seed = changes.seed.or(before.as_ref().map(|run| run.summary.seed));
-    let plan = Plan { limits: args.load.limits(), ..super::load(Some(&args.scenario), &changes)? };
+    let plan = Plan { limits: args.load.limits(), ..console::load(Some(&args.scenario), &changes)? };
     if let Some(run) = &before {
         same_run(&plan, run)?;
     }
@@ -49,23 +51,23 @@ pub fn main(args: &Fidelity) -> anyhow::Result<u8> {
         Err(error) => {
             folder.discard();
             let Some(code) = stop.code() else { return Err(error) };
-            super::report_error(&error);
+            exit::report_error(&error);
             return Ok(code);
         }
     };
     let dir = folder.finish()?;
     if !args.output.quiet {
-        super::print(&match args.output.format {
+        console::print(&match args.output.format {
             Format::Json => format!("{}\n", serde_json::to_string_pretty(&comparison)?),
             Format::Text => format!("{}chart        {}\n", text::text(&comparison), dir.join("fidelity.png").display()),
         })?;
     }
     let code = match comparison.result {
-        "pass" => super::OK,
-        "fail" => super::FAILED,
-        _ => super::INCONCLUSIVE,
+        "pass" => exit::OK,
+        "fail" => exit::FAILED,
+        _ => exit::INCONCLUSIVE,
     };
-    Ok(stop.code().unwrap_or_else(|| super::allowed(code, args.output.allow_inconclusive)))
+    Ok(stop.code().unwrap_or_else(|| exit::allowed(code, args.output.allow_inconclusive)))
 }
 
 /// All that is done, into a folder that exists.
@@ -102,16 +104,16 @@ fn put(dir: &Path, name: &str, text: &str) -> anyhow::Result<()> {
 }
 
 /// A run that was made before must be one of this scenario.
-fn same_run(plan: &Plan, run: &Loaded) -> Result<(), super::Usage> {
+fn same_run(plan: &Plan, run: &Loaded) -> Result<(), exit::Usage> {
     let summary = &run.summary;
     if summary.simulated {
-        return Err(super::Usage(format!("{} is a simulated run: --run needs a run on real sockets", run.dir.display())));
+        return Err(exit::Usage(format!("{} is a simulated run: --run needs a run on real sockets", run.dir.display())));
     }
     let cohorts = |names: &mut dyn Iterator<Item = (&str, u64)>| names.map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>();
     let planned = cohorts(&mut plan.cohorts.iter().map(|cohort| (cohort.name.as_str(), u64::from(cohort.count))));
     let ran = cohorts(&mut summary.cohorts.iter().map(|(name, cohort)| (name.as_str(), cohort.clients.planned)));
     if planned != ran || plan.seed.0 != summary.seed || plan.duration.as_millis() as u64 != summary.duration_ms {
-        return Err(super::Usage(format!(
+        return Err(exit::Usage(format!(
             "{} is a run of a different plan: it has seed {} and {} clients, the scenario has seed {} and {} clients",
             run.dir.display(),
             summary.seed,
@@ -126,10 +128,10 @@ fn same_run(plan: &Plan, run: &Loaded) -> Result<(), super::Usage> {
 /// A model fitted to a run that is not the one compared: of another scenario, or of this one with another seed.
 fn fitted(args: &Fidelity, changes: &crate::cli::Changes, plan: &Plan, dir: &Path, stop: &Stop) -> anyhow::Result<String> {
     let plan = match &args.fit {
-        Some(scenario) => super::load(Some(scenario), &crate::cli::Changes::default())?,
+        Some(scenario) => console::load(Some(scenario), &crate::cli::Changes::default())?,
         None => {
             let seed = Some(plan.seed.0.wrapping_add(OTHER_SEED) & i64::MAX as u64);
-            super::load(Some(&args.scenario), &crate::cli::Changes { seed, ..changes.clone() })?
+            console::load(Some(&args.scenario), &crate::cli::Changes { seed, ..changes.clone() })?
         }
     };
     let plan = Plan { limits: args.load.limits(), ..plan };
@@ -144,9 +146,9 @@ fn fitted(args: &Fidelity, changes: &crate::cli::Changes, plan: &Plan, dir: &Pat
 fn with_model(args: &Fidelity, changes: &crate::cli::Changes, plan: &Plan, model: &str) -> anyhow::Result<Plan> {
     let mut overrides = changes.overrides();
     overrides.seed = Some(plan.seed.0);
-    let keys = fragment::overrides(model).map_err(|why| super::Usage(format!("the model cannot be used: {why}")))?;
+    let keys = fragment::overrides(model).map_err(|why| exit::Usage(format!("the model cannot be used: {why}")))?;
     overrides.set.extend(keys);
-    Ok(super::load_changed(Some(&args.scenario), &overrides)?)
+    Ok(console::load_changed(Some(&args.scenario), &overrides)?)
 }
 
 /// Runs a plan on real sockets, into a run folder without charts.
@@ -161,8 +163,8 @@ fn measure(plan: &Arc<Plan>, dir: &Path, quiet: bool, stop: &Stop) -> anyhow::Re
 }
 
 fn simulate(plan: &Plan, dir: &Path) -> anyhow::Result<Loaded> {
-    let model = plan.simulated_as().map_err(|error| super::Usage(error.to_string()))?;
-    let simulated = sim::run(plan, &model).map_err(|error| super::Usage(error.to_string()))?;
+    let model = plan.simulated_as().map_err(|error| exit::Usage(error.to_string()))?;
+    let simulated = sim::run(plan, &model).map_err(|error| exit::Usage(error.to_string()))?;
     written(Folder::create(dir)?, &simulated.results, plan)
 }
 

@@ -1,5 +1,7 @@
 //! `closestorm merge`: adds up the shards of a run, and judges the whole.
 
+use super::console;
+use super::exit;
 use crate::cli::Merge;
 use crate::metrics::Results;
 use crate::metrics::carried::missed;
@@ -19,7 +21,7 @@ use anyhow::{Context, anyhow};
 /// # Errors
 /// They are not all shards of one run, or the folder cannot be written.
 pub fn main(args: &Merge) -> anyhow::Result<u8> {
-    let mut manifest = manifest::collect(super::command_line(), Seed(0));
+    let mut manifest = manifest::collect(console::command_line(), Seed(0));
     let parts = args.shards.iter().map(|dir| shard::read(dir, &manifest)).collect::<Result<Vec<_>, _>>().map_err(told)?;
     shard::check(&parts).map_err(told)?;
     let plan = plan(&parts)?;
@@ -46,20 +48,20 @@ fn finish(args: &Merge, folder: Folder, results: &Results, plan: &Plan, manifest
         super::execute::print_result(&summary, args.output.format, &dir)?;
     }
     results.check_ledger().context("the counts are inconsistent: this is a bug in closestorm, please report it with the shards")?;
-    Ok(super::allowed(exit_code(&verdict), args.output.allow_inconclusive))
+    Ok(exit::allowed(exit_code(&verdict), args.output.allow_inconclusive))
 }
 
 /// What the user can mend is a matter of usage.
 fn told(error: ShardError) -> anyhow::Error {
     match error {
         ShardError::Damaged { .. } => error.into(),
-        _ => super::Usage(error.to_string()).into(),
+        _ => exit::Usage(error.to_string()).into(),
     }
 }
 
 /// The plan of which these are the parts.
 fn plan(parts: &[ShardPart]) -> anyhow::Result<Plan> {
-    let first = parts.first().ok_or_else(|| super::Usage("no shards: name their run folders".to_owned()))?;
+    let first = parts.first().ok_or_else(|| exit::Usage("no shards: name their run folders".to_owned()))?;
     let file = first.dir.join("scenario.toml");
     let stored = read_regular(&file).with_context(|| format!("cannot read {}", file.display()))?;
     if stored != first.header.scenario.as_bytes() {

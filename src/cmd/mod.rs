@@ -4,9 +4,9 @@ mod artifacts;
 pub mod calibrate;
 pub mod capacity;
 pub mod check;
-mod console;
+pub mod console;
 mod execute;
-mod exit;
+pub mod exit;
 pub mod faults;
 pub mod fidelity;
 pub mod guard;
@@ -25,14 +25,10 @@ pub mod worker;
 
 use crate::cli::Command;
 
-pub use console::{colour, colours_allowed, load, print};
-pub(crate) use console::{command_line, is_set, load_changed};
-pub use exit::{COULD_NOT_RUN, FAILED, INCONCLUSIVE, OK, USAGE, Usage, allowed, report_error};
-
 /// Carries a command out; gives the exit code.
 ///
 /// # Errors
-/// What kept it from being carried out, for [`report_error`].
+/// What kept it from being carried out, for [`exit::report_error`].
 pub fn run_command(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Run(args) => run::main(&args),

@@ -2,8 +2,9 @@
 
 pub mod atlas;
 
+use super::console::print;
+use super::exit::{OK, Usage};
 use super::faults::pretty;
-use super::{OK, Usage, print};
 use crate::cli::{Catalogue, Format};
 use crate::reconnect::{self, Preset};
 use serde_json::{Value, json};

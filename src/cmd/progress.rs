@@ -2,6 +2,7 @@
 //!
 //! It reads the stream of snapshots on a thread of its own: a terminal that stands still, or a full pipe, does not hold up the run.
 
+use super::console;
 use crate::plan::Plan;
 use crate::snapshots::{Publisher, Update};
 use crate::units::print_duration;
@@ -59,7 +60,7 @@ struct ProgressLine {
 impl ProgressLine {
     /// Plain lines where stderr is no terminal, where `CI` is set, and on a terminal that can only print (`TERM=dumb`).
     fn new(plan: &Plan) -> Self {
-        let live = io::stderr().is_terminal() && !super::is_set("CI") && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        let live = io::stderr().is_terminal() && !console::is_set("CI") && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let bar = live.then(|| {
             let bar = ProgressBar::new(u64::try_from(plan.duration.as_millis()).unwrap_or(u64::MAX));
             let columns = terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| width.0);
@@ -91,7 +92,7 @@ impl ProgressLine {
     fn text(&self, Update { at, state, rates, missed: _ }: &Update) -> String {
         let (at, length, clients) = (at.as_secs_f64(), print_duration(self.duration), self.clients);
         let (open, disconnected, attempts, failed, closes) =
-            (state.open, state.disconnected, state.ledger.attempts, state.failed(), state.ledger.closed);
+            (state.open, state.disconnected, state.ledger.attempts.total, state.failed(), state.ledger.closed);
         let lost = if state.lost > 0 { format!("  gave up {}", state.lost) } else { String::new() };
         let rate = if rates.attempts >= 1.0 { format!("{:.0}/s, ", rates.attempts) } else { String::new() };
         format!(

@@ -1,6 +1,8 @@
 //! `closestorm report`: writes charts and reports of a run, a search or a map again, from its files.
 
 use super::artifacts;
+use super::console;
+use super::exit;
 use crate::cli::Report;
 use crate::results::read;
 use crate::results::{capacity, map};
@@ -28,7 +30,7 @@ pub fn main(args: &Report) -> anyhow::Result<u8> {
         crate::api::draw(&loaded, out)?;
     }
     if !args.quiet {
-        super::print(&format!("{}\n", out.join("report.html").display()))?;
+        console::print(&format!("{}\n", out.join("report.html").display()))?;
     }
-    Ok(super::OK)
+    Ok(exit::OK)
 }

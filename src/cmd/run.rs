@@ -1,6 +1,8 @@
 //! `closestorm run`: a scenario on real sockets, from the plan to the verdict.
 
+use super::console;
 use super::execute::{check_programs, check_remote_limits, print_result, print_summary, run_and_judge, was_stopped};
+use super::exit;
 use super::signals::Stop;
 use crate::api::{Error, RunPart, check_instances, divide, save};
 use crate::cli::{Events, Run};
@@ -24,12 +26,12 @@ use std::time::Duration;
 /// # Errors
 /// The scenario is wrong, the run could not begin, or its results could not be written.
 pub fn main(args: &Run) -> anyhow::Result<u8> {
-    let mut plan = super::load(args.scenario.as_deref(), &args.changes)?;
+    let mut plan = console::load(args.scenario.as_deref(), &args.changes)?;
     plan.limits = args.load.limits();
     if args.dry_run {
         check_instances(&plan)?;
-        super::print(&plan.dry_run())?;
-        return Ok(super::OK);
+        console::print(&plan.dry_run())?;
+        return Ok(exit::OK);
     }
     check_remote_limits(&plan)?;
     check_programs(&plan)?;
@@ -37,7 +39,7 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
     let (mut plan, division) = divide(plan, shard, args.workers, args.memory)?;
     plan.all_events = args.events == Events::Full;
     let stop = Stop::listen().context("cannot listen for signals")?;
-    let manifest = manifest::of(super::command_line(), &plan);
+    let manifest = manifest::of(console::command_line(), &plan);
     let default = || manifest::default_folder(&plan.name, &manifest);
     let folder = Folder::open(args.output.out.as_deref(), args.output.force, default)?;
     let plan = Arc::new(plan);
@@ -49,7 +51,7 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
             folder.discard();
             return match stop.code().filter(|_| was_stopped(&error)) {
                 Some(code) => {
-                    super::report_error(&error);
+                    exit::report_error(&error);
                     Ok(code)
                 }
                 None => Err(error),
@@ -77,7 +79,7 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
         print_result(&summary, args.output.format, &dir)?;
     }
     results.check_ledger().context("the counts are inconsistent: this is a bug in closestorm, please report it with the run folder")?;
-    Ok(signalled.unwrap_or_else(|| super::allowed(exit_code(&verdict), args.output.allow_inconclusive)))
+    Ok(signalled.unwrap_or_else(|| exit::allowed(exit_code(&verdict), args.output.allow_inconclusive)))
 }
 
 /// The verdict of a run that was not saved: where nobody can read its data again it is no pass.
@@ -100,10 +102,10 @@ fn part(plan: &Plan, args: &Run) -> anyhow::Result<(Shard, RunStart)> {
     if args.shard.is_some() && !matches!(plan.target, Target::Url(_)) {
         let why = "all shards of a run connect to the same server: name it in [target.url]; to divide the clients on one machine, use \
             --workers";
-        return Err(super::Usage(why.to_owned()).into());
+        return Err(exit::Usage(why.to_owned()).into());
     }
     let Some(text) = &args.start_at else { return Ok((shard, RunStart::Ready)) };
-    let left = manifest::until(text).map_err(super::Usage)?;
+    let left = manifest::until(text).map_err(exit::Usage)?;
     Ok((shard, RunStart::At(monotonic_ns().saturating_add(left.as_nanos() as u64))))
 }
 

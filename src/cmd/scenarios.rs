@@ -1,7 +1,8 @@
 //! `closestorm scenarios`: the scenarios that come with the program.
 
+use super::console::print;
+use super::exit::{OK, Usage};
 use super::faults::pretty;
-use super::{OK, Usage, print};
 use crate::cli::{Format, Scenarios};
 use crate::output;
 use crate::scenario::{BUNDLED, Bundled, PROGRAMS, bundled};

@@ -3,8 +3,10 @@
 
 pub mod map;
 
-use super::command_line;
+use super::console;
+use super::console::command_line;
 use super::execute::print_summary;
+use super::exit;
 use super::progress::Progress;
 use super::signals::Stop;
 use crate::api::{self, save};
@@ -34,12 +36,12 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
     if !args.vary.is_empty() {
         return map::main(args);
     }
-    let mut plan = super::load(Some(&args.scenario), &args.changes)?;
+    let mut plan = console::load(Some(&args.scenario), &args.changes)?;
     plan.all_events = args.events == Events::Full;
     let model = api::model(&plan)?;
     if args.dry_run {
-        super::print(&plan.dry_run())?;
-        return Ok(super::OK);
+        console::print(&plan.dry_run())?;
+        return Ok(exit::OK);
     }
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::of(command_line(), &plan);
@@ -69,12 +71,12 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
     if !args.output.quiet {
         print_summary(&summary, args.output.format)?;
         if args.output.format == Format::Text {
-            summary.runs.iter().try_for_each(|runs| super::print(&report::spread(runs, summary.seed, !plan.expectations.is_empty())))?;
-            super::print(&report::where_next(&summary, &dir))?;
+            summary.runs.iter().try_for_each(|runs| console::print(&report::spread(runs, summary.seed, !plan.expectations.is_empty())))?;
+            console::print(&report::where_next(&summary, &dir))?;
         }
     }
     results.check_ledger().context("the counts are inconsistent: this is a bug in closestorm, please report it with the run folder")?;
-    Ok(signalled.unwrap_or_else(|| super::allowed(exit_code(&verdict), args.output.allow_inconclusive)))
+    Ok(signalled.unwrap_or_else(|| exit::allowed(exit_code(&verdict), args.output.allow_inconclusive)))
 }
 
 /// The seeds after the first, in parallel, and the first, which is not simulated again; as many as are done before a signal comes, which

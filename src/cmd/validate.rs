@@ -1,6 +1,7 @@
 //! `closestorm validate`: checks scenarios without running them.
 
-use super::{OK, USAGE, load, print};
+use super::console::{load, print};
+use super::exit::{OK, USAGE};
 use crate::cli::Validate;
 use crate::number::counted;
 use crate::plan::Target;

@@ -1,6 +1,6 @@
 //! What the commands that vary parameters share: `--vary` as given, and the scenario with other values of what it names.
 
-use super::Usage;
+use super::exit::Usage;
 use crate::capacity::{Vary, vary};
 use crate::cli::Changes;
 use crate::scenario::Overrides;

@@ -8,10 +8,11 @@ use super::sequence::{STREAMS_MAX, SequenceMemory};
 use super::stamp::Stamps;
 use super::{Outgoing, PENDING_MAX, Payload};
 use crate::event::{ClientIndex, ConnectionNo, Sequenced};
+use crate::lock::lock;
 use crate::seed::{Seed, Stream};
 use crate::template::{DataTable, OwnValues, TemplateValues};
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// After which time a connection that took no message is asked again.
@@ -323,7 +324,7 @@ impl<'a> ScriptClient<'a> {
             1 => 0,
             _ => {
                 let all: f64 = requests.iter().map(|request| request.weight).sum();
-                let mut left = self.memory.random.lock().unwrap_or_else(PoisonError::into_inner).unit() * all;
+                let mut left = lock(&self.memory.random).unit() * all;
                 let under = |request: &super::script::DialogueRequest| {
                     left -= request.weight;
                     left < 0.0

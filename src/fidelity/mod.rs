@@ -196,7 +196,7 @@ fn compared(cohort: &Cohort, real: &Loaded, simulated: &Loaded, limits: Fidelity
     let row = |loaded: &Loaded| loaded.summary.cohorts.get(&cohort.name).cloned().unwrap_or_default();
     let rows = BothWorlds { real: row(real), simulated: row(simulated) };
     let quantiles: Vec<_> = QUANTILES.iter().map(|share| quantile(*share, &samples)).collect();
-    let attempts = BothWorlds { real: rows.real.attempts.total, simulated: rows.simulated.attempts.total };
+    let attempts = BothWorlds { real: rows.real.attempts.counts.total, simulated: rows.simulated.attempts.counts.total };
     let ks = samples.real.distance(&samples.simulated, 0);
     let Shifted { shift_us, distance } = samples.real.distance_shifted(&samples.simulated, limits.shift_ms);
     let mut compared = Compared {

@@ -1,9 +1,10 @@
 //! Connections behind paths that faults of the servers' side have made dead: see `deafen`.
 
+use crate::lock::lock;
 use crate::plan::Firing;
 use crate::ws::handshake::own_headers::Id;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 /// Connections whose server throws away what it sends, and the firings that make it.
 #[derive(Debug, Default)]
@@ -11,6 +12,6 @@ pub(crate) struct DeadPaths(Mutex<BTreeMap<Id, BTreeSet<Firing>>>);
 
 impl DeadPaths {
     pub(super) fn all(&self) -> MutexGuard<'_, BTreeMap<Id, BTreeSet<Firing>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

@@ -1,9 +1,10 @@
 //! Who may be hit: one place has the budget of hits of a run. Servers and worker processes ask it before they act; a process that has all
 //! clients has it itself.
 
+use crate::lock::lock;
 use crate::plan::{Budget, Firing, Plan, Shard};
 use serde::{Deserialize, Serialize};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -66,7 +67,7 @@ impl Hits {
     }
 
     fn here(budget: &Mutex<Budget>) -> MutexGuard<'_, Budget> {
-        budget.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(budget)
     }
 
     /// Asks; `otherwise` where nothing bounds the fault.

@@ -4,6 +4,7 @@
 
 use crate::arrival::Sends;
 use crate::event::ClientIndex;
+use crate::lock::lock;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use std::cmp::Reverse;
@@ -12,7 +13,7 @@ use std::collections::binary_heap::PeekMut;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
@@ -103,7 +104,7 @@ impl Pacer {
     }
 
     fn agenda(&self) -> MutexGuard<'_, Agenda> {
-        self.agenda.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.agenda)
     }
 
     /// Gives `hand` what is due until `end`, by `now`; runs to the end of the run. An error of `hand` is the offset from which on it takes more.

@@ -1,9 +1,10 @@
 //! Caps on load: of what begins, at most so many in any window of time. What would be more waits for its turn, first come, first served.
 
+use crate::lock::lock;
 use crate::plan::Shard;
 use crate::plan::limits::{LoadCaps, window};
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::Mutex as FairMutex;
 use tokio::time::sleep;
@@ -157,10 +158,6 @@ impl RateCap {
             None => Duration::ZERO,
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

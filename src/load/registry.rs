@@ -2,13 +2,14 @@
 
 use crate::event::{ClientIndex, ConnectionNo, Stage, Stages, UnderWay};
 use crate::fault::OnAttempt;
+use crate::lock::lock;
 use crate::plan::{Firing, Phase, Select, Shard, Standing};
 use crate::recorder::SharedRecorder;
 use crate::ws::handshake::own_headers::Id;
 use crate::ws::session::mailbox::{Control, FiredInjection};
 use std::num::NonZeroU32;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// Whole microseconds of a stage up to 71 minutes, in four bytes; none of one that did not end.
@@ -105,7 +106,7 @@ impl ClientSlot {
     }
 
     fn lock(&self) -> MutexGuard<'_, ConnectionPlace> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.standing)
     }
 
     /// A copy of where it stands.
@@ -182,40 +183,40 @@ impl Registry {
 
     /// Makes a fault wait for connections that open from now on.
     pub(crate) fn stand(&self, waiting: WaitingFault, standing: Standing) {
-        self.new.lock().unwrap_or_else(PoisonError::into_inner).push((waiting, standing));
+        lock(&self.new).push((waiting, standing));
     }
 
     /// Makes a fault wait for attempts that begin from now on.
     pub(crate) fn stand_attempts(&self, firing: Firing, effect: OnAttempt, standing: Standing) {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).push((firing, effect, standing));
+        lock(&self.attempts).push((firing, effect, standing));
     }
 
     /// Whether a fault waits for attempts.
     pub(crate) fn awaits_attempts(&self) -> bool {
-        !self.attempts.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !lock(&self.attempts).is_empty()
     }
 
     /// The faults that would select this attempt, as far as they have hits left.
     pub(crate) fn attempted(&self, client: ClientIndex) -> Vec<(Firing, OnAttempt)> {
-        let attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let attempts = lock(&self.attempts);
         let wanting = attempts.iter().filter(|(.., standing)| standing.wants(client, true));
         wanting.map(|(firing, effect, _)| (*firing, effect.clone())).collect()
     }
 
     /// Whether a firing waits for connections to open.
     pub(crate) fn awaits(&self, firing: Firing) -> bool {
-        self.new.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|(waiting, _)| waiting.client.firing == firing)
+        lock(&self.new).iter().any(|(waiting, _)| waiting.client.firing == firing)
     }
 
     /// Ends the wait of a firing.
     pub(crate) fn unstand(&self, firing: Firing) {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).retain(|(standing, ..)| *standing != firing);
-        self.new.lock().unwrap_or_else(PoisonError::into_inner).retain(|(waiting, _)| waiting.client.firing != firing);
+        lock(&self.attempts).retain(|(standing, ..)| *standing != firing);
+        lock(&self.new).retain(|(waiting, _)| waiting.client.firing != firing);
     }
 
     /// The faults that wait for connections to open and would reach this one, as far as they have hits left.
     pub(crate) fn opened(&self, client: ClientIndex) -> Vec<WaitingFault> {
-        let new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = lock(&self.new);
         new.iter().filter(|(_, standing)| standing.wants(client, true)).map(|(waiting, _)| waiting.clone()).collect()
     }
 }

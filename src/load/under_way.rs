@@ -1,8 +1,9 @@
 //! What is being done to server processes: what is not done when the run ends was not carried out, and is told.
 
+use crate::lock::lock;
 use crate::plan::Firing;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 /// What began later than this before the end of the run is cut by the end and not by a failure: signals and starts take a moment.
@@ -23,7 +24,7 @@ pub(crate) struct Doing<'a> {
 
 impl UnderWayFirings {
     fn all(&self) -> MutexGuard<'_, BTreeMap<Which, (&'static str, Duration)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Something begins at `now`; `unless`: what has happened if it does not come to its end.

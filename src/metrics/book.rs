@@ -1,12 +1,13 @@
 //! What a run amounts to: the closed books, ready to be added to others, written and judged.
 
 use super::answers::Answers;
-use super::distributions::{Distributions, TimeMetric};
+use super::distributions::Distributions;
 use super::ending::{Counted, Reasons};
 use super::latency::Latency;
 use super::lateness::{Parts, Work};
 use super::ledger::{Ledger, LedgerError, same};
 use super::meta::RunMeta;
+use super::metric::TimeMetric;
 use super::milestones::SampledEvent;
 use super::outage::Outage;
 use super::peak::Peaks;

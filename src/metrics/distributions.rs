@@ -4,7 +4,7 @@
 //! `results::hlog` writes and reads the file.
 
 use super::latency::Latency;
-pub use super::metric::{METRICS, TimeMetric};
+use super::metric::{METRICS, TimeMetric};
 use super::survival::Survival;
 use super::watch::{Around, MetricWatch, Window};
 use hdrhistogram::serialization::V2DeflateSerializer;

@@ -1,12 +1,13 @@
 //! What each event of a client does to the books. the recorder calls these, once for each event.
 
 use super::answers::RefusalAnswer;
-use super::distributions::TimeMetric;
+use super::attempts::AttemptStep;
 use super::latency::micros;
+use super::metric::TimeMetric;
 use super::outage::{Acted, SLACK_US};
 use super::peak::Attempt;
 use super::pending::Message;
-use super::timeline::{AttemptStep, Tally};
+use super::timeline::Tally;
 use super::{EVER_OPENED, EVER_READY, LOST, OPEN, READY, Recorder, UNDER_WAY, key};
 use crate::close::{Cause, Deadline, Ending, TcpEnd};
 use crate::event::Closing;
@@ -220,13 +221,11 @@ impl Recorder {
     pub(super) fn attempt_started(&mut self, at: u64, row: LocalRow, due: u64) {
         let (cohort, fault) = (self.cohort(row), self.outages.fault_of(row).flatten());
         let state = &mut self.outages.clients[row];
-        let book = &mut self.books[usize::from(cohort)];
-        book.started += u64::from(state.attempts == 0);
+        self.books[usize::from(cohort)].started += u64::from(state.attempts == 0);
         state.set(UNDER_WAY, true);
         state.attempts += 1;
         state.begin(at);
         let begun = state.begun();
-        book.ledger.attempts += 1;
         self.outages.attempt(at, row);
         self.step(at, Attempt { begun, cohort, fault, step: AttemptStep::Begun, status: None });
         // One of many that are due in one instant is late only where one core would have begun it sooner.
@@ -237,6 +236,7 @@ impl Recorder {
     /// Counts a step of an attempt.
     fn step(&mut self, at: u64, attempt: Attempt) {
         let Attempt { begun, cohort, fault, step, status } = attempt;
+        self.books[usize::from(cohort)].ledger.attempts.count(step);
         self.timeline.attempt(at, begun, (cohort, fault), step, status);
         self.peaks.attempt(at, attempt);
     }
@@ -247,15 +247,13 @@ impl Recorder {
         let state = &mut self.outages.clients[row];
         state.set(UNDER_WAY, false);
         let begun = state.begun();
-        let ledger = &mut self.books[usize::from(cohort)].ledger;
-        let (count, step) = match outcome {
-            Outcome::Refused => (&mut ledger.refused, AttemptStep::Refused),
-            Outcome::TimedOut => (&mut ledger.timed_out, AttemptStep::TimedOut),
-            Outcome::Rejected { .. } => (&mut ledger.rejected, AttemptStep::Rejected),
-            Outcome::Failed { .. } => (&mut ledger.failed, AttemptStep::Failed),
-            Outcome::Abandoned => (&mut ledger.abandoned, AttemptStep::Abandoned),
+        let step = match outcome {
+            Outcome::Refused => AttemptStep::Refused,
+            Outcome::TimedOut => AttemptStep::TimedOut,
+            Outcome::Rejected { .. } => AttemptStep::Rejected,
+            Outcome::Failed { .. } => AttemptStep::Failed,
+            Outcome::Abandoned => AttemptStep::Abandoned,
         };
-        *count += 1;
         self.outages.fail(at, row);
         let mut rejected = None;
         if let Outcome::Rejected { status, retry_after, location } = outcome {
@@ -331,7 +329,6 @@ impl Recorder {
         state.set(OPEN | EVER_OPENED, true);
         let begun = state.begun();
         let book = &mut self.books[usize::from(cohort)];
-        book.ledger.opened += 1;
         let open = &mut self.open[usize::from(cohort)];
         *open += 1;
         book.peak_open = book.peak_open.max(*open);

@@ -2,25 +2,14 @@
 //!
 //! One side counts beginnings, the other what became of them. A run whose ledger does not balance is a bug of the program.
 
+use super::attempts::AttemptCounts;
 use serde::{Deserialize, Serialize};
 
 /// The counts of one cohort.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
-    /// Attempts begun.
-    pub attempts: u64,
-    /// Attempts that opened.
-    pub opened: u64,
-    /// Attempts refused.
-    pub refused: u64,
-    /// Attempts that passed a deadline.
-    pub timed_out: u64,
-    /// Attempts rejected by HTTP.
-    pub rejected: u64,
-    /// Attempts failed otherwise.
-    pub failed: u64,
-    /// Attempts under way at the end or cut by a fault.
-    pub abandoned: u64,
+    /// Attempts, by what became of them.
+    pub attempts: AttemptCounts,
     /// Connections ended.
     pub closed: u64,
     /// Connections open when the books were closed, counted client by client.
@@ -48,13 +37,7 @@ pub struct LedgerError {
 impl Ledger {
     /// Adds the counts of another.
     pub fn add(&mut self, other: &Ledger) {
-        self.attempts += other.attempts;
-        self.opened += other.opened;
-        self.refused += other.refused;
-        self.timed_out += other.timed_out;
-        self.rejected += other.rejected;
-        self.failed += other.failed;
-        self.abandoned += other.abandoned;
+        self.attempts.add(&other.attempts);
         self.closed += other.closed;
         self.open_at_end += other.open_at_end;
         self.endings += other.endings;
@@ -62,10 +45,10 @@ impl Ledger {
 
     /// Whether all rows balance; `scope` says whose ledger this is.
     pub fn check(&self, scope: &str) -> Result<(), LedgerError> {
-        let became = self.opened + self.refused + self.timed_out + self.rejected + self.failed + self.abandoned;
+        let became = self.attempts.opened + self.attempts.unopened();
         let rule = "attempts = opened + refused + timed_out + rejected + failed + abandoned";
-        same("attempts", scope, self.attempts, became, rule)?;
-        same("connections", scope, self.opened, self.closed + self.open_at_end, "opened = closed + open_at_end")?;
+        same("attempts", scope, self.attempts.total, became, rule)?;
+        same("connections", scope, self.attempts.opened, self.closed + self.open_at_end, "opened = closed + open_at_end")?;
         same("endings", scope, self.closed, self.endings, "closed = sum of endings")
     }
 }
@@ -81,12 +64,12 @@ mod tests {
 
     #[test]
     fn an_unbalanced_row_is_named() {
-        let balanced =
-            Ledger { attempts: 10, opened: 6, refused: 3, abandoned: 1, closed: 4, open_at_end: 2, endings: 4, ..Ledger::default() };
+        let attempts = AttemptCounts { total: 10, opened: 6, refused: 3, abandoned: 1, ..AttemptCounts::default() };
+        let balanced = Ledger { attempts, closed: 4, open_at_end: 2, endings: 4 };
         assert_eq!(balanced.check("cohort web"), Ok(()));
         for (row, broken) in [
-            ("attempts", Ledger { attempts: 11, ..balanced.clone() }),
-            ("attempts", Ledger { refused: 2, ..balanced.clone() }),
+            ("attempts", Ledger { attempts: AttemptCounts { total: 11, ..attempts }, ..balanced.clone() }),
+            ("attempts", Ledger { attempts: AttemptCounts { refused: 2, ..attempts }, ..balanced.clone() }),
             ("connections", Ledger { open_at_end: 3, ..balanced.clone() }),
             ("endings", Ledger { endings: 5, ..balanced.clone() }),
         ] {

@@ -5,6 +5,7 @@
 //! books, `verdict` judges them.
 
 pub mod answers;
+pub mod attempts;
 pub mod book;
 pub mod bursts;
 pub mod carried;
@@ -43,12 +44,14 @@ use crate::observer::Observer;
 use crate::plan::{LocalRow, Plan, Shard, Target};
 use crate::seed::Seed;
 use answers::Answers;
+use attempts::AttemptStep;
 use book::{CohortCounts, FaultBook, ProcessUsage};
-use distributions::{DistributionKey, Distributions, TimeMetric};
+use distributions::{DistributionKey, Distributions};
 use ending::{Endings, Finished};
 use latency::micros;
 use lateness::Parts;
 use meta::RunMeta;
+use metric::TimeMetric;
 use milestones::SampledEvent;
 use outage::{Acted, ClientOutage, Outage, Outages};
 use peak::{Attempt, Peaks};
@@ -57,7 +60,7 @@ use population::Population;
 use sample::Sample;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use timeline::{AttemptStep, Timeline, interval};
+use timeline::{Timeline, interval};
 
 /// Rows of `events.csv` and of `reconnects.csv`; more are sampled.
 pub const ROWS: usize = 100_000;
@@ -427,7 +430,7 @@ impl Recorder {
             book.ready += u64::from(client.is(EVER_READY));
             book.never_opened += u64::from(client.attempts > 0 && !client.is(EVER_OPENED));
             if client.is(UNDER_WAY) {
-                book.ledger.abandoned += 1;
+                book.ledger.attempts.count(AttemptStep::Abandoned);
                 let fault = self.outages.fault_of(row).flatten();
                 let begun = client.begun();
                 self.timeline.attempt(end, begun, (client.cohort, fault), AttemptStep::Abandoned, None);

@@ -3,7 +3,8 @@
 //! Counted in bins of a millisecond, which add over workers; only bins that are not empty take room. Each keeps when within it the first
 //! and the last happened, so that what happens exactly every second is not counted twice.
 
-use super::timeline::{AttemptStep, Tally};
+use super::attempts::AttemptStep;
+use super::timeline::Tally;
 use crate::close::{Cause, Deadline, MemoryLimit, TcpEnd, TlsEnd};
 use crate::expect::{self, Expectation, Labels, OutcomeLabel, Stat, WireLabel};
 use crate::fault::Side;

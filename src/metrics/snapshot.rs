@@ -46,8 +46,7 @@ pub struct Rates {
 impl Snapshot {
     /// Attempts that ended without a connection.
     pub fn failed(&self) -> u64 {
-        let Ledger { refused, timed_out, rejected, failed, abandoned, .. } = self.ledger;
-        refused + timed_out + rejected + failed + abandoned
+        self.ledger.attempts.unopened()
     }
 
     /// Adds the clients of another part of the run.
@@ -69,8 +68,8 @@ impl Snapshot {
             if over.is_zero() { 0.0 } else { of(self).saturating_sub(of(before)) as f64 / over.as_secs_f64() }
         };
         Rates {
-            attempts: rate(|state| state.ledger.attempts),
-            opened: rate(|state| state.ledger.opened),
+            attempts: rate(|state| state.ledger.attempts.total),
+            opened: rate(|state| state.ledger.attempts.opened),
             closed: rate(|state| state.ledger.closed),
             sent: rate(|state| state.sent),
             received: rate(|state| state.received),
@@ -81,19 +80,20 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::attempts::AttemptCounts;
 
     #[test]
     fn parts_add_up_and_rates_are_of_the_time_between() {
         let part = |attempts, sent, closes: &[(u16, u64)]| Snapshot {
             open: 1,
-            ledger: Ledger { attempts, refused: 2, ..Ledger::default() },
+            ledger: Ledger { attempts: AttemptCounts { total: attempts, refused: 2, ..AttemptCounts::default() }, ..Ledger::default() },
             sent,
             closes: closes.iter().copied().collect(),
             ..Snapshot::default()
         };
         let mut sum = part(10, 4, &[(1000, 1)]);
         sum.add(&part(20, 6, &[(1000, 2), (1006, 3)]));
-        assert_eq!((sum.open, sum.ledger.attempts, sum.failed(), sum.sent), (2, 30, 4, 10));
+        assert_eq!((sum.open, sum.ledger.attempts.total, sum.failed(), sum.sent), (2, 30, 4, 10));
         assert_eq!(sum.closes, BTreeMap::from([(1000, 3), (1006, 3)]));
         let rates = sum.rates(&part(20, 10, &[]), Duration::from_millis(200));
         assert_eq!((rates.attempts, rates.sent, rates.opened), (50.0, 0.0, 0.0));

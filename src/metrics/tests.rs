@@ -1,10 +1,10 @@
 //! A run told event by event, without any engine: what the recorder makes of it, in memory and on disk.
 
-use super::distributions::TimeMetric;
 use super::latency::Latency;
 use super::lateness::Feed;
 use super::liveness::Watched;
 use super::meta::{CohortMeta, FaultMeta, RunMeta};
+use super::metric::TimeMetric;
 use super::peak::{HERD, Tracked};
 use super::watch::watches;
 use super::*;
@@ -202,7 +202,8 @@ fn the_ledger_of_a_told_run_balances() {
     results.check_ledger().unwrap();
     let total = results.total();
     let l = &total.ledger;
-    assert_eq!((l.attempts, l.opened, l.refused, l.timed_out, l.rejected, l.failed, l.abandoned), (14, 8, 1, 1, 1, 1, 2));
+    let a = &l.attempts;
+    assert_eq!((a.total, a.opened, a.refused, a.timed_out, a.rejected, a.failed, a.abandoned), (14, 8, 1, 1, 1, 1, 2));
     assert_eq!((l.closed, l.open_at_end, l.endings), (5, 3, 5));
     assert_eq!((total.started, total.ready, total.never_opened, total.lost, results.peak_open), (6, 5, 1, 1, 5));
     assert_eq!(total.greetings, 2);
@@ -409,8 +410,8 @@ fn clients_beyond_the_plan_are_admitted_up_to_a_limit_and_one_more_is_no_pass() 
 #[test]
 fn live_numbers_follow_the_events() {
     let state = told().snapshot();
-    assert_eq!((state.open, state.disconnected, state.ledger.attempts, state.ledger.closed, state.lost), (3, 2, 14, 5, 1));
-    assert_eq!((state.ledger.opened, state.failed(), state.recovered, state.sent, state.received), (8, 5, 2, 402, 401));
+    assert_eq!((state.open, state.disconnected, state.ledger.attempts.total, state.ledger.closed, state.lost), (3, 2, 14, 5, 1));
+    assert_eq!((state.ledger.attempts.opened, state.failed(), state.recovered, state.sent, state.received), (8, 5, 2, 402, 401));
     assert_eq!((state.ready, state.closes), (3, BTreeMap::from([(1000, 1), (1006, 3), (1012, 1)])));
 }
 
@@ -450,7 +451,7 @@ fn two_halves_add_up_to_twice_the_run() {
     let (mut sum, one) = (finished(), finished());
     sum.add(&one);
     sum.check_ledger().unwrap();
-    assert_eq!(sum.total().ledger.attempts, 28);
+    assert_eq!(sum.total().ledger.attempts.total, 28);
     assert_eq!(sum.latency(TimeMetric::Rtt).count(), 800);
     assert_eq!(sum.peaks.attempts(None), 2 * one.peaks.attempts(None));
     assert_eq!(sum.outages.seen(), 8);

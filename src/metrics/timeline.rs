@@ -2,6 +2,7 @@
 //!
 //! Open connections are not stored but computed from what opened and what closed, so rows of several runs can be added.
 
+use super::attempts::{AttemptCounts, AttemptStep};
 use super::bursts::Bursts;
 use super::latency::{Latency, micros};
 use crate::expect::OutcomeLabel;
@@ -21,40 +22,11 @@ pub fn interval(duration: Duration) -> Duration {
     Duration::from_millis(LENGTHS_MS.into_iter().find(|length| *length >= longest).unwrap_or(longest))
 }
 
-/// What became of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum AttemptStep {
-    /// It began.
-    Begun,
-    /// 101.
-    Opened,
-    /// ECONNREFUSED.
-    Refused,
-    /// A deadline passed.
-    TimedOut,
-    /// Another HTTP answer.
-    Rejected,
-    /// All else.
-    Failed,
-    /// Under way at the end, or cut by a fault.
-    Abandoned,
-}
-
 /// One interval of one cohort.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
-    /// Attempts begun.
-    pub attempts: u64,
-    /// Attempts that opened.
-    pub opened: u64,
-    /// Attempts refused.
-    pub refused: u64,
-    /// Attempts timed out.
-    pub timed_out: u64,
-    /// Attempts rejected.
-    pub rejected: u64,
-    /// Attempts failed otherwise.
-    pub failed: u64,
+    /// Attempts that began in it, and what became in it of these and of earlier ones.
+    pub attempts: AttemptCounts,
     /// Connections ended.
     pub closed: u64,
     /// Outages begun.
@@ -75,33 +47,13 @@ pub struct Cell {
     pub rtt_max: Option<u64>,
 }
 
-impl AttemptStep {
-    /// As expectations and files call it; `None` of a beginning.
-    pub fn outcome(self) -> Option<OutcomeLabel> {
-        Some(match self {
-            AttemptStep::Begun => return None,
-            AttemptStep::Opened => OutcomeLabel::Opened,
-            AttemptStep::Refused => OutcomeLabel::Refused,
-            AttemptStep::TimedOut => OutcomeLabel::TimedOut,
-            AttemptStep::Rejected => OutcomeLabel::Rejected,
-            AttemptStep::Failed => OutcomeLabel::Failed,
-            AttemptStep::Abandoned => OutcomeLabel::Abandoned,
-        })
-    }
-}
-
 impl Cell {
     fn set_round_trips(&mut self, latency: &Latency) {
         (self.rtt_p50, self.rtt_p99, self.rtt_max) = (latency.quantile(0.5), latency.quantile(0.99), latency.max());
     }
 
     fn add(&mut self, other: &Cell) {
-        self.attempts += other.attempts;
-        self.opened += other.opened;
-        self.refused += other.refused;
-        self.timed_out += other.timed_out;
-        self.rejected += other.rejected;
-        self.failed += other.failed;
+        self.attempts.add(&other.attempts);
         self.closed += other.closed;
         self.affected += other.affected;
         self.recovered += other.recovered;
@@ -286,16 +238,7 @@ impl Timeline {
 
     /// Counts a step at `at` µs of an attempt that began at `begun` µs; `status`: the HTTP status that rejected it.
     pub fn attempt(&mut self, at: u64, begun: u64, (cohort, fault): (u16, Option<u16>), step: AttemptStep, status: Option<u16>) {
-        let cell = self.cell(at, cohort);
-        match step {
-            AttemptStep::Begun => cell.attempts += 1,
-            AttemptStep::Opened => cell.opened += 1,
-            AttemptStep::Refused => cell.refused += 1,
-            AttemptStep::TimedOut => cell.timed_out += 1,
-            AttemptStep::Rejected => cell.rejected += 1,
-            AttemptStep::Failed => cell.failed += 1,
-            AttemptStep::Abandoned => {}
-        }
+        self.cell(at, cohort).attempts.count(step);
         let key = (self.second_of(begun), cohort, fault, step, status);
         // A search in the map for each of many millions would cost more than all the rest.
         let place = (usize::from(cohort) * 31
@@ -394,7 +337,7 @@ impl Timeline {
         for place in 0..count {
             for (cohort, cells) in self.cells.iter().enumerate() {
                 let cell = cells.get(place).cloned().unwrap_or_default();
-                open[cohort] = (open[cohort] + cell.opened).saturating_sub(cell.closed);
+                open[cohort] = (open[cohort] + cell.attempts.opened).saturating_sub(cell.closed);
                 rows.push((place as u64 * self.length, cohort as u16, open[cohort], cell));
             }
         }

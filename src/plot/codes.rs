@@ -65,7 +65,7 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
         counted += &format!(" · {} not recorded by the server: it was killed, is not embedded, or did not notice", number::count(silent));
     }
     if !statuses.is_empty() {
-        counted += &format!(" · {}", number::counted(loaded.summary.attempts.rejected, "rejected attempt"));
+        counted += &format!(" · {}", number::counted(loaded.summary.attempts.counts.rejected, "rejected attempt"));
     }
     sheet::close(scene, loaded, &counted)
 }
@@ -139,7 +139,7 @@ fn title(loaded: &Loaded) -> String {
     let Some((code, n)) = client.iter().max_by_key(|(code, n)| (**n, std::cmp::Reverse(*code))) else {
         return match statuses(loaded).first() {
             Some((status, n)) => {
-                let rejected = loaded.summary.attempts.rejected;
+                let rejected = loaded.summary.attempts.counts.rejected;
                 format!("Servers answer {status} to {} of {}", number::share(*n, rejected), number::counted(rejected, "rejected attempt"))
             }
             None => "No client reported a close code".to_string(),
@@ -202,7 +202,7 @@ mod tests {
         loaded.summary.close_codes.client = ["1000", "1001", "1002"].map(|code| (code.to_string(), 50)).into();
         let drawn = |loaded: &Loaded| format!("{:?}", scene(loaded));
         assert!(!drawn(&loaded).contains("HTTP status"));
-        loaded.summary.attempts.rejected = 500;
+        loaded.summary.attempts.counts.rejected = 500;
         loaded.summary.attempts.by_status = (400..410).map(|status| (status.to_string(), 50)).collect();
         let text = drawn(&loaded);
         assert!(

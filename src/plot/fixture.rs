@@ -274,9 +274,9 @@ fn attempts(rows: &[&TimelineRow]) -> Attempts {
     let mut sums = Attempts::default();
     let mut seconds: BTreeMap<u64, u64> = BTreeMap::new();
     for row in rows {
-        sums.total += row.attempts;
-        sums.opened += row.opened;
-        sums.refused += row.refused;
+        sums.counts.total += row.attempts;
+        sums.counts.opened += row.opened;
+        sums.counts.refused += row.refused;
         *seconds.entry(row.offset_ms / 1000).or_default() += row.attempts;
     }
     sums.peak_per_s = seconds.into_values().max().unwrap_or(0);

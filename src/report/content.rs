@@ -157,10 +157,11 @@ fn ledger(summary: &Summary) -> Table {
     let head = ["Attempts", "All", "Opened", "Refused", "Timed out", "Rejected", "Failed", "Abandoned", "Peak per second"];
     let mut table = Table::new(1, &head);
     let row = |name: &str, a: &Attempts| {
-        let counts = [a.total, a.opened, a.refused, a.timed_out, a.rejected, a.failed, a.abandoned, a.peak_per_s];
+        let n = &a.counts;
+        let counts = [n.total, n.opened, n.refused, n.timed_out, n.rejected, n.failed, n.abandoned, a.peak_per_s];
         std::iter::once(name.to_string()).chain(counts.map(number::count)).collect()
     };
-    for (name, cohort) in summary.cohorts.iter().filter(|(_, cohort)| cohort.attempts.total > 0) {
+    for (name, cohort) in summary.cohorts.iter().filter(|(_, cohort)| cohort.attempts.counts.total > 0) {
         table.rows.push(row(name, &cohort.attempts));
     }
     if table.rows.len() > 1 {

@@ -136,16 +136,17 @@ fn clients(page: &mut Page, summary: &Summary) {
 }
 
 fn attempts(a: &Attempts) -> String {
+    let counts = &a.counts;
     let outcomes = [
-        (a.opened, "opened"),
-        (a.refused, "refused"),
-        (a.timed_out, "timed out"),
-        (a.rejected, "rejected"),
-        (a.failed, "failed"),
-        (a.abandoned, "abandoned"),
+        (counts.opened, "opened"),
+        (counts.refused, "refused"),
+        (counts.timed_out, "timed out"),
+        (counts.rejected, "rejected"),
+        (counts.failed, "failed"),
+        (counts.abandoned, "abandoned"),
     ];
     let counted = outcomes.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", number::count(n)));
-    let mut parts = vec![number::count(a.total)];
+    let mut parts = vec![number::count(counts.total)];
     parts.extend(counted);
     // One at a time is no herd.
     if a.peak_per_s > 1 {

@@ -5,8 +5,8 @@
 
 use super::spread::Spread;
 use crate::metrics::Results;
-use crate::metrics::distributions::TimeMetric;
 use crate::metrics::latency::micros;
+use crate::metrics::metric::TimeMetric;
 use serde::{Deserialize, Serialize};
 
 /// Most bins of a timeline that is drawn, and of its bands: a bar of the chart takes three pixels.
@@ -146,7 +146,7 @@ impl Curves {
             curve.attempts.resize(bin + 1, 0);
             // The last interval of a bin is its end.
             curve.open[bin] = small(open);
-            curve.attempts[bin] = curve.attempts[bin].saturating_add(small(cell.attempts));
+            curve.attempts[bin] = curve.attempts[bin].saturating_add(small(cell.attempts.total));
         }
         Curves { bin_ms: results.timeline.length_us() / 1000 * per_bin, cohorts }
     }
@@ -263,7 +263,7 @@ mod tests {
         let one = Bands::of(&names, std::slice::from_ref(&curves));
         let rows = results.timeline.rows(micros(results.measured));
         let attempts: u64 = one.timeline.iter().map(|band| band.attempts_median).sum();
-        assert_eq!(attempts, rows.iter().map(|row| row.3.attempts).sum::<u64>());
+        assert_eq!(attempts, rows.iter().map(|row| row.3.attempts.total).sum::<u64>());
         assert!(attempts > 0 && one.timeline.iter().all(|band| band.seeds == 1 && band.open_least == band.open_most));
         assert!(one.timeline.len() / names.len() <= BINS_MAX as usize);
         let last: u64 = one.timeline[one.timeline.len() - names.len()..].iter().map(|band| band.open_median).sum();

@@ -4,7 +4,7 @@ use super::capacity::{STEPS, StepRow};
 use super::folder::{CLOSES, COUNTS, EVENTS, RECONNECTS, TIMELINE};
 use super::record::{CountRow, EndingRow, EventRow, ReconnectRow, TimelineRow, Verdict};
 use super::{Evidence, manifest, peaks, summary, tables};
-use crate::metrics::distributions::METRICS;
+use crate::metrics::metric::METRICS;
 use crate::metrics::tests::finished;
 use crate::seed::Seed;
 use serde::Serialize;

@@ -136,8 +136,13 @@ impl Evidence {
         let binned = loaded.peaks.iter().flatten().filter(|row| row.metric == HERD).map(|row| u64::from(row.count)).sum();
         let (reconnect, messages) = (&summary.reconnect, &summary.messages);
         for (file, what, found, told) in [
-            ("counts.csv", "attempts", begun, summary.attempts.total),
-            ("peaks.csv", "attempts", loaded.peaks.as_ref().map_or(summary.attempts.total, |_| binned), summary.attempts.total),
+            ("counts.csv", "attempts", begun, summary.attempts.counts.total),
+            (
+                "peaks.csv",
+                "attempts",
+                loaded.peaks.as_ref().map_or(summary.attempts.counts.total, |_| binned),
+                summary.attempts.counts.total,
+            ),
             ("counts.csv", "closes", closed, summary.connections.closed),
             ("counts.csv", "sent messages", sent, messages.sent),
             ("latency.hlog", "opening handshakes", all("opening_handshake").count(), summary.opening_handshake_us.count),

@@ -6,9 +6,10 @@
 //! Adding up all lines of a tag gives the distribution over the whole run.
 
 use crate::metrics::book::Results;
-use crate::metrics::distributions::{DistributionKey, TimeMetric};
+use crate::metrics::distributions::DistributionKey;
 use crate::metrics::latency::Latency;
 use crate::metrics::meta::RunMeta;
+use crate::metrics::metric::TimeMetric;
 use crate::metrics::watch::{Around, Window};
 use base64::Engine as _;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};

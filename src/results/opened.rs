@@ -38,8 +38,8 @@ fn attempts(total: &CohortCounts, results: &Results, timeline: &[TimelineRow]) -
     let measured = results.measured.as_millis() as u64;
     let late = measured - LAST_MS.min(measured / 10);
     let begun_late: u64 = timeline.iter().filter(|row| row.offset_ms >= late).map(|row| row.attempts).sum();
-    let under_way = total.ledger.abandoned.min(begun_late);
-    Opened { what: "attempts", opened: total.ledger.opened, of: total.ledger.attempts - under_way }
+    let under_way = total.ledger.attempts.abandoned.min(begun_late);
+    Opened { what: "attempts", opened: total.ledger.attempts.opened, of: total.ledger.attempts.total - under_way }
 }
 
 fn clients(total: &CohortCounts) -> Opened {
@@ -64,7 +64,8 @@ mod tests {
     #[test]
     fn attempts_that_may_be_under_way_at_the_end_are_left_out() {
         let mut results = run(|book| {
-            (book.ledger.attempts, book.ledger.opened, book.ledger.abandoned, book.ledger.timed_out) = (200, 60, 100, 40);
+            let attempts = &mut book.ledger.attempts;
+            (attempts.total, attempts.opened, attempts.abandoned, attempts.timed_out) = (200, 60, 100, 40);
         });
         results.meta.faults.clear();
         let row = |offset_ms, attempts| TimelineRow { offset_ms, attempts, ..TimelineRow::default() };
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn with_faults_it_is_clients_that_count_and_who_nobody_waits_for_does_not() {
-        let results = run(|book| (book.started, book.never_opened, book.censored, book.ledger.attempts) = (100, 10, 5, 4_000));
+        let results = run(|book| (book.started, book.never_opened, book.censored, book.ledger.attempts.total) = (100, 10, 5, 4_000));
         assert_eq!(Opened::of(&results, &[]), Some(Opened { what: "clients", opened: 85, of: 100 }));
         assert_eq!(Opened::of(&run(|_| ()), &[]), None);
     }

@@ -5,6 +5,7 @@
 pub use super::rows::{CountRow, EventRow, PeakRow, ReconnectRow, TimelineRow};
 
 use super::spread::Runs;
+use crate::metrics::attempts::AttemptCounts;
 use crate::metrics::latency::Times;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -174,20 +175,9 @@ pub struct Clients {
 /// Attempts: `total = opened + refused + timed_out + rejected + failed + abandoned`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Attempts {
-    /// All.
-    pub total: u64,
-    /// Ended with 101.
-    pub opened: u64,
-    /// ECONNREFUSED.
-    pub refused: u64,
-    /// A connect, TLS or upgrade deadline passed.
-    pub timed_out: u64,
-    /// An HTTP answer other than 101.
-    pub rejected: u64,
-    /// All else.
-    pub failed: u64,
-    /// Under way at the end, or cut by a fault.
-    pub abandoned: u64,
+    /// By what became of them.
+    #[serde(flatten)]
+    pub counts: AttemptCounts,
     /// Most begun within any second, wherever it begins.
     pub peak_per_s: u64,
     /// Rejected ones by HTTP status: the 50 most frequent, all others under `other`.

@@ -5,7 +5,7 @@ use super::bands::Bands;
 use super::record::Verdict;
 use super::spread::{Runs, Spread};
 use crate::metrics::Results;
-use crate::metrics::distributions::TimeMetric;
+use crate::metrics::metric::TimeMetric;
 use serde::{Deserialize, Serialize};
 
 /// A row of `runs.csv`: one seed.
@@ -61,7 +61,7 @@ impl RunRow {
             recovered: total.recovered,
             away_at_end: total.censored,
             gave_up: total.lost,
-            attempts: total.ledger.attempts,
+            attempts: total.ledger.attempts.total,
             attempts_peak_per_s: results.peaks.attempts(None),
             reconnect_p50_us: times.p50,
             reconnect_p90_us: times.p90,

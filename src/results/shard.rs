@@ -274,13 +274,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let results = crate::metrics::tests::finished();
         let meta = results.meta.clone();
-        let attempts = results.total().ledger.attempts;
+        let attempts = results.total().ledger.attempts.total;
         let mut manifest = super::super::manifest::collect(Vec::new(), crate::seed::Seed(7));
         let header = Header { version: manifest.version.clone(), commit: manifest.commit.clone(), ..part("a", "1/1", "x").header };
         write(dir.path(), &header, results).unwrap();
         let read_back = read(dir.path(), &manifest).unwrap();
         assert_eq!(read_back.header, header);
-        assert_eq!(add_up(&[read_back], &meta).unwrap().total().ledger.attempts, attempts);
+        assert_eq!(add_up(&[read_back], &meta).unwrap().total().ledger.attempts.total, attempts);
         manifest.version = "0.0.9".to_owned();
         assert!(read(dir.path(), &manifest).unwrap_err().to_string().contains("this is 0.0.9"));
         assert!(matches!(read(&dir.path().join("no"), &manifest), Err(ShardError::NoShard { .. })));

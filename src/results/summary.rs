@@ -12,11 +12,12 @@ use crate::fault::liveness::Finds;
 use crate::metrics::answers::RefusalAnswer;
 use crate::metrics::book::{CohortCounts, FaultBook, Results};
 use crate::metrics::carried::short;
-use crate::metrics::distributions::{DistributionKey, TimeMetric};
+use crate::metrics::distributions::DistributionKey;
 use crate::metrics::latency::Times;
 use crate::metrics::latency::needed;
 use crate::metrics::liveness::Watched;
 use crate::metrics::meta::FaultMeta;
+use crate::metrics::metric::TimeMetric;
 use crate::metrics::timeline::Tally;
 use crate::metrics::told_apart::OTHER_CODE;
 use crate::number;
@@ -53,7 +54,11 @@ pub fn summarise(results: &Results, seeds: Option<&Seeds>, verdict: &Verdict, co
         attempts: attempts(results, &total, None),
         answers: answers(results),
         failures: failures(results),
-        connections: Connections { opened: total.ledger.opened, closed: total.ledger.closed, open_at_end: total.ledger.open_at_end },
+        connections: Connections {
+            opened: total.ledger.attempts.opened,
+            closed: total.ledger.closed,
+            open_at_end: total.ledger.open_at_end,
+        },
         close_codes: CloseCodes { client: client_codes(results, |_| true), server: server_codes(results) },
         close_reasons: close_reasons(results),
         endings: ending_rows(results),
@@ -146,18 +151,7 @@ fn clients(book: &CohortCounts, planned: u64) -> Clients {
 }
 
 fn attempts(results: &Results, book: &CohortCounts, cohort: Option<u16>) -> Attempts {
-    let ledger = &book.ledger;
-    Attempts {
-        total: ledger.attempts,
-        opened: ledger.opened,
-        refused: ledger.refused,
-        timed_out: ledger.timed_out,
-        rejected: ledger.rejected,
-        failed: ledger.failed,
-        abandoned: ledger.abandoned,
-        peak_per_s: results.peaks.attempts(cohort),
-        by_status: by_status(results, cohort),
-    }
+    Attempts { counts: book.ledger.attempts, peak_per_s: results.peaks.attempts(cohort), by_status: by_status(results, cohort) }
 }
 
 /// `t_ready - t_fault` of the outages that pass the filter, censored ones included.

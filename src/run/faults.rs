@@ -5,6 +5,7 @@ use crate::fault::{ConnectionEffects, Effect, InjectionStep, OnProcess, Side};
 use crate::load::context::RunContext;
 use crate::load::registry::{ConnectionPlace, WaitingFault};
 use crate::load::waiting::tell_servers;
+use crate::lock::lock;
 use crate::plan::{Fault, Firing, Phase, Standing, draw_exactly};
 use crate::seed::Stream;
 use crate::server::protocol::ToServer;
@@ -13,7 +14,7 @@ use crate::sut::target_events::TargetEvent;
 use crate::ws::handshake::own_headers::Id;
 use crate::ws::session::mailbox::{FiredInjection, SessionCommand};
 use std::ops::Range;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep_until;
 
@@ -346,7 +347,7 @@ async fn tell(shared: &RunContext, order: TargetEvent) {
 
 /// Carries an order out on the clients of this process.
 pub(crate) fn obey(shared: &RunContext, order: &TargetEvent) {
-    let marked = || shared.marked.lock().unwrap_or_else(PoisonError::into_inner);
+    let marked = || lock(&shared.marked);
     match *order {
         TargetEvent::Mark { firing, instance, ends } => {
             let ids = mark(shared, firing, instance, ends);

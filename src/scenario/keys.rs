@@ -1,24 +1,26 @@
-//! Every key of a scenario, documented in one place. Reading, error messages and `closestorm validate --keys` use these lists.
+//! The keys of a scenario. Reading, error messages and `closestorm validate --keys` use these lists.
 //!
+//! Those of the target, of the model and of dialogues are in `target_keys`, `model_keys` and `dialogue_keys`.
 //! The parameters of fault kinds are in `fault::rows()`, those of reconnect policies in `reconnect`.
 
 use super::section::key;
 pub use super::section::{Section, TableKey};
+use super::{dialogue_keys, model_keys, target_keys};
 
 /// All sections, in the order of a scenario.
 pub static SECTIONS: &[&Section] = &[
     &TOP,
     &ANSWER,
-    &TARGET,
-    &EMBEDDED,
-    &ADMIT,
-    &COMMAND,
-    &READY,
-    &HTTP,
-    &URL,
-    &MODEL,
-    &TIMES,
-    &LOGNORMAL,
+    &target_keys::TARGET,
+    &target_keys::EMBEDDED,
+    &target_keys::ADMIT,
+    &target_keys::COMMAND,
+    &target_keys::READY,
+    &target_keys::HTTP,
+    &target_keys::URL,
+    &model_keys::MODEL,
+    &model_keys::TIMES,
+    &model_keys::LOGNORMAL,
     &COHORT,
     &ARRIVE,
     &STAGE,
@@ -26,17 +28,17 @@ pub static SECTIONS: &[&Section] = &[
     &TRAFFIC,
     &ECHO,
     &SEND,
-    &super::dialogue_keys::REQUEST,
-    &super::dialogue_keys::DIALOGUE,
-    &super::dialogue_keys::BEFORE,
-    &super::dialogue_keys::STEP,
-    &super::dialogue_keys::MATCH,
-    &super::dialogue_keys::AT,
-    &super::dialogue_keys::CAPTURED,
-    &super::dialogue_keys::REPLY,
-    &super::dialogue_keys::BEAT,
-    &super::dialogue_keys::MEASURED,
-    &super::dialogue_keys::DATA,
+    &dialogue_keys::REQUEST,
+    &dialogue_keys::DIALOGUE,
+    &dialogue_keys::BEFORE,
+    &dialogue_keys::STEP,
+    &dialogue_keys::MATCH,
+    &dialogue_keys::AT,
+    &dialogue_keys::CAPTURED,
+    &dialogue_keys::REPLY,
+    &dialogue_keys::BEAT,
+    &dialogue_keys::MEASURED,
+    &dialogue_keys::DATA,
     &HEARTBEAT,
     &STAY,
     &CLOSE,
@@ -83,278 +85,6 @@ pub(super) static ANSWER: Section = Section {
         expectation fails.",
         ),
     ],
-};
-
-pub(super) static TARGET: Section = Section {
-    path: "[target]",
-    doc: "The server under test: one of these tables.",
-    keys: &[
-        key("embedded", "table", "the default", "closestorm's own echo server, one or more child processes per instance."),
-        key("command", "table", "-", "A server program that closestorm starts, stops and kills."),
-        key("url", "table", "-", "A running server that closestorm connects to."),
-    ],
-};
-
-pub(super) static EMBEDDED: Section = Section {
-    path: "[target.embedded]",
-    doc: "closestorm's own echo server.",
-    keys: &[
-        key("instances", "1 to 64", "1", "Number of servers, each on its own port."),
-        key("processes", "1 to 64", "as many as its connections need", "Number of processes per instance; they share its port."),
-        key("balance", "round_robin, random, sticky or healthy", "round_robin", "Which instance an attempt goes to."),
-        key("handshake_cost", r#""500us""#, r#""0s""#, "Service time of each opening handshake in the service queue."),
-        key("parallel", "1 to 1024", "1", "Number of opening handshakes served at the same time."),
-        key("backlog", "1 to 65535", "1024", "Length of the listen queue; the kernel may limit it further (net.core.somaxconn)."),
-        key("max_connections", "whole number", "no limit", "Limit of open connections; further ones are rejected with 503."),
-        key("admit", "table", "none", "Token bucket before the service queue."),
-        key("queue", "fifo or lifo", "fifo", "Order of the service queue."),
-        key(
-            "slow_start",
-            r#""10s""#,
-            "none",
-            "After a start, handshake_cost begins at ten times its value and falls to it within this \
-            time.",
-        ),
-        key("tls", "true or false", "false", "Use wss, with a self-signed certificate."),
-        key("resume", "true or false", "true", "Allow TLS session resumption; after a restart, earlier sessions cannot be resumed."),
-        key("ping", "table", "none", "Heartbeat: pings sent by the server."),
-    ],
-};
-
-pub(super) static ADMIT: Section = Section {
-    path: "admit",
-    doc: "Token bucket of opening handshakes.",
-    keys: &[
-        key("rate", r#""500/s""#, "required", "Tokens per second."),
-        key("burst", "whole number", "1", "Size of the bucket."),
-        key("reject", "HTTP status", "503", "HTTP status of rejected handshakes."),
-        key("retry_after", r#""5s""#, "none", "Retry-After header of the rejection, in whole seconds."),
-    ],
-};
-
-const PROBE: TableKey = key(
-    "probe",
-    "true or false",
-    "true",
-    "Before the run, make one opening handshake with the values of the first client, to check that the target is a WebSocket server.",
-);
-const WARM_UP: TableKey = key(
-    "warm_up",
-    "true or false",
-    "true",
-    "Whether `closestorm capacity` warms the target up with opening handshakes before each run \
-        (--warm-up).",
-);
-
-pub(super) static COMMAND: Section = Section {
-    path: "[target.command]",
-    doc: "A server program that closestorm starts, stops and kills.",
-    keys: &[
-        key(
-            "run",
-            "command line",
-            "required",
-            "Command line of the server: split as a shell does, but not run in a shell. {port} is \
-            replaced by a free port.",
-        ),
-        key(
-            "address",
-            "URL",
-            r#""ws://127.0.0.1:{port}/""#,
-            "URL where the server listens. {client} and {attempt} are replaced; user:password@ is sent as Authorization.",
-        ),
-        key("ready", "table", "tcp, within 10s", "Condition under which the server counts as started."),
-        key("stop_signal", "name", "SIGTERM", "Signal for a graceful stop."),
-        key("env", "table of texts", "none", "Environment variables for the server."),
-        key("workdir", "path", "the current one", "Working directory."),
-        key("insecure", "true or false", "false", "Accept any certificate."),
-        key("ca", "path", "none", "PEM file with additional root certificates."),
-        PROBE,
-        WARM_UP,
-    ],
-};
-
-pub(super) static READY: Section = Section {
-    path: "ready",
-    doc: "When the server counts as started: one of tcp, http and line, and a deadline.",
-    keys: &[
-        key("tcp", "true", "the default", "A TCP connect succeeds."),
-        key("http", "table", "-", "A GET is answered with a status."),
-        key("line", "text", "-", "A line of its standard output contains this."),
-        key("within", r#""10s""#, r#""10s""#, "Deadline for this condition."),
-    ],
-};
-
-pub(super) static HTTP: Section = Section {
-    path: "ready.http",
-    doc: "A GET that is answered with a status.",
-    keys: &[
-        key("path", "path and query", "/", "Path of the GET request."),
-        key(
-            "status",
-            "HTTP status",
-            "200",
-            "Expected status of the \
-        answer.",
-        ),
-    ],
-};
-
-pub(super) static URL: Section = Section {
-    path: "[target.url]",
-    doc: "A running server that closestorm connects to.",
-    keys: &[
-        key(
-            "address",
-            "ws:// or wss:// URL",
-            "required",
-            "URL where the server listens. {client} and {attempt} are replaced; user:password@ is sent as Authorization.",
-        ),
-        key("insecure", "true or false", "false", "Accept any certificate."),
-        key("ca", "path", "none", "PEM file with additional root certificates."),
-        PROBE,
-        WARM_UP,
-        key(
-            "source",
-            "list of IP addresses",
-            "the kernel's choice",
-            "Local addresses that clients connect from, in turn. Each has about 28,000 ports for one target. On loopback, from 10,001 \
-             clients on, addresses from 127.100.0.1 are used without this key.",
-        ),
-    ],
-};
-
-pub(super) static MODEL: Section = Section {
-    path: "[model]",
-    doc: "Model of the server and the network path for the simulator; not used by `run`. Keys that are not set are as in \
-        [target.embedded].",
-    keys: &[
-        key("instances", "1 to 10000", "as there", "Servers."),
-        key(
-            "balance",
-            "round_robin, random, sticky, healthy, least_connections or two_choices",
-            "as there",
-            "Which instance an attempt goes to. The last three skip instances that do not listen.",
-        ),
-        key("handshake_cost", "duration or times", "as there", "Service time of each opening handshake in the service queue."),
-        key("parallel", "1 to 65536", "as there", "Number of opening handshakes that each instance serves at the same time."),
-        key("backlog", "0 to 65535", "as there", "Length of the listen queue. It holds one more connection; SYNs beyond that are dropped."),
-        key("accept", "eager or when_free", "eager", "Whether opening handshakes wait inside the server or in its listen queue."),
-        key("accept_cost", r#""20us""#, r#""0s""#, "With `eager`: time to accept a connection; connections are accepted one at a time."),
-        key("max_connections", "whole number", "as there", "Limit of open connections; further ones are rejected with 503."),
-        key("admit", "table", "as there", "Token bucket before the service queue."),
-        key(
-            "admit_close",
-            "status code",
-            "the HTTP status",
-            "Instead of being rejected, connections are opened and closed with this \
-            status code, such as 1013.",
-        ),
-        key("queue", "fifo or lifo", "as there", "Order of the service queue."),
-        key("deadline", r#""10s""#, "none", "The server aborts an opening handshake after this waiting time."),
-        key("gone", "served or skipped", "served", "Whether the server still serves the opening handshake of a client that has given up."),
-        key("start_up", "duration or times", r#""0s""#, "Time from the start of a process until it listens."),
-        key(
-            "slow_start",
-            r#""10s""#,
-            "as there",
-            "After a start, handshake_cost begins at ten times its value and falls linearly to it \
-            within this time.",
-        ),
-        key(
-            "cold",
-            "0 to 1000",
-            "0",
-            "Cold caches: extra handshake_cost after a start, as a multiple of handshake_cost; it decays \
-            exponentially.",
-        ),
-        key("cold_half_life", r#""5s""#, r#""1s""#, "Half-life of the extra cost of `cold`."),
-        key(
-            "open_cost",
-            r#""10us""#,
-            r#""0s""#,
-            "CPU time per second for each open connection; it reduces the time left for opening \
-            handshakes.",
-        ),
-        key("message_cost", r#""20us""#, r#""0s""#, "CPU time for each client message; it reduces the time left for opening handshakes."),
-        key("tls", "true or false", "as there", "Use wss: one more round trip, with or without session resumption."),
-        key("resume", "true or false", "as there", "As in [target.embedded]: which TLS handshakes count as resumed."),
-        key("ping", "table", "as there", "As in [target.embedded]; pings of a simulated server are not modelled."),
-        key("rtt", "duration or times", r#""0s""#, "Round-trip time of the path."),
-        key("loss", r#""1%""#, r#""0%""#, "Share of SYNs that are lost; the client's kernel sends them again."),
-        key(
-            "syn_retries",
-            "linear or doubling",
-            "linear",
-            "When SYNs are sent again: after about 1, 2, 3, 4, 5, 7 s (Linux 6.5 and newer) or 1, 3, 7 s.",
-        ),
-        key(
-            "notice",
-            "duration or times",
-            r#""0s""#,
-            "Time until a client notices the end of its connection, in addition to half a \
-            round trip.",
-        ),
-        key("notice_each", r#""10us""#, r#""0s""#, "Additional delay for each further connection of a server that died."),
-        key(
-            "client_lag",
-            "duration or times",
-            r#""0s""#,
-            "Delay that the client's machine adds to each attempt after a wait, for \
-            example by late timers.",
-        ),
-        key(
-            "client_tick",
-            r#""1ms""#,
-            r#""0s""#,
-            "Timer resolution of clients: timers expire at multiples of this, and those of the same tick have the same `client_lag`.",
-        ),
-        key(
-            "client_cost",
-            r#""30us""#,
-            r#""0s""#,
-            "CPU time of each attempt on the machine that runs all clients; attempts are \
-            processed one at a time.",
-        ),
-        key("clock_spread", r#""0.1%""#, r#""0%""#, "Clock drift: clocks of clients run faster or slower by up to this share."),
-        key(
-            "honour_retry_after",
-            "true or false",
-            "false",
-            "Clients wait at least as long as Retry-After says. No preset of a real \
-            library does.",
-        ),
-        key(
-            "honour_restart_codes",
-            "true or false",
-            "false",
-            "Clients wait 5 to 30 s after 1012 and 1013. No preset of a real library \
-            does.",
-        ),
-    ],
-};
-
-pub(super) static TIMES: Section = Section {
-    path: "times",
-    doc: "Distribution of a time in [model], or of a stay: one of these.",
-    keys: &[
-        key("constant", r#""500us""#, "-", "Constant; the same as the duration alone."),
-        key("uniform", r#"["1ms", "3ms"]"#, "-", "Uniform between two durations."),
-        key("exponential", r#""500us""#, "-", "Exponentially distributed with this mean."),
-        key("lognormal", "table", "-", "Lognormal, given by two quantiles."),
-        key(
-            "quantiles",
-            r#"["1ms", "2ms", "9ms"]"#,
-            "-",
-            "Measured distribution: equally spaced quantiles from minimum to maximum, linearly interpolated.",
-        ),
-    ],
-};
-
-pub(super) static LOGNORMAL: Section = Section {
-    path: "times.lognormal",
-    doc: "A lognormal distribution.",
-    keys: &[key("median", r#""400us""#, "required", "Median."), key("p99", r#""3ms""#, "required", "99th percentile.")],
 };
 
 pub(super) static COHORT: Section = Section {

@@ -2,13 +2,14 @@
 
 use super::diagnostic::Sink;
 use super::keys;
+use super::model_keys;
 use super::reader::Reader;
 use super::target::{QUEUES, admission};
+use super::target_keys;
 use super::times::times;
 use super::tree::Node;
 use crate::close;
 use crate::plan::{Accept, Embedded, Gone, Hints, Model, ModelBalance, SynRetries, Target};
-use std::time::Duration;
 
 const BALANCES: &[(&str, ModelBalance)] = &[
     ("round_robin", ModelBalance::RoundRobin),
@@ -24,7 +25,7 @@ const SYN_RETRIES: &[(&str, SynRetries)] = &[("linear", SynRetries::Linear), ("d
 
 /// Reads `[model]`. `None`: complained.
 pub(super) fn read(node: &Node, target: Option<&Target>, sink: &Sink) -> Option<Model> {
-    let model = Reader::open(node, &keys::MODEL, sink)?;
+    let model = Reader::open(node, &model_keys::MODEL, sink)?;
     let embedded = if let Some(Target::Embedded(embedded)) = target { embedded.clone() } else { Embedded::default() };
     let base = Model::of_embedded(&embedded);
     // Nobody is pinged by a simulated server, but the key is one of [target.embedded].
@@ -38,7 +39,7 @@ pub(super) fn read(node: &Node, target: Option<&Target>, sink: &Sink) -> Option<
         accept: model.choice("accept", ACCEPTS).unwrap_or(base.accept),
         accept_cost: model.duration("accept_cost").unwrap_or(base.accept_cost),
         max_connections: model.number("max_connections", 1..=u32::MAX).or(base.max_connections),
-        admit: model.table("admit", &keys::ADMIT).and_then(|admit| admission(&admit)).or(base.admit),
+        admit: model.table("admit", &target_keys::ADMIT).and_then(|admit| admission(&admit)).or(base.admit),
         admit_close: model.short("admit_close", 1000..=4999).inspect(|code| check_code(&model, *code)),
         queue: model.choice("queue", QUEUES).unwrap_or(base.queue),
         deadline: model.positive("deadline"),

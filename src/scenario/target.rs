@@ -4,6 +4,7 @@ use super::cohort::heartbeat;
 use super::diagnostic::Diagnostic;
 use super::keys;
 use super::reader::{Reader, complain_of_names};
+use super::target_keys;
 use crate::address::Address;
 use crate::plan::{Admit, Balance, Before, Command, Embedded, QueueOrder, Ready, Remote, Target};
 use crate::secret::{Holder, mask, mask_address};
@@ -22,14 +23,14 @@ const SIGNALS: &[(&str, ())] =
 /// Reads `[target]`; the embedded server without it. `None`: complained.
 pub(super) fn read(top: &Reader<'_>) -> Option<Target> {
     let Some(node) = top.get("target") else { return Some(Target::Embedded(Embedded::default())) };
-    let target = Reader::open(node, &keys::TARGET, top.sink)?;
+    let target = Reader::open(node, &target_keys::TARGET, top.sink)?;
     match target.one_of(&["embedded", "command", "url"])? {
         "embedded" => {
-            let table = target.table("embedded", &keys::EMBEDDED)?;
+            let table = target.table("embedded", &target_keys::EMBEDDED)?;
             Some(Target::Embedded(Embedded { processes: table.short("processes", 1..=64), ..embedded(&table) }))
         }
-        "command" => command(&target.table("command", &keys::COMMAND)?).map(Target::Command),
-        _ => url(&target.table("url", &keys::URL)?).map(Target::Url),
+        "command" => command(&target.table("command", &target_keys::COMMAND)?).map(Target::Command),
+        _ => url(&target.table("url", &target_keys::URL)?).map(Target::Url),
     }
 }
 
@@ -44,7 +45,7 @@ fn embedded(reader: &Reader<'_>) -> Embedded {
         parallel: reader.number("parallel", 1..=1024).unwrap_or(default.parallel),
         backlog: reader.number("backlog", 1..=65535).unwrap_or(default.backlog),
         max_connections: reader.number("max_connections", 1..=u32::MAX),
-        admit: reader.table("admit", &keys::ADMIT).and_then(|admit| admission(&admit)),
+        admit: reader.table("admit", &target_keys::ADMIT).and_then(|admit| admission(&admit)),
         queue: reader.choice("queue", QUEUES).unwrap_or(default.queue),
         slow_start: reader.positive("slow_start"),
         tls: reader.flag("tls").unwrap_or(default.tls),
@@ -74,7 +75,7 @@ fn command(reader: &Reader<'_>) -> Option<Command> {
         let help = "write {port} into `run` or `env`, or a fixed port into `address`";
         reader.complain("run", "the server does not get its port", "`address` contains {port}, but this does not", help);
     }
-    let ready = reader.table("ready", &keys::READY);
+    let ready = reader.table("ready", &target_keys::READY);
     let (condition, within) = ready.as_ref().map_or((Ready::Tcp, None), |ready| (readiness(ready), ready.positive("within")));
     reader.choice("stop_signal", SIGNALS);
     Some(Command {
@@ -106,7 +107,7 @@ fn readiness(reader: &Reader<'_>) -> Ready {
     // A deadline alone is fine: a TCP connect is the default.
     let choice = if present == 0 { None } else { reader.one_of(&["tcp", "http", "line"]) };
     match choice {
-        Some("http") => reader.table("http", &keys::HTTP).map_or(Ready::Tcp, |http| Ready::Http {
+        Some("http") => reader.table("http", &target_keys::HTTP).map_or(Ready::Tcp, |http| Ready::Http {
             path: http.text("path").unwrap_or("/").to_owned(),
             status: http.short("status", 100..=599).unwrap_or(200),
         }),

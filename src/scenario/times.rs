@@ -1,6 +1,6 @@
 //! Times that are the same or drawn: those of `[model]`, and lengths of stays.
 
-use super::keys;
+use super::model_keys;
 use super::reader::{Reader, duration};
 use super::tree::TomlValue;
 use crate::plan::ServiceTimes;
@@ -15,7 +15,7 @@ pub(super) fn times(reader: &Reader<'_>, key: &str) -> Option<ServiceTimes> {
     if !matches!(node.value, TomlValue::Table(_)) {
         return duration(key, node, reader.sink).map(ServiceTimes::Constant);
     }
-    let times = reader.table(key, &keys::TIMES)?;
+    let times = reader.table(key, &model_keys::TIMES)?;
     match times.one_of(&["constant", "uniform", "exponential", "lognormal", "quantiles"])? {
         "constant" => times.duration("constant").map(ServiceTimes::Constant),
         "exponential" => times.positive("exponential").map(ServiceTimes::Exponential),
@@ -28,7 +28,7 @@ pub(super) fn times(reader: &Reader<'_>, key: &str) -> Option<ServiceTimes> {
             Some(ServiceTimes::Uniform(least.min(most), most.max(least)))
         }
         "lognormal" => {
-            let shape = times.table("lognormal", &keys::LOGNORMAL)?;
+            let shape = times.table("lognormal", &model_keys::LOGNORMAL)?;
             let median = shape.need("median", shape.positive("median"))?;
             let p99 = shape.need("p99", shape.positive("p99"))?;
             if p99 < median {

@@ -3,10 +3,11 @@
 //! The queue is busy until a point in time that each handshake moves by its cost. No processor time is burnt, and a late timer does
 //! not slow it down: what should have been served by now is served at once. `plan::admission` decides, this waits.
 
+use crate::lock::lock;
 use crate::plan::{Bucket, Embedded, Refusal, ServiceQueue};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
@@ -46,7 +47,7 @@ impl Admission {
     pub(crate) async fn admit(&self) -> Result<Seat, Refusal> {
         let seat = self.seat().ok_or(Refusal::FULL)?;
         if let Some(bucket) = &self.bucket {
-            bucket.lock().unwrap_or_else(PoisonError::into_inner).take(self.started.elapsed())?;
+            lock(bucket).take(self.started.elapsed())?;
         }
         if let Some(service) = &self.service {
             service.turn().await;
@@ -161,7 +162,7 @@ impl ServiceGate {
     }
 
     fn queue(&self) -> MutexGuard<'_, WaitingRoom> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 
     async fn turn(&self) {

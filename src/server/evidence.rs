@@ -4,12 +4,13 @@
 //! is, all else to the parent.
 
 use crate::ipc;
+use crate::lock::lock;
 use crate::server::protocol::{FromServer, PROTOCOL, ServerSpec, ToServer};
 use crate::ws::handshake::own_headers::Id;
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
@@ -179,7 +180,7 @@ impl EvidenceLine {
     fn send(&self, line: &FromServer) {
         let text = ipc::encode(line);
         {
-            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut queue = lock(&self.queue);
             let Some(text) = text.ok().filter(|text| queue.bytes.len() + text.len() <= QUEUE_MAX) else {
                 queue.dropped += 1;
                 return;
@@ -194,7 +195,7 @@ impl EvidenceLine {
 
     /// Writes what the kernel takes; returns whether something is left.
     fn drain(&self) -> bool {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = lock(&self.queue);
         while !queue.bytes.is_empty() {
             match self.writer.try_write(queue.bytes.as_slices().0) {
                 Ok(written) => drop(queue.bytes.drain(..written)),
@@ -208,7 +209,7 @@ impl EvidenceLine {
 
     async fn flush(&self) {
         // After the last line nothing else would say so.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).tell_dropped();
+        lock(&self.queue).tell_dropped();
         while self.drain() && self.writer.writable().await.is_ok() {}
     }
 }

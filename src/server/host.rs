@@ -1,12 +1,13 @@
 //! What a server stands on: a process of its own, with sockets, or tasks beside its clients, with wires in memory.
 
+use crate::lock::lock;
 use crate::server::protocol::ServerSpec;
 use crate::transport::clock::Clock;
 use crate::transport::memory::network::Network;
 use crate::transport::socket::Listener;
 use std::future::poll_fn;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 use tokio::net::TcpSocket;
 use tokio::task::{JoinHandle, JoinSet};
@@ -34,7 +35,7 @@ pub(crate) struct Still(Mutex<(bool, Vec<Waker>)>);
 
 impl Still {
     fn lock(&self) -> MutexGuard<'_, (bool, Vec<Waker>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Does this work unless it stands still: what comes meanwhile is seen when it goes on, in the order in which it came.
@@ -77,7 +78,7 @@ impl ServerHost {
         match self {
             ServerHost::Process => drop(tokio::spawn(task)),
             ServerHost::Memory { tasks, still, .. } => {
-                let mut tasks = tasks.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut tasks = lock(&tasks);
                 tasks.spawn(still.clone().stoppable(task));
                 // Those that are over leave nothing behind.
                 while tasks.try_join_next().is_some() {}
@@ -107,7 +108,7 @@ impl ServerHost {
     /// Ends all tasks where they stand.
     pub(crate) fn clear(&self) {
         if let ServerHost::Memory { tasks, .. } = self {
-            tasks.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
+            lock(&tasks).abort_all();
         }
     }
 }

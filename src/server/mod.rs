@@ -16,6 +16,7 @@ use crate::close::{Cause, MemoryLimit, NO_MEMORY};
 use crate::dialogue::{Payload, Reply, ServerDialogue};
 use crate::event::{ClientIndex, ConnectionNo};
 use crate::fault::{OnAttempt, OnListener, ResponseEdit, Side};
+use crate::lock::lock;
 use crate::plan::{Firing, Standing};
 use crate::seed::{Seed, Stream};
 use crate::server::admission::{Admission, Seat};
@@ -40,7 +41,7 @@ pub use serve::main;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout};
@@ -124,7 +125,7 @@ impl ServerShared {
     }
 
     fn state(&self) -> MutexGuard<'_, ConnectionState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn report(&self, line: &FromServer) {

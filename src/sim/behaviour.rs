@@ -91,7 +91,7 @@ fn the_deadline_of_a_strategy_is_that_of_the_whole_attempt_and_grows_as_it_says(
     let ledger = |changes: &[&str]| {
         let mut all = vec!["clients.web.reconnect=\"subscriptions-transport-ws\"", "duration=\"30s\""];
         all.extend(changes);
-        simulate(&herd(2, &all)).results.total().ledger.clone()
+        simulate(&herd(2, &all)).results.total().ledger.attempts
     };
     let lengths = |changes: &[&str]| {
         let mut all = vec!["clients.web.reconnect={preset=\"subscriptions-transport-ws\",base=\"0s\"}", "duration=\"5s\""];
@@ -127,7 +127,7 @@ fn phoenix_waits_until_the_server_gets_to_it() {
     let results = simulate(&plan).results;
     let back: Vec<_> = results.outages.kept().iter().filter_map(|outage| outage.time()).collect();
     let last = back.iter().max().copied().unwrap_or_default() as f64 / 1e6;
-    assert_eq!((back.len(), results.total().ledger.timed_out), (1500, 0));
+    assert_eq!((back.len(), results.total().ledger.attempts.timed_out), (1500, 0));
     assert!((25.0..26.0).contains(&last), "{last}");
 }
 
@@ -160,7 +160,7 @@ fn a_server_ends_what_has_waited_for_its_deadline() {
     let plan = herd(30, &["model={handshake_cost=\"100ms\",deadline=\"1s\"}", "duration=\"5s\""]);
     let results = simulate(&plan).results;
     let ledger = results.total().ledger;
-    assert_eq!((ledger.opened, ledger.failed, ledger.timed_out), (10, 20, 0));
+    assert_eq!((ledger.attempts.opened, ledger.attempts.failed, ledger.attempts.timed_out), (10, 20, 0));
     let cut = |event: &Event| {
         matches!(event, Event::AttemptFailed { outcome: Outcome::Failed { why }, .. } if why.starts_with("connection \
             ended before the 101 response"))
@@ -182,9 +182,9 @@ fn the_order_of_the_queue_says_who_opens_next() {
 fn a_token_bucket_rejects_or_opens_and_closes() {
     let admit = |close: &str| format!("model={{admit={{rate=\"1/s\",burst=5}}{close}}}");
     let rejected = simulate(&herd(20, &[&admit("")])).results;
-    assert_eq!((rejected.total().ledger.opened, rejected.total().ledger.rejected), (5, 15));
+    assert_eq!((rejected.total().ledger.attempts.opened, rejected.total().ledger.attempts.rejected), (5, 15));
     let closed = simulate(&herd(20, &[&admit(",admit_close=1013")])).results;
-    assert_eq!((closed.total().ledger.opened, closed.total().ledger.rejected), (20, 0));
+    assert_eq!((closed.total().ledger.attempts.opened, closed.total().ledger.attempts.rejected), (20, 0));
     assert_eq!(ended(&closed), vec![(0, 1013); 15]);
 }
 
@@ -195,7 +195,7 @@ fn who_is_opened_and_closed_at_once_hears_no_echo_and_is_not_back() {
         let model = format!("model={{rtt=\"{rtt}\",admit={{rate=\"1/s\",burst=5}},admit_close=1013}}");
         let results = simulate(&herd(20, &[&model, "clients.web.traffic={echo={rate=\"1/s\"}}"])).results;
         let ready = results.events.kept().iter().filter(|(_, _, event)| matches!(event, Event::Ready { .. })).count();
-        assert_eq!((ready, results.total().ledger.opened), (5, 20), "{rtt}");
+        assert_eq!((ready, results.total().ledger.attempts.opened), (5, 20), "{rtt}");
     }
 }
 

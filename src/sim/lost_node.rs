@@ -6,7 +6,7 @@
 use super::{Unsupported, run_watched};
 use crate::arrival::Arrive;
 use crate::metrics::Status;
-use crate::metrics::distributions::TimeMetric;
+use crate::metrics::metric::TimeMetric;
 use crate::plan::{Cohort, Fault, Model, Plan, Traffic};
 use crate::reconnect::ScheduleKind;
 use crate::scenario::{self, Overrides, Source};

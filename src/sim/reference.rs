@@ -4,8 +4,9 @@ use super::tests::{plan, simulate};
 use crate::close::Cause;
 use crate::event::{Event, Outcome};
 use crate::metrics::Results;
-use crate::metrics::distributions::TimeMetric;
-use crate::metrics::timeline::{AttemptKey, AttemptStep};
+use crate::metrics::attempts::AttemptStep;
+use crate::metrics::metric::TimeMetric;
+use crate::metrics::timeline::AttemptKey;
 use std::collections::BTreeMap;
 
 /// An outage, µs.
@@ -166,8 +167,9 @@ fn compare(name: &str, changes: &[&str]) -> usize {
     results.events.kept().iter().for_each(|(at, _, event)| reference.take(*at, event));
     reference.finish(end);
     let ledger = results.total().ledger;
+    let of = &ledger.attempts;
     let count = |step| reference.steps.iter().filter(|((.., of, _), _)| *of == step).map(|(_, count)| count).sum::<u64>();
-    let found = [ledger.attempts, ledger.opened, ledger.refused, ledger.timed_out, ledger.rejected, ledger.failed, ledger.abandoned];
+    let found = [of.total, of.opened, of.refused, of.timed_out, of.rejected, of.failed, of.abandoned];
     let steps = [
         AttemptStep::Begun,
         AttemptStep::Opened,

@@ -1,6 +1,7 @@
 //! Several seeds of one plan, in parallel: what varies from run to run.
 
 use super::{Simulated, Unsupported, run_watched};
+use crate::lock::lock;
 use crate::metrics::Status;
 use crate::plan::{Model, Plan};
 use crate::seed::Seed;
@@ -56,7 +57,7 @@ pub fn in_parallel<T: Send, E: Send>(jobs: u32, threads: usize, work: impl Fn(u3
                 return Ok(());
             }
             let result = work(index).inspect_err(|_| next.store(jobs, Ordering::Relaxed))?;
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
+            lock(&done).push((index, result));
         }
     };
     std::thread::scope(|scope| {

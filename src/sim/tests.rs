@@ -2,7 +2,7 @@
 
 use super::{Simulated, run, seeds::run_seeds};
 use crate::event::Event;
-use crate::metrics::distributions::TimeMetric;
+use crate::metrics::metric::TimeMetric;
 use crate::plan::Plan;
 use crate::random_plans::{self, World};
 use crate::reconnect::{Preset, ScheduleKind, presets};

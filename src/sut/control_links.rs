@@ -1,11 +1,12 @@
 //! The links to the embedded server processes: what they are told, what they report.
 
 use crate::ipc;
+use crate::lock::lock;
 use crate::server::protocol::{FromServer, PROTOCOL, ServerSpec, ToServer};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -92,7 +93,7 @@ impl ControlLinks {
     }
 
     fn senders(&self) -> MutexGuard<'_, BTreeMap<Member, CommandSink>> {
-        self.senders.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.senders)
     }
 
     /// A server that is tasks of this process takes what it is told from the receiver.

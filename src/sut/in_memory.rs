@@ -2,6 +2,7 @@
 //!
 //! What a process can suffer and tasks cannot, a limit of files, is refused before the run.
 
+use crate::lock::lock;
 use crate::plan::{Firing, Plan, Target};
 use crate::server::in_memory::InMemoryServer;
 use crate::server::protocol::{FromServer, ServerSpec, ToServer};
@@ -11,7 +12,7 @@ use crate::sut::error::RunError;
 use crate::sut::processes::{EXIT_WITHIN, SeenTimes};
 use crate::transport::clock::Clock;
 use crate::transport::memory::network::Network;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -52,11 +53,11 @@ impl InMemoryServers {
 
     /// Faults that wait in the servers.
     pub(crate) fn standing(&self) -> MutexGuard<'_, Vec<(Firing, ToServer)>> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.standing)
     }
 
     fn member(&self, instance: u16) -> MutexGuard<'_, Option<InMemoryServer>> {
-        self.members[usize::from(instance)].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.members[usize::from(instance)])
     }
 
     fn take(&self, instance: u16) -> Result<InMemoryServer, RunError> {

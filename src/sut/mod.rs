@@ -11,6 +11,7 @@ pub(crate) mod target_events;
 
 use crate::event::{ClientIndex, ConnectionNo, Event};
 use crate::fault::OnListener;
+use crate::lock::lock;
 use crate::plan;
 use crate::plan::limits::is_here;
 use crate::plan::{Balance, Firing, ModelBalance, Plan, Ready, Shard, Target};
@@ -36,7 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
@@ -334,11 +335,11 @@ impl Fleet {
     }
 
     fn refusing(&self) -> MutexGuard<'_, BTreeMap<Firing, Vec<u16>>> {
-        self.refusing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.refusing)
     }
 
     fn paused(&self) -> MutexGuard<'_, BTreeMap<u16, BTreeSet<Firing>>> {
-        self.paused.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.paused)
     }
 
     /// An instance is to go down, or is gone.

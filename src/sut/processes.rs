@@ -1,6 +1,7 @@
 //! The processes of a target that is ours: starting, crashing, stopping, pausing; an instance may be several processes on one port.
 
 use crate::ipc;
+use crate::lock::lock;
 use crate::plan::Firing;
 use crate::server::protocol::{ServerSpec, ToServer};
 use crate::sut::command;
@@ -14,7 +15,7 @@ use crate::transport::tickets::TicketKey;
 use futures_util::future::join_all;
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::Mutex as AsyncMutex;
 
@@ -69,7 +70,7 @@ impl Instances {
 
     /// Faults that wait in the embedded servers.
     pub(crate) fn standing(&self) -> MutexGuard<'_, Vec<(Firing, ToServer)>> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.standing)
     }
 
     /// The instance to which a slot of the guard belongs.

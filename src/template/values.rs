@@ -1,11 +1,12 @@
 //! What is filled in for the names of a template, and the rows of a data file.
 
 use super::Name;
+use crate::lock::lock;
 use crate::seed::Stream;
 use std::borrow::Cow;
 
 use std::fmt::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// What stands in place of the names.
@@ -50,7 +51,7 @@ impl TemplateValues<'_> {
 
 impl OwnValues<'_> {
     fn put(&self, name: &Name, to: &mut String) {
-        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut random = lock(&self.random);
         // Writing to a string does not fail.
         let _ = match name {
             Name::Cohort => write!(to, "{}", self.cohort),

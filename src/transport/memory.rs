@@ -8,9 +8,10 @@ pub(crate) mod network;
 
 pub use crate::transport::memory::network::{MemoryListener, Network};
 
+use crate::lock::lock;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use tokio::io::ReadBuf;
 
@@ -88,10 +89,6 @@ impl Pipe {
         own.inbox = VecDeque::new();
         peer.wakers()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn wake(wakers: impl IntoIterator<Item = Option<Waker>>) {

@@ -2,6 +2,7 @@
 //! itself.
 
 use crate::files::read_regular;
+use crate::lock::lock;
 use crate::transport::tickets::Tickets;
 pub use crate::transport::tls_error::TlsError;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -14,7 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, ServerConfig, SignatureScheme};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Tickets of TLS 1.3 that a client keeps: as many as servers send after a handshake (OpenSSL, Go and rustls: two or fewer). Each is used
 /// once (RFC 8446 §C.4).
@@ -89,7 +90,7 @@ struct KeptTickets {
 
 impl Sessions {
     fn lock(&self) -> MutexGuard<'_, KeptTickets> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Whether the next handshake will ask for an earlier session.

@@ -2,9 +2,10 @@
 //!
 //! Where it does not suffice, the connection that holds most is told to end: whoever asks for more need not be the one that had too much.
 
+use crate::lock::lock;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
 /// What every connection may hold without asking, in bytes; beyond it accounts are kept in steps of as much.
@@ -46,13 +47,13 @@ impl MessageMemory {
 
     /// Ends who holds most, until the rest is within the limit.
     fn reclaim(&self) {
-        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let accounts = lock(&self.accounts);
         while self.used.load(Ordering::Relaxed) > self.limit.load(Ordering::Relaxed) {
             let held = accounts.1.values().filter(|account| !account.ended.load(Ordering::Relaxed));
             let Some(largest) = held.max_by_key(|account| account.bytes.load(Ordering::Relaxed)) else { return };
             largest.ended.store(true, Ordering::Relaxed);
             self.used.fetch_sub(largest.bytes.load(Ordering::Relaxed), Ordering::Relaxed);
-            if let Some(waker) = largest.waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            if let Some(waker) = lock(&largest.waker).take() {
                 waker.wake();
             }
         }
@@ -81,7 +82,7 @@ impl Share {
         let bytes = if bytes < STEP { 0 } else { bytes.next_multiple_of(STEP) };
         let budget = self.budget;
         let (_, account) = self.account.get_or_insert_with(|| {
-            let mut accounts = budget.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut accounts = lock(&budget.accounts);
             accounts.0 += 1;
             let (number, account) = (accounts.0, Arc::<Account>::default());
             accounts.1.insert(number, account.clone());
@@ -107,7 +108,7 @@ impl Share {
     /// Whether its connection must end. If not, the task of `cx` is woken when it must.
     pub(super) fn must_end(&self, cx: &Context<'_>) -> bool {
         let Some((_, account)) = &self.account else { return false };
-        let mut waker = account.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waker = lock(&account.waker);
         if account.ended.load(Ordering::Relaxed) {
             return true;
         }
@@ -121,7 +122,7 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         let Some((number, account)) = self.account.take() else { return };
-        let mut accounts = self.budget.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut accounts = lock(&self.budget.accounts);
         accounts.1.remove(&number);
         if !account.ended.load(Ordering::Relaxed) {
             self.budget.used.fetch_sub(account.bytes.load(Ordering::Relaxed), Ordering::Relaxed);

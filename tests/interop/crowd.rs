@@ -54,7 +54,7 @@ fn clients(cohort: usize) -> std::ops::Range<u32> {
 fn balance(loaded: &Loaded) {
     let summary = &loaded.summary;
     assert_eq!(summary.surprises, [], "every code is one that the catalogue expects");
-    let (attempts, connections) = (&summary.attempts, &summary.connections);
+    let (attempts, connections) = (&summary.attempts.counts, &summary.connections);
     let parts = [attempts.opened, attempts.refused, attempts.timed_out, attempts.rejected, attempts.failed, attempts.abandoned];
     assert_eq!(parts.iter().sum::<u64>(), attempts.total, "{attempts:?}");
     assert_eq!(connections.opened, attempts.opened);
@@ -70,7 +70,7 @@ fn ten_faults_at_once_reach_only_whom_they_selected_among_ten_thousand() {
     let loaded = run.load(&file, &[]);
     balance(&loaded);
     let summary = &loaded.summary;
-    assert_eq!(summary.attempts.opened, 10_000, "{:?}", summary.attempts);
+    assert_eq!(summary.attempts.counts.opened, 10_000, "{:?}", summary.attempts);
     for row in &summary.faults {
         assert_eq!((row.selected, row.injected), (u64::from(COUNT), u64::from(COUNT)), "{row:?}");
     }

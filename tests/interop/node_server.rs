@@ -63,7 +63,7 @@ fn the_page_server_dies_by_fin_for_idle_clients_and_by_rst_for_senders() {
     assert_eq!((of_kill("idle", "fin"), of_kill("idle", "rst")), (200, 0), "nothing was unread");
     assert!(of_kill("senders", "rst") > 0, "something was unread: {:#?}", summary.endings);
     assert_eq!(of_kill("senders", "fin") + of_kill("senders", "rst"), 200);
-    assert!(summary.attempts.refused > 0);
+    assert!(summary.attempts.counts.refused > 0);
     let kill = summary.faults.iter().find(|fault| fault.id == "kill").unwrap();
     assert_eq!((kill.injected, kill.recovered), (400, 400), "everybody recovered: {kill:?}");
 }

@@ -23,12 +23,12 @@ const ONE_IN: usize = 10;
 fn counts(results: &Results) -> BTreeMap<String, u64> {
     let ledger = &results.total().ledger;
     let mut counts: BTreeMap<String, u64> = [
-        ("attempts", ledger.attempts),
-        ("opened", ledger.opened),
-        ("refused", ledger.refused),
-        ("timed out", ledger.timed_out),
-        ("rejected", ledger.rejected),
-        ("failed", ledger.failed),
+        ("attempts", ledger.attempts.total),
+        ("opened", ledger.attempts.opened),
+        ("refused", ledger.attempts.refused),
+        ("timed out", ledger.attempts.timed_out),
+        ("rejected", ledger.attempts.rejected),
+        ("failed", ledger.attempts.failed),
         ("closed", ledger.closed),
         ("outages", results.total().affected),
         ("recovered", results.total().recovered),

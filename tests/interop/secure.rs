@@ -29,7 +29,7 @@ fn a_crash_over_tls_is_a_crash_and_handshakes_are_timed() {
     let _alone = alone();
     let run = Run::new();
     let summary = run.load(&run.file(CRASH), &[]).summary;
-    assert_eq!(summary.tls_us.count, summary.attempts.opened, "each connection had its TLS handshake");
+    assert_eq!(summary.tls_us.count, summary.attempts.counts.opened, "each connection had its TLS handshake");
     assert!(summary.tls_us.min > Some(0) && summary.connections.opened >= 200);
     // A killed process says no close_notify; rustls calls that an error, and for WebSocket it is 1006 by FIN or RST.
     assert!(summary.endings.iter().all(|row| ["fin", "rst"].contains(&row.tcp_end.as_str())), "{:#?}", summary.endings);
@@ -58,7 +58,7 @@ fn a_foreign_certificate_needs_insecure_or_ca() {
     for trust in ["insecure = true".to_owned(), format!("ca = \"{}\"", path("certificate.pem"))] {
         let run = Run::new();
         let summary = run.load(&run.file(&scenario(&peer.port, &trust)), &[]).summary;
-        assert_eq!((summary.attempts.opened, summary.tls_us.count), (5, 5), "{trust}");
+        assert_eq!((summary.attempts.counts.opened, summary.tls_us.count), (5, 5), "{trust}");
     }
     let run = Run::new();
     let output = run.output(&run.file(&scenario(&peer.port, "")), &[]);
@@ -100,7 +100,7 @@ fn a_certificate_of_openssl_works_as_ca() {
     let peer = Peer::start(&[&certificate, &key]);
     let run = Run::new();
     let summary = run.load(&run.file(&scenario(&peer.port, &format!("ca = \"{certificate}\""))), &[]).summary;
-    assert_eq!(summary.attempts.opened, 5);
+    assert_eq!(summary.attempts.counts.opened, 5);
     // It is for localhost, and naming it does not make it one for another host.
     let elsewhere = scenario(&peer.port, &format!("ca = \"{certificate}\"")).replace("localhost", "127.0.0.1");
     let run = Run::new();

@@ -10,7 +10,7 @@ fn a_herd_keeps_its_server_down_until_admission_control_is_on() {
     let _alone = alone();
     // The bundled scenario as it is: its expectations say that half of the clients never came back.
     let stuck = Run::new().load("stuck", &[]);
-    let (clients, attempts) = (&stuck.summary.clients, &stuck.summary.attempts);
+    let (clients, attempts) = (&stuck.summary.clients, &stuck.summary.attempts.counts);
     assert_eq!((clients.planned, clients.peak_open, clients.lost), (1000, 1000, 0));
     // A second of 200 opening handshakes, before the first clients left; a busy machine may add or take some.
     assert!(clients.open_at_end < 400, "{} are back", clients.open_at_end);
@@ -25,5 +25,5 @@ fn a_herd_keeps_its_server_down_until_admission_control_is_on() {
     let expect = "expect=[\"clients_lost count == 0\", \"reconnect_time p99 < 20s\"]";
     let out = Run::new().load("stuck", &["--set", admit, "--set", expect]);
     assert_eq!((out.summary.clients.open_at_end, out.summary.reconnect.recovered), (1000, 1000));
-    assert!(out.summary.attempts.rejected > 500, "{}", out.summary.attempts.rejected);
+    assert!(out.summary.attempts.counts.rejected > 500, "{}", out.summary.attempts.counts.rejected);
 }

@@ -182,7 +182,7 @@ async fn a_run_counts_the_attempts_that_its_faults_hit() {
     let (run, control) =
         tokio::join!(start(&format!("{head}{clients}{}", faults.concat())).finish(), start(&format!("{head}{clients}")).finish());
     let attempts = |name: &str| {
-        let attempts = &run.summary.cohorts[name].attempts;
+        let attempts = &run.summary.cohorts[name].attempts.counts;
         (attempts.opened, attempts.rejected, attempts.timed_out)
     };
     assert_eq!(attempts("calm"), (12, 0, 0));
@@ -193,5 +193,8 @@ async fn a_run_counts_the_attempts_that_its_faults_hit() {
     for (name, hits) in [("nth", 3), ("first", 5), ("stalled", 2)] {
         assert_eq!(run.fault(&format!("f-{name}")).injected, hits, "{name}");
     }
-    assert_eq!((control.summary.attempts.opened, control.summary.attempts.rejected, control.summary.attempts.timed_out), (48, 0, 0));
+    assert_eq!(
+        (control.summary.attempts.counts.opened, control.summary.attempts.counts.rejected, control.summary.attempts.counts.timed_out),
+        (48, 0, 0)
+    );
 }

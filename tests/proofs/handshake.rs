@@ -322,10 +322,10 @@ async fn clients_break_the_rule_they_are_told_to() {
         assert_eq!(heads.iter().filter(|head| broken(head)).count(), 1, "{name}: {heads:?}");
         assert!(!calm.iter().any(|(head, _)| broken(&head.to_lowercase())), "{name} without being injected");
         // The embedded server turns each away with an HTTP answer.
-        let attempts = &run.summary.cohorts[name].attempts;
+        let attempts = &run.summary.cohorts[name].attempts.counts;
         assert_eq!((attempts.total, attempts.rejected, run.fault(&format!("f-{name}")).injected), (2, 1, 1), "{name}");
     }
-    assert_eq!(run.summary.cohorts["calm"].attempts.opened, 2);
+    assert_eq!(run.summary.cohorts["calm"].attempts.counts.opened, 2);
 }
 
 /// A fault that comes between the connect of an attempt and its request: what is injected is what was sent, and nothing before it.
@@ -347,7 +347,7 @@ until  = "1s"
 inject = { client_bad_request = {} }
 "#;
     let run = start(scenario).finish().await;
-    let (attempts, injected) = (&run.summary.cohorts["web"].attempts, run.fault("broken").injected);
+    let (attempts, injected) = (&run.summary.cohorts["web"].attempts.counts, run.fault("broken").injected);
     // No connection of one with two requests, which a server opens and then ends with 1002.
     assert_eq!((attempts.rejected, run.summary.connections.closed), (injected, 0), "{:?}", run.summary.close_codes);
     assert!(injected > 100 && attempts.opened > 100, "{injected} broken, {} opened", attempts.opened);
@@ -370,7 +370,7 @@ async fn clients_send_frames_before_the_answer() {
     assert_eq!(length + more, rest.len());
     assert!(calm.len() == 4 && calm.iter().all(|(_, rest)| rest.is_empty()), "{calm:?}");
     for run in [&with, &run] {
-        assert_eq!((run.summary.attempts.opened, run.fault("f-early").injected), (4, 1));
+        assert_eq!((run.summary.attempts.counts.opened, run.fault("f-early").injected), (4, 1));
     }
     assert_eq!(run.summary.messages.received, 2, "the embedded server echoes them after the handshake");
 }
@@ -391,10 +391,10 @@ async fn a_run_counts_what_its_clients_make_of_broken_answers() {
     let faults: String = kinds.iter().map(|(name, inject)| fault(name, inject).replace("\"client\"", "\"server\"")).collect();
     let run = start(&format!("duration = \"1500ms\"\n[target.embedded]\n{}{faults}", cohorts(&names))).finish().await;
     for (name, _) in kinds {
-        let attempts = &run.summary.cohorts[name].attempts;
+        let attempts = &run.summary.cohorts[name].attempts.counts;
         assert_eq!((attempts.failed, attempts.opened, run.fault(&format!("f-{name}")).injected), (1, 1, 1), "{name}");
     }
-    assert_eq!(run.summary.cohorts["calm"].attempts.opened, 2);
+    assert_eq!(run.summary.cohorts["calm"].attempts.counts.opened, 2);
 }
 
 #[tokio::test]
@@ -415,7 +415,7 @@ async fn attempts_are_selected_while_a_fault_is_active_and_not_after() {
     ];
     let run = start(&scenario.concat()).finish().await;
     let outcome = |name: &str| {
-        let attempts = &run.summary.cohorts[name].attempts;
+        let attempts = &run.summary.cohorts[name].attempts.counts;
         (attempts.opened, attempts.rejected + attempts.failed, run.fault(&format!("f-{name}")).injected)
     };
     assert_eq!((outcome("a"), outcome("b")), ((3, 3, 3), (3, 3, 3)));

@@ -318,7 +318,7 @@ async fn a_balancer_that_knows_who_is_up_knows_who_refuses() {
     let fault = "[[faults]]\nat = \"0s\"\ninject = { connect_refuse = { instance = 1 } }\n";
     let refused = async |balance: &str| {
         let target = format!("instances = 2\nbalance = \"{balance}\"\n");
-        start(&crowd(ms(1500), &target, fault)).finish().await.summary.attempts.refused
+        start(&crowd(ms(1500), &target, fault)).finish().await.summary.attempts.counts.refused
     };
     let (healthy, in_turn) = tokio::join!(refused("healthy"), refused("round_robin"));
     // The first may come before the listening socket is closed, and after the fault has fired.
@@ -337,7 +337,7 @@ async fn a_server_that_starts_again_does_not_listen_before_it_knows_what_stands(
         let door = run.fault("door");
         assert_eq!((door.fired, door.selected, door.injected), (1, 1, 1), "{inject}: the instance is one, whatever its process");
         assert_eq!(run.summary.connections.opened, 40, "{inject}: nobody slips in");
-        let attempts = &run.summary.attempts;
+        let attempts = &run.summary.attempts.counts;
         assert!(if outcome == "refused" { attempts.refused > 200 } else { attempts.timed_out > 60 }, "{inject}: {attempts:?}");
         assert!(run.summary.verdict.reasons.iter().all(|why| !why.contains("not carried out")), "{:?}", run.summary.verdict.reasons);
     }

@@ -1,5 +1,6 @@
 //! What a search says of a lost node: which model of the server it simulates, and whether it may.
 
+use super::super::console;
 use super::step::{Bench, Busiest};
 use crate::calibrate::{self, fragment};
 use crate::capacity::Vary;
@@ -75,7 +76,7 @@ fn simulated(args: &Args, bench: &Bench<'_>, lowest: &Plan, limit: &LimitRow) ->
 /// A model of the server, fitted to the run in which it opened most.
 fn fitted(args: &Args, busiest: &Busiest, place: &Path, limit: &LimitRow) -> anyhow::Result<Model> {
     let dir = place.join("fit");
-    let manifest = manifest::of(super::super::command_line(), &busiest.plan);
+    let manifest = manifest::of(console::command_line(), &busiest.plan);
     let folder = Folder::create(&dir)?;
     folder.write(&busiest.results, None, &busiest.plan.resolved, &busiest.verdict, &manifest)?;
     let dir = folder.finish()?;
@@ -84,7 +85,7 @@ fn fitted(args: &Args, busiest: &Busiest, place: &Path, limit: &LimitRow) -> any
     let keys = fragment::overrides(&fragment::fragment(&fit?)).map_err(anyhow::Error::msg)?;
     let mut overrides = args.changes.overrides();
     overrides.set.extend(keys);
-    let plan = crate::cmd::load_changed(Some(&args.scenario), &overrides)?;
+    let plan = console::load_changed(Some(&args.scenario), &overrides)?;
     let model = plan.simulated_as()?;
     let rate = f64::from(model.parallel) / model.handshake_cost.mean().as_secs_f64().max(1e-9);
     let most = limit.throughput_max_per_s.unwrap_or(0.0);

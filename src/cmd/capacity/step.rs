@@ -1,5 +1,6 @@
 //! One run of a search: its plan, the run itself, and what is kept of it.
 
+use super::super::console;
 use super::super::execute;
 use super::super::signals::Stop;
 use super::super::vary;
@@ -32,7 +33,7 @@ use std::time::Duration;
 /// What is wrong with the scenario.
 pub(super) fn plan(args: &Args, varied: &[Vary], values: &[f64]) -> Result<Plan, Errors> {
     let overrides = vary::overrides(&args.changes, varied, values);
-    Ok(Plan { limits: args.load.limits(), ..crate::cmd::load_changed(Some(&args.scenario), &overrides)? })
+    Ok(Plan { limits: args.load.limits(), ..console::load_changed(Some(&args.scenario), &overrides)? })
 }
 
 /// The command line that makes one step alone.

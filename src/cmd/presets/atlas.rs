@@ -3,8 +3,8 @@
 //! Every preset meets the same crash, on a server that is never busy: so the figures are those of the strategy alone.
 
 use crate::metrics::Results;
-use crate::metrics::distributions::TimeMetric;
-use crate::metrics::timeline::AttemptStep;
+use crate::metrics::attempts::AttemptStep;
+use crate::metrics::metric::TimeMetric;
 use crate::number;
 use crate::plan::Plan;
 use crate::plot::atlas::{self, AttemptTimes, GaveUp};
@@ -185,7 +185,7 @@ impl Figures {
         let minute = crash(&preset.id, CRASH_S + 60 + WATCHED_S, 60)?;
         let short = crash(&preset.id, CRASH_S + 10 + WATCHED_S, 10)?;
         let rows = fine.timeline.rows(60_000_000);
-        let bins = rows.iter().skip(CRASH_S as usize * 10).map(|(.., cell)| cell.attempts as f64 * 100.0 / CLIENTS as f64).collect();
+        let bins = rows.iter().skip(CRASH_S as usize * 10).map(|(.., cell)| cell.attempts.total as f64 * 100.0 / CLIENTS as f64).collect();
         let seconds = CRASH_S as u32..CRASH_S as u32 + 60;
         let begun =
             minute.timeline.attempts.iter().filter(|((second, _, _, step, _), _)| seconds.contains(second) && *step == AttemptStep::Begun);

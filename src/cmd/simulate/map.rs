@@ -1,13 +1,16 @@
 //! `closestorm simulate --vary`: the same scenario at many values of one or two parameters, in parallel, and what gets out of being stuck.
 
-use super::super::command_line;
+use super::super::artifacts;
+use super::super::console;
+use super::super::console::command_line;
+use super::super::exit;
+use super::super::exit::Usage;
 use super::super::signals::Stop;
 use super::super::vary::{overrides, varied};
-use super::super::{Usage, artifacts};
 use crate::capacity::Vary;
 use crate::cli::{Format, Simulate};
-use crate::metrics::distributions::TimeMetric;
 use crate::metrics::meta::RunMeta;
+use crate::metrics::metric::TimeMetric;
 use crate::metrics::{Results, Status};
 use crate::plan::{Model, Plan};
 use crate::report;
@@ -31,8 +34,8 @@ pub(super) fn main(args: &Simulate) -> anyhow::Result<u8> {
     let varied = varied(&args.vary, &args.changes)?;
     let grid = grid(args, &varied)?;
     if args.dry_run {
-        super::super::print(&grid[0].plan.dry_run())?;
-        return Ok(super::super::OK);
+        console::print(&grid[0].plan.dry_run())?;
+        return Ok(exit::OK);
     }
     let manifest = manifest::of(command_line(), &grid[0].plan);
     let default = || {
@@ -59,14 +62,14 @@ pub(super) fn main(args: &Simulate) -> anyhow::Result<u8> {
     let dir = folder.finish()?;
     if !args.output.quiet {
         match args.output.format {
-            Format::Json => super::super::print(&format!("{}\n", serde_json::to_string_pretty(&mapped.map)?))?,
+            Format::Json => console::print(&format!("{}\n", serde_json::to_string_pretty(&mapped.map)?))?,
             Format::Text => {
-                super::super::print(&report::map::terminal(&mapped))?;
-                super::super::print(&format!("report       {}\n", dir.join("report.html").display()))?;
+                console::print(&report::map::terminal(&mapped))?;
+                console::print(&format!("report       {}\n", dir.join("report.html").display()))?;
             }
         }
     }
-    Ok(stop.code().unwrap_or(super::super::OK))
+    Ok(stop.code().unwrap_or(exit::OK))
 }
 
 /// A point before it is simulated.
@@ -86,7 +89,7 @@ fn grid(args: &Simulate, varied: &[Vary]) -> anyhow::Result<Vec<Point>> {
         for first in &levels[0] {
             let values: Vec<f64> = std::iter::once(*first).chain(second).collect();
             let overrides = overrides(&args.changes, varied, &values);
-            let plan = crate::cmd::load_changed(Some(&args.scenario), &overrides)?;
+            let plan = console::load_changed(Some(&args.scenario), &overrides)?;
             let model = plan.simulated_as().map_err(|error| Usage(error.to_string()))?;
             points.push(Point { first: *first, second, plan, model });
         }
@@ -115,7 +118,7 @@ impl Seen {
             // Three digits: what is printed is what is compared.
             away_percent: (away as f64 * 100_000.0 / total.started.max(1) as f64).round() / 1000.0,
             gave_up: total.lost,
-            attempts: total.ledger.attempts,
+            attempts: total.ledger.attempts.total,
             peak: results.peaks.attempts(None),
         }
     }

@@ -680,7 +680,7 @@ fn the_paused_engine_repeats_itself_byte_for_byte() {
 #[test]
 fn a_client_that_does_not_wait_cannot_stop_the_clock() {
     let plan = plan(&[CRASH, r#"clients.web.reconnect={fixed={delay="0s"}}"#, "clients.web.count=2"], 1);
-    let refused = engine(&plan).0.total().ledger.refused;
+    let refused = engine(&plan).0.total().ledger.attempts.refused;
     // Once a millisecond while the server is down.
     assert_eq!(refused, 2 * 2500);
 }

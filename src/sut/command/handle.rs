@@ -3,6 +3,7 @@
 //! Cheap to clone. When the last clone is dropped (or the process ends in whatever way) the link to the guard ends, and it kills all.
 
 use crate::ipc;
+use crate::lock::lock;
 use crate::sut::command::error::{Error, How};
 use crate::sut::command::family;
 use crate::sut::command::open_files::inherited_files;
@@ -16,7 +17,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::sync::{broadcast, oneshot, watch};
@@ -333,9 +334,4 @@ impl GuardShared {
             let _ = waiting.send(answer); // who asked may have stopped waiting
         }
     }
-}
-
-/// A thread that panicked with the lock held left whole values behind: each change is one call.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,6 +3,7 @@
 //! One mailbox per client or server connection; an idle one is a few words of memory.
 
 use crate::fault::{ConnectionEffects, InjectionStep};
+use crate::lock::lock;
 use crate::plan::Firing;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -76,7 +77,7 @@ impl Inner {
 impl Control {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // A panic in one client must not poison the others' mailboxes.
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Notes how far the closing handshake of the connection has come; `None`: there is none.
