@@ -78,7 +78,7 @@ impl ServerHost {
         match self {
             ServerHost::Process => drop(tokio::spawn(task)),
             ServerHost::Memory { tasks, still, .. } => {
-                let mut tasks = lock(&tasks);
+                let mut tasks = lock(tasks);
                 tasks.spawn(still.clone().stoppable(task));
                 // Those that are over leave nothing behind.
                 while tasks.try_join_next().is_some() {}
@@ -108,7 +108,7 @@ impl ServerHost {
     /// Ends all tasks where they stand.
     pub(crate) fn clear(&self) {
         if let ServerHost::Memory { tasks, .. } = self {
-            lock(&tasks).abort_all();
+            lock(tasks).abort_all();
         }
     }
 }

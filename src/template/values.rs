@@ -51,7 +51,7 @@ impl TemplateValues<'_> {
 
 impl OwnValues<'_> {
     fn put(&self, name: &Name, to: &mut String) {
-        let mut random = lock(&self.random);
+        let mut random = lock(self.random);
         // Writing to a string does not fail.
         let _ = match name {
             Name::Cohort => write!(to, "{}", self.cohort),
