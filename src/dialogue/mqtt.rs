@@ -47,13 +47,17 @@ impl MqttReader {
         self.five
     }
 
-    /// All packets that are whole with these bytes: the length of each, and what it says.
-    ///
-    /// # Errors
-    /// What came is no MQTT, in words; nothing can be read from then on.
-    pub fn read(&mut self, bytes: &[u8]) -> Result<Vec<(u32, Value)>, String> {
+    /// All packets that are whole with these bytes: the length of each, and what it says. And what is wrong with what follows them, in words: nothing
+    /// can be read from then on.
+    pub fn read(&mut self, bytes: &[u8]) -> (Vec<(u32, Value)>, Option<String>) {
+        let mut packets = Vec::new();
+        let wrong = self.read_into(bytes, &mut packets).err();
+        (packets, wrong)
+    }
+
+    fn read_into(&mut self, bytes: &[u8], packets: &mut Vec<(u32, Value)>) -> Result<(), String> {
         self.buffer.extend_from_slice(bytes);
-        let (mut packets, mut at) = (Vec::new(), 0);
+        let mut at = 0;
         while let Some((head, length)) = header(&self.buffer[at..])? {
             let Some(body) = self.buffer.get(at + head..at + head + length) else { break };
             let first = self.buffer[at];
@@ -65,7 +69,7 @@ impl MqttReader {
             at += head + length;
         }
         self.buffer.drain(..at);
-        Ok(packets)
+        Ok(())
     }
 }
 
@@ -350,8 +354,11 @@ mod tests {
             assert!(why.contains(told), "{text}: {why}");
         }
         for bytes in [&b"\x10\x06\0\x04HTTP"[..], b"\x00\x00", b"\x30\x80\x80\x80\x80\x01", b"\x20\x01\0", b"\x30\xff\xff\xff\x7f"] {
-            assert!(MqttReader::new(false).read(bytes).is_err(), "{bytes:?}");
+            assert!(MqttReader::new(false).read(bytes).1.is_some(), "{bytes:?}");
         }
+        // What came before is not lost with it.
+        let (packets, wrong) = MqttReader::new(false).read(b"\xd0\0\x00\x00");
+        assert_eq!((packets.len(), wrong.is_some()), (1, true));
     }
 
     proptest! {
@@ -362,7 +369,9 @@ mod tests {
             let mut reader = MqttReader::new(five);
             let mut read = Vec::new();
             for part in bytes.chunks(cut) {
-                read.extend(reader.read(part).expect("right"));
+                let (packets, wrong) = reader.read(part);
+                prop_assert_eq!(wrong, None);
+                read.extend(packets);
             }
             prop_assert_eq!(read.iter().map(|(length, _)| *length as usize).sum::<usize>(), bytes.len());
             prop_assert!(reader.buffer.is_empty());

@@ -9,9 +9,10 @@ use crate::template::{Template, TemplateValues};
 pub fn mqtt(bytes: &[u8], five: bool, size: usize) -> (Vec<String>, bool) {
     let (mut reader, mut read) = (MqttReader::new(five), Vec::new());
     for piece in bytes.chunks(size.max(1)) {
-        match reader.read(piece) {
-            Ok(packets) => read.extend(packets.into_iter().map(|(_, packet)| packet.to_string())),
-            Err(_) => return (read, true),
+        let (packets, wrong) = reader.read(piece);
+        read.extend(packets.into_iter().map(|(_, packet)| packet.to_string()));
+        if wrong.is_some() {
+            return (read, true);
         }
     }
     (read, false)

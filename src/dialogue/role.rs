@@ -93,8 +93,8 @@ impl ProtocolServer {
             (DialogueProtocol::SocketIo, Payload::Text(message)) => self.socket_io(message),
             (DialogueProtocol::GraphqlTransportWs, Payload::Text(message)) => self.graphql(message),
             (DialogueProtocol::Mqtt | DialogueProtocol::Mqtt5, Payload::Binary(bytes)) => match self.reader.read(bytes) {
-                Ok(packets) => self.mqtt(&packets, now),
-                Err(_) => Reply::Close(1002),
+                (packets, None) => self.mqtt(&packets, now),
+                (_, Some(_)) => Reply::Close(1002),
             },
             // MQTT-6.0.0-1: data frames are binary.
             (DialogueProtocol::Mqtt | DialogueProtocol::Mqtt5, Payload::Text(_)) => Reply::Close(1003),

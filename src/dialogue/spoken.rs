@@ -254,24 +254,18 @@ impl<'a> ScriptClient<'a> {
 
     /// The packets that are whole with this message, with the length of each; `None`: a message is what it is. Those of QoS 1 are acknowledged.
     pub(super) fn unpack(&mut self, message: Payload<'_>) -> Option<Vec<(u32, String)>> {
-        let read = match message {
-            Payload::Binary(bytes) => self.reader.as_mut()?.read(bytes),
-            Payload::Text(_) => self.reader.as_ref().map(|_| Err("a text message came, and MQTT is binary".to_owned()))?,
+        let reader = self.reader.as_mut()?;
+        let (packets, wrong) = match message {
+            Payload::Binary(bytes) => reader.read(bytes),
+            Payload::Text(_) => (Vec::new(), Some("a text message came, and MQTT is binary".to_owned())),
         };
-        match read {
-            Ok(packets) => {
-                for (_, packet) in packets.iter().filter(|(_, packet)| packet["type"] == "publish" && packet["qos"] == 1) {
-                    self.say(Outgoing::Text(format!("{{\"type\":\"puback\",\"id\":{}}}", packet["id"]).into()));
-                }
-                Some(packets.into_iter().map(|(length, packet)| (length, packet.to_string())).collect())
-            }
-            Err(why) => {
-                if !self.failed {
-                    self.fail(self.of.script.open.len() + 2, false, &why);
-                }
-                Some(Vec::new())
-            }
+        for (_, packet) in packets.iter().filter(|(_, packet)| packet["type"] == "publish" && packet["qos"] == 1) {
+            self.say(Outgoing::Text(format!("{{\"type\":\"puback\",\"id\":{}}}", packet["id"]).into()));
         }
+        if let Some(why) = wrong.filter(|_| !self.failed) {
+            self.fail(self.of.script.open.len() + 2, false, &why);
+        }
+        Some(packets.into_iter().map(|(length, packet)| (length, packet.to_string())).collect())
     }
 
     fn say(&mut self, message: Outgoing) {
