@@ -17,6 +17,7 @@ mod hostile;
 mod limits;
 mod links;
 mod load_shapes;
+mod obeyed;
 mod output;
 mod planted;
 mod refusals;

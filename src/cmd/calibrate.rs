@@ -7,6 +7,7 @@ use crate::calibrate::{Fit, NotFitted, fit};
 use crate::cli::{Calibrate, Format};
 use crate::output;
 use crate::results::{read, shard};
+use crate::text::json;
 use anyhow::Context;
 
 /// Fits a model.
@@ -52,7 +53,7 @@ pub(super) fn usage(error: NotFitted) -> exit::Usage {
 
 fn shown(fit: &Fit, format: Format) -> anyhow::Result<String> {
     Ok(match format {
-        Format::Json => format!("{}\n", serde_json::to_string_pretty(fit)?),
+        Format::Json => json(fit)?,
         Format::Text => fragment(fit),
     })
 }

@@ -22,6 +22,7 @@ use crate::results::capacity_limit::{Measure, limit_row, reconnect_within};
 use crate::results::folder::Folder;
 use crate::results::manifest;
 use crate::results::record::Manifest;
+use crate::text::json;
 use crate::units::print_duration;
 use anyhow::Context;
 use std::io::{self, IsTerminal, Write};
@@ -263,7 +264,7 @@ fn exit_code(verdict: &Conclusion) -> u8 {
 
 fn print_search(search: &Search, format: Format) -> anyhow::Result<()> {
     let text = match format {
-        Format::Json => format!("{}\n", serde_json::to_string_pretty(&search.capacity)?),
+        Format::Json => json(&search.capacity)?,
         Format::Text => {
             let terminal = io::stdout().is_terminal();
             let width = terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0));

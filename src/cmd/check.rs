@@ -11,6 +11,7 @@ use crate::results::read::{self, ReadError};
 use crate::results::record::SCHEMA_VERSION;
 use crate::results::shard;
 use crate::scenario;
+use crate::text::json;
 use crate::verdict::{exit_code, judge};
 use anyhow::anyhow;
 use std::io::IsTerminal;
@@ -31,7 +32,7 @@ pub fn main(args: &Check) -> anyhow::Result<u8> {
     verdict.answer = answer(&verdict, &loaded.summary, plan.answer.as_ref());
     if !args.quiet {
         let text = match args.format {
-            Format::Json => format!("{}\n", serde_json::to_string_pretty(&verdict)?),
+            Format::Json => json(&verdict)?,
             Format::Text => {
                 let colour = std::io::stdout().is_terminal() && console::colours_allowed();
                 let width = terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0));

@@ -17,6 +17,7 @@ use crate::run::Places;
 use crate::scenario::PROGRAMS;
 use crate::snapshots::Publisher;
 use crate::template::fill_one;
+use crate::text::json;
 use anyhow::Context;
 use std::io::{self, IsTerminal, Write};
 use std::net::ToSocketAddrs;
@@ -99,7 +100,7 @@ fn is_on_this_machine(address: &Address) -> bool {
 
 pub(super) fn print_summary(summary: &Summary, format: Format) -> anyhow::Result<()> {
     let text = match format {
-        Format::Json => format!("{}\n", serde_json::to_string_pretty(summary)?),
+        Format::Json => json(summary)?,
         Format::Text => {
             let terminal = io::stdout().is_terminal();
             let width = terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0));

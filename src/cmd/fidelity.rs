@@ -18,6 +18,7 @@ use crate::results::folder::Folder;
 use crate::results::manifest;
 use crate::results::read::{self, Loaded};
 use crate::sim;
+use crate::text::json;
 use crate::verdict::judge;
 use anyhow::Context;
 use std::fs;
@@ -92,7 +93,7 @@ fn work(
     };
     let simulated = simulate(&with_model, &dir.join("simulated"))?;
     let comparison = fidelity::compare(&with_model, &real, &simulated, FidelityLimits::default());
-    put(dir, "fidelity.json", &format!("{}\n", serde_json::to_string_pretty(&comparison)?))?;
+    put(dir, "fidelity.json", &json(&comparison)?)?;
     put(dir, "fidelity.txt", &text::text(&comparison))?;
     plot::write_scene("fidelity", plot::fidelity::scene(&comparison, &real, &simulated), dir)?;
     Ok(comparison)

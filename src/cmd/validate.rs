@@ -23,12 +23,13 @@ pub fn main(args: Validate) -> anyhow::Result<u8> {
     }
     let mut code = OK;
     for scenario in &args.scenarios {
+        let shown = printable(scenario);
         match load(Some(scenario), &args.changes) {
             Ok(plan) if !args.quiet => {
                 let clients = counted(plan.clients().into(), "client");
                 let faults = counted(plan.faults.len() as u64, "fault");
                 let expectations = counted(plan.expectations.len() as u64, "expectation");
-                let mut line = format!("ok {scenario}: {clients}, {}, {faults}, {expectations}\n", print_duration(plan.duration));
+                let mut line = format!("ok {shown}: {clients}, {}, {faults}, {expectations}\n", print_duration(plan.duration));
                 plan.notices.iter().for_each(|notice| line += &format!("   note: {}\n", printable(notice)));
                 line += &format!("   {}\n", reach(&plan.target));
                 print(&line)?;
@@ -39,7 +40,7 @@ pub fn main(args: Validate) -> anyhow::Result<u8> {
                 let count = errors.count();
                 let word = if count == 1 { "error" } else { "errors" };
                 // A closed stderr leaves the exit code to tell.
-                let _ = writeln!(std::io::stderr(), "{errors}\n\n{scenario}: {count} {word}\n");
+                let _ = writeln!(std::io::stderr(), "{errors}\n\n{shown}: {count} {word}\n");
             }
         }
     }

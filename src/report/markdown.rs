@@ -54,14 +54,26 @@ fn write_table(table: &Table) -> String {
     lines.join("\n")
 }
 
-/// Plain text as Markdown: nothing in it is markup, and it stays on one line.
+/// Seen by nobody.
+const APART: &str = "<!-- -->";
+
+/// Whether what stands before this character makes a link of it.
+fn is_before_link(before: &str, c: char) -> bool {
+    let before = before.as_bytes();
+    let ends = |end: &str| before.len() >= end.len() && before[before.len() - end.len()..].eq_ignore_ascii_case(end.as_bytes());
+    if c == '.' { ends("www") } else { ["http", "https", "ftp", "mailto", "xmpp"].into_iter().any(ends) }
+}
+
+/// Plain text as Markdown: nothing in it is markup, calls somebody or is a link, and it stays on one line.
 fn escape(text: &str) -> String {
+    let text = printable(text);
     let mut out = String::with_capacity(text.len());
-    for c in printable(text).chars() {
+    for (at, c) in text.char_indices() {
         match c {
-            // Nobody is called by a name in a comment.
-            '@' => out.push_str("@<!-- -->"),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '~' | '&' | '!' => out.extend(['\\', c]),
+            // GitHub looks for names, numbers of issues and addresses of pages after all markup is read: a comment keeps them apart.
+            '@' | '#' => out.extend([c.to_string().as_str(), APART]),
+            ':' | '.' if is_before_link(&text[..at], c) => out.extend([c.to_string().as_str(), APART]),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '~' | '&' | '!' => out.extend(['\\', c]),
             c => out.push(c),
         }
     }

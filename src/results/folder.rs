@@ -18,6 +18,7 @@ use super::tables::{count_rows, ending_rows, event_rows, reconnect_rows, timelin
 use crate::event::Outcome;
 use crate::metrics::Results;
 use crate::output;
+use crate::text::json;
 use serde::Serialize;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -410,8 +411,7 @@ pub(super) fn put(path: &Path, fill: &dyn Fn(&mut BufWriter<File>) -> io::Result
 
 /// Writes a document.
 pub(super) fn put_json(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::other)?;
-    out.write_all(b"\n")
+    out.write_all(json(value).map_err(io::Error::other)?.as_bytes())
 }
 
 /// Writes a table; the header stands there even where there are no rows.

@@ -358,5 +358,5 @@ fn ending_detail(meta: &RunMeta, ending: &Ending) -> String {
 /// As it is, or in quotes with escapes where it has spaces, quotes, equals signs or control characters.
 fn quoted(text: &str) -> String {
     let plain = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '"' || c == '=') && printable(text) == text;
-    if plain { text.to_owned() } else { format!("{text:?}") }
+    if plain { text.to_owned() } else { printable(&format!("{text:?}")) }
 }

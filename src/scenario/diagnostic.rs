@@ -1,7 +1,7 @@
 //! What is wrong with a scenario: collected while reading, rendered like a compiler's messages. Nothing here knows a key.
 
 use crate::secret::{Holder, Secrets, mask};
-use crate::text::{printable, printable_lines};
+use crate::text::{printable, printable_in_place, printable_lines};
 use crate::units::nearest;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use std::cell::RefCell;
@@ -170,8 +170,9 @@ impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let renderer = if self.colour { Renderer::styled() } else { Renderer::plain() };
         // Stars in place of secrets, so that all places stay what they are.
-        let texts: Vec<_> =
-            self.origins.iter().map(|origin| (self.secrets.starred(&origin.text), mask(Holder::Text, &origin.name))).collect();
+        let shown =
+            |origin: &'_ Origin| (printable_in_place(&self.secrets.starred(&origin.text)), printable(&mask(Holder::Text, &origin.name)));
+        let texts: Vec<_> = self.origins.iter().map(shown).collect();
         for (index, one) in self.list.iter().take(SHOWN).enumerate() {
             let helps: Vec<String> = one.help.iter().map(|help| printable_lines(&self.secrets.hide(help))).collect();
             let help: Vec<_> = helps.iter().map(|help| Level::HELP.message(help.as_str())).collect();

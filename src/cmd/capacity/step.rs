@@ -20,6 +20,7 @@ use crate::results::summary::summarise;
 use crate::results::tables::timeline_rows;
 use crate::run::output_file;
 use crate::scenario::{Errors, Overrides};
+use crate::text::json;
 use anyhow::Context;
 use std::fs;
 use std::io::{self, IsTerminal, Write};
@@ -274,7 +275,7 @@ impl<'a> Bench<'a> {
         let place = self.folder.join("steps");
         fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
         let path = place.join(format!("{step}.json"));
-        let text = format!("{}\n", serde_json::to_string_pretty(summary)?);
+        let text = json(summary)?;
         crate::output::write(&path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
     }
 

@@ -20,6 +20,7 @@ use crate::results::manifest;
 use crate::results::map::{self, MAP_VERSION, Map, Mapped, PointOutcome, PointRow, WayRow, boundary, cheapest, counts};
 use crate::sim::mitigation::{Remedy, ladder};
 use crate::sim::seeds::{in_parallel, run_seeds_watched};
+use crate::text::json;
 use anyhow::Context;
 use std::time::Duration;
 
@@ -62,7 +63,7 @@ pub(super) fn main(args: &Simulate) -> anyhow::Result<u8> {
     let dir = folder.finish()?;
     if !args.output.quiet {
         match args.output.format {
-            Format::Json => console::print(&format!("{}\n", serde_json::to_string_pretty(&mapped.map)?))?,
+            Format::Json => console::print(&json(&mapped.map)?)?,
             Format::Text => {
                 console::print(&report::map::terminal(&mapped))?;
                 console::print(&format!("report       {}\n", dir.join("report.html").display()))?;
