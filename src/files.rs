@@ -1,5 +1,6 @@
 //! Files that a scenario names: plain files of a bounded size, never devices, pipes or folders, which could block for ever or never end.
 
+use crate::units::Bytes;
 use nix::fcntl::OFlag;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -14,6 +15,14 @@ pub const LARGEST: u64 = 16 << 20;
 /// # Errors
 /// It cannot be read, is something else, or is larger.
 pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    read_regular_of(path, Bytes(LARGEST))
+}
+
+/// As [`read_regular`], of at most so many bytes.
+///
+/// # Errors
+/// As [`read_regular`].
+pub fn read_regular_of(path: &Path, largest: Bytes) -> io::Result<Vec<u8>> {
     let wrong = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, why.to_owned()));
     // Looked at first, as opening alone may do something to a device; and again when open, as it may be another one by then.
     let what = std::fs::metadata(path)?;
@@ -25,10 +34,9 @@ pub fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     if !file.metadata()?.is_file() {
         return wrong("this is not a regular file");
     }
-    match bounded(file)? {
-        Some(bytes) => Ok(bytes),
-        None => wrong("this file is larger than 16 MiB"),
-    }
+    let mut bytes = Vec::new();
+    file.take(largest.0 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > largest.0 { wrong(&format!("this file is larger than {largest}")) } else { Ok(bytes) }
 }
 
 /// The bytes of a file that the user names, whatever it is; `None` where it has more than [`LARGEST`].

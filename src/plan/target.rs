@@ -194,4 +194,6 @@ pub struct Remote {
     pub before: Before,
     /// Local addresses that clients connect from, in turn; empty: the kernel chooses.
     pub source: Vec<IpAddr>,
+    /// Whatever its name leads to must be an address of this machine: an untrusted scenario may contact nobody else.
+    pub must_be_here: bool,
 }

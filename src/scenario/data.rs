@@ -1,20 +1,25 @@
 //! `data`: a file with values for each client of a cohort, CSV with a header or JSON lines. And files that a scenario refers to: each is
 //! looked for beside the scenario first.
 
-use super::diagnostic::{At, Sink};
+use super::diagnostic::{At, Diagnostic, Sink};
 use super::dialogue_keys as keys;
 use super::reader::Reader;
 use super::tree::{self, Node, TomlValue, Variables};
+use super::{ScenarioTrust, Source};
 use crate::dialogue::{ClientData, DataOrder};
+use crate::files::{LARGEST, read_regular_of};
 use crate::plan::Cohort;
 use crate::template::{DataTable, Name};
+use crate::units::Bytes;
 use base64::Engine;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const ORDERS: &[(&str, DataOrder)] = &[("in_order", DataOrder::InOrder), ("cycled", DataOrder::Cycled), ("drawn", DataOrder::Drawn)];
-/// Largest file that is sent as a message, or that holds a dialogue, bytes.
-const FILE_MAX: u64 = 16 << 20;
+/// Largest data file.
+const DATA_MAX: Bytes = Bytes(2 << 30);
+/// Longest name of a column that errors show: what is longer, or has other signs than a name, may be no column but somebody's secret.
+const COLUMN_SHOWN: usize = 40;
 
 /// The cohort's data file.
 pub(super) fn read(cohort: &Reader<'_>) -> Option<ClientData> {
@@ -30,7 +35,9 @@ pub(super) fn read(cohort: &Reader<'_>) -> Option<ClientData> {
         let help = "CSV with a header in its first line, or JSON lines in a file that ends in .jsonl or .ndjson";
         cohort.complain("data", format!("the data file {file} cannot be used"), why, help);
     };
-    let table = std::fs::read_to_string(file).map_err(|error| error.to_string()).and_then(|text| {
+    let text = read_regular_of(Path::new(file), DATA_MAX).map_err(|error| error.to_string());
+    let text = text.and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned()));
+    let table = text.and_then(|text| {
         let lines = Path::new(file).extension().is_some_and(|end| end == "jsonl" || end == "ndjson");
         if lines { json_lines(&text) } else { csv(&text) }
     });
@@ -75,9 +82,7 @@ pub(super) fn unknown_names(cohort: &mut Cohort) -> Vec<(String, String)> {
         for name in template.names() {
             let why = match (name, &columns) {
                 (Name::Data(_), None) => "there is no `data`".to_owned(),
-                (Name::Data(column), Some(columns)) if !columns.iter().any(|known| **known == **column) => {
-                    format!("the data file has the columns {}", columns.join(", "))
-                }
+                (Name::Data(column), Some(columns)) if !columns.iter().any(|known| **known == **column) => columns_words(columns),
                 (Name::Captured(name), _) if !captured.contains(name) => "no step captures it".to_owned(),
                 _ => continue,
             };
@@ -95,6 +100,16 @@ pub(super) fn place_of(node: &Node, name: &str, sink: &Sink) -> Option<At> {
         TomlValue::Array(list) => list.iter().find_map(|node| place_of(node, name, sink)),
         TomlValue::Table(entries) => entries.iter().find_map(|entry| place_of(&entry.node, name, sink)),
         _ => None,
+    }
+}
+
+/// What columns there are, where they look like names: it may be the first line of any file.
+fn columns_words(columns: &[String]) -> String {
+    let is_name = |column: &String| column.len() <= COLUMN_SHOWN && column.chars().all(|c| c.is_alphanumeric() || "_-. ".contains(c));
+    if columns.iter().all(is_name) {
+        format!("the data file has the columns {}", columns.join(", "))
+    } else {
+        "the data file has no such column, and its first line does not look like names of columns".to_owned()
     }
 }
 
@@ -117,26 +132,54 @@ fn json_lines(text: &str) -> Result<DataTable, String> {
         let value = |column: &String| match row.get(column) {
             Some(serde_json::Value::String(text)) => Ok(text.clone()),
             Some(other) => Ok(other.to_string()),
-            None => Err(format!("line {}: there is no `{column}`", number + 1)),
+            None => Err(format!("line {}: a name of the first line is missing", number + 1)),
         };
         table.rows.push(table.columns.iter().map(value).collect::<Result<_, _>>()?);
     }
     Ok(table)
 }
 
+/// The files that a scenario may name.
+pub(super) struct NamedFiles<'a> {
+    source: &'a Source,
+    trust: &'a ScenarioTrust,
+}
+
+impl<'a> NamedFiles<'a> {
+    /// Those of a scenario that is trusted so far.
+    pub(super) fn new(source: &'a Source, trust: &'a ScenarioTrust) -> Self {
+        NamedFiles { source, trust }
+    }
+
+    /// Where a file is: beside the scenario, else as it is named.
+    fn path(&self, file: &str) -> Result<PathBuf, String> {
+        let folder = if let Source::File(path) = self.source { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
+        let path = Some(folder.join(file)).filter(|path| path.exists()).unwrap_or_else(|| file.into());
+        if self.trust.allows_file(self.source, &path) { Ok(path) } else { Err(super::trust::OUTSIDE.to_owned()) }
+    }
+
+    fn read(&self, file: &str, largest: Bytes) -> Result<Vec<u8>, String> {
+        read_regular_of(&self.path(file)?, largest).map_err(|error| error.to_string())
+    }
+
+    fn text(&self, file: &str, largest: Bytes) -> Result<String, String> {
+        String::from_utf8(self.read(file, largest)?).map_err(|_| "it is not UTF-8".to_owned())
+    }
+}
+
 /// Puts what stands elsewhere into the tree: what is known of libraries, dialogues in files of their own, and messages written as `file:PATH`. Paths of data files become those found.
-pub(super) fn inline(tree: &mut Node, folder: &Path, variables: Variables<'_>, sink: &Sink) {
+pub(super) fn inline(tree: &mut Node, files: &NamedFiles<'_>, variables: Variables<'_>, sink: &Sink) {
     let Some(clients) = tree.get_mut("clients") else { return };
     let TomlValue::Table(cohorts) = &mut clients.value else { return };
     for cohort in cohorts {
         like(&mut cohort.node, sink);
-        super::stages::inline(&mut cohort.node, folder, sink);
+        super::stages::inline(&mut cohort.node, &|file, largest| files.text(file, largest), sink);
         if let Some(node) = cohort.node.get_mut("dialogue")
             && let TomlValue::Text(file) = &node.value
         {
-            match text_of(folder, file) {
+            match files.text(file, Bytes(LARGEST)) {
                 Ok(text) => {
-                    let origin = sink.origin(file.clone(), text.clone());
+                    let origin = sink.foreign_origin(file.clone(), text.clone());
                     node.value = tree::parse(origin, &text, variables, sink).value;
                 }
                 Err(why) => super::reader::wrong("dialogue", &format!("a table or the path of a file ({file}: {why})"), node, sink)
@@ -145,14 +188,15 @@ pub(super) fn inline(tree: &mut Node, folder: &Path, variables: Variables<'_>, s
         }
         if let Some(node) = cohort.node.get_mut("data") {
             let file = if matches!(node.value, TomlValue::Table(_)) { node.get_mut("file") } else { Some(node) };
-            if let Some(Node { value: TomlValue::Text(file), .. }) = file
-                && folder.join(&*file).exists()
-            {
-                *file = folder.join(&*file).display().to_string();
+            if let Some(Node { value: TomlValue::Text(file), at, .. }) = file {
+                match files.path(file) {
+                    Ok(path) => *file = path.display().to_string(),
+                    Err(why) => sink.push(Diagnostic::new(at, format!("the data file {file} cannot be used"), why)),
+                }
             }
         }
         for key in ["first_message", "traffic", "dialogue"] {
-            cohort.node.get_mut(key).into_iter().for_each(|node| inline_messages(node, folder, sink));
+            cohort.node.get_mut(key).into_iter().for_each(|node| inline_messages(node, files, sink));
         }
     }
 }
@@ -169,7 +213,7 @@ fn like(cohort: &mut Node, sink: &Sink) {
     let Some(Node { value: TomlValue::Text(name), at, .. }) = cohort.get("like") else { return };
     let Some((name, text)) = LIKES.iter().find(|(known, _)| known == name) else {
         let title = format!("`like` cannot be \"{name}\"");
-        sink.push(super::diagnostic::Diagnostic::new(at, title, "unknown word").allowed(name, LIKES.iter().map(|(known, _)| *known)));
+        sink.push(Diagnostic::new(at, title, "unknown word").allowed(name, LIKES.iter().map(|(known, _)| *known)));
         return;
     };
     let mut base = tree::parse(sink.origin(format!("like {name}"), *text), text, &|_| None, sink);
@@ -178,28 +222,18 @@ fn like(cohort: &mut Node, sink: &Sink) {
     *cohort = base;
 }
 
-fn inline_messages(node: &mut Node, folder: &Path, sink: &Sink) {
+fn inline_messages(node: &mut Node, files: &NamedFiles<'_>, sink: &Sink) {
     let at = node.at.clone();
     match &mut node.value {
         TomlValue::Text(text) => {
             let Some(file) = text.strip_prefix("file:") else { return };
-            let path = if folder.join(file).exists() { folder.join(file) } else { file.into() };
-            let bytes = std::fs::metadata(&path).and_then(|meta| match meta.len() {
-                0..=FILE_MAX => std::fs::read(&path),
-                _ => Err(std::io::Error::other("it is larger than 16 MiB")),
-            });
-            match bytes {
+            match files.read(file, Bytes(LARGEST)) {
                 Ok(bytes) => *text = format!("base64:{}", base64::engine::general_purpose::STANDARD.encode(bytes)),
-                Err(error) => sink.push(super::diagnostic::Diagnostic::new(&at, format!("cannot read {file}"), error.to_string())),
+                Err(why) => sink.push(Diagnostic::new(&at, format!("cannot read {file}"), why)),
             }
         }
-        TomlValue::Array(list) => list.iter_mut().for_each(|node| inline_messages(node, folder, sink)),
-        TomlValue::Table(entries) => entries.iter_mut().for_each(|entry| inline_messages(&mut entry.node, folder, sink)),
+        TomlValue::Array(list) => list.iter_mut().for_each(|node| inline_messages(node, files, sink)),
+        TomlValue::Table(entries) => entries.iter_mut().for_each(|entry| inline_messages(&mut entry.node, files, sink)),
         _ => {}
     }
-}
-
-fn text_of(folder: &Path, file: &str) -> Result<String, String> {
-    let path = if folder.join(file).exists() { folder.join(file) } else { file.into() };
-    std::fs::read_to_string(path).map_err(|error| error.to_string())
 }

@@ -184,7 +184,7 @@ impl fmt::Display for Errors {
                     // Title, label and help may all have words of it.
                     let (line, column) = self.place(at);
                     let (name, gap) = (&texts[at.origin].1, if index == 0 { "" } else { "\n\n" });
-                    write!(f, "{gap}error: {name}:{line}:{column}: this is wrong in the scenario that `extends` names")?;
+                    write!(f, "{gap}error: {name}:{line}:{column}: this is wrong in a file that the scenario names")?;
                     continue;
                 }
                 Some(at) => {

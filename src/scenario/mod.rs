@@ -158,10 +158,9 @@ fn plan(
     let whole = sink.is_empty();
     apply(&mut tree, overrides, sink);
     mend(&mut tree);
-    let folder = if let Source::File(path) = source { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
-    overrides.trust.check_files(&tree, sink);
     if sink.is_empty() {
-        data::inline(&mut tree, folder, variables, sink);
+        data::inline(&mut tree, &data::NamedFiles::new(source, &overrides.trust), variables, sink);
+        overrides.trust.check_requests(&tree, sink);
     }
     let whole = whole && sink.is_empty();
     // With broken syntax the tree has holes, and complaints about them would only distract.
@@ -176,7 +175,7 @@ fn plan(
     let mut secrets = Secrets::new(held.take());
     stored::collect(&tree, &mut secrets);
     let Some(mut plan) = built else { return Err(secrets) };
-    overrides.trust.check(&plan, source, sink);
+    overrides.trust.check(&mut plan, source, sink);
     plan.notices.extend(plan.late_arrivals());
     plan.notices.extend(plan.short_of_clients());
     plan.whole = resolved(&plan, tree.clone());
@@ -229,10 +228,7 @@ fn text_of_base(source: &Source, trust: &ScenarioTrust, base: &str) -> Result<(S
     let path = folder.join(base);
     match bundled(base) {
         Some(bundled) if !path.exists() => text(&Source::Bundled(bundled.name.to_owned())),
-        _ if !trust.allows_file(source, &path) => {
-            let why = "it is outside the scenario's folder, and the scenario is untrusted: allow its folder by `--allow-path DIR`";
-            Err((path.display().to_string(), why.to_owned()))
-        }
+        _ if !trust.allows_file(source, &path) => Err((path.display().to_string(), trust::OUTSIDE.to_owned())),
         _ => utf8(read_regular(&path), path.display().to_string()),
     }
 }

@@ -6,8 +6,7 @@ use super::reader::{Reader, quantity, whole, wrong};
 use super::tree::{Node, TomlValue};
 use crate::event::CLIENTS_MAX;
 use crate::plan::{Arrive, LoadStage, LoadStages};
-use crate::units::Rate;
-use std::path::Path;
+use crate::units::{Bytes, Rate};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ const STAGES_MAX: usize = 1000;
 /// Seconds of a file of arrivals: those of the longest run.
 const SECONDS_MAX: usize = 7 * 24 * 3600;
 /// Largest file of arrivals, bytes.
-const FILE_MAX: u64 = 64 << 20;
+const FILE_MAX: Bytes = Bytes(64 << 20);
 /// Highest message rate of a client, as of all rates.
 const RATE_MAX: f64 = 1e6;
 
@@ -111,15 +110,10 @@ fn stages(node: &Node, sink: &Sink, level: impl Fn(&Node) -> Option<f64>) -> Opt
 }
 
 /// Puts what `arrive.file` holds in its place, so that workers, shards and the stored scenario have it.
-pub(super) fn inline(cohort: &mut Node, folder: &Path, sink: &Sink) {
+pub(super) fn inline(cohort: &mut Node, read: &dyn Fn(&str, Bytes) -> Result<String, String>, sink: &Sink) {
     let Some(arrive) = cohort.get_mut("arrive") else { return };
     let Some(Node { value: TomlValue::Text(file), at, .. }) = arrive.get("file") else { return };
-    let path = if folder.join(file).exists() { folder.join(file) } else { file.into() };
-    let text = std::fs::metadata(&path).and_then(|meta| match meta.len() {
-        0..=FILE_MAX => std::fs::read_to_string(&path),
-        _ => Err(std::io::Error::other("it is larger than 64 MiB")),
-    });
-    match text.map_err(|error| error.to_string()).and_then(|text| arrivals(&text)) {
+    match read(file, FILE_MAX).and_then(|text| arrivals(&text)) {
         Ok(counts) => {
             let number = |count| Node { at: at.clone(), value: TomlValue::Integer(i64::from(count)), written: None };
             let list = TomlValue::Array(counts.into_iter().map(number).collect());

@@ -127,6 +127,7 @@ fn url(reader: &Reader<'_>) -> Option<Remote> {
         ca: reader.text("ca").map(PathBuf::from),
         before: before(reader),
         source: source(reader),
+        must_be_here: false,
     })
 }
 

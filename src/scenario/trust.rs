@@ -1,14 +1,18 @@
-//! Scenarios of strangers (`--untrusted`): what they may name of this machine, and whom they may contact. Decides by what is written; a name
-//! of a host is not looked up.
+//! Scenarios of strangers (`--untrusted`): what they may name of this machine, and whom they may contact. Decides by what is written: a name
+//! of a host is not looked up, for that would already ask somebody. What `localhost` leads to is decided where it is connected.
 
 use super::Source;
 use super::diagnostic::{Diagnostic, Sink};
-use super::tree::{Node, TomlValue};
+use super::tree::Node;
 use crate::address::Address;
 use crate::plan::limits::is_here;
 use crate::plan::{Plan, Target};
 use core::net::IpAddr;
 use std::path::{Path, PathBuf};
+
+/// Why a file is not read.
+pub(super) const OUTSIDE: &str =
+    "it is outside the scenario's folder, and the scenario is untrusted: allow its folder by `--allow-path DIR`";
 
 /// How far a scenario is trusted; by default it is the user's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,30 +49,22 @@ impl ScenarioTrust {
         loopback || self.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
     }
 
-    /// Complains of what reads other files or asks other hosts for the clients: an untrusted scenario has neither.
-    pub(super) fn check_files(&self, tree: &Node, sink: &Sink) {
+    /// Complains of requests to hosts of their own, which are known only when their names are filled in: an untrusted scenario has none.
+    pub(super) fn check_requests(&self, tree: &Node, sink: &Sink) {
         for cohort in tree.get("clients").map_or(&[][..], Node::entries).iter().filter(|_| self.untrusted) {
-            let dialogue = cohort.node.get("dialogue");
-            let before = dialogue.is_some_and(|dialogue| dialogue.get("before").is_some());
-            let path = dialogue.is_some_and(|dialogue| matches!(dialogue.value, TomlValue::Text(_)));
-            let mut file = false;
-            cohort.node.clone().each_text(&mut Vec::new(), &mut |_, node| {
-                file |= matches!(&node.value, TomlValue::Text(text) if text.starts_with("file:"));
-            });
-            let arrivals = cohort.node.get("arrive").is_some_and(|arrive| arrive.get("file").is_some());
-            if before || path || file || arrivals || cohort.node.get("data").is_some() {
-                let title = "`data`, `arrive.file`, `before`, `file:` and a dialogue in a file of its own are not for untrusted scenarios";
+            if cohort.node.get("dialogue").is_some_and(|dialogue| dialogue.get("before").is_some()) {
+                let title = "`before` asks other hosts, and the scenario is untrusted";
                 sink.push(Diagnostic::new(&cohort.at, title, "in this cohort"));
             }
         }
     }
 
     /// Complains of what the plan of an untrusted scenario would start, read or contact.
-    pub(super) fn check(&self, plan: &Plan, source: &Source, sink: &Sink) {
+    pub(super) fn check(&self, plan: &mut Plan, source: &Source, sink: &Sink) {
         if !self.untrusted {
             return;
         }
-        let ca = match &plan.target {
+        let ca = match &mut plan.target {
             Target::Embedded(_) => None,
             Target::Command(_) => {
                 let title = "`target.command` would start a program, and the scenario is untrusted";
@@ -81,6 +77,8 @@ impl ScenarioTrust {
                     let title = format!("the target {host} is not on this machine, and the scenario is untrusted");
                     sink.push(Diagnostic::bare(title).help(format!("allow it by `--allow-host {host}`")));
                 }
+                // Only a name can lead elsewhere, and this one is nobody's but this machine's.
+                remote.must_be_here = !self.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(&remote.address.host));
                 remote.ca.as_deref()
             }
         };

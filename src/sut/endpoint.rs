@@ -2,6 +2,7 @@
 
 use crate::address::Address;
 use crate::plan::Target;
+use crate::plan::limits::is_here;
 use crate::secret::mask_address;
 use crate::sut::error::RunError;
 use crate::transport::memory::network::Network;
@@ -71,8 +72,19 @@ fn among(insecure: bool, ca: Option<&Path>) -> Trust<'_> {
 
 /// Resolves a URL.
 pub(crate) async fn resolve(url: Address, trust: Trust<'_>) -> Result<Endpoint, RunError> {
+    resolve_here(url, trust, false).await
+}
+
+/// As [`resolve`]; `must`: all addresses behind the name are of this machine. They decide, and not the name; nobody is connected before.
+pub(crate) async fn resolve_here(url: Address, trust: Trust<'_>, must: bool) -> Result<Endpoint, RunError> {
     let wrong = |cause: String| RunError::Address { url: url.to_string(), cause };
     let found = lookup(&url).await.map_err(wrong)?;
+    if let Some(strange) = found.iter().map(SocketAddr::ip).find(|ip| must && !is_here(*ip)) {
+        let host = &url.host;
+        let why =
+            format!("{host} is {strange}, which is not on this machine, and the scenario is untrusted: allow it by --allow-host {host}");
+        return Err(wrong(why));
+    }
     let address = answering(&found).await.ok_or_else(|| wrong(format!("{} has no address", url.host)))?;
     at(url, address, trust)
 }

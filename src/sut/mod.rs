@@ -111,7 +111,8 @@ impl Fleet {
             Target::Embedded(settings) => Self::embedded(&setting, settings, lines).await?,
             Target::Command(command) => Self::command(&setting, command, lines).await?,
             Target::Url(remote) => {
-                let place = endpoint::resolve(remote.address.clone(), endpoint::trust(&setting.plan.target, None)).await?;
+                let trust = endpoint::trust(&setting.plan.target, None);
+                let place = endpoint::resolve_here(remote.address.clone(), trust, remote.must_be_here).await?;
                 Self::bare(setting.plan, vec![place], lines)
             }
         };

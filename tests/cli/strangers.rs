@@ -111,6 +111,94 @@ fn an_untrusted_scenario_starts_reads_and_contacts_nothing_that_was_not_allowed(
 }
 
 #[test]
+fn files_of_an_untrusted_scenario_are_in_its_folder_whatever_names_them() {
+    let place = Place::new();
+    place
+        .shell("mkdir inside outside inside/sub && ln -s ../outside inside/out && ln -s ../outside/values.csv inside/values.csv")
+        .end()
+        .assert_code(0);
+    for folder in ["outside", "inside/sub"] {
+        place.write(&format!("{folder}/values.csv"), "token\na\n");
+        place.write(&format!("{folder}/hello"), "hello");
+        place.write(&format!("{folder}/talk.toml"), "[[open]]\nsend = \"file:hello\"\n".replace("file:hello", "file:sub/hello").as_str());
+    }
+    let scenario = |what: &str| format!("duration = \"1s\"\n[clients.web]\ncount = 1\n{what}\n");
+    for (path, is_inside) in
+        [("sub", true), ("sub/../sub", true), ("../outside", false), ("out", false), ("../inside/out", false), ("sub/../../outside", false)]
+    {
+        for what in [
+            format!("data = \"{path}/values.csv\""),
+            format!("data = {{ file = \"{path}/values.csv\" }}"),
+            format!("first_message = \"file:{path}/hello\""),
+            format!("dialogue = {{ open = [{{ send = \"file:{path}/hello\" }}] }}"),
+            format!("dialogue = \"{path}/talk.toml\""),
+        ] {
+            place.write("inside/test.toml", &scenario(&what));
+            let args = ["validate", "inside/test.toml"];
+            place.run(&args).assert_code(0);
+            let untrusted = [&args[..], &["--untrusted"]].concat();
+            if is_inside {
+                place.run(&untrusted).assert_code(0);
+            } else {
+                place.assert_refuses(&untrusted, 2, &["outside the scenario's folder"]);
+                place.run(&[&untrusted[..], &["--allow-path", "outside"]].concat()).assert_code(0);
+            }
+        }
+    }
+    // One link in the folder that leads out of it, and what asks other hosts.
+    for (what, why) in [
+        ("data = \"values.csv\"", "outside the scenario's folder"),
+        ("data = \"missing.csv\"", "outside the scenario's folder"),
+        ("dialogue = { before = [{ get = \"http://192.0.2.1/\" }] }", "`before` asks other hosts"),
+    ] {
+        place.write("inside/test.toml", &scenario(what));
+        place.assert_refuses(&["validate", "inside/test.toml", "--untrusted"], 2, &[why]);
+        place.assert_refuses(&["run", "inside/test.toml", "--untrusted"], 2, &[why]);
+    }
+}
+
+#[test]
+fn files_that_a_cohort_names_are_regular_and_errors_show_nothing_of_them() {
+    let place = Place::new();
+    place.write("private", PRIVATE);
+    place.shell("mkfifo pipe").end().assert_code(0);
+    for (file, why) in [("/dev/zero", "not a regular file"), ("pipe", "not a regular file"), ("private", "")] {
+        for what in [
+            format!("data = \"{file}\"\nquery = \"a={{data.none}}\""),
+            format!("first_message = \"file:{file}\"\ncuont = 1"),
+            format!("dialogue = \"{file}\""),
+        ] {
+            place.write("test.toml", &format!("duration = \"1s\"\n[clients.web]\ncount = 1\n{what}\n"));
+            let ended = place.run(&["validate", "test.toml"]);
+            ended.assert_code(2);
+            assert!(ended.err.contains(why), "{what}: {}", ended.err);
+            for hidden in ["verysecret", "hidden-value", "section"] {
+                assert!(!ended.err.contains(hidden), "{what}: {}", ended.err);
+            }
+        }
+    }
+}
+
+#[test]
+fn of_an_untrusted_scenario_the_address_decides_and_not_the_name() {
+    let place = Place::new();
+    let scenario = "duration = \"1s\"\n[target.url]\naddress = \"ws://localhost:9/\"\n[clients.web]\ncount = 1\n";
+    place.write("test.toml", scenario);
+    // For documentation only (RFC 5737): nobody has it.
+    place.write("hosts", "192.0.2.1 localhost\n");
+    let other = |line: &str| place.shell(&format!("exec unshare -m sh -c 'mount --bind hosts /etc/hosts && {line}'")).end();
+    if other("getent ahosts localhost | grep -q 192.0.2.1").code != Some(0) {
+        eprintln!("!! LEFT OUT: a machine whose localhost is another one: not allowed to mount /etc/hosts");
+        return;
+    }
+    let ended = other("exec $C run test.toml --untrusted --out run");
+    ended.assert_one_message(1, &["localhost is 192.0.2.1, which is not on this machine", "--allow-host localhost"]);
+    assert!(!place.path("run").exists());
+    // As the machine has it, it is connected.
+    place.assert_refuses(&["run", "test.toml", "--untrusted", "--out", "run"], 1, &["refused"]);
+}
+
+#[test]
 fn what_strangers_wrote_steers_no_terminal_and_no_ci_service() {
     let place = Place::new();
     place.write("test.toml", "question = \"q \\u001b]0;PWNED\\u0007\"\nduration = \"1s\"\n\"\\u001b[2J\" = 1\n[clients.web]\ncount = 1\n");
@@ -125,6 +213,6 @@ fn what_strangers_wrote_steers_no_terminal_and_no_ci_service() {
     place.write("test.toml", &format!("duration = \"1s\"\n[target.command]\nrun = \"{run}\"\n[clients.web]\ncount = 1\n"));
     let ended = place.run(&["run", "test.toml"]);
     ended.assert_code(1);
-    assert!(ended.err.contains("  | ::error::x") && ended.err.contains("pwned"), "{}", ended.err);
+    assert!(ended.err.contains("  | \\u{3a}:error::x") && ended.err.contains("pwned"), "{}", ended.err);
     assert!(!ended.err.contains('\u{1b}') && !ended.err.lines().any(|line| line.trim_start().starts_with("::")), "{:?}", ended.err);
 }
