@@ -167,3 +167,35 @@ fn a_run_folder_that_was_removed_is_no_pass() {
     assert!(matches!(ended.code, Some(1 | 3)), "{ended:?}");
     assert!(ended.out.contains("fault broken was not carried out: instance 0: it did not restart"), "{ended:?}");
 }
+
+/// Ends closestorm and its guards by SIGKILL at one moment, the guards first; what is left a while later, by the words of its command line.
+fn left_after_both_were_killed(target: &str, workers: &str) -> Vec<String> {
+    let place = Place::with(&format!("duration = \"30s\"\n{target}[clients.web]\ncount = 5\narrive = {{ over = \"200ms\" }}\n"));
+    let mut run = place.start(&["run", "test.toml", "--workers", workers, "--out", "run"]);
+    run.until_it_runs();
+    let words = |pid: u32| String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).replace('\0', " ");
+    let guards = place.processes().into_iter().filter(|pid| words(*pid).contains("__guard")).collect::<Vec<_>>();
+    assert!(!guards.is_empty());
+    let all = guards.iter().copied().chain([run.child.id()]).map(|pid| pid.to_string());
+    let killed = std::process::Command::new("kill").arg("-KILL").args(all).status();
+    assert!(killed.expect("kill is there").success());
+    run.child.wait().expect("it ends");
+    // Whoever is ours ends by itself: its link has ended.
+    until("closestorm's own processes end", || !place.processes().into_iter().any(|pid| words(pid).contains(" __")));
+    let left = place.processes();
+    let named = left.iter().map(|pid| words(*pid)).collect();
+    left.into_iter().for_each(kill);
+    place.assert_nothing_is_left();
+    named
+}
+
+#[test]
+fn when_closestorm_and_its_guard_are_killed_at_once_only_programs_of_the_user_are_left() {
+    let command = command_target("{serve}", LONG);
+    at_once([("[target.embedded]\n", "1"), ("[target.embedded]\n", "2"), (&command, "1"), (&command, "2")], |(target, workers)| {
+        let left = left_after_both_were_killed(target, workers);
+        // docs/reliability.md says so.
+        let theirs = left.iter().all(|words| words.contains("cli::serve"));
+        assert!(if target == command { left.len() == 1 && theirs } else { left.is_empty() }, "{workers} workers: {left:?}");
+    });
+}
