@@ -213,3 +213,41 @@ impl EvidenceLine {
         while self.drain() && self.writer.writable().await.is_ok() {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes from a link what the server says until so many lines are accounted for: notices, and lines that were dropped.
+    async fn heard(link: UnixStream, lines: u64) -> (u64, u64) {
+        let (_orders, mut read, _) = ipc::open::<ToServer, FromServer>(link, PROTOCOL).expect("a link");
+        let (mut notices, mut dropped) = (0, 0);
+        while notices + dropped < lines {
+            match read.next().await.expect("a link").expect("more comes") {
+                FromServer::Notice { .. } => notices += 1,
+                FromServer::LocalLimit { what } => {
+                    dropped += what.split(' ').next().and_then(|count| count.parse::<u64>().ok()).expect("a number");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        (notices, dropped)
+    }
+
+    #[tokio::test]
+    async fn lines_that_do_not_fit_are_counted_the_last_ones_too() {
+        let text = "x".repeat(1 << 20);
+        let (fitting, too_long) = (FromServer::Notice { text }, FromServer::Notice { text: "x".repeat(9 << 20) });
+        // Until it is full and beyond; and one that fits nowhere, which is the last.
+        for (lines, last) in [(60, &fitting), (3, &too_long)] {
+            let (ours, theirs) = UnixStream::pair().expect("a link");
+            let (line, _read) = EvidenceLine::new(ours).expect("a link");
+            (0..lines).for_each(|_| line.send(&fitting));
+            line.send(last);
+            let reader = tokio::spawn(heard(theirs, lines + 1));
+            line.flush().await;
+            let (notices, dropped) = timeout(Duration::from_secs(20), reader).await.expect("none is missing").expect("it reads");
+            assert!(notices + dropped == lines + 1 && dropped > 0, "{notices} and {dropped}");
+        }
+    }
+}

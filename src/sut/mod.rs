@@ -444,13 +444,13 @@ impl Fleet {
         let (guard, told) = (instances.guard.clone(), journal.clone());
         tokio::spawn(async move {
             loop {
-                let exit = match exits.recv().await {
-                    Ok(exit) => exit,
-                    Err(RecvError::Lagged(missed)) => {
-                        journal.record(&unplanned(format!("{missed} ends of target processes came faster than they could be recorded")));
+                let exit = match heard(exits.recv().await) {
+                    Some(Ok(exit)) => exit,
+                    Some(Err(missed)) => {
+                        journal.record(&missed);
                         continue;
                     }
-                    Err(RecvError::Closed) => return,
+                    None => return,
                 };
                 let Some(Supervisor::Processes(instances)) = fleet.keeper.as_ref().filter(|_| !exit.asked) else { continue };
                 let instance = instances.instance_of(exit.slot);
@@ -497,6 +497,17 @@ fn recipe(setting: &TargetSetting<'_>, spec: &ServerSpec, url: String) -> Recipe
     }
 }
 
+/// The end of a process; where some came faster than they were taken, what is recorded in their place; `None`: no more come.
+fn heard(exit: Result<Exit, RecvError>) -> Option<Result<Exit, Event>> {
+    match exit {
+        Ok(exit) => Some(Ok(exit)),
+        Err(RecvError::Lagged(missed)) => {
+            Some(Err(unplanned(format!("{missed} ends of target processes came faster than they could be recorded"))))
+        }
+        Err(RecvError::Closed) => None,
+    }
+}
+
 /// Something that the plan does not say.
 fn unplanned(why: String) -> Event {
     Event::NotCarriedOut { fault: None, firing: 0, why }
@@ -509,4 +520,26 @@ fn happened(instance: u16, what: &'static str, detail: &str) -> Event {
 /// This program, for server processes and the guard: the binary that runs, not a file that may have been rebuilt.
 pub fn this_program() -> PathBuf {
     PathBuf::from("/proc/self/exe")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sut::command::error::How;
+
+    #[tokio::test]
+    async fn ends_that_nobody_took_in_time_are_an_event_with_their_number() {
+        let exits = tokio::sync::broadcast::Sender::new(2);
+        let mut reader = exits.subscribe();
+        for slot in 0..5 {
+            exits.send(Exit { slot, pid: 1, how: How::Status(0), asked: false, at: 0 }).expect("there is a reader");
+        }
+        drop(exits);
+        let Some(Err(Event::NotCarriedOut { why, .. })) = heard(reader.recv().await) else { panic!("it lagged") };
+        assert_eq!(why, "3 ends of target processes came faster than they could be recorded");
+        for slot in 3..5 {
+            assert!(matches!(heard(reader.recv().await), Some(Ok(exit)) if exit.slot == slot));
+        }
+        assert!(heard(reader.recv().await).is_none());
+    }
 }

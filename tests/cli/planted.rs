@@ -62,6 +62,34 @@ fn no_output_goes_through_a_planted_link() {
 }
 
 #[test]
+fn no_command_that_makes_a_folder_goes_through_a_planted_link() {
+    let place = Place::with(SHORT);
+    place.write("victim", MINE);
+    place.run(&simulate(&["--out", "run"])).assert_code(0);
+    place.run(&["run", "test.toml", "--shard", "1/1", "--out", "shard", "--quiet", "--allow-inconclusive"]);
+    let map = ["simulate", "test.toml", "--vary", "clients.web.count=10..20", "--vary", "target.embedded.backlog=10..20", "--levels", "2"];
+    let commands: [&[&str]; 5] = [
+        &["merge", "shard"],
+        &["capacity", "test.toml", "--vary", "clients.web.count=10..20", "--steps", "2"],
+        &map,
+        &["fidelity", "test.toml"],
+        &["run", "test.toml"],
+    ];
+    for (command, link, to) in commands.iter().flat_map(|command| {
+        ["new", "new.partial"].into_iter().flat_map(move |link| ["victim", "nowhere", "run"].map(|to| (command, link, to)))
+    }) {
+        symlink(place.path(to), place.path(link)).expect("a link");
+        let before = place.litter();
+        let ended = place.run(&[command, &["--out", "new"][..]].concat());
+        assert!(matches!(ended.code, Some(1 | 2)) && ended.err.contains("new"), "{command:?} {link} {to}: {ended:?}");
+        assert!(place.path(link).is_symlink(), "the link stays: {ended:?}");
+        assert_eq!(place.litter(), before, "{command:?} {link} {to}");
+        assert_untouched(&place);
+        fs::remove_file(place.path(link)).expect("it can be removed");
+    }
+}
+
+#[test]
 fn what_target_and_workers_print_does_not_go_through_a_link() {
     let place = Place::with(&SHORT.replace("1500ms", "900ms"));
     place.write("victim", MINE);

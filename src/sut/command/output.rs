@@ -1,5 +1,6 @@
 //! What a target prints has a bound on disk: a file that is too long is moved aside, once, and begun anew.
 
+use nix::fcntl::OFlag;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -50,13 +51,16 @@ fn rotate(output: &Path, max: u64) -> io::Result<()> {
         Ok(found) if found.len() > max => found.len(),
         _ => return Ok(()),
     };
-    let mut printed = fs::File::open(output)?;
+    let mut printed = OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(output)?;
     io::Seek::seek(&mut printed, io::SeekFrom::Start(length - max))?;
     // For nobody else to read, as the output is: what a target prints may have secrets in it.
-    let mut aside = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(moved_aside(output))?;
+    // New, and never through a link that somebody has put there.
+    let aside = moved_aside(output);
+    let _ = fs::remove_file(&aside);
+    let mut aside = OpenOptions::new().write(true).create_new(true).mode(0o600).open(aside)?;
     let copied = io::copy(&mut io::Read::take(printed, max), &mut aside);
     // Also where the disk is full: what is there is then all that there is.
-    OpenOptions::new().write(true).open(output)?.set_len(0)?;
+    OpenOptions::new().write(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(output)?.set_len(0)?;
     copied.map(drop)
 }
 
@@ -77,5 +81,19 @@ mod tests {
         let (now, before) = (fs::read_to_string(&output).unwrap(), fs::read_to_string(folder.path().join("target.log.1")).unwrap());
         assert!(now.len() <= 100 && before.len() == 100, "{now:?} {before:?}");
         assert!(format!("{before}{now}").ends_with("000000048\n000000049\n"));
+    }
+
+    #[test]
+    fn nothing_is_written_or_emptied_through_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let [output, victim, link] = ["target.log", "victim", "link"].map(|name| folder.path().join(name));
+        let mine = "mine".repeat(100);
+        [&output, &victim].into_iter().for_each(|file| fs::write(file, &mine).unwrap());
+        std::os::unix::fs::symlink(&victim, moved_aside(&output)).unwrap();
+        rotate(&output, 100).unwrap();
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        assert!(rotate(&link, 100).is_err());
+        assert_eq!((fs::read_to_string(&victim).unwrap(), fs::read_to_string(&output).unwrap()), (mine, String::new()));
+        assert!(!moved_aside(&output).is_symlink());
     }
 }
