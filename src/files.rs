@@ -1,5 +1,6 @@
 //! Files that a scenario names: plain files of a bounded size, never devices, pipes or folders, which could block for ever or never end.
 
+use crate::number;
 use crate::units::Bytes;
 use nix::fcntl::OFlag;
 use std::fs::{File, OpenOptions};
@@ -36,7 +37,7 @@ pub fn read_regular_of(path: &Path, largest: Bytes) -> io::Result<Vec<u8>> {
     }
     let mut bytes = Vec::new();
     file.take(largest.0 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > largest.0 { wrong(&format!("this file is larger than {largest}")) } else { Ok(bytes) }
+    if bytes.len() as u64 > largest.0 { wrong(&format!("this file is larger than {}", number::bytes(largest.0))) } else { Ok(bytes) }
 }
 
 /// The bytes of a file that the user names, whatever it is; `None` where it has more than [`LARGEST`].

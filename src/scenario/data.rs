@@ -5,7 +5,6 @@ use super::diagnostic::{At, Diagnostic, Sink};
 use super::dialogue_keys as keys;
 use super::reader::Reader;
 use super::tree::{self, Node, TomlValue, Variables};
-use super::{ScenarioTrust, Source};
 use crate::dialogue::{ClientData, DataOrder};
 use crate::files::{LARGEST, read_regular_of};
 use crate::plan::Cohort;
@@ -141,21 +140,17 @@ fn json_lines(text: &str) -> Result<DataTable, String> {
 
 /// The files that a scenario may name.
 pub(super) struct NamedFiles<'a> {
-    source: &'a Source,
-    trust: &'a ScenarioTrust,
+    /// Where the scenario is.
+    pub(super) folder: &'a Path,
+    /// Why a file may not be read.
+    pub(super) check: &'a dyn Fn(&Path) -> Result<(), String>,
 }
 
-impl<'a> NamedFiles<'a> {
-    /// Those of a scenario that is trusted so far.
-    pub(super) fn new(source: &'a Source, trust: &'a ScenarioTrust) -> Self {
-        NamedFiles { source, trust }
-    }
-
+impl NamedFiles<'_> {
     /// Where a file is: beside the scenario, else as it is named.
     fn path(&self, file: &str) -> Result<PathBuf, String> {
-        let folder = if let Source::File(path) = self.source { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
-        let path = Some(folder.join(file)).filter(|path| path.exists()).unwrap_or_else(|| file.into());
-        if self.trust.allows_file(self.source, &path) { Ok(path) } else { Err(super::trust::OUTSIDE.to_owned()) }
+        let path = Some(self.folder.join(file)).filter(|path| path.exists()).unwrap_or_else(|| file.into());
+        (self.check)(&path).map(|()| path)
     }
 
     fn read(&self, file: &str, largest: Bytes) -> Result<Vec<u8>, String> {

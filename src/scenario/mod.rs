@@ -159,7 +159,9 @@ fn plan(
     apply(&mut tree, overrides, sink);
     mend(&mut tree);
     if sink.is_empty() {
-        data::inline(&mut tree, &data::NamedFiles::new(source, &overrides.trust), variables, sink);
+        let folder = if let Source::File(path) = source { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
+        let check = |path: &Path| overrides.trust.check_file(source, path);
+        data::inline(&mut tree, &data::NamedFiles { folder, check: &check }, variables, sink);
         overrides.trust.check_requests(&tree, sink);
     }
     let whole = whole && sink.is_empty();
@@ -228,8 +230,10 @@ fn text_of_base(source: &Source, trust: &ScenarioTrust, base: &str) -> Result<(S
     let path = folder.join(base);
     match bundled(base) {
         Some(bundled) if !path.exists() => text(&Source::Bundled(bundled.name.to_owned())),
-        _ if !trust.allows_file(source, &path) => Err((path.display().to_string(), trust::OUTSIDE.to_owned())),
-        _ => utf8(read_regular(&path), path.display().to_string()),
+        _ => match trust.check_file(source, &path) {
+            Ok(()) => utf8(read_regular(&path), path.display().to_string()),
+            Err(why) => Err((path.display().to_string(), why)),
+        },
     }
 }
 

@@ -10,10 +10,6 @@ use crate::plan::{Plan, Target};
 use core::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-/// Why a file is not read.
-pub(super) const OUTSIDE: &str =
-    "it is outside the scenario's folder, and the scenario is untrusted: allow its folder by `--allow-path DIR`";
-
 /// How far a scenario is trusted; by default it is the user's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScenarioTrust {
@@ -34,13 +30,19 @@ impl ScenarioTrust {
     }
 
     /// Whether it may name a file, after all links: one at or below its own folder, or an allowed one. A file that is not there is not.
-    pub(super) fn allows_file(&self, source: &Source, path: &Path) -> bool {
+    fn allows_file(&self, source: &Source, path: &Path) -> bool {
         let own = match source {
             Source::File(file) => file.canonicalize().ok().and_then(|file| file.parent().map(Path::to_owned)),
             Source::Bundled(_) | Source::Url(_) | Source::Text { .. } => None,
         };
         let mut folders = own.into_iter().chain(self.paths.iter().filter_map(|folder| folder.canonicalize().ok()));
         !self.untrusted || path.canonicalize().is_ok_and(|path| folders.any(|folder| path.starts_with(folder)))
+    }
+
+    /// As [`allows_file`](Self::allows_file), with the reason.
+    pub(super) fn check_file(&self, source: &Source, path: &Path) -> Result<(), String> {
+        let outside = "it is outside the scenario's folder, and the scenario is untrusted: allow its folder by `--allow-path DIR`";
+        if self.allows_file(source, path) { Ok(()) } else { Err(outside.to_owned()) }
     }
 
     fn allows_host(&self, address: &Address) -> bool {

@@ -17,6 +17,7 @@ use crate::plan::limits::is_here;
 use crate::plan::{Balance, Firing, ModelBalance, Plan, Ready, Shard, Target};
 use crate::recorder::SharedRecorder;
 use crate::server::protocol::{FromServer, ServerSpec, ToServer};
+use crate::sut::command::Exit;
 use crate::sut::command::handle::{Guard, Spec};
 use crate::sut::command::output::OutputLimit;
 use crate::sut::command::port;

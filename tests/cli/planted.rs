@@ -66,10 +66,8 @@ fn no_command_that_makes_a_folder_goes_through_a_planted_link() {
     let place = Place::with(SHORT);
     place.write("victim", MINE);
     place.run(&simulate(&["--out", "run"])).assert_code(0);
-    place.run(&["run", "test.toml", "--shard", "1/1", "--out", "shard", "--quiet", "--allow-inconclusive"]);
     let map = ["simulate", "test.toml", "--vary", "clients.web.count=10..20", "--vary", "target.embedded.backlog=10..20", "--levels", "2"];
-    let commands: [&[&str]; 5] = [
-        &["merge", "shard"],
+    let commands: [&[&str]; 4] = [
         &["capacity", "test.toml", "--vary", "clients.web.count=10..20", "--steps", "2"],
         &map,
         &["fidelity", "test.toml"],
