@@ -120,6 +120,7 @@ fn files_of_an_untrusted_scenario_are_in_its_folder_whatever_names_them() {
     for folder in ["outside", "inside/sub"] {
         place.write(&format!("{folder}/values.csv"), "token\na\n");
         place.write(&format!("{folder}/hello"), "hello");
+        place.write(&format!("{folder}/arrivals.csv"), "arrivals\n1\n");
         place.write(&format!("{folder}/talk.toml"), "[[open]]\nsend = \"file:hello\"\n".replace("file:hello", "file:sub/hello").as_str());
     }
     let scenario = |what: &str| format!("duration = \"1s\"\n[clients.web]\ncount = 1\n{what}\n");
@@ -132,6 +133,7 @@ fn files_of_an_untrusted_scenario_are_in_its_folder_whatever_names_them() {
             format!("first_message = \"file:{path}/hello\""),
             format!("dialogue = {{ open = [{{ send = \"file:{path}/hello\" }}] }}"),
             format!("dialogue = \"{path}/talk.toml\""),
+            format!("arrive = {{ file = \"{path}/arrivals.csv\" }}"),
         ] {
             place.write("inside/test.toml", &scenario(&what));
             let args = ["validate", "inside/test.toml"];
