@@ -353,7 +353,7 @@ impl Results {
         self.events.add(&other.events);
         other.notices.iter().for_each(|(text, count)| *self.notices.entry(text.clone()).or_default() += count);
         if self.told.has_others() && !had_others {
-            *self.notices.entry(super::MANY_CODES.to_owned()).or_default() += 1;
+            *self.notices.entry(super::told_apart::MANY_CODES.to_owned()).or_default() += 1;
         }
         self.usage.add(other.usage);
         self.workers += other.workers;

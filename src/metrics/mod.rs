@@ -70,8 +70,6 @@ pub const ALL_ROWS: usize = 20_000_000;
 const UNNOTICED: &str = "connections had ended on the server, and their clients had not noticed it by the end of the run";
 /// The same, of the work that a server does for nobody.
 const TOO_LATE: &str = "opening handshakes were completed by the server after their clients had given up";
-/// A notice at the end, where a peer has chosen very many close codes.
-pub(super) const MANY_CODES: &str = "more different close codes came than are told apart: the 200 most frequent and those of the scenario are, the others are counted as code 0";
 /// Distinct notices; further ones count together.
 const NOTICES: usize = 200;
 
@@ -453,7 +451,7 @@ impl Recorder {
             self.notice(if noticing { UNNOTICED } else { TOO_LATE });
         }
         if told.has_others() {
-            self.notice(MANY_CODES);
+            self.notice(told_apart::MANY_CODES);
         }
         let outages = std::mem::take(&mut self.outages);
         outages.finish(end).for_each(|outage| self.book_outage(outage, Some(end)));

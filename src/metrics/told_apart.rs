@@ -9,6 +9,9 @@ const KEPT: usize = 200;
 /// What stands for all others: no peer can mean anything by it.
 pub const OTHER_CODE: u16 = 0;
 
+/// A notice at the end, where a peer has chosen very many close codes.
+pub const MANY_CODES: &str = "more different close codes came than are told apart: the 200 most frequent and those of the scenario are, the others are counted as code 0";
+
 /// Which numbers are told apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToldApart {
