@@ -26,6 +26,7 @@ mod shards;
 mod signals;
 mod strangers;
 mod templates;
+mod ways;
 mod workers;
 
 use std::fs;

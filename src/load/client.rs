@@ -55,7 +55,7 @@ struct ClientTask<'a> {
     history: History,
     /// What it keeps of earlier TLS sessions; none where it keeps none, or the target has no TLS.
     sessions: Option<Arc<Sessions>>,
-    /// What it keeps for its dialogue; none while a connection has it, or without one.
+    /// What it keeps for its requests and its dialogue; none where it keeps none, or while the dialogue of a connection has it.
     memory: Option<Box<ClientMemory>>,
     connection: u32,
     talking: bool,
@@ -305,8 +305,9 @@ impl ClientTask<'_> {
         let slot = shared.registry.slot(client);
         let leave = self.leave_at();
         let since = slot.place().since;
-        let memory = self.memory.take();
-        let mut dialogue = ClientDialogue::new(cohort.dialogue(), client, connection, since, memory);
+        // A cohort without a dialogue has it for its opening requests only.
+        let lent = self.memory.take_if(|_| cohort.script.is_some());
+        let mut dialogue = ClientDialogue::new(cohort.dialogue(), client, connection, since, lent);
         if dialogue.is_open() {
             self.begin_talking(since);
         }
@@ -364,7 +365,7 @@ impl ClientTask<'_> {
                     slot.control.note_closing(None);
                     self.shared.path_over(Id { client, connection });
                     self.record(&Event::Ended { client, connection, ending: ending.clone(), closing });
-                    self.memory = dialogue.into_memory();
+                    self.memory = dialogue.into_memory().or(self.memory.take());
                     return ending;
                 }
             }
