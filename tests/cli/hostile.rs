@@ -4,6 +4,7 @@ use super::Place;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::thread;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -107,4 +108,57 @@ fn pings_that_nobody_reads_the_answer_of_take_no_memory() {
     // A million of them would be 131 MB of pongs for each client.
     let (_, peak, _) = run(&url, 10, ("", "", ""));
     assert!(peak < 60, "{peak} MiB");
+}
+
+#[test]
+fn random_close_codes_and_reasons_are_all_counted_and_have_a_bound() {
+    static CLOSED: AtomicU16 = AtomicU16::new(0);
+    let url = server(|stream| {
+        let number = CLOSED.fetch_add(1, Relaxed);
+        let payload = [&(3000 + number % 1900).to_be_bytes()[..], format!("because of {number}").as_bytes()].concat();
+        stream.write_all(&[&[0x88, payload.len() as u8], &payload[..]].concat())?;
+        stream.shutdown(std::net::Shutdown::Write)
+    });
+    let place = Place::with(&format!(
+        "duration = \"3s\"\nexpect = [\"closes{{reported=3333}} count == 0\"]\n[target.url]\naddress = \"{url}\"\nprobe = false\n[clients.web]\n\
+         count = 100\nreconnect = {{ fixed = {{ delay = \"1ms\" }} }}\ntraffic = \"none\"\n"
+    ));
+    let ended = place.shell("ulimit -v 1500000; exec $C run test.toml --out run --quiet").end();
+    let summary = place.json("run/summary.json");
+    let sent = u64::from(CLOSED.load(Relaxed));
+    assert!(sent > 1_000, "too slow to say anything: {sent}");
+    // Nobody knows how many of those that are counted together were 3333.
+    assert!(ended.code == Some(3) || ended.code == Some(99), "{ended:?}");
+    let rows = std::fs::read_to_string(place.path("run/closes.csv")).expect("it is written");
+    let mut rows = csv::Reader::from_reader(rows.as_bytes());
+    let rows: Vec<std::collections::BTreeMap<String, String>> = rows.deserialize().map(|row| row.expect("a row")).collect();
+    let told: u64 = rows.iter().map(|row| row["count"].parse::<u64>().expect("a count")).sum();
+    let codes: std::collections::BTreeSet<_> = rows.iter().map(|row| &row["client_code"]).collect();
+    assert!((201..=220).contains(&codes.len()), "{} codes", codes.len());
+    assert_eq!(Some(told), summary["connections"]["closed"].as_u64(), "{}", summary["connections"]);
+    assert!(summary["notices"].to_string().contains("close code"), "{}", summary["notices"]);
+}
+
+#[test]
+fn single_bytes_and_a_million_messages_a_second_have_a_bound() {
+    for (clients, traffic, fault) in [
+        (
+            10,
+            "rate = \"2/s\", payload = \"512KiB\"",
+            "[[faults]]\nat = \"1s\"\ninject = { slice = { avg = \"1B\", variation = \"0B\", delay = \"0s\" } }",
+        ),
+        (1_000, "rate = \"1000/s\", payload = \"20B\"", ""),
+    ] {
+        let place = Place::with(&format!(
+            "duration = \"3s\"\n[target.embedded]\n[clients.web]\ncount = {clients}\narrive = {{ over = \"500ms\" }}\ntraffic = {{ echo = {{ {traffic} }} }}\n{fault}\n"
+        ));
+        let ended = place.shell("ulimit -v 3000000; exec $C run test.toml --out run --quiet").end();
+        assert!(ended.code == Some(0) || ended.code == Some(3), "{ended:?}");
+        let summary = place.json("run/summary.json");
+        let messages = |key: &str| summary["messages"][key].as_u64().unwrap_or_else(|| panic!("{key}: {}", summary["messages"]));
+        assert!(messages("sent") > 0);
+        assert_eq!(messages("due"), messages("not_started") + messages("sent"));
+        let peak = summary["generator"]["rss_peak_bytes"].as_u64().expect("it is measured") >> 20;
+        assert!(peak < 400, "{peak} MiB: {clients} clients");
+    }
 }
