@@ -23,6 +23,8 @@ pub struct Address {
     pub port: u16,
     /// Host, and port if it is not the scheme's: the Host header, as browsers write it.
     pub authority: String,
+    /// The socket on this machine that `ws+unix:` names; then the host is `localhost`.
+    pub socket: Option<String>,
     /// `user:word` before the host, percent-decoded.
     credentials: Option<Template>,
     /// Begins with `/`; percent-encoded where it must be.
@@ -40,6 +42,11 @@ impl Address {
         if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err("a URL has no spaces and no control characters");
         }
+        if let Some((secure, socket, path)) = unix(text) {
+            let socket = socket?;
+            let address = Address::parse(&format!("{}://localhost{path}", if secure { "wss" } else { "ws" }))?;
+            return Ok(Address { text: text.to_owned(), shown: mask_address(text), socket: Some(socket), ..address });
+        }
         let (_, rest) = text.split_once("://").ok_or(NOT_OURS)?;
         let rest = rest.split('#').next().unwrap_or_default();
         let (before, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -56,6 +63,7 @@ impl Address {
         Ok(Address {
             text: text.to_owned(),
             shown: mask_address(text),
+            socket: None,
             secure: url.scheme() == "wss",
             host: match url.host().ok_or(NO_HOST)? {
                 Host::Domain(name) => name.to_owned(),
@@ -103,6 +111,25 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)
     }
+}
+
+/// The parts of `ws+unix:/run/app.sock:/path`, as Node's ws library writes it: whether with TLS, socket, and path.
+fn unix(text: &str) -> Option<(bool, Result<String, &'static str>, &str)> {
+    let (scheme, rest) = text.split_once(':')?;
+    let secure = match scheme.to_ascii_lowercase().as_str() {
+        "ws+unix" => false,
+        "wss+unix" => true,
+        _ => return None,
+    };
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    let (socket, path) = rest.split_once(':').unwrap_or((rest, "/"));
+    let socket = match () {
+        () if socket.is_empty() || socket.contains(['?', '{']) => Err("write the path of the socket: `ws+unix:/run/app.sock:/path`"),
+        // sun_path of sockaddr_un, with the zero at its end (unix(7)).
+        () if socket.len() > 107 => Err("the path of a Unix socket has at most 107 bytes"),
+        () => Ok(socket.to_owned()),
+    };
+    Some((secure, socket, if path.is_empty() { "/" } else { path }))
 }
 
 const NOT_OURS: &str = "this is not a ws:// or wss:// URL";
@@ -191,8 +218,24 @@ mod tests {
     }
 
     #[test]
+    fn sockets_of_this_machine_have_a_path_and_a_request() {
+        for (text, secure, socket, path) in [
+            ("ws+unix:/run/app.sock:/chat?x=1", false, "/run/app.sock", "/chat"),
+            ("ws+unix:///run/app.sock:/chat", false, "/run/app.sock", "/chat"),
+            ("WSS+unix:app.sock", true, "app.sock", "/"),
+        ] {
+            let address = Address::parse(text).unwrap_or_else(|why| panic!("{text}: {why}"));
+            assert_eq!((address.secure, address.socket.as_deref()), (secure, Some(socket)), "{text}");
+            assert_eq!((address.path.fill(&values()).as_ref(), address.authority.as_str()), (path, "localhost"), "{text}");
+            assert_eq!(address.as_written(), text);
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         for (text, why) in [
+            ("ws+unix:", "path of the socket"),
+            ("ws+unix::/chat", "path of the socket"),
             ("http://localhost:1/", "not a ws:// or wss:// URL"),
             ("localhost:9000", "not a ws:// or wss:// URL"),
             ("ws://", "no host"),

@@ -33,7 +33,7 @@ pub use shard::{LocalRow, Shard};
 pub use sockets::{KEPT_AFTER_PEER, LeftOpen, PEER_CHECK};
 use std::sync::Arc;
 use std::time::Duration;
-pub use target::{Admit, Balance, Before, Command, Embedded, QueueOrder, Ready, Remote, Target};
+pub use target::{AddressChoice, Admit, Balance, Before, Command, Embedded, ProxyAddress, QueueOrder, Ready, Remote, Target};
 
 /// What is left out at the end of an [`AuthorAnswer`] where figures follow.
 pub const SENTENCE_ENDS: [char; 4] = ['.', ':', ';', ','];
@@ -229,6 +229,8 @@ pub struct Cohort {
     pub greeted: bool,
     /// Longest message that a client accepts, 1 KiB to 1 GiB.
     pub max_message: Bytes,
+    /// Its clients keep the cookies that their server sets, and send them again.
+    pub cookies: bool,
     /// Extra request headers.
     pub headers: Vec<(String, Template)>,
     /// `Sec-WebSocket-Protocol`, in order of preference.

@@ -8,8 +8,8 @@ use crate::address::Address;
 use crate::api::{self, RunPart};
 use crate::cli::Format;
 use crate::metrics::Results;
-use crate::plan::limits::is_here;
-use crate::plan::{Plan, Target};
+use crate::plan::limits::{is_here, is_named_here};
+use crate::plan::{Plan, Remote, Target};
 use crate::report;
 use crate::results::record::{Summary, Verdict};
 use crate::run as engine;
@@ -76,7 +76,12 @@ pub(super) fn check_remote_limits(plan: &Plan) -> anyhow::Result<()> {
         Target::Command(command) => Address::parse(&fill_one(&command.address, "port", "80")).map_err(anyhow::Error::msg)?,
         Target::Url(remote) => remote.address.clone(),
     };
-    if is_on_this_machine(&address) {
+    let here = match &plan.target {
+        // A proxy makes of a name what it wants.
+        Target::Url(remote) => is_here_by(remote, remote.connected()) && (remote.proxy.is_none() || is_named_here(&address.host)),
+        _ => is_on_this_machine(&address),
+    };
+    if here {
         return Ok(());
     }
     // A closed stderr is no permission: the limits hold all the same.
@@ -87,6 +92,12 @@ pub(super) fn check_remote_limits(plan: &Plan) -> anyhow::Result<()> {
         return Err(exit::Usage(engine::RunError::TooMuch { url, too_much }.to_string()).into());
     }
     Ok(())
+}
+
+/// The same, with the addresses that a scenario gives for names: what is connected to counts.
+fn is_here_by(remote: &Remote, address: &Address) -> bool {
+    let given = remote.given(&address.host);
+    if given.is_empty() { is_on_this_machine(address) } else { given.into_iter().all(is_here) }
 }
 
 /// Whether all addresses of a host are of this machine. One that cannot be found is not.

@@ -4,7 +4,7 @@ use super::console::{load, print};
 use super::exit::{OK, USAGE};
 use crate::cli::Validate;
 use crate::number::counted;
-use crate::plan::Target;
+use crate::plan::{Remote, Target};
 use crate::scenario::keys::{SECTIONS, Section};
 use crate::secret::{self, mask_address};
 use crate::text::printable;
@@ -55,8 +55,25 @@ fn reach(target: &Target) -> String {
             let program = command.run.first().map_or("", String::as_str);
             format!("starts the program `{}`, contacts {}", secret::hide(program), mask_address(&command.address))
         }
-        Target::Url(remote) => format!("starts nothing, contacts {}", remote.address),
+        Target::Url(remote) => format!("starts nothing, contacts {}", contacted(remote)),
     })
+}
+
+/// The target's address, and what is on the way to it.
+fn contacted(remote: &Remote) -> String {
+    let mut words = remote.address.to_string();
+    let given = remote.given(&remote.address.host);
+    if !given.is_empty() {
+        words += &format!(" at {}", given.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+    }
+    remote.proxy.iter().for_each(|proxy| words += &format!(" through the proxy {}", proxy.address));
+    if remote.certificate.is_some() {
+        words += ", with a client certificate";
+    }
+    match remote.redirects {
+        0 => words,
+        redirects => format!("{words}, and where up to {} of it lead", counted(redirects.into(), "redirect")),
+    }
 }
 
 fn describe(section: &Section) -> String {

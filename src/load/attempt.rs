@@ -6,9 +6,12 @@ use crate::fault::{InjectionStep, OnAttempt, Side};
 use crate::load::connect::{Dial, First};
 use crate::load::context::RunContext;
 use crate::load::rate_cap::RateCap;
-use crate::load::request_template::{Turn, request, whole};
-use crate::plan::{Cohort, Patience, Phase};
-use crate::sut::endpoint::{Endpoint, Tls};
+use crate::load::redirect;
+use crate::load::request_template::{OwnParts, Turn, request, whole};
+use crate::plan::{Cohort, Patience, Phase, Target};
+use crate::secret::mask_address;
+use crate::seed::Seed;
+use crate::sut::endpoint::{Detour, Endpoint, Tls};
 use crate::template::TemplateValues;
 use crate::transport::Transport;
 use crate::transport::link::Link;
@@ -18,7 +21,8 @@ use crate::transport::tls::Sessions;
 use crate::transport::tls_words;
 use crate::ws::connection::Connection;
 use crate::ws::frame_tap::Tap;
-use crate::ws::handshake::client::{ClientHandshake, Request, values};
+use crate::ws::handshake::client::{ClientHandshake, Request, SetCookies, values};
+use crate::ws::handshake::cookies::CookieJar;
 use crate::ws::handshake::failure::{Failure, fail};
 use crate::ws::handshake::own_headers::Id;
 use crate::ws::session::mailbox::SessionCommand;
@@ -48,19 +52,29 @@ pub(crate) struct OpenedAttempt {
     pub(crate) upgrade: Duration,
 }
 
-/// Attempts, while faults may cut it. `sessions`: what the client keeps of earlier TLS sessions, if it does; `memory`: what it keeps
-/// for its dialogue, if it has one.
+/// What a client keeps over its attempts.
+#[derive(Clone, Copy)]
+pub(crate) struct KeptByClient<'a> {
+    /// Of earlier TLS sessions, if it does.
+    pub(crate) sessions: Option<&'a Arc<Sessions>>,
+    /// For its dialogue, if it has one.
+    pub(crate) memory: Option<&'a ClientMemory>,
+    /// Cookies, if it has some.
+    pub(crate) jar: Option<&'a CookieJar>,
+}
+
+/// Attempts, while faults may cut it; and the cookies that its server has set.
 pub(crate) async fn run(
     shared: &RunContext,
     cohort: &Cohort,
     (id, instance): (Id, u16),
-    (sessions, memory): (Option<&Arc<Sessions>>, Option<&ClientMemory>),
+    kept: KeptByClient<'_>,
     overall: Option<Duration>,
     turn: Turn<'_>,
-) -> Result<OpenedAttempt, Failure> {
+) -> Result<(OpenedAttempt, SetCookies), Failure> {
     let control = &shared.registry.slot(id.client).control;
     let overall = overall.filter(|limit| !limit.is_zero()).map(|limit| Instant::now() + limit);
-    let attempt = stages(shared, cohort, (id, instance), (sessions, memory), overall, turn);
+    let attempt = following(shared, cohort, (id, instance), kept, overall, turn);
     tokio::pin!(attempt);
     let mut later = Vec::new();
     let result = loop {
@@ -84,18 +98,49 @@ pub(crate) async fn run(
     result
 }
 
+/// An attempt, and those that redirects lead to.
+async fn following(
+    shared: &RunContext,
+    cohort: &Cohort,
+    (id, instance): (Id, u16),
+    kept: KeptByClient<'_>,
+    overall: Option<Instant>,
+    turn: Turn<'_>,
+) -> Result<(OpenedAttempt, SetCookies), Failure> {
+    let own = OwnParts { memory: kept.memory, jar: kept.jar, redirect: None };
+    let target = shared.fleet.place(instance);
+    let mut result = stages(shared, cohort, (id, instance), target, (kept.sessions, own), overall, turn).await;
+    let Target::Url(remote) = &shared.plan.target else { return result };
+    let mut from = None;
+    for _ in 0..remote.redirects {
+        let Some(led) = result.as_ref().err().and_then(|failure| redirect::of(failure, target, from.as_ref())) else { break };
+        let led = led?;
+        let place = redirect::find(shared, target, &led, remote).await?;
+        let turn = shared.connect_permits.acquire().await.map_err(|_| fail(Stage::Upgrade, Outcome::ABANDONED))?;
+        // Sessions of TLS are the target's.
+        let sessions = kept.sessions.filter(|_| !led.strange);
+        let own = OwnParts { redirect: Some(&led), ..own };
+        result = Box::pin(stages(shared, cohort, (id, instance), &place, (sessions, own), overall, turn)).await;
+        from = Some(led);
+    }
+    result
+}
+
 async fn stages(
     shared: &RunContext,
     cohort: &Cohort,
     (id, instance): (Id, u16),
-    (sessions, memory): (Option<&Arc<Sessions>>, Option<&ClientMemory>),
+    place: &Endpoint,
+    (sessions, own): (Option<&Arc<Sessions>>, OwnParts<'_>),
     overall: Option<Instant>,
     turn: Turn<'_>,
-) -> Result<OpenedAttempt, Failure> {
+) -> Result<(OpenedAttempt, SetCookies), Failure> {
     let slot = shared.registry.slot(id.client);
-    let place = shared.fleet.place(instance);
+    let target = shared.fleet.place(instance);
     let form = shared.form(id.client, instance).map_err(|words| fail(Stage::Upgrade, words))?;
-    let dial = Dial::new(place, shared.sources.at(id.client))?;
+    let dial = Dial::new(place, shared.sources.at(id.client), |detour| {
+        detour.choice.begin(detour.addresses.len(), (id.client.0, id.connection.0), shared.plan.seed)
+    })?;
     // What TLS or a fault makes of the request is seen when TCP is open.
     let mut may_send = dial.may_send() && place.tls.is_none() && !shared.registry.awaits_attempts();
     if may_send {
@@ -111,12 +156,11 @@ async fn stages(
     }
     let mut bytes = SCRATCH.take();
     bytes.clear();
-    let expects = match memory.filter(|_| !cohort.is_simple()) {
-        None => form.fill(id, &mut bytes),
-        Some(_) => {
-            let request = whole(cohort, place, id, memory, shared.journal.now()).map_err(|words| fail(Stage::Upgrade, &words))?;
-            request.put(&mut bytes)
-        }
+    let expects = if own.are_in_form(cohort) {
+        form.fill(id, &mut bytes)
+    } else {
+        let request = whole(cohort, target, id, own, shared.journal.now()).map_err(|words| fail(Stage::Upgrade, &words))?;
+        request.put(&mut bytes)
     };
     // Not before TCP was open; as late as the loop, as any time of an event is.
     let mut begun_next = Instant::now();
@@ -174,13 +218,14 @@ async fn stages(
     let mut tap = Tap::new(transport, Side::Client);
     tap.set_max_message(u32::try_from(cohort.max_message.0).unwrap_or(u32::MAX));
     if let Some((_, OnAttempt::Ask(ask))) = &hit {
-        let request = whole(cohort, place, id, memory, shared.journal.now()).map_err(|words| fail(Stage::Upgrade, &words))?;
+        let request = whole(cohort, target, id, own, shared.journal.now()).map_err(|words| fail(Stage::Upgrade, &words))?;
         asking = ClientHandshake::edited(request, ask, mask);
     }
     let handshake = asking.shake_hands(&mut tap, &place.asked);
     let shaken = limited(handshake, Stage::Upgrade, limit(begun, cohort.deadlines.handshake, overall)).await;
-    shaken.map_err(|failure| Failure { fault: hit.as_ref().map(|(fault, _)| *fault), ..failure })?;
-    Ok(OpenedAttempt { connection: Box::new(Connection::new(tap, Role::Client, mask)), tcp, tls, resumed, upgrade: begun.elapsed() })
+    let cookies = shaken.map_err(|failure| Failure { fault: hit.as_ref().map(|(fault, _)| *fault), ..failure })?;
+    let connection = Box::new(Connection::new(tap, Role::Client, mask));
+    Ok((OpenedAttempt { connection, tcp, tls, resumed, upgrade: begun.elapsed() }, cookies))
 }
 
 /// The TLS handshake.
@@ -242,7 +287,7 @@ fn tls_reason(error: &io::Error, place: &Endpoint) -> String {
 }
 
 /// What to do about a server that wants a certificate.
-const NO_CERTIFICATE: &str = "; closestorm does not support client certificates: turn the requirement off for this run";
+const NO_CERTIFICATE: &str = "; name one by `cert = \"FILE.pem\"` and `key = \"FILE.pem\"` in [target.url]";
 
 /// What to do about it.
 fn tls_remedy(error: &io::Error, place: &Endpoint) -> &'static str {
@@ -314,7 +359,9 @@ const CONFORMANCE_MAX_MESSAGE: u32 = 64 << 20;
 /// # Errors
 /// What is wrong, in words.
 pub(crate) async fn connected(place: &Endpoint) -> Result<Transport, String> {
-    let dial = Dial::new(place, None).and_then(|dial| dial.begin(place.address).map(|()| dial)).map_err(|failure| words(&failure))?;
+    let first = |detour: &Detour| detour.choice.begin(detour.addresses.len(), (0, 1), Seed(0));
+    let dial =
+        Dial::new(place, None, first).and_then(|dial| dial.begin(place.address).map(|()| dial)).map_err(|failure| words(&failure))?;
     let link = Link::new(dial.wait().await.map_err(|failure| words(&failure))?);
     match &place.tls {
         None => Ok(Transport::Plain(link)),
@@ -341,12 +388,16 @@ fn words(failure: &Failure) -> String {
     match &failure.outcome {
         Outcome::Refused => "connection refused: nothing listens on this port; start the server, or check host and port".into(),
         Outcome::TimedOut => "connecting timed out: check host, port and firewall".into(),
+        Outcome::Rejected { status, location: Some(location), .. } => format!(
+            "it answered the opening handshake with HTTP {status}, a redirect to {}; write that address, or `redirects = 1` in [target.url]",
+            mask_address(location)
+        ),
         Outcome::Rejected { status, .. } => format!(
             "it answered the opening handshake with HTTP {status} instead of 101; check the path, the `headers` that it requires, and \
              that this is a WebSocket server"
         ),
         Outcome::Failed { why } if why.ends_with(tls_words::WANTS) => format!("{why}{NO_CERTIFICATE}"),
-        Outcome::Failed { why } if why.starts_with("tls: ") => why.clone(),
+        Outcome::Failed { why } if why.starts_with("tls: ") || why.starts_with("proxy: ") => why.clone(),
         Outcome::Failed { why } => {
             format!("{why}; check that this is a WebSocket server, and whether it uses TLS (wss://)")
         }

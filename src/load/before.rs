@@ -6,7 +6,6 @@ use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::load::attempt;
 use crate::load::context::RunContext;
 use crate::plan::Cohort;
-use crate::plan::limits::is_here;
 use crate::sut::endpoint::{self, Endpoint};
 use crate::template::TemplateValues;
 use crate::transport::tls::Trust;
@@ -151,12 +150,12 @@ async fn carry_out(
             |at| if rest[at..].starts_with('?') { format!("/{}", &rest[at..]) } else { rest[at..].to_owned() },
         );
         found = match shared {
-            Some(shared) => shared.http_places.find(address, endpoint::trust(&shared.plan.target, None)).await?,
+            Some(shared) => shared.http_places.find(address, endpoint::elsewhere(&shared.plan.target, false)).await?,
             None => Arc::new(endpoint::resolve(address, Trust::Roots(None)).await.map_err(|error| error.to_string())?),
         };
         // Nobody has agreed to load on that machine, and the caps of the run count what goes to the target.
-        let ip = found.address.ip();
-        if limited && !is_here(ip) && ip != target.address.ip() {
+        let known = found.url.host == target.url.host || found.is_here() || found.addresses().iter().all(|one| target.has_ip(one.ip()));
+        if limited && !known {
             return Err(format!("{} is on another machine: add --yes to allow it", found.url.host));
         }
         &*found

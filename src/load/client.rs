@@ -4,14 +4,16 @@ use crate::close::{Cause, Deadline, Ending, MemoryLimit, NO_MEMORY};
 use crate::dialogue::{ClientDialogue, ClientMemory, DialogueTells, Heard, Observed, Outgoing, Payload};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stages};
 use crate::fault::Side;
-use crate::load::attempt;
+use crate::load::attempt::{self, KeptByClient};
 use crate::load::before;
 use crate::load::context::RunContext;
+use crate::load::request_template::Turn;
 use crate::load::waiting;
 use crate::plan::{Cohort, Firing, Phase};
 use crate::reconnect::{Decision, History, Loss, whole_ms};
 use crate::seed::Stream;
 use crate::transport::tls::Sessions;
+use crate::ws::handshake::cookies::CookieJar;
 use crate::ws::handshake::failure::Failure;
 use crate::ws::handshake::own_headers::Id;
 use crate::ws::session::mailbox::SessionCommand;
@@ -50,6 +52,8 @@ struct ClientTask<'a> {
     cohort: &'a Cohort,
     client: ClientIndex,
     random: Stream,
+    /// Cookies that its server has set; none before that.
+    jar: Option<Box<CookieJar>>,
     /// When it leaves by itself, if it does.
     leaving: Option<Box<Leaving>>,
     history: History,
@@ -72,7 +76,20 @@ impl<'a> ClientTask<'a> {
         let leaving = cohort.leaves().then(|| Box::new(Leaving { random: stream("/stay"), until }));
         let sessions = (cohort.resume && shared.fleet.is_secure()).then(Arc::default);
         let memory = cohort.memory(shared.plan.seed, client);
-        ClientTask { shared, cohort, client, random, leaving, history, sessions, memory, connection: 0, talking: false, gone: false }
+        ClientTask {
+            shared,
+            cohort,
+            client,
+            random,
+            jar: None,
+            leaving,
+            history,
+            sessions,
+            memory,
+            connection: 0,
+            talking: false,
+            gone: false,
+        }
     }
 }
 
@@ -108,9 +125,7 @@ impl ClientTask<'_> {
             turn = self.shared.connect_permits.acquire().await.ok()?;
             self.shared.registry.slot(client).set(|place| place.begin(self.shared.journal.now()));
         }
-        let kept = (self.sessions.as_ref(), self.memory.as_deref());
-        let attempt = attempt::run(self.shared, self.cohort, (Id { client, connection }, instance), kept, overall, turn);
-        let attempted = Box::pin(attempt).await;
+        let attempted = Box::pin(self.attempt(Id { client, connection }, instance, overall, turn)).await;
         let loss = match attempted {
             Ok(opened) => {
                 let (ending, back) = {
@@ -163,6 +178,23 @@ impl ClientTask<'_> {
             let elapsed = self.shared.journal.now().saturating_sub(begun);
             self.failed(failure, Stages { elapsed, ..Stages::default() }, instance)
         })
+    }
+
+    /// The attempt itself, with what the client keeps. Cookies that its server sets are kept, too.
+    async fn attempt(
+        &mut self,
+        id: Id,
+        instance: u16,
+        overall: Option<Duration>,
+        turn: Turn<'_>,
+    ) -> Result<attempt::OpenedAttempt, Failure> {
+        let kept = KeptByClient { sessions: self.sessions.as_ref(), memory: self.memory.as_deref(), jar: self.jar.as_deref() };
+        let (opened, cookies) = attempt::run(self.shared, self.cohort, (id, instance), kept, overall, turn).await?;
+        if let Some(cookies) = cookies.filter(|_| self.cohort.cookies) {
+            let jar = self.jar.get_or_insert_default();
+            cookies.iter().for_each(|cookie| jar.take(cookie));
+        }
+        Ok(opened)
     }
 
     /// An attempt that did not open: what it is to the strategy.

@@ -1,21 +1,34 @@
-//! TCP connects, with the first bytes right behind.
+//! TCP connects, with the first bytes right behind; and ways to a place that are more than that: several addresses, a Unix socket, a proxy.
 //!
 //! Within a machine the kernel has connected by the time the call returns: what is written then leaves at once, and a connect that failed
 //! says so. No wake-up lies between, and no question after the socket's error. Elsewhere the kernel takes no bytes yet, and the runtime waits.
 
 use crate::event::{Outcome, Stage};
 use crate::load::source_address;
-use crate::sut::endpoint::Endpoint;
+use crate::plan::AddressChoice;
+use crate::sut::endpoint::{Detour, Endpoint};
 use crate::transport::local_limit::local_limit;
 use crate::transport::memory;
 use crate::transport::socket::ByteStream;
-use crate::ws::handshake::failure::Failure;
+use crate::ws::handshake::failure::{Failure, fail};
 use futures_util::future::BoxFuture;
 use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
-use tokio::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{sleep, timeout};
+
+/// After which time without an answer the next address is tried: the Connection Attempt Delay of RFC 8305 §8, which Node and browsers have,
+/// too. They let both go on; here the first is given up.
+const NEXT_AFTER: Duration = Duration::from_millis(250);
+/// Between two looks at a Unix socket whose queue is full: the kernel does not tell when there is room.
+const FULL: Duration = Duration::from_millis(5);
+/// Longest head of a proxy's answer, bytes.
+const PROXY_HEAD_MAX: usize = 16 * 1024;
 
 /// What is to be connected.
 pub(crate) enum Dial<'a> {
@@ -23,6 +36,8 @@ pub(crate) enum Dial<'a> {
     Socket(std::net::TcpStream),
     /// A connection in memory. Boxed: its timer would make every attempt larger.
     Memory(BoxFuture<'a, io::Result<memory::MemoryEnd>>),
+    /// Several things, one after the other.
+    Detour(BoxFuture<'a, Result<ByteStream, Failure>>),
 }
 
 /// What became of the first bytes.
@@ -35,11 +50,14 @@ pub(crate) enum First {
 }
 
 impl<'a> Dial<'a> {
-    /// For a place, from `source` where there is one.
+    /// For a place, from `source` where there is one; `first`: with which of several addresses to begin.
     ///
     /// # Errors
     /// No file descriptor, or no such address.
-    pub(crate) fn new(place: &'a Endpoint, source: Option<IpAddr>) -> Result<Self, Failure> {
+    pub(crate) fn new(place: &'a Endpoint, source: Option<IpAddr>, first: impl FnOnce(&Detour) -> usize) -> Result<Self, Failure> {
+        if let Some(detour) = &place.detour {
+            return Ok(Dial::Detour(Box::pin(around(detour, first(detour), source))));
+        }
         match &place.memory {
             Some(network) => Ok(Dial::Memory(Box::pin(network.connect(source.unwrap_or(place.address.ip()), place.address)))),
             None => Self::socket(place.address, source),
@@ -105,7 +123,7 @@ impl<'a> Dial<'a> {
     pub(crate) fn opened(self) -> Result<ByteStream, Failure> {
         match self {
             Dial::Socket(socket) => taken(socket).map(ByteStream::Tcp),
-            Dial::Memory(_) => Err(failed(&io::ErrorKind::NotConnected.into())),
+            Dial::Memory(_) | Dial::Detour(_) => Err(failed(&io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -116,6 +134,7 @@ impl<'a> Dial<'a> {
     pub(crate) async fn wait(self) -> Result<ByteStream, Failure> {
         let stream = match self {
             Dial::Memory(connect) => return connect.await.map(ByteStream::Memory).map_err(|error| failed(&error)),
+            Dial::Detour(connect) => return connect.await,
             Dial::Socket(socket) => taken(socket)?,
         };
         // A socket becomes writable when its connect is over, either way (connect(2)).
@@ -124,6 +143,78 @@ impl<'a> Dial<'a> {
             Ok(None) => Ok(ByteStream::Tcp(stream)),
             Ok(Some(error)) | Err(error) => Err(failed(&error)),
         }
+    }
+}
+
+/// A connection by a detour: to the first address, from `first` on, that takes it, or to a Unix socket; and through a proxy where there is one.
+async fn around(detour: &Detour, first: usize, source: Option<IpAddr>) -> Result<ByteStream, Failure> {
+    if let Some(path) = &detour.socket {
+        return unix(path).await;
+    }
+    let count = detour.addresses.len();
+    let mut last = failed(&io::ErrorKind::AddrNotAvailable.into());
+    for step in 0..count {
+        let address = detour.addresses[(first + step) % count];
+        let connect = async {
+            // A local address of the other family is of no use here.
+            let dial = Dial::socket(address, source.filter(|source| source.is_ipv4() == address.is_ipv4()))?;
+            dial.begin(address)?;
+            dial.wait().await
+        };
+        // Boxed: it waits for itself, with the socket in it.
+        let connect = Box::pin(connect);
+        let more = step + 1 < count && detour.choice != AddressChoice::First;
+        let connected = match more {
+            true => timeout(NEXT_AFTER, connect).await.unwrap_or(Err(failed(&io::ErrorKind::TimedOut.into()))),
+            false => connect.await,
+        };
+        match (connected, &detour.connect) {
+            (Ok(stream), None) => return Ok(stream),
+            (Ok(stream), Some(head)) => return through_proxy(stream, head).await,
+            // A limit of this machine is none of the address.
+            (Err(failure), _) if failure.local.is_some() => return Err(failure),
+            (Err(failure), _) => last = failure,
+        }
+    }
+    Err(last)
+}
+
+/// A connection to a socket of this machine. One that is not there is refused: servers take their socket away when they stop.
+async fn unix(path: &str) -> Result<ByteStream, Failure> {
+    loop {
+        match UnixStream::connect(path).await {
+            Ok(stream) => {
+                let socket = stream.into_std().map_err(|error| failed(&error))?;
+                return taken(OwnedFd::from(socket).into()).map(ByteStream::Tcp);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(FULL).await,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(Failure { stage: Stage::Tcp, outcome: Outcome::Refused, fault: None, local: None });
+            }
+            Err(error) => return Err(failed(&error)),
+        }
+    }
+}
+
+/// Asks a proxy to connect to the target.
+async fn through_proxy(mut stream: ByteStream, head: &[u8]) -> Result<ByteStream, Failure> {
+    let wrong = |why: &str| fail(Stage::Tcp, &format!("proxy: {why}"));
+    let ended = |error: io::Error| wrong(&format!("it ended the connection instead of an answer: {}", error.kind()));
+    stream.write_all(head).await.map_err(ended)?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        if answer.len() >= PROXY_HEAD_MAX {
+            return Err(wrong("its answer is not HTTP"));
+        }
+        // One by one: what stands behind the head is the target's.
+        answer.push(stream.read_u8().await.map_err(ended)?);
+    }
+    let mut fields = [httparse::EMPTY_HEADER; 64];
+    let mut response = httparse::Response::new(&mut fields);
+    match (response.parse(&answer), response.code) {
+        (Ok(_), Some(200..300)) => Ok(stream),
+        (Ok(_), Some(status)) => Err(wrong(&format!("it answered CONNECT with HTTP {status}"))),
+        _ => Err(wrong("its answer is not HTTP")),
     }
 }
 
@@ -139,6 +230,7 @@ fn failed(error: &io::Error) -> Failure {
         (Some(limit), _) => Outcome::Failed { why: limit.to_owned() },
         (_, Some(Errno::ECONNREFUSED)) => Outcome::Refused,
         (_, Some(Errno::ETIMEDOUT)) => Outcome::TimedOut,
+        (_, None) if error.kind() == io::ErrorKind::TimedOut => Outcome::TimedOut,
         _ => Outcome::Failed { why: format!("tcp: {}", error.kind()) },
     };
     Failure { stage: Stage::Tcp, outcome, fault: None, local }

@@ -12,6 +12,7 @@ pub(crate) mod hits;
 pub(crate) mod http_places;
 pub(crate) mod pacer;
 pub(crate) mod rate_cap;
+pub(crate) mod redirect;
 pub(crate) mod registry;
 pub(crate) mod request_template;
 pub(crate) mod source_address;

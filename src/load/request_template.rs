@@ -1,10 +1,12 @@
 //! The opening requests of simulated clients, and how many are under way at once.
 
+use crate::address::Address;
 use crate::dialogue::ClientMemory;
 use crate::plan::Cohort;
 use crate::sut::endpoint::Endpoint;
 use crate::template::TemplateValues;
 use crate::ws::handshake::client::{Request, RequestTemplate, values};
+use crate::ws::handshake::cookies::CookieJar;
 use crate::ws::handshake::own_headers::{ID_HEADER, Id};
 use std::time::Duration;
 use tokio::sync::SemaphorePermit;
@@ -39,16 +41,46 @@ fn identified<'a>(mut request: Request<'a>, place: &Endpoint, values: &TemplateV
     Ok(request)
 }
 
-/// The opening request of an attempt, of a client that keeps something for it or does not.
-pub(crate) fn whole<'a>(
-    cohort: &'a Cohort,
-    place: &'a Endpoint,
-    id: Id,
-    memory: Option<&ClientMemory>,
-    now: Duration,
-) -> Result<Request<'a>, String> {
-    let whole = |values: &TemplateValues<'_>| identified(request(cohort, place, values)?, place, values);
-    match memory {
+/// What an attempt has of its own for its opening request.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct OwnParts<'a> {
+    /// What the client keeps for its dialogue.
+    pub(crate) memory: Option<&'a ClientMemory>,
+    /// The cookies that it keeps.
+    pub(crate) jar: Option<&'a CookieJar>,
+    /// Where a redirect led.
+    pub(crate) redirect: Option<&'a Redirect>,
+}
+
+/// Where a redirect led.
+pub(crate) struct Redirect {
+    /// Path and query are those of the request.
+    pub(crate) url: Address,
+    /// Another host than the target's: it is not told what is the target's own.
+    pub(crate) strange: bool,
+}
+
+impl OwnParts<'_> {
+    /// Whether [`form`] has all of the request.
+    pub(crate) fn are_in_form(&self, cohort: &Cohort) -> bool {
+        self.redirect.is_none() && self.jar.is_none() && (cohort.is_simple() || self.memory.is_none())
+    }
+}
+
+/// The opening request of an attempt. `place`: the target.
+pub(crate) fn whole<'a>(cohort: &'a Cohort, place: &'a Endpoint, id: Id, own: OwnParts<'a>, now: Duration) -> Result<Request<'a>, String> {
+    let whole = |values: &TemplateValues<'_>| {
+        let mut request = identified(request(cohort, place, values)?, place, values)?;
+        own.jar.and_then(CookieJar::field).into_iter().for_each(|cookies| request.add_cookies(cookies));
+        if let Some(redirect) = own.redirect {
+            request.redirect(&redirect.url, values);
+            if redirect.strange {
+                request.withhold(&redirect.url.authority);
+            }
+        }
+        Ok(request)
+    };
+    match own.memory {
         Some(memory) => memory.with_values(cohort.named_data(), (id.client, id.connection), now, whole),
         None => whole(&values(id)),
     }

@@ -1,7 +1,8 @@
 //! The plan in words, byte for byte the same for the same scenario, seed and program version.
 
 use super::{
-    Arrive, Before, Cohort, Deadlines, Embedded, Fault, Heartbeat, Patience, Pick, Plan, Readiness, Ready, Repeat, Select, Target,
+    AddressChoice, Arrive, Before, Cohort, Deadlines, Embedded, Fault, Heartbeat, Patience, Pick, Plan, Readiness, Ready, Remote, Repeat,
+    Select, Target,
 };
 use crate::event::ClientIndex;
 use crate::fault::{Form, Value};
@@ -80,8 +81,30 @@ fn target(out: &mut String, target: &Target) {
                 let source: Vec<_> = remote.source.iter().map(ToString::to_string).collect();
                 line(out, 1, &format!("from {}", source.join(", ")));
             }
+            reached(out, remote);
             before(out, remote.before);
         }
+    }
+}
+
+/// How a target that runs already is connected to, as far as a scenario says.
+fn reached(out: &mut String, remote: &Remote) {
+    for (name, address) in &remote.resolve {
+        line(out, 1, &format!("{name} is {address}"));
+    }
+    match remote.addresses {
+        AddressChoice::First => {}
+        AddressChoice::InTurn => line(out, 1, "addresses of the host in turn"),
+        AddressChoice::Random => line(out, 1, "addresses of the host at random"),
+    }
+    remote.proxy.iter().for_each(|proxy| line(out, 1, &format!("through the proxy {}", proxy.address)));
+    remote.certificate.iter().for_each(|(certificate, _)| line(out, 1, &format!("client certificate {}", certificate.display())));
+    remote.sni.iter().for_each(|name| line(out, 1, &format!("TLS name {name}")));
+    if !remote.alpn.is_empty() {
+        line(out, 1, &format!("ALPN {}", remote.alpn.join(", ")));
+    }
+    if remote.redirects > 0 {
+        line(out, 1, &format!("follows redirects, at most {} for each attempt", remote.redirects));
     }
 }
 

@@ -51,6 +51,11 @@ pub fn is_here(address: IpAddr) -> bool {
     address.is_loopback() || address.is_unspecified()
 }
 
+/// Whether a host is this machine by what is written: `localhost`, or such an address. No other name is looked up.
+pub fn is_named_here(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_here)
+}
+
 /// How many of a whole may begin in which time, for a part of the run: whole numbers whose sum over all parts is the whole's.
 pub fn window(rate: Rate, shard: Shard) -> (u64, Duration) {
     let second = |n: f64| Duration::from_secs_f64((n / rate.0.max(f64::MIN_POSITIVE)).min(1e9));

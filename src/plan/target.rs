@@ -2,6 +2,7 @@
 
 use super::Heartbeat;
 use crate::address::Address;
+use crate::seed::Seed;
 use crate::units::Rate;
 use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ pub enum Target {
     /// A server that we start, stop and kill.
     Command(Command),
     /// A server that is not embedded.
-    Url(Remote),
+    Url(Box<Remote>),
 }
 
 impl Target {
@@ -194,6 +195,64 @@ pub struct Remote {
     pub before: Before,
     /// Local addresses that clients connect from, in turn; empty: the kernel chooses.
     pub source: Vec<IpAddr>,
-    /// Whatever its name leads to must be an address of this machine: an untrusted scenario may contact nobody else.
+    /// Whatever the name of the target, or of its proxy, leads to must be an address of this machine: an untrusted scenario may contact nobody else.
     pub must_be_here: bool,
+    /// Addresses of names, in place of what the name server says of them.
+    pub resolve: Vec<(String, IpAddr)>,
+    /// Which of several addresses an attempt begins with.
+    pub addresses: AddressChoice,
+    /// PEM files of a certificate that clients show, and of its key.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// Protocols of ALPN to offer, in order.
+    pub alpn: Vec<String>,
+    /// Who the server must be in TLS, in place of the host.
+    pub sni: Option<String>,
+    /// The HTTP proxy that all connections go through, by CONNECT.
+    pub proxy: Option<ProxyAddress>,
+    /// Redirects that an attempt follows.
+    pub redirects: u16,
+}
+
+/// An HTTP proxy.
+#[derive(Clone, Debug)]
+pub struct ProxyAddress {
+    /// Host and port, and credentials, as those of the URL `ws://…` with the same parts.
+    pub address: Address,
+}
+
+/// Which of the addresses of a host an attempt begins with; where one does not take it, the next is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressChoice {
+    /// The first that answered before the run: all attempts, and none tries another.
+    First,
+    /// In turn, by client and attempt.
+    InTurn,
+    /// Drawn for each attempt, from `client/<k>/address/<attempt>`.
+    Random,
+}
+
+impl AddressChoice {
+    /// With which of `count` addresses an attempt of a client begins, from 0.
+    pub fn begin(self, count: usize, (client, attempt): (u32, u32), seed: Seed) -> usize {
+        let count = count.max(1) as u64;
+        let place = match self {
+            AddressChoice::First => 0,
+            AddressChoice::InTurn => (u64::from(client) + u64::from(attempt.saturating_sub(1))) % count,
+            AddressChoice::Random => seed.stream(&format!("client/{client}/address/{attempt}")).below(count),
+        };
+        place as usize
+    }
+}
+
+impl Remote {
+    /// What clients connect to: the target, or the proxy on the way to it.
+    pub fn connected(&self) -> &Address {
+        self.proxy.as_ref().map_or(&self.address, |proxy| &proxy.address)
+    }
+
+    /// The addresses that the scenario gives for a host; empty where it gives none.
+    pub fn given(&self, host: &str) -> Vec<IpAddr> {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        self.resolve.iter().filter(|(name, _)| name.eq_ignore_ascii_case(host)).map(|(_, address)| *address).collect()
+    }
 }

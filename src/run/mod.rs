@@ -441,7 +441,7 @@ mod tests {
     fn a_client_costs_a_task_and_little_else() {
         // An open connection has its own state beside it, and no buffers while nothing is under way.
         let task = size(|shared| client::live(shared, ClientIndex(0), Duration::ZERO));
-        assert!(task <= 824, "{task}");
+        assert!(task <= 832, "{task}");
         assert!(size_of::<crate::ws::connection::Connection>() <= 288, "{}", size_of::<crate::ws::connection::Connection>());
         assert!(size_of::<crate::load::registry::ClientSlot>() <= 136);
     }

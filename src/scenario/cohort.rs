@@ -29,7 +29,6 @@ const MAX_MESSAGE_LEAST: Bytes = Bytes(1 << 10);
 const MAX_MESSAGE_MOST: Bytes = Bytes(1 << 30);
 /// Headers that the opening handshake sets itself.
 const OWN_HEADERS: &[&str] = &[
-    "host",
     "upgrade",
     "connection",
     "sec-websocket-key",
@@ -118,6 +117,7 @@ fn cohort(entry: &Entry, target: Option<&Target>, first: u32, run: Duration, sin
         ready,
         max_message: max_message(&reader, traffic),
         greeted: matches!(target, Some(Target::Embedded(_))),
+        cookies: reader.flag("cookies").unwrap_or(true),
         headers: headers(&reader),
         subprotocols: subprotocols(&reader),
         path: path(&reader),

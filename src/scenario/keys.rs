@@ -137,6 +137,12 @@ pub(super) static COHORT: Section = Section {
             "with echo traffic the first reply; the preset's; else open",
             "When a client counts as ready: connection open, or first message of the server received.",
         ),
+        key(
+            "cookies",
+            "true or false",
+            "true",
+            "Whether each client keeps the cookies that the 101 response sets, and sends them again, as browsers do for sticky sessions.",
+        ),
         key("headers", "table of texts", "none", "Headers of the opening handshake; placeholders are replaced."),
         key("subprotocols", "list of texts", "none", "Subprotocols to offer, in this order; placeholders are replaced."),
         key("path", "text", "that of the address", "Path of the request; placeholders are replaced."),

@@ -118,7 +118,12 @@ pub fn load(source: &Source, overrides: &Overrides) -> Result<Plan, Errors> {
 /// # Errors
 /// As [`load`].
 pub fn load_with(source: &Source, overrides: &Overrides, variables: &dyn Fn(&str) -> Option<String>) -> Result<Plan, Errors> {
-    read_plan(source, overrides, variables, |_| {})
+    let proxy = |tree: &mut Node, variables: Variables<'_>| {
+        if !overrides.trust.untrusted {
+            target::proxy_of_environment(tree, variables);
+        }
+    };
+    read_plan(source, overrides, variables, proxy)
 }
 
 /// The scenario that is stored with a run, which has `${VAR}` where the scenario had it: the plan as far as expectations and results ask for it.
@@ -128,10 +133,15 @@ pub fn load_with(source: &Source, overrides: &Overrides, variables: &dyn Fn(&str
 /// As [`load`].
 pub fn load_stored(path: &Path, recorded: bool) -> Result<Plan, Errors> {
     let overrides = Overrides { recorded, ..Overrides::default() };
-    read_plan(&Source::File(path.to_owned()), &overrides, &stored::stand_in, stored::mend)
+    read_plan(&Source::File(path.to_owned()), &overrides, &stored::stand_in, |tree, _| stored::mend(tree))
 }
 
-fn read_plan(source: &Source, overrides: &Overrides, variables: Variables<'_>, mend: impl Fn(&mut Node)) -> Result<Plan, Errors> {
+fn read_plan(
+    source: &Source,
+    overrides: &Overrides,
+    variables: Variables<'_>,
+    mend: impl Fn(&mut Node, Variables<'_>),
+) -> Result<Plan, Errors> {
     let sink = Sink::default();
     let held = RefCell::new(BTreeMap::new());
     let noted = |name: &str| {
@@ -151,13 +161,13 @@ fn plan(
     source: &Source,
     overrides: &Overrides,
     (variables, held): (Variables<'_>, &RefCell<BTreeMap<String, String>>),
-    mend: impl Fn(&mut Node),
+    mend: impl Fn(&mut Node, Variables<'_>),
     sink: &Sink,
 ) -> Result<Plan, Secrets> {
     let mut tree = read(source, &overrides.trust, variables, sink).ok_or_else(Secrets::default)?;
     let whole = sink.is_empty();
     apply(&mut tree, overrides, sink);
-    mend(&mut tree);
+    mend(&mut tree, variables);
     if sink.is_empty() {
         let folder = if let Source::File(path) = source { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
         let check = |path: &Path| overrides.trust.check_file(source, path);
@@ -327,6 +337,7 @@ fn build(tree: &Node, source: &Source, recorded: bool, sink: &Sink) -> Option<Pl
     }
     let mut notices = Vec::new();
     let target = target::read(&top);
+    notices.extend(target.as_ref().and_then(target::proxy_notice));
     let model = top.get("model").and_then(|model| model::read(model, target.as_ref(), sink));
     let cohorts = cohort::read(&top, target.as_ref(), duration, &mut notices);
     let context = faults::Context { target: target.as_ref(), model: model.as_ref(), cohorts: &cohorts, run: duration };

@@ -11,6 +11,7 @@ use toml::de::DeTable;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Address,
+    Proxy,
     Query,
     /// Its key is the name.
     Field,
@@ -24,6 +25,7 @@ enum Kind {
 /// Keys whose texts go to a target: `*` is any key or number, `**` all below.
 const TO_TARGET: &[(&str, Kind)] = &[
     ("target.url.address", Kind::Address),
+    ("target.url.proxy", Kind::Proxy),
     ("target.command.address", Kind::Address),
     ("target.command.run", Kind::CommandLine),
     ("target.command.env.*", Kind::Field),
@@ -64,7 +66,7 @@ fn each(tree: &mut Node, change: &mut dyn FnMut(Kind, Holder<'_>, &mut Node)) {
         let own = node.as_written();
         let first = path.last().is_some_and(|index| index == "0");
         let holder = match kind {
-            Kind::Address => Holder::Address,
+            Kind::Address | Kind::Proxy => Holder::Address,
             Kind::Query => Holder::Query,
             Kind::Field => Holder::Field(path.last().map_or("", String::as_str)),
             Kind::Subprotocol => Holder::Subprotocol(before.as_deref().filter(|_| !first)),
@@ -90,8 +92,8 @@ pub(super) fn stored(mut tree: Node) -> Node {
 pub(super) fn collect(tree: &Node, secrets: &mut Secrets) {
     each(&mut tree.clone(), &mut |kind, holder, node| {
         secrets.add(holder, &node.as_written());
-        if let (Kind::Address, TomlValue::Text(text)) = (kind, &node.value)
-            && let Ok(address) = Address::parse(text)
+        if let (Kind::Address | Kind::Proxy, TomlValue::Text(text)) = (kind, &node.value)
+            && let Ok(address) = Address::parse(&text.replacen("http://", "ws://", 1))
         {
             secrets.add_credentials(address.userinfo());
         }
@@ -112,6 +114,7 @@ pub(super) fn mend(tree: &mut Node) {
         }
         match kind {
             Kind::Address if !text.contains("://") && !text.starts_with('/') => *text = format!("ws://{STAND_IN}/"),
+            Kind::Proxy => *text = format!("http://{STAND_IN}"),
             Kind::CommandLine if !text.contains("{port}") => text.push_str(" {port}"),
             _ => {}
         }
@@ -130,7 +133,7 @@ pub fn shown_set(set: &str) -> String {
     each(&mut tree, &mut |kind, holder, node| {
         let written = node.as_written();
         let shown = match kind {
-            Kind::Address | Kind::CommandLine | Kind::Query => mask(holder, &written),
+            Kind::Address | Kind::Proxy | Kind::CommandLine | Kind::Query => mask(holder, &written),
             // What the shell put in here nobody can tell.
             Kind::Field | Kind::Subprotocol | Kind::Payload => MASK.to_owned(),
         };

@@ -5,8 +5,10 @@ use super::diagnostic::Diagnostic;
 use super::keys;
 use super::reader::{Reader, complain_of_names};
 use super::target_keys;
+use super::tree::{Node, TomlValue, Variables};
 use crate::address::Address;
-use crate::plan::{Admit, Balance, Before, Command, Embedded, QueueOrder, Ready, Remote, Target};
+use crate::plan::limits::is_named_here;
+use crate::plan::{AddressChoice, Admit, Balance, Before, Command, Embedded, ProxyAddress, QueueOrder, Ready, Remote, Target};
 use crate::secret::{Holder, mask, mask_address};
 use crate::template::{fill_one, unknown_in_address};
 use core::net::IpAddr;
@@ -16,6 +18,8 @@ use std::time::Duration;
 const BALANCES: &[(&str, Balance)] =
     &[("round_robin", Balance::RoundRobin), ("random", Balance::Random), ("sticky", Balance::Sticky), ("healthy", Balance::Healthy)];
 pub(super) const QUEUES: &[(&str, QueueOrder)] = &[("fifo", QueueOrder::Fifo), ("lifo", QueueOrder::Lifo)];
+const ADDRESSES: &[(&str, AddressChoice)] =
+    &[("first", AddressChoice::First), ("in_turn", AddressChoice::InTurn), ("random", AddressChoice::Random)];
 /// Signals that a program can handle.
 const SIGNALS: &[(&str, ())] =
     &[("SIGTERM", ()), ("SIGINT", ()), ("SIGQUIT", ()), ("SIGHUP", ()), ("SIGUSR1", ()), ("SIGUSR2", ()), ("SIGWINCH", ())];
@@ -30,7 +34,7 @@ pub(super) fn read(top: &Reader<'_>) -> Option<Target> {
             Some(Target::Embedded(Embedded { processes: table.short("processes", 1..=64), ..embedded(&table) }))
         }
         "command" => command(&target.table("command", &target_keys::COMMAND)?).map(Target::Command),
-        _ => url(&target.table("url", &target_keys::URL)?).map(Target::Url),
+        _ => url(&target.table("url", &target_keys::URL)?).map(|remote| Target::Url(Box::new(remote))),
     }
 }
 
@@ -121,14 +125,119 @@ fn readiness(reader: &Reader<'_>) -> Ready {
 
 fn url(reader: &Reader<'_>) -> Option<Remote> {
     let address = reader.need("address", reader.text("address"))?;
+    let address = read_address(reader, address, &[])?.shown_as(&reader.written("address").unwrap_or_default());
+    if address.socket.is_some() {
+        for key in ["source", "resolve", "addresses", "proxy"] {
+            // The environment's proxy is none of a scenario's.
+            if reader.get(key).is_some_and(|node| node.written.is_none() || key != "proxy") {
+                reader.complain(key, format!("a Unix socket has no `{key}`"), "found here", "leave it out");
+            }
+        }
+    }
+    if !address.secure {
+        for key in ["cert", "key", "sni", "alpn"] {
+            if reader.get(key).is_some() {
+                reader.complain(key, format!("`{key}` without TLS"), "the address begins with ws", "write wss:// in the address");
+            }
+        }
+    }
+    let certificate = match (reader.text("cert"), reader.text("key")) {
+        (Some(cert), Some(key)) => Some((PathBuf::from(cert), PathBuf::from(key))),
+        (None, None) => None,
+        (cert, _) => {
+            let (there, missing) = if cert.is_some() { ("cert", "key") } else { ("key", "cert") };
+            reader.complain(
+                there,
+                format!("`{there}` without `{missing}`"),
+                "found here",
+                "name both files: the certificate and its private key",
+            );
+            None
+        }
+    };
+    let sni = reader.text("sni");
+    if sni.is_some_and(|name| rustls::pki_types::ServerName::try_from(name).is_err()) {
+        reader.complain("sni", "this is not a host name", "found here", "as \"app.example.org\"");
+    }
     Some(Remote {
-        address: read_address(reader, address, &[])?.shown_as(&reader.written("address").unwrap_or_default()),
         insecure: reader.flag("insecure").unwrap_or(false),
         ca: reader.text("ca").map(PathBuf::from),
         before: before(reader),
         source: source(reader),
         must_be_here: false,
+        resolve: resolve(reader),
+        addresses: reader.choice("addresses", ADDRESSES).unwrap_or(AddressChoice::First),
+        certificate,
+        alpn: reader.texts("alpn").into_iter().map(|(name, _)| name.to_owned()).collect(),
+        sni: sni.map(str::to_owned),
+        proxy: proxy(reader).filter(|_| address.socket.is_none()),
+        redirects: reader.short("redirects", 0..=20).unwrap_or(0),
+        address,
     })
+}
+
+/// `resolve`: names and addresses.
+fn resolve(reader: &Reader<'_>) -> Vec<(String, IpAddr)> {
+    let mut found = Vec::new();
+    for (text, at) in reader.texts("resolve") {
+        let pair = text.split_once('=').map(|(name, address)| (name.trim(), address.trim().trim_matches(['[', ']'])));
+        match pair.and_then(|(name, address)| Some((name.to_owned(), address.parse().ok()?))) {
+            Some(pair) if !pair.0.is_empty() => found.push(pair),
+            _ => {
+                let diagnostic = Diagnostic::new(at, "this is not a name and its address", format!("found \"{text}\""));
+                reader.sink.push(diagnostic.help("as \"app.example.org=10.0.0.7\""));
+            }
+        }
+    }
+    found
+}
+
+/// `proxy`: an http:// URL, also without its scheme, as variables have it; or "none".
+fn proxy(reader: &Reader<'_>) -> Option<ProxyAddress> {
+    let text = reader.text("proxy").filter(|text| *text != "none")?;
+    let rest = text.strip_prefix("http://").or((!text.contains("://")).then_some(text));
+    let parsed = rest.ok_or("only http:// proxies can be used").and_then(|rest| Address::parse(&format!("ws://{rest}")));
+    match parsed {
+        Ok(address) => Some(ProxyAddress { address: address.shown_as(&reader.written("proxy").unwrap_or_default()) }),
+        Err(why) => {
+            reader.complain("proxy", format!("this proxy cannot be used: {why}"), "found here", "as \"http://proxy.example.org:3128\"");
+            None
+        }
+    }
+}
+
+/// Puts the proxy that the environment names into the tree, under the name of its variable: HTTPS_PROXY for wss, HTTP_PROXY for ws, in either
+/// case. Loopback and hosts of NO_PROXY have none, nor has a scenario that says so itself, or that is not the user's own.
+pub(super) fn proxy_of_environment(tree: &mut Node, variables: Variables<'_>) {
+    let url = tree.get("target").and_then(|target| target.get("url")).filter(|url| url.get("proxy").is_none());
+    let Some(Node { value: TomlValue::Text(address), .. }) = url.and_then(|url| url.get("address")) else { return };
+    let Ok(address) = Address::parse(address) else { return };
+    let host = address.host.to_ascii_lowercase();
+    if address.socket.is_some() || is_named_here(&host) {
+        return;
+    }
+    let excepted = ["NO_PROXY", "no_proxy"].into_iter().filter_map(variables).any(|list| {
+        list.split(',').map(|name| name.trim().trim_start_matches('.').to_ascii_lowercase()).any(|name| {
+            name == "*" || name == host || !name.is_empty() && host.strip_suffix(&name).is_some_and(|before| before.ends_with('.'))
+        })
+    });
+    let names = if address.secure { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };
+    let Some((name, proxy)) = names.into_iter().filter_map(|name| Some((name, variables(name)?))).next().filter(|_| !excepted) else {
+        return;
+    };
+    tree.set(&["target", "url", "proxy"], TomlValue::Text(proxy));
+    let node = ["target", "url", "proxy"].iter().try_fold(tree, |node, key| node.get_mut(key));
+    if let Some(node) = node {
+        node.written = Some(format!("${{{name}}}"));
+    }
+}
+
+/// What a run should say of its proxy, where the environment named it.
+pub(super) fn proxy_notice(target: &Target) -> Option<String> {
+    let Target::Url(remote) = target else { return None };
+    let shown = remote.proxy.as_ref()?.address.to_string();
+    let variable = shown.strip_prefix("${")?.strip_suffix('}')?.to_owned();
+    Some(format!("all connections go through the proxy of {variable}; `proxy = \"none\"` in [target.url] turns it off"))
 }
 
 fn source(reader: &Reader<'_>) -> Vec<IpAddr> {

@@ -125,10 +125,36 @@ pub(super) static URL: Section = Section {
             "address",
             "ws:// or wss:// URL",
             "required",
-            "URL where the server listens. {client} and {attempt} are replaced; user:password@ is sent as Authorization.",
+            "URL where the server listens. {client} and {attempt} are replaced; user:password@ is sent as Authorization. \
+             `ws+unix:/run/app.sock:/path` is a socket of this machine.",
         ),
         key("insecure", "true or false", "false", "Accept any certificate."),
         key("ca", "path", "none", "PEM file with additional root certificates."),
+        key("cert", "path", "none", "PEM file with a certificate that the clients show to the server, and its chain."),
+        key("key", "path", "required with cert", "PEM file with the private key of `cert`."),
+        key("sni", "host name", "the host", "Name that the clients ask for in TLS, and that the server's certificate must have."),
+        key("alpn", "list of texts", "none offered", "Protocols to offer in TLS, as \"http/1.1\"."),
+        key(
+            "resolve",
+            "list of texts",
+            "the name server",
+            "Addresses of names, as \"app.example.org=10.0.0.7\"; a name may stand several times. Only the address: Host and SNI stay.",
+        ),
+        key(
+            "addresses",
+            "first, in_turn or random",
+            "first",
+            "Which of several addresses of the host an attempt begins with. With `first`, all clients use the one that answered before the run. \
+             Otherwise the next one is tried if an address refuses, or does not answer within 250 ms.",
+        ),
+        key(
+            "proxy",
+            "http:// URL or \"none\"",
+            "HTTP_PROXY, HTTPS_PROXY",
+            "HTTP proxy that all connections go through (CONNECT). Without this key, HTTPS_PROXY for wss:// or HTTP_PROXY for ws:// holds, \
+             except for loopback and the hosts in NO_PROXY.",
+        ),
+        key("redirects", "0 to 20", "0", "Redirects (301, 302, 303, 307, 308) that each attempt follows."),
         PROBE,
         WARM_UP,
         key(

@@ -5,7 +5,7 @@ use super::Source;
 use super::diagnostic::{Diagnostic, Sink};
 use super::tree::Node;
 use crate::address::Address;
-use crate::plan::limits::is_here;
+use crate::plan::limits::{is_here, is_named_here};
 use crate::plan::{Plan, Target};
 use core::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -45,10 +45,22 @@ impl ScenarioTrust {
         if self.allows_file(source, path) { Ok(()) } else { Err(outside.to_owned()) }
     }
 
+    /// Which host or address of those that an address of a scenario stands for it may not contact; where `given` are, they decide and not the
+    /// name.
+    fn strange(&self, address: &Address, given: &[IpAddr]) -> Option<String> {
+        match given {
+            [] => (!self.allows_host(address)).then(|| address.host.clone()),
+            given => given.iter().find(|ip| !is_here(**ip) && !self.names(&ip.to_string())).map(ToString::to_string),
+        }
+    }
+
+    fn names(&self, host: &str) -> bool {
+        self.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
+    }
+
     fn allows_host(&self, address: &Address) -> bool {
         let host = address.host.trim_start_matches('[').trim_end_matches(']');
-        let loopback = host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(is_here);
-        loopback || self.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
+        is_named_here(host) || self.names(host)
     }
 
     /// Complains of requests to hosts of their own, which are known only when their names are filled in: an untrusted scenario has none.
@@ -66,26 +78,38 @@ impl ScenarioTrust {
         if !self.untrusted {
             return;
         }
-        let ca = match &mut plan.target {
-            Target::Embedded(_) => None,
+        let mut files: Vec<(&str, &Path)> = Vec::new();
+        match &mut plan.target {
+            Target::Embedded(_) => {}
             Target::Command(_) => {
                 let title = "`target.command` would start a program, and the scenario is untrusted";
                 sink.push(Diagnostic::bare(title).help("without --untrusted it is started"));
-                None
             }
             Target::Url(remote) => {
-                if !self.allows_host(&remote.address) {
-                    let host = &remote.address.host;
-                    let title = format!("the target {host} is not on this machine, and the scenario is untrusted");
+                let connected = remote.connected();
+                let given = remote.given(&connected.host);
+                let (what, behind) = match &remote.proxy {
+                    // It is told the name of the target, whatever `resolve` says of that.
+                    Some(_) => ("proxy", self.strange(&remote.address, &[]).map(|host| ("target", host))),
+                    None => ("target", None),
+                };
+                for (what, host) in self.strange(connected, &given).map(|host| (what, host)).into_iter().chain(behind) {
+                    let title = format!("the {what} {host} is not on this machine, and the scenario is untrusted");
                     sink.push(Diagnostic::bare(title).help(format!("allow it by `--allow-host {host}`")));
                 }
-                // Only a name can lead elsewhere, and this one is nobody's but this machine's.
-                remote.must_be_here = !self.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(&remote.address.host));
-                remote.ca.as_deref()
+                // Only a name can lead elsewhere, and one that was not allowed is nobody's but this machine's.
+                remote.must_be_here = if given.is_empty() { !self.names(&connected.host) } else { given.iter().all(|ip| is_here(*ip)) };
+                if remote.redirects > 0 {
+                    let title = "`redirects` may lead to any host, and the scenario is untrusted";
+                    sink.push(Diagnostic::bare(title).help("write the address that the redirect leads to"));
+                }
+                files.extend(remote.ca.iter().map(|ca| ("ca", ca.as_path())));
+                files.extend(remote.certificate.iter().flat_map(|(cert, key)| [("cert", cert.as_path()), ("key", key.as_path())]));
+                files.extend(remote.address.socket.iter().map(|socket| ("address", Path::new(socket.as_str()))));
             }
-        };
-        if let Some(ca) = ca.filter(|ca| !self.allows_file(source, ca)) {
-            let title = format!("`ca` is outside the scenario's folder, and the scenario is untrusted: {}", ca.display());
+        }
+        for (key, file) in files.into_iter().filter(|(_, file)| !self.allows_file(source, file)) {
+            let title = format!("`{key}` is outside the scenario's folder, and the scenario is untrusted: {}", file.display());
             sink.push(Diagnostic::bare(title).help("allow its folder by `--allow-path DIR`"));
         }
     }

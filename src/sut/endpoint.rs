@@ -1,10 +1,11 @@
 //! Where clients connect to: URL, address and trust, resolved once before the run.
 
 use crate::address::Address;
-use crate::plan::Target;
-use crate::plan::limits::is_here;
+use crate::plan::limits::{is_here, is_named_here};
+use crate::plan::{AddressChoice, Remote, Target};
 use crate::secret::mask_address;
 use crate::sut::error::RunError;
+use crate::template::TemplateValues;
 use crate::transport::memory::network::Network;
 use crate::transport::tls;
 use crate::transport::tls::{Sessions, Trust};
@@ -12,7 +13,7 @@ use crate::transport::tls_words::Asked;
 use crate::ws::handshake::own_headers::RunKey;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +28,10 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) struct Endpoint {
     /// As the scenario says, with the port of a command.
     pub(crate) url: Address,
-    /// Resolved.
+    /// Resolved; the first of them.
     pub(crate) address: SocketAddr,
+    /// What an attempt must do besides to connect to it; `None`: nothing but that.
+    pub(crate) detour: Option<Box<Detour>>,
     /// For wss.
     pub(crate) tls: Option<Tls>,
     /// Whether its server asked for a certificate of the client.
@@ -39,11 +42,42 @@ pub(crate) struct Endpoint {
     pub(crate) key: Option<RunKey>,
 }
 
+/// How a place is connected to where one TCP connect to one address does not do.
+#[derive(Debug)]
+pub(crate) struct Detour {
+    /// All addresses of the host, or of the proxy; at least one.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// Which of them an attempt begins with.
+    pub(crate) choice: AddressChoice,
+    /// A socket of this machine, in place of the addresses.
+    pub(crate) socket: Option<String>,
+    /// What is said to a proxy: the head of a CONNECT request.
+    pub(crate) connect: Option<Vec<u8>>,
+}
+
 /// How clients begin TLS with a place.
 pub(crate) struct Tls {
     config: Arc<ClientConfig>,
     /// Who the server must be.
     pub(crate) name: ServerName<'static>,
+}
+
+impl Endpoint {
+    /// All its addresses, or those of its proxy.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        self.detour.as_ref().map_or(std::slice::from_ref(&self.address), |detour| &detour.addresses)
+    }
+
+    /// Whether this is an address of it.
+    pub(crate) fn has_ip(&self, ip: IpAddr) -> bool {
+        self.addresses().iter().any(|address| address.ip() == ip)
+    }
+
+    /// Whether what connects to it reaches this machine only. Where a proxy leads to is not known.
+    pub(crate) fn is_here(&self) -> bool {
+        let proxied = self.detour.as_ref().is_some_and(|detour| detour.connect.is_some());
+        self.memory.is_some() || self.addresses().iter().all(|address| is_here(address.ip())) && (!proxied || is_named_here(&self.url.host))
+    }
 }
 
 impl Tls {
@@ -55,6 +89,32 @@ impl Tls {
             None => TlsConnector::from(self.config.clone()),
         }
     }
+}
+
+/// What there is to know of a place besides its URL.
+#[derive(Clone, Copy)]
+pub(crate) struct Access<'a> {
+    trust: Trust<'a>,
+    /// Keys of `[target.url]`.
+    remote: Option<&'a Remote>,
+    /// It is the target's host, which certificate, name and protocols of TLS are for.
+    pub(crate) own: bool,
+}
+
+impl<'a> From<Trust<'a>> for Access<'a> {
+    fn from(trust: Trust<'a>) -> Access<'a> {
+        Access { trust, remote: None, own: false }
+    }
+}
+
+/// How clients get to the place of a target; `certificate` is the embedded server's own.
+pub(crate) fn access<'a>(target: &'a Target, certificate: Option<&'a str>) -> Access<'a> {
+    Access { trust: trust(target, certificate), remote: if let Target::Url(remote) = target { Some(remote) } else { None }, own: true }
+}
+
+/// How clients get to another place than the target's, or to another URL of its host (`own`): by the same ways.
+pub(crate) fn elsewhere(target: &Target, own: bool) -> Access<'_> {
+    Access { own, ..access(target, None) }
 }
 
 /// Whom clients of this target trust; `certificate` is the embedded server's own.
@@ -70,27 +130,38 @@ fn among(insecure: bool, ca: Option<&Path>) -> Trust<'_> {
     if insecure { Trust::Anything } else { Trust::Roots(ca) }
 }
 
-/// Resolves a URL.
-pub(crate) async fn resolve(url: Address, trust: Trust<'_>) -> Result<Endpoint, RunError> {
-    resolve_here(url, trust, false).await
-}
-
-/// As [`resolve`]; `must`: all addresses behind the name are of this machine. They decide, and not the name; nobody is connected before.
-pub(crate) async fn resolve_here(url: Address, trust: Trust<'_>, must: bool) -> Result<Endpoint, RunError> {
+/// Resolves a URL, or the proxy on the way to it. Of an untrusted scenario the addresses decide, and not the name; nobody is connected before.
+pub(crate) async fn resolve<'a>(url: Address, access: impl Into<Access<'a>>) -> Result<Endpoint, RunError> {
+    let access = access.into();
     let wrong = |cause: String| RunError::Address { url: url.to_string(), cause };
-    let found = lookup(&url).await.map_err(wrong)?;
-    if let Some(strange) = found.iter().map(SocketAddr::ip).find(|ip| must && !is_here(*ip)) {
-        let host = &url.host;
+    let proxy = access.remote.and_then(|remote| remote.proxy.as_ref()).map(|proxy| &proxy.address);
+    let asked = proxy.unwrap_or(&url);
+    let given = access.remote.map(|remote| remote.given(&asked.host)).unwrap_or_default();
+    let found = if given.is_empty() {
+        lookup(asked).await.map_err(wrong)?
+    } else {
+        given.into_iter().map(|address| SocketAddr::new(address, asked.port)).collect()
+    };
+    if let Some(strange) =
+        found.iter().map(SocketAddr::ip).find(|ip| access.remote.is_some_and(|remote| remote.must_be_here) && !is_here(*ip))
+    {
+        let host = &asked.host;
         let why =
             format!("{host} is {strange}, which is not on this machine, and the scenario is untrusted: allow it by --allow-host {host}");
         return Err(wrong(why));
     }
-    let address = answering(&found).await.ok_or_else(|| wrong(format!("{} has no address", url.host)))?;
-    at(url, address, trust)
+    if access.remote.is_some_and(|remote| remote.addresses != AddressChoice::First) {
+        return at_any(url, found, access);
+    }
+    let address = answering(&found).await.ok_or_else(|| wrong(format!("{} has no address", asked.host)))?;
+    at(url, address, access)
 }
 
-/// The addresses behind a URL, at least one; an error says what is wrong with the name.
+/// The addresses behind a URL, at least one; an error says what is wrong with the name. A socket of this machine has that of loopback.
 pub(crate) async fn lookup(url: &Address) -> Result<Vec<SocketAddr>, String> {
+    if url.socket.is_some() {
+        return Ok(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))]);
+    }
     let host = url.host.as_str();
     let found = tokio::net::lookup_host((host, url.port)).await;
     let found: Vec<_> = found.map_err(|error| format!("cannot resolve {host}: {error}; check the name of the host"))?.collect();
@@ -103,18 +174,44 @@ pub(crate) fn read(url: &str) -> Result<Address, RunError> {
 }
 
 /// A URL whose address is known.
-pub(crate) fn at(url: Address, address: SocketAddr, trust: Trust<'_>) -> Result<Endpoint, RunError> {
-    let asked = Arc::new(Asked::default());
+pub(crate) fn at<'a>(url: Address, address: SocketAddr, access: impl Into<Access<'a>>) -> Result<Endpoint, RunError> {
+    at_any(url, vec![address], access.into())
+}
+
+/// A URL whose addresses, or those of its proxy, are known.
+pub(crate) fn at_any(url: Address, addresses: Vec<SocketAddr>, access: Access<'_>) -> Result<Endpoint, RunError> {
+    let Access { trust, remote, own } = access;
+    let ours = remote.filter(|_| own);
+    let certificate = ours.and_then(|remote| remote.certificate.as_ref()).filter(|_| url.secure);
+    let shown = certificate.map(|(certificate, key)| tls::shown(certificate, key)).transpose()?;
+    let asked = Arc::new(Asked::with(shown));
     let tls = if url.secure {
-        let name = ServerName::try_from(url.host.clone());
+        let name = ServerName::try_from(ours.and_then(|remote| remote.sni.clone()).unwrap_or_else(|| url.host.clone()));
         let name = name.map_err(|error| RunError::Address { url: url.to_string(), cause: error.to_string() })?;
         let mut config = tls::client(trust)?;
-        Arc::make_mut(&mut config).client_auth_cert_resolver = asked.clone();
+        let settings = Arc::make_mut(&mut config);
+        settings.client_auth_cert_resolver = asked.clone();
+        settings.alpn_protocols = ours.iter().flat_map(|remote| &remote.alpn).map(|name| name.clone().into_bytes()).collect();
         Some(Tls { config, name })
     } else {
         None
     };
-    Ok(Endpoint { url, address, tls, asked, memory: None, key: None })
+    let address = addresses.first().copied().ok_or_else(|| RunError::Address { url: url.to_string(), cause: "no address".into() })?;
+    let connect = remote.and_then(|remote| remote.proxy.as_ref()).map(|proxy| connect_head(&url, &proxy.address));
+    let detour = (connect.is_some() || url.socket.is_some() || addresses.len() > 1).then(|| {
+        let choice = remote.map_or(AddressChoice::First, |remote| remote.addresses);
+        Box::new(Detour { addresses, choice, socket: url.socket.clone(), connect })
+    });
+    Ok(Endpoint { url, address, detour, tls, asked, memory: None, key: None })
+}
+
+/// The head of a CONNECT request (RFC 9110 §9.3.6).
+fn connect_head(url: &Address, proxy: &Address) -> Vec<u8> {
+    let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
+    let place = format!("{host}:{}", url.port);
+    let nobody = TemplateValues { client: "0".into(), attempt: "0".into(), own: None };
+    let credentials = proxy.authorization(&nobody).map(|value| format!("Proxy-Authorization: {value}\r\n")).unwrap_or_default();
+    format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{credentials}\r\n").into_bytes()
 }
 
 /// The first address that takes a TCP connect, or the first where none does: `localhost` is often ::1 and 127.0.0.1, and only one of

@@ -13,7 +13,6 @@ use crate::event::{ClientIndex, ConnectionNo, Event};
 use crate::fault::OnListener;
 use crate::lock::lock;
 use crate::plan;
-use crate::plan::limits::is_here;
 use crate::plan::{Balance, Firing, ModelBalance, Plan, Ready, Shard, Target};
 use crate::recorder::SharedRecorder;
 use crate::server::protocol::{FromServer, ServerSpec, ToServer};
@@ -68,8 +67,8 @@ pub(crate) struct Fleet {
 /// What a process must know to use a target that another one has started.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Routes {
-    /// URL and resolved address by instance.
-    places: Vec<(String, SocketAddr)>,
+    /// URL and resolved addresses by instance.
+    places: Vec<(String, Vec<SocketAddr>)>,
     /// Certificate of the embedded server, PEM, where it has one.
     certificate: Option<String>,
     /// By which embedded servers know the clients of the run.
@@ -112,8 +111,7 @@ impl Fleet {
             Target::Embedded(settings) => Self::embedded(&setting, settings, lines).await?,
             Target::Command(command) => Self::command(&setting, command, lines).await?,
             Target::Url(remote) => {
-                let trust = endpoint::trust(&setting.plan.target, None);
-                let place = endpoint::resolve_here(remote.address.clone(), trust, remote.must_be_here).await?;
+                let place = endpoint::resolve(remote.address.clone(), endpoint::access(&setting.plan.target, None)).await?;
                 Self::bare(setting.plan, vec![place], lines)
             }
         };
@@ -159,9 +157,9 @@ impl Fleet {
     /// # Errors
     /// If its certificate is of no use.
     pub(crate) fn attach(plan: &Plan, shard: Shard, routes: &Routes, lines: Arc<ControlLinks>) -> Result<Fleet, RunError> {
-        let trust = endpoint::trust(&plan.target, routes.certificate.as_deref());
-        let place = |(url, address): &(String, SocketAddr)| {
-            let place = endpoint::at(endpoint::read(url)?, *address, trust)?;
+        let access = endpoint::access(&plan.target, routes.certificate.as_deref());
+        let place = |(url, addresses): &(String, Vec<SocketAddr>)| {
+            let place = endpoint::at_any(endpoint::read(url)?, addresses.clone(), access)?;
             Ok::<_, RunError>(Endpoint { key: routes.key.clone(), ..place })
         };
         let places = routes.places.iter().map(place).collect::<Result<_, _>>()?;
@@ -173,7 +171,7 @@ impl Fleet {
 
     /// What another process must know to use this target.
     pub(crate) fn routes(&self) -> Routes {
-        let places = self.places.iter().map(|place| (place.url.as_written().to_owned(), place.address)).collect();
+        let places = self.places.iter().map(|place| (place.url.as_written().to_owned(), place.addresses().to_vec())).collect();
         let key = self.places.first().and_then(|place| place.key.clone());
         Routes { places, certificate: self.certificate.clone(), key }
     }
@@ -269,7 +267,7 @@ impl Fleet {
 
     /// Whether all its addresses are on this machine, as those in memory are.
     pub(crate) fn is_here(&self) -> bool {
-        self.places.iter().all(|place| place.memory.is_some() || is_here(place.address.ip()))
+        self.places.iter().all(Endpoint::is_here)
     }
 
     /// Whether clients talk TLS to it.

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// Bytes that can half-close and reset.
 #[derive(Debug)]
 pub enum ByteStream {
-    /// A socket.
+    /// A socket; also one of this machine (`AF_UNIX`), which takes the same calls: a kind of its own would make every connection larger.
     Tcp(TcpStream),
     /// One end of a connection in memory.
     Memory(memory::MemoryEnd),
@@ -43,7 +43,7 @@ impl ByteStream {
         }
     }
 
-    /// Switches Nagle's algorithm off. In memory there is none.
+    /// Switches Nagle's algorithm off. In memory there is none, and a Unix socket says so.
     ///
     /// # Errors
     /// If the connection is gone.
@@ -76,7 +76,7 @@ impl ByteStream {
         }
     }
 
-    /// Makes the coming drop an abort: zero linger, so that RST goes out in place of FIN.
+    /// Makes the coming drop an abort: zero linger, so that RST goes out in place of FIN. A Unix socket has no RST: it closes.
     ///
     /// # Errors
     /// If the connection is gone.

@@ -13,6 +13,7 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate};
+use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, ServerConfig, SignatureScheme};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -182,6 +183,19 @@ fn trusting(trust: Trust<'_>) -> Result<ClientConfig, TlsError> {
         }
     }
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// A certificate with its chain and private key, from PEM files, for clients to show. An error never has a word of what is in the files.
+///
+/// # Errors
+/// If a file cannot be read, or certificate and key do not fit together.
+pub fn shown(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, TlsError> {
+    let wrong = |file: &Path, cause: String| TlsError::Pem { place: file.display().to_string(), cause };
+    let read = |file: &Path| read_regular(file).map_err(|error| wrong(file, error.to_string()));
+    let chain = certificates(&read(certificate)?, &certificate.display().to_string())?;
+    let private = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|_| wrong(key, "there is no private key in PEM".to_owned()))?;
+    let shown = CertifiedKey::from_der(chain, private, &ring::default_provider());
+    shown.map(Arc::new).map_err(|_| wrong(key, format!("this is not the private key of {}", certificate.display())))
 }
 
 fn certificates(pem: &[u8], place: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {

@@ -12,25 +12,33 @@ pub const WANTS: &str = "the server asks for a client certificate";
 const VERSION: &str = "the server supports neither TLS 1.2 nor TLS 1.3";
 const NOTHING_SHARED: &str = "the server and this client have no common cipher suite or parameter";
 
-/// Stands in for certificates of the client, which has none: remembers whether a server asked for one.
+/// The certificate of the client, if it has one: remembers whether a server asked for one in vain.
 #[derive(Debug, Default)]
-pub struct Asked(AtomicBool);
+pub struct Asked {
+    in_vain: AtomicBool,
+    own: Option<Arc<CertifiedKey>>,
+}
 
 impl Asked {
-    /// Whether it did.
+    /// With a certificate to show.
+    pub fn with(own: Option<Arc<CertifiedKey>>) -> Asked {
+        Asked { own, ..Asked::default() }
+    }
+
+    /// Whether it asked one that has none.
     pub fn was(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.in_vain.load(Ordering::Relaxed)
     }
 }
 
 impl ResolvesClientCert for Asked {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.0.store(true, Ordering::Relaxed);
-        None
+        self.in_vain.store(self.own.is_none(), Ordering::Relaxed);
+        self.own.clone()
     }
 
     fn has_certs(&self) -> bool {
-        false
+        self.own.is_some()
     }
 }
 

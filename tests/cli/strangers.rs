@@ -198,6 +198,13 @@ fn of_an_untrusted_scenario_the_address_decides_and_not_the_name() {
     assert!(!place.path("run").exists());
     // As the machine has it, it is connected.
     place.assert_refuses(&["run", "test.toml", "--untrusted", "--out", "run"], 1, &["refused"]);
+    // The same of the proxy on the way to a target that is allowed; and an address that the scenario gives counts in place of the name's.
+    place.write("test.toml", &scenario.replace("localhost:9/\"", "app.test/\"\nproxy = \"http://localhost:9\""));
+    let ended = other("exec $C run test.toml --untrusted --allow-host app.test --yes --out run");
+    ended.assert_one_message(1, &["localhost is 192.0.2.1, which is not on this machine", "--allow-host localhost"]);
+    place.write("test.toml", &scenario.replace(":9/\"", ":9/\"\nresolve = [\"localhost=127.0.0.1\"]"));
+    other("exec $C run test.toml --untrusted --out run").assert_one_message(1, &["refused"]);
+    assert!(!place.path("run").exists());
 }
 
 #[test]

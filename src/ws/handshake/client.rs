@@ -27,7 +27,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 /// Longest head of an answer.
 const HEAD_MAX: usize = 64 * 1024;
 /// Characters of a `Location` that are kept.
-const LOCATION_MAX: usize = 200;
+pub(crate) const LOCATION_MAX: usize = 200;
 /// Most header fields.
 const HEADERS_MAX: usize = 124;
 /// Read at once; nearly every answer is shorter.
@@ -40,6 +40,9 @@ pub(crate) const CLIENT: &str = "\u{f0c11}";
 pub(crate) const ATTEMPT: &str = "\u{f0c12}";
 const OWN_KEY: &str = "\u{f0c13}";
 const CREDENTIALS: &str = "\u{f0c14}";
+
+/// `Set-Cookie` fields of an answer; `None`: it has none, as most.
+pub(crate) type SetCookies = Option<Box<[String]>>;
 
 /// An opening request: its path and header fields.
 #[derive(Debug)]
@@ -93,7 +96,32 @@ impl<'a> Request<'a> {
         Ok(())
     }
 
-    fn field(&self, name: &str) -> Option<&str> {
+    /// Makes it one for another URL.
+    pub(crate) fn redirect(&mut self, url: &Address, values: &TemplateValues<'_>) {
+        self.path = Cow::Owned(url.path.fill(values).into_owned());
+        if let Some(query) = &url.query {
+            self.path = Cow::Owned(format!("{}?{}", self.path, query.fill(values)));
+        }
+    }
+
+    /// Adds cookies to those that it has.
+    pub(crate) fn add_cookies(&mut self, cookies: String) {
+        let all = match self.field("Cookie") {
+            Some(own) => format!("{own}; {cookies}"),
+            None => cookies,
+        };
+        // Made of what is fit for a field.
+        let _ = self.set("Cookie", all);
+    }
+
+    /// Makes it one to another host than the target's: what is said to that only is taken out, as browsers do after a redirect.
+    pub(crate) fn withhold(&mut self, host: &str) {
+        let _ = self.set("Host", host.to_owned());
+        const OWN: [&str; 2] = ["Authorization", "Cookie"];
+        self.fields.retain(|(name, _)| !OWN.iter().any(|own| own.eq_ignore_ascii_case(name)));
+    }
+
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_ref())
     }
 
@@ -228,8 +256,8 @@ pub(crate) struct ResponseCheck {
 }
 
 impl ResponseCheck {
-    /// Whether an answer's head, if it is complete, opens the connection.
-    pub(in crate::ws) fn judge(&self, head: &[u8]) -> Option<Result<(), Failure>> {
+    /// Whether an answer's head, if it is complete, opens the connection; then its `Set-Cookie` fields, where there are any.
+    pub(in crate::ws) fn judge(&self, head: &[u8]) -> Option<Result<SetCookies, Failure>> {
         let mut fields = [const { MaybeUninit::uninit() }; HEADERS_MAX];
         let mut answer = httparse::Response::new(&mut []);
         match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut answer, head, &mut fields) {
@@ -251,6 +279,11 @@ impl ResponseCheck {
             }));
         }
         let ResponseCheck { accept, protocols, extensions, edited } = self;
+        let cookies = || {
+            let fields = answer.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("Set-Cookie"));
+            let all: Box<[_]> = fields.filter_map(|field| str::from_utf8(field.value).ok().map(str::to_owned)).collect();
+            (!all.is_empty()).then_some(all)
+        };
         let protocol = field(PROTOCOL).map(|_| words(PROTOCOL));
         // RFC 6455 §4.1, in the order of its list.
         let wrong = match () {
@@ -263,13 +296,13 @@ impl ResponseCheck {
                 "wrong Sec-WebSocket-Accept"
             }
             () if field(EXTENSIONS).is_some() && !extensions => "an extension that was not offered",
-            () if *edited => return Some(Ok(())),
+            () if *edited => return Some(Ok(cookies())),
             () if protocol.is_some() && protocols.is_none() => "a subprotocol that was not offered",
             () if protocol.is_none() && protocols.is_some() => "none of the subprotocols was chosen",
             () if protocol.is_some_and(|chosen| !protocols.iter().flat_map(|all| all.split(',')).any(|one| one.trim() == chosen)) => {
                 "a subprotocol that was not offered"
             }
-            () => return Some(Ok(())),
+            () => return Some(Ok(cookies())),
         };
         Some(Err(fail(Stage::Upgrade, &format!("opening handshake: {wrong}"))))
     }
@@ -314,7 +347,7 @@ impl ClientHandshake {
     ///
     /// # Errors
     /// Another answer than 101, a wrong one, or none.
-    pub(crate) async fn shake_hands(mut self, tap: &mut Tap, asked: &Asked) -> Result<(), Failure> {
+    pub(crate) async fn shake_hands(mut self, tap: &mut Tap, asked: &Asked) -> Result<SetCookies, Failure> {
         if !self.rest.is_empty() {
             // A server may answer and close before it has read all: what it says counts more than a failed write.
             self.cut = tap.write_all(&self.rest).await.and(tap.flush().await).err();
@@ -468,7 +501,7 @@ mod tests {
         );
         let judge = |head: &str, edited| match request.expects(edited).judge(head.as_bytes()) {
             None => "incomplete".to_owned(),
-            Some(Ok(())) => "open".to_owned(),
+            Some(Ok(_)) => "open".to_owned(),
             Some(Err(Failure { outcome: Outcome::Rejected { status, retry_after, location }, .. })) => {
                 format!("{status} {retry_after:?}{}", location.map(|location| format!(" {location}")).unwrap_or_default())
             }
