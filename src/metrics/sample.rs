@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 /// Items that are put in their places together.
 const TOGETHER: usize = 128;
 
+/// From so many items on there is room for all that will be kept, up to so many: memory that is not used yet costs nothing, and a vector
+/// that doubles is copied, late in a run, and needs three times its size meanwhile.
+const ROOM: std::ops::RangeInclusive<usize> = 4_096..=1 << 17;
+
 /// No sample is larger.
 const MOST_KEPT: usize = 1 << 25;
 
@@ -55,6 +59,9 @@ impl<T> Sample<T> {
     #[inline(never)]
     fn keep(&mut self, item: T) {
         if self.kept.len() < self.limit {
+            if self.kept.len() == *ROOM.start() && ROOM.contains(&self.limit) {
+                self.kept.reserve_exact(self.limit - self.kept.len());
+            }
             self.kept.push(item);
         } else {
             if self.fresh.len() == TOGETHER {

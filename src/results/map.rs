@@ -274,11 +274,17 @@ pub fn read(dir: &Path) -> Result<Mapped, ReadError> {
     }
     let damaged = |what: String| ReadError::Damaged { path: path.clone(), what };
     let map: Map = read::bounded(&path, serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?)?;
-    if map.vary.is_empty() {
-        return Err(damaged("it names no parameter".to_owned()));
+    if !(1..=2).contains(&map.vary.len()) {
+        return Err(damaged(format!("it names {} parameters: one or two are needed", map.vary.len())));
+    }
+    if map.boundary.iter().any(|row| row.along >= map.vary.len()) {
+        return Err(damaged("its boundary has a parameter that it does not name".to_owned()));
     }
     let why = "it is needed to draw the map";
     let points = read::rows(&dir.join("map.csv"))?.ok_or_else(|| ReadError::Missing { path: dir.join("map.csv"), why })?;
+    if points.iter().any(|point: &PointRow| point.second.is_some() != (map.vary.len() == 2)) {
+        return Err(damaged("the values of a point are not those of its parameters".to_owned()));
+    }
     Ok(Mapped { map, points })
 }
 
@@ -351,6 +357,30 @@ mod tests {
 
     fn point(first: f64, second: Option<f64>, outcome: PointOutcome) -> PointRow {
         PointRow { first, second, outcome, p50_us: None, p99_us: None, away_percent: 0.0, gave_up: 0, attempts: 0, attempts_peak_per_s: 0 }
+    }
+
+    #[test]
+    fn a_map_names_one_or_two_parameters_and_its_boundary_no_other() {
+        type Change = fn(&mut Mapped);
+        let changes: [(Change, Option<&str>); 5] = [
+            (|_| {}, None),
+            (|mapped| mapped.map.vary.clear(), Some("0 parameters")),
+            (|mapped| mapped.map.vary = vec![mapped.map.vary[0].clone(); 3], Some("3 parameters")),
+            (|mapped| mapped.map.boundary[0].along = 2, Some("does not name")),
+            (|mapped| mapped.points[0].second = None, Some("values of a point")),
+        ];
+        for (change, expected) in changes {
+            let folder = tempfile::tempdir().unwrap();
+            let mut mapped = fixture::mapped(true);
+            change(&mut mapped);
+            std::fs::write(folder.path().join("map.json"), serde_json::to_vec(&mapped.map).unwrap()).unwrap();
+            let mut csv = csv::Writer::from_path(folder.path().join("map.csv")).unwrap();
+            mapped.points.iter().for_each(|point| csv.serialize(point).unwrap());
+            csv.flush().unwrap();
+            let found = read(folder.path()).err().map(|error| error.to_string());
+            assert_eq!(found.is_none(), expected.is_none(), "{found:?}");
+            assert!(found.zip(expected).is_none_or(|(found, expected)| found.contains(expected)));
+        }
     }
 
     #[test]
