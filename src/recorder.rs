@@ -17,13 +17,13 @@ type Also = ();
 #[cfg(test)]
 type Also = Vec<(Duration, Event)>;
 
-/// The run's clock and books. Closed books ignore what comes later: our own teardown appears in no count.
+/// The run's clock and results. Results whose measurement has ended ignore what comes later: our own teardown appears in no count.
 #[derive(Debug)]
 pub(crate) struct SharedRecorder {
     start: Instant,
     epoch_ns: u64,
     end: Duration,
-    /// The recorder, until the books are closed, and whoever else takes the events.
+    /// The recorder, until the measurement ends, and whoever else takes the events.
     observers: Mutex<(Option<Recorder>, Also)>,
     /// What no event may tell.
     secrets: Secrets,
@@ -32,7 +32,7 @@ pub(crate) struct SharedRecorder {
 }
 
 impl SharedRecorder {
-    /// Opens the books; offset 0 is at `epoch_ns` of `clock`, which may be to come, and what happens from `end` on is not recorded.
+    /// Begins the measurement; offset 0 is at `epoch_ns` of `clock`, which may be to come, and what happens from `end` on is not recorded.
     pub(crate) fn open(recorder: Recorder, end: Duration, clock: Clock, epoch_ns: u64) -> Self {
         let (now, now_ns) = (Instant::now(), clock.now_ns());
         let start = now + Duration::from_nanos(epoch_ns.saturating_sub(now_ns));
@@ -129,7 +129,7 @@ impl SharedRecorder {
         self.observers().0.as_ref().map(Recorder::snapshot).unwrap_or_default()
     }
 
-    /// Closes the books at `end`, when `under_way` was; `None` if they are closed already.
+    /// Ends the measurement at `end`, when `under_way` was; `None` if it has ended already.
     pub(crate) fn close(&self, status: Status, end: Duration, under_way: Vec<(ClientIndex, UnderWay)>) -> Option<Results> {
         let mut observers = self.observers();
         observers.0.as_ref()?;

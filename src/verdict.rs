@@ -1,7 +1,7 @@
 //! The verdict: expectations × evidence → pass, fail or inconclusive, each with its reasons.
 //!
 //! No data is never a pass. A count of something that could have happened and did not is 0, and that is data. The evidence comes
-//! from closed books or from a run folder alike, so `check` finds what `run` found.
+//! from results or from a run folder alike, so `check` finds what `run` found.
 
 mod bounds;
 mod count;

@@ -1,4 +1,4 @@
-//! A run whose clients are in worker processes: gets them and the target ready, begins at one moment, adds up the books.
+//! A run whose clients are in worker processes: gets them and the target ready, begins at one moment, adds up the results.
 
 use crate::cluster::message::ToWorker;
 use crate::cluster::workers::{WorkerState, Workers};
@@ -23,13 +23,13 @@ use tokio::time::{sleep, timeout};
 
 /// In which all workers must be there and understand their job.
 const READY_WITHIN: Duration = Duration::from_secs(30);
-/// Between the word to begin and offset 0: workers draw their arrivals and make their books meanwhile.
+/// Between the word to begin and offset 0: workers draw their arrivals and make their results meanwhile.
 const LEAD: Duration = Duration::from_millis(500);
 /// A worker that has said nothing for so many seconds of the run is lost: each tells its numbers several times a second.
 const SILENCE: u32 = 10;
 /// The same once the user has stopped the run, who waits for it.
 const SILENCE_AFTER_STOP: u32 = 2;
-/// In which the books of all workers must be told once the run is over.
+/// In which the results of all workers must be told once the run is over.
 const BOOKS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Why a run with workers could not begin, or has no results.
@@ -109,7 +109,7 @@ pub async fn run(
     let led = led
         .run(plan.clone(), (shard, workers, questions), epoch_ns, ending, |at| snapshots.publish(at, || watched.state().snapshot()))
         .await;
-    // The servers stay until all books are closed: their end is in none.
+    // The servers stay until all measurements have ended: their end is in none.
     all_written(&members, workers, &stopped).await;
     forwarding.abort();
     target.shut_down().await;
@@ -134,7 +134,7 @@ pub(super) async fn one_is_lost(members: &Workers, begins_in: Duration) {
     }
 }
 
-/// Waits until each worker has told its books or is lost, as is one that does neither in time. `stopped`: by the user.
+/// Waits until each worker has told its results or is lost, as is one that does neither in time. `stopped`: by the user.
 pub(super) async fn all_written(members: &Workers, workers: u32, stopped: &AtomicBool) {
     let silence = async {
         loop {
@@ -190,7 +190,7 @@ fn unready((worker, why): (u32, String), of: u32) -> ClusterError {
     ClusterError::Unready { worker: name(worker, of), why }
 }
 
-/// The books of all that finished, on top of those of the leading process.
+/// The results of all that finished, on top of those of the leading process.
 pub(super) fn add_up(mut sum: Results, members: &Workers, (shard, workers): (Shard, u32), plan: &Plan) -> Results {
     let WorkerState { finished, mut lost, .. } = members.state();
     for worker in finished {

@@ -26,7 +26,7 @@ pub(super) enum ToWorker {
         variables: BTreeMap<String, String>,
         /// Whose clients.
         shard: Shard,
-        /// The books keep every event.
+        /// The results keep every event.
         all_events: bool,
         /// How much load the user allows all of them together.
         limits: LoadLimits,
@@ -61,7 +61,7 @@ pub(super) enum ToWorker {
         /// See [`HitsQuestion`].
         hits: u64,
     },
-    /// Close the books now.
+    /// End the measurement now.
     Stop,
 }
 
@@ -94,16 +94,16 @@ pub(super) enum FromWorker {
         /// Its numbers.
         live: Snapshot,
     },
-    /// The books are closed, and about to be told.
+    /// The measurement has ended, and the results are about to be sent.
     Writing,
-    /// A part of the books, base64; in order.
+    /// A part of the results, base64; in order.
     Books {
         /// What follows.
         part: String,
     },
-    /// The books are closed and told.
+    /// The measurement has ended and the results are sent.
     Finished {
-        /// CRC-32 of the books: part of them may not have come.
+        /// CRC-32 of the results: part of them may not have come.
         sum: u32,
     },
 }

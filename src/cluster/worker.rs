@@ -1,4 +1,4 @@
-//! A worker process, `closestorm __worker`: has the clients of one shard, and tells its books to the leading process.
+//! A worker process, `closestorm __worker`: has the clients of one shard, and tells its results to the leading process.
 //!
 //! It ends when the link to that ends, whatever happened to it.
 
@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// Bytes of books in a message.
+/// Bytes of results in a message.
 const PART: usize = 512 << 10;
 
 /// Questions that wait for their answers.
@@ -118,7 +118,7 @@ fn plan((scenario, variables): (String, BTreeMap<String, String>), all_events: b
     Ok(Arc::new(Plan { all_events, limits, ..plan }))
 }
 
-/// Tells books, and now and then that they will be told: who says nothing is lost. Their CRC-32.
+/// Tells results, and now and then that they will be told: who says nothing is lost. Their CRC-32.
 async fn tell_books(results: Results, say: &ipc::Sender<FromWorker>) -> Result<u32, ipc::LinkError> {
     let encoding = tokio::task::spawn_blocking(move || shard::encode(results));
     tokio::pin!(encoding);

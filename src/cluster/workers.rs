@@ -31,7 +31,7 @@ pub(super) struct Workers {
     guard: Option<Guard>,
     members: u32,
     links: Mutex<BTreeMap<u32, ipc::Sender<ToWorker>>>,
-    /// What has come of the books of each.
+    /// What has come of the results of each.
     books: Mutex<BTreeMap<u32, Vec<u8>>>,
     /// Orders under way: workers that have not carried it out, and who waits for it.
     orders: Mutex<BTreeMap<u64, (Late, oneshot::Sender<Late>)>>,
@@ -48,7 +48,7 @@ pub(super) struct WorkerState {
     pub(super) here: BTreeSet<u32>,
     /// Those that understood their job.
     pub(super) ready: BTreeSet<u32>,
-    /// Those whose books are written.
+    /// Those whose results are written.
     pub(super) finished: BTreeSet<u32>,
     /// Those that will not finish, and why.
     pub(super) lost: BTreeMap<u32, String>,
@@ -128,7 +128,7 @@ impl Workers {
         }
     }
 
-    /// Takes the books that one has told.
+    /// Takes the results that one has told.
     pub(super) fn take_books(&self, worker: u32) -> Vec<u8> {
         lock(&self.books).remove(&worker).unwrap_or_default()
     }
@@ -178,7 +178,7 @@ impl Workers {
     }
 
     /// Resolves when one has said nothing for so many seconds, which is then lost with all others that have not. To be waited for while the
-    /// run goes on and books are written.
+    /// run goes on and results are written.
     pub(super) async fn fallen_silent(&self, patience: u32) {
         let mut second = interval(Duration::from_secs(1));
         // Seconds that this process saw: one that stood still itself does not blame the workers for it.

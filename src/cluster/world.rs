@@ -1,5 +1,5 @@
 //! A run with workers in which what is between the processes goes wrong: lines are late, lost, damaged or cut, workers die or stand still at any
-//! step, the machine sleeps. The leading side is the real one, on a clock that the test moves; the workers are played here, with real books.
+//! step, the machine sleeps. The leading side is the real one, on a clock that the test moves; the workers are played here, with real results.
 //!
 //! `CLOSESTORM_SEEDS`: how many worlds. `CLOSESTORM_SEED`: only that one, as a failure says.
 
@@ -29,9 +29,9 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, advance, sleep, timeout};
 
 const SCENARIO: &str = "duration = \"10s\"\nexpect = [\"clients_lost count == 0\"]\ntarget.embedded = {}\nclients.a = { count = 24 }\n";
-/// The whole of a run, whatever goes wrong: workers get ready in 30 s, and tell their books in 60 s after the end.
+/// The whole of a run, whatever goes wrong: workers get ready in 30 s, and tell their results in 60 s after the end.
 const LONGEST: Duration = Duration::from_secs(30 + 10 + 10 + 60 + 5);
-/// Small, so that the books of a worker have several.
+/// Small, so that the results of a worker have several.
 const PART: usize = 2_000;
 
 fn plan() -> Plan {
@@ -66,12 +66,12 @@ fn trouble(random: &mut Stream) -> (Trouble, u64) {
         4 => Trouble::Deaf,
         _ => Trouble::None,
     };
-    // Half of them among the last lines of a worker, which are its books.
+    // Half of them among the last lines of a worker, which are its results.
     let line = if random.below(2) == 0 { random.below(8) } else { 18 + random.below(24) };
     (what, line)
 }
 
-/// What a worker with clients of its own has in its books.
+/// What a worker with clients of its own has in its results.
 fn recorded(plan: &Plan, shard: Shard, random: &mut Stream) -> Results {
     let mut recorder = Recorder::new(plan, shard);
     for client in shard.clients(plan.clients()).map(ClientIndex) {
@@ -247,7 +247,7 @@ async fn broken(seed: u64) -> Vec<String> {
     let ready = timeout(Duration::from_secs(30), members.all(|state| &state.ready)).await;
     let mut wrong = Vec::new();
     if !matches!(ready, Ok(Ok(()))) {
-        // A run that could not begin has no books; but it was in trouble.
+        // A run that could not begin has no results; but it was in trouble.
         if troubles.values().all(|(trouble, _)| *trouble == Trouble::None) {
             wrong.push("nothing went wrong, and the workers were not ready".to_owned());
         }

@@ -3,7 +3,7 @@
 use crate::cluster::worker;
 use crate::results::usage::Baseline;
 
-/// A worker, until its books are written or closestorm is gone.
+/// A worker, until its results are written or closestorm is gone.
 ///
 /// # Errors
 /// None: the worker prints what is wrong, and its exit code says that something was.

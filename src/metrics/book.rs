@@ -1,4 +1,4 @@
-//! What a run amounts to: the closed books, ready to be added to others, written and judged.
+//! What a run amounts to: the results, ready to be added to others, written and judged.
 
 use super::answers::Answers;
 use super::distributions::Distributions;
@@ -38,7 +38,7 @@ impl Status {
     }
 }
 
-/// The books of one cohort.
+/// The results of one cohort.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CohortCounts {
     /// Attempts, connections and endings.
@@ -177,7 +177,7 @@ impl FaultBook {
     }
 }
 
-/// The closed books of a run.
+/// The results of a run.
 #[derive(Clone, Debug)]
 pub struct Results {
     /// What they refer to.
@@ -186,7 +186,7 @@ pub struct Results {
     pub simulated: bool,
     /// How the run ended.
     pub status: Status,
-    /// Length when the books were closed.
+    /// Length when the measurement ended.
     pub measured: Duration,
     /// By cohort, in the order of the plan.
     pub books: Vec<CohortCounts>,
@@ -270,7 +270,7 @@ impl Results {
         same("endings", "the run", total.closed, self.endings.values().sum(), "closed = sum of endings")
     }
 
-    /// The books of all cohorts together.
+    /// The results of all cohorts together.
     pub fn total(&self) -> CohortCounts {
         let mut total = CohortCounts::default();
         self.books.iter().for_each(|book| total.add(book));

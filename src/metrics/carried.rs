@@ -1,4 +1,4 @@
-//! Faults that were planned and acted on nobody, by the closed books of the whole run: parts of it may each have hit nobody.
+//! Faults that were planned and acted on nobody, by the results of the whole run: parts of it may each have hit nobody.
 
 use super::book::{FaultBook, Results, Status};
 use super::meta::FaultMeta;
@@ -8,7 +8,7 @@ use crate::plan::{Pick, Plan, Shard};
 use std::collections::BTreeMap;
 
 impl Results {
-    /// Why the results do not tell of the server, in words: what was met on the way, and what the closed books of the whole run show.
+    /// Why the results do not tell of the server, in words: what was met on the way, and what the results of the whole run show.
     pub fn why_unreliable(&self) -> Vec<String> {
         self.unreliable.iter().cloned().chain(self.parts.reasons()).chain(on_nobody(self)).collect()
     }

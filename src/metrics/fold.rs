@@ -1,4 +1,4 @@
-//! What each event of a client does to the books. the recorder calls these, once for each event.
+//! What each event of a client does to the results. The recorder calls these, once for each event.
 
 use super::answers::RefusalAnswer;
 use super::attempts::AttemptStep;
@@ -212,7 +212,7 @@ impl Recorder {
         self.peaks.bytes(at, cohort, Dir::Received, bytes);
     }
 
-    /// Books the lateness of a connect or send.
+    /// Records the lateness of a connect or send.
     fn work(&mut self, at: u64, due: u64, cohort: u16) {
         self.bank.record(at, key(TimeMetric::Lag, cohort, None), at.saturating_sub(due));
         self.timeline.work(at, due, cohort, self.meta.tolerance_us);
@@ -302,7 +302,7 @@ impl Recorder {
         }
     }
 
-    /// Books a closing handshake. `ended`: with the end of TCP, which was waited for; otherwise it was cut.
+    /// Records a closing handshake. `ended`: with the end of TCP, which was waited for; otherwise it was cut.
     fn closing(&mut self, at: u64, (cohort, fault): (u16, Option<u16>), closing: Closing, ended: bool) {
         let start = at.saturating_sub(micros(closing.total));
         let mut book = |metric, time| self.bank.record_from(at, start, key(metric, cohort, fault), micros(time));

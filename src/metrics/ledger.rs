@@ -12,7 +12,7 @@ pub struct Ledger {
     pub attempts: AttemptCounts,
     /// Connections ended.
     pub closed: u64,
-    /// Connections open when the books were closed, counted client by client.
+    /// Connections open when the measurement ended, counted client by client.
     pub open_at_end: u64,
     /// Endings classified.
     pub endings: u64,

@@ -1,8 +1,8 @@
-//! Metrics: a fold over events. [`Recorder`] is an [`Observer`] that takes each event once; [`Recorder::finish`] closes the books into
+//! Metrics: a fold over events. [`Recorder`] is an [`Observer`] that takes each event once; [`Recorder::finish`] ends the measurement into
 //! [`Results`].
 //!
 //! No clock, no socket, no task: the caller says when things happened. Message events allocate nothing. `results` writes the
-//! books, `verdict` judges them.
+//! results, `verdict` judges them.
 
 pub mod answers;
 pub mod attempts;
@@ -86,7 +86,7 @@ const EVER_READY: u8 = 16;
 /// It is now.
 const READY: u8 = 32;
 
-/// The fold: takes events, keeps what the books need.
+/// The fold: takes events, keeps what the results need.
 #[derive(Debug)]
 pub struct Recorder {
     meta: RunMeta,
@@ -382,7 +382,7 @@ impl Recorder {
         self.outages.clients[row].cohort
     }
 
-    /// Books an outage that nothing can change any more. `end` is the end of the run, if that is over.
+    /// Records an outage that nothing can change any more. `end` is the end of the run, if that is over.
     fn book_outage(&mut self, outage: Outage, end: Option<u64>) {
         // Who gave up stays away to the end; else it lasted until its client was back, or left, or the run was over.
         let last = if outage.gave_up { end.unwrap_or(outage.detect_at) } else { outage.last() };
@@ -413,7 +413,7 @@ impl Recorder {
         self.outage_rows.offer(|| outage);
     }
 
-    /// Closes the books at offset `at`: attempts under way are abandoned, outages under way are censored.
+    /// Ends the measurement at offset `at`: attempts under way are abandoned, outages under way are censored.
     pub fn finish(mut self, at: Duration, status: Status) -> Results {
         let end = micros(at);
         (0..self.outages.clients.len() as u32).for_each(|row| self.unanswered(end, LocalRow(row)));

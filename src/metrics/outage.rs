@@ -245,7 +245,7 @@ impl ClientOutage {
         self.set(OBSERVED, observed);
     }
 
-    /// Books the time since the last change into the phase that ends now.
+    /// Records the time since the last change into the phase that ends now.
     fn turn(&mut self, at: u64, next: OutagePhase) {
         let mark = self.mark.us();
         if self.phase == OutagePhase::Waiting {

@@ -1,4 +1,4 @@
-//! The closed books of a part of a run as bytes, on their way to the whole.
+//! The results of a part of a run as bytes, on their way to the whole.
 //!
 //! Not a format for others: only the program that wrote it reads it, in the same version, with the plan beside it. `results::shard`
 //! sees to that, and [`Results::add`] puts parts together.
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How much later than planned the books of a run may have been closed.
+/// How much later than planned the measurement of a run may have ended.
 const AFTER_THE_END: Duration = Duration::from_secs(3_600);
 /// Processes that the clients of a run may be divided among.
 const MOST_WORKERS: u32 = 1 << 16;
@@ -53,7 +53,7 @@ struct Body {
 }
 
 impl Body {
-    /// Whether every index is one of the plan, and every moment one of the run. Whoever reads the books relies on it.
+    /// Whether every index is one of the plan, and every moment one of the run. Whoever reads the results relies on it.
     fn fits(&self, meta: &RunMeta) -> bool {
         let cohorts = meta.cohorts.len();
         let whose = |cohort: &u16| usize::from(*cohort) < cohorts;
@@ -72,12 +72,12 @@ impl Body {
     }
 }
 
-/// Why bytes are no books.
+/// Why bytes are no results.
 #[derive(Debug, thiserror::Error)]
 #[error("the results of a worker or shard cannot be read: {0}")]
 pub struct Unreadable(String);
 
-/// Closed books as bytes.
+/// Results as bytes.
 pub fn encode(results: Results) -> Vec<u8> {
     let Results {
         meta: _,
@@ -131,7 +131,7 @@ pub fn encode(results: Results) -> Vec<u8> {
     postcard::to_stdvec(&body).expect("every type of the books has its length")
 }
 
-/// Closed books of the plan that `meta` is of.
+/// Results of the plan that `meta` is of.
 ///
 /// # Errors
 /// The bytes are cut, of another version, or of a plan with other cohorts or faults.

@@ -8,7 +8,7 @@ use crate::metrics::latency::supported;
 /// One outage.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PlottedOutage {
-    /// Until the client was back, or until the books were closed; µs.
+    /// Until the client was back, or until the measurement ended; µs.
     pub time_us: u64,
     /// It came back.
     pub ended: bool,

@@ -1,4 +1,4 @@
-//! What a verdict is judged by: the same from closed books and from a run folder.
+//! What a verdict is judged by: the same from results and from a run folder.
 
 use super::exact;
 use super::hlog::{Distribution, distributions};
@@ -45,7 +45,7 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// From closed books.
+    /// From results.
     pub fn of(results: &Results) -> Evidence {
         Evidence {
             measured_s: results.measured.as_millis() as f64 / 1e3,

@@ -48,7 +48,7 @@ impl ExactRow {
     }
 }
 
-/// Of closed books. A window that was expected has a row of each cohort, with or without samples: it was looked for.
+/// Of results. A window that was expected has a row of each cohort, with or without samples: it was looked for.
 pub fn rows(results: &Results) -> Vec<ExactRow> {
     let row = |key: DistributionKey| ExactRow {
         metric: key.metric.name().to_owned(),

@@ -69,7 +69,7 @@ pub fn read_log(bytes: &[u8]) -> io::Result<Vec<Distribution>> {
     Ok(sums.into_iter().map(|(tag, latency)| parse_tag(&tag, latency)).collect())
 }
 
-/// The distributions of closed books, in the form in which they are read back.
+/// The distributions of results, in the form in which they are read back.
 pub fn distributions(results: &Results) -> Vec<Distribution> {
     let meta = &results.meta;
     let row = |(key, latency, around): (DistributionKey, &Latency, &[Around])| Distribution {

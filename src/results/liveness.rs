@@ -1,4 +1,4 @@
-//! What heartbeats found of silent connections, from the books.
+//! What heartbeats found of silent connections, from the results.
 
 use crate::metrics::Results;
 use crate::metrics::latency::Latency;

@@ -35,7 +35,7 @@ pub struct Summary {
     pub seed: u64,
     /// Planned length, ms.
     pub duration_ms: u64,
-    /// Length so far when the books were closed, ms; less than `duration_ms` in a run that was stopped.
+    /// Length so far when the measurement ended, ms; less than `duration_ms` in a run that was stopped.
     pub measured_ms: u64,
     /// From the simulator.
     pub simulated: bool,
@@ -166,7 +166,7 @@ pub struct Clients {
     pub never_opened: u64,
     /// Most open at a time.
     pub peak_open: u64,
-    /// Open when the books were closed.
+    /// Open when the measurement ended.
     pub open_at_end: u64,
     /// That gave up by their policy.
     pub lost: u64,
@@ -212,9 +212,9 @@ pub struct FailureRow {
 pub struct Connections {
     /// Opened.
     pub opened: u64,
-    /// Ended before the books were closed; the sum of `endings`.
+    /// Ended before the measurement ended; the sum of `endings`.
     pub closed: u64,
-    /// Open when the books were closed.
+    /// Open when the measurement ended.
     pub open_at_end: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The closed books as `summary.json`.
+//! The results as `summary.json`.
 
 use super::answer::answer;
 use super::record::{

@@ -1,4 +1,4 @@
-//! The closed books as rows of the CSV files.
+//! The results as rows of the CSV files.
 
 use super::record::{CountRow, EndingRow, EventRow, ReconnectRow, TimelineRow};
 use crate::close::{Ending, TcpEnd, TlsEnd};

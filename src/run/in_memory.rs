@@ -1,4 +1,4 @@
-//! A run on memory wires: the clients, servers, faults and books of [`run`](crate::run::run), all in this process, without a socket and with no
+//! A run on memory wires: the clients, servers, faults and results of [`run`](crate::run::run), all in this process, without a socket and with no
 //! clock but tokio's.
 //!
 //! It is for tests. On one thread whose clock is paused it repeats itself event by event, and is compared with the simulator: nothing takes
@@ -38,7 +38,7 @@ pub async fn run_in_memory(plan: Arc<Plan>) -> Result<Results, RunError> {
     run_with_books(plan, Shard::WHOLE).await.map(|(results, _)| results)
 }
 
-/// As [`run_in_memory`], one shard of the plan, which has servers of its own; with the closed books.
+/// As [`run_in_memory`], one shard of the plan, which has servers of its own; with the results.
 async fn run_with_books(plan: Arc<Plan>, shard: Shard) -> Result<(Results, Arc<SharedRecorder>), RunError> {
     let settings = match (&plan.target, in_memory::obstacle(&plan)) {
         (Target::Embedded(settings), None) => settings,

@@ -1,4 +1,4 @@
-//! A plan on real sockets: starts the target, lets the clients arrive, fires the faults, closes the books in time.
+//! A plan on real sockets: starts the target, lets the clients arrive, fires the faults, ends the measurement in time.
 //!
 //! One thread does all of it; servers are processes of their own. It knows nothing of files, charts and verdicts.
 

@@ -34,7 +34,7 @@ impl World<'_> {
     fn ended(&mut self, client: u32, ending: Box<Ending>, closing: Option<Closing>) {
         let (cause, code) = (ending.cause, ending.code);
         let place = self.rows[client as usize].server;
-        // The books of a process that is gone are closed.
+        // Nothing is counted for a process that is gone.
         if let Some(server) = self.servers.get_mut(usize::from(place)) {
             server.open -= 1;
             server.seats = server.seats.saturating_sub(1);

@@ -151,7 +151,7 @@ impl World<'_> {
         self.failing(Stage::Upgrade, Outcome::Failed { why: "connection ended before the 101 response: connection reset".to_owned() }, None)
     }
 
-    /// Takes a client off the books of its server.
+    /// Removes a client from what its server counts.
     fn orphan(&mut self, client: u32, server: u16, state: ClientState) {
         if state == ClientState::Shaking {
             self.servers[usize::from(server)].coming -= 1;

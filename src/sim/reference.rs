@@ -1,4 +1,4 @@
-//! Test: the books of a run beside those of a plain fold over the same events, which keeps everything and searches for everything.
+//! Test: the results of a run beside those of a plain fold over the same events, which keeps everything and searches for everything.
 
 use super::tests::{plan, simulate};
 use crate::close::Cause;

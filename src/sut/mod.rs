@@ -464,7 +464,7 @@ impl Fleet {
         });
         tokio::spawn(async move {
             guard.gone().await;
-            // At the end of a run the books are closed before.
+            // At the end of a run the measurement has ended before.
             told.record(&unplanned(
                 "another program killed the process that starts and stops the target, and the target ended with it".to_owned(),
             ));

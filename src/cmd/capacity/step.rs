@@ -104,14 +104,14 @@ pub(super) enum Stepped {
     Stopped,
 }
 
-/// A run whose books are kept.
+/// A run whose results are kept.
 pub(super) struct Busiest {
     /// Number of the step.
     pub(super) step: u32,
     throughput: f64,
     /// Its plan.
     pub(super) plan: Arc<Plan>,
-    /// Its books.
+    /// Its results.
     pub(super) results: Results,
     /// What it came to.
     pub(super) verdict: Verdict,

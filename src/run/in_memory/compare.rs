@@ -19,7 +19,7 @@ pub(crate) fn engine(plan: &Plan) -> (Results, Trace) {
     (results, trace)
 }
 
-/// As [`engine`], whatever the books say.
+/// As [`engine`], whatever the results say.
 pub(crate) fn engine_unchecked(plan: &Plan) -> (Results, Trace) {
     engine_of(plan, Shard::WHOLE)
 }

@@ -1,4 +1,4 @@
-//! Tests: a plan as three shards whose books are added up, and as one process. In memory and on a paused clock nothing may differ.
+//! Tests: a plan as three shards whose results are added up, and as one process. In memory and on a paused clock nothing may differ.
 
 use super::tests::{CRASH, FULL, PHONES, QUICK, TELEVISIONS, TWO_CRASHES, plan};
 use crate::metrics::Results;
