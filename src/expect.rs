@@ -124,7 +124,7 @@ impl Percentile {
         if !digits(whole) || !digits(tenth) || tenth.len() > 1 {
             return None;
         }
-        Percentile::of_tenths(whole.parse::<u16>().ok()?.checked_mul(10)? + tenth.parse::<u16>().ok()?)
+        Percentile::of_tenths(whole.parse::<u16>().ok()?.checked_mul(10)?.checked_add(tenth.parse().ok()?)?)
     }
 
     /// As a quantile, 0 to 1.

@@ -250,7 +250,7 @@ mod tests {
             let parsed = Percentile::parse(text).unwrap();
             assert_eq!((parsed.quantile(), parsed.to_string().as_str()), (quantile, shown), "{text}");
         }
-        for text in ["p", "p0", "p0.0", "p100", "p100.0", "p.5", "p5.", "p5.55", "p+5", "p998", "p99999999", "50", "px"] {
+        for text in ["p", "p0", "p0.0", "p100", "p100.0", "p.5", "p5.", "p5.55", "p+5", "p998", "p6553.9", "p99999999", "50", "px"] {
             assert_eq!(Percentile::parse(text), None, "{text}");
         }
     }
