@@ -1,4 +1,4 @@
-//! The event vocabulary: all that can happen in a run. The worlds (engine, later the simulator) emit events, `metrics` folds them.
+//! The event vocabulary: all that can happen in a run. The engine and the simulator emit events, `metrics` folds them.
 //!
 //! Every event comes with `at`, the offset since the first due arrival. Indices refer to the plan: clients are numbered 0.. over all
 //! cohorts, attempts of one client 1.. in their order; the connection that attempt n opens is connection n.

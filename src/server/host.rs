@@ -1,4 +1,4 @@
-//! What a server stands on: a process of its own, with sockets, or tasks beside its clients, with wires in memory.
+//! The runtime of an embedded server: a process of its own, with sockets, or tasks beside its clients, with wires in memory.
 
 use crate::lock::lock;
 use crate::server::protocol::ServerSpec;

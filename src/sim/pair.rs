@@ -2,7 +2,7 @@
 //!
 //! A healthy connection is a word in its client's row: what it says is answered, what closes it is answered at once. As soon as a fault holds
 //! bytes back, loses them, stops a process, or leaves one end without the other, what each side does *meanwhile* decides how it ends: it may
-//! ping, send, leave, be told to close, give up. These are the rules of `engine::session` and of the kernel below it, without bytes.
+//! ping, send, leave, be told to close, give up. These are the rules of `ws::session` and of the kernel below it, without bytes.
 //! Pure: it is told the time, and tells what happened.
 
 mod session;

@@ -1,4 +1,4 @@
-//! What the session of an end does: heartbeat, faults, and the closing handshake to the end of TCP, by the rules of `engine::session`.
+//! What the session of an end does: heartbeat, faults, and the closing handshake to the end of TCP, by the rules of `ws::session`.
 
 use super::{Hold, LINGER, NEVER, Pair, PairCommand, PairEvent, PairItem, PairPhase, PairScene, PairWire, SERVER, account, side};
 use crate::close::{Cause, Deadline, Ending, Initiator, PROTOCOL_ERROR, TcpEnd, may_be_sent};
