@@ -415,7 +415,7 @@ fn errors_say_what_is_wrong_and_where() {
             3,
             54,
         ),
-        (format!("{clients}headers = {{ Host = 'x' }}\n"), "belongs to the opening handshake", 3, 13),
+        (format!("{clients}headers = {{ Upgrade = 'x' }}\n"), "belongs to the opening handshake", 3, 13),
         (format!("{clients}traffic = 'echo'\n"), "`traffic` takes \"none\" or a table", 3, 11),
         (format!("{clients}traffic = {{ echo = {{ rate = '1/s', in_flight = 1 }} }}\n"), "`rate` and `in_flight` conflict", 3, 48),
         (format!("{clients}traffic = {{ echo = {{ in_flight = 0 }} }}\n"), "`in_flight` is out of bounds", 3, 34),

@@ -300,11 +300,17 @@ fn tls_remedy(error: &io::Error, place: &Endpoint) -> &'static str {
     }
 }
 
-/// One opening handshake before the run, so that a wrong target is one clear message and not a failed run.
+/// One opening handshake before the run, so that a wrong target is one clear message and not a failed run. `follows`: clients follow
+/// redirects, so a target that answers with one is right; where it leads the run shows.
 ///
 /// # Errors
 /// What is wrong, in words.
-pub(crate) async fn probe(place: &Endpoint, cohort: &Cohort, memory: Option<&ClientMemory>, within: Duration) -> Result<(), String> {
+pub(crate) async fn probe(
+    (place, follows): (&Endpoint, bool),
+    cohort: &Cohort,
+    memory: Option<&ClientMemory>,
+    within: Duration,
+) -> Result<(), String> {
     let work = async {
         // The first values that the target will see in any case, so that one that checks them knows them. Without an id: no client's.
         let id = Id { client: ClientIndex(cohort.first), connection: ConnectionNo(1) };
@@ -315,7 +321,10 @@ pub(crate) async fn probe(place: &Endpoint, cohort: &Cohort, memory: Option<&Cli
             }
             None => request(cohort, place, &values(id)),
         };
-        let mut connection = open(place, request?).await?;
+        let mut connection = match opened(place, request?).await? {
+            Err(failure) if follows && is_redirect(&failure) => return Ok(()),
+            opened => opened.map_err(|failure| words(&failure))?,
+        };
         connection.queue_close(Some(crate::close::NORMAL), "");
         let closed = async {
             let _ = std::future::poll_fn(|cx| connection.poll_flush(cx)).await;
@@ -334,7 +343,13 @@ pub(crate) async fn probe(place: &Endpoint, cohort: &Cohort, memory: Option<&Cli
 
 /// Asks for opening handshakes one after another for as long as `time`, and closes each; how many. A target that stops answering is left
 /// alone: the run will show it.
-pub(crate) async fn warm_up(place: &Endpoint, cohort: &Cohort, memory: Option<&ClientMemory>, time: Duration, cap: &RateCap) -> u64 {
+pub(crate) async fn warm_up(
+    place: (&Endpoint, bool),
+    cohort: &Cohort,
+    memory: Option<&ClientMemory>,
+    time: Duration,
+    cap: &RateCap,
+) -> u64 {
     let begun = Instant::now();
     let end = begun + time;
     let mut asked = 0;
@@ -377,11 +392,19 @@ pub(crate) async fn connected(place: &Endpoint) -> Result<Transport, String> {
 /// # Errors
 /// What is wrong, in words.
 pub(crate) async fn open(place: &Endpoint, request: Request<'_>) -> Result<Connection, String> {
+    opened(place, request).await?.map_err(|failure| words(&failure))
+}
+
+async fn opened(place: &Endpoint, request: Request<'_>) -> Result<Result<Connection, Failure>, String> {
     let transport = connected(place).await?;
     let mut tap = Tap::new(transport, Side::Client);
     tap.set_max_message(CONFORMANCE_MAX_MESSAGE);
-    ClientHandshake::plain(&request).shake_hands(&mut tap, &place.asked).await.map_err(|failure| words(&failure))?;
-    Ok(Connection::new(tap, Role::Client, 1))
+    let shaken = ClientHandshake::plain(&request).shake_hands(&mut tap, &place.asked).await;
+    Ok(shaken.map(|_| Connection::new(tap, Role::Client, 1)))
+}
+
+fn is_redirect(failure: &Failure) -> bool {
+    matches!(&failure.outcome, Outcome::Rejected { status: 300..400, location: Some(_), .. })
 }
 
 fn words(failure: &Failure) -> String {

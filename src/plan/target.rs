@@ -27,6 +27,11 @@ impl Target {
         if let Target::Embedded(embedded) = self { embedded.instances } else { 1 }
     }
 
+    /// Whether clients follow a redirect that answers their opening handshake.
+    pub fn follows_redirects(&self) -> bool {
+        matches!(self, Target::Url(remote) if remote.redirects > 0)
+    }
+
     /// Opening handshakes before offset 0: none where the server is ours.
     pub fn before(&self) -> Before {
         match self {

@@ -139,7 +139,7 @@ async fn first_handshake(place: &Endpoint, plan: &Plan, cohort: &Cohort, mut mem
     if let Some(memory) = memory.as_deref_mut() {
         before::probe(cohort, place, plan.limits.elsewhere, memory).await?;
     }
-    attempt::probe(place, cohort, memory.as_deref(), PROBE_WITHIN).await
+    attempt::probe((place, plan.target.follows_redirects()), cohort, memory.as_deref(), PROBE_WITHIN).await
 }
 
 /// Starts the target of a plan whose clients are with workers: those get their links to its servers by `workers`, and hear of it through
@@ -169,7 +169,7 @@ pub(crate) async fn lead(plan: &Plan, places: &Places, workers: ToWorkers, crew:
     }
     let warmed = if warm_up && cohort.script.as_ref().is_none_or(|script| script.before.is_empty()) {
         // What a login gave out may be good for one connection only.
-        attempt::warm_up(place, cohort, memory.as_deref(), places.warm_up, &cap).await
+        attempt::warm_up((place, plan.target.follows_redirects()), cohort, memory.as_deref(), places.warm_up, &cap).await
     } else {
         0
     };

@@ -363,7 +363,7 @@ fn redirects_are_followed_as_often_as_the_scenario_says_and_no_further_than_is_a
     place.assert_refuses(&["run", "test.toml"], 1, &["HTTP 307, a redirect to /node?room=7", "redirects = 1"]);
     taken(&heads);
     // On the same host.
-    let url = |path: &str| format!("address = \"ws://{address}{path}\"\nredirects = 1\nprobe = false\nwarm_up = false");
+    let url = |path: &str| format!("address = \"ws://{address}{path}\"\nredirects = 1");
     place.write("test.toml", &scenario(&url("/room/{client}"), login));
     let told = place.run(&["validate", "test.toml"]);
     assert!(told.out.contains("and where up to 1 redirect of it lead"), "{told:?}");
@@ -387,7 +387,7 @@ fn redirects_are_followed_as_often_as_the_scenario_says_and_no_further_than_is_a
     let endings = fs::read_to_string(place.path("run/events.csv")).expect("events");
     assert!(endings.contains("192.0.2.1 is on another machine: add --yes"), "{endings}");
     // More of them than allowed.
-    place.write("test.toml", &scenario(&url("/room/7").replace("redirects = 1", "redirects = 0"), ""));
+    place.write("test.toml", &scenario(&url("/room/7").replace("redirects = 1", "redirects = 0\nprobe = false"), ""));
     place.run(&["run", "test.toml"]).assert_code(99);
     place.assert_refuses(
         &["validate", "test.toml", "--untrusted", "--set", "target.url.redirects=2"],
