@@ -5,10 +5,23 @@ use std::fmt;
 
 /// Greatest number that results may have: as many µs are 203 days, as many bytes 17 TB.
 pub(super) const MOST: u64 = 1 << 44;
-/// The field that may have any number: nobody adds seeds up.
-const SEED: &str = "seed";
+/// Fields that may have any number. Nobody adds them up, or whoever does expects them to be great: seeds; the sum of all samples of a
+/// distribution; what servers ask clients to wait for; times that a scenario sets, which may be 584 years.
+const ANY: [&str; 11] = [
+    "seed",
+    "sum_us",
+    "retry_after_s",
+    "retry_after",
+    "late_after_us",
+    "every_ms",
+    "timeout_ms",
+    "earliest_ms",
+    "latest_ms",
+    "within_us",
+    "reconnect_within_us",
+];
 
-/// Whether no whole number in it is greater than [`MOST`], but for seeds.
+/// Whether no whole number in it is greater than [`MOST`], but for the fields of [`ANY`].
 pub(crate) fn is_bounded(value: &impl Serialize) -> bool {
     value.serialize(&mut Bounded).is_ok()
 }
@@ -114,7 +127,7 @@ impl ser::Serializer for &mut Bounded {
 
 /// What is made of parts: each is looked at, in any order.
 macro_rules! compound {
-    ($($kind:ident $(, $key:ident)?: $name:ident($($named:ty)?));*) => { $(
+    ($($kind:ident $(, $key:ident)?: $name:ident());*) => { $(
         impl ser::$kind for &mut Bounded {
             type Ok = ();
             type Error = TooGreat;
@@ -123,7 +136,7 @@ macro_rules! compound {
                 key.serialize(&mut **self)
             })?
 
-            fn $name<T: ?Sized + Serialize>(&mut self $(, _: $named)?, value: &T) -> Checked {
+            fn $name<T: ?Sized + Serialize>(&mut self, value: &T) -> Checked {
                 value.serialize(&mut **self)
             }
 
@@ -139,22 +152,28 @@ compound!(
     SerializeTuple: serialize_element();
     SerializeTupleStruct: serialize_field();
     SerializeTupleVariant: serialize_field();
-    SerializeMap, serialize_key: serialize_value();
-    SerializeStructVariant: serialize_field(&'static str)
+    SerializeMap, serialize_key: serialize_value()
 );
 
-impl ser::SerializeStruct for &mut Bounded {
-    type Ok = ();
-    type Error = TooGreat;
+/// What has names for its parts.
+macro_rules! named {
+    ($($kind:ident),*) => { $(
+        impl ser::$kind for &mut Bounded {
+            type Ok = ();
+            type Error = TooGreat;
 
-    fn serialize_field<T: ?Sized + Serialize>(&mut self, key: &'static str, value: &T) -> Checked {
-        if key == SEED { Ok(()) } else { value.serialize(&mut **self) }
-    }
+            fn serialize_field<T: ?Sized + Serialize>(&mut self, key: &'static str, value: &T) -> Checked {
+                if ANY.contains(&key) { Ok(()) } else { value.serialize(&mut **self) }
+            }
 
-    fn end(self) -> Checked {
-        Ok(())
-    }
+            fn end(self) -> Checked {
+                Ok(())
+            }
+        }
+    )* };
 }
+
+named!(SerializeStruct, SerializeStructVariant);
 
 #[cfg(test)]
 mod tests {
@@ -175,5 +194,12 @@ mod tests {
         }
         assert!(is_bounded(&Run { seed: u64::MAX, clients: MOST }));
         assert!(!is_bounded(&Run { seed: 1, clients: MOST + 1 }));
+        #[derive(serde::Serialize)]
+        enum Of {
+            Run { retry_after: std::time::Duration, clients: u64 },
+        }
+        let retry_after = std::time::Duration::from_secs(u64::MAX);
+        assert!(is_bounded(&Of::Run { retry_after, clients: MOST }));
+        assert!(!is_bounded(&Of::Run { retry_after, clients: MOST + 1 }));
     }
 }

@@ -233,6 +233,34 @@ mod tests {
         }
     }
 
+    /// A million clients that took 18 s each, and a server that asks for a wait of ages.
+    #[test]
+    fn numbers_that_a_large_run_has_are_none() {
+        let row = ExactRow {
+            count: 1_000_000,
+            min_us: Some(17_000_000),
+            max_us: Some(19_000_000),
+            sum_us: Some(18_000_000_000_000),
+            ..ExactRow::default()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("limits.csv");
+        let read = |row: &ExactRow| {
+            let mut csv = csv::Writer::from_path(&path).unwrap();
+            csv.serialize(row).unwrap();
+            csv.flush().unwrap();
+            rows::<ExactRow>(&path)
+        };
+        assert_eq!(read(&row).unwrap(), Some(vec![row.clone()]));
+        assert!(read(&ExactRow { max_us: row.sum_us, ..row }).is_err());
+        let mut summary = crate::results::summary::summarise(&crate::metrics::tests::finished(), None, &Default::default(), "");
+        summary.answers.push(super::super::record::AnswerRow { retry_after_s: Some(u64::MAX), ..Default::default() });
+        summary.generator.late_after_us = Some(u64::MAX / 1_000);
+        assert!(bounded(&path, &summary).is_ok());
+        summary.messages.sent = u64::MAX / 1_000;
+        assert!(bounded(&path, &summary).is_err());
+    }
+
     #[test]
     fn only_regular_files_are_read() {
         let folder = tempfile::tempdir().unwrap();
