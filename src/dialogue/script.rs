@@ -2,7 +2,7 @@
 //!
 //! These are the facts; `spoken.rs` carries them out on one connection.
 
-use super::matcher::{CaptureFrom, Content, Matcher};
+use super::matcher::{CaptureFrom, Content, IncomingMessage, Matcher};
 use crate::template::{DataTable, Template};
 use crate::units::{Bytes, Rate};
 use std::sync::Arc;
@@ -136,6 +136,13 @@ pub struct FollowedSequence {
     pub replayed: Option<Matcher>,
 }
 
+impl FollowedSequence {
+    /// The number of a message; `None`: no whole number stands there.
+    pub(super) fn number_in(&self, incoming: &IncomingMessage<'_>) -> Option<u64> {
+        self.number.find_in(incoming, &|_| None)?.parse().ok()
+    }
+}
+
 /// Messages by the clock.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DialogueBeat {
@@ -240,6 +247,7 @@ impl Dialogue {
             _ if self.silence.is_some() => Some("`silence`"),
             _ if self.leave.is_some() => Some("`leave`"),
             _ if self.sequence.is_some() => Some("`sequence`"),
+            _ if self.protocol.is_some() => Some("`protocol`"),
             _ => None,
         }
     }

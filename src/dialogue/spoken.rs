@@ -1,10 +1,10 @@
 //! A [`Dialogue`] on one connection: opening steps, standing answers, beats, and requests with their replies.
 
 use super::echo::EchoClient;
-use super::matcher::{FilledMatcher, IncomingMessage};
+use super::matcher::{FilledMatcher, IncomingMessage, Matcher};
 use super::mqtt::{self, MqttReader};
-use super::script::{Dialogue, RequestPace};
-use super::sequence::{STREAMS_MAX, SequenceMemory};
+use super::script::{Dialogue, RequestPace, StandingReply};
+use super::sequence::SequenceMemory;
 use super::stamp::Stamps;
 use super::{Outgoing, PENDING_MAX, Payload};
 use crate::event::{ClientIndex, ConnectionNo, Sequenced};
@@ -138,6 +138,27 @@ pub(super) enum Meant {
     Dialogue,
     /// Received.
     Received,
+}
+
+/// Who takes a message.
+#[derive(Clone, Copy, Debug)]
+enum Taker<'a> {
+    /// A standing answer.
+    Standing(&'a StandingReply),
+    /// The step that waits for it; whether it is right.
+    Step { right: bool },
+    /// A step waits, for another one.
+    NoStep,
+    /// The beat.
+    Beat,
+    /// An echo that is awaited.
+    Echo { due: Duration, sent: Duration },
+    /// The request at this place of those that wait; whether it says that it failed.
+    Request { index: usize, error: bool },
+    /// An error of this number.
+    Error(usize),
+    /// What is received.
+    Nobody,
 }
 
 /// Messages of another kind that go out once the opening steps are done.
@@ -373,44 +394,79 @@ impl<'a> ScriptClient<'a> {
         self.heard = self.now;
         let incoming = IncomingMessage::new(message);
         let script = self.of.script;
-        if open && !self.failed {
-            let standing = script.reply.iter().find(|reply| self.values(|values| reply.to.fill(values).takes(&incoming)));
-            if let Some(reply) = standing {
+        let receives = script.receive.as_ref().map(|matcher| self.takes(matcher, &incoming));
+        let taker = self.taker(&incoming, receives == Some(true), open);
+        // Its number counts whoever takes it. It is captured once it is known who does, and before that one answers.
+        let numbered = || script.sequence.as_ref().is_some_and(|sequence| sequence.number_in(&incoming).is_some());
+        if receives.unwrap_or_else(|| matches!(taker, Taker::Nobody) || numbered()) {
+            self.received(&incoming);
+        }
+        match taker {
+            Taker::Standing(reply) => {
                 self.memory.sequence += 1;
                 let answer = self.values(|values| reply.send.fill(values));
                 self.say(answer);
-                return Meant::Dialogue;
+                Meant::Dialogue
             }
-            if !self.is_open() {
-                return self.on_step(&incoming);
+            Taker::Step { right } => {
+                self.on_step(&incoming, right);
+                Meant::Dialogue
             }
-            if let (Some((matcher, _)), true) = (script.beat.as_ref().and_then(|beat| beat.expect.as_ref()), self.beat_until.is_some())
-                && self.values(|values| matcher.fill(values).takes(&incoming))
-            {
+            Taker::NoStep if receives == Some(true) && script.sequence.is_some() => Meant::Received,
+            Taker::NoStep => {
+                self.instead = (self.instead.0.saturating_add(1), incoming.shown());
+                Meant::Dialogue
+            }
+            Taker::Beat => {
                 self.beat_until = None;
-                return Meant::Dialogue;
+                Meant::Dialogue
+            }
+            Taker::Echo { due, sent } => Meant::Reply { due, sent, error: false },
+            Taker::Request { index, error } => {
+                // It has just been found there.
+                let Some(AwaitedReply { request, due, sent, .. }) = self.awaited.remove(index) else { return Meant::Dialogue };
+                if error {
+                    self.tell_error(script.error.len() + request);
+                }
+                Meant::Reply { due, sent, error }
+            }
+            Taker::Error(number) => {
+                self.tell_error(number);
+                Meant::Dialogue
+            }
+            Taker::Nobody if receives == Some(false) => Meant::Dialogue,
+            Taker::Nobody => Meant::Received,
+        }
+    }
+
+    fn takes(&self, matcher: &Matcher, incoming: &IncomingMessage<'_>) -> bool {
+        self.values(|values| matcher.fill(values).takes(incoming))
+    }
+
+    /// Who takes a message, by what was captured before it. `receives`: it is one of those that everybody gets.
+    fn taker(&mut self, incoming: &IncomingMessage<'_>, receives: bool, open: bool) -> Taker<'a> {
+        let script = self.of.script;
+        if open && !self.failed {
+            if let Some(reply) = script.reply.iter().find(|reply| self.takes(&reply.to, incoming)) {
+                return Taker::Standing(reply);
+            }
+            if let Some(step) = script.open.get(self.step) {
+                let meant = step.expect.as_ref().filter(|expect| self.takes(&expect.meant, incoming));
+                return meant.map_or(Taker::NoStep, |expect| Taker::Step { right: self.takes(&expect.check, incoming) });
+            }
+            let beat = script.beat.as_ref().and_then(|beat| beat.expect.as_ref()).filter(|_| self.beat_until.is_some());
+            if beat.is_some_and(|(matcher, _)| self.takes(matcher, incoming)) {
+                return Taker::Beat;
             }
         }
-        if let (Besides::Echo(echo), Payload::Binary(bytes)) = (&mut self.besides, message)
+        if let (Besides::Echo(echo), Payload::Binary(bytes)) = (&mut self.besides, incoming.payload)
             && let Some((due, sent)) = echo.answered(bytes)
         {
-            return Meant::Reply { due, sent, error: false };
+            return Taker::Echo { due, sent };
         }
-        let receives = script.receive.as_ref().map(|matcher| self.values(|values| matcher.fill(values).takes(&incoming)));
-        if let Some(meant) = self.answered(&incoming, receives == Some(true)) {
-            return meant;
-        }
-        for (number, (_, matcher)) in script.error.iter().enumerate() {
-            if self.values(|values| matcher.fill(values).takes(&incoming)) {
-                self.tell_error(number);
-                return Meant::Dialogue;
-            }
-        }
-        if receives == Some(false) {
-            return Meant::Dialogue;
-        }
-        self.received(&incoming);
-        Meant::Received
+        let request = self.answered(incoming, receives);
+        let error = || script.error.iter().position(|(_, matcher)| self.takes(matcher, incoming)).map(Taker::Error);
+        request.or_else(error).unwrap_or(Taker::Nobody)
     }
 
     /// Keeps of a received message what later ones need, and follows its number.
@@ -422,7 +478,7 @@ impl<'a> ScriptClient<'a> {
             }
         }
         let Some(sequence) = &script.sequence else { return };
-        let Some(number) = sequence.number.find_in(incoming, &|_| None).and_then(|number| number.parse().ok()) else {
+        let Some(number) = sequence.number_in(incoming) else {
             let text = format!("cohort {}: a received message has no whole number where `sequence` says", self.of.cohort);
             self.tells.push_back(DialogueTells::Counted(text));
             return;
@@ -431,61 +487,38 @@ impl<'a> ScriptClient<'a> {
         let replayed = sequence.replayed.as_ref();
         let replayed = replayed.is_some_and(|matcher| self.values(|values| matcher.fill(values).takes(incoming)));
         let streams = self.memory.streams.get_or_insert_default();
-        self.tells.push_back(match streams.take(&stream, number, self.who.1, self.now) {
-            Some(found) => DialogueTells::Sequenced { found, replayed },
-            None => {
-                DialogueTells::Counted(format!("more than {STREAMS_MAX} streams of a client: numbers of further ones are not followed"))
-            }
-        });
+        let (found, doubt) = streams.take(&stream, number, self.who.1, self.now);
+        self.tells.extend(found.map(|found| DialogueTells::Sequenced { found, replayed }));
+        self.tells.extend(doubt.map(|doubt| DialogueTells::Counted(format!("cohort {}: {doubt}", self.of.cohort))));
     }
 
-    /// The oldest request that a message answers. `receives`: it is one of those that everybody gets.
-    fn answered(&mut self, incoming: &IncomingMessage<'_>, receives: bool) -> Option<Meant> {
-        let script = self.of.script;
-        let requests = &script.request;
-        let any = |request: usize| requests[request].reply.as_ref().is_some_and(super::matcher::Matcher::is_any);
-        let mut failed = false;
-        let index = self.awaited.iter().position(|awaited| {
-            failed = awaited.error.as_ref().is_some_and(|error| error.takes(incoming));
-            failed || (!(receives && any(awaited.request)) && awaited.reply.takes(incoming))
-        })?;
-        let AwaitedReply { request, due, sent, .. } = self.awaited.remove(index)?;
-        if failed {
-            self.tell_error(script.error.len() + request);
-        }
-        Some(Meant::Reply { due, sent, error: failed })
+    /// The oldest request that a message answers. `receives` as in [`ScriptClient::taker`].
+    fn answered(&self, incoming: &IncomingMessage<'_>, receives: bool) -> Option<Taker<'a>> {
+        let requests = &self.of.script.request;
+        let any = |request: usize| requests[request].reply.as_ref().is_some_and(Matcher::is_any);
+        self.awaited.iter().enumerate().find_map(|(index, awaited)| {
+            let error = awaited.error.as_ref().is_some_and(|error| error.takes(incoming));
+            let answers = error || (!(receives && any(awaited.request)) && awaited.reply.takes(incoming));
+            answers.then_some(Taker::Request { index, error })
+        })
     }
 
-    /// A message while a step waits.
-    fn on_step(&mut self, incoming: &IncomingMessage<'_>) -> Meant {
-        let step = &self.of.script.open[self.step];
-        let Some(expect) = &step.expect else { return Meant::Dialogue };
-        if !self.values(|values| expect.meant.fill(values).takes(incoming)) {
-            let receives = self.of.script.receive.as_ref().filter(|_| self.of.script.sequence.is_some());
-            // The server may send what was missed before it answers.
-            if receives.is_some_and(|matcher| self.values(|values| matcher.fill(values).takes(incoming))) {
-                self.received(incoming);
-                return Meant::Received;
-            }
-            self.instead = (self.instead.0.saturating_add(1), incoming.shown());
-            return Meant::Dialogue;
-        }
-        if !self.values(|values| expect.check.fill(values).takes(incoming)) {
-            self.fail(self.step, false, &format!("what came is wrong: {}", incoming.shown()));
-            return Meant::Dialogue;
+    /// The message that a step waits for.
+    fn on_step(&mut self, incoming: &IncomingMessage<'_>, right: bool) {
+        let Some(expect) = self.of.script.open.get(self.step).and_then(|step| step.expect.as_ref()) else { return };
+        if !right {
+            return self.fail(self.step, false, &format!("what came is wrong: {}", incoming.shown()));
         }
         for (name, from) in &expect.capture {
-            match from.find(incoming.payload, &|_| None) {
+            match from.find_in(incoming, &|_| None) {
                 Some(value) => self.memory.capture(name, value),
                 None => {
-                    self.fail(self.step, false, &format!("there is no `{name}` in {}", incoming.shown()));
-                    return Meant::Dialogue;
+                    return self.fail(self.step, false, &format!("there is no `{name}` in {}", incoming.shown()));
                 }
             }
         }
         self.step += 1;
         self.begin_step();
-        Meant::Dialogue
     }
 
     /// Error number `number` of those of the dialogue was heard.

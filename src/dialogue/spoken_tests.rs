@@ -1,7 +1,7 @@
 //! A dialogue on one connection: steps, captures, deadlines, beats, replies, and what was sent is what was answered or waits.
 
 use super::super::matcher::{CaptureFrom, Content, Matcher};
-use super::super::script::{DialogueBeat, DialogueRequest, DialogueStep, ExpectedMessage, StandingReply};
+use super::super::script::{DialogueBeat, DialogueRequest, DialogueStep, ExpectedMessage, FollowedSequence, StandingReply};
 use super::*;
 use crate::template::Template;
 use crate::units::Rate;
@@ -187,6 +187,90 @@ fn numbers_of_messages_go_on_over_connections() {
     let of = Scripted { script: &script, cohort: "web", data: None };
     let mut second = ScriptClient::new(of, (ClientIndex(7), ConnectionNo(3)), first.into_memory(), ms(9), Besides::Nothing);
     assert_eq!(said(&mut second), ["hi 2"]);
+}
+
+/// What a client was told of the numbers of messages.
+fn sequenced(client: &mut ScriptClient<'_>) -> Vec<Sequenced> {
+    std::iter::from_fn(|| client.tells())
+        .map(|tells| match tells {
+            DialogueTells::Sequenced { found, .. } => found,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+fn numbered(number: u64) -> String {
+    format!("{{\"type\":\"message\",\"seq\":{number}}}")
+}
+
+/// A step, a standing answer and a request take messages with numbers; none of these is missed, and one that did not come is.
+#[test]
+fn numbers_count_whatever_takes_their_message() {
+    let sequence = FollowedSequence { number: CaptureFrom::Json("/seq".to_owned()), stream: None, replayed: None };
+    let message = prefix("{\"type\":\"message\"");
+    let number = |number: &str| Matcher { json: vec![("/seq".to_owned(), Some(Template::plain(number)))], ..Matcher::default() };
+    let script = Dialogue {
+        open: vec![DialogueStep { name: "1".into(), send: None, expect: Some(ExpectedMessage { meant: number("2"), ..awaited("") }) }],
+        reply: vec![StandingReply { to: number("4"), send: content("ack {captured.last}") }],
+        request: vec![request("say", number("5"))],
+        pace: RequestPace::Rate(Rate(1.0)),
+        error: vec![("bad".into(), number("6"))],
+        sequence: Some(sequence),
+        capture: vec![("last".into(), CaptureFrom::Json("/seq".to_owned()))],
+        ..Dialogue::default()
+    };
+    for (receive, at_first, meant) in [(Some(message), Meant::Received, Meant::Received), (None, Meant::Dialogue, Meant::Received)] {
+        let script = Dialogue { receive, ..script.clone() };
+        let mut client = client(&script);
+        let hear = |client: &mut ScriptClient<'_>, number| client.on_message(Payload::Text(&numbered(number)), true, ms(1));
+        assert_eq!((hear(&mut client, 1), client.is_open()), (at_first, false));
+        assert_eq!((hear(&mut client, 2), client.is_open()), (Meant::Dialogue, true));
+        assert_eq!(hear(&mut client, 3), meant);
+        assert_eq!((hear(&mut client, 4), said(&mut client)), (Meant::Dialogue, vec!["ack 4".to_owned()]));
+        assert!(client.on_due().is_some() && client.on_sent(ms(1), ms(2)));
+        assert_eq!((hear(&mut client, 5), sequenced(&mut client)), (reply(1, 2), vec![Sequenced::Next; 5]));
+        assert_eq!(
+            (hear(&mut client, 6), client.tells()),
+            (Meant::Dialogue, Some(DialogueTells::Sequenced { found: Sequenced::Next, replayed: false }))
+        );
+        assert_eq!(client.tells(), Some(DialogueTells::Error(0)));
+        assert_eq!((hear(&mut client, 9), sequenced(&mut client)), (meant, vec![Sequenced::Gap { missed: 2 }]));
+        // Each counts once, and what has no number only where it is received.
+        assert_eq!((hear(&mut client, 9), sequenced(&mut client)), (meant, vec![Sequenced::Duplicate { back: false }]));
+        let other = client.on_message(Payload::Text("other"), true, ms(1));
+        let told = matches!(client.tells(), Some(DialogueTells::Counted(text)) if text.contains("no whole number"));
+        assert_eq!((other, told), if script.receive.is_some() { (Meant::Dialogue, false) } else { (Meant::Received, true) });
+    }
+}
+
+/// What is captured of a message is not what it is compared with.
+#[test]
+fn a_step_compares_with_what_was_captured_before() {
+    let last = Matcher { json: vec![("/seq".to_owned(), Template::parse("{captured.last}").ok())], ..Matcher::default() };
+    let script = Dialogue {
+        open: vec![DialogueStep { name: "1".into(), send: None, expect: Some(ExpectedMessage { check: last, ..awaited("") }) }],
+        receive: Some(Matcher::default()),
+        capture: vec![("last".into(), CaptureFrom::Json("/seq".to_owned()))],
+        ..Dialogue::default()
+    };
+    for (number, right) in [(7, true), (8, false)] {
+        let mut client = client(&script);
+        client.memory.capture("last", "7".to_owned());
+        client.on_message(Payload::Text(&numbered(number)), true, ms(1));
+        assert_eq!((client.is_open(), client.tells().is_none()), (right, right), "{number}");
+    }
+}
+
+#[test]
+fn a_number_that_cannot_be_is_told_and_nothing_is_missed() {
+    let sequence = FollowedSequence { number: CaptureFrom::Json("/seq".to_owned()), stream: None, replayed: None };
+    let script = Dialogue { sequence: Some(sequence), ..Dialogue::default() };
+    let mut client = client(&script);
+    for number in [1, u64::MAX] {
+        client.on_message(Payload::Text(&numbered(number)), true, ms(1));
+        assert_eq!(client.tells(), Some(DialogueTells::Sequenced { found: Sequenced::Next, replayed: false }));
+    }
+    assert!(matches!(client.tells(), Some(DialogueTells::Counted(text)) if text.contains("jumped by more than 10000000:")));
 }
 
 proptest! {
