@@ -232,3 +232,20 @@ fn inline_messages(node: &mut Node, files: &NamedFiles<'_>, sink: &Sink) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The key names all libraries, and all that they set.
+    #[test]
+    fn the_key_like_says_what_there_is() {
+        let like = super::super::keys::COHORT.keys.iter().find(|key| key.name == "like").expect("a key");
+        for (name, text) in LIKES {
+            assert!(like.takes.split([' ', ',']).any(|word| word == name), "{name}");
+            let set: toml::Table = text.parse().expect("TOML");
+            let missing: Vec<_> = set.keys().filter(|key| !like.doc.contains(&format!("`{key}`"))).collect();
+            assert!(missing.is_empty(), "{name}: {missing:?}");
+        }
+    }
+}

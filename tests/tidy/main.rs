@@ -133,6 +133,20 @@ fn every_source_file_says_what_it_is_for() {
     }
 }
 
+/// The help, the documents and `validate --keys` show what stands in that list.
+#[test]
+fn every_table_of_a_scenario_is_listed() {
+    let keys = read(&Path::new(ROOT).join("src/scenario/keys.rs"));
+    let listed = keys.split("SECTIONS: &[&Section] = &[").nth(1).and_then(|rest| rest.split("];").next()).expect("the list");
+    let listed: Vec<&str> = listed.split(',').filter_map(|one| one.trim().strip_prefix('&')?.rsplit("::").next()).collect();
+    let texts: Vec<String> = sources().into_iter().map(|(_, text)| text).collect();
+    let tables = texts.iter().flat_map(|text| text.split("static ").skip(1)).filter_map(|rest| rest.split_once(": Section = "));
+    let mut tables: Vec<&str> = tables.map(|(name, _)| name).filter(|name| !name.contains(char::is_whitespace)).collect();
+    assert!(tables.len() > 30 && tables.len() == listed.len(), "{tables:?} {listed:?}");
+    tables.retain(|table| !listed.contains(table));
+    assert!(tables.is_empty(), "{tables:?} is missing in SECTIONS");
+}
+
 #[test]
 fn nothing_is_left_undone_or_switched_off() {
     // Put together here, so that this file does not find itself.
