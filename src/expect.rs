@@ -375,6 +375,24 @@ impl Metric {
         METRICS.iter().find(|row| row.1 == self).map_or("", |row| row.0)
     }
 
+    /// Everything that is counted, as [`Labels::counted_as`] has it.
+    pub fn all_counted() -> Vec<String> {
+        let labels = |outcome| Labels { outcome: Some(outcome), ..Labels::default() };
+        let messages = MESSAGE_OUTCOMES.iter().map(|(_, outcome)| labels(*outcome).counted_as(Metric::Messages));
+        let others = METRICS.iter().map(|row| row.1).filter(|metric| !metric.is_time() && *metric != Metric::Messages);
+        others.map(|metric| metric.name().to_owned()).chain(messages).collect()
+    }
+
+    /// Whether what is counted of it, with this outcome, is counted by fault: a count of one fault is always 0 otherwise.
+    pub fn is_by_fault(self, outcome: Option<OutcomeLabel>) -> bool {
+        use OutcomeLabel::{Expected, Missed, Recovered};
+        match self {
+            Metric::Messages => matches!(outcome, Some(Expected | Missed | Recovered)),
+            Metric::Bytes | Metric::HttpRequests | Metric::Errors => false,
+            _ => true,
+        }
+    }
+
     /// Whether its stats are times; otherwise it counts.
     pub fn is_time(self) -> bool {
         METRICS.iter().any(|row| row.1 == self && row.2[0] == Stat::Min)
@@ -443,10 +461,24 @@ impl Labels {
         Labels { fault: self.fault.clone(), outcome, ..self.of_whole() }
     }
 
+    /// What is counted, without whose: a metric, and of messages what became of them.
+    pub fn counted_as(&self, metric: Metric) -> String {
+        match metric {
+            Metric::Messages => format!("messages{{outcome={}}}", self.outcome.unwrap_or(OutcomeLabel::Due).name()),
+            _ => metric.name().to_owned(),
+        }
+    }
+
     /// Whether it is about messages that have numbers.
     pub fn is_of_stream(&self) -> bool {
         use OutcomeLabel::{Duplicated, Expected, Missed, OutOfOrder, Recovered};
         matches!(self.outcome, Some(Expected | Missed | Recovered | Duplicated | OutOfOrder))
+    }
+
+    /// The close codes that it names.
+    pub fn codes(&self) -> impl Iterator<Item = u16> {
+        let wire = if let Some(WireLabel::Code(code)) = self.wire { Some(code) } else { None };
+        self.reported.into_iter().chain(wire)
     }
 
     /// What another whole takes over, unless it says otherwise: cohort, side and window.

@@ -36,6 +36,12 @@ impl Expectation {
             let written = text[parsed.metric.start..parsed.stat.start].trim();
             let wrong = labels::share(written, row.1, &own, stat, whole.as_ref());
             problems.extend(wrong.map(|(found, help)| Problem { at: parsed.stat.clone(), found, help }));
+            for (at, part) in std::iter::once((&parsed.labels, &own)).chain(parsed.whole.as_ref().zip(whole.as_ref())) {
+                let wrong = labels::without_fault(row.1, part);
+                problems.extend(wrong.map(|(found, help)| Problem { at: at.clone(), found, help }));
+            }
+            let wrong = labels::peak(row.1, &own, stat);
+            problems.extend(wrong.map(|(found, help)| Problem { at: parsed.stat.clone(), found, help }));
         }
         let op = OPS.iter().find(|row| row.0 == &text[parsed.op.clone()]).map(|row| row.1);
         let bytes = metric.is_some_and(|row| row.1 == Metric::Bytes);
@@ -224,10 +230,10 @@ mod tests {
                 Limit::Count(1),
             ),
             (
-                "messages{outcome=lost,cohort=web,fault=server_crash-1} rate != 30/min",
+                "messages{outcome=missed,cohort=web,fault=server_crash-1} rate != 30/min",
                 Metric::Messages,
                 Labels {
-                    outcome: Some(OutcomeLabel::Lost),
+                    outcome: Some(OutcomeLabel::Missed),
                     cohort: Some("web".to_owned()),
                     fault: Some("server_crash-1".to_owned()),
                     ..plain.clone()
@@ -291,6 +297,23 @@ mod tests {
             ("messages{outcome=due} share > 40%", "share", "always be 100 %", "messages{outcome=…} share"),
             ("messages{outcome=received} share > 4%", "share", "not a part of those that were due", "share_of{outcome=sent}"),
             ("attempts{cohort=web} share_of{} > 40%", "share_of", "always be 100 %", "`attempts{outcome=…} share_of`"),
+            ("bytes{fault=server_crash-1} count < 1B", "fault=server_crash-1", "not counted by fault", "cohort, from, to, dir"),
+            ("http_requests{fault=server_crash-1} count == 0", "fault=server_crash-1", "not counted by fault", "cohort, from, to, status"),
+            ("errors{fault=server_crash-1} count == 0", "fault=server_crash-1", "not counted by fault", "cohort, from, to, name"),
+            ("messages{fault=server_crash-1} count == 0", "fault=server_crash-1", "outcome=due are not counted by fault", "outcome=missed"),
+            (
+                "messages{outcome=duplicated,fault=server_crash-1} count == 0",
+                "outcome=duplicated,fault=server_crash-1",
+                "not counted by fault",
+                "outcome=missed",
+            ),
+            (
+                "messages{outcome=missed} share_of{outcome=sent,fault=server_crash-1} < 1%",
+                "outcome=sent,fault=server_crash-1",
+                "not counted by fault",
+                "outcome=missed",
+            ),
+            ("messages{outcome=missed} peak < 5/s", "peak", "may still come", "`count` or `rate`"),
             ("attempts share_of > 40%", "share_of", "does not say of what", "share_of{}"),
             ("attempts share_of{p=1} > 40%", "p", "unknown label", "outcome"),
             ("attempts peak 2500/s", "2500/s", "no comparison", "<="),
@@ -316,7 +339,12 @@ mod tests {
         assert_eq!(whole("attempts{status=429} share_of { outcome=rejected } > 4%"), rejected);
         assert_eq!(parse("attempts{cohort=web} share > 4%").unwrap_err()[0].at, 21..26);
         assert!(parse("clients_lost share < 4%").is_ok(), "of the clients in the plan");
+        for outcome in ["missed", "recovered", "expected"] {
+            assert!(parse(&format!("messages{{outcome={outcome},fault=server_crash-1}} count == 0")).is_ok(), "{outcome}");
+        }
         let names = Names::default();
         assert!(Expectation::parse_as("closes share > 4%", names, true).is_ok(), "an older folder is judged as before");
+        let bytes = "bytes{fault=server_crash-1} count < 1B";
+        assert!(Expectation::parse_as(bytes, Names { faults: &["server_crash-1".to_owned()], ..names }, true).is_ok());
     }
 }

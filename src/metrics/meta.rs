@@ -3,9 +3,10 @@
 use super::lateness::Feed;
 use super::liveness::Watched;
 use super::peak::Tracked;
+use super::told_apart::ALWAYS_KEPT;
 use super::watch::{MetricWatch, watches};
-use crate::close::{self, Cause, Deadline};
-use crate::expect::Limit;
+use crate::close::{Cause, Deadline};
+use crate::expect::{Expectation, Labels, Limit};
 use crate::fault::expected_codes::Told;
 use crate::fault::liveness::Silence;
 use crate::fault::{Acts, Form};
@@ -55,6 +56,8 @@ pub struct RunMeta {
     pub feeds: Vec<Feed>,
     /// What they ask of times beyond histograms.
     pub watches: Vec<MetricWatch>,
+    /// Close codes that the expectations name.
+    pub codes: Vec<u16>,
     /// What must not be in any file.
     pub secrets: Secrets,
 }
@@ -102,10 +105,10 @@ pub struct FaultMeta {
 }
 
 impl RunMeta {
-    /// Close codes that have a meaning of their own, or are what a fault of the scenario leads to.
-    pub(super) fn own_codes(&self) -> impl Iterator<Item = u16> {
+    /// Close codes that have a meaning of their own, are what a fault of the scenario leads to, or are expected.
+    pub fn own_codes(&self) -> impl Iterator<Item = u16> {
         let told = self.faults.iter().flat_map(|fault| [&fault.told.own, &fault.told.peer]).flatten().flatten().copied();
-        (close::NORMAL..=1015).chain(told)
+        ALWAYS_KEPT.chain(told).chain(self.codes.iter().copied())
     }
 
     /// Of a plan in the simulator, whose model may have more servers than the target.
@@ -164,6 +167,7 @@ impl RunMeta {
             tolerance_us: super::latency::micros(tolerance),
             feeds: Feed::of(&plan.expectations),
             watches: watches(&plan.expectations),
+            codes: plan.expectations.iter().flat_map(Expectation::windows).flat_map(Labels::codes).collect(),
             secrets: plan.secrets.clone(),
         }
     }

@@ -62,7 +62,7 @@ impl Body {
         self.measured <= meta.duration.saturating_add(AFTER_THE_END)
             && self.workers <= MOST_WORKERS
             && self.bank.fits(cohorts, meta.faults.len(), &meta.watches)
-            && self.timeline.fits(cohorts, meta.duration)
+            && self.timeline.fits((cohorts, meta.faults.len()), meta.duration)
             && self.answers.fits(cohorts)
             && self.faults.iter().all(|book| book.cohorts.keys().chain(book.found_alone.keys()).all(whose))
             && self.endings.keys().all(|(_, key)| whose(&key.cohort) && caused(key))
@@ -176,6 +176,7 @@ pub fn decode(meta: RunMeta, bytes: &[u8]) -> Result<Results, Unreadable> {
 mod tests {
     use super::super::Recorder;
     use super::super::tests::{ending, meta};
+    use super::super::timeline::Tally;
     use super::*;
     use crate::close::Cause;
     use crate::event::{ClientIndex, Closing, ConnectionNo, Event, GiveUp, Outcome};
@@ -361,7 +362,7 @@ mod tests {
     #[test]
     fn what_no_run_of_the_plan_can_have_is_refused() {
         type Change = fn(&mut Results);
-        let changes: [(&str, Change); 10] = [
+        let changes: [(&str, Change); 14] = [
             ("nothing", |_| {}),
             ("an answer of a cohort", |results| {
                 let answer = super::super::answers::RefusalAnswer { status: 503, retry_after_s: None, location: None };
@@ -369,6 +370,13 @@ mod tests {
             }),
             ("a client that gave up after the end", |results| _ = results.timeline.lost.insert((u32::MAX, 0, None), 1)),
             ("a client that gave up of a cohort", |results| _ = results.timeline.lost.insert((0, 99, None), 1)),
+            ("a client that gave up of a fault", |results| _ = results.timeline.lost.insert((0, 0, Some(99)), 1)),
+            ("a tally of a fault", |results| _ = results.timeline.tallies.insert((0, 0, Some(99), Tally::Missed), 1)),
+            ("an outage of a fault", |results| _ = results.timeline.missed.insert((0, Some(99), 3), 1)),
+            ("an attempt of a fault", |results| {
+                let key = (0, 0, Some(99), crate::metrics::attempts::AttemptStep::Begun, None);
+                results.timeline.attempts.insert(key, 1);
+            }),
             ("an ending of a cohort", |results| {
                 let (second, key) = results.endings.keys().next().expect("there is one").clone();
                 results.endings.insert((second, EndingKey { cohort: 99, ..key }), 1);

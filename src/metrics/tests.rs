@@ -72,6 +72,7 @@ pub(crate) fn meta() -> RunMeta {
         }],
         peaks: peaks(),
         tolerance_us: 20_000,
+        codes: Vec::new(),
         feeds: vec![Feed::default()],
         watches: watches(&expectations()),
     }

@@ -364,18 +364,19 @@ impl Timeline {
         self.by_second().values().filter(|cell| cell.work > 0).map(|cell| cell.late as f64 / cell.work as f64).fold(0.0, f64::max)
     }
 
-    /// Whether it is one of a run of this length with so many cohorts, so that all of its places are in range.
-    pub(super) fn fits(&self, cohorts: usize, duration: Duration) -> bool {
+    /// Whether it is one of a run of this length with so many cohorts and faults, so that all of its places are in range.
+    pub(super) fn fits(&self, (cohorts, faults): (usize, usize), duration: Duration) -> bool {
         let own = Timeline::new(cohorts, duration);
         let seconds = own.second_of(u64::MAX);
         let whose = |cohort: u16| usize::from(cohort) < cohorts;
+        let of = |fault: Option<u16>| fault.is_none_or(|fault| usize::from(fault) < faults);
         (self.length, self.last, self.cells.len(), self.seconds.len()) == (own.length, own.last, cohorts, cohorts)
             && self.cells.iter().all(|cells| cells.len() <= own.last + 1)
             && self.seconds.iter().all(|of| of.len() <= seconds as usize + 1)
-            && self.attempts.keys().all(|(second, cohort, ..)| *second <= seconds && whose(*cohort))
-            && self.lost.keys().all(|(second, cohort, _)| *second <= seconds && whose(*cohort))
-            && self.missed.keys().all(|(cohort, ..)| whose(*cohort))
-            && self.tallies.keys().all(|(second, cohort, ..)| *second <= seconds && whose(*cohort))
+            && self.attempts.keys().all(|(second, cohort, fault, ..)| *second <= seconds && whose(*cohort) && of(*fault))
+            && self.lost.keys().all(|(second, cohort, fault)| *second <= seconds && whose(*cohort) && of(*fault))
+            && self.missed.keys().all(|(cohort, fault, _)| whose(*cohort) && of(*fault))
+            && self.tallies.keys().all(|(second, cohort, fault, _)| *second <= seconds && whose(*cohort) && of(*fault))
             && self.kept.iter().flatten().all(|((place, cohort), _)| *place <= own.last && whose(*cohort))
     }
 

@@ -3,14 +3,29 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 /// Numbers that are told apart.
 const KEPT: usize = 200;
-/// What stands for all others: no peer can mean anything by it.
-pub const OTHER_CODE: u16 = 0;
+/// What stands for all others. A peer that sends this very number is counted among them; a 0, as a peer with a mistake may send, is not.
+pub const OTHER_CODE: u16 = u16::MAX;
+/// As files and charts name it where they have words.
+pub const OTHER_WORD: &str = "other";
+/// Codes that have a meaning of their own.
+pub const ALWAYS_KEPT: RangeInclusive<u16> = 1000..=1015;
+
+/// How a list of what was counted names a close code that is told apart however many others came.
+pub fn kept(code: u16) -> String {
+    format!("closes{{code={code}}}")
+}
+
+/// A code in words: a number, or [`OTHER_WORD`].
+pub fn code_word(code: u16) -> String {
+    if code == OTHER_CODE { OTHER_WORD.to_owned() } else { code.to_string() }
+}
 
 /// A notice at the end, where a peer has chosen very many close codes.
-pub const MANY_CODES: &str = "more different close codes came than are told apart: the 200 most frequent and those of the scenario are, the others are counted as code 0";
+pub const MANY_CODES: &str = "more different close codes came than are told apart: the 200 most frequent and those of the scenario are, the others are counted as code 65535";
 
 /// Which numbers are told apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +108,16 @@ mod tests {
         let other = (3000..4999).find(|code| told.name(*code) == OTHER_CODE).unwrap();
         told.meet(other, 1_000_000);
         assert_eq!((told.name(other), told.name(1000), told.name(4999)), (OTHER_CODE, 1000, 4999));
+    }
+
+    #[test]
+    fn a_zero_on_the_wire_is_none_of_the_others() {
+        let mut told = ToldApart::default();
+        told.meet(0, 1_000);
+        (3000..4000).for_each(|code| _ = told.meet(code, 1));
+        told.cut();
+        assert!(told.has_others());
+        assert_eq!((told.name(0), code_word(0), code_word(OTHER_CODE)), (0, "0".to_owned(), "other".to_owned()));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::endings;
 use super::scene::{Ink, LABEL, NAME, NOTE, Scene, TextAnchor};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use crate::close;
+use crate::metrics::told_apart::{OTHER_CODE, OTHER_WORD, code_word};
 use crate::number;
 use std::collections::BTreeMap;
 
@@ -106,10 +107,10 @@ fn rows(loaded: &Loaded) -> Vec<CodeRow> {
     let codes = &loaded.summary.close_codes;
     let mut all: BTreeMap<u16, (u64, u64)> = BTreeMap::new();
     for (code, n) in &codes.client {
-        all.entry(code.parse().unwrap_or(0)).or_default().0 += n;
+        all.entry(code.parse().unwrap_or(OTHER_CODE)).or_default().0 += n;
     }
     for (code, n) in &codes.server {
-        all.entry(code.parse().unwrap_or(0)).or_default().1 += n;
+        all.entry(code.parse().unwrap_or(OTHER_CODE)).or_default().1 += n;
     }
     let mut kept: Vec<(u16, (u64, u64))> = all.into_iter().collect();
     let mut rest = (0, 0, 0);
@@ -121,8 +122,8 @@ fn rows(loaded: &Loaded) -> Vec<CodeRow> {
         kept.sort_by_key(|(code, _)| *code);
     }
     let row = |(code, (client, server)): (u16, (u64, u64))| CodeRow {
-        label: if code == 0 { "other".to_string() } else { code.to_string() },
-        name: close::name(code).to_string(),
+        label: code_word(code),
+        name: if code == OTHER_CODE { "less frequent codes" } else { close::name(code) }.to_string(),
         client,
         server,
     };
@@ -136,7 +137,8 @@ fn rows(loaded: &Loaded) -> Vec<CodeRow> {
 fn title(loaded: &Loaded) -> String {
     let client = &loaded.summary.close_codes.client;
     let total: u64 = client.values().sum();
-    let Some((code, n)) = client.iter().max_by_key(|(code, n)| (**n, std::cmp::Reverse(*code))) else {
+    let Some((code, n)) = client.iter().filter(|(code, _)| *code != OTHER_WORD).max_by_key(|(code, n)| (**n, std::cmp::Reverse(*code)))
+    else {
         return match statuses(loaded).first() {
             Some((status, n)) => {
                 let rejected = loaded.summary.attempts.counts.rejected;

@@ -6,6 +6,7 @@ use super::Loaded;
 use super::scene::{Ink, LABEL, NAME, NOTE, Scene, TextAnchor};
 use super::sheet::{self, FOOT, MARGIN, TOP, WIDTH};
 use crate::close;
+use crate::metrics::told_apart::{OTHER_CODE, code_word};
 use crate::number;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +18,10 @@ const BETWEEN: f64 = 34.0;
 /// Room for a block's name.
 const BLOCK_MIN: f64 = 150.0;
 const HEAD: f64 = 44.0;
+/// Codes of a side beyond this share a column: the least frequent.
+const COLUMNS_MAX: usize = 12;
+/// Heads the endings of which the server has no account.
+const NO_RECORD: &str = "no record";
 /// Causes beyond this share the last row.
 const ROWS_MAX: usize = 40;
 
@@ -49,9 +54,9 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
         scene.text(MARGIN + LABELS - 10.0, y, TextAnchor::End, LABEL.in_ink(Ink::Muted), count);
     }
     let server_left = MARGIN + LABELS + (matrix.client.len() as f64 * cell).max(BLOCK_MIN) + BETWEEN;
-    let client = matrix.client.iter().map(|code| (code.to_string(), pick(&matrix, |row| row.client.get(code))));
+    let client = matrix.client.iter().map(|code| (code_word(*code), pick(&matrix, |row| row.client.get(code))));
     block(&mut scene, (MARGIN + LABELS, top, cell), "Client app sees", client.collect(), &matrix);
-    let name = |code: &Option<u16>| code.map_or_else(|| "none".to_string(), |code| code.to_string());
+    let name = |code: &Option<u16>| code.map_or_else(|| NO_RECORD.to_string(), code_word);
     let server = matrix.server.iter().map(|code| (name(code), pick(&matrix, |row| row.server.get(code))));
     block(&mut scene, (server_left, top, cell), "Server app sees", server.collect(), &matrix);
     for (n, line) in meanings.iter().enumerate() {
@@ -71,6 +76,8 @@ struct EndingLine {
 
 struct Matrix {
     rows: Vec<(String, EndingLine)>,
+    /// Codes of the client's side, before some are put together.
+    client_codes: usize,
     client: Vec<u16>,
     server: Vec<Option<u16>>,
 }
@@ -78,11 +85,14 @@ struct Matrix {
 impl Matrix {
     fn title(&self) -> String {
         let cells = self.rows.iter().flat_map(|(cause, row)| row.client.iter().map(move |(code, n)| (cause, *code, *n)));
+        let all_other = self.client == [OTHER_CODE];
+        let cells = cells.filter(|(_, code, _)| *code != OTHER_CODE || all_other);
         let Some((cause, code, n)) = cells.max_by_key(|(_, code, n)| (*n, std::cmp::Reverse(*code))) else { return String::new() };
         let causes = number::counted(self.rows.len() as u64, "cause");
         format!(
-            "{causes}, {}; most often {cause} → {code} ({})",
-            number::counted(self.client.len() as u64, "client code"),
+            "{causes}, {}; most often {cause} → {} ({})",
+            number::counted(self.client_codes as u64, "client code"),
+            code_word(code),
             number::count(n)
         )
     }
@@ -91,11 +101,15 @@ impl Matrix {
 fn matrix(loaded: &Loaded) -> Matrix {
     let endings = if loaded.closes.is_empty() { &loaded.summary.endings } else { &loaded.closes };
     let mut causes: BTreeMap<&str, EndingLine> = BTreeMap::new();
-    for ending in endings.iter().filter(|ending| ending.count > 0) {
+    let ended = || endings.iter().filter(|ending| ending.count > 0);
+    let own_client = most_frequent(ended().map(|ending| (ending.client_code, ending.count)));
+    let own_server = most_frequent(ended().filter_map(|ending| Some((ending.server_code?, ending.count))));
+    let own = |codes: &BTreeSet<u16>, code: u16| if codes.contains(&code) { code } else { OTHER_CODE };
+    for ending in ended() {
         let row = causes.entry(&ending.cause).or_default();
         row.total += ending.count;
-        *row.client.entry(ending.client_code).or_default() += ending.count;
-        *row.server.entry(ending.server_code).or_default() += ending.count;
+        *row.client.entry(own(&own_client, ending.client_code)).or_default() += ending.count;
+        *row.server.entry(ending.server_code.map(|code| own(&own_server, code))).or_default() += ending.count;
     }
     let client: BTreeSet<u16> = causes.values().flat_map(|row| row.client.keys().copied()).collect();
     let mut server: Vec<Option<u16>> = causes.values().flat_map(|row| row.server.keys().copied()).collect();
@@ -115,7 +129,20 @@ fn matrix(loaded: &Loaded) -> Matrix {
         }
         rows.push((name, rest));
     }
-    Matrix { rows, client: client.into_iter().collect(), server }
+    let client_codes = ended().map(|ending| ending.client_code).collect::<BTreeSet<_>>().len();
+    Matrix { rows, client_codes, client: client.into_iter().collect(), server }
+}
+
+/// Codes that have a column of their own: all, or the most frequent, of equal ones the lowest.
+fn most_frequent(endings: impl Iterator<Item = (u16, u64)>) -> BTreeSet<u16> {
+    let mut counts: BTreeMap<u16, u64> = BTreeMap::new();
+    endings.for_each(|(code, n)| *counts.entry(code).or_default() += n);
+    let mut codes: Vec<(u16, u64)> = counts.into_iter().collect();
+    if codes.len() > COLUMNS_MAX {
+        codes.sort_by_key(|(code, n)| (std::cmp::Reverse(*n), *code));
+        codes.truncate(COLUMNS_MAX - 1);
+    }
+    codes.into_iter().map(|(code, _)| code).collect()
 }
 
 fn pick<'a>(matrix: &'a Matrix, count: impl Fn(&'a EndingLine) -> Option<&'a u64>) -> Vec<u64> {
@@ -156,9 +183,33 @@ fn short(count: u64) -> String {
 
 fn meanings(matrix: &Matrix) -> String {
     let codes: BTreeSet<u16> = matrix.client.iter().copied().chain(matrix.server.iter().copied().flatten()).collect();
-    let mut parts: Vec<String> = codes.into_iter().map(|code| format!("{code} {}", close::name(code))).collect();
+    let named = |code| if code == OTHER_CODE { "other: less frequent codes".to_string() } else { format!("{code} {}", close::name(code)) };
+    let mut parts: Vec<String> = codes.into_iter().map(named).collect();
     if matrix.server.contains(&None) {
-        parts.push("not recorded: the server was killed, is not embedded, or did not notice".to_string());
+        parts.push("no record: the server was killed, is not embedded, or did not notice".to_string());
     }
     parts.join(" · ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plot::fixture;
+    use crate::results::record::EndingRow;
+
+    #[test]
+    fn the_most_frequent_codes_have_a_column_and_the_others_share_one() {
+        let mut loaded = fixture::crash_storm();
+        let ending = EndingRow { cause: "remote".to_owned(), server_code: None, count: 1, ..loaded.closes[0].clone() };
+        let row = |code: u16, count| EndingRow { client_code: code, count, ..ending.clone() };
+        loaded.closes = (3000..3200).map(|code| row(code, 1 + u64::from(code % 20 == 0))).chain([row(0, 9), row(OTHER_CODE, 50)]).collect();
+        let drawn = format!("{:?}", scene(&loaded));
+        assert!(matrix(&loaded).client.len() <= COLUMNS_MAX);
+        for part in
+            ["\"0\"", "\"other\"", "other: less frequent codes", "\"3020\"", "\"no record\"", "no record: the server", "202 client codes"]
+        {
+            assert!(drawn.contains(part), "{part}: {drawn}");
+        }
+        assert!(!drawn.contains("\"3001\"") && !drawn.contains("65535") && drawn.contains("remote → 0 (9)"), "{drawn}");
+    }
 }

@@ -376,6 +376,7 @@ fn summary(duration_ms: u64) -> Summary {
         expectation("reconnect_time{cohort=web} p999 < 20s", None, "us", "inconclusive"),
     ];
     Summary {
+        counted: Vec::new(),
         liveness: Vec::new(),
         surprises: Vec::new(),
         runs: None,

@@ -73,7 +73,7 @@ fn title(loaded: &Loaded) -> String {
     let losses = &loaded.summary.losses;
     let (outages, none): (u64, u64) = (losses.iter().map(|row| row.outages).sum(), losses.iter().map(|row| row.none_missed).sum());
     let most = losses.iter().map(|row| row.max).max().unwrap_or(0);
-    match outages - none {
+    match outages.saturating_sub(none) {
         0 => format!("No message was missed in {}", number::counted(outages, "outage")),
         some => format!("Messages were missed in {} of outages, up to {} in one", number::share(some, outages), number::count(most)),
     }

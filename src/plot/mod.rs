@@ -187,7 +187,7 @@ mod tests {
             ),
             ("phases", ["Time since the fault (s)", "backoff", "median", "n = 1,000 outages"]),
             ("close-codes", ["Connections (count)", "1006", "abnormal closure", "n = 1,000 endings"]),
-            ("endings", ["Cause (connections)", "app sees", "not recorded: the server was killed", "n = 1,000 endings"]),
+            ("endings", ["Cause (connections)", "app sees", "no record: the server was killed", "n = 1,000 endings"]),
             ("missed", ["Outages (count)", "Messages missed in an outage", "none", "n = 1,000 outages"]),
             ("round-trips", ["Round trip (logarithmic)", "Time since the first arrival (s)", "p99", "echoed messages"]),
         ] {

@@ -10,7 +10,7 @@ use crate::metrics::book::{Results, Status};
 use crate::metrics::peak::HERD;
 use crate::metrics::survival::Survival;
 use crate::metrics::watch::{Around, Window};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Counts by second, distributions, and how far they can be trusted.
@@ -36,6 +36,8 @@ pub struct Evidence {
     pub planned: BTreeMap<String, u64>,
     /// Everything that is counted.
     pub counts: Vec<CountRow>,
+    /// What was counted, as [`counted_as`](crate::expect::Labels::counted_as) has it, and close codes that were told apart in any case; empty where that is not known.
+    pub counted: BTreeSet<String>,
     /// The largest number within any second, of each metric and labels that were counted for it.
     pub peaks: BTreeMap<String, u64>,
     /// Everything that is timed.
@@ -58,6 +60,7 @@ impl Evidence {
             first_version: false,
             planned: results.meta.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.planned)).collect(),
             counts: count_rows(results),
+            counted: super::summary::counted(results).into_iter().collect(),
             peaks: peaks(&peak_rows(results), results.meta.duration),
             distributions: distributions(results),
             windows: exact::windows(&exact::rows(results)),
@@ -89,12 +92,19 @@ impl Evidence {
             first_version,
             planned: summary.cohorts.iter().map(|(name, row)| (name.clone(), row.clients.planned)).collect(),
             peaks: peaks(loaded.peaks.as_deref().unwrap_or_default(), Duration::from_millis(summary.duration_ms)),
+            counted: summary.counted.iter().cloned().collect(),
             counts: loaded.counts.clone().ok_or_else(|| missing("counts.csv"))?,
             distributions: loaded.distributions.clone().ok_or_else(|| missing("latency.hlog"))?,
             windows: exact::windows(limits),
         };
         evidence.agrees_with(loaded)?;
         Ok(evidence)
+    }
+
+    /// Whether this was counted, so that a 0 is data. Versions that did not say what they counted did not know some of it.
+    pub fn has_counted(&self, what: &str) -> bool {
+        const NEWER: [&str; 3] = ["http_requests", "errors", "messages{outcome=error}"];
+        if self.counted.is_empty() { !NEWER.contains(&what) } else { self.counted.contains(what) }
     }
 
     /// The times of a metric and window in all distributions that are kept, with those that were cut and those that never end.

@@ -98,6 +98,9 @@ pub struct Summary {
     /// What clients missed in their outages, by cohort and fault; empty where no dialogue says where numbers stand.
     #[serde(default)] // absent in older folders
     pub losses: Vec<LossRow>,
+    /// What was counted: a 0 of it is data. Empty in folders of versions that did not say; they counted no HTTP requests and no errors.
+    #[serde(default)] // absent in older folders
+    pub counted: Vec<String>,
     /// By cohort name, in the order of the scenario.
     pub cohorts: IndexMap<String, CohortRow>,
     /// In the order of the scenario.

@@ -8,6 +8,7 @@ use super::record::{
 use super::runs::Seeds;
 use super::spread::Runs;
 use super::tables::{ending_rows, kept_statuses};
+use crate::expect::Metric;
 use crate::fault::liveness::Finds;
 use crate::metrics::answers::RefusalAnswer;
 use crate::metrics::book::{CohortCounts, FaultBook, Results};
@@ -19,9 +20,9 @@ use crate::metrics::liveness::Watched;
 use crate::metrics::meta::FaultMeta;
 use crate::metrics::metric::TimeMetric;
 use crate::metrics::timeline::Tally;
-use crate::metrics::told_apart::OTHER_CODE;
+use crate::metrics::told_apart::{ALWAYS_KEPT, code_word, kept};
 use crate::number;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Reasons and answers shown.
@@ -83,6 +84,7 @@ pub fn summarise(results: &Results, seeds: Option<&Seeds>, verdict: &Verdict, co
         fin_wait_us: times(TimeMetric::FinWait),
         messages: messages(results, &total, |_| true),
         losses: losses(results),
+        counted: counted(results),
         cohorts,
         faults: (0..meta.faults.len()).map(|fault| fault_row(results, fault)).collect(),
         liveness: liveness(results),
@@ -104,6 +106,12 @@ fn tallies(results: &Results, name: impl Fn(Tally) -> Option<String>) -> BTreeMa
         }
     }
     sums
+}
+
+/// What was counted, so that a 0 of it is data.
+pub(super) fn counted(results: &Results) -> Vec<String> {
+    let codes: BTreeSet<u16> = results.meta.own_codes().filter(|code| !ALWAYS_KEPT.contains(code)).collect();
+    Metric::all_counted().into_iter().chain(codes.into_iter().map(kept)).collect()
 }
 
 /// What was missed in outages, by cohort and fault.
@@ -270,14 +278,10 @@ fn until(book: &FaultBook, meta: &FaultMeta, end_ms: u64) -> Option<u64> {
     Some(if book.reverts >= book.fired { book.reverted.map_or(end_ms, |at| at / 1000) } else { end_ms })
 }
 
-fn code_name(code: u16) -> String {
-    if code == OTHER_CODE { OTHER.to_owned() } else { code.to_string() }
-}
-
 fn client_codes(results: &Results, keep: impl Fn(u16) -> bool) -> BTreeMap<String, u64> {
     let mut codes = BTreeMap::new();
     for ((_, key), count) in results.endings.iter().filter(|((_, key), _)| keep(key.cohort)) {
-        *codes.entry(code_name(key.client_code)).or_default() += count;
+        *codes.entry(code_word(key.client_code)).or_default() += count;
     }
     codes
 }
@@ -286,7 +290,7 @@ fn server_codes(results: &Results) -> BTreeMap<String, u64> {
     let mut codes = BTreeMap::new();
     for ((_, key), count) in &results.endings {
         if let Some(server) = key.server {
-            *codes.entry(code_name(server.code)).or_default() += count;
+            *codes.entry(code_word(server.code)).or_default() += count;
         }
     }
     codes

@@ -3,7 +3,7 @@
 use super::finding::{Known, fits};
 use crate::expect::{Expectation, Labels, Metric, OutcomeLabel as Became, Stat, WireLabel};
 use crate::fault::Side;
-use crate::metrics::told_apart::OTHER_CODE;
+use crate::metrics::told_apart::{ALWAYS_KEPT, OTHER_CODE, kept};
 use crate::metrics::watch::Window;
 use crate::results::Evidence;
 use crate::results::hlog::Distribution;
@@ -18,6 +18,12 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
             "no data: the server side was not recorded (server was killed, is not embedded, or did not notice)".to_owned(),
         );
     }
+    if !evidence.has_counted(&labels.counted_as(metric)) {
+        return Known::Nothing("no data: the version that made this run folder did not count this".to_owned());
+    }
+    if labels.fault.is_some() && !metric.is_by_fault(labels.outcome) {
+        return Known::Nothing("no data: this is not counted by fault".to_owned());
+    }
     let unknown = metric == Metric::Bytes || matches!(labels.outcome, Some(Became::Answered | Became::Unanswered));
     if evidence.first_version && unknown {
         return Known::Nothing("no data: a run folder with schema version 1 does not contain this".to_owned());
@@ -28,10 +34,6 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
             "no data: too many different HTTP statuses, some were counted together, and this may be one of them".to_owned(),
         );
     }
-    if labels.is_of_stream() && !evidence.counts.iter().any(|row| row.outcome.as_deref() == Some("expected")) {
-        let why = "no data: no message with a number came; say where it stands by `sequence` of the cohort's dialogue";
-        return Known::Nothing(why.to_owned());
-    }
     let code = |code: u16| metric == Metric::Closes && !knows_code(evidence, code);
     let wire = |label| if let WireLabel::Code(code) = label { Some(code) } else { None };
     if labels.reported.is_some_and(code) || labels.wire.and_then(wire).is_some_and(code) {
@@ -40,6 +42,9 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
         );
     }
     let count = total(evidence, metric, labels) as f64;
+    if let Some(why) = impossible(evidence, metric, labels).filter(|_| count == 0.0) {
+        return Known::Nothing(format!("no data: {why}"));
+    }
     let share = |base: u64| match base {
         0 => Known::Nothing(format!("no data: there were no {}", metric.name())),
         base => Known::Exactly(count / base as f64),
@@ -81,6 +86,29 @@ fn total(evidence: &Evidence, metric: Metric, labels: &Labels) -> u64 {
     evidence.counts.iter().filter(|row| counts(row, metric, labels)).map(|row| row.count).sum()
 }
 
+/// Why none of these could happen at all, in words: then a count of 0 says nothing. What could happen and did not is 0.
+fn impossible(evidence: &Evidence, metric: Metric, labels: &Labels) -> Option<&'static str> {
+    let whole = |metric, outcome| total(evidence, metric, &Labels { cohort: labels.cohort.clone(), outcome, ..Labels::default() });
+    let (possible, why) = match (metric, labels.outcome) {
+        (Metric::Messages, _) if labels.is_of_stream() => (
+            total(evidence, metric, &labels.whole(metric)),
+            "no message with a number came; say where it stands by `sequence` of the cohort's dialogue",
+        ),
+        (Metric::Messages, Some(Became::Answered | Became::Error | Became::Lost | Became::Unanswered)) => {
+            // Version 1 did not count those that were answered.
+            let all = [Became::Answered, Became::Error, Became::Lost, Became::Unanswered];
+            let all = if evidence.first_version { &[Became::Sent][..] } else { &all[..] };
+            (all.iter().map(|outcome| whole(metric, Some(*outcome))).sum(), "no message that waits for a reply was sent")
+        }
+        (Metric::Messages, Some(Became::NotStarted)) => (whole(metric, None), "no message was due"),
+        (Metric::Attempts, None) if labels.status.is_none() => return None,
+        (Metric::Attempts | Metric::Closes | Metric::ClientsLost, _) => (whole(Metric::Attempts, None), "there was no attempt to connect"),
+        (Metric::HttpRequests, _) if labels.status.is_some() => (whole(metric, None), "there was no HTTP request before a connection"),
+        _ => return None,
+    };
+    (possible == 0).then_some(why)
+}
+
 /// The clients there are: of them the lost ones are a share.
 fn planned(evidence: &Evidence, labels: &Labels) -> u64 {
     evidence.planned.iter().filter(|(cohort, _)| fits(&labels.cohort, Some(cohort))).map(|(_, clients)| clients).sum()
@@ -105,7 +133,7 @@ fn knows_status(evidence: &Evidence, status: u16) -> bool {
 /// The same for connections that ended with this close code.
 fn knows_code(evidence: &Evidence, code: u16) -> bool {
     let named = |code: u16| evidence.counts.iter().any(|row| row.reported == Some(code) || row.wire == Some(code));
-    (1000..=1015).contains(&code) || code != OTHER_CODE && (named(code) || !named(OTHER_CODE))
+    !named(OTHER_CODE) || code != OTHER_CODE && (named(code) || ALWAYS_KEPT.contains(&code) || evidence.counted.contains(&kept(code)))
 }
 
 /// Whether there is an account of this side at all.

@@ -56,6 +56,7 @@ fn evidence() -> Evidence {
         ready: Some(1_010),
         simulated: false,
         first_version: false,
+        counted: crate::expect::Metric::all_counted().into_iter().collect(),
         planned: [("web".to_owned(), 1_000), ("ios".to_owned(), 10)].into(),
         peaks: [("attempts".to_owned(), 1_234), ("attempts{cohort=web,outcome=rejected}".to_owned(), 0)].into(),
         counts: vec![
@@ -139,7 +140,15 @@ fn each_expectation_passes_fails_or_cannot_be_told() {
         ("closes{wire=1001} count > 10", Fail, Some(10.0)),
         ("closes{clean=true} count == 0", Pass, Some(0.0)),
         ("closes{side=server,reported=1006} count == 0", Inconclusive, None), // nobody told
-        ("messages{outcome=lost} count == 0", Pass, Some(0.0)),
+        ("messages{outcome=lost} count == 0", Inconclusive, None),            // nobody sent any
+        ("messages{outcome=not_started} count == 0", Inconclusive, None),
+        ("messages count == 0", Pass, Some(0.0)),
+        ("http_requests{status=500} count == 0", Inconclusive, None), // there were none
+        ("http_requests count == 0", Pass, Some(0.0)),
+        ("closes{cohort=ios} count == 0", Inconclusive, None), // it made no attempt
+        ("attempts{cohort=ios,outcome=refused} count == 0", Inconclusive, None),
+        ("attempts{cohort=ios,status=503} count == 0", Inconclusive, None),
+        ("clients_lost{cohort=ios} count == 0", Inconclusive, None),
     ] {
         let verdict = judge(&evidence(), &[expectation(text)]);
         let row = &verdict.expectations[0];
@@ -287,7 +296,96 @@ fn the_headline_of_a_run_in_which_nobody_was_ready_fits_its_outcome() {
 
 #[test]
 fn none_that_gave_up_are_not_taken_for_back() {
-    let row = |text| judge(&evidence(), &[expectation(text)]).expectations.remove(0);
+    let mut evidence = evidence();
+    evidence.counts.push(CountRow { cohort: "ios".to_owned(), ..attempts(3, "begun", 10) });
+    let row = |text| judge(&evidence, &[expectation(text)]).expectations.remove(0);
     assert_eq!(row("clients_lost count == 0").note.as_deref(), Some("gave up; 50 more were still disconnected at the end"));
     assert_eq!(row("clients_lost{cohort=ios} count == 0").note, None, "all of them are back");
+}
+
+/// Messages of `web` have numbers and wait for replies, those of `ios` do not.
+#[test]
+fn what_could_not_happen_in_a_cohort_or_window_is_no_data() {
+    let message = |second, outcome: &str, count| CountRow { metric: "messages".to_owned(), ..attempts(second, outcome, count) };
+    let ios = |outcome: &str, count| CountRow { cohort: "ios".to_owned(), ..message(4, outcome, count) };
+    let rows =
+        [message(4, "due", 9), message(4, "sent", 9), message(4, "answered", 9), message(4, "expected", 80), message(9, "missed", 1)];
+    let counts: Vec<_> = evidence().counts.into_iter().chain(rows).chain([ios("due", 5), ios("sent", 5), ios("received", 7)]).collect();
+    let evidence = Evidence { counts, ..evidence() };
+    for (text, observed) in [
+        ("messages{cohort=ios,outcome=missed} count == 0", None),
+        ("messages{cohort=ios,outcome=missed} rate == 0/s", None),
+        ("messages{cohort=ios,outcome=duplicated} count == 0", None),
+        ("messages{cohort=ios,outcome=missed} share == 0%", None),
+        ("messages{cohort=ios,outcome=lost} count == 0", None),
+        ("messages{cohort=ios,outcome=error} count == 0", None),
+        ("messages{cohort=ios,outcome=not_started} count == 0", Some(0.0)),
+        ("messages{cohort=web,outcome=missed} count == 1", Some(1.0)),
+        ("messages{cohort=web,outcome=duplicated} count == 0", Some(0.0)),
+        ("messages{cohort=web,outcome=missed,fault=crash} count == 0", Some(0.0)),
+        ("messages{cohort=web,outcome=missed,from=5s,to=8s} count == 0", None), // none came then
+        ("messages{cohort=web,outcome=missed,from=9s} count == 1", Some(1.0)),
+        ("messages{outcome=duplicated} count == 0", Some(0.0)),
+        ("messages{cohort=web,outcome=error} count == 0", Some(0.0)),
+        ("messages{cohort=web,outcome=lost} count == 0", Some(0.0)),
+    ] {
+        let row = judge(&evidence, &[expectation(text)]).expectations.remove(0);
+        assert_eq!(row.observed, observed, "{text}: {row:?}");
+        assert_eq!(row.result == "inconclusive", observed.is_none(), "{text}: {row:?}");
+    }
+}
+
+#[test]
+fn what_the_version_of_a_folder_did_not_count_is_no_data() {
+    let old = Evidence { counted: Default::default(), ..evidence() };
+    let partly = Evidence { counted: ["attempts".to_owned()].into(), ..evidence() };
+    for (evidence, text, result) in [
+        (&old, "http_requests count == 0", "inconclusive"),
+        (&old, "errors count == 0", "inconclusive"),
+        (&old, "messages{outcome=error} count == 0", "inconclusive"),
+        (&old, "messages{outcome=error} share == 0%", "inconclusive"),
+        (&old, "messages count == 0", "pass"),
+        (&evidence(), "errors count == 0", "pass"),
+        (&evidence(), "http_requests count == 0", "pass"),
+        (&partly, "attempts{outcome=rejected} count == 0", "pass"),
+        (&partly, "messages count == 0", "inconclusive"),
+    ] {
+        assert_eq!(judge(evidence, &[expectation(text)]).expectations[0].result, result, "{text}");
+    }
+}
+
+#[test]
+fn a_fault_of_what_is_not_counted_by_fault_is_no_data() {
+    let (cohorts, faults) = (["web".to_owned()], ["crash".to_owned()]);
+    let names = Names { cohorts: &cohorts, faults: &faults, ..Names::default() };
+    for text in
+        ["bytes{fault=crash} count == 0B", "http_requests{fault=crash} count == 0", "messages{fault=crash,outcome=received} count == 0"]
+    {
+        let recorded = Expectation::parse_as(text, names, true).unwrap();
+        assert_eq!(judge(&evidence(), &[recorded]).expectations[0].result, "inconclusive", "{text}");
+    }
+}
+
+#[test]
+fn a_code_that_was_not_told_apart_is_not_zero() {
+    use crate::metrics::told_apart::{OTHER_CODE, kept};
+    let count = |codes: &[u16], text: &str| {
+        let closes = codes.iter().map(|code| close("client", *code, Some(*code), 7));
+        let counted = evidence().counted.into_iter().chain([kept(4001)]).collect();
+        let evidence = Evidence { counts: evidence().counts.into_iter().chain(closes).collect(), counted, ..evidence() };
+        judge(&evidence, &[expectation(text)]).expectations[0].observed
+    };
+    for (codes, text, observed) in [
+        (&[0][..], "closes{wire=0} count == 7", Some(7.0)),
+        (&[], "closes{wire=0} count == 0", Some(0.0)),
+        (&[OTHER_CODE], "closes{wire=0} count == 0", None),
+        (&[0, OTHER_CODE], "closes{reported=0} count == 7", Some(7.0)),
+        (&[OTHER_CODE], "closes{reported=4001} count == 0", Some(0.0)), // the scenario names it
+        (&[OTHER_CODE], "closes{reported=4002} count == 0", None),
+        (&[OTHER_CODE], "closes{reported=1009} count == 0", Some(0.0)),
+        (&[OTHER_CODE], "closes{reported=65535} count == 0", None),
+        (&[], "closes{reported=65535} count == 0", Some(0.0)),
+    ] {
+        assert_eq!(count(codes, text), observed, "{codes:?} {text}");
+    }
 }

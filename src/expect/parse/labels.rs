@@ -3,7 +3,7 @@
 use super::words::{MetricRow, skip, word};
 use crate::close::TlsEnd;
 use crate::expect::{
-    ATTEMPT_OUTCOMES, CAUSES, DIRS, Labels, MESSAGE_OUTCOMES, Metric, Names, OutcomeLabel, Problem, Stat, TCP_ENDS, WireLabel,
+    ATTEMPT_OUTCOMES, CAUSES, DIRS, Labels, MESSAGE_OUTCOMES, METRICS, Metric, Names, OutcomeLabel, Problem, Stat, TCP_ENDS, WireLabel,
 };
 use crate::fault::Side;
 use crate::units::{parse_duration, print_duration};
@@ -133,6 +133,33 @@ fn code(text: &str, at: &Range<usize>) -> Result<u16, Problem> {
         found: format!("`{found}` is not a status code"),
         help: "a number from 0 to 65535; on the wire also `none`, for no Close frame".to_owned(),
     })
+}
+
+/// What is wrong with a fault of what is never counted by fault: it would always be 0.
+pub(super) fn without_fault(metric: Metric, part: &Labels) -> Option<(String, String)> {
+    if part.fault.is_none() || metric.is_by_fault(part.outcome) {
+        return None;
+    }
+    let help = match metric {
+        Metric::Messages => "leave `fault` out; of messages only outcome=missed, recovered and expected are counted by fault".to_owned(),
+        _ => {
+            let own = METRICS.iter().filter(|row| row.1 == metric).flat_map(|row| row.3);
+            let allowed: Vec<&str> = COMMON.iter().chain(own).copied().filter(|name| *name != "fault").collect();
+            format!("leave `fault` out; its labels are {}", allowed.join(", "))
+        }
+    };
+    let found = match metric {
+        Metric::Messages => format!("messages with outcome={} are not counted by fault", part.outcome.unwrap_or(OutcomeLabel::Due).name()),
+        _ => format!("{} are not counted by fault", metric.name()),
+    };
+    Some((found, help))
+}
+
+/// What is wrong with a peak: what is missed at one moment may come later, and is then not counted any more; a peak cannot be taken back.
+pub(super) fn peak(metric: Metric, part: &Labels, stat: Stat) -> Option<(String, String)> {
+    let missed = (metric, stat, part.outcome) == (Metric::Messages, Stat::Peak, Some(OutcomeLabel::Missed));
+    let found = "a message that is missed in one second may still come later, so there is no peak of them";
+    missed.then(|| (found.to_owned(), "use `count` or `rate`, with `from` and `to` for a part of the run".to_owned()))
 }
 
 /// What is wrong with a share: a part that is its own whole, or none of it. `own` is the metric with its labels as written.

@@ -21,6 +21,7 @@ fn evidence(distributions: Vec<Distribution>) -> Evidence {
         ready: Some(1),
         simulated: false,
         first_version: false,
+        counted: crate::expect::Metric::all_counted().into_iter().collect(),
         planned: [("web".to_owned(), 1)].into(),
         peaks: Default::default(),
         counts: Vec::new(),
