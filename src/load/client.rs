@@ -274,10 +274,12 @@ impl ClientTask<'_> {
             memory.forget_streams();
         }
         self.record(&Event::Left { client: self.client });
-        let next = self.cohort.presence(self.client, until)?;
+        // Its closing handshake may have taken longer than the time in which it was to be away.
+        let now = self.shared.journal.now();
+        let next = self.cohort.presence(self.client, until.max(now))?;
         self.leaving.iter_mut().for_each(|leaving| leaving.until = next.until);
         self.begin_anew();
-        Some(self.rest(next.from).await)
+        Some(self.rest(next.from.max(now)).await)
     }
 
     fn begin_anew(&mut self) {
@@ -427,7 +429,7 @@ impl ClientTask<'_> {
     /// When a connection that opens now is left by its client.
     fn leave_at(&mut self) -> Option<Instant> {
         let leaving = self.leaving.as_deref_mut()?;
-        let stay = self.cohort.stay.as_ref().map(|stay| Instant::now() + stay.draw(&mut leaving.random));
+        let stay = self.cohort.stay.as_ref().and_then(|stay| Instant::now().checked_add(stay.draw(&mut leaving.random)));
         stay.into_iter().chain(leaving.until.map(|until| self.shared.journal.instant(until))).min()
     }
 

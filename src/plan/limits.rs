@@ -90,14 +90,16 @@ impl Plan {
         words
     }
 
-    /// Most first attempts, and HTTP requests before them, that are due in any second from the first on.
+    /// Most first attempts, and HTTP requests before them, that are due in any second of the run.
     pub fn arrivals_peak(&self) -> usize {
         let each = |cohort: &super::Cohort| 1 + cohort.script.as_ref().map_or(0, |script| script.before.len());
-        let dues = |cohort| super::Cohort::dues(cohort, self.seed).flat_map(move |due| std::iter::repeat_n(due, each(cohort)));
+        let within = |due: &Duration| *due < self.duration;
+        let dues =
+            |cohort| super::Cohort::dues(cohort, self.seed).filter(within).flat_map(move |due| std::iter::repeat_n(due, each(cohort)));
         let mut due: Vec<_> = self.cohorts.iter().flat_map(dues).collect();
         due.sort_unstable();
-        let second = Duration::from_secs(1);
-        due.iter().enumerate().map(|(index, from)| due.partition_point(|at| *at < *from + second) - index).max().unwrap_or(0)
+        let end = |from: &Duration| from.saturating_add(Duration::from_secs(1));
+        due.iter().enumerate().map(|(index, from)| due.partition_point(|at| *at < end(from)) - index).max().unwrap_or(0)
     }
 
     /// Messages and pings per second of all clients while they are connected, with the pings of faults at their most, and their payload. A
@@ -126,6 +128,24 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::{Overrides, Source, load};
+
+    #[test]
+    fn who_never_comes_is_no_load() {
+        for (arrive, peak) in [
+            // Eighty are sent away at the moment at which they come.
+            ("{stages=[{to=100},{to=20},{hold=\"5s\"}]}", 20),
+            ("{stages=[{to=100},{hold=\"5s\"}]}", 100),
+            ("{per_second=[3,0,9]}", 9),
+            ("{per_second=[0,0,0,0,0,0,0,0,0,0,9]}", 0),
+        ] {
+            let text = format!("[clients.web]\narrive = {arrive}\n[target.url]\naddress = \"ws://192.0.2.1/\"\n");
+            let plan = load(&Source::Text { name: "arrivals".to_owned(), text }, &Overrides::default());
+            let plan = plan.unwrap_or_else(|errors| panic!("{errors}"));
+            assert_eq!(plan.arrivals_peak(), peak, "{arrive}");
+            assert_eq!(plan.too_much_elsewhere().iter().any(|words| words.contains("first attempts")), peak > 50, "{arrive}");
+        }
+    }
 
     #[test]
     fn the_smaller_limit_holds_and_says_who_set_it() {

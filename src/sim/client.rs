@@ -144,20 +144,25 @@ impl World<'_> {
             Decision::Wait(exact) => {
                 let delay = self.by_own_clock(client, whole_ms(exact.max(hint.unwrap_or_default())));
                 self.record(at, &Event::Waiting { client: ClientIndex(client), delay });
-                // On a path that takes no time, a client that does not wait would try for ever at the same moment.
-                let least = if self.begun(client) == at { LEAST_ATTEMPT } else { 0 };
-                let due = at.saturating_add(nanos(delay).max(least));
-                if let Some(until) = self.leaves_at(client).filter(|until| *until <= due) {
-                    return self.push_for(until.max(at), client, What::Away, 0);
-                }
-                let wakes = match nanos(self.kind.model.client_tick) {
-                    0 => due.saturating_add(self.kind.lag.unwrap_or_else(|| nanos(self.kind.model.client_lag.draw(&mut self.path)))),
-                    tick => due.div_ceil(tick).saturating_mul(tick),
-                };
-                self.push_for(wakes, client, What::Wake, 0);
+                self.waits(client, at, delay);
             }
             Decision::GiveUp(why) => self.record(at, &Event::GaveUp { client: ClientIndex(client), why }),
         }
+    }
+
+    /// Waits so long from `at` on for its next attempt, unless the stages of its cohort send it away before.
+    pub(super) fn waits(&mut self, client: u32, at: u64, delay: Duration) {
+        // On a path that takes no time, a client that does not wait would try for ever at the same moment.
+        let least = if self.begun(client) == at { LEAST_ATTEMPT } else { 0 };
+        let due = at.saturating_add(nanos(delay).max(least));
+        if let Some(until) = self.leaves_at(client).filter(|until| *until <= due) {
+            return self.push_for(until.max(at), client, What::Away, 0);
+        }
+        let wakes = match nanos(self.kind.model.client_tick) {
+            0 => due.saturating_add(self.kind.lag.unwrap_or_else(|| nanos(self.kind.model.client_lag.draw(&mut self.path)))),
+            tick => due.div_ceil(tick).saturating_mul(tick),
+        };
+        self.push_for(wakes, client, What::Wake, 0);
     }
 
     /// A server is done with someone who is gone.
@@ -259,11 +264,7 @@ impl World<'_> {
         match cohort.stay.as_ref().and_then(|stay| stay.back) {
             Some(back) => {
                 self.begin_anew(client);
-                let due = self.now.saturating_add(nanos(back));
-                match self.leaves_at(client).filter(|until| *until <= due) {
-                    Some(until) => self.push_for(until, client, What::Away, 0),
-                    None => self.push_for(due, client, What::Wake, 0),
-                }
+                self.waits(client, self.now, back);
             }
             None => self.record(self.now, &Event::Left { client: ClientIndex(client) }),
         }
@@ -279,9 +280,10 @@ impl World<'_> {
     pub(super) fn away(&mut self, client: u32) {
         self.leaving.insert(client);
         self.record(self.now, &Event::Left { client: ClientIndex(client) });
-        let until = self.untils.remove(&client).unwrap_or(self.now);
+        self.untils.remove(&client);
         let cohort = &self.plan.cohorts[usize::from(self.rows[client as usize].cohort)];
-        if let Some(next) = cohort.presence(ClientIndex(client), Duration::from_nanos(until)) {
+        // Its closing handshake may have taken longer than the time in which it was to be away.
+        if let Some(next) = cohort.presence(ClientIndex(client), Duration::from_nanos(self.now)) {
             self.untils.insert(client, next.until.map_or(u64::MAX, nanos));
             self.begin_anew(client);
             self.push_for(nanos(next.from).max(self.now), client, What::Wake, 0);

@@ -136,7 +136,7 @@ impl World<'_> {
         match back {
             _ if cause == Cause::Stay => self.left(client),
             // On another path: no loss that the policy is asked about.
-            Some(gap) => self.push_for(self.now.saturating_add(nanos(gap)), client, What::Wake, 0),
+            Some(gap) => self.waits(client, self.now, gap),
             None => self.lost(client, code),
         }
     }

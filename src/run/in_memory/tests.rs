@@ -383,6 +383,21 @@ const STAGES: &[Row] = &[
         &[WAVES, CRASH, QUICK, r#"clients.web.stay={for="2300ms",return="900ms",close={code=3001,reason="bye"}}"#],
     ),
     (
+        "on another path when the stages send them away",
+        &[
+            STAIRS,
+            QUICK,
+            r#"faults=[{at="5s",inject={server_crash={down="2500ms"}}},
+                       {at="9503ms",side="client",inject={client_network_switch={gap="3s"}}}]"#,
+        ],
+    ),
+    (
+        // Many come at the moment of the deadline: whose turn in the service queue it is nobody says.
+        "closing handshakes that end when the next time has begun",
+        &[LATE_LEAVERS, LATE, QUICK, r#"clients.web.deadlines={close="1500ms"}"#, "target.embedded.handshake_cost=\"0s\""],
+    ),
+    ("closing handshakes that end when the next time is over", &[LATE_LEAVERS, LATE, QUICK, r#"clients.web.deadlines={close="3300ms"}"#]),
+    (
         "a spike on another cohort, later",
         &[
             CRASH,
@@ -410,6 +425,10 @@ const STAGES: &[Row] = &[
     ),
 ];
 const STAIRS: &str = r#"clients.web.arrive={stages=[{to=20,over="2s"},{hold="1s"},{to=40,over="2s"},{hold="3s"},{to=0,over="4s"}]}"#;
+/// All leave at 4 s, come again from 5 s on for two seconds, and from 8 s on.
+const LATE_LEAVERS: &str = r#"clients.web.arrive={stages=[{to=40,over="1s"},{hold="3s"},{to=0},{hold="1s"},{to=40,over="800ms"},{hold="1200ms"},{to=0},{hold="1s"},{to=40,over="800ms"},{hold="3s"}]}"#;
+/// Half of them leave on a dead path, after a crash.
+const LATE: &str = r#"faults=[{at="1503ms",inject={server_crash={down="500ms"}}},{at="3503ms",side="client",select={percent="50%"},inject={blackhole={}}}]"#;
 const WAVES: &str = r#"clients.web.arrive={stages=[{to=40,over="3200ms"},{hold="1007ms"},{to=8,over="3200ms"},{hold="1s"},{to=40,over="1600ms"},{hold="2s"},{to=0,over="4s"}]}"#;
 
 /// What counts as ready. Two crashes, so that what is reset by it shows, and connections that end before they are ready.
@@ -485,6 +504,22 @@ fn all_ways_of_service_take_the_nanoseconds_that_the_simulator_says() {
 #[test]
 fn clients_come_and_go_in_stages_at_the_nanosecond_that_the_simulator_says() {
     check(STAGES);
+}
+
+#[test]
+fn who_leaves_late_comes_only_for_a_time_that_is_not_over() {
+    // Closing handshakes last from 4 s until 7.3 s: of those on the dead path nobody comes for the time from 5 s to 7 s.
+    let plan = plan(&[LATE_LEAVERS, LATE, QUICK, r#"clients.web.deadlines={close="3300ms"}"#], 1);
+    let model = plan.simulated_as().expect("embedded");
+    for (world, trace) in [("engine", engine(&plan).1), ("simulator", simulator(&plan, &model))] {
+        let begun = |from: u64, to: u64| {
+            let within = |at: &Duration| (from..to).contains(&(at.as_millis() as u64));
+            let late = |at: &Duration, event: &Event| matches!(event, Event::AttemptStarted { due, .. } if within(at) && due != at);
+            assert!(!trace.iter().any(|(at, event)| late(at, event)), "{world}");
+            trace.iter().filter(|(at, event)| within(at) && matches!(event, Event::AttemptStarted { .. })).count()
+        };
+        assert_eq!([begun(4_000, 7_200), begun(7_200, 8_000), begun(8_000, 20_000)], [20, 0, 40], "{world}");
+    }
 }
 
 #[test]
