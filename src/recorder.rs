@@ -11,6 +11,9 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// As good as never.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// Who takes each event besides the recorder: nobody, and in tests a list of all.
 #[cfg(not(test))]
 type Also = ();
@@ -52,9 +55,9 @@ impl SharedRecorder {
         self.start.elapsed()
     }
 
-    /// The instant of an offset.
+    /// The instant of an offset; what never comes is a century away.
     pub(crate) fn instant(&self, offset: Duration) -> Instant {
-        self.start + offset
+        self.start + offset.min(CENTURY)
     }
 
     /// The offset of a reading of the run's clock, by whichever process; 0 for one before the run.

@@ -51,7 +51,16 @@ impl Arrive {
                 let first = stages.presence(stages.place(i, count), Duration::ZERO);
                 first.map_or(Duration::MAX, |presence| presence.from)
             })),
-            Arrive::PerSecond(counts) => Box::new(by_second(counts, count)),
+            Arrive::PerSecond(counts) => Box::new(by_second(counts, count, self.own_count().unwrap_or(0))),
+        }
+    }
+
+    /// How many clients the shape has by itself; `None`: it has any number.
+    pub fn own_count(&self) -> Option<u64> {
+        match self {
+            Arrive::Stages(stages) => Some(stages.peak() as u64),
+            Arrive::PerSecond(counts) => Some(counts.iter().map(|count| u64::from(*count)).sum()),
+            _ => None,
         }
     }
 
@@ -63,8 +72,7 @@ impl Arrive {
 }
 
 /// Due offsets of `count` clients, shared out over seconds in proportion to `counts`.
-fn by_second(counts: Arc<[u32]>, count: u32) -> impl Iterator<Item = Duration> {
-    let sum: u64 = counts.iter().map(|count| u64::from(*count)).sum();
+fn by_second(counts: Arc<[u32]>, count: u32, sum: u64) -> impl Iterator<Item = Duration> {
     let (mut second, mut before) = (0_usize, 0_u64);
     (0..u64::from(count)).map(move |i| {
         // In units of 1/count of an arrival of the file, so that nothing is rounded before the end.

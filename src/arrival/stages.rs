@@ -16,7 +16,11 @@ pub struct LoadStage {
 
 /// Stages one after the other.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LoadStages(Vec<LoadStage>);
+pub struct LoadStages {
+    list: Vec<LoadStage>,
+    /// The highest level.
+    peak: f64,
+}
 
 /// When a client is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,26 +54,27 @@ impl Leg {
 impl LoadStages {
     /// These, in order.
     pub fn new(stages: Vec<LoadStage>) -> LoadStages {
-        LoadStages(stages)
+        let peak = stages.iter().map(|stage| stage.to).fold(0.0, f64::max);
+        LoadStages { list: stages, peak }
     }
 
     /// The same, later: it stays at 0 so long first.
     pub fn after(mut self, wait: Duration) -> LoadStages {
         if !wait.is_zero() {
-            self.0.insert(0, LoadStage { to: 0.0, over: wait });
+            self.list.insert(0, LoadStage { to: 0.0, over: wait });
         }
         self
     }
 
     /// The highest level.
     pub fn peak(&self) -> f64 {
-        self.0.iter().map(|stage| stage.to).fold(0.0, f64::max)
+        self.peak
     }
 
     /// The level above which client `i` of `count` is there: whoever comes last leaves first, and `count` clients have the shape of the stages
     /// whatever their highest level is.
     pub fn place(&self, i: u32, count: u32) -> f64 {
-        f64::from(i) * self.peak() / f64::from(count.max(1))
+        f64::from(i) * self.peak / f64::from(count.max(1))
     }
 
     /// The first time in which the level is above `place` and that is not over at `after`.
@@ -93,43 +98,41 @@ impl LoadStages {
 
     /// For how long a full rate would have to go on, s, to send as much as these rates do up to `at`.
     pub fn full_rate_until(&self, at: Duration) -> f64 {
-        let peak = self.peak();
         let mut sum = 0.0;
         for leg in self.legs() {
             let Some(within) = at.checked_sub(leg.start) else { break };
             let part = within.min(leg.span).as_secs_f64();
-            sum += part * (leg.low + leg.slope() * part / 2.0) / peak;
+            sum += part * (leg.low + leg.slope() * part / 2.0) / self.peak;
         }
         let (end, last) = self.end();
-        sum + at.saturating_sub(end).as_secs_f64() * last / peak
+        sum + at.saturating_sub(end).as_secs_f64() * last / self.peak
     }
 
     /// When [`LoadStages::full_rate_until`] reaches so many seconds; [`Duration::MAX`]: never.
     pub(super) fn when(&self, full: f64) -> Duration {
-        let peak = self.peak();
         let mut rest = full;
         for leg in self.legs() {
-            let area = leg.area(peak);
+            let area = leg.area(self.peak);
             if rest < area {
                 // s with low·s + slope·s²/2 = rest·peak, in the form that does not divide by a slope of 0.
-                let sum = rest * peak;
+                let sum = rest * self.peak;
                 let root = (leg.low * leg.low + 2.0 * leg.slope() * sum).max(0.0).sqrt();
                 return leg.start.saturating_add(super::seconds(2.0 * sum / (leg.low + root).max(f64::MIN_POSITIVE)).min(leg.span));
             }
             rest -= area;
         }
         let (end, last) = self.end();
-        end.saturating_add(super::seconds(rest * peak / last))
+        end.saturating_add(super::seconds(rest * self.peak / last))
     }
 
     /// The end of the last stage, and the level from there on.
     fn end(&self) -> (Duration, f64) {
-        (self.0.iter().map(|stage| stage.over).sum(), self.0.last().map_or(0.0, |stage| stage.to))
+        (self.list.iter().map(|stage| stage.over).sum(), self.list.last().map_or(0.0, |stage| stage.to))
     }
 
     fn legs(&self) -> impl Iterator<Item = Leg> {
         let begin = (Duration::ZERO, 0.0);
-        self.0.iter().scan(begin, |(start, low), stage| {
+        self.list.iter().scan(begin, |(start, low), stage| {
             let leg = Leg { start: *start, span: stage.over, low: *low, to: stage.to };
             (*start, *low) = (*start + stage.over, stage.to);
             Some(leg)

@@ -340,12 +340,13 @@ async fn watch(
     }
 }
 
-/// Due offset of the arrival of each client of a shard, sorted. All are drawn, so that each has its own whatever the shard.
+/// Due offset of the arrival of each client of a shard that comes before the end, sorted. All are drawn, so that each has its own whatever the
+/// shard.
 fn arrivals(plan: &Plan, shard: Shard) -> Vec<(Duration, ClientIndex)> {
     let mut all = Vec::with_capacity(shard.count(plan.clients()) as usize);
     for cohort in &plan.cohorts {
         let due = cohort.dues(plan.seed).zip((cohort.first..).map(ClientIndex));
-        all.extend(due.filter(|(_, client)| shard.owns(client.0)));
+        all.extend(due.filter(|(due, client)| *due < plan.duration && shard.owns(client.0)));
     }
     all.sort_unstable();
     all

@@ -9,7 +9,6 @@ use super::{readiness, reconnect, stages};
 use crate::address::encoded;
 use crate::close;
 use crate::dialogue::STAMP;
-use crate::event::CLIENTS_MAX;
 use crate::plan::{Arrive, Cohort, Deadlines, Heartbeat, Patience, Stay, Target, Traffic};
 use crate::reconnect::Driver;
 use crate::template::Template;
@@ -92,15 +91,14 @@ fn cohort(entry: &Entry, target: Option<&Target>, first: u32, run: Duration, sin
     }
     let data = super::data::read(&reader);
     let after = reader.duration("after").unwrap_or_default();
-    let arrive = arrive(&reader).unwrap_or(Arrive::Over(run / 10));
-    let count = reader.number("count", 1..=CLIENTS_MAX);
-    let count = if let Some(count) = count.or(stages::count(&arrive)) { count } else { reader.need("count", None).unwrap_or(1) };
+    let arrive = arrive(&reader);
+    let count = stages::count(&reader, arrive.as_ref());
     let ready = readiness::read(&reader, (traffic, script.as_ref(), &strategy.policy), target, &entry.key, run, notices);
     Some(Cohort {
         name: entry.key.clone(),
         first,
         count,
-        arrive,
+        arrive: arrive.unwrap_or(Arrive::Over(run / 10)),
         after,
         traffic,
         rate_stages: stages::of_cohort(&reader, after),
@@ -163,7 +161,7 @@ fn in_url(reader: &Reader<'_>, key: &str, template: Template) -> Template {
 
 fn arrive(reader: &Reader<'_>) -> Option<Arrive> {
     let arrive = reader.table("arrive", &keys::ARRIVE)?;
-    match arrive.one_of(&["over", "rate", "poisson", "at_once", "stages", "per_second"])? {
+    match arrive.only_one()? {
         "over" => arrive.duration("over").map(Arrive::Over),
         "rate" => arrive.rate("rate").map(Arrive::Rate),
         "poisson" => arrive.rate("poisson").map(Arrive::Poisson),
@@ -179,7 +177,7 @@ fn traffic(reader: &Reader<'_>) -> Traffic {
         return Traffic::None;
     }
     let Some(traffic) = reader.table("traffic", &keys::TRAFFIC) else { return Traffic::None };
-    match traffic.one_of(&["echo", "send", "request", "listen"]) {
+    match traffic.only_one() {
         Some("request") => Traffic::None,
         Some("send") if traffic.get("send").is_some_and(|send| send.get("message").is_some()) => Traffic::None,
         Some("echo") => traffic.table("echo", &keys::ECHO).map_or(Traffic::None, |echo| {

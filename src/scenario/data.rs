@@ -124,7 +124,8 @@ fn json_lines(text: &str) -> Result<DataTable, String> {
     let mut table = DataTable::default();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let row: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(line).map_err(|error| format!("line {}: {error}", number + 1))?;
+            // Its own words would quote what stands there, and any file may have been named.
+            serde_json::from_str(line).map_err(|_| format!("line {}: this is not a JSON object", number + 1))?;
         if table.columns.is_empty() {
             table.columns = row.keys().cloned().collect();
         }

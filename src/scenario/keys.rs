@@ -96,9 +96,9 @@ pub(super) static COHORT: Section = Section {
             "count",
             "1 to 10000000",
             "required; the shape's",
-            "Number of clients. Shapes with numbers of their own (`stages`, `per_second`, `file`) do without it, and keep their form with another \
-            number.",
+            "Number of clients. Shapes with numbers of their own (`stages`, `per_second`, `file`) do without it.",
         ),
+        key("scaled", "true", "-", "With another `count` than the shape's: it keeps its form, and all its levels change in proportion."),
         key("arrive", "table", "over a tenth of the run", "When the clients connect first."),
         key(
             "after",

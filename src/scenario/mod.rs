@@ -528,6 +528,9 @@ fn finish_dialogues(cohorts: &mut [Cohort], tree: &Node, variables: Variables<'_
 fn resolved(plan: &Plan, mut tree: Node) -> String {
     for cohort in &plan.cohorts {
         tree.set(&["clients", &cohort.name, "count"], TomlValue::Integer(i64::from(cohort.count)));
+        if cohort.arrive.own_count().is_some_and(|own| own != u64::from(cohort.count)) {
+            tree.set(&["clients", &cohort.name, "scaled"], TomlValue::Bool(true));
+        }
     }
     tree.set(&["duration"], TomlValue::Text(print_duration(plan.duration)));
     tree.set(&["seed"], TomlValue::Integer(i64::try_from(plan.seed.0).unwrap_or(i64::MAX)));

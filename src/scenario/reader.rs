@@ -191,6 +191,11 @@ impl<'a> Reader<'a> {
         list.iter().filter_map(|entry| Some((entry, text(&entry.key, &entry.node, self.sink)?))).collect()
     }
 
+    /// As [`Reader::one_of`], of a section whose keys are all choices.
+    pub(super) fn only_one(&self) -> Option<&'static str> {
+        self.one_of(&self.section.names().collect::<Vec<_>>())
+    }
+
     /// The only key of the section's choices that is present; complains of two, and of none.
     pub(super) fn one_of(&self, choices: &[&'static str]) -> Option<&'static str> {
         let present: Vec<_> = choices.iter().copied().filter(|choice| self.node.get(choice).is_some()).collect();

@@ -32,20 +32,46 @@ pub(super) fn per_second(arrive: &Reader<'_>) -> Option<Arrive> {
     let TomlValue::Array(list) = &node.value else { return wrong("per_second", "a list of whole numbers", node, arrive.sink) };
     let count = |one| whole("per_second", one, 0..=u64::from(CLIENTS_MAX), arrive.sink).and_then(|count| u32::try_from(count).ok());
     let counts: Vec<u32> = list.iter().filter_map(count).collect();
+    // Not where they were complained of.
+    if counts.len() == list.len() && counts.iter().all(|count| *count == 0) {
+        arrive.complain("per_second", "nobody arrives", "found no arrival in any second", "as `per_second = [3, 0, 9]`");
+        return None;
+    }
     if counts.len() > SECONDS_MAX {
         arrive.complain("per_second", "too many seconds", format!("found {}", counts.len()), "a run lasts at most a week");
     }
     Some(Arrive::PerSecond(counts.into()))
 }
 
-/// How many clients a shape has by itself; `None`: as many as `count` says.
-pub(super) fn count(arrive: &Arrive) -> Option<u32> {
-    let clients = match arrive {
-        Arrive::Stages(stages) => stages.peak() as u64,
-        Arrive::PerSecond(counts) => counts.iter().map(|count| u64::from(*count)).sum(),
-        _ => return None,
+/// How many clients a cohort has: as many as its shape has by itself, else as `count` says. Another `count` than the shape's is meant only
+/// where the shape is `scaled`.
+pub(super) fn count(cohort: &Reader<'_>, arrive: Option<&Arrive>) -> u32 {
+    let count = cohort.number("count", 1..=CLIENTS_MAX);
+    let scaled = cohort.only_true("scaled");
+    let Some(arrive) = arrive else {
+        // A shape that was complained of may be one with a number of its own.
+        return if cohort.get("arrive").is_some() { count } else { cohort.need("count", count) }.unwrap_or(1);
     };
-    Some(u32::try_from(clients).unwrap_or(u32::MAX).clamp(1, CLIENTS_MAX))
+    let Some(own) = arrive.own_count() else {
+        if scaled {
+            let help = "it belongs to `stages`, `per_second` and `file`, which have numbers of clients of their own: leave it out";
+            cohort.complain("scaled", "`scaled` without a shape that can be scaled", "found here", help);
+        }
+        return cohort.need("count", count).unwrap_or(1);
+    };
+    let what = if matches!(arrive, Arrive::Stages(_)) { "the stages rise to" } else { "those who arrive are" };
+    match count {
+        Some(count) if !scaled && u64::from(count) != own => {
+            let help = format!("leave `count` out, or write `scaled = true` beside it: then {count} clients have the same form");
+            cohort.complain("count", format!("`count` is {count}, and {what} {own}"), "these differ", help);
+        }
+        None if own > u64::from(CLIENTS_MAX) => {
+            let help = format!("write `count`, at most {CLIENTS_MAX}, and `scaled = true`");
+            cohort.complain("arrive", format!("{what} {own}"), "too many clients", help);
+        }
+        _ => {}
+    }
+    count.unwrap_or_else(|| u32::try_from(own).unwrap_or(CLIENTS_MAX).clamp(1, CLIENTS_MAX))
 }
 
 /// A rate of messages; of one in stages the highest.
@@ -59,8 +85,7 @@ pub(super) fn rate(reader: &Reader<'_>) -> Option<Rate> {
 
 /// The stages of the message rate of a cohort, wherever that stands.
 pub(super) fn of_cohort(cohort: &Reader<'_>, after: Duration) -> Option<Arc<LoadStages>> {
-    let traffic = cohort.get("traffic");
-    let traffic = ["echo", "send", "request"].into_iter().filter_map(|key| traffic?.get(key)?.get("rate"));
+    let traffic = cohort.get("traffic").map_or(&[][..], Node::entries).iter().filter_map(|way| way.node.get("rate"));
     let mut rate = traffic.chain(cohort.get("dialogue").and_then(|dialogue| dialogue.get("rate")));
     let node = rate.find(|node| matches!(node.value, TomlValue::Table(_)))?;
     rates(node, cohort.sink).map(|stages| Arc::new(stages.after(after)))
@@ -109,16 +134,19 @@ fn stages(node: &Node, sink: &Sink, level: impl Fn(&Node) -> Option<f64>) -> Opt
     Some(stages)
 }
 
-/// Puts what `arrive.file` holds in its place, so that workers, shards and the stored scenario have it.
+/// Puts what `arrive.file` holds in its place, so that workers, shards and the stored scenario have it. Beside `per_second` it stays, and both
+/// are complained of when the scenario is read.
 pub(super) fn inline(cohort: &mut Node, read: &dyn Fn(&str, Bytes) -> Result<String, String>, sink: &Sink) {
-    let Some(arrive) = cohort.get_mut("arrive") else { return };
+    let Some(arrive) = cohort.get_mut("arrive").filter(|arrive| arrive.get("per_second").is_none()) else { return };
     let Some(Node { value: TomlValue::Text(file), at, .. }) = arrive.get("file") else { return };
     match read(file, FILE_MAX).and_then(|text| arrivals(&text)) {
         Ok(counts) => {
             let number = |count| Node { at: at.clone(), value: TomlValue::Integer(i64::from(count)), written: None };
             let list = TomlValue::Array(counts.into_iter().map(number).collect());
+            let at = at.clone();
             arrive.remove("file");
             arrive.set(&["per_second"], list);
+            arrive.get_mut("per_second").into_iter().for_each(|node| node.at = at.clone());
         }
         Err(why) => {
             let help = "CSV with a header: a column of arrivals, or a column of seconds and one of the arrivals in each";
@@ -129,9 +157,16 @@ pub(super) fn inline(cohort: &mut Node, read: &dyn Fn(&str, Bytes) -> Result<Str
 }
 
 /// Arrivals by second: the last column; the first, where there are two, is the second, from any one on. Seconds that are left out have none.
+///
+/// # Errors
+/// Where it is wrong, without a word of what stands there: any file may have been named.
 fn arrivals(text: &str) -> Result<Vec<u32>, String> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.trim_start_matches('\u{feff}').as_bytes());
-    let columns = reader.headers().map_err(|error| error.to_string())?.len();
+    let header = reader.headers().map_err(|error| error.to_string())?;
+    let columns = header.len();
+    if header.iter().any(|name| name.parse::<f64>().is_ok()) {
+        return Err("line 1: a number, where the names of the columns should be".to_owned());
+    }
     if !(1..=2).contains(&columns) {
         return Err(format!("it has {columns} columns, not one or two"));
     }
@@ -140,8 +175,7 @@ fn arrivals(text: &str) -> Result<Vec<u32>, String> {
         let row = row.map_err(|error| error.to_string())?;
         let line = number + 2;
         let whole = |place: usize, what: &str| {
-            let field = row.get(place).unwrap_or_default();
-            field.parse::<u64>().map_err(|_| format!("line {line}: \"{field}\" is not {what}"))
+            row.get(place).unwrap_or_default().parse::<u64>().map_err(|_| format!("line {line}: this is not {what}"))
         };
         let count =
             u32::try_from(whole(columns - 1, "a whole number of arrivals")?).map_err(|_| format!("line {line}: too many arrivals"))?;
@@ -158,12 +192,80 @@ fn arrivals(text: &str) -> Result<Vec<u32>, String> {
             return Err("it is longer than a week".to_owned());
         }
     }
-    if counts.iter().all(|count| *count == 0) { Err("nobody arrives".to_owned()) } else { Ok(counts) }
+    Ok(counts)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Plan;
+    use crate::scenario::{Overrides, Source, load};
+    use std::fs;
+
+    fn plan(cohort: &str, overrides: &Overrides) -> Result<Plan, String> {
+        load(&Source::Text { name: "shapes".to_owned(), text: format!("[clients.web]\n{cohort}\n") }, overrides)
+            .map_err(|errors| errors.to_string())
+    }
+
+    #[test]
+    fn a_count_that_is_not_the_shapes_is_meant_only_where_it_is_scaled() {
+        let stages = "arrive = { stages = [ { to = 20, over = \"1s\" }, { hold = \"1s\" } ] }";
+        let seconds = "arrive = { per_second = [3, 0, 9] }";
+        for (cohort, found) in [
+            (stages.to_owned(), Ok(20)),
+            (format!("count = 20\n{stages}"), Ok(20)),
+            (format!("count = 10\n{stages}"), Err("`count` is 10, and the stages rise to 20")),
+            (format!("count = 10\nscaled = true\n{stages}"), Ok(10)),
+            (seconds.to_owned(), Ok(12)),
+            (format!("count = 24\n{seconds}"), Err("`count` is 24, and those who arrive are 12")),
+            (format!("count = 24\nscaled = true\n{seconds}"), Ok(24)),
+            ("arrive = { per_second = [10000000, 1] }".to_owned(), Err("those who arrive are 10000001")),
+            ("count = 5\nscaled = true\narrive = { over = \"1s\" }".to_owned(), Err("`scaled` without a shape")),
+            ("arrive = { over = \"1s\" }".to_owned(), Err("needs `count`")),
+        ] {
+            match (plan(&cohort, &Overrides::default()), found) {
+                (Ok(plan), Ok(count)) => assert_eq!(plan.clients(), count, "{cohort}"),
+                (Err(said), Err(why)) => assert!(said.contains(why) && said.matches("--> ").count() == 1, "{cohort}: {said}"),
+                (found, expected) => panic!("{cohort}: {found:?}, not {expected:?}"),
+            }
+        }
+        // What the option has scaled loads again as it is stored.
+        for shape in [stages, seconds] {
+            let scaled = plan(shape, &Overrides { clients: Some(7), ..Overrides::default() }).expect("a plan");
+            let again = load(&Source::Text { name: "again".to_owned(), text: scaled.resolved.clone() }, &Overrides::default());
+            let again = again.unwrap_or_else(|errors| panic!("{errors}"));
+            assert_eq!((again.clients(), &again.cohorts[0].arrive), (7, &scaled.cohorts[0].arrive), "{shape}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_arrive_is_refused_once_and_without_the_words_of_a_file() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).expect("the folder can be written");
+            path.display().to_string()
+        };
+        let (good, none) = (file("good.csv", "arrivals\n3\n9\n"), file("none.csv", "arrivals\n0\n"));
+        let (secret, json) = (file("secret", "root:x:0\nsecret-word\n"), file("secret.jsonl", "\"secret-word\"\n"));
+        let count = "count = 1\n";
+        for (cohort, why) in [
+            ("arrive = { per_second = [0, 0] }".to_owned(), "nobody arrives"),
+            ("arrive = { per_second = [] }".to_owned(), "nobody arrives"),
+            ("arrive = { per_second = [-1] }".to_owned(), "out of bounds"),
+            (format!("arrive = {{ file = {none:?} }}"), "nobody arrives"),
+            ("arrive = { stages = [ { hold = \"1s\" } ] }".to_owned(), "never rise above 0"),
+            (format!("arrive = {{ file = {good:?}, per_second = [1] }}"), "two conflicting keys"),
+            (format!("arrive = {{ file = {good:?}, over = \"1s\" }}"), "two conflicting keys"),
+            (format!("arrive = {{ file = {secret:?} }}"), "cannot be used"),
+            (format!("{count}data = {json:?}"), "line 1: this is not a JSON object"),
+        ] {
+            let said = plan(&cohort, &Overrides::default()).expect_err(&cohort);
+            assert!(said.contains(why) && said.matches("--> ").count() == 1, "{cohort}: {said}");
+            assert!(!said.contains("secret-word"), "{cohort}: {said}");
+        }
+        assert_eq!(plan(&format!("arrive = {{ file = {good:?} }}"), &Overrides::default()).map(|plan| plan.clients()), Ok(12));
+    }
 
     #[test]
     fn a_file_of_arrivals_is_read_by_second() {
@@ -174,9 +276,11 @@ mod tests {
             ("second,arrivals\n2,1\n1,1\n", Err("line 3: seconds go back")),
             ("second,arrivals\n2,1\n2,1\n", Err("line 3: seconds go back, or one stands twice")),
             ("a,b,c\n1,2,3\n", Err("it has 3 columns, not one or two")),
-            ("arrivals\n-1\n", Err("line 2: \"-1\" is not a whole number of arrivals")),
-            ("second,arrivals\n12:00,1\n", Err("line 2: \"12:00\" is not a whole number of seconds")),
-            ("arrivals\n0\n", Err("nobody arrives")),
+            ("arrivals\n-1\n", Err("line 2: this is not a whole number of arrivals")),
+            ("second,arrivals\n12:00,1\n", Err("line 2: this is not a whole number of seconds")),
+            ("arrivals\n5000000000\n", Err("line 2: too many arrivals")),
+            ("3\n0\n5\n", Err("line 1: a number, where the names of the columns should be")),
+            ("arrivals\n0\n", Ok(vec![0])),
         ] {
             assert_eq!(arrivals(text), expected.map_err(str::to_owned), "{text}");
         }

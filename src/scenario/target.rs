@@ -28,7 +28,7 @@ const SIGNALS: &[(&str, ())] =
 pub(super) fn read(top: &Reader<'_>) -> Option<Target> {
     let Some(node) = top.get("target") else { return Some(Target::Embedded(Embedded::default())) };
     let target = Reader::open(node, &target_keys::TARGET, top.sink)?;
-    match target.one_of(&["embedded", "command", "url"])? {
+    match target.only_one()? {
         "embedded" => {
             let table = target.table("embedded", &target_keys::EMBEDDED)?;
             Some(Target::Embedded(Embedded { processes: table.short("processes", 1..=64), ..embedded(&table) }))

@@ -46,13 +46,23 @@ fn arrivals_of_a_file_are_stored_with_the_run_and_scale() {
     let stored = fs::read_to_string(place.path("run/scenario.toml")).expect("the scenario");
     assert!(stored.contains("per_second = [3, 0, 9]") && !stored.contains("arrivals.csv"), "{stored}");
     let open = open(&place);
-    assert!(open.iter().all(|(at, open)| *open == if *at >= 3_500 { 24 } else { (*open).min(24) }), "{open:?}");
-    assert_eq!(open.iter().filter(|(at, _)| (1_100..1_900).contains(at)).map(|(_, open)| *open).max(), Some(6), "{open:?}");
+    // Of 24, six come evenly within the first second and eighteen within the third. At the end of an interval of 100 ms nobody is there before
+    // its time, and everybody half a second after it.
+    let due: Vec<u64> = (0..6).map(|i| i * 1_000 / 6).chain((0..18).map(|i| 2_000 + i * 1_000 / 18)).collect();
+    let come = |by: u64| due.iter().filter(|due| **due <= by).count() as u64;
+    assert_eq!((open[1].0 - open[0].0, come(1_999), come(4_000)), (100, 6, 24), "{open:?}");
+    let exact = |(at, open): &(u64, u64)| (come((at + 100).saturating_sub(500))..=come(at + 100)).contains(open);
+    assert!(open.len() >= 39 && open.iter().all(exact), "{open:?}");
     // Six clients talk by the ramp: 20 messages each up to 2 s, less what was due before they came; nothing after.
     let due = place.json("run/summary.json")["messages"]["due"].as_u64().expect("a number");
     assert!((100..=150).contains(&due), "{due}");
     place.write("arrivals.csv", "second,arrivals\n2,3\n1,9\n");
     place.assert_refuses(&["validate", "test.toml"], 2, &["arrivals.csv cannot be used", "line 3: seconds go back"]);
-    place.write("test.toml", "[clients.web]\ncount = 3\narrive = { stages = [ { hold = \"1s\" } ] }\n");
+    place.write("arrivals.csv", "second,arrivals\n2,3\nword-of-a-file,9\n");
+    let refused = place.run(&["validate", "test.toml"]);
+    assert!(refused.err.contains("line 3: this is not a whole number") && !refused.err.contains("word-of-a-file"), "{refused:?}");
+    place.write("test.toml", "[clients.web]\narrive = { per_second = [0, 0] }\n[target.url]\naddress = \"ws://192.0.2.1/\"\n");
+    place.assert_refuses(&["run", "test.toml"], 2, &["nobody arrives"]);
+    place.write("test.toml", "[clients.web]\narrive = { stages = [ { hold = \"1s\" } ] }\n");
     place.assert_refuses(&["validate", "test.toml"], 2, &["never rise above 0"]);
 }
