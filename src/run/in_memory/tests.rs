@@ -399,7 +399,7 @@ const STAGES: &[Row] = &[
     ("closing handshakes that end when the next time is over", &[LATE_LEAVERS, LATE, QUICK, r#"clients.web.deadlines={close="3300ms"}"#]),
     (
         "some of whom there is never room for",
-        &[CRASH, QUICK, r#"clients.web.arrive={stages=[{to=40},{to=30},{hold="12s"},{to=0,over="4s"}]}"#],
+        &[CRASH, QUICK, r#"clients.web.arrive={stages=[{to=40},{to=30},{hold="12s"},{to=0,over="3s"}]}"#],
     ),
     (
         "a spike on another cohort, later",
