@@ -1,6 +1,8 @@
 //! The client's part of one connection: what it says, what it makes of what comes, and when it is ready.
 
 use super::echo::EchoClient;
+use super::matcher::IncomingMessage;
+use super::mqtt::MqttPacket;
 use super::spoken::{Besides, ClientMemory, DialogueTells, Meant, ScriptClient};
 use super::stamp::Stamps;
 use super::{DialogueSettings, Outgoing, Payload, ReadyTracker, Traffic};
@@ -147,20 +149,36 @@ impl<'a> ClientDialogue<'a> {
         true
     }
 
-    /// The packets that are whole with a message, each as a text, with its length in bytes; `None`: a message is one by itself.
-    pub fn unpack(&mut self, message: Payload<'_>) -> Option<Vec<(u32, String)>> {
-        if let Spoken::Script(script) = &mut self.spoken { script.unpack(message) } else { None }
+    /// Whether what comes is packets, which are not aligned with messages: see [`ClientDialogue::unpack`].
+    pub fn has_packets(&self) -> bool {
+        if let Spoken::Script(script) = &self.spoken { script.has_packets() } else { false }
+    }
+
+    /// Takes the next packet from the front of what came; `None`: more must come.
+    pub fn unpack(&mut self, rest: &mut Payload<'_>) -> Option<MqttPacket> {
+        if let Spoken::Script(script) = &mut self.spoken { script.unpack(rest) } else { None }
+    }
+
+    /// A packet came, as a message that says what it says.
+    pub fn on_packet(&mut self, packet: MqttPacket, open: bool, now: impl FnOnce() -> Duration) -> Heard {
+        let text = packet.says.to_string();
+        self.hear(&IncomingMessage::known(&text, packet.says), open, now)
     }
 
     /// A message came; `open`: neither side has begun to close the connection. `now`, where somebody must know.
     pub fn on_message(&mut self, message: Payload<'_>, open: bool, now: impl FnOnce() -> Duration) -> Heard {
+        self.hear(&IncomingMessage::new(message), open, now)
+    }
+
+    fn hear(&mut self, incoming: &IncomingMessage<'_>, open: bool, now: impl FnOnce() -> Duration) -> Heard {
+        let message = incoming.payload;
         let what = match (&mut self.spoken, message) {
             (Spoken::Echo(echo), Payload::Binary(bytes)) => {
                 echo.answered(bytes).map(|(due, sent)| Observed::Answered { due, sent, error: false })
             }
             (Spoken::Script(script), _) => {
                 let was_open = script.is_open();
-                let meant = script.on_message(message, open, now());
+                let meant = script.on_message(incoming, open, now());
                 if !was_open && script.is_open() {
                     return Heard { what: Observed::Dialogue, ready: self.ready.on_dialogue() };
                 }

@@ -146,6 +146,11 @@ impl<'m> IncomingMessage<'m> {
         IncomingMessage { payload, json: OnceCell::new() }
     }
 
+    /// One whose JSON is known.
+    pub(super) fn known(text: &'m str, json: Value) -> Self {
+        IncomingMessage { payload: Payload::Text(text), json: OnceCell::from(Some(json)) }
+    }
+
     fn text(&self) -> Option<&'m str> {
         match self.payload {
             Payload::Text(text) => Some(text),

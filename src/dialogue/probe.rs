@@ -8,11 +8,13 @@ use crate::template::{Template, TemplateValues};
 /// Reads bytes as MQTT, in pieces of `size` at least 1: the packets as text, and whether something was wrong.
 pub fn mqtt(bytes: &[u8], five: bool, size: usize) -> (Vec<String>, bool) {
     let (mut reader, mut read) = (MqttReader::new(five), Vec::new());
-    for piece in bytes.chunks(size.max(1)) {
-        let (packets, wrong) = reader.read(piece);
-        read.extend(packets.into_iter().map(|(_, packet)| packet.to_string()));
-        if wrong.is_some() {
-            return (read, true);
+    for mut piece in bytes.chunks(size.max(1)) {
+        loop {
+            match reader.next(&mut piece) {
+                Ok(Some(packet)) => read.push(packet.says.to_string()),
+                Ok(None) => break,
+                Err(_) => return (read, true),
+            }
         }
     }
     (read, false)

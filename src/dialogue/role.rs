@@ -4,7 +4,7 @@
 //! Sources: socket.io-protocol 5 and engine.io-protocol 4 (socketio/socket.io, docs), the graphql-transport-ws PROTOCOL.md (enisdenjo/graphql-ws), OASIS MQTT
 //! 3.1.1 and 5.
 
-use super::mqtt::{MqttReader, packet};
+use super::mqtt::{MqttPacket, MqttReader, packet};
 use super::script::DialogueProtocol;
 use super::{Outgoing, Payload};
 use serde_json::{Value, json};
@@ -92,10 +92,9 @@ impl ProtocolServer {
         match (self.protocol, message) {
             (DialogueProtocol::SocketIo, Payload::Text(message)) => self.socket_io(message),
             (DialogueProtocol::GraphqlTransportWs, Payload::Text(message)) => self.graphql(message),
-            (DialogueProtocol::Mqtt | DialogueProtocol::Mqtt5, Payload::Binary(bytes)) => match self.reader.read(bytes) {
-                (packets, None) => self.mqtt(&packets, now),
-                (_, Some(_)) => Reply::Close(1002),
-            },
+            (DialogueProtocol::Mqtt | DialogueProtocol::Mqtt5, Payload::Binary(bytes)) => {
+                self.mqtt(bytes, now).unwrap_or_else(Reply::Close)
+            }
             // MQTT-6.0.0-1: data frames are binary.
             (DialogueProtocol::Mqtt | DialogueProtocol::Mqtt5, Payload::Text(_)) => Reply::Close(1003),
             (DialogueProtocol::GraphqlTransportWs, Payload::Binary(_)) => Reply::Close(4400),
@@ -153,41 +152,48 @@ impl ProtocolServer {
         }
     }
 
-    fn mqtt(&mut self, packets: &[(u32, Value)], now: Duration) -> Reply {
-        let mut replies = Vec::new();
-        for (_, received) in packets {
-            let name = received["type"].as_str().unwrap_or_default();
-            if (name == "connect") == self.known {
-                // The first packet is a CONNECT, and no other is.
-                return Reply::Close(1002);
-            }
-            let id = &received["id"];
-            let reply = match name {
-                "connect" => {
-                    (self.known, self.until) = (true, None);
-                    let keep_alive = received["keep_alive"].as_u64().unwrap_or(0);
-                    self.silence = (keep_alive > 0).then(|| Duration::from_millis(keep_alive * 1_500));
-                    json!({ "type": "connack" })
-                }
-                "subscribe" => {
-                    let codes: Vec<_> = received["topics"].as_array().into_iter().flatten().map(|topic| topic["qos"].clone()).collect();
-                    json!({ "type": "suback", "id": id, "codes": codes })
-                }
-                "unsubscribe" => json!({ "type": "unsuback", "id": id }),
-                "publish" if received["qos"] == 1 => json!({ "type": "puback", "id": id }),
-                "pingreq" => json!({ "type": "pingresp" }),
-                "disconnect" => return Reply::Close(1000),
-                _ => continue,
-            };
-            match packet(&reply.to_string(), self.reader.is_five()) {
-                Ok(bytes) => replies.push(Outgoing::Binary(bytes)),
-                Err(_) => return Reply::Close(1002),
+    /// # Errors
+    /// The status code with which the connection is closed.
+    fn mqtt(&mut self, mut bytes: &[u8], now: Duration) -> Result<Reply, u16> {
+        let (mut replies, mut came) = (Vec::new(), false);
+        while let Some(MqttPacket { says, .. }) = self.reader.next(&mut bytes).map_err(|_| 1002_u16)? {
+            came = true;
+            if let Some(reply) = self.mqtt_reply(&says)? {
+                replies.push(Outgoing::Binary(packet(&reply.to_string(), self.reader.is_five()).map_err(|_| 1002_u16)?));
             }
         }
-        if let Some(silence) = self.silence {
+        if let Some(silence) = self.silence.filter(|_| came) {
             self.until = Some(now + silence);
         }
-        if replies.is_empty() { Reply::Nothing } else { Reply::Say(replies) }
+        Ok(if replies.is_empty() { Reply::Nothing } else { Reply::Say(replies) })
+    }
+
+    /// # Errors
+    /// As those of [`ProtocolServer::mqtt`].
+    fn mqtt_reply(&mut self, received: &Value) -> Result<Option<Value>, u16> {
+        let name = received["type"].as_str().unwrap_or_default();
+        if (name == "connect") == self.known {
+            // The first packet is a CONNECT, and no other is.
+            return Err(1002);
+        }
+        let id = &received["id"];
+        Ok(Some(match name {
+            "connect" => {
+                (self.known, self.until) = (true, None);
+                let keep_alive = received["keep_alive"].as_u64().unwrap_or(0);
+                self.silence = (keep_alive > 0).then(|| Duration::from_millis(keep_alive * 1_500));
+                json!({ "type": "connack" })
+            }
+            "subscribe" => {
+                let codes: Vec<_> = received["topics"].as_array().into_iter().flatten().map(|topic| topic["qos"].clone()).collect();
+                json!({ "type": "suback", "id": id, "codes": codes })
+            }
+            "unsubscribe" => json!({ "type": "unsuback", "id": id }),
+            "publish" if received["qos"] == 1 => json!({ "type": "puback", "id": id }),
+            "pingreq" => json!({ "type": "pingresp" }),
+            "disconnect" => return Err(1000),
+            _ => return Ok(None),
+        }))
     }
 }
 

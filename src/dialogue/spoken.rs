@@ -2,7 +2,7 @@
 
 use super::echo::EchoClient;
 use super::matcher::{FilledMatcher, IncomingMessage, Matcher};
-use super::mqtt::{self, MqttReader};
+use super::mqtt::{self, MqttPacket, MqttReader};
 use super::script::{Dialogue, RequestPace, StandingReply};
 use super::sequence::SequenceMemory;
 use super::stamp::Stamps;
@@ -273,23 +273,42 @@ impl<'a> ScriptClient<'a> {
         }
     }
 
-    /// The packets that are whole with this message, with the length of each; `None`: a message is what it is. Those of QoS 1 are acknowledged.
-    pub(super) fn unpack(&mut self, message: Payload<'_>) -> Option<Vec<(u32, String)>> {
-        let reader = self.reader.as_mut()?;
-        let (packets, wrong) = match message {
-            Payload::Binary(bytes) => reader.read(bytes),
-            Payload::Text(_) => (Vec::new(), Some("a text message came, and MQTT is binary".to_owned())),
+    /// Whether its messages are packets.
+    pub(super) fn has_packets(&self) -> bool {
+        self.reader.is_some()
+    }
+
+    /// Takes the next packet from the front of what came; `None`: more must come. One of QoS 1 is acknowledged.
+    pub(super) fn unpack(&mut self, rest: &mut Payload<'_>) -> Option<MqttPacket> {
+        let next = match (self.reader.as_mut()?, &mut *rest) {
+            (reader, Payload::Binary(bytes)) => reader.next(bytes),
+            (_, Payload::Text(_)) => {
+                *rest = Payload::Binary(&[]);
+                Err("a text message came, and MQTT is binary".to_owned())
+            }
         };
-        for (_, packet) in packets.iter().filter(|(_, packet)| packet["type"] == "publish" && packet["qos"] == 1) {
-            self.say(Outgoing::Text(format!("{{\"type\":\"puback\",\"id\":{}}}", packet["id"]).into()));
+        match next {
+            Ok(packet) => {
+                if let Some(MqttPacket { says, .. }) =
+                    packet.as_ref().filter(|packet| packet.says["type"] == "publish" && packet.says["qos"] == 1)
+                {
+                    self.say(Outgoing::Text(format!("{{\"type\":\"puback\",\"id\":{}}}", says["id"]).into()));
+                }
+                packet
+            }
+            Err(why) => {
+                if !self.failed {
+                    self.fail(self.of.script.open.len() + 2, false, &why);
+                }
+                None
+            }
         }
-        if let Some(why) = wrong.filter(|_| !self.failed) {
-            self.fail(self.of.script.open.len() + 2, false, &why);
-        }
-        Some(packets.into_iter().map(|(length, packet)| (length, packet.to_string())).collect())
     }
 
     fn say(&mut self, message: Outgoing) {
+        if self.failed {
+            return;
+        }
         let Some(message) = self.packed(message) else { return };
         if self.outbox.len() < OUTBOX_MAX {
             self.outbox.push_back(message);
@@ -389,17 +408,16 @@ impl<'a> ScriptClient<'a> {
     }
 
     /// A message came; `open`: neither side has begun to close the connection.
-    pub(super) fn on_message(&mut self, message: Payload<'_>, open: bool, now: Duration) -> Meant {
+    pub(super) fn on_message(&mut self, incoming: &IncomingMessage<'_>, open: bool, now: Duration) -> Meant {
         self.now = self.now.max(now);
         self.heard = self.now;
-        let incoming = IncomingMessage::new(message);
         let script = self.of.script;
-        let receives = script.receive.as_ref().map(|matcher| self.takes(matcher, &incoming));
-        let taker = self.taker(&incoming, receives == Some(true), open);
+        let receives = script.receive.as_ref().map(|matcher| self.takes(matcher, incoming));
+        let taker = self.taker(incoming, receives == Some(true), open);
         // Its number counts whoever takes it. It is captured once it is known who does, and before that one answers.
-        let numbered = || script.sequence.as_ref().is_some_and(|sequence| sequence.number_in(&incoming).is_some());
+        let numbered = || script.sequence.as_ref().is_some_and(|sequence| sequence.number_in(incoming).is_some());
         if receives.unwrap_or_else(|| matches!(taker, Taker::Nobody) || numbered()) {
-            self.received(&incoming);
+            self.received(incoming);
         }
         match taker {
             Taker::Standing(reply) => {
@@ -409,7 +427,7 @@ impl<'a> ScriptClient<'a> {
                 Meant::Dialogue
             }
             Taker::Step { right } => {
-                self.on_step(&incoming, right);
+                self.on_step(incoming, right);
                 Meant::Dialogue
             }
             Taker::NoStep if receives == Some(true) && script.sequence.is_some() => Meant::Received,

@@ -1,7 +1,9 @@
 //! A dialogue on one connection: steps, captures, deadlines, beats, replies, and what was sent is what was answered or waits.
 
 use super::super::matcher::{CaptureFrom, Content, Matcher};
-use super::super::script::{DialogueBeat, DialogueRequest, DialogueStep, ExpectedMessage, FollowedSequence, StandingReply};
+use super::super::script::{
+    DialogueBeat, DialogueProtocol, DialogueRequest, DialogueStep, ExpectedMessage, FollowedSequence, StandingReply,
+};
 use super::*;
 use crate::template::Template;
 use crate::units::Rate;
@@ -34,6 +36,12 @@ fn memory() -> Box<ClientMemory> {
 fn client(script: &Dialogue) -> ScriptClient<'_> {
     let of = Scripted { script, cohort: "web", data: None };
     ScriptClient::new(of, (ClientIndex(7), ConnectionNo(2)), memory(), ms(0), Besides::Nothing)
+}
+
+impl ScriptClient<'_> {
+    fn hears(&mut self, message: Payload<'_>, now: Duration) -> Meant {
+        self.on_message(&IncomingMessage::new(message), true, now)
+    }
 }
 
 fn said(client: &mut ScriptClient<'_>) -> Vec<String> {
@@ -75,18 +83,18 @@ fn steps_come_one_after_the_other_and_captures_go_on() {
     let script = socket_io();
     let mut client = client(&script);
     assert_eq!((said(&mut client), client.is_open(), client.on_due()), (vec![], false, None));
-    assert_eq!(client.on_message(Payload::Text("0{\"sid\":\"abc\"}"), true, ms(1)), Meant::Dialogue);
+    assert_eq!(client.hears(Payload::Text("0{\"sid\":\"abc\"}"), ms(1)), Meant::Dialogue);
     assert_eq!(said(&mut client), ["40{\"of\":\"abc\"}"]);
     // A ping comes while a step waits: it is answered, and the step goes on waiting.
-    assert_eq!(client.on_message(Payload::Text("2"), true, ms(2)), Meant::Dialogue);
+    assert_eq!(client.hears(Payload::Text("2"), ms(2)), Meant::Dialogue);
     assert_eq!(said(&mut client), ["3"]);
     assert!(!client.is_open());
-    client.on_message(Payload::Text("40{\"sid\":\"x\"}"), true, ms(3));
+    client.hears(Payload::Text("40{\"sid\":\"x\"}"), ms(3));
     assert!(client.is_open());
     assert_eq!(said(&mut client), ["423[\"ask\"]", "424[\"ask\"]"]);
-    assert_eq!(client.on_message(Payload::Text("42[\"news\"]"), true, ms(4)), Meant::Received);
-    assert_eq!(client.on_message(Payload::Text("434[\"ok\"]"), true, ms(4)), reply(0, 0));
-    assert_eq!(client.on_message(Payload::Text("434[\"ok\"]"), true, ms(4)), Meant::Received, "a duplicate answers nothing");
+    assert_eq!(client.hears(Payload::Text("42[\"news\"]"), ms(4)), Meant::Received);
+    assert_eq!(client.hears(Payload::Text("434[\"ok\"]"), ms(4)), reply(0, 0));
+    assert_eq!(client.hears(Payload::Text("434[\"ok\"]"), ms(4)), Meant::Received, "a duplicate answers nothing");
     assert_eq!(said(&mut client), ["425[\"ask\"]"]);
     assert_eq!(client.tells(), None);
 }
@@ -102,7 +110,7 @@ fn a_step_that_is_not_met_says_what_came_instead_and_is_no_hang() {
     ] {
         let mut client = client(&script);
         for message in came {
-            client.on_message(Payload::Text(message), true, ms(1));
+            client.hears(Payload::Text(message), ms(1));
         }
         if late {
             assert_eq!(client.wake(), Some(ms(1_000)));
@@ -124,11 +132,11 @@ fn what_is_meant_and_what_is_right_are_two_things() {
     let script = Dialogue { open: vec![step], ..Dialogue::default() };
     let mut right = client(&script);
     assert_eq!(said(&mut right), ["login"]);
-    right.on_message(Payload::Text("{\"type\":\"other\"}"), true, ms(1));
-    right.on_message(Payload::Text("{\"type\":\"welcome\",\"ok\":1}"), true, ms(1));
+    right.hears(Payload::Text("{\"type\":\"other\"}"), ms(1));
+    right.hears(Payload::Text("{\"type\":\"welcome\",\"ok\":1}"), ms(1));
     assert!(right.is_open());
     let mut wrong = client(&script);
-    wrong.on_message(Payload::Text("{\"type\":\"welcome\"}"), true, ms(1));
+    wrong.hears(Payload::Text("{\"type\":\"welcome\"}"), ms(1));
     assert!(matches!(wrong.tells(), Some(DialogueTells::Failed { step: 0, late: false, .. })));
 }
 
@@ -140,7 +148,7 @@ fn a_beat_goes_out_by_the_clock_and_is_answered_in_time() {
     assert_eq!(client.wake(), Some(ms(100)));
     client.on_wake(ms(100));
     assert_eq!((said(&mut client), client.wake()), (vec!["ping".to_owned()], Some(ms(150))));
-    client.on_message(Payload::Text("pong"), true, ms(120));
+    client.hears(Payload::Text("pong"), ms(120));
     assert_eq!(client.wake(), Some(ms(200)));
     client.on_wake(ms(200));
     client.on_wake(ms(250));
@@ -165,15 +173,15 @@ fn errors_are_told_apart_and_broadcasts_are_not_replies() {
         text(message)
     };
     assert_eq!(ask(&mut client), "ask");
-    assert_eq!(client.on_message(Payload::Text("news"), true, ms(3)), Meant::Received);
-    assert_eq!(client.on_message(Payload::Text("ok"), true, ms(3)), reply(1, 2));
+    assert_eq!(client.hears(Payload::Text("news"), ms(3)), Meant::Received);
+    assert_eq!(client.hears(Payload::Text("ok"), ms(3)), reply(1, 2));
     assert_eq!(client.tells(), None);
     ask(&mut client);
-    assert_eq!(client.on_message(Payload::Text("error 7"), true, ms(3)), Meant::Reply { due: ms(1), sent: ms(2), error: true });
+    assert_eq!(client.hears(Payload::Text("error 7"), ms(3)), Meant::Reply { due: ms(1), sent: ms(2), error: true });
     assert_eq!(client.tells(), Some(DialogueTells::Error(4)));
-    assert_eq!(client.on_message(Payload::Text("busy"), true, ms(3)), Meant::Dialogue);
+    assert_eq!(client.hears(Payload::Text("busy"), ms(3)), Meant::Dialogue);
     assert_eq!(client.tells(), Some(DialogueTells::Error(3)));
-    assert_eq!(client.on_message(Payload::Text("other"), true, ms(3)), Meant::Dialogue, "not among those that are received");
+    assert_eq!(client.hears(Payload::Text("other"), ms(3)), Meant::Dialogue, "not among those that are received");
 }
 
 #[test]
@@ -222,7 +230,7 @@ fn numbers_count_whatever_takes_their_message() {
     for (receive, at_first, meant) in [(Some(message), Meant::Received, Meant::Received), (None, Meant::Dialogue, Meant::Received)] {
         let script = Dialogue { receive, ..script.clone() };
         let mut client = client(&script);
-        let hear = |client: &mut ScriptClient<'_>, number| client.on_message(Payload::Text(&numbered(number)), true, ms(1));
+        let hear = |client: &mut ScriptClient<'_>, number| client.hears(Payload::Text(&numbered(number)), ms(1));
         assert_eq!((hear(&mut client, 1), client.is_open()), (at_first, false));
         assert_eq!((hear(&mut client, 2), client.is_open()), (Meant::Dialogue, true));
         assert_eq!(hear(&mut client, 3), meant);
@@ -237,7 +245,7 @@ fn numbers_count_whatever_takes_their_message() {
         assert_eq!((hear(&mut client, 9), sequenced(&mut client)), (meant, vec![Sequenced::Gap { missed: 2 }]));
         // Each counts once, and what has no number only where it is received.
         assert_eq!((hear(&mut client, 9), sequenced(&mut client)), (meant, vec![Sequenced::Duplicate { back: false }]));
-        let other = client.on_message(Payload::Text("other"), true, ms(1));
+        let other = client.hears(Payload::Text("other"), ms(1));
         let told = matches!(client.tells(), Some(DialogueTells::Counted(text)) if text.contains("no whole number"));
         assert_eq!((other, told), if script.receive.is_some() { (Meant::Dialogue, false) } else { (Meant::Received, true) });
     }
@@ -256,7 +264,7 @@ fn a_step_compares_with_what_was_captured_before() {
     for (number, right) in [(7, true), (8, false)] {
         let mut client = client(&script);
         client.memory.capture("last", "7".to_owned());
-        client.on_message(Payload::Text(&numbered(number)), true, ms(1));
+        client.hears(Payload::Text(&numbered(number)), ms(1));
         assert_eq!((client.is_open(), client.tells().is_none()), (right, right), "{number}");
     }
 }
@@ -267,10 +275,38 @@ fn a_number_that_cannot_be_is_told_and_nothing_is_missed() {
     let script = Dialogue { sequence: Some(sequence), ..Dialogue::default() };
     let mut client = client(&script);
     for number in [1, u64::MAX] {
-        client.on_message(Payload::Text(&numbered(number)), true, ms(1));
+        client.hears(Payload::Text(&numbered(number)), ms(1));
         assert_eq!(client.tells(), Some(DialogueTells::Sequenced { found: Sequenced::Next, replayed: false }));
     }
     assert!(matches!(client.tells(), Some(DialogueTells::Counted(text)) if text.contains("jumped by more than 10000000:")));
+}
+
+/// A message can have as many packets as it likes: each is taken when the one before it is done with, and its answer goes out before.
+#[test]
+fn packets_of_a_message_are_taken_one_by_one() {
+    let sequence = FollowedSequence { number: CaptureFrom::Json("/payload".to_owned()), stream: None, replayed: None };
+    let script = Dialogue { protocol: Some(DialogueProtocol::Mqtt), sequence: Some(sequence), ..Dialogue::default() };
+    let mut client = client(&script);
+    let of = |number: u16| {
+        mqtt::packet(&format!("{{\"type\":\"publish\",\"topic\":\"a\",\"qos\":1,\"id\":{number},\"payload\":\"{number}\"}}"), false)
+    };
+    let message: Vec<u8> = (1..=5_000).flat_map(|number| of(number).expect("right")).collect();
+    let mut rest = Payload::Binary(&message);
+    for number in 1..=5_000_u16 {
+        let packet = client.unpack(&mut rest).expect("one more");
+        let text = packet.says.to_string();
+        assert_eq!(client.on_message(&IncomingMessage::known(&text, packet.says), true, ms(1)), Meant::Received);
+        assert_eq!(client.tells(), Some(DialogueTells::Sequenced { found: Sequenced::Next, replayed: false }));
+        let [high, low] = number.to_be_bytes();
+        assert_eq!((client.send_next(), client.outbox.len()), (Some(Outgoing::Binary(vec![0x40, 2, high, low])), 0));
+    }
+    assert_eq!((client.unpack(&mut rest), rest, client.tells()), (None, Payload::Binary(&[]), None));
+    // What is no MQTT is said once.
+    for mut wrong in [Payload::Text("x"), Payload::Text("y"), Payload::Binary(&message)] {
+        while client.unpack(&mut wrong).is_some() {}
+    }
+    assert!(matches!(client.tells(), Some(DialogueTells::Failed { step: 2, words, .. }) if words.contains("step `packets`")));
+    assert_eq!(client.tells(), None);
 }
 
 proptest! {
@@ -296,7 +332,7 @@ proptest! {
                     prop_assert!(client.on_sent(ms(sent), ms(sent)));
                 }
                 Some(number) => {
-                    let meant = client.on_message(Payload::Text(&format!("r{number}")), true, ms(1));
+                    let meant = client.hears(Payload::Text(&format!("r{number}")), ms(1));
                     let first = (1..=sent).contains(&number) && answered.insert(number);
                     prop_assert_eq!(meant, if first { reply(number, number) } else { Meant::Received });
                 }
@@ -313,7 +349,7 @@ proptest! {
         let mut now = ms(0);
         for message in messages {
             now += ms(10);
-            client.on_message(Payload::Text(&message), true, now);
+            client.hears(Payload::Text(&message), now);
         }
         while let Some(at) = client.wake().filter(|_| !client.is_open()) {
             client.send_next();

@@ -362,7 +362,7 @@ impl ClientTask<'_> {
             let was_open = dialogue.is_open();
             match session.next(&slot.control, own.filter(|_| session.is_open())).await {
                 SessionEvent::Message(message) => {
-                    if self.hear(&mut dialogue, &message, session.is_open()) {
+                    if self.hear(&mut dialogue, &message, session) {
                         self.ready(connection);
                     }
                     if !was_open && dialogue.is_open() {
@@ -403,9 +403,7 @@ impl ClientTask<'_> {
                     return ending;
                 }
             }
-            while let Some(tells) = dialogue.tells() {
-                self.told(tells, session);
-            }
+            self.told(&mut dialogue, session);
             if session.is_closing() {
                 slot.set(|place| place.phase = Some(Phase::Closing));
             }
@@ -443,8 +441,14 @@ impl ClientTask<'_> {
         self.record(&Event::Ready { client: self.client, connection });
     }
 
-    /// Carries out what a dialogue tells of itself.
-    fn told(&self, tells: DialogueTells, session: &mut Session) {
+    /// Carries out all that a dialogue has to tell of itself.
+    fn told(&self, dialogue: &mut ClientDialogue<'_>, session: &mut Session) {
+        while let Some(tells) = dialogue.tells() {
+            self.carry_out(tells, session);
+        }
+    }
+
+    fn carry_out(&self, tells: DialogueTells, session: &mut Session) {
         match tells {
             DialogueTells::Counted(text) => self.record(&Event::Notice { text }),
             DialogueTells::Sequenced { found, replayed } => self.record(&Event::Sequenced { client: self.client, found, replayed }),
@@ -533,21 +537,28 @@ impl ClientTask<'_> {
         Ok(true)
     }
 
-    /// Counts a message; whether it makes the client ready. `open`: the connection is not being closed.
-    fn hear(&self, dialogue: &mut ClientDialogue<'_>, message: &Message, open: bool) -> bool {
-        let payload = Payload::from(message);
-        match dialogue.unpack(payload) {
-            None => self.hear_one(dialogue, payload, u32::try_from(message.len()).unwrap_or(u32::MAX), open),
-            Some(packets) => {
-                packets.iter().fold(false, |ready, (bytes, packet)| self.hear_one(dialogue, Payload::Text(packet), *bytes, open) || ready)
-            }
+    /// Counts a message, or the packets in it; whether it makes the client ready.
+    fn hear(&self, dialogue: &mut ClientDialogue<'_>, message: &Message, session: &mut Session) -> bool {
+        let (mut payload, now) = (Payload::from(message), || self.shared.journal.now());
+        if !dialogue.has_packets() {
+            let heard = dialogue.on_message(payload, session.is_open(), now);
+            return self.heard(heard, u32::try_from(message.len()).unwrap_or(u32::MAX));
         }
+        let mut ready = false;
+        // One by one, with all that follows from each: there can be half a million in a message.
+        while let Some(packet) = dialogue.unpack(&mut payload) {
+            let bytes = packet.bytes;
+            let heard = dialogue.on_packet(packet, session.is_open(), now);
+            ready |= self.heard(heard, bytes);
+            self.told(dialogue, session);
+            let _ = self.send_all(dialogue, session);
+        }
+        ready
     }
 
-    /// Counts a message of so many bytes.
-    fn hear_one(&self, dialogue: &mut ClientDialogue<'_>, message: Payload<'_>, bytes: u32, open: bool) -> bool {
+    /// Counts what was heard in so many bytes.
+    fn heard(&self, Heard { what, ready }: Heard, bytes: u32) -> bool {
         let client = self.client;
-        let Heard { what, ready } = dialogue.on_message(message, open, || self.shared.journal.now());
         self.record(&match what {
             Observed::Answered { due, sent, error } => Event::Echoed { client, bytes, due, sent, error },
             Observed::Greeted => Event::Greeted { client, bytes },

@@ -275,6 +275,14 @@ fn what_cannot_be_is_refused_where_it_stands() {
             ("like = \"socket.io\"", "`like` cannot be \"socket.io\""),
             ("dialogue = { open = [{ expect = { json = { type = \"x\" } } }] }", "\"type\" is no JSON pointer"),
             (
+                "dialogue = { protocol = \"mqtt\", open = [{ send = '{\"type\":\"connect\",\"client_id\":{client}}' }] }",
+                "`client_id` of connect is no text: 1",
+            ),
+            (
+                "dialogue = { protocol = \"mqtt\", leave = '{\"type\":\"disconnect\",\"reason\":4}' }",
+                "`reason` is no key of disconnect; allowed are code",
+            ),
+            (
                 "dialogue = { request = [{ send = \"a\", reply = \"any\" }, { send = \"b\" }] }",
                 "some requests have a reply and others have none",
             ),
