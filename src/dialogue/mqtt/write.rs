@@ -156,7 +156,7 @@ impl<'a> Packet<'a> {
     fn id(&self) -> Result<[u8; 2], String> {
         match self.number("id", 0, u64::MAX)? {
             0 => Err(format!("{} needs an `id` above 0, as {{sequence}}", self.name)),
-            id => Ok(((id - 1) % 65_535 + 1) as u16).map(u16::to_be_bytes),
+            id => Ok((((id - 1) % 65_535 + 1) as u16).to_be_bytes()),
         }
     }
 
