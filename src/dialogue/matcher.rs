@@ -117,7 +117,7 @@ impl FilledMatcher<'_> {
         self.prefix.as_ref().is_none_or(|prefix| bytes.starts_with(prefix))
             && self.equals.as_ref().is_none_or(|equals| bytes == &**equals)
             && self.of.at.as_ref().is_none_or(|(offset, at)| bytes.get(*offset..).is_some_and(|rest| rest.starts_with(at)))
-            && self.contains.as_ref().is_none_or(|part| part.is_empty() || bytes.windows(part.len()).any(|window| window == &**part))
+            && self.contains.as_ref().is_none_or(|part| message.contains(part))
             && self.of.regex.as_ref().is_none_or(|pattern| message.text().is_some_and(|text| pattern.0.is_match(text)))
             && self.of.json.iter().zip(&self.json).all(|((pointer, _), value)| {
                 let found = message.json().and_then(|json| json.pointer(pointer));
@@ -155,6 +155,14 @@ impl<'m> IncomingMessage<'m> {
         match self.payload {
             Payload::Text(text) => Some(text),
             Payload::Binary(bytes) => std::str::from_utf8(bytes).ok(),
+        }
+    }
+
+    /// In a text, in time that grows with it alone: part of what is looked for may be captured.
+    fn contains(&self, part: &[u8]) -> bool {
+        match (self.text(), std::str::from_utf8(part)) {
+            (Some(text), Ok(part)) => text.contains(part),
+            _ => part.is_empty() || self.payload.bytes().windows(part.len()).any(|window| window == part),
         }
     }
 

@@ -265,4 +265,19 @@ mod tests {
         assert_eq!(server.wake(), Some(s(6)));
         assert_eq!(server.on_message(Payload::Text("x"), s(3)), Reply::Close(1003));
     }
+
+    #[test]
+    fn hostile_messages_cost_no_panic() {
+        let long = "7".repeat(1 << 20);
+        let texts =
+            [String::new(), "é".to_owned(), "42é".to_owned(), "42/é,".to_owned(), format!("42{long}é"), "{\"type\":".repeat(10_000)];
+        let (packets, binary) = ([0xc0, 0].repeat(1 << 14), [&[][..], &[0xff; 100], &[0x10], &[0x10, 0]]);
+        for (_, protocol) in DialogueProtocol::WORDS {
+            for known in [false, true] {
+                let new = || ProtocolServer { known, ..ProtocolServer::new(protocol) };
+                texts.iter().for_each(|text| drop(new().on_message(Payload::Text(text), s(1))));
+                binary.into_iter().chain([&packets[..]]).for_each(|bytes| drop(new().on_message(Payload::Binary(bytes), s(1))));
+            }
+        }
+    }
 }

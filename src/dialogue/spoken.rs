@@ -20,6 +20,9 @@ const AGAIN: Duration = Duration::from_millis(5);
 /// Messages that wait for their turn, at most; beyond them the newest is not said.
 const OUTBOX_MAX: usize = 1_000;
 
+/// Longest value that a client keeps, bytes: a server chooses it, and it may stand in each of the client's messages.
+const CAPTURED_MAX: usize = 64 << 10;
+
 /// A dialogue and whose it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Scripted<'a> {
@@ -55,11 +58,16 @@ impl ClientMemory {
     }
 
     /// Keeps a value; an earlier one of that name is replaced.
-    pub fn capture(&mut self, name: &str, value: String) {
-        match self.captured.iter_mut().find(|(known, _)| **known == *name) {
-            Some((_, old)) => *old = value,
-            None => self.captured.push((name.into(), value)),
+    ///
+    /// # Errors
+    /// It is too long, in words: then there is none.
+    pub fn capture(&mut self, name: &str, value: String) -> Result<(), String> {
+        self.captured.retain(|(known, _)| **known != *name);
+        if value.len() > CAPTURED_MAX {
+            return Err(format!("`{name}` is longer than {CAPTURED_MAX} bytes"));
         }
+        self.captured.push((name.into(), value));
+        Ok(())
     }
 
     /// Does something with the values of this moment.
@@ -491,8 +499,9 @@ impl<'a> ScriptClient<'a> {
     fn received(&mut self, incoming: &IncomingMessage<'_>) {
         let script = self.of.script;
         for (name, from) in &script.capture {
-            if let Some(value) = from.find_in(incoming, &|_| None) {
-                self.memory.capture(name, value);
+            let kept = from.find_in(incoming, &|_| None).map_or(Ok(()), |value| self.memory.capture(name, value));
+            if let Err(why) = kept {
+                self.tells.push_back(DialogueTells::Counted(format!("cohort {}: a captured value {why}: it is not kept", self.of.cohort)));
             }
         }
         let Some(sequence) = &script.sequence else { return };
@@ -528,11 +537,9 @@ impl<'a> ScriptClient<'a> {
             return self.fail(self.step, false, &format!("what came is wrong: {}", incoming.shown()));
         }
         for (name, from) in &expect.capture {
-            match from.find_in(incoming, &|_| None) {
-                Some(value) => self.memory.capture(name, value),
-                None => {
-                    return self.fail(self.step, false, &format!("there is no `{name}` in {}", incoming.shown()));
-                }
+            let found = from.find_in(incoming, &|_| None).ok_or_else(|| format!("there is no `{name}`"));
+            if let Err(why) = found.and_then(|value| self.memory.capture(name, value)) {
+                return self.fail(self.step, false, &format!("{why} in {}", incoming.shown()));
             }
         }
         self.step += 1;

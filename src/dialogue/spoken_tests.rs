@@ -263,7 +263,7 @@ fn a_step_compares_with_what_was_captured_before() {
     };
     for (number, right) in [(7, true), (8, false)] {
         let mut client = client(&script);
-        client.memory.capture("last", "7".to_owned());
+        client.memory.capture("last", "7".to_owned()).expect("short");
         client.hears(Payload::Text(&numbered(number)), ms(1));
         assert_eq!((client.is_open(), client.tells().is_none()), (right, right), "{number}");
     }
@@ -307,6 +307,63 @@ fn packets_of_a_message_are_taken_one_by_one() {
     }
     assert!(matches!(client.tells(), Some(DialogueTells::Failed { step: 2, words, .. }) if words.contains("step `packets`")));
     assert_eq!(client.tells(), None);
+}
+
+/// Whatever a server sends: nothing panics, and what a client keeps of it has a bound.
+#[test]
+fn hostile_messages_cost_no_panic_and_no_memory() {
+    const LONG: usize = 1 << 20;
+    let long = "k".repeat(LONG);
+    let texts = [
+        String::new(),
+        "\0".to_owned(),
+        "[".repeat(10_000) + &"]".repeat(10_000),
+        "{\"a\":".repeat(10_000) + "1" + &"}".repeat(10_000),
+        "[".repeat(LONG),
+        "[0".to_owned() + &",0".repeat(LONG / 2) + "]",
+        format!("{{\"{long}\":1,\"seq\":2}}"),
+        format!("{{\"type\":\"message\",\"seq\":3,\"id\":\"{long}\",\"room\":\"{long}\"}}"),
+        format!("{{\"type\":\"message\",\"seq\":1{},\"id\":\"x\"}}", "0".repeat(LONG)),
+        "{\"seq\":-1,\"id\":1e999}".to_owned(),
+        "\u{10ffff}".repeat(LONG / 4),
+        long.clone(),
+    ];
+    let binary: [&[u8]; 4] = [&[], &[0xff; 1_000], b"{\"seq\":4,\"id\":\"\xff\"}", b"\xed\xa0\x80"];
+    let messages = || texts.iter().map(|text| Payload::Text(text)).chain(binary.map(Payload::Binary));
+    let pattern = super::super::Pattern(regex_lite::Regex::new("(k+|\\[+)$").expect("an expression"));
+    let json = |pointer: &str| CaptureFrom::Json(pointer.to_owned());
+    let sequence = FollowedSequence { number: json("/seq"), stream: Some(json("/room")), replayed: Some(prefix("{captured.id}")) };
+    let contains = |text: &str| Matcher { contains: Some(content(text)), ..Matcher::default() };
+    let script = Dialogue {
+        reply: vec![StandingReply { to: contains("kkk{captured.id}"), send: content("{captured.id}{captured.all}{captured.run}") }],
+        request: vec![request("ask", Matcher { json: vec![("/id".to_owned(), None)], ..Matcher::default() })],
+        pace: RequestPace::InFlight(3),
+        sequence: Some(sequence),
+        capture: vec![("id".into(), json("/id")), ("all".into(), CaptureFrom::Whole), ("run".into(), CaptureFrom::Regex(pattern))],
+        error: vec![("bad".into(), Matcher { at: Some((usize::MAX, Box::new([1]))), ..Matcher::default() })],
+        ..Dialogue::default()
+    };
+    let all = Matcher::default();
+    let step = |meant: Matcher| ExpectedMessage { capture: vec![("id".into(), json("/id"))], ..ExpectedMessage { meant, ..awaited("") } };
+    let waits = |meant| vec![DialogueStep { name: "1".into(), send: None, expect: Some(step(meant)) }];
+    for open in [vec![], waits(all), waits(contains("never"))] {
+        let script = Dialogue { open, ..script.clone() };
+        let mut client = client(&script);
+        for message in (0..3).flat_map(|_| messages()) {
+            client.hears(message, ms(1));
+            let told: usize = std::iter::from_fn(|| client.tells()).map(|tells| format!("{tells:?}").len()).sum();
+            assert!(told < 2_000, "{told}");
+            client.send_next();
+        }
+        let kept: usize = client.memory.captured.iter().map(|(_, value)| value.len()).sum();
+        assert!(kept <= 3 * CAPTURED_MAX && client.instead.1.len() < 500, "{kept}");
+    }
+    // A step that must keep a value says why it does not.
+    let script = Dialogue { open: waits(prefix("{")), ..Dialogue::default() };
+    let mut client = client(&script);
+    client.hears(Payload::Text(&texts[7]), ms(1));
+    let told = client.tells();
+    assert!(matches!(&told, Some(DialogueTells::Failed { words, .. }) if words.contains("`id` is longer than 65536 bytes")), "{told:?}");
 }
 
 proptest! {

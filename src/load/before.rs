@@ -111,7 +111,7 @@ fn capture(request: &HttpRequest, answer: &HttpAnswer, memory: &mut ClientMemory
     for (name, from) in &request.capture {
         let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let found = from.find(Payload::Binary(&answer.body), &header);
-        memory.capture(name, found.ok_or_else(|| format!("there is no `{name}` in its answer"))?);
+        memory.capture(name, found.ok_or_else(|| format!("there is no `{name}` in its answer"))?)?;
     }
     Ok(())
 }
