@@ -154,6 +154,18 @@ async fn a_process_that_hides_its_origin_is_left_no_more_than_others() {
 }
 
 #[tokio::test]
+async fn a_process_that_is_just_loading_its_program_is_not_overlooked() {
+    // The leader ends in the moment in which its child, in a session of its own, begins another program: it bears no mark just then.
+    let guard = guard().await;
+    for _ in 0..200 {
+        guard.start(0, spec(&["setsid", "sleep", "1000"], &mark(), Path::new("/dev/null"))).await.unwrap();
+        guard.wait_exit(0).await.unwrap();
+        guard.signal(0, Signal::SIGKILL).await.expect("the child runs");
+        guard.wait_gone(0).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_program_that_is_no_guard_of_this_version_is_refused_with_what_it_said() {
     let folder = tempfile::tempdir().unwrap();
     let table = [

@@ -115,12 +115,20 @@ async fn following(
     for _ in 0..remote.redirects {
         let Some(led) = result.as_ref().err().and_then(|failure| redirect::of(failure, target, from.as_ref())) else { break };
         let led = led?;
-        let place = redirect::find(shared, target, &led, remote).await?;
+        // A connection more that somebody must accept.
+        shared.one_more_attempt().await;
+        shared.registry.slot(id.client).set(|place| place.begin(shared.journal.now()));
+        let until = limit(Instant::now(), cohort.deadlines.connect, overall);
+        let place = limited(redirect::find(shared, target, &led), Stage::Tcp, until).await?;
         let turn = shared.connect_permits.acquire().await.map_err(|_| fail(Stage::Upgrade, Outcome::ABANDONED))?;
-        // Sessions of TLS are the target's.
+        // Sessions of TLS and cookies are the target's.
         let sessions = kept.sessions.filter(|_| !led.strange);
         let own = OwnParts { redirect: Some(&led), ..own };
-        result = Box::pin(stages(shared, cohort, (id, instance), &place, (sessions, own), overall, turn)).await;
+        let place = place.as_deref().unwrap_or(target);
+        result = Box::pin(stages(shared, cohort, (id, instance), place, (sessions, own), overall, turn)).await;
+        if led.strange {
+            result = result.map(|(opened, _)| (opened, None));
+        }
         from = Some(led);
     }
     result
@@ -322,7 +330,7 @@ pub(crate) async fn probe(
             None => request(cohort, place, &values(id)),
         };
         let mut connection = match opened(place, request?).await? {
-            Err(failure) if follows && is_redirect(&failure) => return Ok(()),
+            Err(failure) if follows && redirect::location(&failure).is_some() => return Ok(()),
             opened => opened.map_err(|failure| words(&failure))?,
         };
         connection.queue_close(Some(crate::close::NORMAL), "");
@@ -369,12 +377,12 @@ pub(crate) async fn warm_up(
 /// Longest message of conformance suites, with room.
 const CONFORMANCE_MAX_MESSAGE: u32 = 64 << 20;
 
-/// TCP, and TLS where the place has it, without deadlines.
+/// TCP, and TLS where the place has it, without deadlines; to the address that an attempt of a client begins with.
 ///
 /// # Errors
 /// What is wrong, in words.
-pub(crate) async fn connected(place: &Endpoint) -> Result<Transport, String> {
-    let first = |detour: &Detour| detour.choice.begin(detour.addresses.len(), (0, 1), Seed(0));
+pub(crate) async fn connected(place: &Endpoint, (client, attempt): (ClientIndex, ConnectionNo), seed: Seed) -> Result<Transport, String> {
+    let first = |detour: &Detour| detour.choice.begin(detour.addresses.len(), (client.0, attempt.0), seed);
     let dial =
         Dial::new(place, None, first).and_then(|dial| dial.begin(place.address).map(|()| dial)).map_err(|failure| words(&failure))?;
     let link = Link::new(dial.wait().await.map_err(|failure| words(&failure))?);
@@ -396,25 +404,23 @@ pub(crate) async fn open(place: &Endpoint, request: Request<'_>) -> Result<Conne
 }
 
 async fn opened(place: &Endpoint, request: Request<'_>) -> Result<Result<Connection, Failure>, String> {
-    let transport = connected(place).await?;
+    let transport = connected(place, (ClientIndex(0), ConnectionNo(1)), Seed(0)).await?;
     let mut tap = Tap::new(transport, Side::Client);
     tap.set_max_message(CONFORMANCE_MAX_MESSAGE);
     let shaken = ClientHandshake::plain(&request).shake_hands(&mut tap, &place.asked).await;
     Ok(shaken.map(|_| Connection::new(tap, Role::Client, 1)))
 }
 
-fn is_redirect(failure: &Failure) -> bool {
-    matches!(&failure.outcome, Outcome::Rejected { status: 300..400, location: Some(_), .. })
-}
-
 fn words(failure: &Failure) -> String {
+    if let (Outcome::Rejected { status, .. }, Some(location)) = (&failure.outcome, redirect::location(failure)) {
+        return format!(
+            "it answered the opening handshake with HTTP {status}, a redirect to {}; write that address, or `redirects = 1` in [target.url]",
+            mask_address(location)
+        );
+    }
     match &failure.outcome {
         Outcome::Refused => "connection refused: nothing listens on this port; start the server, or check host and port".into(),
         Outcome::TimedOut => "connecting timed out: check host, port and firewall".into(),
-        Outcome::Rejected { status, location: Some(location), .. } => format!(
-            "it answered the opening handshake with HTTP {status}, a redirect to {}; write that address, or `redirects = 1` in [target.url]",
-            mask_address(location)
-        ),
         Outcome::Rejected { status, .. } => format!(
             "it answered the opening handshake with HTTP {status} instead of 101; check the path, the `headers` that it requires, and \
              that this is a WebSocket server"

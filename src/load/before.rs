@@ -5,10 +5,11 @@ use crate::dialogue::{ClientMemory, HttpRequest, Payload};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage};
 use crate::load::attempt;
 use crate::load::context::RunContext;
-use crate::plan::Cohort;
+use crate::load::http_places::HttpPlaces;
+use crate::plan::{Cohort, Plan};
+use crate::seed::Seed;
 use crate::sut::endpoint::{self, Endpoint};
 use crate::template::TemplateValues;
-use crate::transport::tls::Trust;
 use crate::ws::handshake::failure::{Failure, fail};
 use crate::ws::handshake::own_headers::Id;
 use http_body_util::{BodyExt, Full, Limited};
@@ -16,7 +17,6 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -38,13 +38,11 @@ pub(crate) async fn run(shared: &RunContext, cohort: &Cohort, (id, instance): (I
     let requests = cohort.script.iter().flat_map(|script| &script.before);
     for request in requests {
         // Each is a connection that somebody must accept, as the attempt itself.
-        if let Some(why) = shared.caps.attempt(|| shared.journal.now()).await {
-            shared.journal.record(&Event::LoadLimit { what: why.to_owned() });
-        }
+        shared.one_more_attempt().await;
         let begun = Instant::now();
         let now = shared.journal.now();
         let place = shared.fleet.place(instance);
-        let asker = Asker { who: (id.client, id.connection), now, limited: shared.plan.limits.elsewhere, shared: Some(shared) };
+        let asker = Asker { who: (id.client, id.connection), now, plan: &shared.plan, places: &shared.http_places };
         let work = carry_out(request, cohort, &asker, place, memory);
         let answer = timeout(request.within, work).await;
         let status = answer.as_ref().ok().and_then(|answer| answer.as_ref().ok()).map(|answer| answer.status);
@@ -63,13 +61,13 @@ pub(crate) async fn run(shared: &RunContext, cohort: &Cohort, (id, instance): (I
     Ok(())
 }
 
-/// The same outside of a run, for the probe before it. `limited`: as in [`Asker`].
+/// The same outside of a run, for the probe before it.
 ///
 /// # Errors
 /// What is wrong, in words.
-pub(crate) async fn probe(cohort: &Cohort, place: &Endpoint, limited: bool, memory: &mut ClientMemory) -> Result<(), String> {
+pub(crate) async fn probe(plan: &Plan, cohort: &Cohort, place: &Endpoint, memory: &mut ClientMemory) -> Result<(), String> {
     let who = (ClientIndex(cohort.first), ConnectionNo(1));
-    let asker = Asker { who, now: Duration::ZERO, limited, shared: None };
+    let asker = Asker { who, now: Duration::ZERO, plan, places: &HttpPlaces::default() };
     for request in cohort.script.iter().flat_map(|script| &script.before) {
         let work = carry_out(request, cohort, &asker, place, memory);
         let answer = timeout(request.within, work).await.unwrap_or_else(|_| Err("no answer in time".to_owned()));
@@ -120,16 +118,15 @@ fn capture(request: &HttpRequest, answer: &HttpAnswer, memory: &mut ClientMemory
 struct Asker<'a> {
     who: (ClientIndex, ConnectionNo),
     now: Duration,
-    /// Without `--yes`: other machines than the target's are not asked.
-    limited: bool,
-    /// `None`: outside of a run.
-    shared: Option<&'a RunContext>,
+    plan: &'a Plan,
+    /// What was looked up.
+    places: &'a HttpPlaces,
 }
 
 async fn carry_out(
     request: &HttpRequest,
     cohort: &Cohort,
-    &Asker { who, now, limited, shared }: &Asker<'_>,
+    &Asker { who, now, plan, places }: &Asker<'_>,
     target: &Endpoint,
     memory: &ClientMemory,
 ) -> Result<HttpAnswer, String> {
@@ -149,15 +146,8 @@ async fn carry_out(
             || "/".to_owned(),
             |at| if rest[at..].starts_with('?') { format!("/{}", &rest[at..]) } else { rest[at..].to_owned() },
         );
-        found = match shared {
-            Some(shared) => shared.http_places.find(address, endpoint::elsewhere(&shared.plan.target, false)).await?,
-            None => Arc::new(endpoint::resolve(address, Trust::Roots(None)).await.map_err(|error| error.to_string())?),
-        };
-        // Nobody has agreed to load on that machine, and the caps of the run count what goes to the target.
-        let known = found.url.host == target.url.host || found.is_here() || found.addresses().iter().all(|one| target.has_ip(one.ip()));
-        if limited && !known {
-            return Err(format!("{} is on another machine: add --yes to allow it", found.url.host));
-        }
+        let own = address.authority == target.url.authority;
+        found = places.find(address, endpoint::elsewhere(&plan.target, target, own, plan.limits.elsewhere)).await?;
         &*found
     };
     let mut asked = hyper::Request::builder().method(&*request.method).uri(path).header("host", &*place.url.authority);
@@ -165,12 +155,16 @@ async fn carry_out(
         asked = asked.header(name, value);
     }
     let asked = asked.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
-    exchange(place, asked).await
+    exchange(place, (who, plan.seed), asked).await
 }
 
 /// One request on a connection of its own.
-async fn exchange(place: &Endpoint, request: hyper::Request<Full<Bytes>>) -> Result<HttpAnswer, String> {
-    let transport = attempt::connected(place).await?;
+async fn exchange(
+    place: &Endpoint,
+    (who, seed): ((ClientIndex, ConnectionNo), Seed),
+    request: hyper::Request<Full<Bytes>>,
+) -> Result<HttpAnswer, String> {
+    let transport = attempt::connected(place, who, seed).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(transport)).await.map_err(|error| error.to_string())?;
     let mut asking = pin!(async move {
         let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;

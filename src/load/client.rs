@@ -477,7 +477,10 @@ impl ClientTask<'_> {
 
     /// The schedule of messages begins with the first connection and goes on whatever happens: an open loop.
     fn begin_talking(&mut self, now: Duration) {
-        if let Some(sends) = self.cohort.sends(self.client, self.shared.plan.seed).filter(|_| !self.talking) {
+        if self.talking {
+            return;
+        }
+        if let Some(sends) = self.cohort.sends(self.client, self.shared.plan.seed) {
             self.talking = true;
             self.shared.pacer.begin(self.client, now, sends);
         }

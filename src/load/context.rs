@@ -56,6 +56,13 @@ pub(crate) struct RunContext {
 }
 
 impl RunContext {
+    /// Counts one more connection to be opened against the user's limit, waits until it may be, and tells of it.
+    pub(crate) async fn one_more_attempt(&self) {
+        if let Some(why) = self.caps.attempt(|| self.journal.now()).await {
+            self.journal.record(&Event::LoadLimit { what: why.to_owned() });
+        }
+    }
+
     pub(crate) fn new(
         plan: Arc<Plan>,
         clients: Option<Shard>,

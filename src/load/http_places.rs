@@ -5,24 +5,33 @@ use crate::lock::lock;
 use crate::sut::endpoint::{self, Access, Endpoint};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use tokio::sync::OnceCell;
 
-/// Those that were found, by whether they speak TLS, whether they are the target's own host, and by authority. Path and query of their URLs are those that were asked for first.
+/// Different places, at most: servers that lead their clients to ever new ones do not fill memory.
+const PLACES_MAX: usize = 1_000;
+
+/// Whether it speaks TLS, whether it is the target's own host, and its authority.
+type Key = (bool, bool, String);
+
+/// Those that were found. Path and query of their URLs are those that were asked for first.
 #[derive(Default)]
-pub(crate) struct HttpPlaces(Mutex<HashMap<(bool, bool, String), Arc<Endpoint>>>);
+pub(crate) struct HttpPlaces(Mutex<HashMap<Key, Arc<OnceCell<Arc<Endpoint>>>>>);
 
 impl HttpPlaces {
-    /// The place of an address; asks the name server once.
+    /// The place of an address. Of many who ask at one moment one asks the name server, and what it finds is kept.
     ///
     /// # Errors
     /// What is wrong with it, in words.
     pub(crate) async fn find(&self, address: Address, access: Access<'_>) -> Result<Arc<Endpoint>, String> {
         let key = (address.secure, access.own, address.authority.clone());
-        let known = lock(&self.0).get(&key).cloned();
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let place = Arc::new(endpoint::resolve(address, access).await.map_err(|error| error.to_string())?);
-        lock(&self.0).insert(key, place.clone());
-        Ok(place)
+        let place = {
+            let mut places = lock(&self.0);
+            if places.len() >= PLACES_MAX && !places.contains_key(&key) {
+                return Err(format!("{} is one place more than the {PLACES_MAX} that a run may be led to", address.authority));
+            }
+            places.entry(key).or_default().clone()
+        };
+        let found = async { endpoint::resolve(address, access).await.map(Arc::new).map_err(|error| error.to_string()) };
+        place.get_or_try_init(|| found).await.cloned()
     }
 }

@@ -90,11 +90,15 @@ fn ends_all(on: &OnProcess, instances: u16) -> Option<Duration> {
 
 /// How long after a firing a client may at most leave its socket; `None`: nobody knows.
 fn longest_notice(fault: &Fault, cohorts: &[Cohort]) -> Option<Duration> {
+    // It goes on to act on whoever connects.
+    if fault.new {
+        return None;
+    }
     if fault.inject.effect(fault.side).leaves().gone {
         return Some(Duration::ZERO);
     }
     let hit = cohorts.iter().zip(0..).filter(|(_, index)| fault.select.cohort.is_none_or(|only| only == *index));
-    hit.filter(|(cohort, _)| cohort.heartbeat.is_some() || cohort.stay.is_some())
+    hit.filter(|(cohort, _)| may_leave_dead_path(cohort))
         .map(|(cohort, _)| cohort.heartbeat.as_ref().map(|beat| beat.every.saturating_add(beat.timeout)))
         .try_fold(Duration::ZERO, |longest, next| Some(longest.max(next?)))
 }
@@ -119,12 +123,18 @@ fn selected(plan: &Plan, fault: &Fault, shard: Shard) -> u64 {
     }
 }
 
+/// Whether clients notice that a path is dead, or leave before.
+fn may_leave_dead_path(cohort: &Cohort) -> bool {
+    // A dialogue notices by answers that do not come.
+    cohort.heartbeat.is_some() || cohort.leaves() || cohort.script.is_some()
+}
+
 /// Whether a fault may leave sockets open at the clients, and at the servers.
 fn leaves(fault: &Fault, cohorts: &[Cohort]) -> (bool, bool) {
     let Leaves { gone, dead, stopped } = fault.inject.effect(fault.side).leaves();
     // A path that is dead is left by whoever notices, or wants to leave.
     let hit = |index: usize| fault.select.cohort.is_none_or(|only| only == index);
-    let notices = cohorts.iter().enumerate().any(|(index, cohort)| hit(index) && (cohort.heartbeat.is_some() || cohort.stay.is_some()));
+    let notices = cohorts.iter().enumerate().any(|(index, cohort)| hit(index) && may_leave_dead_path(cohort));
     match fault.side {
         Side::Client => (gone || dead && notices, gone || dead && notices),
         _ => (false, gone || dead || stopped && notices),

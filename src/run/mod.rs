@@ -137,7 +137,7 @@ fn with_uncounted(mut results: Results, openings: u64) -> Results {
 /// What is wrong, in words.
 async fn first_handshake(place: &Endpoint, plan: &Plan, cohort: &Cohort, mut memory: Option<&mut ClientMemory>) -> Result<(), String> {
     if let Some(memory) = memory.as_deref_mut() {
-        before::probe(cohort, place, plan.limits.elsewhere, memory).await?;
+        before::probe(plan, cohort, place, memory).await?;
     }
     attempt::probe((place, plan.target.follows_redirects()), cohort, memory.as_deref(), PROBE_WITHIN).await
 }

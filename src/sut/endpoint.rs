@@ -75,8 +75,12 @@ impl Endpoint {
 
     /// Whether what connects to it reaches this machine only. Where a proxy leads to is not known.
     pub(crate) fn is_here(&self) -> bool {
-        let proxied = self.detour.as_ref().is_some_and(|detour| detour.connect.is_some());
-        self.memory.is_some() || self.addresses().iter().all(|address| is_here(address.ip())) && (!proxied || is_named_here(&self.url.host))
+        let reaches_here = self.addresses().iter().all(|address| is_here(address.ip()));
+        self.memory.is_some() || reaches_here && (!self.is_proxied() || is_named_here(&self.url.host))
+    }
+
+    fn is_proxied(&self) -> bool {
+        self.detour.as_ref().is_some_and(|detour| detour.connect.is_some())
     }
 }
 
@@ -99,22 +103,55 @@ pub(crate) struct Access<'a> {
     remote: Option<&'a Remote>,
     /// It is the target's host, which certificate, name and protocols of TLS are for.
     pub(crate) own: bool,
+    /// The place of the target, where it is another place that something leads to.
+    led_from: Option<&'a Endpoint>,
+    /// Without `--yes`: other machines than the target's are not asked.
+    limited: bool,
 }
 
 impl<'a> From<Trust<'a>> for Access<'a> {
     fn from(trust: Trust<'a>) -> Access<'a> {
-        Access { trust, remote: None, own: false }
+        Access { trust, remote: None, own: false, led_from: None, limited: false }
     }
 }
 
 /// How clients get to the place of a target; `certificate` is the embedded server's own.
 pub(crate) fn access<'a>(target: &'a Target, certificate: Option<&'a str>) -> Access<'a> {
-    Access { trust: trust(target, certificate), remote: if let Target::Url(remote) = target { Some(remote) } else { None }, own: true }
+    let remote = if let Target::Url(remote) = target { Some(&**remote) } else { None };
+    Access { trust: trust(target, certificate), remote, own: true, led_from: None, limited: false }
 }
 
-/// How clients get to another place than the target's, or to another URL of its host (`own`): by the same ways.
-pub(crate) fn elsewhere(target: &Target, own: bool) -> Access<'_> {
-    Access { own, ..access(target, None) }
+/// How clients get to a place that is not the target's, to which a redirect or a request before a connection leads, by the same ways as to
+/// the target, which is at `place`. `limited`: without `--yes`.
+pub(crate) fn elsewhere<'a>(target: &'a Target, place: &'a Endpoint, own: bool, limited: bool) -> Access<'a> {
+    Access { own, led_from: Some(place), limited, ..access(target, None) }
+}
+
+impl Access<'_> {
+    /// The addresses of a host that are known without a lookup: those that the scenario gives, and those of the target.
+    fn given(&self, asked: &Address) -> Vec<SocketAddr> {
+        let at = |ip: IpAddr| SocketAddr::new(ip, asked.port);
+        let given: Vec<_> = self.remote.map(|remote| remote.given(&asked.host)).unwrap_or_default().into_iter().map(at).collect();
+        match self.led_from.filter(|place| given.is_empty() && place.url.host == asked.host && !place.is_proxied()) {
+            // What is allowed of an address may not be of one that the name has got meanwhile.
+            Some(place) => place.addresses().iter().map(|address| at(address.ip())).collect(),
+            None => given,
+        }
+    }
+
+    /// Whether clients may be led to a URL at these addresses, or by this proxy: nobody has agreed to load on another machine.
+    ///
+    /// # Errors
+    /// They may not, in words.
+    fn may_be_led(&self, url: &Address, found: &[SocketAddr]) -> Result<(), String> {
+        let Some(place) = self.led_from.filter(|_| self.limited) else { return Ok(()) };
+        let here = found.iter().all(|address| is_here(address.ip()));
+        let known = match self.remote.is_some_and(|remote| remote.proxy.is_some()) {
+            true => here && is_named_here(&url.host),
+            false => here || found.iter().all(|address| place.has_ip(address.ip())),
+        };
+        if known || url.host == place.url.host { Ok(()) } else { Err(format!("{} is on another machine: add --yes to allow it", url.host)) }
+    }
 }
 
 /// Whom clients of this target trust; `certificate` is the embedded server's own.
@@ -136,12 +173,8 @@ pub(crate) async fn resolve<'a>(url: Address, access: impl Into<Access<'a>>) -> 
     let wrong = |cause: String| RunError::Address { url: url.to_string(), cause };
     let proxy = access.remote.and_then(|remote| remote.proxy.as_ref()).map(|proxy| &proxy.address);
     let asked = proxy.unwrap_or(&url);
-    let given = access.remote.map(|remote| remote.given(&asked.host)).unwrap_or_default();
-    let found = if given.is_empty() {
-        lookup(asked).await.map_err(wrong)?
-    } else {
-        given.into_iter().map(|address| SocketAddr::new(address, asked.port)).collect()
-    };
+    let given = access.given(asked);
+    let found = if given.is_empty() { lookup(asked).await.map_err(wrong)? } else { given };
     if let Some(strange) =
         found.iter().map(SocketAddr::ip).find(|ip| access.remote.is_some_and(|remote| remote.must_be_here) && !is_here(*ip))
     {
@@ -150,6 +183,7 @@ pub(crate) async fn resolve<'a>(url: Address, access: impl Into<Access<'a>>) -> 
             format!("{host} is {strange}, which is not on this machine, and the scenario is untrusted: allow it by --allow-host {host}");
         return Err(wrong(why));
     }
+    access.may_be_led(&url, &found).map_err(wrong)?;
     if access.remote.is_some_and(|remote| remote.addresses != AddressChoice::First) {
         return at_any(url, found, access);
     }
@@ -180,7 +214,7 @@ pub(crate) fn at<'a>(url: Address, address: SocketAddr, access: impl Into<Access
 
 /// A URL whose addresses, or those of its proxy, are known.
 pub(crate) fn at_any(url: Address, addresses: Vec<SocketAddr>, access: Access<'_>) -> Result<Endpoint, RunError> {
-    let Access { trust, remote, own } = access;
+    let Access { trust, remote, own, .. } = access;
     let ours = remote.filter(|_| own);
     let certificate = ours.and_then(|remote| remote.certificate.as_ref()).filter(|_| url.secure);
     let shown = certificate.map(|(certificate, key)| tls::shown(certificate, key)).transpose()?;

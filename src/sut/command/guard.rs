@@ -16,7 +16,7 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -32,6 +32,11 @@ use tokio::signal::unix::{Signal as Arriving, SignalKind, signal};
 const LOOK_FIRST: Duration = Duration::from_millis(2);
 /// Longest such wait, as while a daemon that outlived its leader is left alone.
 const LOOK_LAST: Duration = Duration::from_millis(250);
+
+/// Between two looks at a child that bears no mark.
+const UNMARKED_LOOK: Duration = Duration::from_micros(500);
+/// Looks at it before it is nobody's; about a quarter of a second.
+const UNMARKED_LOOKS: u32 = 500;
 
 /// The guard from start to end; returns its exit code.
 ///
@@ -71,7 +76,8 @@ async fn serve(link: UnixStream) -> Result<(), ipc::LinkError> {
         Some(other) => return Err(ipc::LinkError::out_of_place(&other)),
         None => return Ok(()),
     };
-    let mut guard = Running { mark, files, notices, slots: BTreeMap::new(), known: BTreeMap::new(), look_in: LOOK_FIRST };
+    let mut guard =
+        Running { mark, files, notices, slots: BTreeMap::new(), known: BTreeMap::new(), strangers: BTreeSet::new(), look_in: LOOK_FIRST };
     let outcome = loop {
         tokio::select! {
             biased; // ends are noticed before new orders, so that a slot is free as soon as it can be
@@ -121,6 +127,8 @@ struct Running {
     /// Slots of processes once seen, by identity. A process that is ending has no readable mark any more and may have no parent
     /// of the slot either, but still holds its sockets.
     known: BTreeMap<(i32, u64), u16>,
+    /// Children that bear no mark, and did not get one within a while.
+    strangers: BTreeSet<(i32, u64)>,
     look_in: Duration,
 }
 
@@ -221,7 +229,7 @@ impl Running {
     fn members(&mut self) -> BTreeMap<u16, Vec<Process>> {
         let mut members: BTreeMap<u16, Vec<Process>> = BTreeMap::new();
         let mut known = BTreeMap::new();
-        for branch in family::branches() {
+        for branch in self.branches() {
             if let Some(slot) = self.slot_of(&branch[0]) {
                 known.extend(branch.iter().map(|process| (process.identity(), slot)));
                 members.entry(slot).or_default().extend(branch);
@@ -229,6 +237,25 @@ impl Running {
         }
         self.known = known;
         members
+    }
+
+    /// All that descends from us, once it is known whose our children are: while execve(2) sets up a new program, a process bears no mark,
+    /// and a daemon overlooked in that moment would be left out of a pause, and its slot be given to another.
+    fn branches(&mut self) -> Vec<Vec<Process>> {
+        for _ in 0..UNMARKED_LOOKS {
+            let branches = family::branches();
+            let unmarked = |child: &Process| self.slot_of(child).is_none() && !self.strangers.contains(&child.identity());
+            if !branches.iter().any(|branch| unmarked(&branch[0])) {
+                return branches;
+            }
+            // Not for long, and whoever gives us orders waits for their effect.
+            #[expect(clippy::disallowed_methods, reason = "no client runs in the guard")]
+            std::thread::sleep(UNMARKED_LOOK);
+        }
+        let branches = family::branches();
+        self.strangers =
+            branches.iter().map(|branch| branch[0]).filter(|child| self.slot_of(child).is_none()).map(|child| child.identity()).collect();
+        branches
     }
 
     /// The slot of one of our children.

@@ -148,7 +148,7 @@ impl Session {
         if let Some(mut connection) = self.connection.take_if(|connection| end == TcpEnd::Fin && connection.link().is_late()) {
             // What is on its way still arrives, and our FIN behind it.
             goodbye(&mut connection);
-            tokio::spawn(linger(connection, LINGER));
+            tokio::spawn(linger(connection));
         }
         Some(happening)
     }
@@ -211,7 +211,7 @@ impl Session {
                             let _ = timeout(limit, flushed).await;
                             goodbye(&mut connection);
                         }
-                        linger(connection, limit).await;
+                        linger(connection).await;
                     });
                 }
             }
@@ -283,26 +283,27 @@ fn told(firing: Firing) -> SessionEvent {
     SessionEvent::Injected(firing.fault)
 }
 
-/// Hands out what still waits on a shaped path, and then drains what comes, for `limit` at most.
-async fn linger(mut connection: Box<Connection>, limit: Duration) {
+/// Hands out what still waits on a shaped path, and then drains what comes, for a while, or as long as a dead path is kept.
+async fn linger(mut connection: Box<Connection>) {
     let owed = connection.link().queued_delay().min(DEAD_PATH) + LINGER;
     let _ = timeout(owed, poll_fn(|cx| connection.link_mut().poll_drained(cx))).await;
-    if limit == DEAD_PATH {
+    if connection.link().discards_writes() {
         return keep_dead_path(connection, true).await;
     }
-    let _ = timeout(limit, poll_fn(|cx| connection.poll_drain(cx))).await;
+    let _ = timeout(LINGER, poll_fn(|cx| connection.poll_drain(cx))).await;
 }
 
 /// Keeps the socket behind a dead path, out of which not even a FIN of the kernel may come, as long as somebody could see it go: until the
 /// peer is gone and has had time to forget. `drains`: what the peer sends is taken from the kernel.
 async fn keep_dead_path(mut connection: Box<Connection>, drains: bool) {
-    // It ends by itself where only writes were dead.
-    while timeout(PEER_CHECK, poll_fn(|cx| if drains { connection.poll_drain(cx) } else { Poll::Pending })).await.is_err() {
-        if connection.link().peer_has_ended() {
-            tokio::time::sleep(KEPT_AFTER_PEER).await;
+    loop {
+        // What is drained ends with the peer's FIN where only writes are dead.
+        let drained = timeout(PEER_CHECK, poll_fn(|cx| if drains { connection.poll_drain(cx) } else { Poll::Pending })).await.is_ok();
+        if drained || connection.link().peer_has_ended() {
             break;
         }
     }
+    tokio::time::sleep(KEPT_AFTER_PEER).await;
 }
 
 #[cfg(test)]
