@@ -35,3 +35,24 @@ impl HttpPlaces {
         place.get_or_try_init(|| found).await.cloned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn places_are_kept_and_bounded() {
+        let places = HttpPlaces::default();
+        let find = async |port: usize| {
+            let address = Address::parse(&format!("ws://127.0.0.1:{port}/")).expect("a URL");
+            places.find(address, crate::transport::tls::Trust::Roots(None).into()).await
+        };
+        let first = find(1).await.expect("a place");
+        for port in 2..=PLACES_MAX {
+            find(port).await.expect("a place");
+        }
+        let why = find(PLACES_MAX + 1).await.err().expect("one too many");
+        assert_eq!(why, "127.0.0.1:1001 is one place more than the 1000 that a run may be led to");
+        assert!(Arc::ptr_eq(&first, &find(1).await.expect("known")));
+    }
+}

@@ -166,6 +166,8 @@ mod tests {
             (DEAD, "seed=1", 0, 0), // nobody notices: it is the same socket all the time
             (DEAD, BEAT, 600, 600),
             (r#"side="server",inject={blackhole={}}"#, BEAT, 0, 600),
+            // whoever leaves by plan gives up the socket behind a dead path, too
+            (DEAD, r#"clients.web.arrive={stages=[{to=200},{hold="5s"},{to=0,over="10s"}]}"#, 600, 600),
         ] {
             let fault = format!("faults=[{{at=\"2s\",every=\"1s\",until=\"5s\",{fault}}}]");
             let left = plan(&[&fault, more]).left_open(Shard::WHOLE);
@@ -187,6 +189,13 @@ mod tests {
             (SWITCH, r#"{at="45s",inject={server_crash={}}}"#, "seed=1", 9_990), // what was left before goes, no more
             (DEAD, r#"{at="45s",every="60s",inject={server_crash={}}}"#, r#"clients.web.heartbeat={every="5s",timeout="3s"}"#, 20),
             (DEAD, r#"{at="45s",every="60s",inject={server_crash={}}}"#, r#"clients.web.stay={for="1h"}"#, 10_000), // noticed who knows when
+            // it goes on to act on whoever connects, who then notices
+            (
+                r#"{at="12s",every="60s",side="client",select={count=10},new=true,inject={blackhole={}}}"#,
+                r#"{at="45s",every="60s",inject={server_crash={}}}"#,
+                r#"clients.web.heartbeat={every="5s",timeout="3s"}"#,
+                10_000,
+            ),
         ] {
             let faults = format!("faults=[{fault},{renewal}]");
             let left = plan(&["duration=\"60000s\"", "target.embedded.instances=2", &faults, more]).left_open(Shard::WHOLE);

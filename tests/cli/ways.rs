@@ -380,6 +380,11 @@ fn redirects_are_followed_as_often_as_the_scenario_says_and_no_further_than_is_a
             && found.iter().all(|(path, fields)| path == "/" && fields["x-own"] == "1" && fields["host"] == other.to_string())
     );
     assert!(found.iter().all(|(_, fields)| !fields.contains_key("authorization") && !fields.contains_key("cookie")), "{found:?}");
+    // Who follows opens a connection more, and both wait for the limit: 20 of them take four seconds, and there are two.
+    let ended = place.run(&["run", "test.toml", "--out", "run", "--force", "--max-rate", "5/s"]);
+    assert!(ended.code == Some(3) && ended.out.contains("attempts waited: at most 5/s"), "{ended:?}");
+    let followed = taken(&strangers).len();
+    assert!((1..=8).contains(&followed), "{followed} followed");
     // To another machine: only with --yes, and nobody is asked.
     place.write("test.toml", &scenario(&url("/away/192.0.2.1:9"), ""));
     let ended = place.run(&["run", "test.toml", "--out", "run", "--force"]);
