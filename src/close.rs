@@ -48,7 +48,7 @@ pub fn name(code: u16) -> &'static str {
         3008 => "timeout",
         3001..=3999 => "registered",
         4000..=4999 => "private use",
-        0 => "other codes",
+        u16::MAX => "other codes",
         _ => "not allowed",
     }
 }

@@ -385,9 +385,9 @@ impl Metric {
 
     /// Whether what is counted of it, with this outcome, is counted by fault: a count of one fault is always 0 otherwise.
     pub fn is_by_fault(self, outcome: Option<OutcomeLabel>) -> bool {
-        use OutcomeLabel::{Expected, Missed, Recovered};
+        use OutcomeLabel::{Missed, Recovered};
         match self {
-            Metric::Messages => matches!(outcome, Some(Expected | Missed | Recovered)),
+            Metric::Messages => matches!(outcome, Some(Missed | Recovered)),
             Metric::Bytes | Metric::HttpRequests | Metric::Errors => false,
             _ => true,
         }

@@ -339,7 +339,7 @@ mod tests {
         assert_eq!(whole("attempts{status=429} share_of { outcome=rejected } > 4%"), rejected);
         assert_eq!(parse("attempts{cohort=web} share > 4%").unwrap_err()[0].at, 21..26);
         assert!(parse("clients_lost share < 4%").is_ok(), "of the clients in the plan");
-        for outcome in ["missed", "recovered", "expected"] {
+        for outcome in ["missed", "recovered"] {
             assert!(parse(&format!("messages{{outcome={outcome},fault=server_crash-1}} count == 0")).is_ok(), "{outcome}");
         }
         let names = Names::default();

@@ -1,5 +1,5 @@
 //! What becomes of attempts to connect, and how many came to which end. Ledger, timeline, snapshots and `summary.json` count with the same
-//! type; `timeline.csv` has a column for each, as CSV knows no parts (`results::rows`).
+//! type; `timeline.csv` has a column for each but those abandoned, as CSV knows no parts (`results::rows`).
 
 use crate::expect::OutcomeLabel;
 use serde::{Deserialize, Serialize};

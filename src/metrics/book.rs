@@ -59,6 +59,8 @@ pub struct CohortCounts {
     pub recovered: u64,
     /// Outages cut by the end of the run.
     pub censored: u64,
+    /// Of them those whose client left by plan before the end of the run.
+    pub left: u64,
     /// Attempts of outages that ended.
     pub recovery_attempts: u64,
     /// Messages due.
@@ -70,33 +72,24 @@ pub struct CohortCounts {
     /// Messages received.
     pub received: u64,
     /// Greetings of the embedded server, which are not among `received`.
-    #[serde(default)]
     pub greetings: u64,
     /// Messages of dialogues sent, requests not among them.
-    #[serde(default)]
     pub said: u64,
     /// Messages of dialogues that came and are neither replies nor among `received`.
-    #[serde(default)]
     pub heard: u64,
-    /// Messages sent whose echo came.
+    /// Messages sent whose reply came and is no error.
     pub answered: u64,
     /// Messages sent whose reply says that they failed.
-    #[serde(default)]
     pub errors: u64,
     /// Received messages with a number, each once, and those that were missed.
-    #[serde(default)]
     pub expected: u64,
     /// Of them those that did not come.
-    #[serde(default)]
     pub missed: u64,
     /// Of them those of the time in which their client was away, and that it got later.
-    #[serde(default)]
     pub recovered_messages: u64,
     /// Messages with a number that came again.
-    #[serde(default)]
     pub duplicated: u64,
     /// Messages with a number that came after later ones.
-    #[serde(default)]
     pub out_of_order: u64,
     /// Messages sent whose connection ended before their echo came.
     pub lost_messages: u64,
@@ -116,6 +109,7 @@ impl CohortCounts {
         self.affected += other.affected;
         self.recovered += other.recovered;
         self.censored += other.censored;
+        self.left += other.left;
         self.recovery_attempts += other.recovery_attempts;
         self.due += other.due;
         self.not_started += other.not_started;

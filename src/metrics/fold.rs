@@ -3,12 +3,13 @@
 use super::answers::RefusalAnswer;
 use super::attempts::AttemptStep;
 use super::latency::micros;
+use super::losses::OutageLoss;
 use super::metric::TimeMetric;
 use super::outage::{Acted, SLACK_US};
 use super::peak::Attempt;
 use super::pending::Message;
 use super::timeline::Tally;
-use super::{EVER_OPENED, EVER_READY, LOST, OPEN, READY, Recorder, UNDER_WAY, key};
+use super::{EVER_OPENED, EVER_READY, LOST, NUMBERED, OPEN, READY, Recorder, UNDER_WAY, key};
 use crate::close::{Cause, Deadline, Ending, TcpEnd};
 use crate::event::Closing;
 use crate::event::{ConnectionNo, Outcome, Sequenced, Stage, Stages, UnderWay};
@@ -144,50 +145,47 @@ impl Recorder {
 
     /// A received message has a number: what its client missed before it, and what it got late or twice.
     pub(super) fn sequenced(&mut self, at: u64, row: LocalRow, found: Sequenced, replayed: bool) {
-        let (cohort, last) = (self.cohort(row), self.outages.last_fault(row));
+        let cohort = self.cohort(row);
+        self.outages.clients[row].set(NUMBERED, true);
+        let last = self.outages.last_fault(row);
+        let first = matches!(found, Sequenced::Back { .. } | Sequenced::Late { back: true, .. } | Sequenced::Duplicate { back: true });
+        let out = first && self.losses.back(row, last);
         let book = &mut self.books[usize::from(cohort)];
-        let (missed, fault) = match found {
-            Sequenced::Next => (0, None),
-            Sequenced::Back { missed } => (missed, last),
-            Sequenced::Gap { missed } => (missed, None),
+        let missed = match found {
+            Sequenced::Next => 0,
+            Sequenced::Back { missed } | Sequenced::Gap { missed } => missed,
             Sequenced::Late { found, away, .. } => {
-                book.missed -= 1;
+                book.missed = book.missed.saturating_sub(1);
                 *(if away { &mut book.recovered_messages } else { &mut book.out_of_order }) += 1;
-                self.timeline.not_missed(micros(found), cohort);
-                let what = if away { Tally::Recovered } else { Tally::OutOfOrder };
-                if let Some((_, missed)) = self.away.get_mut(&row).filter(|_| away) {
-                    *missed = missed.saturating_sub(1);
+                if let Some((counted, fault)) = self.losses.late(row, micros(found)) {
+                    self.timeline.not_missed(counted, (cohort, fault));
                 }
+                let what = if away { Tally::Recovered } else { Tally::OutOfOrder };
                 return self.tally(at, at, (cohort, last.filter(|_| away)), what);
             }
-            Sequenced::Duplicate { back } => {
+            Sequenced::Duplicate { .. } => {
                 book.duplicated += 1;
-                if back {
-                    self.away.entry(row).or_insert((last, 0));
-                }
                 return self.tally(at, at, (cohort, None), Tally::Duplicated);
             }
         };
         book.expected += missed + 1;
-        book.missed += missed;
-        book.recovered_messages += u64::from(replayed);
-        if let Sequenced::Back { missed } = found {
-            self.away.entry(row).or_insert((last, 0)).1 += missed;
+        self.timeline.second(at, cohort).expected += missed + 1;
+        self.peaks.message(at, at, cohort, Became::Expected, u32::try_from(missed + 1).unwrap_or(u32::MAX));
+        if missed > 0 {
+            book.missed += missed;
+            let fault = last.filter(|_| out);
+            self.losses.miss(row, (at, fault), missed, out);
+            self.timeline.tally(at, (cohort, fault), Tally::Missed, missed);
         }
-        for (what, n) in [(Tally::Expected, missed + 1), (Tally::Missed, missed), (Tally::Recovered, u64::from(replayed))] {
-            if n > 0 {
-                let fault = if what == Tally::Recovered { last } else { fault };
-                self.timeline.tally(at, (cohort, fault), what, n);
-                self.peaks.tally(at, at, (cohort, fault), what, n);
-            }
+        if replayed {
+            self.books[usize::from(cohort)].recovered_messages += 1;
+            self.tally(at, at, (cohort, last), Tally::Recovered);
         }
     }
 
-    /// What the client missed in its last outage will not become less: its connection ends, or the run.
-    pub(super) fn settle_missed(&mut self, row: LocalRow) {
-        if let Some((fault, missed)) = self.away.remove(&row) {
-            self.timeline.outage_missed((self.cohort(row), fault), missed);
-        }
+    /// What a client missed in an outage will not become less.
+    pub(super) fn settle_missed(&mut self, row: LocalRow, (fault, missed): OutageLoss) {
+        self.timeline.outage_missed((self.cohort(row), fault), missed);
     }
 
     /// Counts at `at` what began at `start`.
@@ -389,7 +387,6 @@ impl Recorder {
     pub(super) fn ended(&mut self, at: u64, row: LocalRow, connection: ConnectionNo, ending: &Ending, closing: Option<Closing>) {
         let (cohort, lost) = (self.cohort(row), self.cut_messages(at, row, Became::Lost));
         self.readied(at, row, true);
-        self.settle_missed(row);
         let state = &mut self.outages.clients[row];
         self.ready -= u64::from(state.is(READY));
         state.set(OPEN | READY, false);
@@ -412,6 +409,14 @@ impl Recorder {
         let by_close = acted.is_some_and(|acted| self.meta.faults[usize::from(acted.fault)].by_close);
         let closed = by_close.then(|| closing.map(|closing| at.saturating_sub(micros(closing.total))));
         let began = self.outages.end(at, row, connection.0, ending, closed);
+        if self.outages.clients[row].is(NUMBERED) {
+            let before = match () {
+                () if began => self.losses.begin(row),
+                () if ending.cause == Cause::Stay => self.losses.leave(row),
+                () => None,
+            };
+            before.into_iter().for_each(|loss| self.settle_missed(row, loss));
+        }
         self.books[usize::from(cohort)].affected += u64::from(began);
         self.timeline.cell(at, cohort).affected += u64::from(began);
     }

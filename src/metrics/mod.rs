@@ -18,6 +18,7 @@ pub mod latency;
 pub mod lateness;
 pub mod ledger;
 pub mod liveness;
+mod losses;
 pub mod meta;
 pub mod metric;
 pub mod milestones;
@@ -50,6 +51,7 @@ use distributions::{DistributionKey, Distributions};
 use ending::{Endings, Finished};
 use latency::micros;
 use lateness::Parts;
+use losses::Losses;
 use meta::RunMeta;
 use metric::TimeMetric;
 use milestones::SampledEvent;
@@ -85,6 +87,8 @@ const LOST: u8 = 8;
 const EVER_READY: u8 = 16;
 /// It is now.
 const READY: u8 = 32;
+/// A message with a number came.
+const NUMBERED: u8 = 64;
 
 /// The fold: takes events, keeps what the results need.
 #[derive(Debug)]
@@ -106,8 +110,8 @@ pub struct Recorder {
     pending: Pending,
     /// Connections that are open and not ready, and since when.
     opening: BTreeMap<LocalRow, u64>,
-    /// Clients that are back: the fault of their last outage, and what they missed in it as far as is known.
-    away: BTreeMap<LocalRow, (Option<u16>, u64)>,
+    /// What clients missed in their outages.
+    losses: Losses,
     /// Firings that were not reverted, and when they were.
     standing: BTreeMap<(u16, u32), u64>,
     endings: Endings,
@@ -236,7 +240,7 @@ impl Recorder {
             outages: Outages::new(population),
             pending: Pending::new(pending),
             opening: BTreeMap::new(),
-            away: BTreeMap::new(),
+            losses: Losses::default(),
             standing: BTreeMap::new(),
             books: vec![CohortCounts::default(); cohorts],
             open: vec![0; cohorts],
@@ -404,6 +408,10 @@ impl Recorder {
             }
         } else {
             book.censored += 1;
+            if outage.left {
+                book.left += 1;
+                self.timeline.leave(start, outage.cohort, outage.fault);
+            }
             let (metric, time) = match outage.given_up() {
                 Some(time) => (TimeMetric::ReconnectTimeNever, time),
                 None => (TimeMetric::ReconnectTimeCensored, at.saturating_sub(outage.fault_at)),
@@ -420,8 +428,7 @@ impl Recorder {
         self.unnoticed(end);
         let opening: Vec<_> = self.opening.keys().copied().collect();
         opening.into_iter().for_each(|row| self.readied(end, row, true));
-        let away: Vec<_> = self.away.keys().copied().collect();
-        away.into_iter().for_each(|row| self.settle_missed(row));
+        self.losses.finish().for_each(|(row, loss)| self.settle_missed(row, loss));
         for (row, client) in self.outages.clients.each() {
             let book = &mut self.books[usize::from(client.cohort)];
             book.ledger.open_at_end += u64::from(client.is(OPEN));

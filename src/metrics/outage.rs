@@ -76,6 +76,8 @@ pub struct Outage {
     pub ready_at: Option<u64>,
     /// The policy gave up.
     pub gave_up: bool,
+    /// The client left by plan before it ended.
+    pub left: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,6 +279,7 @@ impl ClientOutage {
             attempts: self.tries,
             ready_at: ready,
             gave_up: self.gave_up,
+            left: false,
         }
     }
 }
@@ -419,7 +422,7 @@ impl Outages {
         let Some(state) = self.away(row).filter(|state| !state.gave_up) else { return };
         state.turn(at, OutagePhase::None);
         state.ended = number;
-        let outage = state.outage(client, None);
+        let outage = Outage { left: true, ..state.outage(client, None) };
         self.held.push_back(outage);
         self.under_way -= 1;
         self.left += 1;

@@ -179,7 +179,7 @@ mod tests {
     use super::super::timeline::Tally;
     use super::*;
     use crate::close::Cause;
-    use crate::event::{ClientIndex, Closing, ConnectionNo, Event, GiveUp, Outcome};
+    use crate::event::{ClientIndex, Closing, ConnectionNo, Event, GiveUp, Outcome, Sequenced};
     use crate::observer::Observer;
     use crate::plan::Shard;
     use crate::results::{hlog, tables};
@@ -189,10 +189,23 @@ mod tests {
     const CLIENTS: u32 = 50;
     const END: Duration = Duration::from_secs(5);
 
+    /// A client's numbers in [`story`].
+    #[derive(Clone, Default)]
+    struct StoryStream {
+        begun: bool,
+        /// With which the last one came.
+        connection: u32,
+        /// The last gap: when it was found, messages of it that may still come, and whether the client was away.
+        found: Duration,
+        left: u64,
+        away: bool,
+    }
+
     /// Events of a run, made up: each client attempts, opens, talks, ends; a fault strikes a server process now and then.
     fn story(random: &mut Stream) -> Vec<(Duration, Event)> {
         let mut events = Vec::new();
         let mut clients = vec![(0_u32, false); CLIENTS as usize];
+        let mut streams = vec![StoryStream::default(); CLIENTS as usize];
         let mut at = Duration::ZERO;
         while at < END {
             at += Duration::from_micros(random.below(12_000));
@@ -225,6 +238,29 @@ mod tests {
                         tell(Event::GaveUp { client, why: GiveUp::Retries });
                     }
                 }
+                (true, 2..=6) => {
+                    let stream = &mut streams[client.0 as usize];
+                    let back = std::mem::replace(&mut stream.connection, attempts) != attempts && stream.begun;
+                    let missed = random.below(3) * random.below(900);
+                    let found = match (stream.begun, random.below(5)) {
+                        (true, 0) if stream.left > 0 => {
+                            stream.left -= 1;
+                            Sequenced::Late { found: stream.found, away: stream.away, back }
+                        }
+                        (true, 1) => Sequenced::Duplicate { back },
+                        (true, 2) | (true, _) if back => Sequenced::Back { missed },
+                        (true, 2) => Sequenced::Gap { missed },
+                        _ => Sequenced::Next,
+                    };
+                    if let Sequenced::Back { missed } | Sequenced::Gap { missed } = found {
+                        (stream.found, stream.left, stream.away) = (at, missed, back);
+                    }
+                    stream.begun = true;
+                    tell(Event::Sequenced { client, found, replayed: random.below(4) == 0 });
+                    if random.below(9) == 0 {
+                        tell(Event::ErrorHeard { client, error: random.below(2) as u16 });
+                    }
+                }
                 (true, _) => {
                     let due = at.saturating_sub(Duration::from_micros(random.below(30_000)));
                     tell(Event::Sent { client, due, bytes: 10 });
@@ -233,6 +269,9 @@ mod tests {
                 (false, chance) => {
                     let number = ConnectionNo(attempts + 1);
                     clients[client.0 as usize].0 += 1;
+                    let (took, late) = (Duration::from_micros(random.below(30_000)), random.below(9) == 0);
+                    let status = (!late).then(|| 200 + random.below(3) as u16);
+                    tell(Event::Requested { client, took, status, late });
                     tell(Event::AttemptStarted { client, due: at.saturating_sub(Duration::from_micros(random.below(25_000))) });
                     match chance {
                         0..=2 => {
@@ -248,7 +287,9 @@ mod tests {
                         _ => {
                             let (tcp, upgrade) = (Duration::from_micros(random.below(900)), Duration::from_micros(random.below(9_000)));
                             tell(Event::Opened { client, connection: number, instance: 0, tcp, tls: None, resumed: false, upgrade });
-                            tell(Event::Ready { client, connection: number });
+                            if chance > 3 {
+                                tell(Event::Ready { client, connection: number });
+                            }
                             clients[client.0 as usize].1 = true;
                         }
                     }
@@ -293,6 +334,8 @@ mod tests {
         fn parts_added_up_are_the_whole(seed in any::<u64>(), of in 1..5_u32) {
             let mut meta = RunMeta { duration: END, ..meta() };
             (meta.cohorts[0].planned, meta.cohorts[1].planned) = (30, 20);
+            meta.cohorts[1].awaits_ready = true;
+            meta.errors = vec!["slow_down".to_owned(), "full".to_owned()];
             let events = story(&mut crate::seed::Seed(seed).stream("story"));
             let whole = record(&meta, None, &events);
             let mut sum = record(&meta, Some(Shard { index: 0, of }), &events);
@@ -309,6 +352,14 @@ mod tests {
             }
             prop_assert_eq!(&books, &whole.books);
             prop_assert_eq!(&sum.faults, &whole.faults);
+            prop_assert_eq!(&sum.timeline.tallies, &whole.timeline.tallies);
+            prop_assert_eq!(&sum.timeline.missed, &whole.timeline.missed);
+            prop_assert!(whole.total().missed > 0 && !whole.timeline.missed.is_empty());
+            let missed = |results: &Results| {
+                let of = results.timeline.tallies.iter().filter(|(key, _)| key.3 == Tally::Missed);
+                of.map(|(_, n)| n).sum::<u64>()
+            };
+            prop_assert_eq!(missed(&whole), whole.total().missed, "what came after all was taken back where it was counted");
             // Each process begins its own attempts: of those due in one instant fewer go before, which excuse less lateness, so a part may
             // count an attempt as late that the whole does not.
             let late_apart = |results: &Results| -> (Vec<_>, Vec<_>) {
@@ -372,7 +423,7 @@ mod tests {
             ("a client that gave up of a cohort", |results| _ = results.timeline.lost.insert((0, 99, None), 1)),
             ("a client that gave up of a fault", |results| _ = results.timeline.lost.insert((0, 0, Some(99)), 1)),
             ("a tally of a fault", |results| _ = results.timeline.tallies.insert((0, 0, Some(99), Tally::Missed), 1)),
-            ("an outage of a fault", |results| _ = results.timeline.missed.insert((0, Some(99), 3), 1)),
+            ("an outage of a fault", |results| _ = results.timeline.missed.insert((0, Some(99), 3), Default::default())),
             ("an attempt of a fault", |results| {
                 let key = (0, 0, Some(99), crate::metrics::attempts::AttemptStep::Begun, None);
                 results.timeline.attempts.insert(key, 1);

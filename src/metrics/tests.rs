@@ -6,10 +6,11 @@ use super::liveness::Watched;
 use super::meta::{CohortMeta, FaultMeta, RunMeta};
 use super::metric::TimeMetric;
 use super::peak::{HERD, Tracked};
+use super::timeline::Tally;
 use super::watch::watches;
 use super::*;
 use crate::close::{Deadline, Ending, Initiator, TcpEnd};
-use crate::event::Closing;
+use crate::event::{Closing, Sequenced};
 use crate::event::{ConnectionNo, GiveUp, Outcome, Stage, Stages, UnderWay};
 use crate::expect::{Expectation, Names, Stat};
 use crate::fault::liveness::Finds;
@@ -661,4 +662,77 @@ fn events_are_numbered_through_the_run() {
     let results = recorder.finish(Duration::from_secs(20), Status::Completed);
     let numbers = |sample: &[(u64, u64, Event)]| sample.iter().map(|(at, number, _)| (*at, *number)).collect::<Vec<_>>();
     assert_eq!(numbers(results.milestones.kept()), [(5_000, 1), (5_000, 3)]);
+}
+
+#[test]
+fn who_leaves_in_an_outage_is_not_still_disconnected_at_the_end() {
+    let mut recorder = Recorder::of(meta(), Shard::WHOLE, false, false);
+    let r = &mut recorder;
+    for index in 0..3 {
+        client(r, index).attempt(100).open(106, 1).ready(110, 1).inject(5_000, 1, 0).end(5_001, 1, ending(Cause::Remote, 1006));
+    }
+    client(r, 0).tell(6_000, Event::Left { client: ClientIndex(0) });
+    client(r, 1).tell(6_000, Event::Left { client: ClientIndex(1) });
+    let results = recorder.finish(Duration::from_secs(20), Status::Completed);
+    results.check_ledger().unwrap();
+    let expected = |text: &str| {
+        let (cohorts, faults) = (["web, old".to_owned(), "ios".to_owned()], ["crash".to_owned()]);
+        let lost = Expectation::parse(text, Names { cohorts: &cohorts, faults: &faults, ..Names::default() }).unwrap();
+        judge(&Evidence::of(&results), &[lost]).expectations.remove(0).note
+    };
+    for text in ["clients_lost count == 0", "clients_lost{fault=crash} count == 0"] {
+        assert_eq!(expected(text).as_deref(), Some("gave up; 1 more were still disconnected at the end"), "{text}");
+    }
+    let summary = crate::results::summary::summarise(&results, None, &Verdict::default(), "");
+    let reconnect = &summary.reconnect;
+    assert_eq!((reconnect.affected, reconnect.censored, reconnect.left, reconnect.time_us.censored), (3, 3, 2, 3));
+    assert_eq!(crate::results::runs::RunRow::of(&results, &Verdict::default()).away_at_end, 1);
+}
+
+/// Messages with numbers of one client: what is told is its ledger, by second and fault, and what its outages cost.
+#[test]
+fn what_is_missed_belongs_to_its_outage_and_is_taken_back_where_it_was_counted() {
+    let number = |found| Event::Sequenced { client: ClientIndex(0), found, replayed: false };
+    let late = |found: u64, away, back| number(Sequenced::Late { found: MS(found), away, back });
+    let mut recorder = Recorder::of(meta(), Shard::WHOLE, false, false);
+    let r = &mut recorder;
+    client(r, 0).attempt(100).open(106, 1).ready(110, 1).tell(200, number(Sequenced::Next));
+    // First outage, by fault 0: 2,345 missed, found just before a second and counted in the next; the connection ends before it is ready.
+    client(r, 0).inject(1_000, 1, 0).end(1_002, 1, ending(Cause::Remote, 1006)).attempt(1_500).open(1_510, 2);
+    client(r, 0).tell(2_001, number(Sequenced::Back { missed: 2_345 })).end(2_100, 2, ending(Cause::Remote, 1006));
+    client(r, 0).attempt(2_500).open(2_510, 3).tell(2_520, number(Sequenced::Back { missed: 3 })).ready(2_530, 3);
+    // One of them comes late, and one that was lost on the open connection.
+    client(r, 0)
+        .tell(3_000, late(1_999, true, false))
+        .tell(3_100, number(Sequenced::Gap { missed: 2 }))
+        .tell(4_200, late(3_100, false, false));
+    // It leaves by itself and misses five meanwhile: in no outage.
+    client(r, 0).end(5_000, 3, ending(Cause::Stay, 1000)).attempt(5_500).open(5_510, 4).ready(5_520, 4);
+    client(r, 0).tell(5_600, number(Sequenced::Back { missed: 5 }));
+    // Second outage, by fault 2: the first that comes is one of the first outage. Third, without fault: nothing but a duplicate.
+    client(r, 0).inject(6_000, 4, 2).end(6_002, 4, ending(Cause::Remote, 1012)).attempt(6_500).open(6_510, 5).ready(6_520, 5);
+    client(r, 0).tell(6_600, late(1_999, true, true));
+    client(r, 0).end(8_000, 5, ending(Cause::Remote, 1006)).attempt(8_500).open(8_510, 6).ready(8_520, 6);
+    client(r, 0).tell(8_600, number(Sequenced::Duplicate { back: true }));
+    let results = recorder.finish(Duration::from_secs(20), Status::Completed);
+    let missed: Vec<_> =
+        results.timeline.tallies.iter().filter(|(key, n)| key.3 == Tally::Missed && **n > 0).map(|(key, n)| (key.0, key.2, *n)).collect();
+    assert_eq!(missed, [(2, Some(0), 2_343 + 3), (3, None, 1), (5, None, 5)]);
+    let book = &results.books[0];
+    assert_eq!((book.affected, book.expected, book.missed), (3, 1 + 2_346 + 4 + 3 + 6, 2_343 + 3 + 1 + 5));
+    assert_eq!((book.recovered_messages, book.out_of_order, book.duplicated), (2, 1, 1));
+    let losses: Vec<_> = results.timeline.missed.iter().map(|((_, fault, _), of)| (*fault, of.outages, of.missed, of.most)).collect();
+    assert_eq!(losses, [(None, 1, 0, 0), (Some(0), 1, 2_347, 2_347), (Some(2), 1, 0, 0)], "each outage once, exactly");
+    let summary = crate::results::summary::summarise(&results, None, &Default::default(), "");
+    assert_eq!(
+        summary.losses.iter().map(|row| (row.outages, row.max, row.missed)).collect::<Vec<_>>(),
+        [(1, 0, 0), (1, 2_347, 2_347), (1, 0, 0)]
+    );
+    assert_eq!(summary.losses[1].by_missed, [(2_340, 1)].into());
+    let counted: u64 = crate::results::tables::count_rows(&results)
+        .iter()
+        .filter(|row| row.outcome.as_deref() == Some("expected"))
+        .map(|row| row.count)
+        .sum();
+    assert_eq!(counted, book.expected);
 }

@@ -75,8 +75,6 @@ pub enum Tally {
     Error(u16),
     /// HTTP requests before connections, by the status of the answer; `None`: there was none.
     Request(Option<u16>),
-    /// Received messages with a number, each once, and those that were missed.
-    Expected,
     /// Messages that did not come.
     Missed,
     /// Messages of the time in which their client was away, and that it got later.
@@ -92,7 +90,6 @@ impl Tally {
     pub fn outcome(self) -> Option<OutcomeLabel> {
         Some(match self {
             Tally::Error(_) | Tally::Request(_) => return None,
-            Tally::Expected => OutcomeLabel::Expected,
             Tally::Missed => OutcomeLabel::Missed,
             Tally::Recovered => OutcomeLabel::Recovered,
             Tally::Duplicated => OutcomeLabel::Duplicated,
@@ -115,12 +112,13 @@ pub struct Second {
     /// Messages whose echo came.
     pub answered: u64,
     /// Messages whose reply says that they failed.
-    #[serde(default)]
     pub errors: u64,
     /// Messages without echo whose connection ended.
     pub lost: u64,
     /// Messages without echo when the measurement ended.
     pub unanswered: u64,
+    /// Received messages with a number, each once, and those that were missed.
+    pub expected: u64,
     /// Payload bytes sent.
     pub bytes_sent: u64,
     /// Payload bytes received.
@@ -141,6 +139,7 @@ impl Second {
         self.errors += other.errors;
         self.lost += other.lost;
         self.unanswered += other.unanswered;
+        self.expected += other.expected;
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
         self.work += other.work;
@@ -150,12 +149,31 @@ impl Second {
 
 /// Attempts by the second in which they began: cohort, fault, step, and the HTTP status of those that were rejected.
 pub type AttemptKey = (u32, u16, Option<u16>, AttemptStep, Option<u16>);
-/// Clients that gave up in a second: cohort and fault.
+/// Clients that gave up or left in a second: cohort and fault.
 pub type LostKey = (u32, u16, Option<u16>);
 /// What else is counted in a second: cohort, fault, what.
 pub type TallyKey = (u32, u16, Option<u16>, Tally);
 /// Outages by how many messages their client missed: cohort, fault, messages.
 pub type MissedKey = (u16, Option<u16>, u64);
+
+/// Outages in which about as many messages were missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissedOutages {
+    /// How many.
+    pub outages: u64,
+    /// Messages missed in all of them, exactly.
+    pub missed: u64,
+    /// Most in one of them, exactly.
+    pub most: u64,
+}
+
+impl MissedOutages {
+    fn add(&mut self, other: MissedOutages) {
+        self.outages += other.outages;
+        self.missed += other.missed;
+        self.most = self.most.max(other.most);
+    }
+}
 
 /// Both rows of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -168,12 +186,12 @@ pub struct Timeline {
     pub attempts: BTreeMap<AttemptKey, u64>,
     /// Clients that gave up by second.
     pub lost: BTreeMap<LostKey, u64>,
+    /// Outages whose client left by plan, by the second in which they began.
+    pub left: BTreeMap<LostKey, u64>,
     /// What else is counted by second.
-    #[serde(default)]
     pub tallies: BTreeMap<TallyKey, u64>,
     /// Outages by what was missed in them; above 1,000 to three digits.
-    #[serde(default)]
-    pub missed: BTreeMap<MissedKey, u64>,
+    pub missed: BTreeMap<MissedKey, MissedOutages>,
     /// Attempts that were due in one instant.
     pub bursts: Bursts,
     #[serde(skip)]
@@ -199,6 +217,7 @@ impl Timeline {
             seconds: vec![Vec::new(); cohorts],
             attempts: BTreeMap::new(),
             lost: BTreeMap::new(),
+            left: BTreeMap::new(),
             tallies: BTreeMap::new(),
             missed: BTreeMap::new(),
             bursts: Bursts::default(),
@@ -262,18 +281,20 @@ impl Timeline {
         *self.lost.entry((self.second_of(at), cohort, fault)).or_default() += 1;
     }
 
+    /// Counts an outage that began at `start` and whose client left by plan.
+    pub fn leave(&mut self, start: u64, cohort: u16, fault: Option<u16>) {
+        *self.left.entry((self.second_of(start), cohort, fault)).or_default() += 1;
+    }
+
     /// Counts `n` of what is rare.
     pub fn tally(&mut self, at: u64, (cohort, fault): (u16, Option<u16>), what: Tally, n: u64) {
         *self.tallies.entry((self.second_of(at), cohort, fault, what)).or_default() += n;
     }
 
     /// Takes one back that was counted as missed at `at`.
-    pub fn not_missed(&mut self, at: u64, cohort: u16) {
-        let second = self.second_of(at);
-        let of_second = self.tallies.range_mut((second, cohort, None, Tally::Error(0))..);
-        let mut missed = of_second.take_while(|((at, of, ..), _)| (*at, *of) == (second, cohort));
-        if let Some((_, count)) = missed.find(|((.., what), count)| *what == Tally::Missed && **count > 0) {
-            *count -= 1;
+    pub fn not_missed(&mut self, at: u64, (cohort, fault): (u16, Option<u16>)) {
+        if let Some(count) = self.tallies.get_mut(&(self.second_of(at), cohort, fault, Tally::Missed)) {
+            *count = count.saturating_sub(1);
         }
     }
 
@@ -281,7 +302,8 @@ impl Timeline {
     pub fn outage_missed(&mut self, (cohort, fault): (u16, Option<u16>), missed: u64) {
         let digits = missed.checked_ilog10().unwrap_or(0).saturating_sub(2);
         let step = 10_u64.pow(digits);
-        *self.missed.entry((cohort, fault, missed / step * step)).or_default() += 1;
+        let one = MissedOutages { outages: 1, missed, most: missed };
+        self.missed.entry((cohort, fault, missed / step * step)).or_default().add(one);
     }
 
     /// Counts work that was due at `due` and begun at `at`; more than `tolerance` µs between them is late.
@@ -374,7 +396,7 @@ impl Timeline {
             && self.cells.iter().all(|cells| cells.len() <= own.last + 1)
             && self.seconds.iter().all(|of| of.len() <= seconds as usize + 1)
             && self.attempts.keys().all(|(second, cohort, fault, ..)| *second <= seconds && whose(*cohort) && of(*fault))
-            && self.lost.keys().all(|(second, cohort, fault)| *second <= seconds && whose(*cohort) && of(*fault))
+            && self.lost.keys().chain(self.left.keys()).all(|(second, cohort, fault)| *second <= seconds && whose(*cohort) && of(*fault))
             && self.missed.keys().all(|(cohort, fault, _)| whose(*cohort) && of(*fault))
             && self.tallies.keys().all(|(second, cohort, fault, _)| *second <= seconds && whose(*cohort) && of(*fault))
             && self.kept.iter().flatten().all(|((place, cohort), _)| *place <= own.last && whose(*cohort))
@@ -398,7 +420,8 @@ impl Timeline {
         }
         other.attempts.iter().for_each(|(key, count)| *self.attempts.entry(*key).or_default() += count);
         other.lost.iter().for_each(|(key, count)| *self.lost.entry(*key).or_default() += count);
-        other.missed.iter().for_each(|(key, count)| *self.missed.entry(*key).or_default() += count);
+        other.left.iter().for_each(|(key, count)| *self.left.entry(*key).or_default() += count);
+        other.missed.iter().for_each(|(key, more)| self.missed.entry(*key).or_default().add(*more));
         other.tallies.iter().for_each(|(key, count)| *self.tallies.entry(*key).or_default() += count);
         self.bursts.add(&other.bursts);
     }

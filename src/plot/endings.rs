@@ -37,9 +37,11 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     if matrix.rows.is_empty() {
         return sheet::empty(loaded, "No connection ended", sub, "There are no endings to show");
     }
-    let columns = (matrix.client.len() + matrix.server.len()) as f64;
-    let width = (LABELS + BETWEEN + 2.0 * MARGIN + columns * CELL_MIN).max(WIDTH);
-    let cell = ((width - LABELS - BETWEEN - 2.0 * MARGIN) / columns).min(CELL_MAX);
+    let (at_client, at_server) = (matrix.client.len() as f64, matrix.server.len() as f64);
+    let beside = LABELS + BETWEEN + 2.0 * MARGIN;
+    let width = (beside + at_client * CELL_MIN + (at_server * CELL_MIN).max(BLOCK_MIN)).max(WIDTH);
+    let room = width - beside;
+    let cell = (room / (at_client + at_server)).min((room - BLOCK_MIN) / at_client).min(CELL_MAX);
     let meanings = NOTE.wrap(&meanings(&matrix), width - 2.0 * MARGIN, 4);
     let top = TOP + HEAD;
     let bottom = top + matrix.rows.len() as f64 * ROW;
@@ -204,6 +206,7 @@ mod tests {
         let row = |code: u16, count| EndingRow { client_code: code, count, ..ending.clone() };
         loaded.closes = (3000..3200).map(|code| row(code, 1 + u64::from(code % 20 == 0))).chain([row(0, 9), row(OTHER_CODE, 50)]).collect();
         let drawn = format!("{:?}", scene(&loaded));
+        assert!(drawn.contains("Server app sees"), "there is room for the name of a side with one column");
         assert!(matrix(&loaded).client.len() <= COLUMNS_MAX);
         for part in
             ["\"0\"", "\"other\"", "other: less frequent codes", "\"3020\"", "\"no record\"", "no record: the server", "202 client codes"]

@@ -288,6 +288,7 @@ fn reconnect<'a>(rows: impl Iterator<Item = &'a ReconnectRow>) -> Reconnect {
     let count = |result: &str| rows.iter().filter(|row| row.result == result).count() as u64;
     let recovered = count("recovered");
     Reconnect {
+        left: 0,
         affected: rows.len() as u64,
         recovered,
         censored: rows.len() as u64 - recovered,

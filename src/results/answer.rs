@@ -57,15 +57,16 @@ fn connected(summary: &Summary) -> Option<String> {
     }
 }
 
-/// Outages that the end of the run cut: who was still away might have been back a moment later.
+/// Outages that the end of the run cut: who was still away might have been back a moment later. Who left by plan was not away.
 fn cut(summary: &Summary) -> u64 {
-    summary.reconnect.time_us.censored
+    summary.reconnect.time_us.censored.saturating_sub(summary.reconnect.left)
 }
 
 /// Outages: clients, where each had at most one.
 fn back(summary: &Summary) -> Option<String> {
     let r = &summary.reconnect;
-    let (all, away) = (r.affected, r.affected.saturating_sub(r.recovered));
+    let all = r.affected.saturating_sub(r.left);
+    let away = all.saturating_sub(r.recovered);
     if all == 0 {
         return None;
     }
@@ -238,6 +239,9 @@ mod tests {
             "As expected: some are slow; 5 of 1,000 were still disconnected at the end, p99 \
             2.9 s"
         );
+        let mut left = run.clone();
+        left.reconnect.left = 2;
+        assert_eq!(told(&left, Some(&words("Yes", "No"))).unwrap(), "3 of 998 were still disconnected at the end, p99 2.9 s");
         (run.reconnect.recovered, run.reconnect.time_us.never) = (900, 95);
         assert_eq!(told(&run, None).unwrap(), "100 of 1,000 were not back at the end, 95 gave up, p99 2.9 s");
     }

@@ -44,7 +44,8 @@ fn attempts(total: &CohortCounts, results: &Results, timeline: &[TimelineRow]) -
 
 fn clients(total: &CohortCounts) -> Opened {
     let without = total.never_opened + total.censored;
-    Opened { what: "clients", opened: total.started.saturating_sub(without), of: total.started }
+    // Nobody waits for those who left by plan.
+    Opened { what: "clients", opened: total.started.saturating_sub(without), of: total.started.saturating_sub(total.left) }
 }
 
 #[cfg(test)]
@@ -78,6 +79,8 @@ mod tests {
     fn with_faults_it_is_clients_that_count_and_who_nobody_waits_for_does_not() {
         let results = run(|book| (book.started, book.never_opened, book.censored, book.ledger.attempts.total) = (100, 10, 5, 4_000));
         assert_eq!(Opened::of(&results, &[]), Some(Opened { what: "clients", opened: 85, of: 100 }));
+        let left = run(|book| (book.started, book.censored, book.left, book.ledger.attempts.total) = (100, 5, 3, 4_000));
+        assert_eq!(Opened::of(&left, &[]), Some(Opened { what: "clients", opened: 95, of: 97 }));
         assert_eq!(Opened::of(&run(|_| ()), &[]), None);
     }
 }

@@ -287,6 +287,9 @@ pub struct Reconnect {
     pub recovered: u64,
     /// Cut by the end of the run; includes those of clients that gave up.
     pub censored: u64,
+    /// Of them those whose client left by plan before the end of the run.
+    #[serde(default)] // absent in older folders
+    pub left: u64,
     /// Clients that gave up by their policy.
     pub gave_up: u64,
     /// Attempts per recovered outage.
@@ -369,13 +372,13 @@ pub struct LossRow {
     pub none_missed: u64,
     /// Messages missed in all of them.
     pub missed: u64,
-    /// Median of an outage.
+    /// Median of an outage; as the percentiles below to three digits above 1,000 messages.
     pub p50: Option<u64>,
     /// 90th percentile, as far as the samples go.
     pub p90: Option<u64>,
     /// 99th percentile, as far as the samples go.
     pub p99: Option<u64>,
-    /// Most in an outage.
+    /// Most in an outage, exactly.
     pub max: u64,
     /// Outages by what was missed in them; above 1,000 messages to three digits.
     pub by_missed: BTreeMap<u64, u64>,

@@ -51,16 +51,17 @@ pub struct TimelineRow {
 pub struct CountRow {
     /// Number of the aligned second, from 0, in which it started: an attempt began, a message was due, a connection ended.
     pub second: u32,
-    /// `attempts`, `closes`, `clients_lost`, `messages`, `bytes` or `work`.
+    /// `attempts`, `closes`, `clients_lost`, `messages`, `bytes`, `http_requests`, `errors`, `left` or `work`.
     pub metric: String,
     /// Cohort.
     pub cohort: String,
     /// Id of the fault it belongs to; empty for none.
     pub fault: Option<String>,
-    /// Of attempts: `begun`, and what became of them; of messages: `due`, `not_started`, `sent`, `received`, `lost`; of bytes
-    /// (payload): `sent`, `received`; of work (due connects and sends that were begun): `all`, and `late`.
+    /// Of attempts: `begun`, and what became of them; of messages: `due`, `not_started`, `sent`, `answered`, `error`,
+    /// `lost`, `unanswered`, `received`, and of those with numbers `expected`, `missed`, `recovered`, `duplicated`, `out_of_order`; of bytes
+    /// (payload): `sent`, `received`; of errors: their names; of work (due connects and sends that were begun): `all`, and `late`.
     pub outcome: Option<String>,
-    /// Of attempts that were rejected: the HTTP status; empty for those beyond the 50 most frequent.
+    /// Of attempts that were rejected, and of HTTP requests: the HTTP status; empty for those beyond the 50 most frequent.
     #[serde(default)] // absent in older folders
     pub status: Option<u16>,
     /// Of closes: whose account, `client` or `server`.

@@ -19,7 +19,7 @@ use crate::metrics::latency::needed;
 use crate::metrics::liveness::Watched;
 use crate::metrics::meta::FaultMeta;
 use crate::metrics::metric::TimeMetric;
-use crate::metrics::timeline::Tally;
+use crate::metrics::timeline::{MissedOutages, Tally};
 use crate::metrics::told_apart::{ALWAYS_KEPT, code_word, kept};
 use crate::number;
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,11 +116,12 @@ pub(super) fn counted(results: &Results) -> Vec<String> {
 
 /// What was missed in outages, by cohort and fault.
 fn losses(results: &Results) -> Vec<LossRow> {
-    let mut rows: BTreeMap<(u16, Option<u16>), BTreeMap<u64, u64>> = BTreeMap::new();
-    for ((cohort, fault, missed), outages) in &results.timeline.missed {
-        *rows.entry((*cohort, *fault)).or_default().entry(*missed).or_default() += outages;
+    let mut rows: BTreeMap<(u16, Option<u16>), BTreeMap<u64, MissedOutages>> = BTreeMap::new();
+    for ((cohort, fault, missed), of) in &results.timeline.missed {
+        rows.entry((*cohort, *fault)).or_default().insert(*missed, *of);
     }
-    let row = |((cohort, fault), by_missed): ((u16, Option<u16>), BTreeMap<u64, u64>)| {
+    let row = |((cohort, fault), all): ((u16, Option<u16>), BTreeMap<u64, MissedOutages>)| {
+        let by_missed: BTreeMap<u64, u64> = all.iter().map(|(missed, of)| (*missed, of.outages)).collect();
         let outages: u64 = by_missed.values().sum();
         let quantile = |q: f64| {
             let mut below = 0;
@@ -135,11 +136,11 @@ fn losses(results: &Results) -> Vec<LossRow> {
             fault: fault.map(|fault| results.meta.fault(fault)),
             outages,
             none_missed: by_missed.get(&0).copied().unwrap_or(0),
-            missed: by_missed.iter().map(|(missed, n)| missed * n).sum(),
+            missed: all.values().map(|of| of.missed).sum(),
             p50: quantile(0.5),
             p90: quantile(0.9),
             p99: quantile(0.99),
-            max: by_missed.keys().next_back().copied().unwrap_or(0),
+            max: all.values().map(|of| of.most).max().unwrap_or(0),
             by_missed,
         }
     };
@@ -174,6 +175,7 @@ fn reconnect(results: &Results, book: &CohortCounts, keep: impl Fn(DistributionK
         affected: book.affected,
         recovered: book.recovered,
         censored: book.censored,
+        left: book.left,
         gave_up: book.lost,
         attempts_mean: (book.recovered > 0).then(|| book.recovery_attempts as f64 / book.recovered as f64),
         time_us: reconnect_times(results, &keep),

@@ -18,6 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
+/// Metric of `counts.csv`: outages whose client left by plan.
+pub const LEFT: &str = "left";
 /// HTTP statuses that are told apart.
 const STATUSES: usize = 50;
 
@@ -128,7 +130,11 @@ pub fn count_rows(results: &Results) -> Vec<CountRow> {
     for ((second, cohort, of), count) in &results.timeline.lost {
         rows.push(CountRow { fault: fault(*of), ..count_row(*second, "clients_lost", meta.cohort(*cohort), *count) });
     }
-    for ((second, cohort, of, what), count) in &results.timeline.tallies {
+    for ((second, cohort, of), count) in &results.timeline.left {
+        rows.push(CountRow { fault: fault(*of), ..count_row(*second, LEFT, meta.cohort(*cohort), *count) });
+    }
+    // What was missed and came after all leaves a 0 behind.
+    for ((second, cohort, of, what), count) in results.timeline.tallies.iter().filter(|(_, count)| **count > 0) {
         let row = CountRow { fault: fault(*of), ..count_row(*second, "", meta.cohort(*cohort), *count) };
         rows.push(tally_row(meta, *what, row));
     }
@@ -145,6 +151,7 @@ pub fn count_rows(results: &Results) -> Vec<CountRow> {
             ("messages", "lost", cell.lost),
             ("messages", "unanswered", cell.unanswered),
             ("messages", "received", cell.received),
+            ("messages", "expected", cell.expected),
             ("bytes", "sent", cell.bytes_sent),
             ("bytes", "received", cell.bytes_received),
             ("work", "all", cell.work),

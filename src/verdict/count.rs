@@ -8,7 +8,9 @@ use crate::metrics::watch::Window;
 use crate::results::Evidence;
 use crate::results::hlog::Distribution;
 use crate::results::record::CountRow;
+use crate::results::tables::LEFT;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What is known of a count.
 pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
@@ -118,7 +120,17 @@ fn planned(evidence: &Evidence, labels: &Labels) -> u64 {
 pub(super) fn still_away(evidence: &Evidence, labels: &Labels) -> Option<String> {
     let window = Window::of(labels);
     let keep = |row: &Distribution| fits(&labels.cohort, Some(&row.cohort)) && fits(&labels.fault, row.fault.as_ref());
-    match evidence.times("reconnect_time", window, keep).censored.count() {
+    let cut = evidence.times("reconnect_time", window, keep).censored.count();
+    let of = |row: &&CountRow| {
+        let second = Duration::from_secs(row.second.into());
+        row.metric == LEFT
+            && fits(&labels.cohort, Some(&row.cohort))
+            && fits(&labels.fault, row.fault.as_ref())
+            && labels.from.is_none_or(|from| second >= from)
+            && labels.to.is_none_or(|to| second < to)
+    };
+    let left: u64 = evidence.counts.iter().filter(of).map(|row| row.count).sum();
+    match cut.saturating_sub(left) {
         0 => None,
         away => Some(format!("gave up; {away} more were still disconnected at the end")),
     }

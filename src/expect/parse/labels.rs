@@ -141,7 +141,7 @@ pub(super) fn without_fault(metric: Metric, part: &Labels) -> Option<(String, St
         return None;
     }
     let help = match metric {
-        Metric::Messages => "leave `fault` out; of messages only outcome=missed, recovered and expected are counted by fault".to_owned(),
+        Metric::Messages => "leave `fault` out; of messages only outcome=missed and recovered are counted by fault".to_owned(),
         _ => {
             let own = METRICS.iter().filter(|row| row.1 == metric).flat_map(|row| row.3);
             let allowed: Vec<&str> = COMMON.iter().chain(own).copied().filter(|name| *name != "fault").collect();

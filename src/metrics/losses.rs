@@ -1,0 +1,106 @@
+//! What clients miss in their outages, by messages with numbers: which outage a missed message belongs to, and where it was counted, so that
+//! it can be taken back when the message comes after all.
+//!
+//! An outage is told of by the first message with a number on a later connection. It goes on being told of, over further connections too,
+//! until the client's next outage begins, or it leaves by itself.
+
+use crate::plan::LocalRow;
+use std::collections::BTreeMap;
+
+/// Places of a client at which messages were counted as missed and may still come; the oldest are forgotten first.
+const GAPS: usize = 256;
+
+/// What an outage cost a client: its fault, and messages missed.
+pub(super) type OutageLoss = (Option<u16>, u64);
+
+/// Messages that were counted as missed together.
+#[derive(Clone, Debug)]
+struct MissedGap {
+    /// When, µs, and of which fault.
+    at: u64,
+    fault: Option<u16>,
+    /// How many of them have not come since.
+    left: u64,
+    /// The client was away when they should have come: in the outage with this number.
+    outage: Option<u32>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct ClientLosses {
+    /// Number of the last outage.
+    number: u32,
+    /// It is the reason why a client was away before its present connection.
+    is_out: bool,
+    /// What is known of it: only once a message with a number came.
+    told: Option<OutageLoss>,
+    gaps: Vec<MissedGap>,
+}
+
+/// Of all clients whose messages have numbers and that had an outage or missed something.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    clients: BTreeMap<LocalRow, ClientLosses>,
+}
+
+impl Losses {
+    /// An outage begins. What the one before came to, if that is known.
+    pub(super) fn begin(&mut self, row: LocalRow) -> Option<OutageLoss> {
+        let client = self.clients.entry(row).or_default();
+        (client.number, client.is_out) = (client.number.wrapping_add(1), true);
+        client.told.take()
+    }
+
+    /// The client ends its connection by itself: what it misses from now on is no outage's, unless nothing was told of one before.
+    pub(super) fn leave(&mut self, row: LocalRow) -> Option<OutageLoss> {
+        let client = self.clients.get_mut(&row)?;
+        client.is_out &= client.told.is_none();
+        client.told.take()
+    }
+
+    /// The first message with a number on a connection came; `fault`: of the client's last outage. Whether it was in one.
+    pub(super) fn back(&mut self, row: LocalRow, fault: Option<u16>) -> bool {
+        let Some(client) = self.clients.get_mut(&row).filter(|client| client.is_out) else { return false };
+        client.told.get_or_insert((fault, 0));
+        true
+    }
+
+    /// So many messages were missed, and counted at `at` µs with this fault; `away`: in the outage, if there was one.
+    pub(super) fn miss(&mut self, row: LocalRow, (at, fault): (u64, Option<u16>), left: u64, away: bool) {
+        if left == 0 {
+            return;
+        }
+        let client = self.clients.entry(row).or_default();
+        let told = client.told.as_mut().filter(|_| away);
+        let outage = told.map(|(_, missed)| {
+            *missed = missed.saturating_add(left);
+            client.number
+        });
+        if client.gaps.len() == GAPS {
+            client.gaps.remove(0);
+        }
+        client.gaps.push(MissedGap { at, fault, left, outage });
+    }
+
+    /// A message came that was found missing at `found` µs. Where it was counted: when, and with which fault.
+    pub(super) fn late(&mut self, row: LocalRow, found: u64) -> Option<(u64, Option<u16>)> {
+        let client = self.clients.get_mut(&row)?;
+        // It was counted when it was found, or a moment later.
+        let place = client.gaps.partition_point(|gap| gap.at < found);
+        let place = if place < client.gaps.len() { place } else { client.gaps.len().checked_sub(1)? };
+        let gap = &mut client.gaps[place];
+        gap.left -= 1;
+        let (counted, outage, left) = ((gap.at, gap.fault), gap.outage, gap.left);
+        if left == 0 {
+            client.gaps.remove(place);
+        }
+        if let Some((_, missed)) = client.told.as_mut().filter(|_| outage == Some(client.number)) {
+            *missed = missed.saturating_sub(1);
+        }
+        Some(counted)
+    }
+
+    /// The end of the measurement: what all outages came to that were told of and are not settled yet.
+    pub(super) fn finish(&mut self) -> impl Iterator<Item = (LocalRow, OutageLoss)> + use<> {
+        std::mem::take(&mut self.clients).into_iter().filter_map(|(row, client)| Some((row, client.told?)))
+    }
+}
