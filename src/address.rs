@@ -83,13 +83,6 @@ impl Address {
         &self.text
     }
 
-    /// The userinfo before the host as written; empty where there is none.
-    pub fn userinfo(&self) -> &str {
-        let rest = self.text.split_once("://").map_or("", |(_, rest)| rest);
-        let before = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        before.rsplit_once('@').map_or("", |(user, _)| user)
-    }
-
     /// To be shown as the scenario has it, where variables are not filled in.
     pub fn shown_as(self, written: &str) -> Address {
         Address { shown: mask_address(written), ..self }
@@ -104,6 +97,14 @@ impl Address {
     pub fn authorization(&self, values: &TemplateValues<'_>) -> Option<String> {
         self.credentials.as_ref().map(|credentials| basic(&credentials.fill(values)))
     }
+}
+
+/// The userinfo before the host of any address, as written; empty where there is none. Its scheme may be any, or missing as in variables with
+/// proxies, and it need not be one that can be used.
+pub fn userinfo(address: &str) -> &str {
+    let rest = address.split_once("://").map(|(_, rest)| rest).or_else(|| address.strip_prefix("//")).unwrap_or(address);
+    let before = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    before.rsplit_once('@').map_or("", |(user, _)| user)
 }
 
 /// Secrets are left out.
@@ -256,6 +257,21 @@ mod tests {
         ] {
             let found = Address::parse(text).expect_err(text);
             assert!(found.contains(why), "{text}: {found}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_an_address_may_have_credentials() {
+        for (address, user) in [
+            ("ws://user:word@h/", "user:word"),
+            ("HTTPS://user:word@h?x", "user:word"),
+            ("user:word@proxy:8080", "user:word"),
+            ("//user:word@h/x", "user:word"),
+            ("proxy:8080", ""),
+            ("/chat@x:y", ""),
+            ("ws://h/a@b", ""),
+        ] {
+            assert_eq!(userinfo(address), user, "{address}");
         }
     }
 

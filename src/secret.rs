@@ -179,7 +179,8 @@ fn address(text: &str, part: Range<usize>, spans: &mut Spans) {
     let shadow = without_variables(text);
     let first =
         |from: usize, set: &[u8]| shadow[from..part.end].iter().position(|byte| set.contains(byte)).map_or(part.end, |at| from + at);
-    let scheme = shadow[part.clone()].windows(3).position(|three| three == b"://").map_or(part.start, |at| part.start + at + 3);
+    let bare = part.start + if shadow[part.clone()].starts_with(b"//") { 2 } else { 0 };
+    let scheme = shadow[part.clone()].windows(3).position(|three| three == b"://").map_or(bare, |at| part.start + at + 3);
     let mut end = first(scheme, b"/?#");
     let at_sign = |end: usize| shadow[scheme..end].iter().rposition(|byte| *byte == b'@').map(|at| scheme + at);
     let mut user = at_sign(end);
@@ -383,8 +384,11 @@ impl Secrets {
         }
     }
 
-    /// Adds the userinfo of an address as it is sent.
+    /// Adds the userinfo of an address as it is sent, and its password alone.
     pub fn add_credentials(&mut self, filled: &str) {
+        if let Some((_, word)) = filled.split_once(':').filter(|(_, word)| !word.contains(['{', '}'])) {
+            self.hide_value(word, MASK);
+        }
         let filled = percent_decoded(filled).unwrap_or_default();
         if filled.len() >= VALUE_MIN && !filled.contains(['{', '}']) {
             self.put(&BASE64_STANDARD.encode(filled), MASK);
@@ -543,7 +547,7 @@ mod tests {
         ] {
             assert_eq!(secrets.hide(text), shown);
         }
-        assert_eq!(format!("{secrets:?}"), "Secrets(3 variables, 4 texts)");
+        assert_eq!(format!("{secrets:?}"), "Secrets(3 variables, 7 texts)");
         assert_eq!(secrets.hide("client 17"), "client 17");
     }
 

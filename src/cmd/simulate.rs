@@ -39,6 +39,7 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
     let mut plan = console::load(Some(&args.scenario), &args.changes)?;
     plan.all_events = args.events == Events::Full;
     let model = api::model(&plan)?;
+    plan.notices.extend(plan.not_simulated());
     if args.dry_run {
         console::print(&plan.dry_run())?;
         return Ok(exit::OK);

@@ -229,6 +229,9 @@ async fn stages(
         let request = whole(cohort, target, id, own, shared.journal.now()).map_err(|words| fail(Stage::Upgrade, &words))?;
         asking = ClientHandshake::edited(request, ask, mask);
     }
+    if !cohort.cookies {
+        asking.forget_cookies();
+    }
     let handshake = asking.shake_hands(&mut tap, &place.asked);
     let shaken = limited(handshake, Stage::Upgrade, limit(begun, cohort.deadlines.handshake, overall)).await;
     let cookies = shaken.map_err(|failure| Failure { fault: hit.as_ref().map(|(fault, _)| *fault), ..failure })?;

@@ -190,9 +190,8 @@ impl ClientTask<'_> {
     ) -> Result<attempt::OpenedAttempt, Failure> {
         let kept = KeptByClient { sessions: self.sessions.as_ref(), memory: self.memory.as_deref(), jar: self.jar.as_deref() };
         let (opened, cookies) = attempt::run(self.shared, self.cohort, (id, instance), kept, overall, turn).await?;
-        if let Some(cookies) = cookies.filter(|_| self.cohort.cookies) {
-            let jar = self.jar.get_or_insert_default();
-            cookies.iter().for_each(|cookie| jar.take(cookie));
+        if let Some(cookies) = cookies {
+            self.jar = CookieJar::after(self.jar.take(), &cookies);
         }
         Ok(opened)
     }

@@ -2,7 +2,7 @@
 //!
 //! Times that vary are [`ServiceTimes`]; what a server does with them is in `plan::admission` and `sim`.
 
-use super::{Admit, Balance, Embedded, Plan, QueueOrder, Target};
+use super::{AddressChoice, Admit, Balance, Embedded, Plan, QueueOrder, Target};
 use crate::arrival::seconds;
 use crate::seed::{Seed, Stream};
 use crate::units::print_duration;
@@ -328,6 +328,24 @@ impl Plan {
             (None, Target::Command(_)) => Err(NoModel { target: "the server of [target.command]" }),
             (None, Target::Url(_)) => Err(NoModel { target: "the server of [target.url]" }),
         }
+    }
+}
+
+impl Plan {
+    /// What of the plan a simulation leaves out, in words: ways to the target.
+    pub fn not_simulated(&self) -> Option<String> {
+        let Target::Url(remote) = &self.target else { return None };
+        let keys = [
+            ("resolve", !remote.resolve.is_empty()),
+            ("addresses", remote.addresses != AddressChoice::First),
+            ("source", !remote.source.is_empty()),
+            ("proxy", remote.proxy.is_some()),
+            ("redirects", remote.redirects > 0),
+        ];
+        let used: Vec<_> = keys.into_iter().filter(|(_, used)| *used).map(|(key, _)| format!("`{key}`")).collect();
+        let last = used.last()?;
+        let all = if used.len() > 1 { format!("{} and {last}", used[..used.len() - 1].join(", ")) } else { last.clone() };
+        Some(format!("not simulated: {all} of [target.url]; the simulated clients reach the server of [model] directly"))
     }
 }
 

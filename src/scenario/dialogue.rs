@@ -197,7 +197,7 @@ fn before(reader: &Reader<'_>, place: usize) -> Option<HttpRequest> {
         reader.complain(
             "url",
             "this is not an http:// or https:// URL",
-            format!("found \"{address}\""),
+            format!("found \"{}\"", crate::secret::mask_address(address)),
             "as \"http://127.0.0.1:8080/login\", or \"/login\" on the target itself",
         );
     }

@@ -11,6 +11,10 @@ use crate::units::{Bytes, Rate, Ratio, UnitError, parse_duration};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+/// What other programs call what is a key here.
+const ELSEWHERE: &[(&str, &str)] =
+    &[("server_name", "sni"), ("servername", "sni"), ("tls_server_name", "sni"), ("cacert", "ca"), ("follow_redirects", "redirects")];
+
 /// A table with the section that documents its keys.
 pub(super) struct Reader<'a> {
     pub(super) node: &'a Node,
@@ -24,7 +28,9 @@ impl<'a> Reader<'a> {
         for entry in entries(node, section.path, sink)? {
             if !section.names().any(|name| name == entry.key) {
                 let title = format!("unknown key `{}`", entry.key);
-                sink.push(Diagnostic::new(&entry.at, title, format!("not a key of {}", section.path)).allowed(&entry.key, section.names()));
+                let unknown = Diagnostic::new(&entry.at, title, format!("not a key of {}", section.path));
+                let ours = ELSEWHERE.iter().find(|(name, ours)| *name == entry.key && section.names().any(|name| name == *ours));
+                sink.push(unknown.allowed(ours.map_or(entry.key.as_str(), |(_, ours)| ours), section.names()));
             }
         }
         Some(Reader { node, section, sink })
@@ -173,6 +179,14 @@ impl<'a> Reader<'a> {
             self.sink.push(Diagnostic::new(self.at(key), title, "unknown word").allowed(found, words.iter().map(|row| row.0)));
         }
         value
+    }
+
+    /// One text or a list of them, with their positions.
+    pub(super) fn one_or_more(&self, key: &str) -> Vec<(&'a str, &'a At)> {
+        match self.get(key) {
+            Some(Node { value: TomlValue::Text(text), at, .. }) => vec![(text, at)],
+            _ => self.texts(key),
+        }
     }
 
     /// A list of texts with their positions.

@@ -3,7 +3,7 @@
 
 use super::diagnostic::Sink;
 use super::tree::{Node, TomlValue, parse_set};
-use crate::address::Address;
+use crate::address::userinfo;
 use crate::secret::{Holder, MASK, Secrets, mask};
 use toml::de::DeTable;
 
@@ -92,10 +92,8 @@ pub(super) fn stored(mut tree: Node) -> Node {
 pub(super) fn collect(tree: &Node, secrets: &mut Secrets) {
     each(&mut tree.clone(), &mut |kind, holder, node| {
         secrets.add(holder, &node.as_written());
-        if let (Kind::Address | Kind::Proxy, TomlValue::Text(text)) = (kind, &node.value)
-            && let Ok(address) = Address::parse(&text.replacen("http://", "ws://", 1))
-        {
-            secrets.add_credentials(address.userinfo());
+        if let (Kind::Address | Kind::Proxy, TomlValue::Text(text)) = (kind, &node.value) {
+            secrets.add_credentials(userinfo(text));
         }
     });
 }
@@ -161,6 +159,49 @@ fn depth(table: &DeTable<'_>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credentials_are_hidden_however_their_address_is_written() {
+        use crate::scenario::{Overrides, Source, load_with};
+        let held = |name: &str| (name == "PROXY").then(|| "user:longword@proxy.test:8080".to_owned());
+        let url = |more: &str| format!("[clients.web]\ncount = 1\n[target.url]\naddress = \"ws://h.test/\"\n{more}");
+        let location = |to: &str| {
+            format!("[clients.web]\ncount = 1\n[[faults]]\nat = \"1s\"\ninject = {{ upgrade_redirect = {{ location = \"{to}\" }} }}\n")
+        };
+        for text in [
+            url("proxy = \"user:longword@proxy.test:8080\""),
+            url("proxy = \"http://user:longword@proxy.test:8080\""),
+            url("proxy = \"${PROXY}\""),
+            url("").replace("h.test", "user:longword@h.test"),
+            location("https://user:longword@h.test/"),
+            location("//user:longword@h.test/"),
+        ] {
+            let plan = load_with(&Source::Text { name: "ways".to_owned(), text: text.clone() }, &Overrides::default(), &held);
+            let plan = plan.unwrap_or_else(|errors| panic!("{text}: {errors}"));
+            assert!(!plan.resolved.contains("longword"), "{}", plan.resolved);
+            let said = plan.secrets.hide("no Basic dXNlcjpsb25nd29yZA==, nor user:longword, nor longword");
+            assert!(!said.contains("longword") && !said.contains("dXNl"), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn ways_to_a_target_are_told_where_they_are_not_simulated() {
+        use crate::scenario::{Overrides, Source, load_with};
+        let plan = |more: &str| {
+            let text = format!("[clients.web]\ncount = 1\n[target.url]\naddress = \"wss://h.test/\"\n{more}\n");
+            load_with(&Source::Text { name: "ways".to_owned(), text }, &Overrides::default(), &|_| None)
+                .map_err(|errors| errors.to_string())
+        };
+        let told = |more: &str| plan(more).map(|plan| plan.not_simulated());
+        assert_eq!(told(""), Ok(None));
+        let all = told("resolve = \"h.test=10.0.0.7\"\nredirects = 3\nproxy = \"proxy.test:1\"").expect("a plan").expect("a notice");
+        assert!(all.starts_with("not simulated: `resolve`, `proxy` and `redirects` of [target.url]"), "{all}");
+        let one = plan("resolve = \"h.test=10.0.0.7\"").expect("one text");
+        let list = plan("resolve = [\"h.test=10.0.0.7\"]").expect("a list");
+        assert_eq!(format!("{:?}", one.target), format!("{:?}", list.target));
+        let said = plan("server_name = \"h.test\"").expect_err("not ours");
+        assert!(said.contains("unknown key `server_name`") && said.contains("did you mean `sni`?"), "{said}");
+    }
 
     #[test]
     fn what_is_set_is_shown_without_secrets() {

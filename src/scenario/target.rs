@@ -168,7 +168,7 @@ fn url(reader: &Reader<'_>) -> Option<Remote> {
         resolve: resolve(reader),
         addresses: reader.choice("addresses", ADDRESSES).unwrap_or(AddressChoice::First),
         certificate,
-        alpn: reader.texts("alpn").into_iter().map(|(name, _)| name.to_owned()).collect(),
+        alpn: reader.one_or_more("alpn").into_iter().map(|(name, _)| name.to_owned()).collect(),
         sni: sni.map(str::to_owned),
         proxy: proxy(reader).filter(|_| address.socket.is_none()),
         redirects: reader.short("redirects", 0..=20).unwrap_or(0),
@@ -179,7 +179,7 @@ fn url(reader: &Reader<'_>) -> Option<Remote> {
 /// `resolve`: names and addresses.
 fn resolve(reader: &Reader<'_>) -> Vec<(String, IpAddr)> {
     let mut found = Vec::new();
-    for (text, at) in reader.texts("resolve") {
+    for (text, at) in reader.one_or_more("resolve") {
         let pair = text.split_once('=').map(|(name, address)| (name.trim(), address.trim().trim_matches(['[', ']'])));
         match pair.and_then(|(name, address)| Some((name.to_owned(), address.parse().ok()?))) {
             Some(pair) if !pair.0.is_empty() => found.push(pair),
@@ -242,7 +242,7 @@ pub(super) fn proxy_notice(target: &Target) -> Option<String> {
 
 fn source(reader: &Reader<'_>) -> Vec<IpAddr> {
     let mut found = Vec::new();
-    for (text, at) in reader.texts("source") {
+    for (text, at) in reader.one_or_more("source") {
         match text.parse() {
             Ok(address) => found.push(address),
             Err(_) => {

@@ -133,10 +133,10 @@ pub(super) static URL: Section = Section {
         key("cert", "path", "none", "PEM file with a certificate that the clients show to the server, and its chain."),
         key("key", "path", "required with cert", "PEM file with the private key of `cert`."),
         key("sni", "host name", "the host", "Name that the clients ask for in TLS, and that the server's certificate must have."),
-        key("alpn", "list of texts", "none offered", "Protocols to offer in TLS, as \"http/1.1\"."),
+        key("alpn", "text or list of texts", "none offered", "Protocols to offer in TLS, as \"http/1.1\"."),
         key(
             "resolve",
-            "list of texts",
+            "text or list of texts",
             "the name server",
             "Addresses of names, as \"app.example.org=10.0.0.7\"; a name may stand several times. Only the address: Host and SNI stay.",
         ),
@@ -159,7 +159,7 @@ pub(super) static URL: Section = Section {
         WARM_UP,
         key(
             "source",
-            "list of IP addresses",
+            "IP address or list of them",
             "the kernel's choice",
             "Local addresses that clients connect from, in turn. Each has about 28,000 ports for one target. On loopback, from 10,001 \
              clients on, addresses from 127.100.0.1 are used without this key.",

@@ -6,6 +6,7 @@ use crate::address;
 use crate::address::Address;
 use crate::event::{Outcome, Stage};
 use crate::fault::RequestEdit;
+use crate::secret::is_secret_name;
 use crate::template::{Template, TemplateValues};
 use crate::transport::tls_words;
 use crate::transport::tls_words::Asked;
@@ -117,8 +118,9 @@ impl<'a> Request<'a> {
     /// Makes it one to another host than the target's: what is said to that only is taken out, as browsers do after a redirect.
     pub(crate) fn withhold(&mut self, host: &str) {
         let _ = self.set("Host", host.to_owned());
-        const OWN: [&str; 2] = ["Authorization", "Cookie"];
-        self.fields.retain(|(name, _)| !OWN.iter().any(|own| own.eq_ignore_ascii_case(name)));
+        // Those of the handshake itself are no secrets, although their names have "key" in them.
+        self.fields
+            .retain(|(name, _)| !is_secret_name(name) || name.get(..14).is_some_and(|begin| begin.eq_ignore_ascii_case("Sec-WebSocket-")));
     }
 
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
@@ -168,6 +170,7 @@ impl<'a> Request<'a> {
             protocols: self.field(PROTOCOL).map(Into::into),
             extensions: self.field(EXTENSIONS).is_some(),
             edited,
+            forgets: false,
         }
     }
 }
@@ -253,6 +256,8 @@ pub(crate) struct ResponseCheck {
     extensions: bool,
     /// A request that a fault edited is open after any 101 that knows its key.
     edited: bool,
+    /// The client keeps no cookies: none are told.
+    forgets: bool,
 }
 
 impl ResponseCheck {
@@ -278,8 +283,11 @@ impl ResponseCheck {
                 local: None,
             }));
         }
-        let ResponseCheck { accept, protocols, extensions, edited } = self;
+        let ResponseCheck { accept, protocols, extensions, edited, forgets } = self;
         let cookies = || {
+            if *forgets {
+                return None;
+            }
             let fields = answer.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("Set-Cookie"));
             let all: Box<[_]> = fields.filter_map(|field| str::from_utf8(field.value).ok().map(str::to_owned)).collect();
             (!all.is_empty()).then_some(all)
@@ -322,6 +330,11 @@ impl ClientHandshake {
     /// One of which nothing is sent.
     pub(crate) fn new(rest: Vec<u8>, expects: ResponseCheck) -> ClientHandshake {
         ClientHandshake { rest, expects, cut: None }
+    }
+
+    /// Of a client that keeps no cookies.
+    pub(crate) fn forget_cookies(&mut self) {
+        self.expects.forgets = true;
     }
 
     /// A request as it is.
@@ -412,6 +425,19 @@ mod tests {
 
     fn template(text: &str) -> Template {
         Template::parse(text).expect("known names")
+    }
+
+    #[test]
+    fn another_host_is_told_no_secret() {
+        let address = Address::parse("ws://user:word@h/").expect("a URL");
+        let mut request = bare(&address);
+        for name in ["X-Api-Key", "x-session-id", "Cookie", "X-Plain", "Sec-WebSocket-Protocol"] {
+            request.set(name, "value").expect("a field");
+        }
+        request.withhold("other.test");
+        let there = ["Host", "Connection", "Upgrade", "Sec-WebSocket-Version", KEY, "X-Plain", "Sec-WebSocket-Protocol"];
+        assert_eq!(request.fields.iter().map(|(name, _)| *name).collect::<Vec<_>>(), there);
+        assert_eq!(request.field("Host"), Some("other.test"));
     }
 
     fn bare(address: &Address) -> Request<'_> {
@@ -532,6 +558,11 @@ mod tests {
             ("SSH-2.0-OpenSSH".to_owned(), false, "the answer was not HTTP"),
         ] {
             assert_eq!(judge(&head, edited), expected, "{head}");
+        }
+        let sets = good.replace("\r\n\r\n", "\r\nSet-Cookie: node=7\r\n\r\n");
+        for (forgets, expected) in [(false, Some(["node=7".to_owned()].into())), (true, None)] {
+            let cookies = ResponseCheck { forgets, ..request.expects(false) }.judge(sets.as_bytes());
+            assert_eq!(cookies.and_then(Result::ok), Some(expected), "{forgets}");
         }
     }
 }

@@ -12,8 +12,15 @@ const COOKIE_MAX: usize = 4096;
 pub(crate) struct CookieJar(Vec<(String, String)>);
 
 impl CookieJar {
+    /// A client's jar after an answer with these fields; none where nothing is in it: a client without one sends what all send.
+    pub(crate) fn after(jar: Option<Box<CookieJar>>, fields: &[String]) -> Option<Box<CookieJar>> {
+        let mut jar = jar.unwrap_or_default();
+        fields.iter().for_each(|field| jar.take(field));
+        Some(jar).filter(|jar| !jar.0.is_empty())
+    }
+
     /// Keeps what a `Set-Cookie` field says, if it is well-formed; a cookie of the same name is replaced.
-    pub(crate) fn take(&mut self, field: &str) {
+    fn take(&mut self, field: &str) {
         let mut parts = field.split(';');
         let Some((name, value)) = parts.next().and_then(|pair| pair.split_once('=')) else { return };
         let (name, value) = (name.trim(), value.trim());
@@ -41,6 +48,14 @@ impl CookieJar {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_keeps_an_empty_jar() {
+        let jar = CookieJar::after(None, &["node=7".to_owned()]);
+        assert_eq!(jar.as_ref().and_then(|jar| jar.field()).as_deref(), Some("node=7"));
+        assert!(CookieJar::after(jar, &["node=; Max-Age=0".to_owned()]).is_none());
+        assert!(CookieJar::after(None, &["no cookie".to_owned()]).is_none());
+    }
 
     #[test]
     fn cookies_are_kept_replaced_and_taken_away() {
