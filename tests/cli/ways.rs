@@ -469,3 +469,34 @@ fn row_k_belongs_to_client_k_over_processes_shards_and_reconnects() {
     place.write("users.csv", &rows);
     place.assert_refuses(&["validate", "test.toml"], 2, &["10 rows for 13 clients: 3 are missing"]);
 }
+
+#[test]
+fn what_is_said_to_a_proxy_is_in_no_stored_byte_however_the_proxy_is_written() {
+    // It answers for the target, and says where to go what it was told.
+    let address = server(|mut stream| {
+        let mut head = |stream: &mut TcpStream| {
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|length| length == 1) {
+                head.push(byte[0]);
+            }
+            String::from_utf8_lossy(&head).into_owned()
+        };
+        let connect = head(&mut stream);
+        let told = connect.split("Proxy-Authorization: Basic ").nth(1).and_then(|rest| rest.lines().next()).unwrap_or("nothing");
+        _ = stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n");
+        head(&mut stream);
+        let answer = format!("HTTP/1.1 302 Found\r\nLocation: /said/{told}/secret-proxy/end\r\nContent-Length: 0\r\n\r\n");
+        _ = stream.write_all(answer.as_bytes());
+    });
+    for proxy in [format!("u:secret-proxy@{address}"), format!("http://u:secret-proxy@{address}")] {
+        let url = format!("address = \"ws://only.proxy.test:8080/x\"\nproxy = \"{proxy}\"\nprobe = false");
+        let place = Place::with(&scenario(&url, ""));
+        place.run(&["run", "test.toml", "--yes", "--events", "full", "--out", "run"]);
+        let mut all = String::new();
+        for file in fs::read_dir(place.path("run")).expect("a folder").flatten() {
+            all += &String::from_utf8_lossy(&fs::read(file.path()).expect("a file"));
+        }
+        assert!(all.contains("/said/***/***/end"), "{proxy}: what the server said is not stored");
+        assert!(!all.contains("dTpzZWNyZXQtcHJveHk") && !all.contains("secret-proxy"), "{proxy}");
+    }
+}
