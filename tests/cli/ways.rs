@@ -474,7 +474,7 @@ fn row_k_belongs_to_client_k_over_processes_shards_and_reconnects() {
 fn what_is_said_to_a_proxy_is_in_no_stored_byte_however_the_proxy_is_written() {
     // It answers for the target, and says where to go what it was told.
     let address = server(|mut stream| {
-        let mut head = |stream: &mut TcpStream| {
+        let head = |stream: &mut TcpStream| {
             let (mut head, mut byte) = (Vec::new(), [0]);
             while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|length| length == 1) {
                 head.push(byte[0]);
