@@ -47,6 +47,9 @@ impl Address {
             let address = Address::parse(&format!("{}://localhost{path}", if secure { "wss" } else { "ws" }))?;
             return Ok(Address { text: text.to_owned(), shown: mask_address(text), socket: Some(socket), ..address });
         }
+        if text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("unix:")) {
+            return Err("a socket of this machine is written `ws+unix:/run/app.sock:/path`");
+        }
         let (_, rest) = text.split_once("://").ok_or(NOT_OURS)?;
         let rest = rest.split('#').next().unwrap_or_default();
         let (before, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -112,6 +115,11 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.shown)
     }
+}
+
+/// Whether a text is meant to be a URL, and neither a path nor a name.
+pub(crate) fn is_meant(text: &str) -> bool {
+    text.contains("://") || unix(text).is_some()
 }
 
 /// The parts of `ws+unix:/run/app.sock:/path`, as Node's ws library writes it: whether with TLS, socket, and path.
@@ -236,6 +244,7 @@ mod tests {
     fn what_is_wrong_is_said() {
         for (text, why) in [
             ("ws+unix:", "path of the socket"),
+            ("unix:///run/app.sock", "written `ws+unix:/run/app.sock:/path`"),
             ("ws+unix::/chat", "path of the socket"),
             ("http://localhost:1/", "not a ws:// or wss:// URL"),
             ("localhost:9000", "not a ws:// or wss:// URL"),

@@ -116,7 +116,7 @@ pub async fn run(
     };
     let arrivals = arrivals(&plan, shard);
     let recorder = Recorder::new(&plan, shard);
-    let journal = Arc::new(SharedRecorder::open(recorder, plan.duration, Clock::Machine, start.not_before(monotonic_ns())));
+    let journal = led.journal(&plan, recorder, start.not_before(monotonic_ns()));
     let results = match RunContext::new(plan.clone(), Some(shard), Hits::new(&plan, shard), journal, led.fleet.clone(), crew) {
         Ok(shared) => measure(&shared, arrivals, led.reports, stop, &mut publish(&shared, &mut snapshots)).await,
         Err(error) => Err(error),
@@ -188,6 +188,15 @@ impl StartedTarget {
         self.fleet.routes()
     }
 
+    /// Opens the recorder of a run whose offset 0 is `epoch_ns`, which is told what is to be known of the target.
+    fn journal(&self, plan: &Plan, recorder: Recorder, epoch_ns: u64) -> Arc<SharedRecorder> {
+        let journal = SharedRecorder::open(recorder, plan.duration, Clock::Machine, epoch_ns);
+        if let Some(text) = self.fleet.place(0).notice() {
+            journal.record(&Event::Notice { text });
+        }
+        Arc::new(journal)
+    }
+
     /// Carries out what happens to the target from `epoch_ns` on, while workers have the clients of `shard`, and answers their `questions`;
     /// `progress` is called several times a second with the offset. As [`run`] otherwise.
     ///
@@ -201,7 +210,7 @@ impl StartedTarget {
         stop: impl Future<Output = ()>,
         mut progress: impl FnMut(Duration),
     ) -> Result<Results, RunError> {
-        let journal = Arc::new(SharedRecorder::open(Recorder::new(&plan, Shard::WHOLE), plan.duration, Clock::Machine, epoch_ns));
+        let journal = self.journal(&plan, Recorder::new(&plan, Shard::WHOLE), epoch_ns);
         let shared = RunContext::new(plan.clone(), None, Hits::new(&plan, shard), journal, self.fleet.clone(), self.crew)?;
         let answering = tokio::spawn(who_is_hit::answer(shared.clone(), workers, questions));
         let results = measure(&shared, Vec::new(), self.reports, stop, &mut progress).await;

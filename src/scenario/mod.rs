@@ -31,7 +31,7 @@ pub use faults::defaults as fault_defaults;
 pub use stored::shown_set;
 pub use trust::ScenarioTrust;
 
-use crate::address::Address;
+use crate::address::{self, Address};
 use crate::event::CLIENTS_MAX;
 use crate::expect::{Expectation, Names};
 use crate::files::{bounded, read_regular};
@@ -96,7 +96,7 @@ impl Source {
     pub fn of(argument: Option<&str>) -> Source {
         match argument {
             None => Source::Bundled("default".to_owned()),
-            Some(url) if url.contains("://") => Source::Url(url.to_owned()),
+            Some(url) if address::is_meant(url) => Source::Url(url.to_owned()),
             Some(path) => match bundled(path) {
                 Some(bundled) if !Path::new(path).exists() => Source::Bundled(bundled.name.to_owned()),
                 _ => Source::File(PathBuf::from(path)),
@@ -341,6 +341,7 @@ fn build(tree: &Node, source: &Source, recorded: bool, sink: &Sink) -> Option<Pl
     let model = top.get("model").and_then(|model| model::read(model, target.as_ref(), sink));
     let cohorts = cohort::read(&top, target.as_ref(), duration, &mut notices);
     let context = faults::Context { target: target.as_ref(), model: model.as_ref(), cohorts: &cohorts, run: duration };
+    notices.extend(target.as_ref().and_then(|target| target::resolved_for_nobody(target, &cohorts)));
     let faults = faults::read(&top, &context, &mut notices);
     let names =
         (cohorts.iter().map(|one| one.name.clone()).collect::<Vec<_>>(), faults.iter().map(|one| one.name.clone()).collect::<Vec<_>>());

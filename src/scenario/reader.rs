@@ -3,7 +3,7 @@
 //! A method gives `None` for a key that is absent and for one that was complained of; nothing is planned once there are complaints.
 
 use super::diagnostic::{At, Diagnostic, Sink};
-use super::keys::Section;
+use super::keys::{SECTIONS, Section};
 use super::tree::{Entry, Node, TomlValue};
 use crate::template::{NAMES, Template, Unknown};
 use crate::units::nearest;
@@ -12,14 +12,26 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// What other programs call what is a key here.
-const ELSEWHERE: &[(&str, &str)] =
-    &[("server_name", "sni"), ("servername", "sni"), ("tls_server_name", "sni"), ("cacert", "ca"), ("follow_redirects", "redirects")];
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("server_name", "sni"),
+    ("servername", "sni"),
+    ("tls_server_name", "sni"),
+    ("cacert", "ca"),
+    ("follow_redirects", "redirects"),
+    ("start", "after"),
+];
 
 /// A table with the section that documents its keys.
 pub(super) struct Reader<'a> {
     pub(super) node: &'a Node,
     section: &'static Section,
     pub(super) sink: &'a Sink,
+}
+
+/// The only other section that has a key of this name.
+fn elsewhere(key: &str) -> Option<&'static str> {
+    let mut having = SECTIONS.iter().filter(|section| section.names().any(|name| name == key));
+    having.next().map(|section| section.path).filter(|_| having.next().is_none())
 }
 
 impl<'a> Reader<'a> {
@@ -30,6 +42,8 @@ impl<'a> Reader<'a> {
                 let title = format!("unknown key `{}`", entry.key);
                 let unknown = Diagnostic::new(&entry.at, title, format!("not a key of {}", section.path));
                 let ours = ELSEWHERE.iter().find(|(name, ours)| *name == entry.key && section.names().any(|name| name == *ours));
+                let elsewhere = elsewhere(&entry.key).filter(|_| ours.is_none());
+                let unknown = elsewhere.into_iter().fold(unknown, |unknown, path| unknown.help(format!("it is a key of {path}")));
                 sink.push(unknown.allowed(ours.map_or(entry.key.as_str(), |(_, ours)| ours), section.names()));
             }
         }

@@ -201,6 +201,18 @@ mod tests {
         assert_eq!(format!("{:?}", one.target), format!("{:?}", list.target));
         let said = plan("server_name = \"h.test\"").expect_err("not ours");
         assert!(said.contains("unknown key `server_name`") && said.contains("did you mean `sni`?"), "{said}");
+        let said = plan("after = \"6s\"").expect_err("not there");
+        assert!(said.contains("unknown key `after`") && said.contains("it is a key of [clients.NAME]"), "{said}");
+        // An address for a name that nobody connects to.
+        let noted = |more: &str| plan(more).expect("a plan").notices.join(" ");
+        assert_eq!(
+            noted("resolve = \"app.test=10.0.0.7\""),
+            "`resolve` has an address for app.test, and nothing connects to it: the host of the connections is h.test"
+        );
+        for used in ["resolve = \"H.test=10.0.0.7\"", "resolve = \"app.test=10.0.0.7\"\nredirects = 1"] {
+            assert_eq!(noted(used), "", "{used}");
+        }
+        assert_eq!(noted("resolve = \"app.test=10.0.0.7\"\nproxy = \"app.test:1\""), "");
     }
 
     #[test]

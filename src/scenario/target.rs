@@ -8,7 +8,7 @@ use super::target_keys;
 use super::tree::{Node, TomlValue, Variables};
 use crate::address::Address;
 use crate::plan::limits::is_named_here;
-use crate::plan::{AddressChoice, Admit, Balance, Before, Command, Embedded, ProxyAddress, QueueOrder, Ready, Remote, Target};
+use crate::plan::{AddressChoice, Admit, Balance, Before, Cohort, Command, Embedded, ProxyAddress, QueueOrder, Ready, Remote, Target};
 use crate::secret::{Holder, mask, mask_address};
 use crate::template::{fill_one, unknown_in_address};
 use core::net::IpAddr;
@@ -238,6 +238,20 @@ pub(super) fn proxy_notice(target: &Target) -> Option<String> {
     let shown = remote.proxy.as_ref()?.address.to_string();
     let variable = shown.strip_prefix("${")?.strip_suffix('}')?.to_owned();
     Some(format!("all connections go through the proxy of {variable}; `proxy = \"none\"` in [target.url] turns it off"))
+}
+
+/// What a run should say of names that `resolve` has and nobody connects to.
+pub(super) fn resolved_for_nobody(target: &Target, cohorts: &[Cohort]) -> Option<String> {
+    let Target::Url(remote) = target else { return None };
+    let before = cohorts.iter().filter_map(|cohort| cohort.script.as_ref()).any(|script| !script.before.is_empty());
+    // Where redirects and requests lead is seen in the run.
+    if before || remote.redirects > 0 {
+        return None;
+    }
+    let asked = remote.proxy.as_ref().map_or(&remote.address, |proxy| &proxy.address);
+    let (name, _) = remote.resolve.iter().find(|(name, _)| !name.eq_ignore_ascii_case(&asked.host))?;
+    let host = &asked.host;
+    Some(format!("`resolve` has an address for {name}, and nothing connects to it: the host of the connections is {host}"))
 }
 
 fn source(reader: &Reader<'_>) -> Vec<IpAddr> {

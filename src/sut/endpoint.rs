@@ -13,6 +13,7 @@ use crate::transport::tls_words::Asked;
 use crate::ws::handshake::own_headers::RunKey;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub(crate) struct Endpoint {
     pub(crate) url: Address,
     /// Resolved; the first of them.
     pub(crate) address: SocketAddr,
+    /// IP addresses of the host, or of the proxy, that no client uses.
+    pub(crate) unused: usize,
     /// What an attempt must do besides to connect to it; `None`: nothing but that.
     pub(crate) detour: Option<Box<Detour>>,
     /// For wss.
@@ -77,6 +80,20 @@ impl Endpoint {
     pub(crate) fn is_here(&self) -> bool {
         let reaches_here = self.addresses().iter().all(|address| is_here(address.ip()));
         self.memory.is_some() || reaches_here && (!self.is_proxied() || is_named_here(&self.url.host))
+    }
+
+    /// What a run should say of it.
+    pub(crate) fn notice(&self) -> Option<String> {
+        let (unused, what) = (self.unused, if self.unused == 1 { "another address" } else { "other addresses" });
+        let whose = if self.is_proxied() { "the proxy" } else { &self.url.host };
+        // `localhost` is both 127.0.0.1 and ::1, and nobody means two servers by it.
+        (unused > 0 && !is_named_here(whose)).then(|| {
+            let many = if unused == 1 { String::new() } else { format!("{unused} ") };
+            format!(
+                "all connections go to {}; {whose} has {many}{what}: `addresses = \"in_turn\"` in [target.url] uses them",
+                self.address.ip()
+            )
+        })
     }
 
     fn is_proxied(&self) -> bool {
@@ -188,7 +205,8 @@ pub(crate) async fn resolve<'a>(url: Address, access: impl Into<Access<'a>>) -> 
         return at_any(url, found, access);
     }
     let address = answering(&found).await.ok_or_else(|| wrong(format!("{} has no address", asked.host)))?;
-    at(url, address, access)
+    let ips: BTreeSet<IpAddr> = found.iter().map(SocketAddr::ip).collect();
+    Ok(Endpoint { unused: ips.len().saturating_sub(1), ..at(url, address, access)? })
 }
 
 /// The addresses behind a URL, at least one; an error says what is wrong with the name. A socket of this machine has that of loopback.
@@ -236,7 +254,7 @@ pub(crate) fn at_any(url: Address, addresses: Vec<SocketAddr>, access: Access<'_
         let choice = remote.map_or(AddressChoice::First, |remote| remote.addresses);
         Box::new(Detour { addresses, choice, socket: url.socket.clone(), connect })
     });
-    Ok(Endpoint { url, address, detour, tls, asked, memory: None, key: None })
+    Ok(Endpoint { url, address, unused: 0, detour, tls, asked, memory: None, key: None })
 }
 
 /// The head of a CONNECT request (RFC 9110 §9.3.6).

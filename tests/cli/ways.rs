@@ -118,7 +118,9 @@ fn all_addresses_of_a_name_are_used_and_one_that_is_dead_costs_no_attempt() {
         assert!(here >= 4 && there >= 4, "{choice}: {here} and {there}");
     }
     let target = format!("address = \"ws://spread.test:{port}/\"\n{resolve}");
-    passes(&Place::with(&scenario(&target, "")), &[]);
+    let place = Place::with(&scenario(&target, ""));
+    let notices = passes(&place, &[])["notices"].to_string();
+    assert!(notices.contains("all connections go to 127.0.0.1; spread.test has 2 other addresses"), "{notices}");
     assert_eq!((taken(&first).len(), taken(&second).len()), (11, 0), "the first that answers, with the probe");
 }
 
