@@ -53,7 +53,8 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
         if statuses.is_empty() { "Connections (count)" } else { "Connections, attempts (count)" },
     );
     scene.text(MARGIN, panel.top - 14.0, TextAnchor::Start, NAME, "Reported status code");
-    key(&mut scene, panel.top - 14.0);
+    let sides = [(Ink::Series(0), "seen by the client app"), (Ink::Series(1), "seen by the server app")];
+    sheet::key(&mut scene, LEFT, panel.top - 14.0, &sides);
     let sums = (rows.iter().map(|r| r.client).sum(), rows.iter().map(|r| r.server).sum());
     for (n, row) in rows.iter().enumerate() {
         draw_row(&mut scene, &x, row, panel.top + n as f64 * ROW, sums);
@@ -162,15 +163,6 @@ fn agreement(loaded: &Loaded, codes: usize) -> String {
     match all {
         0 => format!("Clients report {codes} different codes"),
         _ => format!("{codes} codes; both sides see the same code in {} of {}", number::count(same), number::counted(all, "ending")),
-    }
-}
-
-fn key(scene: &mut Scene, baseline: f64) {
-    let mut left = LEFT;
-    for (ink, text) in [(Ink::Series(0), "seen by the client app"), (Ink::Series(1), "seen by the server app")] {
-        scene.rect(left, baseline - 9.0, 10.0, 10.0, ink);
-        scene.text(left + 15.0, baseline, TextAnchor::Start, NOTE, text);
-        left += 15.0 + NOTE.width(text) + 22.0;
     }
 }
 

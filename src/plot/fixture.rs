@@ -77,6 +77,11 @@ pub(crate) fn many_causes() -> Loaded {
     for row in loaded.reconnects.iter_mut().filter(|row| row.client % 9 == 0) {
         (row.reconnect_us, row.first_reply_us, row.result) = (None, None, "gave_up".to_string());
     }
+    // All that can become of an attempt.
+    for (n, row) in loaded.timeline.iter_mut().enumerate().filter(|(_, row)| row.refused > 4) {
+        let some = row.refused / 4;
+        (row.refused, row.timed_out, row.rejected, row.failed) = (row.refused - 3 * some, some, some, some.saturating_sub(n as u64 % 3));
+    }
     close_books(&mut loaded);
     loaded.summary.clients.lost = loaded.summary.reconnect.gave_up;
     loaded
@@ -87,6 +92,7 @@ pub(crate) fn nothing() -> Loaded {
     let mut loaded = crash(&[("web", "none", 0, |_, _| 0)], 0, 10_000, false);
     loaded.summary.faults.clear();
     loaded.timeline.clear();
+    loaded.counts = None;
     loaded.events.clear();
     loaded.summary.status = "aborted".to_string();
     loaded.summary.verdict =
@@ -240,6 +246,7 @@ fn echoes(row: &mut TimelineRow, random: &mut Xoshiro256PlusPlus) {
 }
 
 fn close_books(loaded: &mut Loaded) {
+    loaded.counts = Some(loaded.timeline.iter().flat_map(counts).collect());
     let summary = &mut loaded.summary;
     let names: Vec<String> = summary.cohorts.keys().cloned().collect();
     summary.endings = loaded.closes.clone();
@@ -270,6 +277,29 @@ fn close_books(loaded: &mut Loaded) {
     }
 }
 
+/// Attempts by outcome; one that has none is abandoned.
+fn counts(row: &TimelineRow) -> Vec<CountRow> {
+    let ended = [
+        ("opened", row.opened),
+        ("refused", row.refused),
+        ("timed_out", row.timed_out),
+        ("rejected", row.rejected),
+        ("failed", row.failed),
+    ];
+    let abandoned = row.attempts - ended.iter().map(|(_, count)| count).sum::<u64>();
+    let all = [("begun", row.attempts), ("abandoned", abandoned)].into_iter().chain(ended).filter(|(_, count)| *count > 0);
+    let (second, cohort) = ((row.offset_ms / 1000) as u32, &row.cohort);
+    let count = |(outcome, count): (&str, u64)| CountRow {
+        second,
+        metric: "attempts".to_string(),
+        cohort: cohort.clone(),
+        outcome: Some(outcome.to_string()),
+        count,
+        ..CountRow::default()
+    };
+    all.map(count).collect()
+}
+
 fn attempts(rows: &[&TimelineRow]) -> Attempts {
     let mut sums = Attempts::default();
     let mut seconds: BTreeMap<u64, u64> = BTreeMap::new();
@@ -277,6 +307,9 @@ fn attempts(rows: &[&TimelineRow]) -> Attempts {
         sums.counts.total += row.attempts;
         sums.counts.opened += row.opened;
         sums.counts.refused += row.refused;
+        sums.counts.timed_out += row.timed_out;
+        sums.counts.rejected += row.rejected;
+        sums.counts.failed += row.failed;
         *seconds.entry(row.offset_ms / 1000).or_default() += row.attempts;
     }
     sums.peak_per_s = seconds.into_values().max().unwrap_or(0);

@@ -13,6 +13,7 @@ pub mod sheet;
 pub mod survival;
 mod text;
 
+mod attempts;
 mod bands;
 mod codes;
 mod endings;
@@ -43,37 +44,77 @@ pub struct Chart {
     pub scene: fn(&Loaded) -> scene::Scene,
     /// Whether there is anything to draw; otherwise it is left out.
     pub applies: fn(&Loaded) -> bool,
+    /// What its picture of `fixture::crash_storm` says: the names of its axes with their units, what data is labelled with, its samples.
+    #[cfg(test)]
+    says: &'static [&'static str],
 }
 
 /// All charts, in the order of the report.
-pub static CHARTS: [Chart; 7] = [
+pub static CHARTS: &[Chart] = &[
     Chart {
         name: "timeline",
         about: "open clients and attempts over time, with the faults",
         scene: timeline::scene,
         applies: |loaded| loaded.timeline.iter().any(|row| row.attempts + row.open > 0),
+        #[cfg(test)]
+        says: &["Open clients (count)", "Attempts per 100 ms (count)", "Time since the first arrival (s)", "n = 1,000 clients"],
+    },
+    Chart {
+        name: "attempts",
+        about: "attempts per second, stacked by what became of them",
+        scene: attempts::scene,
+        applies: attempts::applies,
+        #[cfg(test)]
+        says: &["Attempts per second (count)", "refused", "Time since the first arrival (s)", "attempts, by the time at which they began"],
     },
     Chart {
         name: "reconnect",
         about: "time to come back by percentile, a line per cohort",
         scene: reconnect::scene,
         applies: |loaded| loaded.summary.reconnect.recovered > 0,
+        #[cfg(test)]
+        says: &["Time to reconnect", "Percentile of outages, logarithmic (%)", "n = 1,000 outages", "full jitter, 200 ms to 1 s"],
     },
     Chart {
         name: "phases",
         about: "where the median and the 90th percentile outage spent their time",
         scene: phases::scene,
         applies: |loaded| loaded.reconnects.iter().any(|row| row.reconnect_us.is_some_and(|us| us > 0)),
+        #[cfg(test)]
+        says: &["Time since the fault (s)", "backoff", "median", "n = 1,000 outages"],
     },
-    Chart { name: "close-codes", about: "reported close codes by side", scene: codes::scene, applies: codes::applies },
+    Chart {
+        name: "close-codes",
+        about: "reported close codes by side",
+        scene: codes::scene,
+        applies: codes::applies,
+        #[cfg(test)]
+        says: &["Connections (count)", "1006", "abnormal closure", "n = 1,000 endings"],
+    },
     Chart {
         name: "endings",
         about: "causes of endings against the codes that were reported",
         scene: endings::scene,
         applies: endings::applies,
+        #[cfg(test)]
+        says: &["Cause (connections)", "app sees", "no record: the server was killed", "n = 1,000 endings"],
     },
-    Chart { name: "missed", about: "messages that clients missed in an outage", scene: missed::scene, applies: missed::applies },
-    Chart { name: "round-trips", about: "round trips over time", scene: round_trips::scene, applies: round_trips::applies },
+    Chart {
+        name: "missed",
+        about: "messages that clients missed in an outage",
+        scene: missed::scene,
+        applies: missed::applies,
+        #[cfg(test)]
+        says: &["Outages (count)", "Messages missed in an outage", "none", "n = 1,000 outages"],
+    },
+    Chart {
+        name: "round-trips",
+        about: "round trips over time",
+        scene: round_trips::scene,
+        applies: round_trips::applies,
+        #[cfg(test)]
+        says: &["Round trip (logarithmic)", "Time since the first arrival (s)", "p99", "echoed messages"],
+    },
 ];
 
 /// Whether the chart of this name has anything to show.
@@ -161,7 +202,7 @@ mod tests {
     #[test]
     fn no_text_leaves_the_canvas_or_covers_another() {
         for (run, loaded) in fixture::all() {
-            for chart in &CHARTS {
+            for chart in CHARTS {
                 let scene = (chart.scene)(&loaded);
                 let boxes = scene.text_boxes();
                 for (i, a) in boxes.iter().enumerate() {
@@ -179,49 +220,38 @@ mod tests {
     #[test]
     fn every_chart_names_its_axes_and_states_its_samples() {
         let loaded = fixture::crash_storm();
-        for (name, words) in [
-            ("timeline", ["Open clients (count)", "Attempts per 100 ms (count)", "Time since the first arrival (s)", "n = 1,000 clients"]),
-            (
-                "reconnect",
-                ["Time to reconnect", "Percentile of outages, logarithmic (%)", "n = 1,000 outages", "full jitter, 200 ms to 1 s"],
-            ),
-            ("phases", ["Time since the fault (s)", "backoff", "median", "n = 1,000 outages"]),
-            ("close-codes", ["Connections (count)", "1006", "abnormal closure", "n = 1,000 endings"]),
-            ("endings", ["Cause (connections)", "app sees", "no record: the server was killed", "n = 1,000 endings"]),
-            ("missed", ["Outages (count)", "Messages missed in an outage", "none", "n = 1,000 outages"]),
-            ("round-trips", ["Round trip (logarithmic)", "Time since the first arrival (s)", "p99", "echoed messages"]),
-        ] {
-            let chart = CHARTS.iter().find(|chart| chart.name == name).unwrap();
+        for chart in CHARTS {
             let svg = svg(chart, &loaded).unwrap();
-            for word in words {
-                assert!(svg.contains(word), "{name} lacks {word}");
+            assert!(!chart.says.is_empty(), "{}", chart.name);
+            for word in chart.says {
+                assert!(svg.contains(word), "{} lacks {word}", chart.name);
             }
-            assert_eq!(super::svg(chart, &loaded).unwrap(), super::svg(chart, &fixture::crash_storm()).unwrap(), "{name}");
+            assert_eq!(super::svg(chart, &loaded).unwrap(), super::svg(chart, &fixture::crash_storm()).unwrap(), "{}", chart.name);
         }
     }
 
     #[test]
     fn without_data_charts_say_so() {
         let loaded = fixture::nothing();
-        for chart in &CHARTS {
+        for chart in CHARTS {
             assert!(svg(chart, &loaded).unwrap().contains("n = 0"), "{}", chart.name);
         }
         // And are left out of a report.
-        let shown = |loaded: &Loaded| svgs(loaded).unwrap().iter().map(|chart| chart.name).collect::<Vec<_>>();
-        assert_eq!(shown(&loaded), Vec::<&str>::new());
-        assert_eq!(shown(&fixture::crash_storm()).len(), CHARTS.len());
+        let left_out = |loaded: &Loaded| CHARTS.iter().filter(|chart| !(chart.applies)(loaded)).map(|chart| chart.name).collect::<Vec<_>>();
+        assert_eq!((left_out(&loaded).len(), svgs(&loaded).unwrap()), (CHARTS.len(), vec![]));
+        assert_eq!((left_out(&fixture::crash_storm()), svgs(&fixture::crash_storm()).unwrap().len()), (vec![], CHARTS.len()));
         // Nobody came back: there is no time to draw, and no axis of a microsecond.
         let mut gone = fixture::crash_storm();
         gone.summary.reconnect.recovered = 0;
         gone.reconnects.iter_mut().for_each(|row| row.reconnect_us = None);
-        assert_eq!(shown(&gone), ["timeline", "close-codes", "endings", "missed", "round-trips"]);
+        assert_eq!(left_out(&gone), ["reconnect", "phases"]);
         // A simulated path that takes no time.
         gone.summary.simulated = true;
         for row in &mut gone.timeline {
             let zero = |us: Option<u64>| us.map(|_| 0);
             (row.rtt_p50_us, row.rtt_p99_us, row.rtt_max_us) = (zero(row.rtt_p50_us), zero(row.rtt_p99_us), zero(row.rtt_max_us));
         }
-        assert_eq!(shown(&gone), ["timeline", "close-codes", "endings", "missed"]);
+        assert_eq!(left_out(&gone), ["reconnect", "phases", "round-trips"]);
     }
 
     /// With `CLOSESTORM_CHARTS=DIR` the pictures stay in DIR to be looked at.

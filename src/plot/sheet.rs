@@ -115,6 +115,27 @@ pub(super) fn cohorts(loaded: &Loaded) -> Vec<&str> {
     loaded.summary.cohorts.keys().map(String::as_str).collect()
 }
 
+/// The same, and those that only `rows` name.
+pub(super) fn cohorts_and<'a>(loaded: &Loaded, rows: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut names: Vec<String> = cohorts(loaded).into_iter().map(str::to_string).collect();
+    for cohort in rows {
+        if !names.iter().any(|name| name == cohort) {
+            names.push(cohort.to_string());
+        }
+    }
+    names
+}
+
+/// Says from `left` on what colours mean. Returns where more may stand.
+pub(super) fn key(scene: &mut Scene, mut left: f64, baseline: f64, entries: &[(Ink, &str)]) -> f64 {
+    for (ink, text) in entries {
+        scene.rect(left, baseline - 9.0, 10.0, 10.0, *ink);
+        scene.text(left + 15.0, baseline, TextAnchor::Start, NOTE, *text);
+        left += 15.0 + NOTE.width(text) + 18.0;
+    }
+    left
+}
+
 /// The least distance of two offsets: the interval of the file.
 pub(super) fn interval_ms(rows: &[TimelineRow]) -> u64 {
     let mut offsets: Vec<u64> = rows.iter().map(|row| row.offset_ms).collect();

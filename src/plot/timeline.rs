@@ -84,12 +84,7 @@ fn time_axis(loaded: &Loaded) -> Axis {
 }
 
 fn series(loaded: &Loaded) -> Vec<Series> {
-    let mut names: Vec<String> = sheet::cohorts(loaded).into_iter().map(str::to_string).collect();
-    for row in &loaded.timeline {
-        if !names.contains(&row.cohort) {
-            names.push(row.cohort.clone());
-        }
-    }
+    let mut names = sheet::cohorts_and(loaded, loaded.timeline.iter().map(|row| row.cohort.as_str()));
     let rest = if names.len() > STRIPS_MAX { names.split_off(STRIPS_MAX - 1) } else { Vec::new() };
     let rest_name = format!("{} other cohorts", rest.len());
     if !rest.is_empty() {
@@ -262,7 +257,8 @@ fn draw_strips(scene: &mut Scene, x: &Axis, area: &Panel, series: &[Series]) {
     let ticks = axis::count_ticks(most, 2);
     let name = format!("Attempts per {} (count)", number::time(series[0].bin_us));
     scene.text(MARGIN, area.top - 14.0, TextAnchor::Start, NAME, name.as_str());
-    let end = draw_key(scene, MARGIN + NAME.width(&name) + 24.0, area.top - 14.0);
+    let colours = [(Ink::Series(0), "opened"), (Ink::Series(1), "did not open: refused, timed out, rejected, failed")];
+    let end = sheet::key(scene, MARGIN + NAME.width(&name) + 24.0, area.top - 14.0, &colours);
     if series.iter().any(|s| !s.seeds.is_empty()) {
         bands::sign(scene, end, area.top - 14.0, Ink::Strong, "seeds, as above");
     }
@@ -290,16 +286,6 @@ fn draw_strips(scene: &mut Scene, x: &Axis, area: &Panel, series: &[Series]) {
 fn busiest(peak: u64, room: f64) -> String {
     let long = format!("busiest second {}", number::count(peak));
     if NOTE.width(&long) <= room { long } else { format!("peak {}/s", number::count(peak)) }
-}
-
-/// Returns where more may stand.
-fn draw_key(scene: &mut Scene, mut left: f64, baseline: f64) -> f64 {
-    for (ink, text) in [(Ink::Series(0), "opened"), (Ink::Series(1), "did not open: refused, timed out, rejected, failed")] {
-        scene.rect(left, baseline - 9.0, 10.0, 10.0, ink);
-        scene.text(left + 15.0, baseline, TextAnchor::Start, NOTE, text);
-        left += 15.0 + NOTE.width(text) + 18.0;
-    }
-    left
 }
 
 /// A bar for each bin: of the attempts begun in it those that opened below, the others above.

@@ -26,6 +26,7 @@ pub(super) fn blocks(loaded: &Loaded) -> Vec<Block> {
     blocks.push(Block::Figures(figures(summary)));
     blocks.extend([heading("What happened"), Block::Chart("timeline"), Block::Table(ledger(summary))]);
     blocks.extend(turned_away(summary));
+    blocks.push(Block::Chart("attempts"));
     blocks.push(heading("Time to reconnect"));
     if summary.reconnect.affected == 0 {
         blocks.push(Block::Paragraph("No outage: no open connection was lost.".to_string()));
