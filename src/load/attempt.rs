@@ -17,6 +17,7 @@ use crate::transport::Transport;
 use crate::transport::link::Link;
 use crate::transport::record::Records;
 use crate::transport::secure::Secure;
+use crate::transport::send_limit::SendLimit;
 use crate::transport::tls::Sessions;
 use crate::transport::tls_words;
 use crate::ws::connection::Connection;
@@ -150,7 +151,9 @@ async fn stages(
         detour.choice.begin(detour.addresses.len(), (id.client.0, id.connection.0), shared.plan.seed)
     })?;
     // What TLS or a fault makes of the request is seen when TCP is open.
-    let mut may_send = dial.may_send() && place.tls.is_none() && !shared.registry.awaits_attempts();
+    // So is what has to wait for its turn.
+    let sends = shared.caps.sends.as_ref();
+    let mut may_send = dial.may_send() && place.tls.is_none() && sends.is_none() && !shared.registry.awaits_attempts();
     if may_send {
         dial.expect_bytes();
     }
@@ -192,7 +195,8 @@ async fn stages(
         }
     };
     let tcp = begun_next - begun;
-    let link = Link::new(wire);
+    let mut link = Link::new(wire);
+    sends.into_iter().for_each(|sends| link.set_send_limit(sends));
     let (transport, tls, resumed) = match &place.tls {
         None => (Transport::Plain(link), None, false),
         Some(tls) => {
@@ -228,6 +232,10 @@ async fn stages(
     if let Some((_, OnAttempt::Ask(ask))) = &hit {
         let request = whole(cohort, target, id, own, shared.journal.now()).map_err(|words| fail(Stage::Upgrade, &words))?;
         asking = ClientHandshake::edited(request, ask, mask);
+        if let Some(sends) = sends.filter(|_| !ask.early.is_empty()) {
+            // The tap counts none before the opening handshake is complete.
+            sends.frames(u32::try_from(ask.early.len()).unwrap_or(u32::MAX)).await;
+        }
     }
     if !cohort.cookies {
         asking.forget_cookies();
@@ -380,15 +388,22 @@ pub(crate) async fn warm_up(
 /// Longest message of conformance suites, with room.
 const CONFORMANCE_MAX_MESSAGE: u32 = 64 << 20;
 
-/// TCP, and TLS where the place has it, without deadlines; to the address that an attempt of a client begins with.
+/// TCP, and TLS where the place has it, without deadlines; to the address that an attempt of a client begins with. `sends`: what limits what is
+/// sent.
 ///
 /// # Errors
 /// What is wrong, in words.
-pub(crate) async fn connected(place: &Endpoint, (client, attempt): (ClientIndex, ConnectionNo), seed: Seed) -> Result<Transport, String> {
+pub(crate) async fn connected(
+    place: &Endpoint,
+    (client, attempt): (ClientIndex, ConnectionNo),
+    seed: Seed,
+    sends: Option<&Arc<SendLimit>>,
+) -> Result<Transport, String> {
     let first = |detour: &Detour| detour.choice.begin(detour.addresses.len(), (client.0, attempt.0), seed);
     let dial =
         Dial::new(place, None, first).and_then(|dial| dial.begin(place.address).map(|()| dial)).map_err(|failure| words(&failure))?;
-    let link = Link::new(dial.wait().await.map_err(|failure| words(&failure))?);
+    let mut link = Link::new(dial.wait().await.map_err(|failure| words(&failure))?);
+    sends.into_iter().for_each(|sends| link.set_send_limit(sends));
     match &place.tls {
         None => Ok(Transport::Plain(link)),
         Some(tls) => {
@@ -407,7 +422,7 @@ pub(crate) async fn open(place: &Endpoint, request: Request<'_>) -> Result<Conne
 }
 
 async fn opened(place: &Endpoint, request: Request<'_>) -> Result<Result<Connection, Failure>, String> {
-    let transport = connected(place, (ClientIndex(0), ConnectionNo(1)), Seed(0)).await?;
+    let transport = connected(place, (ClientIndex(0), ConnectionNo(1)), Seed(0), None).await?;
     let mut tap = Tap::new(transport, Side::Client);
     tap.set_max_message(CONFORMANCE_MAX_MESSAGE);
     let shaken = ClientHandshake::plain(&request).shake_hands(&mut tap, &place.asked).await;

@@ -10,6 +10,7 @@ use crate::plan::{Cohort, Plan};
 use crate::seed::Seed;
 use crate::sut::endpoint::{self, Endpoint};
 use crate::template::TemplateValues;
+use crate::transport::send_limit::SendLimit;
 use crate::ws::handshake::failure::{Failure, fail};
 use crate::ws::handshake::own_headers::Id;
 use http_body_util::{BodyExt, Full, Limited};
@@ -17,6 +18,7 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
@@ -42,7 +44,8 @@ pub(crate) async fn run(shared: &RunContext, cohort: &Cohort, (id, instance): (I
         let begun = Instant::now();
         let now = shared.journal.now();
         let place = shared.fleet.place(instance);
-        let asker = Asker { who: (id.client, id.connection), now, plan: &shared.plan, places: &shared.http_places };
+        let sends = shared.caps.sends.as_ref();
+        let asker = Asker { who: (id.client, id.connection), now, plan: &shared.plan, places: &shared.http_places, sends };
         let work = carry_out(request, cohort, &asker, place, memory);
         let answer = timeout(request.within, work).await;
         let status = answer.as_ref().ok().and_then(|answer| answer.as_ref().ok()).map(|answer| answer.status);
@@ -67,7 +70,7 @@ pub(crate) async fn run(shared: &RunContext, cohort: &Cohort, (id, instance): (I
 /// What is wrong, in words.
 pub(crate) async fn probe(plan: &Plan, cohort: &Cohort, place: &Endpoint, memory: &mut ClientMemory) -> Result<(), String> {
     let who = (ClientIndex(cohort.first), ConnectionNo(1));
-    let asker = Asker { who, now: Duration::ZERO, plan, places: &HttpPlaces::default() };
+    let asker = Asker { who, now: Duration::ZERO, plan, places: &HttpPlaces::default(), sends: None };
     for request in cohort.script.iter().flat_map(|script| &script.before) {
         let work = carry_out(request, cohort, &asker, place, memory);
         let answer = timeout(request.within, work).await.unwrap_or_else(|_| Err("no answer in time".to_owned()));
@@ -121,12 +124,14 @@ struct Asker<'a> {
     plan: &'a Plan,
     /// What was looked up.
     places: &'a HttpPlaces,
+    /// What limits what is sent.
+    sends: Option<&'a Arc<SendLimit>>,
 }
 
 async fn carry_out(
     request: &HttpRequest,
     cohort: &Cohort,
-    &Asker { who, now, plan, places }: &Asker<'_>,
+    &Asker { who, now, plan, places, sends }: &Asker<'_>,
     target: &Endpoint,
     memory: &ClientMemory,
 ) -> Result<HttpAnswer, String> {
@@ -155,16 +160,17 @@ async fn carry_out(
         asked = asked.header(name, value);
     }
     let asked = asked.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
-    exchange(place, (who, plan.seed), asked).await
+    exchange(place, (who, plan.seed), sends, asked).await
 }
 
 /// One request on a connection of its own.
 async fn exchange(
     place: &Endpoint,
     (who, seed): ((ClientIndex, ConnectionNo), Seed),
+    sends: Option<&Arc<SendLimit>>,
     request: hyper::Request<Full<Bytes>>,
 ) -> Result<HttpAnswer, String> {
-    let transport = attempt::connected(place, who, seed).await?;
+    let transport = attempt::connected(place, who, seed, sends).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(transport)).await.map_err(|error| error.to_string())?;
     let mut asking = pin!(async move {
         let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;

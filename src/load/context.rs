@@ -78,7 +78,9 @@ impl RunContext {
         let form = |cohort| fleet.named(None).into_iter().map(|instance| request_template::form(cohort, fleet.place(instance))).collect();
         let forms = plan.cohorts.iter().map(form).collect();
         let (pacer, marked, turns) = (Arc::default(), Mutex::default(), Semaphore::new(request_template::CONNECT_BURST));
-        let caps = RateCap::of(&plan.limits.caps(fleet.is_here()), shard);
+        let telling = journal.clone();
+        let tell = move |what: &str| telling.record(&Event::LoadLimit { what: what.to_owned() });
+        let caps = RateCap::of(&plan.limits.caps(fleet.is_here()), shard, tell);
         let (follows, leads) = (false, clients.is_none());
         let (under_way, dead_paths) = (UnderWayFirings::default(), dead_paths::DeadPaths::default());
         Ok(Arc::new(RunContext {
@@ -115,16 +117,14 @@ impl RunContext {
         }
     }
 
-    /// Counts a message of a client against what the user allows.
+    /// Whether a message of a client can go out now: its frames are counted when they do.
     ///
     /// # Errors
-    /// It may not go out before this offset; the run says that it waited.
+    /// It could not before this offset; the run says that it waited.
     pub(crate) fn may_send(&self, client: ClientIndex) -> Result<(), Duration> {
+        let Some(sends) = &self.caps.sends else { return Ok(()) };
         let bytes = self.plan.cohorts[self.plan.cohort_of(client)].traffic.message_bytes();
-        self.caps.message(self.journal.now(), bytes).map_err(|(later, why)| {
-            self.journal.record(&Event::LoadLimit { what: why.to_owned() });
-            later
-        })
+        sends.has_room(bytes as usize).map_err(|free| self.journal.offset_of(free))
     }
 
     /// What the opening requests of a client to an instance have in common, or why it has none.

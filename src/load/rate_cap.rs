@@ -1,10 +1,11 @@
 //! Caps on load: of what begins, at most so many in any window of time. What would be more waits for its turn, first come, first served.
 
-use crate::lock::lock;
 use crate::plan::Shard;
-use crate::plan::limits::{LoadCaps, window};
+use crate::plan::limits::{LoadCaps, SendCaps, window};
+use crate::transport::send_limit::{SendLimit, SendRate};
+use crate::units::Rate;
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex as FairMutex;
 use tokio::time::sleep;
@@ -51,75 +52,35 @@ impl RecentAttempts {
     }
 }
 
-/// Messages: what was sent in the last window, and how much of it.
-#[derive(Debug)]
-struct RecentMessages {
-    most: usize,
-    most_bytes: u64,
-    window: Duration,
-    /// Offset and payload of each, ascending.
-    last: VecDeque<(Duration, u64)>,
-    bytes: u64,
-}
-
-impl RecentMessages {
-    /// Counts a message that may go out now.
-    ///
-    /// # Errors
-    /// It may not before this offset.
-    fn take(&mut self, now: Duration, bytes: u64) -> Result<(), Duration> {
-        while let Some((at, size)) = self.last.front()
-            && *at + self.window <= now
-        {
-            self.bytes -= size;
-            self.last.pop_front();
-        }
-        // One that is larger than all that may go out in a window goes out alone.
-        let fits = |count: usize, held: u64| count < self.most && (held == 0 || held + bytes <= self.most_bytes);
-        let (mut count, mut held, mut wait) = (self.last.len(), self.bytes, None);
-        for (at, size) in &self.last {
-            if fits(count, held) {
-                break;
-            }
-            (count, held) = (count - 1, held - size);
-            wait = Some(*at + self.window);
-        }
-        match wait {
-            Some(free) => Err(free),
-            None => {
-                self.last.push_back((now, bytes));
-                self.bytes += bytes;
-                Ok(())
-            }
-        }
-    }
-}
-
 /// The caps of a run, or of one process of it.
 #[derive(Debug, Default)]
 pub(crate) struct RateCap {
     attempts: Option<(FairMutex<RecentAttempts>, String)>,
-    messages: Option<(Mutex<RecentMessages>, String)>,
+    /// Frames, writes and bytes.
+    pub(crate) sends: Option<Arc<SendLimit>>,
 }
 
 impl RateCap {
-    /// The part of a shard.
-    pub(crate) fn of(caps: &LoadCaps, shard: Shard) -> RateCap {
+    /// The part of a shard. `waits` gets the words for what clients send, whenever some of it has to wait.
+    pub(crate) fn of(caps: &LoadCaps, shard: Shard, waits: impl Fn(&str) + Send + Sync + 'static) -> RateCap {
         let attempts = caps.attempts.map(|(rate, who)| {
             let (most, window) = window(rate, shard);
             let most = usize::try_from(most).unwrap_or(usize::MAX).max(1);
             let begun = RecentAttempts { most, window, last: VecDeque::new(), even: Duration::ZERO, spread: false };
             (FairMutex::new(begun), format!("connection attempts waited: at most {rate} are allowed ({who})"))
         });
-        let messages = caps.messages.map(|(rate, bytes)| {
-            let (most, window) = window(rate, shard);
-            let most = usize::try_from(most).unwrap_or(usize::MAX).max(1);
-            let most_bytes = bytes.0 / u64::from(shard.of.max(1));
-            let sent = RecentMessages { most, most_bytes, window, last: VecDeque::new(), bytes: 0 };
+        let sends = caps.sends.map(|SendCaps { frames, writes, bytes }| {
+            let rate = |rate| {
+                let (most, window) = window(rate, shard);
+                SendRate { most, window }
+            };
             let why = "the target is on another machine; --yes allows more";
-            (Mutex::new(sent), format!("messages waited: at most {rate} and {bytes} per second are allowed ({why})"))
+            let words =
+                format!("messages waited: at most {} frames, {} writes and {bytes} per second are allowed ({why})", frames.0, writes.0);
+            let each = (rate(frames), rate(writes), rate(Rate(bytes.0 as f64)));
+            Arc::new(SendLimit::new(each.0, each.1, each.2, move || waits(&words)))
         });
-        RateCap { attempts, messages }
+        RateCap { attempts, sends }
     }
 
     /// Whether attempts may have to wait.
@@ -142,15 +103,6 @@ impl RateCap {
         }
     }
 
-    /// Counts a message of so much payload that may go out now.
-    ///
-    /// # Errors
-    /// It may not before this offset; and the words for it.
-    pub(crate) fn message(&self, now: Duration, bytes: u32) -> Result<(), (Duration, &str)> {
-        let Some((sent, why)) = &self.messages else { return Ok(()) };
-        lock(sent).take(now, bytes.into()).map_err(|free| (free, why.as_str()))
-    }
-
     /// How long after the last attempt none counts any more.
     pub(crate) async fn rest(&self) -> Duration {
         match &self.attempts {
@@ -164,7 +116,6 @@ impl RateCap {
 mod tests {
     use super::*;
     use crate::plan::limits::LoadLimits;
-    use crate::units::{Bytes, Rate};
     use proptest::prelude::*;
 
     const fn ms(ms: u64) -> Duration {
@@ -189,7 +140,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_waited_longer_than_a_timer_is_late_is_told_why() {
-        let cap = RateCap::of(&LoadLimits { elsewhere: true, max_rate: None }.caps(false), Shard::WHOLE);
+        let cap = RateCap::of(&LoadLimits { elsewhere: true, max_rate: None }.caps(false), Shard::WHOLE, |_| ());
         let start = tokio::time::Instant::now();
         for attempt in 0..50 {
             assert_eq!(cap.attempt(|| start.elapsed()).await, None, "{attempt}");
@@ -217,34 +168,20 @@ mod tests {
                 prop_assert!(within <= rate as usize, "{within} of {rate} from {from:?}");
             }
         }
-
-        #[test]
-        fn messages_keep_to_both_limits(sizes in proptest::collection::vec(0_u64..2000, 1..300), gap in 0_u64..30) {
-            let (most, most_bytes, second) = (20, 5000, Duration::from_secs(1));
-            let mut sent = RecentMessages { most, most_bytes, window: second, last: VecDeque::new(), bytes: 0 };
-            let (mut now, mut out) = (Duration::ZERO, Vec::new());
-            for size in sizes {
-                now += ms(gap);
-                while let Err(free) = sent.take(now, size) {
-                    prop_assert!(free > now, "it says a time to come");
-                    now = free;
-                }
-                out.push((now, size));
-            }
-            for (index, (from, _)) in out.iter().enumerate() {
-                let within: Vec<u64> = out[index..].iter().take_while(|(at, _)| *at < *from + second).map(|(_, size)| *size).collect();
-                prop_assert!(within.len() <= most && within.iter().sum::<u64>() <= most_bytes);
-            }
-        }
     }
 
-    #[test]
-    fn bytes_are_divided_over_parts() {
-        let caps = LoadCaps { attempts: None, messages: Some((Rate(1000.0), Bytes(1 << 20))) };
-        let cap = RateCap::of(&caps, Shard { index: 1, of: 4 });
-        assert!(cap.message(ms(0), 200_000).is_ok());
-        let (free, why) = cap.message(ms(0), 100_000).expect_err("too much");
-        assert_eq!(free, Duration::from_secs(1));
-        assert!(why.contains("1MiB"), "{why}");
+    #[tokio::test(start_paused = true)]
+    async fn what_is_sent_is_divided_over_parts() {
+        let caps = LoadLimits { elsewhere: true, max_rate: None }.caps(false);
+        let told = Arc::new(std::sync::Mutex::new(String::new()));
+        let words = told.clone();
+        let cap = RateCap::of(&caps, Shard { index: 1, of: 4 }, move |why| why.clone_into(&mut words.lock().expect("no panic")));
+        let (sends, begun) = (cap.sends.expect("another machine"), tokio::time::Instant::now());
+        sends.frames(250).await;
+        assert_eq!((begun.elapsed(), &**told.lock().expect("no panic")), (Duration::ZERO, ""));
+        sends.frames(1).await;
+        assert_eq!(begun.elapsed(), Duration::from_secs(1));
+        let told = told.lock().expect("no panic");
+        assert!(told.contains("1000 frames, 2000 writes and 1MiB per second"), "{told}");
     }
 }

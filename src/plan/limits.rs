@@ -11,9 +11,11 @@ use std::time::Duration;
 pub const CLIENTS_ELSEWHERE: u32 = 100;
 /// The same for the attempts of any second.
 pub const ATTEMPTS_ELSEWHERE: Rate = Rate(50.0);
-/// The same for messages.
+/// The same for messages, and for frames of any kind: pings, and those of faults.
 pub const MESSAGES_ELSEWHERE: Rate = Rate(1000.0);
-/// The same for the payload of the messages of any second.
+/// The same for pieces in which the kernel takes bytes, as a fault may cut them: a packet each.
+pub const WRITES_ELSEWHERE: Rate = Rate(2000.0);
+/// The same for all bytes that clients send in any second: frames with their headers, opening requests, TLS.
 pub const BYTES_ELSEWHERE: Bytes = Bytes(1 << 20);
 
 /// What the user has allowed.
@@ -30,8 +32,19 @@ pub struct LoadLimits {
 pub struct LoadCaps {
     /// Attempts per second, and the words for who says so.
     pub attempts: Option<(Rate, &'static str)>,
-    /// Messages per second, and their payload per second.
-    pub messages: Option<(Rate, Bytes)>,
+    /// What clients send.
+    pub sends: Option<SendCaps>,
+}
+
+/// What all clients together send in any second, at most.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SendCaps {
+    /// Frames.
+    pub frames: Rate,
+    /// Writes to the kernel.
+    pub writes: Rate,
+    /// Bytes, whatever they are.
+    pub bytes: Bytes,
 }
 
 impl LoadLimits {
@@ -41,7 +54,8 @@ impl LoadLimits {
         let small = elsewhere.then_some((ATTEMPTS_ELSEWHERE, "the target is on another machine; --yes allows more"));
         let own = self.max_rate.map(|rate| (rate, "--max-rate"));
         let attempts = small.into_iter().chain(own).min_by(|(one, _), (other, _)| one.0.total_cmp(&other.0));
-        LoadCaps { attempts, messages: elsewhere.then_some((MESSAGES_ELSEWHERE, BYTES_ELSEWHERE)) }
+        let sends = SendCaps { frames: MESSAGES_ELSEWHERE, writes: WRITES_ELSEWHERE, bytes: BYTES_ELSEWHERE };
+        LoadCaps { attempts, sends: elsewhere.then_some(sends) }
     }
 }
 
@@ -54,6 +68,16 @@ pub fn is_here(address: IpAddr) -> bool {
 /// Whether a host is this machine by what is written: `localhost`, or such an address. No other name is looked up.
 pub fn is_named_here(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(is_here)
+}
+
+/// What a frame of a client with so much payload has on the wire: header and mask (RFC 6455 §5.2).
+fn frame_bytes(payload: u64) -> f64 {
+    let header = match payload {
+        ..126 => 6,
+        126..=0xffff => 8,
+        _ => 14,
+    };
+    (payload + header) as f64
 }
 
 /// How many of a whole may begin in which time, for a part of the run: whole numbers whose sum over all parts is the whole's.
@@ -102,21 +126,23 @@ impl Plan {
         due.iter().enumerate().map(|(index, from)| due.partition_point(|at| *at < end(from)) - index).max().unwrap_or(0)
     }
 
-    /// Messages and pings per second of all clients while they are connected, with the pings of faults at their most, and their payload. A
-    /// message that is larger than what goes in a second counts as one each second.
+    /// Messages and pings per second of all clients while they are connected, with the pings of faults at their most, and the bytes of their
+    /// frames. A message that is larger than what goes in a second counts as one each second.
     fn planned_messages(&self) -> (f64, f64) {
         let (mut messages, mut bytes) = (0.0, 0.0);
         for cohort in &self.cohorts {
             let count = f64::from(cohort.count);
-            let size = f64::from(cohort.traffic.message_bytes());
+            let size = frame_bytes(cohort.traffic.message_bytes().into());
             let rate = cohort.traffic.rate().map_or(0.0, |rate| rate.0);
             messages += count * rate;
             bytes += (count * rate * size).max(size);
-            messages += cohort.heartbeat.map_or(0.0, |beat| count / beat.every.as_secs_f64().max(1e-3));
+            let pings = cohort.heartbeat.map_or(0.0, |beat| count / beat.every.as_secs_f64().max(1e-3));
+            messages += pings;
+            bytes += pings * frame_bytes(8);
         }
         for fault in self.faults.iter().filter(|fault| fault.side == Side::Client) {
             let values = &fault.inject.values;
-            let size = values.bytes("bytes").or_else(|| values.bytes("size")).unwrap_or(0) as f64;
+            let size = frame_bytes(values.bytes("bytes").or_else(|| values.bytes("size")).unwrap_or(0));
             let rate = values.whole("per_s").map_or(0.0, |rate| rate as f64) * f64::from(self.clients());
             messages += rate;
             bytes += (rate * size).max(size);
@@ -161,7 +187,7 @@ mod tests {
         ] {
             let caps = limits.caps(here);
             assert_eq!(caps.attempts.map(|(rate, _)| rate.0), attempts, "{limits:?} {here}");
-            assert_eq!(caps.messages.is_some(), messages, "{limits:?} {here}");
+            assert_eq!(caps.sends.is_some(), messages, "{limits:?} {here}");
         }
     }
 

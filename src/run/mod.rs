@@ -159,7 +159,7 @@ pub(crate) async fn lead(plan: &Plan, places: &Places, workers: ToWorkers, crew:
         fleet.shut_down().await;
         return Err(RunError::TooMuch { url, too_much });
     }
-    let cap = RateCap::of(&plan.limits.caps(fleet.is_here()), Shard::WHOLE);
+    let cap = RateCap::of(&plan.limits.caps(fleet.is_here()), Shard::WHOLE, |_| ());
     let cohort = &plan.cohorts[0];
     let mut memory = cohort.memory(plan.seed, ClientIndex(cohort.first));
     if probe && let Err(cause) = first_handshake(place, plan, cohort, memory.as_deref_mut()).await {
@@ -452,7 +452,7 @@ mod tests {
         // An open connection has its own state beside it, and no buffers while nothing is under way.
         let task = size(|shared| client::live(shared, ClientIndex(0), Duration::ZERO));
         assert!(task <= 832, "{task}");
-        assert!(size_of::<crate::ws::connection::Connection>() <= 288, "{}", size_of::<crate::ws::connection::Connection>());
+        assert!(size_of::<crate::ws::connection::Connection>() <= 296, "{}", size_of::<crate::ws::connection::Connection>());
         assert!(size_of::<crate::load::registry::ClientSlot>() <= 136);
     }
 }

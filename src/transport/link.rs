@@ -6,10 +6,12 @@ use crate::close::TcpEnd;
 use crate::fault::{ConnectionEffects, Flow};
 use crate::seed::Stream;
 use crate::transport::delay_line::DelayLine;
+use crate::transport::send_limit::{SendLimit, SendTurns};
 use crate::transport::socket::ByteStream;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -31,6 +33,8 @@ pub struct Link {
     /// No more than this pass.
     cap: u64,
     lanes: Option<Box<DelayLines>>,
+    /// Where what is written has to wait for its turn.
+    turns: Option<Box<SendTurns>>,
 }
 
 /// Both directions while a fault shapes one of them.
@@ -56,7 +60,18 @@ impl Link {
             passed: 0,
             cap: u64::MAX,
             lanes: None,
+            turns: None,
         }
+    }
+
+    /// What is written from now on is counted against a limit, and waits where it must.
+    pub(crate) fn set_send_limit(&mut self, limit: &Arc<SendLimit>) {
+        self.turns = Some(Box::new(SendTurns::new(limit.clone())));
+    }
+
+    /// The turns of what is written, where that is limited.
+    pub(crate) fn send_turns(&mut self) -> Option<&mut SendTurns> {
+        self.turns.as_deref_mut()
     }
 
     /// Applies the flows of a gate. The caller polls reads and writes again afterwards: a stopped direction registers no wake-up.
@@ -192,8 +207,7 @@ impl Link {
                 lanes.outgoing.advance(all);
                 continue;
             }
-            disable_nagle(&self.wire, &mut self.prompt);
-            match Pin::new(&mut self.wire).poll_write(cx, bytes) {
+            match poll_wire(&mut self.wire, (&mut self.prompt, &mut self.turns), cx, bytes) {
                 Poll::Ready(Ok(count)) => lanes.outgoing.advance(count),
                 Poll::Ready(Err(error)) => {
                     // The connection is gone. The kernel tells of a reset once; EPIPE follows our own FIN too.
@@ -270,6 +284,21 @@ impl Link {
             }
         }
     }
+}
+
+/// Writes as much as has its turn.
+fn poll_wire(
+    wire: &mut ByteStream,
+    (prompt, turns): (&mut bool, &mut Option<Box<SendTurns>>),
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
+    disable_nagle(wire, prompt);
+    let Some(turns) = turns else { return Pin::new(wire).poll_write(cx, bytes) };
+    let may = ready!(turns.poll_write(cx, bytes.len()));
+    let written = ready!(Pin::new(wire).poll_write(cx, &bytes[..may]))?;
+    turns.written(written);
+    Poll::Ready(Ok(written))
 }
 
 /// Switches Nagle's algorithm off, once: it holds bytes back as long as earlier ones are not acknowledged (RFC 1122 §4.2.3.4). Not before
@@ -364,9 +393,8 @@ impl AsyncWrite for Link {
                 return Poll::Ready(Ok(count));
             }
         }
-        let Link { wire, prompt, .. } = &mut *self;
-        disable_nagle(wire, prompt);
-        let polled = Pin::new(wire).poll_write(cx, bytes);
+        let Link { wire, prompt, turns, .. } = &mut *self;
+        let polled = poll_wire(wire, (prompt, turns), cx, bytes);
         if let Poll::Ready(Ok(count)) = &polled {
             self.passed += *count as u64;
         }

@@ -10,6 +10,7 @@ pub(crate) mod local_limit;
 pub mod memory;
 pub mod record;
 pub mod secure;
+pub(crate) mod send_limit;
 pub mod socket;
 pub mod tickets;
 pub mod tls;

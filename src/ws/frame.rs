@@ -97,6 +97,13 @@ impl Scanner {
         FramePiece { len: used + payload, opcode, begins, ends, header: used, illegal_control }
     }
 
+    /// Goes on behind bytes of any number of frames.
+    pub(crate) fn follow(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            bytes = &bytes[self.piece(bytes).len..];
+        }
+    }
+
     /// Whether the frame in which the stream stands says a length that no frame may have (RFC 6455 §5.2: the top bit of 64 must be 0).
     pub(crate) fn length_is_illegal(&self) -> bool {
         self.header_complete() && self.header[1] & 0x7f == 127 && self.header[2] & 0x80 != 0

@@ -7,12 +7,13 @@ use crate::fault::CLOSE;
 use crate::fault::{ConnectionEffects, Side};
 use crate::seed::Stream;
 use crate::transport::Transport;
+use crate::transport::send_limit::SendTurns;
 use crate::ws::frame::{CloseFrame, FramePiece, PART, PONG, Scanner};
 use crate::ws::frame_queue::FrameQueue;
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What ends the head of an HTTP message.
@@ -51,6 +52,8 @@ pub(crate) struct Tap {
 struct Meddled {
     incoming: FrameQueue,
     outgoing: FrameQueue,
+    /// Where the stream stands behind it.
+    sent: Scanner,
     /// The transport broke while bytes waited for it.
     broken: Option<io::Error>,
 }
@@ -158,7 +161,7 @@ impl Tap {
             None => {
                 let incoming = FrameQueue::new(gate.read_frames.clone(), random("frames/in"), self.received);
                 let outgoing = FrameQueue::new(gate.write_frames.clone(), random("frames/out"), self.sent);
-                self.meddled = Some(Box::new(Meddled { incoming, outgoing, broken: None }));
+                self.meddled = Some(Box::new(Meddled { incoming, outgoing, sent: self.sent, broken: None }));
             }
         }
     }
@@ -181,8 +184,11 @@ impl Tap {
     fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(meddled) = &mut self.meddled else { return Poll::Ready(()) };
         while let Poll::Ready(Some(bytes)) = meddled.outgoing.poll_ready(cx) {
-            match Pin::new(&mut self.io).poll_write(cx, bytes) {
-                Poll::Ready(Ok(count)) => meddled.outgoing.advance(count),
+            match poll_write_in_turn(&mut self.io, meddled.sent, cx, bytes) {
+                Poll::Ready(Ok(count)) => {
+                    meddled.sent.follow(&bytes[..count]);
+                    meddled.outgoing.advance(count);
+                }
                 Poll::Ready(Err(error)) => {
                     let all = bytes.len();
                     meddled.outgoing.advance(all);
@@ -198,7 +204,7 @@ impl Tap {
     /// Writes, or lets the frames of it go through what meddles with them.
     fn poll_write_below(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.meddled.is_none() {
-            return Pin::new(&mut self.io).poll_write(cx, bytes);
+            return poll_write_in_turn(&mut self.io, self.sent, cx, bytes);
         }
         let blocked = self.poll_outgoing(cx).is_pending();
         let Some(meddled) = &mut self.meddled else { return Poll::Pending };
@@ -227,7 +233,7 @@ impl Tap {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             }
         }
-        match std::task::ready!(meddled.incoming.poll_ready(cx)) {
+        match ready!(meddled.incoming.poll_ready(cx)) {
             None => Poll::Ready(Ok(())),
             Some(bytes) => {
                 let count = bytes.len().min(buffer.remaining());
@@ -359,6 +365,20 @@ impl Tap {
     }
 }
 
+/// Writes, a frame at a time where frames wait for their turn. The stream stands where `scanner` does.
+fn poll_write_in_turn(io: &mut Transport, mut scanner: Scanner, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    let Some(turns) = io.link_mut().send_turns().filter(|_| !bytes.is_empty()) else { return Pin::new(io).poll_write(cx, bytes) };
+    let piece = scanner.piece(bytes);
+    if piece.begins {
+        ready!(turns.poll_frame(cx));
+    }
+    let written = ready!(Pin::new(&mut *io).poll_write(cx, &bytes[..piece.len]))?;
+    if written > 0 {
+        io.link_mut().send_turns().into_iter().for_each(SendTurns::frame_begun);
+    }
+    Poll::Ready(Ok(written))
+}
+
 impl AsyncRead for Tap {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
@@ -450,7 +470,7 @@ impl AsyncWrite for Tap {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        std::task::ready!(self.poll_outgoing(cx));
+        ready!(self.poll_outgoing(cx));
         Pin::new(&mut self.io).poll_flush(cx)
     }
 

@@ -2,8 +2,9 @@
 
 use super::Place;
 use futures_util::{SinkExt, StreamExt};
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
-use std::sync::mpsc;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 /// An address of this machine that is not loopback, which a run takes for another machine; `None` where there is no network.
@@ -105,7 +106,125 @@ fn a_closed_loop_to_another_machine_waits_too() {
     ));
     let ended = place.run(&["run", "test.toml", "--out", "out"]);
     ended.assert_code(3);
-    assert!(ended.out.contains("messages waited: at most 1000/s and 1MiB per second are allowed"), "{}", ended.out);
+    assert!(ended.out.contains("messages waited: at most 1000 frames, 2000 writes and 1MiB per second are allowed"), "{}", ended.out);
     let times: Vec<_> = came.try_iter().collect();
     assert!(peak(&times) <= 1200 && times.len() > 1500, "{} of {}", peak(&times), times.len());
+}
+
+/// What a server saw of its clients: when so many bytes came, and when a frame began, or an opening request.
+#[derive(Default)]
+struct Seen {
+    bytes: Vec<(Instant, usize)>,
+    frames: Vec<Instant>,
+    reads: Vec<Instant>,
+}
+
+impl Seen {
+    fn most_bytes_in_a_second(&self) -> usize {
+        let (mut from, mut sum, mut most) = (0, 0, 0);
+        for (at, bytes) in &self.bytes {
+            sum += bytes;
+            while self.bytes[from].0 + Duration::from_secs(1) <= *at {
+                sum -= self.bytes[from].1;
+                from += 1;
+            }
+            most = most.max(sum);
+        }
+        most
+    }
+}
+
+/// A server that echoes messages, and counts all that comes.
+fn counting_server(at: IpAddr) -> (SocketAddr, Arc<Mutex<Seen>>) {
+    let listener = TcpListener::bind((at, 0)).expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let seen = Arc::<Mutex<Seen>>::default();
+    let all = seen.clone();
+    std::thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            let seen = seen.clone();
+            std::thread::spawn(move || serve_and_count(stream, &seen));
+        }
+    });
+    (address, all)
+}
+
+fn serve_and_count(mut stream: TcpStream, seen: &Mutex<Seen>) -> Option<()> {
+    let (mut held, mut chunk, mut open) = (Vec::new(), vec![0; 1 << 16], false);
+    stream.set_nodelay(true).ok()?;
+    loop {
+        let count = stream.read(&mut chunk).ok().filter(|count| *count > 0)?;
+        let now = Instant::now();
+        let mut seen = seen.lock().expect("no panic");
+        seen.bytes.push((now, count));
+        seen.reads.push(now);
+        held.extend_from_slice(&chunk[..count]);
+        if !open {
+            let Some(end) = held.windows(4).position(|part| part == b"\r\n\r\n") else { continue };
+            let head = String::from_utf8_lossy(&held[..end]).into_owned();
+            let key =
+                head.lines().find_map(|line| line.to_lowercase().starts_with("sec-websocket-key:").then(|| line[18..].trim().to_owned()));
+            let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key?.as_bytes());
+            let answer = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+            );
+            stream.write_all(answer.as_bytes()).ok()?;
+            held.drain(..end + 4);
+            open = true;
+        }
+        while let Some((opcode, payload, length)) = frame(&held) {
+            seen.frames.push(now);
+            held.drain(..length);
+            let header: Vec<u8> = match payload.len() {
+                short @ 0..126 => vec![0x80 | opcode, short as u8],
+                long if long < 1 << 16 => [&[0x80 | opcode, 126][..], &(long as u16).to_be_bytes()].concat(),
+                long => [&[0x80 | opcode, 127][..], &(long as u64).to_be_bytes()].concat(),
+            };
+            match opcode {
+                1 | 2 => stream.write_all(&[header, payload].concat()).ok()?,
+                8 => return stream.write_all(&[header, payload].concat()).ok(),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The first frame of a client: opcode, payload, and its length on the wire.
+fn frame(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
+    let (length, at) = match bytes.get(1)? & 0x7f {
+        126 => (u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?).into(), 4),
+        127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize, 10),
+        short => (short.into(), 2),
+    };
+    let mask = bytes.get(at..at + 4)?;
+    let payload = bytes.get(at + 4..at + 4 + length)?;
+    Some((bytes[0] & 0x0f, payload.iter().enumerate().map(|(index, byte)| byte ^ mask[index % 4]).collect(), at + 4 + length))
+}
+
+#[test]
+fn frames_writes_and_bytes_of_whatever_kind_wait_without_yes() {
+    let Some(own) = own_address() else { return eprintln!("left out: no address but loopback") };
+    let flood = "[clients.web]\ncount = 4\n[[faults]]\nat = \"100ms\"\nevery = \"100ms\"\nuntil = \"1500ms\"\nfor = \"800ms\"\nside = \"client\"\n\
+                 inject = { ping_flood = { per_s = 200, bytes = \"40B\" } }\n";
+    let slices = "[clients.web]\ncount = 20\ntraffic = { echo = { in_flight = 1, payload = \"600B\" } }\n[[faults]]\nat = \"100ms\"\n\
+                  side = \"client\"\ninject = { slice = { avg = \"1B\", variation = \"0B\", delay = \"0s\", dir = \"up\" } }\n";
+    let large = "[clients.web]\ncount = 3\ntraffic = { echo = { in_flight = 2, payload = \"90KiB\" } }\n";
+    let doubled = "[clients.web]\ncount = 2\ntraffic = { echo = { rate = \"450/s\", payload = \"30B\" } }\n[[faults]]\nat = \"100ms\"\n\
+                   side = \"client\"\ninject = { frame_duplicate = { probability = \"100%\", dir = \"up\" } }\n";
+    let early = "[clients.web]\ncount = 30\nreconnect = { fixed = { delay = \"100ms\" } }\n[[faults]]\nat = \"0s\"\nside = \"client\"\n\
+                 inject = { client_early_data = { frames = 100 } }\n";
+    for (what, clients) in [("flood", flood), ("slices", slices), ("large", large), ("doubled", doubled), ("early", early)] {
+        let (address, seen) = counting_server(own);
+        let place = Place::with(&format!("duration = \"2500ms\"\n[target.url]\naddress = \"ws://{address}/\"\nprobe = false\n{clients}"));
+        let ended = place.run(&["run", "test.toml", "--out", "out"]);
+        ended.assert_code(3);
+        assert!(ended.out.contains("messages waited: at most 1000 frames, 2000 writes and 1MiB per second"), "{what}: {}", ended.out);
+        let seen = seen.lock().expect("no panic");
+        let (frames, reads, bytes) = (peak(&seen.frames), peak(&seen.reads), seen.most_bytes_in_a_second());
+        eprintln!("{what}: {frames} frames, {reads} reads, {bytes} bytes in a second");
+        // As the server sees it, whose clock may be late on a busy machine.
+        assert!(frames <= 1200 && reads <= 2400 && bytes <= 6 * (1 << 20) / 5, "{what}: {frames} {reads} {bytes}");
+        // The limit is what held it back.
+        assert!(frames >= 800 || reads >= 1600 || bytes >= 8 * (1 << 20) / 10, "{what}: {frames} {reads} {bytes}");
+    }
 }

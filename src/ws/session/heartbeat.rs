@@ -82,7 +82,9 @@ impl Session {
         }
         for flooding in &mut faults.floods {
             let bytes = flooding.flood.bytes;
-            let count = flooding.due(now).min((BATCH / (bytes + HEADER)).max(1));
+            // Where frames wait for their turn the next one does not wait in front of a Close frame.
+            let batch = if connection.link_mut().send_turns().is_some() { 1 } else { (BATCH / (bytes + HEADER)).max(1) };
+            let count = flooding.due(now).min(batch);
             let ping = Frame { payload: Payload::Filled(bytes), ..Frame::new(PING, "") };
             (0..count).for_each(|_| connection.queue_frame(&ping));
             flooding.sent += count;
