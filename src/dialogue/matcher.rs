@@ -4,7 +4,7 @@
 //! it begins with the first brace or bracket.
 
 use super::{Outgoing, Payload};
-use crate::template::{Template, TemplateValues};
+use crate::template::{Name, Template, TemplateValues};
 use regex_lite::Regex;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -36,6 +36,12 @@ impl Content {
             },
             Content::Bytes(bytes) => Cow::Borrowed(bytes),
         }
+    }
+
+    /// The names of captured values that stand in it.
+    pub fn captured(&self) -> impl Iterator<Item = &str> {
+        let template = if let Content::Text(template) = self { Some(template) } else { None };
+        template.into_iter().flat_map(Template::names).filter_map(|name| if let Name::Captured(name) = name { Some(&**name) } else { None })
     }
 
     /// About so many bytes: what is filled in counts for nothing.
@@ -203,6 +209,8 @@ pub enum CaptureFrom {
     Header(String),
     /// All of it.
     Whole,
+    /// What is found there, or nothing at all.
+    OrNothing(Box<CaptureFrom>),
 }
 
 impl CaptureFrom {
@@ -221,6 +229,7 @@ impl CaptureFrom {
             }
             CaptureFrom::Header(name) => headers(name),
             CaptureFrom::Whole => incoming.text().map(str::to_owned),
+            CaptureFrom::OrNothing(from) => Some(from.find_in(incoming, headers).unwrap_or_default()),
         }
     }
 }

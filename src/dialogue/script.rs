@@ -99,6 +99,8 @@ pub struct DialogueStep {
     pub name: Box<str>,
     /// What is sent.
     pub send: Option<Content>,
+    /// What is sent instead, once everything that it names as captured has been.
+    pub resume: Option<Content>,
     /// What is awaited.
     pub expect: Option<ExpectedMessage>,
 }
@@ -265,7 +267,7 @@ impl Dialogue {
             request.headers.iter_mut().for_each(|(_, value)| each(value));
         }
         for step in &mut self.open {
-            step.send.iter_mut().for_each(|send| content(send, each));
+            step.send.iter_mut().chain(&mut step.resume).for_each(|send| content(send, each));
             if let Some(expect) = &mut step.expect {
                 expect.meant.templates().chain(expect.check.templates()).for_each(&mut *each);
             }

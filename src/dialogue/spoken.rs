@@ -57,7 +57,12 @@ impl ClientMemory {
         self.streams = None;
     }
 
-    /// Keeps a value; an earlier one of that name is replaced.
+    /// Whether it has a value for each of these names.
+    fn knows<'n>(&self, mut names: impl Iterator<Item = &'n str>) -> bool {
+        names.all(|name| self.captured.iter().any(|(known, _)| **known == *name))
+    }
+
+    /// Keeps a value; an earlier one of that name is replaced. An empty one is as none.
     ///
     /// # Errors
     /// It is too long, in words: then there is none.
@@ -66,7 +71,9 @@ impl ClientMemory {
         if value.len() > CAPTURED_MAX {
             return Err(format!("`{name}` is longer than {CAPTURED_MAX} bytes"));
         }
-        self.captured.push((name.into(), value));
+        if !value.is_empty() {
+            self.captured.push((name.into(), value));
+        }
         Ok(())
     }
 
@@ -186,6 +193,8 @@ pub(super) struct ScriptClient<'a> {
     /// Of `open`.
     step: usize,
     step_until: Option<Duration>,
+    /// The step has taken up what was before: what comes until its answer, the server sends once more.
+    resumed: bool,
     /// What came instead of what the step awaits: how many, and the last.
     instead: (u32, String),
     beat_due: Option<Duration>,
@@ -218,6 +227,7 @@ impl<'a> ScriptClient<'a> {
             memory,
             step: 0,
             step_until: None,
+            resumed: false,
             instead: (0, String::new()),
             beat_due: None,
             beat_until: None,
@@ -248,13 +258,16 @@ impl<'a> ScriptClient<'a> {
     fn begin_step(&mut self) {
         self.step_until = None;
         self.instead = (0, String::new());
+        self.resumed = false;
         while let Some(step) = self.of.script.open.get(self.step) {
-            if let Some(send) = &step.send {
+            let resume = step.resume.as_ref().filter(|resume| self.memory.knows(resume.captured()));
+            if let Some(send) = resume.or(step.send.as_ref()) {
                 self.memory.sequence += 1;
                 let message = self.values(|values| send.fill(values));
                 self.say(message);
             }
             if let Some(expect) = &step.expect {
+                self.resumed = resume.is_some();
                 self.step_until = Some(self.now.saturating_add(expect.within));
                 return;
             }
@@ -425,7 +438,7 @@ impl<'a> ScriptClient<'a> {
         // Its number counts whoever takes it. It is captured once it is known who does, and before that one answers.
         let numbered = || script.sequence.as_ref().is_some_and(|sequence| sequence.number_in(incoming).is_some());
         if receives.unwrap_or_else(|| matches!(taker, Taker::Nobody) || numbered()) {
-            self.received(incoming);
+            self.received(incoming, self.resumed && !matches!(taker, Taker::Step { .. }));
         }
         match taker {
             Taker::Standing(reply) => {
@@ -438,7 +451,7 @@ impl<'a> ScriptClient<'a> {
                 self.on_step(incoming, right);
                 Meant::Dialogue
             }
-            Taker::NoStep if receives == Some(true) && script.sequence.is_some() => Meant::Received,
+            Taker::NoStep if receives == Some(true) && (self.resumed || script.sequence.is_some()) => Meant::Received,
             Taker::NoStep => {
                 self.instead = (self.instead.0.saturating_add(1), incoming.shown());
                 Meant::Dialogue
@@ -495,8 +508,8 @@ impl<'a> ScriptClient<'a> {
         request.or_else(error).unwrap_or(Taker::Nobody)
     }
 
-    /// Keeps of a received message what later ones need, and follows its number.
-    fn received(&mut self, incoming: &IncomingMessage<'_>) {
+    /// Keeps of a received message what later ones need, and follows its number. `resumed`: it came as an answer to a `resume`.
+    fn received(&mut self, incoming: &IncomingMessage<'_>, resumed: bool) {
         let script = self.of.script;
         for (name, from) in &script.capture {
             let kept = from.find_in(incoming, &|_| None).map_or(Ok(()), |value| self.memory.capture(name, value));
@@ -512,7 +525,7 @@ impl<'a> ScriptClient<'a> {
         };
         let stream = sequence.stream.as_ref().and_then(|stream| stream.find_in(incoming, &|_| None)).unwrap_or_default();
         let replayed = sequence.replayed.as_ref();
-        let replayed = replayed.is_some_and(|matcher| self.values(|values| matcher.fill(values).takes(incoming)));
+        let replayed = resumed || replayed.is_some_and(|matcher| self.values(|values| matcher.fill(values).takes(incoming)));
         let streams = self.memory.streams.get_or_insert_default();
         let (found, doubt) = streams.take(&stream, number, self.who.1, self.now);
         self.tells.extend(found.map(|found| DialogueTells::Sequenced { found, replayed }));

@@ -1,6 +1,6 @@
 //! A dialogue on one connection: steps, captures, deadlines, beats, replies, and what was sent is what was answered or waits.
 
-use super::super::matcher::{CaptureFrom, Content, Matcher};
+use super::super::matcher::{CaptureFrom, Content, Matcher, Pattern};
 use super::super::script::{
     DialogueBeat, DialogueProtocol, DialogueRequest, DialogueStep, ExpectedMessage, FollowedSequence, StandingReply,
 };
@@ -68,8 +68,13 @@ fn socket_io() -> Dialogue {
     hello.capture = vec![("sid".into(), CaptureFrom::Json("/sid".to_owned()))];
     Dialogue {
         open: vec![
-            DialogueStep { name: "hello".into(), send: None, expect: Some(hello) },
-            DialogueStep { name: "connect".into(), send: Some(content("40{\"of\":\"{captured.sid}\"}")), expect: Some(awaited("40")) },
+            DialogueStep { name: "hello".into(), send: None, resume: None, expect: Some(hello) },
+            DialogueStep {
+                name: "connect".into(),
+                send: Some(content("40{\"of\":\"{captured.sid}\"}")),
+                resume: None,
+                expect: Some(awaited("40")),
+            },
         ],
         reply: vec![StandingReply { to: prefix("2"), send: content("3") }],
         request: vec![request("42{sequence}[\"ask\"]", prefix("43{sequence}["))],
@@ -128,7 +133,7 @@ fn a_step_that_is_not_met_says_what_came_instead_and_is_no_hang() {
 fn what_is_meant_and_what_is_right_are_two_things() {
     let mut expect = awaited("{\"type\":\"welcome\"");
     expect.check = Matcher { json: vec![("/ok".to_owned(), None)], ..Matcher::default() };
-    let step = DialogueStep { name: "welcome".into(), send: Some(content("login")), expect: Some(expect) };
+    let step = DialogueStep { name: "welcome".into(), send: Some(content("login")), resume: None, expect: Some(expect) };
     let script = Dialogue { open: vec![step], ..Dialogue::default() };
     let mut right = client(&script);
     assert_eq!(said(&mut right), ["login"]);
@@ -187,7 +192,7 @@ fn errors_are_told_apart_and_broadcasts_are_not_replies() {
 #[test]
 fn numbers_of_messages_go_on_over_connections() {
     let script = Dialogue {
-        open: vec![DialogueStep { name: "1".into(), send: Some(content("hi {sequence}")), expect: None }],
+        open: vec![DialogueStep { name: "1".into(), send: Some(content("hi {sequence}")), resume: None, expect: None }],
         ..Dialogue::default()
     };
     let mut first = client(&script);
@@ -218,7 +223,12 @@ fn numbers_count_whatever_takes_their_message() {
     let message = prefix("{\"type\":\"message\"");
     let number = |number: &str| Matcher { json: vec![("/seq".to_owned(), Some(Template::plain(number)))], ..Matcher::default() };
     let script = Dialogue {
-        open: vec![DialogueStep { name: "1".into(), send: None, expect: Some(ExpectedMessage { meant: number("2"), ..awaited("") }) }],
+        open: vec![DialogueStep {
+            name: "1".into(),
+            send: None,
+            resume: None,
+            expect: Some(ExpectedMessage { meant: number("2"), ..awaited("") }),
+        }],
         reply: vec![StandingReply { to: number("4"), send: content("ack {captured.last}") }],
         request: vec![request("say", number("5"))],
         pace: RequestPace::Rate(Rate(1.0)),
@@ -256,7 +266,12 @@ fn numbers_count_whatever_takes_their_message() {
 fn a_step_compares_with_what_was_captured_before() {
     let last = Matcher { json: vec![("/seq".to_owned(), Template::parse("{captured.last}").ok())], ..Matcher::default() };
     let script = Dialogue {
-        open: vec![DialogueStep { name: "1".into(), send: None, expect: Some(ExpectedMessage { check: last, ..awaited("") }) }],
+        open: vec![DialogueStep {
+            name: "1".into(),
+            send: None,
+            resume: None,
+            expect: Some(ExpectedMessage { check: last, ..awaited("") }),
+        }],
         receive: Some(Matcher::default()),
         capture: vec![("last".into(), CaptureFrom::Json("/seq".to_owned()))],
         ..Dialogue::default()
@@ -345,7 +360,7 @@ fn hostile_messages_cost_no_panic_and_no_memory() {
     };
     let all = Matcher::default();
     let step = |meant: Matcher| ExpectedMessage { capture: vec![("id".into(), json("/id"))], ..ExpectedMessage { meant, ..awaited("") } };
-    let waits = |meant| vec![DialogueStep { name: "1".into(), send: None, expect: Some(step(meant)) }];
+    let waits = |meant| vec![DialogueStep { name: "1".into(), send: None, resume: None, expect: Some(step(meant)) }];
     for open in [vec![], waits(all), waits(contains("never"))] {
         let script = Dialogue { open, ..script.clone() };
         let mut client = client(&script);
@@ -413,5 +428,44 @@ proptest! {
             client.on_wake(at);
         }
         prop_assert!(client.is_open() != client.failed);
+    }
+}
+
+/// Connection state recovery of socket.io: what comes between the `resume` and its answer is sent once more; a new session forgets the old one.
+#[test]
+fn a_step_takes_up_what_was_captured_before() {
+    let pid = CaptureFrom::OrNothing(Box::new(CaptureFrom::Json("/pid".to_owned())));
+    let expect = ExpectedMessage { capture: vec![("pid".into(), pid)], ..awaited("40") };
+    let resume = Some(content("40{\"pid\":\"{captured.pid}\",\"offset\":\"{captured.offset}\"}"));
+    let offset = Pattern(regex_lite::Regex::new(r#""((?:[^"\\]|\\.)*)"\]$"#).expect("an expression"));
+    let script = Dialogue {
+        open: vec![DialogueStep { name: "connect".into(), send: Some(content("40")), resume, expect: Some(expect) }],
+        receive: Some(prefix("42")),
+        sequence: Some(FollowedSequence { number: CaptureFrom::Json("/1".to_owned()), stream: None, replayed: None }),
+        capture: vec![("offset".into(), CaptureFrom::Regex(offset))],
+        ..Dialogue::default()
+    };
+    let of = Scripted { script: &script, cohort: "web", data: None };
+    let mut memory = memory();
+    let tells = |client: &mut ScriptClient<'_>| {
+        std::iter::from_fn(|| client.tells()).filter(|tells| matches!(tells, DialogueTells::Sequenced { replayed: true, .. })).count()
+    };
+    for (connection, said_first, before, answer, after, again) in [
+        (1, "40", &[][..], r#"40{"sid":"a","pid":"p1"}"#, &[][..], 0),
+        // No event came: there is nothing to take up.
+        (2, "40", &[], r#"40{"sid":"b","pid":"p2"}"#, &[r#"42["news",1,"o\"1"]"#, r#"42["news",2,["x"]]"#], 0),
+        (3, r#"40{"pid":"p2","offset":"o\"1"}"#, &[r#"42["news",3,"o3"]"#], r#"40{"sid":"b","pid":"p2"}"#, &[r#"42["news",4,"o4"]"#], 1),
+        // The server has recovery no more.
+        (4, r#"40{"pid":"p2","offset":"o4"}"#, &[], r#"40{"sid":"c"}"#, &[r#"42["news",5,"text"]"#], 0),
+        (5, "40", &[r#"42["news",6,"o6"]"#], r#"40{"sid":"d","pid":"p4"}"#, &[], 0),
+        (6, r#"40{"pid":"p4","offset":"o6"}"#, &[], r#"40{"sid":"d","pid":"p4"}"#, &[], 0),
+    ] {
+        let mut client = ScriptClient::new(of, (ClientIndex(7), ConnectionNo(connection)), memory, ms(0), Besides::Nothing);
+        assert_eq!(said(&mut client), [said_first], "{connection}");
+        before.iter().for_each(|message| assert_eq!(client.hears(Payload::Text(message), ms(1)), Meant::Received));
+        assert_eq!((client.hears(Payload::Text(answer), ms(1)), client.is_open()), (Meant::Dialogue, true));
+        after.iter().for_each(|message| assert_eq!(client.hears(Payload::Text(message), ms(1)), Meant::Received));
+        assert_eq!(tells(&mut client), again, "{connection}");
+        memory = client.into_memory();
     }
 }

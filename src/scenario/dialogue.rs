@@ -39,7 +39,7 @@ pub(super) fn read(cohort: &Reader<'_>) -> Option<Dialogue> {
             let help = "write it as the first step: `open = [ { send = \"…\" } ]`";
             cohort.complain("first_message", "`first_message` beside `dialogue`", "found here", help);
         }
-        let step = DialogueStep { name: "first_message".into(), send: content(cohort, "first_message"), expect: None };
+        let step = DialogueStep { name: "first_message".into(), send: content(cohort, "first_message"), resume: None, expect: None };
         dialogue.get_or_insert_default().open.push(step);
     }
     dialogue
@@ -120,7 +120,7 @@ fn dialogue(reader: &Reader<'_>) -> Dialogue {
 
 /// Complains of messages that are no MQTT packets, as far as that can be known before names are filled in.
 fn packets(reader: &Reader<'_>, dialogue: &Dialogue, five: bool) {
-    let open = dialogue.open.iter().filter_map(|step| Some(("open", step.send.as_ref()?)));
+    let open = dialogue.open.iter().flat_map(|step| step.send.iter().chain(&step.resume)).map(|send| ("open", send));
     let request = dialogue.request.iter().map(|request| ("request", &request.send));
     let reply = dialogue.reply.iter().map(|reply| ("reply", &reply.send));
     let beat = dialogue.beat.iter().map(|beat| ("beat", &beat.send));
@@ -170,7 +170,12 @@ fn step(reader: &Reader<'_>, place: usize) -> DialogueStep {
         capture: captures(reader),
         within: reader.positive("within").unwrap_or(WITHIN),
     });
-    DialogueStep { name: name(reader, place), send: content(reader, "send"), expect }
+    let resume = content(reader, "resume");
+    if resume.as_ref().is_some_and(|resume| resume.captured().next().is_none()) {
+        let help = "it is sent once all that it names has been captured, as '40{\"pid\":\"{captured.pid}\"}'; until then `send` is";
+        reader.complain("resume", "`resume` names nothing that is captured", "found here", help);
+    }
+    DialogueStep { name: name(reader, place), send: content(reader, "send"), resume, expect }
 }
 
 fn beat(reader: &Reader<'_>) -> Option<DialogueBeat> {
@@ -316,7 +321,7 @@ fn capture(node: &Node, sink: &Sink) -> Option<CaptureFrom> {
         return Some(CaptureFrom::Json(pointer.clone()));
     }
     let reader = Reader::open(node, &keys::CAPTURED, sink)?;
-    Some(match reader.one_of(&["json", "regex", "header", "whole"])? {
+    let from = match reader.one_of(&["json", "regex", "header", "whole"])? {
         "json" => {
             let pointer = reader.text("json")?;
             check_pointer(pointer, reader.at("json"), sink);
@@ -328,7 +333,8 @@ fn capture(node: &Node, sink: &Sink) -> Option<CaptureFrom> {
             reader.only_true("whole");
             CaptureFrom::Whole
         }
-    })
+    };
+    Some(if reader.only_true("optional") { CaptureFrom::OrNothing(Box::new(from)) } else { from })
 }
 
 fn pattern(reader: &Reader<'_>, key: &str, text: &str) -> Option<Pattern> {

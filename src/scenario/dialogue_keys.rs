@@ -56,6 +56,12 @@ pub(super) static STEP: Section = Section {
     keys: &[
         key("name", "text", "its number", "Its name in results, as `deadline:dialogue:NAME`."),
         key("send", "text", "nothing", "What is sent."),
+        key(
+            "resume",
+            "text",
+            "nothing",
+            "Sent instead of `send` once all that it names in `{captured.NAME}` has been captured; numbered messages that come before its answer are recovered.",
+        ),
         key("expect", "match", "nothing", "Which message is awaited; others before it are passed over."),
         key("check", "match", "none", "What that message must be, to be right."),
         CAPTURE,
@@ -145,6 +151,12 @@ pub(super) static CAPTURED: Section = Section {
         key("regex", "text", "-", "The first group of the expression."),
         key("header", "text", "-", "A header field of an HTTP answer."),
         key("whole", "true", "-", "All of it."),
+        key(
+            "optional",
+            "true",
+            "-",
+            "Where it is not there, the value is empty, also if there was one before; without this, a step fails then.",
+        ),
     ],
 };
 

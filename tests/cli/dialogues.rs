@@ -272,6 +272,7 @@ fn what_cannot_be_is_refused_where_it_stands() {
             ("first_message = \"{env.CLOSESTORM_NOT_SET}\"", "the environment variable `CLOSESTORM_NOT_SET` is not set"),
             ("first_message = \"hex:0\"", "this is not hexadecimal"),
             ("first_message = \"{randon.hex}\"", "unknown placeholder `{randon.hex}`"),
+            ("dialogue = { open = [{ send = \"x\", resume = \"y{client}\" }] }", "`resume` names nothing that is captured"),
             ("like = \"socket.io\"", "`like` cannot be \"socket.io\""),
             ("dialogue = { open = [{ expect = { json = { type = \"x\" } } }] }", "\"type\" is no JSON pointer"),
             (
