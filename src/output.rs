@@ -24,17 +24,81 @@ pub fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// As [`write`](fn@write), and those of `fill`.
-pub fn fill(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+pub fn fill(path: &Path, fill: impl FnOnce(&mut BufWriter<OutputFile>) -> io::Result<()>) -> io::Result<()> {
     check_replaceable(path)?;
     let (temporary, file) = open_temporary(path)?;
-    let mut out = BufWriter::new(file);
+    let mut out = BufWriter::new(OutputFile(file));
     // A buffer that is dropped swallows a full disk.
-    let written = fill(&mut out).and_then(|()| out.flush()).and_then(|()| fs::rename(&temporary, path));
+    let written = fill(&mut out).and_then(|()| out.flush()).and_then(|()| rename(&temporary, path));
     if written.is_err() {
         // What cannot be removed stays; there is a more important error to tell.
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+/// A file that is being written.
+#[derive(Debug)]
+pub struct OutputFile(File);
+
+impl Write for OutputFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = disk::takes(bytes.len())?;
+        self.0.write(&bytes[..taken])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Renames a file or a folder.
+///
+/// # Errors
+/// Those of the system.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    disk::takes(1)?;
+    fs::rename(from, to)
+}
+
+/// The disk below all that is written; tests let it fail.
+#[cfg(not(test))]
+mod disk {
+    /// How many of so many bytes it takes.
+    #[expect(clippy::unnecessary_wraps, reason = "that of the tests fails")]
+    pub(super) fn takes(bytes: usize) -> std::io::Result<usize> {
+        Ok(bytes)
+    }
+}
+
+/// A disk that fails when a test says so.
+#[cfg(test)]
+pub(crate) mod disk {
+    use std::cell::Cell;
+    use std::io;
+
+    thread_local! {
+        /// Operations until it fails, and whether the one before that takes half of its bytes.
+        static FAILS_IN: Cell<Option<(u64, bool)>> = const { Cell::new(None) };
+    }
+
+    /// Lets it fail from operation `number` of this thread on, counted from 0: opening, writing and renaming. `half`: the one before takes only
+    /// half of what it should. `None`: it works.
+    pub(crate) fn fail(at: Option<(u64, bool)>) {
+        FAILS_IN.set(at);
+    }
+
+    /// How many of so many bytes it takes.
+    pub(super) fn takes(bytes: usize) -> io::Result<usize> {
+        match FAILS_IN.get() {
+            None => Ok(bytes),
+            Some((0, _)) => Err(io::ErrorKind::StorageFull.into()),
+            Some((left, half)) => {
+                FAILS_IN.set(Some((left - 1, half)));
+                Ok(if half && left == 1 { bytes.div_ceil(2) } else { bytes })
+            }
+        }
+    }
 }
 
 /// As [`write`](fn@write), by somebody who opens files by their path: that is in a folder of its own and ends as `path` does. `failed`: what becomes of our
@@ -46,7 +110,7 @@ pub fn by_path<E>(path: &Path, make: impl FnOnce(&Path) -> Result<(), E>, failed
     check_replaceable(path).map_err(&failed)?;
     let (folder, ()) = unused(path, |name| DirBuilder::new().mode(0o700).create(name)).map_err(&failed)?;
     let inside = folder.join(path.file_name().unwrap_or_default());
-    let made = make(&inside).and_then(|()| fs::rename(&inside, path).map_err(&failed));
+    let made = make(&inside).and_then(|()| rename(&inside, path).map_err(&failed));
     // What cannot be removed stays; there is a more important error to tell.
     let _ = fs::remove_dir_all(&folder);
     made
@@ -61,7 +125,7 @@ pub fn link(path: &Path, to: &Path) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is something else under this name"));
     }
     let (temporary, ()) = unused(path, |name| symlink(to, name))?;
-    fs::rename(&temporary, path).inspect_err(|_| _ = fs::remove_file(&temporary))
+    rename(&temporary, path).inspect_err(|_| _ = fs::remove_file(&temporary))
 }
 
 /// What stands under a name; a link is a link, wherever it leads.
@@ -98,6 +162,7 @@ fn unused<T>(path: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let file = path.file_name().ok_or_else(|| io::Error::other("this is not the name of a file"))?;
     let mut taken = io::Error::from(io::ErrorKind::AlreadyExists);
+    disk::takes(1)?;
     for _ in 0..TRIES {
         let mut name = OsString::from(".");
         name.push(file);

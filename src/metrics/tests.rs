@@ -573,6 +573,66 @@ fn a_file_that_cannot_be_written_is_one_clear_error_and_the_summary_is_kept() {
     assert_eq!(crate::results::read(folder.path()).unwrap().summary.scenario, "told");
 }
 
+/// Files with their contents, by name; temporary ones are told, too.
+fn files_in(dir: &std::path::Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap());
+    entries.map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap())).collect()
+}
+
+#[test]
+fn wherever_the_disk_fails_files_are_whole_or_not_there_and_an_earlier_run_is_kept() {
+    use crate::output::disk;
+    use crate::results::{Folder, FolderError};
+    let (results, place) = (finished(), tempfile::tempdir().unwrap());
+    let manifest = crate::results::manifest::collect(vec!["closestorm".to_owned(), "run".to_owned()], crate::seed::Seed(7));
+    let write = |folder: &Folder| folder.write(&results, None, "duration = \"20s\"\n", &Verdict::default(), &manifest);
+    let whole = Folder::create(&place.path().join("whole")).unwrap();
+    write(&whole).unwrap();
+    let whole = files_in(&whole.finish().unwrap());
+    let mut failures = 0;
+    for (half, replaces) in [(false, false), (true, false), (false, true)] {
+        for number in 0.. {
+            let dir = place.path().join(format!("{half}-{replaces}-{number}"));
+            let run = dir.join("run");
+            if replaces {
+                let earlier = Folder::create(&run).unwrap();
+                write(&earlier).unwrap();
+                earlier.finish().unwrap();
+            }
+            let folder = Folder::open(Some(&run), replaces, || unreachable!("it has a name")).unwrap();
+            let partial = folder.path().to_owned();
+            disk::fail(Some((number, half)));
+            let ended = write(&folder).and_then(|_| folder.finish());
+            disk::fail(None);
+            let Err(error) = ended else {
+                assert_eq!(files_in(&run), whole, "it never failed");
+                break;
+            };
+            failures += 1;
+            let (left, mut places) = (files_in(&partial), vec![run.clone()]);
+            for (name, contents) in &left {
+                assert_eq!(whole.get(name), Some(contents), "operation {number}, {name} of {partial:?}");
+            }
+            let FolderError::Write { path, summary, source } = &error else { panic!("{error:?}") };
+            assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
+            if path.starts_with(&partial) {
+                assert!(!left.contains_key(path.file_name().unwrap().to_str().unwrap()), "{path:?} is said to be missing");
+                assert_eq!(*summary, left.contains_key("summary.json"), "{error}");
+            }
+            // A run that could not take the name of another one has not cost it.
+            places.extend(
+                std::fs::read_dir(&dir)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path())
+                    .filter(|path| path.extension().is_some_and(|end| end == "old")),
+            );
+            let kept = places.iter().filter(|place| files_in(place) == whole).count();
+            assert_eq!(kept, usize::from(replaces), "operation {number}");
+        }
+    }
+    assert!(failures > 100, "{failures} operations failed");
+}
+
 fn write_and_read(results: &Results, verdict: &Verdict) -> Loaded {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");

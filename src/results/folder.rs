@@ -17,10 +17,10 @@ use super::summary::summarise;
 use super::tables::{count_rows, ending_rows, event_rows, reconnect_rows, timeline_rows};
 use crate::event::Outcome;
 use crate::metrics::Results;
-use crate::output;
+use crate::output::{self, OutputFile};
 use crate::text::json;
 use serde::Serialize;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -242,7 +242,7 @@ impl Folder {
     ) -> Result<Summary, FolderError> {
         let summary = summarise(results, seeds, verdict, &command_line(manifest));
         let mut complete = false;
-        let mut put = |name: &str, fill: &dyn Fn(&mut BufWriter<File>) -> io::Result<()>| {
+        let mut put = |name: &str, fill: &dyn Fn(&mut BufWriter<OutputFile>) -> io::Result<()>| {
             let path = self.partial.join(name);
             let result = output::fill(&path, fill).map_err(|source| FolderError::Write { path, summary: complete, source });
             complete |= result.is_ok();
@@ -295,14 +295,15 @@ impl Folder {
     /// Renames the temporary folder; a run folder that it replaces is there until then, and gone afterwards.
     fn take_name(&self) -> io::Result<()> {
         if !self.force || !is_run(&self.complete) {
-            return fs::rename(&self.partial, &self.complete);
+            return output::rename(&self.partial, &self.complete);
         }
         let mut old = self.partial.clone().into_os_string();
         old.push(format!(".{}.old", std::process::id()));
-        fs::rename(&self.complete, &old)?;
-        if let Err(error) = fs::rename(&self.partial, &self.complete) {
+        let old = PathBuf::from(old);
+        output::rename(&self.complete, &old)?;
+        if let Err(error) = output::rename(&self.partial, &self.complete) {
             // Back, so that nothing is lost.
-            let _ = fs::rename(&old, &self.complete);
+            let _ = output::rename(&old, &self.complete);
             return Err(error);
         }
         fs::remove_dir_all(old)
@@ -311,7 +312,7 @@ impl Folder {
     fn move_up(&self) -> io::Result<()> {
         let mut files: Vec<_> = fs::read_dir(&self.partial)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
         files.sort_by_key(|name| name == "summary.json");
-        files.iter().try_for_each(|name| fs::rename(self.partial.join(name), self.complete.join(name)))?;
+        files.iter().try_for_each(|name| output::rename(&self.partial.join(name), &self.complete.join(name)))?;
         fs::remove_dir(&self.partial)
     }
 }
@@ -405,7 +406,7 @@ pub const COUNTS: &[&str] = &[
 ///
 /// # Errors
 /// It could not be written to its end.
-pub(super) fn put(path: &Path, fill: &dyn Fn(&mut BufWriter<File>) -> io::Result<()>) -> Result<(), FolderError> {
+pub(super) fn put(path: &Path, fill: &dyn Fn(&mut BufWriter<OutputFile>) -> io::Result<()>) -> Result<(), FolderError> {
     output::fill(path, fill).map_err(|source| FolderError::Write { path: path.to_owned(), summary: false, source })
 }
 
