@@ -393,6 +393,15 @@ pub enum Event {
         /// The server sends it once more to somebody who was away.
         replayed: bool,
     },
+    /// A received message says when it was sent; comes beside [`Event::Received`].
+    Broadcast {
+        /// Who.
+        client: ClientIndex,
+        /// From then, by the server's clock, to now, by this machine's.
+        took: Duration,
+        /// It came before it was sent: the clocks differ by that at least.
+        negative: bool,
+    },
     /// A message of the server said that something is wrong.
     ErrorHeard {
         /// Who.

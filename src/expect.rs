@@ -64,6 +64,10 @@ pub enum Metric {
     Rtt,
     /// Sending of a message to its echo.
     RttFromSent,
+    /// From the time in a received message to when it came.
+    BroadcastLatency,
+    /// By how much received messages came before the time in them.
+    BroadcastLatencyNegative,
     /// Clients that gave up by their policy.
     ClientsLost,
     /// Attempts to connect; without `outcome` all.
@@ -320,6 +324,8 @@ const METRICS: &[(&str, Metric, &[Stat], &[&str])] = &[
     ("fin_wait", Metric::FinWait, TIME_STATS, &[]),
     ("rtt", Metric::Rtt, TIME_STATS, &[]),
     ("rtt_from_sent", Metric::RttFromSent, TIME_STATS, &[]),
+    ("broadcast_latency", Metric::BroadcastLatency, TIME_STATS, &[]),
+    ("broadcast_latency_negative", Metric::BroadcastLatencyNegative, TIME_STATS, &[]),
     ("clients_lost", Metric::ClientsLost, COUNT_STATS, &[]),
     ("attempts", Metric::Attempts, COUNT_STATS, &["outcome", "status"]),
     ("closes", Metric::Closes, COUNT_STATS, &["reported", "wire", "side", "cause", "tcp_end", "tls_end", "clean"]),

@@ -5,7 +5,7 @@ use crate::lock::lock;
 use crate::metrics::{Recorder, Results, Snapshot, Status};
 use crate::observer::Observer;
 use crate::secret::Secrets;
-use crate::transport::clock::Clock;
+use crate::transport::clock::{Clock, wall_us};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -53,6 +53,13 @@ impl SharedRecorder {
     /// Offset in the run.
     pub(crate) fn now(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    /// The start of the run by the clock for people, µs since 1970. Offsets go on from there, however that clock is set later.
+    pub(crate) fn start_wall_us(&self) -> i64 {
+        let (now, wall) = (Instant::now(), wall_us());
+        let us = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
+        wall.saturating_add(us(self.start.saturating_duration_since(now))).saturating_sub(us(now.saturating_duration_since(self.start)))
     }
 
     /// The instant of an offset; what never comes is a century away.

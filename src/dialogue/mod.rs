@@ -37,6 +37,7 @@ mod sequence;
 mod server;
 mod spoken;
 mod stamp;
+mod timestamp;
 
 pub use client::{ClientDialogue, Heard, Observed};
 pub use matcher::{CaptureFrom, Content, Matcher, Pattern};

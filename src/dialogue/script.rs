@@ -68,6 +68,8 @@ pub struct Dialogue {
     pub receive: Option<Matcher>,
     /// Where received messages have their numbers.
     pub sequence: Option<FollowedSequence>,
+    /// Where received messages say when they were sent.
+    pub timestamp: Option<CaptureFrom>,
     /// What is kept of each received message.
     pub capture: Vec<(Box<str>, CaptureFrom)>,
     /// Messages that say that something is wrong, and what each is called.
@@ -249,6 +251,7 @@ impl Dialogue {
             _ if self.silence.is_some() => Some("`silence`"),
             _ if self.leave.is_some() => Some("`leave`"),
             _ if self.sequence.is_some() => Some("`sequence`"),
+            _ if self.timestamp.is_some() => Some("`timestamp`"),
             _ if self.protocol.is_some() => Some("`protocol`"),
             _ => None,
         }

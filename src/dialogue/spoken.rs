@@ -6,6 +6,7 @@ use super::mqtt::{self, MqttPacket, MqttReader};
 use super::script::{Dialogue, RequestPace, StandingReply};
 use super::sequence::SequenceMemory;
 use super::stamp::Stamps;
+use super::timestamp::micros_since_1970;
 use super::{Outgoing, PENDING_MAX, Payload};
 use crate::event::{ClientIndex, ConnectionNo, Sequenced};
 use crate::lock::lock;
@@ -103,6 +104,8 @@ pub enum DialogueTells {
         /// The server sends it once more.
         replayed: bool,
     },
+    /// A received message was sent at this time by the server's clock, µs since 1970.
+    Stamped(i64),
     /// A message said that something is wrong: its number among all errors of the plan.
     Error(u16),
     /// A step failed: the client closes.
@@ -508,7 +511,7 @@ impl<'a> ScriptClient<'a> {
         request.or_else(error).unwrap_or(Taker::Nobody)
     }
 
-    /// Keeps of a received message what later ones need, and follows its number. `resumed`: it came as an answer to a `resume`.
+    /// Keeps of a received message what later ones need, tells when it was sent, and follows its number. `resumed`: it came as an answer to a `resume`.
     fn received(&mut self, incoming: &IncomingMessage<'_>, resumed: bool) {
         let script = self.of.script;
         for (name, from) in &script.capture {
@@ -516,6 +519,13 @@ impl<'a> ScriptClient<'a> {
             if let Err(why) = kept {
                 self.tells.push_back(DialogueTells::Counted(format!("cohort {}: a captured value {why}: it is not kept", self.of.cohort)));
             }
+        }
+        if let Some(timestamp) = &script.timestamp {
+            let sent = timestamp.find_in(incoming, &|_| None).and_then(|text| micros_since_1970(&text));
+            self.tells.push_back(sent.map_or_else(
+                || DialogueTells::Counted(format!("cohort {}: a received message has no time where `timestamp` says", self.of.cohort)),
+                DialogueTells::Stamped,
+            ));
         }
         let Some(sequence) = &script.sequence else { return };
         let Some(number) = sequence.number_in(incoming) else {

@@ -451,6 +451,7 @@ impl ClientTask<'_> {
         match tells {
             DialogueTells::Counted(text) => self.record(&Event::Notice { text }),
             DialogueTells::Sequenced { found, replayed } => self.record(&Event::Sequenced { client: self.client, found, replayed }),
+            DialogueTells::Stamped(sent) => self.broadcast(sent),
             DialogueTells::Error(error) => self.record(&Event::ErrorHeard { client: self.client, error }),
             DialogueTells::Failed { step, late, words } => {
                 self.record(&Event::Notice { text: words });
@@ -461,6 +462,22 @@ impl ClientTask<'_> {
                 session.close(cause, Some(code), "");
             }
         }
+    }
+
+    /// A message came that was sent at this time by the server's clock, µs since 1970.
+    fn broadcast(&self, sent: i64) {
+        let now = self.shared.journal.now();
+        let wall = self.shared.start_wall_us.saturating_add(i64::try_from(now.as_micros()).unwrap_or(i64::MAX));
+        let (took, negative) = (Duration::from_micros(wall.abs_diff(sent)), wall < sent);
+        if negative {
+            let text = format!(
+                "cohort {}: messages came before the time that `timestamp` says: server and clients do not have one clock. These count in \
+                 broadcast_latency_negative, not in broadcast_latency",
+                self.cohort.name
+            );
+            self.record(&Event::Notice { text });
+        }
+        self.record(&Event::Broadcast { client: self.client, took, negative });
     }
 
     /// Sends a message that is part of a dialogue, and whether that was done.

@@ -43,6 +43,8 @@ pub(crate) struct RunContext {
     pub(crate) sources: Sources,
     /// Opening requests by cohort and instance, as far as attempts have them in common.
     pub(crate) forms: Vec<Vec<Result<RequestTemplate, String>>>,
+    /// Offset 0 by the clock for people, µs since 1970: what timestamps of messages are compared with.
+    pub(crate) start_wall_us: i64,
     /// Leave to connect.
     pub(crate) connect_permits: Semaphore,
     /// How much load is allowed.
@@ -83,10 +85,12 @@ impl RunContext {
         let caps = RateCap::of(&plan.limits.caps(fleet.is_here()), shard, tell);
         let (follows, leads) = (false, clients.is_none());
         let (under_way, dead_paths) = (UnderWayFirings::default(), dead_paths::DeadPaths::default());
+        let start_wall_us = journal.start_wall_us();
         Ok(Arc::new(RunContext {
             plan,
             shard,
             journal,
+            start_wall_us,
             registry,
             fleet,
             pacer,

@@ -138,6 +138,12 @@ impl Recorder {
         self.tally(at, at.saturating_sub(took), (cohort, None), Tally::Request(status));
     }
 
+    /// A received message says when it was sent.
+    pub(super) fn broadcast(&mut self, at: u64, row: LocalRow, took: Duration, negative: bool) {
+        let metric = if negative { TimeMetric::BroadcastLatencyNegative } else { TimeMetric::BroadcastLatency };
+        self.bank.record(at, key(metric, self.cohort(row), None), micros(took));
+    }
+
     /// A message said that something is wrong.
     pub(super) fn error(&mut self, at: u64, row: LocalRow, error: u16) {
         self.tally(at, at, (self.cohort(row), None), Tally::Error(error));

@@ -70,12 +70,16 @@ pub enum TimeMetric {
     RttFromSent,
     /// The same from the actual send.
     RttFromSentCensored,
+    /// From the time in a received message to when it came, where that is no negative time.
+    BroadcastLatency,
+    /// By how much a received message came before the time in it.
+    BroadcastLatencyNegative,
     /// Lateness of due connects and sends.
     Lag,
 }
 
 /// All metrics, in order.
-pub const METRICS: [TimeMetric; 34] = [
+pub const METRICS: [TimeMetric; 36] = [
     TimeMetric::ReconnectTime,
     TimeMetric::ReconnectTimeCensored,
     TimeMetric::ReconnectTimeNever,
@@ -109,6 +113,8 @@ pub const METRICS: [TimeMetric; 34] = [
     TimeMetric::RttCensored,
     TimeMetric::RttFromSent,
     TimeMetric::RttFromSentCensored,
+    TimeMetric::BroadcastLatency,
+    TimeMetric::BroadcastLatencyNegative,
     TimeMetric::Lag,
 ];
 
@@ -149,6 +155,8 @@ impl TimeMetric {
             TimeMetric::RttCensored => "rtt_censored",
             TimeMetric::RttFromSent => "rtt_from_sent",
             TimeMetric::RttFromSentCensored => "rtt_from_sent_censored",
+            TimeMetric::BroadcastLatency => "broadcast_latency",
+            TimeMetric::BroadcastLatencyNegative => "broadcast_latency_negative",
             TimeMetric::Lag => "lag",
         }
     }

@@ -161,6 +161,12 @@ impl Observer for Recorder {
                     return;
                 }
             }
+            Event::Broadcast { client, took, negative } => {
+                self.broadcast(at, own.row(*client), *took, *negative);
+                if !self.keeps_messages {
+                    return;
+                }
+            }
             Event::ErrorHeard { client, error } => self.error(at, own.row(*client), *error),
             Event::Left { client } => self.outages.leave(at, own.row(*client)),
             Event::Arrived { .. } | Event::Waiting { .. } | Event::Target { .. } => {}
@@ -538,6 +544,7 @@ pub fn subject(event: &Event) -> (Option<ClientIndex>, Option<u16>) {
         | Event::Requested { client, .. }
         | Event::ErrorHeard { client, .. }
         | Event::Sequenced { client, .. }
+        | Event::Broadcast { client, .. }
         | Event::Heard { client, .. }
         | Event::Pong { client, .. } => (Some(*client), None),
         Event::Fired { fault, .. } | Event::Spent { fault, .. } | Event::Reached { fault } | Event::Reverted { fault, .. } => {

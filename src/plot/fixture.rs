@@ -444,6 +444,8 @@ fn summary(duration_ms: u64) -> Summary {
         http_request_us: Times::default(),
         http_requests: Default::default(),
         time_to_ready_us: Times::default(),
+        broadcast_latency_us: Times::default(),
+        broadcast_latency_negative_us: Times::default(),
         errors: Default::default(),
         tcp_connect_us: times((1..=2000).map(|n| 60 + n % 400)),
         tls_us: Times::default(),

@@ -329,6 +329,8 @@ fn times(summary: &Summary) -> Table {
         ("Closing handshake", &summary.closing_handshake_us),
         ("part: wait for the answering Close frame", &summary.close_ack_us),
         ("part: wait for the end of TCP", &summary.fin_wait_us),
+        ("Broadcast, by its timestamp (needs one clock)", &summary.broadcast_latency_us),
+        ("Broadcast, before its timestamp (clocks differ)", &summary.broadcast_latency_negative_us),
     ]
     .map(|(name, times)| (name.to_string(), times))
     .to_vec();

@@ -306,6 +306,15 @@ fn times(page: &mut Page, summary: &Summary) {
             page.entry("", &format!("{}, {whose}: {outages}, {typical}most {}", shortened(&row.cohort, 22), number::count(row.max)));
         }
     }
+    let (late, early) = (&summary.broadcast_latency_us, &summary.broadcast_latency_negative_us);
+    if late.count > 0 {
+        page.entry("broadcasts", &format!("{} after their timestamp; needs one clock", phrase::line(late)));
+    }
+    if early.count > 0 {
+        let count = number::counted(early.count, "broadcast");
+        let most = phrase::dash(early.max);
+        page.entry("", &format!("{count} up to {most} before their timestamp: the clocks differ, and no latency is known of these"));
+    }
     for (name, counts) in [("http requests", &summary.http_requests), ("errors", &summary.errors)] {
         if !counts.is_empty() {
             let words: Vec<_> = counts.iter().map(|(name, count)| format!("{name} {}", number::count(*count))).collect();

@@ -76,6 +76,12 @@ pub struct Summary {
     /// The 101 to ready, of cohorts whose clients are ready by more than being open.
     #[serde(default)] // absent in older folders
     pub time_to_ready_us: Times,
+    /// From the time in a received message to when it came: by two clocks, unless one machine has both ends.
+    #[serde(default)] // absent in older folders
+    pub broadcast_latency_us: Times,
+    /// By how much received messages came before the time in them; they are not in `broadcast_latency_us`.
+    #[serde(default)] // absent in older folders
+    pub broadcast_latency_negative_us: Times,
     /// Errors that dialogues name: messages of the server that say that something is wrong, and replies that do.
     #[serde(default)] // absent in older folders
     pub errors: BTreeMap<String, u64>,

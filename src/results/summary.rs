@@ -72,6 +72,8 @@ pub fn summarise(results: &Results, seeds: Option<&Seeds>, verdict: &Verdict, co
             _ => None,
         }),
         time_to_ready_us: times(TimeMetric::TimeToReady),
+        broadcast_latency_us: times(TimeMetric::BroadcastLatency),
+        broadcast_latency_negative_us: times(TimeMetric::BroadcastLatencyNegative),
         errors: tallies(results, |what| match what {
             Tally::Error(error) => Some(meta.error(error).to_owned()),
             _ => None,

@@ -294,6 +294,9 @@ fn describe(meta: &RunMeta, event: &Event) -> (&'static str, Option<crate::event
             };
             ("sequenced", None, format!("what={what} missed={missed} replayed={replayed}"))
         }
+        Event::Broadcast { took, negative, .. } => {
+            ("broadcast", None, format!("latency_us={}{}", if *negative { "-" } else { "" }, micros(*took)))
+        }
         Event::ErrorHeard { error, .. } => ("error_heard", None, format!("name={}", quoted(meta.error(*error)))),
         Event::Said { bytes, .. } => ("said", None, format!("bytes={bytes}")),
         Event::Heard { bytes, .. } => ("heard", None, format!("bytes={bytes}")),

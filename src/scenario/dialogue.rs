@@ -103,6 +103,7 @@ fn dialogue(reader: &Reader<'_>) -> Dialogue {
         request,
         receive: matcher(reader, "receive"),
         sequence: sequence(reader),
+        timestamp: reader.get("timestamp").and_then(|node| capture(node, reader.sink)),
         capture: captures(reader),
         error: error
             .iter()

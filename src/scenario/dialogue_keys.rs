@@ -44,6 +44,12 @@ pub(super) static DIALOGUE: Section = Section {
             "none",
             "Where received messages have a number that counts up: what was missed is counted.",
         ),
+        key(
+            "timestamp",
+            "JSON pointer or table",
+            "none",
+            "Where received messages say when they were sent, for `broadcast_latency`; needs one clock for server and clients.",
+        ),
         CAPTURE,
         key("error", "table of matches", "none", "Messages that say that something is wrong, counted by the name of each."),
         key("leave", "text", "none", "Said before the client's own Close frame, at the end of its `stay`."),

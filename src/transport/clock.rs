@@ -1,4 +1,4 @@
-//! The one place that reads raw CLOCK_MONOTONIC: the epoch that closestorm, its guard and its servers share.
+//! The one place that reads raw CLOCK_MONOTONIC and CLOCK_REALTIME: the epoch that closestorm, its guard and its servers share.
 //!
 //! Offsets in the run come from `tokio::time`; this clock only dates evidence that crosses processes. Where a run has no other process,
 //! [`Clock::Runtime`] dates it too, so that the whole of it stands still with tokio's clock.
@@ -31,6 +31,13 @@ pub fn monotonic_ns() -> u64 {
     // clock_gettime(2) fails only for clocks that the kernel does not have (EINVAL), and every Linux has this one.
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC exists");
     now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
+}
+
+/// µs since 1970 by this machine's clock for people, which can be set, back, too. For what is compared with times that servers tell, and nothing else.
+pub fn wall_us() -> i64 {
+    // As above: every Linux has this clock.
+    let now = clock_gettime(ClockId::CLOCK_REALTIME).expect("CLOCK_REALTIME exists");
+    now.tv_sec() * 1_000_000 + now.tv_nsec() / 1_000
 }
 
 /// A moment as another process is told it, which may be on another machine.

@@ -327,3 +327,63 @@ fn the_embedded_server_plays_the_part_of_each_protocol() {
     let ended = place.run(&["run", "test.toml", "--out", "run"]);
     assert_eq!(place.json("run/summary.json")["close_codes"]["client"]["4400"], 5, "{}", ended.out);
 }
+
+/// A server that says of each message that it was sent a quarter of a second ago, in a way to write it that the client asks for; to "ahead" that it will be
+/// sent in a minute.
+fn late_server() -> SocketAddr {
+    server(|stream| {
+        let Ok(mut socket) = tokio_tungstenite::tungstenite::accept(stream) else { return };
+        while let Ok(message) = socket.read() {
+            let us = jiff::Timestamp::now().as_microsecond() - 250_000;
+            let time = match message.to_text() {
+                Ok("ms") => (us / 1_000).to_string(),
+                Ok("s") => format!("{}.{:06}", us / 1_000_000, us % 1_000_000),
+                Ok("iso") => format!("\"{}\"", jiff::Timestamp::from_microsecond(us).expect("a time")),
+                Ok("ahead") => (us / 1_000 + 60_250).to_string(),
+                _ => "\"soon\"".to_owned(),
+            };
+            if socket.send(Message::text(format!("{{\"type\":\"news\",\"at\":{time}}}"))).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// What is known of the delay shows, of one process and of workers, and what is no latency is not taken for one.
+#[test]
+fn broadcasts_have_a_latency_by_the_time_that_they_say() {
+    let scenario = |expect: &str, say: &str| {
+        format!(
+            "duration = \"2s\"\nexpect = [\"{expect}\"]\n[target.url]\naddress = \"ws://{}/\"\n[clients.web]\ncount = 4\n\
+             arrive = {{ at_once = true }}\nreconnect = \"none\"\n[clients.web.dialogue]\nreceive = {{ json = {{ \"/type\" = \"news\" }} }}\n\
+             timestamp = \"/at\"\nbeat = {{ every = \"300ms\", send = \"{say}\" }}\n",
+            late_server()
+        )
+    };
+    let good = "broadcast_latency min >= 249ms";
+    let rows = [(good, "ms", ""), (good, "s", ""), (good, "iso", "--workers=2"), (good, "ahead", ""), (good, "soon", "")];
+    at_once(rows, |(expect, say, more)| {
+        let place = Place::with(&scenario(expect, say));
+        let args = ["run", "test.toml", "--out", "run", more];
+        let ended = place.run(if more.is_empty() { &args[..4] } else { &args });
+        let summary = place.json("run/summary.json");
+        let (late, early) = (&summary["broadcast_latency_us"], &summary["broadcast_latency_negative_us"]);
+        let number = |times: &serde_json::Value, key: &str| times[key].as_u64().unwrap_or(0);
+        let received = summary["messages"]["received"].as_u64().expect("a number");
+        assert!(received >= 4, "{ended:?}");
+        assert_eq!(number(late, "count") + number(early, "count"), if say == "soon" { 0 } else { received }, "{say}: {ended:?}");
+        match say {
+            "ahead" => {
+                let least = number(early, "min");
+                assert!((55_000_000..=60_000_000).contains(&least) && number(late, "count") == 0, "{early}");
+                assert!(ended.out.contains("before their timestamp: the clocks differ") && ended.out.contains("no data"), "{ended:?}");
+            }
+            "soon" => assert!(ended.out.contains("no data") && ended.out.contains("has no time where `timestamp` says"), "{ended:?}"),
+            _ => {
+                // Longer only where the machine is busy.
+                assert!((249_000..3_000_000).contains(&number(late, "p50")) && ended.out.contains("PASS"), "{late} {ended:?}");
+                assert!(ended.out.contains("after their timestamp; needs one clock"), "{ended:?}");
+            }
+        }
+    });
+}
