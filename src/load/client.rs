@@ -469,14 +469,6 @@ impl ClientTask<'_> {
         let now = self.shared.journal.now();
         let wall = self.shared.start_wall_us.saturating_add(i64::try_from(now.as_micros()).unwrap_or(i64::MAX));
         let (took, negative) = (Duration::from_micros(wall.abs_diff(sent)), wall < sent);
-        if negative {
-            let text = format!(
-                "cohort {}: messages came before the time that `timestamp` says: server and clients do not have one clock. These count in \
-                 broadcast_latency_negative, not in broadcast_latency",
-                self.cohort.name
-            );
-            self.record(&Event::Notice { text });
-        }
         self.record(&Event::Broadcast { client: self.client, took, negative });
     }
 

@@ -140,8 +140,17 @@ impl Recorder {
 
     /// A received message says when it was sent.
     pub(super) fn broadcast(&mut self, at: u64, row: LocalRow, took: Duration, negative: bool) {
-        let metric = if negative { TimeMetric::BroadcastLatencyNegative } else { TimeMetric::BroadcastLatency };
-        self.bank.record(at, key(metric, self.cohort(row), None), micros(took));
+        let (metric, cohort) =
+            (if negative { TimeMetric::BroadcastLatencyNegative } else { TimeMetric::BroadcastLatency }, self.cohort(row));
+        self.bank.record(at, key(metric, cohort, None), micros(took));
+        if negative {
+            // Each message has its own, and none is an event of the run.
+            let name = &self.meta.cohorts[usize::from(cohort)].name;
+            self.notice(&format!(
+                "cohort {name}: messages came before the time that `timestamp` says: server and clients do not have one clock. These count in \
+                 broadcast_latency_negative, not in broadcast_latency"
+            ));
+        }
     }
 
     /// A message said that something is wrong.
