@@ -16,6 +16,7 @@ fn options() -> Options {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn a_scenario_runs_on_sockets_and_its_outcome_is_written_with_charts() {
     let outcome = Scenario::parse(SCENARIO).expect("a scenario").run(options()).await.expect("a run");
     // A busy machine is late, and an outcome then says so.

@@ -112,6 +112,7 @@ async fn an_address_of_another_machine_is_one_message() {
 
 /// The generator gets no processor for half a second: messages that fell due then are late, and the result says whose fault it was.
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn a_generator_without_processor_says_that_it_is_saturated() {
     let (address, seen) = server(true).await;
     let clients = "count = 20\ntraffic = { echo = { rate = \"20/s\" } }";

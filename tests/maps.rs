@@ -23,6 +23,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_map_is_the_same_on_repeat_and_its_points_with_any_number_of_threads() {
     let args =
         ["stuck", "--levels", "3", "--vary", "clients=60..960", "--vary", "clients.web.deadlines.handshake=500ms..2s", "--duration", "20s"];

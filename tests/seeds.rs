@@ -40,6 +40,7 @@ fn numbers(column: &[String]) -> Vec<u64> {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn several_seeds_are_the_same_on_repeat_and_with_any_number_of_threads() {
     let args = ["strategies", "--clients", "300", "--runs", "11"];
     let first = seeds(&args);
@@ -85,6 +86,7 @@ fn several_seeds_are_rows_and_their_spread_is_in_the_summary() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn bands_hold_the_first_seed_and_are_drawn_again_from_their_files() {
     let folder = seeds(&["strategies", "--clients", "300", "--runs", "12", "--duration", "24s"]);
     let (bands, rows) = (table(&read(&folder, "runs_timeline.csv")), table(&read(&folder, "timeline.csv")));

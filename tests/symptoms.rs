@@ -13,6 +13,7 @@ use std::thread;
 const DURATION: &str = "30s";
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn every_symptom_happens() {
     let page = Document { name: "docs/symptoms.md".to_owned(), text: read("docs/symptoms.md") };
     let mut blocks = page.blocks();

@@ -154,6 +154,7 @@ async fn a_process_that_hides_its_origin_is_left_no_more_than_others() {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn a_process_that_is_just_loading_its_program_is_not_overlooked() {
     // The leader ends in the moment in which its child, in a session of its own, begins another program: it bears no mark just then.
     let guard = guard().await;

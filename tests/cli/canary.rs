@@ -189,6 +189,7 @@ fn scenario(address: SocketAddr) -> String {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn no_secret_is_in_a_file_an_output_or_a_command_line() {
     let (address, heads) = chatty();
     let place = Place::with(&scenario(address));

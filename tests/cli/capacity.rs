@@ -1,6 +1,6 @@
 //! `closestorm capacity` as a user meets it: what it refuses, what it finds, and what is left when it is stopped.
 
-use super::{LISTENING, Place, SHORT, exists, until};
+use super::{LISTENING, Place, SHORT, at_once, exists, until};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -32,6 +32,7 @@ fn a_wrong_search_is_a_usage_error_that_says_what_is_right() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn the_whole_range_may_hold_and_the_report_is_made_again_from_files() {
     let place = Place::with(QUICK);
     let ended = place.run(&["capacity", "test.toml", "--vary", "clients=2..8", "--out", "found"]);
@@ -50,6 +51,7 @@ fn the_whole_range_may_hold_and_the_report_is_made_again_from_files() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn two_parameters_give_a_limit_for_each_value_of_the_first() {
     // 99 % of nothing arrives in time where the server rejects what is above its limit of connections.
     let place = Place::with(&QUICK.replace("clients_lost count == 0", "attempts{outcome=rejected} count == 0"));
@@ -78,6 +80,7 @@ fn two_parameters_give_a_limit_for_each_value_of_the_first() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn where_a_run_cannot_begin_the_result_is_a_lower_bound() {
     let place = Place::with(QUICK);
     // So few files that dividing the clients does not help: the server's process alone cannot take more.
@@ -139,32 +142,31 @@ fn silent_beyond(limit: usize) -> SocketAddr {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn who_is_left_without_an_answer_counts_against_the_load() {
-    let place = Place::with("");
-    let address = silent_beyond(60);
-    // The few that are served are served fast, and nobody gives up.
-    let scenario = |more: &str| {
-        format!(
+    // Told otherwise, by the option or by the scenario, it is not asked.
+    let cases = [("", &[][..], true), ("", &["--opened", "0%"], false), (", \"attempts{outcome=opened} share > 1%\"", &[], false)];
+    at_once(cases, |(more, options, is_asked)| {
+        let place = Place::new();
+        let address = silent_beyond(60);
+        // The few that are served are served fast, and nobody gives up.
+        let scenario = format!(
             "duration = \"1s\"\nexpect = [\"opening_handshake p50 < 20s\", \"clients_lost count == 0\"{more}]\n\
              [target.url]\naddress = \"ws://{address}/\"\n[clients.web]\ncount = 20\narrive = {{ over = \"300ms\" }}\n"
-        )
-    };
-    let search = |scenario: String, more: &[&str], out: &str| {
+        );
         place.write("silent.toml", &scenario);
-        let vary = ["--vary", "clients=20..320", "--repeats", "1", "--warm-up", "0s", "--out", out];
-        let ended = place.run(&[&["capacity", "silent.toml"], &vary[..], more].concat());
-        (ended, place.json(&format!("{out}/capacity.json")))
-    };
-    let (ended, found) = search(scenario(""), &[], "found");
-    ended.assert_code(0);
-    let limit = &found["limits"][0];
-    assert!((57.0..=60.0).contains(&limit["limit"].as_f64().unwrap()) && limit["ended"] == "edge", "{limit}");
-    assert!(limit["broke"].as_str().unwrap().starts_with("attempts opened >= 99 % (--opened): observed "), "{limit}");
-    assert_eq!(found["expect"][2], "attempts opened >= 99 % (--opened)");
-    // Told otherwise, by the option or by the scenario, it is not asked.
-    for (more, options) in [("", &["--opened", "0%"][..]), (", \"attempts{outcome=opened} share > 1%\"", &[])] {
-        let (_, found) = search(scenario(more), options, if more.is_empty() { "option" } else { "scenario" });
-        // Where more than half wait to the end, their median cannot be told either.
-        assert!(found["limits"][0]["limit"].as_f64() >= Some(80.0), "{found}");
-    }
+        let vary = ["--vary", "clients=20..320", "--repeats", "1", "--warm-up", "0s", "--out", "found"];
+        let ended = place.run(&[&["capacity", "silent.toml"], &vary[..], options].concat());
+        let found = place.json("found/capacity.json");
+        let limit = &found["limits"][0];
+        if is_asked {
+            ended.assert_code(0);
+            assert!((57.0..=60.0).contains(&limit["limit"].as_f64().unwrap()) && limit["ended"] == "edge", "{limit}");
+            assert!(limit["broke"].as_str().unwrap().starts_with("attempts opened >= 99 % (--opened): observed "), "{limit}");
+            assert_eq!(found["expect"][2], "attempts opened >= 99 % (--opened)");
+        } else {
+            // Where more than half wait to the end, their median cannot be told either.
+            assert!(limit["limit"].as_f64() >= Some(80.0), "{found}");
+        }
+    });
 }

@@ -54,34 +54,35 @@ fn assert_told(place: &Place, ended: &Ended, why: &str) {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_target_that_somebody_else_has_killed_cannot_suffer_a_fault() {
-    for kind in KINDS {
-        let command = command_target("{serve}", LONG);
-        at_once([("[target.embedded]", "__server"), (&command, "cli::serve")], |(of, mark)| {
-            let place = Place::with(&scenario(of, kind));
-            let run = place.start(&["run", "test.toml", "--out", "run"]);
-            run.until_it_runs();
-            kill(target(&place, mark));
-            assert_told(&place, &run.end(), "instance 0: ");
-        });
-    }
+    let command = command_target("{serve}", LONG);
+    let targets = [("[target.embedded]", "__server"), (&*command, "cli::serve")];
+    at_once(KINDS.into_iter().flat_map(|kind| targets.map(|target| (kind, target))), |(kind, (of, mark))| {
+        let place = Place::with(&scenario(of, kind));
+        let run = place.start(&["run", "test.toml", "--out", "run"]);
+        run.until_it_runs();
+        kill(target(&place, mark));
+        assert_told(&place, &run.end(), "instance 0: ");
+    });
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_guard_that_somebody_else_has_killed_carries_out_nothing() {
-    for kind in KINDS {
-        let command = command_target("{serve}", LONG);
-        at_once([("[target.embedded]", "__server"), (&command, "cli::serve")], |(of, mark)| {
-            let place = Place::with(&scenario(of, kind));
-            let run = place.start(&["run", "test.toml", "--out", "run"]);
-            run.until_it_runs();
-            kill(parent(target(&place, mark)));
-            assert_told(&place, &run.end(), "instance 0: ");
-        });
-    }
+    let command = command_target("{serve}", LONG);
+    let targets = [("[target.embedded]", "__server"), (&*command, "cli::serve")];
+    at_once(KINDS.into_iter().flat_map(|kind| targets.map(|target| (kind, target))), |(kind, (of, mark))| {
+        let place = Place::with(&scenario(of, kind));
+        let run = place.start(&["run", "test.toml", "--out", "run"]);
+        run.until_it_runs();
+        kill(parent(target(&place, mark)));
+        assert_told(&place, &run.end(), "instance 0: ");
+    });
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn who_left_its_group_is_ended_too_when_the_guard_is_killed() {
     // Its parent is gone at once, its session and group are its own.
     let line = "sh -c '(setsid sleep 300 &) ; sleep 0.2; exec {serve}'";
@@ -104,6 +105,7 @@ fn a_target_has_the_limit_of_open_files_of_the_users_shell() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_chatty_target_keeps_its_output_within_a_bound_and_is_found_ready() {
     // 200 MB without a line break before it serves.
     let line = "sh -c 'head -c 200000000 /dev/zero; echo; echo now ready; exec {serve}'";
@@ -117,6 +119,7 @@ fn a_chatty_target_keeps_its_output_within_a_bound_and_is_found_ready() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_target_that_does_not_come_back_is_no_pass() {
     at_once(&KINDS[..3], |kind| {
         // It starts once, and never again.
@@ -132,6 +135,7 @@ fn a_target_that_does_not_come_back_is_no_pass() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn with_workers_too_and_a_fault_on_nobody_is_told_once() {
     let rows = [
         ("[target.embedded]", KINDS[0], true, "instance 0: "),
@@ -157,6 +161,7 @@ fn with_workers_too_and_a_fault_on_nobody_is_told_once() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_run_folder_that_was_removed_is_no_pass() {
     let place = Place::with(&scenario("[target.embedded]", KINDS[0]));
     let run = place.start(&["run", "test.toml", "--out", "run"]);

@@ -18,6 +18,7 @@ fn answers(text: &'static str) -> String {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_url_that_is_no_websocket_server_is_one_message_with_a_hint() {
     let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port").local_addr().expect("it was bound");
     let silent = server(|_stream| sleep(LONG));
@@ -60,6 +61,7 @@ fn a_command_that_does_not_become_a_server_is_one_message() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_target_that_dies_by_itself_is_a_notice_and_the_run_goes_on() {
     let target = command_target("{serve}", Duration::from_millis(1200));
     let place = Place::with(&format!(
@@ -76,6 +78,7 @@ fn a_target_that_dies_by_itself_is_a_notice_and_the_run_goes_on() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_url_alone_is_a_run_of_ten_clients_that_says_nothing_was_expected() {
     let address = websocket_server();
     let place = Place::new();

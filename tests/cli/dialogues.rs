@@ -96,6 +96,7 @@ inject = { drop_rst = {} }
 "#;
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn every_connection_has_a_login_of_its_own_and_a_wrong_ticket_is_a_401() {
     let (address, counts) = ticket_server();
     let place = Place::with(&TICKETS.replace("ADDRESS", &address.to_string()));
@@ -179,6 +180,7 @@ fn moody_server() -> SocketAddr {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn errors_and_failed_steps_are_figures_that_expectations_name() {
     let address = moody_server();
     let scenario = format!(
@@ -229,6 +231,7 @@ dialogue = {{ open = [{{ name = "hello", send = "hello you", expect = "welcome",
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn http_requests_before_a_connection_count_against_the_rate_that_is_allowed() {
     let (address, counts) = ticket_server();
     let scenario = TICKETS.replace("ADDRESS", &address.to_string()).replace("address =", "probe = false\naddress =");
@@ -309,6 +312,7 @@ fn what_cannot_be_is_refused_where_it_stands() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn the_embedded_server_plays_the_part_of_each_protocol() {
     at_once([("socket-io", "web"), ("graphql-ws", "web"), ("mqtt", "devices")], |(name, cohort)| {
         let place = Place::with("");

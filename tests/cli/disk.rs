@@ -99,6 +99,7 @@ fn a_run_folder_may_be_a_mount() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_disk_that_fills_while_workers_run_loses_none_of_their_books() {
     let place = Place::with(SHORT);
     // All but one page is taken while the run goes on. Books need no disk: they are told over the links of the workers.

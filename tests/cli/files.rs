@@ -41,6 +41,7 @@ fn scenarios_are_written_with_the_programs_that_they_start_and_files_that_are_th
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn report_draws_the_same_bytes_again_and_check_needs_no_charts() {
     let place = Place::with(SHORT);
     place.run(&["run", "test.toml", "--out", "run"]).assert_code(0);
@@ -171,6 +172,7 @@ fn a_run_of_one_client_without_faults_and_expectations_passes_with_a_notice() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_fault_after_the_end_is_one_notice_and_an_expectation_without_data_is_no_pass() {
     let place = Place::with(SHORT);
     let ended = place.run(&["run", "test.toml", "--duration", "500ms", "--set", "expect=[\"reconnect_time p50 < 20s\"]", "--out", "run"]);
@@ -184,6 +186,7 @@ fn a_fault_after_the_end_is_one_notice_and_an_expectation_without_data_is_no_pas
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn all_events_are_kept_where_they_are_asked_for() {
     let table = [("run", "--workers=1"), ("run", "--workers=3"), ("simulate", "--quiet")];
     at_once(table, |(command, option)| {

@@ -59,6 +59,7 @@ fn run(url: &str, clients: u32, (keys, limits, options): (&str, &str, &str)) -> 
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_length_in_a_header_takes_no_memory() {
     let url = server(|stream| stream.write_all(&ANNOUNCED));
     // 300 times 16 MiB are 4.8 GB.
@@ -68,6 +69,7 @@ fn a_length_in_a_header_takes_no_memory() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn beyond_the_budget_the_connections_that_hold_most_end_and_the_run_is_inconclusive() {
     let url = server(|stream| {
         stream.write_all(&ANNOUNCED)?;
@@ -83,6 +85,7 @@ fn beyond_the_budget_the_connections_that_hold_most_end_and_the_run_is_inconclus
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_message_without_end_ends_with_1009() {
     let url = server(|stream| {
         stream.write_all(&[0x02, 0])?;
@@ -98,6 +101,7 @@ fn a_message_without_end_ends_with_1009() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn pings_that_nobody_reads_the_answer_of_take_no_memory() {
     let url = server(|stream| {
         let ping = [&[0x89, 125][..], &[b'p'; 125]].concat().repeat(100);
@@ -111,6 +115,7 @@ fn pings_that_nobody_reads_the_answer_of_take_no_memory() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn random_close_codes_and_reasons_are_all_counted_and_have_a_bound() {
     static CLOSED: AtomicU16 = AtomicU16::new(0);
     let url = server(|stream| {
@@ -140,6 +145,7 @@ fn random_close_codes_and_reasons_are_all_counted_and_have_a_bound() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn single_bytes_and_a_million_messages_a_second_have_a_bound() {
     for (clients, traffic, fault) in [
         (

@@ -46,6 +46,7 @@ fn storm(address: SocketAddr) -> Place {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn reconnects_to_another_machine_wait_without_yes_and_the_run_is_inconclusive() {
     let Some(own) = own_address() else { return eprintln!("left out: no address but loopback") };
     for workers in ["1", "3"] {
@@ -61,6 +62,7 @@ fn reconnects_to_another_machine_wait_without_yes_and_the_run_is_inconclusive() 
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_rate_that_the_user_sets_holds_on_this_machine_and_with_yes() {
     let (address, accepted) = closing_server(IpAddr::from([127, 0, 0, 1]));
     let ended = storm(address).run(&["run", "test.toml", "--out", "out", "--yes", "--max-rate", "30/s"]);
@@ -77,6 +79,7 @@ fn a_rate_that_the_user_sets_holds_on_this_machine_and_with_yes() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_closed_loop_to_another_machine_waits_too() {
     let Some(own) = own_address() else { return eprintln!("left out: no address but loopback") };
     let listener = TcpListener::bind((own, 0)).expect("a free port");

@@ -57,6 +57,7 @@ fn assert_private(place: &Place, expected: &[&str]) {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn no_secret_stands_in_a_command_line_and_no_stranger_can_connect() {
     let clients = "[clients.web]\ncount = 10\narrive = { over = \"300ms\" }\nquery = \"token=canary-of-a-query\"\n\
                    headers = { Authorization = \"canary-of-a-header\" }\n";
@@ -194,6 +195,7 @@ fn stranger(place: &Place, port: u16, id: &str) -> Child {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_stranger_who_says_to_be_a_client_of_the_run_changes_nothing_of_it() {
     at_once(["1", "2"], |workers| {
         let place = Place::with(

@@ -15,6 +15,7 @@ fn open(place: &Place) -> Vec<(u64, u64)> {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn clients_come_and_go_in_stages_over_several_processes() {
     let place = Place::with(
         "duration = \"6s\"\nexpect = [\"clients_lost count == 0\"]\n\
@@ -36,6 +37,7 @@ fn clients_come_and_go_in_stages_over_several_processes() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn arrivals_of_a_file_are_stored_with_the_run_and_scale() {
     let place = Place::with(
         "duration = \"4s\"\n[clients.web]\narrive = { file = \"arrivals.csv\" }\n[clients.web.traffic.echo.rate]\nstages = [ { to = \"20/s\", over = \"2s\" }, { to = \"0/s\" } ]\n",

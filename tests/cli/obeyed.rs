@@ -137,6 +137,7 @@ fn toml(text: &str) -> String {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn what_servers_and_scenarios_say_steers_nobody_who_reads_the_results() {
     let place = Place::new();
     let address = hostile();

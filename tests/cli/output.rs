@@ -40,6 +40,7 @@ fn json_is_one_document_on_stdout_and_progress_is_plain_lines_on_stderr() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn quiet_prints_nothing_but_errors() {
     let place = Place::with(SHORT);
     let says_nothing = |(args, code): (&[&str], i32)| {
@@ -84,6 +85,7 @@ fn drawn(text: &str) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn on_a_terminal_one_live_line_fits_and_is_cleared() {
     at_once([60, 80, 120], |columns| {
         let place = Place::with(&SHORT.replace("count     = 20", "count     = 200"));
@@ -104,6 +106,7 @@ fn on_a_terminal_one_live_line_fits_and_is_cleared() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn no_color_ci_and_dumb_terminals_get_plain_text() {
     at_once([("NO_COLOR=1", true), ("CI=true", false), ("TERM=dumb", false), ("NO_COLOR=1 CI=1", false)], |(variables, live)| {
         let place = Place::with(SHORT);

@@ -19,6 +19,7 @@ fn simulate<'a>(out: &'a [&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn no_output_goes_through_a_planted_link() {
     let place = Place::with(SHORT);
     place.write("victim", MINE);

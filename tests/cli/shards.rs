@@ -32,6 +32,7 @@ fn arrivals(place: &Place, run: &str) -> Vec<(u32, String)> {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn shards_that_are_merged_equal_the_whole() {
     let place = Place::with(&scenario());
     let at = soon();
@@ -122,6 +123,7 @@ fn counts(place: &str, value: &Value, found: &mut Vec<String>) {
 
 /// Clients come back over wss: each shard counts its own full and resumed handshakes.
 #[test]
+#[ignore = "long: scripts/test"]
 fn shards_over_tls_count_what_one_process_counts() {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     let identity = json!({ "certificate": made.cert.pem(), "key": made.signing_key.serialize_pem() });

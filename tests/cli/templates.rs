@@ -64,6 +64,7 @@ fn scenario(address: &str, target: &str, cohort: &str) -> String {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn each_request_has_its_own_values_and_the_probe_those_of_client_0() {
     let cohort = "query = 'token=t{client}'\nheaders = { X-Who = '{{{client}}/{attempt}' }\nsubprotocols = ['v1.{client}']";
     for workers in ["1", "2"] {

@@ -86,6 +86,7 @@ fn taken(heads: &Heads) -> Vec<(String, BTreeMap<String, String>)> {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_name_has_the_address_that_the_scenario_gives_and_host_is_a_header() {
     let (address, heads) = websocket(plainly, usize::MAX);
     let port = address.port();
@@ -105,6 +106,7 @@ fn a_name_has_the_address_that_the_scenario_gives_and_host_is_a_header() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn all_addresses_of_a_name_are_used_and_one_that_is_dead_costs_no_attempt() {
     let (address, first) = websocket(plainly, usize::MAX);
     let port = address.port();
@@ -125,6 +127,7 @@ fn all_addresses_of_a_name_are_used_and_one_that_is_dead_costs_no_attempt() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn sockets_of_this_machine_and_ipv6_are_targets() {
     let place = Place::new();
     let listener = UnixListener::bind(place.path("app.sock")).expect("a free path");
@@ -241,6 +244,7 @@ fn sticky(request: &Request, response: &mut Response) -> Option<(u16, String)> {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn cookies_of_the_handshake_are_kept_by_each_client_and_sent_again() {
     let (address, heads) = websocket(sticky, 1);
     let echo = "traffic = { echo = { rate = \"10/s\" } }\nheaders = { Cookie = \"own={client}\" }";
@@ -293,6 +297,7 @@ fn proxy(target: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_proxy_of_the_scenario_or_of_the_environment_is_gone_through_and_said() {
     let (target, heads) = websocket(plainly, 3);
     let (proxy, asked) = proxy(target);
@@ -355,6 +360,7 @@ fn moved(request: &Request, _: &mut Response) -> Option<(u16, String)> {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn redirects_are_followed_as_often_as_the_scenario_says_and_no_further_than_is_allowed() {
     let (address, heads) = websocket(moved, usize::MAX);
     let (other, strangers) = websocket(plainly, usize::MAX);
@@ -435,6 +441,7 @@ fn chooses(request: &Request, response: &mut Response) -> Option<(u16, String)> 
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn row_k_belongs_to_client_k_over_processes_shards_and_reconnects() {
     let (address, heads) = websocket(chooses, 2);
     let mut rows = "user,room,agent\n".to_owned();
@@ -473,6 +480,7 @@ fn row_k_belongs_to_client_k_over_processes_shards_and_reconnects() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn what_is_said_to_a_proxy_is_in_no_stored_byte_however_the_proxy_is_written() {
     // It answers for the target, and says where to go what it was told.
     let address = server(|mut stream| {

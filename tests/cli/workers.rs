@@ -15,6 +15,7 @@ fn send(signal: &str, pid: u32) {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_crash_storm_in_several_processes_is_one_run() {
     let settings = [("2", "1"), ("1", "3"), ("3", "2")];
     at_once(settings, |(workers, processes)| {
@@ -43,6 +44,7 @@ fn a_crash_storm_in_several_processes_is_one_run() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn greetings_are_counted_in_every_worker() {
     let place = Place::with(&SHORT.replace("[clients.web]", "[clients.web]\nready = { message = \"in\" }").replace("processes = 1", ""));
     let ended = place.run(&["run", "test.toml", "--clients", "60", "--workers", "3", "--out", "run"]);
@@ -64,6 +66,7 @@ fn firings(place: &Place) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn each_firing_is_told_once_however_many_processes_have_the_clients() {
     let faults = r#"[[faults]]
 name = "crash"
@@ -129,6 +132,7 @@ fn first_waits(place: &Place) -> Vec<(u32, String)> {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn one_worker_or_three_plan_the_same() {
     let scenario =
         SHORT.replace(r#"{ fixed = { delay = "200ms" } }"#, r#"{ exponential = { base = "100ms", cap = "300ms", jitter = "full" } }"#);
@@ -161,6 +165,7 @@ fn a_worker_that_is_killed_makes_the_run_inconclusive_and_is_named() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_worker_that_stands_still_is_lost_long_before_the_end() {
     let place = Place::with(&LISTENING.replace("30s", "1h"));
     let run = place.start(&["run", "test.toml", "--workers", "2", "--out", "run"]);
@@ -174,6 +179,7 @@ fn a_worker_that_stands_still_is_lost_long_before_the_end() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_worker_that_stands_still_near_the_end_is_named_soon_after_it() {
     let place = Place::with(&LISTENING.replace("30s", "5s"));
     let run = place.start(&["run", "test.toml", "--workers", "3", "--out", "run"]);
@@ -208,6 +214,7 @@ fn all_workers_that_are_lost_are_named_with_their_clients() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_fault_on_a_process_does_not_wait_for_a_worker_that_stands_still() {
     let crash = "[[faults]]\nname = \"crash\"\nat = \"6s\"\ninject = { server_crash = { down = \"200ms\" } }\n";
     let cut = "[[faults]]\nname = \"cut\"\nat = \"4s\"\nside = \"client\"\nselect = { count = 2 }\ninject = { drop_rst = {} }\n";
@@ -283,6 +290,7 @@ inject = { server_graceful = { code = 1012, grace = "1s", down = "200ms" } }
 "#;
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn faults_reach_as_many_connections_as_in_one_process() {
     at_once(["1", "3"], |workers| {
         let place = Place::with(MIXED);
@@ -358,6 +366,7 @@ inject = { upgrade_status = { status = 503 } }
 "#;
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn bounds_of_faults_are_those_of_the_run_whatever_the_number_of_workers() {
     at_once(["1", "3"], |workers| {
         let place = Place::with(BOUNDED);
@@ -380,6 +389,7 @@ fn bounds_of_faults_are_those_of_the_run_whatever_the_number_of_workers() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_signal_does_not_wait_for_a_worker_that_stands_still() {
     let place = Place::with(LISTENING);
     let run = place.start(&["run", "test.toml", "--workers", "2", "--out", "run"]);

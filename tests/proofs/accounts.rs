@@ -76,6 +76,7 @@ fn scenario(faults: bool) -> String {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn client_and_server_give_accounts_that_agree() {
     let (with, without) = (scenario(true), scenario(false));
     let (run, control) = tokio::join!(start(&with).finish(), start(&without).finish());

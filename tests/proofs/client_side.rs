@@ -133,6 +133,7 @@ async fn stop_reading_goes_on_writing() {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn blackhole_swallows_bytes_and_fins_in_its_direction() {
     let hole = |conn: &Conn| conn.lost() >= 15;
     let texts = || Script::pings(ms(1200)).texts(ms(1200));
@@ -158,6 +159,7 @@ async fn blackhole_swallows_bytes_and_fins_in_its_direction() {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn a_client_behind_a_dead_way_up_ends_without_a_fin() {
     let mute = |conn: &Conn| conn.end_before(SOON).is_none();
     let proof = clients("", &[case("blackhole = { dir = \"up\" }", mute).script(Script::default().and(ms(500), Act::Fin))]).await;

@@ -10,6 +10,7 @@ fn fault(name: &str, at: u64, more: &str, inject: &str) -> String {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn heartbeats_find_what_theory_says_and_no_jam_shorter_than_their_timeout() {
     let cohort = |name: &str, heartbeat: &str, traffic: &str| {
         format!("[clients.{name}]\ncount = 5\narrive = {{ at_once = true }}\nreconnect = \"none\"\nheartbeat = {heartbeat}\n{traffic}\n")

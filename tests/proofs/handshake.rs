@@ -145,6 +145,7 @@ async fn answers_come_late_in_pieces_or_cut() {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn each_rule_of_the_answer_can_be_broken() {
     type Broken = fn(&Seen) -> bool;
     let cases: [(&'static str, Broken); 6] = [
@@ -300,6 +301,7 @@ fn fault(cohort: &str, inject: &str) -> String {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn clients_break_the_rule_they_are_told_to() {
     type Broken = fn(&str) -> bool;
     let cases: [(&str, Broken); 6] = [
@@ -330,6 +332,7 @@ async fn clients_break_the_rule_they_are_told_to() {
 
 /// A fault that comes between the connect of an attempt and its request: what is injected is what was sent, and nothing before it.
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn a_herd_that_is_under_way_sends_the_broken_request_and_no_other() {
     let scenario = r#"
 duration = "3s"
@@ -354,6 +357,7 @@ inject = { client_bad_request = {} }
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn clients_send_frames_before_the_answer() {
     let clients = cohorts(&["early", "calm"]);
     let faults = fault("early", "client_early_data = { frames = 2 }");

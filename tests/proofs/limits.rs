@@ -78,6 +78,7 @@ async fn idle_timeout_waits_for_silence() {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn max_lifetime_counts_from_the_opening() {
     let cases = |carrier: Carrier| {
         let spread = "max_lifetime = { life = \"500ms\", jitter = \"500ms\", end = \"rst\" }";

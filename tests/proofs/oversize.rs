@@ -41,6 +41,7 @@ fn scenario(cohort: &str, fault: bool) -> String {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn a_client_sends_seventeen_megabytes_masked() {
     let arm = |fault| {
         let scenario = scenario("", fault);
@@ -57,6 +58,7 @@ async fn a_client_sends_seventeen_megabytes_masked() {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn a_peer_that_does_not_read_for_a_while_gets_the_frame_whole_and_a_pong_behind_it() {
     // It stops reading before the frame comes and reads on long after a step may wait for a kernel that takes nothing.
     let script = (0..20).fold(Script::default().and(ms(200), Act::Deaf(true)).and(ms(3000), Act::Deaf(false)), |script, turn| {
@@ -117,6 +119,7 @@ fn assert_refused(conn: &Conn, ours_masks: bool, sent: usize) {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn a_client_answers_a_message_that_is_too_long_with_1009_and_a_fin() {
     let script = |client: usize| Script::default().and(ms(300), Act::Raw(too_long()[client].clone()));
     let (seen, run) = observe_for(ms(5000), &cohorts_of(2, ""), script).await;

@@ -45,6 +45,7 @@ async fn a_hold_on_a_late_path_is_released_alone() {
 
 /// Text in which single bits are wrong: the receiver fails the connection, and the run says over what, whichever side damages it.
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn an_end_over_damage_is_the_faults() {
     for side in ["client", "server"] {
         let text = format!(
@@ -98,6 +99,7 @@ const ROWS: &[Row] = &[
 
 /// On wss and ws, on either side: round trips grow by what the path adds, every message comes back, and nothing ends.
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn round_trips_grow_by_the_path_and_tls_bears_it() {
     for (tls, side) in [(true, "client"), (true, "server"), (false, "client"), (false, "server")] {
         let mut text = format!("duration = \"2s\"\n[target.embedded]\ntls = {tls}\n");
@@ -121,6 +123,7 @@ async fn round_trips_grow_by_the_path_and_tls_bears_it() {
 
 /// TLS notices what WebSocket does not: a damaged record ends the connection, whichever side damages it.
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn tls_ends_over_a_damaged_byte() {
     for side in ["client", "server"] {
         let cohort =

@@ -89,6 +89,7 @@ fn assert_fault(run: &Finished, id: &str, hits: u64) {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn server_crash_resets_what_was_unread_and_refuses_until_it_is_back() {
     // The pause keeps bytes unread: the observer that pings all the time has some at the kill, the idle one has none.
     let faults = "[[faults]]\nname = \"pause\"\nat = \"500ms\"\nfor = \"1s\"\ninject = { server_pause = {} }\n\
@@ -116,6 +117,7 @@ async fn server_crash_resets_what_was_unread_and_refuses_until_it_is_back() {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn server_graceful_closes_over_its_spread_and_waits_its_grace() {
     let fault = "[[faults]]\nname = \"graceful\"\nat = \"500ms\"\ninject = { server_graceful = { code = 1012, reason = \"restart\", \
                  spread = \"300ms\", grace = \"500ms\", down = \"300ms\" } }\n";
@@ -156,6 +158,7 @@ async fn server_graceful_closes_over_its_spread_and_waits_its_grace() {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn server_restart_rolling_takes_one_port_after_the_other() {
     let fault = "[[faults]]\nname = \"rolling\"\nat = \"400ms\"\ninject = { server_restart_rolling = { interval = \"400ms\", mode = \"crash\", down = \"250ms\" } }\n";
     let observe = async |fault: &str| {
@@ -199,6 +202,7 @@ async fn server_restart_rolling_takes_one_port_after_the_other() {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn server_restart_rolling_closes_one_instance_after_the_other() {
     let fault = "[[faults]]\nname = \"rolling\"\nat = \"400ms\"\ninject = { server_restart_rolling = { interval = \"400ms\", mode = \"graceful\", \
                  code = 1012, reason = \"deploy\", grace = \"300ms\", down = \"250ms\" } }\n";
@@ -290,6 +294,7 @@ fn crowd(duration: Duration, target: &str, faults: &str) -> String {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn a_server_that_stops_still_suffers_faults_and_stops_when_nobody_is_left() {
     let stop = "[[faults]]\nname = \"stop\"\nat = \"800ms\"\ninject = { server_graceful = { spread = \"8s\", down = \"300ms\" } }\n";
     let cut = "[[faults]]\nname = \"cut\"\nat = \"1500ms\"\nside = \"server\"\ninject = { drop_rst = {} }\n";
@@ -303,6 +308,7 @@ async fn a_server_that_stops_still_suffers_faults_and_stops_when_nobody_is_left(
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn a_server_that_is_stopped_serves_no_handshakes_meanwhile() {
     let fault = "[[faults]]\nname = \"pause\"\nat = \"700ms\"\nfor = \"1500ms\"\ninject = { server_pause = {} }\n";
     let run = start(&crowd(ms(6000), "handshake_cost = \"50ms\"\n", fault)).finish().await;
@@ -326,6 +332,7 @@ async fn a_balancer_that_knows_who_is_up_knows_who_refuses() {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn a_server_that_starts_again_does_not_listen_before_it_knows_what_stands() {
     for (inject, outcome) in [("connect_refuse = {}", "refused"), ("backlog_full = { backlog = 0 }", "timed_out")] {
         let faults = format!(
@@ -344,6 +351,7 @@ async fn a_server_that_starts_again_does_not_listen_before_it_knows_what_stands(
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn behind_a_dead_path_not_even_the_fin_of_a_killed_server_arrives() {
     let hole = |more: &str| {
         format!("[[faults]]\nname = \"hole\"\nat = \"700ms\"\n{more}inject = {{ blackhole = {{ on_revert = \"resume\" }} }}\n")

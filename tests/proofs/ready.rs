@@ -29,6 +29,7 @@ fn of<'a>(summary: &'a Summary, cohort: &str) -> &'a closestorm::results::record
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn everybody_is_back_when_its_cohort_says_so() {
     for tls in ["", "tls = true"] {
         let run = start(&scenario(tls)).finish().await;
@@ -48,6 +49,7 @@ async fn everybody_is_back_when_its_cohort_says_so() {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn whom_the_server_shuts_out_at_once_is_never_back() {
     let shut = "[[faults]]\nname = \"shut\"\nat = \"1s\"\nnew = true\ninject = { close_code = { code = 1013 } }\n";
     let text = format!(

@@ -108,6 +108,7 @@ fn dropped(seen: &BTreeMap<(usize, u32), Conn>) -> BTreeMap<usize, u64> {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn selectors_and_schedules_hit_whom_and_when_they_say() {
     let with = format!("{COHORTS}{FAULTS}");
     let ((seen, run), (calm, control)) = tokio::join!(observe(&with, script), observe(COHORTS, script));

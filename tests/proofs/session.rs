@@ -122,6 +122,7 @@ mod client_side {
     }
 
     #[tokio::test]
+    #[ignore = "long: scripts/test"]
     async fn client_crash_tells_by_fin_or_rst_or_not_at_all() {
         let [fin, rst, silent] = ["fin", "rst", "silent"].map(|end| fault(&format!("client_crash = {{ end = \"{end}\" }}")));
         let (fin, rst, silent, calm) = tokio::join!(one_client(&fin), one_client(&rst), one_client(&silent), one_client(""));
@@ -143,6 +144,7 @@ mod client_side {
     }
 
     #[tokio::test]
+    #[ignore = "long: scripts/test"]
     async fn client_network_switch_leaves_the_old_path_and_opens_another() {
         let switch = fault("client_network_switch = { gap = \"350ms\" }").replace("inject", "first_n = 1\ninject");
         let ((conns, run), (calm, _)) = tokio::join!(one_client(&switch), one_client(""));
@@ -158,6 +160,7 @@ mod client_side {
     }
 
     #[tokio::test]
+    #[ignore = "long: scripts/test"]
     async fn client_sleep_stops_everything_and_finds_out_at_wake() {
         let still = |conn: &Conn| conn.silence(PONG, SOON) >= HELD && conn.silence(BINARY, SOON) >= HELD;
         let reset = |conn: &Conn| conn.end.is_some_and(|(at, end)| end == End::Rst && at >= AT + HELD && at < AT + HOLD + ms(350));

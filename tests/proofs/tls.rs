@@ -167,6 +167,7 @@ async fn observe_clients(faults: &str) -> BTreeMap<usize, Seen> {
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn clients_end_tls_as_a_cut_and_put_frames_inside_it() {
     let fault = |(index, (inject, ..)): (usize, &Case)| {
         let (at, cohort) = (AT.as_millis(), format!("select = {{ cohort = \"c{index}\" }}"));
@@ -344,6 +345,7 @@ async fn against<T: Send + 'static, F: Future<Output = T> + Send>(
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn the_end_of_tls_is_told_apart_from_that_of_tcp_and_clients_say_goodbye() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let cohorts = cohorts_of(ENDINGS.len(), "deadlines = { fin = \"10s\" }");
@@ -366,6 +368,7 @@ async fn the_end_of_tls_is_told_apart_from_that_of_tcp_and_clients_say_goodbye()
 }
 
 #[tokio::test]
+#[ignore = "long: scripts/test"]
 async fn a_clients_first_handshake_is_full_and_later_ones_resume_if_it_keeps_sessions() {
     const SCENARIO: &str = r#"
 duration = "2s"
