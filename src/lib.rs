@@ -19,8 +19,6 @@ mod overlapping_plans;
 #[path = "../tests/random_plans.rs"]
 mod random_plans;
 
-use std::io::{self, Write as _};
-
 // 1. vocabulary
 #[cfg(not(feature = "internals"))]
 mod address;
@@ -47,6 +45,7 @@ pub mod number;
 mod observer;
 #[cfg(feature = "internals")]
 pub mod observer;
+mod panics;
 #[cfg(not(feature = "internals"))]
 mod secret;
 #[cfg(feature = "internals")]
@@ -201,12 +200,9 @@ pub mod cmd;
 #[doc(hidden)]
 pub fn main() -> std::process::ExitCode {
     // What is secret is not in a panic, either.
-    std::panic::set_hook(Box::new(|panic| {
-        let trace = std::backtrace::Backtrace::capture();
-        let traced = matches!(trace.status(), std::backtrace::BacktraceStatus::Captured).then(|| format!("\n{trace}")).unwrap_or_default();
-        // There is nowhere left to say that stderr is closed.
-        let _ = writeln!(io::stderr(), "{}{traced}", secret::hide(&panic.to_string()));
-    }));
+    panics::tell(secret::hide);
     let command = <cli::Cli as clap::Parser>::parse().command;
-    cmd::run_command(command).unwrap_or_else(|error| cmd::exit::report_error(&error)).into()
+    // Nothing that the command has changed is looked at behind its panic.
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cmd::run_command(command)));
+    done.unwrap_or(Ok(cmd::exit::COULD_NOT_RUN)).unwrap_or_else(|error| cmd::exit::report_error(&error)).into()
 }

@@ -19,6 +19,7 @@ mod links;
 mod load_shapes;
 mod obeyed;
 mod output;
+mod panics;
 mod planted;
 mod refusals;
 mod selections;
@@ -193,7 +194,14 @@ impl Started<'_> {
     }
 
     /// Waits for the end, and until nothing is left of it.
-    fn end(mut self) -> Ended {
+    fn end(self) -> Ended {
+        let ended = self.end_with_a_panic();
+        assert!(!ended.err.contains("panicked"), "{ended:?}");
+        ended
+    }
+
+    /// The same where a panic may be told.
+    fn end_with_a_panic(mut self) -> Ended {
         let deadline = Instant::now() + LONG;
         let status = loop {
             match self.child.try_wait().expect("the program can be waited for") {
@@ -206,9 +214,7 @@ impl Started<'_> {
             }
         };
         self.place.assert_nothing_is_left();
-        let ended = Ended { code: status.code(), out: self.out(), err: self.err() };
-        assert!(!ended.err.contains("panicked"), "{ended:?}");
-        ended
+        Ended { code: status.code(), out: self.out(), err: self.err() }
     }
 }
 

@@ -7,6 +7,7 @@ use super::signals::Stop;
 use crate::api::{Error, RunPart, check_instances, divide, save};
 use crate::cli::{Events, Run};
 use crate::metrics::{Results, Status};
+use crate::panics;
 use crate::plan::{Plan, Shard, Target};
 use crate::results::folder::{Folder, FolderError};
 use crate::results::record::{Manifest, Verdict};
@@ -78,6 +79,7 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
     if !args.output.quiet {
         print_result(&summary, args.output.format, &dir)?;
     }
+    anyhow::ensure!(!results.unreliable.iter().any(|why| why == panics::BUG), "{}", panics::BUG);
     results.check_ledger().context("the counts are inconsistent: this is a bug in closestorm, please report it with the run folder")?;
     Ok(signalled.unwrap_or_else(|| exit::allowed(exit_code(&verdict), args.output.allow_inconclusive)))
 }

@@ -12,6 +12,7 @@ use super::signals::Stop;
 use crate::api::{self, save};
 use crate::cli::{Events, Format, Simulate};
 use crate::metrics::{Results, Status};
+use crate::panics;
 use crate::plan::{Model, Plan};
 use crate::report;
 use crate::results::bands::{Bands, Curves, seeds_kept};
@@ -33,6 +34,7 @@ use std::io::{self, Write};
 /// # Errors
 /// The scenario is wrong or cannot be simulated, or its results could not be written.
 pub fn main(args: &Simulate) -> anyhow::Result<u8> {
+    panics::asked(format_args!("simulate"));
     if !args.vary.is_empty() {
         return map::main(args);
     }

@@ -9,6 +9,7 @@ use crate::load::before;
 use crate::load::context::RunContext;
 use crate::load::request_template::Turn;
 use crate::load::waiting;
+use crate::panics;
 use crate::plan::{Cohort, Firing, Phase};
 use crate::reconnect::{Decision, History, Loss, whole_ms};
 use crate::seed::Stream;
@@ -29,6 +30,7 @@ const WRONG_STEP: u16 = 1008;
 
 /// Lives one client's life. `due` is its arrival.
 pub(crate) async fn live(shared: Arc<RunContext>, client: ClientIndex, due: Duration) {
+    panics::asked(format_args!("client {}", client.0));
     let cohort = &shared.plan.cohorts[shared.plan.cohort_of(client)];
     shared.journal.record(&Event::Arrived { client, due });
     let mut life = ClientTask::new(&shared, cohort, client);

@@ -6,6 +6,7 @@ use crate::load::context::RunContext;
 use crate::load::registry::{ConnectionPlace, WaitingFault};
 use crate::load::waiting::tell_servers;
 use crate::lock::lock;
+use crate::panics;
 use crate::plan::{Fault, Firing, Phase, Standing, draw_exactly};
 use crate::seed::Stream;
 use crate::server::protocol::ToServer;
@@ -23,6 +24,7 @@ const NOT_BACK: &str = "it was not ready again before the end of the run";
 
 /// Fires one fault through the run.
 pub(crate) async fn run(shared: Arc<RunContext>, index: u16) {
+    panics::asked(format_args!("fault {index}"));
     let plan = shared.plan.clone();
     let fault = &plan.faults[usize::from(index)];
     let mut injector = Injector {

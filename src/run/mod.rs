@@ -19,6 +19,7 @@ use crate::load::rate_cap::RateCap;
 use crate::load::source_address::Sources;
 use crate::load::who_is_hit;
 use crate::metrics::{Recorder, Results, Status};
+use crate::panics;
 use crate::plan::{Before, Cohort, Plan, Shard};
 use crate::recorder::SharedRecorder;
 pub use crate::run::echo_client::{Echoed, echo};
@@ -323,7 +324,10 @@ async fn measure(
         tokio::time::sleep(SETTLE).await;
     }
     shared.tell_what_is_left(status);
-    let results = journal.close(status, end, under_way);
+    let mut results = journal.close(status, end, under_way);
+    if panics::happened() {
+        results.iter_mut().for_each(|results| results.cannot_rely(panics::BUG));
+    }
     tasks.abort_all();
     results.ok_or_else(|| RunError::Io(io::Error::other("the measurement was ended twice; this is a bug in closestorm, please report it")))
 }
@@ -378,13 +382,7 @@ async fn arrive(shared: Arc<RunContext>, arrivals: Vec<(Duration, ClientIndex)>)
             tokio::task::yield_now().await;
         }
     }
-    while let Some(ended) = clients.join_next().await {
-        if let Err(error) = ended
-            && error.is_panic()
-        {
-            shared.journal.notice("a client panicked: please report this bug");
-        }
-    }
+    while clients.join_next().await.is_some() {}
 }
 
 /// Hands out messages as they fall due, as fast as the user allows.

@@ -14,7 +14,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 #[rustfmt::skip]
 const ORDER: &[&str] = &[
     // words
-    "units", "lock", "number", "text", "files", "secret", "seed", "close", "template", "address", "event", "observer",
+    "units", "lock", "panics", "number", "text", "files", "secret", "seed", "close", "template", "address", "event", "observer",
     // pure decisions
     "arrival", "reconnect", "fault", "dialogue", "capacity",
     // intent
