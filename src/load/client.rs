@@ -30,7 +30,6 @@ const WRONG_STEP: u16 = 1008;
 
 /// Lives one client's life. `due` is its arrival.
 pub(crate) async fn live(shared: Arc<RunContext>, client: ClientIndex, due: Duration) {
-    panics::asked(format_args!("client {}", client.0));
     let cohort = &shared.plan.cohorts[shared.plan.cohort_of(client)];
     shared.journal.record(&Event::Arrived { client, due });
     let mut life = ClientTask::new(&shared, cohort, client);
@@ -71,6 +70,7 @@ struct ClientTask<'a> {
 
 impl<'a> ClientTask<'a> {
     fn new(shared: &'a Arc<RunContext>, cohort: &'a Cohort, client: ClientIndex) -> Self {
+        panics::asked(format_args!("client {}", client.0));
         let stream = |name: &str| shared.plan.seed.numbered("client/", client.0, name);
         let mut random = stream("/reconnect");
         let history = cohort.reconnect.start(&mut || random.unit());

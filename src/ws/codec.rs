@@ -51,7 +51,8 @@ impl Lent {
     }
 
     fn account(&mut self) {
-        self.share.set(self.received + self.queued);
+        // Buffers that grow double: what they have is the next power of two at most.
+        self.share.set(self.received.next_power_of_two() + self.queued.next_power_of_two());
     }
 }
 

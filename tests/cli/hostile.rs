@@ -168,3 +168,20 @@ fn single_bytes_and_a_million_messages_a_second_have_a_bound() {
         assert!(peak < 400, "{peak} MiB: {clients} clients");
     }
 }
+
+#[test]
+fn a_thousand_cohorts_cost_little_until_they_have_clients() {
+    let cohorts = |count: u32| -> String {
+        // Two have a client at once, the others later than the end.
+        (0..count).map(|n| format!("[clients.c{n}]\ncount = 1\nafter = \"{}s\"\n", if n < 2 { 0 } else { 2 })).collect()
+    };
+    for (count, workers) in [(2, "1"), (1_000, "1"), (1_000, "2")] {
+        let place = Place::with(&format!("duration = \"1500ms\"\n[target.embedded]\n{}", cohorts(count)));
+        // Two cohorts take less than half of it; at 64 KiB each a thousand take 62 MiB more.
+        let ended = place.shell(&format!("ulimit -v 131072; exec $C run test.toml --out run --quiet --workers {workers}")).end();
+        assert_eq!(ended.code, Some(0), "{count} cohorts, {workers} workers: {}", ended.err);
+        let summary = place.json("run/summary.json");
+        assert_eq!(summary["connections"]["opened"], 2);
+        assert!(place.path("run/report.html").exists());
+    }
+}
