@@ -170,6 +170,7 @@ fn single_bytes_and_a_million_messages_a_second_have_a_bound() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_thousand_cohorts_cost_little_until_they_have_clients() {
     let cohorts = |count: u32| -> String {
         // Two have a client at once, the others later than the end.

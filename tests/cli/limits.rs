@@ -205,6 +205,7 @@ fn frame(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn frames_writes_and_bytes_of_whatever_kind_wait_without_yes() {
     let Some(own) = own_address() else { return eprintln!("left out: no address but loopback") };
     let flood = "[clients.web]\ncount = 4\n[[faults]]\nat = \"100ms\"\nevery = \"100ms\"\nuntil = \"1500ms\"\nfor = \"800ms\"\nside = \"client\"\n\

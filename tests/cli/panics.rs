@@ -13,6 +13,7 @@ fn run(place: &Place, asked: &str, args: &[&str]) -> super::Ended {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_panic_in_a_task_of_a_run_is_told_and_is_no_pass() {
     if !cfg!(debug_assertions) {
         return eprintln!("left out: only debug builds panic when asked");
