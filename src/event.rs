@@ -4,6 +4,7 @@
 //! cohorts, attempts of one client 1.. in their order; the connection that attempt n opens is connection n.
 
 use crate::close::Ending;
+use crate::secret::{Holder, Secrets, mask, mask_address};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -497,8 +498,9 @@ pub enum Event {
 }
 
 impl Event {
-    /// With other texts where it has some that a peer, a target or the machine may have written; `None` where it has none.
-    pub fn with_texts(&self, change: &dyn Fn(&str) -> String) -> Option<Event> {
+    /// Without secrets where it has texts that a peer, a target or the machine may have written; `None` where it has none. What a peer wrote
+    /// may be cut, and may have secrets that only their form tells.
+    pub fn without(&self, secrets: &Secrets) -> Option<Event> {
         let mut event = match self {
             Event::Ended { ending, .. } | Event::ServerEnded { ending, .. } if !ending.reason.is_empty() => self.clone(),
             Event::AttemptFailed { outcome: Outcome::Rejected { location: Some(_), .. } | Outcome::Failed { .. }, .. }
@@ -510,9 +512,12 @@ impl Event {
             _ => return None,
         };
         let text = match &mut event {
-            Event::Ended { ending, .. } | Event::ServerEnded { ending, .. } => &mut ending.reason,
+            Event::Ended { ending, .. } | Event::ServerEnded { ending, .. } => {
+                ending.reason = mask(Holder::Text, &secrets.hide_cut(&ending.reason));
+                return Some(event);
+            }
             Event::AttemptFailed { outcome: Outcome::Rejected { location: Some(location), .. }, .. } => {
-                *location = change(location).into();
+                *location = mask_address(&secrets.hide_cut(location)).into();
                 return Some(event);
             }
             Event::AttemptFailed { outcome: Outcome::Failed { why: text }, .. }
@@ -523,7 +528,7 @@ impl Event {
             | Event::Notice { text } => text,
             _ => return None,
         };
-        *text = change(text);
+        *text = secrets.hide(text);
         Some(event)
     }
 }

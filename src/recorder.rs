@@ -83,7 +83,7 @@ impl SharedRecorder {
             return self.late(at, event);
         }
         // A server may send back what it was sent: in a redirect, or in the reason of a Close frame.
-        let changed = if self.secrets.is_empty() { None } else { event.with_texts(&|text| self.secrets.hide(text)) };
+        let changed = event.without(&self.secrets);
         let mut observers = self.observers();
         if observers.0.is_some() {
             observers.on(at, changed.as_ref().unwrap_or(event));

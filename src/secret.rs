@@ -395,7 +395,13 @@ impl Secrets {
         }
     }
 
-    fn hide_value(&mut self, value: &str, shown: &str) {
+    /// Adds what a variable holds, and what stands for it.
+    pub fn hide_variable(&mut self, name: &str, shown: &str) {
+        self.variables.get(name).cloned().iter().for_each(|value| self.hide_value(value, shown));
+    }
+
+    /// Adds a value, however it is encoded, and what stands for it. A short one is not hidden.
+    pub fn hide_value(&mut self, value: &str, shown: &str) {
         if value.len() < VALUE_MIN || value == MASK {
             return;
         }
@@ -425,6 +431,17 @@ impl Secrets {
     pub fn hide(&self, text: &str) -> String {
         let found = self.hidden.iter().filter(|((_, value), _)| text.contains(value.as_str()));
         found.fold(text.to_owned(), |text, ((_, value), shown)| text.replace(value.as_str(), shown))
+    }
+
+    /// As [`hide`](Secrets::hide), of a text that a peer wrote and that may have been cut: also the beginning of a secret at its end.
+    pub fn hide_cut(&self, text: &str) -> String {
+        let text = self.hide(text);
+        let begins = |value: &str| {
+            let lengths = VALUE_MIN..value.len().min(text.len() + 1);
+            lengths.rev().find(|length| value.is_char_boundary(*length) && text.ends_with(&value[..*length]))
+        };
+        let cut = self.hidden.iter().find_map(|((_, value), shown)| Some((begins(value)?, shown)));
+        cut.map_or_else(|| text.clone(), |(length, shown)| format!("{}{shown}", &text[..text.len() - length]))
     }
 
     /// As [`hide`](Secrets::hide), as long as it was.
@@ -549,6 +566,11 @@ mod tests {
         }
         assert_eq!(format!("{secrets:?}"), "Secrets(3 variables, 7 texts)");
         assert_eq!(secrets.hide("client 17"), "client 17");
+        for (text, shown) in
+            [("cut: s3cret/t", "cut: ${TOKEN}"), ("s3cre", "s3cre"), ("s3cret/ ", "s3cret/ "), ("s3cret", "${TOKEN}"), ("", "")]
+        {
+            assert_eq!(secrets.hide_cut(text), shown);
+        }
     }
 
     proptest::proptest! {

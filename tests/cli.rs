@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "real processes in real time, on threads that carry nobody")]
 
 mod canary;
+mod canary_told;
 mod capacity;
 mod carriers;
 mod dead_targets;
@@ -21,6 +22,7 @@ mod obeyed;
 mod output;
 mod panics;
 mod planted;
+mod porting;
 mod refusals;
 mod selections;
 mod shards;

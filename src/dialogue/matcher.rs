@@ -4,6 +4,7 @@
 //! it begins with the first brace or bracket.
 
 use super::{Outgoing, Payload};
+use crate::secret::{Holder, Secrets, mask};
 use crate::template::{Name, Template, TemplateValues};
 use regex_lite::Regex;
 use serde_json::Value;
@@ -176,11 +177,12 @@ impl<'m> IncomingMessage<'m> {
         self.json.get_or_init(|| self.text().and_then(json_in)).as_ref()
     }
 
-    /// Its beginning, to be shown.
-    pub(super) fn shown(&self) -> String {
+    /// Its beginning, to be shown without secrets.
+    pub(super) fn shown(&self, secrets: &Secrets) -> String {
         const SHOWN: usize = 60;
         match self.text() {
             Some(text) => {
+                let text = mask(Holder::Text, &secrets.hide(text));
                 let shown: String = text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
                 format!("\"{shown}{}\"", if shown.len() < text.len() { "…" } else { "" })
             }
@@ -294,8 +296,8 @@ mod tests {
 
     #[test]
     fn what_is_shown_is_short_and_has_no_control_characters() {
-        assert_eq!(IncomingMessage::new(Payload::Text("a\u{1b}[2J")).shown(), "\"a [2J\"");
-        assert_eq!(IncomingMessage::new(Payload::Binary(&[0xff, 0])).shown(), "2 bytes");
-        assert!(IncomingMessage::new(Payload::Text(&"x".repeat(100))).shown().ends_with("x…\""));
+        assert_eq!(IncomingMessage::new(Payload::Text("a\u{1b}[2J")).shown(&Secrets::default()), "\"a [2J\"");
+        assert_eq!(IncomingMessage::new(Payload::Binary(&[0xff, 0])).shown(&Secrets::default()), "2 bytes");
+        assert!(IncomingMessage::new(Payload::Text(&"x".repeat(100))).shown(&Secrets::default()).ends_with("x…\""));
     }
 }

@@ -3,6 +3,7 @@
 use super::matcher::IncomingMessage;
 use super::mqtt::MqttReader;
 use super::{CaptureFrom, Content, Matcher, Pattern, Payload};
+use crate::secret::Secrets;
 use crate::template::{Template, TemplateValues};
 
 /// Reads bytes as MQTT, in pieces of `size` at least 1: the packets as text, and whether something was wrong.
@@ -41,6 +42,6 @@ pub fn matches(bytes: &[u8]) -> Vec<bool> {
     let mut found: Vec<bool> = matchers.iter().map(|matcher| matcher.fill(&values).takes(&message)).collect();
     let captures = [Some(CaptureFrom::Json("/1/id".to_owned())), Some(CaptureFrom::Whole), pattern.map(CaptureFrom::Regex)];
     found.extend(captures.into_iter().flatten().map(|from| from.find(payload, &|_| None).is_some()));
-    found.push(message.shown().is_empty());
+    found.push(message.shown(&Secrets::default()).is_empty());
     found
 }

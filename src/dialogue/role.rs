@@ -88,12 +88,12 @@ impl ProtocolServer {
         Reply::Nothing
     }
 
-    pub(super) fn on_message(&mut self, message: Payload<'_>, now: Duration) -> Reply {
+    pub(super) fn on_message(&mut self, message: Payload<'_>, now: impl FnOnce() -> Duration) -> Reply {
         match (self.protocol, message) {
             (DialogueProtocol::SocketIo, Payload::Text(message)) => self.socket_io(message),
             (DialogueProtocol::GraphqlTransportWs, Payload::Text(message)) => self.graphql(message),
             (DialogueProtocol::Mqtt | DialogueProtocol::Mqtt5, Payload::Binary(bytes)) => {
-                self.mqtt(bytes, now).unwrap_or_else(Reply::Close)
+                self.mqtt(bytes, now()).unwrap_or_else(Reply::Close)
             }
             // MQTT-6.0.0-1: data frames are binary.
             (DialogueProtocol::Mqtt | DialogueProtocol::Mqtt5, Payload::Text(_)) => Reply::Close(1003),
@@ -223,16 +223,16 @@ mod tests {
     fn socket_io_pings_and_closes_whoever_does_not_answer() {
         let mut server = ProtocolServer::new(DialogueProtocol::SocketIo);
         assert!(server.greeting().is_some_and(|text| text.starts_with("0{\"sid\":")));
-        assert_eq!(texts(server.on_message(Payload::Text("40"), s(1))), ["40{\"sid\":\"embedded\"}"]);
-        assert_eq!(texts(server.on_message(Payload::Text("4217[\"ask\"]"), s(1))), ["4317[]"]);
-        assert_eq!(texts(server.on_message(Payload::Text("42/ns,17[\"ask\"]"), s(1))), ["43/ns,17[]"]);
-        assert_eq!(server.on_message(Payload::Text("42[\"tell\"]"), s(1)), Reply::Nothing);
+        assert_eq!(texts(server.on_message(Payload::Text("40"), || s(1))), ["40{\"sid\":\"embedded\"}"]);
+        assert_eq!(texts(server.on_message(Payload::Text("4217[\"ask\"]"), || s(1))), ["4317[]"]);
+        assert_eq!(texts(server.on_message(Payload::Text("42/ns,17[\"ask\"]"), || s(1))), ["43/ns,17[]"]);
+        assert_eq!(server.on_message(Payload::Text("42[\"tell\"]"), || s(1)), Reply::Nothing);
         assert_eq!((server.wake(), texts(server.on_wake(s(25)))), (Some(s(25)), vec!["2".to_owned()]));
-        server.on_message(Payload::Text("3"), s(26));
+        server.on_message(Payload::Text("3"), || s(26));
         assert_eq!((server.wake(), texts(server.on_wake(s(50)))), (Some(s(50)), vec!["2".to_owned()]));
         assert_eq!((server.wake(), server.on_wake(s(70))), (Some(s(70)), Reply::Close(1000)));
         let mut server = ProtocolServer::new(DialogueProtocol::SocketIo);
-        assert_eq!(server.on_message(Payload::Text("42[\"early\"]"), s(1)), Reply::Close(1000));
+        assert_eq!(server.on_message(Payload::Text("42[\"early\"]"), || s(1)), Reply::Close(1000));
     }
 
     #[test]
@@ -240,13 +240,13 @@ mod tests {
         let mut server = ProtocolServer::new(DialogueProtocol::GraphqlTransportWs);
         assert_eq!((server.wake(), server.clone().on_wake(s(3))), (Some(s(3)), Reply::Close(4408)));
         let subscribe = Payload::Text(r#"{"id":"7","type":"subscribe"}"#);
-        assert_eq!(server.clone().on_message(subscribe, s(1)), Reply::Close(4401));
+        assert_eq!(server.clone().on_message(subscribe, || s(1)), Reply::Close(4401));
         let init = Payload::Text(r#"{"type":"connection_init"}"#);
-        assert_eq!(texts(server.on_message(init, s(1))), [r#"{"type":"connection_ack"}"#]);
-        let replies = texts(server.on_message(subscribe, s(1)));
+        assert_eq!(texts(server.on_message(init, || s(1))), [r#"{"type":"connection_ack"}"#]);
+        let replies = texts(server.on_message(subscribe, || s(1)));
         assert!(replies.len() == 2 && replies.iter().all(|reply| reply.contains(r#""id":"7""#)), "{replies:?}");
-        assert_eq!((server.wake(), server.on_message(init, s(2))), (None, Reply::Close(4429)));
-        assert_eq!(server.on_message(Payload::Text("hello"), s(2)), Reply::Close(4400));
+        assert_eq!((server.wake(), server.on_message(init, || s(2))), (None, Reply::Close(4429)));
+        assert_eq!(server.on_message(Payload::Text("hello"), || s(2)), Reply::Close(4400));
     }
 
     #[test]
@@ -255,15 +255,15 @@ mod tests {
         let bytes = |text: &str| packet(text, false).expect("right");
         let connect = bytes(r#"{"type":"connect","client_id":"a","keep_alive":2}"#);
         let ping = bytes(r#"{"type":"pingreq"}"#);
-        assert_eq!(server.clone().on_message(Payload::Binary(&ping), s(1)), Reply::Close(1002));
+        assert_eq!(server.clone().on_message(Payload::Binary(&ping), || s(1)), Reply::Close(1002));
         let both = [connect.clone(), bytes(r#"{"type":"publish","topic":"a","qos":1,"id":3}"#)].concat();
-        assert_eq!(server.on_message(Payload::Binary(&both[..5]), s(1)), Reply::Nothing);
+        assert_eq!(server.on_message(Payload::Binary(&both[..5]), || s(1)), Reply::Nothing);
         let acks = vec![Outgoing::Binary(b"\x20\x02\0\0".to_vec()), Outgoing::Binary(b"\x40\x02\0\x03".to_vec())];
-        assert_eq!(server.on_message(Payload::Binary(&both[5..]), s(1)), Reply::Say(acks));
+        assert_eq!(server.on_message(Payload::Binary(&both[5..]), || s(1)), Reply::Say(acks));
         assert_eq!((server.wake(), server.clone().on_wake(s(4))), (Some(s(4)), Reply::Close(1000)));
-        assert_eq!(server.on_message(Payload::Binary(&ping), s(3)), Reply::Say(vec![Outgoing::Binary(b"\xd0\0".to_vec())]));
+        assert_eq!(server.on_message(Payload::Binary(&ping), || s(3)), Reply::Say(vec![Outgoing::Binary(b"\xd0\0".to_vec())]));
         assert_eq!(server.wake(), Some(s(6)));
-        assert_eq!(server.on_message(Payload::Text("x"), s(3)), Reply::Close(1003));
+        assert_eq!(server.on_message(Payload::Text("x"), || s(3)), Reply::Close(1003));
     }
 
     #[test]
@@ -275,8 +275,8 @@ mod tests {
         for (_, protocol) in DialogueProtocol::WORDS {
             for known in [false, true] {
                 let new = || ProtocolServer { known, ..ProtocolServer::new(protocol) };
-                texts.iter().for_each(|text| drop(new().on_message(Payload::Text(text), s(1))));
-                binary.into_iter().chain([&packets[..]]).for_each(|bytes| drop(new().on_message(Payload::Binary(bytes), s(1))));
+                texts.iter().for_each(|text| drop(new().on_message(Payload::Text(text), || s(1))));
+                binary.into_iter().chain([&packets[..]]).for_each(|bytes| drop(new().on_message(Payload::Binary(bytes), || s(1))));
             }
         }
     }

@@ -65,7 +65,7 @@ impl ServerDialogue {
     }
 
     /// A message came on an open connection, `now` after the 101.
-    pub fn on_message(&mut self, message: Payload<'_>, now: Duration) -> Reply {
+    pub fn on_message(&mut self, message: Payload<'_>, now: impl FnOnce() -> Duration) -> Reply {
         if let Some(role) = &mut self.role {
             return role.on_message(message, now);
         }
@@ -124,7 +124,7 @@ mod tests {
             let settings = DialogueSettings { traffic, scripted: None, ready: &Readiness::Message, greeting, embedded: true };
             let headers: HashMap<_, _> = settings.asks().collect();
             let mut server = ServerDialogue::asked(|name| headers.get(name).map(String::as_str));
-            assert_eq!(server.on_message(Payload::Text("x"), Duration::ZERO), reply);
+            assert_eq!(server.on_message(Payload::Text("x"), || Duration::ZERO), reply);
             assert_eq!((server.speaks_first(), server.on_due()), (greeting.is_some(), greeting.map(|text| Outgoing::Text(text.into()))));
             assert_eq!((server.speaks_first(), server.on_due()), (false, None), "said once");
         }

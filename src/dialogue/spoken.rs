@@ -1,7 +1,7 @@
 //! A [`Dialogue`] on one connection: opening steps, standing answers, beats, and requests with their replies.
 
 use super::echo::EchoClient;
-use super::matcher::{FilledMatcher, IncomingMessage, Matcher};
+use super::matcher::{CaptureFrom, FilledMatcher, IncomingMessage, Matcher};
 use super::mqtt::{self, MqttPacket, MqttReader};
 use super::script::{Dialogue, RequestPace, StandingReply};
 use super::sequence::SequenceMemory;
@@ -10,6 +10,7 @@ use super::timestamp::micros_since_1970;
 use super::{Outgoing, PENDING_MAX, Payload};
 use crate::event::{ClientIndex, ConnectionNo, Sequenced};
 use crate::lock::lock;
+use crate::secret::{MASK, Secrets};
 use crate::seed::{Seed, Stream};
 use crate::template::{DataTable, OwnValues, TemplateValues};
 use std::collections::VecDeque;
@@ -42,6 +43,8 @@ pub struct ClientMemory {
     sequence: u64,
     row: usize,
     captured: Vec<(Box<str>, String)>,
+    /// Cookies, which its dialogue must not show.
+    cookies: Box<[String]>,
     /// Boxed: few dialogues follow numbers.
     streams: Option<Box<SequenceMemory>>,
 }
@@ -50,7 +53,7 @@ impl ClientMemory {
     /// Of a client with this row of its cohort's data file. Draws from `client/<k>/messages`.
     pub fn new(seed: Seed, client: ClientIndex, row: usize) -> ClientMemory {
         let random = Mutex::new(seed.numbered("client/", client.0, "/messages"));
-        ClientMemory { random, sequence: 0, row, captured: Vec::new(), streams: None }
+        ClientMemory { random, sequence: 0, row, captured: Vec::new(), cookies: Box::default(), streams: None }
     }
 
     /// The client has left by itself: what it does not get until it comes back, it does not miss.
@@ -76,6 +79,21 @@ impl ClientMemory {
             self.captured.push((name.into(), value));
         }
         Ok(())
+    }
+
+    /// Knows the values of the client's cookies, as something that must not be shown.
+    pub fn know_cookies(&mut self, cookies: Box<[String]>) {
+        self.cookies = cookies;
+    }
+
+    /// Adds what must not be shown: the client's row of its data, what it captured, and its cookies.
+    pub fn add_secrets(&self, data: Option<&DataTable>, secrets: &mut Secrets) {
+        let row = data.and_then(|data| Some((&data.columns, data.rows.get(self.row)?)));
+        for (column, value) in row.into_iter().flat_map(|(columns, row)| columns.iter().zip(row)) {
+            secrets.hide_value(value, &format!("{{data.{column}}}"));
+        }
+        self.captured.iter().for_each(|(name, value)| secrets.hide_value(value, &format!("{{captured.{name}}}")));
+        self.cookies.iter().for_each(|value| secrets.hide_value(value, MASK));
     }
 
     /// Does something with the values of this moment.
@@ -456,7 +474,7 @@ impl<'a> ScriptClient<'a> {
             }
             Taker::NoStep if receives == Some(true) && (self.resumed || script.sequence.is_some()) => Meant::Received,
             Taker::NoStep => {
-                self.instead = (self.instead.0.saturating_add(1), incoming.shown());
+                self.instead = (self.instead.0.saturating_add(1), self.shown(incoming));
                 Meant::Dialogue
             }
             Taker::Beat => {
@@ -557,16 +575,29 @@ impl<'a> ScriptClient<'a> {
     fn on_step(&mut self, incoming: &IncomingMessage<'_>, right: bool) {
         let Some(expect) = self.of.script.open.get(self.step).and_then(|step| step.expect.as_ref()) else { return };
         if !right {
-            return self.fail(self.step, false, &format!("what came is wrong: {}", incoming.shown()));
+            return self.fail(self.step, false, &format!("what came is wrong: {}", self.shown(incoming)));
         }
         for (name, from) in &expect.capture {
             let found = from.find_in(incoming, &|_| None).ok_or_else(|| format!("there is no `{name}`"));
             if let Err(why) = found.and_then(|value| self.memory.capture(name, value)) {
-                return self.fail(self.step, false, &format!("{why} in {}", incoming.shown()));
+                return self.fail(self.step, false, &format!("{why} in {}", self.shown(incoming)));
             }
         }
         self.step += 1;
         self.begin_step();
+    }
+
+    /// A message as it may be shown: without what the client knows or would capture of it.
+    fn shown(&self, incoming: &IncomingMessage<'_>) -> String {
+        let script = self.of.script;
+        let mut secrets = Secrets::default();
+        self.memory.add_secrets(self.of.data, &mut secrets);
+        let steps = script.open.iter().filter_map(|step| step.expect.as_ref()).flat_map(|expect| &expect.capture);
+        for (name, from) in steps.chain(&script.capture) {
+            let found = if *from == CaptureFrom::Whole { None } else { from.find_in(incoming, &|_| None) };
+            found.into_iter().for_each(|value| secrets.hide_value(&value, &format!("{{captured.{name}}}")));
+        }
+        incoming.shown(&secrets)
     }
 
     /// Error number `number` of those of the dialogue was heard.

@@ -22,8 +22,8 @@ use crate::transport::tls::Sessions;
 use crate::transport::tls_words;
 use crate::ws::connection::Connection;
 use crate::ws::frame_tap::Tap;
-use crate::ws::handshake::client::{ClientHandshake, Request, SetCookies, values};
-use crate::ws::handshake::cookies::CookieJar;
+use crate::ws::handshake::client::{ClientHandshake, CookieFields, Request, values};
+use crate::ws::handshake::cookies::{CookieJar, CookieScope};
 use crate::ws::handshake::failure::{Failure, fail};
 use crate::ws::handshake::own_headers::Id;
 use crate::ws::session::mailbox::SessionCommand;
@@ -36,12 +36,15 @@ use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// Where the kernel's deadline is the only one: longer than any run.
-const NEVER: Duration = Duration::from_secs(86_400 * 365);
+pub(crate) const NEVER: Duration = Duration::from_secs(86_400 * 365);
 
 thread_local! {
     /// Where requests are written that leave at once: all but those that wait for TCP.
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
+
+/// `Set-Cookie` fields, and of which request; `None`: there are none, as mostly.
+pub(crate) type CookiesSet = Option<Box<(CookieScope, Box<CookieFields>)>>;
 
 /// An attempt that opened.
 pub(crate) struct OpenedAttempt {
@@ -72,11 +75,15 @@ pub(crate) async fn run(
     kept: KeptByClient<'_>,
     overall: Option<Duration>,
     turn: Turn<'_>,
-) -> Result<(OpenedAttempt, SetCookies), Failure> {
-    let control = &shared.registry.slot(id.client).control;
+) -> Result<(OpenedAttempt, CookiesSet), Failure> {
     let overall = overall.filter(|limit| !limit.is_zero()).map(|limit| Instant::now() + limit);
-    let attempt = following(shared, cohort, (id, instance), kept, overall, turn);
-    tokio::pin!(attempt);
+    unless_cut(shared, id, following(shared, cohort, (id, instance), kept, overall, turn)).await
+}
+
+/// Part of an attempt, while faults may cut it, and messages that fall due are not started.
+pub(crate) async fn unless_cut<T>(shared: &RunContext, id: Id, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let control = &shared.registry.slot(id.client).control;
+    tokio::pin!(work);
     let mut later = Vec::new();
     let result = loop {
         tokio::select! {
@@ -91,7 +98,7 @@ pub(crate) async fn run(
                 }
                 other => later.push(other),
             },
-            result = &mut attempt => break result,
+            result = &mut work => break result,
         }
     };
     // What selected this attempt but cannot act on it acts on the connection.
@@ -107,7 +114,7 @@ async fn following(
     kept: KeptByClient<'_>,
     overall: Option<Instant>,
     turn: Turn<'_>,
-) -> Result<(OpenedAttempt, SetCookies), Failure> {
+) -> Result<(OpenedAttempt, CookiesSet), Failure> {
     let own = OwnParts { memory: kept.memory, jar: kept.jar, redirect: None };
     let target = shared.fleet.place(instance);
     let mut result = stages(shared, cohort, (id, instance), target, (kept.sessions, own), overall, turn).await;
@@ -143,7 +150,7 @@ async fn stages(
     (sessions, own): (Option<&Arc<Sessions>>, OwnParts<'_>),
     overall: Option<Instant>,
     turn: Turn<'_>,
-) -> Result<(OpenedAttempt, SetCookies), Failure> {
+) -> Result<(OpenedAttempt, CookiesSet), Failure> {
     let slot = shared.registry.slot(id.client);
     let target = shared.fleet.place(instance);
     let form = shared.form(id.client, instance).map_err(|words| fail(Stage::Upgrade, words))?;
@@ -173,6 +180,7 @@ async fn stages(
         let request = whole(cohort, target, id, own, shared.journal.now()).map_err(|words| fail(Stage::Upgrade, &words))?;
         request.put(&mut bytes)
     };
+    let scope = cohort.cookies.then(|| CookieScope::of_request(&bytes, place.url.secure));
     // Not before TCP was open; as late as the loop, as any time of an event is.
     let mut begun_next = Instant::now();
     let first = if may_send { dial.send(&bytes) } else { Ok(First::Waiting) };
@@ -243,6 +251,7 @@ async fn stages(
     let handshake = asking.shake_hands(&mut tap, &place.asked);
     let shaken = limited(handshake, Stage::Upgrade, limit(begun, cohort.deadlines.handshake, overall)).await;
     let cookies = shaken.map_err(|failure| Failure { fault: hit.as_ref().map(|(fault, _)| *fault), ..failure })?;
+    let cookies = scope.zip(cookies).map(Box::new);
     let connection = Box::new(Connection::new(tap, Role::Client, mask));
     Ok((OpenedAttempt { connection, tcp, tls, resumed, upgrade: begun.elapsed() }, cookies))
 }

@@ -7,10 +7,12 @@ use crate::load::attempt;
 use crate::load::context::RunContext;
 use crate::load::http_places::HttpPlaces;
 use crate::plan::{Cohort, Plan};
+use crate::secret::Secrets;
 use crate::seed::Seed;
 use crate::sut::endpoint::{self, Endpoint};
 use crate::template::TemplateValues;
 use crate::transport::send_limit::SendLimit;
+use crate::ws::handshake::client::values;
 use crate::ws::handshake::failure::{Failure, fail};
 use crate::ws::handshake::own_headers::Id;
 use http_body_util::{BodyExt, Full, Limited};
@@ -52,14 +54,14 @@ pub(crate) async fn run(shared: &RunContext, cohort: &Cohort, (id, instance): (I
         let (client, took, late) = (id.client, begun.elapsed(), answer.is_err());
         shared.journal.record(&Event::Requested { client, took, status, late });
         let answer = match answer {
-            Ok(answer) => answer.map_err(|why| failed(shared, cohort, request, fail(Stage::Before, &why)))?,
+            Ok(answer) => answer.map_err(|why| failed(shared, cohort, request, memory, fail(Stage::Before, &why)))?,
             Err(_) => {
                 let late = Failure { stage: Stage::Before, outcome: Outcome::TimedOut, fault: None, local: None };
-                return Err(failed(shared, cohort, request, late));
+                return Err(failed(shared, cohort, request, memory, late));
             }
         };
-        judge(request, &answer).map_err(|failure| failed(shared, cohort, request, failure))?;
-        capture(request, &answer, memory).map_err(|why| failed(shared, cohort, request, fail(Stage::Before, &why)))?;
+        judge(request, &answer).map_err(|failure| failed(shared, cohort, request, memory, failure))?;
+        capture(request, &answer, memory).map_err(|why| failed(shared, cohort, request, memory, fail(Stage::Before, &why)))?;
     }
     Ok(())
 }
@@ -83,11 +85,15 @@ pub(crate) async fn probe(plan: &Plan, cohort: &Cohort, place: &Endpoint, memory
 }
 
 /// Tells which request it was.
-fn failed(shared: &RunContext, cohort: &Cohort, request: &HttpRequest, failure: Failure) -> Failure {
+fn failed(shared: &RunContext, cohort: &Cohort, request: &HttpRequest, memory: &ClientMemory, failure: Failure) -> Failure {
     let what = match &failure.outcome {
         Outcome::Rejected { status, .. } => format!("was answered with {status}"),
         Outcome::TimedOut => "was not answered in time".to_owned(),
-        Outcome::Failed { why } => why.clone(),
+        Outcome::Failed { why } => {
+            let mut secrets = Secrets::default();
+            memory.add_secrets(cohort.named_data().1, &mut secrets);
+            secrets.hide(why)
+        }
         _ => "failed".to_owned(),
     };
     let text = format!("cohort {}: HTTP request `{}` before the connection: {what}", cohort.name, request.name);
@@ -139,7 +145,7 @@ async fn carry_out(
         let headers: Vec<_> = request.headers.iter().map(|(name, value)| (name.clone(), value.fill(values).into_owned())).collect();
         (request.url.fill(values).into_owned(), headers, request.body.fill(values).into_owned())
     };
-    let (url, headers, body) = memory.with_values(cohort.named_data(), who, now, filled);
+    let (url, mut headers, body) = memory.with_values(cohort.named_data(), who, now, filled);
     let (found, path);
     let place = if url.starts_with('/') {
         path = url;
@@ -151,6 +157,10 @@ async fn carry_out(
             || "/".to_owned(),
             |at| if rest[at..].starts_with('?') { format!("/{}", &rest[at..]) } else { rest[at..].to_owned() },
         );
+        let credentials = address.authorization(&values(Id { client: who.0, connection: who.1 }));
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+            headers.extend(credentials.map(|credentials| ("Authorization".to_owned(), credentials)));
+        }
         let own = address.authority == target.url.authority;
         found = places.find(address, endpoint::elsewhere(&plan.target, target, own, plan.limits.elsewhere)).await?;
         &*found

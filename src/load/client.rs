@@ -2,9 +2,9 @@
 
 use crate::close::{Cause, Deadline, Ending, MemoryLimit, NO_MEMORY};
 use crate::dialogue::{ClientDialogue, ClientMemory, DialogueTells, Heard, Observed, Outgoing, Payload};
-use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stages};
+use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage, Stages};
 use crate::fault::Side;
-use crate::load::attempt::{self, KeptByClient};
+use crate::load::attempt::{self, KeptByClient, NEVER};
 use crate::load::before;
 use crate::load::context::RunContext;
 use crate::load::request_template::Turn;
@@ -12,6 +12,7 @@ use crate::load::waiting;
 use crate::panics;
 use crate::plan::{Cohort, Firing, Phase};
 use crate::reconnect::{Decision, History, Loss, whole_ms};
+use crate::secret::{MASK, Secrets};
 use crate::seed::Stream;
 use crate::transport::tls::Sessions;
 use crate::ws::handshake::cookies::CookieJar;
@@ -21,7 +22,7 @@ use crate::ws::session::mailbox::SessionCommand;
 use crate::ws::session::{Session, SessionDeadlines, SessionEvent};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 
 /// What a client closes with where a step of its dialogue was not met in time, and where what came is wrong.
@@ -100,6 +101,15 @@ impl ClientTask<'_> {
         self.shared.journal.record(event);
     }
 
+    /// Records what may have texts that a peer wrote: without what only this client knows.
+    fn record_told(&self, event: &Event) {
+        let mut secrets = Secrets::default();
+        self.memory.iter().for_each(|memory| memory.add_secrets(self.cohort.named_data().1, &mut secrets));
+        self.jar.iter().flat_map(|jar| jar.values()).for_each(|value| secrets.hide_value(value, MASK));
+        let changed = if secrets.is_empty() { None } else { event.without(&secrets) };
+        self.record(changed.as_ref().unwrap_or(event));
+    }
+
     /// One attempt and, if it opens, one connection. Returns when the next attempt is due; `None`: never.
     async fn once(&mut self, due: Duration) -> Option<Duration> {
         let client = self.client;
@@ -122,7 +132,10 @@ impl ClientTask<'_> {
             // Others connect meanwhile.
             drop(turn);
             if let Err(loss) = Box::pin(self.before(Id { client, connection }, instance)).await {
-                return self.schedule_reconnect(&loss).await;
+                return match self.until().filter(|until| *until <= self.shared.journal.now()) {
+                    Some(until) => Box::pin(self.after_stages(until)).await,
+                    None => self.schedule_reconnect(&loss).await,
+                };
             }
             turn = self.shared.connect_permits.acquire().await.ok()?;
             self.shared.registry.slot(client).set(|place| place.begin(self.shared.journal.now()));
@@ -173,12 +186,17 @@ impl ClientTask<'_> {
     /// # Errors
     /// One of them failed, and with it the attempt.
     async fn before(&mut self, id: Id, instance: u16) -> Result<(), Loss> {
-        let Some(memory) = self.memory.as_deref_mut() else { return Ok(()) };
+        let Some(mut memory) = self.memory.take() else { return Ok(()) };
         let begun = self.shared.journal.now();
-        let asked = before::run(self.shared, self.cohort, (id, instance), memory).await;
+        // A fault may cut it, and stages may send the client away: it may wait for long.
+        let leaves = self.until().map_or_else(|| Instant::now() + NEVER, |until| self.shared.journal.instant(until));
+        let work = attempt::unless_cut(self.shared, id, before::run(self.shared, self.cohort, (id, instance), &mut memory));
+        let left = Failure { stage: Stage::Before, outcome: Outcome::Abandoned, fault: None, local: None };
+        let asked = timeout_at(leaves, work).await.unwrap_or(Err(left));
+        self.memory = Some(memory);
         asked.map_err(|failure| {
             let elapsed = self.shared.journal.now().saturating_sub(begun);
-            self.failed(failure, Stages { elapsed, ..Stages::default() }, instance)
+            self.failed(Failure { stage: Stage::Before, ..failure }, Stages { elapsed, ..Stages::default() }, instance)
         })
     }
 
@@ -193,7 +211,10 @@ impl ClientTask<'_> {
         let kept = KeptByClient { sessions: self.sessions.as_ref(), memory: self.memory.as_deref(), jar: self.jar.as_deref() };
         let (opened, cookies) = attempt::run(self.shared, self.cohort, (id, instance), kept, overall, turn).await?;
         if let Some(cookies) = cookies {
-            self.jar = CookieJar::after(self.jar.take(), &cookies);
+            self.jar = CookieJar::after(self.jar.take(), &cookies, self.shared.journal.now());
+            if let Some(memory) = &mut self.memory {
+                memory.know_cookies(self.jar.iter().flat_map(|jar| jar.values()).cloned().collect());
+            }
         }
         Ok(opened)
     }
@@ -207,7 +228,7 @@ impl ClientTask<'_> {
             Outcome::TimedOut => Loss::TimedOut,
             _ => Loss::Failed,
         };
-        self.record(&Event::AttemptFailed { client: self.client, stage, outcome, times, fault });
+        self.record_told(&Event::AttemptFailed { client: self.client, stage, outcome, times, fault });
         local.into_iter().for_each(|limit| self.record(&Event::LocalLimit { what: limit.to_owned() }));
         loss
     }
@@ -399,8 +420,13 @@ impl ClientTask<'_> {
                     }
                     slot.control.note_closing(None);
                     self.shared.path_over(Id { client, connection });
-                    self.record(&Event::Ended { client, connection, ending: ending.clone(), closing });
                     self.memory = dialogue.into_memory().or(self.memory.take());
+                    let ended = Event::Ended { client, connection, ending: ending.clone(), closing };
+                    if ending.reason.is_empty() {
+                        self.record(&ended)
+                    } else {
+                        self.record_told(&ended)
+                    }
                     return ending;
                 }
             }

@@ -196,23 +196,35 @@ async fn unix(path: &str) -> Result<ByteStream, Failure> {
     }
 }
 
-/// Asks a proxy to connect to the target.
-async fn through_proxy(mut stream: ByteStream, head: &[u8]) -> Result<ByteStream, Failure> {
+/// Asks a proxy to connect to the target. What stands behind the head of its answer is the target's, and stays in the socket.
+async fn through_proxy(stream: ByteStream, head: &[u8]) -> Result<ByteStream, Failure> {
+    const END: &[u8] = b"\r\n\r\n";
     let wrong = |why: &str| fail(Stage::Tcp, &format!("proxy: {why}"));
     let ended = |error: io::Error| wrong(&format!("it ended the connection instead of an answer: {}", error.kind()));
+    let ByteStream::Tcp(mut stream) = stream else { return Err(wrong("it is not connected by TCP")) };
     stream.write_all(head).await.map_err(ended)?;
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
+    let (mut answer, mut block) = (Vec::new(), [0; 1024]);
+    let mut whole = false;
+    while !whole {
         if answer.len() >= PROXY_HEAD_MAX {
             return Err(wrong("its answer is not HTTP"));
         }
-        // One by one: what stands behind the head is the target's.
-        answer.push(stream.read_u8().await.map_err(ended)?);
+        let length = stream.peek(&mut block).await.map_err(ended)?;
+        if length == 0 {
+            return Err(ended(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let (before, begin) = (answer.len(), answer.len().saturating_sub(END.len() - 1));
+        answer.extend_from_slice(&block[..length]);
+        let end = answer[begin..].windows(END.len()).position(|window| window == END).map(|at| begin + at + END.len());
+        whole = end.is_some();
+        answer.truncate(end.unwrap_or(answer.len()));
+        let used = answer.len() - before;
+        stream.read_exact(&mut block[..used]).await.map_err(ended)?;
     }
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut fields);
     match (response.parse(&answer), response.code) {
-        (Ok(_), Some(200..300)) => Ok(stream),
+        (Ok(_), Some(200..300)) => Ok(ByteStream::Tcp(stream)),
         (Ok(_), Some(status)) => Err(wrong(&format!("it answered CONNECT with HTTP {status}"))),
         _ => Err(wrong("its answer is not HTTP")),
     }
@@ -286,6 +298,49 @@ mod tests {
             Ok(First::Sent(Err(error))) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Through a proxy that answers with these pieces; what is read from it behind its head.
+    async fn through(pieces: &'static [&'static [u8]]) -> Result<Vec<u8>, Failure> {
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let proxy = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("it is there");
+            stream.set_nodelay(true).expect("a live socket");
+            stream.read_exact(&mut [0; 7]).await.expect("a head");
+            for piece in pieces {
+                stream.write_all(piece).await.expect("it reads");
+                sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let stream = ByteStream::Tcp(TcpStream::connect(address).await.expect("it listens"));
+        let behind = match through_proxy(stream, b"CONNECT").await {
+            Ok(ByteStream::Tcp(mut stream)) => {
+                let mut behind = Vec::new();
+                stream.read_to_end(&mut behind).await.map(|_| behind).map_err(|error| failed(&error))
+            }
+            Ok(_) => panic!("by TCP"),
+            Err(failure) => Err(failure),
+        };
+        proxy.await.expect("it answers");
+        behind
+    }
+
+    #[tokio::test]
+    async fn what_stands_behind_a_proxys_head_is_the_targets() {
+        const OK: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
+        for pieces in [
+            &[b"HTTP/1.1 200 OK\r\nVia: p\r\n\r\nbehind" as &[u8]] as &[_],
+            &[b"HTTP/1.1 200 OK\r" as &[u8], b"\n\r", b"\nbe", b"hind"],
+            &[OK, b"behind"],
+            &[b"H" as &[u8], b"TTP/1.1 200 OK\r\n\r\nbehind"],
+        ] {
+            assert_eq!(through(pieces).await.ok().as_deref(), Some(&b"behind"[..]), "{pieces:?}");
+        }
+        let why = |failure: Failure| format!("{:?}", failure.outcome);
+        assert!(through(&[b"HTTP/1.1 200 OK\r\n"]).await.is_err_and(|failure| why(failure).contains("instead of an answer")));
+        assert!(through(&[b"HTTP/1.1 403 No\r\n\r\n"]).await.is_err_and(|failure| why(failure).contains("HTTP 403")));
+        assert!(through(&[&[b'x'; 20_000]]).await.is_err_and(|failure| why(failure).contains("not HTTP")));
     }
 
     #[test]

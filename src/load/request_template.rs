@@ -71,9 +71,14 @@ impl OwnParts<'_> {
 pub(crate) fn whole<'a>(cohort: &'a Cohort, place: &'a Endpoint, id: Id, own: OwnParts<'a>, now: Duration) -> Result<Request<'a>, String> {
     let whole = |values: &TemplateValues<'_>| {
         let mut request = identified(request(cohort, place, values)?, place, values)?;
-        own.jar.and_then(CookieJar::field).into_iter().for_each(|cookies| request.add_cookies(cookies));
         if let Some(redirect) = own.redirect {
             request.redirect(&redirect.url, values);
+        }
+        if let Some(jar) = own.jar {
+            let secure = own.redirect.map_or(place.url.secure, |redirect| redirect.url.secure);
+            request.add_cookies(jar, secure, now);
+        }
+        if let Some(redirect) = own.redirect {
             if redirect.strange {
                 request.withhold(&redirect.url.authority);
             }

@@ -24,6 +24,7 @@ use crate::plan::{Before, Cohort, Plan, Shard};
 use crate::recorder::SharedRecorder;
 pub use crate::run::echo_client::{Echoed, echo};
 pub use crate::run::in_memory::run_in_memory;
+use crate::secret::Secrets;
 use crate::server::protocol::{FromServer, ToServer};
 use crate::snapshots::Publisher;
 pub(crate) use crate::sut::Routes;
@@ -137,10 +138,19 @@ fn with_uncounted(mut results: Results, openings: u64) -> Results {
 /// # Errors
 /// What is wrong, in words.
 async fn first_handshake(place: &Endpoint, plan: &Plan, cohort: &Cohort, mut memory: Option<&mut ClientMemory>) -> Result<(), String> {
-    if let Some(memory) = memory.as_deref_mut() {
-        before::probe(plan, cohort, place, memory).await?;
-    }
-    attempt::probe((place, plan.target.follows_redirects()), cohort, memory.as_deref(), PROBE_WITHIN).await
+    let before = match memory.as_deref_mut() {
+        Some(memory) => before::probe(plan, cohort, place, memory).await,
+        None => Ok(()),
+    };
+    let asked = match before {
+        Ok(()) => attempt::probe((place, plan.target.follows_redirects()), cohort, memory.as_deref(), PROBE_WITHIN).await,
+        wrong => wrong,
+    };
+    asked.map_err(|why| {
+        let mut secrets = Secrets::default();
+        memory.iter().for_each(|memory| memory.add_secrets(cohort.named_data().1, &mut secrets));
+        secrets.hide_cut(&why)
+    })
 }
 
 /// Starts the target of a plan whose clients are with workers: those get their links to its servers by `workers`, and hear of it through

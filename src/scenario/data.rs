@@ -224,7 +224,10 @@ fn inline_messages(node: &mut Node, files: &NamedFiles<'_>, sink: &Sink) {
         TomlValue::Text(text) => {
             let Some(file) = text.strip_prefix("file:") else { return };
             match files.read(file, Bytes(LARGEST)) {
-                Ok(bytes) => *text = format!("base64:{}", base64::engine::general_purpose::STANDARD.encode(bytes)),
+                Ok(bytes) => {
+                    node.written.get_or_insert_with(|| text.clone());
+                    *text = format!("base64:{}", base64::engine::general_purpose::STANDARD.encode(bytes));
+                }
                 Err(why) => sink.push(Diagnostic::new(&at, format!("cannot read {file}"), why)),
             }
         }

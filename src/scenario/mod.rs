@@ -133,7 +133,17 @@ pub fn load_with(source: &Source, overrides: &Overrides, variables: &dyn Fn(&str
 /// As [`load`].
 pub fn load_stored(path: &Path, recorded: bool) -> Result<Plan, Errors> {
     let overrides = Overrides { recorded, ..Overrides::default() };
-    read_plan(&Source::File(path.to_owned()), &overrides, &stored::stand_in, |tree, _| stored::mend(tree))
+    let as_stored = RefCell::new(None);
+    let mend = |tree: &mut Node, _: Variables<'_>| {
+        as_stored.replace(Some(tree.clone()));
+        stored::mend(tree);
+    };
+    let mut plan = read_plan(&Source::File(path.to_owned()), &overrides, &stored::stand_in, mend)?;
+    // What is stored again, as by `merge`, is what was stored.
+    if let Some(tree) = as_stored.take() {
+        plan.resolved = resolved(&plan, stored::stored(tree));
+    }
+    Ok(plan)
 }
 
 fn read_plan(
@@ -190,7 +200,7 @@ fn plan(
     overrides.trust.check(&mut plan, source, sink);
     plan.notices.extend(plan.late_arrivals());
     plan.notices.extend(plan.short_of_clients());
-    plan.whole = resolved(&plan, tree.clone());
+    plan.whole = resolved(&plan, stored::handed_over(tree.clone()));
     plan.resolved = resolved(&plan, stored::stored(tree));
     plan.secrets = secrets;
     Ok(plan)

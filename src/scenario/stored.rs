@@ -5,6 +5,8 @@ use super::diagnostic::Sink;
 use super::tree::{Node, TomlValue, parse_set};
 use crate::address::userinfo;
 use crate::secret::{Holder, MASK, Secrets, mask};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use toml::de::DeTable;
 
 /// Of which kind a text is that goes to a target.
@@ -20,12 +22,18 @@ enum Kind {
     CommandLine,
     /// Said by a client or a server.
     Payload,
+    /// Of an HTTP request.
+    Request,
+    /// Names and addresses.
+    Resolve,
 }
 
 /// Keys whose texts go to a target: `*` is any key or number, `**` all below.
 const TO_TARGET: &[(&str, Kind)] = &[
     ("target.url.address", Kind::Address),
     ("target.url.proxy", Kind::Proxy),
+    ("target.url.resolve", Kind::Resolve),
+    ("target.url.resolve.*", Kind::Resolve),
     ("target.command.address", Kind::Address),
     ("target.command.run", Kind::CommandLine),
     ("target.command.env.*", Kind::Field),
@@ -35,10 +43,26 @@ const TO_TARGET: &[(&str, Kind)] = &[
     ("clients.*.path", Kind::Address),
     ("clients.*.subprotocols.*", Kind::Subprotocol),
     ("clients.*.stay.close.reason", Kind::Payload),
+    ("clients.*.first_message", Kind::Payload),
+    ("clients.*.traffic.*.message", Kind::Payload),
+    ("clients.*.traffic.request.reply", Kind::Payload),
+    ("clients.*.traffic.request.reply.**", Kind::Payload),
+    ("clients.*.traffic.request.error", Kind::Payload),
+    ("clients.*.traffic.request.error.**", Kind::Payload),
+    ("clients.*.dialogue.before.headers.*", Kind::Field),
+    ("clients.*.dialogue.before.*.headers.*", Kind::Field),
+    ("clients.*.dialogue.before.url", Kind::Request),
+    ("clients.*.dialogue.before.*.url", Kind::Request),
     ("clients.*.dialogue.**", Kind::Payload),
     ("faults.*.inject.*.location", Kind::Address),
     ("faults.*.inject.*.reason", Kind::Payload),
 ];
+/// Keys of a dialogue that say how often, how long and how, and not what.
+const OF_DIALOGUE: [&str; 7] = ["rate", "within", "every", "silence", "name", "method", "protocol"];
+/// Stands for the bytes of a file that is not there any more.
+const NO_FILE: &str = "hex:00";
+/// Lines of a payload's file that are hidden, at most.
+const LINES_MAX: usize = 100;
 /// Holds the place of a variable that is not there: a word, a host and a port.
 const STAND_IN: &str = "0";
 
@@ -55,7 +79,9 @@ fn kind(path: &[String]) -> Option<Kind> {
         }
         path.next().is_none()
     };
-    TO_TARGET.iter().find(|(pattern, _)| fits(pattern)).map(|(_, kind)| *kind)
+    let kind = TO_TARGET.iter().find(|(pattern, _)| fits(pattern)).map(|(_, kind)| *kind)?;
+    let how = path.get(2).is_some_and(|key| key == "dialogue") && path.last().is_some_and(|key| OF_DIALOGUE.contains(&key.as_str()));
+    (kind != Kind::Payload || !how).then_some(kind)
 }
 
 /// Goes through the texts that go to a target, each with how its secrets are found.
@@ -70,7 +96,8 @@ fn each(tree: &mut Node, change: &mut dyn FnMut(Kind, Holder<'_>, &mut Node)) {
             Kind::Query => Holder::Query,
             Kind::Field => Holder::Field(path.last().map_or("", String::as_str)),
             Kind::Subprotocol => Holder::Subprotocol(before.as_deref().filter(|_| !first)),
-            Kind::CommandLine | Kind::Payload => Holder::Text,
+            Kind::Request => Holder::Address,
+            Kind::CommandLine | Kind::Payload | Kind::Resolve => Holder::Text,
         };
         change(kind, holder, node);
         before = Some(own);
@@ -92,10 +119,32 @@ pub(super) fn stored(mut tree: Node) -> Node {
 pub(super) fn collect(tree: &Node, secrets: &mut Secrets) {
     each(&mut tree.clone(), &mut |kind, holder, node| {
         secrets.add(holder, &node.as_written());
-        if let (Kind::Address | Kind::Proxy, TomlValue::Text(text)) = (kind, &node.value) {
-            secrets.add_credentials(userinfo(text));
+        let TomlValue::Text(text) = &node.value else { return };
+        for name in text.split("{env.").skip(1).filter_map(|rest| rest.split_once('}').map(|(name, _)| name)) {
+            secrets.hide_variable(name, &format!("{{env.{name}}}"));
+        }
+        match kind {
+            Kind::Address | Kind::Proxy | Kind::Request => secrets.add_credentials(userinfo(text)),
+            Kind::Payload => {
+                let file = node.written.as_ref().filter(|written| written.starts_with("file:"));
+                let bytes = file.and_then(|file| Some((file, BASE64_STANDARD.decode(text.strip_prefix("base64:")?).ok()?)));
+                let text = bytes.and_then(|(file, bytes)| Some((file, String::from_utf8(bytes).ok()?)));
+                let lines =
+                    text.iter().flat_map(|(file, text)| [text.as_str()].into_iter().chain(text.lines()).map(move |line| (file, line)));
+                lines.take(LINES_MAX).for_each(|(file, line)| secrets.hide_value(line.trim(), file));
+            }
+            _ => {}
         }
     });
+}
+
+/// As it is handed over to processes of this run, which have no files: with what stood in them.
+pub(super) fn handed_over(mut tree: Node) -> Node {
+    tree.each_text(&mut Vec::new(), &mut |_, node| {
+        let of_file = matches!(&node.value, TomlValue::Text(text) if text.starts_with("base64:"));
+        node.written.take_if(|written| of_file && written.starts_with("file:"));
+    });
+    tree
 }
 
 /// What a variable holds where a stored scenario is read again.
@@ -103,16 +152,30 @@ pub(super) fn stand_in(_: &str) -> Option<String> {
     Some(STAND_IN.to_owned())
 }
 
-/// Makes texts readable in which a stand-in is too little.
+/// Makes it readable where files are not there any more, and where a stand-in is too little.
 pub(super) fn mend(tree: &mut Node) {
+    if let Some(TomlValue::Table(cohorts)) = tree.get_mut("clients").map(|clients| &mut clients.value) {
+        cohorts.iter_mut().for_each(|cohort| drop(cohort.node.remove("data")));
+    }
     each(tree, &mut |kind, _, node| {
         let TomlValue::Text(text) = &mut node.value else { return };
+        if kind == Kind::Payload && text.starts_with("file:") {
+            NO_FILE.clone_into(text);
+        }
+        // Names of columns are text where there are none.
+        if text.contains("{data.") {
+            *text = text.replace("{data.", "{{data.");
+        }
         if node.written.is_none() {
             return;
         }
         match kind {
             Kind::Address if !text.contains("://") && !text.starts_with('/') => *text = format!("ws://{STAND_IN}/"),
             Kind::Proxy => *text = format!("http://{STAND_IN}"),
+            Kind::Request if !["http://", "https://", "/"].iter().any(|begin| text.starts_with(begin)) => {
+                *text = format!("http://{STAND_IN}/")
+            }
+            Kind::Resolve => *text = format!("{STAND_IN}=127.0.0.1"),
             Kind::CommandLine if !text.contains("{port}") => text.push_str(" {port}"),
             _ => {}
         }
@@ -131,7 +194,7 @@ pub fn shown_set(set: &str) -> String {
     each(&mut tree, &mut |kind, holder, node| {
         let written = node.as_written();
         let shown = match kind {
-            Kind::Address | Kind::Proxy | Kind::CommandLine | Kind::Query => mask(holder, &written),
+            Kind::Address | Kind::Proxy | Kind::Request | Kind::Resolve | Kind::CommandLine | Kind::Query => mask(holder, &written),
             // What the shell put in here nobody can tell.
             Kind::Field | Kind::Subprotocol | Kind::Payload => MASK.to_owned(),
         };

@@ -218,7 +218,8 @@ pub(super) fn proxy_of_environment(tree: &mut Node, variables: Variables<'_>) {
     }
     let excepted = ["NO_PROXY", "no_proxy"].into_iter().filter_map(variables).any(|list| {
         list.split(',').map(|name| name.trim().trim_start_matches('.').to_ascii_lowercase()).any(|name| {
-            name == "*" || name == host || !name.is_empty() && host.strip_suffix(&name).is_some_and(|before| before.ends_with('.'))
+            let name = name.strip_suffix(&format!(":{}", address.port)).unwrap_or(&name);
+            name == "*" || name == host || !name.is_empty() && host.strip_suffix(name).is_some_and(|before| before.ends_with('.'))
         })
     });
     let names = if address.secure { ["HTTPS_PROXY", "https_proxy"] } else { ["HTTP_PROXY", "http_proxy"] };

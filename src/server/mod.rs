@@ -285,10 +285,12 @@ async fn open(server: &Arc<ServerShared>, connection: Box<Connection>, shaken: S
     loop {
         let wake = dialogue.wake().filter(|_| session.is_open()).map(|at| opened + at);
         match session.next(&control, wake).await {
-            SessionEvent::Message(message) if session.is_open() => match dialogue.on_message(Payload::from(&message), opened.elapsed()) {
-                Reply::Same => drop(session.send(message)),
-                reply => say(reply, &mut session),
-            },
+            SessionEvent::Message(message) if session.is_open() => {
+                match dialogue.on_message(Payload::from(&message), || opened.elapsed()) {
+                    Reply::Same => drop(session.send(message)),
+                    reply => say(reply, &mut session),
+                }
+            }
             SessionEvent::Woken if session.is_open() => say(dialogue.on_wake(opened.elapsed()), &mut session),
             SessionEvent::Due(_) if session.is_open() => {
                 if let Some(message) = dialogue.on_due() {

@@ -1,10 +1,12 @@
 //! Clients that log in and speak a protocol of their own, against servers that insist on it.
 
-use super::{Place, at_once, server, websocket_server};
+use super::{LONG, Place, at_once, server, websocket_server};
 use std::collections::HashSet;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::thread::sleep;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
@@ -390,4 +392,21 @@ fn broadcasts_have_a_latency_by_the_time_that_they_say() {
             }
         }
     });
+}
+
+/// A login that nobody answers holds no client that its stages send away.
+#[test]
+fn who_waits_for_a_login_leaves_when_its_stages_say_so() {
+    let address = server(|stream| drop((sleep(LONG), stream)));
+    let place = Place::with(&format!(
+        "duration = \"2500ms\"\n[target.url]\naddress = \"ws://{address}/\"\nprobe = false\n[clients.web]\n\
+         arrive = {{ stages = [{{ to = 5, over = \"200ms\" }}, {{ hold = \"500ms\" }}, {{ to = 0, over = \"200ms\" }}] }}\n\
+         dialogue = {{ before = [{{ name = \"login\", url = \"/login\", within = \"20s\" }}] }}\n"
+    ));
+    let ended = place.run(&["run", "test.toml", "--out", "run"]);
+    assert!(matches!(ended.code, Some(0 | 3)), "{ended:?}");
+    let events = fs::read_to_string(place.path("run/events.csv")).expect("events");
+    let left = events.lines().filter(|line| line.split(',').nth(1) == Some("left")).count();
+    let abandoned = &place.json("run/summary.json")["attempts"]["abandoned"];
+    assert_eq!((left, abandoned.as_u64()), (5, Some(5)), "{events}");
 }

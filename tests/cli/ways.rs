@@ -351,6 +351,63 @@ fn a_proxy_of_the_scenario_or_of_the_environment_is_gone_through_and_said() {
     assert!(refused.err.contains("the proxy proxy.example.org is not on this machine"), "{refused:?}");
 }
 
+/// As [`websocket`] over TLS, with a certificate of its own.
+fn secure_websocket() -> (SocketAddr, Heads) {
+    use rustls::pki_types::PrivateKeyDer;
+    let made = rcgen::generate_simple_self_signed(vec!["only.proxy.test".to_owned()]).expect("a name");
+    let private = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().expect("versions").with_no_client_auth();
+    let config = Arc::new(builder.with_single_cert(vec![made.cert.der().clone()], private).expect("they fit"));
+    let heads = Heads::default();
+    let all = heads.clone();
+    let address = server(move |mut stream| {
+        let mut tls = rustls::ServerConnection::new(config.clone()).expect("settings");
+        if tls.complete_io(&mut stream).is_ok() {
+            serve(rustls::StreamOwned::new(tls, stream), &all, plainly, 3);
+        }
+    });
+    (address, heads)
+}
+
+#[test]
+fn the_environment_names_a_proxy_for_wss_by_https_proxy_and_says_which() {
+    let (target, heads) = secure_websocket();
+    let (proxy, asked) = proxy(target);
+    let connects = || std::mem::take(&mut *asked.lock().expect("nobody panics with it"));
+    let echo = "traffic = { echo = { rate = \"10/s\" } }";
+    let url = "address = \"wss://only.proxy.test/x\"\ninsecure = true";
+    let place = Place::with(&scenario(url, echo));
+    let way = format!("http://u:secret-proxy@{proxy}");
+    for (env, options, variable) in [
+        (format!("HTTPS_PROXY={way} HTTP_PROXY=http://127.0.0.1:1"), "", "HTTPS_PROXY"),
+        (format!("https_proxy={way} NO_PROXY=other.test"), "--workers 2", "https_proxy"),
+    ] {
+        let ended = place.shell(&format!("{env} $C run test.toml --yes --out run --force {options}")).end();
+        assert!(matches!(ended.code, Some(0 | 3)), "{ended:?}");
+        let (asked, came) = (connects(), taken(&heads));
+        assert!(asked.len() >= 11 && asked.iter().all(|head| head.starts_with("CONNECT only.proxy.test:443 HTTP/1.1\r\n")), "{asked:?}");
+        assert!(came.len() >= 11 && came.iter().all(|(path, fields)| path == "/x" && fields["host"] == "only.proxy.test"), "{came:?}");
+        let all = format!("{}{}", ended.out, ended.err);
+        assert!(all.contains(&format!("go through the proxy of {variable}")) && !all.contains("secret-proxy"), "{all}");
+        let stored = fs::read_to_string(place.path("run/scenario.toml")).expect("the scenario");
+        assert!(stored.contains(&format!("proxy = \"${{{variable}}}\"")), "{stored}");
+        assert!(place.json("run/summary.json")["tls_us"]["count"].as_u64().is_some_and(|count| count >= 10));
+    }
+    // HTTP_PROXY is for ws; exceptions have none, also with a port.
+    for env in [
+        format!("HTTP_PROXY={way}"),
+        format!("HTTPS_PROXY={way} NO_PROXY=only.proxy.test:443"),
+        format!("HTTPS_PROXY={way} no_proxy='a.test, proxy.test'"),
+        format!("HTTPS_PROXY={way} NO_PROXY=*"),
+    ] {
+        let ended = place.shell(&format!("{env} $C run test.toml --yes --out run --force --set target.url.probe=false")).end();
+        assert!(connects().is_empty() && !format!("{}{}", ended.out, ended.err).contains("proxy of"), "{env}: {ended:?}");
+    }
+    let told = place.shell(&format!("HTTPS_PROXY={way} NO_PROXY=only.proxy.test:444 $C validate test.toml")).end();
+    assert!(told.code == Some(0) && told.out.contains("through the proxy ${HTTPS_PROXY}"), "{told:?}");
+}
+
 /// Sends each client on, from a room to a node, and there to the lobby.
 fn moved(request: &Request, _: &mut Response) -> Option<(u16, String)> {
     let path = request.uri().to_string();

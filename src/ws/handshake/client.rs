@@ -12,6 +12,7 @@ use crate::transport::tls_words;
 use crate::transport::tls_words::Asked;
 use crate::ws::frame;
 use crate::ws::frame_tap::Tap;
+use crate::ws::handshake::cookies::{CookieJar, CookieScope};
 use crate::ws::handshake::failure::{Failure, fail};
 use crate::ws::handshake::own_headers::Id;
 use std::borrow::Cow;
@@ -43,7 +44,15 @@ const OWN_KEY: &str = "\u{f0c13}";
 const CREDENTIALS: &str = "\u{f0c14}";
 
 /// `Set-Cookie` fields of an answer; `None`: it has none, as most.
-pub(crate) type SetCookies = Option<Box<[String]>>;
+pub(crate) type SetCookies = Option<Box<CookieFields>>;
+
+/// What an answer says of cookies.
+#[derive(Debug, Default)]
+pub(crate) struct CookieFields {
+    pub(crate) set: Vec<String>,
+    /// Its `Date`: what is over by the server's clock.
+    pub(crate) date: Option<String>,
+}
 
 /// An opening request: its path and header fields.
 #[derive(Debug)]
@@ -105,8 +114,10 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Adds cookies to those that it has.
-    pub(crate) fn add_cookies(&mut self, cookies: String) {
+    /// Adds cookies to those that it has. `secure`: it goes out over TLS.
+    pub(crate) fn add_cookies(&mut self, jar: &CookieJar, secure: bool, now: Duration) {
+        let scope = CookieScope::new(&self.path, self.field("Host").unwrap_or_default(), secure);
+        let Some(cookies) = jar.field(&scope, now) else { return };
         let all = match self.field("Cookie") {
             Some(own) => format!("{own}; {cookies}"),
             None => cookies,
@@ -289,8 +300,8 @@ impl ResponseCheck {
                 return None;
             }
             let fields = answer.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("Set-Cookie"));
-            let all: Box<[_]> = fields.filter_map(|field| str::from_utf8(field.value).ok().map(str::to_owned)).collect();
-            (!all.is_empty()).then_some(all)
+            let set: Vec<_> = fields.filter_map(|field| str::from_utf8(field.value).ok().map(str::to_owned)).collect();
+            (!set.is_empty()).then(|| Box::new(CookieFields { set, date: field("Date").map(|_| words("Date").to_owned()) }))
         };
         let protocol = field(PROTOCOL).map(|_| words(PROTOCOL));
         // RFC 6455 §4.1, in the order of its list.
@@ -560,9 +571,9 @@ mod tests {
             assert_eq!(judge(&head, edited), expected, "{head}");
         }
         let sets = good.replace("\r\n\r\n", "\r\nSet-Cookie: node=7\r\n\r\n");
-        for (forgets, expected) in [(false, Some(["node=7".to_owned()].into())), (true, None)] {
+        for (forgets, expected) in [(false, Some(vec!["node=7".to_owned()])), (true, None)] {
             let cookies = ResponseCheck { forgets, ..request.expects(false) }.judge(sets.as_bytes());
-            assert_eq!(cookies.and_then(Result::ok), Some(expected), "{forgets}");
+            assert_eq!(cookies.and_then(Result::ok).map(|cookies| cookies.map(|cookies| cookies.set)), Some(expected), "{forgets}");
         }
     }
 }
