@@ -126,12 +126,12 @@ pub(super) fn collect(tree: &Node, secrets: &mut Secrets) {
         match kind {
             Kind::Address | Kind::Proxy | Kind::Request => secrets.add_credentials(userinfo(text)),
             Kind::Payload => {
-                let file = node.written.as_ref().filter(|written| written.starts_with("file:"));
-                let bytes = file.and_then(|file| Some((file, BASE64_STANDARD.decode(text.strip_prefix("base64:")?).ok()?)));
-                let text = bytes.and_then(|(file, bytes)| Some((file, String::from_utf8(bytes).ok()?)));
-                let lines =
-                    text.iter().flat_map(|(file, text)| [text.as_str()].into_iter().chain(text.lines()).map(move |line| (file, line)));
-                lines.take(LINES_MAX).for_each(|(file, line)| secrets.hide_value(line.trim(), file));
+                // Workers have no file any more, but what stood in it.
+                let file = node.written.as_deref().filter(|written| written.starts_with("file:")).unwrap_or(MASK);
+                let bytes = text.strip_prefix("base64:").and_then(|text| BASE64_STANDARD.decode(text).ok());
+                let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+                let lines = text.iter().flat_map(|text| [text.as_str()].into_iter().chain(text.lines()));
+                lines.take(LINES_MAX).for_each(|line| secrets.hide_value(line.trim(), file));
             }
             _ => {}
         }

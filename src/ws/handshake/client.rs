@@ -12,7 +12,7 @@ use crate::transport::tls_words;
 use crate::transport::tls_words::Asked;
 use crate::ws::frame;
 use crate::ws::frame_tap::Tap;
-use crate::ws::handshake::cookies::{CookieJar, CookieScope};
+use crate::ws::handshake::cookies::{CookieFields, CookieJar, CookieScope};
 use crate::ws::handshake::failure::{Failure, fail};
 use crate::ws::handshake::own_headers::Id;
 use std::borrow::Cow;
@@ -45,14 +45,6 @@ const CREDENTIALS: &str = "\u{f0c14}";
 
 /// `Set-Cookie` fields of an answer; `None`: it has none, as most.
 pub(crate) type SetCookies = Option<Box<CookieFields>>;
-
-/// What an answer says of cookies.
-#[derive(Debug, Default)]
-pub(crate) struct CookieFields {
-    pub(crate) set: Vec<String>,
-    /// Its `Date`: what is over by the server's clock.
-    pub(crate) date: Option<String>,
-}
 
 /// An opening request: its path and header fields.
 #[derive(Debug)]

@@ -3,7 +3,6 @@
 //! All go to the target and to nobody else: cookies for another `Domain` are refused, and a cookie for all of a domain is one for the target.
 //! `Expires` is held against the `Date` of the same answer: no result depends on the clock of this machine.
 
-use crate::ws::handshake::client::CookieFields;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 use std::time::Duration;
@@ -37,6 +36,14 @@ pub(crate) struct CookieScope {
     pub(crate) path: Box<str>,
     /// Over TLS.
     pub(crate) secure: bool,
+}
+
+/// What an answer says of cookies.
+#[derive(Debug, Default)]
+pub(crate) struct CookieFields {
+    pub(crate) set: Vec<String>,
+    /// Its `Date`: what is over by the server's clock.
+    pub(crate) date: Option<String>,
 }
 
 /// Those of one client, in the order in which they were set.
