@@ -78,10 +78,8 @@ pub(crate) fn whole<'a>(cohort: &'a Cohort, place: &'a Endpoint, id: Id, own: Ow
             let secure = own.redirect.map_or(place.url.secure, |redirect| redirect.url.secure);
             request.add_cookies(jar, secure, now);
         }
-        if let Some(redirect) = own.redirect {
-            if redirect.strange {
-                request.withhold(&redirect.url.authority);
-            }
+        if let Some(redirect) = own.redirect.filter(|redirect| redirect.strange) {
+            request.withhold(&redirect.url.authority);
         }
         Ok(request)
     };

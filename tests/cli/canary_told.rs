@@ -60,16 +60,19 @@ fn login(mut stream: TcpStream, told: &Told) {
     _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
 }
 
-#[allow(clippy::result_large_err, reason = "the library gives the answer its type")]
 fn talk(stream: TcpStream, told: &Told, times: &AtomicUsize, number: usize) {
+    // Who did not log in was told nothing.
+    let mut known = 0;
+    #[allow(clippy::result_large_err, reason = "the library gives the answer its type")]
     let answer = |request: &Request, mut response: Response| {
+        known = usize::from(request.uri().query().is_some_and(|query| query.contains("l=")));
         let fields = request.headers().iter().map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap_or("-")));
         let head = format!("{}\n{}", request.uri(), fields.collect::<String>());
         told.lock().expect("nobody panics with it").push_str(&head);
         if number % 5 == 4 {
             let mut refusal = ErrorResponse::new(None);
             *refusal.status_mut() = StatusCode::FOUND;
-            let to = format!("http://joe:{}@127.0.0.1:1/{}?token={}", SERVED[3], again(times, 1), SERVED[4]);
+            let to = format!("http://joe:{}@127.0.0.1:1/{}?token={}", SERVED[3], again(times, known), SERVED[4]);
             refusal.headers_mut().insert("Location", HeaderValue::from_str(&to).expect("a field"));
             return Err(refusal);
         }
@@ -80,8 +83,8 @@ fn talk(stream: TcpStream, told: &Told, times: &AtomicUsize, number: usize) {
     let Ok(mut socket) = tungstenite::accept_hdr(stream, answer) else { return };
     let said = match number % 5 {
         // A step's check, and its time, with something else in the answer.
-        1 => format!("{{\"type\":\"welcome\",\"s\":\"x\",\"right\":\"{}\"}}", again(times, 1)),
-        2 => format!("{{\"type\":\"no\",\"token\":\"{}\",\"why\":\"{}\"}}", SERVED[5], again(times, 1)),
+        1 => format!("{{\"type\":\"welcome\",\"s\":\"x\",\"right\":\"{}\"}}", again(times, known)),
+        2 => format!("{{\"type\":\"no\",\"token\":\"{}\",\"why\":\"{}\"}}", SERVED[5], again(times, known)),
         _ => format!("{{\"type\":\"welcome\",\"s\":\"{}\",\"right\":\"yes\"}}", SERVED[2]),
     };
     let mut first = true;
@@ -92,7 +95,7 @@ fn talk(stream: TcpStream, told: &Told, times: &AtomicUsize, number: usize) {
                 _ = socket.send(Message::text(said.clone()));
                 first = false;
             } else if message.is_binary() {
-                let reason = format!("no {} {}", again(times, 3), again(times, 3));
+                let reason = format!("no {} {}", again(times, 3 * known), again(times, 3 * known));
                 _ = socket.close(Some(CloseFrame { code: 4001.into(), reason: Utf8Bytes::from(reason) }));
             }
         }
