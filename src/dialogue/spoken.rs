@@ -223,7 +223,7 @@ pub(super) struct ScriptClient<'a> {
     besides: Besides,
     outbox: VecDeque<Outgoing>,
     given: Given<'a>,
-    awaited: VecDeque<AwaitedReply<'a>>,
+    awaited: VecDeque<Box<AwaitedReply<'a>>>,
     tells: VecDeque<DialogueTells>,
     failed: bool,
     now: Duration,
@@ -439,11 +439,12 @@ impl<'a> ScriptClient<'a> {
                 }
                 true
             }
-            Given::Request(Some(awaited)) => {
+            Given::Request(Some(mut awaited)) => {
                 if self.awaited.len() == PENDING_MAX as usize {
                     self.awaited.pop_front();
                 }
-                self.awaited.push_back(AwaitedReply { due, sent, ..*awaited });
+                (awaited.due, awaited.sent) = (due, sent);
+                self.awaited.push_back(awaited);
                 true
             }
         }
@@ -484,7 +485,9 @@ impl<'a> ScriptClient<'a> {
             Taker::Echo { due, sent } => Meant::Reply { due, sent, error: false },
             Taker::Request { index, error } => {
                 // It has just been found there.
-                let Some(AwaitedReply { request, due, sent, .. }) = self.awaited.remove(index) else { return Meant::Dialogue };
+                let Some(AwaitedReply { request, due, sent, .. }) = self.awaited.remove(index).map(|awaited| *awaited) else {
+                    return Meant::Dialogue;
+                };
                 if error {
                     self.tell_error(script.error.len() + request);
                 }

@@ -181,9 +181,12 @@ fn left_after_both_were_killed(target: &str, workers: &str) -> Vec<String> {
     let words = |pid: u32| String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default()).replace('\0', " ");
     let guards = place.processes().into_iter().filter(|pid| words(*pid).contains("__guard")).collect::<Vec<_>>();
     assert!(!guards.is_empty());
-    let all = guards.iter().copied().chain([run.child.id()]).map(|pid| pid.to_string());
-    let killed = std::process::Command::new("kill").arg("-KILL").args(all).status();
-    assert!(killed.expect("kill is there").success());
+    let all: Vec<_> = guards.iter().copied().chain([run.child.id()]).map(|pid| pid.to_string()).collect();
+    // Stopped first: the one that is killed later does not see the end of the other.
+    for signal in ["-STOP", "-KILL"] {
+        let sent = std::process::Command::new("kill").arg(signal).args(&all).status();
+        assert!(sent.expect("kill is there").success());
+    }
     run.child.wait().expect("it ends");
     // Whoever is ours ends by itself: its link has ended.
     until("closestorm's own processes end", || !place.processes().into_iter().any(|pid| words(pid).contains(" __")));
