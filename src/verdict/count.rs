@@ -20,9 +20,6 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
             "no data: the server side was not recorded (server was killed, is not embedded, or did not notice)".to_owned(),
         );
     }
-    if !evidence.has_counted(&labels.counted_as(metric)) {
-        return Known::Nothing("no data: the version that made this run folder did not count this".to_owned());
-    }
     if labels.fault.is_some() && !metric.is_by_fault(labels.outcome) {
         return Known::Nothing("no data: this is not counted by fault".to_owned());
     }
@@ -44,7 +41,12 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
         );
     }
     let count = total(evidence, metric, labels) as f64;
-    if let Some(why) = impossible(evidence, metric, labels).filter(|_| count == 0.0) {
+    if count == 0.0 && !evidence.has_counted(&labels.counted_as(metric)) {
+        return Known::Nothing("no data: the version that made this run folder may not have counted this".to_owned());
+    }
+    // What never came is no pass; where something had to come, it is a failure.
+    let passes = count == 0.0 && expectation.op.holds(count, expectation.limit.value());
+    if let Some(why) = impossible(evidence, metric, labels).filter(|_| passes) {
         return Known::Nothing(format!("no data: {why}"));
     }
     let share = |base: u64| match base {
@@ -104,7 +106,10 @@ fn impossible(evidence: &Evidence, metric: Metric, labels: &Labels) -> Option<&'
         }
         (Metric::Messages, Some(Became::NotStarted)) => (whole(metric, None), "no message was due"),
         (Metric::Attempts, None) if labels.status.is_none() => return None,
-        (Metric::Attempts | Metric::Closes | Metric::ClientsLost, _) => (whole(Metric::Attempts, None), "there was no attempt to connect"),
+        (Metric::Closes | Metric::Errors, _) => {
+            (whole(Metric::Attempts, Some(Became::Opened)) + whole(Metric::Closes, None), "no connection opened")
+        }
+        (Metric::Attempts | Metric::ClientsLost, _) => (whole(Metric::Attempts, None), "there was no attempt to connect"),
         (Metric::HttpRequests, _) if labels.status.is_some() => (whole(metric, None), "there was no HTTP request before a connection"),
         _ => return None,
     };

@@ -333,11 +333,38 @@ fn what_could_not_happen_in_a_cohort_or_window_is_no_data() {
         assert_eq!(row.observed, observed, "{text}: {row:?}");
         assert_eq!(row.result == "inconclusive", observed.is_none(), "{text}: {row:?}");
     }
+    // Where something had to come, its absence is a failure.
+    for text in [
+        "messages{cohort=web,outcome=expected,from=5s,to=8s} rate > 10/s",
+        "messages{cohort=ios,outcome=answered} count >= 100",
+        "http_requests{status=200} count > 0",
+        "attempts{cohort=ios,outcome=opened} count > 0",
+    ] {
+        let row = judge(&evidence, &[expectation(text)]).expectations.remove(0);
+        assert_eq!((row.observed, &*row.result), (Some(0.0), "fail"), "{text}: {row:?}");
+    }
+}
+
+#[test]
+fn nothing_ends_or_goes_wrong_where_no_connection_opened() {
+    let refused = |second| CountRow { cohort: "ios".to_owned(), ..attempts(second, "refused", 9) };
+    let counts = evidence().counts.into_iter().chain([refused(1)]).collect();
+    let evidence = Evidence { counts, ..evidence() };
+    for (text, result) in [
+        ("closes{cohort=ios,reported=1006} count == 0", "inconclusive"),
+        ("errors{cohort=ios} count == 0", "inconclusive"),
+        ("closes{cohort=ios,reported=1006} count > 0", "fail"),
+        ("errors{cohort=web} count == 0", "pass"),
+    ] {
+        assert_eq!(judge(&evidence, &[expectation(text)]).expectations[0].result, result, "{text}");
+    }
 }
 
 #[test]
 fn what_the_version_of_a_folder_did_not_count_is_no_data() {
     let old = Evidence { counted: Default::default(), ..evidence() };
+    let request = CountRow { metric: "http_requests".to_owned(), ..attempts(1, "answered", 3) };
+    let requested = Evidence { counts: vec![request], ..old.clone() };
     let partly = Evidence { counted: ["attempts".to_owned()].into(), ..evidence() };
     for (evidence, text, result) in [
         (&old, "http_requests count == 0", "inconclusive"),
@@ -345,6 +372,7 @@ fn what_the_version_of_a_folder_did_not_count_is_no_data() {
         (&old, "messages{outcome=error} count == 0", "inconclusive"),
         (&old, "messages{outcome=error} share == 0%", "inconclusive"),
         (&old, "messages count == 0", "pass"),
+        (&requested, "http_requests count == 3", "pass"),
         (&evidence(), "errors count == 0", "pass"),
         (&evidence(), "http_requests count == 0", "pass"),
         (&partly, "attempts{outcome=rejected} count == 0", "pass"),

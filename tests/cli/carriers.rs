@@ -53,32 +53,29 @@ fn assert_told(place: &Place, ended: &Ended, why: &str) {
     place.run(&["check", "run"]).assert_code(3);
 }
 
-#[test]
-#[ignore = "long: scripts/test"]
-fn a_target_that_somebody_else_has_killed_cannot_suffer_a_fault() {
+/// Each kind on a server of ours and on a program, of which `victim` is killed while they run.
+fn killed_by_somebody_else(victim: impl Fn(u32) -> u32 + Sync) {
     let command = command_target("{serve}", LONG);
     let targets = [("[target.embedded]", "__server"), (&*command, "cli::serve")];
     at_once(KINDS.into_iter().flat_map(|kind| targets.map(|target| (kind, target))), |(kind, (of, mark))| {
         let place = Place::with(&scenario(of, kind));
         let run = place.start(&["run", "test.toml", "--out", "run"]);
         run.until_it_runs();
-        kill(target(&place, mark));
+        kill(victim(target(&place, mark)));
         assert_told(&place, &run.end(), "instance 0: ");
     });
 }
 
 #[test]
 #[ignore = "long: scripts/test"]
+fn a_target_that_somebody_else_has_killed_cannot_suffer_a_fault() {
+    killed_by_somebody_else(|target| target);
+}
+
+#[test]
+#[ignore = "long: scripts/test"]
 fn a_guard_that_somebody_else_has_killed_carries_out_nothing() {
-    let command = command_target("{serve}", LONG);
-    let targets = [("[target.embedded]", "__server"), (&*command, "cli::serve")];
-    at_once(KINDS.into_iter().flat_map(|kind| targets.map(|target| (kind, target))), |(kind, (of, mark))| {
-        let place = Place::with(&scenario(of, kind));
-        let run = place.start(&["run", "test.toml", "--out", "run"]);
-        run.until_it_runs();
-        kill(parent(target(&place, mark)));
-        assert_told(&place, &run.end(), "instance 0: ");
-    });
+    killed_by_somebody_else(parent);
 }
 
 #[test]
