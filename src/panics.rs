@@ -15,12 +15,17 @@ static HAPPENED: AtomicBool = AtomicBool::new(false);
 /// Tells of panics on stderr from now on, with what `hide` leaves of them, and remembers that there was one.
 pub(crate) fn tell(hide: fn(&str) -> String) {
     std::panic::set_hook(Box::new(move |panic| {
-        HAPPENED.store(true, Ordering::Relaxed);
+        note();
         let trace = std::backtrace::Backtrace::capture();
         let traced = matches!(trace.status(), std::backtrace::BacktraceStatus::Captured).then(|| format!("\n{trace}")).unwrap_or_default();
         // There is nowhere left to say that stderr is closed.
         let _ = writeln!(io::stderr(), "closestorm: {BUG} with these lines\n{}{traced}", hide(&panic.to_string()));
     }));
+}
+
+/// Remembers one that only its task tells of: programs that use the library have hooks of their own.
+pub(crate) fn note() {
+    HAPPENED.store(true, Ordering::Relaxed);
 }
 
 /// Whether something panicked in this process, in whatever task.

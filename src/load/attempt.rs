@@ -30,6 +30,7 @@ use crate::ws::session::mailbox::SessionCommand;
 use futures_util::FutureExt;
 use std::cell::Cell;
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -77,13 +78,17 @@ pub(crate) async fn run(
     turn: Turn<'_>,
 ) -> Result<(OpenedAttempt, CookiesSet), Failure> {
     let overall = overall.filter(|limit| !limit.is_zero()).map(|limit| Instant::now() + limit);
-    unless_cut(shared, id, following(shared, cohort, (id, instance), kept, overall, turn)).await
+    unless_cut(shared, id, pin!(following(shared, cohort, (id, instance), kept, overall, turn))).await
 }
 
-/// Part of an attempt, while faults may cut it, and messages that fall due are not started.
-pub(crate) async fn unless_cut<T>(shared: &RunContext, id: Id, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+/// Part of an attempt, while faults may cut it, and messages that fall due are not started. It is lent: a future that is handed over to
+/// another one is held twice.
+pub(crate) async fn unless_cut<T>(
+    shared: &RunContext,
+    id: Id,
+    mut work: Pin<&mut impl Future<Output = Result<T, Failure>>>,
+) -> Result<T, Failure> {
     let control = &shared.registry.slot(id.client).control;
-    tokio::pin!(work);
     let mut later = Vec::new();
     let result = loop {
         tokio::select! {
@@ -98,7 +103,7 @@ pub(crate) async fn unless_cut<T>(shared: &RunContext, id: Id, work: impl Future
                 }
                 other => later.push(other),
             },
-            result = &mut work => break result,
+            result = work.as_mut() => break result,
         }
     };
     // What selected this attempt but cannot act on it acts on the connection.

@@ -20,6 +20,7 @@ use crate::ws::handshake::failure::Failure;
 use crate::ws::handshake::own_headers::Id;
 use crate::ws::session::mailbox::SessionCommand;
 use crate::ws::session::{Session, SessionDeadlines, SessionEvent};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -190,11 +191,13 @@ impl ClientTask<'_> {
         let begun = self.shared.journal.now();
         // A fault may cut it, and stages may send the client away: it may wait for long.
         let leaves = self.until().map_or_else(|| Instant::now() + NEVER, |until| self.shared.journal.instant(until));
-        let work = attempt::unless_cut(self.shared, id, before::run(self.shared, self.cohort, (id, instance), &mut memory));
+        let asked = {
+            let asking = pin!(before::run(self.shared, self.cohort, (id, instance), &mut memory));
+            timeout_at(leaves, attempt::unless_cut(self.shared, id, asking)).await
+        };
         let left = Failure { stage: Stage::Before, outcome: Outcome::Abandoned, fault: None, local: None };
-        let asked = timeout_at(leaves, work).await.unwrap_or(Err(left));
         self.memory = Some(memory);
-        asked.map_err(|failure| {
+        asked.unwrap_or(Err(left)).map_err(|failure| {
             let elapsed = self.shared.journal.now().saturating_sub(begun);
             self.failed(Failure { stage: Stage::Before, ..failure }, Stages { elapsed, ..Stages::default() }, instance)
         })
@@ -534,8 +537,8 @@ impl ClientTask<'_> {
         None
     }
 
-    /// Sends the next message, if there is one, and says whether that was done. `due`: by its schedule, and counted against the user's limit
-    /// already; `None`: now.
+    /// Sends the next message, if there is one, and says whether that was done. `due`: by its schedule, when the user's limit
+    /// had room; `None`: now.
     ///
     /// # Errors
     /// The user's limit lets none out before this offset.

@@ -29,10 +29,15 @@ impl HttpPlaces {
             if places.len() >= PLACES_MAX && !places.contains_key(&key) {
                 return Err(format!("{} is one place more than the {PLACES_MAX} that a run may be led to", address.authority));
             }
-            places.entry(key).or_default().clone()
+            places.entry(key.clone()).or_default().clone()
         };
         let found = async { endpoint::resolve(address, access).await.map(Arc::new).map_err(|error| error.to_string()) };
-        place.get_or_try_init(|| found).await.cloned()
+        let found = place.get_or_try_init(|| found).await.cloned();
+        // What is not found takes no place.
+        if found.is_err() {
+            lock(&self.0).retain(|of, kept| *of != key || kept.initialized());
+        }
+        found
     }
 }
 
@@ -48,6 +53,11 @@ mod tests {
             places.find(address, crate::transport::tls::Trust::Roots(None).into()).await
         };
         let first = find(1).await.expect("a place");
+        // What is not found takes no place.
+        for n in 0..3 {
+            let address = Address::parse(&format!("ws://not-there-{n}.invalid:1/")).expect("a URL");
+            assert!(places.find(address, crate::transport::tls::Trust::Roots(None).into()).await.is_err());
+        }
         for port in 2..=PLACES_MAX {
             find(port).await.expect("a place");
         }

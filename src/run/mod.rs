@@ -335,6 +335,9 @@ async fn measure(
     }
     shared.tell_what_is_left(status);
     let mut results = journal.close(status, end, under_way);
+    while let Some(ended) = tasks.try_join_next() {
+        note_panic(&ended);
+    }
     if panics::happened() {
         results.iter_mut().for_each(|results| results.cannot_rely(panics::BUG));
     }
@@ -375,6 +378,12 @@ fn arrivals(plan: &Plan, shard: Shard) -> Vec<(Duration, ClientIndex)> {
     all
 }
 
+fn note_panic(ended: &Result<(), tokio::task::JoinError>) {
+    if ended.as_ref().is_err_and(tokio::task::JoinError::is_panic) {
+        panics::note();
+    }
+}
+
 /// Lets the clients arrive.
 async fn arrive(shared: Arc<RunContext>, arrivals: Vec<(Duration, ClientIndex)>) {
     let mut clients = tokio::task::JoinSet::new();
@@ -392,7 +401,9 @@ async fn arrive(shared: Arc<RunContext>, arrivals: Vec<(Duration, ClientIndex)>)
             tokio::task::yield_now().await;
         }
     }
-    while clients.join_next().await.is_some() {}
+    while let Some(ended) = clients.join_next().await {
+        note_panic(&ended);
+    }
 }
 
 /// Hands out messages as they fall due, as fast as the user allows.

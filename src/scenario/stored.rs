@@ -80,7 +80,10 @@ fn kind(path: &[String]) -> Option<Kind> {
         path.next().is_none()
     };
     let kind = TO_TARGET.iter().find(|(pattern, _)| fits(pattern)).map(|(_, kind)| *kind)?;
+    // What errors and captured values are called is up to the author.
+    let named = path.iter().rev().nth(1).is_some_and(|of| of == "error" || of == "capture");
     let how = path.get(2).is_some_and(|key| key == "dialogue") && path.last().is_some_and(|key| OF_DIALOGUE.contains(&key.as_str()));
+    let how = how && !named;
     (kind != Kind::Payload || !how).then_some(kind)
 }
 
@@ -245,6 +248,16 @@ mod tests {
             let said = plan.secrets.hide("no Basic dXNlcjpsb25nd29yZA==, nor user:longword, nor longword");
             assert!(!said.contains("longword") && !said.contains("dXNl"), "{text}: {said}");
         }
+    }
+
+    #[test]
+    fn an_error_may_have_any_name_and_its_words_are_not_stored() {
+        use crate::scenario::{Overrides, Source, load_with};
+        let text = "[target.url]\naddress = \"ws://h.test/\"\n[clients.web]\ncount = 1\n[clients.web.dialogue]\nsend = \"hi\"\n"
+            .replace("send = \"hi\"", "open = [{ name = \"hello\", send = \"hi\" }]\nerror = { rate = \"too many for ${API_KEY}\" }");
+        let plan = load_with(&Source::Text { name: "named".to_owned(), text }, &Overrides::default(), &|_| Some("longword".to_owned()));
+        let plan = plan.unwrap_or_else(|errors| panic!("{errors}"));
+        assert!(plan.resolved.contains("${API_KEY}") && !plan.resolved.contains("longword"), "{}", plan.resolved);
     }
 
     #[test]

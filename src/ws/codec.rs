@@ -52,7 +52,8 @@ impl Lent {
 
     fn account(&mut self) {
         // Buffers that grow double: what they have is the next power of two at most.
-        self.share.set(self.received.next_power_of_two() + self.queued.next_power_of_two());
+        let room = |bytes: usize| if bytes == 0 { 0 } else { bytes.next_power_of_two() };
+        self.share.set(room(self.received) + room(self.queued));
     }
 }
 
