@@ -1,26 +1,27 @@
-//! Protocols that close whoever does not speak them, on the real servers of npm: clients stay, survive a crash and a graceful restart, and
+//! Protocols that close whoever does not speak them, on the real servers of npm, and on mosquitto: clients stay, survive a crash and a graceful restart, and
 //! come back ready; without the dialogue the same clients are closed.
 
-use super::{Run, alone, home, node};
+use super::{Run, alone, home, mosquitto, node};
 
 /// 1,000 clients for more than three ping intervals of 2 s, a SIGKILL, and a graceful restart.
-fn scenario(kind: &str, cohort: &str) -> String {
-    let server = home("tests/node/dialogues.js");
+fn scenario(server: &str, cohort: &str) -> String {
     format!(
-        "duration = \"22s\"\n[target.command]\nrun = \"node {} {{port}} {kind}\"\n\n[clients.web]\ncount = 1000\narrive = {{ over = \"2s\" }}\n\
+        "duration = \"22s\"\n[target.command]\nrun = \"{server}\"\n\n[clients.web]\ncount = 1000\narrive = {{ over = \"2s\" }}\n\
          {cohort}\n\n[[faults]]\nat = \"9s\"\ninject = {{ server_crash = {{ down = \"500ms\" }} }}\n\n[[faults]]\nat = \"15s\"\n\
-         inject = {{ server_graceful = {{ down = \"500ms\" }} }}\n",
-        server.display()
+         inject = {{ server_graceful = {{ down = \"500ms\" }} }}\n"
     )
 }
 
 fn check(kind: &str, speaks: &str, silent: &str) {
-    if !node(kind) {
-        return;
+    if node(kind) {
+        check_on(kind, &format!("node {} {{port}} {kind}", home("tests/node/dialogues.js").display()), speaks, silent);
     }
+}
+
+fn check_on(kind: &str, server: &str, speaks: &str, silent: &str) {
     let _alone = alone();
     let run = Run::new();
-    let loaded = run.load(&run.file(&scenario(kind, speaks)), &[]);
+    let loaded = run.load(&run.file(&scenario(server, speaks)), &[]);
     let summary = &loaded.summary;
     assert_eq!((summary.clients.planned, summary.clients.open_at_end, summary.clients.ready), (1000, 1000, Some(1000)), "{kind}");
     assert_eq!((summary.reconnect.affected, summary.reconnect.recovered), (2000, 2000), "{kind}: twice everybody came back ready");
@@ -32,7 +33,7 @@ fn check(kind: &str, speaks: &str, silent: &str) {
     assert!(messages.unanswered < messages.sent / 20, "{kind}: {messages:?}");
 
     let run = Run::new();
-    let loaded = run.load(&run.file(&scenario(kind, silent)), &["--clients", "50", "--duration", "8s", "--set", "faults=[]"]);
+    let loaded = run.load(&run.file(&scenario(server, silent)), &["--clients", "50", "--duration", "8s", "--set", "faults=[]"]);
     let endings = &loaded.summary.endings;
     let closed: u64 = endings.iter().filter(|row| row.cause == "remote").map(|row| row.count).sum();
     assert!(closed >= 50, "{kind}: who does not speak it is closed: {endings:#?}");
@@ -52,7 +53,30 @@ fn socket_io_clients_stay_and_come_back() {
 /// version 5: that is spoken with the packets of mqtt.js, whose properties are passed over.
 #[test]
 fn mqtt_clients_stay_and_come_back() {
-    let speaks = r#"like = "mqtt.js"
+    let silent = "subprotocols = [\"mqtt\"]\nreconnect = { fixed = { delay = \"1s\" } }";
+    check("mqtt", MQTT, silent);
+    check("mqtt5", &MQTT.replace("[clients.web.dialogue]", "[clients.web.dialogue]\nprotocol = \"mqtt5\""), silent);
+}
+
+/// Both versions on mosquitto, which has them. It waits long for a CONNECT: what is no MQTT it closes at once.
+#[test]
+fn mqtt_clients_stay_on_mosquitto_and_come_back() {
+    if !mosquitto("mqtt on mosquitto") {
+        return;
+    }
+    let server = format!("{} {{port}}", home("tests/mosquitto.sh").display());
+    let silent =
+        "subprotocols = [\"mqtt\"]\nreconnect = { fixed = { delay = \"1s\" } }\ntraffic = { echo = { rate = \"1/s\", payload = \"64B\" } }";
+    check_on("mqtt on mosquitto", &server, MQTT, silent);
+    check_on(
+        "mqtt5 on mosquitto",
+        &server,
+        &MQTT.replace("[clients.web.dialogue]", "[clients.web.dialogue]\nprotocol = \"mqtt5\""),
+        silent,
+    );
+}
+
+const MQTT: &str = r#"like = "mqtt.js"
 reconnect = { fixed = { delay = "1s" } }
 [clients.web.dialogue]
 open = [
@@ -62,10 +86,6 @@ open = [
 beat = { every = "2s", send = '{"type":"pingreq"}', expect = { json = { "/type" = "pingresp" } }, within = "4s" }
 rate = "0.5/s"
 request = [{ send = '{"type":"publish","topic":"said/{client}","qos":1,"id":{sequence},"payload":"on"}', reply = { json = { "/type" = "puback", "/id" = "{sequence}" } } }]"#;
-    let silent = "subprotocols = [\"mqtt\"]\nreconnect = { fixed = { delay = \"1s\" } }";
-    check("mqtt", speaks, silent);
-    check("mqtt5", &speaks.replace("[clients.web.dialogue]", "[clients.web.dialogue]\nprotocol = \"mqtt5\""), silent);
-}
 
 #[test]
 fn graphql_ws_clients_stay_and_come_back() {

@@ -1,7 +1,7 @@
-//! A test binary of its own, run by `scripts/test` with one thread: whole runs under load and against programs that share no code with ours: Node's `ws` and its built-in WebSocket; kosoku's Autobahn cases; and our own sides against each other.
+//! A test binary of its own, run by `scripts/test` with one thread: whole runs under load and against programs that share no code with ours: Node's `ws` and its built-in WebSocket; mosquitto; kosoku's Autobahn cases; and our own sides against each other.
 //!
-//! `close_codes` holds the table of what both sides report for each way to end a connection. What needs Node or Python fails without it;
-//! `CLOSESTORM_NO_NODE=1` or `CLOSESTORM_NO_PYTHON=1` leaves it out, says so past the test harness, and is refused where `CI` is set.
+//! `close_codes` holds the table of what both sides report for each way to end a connection. What needs Node, Python or mosquitto fails without it;
+//! `CLOSESTORM_NO_NODE=1`, `CLOSESTORM_NO_PYTHON=1` or `CLOSESTORM_NO_MOSQUITTO=1` leaves it out, says so past the test harness, and is refused where `CI` is set.
 //! `scripts/test` counts what was left out.
 
 mod autobahn;
@@ -61,6 +61,20 @@ fn node(test: &str) -> bool {
         return false;
     }
     INSTALLED.call_once(|| ["scenarios/node", "tests/node"].into_iter().for_each(install));
+    true
+}
+
+/// Whether tests against mosquitto may run; as [`node`].
+fn mosquitto(test: &str) -> bool {
+    static INSTALLED: Once = Once::new();
+    if left_out("CLOSESTORM_NO_MOSQUITTO", test) {
+        return false;
+    }
+    INSTALLED.call_once(|| {
+        let done = Command::new(home("tests/mosquitto.sh")).arg("install").status();
+        let fine = done.as_ref().is_ok_and(std::process::ExitStatus::success);
+        assert!(fine, "mosquitto: {done:?}. Without it set CLOSESTORM_NO_MOSQUITTO=1 to leave these tests out");
+    });
     true
 }
 
