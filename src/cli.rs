@@ -1,6 +1,7 @@
 //! The command line: types and help. Does no work; `cmd` does.
 
 use crate::plan::{LoadLimits, Shard};
+use crate::proxy::Upstream;
 use crate::scenario::{Overrides, ScenarioTrust};
 use crate::units::{Bytes, Rate, Ratio, UnitError, parse_duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -62,6 +63,12 @@ pub enum Command {
     /// 99.
     #[command(after_help = "Example: closestorm fidelity crash-storm --clients 1000 --fit strategies")]
     Fidelity(Fidelity),
+    /// Pass connections of your own clients on to a server, byte for byte, and count what passes.
+    ///
+    /// Bytes, WebSocket frames, FIN and RST pass as they come, in both directions. Ctrl-C or SIGTERM ends all connections and the proxy, with
+    /// exit code 0.
+    #[command(after_help = "Example: closestorm proxy --listen 127.0.0.1:9000 --upstream ws://127.0.0.1:8080")]
+    Proxy(Proxy),
     /// Regenerate the charts and reports of a run, a capacity search or a map from its result files.
     #[command(after_help = "Example: closestorm report results/default/2026-01-31T12-00-00Z-1")]
     Report(Report),
@@ -372,6 +379,23 @@ pub struct Fidelity {
     /// How much load the target may get.
     #[command(flatten)]
     pub load: AllowedLoad,
+}
+
+/// Arguments of `proxy`.
+#[derive(Debug, Args)]
+pub struct Proxy {
+    /// Address where clients connect; port 0 is any free port, which is printed.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: String,
+    /// Server to which connections are passed on: ws://HOST:PORT, tcp://HOST:PORT, or HOST:PORT.
+    #[arg(long, value_name = "SERVER")]
+    pub upstream: Upstream,
+    /// How long a connection to the server may take to open. Then the client's connection is reset.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub connect_timeout: Duration,
+    /// Print nothing but errors.
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// Arguments of `report`.

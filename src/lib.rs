@@ -129,6 +129,10 @@ mod cluster;
 #[cfg(feature = "internals")]
 pub mod cluster;
 pub(crate) mod load;
+#[cfg(not(feature = "internals"))]
+mod proxy;
+#[cfg(feature = "internals")]
+pub mod proxy;
 pub(crate) mod recorder;
 #[cfg(not(feature = "internals"))]
 mod run;

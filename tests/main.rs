@@ -9,6 +9,7 @@ mod embedded;
 mod load;
 mod maps;
 mod proofs;
+mod proxy;
 mod readme;
 mod scenarios;
 mod seeds;

@@ -13,6 +13,7 @@ pub mod guard;
 pub mod merge;
 pub mod presets;
 mod progress;
+pub mod proxy;
 pub mod report;
 pub mod run;
 pub mod scenarios;
@@ -36,6 +37,7 @@ pub fn run_command(command: Command) -> anyhow::Result<u8> {
         Command::Capacity(args) => capacity::main(&args),
         Command::Calibrate(args) => calibrate::main(&args),
         Command::Fidelity(args) => fidelity::main(&args),
+        Command::Proxy(args) => proxy::main(&args),
         Command::Report(args) => report::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Merge(args) => merge::main(&args),

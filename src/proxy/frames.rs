@@ -1,0 +1,212 @@
+//! What passes in one direction, looked at and left as it is: the opening handshake, then where frames begin and end.
+//!
+//! Only the first request of a connection is looked at. What is no HTTP request for WebSocket is a plain stream of bytes.
+
+use crate::fault::CLOSE;
+use crate::proxy::connection::{DirectionCounters, ProxiedConnection, Speech};
+use crate::ws::frame::{CloseFrame, Scanner};
+
+/// Longest head that is looked at, in bytes; after a longer one the stream counts as plain bytes.
+const HEAD_MAX: usize = 16 * 1024;
+/// As much of a Close frame is kept as has its code.
+const CLOSE_MAX: usize = 256;
+/// First bytes of a TLS handshake record (RFC 8446 §5.1): type 22, version 3.
+const TLS: [u8; 2] = [22, 3];
+
+/// Which direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StreamSide {
+    /// From the client to the upstream.
+    Up,
+    /// From the upstream to the client.
+    Down,
+}
+
+/// Where the stream of one direction stands.
+#[derive(Debug)]
+pub(crate) enum StreamWatch {
+    /// Before the end of the head of a request or response, of which this has come in earlier chunks.
+    Head(Vec<u8>),
+    /// WebSocket frames, or what would be ones if the upstream agrees; the Close frame that has begun.
+    Frames(Box<(Scanner, Vec<u8>)>),
+    /// Nothing that is looked at.
+    Plain,
+}
+
+impl StreamWatch {
+    /// At the beginning of a connection.
+    pub(crate) fn new() -> Self {
+        StreamWatch::Head(Vec::new())
+    }
+
+    /// Follows bytes that came in this direction; counts them.
+    pub(crate) fn follow(&mut self, side: StreamSide, connection: &ProxiedConnection, bytes: &[u8]) {
+        let counters = match side {
+            StreamSide::Up => &connection.up,
+            StreamSide::Down => &connection.down,
+        };
+        DirectionCounters::add(&counters.bytes, bytes.len() as u64);
+        match self {
+            StreamWatch::Plain => {}
+            StreamWatch::Frames(at) => {
+                if side == StreamSide::Up && connection.speech() == Speech::Bytes {
+                    // The upstream answered with something else.
+                    *self = StreamWatch::Plain;
+                    return;
+                }
+                let (scanner, close) = &mut **at;
+                count_frames(scanner, close, (side, counters), bytes);
+            }
+            StreamWatch::Head(_) => self.follow_head(side, connection, bytes),
+        }
+    }
+
+    fn follow_head(&mut self, side: StreamSide, connection: &ProxiedConnection, bytes: &[u8]) {
+        let StreamWatch::Head(before) = self else { return };
+        // Nearly every head comes in one piece.
+        let whole = if before.is_empty() { None } else { Some([before, bytes].concat()) };
+        let all = whole.as_deref().unwrap_or(bytes);
+        match look(side, all) {
+            Look::More if all.len() < HEAD_MAX => *before = all.to_vec(),
+            Look::Frames(at) if side == StreamSide::Up || connection.speech() == Speech::Asked => {
+                connection.set_speech(if side == StreamSide::Up { Speech::Asked } else { Speech::WebSocket });
+                let rest = all[at..].to_vec();
+                *self = StreamWatch::Frames(Box::default());
+                if let StreamWatch::Frames(at) = self {
+                    let counters = if side == StreamSide::Up { &connection.up } else { &connection.down };
+                    let (scanner, close) = &mut **at;
+                    count_frames(scanner, close, (side, counters), &rest);
+                }
+            }
+            look => {
+                if look == Look::Tls && side == StreamSide::Up {
+                    connection.set_speech(Speech::Tls);
+                } else if connection.speech() == Speech::Asked {
+                    connection.set_speech(Speech::Bytes);
+                }
+                *self = StreamWatch::Plain;
+            }
+        }
+    }
+}
+
+/// What the first bytes of a direction are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// Not enough to say.
+    More,
+    /// The head of a handshake for WebSocket; frames begin here.
+    Frames(usize),
+    /// TLS.
+    Tls,
+    /// Something else.
+    Other,
+}
+
+fn look(side: StreamSide, bytes: &[u8]) -> Look {
+    if bytes.starts_with(&TLS) {
+        return Look::Tls;
+    }
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    match side {
+        StreamSide::Up => {
+            let mut request = httparse::Request::new(&mut headers);
+            match request.parse(bytes) {
+                Ok(httparse::Status::Complete(at)) if asks_for_websocket(request.headers) => Look::Frames(at),
+                Ok(httparse::Status::Partial) => Look::More,
+                _ => Look::Other,
+            }
+        }
+        StreamSide::Down => {
+            let mut response = httparse::Response::new(&mut headers);
+            match response.parse(bytes) {
+                Ok(httparse::Status::Complete(at)) if response.code == Some(101) => Look::Frames(at),
+                Ok(httparse::Status::Partial) => Look::More,
+                _ => Look::Other,
+            }
+        }
+    }
+}
+
+/// `Upgrade: websocket` (RFC 6455 §4.2.1).
+fn asks_for_websocket(headers: &[httparse::Header<'_>]) -> bool {
+    let upgrade = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("upgrade"));
+    upgrade.flat_map(|header| header.value.split(|byte| *byte == b',')).any(|value| value.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+}
+
+fn count_frames(scanner: &mut Scanner, close: &mut Vec<u8>, (side, counters): (StreamSide, &DirectionCounters), bytes: &[u8]) {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let piece = scanner.piece(rest);
+        if piece.opcode == CLOSE && counters.close_code().is_none() {
+            close.extend_from_slice(&rest[..piece.len.min(CLOSE_MAX.saturating_sub(close.len()))]);
+            if piece.ends {
+                counters.closed(CloseFrame::parse(close, false, side == StreamSide::Up).code);
+                *close = Vec::new();
+            }
+        }
+        if piece.ends {
+            DirectionCounters::add(&counters.frames[usize::from(piece.opcode)], 1);
+        }
+        rest = &rest[piece.len..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::{Frame, PING, TEXT};
+    use crate::proxy::event::{ProxyEvents, TlsNotice};
+    use crate::ws::frame::encode;
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+
+    const REQUEST: &[u8] = b"GET /chat HTTP/1.1\r\nHost: h\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\r\n";
+    const AGREED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n";
+
+    fn connection() -> ProxiedConnection {
+        let here = ([127, 0, 0, 1], 1).into();
+        ProxiedConnection::new(1, here, Arc::new(TlsNotice::new(here, ProxyEvents::new(drop))))
+    }
+
+    /// Frames by opcode, and the code of the Close frame.
+    fn seen(counters: &DirectionCounters) -> (Vec<(usize, u64)>, Option<u16>) {
+        let frames = counters.frames.iter().map(|count| count.load(Ordering::Relaxed)).enumerate().filter(|(_, count)| *count > 0);
+        (frames.collect(), counters.close_code())
+    }
+
+    #[tokio::test]
+    async fn frames_are_counted_however_the_bytes_are_cut() {
+        let mask = Some([1, 2, 3, 4]);
+        let up = [REQUEST, &encode(&Frame::new(TEXT, "hello"), mask), &encode(&Frame::close(Some(4001), b"bye"), mask)].concat();
+        let down = [AGREED, &encode(&Frame::new(PING, "p"), None), &encode(&Frame::close(None, b""), None)].concat();
+        for size in [1, 3, 1000] {
+            let connection = connection();
+            let (mut from_client, mut from_server) = (StreamWatch::new(), StreamWatch::new());
+            up.chunks(size).for_each(|part| from_client.follow(StreamSide::Up, &connection, part));
+            down.chunks(size).for_each(|part| from_server.follow(StreamSide::Down, &connection, part));
+            assert_eq!(connection.speech(), Speech::WebSocket);
+            assert_eq!(seen(&connection.up), (vec![(1, 1), (8, 1)], Some(4001)), "chunks of {size}");
+            assert_eq!(seen(&connection.down), (vec![(8, 1), (9, 1)], Some(1005)), "chunks of {size}");
+            assert_eq!(connection.up.bytes.load(Ordering::Relaxed), up.len() as u64);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_websocket_is_bytes() {
+        let other: [(&[u8], &[u8], Speech); 4] = [
+            (b"PING\r\n", b"+PONG\r\n", Speech::Bytes),
+            (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n", Speech::Bytes),
+            (REQUEST, b"HTTP/1.1 503 Busy\r\n\r\n", Speech::Bytes),
+            (&[22, 3, 1, 2, 0, 1], &[22, 3, 3, 0, 122], Speech::Tls),
+        ];
+        for (up, down, speech) in other {
+            let connection = connection();
+            let (mut from_client, mut from_server) = (StreamWatch::new(), StreamWatch::new());
+            from_client.follow(StreamSide::Up, &connection, up);
+            from_server.follow(StreamSide::Down, &connection, down);
+            from_client.follow(StreamSide::Up, &connection, &[0x81, 0x80, 0, 0, 0, 0]);
+            assert_eq!((connection.speech(), seen(&connection.up)), (speech, (Vec::new(), None)));
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! A proxy between real clients and a real server: two links and a copy. Whatever no fault touches passes byte for byte.
+//!
+//! `listener` takes connections and dials the upstream, `relay` copies both ways over two [`Link`](crate::transport::link::Link)s, which carry
+//! out what [`effects`] ask of bytes. `frames` looks at what passes, without holding it up.
+
+pub(crate) mod connection;
+pub(crate) mod effects;
+pub(crate) mod event;
+pub(crate) mod frames;
+pub(crate) mod listener;
+pub(crate) mod relay;
+pub(crate) mod upstream;
+
+pub use event::{ProxyEvent, ProxyEvents};
+pub use listener::ProxyListener;
+pub use upstream::Upstream;

@@ -1,0 +1,255 @@
+//! Carries one connection: what one side sends goes out on the other, until both have ended or one was reset.
+//!
+//! With no fault active it has no timer and no buffer: bytes are read into the stack of the poll and written at once, and only what the
+//! kernel does not take is kept. FIN passes as FIN in its direction alone, RST as RST.
+
+use crate::fault::End;
+use crate::proxy::connection::{Order, ProxiedConnection};
+use crate::proxy::effects::{DirectionEffects, RelayEffects};
+use crate::proxy::frames::{StreamSide, StreamWatch};
+use crate::seed::Seed;
+use crate::transport::link::Link;
+use crate::transport::socket::ByteStream;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Read at once at most, in bytes: a message of this size costs one call each way.
+const CHUNK: usize = 64 << 10;
+/// After its FIN the proxy waits this long for the peer's.
+const FIN_WAIT: Duration = Duration::from_secs(2);
+
+/// One connection through the proxy; a future that is ready when it is over.
+pub(crate) struct Relay {
+    /// To the client.
+    near: Link,
+    /// To the upstream.
+    far: Link,
+    up: Half,
+    down: Half,
+    connection: Arc<ProxiedConnection>,
+    seed: Seed,
+    /// When it ends by an effect, and how.
+    end: Option<(Pin<Box<Sleep>>, End)>,
+    /// The proxy ended it: what still comes is thrown away, until both peers have ended, or this time.
+    closing: Option<Pin<Box<Sleep>>>,
+}
+
+/// One direction.
+#[derive(Debug)]
+struct Half {
+    side: StreamSide,
+    state: HalfState,
+    /// Read, and not yet taken by the other side.
+    waiting: Vec<u8>,
+    watch: StreamWatch,
+    limit: u64,
+    end_delay: Duration,
+    fin: Option<Pin<Box<Sleep>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HalfState {
+    Open,
+    /// FIN was read and is not yet passed on.
+    Ended,
+    /// FIN was passed on.
+    Finished,
+}
+
+/// What became of a direction that no longer waits for bytes, room or a timer.
+enum HalfPoll {
+    /// It is over.
+    Finished,
+    /// As many bytes passed as may.
+    Enough,
+}
+
+impl Relay {
+    /// Between two connected sockets. `seed` makes the random streams of shaped directions.
+    pub(crate) fn new(near: impl Into<ByteStream>, far: impl Into<ByteStream>, connection: Arc<ProxiedConnection>, seed: Seed) -> Self {
+        let (up, down) = (Half::new(StreamSide::Up), Half::new(StreamSide::Down));
+        Relay { near: Link::new(near), far: Link::new(far), up, down, connection, seed, end: None, closing: None }
+    }
+
+    /// From now on this holds, and no longer what held before.
+    fn apply(&mut self, effects: &RelayEffects) {
+        let (seed, id) = (self.seed, self.connection.id);
+        let random = |direction: &'static str| move |_: &str| seed.stream(&format!("proxy/{id}/{direction}"));
+        self.far.set_gate(&effects.up.gate(), random("up"));
+        self.near.set_gate(&effects.down.gate(), random("down"));
+        self.up.apply(&effects.up);
+        self.down.apply(&effects.down);
+        self.end = effects.end.map(|(at, how)| (Box::pin(sleep_until(at)), how));
+    }
+
+    /// Ends it: both sides get a FIN behind what is on its way to them, or an RST. Ready if there is nothing left to wait for.
+    fn finish(&mut self, how: End) -> Poll<()> {
+        self.end = None;
+        if how == End::Rst {
+            self.near.reset();
+            self.far.reset();
+            return Poll::Ready(());
+        }
+        // What discards bytes would discard the FIN, too.
+        self.apply(&RelayEffects::default());
+        for link in [&mut self.near, &mut self.far] {
+            // Fails where the connection is gone, which the next read tells.
+            let _ = link.finish();
+        }
+        self.closing = Some(Box::pin(sleep_until(Instant::now() + FIN_WAIT)));
+        Poll::Pending
+    }
+
+    /// Throws away what comes, so that the FIN is not an RST, until both peers have ended.
+    fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(limit) = &mut self.closing else { return Poll::Pending };
+        let over = limit.as_mut().poll(cx).is_ready();
+        let mut ended = true;
+        for link in [&mut self.near, &mut self.far] {
+            ended &= drain(link, cx).is_ready() & link.poll_drained(cx).is_ready();
+        }
+        if over || ended { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn poll_halves(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Relay { near, far, up, down, connection, .. } = self;
+        let there = up.poll(cx, near, far, connection);
+        let back = down.poll(cx, far, near, connection);
+        match (there, back) {
+            // One was reset, or is gone: so is the other.
+            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => self.finish(End::Rst),
+            (Poll::Ready(Ok(HalfPoll::Enough)), _) | (_, Poll::Ready(Ok(HalfPoll::Enough))) => self.finish(End::Fin),
+            (Poll::Ready(Ok(HalfPoll::Finished)), Poll::Ready(Ok(HalfPoll::Finished))) => {
+                ready!(self.near.poll_drained(cx));
+                self.far.poll_drained(cx)
+            }
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl Future for Relay {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let relay = &mut *self;
+        relay.connection.waker.register(cx.waker());
+        for order in relay.connection.take_orders() {
+            match order {
+                // It is on its way out.
+                Order::Effects(..) | Order::End(End::Fin) if relay.closing.is_some() => {}
+                Order::Effects(effects, _) => relay.apply(&effects),
+                Order::End(how) if relay.finish(how).is_ready() => return Poll::Ready(()),
+                Order::End(_) => {}
+            }
+        }
+        relay.near.poll_shaped(cx);
+        relay.far.poll_shaped(cx);
+        if relay.closing.is_none() {
+            let due = relay.end.as_mut().and_then(|(at, how)| at.as_mut().poll(cx).is_ready().then_some(*how));
+            let over = match due {
+                Some(how) => relay.finish(how),
+                None => relay.poll_halves(cx),
+            };
+            if over.is_ready() {
+                return Poll::Ready(());
+            }
+        }
+        relay.poll_closing(cx)
+    }
+}
+
+impl Half {
+    fn new(side: StreamSide) -> Self {
+        let (waiting, watch) = (Vec::new(), StreamWatch::new());
+        Half { side, state: HalfState::Open, waiting, watch, limit: u64::MAX, end_delay: Duration::ZERO, fin: None }
+    }
+
+    fn apply(&mut self, effects: &DirectionEffects) {
+        self.limit = effects.limit.unwrap_or(u64::MAX);
+        self.end_delay = effects.end_delay;
+        // A FIN that waits begins to wait again, by what holds now.
+        self.fin = None;
+    }
+
+    /// Moves bytes as long as there are any and there is room. `Err`: one of both sides is gone.
+    fn poll(&mut self, cx: &mut Context<'_>, from: &mut Link, to: &mut Link, connection: &ProxiedConnection) -> Poll<io::Result<HalfPoll>> {
+        let counters = match self.side {
+            StreamSide::Up => &connection.up,
+            StreamSide::Down => &connection.down,
+        };
+        loop {
+            while !self.waiting.is_empty() {
+                let written = ready!(Pin::new(&mut *to).poll_write(cx, &self.waiting))?;
+                if written == self.waiting.len() {
+                    // An idle connection keeps no buffer.
+                    self.waiting = Vec::new();
+                } else {
+                    self.waiting.drain(..written);
+                }
+            }
+            let passed = counters.bytes.load(Ordering::Relaxed);
+            if self.limit <= passed {
+                return Poll::Ready(Ok(HalfPoll::Enough));
+            }
+            match self.state {
+                HalfState::Finished => return Poll::Ready(Ok(HalfPoll::Finished)),
+                HalfState::Ended => {
+                    ready!(self.poll_end_delay(cx));
+                    ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+                    self.state = HalfState::Finished;
+                    continue;
+                }
+                HalfState::Open => {}
+            }
+            let mut chunk = [const { MaybeUninit::uninit() }; CHUNK];
+            let mut buffer = ReadBuf::uninit(&mut chunk);
+            ready!(Pin::new(&mut *from).poll_read(cx, &mut buffer))?;
+            let room = usize::try_from(self.limit.saturating_sub(passed)).unwrap_or(usize::MAX);
+            let bytes = &buffer.filled()[..buffer.filled().len().min(room)];
+            if buffer.filled().is_empty() {
+                self.state = HalfState::Ended;
+                continue;
+            }
+            self.watch.follow(self.side, connection, bytes);
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                match Pin::new(&mut *to).poll_write(cx, rest) {
+                    Poll::Ready(Ok(count)) => rest = &rest[count..],
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => {
+                        self.waiting = rest.to_vec();
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn poll_end_delay(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.end_delay.is_zero() {
+            return Poll::Ready(());
+        }
+        let due = Instant::now() + self.end_delay;
+        self.fin.get_or_insert_with(|| Box::pin(sleep_until(due))).as_mut().poll(cx)
+    }
+}
+
+/// Reads and throws away; ready when the peer has ended.
+fn drain(link: &mut Link, cx: &mut Context<'_>) -> Poll<()> {
+    let mut scratch = [const { MaybeUninit::uninit() }; 4096];
+    loop {
+        let mut buffer = ReadBuf::uninit(&mut scratch);
+        match ready!(Pin::new(&mut *link).poll_read(cx, &mut buffer)) {
+            Ok(()) if !buffer.filled().is_empty() => {}
+            _ => return Poll::Ready(()),
+        }
+    }
+}
