@@ -31,8 +31,8 @@ pub(crate) struct Relay {
     near: Link,
     /// To the upstream.
     far: Link,
-    up: Half,
-    down: Half,
+    up: RelayHalf,
+    down: RelayHalf,
     connection: Arc<ProxiedConnection>,
     seed: Seed,
     /// When it ends by an effect, and how.
@@ -43,7 +43,7 @@ pub(crate) struct Relay {
 
 /// One direction.
 #[derive(Debug)]
-struct Half {
+struct RelayHalf {
     side: StreamSide,
     state: HalfState,
     /// Read, and not yet taken by the other side.
@@ -74,7 +74,7 @@ enum HalfPoll {
 impl Relay {
     /// Between two connected sockets. `seed` makes the random streams of shaped directions.
     pub(crate) fn new(near: impl Into<ByteStream>, far: impl Into<ByteStream>, connection: Arc<ProxiedConnection>, seed: Seed) -> Self {
-        let (up, down) = (Half::new(StreamSide::Up), Half::new(StreamSide::Down));
+        let (up, down) = (RelayHalf::new(StreamSide::Up), RelayHalf::new(StreamSide::Down));
         Relay { near: Link::new(near), far: Link::new(far), up, down, connection, seed, end: None, closing: None }
     }
 
@@ -166,10 +166,10 @@ impl Future for Relay {
     }
 }
 
-impl Half {
+impl RelayHalf {
     fn new(side: StreamSide) -> Self {
         let (waiting, watch) = (Vec::new(), StreamWatch::new());
-        Half { side, state: HalfState::Open, waiting, watch, limit: u64::MAX, end_delay: Duration::ZERO, fin: None }
+        RelayHalf { side, state: HalfState::Open, waiting, watch, limit: u64::MAX, end_delay: Duration::ZERO, fin: None }
     }
 
     fn apply(&mut self, effects: &DirectionEffects) {
