@@ -67,8 +67,8 @@ impl StreamWatch {
         let whole = if before.is_empty() { None } else { Some([before, bytes].concat()) };
         let all = whole.as_deref().unwrap_or(bytes);
         match look(side, all) {
-            Look::More if all.len() < HEAD_MAX => *before = all.to_vec(),
-            Look::Frames(at) if side == StreamSide::Up || connection.speech() == Speech::Asked => {
+            FirstBytes::More if all.len() < HEAD_MAX => *before = all.to_vec(),
+            FirstBytes::Frames(at) if side == StreamSide::Up || connection.speech() == Speech::Asked => {
                 connection.set_speech(if side == StreamSide::Up { Speech::Asked } else { Speech::WebSocket });
                 let rest = all[at..].to_vec();
                 *self = StreamWatch::Frames(Box::default());
@@ -79,7 +79,7 @@ impl StreamWatch {
                 }
             }
             look => {
-                if look == Look::Tls && side == StreamSide::Up {
+                if look == FirstBytes::Tls && side == StreamSide::Up {
                     connection.set_speech(Speech::Tls);
                 } else if connection.speech() == Speech::Asked {
                     connection.set_speech(Speech::Bytes);
@@ -92,7 +92,7 @@ impl StreamWatch {
 
 /// What the first bytes of a direction are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
+enum FirstBytes {
     /// Not enough to say.
     More,
     /// The head of a handshake for WebSocket; frames begin here.
@@ -103,26 +103,26 @@ enum Look {
     Other,
 }
 
-fn look(side: StreamSide, bytes: &[u8]) -> Look {
+fn look(side: StreamSide, bytes: &[u8]) -> FirstBytes {
     if bytes.starts_with(&TLS) {
-        return Look::Tls;
+        return FirstBytes::Tls;
     }
     let mut headers = [httparse::EMPTY_HEADER; 64];
     match side {
         StreamSide::Up => {
             let mut request = httparse::Request::new(&mut headers);
             match request.parse(bytes) {
-                Ok(httparse::Status::Complete(at)) if asks_for_websocket(request.headers) => Look::Frames(at),
-                Ok(httparse::Status::Partial) => Look::More,
-                _ => Look::Other,
+                Ok(httparse::Status::Complete(at)) if asks_for_websocket(request.headers) => FirstBytes::Frames(at),
+                Ok(httparse::Status::Partial) => FirstBytes::More,
+                _ => FirstBytes::Other,
             }
         }
         StreamSide::Down => {
             let mut response = httparse::Response::new(&mut headers);
             match response.parse(bytes) {
-                Ok(httparse::Status::Complete(at)) if response.code == Some(101) => Look::Frames(at),
-                Ok(httparse::Status::Partial) => Look::More,
-                _ => Look::Other,
+                Ok(httparse::Status::Complete(at)) if response.code == Some(101) => FirstBytes::Frames(at),
+                Ok(httparse::Status::Partial) => FirstBytes::More,
+                _ => FirstBytes::Other,
             }
         }
     }
