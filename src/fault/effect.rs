@@ -105,6 +105,11 @@ impl Effect {
         matches!(self, Effect::Process(on) if on.asks_to_stop())
     }
 
+    /// Whether it kills server processes, without a word of theirs.
+    pub fn crashes(&self) -> bool {
+        matches!(self, Effect::Process(on) if on.crashes())
+    }
+
     /// The same on the other side of the connection: what came in goes out.
     pub(super) fn turned(self) -> Effect {
         match self {

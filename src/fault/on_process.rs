@@ -65,4 +65,13 @@ impl OnProcess {
             OnProcess::Crash { .. } | OnProcess::Pause { .. } => false,
         }
     }
+
+    /// Whether it kills the process, without a word of its own.
+    pub fn crashes(&self) -> bool {
+        match self {
+            OnProcess::Crash { .. } => true,
+            OnProcess::Rolling { each, .. } => each.crashes(),
+            OnProcess::Graceful { .. } | OnProcess::Pause { .. } => false,
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Either account may come first, and the server's may never come: it was killed, or is not embedded.
 
-use super::outage::Acted;
+use super::outage::{Acted, LATE_US};
 use super::peak::{Close, Peaks};
 use super::told_apart::ToldApart;
 use crate::close::{Cause, Ending, Initiator, TcpEnd, TlsEnd};
@@ -16,6 +16,8 @@ type ConnectionKey = (LocalRow, u32);
 
 /// Accounts that wait for their other half; beyond this the oldest is counted alone. About 25 MB.
 const PENDING: usize = 262_144;
+/// So many more places than accounts that wait may be in their order.
+const LEFT_BEHIND: usize = 4_096;
 /// Distinct reasons that are told apart; further ones count as [`OTHER`].
 const REASONS: usize = 1_000;
 /// Stands for reasons beyond the bound.
@@ -92,6 +94,17 @@ impl EndingKey {
 /// A counted ending: the second of the client's account, and what it is counted by.
 pub type Counted = (u32, EndingKey);
 
+/// What the server process of a connection has suffered of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Suffered {
+    /// Nothing, or nothing that keeps it from telling how its connections end.
+    Nothing,
+    /// It is stopped, or asked to end: it may tell later, or never.
+    Stop,
+    /// It is gone: it tells nothing any more.
+    Crash,
+}
+
 #[derive(Clone, Debug)]
 struct ServerEndings {
     side: ServerSide,
@@ -128,10 +141,14 @@ pub struct Finished {
 /// The joining of accounts, and the counts.
 #[derive(Clone, Debug)]
 pub struct Endings {
-    /// Whether the accounts of a server may come at all.
+    /// Whether the accounts of a server, or what its injector tells, may come at all.
     joins: bool,
+    /// Whether accounts of a server may.
+    server_tells: bool,
     pending: HashMap<ConnectionKey, Half>,
     order: VecDeque<ConnectionKey>,
+    /// Those for which no server will tell anything, since when, µs: only what the injector tells may come late.
+    brief: VecDeque<(u64, ConnectionKey)>,
     counts: BTreeMap<Counted, u64>,
     told: ToldApart,
     /// What was counted last and how often in a row, not in `counts` yet: endings come in crowds of the same.
@@ -148,8 +165,10 @@ impl Endings {
     pub fn new(joins: bool) -> Endings {
         Endings {
             joins,
+            server_tells: true,
             pending: HashMap::new(),
             order: VecDeque::new(),
+            brief: VecDeque::new(),
             counts: BTreeMap::new(),
             told: ToldApart::default(),
             last: None,
@@ -162,6 +181,12 @@ impl Endings {
     /// Whether the server's account of what ends from now on may come after the client's.
     pub(super) fn await_server(&mut self, may_come: bool) {
         self.joins = may_come;
+    }
+
+    /// Whether there is a server that tells of its own: otherwise only its injector does.
+    pub(super) fn of_server(mut self, tells: bool) -> Endings {
+        self.server_tells = tells;
+        self
     }
 
     /// Counts closes for these peaks, too.
@@ -177,15 +202,16 @@ impl Endings {
     }
 
     /// The client's account, at an offset in µs and in its second. `acted`: the last fault that did so on the connection, if any did, and
-    /// whether it is one on server processes.
+    /// what the server process suffered of it.
     pub(super) fn client(
         &mut self,
         (at, second): (u64, u32),
         who: ConnectionKey,
         cohort: u16,
         ending: &Ending,
-        (acted, process): (Option<Acted>, bool),
+        (acted, suffered): (Option<Acted>, Suffered),
     ) {
+        self.count_brief(at);
         self.reason(ending.code, &ending.reason);
         let key = EndingKey {
             cohort,
@@ -202,9 +228,25 @@ impl Endings {
             server: None,
         };
         let half = if self.pending.is_empty() { Half::default() } else { self.pending.remove(&who).unwrap_or_default() };
-        let killed = acted.filter(|_| process).map(|acted| acted.fault);
+        let killed = acted.filter(|_| suffered != Suffered::Nothing).map(|acted| acted.fault);
         let half = Half { client: Some((at, (second, key))), server: half.server, acted, killed: killed.or(half.killed) };
-        if self.joins && half.server.is_none() { self.wait(who, half) } else { self.fold(half) }
+        if !self.joins || half.server.is_some() {
+            return self.fold(half);
+        }
+        if suffered == Suffered::Crash || !self.server_tells {
+            self.brief.push_back((at, who));
+        }
+        self.wait(who, half);
+    }
+
+    /// Counts those alone of which nothing will be told any more.
+    fn count_brief(&mut self, now: u64) {
+        while let Some((_, who)) = self.brief.front().copied().filter(|(since, _)| since + LATE_US <= now) {
+            self.brief.pop_front();
+            if let Some(half) = self.pending.remove(&who) {
+                self.fold(half);
+            }
+        }
     }
 
     fn reason(&mut self, code: u16, reason: &str) {
@@ -230,19 +272,24 @@ impl Endings {
         if half.client.is_none() { self.wait(who, half) } else { self.fold(half) }
     }
 
-    /// A fault acted on a connection whose client may have reported its end already; `process`: it is one on server processes.
-    pub(super) fn acted(&mut self, who: ConnectionKey, acted: Acted, process: bool) {
+    /// A fault acted on a connection whose client may have reported its end already; `suffered`: what its server process did of it.
+    pub(super) fn acted(&mut self, who: ConnectionKey, acted: Acted, suffered: Suffered) {
         if self.pending.is_empty() {
             return;
         }
         let Some(half) = self.pending.get_mut(&who) else { return };
-        if half.client.as_ref().is_some_and(|(end, _)| !acted.counts_until(*end)) {
+        let end = half.client.as_ref().map(|(end, _)| *end);
+        if suffered == Suffered::Crash {
+            // Whatever it suffered before, its server is gone.
+            end.into_iter().for_each(|end| self.brief.push_back((end.max(acted.at), who)));
+        }
+        if end.is_some_and(|end| !acted.counts_until(end)) {
             return;
         }
         if half.acted.is_none_or(|last| last.at <= acted.at) {
             half.acted = Some(acted);
         }
-        if process {
+        if suffered != Suffered::Nothing {
             half.killed = Some(acted.fault);
         }
     }
@@ -287,7 +334,7 @@ impl Endings {
             }
         }
         // Joined pairs leave their place in the order behind.
-        if self.order.len() > 2 * PENDING {
+        if self.order.len() > 2 * self.pending.len() + LEFT_BEHIND {
             self.order.retain(|who| self.pending.contains_key(who));
         }
     }
@@ -443,11 +490,11 @@ mod tests {
         let run = |client_first: bool| {
             let mut endings = Endings::new(true);
             if client_first {
-                endings.client((4_000_000, 4), (LocalRow(7), 1), 0, &client, (None, false));
+                endings.client((4_000_000, 4), (LocalRow(7), 1), 0, &client, (None, Suffered::Nothing));
             }
             endings.server((LocalRow(7), 1), &server);
             if !client_first {
-                endings.client((4_000_000, 4), (LocalRow(7), 1), 0, &client, (None, false));
+                endings.client((4_000_000, 4), (LocalRow(7), 1), 0, &client, (None, Suffered::Nothing));
             }
             endings.finish()
         };
@@ -462,14 +509,14 @@ mod tests {
     #[test]
     fn a_killed_server_is_spoken_for_by_the_injector_even_late() {
         let mut endings = Endings::new(true);
-        endings.client((0, 0), (LocalRow(0), 1), 0, &account(Cause::Remote, Initiator::Server, 1006), (None, false));
-        endings.acted((LocalRow(0), 1), Acted { at: 0, fault: 5 }, true);
+        endings.client((0, 0), (LocalRow(0), 1), 0, &account(Cause::Remote, Initiator::Server, 1006), (None, Suffered::Nothing));
+        endings.acted((LocalRow(0), 1), Acted { at: 0, fault: 5 }, Suffered::Stop);
         endings.client(
             (0, 0),
             (LocalRow(1), 1),
             0,
             &account(Cause::Stay, Initiator::Client, 1000),
-            (Some(Acted { at: 0, fault: 5 }), true),
+            (Some(Acted { at: 0, fault: 5 }), Suffered::Stop),
         );
         endings.server((LocalRow(9), 9), &account(Cause::Remote, Initiator::Client, 1000));
         let Finished { counts, alone, .. } = endings.finish();
@@ -490,7 +537,7 @@ mod tests {
                 (LocalRow(7), 1),
                 0,
                 &account(Cause::Remote, Initiator::Server, code),
-                (None, false),
+                (None, Suffered::Nothing),
             );
             assert!(endings.counts.len() < 50_000);
         }
@@ -517,8 +564,44 @@ mod tests {
         let mut endings = Endings::new(true);
         let ending = account(Cause::Remote, Initiator::Server, 1000);
         let n = PENDING as u32 + 10;
-        (0..n).for_each(|client| endings.client((0, 0), (LocalRow(client), 1), 0, &ending, (None, false)));
+        (0..n).for_each(|client| endings.client((0, 0), (LocalRow(client), 1), 0, &ending, (None, Suffered::Nothing)));
         assert_eq!(endings.pending.len(), PENDING);
+        assert!(endings.order.len() <= 2 * PENDING + LEFT_BEHIND);
         assert_eq!(endings.finish().counts.values().sum::<u64>(), u64::from(n));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_server_that_is_gone_nor_for_one_that_tells_nothing() {
+        let ending = account(Cause::Remote, Initiator::None, 1006);
+        let crash = (Some(Acted { at: 0, fault: 5 }), Suffered::Crash);
+        let minutes = |n: u64| n * LATE_US;
+        for (tells, acted) in [(true, crash), (false, (None, Suffered::Nothing))] {
+            let mut endings = Endings::new(true).of_server(tells);
+            (0..10).for_each(|n| endings.client((minutes(n), 0), (LocalRow(n as u32), 1), 0, &ending, acted));
+            assert_eq!((endings.pending.len(), endings.brief.len()), (1, 1));
+            assert_eq!(endings.finish().counts.values().sum::<u64>(), 10);
+        }
+        // One that runs may tell at any time, until it is killed.
+        let mut endings = Endings::new(true);
+        (0..10).for_each(|n| endings.client((minutes(n), 0), (LocalRow(n as u32), 1), 0, &ending, (None, Suffered::Nothing)));
+        assert_eq!(endings.pending.len(), 10);
+        (0..10).for_each(|n| endings.acted((LocalRow(n), 1), Acted { at: minutes(20), fault: 5 }, Suffered::Crash));
+        endings.client((minutes(20) + 9, 0), (LocalRow(0), 2), 0, &ending, (None, Suffered::Nothing));
+        assert_eq!(endings.pending.len(), 11, "what it had told may be on its way");
+        endings.client((minutes(21), 0), (LocalRow(0), 3), 0, &ending, (None, Suffered::Nothing));
+        assert_eq!(endings.pending.len(), 2);
+        let Finished { counts, .. } = endings.finish();
+        assert!(counts.keys().all(|(_, key)| key.cause == Cause::Remote), "it came too late to have ended them");
+    }
+
+    #[test]
+    fn joined_accounts_leave_little_behind() {
+        let mut endings = Endings::new(true);
+        let ending = account(Cause::Remote, Initiator::Server, 1000);
+        for n in 0..10 * LEFT_BEHIND as u32 {
+            endings.client((0, 0), (LocalRow(n), 1), 0, &ending, (None, Suffered::Nothing));
+            endings.server((LocalRow(n), 1), &ending);
+            assert!(endings.pending.is_empty() && endings.order.len() <= LEFT_BEHIND + 2);
+        }
     }
 }

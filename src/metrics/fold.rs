@@ -2,6 +2,7 @@
 
 use super::answers::RefusalAnswer;
 use super::attempts::AttemptStep;
+use super::ending::Suffered;
 use super::latency::micros;
 use super::losses::OutageLoss;
 use super::metric::TimeMetric;
@@ -379,7 +380,7 @@ impl Recorder {
         }
         let cohort = self.cohort(row);
         self.timeline.cell(at, cohort).recovered += 1;
-        while let Some(outage) = self.outages.settled() {
+        while let Some(outage) = self.outages.settled(at) {
             self.book_outage(outage, None);
         }
     }
@@ -396,7 +397,7 @@ impl Recorder {
         self.hit(fault, row);
         let acted = Acted { at, fault };
         self.outages.inject(row, connection.0, acted, self.meta.faults[usize::from(fault)].by_close);
-        self.endings.acted((row, connection.0), acted, self.reaches_processes(fault));
+        self.endings.acted((row, connection.0), acted, self.suffered(fault));
     }
 
     pub(super) fn ended(&mut self, at: u64, row: LocalRow, connection: ConnectionNo, ending: &Ending, closing: Option<Closing>) {
@@ -418,7 +419,7 @@ impl Recorder {
             self.closing(at, (cohort, fault), closing, matches!(ending.tcp_end, TcpEnd::Fin | TcpEnd::Rst));
         }
         self.pong_deadline(at, Side::Client, row, connection, ending);
-        let process = acted.is_some_and(|acted| self.reaches_processes(acted.fault));
+        let process = acted.map_or(Suffered::Nothing, |acted| self.suffered(acted.fault));
         self.endings.client((at, self.timeline.second_of(at)), (row, connection.0), cohort, ending, (acted, process));
         // A server that is asked to stop may serve on for a while: a client is out of service from its own Close frame on.
         let by_close = acted.is_some_and(|acted| self.meta.faults[usize::from(acted.fault)].by_close);
@@ -436,10 +437,14 @@ impl Recorder {
         self.timeline.cell(at, cohort).affected += u64::from(began);
     }
 
-    /// Whether a fault acts on server processes, and is not one that held and was reverted: a server that runs again speaks for itself.
-    fn reaches_processes(&self, fault: u16) -> bool {
+    /// What a server process suffers of a fault: nothing of one that held and was reverted, as a server that runs again speaks for itself.
+    fn suffered(&self, fault: u16) -> Suffered {
         let (meta, book) = (&self.meta.faults[usize::from(fault)], &self.faults[usize::from(fault)]);
-        meta.process && !(meta.holds && book.reverts > 0 && book.reverts >= book.fired)
+        match () {
+            () if meta.crashes => Suffered::Crash,
+            () if meta.process && !(meta.holds && book.reverts > 0 && book.reverts >= book.fired) => Suffered::Stop,
+            () => Suffered::Nothing,
+        }
     }
 
     /// A heartbeat of `side` found a connection dead that a fault had silenced.

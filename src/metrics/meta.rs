@@ -92,6 +92,8 @@ pub struct FaultMeta {
     pub holds: bool,
     /// It acts on server processes.
     pub process: bool,
+    /// It kills them: they tell nothing any more.
+    pub crashes: bool,
     /// It asks a program that is not embedded to stop: each connection suffers of it from its own Close frame on.
     pub by_close: bool,
     /// When it acts on whom it selected.
@@ -137,6 +139,7 @@ impl RunMeta {
             side: fault.side.word(),
             holds: matches!(fault.inject.row.form, Form::Holding | Form::Attempts | Form::Listener | Form::Process { holds: true }),
             process: matches!(fault.inject.row.form, Form::Process { .. }),
+            crashes: fault.inject.effect(fault.side).crashes(),
             acts: acts(fault),
             pick: fault.select.pick,
             by_close: asks_to_stop(plan, fault),

@@ -218,8 +218,10 @@ impl Observer for Recorder {
 impl Recorder {
     /// An empty one for the clients of a shard of a plan. It keeps what its results need to be added to the others exactly.
     pub fn new(plan: &Plan, shard: Shard) -> Recorder {
-        let joins = matches!(plan.target, Target::Embedded(_)) || plan.faults.iter().any(|fault| fault.side != Side::Client);
-        Recorder::of(RunMeta::of(plan), shard, joins, plan.all_events)
+        let server_tells = matches!(plan.target, Target::Embedded(_));
+        let joins = server_tells || plan.faults.iter().any(|fault| fault.side != Side::Client);
+        let recorder = Recorder::of(RunMeta::of(plan), shard, joins, plan.all_events);
+        Recorder { endings: recorder.endings.of_server(server_tells), ..recorder }
     }
 
     /// An empty one. `joins`: a server or its injector will report about connections. `all_events`: every event is kept.

@@ -16,6 +16,8 @@ use std::collections::VecDeque;
 
 /// Ended outages held back for late evidence; the oldest are booked first. About 6 MB.
 const HELD: usize = 65_536;
+/// What other processes tell of a connection comes within this time, µs: a process that is silent for ten seconds is told by itself.
+pub(super) const LATE_US: u64 = 60_000_000;
 /// Two processes read one clock at different places in their code: an injector may seem so much later than its effect, µs.
 pub(super) const SLACK_US: u64 = 1_000;
 const NO_FAULT: u16 = u16::MAX;
@@ -433,9 +435,11 @@ impl Outages {
         self.first + self.held.len() as u64
     }
 
-    /// The oldest ended outage that need not be held back longer.
-    pub(super) fn settled(&mut self) -> Option<Outage> {
-        if self.held.len() <= self.hold {
+    /// The oldest ended outage that need not be held back longer than to `at`.
+    pub(super) fn settled(&mut self, at: u64) -> Option<Outage> {
+        let oldest = self.held.front()?;
+        let ended = oldest.ready_at.unwrap_or(oldest.last());
+        if self.held.len() <= self.hold && at < ended + LATE_US {
             return None;
         }
         self.first += 1;
@@ -555,6 +559,24 @@ mod tests {
             assert_eq!((outage.fault, outage.detect()), (Some(2), 600), "{after}");
             assert_eq!(outage.time(), after.then_some(2_100));
         }
+    }
+
+    #[test]
+    fn an_outage_is_held_back_for_a_minute_and_no_longer() {
+        let mut outages = outages(2);
+        for (row, at) in [(0, 1_000), (1, 2_000)] {
+            outages.end(at, LocalRow(row), 1, &ending(Cause::Remote), None);
+            outages.attempt(at, LocalRow(row));
+            outages.opened(at, LocalRow(row));
+            outages.ready(at, LocalRow(row));
+        }
+        assert_eq!(outages.settled(1_000 + LATE_US - 1), None);
+        outages.inject(LocalRow(0), 1, Acted { at: 900, fault: 2 }, false);
+        let first = outages.settled(1_000 + LATE_US).expect("a minute is over");
+        assert_eq!((first.client, first.fault, outages.settled(1_000 + LATE_US)), (0, Some(2), None));
+        // The other one can still be amended, in its new place.
+        outages.inject(LocalRow(1), 1, Acted { at: 1_900, fault: 3 }, false);
+        assert_eq!((outages.ended(), outages.settled(9 * LATE_US).unwrap().fault), (2, Some(3)));
     }
 
     #[test]

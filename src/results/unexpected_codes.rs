@@ -68,6 +68,7 @@ mod tests {
             side,
             holds: false,
             process: false,
+            crashes: false,
             by_close: false,
             acts: crate::fault::Acts::AtOnce,
             pick: crate::plan::Pick::All,
