@@ -159,12 +159,12 @@ async fn stages(
     let slot = shared.registry.slot(id.client);
     let target = shared.fleet.place(instance);
     let form = shared.form(id.client, instance).map_err(|words| fail(Stage::Upgrade, words))?;
-    let dial = Dial::new(place, shared.sources.at(id.client), |detour| {
+    let sends = shared.caps.sends.as_ref();
+    let dial = Dial::new(place, (shared.sources.at(id.client), sends), |detour| {
         detour.choice.begin(detour.addresses.len(), (id.client.0, id.connection.0), shared.plan.seed)
     })?;
     // What TLS or a fault makes of the request is seen when TCP is open.
     // So is what has to wait for its turn.
-    let sends = shared.caps.sends.as_ref();
     let mut may_send = dial.may_send() && place.tls.is_none() && sends.is_none() && !shared.registry.awaits_attempts();
     if may_send {
         dial.expect_bytes();
@@ -415,7 +415,7 @@ pub(crate) async fn connected(
 ) -> Result<Transport, String> {
     let first = |detour: &Detour| detour.choice.begin(detour.addresses.len(), (client.0, attempt.0), seed);
     let dial =
-        Dial::new(place, None, first).and_then(|dial| dial.begin(place.address).map(|()| dial)).map_err(|failure| words(&failure))?;
+        Dial::new(place, (None, sends), first).and_then(|dial| dial.begin(place.address).map(|()| dial)).map_err(|failure| words(&failure))?;
     let mut link = Link::new(dial.wait().await.map_err(|failure| words(&failure))?);
     sends.into_iter().for_each(|sends| link.set_send_limit(sends));
     match &place.tls {

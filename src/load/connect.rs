@@ -9,6 +9,7 @@ use crate::plan::AddressChoice;
 use crate::sut::endpoint::{Detour, Endpoint};
 use crate::transport::local_limit::local_limit;
 use crate::transport::memory;
+use crate::transport::send_limit::SendLimit;
 use crate::transport::socket::ByteStream;
 use crate::ws::handshake::failure::{Failure, fail};
 use futures_util::future::BoxFuture;
@@ -17,6 +18,7 @@ use socket2::{Domain, Socket, Type};
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -50,13 +52,17 @@ pub(crate) enum First {
 }
 
 impl<'a> Dial<'a> {
-    /// For a place, from `source` where there is one; `first`: with which of several addresses to begin.
+    /// For a place, from `source` where there is one; `sends` limits what a proxy is asked; `first`: with which of several addresses to begin.
     ///
     /// # Errors
     /// No file descriptor, or no such address.
-    pub(crate) fn new(place: &'a Endpoint, source: Option<IpAddr>, first: impl FnOnce(&Detour) -> usize) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        place: &'a Endpoint,
+        (source, sends): (Option<IpAddr>, Option<&'a Arc<SendLimit>>),
+        first: impl FnOnce(&Detour) -> usize,
+    ) -> Result<Self, Failure> {
         if let Some(detour) = &place.detour {
-            return Ok(Dial::Detour(Box::pin(around(detour, first(detour), source))));
+            return Ok(Dial::Detour(Box::pin(around(detour, first(detour), source, sends))));
         }
         match &place.memory {
             Some(network) => Ok(Dial::Memory(Box::pin(network.connect(source.unwrap_or(place.address.ip()), place.address)))),
@@ -147,7 +153,12 @@ impl<'a> Dial<'a> {
 }
 
 /// A connection by a detour: to the first address, from `first` on, that takes it, or to a Unix socket; and through a proxy where there is one.
-async fn around(detour: &Detour, first: usize, source: Option<IpAddr>) -> Result<ByteStream, Failure> {
+async fn around(
+    detour: &Detour,
+    first: usize,
+    source: Option<IpAddr>,
+    sends: Option<&Arc<SendLimit>>,
+) -> Result<ByteStream, Failure> {
     if let Some(path) = &detour.socket {
         return unix(path).await;
     }
@@ -170,7 +181,7 @@ async fn around(detour: &Detour, first: usize, source: Option<IpAddr>) -> Result
         };
         match (connected, &detour.connect) {
             (Ok(stream), None) => return Ok(stream),
-            (Ok(stream), Some(head)) => return through_proxy(stream, head).await,
+            (Ok(stream), Some(head)) => return through_proxy(stream, head, sends).await,
             // A limit of this machine is none of the address.
             (Err(failure), _) if failure.local.is_some() => return Err(failure),
             (Err(failure), _) => last = failure,
@@ -197,11 +208,14 @@ async fn unix(path: &str) -> Result<ByteStream, Failure> {
 }
 
 /// Asks a proxy to connect to the target. What stands behind the head of its answer is the target's, and stays in the socket.
-async fn through_proxy(stream: ByteStream, head: &[u8]) -> Result<ByteStream, Failure> {
+async fn through_proxy(stream: ByteStream, head: &[u8], sends: Option<&Arc<SendLimit>>) -> Result<ByteStream, Failure> {
     const END: &[u8] = b"\r\n\r\n";
     let wrong = |why: &str| fail(Stage::Tcp, &format!("proxy: {why}"));
     let ended = |error: io::Error| wrong(&format!("it ended the connection instead of an answer: {}", error.kind()));
     let ByteStream::Tcp(mut stream) = stream else { return Err(wrong("it is not connected by TCP")) };
+    if let Some(sends) = sends {
+        sends.write(head.len()).await;
+    }
     stream.write_all(head).await.map_err(ended)?;
     let (mut answer, mut block) = (Vec::new(), [0; 1024]);
     let mut whole = false;
@@ -314,7 +328,7 @@ mod tests {
             }
         });
         let stream = ByteStream::Tcp(TcpStream::connect(address).await.expect("it listens"));
-        let behind = match through_proxy(stream, b"CONNECT").await {
+        let behind = match through_proxy(stream, b"CONNECT", None).await {
             Ok(ByteStream::Tcp(mut stream)) => {
                 let mut behind = Vec::new();
                 stream.read_to_end(&mut behind).await.map(|_| behind).map_err(|error| failed(&error))

@@ -146,6 +146,13 @@ impl SendLimit {
         }
     }
 
+    /// Waits until one write of so many bytes may begin.
+    pub(crate) async fn write(&self, bytes: usize) {
+        if let Some(at) = self.take(Load::Write(bytes)) {
+            sleep_until(at).await;
+        }
+    }
+
     /// Gives out a turn. When it is, if it is not now.
     fn take(&self, load: Load) -> Option<Instant> {
         let now = Instant::now();
