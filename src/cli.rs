@@ -232,7 +232,9 @@ pub struct Run {
     pub start_at: Option<String>,
     /// Memory for messages, of all connections and processes together, for example 512MiB [default: half of the available memory].
     ///
-    /// When it is used up, the connection that holds most of it is closed with 1009, and the verdict is inconclusive.
+    /// When it is used up, the connection that holds most of it is closed with 1009, and the verdict is inconclusive. It covers the buffers
+    /// of messages that are being received or sent, of clients and embedded servers. It does not cover the program itself (30 MiB), 64 KiB
+    /// of each connection, a message while its client reads it, TLS, results, and buffers of the kernel.
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<Bytes>,
     /// How much load the target may get.
@@ -330,7 +332,9 @@ pub struct Capacity {
     pub dry_run: bool,
     /// Memory for messages, of all connections and processes together, for example 512MiB [default: half of the available memory].
     ///
-    /// When it is used up, the connection that holds most of it is closed with 1009, and the verdict is inconclusive.
+    /// When it is used up, the connection that holds most of it is closed with 1009, and the verdict is inconclusive. It covers the buffers
+    /// of messages that are being received or sent, of clients and embedded servers. It does not cover the program itself (30 MiB), 64 KiB
+    /// of each connection, a message while its client reads it, TLS, results, and buffers of the kernel.
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<Bytes>,
     /// How much load the target may get.

@@ -414,8 +414,9 @@ pub(crate) async fn connected(
     sends: Option<&Arc<SendLimit>>,
 ) -> Result<Transport, String> {
     let first = |detour: &Detour| detour.choice.begin(detour.addresses.len(), (client.0, attempt.0), seed);
-    let dial =
-        Dial::new(place, (None, sends), first).and_then(|dial| dial.begin(place.address).map(|()| dial)).map_err(|failure| words(&failure))?;
+    let dial = Dial::new(place, (None, sends), first)
+        .and_then(|dial| dial.begin(place.address).map(|()| dial))
+        .map_err(|failure| words(&failure))?;
     let mut link = Link::new(dial.wait().await.map_err(|failure| words(&failure))?);
     sends.into_iter().for_each(|sends| link.set_send_limit(sends));
     match &place.tls {

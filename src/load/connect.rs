@@ -153,12 +153,7 @@ impl<'a> Dial<'a> {
 }
 
 /// A connection by a detour: to the first address, from `first` on, that takes it, or to a Unix socket; and through a proxy where there is one.
-async fn around(
-    detour: &Detour,
-    first: usize,
-    source: Option<IpAddr>,
-    sends: Option<&Arc<SendLimit>>,
-) -> Result<ByteStream, Failure> {
+async fn around(detour: &Detour, first: usize, source: Option<IpAddr>, sends: Option<&Arc<SendLimit>>) -> Result<ByteStream, Failure> {
     if let Some(path) = &detour.socket {
         return unix(path).await;
     }

@@ -594,6 +594,8 @@ mod tests {
     #[test]
     fn a_client_is_one_cache_line() {
         assert_eq!(size_of::<ClientOutage>(), 64);
+        // What scripts/soak counts for a row of a worker.
+        assert_eq!(size_of::<Outage>(), 88);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::Place;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
@@ -84,6 +85,47 @@ fn beyond_the_budget_the_connections_that_hold_most_end_and_the_run_is_inconclus
     assert!(reasons.contains("the memory for messages was used up") && reasons.contains("--memory"), "{reasons}");
 }
 
+/// How often connections ended for want of memory, and what they told their peer, by the code.
+fn ended_for_memory(closes: &str) -> Vec<(String, u64)> {
+    let mut rows = csv::Reader::from_reader(closes.as_bytes());
+    let rows = rows.deserialize().map(|row| row.expect("a row"));
+    let of_memory = rows.filter(|row: &BTreeMap<String, String>| row["cause"] == "local:memory");
+    of_memory.map(|row| (row["wire_sent"].clone(), row["count"].parse().expect("a count"))).collect()
+}
+
+#[test]
+#[ignore = "long: scripts/test"]
+fn beyond_the_budget_the_largest_connection_ends_with_1009_and_the_others_stay() {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // A message that does not end: of 12 MiB for the first client, of 1 MiB for each of the others, for which buffers have 16 and 2 MiB.
+    let url = server(|stream| {
+        let mib = if NEXT.fetch_add(1, Relaxed) == 0 { 12 } else { 1 };
+        stream.write_all(&ANNOUNCED)?;
+        (0..16 * mib).try_for_each(|_| stream.write_all(&[b'x'; 1 << 16]))
+    });
+    let (summary, _, closes) = run(&url, 9, ("max_message = \"32MiB\"", "", "--memory 20MiB"));
+    assert_eq!(ended_for_memory(&closes), [("1009".to_owned(), 1)], "{closes}");
+    assert_eq!((&summary["connections"]["opened"], &summary["connections"]["open_at_end"]), (&9.into(), &8.into()));
+    assert_eq!(summary["verdict"]["result"], "inconclusive");
+}
+
+#[test]
+#[ignore = "long: scripts/test"]
+fn workers_divide_the_budget() {
+    // 2 MiB for each of eight clients.
+    let url = server(|stream| {
+        stream.write_all(&ANNOUNCED)?;
+        (0..16).try_for_each(|_| stream.write_all(&[b'x'; 1 << 16]))
+    });
+    for (memory, workers, ended) in [("16MiB", 2, 0), ("12MiB", 1, 2), ("12MiB", 2, 2), ("8MiB", 4, 4)] {
+        let options = format!("--memory {memory} --workers {workers}");
+        let (summary, _, closes) = run(&url, 8, ("max_message = \"32MiB\"", "", &options));
+        let all: u64 = ended_for_memory(&closes).iter().map(|(_, count)| count).sum();
+        assert_eq!((all, &summary["connections"]["open_at_end"]), (ended, &(8 - ended).into()), "{options}: {closes}");
+        assert!(ended == 0 || summary["verdict"]["result"] == "inconclusive", "{options}");
+    }
+}
+
 #[test]
 #[ignore = "long: scripts/test"]
 fn a_message_without_end_ends_with_1009() {
@@ -136,7 +178,7 @@ fn random_close_codes_and_reasons_are_all_counted_and_have_a_bound() {
     assert!(ended.code == Some(3) || ended.code == Some(99), "{ended:?}");
     let rows = std::fs::read_to_string(place.path("run/closes.csv")).expect("it is written");
     let mut rows = csv::Reader::from_reader(rows.as_bytes());
-    let rows: Vec<std::collections::BTreeMap<String, String>> = rows.deserialize().map(|row| row.expect("a row")).collect();
+    let rows: Vec<BTreeMap<String, String>> = rows.deserialize().map(|row| row.expect("a row")).collect();
     let told: u64 = rows.iter().map(|row| row["count"].parse::<u64>().expect("a count")).sum();
     let codes: std::collections::BTreeSet<_> = rows.iter().map(|row| &row["client_code"]).collect();
     assert!((201..=220).contains(&codes.len()), "{} codes", codes.len());

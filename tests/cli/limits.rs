@@ -2,7 +2,7 @@
 
 use super::Place;
 use futures_util::{SinkExt, StreamExt};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -137,30 +137,86 @@ impl Seen {
     }
 }
 
-/// A server that echoes messages, and counts all that comes.
-fn counting_server(at: IpAddr) -> (SocketAddr, Arc<Mutex<Seen>>) {
+/// A connection whose incoming bytes are counted as they come from the kernel.
+struct Counted {
+    stream: TcpStream,
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.stream.read(into)?;
+        let (now, mut seen) = (Instant::now(), self.seen.lock().expect("no panic"));
+        seen.bytes.push((now, count));
+        seen.reads.push(now);
+        Ok(count)
+    }
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+/// Calls `serve` for each connection to it, on a thread of its own, and counts what comes.
+fn counting_server(at: IpAddr, serve: impl Fn(Counted) + Send + Sync + 'static) -> (SocketAddr, Arc<Mutex<Seen>>) {
     let listener = TcpListener::bind((at, 0)).expect("a free port");
     let address = listener.local_addr().expect("it is bound");
-    let seen = Arc::<Mutex<Seen>>::default();
+    let (seen, serve) = (Arc::<Mutex<Seen>>::default(), Arc::new(serve));
     let all = seen.clone();
     std::thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
-            let seen = seen.clone();
-            std::thread::spawn(move || serve_and_count(stream, &seen));
+            stream.set_nodelay(true).expect("a live socket");
+            let (serve, counted) = (serve.clone(), Counted { stream, seen: seen.clone() });
+            std::thread::spawn(move || serve(counted));
         }
     });
     (address, all)
 }
 
-fn serve_and_count(mut stream: TcpStream, seen: &Mutex<Seen>) -> Option<()> {
+/// Echoes messages.
+fn plainly(counted: Counted) {
+    let seen = counted.seen.clone();
+    let _ = echo(counted, &seen);
+}
+
+/// The same over TLS, with a certificate that nobody knows.
+fn secured() -> impl Fn(Counted) {
+    let made = rcgen::generate_simple_self_signed(["app.test".to_owned()]).expect("a certificate");
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
+    let config = builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).expect("they fit");
+    let config = Arc::new(config);
+    move |counted| {
+        let seen = counted.seen.clone();
+        let tls = rustls::ServerConnection::new(config.clone()).expect("settings");
+        let _ = echo(rustls::StreamOwned::new(tls, counted), &seen);
+    }
+}
+
+/// Reads the question of a client of a proxy, and refuses.
+fn refusing(mut counted: Counted) {
+    let (mut head, mut chunk) = (Vec::new(), vec![0; 1 << 16]);
+    while !head.ends_with(b"\r\n\r\n") {
+        match counted.read(&mut chunk) {
+            Ok(count @ 1..) => head.extend_from_slice(&chunk[..count]),
+            _ => return,
+        }
+    }
+    let _ = counted.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+}
+
+fn echo(mut stream: impl Read + Write, seen: &Mutex<Seen>) -> Option<()> {
     let (mut held, mut chunk, mut open) = (Vec::new(), vec![0; 1 << 16], false);
-    stream.set_nodelay(true).ok()?;
     loop {
         let count = stream.read(&mut chunk).ok().filter(|count| *count > 0)?;
         let now = Instant::now();
-        let mut seen = seen.lock().expect("no panic");
-        seen.bytes.push((now, count));
-        seen.reads.push(now);
         held.extend_from_slice(&chunk[..count]);
         if !open {
             let Some(end) = held.windows(4).position(|part| part == b"\r\n\r\n") else { continue };
@@ -176,7 +232,7 @@ fn serve_and_count(mut stream: TcpStream, seen: &Mutex<Seen>) -> Option<()> {
             open = true;
         }
         while let Some((opcode, payload, length)) = frame(&held) {
-            seen.frames.push(now);
+            seen.lock().expect("no panic").frames.push(now);
             held.drain(..length);
             let header: Vec<u8> = match payload.len() {
                 short @ 0..126 => vec![0x80 | opcode, short as u8],
@@ -218,17 +274,39 @@ fn frames_writes_and_bytes_of_whatever_kind_wait_without_yes() {
     let early = "[clients.web]\ncount = 30\nreconnect = { fixed = { delay = \"100ms\" } }\n[[faults]]\nat = \"0s\"\nside = \"client\"\n\
                  inject = { client_early_data = { frames = 100 } }\n";
     for (what, clients) in [("flood", flood), ("slices", slices), ("large", large), ("doubled", doubled), ("early", early)] {
-        let (address, seen) = counting_server(own);
-        let place = Place::with(&format!("duration = \"2500ms\"\n[target.url]\naddress = \"ws://{address}/\"\nprobe = false\n{clients}"));
-        let ended = place.run(&["run", "test.toml", "--out", "out"]);
-        ended.assert_code(3);
-        assert!(ended.out.contains("messages waited: at most 1000 frames, 2000 writes and 1MiB per second"), "{what}: {}", ended.out);
-        let seen = seen.lock().expect("no panic");
-        let (frames, reads, bytes) = (peak(&seen.frames), peak(&seen.reads), seen.most_bytes_in_a_second());
-        eprintln!("{what}: {frames} frames, {reads} reads, {bytes} bytes in a second");
-        // As the server sees it, whose clock may be late on a busy machine.
-        assert!(frames <= 1200 && reads <= 2400 && bytes <= 6 * (1 << 20) / 5, "{what}: {frames} {reads} {bytes}");
-        // The limit is what held it back.
-        assert!(frames >= 800 || reads >= 1600 || bytes >= 8 * (1 << 20) / 10, "{what}: {frames} {reads} {bytes}");
+        let (address, seen) = counting_server(own, plainly);
+        assert_held_back(what, &format!("address = \"ws://{address}/\"\nprobe = false\n{clients}"), "1", &seen);
     }
+    // Each of several workers has its part of the limit.
+    for (what, clients) in [("flood of three workers", flood), ("large of three workers", large)] {
+        let (address, seen) = counting_server(own, plainly);
+        assert_held_back(what, &format!("address = \"ws://{address}/\"\nprobe = false\n{clients}"), "3", &seen);
+    }
+    // What TLS adds counts, too.
+    for (what, clients, workers) in
+        [("flood over TLS", flood, "1"), ("large over TLS", large, "1"), ("large over TLS of two workers", large, "2")]
+    {
+        let (address, seen) = counting_server(own, secured());
+        let target = format!("address = \"wss://{address}/\"\ninsecure = true\nprobe = false\n{clients}");
+        assert_held_back(what, &target, workers, &seen);
+    }
+    // And what a proxy is asked: 50 times a second 32 KB.
+    let (address, seen) = counting_server(own, refusing);
+    let proxy = format!("address = \"ws://app.test/\"\nproxy = \"http://u:{}@{address}\"\nprobe = false\n", "x".repeat(24_000));
+    assert_held_back("proxy", &format!("{proxy}[clients.web]\ncount = 100\nreconnect = {{ fixed = {{ delay = \"0s\" }} }}\n"), "1", &seen);
+}
+
+/// A run against this target does not get more than is allowed without `--yes`, and nearly that.
+fn assert_held_back(what: &str, target: &str, workers: &str, seen: &Mutex<Seen>) {
+    let place = Place::with(&format!("duration = \"2500ms\"\n[target.url]\n{target}"));
+    let ended = place.run(&["run", "test.toml", "--out", "out", "--workers", workers]);
+    ended.assert_code(3);
+    assert!(ended.out.contains("messages waited: at most 1000 frames, 2000 writes and 1MiB per second"), "{what}: {}", ended.out);
+    let seen = seen.lock().expect("no panic");
+    let (frames, reads, bytes) = (peak(&seen.frames), peak(&seen.reads), seen.most_bytes_in_a_second());
+    eprintln!("{what}: {frames} frames, {reads} reads, {bytes} bytes in a second");
+    // As the server sees it, whose clock may be late on a busy machine.
+    assert!(frames <= 1200 && reads <= 2400 && bytes <= 6 * (1 << 20) / 5, "{what}: {frames} {reads} {bytes}");
+    // The limit is what held it back.
+    assert!(frames >= 800 || reads >= 1600 || bytes >= 8 * (1 << 20) / 10, "{what}: {frames} {reads} {bytes}");
 }
