@@ -260,40 +260,44 @@ fn frame(bytes: &[u8]) -> Option<(u8, Vec<u8>, usize)> {
     Some((bytes[0] & 0x0f, payload.iter().enumerate().map(|(index, byte)| byte ^ mask[index % 4]).collect(), at + 4 + length))
 }
 
+/// Pings of four clients, many more than the limit allows.
+const FLOOD: &str = "[clients.web]\ncount = 4\n[[faults]]\nat = \"100ms\"\nevery = \"100ms\"\nuntil = \"1500ms\"\nfor = \"800ms\"\n\
+                     side = \"client\"\ninject = { ping_flood = { per_s = 200, bytes = \"40B\" } }\n";
+/// Few messages of many bytes.
+const LARGE: &str = "[clients.web]\ncount = 3\ntraffic = { echo = { in_flight = 2, payload = \"90KiB\" } }\n";
+
 #[test]
 #[ignore = "long: scripts/test"]
 fn frames_writes_and_bytes_of_whatever_kind_wait_without_yes() {
     let Some(own) = own_address() else { return eprintln!("left out: no address but loopback") };
-    let flood = "[clients.web]\ncount = 4\n[[faults]]\nat = \"100ms\"\nevery = \"100ms\"\nuntil = \"1500ms\"\nfor = \"800ms\"\nside = \"client\"\n\
-                 inject = { ping_flood = { per_s = 200, bytes = \"40B\" } }\n";
     let slices = "[clients.web]\ncount = 20\ntraffic = { echo = { in_flight = 1, payload = \"600B\" } }\n[[faults]]\nat = \"100ms\"\n\
                   side = \"client\"\ninject = { slice = { avg = \"1B\", variation = \"0B\", delay = \"0s\", dir = \"up\" } }\n";
-    let large = "[clients.web]\ncount = 3\ntraffic = { echo = { in_flight = 2, payload = \"90KiB\" } }\n";
     let doubled = "[clients.web]\ncount = 2\ntraffic = { echo = { rate = \"450/s\", payload = \"30B\" } }\n[[faults]]\nat = \"100ms\"\n\
                    side = \"client\"\ninject = { frame_duplicate = { probability = \"100%\", dir = \"up\" } }\n";
     let early = "[clients.web]\ncount = 30\nreconnect = { fixed = { delay = \"100ms\" } }\n[[faults]]\nat = \"0s\"\nside = \"client\"\n\
                  inject = { client_early_data = { frames = 100 } }\n";
-    for (what, clients) in [("flood", flood), ("slices", slices), ("large", large), ("doubled", doubled), ("early", early)] {
+    for (what, clients) in [("flood", FLOOD), ("slices", slices), ("large", LARGE), ("doubled", doubled), ("early", early)] {
         let (address, seen) = counting_server(own, plainly);
         assert_held_back(what, &format!("address = \"ws://{address}/\"\nprobe = false\n{clients}"), "1", &seen);
     }
-    // Each of several workers has its part of the limit.
-    for (what, clients) in [("flood of three workers", flood), ("large of three workers", large)] {
-        let (address, seen) = counting_server(own, plainly);
-        assert_held_back(what, &format!("address = \"ws://{address}/\"\nprobe = false\n{clients}"), "3", &seen);
-    }
-    // What TLS adds counts, too.
-    for (what, clients, workers) in
-        [("flood over TLS", flood, "1"), ("large over TLS", large, "1"), ("large over TLS of two workers", large, "2")]
-    {
+}
+
+#[test]
+#[ignore = "long: scripts/test"]
+fn workers_have_a_part_of_the_limit_each_and_tls_and_questions_to_a_proxy_count() {
+    let Some(own) = own_address() else { return eprintln!("left out: no address but loopback") };
+    let (address, seen) = counting_server(own, plainly);
+    assert_held_back("flood, three workers", &format!("address = \"ws://{address}/\"\nprobe = false\n{FLOOD}"), "3", &seen);
+    for (what, clients, workers) in [("flood over TLS", FLOOD, "1"), ("large over TLS, two workers", LARGE, "2")] {
         let (address, seen) = counting_server(own, secured());
         let target = format!("address = \"wss://{address}/\"\ninsecure = true\nprobe = false\n{clients}");
         assert_held_back(what, &target, workers, &seen);
     }
-    // And what a proxy is asked: 50 times a second 32 KB.
+    // 50 times a second 32 KB.
     let (address, seen) = counting_server(own, refusing);
-    let proxy = format!("address = \"ws://app.test/\"\nproxy = \"http://u:{}@{address}\"\nprobe = false\n", "x".repeat(24_000));
-    assert_held_back("proxy", &format!("{proxy}[clients.web]\ncount = 100\nreconnect = {{ fixed = {{ delay = \"0s\" }} }}\n"), "1", &seen);
+    let target = format!("address = \"ws://app.test/\"\nproxy = \"http://u:{}@{address}\"\nprobe = false\n", "x".repeat(24_000));
+    let clients = "[clients.web]\ncount = 100\narrive = { over = \"2s\" }\nreconnect = { fixed = { delay = \"0s\" } }\n";
+    assert_held_back("proxy", &(target + clients), "1", &seen);
 }
 
 /// A run against this target does not get more than is allowed without `--yes`, and nearly that.
