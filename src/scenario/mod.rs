@@ -123,7 +123,7 @@ pub fn load_with(source: &Source, overrides: &Overrides, variables: &dyn Fn(&str
             target::proxy_of_environment(tree, variables);
         }
     };
-    read_plan(source, overrides, variables, proxy)
+    read_plan(source, overrides, variables, (proxy, false))
 }
 
 /// The scenario that is stored with a run, which has `${VAR}` where the scenario had it: the plan as far as expectations and results ask for it.
@@ -138,7 +138,7 @@ pub fn load_stored(path: &Path, recorded: bool) -> Result<Plan, Errors> {
         as_stored.replace(Some(tree.clone()));
         stored::mend(tree);
     };
-    let mut plan = read_plan(&Source::File(path.to_owned()), &overrides, &stored::stand_in, mend)?;
+    let mut plan = read_plan(&Source::File(path.to_owned()), &overrides, &stored::stand_in, (mend, true))?;
     // What is stored again, as by `merge`, is what was stored.
     if let Some(tree) = as_stored.take() {
         plan.resolved = resolved(&plan, stored::stored(tree));
@@ -150,7 +150,7 @@ fn read_plan(
     source: &Source,
     overrides: &Overrides,
     variables: Variables<'_>,
-    mend: impl Fn(&mut Node, Variables<'_>),
+    (mend, stored): (impl Fn(&mut Node, Variables<'_>), bool),
 ) -> Result<Plan, Errors> {
     let sink = Sink::default();
     let held = RefCell::new(BTreeMap::new());
@@ -159,19 +159,19 @@ fn read_plan(
         held.borrow_mut().insert(name.to_owned(), value.clone());
         Some(value)
     };
-    let plan = plan(source, overrides, (&noted, &held), mend, &sink);
+    let plan = plan(source, overrides, (&noted, &held), (mend, stored), &sink);
     match plan {
         Ok(plan) if sink.is_empty() => Ok(plan),
         Ok(Plan { secrets, .. }) | Err(secrets) => Err(sink.into_errors(secrets)),
     }
 }
 
-/// The plan; where there is none, at least what must not be shown.
+/// The plan; where there is none, at least what must not be shown. `stored`: it ran, and files with data are not there any more.
 fn plan(
     source: &Source,
     overrides: &Overrides,
     (variables, held): (Variables<'_>, &RefCell<BTreeMap<String, String>>),
-    mend: impl Fn(&mut Node, Variables<'_>),
+    (mend, stored): (impl Fn(&mut Node, Variables<'_>), bool),
     sink: &Sink,
 ) -> Result<Plan, Secrets> {
     let mut tree = read(source, &overrides.trust, variables, sink).ok_or_else(Secrets::default)?;
@@ -191,7 +191,7 @@ fn plan(
         scale(&mut plan.cohorts, clients, sink);
     }
     if let Some(plan) = &mut built {
-        finish_dialogues(&mut plan.cohorts, &tree, variables, sink);
+        finish_dialogues(&mut plan.cohorts, &tree, (variables, stored), sink);
     }
     // Variables that messages take are among those that are held.
     let mut secrets = Secrets::new(held.take());
@@ -493,7 +493,7 @@ fn scale(cohorts: &mut [Cohort], clients: u32, sink: &Sink) {
 }
 
 /// Numbers the steps of dialogues, fills in what is the same in the whole run, and complains of what is not there to be filled in.
-fn finish_dialogues(cohorts: &mut [Cohort], tree: &Node, variables: Variables<'_>, sink: &Sink) {
+fn finish_dialogues(cohorts: &mut [Cohort], tree: &Node, (variables, stored): (Variables<'_>, bool), sink: &Sink) {
     let (mut first, mut first_error) = (0_u16, 0_u16);
     let number = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
     for cohort in cohorts {
@@ -512,7 +512,8 @@ fn finish_dialogues(cohorts: &mut [Cohort], tree: &Node, variables: Variables<'_
                 None => Diagnostic::bare(title),
             }
         };
-        data::unknown_names(cohort).into_iter().for_each(|(placeholder, why)| sink.push(complain(&placeholder, why)));
+        let unknown = if stored { Vec::new() } else { data::unknown_names(cohort) };
+        unknown.into_iter().for_each(|(placeholder, why)| sink.push(complain(&placeholder, why)));
         let mut unset = Vec::new();
         cohort.templates(&mut |template| {
             template.know(&mut |known| match known {

@@ -3,8 +3,9 @@
 
 use super::diagnostic::Sink;
 use super::tree::{Node, TomlValue, parse_set};
-use crate::address::userinfo;
+use crate::address::{Address, userinfo};
 use crate::secret::{Holder, MASK, Secrets, mask};
+use crate::template::fill_one;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use toml::de::DeTable;
@@ -26,6 +27,8 @@ enum Kind {
     Request,
     /// Names and addresses.
     Resolve,
+    /// A name for TLS, or an address of this machine.
+    Name,
 }
 
 /// Keys whose texts go to a target: `*` is any key or number, `**` all below.
@@ -34,6 +37,11 @@ const TO_TARGET: &[(&str, Kind)] = &[
     ("target.url.proxy", Kind::Proxy),
     ("target.url.resolve", Kind::Resolve),
     ("target.url.resolve.*", Kind::Resolve),
+    ("target.url.sni", Kind::Name),
+    ("target.url.alpn", Kind::Name),
+    ("target.url.alpn.*", Kind::Name),
+    ("target.url.source", Kind::Name),
+    ("target.url.source.*", Kind::Name),
     ("target.command.address", Kind::Address),
     ("target.command.run", Kind::CommandLine),
     ("target.command.env.*", Kind::Field),
@@ -59,12 +67,12 @@ const TO_TARGET: &[(&str, Kind)] = &[
 ];
 /// Keys of a dialogue that say how often, how long and how, and not what.
 const OF_DIALOGUE: [&str; 7] = ["rate", "within", "every", "silence", "name", "method", "protocol"];
-/// Stands for the bytes of a file that is not there any more.
-const NO_FILE: &str = "hex:00";
 /// Lines of a payload's file that are hidden, at most.
 const LINES_MAX: usize = 100;
 /// Holds the place of a variable that is not there: a word, a host and a port.
 const STAND_IN: &str = "0";
+/// Holds the place of a message that nobody can know any more, whether messages are texts or MQTT packets, and also where it must name what was captured.
+const SAID: &str = r#"{"type":"publish","topic":"{captured.x}"}"#;
 
 fn kind(path: &[String]) -> Option<Kind> {
     let fits = |pattern: &str| {
@@ -88,7 +96,7 @@ fn kind(path: &[String]) -> Option<Kind> {
 }
 
 /// Goes through the texts that go to a target, each with how its secrets are found.
-fn each(tree: &mut Node, change: &mut dyn FnMut(Kind, Holder<'_>, &mut Node)) {
+fn each(tree: &mut Node, change: &mut dyn FnMut(Kind, Holder<'_>, &[String], &mut Node)) {
     let mut before: Option<String> = None;
     tree.each_text(&mut Vec::new(), &mut |path, node| {
         let Some(kind) = kind(path) else { return };
@@ -100,9 +108,9 @@ fn each(tree: &mut Node, change: &mut dyn FnMut(Kind, Holder<'_>, &mut Node)) {
             Kind::Field => Holder::Field(path.last().map_or("", String::as_str)),
             Kind::Subprotocol => Holder::Subprotocol(before.as_deref().filter(|_| !first)),
             Kind::Request => Holder::Address,
-            Kind::CommandLine | Kind::Payload | Kind::Resolve => Holder::Text,
+            Kind::CommandLine | Kind::Payload | Kind::Resolve | Kind::Name => Holder::Text,
         };
-        change(kind, holder, node);
+        change(kind, holder, path, node);
         before = Some(own);
     });
 }
@@ -114,13 +122,13 @@ pub(super) fn stored(mut tree: Node) -> Node {
             node.written = None;
         }
     });
-    each(&mut tree, &mut |_, holder, node| node.written = Some(mask(holder, &node.as_written())));
+    each(&mut tree, &mut |_, holder, _, node| node.written = Some(mask(holder, &node.as_written())));
     tree
 }
 
 /// Adds what must not be shown of a scenario.
 pub(super) fn collect(tree: &Node, secrets: &mut Secrets) {
-    each(&mut tree.clone(), &mut |kind, holder, node| {
+    each(&mut tree.clone(), &mut |kind, holder, _, node| {
         secrets.add(holder, &node.as_written());
         let TomlValue::Text(text) = &node.value else { return };
         for name in text.split("{env.").skip(1).filter_map(|rest| rest.split_once('}').map(|(name, _)| name)) {
@@ -141,11 +149,11 @@ pub(super) fn collect(tree: &Node, secrets: &mut Secrets) {
     });
 }
 
-/// As it is handed over to processes of this run, which have no files: with what stood in them.
+/// As it is handed over to processes of this run, which have no files: with what stood in them, also where a variable named the file.
 pub(super) fn handed_over(mut tree: Node) -> Node {
     tree.each_text(&mut Vec::new(), &mut |_, node| {
         let of_file = matches!(&node.value, TomlValue::Text(text) if text.starts_with("base64:"));
-        node.written.take_if(|written| of_file && written.starts_with("file:"));
+        node.written.take_if(|_| of_file);
     });
     tree
 }
@@ -155,33 +163,41 @@ pub(super) fn stand_in(_: &str) -> Option<String> {
     Some(STAND_IN.to_owned())
 }
 
-/// Makes it readable where files are not there any more, and where a stand-in is too little.
+/// Makes it readable where files and variables are not there any more, and where secrets are `***`: what nobody can know is replaced by what is right in
+/// its place. It was right when the run began.
 pub(super) fn mend(tree: &mut Node) {
     if let Some(TomlValue::Table(cohorts)) = tree.get_mut("clients").map(|clients| &mut clients.value) {
         cohorts.iter_mut().for_each(|cohort| drop(cohort.node.remove("data")));
     }
-    each(tree, &mut |kind, _, node| {
+    let url = tree.get("target").and_then(|target| target.get("url"));
+    let secure = url.is_some_and(|url| ["cert", "key", "sni", "alpn"].iter().any(|key| url.get(key).is_some()));
+    each(tree, &mut |kind, _, path, node| {
+        let own = node.as_written();
         let TomlValue::Text(text) = &mut node.value else { return };
-        if kind == Kind::Payload && text.starts_with("file:") {
-            NO_FILE.clone_into(text);
-        }
-        // Names of columns are text where there are none.
-        if text.contains("{data.") {
-            *text = text.replace("{data.", "{{data.");
-        }
-        if node.written.is_none() {
+        let is_known = node.written.is_none() && !text.contains(MASK) && !text.starts_with("file:");
+        if is_known && kind != Kind::CommandLine {
             return;
         }
+        let (of, key) = (path.iter().rev().nth(1).map_or("", String::as_str), path.last().map_or("", String::as_str));
+        let scheme = if secure || text.starts_with("wss") { "wss" } else { "ws" };
         match kind {
-            Kind::Address if !text.contains("://") && !text.starts_with('/') => *text = format!("ws://{STAND_IN}/"),
-            Kind::Proxy => *text = format!("http://{STAND_IN}"),
-            Kind::Request if !["http://", "https://", "/"].iter().any(|begin| text.starts_with(begin)) => {
-                *text = format!("http://{STAND_IN}/")
-            }
+            Kind::Address if key == "location" => {}
+            Kind::Address if key == "path" => *text = format!("/{STAND_IN}"),
+            Kind::Address if Address::parse(&fill_one(text, "port", STAND_IN)).is_ok() => {}
+            Kind::Address => *text = format!("{scheme}://{STAND_IN}/"),
+            Kind::Proxy | Kind::Request => *text = format!("http://{STAND_IN}"),
             Kind::Resolve => *text = format!("{STAND_IN}=127.0.0.1"),
-            Kind::CommandLine if !text.contains("{port}") => text.push_str(" {port}"),
-            _ => {}
+            Kind::Name if path.iter().any(|key| key == "source") => "127.0.0.1".clone_into(text),
+            Kind::Name => "localhost".clone_into(text),
+            // It has words, and the server gets its port, wherever that stood.
+            Kind::CommandLine => *text = format!("{STAND_IN} {{port}}"),
+            Kind::Payload if of != "capture" && key == "hex" => "00".clone_into(text),
+            Kind::Payload if of != "capture" && ["send", "resume", "leave"].contains(&key) => SAID.clone_into(text),
+            // A JSON pointer, an expression, and any text.
+            Kind::Payload => format!("/{STAND_IN}").clone_into(text),
+            Kind::Field | Kind::Query | Kind::Subprotocol => STAND_IN.clone_into(text),
         }
+        node.written = Some(own);
     });
 }
 
@@ -194,10 +210,12 @@ pub fn shown_set(set: &str) -> String {
         return mask(Holder::Text, set);
     };
     let mut changed = false;
-    each(&mut tree, &mut |kind, holder, node| {
+    each(&mut tree, &mut |kind, holder, _, node| {
         let written = node.as_written();
         let shown = match kind {
-            Kind::Address | Kind::Proxy | Kind::Request | Kind::Resolve | Kind::CommandLine | Kind::Query => mask(holder, &written),
+            Kind::Address | Kind::Proxy | Kind::Request | Kind::Resolve | Kind::CommandLine | Kind::Query | Kind::Name => {
+                mask(holder, &written)
+            }
             // What the shell put in here nobody can tell.
             Kind::Field | Kind::Subprotocol | Kind::Payload => MASK.to_owned(),
         };
@@ -225,6 +243,7 @@ fn depth(table: &DeTable<'_>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn credentials_are_hidden_however_their_address_is_written() {
@@ -309,5 +328,142 @@ mod tests {
         ] {
             assert_eq!(shown_set(set), shown, "{set}");
         }
+    }
+
+    /// Every key of a dialogue that there is, and of the ways to a target and of a cohort each that takes a text of its own.
+    const ALL: &str = r#"
+duration = "5s"
+expect = ["messages{outcome=missed} share < 1%", "errors{name=json} count == 0", "errors{name=send} count == 0"]
+[target.url]
+address = "wss://h.test:1/p?v=1"
+sni = "h.test"
+alpn = ["http/1.1"]
+resolve = ["h.test=127.0.0.1"]
+source = ["127.0.0.1"]
+proxy = "http://127.0.0.1:3128"
+redirects = 1
+[clients.web]
+count = 2
+path = "/room/{client}"
+query = "a=1&token=abcdef"
+headers = { Authorization = "Bearer abcdef", X-Room = "a{client}" }
+subprotocols = ["chat", "v1"]
+stay = { for = "1s", close = { code = 1000, reason = "bye" } }
+[clients.web.dialogue]
+silence = "9s"
+rate = "1/s"
+receive = { prefix = "a", equals = "hex:6162", contains = "b", json = { "/a" = "x", "/b" = true }, regex = "token=([a-z]+)", at = { offset = 1, hex = "2002" } }
+sequence = { number = "/n", stream = { json = "/room" }, replayed = { any = true } }
+timestamp = "/at"
+capture = { seen = { json = "/pid", optional = true }, send = "/send", error = { regex = "id=(.)" } }
+error = { json = "oops", send = { json = { "/error/0" = "x" } }, hex = "at" }
+leave = "bye {captured.seen}"
+reply = [{ to = "ping", send = "base64:AAEC" }]
+beat = { every = "1s", send = "hex:0001", expect = { prefix = "pong" }, within = "1s" }
+before = [{ name = "login", url = "http://127.0.0.1:1/login", method = "POST", headers = { X-Key = "abc" }, body = "user=u", status = 200, capture = { t = { header = "X-T" }, all = { whole = true } }, within = "1s" }]
+open = [{ name = "hello", send = "hello", resume = "back {captured.seen}", expect = "welcome", check = { json = { "/ok" = true } }, capture = { id = "/id" }, within = "1s" }]
+request = [{ name = "ask", send = "ask {sequence}", reply = { prefix = "re" }, error = "no", weight = 2 }, { send = "{{data.x}", reply = "any" }]
+[[faults]]
+at = "1s"
+inject = { close_code = { code = 1001, reason = "away" } }
+"#;
+    /// The same of other shapes of a scenario.
+    const OTHERS: [&str; 4] = [
+        "[clients.web]\ncount = 1\nfirst_message = \"hi\"\ntraffic = { request = { message = \"m\", reply = { json = { \"/id\" = \"{sequence}\" } }, error = { at = { hex = \"00\" } } } }\n",
+        "[clients.web]\ncount = 1\ntraffic = { send = { message = \"hex:00\" } }\n[target.url]\naddress = \"ws://h.test/\"\nresolve = \"h.test=127.0.0.1\"\nsource = \"127.0.0.1\"\nproxy = \"u:pw@127.0.0.1:1\"\n",
+        "[clients.web]\ncount = 1\n[target.command]\nrun = \"server --token 'abc def' {port}\"\naddress = \"ws://127.0.0.1:{port}/\"\nenv = { PORT = \"{port}\" }\nready = { http = { path = \"/up\" } }\n",
+        "[clients.web]\ncount = 1\ndialogue = { protocol = \"mqtt\", open = [{ send = '{\"type\":\"connect\",\"client_id\":\"{client}\",\"username\":\"u\",\"password\":\"longword\"}', resume = '{\"type\":\"publish\",\"topic\":\"{captured.t}\",\"payload\":\"\"}', expect = { json = { \"/type\" = \"connack\" } }, capture = { t = \"/t\" } }], \
+         beat = { every = \"1s\", send = '{\"type\":\"pingreq\"}' }, leave = '{\"type\":\"disconnect\"}', request = [{ send = '{\"type\":\"publish\",\"topic\":\"a\",\"payload\":\"x\",\"qos\":0}' }] }\n",
+    ];
+
+    /// Loads a text with one variable, and what is stored of it where the variable is not set, twice.
+    fn read_back(text: &str, held: &str) -> Result<(), String> {
+        use crate::scenario::{Overrides, Source, load_stored, load_with};
+        let source = Source::Text { name: "all".to_owned(), text: text.to_owned() };
+        let plan = load_with(&source, &Overrides::default(), &|name| (name == "VAR").then(|| held.to_owned()));
+        let plan = plan.map_err(|errors| format!("it does not run: {errors}"))?;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("scenario.toml");
+        std::fs::write(&path, &plan.resolved).expect("it can be written");
+        let stored = load_stored(&path, false).map_err(|errors| format!("damaged: {errors}\n{}", plan.resolved))?;
+        let causes = |plan: &crate::plan::Plan| {
+            let scripts = plan.cohorts.iter().filter_map(|cohort| cohort.script.as_deref());
+            scripts
+                .map(|script| (script.causes().collect::<Vec<_>>(), script.errors().map(str::to_owned).collect::<BTreeSet<_>>()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(causes(&stored), causes(&plan), "{text}");
+        let shape = |plan: &crate::plan::Plan| (plan.cohorts[0].script.is_some(), plan.cohorts[0].traffic.rate(), plan.faults.len());
+        assert_eq!(shape(&stored), shape(&plan), "{text}");
+        let lines = |plan: &crate::plan::Plan| plan.resolved.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(lines(&stored), lines(&plan), "what is stored again");
+        Ok(())
+    }
+
+    #[test]
+    fn a_variable_may_stand_wherever_a_text_goes_to_the_target() {
+        let mut tried = 0;
+        for text in [ALL].into_iter().chain(OTHERS) {
+            read_back(text, "").unwrap_or_else(|why| panic!("{why}"));
+            let sink = Sink::default();
+            let tree = crate::scenario::tree::parse(sink.origin("all", text), text, &|_| None, &sink);
+            let mut paths = Vec::new();
+            tree.clone().each_text(&mut Vec::new(), &mut |path, node| {
+                let TomlValue::Text(text) = &node.value else { return };
+                paths.extend(kind(path).map(|_| (path.to_vec(), text.clone())));
+            });
+            for (path, held) in paths {
+                // All of it, and its end: what is left may be no text of this key.
+                let cuts = [0, held.len() / 2, held.find(':').map_or(0, |at| at + 1)];
+                for cut in cuts.into_iter().filter(|cut| held.is_char_boundary(*cut)) {
+                    let mut changed = tree.clone();
+                    changed.each_text(&mut Vec::new(), &mut |at, node| {
+                        if at == path {
+                            node.written = Some(format!("{}${{VAR}}", &held[..cut]));
+                        }
+                    });
+                    let text = toml::to_string(&changed.to_toml()).expect("TOML");
+                    read_back(&text, &held[cut..]).unwrap_or_else(|why| panic!("{}: {why}", path.join(".")));
+                    tried += 1;
+                }
+            }
+        }
+        assert!(tried > 150, "{tried}");
+        // None is left out here.
+        let has = |name: &str| ALL.contains(&format!("{name} =")) || OTHERS.iter().any(|text| text.contains(&format!("{name} =")));
+        for section in crate::scenario::keys::SECTIONS
+            .iter()
+            .filter(|section| ["dialogue", "a match", "match.", "capture."].iter().any(|begin| section.path.starts_with(begin)))
+        {
+            let missing: Vec<_> = section.names().filter(|name| !has(name)).collect();
+            assert_eq!(missing, ["in_flight"].into_iter().filter(|name| section.names().any(|own| own == *name)).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn what_may_only_be_known_with_data_is_read_back_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("data.csv");
+        std::fs::write(&data, "topic,retain\na,true\nb,false\n").expect("it can be written");
+        let packet = r#"{"type":"publish","topic":"{data.topic}","payload":"{{data.x}","qos":0,"retain":{data.retain}}"#;
+        let text = format!(
+            "[clients.web]\ncount = 2\ndata = \"{}\"\ndialogue = {{ protocol = \"mqtt\", request = [{{ send = '{packet}' }}] }}\n",
+            data.display()
+        );
+        read_back(&text, "").unwrap_or_else(|why| panic!("{why}"));
+        read_back(&text.replace(packet, "${VAR}"), packet).unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    #[test]
+    fn workers_get_what_stood_in_a_file_that_a_variable_names() {
+        use crate::scenario::{Overrides, Source, load_with};
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("hello.bin");
+        std::fs::write(&file, "hello").expect("it can be written");
+        let text = "[clients.web]\ncount = 1\nfirst_message = \"${HELLO}\"\n".to_owned();
+        let held = format!("file:{}", file.display());
+        let source = Source::Text { name: "file".to_owned(), text };
+        let plan = load_with(&source, &Overrides::default(), &|_| Some(held.clone())).unwrap_or_else(|errors| panic!("{errors}"));
+        assert!(plan.whole.contains("base64:aGVsbG8=") && plan.resolved.contains("${HELLO}"), "{}", plan.whole);
     }
 }

@@ -37,7 +37,15 @@ const SERVED: [&str; 6] = [
     "canaryG-token-in-a-wrong-message",
 ];
 /// In the environment.
-const HELD: [(&str, &str); 2] = [("C_MESSAGE", "canaryH-first-message"), ("C_ENV", "canaryI-env-of-a-message")];
+const HELD: [(&str, &str); 7] = [
+    ("C_MESSAGE", "canaryH-first-message"),
+    ("C_ENV", "canaryI-env-of-a-message"),
+    ("C_HOST", "canaryj-host.test"),
+    ("C_SNI", "canaryk-sni.test"),
+    ("C_ALPN", "canaryL-alpn"),
+    ("C_LOGIN", "canaryM-login"),
+    ("C_MATCH", "canaryN-match"),
+];
 
 fn all() -> Vec<&'static str> {
     LITERAL.into_iter().chain(FILED).chain(SERVED).chain(HELD.map(|(_, value)| value)).collect()
@@ -149,9 +157,16 @@ fn rows() -> String {
     format!("word,q,m\n{}", row.repeat(6))
 }
 
+/// No secrets: an address, a place, and a file.
+const PLAIN: [(&str, &str); 3] = [("C_FROM", "127.0.0.1"), ("C_POINTER", "/a"), ("C_FILE", "file:payload.bin")];
+
 fn run(place: &Place, args: &[&str], codes: &[i32]) -> Ended {
+    run_with(&[HELD.as_slice(), &PLAIN].concat(), place, args, codes)
+}
+
+fn run_with(variables: &[(&str, &str)], place: &Place, args: &[&str], codes: &[i32]) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_closestorm"));
-    command.args(args).envs(HELD);
+    command.args(args).envs(variables.iter().copied());
     let ended = place.spawn(command).end();
     assert!(ended.code.is_some_and(|code| codes.contains(&code)), "{args:?}: {ended:?}");
     ended
@@ -176,6 +191,18 @@ fn what_only_a_server_or_a_file_knows_is_in_no_file_output_or_command_line() {
         .replace("&l={captured.a}", "");
     let traffic = "first_message = \"file:payload.bin\"\ntraffic = { request = { message = '{\"token\":\"${C_MESSAGE}\",\"d\":\"{data.m}\"}', rate = \"10/s\" } }\n";
     place.write("simple.toml", &format!("{simple}{traffic}"));
+    // Each way to a target, each part of a request before it, and each part of a dialogue that a variable can stand for.
+    let named = scenario(address, &format!("${{C_HOST}}:{}", address.port()))
+        .replace("probe = false\n", "probe = false\nresolve = [\"${C_HOST}=127.0.0.1\", \"${C_SNI}=${C_FROM}\"]\nsource = \"${C_FROM}\"\n")
+        .replace(&format!("{address}/login?"), &format!("${{C_HOST}}:{}/login?n=${{C_LOGIN}}&", address.port()))
+        .replace("before = [{ ", "error = { odd = \"${C_MATCH}\" }\nbefore = [{ name = \"in\", ")
+        .replace("capture = { a = \"/a\" }", "capture = { a = \"${C_POINTER}\" }")
+        .replace("\"Bearer canary1", "\"${C_LOGIN} canary1")
+        .replace("\"password\":\"", "\"word\":\"${C_LOGIN}\",\"password\":\"")
+        .replace("{ send = \"file:payload.bin\" }", "{ send = \"${C_FILE}\" }");
+    place.write("named.toml", &named);
+    let secure = named.replace("\"ws://", "\"wss://").replace("source =", "sni = \"${C_SNI}\"\nalpn = [\"${C_ALPN}\"]\nsource =");
+    place.write("secure.toml", &secure);
     let secrets = all();
     let lines = watched(&secrets, || {
         run(&place, &["run", "test.toml", "--out", "one", "--events", "full"], &[0, 3]);
@@ -191,18 +218,23 @@ fn what_only_a_server_or_a_file_knows_is_in_no_file_output_or_command_line() {
         run(&place, &["run", "test.toml", "--dry-run"], &[0]);
         ["test.toml", "far.toml"].iter().for_each(|file| _ = run(&place, &["validate", file], &[0]));
         run(&place, &["validate", "wrong.toml"], &[2]);
+        run(&place, &["run", "named.toml", "--out", "named", "--events", "full"], &[0, 3]);
+        run(&place, &["run", "named.toml", "--out", "named2", "--workers", "2", "--duration", "1s"], &[0, 3]);
+        run(&place, &["run", "secure.toml", "--out", "secure", "--duration", "1s"], &[0, 3]);
         // With what the probe says, too.
         run(&place, &["run", "test.toml", "--set", "target.url.probe=true", "--out", "probed"], &[0, 1, 3]);
         // What they were made of is not there any more.
         ["rows.csv", "payload.bin"].iter().for_each(|file| fs::remove_file(place.path(file)).expect("it is there"));
-        for folder in ["one", "sum", "simple"] {
-            run(&place, &["check", folder], &[0, 3]);
-            run(&place, &["report", folder], &[0]);
+        for folder in ["one", "sum", "simple", "named", "named2", "secure"] {
+            run_with(&[], &place, &["check", folder], &[0, 3]);
+            run_with(&[], &place, &["report", folder], &[0]);
         }
     });
     assert_eq!(lines, Vec::<String>::new());
     let told = told.lock().expect("nobody panics with it");
-    let came = LITERAL[..4].iter().chain(&FILED).chain(&SERVED[..3]).copied().chain(HELD.map(|(_, value)| value));
+    // `sni`, `alpn` and what is matched are not told in words.
+    let held = HELD.iter().filter(|(name, _)| !["C_SNI", "C_ALPN", "C_MATCH"].contains(name)).map(|(_, value)| *value);
+    let came = LITERAL[..4].iter().chain(&FILED).chain(&SERVED[..3]).copied().chain(held);
     came.for_each(|secret| assert!(told.contains(secret), "the server was not told {secret}"));
     // What it said is stored, with names for what it must not tell.
     let events = fs::read_to_string(place.path("one/events.csv")).expect("events");
