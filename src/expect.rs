@@ -68,6 +68,8 @@ pub enum Metric {
     BroadcastLatency,
     /// By how much received messages came before the time in them.
     BroadcastLatencyNegative,
+    /// Messages with numbers that a client missed in an outage.
+    MissedPerOutage,
     /// Clients that gave up by their policy.
     ClientsLost,
     /// Attempts to connect; without `outcome` all.
@@ -170,6 +172,8 @@ pub enum Limit {
     Micros(f64),
     /// A number of things.
     Count(u64),
+    /// The same of one of many, or on average: not below 0.
+    Number(f64),
     /// 0 to 1.
     Share(f64),
     /// Per second.
@@ -305,7 +309,7 @@ impl Problem {
     }
 }
 
-/// Beside these, times have every percentile.
+/// Beside these, what has a distribution has every percentile.
 const TIME_STATS: &[Stat] = &[Stat::Min, Stat::Max, Stat::Mean];
 const COUNT_STATS: &[Stat] = &[Stat::Count, Stat::Share, Stat::ShareOf, Stat::Rate, Stat::Peak];
 /// Every metric: name, stats, labels beside `cohort`, `fault`, `from` and `to`.
@@ -326,6 +330,7 @@ const METRICS: &[(&str, Metric, &[Stat], &[&str])] = &[
     ("rtt_from_sent", Metric::RttFromSent, TIME_STATS, &[]),
     ("broadcast_latency", Metric::BroadcastLatency, TIME_STATS, &[]),
     ("broadcast_latency_negative", Metric::BroadcastLatencyNegative, TIME_STATS, &[]),
+    ("missed_per_outage", Metric::MissedPerOutage, TIME_STATS, &[]),
     ("clients_lost", Metric::ClientsLost, COUNT_STATS, &[]),
     ("attempts", Metric::Attempts, COUNT_STATS, &["outcome", "status"]),
     ("closes", Metric::Closes, COUNT_STATS, &["reported", "wire", "side", "cause", "tcp_end", "tls_end", "clean"]),
@@ -399,9 +404,19 @@ impl Metric {
         }
     }
 
+    /// Whether it has percentiles.
+    pub fn is_distribution(self) -> bool {
+        METRICS.iter().any(|row| row.1 == self && row.2[0] == Stat::Min)
+    }
+
     /// Whether its stats are times; otherwise it counts.
     pub fn is_time(self) -> bool {
-        METRICS.iter().any(|row| row.1 == self && row.2[0] == Stat::Min)
+        self.is_distribution() && self != Metric::MissedPerOutage
+    }
+
+    /// Whether what started in a window can be told apart.
+    pub fn has_windows(self) -> bool {
+        self != Metric::MissedPerOutage
     }
 }
 
@@ -443,7 +458,7 @@ impl Limit {
     pub fn value(self) -> f64 {
         match self {
             Limit::Count(count) => count as f64,
-            Limit::Micros(number) | Limit::Share(number) | Limit::PerSecond(number) => number,
+            Limit::Number(number) | Limit::Micros(number) | Limit::Share(number) | Limit::PerSecond(number) => number,
         }
     }
 }

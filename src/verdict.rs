@@ -7,6 +7,7 @@ mod bounds;
 mod count;
 mod finding;
 mod first;
+mod losses;
 mod time;
 mod window;
 
@@ -88,6 +89,7 @@ fn row(expectation: &Expectation, finding: Finding) -> ExpectationRow {
     let (unit, factor) = match expectation.limit {
         Limit::Micros(_) => ("us", 1.0),
         Limit::Count(_) => ("count", 1.0),
+        Limit::Number(_) => ("messages", 1.0),
         Limit::Share(_) => ("percent", 100.0),
         Limit::PerSecond(_) => ("per_s", 1.0),
     };
@@ -118,6 +120,9 @@ fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
 fn weighed(evidence: &Evidence, expectation: &Expectation) -> Finding {
     if expectation.metric.is_time() {
         return if evidence.first_version { first::weigh(evidence, expectation) } else { time::weigh(evidence, expectation) };
+    }
+    if expectation.metric == Metric::MissedPerOutage {
+        return losses::weigh(evidence, expectation);
     }
     match count::count(evidence, expectation) {
         Known::Exactly(observed) => {

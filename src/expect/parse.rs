@@ -44,8 +44,8 @@ impl Expectation {
             problems.extend(wrong.map(|(found, help)| Problem { at: parsed.stat.clone(), found, help }));
         }
         let op = OPS.iter().find(|row| row.0 == &text[parsed.op.clone()]).map(|row| row.1);
-        let bytes = metric.is_some_and(|row| row.1 == Metric::Bytes);
-        let limit = stat.map(|stat| limit(text, &parsed.limit, stat, bytes).map_err(|problem| problems.push(problem)).ok());
+        let limit =
+            stat.map(|stat| limit(text, &parsed.limit, stat, metric.map(|row| row.1)).map_err(|problem| problems.push(problem)).ok());
         match (metric, stat, op, limit.flatten()) {
             (Some(row), Some(stat), Some(op), Some(limit)) if problems.is_empty() => {
                 Ok(Expectation { text: text.trim().to_owned(), metric: row.1, labels: own, stat, whole, op, limit })
@@ -127,23 +127,27 @@ impl TextParts {
 fn stat(text: &str, at: &Range<usize>, metric: Option<&MetricRow>) -> Result<Stat, Problem> {
     // With an unknown metric every stat is allowed, so that only the metric is complained of.
     let fits = |stat: &Stat| metric.is_none_or(|row| row.2.contains(stat));
-    let timed = metric.is_none_or(|row| row.1.is_time());
-    if let Some(percentile) = Percentile::parse(&text[at.clone()]).filter(|_| timed) {
+    let percentiles = metric.is_none_or(|row| row.1.is_distribution());
+    if let Some(percentile) = Percentile::parse(&text[at.clone()]).filter(|_| percentiles) {
         return Ok(Stat::Percentile(percentile));
     }
     word(text, at, "stat", STATS.iter().filter(|row| fits(&row.1)).copied()).map_err(|mut problem| {
-        if timed {
+        if percentiles {
             problem.help += ", or a percentile above 0 and below 100, as p50, p95, p99.9";
         }
         problem
     })
 }
 
-/// `bytes`: what is counted are bytes, not things.
-fn limit(text: &str, at: &Range<usize>, stat: Stat, bytes: bool) -> Result<Limit, Problem> {
+fn limit(text: &str, at: &Range<usize>, stat: Stat, metric: Option<Metric>) -> Result<Limit, Problem> {
     let value = &text[at.clone()];
+    let bytes = metric == Some(Metric::Bytes);
     let size = |text: &str| text.trim().parse::<Bytes>().map(|size| size.0).map_err(|error| (error.found, error.fix));
     let parsed = match stat {
+        _ if metric == Some(Metric::MissedPerOutage) => match value.parse::<f64>() {
+            Ok(number) if number.is_finite() && number >= 0.0 => Ok(Limit::Number(number)),
+            _ => Err((format!("`{value}` is not a number of messages"), "it has no unit, as `missed_per_outage p99 < 10`".to_owned())),
+        },
         Stat::Count if bytes => size(value).map(Limit::Count),
         Stat::Rate | Stat::Peak if bytes => match value.split_once('/') {
             Some((amount, "s")) => size(amount).map(|size| Limit::PerSecond(size as f64)),
@@ -205,6 +209,15 @@ mod tests {
             ("bytes count > 1MB", Metric::Bytes, plain.clone(), Stat::Count, Op::Greater, Limit::Count(1_000_000)),
             ("reconnect_time p99 < 10s", Metric::ReconnectTime, plain.clone(), stat("p99"), Op::Less, Limit::Micros(1e7)),
             ("clients_lost count == 0", Metric::ClientsLost, plain.clone(), Stat::Count, Op::Equal, Limit::Count(0)),
+            ("missed_per_outage p99 < 10", Metric::MissedPerOutage, plain.clone(), stat("p99"), Op::Less, Limit::Number(10.0)),
+            (
+                "missed_per_outage{cohort=web,fault=server_crash-1} mean <= 0.5",
+                Metric::MissedPerOutage,
+                Labels { cohort: Some("web".to_owned()), fault: Some("server_crash-1".to_owned()), ..plain.clone() },
+                Stat::Mean,
+                Op::AtMost,
+                Limit::Number(0.5),
+            ),
             (
                 "closes{reported=1006} share > 99%",
                 Metric::Closes,
@@ -273,6 +286,10 @@ mod tests {
             ("attempts p99 < 1s", "p99", "unknown stat", "one of: count, share"),
             ("reconnect_time p99 < 10", "10", "10 has no unit", "\"10s\""),
             ("attempts peak < 2500", "2500", "no unit", "\"2500/s\""),
+            ("missed_per_outage p99 < 10s", "10s", "not a number of messages", "no unit"),
+            ("missed_per_outage max < -1", "-1", "not a number of messages", "no unit"),
+            ("missed_per_outage count < 1", "count", "unknown stat", "p99.9"),
+            ("missed_per_outage{from=1s} max < 1", "from", "unknown label", "one of: cohort, fault"),
             ("closes{reported=1006} share > 0.99", "0.99", "no unit", "\"0.99%\""),
             ("clients_lost count == 0s", "0s", "not a whole number", "has no unit"),
             ("attempts{reported=1006} count > 1", "reported", "unknown label", "one of: cohort, fault, from, to, outcome, status"),

@@ -204,6 +204,12 @@ impl Recorder {
         self.timeline.outage_missed((self.cohort(row), fault), missed);
     }
 
+    /// What a client missed in its last outage will not be known.
+    pub(super) fn miss_unknown(&mut self, row: LocalRow) {
+        let whose = (self.cohort(row), self.outages.last_fault(row));
+        *self.timeline.missed_unknown.entry(whose).or_default() += 1;
+    }
+
     /// Counts at `at` what began at `start`.
     fn tally(&mut self, at: u64, start: u64, whose: (u16, Option<u16>), what: Tally) {
         self.timeline.tally(start, whose, what, 1);
@@ -427,7 +433,7 @@ impl Recorder {
         let began = self.outages.end(at, row, connection.0, ending, closed);
         if self.outages.clients[row].is(NUMBERED) {
             let before = match () {
-                () if began => self.losses.begin(row),
+                () if began => self.losses.begin(row, self.outages.clients[row].is(NUMBERED)),
                 () if ending.cause == Cause::Stay => self.losses.leave(row),
                 () => None,
             };

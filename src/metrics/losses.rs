@@ -31,6 +31,8 @@ struct ClientLosses {
     number: u32,
     /// It is the reason why a client was away before its present connection.
     is_out: bool,
+    /// It got messages with numbers before: what it misses in the outage can be known.
+    is_followed: bool,
     /// What is known of it: only once a message with a number came.
     told: Option<OutageLoss>,
     gaps: Vec<MissedGap>,
@@ -43,10 +45,10 @@ pub(super) struct Losses {
 }
 
 impl Losses {
-    /// An outage begins. What the one before came to, if that is known.
-    pub(super) fn begin(&mut self, row: LocalRow) -> Option<OutageLoss> {
+    /// An outage begins; `followed`: the client got messages with numbers before. What the one before came to, if that is known.
+    pub(super) fn begin(&mut self, row: LocalRow, followed: bool) -> Option<OutageLoss> {
         let client = self.clients.entry(row).or_default();
-        (client.number, client.is_out) = (client.number.wrapping_add(1), true);
+        (client.number, client.is_out, client.is_followed) = (client.number.wrapping_add(1), true, followed);
         client.told.take()
     }
 
@@ -99,8 +101,10 @@ impl Losses {
         Some(counted)
     }
 
-    /// The end of the measurement: what all outages came to that were told of and are not settled yet.
-    pub(super) fn finish(&mut self) -> impl Iterator<Item = (LocalRow, OutageLoss)> + use<> {
-        std::mem::take(&mut self.clients).into_iter().filter_map(|(row, client)| Some((row, client.told?)))
+    /// The end of the measurement: what all outages came to that are not settled yet; `None` where that is not known, because no message with a
+    /// number came after them.
+    pub(super) fn finish(&mut self) -> impl Iterator<Item = (LocalRow, Option<OutageLoss>)> + use<> {
+        let all = std::mem::take(&mut self.clients).into_iter();
+        all.filter(|(_, client)| client.told.is_some() || client.is_out && client.is_followed).map(|(row, client)| (row, client.told))
     }
 }

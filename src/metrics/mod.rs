@@ -436,7 +436,10 @@ impl Recorder {
         self.unnoticed(end);
         let opening: Vec<_> = self.opening.keys().copied().collect();
         opening.into_iter().for_each(|row| self.readied(end, row, true));
-        self.losses.finish().for_each(|(row, loss)| self.settle_missed(row, loss));
+        self.losses.finish().for_each(|(row, loss)| match loss {
+            Some(loss) => self.settle_missed(row, loss),
+            None => self.miss_unknown(row),
+        });
         for (row, client) in self.outages.clients.each() {
             let book = &mut self.books[usize::from(client.cohort)];
             book.ledger.open_at_end += u64::from(client.is(OPEN));

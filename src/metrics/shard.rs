@@ -354,6 +354,7 @@ mod tests {
             prop_assert_eq!(&sum.faults, &whole.faults);
             prop_assert_eq!(&sum.timeline.tallies, &whole.timeline.tallies);
             prop_assert_eq!(&sum.timeline.missed, &whole.timeline.missed);
+            prop_assert_eq!(&sum.timeline.missed_unknown, &whole.timeline.missed_unknown);
             prop_assert!(whole.total().missed > 0 && !whole.timeline.missed.is_empty());
             let missed = |results: &Results| {
                 let of = results.timeline.tallies.iter().filter(|(key, _)| key.3 == Tally::Missed);
@@ -413,7 +414,7 @@ mod tests {
     #[test]
     fn what_no_run_of_the_plan_can_have_is_refused() {
         type Change = fn(&mut Results);
-        let changes: [(&str, Change); 14] = [
+        let changes: [(&str, Change); 15] = [
             ("nothing", |_| {}),
             ("an answer of a cohort", |results| {
                 let answer = super::super::answers::RefusalAnswer { status: 503, retry_after_s: None, location: None };
@@ -423,6 +424,7 @@ mod tests {
             ("a client that gave up of a cohort", |results| _ = results.timeline.lost.insert((0, 99, None), 1)),
             ("a client that gave up of a fault", |results| _ = results.timeline.lost.insert((0, 0, Some(99)), 1)),
             ("a tally of a fault", |results| _ = results.timeline.tallies.insert((0, 0, Some(99), Tally::Missed), 1)),
+            ("an unknown outage of a fault", |results| _ = results.timeline.missed_unknown.insert((0, Some(99)), 1)),
             ("an outage of a fault", |results| _ = results.timeline.missed.insert((0, Some(99), 3), Default::default())),
             ("an attempt of a fault", |results| {
                 let key = (0, 0, Some(99), crate::metrics::attempts::AttemptStep::Begun, None);

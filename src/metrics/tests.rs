@@ -776,19 +776,23 @@ fn what_is_missed_belongs_to_its_outage_and_is_taken_back_where_it_was_counted()
     client(r, 0).tell(6_600, late(1_999, true, true));
     client(r, 0).end(8_000, 5, ending(Cause::Remote, 1006)).attempt(8_500).open(8_510, 6).ready(8_520, 6);
     client(r, 0).tell(8_600, number(Sequenced::Duplicate { back: true }));
+    // Fourth, by fault 1: nothing comes after it. And a client that never got a number before: it cannot miss any.
+    client(r, 0).inject(9_000, 6, 1).end(9_002, 6, ending(Cause::Remote, 1006)).attempt(9_500).open(9_510, 7).ready(9_520, 7);
+    client(r, 1).attempt(9_000).open(9_010, 1).ready(9_011, 1).end(9_020, 1, ending(Cause::Remote, 1006)).attempt(9_500).open(9_510, 2);
     let results = recorder.finish(Duration::from_secs(20), Status::Completed);
     let missed: Vec<_> =
         results.timeline.tallies.iter().filter(|(key, n)| key.3 == Tally::Missed && **n > 0).map(|(key, n)| (key.0, key.2, *n)).collect();
     assert_eq!(missed, [(2, Some(0), 2_343 + 3), (3, None, 1), (5, None, 5)]);
     let book = &results.books[0];
-    assert_eq!((book.affected, book.expected, book.missed), (3, 1 + 2_346 + 4 + 3 + 6, 2_343 + 3 + 1 + 5));
+    assert_eq!((book.affected, book.expected, book.missed), (5, 1 + 2_346 + 4 + 3 + 6, 2_343 + 3 + 1 + 5));
     assert_eq!((book.recovered_messages, book.out_of_order, book.duplicated), (2, 1, 1));
     let losses: Vec<_> = results.timeline.missed.iter().map(|((_, fault, _), of)| (*fault, of.outages, of.missed, of.most)).collect();
     assert_eq!(losses, [(None, 1, 0, 0), (Some(0), 1, 2_347, 2_347), (Some(2), 1, 0, 0)], "each outage once, exactly");
+    assert_eq!(results.timeline.missed_unknown, [((0, Some(1)), 1)].into());
     let summary = crate::results::summary::summarise(&results, None, &Default::default(), "");
     assert_eq!(
-        summary.losses.iter().map(|row| (row.outages, row.max, row.missed)).collect::<Vec<_>>(),
-        [(1, 0, 0), (1, 2_347, 2_347), (1, 0, 0)]
+        summary.losses.iter().map(|row| (row.outages, row.max, row.missed, row.unknown)).collect::<Vec<_>>(),
+        [(1, 0, 0, 0), (1, 2_347, 2_347, 0), (0, 0, 0, 1), (1, 0, 0, 0)]
     );
     assert_eq!(summary.losses[1].by_missed, [(2_340, 1)].into());
     let counted: u64 = crate::results::tables::count_rows(&results)

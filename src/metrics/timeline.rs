@@ -192,6 +192,8 @@ pub struct Timeline {
     pub tallies: BTreeMap<TallyKey, u64>,
     /// Outages by what was missed in them; above 1,000 to three digits.
     pub missed: BTreeMap<MissedKey, MissedOutages>,
+    /// Outages of which it is not known what was missed in them, by cohort and fault.
+    pub missed_unknown: BTreeMap<(u16, Option<u16>), u64>,
     /// Attempts that were due in one instant.
     pub bursts: Bursts,
     #[serde(skip)]
@@ -220,6 +222,7 @@ impl Timeline {
             left: BTreeMap::new(),
             tallies: BTreeMap::new(),
             missed: BTreeMap::new(),
+            missed_unknown: BTreeMap::new(),
             bursts: Bursts::default(),
             round_trips: Vec::new(),
             recent: vec![((0, 0, None, AttemptStep::Begun, None), 0); RECENT],
@@ -398,6 +401,7 @@ impl Timeline {
             && self.attempts.keys().all(|(second, cohort, fault, ..)| *second <= seconds && whose(*cohort) && of(*fault))
             && self.lost.keys().chain(self.left.keys()).all(|(second, cohort, fault)| *second <= seconds && whose(*cohort) && of(*fault))
             && self.missed.keys().all(|(cohort, fault, _)| whose(*cohort) && of(*fault))
+            && self.missed_unknown.keys().all(|(cohort, fault)| whose(*cohort) && of(*fault))
             && self.tallies.keys().all(|(second, cohort, fault, _)| *second <= seconds && whose(*cohort) && of(*fault))
             && self.kept.iter().flatten().all(|((place, cohort), _)| *place <= own.last && whose(*cohort))
     }
@@ -422,6 +426,7 @@ impl Timeline {
         other.lost.iter().for_each(|(key, count)| *self.lost.entry(*key).or_default() += count);
         other.left.iter().for_each(|(key, count)| *self.left.entry(*key).or_default() += count);
         other.missed.iter().for_each(|(key, more)| self.missed.entry(*key).or_default().add(*more));
+        other.missed_unknown.iter().for_each(|(key, count)| *self.missed_unknown.entry(*key).or_default() += count);
         other.tallies.iter().for_each(|(key, count)| *self.tallies.entry(*key).or_default() += count);
         self.bursts.add(&other.bursts);
     }

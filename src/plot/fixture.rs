@@ -18,7 +18,7 @@ pub(crate) fn crash_storm() -> Loaded {
     let full_jitter: Wait = |n, u| ((200e3 * 2f64.powi(n as i32)).min(1e6) * u) as u64;
     let mut loaded = crash(&[("web", "full jitter, 200 ms to 1 s", 1000, full_jitter)], 2_000_000, 10_000, true);
     let by_missed = [(0, 400), (1, 250), (3, 200), (20, 100), (1_230, 50)].into();
-    loaded.summary.losses = vec![LossRow { outages: 1000, none_missed: 400, max: 1_230, by_missed, ..LossRow::default() }];
+    loaded.summary.losses = vec![LossRow { outages: 1000, none_missed: 400, max: 1_230, by_missed, unknown: 20, ..LossRow::default() }];
     loaded
 }
 

@@ -66,6 +66,8 @@ fn rows(loaded: &Loaded) -> Vec<(String, u64)> {
         rows.push((name, count(from, to)));
         from = to + 1;
     }
+    let unknown = loaded.summary.losses.iter().map(|row| row.unknown).sum();
+    rows.extend((unknown > 0).then(|| ("not known".to_owned(), unknown)));
     rows
 }
 

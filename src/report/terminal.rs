@@ -303,7 +303,11 @@ fn times(page: &mut Page, summary: &Summary) {
             let whose = row.fault.as_deref().unwrap_or("no fault");
             let typical = row.p50.map(|p50| format!("p50 {}, ", number::count(p50))).unwrap_or_default();
             let outages = number::counted(row.outages, "outage");
-            page.entry("", &format!("{}, {whose}: {outages}, {typical}most {}", shortened(&row.cohort, 22), number::count(row.max)));
+            let unknown = if row.unknown > 0 { format!(" · {} more: not known", number::count(row.unknown)) } else { String::new() };
+            page.entry(
+                "",
+                &format!("{}, {whose}: {outages}, {typical}most {}{unknown}", shortened(&row.cohort, 22), number::count(row.max)),
+            );
         }
     }
     let (late, early) = (&summary.broadcast_latency_us, &summary.broadcast_latency_negative_us);

@@ -4,7 +4,7 @@ use super::exact;
 use super::hlog::{Distribution, distributions};
 use super::peaks::{peak_rows, peaks};
 use super::read::{Loaded, ReadError};
-use super::record::{CountRow, SCHEMA_VERSION};
+use super::record::{CountRow, LossRow, SCHEMA_VERSION};
 use super::tables::count_rows;
 use crate::metrics::book::{Results, Status};
 use crate::metrics::peak::HERD;
@@ -40,6 +40,8 @@ pub struct Evidence {
     pub counted: BTreeSet<String>,
     /// The largest number within any second, of each metric and labels that were counted for it.
     pub peaks: BTreeMap<String, u64>,
+    /// What outages cost in messages with numbers.
+    pub losses: Vec<LossRow>,
     /// Everything that is timed.
     pub distributions: Vec<Distribution>,
     /// Windows of starts that were kept, each with its metric, with or without samples.
@@ -62,6 +64,7 @@ impl Evidence {
             counts: count_rows(results),
             counted: super::summary::counted(results).into_iter().collect(),
             peaks: peaks(&peak_rows(results), results.meta.duration),
+            losses: super::summary::losses(results),
             distributions: distributions(results),
             windows: exact::windows(&exact::rows(results)),
         }
@@ -94,6 +97,7 @@ impl Evidence {
             peaks: peaks(loaded.peaks.as_deref().unwrap_or_default(), Duration::from_millis(summary.duration_ms)),
             counted: summary.counted.iter().cloned().collect(),
             counts: loaded.counts.clone().ok_or_else(|| missing("counts.csv"))?,
+            losses: summary.losses.clone(),
             distributions: loaded.distributions.clone().ok_or_else(|| missing("latency.hlog"))?,
             windows: exact::windows(limits),
         };
@@ -103,7 +107,7 @@ impl Evidence {
 
     /// Whether this was counted, so that a 0 is data. Versions that did not say what they counted did not know some of it.
     pub fn has_counted(&self, what: &str) -> bool {
-        const NEWER: [&str; 3] = ["http_requests", "errors", "messages{outcome=error}"];
+        const NEWER: [&str; 4] = ["http_requests", "errors", "messages{outcome=error}", "missed_per_outage"];
         if self.counted.is_empty() { !NEWER.contains(&what) } else { self.counted.contains(what) }
     }
 

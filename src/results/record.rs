@@ -388,6 +388,9 @@ pub struct LossRow {
     pub max: u64,
     /// Outages by what was missed in them; above 1,000 messages to three digits.
     pub by_missed: BTreeMap<u64, u64>,
+    /// Outages after which no message with a number came: what was missed in them is not known, and they are not among `outages`.
+    #[serde(default)] // absent in older folders
+    pub unknown: u64,
 }
 
 /// One cohort.

@@ -117,10 +117,13 @@ pub(super) fn counted(results: &Results) -> Vec<String> {
 }
 
 /// What was missed in outages, by cohort and fault.
-fn losses(results: &Results) -> Vec<LossRow> {
+pub(super) fn losses(results: &Results) -> Vec<LossRow> {
     let mut rows: BTreeMap<(u16, Option<u16>), BTreeMap<u64, MissedOutages>> = BTreeMap::new();
     for ((cohort, fault, missed), of) in &results.timeline.missed {
         rows.entry((*cohort, *fault)).or_default().insert(*missed, *of);
+    }
+    for key in results.timeline.missed_unknown.keys() {
+        rows.entry(*key).or_default();
     }
     let row = |((cohort, fault), all): ((u16, Option<u16>), BTreeMap<u64, MissedOutages>)| {
         let by_missed: BTreeMap<u64, u64> = all.iter().map(|(missed, of)| (*missed, of.outages)).collect();
@@ -144,6 +147,7 @@ fn losses(results: &Results) -> Vec<LossRow> {
             p99: quantile(0.99),
             max: all.values().map(|of| of.most).max().unwrap_or(0),
             by_missed,
+            unknown: results.timeline.missed_unknown.get(&(cohort, fault)).copied().unwrap_or(0),
         }
     };
     rows.into_iter().map(row).collect()

@@ -78,6 +78,7 @@ pub(super) fn shown(value: f64, limit: Limit) -> String {
     match limit {
         Limit::Micros(_) => print_duration(Duration::from_micros(value.round() as u64)),
         Limit::Count(_) => format!("{value:.0}"),
+        Limit::Number(_) => format!("{}", (value * 100.0).round() / 100.0),
         Limit::Share(_) => format!("{:.2} %", value * 100.0),
         Limit::PerSecond(_) => format!("{}/s", (value * 100.0).round() / 100.0),
     }

@@ -56,6 +56,7 @@ fn evidence() -> Evidence {
         ready: Some(1_010),
         simulated: false,
         first_version: false,
+        losses: Vec::new(),
         counted: crate::expect::Metric::all_counted().into_iter().collect(),
         planned: [("web".to_owned(), 1_000), ("ios".to_owned(), 10)].into(),
         peaks: [("attempts".to_owned(), 1_234), ("attempts{cohort=web,outcome=rejected}".to_owned(), 0)].into(),

@@ -39,7 +39,8 @@ pub(super) fn labels(
             continue;
         };
         let (name_at, value_at) = (pair.start..pair.start + name.len(), pair.start + name.len() + 1..pair.end);
-        let allowed = COMMON.into_iter().chain(metric.map_or(&[][..], |row| row.3).iter().copied());
+        let common = COMMON.into_iter().filter(|name| metric.is_none_or(|row| row.1.has_windows()) || !["from", "to"].contains(name));
+        let allowed = common.chain(metric.map_or(&[][..], |row| row.3).iter().copied());
         if metric.is_none() {
             continue;
         }

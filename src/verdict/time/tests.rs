@@ -24,6 +24,7 @@ fn evidence(distributions: Vec<Distribution>) -> Evidence {
         counted: crate::expect::Metric::all_counted().into_iter().collect(),
         planned: [("web".to_owned(), 1)].into(),
         peaks: Default::default(),
+        losses: Vec::new(),
         counts: Vec::new(),
         windows: Vec::new(),
         distributions,
