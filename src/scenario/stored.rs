@@ -95,8 +95,17 @@ fn kind(path: &[String]) -> Option<Kind> {
     (kind != Kind::Payload || !how).then_some(kind)
 }
 
-/// Goes through the texts that go to a target, each with how its secrets are found.
-fn each(tree: &mut Node, change: &mut dyn FnMut(Kind, Holder<'_>, &[String], &mut Node)) {
+/// What is known of a text that goes to a target.
+struct TextToTarget<'a> {
+    kind: Kind,
+    /// How its secrets are found.
+    holder: Holder<'a>,
+    /// The keys that lead to it.
+    path: &'a [String],
+}
+
+/// Goes through the texts that go to a target.
+fn each(tree: &mut Node, change: &mut dyn FnMut(TextToTarget<'_>, &mut Node)) {
     let mut before: Option<String> = None;
     tree.each_text(&mut Vec::new(), &mut |path, node| {
         let Some(kind) = kind(path) else { return };
@@ -110,7 +119,7 @@ fn each(tree: &mut Node, change: &mut dyn FnMut(Kind, Holder<'_>, &[String], &mu
             Kind::Request => Holder::Address,
             Kind::CommandLine | Kind::Payload | Kind::Resolve | Kind::Name => Holder::Text,
         };
-        change(kind, holder, path, node);
+        change(TextToTarget { kind, holder, path }, node);
         before = Some(own);
     });
 }
@@ -122,13 +131,13 @@ pub(super) fn stored(mut tree: Node) -> Node {
             node.written = None;
         }
     });
-    each(&mut tree, &mut |_, holder, _, node| node.written = Some(mask(holder, &node.as_written())));
+    each(&mut tree, &mut |text, node| node.written = Some(mask(text.holder, &node.as_written())));
     tree
 }
 
 /// Adds what must not be shown of a scenario.
 pub(super) fn collect(tree: &Node, secrets: &mut Secrets) {
-    each(&mut tree.clone(), &mut |kind, holder, _, node| {
+    each(&mut tree.clone(), &mut |TextToTarget { kind, holder, .. }, node| {
         secrets.add(holder, &node.as_written());
         let TomlValue::Text(text) = &node.value else { return };
         for name in text.split("{env.").skip(1).filter_map(|rest| rest.split_once('}').map(|(name, _)| name)) {
@@ -171,7 +180,7 @@ pub(super) fn mend(tree: &mut Node) {
     }
     let url = tree.get("target").and_then(|target| target.get("url"));
     let secure = url.is_some_and(|url| ["cert", "key", "sni", "alpn"].iter().any(|key| url.get(key).is_some()));
-    each(tree, &mut |kind, _, path, node| {
+    each(tree, &mut |TextToTarget { kind, path, .. }, node| {
         let own = node.as_written();
         let TomlValue::Text(text) = &mut node.value else { return };
         let is_known = node.written.is_none() && !text.contains(MASK) && !text.starts_with("file:");
@@ -210,7 +219,7 @@ pub fn shown_set(set: &str) -> String {
         return mask(Holder::Text, set);
     };
     let mut changed = false;
-    each(&mut tree, &mut |kind, holder, _, node| {
+    each(&mut tree, &mut |TextToTarget { kind, holder, .. }, node| {
         let written = node.as_written();
         let shown = match kind {
             Kind::Address | Kind::Proxy | Kind::Request | Kind::Resolve | Kind::CommandLine | Kind::Query | Kind::Name => {
