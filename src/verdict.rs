@@ -78,7 +78,8 @@ pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
 
 /// Whether the generator was too late for what the expectations look at, in words.
 fn saturation(evidence: &Evidence, expectations: &[Expectation]) -> Option<String> {
-    let work = evidence.counts.iter().filter(|row| row.metric == "work").map(|row| {
+    // Where seconds are counted together, those with late work stand apart.
+    let work = evidence.counts.iter().filter(|row| row.metric == "work" && row.width_s <= 1).map(|row| {
         let late = row.outcome.as_deref() == Some("late");
         (row.second, row.cohort.as_str(), if late { Work { all: 0, late: row.count } } else { Work { all: row.count, late: 0 } })
     });

@@ -4,7 +4,7 @@ use super::answers::Answers;
 use super::distributions::Distributions;
 use super::ending::{Counted, Reasons};
 use super::latency::Latency;
-use super::lateness::{Parts, Work};
+use super::lateness::{self, Parts, Work};
 use super::ledger::{Ledger, LedgerError, same};
 use super::meta::RunMeta;
 use super::metric::TimeMetric;
@@ -196,7 +196,7 @@ pub struct Results {
     pub peaks: Peaks,
     /// How servers turned attempts away.
     pub answers: Answers,
-    /// Endings by second and key.
+    /// Endings by interval and key.
     pub endings: BTreeMap<Counted, u64>,
     /// Which of their codes are told apart.
     pub told: ToldApart,
@@ -296,8 +296,9 @@ impl Results {
 
     /// The same of all parts added up.
     fn saturated_together(&self) -> BTreeMap<u32, Work> {
-        let names: Vec<&str> = self.meta.cohorts.iter().map(|cohort| cohort.name.as_str()).collect();
-        self.timeline.saturated(&names, &self.meta.feeds)
+        let name = |cohort: u16| self.meta.cohorts.get(usize::from(cohort)).map_or("", |cohort| cohort.name.as_str());
+        let work = self.timeline.each_work().map(|(second, cohort, work)| (second, name(cohort), work));
+        lateness::saturated(work, &self.meta.feeds)
     }
 
     /// Largest share of late work in a second, of the whole or of a part, 0 to 1.

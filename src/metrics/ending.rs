@@ -91,7 +91,7 @@ impl EndingKey {
     }
 }
 
-/// A counted ending: the second of the client's account, and what it is counted by.
+/// A counted ending: the first second of the interval of the client's account, and what it is counted by.
 pub type Counted = (u32, EndingKey);
 
 /// What the server process of a connection has suffered of a fault.
@@ -114,7 +114,7 @@ struct ServerEndings {
 
 #[derive(Clone, Debug, Default)]
 struct Half {
-    /// Offset, µs; its second, and the account.
+    /// Offset, µs; the first second of its interval, and the account.
     client: Option<(u64, Counted)>,
     server: Option<ServerEndings>,
     /// The last fault that acted on the connection, as far as known.
@@ -126,7 +126,7 @@ struct Half {
 /// What all endings of a run come to.
 #[derive(Debug)]
 pub struct Finished {
-    /// Endings by second and key.
+    /// Endings by interval and key.
     pub counts: BTreeMap<Counted, u64>,
     /// Which of their codes are told apart.
     pub told: ToldApart,
@@ -201,8 +201,8 @@ impl Endings {
         self
     }
 
-    /// The client's account, at an offset in µs and in its second. `acted`: the last fault that did so on the connection, if any did, and
-    /// what the server process suffered of it.
+    /// The client's account, at an offset in µs and in the interval with this first second. `acted`: the last fault that did so on the connection,
+    /// if any did, and what the server process suffered of it.
     pub(super) fn client(
         &mut self,
         (at, second): (u64, u32),

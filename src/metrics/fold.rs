@@ -28,10 +28,10 @@ impl Recorder {
         self.timeline.cell(due, cohort).due += 1;
         self.timeline.cell(at, cohort).sent += 1;
         // By their due time, as all that becomes of them; bytes by when they went.
-        let second = self.timeline.second(due, cohort);
+        let second = self.timeline.counts(due, cohort);
         second.due += 1;
         second.sent += 1;
-        self.timeline.second(at, cohort).bytes_sent += u64::from(bytes);
+        self.timeline.counts(at, cohort).bytes_sent += u64::from(bytes);
         if self.peaks.asks(Counted::Messages) {
             self.peaks.message(due, due, cohort, Became::Due, 1);
             self.peaks.message(at, due, cohort, Became::Sent, 1);
@@ -58,7 +58,7 @@ impl Recorder {
         let early = (before > 0).then_some((at.saturating_sub(1), before));
         let due = messages.iter().map(|message| (message.due, 1)).chain(early);
         for (due, n) in due {
-            let second = self.timeline.second(due, cohort);
+            let second = self.timeline.counts(due, cohort);
             *(if outcome == Became::Lost { &mut second.lost } else { &mut second.unanswered }) += u64::from(n);
             self.peaks.message(at, due, cohort, outcome, n);
         }
@@ -95,7 +95,7 @@ impl Recorder {
         book.due += 1;
         book.not_started += 1;
         self.timeline.cell(due, cohort).due += 1;
-        let second = self.timeline.second(due, cohort);
+        let second = self.timeline.counts(due, cohort);
         second.due += 1;
         second.not_started += 1;
         if self.peaks.asks(Counted::Messages) {
@@ -111,7 +111,7 @@ impl Recorder {
         if !self.pending.echo(cohort, row, Message { due, sent }) {
             return;
         }
-        let (book, second) = (&mut self.books[usize::from(cohort)], self.timeline.second(due, cohort));
+        let (book, second) = (&mut self.books[usize::from(cohort)], self.timeline.counts(due, cohort));
         let became = if error { Became::Error } else { Became::Answered };
         *(if error { &mut book.errors } else { &mut book.answered }) += 1;
         *(if error { &mut second.errors } else { &mut second.answered }) += 1;
@@ -124,7 +124,7 @@ impl Recorder {
     pub(super) fn received(&mut self, at: u64, row: LocalRow, bytes: u32) {
         let cohort = self.cohort(row);
         self.books[usize::from(cohort)].received += 1;
-        let second = self.timeline.second(at, cohort);
+        let second = self.timeline.counts(at, cohort);
         second.received += 1;
         second.bytes_received += u64::from(bytes);
         self.peaks.message(at, at, cohort, Became::Received, 1);
@@ -185,7 +185,7 @@ impl Recorder {
             }
         };
         book.expected += missed + 1;
-        self.timeline.second(at, cohort).expected += missed + 1;
+        self.timeline.counts(at, cohort).expected += missed + 1;
         self.peaks.message(at, at, cohort, Became::Expected, u32::try_from(missed + 1).unwrap_or(u32::MAX));
         if missed > 0 {
             book.missed += missed;
@@ -220,7 +220,7 @@ impl Recorder {
     pub(super) fn said(&mut self, at: u64, row: LocalRow, bytes: u32) {
         let cohort = self.cohort(row);
         self.books[usize::from(cohort)].said += 1;
-        self.timeline.second(at, cohort).bytes_sent += u64::from(bytes);
+        self.timeline.counts(at, cohort).bytes_sent += u64::from(bytes);
         self.peaks.bytes(at, cohort, Dir::Sent, bytes);
     }
 
@@ -228,7 +228,7 @@ impl Recorder {
     pub(super) fn heard(&mut self, at: u64, row: LocalRow, bytes: u32) {
         let cohort = self.cohort(row);
         self.books[usize::from(cohort)].heard += 1;
-        self.timeline.second(at, cohort).bytes_received += u64::from(bytes);
+        self.timeline.counts(at, cohort).bytes_received += u64::from(bytes);
         self.peaks.bytes(at, cohort, Dir::Received, bytes);
     }
 
@@ -426,7 +426,7 @@ impl Recorder {
         }
         self.pong_deadline(at, Side::Client, row, connection, ending);
         let process = acted.map_or(Suffered::Nothing, |acted| self.suffered(acted.fault));
-        self.endings.client((at, self.timeline.second_of(at)), (row, connection.0), cohort, ending, (acted, process));
+        self.endings.client((at, self.timeline.start_of(at)), (row, connection.0), cohort, ending, (acted, process));
         // A server that is asked to stop may serve on for a while: a client is out of service from its own Close frame on.
         let by_close = acted.is_some_and(|acted| self.meta.faults[usize::from(acted.fault)].by_close);
         let closed = by_close.then(|| closing.map(|closing| at.saturating_sub(micros(closing.total))));

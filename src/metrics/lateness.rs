@@ -2,7 +2,6 @@
 //!
 //! Work is a connect or a send that was due. A few late ones are the machine's noise, and what nobody looks at does no harm.
 
-use super::timeline::Timeline;
 use crate::expect::Expectation;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -122,17 +121,6 @@ impl Work {
     /// Of it late, 0 to 1.
     pub fn share(self) -> f64 {
         if self.all == 0 { 0.0 } else { self.late as f64 / self.all as f64 }
-    }
-}
-
-impl Timeline {
-    /// Seconds in which the generator was saturated, with their work; `cohorts` are their names, in the order of the plan.
-    pub fn saturated(&self, cohorts: &[&str], feeds: &[Feed]) -> BTreeMap<u32, Work> {
-        let rows: Vec<_> = self.seconds().collect();
-        let work = rows.iter().map(|(second, cohort, cell)| {
-            (*second, *cohorts.get(usize::from(*cohort)).unwrap_or(&""), Work { all: cell.work, late: cell.late })
-        });
-        saturated(work, feeds)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What of the plan the results refer to: names, numbers and words that files repeat.
 
+use super::intervals::CountIntervals;
 use super::lateness::Feed;
 use super::liveness::Watched;
 use super::peak::Tracked;
@@ -36,6 +37,8 @@ pub struct RunMeta {
     pub seed: u64,
     /// Planned length.
     pub duration: Duration,
+    /// How its seconds are counted together.
+    pub intervals: CountIntervals,
     /// In the order of the plan.
     pub cohorts: Vec<CohortMeta>,
     /// In the order of the plan.
@@ -160,6 +163,7 @@ impl RunMeta {
             target: plan.secrets.hide(&target(&plan.target)),
             seed: plan.seed.0,
             duration: plan.duration,
+            intervals: CountIntervals::new(plan.duration, &plan.expectations),
             cohorts: plan.cohorts.iter().map(cohort).collect(),
             faults: plan.faults.iter().map(fault).collect(),
             steps: plan.scripts().flat_map(|script| script.steps()).map(str::to_owned).collect(),

@@ -14,6 +14,7 @@ pub mod ending;
 mod fold;
 pub(crate) mod greatest;
 mod hdr;
+pub mod intervals;
 pub mod latency;
 pub mod lateness;
 pub mod ledger;
@@ -233,7 +234,7 @@ impl Recorder {
             *first += cohort.planned as u32;
             Some((row, cohort.echoes))
         });
-        let mut timeline = Timeline::new(cohorts, meta.duration);
+        let mut timeline = Timeline::new(cohorts, meta.duration, meta.intervals.clone());
         if !shard.is_whole() {
             timeline.keep_round_trips();
         }

@@ -12,8 +12,9 @@ use crate::plan::Plan;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Beyond this length of a run its bins are coarser.
-const LONG: Duration = Duration::from_secs(3_600);
+/// Widths of bins, µs, and up to which length of a run: so that there are at most 3,600,000 of them in a run of ten hours. The last is of all
+/// longer runs. Each divides a second, and fits into what a bin keeps of its first and last.
+const WIDTHS: [(u32, Duration); 3] = [(1_000, Duration::from_secs(3_600)), (10_000, Duration::from_secs(36_000)), (50_000, Duration::MAX)];
 /// What the herd peak is counted as.
 pub const HERD: &str = "attempts";
 
@@ -45,16 +46,20 @@ pub struct Bins {
 }
 
 impl Bins {
-    /// Empty ones for a run of this length: of 1 ms, beyond an hour of 10 ms.
+    /// Empty ones for a run of this length: of 1 ms, beyond an hour of 10 ms, beyond ten hours of 50 ms.
     pub fn new(duration: Duration) -> Bins {
-        Bins { width_us: if duration > LONG { 10_000 } else { 1_000 }, list: Vec::new() }
+        let width = WIDTHS.iter().find(|(_, longest)| duration <= *longest);
+        Bins { width_us: width.map_or(1_000, |(width, _)| *width), list: Vec::new() }
     }
 
-    /// As a file has them.
-    pub fn read(duration: Duration, list: Vec<Bin>) -> Bins {
-        let mut bins = Bins::new(duration);
-        list.into_iter().filter(|bin| bin.count > 0).for_each(|bin| bins.put(bin));
-        bins
+    /// Counts what a file has in a bin that begins at `offset_ms`: a narrower one may be of an older version.
+    pub fn count_read(&mut self, offset_ms: u64, (count, first, last): (u32, u16, u16)) {
+        let (at, width) = (offset_ms.saturating_mul(1_000), u64::from(self.width_us));
+        let number = u32::try_from(at / width).unwrap_or(u32::MAX);
+        let within = |us: u16| u16::try_from(at % width + u64::from(us)).unwrap_or(u16::MAX);
+        if count > 0 {
+            self.put(Bin { number, count, first: within(first), last: within(last) });
+        }
     }
 
     /// Counts `count` at offset `at` µs.
@@ -91,11 +96,6 @@ impl Bins {
     /// Offset of a bin, ms.
     pub fn offset_ms(&self, bin: Bin) -> u64 {
         u64::from(bin.number) * u64::from(self.width_us) / 1_000
-    }
-
-    /// Number of the bin at an offset in ms.
-    pub fn number(&self, offset_ms: u64) -> u32 {
-        u32::try_from(offset_ms * 1_000 / u64::from(self.width_us)).unwrap_or(u32::MAX)
     }
 
     /// The largest number within any second: never too small, and too large by less than what one bin holds.
@@ -445,6 +445,18 @@ mod tests {
         assert!(!bins(7_200, [5]).fits(&own));
     }
 
+    #[test]
+    fn a_run_of_a_week_has_few_bins_and_narrower_ones_of_older_folders_are_put_together() {
+        for (hours, width_us) in [(1, 1_000), (2, 10_000), (10, 10_000), (11, 50_000), (168, 50_000)] {
+            assert_eq!(Bins::new(Duration::from_secs(hours * 3_600)).width_us, width_us, "{hours} h");
+        }
+        let mut bins = Bins::new(Duration::from_secs(168 * 3_600));
+        bins.count_read(1_000, (7, 3, 9_000));
+        bins.count_read(1_040, (5, 2, 9_999));
+        bins.count_read(1_050, (0, 0, 0));
+        assert_eq!(bins.list(), [Bin { number: 20, count: 12, first: 3, last: 49_999 }]);
+    }
+
     proptest! {
         #[test]
         fn a_peak_is_never_too_small_and_hardly_too_large(mut at in prop::collection::vec(0..4 * SECOND, 1..400), duration in 1..2_u64) {
@@ -460,7 +472,9 @@ mod tests {
             let mut sum = bins(60, one.iter().copied());
             sum.add(&bins(60, two.iter().copied()));
             prop_assert_eq!(&sum, &bins(60, at.clone()));
-            prop_assert_eq!(Bins::read(Duration::from_secs(60), sum.list().to_vec()), sum);
+            let mut read = Bins::new(Duration::from_secs(60));
+            sum.list().iter().for_each(|bin| read.count_read(sum.offset_ms(*bin), (bin.count, bin.first, bin.last)));
+            prop_assert_eq!(read, sum);
         }
     }
 }

@@ -56,6 +56,7 @@ pub(crate) fn meta() -> RunMeta {
         target: "embedded, 1 instance".to_owned(),
         seed: 7,
         duration: Duration::from_secs(20),
+        intervals: super::intervals::CountIntervals::new(Duration::from_secs(20), &[]),
         cohorts: vec![cohort("web, old", 4), cohort("ios", 2)],
         faults: vec![
             fault("crash", "server_crash", "server", false, true),

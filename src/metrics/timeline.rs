@@ -1,10 +1,12 @@
-//! Numbers over time: a row per interval and cohort for charts, and a row per aligned second for counts and lateness.
+//! Numbers over time: a row per interval and cohort for charts, a row per interval of counts, and a row per aligned second for lateness.
 //!
 //! Open connections are not stored but computed from what opened and what closed, so rows of several runs can be added.
 
 use super::attempts::{AttemptCounts, AttemptStep};
 use super::bursts::Bursts;
+use super::intervals::CountIntervals;
 use super::latency::{Latency, micros};
+use super::lateness::Work;
 use crate::expect::OutcomeLabel;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -68,7 +70,7 @@ impl Cell {
     }
 }
 
-/// What else is counted by second: rare, or of few clients.
+/// What else is counted by interval: rare, or of few clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Tally {
     /// An error that a dialogue names, by its number in the plan.
@@ -98,9 +100,9 @@ impl Tally {
     }
 }
 
-/// One aligned second of one cohort.
+/// One interval of counts of one cohort.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Second {
+pub struct CountCell {
     /// Messages due in it.
     pub due: u64,
     /// Messages due in it and never sent.
@@ -123,14 +125,10 @@ pub struct Second {
     pub bytes_sent: u64,
     /// Payload bytes received.
     pub bytes_received: u64,
-    /// Connects and sends due in it that were begun.
-    pub work: u64,
-    /// Those of them that were begun too late.
-    pub late: u64,
 }
 
-impl Second {
-    fn add(&mut self, other: &Second) {
+impl CountCell {
+    fn add(&mut self, other: &CountCell) {
         self.due += other.due;
         self.not_started += other.not_started;
         self.sent += other.sent;
@@ -142,16 +140,28 @@ impl Second {
         self.expected += other.expected;
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
-        self.work += other.work;
-        self.late += other.late;
     }
 }
 
-/// Attempts by the second in which they began: cohort, fault, step, and the HTTP status of those that were rejected.
+/// Connects and sends of one cohort that were due in one aligned second and were begun. Small, because each second of a run has one: more than
+/// four billion stay that many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct SecondWork {
+    all: u32,
+    late: u32,
+}
+
+impl SecondWork {
+    fn add(&mut self, other: SecondWork) {
+        (self.all, self.late) = (self.all.saturating_add(other.all), self.late.saturating_add(other.late));
+    }
+}
+
+/// Attempts by the first second of the interval in which they began: cohort, fault, step, and the HTTP status of those that were rejected.
 pub type AttemptKey = (u32, u16, Option<u16>, AttemptStep, Option<u16>);
-/// Clients that gave up or left in a second: cohort and fault.
+/// Clients that gave up or left in an interval, by its first second: cohort and fault.
 pub type LostKey = (u32, u16, Option<u16>);
-/// What else is counted in a second: cohort, fault, what.
+/// What else is counted in an interval, by its first second: cohort, fault, what.
 pub type TallyKey = (u32, u16, Option<u16>, Tally);
 /// Outages by how many messages their client missed: cohort, fault, messages.
 pub type MissedKey = (u16, Option<u16>, u64);
@@ -175,20 +185,23 @@ impl MissedOutages {
     }
 }
 
-/// Both rows of a run.
+/// All rows of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Timeline {
     length: u64,
     last: usize,
     cells: Vec<Vec<Cell>>,
-    seconds: Vec<Vec<Second>>,
-    /// Attempts by second; complete once finished.
+    intervals: CountIntervals,
+    counts: Vec<Vec<CountCell>>,
+    /// By second whatever the length of the run: what was late in one is not made good by others.
+    work: Vec<Vec<SecondWork>>,
+    /// Attempts by interval; complete once finished.
     pub attempts: BTreeMap<AttemptKey, u64>,
-    /// Clients that gave up by second.
+    /// Clients that gave up by interval.
     pub lost: BTreeMap<LostKey, u64>,
-    /// Outages whose client left by plan, by the second in which they began.
+    /// Outages whose client left by plan, by the interval in which they began.
     pub left: BTreeMap<LostKey, u64>,
-    /// What else is counted by second.
+    /// What else is counted by interval.
     pub tallies: BTreeMap<TallyKey, u64>,
     /// Outages by what was missed in them; above 1,000 to three digits.
     pub missed: BTreeMap<MissedKey, MissedOutages>,
@@ -209,14 +222,16 @@ pub struct Timeline {
 const RECENT: usize = 64;
 
 impl Timeline {
-    /// For a run of this length.
-    pub fn new(cohorts: usize, duration: Duration) -> Timeline {
+    /// For a run of this length, whose counts have these intervals.
+    pub fn new(cohorts: usize, duration: Duration, intervals: CountIntervals) -> Timeline {
         let length = micros(interval(duration));
         Timeline {
             length,
             last: (micros(duration).saturating_sub(1) / length) as usize,
             cells: vec![Vec::new(); cohorts],
-            seconds: vec![Vec::new(); cohorts],
+            intervals,
+            counts: vec![Vec::new(); cohorts],
+            work: vec![Vec::new(); cohorts],
             attempts: BTreeMap::new(),
             lost: BTreeMap::new(),
             left: BTreeMap::new(),
@@ -246,22 +261,26 @@ impl Timeline {
         at_or_grow(&mut self.cells[usize::from(cohort)], place)
     }
 
-    /// The aligned second at this offset; beyond the end of the run the last one.
-    pub fn second(&mut self, at: u64, cohort: u16) -> &mut Second {
-        let place = self.second_of(at) as usize;
-        at_or_grow(&mut self.seconds[usize::from(cohort)], place)
+    /// The counts of the interval at this offset; beyond the end of the run of the last one.
+    pub fn counts(&mut self, at: u64, cohort: u16) -> &mut CountCell {
+        let (place, _) = self.intervals.of(second_of(at));
+        at_or_grow(&mut self.counts[usize::from(cohort)], place)
     }
 
-    /// Number of the aligned second at this offset; beyond the end of the run that of the last one.
-    pub fn second_of(&self, at: u64) -> u32 {
-        let end = (self.last as u64 + 1) * self.length;
-        (at.min(end - 1) / 1_000_000) as u32
+    /// The first second of the interval of counts at this offset; beyond the end of the run that of the last one.
+    pub fn start_of(&self, at: u64) -> u32 {
+        self.intervals.of(second_of(at)).1
+    }
+
+    /// How seconds are counted together.
+    pub fn intervals(&self) -> &CountIntervals {
+        &self.intervals
     }
 
     /// Counts a step at `at` µs of an attempt that began at `begun` µs; `status`: the HTTP status that rejected it.
     pub fn attempt(&mut self, at: u64, begun: u64, (cohort, fault): (u16, Option<u16>), step: AttemptStep, status: Option<u16>) {
         self.cell(at, cohort).attempts.count(step);
-        let key = (self.second_of(begun), cohort, fault, step, status);
+        let key = (self.start_of(begun), cohort, fault, step, status);
         // A search in the map for each of many millions would cost more than all the rest.
         let place = (usize::from(cohort) * 31
             + fault.map_or(0, |fault| usize::from(fault) + 1) * 8
@@ -281,22 +300,22 @@ impl Timeline {
 
     /// Counts a client that gave up.
     pub fn give_up(&mut self, at: u64, cohort: u16, fault: Option<u16>) {
-        *self.lost.entry((self.second_of(at), cohort, fault)).or_default() += 1;
+        *self.lost.entry((self.start_of(at), cohort, fault)).or_default() += 1;
     }
 
     /// Counts an outage that began at `start` and whose client left by plan.
     pub fn leave(&mut self, start: u64, cohort: u16, fault: Option<u16>) {
-        *self.left.entry((self.second_of(start), cohort, fault)).or_default() += 1;
+        *self.left.entry((self.start_of(start), cohort, fault)).or_default() += 1;
     }
 
     /// Counts `n` of what is rare.
     pub fn tally(&mut self, at: u64, (cohort, fault): (u16, Option<u16>), what: Tally, n: u64) {
-        *self.tallies.entry((self.second_of(at), cohort, fault, what)).or_default() += n;
+        *self.tallies.entry((self.start_of(at), cohort, fault, what)).or_default() += n;
     }
 
     /// Takes one back that was counted as missed at `at`.
     pub fn not_missed(&mut self, at: u64, (cohort, fault): (u16, Option<u16>)) {
-        if let Some(count) = self.tallies.get_mut(&(self.second_of(at), cohort, fault, Tally::Missed)) {
+        if let Some(count) = self.tallies.get_mut(&(self.start_of(at), cohort, fault, Tally::Missed)) {
             *count = count.saturating_sub(1);
         }
     }
@@ -311,9 +330,9 @@ impl Timeline {
 
     /// Counts work that was due at `due` and begun at `at`; more than `tolerance` µs between them is late.
     pub fn work(&mut self, at: u64, due: u64, cohort: u16, tolerance: u64) {
-        let second = self.second(due, cohort);
-        second.work += 1;
-        second.late += u64::from(at.saturating_sub(due) > tolerance);
+        let second = second_of(due).min(self.intervals.seconds() - 1);
+        let late = u32::from(at.saturating_sub(due) > tolerance);
+        at_or_grow(&mut self.work[usize::from(cohort)], second as usize).add(SecondWork { all: 1, late });
     }
 
     /// Counts an echo with its round trip in µs.
@@ -369,40 +388,49 @@ impl Timeline {
         rows
     }
 
-    /// All seconds that have numbers: second, cohort, numbers.
-    pub fn seconds(&self) -> impl Iterator<Item = (u32, u16, Second)> {
-        let of_cohort = |(cohort, seconds): (usize, &Vec<Second>)| {
-            let cells: Vec<_> = seconds.iter().enumerate().map(|(second, cell)| (second as u32, cohort as u16, *cell)).collect();
+    /// All intervals of counts that have numbers: first second, cohort, numbers.
+    pub fn each_count(&self) -> impl Iterator<Item = (u32, u16, CountCell)> {
+        let of_cohort = |(cohort, cells): (usize, &'_ Vec<CountCell>)| {
+            let cells: Vec<_> = self.intervals.starts().zip(cells).map(|(start, cell)| (start, cohort as u16, *cell)).collect();
             cells
         };
-        self.seconds.iter().enumerate().flat_map(of_cohort).filter(|row| row.2 != Second::default())
+        self.counts.iter().enumerate().flat_map(of_cohort).filter(|row| row.2 != CountCell::default())
     }
 
-    fn by_second(&self) -> BTreeMap<u32, Second> {
-        let mut by_second: BTreeMap<u32, Second> = BTreeMap::new();
-        self.seconds().for_each(|(second, _, cell)| by_second.entry(second).or_default().add(&cell));
-        by_second
+    /// Work by aligned second: second, cohort, work.
+    pub fn each_work(&self) -> impl Iterator<Item = (u32, u16, Work)> + Clone {
+        let of_cohort = |(cohort, seconds): (usize, &'_ Vec<SecondWork>)| {
+            let work = |work: &SecondWork| Work { all: work.all.into(), late: work.late.into() };
+            (0..).zip(seconds.clone()).map(move |(second, of)| (second, cohort as u16, work(&of)))
+        };
+        self.work.iter().enumerate().flat_map(of_cohort).filter(|row| row.2.all > 0)
     }
 
     /// Largest share of late work in an aligned second, 0 to 1.
     pub fn late_share_max(&self) -> f64 {
-        self.by_second().values().filter(|cell| cell.work > 0).map(|cell| cell.late as f64 / cell.work as f64).fold(0.0, f64::max)
+        let mut all: Vec<SecondWork> = Vec::new();
+        for (second, of) in self.work.iter().flat_map(|cohort| cohort.iter().enumerate()) {
+            at_or_grow(&mut all, second).add(*of);
+        }
+        all.iter().filter(|work| work.all > 0).map(|work| f64::from(work.late) / f64::from(work.all)).fold(0.0, f64::max)
     }
 
     /// Whether it is one of a run of this length with so many cohorts and faults, so that all of its places are in range.
-    pub(super) fn fits(&self, (cohorts, faults): (usize, usize), duration: Duration) -> bool {
-        let own = Timeline::new(cohorts, duration);
-        let seconds = own.second_of(u64::MAX);
+    pub(super) fn fits(&self, (cohorts, faults): (usize, usize), (duration, intervals): (Duration, &CountIntervals)) -> bool {
+        let own = Timeline::new(cohorts, duration, intervals.clone());
         let whose = |cohort: u16| usize::from(cohort) < cohorts;
         let of = |fault: Option<u16>| fault.is_none_or(|fault| usize::from(fault) < faults);
-        (self.length, self.last, self.cells.len(), self.seconds.len()) == (own.length, own.last, cohorts, cohorts)
+        let of_cohorts = [self.cells.len(), self.counts.len(), self.work.len()] == [cohorts; 3];
+        (self.length, self.last, &self.intervals) == (own.length, own.last, intervals)
+            && of_cohorts
             && self.cells.iter().all(|cells| cells.len() <= own.last + 1)
-            && self.seconds.iter().all(|of| of.len() <= seconds as usize + 1)
-            && self.attempts.keys().all(|(second, cohort, fault, ..)| *second <= seconds && whose(*cohort) && of(*fault))
-            && self.lost.keys().chain(self.left.keys()).all(|(second, cohort, fault)| *second <= seconds && whose(*cohort) && of(*fault))
+            && self.counts.iter().all(|of| of.len() <= intervals.count())
+            && self.work.iter().all(|of| of.len() <= intervals.seconds() as usize)
+            && self.attempts.keys().all(|(start, cohort, fault, ..)| intervals.has(*start) && whose(*cohort) && of(*fault))
+            && self.lost.keys().chain(self.left.keys()).all(|(start, cohort, fault)| intervals.has(*start) && whose(*cohort) && of(*fault))
             && self.missed.keys().all(|(cohort, fault, _)| whose(*cohort) && of(*fault))
             && self.missed_unknown.keys().all(|(cohort, fault)| whose(*cohort) && of(*fault))
-            && self.tallies.keys().all(|(second, cohort, fault, _)| *second <= seconds && whose(*cohort) && of(*fault))
+            && self.tallies.keys().all(|(start, cohort, fault, _)| intervals.has(*start) && whose(*cohort) && of(*fault))
             && self.kept.iter().flatten().all(|((place, cohort), _)| *place <= own.last && whose(*cohort))
     }
 
@@ -419,8 +447,11 @@ impl Timeline {
                 at_or_grow(&mut self.cells[usize::from(key.1)], key.0).set_round_trips(&sum);
             }
         }
-        for (second, cohort, cell) in other.seconds() {
-            at_or_grow(&mut self.seconds[usize::from(cohort)], second as usize).add(&cell);
+        for (cohort, cells) in other.counts.iter().enumerate() {
+            cells.iter().enumerate().for_each(|(place, cell)| at_or_grow(&mut self.counts[cohort], place).add(cell));
+        }
+        for (cohort, seconds) in other.work.iter().enumerate() {
+            seconds.iter().enumerate().for_each(|(second, work)| at_or_grow(&mut self.work[cohort], second).add(*work));
         }
         other.attempts.iter().for_each(|(key, count)| *self.attempts.entry(*key).or_default() += count);
         other.lost.iter().for_each(|(key, count)| *self.lost.entry(*key).or_default() += count);
@@ -430,6 +461,11 @@ impl Timeline {
         other.tallies.iter().for_each(|(key, count)| *self.tallies.entry(*key).or_default() += count);
         self.bursts.add(&other.bursts);
     }
+}
+
+/// Number of the aligned second at this offset in µs.
+fn second_of(at: u64) -> u32 {
+    u32::try_from(at / 1_000_000).unwrap_or(u32::MAX)
 }
 
 fn at_or_grow<T: Clone + Default>(list: &mut Vec<T>, place: usize) -> &mut T {
@@ -442,6 +478,10 @@ fn at_or_grow<T: Clone + Default>(list: &mut Vec<T>, place: usize) -> &mut T {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn timeline(cohorts: usize, duration: Duration) -> Timeline {
+        Timeline::new(cohorts, duration, CountIntervals::new(duration, &[]))
+    }
 
     #[test]
     fn a_run_has_100_to_600_rows() {
@@ -456,7 +496,7 @@ mod tests {
 
     #[test]
     fn open_connections_follow_from_what_opened_and_closed() {
-        let mut timeline = Timeline::new(1, Duration::from_secs(10));
+        let mut timeline = self::timeline(1, Duration::from_secs(10));
         (0..5).for_each(|_| timeline.attempt(50_000, 50_000, (0, None), AttemptStep::Opened, None));
         timeline.cell(350_000, 0).closed += 2;
         timeline.cell(99_000_000, 0).closed += 3; // after the end: in the last row
@@ -471,7 +511,7 @@ mod tests {
 
     #[test]
     fn lateness_is_judged_by_the_second_in_which_work_was_due() {
-        let mut timeline = Timeline::new(2, Duration::from_secs(10));
+        let mut timeline = self::timeline(2, Duration::from_secs(10));
         (0..99).for_each(|_| timeline.work(1_000_000, 1_000_000, 0, 20_000));
         timeline.work(2_030_000, 1_999_000, 1, 20_000);
         timeline.work(2_020_000, 2_000_000, 1, 20_000); // exactly the tolerance is not late
@@ -480,7 +520,7 @@ mod tests {
 
     #[test]
     fn round_trips_stand_in_their_interval() {
-        let mut timeline = Timeline::new(1, Duration::from_secs(10));
+        let mut timeline = self::timeline(1, Duration::from_secs(10));
         timeline.echo(10_000, 0, 5);
         timeline.echo(150_000, 0, 7);
         timeline.echo(160_000, 0, 9);

@@ -1,4 +1,4 @@
-//! Chart: attempts by the second in which they began, stacked by what became of them; a strip for each cohort, on one scale.
+//! Chart: attempts by the time at which they began, stacked by what became of them; a strip for each cohort, on one scale.
 //!
 //! From `counts.csv`: exact, where the strips of `timeline` only estimate when an attempt began that failed later.
 
@@ -48,7 +48,7 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     }
     let length = length_us(loaded);
     let x = Axis::linear(0.0, length as f64, LEFT, RIGHT);
-    let per_bin = intervals_per_bin(length.div_ceil(1_000_000));
+    let per_bin = seconds_per_bin(loaded, length);
     let strips = strips(loaded, per_bin, length.div_ceil(per_bin * 1_000_000) as usize);
     let lanes = marks::place(marks::of(loaded), LEFT, RIGHT, WIDTH - MARGIN, |us| x.at(us));
     let (first, high) = (TOP + 38.0 + lanes.height(), (220.0 / strips.len() as f64).clamp(66.0, 200.0));
@@ -92,6 +92,12 @@ fn length_us(loaded: &Loaded) -> u64 {
     let last = counted(loaded).map(|(row, _)| u64::from(row.second)).max().unwrap_or(0);
     let measured = loaded.summary.measured_ms * 1000;
     if last * 1_000_000 < measured { measured } else { (last + 1) * 1_000_000 }
+}
+
+/// Seconds in one bar: whole intervals of the counts.
+fn seconds_per_bin(loaded: &Loaded, length_us: u64) -> u64 {
+    let width = counted(loaded).map(|(row, _)| u64::from(row.width_s)).max().unwrap_or(1).max(1);
+    intervals_per_bin(length_us.div_ceil(1_000_000)).next_multiple_of(width.next_power_of_two())
 }
 
 /// One cohort over time, or all of them.

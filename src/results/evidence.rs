@@ -2,7 +2,7 @@
 
 use super::exact;
 use super::hlog::{Distribution, distributions};
-use super::peaks::{peak_rows, peaks};
+use super::peaks::peaks;
 use super::read::{Loaded, ReadError};
 use super::record::{CountRow, LossRow, SCHEMA_VERSION};
 use super::tables::count_rows;
@@ -63,7 +63,7 @@ impl Evidence {
             planned: results.meta.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.planned)).collect(),
             counts: count_rows(results),
             counted: super::summary::counted(results).into_iter().collect(),
-            peaks: peaks(&peak_rows(results), results.meta.duration),
+            peaks: results.peaks.each_counted().into_iter().map(|(of, bins)| (of.to_owned(), bins.peak())).collect(),
             losses: super::summary::losses(results),
             distributions: distributions(results),
             windows: exact::windows(&exact::rows(results)),

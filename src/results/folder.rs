@@ -399,7 +399,8 @@ pub const RECONNECTS: &[&str] = &[
 pub const EVENTS: &[&str] = &["offset_us", "event", "client", "connection", "fault", "detail"];
 /// Columns of `counts.csv`.
 pub const COUNTS: &[&str] = &[
-    "second", "metric", "cohort", "fault", "outcome", "status", "side", "reported", "wire", "cause", "tcp_end", "tls_end", "clean", "count",
+    "second", "width_s", "metric", "cohort", "fault", "outcome", "status", "side", "reported", "wire", "cause", "tcp_end", "tls_end",
+    "clean", "count",
 ];
 
 /// Fills a file.

@@ -27,11 +27,10 @@ pub fn peak_rows(results: &Results) -> Vec<PeakRow> {
 
 /// The largest number within any second of each metric that was counted for it.
 pub fn peaks(rows: &[PeakRow], duration: Duration) -> BTreeMap<String, u64> {
-    let empty = Bins::new(duration);
-    let mut by_metric: BTreeMap<&str, Vec<Bin>> = BTreeMap::new();
+    let mut by_metric: BTreeMap<&str, Bins> = BTreeMap::new();
     for row in rows {
-        let bin = Bin { number: empty.number(row.offset_ms), count: row.count, first: row.first_us, last: row.last_us };
-        by_metric.entry(&row.metric).or_default().push(bin);
+        let bins = by_metric.entry(&row.metric).or_insert_with(|| Bins::new(duration));
+        bins.count_read(row.offset_ms, (row.count, row.first_us, row.last_us));
     }
-    by_metric.into_iter().map(|(metric, bins)| (metric.to_owned(), Bins::read(duration, bins).peak())).collect()
+    by_metric.into_iter().map(|(metric, bins)| (metric.to_owned(), bins.peak())).collect()
 }

@@ -44,13 +44,18 @@ pub struct TimelineRow {
     pub rtt_max_us: Option<u64>,
 }
 
-/// A row of `counts.csv`: how often something happened that started in one aligned second. What `closestorm check` counts expectations by.
+/// A row of `counts.csv`: how often something happened that started in one interval: an aligned second, or in a run of more than an hour several.
+/// What `closestorm check` counts expectations by.
 ///
 /// A connection that ended stands in it twice where both sides are known: once with `side` client, once with `side` server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CountRow {
-    /// Number of the aligned second, from 0, in which it started: an attempt began, a message was due, a connection ended.
+    /// Number of the aligned second, from 0, in which it started: an attempt began, a message was due, a connection ended; of several
+    /// seconds the first.
     pub second: u32,
+    /// Seconds that are counted together, from that one on.
+    #[serde(default = "one_second")] // absent in older folders
+    pub width_s: u32,
     /// `attempts`, `closes`, `clients_lost`, `messages`, `bytes`, `http_requests`, `errors`, `left` or `work`.
     pub metric: String,
     /// Cohort.
@@ -81,6 +86,18 @@ pub struct CountRow {
     pub clean: Option<bool>,
     /// How often.
     pub count: u64,
+}
+
+fn one_second() -> u32 {
+    1
+}
+
+impl CountRow {
+    /// Whether it has what started on both sides of a second, so that nobody knows what started before it.
+    pub fn straddles(&self, second: u64) -> bool {
+        let start = u64::from(self.second);
+        start < second && second < start + u64::from(self.width_s)
+    }
 }
 
 /// A row of `reconnects.csv`: one outage.
@@ -131,7 +148,7 @@ pub struct EventRow {
     pub detail: String,
 }
 
-/// A row of `peaks.csv`: how much of something that a peak is about fell into one bin: a millisecond, ten in runs of more than an hour.
+/// A row of `peaks.csv`: how much of something that a peak is about fell into one bin: a millisecond, ten in runs of more than an hour, fifty beyond ten hours.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeakRow {
     /// Metric and labels, as `attempts{cohort=web}`; `attempts` is the herd.

@@ -8,6 +8,7 @@ use crate::metrics::book::Results;
 use crate::metrics::carried::so_few;
 use crate::metrics::ending::EndingKey;
 use crate::metrics::latency::micros;
+use crate::metrics::lateness::Work;
 use crate::metrics::meta::RunMeta;
 use crate::metrics::milestones::SampledEvent;
 use crate::metrics::outage::Outage;
@@ -113,7 +114,7 @@ fn reconnect_row(meta: &RunMeta, outage: &Outage, weight: f64) -> ReconnectRow {
     }
 }
 
-/// `counts.csv`, by second.
+/// `counts.csv`, by second. Work is given by interval, too, but for seconds in which some was late: lateness is judged by each of them.
 pub fn count_rows(results: &Results) -> Vec<CountRow> {
     let meta = &results.meta;
     let fault = |fault: Option<u16>| fault.map(|fault| meta.fault(fault));
@@ -141,7 +142,7 @@ pub fn count_rows(results: &Results) -> Vec<CountRow> {
     for ((second, key), count) in &results.endings {
         rows.extend(close_rows(meta, *second, key, *count));
     }
-    for (second, cohort, cell) in results.timeline.seconds() {
+    for (second, cohort, cell) in results.timeline.each_count() {
         let numbers = [
             ("messages", "due", cell.due),
             ("messages", "not_started", cell.not_started),
@@ -154,15 +155,34 @@ pub fn count_rows(results: &Results) -> Vec<CountRow> {
             ("messages", "expected", cell.expected),
             ("bytes", "sent", cell.bytes_sent),
             ("bytes", "received", cell.bytes_received),
-            ("work", "all", cell.work),
-            ("work", "late", cell.late),
         ];
         for (metric, outcome, count) in numbers.into_iter().filter(|(_, _, count)| *count > 0) {
             rows.push(CountRow { outcome: Some(outcome.to_owned()), ..count_row(second, metric, meta.cohort(cohort), count) });
         }
     }
+    let intervals = results.timeline.intervals();
+    rows.iter_mut().for_each(|row| row.width_s = intervals.length(row.second));
+    for ((second, cohort, width_s), work) in work_counts(results) {
+        for (outcome, count) in [("all", work.all), ("late", work.late)].into_iter().filter(|(_, count)| *count > 0) {
+            rows.push(CountRow { outcome: Some(outcome.to_owned()), width_s, ..count_row(second, "work", meta.cohort(cohort), count) });
+        }
+    }
     rows.sort_by_key(|row| row.second); // stable: within a second in the order above
     rows
+}
+
+/// Work by first second, cohort and seconds counted together. Each second with late work stands alone, with the work of all cohorts.
+fn work_counts(results: &Results) -> BTreeMap<(u32, u16, u32), Work> {
+    let intervals = results.timeline.intervals();
+    let late: BTreeSet<u32> = results.timeline.each_work().filter(|(.., work)| work.late > 0).map(|(second, ..)| second).collect();
+    let mut counts: BTreeMap<(u32, u16, u32), Work> = BTreeMap::new();
+    for (second, cohort, work) in results.timeline.each_work() {
+        let (_, start) = intervals.of(second);
+        let (start, width) = if late.contains(&second) { (second, 1) } else { (start, intervals.length(start)) };
+        let sum = counts.entry((start, cohort, width)).or_default();
+        (sum.all, sum.late) = (sum.all + work.all, sum.late + work.late);
+    }
+    counts
 }
 
 fn count_row(second: u32, metric: &str, cohort: String, count: u64) -> CountRow {

@@ -27,6 +27,13 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
     if evidence.first_version && unknown {
         return Known::Nothing("no data: a run folder with schema version 1 does not contain this".to_owned());
     }
+    if let Some(row) = straddling(evidence, expectation) {
+        let (from, to) = (row.second, row.second + row.width_s - 1);
+        return Known::Nothing(format!(
+            "no data: the run counted seconds {from} to {to} together, and the window begins or ends between them; run it again with this \
+             expectation"
+        ));
+    }
     let seconds = window_s(evidence, labels);
     if metric == Metric::Attempts && labels.status.is_some_and(|status| !knows_status(evidence, status)) {
         return Known::Nothing(
@@ -78,6 +85,13 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
         }
         _ => Known::Exactly(count),
     }
+}
+
+/// A row that has what started in a window of the expectation and outside of it.
+fn straddling<'a>(evidence: &'a Evidence, expectation: &Expectation) -> Option<&'a CountRow> {
+    let edges: Vec<u64> = expectation.windows().flat_map(|labels| [labels.from, labels.to]).flatten().map(|edge| edge.as_secs()).collect();
+    let of = |row: &&CountRow| row.metric == expectation.metric.name() && edges.iter().any(|edge| row.straddles(*edge));
+    evidence.counts.iter().find(of)
 }
 
 /// How much of the window was measured, or of the run, s.

@@ -228,3 +228,25 @@ fn a_thousand_cohorts_cost_little_until_they_have_clients() {
         assert!(place.path("run/report.html").exists());
     }
 }
+
+#[test]
+#[ignore = "long: scripts/test"]
+fn a_week_is_counted_in_few_intervals_and_its_windows_exactly() {
+    // Every other second has messages; by second they took a gigabyte.
+    let place = Place::with(
+        "duration = \"168h\"\nexpect = [\"messages{outcome=answered,from=1001s,to=3000s} count == 999\", \"messages{outcome=answered} count == 302401\"]\n\
+         [target.embedded]\n[clients.web]\ncount = 1\nreconnect = \"none\"\ntraffic = { echo = { rate = \"0.5/s\" } }\n[model]\nrtt = \"1ms\"\n",
+    );
+    let ended = place.shell("ulimit -v 262144; exec $C simulate test.toml --out run --quiet").end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let counts = std::fs::read_to_string(place.path("run/counts.csv")).expect("it is written");
+    assert!(counts.len() < 2 << 20, "{} bytes", counts.len());
+    assert!(counts.contains("\n768,233,messages,web,,due,") && counts.contains("\n1001,23,messages,web,,due,"), "cut at the window");
+    assert_eq!(place.shell("exec $C check run --quiet").end().code, Some(0));
+    // What nobody asked for then is not known now.
+    let scenario = std::fs::read_to_string(place.path("run/scenario.toml")).expect("it is written");
+    std::fs::write(place.path("run/scenario.toml"), scenario.replace("from=1001s", "from=1300s")).expect("it is ours");
+    let ended = place.shell("exec $C check run").end();
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.out.contains("counted seconds 1280 to 1535 together"), "{ended:?}");
+}
