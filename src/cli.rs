@@ -5,6 +5,7 @@ use crate::proxy::Upstream;
 use crate::scenario::{Overrides, ScenarioTrust};
 use crate::units::{Bytes, Rate, Ratio, UnitError, parse_duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -80,6 +81,13 @@ pub enum Command {
     /// Merge the shards of a run that was split over several machines, and evaluate the whole run.
     #[command(after_help = "Example: closestorm merge shard-1 shard-2 --out whole")]
     Merge(Merge),
+    /// Serve an echo server for tests of your own client, which misbehaves as the URL says.
+    ///
+    /// The path is a list of steps, carried out in order: ws://127.0.0.1:9001/message/hello/wait/2s/close/1011?reason=oops. Every kind of
+    /// fault that a server can do to one connection is a step; its parameters are query keys. GET / is a page that lists all steps, with a
+    /// console that shows what the browser reports beside what was on the wire. Ctrl-C ends it.
+    #[command(after_help = "Example: closestorm serve --listen 127.0.0.1:9001")]
+    Serve(Serve),
     /// Check scenarios without running them, and print every error with file, line and column.
     #[command(after_help = "Example: closestorm validate scenarios/*.toml")]
     Validate(Validate),
@@ -495,6 +503,32 @@ pub struct Scenarios {
     /// Write all scenarios to DIR/scenarios, with the server programs that they start. Existing files are kept.
     #[arg(long, value_name = "DIR", conflicts_with = "name")]
     pub files: Option<PathBuf>,
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Address on this machine (loopback) to listen at; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9001")]
+    pub listen: SocketAddr,
+    /// Listen at this address instead, which others can reach. Prints a warning.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "listen")]
+    pub bind: Option<SocketAddr>,
+    /// Seed of all random numbers: the same seed decides `flaky` alike for the same connections in order.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Serve wss:// and https:// with a certificate made for localhost, and print its SHA-256 fingerprint.
+    #[arg(long)]
+    pub tls: bool,
+    /// Certificate chain for --tls, a PEM file.
+    #[arg(long, value_name = "FILE", requires = "key", requires = "tls")]
+    pub cert: Option<PathBuf>,
+    /// Private key of the certificate, a PEM file.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// Print only the address and errors, no line for each connection.
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 impl Simulate {

@@ -139,6 +139,10 @@ mod run;
 #[cfg(feature = "internals")]
 pub mod run;
 #[cfg(not(feature = "internals"))]
+mod serve;
+#[cfg(feature = "internals")]
+pub mod serve;
+#[cfg(not(feature = "internals"))]
 mod server;
 #[cfg(feature = "internals")]
 pub mod server;

@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser};
 use closestorm::cli::Cli;
 use closestorm::scenario::keys::SECTIONS;
 use closestorm::scenario::{Overrides, Source, bundled, load};
+use closestorm::serve::catalogue::{GROUPS, OWN, example, of_layer};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -21,9 +22,12 @@ fn the_readme_is_short() {
 
 #[test]
 fn tables_of_the_documents_are_those_of_the_program() {
-    for (name, table, file) in
-        [("faults", faults(), "docs/fault-list.md"), ("presets", presets(), "docs/reconnect.md"), ("keys", keys(), "docs/scenario.md")]
-    {
+    for (name, table, file) in [
+        ("faults", faults(), "docs/fault-list.md"),
+        ("presets", presets(), "docs/reconnect.md"),
+        ("keys", keys(), "docs/scenario.md"),
+        ("steps", steps(), "docs/serve.md"),
+    ] {
         let mut text = read(file);
         let (begin, end) =
             (format!("<!-- {name}: written by `UPDATE=1 cargo test --test all readme` -->\n"), format!("<!-- end of {name} -->"));
@@ -276,6 +280,21 @@ fn param(param: &Value) -> String {
 }
 
 /// Preset, package and version, first delays, jitter, when it gives up.
+/// All steps of `closestorm serve`.
+fn steps() -> String {
+    let mut text = String::from("\n| step | what it does | example |\n|---|---|---|\n");
+    for step in OWN {
+        text += &format!("| `{}` | {} | `{}` |\n", step.usage, cell(step.does), step.example);
+    }
+    for (layer, title) in GROUPS {
+        text += &format!("\n### {title}\n\n| step | what it does | example |\n|---|---|---|\n");
+        for row in of_layer(layer) {
+            text += &format!("| [`{0}`](faults.md#{0}) | {1} | `{2}` |\n", row.kind, cell(row.summary), example(row));
+        }
+    }
+    text + "\n"
+}
+
 fn presets() -> String {
     let mut text = "\n| preset | read from | first delays | jitter | gives up |\n|---|---|---|---|---|\n".to_owned();
     for row in &catalogue("presets") {

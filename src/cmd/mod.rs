@@ -17,6 +17,7 @@ pub mod proxy;
 pub mod report;
 pub mod run;
 pub mod scenarios;
+pub mod serve;
 pub mod server;
 mod signals;
 pub mod simulate;
@@ -45,6 +46,7 @@ pub fn run_command(command: Command) -> anyhow::Result<u8> {
         Command::Faults(args) => faults::main(args),
         Command::Presets(args) => presets::main(args),
         Command::Scenarios(args) => scenarios::main(args),
+        Command::Serve(args) => serve::main(&args),
         Command::Server => Ok(server::main()),
         Command::Worker => Ok(worker::main()),
         Command::Guard => Ok(guard::main()),

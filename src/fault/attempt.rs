@@ -72,6 +72,25 @@ pub struct ResponseEdit {
     pub close: Option<u16>,
 }
 
+impl ResponseEdit {
+    /// Both on the same answer; where only one can be, the later.
+    #[must_use]
+    pub fn and(mut self, later: ResponseEdit) -> ResponseEdit {
+        self.without.extend(later.without);
+        self.with.extend(later.with);
+        ResponseEdit {
+            delay: self.delay + later.delay,
+            jitter: self.jitter + later.jitter,
+            pieces: later.pieces.or(self.pieces),
+            cut: later.cut.or(self.cut),
+            instead: later.instead.or(self.instead),
+            close: later.close.or(self.close),
+            without: self.without,
+            with: self.with,
+        }
+    }
+}
+
 /// How a client's request head goes out. The default is that of a healthy client.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestEdit {

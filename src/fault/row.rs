@@ -1,8 +1,10 @@
 //! What is known about a kind of fault: its documented row, its parameters, and their values in an injection.
 
 use super::expected_codes::Told;
-use super::{Effect, Values};
+use super::{Effect, Value, Values};
+use crate::units::{Bytes, Ratio, parse_duration};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Who carries a fault out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,6 +117,42 @@ pub struct Param {
     pub doc: &'static str,
 }
 
+impl Param {
+    /// The value that `text` says, as it is written in a scenario, without its quotes.
+    ///
+    /// # Errors
+    /// What was found and what is allowed, where it has another shape or is out of bounds.
+    pub fn read(&self, text: &str) -> Result<Value, String> {
+        let within = |fits: bool, found: &dyn fmt::Display, allowed: String| {
+            if fits { Ok(()) } else { Err(format!("{found} is out of bounds: {allowed}")) }
+        };
+        match self.shape {
+            ValueShape::Duration => parse_duration(text).map(Value::Duration).map_err(|error| error.to_string()),
+            ValueShape::Bytes { max } => {
+                let size: Bytes = text.parse().map_err(|error: crate::units::UnitError| error.to_string())?;
+                within(size.0 <= max, &size, format!("at most {}", Bytes(max)))?;
+                Ok(Value::Bytes(size))
+            }
+            ValueShape::Whole { min, max } => {
+                let number: u64 = text.parse().map_err(|_| format!("\"{text}\" is not a whole number"))?;
+                within((min..=max).contains(&number), &number, format!("{min} to {max}"))?;
+                Ok(Value::Whole(number))
+            }
+            ValueShape::Share { min, max } => {
+                let share: Ratio = text.parse().map_err(|error: crate::units::UnitError| error.to_string())?;
+                within((min..=max).contains(&share.0), &share, format!("{} to {}", Ratio(min), Ratio(max)))?;
+                Ok(Value::Share(share.0))
+            }
+            ValueShape::Text { max } => {
+                within(text.len() <= max, &format_args!("a text of {} bytes", text.len()), format!("at most {max} bytes"))?;
+                Ok(Value::Text(text.to_owned()))
+            }
+            ValueShape::Choice(words) if words.contains(&text) => Ok(Value::Text(text.to_owned())),
+            ValueShape::Choice(words) => Err(format!("\"{text}\" is not one of {}", words.join(", "))),
+        }
+    }
+}
+
 /// One kind of fault: all that is known about it.
 #[derive(Clone, Copy, Debug)]
 pub struct KindRow {
@@ -138,6 +176,14 @@ pub struct KindRow {
     pub source: &'static str,
     /// Parameters → effect. May rely on `params` being checked and defaults filled in.
     pub effect: fn(&Values) -> Effect,
+}
+
+impl KindRow {
+    /// The parameters of a kind that has been given none.
+    pub fn defaults(&self) -> Values {
+        let default = |param: &Param| Some((param.name.to_owned(), param.read(param.default?).ok()?));
+        Values(self.params.iter().filter_map(default).collect())
+    }
 }
 
 /// A kind with its parameters.

@@ -7,7 +7,7 @@ use super::reader::{Reader, entries, quantity, text, whole, wrong};
 use super::tree::{Entry, Node, TomlValue as Tree};
 use crate::fault::{self, Form, Injection, KindRow, Param, Side, Value, ValueShape, Values};
 use crate::plan::{Cohort, FAULTS_MAX, FIRINGS_MAX, Fault, Model, Phase, Pick, Repeat, Schedule, Select, Target};
-use crate::units::{Bytes, Ratio, parse_duration};
+use crate::units::{Bytes, Ratio};
 use std::time::Duration;
 
 const PHASES: &[(&str, Phase)] =
@@ -225,7 +225,7 @@ fn injection(reader: &Reader<'_>, node: &Node, context: &Context<'_>) -> Option<
         }
     }
     direction(reader, row, &mut values);
-    for (name, value) in defaults(row).0 {
+    for (name, value) in row.defaults().0 {
         values.0.entry(name).or_insert(value);
     }
     check_instance(&kinds.node, &values, context, sink);
@@ -250,22 +250,6 @@ fn check_instance(node: &Node, values: &Values, context: &Context<'_>, sink: &Si
     {
         let title = format!("there is no instance {instance}");
         sink.push(Diagnostic::new(at, title, "found here").help(format!("the target has {instances}, counted from 0")));
-    }
-}
-
-/// The parameters of a kind that has been given none.
-pub fn defaults(row: &KindRow) -> Values {
-    Values(row.params.iter().filter_map(|param| Some((param.name.to_owned(), default(param)?))).collect())
-}
-
-fn default(param: &Param) -> Option<Value> {
-    let text = param.default?;
-    match param.shape {
-        ValueShape::Duration => parse_duration(text).ok().map(Value::Duration),
-        ValueShape::Bytes { .. } => text.parse().ok().map(Value::Bytes),
-        ValueShape::Whole { .. } => text.parse().ok().map(Value::Whole),
-        ValueShape::Share { .. } => text.parse::<Ratio>().ok().map(|ratio| Value::Share(ratio.0)),
-        ValueShape::Text { .. } | ValueShape::Choice(_) => Some(Value::Text(text.to_owned())),
     }
 }
 
@@ -316,7 +300,8 @@ mod tests {
     fn every_default_of_the_catalogue_has_the_shape_of_its_parameter() {
         for row in fault::rows() {
             for param in row.params {
-                assert_eq!(default(param).is_some(), param.default.is_some(), "{}.{}", row.kind, param.name);
+                let read = param.default.map(|text| param.read(text));
+                assert!(read.as_ref().is_none_or(Result::is_ok), "{}.{}: {read:?}", row.kind, param.name);
             }
         }
     }

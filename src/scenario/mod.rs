@@ -27,7 +27,6 @@ mod trust;
 
 pub use bundled::{BUNDLED, Bundled, PROGRAMS, bundled};
 pub use diagnostic::Errors;
-pub use faults::defaults as fault_defaults;
 pub use stored::shown_set;
 pub use trust::ScenarioTrust;
 

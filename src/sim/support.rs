@@ -3,7 +3,6 @@
 use crate::close;
 use crate::fault::{Effect, End, InjectionStep, OnAttempt, OnListener, OnProcess, ResponseEdit, Shedding, Side, rows};
 use crate::plan::{Model, Plan};
-use crate::scenario::fault_defaults;
 
 /// A part of the plan that the simulator does not carry out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +55,7 @@ pub enum Unsupported {
 /// Kinds that are simulated with their default parameters, with the sides that can carry them out.
 pub fn supported() -> impl Iterator<Item = (&'static str, Vec<Side>)> {
     rows().filter_map(|row| {
-        let inject = crate::fault::Injection { row, values: fault_defaults(row) };
+        let inject = crate::fault::Injection { row, values: row.defaults() };
         let sides: Vec<_> = row.sides.iter().copied().filter(|side| why_not(&inject.effect(*side), *side).is_none()).collect();
         (!sides.is_empty()).then_some((row.kind, sides))
     })

@@ -3,7 +3,7 @@
 //! With no fault active it costs three comparisons a call: no task, timer, copy or buffer. It looks at no kind of fault and no frame.
 
 use crate::close::TcpEnd;
-use crate::fault::{ConnectionEffects, Flow};
+use crate::fault::{ConnectionEffects, End, Flow};
 use crate::seed::Stream;
 use crate::transport::delay_line::DelayLine;
 use crate::transport::send_limit::{SendLimit, SendTurns};
@@ -23,8 +23,8 @@ pub struct Link {
     write: Flow,
     /// How TCP ended as the caller may know it; stays `None` behind a gate that discards.
     end: TcpEnd,
-    /// Our FIN or RST was asked for.
-    finished: bool,
+    /// Our FIN or RST was asked for, and which.
+    finished: Option<End>,
     /// Nagle's algorithm is off.
     prompt: bool,
     discarded: u64,
@@ -54,7 +54,7 @@ impl Link {
             read: Flow::Pass,
             write: Flow::Pass,
             end: TcpEnd::None,
-            finished: false,
+            finished: None,
             prompt: false,
             discarded: 0,
             passed: 0,
@@ -108,7 +108,12 @@ impl Link {
 
     /// Whether this side has ended TCP, or nothing of it gets out any more.
     pub fn is_finished(&self) -> bool {
-        self.finished || self.discards_writes() || self.end == TcpEnd::Rst
+        self.finished.is_some() || self.discards_writes() || self.end == TcpEnd::Rst
+    }
+
+    /// How this side has ended TCP: FIN or RST. `None` where it did not, or where nothing of it gets out.
+    pub fn own_end(&self) -> Option<End> {
+        self.finished.filter(|_| !self.discards_writes())
     }
 
     /// Bytes thrown away by a discarding gate.
@@ -162,7 +167,7 @@ impl Link {
     /// # Errors
     /// If the connection is gone already.
     pub fn finish(&mut self) -> io::Result<()> {
-        self.finished = true;
+        self.finished = Some(End::Fin);
         if self.discards_writes() {
             return Ok(());
         }
@@ -181,7 +186,7 @@ impl Link {
 
     /// Makes the coming drop an abort: zero linger, so that the kernel sends RST.
     pub fn reset(&mut self) {
-        self.finished = true;
+        self.finished = Some(End::Rst);
         // Fails only on a connection that is gone.
         let _ = self.wire.abort();
     }
@@ -415,7 +420,7 @@ impl AsyncWrite for Link {
         match self.write {
             Flow::Pass if self.lanes.is_some() => Poll::Ready(self.finish()),
             Flow::Pass => {
-                self.finished = true;
+                self.finished = Some(End::Fin);
                 Pin::new(&mut self.wire).poll_shutdown(cx)
             }
             Flow::Stop => Poll::Pending,

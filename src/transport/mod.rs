@@ -16,10 +16,12 @@ pub mod tickets;
 pub mod tls;
 pub(crate) mod tls_error;
 pub mod tls_words;
+pub mod watched;
 
 use crate::close::TlsEnd;
 use crate::transport::link::Link;
 use crate::transport::secure::Secure;
+use crate::transport::watched::{WireBytes, WireWatch};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -32,6 +34,8 @@ pub enum Transport {
     Plain(Link),
     /// wss.
     Secure(Box<Secure>),
+    /// Either, and somebody follows its bytes.
+    Watched(Box<WatchedTransport>),
 }
 
 impl Transport {
@@ -40,6 +44,7 @@ impl Transport {
         match self {
             Transport::Plain(link) => link,
             Transport::Secure(tls) => tls.link(),
+            Transport::Watched(watched) => watched.inner.link(),
         }
     }
 
@@ -48,6 +53,7 @@ impl Transport {
         match self {
             Transport::Plain(link) => link,
             Transport::Secure(tls) => tls.link_mut(),
+            Transport::Watched(watched) => watched.inner.link_mut(),
         }
     }
 
@@ -56,6 +62,7 @@ impl Transport {
         match self {
             Transport::Plain(_) => None,
             Transport::Secure(tls) => Some(tls.end()),
+            Transport::Watched(watched) => watched.inner.tls_end(),
         }
     }
 
@@ -64,7 +71,66 @@ impl Transport {
         match self {
             Transport::Plain(_) => false,
             Transport::Secure(tls) => tls.mid_record(),
+            Transport::Watched(watched) => watched.inner.mid_record(),
         }
+    }
+}
+
+/// A connection below its frames, whose bytes somebody follows.
+#[derive(Debug)]
+pub struct WatchedTransport {
+    inner: Transport,
+    /// Who follows them.
+    pub watch: WireWatch,
+}
+
+impl WatchedTransport {
+    /// Nobody is told yet.
+    pub fn new(inner: Transport) -> Self {
+        WatchedTransport { inner, watch: WireWatch::default() }
+    }
+}
+
+impl Drop for WatchedTransport {
+    fn drop(&mut self) {
+        self.watch.look_at_ends(self.inner.link());
+    }
+}
+
+impl AsyncRead for WatchedTransport {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let WatchedTransport { inner, watch } = &mut *self;
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut *inner).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            watch.tell(WireBytes::Received(&buffer.filled()[before..]));
+        }
+        watch.look_at_ends(inner.link());
+        polled
+    }
+}
+
+impl AsyncWrite for WatchedTransport {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let WatchedTransport { inner, watch } = &mut *self;
+        let discards = inner.link().discards_writes();
+        let polled = Pin::new(&mut *inner).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(count)) = &polled {
+            watch.tell(if discards { WireBytes::Discarded(*count) } else { WireBytes::Sent(&bytes[..*count]) });
+        }
+        watch.look_at_ends(inner.link());
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let WatchedTransport { inner, watch } = &mut *self;
+        let polled = Pin::new(&mut *inner).poll_shutdown(cx);
+        watch.look_at_ends(inner.link());
+        polled
     }
 }
 
@@ -73,6 +139,7 @@ impl AsyncRead for Transport {
         match self.get_mut() {
             Transport::Plain(link) => Pin::new(link).poll_read(cx, buffer),
             Transport::Secure(tls) => Pin::new(tls).poll_read(cx, buffer),
+            Transport::Watched(watched) => Pin::new(watched).poll_read(cx, buffer),
         }
     }
 }
@@ -82,6 +149,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Transport::Plain(link) => Pin::new(link).poll_write(cx, bytes),
             Transport::Secure(tls) => Pin::new(tls).poll_write(cx, bytes),
+            Transport::Watched(watched) => Pin::new(watched).poll_write(cx, bytes),
         }
     }
 
@@ -89,6 +157,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Transport::Plain(link) => Pin::new(link).poll_flush(cx),
             Transport::Secure(tls) => Pin::new(tls).poll_flush(cx),
+            Transport::Watched(watched) => Pin::new(watched).poll_flush(cx),
         }
     }
 
@@ -96,6 +165,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Transport::Plain(link) => Pin::new(link).poll_shutdown(cx),
             Transport::Secure(tls) => Pin::new(tls).poll_shutdown(cx),
+            Transport::Watched(watched) => Pin::new(watched).poll_shutdown(cx),
         }
     }
 }

@@ -53,6 +53,17 @@ impl Identity {
         Ok(Identity { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() })
     }
 
+    /// SHA-256 of its first certificate in hexadecimal, as browsers and openssl show it.
+    ///
+    /// # Errors
+    /// If there is no certificate.
+    pub fn fingerprint(&self) -> Result<String, TlsError> {
+        let chain = certificates(self.certificate.as_bytes(), "the server's certificate")?;
+        let digest = chain.first().map(|first| ::ring::digest::digest(&::ring::digest::SHA256, first));
+        let bytes = digest.as_ref().map_or(&[][..], |digest| digest.as_ref());
+        Ok(bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":"))
+    }
+
     /// Settings of a server with this certificate, that takes up the sessions which these tickets hold, or none.
     ///
     /// # Errors

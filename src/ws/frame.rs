@@ -169,7 +169,8 @@ impl Scanner {
         2 + extended + if self.header[1] & 0x80 != 0 { 4 } else { 0 }
     }
 
-    fn payload_length(&self) -> u64 {
+    /// Payload bytes that the header which came last declares.
+    pub(crate) fn payload_length(&self) -> u64 {
         match self.header[1] & 0x7f {
             126 => u64::from(u16::from_be_bytes([self.header[2], self.header[3]])),
             127 => u64::from_be_bytes(self.header[2..10].try_into().expect("eight bytes of a fourteen byte array")),
@@ -223,7 +224,7 @@ impl CloseFrame {
 }
 
 /// The unmasked payload of a whole short frame.
-fn payload(frame: &[u8]) -> Vec<u8> {
+pub(crate) fn payload(frame: &[u8]) -> Vec<u8> {
     let masked = frame.get(1).is_some_and(|second| second & 0x80 != 0);
     let start = match frame.get(1).map_or(0, |second| second & 0x7f) {
         126 => 4,

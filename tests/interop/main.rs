@@ -5,6 +5,7 @@
 //! `scripts/test` counts what was left out.
 
 mod autobahn;
+mod browser;
 mod bundled;
 mod capacity;
 mod chat;

@@ -24,6 +24,7 @@ mod process;
 mod ready;
 mod receive;
 mod select;
+mod served;
 mod server_side;
 mod session;
 mod tls;

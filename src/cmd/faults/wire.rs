@@ -1,7 +1,6 @@
 //! What a kind puts on the wire with its defaults, in bytes: made from the steps that the engine carries out.
 
 use crate::fault::{Effect, Frame, Injection, InjectionStep, KindRow, Payload, Side};
-use crate::scenario::fault_defaults;
 use crate::units::Bytes;
 use crate::ws::frame::encode;
 
@@ -14,7 +13,7 @@ const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 /// What a server sends, step by step; `None` for kinds that only change what is sent anyway.
 pub(super) fn on_the_wire(row: &'static KindRow) -> Option<String> {
-    let injection = Injection { row, values: fault_defaults(row) };
+    let injection = Injection { row, values: row.defaults() };
     let Effect::Connection { steps, .. } = injection.effect(Side::Server) else { return None };
     let words: Vec<_> = steps.iter().map(step).collect();
     (!words.is_empty()).then(|| words.join(", then "))

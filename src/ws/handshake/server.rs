@@ -101,6 +101,21 @@ impl Head {
         self.request.headers().get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// Path and query, as the client wrote them.
+    pub(crate) fn target(&self) -> &str {
+        self.request.uri().path_and_query().map_or("/", |target| target.as_str())
+    }
+
+    /// As `GET`.
+    pub(crate) fn method(&self) -> &str {
+        self.request.method().as_str()
+    }
+
+    /// Whether it asks for a WebSocket, properly or not.
+    pub(crate) fn asks_for_websocket(&self) -> bool {
+        self.field("Upgrade").is_some_and(|value| value.to_ascii_lowercase().contains("websocket"))
+    }
+
     /// Who is asking; `None` for a client of another program, whatever it says. `key`: that of the run.
     pub(crate) fn id(&self, key: Option<&RunKey>) -> Option<Id> {
         self.field(ID_HEADER).and_then(|text| Id::parse(text, key))
@@ -193,7 +208,8 @@ pub(crate) async fn refuse(tap: &mut Tap, status: u16, more: More<'_>, length: u
     }
 }
 
-fn phrase(status: u16) -> &'static str {
+/// The reason phrase of a status.
+pub(crate) fn phrase(status: u16) -> &'static str {
     use tokio_tungstenite::tungstenite::http::StatusCode;
     StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Status")
 }
