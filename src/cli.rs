@@ -5,8 +5,9 @@ use crate::proxy::Upstream;
 use crate::scenario::{Overrides, ScenarioTrust};
 use crate::units::{Bytes, Rate, Ratio, UnitError, parse_duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const EXIT_CODES: &str = "\
@@ -66,8 +67,8 @@ pub enum Command {
     Fidelity(Fidelity),
     /// Pass connections of your own clients on to a server, byte for byte, and count what passes.
     ///
-    /// Bytes, WebSocket frames, FIN and RST pass as they come, in both directions. Ctrl-C or SIGTERM ends all connections and the proxy, with
-    /// exit code 0.
+    /// Bytes, WebSocket frames, FIN and RST pass as they come, in both directions. With --api, it is a replacement for Toxiproxy: client
+    /// libraries of Toxiproxy add and remove proxies and toxics. Ctrl-C or SIGTERM ends all connections and the proxy, with exit code 0.
     #[command(after_help = "Example: closestorm proxy --listen 127.0.0.1:9000 --upstream ws://127.0.0.1:8080")]
     Proxy(Proxy),
     /// Regenerate the charts and reports of a run, a capacity search or a map from its result files.
@@ -397,14 +398,28 @@ pub struct Fidelity {
 #[derive(Debug, Args)]
 pub struct Proxy {
     /// Address where clients connect; port 0 is any free port, which is printed.
-    #[arg(long, value_name = "HOST:PORT")]
-    pub listen: String,
+    #[arg(long, value_name = "HOST:PORT", requires = "upstream")]
+    pub listen: Option<String>,
     /// Server to which connections are passed on: ws://HOST:PORT, tcp://HOST:PORT, or HOST:PORT.
-    #[arg(long, value_name = "SERVER")]
-    pub upstream: Upstream,
+    #[arg(long, value_name = "SERVER", requires = "listen")]
+    pub upstream: Option<Upstream>,
+    /// Address of the control API, which is that of Toxiproxy 2.12, for example 127.0.0.1:8474. The proxy of --listen is named `proxy` there.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub api: Option<String>,
+    /// File with proxies, and their toxics, in the format of Toxiproxy: a JSON array of objects with name, listen, upstream, enabled, toxics.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Seed of all random numbers: the same seed, proxy and number of a connection give the same toxics.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
     /// How long a connection to the server may take to open. Then the client's connection is reset.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub connect_timeout: Duration,
+    /// Read the rest of the command line as flags of toxiproxy-server, for example --toxiproxy -host=0.0.0.0 -config=proxies.json.
+    ///
+    /// The same happens if closestorm is started by the name toxiproxy-server or toxiproxy.
+    #[arg(long, value_name = "FLAG", num_args = 0.., allow_hyphen_values = true, conflicts_with_all = ["listen", "upstream", "api", "config", "seed"])]
+    pub toxiproxy: Option<Vec<String>>,
     /// Print nothing but errors.
     #[arg(long, short)]
     pub quiet: bool,
@@ -550,6 +565,17 @@ impl Changes {
             trust: self.trust.trust(),
         }
     }
+}
+
+/// The command line, with what the name of the program stands for: `toxiproxy-server …` is `closestorm proxy --toxiproxy …`.
+pub fn arguments(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut words = words.peekable();
+    let name = words.peek().and_then(|program| Path::new(program).file_name()?.to_str().map(str::to_owned));
+    if matches!(name.as_deref(), Some("toxiproxy-server" | "toxiproxy")) {
+        let command = ["closestorm", "proxy", "--toxiproxy"].map(OsString::from);
+        return command.into_iter().chain(words.skip(1)).collect();
+    }
+    words.collect()
 }
 
 fn precision(text: &str) -> Result<Ratio, UnitError> {

@@ -209,7 +209,7 @@ pub mod cmd;
 pub fn main() -> std::process::ExitCode {
     // What is secret is not in a panic, either.
     panics::tell(secret::hide);
-    let command = <cli::Cli as clap::Parser>::parse().command;
+    let command = <cli::Cli as clap::Parser>::parse_from(cli::arguments(std::env::args_os())).command;
     // Nothing that the command has changed is looked at behind its panic.
     let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cmd::run_command(command)));
     done.unwrap_or(Ok(cmd::exit::COULD_NOT_RUN)).unwrap_or_else(|error| cmd::exit::report_error(&error)).into()

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "real processes in real time, on threads that carry nobody")]
 
+mod toxiproxy;
 mod transparent;
 
 use crate::common::{LONG, program};
@@ -17,7 +18,7 @@ struct Proxy {
     child: Child,
     out: BufReader<ChildStdout>,
     err: Option<ChildStderr>,
-    /// Where it listens.
+    /// Where it listens: the proxy of the command line, or the control API.
     address: SocketAddr,
 }
 
@@ -42,9 +43,14 @@ impl Proxy {
         let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
         let err = child.stderr.take();
         let mut line = String::new();
-        out.read_line(&mut line).expect("a pipe");
-        let address = line.strip_prefix("listening on ").and_then(|rest| rest.split(',').next()?.trim().parse().ok());
-        let address = address.unwrap_or_else(|| panic!("{line:?}"));
+        let address = loop {
+            line.clear();
+            assert!(out.read_line(&mut line).expect("a pipe") > 0, "it did not say where it listens");
+            let said = line.strip_prefix("listening on ").or_else(|| line.strip_prefix("control API on http://"));
+            if let Some(address) = said.and_then(|rest| rest.split(',').next()?.trim().parse().ok()) {
+                break address;
+            }
+        };
         Proxy { child, out, err, address }
     }
 

@@ -1,48 +1,105 @@
-//! `closestorm proxy`: passes connections on until it is stopped.
+//! `closestorm proxy`: passes connections on until it is stopped, as the command line and the control API say.
+
+mod flags;
 
 use super::console;
-use super::exit;
+use super::exit::{self, Usage};
 use super::signals::Stop;
 use crate::cli::Proxy;
 use crate::lock::lock;
-use crate::proxy::{ProxyEvent, ProxyEvents, ProxyListener};
+use crate::number::counted;
+use crate::proxy::{ApiMetrics, ControlApi, Proxies, ProxyEvent, ProxyEvents, Upstream};
 use crate::seed::Seed;
 use crate::sut::command::open_files::raise_files;
 use crate::text::printable;
 use anyhow::Context;
+use flags::ToxiproxyFlags;
 use std::io::{self, Write};
 use std::mem::{Discriminant, discriminant};
-use std::sync::Mutex;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Of one kind of event, at most one is printed in this time.
 const PRINT_EVERY: Duration = Duration::from_secs(1);
 
+/// Name of the proxy that the command line describes.
+const NAME: &str = "proxy";
+
+/// What to do, from either way to write the command line.
+struct ProxySettings<'a> {
+    proxy: Option<(&'a str, &'a Upstream)>,
+    api: Option<String>,
+    metrics: ApiMetrics,
+    config: Option<PathBuf>,
+    seed: u64,
+}
+
 /// Listens until a signal comes.
 ///
 /// # Errors
-/// The address cannot be bound, or the machine has no threads, files or signals left.
+/// An address cannot be bound, the file of `--config` is wrong, or the machine has no threads, files or signals left.
 pub fn main(args: &Proxy) -> anyhow::Result<u8> {
+    let settings = match &args.toxiproxy {
+        Some(words) => {
+            let flags = ToxiproxyFlags::read(words).map_err(Usage)?;
+            if flags.version {
+                console::print(&ToxiproxyFlags::version_line())?;
+                return Ok(exit::OK);
+            }
+            let metrics = ApiMetrics { proxies: flags.proxy_metrics, process: flags.runtime_metrics };
+            let seed = flags.seed.unwrap_or(args.seed);
+            ProxySettings { proxy: None, api: Some(flags.address()), metrics, config: flags.config.map(PathBuf::from), seed }
+        }
+        None => ProxySettings {
+            proxy: args.listen.as_deref().zip(args.upstream.as_ref()),
+            api: args.api.clone(),
+            metrics: ApiMetrics { proxies: true, process: true },
+            config: args.config.clone(),
+            seed: args.seed,
+        },
+    };
+    if settings.proxy.is_none() && settings.api.is_none() && settings.config.is_none() {
+        return Err(Usage("there is nothing to do: name --listen with --upstream, --api, or --config".to_owned()).into());
+    }
     let stop = Stop::listen().context("cannot listen for signals")?;
     raise_files().context("cannot read the limit of open files")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")?;
-    runtime.block_on(run(args, stop))
+    runtime.block_on(run(settings, args, stop))
 }
 
-async fn run(args: &Proxy, stop: Stop) -> anyhow::Result<u8> {
-    let events = printed_events();
-    let started = ProxyListener::start(&args.listen, args.upstream.clone(), args.connect_timeout, Seed(0), events).await;
-    let listener = started.with_context(|| format!("cannot listen on {}", printable(&args.listen)))?;
+async fn run(settings: ProxySettings<'_>, args: &Proxy, stop: Stop) -> anyhow::Result<u8> {
+    let proxies = Arc::new(Proxies::new(args.connect_timeout, Seed(settings.seed), printed_events()));
+    let mut lines = String::new();
+    if let Some((listen, upstream)) = settings.proxy {
+        let started = proxies.add(NAME, listen, upstream.clone()).await;
+        let address = started.with_context(|| format!("cannot listen on {}", printable(listen)))?;
+        lines += &format!("listening on {address}, passing on to {}\n", printable(&upstream.to_string()));
+    }
+    if let Some(file) = &settings.config {
+        let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let made = proxies.load(&text).await.map_err(|why| Usage(format!("{}: {}", file.display(), printable(&why))))?;
+        lines += &format!("proxies of {}: {made}\n", file.display());
+    }
+    if let Some(address) = &settings.api {
+        let bound = ControlApi::bind(address, proxies.clone(), settings.metrics).await;
+        let api = bound.with_context(|| format!("cannot listen on {}", printable(address)))?;
+        let address = api.address();
+        lines += &format!("control API on http://{address}\n");
+        if !address.ip().is_loopback() {
+            let _ = writeln!(io::stderr(), "warning: whoever reaches {address} controls this proxy, and what it connects to");
+        }
+        tokio::spawn(api.serve());
+    }
     if !args.quiet {
-        console::print(&format!("listening on {}, passing on to {}\n", listener.address(), printable(&args.upstream.to_string())))?;
+        console::print(&lines)?;
     }
     stop.stopped().await;
-    let accepted = listener.accepted();
-    listener.stop().await;
+    let accepted = proxies.accepted().await;
+    proxies.stop().await;
     if !args.quiet {
-        let word = if accepted == 1 { "connection" } else { "connections" };
-        console::print(&format!("stopped after {accepted} {word}\n"))?;
+        console::print(&format!("stopped after {}\n", counted(accepted, "connection")))?;
     }
     Ok(exit::OK)
 }

@@ -1,16 +1,16 @@
 //! A connection through the proxy as the rest of the program sees it: live counters, and a way to say what is to become of it.
 
-#![expect(dead_code, reason = "live counters and effects are for a control API")]
-
 use crate::fault::End;
 use crate::lock::lock;
 use crate::proxy::effects::RelayEffects;
 use crate::proxy::event::TlsNotice;
 use futures_util::task::AtomicWaker;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -19,6 +19,8 @@ use tokio::time::Instant;
 pub(crate) struct DirectionCounters {
     /// Bytes that came in.
     pub(crate) bytes: AtomicU64,
+    /// Bytes that were passed on: written, or taken by what delays them.
+    pub(crate) passed_on: AtomicU64,
     /// Whole WebSocket frames that came in, by opcode.
     pub(crate) frames: [AtomicU64; 16],
     /// Code of the first Close frame, 1005 if it had none, and 1 more than that; 0: there was none.
@@ -58,11 +60,14 @@ pub(crate) enum Speech {
 /// What is to become of a connection.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// This holds from now on, and no longer what held before. The connection drops the sender when it does.
-    Effects(Box<RelayEffects>, mpsc::Sender<Infallible>),
+    /// This holds from now on, and no longer what held before.
+    Effects(Box<RelayEffects>),
     /// It ends.
     End(End),
 }
+
+/// Dropped when an order is carried out; `None`: nobody waits for that.
+pub(crate) type OrderDone = Option<mpsc::Sender<Infallible>>;
 
 /// A connection through the proxy, shared by the task that carries it and by who looks at it.
 #[derive(Debug)]
@@ -79,8 +84,10 @@ pub(crate) struct ProxiedConnection {
     pub(crate) down: DirectionCounters,
     speech: AtomicU8,
     tls: Arc<TlsNotice>,
-    orders: Mutex<Vec<Order>>,
+    orders: Mutex<Vec<(Order, OrderDone)>>,
     ordered: AtomicBool,
+    /// It is carried: orders are carried out at once.
+    carried: AtomicBool,
     /// Wakes the task that carries it.
     pub(crate) waker: AtomicWaker,
 }
@@ -98,23 +105,36 @@ impl ProxiedConnection {
             tls,
             orders: Mutex::default(),
             ordered: AtomicBool::new(false),
+            carried: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
     }
 
-    /// Says what is to become of it.
-    pub(crate) fn order(&self, order: Order) {
-        lock(&self.orders).push(order);
+    /// Says what is to become of it. `done` is dropped when that holds; at once before a byte passes.
+    pub(crate) fn order(&self, order: Order, done: &OrderDone) {
+        let done = if self.carried.load(Ordering::Relaxed) { done.clone() } else { None };
+        lock(&self.orders).push((order, done));
         self.ordered.store(true, Ordering::Release);
         self.waker.wake();
     }
 
-    /// What was ordered since the last call.
-    pub(crate) fn take_orders(&self) -> Vec<Order> {
+    /// What was ordered since the last call. From now on it is carried.
+    pub(crate) fn take_orders(&self) -> Vec<(Order, OrderDone)> {
+        self.carried.store(true, Ordering::Relaxed);
         if !self.ordered.load(Ordering::Relaxed) || !self.ordered.swap(false, Ordering::AcqRel) {
             return Vec::new();
         }
         std::mem::take(&mut *lock(&self.orders))
+    }
+
+    /// Waits until its end is ordered, before it is carried.
+    pub(crate) async fn ended_early(&self) {
+        poll_fn(|cx| {
+            self.waker.register(cx.waker());
+            let ends = lock(&self.orders).iter().any(|(order, _)| matches!(order, Order::End(_)));
+            if ends { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// What speaks on it.

@@ -30,6 +30,14 @@ pub(crate) struct RelayEffects {
 }
 
 impl DirectionEffects {
+    /// And this: delays add, the stricter of two limits holds.
+    pub(crate) fn add(&mut self, other: DirectionEffects) {
+        self.flow = self.flow.max(other.flow);
+        self.shape = self.shape.and(&other.shape);
+        self.end_delay += other.end_delay;
+        self.limit = [self.limit, other.limit].into_iter().flatten().min();
+    }
+
     /// The gate of the link on which the direction is written.
     pub(crate) fn gate(&self) -> ConnectionEffects {
         ConnectionEffects { write: self.flow, write_shape: self.shape.clone(), ..ConnectionEffects::default() }

@@ -4,9 +4,10 @@
 
 use crate::fault::End;
 use crate::lock::lock;
-use crate::proxy::connection::{Order, ProxiedConnection};
+use crate::proxy::connection::{DirectionCounters, Order, OrderDone, ProxiedConnection};
 use crate::proxy::event::{ProxyEvent, ProxyEvents, TlsNotice};
 use crate::proxy::relay::Relay;
+use crate::proxy::toxics::{ActingToxics, Toxic, ToxicSubject};
 use crate::proxy::upstream::Upstream;
 use crate::seed::Seed;
 use crate::transport::local_limit::local_limit;
@@ -19,29 +20,38 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// Without a file descriptor, and without one in reserve, the next look at the queue is so much later.
 const NO_FILES: Duration = Duration::from_millis(20);
 
 /// A listening address with its upstream and its connections.
 #[derive(Debug)]
-pub struct ProxyListener {
+pub(crate) struct ProxyListener {
     address: SocketAddr,
     accepts: JoinHandle<()>,
     shared: Arc<ListenerShared>,
 }
 
+/// What a listener does with connections.
+#[derive(Clone, Debug)]
+pub(crate) struct ListenerSettings {
+    /// Of the proxy; random streams have it in their names.
+    pub(crate) name: String,
+    pub(crate) upstream: Upstream,
+    /// How long the upstream may take to connect.
+    pub(crate) dial_limit: Duration,
+    pub(crate) seed: Seed,
+    pub(crate) events: ProxyEvents,
+}
+
 /// What the accept loop and the connections share.
 #[derive(Debug)]
 struct ListenerShared {
-    upstream: Upstream,
-    dial_limit: Duration,
-    seed: Seed,
-    events: ProxyEvents,
-    connections: Mutex<BTreeMap<u64, Arc<ProxiedConnection>>>,
+    settings: ListenerSettings,
+    connections: Mutex<ListenerConnections>,
     /// Connections that were accepted.
     accepted: AtomicU64,
     /// How many there are.
@@ -49,21 +59,55 @@ struct ListenerShared {
     tls: Arc<TlsNotice>,
 }
 
+/// Those that there are, and what acts on them and on all that come.
+#[derive(Debug, Default)]
+struct ListenerConnections {
+    open: BTreeMap<u64, (Arc<ProxiedConnection>, ActingToxics)>,
+    toxics: Vec<Toxic>,
+    past: ListenerTotals,
+}
+
+/// Counts of a listener; of two directions, up and down.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ListenerTotals {
+    pub(crate) accepted: u64,
+    /// Bytes that came in.
+    pub(crate) received: [u64; 2],
+    /// Bytes that were passed on.
+    pub(crate) passed_on: [u64; 2],
+}
+
+impl ListenerTotals {
+    /// And these.
+    pub(crate) fn add(&mut self, other: &ListenerTotals) {
+        self.accepted += other.accepted;
+        for direction in [0, 1] {
+            self.received[direction] += other.received[direction];
+            self.passed_on[direction] += other.passed_on[direction];
+        }
+    }
+
+    /// And those of a connection.
+    fn count(&mut self, connection: &ProxiedConnection) {
+        let of = |count: fn(&DirectionCounters) -> &AtomicU64| {
+            [&connection.up, &connection.down].map(|side| count(side).load(Ordering::Relaxed))
+        };
+        self.add(&ListenerTotals { accepted: 0, received: of(|side| &side.bytes), passed_on: of(|side| &side.passed_on) });
+    }
+}
+
 impl ProxyListener {
-    /// Listens at `listen` and passes everything to `upstream`, which is to answer within `dial_limit`. Inside a runtime.
+    /// Listens at `listen`, with these toxics on every connection. Inside a runtime.
     ///
     /// # Errors
     /// The address cannot be bound.
-    pub async fn start(listen: &str, upstream: Upstream, dial_limit: Duration, seed: Seed, events: ProxyEvents) -> io::Result<Self> {
+    pub(crate) async fn start(listen: &str, settings: ListenerSettings, toxics: &[Toxic]) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(ListenerShared {
-            upstream,
-            dial_limit,
-            seed,
-            tls: Arc::new(TlsNotice::new(address, events.clone())),
-            events,
-            connections: Mutex::default(),
+            tls: Arc::new(TlsNotice::new(address, settings.events.clone())),
+            settings,
+            connections: Mutex::new(ListenerConnections { toxics: toxics.to_vec(), ..ListenerConnections::default() }),
             accepted: AtomicU64::new(0),
             open: watch::Sender::new(0),
         });
@@ -72,28 +116,88 @@ impl ProxyListener {
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Connections that it accepted so far.
-    pub fn accepted(&self) -> u64 {
-        self.shared.accepted.load(Ordering::Relaxed)
+    /// What was counted so far, with the open connections.
+    pub(crate) fn totals(&self) -> ListenerTotals {
+        let connections = lock(&self.shared.connections);
+        let mut totals = connections.past;
+        totals.accepted = self.shared.accepted.load(Ordering::Relaxed);
+        connections.open.values().for_each(|(connection, _)| totals.count(connection));
+        totals
     }
 
-    /// Closes the listening socket, ends all connections, and waits until they are gone.
-    pub async fn stop(mut self) {
+    /// Something of each open connection and of the names of the toxics that act on it, in the order in which they were accepted.
+    pub(crate) fn connections<T>(&self, of: impl Fn(&ProxiedConnection, &[&str]) -> T) -> Vec<T> {
+        let connections = lock(&self.shared.connections);
+        let one = |(connection, acting): &(Arc<ProxiedConnection>, ActingToxics)| {
+            let names: Vec<&str> = connections.toxics.iter().filter(|toxic| acting.has(toxic)).map(|toxic| toxic.name.as_str()).collect();
+            of(connection, &names)
+        };
+        connections.open.values().map(one).collect()
+    }
+
+    /// Ends a connection; whether there is one of this number. Returns when it has its FIN or RST.
+    pub(crate) async fn end(&self, id: u64, how: End) -> bool {
+        let Some(connection) = lock(&self.shared.connections).open.get(&id).map(|(connection, _)| connection.clone()) else { return false };
+        let (done, mut is_done) = mpsc::channel(1);
+        connection.order(Order::End(how), &Some(done));
+        let _ = is_done.recv().await;
+        true
+    }
+
+    /// These act from now on, on all connections; returns when they do.
+    pub(crate) async fn set_toxics(&self, toxics: &[Toxic]) {
+        let (done, mut all_done) = mpsc::channel(1);
+        {
+            let mut connections = lock(&self.shared.connections);
+            toxics.clone_into(&mut connections.toxics);
+            let done = Some(done);
+            for (connection, acting) in connections.open.values_mut() {
+                self.shared.change(connection, acting, toxics, &done);
+            }
+        }
+        // Nobody sends: it ends when the last connection has dropped its sender.
+        let _ = all_done.recv().await;
+    }
+
+    /// Closes the listening socket and ends all connections; returns when they have their FIN.
+    pub(crate) async fn end_all(&mut self) {
         self.accepts.abort();
         // Its socket is closed with it.
         let _ = (&mut self.accepts).await;
-        let connections: Vec<_> = lock(&self.shared.connections).values().cloned().collect();
-        connections.iter().for_each(|connection| connection.order(Order::End(End::Fin)));
+        let (done, mut all_done) = mpsc::channel(1);
+        let connections: Vec<_> = lock(&self.shared.connections).open.values().map(|(connection, _)| connection.clone()).collect();
+        let done = Some(done);
+        connections.iter().for_each(|connection| connection.order(Order::End(End::Fin), &done));
+        drop(done);
+        let _ = all_done.recv().await;
+    }
+
+    /// As [`ProxyListener::end_all`], and waits until all connections are gone.
+    pub(crate) async fn stop(mut self) {
+        self.end_all().await;
         // The sender lives in `shared`.
         let _ = self.shared.open.subscribe().wait_for(|open| *open == 0).await;
     }
 }
 
 impl ListenerShared {
+    /// Says to a connection what these toxics ask of it.
+    fn change(&self, connection: &ProxiedConnection, acting: &mut ActingToxics, toxics: &[Toxic], done: &OrderDone) {
+        let passed = [&connection.up, &connection.down].map(|side| side.bytes.load(Ordering::Relaxed));
+        let ListenerSettings { name, seed, .. } = &self.settings;
+        let subject = ToxicSubject { seed: *seed, proxy: name, connection: connection.id, now: Instant::now(), passed };
+        let before = acting.is_empty();
+        let effects = acting.change(toxics, &subject);
+        if before && acting.is_empty() {
+            return;
+        }
+        connection.order(effects.map_or(Order::End(End::Fin), |effects| Order::Effects(Box::new(effects))), done);
+    }
+
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         let mut reserve = File::open("/dev/null").ok();
         loop {
@@ -101,7 +205,12 @@ impl ListenerShared {
                 Ok((stream, peer)) => {
                     let id = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
                     let connection = Arc::new(ProxiedConnection::new(id, peer, self.tls.clone()));
-                    lock(&self.connections).insert(id, connection.clone());
+                    {
+                        let mut connections = lock(&self.connections);
+                        let mut acting = ActingToxics::default();
+                        self.change(&connection, &mut acting, &connections.toxics, &None);
+                        connections.open.insert(id, (connection.clone(), acting));
+                    }
                     self.open.send_modify(|open| *open += 1);
                     tokio::spawn(self.clone().carry(stream, connection));
                 }
@@ -122,7 +231,7 @@ impl ListenerShared {
         drop(reserve.take());
         if let Some(Ok((stream, _))) = listener.accept().now_or_never() {
             reset(&stream);
-            self.events.tell(ProxyEvent::Refused { limit });
+            self.settings.events.tell(ProxyEvent::Refused { limit });
         }
         *reserve = File::open("/dev/null").ok();
     }
@@ -130,17 +239,30 @@ impl ListenerShared {
     /// One connection, from the dial to its end.
     async fn carry(self: Arc<Self>, near: TcpStream, connection: Arc<ProxiedConnection>) {
         // Boxed, so that an open connection does not keep the room that its dial took.
-        match Box::pin(self.upstream.dial(self.dial_limit)).await {
-            Ok(far) => Relay::new(near, far, connection.clone(), self.seed).await,
-            Err(error) => {
+        let dialled = Box::pin(async {
+            tokio::select! {
+                biased;
+                () = connection.ended_early() => None,
+                dialled = self.settings.upstream.dial(self.settings.dial_limit) => Some(dialled),
+            }
+        });
+        match dialled.await {
+            Some(Ok(far)) => Relay::new(near, far, connection.clone(), self.settings.seed).await,
+            Some(Err(error)) => {
                 reset(&near);
-                self.events.tell(match local_limit(&error) {
+                self.settings.events.tell(match local_limit(&error) {
                     Some(limit) => ProxyEvent::Refused { limit },
-                    None => ProxyEvent::NotDialled { upstream: self.upstream.to_string(), why: error.to_string() },
+                    None => ProxyEvent::NotDialled { upstream: self.settings.upstream.to_string(), why: error.to_string() },
                 });
             }
+            // The drop is its FIN.
+            None => {}
         }
-        lock(&self.connections).remove(&connection.id);
+        {
+            let mut connections = lock(&self.connections);
+            connections.open.remove(&connection.id);
+            connections.past.count(&connection);
+        }
         self.open.send_modify(|open| *open -= 1);
     }
 }

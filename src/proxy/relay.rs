@@ -4,7 +4,7 @@
 //! kernel does not take is kept. FIN passes as FIN in its direction alone, RST as RST.
 
 use crate::fault::End;
-use crate::proxy::connection::{Order, ProxiedConnection};
+use crate::proxy::connection::{DirectionCounters, Order, ProxiedConnection};
 use crate::proxy::effects::{DirectionEffects, RelayEffects};
 use crate::proxy::frames::{StreamSide, StreamWatch};
 use crate::seed::Seed;
@@ -141,11 +141,11 @@ impl Future for Relay {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let relay = &mut *self;
         relay.connection.waker.register(cx.waker());
-        for order in relay.connection.take_orders() {
+        for (order, _done) in relay.connection.take_orders() {
             match order {
                 // It is on its way out.
-                Order::Effects(..) | Order::End(End::Fin) if relay.closing.is_some() => {}
-                Order::Effects(effects, _) => relay.apply(&effects),
+                Order::Effects(_) | Order::End(End::Fin) if relay.closing.is_some() => {}
+                Order::Effects(effects) => relay.apply(&effects),
                 Order::End(how) if relay.finish(how).is_ready() => return Poll::Ready(()),
                 Order::End(_) => {}
             }
@@ -153,7 +153,9 @@ impl Future for Relay {
         relay.near.poll_shaped(cx);
         relay.far.poll_shaped(cx);
         if relay.closing.is_none() {
-            let due = relay.end.as_mut().and_then(|(at, how)| at.as_mut().poll(cx).is_ready().then_some(*how));
+            // A timer that is over when it is set takes a millisecond, in which bytes would pass.
+            let is_due = |at: &mut Pin<Box<Sleep>>, cx: &mut _| at.deadline() <= Instant::now() || at.as_mut().poll(cx).is_ready();
+            let due = relay.end.as_mut().and_then(|(at, how)| is_due(at, cx).then_some(*how));
             let over = match due {
                 Some(how) => relay.finish(how),
                 None => relay.poll_halves(cx),
@@ -188,6 +190,7 @@ impl RelayHalf {
         loop {
             while !self.waiting.is_empty() {
                 let written = ready!(Pin::new(&mut *to).poll_write(cx, &self.waiting))?;
+                passed_on(counters, to, written);
                 if written == self.waiting.len() {
                     // An idle connection keeps no buffer.
                     self.waiting = Vec::new();
@@ -222,7 +225,10 @@ impl RelayHalf {
             let mut rest = bytes;
             while !rest.is_empty() {
                 match Pin::new(&mut *to).poll_write(cx, rest) {
-                    Poll::Ready(Ok(count)) => rest = &rest[count..],
+                    Poll::Ready(Ok(count)) => {
+                        passed_on(counters, to, count);
+                        rest = &rest[count..];
+                    }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => {
                         self.waiting = rest.to_vec();
@@ -239,6 +245,12 @@ impl RelayHalf {
         }
         let due = Instant::now() + self.end_delay;
         self.fin.get_or_insert_with(|| Box::pin(sleep_until(due))).as_mut().poll(cx)
+    }
+}
+
+fn passed_on(counters: &DirectionCounters, to: &Link, bytes: usize) {
+    if !to.discards_writes() {
+        DirectionCounters::add(&counters.passed_on, bytes as u64);
     }
 }
 

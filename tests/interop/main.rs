@@ -25,6 +25,7 @@ mod random;
 mod replay;
 mod secure;
 mod stuck;
+mod toxiproxy;
 
 use closestorm::results::record::{EventRow, Summary};
 use closestorm::results::{Loaded, read};

@@ -1,0 +1,394 @@
+//! All proxies by name, and what the control API does to them.
+
+use crate::fault::End;
+use crate::proxy::api::own::connection_json;
+use crate::proxy::api::wire::{ApiError, ProxyFields, ToxicFields, toxic_json, toxics_json};
+use crate::proxy::event::ProxyEvents;
+use crate::proxy::listener::{ListenerSettings, ListenerTotals, ProxyListener};
+use crate::proxy::toxics::Toxic;
+use crate::proxy::upstream::Upstream;
+use crate::seed::Seed;
+use nix::errno::Errno;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::net::lookup_host;
+use tokio::sync::Mutex;
+
+/// Proxies at most.
+const PROXIES_MAX: usize = 4096;
+/// Toxics of a proxy at most.
+const TOXICS_MAX: usize = 256;
+
+/// All proxies of this process.
+#[derive(Debug)]
+pub struct Proxies {
+    named: Mutex<BTreeMap<String, NamedProxy>>,
+    dial_limit: Duration,
+    seed: Seed,
+    events: ProxyEvents,
+    toxics_made: AtomicU64,
+}
+
+#[derive(Debug)]
+struct NamedProxy {
+    /// As written, or the address that was bound.
+    listen: String,
+    upstream: Upstream,
+    toxics: Vec<Toxic>,
+    /// `None`: it is not enabled.
+    listener: Option<ProxyListener>,
+    /// Of listeners that it had before.
+    past: ListenerTotals,
+}
+
+impl Proxies {
+    /// None yet. An upstream is to answer within `dial_limit`.
+    pub fn new(dial_limit: Duration, seed: Seed, events: ProxyEvents) -> Self {
+        Proxies { named: Mutex::default(), dial_limit, seed, events, toxics_made: AtomicU64::new(0) }
+    }
+
+    /// Makes one that listens.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub async fn add(&self, name: &str, listen: &str, upstream: Upstream) -> io::Result<SocketAddr> {
+        let mut proxy = NamedProxy::new(listen.to_owned(), upstream);
+        let address = self.start(name, &mut proxy).await?;
+        self.named.lock().await.insert(name.to_owned(), proxy);
+        Ok(address)
+    }
+
+    /// Makes those of a file, which is like the body of `POST /populate`; how many.
+    ///
+    /// # Errors
+    /// Why it, or the first proxy that cannot be made, is wrong.
+    pub async fn load(&self, text: &[u8]) -> Result<usize, String> {
+        let (made, error) = match super::api::wire::parse(text).and_then(ProxyFields::read_list) {
+            Ok(list) => self.populate(list).await,
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        error.map_or(Ok(made.len()), |error| Err(error.message))
+    }
+
+    /// Connections that were accepted by all of them.
+    pub async fn accepted(&self) -> u64 {
+        self.named.lock().await.values().map(|proxy| proxy.totals().accepted).sum()
+    }
+
+    /// Ends all connections and waits until they are gone.
+    pub async fn stop(&self) {
+        let mut named = self.named.lock().await;
+        let listeners: Vec<_> = named.values_mut().filter_map(|proxy| proxy.listener.take()).collect();
+        futures_util::future::join_all(listeners.into_iter().map(ProxyListener::stop)).await;
+    }
+
+    pub(crate) async fn list(&self) -> Value {
+        let named = self.named.lock().await;
+        let all: Map<String, Value> = named.iter().map(|(name, proxy)| (name.clone(), proxy.json(name))).collect();
+        all.into()
+    }
+
+    pub(crate) async fn show(&self, name: &str) -> Result<Value, ApiError> {
+        let named = self.named.lock().await;
+        Ok(find(&named, name)?.json(name))
+    }
+
+    pub(crate) async fn create(&self, fields: ProxyFields) -> Result<Value, ApiError> {
+        let name = fields.name.filter(|name| !name.is_empty()).ok_or_else(|| ApiError::missing("name"))?;
+        let upstream = fields.upstream.filter(|text| !text.is_empty()).ok_or_else(|| ApiError::missing("upstream"))?;
+        let mut proxy = NamedProxy::new(fields.listen.unwrap_or_default(), read_upstream(&upstream)?);
+        let mut named = self.named.lock().await;
+        if named.contains_key(&name) {
+            return Err(ApiError::new(409, "proxy already exists"));
+        }
+        room(named.len(), PROXIES_MAX, "proxies")?;
+        if fields.enabled.unwrap_or(true) {
+            self.started(&name, &mut proxy).await?;
+        }
+        let json = proxy.json(&name);
+        named.insert(name, proxy);
+        Ok(json)
+    }
+
+    /// Those that were made or found, and what kept it from going on.
+    pub(crate) async fn populate(&self, list: Vec<ProxyFields>) -> (Vec<Value>, Option<ApiError>) {
+        let mut made = Vec::new();
+        for fields in list {
+            match self.populate_one(fields).await {
+                Ok(proxy) => made.push(proxy),
+                Err(error) => return (made, Some(error)),
+            }
+        }
+        (made, None)
+    }
+
+    async fn populate_one(&self, mut fields: ProxyFields) -> Result<Value, ApiError> {
+        let toxics: Result<Vec<Toxic>, ApiError> = fields.toxics()?.into_iter().map(|of| of.toxic(self.next_toxic())).collect();
+        let (name, text) = (fields.name.unwrap_or_default(), fields.upstream.unwrap_or_default());
+        let listen = fields.listen.unwrap_or_default();
+        let mut proxy = NamedProxy::new(listen, read_upstream(&text)?);
+        for toxic in toxics? {
+            proxy.take_toxic(toxic)?;
+        }
+        let mut named = self.named.lock().await;
+        if let Some(old) = named.get_mut(&name) {
+            if old.upstream.to_string() == text && is_same(&old.listen, &proxy.listen).await {
+                return Ok(old.json(&name));
+            }
+            // A proxy of the same name at another place takes over, without what acts on the old one.
+            old.halt().await;
+            proxy.past = old.past;
+        } else {
+            room(named.len(), PROXIES_MAX, "proxies")?;
+        }
+        if fields.enabled.unwrap_or(true) {
+            self.started(&name, &mut proxy).await?;
+        }
+        let json = proxy.json(&name);
+        named.insert(name, proxy);
+        Ok(json)
+    }
+
+    pub(crate) async fn update(&self, name: &str, fields: ProxyFields) -> Result<Value, ApiError> {
+        let mut named = self.named.lock().await;
+        let proxy = find_mut(&mut named, name)?;
+        let enabled = fields.enabled.unwrap_or(proxy.listener.is_some());
+        let listen = fields.listen.unwrap_or_else(|| proxy.listen.clone());
+        let upstream = fields.upstream.unwrap_or_else(|| proxy.upstream.to_string());
+        if upstream != proxy.upstream.to_string() || !is_same(&proxy.listen, &listen).await {
+            let upstream = read_upstream(&upstream)?;
+            proxy.halt().await;
+            (proxy.listen, proxy.upstream) = (listen, upstream);
+        }
+        match (enabled, proxy.listener.is_some()) {
+            (true, false) => _ = self.started(name, proxy).await?,
+            (false, true) => proxy.halt().await,
+            _ => {}
+        }
+        Ok(proxy.json(name))
+    }
+
+    pub(crate) async fn delete(&self, name: &str) -> Result<(), ApiError> {
+        let removed = self.named.lock().await.remove(name);
+        removed.ok_or_else(no_proxy)?.halt().await;
+        Ok(())
+    }
+
+    /// Starts those that are not enabled and removes all toxics; connections stay.
+    pub(crate) async fn reset(&self) -> Result<(), ApiError> {
+        for (name, proxy) in self.named.lock().await.iter_mut() {
+            proxy.toxics.clear();
+            proxy.apply().await;
+            if proxy.listener.is_none() {
+                self.started(name, proxy).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn toxics(&self, name: &str) -> Result<Value, ApiError> {
+        let named = self.named.lock().await;
+        Ok(toxics_json(&find(&named, name)?.toxics))
+    }
+
+    pub(crate) async fn toxic(&self, name: &str, toxic: &str) -> Result<Value, ApiError> {
+        let named = self.named.lock().await;
+        let toxic = find(&named, name)?.toxics.iter().find(|of| of.name == toxic);
+        toxic.map(toxic_json).ok_or_else(no_toxic)
+    }
+
+    pub(crate) async fn add_toxic(&self, name: &str, fields: ToxicFields) -> Result<Value, ApiError> {
+        let mut named = self.named.lock().await;
+        let proxy = find_mut(&mut named, name)?;
+        let toxic = fields.toxic(self.next_toxic())?;
+        let json = toxic_json(&toxic);
+        proxy.take_toxic(toxic)?;
+        proxy.apply().await;
+        Ok(json)
+    }
+
+    pub(crate) async fn update_toxic(&self, name: &str, toxic: &str, fields: &ToxicFields) -> Result<Value, ApiError> {
+        let mut named = self.named.lock().await;
+        let proxy = find_mut(&mut named, name)?;
+        let toxic = proxy.toxics.iter_mut().find(|of| of.name == toxic).ok_or_else(no_toxic)?;
+        *toxic = fields.change(toxic)?;
+        let json = toxic_json(toxic);
+        proxy.apply().await;
+        Ok(json)
+    }
+
+    pub(crate) async fn delete_toxic(&self, name: &str, toxic: &str) -> Result<(), ApiError> {
+        let mut named = self.named.lock().await;
+        let proxy = find_mut(&mut named, name)?;
+        let index = proxy.toxics.iter().position(|of| of.name == toxic).ok_or_else(no_toxic)?;
+        proxy.toxics.remove(index);
+        proxy.apply().await;
+        Ok(())
+    }
+
+    /// All open connections, with live counters.
+    pub(crate) async fn connections(&self) -> Value {
+        let named = self.named.lock().await;
+        let listeners = named.iter().filter_map(|(name, proxy)| Some((name, proxy.listener.as_ref()?)));
+        listeners
+            .flat_map(|(name, listener)| listener.connections(|connection, toxics| connection_json(name, connection, toxics)))
+            .collect()
+    }
+
+    /// Ends one; returns when that was done.
+    pub(crate) async fn end_connection(&self, name: &str, id: &str, how: End) -> Result<(), ApiError> {
+        let named = self.named.lock().await;
+        let listener = find(&named, name)?.listener.as_ref();
+        let ended = match (listener, id.parse()) {
+            (Some(listener), Ok(id)) => listener.end(id, how).await,
+            _ => false,
+        };
+        if ended { Ok(()) } else { Err(ApiError::new(404, "connection not found")) }
+    }
+
+    /// Counters of all proxies in Prometheus text; bytes of open connections are in them.
+    pub(crate) async fn metrics(&self) -> String {
+        let named = self.named.lock().await;
+        let mut text = String::new();
+        for (what, help, of) in [
+            ("received", "bytes that a direction received", (|of| of.received) as fn(&ListenerTotals) -> [u64; 2]),
+            ("sent", "bytes that a direction passed on", |of| of.passed_on),
+        ] {
+            let metric = format!("toxiproxy_proxy_{what}_bytes_total");
+            let _ = writeln!(text, "# HELP {metric} {help}\n# TYPE {metric} counter");
+            for (name, proxy) in named.iter() {
+                for (direction, count) in ["upstream", "downstream"].iter().zip(of(&proxy.totals())) {
+                    let [name, listen, upstream] = [name, &proxy.listen, &proxy.upstream.to_string()].map(|text| label(text));
+                    let labels = format!(r#"direction="{direction}",listener="{listen}",proxy="{name}",upstream="{upstream}""#);
+                    let _ = writeln!(text, "{metric}{{{labels}}} {count}");
+                }
+            }
+        }
+        text
+    }
+
+    fn next_toxic(&self) -> u64 {
+        self.toxics_made.fetch_add(1, Ordering::Relaxed)
+    }
+
+    async fn started(&self, name: &str, proxy: &mut NamedProxy) -> Result<(), ApiError> {
+        let failed = |error: io::Error, listen: &str| {
+            let why = error.raw_os_error().map_or_else(|| error.to_string(), |code| Errno::from_raw(code).desc().to_ascii_lowercase());
+            ApiError::new(500, format!("listen tcp {listen}: bind: {why}"))
+        };
+        self.start(name, proxy).await.map(drop).map_err(|error| failed(error, &proxy.listen))
+    }
+
+    async fn start(&self, name: &str, proxy: &mut NamedProxy) -> io::Result<SocketAddr> {
+        let settings = ListenerSettings {
+            name: name.to_owned(),
+            upstream: proxy.upstream.clone(),
+            dial_limit: self.dial_limit,
+            seed: self.seed,
+            events: self.events.clone(),
+        };
+        let listener = ProxyListener::start(&bindable(&proxy.listen), settings, &proxy.toxics).await?;
+        let address = listener.address();
+        proxy.listen = address.to_string();
+        proxy.listener = Some(listener);
+        Ok(address)
+    }
+}
+
+impl NamedProxy {
+    fn new(listen: String, upstream: Upstream) -> Self {
+        NamedProxy { listen, upstream, toxics: Vec::new(), listener: None, past: ListenerTotals::default() }
+    }
+
+    fn take_toxic(&mut self, toxic: Toxic) -> Result<(), ApiError> {
+        if self.toxics.iter().any(|of| of.name == toxic.name) {
+            return Err(ApiError::new(409, "toxic already exists"));
+        }
+        room(self.toxics.len(), TOXICS_MAX, "toxics of this proxy")?;
+        self.toxics.push(toxic);
+        Ok(())
+    }
+
+    /// Waits until its toxics act as they are now on all connections.
+    async fn apply(&self) {
+        if let Some(listener) = &self.listener {
+            listener.set_toxics(&self.toxics).await;
+        }
+    }
+
+    /// No longer listens; all connections get a FIN, or a reset where a toxic says so.
+    async fn halt(&mut self) {
+        if let Some(mut listener) = self.listener.take() {
+            listener.end_all().await;
+            self.past.add(&listener.totals());
+        }
+    }
+
+    fn totals(&self) -> ListenerTotals {
+        let mut totals = self.past;
+        self.listener.iter().for_each(|listener| totals.add(&listener.totals()));
+        totals
+    }
+
+    fn json(&self, name: &str) -> Value {
+        json!({
+            "name": name,
+            "listen": self.listen,
+            "upstream": self.upstream.to_string(),
+            "enabled": self.listener.is_some(),
+            "toxics": toxics_json(&self.toxics),
+        })
+    }
+}
+
+fn find<'a>(named: &'a BTreeMap<String, NamedProxy>, name: &str) -> Result<&'a NamedProxy, ApiError> {
+    named.get(name).ok_or_else(no_proxy)
+}
+
+fn find_mut<'a>(named: &'a mut BTreeMap<String, NamedProxy>, name: &str) -> Result<&'a mut NamedProxy, ApiError> {
+    named.get_mut(name).ok_or_else(no_proxy)
+}
+
+fn no_proxy() -> ApiError {
+    ApiError::new(404, "proxy not found")
+}
+
+fn no_toxic() -> ApiError {
+    ApiError::new(404, "toxic not found")
+}
+
+fn room(there: usize, max: usize, what: &str) -> Result<(), ApiError> {
+    if there < max { Ok(()) } else { Err(ApiError::new(400, format!("there are {max} {what} already"))) }
+}
+
+fn read_upstream(text: &str) -> Result<Upstream, ApiError> {
+    text.parse().map_err(ApiError::bad_body)
+}
+
+/// Go binds `:80` on all addresses. Without any address, only this machine may connect.
+fn bindable(listen: &str) -> String {
+    match listen {
+        "" => "127.0.0.1:0".to_owned(),
+        port if port.starts_with(':') => format!("0.0.0.0{port}"),
+        other => other.to_owned(),
+    }
+}
+
+/// Whether an address that was bound is the one that is wanted.
+async fn is_same(bound: &str, wanted: &str) -> bool {
+    if bound == wanted {
+        return true;
+    }
+    let Ok(mut addresses) = lookup_host(bindable(wanted)).await else { return false };
+    bound.parse::<SocketAddr>().is_ok_and(|bound| bound.port() != 0 && addresses.any(|address| address == bound))
+}
+
+/// A value of a Prometheus label.
+fn label(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
