@@ -100,7 +100,7 @@ impl ControlApi {
             tokio::spawn(async move {
                 let service = service_fn(|request| answer(&shared, request));
                 let mut server = http1::Builder::new();
-                server.timer(TokioTimer::new()).header_read_timeout(READ_MAX).max_buf_size(HEAD_MAX).max_headers(64);
+                server.timer(TokioTimer::new()).header_read_timeout(READ_MAX).half_close(true).max_buf_size(HEAD_MAX).max_headers(64);
                 // A client that does not speak HTTP, or is gone, gets no answer.
                 let _ = server.serve_connection(TokioIo::new(stream), service).await;
                 drop(place);
