@@ -166,7 +166,7 @@ impl Proxies {
             (proxy.listen, proxy.upstream) = (listen, upstream);
         }
         match (enabled, proxy.listener.is_some()) {
-            (true, false) => _ = self.started(name, proxy).await?,
+            (true, false) => self.started(name, proxy).await?,
             (false, true) => proxy.halt().await,
             _ => {}
         }
