@@ -2,8 +2,9 @@
 
 use super::echo::EchoClient;
 use super::matcher::IncomingMessage;
+use super::memory::ClientMemory;
 use super::mqtt::MqttPacket;
-use super::spoken::{Besides, ClientMemory, DialogueTells, Meant, ScriptClient};
+use super::spoken::{Besides, DialogueTells, Meant, ScriptClient};
 use super::stamp::Stamps;
 use super::{DialogueSettings, Outgoing, Payload, ReadyTracker, Traffic};
 use crate::event::{ClientIndex, ConnectionNo};

@@ -158,7 +158,7 @@ impl<'m> IncomingMessage<'m> {
         IncomingMessage { payload: Payload::Text(text), json: OnceCell::from(Some(json)) }
     }
 
-    fn text(&self) -> Option<&'m str> {
+    pub(super) fn text(&self) -> Option<&'m str> {
         match self.payload {
             Payload::Text(text) => Some(text),
             Payload::Binary(bytes) => std::str::from_utf8(bytes).ok(),

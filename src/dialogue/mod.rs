@@ -28,6 +28,7 @@
 mod client;
 mod echo;
 mod matcher;
+mod memory;
 pub mod mqtt;
 pub mod probe;
 mod readiness;
@@ -41,6 +42,7 @@ mod timestamp;
 
 pub use client::{ClientDialogue, Heard, Observed};
 pub use matcher::{CaptureFrom, Content, Matcher, Pattern};
+pub use memory::{ClientMemory, Scripted};
 pub use readiness::{Readiness, ReadyTracker};
 pub use role::Reply;
 pub use script::{
@@ -48,7 +50,7 @@ pub use script::{
     HttpRequest, RequestPace, StandingReply,
 };
 pub use server::ServerDialogue;
-pub use spoken::{ClientMemory, DialogueTells, Scripted};
+pub use spoken::DialogueTells;
 pub use stamp::STAMP;
 
 use crate::units::{Bytes, Rate};

@@ -1,114 +1,28 @@
-//! A [`Dialogue`] on one connection: opening steps, standing answers, beats, and requests with their replies.
+//! A [`Dialogue`](super::Dialogue) on one connection: opening steps, standing answers, beats, and requests with their replies. What is made of a message
+//! that came is in `heard`, and of packets in `packets`.
+
+mod heard;
+mod packets;
+mod passed;
 
 use super::echo::EchoClient;
-use super::matcher::{CaptureFrom, FilledMatcher, IncomingMessage, Matcher};
-use super::mqtt::{self, MqttPacket, MqttReader};
-use super::script::{Dialogue, RequestPace, StandingReply};
-use super::sequence::SequenceMemory;
+use super::matcher::{CaptureFrom, FilledMatcher, IncomingMessage};
+use super::memory::{ClientMemory, Scripted};
+use super::mqtt::MqttReader;
+use super::script::RequestPace;
 use super::stamp::Stamps;
-use super::timestamp::micros_since_1970;
 use super::{Outgoing, PENDING_MAX, Payload};
 use crate::event::{ClientIndex, ConnectionNo, Sequenced};
-use crate::lock::lock;
-use crate::secret::{MASK, Secrets};
-use crate::seed::{Seed, Stream};
-use crate::template::{DataTable, OwnValues, TemplateValues};
+use crate::secret::Secrets;
+use crate::template::TemplateValues;
+use passed::PassedOver;
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::time::Duration;
 
 /// After which time a connection that took no message is asked again.
 const AGAIN: Duration = Duration::from_millis(5);
 /// Messages that wait for their turn, at most; beyond them the newest is not said.
 const OUTBOX_MAX: usize = 1_000;
-
-/// Longest value that a client keeps, bytes: a server chooses it, and it may stand in each of the client's messages.
-const CAPTURED_MAX: usize = 64 << 10;
-
-/// A dialogue and whose it is.
-#[derive(Clone, Copy, Debug)]
-pub struct Scripted<'a> {
-    /// What is said.
-    pub script: &'a Dialogue,
-    /// Name of the cohort.
-    pub cohort: &'a str,
-    /// Its data file.
-    pub data: Option<&'a DataTable>,
-}
-
-/// What a client keeps over its connections.
-#[derive(Debug)]
-pub struct ClientMemory {
-    random: Mutex<Stream>,
-    sequence: u64,
-    row: usize,
-    captured: Vec<(Box<str>, String)>,
-    /// Cookies, which its dialogue must not show.
-    cookies: Box<[String]>,
-    /// Boxed: few dialogues follow numbers.
-    streams: Option<Box<SequenceMemory>>,
-}
-
-impl ClientMemory {
-    /// Of a client with this row of its cohort's data file. Draws from `client/<k>/messages`.
-    pub fn new(seed: Seed, client: ClientIndex, row: usize) -> ClientMemory {
-        let random = Mutex::new(seed.numbered("client/", client.0, "/messages"));
-        ClientMemory { random, sequence: 0, row, captured: Vec::new(), cookies: Box::default(), streams: None }
-    }
-
-    /// The client has left by itself: what it does not get until it comes back, it does not miss.
-    pub fn forget_streams(&mut self) {
-        self.streams = None;
-    }
-
-    /// Whether it has a value for each of these names.
-    fn knows<'n>(&self, mut names: impl Iterator<Item = &'n str>) -> bool {
-        names.all(|name| self.captured.iter().any(|(known, _)| **known == *name))
-    }
-
-    /// Keeps a value; an earlier one of that name is replaced. An empty one is as none.
-    ///
-    /// # Errors
-    /// It is too long, in words: then there is none.
-    pub fn capture(&mut self, name: &str, value: String) -> Result<(), String> {
-        self.captured.retain(|(known, _)| **known != *name);
-        if value.len() > CAPTURED_MAX {
-            return Err(format!("`{name}` is longer than {CAPTURED_MAX} bytes"));
-        }
-        if !value.is_empty() {
-            self.captured.push((name.into(), value));
-        }
-        Ok(())
-    }
-
-    /// Knows the values of the client's cookies, as something that must not be shown.
-    pub fn know_cookies(&mut self, cookies: Box<[String]>) {
-        self.cookies = cookies;
-    }
-
-    /// Adds what must not be shown: the client's row of its data, what it captured, and its cookies.
-    pub fn add_secrets(&self, data: Option<&DataTable>, secrets: &mut Secrets) {
-        let row = data.and_then(|data| Some((&data.columns, data.rows.get(self.row)?)));
-        for (column, value) in row.into_iter().flat_map(|(columns, row)| columns.iter().zip(row)) {
-            secrets.hide_value(value, &format!("{{data.{column}}}"));
-        }
-        self.captured.iter().for_each(|(name, value)| secrets.hide_value(value, &format!("{{captured.{name}}}")));
-        self.cookies.iter().for_each(|value| secrets.hide_value(value, MASK));
-    }
-
-    /// Does something with the values of this moment.
-    pub fn with_values<T>(
-        &self,
-        (cohort, data): (&str, Option<&DataTable>),
-        (client, connection): (ClientIndex, ConnectionNo),
-        time: Duration,
-        what: impl FnOnce(&TemplateValues<'_>) -> T,
-    ) -> T {
-        let row = data.map(|data| (data, self.row));
-        let own = OwnValues { cohort, sequence: self.sequence, time, random: &self.random, row, captured: &self.captured };
-        what(&TemplateValues { client: client.0.to_string().into(), attempt: connection.0.to_string().into(), own: Some(&own) })
-    }
-}
 
 /// What a dialogue tells of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,27 +90,6 @@ pub(super) enum Meant {
     Received,
 }
 
-/// Who takes a message.
-#[derive(Clone, Copy, Debug)]
-enum Taker<'a> {
-    /// A standing answer.
-    Standing(&'a StandingReply),
-    /// The step that waits for it; whether it is right.
-    Step { right: bool },
-    /// A step waits, for another one.
-    NoStep,
-    /// The beat.
-    Beat,
-    /// An echo that is awaited.
-    Echo { due: Duration, sent: Duration },
-    /// The request at this place of those that wait; whether it says that it failed.
-    Request { index: usize, error: bool },
-    /// An error of this number.
-    Error(usize),
-    /// What is received.
-    Nobody,
-}
-
 /// Messages of another kind that go out once the opening steps are done.
 #[derive(Debug)]
 pub(super) enum Besides {
@@ -216,8 +109,8 @@ pub(super) struct ScriptClient<'a> {
     step_until: Option<Duration>,
     /// The step has taken up what was before: what comes until its answer, the server sends once more.
     resumed: bool,
-    /// What came instead of what the step awaits: how many, and the last.
-    instead: (u32, String),
+    /// What came instead of what the step awaits.
+    instead: PassedOver,
     beat_due: Option<Duration>,
     beat_until: Option<Duration>,
     besides: Besides,
@@ -249,7 +142,7 @@ impl<'a> ScriptClient<'a> {
             step: 0,
             step_until: None,
             resumed: false,
-            instead: (0, String::new()),
+            instead: PassedOver::default(),
             beat_due: None,
             beat_until: None,
             besides,
@@ -278,12 +171,12 @@ impl<'a> ScriptClient<'a> {
     /// Begins the step that is next, and goes on where it awaits nothing.
     fn begin_step(&mut self) {
         self.step_until = None;
-        self.instead = (0, String::new());
+        self.instead = PassedOver::default();
         self.resumed = false;
         while let Some(step) = self.of.script.open.get(self.step) {
             let resume = step.resume.as_ref().filter(|resume| self.memory.knows(resume.captured()));
             if let Some(send) = resume.or(step.send.as_ref()) {
-                self.memory.sequence += 1;
+                self.memory.count();
                 let message = self.values(|values| send.fill(values));
                 self.say(message);
             }
@@ -299,52 +192,6 @@ impl<'a> ScriptClient<'a> {
 
     fn values<T>(&self, what: impl FnOnce(&TemplateValues<'_>) -> T) -> T {
         self.memory.with_values((self.of.cohort, self.of.data), self.who, self.now, what)
-    }
-
-    /// A message as it goes out; `None`: it cannot be written as a packet, and the client closes.
-    fn packed(&mut self, message: Outgoing) -> Option<Outgoing> {
-        match (&self.reader, message) {
-            (Some(reader), Outgoing::Text(text)) => match mqtt::packet(&text, reader.is_five()) {
-                Ok(bytes) => Some(Outgoing::Binary(bytes)),
-                Err(why) => {
-                    self.fail(self.of.script.open.len() + 2, false, &why);
-                    None
-                }
-            },
-            (_, message) => Some(message),
-        }
-    }
-
-    /// Whether its messages are packets.
-    pub(super) fn has_packets(&self) -> bool {
-        self.reader.is_some()
-    }
-
-    /// Takes the next packet from the front of what came; `None`: more must come. One of QoS 1 is acknowledged.
-    pub(super) fn unpack(&mut self, rest: &mut Payload<'_>) -> Option<MqttPacket> {
-        let next = match (self.reader.as_mut()?, &mut *rest) {
-            (reader, Payload::Binary(bytes)) => reader.next(bytes),
-            (_, Payload::Text(_)) => {
-                *rest = Payload::Binary(&[]);
-                Err("a text message came, and MQTT is binary".to_owned())
-            }
-        };
-        match next {
-            Ok(packet) => {
-                if let Some(MqttPacket { says, .. }) =
-                    packet.as_ref().filter(|packet| packet.says["type"] == "publish" && packet.says["qos"] == 1)
-                {
-                    self.say(Outgoing::Text(format!("{{\"type\":\"puback\",\"id\":{}}}", says["id"]).into()));
-                }
-                packet
-            }
-            Err(why) => {
-                if !self.failed {
-                    self.fail(self.of.script.open.len() + 2, false, &why);
-                }
-                None
-            }
-        }
     }
 
     fn say(&mut self, message: Outgoing) {
@@ -400,7 +247,7 @@ impl<'a> ScriptClient<'a> {
             1 => 0,
             _ => {
                 let all: f64 = requests.iter().map(|request| request.weight).sum();
-                let mut left = lock(&self.memory.random).unit() * all;
+                let mut left = self.memory.unit() * all;
                 let under = |request: &super::script::DialogueRequest| {
                     left -= request.weight;
                     left < 0.0
@@ -409,7 +256,7 @@ impl<'a> ScriptClient<'a> {
             }
         };
         let request = &requests[index];
-        self.memory.sequence += 1;
+        self.memory.count();
         let (message, awaited) = self.values(|values| {
             let error = || request.error.as_ref().map(|error| error.fill(values));
             let reply = request.reply.as_ref().map(|reply| (reply.fill(values), error()));
@@ -450,146 +297,6 @@ impl<'a> ScriptClient<'a> {
         }
     }
 
-    /// A message came; `open`: neither side has begun to close the connection.
-    pub(super) fn on_message(&mut self, incoming: &IncomingMessage<'_>, open: bool, now: Duration) -> Meant {
-        self.now = self.now.max(now);
-        self.heard = self.now;
-        let script = self.of.script;
-        let receives = script.receive.as_ref().map(|matcher| self.takes(matcher, incoming));
-        let taker = self.taker(incoming, receives == Some(true), open);
-        // Its number counts whoever takes it. It is captured once it is known who does, and before that one answers.
-        let numbered = || script.sequence.as_ref().is_some_and(|sequence| sequence.number_in(incoming).is_some());
-        if receives.unwrap_or_else(|| matches!(taker, Taker::Nobody) || numbered()) {
-            self.received(incoming, self.resumed && !matches!(taker, Taker::Step { .. }));
-        }
-        match taker {
-            Taker::Standing(reply) => {
-                self.memory.sequence += 1;
-                let answer = self.values(|values| reply.send.fill(values));
-                self.say(answer);
-                Meant::Dialogue
-            }
-            Taker::Step { right } => {
-                self.on_step(incoming, right);
-                Meant::Dialogue
-            }
-            Taker::NoStep if receives == Some(true) && (self.resumed || script.sequence.is_some()) => Meant::Received,
-            Taker::NoStep => {
-                self.instead = (self.instead.0.saturating_add(1), self.shown(incoming));
-                Meant::Dialogue
-            }
-            Taker::Beat => {
-                self.beat_until = None;
-                Meant::Dialogue
-            }
-            Taker::Echo { due, sent } => Meant::Reply { due, sent, error: false },
-            Taker::Request { index, error } => {
-                // It has just been found there.
-                let Some(AwaitedReply { request, due, sent, .. }) = self.awaited.remove(index).map(|awaited| *awaited) else {
-                    return Meant::Dialogue;
-                };
-                if error {
-                    self.tell_error(script.error.len() + request);
-                }
-                Meant::Reply { due, sent, error }
-            }
-            Taker::Error(number) => {
-                self.tell_error(number);
-                Meant::Dialogue
-            }
-            Taker::Nobody if receives == Some(false) => Meant::Dialogue,
-            Taker::Nobody => Meant::Received,
-        }
-    }
-
-    fn takes(&self, matcher: &Matcher, incoming: &IncomingMessage<'_>) -> bool {
-        self.values(|values| matcher.fill(values).takes(incoming))
-    }
-
-    /// Who takes a message, by what was captured before it. `receives`: it is one of those that everybody gets.
-    fn taker(&mut self, incoming: &IncomingMessage<'_>, receives: bool, open: bool) -> Taker<'a> {
-        let script = self.of.script;
-        if open && !self.failed {
-            if let Some(reply) = script.reply.iter().find(|reply| self.takes(&reply.to, incoming)) {
-                return Taker::Standing(reply);
-            }
-            if let Some(step) = script.open.get(self.step) {
-                let meant = step.expect.as_ref().filter(|expect| self.takes(&expect.meant, incoming));
-                return meant.map_or(Taker::NoStep, |expect| Taker::Step { right: self.takes(&expect.check, incoming) });
-            }
-            let beat = script.beat.as_ref().and_then(|beat| beat.expect.as_ref()).filter(|_| self.beat_until.is_some());
-            if beat.is_some_and(|(matcher, _)| self.takes(matcher, incoming)) {
-                return Taker::Beat;
-            }
-        }
-        if let (Besides::Echo(echo), Payload::Binary(bytes)) = (&mut self.besides, incoming.payload)
-            && let Some((due, sent)) = echo.answered(bytes)
-        {
-            return Taker::Echo { due, sent };
-        }
-        let request = self.answered(incoming, receives);
-        let error = || script.error.iter().position(|(_, matcher)| self.takes(matcher, incoming)).map(Taker::Error);
-        request.or_else(error).unwrap_or(Taker::Nobody)
-    }
-
-    /// Keeps of a received message what later ones need, tells when it was sent, and follows its number. `resumed`: it came as an answer to a `resume`.
-    fn received(&mut self, incoming: &IncomingMessage<'_>, resumed: bool) {
-        let script = self.of.script;
-        for (name, from) in &script.capture {
-            let kept = from.find_in(incoming, &|_| None).map_or(Ok(()), |value| self.memory.capture(name, value));
-            if let Err(why) = kept {
-                self.tells.push_back(DialogueTells::Counted(format!("cohort {}: a captured value {why}: it is not kept", self.of.cohort)));
-            }
-        }
-        if let Some(timestamp) = &script.timestamp {
-            let sent = timestamp.find_in(incoming, &|_| None).and_then(|text| micros_since_1970(&text));
-            self.tells.push_back(sent.map_or_else(
-                || DialogueTells::Counted(format!("cohort {}: a received message has no time where `timestamp` says", self.of.cohort)),
-                DialogueTells::Stamped,
-            ));
-        }
-        let Some(sequence) = &script.sequence else { return };
-        let Some(number) = sequence.number_in(incoming) else {
-            let text = format!("cohort {}: a received message has no whole number where `sequence` says", self.of.cohort);
-            self.tells.push_back(DialogueTells::Counted(text));
-            return;
-        };
-        let stream = sequence.stream.as_ref().and_then(|stream| stream.find_in(incoming, &|_| None)).unwrap_or_default();
-        let replayed = sequence.replayed.as_ref();
-        let replayed = resumed || replayed.is_some_and(|matcher| self.values(|values| matcher.fill(values).takes(incoming)));
-        let streams = self.memory.streams.get_or_insert_default();
-        let (found, doubt) = streams.take(&stream, number, self.who.1, self.now);
-        self.tells.extend(found.map(|found| DialogueTells::Sequenced { found, replayed }));
-        self.tells.extend(doubt.map(|doubt| DialogueTells::Counted(format!("cohort {}: {doubt}", self.of.cohort))));
-    }
-
-    /// The oldest request that a message answers. `receives` as in [`ScriptClient::taker`].
-    fn answered(&self, incoming: &IncomingMessage<'_>, receives: bool) -> Option<Taker<'a>> {
-        let requests = &self.of.script.request;
-        let any = |request: usize| requests[request].reply.as_ref().is_some_and(Matcher::is_any);
-        self.awaited.iter().enumerate().find_map(|(index, awaited)| {
-            let error = awaited.error.as_ref().is_some_and(|error| error.takes(incoming));
-            let answers = error || (!(receives && any(awaited.request)) && awaited.reply.takes(incoming));
-            answers.then_some(Taker::Request { index, error })
-        })
-    }
-
-    /// The message that a step waits for.
-    fn on_step(&mut self, incoming: &IncomingMessage<'_>, right: bool) {
-        let Some(expect) = self.of.script.open.get(self.step).and_then(|step| step.expect.as_ref()) else { return };
-        if !right {
-            return self.fail(self.step, false, &format!("what came is wrong: {}", self.shown(incoming)));
-        }
-        for (name, from) in &expect.capture {
-            let found = from.find_in(incoming, &|_| None).ok_or_else(|| format!("there is no `{name}`"));
-            if let Err(why) = found.and_then(|value| self.memory.capture(name, value)) {
-                return self.fail(self.step, false, &format!("{why} in {}", self.shown(incoming)));
-            }
-        }
-        self.step += 1;
-        self.begin_step();
-    }
-
     /// A message as it may be shown: without what the client knows or would capture of it.
     fn shown(&self, incoming: &IncomingMessage<'_>) -> String {
         let script = self.of.script;
@@ -601,12 +308,6 @@ impl<'a> ScriptClient<'a> {
             found.into_iter().for_each(|value| secrets.hide_value(&value, &format!("{{captured.{name}}}")));
         }
         incoming.shown(&secrets)
-    }
-
-    /// Error number `number` of those of the dialogue was heard.
-    fn tell_error(&mut self, number: usize) {
-        let number = self.of.script.first_error.saturating_add(u16::try_from(number).unwrap_or(u16::MAX));
-        self.tells.push_back(DialogueTells::Error(number));
     }
 
     fn fail(&mut self, step: usize, late: bool, words: &str) {
@@ -625,7 +326,7 @@ impl<'a> ScriptClient<'a> {
 
     /// What is said before the client leaves.
     pub(super) fn leave(&mut self) -> Option<Outgoing> {
-        self.memory.sequence += 1;
+        self.memory.count();
         let leave = self.of.script.leave.as_ref().map(|leave| self.values(|values| leave.fill(values)))?;
         self.packed(leave)
     }
@@ -648,11 +349,15 @@ impl<'a> ScriptClient<'a> {
         }
         let is_over = |until: Option<Duration>| until.is_some_and(|until| until <= at);
         if is_over(self.step_until) {
-            let words = match &self.instead {
-                (0, _) => "nothing came in time".to_owned(),
-                (1, last) => format!("not in time; {last} came instead"),
+            let last = match self.instead.text() {
+                Some(text) => self.shown(&IncomingMessage::new(Payload::Text(text))),
+                None => format!("{} bytes", self.instead.bytes()),
+            };
+            let words = match self.instead.count() {
+                0 => "nothing came in time".to_owned(),
+                1 => format!("not in time; {last} came instead"),
                 // Low cardinality: their number is left out.
-                (_, last) => format!("not in time; other messages came instead, the last {last}"),
+                _ => format!("not in time; other messages came instead, the last {last}"),
             };
             return self.fail(self.step, true, &words);
         }
@@ -664,7 +369,7 @@ impl<'a> ScriptClient<'a> {
             return self.fail(self.of.script.open.len(), true, "no answer in time");
         }
         if is_over(self.beat_due) {
-            self.memory.sequence += 1;
+            self.memory.count();
             let message = self.values(|values| beat.send.fill(values));
             self.say(message);
             if let (Some((_, within)), None) = (&beat.expect, self.beat_until) {

@@ -185,7 +185,7 @@ async fn stages(
         let request = whole(cohort, target, id, own, shared.journal.now()).map_err(|words| fail(Stage::Upgrade, &words))?;
         request.put(&mut bytes)
     };
-    let scope = cohort.cookies.then(|| CookieScope::of_request(&bytes, place.url.secure));
+    let mut scope = cohort.cookies.then(|| CookieScope::of_request(&bytes, place.url.secure));
     // Not before TCP was open; as late as the loop, as any time of an event is.
     let mut begun_next = Instant::now();
     let first = if may_send { dial.send(&bytes) } else { Ok(First::Waiting) };
@@ -245,6 +245,8 @@ async fn stages(
     if let Some((_, OnAttempt::Ask(ask))) = &hit {
         let request = whole(cohort, target, id, own, shared.journal.now()).map_err(|words| fail(Stage::Upgrade, &words))?;
         asking = ClientHandshake::edited(request, ask, mask);
+        // Its answer is one to what it asks for now.
+        scope = scope.map(|scope| CookieScope::of_request(asking.unsent(), scope.secure));
         if let Some(sends) = sends.filter(|_| !ask.early.is_empty()) {
             // The tap counts none before the opening handshake is complete.
             sends.frames(u32::try_from(ask.early.len()).unwrap_or(u32::MAX)).await;

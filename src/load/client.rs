@@ -387,9 +387,7 @@ impl ClientTask<'_> {
             let was_open = dialogue.is_open();
             match session.next(&slot.control, own.filter(|_| session.is_open())).await {
                 SessionEvent::Message(message) => {
-                    if self.hear(&mut dialogue, &message, session) {
-                        self.ready(connection);
-                    }
+                    self.hear(&mut dialogue, &message, session, connection);
                     if !was_open && dialogue.is_open() {
                         self.begin_talking(shared.journal.now());
                     }
@@ -579,27 +577,26 @@ impl ClientTask<'_> {
         Ok(true)
     }
 
-    /// Counts a message, or the packets in it; whether it makes the client ready.
-    fn hear(&self, dialogue: &mut ClientDialogue<'_>, message: &Message, session: &mut Session) -> bool {
-        let (mut payload, now) = (Payload::from(message), || self.shared.journal.now());
+    /// Counts a message, or the packets in it. What makes the client ready does so before anything else is told of it.
+    fn hear(&mut self, dialogue: &mut ClientDialogue<'_>, message: &Message, session: &mut Session, connection: ConnectionNo) {
+        let (mut payload, shared) = (Payload::from(message), self.shared);
+        let now = || shared.journal.now();
         if !dialogue.has_packets() {
             let heard = dialogue.on_message(payload, session.is_open(), now);
-            return self.heard(heard, u32::try_from(message.len()).unwrap_or(u32::MAX));
+            return self.heard(heard, u32::try_from(message.len()).unwrap_or(u32::MAX), connection);
         }
-        let mut ready = false;
         // One by one, with all that follows from each: there can be half a million in a message.
         while let Some(packet) = dialogue.unpack(&mut payload) {
             let bytes = packet.bytes;
             let heard = dialogue.on_packet(packet, session.is_open(), now);
-            ready |= self.heard(heard, bytes);
+            self.heard(heard, bytes, connection);
             self.told(dialogue, session);
             let _ = self.send_all(dialogue, session);
         }
-        ready
     }
 
     /// Counts what was heard in so many bytes.
-    fn heard(&self, Heard { what, ready }: Heard, bytes: u32) -> bool {
+    fn heard(&mut self, Heard { what, ready }: Heard, bytes: u32, connection: ConnectionNo) {
         let client = self.client;
         self.record(&match what {
             Observed::Answered { due, sent, error } => Event::Echoed { client, bytes, due, sent, error },
@@ -607,7 +604,9 @@ impl ClientTask<'_> {
             Observed::Dialogue => Event::Heard { client, bytes },
             Observed::Received => Event::Received { client, bytes },
         });
-        ready
+        if ready {
+            self.ready(connection);
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod text;
 
 mod attempts;
 mod bands;
+mod broadcasts;
 mod codes;
 mod endings;
 
@@ -114,6 +115,14 @@ pub static CHARTS: &[Chart] = &[
         applies: round_trips::applies,
         #[cfg(test)]
         says: &["Round trip (logarithmic)", "Time since the first arrival (s)", "p99", "echoed messages"],
+    },
+    Chart {
+        name: "broadcasts",
+        about: "how old messages were by their own time when they came, by percentile",
+        scene: broadcasts::scene,
+        applies: broadcasts::applies,
+        #[cfg(test)]
+        says: &["Broadcast latency", "Percentile of messages, logarithmic (%)", "n = 20,000 messages", "p90"],
     },
 ];
 

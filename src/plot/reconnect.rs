@@ -100,10 +100,12 @@ fn places(band: &[&ReconnectBand], panel: &Panel, x: &Axis, y: &Axis) -> Vec<Ban
     places
 }
 
-struct ReconnectCurve {
-    cohort: String,
-    strategy: String,
-    distribution: SurvivalCurve,
+/// The line of a cohort.
+pub(super) struct ReconnectCurve {
+    pub(super) cohort: String,
+    /// Stands below its name.
+    pub(super) strategy: String,
+    pub(super) distribution: SurvivalCurve,
 }
 
 /// The lines, and how many cohorts have none because there are too many.
@@ -165,7 +167,7 @@ fn decades(lines: &[ReconnectCurve]) -> f64 {
     most.log10().clamp(1.0, 5.0)
 }
 
-fn percentiles(decades: f64) -> Vec<(f64, String)> {
+pub(super) fn percentiles(decades: f64) -> Vec<(f64, String)> {
     let all: [(f64, &str); 9] = [
         (0.0, "0"),
         (0.5, "50"),
@@ -187,7 +189,7 @@ fn place(quantile: f64) -> f64 {
 }
 
 /// `widths`: as far as the samples support it, and beyond.
-fn draw_line(scene: &mut Scene, x: &Axis, y: &Axis, (n, widths): (usize, (f64, f64)), distribution: &SurvivalCurve, decades: f64) {
+pub(super) fn draw_line(scene: &mut Scene, x: &Axis, y: &Axis, (n, widths): (usize, (f64, f64)), distribution: &SurvivalCurve, decades: f64) {
     let (mut sure, mut thin) = (Vec::new(), Vec::new());
     let supported = distribution.supported();
     let mut before = 0.0;
@@ -239,7 +241,7 @@ fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
 }
 
 /// Names at the right, in the order of the lines' ends: cohort, strategy, and the percentiles in numbers.
-fn draw_names(scene: &mut Scene, panel: &Panel, lines: &[ReconnectCurve], y: &Axis) {
+pub(super) fn draw_names(scene: &mut Scene, panel: &Panel, lines: &[ReconnectCurve], y: &Axis) {
     let end = |line: &ReconnectCurve| y.at(line.distribution.steps.last().map_or(0.0, |step| step.0 as f64));
     let ends: Vec<f64> = lines.iter().map(end).collect();
     let gap = (panel.bottom - panel.top) / lines.len().max(1) as f64;

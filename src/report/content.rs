@@ -52,7 +52,7 @@ pub(super) fn blocks(loaded: &Loaded) -> Vec<Block> {
         blocks.extend([heading("Faults"), Block::Table(faults(summary))]);
     }
     blocks.extend(findings::blocks(summary));
-    blocks.extend([heading("Messages and handshakes"), Block::Chart("round-trips"), Block::Chart("missed")]);
+    blocks.extend([heading("Messages and handshakes"), Block::Chart("round-trips"), Block::Chart("broadcasts"), Block::Chart("missed")]);
     blocks.extend([Block::Table(messages(summary)), Block::Table(times(summary))]);
     blocks.push(heading("Load generator health"));
     blocks.push(Block::Paragraph(if summary.simulated {

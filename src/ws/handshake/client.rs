@@ -359,6 +359,11 @@ impl ClientHandshake {
         ClientHandshake::new(request.written(Some(ask), mask), request.expects(true))
     }
 
+    /// What is left to be sent of it.
+    pub(crate) fn unsent(&self) -> &[u8] {
+        &self.rest
+    }
+
     /// Sends what is left and takes the answer; frames behind its head stay in the tap.
     ///
     /// # Errors

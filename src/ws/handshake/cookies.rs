@@ -59,7 +59,9 @@ impl CookieScope {
 
     /// Of a request as it was sent: its path and its Host header.
     pub(crate) fn of_request(head: &[u8], secure: bool) -> CookieScope {
-        let head = std::str::from_utf8(head).unwrap_or_default();
+        // Frames may go out behind it.
+        let end = head.windows(4).position(|end| end == b"\r\n\r\n").unwrap_or(head.len());
+        let head = std::str::from_utf8(&head[..end]).unwrap_or_default();
         let path = head.split(' ').nth(1).unwrap_or_default();
         let host = head.lines().find_map(|line| line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("host")));
         CookieScope::new(path, host.map_or("", |(_, host)| host.trim()), secure)
@@ -186,6 +188,15 @@ mod tests {
 
     fn after(jar: Option<Box<CookieJar>>, field: &str) -> Option<Box<CookieJar>> {
         CookieJar::after(jar, &(scope("/"), fields(field, None)), NOW)
+    }
+
+    #[test]
+    fn a_request_is_its_head_whatever_goes_out_behind_it() {
+        let mut bytes = b"GET /a/b?c=d HTTP/1.1\r\nHost: App.example.org:8080\r\nX: y\r\n\r\n".to_vec();
+        let alone = CookieScope::of_request(&bytes, false);
+        assert_eq!((&*alone.host, &*alone.path), ("app.example.org", "/a/b"));
+        bytes.extend([0x82, 0xff, 0xc3, 0x28]);
+        assert_eq!(CookieScope::of_request(&bytes, false), alone);
     }
 
     #[test]
