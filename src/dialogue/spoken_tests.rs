@@ -107,6 +107,37 @@ fn steps_come_one_after_the_other_and_captures_go_on() {
 }
 
 #[test]
+fn what_is_received_while_a_step_waits_counts_as_received_with_its_time() {
+    let script = Dialogue {
+        receive: Some(prefix("{\"news")),
+        timestamp: Some(CaptureFrom::Json("/at".to_owned())),
+        open: vec![DialogueStep { name: "hello".into(), send: None, resume: None, expect: Some(awaited("hello")) }],
+        ..Dialogue::default()
+    };
+    let mut client = client(&script);
+    assert_eq!(client.hears(Payload::Text("{\"news\":1,\"at\":1769860800}"), ms(1)), Meant::Received);
+    assert_eq!(client.tells(), Some(DialogueTells::Stamped(1_769_860_800_000_000)));
+    assert_eq!(client.hears(Payload::Text("{\"other\":1,\"at\":1769860800}"), ms(2)), Meant::Dialogue);
+    assert_eq!(client.tells(), None, "not received, and no time of it");
+    client.on_wake(ms(1_000));
+    let told = client.tells();
+    assert!(matches!(&told, Some(DialogueTells::Failed { words, .. }) if words.contains("the last \"{\"other")), "{told:?}");
+}
+
+/// Of a long message its length is told: what of it must not be shown could be cut in two.
+#[test]
+fn a_long_message_that_came_instead_is_its_length() {
+    let script = socket_io();
+    for (length, shown) in [(4_096, "\"xxxx"), (4_097, "4097 bytes came instead")] {
+        let mut client = client(&script);
+        client.hears(Payload::Text(&"x".repeat(length)), ms(1));
+        client.on_wake(ms(1_000));
+        let told = client.tells();
+        assert!(matches!(&told, Some(DialogueTells::Failed { words, .. }) if words.contains(shown)), "{told:?}");
+    }
+}
+
+#[test]
 fn a_step_that_is_not_met_says_what_came_instead_and_is_no_hang() {
     let script = Dialogue { first_step: 5, ..socket_io() };
     for (came, late, words) in [

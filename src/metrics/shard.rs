@@ -258,6 +258,8 @@ pub(super) mod tests {
                     }
                     stream.begun = true;
                     tell(Event::Sequenced { client, found, replayed: random.below(4) == 0 });
+                    let took = Duration::from_micros(random.below(90_000));
+                    tell(Event::Broadcast { client, took, negative: random.below(7) == 0 });
                     if random.below(9) == 0 {
                         tell(Event::ErrorHeard { client, error: random.below(2) as u16 });
                     }
@@ -382,6 +384,8 @@ pub(super) mod tests {
                 rows.retain(|row| row.metric != "lag");
                 rows
             };
+            let broadcasts = |row: &&hlog::Distribution| row.metric.starts_with("broadcast_latency");
+            prop_assert!(hlog::distributions(&whole).iter().filter(broadcasts).count() > 1);
             prop_assert_eq!(but_lag(hlog::distributions(&sum)), but_lag(hlog::distributions(&whole)));
             prop_assert_eq!(but_lag(logged(&sum)), but_lag(logged(&whole)));
             prop_assert_eq!(sum.reasons.top(99), whole.reasons.top(99));

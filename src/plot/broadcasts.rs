@@ -24,7 +24,7 @@ pub(super) fn applies(loaded: &Loaded) -> bool {
 
 /// Draws it.
 pub(super) fn scene(loaded: &Loaded) -> Scene {
-    let sub = "From the time in a received message to when it came; needs one clock for server and clients";
+    let sub = "From the time in a message to its arrival; needs one clock";
     let (lines, left_out) = lines(loaded);
     let messages: f64 = lines.iter().map(|line| line.distribution.outages).sum();
     if messages <= 0.0 {

@@ -1,7 +1,8 @@
 //! Results as runs leave them, made up from a seed, for the tests of charts and reports. Not part of the program.
 
 use super::Loaded;
-use crate::metrics::latency::Times;
+use crate::metrics::latency::{Latency, Times};
+use crate::results::hlog::Distribution;
 use crate::results::record::*;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -19,7 +20,24 @@ pub(crate) fn crash_storm() -> Loaded {
     let mut loaded = crash(&[("web", "full jitter, 200 ms to 1 s", 1000, full_jitter)], 2_000_000, 10_000, true);
     let by_missed = [(0, 400), (1, 250), (3, 200), (20, 100), (1_230, 50)].into();
     loaded.summary.losses = vec![LossRow { outages: 1000, none_missed: 400, max: 1_230, by_missed, unknown: 20, ..LossRow::default() }];
+    broadcasts(&mut loaded, 20_000);
     loaded
+}
+
+/// Each cohort gets so many messages that say when they were sent, the later ones later.
+fn broadcasts(loaded: &mut Loaded, messages: u64) {
+    let mut all = Latency::new();
+    let cohorts = loaded.summary.cohorts.keys().enumerate();
+    let of_cohort = |(place, cohort): (usize, &String)| {
+        let mut latency = Latency::new();
+        (0..messages).for_each(|n| latency.record((2_000 + n * n / (40 + n / 30)) * (place as u64 + 2) / 2));
+        all.add(&latency);
+        let (metric, cohort) = ("broadcast_latency".to_string(), cohort.clone());
+        Distribution { metric, cohort, fault: None, window: None, latency, around: Vec::new() }
+    };
+    loaded.distributions = Some(cohorts.map(of_cohort).collect());
+    loaded.summary.broadcast_latency_us = all.times();
+    loaded.summary.broadcast_latency_negative_us = times((1..=30).map(|n| n * 100));
 }
 
 /// Three strategies under one crash of 2.5 s, 667 clients each, 30 s long.
@@ -32,7 +50,9 @@ pub(crate) fn strategies() -> Loaded {
         ("exponential", "exponential, 1 s × 2 to 30 s, no jitter", 667, exponential),
         ("full-jitter", "exponential, 1 s × 2 to 30 s, full jitter", 667, jitter),
     ];
-    crash(&cohorts, 2_500_000, 30_000, false)
+    let mut loaded = crash(&cohorts, 2_500_000, 30_000, false);
+    broadcasts(&mut loaded, 3_000);
+    loaded
 }
 
 /// Twenty causes, one after the other, many codes on both sides, and a few clients that never come back.
@@ -107,6 +127,7 @@ pub(crate) fn many_cohorts() -> Loaded {
     let cohorts: Vec<_> =
         names.iter().map(|name| (name.as_str(), "full jitter with a long description of what it does", 40, wait)).collect();
     let mut loaded = crash(&cohorts, 2_000_000, 10_000, true);
+    broadcasts(&mut loaded, 500);
     let id = "<flaky & \"slow\"> network of the west coast data centre, second floor";
     loaded.summary.faults.push(FaultRow { at_ms: Some(9_000), until_ms: Some(9_800), fired: 5, ..fault(id, "drop_rst", 5) });
     for offset_us in (0..5).map(|n| 9_000_000 + n * 200_000) {

@@ -189,7 +189,14 @@ fn place(quantile: f64) -> f64 {
 }
 
 /// `widths`: as far as the samples support it, and beyond.
-pub(super) fn draw_line(scene: &mut Scene, x: &Axis, y: &Axis, (n, widths): (usize, (f64, f64)), distribution: &SurvivalCurve, decades: f64) {
+pub(super) fn draw_line(
+    scene: &mut Scene,
+    x: &Axis,
+    y: &Axis,
+    (n, widths): (usize, (f64, f64)),
+    distribution: &SurvivalCurve,
+    decades: f64,
+) {
     let (mut sure, mut thin) = (Vec::new(), Vec::new());
     let supported = distribution.supported();
     let mut before = 0.0;

@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
+use std::time::Duration;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{Message, WebSocket};
@@ -392,6 +393,96 @@ fn broadcasts_have_a_latency_by_the_time_that_they_say() {
             }
         }
     });
+}
+
+/// A server that sends a numbered message every 20 ms, as old as a quarter of a second.
+fn room() -> SocketAddr {
+    server(|stream| {
+        let Ok(mut socket) = tokio_tungstenite::tungstenite::accept(stream) else { return };
+        let tick = || jiff::Timestamp::now().as_millisecond() / 20;
+        let mut last = tick();
+        loop {
+            sleep(Duration::from_millis(2));
+            let now = tick();
+            while last < now {
+                last += 1;
+                let text = format!("{{\"seq\":{last},\"at\":{}}}", jiff::Timestamp::now().as_millisecond() - 250);
+                if socket.send(Message::text(text)).is_err() {
+                    return;
+                }
+            }
+        }
+    })
+}
+
+/// What an outage costs and how old messages are, of one process, of workers and of shards.
+#[test]
+fn losses_and_latency_are_the_same_however_clients_are_divided() {
+    let place = Place::with(&format!(
+        "duration = \"2s\"\nexpect = [\"missed_per_outage{{fault=cut}} p50 >= 5\", \"missed_per_outage max < 150\", \"missed_per_outage{{cohort=web}} p99 < 200\", \
+         \"broadcast_latency min >= 249ms\"]\n[target.url]\naddress = \"ws://{}/\"\n\
+         [clients.web]\ncount = 12\narrive = {{ at_once = true }}\nreconnect = {{ fixed = {{ delay = \"300ms\" }} }}\n\
+         [clients.web.dialogue]\nsequence = \"/seq\"\ntimestamp = \"/at\"\n\
+         [[faults]]\nname = \"cut\"\nat = \"700ms\"\nside = \"client\"\ninject = {{ drop_rst = {{}} }}\n",
+        room()
+    ));
+    let at = (jiff::Timestamp::now() + Duration::from_secs(1)).strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string();
+    let cases: [(&str, &[&str]); 4] =
+        [("whole", &[]), ("workers", &["--workers", "2"]), ("one", &["--shard", "1/2"]), ("two", &["--shard", "2/2"])];
+    at_once(cases, |(out, more)| {
+        let args = [&["run", "test.toml", "--out", out, "--quiet", "--start-at", &at], more].concat();
+        let status = std::process::Command::new(env!("CARGO_BIN_EXE_closestorm")).args(args).current_dir(place.path("")).status();
+        assert!(matches!(status.expect("it runs").code(), Some(0 | 3 | 99)), "{out}");
+    });
+    place.run(&["merge", "one", "two", "--out", "sum"]);
+    let number = |summary: &serde_json::Value, pointer: &str| summary.pointer(pointer).and_then(serde_json::Value::as_u64).unwrap_or(0);
+    let [one, two] = ["one", "two"].map(|run| place.json(&format!("{run}/summary.json")));
+    for run in ["whole", "workers", "sum"] {
+        let summary = place.json(&format!("{run}/summary.json"));
+        let number = |pointer: &str| number(&summary, pointer);
+        assert_eq!(
+            (number("/losses/0/outages"), number("/losses/0/unknown"), &summary["losses"][0]["fault"]),
+            (12, 0, &"cut".into()),
+            "{run}"
+        );
+        assert!(number("/losses/0/missed") >= 12 * 5 && number("/losses/0/max") < 150, "{run}: {}", summary["losses"]);
+        assert_eq!(number("/broadcast_latency_us/count"), number("/messages/received"), "{run}");
+        // Twelve are too few for a p99, and that is no pass.
+        let results: Vec<_> = summary["verdict"]["expectations"].as_array().into_iter().flatten().map(|row| &row["result"]).collect();
+        assert_eq!(results, ["pass", "pass", "inconclusive", "pass"], "{run}: {}", summary["verdict"]);
+    }
+    let sum = place.json("sum/summary.json");
+    for pointer in ["/losses/0/missed", "/broadcast_latency_us/count", "/losses/0/none_missed"] {
+        assert_eq!(number(&sum, pointer), number(&one, pointer) + number(&two, pointer), "{pointer}");
+    }
+    let [least, most] = ["/broadcast_latency_us/min", "/losses/0/max"].map(|pointer| [number(&one, pointer), number(&two, pointer)]);
+    assert_eq!(number(&sum, "/broadcast_latency_us/min"), least[0].min(least[1]));
+    assert_eq!(number(&sum, "/losses/0/max"), most[0].max(most[1]));
+    assert!(fs::exists(place.path("sum/broadcasts.svg")).is_ok_and(|there| there) || place.run(&["plot", "sum"]).code == Some(0));
+}
+
+/// A client is ready before anything else is told of the message that makes it so.
+#[test]
+fn a_packet_that_makes_ready_does_so_before_its_number_counts() {
+    let address = server(|stream| {
+        let Ok(mut socket) = tokio_tungstenite::tungstenite::accept(stream) else { return };
+        while let Ok(message) = socket.read() {
+            if message.is_binary() {
+                // CONNACK, and PUBLISH of "1" to "a", in one message.
+                _ = socket.send(Message::binary(vec![0x20, 2, 0, 0, 0x30, 4, 0, 1, b'a', b'1']));
+            }
+        }
+    });
+    let place = Place::with(&format!(
+        "duration = \"1s\"\n[target.url]\naddress = \"ws://{address}/\"\nprobe = false\n[clients.web]\ncount = 1\narrive = {{ at_once = true }}\n\
+         [clients.web.dialogue]\nprotocol = \"mqtt\"\nsequence = \"/payload\"\n\
+         open = [{{ send = '{{\"type\":\"connect\",\"client_id\":\"c\"}}', expect = {{ json = {{ \"/type\" = \"publish\" }} }} }}]\n"
+    ));
+    let ended = place.run(&["run", "test.toml", "--out", "run", "--events", "full"]);
+    let mut events = csv::Reader::from_path(place.path("run/events.csv")).expect("events");
+    let names: Vec<String> = events.records().map(|row| row.expect("a row")[1].to_owned()).collect();
+    let place_of = |name: &str| names.iter().position(|one| one == name).unwrap_or_else(|| panic!("{name}: {names:?} {ended:?}"));
+    assert!(place_of("ready") < place_of("sequenced"), "{names:?}");
 }
 
 /// A login that nobody answers holds no client that its stages send away.
