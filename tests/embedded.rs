@@ -62,7 +62,7 @@ impl Server {
         let (to, from) = converse(read, to, budget.clone());
         let mut server = Server { port: address.port(), child, _reserved: reserved, to, from, budget, reports: Vec::new() };
         let hello = server.line().await.expect("a first line");
-        assert_eq!(hello, json!({ "closestorm": "server", "version": 1 }));
+        assert_eq!(hello, json!({ "closestorm": "server", "version": 2 }));
         server.tell(&hello).await;
         server.tell(&json!({ "Serve": { "spec": spec, "workers": 0 } })).await;
         server.tell(&json!({ "Listen": { "tickets": vec![7; 32] } })).await;
@@ -77,7 +77,7 @@ impl Server {
 
     /// Tells it something.
     pub(crate) async fn tell(&mut self, command: &Value) {
-        self.to.send(format!("{command}\n")).expect("the server reads");
+        self.to.send(command.to_string()).expect("the server reads");
     }
 
     /// Lets faults that have a bound hit so many times from now on.
@@ -112,8 +112,12 @@ fn converse(read: OwnedReadHalf, mut write: OwnedWriteHalf, budget: Arc<AtomicU3
     let (say, from) = unbounded_channel();
     let answer = to.downgrade();
     tokio::spawn(async move {
+        // The first is the hello.
+        let (mut seal, mut greeted) = (closestorm::ipc::Seal::default(), false);
         while let Some(line) = told.recv().await {
-            if write.write_all(line.as_bytes()).await.is_err() {
+            let line = if greeted { seal.close(line.into_bytes()) } else { format!("{line}\n").into_bytes() };
+            greeted = true;
+            if write.write_all(&line).await.is_err() {
                 return;
             }
         }
@@ -121,12 +125,15 @@ fn converse(read: OwnedReadHalf, mut write: OwnedWriteHalf, budget: Arc<AtomicU3
     tokio::spawn(async move {
         let mut lines = BufReader::new(read).lines();
         while let Ok(Some(line)) = lines.next_line().await {
-            let line: Value = serde_json::from_str(&line).expect("JSON");
+            // Behind the message stands a checksum, but for the hello.
+            let line: Value = serde_json::Deserializer::from_str(&line).into_iter().next().expect("a message").expect("JSON");
             if let Some(ask) = line.get("Ask") {
                 let granted = budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
                 let words = json!({ "Answer": { "ticket": ask["ticket"], "granted": granted } });
                 // The test may be over.
-                let _ = answer.upgrade().map(|to| to.send(format!("{words}\n")));
+                let _ = answer.upgrade().map(|to| to.send(words.to_string()));
+            } else if line == "Over" {
+                let _ = answer.upgrade().map(|to| to.send(json!("Heard").to_string()));
             } else if say.send(line).is_err() {
                 return;
             }

@@ -7,12 +7,12 @@ use crate::metrics::meta::RunMeta;
 use crate::metrics::{Results, shard as books};
 use crate::plan::{Plan, Shard};
 use crate::run as engine;
-use crate::run::{Places, RunStart, ToWorkers};
+use crate::run::{Places, RunStart, StartedTarget, ToWorkers};
 use crate::snapshots::Publisher;
 use crate::sut::command;
 use crate::sut::error::RunError;
-use crate::sut::target_events::TargetEvents;
-use crate::transport::clock::{Moment, monotonic_ns};
+use crate::sut::target_events::{Sent, TargetEvents};
+use crate::transport::clock::Moment;
 use crate::ws::memory;
 use std::path::Path;
 use std::sync::Arc;
@@ -63,7 +63,7 @@ pub async fn run(
     start: RunStart,
     (places, folder): (&Places, &Path),
     stop: impl Future<Output = ()>,
-    mut snapshots: Publisher,
+    snapshots: Publisher,
 ) -> Result<Results, ClusterError> {
     tokio::pin!(stop);
     let ((crew, orders), (asking, questions)) = (TargetEvents::new(), mpsc::unbounded_channel());
@@ -91,12 +91,32 @@ pub async fn run(
         () = &mut stop => return Err(RunError::Stopped.into()),
         ready = prepare => ready?,
     };
-    let epoch_ns = start.not_before(monotonic_ns() + LEAD.as_nanos() as u64);
+    conduct(plan, (shard, workers), start, (members, led), (orders, questions), folder, stop, snapshots).await
+}
+
+/// A run whose workers and target are ready, to its end.
+///
+/// # Errors
+/// It could not begin.
+#[expect(clippy::too_many_arguments, reason = "a run has as many parts")]
+pub(super) async fn conduct(
+    plan: Arc<Plan>,
+    (shard, workers): (Shard, u32),
+    start: RunStart,
+    (members, led): (Arc<Workers>, StartedTarget),
+    (orders, questions): (mpsc::UnboundedReceiver<Sent>, mpsc::UnboundedReceiver<Question>),
+    folder: &Path,
+    stop: impl Future<Output = ()>,
+    mut snapshots: Publisher,
+) -> Result<Results, ClusterError> {
+    tokio::pin!(stop);
+    let clock = led.clock();
+    let epoch_ns = start.not_before(clock.now_ns() + LEAD.as_nanos() as u64);
     members.tell_all(&ToWorker::Go { routes: led.routes(), epoch: Moment::at(epoch_ns) });
     let forwarding = tokio::spawn(members.clone().forward(orders));
     let stopped = AtomicBool::new(false);
     let ending = async {
-        let until_epoch = Duration::from_nanos(epoch_ns.saturating_sub(monotonic_ns()));
+        let until_epoch = Duration::from_nanos(epoch_ns.saturating_sub(clock.now_ns()));
         tokio::select! {
             // Each ends the run; a lost worker is found again in the state.
             biased;
@@ -165,6 +185,12 @@ async fn start_workers(
 ) -> Result<Arc<Workers>, ClusterError> {
     let output = folder.join("workers.log");
     let members = Workers::start(count, &places.program, &output, questions).await.map_err(ClusterError::Start)?;
+    get_ready(&members, plan, (shard, count), &output).await?;
+    Ok(members)
+}
+
+/// Gives each worker its job, and waits until all understand it; otherwise all are ended.
+pub(super) async fn get_ready(members: &Workers, plan: &Plan, (shard, count): (Shard, u32), output: &Path) -> Result<(), ClusterError> {
     let prepare = async {
         members.all(|state| &state.here).await?;
         for worker in 0..count {
@@ -176,10 +202,10 @@ async fn start_workers(
     };
     let late = || (0, format!("no answer within {} s", READY_WITHIN.as_secs()));
     match timeout(READY_WITHIN, prepare).await.unwrap_or_else(|_| Err(late())) {
-        Ok(()) => Ok(members),
+        Ok(()) => Ok(()),
         Err((worker, why)) => {
             members.shut_down().await;
-            let printed = std::fs::read_to_string(&output).unwrap_or_default();
+            let printed = std::fs::read_to_string(output).unwrap_or_default();
             let why = if printed.is_empty() { why } else { format!("{why}; it printed: {}", printed.trim_end()) };
             Err(unready((worker, why), count))
         }

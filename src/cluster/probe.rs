@@ -1,7 +1,7 @@
 //! What the processes of a run make of the bytes of a link, from one call, for tests that have many such bytes.
 
 use super::message::{self, FromWorker, ToWorker};
-use crate::ipc::{Decoder, Protocol};
+use crate::ipc::{Decoder, Protocol, Seal};
 use crate::server::protocol as server;
 use crate::sut::command::protocol as guard;
 use serde::de::DeserializeOwned;
@@ -27,8 +27,21 @@ pub enum LinkReader {
 pub const READERS: [LinkReader; 6] =
     [LinkReader::Worker, LinkReader::Coordinator, LinkReader::Server, LinkReader::Evidence, LinkReader::Guard, LinkReader::Notices];
 
-/// Reads a link whose bytes come `step` at a time: how many messages there were, and why it was of no use any more.
+/// Bytes as a sender says them who means these lines: with the checksum behind each line but the first, which is the hello.
+pub fn sealed(bytes: &[u8]) -> Vec<u8> {
+    let (mut said, mut seal) = (Vec::new(), Seal::default());
+    for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        match line.strip_suffix(b"\n") {
+            Some(line) if number > 0 => said.extend(seal.close(line.to_vec())),
+            _ => said.extend(line),
+        }
+    }
+    said
+}
+
+/// Reads a link whose lines are [`sealed`] and whose bytes come `step` at a time: how many messages there were, and why it was of no use any more.
 pub fn read_link(reader: LinkReader, bytes: &[u8], step: usize) -> (usize, Option<String>) {
+    let bytes = &sealed(bytes);
     match reader {
         LinkReader::Worker => read::<ToWorker>(message::PROTOCOL, bytes, step),
         LinkReader::Coordinator => read::<FromWorker>(message::PROTOCOL, bytes, step),

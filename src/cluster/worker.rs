@@ -4,6 +4,7 @@
 
 use super::message::{FromWorker, PROTOCOL, ToWorker};
 use crate::ipc;
+use crate::ipc::LinkEnd;
 use crate::load::hits::Question;
 use crate::lock::lock;
 use crate::metrics::book::ProcessUsage;
@@ -20,7 +21,6 @@ use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::{self, Write};
-use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -50,7 +50,7 @@ fn complain(error: ipc::LinkError) -> u8 {
     1
 }
 
-async fn work(link: UnixStream, usage: impl FnOnce() -> ProcessUsage) -> Result<(), ipc::LinkError> {
+async fn work(link: LinkEnd, usage: impl FnOnce() -> ProcessUsage) -> Result<(), ipc::LinkError> {
     let (say, mut told, speaking) = ipc::open::<FromWorker, ToWorker>(link, PROTOCOL)?;
     let (worker, shard, plan) = match told.next().await?.ok_or_else(gone)? {
         ToWorker::Job { worker, scenario, variables, shard, all_events, limits, memory } => {

@@ -2,6 +2,7 @@
 
 use crate::cluster::message::{FromWorker, PROTOCOL, ToWorker};
 use crate::ipc;
+use crate::ipc::LinkEnd;
 use crate::load::hits::Question;
 use crate::lock::lock;
 use crate::metrics::Snapshot;
@@ -12,16 +13,16 @@ use crate::sut::target_events::{Late, Sent};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 /// How long the exit of a worker may trail behind the end of its line; only then is it known how it ended.
 const EXIT_TRAILS: Duration = Duration::from_millis(500);
+/// How long the end of its line may trail behind the exit of a worker: what it has said is still to be read.
+const LINE_TRAILS: Duration = Duration::from_secs(10);
 /// In which a worker carries out an order; nobody waits longer for one that stands still.
 const ORDER_WITHIN: Duration = Duration::from_secs(1);
 
@@ -52,7 +53,9 @@ pub(super) struct WorkerState {
     pub(super) finished: BTreeSet<u32>,
     /// Those that will not finish, and why.
     pub(super) lost: BTreeMap<u32, String>,
-    /// The first of them.
+    /// Those whose line has ended.
+    silenced: BTreeSet<u32>,
+    /// The first of those that are lost.
     first_lost: Option<u32>,
     /// Numbers of each.
     live: BTreeMap<u32, Snapshot>,
@@ -83,7 +86,17 @@ impl Workers {
         output: &Path,
         questions: mpsc::UnboundedSender<Question>,
     ) -> Result<Arc<Workers>, command::Error> {
-        let guard = Guard::launch_from(program).await?;
+        Workers::start_with(Guard::launch_from(program).await?, members, program, output, questions).await
+    }
+
+    /// As [`start`](Self::start), by this guard.
+    pub(super) async fn start_with(
+        guard: Guard,
+        members: u32,
+        program: &Path,
+        output: &Path,
+        questions: mpsc::UnboundedSender<Question>,
+    ) -> Result<Arc<Workers>, command::Error> {
         let workers = Workers::of(members, Some(guard.clone()), questions);
         tokio::spawn(workers.clone().watch_exits(guard.clone()));
         for worker in 0..members {
@@ -117,7 +130,7 @@ impl Workers {
     }
 
     /// Tells one worker of a server process, and hands it the end of the link to that.
-    pub(super) fn hand(&self, worker: u32, (instance, process): Member, link: OwnedFd) {
+    pub(super) fn hand(&self, worker: u32, (instance, process): Member, link: LinkEnd) {
         let said = lock(&self.links).get(&worker).map(|to| to.send_with(&ToWorker::Server { instance, process }, link));
         self.lose_by(worker, said);
     }
@@ -242,7 +255,7 @@ impl Workers {
         }
     }
 
-    async fn follow(self: Arc<Self>, worker: u32, link: UnixStream) {
+    async fn follow(self: Arc<Self>, worker: u32, link: LinkEnd) {
         let why = match self.listen(worker, link).await {
             Ok(()) => "the process or its connection to closestorm ended".to_owned(),
             Err(error) => error.to_string(),
@@ -253,6 +266,7 @@ impl Workers {
     /// The link to a worker has ended.
     pub(super) async fn ended(&self, worker: u32, why: String) {
         lock(&self.links).remove(&worker);
+        self.state.send_modify(|state| _ = state.silenced.insert(worker));
         sleep(EXIT_TRAILS).await;
         self.lose(worker, why);
     }
@@ -264,7 +278,7 @@ impl Workers {
     }
 
     /// Hears a worker to its end.
-    async fn listen(self: &Arc<Self>, worker: u32, link: UnixStream) -> Result<(), ipc::LinkError> {
+    async fn listen(self: &Arc<Self>, worker: u32, link: LinkEnd) -> Result<(), ipc::LinkError> {
         let (say, mut told, _) = ipc::open(link, PROTOCOL)?;
         told.hello().await?;
         self.greet(worker, say);
@@ -328,7 +342,12 @@ impl Workers {
                 .for_each(|worker| guarded.lose(worker, "the process that starts and stops the workers was killed".to_owned()));
         });
         while let Ok(exit) = exits.recv().await {
-            self.lose(u32::from(exit.slot), format!("process {}: {}", exit.pid, exit.how));
+            let (worker, workers) = (u32::from(exit.slot), self.clone());
+            tokio::spawn(async move {
+                let mut state = workers.state.subscribe();
+                let _ = timeout(LINE_TRAILS, state.wait_for(|state| state.silenced.contains(&worker))).await;
+                workers.lose(worker, format!("process {}: {}", exit.pid, exit.how));
+            });
         }
     }
 }

@@ -6,6 +6,8 @@ use std::io;
 
 /// Longest line, in bytes without its end. The longest message is a job with a whole scenario in it.
 pub const LINE_MAX: usize = 8 << 20;
+/// Bytes of the checksum at the end of a line, with the space before it.
+const SEAL: usize = 9;
 /// Bytes of a wrong line that its error shows.
 const SHOWN: usize = 120;
 /// Memory that an empty buffer keeps, bytes.
@@ -62,6 +64,9 @@ pub enum LinkError {
         /// The line, cut.
         line: String,
     },
+    /// Its checksum is not that of all lines so far.
+    #[error("a line is damaged, or one before it is missing; the line is {0}")]
+    Broken(String),
     /// A message of the protocol that has no place here.
     #[error("unexpected message: {0}")]
     OutOfPlace(String),
@@ -95,17 +100,43 @@ pub fn hello(protocol: Protocol) -> Vec<u8> {
     format!("{{\"closestorm\":\"{name}\",\"version\":{version}}}\n").into_bytes()
 }
 
-/// A message as a line, with its end.
+/// What a sender knows of the lines it has said: behind each stands the CRC-32 of all up to it, so that the reader notices one that is damaged,
+/// missing or repeated, and not only one that is no message.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seal(u32);
+
+impl Seal {
+    /// Adds the checksum and the end to a line, the next one.
+    pub fn close(&mut self, mut line: Vec<u8>) -> Vec<u8> {
+        self.add(&line);
+        line.extend(format!(" {:08x}\n", self.0).into_bytes());
+        line
+    }
+
+    fn add(&mut self, line: &[u8]) {
+        let mut sum = crc32fast::Hasher::new_with_initial(self.0);
+        sum.update(line);
+        self.0 = sum.finalize();
+    }
+
+    /// Takes the checksum off a line, the next one; `None`: it is not the right one.
+    fn open<'a>(&mut self, line: &'a [u8]) -> Option<&'a [u8]> {
+        let (line, sum) = line.split_at_checked(line.len().checked_sub(SEAL)?)?;
+        self.add(line);
+        (sum == format!(" {:08x}", self.0).as_bytes()).then_some(line)
+    }
+}
+
+/// A message as a line, without its end, which is [`Seal::close`]'s.
 ///
 /// # Errors
 /// It is too long.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, LinkError> {
     // No message has maps with keys that are no text, so it can be written.
-    let mut line = serde_json::to_vec(message).map_err(io::Error::from)?;
+    let line = serde_json::to_vec(message).map_err(io::Error::from)?;
     if line.len() > LINE_MAX {
         return Err(LinkError::TooLong(quoted(&line)));
     }
-    line.push(b'\n');
     Ok(line)
 }
 
@@ -119,17 +150,18 @@ pub struct Decoder {
     /// Up to where there is no end of a line.
     searched: usize,
     greeted: bool,
+    seal: Seal,
 }
 
 impl Decoder {
     /// At the beginning of a link.
     pub fn new(protocol: Protocol) -> Decoder {
-        Decoder { protocol, buffer: Vec::new(), start: 0, searched: 0, greeted: false }
+        Decoder { protocol, buffer: Vec::new(), start: 0, searched: 0, greeted: false, seal: Seal::default() }
     }
 
     /// Most bytes that may be added now: never more than complete the longest line.
     pub fn room(&self) -> usize {
-        (LINE_MAX + 1).saturating_sub(self.buffer.len() - self.start)
+        (LINE_MAX + SEAL + 1).saturating_sub(self.buffer.len() - self.start)
     }
 
     /// Adds bytes, at most [`room`](Self::room).
@@ -176,19 +208,23 @@ impl Decoder {
             return Ok(None);
         }
         let Some((from, to)) = self.line()? else { return Ok(None) };
-        let line = &self.buffer[from..to];
-        let wrong = |why: serde_json::Error| match serde_json::from_slice(line) {
-            Ok(Hello { .. }) => LinkError::SecondHello(quoted(line)),
-            Err(_) => LinkError::Message { protocol: self.protocol.to_string(), why: cut(&why.to_string()), line: quoted(line) },
+        let whole = &self.buffer[from..to];
+        let line = self.seal.open(whole);
+        let unless_hello = |error| match serde_json::from_slice(line.unwrap_or(whole)) {
+            Ok(Hello { .. }) => LinkError::SecondHello(quoted(line.unwrap_or(whole))),
+            Err(_) => error,
         };
-        serde_json::from_slice(line).map(Some).map_err(wrong)
+        let Some(line) = line else { return Err(unless_hello(LinkError::Broken(quoted(whole)))) };
+        serde_json::from_slice(line).map(Some).map_err(|why| {
+            unless_hello(LinkError::Message { protocol: self.protocol.to_string(), why: cut(&why.to_string()), line: quoted(line) })
+        })
     }
 
     /// Takes a line that is whole: where it stands in the buffer.
     fn line(&mut self) -> Result<Option<(usize, usize)>, LinkError> {
         let end = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n').map(|end| self.searched + end);
         let from = self.start;
-        if end.unwrap_or(self.buffer.len()) - from > LINE_MAX {
+        if end.unwrap_or(self.buffer.len()) - from > LINE_MAX + SEAL {
             return Err(LinkError::TooLong(quoted(&self.buffer[from..])));
         }
         self.searched = end.map_or(self.buffer.len(), |end| end + 1);
@@ -236,8 +272,10 @@ mod tests {
         (found, None)
     }
 
-    fn after_hello(text: &str) -> Vec<u8> {
-        [hello(PROTOCOL), text.as_bytes().to_vec()].concat()
+    /// A hello, and these lines with their checksums.
+    fn after_hello(lines: &[&[u8]]) -> Vec<u8> {
+        let mut seal = Seal::default();
+        lines.iter().fold(hello(PROTOCOL), |said, line| [said, seal.close(line.to_vec())].concat())
     }
 
     #[test]
@@ -259,16 +297,25 @@ mod tests {
             assert!(told.starts_with(expected), "{told}");
         }
         let table = [
-            ("{\"closestorm\":\"test\",\"version\":2}\n", "a second hello: \"{\\\"closestorm\\\":\\\"test\\\",\\\"version\\\":2}\""),
-            ("1\x1b[31m\n", "not a message of test 2: trailing characters at line 1 column 2; the line is \"1\\x1b[31m\""),
+            ("1\x1b[31m", "not a message of test 2: trailing characters at line 1 column 2; the line is \"1\\x1b[31m\""),
             (
-                "\"yes\"\n",
+                "\"yes\"",
                 "not a message of test 2: invalid type: string \\\"yes\\\", expected u32 at line 1 column 5; the line is \"\\\"yes\\\"\"",
             ),
-            ("\n", "not a message of test 2: EOF while parsing a value at line 1 column 0; the line is \"\""),
+            ("", "not a message of test 2: EOF while parsing a value at line 1 column 0; the line is \"\""),
         ];
         for (text, expected) in table {
-            let (found, error) = read(&after_hello(&format!("7\n{text}8\n")), 5);
+            let (found, error) = read(&after_hello(&[b"7", text.as_bytes(), b"8"]), 5);
+            assert_eq!((found, error.expect(text).to_string()), (vec![7], expected.to_owned()));
+        }
+        let second = String::from_utf8(hello(PROTOCOL)).expect("text");
+        let table = [
+            (&*second, "a second hello: \"{\\\"closestorm\\\":\\\"test\\\",\\\"version\\\":2}\""),
+            ("8\n", "a line is damaged, or one before it is missing; the line is \"8\""),
+            ("8 00000000\n", "a line is damaged, or one before it is missing; the line is \"8 00000000\""),
+        ];
+        for (text, expected) in table {
+            let (found, error) = read(&[after_hello(&[b"7"]), text.as_bytes().to_vec()].concat(), 5);
             assert_eq!((found, error.expect(text).to_string()), (vec![7], expected.to_owned()));
         }
     }
@@ -276,7 +323,7 @@ mod tests {
     #[test]
     fn an_error_shows_no_more_than_a_few_words() {
         for text in ["x".repeat(100_000), format!("\"{}\"", "\x1b".repeat(100_000)), format!("\"{}\"", "ü".repeat(100_000))] {
-            let (_, error) = read(&after_hello(&format!("{text}\n")), 4096);
+            let (_, error) = read(&after_hello(&[text.as_bytes()]), 4096);
             let told = error.expect("no number").to_string();
             assert!(told.len() < 1200 && told.contains("bytes more") && !told.contains('\x1b'), "{told}");
         }
@@ -297,7 +344,7 @@ mod tests {
                 assert!(decoder.take::<u32>().expect("not too long yet").is_none());
             }
         }
-        assert_eq!(given, LINE_MAX + 1);
+        assert_eq!(given, LINE_MAX + SEAL + 1);
         let told = decoder.take::<u32>().expect_err("too long").to_string();
         assert!(told.starts_with("a line is longer than 8388608 bytes; it begins with \"1111"), "{told}");
         // As long as may be, it is a line.
@@ -305,7 +352,7 @@ mod tests {
         let line = encode(&&text[1..text.len() - 1]).expect("just short enough");
         let mut decoder = Decoder::new(PROTOCOL);
         decoder.add(&hello(PROTOCOL));
-        decoder.add(&line);
+        decoder.add(&Seal::default().close(line));
         assert_eq!(decoder.take::<String>().expect("whole").map(|text| text.len()), Some(LINE_MAX - 2));
         assert!(matches!(encode(&text), Err(LinkError::TooLong(_))), "the sender knows it first");
     }
@@ -313,10 +360,27 @@ mod tests {
     proptest! {
         #[test]
         fn messages_come_out_whatever_the_pieces(messages in prop::collection::vec(any::<u32>(), 0..50), step in 1_usize..40) {
-            let lines: Vec<u8> = messages.iter().flat_map(|message| encode(message).expect("short")).collect();
-            let (found, error) = read(&[hello(PROTOCOL), lines].concat(), step);
+            let lines: Vec<Vec<u8>> = messages.iter().map(|message| encode(message).expect("short")).collect();
+            let (found, error) = read(&after_hello(&lines.iter().map(Vec::as_slice).collect::<Vec<_>>()), step);
             prop_assert_eq!(found, messages);
             prop_assert!(error.is_none());
+        }
+
+        #[test]
+        fn a_line_that_is_damaged_missing_or_repeated_is_noticed(count in 2_usize..9, at in any::<prop::sample::Index>(), what in 0_usize..3) {
+            let lines: Vec<String> = (0..count).map(|number| number.to_string()).collect();
+            let said = after_hello(&lines.iter().map(String::as_bytes).collect::<Vec<_>>());
+            let mut parts: Vec<Vec<u8>> = said.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+            // Not the last: only the end of a conversation tells that.
+            let at = 1 + at.index(count - 1);
+            match what {
+                0 => drop(parts.remove(at)),
+                1 => parts.insert(at, parts[at].clone()),
+                _ => parts[at][0] ^= 1,
+            }
+            let (found, error) = read(&parts.concat(), 4096);
+            prop_assert!(matches!(error, Some(LinkError::Broken(_))), "{:?}", error);
+            prop_assert!(found.len() <= at, "{:?}", found);
         }
 
         #[test]

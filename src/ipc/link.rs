@@ -1,6 +1,8 @@
 //! One end of a link: a socket whose other end was handed to another process.
 
-use crate::ipc::line::{Decoder, LinkError, Protocol, encode, hello};
+use crate::ipc::line::{Decoder, LinkError, Protocol, Seal, encode, hello};
+#[cfg(test)]
+use crate::ipc::memory;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
@@ -10,7 +12,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -23,32 +25,85 @@ const CHUNK: usize = 64 << 10;
 /// Files that may come ahead of their messages: the kernel hands over at most one message's with each read, and each message has one.
 const FILES_MAX: usize = 8;
 
+/// One end of a link, before anybody makes use of it.
+#[derive(Debug)]
+pub(crate) enum LinkEnd {
+    /// A socket.
+    Socket(StdStream),
+    /// Where tests play all processes.
+    #[cfg(test)]
+    Memory(memory::MemoryEnd),
+}
+
+impl From<OwnedFd> for LinkEnd {
+    fn from(file: OwnedFd) -> LinkEnd {
+        LinkEnd::Socket(file.into())
+    }
+}
+
+impl LinkEnd {
+    /// The end of a socket, to be handed to a process that is started.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub(crate) fn into_file(self) -> io::Result<OwnedFd> {
+        match self {
+            LinkEnd::Socket(stream) => Ok(stream.into()),
+            #[cfg(test)]
+            LinkEnd::Memory(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    #[cfg_attr(not(test), expect(clippy::unnecessary_wraps, reason = "those of tests are no files"))]
+    fn as_file(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            LinkEnd::Socket(stream) => Some(stream.as_fd()),
+            #[cfg(test)]
+            LinkEnd::Memory(_) => None,
+        }
+    }
+}
+
 /// Both ends of a new link: one to keep, and one to hand to another process. Neither is inherited unless it is handed down.
 ///
 /// # Errors
 /// No file is left.
-pub(crate) fn pair() -> io::Result<(StdStream, OwnedFd)> {
-    StdStream::pair().map(|(ours, theirs)| (ours, theirs.into()))
+pub(crate) fn pair() -> io::Result<(LinkEnd, LinkEnd)> {
+    #[cfg(test)]
+    if let Some((ours, theirs)) = memory::pair() {
+        return Ok((LinkEnd::Memory(ours), LinkEnd::Memory(theirs)));
+    }
+    StdStream::pair().map(|(ours, theirs)| (LinkEnd::Socket(ours), LinkEnd::Socket(theirs)))
 }
 
 /// The end that this process got as its standard input.
 ///
 /// # Errors
 /// It is something else.
-pub(crate) fn inherited() -> Result<StdStream, LinkError> {
+pub(crate) fn inherited() -> Result<LinkEnd, LinkError> {
     let stream = StdStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     stream.peer_addr().map_err(LinkError::NoLink)?;
-    Ok(stream)
+    Ok(LinkEnd::Socket(stream))
 }
 
 /// Makes use of one end by itself; the first line is still to be written. Within a runtime.
 ///
 /// # Errors
 /// The socket cannot be used.
-pub(crate) fn split<In: DeserializeOwned>(stream: StdStream, protocol: Protocol) -> io::Result<(Writer, Receiver<In>)> {
-    stream.set_nonblocking(true)?;
-    let (read, write) = UnixStream::from_std(stream)?.into_split();
-    Ok((Writer(write), Receiver { read, decoder: Decoder::new(protocol), files: VecDeque::new(), message: PhantomData }))
+pub(crate) fn split<In: DeserializeOwned>(end: LinkEnd, protocol: Protocol) -> io::Result<(Writer, Receiver<In>)> {
+    let (read, writer) = match end {
+        LinkEnd::Socket(stream) => {
+            stream.set_nonblocking(true)?;
+            let (read, write) = UnixStream::from_std(stream)?.into_split();
+            (ReadHalf::Socket(read), Writer::Socket(write))
+        }
+        #[cfg(test)]
+        LinkEnd::Memory(end) => {
+            let (read, write) = end.split();
+            (ReadHalf::Memory(read), Writer::Memory(write))
+        }
+    };
+    Ok((writer, Receiver { read, decoder: Decoder::new(protocol), files: VecDeque::new(), message: PhantomData }))
 }
 
 /// Makes use of one end, and says hello. Within a runtime; the handle is that of the task that writes, which ends with the last sender.
@@ -56,27 +111,27 @@ pub(crate) fn split<In: DeserializeOwned>(stream: StdStream, protocol: Protocol)
 /// # Errors
 /// The socket cannot be used.
 pub(crate) fn open<Out: Serialize, In: DeserializeOwned>(
-    stream: StdStream,
+    end: LinkEnd,
     protocol: Protocol,
 ) -> io::Result<(Sender<Out>, Receiver<In>, JoinHandle<()>)> {
-    let (writer, receiver) = split(stream, protocol)?;
-    let (lines, mut waiting) = mpsc::unbounded_channel();
+    let (writer, receiver) = split(end, protocol)?;
+    let (lines, mut waiting) = mpsc::unbounded_channel::<SentLine>();
     // One writer, so that a sender that stops waiting never leaves half a line.
     let writing = tokio::spawn(async move {
-        let mut next = Some((hello(protocol), None));
+        let (mut next, mut seal) = (Some((hello(protocol), None)), Seal::default());
         while let Some((line, file)) = next {
             // Nobody reads any more: that is for the receiver to tell.
             if writer.write(&line, file).await.is_err() {
                 return;
             }
-            next = waiting.recv().await;
+            next = waiting.recv().await.map(|(line, file)| (seal.close(line), file));
         }
     });
     Ok((Sender { lines, message: PhantomData }, receiver, writing))
 }
 
-/// A message, and the file that goes with it.
-pub(crate) type SentLine = (Vec<u8>, Option<OwnedFd>);
+/// A message, and the end of another link that goes with it.
+pub(crate) type SentLine = (Vec<u8>, Option<LinkEnd>);
 
 /// Takes messages for the other side. What is sent when that is gone is lost.
 #[derive(Debug)]
@@ -91,15 +146,6 @@ impl<T> Clone for Sender<T> {
     }
 }
 
-impl<T> Sender<T> {
-    /// One whose lines go to a queue, as in tests that play the other side.
-    #[cfg(test)]
-    pub(crate) fn queue() -> (Sender<T>, mpsc::UnboundedReceiver<SentLine>) {
-        let (lines, queue) = mpsc::unbounded_channel();
-        (Sender { lines, message: PhantomData }, queue)
-    }
-}
-
 impl<T: Serialize> Sender<T> {
     /// Says something.
     ///
@@ -110,11 +156,11 @@ impl<T: Serialize> Sender<T> {
         Ok(())
     }
 
-    /// Says something, and hands a file over with it: an end of another link.
+    /// Says something, and hands an end of another link over with it.
     ///
     /// # Errors
     /// It is too long.
-    pub(crate) fn send_with(&self, message: &T, file: OwnedFd) -> Result<(), LinkError> {
+    pub(crate) fn send_with(&self, message: &T, file: LinkEnd) -> Result<(), LinkError> {
         let _ = self.lines.send((encode(message)?, Some(file)));
         Ok(())
     }
@@ -122,7 +168,13 @@ impl<T: Serialize> Sender<T> {
 
 /// The writing half without a queue.
 #[derive(Debug)]
-pub(crate) struct Writer(OwnedWriteHalf);
+pub(crate) enum Writer {
+    /// Of a socket.
+    Socket(OwnedWriteHalf),
+    /// Where tests play all processes.
+    #[cfg(test)]
+    Memory(memory::MemoryWriter),
+}
 
 impl Writer {
     /// Writes what the kernel takes at once.
@@ -130,7 +182,11 @@ impl Writer {
     /// # Errors
     /// `WouldBlock` when it takes nothing, others when nobody reads any more.
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
+        match self {
+            Writer::Socket(write) => write.try_write(bytes),
+            #[cfg(test)]
+            Writer::Memory(write) => write.try_write(bytes, &mut None),
+        }
     }
 
     /// Waits until the kernel takes something.
@@ -138,14 +194,25 @@ impl Writer {
     /// # Errors
     /// Nobody reads any more.
     pub(crate) async fn writable(&self) -> io::Result<()> {
-        self.0.writable().await
+        match self {
+            Writer::Socket(write) => write.writable().await,
+            #[cfg(test)]
+            Writer::Memory(write) => write.writable().await,
+        }
     }
 
-    async fn write(&self, mut line: &[u8], mut file: Option<OwnedFd>) -> io::Result<()> {
+    async fn write(&self, mut line: &[u8], mut file: Option<LinkEnd>) -> io::Result<()> {
         while !line.is_empty() {
             self.writable().await?;
-            let stream: &UnixStream = self.0.as_ref();
-            match stream.try_io(Interest::WRITABLE, || send(stream, line, file.as_ref())) {
+            let written = match self {
+                Writer::Socket(write) => {
+                    let stream: &UnixStream = write.as_ref();
+                    stream.try_io(Interest::WRITABLE, || send(stream, line, file.as_ref()))
+                }
+                #[cfg(test)]
+                Writer::Memory(write) => write.try_write(line, &mut file),
+            };
+            match written {
                 Ok(written) => {
                     // Handed over with the first byte.
                     file = None;
@@ -162,11 +229,18 @@ impl Writer {
 /// Gives what the other side says.
 #[derive(Debug)]
 pub(crate) struct Receiver<T> {
-    read: OwnedReadHalf,
+    read: ReadHalf,
     decoder: Decoder,
     /// Came, and their messages were not taken yet.
-    files: VecDeque<OwnedFd>,
+    files: VecDeque<LinkEnd>,
     message: PhantomData<fn() -> T>,
+}
+
+#[derive(Debug)]
+enum ReadHalf {
+    Socket(OwnedReadHalf),
+    #[cfg(test)]
+    Memory(memory::MemoryReader),
 }
 
 impl<T: DeserializeOwned> Receiver<T> {
@@ -202,7 +276,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     ///
     /// # Errors
     /// It came without one.
-    pub(crate) fn file(&mut self) -> Result<OwnedFd, LinkError> {
+    pub(crate) fn file(&mut self) -> Result<LinkEnd, LinkError> {
         self.files.pop_front().ok_or(LinkError::Files)
     }
 
@@ -210,8 +284,18 @@ impl<T: DeserializeOwned> Receiver<T> {
     async fn fill(&mut self) -> Result<bool, LinkError> {
         let (mut chunk, room) = ([0; CHUNK], self.decoder.room());
         loop {
-            self.read.readable().await?;
-            let stream: &UnixStream = self.read.as_ref();
+            let read = match &self.read {
+                ReadHalf::Socket(read) => read,
+                #[cfg(test)]
+                ReadHalf::Memory(read) => {
+                    let Some((bytes, file)) = read.read(room.min(CHUNK)).await else { return Ok(false) };
+                    self.files.extend(file);
+                    self.decoder.add(&bytes);
+                    return Ok(true);
+                }
+            };
+            read.readable().await?;
+            let stream: &UnixStream = read.as_ref();
             let files = &mut self.files;
             match stream.try_io(Interest::READABLE, || receive(stream, &mut chunk[..room.min(CHUNK)], files)) {
                 Ok(0) => return Ok(false),
@@ -226,8 +310,8 @@ impl<T: DeserializeOwned> Receiver<T> {
     }
 }
 
-fn send(stream: &UnixStream, line: &[u8], file: Option<&OwnedFd>) -> io::Result<usize> {
-    let handed = file.map(AsFd::as_fd);
+fn send(stream: &UnixStream, line: &[u8], file: Option<&LinkEnd>) -> io::Result<usize> {
+    let handed = file.and_then(LinkEnd::as_file);
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if let Some(file) = &handed {
@@ -236,13 +320,13 @@ fn send(stream: &UnixStream, line: &[u8], file: Option<&OwnedFd>) -> io::Result<
     Ok(sendmsg(stream, &[IoSlice::new(line)], &mut control, SendFlags::NOSIGNAL)?)
 }
 
-fn receive(stream: &UnixStream, chunk: &mut [u8], files: &mut VecDeque<OwnedFd>) -> io::Result<usize> {
+fn receive(stream: &UnixStream, chunk: &mut [u8], files: &mut VecDeque<LinkEnd>) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = recvmsg(stream, &mut [IoSliceMut::new(chunk)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(handed) = message {
-            files.extend(handed);
+            files.extend(handed.map(LinkEnd::from));
         }
     }
     Ok(received.bytes)
@@ -256,19 +340,19 @@ mod tests {
 
     const PROTOCOL: Protocol = Protocol { name: "test", version: 1 };
 
-    fn ends() -> (StdStream, StdStream) {
-        let (one, other) = pair().expect("a file is left");
-        (one, other.into())
+    fn ends() -> (StdStream, LinkEnd) {
+        let (one, other) = StdStream::pair().expect("a file is left");
+        (one, LinkEnd::Socket(other))
     }
 
     #[tokio::test]
     async fn messages_arrive_in_order_and_each_file_with_its_own() {
-        let (one, other) = ends();
+        let (one, other) = pair().expect("a file is left");
         let (say, _answers, writing) = open::<String, String>(one, PROTOCOL).expect("a link");
         let (_, mut told) = split::<String>(other, PROTOCOL).expect("a link");
         let mut kept = Vec::new();
         for number in 0..200 {
-            let (ours, theirs) = pair().expect("a file is left");
+            let (ours, theirs) = ends();
             // Long and short, with and without a file.
             let text = format!("{number} {}", "x".repeat(if number % 7 == 0 { 100_000 } else { 3 }));
             if number % 3 == 0 {
@@ -284,7 +368,8 @@ mod tests {
             let text = told.next().await.expect("a message").expect("there are more");
             assert!(text.starts_with(&format!("{number} ")), "{number}: {}", &text[..4]);
             if number % 3 == 0 {
-                let (mut ours, mut theirs) = (kept.next().expect("one each"), StdStream::from(told.file().expect("a file")));
+                let (mut ours, mut theirs) =
+                    (kept.next().expect("one each"), StdStream::from(told.file().and_then(|end| Ok(end.into_file()?)).expect("a file")));
                 let mut byte = [0];
                 ours.write_all(b"!").and_then(|()| theirs.read_exact(&mut byte)).expect("they belong together");
             }
@@ -296,7 +381,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_killed_within_a_line_has_not_said_it() {
-        for said in ["{\"closestorm\":\"test\",\"version\":1}\n\"whole\"\n\"ha", "{\"closestorm\":\"test\",\"version\":1}\n\"whole\"\n"] {
+        let whole = String::from_utf8([hello(PROTOCOL), Seal::default().close(b"\"whole\"".to_vec())].concat()).expect("text");
+        for said in [format!("{whole}\"ha"), whole] {
             let (mut one, other) = ends();
             let (say, mut told, _) = open::<String, String>(other, PROTOCOL).expect("a link");
             // Not read by the one that is gone: its end is a reset.
@@ -319,7 +405,7 @@ mod tests {
 
     #[tokio::test]
     async fn files_that_belong_to_no_message_are_not_collected() {
-        let (one, other) = ends();
+        let (one, other) = pair().expect("a file is left");
         let (say, _answers, _) = open::<String, String>(one, PROTOCOL).expect("a link");
         let (_, mut told) = split::<String>(other, PROTOCOL).expect("a link");
         for _ in 0..2 * FILES_MAX {

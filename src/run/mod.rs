@@ -51,8 +51,10 @@ use tokio::time::{Instant, interval, sleep_until};
 const PROBE_WITHIN: Duration = Duration::from_secs(10);
 /// Between two snapshots.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
-/// How long the servers' evidence may trail behind the end of the run; it is dated, so what happened later does not count.
+/// How long servers may need to see the end of what ended with the run; it is dated, so what happened later does not count.
 const SETTLE: Duration = Duration::from_millis(50);
+/// In which they must have told all of it; one that is stopped cannot.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
 /// Where a run finds its program and leaves its target's output.
 #[derive(Clone, Debug)]
@@ -73,6 +75,8 @@ pub(crate) struct StartedTarget {
     crew: TargetEvents,
     /// Opening handshakes that it was asked for.
     uncounted: u64,
+    /// Dates what its processes report.
+    clock: Clock,
 }
 
 /// When a run begins.
@@ -190,10 +194,21 @@ pub(crate) async fn lead(plan: &Plan, places: &Places, workers: ToWorkers, crew:
     }
     // What follows counts from nothing.
     tokio::time::sleep(cap.rest().await).await;
-    Ok(StartedTarget { fleet: Arc::new(fleet), reports, crew, uncounted: u64::from(probe) + warmed })
+    Ok(StartedTarget { fleet: Arc::new(fleet), reports, crew, uncounted: u64::from(probe) + warmed, clock: Clock::Machine })
 }
 
 impl StartedTarget {
+    /// One whose processes tests play.
+    #[cfg(test)]
+    pub(crate) fn played(fleet: Fleet, reports: Reports, crew: TargetEvents, clock: Clock) -> StartedTarget {
+        StartedTarget { fleet: Arc::new(fleet), reports, crew, uncounted: 0, clock }
+    }
+
+    /// What dates what its processes report.
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// What workers must know to use it.
     pub(crate) fn routes(&self) -> Routes {
         self.fleet.routes()
@@ -201,7 +216,7 @@ impl StartedTarget {
 
     /// Opens the recorder of a run whose offset 0 is `epoch_ns`, which is told what is to be known of the target.
     fn journal(&self, plan: &Plan, recorder: Recorder, epoch_ns: u64) -> Arc<SharedRecorder> {
-        let journal = SharedRecorder::open(recorder, plan.duration, Clock::Machine, epoch_ns);
+        let journal = SharedRecorder::open(recorder, plan.duration, self.clock, epoch_ns);
         if let Some(text) = self.fleet.place(0).notice() {
             journal.record(&Event::Notice { text });
         }
@@ -323,16 +338,16 @@ async fn measure(
     shared.fleet.watch(journal.clone());
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(follow_reports(shared.clone(), reports));
-    tasks.spawn(pace(shared.clone()));
+    if !shared.leads {
+        tasks.spawn(pace(shared.clone()));
+    }
     tasks.spawn(arrive(shared.clone(), arrivals));
     for index in 0..u16::try_from(shared.plan.faults.len()).unwrap_or(u16::MAX) {
         tasks.spawn(faults::run(shared.clone(), index));
     }
     let status = watch(&journal, shared.plan.duration, stop, progress).await;
     let (end, under_way) = (journal.end(), shared.registry.under_way(&journal));
-    if status == Status::Completed {
-        tokio::time::sleep(SETTLE).await;
-    }
+    settle(shared.fleet.lines(), &journal, status).await;
     shared.tell_what_is_left(status);
     let mut results = journal.close(status, end, under_way);
     while let Some(ended) = tasks.try_join_next() {
@@ -343,6 +358,20 @@ async fn measure(
     }
     tasks.abort_all();
     results.ok_or_else(|| RunError::Io(io::Error::other("the measurement was ended twice; this is a bug in closestorm, please report it")))
+}
+
+/// Waits, after a run, for what servers have told of it and is still under way.
+pub(crate) async fn settle(lines: &control_links::ControlLinks, journal: &SharedRecorder, status: Status) {
+    if status == Status::Completed {
+        tokio::time::sleep(SETTLE).await;
+    }
+    for (instance, process) in lines.all_told(TOLD_WITHIN).await {
+        let why = format!(
+            "process {process} of server {instance} did not say within {} s that it had told all endings: some may not be recorded",
+            TOLD_WITHIN.as_secs()
+        );
+        journal.record_at(journal.end().saturating_sub(Duration::from_nanos(1)), &Event::Notice { text: why });
+    }
 }
 
 /// Reports progress until the end of the run or `stop`.
@@ -439,17 +468,25 @@ async fn follow_reports(shared: Arc<RunContext>, mut reports: mpsc::UnboundedRec
             FromServer::Reached { firing, instance, at_ns } if reached.insert((firing, instance)) => {
                 journal.record_at(journal.offset(at_ns), &Event::Reached { fault: firing.fault });
             }
-            FromServer::Ended { id: Some(id), ending, at_ns } => {
-                journal.record_at(journal.offset(at_ns), &Event::ServerEnded { client: id.client, connection: id.connection, ending });
-            }
             FromServer::Ask { instance, process, firing, ticket } => {
                 let granted = shared.hits.take_one(firing).await;
                 shared.fleet.answer((instance, process), ToServer::Answer { ticket, granted });
             }
-            FromServer::LocalLimit { what } => journal.record(&Event::LocalLimit { what }),
-            FromServer::Notice { text } => journal.notice(text),
-            _ => {}
+            other => record(&journal, other),
         }
+    }
+}
+
+/// Makes an event of what an embedded server reports, where that takes nothing but the report.
+pub(crate) fn record(journal: &SharedRecorder, report: FromServer) {
+    match report {
+        FromServer::Ended { id: Some(id), ending, at_ns } => {
+            journal.record_at(journal.offset(at_ns), &Event::ServerEnded { client: id.client, connection: id.connection, ending });
+        }
+        FromServer::LocalLimit { what } => journal.record(&Event::LocalLimit { what }),
+        FromServer::Incomplete { why } => journal.record(&Event::NotCarriedOut { fault: None, firing: 0, why }),
+        FromServer::Notice { text } => journal.notice(text),
+        _ => {}
     }
 }
 

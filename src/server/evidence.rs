@@ -4,19 +4,19 @@
 //! is, all else to the parent.
 
 use crate::ipc;
+use crate::ipc::{LinkEnd, Seal};
 use crate::lock::lock;
 use crate::server::protocol::{FromServer, PROTOCOL, ServerSpec, ToServer};
 use crate::ws::handshake::own_headers::Id;
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
-use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
 /// Bytes that may wait for the reader of a line; about 100,000 endings.
-const QUEUE_MAX: usize = 32 << 20;
+pub(crate) const QUEUE_MAX: usize = 32 << 20;
 /// Longest wait for the readers to take the rest at exit.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
@@ -38,11 +38,16 @@ pub(crate) struct EvidenceLine {
     writer: ipc::Writer,
     queue: Mutex<EvidenceQueue>,
     waiting: Notify,
+    /// Whether the reader has all of it; `None`: it may still say so.
+    heard: watch::Sender<Option<bool>>,
 }
 
 #[derive(Default)]
 struct EvidenceQueue {
     bytes: VecDeque<u8>,
+    seal: Seal,
+    /// Most bytes.
+    room: usize,
     dropped: u64,
 }
 
@@ -71,13 +76,13 @@ impl Commands {
 
 impl Reporter {
     /// Takes a link that was handed down, and learns from it what to be; the workers hear a hello before the parent says
-    /// [`Listen`](ToServer::Listen).
+    /// [`Listen`](ToServer::Listen). `room`: bytes that may wait for the reader of each link.
     ///
     /// # Errors
     /// What is said there first is something else.
-    pub(crate) async fn take(link: UnixStream) -> Result<Option<(ServerSpec, Reporter, Commands)>, ipc::LinkError> {
+    pub(crate) async fn take(link: LinkEnd, room: usize) -> Result<Option<(ServerSpec, Reporter, Commands)>, ipc::LinkError> {
         let (sender, commands) = mpsc::unbounded_channel();
-        let (parent, mut read) = EvidenceLine::new(link)?;
+        let (parent, mut read) = EvidenceLine::new(link, room)?;
         let (spec, count) = match read.next().await? {
             Some(ToServer::Serve { spec, workers }) => (*spec, workers),
             Some(other) => return Err(ipc::LinkError::out_of_place(&other)),
@@ -90,13 +95,13 @@ impl Reporter {
                 Some(other) => return Err(ipc::LinkError::out_of_place(&other)),
                 None => return Ok(None),
             }
-            let (line, told) = EvidenceLine::new(UnixStream::from(read.file()?))?;
-            tokio::spawn(read_commands(told, sender.clone(), parent.clone()));
+            let (line, told) = EvidenceLine::new(read.file()?, room)?;
+            tokio::spawn(read_commands(told, line.clone(), sender.clone(), parent.clone()));
             workers.push(line);
         }
         let (following, told) = (sender.clone(), parent.clone());
         tokio::spawn(async move {
-            read_commands(read, following.clone(), told).await;
+            read_commands(read, told.clone(), following.clone(), told).await;
             // The parent is gone, and so shall we be.
             let _ = following.send(None);
         });
@@ -119,25 +124,42 @@ impl Reporter {
         owner.unwrap_or(parent).send(line);
     }
 
-    /// Waits, bounded, until everything is with its reader.
-    pub(crate) async fn flush(&self) {
-        let Reporter::Lines { parent, workers } = self else { return };
+    /// Waits, bounded, until everything is with its reader. Whether it is.
+    pub(crate) async fn flush(&self) -> bool {
+        let Reporter::Lines { parent, workers } = self else { return true };
         let lines = workers.iter().chain([parent]);
-        let _ = timeout(FLUSH_WITHIN, futures_util::future::join_all(lines.map(|line| line.flush()))).await;
+        let all = futures_util::future::join_all(lines.map(|line| line.flush()));
+        timeout(FLUSH_WITHIN, all).await.is_ok_and(|heard| heard.into_iter().all(|heard| heard))
     }
 }
 
 /// Hands on what one link says, to its end. What is wrong with it is told to the parent, and printed: the parent may be the one who is
 /// wrong.
-async fn read_commands(mut read: ipc::Receiver<ToServer>, commands: mpsc::UnboundedSender<Option<ToServer>>, parent: Arc<EvidenceLine>) {
+async fn read_commands(
+    mut read: ipc::Receiver<ToServer>,
+    line: Arc<EvidenceLine>,
+    commands: mpsc::UnboundedSender<Option<ToServer>>,
+    parent: Arc<EvidenceLine>,
+) {
     let error = loop {
         match read.next().await {
             Ok(Some(told @ (ToServer::Serve { .. } | ToServer::Worker))) => break ipc::LinkError::out_of_place(&told),
+            Ok(Some(ToServer::Tell { ticket })) => line.send(&FromServer::Told { ticket }),
+            Ok(Some(ToServer::Heard)) => _ = line.heard.send_replace(Some(true)),
             Ok(Some(command)) => _ = commands.send(Some(command)),
-            Ok(None) => return,
+            Ok(None) => {
+                line.heard.send_if_modified(|heard| heard.is_none() && heard.replace(false).is_none());
+                if !Arc::ptr_eq(&line, &parent) {
+                    // At the end of a run nobody minds.
+                    let why = "a worker no longer reads what an embedded server tells it: endings are missing".to_owned();
+                    parent.send(&FromServer::Incomplete { why });
+                }
+                return;
+            }
             Err(error) => break error,
         }
     };
+    line.heard.send_replace(Some(false));
     let text = format!("embedded server: connection to closestorm: {error}");
     // Into target.log, which may be on a full disk.
     let _ = writeln!(io::stderr(), "{text}");
@@ -145,6 +167,10 @@ async fn read_commands(mut read: ipc::Receiver<ToServer>, commands: mpsc::Unboun
 }
 
 impl EvidenceQueue {
+    fn add(&mut self, line: Vec<u8>) {
+        self.bytes.extend(self.seal.close(line));
+    }
+
     /// Queues, beyond the bound, how many lines did not fit: what they said is missing from the results.
     fn tell_dropped(&mut self) {
         if self.dropped > 0 {
@@ -152,16 +178,16 @@ impl EvidenceQueue {
                 "{} records of connections were dropped because the buffer of the embedded server was full",
                 std::mem::take(&mut self.dropped)
             );
-            self.bytes.extend(ipc::encode(&FromServer::LocalLimit { what }).unwrap_or_default());
+            self.add(ipc::encode(&FromServer::LocalLimit { what }).unwrap_or_default());
         }
     }
 }
 
 impl EvidenceLine {
-    fn new(link: UnixStream) -> io::Result<(Arc<EvidenceLine>, ipc::Receiver<ToServer>)> {
+    fn new(link: LinkEnd, room: usize) -> io::Result<(Arc<EvidenceLine>, ipc::Receiver<ToServer>)> {
         let (writer, read) = ipc::split(link, PROTOCOL)?;
-        let queue = EvidenceQueue { bytes: ipc::hello(PROTOCOL).into(), dropped: 0 };
-        let line = Arc::new(EvidenceLine { writer, queue: Mutex::new(queue), waiting: Notify::new() });
+        let queue = EvidenceQueue { bytes: ipc::hello(PROTOCOL).into(), room, ..EvidenceQueue::default() };
+        let line = Arc::new(EvidenceLine { writer, queue: Mutex::new(queue), waiting: Notify::new(), heard: watch::Sender::default() });
         line.waiting.notify_one();
         let pump = line.clone();
         tokio::spawn(async move {
@@ -181,12 +207,12 @@ impl EvidenceLine {
         let text = ipc::encode(line);
         {
             let mut queue = lock(&self.queue);
-            let Some(text) = text.ok().filter(|text| queue.bytes.len() + text.len() <= QUEUE_MAX) else {
+            let Some(text) = text.ok().filter(|text| queue.bytes.len() + text.len() <= queue.room) else {
                 queue.dropped += 1;
                 return;
             };
             queue.tell_dropped();
-            queue.bytes.extend(text);
+            queue.add(text);
         }
         if self.drain() {
             self.waiting.notify_one();
@@ -207,10 +233,18 @@ impl EvidenceLine {
         false
     }
 
-    async fn flush(&self) {
-        // After the last line nothing else would say so.
-        lock(&self.queue).tell_dropped();
+    /// Whether the reader has all of it.
+    async fn flush(&self) -> bool {
+        {
+            let mut queue = lock(&self.queue);
+            // After the last line nothing else would say so.
+            queue.tell_dropped();
+            queue.add(ipc::encode(&FromServer::Over).unwrap_or_default());
+        }
         while self.drain() && self.writer.writable().await.is_ok() {}
+        // A kernel that has it is no reader.
+        let mut heard = self.heard.subscribe();
+        heard.wait_for(Option::is_some).await.is_ok_and(|heard| *heard == Some(true))
     }
 }
 
@@ -218,34 +252,42 @@ impl EvidenceLine {
 mod tests {
     use super::*;
 
-    /// Takes from a link what the server says until so many lines are accounted for: notices, and lines that were dropped.
-    async fn heard(link: UnixStream, lines: u64) -> (u64, u64) {
-        let (_orders, mut read, _) = ipc::open::<ToServer, FromServer>(link, PROTOCOL).expect("a link");
+    /// Takes from a link all that the server says, and says that it has: notices, and lines that were dropped, together so many.
+    async fn heard(link: LinkEnd, lines: u64) -> (u64, u64) {
+        let (orders, mut read, _) = ipc::open::<ToServer, FromServer>(link, PROTOCOL).expect("a link");
         let (mut notices, mut dropped) = (0, 0);
-        while notices + dropped < lines {
+        loop {
             match read.next().await.expect("a link").expect("more comes") {
                 FromServer::Notice { .. } => notices += 1,
                 FromServer::LocalLimit { what } => {
                     dropped += what.split(' ').next().and_then(|count| count.parse::<u64>().ok()).expect("a number");
                 }
+                FromServer::Over => {
+                    orders.send(&ToServer::Heard).expect("short enough");
+                    assert_eq!(notices + dropped, lines);
+                    return (notices, dropped);
+                }
                 other => panic!("{other:?}"),
             }
         }
-        (notices, dropped)
     }
 
     #[tokio::test]
     async fn lines_that_do_not_fit_are_counted_the_last_ones_too() {
         let text = "x".repeat(1 << 20);
         let (fitting, too_long) = (FromServer::Notice { text }, FromServer::Notice { text: "x".repeat(9 << 20) });
+        let (commands, _obeyed) = mpsc::unbounded_channel();
         // Until it is full and beyond; and one that fits nowhere, which is the last.
         for (lines, last) in [(60, &fitting), (3, &too_long)] {
-            let (ours, theirs) = UnixStream::pair().expect("a link");
-            let (line, _read) = EvidenceLine::new(ours).expect("a link");
+            let (ours, theirs) = ipc::pair().expect("a link");
+            let (line, read) = EvidenceLine::new(ours, QUEUE_MAX).expect("a link");
             (0..lines).for_each(|_| line.send(&fitting));
             line.send(last);
             let reader = tokio::spawn(heard(theirs, lines + 1));
-            line.flush().await;
+            let reading = tokio::spawn(read_commands(read, line.clone(), commands.clone(), line.clone()));
+            assert_eq!(timeout(Duration::from_secs(20), line.flush()).await, Ok(true));
+            reading.abort();
+            drop(line);
             let (notices, dropped) = timeout(Duration::from_secs(20), reader).await.expect("none is missing").expect("it reads");
             assert!(notices + dropped == lines + 1 && dropped > 0, "{notices} and {dropped}");
         }

@@ -38,7 +38,7 @@ impl InMemoryServer {
         standing.for_each(|command| carry_out(&server, command));
         let door = ListeningSocket::open(&server)?;
         let serving = server.clone();
-        let living = async move { serving.live(door, evidence::Commands::Here(commands)).await };
+        let living = async move { _ = serving.live(door, evidence::Commands::Here(commands)).await };
         let living = Ends(server.ground.task(living));
         Ok(InMemoryServer { server, network: network.clone(), living })
     }

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Name and version of what is said here.
-pub(crate) const PROTOCOL: Protocol = Protocol { name: "server", version: 1 };
+pub(crate) const PROTOCOL: Protocol = Protocol { name: "server", version: 2 };
 
 /// What an embedded server process is to be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -111,6 +111,13 @@ pub(crate) enum ToServer {
     },
     /// SIGCONT has come: they are served again, so much later.
     GoOn,
+    /// Say [`FromServer::Told`] behind all evidence so far of this link.
+    Tell {
+        /// For the answer.
+        ticket: u64,
+    },
+    /// [`FromServer::Over`] has come.
+    Heard,
     /// Stop listening, close every connection, exit.
     Graceful {
         /// Fault, by index in the plan.
@@ -170,6 +177,18 @@ pub(crate) enum FromServer {
     Still {
         /// Of [`ToServer::StandStill`].
         ticket: u64,
+    },
+    /// All evidence of this link up to [`ToServer::Tell`] has been said.
+    Told {
+        /// Of that.
+        ticket: u64,
+    },
+    /// Nothing more will be said on this link; who answers with [`ToServer::Heard`] has all of it.
+    Over,
+    /// Evidence is missing. Said by who has the other end of the link.
+    Incomplete {
+        /// As shown.
+        why: String,
     },
     /// The server's own process met a limit of this machine.
     LocalLimit {

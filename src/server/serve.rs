@@ -3,13 +3,14 @@
 use crate::ipc;
 use crate::plan::turn_in;
 use crate::server::ServerShared;
-use crate::server::evidence::{Commands, Reporter};
+use crate::server::evidence::{Commands, QUEUE_MAX, Reporter};
 use crate::server::host::{Ends, ServerHost};
 use crate::server::listener::{self, ListeningSocket};
 use crate::server::protocol::{FromServer, ToServer};
 use crate::units::parse_duration;
 use crate::ws::memory;
 use crate::ws::session::mailbox::SessionCommand;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -41,13 +42,15 @@ fn hidden_cost(variable: Option<&str>) -> Option<Duration> {
 
 impl ServerShared {
     /// Serves until it is told to stop, or its parent is gone.
-    pub(super) async fn live(self: &Arc<ServerShared>, door: ListeningSocket, mut commands: Commands) {
+    /// Whether all of its evidence was heard, where it was told to stop.
+    pub(super) async fn live(self: &Arc<ServerShared>, door: ListeningSocket, mut commands: Commands) -> bool {
         self.report(&FromServer::Listening { at_ns: self.ground.now_ns() });
         let mut accepting = Ends(self.ground.task(listener::accept(self.clone(), door, self.listening.subscribe())));
         let graceful = obey(self, &mut commands).await;
         accepting.0.abort();
         // The listener closes when the task is gone: only then may the Close frames go out.
         let _ = (&mut accepting.0).await;
+        let told = graceful.is_some();
         if let Some(ToServer::Graceful { fault, code, reason, grace, spread }) = graceful {
             tokio::select! {
                 // Who is gone suffers nothing more.
@@ -57,12 +60,13 @@ impl ServerShared {
                 () = async { while obey(self, &mut commands).await.is_some() {} } => {}
             }
         }
-        self.reporter.flush().await;
+        // Who has no parent any more tells nobody.
+        self.reporter.flush().await || !told
     }
 }
 
 async fn serve() -> Result<(), ipc::LinkError> {
-    let Some((mut spec, reporter, mut commands)) = Reporter::take(ipc::inherited()?).await? else { return Ok(()) };
+    let Some((mut spec, reporter, mut commands)) = Reporter::take(ipc::inherited()?, QUEUE_MAX).await? else { return Ok(()) };
     if let Some(cost) = hidden_cost(std::env::var(HIDDEN_COST).ok().as_deref()) {
         eprintln!("embedded server: {HIDDEN_COST} sets the cost of an opening handshake");
         spec.settings.handshake_cost = cost;
@@ -82,8 +86,7 @@ async fn serve() -> Result<(), ipc::LinkError> {
     let door = ListeningSocket::open(&server)?;
     // Into target.log: where other clients than ours find it.
     println!("listening on {}://{}", if server.tls.is_some() { "wss" } else { "ws" }, server.spec.address);
-    server.live(door, commands).await;
-    Ok(())
+    if server.live(door, commands).await { Ok(()) } else { Err(io::Error::other("nobody read all of the evidence in time").into()) }
 }
 
 /// Carries out what the parent and its workers say, until the parent says stop or is gone.
@@ -103,7 +106,7 @@ pub(super) fn carry_out(server: &ServerShared, command: ToServer) {
     match command {
         ToServer::Listen { tickets: key } => server.tickets.iter().for_each(|tickets| tickets.change(&key)),
         // Those that are read at other places.
-        ToServer::Graceful { .. } | ToServer::Serve { .. } | ToServer::Worker => {}
+        ToServer::Graceful { .. } | ToServer::Serve { .. } | ToServer::Worker | ToServer::Tell { .. } | ToServer::Heard => {}
         ToServer::StandStill { ticket } => {
             server.admission.stand_still();
             server.report(&FromServer::Still { ticket });

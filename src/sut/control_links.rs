@@ -1,11 +1,11 @@
 //! The links to the embedded server processes: what they are told, what they report.
 
 use crate::ipc;
+use crate::ipc::LinkEnd;
 use crate::lock::lock;
 use crate::server::protocol::{FromServer, PROTOCOL, ServerSpec, ToServer};
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 pub(crate) type Member = (u16, u16);
 
 /// Hands the end of a link to a worker, by its number from 0: that of a server process.
-pub(crate) type Hand = Arc<dyn Fn(u32, Member, OwnedFd) + Send + Sync>;
+pub(crate) type Hand = Arc<dyn Fn(u32, Member, LinkEnd) + Send + Sync>;
 
 /// How a server process gets its links to the workers that have the clients.
 #[derive(Clone, Default)]
@@ -34,18 +34,29 @@ enum CommandSink {
     Here(mpsc::UnboundedSender<ToServer>),
 }
 
+impl CommandSink {
+    fn is_link(&self) -> bool {
+        matches!(self, CommandSink::Link(_))
+    }
+}
+
 /// The links to the embedded server processes.
 #[derive(Default)]
 pub(crate) struct ControlLinks {
     /// `None`: their reports go elsewhere.
     reports: Option<mpsc::UnboundedSender<FromServer>>,
-    senders: Mutex<BTreeMap<Member, CommandSink>>,
+    /// With the number of each link, which tells it from that of a successor.
+    senders: Mutex<BTreeMap<Member, (u64, CommandSink)>>,
+    /// Numbers of links and tickets so far.
+    next: AtomicU64,
     /// Processes that have said hello.
     pids: watch::Sender<BTreeMap<Member, u32>>,
     /// Processes that listen, and since when, in ns of CLOCK_MONOTONIC.
     listening: watch::Sender<BTreeMap<Member, (u32, u64)>>,
     /// The last ticket of processes that stand still.
     still: watch::Sender<BTreeMap<Member, u64>>,
+    /// The last ticket up to which processes have said all; `None`: their link has ended.
+    told: watch::Sender<BTreeMap<Member, Option<u64>>>,
 }
 
 impl ControlLinks {
@@ -60,19 +71,13 @@ impl ControlLinks {
     ///
     /// # Errors
     /// No file is left, or what it is to be is too long to be said.
-    pub(crate) fn begin(
-        self: &Arc<Self>,
-        pid: u32,
-        spec: &ServerSpec,
-        link: UnixStream,
-        workers: &ToWorkers,
-    ) -> Result<(), ipc::LinkError> {
+    pub(crate) fn begin(self: &Arc<Self>, pid: u32, spec: &ServerSpec, link: LinkEnd, workers: &ToWorkers) -> Result<(), ipc::LinkError> {
         let member = (spec.instance, spec.process);
         let (sender, receiver, _) = ipc::open(link, PROTOCOL)?;
         sender.send(&ToServer::Serve { spec: Box::new(spec.clone()), workers: workers.count })?;
         for worker in 0..workers.count {
             let (one, other) = ipc::pair()?;
-            sender.send_with(&ToServer::Worker, one.into())?;
+            sender.send_with(&ToServer::Worker, one)?;
             if let Some(hand) = &workers.hand {
                 hand(worker, member, other);
             }
@@ -85,34 +90,38 @@ impl ControlLinks {
     ///
     /// # Errors
     /// The link is of no use.
-    pub(crate) fn join(self: &Arc<Self>, member: Member, link: OwnedFd) -> Result<(), ipc::LinkError> {
-        let (sender, receiver, _) = ipc::open(UnixStream::from(link), PROTOCOL)?;
+    pub(crate) fn join(self: &Arc<Self>, member: Member, link: LinkEnd) -> Result<(), ipc::LinkError> {
+        let (sender, receiver, _) = ipc::open(link, PROTOCOL)?;
         // Only who has started a process waits for it by its number.
         tokio::spawn(self.clone().follow(member, 0, sender, receiver));
         Ok(())
     }
 
-    fn senders(&self) -> MutexGuard<'_, BTreeMap<Member, CommandSink>> {
+    fn senders(&self) -> MutexGuard<'_, BTreeMap<Member, (u64, CommandSink)>> {
         lock(&self.senders)
     }
 
     /// A server that is tasks of this process takes what it is told from the receiver.
     pub(crate) fn lay(&self, member: Member) -> mpsc::UnboundedReceiver<ToServer> {
         let (sender, commands) = mpsc::unbounded_channel();
-        self.senders().insert(member, CommandSink::Here(sender));
+        self.senders().insert(member, (self.number(), CommandSink::Here(sender)));
         commands
+    }
+
+    fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Tells all processes of an instance something; nothing happens while they are down.
     pub(crate) fn tell(&self, instance: u16, command: &ToServer) {
-        for sender in self.senders().range((instance, 0)..=(instance, u16::MAX)).map(|(_, sender)| sender) {
+        for (_, sender) in self.senders().range((instance, 0)..=(instance, u16::MAX)).map(|(_, sender)| sender) {
             self.say(sender, command);
         }
     }
 
     /// Tells one process something.
     pub(crate) fn tell_one(&self, member: Member, command: ToServer) {
-        if let Some(sender) = self.senders().get(&member) {
+        if let Some((_, sender)) = self.senders().get(&member) {
             self.say(sender, &command);
         }
     }
@@ -140,6 +149,19 @@ impl ControlLinks {
         let _ = timeout(within, still.wait_for(all)).await;
     }
 
+    /// Waits until all processes have told their evidence so far; those that have not when `within` is over.
+    pub(crate) async fn all_told(&self, within: Duration) -> Vec<Member> {
+        let ticket = self.number();
+        let asked: Vec<_> = self.senders().iter().filter(|(_, (_, sink))| sink.is_link()).map(|(member, _)| *member).collect();
+        asked.iter().for_each(|member| self.tell_one(*member, ToServer::Tell { ticket }));
+        let mut told = self.told.subscribe();
+        let waits =
+            |told: &BTreeMap<Member, Option<u64>>, member: &Member| told.get(member).is_none_or(|at| at.is_some_and(|at| at < ticket));
+        let _ = timeout(within, told.wait_for(|told| !asked.iter().any(|member| waits(told, member)))).await;
+        let told = self.told.borrow();
+        asked.into_iter().filter(|member| waits(&told, member)).collect()
+    }
+
     fn say(&self, to: &CommandSink, command: &ToServer) {
         match to {
             // It may be gone, which is noticed elsewhere.
@@ -160,31 +182,51 @@ impl ControlLinks {
     }
 
     async fn follow(self: Arc<Self>, member: Member, pid: u32, sender: ipc::Sender<ToServer>, mut link: ipc::Receiver<FromServer>) {
-        let error = match link.hello().await {
-            Ok(()) => {
-                self.senders().insert(member, CommandSink::Link(sender));
-                self.pids.send_modify(|pids| _ = pids.insert(member, pid));
-                loop {
-                    match link.next().await {
-                        Ok(Some(FromServer::Listening { at_ns })) => {
-                            self.listening.send_modify(|all| _ = all.insert(member, (pid, at_ns)));
-                        }
-                        Ok(Some(FromServer::Still { ticket })) => self.still.send_modify(|all| _ = all.insert(member, ticket)),
-                        Ok(Some(report)) => self.report(report),
-                        Ok(None) => return,
-                        Err(error) => break error,
-                    }
-                }
-            }
+        let heard = match link.hello().await {
+            Ok(()) => self.hear((member, pid), sender, &mut link).await,
             // It ended: whoever waits for it knows why.
             Err(ipc::LinkError::Silent) => return,
-            Err(error) => error,
+            Err(error) => Err(error),
         };
-        self.report(FromServer::Notice { text: format!("server {}, process {}: connection to closestorm: {error}", member.0, member.1) });
-        if self.pids.borrow().get(&member) == Some(&pid) {
-            // It ends with its link.
-            self.senders().remove(&member);
+        if let Err(error) = heard {
+            let why =
+                format!("server {}, process {}: connection to closestorm: {error}; what it told later is missing", member.0, member.1);
+            self.report(FromServer::Incomplete { why });
         }
+    }
+
+    /// Hears a process to the end of its link, which is then let go: the process ends with it.
+    async fn hear(
+        &self,
+        (member, pid): (Member, u32),
+        sender: ipc::Sender<ToServer>,
+        link: &mut ipc::Receiver<FromServer>,
+    ) -> Result<(), ipc::LinkError> {
+        let number = self.number();
+        self.senders().insert(member, (number, CommandSink::Link(sender.clone())));
+        self.told.send_modify(|all| _ = all.insert(member, Some(0)));
+        self.pids.send_modify(|pids| _ = pids.insert(member, pid));
+        let heard = loop {
+            match link.next().await {
+                Ok(Some(FromServer::Listening { at_ns })) => {
+                    self.listening.send_modify(|all| _ = all.insert(member, (pid, at_ns)));
+                }
+                Ok(Some(FromServer::Still { ticket })) => self.still.send_modify(|all| _ = all.insert(member, ticket)),
+                Ok(Some(FromServer::Told { ticket })) => self.told.send_modify(|all| _ = all.insert(member, Some(ticket))),
+                // Short enough.
+                Ok(Some(FromServer::Over)) => _ = sender.send(&ToServer::Heard),
+                Ok(Some(report)) => self.report(report),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        let mut senders = self.senders();
+        // Unless its successor is there already.
+        if senders.get(&member).is_some_and(|(of, _)| *of == number) {
+            senders.remove(&member);
+            self.told.send_modify(|all| _ = all.insert(member, None));
+        }
+        heard
     }
 }
 
@@ -192,25 +234,27 @@ impl ControlLinks {
 mod tests {
     use super::*;
     use std::io::{Read as _, Write as _};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
 
     #[tokio::test]
     async fn a_server_that_says_what_it_should_not_is_reported_and_left() {
         let hello = String::from_utf8(ipc::hello(PROTOCOL)).expect("text");
+        let listening = String::from_utf8(ipc::Seal::default().close(b"{\"Listening\":1}".to_vec())).expect("text");
         let table = [
             (
                 "{\"closestorm\":\"server\",\"version\":9}\n".to_owned(),
-                "the other side uses protocol server 9, and this side uses server 1",
+                "the other side uses protocol server 9, and this side uses server 2",
             ),
             (format!("{hello}{hello}"), "a second hello"),
-            (format!("{hello}{{\"Listening\":1}}\n"), "not a message of server 1: invalid type: integer `1`"),
+            (format!("{hello}{listening}"), "not a message of server 2: invalid type: integer `1`"),
         ];
         for (said, expected) in table {
             let (lines, mut reports) = ControlLinks::new();
-            let (ours, theirs) = ipc::pair().expect("a file is left");
-            let mut server = UnixStream::from(theirs);
+            let (mut server, theirs) = UnixStream::pair().expect("a file is left");
             server.write_all(said.as_bytes()).expect("a live link");
-            lines.join((3, 1), ours.into()).expect("a live link");
-            let Some(FromServer::Notice { text }) = reports.recv().await else { panic!("nothing was said") };
+            lines.join((3, 1), OwnedFd::from(theirs).into()).expect("a live link");
+            let Some(FromServer::Incomplete { why: text }) = reports.recv().await else { panic!("nothing was said") };
             assert!(text.starts_with("server 3, process 1: connection to closestorm: ") && text.contains(expected), "{text}");
             let end = tokio::task::spawn_blocking(move || server.read_to_end(&mut Vec::new()));
             end.await.expect("no panic").expect("its link ends, and so does it");

@@ -9,7 +9,7 @@ use crate::server::protocol::{FromServer, ServerSpec, ToServer};
 use crate::sut::command;
 use crate::sut::control_links::ControlLinks;
 use crate::sut::error::RunError;
-use crate::sut::processes::{EXIT_WITHIN, SeenTimes};
+use crate::sut::processes::{EXIT_WITHIN, SeenTimes, Stopped};
 use crate::transport::clock::Clock;
 use crate::transport::memory::network::Network;
 use std::sync::{Mutex, MutexGuard};
@@ -107,14 +107,15 @@ impl InMemoryServers {
         graceful: &ToServer,
         grace: Duration,
         lines: &ControlLinks,
-    ) -> Result<(u64, String), RunError> {
+    ) -> Result<Stopped, RunError> {
         let mut house = self.take(instance)?;
         lines.tell(instance, graceful);
         // Or it could not obey.
         house.stand_still(false);
         let in_time = timeout(grace + EXIT_WITHIN, house.stopped()).await.is_ok();
         drop(house);
-        Ok((self.clock.now_ns(), if in_time { "exit code 0" } else { "grace was over: SIGKILL" }.to_owned()))
+        let how = if in_time { "exit code 0" } else { "grace was over: SIGKILL" }.to_owned();
+        Ok(Stopped { gone_at: self.clock.now_ns(), how, well: true })
     }
 
     /// Ends all.

@@ -25,7 +25,7 @@ use crate::sut::control_links::{ControlLinks, Member, ToWorkers};
 use crate::sut::endpoint::Endpoint;
 use crate::sut::error::RunError;
 use crate::sut::in_memory::InMemoryServers;
-use crate::sut::processes::{HELLO_WITHIN, Instances};
+use crate::sut::processes::{HELLO_WITHIN, Instances, Stopped};
 use crate::sut::supervisor::Supervisor;
 use crate::sut::target_events::{TargetEvent, TargetEvents};
 use crate::transport::clock::Clock;
@@ -150,6 +150,44 @@ impl Fleet {
             fleet.launch(instance).await?;
         }
         Ok((fleet, receiver))
+    }
+
+    /// Embedded servers whose guard and processes tests play, without TLS. What one listens on is of no matter.
+    #[cfg(test)]
+    pub(crate) async fn played(setting: TargetSetting<'_>, settings: &plan::Embedded, guard: Guard) -> Result<(Fleet, Reports), RunError> {
+        let (lines, reports) = ControlLinks::new();
+        let processes = settings.processes.unwrap_or(1);
+        let (mut places, mut instances) = (Vec::new(), Instances::new(guard, OutputLimit::none()));
+        instances.workers = setting.workers.clone();
+        for instance in 0..settings.instances {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.saturating_add(1)));
+            let url = format!("ws://{address}/");
+            places.push(endpoint::at(endpoint::read(&url)?, address, endpoint::trust(&setting.plan.target, None))?);
+            let member = |process| {
+                let (settings, seed) = (settings.share(process, processes), setting.plan.seed.0);
+                let spec = ServerSpec {
+                    instance,
+                    process,
+                    processes,
+                    address,
+                    seed,
+                    settings,
+                    identity: None,
+                    memory: memory::limit(),
+                    key: None,
+                };
+                let target = CommandTarget::new(&instances.guard, instance * processes + process, recipe(&setting, &spec, url.clone()));
+                (AsyncMutex::new(target), spec)
+            };
+            let (members, specs) = (0..processes).map(member).unzip();
+            instances.members.push(members);
+            instances.specs.push(specs);
+        }
+        let fleet = Fleet { keeper: Some(Supervisor::Processes(instances)), crew: setting.crew, ..Self::bare(setting.plan, places, lines) };
+        for instance in 0..settings.instances {
+            fleet.launch(instance).await?;
+        }
+        Ok((fleet, reports))
     }
 
     /// A target that another process has started. `lines`: where its server processes report to this one.
@@ -297,6 +335,11 @@ impl Fleet {
         self.lines.tell(instance, command);
     }
 
+    /// The links to embedded server processes.
+    pub(crate) fn lines(&self) -> &ControlLinks {
+        &self.lines
+    }
+
     /// Answers what a server process has asked.
     pub(crate) fn answer(&self, member: Member, command: ToServer) {
         self.lines.tell_one(member, command);
@@ -401,8 +444,15 @@ impl Fleet {
         self.down(instance);
         self.paused().remove(&instance);
         journal.record(&happened(instance, "stopping", ""));
-        let (gone_at, how) = self.keeper()?.stop(instance, &graceful, grace, &self.lines).await?;
-        journal.record_at(journal.offset(gone_at), &happened(instance, "down", &how));
+        let Stopped { gone_at, how, well } = self.keeper()?.stop(instance, &graceful, grace, &self.lines).await?;
+        let at = journal.offset(gone_at);
+        journal.record_at(at, &happened(instance, "down", &how));
+        if !self.is_foreign() && !well {
+            journal.record_at(
+                at,
+                &unplanned(format!("server {instance} stopped before all that it told was read ({how}): endings may be missing")),
+            );
+        }
         Ok(())
     }
 

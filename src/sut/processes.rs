@@ -5,6 +5,7 @@ use crate::lock::lock;
 use crate::plan::Firing;
 use crate::server::protocol::{ServerSpec, ToServer};
 use crate::sut::command;
+use crate::sut::command::error::How;
 use crate::sut::command::handle::Guard;
 use crate::sut::command::output::OutputLimit;
 use crate::sut::command::port;
@@ -51,6 +52,16 @@ pub(crate) struct Instances {
 pub(crate) struct SeenTimes {
     pub(crate) first: u64,
     pub(crate) last: u64,
+}
+
+/// An instance has ended because it was told to.
+pub(crate) struct Stopped {
+    /// When its last process was gone, in ns of the clock of the run.
+    pub(crate) gone_at: u64,
+    /// How it ended.
+    pub(crate) how: String,
+    /// By itself, and without error: of an embedded server, all evidence was read.
+    pub(crate) well: bool,
 }
 
 impl Instances {
@@ -123,14 +134,14 @@ impl Instances {
         first(downs, |down| down.signalled_at)
     }
 
-    /// Asks an instance to end by itself, and waits until it has: when the last process was gone, and how it ended.
+    /// Asks an instance to end by itself, and waits until it has.
     pub(crate) async fn stop(
         &self,
         instance: u16,
         graceful: &ToServer,
         grace: Duration,
         lines: &Arc<ControlLinks>,
-    ) -> Result<(u64, String), RunError> {
+    ) -> Result<Stopped, RunError> {
         let stops = (0..).zip(self.of(instance)).map(async |(process, target)| {
             let mut target = target.lock().await;
             match self.stop_signal {
@@ -151,8 +162,12 @@ impl Instances {
             gone.push(down?);
         }
         let forced = gone.iter().any(|down| down.forced);
-        let last = gone.into_iter().max_by_key(|down| down.gone_at).ok_or(RunError::Target(command::Error::NotRunning))?;
-        Ok((last.gone_at, if forced { "grace was over: SIGKILL".to_owned() } else { last.exit.how.to_string() }))
+        let last = gone.iter().max_by_key(|down| down.gone_at).ok_or(RunError::Target(command::Error::NotRunning))?;
+        // One that did not end well speaks for all.
+        let how = gone.iter().map(|down| down.exit.how).find(|how| *how != How::Status(0)).unwrap_or(last.exit.how);
+        let well = !forced && how == How::Status(0);
+        let how = if forced { "grace was over: SIGKILL".to_owned() } else { how.to_string() };
+        Ok(Stopped { gone_at: last.gone_at, how, well })
     }
 
     /// SIGSTOP to all processes of an instance: when the first was hit.

@@ -5,7 +5,7 @@ use crate::server::protocol::ToServer;
 use crate::sut::control_links::ControlLinks;
 use crate::sut::error::RunError;
 use crate::sut::in_memory::InMemoryServers;
-use crate::sut::processes::{Instances, SeenTimes};
+use crate::sut::processes::{Instances, SeenTimes, Stopped};
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
@@ -47,14 +47,8 @@ impl Supervisor {
         }
     }
 
-    /// Asks an instance to end by itself, and waits until it has: when it was gone, and how it ended.
-    pub(crate) async fn stop(
-        &self,
-        instance: u16,
-        by: &ToServer,
-        grace: Duration,
-        lines: &Arc<ControlLinks>,
-    ) -> Result<(u64, String), RunError> {
+    /// Asks an instance to end by itself, and waits until it has.
+    pub(crate) async fn stop(&self, instance: u16, by: &ToServer, grace: Duration, lines: &Arc<ControlLinks>) -> Result<Stopped, RunError> {
         match self {
             Supervisor::Processes(instances) => instances.stop(instance, by, grace, lines).await,
             Supervisor::Memory(houses) => houses.stop(instance, by, grace, lines).await,

@@ -102,11 +102,16 @@ fn told(word: &str, bytes: &[u8]) -> (Option<i32>, String) {
     (child.wait().expect("it ends").code(), printed)
 }
 
+/// The first line after a hello, with its checksum and its end.
+fn sealed(line: &str) -> String {
+    String::from_utf8(closestorm::ipc::Seal::default().close(line.as_bytes().to_vec())).expect("text")
+}
+
 #[test]
 fn what_is_wrong_on_a_link_is_an_error_with_its_text() {
-    for (word, name, version) in [("__server", "server", 1), ("__worker", "worker", 2), ("__guard", "guard", 1)] {
+    for (word, name, version) in [("__server", "server", 2), ("__worker", "worker", 2), ("__guard", "guard", 1)] {
         let hello = format!("{{\"closestorm\":\"{name}\",\"version\":{version}}}\n");
-        let long = "a".repeat((8 << 20) + 1);
+        let long = "a".repeat((8 << 20) + 10);
         let table = [
             (
                 format!("{{\"closestorm\":\"{name}\",\"version\":9}}\n"),
@@ -119,10 +124,11 @@ fn what_is_wrong_on_a_link_is_an_error_with_its_text() {
             ("GET / HTTP/1.1\r\n".to_owned(), "the first line names no protocol: \"GET / HTTP/1.1\\r\"".to_owned()),
             (format!("{hello}{hello}"), "a second hello: \"{\\\"closestorm\\\"".to_owned()),
             (
-                format!("{hello}{{\"Stop\n"),
+                format!("{hello}{}", sealed("{\"Stop")),
                 format!("not a message of {name} {version}: EOF while parsing a string at line 1 column 6; the line is \"{{\\\"Stop\""),
             ),
-            (format!("{hello}\"\x1b[31m\"\n"), format!("not a message of {name} {version}: control character")),
+            (format!("{hello}{}", sealed("\"\x1b[31m\"")), format!("not a message of {name} {version}: control character")),
+            (format!("{hello}\"Stop\"\n"), "a line is damaged, or one before it is missing; the line is \"\\\"Stop\\\"\"".to_owned()),
             (format!("{hello}{long}"), "a line is longer than 8388608 bytes; it begins with \"aaaa".to_owned()),
             (long, "a line is longer than 8388608 bytes; it begins with \"aaaa".to_owned()),
         ];
@@ -137,7 +143,7 @@ fn what_is_wrong_on_a_link_is_an_error_with_its_text() {
             "worker" => "\"Stop\"",
             _ => "{\"signal\":{\"id\":0,\"slot\":0,\"signal\":9}}",
         };
-        let (code, printed) = told(word, format!("{hello}{late}\n").as_bytes());
+        let (code, printed) = told(word, format!("{hello}{}", sealed(late)).as_bytes());
         assert!(code == Some(1) && printed.contains("unexpected message: "), "{printed}");
     }
 }
@@ -157,10 +163,10 @@ fn who_is_not_closestorm_cannot_start_its_processes() {
 #[tokio::test]
 async fn a_server_that_hears_what_it_should_not_says_so_and_ends() {
     let table = [
-        (json!({ "closestorm": "server", "version": 1 }), "a second hello"),
+        (json!({ "closestorm": "server", "version": 2 }), "a second hello"),
         (json!("Worker"), "unexpected message: \"\\\"Worker\\\"\""),
-        (json!({ "Nothing": 1 }), "not a message of server 1: unknown variant `Nothing`"),
-        (json!("a".repeat(8 << 20)), "a line is longer than 8388608 bytes"),
+        (json!({ "Nothing": 1 }), "not a message of server 2: unknown variant `Nothing`"),
+        (json!("a".repeat((8 << 20) + 10)), "a line is longer than 8388608 bytes"),
     ];
     for (said, expected) in table {
         let mut server = Server::start(&closestorm::plan::Embedded::default()).await;

@@ -13,11 +13,11 @@ use std::fs;
 pub(crate) struct Process {
     /// Process id.
     pub(crate) pid: i32,
-    parent: i32,
+    pub(crate) parent: i32,
     /// Process group.
     pub(crate) group: i32,
     /// When it was started, in clock ticks since boot: tells it from a later process with the same id.
-    start: u64,
+    pub(crate) start: u64,
 }
 
 impl Process {
@@ -71,7 +71,8 @@ fn parse(stat: &[u8]) -> Option<Process> {
     Some(Process { pid, parent, group, start })
 }
 
-fn branches_below(root: i32, all: &HashMap<i32, Process>) -> Vec<Vec<Process>> {
+/// All processes below one, as [`branches`] has them.
+pub(crate) fn branches_below(root: i32, all: &HashMap<i32, Process>) -> Vec<Vec<Process>> {
     let mut children: BTreeMap<i32, Vec<Process>> = BTreeMap::new();
     for process in all.values() {
         children.entry(process.parent).or_default().push(*process);

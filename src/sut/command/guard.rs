@@ -6,25 +6,14 @@
 //! everybody, even a process that made its own session. The other side of the conversation is `handle`.
 
 use crate::ipc;
-use crate::sut::command::family;
+use crate::ipc::LinkEnd;
 use crate::sut::command::family::Process;
-use crate::sut::command::open_files::with_files;
-use crate::sut::command::protocol::{FailedStep, GuardOrder, MARK, Notice, PROTOCOL};
-use crate::transport::clock::monotonic_ns;
+use crate::sut::command::machine::{Machine, Program, Reaped, ThisMachine};
+use crate::sut::command::protocol::{FailedStep, GuardOrder, Notice, PROTOCOL};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::sys::signal::{SigSet, Signal, kill, killpg};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::sys::signal::{SigSet, Signal};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokio::signal::unix::{Signal as Arriving, SignalKind, signal};
 
@@ -59,7 +48,7 @@ fn run() -> Result<(), ipc::LinkError> {
     tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?.block_on(serve(link))
 }
 
-async fn serve(link: UnixStream) -> Result<(), ipc::LinkError> {
+async fn serve(link: LinkEnd) -> Result<(), ipc::LinkError> {
     // Caught, not ignored or blocked: what is ignored or blocked here would be so in the targets as well, and SIGTERM would not
     // stop them, whereas handlers end with exec. Held to the end, so that none of these signals kills the guard.
     let _caught = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()]
@@ -67,21 +56,37 @@ async fn serve(link: UnixStream) -> Result<(), ipc::LinkError> {
         .chain([SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm()])
         .map(signal)
         .collect::<io::Result<Vec<Arriving>>>()?;
-    let mut child_ended = signal(SignalKind::child())?;
+    let machine = ThisMachine(signal(SignalKind::child())?);
     // Whoever started closestorm may have blocked some, SIGCHLD among them.
     SigSet::empty().thread_set_mask().map_err(io::Error::from)?;
+    keep(link, machine).await
+}
+
+/// Obeys what is said over the link until that ends; then nobody of those that were started on this machine is left.
+///
+/// # Errors
+/// What was wrong with the link.
+pub(crate) async fn keep(link: LinkEnd, machine: impl Machine) -> Result<(), ipc::LinkError> {
     let (notices, mut orders, _) = ipc::open(link, PROTOCOL)?;
     let (mark, files) = match orders.next().await? {
         Some(GuardOrder::Setup { mark, files }) => (mark, files),
         Some(other) => return Err(ipc::LinkError::out_of_place(&other)),
         None => return Ok(()),
     };
-    let mut guard =
-        Running { mark, files, notices, slots: BTreeMap::new(), known: BTreeMap::new(), strangers: BTreeSet::new(), look_in: LOOK_FIRST };
+    let mut guard = Running {
+        machine,
+        mark,
+        files,
+        notices,
+        slots: BTreeMap::new(),
+        known: BTreeMap::new(),
+        strangers: BTreeSet::new(),
+        look_in: LOOK_FIRST,
+    };
     let outcome = loop {
         tokio::select! {
             biased; // ends are noticed before new orders, so that a slot is free as soon as it can be
-            _ = child_ended.recv() => guard.reap(),
+            () = guard.machine.child_ended() => guard.reap(),
             () = tokio::time::sleep(guard.look_in), if guard.slots.values().any(GuardSlot::ending) => guard.look(),
             order = orders.next() => {
                 let obeyed = match order {
@@ -96,28 +101,29 @@ async fn serve(link: UnixStream) -> Result<(), ipc::LinkError> {
             },
         }
     };
-    kill_everybody(&mut child_ended).await;
+    kill_everybody(&mut guard.machine).await;
     outcome
 }
 
 /// Kills and reaps until no child remains; whoever forks or loses its parent meanwhile is found in the next round.
-async fn kill_everybody(child_ended: &mut Arriving) {
+async fn kill_everybody(machine: &mut impl Machine) {
     loop {
-        for process in family::branches().into_iter().flatten() {
-            hit(process, Signal::SIGKILL);
+        for process in machine.branches().into_iter().flatten() {
+            machine.hit(process, Signal::SIGKILL);
         }
         loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) => break,
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(_) => return, // ECHILD: nobody is left
+            match machine.reap() {
+                Reaped::Ended { .. } => {}
+                Reaped::Later => break,
+                Reaped::Nobody => return,
             }
         }
-        let _ = tokio::time::timeout(LOOK_FIRST, child_ended.recv()).await;
+        let _ = tokio::time::timeout(LOOK_FIRST, machine.child_ended()).await;
     }
 }
 
-struct Running {
+struct Running<M> {
+    machine: M,
     mark: String,
     /// Soft limit of open files of programs that are not our own.
     files: Option<u64>,
@@ -134,7 +140,7 @@ struct Running {
 
 struct GuardSlot {
     /// The leader's process id, which is the id of the group.
-    leader: Pid,
+    leader: i32,
     leader_runs: bool,
     killed: bool,
 }
@@ -146,14 +152,18 @@ impl GuardSlot {
     }
 }
 
-impl Running {
+impl<M: Machine> Running<M> {
     /// Carries out an order; an error is one of the link, not of the order.
     fn obey(&mut self, order: GuardOrder, orders: &mut ipc::Receiver<GuardOrder>) -> Result<(), ipc::LinkError> {
         let (id, slot, outcome) = match order {
             GuardOrder::Setup { .. } => return Err(ipc::LinkError::out_of_place(&order)),
             GuardOrder::Start { id, slot, argv, env, workdir, output, linked } => {
                 let stdin = if linked { Some(orders.file()?) } else { None };
-                (id, slot, self.start(id, slot, &argv, &env, workdir.as_deref(), (stdin, &output)))
+                // A server or worker of ours has its link as standard input.
+                let files = self.files.filter(|_| stdin.is_none());
+                let mark = format!("{}/{slot}", self.mark);
+                let program = Program { argv: &argv, env: &env, mark, workdir: workdir.as_deref(), output: &output, stdin, files };
+                (id, slot, self.start(id, slot, program))
             }
             GuardOrder::Signal { id, slot, signal } => (id, slot, self.signal(id, slot, signal)),
         };
@@ -167,40 +177,14 @@ impl Running {
         let _ = self.notices.send(notice);
     }
 
-    fn start(
-        &mut self,
-        id: u64,
-        slot: u16,
-        argv: &[String],
-        env: &BTreeMap<String, String>,
-        workdir: Option<&Path>,
-        (stdin, output): (Option<OwnedFd>, &Path),
-    ) -> Result<Notice, (FailedStep, Errno)> {
-        let (program, args) = argv.split_first().ok_or((FailedStep::Program, Errno::EINVAL))?;
+    fn start(&mut self, id: u64, slot: u16, program: Program<'_>) -> Result<Notice, (FailedStep, Errno)> {
         if self.slots.contains_key(&slot) {
             return Err((FailedStep::Slot, Errno::EBUSY));
         }
-        // What a program prints is its owner's: others of the machine do not read it, and no link leads it elsewhere.
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).custom_flags(OFlag::O_NOFOLLOW.bits()).open(output);
-        let out = file.map_err(|error| (FailedStep::Output, errno(&error)))?;
-        let err = out.try_clone().map_err(|error| (FailedStep::Output, errno(&error)))?;
-        let mut command = Command::new(program);
-        command.args(args).envs(env).env(MARK, format!("{}/{slot}", self.mark)).process_group(0);
-        // A server or worker of ours has its link as standard input.
-        let files = self.files.filter(|_| stdin.is_none());
-        command.stdin(stdin.map_or_else(Stdio::null, Stdio::from)).stdout(out).stderr(err);
-        if let Some(workdir) = workdir {
-            // Looked at first: a failed chdir and a failed exec are the same ENOENT.
-            let found = workdir.metadata().map_err(|error| (FailedStep::Workdir, errno(&error)))?;
-            if !found.is_dir() {
-                return Err((FailedStep::Workdir, Errno::ENOTDIR));
-            }
-            command.current_dir(workdir);
-        }
-        let child = with_files(files, || command.spawn()).map_err(|error| (FailedStep::Program, errno(&error)))?;
-        let at = monotonic_ns();
-        self.slots.insert(slot, GuardSlot { leader: Pid::from_raw(child.id() as i32), leader_runs: true, killed: false });
-        Ok(Notice::Started { id, slot, pid: child.id(), at })
+        let leader = self.machine.start(program)?;
+        let at = self.machine.now_ns();
+        self.slots.insert(slot, GuardSlot { leader, leader_runs: true, killed: false });
+        Ok(Notice::Started { id, slot, pid: leader as u32, at })
     }
 
     fn signal(&mut self, id: u64, slot: u16, signal: i32) -> Result<Notice, (FailedStep, Errno)> {
@@ -214,12 +198,12 @@ impl Running {
         // Looked up first, while their parents live.
         let members = if everybody { self.members().remove(&slot).unwrap_or_default() } else { Vec::new() };
         // Before the signal: the kernel delivers it inside the call, and whoever notices must not have done so before it was sent.
-        let at = monotonic_ns();
+        let at = self.machine.now_ns();
         if let Some(group) = group {
-            killpg(group, signal).map_err(|errno| (FailedStep::Signal, errno))?;
+            self.machine.hit_group(group, signal).map_err(|errno| (FailedStep::Signal, errno))?;
         }
-        let missed = members.into_iter().filter(|process| Some(process.group) != group.map(Pid::as_raw));
-        missed.for_each(|process| hit(process, signal));
+        let missed = members.into_iter().filter(|process| Some(process.group) != group);
+        missed.for_each(|process| self.machine.hit(process, signal));
         self.look_in = LOOK_FIRST;
         Ok(Notice::Signalled { id, slot, at })
     }
@@ -243,16 +227,15 @@ impl Running {
     /// and a daemon overlooked in that moment would be left out of a pause, and its slot be given to another.
     fn branches(&mut self) -> Vec<Vec<Process>> {
         for _ in 0..UNMARKED_LOOKS {
-            let branches = family::branches();
+            let branches = self.machine.branches();
             let unmarked = |child: &Process| self.slot_of(child).is_none() && !self.strangers.contains(&child.identity());
             if !branches.iter().any(|branch| unmarked(&branch[0])) {
                 return branches;
             }
             // Not for long, and whoever gives us orders waits for their effect.
-            #[expect(clippy::disallowed_methods, reason = "no client runs in the guard")]
-            std::thread::sleep(UNMARKED_LOOK);
+            self.machine.rest(UNMARKED_LOOK);
         }
-        let branches = family::branches();
+        let branches = self.machine.branches();
         self.strangers =
             branches.iter().map(|branch| branch[0]).filter(|child| self.slot_of(child).is_none()).map(|child| child.identity()).collect();
         branches
@@ -260,24 +243,18 @@ impl Running {
 
     /// The slot of one of our children.
     fn slot_of(&self, child: &Process) -> Option<u16> {
-        let leads = |slot: &GuardSlot| child.pid == slot.leader.as_raw() || child.group == slot.leader.as_raw();
+        let leads = |slot: &GuardSlot| child.pid == slot.leader || child.group == slot.leader;
         let by_leader = self.slots.iter().find(|(_, slot)| leads(slot)).map(|(&number, _)| number);
-        by_leader.or_else(|| self.known.get(&child.identity()).copied()).or_else(|| family::marked_slot(child.pid, &self.mark))
+        by_leader.or_else(|| self.known.get(&child.identity()).copied()).or_else(|| self.machine.marked_slot(child.pid, &self.mark))
     }
 
     /// Reaps whoever ended and reports leaders.
     fn reap(&mut self) {
-        loop {
-            let (pid, status, signal) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, status)) => (pid, Some(status), None),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, None, Some(signal as i32)),
-                Err(Errno::EINTR) => continue,
-                Ok(_) | Err(_) => break,
-            };
-            let at = monotonic_ns();
+        while let Reaped::Ended { pid, status, signal } = self.machine.reap() {
+            let at = self.machine.now_ns();
             if let Some((&slot, found)) = self.slots.iter_mut().find(|(_, slot)| slot.leader_runs && slot.leader == pid) {
                 found.leader_runs = false;
-                self.say(&Notice::Exited { slot, pid: pid.as_raw() as u32, status, signal, at });
+                self.say(&Notice::Exited { slot, pid: pid as u32, status, signal, at });
             }
         }
         self.look();
@@ -291,26 +268,17 @@ impl Running {
             return;
         }
         let members = self.members();
-        let notices = &self.notices;
+        let (notices, machine) = (&self.notices, &mut self.machine);
         self.slots.retain(|number, slot| {
             let left = members.get(number).map_or(&[][..], Vec::as_slice);
             if slot.killed {
-                left.iter().for_each(|process| hit(*process, Signal::SIGKILL));
+                left.iter().for_each(|process| machine.hit(*process, Signal::SIGKILL));
             }
             let gone = !slot.leader_runs && left.is_empty();
             if gone {
-                let _ = notices.send(&Notice::Gone { slot: *number, at: monotonic_ns() });
+                let _ = notices.send(&Notice::Gone { slot: *number, at: machine.now_ns() });
             }
             !gone
         });
     }
-}
-
-/// Signals one process; it may have ended since it was seen, and one of another user is out of reach.
-fn hit(process: Process, signal: Signal) {
-    let _ = kill(Pid::from_raw(process.pid), signal);
-}
-
-fn errno(error: &io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO as i32))
 }

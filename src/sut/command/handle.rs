@@ -3,6 +3,7 @@
 //! Cheap to clone. When the last clone is dropped (or the process ends in whatever way) the link to the guard ends, and it kills all.
 
 use crate::ipc;
+use crate::ipc::LinkEnd;
 use crate::lock::lock;
 use crate::sut::command::error::{Error, How};
 use crate::sut::command::family;
@@ -13,17 +14,19 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write as _};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::process::{Child, Command};
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{Notify, broadcast, oneshot, watch};
+use tokio::time::timeout;
 
 /// In which a new guard says hello, and an ended one kills and reaps everybody.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// In which a guard carries out an order; one that does not, as one that somebody has stopped, is killed.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Exits that a slow receiver may leave unread.
 const EXITS: usize = 1024;
 
@@ -80,6 +83,8 @@ struct GuardShared {
     waiting: Mutex<HashMap<u64, oneshot::Sender<GuardAnswer>>>,
     state: watch::Sender<GuardState>,
     exits: broadcast::Sender<Exit>,
+    /// It is of no use any more, and is to be killed.
+    useless: Notify,
 }
 
 type GuardAnswer = Result<Started, (FailedStep, i32)>;
@@ -115,13 +120,21 @@ impl Guard {
             .arg0("storm-guard")
             .arg("__guard")
             .process_group(0)
-            .stdin(theirs)
+            .stdin(theirs.into_file().map_err(Error::Launch)?)
             .stdout(Stdio::null())
             .spawn()
             .map_err(Error::Launch)?;
+        Self::over(ours, child).await
+    }
+
+    /// Steers a guard that has just been started, over the link to it.
+    ///
+    /// # Errors
+    /// `Launch`: it is none.
+    pub(crate) async fn over(ours: LinkEnd, process: impl GuardProcess) -> Result<Self, Error> {
         let (orders, mut notices, _) = ipc::open(ours, PROTOCOL).map_err(Error::Launch)?;
         let strange = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("the started program is not a guard process: {why}"));
-        match tokio::time::timeout(PATIENCE, notices.hello()).await {
+        match timeout(PATIENCE, notices.hello()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(Error::Launch(strange(&error.to_string()))),
             Err(_) => return Err(Error::Launch(strange(&format!("it sent nothing within {PATIENCE:?}")))),
@@ -133,9 +146,10 @@ impl Guard {
             waiting: Mutex::default(),
             state: watch::Sender::new(GuardState::default()),
             exits: broadcast::Sender::new(EXITS),
+            useless: Notify::new(),
         });
-        let pid = child.id().unwrap_or(0);
-        tokio::spawn(listen(notices, child, shared.clone(), mark));
+        let pid = process.pid();
+        tokio::spawn(listen(notices, process, shared.clone(), mark));
         Ok(Self { orders: Arc::new(Mutex::new(Some(orders))), next: Arc::default(), shared, pid })
     }
 
@@ -152,7 +166,7 @@ impl Guard {
     }
 
     /// As [`start`](Self::start), with the end of a link as stdin.
-    pub(crate) async fn start_with(&self, slot: u16, spec: Spec, stdin: Option<OwnedFd>) -> Result<Started, Error> {
+    pub(crate) async fn start_with(&self, slot: u16, spec: Spec, stdin: Option<LinkEnd>) -> Result<Started, Error> {
         let program = spec.argv.first().cloned().unwrap_or_default();
         let (Spec { argv, env, workdir, output }, linked) = (spec, stdin.is_some());
         let order = |id| GuardOrder::Start { id, slot, argv, env, workdir: workdir.clone(), output: output.clone(), linked };
@@ -222,17 +236,19 @@ impl Guard {
         let _ = self.shared.state.subscribe().wait_for(|state| state.guard_gone).await;
     }
 
-    /// Ends the guard, which kills and reaps all that it started, and waits for its end.
+    /// Ends the guard, which kills and reaps all that it started, and waits for its end; one that takes more than ten seconds is killed, and what
+    /// it started, too.
     ///
-    /// Errors: `Stuck` if that takes more than ten seconds; the guard then goes on trying.
+    /// Errors: `Stuck` if that takes ten seconds more.
     pub async fn shutdown(&self) -> Result<(), Error> {
         drop(lock(&self.orders).take());
-        let mut state = self.shared.state.subscribe();
-        let gone = state.wait_for(|state| state.guard_gone);
-        tokio::time::timeout(PATIENCE, gone).await.map(drop).map_err(|_| Error::Stuck { within: PATIENCE })
+        if timeout(PATIENCE, self.gone()).await.is_err() {
+            self.shared.useless.notify_one();
+        }
+        timeout(PATIENCE, self.gone()).await.map_err(|_| Error::Stuck { within: PATIENCE })
     }
 
-    async fn ask(&self, order: impl FnOnce(u64) -> GuardOrder, file: Option<OwnedFd>) -> Result<GuardAnswer, Error> {
+    async fn ask(&self, order: impl FnOnce(u64) -> GuardOrder, file: Option<LinkEnd>) -> Result<GuardAnswer, Error> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         lock(&self.shared.waiting).insert(id, sender);
@@ -247,7 +263,13 @@ impl Guard {
         if self.shared.state.borrow().guard_gone {
             return Err(Error::GuardLost); // its answers were dropped before ours was awaited
         }
-        answer.await.map_err(|_| Error::GuardLost)
+        match timeout(ANSWER_WITHIN, answer).await {
+            Ok(answer) => answer.map_err(|_| Error::GuardLost),
+            Err(_) => {
+                self.shared.useless.notify_one();
+                Err(Error::GuardLost)
+            }
+        }
     }
 
     async fn wait<T>(&self, slot: u16, done: impl Fn(&SlotState) -> Option<T>) -> Result<T, Error> {
@@ -261,31 +283,75 @@ impl Guard {
     }
 }
 
+/// The process of a guard, and what is done in its place when it was killed.
+pub(crate) trait GuardProcess: Send + Sync + 'static {
+    /// Its process id.
+    fn pid(&self) -> u32;
+    /// Waits for its end: whether it ended by itself, with nobody left.
+    fn ended(&mut self) -> impl Future<Output = bool> + Send;
+    /// SIGKILL.
+    fn kill(&mut self);
+    /// SIGKILL to a process group that it has started.
+    fn kill_group(&self, leader: i32);
+    /// See [`family::kill_marked`].
+    fn kill_marked(&self, mark: &str);
+}
+
+impl GuardProcess for Child {
+    fn pid(&self) -> u32 {
+        self.id().unwrap_or(0)
+    }
+
+    async fn ended(&mut self) -> bool {
+        self.wait().await.is_ok_and(|status| status.success())
+    }
+
+    fn kill(&mut self) {
+        let _ = self.start_kill();
+    }
+
+    fn kill_group(&self, leader: i32) {
+        let _ = killpg(Pid::from_raw(leader), Signal::SIGKILL);
+    }
+
+    fn kill_marked(&self, mark: &str) {
+        family::kill_marked(mark);
+    }
+}
+
 /// Between two looks for processes of a guard that was killed.
 const MARKED_AGAIN: Duration = Duration::from_millis(50);
 
 /// Takes notices until the guard is gone. If it did not end by itself, kills what can still be reached: the groups it led, and who bears its mark.
-async fn listen(mut notices: ipc::Receiver<Notice>, mut child: Child, shared: Arc<GuardShared>, mark: String) {
+async fn listen(mut notices: ipc::Receiver<Notice>, mut guard: impl GuardProcess, shared: Arc<GuardShared>, mark: String) {
     loop {
-        match notices.next().await {
+        let notice = tokio::select! {
+            // What it has said counts.
+            biased;
+            notice = notices.next() => notice,
+            () = shared.useless.notified() => {
+                guard.kill();
+                break;
+            }
+        };
+        match notice {
             Ok(Some(notice)) => shared.take(notice),
             Ok(None) => break,
             Err(error) => {
                 // Nobody to tell where stderr is closed. It ends when its orders do.
                 let _ = writeln!(io::stderr(), "closestorm: the guard process: {error}");
-                let _ = child.start_kill();
+                guard.kill();
                 break;
             }
         }
     }
-    let orderly = child.wait().await.is_ok_and(|status| status.success());
-    if !orderly {
+    if !guard.ended().await {
         for slot in shared.state.borrow().slots.values().filter(|slot| slot.exit.is_none()) {
-            let _ = killpg(Pid::from_raw(slot.pid as i32), Signal::SIGKILL);
+            guard.kill_group(slot.pid as i32);
         }
         // And who has left its group, twice: one that was just being started has the mark the second time.
         for _ in 0..2 {
-            family::kill_marked(&mark);
+            guard.kill_marked(&mark);
             tokio::time::sleep(MARKED_AGAIN).await;
         }
     }

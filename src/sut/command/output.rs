@@ -18,6 +18,12 @@ const LOOK: Duration = Duration::from_millis(250);
 pub(crate) struct OutputLimit(JoinHandle<()>);
 
 impl OutputLimit {
+    /// Looks after nothing.
+    #[cfg(test)]
+    pub(crate) fn none() -> OutputLimit {
+        OutputLimit(tokio::spawn(std::future::ready(())))
+    }
+
     /// Looks after this file.
     pub(crate) fn of(output: PathBuf) -> OutputLimit {
         OutputLimit(tokio::spawn(async move {

@@ -4,6 +4,7 @@
 //! emits nothing: the engine calls it when a fault says so and makes events of what it returns.
 
 use crate::address::Address;
+use crate::ipc::LinkEnd;
 use crate::plan;
 use crate::secret::mask_address;
 use crate::sut::command::error::Error;
@@ -14,7 +15,6 @@ use crate::template::fill_one;
 use crate::transport::clock::monotonic_ns;
 use nix::sys::signal::Signal;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -146,7 +146,7 @@ impl CommandTarget {
     }
 
     /// As [`launch`](Self::launch), with the end of a link as its standard input.
-    pub(crate) async fn launch_with(&mut self, stdin: Option<OwnedFd>) -> Result<Started, Error> {
+    pub(crate) async fn launch_with(&mut self, stdin: Option<LinkEnd>) -> Result<Started, Error> {
         self.sweep().await?;
         if let Some(&address) = self.recipe.addrs.iter().find(|&&addr| !self.recipe.port_held && !port::is_free(addr)) {
             return Err(Error::PortInUse { address });
