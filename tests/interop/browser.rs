@@ -45,16 +45,25 @@ pub(super) fn chromium(test: &str) -> bool {
     true
 }
 
-/// Runs the browser to its end; what it says, line by line.
-pub(super) fn browse(what: &str, port: u16, folder: Option<&Path>, input: &str) -> Vec<Value> {
+/// Runs the browser to its end, and hands on what it says, as it says it.
+pub(super) fn browse_with(what: &str, port: u16, folder: Option<&Path>, input: &str, mut said: impl FnMut(Value)) {
     let mut command = Command::new("node");
     command.arg(home("tests/node/browser.js")).args([what, &port.to_string()]).args(folder);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("node starts");
     child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("it reads");
-    let output = child.wait_with_output().expect("it ends");
-    assert!(output.status.success(), "browser.js {what}: {}", String::from_utf8_lossy(&output.stdout));
-    let text = String::from_utf8(output.stdout).expect("JSON lines");
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
+    for line in BufReader::new(child.stdout.take().expect("a pipe")).lines() {
+        let line = line.expect("text");
+        said(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}")));
+    }
+    let status = child.wait().expect("it ends");
+    assert!(status.success(), "browser.js {what}: {status}");
+}
+
+/// Runs the browser to its end; what it says, line by line.
+fn browse(what: &str, port: u16, folder: Option<&Path>, input: &str) -> Vec<Value> {
+    let mut lines = Vec::new();
+    browse_with(what, port, folder, input, |line| lines.push(line));
+    lines
 }
 
 fn text<'a>(line: &'a Value, key: &str) -> &'a str {

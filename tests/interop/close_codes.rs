@@ -4,6 +4,7 @@
 //! rule, too: both report the code and the reason that was sent, and 1006 where no Close frame was. `ways` lists what is done to
 //! libraries; `scripts/measure-close-codes` writes the file and its page, `docs/close-codes.md`, anew.
 
+mod chromium;
 mod clients;
 mod library;
 mod page;
@@ -167,6 +168,20 @@ fn client_libraries_are_told_what_the_table_says() {
     table::hold("client libraries", found, |table| &mut table.clients, table::differences);
     let found = runtime.block_on(clients::measure(true));
     table::hold("client libraries over wss", found, |table| &mut table.clients_tls, table::differences);
+}
+
+#[test]
+fn a_browser_is_told_what_the_table_says() {
+    if !super::browser::chromium("Chromium on each way to end a connection") {
+        return;
+    }
+    let _alone = alone();
+    // Debian brings a new version every few weeks: what it tells counts, not its number.
+    let differences = |expected: &table::Side, found: &table::Side| {
+        let expected = table::Side { versions: found.versions.clone(), ..expected.clone() };
+        table::differences(&expected, found)
+    };
+    table::hold("Chromium", chromium::measure(), |table| &mut table.chromium, differences);
 }
 
 #[test]

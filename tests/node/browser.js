@@ -2,7 +2,8 @@
 //
 //   node browser.js given PORT       the given page against `closestorm serve`: what its handlers report for each path
 //   node browser.js console PORT DIR the console of GET /: what it shows, screenshots into DIR
-//   node browser.js ways PORT        JSON lines on stdin: {"id", "path", "close"}; what the browser tells of each, and the wire's account
+//   node browser.js ways PORT        JSON lines on stdin: {"id", "url", "opens", "close", "ms"}; what the browser tells of each URL in that
+//                                  time, from its opening on, where it opens
 //
 // One JSON line a result on stdout. CHROMIUM says which program.
 'use strict';
@@ -244,17 +245,28 @@ async function consoleOf(browser) {
 
 async function ways(browser) {
     const page = await browser.page(`http://127.0.0.1:${port}/`);
+    const all = [];
     for await (const line of readline.createInterface({ input: process.stdin })) {
         const asked = JSON.parse(line);
-        page.evaluate(`new Promise((resolve) => {
+        all.push(page.evaluate(`new Promise((resolve) => {
             const told = [];
             const socket = new WebSocket(${JSON.stringify(asked.url)});
-            socket.onopen = () => { told.push({ told: 'open' }); if (${Boolean(asked.close)}) socket.close(1000, 'done'); };
+            const watch = () => setTimeout(() => resolve(told.slice()), ${asked.ms});
+            if (!${Boolean(asked.opens)}) watch();
+            socket.onopen = () => {
+                told.push({ told: 'open' });
+                if (${Boolean(asked.close)}) socket.close(1000, 'done');
+                if (${Boolean(asked.opens)}) watch();
+            };
             socket.onerror = () => told.push({ told: 'error' });
             socket.onclose = (event) => told.push({ told: 'close', code: event.code, text: event.reason, clean: event.wasClean });
-            setTimeout(() => { resolve(told); socket.close(); }, ${asked.ms});
-        })`).then((told) => say({ id: asked.id, told }));
+        })`).then((told) => say({ id: asked.id, told })));
+        // With more than ten that wait for their opening handshake, Chromium makes new ones wait for seconds.
+        await sleep(100);
     }
+    await Promise.race([Promise.all(all), sleep(60_000).then(() => { throw new Error('a URL that was to open did not'); })]);
+    // Whoever reads has a moment to ask the server while the sockets are still there.
+    await sleep(3000);
 }
 
 (async () => {

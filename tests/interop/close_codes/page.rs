@@ -1,5 +1,6 @@
 //! `docs/close-codes.md`, made from `tests/close-codes.json`: a table a group and side, a row a way, a column a library.
 
+use super::chromium::CHROMIUM;
 use super::table::{Cell, Line, Side, Table};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,6 +10,9 @@ const TEXT_MAX: usize = 48;
 /// Columns of the two sides, with their headings.
 const CLIENTS: &[(&str, &str)] =
     &[("ws", "`ws`"), ("browser", "built into Node"), ("websockets", "`websockets`"), ("aiohttp", "`aiohttp`")];
+/// Those, and the browser that was measured on `closestorm serve`.
+const CLIENTS_AND_CHROMIUM: &[(&str, &str)] =
+    &[("ws", "`ws`"), (CHROMIUM, "Chromium"), ("browser", "built into Node"), ("websockets", "`websockets`"), ("aiohttp", "`aiohttp`")];
 const SERVERS: &[(&str, &str)] = &[("ws", "`ws`"), ("websockets", "`websockets`"), ("aiohttp", "`aiohttp`")];
 
 /// A surprising fact, and what it says about the table.
@@ -132,6 +136,36 @@ const NOTES: &[Note] = &[
             })
         },
     },
+    Note {
+        text: "Chromium takes status codes that may not be sent as valid (0, 999, 1004, 2000, 5000, 65535), but not 1005, 1006 and 1015. A second Close frame or a message right behind the first one is an error to it: 1006, not 1000. So is a length in more bytes than it needs. It answers text that is not UTF-8 with 1002, not 1007.",
+        holds: |table| {
+            let (chromium, failed) = (&table.chromium, ["error", "close 1006 unclean"]);
+            let told = |way| told(chromium, way, CHROMIUM);
+            ["0", "999", "2000", "5000", "65535"].iter().all(|code| told(code) == [format!("close {code} clean")])
+                && told("1004 (reserved)") == ["close 1004 clean"]
+                && ["1005 (never sent)", "1006 (never sent)", "1015 (never sent)", "1000, then 1001", "1000, then a message"]
+                    .iter()
+                    .all(|way| told(way) == failed)
+                && ["a short length in 16 bits", "a short length in 64 bits"].iter().all(|way| told(way) == failed)
+                && sees(chromium, "text that is not UTF-8", CHROMIUM, "Close 1002, ends TCP")
+        },
+    },
+    Note {
+        text: "Chromium says nothing of why an opening handshake failed: `error` without a text and 1006, whether it was a 401, a 503, a redirect, FIN or RST. An RST behind a Close frame makes `wasClean` false, which `ws` calls clean. When it has closed and the server keeps TCP open, it reports the server's code after a while; `ws` waits longer than it was watched.",
+        holds: |table| {
+            let told = |way| told(&table.chromium, way, CHROMIUM);
+            let rejected = [
+                "HTTP 401",
+                "HTTP 503",
+                "a redirect to a port where nobody listens",
+                "FIN in place of an answer",
+                "RST in place of an answer",
+            ];
+            rejected.iter().all(|way| told(way) == ["error", "close 1006 unclean"])
+                && told("1001, then RST 200 ms later") == ["close 1001 unclean"]
+                && told("the library closes; answered, TCP stays open") == ["close 1000 “done” clean"]
+        },
+    },
 ];
 
 /// The page.
@@ -145,11 +179,12 @@ pub(super) fn page(table: &Table) -> String {
          Every way to end a WebSocket connection, or to hold it up, that closestorm has a fault for, and what the app that uses each library sees. Measured against closestorm's own server and clients, on plain TCP, the client libraries over wss, too; `tests/close-codes.json` has the whole texts, and \
          `scripts/measure-close-codes` measures all of it again.\n\n",
     );
-    let versions: BTreeMap<_, _> = table.clients.versions.iter().chain(&table.servers.versions).collect();
+    let of_browser = table.chromium.versions.iter();
+    let versions: BTreeMap<_, _> = table.clients.versions.iter().chain(&table.servers.versions).chain(of_browser).collect();
     let versions: Vec<_> = versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     write!(
         page,
-        "Versions: {}. The built-in WebSocket is that of this Node; `ws` runs on it, too. Each connection was watched for {} s after \
+        "Versions: {}. The built-in WebSocket is that of this Node; `ws` runs on it, too. Chromium is headless, on `closestorm serve`, and has the ways that are steps of a URL. Each connection was watched for {} s after \
          something happened to it; “nothing” means that the app saw nothing in that time. Libraries have their defaults, but for the rows with \
          keepalive: there `websockets` pings every second and `aiohttp` every two, and both wait one for the pong.\n\n\
          How to read a cell: what the app sees, in order, then the status code in bold, the reason, and *clean* where the library says \
@@ -164,10 +199,20 @@ pub(super) fn page(table: &Table) -> String {
         assert!((note.holds)(table), "not true any more, see page.rs: {}", note.text);
         writeln!(page, "- {}", note.text).unwrap();
     }
-    tables(&mut page, "What client apps see of a faulty server", &table.clients, CLIENTS);
+    tables(&mut page, "What client apps see of a faulty server", &with_chromium(table), CLIENTS_AND_CHROMIUM);
     over_tls(&mut page, &table.clients, &table.clients_tls);
     tables(&mut page, "What server apps see of a faulty client", &table.servers, SERVERS);
     page
+}
+
+/// The client libraries, with the browser as one more.
+fn with_chromium(table: &Table) -> Side {
+    let mut side = table.clients.clone();
+    for line in &mut side.lines {
+        let same = table.chromium.lines.iter().find(|chromium| (&chromium.way, &chromium.by) == (&line.way, &line.by));
+        line.cells.extend(same.into_iter().flat_map(|same| same.cells.clone()));
+    }
+    side
 }
 
 /// Where a client is told something else over wss than over ws, or shows it.
@@ -205,7 +250,10 @@ fn tables(page: &mut String, heading: &str, side: &Side, columns: &[(&str, &str)
         }
         let cells: Vec<_> = columns
             .iter()
-            .map(|(library, _)| line.cells.get(*library).map_or("no keepalive".to_owned(), |cell| shown(line, cell)))
+            .map(|(library, _)| {
+                let missing = if *library == CHROMIUM && !line.way.contains("keepalive") { "not measured" } else { "no keepalive" };
+                line.cells.get(*library).map_or(missing.to_owned(), |cell| shown(line, cell))
+            })
             .collect();
         writeln!(page, "| {}<br>`{}` | {} |", line.way, cut(&line.by), cells.join(" | ")).unwrap();
     }

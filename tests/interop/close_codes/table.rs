@@ -22,6 +22,9 @@ pub(super) struct Table {
     /// The same over wss.
     #[serde(default)]
     pub(super) clients_tls: Side,
+    /// A browser on `closestorm serve`: the ways that are steps of a URL.
+    #[serde(default)]
+    pub(super) chromium: Side,
     /// Server libraries with our clients.
     pub(super) servers: Side,
     /// Our own client on our own server, by transport.
