@@ -107,7 +107,7 @@ fn account(port: u16) -> Option<Option<(Option<u16>, String)>> {
     }
     let text = String::from_utf8_lossy(&text).into_owned();
     let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok());
-    let ended = lines.filter(|line| line["what"] == "ended").last()?;
+    let ended = lines.rev().find(|line| line["what"] == "ended")?;
     let account = &ended["account"];
     let code = account["received"].as_u64().and_then(|code| u16::try_from(code).ok());
     Some(account["tcp_end"].as_str().map(|end| (code, end.to_owned())))
