@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::close::{Cause, Ending, Initiator, TcpEnd};
-use crate::ipc::LinkEnd;
+use crate::ipc::{LINE_MAX, LinkEnd};
 use crate::seed::Seed;
 use crate::server::evidence::Reporter;
 use crate::server::protocol::{FromServer, ToServer};
@@ -88,6 +88,7 @@ pub(super) async fn serve(world: Arc<World>, pid: i32, link: LinkEnd) -> u8 {
 fn tell(world: &World, pid: i32, reporter: &Reporter, arrival: Arrival, reason: String) {
     let Arrival { id, ended, .. } = arrival;
     let at_ns = world.clock.now_ns();
+    world.truth().too_long |= reason.len() > LINE_MAX;
     world.truth().told.insert((id.client.0, id.connection.0), (at_ns, pid));
     reporter.send(&FromServer::Ended { id: Some(id), ending: ending(reason), at_ns });
     // Its client may be gone.

@@ -131,13 +131,18 @@ impl Guard {
     ///
     /// # Errors
     /// `Launch`: it is none.
-    pub(crate) async fn over(ours: LinkEnd, process: impl GuardProcess) -> Result<Self, Error> {
+    pub(crate) async fn over(ours: LinkEnd, mut process: impl GuardProcess) -> Result<Self, Error> {
         let (orders, mut notices, _) = ipc::open(ours, PROTOCOL).map_err(Error::Launch)?;
         let strange = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("the started program is not a guard process: {why}"));
-        match timeout(PATIENCE, notices.hello()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(Error::Launch(strange(&error.to_string()))),
-            Err(_) => return Err(Error::Launch(strange(&format!("it sent nothing within {PATIENCE:?}")))),
+        let why = match timeout(PATIENCE, notices.hello()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("it sent nothing within {PATIENCE:?}")),
+        };
+        if let Some(why) = why {
+            // One that stands still does not end with its link.
+            process.kill();
+            return Err(Error::Launch(strange(&why)));
         }
         let mark = format!("{}-{}", std::process::id(), monotonic_ns());
         let said = orders.send(&GuardOrder::Setup { mark: mark.clone(), files: inherited_files() });
