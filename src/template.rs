@@ -113,6 +113,11 @@ impl Template {
         })
     }
 
+    /// The text before its first name.
+    pub fn begins_with(&self) -> &str {
+        if let Some(TemplatePart::Text(text)) = self.parts.first() { text } else { "" }
+    }
+
     /// Whether it is the same for everybody.
     pub fn is_plain(&self) -> bool {
         !self.parts.iter().any(|part| matches!(part, TemplatePart::Name(_)))

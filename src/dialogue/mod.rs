@@ -59,6 +59,9 @@ use std::fmt;
 /// Messages of one connection whose replies are awaited, at most; beyond them the oldest is given up.
 pub const PENDING_MAX: u32 = 10_000;
 
+/// What a client closes with where a step of its dialogue was not met in time.
+pub const LATE_STEP: u16 = 3008;
+
 /// What the clients of a cohort say while open.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Traffic {

@@ -241,20 +241,41 @@ impl Dialogue {
         Bytes(self.request.iter().map(|request| request.send.size()).max().unwrap_or_default() as u64)
     }
 
-    /// The key of what it has beyond requests, whose cost can be told without their bytes.
-    pub fn beyond_requests(&self) -> Option<&'static str> {
+    /// Whether messages by the clock wait for an answer to its opening steps.
+    pub fn awaits_steps(&self) -> bool {
+        self.open.iter().any(|step| step.expect.is_some())
+    }
+
+    /// Keys that only somebody can carry out who has the messages of a real server.
+    pub fn needs_messages(&self) -> Option<&'static str> {
         match self {
-            _ if !self.before.is_empty() => Some("`before`"),
-            _ if self.open.iter().any(|step| step.expect.is_some()) => Some("`open` with `expect`"),
-            _ if !self.open.is_empty() => Some("`open`, or `first_message`,"),
-            _ if self.beat.is_some() => Some("`beat`"),
-            _ if self.silence.is_some() => Some("`silence`"),
-            _ if self.leave.is_some() => Some("`leave`"),
-            _ if self.sequence.is_some() => Some("`sequence`"),
-            _ if self.timestamp.is_some() => Some("`timestamp`"),
-            _ if self.protocol.is_some() => Some("`protocol`"),
+            _ if self.sequence.is_some() => Some("sequence"),
+            _ if self.timestamp.is_some() => Some("timestamp"),
             _ => None,
         }
+    }
+
+    /// Keys that close a connection on which nothing comes.
+    pub fn notices_silence(&self) -> Option<&'static str> {
+        match self {
+            _ if self.silence.is_some() => Some("silence"),
+            _ if self.beat.as_ref().is_some_and(|beat| beat.expect.is_some()) => Some("beat"),
+            _ => None,
+        }
+    }
+
+    /// Keys that do nothing where the server says nothing by itself, and answers all that it should.
+    pub fn idle_in_calm(&self) -> impl Iterator<Item = &'static str> {
+        let keys = [
+            ("protocol", self.protocol.is_some()),
+            ("reply", !self.reply.is_empty()),
+            ("beat", self.beat.is_some()),
+            ("silence", self.silence.is_some()),
+            ("receive", self.receive.is_some()),
+            ("capture", !self.capture.is_empty()),
+            ("error", !self.error.is_empty()),
+        ];
+        keys.into_iter().filter(|(_, used)| *used).map(|(key, _)| key)
     }
 
     /// All its templates.
@@ -292,6 +313,16 @@ impl Dialogue {
         replayed.for_each(|matcher| matcher.templates().for_each(&mut *each));
         self.error.iter_mut().for_each(|(_, matcher)| matcher.templates().for_each(&mut *each));
         self.leave.iter_mut().for_each(|leave| content(leave, each));
+    }
+}
+
+impl HttpRequest {
+    /// Whether it goes to somebody else than the target, whose host and port are `own` where they are known; then, whether by https.
+    pub fn elsewhere(&self, own: Option<&str>) -> Option<bool> {
+        let url = self.url.begins_with();
+        let host = url.split_once("://").map(|(_, rest)| rest.split(['/', '?']).next().unwrap_or_default());
+        let to_target = url.starts_with('/') || (host.is_some() && host == own);
+        (!to_target).then(|| url.starts_with("https"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! One simulated client from its arrival to the end of the run: attempts, sessions, waits, by the rules of its cohort.
 
 use crate::close::{Cause, Deadline, Ending, MemoryLimit, NO_MEMORY};
-use crate::dialogue::{ClientDialogue, ClientMemory, DialogueTells, Heard, Observed, Outgoing, Payload};
+use crate::dialogue::{ClientDialogue, ClientMemory, DialogueTells, Heard, LATE_STEP, Observed, Outgoing, Payload};
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage, Stages};
 use crate::fault::Side;
 use crate::load::attempt::{self, KeptByClient, NEVER};
@@ -26,8 +26,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 
-/// What a client closes with where a step of its dialogue was not met in time, and where what came is wrong.
-const LATE_STEP: u16 = 3008;
+/// What a client closes with where what came to a step of its dialogue is wrong.
 const WRONG_STEP: u16 = 1008;
 
 /// Lives one client's life. `due` is its arrival.

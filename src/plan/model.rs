@@ -2,7 +2,7 @@
 //!
 //! Times that vary are [`ServiceTimes`]; what a server does with them is in `plan::admission` and `sim`.
 
-use super::{AddressChoice, Admit, Balance, Embedded, Plan, QueueOrder, Target};
+use super::{AddressChoice, Admit, Balance, Cohort, Embedded, Plan, QueueOrder, Target};
 use crate::arrival::seconds;
 use crate::seed::{Seed, Stream};
 use crate::units::print_duration;
@@ -240,6 +240,8 @@ pub struct Model {
     pub open_cost: Duration,
     /// Work of each message, taken from the opening handshakes.
     pub message_cost: Duration,
+    /// Time of the service queue that an HTTP request before a connection takes; `None`: as an opening handshake.
+    pub before_cost: Option<ServiceTimes>,
     /// wss: one more round trip (TLS 1.3), for a full handshake and for a resumed one.
     pub tls: bool,
     /// The server takes up earlier TLS sessions.
@@ -289,6 +291,7 @@ impl Model {
             cold_half_life: Duration::from_secs(1),
             open_cost: Duration::ZERO,
             message_cost: Duration::ZERO,
+            before_cost: None,
             tls: embedded.tls,
             resume: embedded.resume,
             rtt: ServiceTimes::ZERO,
@@ -332,8 +335,12 @@ impl Plan {
 }
 
 impl Plan {
-    /// What of the plan a simulation leaves out, in words: ways to the target.
-    pub fn not_simulated(&self) -> Option<String> {
+    /// What of the plan a simulation leaves out, in words: ways to the target, and what only a real server says.
+    pub fn not_simulated(&self) -> Vec<String> {
+        self.ways_not_simulated().into_iter().chain(self.cohorts.iter().filter_map(Cohort::not_simulated)).collect()
+    }
+
+    fn ways_not_simulated(&self) -> Option<String> {
         let Target::Url(remote) = &self.target else { return None };
         let keys = [
             ("resolve", !remote.resolve.is_empty()),
@@ -342,11 +349,28 @@ impl Plan {
             ("proxy", remote.proxy.is_some()),
             ("redirects", remote.redirects > 0),
         ];
-        let used: Vec<_> = keys.into_iter().filter(|(_, used)| *used).map(|(key, _)| format!("`{key}`")).collect();
-        let last = used.last()?;
-        let all = if used.len() > 1 { format!("{} and {last}", used[..used.len() - 1].join(", ")) } else { last.clone() };
+        let all = listed(keys.into_iter().filter(|(_, used)| *used).map(|(key, _)| key))?;
         Some(format!("not simulated: {all} of [target.url]; the simulated clients reach the server of [model] directly"))
     }
+}
+
+impl Cohort {
+    fn not_simulated(&self) -> Option<String> {
+        let script = self.script.as_ref()?;
+        let steps = script.awaits_steps() || !script.before.is_empty();
+        let steps = if steps { "the simulated server answers each step of `open`, and each request of `before`, as it should" } else { "" };
+        let idle = listed(script.idle_in_calm())
+            .map(|keys| format!("it says nothing by itself: {keys} of the dialogue do nothing, and are not counted"));
+        let said: Vec<_> = [steps.to_owned(), idle.unwrap_or_default()].into_iter().filter(|text| !text.is_empty()).collect();
+        (!said.is_empty()).then(|| format!("cohort {}: not simulated is what a server says: {}", self.name, said.join("; ")))
+    }
+}
+
+/// Keys as a list in words; `None`: there are none.
+fn listed(keys: impl Iterator<Item = &'static str>) -> Option<String> {
+    let all: Vec<_> = keys.map(|key| format!("`{key}`")).collect();
+    let last = all.last()?;
+    Some(if all.len() > 1 { format!("{} and {last}", all[..all.len() - 1].join(", ")) } else { last.clone() })
 }
 
 #[cfg(test)]

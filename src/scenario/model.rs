@@ -50,6 +50,7 @@ pub(super) fn read(node: &Node, target: Option<&Target>, sink: &Sink) -> Option<
         cold_half_life: model.positive("cold_half_life").unwrap_or(base.cold_half_life),
         open_cost: model.duration("open_cost").unwrap_or(base.open_cost),
         message_cost: model.duration("message_cost").unwrap_or(base.message_cost),
+        before_cost: times(&model, "before_cost"),
         tls: model.flag("tls").unwrap_or(base.tls),
         resume: model.flag("resume").unwrap_or(base.resume),
         rtt: times(&model, "rtt").unwrap_or(base.rtt),

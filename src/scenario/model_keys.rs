@@ -55,6 +55,12 @@ pub(super) static MODEL: Section = Section {
             handshakes.",
         ),
         key("message_cost", r#""20us""#, r#""0s""#, "CPU time for each client message; it reduces the time left for opening handshakes."),
+        key(
+            "before_cost",
+            "duration or times",
+            "handshake_cost",
+            "Time that an HTTP request of `before` takes in the service queue, in which it waits with the opening handshakes.",
+        ),
         key("tls", "true or false", "as there", "Use wss: one more round trip, with or without session resumption."),
         key("resume", "true or false", "as there", "As in [target.embedded]: which TLS handshakes count as resumed."),
         key("ping", "table", "as there", "As in [target.embedded]; pings of a simulated server are not modelled."),

@@ -348,3 +348,71 @@ fn a_preset_finds_a_blackhole_by_its_own_heartbeat() {
     assert_eq!(detect.len(), 100);
     assert!(detect.iter().all(|us| (timeout..=every + timeout).contains(us)), "{every} {timeout}: {detect:?}");
 }
+
+/// When each client became ready, µs, and how long each HTTP request took, µs.
+fn ready(plan: &Plan) -> (Vec<u64>, Vec<u64>) {
+    let results = simulate(plan).results;
+    let events = results.events.kept();
+    let ready = events.iter().filter_map(|(at, _, event)| matches!(event, Event::Ready { .. }).then_some(*at)).collect();
+    let took = |event: &Event| if let Event::Requested { took, .. } = event { Some(took.as_micros() as u64) } else { None };
+    (ready, events.iter().filter_map(|(_, _, event)| took(event)).collect())
+}
+
+/// A cohort with a dialogue, on a path of 20 ms.
+fn dialogue(count: u32, dialogue: &str, more: &str) -> Plan {
+    use crate::scenario::{Overrides, Source, load_with};
+    let text = format!(
+        "duration = \"5s\"\n[model]\nrtt = \"20ms\"\n{more}\n[clients.web]\ncount = {count}\narrive = {{ at_once = true }}\n\
+         {dialogue}\n"
+    );
+    let overrides = Overrides { set: vec!["clients.web.reconnect=none".to_owned()], ..Overrides::default() };
+    load_with(&Source::Text { name: "dialogue".to_owned(), text }, &overrides, &|_| None).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+#[test]
+fn each_step_that_says_something_and_waits_takes_a_round_trip() {
+    // TCP and the opening handshake take 40 ms.
+    for (says, ready_at) in [
+        (r#"dialogue = { open = [{ send = "a", expect = "a" }] }"#, 60_000),
+        (r#"dialogue = { open = [{ send = "a", expect = "a" }, { send = "b", expect = "b" }] }"#, 80_000),
+        (r#"dialogue = { open = [{ expect = "hello" }, { send = "b", expect = "b" }] }"#, 60_000),
+        (r#"dialogue = { open = [{ send = "a" }, { send = "b", expect = "b" }, { send = "c" }] }"#, 60_000),
+        (r#"dialogue = { open = [{ send = "a" }] }"#, 40_000),
+        (r#"like = "socket.io-client""#, 60_000),
+        (r#"like = "graphql-ws""#, 60_000),
+        (r#"like = "mqtt.js""#, 60_000),
+    ] {
+        assert_eq!(ready(&dialogue(1, says, "")).0, [ready_at], "{says}");
+    }
+}
+
+#[test]
+fn a_step_whose_answer_comes_too_late_ends_its_connection_by_name() {
+    let plan = dialogue(3, r#"dialogue = { open = [{ name = "hello", send = "a", expect = "a", within = "15ms" }] }"#, "");
+    let results = simulate(&plan).results;
+    let late: u64 = results.endings.iter().filter(|((_, key), _)| key.client_code == 3008).map(|(_, count)| count).sum();
+    assert_eq!((ready(&plan).0.len(), late), (0, 3));
+}
+
+#[test]
+fn http_requests_before_an_attempt_take_connections_and_the_servers_time() {
+    let login = r#"dialogue = { before = [{ url = "/login" }] }"#;
+    // A round trip for TCP and one for the request, then as much for the opening handshake.
+    assert_eq!(ready(&dialogue(1, login, "")), (vec![80_000], vec![40_000]));
+    // Three at once, each 10 ms of the server: one after the other.
+    let (at, took) = ready(&dialogue(3, login, "before_cost = \"10ms\""));
+    assert_eq!((at, took), (vec![90_000, 100_000, 110_000], vec![50_000, 60_000, 70_000]));
+    // Elsewhere nobody waits for anybody; https takes one more round trip.
+    let elsewhere = r#"dialogue = { before = [{ url = "https://login.test/" }, { url = "http://login.test/" }] }"#;
+    assert_eq!(ready(&dialogue(2, elsewhere, "before_cost = \"10ms\"")), (vec![160_000; 2], vec![70_000, 70_000, 50_000, 50_000]));
+    // Too slow.
+    let late = r#"dialogue = { before = [{ url = "/login", within = "30ms" }] }"#;
+    let plan = dialogue(1, late, "");
+    assert_eq!(ready(&plan), (vec![], vec![30_000]));
+    let failed = simulate(&plan).results;
+    let failed = failed.events.kept().iter().find_map(|(_, _, event)| match event {
+        Event::AttemptFailed { stage, outcome, .. } => Some((*stage, outcome.clone())),
+        _ => None,
+    });
+    assert_eq!(failed, Some((Stage::Before, Outcome::TimedOut)));
+}

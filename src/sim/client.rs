@@ -1,6 +1,7 @@
 //! What clients do: arrive, attempt, open, lose, wait. The policies decide; here is what follows. How an attempt gets to its answer is
 //! in `opening`, how a connection ends in `ending`.
 
+use super::before::ASKED_IN_VAIN;
 use super::pair::CLIENT;
 use super::row::{ClientRow, ClientState};
 use super::server::Exiting;
@@ -59,13 +60,20 @@ impl World<'_> {
         let server = self.choose(client);
         self.rows[client as usize].server = server;
         self.servers[usize::from(server)].coming += 1;
-        self.turn_to(client, ClientState::Knocking);
+        // Of the attempt before.
+        self.asking.remove(&client);
         self.record(self.now, &Event::AttemptStarted { client: ClientIndex(client), due: now });
-        self.on_syn(client);
+        self.dials(client);
     }
 
     /// An attempt ends without a connection at `at`, which may lie a round trip ahead.
     pub(super) fn fails(&mut self, client: u32, at: u64, failing: u32) {
+        let (loss, hint) = self.attempt_failed(client, at, failing);
+        self.come_back(client, at, &loss, hint);
+    }
+
+    /// The same without asking the policy: what it is to it, and the server's hint.
+    pub(super) fn attempt_failed(&mut self, client: u32, at: u64, failing: u32) -> (Loss, Option<Duration>) {
         let Failing { stage, outcome, fault } = self.failings[failing as usize].clone();
         let (_, times) = self.stages(client, at);
         if matches!(outcome, Outcome::Rejected { .. }) {
@@ -88,7 +96,18 @@ impl World<'_> {
             _ => (Loss::Failed, None),
         };
         self.record(at, &Event::AttemptFailed { client: ClientIndex(client), stage, outcome, times, fault });
-        self.come_back(client, at, &loss, hint);
+        (loss, hint)
+    }
+
+    /// Nothing but its end can reach an attempt, at `at`.
+    pub(super) fn cut_attempt(&mut self, client: u32, at: u64, how: u32) {
+        let asking = self.rows[client as usize].state == ClientState::Asking;
+        match asking {
+            true if at == self.now => self.asked(client, ASKED_IN_VAIN),
+            true => self.push_for(at, client, What::Asked, ASKED_IN_VAIN),
+            false if at == self.now => self.fails(client, at, how),
+            false => self.push_for(at, client, What::Refusal, how),
+        }
     }
 
     /// How far the attempt under way has come at `at`, and how long that took.
@@ -97,7 +116,8 @@ impl World<'_> {
         let since = Duration::from_nanos(at.saturating_sub(self.begun(client)));
         let tcp = Duration::from_micros(row.tcp_us.into());
         let Some(rest) = since.checked_sub(tcp).filter(|_| row.state == ClientState::Shaking) else {
-            return (Stage::Tcp, Stages { elapsed: since, ..Stages::default() });
+            let stage = if self.is_asking(client) { Stage::Before } else { Stage::Tcp };
+            return (stage, Stages { elapsed: since, ..Stages::default() });
         };
         let session = self.session(client);
         match self.tls() {
@@ -117,7 +137,7 @@ impl World<'_> {
     /// What the end of the measurement at `end` cuts of a client.
     pub(super) fn under_way(&self, client: u32, end: u64) -> Option<UnderWay> {
         match self.rows[client as usize].state {
-            ClientState::Knocking | ClientState::Shaking => {
+            ClientState::Asking | ClientState::Knocking | ClientState::Shaking => {
                 let (stage, times) = self.stages(client, end);
                 Some(UnderWay::Attempt { stage, times })
             }
@@ -225,6 +245,7 @@ impl World<'_> {
         }
         if self.standing.is_empty() && self.later.is_empty() {
             self.greet(client);
+            self.begin_steps(client);
             return self.first_word(client, false);
         }
         let [by_server, by_client] = self.waiting_for(client);
@@ -236,6 +257,7 @@ impl World<'_> {
         }
         self.act_all(by_server, client);
         self.greet(client);
+        self.begin_steps(client);
         self.first_word(client, false);
         self.act_all(by_client, client);
         if hit {
@@ -271,7 +293,7 @@ impl World<'_> {
     }
 
     /// When the stages of its cohort send a client away; never for most.
-    fn leaves_at(&self, client: u32) -> Option<u64> {
+    pub(super) fn leaves_at(&self, client: u32) -> Option<u64> {
         // Without such cohorts nothing is looked up.
         if self.untils.is_empty() { None } else { self.untils.get(&client).copied() }
     }

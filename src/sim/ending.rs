@@ -65,6 +65,7 @@ impl World<'_> {
         let plan = self.plan;
         let (code, reason) = plan.cohorts[usize::from(self.rows[client as usize].cohort)].farewell();
         self.leaving.insert(client);
+        self.last_word(client);
         self.client_closes(client, Cause::Stay, code, reason);
     }
 

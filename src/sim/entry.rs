@@ -37,11 +37,15 @@ pub(super) enum What {
     Away,
     /// It has been open for as long as its cohort asks for.
     Stable,
+    /// An HTTP request before its attempt is over; `mark`: how.
+    Asked,
+    /// The time of a step of its dialogue is over; `mark`: the step.
+    StepLate,
     /// Something is due for one of the pairs: `client` is its number, `turn` its epoch.
     Pair,
     /// A message is due.
     Message,
-    /// An echo arrives; `client` is the message's place among those on their way.
+    /// An answer arrives; `client` is its message's place among those on their way.
     Echo,
     /// A server's process begins: `client` is the server, `turn` its process.
     Start,

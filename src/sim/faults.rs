@@ -230,12 +230,12 @@ impl World<'_> {
                 self.forget_gone(server);
                 for client in 0..self.rows.len() as u32 {
                     let row = &self.rows[client as usize];
-                    if row.server == server && row.state == ClientState::Shaking {
-                        let who = self.who(client);
+                    if row.server == server && row.state.is_with_server() {
+                        let (who, state) = (self.who(client), row.state);
                         self.servers[usize::from(server)].vacate(who);
-                        self.turn_to(client, ClientState::Shaking);
+                        self.turn_to(client, state);
                         let at = self.now.saturating_add(self.leg());
-                        if at == self.now { self.fails(client, at, cut) } else { self.push_for(at, client, What::Refusal, cut) }
+                        self.cut_attempt(client, at, cut);
                     }
                 }
             }
@@ -253,7 +253,11 @@ impl World<'_> {
         if !self.rows[client as usize].state.is_open() {
             if side == Side::Client && matches!(steps, [InjectionStep::End(End::Fin | End::Rst)]) {
                 self.record(self.now, &Event::Injected { fault, client: id, connection });
-                let stage = if self.rows[client as usize].state == ClientState::Knocking { Stage::Tcp } else { Stage::Upgrade };
+                let stage = match self.rows[client as usize].state {
+                    _ if self.is_asking(client) => Stage::Before,
+                    ClientState::Knocking => Stage::Tcp,
+                    _ => Stage::Upgrade,
+                };
                 let cut = self.failing(stage, Outcome::Abandoned, Some(fault));
                 self.fails(client, self.now, cut);
             } else if side == Side::Client {

@@ -7,6 +7,7 @@
 //! What is not modelled: bytes. Frames, TLS records and partial writes do not exist here, so only those faults are carried out that act
 //! on whole connections, attempts, listening sockets and processes: see [`supported`].
 
+mod before;
 #[cfg(test)]
 mod behaviour;
 mod client;
@@ -31,6 +32,7 @@ pub mod seeds;
 mod server;
 mod slab;
 mod standing;
+mod steps;
 mod support;
 mod talk;
 mod talks;
@@ -189,6 +191,10 @@ struct World<'a> {
     stays: BTreeMap<u32, Stream>,
     /// When stages send clients away, ns; of cohorts that have them.
     untils: BTreeMap<u32, u64>,
+    /// HTTP requests before the attempt under way, of clients that have some.
+    asking: BTreeMap<u32, before::Asking>,
+    /// Steps of a dialogue at which clients wait.
+    steps: BTreeMap<u32, steps::OpenStep>,
 }
 
 impl<'a> World<'a> {
@@ -236,6 +242,8 @@ impl<'a> World<'a> {
             leaving: BTreeSet::new(),
             stays: BTreeMap::new(),
             untils: BTreeMap::new(),
+            asking: BTreeMap::new(),
+            steps: BTreeMap::new(),
             plan,
         }
     }
@@ -328,6 +336,8 @@ impl<'a> World<'a> {
             What::Leave => self.leave(client),
             What::Away => self.away(client),
             What::Stable => self.stable(client),
+            What::Asked => self.asked(client, mark),
+            What::StepLate => self.step_late(client, mark),
             What::Close => self.close_gracefully(client, mark),
         }
     }

@@ -34,7 +34,7 @@ impl World<'_> {
 
     /// When the attempt under way began.
     pub(super) fn begun(&self, client: u32) -> u64 {
-        self.rows[client as usize].history.attempt().map_or(0, nanos)
+        self.dialled(client).or_else(|| self.rows[client as usize].history.attempt().map(nanos)).unwrap_or(0)
     }
 
     /// Until when the attempt waits for TCP.
@@ -52,11 +52,13 @@ impl World<'_> {
 
     /// A SYN goes out. What it meets is judged as it goes, not half a round trip later.
     pub(super) fn on_syn(&mut self, client: u32) {
+        if self.rows[client as usize].state == ClientState::Asking {
+            return self.ask_syn(client);
+        }
         let now = self.now;
         let (begun, until) = (self.begun(client), self.tcp_until(client));
         let server = usize::from(self.rows[client as usize].server);
-        let lost = self.kind.model.loss > 0.0 && self.path.unit() < self.kind.model.loss;
-        let syn = if lost { Syn::Dropped } else { self.servers[server].on_syn(&self.kind, now) };
+        let syn = self.knocks(server);
         let answered = match syn {
             Syn::Dropped => return self.repeat_syn(client, begun, until),
             // The answer is there after a round trip, and seen when the machine has made the attempts that it has to make.
@@ -91,6 +93,12 @@ impl World<'_> {
         }
     }
 
+    /// What a SYN meets, if the path does not lose it.
+    pub(super) fn knocks(&mut self, server: usize) -> Syn {
+        let lost = self.kind.model.loss > 0.0 && self.path.unit() < self.kind.model.loss;
+        if lost { Syn::Dropped } else { self.servers[server].on_syn(&self.kind, self.now) }
+    }
+
     fn established(&mut self, client: u32, tcp: u64) {
         self.rows[client as usize].tcp_us = u32::try_from(tcp / 1000).unwrap_or(u32::MAX);
         self.turn_to(client, ClientState::Shaking);
@@ -110,6 +118,9 @@ impl World<'_> {
 
     /// The request is with its server.
     pub(super) fn request(&mut self, client: u32) {
+        if self.rows[client as usize].state == ClientState::Asking {
+            return self.ask_arrives(client);
+        }
         let (now, until) = (self.now, self.upgrade_until(client));
         if now > until {
             return self.push_for(until, client, What::Deadline, 0);

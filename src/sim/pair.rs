@@ -32,12 +32,27 @@ pub(super) enum PairItem {
     Echo { due: u64, sent: u64 },
     /// The server's first word.
     Greeting,
+    /// What a client says in a step of its dialogue that awaits an answer.
+    Step(u16),
+    /// That answer.
+    StepAnswer(u16),
     /// With its number.
     Ping(u64),
     /// With the number of its ping.
     Pong(u64),
     /// `None`: an empty one.
     Close { code: Option<u16>, reason: String },
+}
+
+impl PairItem {
+    /// What a healthy server answers to it.
+    pub(super) fn answer(self) -> PairItem {
+        match self {
+            PairItem::Message { due, sent } => PairItem::Echo { due, sent },
+            PairItem::Step(step) => PairItem::StepAnswer(step),
+            other => other,
+        }
+    }
 }
 
 /// What travels.
@@ -57,8 +72,8 @@ pub(super) enum PairCommand {
     Revert(Firing),
     /// The server stops gracefully.
     Close { fault: u16, code: u16, reason: String },
-    /// The server says its first word.
-    Greet,
+    /// The server says something by itself.
+    Say(PairItem),
 }
 
 /// What its owner must know.
@@ -70,6 +85,8 @@ pub(super) enum PairEvent {
     Echoed { due: u64, sent: u64 },
     /// The client heard the server's first word.
     Greeted,
+    /// The client heard what a step of its dialogue awaits.
+    StepMet(u16),
     /// A session is over; `back`: its client comes back on another path, so much later.
     Ended { ending: Box<Ending>, closing: Option<Closing>, back: Option<Duration> },
 }
@@ -318,7 +335,7 @@ impl Pair {
         if server.phase == PairPhase::Open && !server.stands && server.holds.is_empty() {
             self.ends[CLIENT].greeted = true;
         } else {
-            self.tell(scene, SERVER, PairCommand::Greet);
+            self.tell(scene, SERVER, PairCommand::Say(PairItem::Greeting));
         }
     }
 

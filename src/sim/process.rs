@@ -2,7 +2,7 @@
 
 use super::pair::{PairCommand, SERVER, account};
 use super::row::ClientState;
-use super::server::Exiting;
+use super::server::{Exiting, Who};
 use super::standing::packed;
 use super::{Answered, Due, Failing, Farewell, What, World, nanos};
 use crate::close::{Cause, Initiator, TcpEnd};
@@ -104,7 +104,7 @@ impl World<'_> {
         let mut told: Vec<(Duration, u32)> = Vec::new();
         for client in 0..self.rows.len() as u32 {
             let row = &self.rows[client as usize];
-            if row.server != server || !(row.state.is_open() || row.state == ClientState::Shaking) {
+            if row.server != server || !(row.state.is_open() || row.state.is_with_server()) {
                 continue;
             }
             let state = row.state;
@@ -113,12 +113,11 @@ impl World<'_> {
                 continue;
             }
             let at = self.now.saturating_add(self.leg());
-            if state == ClientState::Shaking {
+            if state.is_with_server() {
                 // Nothing but the end can reach it now. Whom nobody had accepted, or had asked in vain, is reset.
                 let how = if waiting.contains(&self.who(client)) { reset } else { Failing::CUT };
-                self.turn_to(client, ClientState::Shaking);
-                let at = at.min(self.end);
-                if at == self.now { self.fails(client, at, how) } else { self.push_for(at, client, What::Refusal, how) }
+                self.turn_to(client, state);
+                self.cut_attempt(client, at.min(self.end), how);
             } else {
                 self.turn_to(client, ClientState::Closing);
                 if self.kind.model.notice_each.is_zero() {
@@ -153,7 +152,7 @@ impl World<'_> {
 
     /// Removes a client from what its server counts.
     fn orphan(&mut self, client: u32, server: u16, state: ClientState) {
-        if state == ClientState::Shaking {
+        if state.is_with_server() {
             self.servers[usize::from(server)].coming -= 1;
         }
         self.rows[client as usize].server = ORPHAN;
@@ -183,10 +182,8 @@ impl World<'_> {
         let reset = self.reset_before_101();
         for who in held {
             if self.rows[who.client as usize].turn == who.turn {
-                match self.leg_mean() {
-                    0 => self.fails(who.client, self.now, reset),
-                    leg => self.push_for(self.now.saturating_add(leg), who.client, What::Refusal, reset),
-                }
+                let at = self.now.saturating_add(self.leg_mean());
+                self.cut_attempt(who.client, at, reset);
             }
         }
         let mut all: Vec<_> = holding.into_iter().map(|client| (self.opened_at(client), client, None)).collect();
@@ -359,7 +356,9 @@ impl World<'_> {
     pub(super) fn take_next(&mut self, server: usize) {
         loop {
             let (rows, of) = (&self.rows, &mut self.servers[server]);
-            let Some(at) = of.take(&self.kind, self.now, |who| rows[who.client as usize].turn != who.turn) else { return };
+            let is_gone = |who: Who| rows[who.client as usize].turn != who.turn;
+            let is_asking = |who: Who| !is_gone(who) && rows[who.client as usize].state == ClientState::Asking;
+            let Some(at) = of.take(&self.kind, self.now, is_gone, is_asking) else { return };
             let (turn, mark) = (self.processes[server], of.stops.len() as u32);
             self.push_marked(at, Due { client: server as u32, turn, what: What::Served, mark: 0 }, mark);
         }
@@ -379,8 +378,12 @@ impl World<'_> {
                 if of.promised.contains_key(&who) {
                     of.promise(&self.kind, who, self.now);
                 }
-                let until = self.upgrade_until(who.client);
-                self.promise(who.client, self.now, until);
+                if self.rows[who.client as usize].state == ClientState::Asking {
+                    self.answers(who.client, self.now);
+                } else {
+                    let until = self.upgrade_until(who.client);
+                    self.promise(who.client, self.now, until);
+                }
             } else {
                 of.vacate(who);
             }

@@ -10,7 +10,9 @@ pub(super) enum ClientState {
     /// Not there yet, waiting, or gone for good.
     #[default]
     Away,
-    /// SYN sent.
+    /// An HTTP request of it is with the server, before its attempt.
+    Asking,
+    /// SYN sent, or an HTTP request before its attempt is with somebody else.
     Knocking,
     /// TCP connected, no answer to the opening handshake yet.
     Shaking,
@@ -28,11 +30,16 @@ impl ClientState {
         matches!(self, ClientState::Open | ClientState::Troubled | ClientState::Closing)
     }
 
+    /// Whether a server has it, and it is not open.
+    pub(super) fn is_with_server(self) -> bool {
+        matches!(self, ClientState::Asking | ClientState::Shaking)
+    }
+
     /// As a selector names it.
     pub(super) fn phase(self) -> Option<Phase> {
         match self {
             ClientState::Away => None,
-            ClientState::Knocking => Some(Phase::Tcp),
+            ClientState::Asking | ClientState::Knocking => Some(Phase::Tcp),
             ClientState::Shaking => Some(Phase::Upgrade),
             ClientState::Open | ClientState::Troubled => Some(Phase::Open),
             ClientState::Closing => Some(Phase::Closing),

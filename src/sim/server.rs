@@ -293,6 +293,31 @@ impl Server {
         }
     }
 
+    /// An HTTP request arrives, and waits with the opening handshakes: when its answer leaves; `None`: not known yet.
+    pub(super) fn ask(&mut self, kind: &ServerKind, now: u64, who: Who) -> Option<u64> {
+        let at = Duration::from_nanos(now);
+        if kind.explicit {
+            self.line.join(at, who);
+            return None;
+        }
+        let cost = self.asked_cost(kind, at);
+        if cost.is_zero() {
+            return Some(now);
+        }
+        let (begin, end) = self.line.serve(at, cost);
+        if kind.model.accept == Accept::WhenFree && begin > at {
+            self.leaving.push_back(super::nanos(begin));
+        }
+        Some(super::nanos(end))
+    }
+
+    fn asked_cost(&mut self, kind: &ServerKind, arrived: Duration) -> Duration {
+        match &kind.model.before_cost {
+            Some(cost) => cost.draw(&mut self.random),
+            None => self.handshake_cost(kind, arrived),
+        }
+    }
+
     /// Somebody who was let in is served until then.
     pub(super) fn promise(&mut self, kind: &ServerKind, who: Who, until: u64) {
         if kind.model.max_connections.is_some() {
@@ -317,7 +342,14 @@ impl Server {
     }
 
     /// Serves the next one that waits, if the server has a place: until when.
-    pub(super) fn take(&mut self, kind: &ServerKind, now: u64, is_gone: impl Fn(Who) -> bool) -> Option<u64> {
+    /// `is_asking`: it is an HTTP request.
+    pub(super) fn take(
+        &mut self,
+        kind: &ServerKind,
+        now: u64,
+        is_gone: impl Fn(Who) -> bool,
+        is_asking: impl Fn(Who) -> bool,
+    ) -> Option<u64> {
         if self.serving.len() >= kind.model.parallel as usize {
             return None;
         }
@@ -327,7 +359,8 @@ impl Server {
                 self.vacate(who);
                 continue;
             }
-            let (_, end) = self.serve(kind, arrived);
+            let cost = if is_asking(who) { self.asked_cost(kind, arrived) } else { self.handshake_cost(kind, arrived) };
+            let (_, end) = self.line.serve(arrived, cost);
             let end = u64::try_from(end.as_nanos()).unwrap_or(NEVER).max(now);
             let place = self.serving.partition_point(|(other, _)| *other <= end);
             self.serving.insert(place, (end, who));
@@ -370,11 +403,15 @@ impl Server {
     }
 
     fn serve(&mut self, kind: &ServerKind, arrived: Duration) -> (Duration, Duration) {
-        let cost = match kind.cost {
+        let cost = self.handshake_cost(kind, arrived);
+        self.line.serve(arrived, cost)
+    }
+
+    fn handshake_cost(&mut self, kind: &ServerKind, arrived: Duration) -> Duration {
+        match kind.cost {
             Some(cost) => cost,
             None => self.cost(kind, arrived),
-        };
-        self.line.serve(arrived, cost)
+        }
     }
 
     /// What this opening handshake costs, before a slow start.

@@ -30,15 +30,27 @@ pub enum Unsupported {
         /// Its name.
         cohort: String,
     },
-    /// A dialogue that is more than messages by the clock.
+    /// A dialogue that needs the messages of a real server.
     #[error(
-        "cohort {cohort}: {what} of a dialogue is not simulated; run it on real sockets (`closestorm run`), or leave it out: messages with a `rate`, and their replies, are simulated"
+        "cohort {cohort}: `{key}` of a dialogue is not simulated, because a simulated server sends no messages of its own; run it on real sockets (`closestorm run`), or leave it out"
     )]
     Dialogue {
         /// The cohort's name.
         cohort: String,
         /// The key.
-        what: &'static str,
+        key: &'static str,
+    },
+    /// A dialogue that notices connections on which nothing comes, and a fault that makes such.
+    #[error(
+        "cohort {cohort}: `{key}` of a dialogue is not simulated together with fault {fault}, which leaves connections open on which nothing comes; run it on real sockets (`closestorm run`), or leave one of them out"
+    )]
+    Silence {
+        /// The cohort's name.
+        cohort: String,
+        /// The key.
+        key: &'static str,
+        /// The fault's name.
+        fault: String,
     },
     /// A named instance that the model does not have.
     #[error("fault {name}: there is no instance {instance}; the model has {instances}, counted from 0")]
@@ -67,8 +79,13 @@ pub(super) fn check(plan: &Plan, model: &Model) -> Result<(), Unsupported> {
         return Err(Unsupported::ClosedLoop { cohort: cohort.name.clone() });
     }
     for cohort in &plan.cohorts {
-        if let Some(what) = cohort.script.as_ref().and_then(|script| script.beyond_requests()) {
-            return Err(Unsupported::Dialogue { cohort: cohort.name.clone(), what });
+        let Some(script) = &cohort.script else { continue };
+        if let Some(key) = script.needs_messages() {
+            return Err(Unsupported::Dialogue { cohort: cohort.name.clone(), key });
+        }
+        let silent = || plan.faults.iter().find(|fault| silences(&fault.inject.effect(fault.side), fault.side));
+        if let Some((key, fault)) = script.notices_silence().and_then(|key| Some((key, silent()?))) {
+            return Err(Unsupported::Silence { cohort: cohort.name.clone(), key, fault: fault.name.clone() });
         }
     }
     if let Some((fault, instance)) = plan.beyond(model.instances) {
@@ -81,6 +98,18 @@ pub(super) fn check(plan: &Plan, model: &Model) -> Result<(), Unsupported> {
         }
     }
     Ok(())
+}
+
+/// Whether an effect leaves clients with open connections on which nothing comes.
+fn silences(effect: &Effect, side: Side) -> bool {
+    match effect {
+        Effect::Process(of) => matches!(of, OnProcess::Pause { .. }),
+        Effect::Connection { gate, steps } => {
+            let silent = steps.iter().any(|step| matches!(step, InjectionStep::End(End::Silent)));
+            !gate.is_open() || (silent && side != Side::Client)
+        }
+        _ => false,
+    }
 }
 
 /// What keeps an effect from being simulated. What is not named here is refused.
@@ -113,6 +142,65 @@ fn is_late(answer: &ResponseEdit) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::keys::SECTIONS;
+    use crate::scenario::{Overrides, Source, load_with};
+
+    /// What a simulation does with a key of a dialogue.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Treatment {
+        /// Its cost is in the results.
+        Modelled,
+        /// The plan says that it does nothing.
+        Named,
+        /// The scenario is refused.
+        Refused,
+    }
+
+    #[test]
+    fn each_key_of_a_dialogue_is_modelled_named_or_refused() {
+        use Treatment::{Modelled, Named, Refused};
+        const PAUSE: &str = "[[faults]]\nat = \"1s\"\ninject = { server_pause = { } }\n";
+        let beat = r#"beat = { every = "1s", send = "a", expect = "b" }"#;
+        let rows = [
+            ("protocol", r#"protocol = "graphql-transport-ws""#, "", Named),
+            ("before", r#"before = [{ url = "/login" }]"#, "", Modelled),
+            ("open", r#"open = [{ send = "a", expect = "b" }]"#, "", Modelled),
+            ("reply", r#"reply = [{ to = "a", send = "b" }]"#, "", Named),
+            ("beat", beat, "", Named),
+            ("beat", beat, PAUSE, Refused),
+            ("beat", r#"beat = { every = "1s", send = "a" }"#, PAUSE, Named),
+            ("silence", r#"silence = "45s""#, "", Named),
+            ("silence", r#"silence = "45s""#, PAUSE, Refused),
+            ("request", r#"request = [{ send = "a", reply = "any" }]"#, "", Modelled),
+            ("rate", "request = [{ send = \"a\" }]\nrate = \"2/s\"", "", Modelled),
+            ("in_flight", "request = [{ send = \"a\", reply = \"any\" }]\nin_flight = 2", "", Refused),
+            ("receive", r#"receive = "a""#, "", Named),
+            ("sequence", r#"sequence = "/seq""#, "", Refused),
+            ("timestamp", r#"timestamp = "/at""#, "", Refused),
+            ("capture", r#"capture = { a = "/a" }"#, "", Named),
+            ("error", r#"error = { a = "b" }"#, "", Named),
+            ("leave", r#"leave = "a""#, "", Modelled),
+        ];
+        let keys = SECTIONS.iter().find(|section| section.path == "dialogue").expect("it is there").keys;
+        for key in keys {
+            assert!(rows.iter().any(|(of, ..)| *of == key.name), "what does a simulation do with `{}`?", key.name);
+        }
+        for (key, says, faults, expected) in rows {
+            let text = format!("[clients.web]\ncount = 1\n[clients.web.dialogue]\n{says}\n{faults}");
+            let source = Source::Text { name: "keys".to_owned(), text };
+            let plan = load_with(&source, &Overrides::default(), &|_| None).unwrap_or_else(|errors| panic!("{key}: {errors}"));
+            let named = plan.not_simulated().iter().any(|text| text.contains(&format!("`{key}`")));
+            let found = match check(&plan, &plan.simulated_as().expect("embedded")) {
+                Err(error) => {
+                    assert!(error.to_string().contains(&format!("`{key}`")), "{error}");
+                    Refused
+                }
+                Ok(()) if named && !matches!(key, "before" | "open") => Named,
+                Ok(()) => Modelled,
+            };
+            assert_eq!(found, expected, "{key} {faults}");
+        }
+    }
 
     #[test]
     fn the_page_names_the_kinds_that_are_simulated() {

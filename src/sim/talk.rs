@@ -11,6 +11,24 @@ use std::time::Duration;
 impl World<'_> {
     /// The client is open: it may be ready, and its messages are due from the first time on.
     pub(super) fn begin_talking(&mut self, client: u32) {
+        let (now, awaits) = (Duration::from_nanos(self.now), self.awaits_steps(client));
+        if !awaits {
+            self.begin_schedule(client);
+        }
+        let rule = &self.plan.cohorts[usize::from(self.rows[client as usize].cohort)].ready;
+        let mut tracker = ReadyTracker::opened(rule, now);
+        if !awaits {
+            tracker.on_dialogue();
+        }
+        if tracker.is_ready() {
+            self.ready(client);
+        } else if let Some(at) = tracker.wake() {
+            self.push_for(nanos(at), client, What::Stable, 0);
+        }
+    }
+
+    /// Messages by the clock begin with a client's first connection.
+    pub(super) fn begin_schedule(&mut self, client: u32) {
         let cohort = &self.plan.cohorts[usize::from(self.rows[client as usize].cohort)];
         let (now, seed) = (Duration::from_nanos(self.now), self.plan.seed);
         if let Some(talk) = self.talks.of(client)
@@ -19,18 +37,12 @@ impl World<'_> {
             talk.schedule = cohort.sends(ClientIndex(client), seed).map(|sends| (sends, now));
             self.next_message(client);
         }
-        let tracker = ReadyTracker::opened(&cohort.ready, now);
-        if tracker.is_ready() {
-            self.ready(client);
-        } else if let Some(at) = tracker.wake() {
-            self.push_for(nanos(at), client, What::Stable, 0);
-        }
     }
 
     /// The message whose echo makes a client ready. A server that closes at once echoes nothing.
     pub(super) fn first_word(&mut self, client: u32, closes_at_once: bool) {
         let cohort = &self.plan.cohorts[usize::from(self.rows[client as usize].cohort)];
-        if cohort.traffic.speaks_first() {
+        if cohort.traffic.speaks_first() && !self.is_at_step(client) {
             self.say(client, !closes_at_once);
         }
     }
@@ -99,7 +111,7 @@ impl World<'_> {
         let (id, due) = (ClientIndex(client), Duration::from_nanos(now));
         let slot = self.pairs.of(client);
         let end = slot.and_then(|slot| self.pairs.get(slot)).map(|pair| &pair.ends[CLIENT]);
-        if !end.map_or(state == ClientState::Open, |end| end.is_ready() && !end.is_broken()) {
+        if self.is_at_step(client) || !end.map_or(state == ClientState::Open, |end| end.is_ready() && !end.is_broken()) {
             // Of one that leaves, or has left by itself, nothing is due.
             if !self.leaving.contains(&client) {
                 self.record(now, &Event::NotStarted { client: id, due });
@@ -112,32 +124,43 @@ impl World<'_> {
             return self.tend(slot, |pair, scene| pair.say(scene, CLIENT, PairItem::Message { due: now, sent: now }));
         }
         if heard && traffic.awaits_replies() {
-            let at = now.saturating_add(self.rtt());
-            let flight = Flight { client, attempts: self.rows[client as usize].attempts, sent: now };
-            let place = match self.talks.landed.pop() {
-                Some(place) => place,
-                None => {
-                    self.talks.flights.push(flight);
-                    self.talks.flights.len() as u32 - 1
-                }
-            };
-            self.talks.flights[place as usize] = flight;
-            if at == now { self.echo(place) } else { self.push(at, Due { client: place, what: What::Echo, ..Due::default() }) }
+            self.fly(client, None);
         }
     }
 
-    /// An echo arrives, if its connection still lives.
+    /// Something is said on a connection without trouble: its answer comes after a round trip.
+    pub(super) fn fly(&mut self, client: u32, step: Option<u16>) {
+        let (now, at) = (self.now, self.now.saturating_add(self.rtt()));
+        let flight = Flight { client, attempts: self.rows[client as usize].attempts, sent: now, step };
+        let place = match self.talks.landed.pop() {
+            Some(place) => {
+                self.talks.flights[place as usize] = flight;
+                place
+            }
+            None => {
+                self.talks.flights.push(flight);
+                self.talks.flights.len() as u32 - 1
+            }
+        };
+        if at == now { self.echo(place) } else { self.push(at, Due { client: place, what: What::Echo, ..Due::default() }) }
+    }
+
+    /// An answer arrives, if its connection still lives.
     pub(super) fn echo(&mut self, place: u32) {
-        let Flight { client, attempts, sent } = self.talks.flights[place as usize];
+        let Flight { client, attempts, sent, step } = self.talks.flights[place as usize];
         self.talks.landed.push(place);
         let row = &self.rows[client as usize];
         if row.attempts != attempts {
             return;
         }
-        match self.pairs.of(client) {
-            Some(slot) => self.comes_late(slot, sent),
-            None if row.state == ClientState::Open => self.hears(client, (sent, sent), true),
-            None => {}
+        match (self.pairs.of(client), step) {
+            (Some(slot), step) => {
+                let item = step.map_or(PairItem::Message { due: sent, sent }, PairItem::Step);
+                self.comes_late(slot, sent, item);
+            }
+            (None, _) if row.state != ClientState::Open => {}
+            (None, Some(step)) => self.met(client, step),
+            (None, None) => self.hears(client, (sent, sent), true),
         }
     }
 }

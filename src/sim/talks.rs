@@ -12,12 +12,14 @@ pub(super) struct Talk {
     pub(super) sent: u64,
 }
 
-/// A message whose echo is on its way.
+/// A message whose answer is on its way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flight {
     pub(super) client: u32,
     pub(super) attempts: u32,
     pub(super) sent: u64,
+    /// The step of a dialogue that it is; `None`: an echo is awaited.
+    pub(super) step: Option<u16>,
 }
 
 /// The messages of all clients; nothing for cohorts that do not talk.

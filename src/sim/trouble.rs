@@ -105,6 +105,8 @@ impl World<'_> {
                 PairEvent::Injected(fault) => self.record(self.now, &Event::Injected { fault, client: id.0, connection: id.1 }),
                 PairEvent::Echoed { due, sent } => self.hears(client, (due, sent), !closing),
                 PairEvent::Greeted => self.greeted(client, !closing),
+                PairEvent::StepMet(step) if !closing => self.met(client, step),
+                PairEvent::StepMet(_) => {}
                 PairEvent::Ended { ending, .. } if end == SERVER => {
                     self.record(self.now, &Event::ServerEnded { client: id.0, connection: id.1, ending });
                     if let Some(of) = self.servers.get_mut(usize::from(server)) {
@@ -196,15 +198,15 @@ impl World<'_> {
     }
 
     /// A message of a time without trouble, or its echo, was under way when it began.
-    pub(super) fn comes_late(&mut self, slot: u32, sent: u64) {
+    pub(super) fn comes_late(&mut self, slot: u32, sent: u64, item: PairItem) {
         let (now, Some(pair)) = (self.now, self.pairs.get(slot)) else { return };
         // Half of the way is that of the message.
         let answered = pair.begun >= sent.midpoint(now);
         self.tend(slot, |pair, scene| {
             if answered {
-                pair.comes(scene, CLIENT, PairItem::Echo { due: sent, sent });
+                pair.comes(scene, CLIENT, item.answer());
             } else {
-                pair.comes(scene, SERVER, PairItem::Message { due: sent, sent });
+                pair.comes(scene, SERVER, item);
             }
         });
     }

@@ -471,9 +471,68 @@ const READY: &[Row] = &[
     ),
 ];
 
+/// Dialogues: how they open, and what HTTP requests come before. The embedded server answers a request that is no opening handshake with 426.
+const DIALOGUES: &[Row] = &[
+    ("socket.io", &[TWO_CRASHES, FULL, r#"clients.chat={count=30,arrive={over="3s"},like="socket.io-client"}"#]),
+    (
+        "graphql-ws, and requests",
+        &[
+            TWO_CRASHES,
+            FULL,
+            r#"clients.chat={count=30,arrive={over="3s"},like="graphql-ws",dialogue={rate="2/s",request=[{send='{"id":"{sequence}","type":"subscribe"}',reply={json={"/id"="{sequence}"}}}]}}"#,
+        ],
+    ),
+    (
+        // Without a last word: the embedded server closes by itself whoever says it.
+        "graphql-ws, who comes and goes",
+        &[CRASH, QUICK, r#"clients.chat={count=30,arrive={over="3s"},like="graphql-ws",stay={for="3s",return="1s"}}"#],
+    ),
+    ("mqtt", &[CRASH, QUICK, r#"clients.chat={count=30,arrive={over="3s"},like="mqtt.js"}"#]),
+    (
+        "steps on paths that some find dead",
+        &[
+            r#"faults=[{at="5s",inject={drop_fin={}}},{at="5100ms",for="4s",side="client",new=true,select={percent="50%"},inject={blackhole={}}}]"#,
+            QUICK,
+            r#"clients.chat={count=30,arrive={over="3s"},reconnect={fixed={delay="700ms"}},dialogue={protocol="graphql-transport-ws",open=[{send='{"type":"connection_init"}',expect="{",within="900ms"},{send='{"type":"ping"}',expect="{",within="900ms"}]}}"#,
+        ],
+    ),
+    (
+        "a server that says nothing to some",
+        &[
+            r#"faults=[{at="5s",inject={drop_fin={}}},{at="5100ms",for="4s",new=true,select={percent="50%"},inject={blackhole={}}}]"#,
+            QUICK,
+            r#"clients.chat={count=30,arrive={over="3s"},reconnect={fixed={delay="700ms"}},dialogue={protocol="socket.io",open=[{expect="0",within="900ms"},{send="40",expect="40",within="900ms"}]}}"#,
+        ],
+    ),
+    (
+        "a login",
+        &[
+            TWO_CRASHES,
+            FULL,
+            r#"clients.chat={count=30,arrive={over="3s"},reconnect={fixed={delay="700ms"}},dialogue={before=[{url="/login",status=426},{url="/ticket",status=426}]}}"#,
+        ],
+    ),
+    (
+        "a login that is refused, and one that nobody answers",
+        &[
+            r#"faults=[{at="5s",inject={drop_fin={}}},{at="5003ms",for="1s",inject={connect_refuse={}}},{at="9s",inject={drop_fin={}}},{at="9003ms",for="2s",inject={backlog_full={backlog=100}}}]"#,
+            QUICK,
+            r#"clients.chat={count=30,arrive={over="3s"},reconnect={fixed={delay="700ms"}},dialogue={before=[{url="/login",status=426,within="900ms"}]}}"#,
+        ],
+    ),
+    (
+        "a login while the server stops",
+        &[
+            r#"faults=[{at="5s",inject={drop_fin={}}},{at="5103ms",for="1500ms",inject={server_pause={}}},{at="9s",inject={server_graceful={down="1s"}}}]"#,
+            QUICK,
+            r#"clients.chat={count=30,arrive={over="3s"},reconnect={fixed={delay="700ms"}},dialogue={before=[{url="/login",status=426,within="900ms"}]}}"#,
+        ],
+    ),
+];
+
 pub(super) fn plan(changes: &[&str], seed: u64) -> Plan {
     // Options change cohorts; further ones stand in the scenario.
-    let (more, set): (Vec<_>, Vec<_>) = COMMON.iter().chain(changes).partition(|change| [PHONES, TELEVISIONS].contains(change));
+    let (more, set): (Vec<_>, Vec<_>) = COMMON.iter().chain(changes).partition(|change| change.contains("={count="));
     let text = format!("extends = \"default\"\n{}\n", more.into_iter().copied().collect::<Vec<&str>>().join("\n"));
     let set = set.into_iter().map(|change| (*change).to_owned()).collect();
     let overrides = Overrides { set, seed: Some(seed), ..Overrides::default() };
@@ -529,6 +588,11 @@ fn who_leaves_late_comes_only_for_a_time_that_is_not_over() {
 #[test]
 fn clients_are_ready_at_the_nanosecond_that_the_simulator_says() {
     check(READY);
+}
+
+#[test]
+fn dialogues_open_at_the_nanosecond_that_the_simulator_says() {
+    check(DIALOGUES);
 }
 
 #[test]

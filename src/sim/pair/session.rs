@@ -49,9 +49,9 @@ impl Pair {
                     self.begin_close(scene, at, Cause::Fault(fault), Some(code), &reason);
                 }
             }
-            PairCommand::Greet => {
+            PairCommand::Say(item) => {
                 if self.ends[at].phase == PairPhase::Open {
-                    self.say(scene, at, PairItem::Greeting);
+                    self.say(scene, at, item);
                 }
             }
         }
@@ -139,6 +139,12 @@ impl Pair {
                 }
             }
             PairItem::Echo { due, sent } => scene.happened.push((at, PairEvent::Echoed { due, sent })),
+            PairItem::Step(_) => {
+                if end.phase == PairPhase::Open {
+                    self.say(scene, at, item.answer());
+                }
+            }
+            PairItem::StepAnswer(step) => scene.happened.push((at, PairEvent::StepMet(step))),
             PairItem::Greeting => scene.happened.push((at, PairEvent::Greeted)),
             PairItem::Ping(number) => self.say(scene, at, PairItem::Pong(number)),
             PairItem::Pong(number) => {
