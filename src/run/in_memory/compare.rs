@@ -1,6 +1,6 @@
 //! The engine in memory beside the simulator: runs both, and looks for the first difference between what they recorded.
 
-use crate::event::{ClientIndex, Event};
+use crate::event::{ClientIndex, Event, Outcome, Stage};
 use crate::metrics::{Results, subject};
 use crate::plan::{Model, Plan, Shard};
 use crate::run::in_memory::run_with_books;
@@ -92,6 +92,17 @@ impl std::fmt::Display for Difference {
     }
 }
 
+/// Without what the kernel and a library say of a connection for an HTTP request, which the simulator has no words for.
+fn without_words(event: &Event) -> Event {
+    match event {
+        Event::AttemptFailed { client, stage: Stage::Before, outcome: Outcome::Failed { .. }, times, fault } => {
+            let outcome = Outcome::Failed { why: String::new() };
+            Event::AttemptFailed { client: *client, stage: Stage::Before, outcome, times: *times, fault: *fault }
+        }
+        event => event.clone(),
+    }
+}
+
 /// What happened and when, by whom it happened to, in its own order.
 ///
 /// Without messages and pings, whose due times are no whole milliseconds, and without connections that a server opened for a client that had
@@ -114,7 +125,7 @@ fn by_subject(trace: &Trace) -> BTreeMap<Subject, Trace> {
                 (None, None) => continue,
             },
         };
-        all.entry(who).or_default().push((*at, event.clone()));
+        all.entry(who).or_default().push((*at, without_words(event)));
     }
     for (_, trace) in all.iter_mut().filter(|(who, _)| matches!(who, Subject::Evidence(_))) {
         trace.sort_by_cached_key(|(at, event)| (*at, format!("{event:?}")));
