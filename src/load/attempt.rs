@@ -9,6 +9,7 @@ use crate::load::rate_cap::RateCap;
 use crate::load::redirect;
 use crate::load::request_template::{OwnParts, Turn, request, whole};
 use crate::plan::{Cohort, Patience, Phase, Target};
+use crate::reconnect::NextAddress;
 use crate::secret::mask_address;
 use crate::seed::Seed;
 use crate::sut::endpoint::{Detour, Endpoint, Tls};
@@ -160,7 +161,7 @@ async fn stages(
     let target = shared.fleet.place(instance);
     let form = shared.form(id.client, instance).map_err(|words| fail(Stage::Upgrade, words))?;
     let sends = shared.caps.sends.as_ref();
-    let dial = Dial::new(place, (shared.sources.at(id.client), sends), |detour| {
+    let dial = Dial::new(place, (shared.sources.at(id.client), sends), cohort.reconnect.next_address, |detour| {
         detour.choice.begin(detour.addresses.len(), (id.client.0, id.connection.0), shared.plan.seed)
     })?;
     // What TLS or a fault makes of the request is seen when TCP is open.
@@ -404,19 +405,20 @@ pub(crate) async fn warm_up(
 /// Longest message of conformance suites, with room.
 const CONFORMANCE_MAX_MESSAGE: u32 = 64 << 20;
 
-/// TCP, and TLS where the place has it, without deadlines; to the address that an attempt of a client begins with. `sends`: what limits what is
-/// sent.
+/// TCP, and TLS where the place has it, without deadlines; to the address that an attempt of a client begins with, and on as its `library` does. `sends`:
+/// what limits what is sent.
 ///
 /// # Errors
 /// What is wrong, in words.
 pub(crate) async fn connected(
     place: &Endpoint,
+    library: NextAddress,
     (client, attempt): (ClientIndex, ConnectionNo),
     seed: Seed,
     sends: Option<&Arc<SendLimit>>,
 ) -> Result<Transport, String> {
     let first = |detour: &Detour| detour.choice.begin(detour.addresses.len(), (client.0, attempt.0), seed);
-    let dial = Dial::new(place, (None, sends), first)
+    let dial = Dial::new(place, (None, sends), library, first)
         .and_then(|dial| dial.begin(place.address).map(|()| dial))
         .map_err(|failure| words(&failure))?;
     let mut link = Link::new(dial.wait().await.map_err(|failure| words(&failure))?);
@@ -439,7 +441,7 @@ pub(crate) async fn open(place: &Endpoint, request: Request<'_>) -> Result<Conne
 }
 
 async fn opened(place: &Endpoint, request: Request<'_>) -> Result<Result<Connection, Failure>, String> {
-    let transport = connected(place, (ClientIndex(0), ConnectionNo(1)), Seed(0), None).await?;
+    let transport = connected(place, NextAddress::Never, (ClientIndex(0), ConnectionNo(1)), Seed(0), None).await?;
     let mut tap = Tap::new(transport, Side::Client);
     tap.set_max_message(CONFORMANCE_MAX_MESSAGE);
     let shaken = ClientHandshake::plain(&request).shake_hands(&mut tap, &place.asked).await;

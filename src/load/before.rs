@@ -7,6 +7,7 @@ use crate::load::attempt;
 use crate::load::context::RunContext;
 use crate::load::http_places::HttpPlaces;
 use crate::plan::{Cohort, Plan};
+use crate::reconnect::NextAddress;
 use crate::secret::Secrets;
 use crate::seed::Seed;
 use crate::sut::endpoint::{self, Endpoint};
@@ -170,17 +171,17 @@ async fn carry_out(
         asked = asked.header(name, value);
     }
     let asked = asked.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
-    exchange(place, (who, plan.seed), sends, asked).await
+    exchange((place, cohort.reconnect.next_address), (who, plan.seed), sends, asked).await
 }
 
 /// One request on a connection of its own.
 async fn exchange(
-    place: &Endpoint,
+    (place, library): (&Endpoint, NextAddress),
     (who, seed): ((ClientIndex, ConnectionNo), Seed),
     sends: Option<&Arc<SendLimit>>,
     request: hyper::Request<Full<Bytes>>,
 ) -> Result<HttpAnswer, String> {
-    let transport = attempt::connected(place, who, seed, sends).await?;
+    let transport = attempt::connected(place, library, who, seed, sends).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(transport)).await.map_err(|error| error.to_string())?;
     let mut asking = pin!(async move {
         let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;

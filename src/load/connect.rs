@@ -5,14 +5,16 @@
 
 use crate::event::{Outcome, Stage};
 use crate::load::source_address;
-use crate::plan::AddressChoice;
+use crate::reconnect::NextAddress;
 use crate::sut::endpoint::{Detour, Endpoint};
 use crate::transport::local_limit::local_limit;
 use crate::transport::memory;
 use crate::transport::send_limit::SendLimit;
 use crate::transport::socket::ByteStream;
 use crate::ws::handshake::failure::{Failure, fail};
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
 use std::io::{self, Write};
@@ -24,9 +26,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
-/// After which time without an answer the next address is tried: the Connection Attempt Delay of RFC 8305 §8, which Node and browsers have,
-/// too. They let both go on; here the first is given up.
-const NEXT_AFTER: Duration = Duration::from_millis(250);
 /// Between two looks at a Unix socket whose queue is full: the kernel does not tell when there is room.
 const FULL: Duration = Duration::from_millis(5);
 /// Longest head of a proxy's answer, bytes.
@@ -52,17 +51,22 @@ pub(crate) enum First {
 }
 
 impl<'a> Dial<'a> {
-    /// For a place, from `source` where there is one; `sends` limits what a proxy is asked; `first`: with which of several addresses to begin.
+    /// For a place, from `source` where there is one; `sends` limits what a proxy is asked; `first`: with which of several addresses to begin, and
+    /// `library`: what the client's library does about further ones.
     ///
     /// # Errors
     /// No file descriptor, or no such address.
     pub(crate) fn new(
         place: &'a Endpoint,
         (source, sends): (Option<IpAddr>, Option<&'a Arc<SendLimit>>),
+        library: NextAddress,
         first: impl FnOnce(&Detour) -> usize,
     ) -> Result<Self, Failure> {
-        if let Some(detour) = &place.detour {
-            return Ok(Dial::Detour(Box::pin(around(detour, first(detour), source, sends))));
+        if let Some(detour) = place.detour(library) {
+            let next = detour.next(library);
+            let answered = || detour.addresses.iter().position(|address| *address == place.address).unwrap_or(0);
+            let first = if next == NextAddress::Never { answered() } else { first(detour) };
+            return Ok(Dial::Detour(Box::pin(around(detour, (first, next), source, sends))));
         }
         match &place.memory {
             Some(network) => Ok(Dial::Memory(Box::pin(network.connect(source.unwrap_or(place.address.ip()), place.address)))),
@@ -152,37 +156,55 @@ impl<'a> Dial<'a> {
     }
 }
 
-/// A connection by a detour: to the first address, from `first` on, that takes it, or to a Unix socket; and through a proxy where there is one.
-async fn around(detour: &Detour, first: usize, source: Option<IpAddr>, sends: Option<&Arc<SendLimit>>) -> Result<ByteStream, Failure> {
+/// A connection by a detour: to an address, from `first` on, that takes it, or to a Unix socket; and through a proxy where there is one.
+async fn around(
+    detour: &Detour,
+    (first, next): (usize, NextAddress),
+    source: Option<IpAddr>,
+    sends: Option<&Arc<SendLimit>>,
+) -> Result<ByteStream, Failure> {
     if let Some(path) = &detour.socket {
         return unix(path).await;
     }
     let count = detour.addresses.len();
-    let mut last = failed(&io::ErrorKind::AddrNotAvailable.into());
-    for step in 0..count {
+    let tries = if next == NextAddress::Never { 1 } else { count };
+    let connect = |step: usize| async move {
         let address = detour.addresses[(first + step) % count];
-        let connect = async {
-            // A local address of the other family is of no use here.
-            let dial = Dial::socket(address, source.filter(|source| source.is_ipv4() == address.is_ipv4()))?;
-            dial.begin(address)?;
-            dial.wait().await
+        // A local address of the other family is of no use here.
+        let dial = Dial::socket(address, source.filter(|source| source.is_ipv4() == address.is_ipv4()))?;
+        dial.begin(address)?;
+        dial.wait().await
+    };
+    let mut last = failed(&io::ErrorKind::AddrNotAvailable.into());
+    let (mut under_way, mut tried) = (FuturesUnordered::new(), 0);
+    loop {
+        if tried < tries {
+            under_way.push(connect(tried));
+            tried += 1;
+        }
+        let found = match next.after().filter(|_| tried < tries) {
+            Some(after) => timeout(after, under_way.next()).await,
+            None => Ok(under_way.next().await),
         };
-        // Boxed: it waits for itself, with the socket in it.
-        let connect = Box::pin(connect);
-        let more = step + 1 < count && detour.choice != AddressChoice::First;
-        let connected = match more {
-            true => timeout(NEXT_AFTER, connect).await.unwrap_or(Err(failed(&io::ErrorKind::TimedOut.into()))),
-            false => connect.await,
-        };
-        match (connected, &detour.connect) {
-            (Ok(stream), None) => return Ok(stream),
-            (Ok(stream), Some(head)) => return through_proxy(stream, head, sends).await,
+        match found {
+            Ok(Some(Ok(stream))) => {
+                return match &detour.connect {
+                    Some(head) => through_proxy(stream, head, sends).await,
+                    None => Ok(stream),
+                };
+            }
             // A limit of this machine is none of the address.
-            (Err(failure), _) if failure.local.is_some() => return Err(failure),
-            (Err(failure), _) => last = failure,
+            Ok(Some(Err(failure))) if failure.local.is_some() => return Err(failure),
+            Ok(Some(Err(failure))) => last = failure,
+            Ok(None) => return Err(last),
+            Err(_) => {
+                last = failed(&io::ErrorKind::TimedOut.into());
+                if matches!(next, NextAddress::Abandoned(_)) {
+                    under_way.clear();
+                }
+            }
         }
     }
-    Err(last)
 }
 
 /// A connection to a socket of this machine. One that is not there is refused: servers take their socket away when they stop.

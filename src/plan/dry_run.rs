@@ -93,7 +93,8 @@ fn reached(out: &mut String, remote: &Remote) {
         line(out, 1, &format!("{name} is {address}"));
     }
     match remote.addresses {
-        AddressChoice::First => {}
+        AddressChoice::Library => {}
+        AddressChoice::First => line(out, 1, "the first address of the host that answers"),
         AddressChoice::InTurn => line(out, 1, "addresses of the host in turn"),
         AddressChoice::Random => line(out, 1, "addresses of the host at random"),
     }

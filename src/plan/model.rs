@@ -344,7 +344,7 @@ impl Plan {
         let Target::Url(remote) = &self.target else { return None };
         let keys = [
             ("resolve", !remote.resolve.is_empty()),
-            ("addresses", remote.addresses != AddressChoice::First),
+            ("addresses", matches!(remote.addresses, AddressChoice::InTurn | AddressChoice::Random)),
             ("source", !remote.source.is_empty()),
             ("proxy", remote.proxy.is_some()),
             ("redirects", remote.redirects > 0),

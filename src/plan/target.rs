@@ -228,6 +228,9 @@ pub struct ProxyAddress {
 /// Which of the addresses of a host an attempt begins with; where one does not take it, the next is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressChoice {
+    /// As the library of a cohort's preset does: in the order of the name server, and on to the next. A strategy without a library has the first
+    /// that answered before the run.
+    Library,
     /// The first that answered before the run: all attempts, and none tries another.
     First,
     /// In turn, by client and attempt.
@@ -241,7 +244,7 @@ impl AddressChoice {
     pub fn begin(self, count: usize, (client, attempt): (u32, u32), seed: Seed) -> usize {
         let count = count.max(1) as u64;
         let place = match self {
-            AddressChoice::First => 0,
+            AddressChoice::Library | AddressChoice::First => 0,
             AddressChoice::InTurn => (u64::from(client) + u64::from(attempt.saturating_sub(1))) % count,
             AddressChoice::Random => seed.stream(&format!("client/{client}/address/{attempt}")).below(count),
         };

@@ -1,7 +1,7 @@
 //! A preset in words, for `closestorm presets` and `closestorm presets NAME`.
 
 use super::presets::{Preset, Verified};
-use super::{Anchor, CapStage, Decision, Driver, Jitter, Loss, Policy, Reset, ScheduleKind, ServesWhen, TableEnd, WholeDraw};
+use super::{Anchor, CapStage, Decision, Driver, Jitter, Loss, NextAddress, Policy, Reset, ScheduleKind, ServesWhen, TableEnd, WholeDraw};
 use crate::event::GiveUp;
 use crate::units::duration_ms;
 use std::time::Duration;
@@ -71,6 +71,8 @@ impl Preset {
         let resume = if policy.resume { "resumes its earlier sessions" } else { "always a full handshake" };
         let note = self.facts.resume_note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
         lines.push(("TLS", resume.to_owned() + &note));
+        let note = self.facts.next_address_note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+        lines.push(("addresses", next_address(policy.next_address) + &note));
         lines.extend(self.other_facts());
         lines.push(("verified", verified(self.facts.verified).to_owned()));
         lines.extend(self.facts.measured.clone().map(|measured| ("measured", measured)));
@@ -268,6 +270,20 @@ impl Policy {
 }
 
 /// What ends an attempt that nobody answers.
+fn next_address(next: NextAddress) -> String {
+    match next {
+        NextAddress::Never => "uses one address of a name".to_owned(),
+        NextAddress::Refused => "tries the next address of a name when one refuses".to_owned(),
+        NextAddress::Abandoned(after) => {
+            format!("tries the next address of a name when one refuses, or does not answer within {}: that one is given up", text(after))
+        }
+        NextAddress::Raced(after) => format!(
+            "tries the next address of a name when one refuses, or does not answer within {}; the first that answers is taken",
+            text(after)
+        ),
+    }
+}
+
 fn connect_timeout(policy: &Policy) -> String {
     let none = "none in the library: the kernel ends a TCP connect after about 134 s, an opening handshake is waited for without end";
     policy.patience().map_or(none.to_owned(), |patience| format!("{patience}, from the start of the attempt"))

@@ -35,8 +35,8 @@ mod behaviour;
 pub use codes::Codes;
 pub use history::History;
 pub use policy::{
-    Anchor, CapStage, ConnectTimeout, Driver, Jitter, LibraryHeartbeat, Phase2, Policy, Polling, Reset, ScheduleKind, ServesWhen, TableEnd,
-    WholeDraw,
+    Anchor, CapStage, ConnectTimeout, Driver, Jitter, LibraryHeartbeat, NextAddress, Phase2, Policy, Polling, Reset, ScheduleKind,
+    ServesWhen, TableEnd, WholeDraw,
 };
 pub use presets::{Facts, Preset, UnknownPreset, VectorFrom, Verified, find, names, presets};
 pub use settings::{SETTINGS, Setting, SettingError, SettingRow, SettingShape};

@@ -83,6 +83,50 @@ pub struct Policy {
     pub heartbeat: Option<LibraryHeartbeat>,
     /// Whether the library takes up earlier TLS sessions: browsers do, few others.
     pub resume: bool,
+    /// What an attempt does about further addresses of a name.
+    pub next_address: NextAddress,
+}
+
+/// When an attempt tries the next address of a name. It stays one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextAddress {
+    /// Never: it has one.
+    Never,
+    /// When one refuses.
+    Refused,
+    /// When one refuses, or has not answered for so long: then it is given up.
+    Abandoned(Duration),
+    /// When one refuses, or has not answered for so long: it goes on beside the next one, and the first that answers is taken.
+    Raced(Duration),
+}
+
+impl NextAddress {
+    /// As settings write them.
+    pub const WORDS: &'static [&'static str] = &["never", "refused", "abandon", "race"];
+    /// The Connection Attempt Delay of RFC 8305 §8, which Node has, too.
+    pub const AFTER: Duration = Duration::from_millis(250);
+
+    /// Of a word.
+    ///
+    /// # Errors
+    /// It is none of [`NextAddress::WORDS`], in words.
+    pub fn read(word: &str) -> Result<NextAddress, String> {
+        Ok(match word {
+            "never" => NextAddress::Never,
+            "refused" => NextAddress::Refused,
+            "abandon" => NextAddress::Abandoned(NextAddress::AFTER),
+            "race" => NextAddress::Raced(NextAddress::AFTER),
+            _ => return Err(format!("expected one of {}", NextAddress::WORDS.join(", "))),
+        })
+    }
+
+    /// After how long without an answer the next one is tried; `None`: not for that.
+    pub fn after(self) -> Option<Duration> {
+        match self {
+            NextAddress::Never | NextAddress::Refused => None,
+            NextAddress::Abandoned(after) | NextAddress::Raced(after) => Some(after),
+        }
+    }
 }
 
 /// Shape of a schedule; k counts failed attempts since the last reset, from 0.
@@ -333,6 +377,7 @@ impl Policy {
             blind_until_ready: None,
             heartbeat: None,
             resume: true,
+            next_address: NextAddress::Never,
         }
     }
 }

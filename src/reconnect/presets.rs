@@ -52,6 +52,8 @@ pub struct Facts {
     pub reset_note: Option<String>,
     /// On `resume`: where it stands, and what was seen.
     pub resume_note: Option<String>,
+    /// On `next_address`: where it stands, and what was seen.
+    pub next_address_note: Option<String>,
     /// On `immediate_codes`.
     pub immediate_note: Option<String>,
     /// On `rejoin_table_ms`.

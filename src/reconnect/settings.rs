@@ -4,8 +4,8 @@
 
 use super::codes::Codes;
 use super::policy::{
-    Anchor, CapStage, ConnectTimeout, Driver, Jitter, LibraryHeartbeat, Phase2, Policy, Polling, Reset, ScheduleKind, ServesWhen, TableEnd,
-    WholeDraw,
+    Anchor, CapStage, ConnectTimeout, Driver, Jitter, LibraryHeartbeat, NextAddress, Phase2, Policy, Polling, Reset, ScheduleKind,
+    ServesWhen, TableEnd, WholeDraw,
 };
 use crate::units::nearest;
 use std::time::Duration;
@@ -140,6 +140,8 @@ pub const SETTINGS: &[SettingRow] = &[
     row("heartbeat_interval", SettingShape::Duration, "between pings"),
     row("heartbeat_timeout", SettingShape::Duration, "from a ping to the end of the connection"),
     row("resume", SettingShape::Flag, "the library takes up earlier TLS sessions"),
+    row("next_address", SettingShape::Word(NextAddress::WORDS), "when an attempt tries the next address of a name"),
+    row("next_address_after", SettingShape::Duration, "an address that does not answer for so long is given up, or raced; 250 ms"),
 ];
 
 impl SettingRow {
@@ -195,6 +197,11 @@ impl Policy {
             "retry_http_status" => self.retry_http_status = Some(value.each(Setting::whole)?),
             "blind_until_ready" => self.blind_until_ready = Some(value.duration()?),
             "resume" => self.resume = value.flag()?,
+            "next_address" => self.next_address = NextAddress::read(&value.word()?)?,
+            "next_address_after" => match &mut self.next_address {
+                NextAddress::Abandoned(after) | NextAddress::Raced(after) => *after = value.duration()?,
+                _ => return Err("next_address is neither \"abandon\" nor \"race\"".to_owned()),
+            },
             "round" => self.round_down = value.word()? == "floor",
             _ if name.starts_with("jitter") || name == "offset" => self.assign_jitter(name, value)?,
             _ => self.assign_group(name, value)?,

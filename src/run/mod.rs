@@ -21,6 +21,7 @@ use crate::load::who_is_hit;
 use crate::metrics::{Recorder, Results, Status};
 use crate::panics;
 use crate::plan::{Before, Cohort, Plan, Shard};
+use crate::reconnect::NextAddress;
 use crate::recorder::SharedRecorder;
 pub use crate::run::echo_client::{Echoed, echo};
 pub use crate::run::in_memory::run_in_memory;
@@ -217,7 +218,8 @@ impl StartedTarget {
     /// Opens the recorder of a run whose offset 0 is `epoch_ns`, which is told what is to be known of the target.
     fn journal(&self, plan: &Plan, recorder: Recorder, epoch_ns: u64) -> Arc<SharedRecorder> {
         let journal = SharedRecorder::open(recorder, plan.duration, self.clock, epoch_ns);
-        if let Some(text) = self.fleet.place(0).notice() {
+        let libraries = plan.cohorts.iter().any(|cohort| cohort.reconnect.next_address != NextAddress::Never);
+        if let Some(text) = self.fleet.place(0).notice(libraries) {
             journal.record(&Event::Notice { text });
         }
         Arc::new(journal)

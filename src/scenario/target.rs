@@ -18,8 +18,12 @@ use std::time::Duration;
 const BALANCES: &[(&str, Balance)] =
     &[("round_robin", Balance::RoundRobin), ("random", Balance::Random), ("sticky", Balance::Sticky), ("healthy", Balance::Healthy)];
 pub(super) const QUEUES: &[(&str, QueueOrder)] = &[("fifo", QueueOrder::Fifo), ("lifo", QueueOrder::Lifo)];
-const ADDRESSES: &[(&str, AddressChoice)] =
-    &[("first", AddressChoice::First), ("in_turn", AddressChoice::InTurn), ("random", AddressChoice::Random)];
+const ADDRESSES: &[(&str, AddressChoice)] = &[
+    ("library", AddressChoice::Library),
+    ("first", AddressChoice::First),
+    ("in_turn", AddressChoice::InTurn),
+    ("random", AddressChoice::Random),
+];
 /// Signals that a program can handle.
 const SIGNALS: &[(&str, ())] =
     &[("SIGTERM", ()), ("SIGINT", ()), ("SIGQUIT", ()), ("SIGHUP", ()), ("SIGUSR1", ()), ("SIGUSR2", ()), ("SIGWINCH", ())];
@@ -166,7 +170,7 @@ fn url(reader: &Reader<'_>) -> Option<Remote> {
         source: source(reader),
         must_be_here: false,
         resolve: resolve(reader),
-        addresses: reader.choice("addresses", ADDRESSES).unwrap_or(AddressChoice::First),
+        addresses: reader.choice("addresses", ADDRESSES).unwrap_or(AddressChoice::Library),
         certificate,
         alpn: reader.one_or_more("alpn").into_iter().map(|(name, _)| name.to_owned()).collect(),
         sni: sni.map(str::to_owned),

@@ -142,10 +142,11 @@ pub(super) static URL: Section = Section {
         ),
         key(
             "addresses",
-            "first, in_turn or random",
-            "first",
-            "Which of several addresses of the host an attempt begins with. With `first`, all clients use the one that answered before the run. \
-             Otherwise the next one is tried if an address refuses, or does not answer within 250 ms.",
+            "library, first, in_turn or random",
+            "library",
+            "Which of several addresses of the host an attempt begins with. With `library`, the first, and on to the next as the library of the \
+             preset does (`closestorm presets NAME`). With `first`, all clients use the one that answered before the run, as strategies without a \
+             library do. Otherwise the next one is tried if an address refuses, or does not answer within 250 ms.",
         ),
         key(
             "proxy",

@@ -3,6 +3,7 @@
 use crate::address::Address;
 use crate::plan::limits::{is_here, is_named_here};
 use crate::plan::{AddressChoice, Remote, Target};
+use crate::reconnect::NextAddress;
 use crate::secret::mask_address;
 use crate::sut::error::RunError;
 use crate::template::TemplateValues;
@@ -58,6 +59,22 @@ pub(crate) struct Detour {
     pub(crate) connect: Option<Vec<u8>>,
 }
 
+impl Detour {
+    /// What an attempt does about further addresses, whose library does this.
+    pub(crate) fn next(&self, library: NextAddress) -> NextAddress {
+        match self.choice {
+            AddressChoice::Library => library,
+            AddressChoice::First => NextAddress::Never,
+            AddressChoice::InTurn | AddressChoice::Random => NextAddress::Abandoned(NextAddress::AFTER),
+        }
+    }
+
+    /// Whether an attempt is more than a TCP connect to the address that answered before the run.
+    fn is_needed(&self, library: NextAddress) -> bool {
+        self.socket.is_some() || self.connect.is_some() || self.next(library) != NextAddress::Never
+    }
+}
+
 /// How clients begin TLS with a place.
 pub(crate) struct Tls {
     config: Arc<ClientConfig>,
@@ -71,6 +88,11 @@ impl Endpoint {
         self.detour.as_ref().map_or(std::slice::from_ref(&self.address), |detour| &detour.addresses)
     }
 
+    /// What an attempt must do besides, whose library does this about further addresses.
+    pub(crate) fn detour(&self, library: NextAddress) -> Option<&Detour> {
+        self.detour.as_deref().filter(|detour| detour.is_needed(library))
+    }
+
     /// Whether this is an address of it.
     pub(crate) fn has_ip(&self, ip: IpAddr) -> bool {
         self.addresses().iter().any(|address| address.ip() == ip)
@@ -82,12 +104,13 @@ impl Endpoint {
         self.memory.is_some() || reaches_here && (!self.is_proxied() || is_named_here(&self.url.host))
     }
 
-    /// What a run should say of it.
-    pub(crate) fn notice(&self) -> Option<String> {
+    /// What a run should say of it; `libraries`: some of its clients go on to further addresses by themselves.
+    pub(crate) fn notice(&self, libraries: bool) -> Option<String> {
         let (unused, what) = (self.unused, if self.unused == 1 { "another address" } else { "other addresses" });
         let whose = if self.is_proxied() { "the proxy" } else { &self.url.host };
         // `localhost` is both 127.0.0.1 and ::1, and nobody means two servers by it.
-        (unused > 0 && !is_named_here(whose)).then(|| {
+        let others = libraries && self.detour.as_ref().is_some_and(|detour| detour.choice == AddressChoice::Library);
+        (unused > 0 && !others && !is_named_here(whose)).then(|| {
             let many = if unused == 1 { String::new() } else { format!("{unused} ") };
             format!(
                 "all connections go to {}; {whose} has {many}{what}: `addresses = \"in_turn\"` in [target.url] uses them",
@@ -201,12 +224,16 @@ pub(crate) async fn resolve<'a>(url: Address, access: impl Into<Access<'a>>) -> 
         return Err(wrong(why));
     }
     access.may_be_led(&url, &found).map_err(wrong)?;
-    if access.remote.is_some_and(|remote| remote.addresses != AddressChoice::First) {
+    if access.remote.is_some_and(|remote| matches!(remote.addresses, AddressChoice::InTurn | AddressChoice::Random)) {
         return at_any(url, found, access);
     }
     let address = answering(&found).await.ok_or_else(|| wrong(format!("{} has no address", asked.host)))?;
     let ips: BTreeSet<IpAddr> = found.iter().map(SocketAddr::ip).collect();
-    Ok(Endpoint { unused: ips.len().saturating_sub(1), ..at(url, address, access)? })
+    let unused = ips.len().saturating_sub(1);
+    // `localhost` is both 127.0.0.1 and ::1, and nobody means two servers by it.
+    let all = access.remote.is_some_and(|remote| remote.addresses == AddressChoice::Library) && !is_named_here(&asked.host);
+    let found = if all && unused > 0 { found } else { vec![address] };
+    Ok(Endpoint { unused, address, ..at_any(url, found, access)? })
 }
 
 /// The addresses behind a URL, at least one; an error says what is wrong with the name. A socket of this machine has that of loopback.

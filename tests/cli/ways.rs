@@ -126,6 +126,55 @@ fn all_addresses_of_a_name_are_used_and_one_that_is_dead_costs_no_attempt() {
     assert_eq!((taken(&first).len(), taken(&second).len()), (11, 0), "the first that answers, with the probe");
 }
 
+/// Ten clients of a name with two addresses, of which the second answers; each library goes on to it in its own way, and within one attempt.
+#[test]
+#[ignore = "long: scripts/test"]
+fn further_addresses_are_tried_as_the_presets_library_does() {
+    let bound = |host: u8, port: u16| TcpListener::bind((Ipv4Addr::new(127, 0, 0, host), port));
+    let refusing = bound(1, 0).and_then(|listener| listener.local_addr()).expect("a free port").port();
+    // A queue that is full drops SYNs.
+    let swallows = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    swallows.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("a free port");
+    swallows.listen(0).expect("it is bound");
+    let full = swallows.local_addr().ok().and_then(|address| address.as_socket()).expect("it is bound");
+    let held: Vec<_> = (0..4).map(|_| TcpStream::connect_timeout(&full, std::time::Duration::from_millis(50))).collect();
+    assert!(held.iter().any(Result::is_err), "the queue is full");
+    let second = |port| listen(bound(2, port).expect("the port is free there"), plainly, usize::MAX);
+    let servers = [(refusing, second(refusing)), (full.port(), second(full.port()))];
+    // Whether the first refuses, else swallows; whether all open, and whether that takes 250 ms.
+    let late = "deadlines = { connect = \"700ms\" }\n";
+    for (key, library, refuses, [opens, waits]) in [
+        ("", "\"reconnecting-websocket\"", true, [true, false]),
+        ("", "\"reconnecting-websocket\"", false, [true, true]),
+        ("", "\"python-websockets\"", true, [true, false]),
+        ("", "\"python-websockets\"", false, [false, true]),
+        ("", "{ preset = \"fixed-3s\", next_address = \"race\" }", false, [true, true]),
+        // A strategy without a library has the address that answered before the run.
+        ("", "{ fixed = { delay = \"200ms\" } }", false, [true, false]),
+        ("addresses = \"first\"", "\"python-websockets\"", false, [true, false]),
+    ] {
+        let (port, heads) = &servers[usize::from(!refuses)];
+        let target = format!("address = \"ws://two.test:{port}/\"\nresolve = [\"two.test=127.0.0.1\", \"two.test=127.0.0.2\"]\n{key}\n");
+        let place = Place::with(&format!(
+            "duration = \"2s\"\n[target.url]\n{target}[clients.web]\ncount = 10\narrive = {{ over = \"300ms\" }}\nready = \"open\"\n\
+             reconnect = {library}\n{late}"
+        ));
+        let ended = place.run(&["run", "test.toml", "--out", "run", "--allow-inconclusive"]);
+        let summary = place.json("run/summary.json");
+        let attempts = |key: &str| summary["attempts"][key].as_u64().unwrap_or_else(|| panic!("{ended:?}"));
+        let name = format!("{library} {refuses} {key}: {}", ended.out);
+        assert_eq!(attempts("total"), ["opened", "timed_out", "abandoned"].map(attempts).iter().sum(), "{name}");
+        assert_eq!(taken(heads).len() as u64, attempts("opened") + 1, "{name}");
+        if opens {
+            assert_eq!((attempts("total"), attempts("opened")), (10, 10), "{name}");
+        } else {
+            assert!(attempts("opened") == 0 && attempts("timed_out") >= 10, "{name}");
+        }
+        let slowest = summary["tcp_connect_us"]["max"].as_u64();
+        assert!(!opens || slowest.is_some_and(|slowest| (slowest >= 250_000) == waits), "{slowest:?}: {name}");
+    }
+}
+
 #[test]
 #[ignore = "long: scripts/test"]
 fn sockets_of_this_machine_and_ipv6_are_targets() {
