@@ -48,6 +48,12 @@ pub(crate) fn growth(samples: &Samples, who: &str) -> Option<f64> {
     Some(cpu_per_handshake(samples, "crowd", who)? / cpu_per_handshake(samples, "thousand", base)?)
 }
 
+/// Bytes that a client of a dialogue holds beyond one that sends echoes.
+pub(crate) fn beyond_echo(samples: &Samples, kind: &str) -> Option<f64> {
+    let of = |kind| samples.median("dialogue", kind, "pss_kib");
+    Some((of(kind)? - of("echo")?) * 1024.0 / f64::from(super::dialogues::CLIENTS))
+}
+
 /// All goals with their figures.
 pub(crate) fn judge(samples: &Samples) -> Vec<Goal> {
     use Limit::{AtLeast, AtMost};
@@ -82,5 +88,7 @@ pub(crate) fn judge(samples: &Samples) -> Vec<Goal> {
         goal("processor time a handshake, 15,000 against 1,000, beyond the floor's", AtMost(1.3), "", grown()),
         goal("ten faults on other connections, processor time a message", AtMost(1.2), "", ratio("faults", "all_us", "with", "without")),
         goal("the same, generator alone", AtMost(1.2), "", ratio("faults", "own_us", "with", "without")),
+        goal("memory of a socket.io client beyond an echo client's", AtMost(600.0), "B", beyond_echo(samples, "socket.io")),
+        goal("socket.io round trips/s of processor time", AtLeast(50_000.0), "", of("dialogue", "socket.io", "per_cpu_s")),
     ]
 }

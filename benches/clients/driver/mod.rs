@@ -4,6 +4,7 @@
 //! counts are their ratios. Next: `measure.rs` for what is measured, `goals.rs` for what is asked of the figures.
 
 mod client;
+mod dialogues;
 mod faults;
 mod goals;
 mod machine;
@@ -80,6 +81,8 @@ pub(crate) enum Section {
     Herd,
     /// Faults on some connections, cost for the others.
     Faults,
+    /// Dialogues beside an echo: memory of a client, round trips a second of processor time.
+    Dialogue,
     /// System calls of the floor.
     Syscalls,
 }
@@ -115,7 +118,11 @@ fn measure(bench: &mut Bench, options: &Options, quick: bool) -> Result<(), Stri
     for round in 1..=rounds {
         for section in Section::value_variants() {
             // A quick look has no time for what takes a quarter of a minute a round.
-            let wanted = if options.only.is_empty() { !quick || *section != Section::Faults } else { options.only.contains(section) };
+            let wanted = if options.only.is_empty() {
+                !quick || !matches!(section, Section::Faults | Section::Dialogue)
+            } else {
+                options.only.contains(section)
+            };
             if wanted {
                 eprintln!("round {round} of {rounds}: {section:?}");
                 one(bench, *section, &everybody, round == 1);
@@ -145,10 +152,13 @@ fn one(bench: &mut Bench, section: Section, everybody: &[Who], first_round: bool
         Section::Faults if everybody.iter().any(|who| matches!(who, Who::Ours)) => {
             bench.attempt("faults", "closestorm", |bench| faults::measure(&mut bench.samples));
         }
+        Section::Dialogue if everybody.iter().any(|who| matches!(who, Who::Ours)) => {
+            bench.attempt("dialogue", "closestorm", |bench| dialogues::measure(&mut bench.samples));
+        }
         Section::Syscalls if first_round && everybody.iter().any(|who| matches!(who, Who::Floor)) => {
             bench.attempt("syscalls", "floor", syscalls::measure);
         }
-        Section::Faults | Section::Syscalls => {}
+        Section::Faults | Section::Dialogue | Section::Syscalls => {}
     }
 }
 

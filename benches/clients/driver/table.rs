@@ -3,7 +3,7 @@
 use super::goals::{self, Goal, Limit};
 use super::measure::Bench;
 use super::samples::Samples;
-use super::{machine, ours, peers};
+use super::{dialogues, machine, ours, peers};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -36,6 +36,7 @@ pub(crate) fn render(bench: &Bench, goals: &[Goal]) -> String {
         rate_table(samples),
         herd_table(samples),
         cost_table(samples),
+        dialogue_table(samples),
         floor(samples),
         missing(samples),
     ]
@@ -154,6 +155,18 @@ fn cost_table(samples: &Samples) -> String {
     for who in ["without", "with"] {
         let of = |figure: &str| cell(samples.median("faults", who, figure));
         let _ = writeln!(out, "| {who} faults | {} | {} |", of("all_us"), of("own_us"));
+    }
+    out + "\n"
+}
+
+fn dialogue_table(samples: &Samples) -> String {
+    let mut out = String::from(
+        "### Dialogues beside an echo\n\n| client | memory of one beyond an echo client's, B | round trips/s of processor time | of an echo's |\n|---|---:|---:|---:|\n",
+    );
+    let of = |kind: &str| samples.median("dialogue", kind, "per_cpu_s");
+    for (kind, _) in dialogues::KINDS {
+        let ratio = of(kind).zip(of("echo")).map(|(own, echo)| own / echo);
+        let _ = writeln!(out, "| {kind} | {} | {} | {} |", cell(goals::beyond_echo(samples, kind)), cell(of(kind)), cell(ratio));
     }
     out + "\n"
 }

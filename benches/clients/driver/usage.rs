@@ -32,6 +32,12 @@ pub(crate) fn of_tree(pid: u32) -> Usage {
     sum
 }
 
+/// Proportional share of memory of a process, without those below it, KiB.
+pub(crate) fn pss_kib(pid: u32) -> Option<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    text.lines().find_map(|line| first_number(line.strip_prefix("Pss:")?))
+}
+
 fn parents() -> Vec<(u32, u32)> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
