@@ -67,8 +67,8 @@ pub(crate) struct Fleet {
 /// What a process must know to use a target that another one has started.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Routes {
-    /// URL and resolved addresses by instance.
-    places: Vec<(String, Vec<SocketAddr>)>,
+    /// URL, the address that answered, and all that were resolved, by instance.
+    places: Vec<(String, SocketAddr, Vec<SocketAddr>)>,
     /// Certificate of the embedded server, PEM, where it has one.
     certificate: Option<String>,
     /// By which embedded servers know the clients of the run.
@@ -196,9 +196,9 @@ impl Fleet {
     /// If its certificate is of no use.
     pub(crate) fn attach(plan: &Plan, shard: Shard, routes: &Routes, lines: Arc<ControlLinks>) -> Result<Fleet, RunError> {
         let access = endpoint::access(&plan.target, routes.certificate.as_deref());
-        let place = |(url, addresses): &(String, Vec<SocketAddr>)| {
+        let place = |(url, answered, addresses): &(String, SocketAddr, Vec<SocketAddr>)| {
             let place = endpoint::at_any(endpoint::read(url)?, addresses.clone(), access)?;
-            Ok::<_, RunError>(Endpoint { key: routes.key.clone(), ..place })
+            Ok::<_, RunError>(Endpoint { key: routes.key.clone(), address: *answered, ..place })
         };
         let places = routes.places.iter().map(place).collect::<Result<_, _>>()?;
         let fleet = Self::bare(plan, places, lines);
@@ -209,7 +209,8 @@ impl Fleet {
 
     /// What another process must know to use this target.
     pub(crate) fn routes(&self) -> Routes {
-        let places = self.places.iter().map(|place| (place.url.as_written().to_owned(), place.addresses().to_vec())).collect();
+        let route = |place: &Endpoint| (place.url.as_written().to_owned(), place.address, place.addresses().to_vec());
+        let places = self.places.iter().map(route).collect();
         let key = self.places.first().and_then(|place| place.key.clone());
         Routes { places, certificate: self.certificate.clone(), key }
     }
