@@ -163,7 +163,7 @@ fn further_addresses_are_tried_as_the_presets_library_does() {
         let summary = place.json("run/summary.json");
         let attempts = |key: &str| summary["attempts"][key].as_u64().unwrap_or_else(|| panic!("{ended:?}"));
         let name = format!("{library} {refuses} {key}: {}", ended.out);
-        assert_eq!(attempts("total"), ["opened", "timed_out", "abandoned"].map(attempts).iter().sum(), "{name}");
+        assert_eq!(attempts("total"), ["opened", "timed_out", "abandoned"].map(attempts).iter().sum::<u64>(), "{name}");
         assert_eq!(taken(heads).len() as u64, attempts("opened") + 1, "{name}");
         if opens {
             assert_eq!((attempts("total"), attempts("opened")), (10, 10), "{name}");

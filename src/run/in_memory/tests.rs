@@ -532,7 +532,8 @@ const DIALOGUES: &[Row] = &[
 
 pub(super) fn plan(changes: &[&str], seed: u64) -> Plan {
     // Options change cohorts; further ones stand in the scenario.
-    let (more, set): (Vec<_>, Vec<_>) = COMMON.iter().chain(changes).partition(|change| change.contains("={count="));
+    let (more, set): (Vec<_>, Vec<_>) =
+        COMMON.iter().chain(changes).partition(|change| change.starts_with("clients.") && change.contains("={count="));
     let text = format!("extends = \"default\"\n{}\n", more.into_iter().copied().collect::<Vec<&str>>().join("\n"));
     let set = set.into_iter().map(|change| (*change).to_owned()).collect();
     let overrides = Overrides { set, seed: Some(seed), ..Overrides::default() };
