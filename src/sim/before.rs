@@ -1,24 +1,13 @@
 //! HTTP requests of simulated clients before an attempt: each has a connection of its own, to the instance that the attempt will go to or
 //! to somebody else, and takes its server some time.
 
-use super::row::ClientState;
+use super::row::{Asking, ClientState};
 use super::server::Syn;
 use super::{What, World, nanos};
 use crate::dialogue::HttpRequest;
 use crate::event::{ClientIndex, Event, Outcome, Stage};
 use crate::plan::Target;
 use std::time::Duration;
-
-/// What an attempt does before its connection.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asking {
-    /// The request under way, by its number in `before`.
-    request: usize,
-    /// When it began, ns.
-    begun: u64,
-    /// When the last one was answered, and the attempt itself began, ns; `None`: not yet.
-    pub(super) dialled: Option<u64>,
-}
 
 /// How a request ends, in the mark of its entry.
 const LATE: u32 = 0;

@@ -53,7 +53,7 @@ use indexmap::IndexSet;
 use pairs::Pairs;
 use prefetch_index::prefetch_index;
 use queue::Calendar;
-use row::{ClientRow, rows};
+use row::{Asking, ClientRow, rows};
 use server::{Server, ServerKind, Who};
 use slab::Slab;
 use standing::{StandingFault, unpacked};
@@ -61,7 +61,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::slice;
 use std::time::Duration;
-use talks::Talks;
+use talks::{OpenStep, Talks};
 
 /// Entries between two looks at whether to go on.
 const WATCH_EVERY: u64 = 1 << 16;
@@ -192,9 +192,9 @@ struct World<'a> {
     /// When stages send clients away, ns; of cohorts that have them.
     untils: BTreeMap<u32, u64>,
     /// HTTP requests before the attempt under way, of clients that have some.
-    asking: BTreeMap<u32, before::Asking>,
+    asking: BTreeMap<u32, Asking>,
     /// Steps of a dialogue at which clients wait.
-    steps: BTreeMap<u32, steps::OpenStep>,
+    steps: BTreeMap<u32, OpenStep>,
 }
 
 impl<'a> World<'a> {

@@ -47,6 +47,17 @@ impl ClientState {
     }
 }
 
+/// What an attempt does before its connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asking {
+    /// The HTTP request under way, by its number in `before`.
+    pub(super) request: usize,
+    /// When it began, ns.
+    pub(super) begun: u64,
+    /// When the last one was answered, and the attempt itself began, ns; `None`: not yet.
+    pub(super) dialled: Option<u64>,
+}
+
 /// A client: two cache lines side by side, one of them shared with a neighbour. In arrays of their own, rows and streams would cost
 /// one more look at the page tables for most entries of the queue.
 #[derive(Clone, Debug)]

@@ -306,9 +306,9 @@ impl Server {
         }
         let (begin, end) = self.line.serve(at, cost);
         if kind.model.accept == Accept::WhenFree && begin > at {
-            self.leaving.push_back(super::nanos(begin));
+            self.leaving.push_back(super::entry::nanos(begin));
         }
-        Some(super::nanos(end))
+        Some(super::entry::nanos(end))
     }
 
     fn asked_cost(&mut self, kind: &ServerKind, arrived: Duration) -> Duration {

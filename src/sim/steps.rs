@@ -2,18 +2,11 @@
 
 use super::pair::{CLIENT, PairCommand, PairItem, SERVER};
 use super::row::ClientState;
+use super::talks::OpenStep;
 use super::{What, World, nanos};
 use crate::close::{Cause, Deadline};
 use crate::dialogue::{Dialogue, LATE_STEP};
 use crate::event::{ClientIndex, Event};
-
-/// The step at which a client waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct OpenStep {
-    /// Of this connection, by the number of its attempt.
-    attempt: u32,
-    step: u16,
-}
 
 impl<'a> World<'a> {
     fn script(&self, client: u32) -> Option<&'a Dialogue> {

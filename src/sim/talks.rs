@@ -12,6 +12,14 @@ pub(super) struct Talk {
     pub(super) sent: u64,
 }
 
+/// The step of a dialogue at which a client waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OpenStep {
+    /// Of this connection, by the number of its attempt.
+    pub(super) attempt: u32,
+    pub(super) step: u16,
+}
+
 /// A message whose answer is on its way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flight {
