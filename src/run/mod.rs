@@ -219,7 +219,6 @@ impl StartedTarget {
     fn journal(&self, plan: &Plan, recorder: Recorder, epoch_ns: u64) -> Arc<SharedRecorder> {
         let journal = SharedRecorder::open(recorder, plan.duration, self.clock, epoch_ns);
         let libraries = plan.cohorts.iter().any(|cohort| cohort.reconnect.next_address != NextAddress::Never);
-        let libraries = plan.cohorts.iter().any(|cohort| cohort.reconnect.next_address != NextAddress::Never);
         if let Some(text) = self.fleet.place(0).notice(libraries) {
             journal.record(&Event::Notice { text });
         }
