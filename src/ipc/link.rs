@@ -284,6 +284,7 @@ impl<T: DeserializeOwned> Receiver<T> {
     async fn fill(&mut self) -> Result<bool, LinkError> {
         let (mut chunk, room) = ([0; CHUNK], self.decoder.room());
         loop {
+            #[cfg_attr(not(test), expect(clippy::infallible_destructuring_match, reason = "tests have a second half"))]
             let read = match &self.read {
                 ReadHalf::Socket(read) => read,
                 #[cfg(test)]
