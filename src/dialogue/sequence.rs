@@ -76,9 +76,20 @@ impl fmt::Display for SequenceDoubt {
 #[derive(Clone, Debug, Default)]
 pub(super) struct SequenceMemory {
     streams: Vec<StreamNumbers>,
+    /// What was told of the client already.
+    told: Vec<SequenceDoubt>,
 }
 
 impl SequenceMemory {
+    /// Whether this was not told of the client before; from now on it was. A server may give cause for it with each message.
+    pub(super) fn is_new(&mut self, doubt: SequenceDoubt) -> bool {
+        let is_new = !self.told.contains(&doubt);
+        if is_new {
+            self.told.push(doubt);
+        }
+        is_new
+    }
+
     /// A message with this number came on this connection at `now`: how it stands to earlier ones, `None` where it is not followed, and what is
     /// not known by that.
     pub(super) fn take(
@@ -189,6 +200,7 @@ mod tests {
         let mut apart = SequenceMemory::default();
         let doubts = (0..200).filter(|n| one(&mut apart, 1 + n * 2).1 == Some(SequenceDoubt::Gaps)).count();
         assert_eq!((apart.streams[0].missing.len(), doubts), (GAPS_MAX, 199 - GAPS_MAX));
+        assert!(apart.is_new(SequenceDoubt::Gaps) && !apart.is_new(SequenceDoubt::Gaps) && apart.is_new(SequenceDoubt::Jump));
         let late = |memory: &mut SequenceMemory, number| matches!(one(memory, number).0, Some(Sequenced::Late { .. }));
         assert!(!late(&mut apart, 2) && late(&mut apart, 398), "the oldest are forgotten");
 

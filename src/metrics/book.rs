@@ -253,6 +253,7 @@ impl Results {
             let scope = format!("cohort {}", meta.name);
             book.ledger.check(&scope)?;
             same("outages", &scope, book.affected, book.recovered + book.censored, "affected = recovered + censored")?;
+            same("outages", &scope, book.left, book.left.min(book.censored), "left <= censored")?;
             same("messages", &scope, book.due, book.not_started + book.sent, "due = not_started + sent")?;
             if meta.echoes {
                 let became = book.answered + book.errors + book.lost_messages + book.unanswered;
@@ -261,6 +262,7 @@ impl Results {
             total.add(&book.ledger);
         }
         total.check("the run")?;
+        same("outages", "the run", self.total().left, self.timeline.left.values().sum(), "left = sum of left by interval")?;
         same("endings", "the run", total.closed, self.endings.values().sum(), "closed = sum of endings")
     }
 

@@ -144,14 +144,6 @@ impl Recorder {
         let (metric, cohort) =
             (if negative { TimeMetric::BroadcastLatencyNegative } else { TimeMetric::BroadcastLatency }, self.cohort(row));
         self.bank.record(at, key(metric, cohort, None), micros(took));
-        if negative {
-            // Each message has its own, and none is an event of the run.
-            let name = &self.meta.cohorts[usize::from(cohort)].name;
-            self.notice(&format!(
-                "cohort {name}: messages came before the time that `timestamp` says: server and clients do not have one clock. These count in \
-                 broadcast_latency_negative, not in broadcast_latency"
-            ));
-        }
     }
 
     /// A message said that something is wrong.
@@ -171,11 +163,14 @@ impl Recorder {
             Sequenced::Next => 0,
             Sequenced::Back { missed } | Sequenced::Gap { missed } => missed,
             Sequenced::Late { found, away, .. } => {
+                let Some((counted, fault)) = self.losses.late(row, micros(found)) else {
+                    // As with gaps that the client itself has forgotten: it stays missed.
+                    book.duplicated += 1;
+                    return self.tally(at, at, (cohort, None), Tally::Duplicated);
+                };
                 book.missed = book.missed.saturating_sub(1);
                 *(if away { &mut book.recovered_messages } else { &mut book.out_of_order }) += 1;
-                if let Some((counted, fault)) = self.losses.late(row, micros(found)) {
-                    self.timeline.not_missed(counted, (cohort, fault));
-                }
+                self.timeline.not_missed(counted, (cohort, fault));
                 let what = if away { Tally::Recovered } else { Tally::OutOfOrder };
                 return self.tally(at, at, (cohort, last.filter(|_| away)), what);
             }

@@ -5,10 +5,11 @@
 //! until the client's next outage begins, or it leaves by itself.
 
 use crate::plan::LocalRow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-/// Places of a client at which messages were counted as missed and may still come; the oldest are forgotten first.
-const GAPS: usize = 256;
+/// Places of a client at which messages were counted as missed and may still come: as many as its dialogue follows. The oldest are forgotten first,
+/// and what comes of them stays missed.
+const GAPS: usize = 64 * 64;
 
 /// What an outage cost a client: its fault, and messages missed.
 pub(super) type OutageLoss = (Option<u16>, u64);
@@ -35,7 +36,9 @@ struct ClientLosses {
     is_followed: bool,
     /// What is known of it: only once a message with a number came.
     told: Option<OutageLoss>,
-    gaps: Vec<MissedGap>,
+    gaps: VecDeque<MissedGap>,
+    /// When the last one was counted that is forgotten, µs.
+    forgotten: Option<u64>,
 }
 
 /// Of all clients whose messages have numbers and that had an outage or missed something.
@@ -78,14 +81,17 @@ impl Losses {
             client.number
         });
         if client.gaps.len() == GAPS {
-            client.gaps.remove(0);
+            client.forgotten = client.gaps.pop_front().map(|gap| gap.at);
         }
-        client.gaps.push(MissedGap { at, fault, left, outage });
+        client.gaps.push_back(MissedGap { at, fault, left, outage });
     }
 
-    /// A message came that was found missing at `found` µs. Where it was counted: when, and with which fault.
+    /// A message came that was found missing at `found` µs. Where it was counted: when, and with which fault; `None`: that is forgotten.
     pub(super) fn late(&mut self, row: LocalRow, found: u64) -> Option<(u64, Option<u16>)> {
         let client = self.clients.get_mut(&row)?;
+        if client.forgotten.is_some_and(|at| found <= at) {
+            return None;
+        }
         // It was counted when it was found, or a moment later.
         let place = client.gaps.partition_point(|gap| gap.at < found);
         let place = if place < client.gaps.len() { place } else { client.gaps.len().checked_sub(1)? };

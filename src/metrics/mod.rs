@@ -381,6 +381,21 @@ impl Recorder {
         sample.offer(|| (at, number, event.clone()));
     }
 
+    /// One notice for each cohort, with how many messages it is about: there may be millions.
+    fn tell_of_clocks(&mut self) {
+        for (cohort, meta) in (0_u16..).zip(&self.meta.cohorts) {
+            let count = self.bank.sum(TimeMetric::BroadcastLatencyNegative, |key| key.cohort == cohort).count();
+            if count > 0 {
+                let text = format!(
+                    "cohort {}: messages came before the time that `timestamp` says: server and clients do not have one clock. These count in \
+                     broadcast_latency_negative, not in broadcast_latency",
+                    meta.name
+                );
+                *self.notices.entry(text).or_default() += count;
+            }
+        }
+    }
+
     fn notice(&mut self, text: &str) {
         tally(&mut self.notices, text, "more notices (not listed)");
     }
@@ -481,6 +496,7 @@ impl Recorder {
         self.bank.close_interval();
         self.outage_bank.close_interval();
         self.bank.add(&self.outage_bank);
+        self.tell_of_clocks();
         Results {
             meta: self.meta,
             simulated: self.simulated,

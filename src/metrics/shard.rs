@@ -235,8 +235,10 @@ pub(super) mod tests {
                         tell(server);
                     }
                     clients[client.0 as usize].1 = false;
-                    if random.below(20) == 0 {
-                        tell(Event::GaveUp { client, why: GiveUp::Retries });
+                    match random.below(20) {
+                        0 => tell(Event::GaveUp { client, why: GiveUp::Retries }),
+                        1..=3 => tell(Event::Left { client }),
+                        _ => {}
                     }
                 }
                 (true, 2..=6) => {
@@ -359,6 +361,7 @@ pub(super) mod tests {
             prop_assert_eq!(&sum.timeline.tallies, &whole.timeline.tallies);
             prop_assert_eq!(&sum.timeline.missed, &whole.timeline.missed);
             prop_assert_eq!(&sum.timeline.missed_unknown, &whole.timeline.missed_unknown);
+            prop_assert!(whole.total().left > 0);
             prop_assert!(whole.total().missed > 0 && !whole.timeline.missed.is_empty());
             let missed = |results: &Results| {
                 let of = results.timeline.tallies.iter().filter(|(key, _)| key.3 == Tally::Missed);

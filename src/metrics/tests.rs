@@ -750,6 +750,14 @@ fn who_leaves_in_an_outage_is_not_still_disconnected_at_the_end() {
     let reconnect = &summary.reconnect;
     assert_eq!((reconnect.affected, reconnect.censored, reconnect.left, reconnect.time_us.censored), (3, 3, 2, 3));
     assert_eq!(crate::results::runs::RunRow::of(&results, &Verdict::default()).away_at_end, 1);
+    results.check_ledger().unwrap();
+    let mut wrong = results.clone();
+    wrong.timeline.left.clear();
+    assert!(wrong.check_ledger().unwrap_err().to_string().contains("left = sum of left by interval"));
+    let mut wrong = results;
+    wrong.books[0].left += 9;
+    assert!(wrong.check_ledger().unwrap_err().to_string().contains("left <= censored"));
+    assert_eq!(crate::results::runs::RunRow::of(&wrong, &Verdict::default()).away_at_end, 0);
 }
 
 /// Messages with numbers of one client: what is told is its ledger, by second and fault, and what its outages cost.
@@ -802,4 +810,29 @@ fn what_is_missed_belongs_to_its_outage_and_is_taken_back_where_it_was_counted()
         .map(|row| row.count)
         .sum();
     assert_eq!(counted, book.expected);
+}
+
+#[test]
+fn of_more_gaps_than_a_client_is_followed_in_each_late_message_is_taken_back_where_it_was_counted_or_stays_missed() {
+    let number = |found| Event::Sequenced { client: ClientIndex(0), found, replayed: false };
+    let late = |found: u64| number(Sequenced::Late { found: MS(found), away: false, back: false });
+    for (gaps, forgotten) in [(300, 0), (4_096, 0), (4_100, 4)] {
+        let mut recorder = Recorder::of(meta(), Shard::WHOLE, false, false);
+        client(&mut recorder, 0).attempt(0).open(1, 1).ready(1, 1);
+        // Each in a place of its own, one message missed.
+        (0..gaps).for_each(|n| _ = client(&mut recorder, 0).tell(2 + n * 4, number(Sequenced::Gap { missed: 1 })));
+        let missed =
+            |recorder: &Recorder, second: u32| recorder.timeline.tallies.get(&(second, 0, None, Tally::Missed)).copied().unwrap_or(0);
+        let before = [0, 1].map(|second| missed(&recorder, second));
+        assert_eq!(before, [250, (gaps - 250).min(250)]);
+        // The oldest five come after all.
+        (0..5).for_each(|n| _ = client(&mut recorder, 0).tell(19_000, late(2 + n * 4)));
+        let taken = 5 - forgotten;
+        assert_eq!([0, 1].map(|second| missed(&recorder, second)), [250 - taken, before[1]], "{gaps} gaps");
+        let results = recorder.finish(Duration::from_secs(20), Status::Completed);
+        let book = &results.books[0];
+        assert_eq!((book.missed, book.out_of_order, book.duplicated), (gaps - taken, taken, forgotten), "{gaps} gaps");
+        let counted: u64 = results.timeline.tallies.iter().filter(|(key, _)| key.3 == Tally::Missed).map(|(_, n)| n).sum();
+        assert_eq!(counted, book.missed, "{gaps} gaps");
+    }
 }

@@ -27,6 +27,9 @@ pub fn code_word(code: u16) -> String {
 /// A notice at the end, where a peer has chosen very many close codes.
 pub const MANY_CODES: &str = "more different close codes came than are told apart: the 200 most frequent and those of the scenario are, the others are counted as code 65535";
 
+/// The same as older versions said it: 0 was what stood for the others.
+pub const MANY_CODES_AS_ZERO: &str = "more different close codes came than are told apart: the 200 most frequent and those of the scenario are, the others are counted as code 0";
+
 /// Which numbers are told apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToldApart {

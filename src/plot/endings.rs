@@ -78,8 +78,8 @@ struct EndingLine {
 
 struct Matrix {
     rows: Vec<(String, EndingLine)>,
-    /// Codes of the client's side, before some are put together.
-    client_codes: usize,
+    /// Codes of the client's side, before some are put together; whether there were others, of which the number is not known.
+    client_codes: (usize, bool),
     client: Vec<u16>,
     server: Vec<Option<u16>>,
 }
@@ -93,7 +93,10 @@ impl Matrix {
         let causes = number::counted(self.rows.len() as u64, "cause");
         format!(
             "{causes}, {}; most often {cause} → {} ({})",
-            number::counted(self.client_codes as u64, "client code"),
+            match self.client_codes {
+                (0, true) => "other client codes".to_string(),
+                (codes, others) => number::counted(codes as u64, "client code") + if others { " and others" } else { "" },
+            },
             code_word(code),
             number::count(n)
         )
@@ -131,8 +134,10 @@ fn matrix(loaded: &Loaded) -> Matrix {
         }
         rows.push((name, rest));
     }
-    let client_codes = ended().map(|ending| ending.client_code).collect::<BTreeSet<_>>().len();
-    Matrix { rows, client_codes, client: client.into_iter().collect(), server }
+    let mut client_codes: BTreeSet<u16> = ended().map(|ending| ending.client_code).collect();
+    // What stands for several is none of them.
+    let others = client_codes.remove(&OTHER_CODE);
+    Matrix { rows, client_codes: (client_codes.len(), others), client: client.into_iter().collect(), server }
 }
 
 /// Codes that have a column of their own: all, or the most frequent, of equal ones the lowest.
@@ -208,9 +213,15 @@ mod tests {
         let drawn = format!("{:?}", scene(&loaded));
         assert!(drawn.contains("Server app sees"), "there is room for the name of a side with one column");
         assert!(matrix(&loaded).client.len() <= COLUMNS_MAX);
-        for part in
-            ["\"0\"", "\"other\"", "other: less frequent codes", "\"3020\"", "\"no record\"", "no record: the server", "202 client codes"]
-        {
+        for part in [
+            "\"0\"",
+            "\"other\"",
+            "other: less frequent codes",
+            "\"3020\"",
+            "\"no record\"",
+            "no record: the server",
+            "201 client codes and others",
+        ] {
             assert!(drawn.contains(part), "{part}: {drawn}");
         }
         assert!(!drawn.contains("\"3001\"") && !drawn.contains("65535") && drawn.contains("remote → 0 (9)"), "{drawn}");

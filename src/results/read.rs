@@ -5,6 +5,7 @@ use super::exact::{self, ExactRow};
 use super::hlog::{Distribution, read_log};
 use super::record::{CountRow, EndingRow, EventRow, Manifest, OLDEST_VERSION, PeakRow, ReconnectRow, SCHEMA_VERSION, Summary, TimelineRow};
 use crate::metrics::greatest::is_bounded;
+use crate::metrics::told_apart::{MANY_CODES_AS_ZERO, OTHER_CODE};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs;
@@ -107,7 +108,7 @@ pub fn read(dir: &Path) -> Result<Loaded, ReadError> {
         _ => {}
     }
     let limits: Option<Vec<ExactRow>> = rows(&dir.join("limits.csv"))?;
-    Ok(Loaded {
+    let mut loaded = Loaded {
         dir: dir.to_owned(),
         summary: summary(&dir.join("summary.json"))?,
         manifest: optional(&dir.join("manifest.json"))?.map(|(path, bytes)| json(&path, &bytes)).transpose()?,
@@ -133,7 +134,24 @@ pub fn read(dir: &Path) -> Result<Loaded, ReadError> {
             reconnect: rows(&dir.join("runs_reconnect.csv"))?.unwrap_or_default(),
             timeline: rows(&dir.join("runs_timeline.csv"))?.unwrap_or_default(),
         },
-    })
+    };
+    if loaded.summary.notices.iter().any(|notice| notice.starts_with(MANY_CODES_AS_ZERO)) {
+        rename_others(&mut loaded);
+    }
+    Ok(loaded)
+}
+
+/// In a folder of an older version 0 stands for close codes that are not told apart.
+fn rename_others(loaded: &mut Loaded) {
+    let rename = |code: &mut u16| *code = if *code == 0 { OTHER_CODE } else { *code };
+    for row in loaded.closes.iter_mut().chain(&mut loaded.summary.endings) {
+        rename(&mut row.client_code);
+        [&mut row.server_code, &mut row.wire_received, &mut row.wire_sent].into_iter().flatten().for_each(rename);
+    }
+    for row in loaded.counts.iter_mut().flatten() {
+        [&mut row.reported, &mut row.wire].into_iter().flatten().for_each(rename);
+    }
+    loaded.reconnects.iter_mut().for_each(|row| rename(&mut row.client_code));
 }
 
 fn summary(path: &Path) -> Result<Summary, ReadError> {
@@ -259,6 +277,32 @@ mod tests {
         assert!(bounded(&path, &summary).is_ok());
         summary.messages.sent = u64::MAX / 1_000;
         assert!(bounded(&path, &summary).is_err());
+    }
+
+    #[test]
+    fn in_a_folder_that_counted_rare_codes_as_0_they_are_the_others() {
+        let results = crate::metrics::tests::finished();
+        for (notice, expected) in [("", 0), (MANY_CODES_AS_ZERO, OTHER_CODE)] {
+            let folder = tempfile::tempdir().unwrap();
+            let dir = folder.path();
+            let mut summary = crate::results::summary::summarise(&results, None, &Default::default(), "");
+            summary.endings.iter_mut().for_each(|row| (row.client_code, row.server_code, row.wire_sent) = (0, Some(0), Some(1000)));
+            summary.notices.extend(Some(notice).filter(|notice| !notice.is_empty()).map(str::to_owned));
+            fs::write(dir.join("summary.json"), serde_json::to_vec(&summary).unwrap()).unwrap();
+            let counts = CountRow { reported: Some(0), wire: Some(1001), count: 1, width_s: 1, ..CountRow::default() };
+            let mut csv = csv::Writer::from_path(dir.join("counts.csv")).unwrap();
+            csv.serialize(counts).unwrap();
+            csv.flush().unwrap();
+            let loaded = read(dir).unwrap();
+            assert!(!loaded.summary.endings.is_empty());
+            for row in &loaded.summary.endings {
+                assert_eq!((row.client_code, row.server_code, row.wire_sent), (expected, Some(expected), Some(1000)));
+            }
+            assert_eq!(
+                loaded.counts.unwrap().iter().map(|row| (row.reported, row.wire)).collect::<Vec<_>>(),
+                [(Some(expected), Some(1001))]
+            );
+        }
     }
 
     #[test]

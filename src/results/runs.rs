@@ -59,7 +59,7 @@ impl RunRow {
             verdict: verdict.result.clone(),
             affected: total.affected,
             recovered: total.recovered,
-            away_at_end: total.censored - total.left,
+            away_at_end: total.censored.saturating_sub(total.left),
             gave_up: total.lost,
             attempts: total.ledger.attempts.total,
             attempts_peak_per_s: results.peaks.attempts(None),

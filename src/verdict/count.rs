@@ -4,13 +4,11 @@ use super::finding::{Known, fits};
 use crate::expect::{Expectation, Labels, Metric, OutcomeLabel as Became, Stat, WireLabel};
 use crate::fault::Side;
 use crate::metrics::told_apart::{ALWAYS_KEPT, OTHER_CODE, kept};
-use crate::metrics::watch::Window;
 use crate::results::Evidence;
 use crate::results::hlog::Distribution;
 use crate::results::record::CountRow;
 use crate::results::tables::LEFT;
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// What is known of a count.
 pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
@@ -106,7 +104,13 @@ fn total(evidence: &Evidence, metric: Metric, labels: &Labels) -> u64 {
 
 /// Why none of these could happen at all, in words: then a count of 0 says nothing. What could happen and did not is 0.
 fn impossible(evidence: &Evidence, metric: Metric, labels: &Labels) -> Option<&'static str> {
-    let whole = |metric, outcome| total(evidence, metric, &Labels { cohort: labels.cohort.clone(), outcome, ..Labels::default() });
+    let of = |metric, outcome, (from, to)| {
+        total(evidence, metric, &Labels { cohort: labels.cohort.clone(), outcome, from, to, ..Labels::default() })
+    };
+    // What starts with it has the window of the expectation; what it only has to precede may have come earlier.
+    let whole = |metric, outcome| of(metric, outcome, (labels.from, labels.to));
+    let before = |metric, outcome| of(metric, outcome, (None, labels.to));
+    let opened = || before(Metric::Attempts, Some(Became::Opened)) + before(Metric::Closes, None);
     let (possible, why) = match (metric, labels.outcome) {
         (Metric::Messages, _) if labels.is_of_stream() => (
             total(evidence, metric, &labels.whole(metric)),
@@ -120,11 +124,14 @@ fn impossible(evidence: &Evidence, metric: Metric, labels: &Labels) -> Option<&'
         }
         (Metric::Messages, Some(Became::NotStarted)) => (whole(metric, None), "no message was due"),
         (Metric::Attempts, None) if labels.status.is_none() => return None,
-        (Metric::Closes | Metric::Errors, _) => {
-            (whole(Metric::Attempts, Some(Became::Opened)) + whole(Metric::Closes, None), "no connection opened")
-        }
-        (Metric::Attempts | Metric::ClientsLost, _) => (whole(Metric::Attempts, None), "there was no attempt to connect"),
+        (Metric::Messages, _) => (opened() + whole(metric, None), "no connection opened"),
+        (Metric::Closes | Metric::Errors | Metric::Bytes, _) => (opened(), "no connection opened"),
+        (Metric::Attempts, _) => (whole(metric, None), "there was no attempt to connect"),
+        (Metric::ClientsLost, _) => (before(Metric::Attempts, None), "there was no attempt to connect"),
         (Metric::HttpRequests, _) if labels.status.is_some() => (whole(metric, None), "there was no HTTP request before a connection"),
+        (Metric::HttpRequests, _) => {
+            (before(metric, None) + before(Metric::Attempts, None), "there was no attempt to connect, nor an HTTP request before one")
+        }
         _ => return None,
     };
     (possible == 0).then_some(why)
@@ -137,17 +144,10 @@ fn planned(evidence: &Evidence, labels: &Labels) -> u64 {
 
 /// Lost are those that gave up. Others may be away too when the run ends, and a reader who sees none lost must not take them for back.
 pub(super) fn still_away(evidence: &Evidence, labels: &Labels) -> Option<String> {
-    let window = Window::of(labels);
+    // Of the whole run also where the expectation has a window: who was not lost in it may be away all the same.
     let keep = |row: &Distribution| fits(&labels.cohort, Some(&row.cohort)) && fits(&labels.fault, row.fault.as_ref());
-    let cut = evidence.times("reconnect_time", window, keep).censored.count();
-    let of = |row: &&CountRow| {
-        let second = Duration::from_secs(row.second.into());
-        row.metric == LEFT
-            && fits(&labels.cohort, Some(&row.cohort))
-            && fits(&labels.fault, row.fault.as_ref())
-            && labels.from.is_none_or(|from| second >= from)
-            && labels.to.is_none_or(|to| second < to)
-    };
+    let cut = evidence.times("reconnect_time", None, keep).censored.count();
+    let of = |row: &&CountRow| row.metric == LEFT && fits(&labels.cohort, Some(&row.cohort)) && fits(&labels.fault, row.fault.as_ref());
     let left: u64 = evidence.counts.iter().filter(of).map(|row| row.count).sum();
     match cut.saturating_sub(left) {
         0 => None,

@@ -329,6 +329,10 @@ fn what_could_not_happen_in_a_cohort_or_window_is_no_data() {
         ("messages{outcome=duplicated} count == 0", Some(0.0)),
         ("messages{cohort=web,outcome=error} count == 0", Some(0.0)),
         ("messages{cohort=web,outcome=lost} count == 0", Some(0.0)),
+        ("messages{cohort=web,outcome=error,from=4s,to=5s} count == 0", Some(0.0)),
+        ("messages{cohort=web,outcome=error,from=5s,to=8s} count == 0", None), // none was sent then
+        ("messages{cohort=web,outcome=not_started,from=5s,to=8s} count == 0", None),
+        ("attempts{cohort=web,outcome=refused,from=30s,to=31s} count == 0", None),
     ] {
         let row = judge(&evidence, &[expectation(text)]).expectations.remove(0);
         assert_eq!(row.observed, observed, "{text}: {row:?}");
@@ -349,13 +353,26 @@ fn what_could_not_happen_in_a_cohort_or_window_is_no_data() {
 #[test]
 fn nothing_ends_or_goes_wrong_where_no_connection_opened() {
     let refused = |second| CountRow { cohort: "ios".to_owned(), ..attempts(second, "refused", 9) };
-    let counts = evidence().counts.into_iter().chain([refused(1)]).collect();
+    let begun = CountRow { outcome: Some("begun".to_owned()), ..refused(1) };
+    let counts = evidence().counts.into_iter().chain([refused(1), begun]).collect();
     let evidence = Evidence { counts, ..evidence() };
     for (text, result) in [
         ("closes{cohort=ios,reported=1006} count == 0", "inconclusive"),
         ("errors{cohort=ios} count == 0", "inconclusive"),
         ("closes{cohort=ios,reported=1006} count > 0", "fail"),
         ("errors{cohort=web} count == 0", "pass"),
+        ("bytes{cohort=ios} count == 0B", "inconclusive"),
+        ("bytes{cohort=ios,dir=sent} count == 0B", "inconclusive"),
+        ("bytes{cohort=web} count == 0B", "pass"),
+        ("messages{cohort=ios} count == 0", "inconclusive"),
+        ("messages{cohort=ios,outcome=received} count == 0", "inconclusive"),
+        ("messages{cohort=web} count == 0", "pass"),
+        ("http_requests{cohort=ios} count == 0", "pass"), // it tried to connect
+        ("http_requests{cohort=old} count == 0", "inconclusive"),
+        ("http_requests{to=1s} count == 0", "inconclusive"), // nobody had tried by then
+        ("clients_lost{cohort=ios,to=1s} count == 0", "inconclusive"),
+        ("clients_lost{cohort=ios,to=2s} count == 0", "pass"),
+        ("errors{cohort=web,from=30s} count == 0", "pass"),
     ] {
         assert_eq!(judge(&evidence, &[expectation(text)]).expectations[0].result, result, "{text}");
     }

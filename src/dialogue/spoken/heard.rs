@@ -137,6 +137,7 @@ impl<'a> ScriptClient<'a> {
         let replayed = sequence.replayed.as_ref();
         let replayed = resumed || replayed.is_some_and(|matcher| self.values(|values| matcher.fill(values).takes(incoming)));
         let (found, doubt) = self.memory.streams().take(&stream, number, self.who.1, self.now);
+        let doubt = doubt.filter(|doubt| self.memory.streams().is_new(*doubt));
         self.tells.extend(found.map(|found| DialogueTells::Sequenced { found, replayed }));
         self.tells.extend(doubt.map(|doubt| DialogueTells::Counted(format!("cohort {}: {doubt}", self.of.cohort))));
     }
