@@ -58,6 +58,13 @@ pub enum Command {
     /// busy, no model is written and the exit code is 3.
     #[command(after_help = "Example: closestorm calibrate results/crash-storm/2026-01-31T12-00-00Z-1 --out model.toml")]
     Calibrate(Calibrate),
+    /// Find out how a real client comes back: cut it again and again.
+    ///
+    /// Starts COMMAND, in which {url} stands for the address of a server of our own (also in the environment variable URL). Connections are cut and
+    /// refused, closed with all kinds of codes, and left alone; the answer is a card of rules, the waits, and a reconnect policy for scenarios.
+    ///
+    /// Exit: 0 all rules of --require are kept, 99 one is broken, 3 one could not be tested, 1 the client could not be started.
+    Learn(Learn),
     /// Run a scenario on real sockets, simulate it too, and compare both.
     ///
     /// The simulator's model is fitted to a different run: --model names the output of `calibrate`, --fit a scenario to run first and fit
@@ -349,6 +356,44 @@ pub struct Capacity {
     /// How much load the target may get.
     #[command(flatten)]
     pub load: AllowedLoad,
+}
+
+/// Arguments of `learn`.
+#[derive(Debug, Args)]
+pub struct Learn {
+    /// Number of outages. The schedule without jitter needs few, the kind of a jitter about 60.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    pub outages: u32,
+    /// Number of attempts that are refused in each outage.
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub attempts: u32,
+    /// How long connections are open before they are cut [default: 6s, with --quick 1500ms]. Some clients begin anew only after 5 s.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub held: Option<Duration>,
+    /// Ask only what takes less than a minute: not Retry-After, not silence, not requests that are never answered.
+    #[arg(long)]
+    pub quick: bool,
+    /// Processes of the client, side by side.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub instances: u16,
+    /// Rules that must be kept, as jitter,cap<60s.
+    #[arg(long, value_name = "RULES")]
+    pub require: Option<String>,
+    /// Seed of the estimates.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Folder for what was learnt [default: a new folder below results/].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Output format.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: Format,
+    /// Print no progress, only the result.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// The client and its arguments, behind --.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 /// Arguments of `calibrate`.

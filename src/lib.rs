@@ -81,6 +81,10 @@ mod dialogue;
 #[cfg(feature = "internals")]
 pub mod dialogue;
 #[cfg(not(feature = "internals"))]
+mod estimate;
+#[cfg(feature = "internals")]
+pub mod estimate;
+#[cfg(not(feature = "internals"))]
 mod fault;
 #[cfg(feature = "internals")]
 pub mod fault;

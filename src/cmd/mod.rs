@@ -10,6 +10,7 @@ pub mod exit;
 pub mod faults;
 pub mod fidelity;
 pub mod guard;
+pub mod learn;
 pub mod merge;
 pub mod presets;
 mod progress;
@@ -37,6 +38,7 @@ pub fn run_command(command: Command) -> anyhow::Result<u8> {
         Command::Simulate(args) => simulate::main(&args),
         Command::Capacity(args) => capacity::main(&args),
         Command::Calibrate(args) => calibrate::main(&args),
+        Command::Learn(args) => learn::main(&args),
         Command::Fidelity(args) => fidelity::main(&args),
         Command::Proxy(args) => proxy::main(&args),
         Command::Report(args) => report::main(&args),

@@ -40,7 +40,7 @@ pub(super) fn delay(policy: &Policy, step: &DelayInput, random: Random<'_>) -> O
     Some(if policy.round_down { jittered.floor() } else { jittered }.clamp(0.0, NEVER_MS))
 }
 
-fn raw(policy: &Policy, step: &DelayInput) -> Option<f64> {
+pub(super) fn raw(policy: &Policy, step: &DelayInput) -> Option<f64> {
     let k = step.k.saturating_add(step.skip);
     Some(match policy.kind {
         ScheduleKind::None => return None,

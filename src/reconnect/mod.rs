@@ -24,6 +24,7 @@ mod decide;
 mod delay;
 mod describe;
 mod history;
+mod law;
 mod policy;
 mod poll;
 mod presets;
@@ -34,6 +35,7 @@ mod behaviour;
 
 pub use codes::Codes;
 pub use history::History;
+pub use law::Piece;
 pub use policy::{
     Anchor, CapStage, ConnectTimeout, Driver, Jitter, LibraryHeartbeat, NextAddress, Phase2, Policy, Polling, Reset, ScheduleKind,
     ServesWhen, TableEnd, WholeDraw,

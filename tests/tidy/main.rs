@@ -16,7 +16,7 @@ const ORDER: &[&str] = &[
     // words
     "units", "lock", "panics", "number", "text", "files", "secret", "seed", "close", "template", "address", "event", "observer",
     // pure decisions
-    "arrival", "reconnect", "fault", "dialogue", "capacity",
+    "arrival", "reconnect", "estimate", "fault", "dialogue", "capacity",
     // intent
     "expect", "plan", "scenario",
     // numbers, made from events

@@ -1,0 +1,103 @@
+//! `closestorm learn`: cuts a real client again and again, and tells how it comes back.
+
+use super::console::print;
+use super::exit::{FAILED, INCONCLUSIVE, OK, Usage};
+use super::signals::Stop;
+use crate::cli::{Format, Learn};
+use crate::learn::rules::{Judgement, Rule, requirements};
+use crate::learn::{ClientCommand, Findings, Questions, learn, words};
+use crate::output;
+use crate::results::folder::Folder;
+use crate::seed::Seed;
+use crate::sut::command::Guard;
+use crate::text::json;
+use anyhow::Context;
+use jiff::Timestamp;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What a client prints.
+const OUTPUT: &str = "client.log";
+
+/// Asks, writes what was seen, and prints it.
+///
+/// # Errors
+/// The client cannot be started, or the results cannot be written.
+pub fn main(args: &Learn) -> anyhow::Result<u8> {
+    let required = args.require.as_deref().map(requirements).transpose().map_err(Usage)?.unwrap_or_default();
+    let stop = Stop::listen().context("cannot listen for signals")?;
+    let folder = Folder::open(args.out.as_deref(), false, default_folder)?;
+    let found = match asked(args, &folder, &stop) {
+        Ok(found) => found,
+        Err(error) => {
+            folder.discard();
+            return Err(error);
+        }
+    };
+    let printed = match args.format {
+        Format::Text => words::text(&found),
+        Format::Json => json(&words::json(&found)) + "\n",
+    };
+    if let Err(error) = write(&found, folder.path()) {
+        // What took so long to find must not be lost with the disk.
+        print(&printed)?;
+        return Err(error);
+    }
+    let dir = folder.finish()?;
+    print(&printed)?;
+    if args.format == Format::Text {
+        print(&format!("  as a file: {}\n", dir.join("learned.toml").display()))?;
+    }
+    Ok(stop.code().unwrap_or_else(|| exit_code(&found, &required)))
+}
+
+fn default_folder() -> PathBuf {
+    Path::new("results").join("learn").join(Timestamp::now().strftime("%Y-%m-%dT%H-%M-%SZ").to_string())
+}
+
+fn asked(args: &Learn, folder: &Folder, stop: &Stop) -> anyhow::Result<Findings> {
+    let held = args.held.unwrap_or(if args.quick { Duration::from_millis(1500) } else { Duration::from_secs(6) });
+    let questions = Questions {
+        outages: args.outages,
+        attempts: args.attempts,
+        held,
+        quick: args.quick,
+        instances: args.instances,
+        seed: Seed(args.seed),
+    };
+    let command = ClientCommand { argv: args.command.clone(), output: folder.path().join(OUTPUT) };
+    let quiet = args.quiet;
+    let told = move |line: String| {
+        if !quiet {
+            eprintln!("{line}");
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let guard = Guard::launch().await?;
+        let found = learn(&guard, &command, &questions, stop.clone().stopped(), &told).await;
+        guard.shutdown().await?;
+        Ok(found?)
+    })
+}
+
+fn write(found: &Findings, dir: &Path) -> anyhow::Result<()> {
+    let put = |name: &str, text: String| output::write(&dir.join(name), text.as_bytes()).with_context(|| format!("cannot write {name}"));
+    put("learn.json", json(&words::json(found)) + "\n")?;
+    put("waits.csv", words::csv(found))?;
+    put("report.txt", words::text(found))?;
+    match words::policy(found) {
+        Some(policy) => put("learned.toml", words::toml(&policy) + "\n"),
+        None => Ok(()),
+    }
+}
+
+/// What the required rules make of it.
+fn exit_code(found: &Findings, required: &[(&Rule, Option<Duration>)]) -> u8 {
+    let judged: Vec<Judgement> = required.iter().map(|(rule, limit)| rule.judge(found, *limit)).collect();
+    match () {
+        () if judged.iter().any(|judgement| matches!(judgement, Judgement::Fail(_))) => FAILED,
+        () if judged.iter().any(|judgement| matches!(judgement, Judgement::NotTested(_))) => INCONCLUSIVE,
+        () => OK,
+    }
+}

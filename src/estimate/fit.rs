@@ -1,0 +1,337 @@
+//! Chooses a family and its numbers for waits that were seen.
+
+use super::explore::Population;
+use super::family::{Family, Growth, JitterKind, Quantity};
+use super::goodness::Goodness;
+use super::likelihood::{Step, log_density, log_likelihood, steps};
+use super::waits::{Outage, Spread, all_alike, median, spread};
+use crate::reconnect::{Piece, Policy};
+use crate::seed::{Seed, Stream};
+use crate::units::duration_ms;
+use std::collections::BTreeMap;
+
+/// Fewer waits say nothing.
+const WAITS_LEAST: usize = 5;
+/// Noise of a wait: at least a timer's grain, in milliseconds.
+const NOISE_LEAST_MS: f64 = 0.3;
+/// The same where there is no jitter and all depends on it.
+const NOISE_STEADY_MS: f64 = 1.5;
+/// Steps of a search until families that are far behind are left.
+const SCOUTING: usize = 32;
+/// Steps of a search after it.
+const SEARCHING: usize = 96;
+/// A family so far behind the best after scouting cannot win.
+const FAR_BEHIND: f64 = 100.0;
+/// Waits are seen later than they were due by up to so much, in milliseconds …
+const LATE_MS: f64 = 5.0;
+/// … and this share of them.
+const LATE: f64 = 0.002;
+/// By so much a longest delay must better the criterion.
+const CAP_LEAST: f64 = 6.0;
+/// Lead delays that are looked for.
+const LEAD_MOST: usize = 2;
+
+/// A number that was estimated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// Which.
+    pub quantity: Quantity,
+    /// The roundest value within the interval; in milliseconds where it is a time.
+    pub value: f64,
+    /// Lower end of the interval in which it lies with a probability of 95 %.
+    pub lo: f64,
+    /// Upper end.
+    pub hi: f64,
+}
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Fit {
+    /// The policy that fits best, with rounded numbers.
+    pub policy: Policy,
+    /// Its family.
+    pub family: Family,
+    /// Its numbers.
+    pub estimates: Vec<Estimate>,
+    /// Whether it fits at all.
+    pub goodness: Goodness,
+    /// By how much the criterion of the next family of another shape is worse; above 10 there is hardly a doubt. `None`: there is no other.
+    pub ahead: Option<f64>,
+}
+
+/// The policy that explains `outages` best, of all that the parameter model can say but polls and redrawn delays; `None`: too few waits.
+///
+/// The same waits and seed give the same fit.
+pub fn fit(outages: &[Outage], seed: Seed) -> Option<Fit> {
+    let count: usize = outages.iter().map(|outage| outage.waits_ms.len()).sum();
+    if count < WAITS_LEAST {
+        return None;
+    }
+    let mut stream = seed.stream("estimate/fit");
+    let spread = spread(outages);
+    let mut found = Vec::new();
+    for lead in 0..=LEAD_MOST {
+        let Some(data) = Data::of(outages, lead, spread) else { break };
+        let families = match spread {
+            Spread::Jitter if !data.is_steady() => Family::jittered(lead),
+            _ => Family::unjittered(lead, data.steps.len(), spread == Spread::ByClient),
+        };
+        found.extend(data.search(families, &mut stream).into_iter().map(|searched| (lead, searched)));
+        found.sort_by(|a, b| a.1.bic.total_cmp(&b.1.bic));
+        // Searching again for each lead takes as long again: only where the first waits are not of the formula.
+        let (lead, best) = found.first()?;
+        if spread == Spread::Jitter && Data::of(outages, *lead, spread)?.first_fits(best, &mut stream) {
+            break;
+        }
+    }
+    // A longest delay that explains hardly more than none was not reached.
+    let first = &found.first()?.1;
+    let capless = Family { cap: None, ..first.family };
+    let close = |(_, other): &(usize, Searched)| other.family == capless && other.bic < first.bic + CAP_LEAST;
+    let chosen = found.iter().position(close).unwrap_or_default();
+    let (lead, best) = &found[chosen];
+    let ahead = found.iter().find(|(_, other)| !alike(best.family, other.family)).map(|(_, other)| other.bic - best.bic);
+    Some(Data::of(outages, *lead, spread)?.finish(best, outages, ahead, &mut stream))
+}
+
+/// Families that say nearly the same, so that nothing is gained by telling them apart.
+fn alike(a: Family, b: Family) -> bool {
+    let full = |jitter| matches!(jitter, JitterKind::Full | JitterKind::Below | JitterKind::Around | JitterKind::Equal);
+    a.growth == b.growth && (a.jitter == b.jitter || full(a.jitter) && full(b.jitter)) && a.lead == b.lead
+}
+
+/// Waits, as one number of lead delays divides them.
+struct Data {
+    steps: Vec<Step>,
+    /// Bounds of each lead delay.
+    lead: Vec<(f64, f64)>,
+    /// What the lead delays add to the criterion.
+    lead_bic: f64,
+    count: usize,
+    longest_ms: f64,
+    noise_ms: f64,
+}
+
+/// A family that was searched.
+struct Searched {
+    family: Family,
+    members: Population,
+    bic: f64,
+}
+
+impl Data {
+    /// `None`: nothing is left for a formula.
+    fn of(outages: &[Outage], lead: usize, spread: Spread) -> Option<Data> {
+        let waits = |step: usize| outages.iter().filter_map(move |outage| outage.waits_ms.get(step).copied()).collect::<Vec<f64>>();
+        let all: Vec<f64> = outages.iter().flat_map(|outage| outage.waits_ms.iter().copied()).collect();
+        let longest_ms = all.iter().copied().fold(1.0, f64::max);
+        let steps = steps(outages, lead);
+        if steps.is_empty() {
+            return None;
+        }
+        let bounds: Vec<(f64, f64)> = (0..lead).map(|step| bounds(&waits(step))).collect();
+        let mut lead_bic = 0.0;
+        for (step, (lo_ms, hi_ms)) in bounds.iter().enumerate() {
+            let law = [Piece { share: 1.0, lo_ms: *lo_ms, hi_ms: *hi_ms }];
+            let numbers = if lo_ms == hi_ms { 1.0 } else { 2.0 };
+            lead_bic += numbers * (all.len() as f64).ln();
+            lead_bic -= 2.0 * waits(step).iter().map(|wait| log_density(&law, *wait, NOISE_STEADY_MS, longest_ms)).sum::<f64>();
+        }
+        let mut data = Data { steps, lead: bounds, lead_bic, count: all.len(), longest_ms, noise_ms: NOISE_LEAST_MS };
+        if spread != Spread::Jitter || data.is_steady() {
+            data.noise_ms = NOISE_STEADY_MS;
+        }
+        Some(data)
+    }
+
+    /// Whether the delays of the formula have no jitter.
+    fn is_steady(&self) -> bool {
+        self.steps.iter().all(|step| all_alike(&step.waits.iter().map(|wait| wait.ms).collect::<Vec<_>>()))
+    }
+
+    /// The logarithm of the likelihood of free numbers, the last of which is the noise, which counts as at least `floor_ms`.
+    fn value(&self, family: Family, quantities: &[Quantity], floor_ms: f64, free: &[f64]) -> f64 {
+        let noise = free[quantities.len()].clamp(-3.0, 6.0).exp().max(floor_ms);
+        let values: Vec<f64> = quantities.iter().zip(free).map(|(one, free)| one.value(*free)).collect();
+        // Nothing is known before, but numbers without any effect must not run away.
+        let prior = free.iter().map(|x| (x / 90.0).powi(2)).sum::<f64>();
+        log_likelihood(family, &family.policy(&values), &self.steps, noise, self.longest_ms) - prior
+    }
+
+    /// All families by their criterion, the best first.
+    fn search(&self, families: Vec<Family>, stream: &mut Stream) -> Vec<Searched> {
+        // Wide noise at first: an edge that is a little wrong is no cliff then.
+        let wide = (0.03 * self.longest_ms).max(4.0 * self.noise_ms);
+        let narrower = wide / 4.0;
+        let mut all: Vec<Searched> = families
+            .into_iter()
+            .map(|family| {
+                let mut from = self.start(family);
+                from.push(0.0);
+                let value = |free: &[f64]| self.value(family, &family.quantities(), wide, free);
+                let members = Population::around(&from, 0.4, &value, stream);
+                let mut searched = Searched { family, members, bic: f64::INFINITY };
+                self.climb(&mut searched, SCOUTING, (wide, narrower), stream);
+                searched
+            })
+            .collect();
+        let best = all.iter().map(|one| one.bic).fold(f64::INFINITY, f64::min);
+        all.retain(|one| one.bic < best + FAR_BEHIND);
+        all.iter_mut().for_each(|one| self.climb(one, SEARCHING, (narrower, self.noise_ms), stream));
+        all.iter_mut().for_each(|one| self.climb(one, SCOUTING, (self.noise_ms, self.noise_ms), stream));
+        all.sort_by(|a, b| a.bic.total_cmp(&b.bic));
+        all
+    }
+
+    /// Steps of one family, in which the noise that is allowed falls from the first floor to the second.
+    fn climb(&self, searched: &mut Searched, steps: usize, floors: (f64, f64), stream: &mut Stream) {
+        let quantities = searched.family.quantities();
+        for round in 0..steps {
+            let floor = floors.0 * (floors.1 / floors.0).powf((round + 1) as f64 / steps as f64);
+            let value = |free: &[f64]| self.value(searched.family, &quantities, floor, free);
+            searched.members.value_again(&value);
+            searched.members.step(&value, stream);
+            if round % 8 == 7 {
+                searched.members.select(&value, stream);
+            }
+        }
+        let numbers = quantities.len() as f64 + 1.0;
+        searched.bic = numbers * (self.count as f64).ln() - 2.0 * searched.members.best().value + self.lead_bic;
+    }
+
+    /// Whether the first waits are those of the formula.
+    fn first_fits(&self, searched: &Searched, stream: &mut Stream) -> bool {
+        let policy = searched.family.policy(&values(searched.family, &searched.members.best().at));
+        self.steps.iter().take(LEAD_MOST).all(|step| Goodness::of(searched.family, &policy, std::slice::from_ref(step), stream).is_good())
+    }
+
+    /// Where a search begins: what medians and edges say.
+    fn start(&self, family: Family) -> Vec<f64> {
+        let waits = |step: &Step| step.waits.iter().map(|wait| wait.ms).collect::<Vec<f64>>();
+        let medians: Vec<f64> = self.steps.iter().map(|step| median(&mut waits(step))).collect();
+        let highest = |step: &Step| waits(step).into_iter().fold(0.0, f64::max);
+        let lowest = |step: &Step| waits(step).into_iter().fold(f64::INFINITY, f64::min);
+        let (first, last) = (&self.steps[0], &self.steps[self.steps.len() - 1]);
+        let pairs = || medians.windows(2);
+        let ratios: Vec<f64> = pairs().map(|pair| pair[1] / pair[0].max(0.1)).filter(|ratio| *ratio > 1.05).collect();
+        let differences: Vec<f64> = pairs().map(|pair| pair[1] - pair[0]).filter(|difference| *difference > 0.5).collect();
+        let base = match family.jitter {
+            JitterKind::None | JitterKind::Around | JitterKind::Comb => medians[0],
+            JitterKind::Decorrelated | JitterKind::Add => lowest(first),
+            _ => highest(first),
+        };
+        let value = |quantity: &Quantity| match quantity {
+            Quantity::Base => base,
+            Quantity::Delay(at) => medians[*at],
+            Quantity::Step if differences.is_empty() => 0.1 * base,
+            Quantity::Step => median(&mut differences.clone()),
+            Quantity::Factor if family.is_chained() => 3.0,
+            Quantity::Factor if ratios.is_empty() => 1.2,
+            Quantity::Factor => median(&mut ratios.clone()),
+            Quantity::Cap if family.jitter == JitterKind::None => medians[medians.len() - 1],
+            Quantity::Cap => highest(last),
+            Quantity::Share => ((highest(first) - lowest(first)) / (highest(first) + lowest(first)).max(1.0)).clamp(0.05, 0.95),
+            Quantity::Width if family.jitter == JitterKind::Add => (highest(first) - lowest(first)).max(1.0),
+            Quantity::Width => lowest(first).max(1.0),
+        };
+        family.quantities().iter().map(|quantity| quantity.free(value(quantity))).collect()
+    }
+
+    /// Intervals, rounded numbers, and how well they fit.
+    fn finish(&self, searched: &Searched, outages: &[Outage], ahead: Option<f64>, stream: &mut Stream) -> Fit {
+        let family = searched.family;
+        let quantities = family.quantities();
+        let value = |free: &[f64]| self.value(family, &quantities, self.noise_ms, free);
+        let best = &searched.members.best().at;
+        // From the summit outwards: a population that has seen only this one.
+        let mut members = Population::around(best, 0.002, &value, stream);
+        let mut drawn: Vec<Vec<f64>> = vec![Vec::new(); quantities.len()];
+        for round in 0..600 {
+            members.step(&value, stream);
+            for member in members.members().iter().filter(|_| round >= 300) {
+                for ((drawn, one), free) in drawn.iter_mut().zip(&quantities).zip(&member.at) {
+                    drawn.push(one.value(*free));
+                }
+            }
+        }
+        let estimates: Vec<Estimate> =
+            quantities.iter().zip(&mut drawn).zip(values(family, best)).map(|((one, drawn), value)| estimate(*one, value, drawn)).collect();
+        let rounded: Vec<f64> = estimates.iter().map(|estimate| estimate.value).collect();
+        let mut policy = family.policy(&rounded);
+        let goodness = Goodness::of(family, &policy, &self.steps, stream);
+        let span = |(lo, hi): &(f64, f64)| (duration_ms(round(*lo, lo - late(*lo), *lo)), duration_ms(round(*hi, hi - late(*hi), hi + 0.5)));
+        policy.lead = self.lead.iter().map(span).collect();
+        if family.own_base {
+            policy.base_per_client = Some(bases(outages, family.lead));
+        }
+        Fit { policy, family, estimates, goodness, ahead }
+    }
+}
+
+fn values(family: Family, free: &[f64]) -> Vec<f64> {
+    family.quantities().iter().zip(free).map(|(one, free)| one.value(*free)).collect()
+}
+
+/// Bounds of a lead delay: one value where all are alike.
+fn bounds(waits: &[f64]) -> (f64, f64) {
+    if all_alike(waits) {
+        let middle = median(&mut waits.to_vec());
+        return (middle, middle);
+    }
+    (waits.iter().copied().fold(f64::INFINITY, f64::min), waits.iter().copied().fold(0.0, f64::max))
+}
+
+/// Bounds of the bases of clients. The range of n uniform draws is (n - 1)/(n + 1) of the whole on average.
+fn bases(outages: &[Outage], lead: usize) -> (std::time::Duration, std::time::Duration) {
+    let mut by_client: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    for outage in outages {
+        by_client.entry(outage.client).or_default().extend(outage.waits_ms.get(lead));
+    }
+    let bases: Vec<f64> = by_client.into_values().map(|mut waits| median(&mut waits)).collect();
+    let (lo, hi) = bases.iter().fold((f64::INFINITY, 0.0_f64), |(lo, hi), base| (lo.min(*base), hi.max(*base)));
+    let beyond = (hi - lo) / (bases.len() as f64 - 1.0).max(1.0);
+    (duration_ms(round((lo - beyond).max(0.0), lo - 2.0 * beyond, lo)), duration_ms(round(hi + beyond, hi, hi + 2.0 * beyond)))
+}
+
+fn late(time_ms: f64) -> f64 {
+    LATE_MS.max(LATE * time_ms)
+}
+
+fn estimate(quantity: Quantity, value: f64, drawn: &mut [f64]) -> Estimate {
+    drawn.sort_by(f64::total_cmp);
+    let at = |share: f64| drawn[(share * (drawn.len() - 1) as f64) as usize];
+    let (mut lo, mut hi) = (at(0.025).min(value), at(0.975).max(value));
+    match quantity {
+        Quantity::Factor => (lo, hi) = ((lo * (1.0 - LATE)).max(1.0), hi * (1.0 + LATE)),
+        Quantity::Share => (lo, hi) = ((lo - LATE).max(0.0), (hi + LATE).min(1.0)),
+        _ => (lo, hi) = ((lo - late(lo)).max(0.0), hi + 0.5),
+    }
+    Estimate { quantity, value: round(value, lo, hi), lo, hi }
+}
+
+/// The value of fewest digits between `lo` and `hi`, near `value`.
+fn round(value: f64, lo: f64, hi: f64) -> f64 {
+    if lo <= 0.0 && value <= hi && value < LATE_MS {
+        return 0.0;
+    }
+    for digits in 0..6 {
+        let unit = 10_f64.powi(value.abs().max(1e-9).log10().floor() as i32 - digits);
+        let rounded = (value / unit).round() * unit;
+        if (lo..=hi).contains(&rounded) {
+            return rounded;
+        }
+    }
+    value
+}
+
+impl Growth {
+    /// In a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Growth::Fixed => "fixed",
+            Growth::Linear => "linear",
+            Growth::Exponential => "exponential",
+            Growth::Table(_) => "table",
+        }
+    }
+}

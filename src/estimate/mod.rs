@@ -1,0 +1,18 @@
+//! How a client comes back, from waits that were seen: which schedule, which numbers, how sure, and whether it fits at all.
+//!
+//! [`fit`] compares families of the parameter model of `reconnect` by the Bayesian information criterion. Intervals are of the posterior, which
+//! is right at edges of uniform distributions too, where the usual ± two deviations are not.
+
+mod explore;
+mod family;
+mod fit;
+mod goodness;
+mod likelihood;
+mod nearest;
+mod waits;
+
+pub use family::{Family, Growth, JitterKind, Quantity};
+pub use fit::{Estimate, Fit, fit};
+pub use goodness::Goodness;
+pub use nearest::{Near, nearest};
+pub use waits::Outage;

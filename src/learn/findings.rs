@@ -1,0 +1,80 @@
+//! What was seen of a client, question by question. An empty list or `None`: it was not asked.
+
+use crate::estimate::{Fit, Near, Outage};
+use std::time::Duration;
+
+/// Whether a client came back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Return {
+    /// After this wait.
+    After(Duration),
+    /// Not within this time.
+    NotWithin(Duration),
+}
+
+/// What a client did after a status code of a Close frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AfterCode {
+    /// As it was sent; 1005 is an empty Close frame, 1006 none and an end by FIN.
+    pub code: u16,
+    /// Whether it came back.
+    pub back: Return,
+    /// The status code with which it answered the Close frame; `None`: it did not.
+    pub answered: Option<u16>,
+}
+
+/// All of it.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// How long connections were held before they were cut.
+    pub held: Duration,
+    /// Waits of each outage, one after the other for each process.
+    pub outages: Vec<Outage>,
+    /// Processes that gave up: after how many waits of an outage.
+    pub gave_up: Vec<u32>,
+    /// Waits after connections that were cut right after they opened, one after the other.
+    pub short_lived: Vec<Outage>,
+    /// After status codes.
+    pub codes: Vec<AfterCode>,
+    /// After HTTP statuses in place of an opening handshake.
+    pub statuses: Vec<(u16, Return)>,
+    /// After a status 503 with this Retry-After.
+    pub retry_after: Option<(Duration, Return)>,
+    /// After the server was gone without a FIN or RST: when the next connection came.
+    pub silence: Option<Return>,
+    /// After a request that was never answered: when the next connection came.
+    pub unanswered: Option<Return>,
+    /// Connections that came while another of the same client was open and well.
+    pub doubles: u32,
+    /// Connections in all.
+    pub connections: u32,
+    /// What explains the waits.
+    pub fit: Option<Fit>,
+    /// Why the questions ended early.
+    pub cut_short: Option<String>,
+    /// The presets that wait most like it, the nearest first.
+    pub near: Vec<Near>,
+}
+
+impl Findings {
+    /// The longest wait that was seen.
+    pub fn longest(&self) -> Duration {
+        let longest = self.outages.iter().flat_map(|outage| &outage.waits_ms).copied().fold(0.0, f64::max);
+        crate::units::duration_ms(longest)
+    }
+
+    /// What it did after a code.
+    pub fn code(&self, code: u16) -> Option<&AfterCode> {
+        self.codes.iter().find(|after| after.code == code)
+    }
+}
+
+impl Return {
+    /// The wait, if it came back.
+    pub fn wait(self) -> Option<Duration> {
+        match self {
+            Return::After(wait) => Some(wait),
+            Return::NotWithin(_) => None,
+        }
+    }
+}
