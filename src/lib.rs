@@ -132,6 +132,10 @@ pub mod ws;
 mod cluster;
 #[cfg(feature = "internals")]
 pub mod cluster;
+#[cfg(not(feature = "internals"))]
+mod learn;
+#[cfg(feature = "internals")]
+pub mod learn;
 pub(crate) mod load;
 #[cfg(not(feature = "internals"))]
 mod proxy;

@@ -36,7 +36,7 @@ pub fn main(args: &Learn) -> anyhow::Result<u8> {
     };
     let printed = match args.format {
         Format::Text => words::text(&found),
-        Format::Json => json(&words::json(&found)) + "\n",
+        Format::Json => json(&words::json(&found))? + "\n",
     };
     if let Err(error) = write(&found, folder.path()) {
         // What took so long to find must not be lost with the disk.
@@ -83,7 +83,7 @@ fn asked(args: &Learn, folder: &Folder, stop: &Stop) -> anyhow::Result<Findings>
 
 fn write(found: &Findings, dir: &Path) -> anyhow::Result<()> {
     let put = |name: &str, text: String| output::write(&dir.join(name), text.as_bytes()).with_context(|| format!("cannot write {name}"));
-    put("learn.json", json(&words::json(found)) + "\n")?;
+    put("learn.json", json(&words::json(found))? + "\n")?;
     put("waits.csv", words::csv(found))?;
     put("report.txt", words::text(found))?;
     match words::policy(found) {

@@ -3,7 +3,7 @@
 use crate::close::Ending;
 use crate::seed::Seed;
 use crate::serve::steps::PathSteps;
-use crate::serve::{Endpoint, Visit, VisitEvent, Visitors};
+use crate::serve::{StepServer, Visit, VisitEvent, Visitors};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -44,8 +44,8 @@ impl Host {
         let address = listener.local_addr()?;
         let (steps, prepared) = mpsc::unbounded_channel();
         let (told, visits) = mpsc::unbounded_channel();
-        let endpoint = Endpoint::for_visitors(seed, Visitors::new(prepared, told));
-        let task = tokio::spawn(async move { endpoint.serve(listener, std::future::pending()).await });
+        let server = StepServer::for_visitors(seed, Visitors::new(prepared, told)).map_err(io::Error::other)?;
+        let task = tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
         Ok(Host { address, steps, visits, task, here: Vec::new(), waiting: Vec::new(), came: 0, doubles: 0 })
     }
 

@@ -7,6 +7,7 @@ use crate::seed::{Seed, Stream};
 use crate::serve::context::ServeContext;
 use crate::serve::http;
 use crate::serve::steps::{PathStep, PathSteps, StepAction};
+use crate::serve::visits::{Visitor, Visitors};
 use crate::serve::wire_log::WireLog;
 use crate::server::handshake_faults;
 use crate::transport::link::Link;
@@ -36,6 +37,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Serves a connection from accept to the end.
 pub(crate) async fn serve(context: Arc<ServeContext>, socket: TcpStream, from: SocketAddr) {
+    let mut visitor = context.visitors.as_ref().map(Visitors::came);
     let Some(transport) = transport(&context, socket).await else { return };
     let mut tap = Tap::new(Transport::Watched(Box::new(WatchedTransport::new(transport))), Side::Server);
     let head = match timeout(HEAD_WITHIN, Head::read(&mut tap)).await.unwrap_or(Err(server::Bad::Late)) {
@@ -45,9 +47,15 @@ pub(crate) async fn serve(context: Arc<ServeContext>, socket: TcpStream, from: S
     if !head.asks_for_websocket() {
         return http::answer(&context, &mut tap, &head).await;
     }
-    let steps: PathSteps = match head.target().parse() {
-        Ok(steps) => steps,
-        Err(error) => return http::text(&mut tap, 400, &error.to_string()).await,
+    let steps = match &context.visitors {
+        Some(visitors) => match visitors.steps().await {
+            Some(steps) => steps,
+            None => return,
+        },
+        None => match head.target().parse::<PathSteps>() {
+            Ok(steps) => steps,
+            Err(error) => return http::text(&mut tap, 400, &error.to_string()).await,
+        },
     };
     let (number, log) = context.begin(&steps.watch);
     if let Transport::Watched(watched) = tap.transport() {
@@ -56,8 +64,10 @@ pub(crate) async fn serve(context: Arc<ServeContext>, socket: TcpStream, from: S
     log.request(head.target(), &from.to_string());
     let mut chances = Chances(context.seed.stream(&format!("serve/{number}/flaky")), log.clone());
     if let Some(close) = shake_hands(context.seed, number, &mut tap, &head, steps.before, &mut chances).await {
-        let request = format!("#{number} {from} {}", head.target());
-        open(&context, (number, &request), tap, (steps.open, steps.silent, close), chances).await;
+        visitor.iter().for_each(Visitor::opened);
+        let ending = open(&context, number, tap, (steps.open, steps.silent, close), chances).await;
+        context.ended(&format!("#{number} {from} {}", head.target()), &log, &ending);
+        visitor.iter_mut().for_each(|visitor| visitor.ending = Some(ending.clone()));
     } else {
         log.ended(None);
         (context.told)(format!("#{number} {from} {}: no open connection", head.target()));
@@ -132,11 +142,11 @@ struct StepsLeft {
 /// An open connection, to its end.
 async fn open(
     context: &Arc<ServeContext>,
-    (number, request): (u64, &str),
+    number: u64,
     tap: Tap,
     (steps, silent, close): (Vec<PathStep>, bool, Option<u16>),
     chances: Chances,
-) {
+) -> Box<Ending> {
     let control = Arc::new(Control::default());
     let _registered = context.register(number, &control);
     if let Some(code) = close {
@@ -144,18 +154,17 @@ async fn open(
     }
     let connection = Box::new(Connection::new(tap, Role::Server, 0));
     let mut session = Session::new(connection, Side::Server, LIMITS, None, (context.seed, number));
-    let log = chances.1.clone();
     let mut script = StepsLeft { steps: steps.into(), chances, begun: 0, waits: None, repeats: Vec::new(), reverts: Vec::new() };
     loop {
         let wake = match script.go_on(&mut session) {
             Ok(wake) => wake,
-            Err(ended) => return context.ended(request, &log, &ended),
+            Err(ended) => return ended,
         };
         match session.next(&control, wake).await {
             SessionEvent::Message(message) if session.is_open() && !silent => drop(session.send(message)),
             event => {
                 if let Some(ended) = over(event) {
-                    return context.ended(request, &log, &ended);
+                    return ended;
                 }
             }
         }

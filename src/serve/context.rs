@@ -3,6 +3,7 @@
 use crate::close::Ending;
 use crate::lock::lock;
 use crate::seed::Seed;
+use crate::serve::visits::Visitors;
 use crate::serve::wire_log::{WireHub, WireLog};
 use crate::transport::tls::Identity;
 use crate::transport::tls_error::TlsError;
@@ -29,6 +30,8 @@ pub(super) struct ServeContext {
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) hub: Arc<WireHub>,
     pub(super) told: Told,
+    /// Who gives connections their steps, in place of their URLs.
+    pub(super) visitors: Option<Visitors>,
     /// Connections that asked for a WebSocket, so far.
     begun: AtomicU64,
     open: Mutex<BTreeMap<u64, Arc<Control>>>,
@@ -50,10 +53,10 @@ impl Drop for Registered<'_> {
 }
 
 impl ServeContext {
-    pub(super) fn new(seed: Seed, identity: Option<&Identity>, told: Told) -> Result<ServeContext, TlsError> {
+    pub(super) fn new(seed: Seed, identity: Option<&Identity>, told: Told, visitors: Option<Visitors>) -> Result<ServeContext, TlsError> {
         let tls = identity.map(|identity| identity.server(None).map(TlsAcceptor::from)).transpose()?;
         let (hub, begun, open, open_count) = (WireHub::new(), AtomicU64::new(0), Mutex::default(), watch::Sender::new(0));
-        Ok(ServeContext { seed, tls, hub, told, begun, open, open_count })
+        Ok(ServeContext { seed, tls, hub, told, visitors, begun, open, open_count })
     }
 
     /// A connection asks for a WebSocket: its number, from 1, and who tells of it.

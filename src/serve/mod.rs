@@ -9,9 +9,11 @@ mod context;
 mod http;
 mod page;
 pub mod steps;
+mod visits;
 mod wire_log;
 
 pub use self::context::Told;
+pub use self::visits::{Visit, VisitEvent, Visitors};
 use crate::seed::Seed;
 use crate::serve::context::ServeContext;
 use crate::transport::tls::Identity;
@@ -44,7 +46,16 @@ impl StepServer {
     /// # Errors
     /// If certificate and key do not fit together.
     pub fn new(seed: Seed, identity: Option<&Identity>, told: Told) -> Result<StepServer, TlsError> {
-        Ok(StepServer { context: Arc::new(ServeContext::new(seed, identity, told)?), served: Arc::default() })
+        Ok(StepServer { context: Arc::new(ServeContext::new(seed, identity, told, None)?), served: Arc::default() })
+    }
+
+    /// One whose connections get their steps from `visitors`, whatever their URLs say.
+    ///
+    /// # Errors
+    /// None without a certificate, which this has not.
+    pub fn for_visitors(seed: Seed, visitors: Visitors) -> Result<StepServer, TlsError> {
+        let context = ServeContext::new(seed, None, Box::new(drop), Some(visitors))?;
+        Ok(StepServer { context: Arc::new(context), served: Arc::default() })
     }
 
     /// How many connections asked for a WebSocket so far.
