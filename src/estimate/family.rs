@@ -2,7 +2,7 @@
 //!
 //! A search moves logarithms of times and of odds, so that every number means something.
 
-use crate::reconnect::{CapStage, Jitter, Policy, ScheduleKind, TableEnd};
+use crate::reconnect::{CapStage, Jitter, Policy, TableEnd};
 use crate::units::duration_ms;
 use std::time::Duration;
 
@@ -218,7 +218,7 @@ mod tests {
             let values: Vec<f64> = family.quantities().iter().map(|one| if one.is_time() { 250.0 } else { one.value(one.free(0.25)) }).collect();
             let policy = family.policy(&values);
             assert_eq!(policy.cap.is_some(), family.cap.is_some(), "{family:?}");
-            assert_eq!(policy.kind == ScheduleKind::Exponential, family.growth == Growth::Exponential);
+            assert_eq!(policy.kind == crate::reconnect::ScheduleKind::Exponential, family.growth == Growth::Exponential);
             assert_eq!(policy.jitter == Jitter::None, family.jitter == JitterKind::None);
         }
     }

@@ -3,7 +3,7 @@
 use super::explore::Population;
 use super::family::{Family, Growth, JitterKind, Quantity};
 use super::goodness::Goodness;
-use super::likelihood::{Step, log_density, log_likelihood, steps};
+use super::likelihood::{Seen, Step, log_density, log_likelihood, steps};
 use super::waits::{Outage, Spread, all_alike, median, spread};
 use crate::reconnect::{Piece, Policy};
 use crate::seed::{Seed, Stream};
@@ -22,10 +22,14 @@ const SCOUTING: usize = 32;
 const SEARCHING: usize = 96;
 /// A family so far behind the best after scouting cannot win.
 const FAR_BEHIND: f64 = 100.0;
-/// Waits are seen later than they were due by up to so much, in milliseconds …
-const LATE_MS: f64 = 5.0;
-/// … and this share of them.
-const LATE: f64 = 0.002;
+/// Waits are seen later than they were due, by timers, processes and connections: usually so much, in milliseconds …
+const LATE_USUAL_MS: f64 = 2.0;
+/// … and at most so much.
+const LATE_MOST_MS: f64 = 20.0;
+/// What timers add beside, which no distribution knows: this share of a time …
+const CLOCKS: f64 = 0.001;
+/// … and whole milliseconds, rounded up or down.
+const GRAIN_MS: f64 = 1.5;
 /// By so much a longest delay must better the criterion.
 const CAP_LEAST: f64 = 6.0;
 /// Lead delays that are looked for.
@@ -149,13 +153,14 @@ impl Data {
         self.steps.iter().all(|step| all_alike(&step.waits.iter().map(|wait| wait.ms).collect::<Vec<_>>()))
     }
 
-    /// The logarithm of the likelihood of free numbers, the last of which is the noise, which counts as at least `floor_ms`.
+    /// The logarithm of the likelihood of free numbers, the last two of which are how late waits are seen, and the noise, which counts as at
+    /// least `floor_ms`.
     fn value(&self, family: Family, quantities: &[Quantity], floor_ms: f64, free: &[f64]) -> f64 {
-        let noise = free[quantities.len()].clamp(-3.0, 6.0).exp().max(floor_ms);
+        let seen = Seen { late_ms: late(free), noise_ms: free[quantities.len() + 1].clamp(-3.0, 6.0).exp().max(floor_ms) };
         let values: Vec<f64> = quantities.iter().zip(free).map(|(one, free)| one.value(*free)).collect();
-        // Nothing is known before, but numbers without any effect must not run away.
-        let prior = free.iter().map(|x| (x / 90.0).powi(2)).sum::<f64>();
-        log_likelihood(family, &family.policy(&values), &self.steps, noise, self.longest_ms) - prior
+        // Nothing is known before, but numbers without any effect must not run away, and a loopback is quick.
+        let prior = free.iter().map(|x| (x / 90.0).powi(2)).sum::<f64>() + seen.late_ms / LATE_USUAL_MS;
+        log_likelihood(family, &family.policy(&values), &self.steps, seen, self.longest_ms) - prior
     }
 
     /// All families by their criterion, the best first.
@@ -167,7 +172,7 @@ impl Data {
             .into_iter()
             .map(|family| {
                 let mut from = self.start(family);
-                from.push(0.0);
+                from.extend([LATE_USUAL_MS.ln(), 0.0]);
                 let value = |free: &[f64]| self.value(family, &family.quantities(), wide, free);
                 let members = Population::around(&from, 0.4, &value, stream);
                 let mut searched = Searched { family, members, bic: f64::INFINITY };
@@ -195,14 +200,16 @@ impl Data {
                 searched.members.select(&value, stream);
             }
         }
-        let numbers = quantities.len() as f64 + 1.0;
+        let numbers = quantities.len() as f64 + 2.0;
         searched.bic = numbers * (self.count as f64).ln() - 2.0 * searched.members.best().value + self.lead_bic;
     }
 
     /// Whether the first waits are those of the formula.
     fn first_fits(&self, searched: &Searched, stream: &mut Stream) -> bool {
-        let policy = searched.family.policy(&values(searched.family, &searched.members.best().at));
-        self.steps.iter().take(LEAD_MOST).all(|step| Goodness::of(searched.family, &policy, std::slice::from_ref(step), stream).is_good())
+        let best = &searched.members.best().at;
+        let policy = searched.family.policy(&values(searched.family, best));
+        let good = |step: &Step| Goodness::of(searched.family, &policy, std::slice::from_ref(step), late(best), stream).is_good();
+        self.steps.iter().take(LEAD_MOST).all(good)
     }
 
     /// Where a search begins: what medians and edges say.
@@ -258,8 +265,9 @@ impl Data {
             quantities.iter().zip(&mut drawn).zip(values(family, best)).map(|((one, drawn), value)| estimate(*one, value, drawn)).collect();
         let rounded: Vec<f64> = estimates.iter().map(|estimate| estimate.value).collect();
         let mut policy = family.policy(&rounded);
-        let goodness = Goodness::of(family, &policy, &self.steps, stream);
-        let span = |(lo, hi): &(f64, f64)| (duration_ms(round(*lo, lo - late(*lo), *lo)), duration_ms(round(*hi, hi - late(*hi), hi + 0.5)));
+        let goodness = Goodness::of(family, &policy, &self.steps, late(best), stream);
+        let earlier = |bound: f64| duration_ms(round(bound, bound - LATE_MOST_MS, bound));
+        let span = |(lo, hi): &(f64, f64)| (earlier(*lo), earlier(*hi));
         policy.lead = self.lead.iter().map(span).collect();
         if family.own_base {
             policy.base_per_client = Some(bases(outages, family.lead));
@@ -293,8 +301,9 @@ fn bases(outages: &[Outage], lead: usize) -> (std::time::Duration, std::time::Du
     (duration_ms(round((lo - beyond).max(0.0), lo - 2.0 * beyond, lo)), duration_ms(round(hi + beyond, hi, hi + 2.0 * beyond)))
 }
 
-fn late(time_ms: f64) -> f64 {
-    LATE_MS.max(LATE * time_ms)
+/// How late waits are seen, of free numbers that end with it and the noise.
+fn late(free: &[f64]) -> f64 {
+    free[free.len() - 2].exp().min(LATE_MOST_MS)
 }
 
 fn estimate(quantity: Quantity, value: f64, drawn: &mut [f64]) -> Estimate {
@@ -302,16 +311,16 @@ fn estimate(quantity: Quantity, value: f64, drawn: &mut [f64]) -> Estimate {
     let at = |share: f64| drawn[(share * (drawn.len() - 1) as f64) as usize];
     let (mut lo, mut hi) = (at(0.025).min(value), at(0.975).max(value));
     match quantity {
-        Quantity::Factor => (lo, hi) = ((lo * (1.0 - LATE)).max(1.0), hi * (1.0 + LATE)),
-        Quantity::Share => (lo, hi) = ((lo - LATE).max(0.0), (hi + LATE).min(1.0)),
-        _ => (lo, hi) = ((lo - late(lo)).max(0.0), hi + 0.5),
+        Quantity::Factor => (lo, hi) = ((lo * (1.0 - CLOCKS)).max(1.0), hi * (1.0 + CLOCKS)),
+        Quantity::Share => (lo, hi) = ((lo - 2.0 * CLOCKS).max(0.0), (hi + 2.0 * CLOCKS).min(1.0)),
+        _ => (lo, hi) = ((lo * (1.0 - CLOCKS) - GRAIN_MS).max(0.0), hi * (1.0 + CLOCKS) + GRAIN_MS),
     }
     Estimate { quantity, value: round(value, lo, hi), lo, hi }
 }
 
 /// The value of fewest digits between `lo` and `hi`, near `value`.
 fn round(value: f64, lo: f64, hi: f64) -> f64 {
-    if lo <= 0.0 && value <= hi && value < LATE_MS {
+    if lo <= 0.0 && value <= hi && value < LATE_MOST_MS {
         return 0.0;
     }
     for digits in 0..6 {

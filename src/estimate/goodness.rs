@@ -28,10 +28,10 @@ impl Goodness {
         self.outside <= 0.02 && self.chance.is_none_or(|chance| chance >= 0.001)
     }
 
-    pub(super) fn of(family: Family, policy: &Policy, steps: &[Step], stream: &mut Stream) -> Goodness {
+    pub(super) fn of(family: Family, policy: &Policy, steps: &[Step], late_ms: f64, stream: &mut Stream) -> Goodness {
         let (mut waits, mut outside, mut places) = (0_usize, 0_usize, Vec::new());
         for step in steps {
-            each_law(family, policy, step, |law, wait| {
+            each_law(family, policy, step, late_ms, |law, wait| {
                 let late = LATE_MS.max(LATE * wait);
                 waits += 1;
                 outside += usize::from(!law.iter().any(|piece| (piece.lo_ms - late..=piece.hi_ms + late).contains(&wait)));

@@ -42,25 +42,35 @@ pub(super) fn steps(outages: &[Outage], lead: usize) -> Vec<Step> {
     by_k.into_iter().map(|(k, waits)| Step { k, waits }).collect()
 }
 
-/// The law of each wait of `step` under a policy of `family`; `each` is called with it.
-pub(super) fn each_law(family: Family, policy: &Policy, step: &Step, mut each: impl FnMut(&[Piece], f64)) {
+/// The law of each wait of `step` under a policy of `family`; `each` is called with it and the wait. All waits are seen so much too late.
+pub(super) fn each_law(family: Family, policy: &Policy, step: &Step, late_ms: f64, mut each: impl FnMut(&[Piece], f64)) {
     let of_all = (!family.is_chained() && !family.own_base).then(|| policy.law(step.k, ms(policy.base), None).unwrap_or_default());
     for wait in &step.waits {
         match &of_all {
-            Some(law) => each(law, wait.ms),
+            Some(law) => each(law, wait.ms - late_ms),
             None => {
-                let base_ms = if family.own_base { wait.base_ms } else { ms(policy.base) };
-                each(&policy.law(step.k, base_ms, wait.previous_ms).unwrap_or_default(), wait.ms);
+                let base_ms = if family.own_base { wait.base_ms - late_ms } else { ms(policy.base) };
+                let previous_ms = wait.previous_ms.map(|previous| previous - late_ms);
+                each(&policy.law(step.k, base_ms, previous_ms).unwrap_or_default(), wait.ms - late_ms);
             }
         }
     }
 }
 
-/// The logarithm of the likelihood of all waits, with noise of this scale.
-pub(super) fn log_likelihood(family: Family, policy: &Policy, steps: &[Step], noise_ms: f64, longest_ms: f64) -> f64 {
+/// How waits are seen by a server: later than they are due, and by not always the same time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    /// By so much on average.
+    pub late_ms: f64,
+    /// Scale of what differs.
+    pub noise_ms: f64,
+}
+
+/// The logarithm of the likelihood of all waits.
+pub(super) fn log_likelihood(family: Family, policy: &Policy, steps: &[Step], seen: Seen, longest_ms: f64) -> f64 {
     let mut sum = 0.0;
     for step in steps {
-        each_law(family, policy, step, |law, wait| sum += log_density(law, wait, noise_ms, longest_ms));
+        each_law(family, policy, step, seen.late_ms, |law, wait| sum += log_density(law, wait, seen.noise_ms, longest_ms));
     }
     sum
 }

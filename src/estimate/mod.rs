@@ -11,6 +11,9 @@ mod likelihood;
 mod nearest;
 mod waits;
 
+#[cfg(test)]
+mod tests;
+
 pub use family::{Family, Growth, JitterKind, Quantity};
 pub use fit::{Estimate, Fit, fit};
 pub use goodness::Goodness;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What stands for the address of the server in a command.
-pub const URL: &str = "{url}";
+const URL: &str = "{url}";
 
 /// How to start a client.
 #[derive(Clone, Debug)]

@@ -30,7 +30,7 @@ pub fn toml(policy: &Policy) -> String {
             "linear"
         }
         ScheduleKind::Exponential => {
-            inner.extend([format!("base = {}", time(policy.base)), format!("factor = {}", policy.factor)]);
+            inner.extend([format!("base = {}", time(policy.base)), format!("factor = {:?}", (policy.factor * 1e4).round() / 1e4)]);
             "exponential"
         }
         ScheduleKind::Table => {
@@ -68,15 +68,17 @@ pub fn toml(policy: &Policy) -> String {
 /// The word of a jitter, and its numbers as settings.
 fn jitter(jitter: &Jitter) -> (&'static str, Vec<String>) {
     let time = |name: &str, time: &Duration| format!("{name} = \"{}\"", print_duration(*time));
+    // To four digits, which is more than any interval tells, and with a point, as TOML wants it.
+    let number = |name: &str, number: f64| format!("{name} = {:?}", (number * 1e4).round() / 1e4);
     match jitter {
         Jitter::None => ("none", Vec::new()),
         full if *full == Jitter::FULL => ("full", Vec::new()),
         equal if *equal == Jitter::EQUAL => ("equal", Vec::new()),
-        Jitter::Mult { lo, hi } => ("mult", vec![format!("jitter_lo = {lo}"), format!("jitter_hi = {hi}")]),
+        Jitter::Mult { lo, hi } => ("mult", vec![number("jitter_lo", *lo), number("jitter_hi", *hi)]),
         Jitter::Add { lo, hi } => ("add", vec![time("jitter_lo", lo), time("jitter_hi", hi)]),
         Jitter::OffsetFull { offset } => ("offset_full", vec![time("offset", offset)]),
         Jitter::Between { offset } => ("between", vec![time("offset", offset)]),
-        Jitter::Comb10 { x } => ("comb10", vec![format!("jitter_x = {x}")]),
+        Jitter::Comb10 { x } => ("comb10", vec![number("jitter_x", *x)]),
         Jitter::Decorrelated => ("decorrelated", Vec::new()),
     }
 }
@@ -260,4 +262,35 @@ pub fn csv(found: &Findings) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconnect::{Codes, presets};
+
+    /// What is printed is what a scenario reads.
+    #[test]
+    fn a_printed_policy_is_read_back() {
+        let own = Policy {
+            lead: vec![(Duration::ZERO, Duration::from_secs(5))],
+            stop_codes: Codes::parse(&["1008", "4400"]).unwrap(),
+            max_retries: Some(5),
+            ..Policy::exponential(Duration::from_millis(130), 1.7, Some(Duration::from_secs(2)), Jitter::Mult { lo: 0.6699999999, hi: 1.33 })
+        };
+        let simple = presets().map(|preset| preset.policy.clone()).filter(|policy| !matches!(policy.kind, ScheduleKind::Poll(_)));
+        for policy in simple.chain([own]) {
+            let text = format!("duration = \"5s\"\n[target.embedded]\n[clients.web]\ncount = 1\n{}\n", toml(&policy));
+            let plan = crate::scenario::load(&crate::scenario::Source::Text { name: "learned".to_owned(), text: text.clone() }, &crate::scenario::Overrides::default()).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+            let read = &plan.cohorts[0].reconnect;
+            assert_eq!(
+                (read.kind, read.base, read.step, &read.table, read.cap, read.cap_stage, &read.lead, read.base_per_client, read.max_retries),
+                (policy.kind, policy.base, policy.step, &policy.table, policy.cap, policy.cap_stage, &policy.lead, policy.base_per_client, policy.max_retries),
+                "{text}"
+            );
+            assert!((read.factor - policy.factor).abs() < 1e-3, "{text}");
+            assert_eq!(std::mem::discriminant(&read.jitter), std::mem::discriminant(&policy.jitter), "{text}");
+            assert_eq!(read.stop_codes, policy.stop_codes, "{text}");
+        }
+    }
 }

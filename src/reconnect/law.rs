@@ -92,7 +92,7 @@ mod tests {
                 let (base_ms, previous_ms) = (ms(policy.base), (k > 0).then(|| 1.7 * ms(policy.base)));
                 let Some(law) = policy.law(k, base_ms, previous_ms) else { continue };
                 assert!((law.iter().map(|piece| piece.share).sum::<f64>() - 1.0).abs() < 1e-9, "{}: {law:?}", preset.id);
-                let mut stream = Seed(1).stream(preset.id);
+                let mut stream = Seed(1).stream(&preset.id);
                 let step = DelayInput { k, skip: 0, base_ms, previous_ms };
                 let drawn: Vec<f64> = (0..4000).filter_map(|_| delay::delay(policy, &step, &mut || stream.unit())).collect();
                 // Whole milliseconds: within one.

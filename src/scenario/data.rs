@@ -182,6 +182,9 @@ pub(super) fn inline(tree: &mut Node, files: &NamedFiles<'_>, variables: Variabl
                     .unwrap_or_default(),
             }
         }
+        if let Some(node) = cohort.node.get_mut("reconnect") {
+            reconnect(node, files, variables, sink);
+        }
         if let Some(node) = cohort.node.get_mut("data") {
             let file = if matches!(node.value, TomlValue::Table(_)) { node.get_mut("file") } else { Some(node) };
             if let Some(Node { value: TomlValue::Text(file), at, .. }) = file {
@@ -194,6 +197,31 @@ pub(super) fn inline(tree: &mut Node, files: &NamedFiles<'_>, variables: Variabl
         for key in ["first_message", "traffic", "dialogue"] {
             cohort.node.get_mut(key).into_iter().for_each(|node| inline_messages(node, files, sink));
         }
+    }
+}
+
+/// `reconnect = { file = "learned.toml" }`: the `reconnect` of that file; what stands beside `file` holds.
+fn reconnect(node: &mut Node, files: &NamedFiles<'_>, variables: Variables<'_>, sink: &Sink) {
+    let TomlValue::Table(entries) = &mut node.value else { return };
+    let Some(index) = entries.iter().position(|entry| entry.key == "file") else { return };
+    let Node { value: TomlValue::Text(file), at, .. } = entries.remove(index).node else {
+        return super::reader::wrong("file", "the path of a file with a `reconnect`", node, sink).unwrap_or_default();
+    };
+    match files.text(&file, Bytes(LARGEST)) {
+        Ok(text) => {
+            let learned = tree::parse(sink.foreign_origin(file.clone(), text.clone()), &text, variables, sink);
+            match learned.get("reconnect") {
+                Some(learned) if matches!(learned.value, TomlValue::Table(_)) => {
+                    let mut learned = learned.clone();
+                    learned.at = node.at.clone();
+                    learned.merge(node.clone(), sink);
+                    *node = learned;
+                }
+                Some(learned) => *node = learned.clone(),
+                None => sink.push(Diagnostic::new(&at, format!("{file} has no `reconnect`"), "`closestorm learn` writes such a file")),
+            }
+        }
+        Err(why) => sink.push(Diagnostic::new(&at, format!("cannot read {file}"), why)),
     }
 }
 

@@ -79,7 +79,7 @@ fn table(node: &Node, sink: &Sink) -> (Policy, bool) {
         match SettingRow::find(&entry.key) {
             Ok(row) if !NOT_BESIDE.contains(&row.name) => set(&mut policy, row, &entry.key, &entry.node, sink),
             _ => {
-                let allowed = ["preset", "fixed", "linear", "exponential", "table"].into_iter();
+                let allowed = ["preset", "file", "fixed", "linear", "exponential", "table"].into_iter();
                 let allowed = allowed.chain(SETTINGS.iter().map(|row| row.name).filter(|name| !NOT_BESIDE.contains(name)));
                 let title = format!("unknown key `{}`", entry.key);
                 sink.push(Diagnostic::new(&entry.at, title, "not a reconnect parameter").allowed(&entry.key, allowed));

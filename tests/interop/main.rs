@@ -16,6 +16,7 @@ mod dialogues;
 mod embedded;
 mod fidelity;
 mod node_server;
+mod learn;
 mod oracle;
 mod overlap;
 #[allow(dead_code, reason = "the unit tests make plans smaller, too")]

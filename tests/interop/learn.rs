@@ -1,0 +1,99 @@
+//! `closestorm learn` finds out, blind, how clients come back whose rules are known: a loop of Node, and presets that `closestorm run` plays.
+
+use super::{home, node};
+use serde_json::Value;
+use std::process::Command;
+
+/// Learns from a command; what was found, as JSON.
+fn learn(args: &[&str], command: &[&str]) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("learnt");
+    let mut closestorm = Command::new(env!("CARGO_BIN_EXE_closestorm"));
+    closestorm.args(["learn", "--quick", "--quiet", "--format", "json", "--out"]).arg(&out).args(args).arg("--").args(command);
+    let output = closestorm.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert!(out.join("learned.toml").exists() && out.join("waits.csv").exists(), "{stderr}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {stderr}"))
+}
+
+/// Learns from clients of a preset.
+fn learn_preset(preset: &str, args: &[&str]) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("client.toml");
+    let text = format!(
+        "duration = \"20m\"\n[target.url]\naddress = \"${{URL}}\"\n[clients.one]\ncount = 1\narrive = {{ at_once = true }}\nreconnect = \"{preset}\"\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    // Each process draws other numbers, as real ones do.
+    let run = format!("exec {} run {} --quiet --seed $$ --out {}/$$", env!("CARGO_BIN_EXE_closestorm"), file.display(), folder.path().display());
+    learn(args, &["sh", "-c", &run])
+}
+
+/// The interval of a number holds its true value, and is no wider than a tenth on each side.
+fn holds(found: &Value, name: &str, truth: f64) {
+    let numbers = found["schedule"]["numbers"].as_array().unwrap();
+    let number = numbers.iter().find(|number| number["name"] == name).unwrap_or_else(|| panic!("{name}: {}", found["schedule"]));
+    let [low, high] = ["low", "high"].map(|end| number[end].as_f64().unwrap());
+    assert!((low..=high).contains(&truth) && high - low < 0.2 * truth, "{name} {truth}: {}", found["schedule"]);
+}
+
+fn rule<'a>(found: &'a Value, name: &str) -> &'a str {
+    let rules = found["rules"].as_array().unwrap();
+    rules.iter().find(|rule| rule["rule"] == name).unwrap()["result"].as_str().unwrap()
+}
+
+#[test]
+fn the_rules_of_a_loop_in_node_are_found() {
+    if !node("learn") {
+        return;
+    }
+    let client = home("tests/node/comes_back.js");
+    let found = learn(&["--outages", "64", "--attempts", "6", "--instances", "8", "--held", "500ms"], &["node", client.to_str().unwrap(), "{url}"]);
+    assert_eq!((&found["schedule"]["growth"], &found["schedule"]["jitter"]), (&"exponential".into(), &"full".into()), "{}", found["schedule"]);
+    assert_eq!(found["schedule"]["fits"], true);
+    holds(&found, "base", 130.0);
+    holds(&found, "factor", 1.7);
+    holds(&found, "cap", 1700.0);
+    for (name, result) in [
+        ("jitter", "pass"),
+        ("growth", "pass"),
+        ("stable-reset", "fail"),
+        ("returns", "pass"),
+        ("refused-stays", "fail"),
+        ("one-connection", "pass"),
+        ("close-answer", "pass"),
+        ("silence", "not tested"),
+    ] {
+        assert_eq!(rule(&found, name), result, "{name}: {}", found["rules"]);
+    }
+    let away: Vec<u64> = found["codes"].as_array().unwrap().iter().filter(|row| row["result"]["back"] == false).map(|row| row["code"].as_u64().unwrap()).collect();
+    assert_eq!(away, [1008, 4401]);
+    assert!(found["reconnect"].as_str().unwrap().contains("stop_codes = [\"1008\", \"4401\"]"), "{}", found["reconnect"]);
+}
+
+#[test]
+fn presets_that_run_as_clients_are_found() {
+    let found = learn_preset("y-websocket", &["--outages", "8", "--attempts", "6", "--instances", "4"]);
+    assert_eq!((&found["schedule"]["growth"], &found["schedule"]["jitter"]), (&"exponential".into(), &"none".into()), "{}", found["schedule"]);
+    holds(&found, "base", 200.0);
+    holds(&found, "factor", 2.0);
+    holds(&found, "cap", 2500.0);
+    let found = learn_preset("subscriptions-transport-ws", &["--outages", "64", "--attempts", "5", "--instances", "8"]);
+    assert_eq!(found["schedule"]["jitter"], "comb10", "{}", found["schedule"]);
+    holds(&found, "base", 100.0);
+    holds(&found, "factor", 2.0);
+    assert_eq!(found["nearest"][0]["preset"], "subscriptions-transport-ws");
+}
+
+#[test]
+fn a_client_that_does_not_come_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("learnt");
+    let mut closestorm = Command::new(env!("CARGO_BIN_EXE_closestorm"));
+    let output = closestorm.args(["learn", "--quick", "--quiet", "--out"]).arg(&out).args(["--", "sh", "-c", "echo no client; exec sleep 60"]).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("did not connect") && stderr.contains("no client"), "{stderr}");
+    assert!(!out.exists() && std::fs::read_dir(folder.path()).unwrap().next().is_none());
+}
