@@ -278,7 +278,7 @@ mod tests {
             max_retries: Some(5),
             ..Policy::exponential(Duration::from_millis(130), 1.7, Some(Duration::from_secs(2)), Jitter::Mult { lo: 0.6699999999, hi: 1.33 })
         };
-        let simple = presets().map(|preset| preset.policy.clone()).filter(|policy| !matches!(policy.kind, ScheduleKind::Poll(_)));
+        let simple = presets().map(|preset| preset.policy.clone()).filter(|policy| !matches!(policy.kind, ScheduleKind::Poll(_) | ScheduleKind::None));
         for policy in simple.chain([own]) {
             let text = format!("duration = \"5s\"\n[target.embedded]\n[clients.web]\ncount = 1\n{}\n", toml(&policy));
             let plan = crate::scenario::load(&crate::scenario::Source::Text { name: "learned".to_owned(), text: text.clone() }, &crate::scenario::Overrides::default()).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
