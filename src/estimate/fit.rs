@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 
 /// Fewer waits say nothing.
 const WAITS_LEAST: usize = 5;
+/// More waits tell hardly more, and take longer: outages are left out evenly.
+const WAITS_MOST: usize = 4000;
 /// Noise of a wait: at least a timer's grain, in milliseconds.
 const NOISE_LEAST_MS: f64 = 0.3;
 /// The same where there is no jitter and all depends on it.
@@ -71,6 +73,8 @@ pub fn fit(outages: &[Outage], seed: Seed) -> Option<Fit> {
     if count < WAITS_LEAST {
         return None;
     }
+    let thinned: Vec<Outage> = outages.iter().step_by(count.div_ceil(WAITS_MOST)).cloned().collect();
+    let outages = &thinned[..];
     let mut stream = seed.stream("estimate/fit");
     let spread = spread(outages);
     let mut found = Vec::new();

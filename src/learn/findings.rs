@@ -32,6 +32,8 @@ pub struct Findings {
     pub outages: Vec<Outage>,
     /// Processes that gave up: after how many waits of an outage.
     pub gave_up: Vec<u32>,
+    /// Processes that ended by themselves.
+    pub exits: u32,
     /// Waits after connections that were cut right after they opened, one after the other.
     pub short_lived: Vec<Outage>,
     /// After status codes.

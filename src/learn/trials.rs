@@ -27,6 +27,8 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 const PATIENCE_LEAST: Duration = Duration::from_secs(15);
 /// Most.
 const PATIENCE_MOST: Duration = Duration::from_secs(150);
+/// How long a connection of a process that has ended may take to be seen.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 /// How long a silence is kept up, and an answer kept back.
 const SILENCE: Duration = Duration::from_secs(75);
 /// How long a connection may take to end after its steps.
@@ -204,12 +206,25 @@ impl<'a> Subject<'a> {
     }
 
     async fn next(&mut self, from: Instant, patience: Duration) -> Return {
-        match self.host.next(from + patience).await {
-            Some((number, at)) => {
-                self.current = number;
-                Return::After(between(from, at))
-            }
-            None => Return::NotWithin(patience),
+        let mut until = from + patience;
+        loop {
+            let came = tokio::select! {
+                biased;
+                came = self.host.next(until) => came,
+                // What it did last may still be on its way.
+                _ = self.guard.wait_exit(self.slot), if until > Instant::now() + LAST_WORDS => {
+                    self.found.exits += 1;
+                    until = Instant::now() + LAST_WORDS;
+                    continue;
+                }
+            };
+            return match came {
+                Some((number, at)) => {
+                    self.current = number;
+                    Return::After(between(from, at))
+                }
+                None => Return::NotWithin(between(from, until)),
+            };
         }
     }
 
@@ -321,8 +336,9 @@ impl<'a> Subject<'a> {
 
 impl Findings {
     fn add(&mut self, subject: Subject<'_>) {
-        let Findings { outages, gave_up, short_lived, codes, statuses, retry_after, silence, unanswered, .. } = subject.found;
+        let Findings { outages, exits, gave_up, short_lived, codes, statuses, retry_after, silence, unanswered, .. } = subject.found;
         self.outages.extend(outages);
+        self.exits += exits;
         self.gave_up.extend(gave_up);
         self.short_lived.extend(short_lived);
         self.codes.extend(codes);

@@ -148,6 +148,9 @@ fn waits(found: &Findings) -> String {
     if let Some(least) = found.gave_up.iter().min() {
         let _ = writeln!(out, "  gave up after {least} attempts, {} times", found.gave_up.len());
     }
+    if found.exits > 0 {
+        let _ = writeln!(out, "  the process ended by itself {} times: client.log has what it printed", found.exits);
+    }
     out
 }
 
@@ -227,6 +230,7 @@ pub fn json(found: &Findings) -> Value {
         "outages": found.outages.iter().map(|outage| json!({ "client": outage.client, "waits_ms": outage.waits_ms })).collect::<Vec<_>>(),
         "short_lived": found.short_lived.iter().map(|outage| &outage.waits_ms).collect::<Vec<_>>(),
         "gave_up_after": found.gave_up,
+        "exits": found.exits,
         "codes": codes,
         "statuses": statuses,
         "retry_after": found.retry_after.map(|(asked, result)| json!({ "asked_ms": ms(asked), "result": back(result) })),
