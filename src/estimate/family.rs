@@ -98,7 +98,10 @@ impl Family {
             for jitter in JITTERS {
                 let caps: &[Option<CapStage>] = match (growth, jitter) {
                     // All of these are U(a, b), which `Below` is, too.
-                    (Growth::Fixed, JitterKind::Add | JitterKind::OffsetFull | JitterKind::Between | JitterKind::Around | JitterKind::Equal)
+                    (
+                        Growth::Fixed,
+                        JitterKind::Add | JitterKind::OffsetFull | JitterKind::Between | JitterKind::Around | JitterKind::Equal,
+                    )
                     | (Growth::Fixed | Growth::Linear, JitterKind::Decorrelated) => continue,
                     (Growth::Fixed, _) => &[None],
                     (_, JitterKind::Decorrelated) => &[None, Some(CapStage::Raw)],
@@ -167,9 +170,7 @@ impl Family {
             Growth::Fixed => Policy::fixed(base),
             Growth::Linear => Policy::linear(base, duration_ms(get(Quantity::Step)), None),
             Growth::Exponential => Policy::exponential(base, get(Quantity::Factor), None, Jitter::None),
-            Growth::Table(delays) => {
-                Policy::table((0..delays).map(|at| duration_ms(get(Quantity::Delay(at)))).collect(), TableEnd::Repeat)
-            }
+            Growth::Table(delays) => Policy::table((0..delays).map(|at| duration_ms(get(Quantity::Delay(at)))).collect(), TableEnd::Repeat),
         };
         let cap = self.cap.map(|_| duration_ms(get(Quantity::Cap)));
         Policy { cap, cap_stage: self.cap.unwrap_or(CapStage::Raw), jitter, ..plain }
@@ -215,7 +216,8 @@ mod tests {
     fn a_policy_has_the_values_of_its_family() {
         assert!(matches!(Family::unjittered(0, 3, false).last(), Some(Family { growth: Growth::Table(3), .. })));
         for family in [Family::jittered(0), Family::unjittered(1, 4, false), Family::unjittered(0, 4, false)].concat() {
-            let values: Vec<f64> = family.quantities().iter().map(|one| if one.is_time() { 250.0 } else { one.value(one.free(0.25)) }).collect();
+            let values: Vec<f64> =
+                family.quantities().iter().map(|one| if one.is_time() { 250.0 } else { one.value(one.free(0.25)) }).collect();
             let policy = family.policy(&values);
             assert_eq!(policy.cap.is_some(), family.cap.is_some(), "{family:?}");
             assert_eq!(policy.kind == crate::reconnect::ScheduleKind::Exponential, family.growth == Growth::Exponential);

@@ -3,8 +3,8 @@
 use super::explore::Population;
 use super::family::{Family, Growth, JitterKind, Quantity};
 use super::goodness::Goodness;
-use super::likelihood::{Seen, Step, log_density, log_likelihood, steps};
-use super::waits::{Outage, Spread, all_alike, median, spread};
+use super::likelihood::{Step, Timing, log_density, log_likelihood, steps};
+use super::waits::{Outage, WaitSpread, all_alike, median, spread};
 use crate::reconnect::{Piece, Policy};
 use crate::seed::{Seed, Stream};
 use crate::units::duration_ms;
@@ -81,14 +81,14 @@ pub fn fit(outages: &[Outage], seed: Seed) -> Option<Fit> {
     for lead in 0..=LEAD_MOST {
         let Some(data) = Data::of(outages, lead, spread) else { break };
         let families = match spread {
-            Spread::Jitter if !data.is_steady() => Family::jittered(lead),
-            _ => Family::unjittered(lead, data.steps.len(), spread == Spread::ByClient),
+            WaitSpread::Jitter if !data.is_steady() => Family::jittered(lead),
+            _ => Family::unjittered(lead, data.steps.len(), spread == WaitSpread::ByClient),
         };
         found.extend(data.search(families, &mut stream).into_iter().map(|searched| (lead, searched)));
         found.sort_by(|a, b| a.1.bic.total_cmp(&b.1.bic));
         // Searching again for each lead takes as long again: only where the first waits are not of the formula.
         let (lead, best) = found.first()?;
-        if spread == Spread::Jitter && Data::of(outages, *lead, spread)?.first_fits(best, &mut stream) {
+        if spread == WaitSpread::Jitter && Data::of(outages, *lead, spread)?.first_fits(best, &mut stream) {
             break;
         }
     }
@@ -129,7 +129,7 @@ struct Searched {
 
 impl Data {
     /// `None`: nothing is left for a formula.
-    fn of(outages: &[Outage], lead: usize, spread: Spread) -> Option<Data> {
+    fn of(outages: &[Outage], lead: usize, spread: WaitSpread) -> Option<Data> {
         let waits = |step: usize| outages.iter().filter_map(move |outage| outage.waits_ms.get(step).copied()).collect::<Vec<f64>>();
         let all: Vec<f64> = outages.iter().flat_map(|outage| outage.waits_ms.iter().copied()).collect();
         let longest_ms = all.iter().copied().fold(1.0, f64::max);
@@ -146,7 +146,7 @@ impl Data {
             lead_bic -= 2.0 * waits(step).iter().map(|wait| log_density(&law, *wait, NOISE_STEADY_MS, longest_ms)).sum::<f64>();
         }
         let mut data = Data { steps, lead: bounds, lead_bic, count: all.len(), longest_ms, noise_ms: NOISE_LEAST_MS };
-        if spread != Spread::Jitter || data.is_steady() {
+        if spread != WaitSpread::Jitter || data.is_steady() {
             data.noise_ms = NOISE_STEADY_MS;
         }
         Some(data)
@@ -160,7 +160,7 @@ impl Data {
     /// The logarithm of the likelihood of free numbers, the last two of which are how late waits are seen, and the noise, which counts as at
     /// least `floor_ms`.
     fn value(&self, family: Family, quantities: &[Quantity], floor_ms: f64, free: &[f64]) -> f64 {
-        let seen = Seen { late_ms: late(free), noise_ms: free[quantities.len() + 1].clamp(-3.0, 6.0).exp().max(floor_ms) };
+        let seen = Timing { late_ms: late(free), noise_ms: free[quantities.len() + 1].clamp(-3.0, 6.0).exp().max(floor_ms) };
         let values: Vec<f64> = quantities.iter().zip(free).map(|(one, free)| one.value(*free)).collect();
         // Nothing is known before, but numbers without any effect must not run away, and a loopback is quick.
         let prior = free.iter().map(|x| (x / 90.0).powi(2)).sum::<f64>() + seen.late_ms / LATE_USUAL_MS;

@@ -59,7 +59,7 @@ pub(super) fn each_law(family: Family, policy: &Policy, step: &Step, late_ms: f6
 
 /// How waits are seen by a server: later than they are due, and by not always the same time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
+pub(super) struct Timing {
     /// By so much on average.
     pub late_ms: f64,
     /// Scale of what differs.
@@ -67,7 +67,7 @@ pub(super) struct Seen {
 }
 
 /// The logarithm of the likelihood of all waits.
-pub(super) fn log_likelihood(family: Family, policy: &Policy, steps: &[Step], seen: Seen, longest_ms: f64) -> f64 {
+pub(super) fn log_likelihood(family: Family, policy: &Policy, steps: &[Step], seen: Timing, longest_ms: f64) -> f64 {
     let mut sum = 0.0;
     for step in steps {
         each_law(family, policy, step, seen.late_ms, |law, wait| sum += log_density(law, wait, seen.noise_ms, longest_ms));

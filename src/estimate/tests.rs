@@ -1,7 +1,8 @@
-//! Blind: waits are drawn from a policy, seen a little late, and the policy is to be found again.
+//! Blind: waits are drawn from a policy, seen a little late, and the policy is to be found again. Kinds of jitter, which take longer, are found on
+//! sockets (tests/interop/learn.rs).
 
 use super::*;
-use crate::reconnect::{CapStage, Decision, Jitter, Loss, Policy, ScheduleKind, whole_ms};
+use crate::reconnect::{Decision, Jitter, Loss, Policy, ScheduleKind, whole_ms};
 use crate::seed::Seed;
 use crate::units::ms;
 use std::time::Duration;
@@ -83,24 +84,13 @@ fn a_base_that_each_process_draws_is_told_from_jitter() {
     holds(&fit, Quantity::Factor, 1.3);
 }
 
-#[test]
-#[ignore = "long: scripts/test"]
-fn jitter_is_found_with_its_kind() {
-    let fit = fitted(&Policy::exponential(Duration::from_millis(200), 1.7, Some(Duration::from_millis(1700)), Jitter::FULL), 40, 6);
-    assert_eq!((fit.policy.jitter, fit.policy.cap_stage), (Jitter::FULL, CapStage::Raw));
-    holds(&fit, Quantity::Base, 200.0);
-    holds(&fit, Quantity::Factor, 1.7);
-    holds(&fit, Quantity::Cap, 1700.0);
-    let fit = fitted(&preset("subscriptions-transport-ws"), 40, 5);
-    assert!(matches!(fit.policy.jitter, Jitter::Comb10 { x } if (x - 0.5).abs() < 0.01), "{fit:?}");
-    holds(&fit, Quantity::Base, 100.0);
-    holds(&fit, Quantity::Factor, 2.0);
-}
-
 /// Delays by turns: the model has no words for them.
 #[test]
 fn what_no_schedule_says_is_said() {
-    let outage = |client| Outage { client, waits_ms: (0..8).map(|step| if step % 2 == 0 { 100.0 } else { 2000.0 + 30.0 * f64::from(client * step % 7) }).collect() };
+    let outage = |client| Outage {
+        client,
+        waits_ms: (0..8).map(|step| if step % 2 == 0 { 100.0 } else { 2000.0 + 30.0 * f64::from(client * step % 7) }).collect(),
+    };
     let outages: Vec<Outage> = (0..6).map(outage).collect();
     let found = fit(&outages, Seed(1)).unwrap();
     assert!(!found.goodness.is_good() || matches!(found.family.growth, Growth::Table(_)), "{found:?}");

@@ -19,7 +19,7 @@ const STEADY_MS: f64 = 15.0;
 
 /// What differs: nothing, clients, or each wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Spread {
+pub(super) enum WaitSpread {
     /// All waits of a step are alike.
     Steady,
     /// Those of each client are, but clients are not.
@@ -29,7 +29,7 @@ pub(super) enum Spread {
 }
 
 /// What differs in `outages`.
-pub(super) fn spread(outages: &[Outage]) -> Spread {
+pub(super) fn spread(outages: &[Outage]) -> WaitSpread {
     let mut cells: BTreeMap<(u32, usize), Vec<f64>> = BTreeMap::new();
     for outage in outages {
         for (step, wait) in outage.waits_ms.iter().enumerate() {
@@ -46,13 +46,13 @@ pub(super) fn spread(outages: &[Outage]) -> Spread {
     }
     // One in ten may be late.
     if stray * 10 > waits {
-        return Spread::Jitter;
+        return WaitSpread::Jitter;
     }
     let alike = |medians: &mut Vec<f64>| {
         let middle = median(medians);
         medians.iter().all(|one| is_steady(*one, middle))
     };
-    if medians.values_mut().all(alike) { Spread::Steady } else { Spread::ByClient }
+    if medians.values_mut().all(alike) { WaitSpread::Steady } else { WaitSpread::ByClient }
 }
 
 fn is_steady(wait: f64, middle: f64) -> bool {

@@ -1,7 +1,7 @@
 //! The process of a client, under the guard: it ends with us, whatever ends us.
 
-use crate::sut::command::{Error, Guard, Signal, Spec};
 use crate::sut::command::ready::tail;
+use crate::sut::command::{Error, Guard, Signal, Spec};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

@@ -252,7 +252,8 @@ fn stable_reset(found: &Findings, _: Option<Duration>) -> Judgement {
     let last = first.len() - 1;
     let (fresh, counted) = (range(&steps(found, 0)), range(&steps(found, last)));
     let seen = series.iter().map(|waits| waits[waits.len() - 1]).fold(0.0, f64::max);
-    let text = format!("wait {} after connections of 100ms: {}; after an outage's first loss at most {}", last + 1, shown(seen), shown(fresh.1));
+    let text =
+        format!("wait {} after connections of 100ms: {}; after an outage's first loss at most {}", last + 1, shown(seen), shown(fresh.1));
     // Closer to a wait that counts on than to a fresh one.
     judged(seen > (fresh.1 + counted.1) / 2.0 && counted.1 > fresh.1, text)
 }
@@ -288,7 +289,9 @@ fn retry_after(found: &Findings, _: Option<Duration>) -> Judgement {
         Some((asked, Return::NotWithin(within))) => {
             Judgement::NotTested(format!("asked for {}, did not come back in {}", print_duration(asked), print_duration(within)))
         }
-        Some((asked, Return::After(wait))) => judged(wait >= asked, format!("asked for {}, waited {}", print_duration(asked), shown(ms(wait)))),
+        Some((asked, Return::After(wait))) => {
+            judged(wait >= asked, format!("asked for {}, waited {}", print_duration(asked), shown(ms(wait))))
+        }
     }
 }
 

@@ -317,7 +317,8 @@ impl<'a> Subject<'a> {
                 self.then("/accept_stall").await?;
                 let from = Instant::now();
                 let ended = self.host.end(self.current, from + SILENCE).await;
-                self.found.unanswered = Some(ended.as_ref().map_or(Return::NotWithin(SILENCE), |ended| Return::After(between(from, ended.at))));
+                self.found.unanswered =
+                    Some(ended.as_ref().map_or(Return::NotWithin(SILENCE), |ended| Return::After(between(from, ended.at))));
                 self.begin(&cut).await?;
             }
         }

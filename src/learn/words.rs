@@ -39,13 +39,21 @@ pub fn toml(policy: &Policy) -> String {
         }
     };
     let cap = policy.cap.map(|cap| format!("cap = {}", time(cap)));
-    if matches!(policy.kind, ScheduleKind::Linear | ScheduleKind::Exponential) { inner.extend(cap) } else { beside.extend(cap) }
+    if matches!(policy.kind, ScheduleKind::Linear | ScheduleKind::Exponential) {
+        inner.extend(cap)
+    } else {
+        beside.extend(cap)
+    }
     if policy.cap.is_some() && policy.cap_stage != CapStage::Raw {
         beside.push(format!("cap_stage = \"{}\"", policy.cap_stage));
     }
     let (jitter, numbers) = jitter(&policy.jitter);
     let jitter = format!("jitter = \"{jitter}\"");
-    if policy.kind == ScheduleKind::Exponential { inner.push(jitter) } else { beside.push(jitter) }
+    if policy.kind == ScheduleKind::Exponential {
+        inner.push(jitter)
+    } else {
+        beside.push(jitter)
+    }
     beside.extend(numbers);
     if let Some((lo, hi)) = policy.base_per_client {
         beside.push(format!("base_per_client = {}", times(&[lo, hi])));
@@ -166,8 +174,11 @@ fn schedule(found: &Findings) -> String {
     let outside = (good.outside * good.waits as f64).round();
     match good.is_good() {
         true => out.push_str(&format!("  {} waits fit, {outside} are outside\n", good.waits)),
-        false => out.push_str(&format!("  DOES NOT FIT: of {} waits {outside} are outside{}. This client waits by a rule that the model cannot say.\n",
-            good.waits, good.chance.map(|chance| format!(", and the others have a chance of {chance:.1e}")).unwrap_or_default())),
+        false => out.push_str(&format!(
+            "  DOES NOT FIT: of {} waits {outside} are outside{}. This client waits by a rule that the model cannot say.\n",
+            good.waits,
+            good.chance.map(|chance| format!(", and the others have a chance of {chance:.1e}")).unwrap_or_default()
+        )),
     }
     if fit.ahead.is_some_and(|ahead| ahead < 10.0) {
         out.push_str("  another schedule explains them nearly as well: more --outages tell them apart\n");
@@ -246,11 +257,8 @@ pub fn json(found: &Findings) -> Value {
 }
 
 fn schedule_json(fit: &Fit) -> Value {
-    let numbers: Vec<Value> = fit
-        .estimates
-        .iter()
-        .map(|one| json!({ "name": name(one.quantity), "value": one.value, "low": one.lo, "high": one.hi }))
-        .collect();
+    let numbers: Vec<Value> =
+        fit.estimates.iter().map(|one| json!({ "name": name(one.quantity), "value": one.value, "low": one.lo, "high": one.hi })).collect();
     json!({
         "growth": fit.family.growth.word(), "jitter": jitter(&fit.policy.jitter).0, "numbers": numbers, "fits": fit.goodness.is_good(),
         "waits": fit.goodness.waits, "outside": fit.goodness.outside, "chance": fit.goodness.chance, "ahead": fit.ahead,
@@ -280,16 +288,47 @@ mod tests {
             lead: vec![(Duration::ZERO, Duration::from_secs(5))],
             stop_codes: Codes::parse(&["1008", "4400"]).unwrap(),
             max_retries: Some(5),
-            ..Policy::exponential(Duration::from_millis(130), 1.7, Some(Duration::from_secs(2)), Jitter::Mult { lo: 0.6699999999, hi: 1.33 })
+            ..Policy::exponential(
+                Duration::from_millis(130),
+                1.7,
+                Some(Duration::from_secs(2)),
+                Jitter::Mult { lo: 0.6699999999, hi: 1.33 },
+            )
         };
-        let simple = presets().map(|preset| preset.policy.clone()).filter(|policy| !matches!(policy.kind, ScheduleKind::Poll(_) | ScheduleKind::None));
+        let simple = presets()
+            .map(|preset| preset.policy.clone())
+            .filter(|policy| !matches!(policy.kind, ScheduleKind::Poll(_) | ScheduleKind::None));
         for policy in simple.chain([own]) {
             let text = format!("duration = \"5s\"\n[target.embedded]\n[clients.web]\ncount = 1\n{}\n", toml(&policy));
-            let plan = crate::scenario::load(&crate::scenario::Source::Text { name: "learned".to_owned(), text: text.clone() }, &crate::scenario::Overrides::default()).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+            let plan = crate::scenario::load(
+                &crate::scenario::Source::Text { name: "learned".to_owned(), text: text.clone() },
+                &crate::scenario::Overrides::default(),
+            )
+            .unwrap_or_else(|errors| panic!("{errors}\n{text}"));
             let read = &plan.cohorts[0].reconnect;
             assert_eq!(
-                (read.kind, read.base, read.step, &read.table, read.cap, read.cap_stage, &read.lead, read.base_per_client, read.max_retries),
-                (policy.kind, policy.base, policy.step, &policy.table, policy.cap, policy.cap_stage, &policy.lead, policy.base_per_client, policy.max_retries),
+                (
+                    read.kind,
+                    read.base,
+                    read.step,
+                    &read.table,
+                    read.cap,
+                    read.cap_stage,
+                    &read.lead,
+                    read.base_per_client,
+                    read.max_retries
+                ),
+                (
+                    policy.kind,
+                    policy.base,
+                    policy.step,
+                    &policy.table,
+                    policy.cap,
+                    policy.cap_stage,
+                    &policy.lead,
+                    policy.base_per_client,
+                    policy.max_retries
+                ),
                 "{text}"
             );
             assert!((read.factor - policy.factor).abs() < 1e-3, "{text}");

@@ -106,7 +106,12 @@ pub(super) static COHORT: Section = Section {
             r#""0s""#,
             "Time from the start of the run to the start of `arrive`, and of the stages of a message rate.",
         ),
-        key("reconnect", "preset name, \"none\" or table", "full jitter, 1s to 30s", "Reconnect strategy; `{ file = \"learned.toml\" }` takes that of a file."),
+        key(
+            "reconnect",
+            "preset name, \"none\" or table",
+            "full jitter, 1s to 30s",
+            "Reconnect strategy; `{ file = \"learned.toml\" }` takes that of a file.",
+        ),
         key("traffic", "table or \"none\"", "none", "Messages that the clients send."),
         key(
             "first_message",

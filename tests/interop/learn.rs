@@ -26,7 +26,8 @@ fn learn_preset(preset: &str, args: &[&str]) -> Value {
     );
     std::fs::write(&file, text).unwrap();
     // Each process draws other numbers, as real ones do.
-    let run = format!("exec {} run {} --quiet --seed $$ --out {}/$$", env!("CARGO_BIN_EXE_closestorm"), file.display(), folder.path().display());
+    let run =
+        format!("exec {} run {} --quiet --seed $$ --out {}/$$", env!("CARGO_BIN_EXE_closestorm"), file.display(), folder.path().display());
     learn(args, &["sh", "-c", &run])
 }
 
@@ -49,8 +50,14 @@ fn the_rules_of_a_loop_in_node_are_found() {
         return;
     }
     let client = home("tests/node/comes_back.js");
-    let found = learn(&["--outages", "64", "--attempts", "6", "--instances", "8", "--held", "500ms"], &["node", client.to_str().unwrap(), "{url}"]);
-    assert_eq!((&found["schedule"]["growth"], &found["schedule"]["jitter"]), (&"exponential".into(), &"full".into()), "{}", found["schedule"]);
+    let found =
+        learn(&["--outages", "64", "--attempts", "6", "--instances", "8", "--held", "500ms"], &["node", client.to_str().unwrap(), "{url}"]);
+    assert_eq!(
+        (&found["schedule"]["growth"], &found["schedule"]["jitter"]),
+        (&"exponential".into(), &"full".into()),
+        "{}",
+        found["schedule"]
+    );
     assert_eq!(found["schedule"]["fits"], true);
     holds(&found, "base", 130.0);
     holds(&found, "factor", 1.7);
@@ -67,7 +74,13 @@ fn the_rules_of_a_loop_in_node_are_found() {
     ] {
         assert_eq!(rule(&found, name), result, "{name}: {}", found["rules"]);
     }
-    let away: Vec<u64> = found["codes"].as_array().unwrap().iter().filter(|row| row["result"]["back"] == false).map(|row| row["code"].as_u64().unwrap()).collect();
+    let away: Vec<u64> = found["codes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["result"]["back"] == false)
+        .map(|row| row["code"].as_u64().unwrap())
+        .collect();
     assert_eq!(away, [1008, 4401]);
     assert!(found["reconnect"].as_str().unwrap().contains("stop_codes = [\"1008\", \"4401\"]"), "{}", found["reconnect"]);
 }
@@ -75,7 +88,12 @@ fn the_rules_of_a_loop_in_node_are_found() {
 #[test]
 fn presets_that_run_as_clients_are_found() {
     let found = learn_preset("y-websocket", &["--outages", "8", "--attempts", "6", "--instances", "4"]);
-    assert_eq!((&found["schedule"]["growth"], &found["schedule"]["jitter"]), (&"exponential".into(), &"none".into()), "{}", found["schedule"]);
+    assert_eq!(
+        (&found["schedule"]["growth"], &found["schedule"]["jitter"]),
+        (&"exponential".into(), &"none".into()),
+        "{}",
+        found["schedule"]
+    );
     holds(&found, "base", 200.0);
     holds(&found, "factor", 2.0);
     holds(&found, "cap", 2500.0);
@@ -91,7 +109,12 @@ fn a_client_that_does_not_come_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("learnt");
     let mut closestorm = Command::new(env!("CARGO_BIN_EXE_closestorm"));
-    let output = closestorm.args(["learn", "--quick", "--quiet", "--out"]).arg(&out).args(["--", "sh", "-c", "echo no client; exec sleep 60"]).output().unwrap();
+    let output = closestorm
+        .args(["learn", "--quick", "--quiet", "--out"])
+        .arg(&out)
+        .args(["--", "sh", "-c", "echo no client; exec sleep 60"])
+        .output()
+        .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("did not connect") && stderr.contains("no client"), "{stderr}");

@@ -15,8 +15,8 @@ mod dialogues;
 #[path = "../embedded.rs"]
 mod embedded;
 mod fidelity;
-mod node_server;
 mod learn;
+mod node_server;
 mod oracle;
 mod overlap;
 #[allow(dead_code, reason = "the unit tests make plans smaller, too")]

@@ -37,7 +37,8 @@ const ORDER: &[&str] = &[
 /// These may use all.
 const PROGRAM: [&str; 5] = ["cli", "cmd", "main", "lib", "crate"];
 /// Have sockets, tasks and a clock; the others have none.
-const WORLDS: [&str; 13] = ["snapshots", "recorder", "transport", "ws", "ipc", "server", "serve", "proxy", "sut", "learn", "load", "run", "cluster"];
+const WORLDS: [&str; 13] =
+    ["snapshots", "recorder", "transport", "ws", "ipc", "server", "serve", "proxy", "sut", "learn", "load", "run", "cluster"];
 
 #[test]
 fn a_module_uses_only_those_before_it() {
