@@ -14,18 +14,18 @@ pub(super) struct Member {
 
 /// Points that move together. Never empty.
 #[derive(Clone, Debug)]
-pub(super) struct Population(Vec<Member>);
+pub(super) struct Swarm(Vec<Member>);
 
 /// What is to be great.
 pub(super) type Value<'a> = &'a dyn Fn(&[f64]) -> f64;
 
-impl Population {
+impl Swarm {
     /// Members around `start`, up to `spread` off in each number. The first is `start` itself.
-    pub(super) fn around(start: &[f64], spread: f64, value: Value<'_>, stream: &mut Stream) -> Population {
+    pub(super) fn around(start: &[f64], spread: f64, value: Value<'_>, stream: &mut Stream) -> Swarm {
         let mut off = |index| if index == 0 { 0.0 } else { spread * (2.0 * stream.unit() - 1.0) };
         let at = |index| start.iter().map(|x| x + off(index)).collect::<Vec<f64>>();
         let points: Vec<_> = (0..4 * start.len() + 8).map(at).collect();
-        Population(points.into_iter().map(|at| Member { value: value(&at), at }).collect())
+        Swarm(points.into_iter().map(|at| Member { value: value(&at), at }).collect())
     }
 
     /// Values anew, after what is to be great has changed.
@@ -86,7 +86,7 @@ mod tests {
         // Deviations 0.1 and 3.0, correlated.
         let value = |at: &[f64]| -0.5 * (((at[0] - 2.0) / 0.1).powi(2) + ((at[1] - 5.0 - 20.0 * (at[0] - 2.0)) / 3.0).powi(2));
         let mut stream = Seed(1).stream("explore");
-        let mut members = Population::around(&[0.0, 0.0], 1.0, &value, &mut stream);
+        let mut members = Swarm::around(&[0.0, 0.0], 1.0, &value, &mut stream);
         for round in 0..80 {
             members.step(&value, &mut stream);
             if round % 8 == 7 {

@@ -21,7 +21,7 @@ pub enum Growth {
 
 /// A kind of jitter, without its numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JitterKind {
+pub enum JitterForm {
     /// `raw`.
     None,
     /// `raw · U(0, 1)`.
@@ -52,7 +52,7 @@ pub struct Family {
     /// How delays grow.
     pub growth: Growth,
     /// Which jitter.
-    pub jitter: JitterKind,
+    pub jitter: JitterForm,
     /// Where a longest delay applies, if there is one.
     pub cap: Option<CapStage>,
     /// Each client has its own base, which is known and not searched.
@@ -78,16 +78,16 @@ pub enum Quantity {
     Delay(usize),
 }
 
-const JITTERS: [JitterKind; 9] = [
-    JitterKind::Full,
-    JitterKind::Equal,
-    JitterKind::Below,
-    JitterKind::Around,
-    JitterKind::Add,
-    JitterKind::OffsetFull,
-    JitterKind::Between,
-    JitterKind::Comb,
-    JitterKind::Decorrelated,
+const JITTERS: [JitterForm; 9] = [
+    JitterForm::Full,
+    JitterForm::Equal,
+    JitterForm::Below,
+    JitterForm::Around,
+    JitterForm::Add,
+    JitterForm::OffsetFull,
+    JitterForm::Between,
+    JitterForm::Comb,
+    JitterForm::Decorrelated,
 ];
 
 impl Family {
@@ -100,11 +100,11 @@ impl Family {
                     // All of these are U(a, b), which `Below` is, too.
                     (
                         Growth::Fixed,
-                        JitterKind::Add | JitterKind::OffsetFull | JitterKind::Between | JitterKind::Around | JitterKind::Equal,
+                        JitterForm::Add | JitterForm::OffsetFull | JitterForm::Between | JitterForm::Around | JitterForm::Equal,
                     )
-                    | (Growth::Fixed | Growth::Linear, JitterKind::Decorrelated) => continue,
+                    | (Growth::Fixed | Growth::Linear, JitterForm::Decorrelated) => continue,
                     (Growth::Fixed, _) => &[None],
-                    (_, JitterKind::Decorrelated) => &[None, Some(CapStage::Raw)],
+                    (_, JitterForm::Decorrelated) => &[None, Some(CapStage::Raw)],
                     _ => &[None, Some(CapStage::Raw), Some(CapStage::Final)],
                 };
                 all.extend(caps.iter().map(|cap| Family { lead, growth, jitter, cap: *cap, own_base: false }));
@@ -115,7 +115,7 @@ impl Family {
 
     /// The families of delays without jitter, with so many lead delays, where so many steps were seen after those.
     pub fn unjittered(lead: usize, steps: usize, own_base: bool) -> Vec<Family> {
-        let one = |growth, cap| Family { lead, growth, jitter: JitterKind::None, cap, own_base };
+        let one = |growth, cap| Family { lead, growth, jitter: JitterForm::None, cap, own_base };
         let mut all = vec![one(Growth::Fixed, None)];
         for growth in [Growth::Linear, Growth::Exponential].into_iter().filter(|_| steps > 1) {
             all.extend([None, Some(CapStage::Raw)].map(|cap| one(growth, cap)));
@@ -140,8 +140,8 @@ impl Family {
             Growth::Fixed | Growth::Table(_) => {}
         }
         match self.jitter {
-            JitterKind::Below | JitterKind::Around | JitterKind::Comb => all.push(Quantity::Share),
-            JitterKind::Add | JitterKind::OffsetFull | JitterKind::Between => all.push(Quantity::Width),
+            JitterForm::Below | JitterForm::Around | JitterForm::Comb => all.push(Quantity::Share),
+            JitterForm::Add | JitterForm::OffsetFull | JitterForm::Between => all.push(Quantity::Width),
             _ => {}
         }
         all.extend(self.cap.map(|_| Quantity::Cap));
@@ -154,16 +154,16 @@ impl Family {
         let get = |wanted| quantities.iter().position(|one| *one == wanted).and_then(|at| values.get(at)).copied().unwrap_or_default();
         let (share, width) = (get(Quantity::Share), duration_ms(get(Quantity::Width)));
         let jitter = match self.jitter {
-            JitterKind::None => Jitter::None,
-            JitterKind::Full => Jitter::FULL,
-            JitterKind::Equal => Jitter::EQUAL,
-            JitterKind::Below => Jitter::Mult { lo: 1.0 - share, hi: 1.0 },
-            JitterKind::Around => Jitter::Mult { lo: 1.0 - share, hi: 1.0 + share },
-            JitterKind::Add => Jitter::Add { lo: Duration::ZERO, hi: width },
-            JitterKind::OffsetFull => Jitter::OffsetFull { offset: width },
-            JitterKind::Between => Jitter::Between { offset: width },
-            JitterKind::Comb => Jitter::Comb10 { x: share },
-            JitterKind::Decorrelated => Jitter::Decorrelated,
+            JitterForm::None => Jitter::None,
+            JitterForm::Full => Jitter::FULL,
+            JitterForm::Equal => Jitter::EQUAL,
+            JitterForm::Below => Jitter::Mult { lo: 1.0 - share, hi: 1.0 },
+            JitterForm::Around => Jitter::Mult { lo: 1.0 - share, hi: 1.0 + share },
+            JitterForm::Add => Jitter::Add { lo: Duration::ZERO, hi: width },
+            JitterForm::OffsetFull => Jitter::OffsetFull { offset: width },
+            JitterForm::Between => Jitter::Between { offset: width },
+            JitterForm::Comb => Jitter::Comb10 { x: share },
+            JitterForm::Decorrelated => Jitter::Decorrelated,
         };
         let base = duration_ms(get(Quantity::Base));
         let plain = match self.growth {
@@ -178,7 +178,7 @@ impl Family {
 
     /// Whether a delay depends on the delay before.
     pub fn is_chained(self) -> bool {
-        self.jitter == JitterKind::Decorrelated
+        self.jitter == JitterForm::Decorrelated
     }
 }
 
@@ -221,7 +221,7 @@ mod tests {
             let policy = family.policy(&values);
             assert_eq!(policy.cap.is_some(), family.cap.is_some(), "{family:?}");
             assert_eq!(policy.kind == crate::reconnect::ScheduleKind::Exponential, family.growth == Growth::Exponential);
-            assert_eq!(policy.jitter == Jitter::None, family.jitter == JitterKind::None);
+            assert_eq!(policy.jitter == Jitter::None, family.jitter == JitterForm::None);
         }
     }
 

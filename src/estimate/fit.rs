@@ -1,11 +1,11 @@
 //! Chooses a family and its numbers for waits that were seen.
 
-use super::explore::Population;
-use super::family::{Family, Growth, JitterKind, Quantity};
+use super::explore::Swarm;
+use super::family::{Family, Growth, JitterForm, Quantity};
 use super::goodness::Goodness;
 use super::likelihood::{Step, Timing, log_density, log_likelihood, steps};
-use super::waits::{Outage, WaitSpread, all_alike, median, spread};
-use crate::reconnect::{Piece, Policy};
+use super::waits::{SeenOutage, WaitSpread, all_alike, median, spread};
+use crate::reconnect::{LawPiece, Policy};
 use crate::seed::{Seed, Stream};
 use crate::units::duration_ms;
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ const LEAD_MOST: usize = 2;
 
 /// A number that was estimated.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Estimate {
+pub struct ParameterEstimate {
     /// Which.
     pub quantity: Quantity,
     /// The roundest value within the interval; in milliseconds where it is a time.
@@ -52,13 +52,13 @@ pub struct Estimate {
 
 /// What was found.
 #[derive(Clone, Debug)]
-pub struct Fit {
+pub struct PolicyFit {
     /// The policy that fits best, with rounded numbers.
     pub policy: Policy,
     /// Its family.
     pub family: Family,
     /// Its numbers.
-    pub estimates: Vec<Estimate>,
+    pub estimates: Vec<ParameterEstimate>,
     /// Whether it fits at all.
     pub goodness: Goodness,
     /// By how much the criterion of the next family of another shape is worse; above 10 there is hardly a doubt. `None`: there is no other.
@@ -68,12 +68,12 @@ pub struct Fit {
 /// The policy that explains `outages` best, of all that the parameter model can say but polls and redrawn delays; `None`: too few waits.
 ///
 /// The same waits and seed give the same fit.
-pub fn fit(outages: &[Outage], seed: Seed) -> Option<Fit> {
+pub fn fit(outages: &[SeenOutage], seed: Seed) -> Option<PolicyFit> {
     let count: usize = outages.iter().map(|outage| outage.waits_ms.len()).sum();
     if count < WAITS_LEAST {
         return None;
     }
-    let thinned: Vec<Outage> = outages.iter().step_by(count.div_ceil(WAITS_MOST)).cloned().collect();
+    let thinned: Vec<SeenOutage> = outages.iter().step_by(count.div_ceil(WAITS_MOST)).cloned().collect();
     let outages = &thinned[..];
     let mut stream = seed.stream("estimate/fit");
     let spread = spread(outages);
@@ -104,7 +104,7 @@ pub fn fit(outages: &[Outage], seed: Seed) -> Option<Fit> {
 
 /// Families that say nearly the same, so that nothing is gained by telling them apart.
 fn alike(a: Family, b: Family) -> bool {
-    let full = |jitter| matches!(jitter, JitterKind::Full | JitterKind::Below | JitterKind::Around | JitterKind::Equal);
+    let full = |jitter| matches!(jitter, JitterForm::Full | JitterForm::Below | JitterForm::Around | JitterForm::Equal);
     a.growth == b.growth && (a.jitter == b.jitter || full(a.jitter) && full(b.jitter)) && a.lead == b.lead
 }
 
@@ -123,13 +123,13 @@ struct Data {
 /// A family that was searched.
 struct Searched {
     family: Family,
-    members: Population,
+    members: Swarm,
     bic: f64,
 }
 
 impl Data {
     /// `None`: nothing is left for a formula.
-    fn of(outages: &[Outage], lead: usize, spread: WaitSpread) -> Option<Data> {
+    fn of(outages: &[SeenOutage], lead: usize, spread: WaitSpread) -> Option<Data> {
         let waits = |step: usize| outages.iter().filter_map(move |outage| outage.waits_ms.get(step).copied()).collect::<Vec<f64>>();
         let all: Vec<f64> = outages.iter().flat_map(|outage| outage.waits_ms.iter().copied()).collect();
         let longest_ms = all.iter().copied().fold(1.0, f64::max);
@@ -140,7 +140,7 @@ impl Data {
         let bounds: Vec<(f64, f64)> = (0..lead).map(|step| bounds(&waits(step))).collect();
         let mut lead_bic = 0.0;
         for (step, (lo_ms, hi_ms)) in bounds.iter().enumerate() {
-            let law = [Piece { share: 1.0, lo_ms: *lo_ms, hi_ms: *hi_ms }];
+            let law = [LawPiece { share: 1.0, lo_ms: *lo_ms, hi_ms: *hi_ms }];
             let numbers = if lo_ms == hi_ms { 1.0 } else { 2.0 };
             lead_bic += numbers * (all.len() as f64).ln();
             lead_bic -= 2.0 * waits(step).iter().map(|wait| log_density(&law, *wait, NOISE_STEADY_MS, longest_ms)).sum::<f64>();
@@ -178,7 +178,7 @@ impl Data {
                 let mut from = self.start(family);
                 from.extend([LATE_USUAL_MS.ln(), 0.0]);
                 let value = |free: &[f64]| self.value(family, &family.quantities(), wide, free);
-                let members = Population::around(&from, 0.4, &value, stream);
+                let members = Swarm::around(&from, 0.4, &value, stream);
                 let mut searched = Searched { family, members, bic: f64::INFINITY };
                 self.climb(&mut searched, SCOUTING, (wide, narrower), stream);
                 searched
@@ -227,8 +227,8 @@ impl Data {
         let ratios: Vec<f64> = pairs().map(|pair| pair[1] / pair[0].max(0.1)).filter(|ratio| *ratio > 1.05).collect();
         let differences: Vec<f64> = pairs().map(|pair| pair[1] - pair[0]).filter(|difference| *difference > 0.5).collect();
         let base = match family.jitter {
-            JitterKind::None | JitterKind::Around | JitterKind::Comb => medians[0],
-            JitterKind::Decorrelated | JitterKind::Add => lowest(first),
+            JitterForm::None | JitterForm::Around | JitterForm::Comb => medians[0],
+            JitterForm::Decorrelated | JitterForm::Add => lowest(first),
             _ => highest(first),
         };
         let value = |quantity: &Quantity| match quantity {
@@ -239,23 +239,23 @@ impl Data {
             Quantity::Factor if family.is_chained() => 3.0,
             Quantity::Factor if ratios.is_empty() => 1.2,
             Quantity::Factor => median(&mut ratios.clone()),
-            Quantity::Cap if family.jitter == JitterKind::None => medians[medians.len() - 1],
+            Quantity::Cap if family.jitter == JitterForm::None => medians[medians.len() - 1],
             Quantity::Cap => highest(last),
             Quantity::Share => ((highest(first) - lowest(first)) / (highest(first) + lowest(first)).max(1.0)).clamp(0.05, 0.95),
-            Quantity::Width if family.jitter == JitterKind::Add => (highest(first) - lowest(first)).max(1.0),
+            Quantity::Width if family.jitter == JitterForm::Add => (highest(first) - lowest(first)).max(1.0),
             Quantity::Width => lowest(first).max(1.0),
         };
         family.quantities().iter().map(|quantity| quantity.free(value(quantity))).collect()
     }
 
     /// Intervals, rounded numbers, and how well they fit.
-    fn finish(&self, searched: &Searched, outages: &[Outage], ahead: Option<f64>, stream: &mut Stream) -> Fit {
+    fn finish(&self, searched: &Searched, outages: &[SeenOutage], ahead: Option<f64>, stream: &mut Stream) -> PolicyFit {
         let family = searched.family;
         let quantities = family.quantities();
         let value = |free: &[f64]| self.value(family, &quantities, self.noise_ms, free);
         let best = &searched.members.best().at;
         // From the summit outwards: a population that has seen only this one.
-        let mut members = Population::around(best, 0.002, &value, stream);
+        let mut members = Swarm::around(best, 0.002, &value, stream);
         let mut drawn: Vec<Vec<f64>> = vec![Vec::new(); quantities.len()];
         for round in 0..600 {
             members.step(&value, stream);
@@ -265,7 +265,7 @@ impl Data {
                 }
             }
         }
-        let estimates: Vec<Estimate> =
+        let estimates: Vec<ParameterEstimate> =
             quantities.iter().zip(&mut drawn).zip(values(family, best)).map(|((one, drawn), value)| estimate(*one, value, drawn)).collect();
         let rounded: Vec<f64> = estimates.iter().map(|estimate| estimate.value).collect();
         let mut policy = family.policy(&rounded);
@@ -276,7 +276,7 @@ impl Data {
         if family.own_base {
             policy.base_per_client = Some(bases(outages, family.lead));
         }
-        Fit { policy, family, estimates, goodness, ahead }
+        PolicyFit { policy, family, estimates, goodness, ahead }
     }
 }
 
@@ -294,7 +294,7 @@ fn bounds(waits: &[f64]) -> (f64, f64) {
 }
 
 /// Bounds of the bases of clients. The range of n uniform draws is (n - 1)/(n + 1) of the whole on average.
-fn bases(outages: &[Outage], lead: usize) -> (std::time::Duration, std::time::Duration) {
+fn bases(outages: &[SeenOutage], lead: usize) -> (std::time::Duration, std::time::Duration) {
     let mut by_client: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for outage in outages {
         by_client.entry(outage.client).or_default().extend(outage.waits_ms.get(lead));
@@ -310,7 +310,7 @@ fn late(free: &[f64]) -> f64 {
     free[free.len() - 2].exp().min(LATE_MOST_MS)
 }
 
-fn estimate(quantity: Quantity, value: f64, drawn: &mut [f64]) -> Estimate {
+fn estimate(quantity: Quantity, value: f64, drawn: &mut [f64]) -> ParameterEstimate {
     drawn.sort_by(f64::total_cmp);
     let at = |share: f64| drawn[(share * (drawn.len() - 1) as f64) as usize];
     let (mut lo, mut hi) = (at(0.025).min(value), at(0.975).max(value));
@@ -319,7 +319,7 @@ fn estimate(quantity: Quantity, value: f64, drawn: &mut [f64]) -> Estimate {
         Quantity::Share => (lo, hi) = ((lo - 2.0 * CLOCKS).max(0.0), (hi + 2.0 * CLOCKS).min(1.0)),
         _ => (lo, hi) = ((lo * (1.0 - CLOCKS) - GRAIN_MS).max(0.0), hi * (1.0 + CLOCKS) + GRAIN_MS),
     }
-    Estimate { quantity, value: round(value, lo, hi), lo, hi }
+    ParameterEstimate { quantity, value: round(value, lo, hi), lo, hi }
 }
 
 /// The value of fewest digits between `lo` and `hi`, near `value`.

@@ -2,7 +2,7 @@
 
 use super::family::Family;
 use super::likelihood::{Step, each_law};
-use crate::reconnect::{Piece, Policy};
+use crate::reconnect::{LawPiece, Policy};
 use crate::seed::Stream;
 
 /// Waits this far outside of what a law allows are outside: what timers and connecting take, in milliseconds …
@@ -44,12 +44,12 @@ impl Goodness {
 
 /// The share of a law below a wait, which is uniform if the law is right; within single delays any part of their share. `None`: a law of single
 /// delays only.
-fn place(law: &[Piece], wait: f64, late: f64, unit: f64) -> Option<f64> {
-    let wide = |piece: &Piece| piece.hi_ms - piece.lo_ms > late;
+fn place(law: &[LawPiece], wait: f64, late: f64, unit: f64) -> Option<f64> {
+    let wide = |piece: &LawPiece| piece.hi_ms - piece.lo_ms > late;
     if !law.iter().any(wide) {
         return None;
     }
-    let part = |piece: &Piece| match wide(piece) {
+    let part = |piece: &LawPiece| match wide(piece) {
         true => ((wait - piece.lo_ms) / (piece.hi_ms - piece.lo_ms)).clamp(0.0, 1.0),
         false if (wait - piece.lo_ms).abs() <= late => unit,
         false => f64::from(u8::from(wait > piece.lo_ms)),

@@ -1,8 +1,8 @@
 //! How likely waits are under a policy, of which timers and a busy machine make something a little later.
 
 use super::family::Family;
-use super::waits::{Outage, median};
-use crate::reconnect::{Piece, Policy};
+use super::waits::{SeenOutage, median};
+use crate::reconnect::{LawPiece, Policy};
 use crate::units::ms;
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub(super) struct Step {
 }
 
 /// The steps of a formula in `outages`, which begins after so many lead delays.
-pub(super) fn steps(outages: &[Outage], lead: usize) -> Vec<Step> {
+pub(super) fn steps(outages: &[SeenOutage], lead: usize) -> Vec<Step> {
     let mut firsts: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for outage in outages {
         firsts.entry(outage.client).or_default().extend(outage.waits_ms.get(lead));
@@ -43,7 +43,7 @@ pub(super) fn steps(outages: &[Outage], lead: usize) -> Vec<Step> {
 }
 
 /// The law of each wait of `step` under a policy of `family`; `each` is called with it and the wait. All waits are seen so much too late.
-pub(super) fn each_law(family: Family, policy: &Policy, step: &Step, late_ms: f64, mut each: impl FnMut(&[Piece], f64)) {
+pub(super) fn each_law(family: Family, policy: &Policy, step: &Step, late_ms: f64, mut each: impl FnMut(&[LawPiece], f64)) {
     let of_all = (!family.is_chained() && !family.own_base).then(|| policy.law(step.k, ms(policy.base), None).unwrap_or_default());
     for wait in &step.waits {
         match &of_all {
@@ -76,12 +76,12 @@ pub(super) fn log_likelihood(family: Family, policy: &Policy, steps: &[Step], se
 }
 
 /// The logarithm of the density of one wait.
-pub(super) fn log_density(law: &[Piece], wait: f64, noise_ms: f64, longest_ms: f64) -> f64 {
+pub(super) fn log_density(law: &[LawPiece], wait: f64, noise_ms: f64, longest_ms: f64) -> f64 {
     ((1.0 - STRAY) * density(law, wait, noise_ms) + STRAY / (1.2 * longest_ms.max(1.0))).ln()
 }
 
 /// Density of a law with logistic noise: closed, and with tails for what is late.
-fn density(law: &[Piece], wait: f64, scale: f64) -> f64 {
+fn density(law: &[LawPiece], wait: f64, scale: f64) -> f64 {
     let below = |bound: f64| 1.0 / (1.0 + (-(wait - bound) / scale).exp());
     law.iter()
         .map(|piece| {

@@ -14,8 +14,8 @@ mod waits;
 #[cfg(test)]
 mod tests;
 
-pub use family::{Family, Growth, JitterKind, Quantity};
-pub use fit::{Estimate, Fit, fit};
+pub use family::{Family, Growth, JitterForm, Quantity};
+pub use fit::{ParameterEstimate, PolicyFit, fit};
 pub use goodness::Goodness;
 pub use nearest::{Near, nearest};
-pub use waits::Outage;
+pub use waits::SeenOutage;

@@ -1,6 +1,6 @@
 //! Which preset waits most like a client that was seen.
 
-use super::waits::Outage;
+use super::waits::SeenOutage;
 use crate::reconnect::{Decision, Loss, Policy, Preset, presets};
 use crate::seed::Seed;
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub struct Near {
 }
 
 /// The presets by distance, the nearest first; each is given connections open for `lived`, cut, and attempts that fail at once.
-pub fn nearest(outages: &[Outage], lived: Duration, seed: Seed) -> Vec<Near> {
+pub fn nearest(outages: &[SeenOutage], lived: Duration, seed: Seed) -> Vec<Near> {
     let longest = outages.iter().map(|outage| outage.waits_ms.len()).max().unwrap_or_default();
     let mut near: Vec<Near> = presets()
         .filter_map(|preset| distance(outages, &drawn(&preset.policy, lived, longest, seed)).map(|distance| Near { preset, distance }))
@@ -51,7 +51,7 @@ fn drawn(policy: &Policy, lived: Duration, longest: usize, seed: Seed) -> Vec<Ve
 }
 
 /// `None`: one has waits where the other has none.
-fn distance(outages: &[Outage], drawn: &[Vec<f64>]) -> Option<f64> {
+fn distance(outages: &[SeenOutage], drawn: &[Vec<f64>]) -> Option<f64> {
     let (mut apart, mut whole) = (0.0, 0.0);
     for (step, drawn) in drawn.iter().enumerate() {
         let mut seen: Vec<f64> = outages.iter().filter_map(|outage| outage.waits_ms.get(step).copied()).collect();

@@ -10,7 +10,7 @@ use std::time::Duration;
 const HELD: Duration = Duration::from_secs(6);
 
 /// Outages of clients of a policy; each process has five of them.
-fn observe(policy: &Policy, outages: usize, attempts: usize, seed: u64) -> Vec<Outage> {
+fn observe(policy: &Policy, outages: usize, attempts: usize, seed: u64) -> Vec<SeenOutage> {
     let (mut draws, mut noise) = (Seed(seed).stream("client"), Seed(seed).stream("noise"));
     let mut all = Vec::new();
     let mut history = None;
@@ -25,7 +25,7 @@ fn observe(policy: &Policy, outages: usize, attempts: usize, seed: u64) -> Vec<O
         history.opened(now);
         history.ready();
         now += HELD;
-        let mut outage = Outage { client: (number / 5) as u32, waits_ms: Vec::new() };
+        let mut outage = SeenOutage { client: (number / 5) as u32, waits_ms: Vec::new() };
         let mut loss = Loss::Closed { code: 1006 };
         for _ in 0..attempts {
             let Decision::Wait(wait) = policy.decide(history, &loss, now, random) else { break };
@@ -40,7 +40,7 @@ fn observe(policy: &Policy, outages: usize, attempts: usize, seed: u64) -> Vec<O
     all
 }
 
-fn fitted(policy: &Policy, outages: usize, attempts: usize) -> Fit {
+fn fitted(policy: &Policy, outages: usize, attempts: usize) -> PolicyFit {
     let fit = fit(&observe(policy, outages, attempts, 3), Seed(1)).unwrap();
     assert!(fit.goodness.is_good(), "{fit:?}");
     fit
@@ -51,7 +51,7 @@ fn preset(name: &str) -> Policy {
 }
 
 /// The estimate holds the true value, within a tenth.
-fn holds(fit: &Fit, quantity: Quantity, truth: f64) {
+fn holds(fit: &PolicyFit, quantity: Quantity, truth: f64) {
     let found = fit.estimates.iter().find(|estimate| estimate.quantity == quantity).unwrap_or_else(|| panic!("{quantity:?}: {fit:?}"));
     assert!((found.lo..=found.hi).contains(&truth) && found.hi - found.lo < 0.2 * truth, "{quantity:?} {truth}: {found:?}");
 }
@@ -87,11 +87,11 @@ fn a_base_that_each_process_draws_is_told_from_jitter() {
 /// Delays by turns: the model has no words for them.
 #[test]
 fn what_no_schedule_says_is_said() {
-    let outage = |client| Outage {
+    let outage = |client| SeenOutage {
         client,
         waits_ms: (0..8).map(|step| if step % 2 == 0 { 100.0 } else { 2000.0 + 30.0 * f64::from(client * step % 7) }).collect(),
     };
-    let outages: Vec<Outage> = (0..6).map(outage).collect();
+    let outages: Vec<SeenOutage> = (0..6).map(outage).collect();
     let found = fit(&outages, Seed(1)).unwrap();
     assert!(!found.goodness.is_good() || matches!(found.family.growth, Growth::Table(_)), "{found:?}");
     assert!(fit(&outages[..0], Seed(1)).is_none());

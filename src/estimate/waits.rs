@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// One outage of one client: how long it waited before each attempt, in milliseconds. The first wait is the one after a connection was lost, the
 /// others come after attempts that failed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outage {
+pub struct SeenOutage {
     /// Which process or page it was: what is drawn once is drawn again by each.
     pub client: u32,
     /// Waits in order.
@@ -29,7 +29,7 @@ pub(super) enum WaitSpread {
 }
 
 /// What differs in `outages`.
-pub(super) fn spread(outages: &[Outage]) -> WaitSpread {
+pub(super) fn spread(outages: &[SeenOutage]) -> WaitSpread {
     let mut cells: BTreeMap<(u32, usize), Vec<f64>> = BTreeMap::new();
     for outage in outages {
         for (step, wait) in outage.waits_ms.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! What was seen of a client, question by question. An empty list or `None`: it was not asked.
 
-use crate::estimate::{Fit, Near, Outage};
+use crate::estimate::{Near, PolicyFit, SeenOutage};
 use std::time::Duration;
 
 /// Whether a client came back.
@@ -29,13 +29,13 @@ pub struct Findings {
     /// How long connections were held before they were cut.
     pub held: Duration,
     /// Waits of each outage, one after the other for each process.
-    pub outages: Vec<Outage>,
+    pub outages: Vec<SeenOutage>,
     /// Processes that gave up: after how many waits of an outage.
     pub gave_up: Vec<u32>,
     /// Processes that ended by themselves.
     pub exits: u32,
     /// Waits after connections that were cut right after they opened, one after the other.
-    pub short_lived: Vec<Outage>,
+    pub short_lived: Vec<SeenOutage>,
     /// After status codes.
     pub codes: Vec<AfterCode>,
     /// After HTTP statuses in place of an opening handshake.
@@ -51,7 +51,7 @@ pub struct Findings {
     /// Connections in all.
     pub connections: u32,
     /// What explains the waits.
-    pub fit: Option<Fit>,
+    pub fit: Option<PolicyFit>,
     /// Why the questions ended early.
     pub cut_short: Option<String>,
     /// The presets that wait most like it, the nearest first.

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 /// A server for one client.
-pub(super) struct Host {
+pub(super) struct LearnHost {
     address: SocketAddr,
     steps: mpsc::UnboundedSender<PathSteps>,
     visits: mpsc::UnboundedReceiver<Visit>,
@@ -30,28 +30,28 @@ pub(super) struct Host {
 
 /// A connection that ended.
 #[derive(Clone, Debug)]
-pub(super) struct Ended {
+pub(super) struct VisitEnd {
     /// When.
     pub at: Instant,
     /// The server's account; `None`: it never opened.
     pub ending: Option<Box<Ending>>,
 }
 
-impl Host {
+impl LearnHost {
     /// A server at `listen`; port 0 takes a free one.
-    pub(super) async fn start(listen: SocketAddr, seed: Seed) -> io::Result<Host> {
+    pub(super) async fn start(listen: SocketAddr, seed: Seed) -> io::Result<LearnHost> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let (steps, prepared) = mpsc::unbounded_channel();
         let (told, visits) = mpsc::unbounded_channel();
         let server = StepServer::for_visitors(seed, Visitors::new(prepared, told)).map_err(io::Error::other)?;
         let task = tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
-        Ok(Host { address, steps, visits, task, here: Vec::new(), waiting: Vec::new(), came: 0, doubles: 0 })
+        Ok(LearnHost { address, steps, visits, task, here: Vec::new(), waiting: Vec::new(), came: 0, doubles: 0 })
     }
 
     /// A server at a free port of loopback.
-    pub(super) async fn on_loopback(seed: Seed) -> io::Result<Host> {
-        Host::start((Ipv4Addr::LOCALHOST, 0).into(), seed).await
+    pub(super) async fn on_loopback(seed: Seed) -> io::Result<LearnHost> {
+        LearnHost::start((Ipv4Addr::LOCALHOST, 0).into(), seed).await
     }
 
     pub(super) fn url(&self) -> String {
@@ -77,12 +77,12 @@ impl Host {
     }
 
     /// The end of a connection; `None`: it is still there at `until`.
-    pub(super) async fn end(&mut self, number: u64, until: Instant) -> Option<Ended> {
+    pub(super) async fn end(&mut self, number: u64, until: Instant) -> Option<VisitEnd> {
         loop {
             let visit = timeout_at(until, self.visits.recv()).await.ok()??;
             self.note(&visit);
             match visit.event {
-                VisitEvent::Ended(ending) if visit.number == number => return Some(Ended { at: visit.at, ending }),
+                VisitEvent::Ended(ending) if visit.number == number => return Some(VisitEnd { at: visit.at, ending }),
                 _ => {}
             }
         }
@@ -110,13 +110,13 @@ impl Host {
     pub(super) async fn renew(&mut self, seed: Seed) -> io::Result<()> {
         self.task.abort();
         let (came, doubles) = (self.came, self.doubles);
-        *self = Host::on_loopback(seed).await?;
+        *self = LearnHost::on_loopback(seed).await?;
         (self.came, self.doubles) = (came, doubles);
         Ok(())
     }
 }
 
-impl Drop for Host {
+impl Drop for LearnHost {
     fn drop(&mut self) {
         self.task.abort();
     }

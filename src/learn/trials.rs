@@ -2,9 +2,9 @@
 
 use super::client::{Client, ClientCommand};
 use super::findings::{AfterCode, Findings, Return};
-use super::host::{Ended, Host, between};
+use super::host::{LearnHost, VisitEnd, between};
 use crate::close::{ABNORMAL, NO_STATUS};
-use crate::estimate::{self, Outage};
+use crate::estimate::{self, SeenOutage};
 use crate::seed::Seed;
 use crate::sut::command::{Error, Guard};
 use crate::units::{ms, print_duration};
@@ -74,7 +74,7 @@ pub enum LearnError {
 
 /// A question beside the waits.
 #[derive(Clone, Copy, Debug)]
-enum Question {
+enum TrialQuestion {
     ShortLived,
     Code(u16),
     Status(u16),
@@ -122,12 +122,12 @@ async fn ask_all(subjects: &mut [Subject<'_>], questions: &Questions, told: &(dy
     let share = questions.outages.div_ceil(u32::from(questions.instances));
     try_join_all(subjects.iter_mut().map(|subject| subject.outages(share))).await?;
     // The slow ones first, so that they go on beside the others.
-    let slow = [Question::RetryAfter, Question::Silence, Question::Unanswered].into_iter().filter(|_| !questions.quick);
-    let quick = std::iter::once(Question::ShortLived).chain(CODES.map(Question::Code)).chain(STATUSES.map(Question::Status));
-    let list: Vec<Question> = slow.chain(quick).collect();
+    let slow = [TrialQuestion::RetryAfter, TrialQuestion::Silence, TrialQuestion::Unanswered].into_iter().filter(|_| !questions.quick);
+    let quick = std::iter::once(TrialQuestion::ShortLived).chain(CODES.map(TrialQuestion::Code)).chain(STATUSES.map(TrialQuestion::Status));
+    let list: Vec<TrialQuestion> = slow.chain(quick).collect();
     let count = subjects.len();
     let each = subjects.iter_mut().enumerate().map(|(index, subject)| {
-        let own: Vec<Question> = list.iter().copied().skip(index).step_by(count).collect();
+        let own: Vec<TrialQuestion> = list.iter().copied().skip(index).step_by(count).collect();
         async move {
             for question in own {
                 told(question.words());
@@ -145,7 +145,7 @@ struct Subject<'a> {
     slot: u16,
     command: &'a ClientCommand,
     questions: &'a Questions,
-    host: Host,
+    host: LearnHost,
     client: Client<'a>,
     /// Processes started so far, over all instances.
     fresh: u32,
@@ -156,7 +156,7 @@ struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     async fn new(guard: &'a Guard, slot: u16, command: &'a ClientCommand, questions: &'a Questions) -> Result<Subject<'a>, LearnError> {
-        let host = Host::on_loopback(questions.seed).await?;
+        let host = LearnHost::on_loopback(questions.seed).await?;
         let client = Client::new(guard, slot, command, &host.url());
         let fresh = 0;
         Ok(Subject { guard, slot, command, questions, host, client, fresh, current: 0, found: Findings::default() })
@@ -192,7 +192,7 @@ impl<'a> Subject<'a> {
 
     /// The end of the connection that is here, and whether the client came back; the next connection gets these steps. Where none came a fresh
     /// process is here, with these steps.
-    async fn then(&mut self, path: &str) -> Result<(Option<Ended>, Return), LearnError> {
+    async fn then(&mut self, path: &str) -> Result<(Option<VisitEnd>, Return), LearnError> {
         self.host.prepare(path);
         let longest = self.questions.held + END_WITHIN;
         let ended = self.host.end(self.current, Instant::now() + longest.max(SILENCE)).await;
@@ -237,7 +237,7 @@ impl<'a> Subject<'a> {
         let cut = self.cut();
         self.begin(&cut).await?;
         for _ in 0..count {
-            let mut outage = Outage { client: self.number(), waits_ms: Vec::new() };
+            let mut outage = SeenOutage { client: self.number(), waits_ms: Vec::new() };
             for attempt in 0..=self.questions.attempts {
                 let path = if attempt < self.questions.attempts { "/accept_rst" } else { &cut };
                 match self.then_or_cut(path).await? {
@@ -267,12 +267,12 @@ impl<'a> Subject<'a> {
     }
 
     /// One question; the connection that is here before and after it has the steps that cut it.
-    async fn ask(&mut self, question: Question) -> Result<(), LearnError> {
+    async fn ask(&mut self, question: TrialQuestion) -> Result<(), LearnError> {
         let (cut, held) = (self.cut(), self.questions.held.as_millis());
         match question {
-            Question::ShortLived => {
+            TrialQuestion::ShortLived => {
                 let short = format!("/wait/{}ms/drop_rst", SHORT.as_millis());
-                let mut outage = Outage { client: self.number(), waits_ms: Vec::new() };
+                let mut outage = SeenOutage { client: self.number(), waits_ms: Vec::new() };
                 for _ in 0..=SHORT_LIVED {
                     match self.then_or_cut(&short).await? {
                         Return::After(wait) => outage.waits_ms.push(ms(wait)),
@@ -282,7 +282,7 @@ impl<'a> Subject<'a> {
                 self.found.short_lived.push(outage);
                 self.then_or_cut(&cut).await?;
             }
-            Question::Code(code) => {
+            TrialQuestion::Code(code) => {
                 let steps = match code {
                     NO_STATUS => "close_empty".to_owned(),
                     ABNORMAL => "drop_fin".to_owned(),
@@ -293,16 +293,16 @@ impl<'a> Subject<'a> {
                 let answered = ended.and_then(|ended| ended.ending).and_then(|ending| ending.wire_received);
                 self.found.codes.push(AfterCode { code, back, answered });
             }
-            Question::Status(status) => {
+            TrialQuestion::Status(status) => {
                 let back = self.refused(&format!("/upgrade_status?status={status}")).await?;
                 self.found.statuses.extend(back.map(|back| (status, back)));
             }
-            Question::RetryAfter => {
+            TrialQuestion::RetryAfter => {
                 let asked = Duration::from_secs((self.found.longest() + RETRY_AFTER_MORE).as_secs() + 1);
                 let back = self.refused(&format!("/upgrade_status?status=503&retry_after={}s", asked.as_secs())).await?;
                 self.found.retry_after = back.map(|back| (asked, back));
             }
-            Question::Silence => {
+            TrialQuestion::Silence => {
                 self.then(&format!("/wait/{}ms/blackhole", SHORT.as_millis())).await?;
                 sleep_until(Instant::now() + SHORT).await;
                 self.host.unwell();
@@ -313,7 +313,7 @@ impl<'a> Subject<'a> {
                     self.begin(&cut).await?;
                 }
             }
-            Question::Unanswered => {
+            TrialQuestion::Unanswered => {
                 self.then("/accept_stall").await?;
                 let from = Instant::now();
                 let ended = self.host.end(self.current, from + SILENCE).await;
@@ -352,17 +352,17 @@ impl Findings {
     }
 }
 
-impl Question {
+impl TrialQuestion {
     fn words(self) -> String {
         match self {
-            Question::ShortLived => "connections that are cut right after they opened".to_owned(),
-            Question::Code(NO_STATUS) => "an empty Close frame".to_owned(),
-            Question::Code(ABNORMAL) => "FIN without a Close frame".to_owned(),
-            Question::Code(code) => format!("status code {code}"),
-            Question::Status(status) => format!("HTTP status {status}"),
-            Question::RetryAfter => "Retry-After".to_owned(),
-            Question::Silence => format!("a server that is silent (up to {})", print_duration(SILENCE)),
-            Question::Unanswered => format!("a request that is not answered (up to {})", print_duration(SILENCE)),
+            TrialQuestion::ShortLived => "connections that are cut right after they opened".to_owned(),
+            TrialQuestion::Code(NO_STATUS) => "an empty Close frame".to_owned(),
+            TrialQuestion::Code(ABNORMAL) => "FIN without a Close frame".to_owned(),
+            TrialQuestion::Code(code) => format!("status code {code}"),
+            TrialQuestion::Status(status) => format!("HTTP status {status}"),
+            TrialQuestion::RetryAfter => "Retry-After".to_owned(),
+            TrialQuestion::Silence => format!("a server that is silent (up to {})", print_duration(SILENCE)),
+            TrialQuestion::Unanswered => format!("a request that is not answered (up to {})", print_duration(SILENCE)),
         }
     }
 }

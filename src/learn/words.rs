@@ -3,7 +3,7 @@
 use super::findings::{Findings, Return};
 use super::rules::{Judgement, RULES, Rule};
 use crate::close::{ABNORMAL, NO_STATUS};
-use crate::estimate::{Estimate, Fit, Quantity};
+use crate::estimate::{ParameterEstimate, PolicyFit, Quantity};
 use crate::reconnect::{CapStage, Jitter, Policy, ScheduleKind};
 use crate::units::{ms, print_duration};
 use serde_json::{Value, json};
@@ -206,7 +206,7 @@ fn name(quantity: Quantity) -> String {
     }
 }
 
-fn numbers(estimate: &Estimate) -> (String, String, String) {
+fn numbers(estimate: &ParameterEstimate) -> (String, String, String) {
     let shown = |value: f64| match estimate.quantity {
         Quantity::Factor => format!("{value:.3}"),
         Quantity::Share => format!("{:.1} %", 100.0 * value),
@@ -256,7 +256,7 @@ pub fn json(found: &Findings) -> Value {
     })
 }
 
-fn schedule_json(fit: &Fit) -> Value {
+fn schedule_json(fit: &PolicyFit) -> Value {
     let numbers: Vec<Value> =
         fit.estimates.iter().map(|one| json!({ "name": name(one.quantity), "value": one.value, "low": one.lo, "high": one.hi })).collect();
     json!({

@@ -6,7 +6,7 @@ use crate::units::ms;
 
 /// Delays between two bounds, uniformly distributed; equal bounds are a single delay.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Piece {
+pub struct LawPiece {
     /// Share of all delays of the step, 0 to 1.
     pub share: f64,
     /// Shortest, in milliseconds.
@@ -21,7 +21,7 @@ impl Policy {
     ///
     /// Whole milliseconds (`jitter_int`, `round`) are left out: they move a delay by less than one. `None`: a table has ended, or the
     /// schedule is a poll timer or one with redrawn delays, whose delays depend on more than this.
-    pub fn law(&self, k: u32, base_ms: f64, previous_ms: Option<f64>) -> Option<Vec<Piece>> {
+    pub fn law(&self, k: u32, base_ms: f64, previous_ms: Option<f64>) -> Option<Vec<LawPiece>> {
         if matches!(self.kind, ScheduleKind::Poll(_)) || self.redraw {
             return None;
         }
@@ -37,7 +37,7 @@ impl Policy {
             (_, Some(cap)) if self.cap_stage != CapStage::Raw => ms(cap),
             _ => f64::INFINITY,
         };
-        let piece = |lo_ms, hi_ms| Piece { share: 1.0, lo_ms, hi_ms };
+        let piece = |lo_ms, hi_ms| LawPiece { share: 1.0, lo_ms, hi_ms };
         let pieces = match jitter {
             Jitter::None => vec![piece(raw, raw)],
             Jitter::Mult { lo, hi } => vec![piece(raw * lo, raw * hi)],
@@ -52,24 +52,24 @@ impl Policy {
 }
 
 /// Band `n` of ten of a comb jitter: below raw when even, above when odd.
-fn comb(raw: f64, x: f64, n: u32) -> Piece {
+fn comb(raw: f64, x: f64, n: u32) -> LawPiece {
     let (near, far) = (x * raw * f64::from(n) / 10.0, x * raw * f64::from(n + 1) / 10.0);
     let (lo_ms, hi_ms) = if n.is_multiple_of(2) { (raw - far, raw - near) } else { (raw + near, raw + far) };
-    Piece { share: 0.1, lo_ms, hi_ms }
+    LawPiece { share: 0.1, lo_ms, hi_ms }
 }
 
 /// A piece below a cap, and what the cap makes of the rest.
-fn cut(piece: Piece, cap: f64) -> [Option<Piece>; 2] {
-    let Piece { share, lo_ms, hi_ms } = piece;
+fn cut(piece: LawPiece, cap: f64) -> [Option<LawPiece>; 2] {
+    let LawPiece { share, lo_ms, hi_ms } = piece;
     if hi_ms <= cap {
         return [Some(piece), None];
     }
-    let at_cap = |share| Some(Piece { share, lo_ms: cap, hi_ms: cap });
+    let at_cap = |share| Some(LawPiece { share, lo_ms: cap, hi_ms: cap });
     if lo_ms >= cap {
         return [at_cap(share), None];
     }
     let below = (cap - lo_ms) / (hi_ms - lo_ms);
-    [Some(Piece { share: share * below, lo_ms, hi_ms: cap }), at_cap(share * (1.0 - below))]
+    [Some(LawPiece { share: share * below, lo_ms, hi_ms: cap }), at_cap(share * (1.0 - below))]
 }
 
 #[cfg(test)]
@@ -79,7 +79,7 @@ mod tests {
     use crate::seed::Seed;
 
     /// Share of delays up to `at`, in milliseconds.
-    fn below(law: &[Piece], at: f64) -> f64 {
+    fn below(law: &[LawPiece], at: f64) -> f64 {
         law.iter().map(|piece| piece.share * ((at - piece.lo_ms) / (piece.hi_ms - piece.lo_ms).max(1e-9)).clamp(0.0, 1.0)).sum()
     }
 

@@ -35,7 +35,7 @@ mod behaviour;
 
 pub use codes::Codes;
 pub use history::History;
-pub use law::Piece;
+pub use law::LawPiece;
 pub use policy::{
     Anchor, CapStage, ConnectTimeout, Driver, Jitter, LibraryHeartbeat, NextAddress, Phase2, Policy, Polling, Reset, ScheduleKind,
     ServesWhen, TableEnd, WholeDraw,
