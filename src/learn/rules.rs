@@ -232,7 +232,7 @@ fn cap(found: &Findings, limit: Option<Duration>) -> Judgement {
     let grows = policy.cap.is_none() && matches!(policy.kind, ScheduleKind::Exponential | ScheduleKind::Linear) && growth_seen(found);
     match policy.cap {
         _ if longest > limit => Judgement::Fail(format!("a wait of {} was seen", print_duration(longest))),
-        Some(cap) => judged(cap <= limit, format!("{}", print_duration(cap))),
+        Some(cap) => judged(cap <= limit, print_duration(cap)),
         None if grows => Judgement::NotTested(format!("waits still grew at {}: ask for more --attempts", print_duration(longest))),
         None => Judgement::Pass(format!("the longest of the list is {}", print_duration(longest))),
     }
