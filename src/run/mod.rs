@@ -486,6 +486,7 @@ pub(crate) fn record(journal: &SharedRecorder, report: FromServer) {
             journal.record_at(journal.offset(at_ns), &Event::ServerEnded { client: id.client, connection: id.connection, ending });
         }
         FromServer::LocalLimit { what } => journal.record(&Event::LocalLimit { what }),
+        FromServer::Panicked => journal.record(&Event::LoadLimit { what: panics::BUG.to_owned() }),
         FromServer::Incomplete { why } => journal.record(&Event::NotCarriedOut { fault: None, firing: 0, why }),
         FromServer::Notice { text } => journal.notice(text),
         _ => {}

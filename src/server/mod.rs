@@ -17,6 +17,7 @@ use crate::dialogue::{Payload, Reply, ServerDialogue};
 use crate::event::{ClientIndex, ConnectionNo};
 use crate::fault::{OnAttempt, OnListener, ResponseEdit, Side};
 use crate::lock::lock;
+use crate::panics;
 use crate::plan::{Firing, Standing};
 use crate::seed::{Seed, Stream};
 use crate::server::admission::{Admission, Seat};
@@ -271,6 +272,7 @@ async fn open(server: &Arc<ServerShared>, connection: Box<Connection>, shaken: S
     let Shaken { id, mut dialogue, close, _seat } = shaken;
     let control = Arc::new(Control::default());
     let serial = server.serial.fetch_add(1, Ordering::Relaxed);
+    panics::asked(format_args!("server connection {serial}"));
     register(server, serial, (id, connection.link().peer_has_ended()), &control).await;
     if let Some((fault, code)) = close {
         control.send(SessionCommand::Close { fault, code, reason: "".into() });

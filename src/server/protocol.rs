@@ -190,6 +190,8 @@ pub(crate) enum FromServer {
         /// As shown.
         why: String,
     },
+    /// Something in the server's own process panicked: a bug of ours.
+    Panicked,
     /// The server's own process met a limit of this machine.
     LocalLimit {
         /// As shown.

@@ -1,6 +1,7 @@
 //! The life of a server: it listens, obeys what it is told, and stops, at once or gracefully.
 
 use crate::ipc;
+use crate::panics;
 use crate::plan::turn_in;
 use crate::server::ServerShared;
 use crate::server::evidence::{Commands, QUEUE_MAX, Reporter};
@@ -18,6 +19,8 @@ use tokio::time::{Instant, sleep_until};
 /// A hook for tests: a variable of the environment with a duration in place of the scenario's `handshake_cost`. Only this process reads it,
 /// so that a search for the limit of a server cannot know the answer.
 const HIDDEN_COST: &str = "CLOSESTORM_HANDSHAKE_COST";
+/// How often a process looks whether something in it panicked.
+const PANIC_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs an embedded server process until it is told to stop, or its parent is gone. What it is to be is said over the link that is its
 /// standard input.
@@ -86,7 +89,16 @@ async fn serve() -> Result<(), ipc::LinkError> {
     let door = ListeningSocket::open(&server)?;
     // Into target.log: where other clients than ours find it.
     println!("listening on {}://{}", if server.tls.is_some() { "wss" } else { "ws" }, server.spec.address);
+    tokio::spawn(tell_of_panic(server.clone()));
     if server.live(door, commands).await { Ok(()) } else { Err(io::Error::other("nobody read all of the evidence in time").into()) }
+}
+
+/// Tells the parent when something in this process panics: its task is gone, and what it had to say is missing.
+async fn tell_of_panic(server: Arc<ServerShared>) {
+    while !panics::happened() {
+        tokio::time::sleep(PANIC_EVERY).await;
+    }
+    server.report(&FromServer::Panicked);
 }
 
 /// Carries out what the parent and its workers say, until the parent says stop or is gone.

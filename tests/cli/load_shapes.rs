@@ -68,3 +68,20 @@ fn arrivals_of_a_file_are_stored_with_the_run_and_scale() {
     place.write("test.toml", "[clients.web]\narrive = { stages = [ { hold = \"1s\" } ] }\n");
     place.assert_refuses(&["validate", "test.toml"], 2, &["never rise above 0"]);
 }
+
+/// What `learn` wrote; what stands beside it holds, and the run folder needs it no more.
+#[test]
+fn a_strategy_comes_from_a_file() {
+    let place = Place::with(
+        "duration = \"20s\"\n[target.embedded]\n[clients.web]\ncount = 5\nreconnect = { file = \"learned.toml\", max_retries = 3 }\n\
+         [[faults]]\nat = \"2s\"\ninject = { server_crash = { down = \"5s\" } }\n",
+    );
+    place.write("learned.toml", "reconnect = { fixed = { delay = \"1s\" }, max_retries = 9 }\n");
+    place.run(&["simulate", "test.toml", "--out", "run"]).assert_code(0);
+    assert_eq!(place.json("run/summary.json")["reconnect"]["gave_up"], 5, "after three attempts of a second each");
+    fs::remove_file(place.path("learned.toml")).expect("a file");
+    place.run(&["check", "run"]).assert_code(0);
+    place.assert_refuses(&["validate", "test.toml"], 2, &["cannot read learned.toml"]);
+    place.write("learned.toml", "reconect = 1\n");
+    place.assert_refuses(&["validate", "test.toml"], 2, &["learned.toml has no `reconnect`"]);
+}

@@ -18,20 +18,28 @@ fn a_panic_in_a_task_of_a_run_is_told_and_is_no_pass() {
     if !cfg!(debug_assertions) {
         return eprintln!("left out: only debug builds panic when asked");
     }
-    at_once([("client 2", "1"), ("fault 0", "1"), ("client 2", "2")], |(asked, workers)| {
-        let place = Place::with(RUN);
-        let ended = run(&place, asked, &["run", "test.toml", "--out", "run", "--workers", workers, "--allow-inconclusive"]);
-        ended.assert_code(1);
-        assert!(ended.out.contains("a part of closestorm failed with an internal error"), "{ended:?}");
-        assert!(ended.err.contains("this is a bug in closestorm, please report it"), "{ended:?}");
-        let told = if workers == "1" { ended.err.clone() } else { std::fs::read_to_string(place.path("run/workers.log")).expect("a log") };
-        assert!(told.contains("panicked at src/") && told.contains("CLOSESTORM_PANIC asked for it"), "{told}");
-        let summary = place.json("run/summary.json");
-        assert_eq!(summary["verdict"]["result"], "inconclusive");
-        assert!(summary["connections"]["opened"].as_u64() >= Some(5), "the others went on: {}", summary["connections"]);
-        place.run(&["check", "run"]).assert_code(3);
-        place.assert_nothing_is_left();
-    });
+    at_once(
+        [("client 2", "1"), ("fault 0", "1"), ("client 2", "2"), ("server connection 1", "1"), ("server connection 1", "2")],
+        |(asked, workers)| {
+            let place = Place::with(RUN);
+            let ended = run(&place, asked, &["run", "test.toml", "--out", "run", "--workers", workers, "--allow-inconclusive"]);
+            ended.assert_code(1);
+            assert!(ended.out.contains("a part of closestorm failed with an internal error"), "{ended:?}");
+            assert!(ended.err.contains("this is a bug in closestorm, please report it"), "{ended:?}");
+            let log = |name: &str| std::fs::read_to_string(place.path(name)).expect("a log");
+            let told = match asked.starts_with("server") {
+                true => log("run/target.log"),
+                false if workers == "1" => ended.err.clone(),
+                false => log("run/workers.log"),
+            };
+            assert!(told.contains("panicked at src/") && told.contains("CLOSESTORM_PANIC asked for it"), "{told}");
+            let summary = place.json("run/summary.json");
+            assert_eq!(summary["verdict"]["result"], "inconclusive");
+            assert!(summary["connections"]["opened"].as_u64() >= Some(5), "the others went on: {}", summary["connections"]);
+            place.run(&["check", "run"]).assert_code(3);
+            place.assert_nothing_is_left();
+        },
+    );
 }
 
 #[test]

@@ -121,6 +121,7 @@ fn files_of_an_untrusted_scenario_are_in_its_folder_whatever_names_them() {
         place.write(&format!("{folder}/values.csv"), "token\na\n");
         place.write(&format!("{folder}/hello"), "hello");
         place.write(&format!("{folder}/arrivals.csv"), "arrivals\n1\n");
+        place.write(&format!("{folder}/learned.toml"), "reconnect = { fixed = { delay = \"1s\" } }\n");
         place.write(&format!("{folder}/talk.toml"), "[[open]]\nsend = \"file:hello\"\n".replace("file:hello", "file:sub/hello").as_str());
     }
     let scenario = |what: &str| format!("duration = \"1s\"\n[clients.web]\ncount = 1\n{what}\n");
@@ -134,6 +135,7 @@ fn files_of_an_untrusted_scenario_are_in_its_folder_whatever_names_them() {
             format!("dialogue = {{ open = [{{ send = \"file:{path}/hello\" }}] }}"),
             format!("dialogue = \"{path}/talk.toml\""),
             format!("arrive = {{ file = \"{path}/arrivals.csv\" }}"),
+            format!("reconnect = {{ file = \"{path}/learned.toml\" }}"),
         ] {
             place.write("inside/test.toml", &scenario(&what));
             let args = ["validate", "inside/test.toml"];
@@ -169,6 +171,7 @@ fn files_that_a_cohort_names_are_regular_and_errors_show_nothing_of_them() {
             format!("data = \"{file}\"\nquery = \"a={{data.none}}\""),
             format!("first_message = \"file:{file}\"\ncuont = 1"),
             format!("dialogue = \"{file}\""),
+            format!("reconnect = {{ file = \"{file}\" }}"),
         ] {
             place.write("test.toml", &format!("duration = \"1s\"\n[clients.web]\ncount = 1\n{what}\n"));
             let ended = place.run(&["validate", "test.toml"]);

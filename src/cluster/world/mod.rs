@@ -79,6 +79,8 @@ struct Truth {
     jumped: bool,
     /// A server has told something that no line has room for.
     too_long: bool,
+    /// The evidence of a server has room for some lines only.
+    small_room: bool,
 }
 
 impl World {
@@ -374,7 +376,9 @@ fn figures(world: &World, count: u32, sum: &Results, happened: &[(Trouble, u32, 
     }
     // Faults that meet at one server, or whose time a jump has left out, are not carried out, and the run says so.
     let calm = truth.struck.is_empty() && happened.is_empty() && !truth.jumped && !truth.too_long && world.plan.faults.len() < 2;
-    if calm && verdict.result != "pass" {
+    // A small buffer of evidence may be full where nothing else goes wrong.
+    let full = truth.small_room && unreliable.iter().all(|why| why.contains("the buffer of the embedded server was full"));
+    if calm && !full && verdict.result != "pass" {
         wrong.push(format!("nothing went wrong, and the verdict is {} {:?}", verdict.result, verdict.reasons));
     }
     for (worker, (ended_ns, trace)) in truth.traces.iter().filter(|(worker, _)| !lost(**worker)) {

@@ -40,6 +40,7 @@ pub(super) fn ending(reason: String) -> Box<Ending> {
 pub(super) async fn serve(world: Arc<World>, pid: i32, link: LinkEnd) -> u8 {
     let mut random = Seed(world.seed).stream(&format!("world/server/{pid}"));
     let room = if random.below(3) == 0 { 1_000 } else { 1 << 20 };
+    world.truth().small_room |= room == 1_000;
     let Ok(Some((spec, reporter, mut commands))) = Reporter::take(link, room).await else { return 1 };
     loop {
         match commands.next().await {

@@ -350,7 +350,19 @@ async fn listen(mut notices: ipc::Receiver<Notice>, mut guard: impl GuardProcess
             }
         }
     }
-    if !guard.ended().await {
+    // One that stands still does not end when its link does.
+    let ended = tokio::select! {
+        ended = guard.ended() => Some(ended),
+        () = shared.useless.notified() => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            guard.kill();
+            guard.ended().await
+        }
+    };
+    if !ended {
         for slot in shared.state.borrow().slots.values().filter(|slot| slot.exit.is_none()) {
             guard.kill_group(slot.pid as i32);
         }
