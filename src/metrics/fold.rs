@@ -199,9 +199,8 @@ impl Recorder {
         self.timeline.outage_missed((self.cohort(row), fault), missed);
     }
 
-    /// What a client missed in its last outage will not be known.
-    pub(super) fn miss_unknown(&mut self, row: LocalRow) {
-        let whose = (self.cohort(row), self.outages.last_fault(row));
+    /// What a client of a cohort missed in an outage by this fault will not be known.
+    pub(super) fn miss_unknown(&mut self, whose: (u16, Option<u16>)) {
         *self.timeline.missed_unknown.entry(whose).or_default() += 1;
     }
 
@@ -425,14 +424,19 @@ impl Recorder {
         // A server that is asked to stop may serve on for a while: a client is out of service from its own Close frame on.
         let by_close = acted.is_some_and(|acted| self.meta.faults[usize::from(acted.fault)].by_close);
         let closed = by_close.then(|| closing.map(|closing| at.saturating_sub(micros(closing.total))));
+        let fault_before = self.outages.last_fault(row);
         let began = self.outages.end(at, row, connection.0, ending, closed);
         if self.outages.clients[row].is(NUMBERED) {
             let before = match () {
                 () if began => self.losses.begin(row, self.outages.clients[row].is(NUMBERED)),
-                () if ending.cause == Cause::Stay => self.losses.leave(row),
+                () if ending.cause == Cause::Stay => self.losses.leave(row).map(Some),
                 () => None,
             };
-            before.into_iter().for_each(|loss| self.settle_missed(row, loss));
+            match before {
+                Some(Some(loss)) => self.settle_missed(row, loss),
+                Some(None) => self.miss_unknown((cohort, fault_before)),
+                None => {}
+            }
         }
         self.books[usize::from(cohort)].affected += u64::from(began);
         self.timeline.cell(at, cohort).affected += u64::from(began);

@@ -41,6 +41,13 @@ struct ClientLosses {
     forgotten: Option<u64>,
 }
 
+impl ClientLosses {
+    /// Whether its last outage has a loss that is not settled, known or not.
+    fn is_unsettled(&self) -> bool {
+        self.told.is_some() || self.is_out && self.is_followed
+    }
+}
+
 /// Of all clients whose messages have numbers and that had an outage or missed something.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
@@ -48,11 +55,13 @@ pub(super) struct Losses {
 }
 
 impl Losses {
-    /// An outage begins; `followed`: the client got messages with numbers before. What the one before came to, if that is known.
-    pub(super) fn begin(&mut self, row: LocalRow, followed: bool) -> Option<OutageLoss> {
+    /// An outage begins; `followed`: the client got messages with numbers before. What the one before came to, if there was one whose loss counts;
+    /// `None` in it where that will not be known, because no message with a number came between the two.
+    pub(super) fn begin(&mut self, row: LocalRow, followed: bool) -> Option<Option<OutageLoss>> {
         let client = self.clients.entry(row).or_default();
+        let before = client.is_unsettled().then(|| client.told.take());
         (client.number, client.is_out, client.is_followed) = (client.number.wrapping_add(1), true, followed);
-        client.told.take()
+        before
     }
 
     /// The client ends its connection by itself: what it misses from now on is no outage's, unless nothing was told of one before.
@@ -111,6 +120,6 @@ impl Losses {
     /// number came after them.
     pub(super) fn finish(&mut self) -> impl Iterator<Item = (LocalRow, Option<OutageLoss>)> + use<> {
         let all = std::mem::take(&mut self.clients).into_iter();
-        all.filter(|(_, client)| client.told.is_some() || client.is_out && client.is_followed).map(|(row, client)| (row, client.told))
+        all.filter(|(_, client)| client.is_unsettled()).map(|(row, client)| (row, client.told))
     }
 }

@@ -454,7 +454,7 @@ impl Recorder {
         opening.into_iter().for_each(|row| self.readied(end, row, true));
         self.losses.finish().for_each(|(row, loss)| match loss {
             Some(loss) => self.settle_missed(row, loss),
-            None => self.miss_unknown(row),
+            None => self.miss_unknown((self.cohort(row), self.outages.last_fault(row))),
         });
         for (row, client) in self.outages.clients.each() {
             let book = &mut self.books[usize::from(client.cohort)];

@@ -812,6 +812,22 @@ fn what_is_missed_belongs_to_its_outage_and_is_taken_back_where_it_was_counted()
     assert_eq!(counted, book.expected);
 }
 
+/// What it cost is in the gap that the second is told of; nobody knows how much of it.
+#[test]
+fn an_outage_after_which_the_next_began_before_any_message_has_a_loss_that_is_not_known() {
+    let number = |found| Event::Sequenced { client: ClientIndex(0), found, replayed: false };
+    let mut recorder = Recorder::of(meta(), Shard::WHOLE, false, false);
+    let r = &mut recorder;
+    client(r, 0).attempt(100).open(106, 1).ready(110, 1).tell(200, number(Sequenced::Next));
+    client(r, 0).inject(1_000, 1, 0).end(1_002, 1, ending(Cause::Remote, 1006)).attempt(1_500).open(1_510, 2).ready(1_520, 2);
+    client(r, 0).inject(2_000, 2, 2).end(2_002, 2, ending(Cause::Remote, 1006)).attempt(2_500).open(2_510, 3).ready(2_520, 3);
+    client(r, 0).tell(2_600, number(Sequenced::Back { missed: 7 }));
+    let results = recorder.finish(Duration::from_secs(20), Status::Completed);
+    assert_eq!(results.timeline.missed_unknown, [((0, Some(0)), 1)].into());
+    let losses: Vec<_> = results.timeline.missed.iter().map(|((_, fault, _), of)| (*fault, of.outages, of.missed)).collect();
+    assert_eq!(losses, [(Some(2), 1, 7)]);
+}
+
 #[test]
 fn of_more_gaps_than_a_client_is_followed_in_each_late_message_is_taken_back_where_it_was_counted_or_stays_missed() {
     let number = |found| Event::Sequenced { client: ClientIndex(0), found, replayed: false };

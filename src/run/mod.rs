@@ -364,9 +364,11 @@ async fn measure(
 
 /// Waits, after a run, for what servers have told of it and is still under way.
 pub(crate) async fn settle(lines: &control_links::ControlLinks, journal: &SharedRecorder, status: Status) {
-    if status == Status::Completed {
-        tokio::time::sleep(SETTLE).await;
+    // Of a run that was stopped nobody takes the figures for whole, and what happens from now on is not of it.
+    if status != Status::Completed {
+        return;
     }
+    tokio::time::sleep(SETTLE).await;
     for (instance, process) in lines.all_told(TOLD_WITHIN).await {
         let why = format!(
             "process {process} of server {instance} did not say within {} s that it had told all endings: some may not be recorded",
