@@ -76,7 +76,10 @@ fn asked(args: &Learn, folder: &Folder, stop: &Stop) -> anyhow::Result<Findings>
     runtime.block_on(async {
         let guard = Guard::launch().await?;
         let found = learn(&guard, &command, &questions, stop.clone().stopped(), &told).await;
-        guard.shutdown().await?;
+        // What was learnt counts more than a guard that does not end.
+        if let Err(error) = guard.shutdown().await {
+            eprintln!("closestorm: {error}");
+        }
         Ok(found?)
     })
 }
@@ -97,7 +100,7 @@ fn exit_code(found: &Findings, required: &[(&Rule, Option<Duration>)]) -> u8 {
     let judged: Vec<Judgement> = required.iter().map(|(rule, limit)| rule.judge(found, *limit)).collect();
     match () {
         () if judged.iter().any(|judgement| matches!(judgement, Judgement::Fail(_))) => FAILED,
-        () if judged.iter().any(|judgement| matches!(judgement, Judgement::NotTested(_))) => INCONCLUSIVE,
+        () if found.cut_short.is_some() || judged.iter().any(|judgement| matches!(judgement, Judgement::NotTested(_))) => INCONCLUSIVE,
         () => OK,
     }
 }

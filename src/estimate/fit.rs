@@ -299,7 +299,7 @@ fn bases(outages: &[SeenOutage], lead: usize) -> (std::time::Duration, std::time
     for outage in outages {
         by_client.entry(outage.client).or_default().extend(outage.waits_ms.get(lead));
     }
-    let bases: Vec<f64> = by_client.into_values().map(|mut waits| median(&mut waits)).collect();
+    let bases: Vec<f64> = by_client.into_values().filter(|waits| !waits.is_empty()).map(|mut waits| median(&mut waits)).collect();
     let (lo, hi) = bases.iter().fold((f64::INFINITY, 0.0_f64), |(lo, hi), base| (lo.min(*base), hi.max(*base)));
     let beyond = (hi - lo) / (bases.len() as f64 - 1.0).max(1.0);
     (duration_ms(round((lo - beyond).max(0.0), lo - 2.0 * beyond, lo)), duration_ms(round(hi + beyond, hi, hi + 2.0 * beyond)))

@@ -40,9 +40,12 @@ pub(super) fn spread(outages: &[SeenOutage]) -> WaitSpread {
     let mut medians: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
     for ((_, step), mut values) in cells {
         let middle = median(&mut values);
-        waits += values.len();
-        stray += values.iter().filter(|wait| !is_steady(**wait, middle)).count();
         medians.entry(step).or_default().push(middle);
+        // One wait alone says nothing of what differs within a client.
+        if values.len() > 1 {
+            waits += values.len();
+            stray += values.iter().filter(|wait| !is_steady(**wait, middle)).count();
+        }
     }
     // One in ten may be late.
     if stray * 10 > waits {
@@ -52,7 +55,11 @@ pub(super) fn spread(outages: &[SeenOutage]) -> WaitSpread {
         let middle = median(medians);
         medians.iter().all(|one| is_steady(*one, middle))
     };
-    if medians.values_mut().all(alike) { WaitSpread::Steady } else { WaitSpread::ByClient }
+    match medians.values_mut().all(alike) {
+        true => WaitSpread::Steady,
+        false if waits == 0 => WaitSpread::Jitter,
+        false => WaitSpread::ByClient,
+    }
 }
 
 fn is_steady(wait: f64, middle: f64) -> bool {

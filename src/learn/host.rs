@@ -103,6 +103,9 @@ impl LearnHost {
 
     /// From now on what comes beside the open connections comes because they are not well.
     pub(super) fn unwell(&mut self) {
+        while let Ok(visit) = self.visits.try_recv() {
+            self.note(&visit);
+        }
         self.here.iter_mut().for_each(|(_, well)| *well = false);
     }
 

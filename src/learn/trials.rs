@@ -23,8 +23,8 @@ const SHORT: Duration = Duration::from_millis(100);
 const SHORT_LIVED: usize = 4;
 /// How long a fresh client has to connect.
 const START_WITHIN: Duration = Duration::from_secs(30);
-/// Least time after which a client does not come back: as most libraries' longest delay.
-const PATIENCE_LEAST: Duration = Duration::from_secs(15);
+/// Least time after which a client does not come back: longer than the 30 s of many libraries, and of what is advised after 1012.
+const PATIENCE_LEAST: Duration = Duration::from_secs(40);
 /// Most.
 const PATIENCE_MOST: Duration = Duration::from_secs(150);
 /// How long a connection of a process that has ended may take to be seen.
@@ -212,7 +212,7 @@ impl<'a> Subject<'a> {
                 biased;
                 came = self.host.next(until) => came,
                 // What it did last may still be on its way.
-                _ = self.guard.wait_exit(self.slot), if until > Instant::now() + LAST_WORDS => {
+                Ok(_) = self.guard.wait_gone(self.slot), if until > Instant::now() + LAST_WORDS => {
                     self.found.exits += 1;
                     until = Instant::now() + LAST_WORDS;
                     continue;
@@ -237,18 +237,18 @@ impl<'a> Subject<'a> {
         let cut = self.cut();
         self.begin(&cut).await?;
         for _ in 0..count {
-            let mut outage = SeenOutage { client: self.number(), waits_ms: Vec::new() };
+            // In place, so that nothing is lost where the questions end early, and long waits make patient at once.
+            self.found.outages.push(SeenOutage { client: self.number(), waits_ms: Vec::new() });
             for attempt in 0..=self.questions.attempts {
                 let path = if attempt < self.questions.attempts { "/accept_rst" } else { &cut };
                 match self.then_or_cut(path).await? {
-                    Return::After(wait) => outage.waits_ms.push(ms(wait)),
+                    Return::After(wait) => self.found.outages.last_mut().into_iter().for_each(|outage| outage.waits_ms.push(ms(wait))),
                     Return::NotWithin(_) => {
                         self.found.gave_up.push(attempt);
                         break;
                     }
                 }
             }
-            self.found.outages.push(outage);
         }
         Ok(())
     }
@@ -290,8 +290,12 @@ impl<'a> Subject<'a> {
                 };
                 self.then(&format!("/wait/{held}ms/{steps}")).await?;
                 let (ended, back) = self.then(&cut).await?;
-                let answered = ended.and_then(|ended| ended.ending).and_then(|ending| ending.wire_received);
-                self.found.codes.push(AfterCode { code, back, answered });
+                // Where the client was first, or never opened, the code was not sent.
+                let ending = ended.and_then(|ended| ended.ending).filter(|ending| match code {
+                    ABNORMAL => ending.wire_sent.is_none() && ending.wire_received.is_none(),
+                    code => ending.wire_sent == Some(code),
+                });
+                self.found.codes.extend(ending.map(|ending| AfterCode { code, back, answered: ending.wire_received }));
             }
             TrialQuestion::Status(status) => {
                 let back = self.refused(&format!("/upgrade_status?status={status}")).await?;

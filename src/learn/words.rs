@@ -101,7 +101,9 @@ pub fn policy(found: &Findings) -> Option<Policy> {
         .map(|after| after.code.to_string())
         .collect();
     policy.stop_codes = crate::reconnect::Codes::parse(&away).unwrap_or_default();
-    policy.max_retries = found.gave_up.iter().min().copied();
+    // A process that died early is none that gave up.
+    let most = found.outages.iter().map(|outage| outage.waits_ms.len()).max().unwrap_or_default();
+    policy.max_retries = found.gave_up.iter().min().copied().filter(|least| *least as usize == most);
     Some(policy)
 }
 

@@ -22,7 +22,7 @@ fn learn_preset(preset: &str, args: &[&str]) -> Value {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("client.toml");
     let text = format!(
-        "duration = \"20m\"\n[target.url]\naddress = \"${{URL}}\"\n[clients.one]\ncount = 1\narrive = {{ at_once = true }}\nreconnect = \"{preset}\"\n"
+        "duration = \"20m\"\n[target.url]\naddress = \"${{URL}}\"\nprobe = false\n[clients.one]\ncount = 1\narrive = {{ at_once = true }}\nreconnect = \"{preset}\"\nready = \"open\"\n"
     );
     std::fs::write(&file, text).unwrap();
     // Each process draws other numbers, as real ones do.
