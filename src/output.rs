@@ -78,24 +78,38 @@ pub(crate) mod disk {
     use std::io;
 
     thread_local! {
-        /// Operations until it fails, and whether the one before that takes half of its bytes.
-        static FAILS_IN: Cell<Option<(u64, bool)>> = const { Cell::new(None) };
+        static FAILS_IN: Cell<Option<Failure>> = const { Cell::new(None) };
     }
 
-    /// Lets it fail from operation `number` of this thread on, counted from 0: opening, writing and renaming. `half`: the one before takes only
-    /// half of what it should. `None`: it works.
-    pub(crate) fn fail(at: Option<(u64, bool)>) {
-        FAILS_IN.set(at);
+    /// How it fails.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Failure {
+        /// At which operation of this thread, counted from 0: opening, writing and renaming.
+        pub(crate) at: u64,
+        /// The one before takes only half of its bytes.
+        pub(crate) half: bool,
+        /// Only that one: somebody makes room. Otherwise all that follow, too.
+        pub(crate) once: bool,
+    }
+
+    /// Lets it fail; `None`: it works.
+    pub(crate) fn fail(failure: Option<Failure>) {
+        FAILS_IN.set(failure);
     }
 
     /// How many of so many bytes it takes.
     pub(super) fn takes(bytes: usize) -> io::Result<usize> {
         match FAILS_IN.get() {
             None => Ok(bytes),
-            Some((0, _)) => Err(io::ErrorKind::StorageFull.into()),
-            Some((left, half)) => {
-                FAILS_IN.set(Some((left - 1, half)));
-                Ok(if half && left == 1 { bytes.div_ceil(2) } else { bytes })
+            Some(Failure { at: 0, once, .. }) => {
+                if once {
+                    FAILS_IN.set(None);
+                }
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            Some(failure) => {
+                FAILS_IN.set(Some(Failure { at: failure.at - 1, ..failure }));
+                Ok(if failure.half && failure.at == 1 { bytes.div_ceil(2) } else { bytes })
             }
         }
     }

@@ -7,14 +7,17 @@ use crate::metrics::meta::RunMeta;
 use crate::metrics::{Results, shard as books};
 use crate::plan::{Plan, Shard};
 use crate::run as engine;
-use crate::run::{Places, RunStart, StartedTarget, ToWorkers};
+use crate::run::{Places, RunStart, StartedTarget, ToWorkers, unless};
 use crate::snapshots::Publisher;
 use crate::sut::command;
+use crate::sut::command::guarded::guarded;
+use crate::sut::command::handle::Guard;
 use crate::sut::error::RunError;
 use crate::sut::target_events::{Sent, TargetEvents};
 use crate::transport::clock::Moment;
 use crate::ws::memory;
 use std::path::Path;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -67,31 +70,53 @@ pub async fn run(
 ) -> Result<Results, ClusterError> {
     tokio::pin!(stop);
     let ((crew, orders), (asking, questions)) = (TargetEvents::new(), mpsc::unbounded_channel());
-    let prepare = async {
-        let members = start_workers(&plan, (shard, workers), places, folder, asking).await?;
-        let handing = members.clone();
-        let hand = Arc::new(move |worker, server, link| handing.hand(worker, server, link));
-        let led = tokio::select! {
-            // A lost worker is known here before the target is.
-            biased;
-            lost = members.first_lost() => Err(unready(lost, workers)),
-            led = engine::lead(&plan, places, ToWorkers { count: workers, hand: Some(hand) }, crew) => led.map_err(ClusterError::Run),
-        };
-        match led {
-            Ok(led) => Ok((members, led)),
-            Err(error) => {
-                members.shut_down().await;
-                Err(error)
-            }
-        }
+    let members = {
+        let mut give_up = pin!(engine::stopped(stop.as_mut()));
+        let launching = async { Guard::launch_from(&places.program).await.map_err(ClusterError::Start) };
+        let guard = unless(give_up.as_mut(), launching).await?;
+        let output = folder.join("workers.log");
+        Box::pin(start_workers(&guard, &plan, (shard, workers), (&places.program, &output), asking, give_up)).await?
     };
-    let (members, led) = tokio::select! {
-        // Starting may take long: a stop wins. The guards end what was started.
-        biased;
-        () = &mut stop => return Err(RunError::Stopped.into()),
-        ready = prepare => ready?,
+    let mut lost = None;
+    let led = {
+        let give_up = pin!(given_up(&members, stop.as_mut(), &mut lost));
+        Box::pin(engine::lead(&plan, places, links_to(&members, workers), crew, give_up)).await
     };
+    let led = with_target(&members, workers, led, lost).await?;
     conduct(plan, (shard, workers), start, (members, led), (orders, questions), folder, stop, snapshots).await
+}
+
+/// How server processes get their links to these workers.
+pub(super) fn links_to(members: &Arc<Workers>, count: u32) -> ToWorkers {
+    let handing = members.clone();
+    ToWorkers { count, hand: Some(Arc::new(move |worker, server, link| handing.hand(worker, server, link))) }
+}
+
+/// Resolves when the start of the target is given up: because the user has stopped the run, or since a worker is lost, which is noted.
+pub(super) async fn given_up(members: &Workers, stop: impl Future<Output = ()>, lost: &mut Option<(u32, String)>) -> RunError {
+    tokio::select! {
+        biased;
+        () = stop => {}
+        // A lost worker is known here before the target is.
+        first = members.first_lost() => *lost = Some(first),
+    }
+    RunError::Stopped
+}
+
+/// The target of workers that are ready, or the end of them if there is none.
+///
+/// # Errors
+/// Why there is none: a worker was lost, or those of its start.
+pub(super) async fn with_target<T>(
+    members: &Workers,
+    workers: u32,
+    started: Result<T, RunError>,
+    lost: Option<(u32, String)>,
+) -> Result<T, ClusterError> {
+    if started.is_err() {
+        members.shut_down().await;
+    }
+    started.map_err(|error| lost.map_or_else(|| error.into(), |lost| unready(lost, workers)))
 }
 
 /// A run whose workers and target are ready, to its end.
@@ -175,22 +200,32 @@ pub(super) async fn all_written(members: &Workers, workers: u32, stopped: &Atomi
     }
 }
 
-/// Starts the workers and gives each its job; they are ready when this returns.
-async fn start_workers(
+/// Starts the workers by a guard, and gives each its job; they are ready when this returns, or all are ended.
+///
+/// # Errors
+/// They cannot be started, or one does not get ready; or what `give_up` resolves with.
+pub(super) async fn start_workers(
+    guard: &Guard,
     plan: &Plan,
     (shard, count): (Shard, u32),
-    places: &Places,
-    folder: &Path,
+    (program, output): (&Path, &Path),
     questions: mpsc::UnboundedSender<Question>,
+    give_up: Pin<&mut impl Future<Output = RunError>>,
 ) -> Result<Arc<Workers>, ClusterError> {
-    let output = folder.join("workers.log");
-    let members = Workers::start(count, &places.program, &output, questions).await.map_err(ClusterError::Start)?;
-    get_ready(&members, plan, (shard, count), &output).await?;
+    let members = Workers::of(count, Some(guard.clone()), questions);
+    tokio::spawn(members.clone().watch_exits(guard.clone()));
+    let starting = async {
+        for worker in 0..count {
+            members.start_one(guard, worker, program, output).await.map_err(ClusterError::Start)?;
+        }
+        get_ready(&members, plan, (shard, count), output).await
+    };
+    guarded(guard, unless(give_up, starting)).await?;
     Ok(members)
 }
 
 /// Gives each worker its job, and waits until all understand it; otherwise all are ended.
-pub(super) async fn get_ready(members: &Workers, plan: &Plan, (shard, count): (Shard, u32), output: &Path) -> Result<(), ClusterError> {
+async fn get_ready(members: &Workers, plan: &Plan, (shard, count): (Shard, u32), output: &Path) -> Result<(), ClusterError> {
     let prepare = async {
         members.all(|state| &state.here).await?;
         for worker in 0..count {

@@ -76,40 +76,26 @@ impl WorkerState {
 }
 
 impl Workers {
-    /// Starts `members` workers, each with a link. What they print goes to `output`, and what they ask to `questions`.
+    /// Starts one by a guard, that of all of them, with a link. What it prints goes to `output`.
     ///
     /// # Errors
-    /// No link or process for them.
-    pub(super) async fn start(
-        members: u32,
+    /// No link or process for it.
+    pub(super) async fn start_one(
+        self: &Arc<Self>,
+        guard: &Guard,
+        worker: u32,
         program: &Path,
         output: &Path,
-        questions: mpsc::UnboundedSender<Question>,
-    ) -> Result<Arc<Workers>, command::Error> {
-        Workers::start_with(Guard::launch_from(program).await?, members, program, output, questions).await
+    ) -> Result<(), command::Error> {
+        let argv = vec![program.display().to_string(), "__worker".to_owned()];
+        let spec = Spec { argv, env: BTreeMap::new(), workdir: None, output: output.to_path_buf() };
+        let (ours, theirs) = ipc::pair().map_err(command::Error::Launch)?;
+        guard.start_with(u16::try_from(worker).unwrap_or(u16::MAX), spec, Some(theirs)).await?;
+        tokio::spawn(self.clone().follow(worker, ours));
+        Ok(())
     }
 
-    /// As [`start`](Self::start), by this guard.
-    pub(super) async fn start_with(
-        guard: Guard,
-        members: u32,
-        program: &Path,
-        output: &Path,
-        questions: mpsc::UnboundedSender<Question>,
-    ) -> Result<Arc<Workers>, command::Error> {
-        let workers = Workers::of(members, Some(guard.clone()), questions);
-        tokio::spawn(workers.clone().watch_exits(guard.clone()));
-        for worker in 0..members {
-            let argv = vec![program.display().to_string(), "__worker".to_owned()];
-            let spec = Spec { argv, env: BTreeMap::new(), workdir: None, output: output.to_path_buf() };
-            let (ours, theirs) = ipc::pair().map_err(command::Error::Launch)?;
-            guard.start_with(u16::try_from(worker).unwrap_or(u16::MAX), spec, Some(theirs)).await?;
-            tokio::spawn(workers.clone().follow(worker, ours));
-        }
-        Ok(workers)
-    }
-
-    /// None of which anything is known yet.
+    /// None of which anything is known yet, and what they ask goes to `questions`. Their processes end with `guard`.
     pub(super) fn of(members: u32, guard: Option<Guard>, questions: mpsc::UnboundedSender<Question>) -> Arc<Workers> {
         Arc::new(Workers {
             guard,
@@ -333,7 +319,8 @@ impl Workers {
         }
     }
 
-    async fn watch_exits(self: Arc<Self>, guard: Guard) {
+    /// Takes the exits of all workers, and that of their guard, until that is gone.
+    pub(super) async fn watch_exits(self: Arc<Self>, guard: Guard) {
         let (mut exits, guarded) = (guard.exits(), self.clone());
         tokio::spawn(async move {
             guard.gone().await;

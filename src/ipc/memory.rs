@@ -38,6 +38,13 @@ pub(crate) struct Weather {
     pub(crate) happened: Vec<(Trouble, u32, u32)>,
 }
 
+impl Weather {
+    /// Nothing goes wrong, and nothing takes time.
+    pub(crate) fn calm(leader: LinkOwner) -> Weather {
+        Weather { room: 1 << 20, trouble: Box::new(|| None), delay: Box::new(Duration::default), leader, happened: Vec::new() }
+    }
+}
+
 thread_local! {
     static WEATHER: RefCell<Option<Weather>> = const { RefCell::new(None) };
 }

@@ -4,7 +4,7 @@ use super::answers::RefusalAnswer;
 use super::attempts::AttemptStep;
 use super::ending::Suffered;
 use super::latency::micros;
-use super::losses::OutageLoss;
+use super::losses::{FORGOTTEN, OutageLoss};
 use super::metric::TimeMetric;
 use super::outage::{Acted, SLACK_US};
 use super::peak::Attempt;
@@ -185,7 +185,9 @@ impl Recorder {
         if missed > 0 {
             book.missed += missed;
             let fault = last.filter(|_| out);
-            self.losses.miss(row, (at, fault), missed, out);
+            if self.losses.miss(row, (at, fault), missed, out) {
+                self.notice(FORGOTTEN);
+            }
             self.timeline.tally(at, (cohort, fault), Tally::Missed, missed);
         }
         if replayed {

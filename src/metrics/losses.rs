@@ -7,17 +7,24 @@
 use crate::plan::LocalRow;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Places of a client at which messages were counted as missed and may still come: as many as its dialogue follows. The oldest are forgotten first,
-/// and what comes of them stays missed.
-const GAPS: usize = 64 * 64;
+/// Places of a client at which messages were counted as missed and may still come: 16 KiB of memory. A place is a second, the fault and the outage, so
+/// that these are many minutes without a second in which nothing was missed. The oldest are forgotten first, and what comes of them stays missed.
+const GAPS: usize = 512;
+
+/// What is told of the first client that has more.
+pub(super) const FORGOTTEN: &str = "a client missed messages in more than 512 places: the oldest stay missed, and messages that come for them after \
+                                    all count as duplicated";
+
+/// Messages are counted by second.
+const SECOND_US: u64 = 1_000_000;
 
 /// What an outage cost a client: its fault, and messages missed.
 pub(super) type OutageLoss = (Option<u16>, u64);
 
-/// Messages that were counted as missed together.
+/// Messages that were counted as missed at one place.
 #[derive(Clone, Debug)]
 struct MissedGap {
-    /// When, µs, and of which fault.
+    /// When the last of them was, µs, and of which fault.
     at: u64,
     fault: Option<u16>,
     /// How many of them have not come since.
@@ -78,10 +85,11 @@ impl Losses {
         true
     }
 
-    /// So many messages were missed, and counted at `at` µs with this fault; `away`: in the outage, if there was one.
-    pub(super) fn miss(&mut self, row: LocalRow, (at, fault): (u64, Option<u16>), left: u64, away: bool) {
+    /// So many messages were missed, and counted at `at` µs with this fault; `away`: in the outage, if there was one. Whether the client has them in more
+    /// places than are kept, for the first time.
+    pub(super) fn miss(&mut self, row: LocalRow, (at, fault): (u64, Option<u16>), left: u64, away: bool) -> bool {
         if left == 0 {
-            return;
+            return false;
         }
         let client = self.clients.entry(row).or_default();
         let told = client.told.as_mut().filter(|_| away);
@@ -89,10 +97,21 @@ impl Losses {
             *missed = missed.saturating_add(left);
             client.number
         });
+        let place = |gap: &MissedGap| (gap.at / SECOND_US, gap.fault, gap.outage);
+        let gap = MissedGap { at, fault, left, outage };
+        if let Some(last) = client.gaps.back_mut().filter(|last| place(last) == place(&gap)) {
+            (last.at, last.left) = (at, last.left.saturating_add(left));
+            return false;
+        }
+        let told = client.forgotten.is_some();
         if client.gaps.len() == GAPS {
             client.forgotten = client.gaps.pop_front().map(|gap| gap.at);
+        } else if client.gaps.len() == client.gaps.capacity() {
+            // Grown by doubling it would have twice the room that it may use.
+            client.gaps.reserve_exact((client.gaps.len().max(2)).min(GAPS - client.gaps.len()));
         }
-        client.gaps.push_back(MissedGap { at, fault, left, outage });
+        client.gaps.push_back(gap);
+        client.forgotten.is_some() && !told
     }
 
     /// A message came that was found missing at `found` µs. Where it was counted: when, and with which fault; `None`: that is forgotten.
@@ -105,7 +124,7 @@ impl Losses {
         let place = client.gaps.partition_point(|gap| gap.at < found);
         let place = if place < client.gaps.len() { place } else { client.gaps.len().checked_sub(1)? };
         let gap = &mut client.gaps[place];
-        gap.left -= 1;
+        gap.left = gap.left.saturating_sub(1);
         let (counted, outage, left) = ((gap.at, gap.fault), gap.outage, gap.left);
         if left == 0 {
             client.gaps.remove(place);
@@ -121,5 +140,11 @@ impl Losses {
     pub(super) fn finish(&mut self) -> impl Iterator<Item = (LocalRow, Option<OutageLoss>)> + use<> {
         let all = std::mem::take(&mut self.clients).into_iter();
         all.filter(|(_, client)| client.is_unsettled()).map(|(row, client)| (row, client.told))
+    }
+
+    /// What the places of all clients take, bytes.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.clients.values().map(|client| client.gaps.capacity() * size_of::<MissedGap>()).sum()
     }
 }

@@ -3,6 +3,7 @@
 use super::latency::Latency;
 use super::lateness::Feed;
 use super::liveness::Watched;
+use super::losses::FORGOTTEN;
 use super::meta::{CohortMeta, FaultMeta, RunMeta};
 use super::metric::TimeMetric;
 use super::peak::{HERD, Tracked};
@@ -584,7 +585,7 @@ fn files_in(dir: &std::path::Path) -> BTreeMap<String, Vec<u8>> {
 
 #[test]
 fn wherever_the_disk_fails_files_are_whole_or_not_there_and_an_earlier_run_is_kept() {
-    use crate::output::disk;
+    use crate::output::disk::{Failure, fail};
     use crate::results::{Folder, FolderError};
     let (results, place) = (finished(), tempfile::tempdir().unwrap());
     let manifest = crate::results::manifest::collect(vec!["closestorm".to_owned(), "run".to_owned()], crate::seed::Seed(7));
@@ -593,9 +594,10 @@ fn wherever_the_disk_fails_files_are_whole_or_not_there_and_an_earlier_run_is_ke
     write(&whole).unwrap();
     let whole = files_in(&whole.finish().unwrap());
     let mut failures = 0;
-    for (half, replaces) in [(false, false), (true, false), (false, true)] {
+    let ways = [(false, false, false), (true, false, false), (false, true, false), (false, false, true), (true, true, true)];
+    for (half, replaces, once) in ways {
         for number in 0.. {
-            let dir = place.path().join(format!("{half}-{replaces}-{number}"));
+            let dir = place.path().join(format!("{half}-{replaces}-{once}-{number}"));
             let run = dir.join("run");
             if replaces {
                 let earlier = Folder::create(&run).unwrap();
@@ -604,9 +606,9 @@ fn wherever_the_disk_fails_files_are_whole_or_not_there_and_an_earlier_run_is_ke
             }
             let folder = Folder::open(Some(&run), replaces, || unreachable!("it has a name")).unwrap();
             let partial = folder.path().to_owned();
-            disk::fail(Some((number, half)));
+            fail(Some(Failure { at: number, half, once }));
             let ended = write(&folder).and_then(|_| folder.finish());
-            disk::fail(None);
+            fail(None);
             let Err(error) = ended else {
                 assert_eq!(files_in(&run), whole, "it never failed");
                 break;
@@ -829,13 +831,13 @@ fn an_outage_after_which_the_next_began_before_any_message_has_a_loss_that_is_no
 }
 
 #[test]
-fn of_more_gaps_than_a_client_is_followed_in_each_late_message_is_taken_back_where_it_was_counted_or_stays_missed() {
+fn of_many_gaps_each_late_message_is_taken_back_where_it_was_counted() {
     let number = |found| Event::Sequenced { client: ClientIndex(0), found, replayed: false };
     let late = |found: u64| number(Sequenced::Late { found: MS(found), away: false, back: false });
-    for (gaps, forgotten) in [(300, 0), (4_096, 0), (4_100, 4)] {
+    for gaps in [300, 4_096, 4_900] {
         let mut recorder = Recorder::of(meta(), Shard::WHOLE, false, false);
         client(&mut recorder, 0).attempt(0).open(1, 1).ready(1, 1);
-        // Each in a place of its own, one message missed.
+        // Each by itself, one message missed.
         (0..gaps).for_each(|n| _ = client(&mut recorder, 0).tell(2 + n * 4, number(Sequenced::Gap { missed: 1 })));
         let missed =
             |recorder: &Recorder, second: u32| recorder.timeline.tallies.get(&(second, 0, None, Tally::Missed)).copied().unwrap_or(0);
@@ -843,12 +845,38 @@ fn of_more_gaps_than_a_client_is_followed_in_each_late_message_is_taken_back_whe
         assert_eq!(before, [250, (gaps - 250).min(250)]);
         // The oldest five come after all.
         (0..5).for_each(|n| _ = client(&mut recorder, 0).tell(19_000, late(2 + n * 4)));
-        let taken = 5 - forgotten;
-        assert_eq!([0, 1].map(|second| missed(&recorder, second)), [250 - taken, before[1]], "{gaps} gaps");
+        assert_eq!([0, 1].map(|second| missed(&recorder, second)), [250 - 5, before[1]], "{gaps} gaps");
         let results = recorder.finish(Duration::from_secs(20), Status::Completed);
         let book = &results.books[0];
-        assert_eq!((book.missed, book.out_of_order, book.duplicated), (gaps - taken, taken, forgotten), "{gaps} gaps");
+        assert_eq!((book.missed, book.out_of_order, book.duplicated), (gaps - 5, 5, 0), "{gaps} gaps");
+        assert_eq!(results.notices.get(FORGOTTEN), None);
         let counted: u64 = results.timeline.tallies.iter().filter(|(key, _)| key.3 == Tally::Missed).map(|(_, n)| n).sum();
         assert_eq!(counted, book.missed, "{gaps} gaps");
+    }
+}
+
+/// The bound is of memory: a server may lose one message in each second of a long run, and let it come an hour later.
+#[test]
+fn a_client_that_misses_messages_in_very_many_seconds_costs_little_and_says_what_it_forgets() {
+    let number = |found| Event::Sequenced { client: ClientIndex(0), found, replayed: false };
+    let late = |found: u64| number(Sequenced::Late { found: MS(found), away: false, back: false });
+    for (seconds, forgotten) in [(512, 0), (516, 4)] {
+        let mut recorder = Recorder::of(RunMeta { duration: Duration::from_secs(1_000), ..meta() }, Shard::WHOLE, false, false);
+        client(&mut recorder, 0).attempt(0).open(1, 1).ready(1, 1);
+        // Three in each second, twice.
+        for at in (0..seconds).flat_map(|second| [second * 1_000 + 7, second * 1_000 + 900]) {
+            client(&mut recorder, 0).tell(at, number(Sequenced::Gap { missed: 3 }));
+        }
+        assert!(recorder.losses.memory() <= 16 << 10, "{}", recorder.losses.memory());
+        // One of each half of the oldest five seconds comes after all.
+        for found in (0..5).flat_map(|second| [second * 1_000 + 7, second * 1_000 + 900]) {
+            client(&mut recorder, 0).tell(900_000, late(found));
+        }
+        let results = recorder.finish(Duration::from_secs(1_000), Status::Completed);
+        let (book, taken) = (&results.books[0], 2 * (5 - forgotten));
+        assert_eq!((book.missed, book.out_of_order, book.duplicated), (seconds * 6 - taken, taken, 2 * forgotten), "{seconds} s");
+        assert_eq!(results.notices.get(FORGOTTEN), (forgotten > 0).then_some(&1), "{seconds} s");
+        let counted: u64 = results.timeline.tallies.iter().filter(|(key, _)| key.3 == Tally::Missed).map(|(_, n)| n).sum();
+        assert_eq!(counted, book.missed, "{seconds} s");
     }
 }

@@ -29,20 +29,23 @@ use crate::secret::Secrets;
 use crate::server::protocol::{FromServer, ToServer};
 use crate::snapshots::Publisher;
 pub(crate) use crate::sut::Routes;
+pub(crate) use crate::sut::command::guarded::unless;
 pub use crate::sut::command::open_files::raise_files;
 use crate::sut::control_links;
 pub(crate) use crate::sut::control_links::ToWorkers;
+use crate::sut::control_links::{Reports, Untold};
 use crate::sut::endpoint::Endpoint;
 pub use crate::sut::error::RunError;
 use crate::sut::target_events;
 pub(crate) use crate::sut::target_events::TargetEvents;
 pub use crate::sut::this_program;
-use crate::sut::{Fleet, Reports, TargetSetting};
+use crate::sut::{Fleet, TargetSetting};
 use crate::transport::clock::{Clock, monotonic_ns};
 use crate::ws::session::mailbox::SessionCommand;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -115,11 +118,9 @@ pub async fn run(
     fd_limit::check(&plan, shard)?;
     tokio::pin!(stop);
     let crew = TargetEvents::default();
-    let led = tokio::select! {
-        // Starting may take long: a stop wins.
-        biased;
-        () = &mut stop => return Err(RunError::Stopped),
-        led = lead(&plan, places, ToWorkers::default(), crew.clone()) => led?,
+    let led = {
+        let give_up = pin!(stopped(stop.as_mut()));
+        Box::pin(lead(&plan, places, ToWorkers::default(), crew.clone(), give_up)).await?
     };
     let arrivals = arrivals(&plan, shard);
     let recorder = Recorder::new(&plan, shard);
@@ -130,6 +131,12 @@ pub async fn run(
     };
     led.fleet.shut_down().await;
     results.map(|results| with_uncounted(results, led.uncounted))
+}
+
+/// Resolves when a start is given up because the user has stopped the run.
+pub(crate) async fn stopped(stop: impl Future<Output = ()>) -> RunError {
+    stop.await;
+    RunError::Stopped
 }
 
 /// What the tool did to the target besides, for the reader to know.
@@ -163,25 +170,38 @@ async fn first_handshake(place: &Endpoint, plan: &Plan, cohort: &Cohort, mut mem
 ///
 /// # Errors
 /// If it cannot be started, cannot be reached from the addresses that the plan gives, or, where it is not embedded, does not answer an
-/// opening handshake.
-pub(crate) async fn lead(plan: &Plan, places: &Places, workers: ToWorkers, crew: TargetEvents) -> Result<StartedTarget, RunError> {
+/// opening handshake; or what `give_up` resolves with, which may be at any moment. None of its processes is left then.
+pub(crate) async fn lead(
+    plan: &Plan,
+    places: &Places,
+    workers: ToWorkers,
+    crew: TargetEvents,
+    mut give_up: Pin<&mut impl Future<Output = RunError>>,
+) -> Result<StartedTarget, RunError> {
     let setting = TargetSetting { plan, program: places.program.clone(), output: places.output.clone(), workers, crew: crew.clone() };
-    let (fleet, reports) = Fleet::start(setting).await?;
+    let (fleet, reports) = Fleet::start(setting, give_up.as_mut()).await?;
+    match unless(give_up, get_ready(plan, places, &fleet)).await {
+        Ok(uncounted) => Ok(StartedTarget { fleet: Arc::new(fleet), reports, crew, uncounted, clock: Clock::Machine }),
+        Err(error) => {
+            fleet.shut_down().await;
+            Err(error)
+        }
+    }
+}
+
+/// Asks a target that has been started whether it can be used, and warms it up: how many opening handshakes that took.
+async fn get_ready(plan: &Plan, places: &Places, fleet: &Fleet) -> Result<u64, RunError> {
     let Before { probe, warm_up } = plan.target.before();
     let place = fleet.place(0);
     let too_much = if plan.limits.elsewhere && !fleet.is_here() { plan.too_much_elsewhere() } else { Vec::new() };
     if !too_much.is_empty() {
-        let url = place.url.to_string();
-        fleet.shut_down().await;
-        return Err(RunError::TooMuch { url, too_much });
+        return Err(RunError::TooMuch { url: place.url.to_string(), too_much });
     }
     let cap = RateCap::of(&plan.limits.caps(fleet.is_here()), Shard::WHOLE, |_| ());
     let cohort = &plan.cohorts[0];
     let mut memory = cohort.memory(plan.seed, ClientIndex(cohort.first));
     if probe && let Err(cause) = first_handshake(place, plan, cohort, memory.as_deref_mut()).await {
-        let url = place.url.to_string();
-        fleet.shut_down().await;
-        return Err(RunError::Unready { url, cause });
+        return Err(RunError::Unready { url: place.url.to_string(), cause });
     }
     let warmed = if warm_up && cohort.script.as_ref().is_none_or(|script| script.before.is_empty()) {
         // What a login gave out may be good for one connection only.
@@ -189,13 +209,10 @@ pub(crate) async fn lead(plan: &Plan, places: &Places, workers: ToWorkers, crew:
     } else {
         0
     };
-    if let Err(error) = Sources::of(plan, fleet.place(0).address) {
-        fleet.shut_down().await;
-        return Err(error);
-    }
+    Sources::of(plan, place.address)?;
     // What follows counts from nothing.
     tokio::time::sleep(cap.rest().await).await;
-    Ok(StartedTarget { fleet: Arc::new(fleet), reports, crew, uncounted: u64::from(probe) + warmed, clock: Clock::Machine })
+    Ok(u64::from(probe) + warmed)
 }
 
 impl StartedTarget {
@@ -369,12 +386,16 @@ pub(crate) async fn settle(lines: &control_links::ControlLinks, journal: &Shared
         return;
     }
     tokio::time::sleep(SETTLE).await;
-    for (instance, process) in lines.all_told(TOLD_WITHIN).await {
-        let why = format!(
-            "process {process} of server {instance} did not say within {} s that it had told all endings: some may not be recorded",
-            TOLD_WITHIN.as_secs()
-        );
-        journal.record_at(journal.end().saturating_sub(Duration::from_nanos(1)), &Event::Notice { text: why });
+    let Untold { processes, is_waiting } = lines.all_told(TOLD_WITHIN).await;
+    let within = TOLD_WITHIN.as_secs();
+    let silent = processes.into_iter().map(|(instance, process)| {
+        format!(
+            "process {process} of server {instance} did not say within {within} s that it had told all endings: some may not be recorded"
+        )
+    });
+    let waiting = is_waiting.then(|| format!("what servers had told was not taken within {within} s: some endings may not be recorded"));
+    for text in silent.chain(waiting) {
+        journal.record_at(journal.end().saturating_sub(Duration::from_nanos(1)), &Event::Notice { text });
     }
 }
 
@@ -457,10 +478,10 @@ async fn pace(shared: Arc<RunContext>) {
 }
 
 /// Makes events of what the embedded servers report.
-async fn follow_reports(shared: Arc<RunContext>, mut reports: mpsc::UnboundedReceiver<FromServer>) {
+async fn follow_reports(shared: Arc<RunContext>, mut reports: Reports) {
     let journal = shared.journal.clone();
     let mut reached = BTreeSet::new();
-    while let Some(line) = reports.recv().await {
+    while let Some(line) = reports.next().await {
         match line {
             FromServer::Injected { fault, id: Some(id), at_ns, dead_by } => {
                 if !dead_by.is_empty() {

@@ -17,8 +17,9 @@ use tokio::time::timeout;
 
 /// Bytes that may wait for the reader of a line; about 100,000 endings.
 pub(crate) const QUEUE_MAX: usize = 32 << 20;
-/// Longest wait for the readers to take the rest at exit.
-const FLUSH_WITHIN: Duration = Duration::from_secs(2);
+/// Longest wait for the readers to take the rest at exit. A reader of very many endings is busy with them for over two seconds; who waits for the exit gives
+/// it five.
+const FLUSH_WITHIN: Duration = Duration::from_secs(4);
 
 /// Where evidence goes.
 pub(crate) enum Reporter {
@@ -251,6 +252,7 @@ impl EvidenceLine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipc::memory;
 
     /// Takes from a link all that the server says, and says that it has: notices, and lines that were dropped, together so many.
     async fn heard(link: LinkEnd, lines: u64) -> (u64, u64) {
@@ -269,6 +271,27 @@ mod tests {
                 }
                 other => panic!("{other:?}"),
             }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_ends_waits_for_a_reader_who_is_busy_for_three_seconds() {
+        for (busy, whole) in [(Duration::from_secs(3), true), (Duration::from_secs(5), false)] {
+            memory::set(Some(memory::Weather::calm(memory::LinkOwner::new(1))));
+            let (ours, theirs) = ipc::pair().expect("a link");
+            let (commands, _obeyed) = mpsc::unbounded_channel();
+            let (line, read) = EvidenceLine::new(ours, QUEUE_MAX).expect("a link");
+            line.send(&FromServer::Notice { text: "the last one".to_owned() });
+            let reader = tokio::spawn(async move {
+                tokio::time::sleep(busy).await;
+                heard(theirs, 1).await
+            });
+            let reading = tokio::spawn(read_commands(read, line.clone(), commands.clone(), line.clone()));
+            let reporter = Reporter::Lines { parent: line, workers: Vec::new() };
+            assert_eq!(reporter.flush().await, whole, "{busy:?}");
+            reading.abort();
+            reader.abort();
+            memory::set(None);
         }
     }
 

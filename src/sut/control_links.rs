@@ -8,8 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// In which what has come must be taken, where the wait for what is still to come has used all the time.
+const TAKEN_WITHIN: Duration = Duration::from_millis(100);
 
 /// A server process: instance, and which of its processes.
 pub(crate) type Member = (u16, u16);
@@ -40,11 +43,59 @@ impl CommandSink {
     }
 }
 
+/// What comes out of the links, in the order in which it came.
+#[derive(Debug)]
+pub(crate) enum Reported {
+    /// A report.
+    Report(FromServer),
+    /// All before it has been taken.
+    Taken(oneshot::Sender<()>),
+}
+
+/// The reports of embedded servers.
+#[derive(Debug)]
+pub(crate) enum Reports {
+    /// Of processes.
+    Links(mpsc::UnboundedReceiver<Reported>),
+    /// Of tasks of this process.
+    Here(mpsc::UnboundedReceiver<FromServer>),
+}
+
+impl Reports {
+    /// Those of a target that reports nothing.
+    pub(crate) fn none() -> Reports {
+        Reports::Here(mpsc::unbounded_channel().1)
+    }
+
+    /// The next report; `None`: no more come. Who calls this has made use of all before it: only then does the last word of a server count.
+    pub(crate) async fn next(&mut self) -> Option<FromServer> {
+        match self {
+            Reports::Here(reports) => reports.recv().await,
+            Reports::Links(reported) => loop {
+                match reported.recv().await? {
+                    Reported::Report(report) => return Some(report),
+                    // Who asked may have stopped waiting.
+                    Reported::Taken(taken) => drop(taken.send(())),
+                }
+            },
+        }
+    }
+}
+
+/// What has not been told of a run, or told and not taken, when nobody waits for it any more.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Untold {
+    /// Processes that have not said that they have told all.
+    pub(crate) processes: Vec<Member>,
+    /// Reports have come, and were not taken.
+    pub(crate) is_waiting: bool,
+}
+
 /// The links to the embedded server processes.
 #[derive(Default)]
 pub(crate) struct ControlLinks {
     /// `None`: their reports go elsewhere.
-    reports: Option<mpsc::UnboundedSender<FromServer>>,
+    reports: Option<mpsc::UnboundedSender<Reported>>,
     /// With the number of each link, which tells it from that of a successor.
     senders: Mutex<BTreeMap<Member, (u64, CommandSink)>>,
     /// Numbers of links and tickets so far.
@@ -61,9 +112,9 @@ pub(crate) struct ControlLinks {
 
 impl ControlLinks {
     /// The reports of all processes, of whichever incarnation, come out of the receiver.
-    pub(crate) fn new() -> (Arc<ControlLinks>, mpsc::UnboundedReceiver<FromServer>) {
+    pub(crate) fn new() -> (Arc<ControlLinks>, Reports) {
         let (reports, receiver) = mpsc::unbounded_channel();
-        (Arc::new(ControlLinks { reports: Some(reports), ..ControlLinks::default() }), receiver)
+        (Arc::new(ControlLinks { reports: Some(reports), ..ControlLinks::default() }), Reports::Links(receiver))
     }
 
     /// Takes up the link to a process that has just been started, `pid`, and tells it what to be. Workers get their ends at once, so that
@@ -149,17 +200,32 @@ impl ControlLinks {
         let _ = timeout(within, still.wait_for(all)).await;
     }
 
-    /// Waits until all processes have told their evidence so far; those that have not when `within` is over.
-    pub(crate) async fn all_told(&self, within: Duration) -> Vec<Member> {
-        let ticket = self.number();
+    /// Waits until all processes have told their evidence so far, and all that has come of it, of whichever process, was taken from the reports; what is
+    /// missing when `within` is over.
+    pub(crate) async fn all_told(&self, within: Duration) -> Untold {
+        let (until, ticket) = (Instant::now() + within, self.number());
         let asked: Vec<_> = self.senders().iter().filter(|(_, (_, sink))| sink.is_link()).map(|(member, _)| *member).collect();
         asked.iter().for_each(|member| self.tell_one(*member, ToServer::Tell { ticket }));
         let mut told = self.told.subscribe();
         let waits =
             |told: &BTreeMap<Member, Option<u64>>, member: &Member| told.get(member).is_none_or(|at| at.is_some_and(|at| at < ticket));
-        let _ = timeout(within, told.wait_for(|told| !asked.iter().any(|member| waits(told, member)))).await;
-        let told = self.told.borrow();
-        asked.into_iter().filter(|member| waits(&told, member)).collect()
+        let _ = timeout_at(until, told.wait_for(|told| !asked.iter().any(|member| waits(told, member)))).await;
+        let processes = {
+            let told = self.told.borrow();
+            asked.into_iter().filter(|member| waits(&told, member)).collect()
+        };
+        // A server's last word is known as soon as it is heard, and what it has told before may still wait behind a report that takes its time.
+        Untold { processes, is_waiting: !self.taken(until).await }
+    }
+
+    /// Waits until all reports that have come so far were taken. Whether they were in time.
+    async fn taken(&self, until: Instant) -> bool {
+        let Some(reports) = &self.reports else { return true };
+        let (taken, all) = oneshot::channel();
+        // Nobody takes reports any more when the run is over.
+        let _ = reports.send(Reported::Taken(taken));
+        // What is there already is taken in no time, also where the time was used up by those who were asked.
+        timeout_at(until.max(Instant::now() + TAKEN_WITHIN), all).await.is_ok_and(|taken| taken.is_ok())
     }
 
     fn say(&self, to: &CommandSink, command: &ToServer) {
@@ -177,7 +243,7 @@ impl ControlLinks {
     fn report(&self, report: FromServer) {
         // Nobody takes reports any more when the run is over.
         if let Some(reports) = &self.reports {
-            let _ = reports.send(report);
+            let _ = reports.send(Reported::Report(report));
         }
     }
 
@@ -233,9 +299,56 @@ impl ControlLinks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipc::memory::{self, LinkOwner, Weather};
     use std::io::{Read as _, Write as _};
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
+
+    /// Between two reports, for who takes them.
+    const TAKES: Duration = Duration::from_secs(1);
+
+    /// A server that says something when it is asked whether it has told all, and then that it has.
+    async fn tell(link: LinkEnd, asked: usize) {
+        let (say, mut told, _) = ipc::open::<FromServer, ToServer>(link, PROTOCOL).expect("a link");
+        for _ in 0..asked {
+            let Some(ToServer::Tell { ticket }) = told.next().await.expect("a live link") else { panic!("it is asked") };
+            say.send(&FromServer::Notice { text: "the last one".to_owned() }).expect("short");
+            say.send(&FromServer::Told { ticket }).expect("short");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_word_of_a_server_counts_once_what_it_told_before_was_taken() {
+        memory::set(Some(Weather::calm(LinkOwner::new(1))));
+        let (lines, mut reports) = ControlLinks::new();
+        let (ours, theirs) = ipc::pair().expect("a link");
+        lines.join((0, 0), ours).expect("a live link");
+        let server = tokio::spawn(tell(theirs, 2));
+        assert!(lines.hello((0, 0), 0, TAKES).await);
+        // All is told, and nobody takes it.
+        let waiting = Untold { processes: Vec::new(), is_waiting: true };
+        assert_eq!(lines.all_told(TAKES).await, waiting);
+        // Somebody takes it, with each report a second; the second one comes while the first still takes its time.
+        let (taken, books) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (taking, writing) = (taken.clone(), books.clone());
+        let taker = tokio::spawn(async move {
+            while reports.next().await.is_some() {
+                taking.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(TAKES).await;
+                writing.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(lines.all_told(10 * TAKES).await, Untold::default());
+        assert_eq!((taken.load(Ordering::Relaxed), books.load(Ordering::Relaxed)), (2, 2));
+        // One that is gone is not asked, and what it has told is waited for all the same.
+        server.await.expect("no panic");
+        lines.report(FromServer::Notice { text: "of one that is gone".to_owned() });
+        assert_eq!(lines.all_told(10 * TAKES).await, Untold::default());
+        assert_eq!(books.load(Ordering::Relaxed), 3);
+        taker.abort();
+        memory::set(None);
+    }
 
     #[tokio::test]
     async fn a_server_that_says_what_it_should_not_is_reported_and_left() {
@@ -254,7 +367,7 @@ mod tests {
             let (mut server, theirs) = UnixStream::pair().expect("a file is left");
             server.write_all(said.as_bytes()).expect("a live link");
             lines.join((3, 1), OwnedFd::from(theirs).into()).expect("a live link");
-            let Some(FromServer::Incomplete { why: text }) = reports.recv().await else { panic!("nothing was said") };
+            let Some(FromServer::Incomplete { why: text }) = reports.next().await else { panic!("nothing was said") };
             assert!(text.starts_with("server 3, process 1: connection to closestorm: ") && text.contains(expected), "{text}");
             let end = tokio::task::spawn_blocking(move || server.read_to_end(&mut Vec::new()));
             end.await.expect("no panic").expect("its link ends, and so does it");

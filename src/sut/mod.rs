@@ -15,13 +15,14 @@ use crate::lock::lock;
 use crate::plan;
 use crate::plan::{Balance, Firing, ModelBalance, Plan, Ready, Shard, Target};
 use crate::recorder::SharedRecorder;
-use crate::server::protocol::{FromServer, ServerSpec, ToServer};
+use crate::server::protocol::{ServerSpec, ToServer};
 use crate::sut::command::Exit;
+use crate::sut::command::guarded::{guarded, unless};
 use crate::sut::command::handle::{Guard, Spec};
 use crate::sut::command::output::OutputLimit;
 use crate::sut::command::port;
 use crate::sut::command::process::{CommandTarget, Recipe, signal_named};
-use crate::sut::control_links::{ControlLinks, Member, ToWorkers};
+use crate::sut::control_links::{ControlLinks, Member, Reports, ToWorkers};
 use crate::sut::endpoint::Endpoint;
 use crate::sut::error::RunError;
 use crate::sut::in_memory::InMemoryServers;
@@ -36,6 +37,7 @@ use crate::ws::memory;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -88,9 +90,6 @@ pub(crate) struct TargetSetting<'a> {
     pub(crate) crew: TargetEvents,
 }
 
-/// What server processes report.
-pub(crate) type Reports = mpsc::UnboundedReceiver<FromServer>;
-
 /// The balance of a target.
 fn balance(target: &Target) -> Balance {
     if let Target::Embedded(settings) = target { settings.balance } else { Balance::RoundRobin }
@@ -100,18 +99,28 @@ impl Fleet {
     /// Starts the target and waits until it is ready. Reports of embedded servers come out of the receiver.
     ///
     /// # Errors
-    /// If the target cannot be started or reached.
-    pub(crate) async fn start(setting: TargetSetting<'_>) -> Result<(Fleet, Reports), RunError> {
+    /// If the target cannot be started or reached, or what `give_up` resolves with; none of its processes is left then.
+    pub(crate) async fn start(
+        setting: TargetSetting<'_>,
+        mut give_up: Pin<&mut impl Future<Output = RunError>>,
+    ) -> Result<(Fleet, Reports), RunError> {
         let (lines, reports) = match &setting.plan.target {
             Target::Embedded(_) => ControlLinks::new(),
             // A server that is not embedded reports nothing.
-            Target::Command(_) | Target::Url(_) => (Arc::default(), mpsc::unbounded_channel().1),
+            Target::Command(_) | Target::Url(_) => (Arc::default(), Reports::none()),
         };
         let fleet = match &setting.plan.target {
-            Target::Embedded(settings) => Self::embedded(&setting, settings, lines).await?,
-            Target::Command(command) => Self::command(&setting, command, lines).await?,
+            Target::Embedded(settings) => {
+                let guard = launch_guard(&setting, give_up.as_mut()).await?;
+                guarded(&guard.clone(), unless(give_up, Box::pin(Self::embedded(&setting, settings, guard, lines)))).await?
+            }
+            Target::Command(command) => {
+                let guard = launch_guard(&setting, give_up.as_mut()).await?;
+                guarded(&guard.clone(), unless(give_up, Box::pin(Self::command(&setting, command, guard, lines)))).await?
+            }
             Target::Url(remote) => {
-                let place = endpoint::resolve(remote.address.clone(), endpoint::access(&setting.plan.target, None)).await?;
+                let resolving = endpoint::resolve(remote.address.clone(), endpoint::access(&setting.plan.target, None));
+                let place = unless(give_up, resolving).await?;
                 Self::bare(setting.plan, vec![place], lines)
             }
         };
@@ -149,13 +158,29 @@ impl Fleet {
         for instance in 0..settings.instances {
             fleet.launch(instance).await?;
         }
-        Ok((fleet, receiver))
+        Ok((fleet, Reports::Here(receiver)))
     }
 
     /// Embedded servers whose guard and processes tests play, without TLS. What one listens on is of no matter.
     #[cfg(test)]
-    pub(crate) async fn played(setting: TargetSetting<'_>, settings: &plan::Embedded, guard: Guard) -> Result<(Fleet, Reports), RunError> {
+    pub(crate) async fn played(
+        setting: TargetSetting<'_>,
+        settings: &plan::Embedded,
+        guard: Guard,
+        give_up: Pin<&mut impl Future<Output = RunError>>,
+    ) -> Result<(Fleet, Reports), RunError> {
         let (lines, reports) = ControlLinks::new();
+        let fleet = guarded(&guard.clone(), unless(give_up, Box::pin(Self::played_by(guard, &setting, settings, lines)))).await?;
+        Ok((Fleet { crew: setting.crew, ..fleet }, reports))
+    }
+
+    #[cfg(test)]
+    async fn played_by(
+        guard: Guard,
+        setting: &TargetSetting<'_>,
+        settings: &plan::Embedded,
+        lines: Arc<ControlLinks>,
+    ) -> Result<Fleet, RunError> {
         let processes = settings.processes.unwrap_or(1);
         let (mut places, mut instances) = (Vec::new(), Instances::new(guard, OutputLimit::none()));
         instances.workers = setting.workers.clone();
@@ -176,18 +201,18 @@ impl Fleet {
                     memory: memory::limit(),
                     key: None,
                 };
-                let target = CommandTarget::new(&instances.guard, instance * processes + process, recipe(&setting, &spec, url.clone()));
+                let target = CommandTarget::new(&instances.guard, instance * processes + process, recipe(setting, &spec, url.clone()));
                 (AsyncMutex::new(target), spec)
             };
             let (members, specs) = (0..processes).map(member).unzip();
             instances.members.push(members);
             instances.specs.push(specs);
         }
-        let fleet = Fleet { keeper: Some(Supervisor::Processes(instances)), crew: setting.crew, ..Self::bare(setting.plan, places, lines) };
+        let fleet = Fleet { keeper: Some(Supervisor::Processes(instances)), ..Self::bare(setting.plan, places, lines) };
         for instance in 0..settings.instances {
             fleet.launch(instance).await?;
         }
-        Ok((fleet, reports))
+        Ok(fleet)
     }
 
     /// A target that another process has started. `lines`: where its server processes report to this one.
@@ -231,8 +256,12 @@ impl Fleet {
         }
     }
 
-    async fn command(setting: &TargetSetting<'_>, command: &plan::Command, lines: Arc<ControlLinks>) -> Result<Fleet, RunError> {
-        let guard = Guard::launch_from(&setting.program).await?;
+    async fn command(
+        setting: &TargetSetting<'_>,
+        command: &plan::Command,
+        guard: Guard,
+        lines: Arc<ControlLinks>,
+    ) -> Result<Fleet, RunError> {
         let output = OutputLimit::of(setting.output.clone());
         let mut instance = CommandTarget::of_command(&guard, 0, command, &setting.output).await?;
         instance.start_again().await?;
@@ -243,8 +272,12 @@ impl Fleet {
         Ok(Fleet { keeper: Some(Supervisor::Processes(instances)), ..Self::bare(setting.plan, vec![place], lines) })
     }
 
-    async fn embedded(setting: &TargetSetting<'_>, settings: &plan::Embedded, lines: Arc<ControlLinks>) -> Result<Fleet, RunError> {
-        let guard = Guard::launch_from(&setting.program).await?;
+    async fn embedded(
+        setting: &TargetSetting<'_>,
+        settings: &plan::Embedded,
+        guard: Guard,
+        lines: Arc<ControlLinks>,
+    ) -> Result<Fleet, RunError> {
         let identity = if settings.tls { Some(Identity::generate()?) } else { None };
         let processes = settings.processes.unwrap_or(1);
         let key = RunKey::generate()?;
@@ -528,6 +561,10 @@ impl Fleet {
             keeper.shut_down().await;
         }
     }
+}
+
+async fn launch_guard(setting: &TargetSetting<'_>, give_up: Pin<&mut impl Future<Output = RunError>>) -> Result<Guard, RunError> {
+    unless(give_up, async { Guard::launch_from(&setting.program).await.map_err(RunError::Target) }).await
 }
 
 /// What a server process is to be, it hears over its link.

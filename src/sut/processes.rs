@@ -6,6 +6,7 @@ use crate::plan::Firing;
 use crate::server::protocol::{ServerSpec, ToServer};
 use crate::sut::command;
 use crate::sut::command::error::How;
+use crate::sut::command::guarded;
 use crate::sut::command::handle::Guard;
 use crate::sut::command::output::OutputLimit;
 use crate::sut::command::port;
@@ -14,11 +15,10 @@ use crate::sut::control_links::{ControlLinks, ToWorkers};
 use crate::sut::error::RunError;
 use crate::transport::tickets::TicketKey;
 use futures_util::future::join_all;
-use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 
 /// In which an embedded server must say hello and listen.
 pub(crate) const HELLO_WITHIN: Duration = Duration::from_secs(10);
@@ -94,26 +94,41 @@ impl Instances {
         &self.members[usize::from(instance)]
     }
 
-    /// Starts an instance: when its first process was started, and when the last one was ready.
+    /// Starts an instance: when its first process was started, and when the last one was ready. Where one fails, none of them is left.
     pub(crate) async fn launch(&self, instance: u16, lines: &Arc<ControlLinks>) -> Result<SeenTimes, RunError> {
         let mut members = join_all(self.of(instance).iter().map(AsyncMutex::lock)).await;
+        let mut pids = Vec::new();
+        let up = self.start_all(instance, &mut members, &mut pids, lines).await;
+        if up.is_err() {
+            // They would neither serve nor let a new start be. One that runs since before is none of them.
+            join_all(members.iter_mut().take(pids.len()).map(async |target| drop(target.crash().await))).await;
+        }
+        up
+    }
+
+    async fn start_all(
+        &self,
+        instance: u16,
+        members: &mut [AsyncMutexGuard<'_, CommandTarget>],
+        pids: &mut Vec<u32>,
+        lines: &Arc<ControlLinks>,
+    ) -> Result<SeenTimes, RunError> {
         let (mut first, mut last) = (u64::MAX, 0);
         if self.stop_signal.is_some() {
-            for target in &mut members {
+            for target in members {
                 let up = target.start_again().await?;
                 (first, last) = (first.min(up.started_at), last.max(up.ready_at));
             }
             return Ok(SeenTimes { first, last });
         }
-        let mut pids = Vec::new();
         for (target, spec) in members.iter_mut().zip(&self.specs[usize::from(instance)]) {
             let (ours, theirs) = ipc::pair()?;
             let started = target.launch_with(Some(theirs)).await?;
+            pids.push(started.pid);
             lines.begin(started.pid, spec, ours, &self.workers)?;
             first = first.min(started.at);
-            pids.push(started.pid);
         }
-        for (process, pid) in (0..).zip(&pids) {
+        for (process, pid) in (0..).zip(&*pids) {
             if !lines.hello((instance, process), *pid, HELLO_WITHIN).await {
                 let said = members.iter().map(|target| target.printed()).find(|text| !text.is_empty()).unwrap_or_default();
                 return Err(RunError::NoHello { instance, said });
@@ -121,9 +136,9 @@ impl Instances {
         }
         self.standing().iter().for_each(|(_, command)| lines.tell(instance, command));
         lines.tell(instance, &ToServer::Listen { tickets: TicketKey::generate()? });
-        for ((process, pid), target) in (0..).zip(pids).zip(&mut members) {
+        for ((process, pid), target) in (0..).zip(&*pids).zip(members) {
             // Nobody could connect where a fault that stands keeps it from listening.
-            last = last.max(target.wait_told(lines.listens((instance, process), pid, HELLO_WITHIN)).await?);
+            last = last.max(target.wait_told(lines.listens((instance, process), *pid, HELLO_WITHIN)).await?);
         }
         Ok(SeenTimes { first, last })
     }
@@ -193,10 +208,7 @@ impl Instances {
 
     /// Ends all processes and waits for them.
     pub(crate) async fn shut_down(&self) {
-        if let Err(error) = self.guard.shutdown().await {
-            // Nobody to tell where stderr is closed.
-            let _ = writeln!(io::stderr(), "closestorm: {error}");
-        }
+        guarded::end(&self.guard).await;
     }
 }
 

@@ -9,6 +9,7 @@ use crate::results::hlog::Distribution;
 use crate::results::record::CountRow;
 use crate::results::tables::LEFT;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What is known of a count.
 pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
@@ -104,8 +105,11 @@ fn total(evidence: &Evidence, metric: Metric, labels: &Labels) -> u64 {
 
 /// Why none of these could happen at all, in words: then a count of 0 says nothing. What could happen and did not is 0.
 fn impossible(evidence: &Evidence, metric: Metric, labels: &Labels) -> Option<&'static str> {
-    let of = |metric, outcome, (from, to)| {
-        total(evidence, metric, &Labels { cohort: labels.cohort.clone(), outcome, from, to, ..Labels::default() })
+    let of = |metric, outcome, (from, to): (Option<Duration>, Option<Duration>)| -> u64 {
+        let labels = Labels { cohort: labels.cohort.clone(), outcome, from, to, ..Labels::default() };
+        // What an interval has that the window cuts may all have been outside of it.
+        let cut = |row: &CountRow| [from, to].into_iter().flatten().any(|edge| row.straddles(edge.as_secs()));
+        evidence.counts.iter().filter(|row| counts(row, metric, &labels) && !cut(row)).map(|row| row.count).sum()
     };
     // What starts with it has the window of the expectation; what it only has to precede may have come earlier.
     let whole = |metric, outcome| of(metric, outcome, (labels.from, labels.to));

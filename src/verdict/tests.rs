@@ -378,6 +378,27 @@ fn nothing_ends_or_goes_wrong_where_no_connection_opened() {
     }
 }
 
+/// Attempts of a long run are counted by ten seconds; the interval from 10 s on says nothing about what came before 15 s.
+#[test]
+fn an_interval_that_the_window_cuts_does_not_make_a_count_possible() {
+    let wide = |second, outcome: &str| CountRow { width_s: 10, ..attempts(second, outcome, 9) };
+    let both = |second| ["begun", "opened"].map(|outcome| wide(second, outcome));
+    for (seconds, text, result) in [
+        (10, "closes{to=15s} count == 0", "inconclusive"), // they may have begun at 19 s
+        (10, "closes{to=20s} count == 0", "pass"),
+        (10, "errors{from=12s,to=15s} count == 0", "inconclusive"),
+        (10, "http_requests{to=15s} count == 0", "inconclusive"),
+        (10, "clients_lost{to=15s} count == 0", "inconclusive"),
+        (10, "messages{to=15s} count == 0", "inconclusive"),
+        (0, "closes{to=15s} count == 0", "pass"), // those of the first ten seconds had all begun
+        (0, "closes{from=5s,to=15s} count == 0", "pass"),
+    ] {
+        let evidence = Evidence { counts: both(seconds).to_vec(), ..evidence() };
+        let row = judge(&evidence, &[expectation(text)]).expectations.remove(0);
+        assert_eq!(row.result, result, "{text}: {row:?}");
+    }
+}
+
 #[test]
 fn what_the_version_of_a_folder_did_not_count_is_no_data() {
     let old = Evidence { counted: Default::default(), ..evidence() };

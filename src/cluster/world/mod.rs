@@ -12,24 +12,25 @@ mod server;
 mod worker;
 mod written;
 
-use super::coordinator::{conduct, get_ready};
-use super::workers::Workers;
+use super::coordinator::{conduct, given_up, links_to, start_workers, with_target};
 use crate::event::Event;
 use crate::ipc;
 use crate::ipc::LinkEnd;
 use crate::ipc::memory::{self, LinkOwner, Trouble, Weather};
 use crate::load::hits::Question;
 use crate::lock::lock;
-use crate::metrics::Results;
+use crate::metrics::{Results, Status};
 use crate::plan::{Plan, Shard, Target};
 use crate::results::Evidence;
-use crate::run::{RunStart, StartedTarget, ToWorkers};
+use crate::run::{self, RunStart, StartedTarget, unless};
 use crate::scenario::{Overrides, Source, load};
 use crate::seed::{Seed, Stream};
 use crate::snapshots::Publisher;
+use crate::sut::command;
 use crate::sut::command::guard;
 use crate::sut::command::handle::Guard;
 use crate::sut::control_links::Member;
+use crate::sut::error::RunError;
 use crate::sut::target_events::TargetEvents;
 use crate::sut::{Fleet, TargetSetting};
 use crate::transport::clock::Clock;
@@ -40,6 +41,7 @@ use nix::sys::signal::Signal;
 use server::Arrival;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -75,6 +77,8 @@ struct Truth {
     struck: BTreeSet<i32>,
     /// The guard of the user's program was among them.
     unguarded: bool,
+    /// The user has stopped the run.
+    stopped: bool,
     /// The clock has jumped.
     jumped: bool,
     /// A server has told something that no line has room for.
@@ -93,8 +97,8 @@ impl World {
     }
 
     /// Starts a guard of the leading process.
-    async fn guard(&self, name: &str, leader: i32) -> Result<Guard, String> {
-        let (ours, theirs) = ipc::pair().map_err(|error| error.to_string())?;
+    async fn guard(&self, name: &str, leader: i32) -> Result<Guard, command::Error> {
+        let (ours, theirs) = ipc::pair().map_err(command::Error::Launch)?;
         let machine = self.machine.clone();
         let doing = |pid| -> Doing {
             let guarded = GuardMachine::of(machine, pid);
@@ -102,7 +106,7 @@ impl World {
         };
         let birth = Birth { subreaper: true, ..Birth::of(name, leader) };
         let pid = self.machine.spawn(birth, doing);
-        Guard::over(ours, PlayedGuard { machine: self.machine.clone(), parent: leader, pid }).await.map_err(|error| error.to_string())
+        Guard::over(ours, PlayedGuard { machine: self.machine.clone(), parent: leader, pid }).await
     }
 }
 
@@ -159,19 +163,19 @@ struct Led {
 /// The leading process.
 async fn lead(world: Arc<World>, pid: i32, count: u32) -> Led {
     let mut wrong = Vec::new();
-    let results = led(&world, pid, count, &mut wrong).await;
+    let results = Box::pin(led(&world, pid, count, &mut wrong)).await;
     Led { results, wrong }
 }
 
 async fn led(world: &Arc<World>, pid: i32, count: u32, wrong: &mut Vec<String>) -> Result<Results, String> {
     let mut random = Seed(world.seed).stream("world/leader");
     let driven = if random.below(2) == 0 {
-        let guard = world.guard("guard of program", pid).await?;
+        let guard = world.guard("guard of program", pid).await.map_err(|error| error.to_string())?;
         Some((tokio::spawn(program::drive(guard.clone(), Seed(world.seed).stream("world/drive"))), guard))
     } else {
         None
     };
-    let results = with_workers(world, pid, count).await;
+    let results = Box::pin(with_workers(world, pid, count)).await;
     if let Some((driving, guard)) = driven {
         driving.abort();
         if let Ok(found) = driving.await {
@@ -186,41 +190,47 @@ async fn led(world: &Arc<World>, pid: i32, count: u32, wrong: &mut Vec<String>) 
 async fn with_workers(world: &Arc<World>, pid: i32, count: u32) -> Result<Results, String> {
     let told = |error: &dyn std::error::Error| error.to_string();
     let ((crew, orders), (asking, questions)) = (TargetEvents::new(), mpsc::unbounded_channel::<Question>());
-    let guard = world.guard("guard of workers", pid).await?;
+    let guard = world.guard("guard of workers", pid).await.map_err(|error| told(&error))?;
     let (program, output) = (Path::new("closestorm"), Path::new("nowhere/workers.log"));
-    let members = Workers::start_with(guard, count, program, output, asking).await.map_err(|error| told(&error))?;
-    get_ready(&members, &world.plan, (Shard::WHOLE, count), output).await.map_err(|error| told(&error))?;
-    let handing = members.clone();
-    let hand = Arc::new(move |worker, server, link| handing.hand(worker, server, link));
+    let mut stop = pin!(stop(world));
+    let members = {
+        let (shards, give_up) = ((Shard::WHOLE, count), pin!(run::stopped(stop.as_mut())));
+        let starting = Box::pin(start_workers(&guard, &world.plan, shards, (program, output), asking, give_up));
+        starting.await.map_err(|error| told(&error))?
+    };
     let Target::Embedded(settings) = &world.plan.target else { unreachable!("as the plan says") };
     let setting = TargetSetting {
         plan: &world.plan,
         program: program.to_owned(),
         output: output.to_owned(),
-        workers: ToWorkers { count, hand: Some(hand) },
+        workers: links_to(&members, count),
         crew: crew.clone(),
     };
-    let target = world.guard("guard of servers", pid).await;
-    let started = async { Fleet::played(setting, settings, target?).await.map_err(|error| told(&error)) };
-    let started = tokio::select! {
-        biased;
-        (worker, why) = members.first_lost() => Err(format!("worker {worker}: {why}")),
-        started = started => started,
-    };
-    let (fleet, reports) = match started {
-        Ok(started) => started,
-        Err(error) => {
-            members.shut_down().await;
-            return Err(error);
+    let mut lost = None;
+    let started = {
+        let mut give_up = pin!(given_up(&members, stop.as_mut(), &mut lost));
+        let guard = async { world.guard("guard of servers", pid).await.map_err(RunError::from) };
+        match unless(give_up.as_mut(), guard).await {
+            Ok(guard) => Box::pin(Fleet::played(setting, settings, guard, give_up)).await,
+            Err(error) => Err(error),
         }
     };
+    let (fleet, reports) = with_target(&members, count, started, lost).await.map_err(|error| told(&error))?;
     let led = StartedTarget::played(fleet, reports, crew, world.clock);
     let (shards, folder) = ((Shard::WHOLE, count), Path::new("nowhere"));
-    let stop = std::future::pending();
     let (parts, questions) = ((members, led), (orders, questions));
-    conduct(world.plan.clone(), shards, RunStart::Ready, parts, questions, folder, stop, Publisher::default())
-        .await
-        .map_err(|error| told(&error))
+    let conducting = conduct(world.plan.clone(), shards, RunStart::Ready, parts, questions, folder, stop, Publisher::default());
+    Box::pin(conducting).await.map_err(|error| told(&error))
+}
+
+/// Resolves when the user stops the run, which in one world of eight is at any moment.
+async fn stop(world: &World) {
+    let mut random = Seed(world.seed).stream("world/stop");
+    if random.below(8) != 0 {
+        return std::future::pending().await;
+    }
+    sleep(Duration::from_millis(random.below(14_000))).await;
+    world.truth().stopped = true;
 }
 
 /// What happens to processes, at which times.
@@ -318,7 +328,7 @@ async fn broken(seed: u64) -> Vec<String> {
         match results {
             Ok(results) => wrong.extend(figures(&world, count, &results, &happened).into_iter().chain(written::check(&world, &results))),
             // A run that could not begin has no results; but it was in trouble.
-            Err(why) if happened.is_empty() && world.truth().struck.is_empty() && !world.truth().jumped => {
+            Err(why) if happened.is_empty() && world.truth().struck.is_empty() && !world.truth().jumped && !world.truth().stopped => {
                 wrong.push(format!("nothing went wrong, and it said: {why}"))
             }
             Err(_) => {}
@@ -371,18 +381,19 @@ fn figures(world: &World, count: u32, sum: &Results, happened: &[(Trouble, u32, 
     let unreliable = sum.why_unreliable();
     let verdict = judge(&Evidence::of(sum), &world.plan.expectations);
     let ready = sum.books.iter().any(|book| book.ready > 0);
-    if (sum.lost.is_empty() && unreliable.is_empty() && ready) == (verdict.result == "inconclusive") {
+    let whole = sum.status == Status::Completed;
+    if (sum.lost.is_empty() && unreliable.is_empty() && ready && whole) == (verdict.result == "inconclusive") {
         wrong.push(format!("lost {:?}, unreliable {unreliable:?}, verdict {} {:?}", sum.lost, verdict.result, verdict.reasons));
     }
     // Faults that meet at one server, or whose time a jump has left out, are not carried out, and the run says so.
-    let calm = truth.struck.is_empty() && happened.is_empty() && !truth.jumped && !truth.too_long && world.plan.faults.len() < 2;
+    let calm = whole && truth.struck.is_empty() && happened.is_empty() && !truth.jumped && !truth.too_long && world.plan.faults.len() < 2;
     // A small buffer of evidence may be full where nothing else goes wrong.
     let full = truth.small_room && unreliable.iter().all(|why| why.contains("the buffer of the embedded server was full"));
     if calm && !full && verdict.result != "pass" {
         wrong.push(format!("nothing went wrong, and the verdict is {} {:?}", verdict.result, verdict.reasons));
     }
     for (worker, (ended_ns, trace)) in truth.traces.iter().filter(|(worker, _)| !lost(**worker)) {
-        wrong.extend(evidence(world, &truth, (*worker, count), *ended_ns, trace, !unreliable.is_empty()));
+        wrong.extend(evidence(world, &truth, (*worker, count), *ended_ns, trace, !whole || !unreliable.is_empty()));
     }
     wrong
 }
@@ -430,7 +441,7 @@ fn whatever_goes_wrong_a_run_ends_with_true_figures_and_leaves_nobody() {
     let mut found = Vec::new();
     for seed in seeds.clone() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
-        let wrong = runtime.block_on(broken(seed));
+        let wrong = runtime.block_on(Box::pin(broken(seed)));
         if !wrong.is_empty() {
             found.push(format!("{wrong:#?}\nagain: CLOSESTORM_SEED={seed} cargo test --lib cluster::world"));
         }

@@ -50,7 +50,7 @@ async fn run(world: &Arc<World>, pid: i32, link: LinkEnd) -> Result<(), LinkErro
     let journal = Arc::new(SharedRecorder::open(Recorder::new(&world.plan, shard), world.plan.duration, world.clock, epoch_ns));
     let hearing = journal.clone();
     let following = tokio::spawn(async move {
-        while let Some(report) = reports.recv().await {
+        while let Some(report) = reports.next().await {
             run::record(&hearing, report);
         }
     });

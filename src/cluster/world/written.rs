@@ -1,4 +1,4 @@
-//! What the leading process of a world writes, on a disk that fails at one of its writes.
+//! What the leading process of a world writes, on a disk that fails at one of its writes, or from one on.
 
 use super::World;
 use crate::metrics::Results;
@@ -63,9 +63,9 @@ pub(super) fn check(world: &World, results: &Results) -> Vec<String> {
         Ok(whole) => files_in(&whole),
         Err((path, error)) => return vec![format!("the disk works, and {} was not written: {error}", path.display())],
     };
-    let (at, half) = (random.below(OPERATIONS), random.below(2) == 0);
+    let (at, half, once) = (random.below(OPERATIONS), random.below(2) == 0, random.below(2) == 0);
     let run = place.path().join("run");
-    disk::fail(Some((at, half)));
+    disk::fail(Some(disk::Failure { at, half, once }));
     let ended = write(world, results, &run, &manifest);
     disk::fail(None);
     let mut wrong = Vec::new();

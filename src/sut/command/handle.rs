@@ -17,16 +17,18 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::sync::{Notify, broadcast, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// In which a new guard says hello, and an ended one kills and reaps everybody.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// In which a guard carries out an order; one that does not, as one that somebody has stopped, is killed.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// The same for a start: a program from a slow disk or over a network may take long until it runs.
+const START_WITHIN: Duration = Duration::from_secs(120);
 /// Exits that a slow receiver may leave unread.
 const EXITS: usize = 1024;
 
@@ -71,11 +73,14 @@ pub struct Exit {
 #[derive(Clone, Debug)]
 pub struct Guard {
     /// `None` after `shutdown`. Holding a sender keeps the guard's link open.
-    orders: Arc<Mutex<Option<ipc::Sender<GuardOrder>>>>,
+    orders: Arc<Mutex<Orders>>,
     next: Arc<AtomicU64>,
     shared: Arc<GuardShared>,
     pid: u32,
 }
+
+/// The way to the guard, while it is one.
+type Orders = Option<ipc::Sender<GuardOrder>>;
 
 /// What the reading task writes. It holds no sender, so that dropping the last `Guard` ends the link.
 #[derive(Debug)]
@@ -131,7 +136,8 @@ impl Guard {
     ///
     /// # Errors
     /// `Launch`: it is none.
-    pub(crate) async fn over(ours: LinkEnd, mut process: impl GuardProcess) -> Result<Self, Error> {
+    pub(crate) async fn over(ours: LinkEnd, process: impl GuardProcess) -> Result<Self, Error> {
+        let new = NewGuard(Some(process));
         let (orders, mut notices, _) = ipc::open(ours, PROTOCOL).map_err(Error::Launch)?;
         let strange = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("the started program is not a guard process: {why}"));
         let why = match timeout(PATIENCE, notices.hello()).await {
@@ -140,8 +146,6 @@ impl Guard {
             Err(_) => Some(format!("it sent nothing within {PATIENCE:?}")),
         };
         if let Some(why) = why {
-            // One that stands still does not end with its link.
-            process.kill();
             return Err(Error::Launch(strange(&why)));
         }
         let mark = format!("{}-{}", std::process::id(), monotonic_ns());
@@ -153,9 +157,11 @@ impl Guard {
             exits: broadcast::Sender::new(EXITS),
             useless: Notify::new(),
         });
+        let process = new.greeted();
         let pid = process.pid();
-        tokio::spawn(listen(notices, process, shared.clone(), mark));
-        Ok(Self { orders: Arc::new(Mutex::new(Some(orders))), next: Arc::default(), shared, pid })
+        let orders = Arc::new(Mutex::new(Some(orders)));
+        tokio::spawn(listen((notices, Arc::downgrade(&orders)), process, shared.clone(), mark));
+        Ok(Self { orders, next: Arc::default(), shared, pid })
     }
 
     /// Process id of the guard.
@@ -175,7 +181,7 @@ impl Guard {
         let program = spec.argv.first().cloned().unwrap_or_default();
         let (Spec { argv, env, workdir, output }, linked) = (spec, stdin.is_some());
         let order = |id| GuardOrder::Start { id, slot, argv, env, workdir: workdir.clone(), output: output.clone(), linked };
-        self.ask(order, stdin).await?.map_err(|(step, errno)| {
+        self.ask(order, stdin, START_WITHIN).await?.map_err(|(step, errno)| {
             let source = io::Error::from_raw_os_error(errno);
             match step {
                 FailedStep::Slot | FailedStep::Signal => Error::StillRunning,
@@ -194,7 +200,7 @@ impl Guard {
         if signal == Signal::SIGKILL {
             self.expect_exit(slot);
         }
-        match self.ask(|id| GuardOrder::Signal { id, slot, signal: signal as i32 }, None).await? {
+        match self.ask(|id| GuardOrder::Signal { id, slot, signal: signal as i32 }, None, ANSWER_WITHIN).await? {
             Ok(delivered) => Ok(delivered.at),
             Err((FailedStep::Slot, _)) => Err(Error::NotRunning),
             Err((_, errno)) => Err(Error::Signal(io::Error::from_raw_os_error(errno))),
@@ -253,7 +259,7 @@ impl Guard {
         timeout(PATIENCE, self.gone()).await.map_err(|_| Error::Stuck { within: PATIENCE })
     }
 
-    async fn ask(&self, order: impl FnOnce(u64) -> GuardOrder, file: Option<LinkEnd>) -> Result<GuardAnswer, Error> {
+    async fn ask(&self, order: impl FnOnce(u64) -> GuardOrder, file: Option<LinkEnd>, within: Duration) -> Result<GuardAnswer, Error> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         lock(&self.shared.waiting).insert(id, sender);
@@ -268,7 +274,7 @@ impl Guard {
         if self.shared.state.borrow().guard_gone {
             return Err(Error::GuardLost); // its answers were dropped before ours was awaited
         }
-        match timeout(ANSWER_WITHIN, answer).await {
+        match timeout(within, answer).await {
             Ok(answer) => answer.map_err(|_| Error::GuardLost),
             Err(_) => {
                 self.shared.useless.notify_one();
@@ -302,6 +308,22 @@ pub(crate) trait GuardProcess: Send + Sync + 'static {
     fn kill_marked(&self, mark: &str);
 }
 
+/// A guard that has not said hello and so has started nothing. Unless it does, it is killed when nobody waits for it any more: one that stands still does not
+/// end with its link.
+struct NewGuard<P: GuardProcess>(Option<P>);
+
+impl<P: GuardProcess> NewGuard<P> {
+    fn greeted(mut self) -> P {
+        self.0.take().unwrap_or_else(|| unreachable!("it is taken once"))
+    }
+}
+
+impl<P: GuardProcess> Drop for NewGuard<P> {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(GuardProcess::kill);
+    }
+}
+
 impl GuardProcess for Child {
     fn pid(&self) -> u32 {
         self.id().unwrap_or(0)
@@ -328,7 +350,12 @@ impl GuardProcess for Child {
 const MARKED_AGAIN: Duration = Duration::from_millis(50);
 
 /// Takes notices until the guard is gone. If it did not end by itself, kills what can still be reached: the groups it led, and who bears its mark.
-async fn listen(mut notices: ipc::Receiver<Notice>, mut guard: impl GuardProcess, shared: Arc<GuardShared>, mark: String) {
+async fn listen(
+    (mut notices, orders): (ipc::Receiver<Notice>, Weak<Mutex<Orders>>),
+    mut guard: impl GuardProcess,
+    shared: Arc<GuardShared>,
+    mark: String,
+) {
     loop {
         let notice = tokio::select! {
             // What it has said counts.
@@ -343,9 +370,11 @@ async fn listen(mut notices: ipc::Receiver<Notice>, mut guard: impl GuardProcess
             Ok(Some(notice)) => shared.take(notice),
             Ok(None) => break,
             Err(error) => {
-                // Nobody to tell where stderr is closed. It ends when its orders do.
+                // Nobody to tell where stderr is closed.
                 let _ = writeln!(io::stderr(), "closestorm: the guard process: {error}");
-                guard.kill();
+                // It ends when its orders do, and knows better than we whom it has started: it is not killed before it had its time.
+                orders.upgrade().iter().for_each(|orders| _ = lock(orders).take());
+                lock(&shared.waiting).clear();
                 break;
             }
         }
@@ -354,6 +383,7 @@ async fn listen(mut notices: ipc::Receiver<Notice>, mut guard: impl GuardProcess
     let ended = tokio::select! {
         ended = guard.ended() => Some(ended),
         () = shared.useless.notified() => None,
+        () = sleep(PATIENCE) => None,
     };
     let ended = match ended {
         Some(ended) => ended,
@@ -369,7 +399,7 @@ async fn listen(mut notices: ipc::Receiver<Notice>, mut guard: impl GuardProcess
         // And who has left its group, twice: one that was just being started has the mark the second time.
         for _ in 0..2 {
             guard.kill_marked(&mark);
-            tokio::time::sleep(MARKED_AGAIN).await;
+            sleep(MARKED_AGAIN).await;
         }
     }
     shared.state.send_modify(|state| state.guard_gone = true);

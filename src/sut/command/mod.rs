@@ -2,11 +2,12 @@
 //!
 //! Not here: what the embedded server does (`server`), and when a fault strikes (`run`). In reading order:
 //! `protocol` is what closestorm and its guard say to each other, `guard` the guard process, `machine` what it does to processes, `family` finds processes that left
-//! their group, `handle` steers a guard, `port` and `ready` are what the name says, `process` puts it together.
+//! their group, `handle` steers a guard, `guarded` ends it where a start fails, `port` and `ready` are what the name says, `process` puts it together.
 
 pub(crate) mod error;
 pub(crate) mod family;
 pub mod guard;
+pub(crate) mod guarded;
 pub(crate) mod handle;
 pub(crate) mod machine;
 pub(crate) mod open_files;
