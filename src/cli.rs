@@ -445,9 +445,24 @@ pub struct Proxy {
     /// Address where clients connect; port 0 is any free port, which is printed.
     #[arg(long, value_name = "HOST:PORT", requires = "upstream")]
     pub listen: Option<String>,
-    /// Server to which connections are passed on: ws://HOST:PORT, tcp://HOST:PORT, or HOST:PORT.
+    /// Server to which connections are passed on: ws://HOST:PORT, wss://HOST:PORT, tcp://HOST:PORT, or HOST:PORT.
     #[arg(long, value_name = "SERVER", requires = "listen")]
     pub upstream: Option<Upstream>,
+    /// Speak TLS to the clients of --listen, with a certificate that is made for localhost, 127.0.0.1 and ::1; its fingerprint is printed.
+    #[arg(long, requires = "listen")]
+    pub tls: bool,
+    /// Certificate chain for --tls, a PEM file.
+    #[arg(long, value_name = "FILE", requires = "key", requires = "tls")]
+    pub cert: Option<PathBuf>,
+    /// Private key of the certificate, a PEM file.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// Trust the certificates of this PEM file, too, where the server speaks TLS (wss://).
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Accept any certificate of the server.
+    #[arg(long, conflicts_with = "ca")]
+    pub insecure: bool,
     /// Address of the control API, which is that of Toxiproxy 2.12, for example 127.0.0.1:8474. The proxy of --listen is named `proxy` there.
     #[arg(long, value_name = "HOST:PORT")]
     pub api: Option<String>,
@@ -457,7 +472,7 @@ pub struct Proxy {
     /// Seed of all random numbers: the same seed, proxy and number of a connection give the same toxics.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// How long a connection to the server may take to open. Then the client's connection is reset.
+    /// How long a connection to the server may take to open, and a TLS handshake with server or client. Then the client's connection is reset.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub connect_timeout: Duration,
     /// Read the rest of the command line as flags of toxiproxy-server, for example --toxiproxy -host=0.0.0.0 -config=proxies.json.

@@ -8,10 +8,11 @@ use super::signals::Stop;
 use crate::cli::Proxy;
 use crate::lock::lock;
 use crate::number::counted;
-use crate::proxy::{ApiMetrics, ControlApi, Proxies, ProxyEvent, ProxyEvents, Upstream};
+use crate::proxy::{ApiMetrics, ControlApi, Proxies, ProxyEvent, ProxyEvents, Upstream, UpstreamTrust};
 use crate::seed::Seed;
 use crate::sut::command::open_files::raise_files;
 use crate::text::printable;
+use crate::transport::tls::Identity;
 use anyhow::Context;
 use flags::ToxiproxyFlags;
 use std::io::{self, Write};
@@ -70,12 +71,21 @@ pub fn main(args: &Proxy) -> anyhow::Result<u8> {
 }
 
 async fn run(settings: ProxySettings<'_>, args: &Proxy, stop: Stop) -> anyhow::Result<u8> {
-    let proxies = Arc::new(Proxies::new(args.connect_timeout, Seed(settings.seed), printed_events()));
+    let trust = UpstreamTrust::new(args.insecure, args.ca.clone());
+    // What is wrong with the file is known before somebody connects.
+    args.ca.is_some().then(|| trust.settings()).transpose()?;
+    let proxies = Arc::new(Proxies::new(trust, args.connect_timeout, Seed(settings.seed), printed_events()));
     let mut lines = String::new();
     if let Some((listen, upstream)) = settings.proxy {
-        let started = proxies.add(NAME, listen, upstream.clone()).await;
+        let identity = args.tls.then(|| Identity::from_files_or_made(args.cert.as_deref().zip(args.key.as_deref()))).transpose()?;
+        let tls = identity.as_ref().map(|identity| identity.server(None)).transpose()?;
+        let started = proxies.add(NAME, listen, upstream.clone(), tls).await;
         let address = started.with_context(|| format!("cannot listen on {}", printable(listen)))?;
-        lines += &format!("listening on {address}, passing on to {}\n", printable(&upstream.to_string()));
+        let scheme = if args.tls { "wss://" } else { "" };
+        lines += &format!("listening on {scheme}{address}, passing on to {}\n", printable(&upstream.to_string()));
+        if let Some(identity) = &identity {
+            lines += &format!("certificate SHA-256 {}\n", identity.fingerprint()?);
+        }
     }
     if let Some(file) = &settings.config {
         let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;

@@ -16,7 +16,6 @@ use crate::sut::endpoint::{Detour, Endpoint, Tls};
 use crate::template::TemplateValues;
 use crate::transport::Transport;
 use crate::transport::link::Link;
-use crate::transport::record::Records;
 use crate::transport::secure::Secure;
 use crate::transport::send_limit::SendLimit;
 use crate::transport::tls::Sessions;
@@ -221,8 +220,11 @@ async fn stages(
                 place.resumed = offered;
             });
             // Boxed: attempts without TLS do not carry its state along.
-            let handshake =
-                Box::pin(async { secure(tls, sessions, link).await.map_err(|error| fail(Stage::Tls, &tls_reason(&error, place))) });
+            let handshake = Box::pin(async {
+                Secure::connect(tls.connector(sessions), tls.name.clone(), link)
+                    .await
+                    .map_err(|error| fail(Stage::Tls, &tls_reason(&error, place)))
+            });
             let stream = limited(handshake, Stage::Tls, limit(begun, cohort.deadlines.handshake, overall)).await?;
             begun_next = Instant::now();
             let resumed = stream.is_resumed();
@@ -262,20 +264,6 @@ async fn stages(
     let cookies = scope.zip(cookies).map(Box::new);
     let connection = Box::new(Connection::new(tap, Role::Client, mask));
     Ok((OpenedAttempt { connection, tcp, tls, resumed, upgrade: begun.elapsed() }, cookies))
-}
-
-/// The TLS handshake.
-///
-/// # Errors
-/// What TLS says of it, else what went wrong with the first write, else with reading.
-async fn secure(tls: &Tls, sessions: Option<&Arc<Sessions>>, link: Link) -> io::Result<Box<Secure>> {
-    let handshake = tls.connector(sessions).connect(tls.name.clone(), Records::new(link)).into_fallible();
-    match handshake.await {
-        Ok(stream) => Ok(Box::new(Secure::new(stream))),
-        // A server that refuses closes at once, and its alert may cross with our next flight: reading has had the last word.
-        Err((error, records)) if tls_words::of(&error, false).is_none() => Err(records.unsent().map_or(error, io::Error::from)),
-        Err((error, _)) => Err(error),
-    }
 }
 
 /// The fault that selects this attempt, and what it does; uses up one of its hits. And how long it took to ask for that.
@@ -426,7 +414,7 @@ pub(crate) async fn connected(
     match &place.tls {
         None => Ok(Transport::Plain(link)),
         Some(tls) => {
-            let shaken = secure(tls, None, link).await;
+            let shaken = Secure::connect(tls.connector(None), tls.name.clone(), link).await;
             Ok(Transport::Secure(shaken.map_err(|error| format!("{}{}", tls_reason(&error, place), tls_remedy(&error, place)))?))
         }
     }

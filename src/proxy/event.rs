@@ -20,6 +20,11 @@ pub enum ProxyEvent {
         /// Why.
         why: String,
     },
+    /// TLS with a client failed: its connection was closed.
+    ClientNotSecured {
+        /// Why.
+        why: String,
+    },
     /// A client began with TLS, which passes through: no frame of it can be read.
     TlsPassedThrough {
         /// Where the proxy listens.
@@ -32,6 +37,7 @@ impl fmt::Display for ProxyEvent {
         match self {
             ProxyEvent::Refused { limit } => write!(f, "connection refused (reset): {limit}"),
             ProxyEvent::NotDialled { upstream, why } => write!(f, "cannot connect to {upstream}: {why}; the client's connection was reset"),
+            ProxyEvent::ClientNotSecured { why } => write!(f, "TLS with a client failed: {why}; its connection was closed"),
             ProxyEvent::TlsPassedThrough { listen } => {
                 write!(f, "{listen} gets TLS, which passes through: bytes are counted, WebSocket frames cannot be read")
             }

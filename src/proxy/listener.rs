@@ -7,11 +7,15 @@ use crate::lock::lock;
 use crate::proxy::connection::{DirectionCounters, Order, OrderDone, ProxiedConnection};
 use crate::proxy::event::{ProxyEvent, ProxyEvents, TlsNotice};
 use crate::proxy::relay::Relay;
+use crate::proxy::tls::{self, UpstreamTrust};
 use crate::proxy::toxics::{ActingToxics, Toxic, ToxicSubject};
 use crate::proxy::upstream::Upstream;
 use crate::seed::Seed;
+use crate::transport::Transport;
+use crate::transport::link::Link;
 use crate::transport::local_limit::local_limit;
 use futures_util::FutureExt;
+use rustls::ServerConfig;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -41,7 +45,11 @@ pub(crate) struct ListenerSettings {
     /// Of the proxy; random streams have it in their names.
     pub(crate) name: String,
     pub(crate) upstream: Upstream,
-    /// How long the upstream may take to connect.
+    /// Whom it trusts as an upstream that speaks TLS.
+    pub(crate) trust: Arc<UpstreamTrust>,
+    /// With which it speaks TLS to clients, if it does.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// How long the upstream may take to connect, and TLS at either side.
     pub(crate) dial_limit: Duration,
     pub(crate) seed: Seed,
     pub(crate) events: ProxyEvents,
@@ -243,20 +251,11 @@ impl ListenerShared {
             tokio::select! {
                 biased;
                 () = connection.ended_early() => None,
-                dialled = self.settings.upstream.dial(self.settings.dial_limit) => Some(dialled),
+                ends = self.both_ends(near) => ends,
             }
         });
-        match dialled.await {
-            Some(Ok(far)) => Relay::new(near, far, connection.clone(), self.settings.seed).await,
-            Some(Err(error)) => {
-                reset(&near);
-                self.settings.events.tell(match local_limit(&error) {
-                    Some(limit) => ProxyEvent::Refused { limit },
-                    None => ProxyEvent::NotDialled { upstream: self.settings.upstream.to_string(), why: error.to_string() },
-                });
-            }
-            // The drop is its FIN.
-            None => {}
+        if let Some((near, far)) = dialled.await {
+            Relay::new(near, far, connection.clone(), self.settings.seed).await;
         }
         {
             let mut connections = lock(&self.connections);
@@ -264,6 +263,35 @@ impl ListenerShared {
             connections.past.count(&connection);
         }
         self.open.send_modify(|open| *open -= 1);
+    }
+}
+
+impl ListenerShared {
+    /// The client and the upstream, ready to talk; `None`: one of them is not to be had, and the client is told so by FIN or RST.
+    async fn both_ends(&self, near: TcpStream) -> Option<(Transport, Transport)> {
+        let ListenerSettings { upstream, trust, tls, dial_limit, events, .. } = &self.settings;
+        // Whoever does not get through here is no load on the upstream.
+        let mut near = match tls {
+            None => Transport::Plain(Link::new(near)),
+            Some(settings) => match tls::accept(settings, near, *dial_limit).await {
+                Ok(near) => near,
+                Err(why) => {
+                    events.tell(ProxyEvent::ClientNotSecured { why });
+                    return None;
+                }
+            },
+        };
+        match upstream.connect(trust, *dial_limit).await {
+            Ok(far) => return Some((near, far)),
+            Err(error) => {
+                near.link_mut().reset();
+                events.tell(match local_limit(&error) {
+                    Some(limit) => ProxyEvent::Refused { limit },
+                    None => ProxyEvent::NotDialled { upstream: upstream.to_string(), why: error.to_string() },
+                });
+            }
+        }
+        None
     }
 }
 

@@ -5,15 +5,18 @@ use crate::proxy::api::own::connection_json;
 use crate::proxy::api::wire::{ApiError, ProxyFields, ToxicFields, toxic_json, toxics_json};
 use crate::proxy::event::ProxyEvents;
 use crate::proxy::listener::{ListenerSettings, ListenerTotals, ProxyListener};
+use crate::proxy::tls::UpstreamTrust;
 use crate::proxy::toxics::Toxic;
 use crate::proxy::upstream::Upstream;
 use crate::seed::Seed;
 use nix::errno::Errno;
+use rustls::ServerConfig;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::lookup_host;
@@ -28,6 +31,7 @@ const TOXICS_MAX: usize = 256;
 #[derive(Debug)]
 pub struct Proxies {
     named: Mutex<BTreeMap<String, NamedProxy>>,
+    trust: Arc<UpstreamTrust>,
     dial_limit: Duration,
     seed: Seed,
     events: ProxyEvents,
@@ -39,6 +43,8 @@ struct NamedProxy {
     /// As written, or the address that was bound.
     listen: String,
     upstream: Upstream,
+    /// With which it speaks TLS to clients, if it does.
+    tls: Option<Arc<ServerConfig>>,
     toxics: Vec<Toxic>,
     /// `None`: it is not enabled.
     listener: Option<ProxyListener>,
@@ -47,17 +53,17 @@ struct NamedProxy {
 }
 
 impl Proxies {
-    /// None yet. An upstream is to answer within `dial_limit`.
-    pub fn new(dial_limit: Duration, seed: Seed, events: ProxyEvents) -> Self {
-        Proxies { named: Mutex::default(), dial_limit, seed, events, toxics_made: AtomicU64::new(0) }
+    /// None yet. An upstream is to answer within `dial_limit`, and to be one of these if it speaks TLS.
+    pub fn new(trust: UpstreamTrust, dial_limit: Duration, seed: Seed, events: ProxyEvents) -> Self {
+        Proxies { named: Mutex::default(), trust: Arc::new(trust), dial_limit, seed, events, toxics_made: AtomicU64::new(0) }
     }
 
-    /// Makes one that listens.
+    /// Makes one that listens; with `tls` it speaks TLS to clients.
     ///
     /// # Errors
     /// The address cannot be bound.
-    pub async fn add(&self, name: &str, listen: &str, upstream: Upstream) -> io::Result<SocketAddr> {
-        let mut proxy = NamedProxy::new(listen.to_owned(), upstream);
+    pub async fn add(&self, name: &str, listen: &str, upstream: Upstream, tls: Option<Arc<ServerConfig>>) -> io::Result<SocketAddr> {
+        let mut proxy = NamedProxy { tls, ..NamedProxy::new(listen.to_owned(), upstream) };
         let address = self.start(name, &mut proxy).await?;
         self.named.lock().await.insert(name.to_owned(), proxy);
         Ok(address)
@@ -142,7 +148,7 @@ impl Proxies {
             }
             // A proxy of the same name at another place takes over, without what acts on the old one.
             old.halt().await;
-            proxy.past = old.past;
+            (proxy.past, proxy.tls) = (old.past, old.tls.clone());
         } else {
             room(named.len(), PROXIES_MAX, "proxies")?;
         }
@@ -288,6 +294,8 @@ impl Proxies {
         let settings = ListenerSettings {
             name: name.to_owned(),
             upstream: proxy.upstream.clone(),
+            trust: self.trust.clone(),
+            tls: proxy.tls.clone(),
             dial_limit: self.dial_limit,
             seed: self.seed,
             events: self.events.clone(),
@@ -302,7 +310,7 @@ impl Proxies {
 
 impl NamedProxy {
     fn new(listen: String, upstream: Upstream) -> Self {
-        NamedProxy { listen, upstream, toxics: Vec::new(), listener: None, past: ListenerTotals::default() }
+        NamedProxy { listen, upstream, tls: None, toxics: Vec::new(), listener: None, past: ListenerTotals::default() }
     }
 
     fn take_toxic(&mut self, toxic: Toxic) -> Result<(), ApiError> {

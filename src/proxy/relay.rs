@@ -1,15 +1,17 @@
 //! Carries one connection: what one side sends goes out on the other, until both have ended or one was reset.
 //!
 //! With no fault active it has no timer and no buffer: bytes are read into the stack of the poll and written at once, and only what the
-//! kernel does not take is kept. FIN passes as FIN in its direction alone, RST as RST.
+//! kernel does not take is kept. FIN passes as FIN in its direction alone, RST as RST. In TLS `close_notify` with FIN passes so; where the other
+//! side has no TLS it is a FIN, and a FIN there is both. A FIN without `close_notify` passes as one, and an alert as RST.
 
+use crate::close::TcpEnd;
 use crate::fault::End;
 use crate::proxy::connection::{DirectionCounters, Order, ProxiedConnection};
 use crate::proxy::effects::{DirectionEffects, RelayEffects};
 use crate::proxy::frames::{StreamSide, StreamWatch};
 use crate::seed::Seed;
+use crate::transport::Transport;
 use crate::transport::link::Link;
-use crate::transport::socket::ByteStream;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -28,9 +30,9 @@ const FIN_WAIT: Duration = Duration::from_secs(2);
 /// One connection through the proxy; a future that is ready when it is over.
 pub(crate) struct Relay {
     /// To the client.
-    near: Link,
+    near: Transport,
     /// To the upstream.
-    far: Link,
+    far: Transport,
     up: RelayHalf,
     down: RelayHalf,
     connection: Arc<ProxiedConnection>,
@@ -59,6 +61,8 @@ enum HalfState {
     Open,
     /// FIN was read and is not yet passed on.
     Ended,
+    /// And TLS was not ended before it.
+    Cut,
     /// FIN was passed on.
     Finished,
 }
@@ -72,18 +76,18 @@ enum HalfPoll {
 }
 
 impl Relay {
-    /// Between two connected sockets. `seed` makes the random streams of shaped directions.
-    pub(crate) fn new(near: impl Into<ByteStream>, far: impl Into<ByteStream>, connection: Arc<ProxiedConnection>, seed: Seed) -> Self {
+    /// Between two connections that are ready to talk. `seed` makes the random streams of shaped directions.
+    pub(crate) fn new(near: Transport, far: Transport, connection: Arc<ProxiedConnection>, seed: Seed) -> Self {
         let (up, down) = (RelayHalf::new(StreamSide::Up), RelayHalf::new(StreamSide::Down));
-        Relay { near: Link::new(near), far: Link::new(far), up, down, connection, seed, end: None, closing: None }
+        Relay { near, far, up, down, connection, seed, end: None, closing: None }
     }
 
     /// From now on this holds, and no longer what held before.
     fn apply(&mut self, effects: &RelayEffects) {
         let (seed, id) = (self.seed, self.connection.id);
         let random = |direction: &'static str| move |_: &str| seed.stream(&format!("proxy/{id}/{direction}"));
-        self.far.set_gate(&effects.up.gate(), random("up"));
-        self.near.set_gate(&effects.down.gate(), random("down"));
+        self.far.link_mut().set_gate(&effects.up.gate(), random("up"));
+        self.near.link_mut().set_gate(&effects.down.gate(), random("down"));
         self.up.apply(&effects.up);
         self.down.apply(&effects.down);
         self.end = effects.end.map(|(at, how)| (Box::pin(sleep_until(at)), how));
@@ -93,13 +97,13 @@ impl Relay {
     fn finish(&mut self, how: End) -> Poll<()> {
         self.end = None;
         if how == End::Rst {
-            self.near.reset();
-            self.far.reset();
+            self.near.link_mut().reset();
+            self.far.link_mut().reset();
             return Poll::Ready(());
         }
         // What discards bytes would discard the FIN, too.
         self.apply(&RelayEffects::default());
-        for link in [&mut self.near, &mut self.far] {
+        for link in [self.near.link_mut(), self.far.link_mut()] {
             // Fails where the connection is gone, which the next read tells.
             let _ = link.finish();
         }
@@ -112,7 +116,7 @@ impl Relay {
         let Some(limit) = &mut self.closing else { return Poll::Pending };
         let over = limit.as_mut().poll(cx).is_ready();
         let mut ended = true;
-        for link in [&mut self.near, &mut self.far] {
+        for link in [self.near.link_mut(), self.far.link_mut()] {
             ended &= drain(link, cx).is_ready() & link.poll_drained(cx).is_ready();
         }
         if over || ended { Poll::Ready(()) } else { Poll::Pending }
@@ -127,8 +131,8 @@ impl Relay {
             (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => self.finish(End::Rst),
             (Poll::Ready(Ok(HalfPoll::Enough)), _) | (_, Poll::Ready(Ok(HalfPoll::Enough))) => self.finish(End::Fin),
             (Poll::Ready(Ok(HalfPoll::Finished)), Poll::Ready(Ok(HalfPoll::Finished))) => {
-                ready!(self.near.poll_drained(cx));
-                self.far.poll_drained(cx)
+                ready!(self.near.link_mut().poll_drained(cx));
+                self.far.link_mut().poll_drained(cx)
             }
             _ => Poll::Pending,
         }
@@ -150,8 +154,8 @@ impl Future for Relay {
                 Order::End(_) => {}
             }
         }
-        relay.near.poll_shaped(cx);
-        relay.far.poll_shaped(cx);
+        relay.near.link_mut().poll_shaped(cx);
+        relay.far.link_mut().poll_shaped(cx);
         if relay.closing.is_none() {
             // A timer that is over when it is set takes a millisecond, in which bytes would pass.
             let is_due = |at: &mut Pin<Box<Sleep>>, cx: &mut _| at.deadline() <= Instant::now() || at.as_mut().poll(cx).is_ready();
@@ -182,7 +186,13 @@ impl RelayHalf {
     }
 
     /// Moves bytes as long as there are any and there is room. `Err`: one of both sides is gone.
-    fn poll(&mut self, cx: &mut Context<'_>, from: &mut Link, to: &mut Link, connection: &ProxiedConnection) -> Poll<io::Result<HalfPoll>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Transport,
+        to: &mut Transport,
+        connection: &ProxiedConnection,
+    ) -> Poll<io::Result<HalfPoll>> {
         let counters = match self.side {
             StreamSide::Up => &connection.up,
             StreamSide::Down => &connection.down,
@@ -190,7 +200,7 @@ impl RelayHalf {
         loop {
             while !self.waiting.is_empty() {
                 let written = ready!(Pin::new(&mut *to).poll_write(cx, &self.waiting))?;
-                passed_on(counters, to, written);
+                passed_on(counters, to.link(), written);
                 if written == self.waiting.len() {
                     // An idle connection keeps no buffer.
                     self.waiting = Vec::new();
@@ -210,11 +220,25 @@ impl RelayHalf {
                     self.state = HalfState::Finished;
                     continue;
                 }
-                HalfState::Open => {}
+                HalfState::Cut => {
+                    ready!(self.poll_end_delay(cx));
+                    ready!(Pin::new(&mut *to).poll_flush(cx))?;
+                    ready!(Pin::new(to.link_mut()).poll_shutdown(cx))?;
+                    self.state = HalfState::Finished;
+                    continue;
+                }
+                // TLS keeps what the kernel does not take.
+                HalfState::Open => ready!(Pin::new(&mut *to).poll_flush(cx))?,
             }
             let mut chunk = [const { MaybeUninit::uninit() }; CHUNK];
             let mut buffer = ReadBuf::uninit(&mut chunk);
-            ready!(Pin::new(&mut *from).poll_read(cx, &mut buffer))?;
+            match ready!(Pin::new(&mut *from).poll_read(cx, &mut buffer)) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && from.link().end() == TcpEnd::Fin => {
+                    self.state = HalfState::Cut;
+                    continue;
+                }
+                read => read?,
+            }
             let room = usize::try_from(self.limit.saturating_sub(passed)).unwrap_or(usize::MAX);
             let bytes = &buffer.filled()[..buffer.filled().len().min(room)];
             if buffer.filled().is_empty() {
@@ -226,7 +250,7 @@ impl RelayHalf {
             while !rest.is_empty() {
                 match Pin::new(&mut *to).poll_write(cx, rest) {
                     Poll::Ready(Ok(count)) => {
-                        passed_on(counters, to, count);
+                        passed_on(counters, to.link(), count);
                         rest = &rest[count..];
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),

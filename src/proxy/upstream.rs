@@ -1,5 +1,8 @@
 //! Where the proxy connects to: read from text, resolved and dialled for each connection.
 
+use crate::proxy::tls::UpstreamTrust;
+use crate::transport::Transport;
+use crate::transport::link::Link;
 use std::fmt;
 use std::io;
 use std::str::FromStr;
@@ -13,21 +16,22 @@ pub struct Upstream {
     text: String,
     host: String,
     port: u16,
+    secure: bool,
 }
 
 impl FromStr for Upstream {
     type Err = String;
 
-    /// Reads `ws://HOST[:PORT]`, `tcp://HOST:PORT` or `HOST:PORT`. No host: this machine.
+    /// Reads `ws://HOST[:PORT]`, `wss://HOST[:PORT]`, `tcp://HOST:PORT` or `HOST:PORT`. No host: this machine.
     fn from_str(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text.split_once("://").map_or((None, text), |(scheme, rest)| (Some(scheme.to_ascii_lowercase()), rest));
         let default_port = match scheme.as_deref() {
             None | Some("tcp") => None,
             Some("ws") => Some(80),
-            Some("wss") => {
-                return Err("the proxy does not speak TLS to an upstream: it is `ws://HOST:PORT` or `tcp://HOST:PORT`".to_owned());
+            Some("wss") => Some(443),
+            Some(other) => {
+                return Err(format!("\"{other}://\" is not an upstream: it is `ws://HOST:PORT`, `wss://HOST:PORT` or `tcp://HOST:PORT`"));
             }
-            Some(other) => return Err(format!("\"{other}://\" is not an upstream: it is `ws://HOST:PORT` or `tcp://HOST:PORT`")),
         };
         let authority = match rest.split_once(['/', '?', '#']) {
             Some((authority, "")) if scheme.is_some() => authority,
@@ -48,7 +52,11 @@ impl FromStr for Upstream {
             None => default_port.ok_or_else(|| format!("\"{text}\" has no port: it is HOST:PORT"))?,
         };
         let host = if bare.is_empty() { "localhost" } else { bare };
-        Ok(Upstream { text: text.to_owned(), host: host.to_owned(), port })
+        let secure = scheme.as_deref() == Some("wss");
+        if secure && rustls::pki_types::ServerName::try_from(host).is_err() {
+            return Err(format!("\"{host}\" is no name that a certificate can be for"));
+        }
+        Ok(Upstream { text: text.to_owned(), host: host.to_owned(), port, secure })
     }
 }
 
@@ -60,11 +68,25 @@ impl fmt::Display for Upstream {
 }
 
 impl Upstream {
+    /// Whether it speaks TLS.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Connects, and shakes hands where it speaks TLS: each within `limit`.
+    ///
+    /// # Errors
+    /// As of both.
+    pub(crate) async fn connect(&self, trust: &UpstreamTrust, limit: Duration) -> io::Result<Transport> {
+        let stream = self.dial(limit).await?;
+        if self.secure { trust.connect(stream, &self.host, limit).await } else { Ok(Transport::Plain(Link::new(stream))) }
+    }
+
     /// Connects: all addresses of the host in turn, within `limit` together.
     ///
     /// # Errors
     /// The last address's, or that the time is over.
-    pub(crate) async fn dial(&self, limit: Duration) -> io::Result<TcpStream> {
+    async fn dial(&self, limit: Duration) -> io::Result<TcpStream> {
         let dialled = async {
             let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
             for address in lookup_host((self.host.as_str(), self.port)).await? {
@@ -86,22 +108,27 @@ mod tests {
 
     #[test]
     fn an_upstream_is_a_host_and_a_port() {
-        for (text, host, port) in [
-            ("127.0.0.1:8080", "127.0.0.1", 8080),
-            ("ws://example.org", "example.org", 80),
-            ("WS://example.org:81/", "example.org", 81),
-            ("tcp://[::1]:6379", "::1", 6379),
-            (":6379", "localhost", 6379),
+        for (text, host, port, secure) in [
+            ("127.0.0.1:8080", "127.0.0.1", 8080, false),
+            ("ws://example.org", "example.org", 80, false),
+            ("WS://example.org:81/", "example.org", 81, false),
+            ("tcp://[::1]:6379", "::1", 6379, false),
+            (":6379", "localhost", 6379, false),
+            ("wss://example.org", "example.org", 443, true),
+            ("Wss://[::1]:8443", "::1", 8443, true),
         ] {
             let upstream: Upstream = text.parse().unwrap_or_else(|why| panic!("{text}: {why}"));
-            assert_eq!((upstream.host.as_str(), upstream.port, upstream.to_string().as_str()), (host, port, text));
+            assert_eq!(
+                (upstream.host.as_str(), upstream.port, upstream.is_secure(), upstream.to_string().as_str()),
+                (host, port, secure, text)
+            );
         }
     }
 
     #[test]
     fn what_is_no_upstream_is_said() {
         for (text, why) in [
-            ("wss://h", "TLS"),
+            ("wss://h h", "certificate"),
             ("http://h", "not an upstream"),
             ("ws://h/path", "no path"),
             ("h/", "no path"),

@@ -6,12 +6,14 @@
 use crate::close::{TcpEnd, TlsEnd};
 use crate::transport::link::Link;
 use crate::transport::record::Records;
+use crate::transport::tls_words;
+use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, Error, HandshakeKind, PeerMisbehaved};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::TlsStream;
+use tokio_rustls::{TlsConnector, TlsStream};
 
 /// A TLS stream after its handshake.
 #[derive(Debug)]
@@ -26,6 +28,19 @@ impl Secure {
         let mut stream = stream.into();
         stream.get_mut().0.shaken();
         Secure { stream, end: TlsEnd::None }
+    }
+
+    /// The handshake of a client.
+    ///
+    /// # Errors
+    /// What TLS says of it, else what went wrong with the first write, else with reading.
+    pub async fn connect(connector: TlsConnector, name: ServerName<'static>, link: Link) -> io::Result<Box<Secure>> {
+        match connector.connect(name, Records::new(link)).into_fallible().await {
+            Ok(stream) => Ok(Box::new(Secure::new(stream))),
+            // A server that refuses closes at once, and its alert may cross with our next flight: reading has had the last word.
+            Err((error, records)) if tls_words::of(&error, false).is_none() => Err(records.unsent().map_or(error, io::Error::from)),
+            Err((error, _)) => Err(error),
+        }
     }
 
     /// The raw link.

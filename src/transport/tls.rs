@@ -53,6 +53,21 @@ impl Identity {
         Ok(Identity { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() })
     }
 
+    /// A certificate with its chain, and a private key, from these PEM files; without files one that is made. What is in the files is
+    /// checked when a server is made of it.
+    ///
+    /// # Errors
+    /// If a file cannot be read or is no text, or as [`Identity::generate`].
+    pub fn from_files_or_made(files: Option<(&Path, &Path)>) -> Result<Self, TlsError> {
+        let Some((certificate, key)) = files else { return Identity::generate() };
+        let text = |file: &Path| {
+            let wrong = |cause: String| TlsError::Pem { place: file.display().to_string(), cause };
+            let bytes = read_regular(file).map_err(|error| wrong(error.to_string()))?;
+            String::from_utf8(bytes).map_err(|_| wrong("this is not PEM".to_owned()))
+        };
+        Ok(Identity { certificate: text(certificate)?, key: text(key)? })
+    }
+
     /// SHA-256 of its first certificate in hexadecimal, as browsers and openssl show it.
     ///
     /// # Errors

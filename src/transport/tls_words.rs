@@ -67,6 +67,26 @@ pub fn of(error: &io::Error, asked: bool) -> Option<String> {
     })
 }
 
+/// What a server has to say of an error of its handshake with a client, if it is one of TLS.
+pub fn of_client(error: &io::Error) -> Option<String> {
+    let error = error.get_ref()?.downcast_ref::<Error>()?;
+    Some(match error {
+        Error::AlertReceived(
+            alert @ (AlertDescription::UnknownCA | AlertDescription::BadCertificate | AlertDescription::CertificateUnknown),
+        ) => {
+            let name = spelt(&format!("{alert:?}"));
+            format!("the client does not trust the certificate (alert {}, {name})", u8::from(*alert))
+        }
+        Error::AlertReceived(alert) => {
+            format!("the client ended it with the TLS alert {} ({})", u8::from(*alert), spelt(&format!("{alert:?}")))
+        }
+        Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion) => {
+            "the client does not speak TLS".to_owned()
+        }
+        other => format!("the client's handshake cannot be answered ({})", spelt(&format!("{other:?}"))),
+    })
+}
+
 fn incompatible(why: &PeerIncompatible) -> String {
     match why {
         PeerIncompatible::ServerDoesNotSupportTls12Or13 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig => VERSION.to_owned(),

@@ -22,6 +22,7 @@ mod overlap;
 #[allow(dead_code, reason = "the unit tests make plans smaller, too")]
 #[path = "../overlapping_plans.rs"]
 mod overlapping_plans;
+mod proxy_tls;
 mod random;
 mod replay;
 mod secure;

@@ -1,4 +1,4 @@
-//! Toxiproxy's own clients of npm and PyPI, unchanged, against the control API of `closestorm proxy`.
+//! Toxiproxy's own clients of npm and PyPI and the extension of the Chaos Toolkit, unchanged, against the control API of `closestorm proxy`.
 
 use super::{home, left_out, node};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -64,13 +64,23 @@ fn the_client_of_npm_drives_the_proxy_unchanged() {
     is_content(&Command::new("node").args(["toxiproxy.js", &url, &echo()]).current_dir(home("tests/node")).output().unwrap());
 }
 
-#[test]
-fn the_client_of_pypi_drives_the_proxy_unchanged() {
-    if left_out("CLOSESTORM_NO_PYTHON", "Toxiproxy's client of PyPI") {
+/// A program of Python that is told the port of an API and that of an echo server.
+fn python(program: &str) {
+    if left_out("CLOSESTORM_NO_PYTHON", &format!("Toxiproxy's clients of PyPI: {program}")) {
         return;
     }
     let python: PathBuf = home("target/toxiproxy/bin/python");
     let api = Api::start();
-    let done = Command::new(&python).args(["client.py", &api.port, &echo()]).current_dir(home("tests/toxiproxy")).output();
+    let done = Command::new(&python).args([program, &api.port, &echo()]).current_dir(home("tests/toxiproxy")).output();
     is_content(&done.unwrap_or_else(|why| panic!("{}: {why}: run scripts/test --install", python.display())));
+}
+
+#[test]
+fn the_client_of_pypi_drives_the_proxy_unchanged() {
+    python("client.py");
+}
+
+#[test]
+fn the_extension_of_the_chaos_toolkit_drives_the_proxy_unchanged() {
+    python("chaos.py");
 }
