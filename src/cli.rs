@@ -1,7 +1,7 @@
 //! The command line: types and help. Does no work; `cmd` does.
 
 use crate::plan::{LoadLimits, Shard};
-use crate::proxy::Upstream;
+use crate::proxy::{ClientKey, Upstream};
 use crate::scenario::{Overrides, ScenarioTrust};
 use crate::units::{Bytes, Rate, Ratio, UnitError, parse_duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -463,6 +463,11 @@ pub struct Proxy {
     /// Accept any certificate of the server.
     #[arg(long, conflicts_with = "ca")]
     pub insecure: bool,
+    /// What tells clients apart: header:NAME, cookie:NAME, query:NAME, or address. Then it counts how soon they come back.
+    ///
+    /// Values that may be credentials are shown as hashes.
+    #[arg(long, value_name = "KEY")]
+    pub identify: Option<ClientKey>,
     /// Address of the control API, which is that of Toxiproxy 2.12, for example 127.0.0.1:8474. The proxy of --listen is named `proxy` there.
     #[arg(long, value_name = "HOST:PORT")]
     pub api: Option<String>,

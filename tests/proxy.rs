@@ -2,8 +2,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "real processes in real time, on threads that carry nobody")]
 
+mod fuzz;
 mod toxiproxy;
 mod transparent;
+mod witness;
 
 use crate::common::{LONG, program};
 use nix::sys::signal::{Signal, kill};
@@ -20,6 +22,12 @@ struct Proxy {
     err: Option<ChildStderr>,
     /// Where it listens: the proxy of the command line, or the control API.
     address: SocketAddr,
+}
+
+/// A line that says where it listens.
+fn listening(line: &str) -> Option<SocketAddr> {
+    let said = line.strip_prefix("listening on ").or_else(|| line.strip_prefix("control API on http://"))?;
+    said.split(',').next()?.trim().parse().ok()
 }
 
 impl Drop for Proxy {
@@ -46,12 +54,18 @@ impl Proxy {
         let address = loop {
             line.clear();
             assert!(out.read_line(&mut line).expect("a pipe") > 0, "it did not say where it listens");
-            let said = line.strip_prefix("listening on ").or_else(|| line.strip_prefix("control API on http://"));
-            if let Some(address) = said.and_then(|rest| rest.split(',').next()?.trim().parse().ok()) {
+            if let Some(address) = listening(&line) {
                 break address;
             }
         };
         Proxy { child, out, err, address }
+    }
+
+    /// Where the next thing listens that it tells of.
+    fn next_address(&mut self) -> SocketAddr {
+        let mut line = String::new();
+        assert!(self.out.read_line(&mut line).expect("a pipe") > 0, "it did not say where it listens");
+        listening(&line).unwrap_or_else(|| panic!("no address: {line}"))
     }
 
     fn connect(&self) -> TcpStream {

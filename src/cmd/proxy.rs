@@ -8,7 +8,7 @@ use super::signals::Stop;
 use crate::cli::Proxy;
 use crate::lock::lock;
 use crate::number::counted;
-use crate::proxy::{ApiMetrics, ControlApi, Proxies, ProxyEvent, ProxyEvents, Upstream, UpstreamTrust};
+use crate::proxy::{ApiMetrics, ClientLabels, ControlApi, Proxies, ProxyEvent, ProxyEvents, Upstream, UpstreamTrust};
 use crate::seed::Seed;
 use crate::sut::command::open_files::raise_files;
 use crate::text::printable;
@@ -71,10 +71,11 @@ pub fn main(args: &Proxy) -> anyhow::Result<u8> {
 }
 
 async fn run(settings: ProxySettings<'_>, args: &Proxy, stop: Stop) -> anyhow::Result<u8> {
+    let labels = args.identify.clone().map(ClientLabels::new).transpose().map_err(anyhow::Error::msg)?;
     let trust = UpstreamTrust::new(args.insecure, args.ca.clone());
     // What is wrong with the file is known before somebody connects.
     args.ca.is_some().then(|| trust.settings()).transpose()?;
-    let proxies = Arc::new(Proxies::new(trust, args.connect_timeout, Seed(settings.seed), printed_events()));
+    let proxies = Arc::new(Proxies::new(trust, args.connect_timeout, Seed(settings.seed), printed_events(labels)));
     let mut lines = String::new();
     if let Some((listen, upstream)) = settings.proxy {
         let identity = args.tls.then(|| Identity::from_files_or_made(args.cert.as_deref().zip(args.key.as_deref()))).transpose()?;
@@ -115,9 +116,12 @@ async fn run(settings: ProxySettings<'_>, args: &Proxy, stop: Stop) -> anyhow::R
 }
 
 /// Prints events to stderr, of each kind one a second at most.
-fn printed_events() -> ProxyEvents {
+fn printed_events(labels: Option<ClientLabels>) -> ProxyEvents {
     let printed: Mutex<Vec<(Discriminant<ProxyEvent>, Instant, u64)>> = Mutex::default();
-    ProxyEvents::new(move |event| {
+    ProxyEvents::new(labels, move |event| {
+        if !event.is_notice() {
+            return;
+        }
         let mut printed = lock(&printed);
         let (kind, now) = (discriminant(&event), Instant::now());
         let mut more = 0;

@@ -4,11 +4,13 @@ use super::console::print;
 use super::exit::{OK, Usage};
 use super::signals::Stop;
 use crate::cli::Serve;
+use crate::files::read_regular;
 use crate::seed::Seed;
 use crate::serve::StepServer;
 use crate::transport::tls::Identity;
 use anyhow::Context;
 use std::net::SocketAddr;
+use std::path::Path;
 use tokio::net::TcpListener;
 
 /// Serves until a signal comes; gives its exit code.
@@ -17,7 +19,7 @@ use tokio::net::TcpListener;
 /// A certificate that cannot be used, an address that is taken.
 pub fn main(args: &Serve) -> anyhow::Result<u8> {
     let address = address(args)?;
-    let identity = args.tls.then(|| Identity::from_files_or_made(args.cert.as_deref().zip(args.key.as_deref()))).transpose()?;
+    let identity = identity(args)?;
     let stop = Stop::listen().context("cannot listen for signals")?;
     let quiet = args.quiet;
     // A line that nobody reads any more is no reason to stop serving.
@@ -56,4 +58,17 @@ fn address(args: &Serve) -> Result<SocketAddr, Usage> {
             Ok(address)
         }
     }
+}
+
+/// The certificate with which to serve, if with any.
+fn identity(args: &Serve) -> anyhow::Result<Option<Identity>> {
+    let read = |path: &Path| -> anyhow::Result<String> {
+        let bytes = read_regular(path).with_context(|| format!("cannot read {}", path.display()))?;
+        String::from_utf8(bytes).with_context(|| format!("{} is not PEM", path.display()))
+    };
+    Ok(match (&args.cert, &args.key) {
+        _ if !args.tls => None,
+        (Some(cert), Some(key)) => Some(Identity { certificate: read(cert)?, key: read(key)? }),
+        _ => Some(Identity::generate()?),
+    })
 }

@@ -12,7 +12,7 @@ use crate::plan::{Cohort, Patience, Phase, Target};
 use crate::reconnect::NextAddress;
 use crate::secret::mask_address;
 use crate::seed::Seed;
-use crate::sut::endpoint::{Detour, Endpoint, Tls};
+use crate::sut::endpoint::{Detour, Endpoint};
 use crate::template::TemplateValues;
 use crate::transport::Transport;
 use crate::transport::link::Link;

@@ -1,16 +1,20 @@
 //! A connection through the proxy as the rest of the program sees it: live counters, and a way to say what is to become of it.
 
+use crate::close::TcpEnd;
 use crate::fault::End;
 use crate::lock::lock;
+use crate::proxy::account::{ConnectionAccount, EndedBy, PassedClose, ProxiedId, SideAccount};
 use crate::proxy::effects::RelayEffects;
-use crate::proxy::event::TlsNotice;
+use crate::proxy::event::ProxyEvent;
+use crate::proxy::witnesses::ListenerNotices;
 use futures_util::task::AtomicWaker;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Poll;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -23,8 +27,8 @@ pub(crate) struct DirectionCounters {
     pub(crate) passed_on: AtomicU64,
     /// Whole WebSocket frames that came in, by opcode.
     pub(crate) frames: [AtomicU64; 16],
-    /// Code of the first Close frame, 1005 if it had none, and 1 more than that; 0: there was none.
-    close: AtomicU64,
+    /// The first Close frame; 1005 if it had no code.
+    close: OnceLock<PassedClose>,
 }
 
 impl DirectionCounters {
@@ -34,13 +38,24 @@ impl DirectionCounters {
     }
 
     /// Notes the first Close frame.
-    pub(crate) fn closed(&self, code: u16) {
-        let _ = self.close.compare_exchange(0, u64::from(code) + 1, Ordering::Relaxed, Ordering::Relaxed);
+    pub(crate) fn closed(&self, close: PassedClose) {
+        let _ = self.close.set(close);
     }
 
     /// Status code of the first Close frame: 1005 if it had none, `None` if none came.
     pub(crate) fn close_code(&self) -> Option<u16> {
-        self.close.load(Ordering::Relaxed).checked_sub(1).and_then(|code| u16::try_from(code).ok())
+        self.close.get().map(|close| close.code)
+    }
+
+    /// Whole frames that came in, by opcode.
+    pub(crate) fn frames(&self) -> [u64; 16] {
+        std::array::from_fn(|opcode| self.frames[opcode].load(Ordering::Relaxed))
+    }
+
+    fn account(&self, end: SideEnd) -> SideAccount {
+        let SideEnd { end, own_end, first, mid_frame } = end;
+        let (bytes, frames, close) = (self.bytes.load(Ordering::Relaxed), self.frames(), self.close.get().cloned());
+        SideAccount { bytes, frames, close, end, own_end, first, mid_frame }
     }
 }
 
@@ -69,9 +84,44 @@ pub(crate) enum Order {
 /// Dropped when an order is carried out; `None`: nobody waits for that.
 pub(crate) type OrderDone = Option<mpsc::Sender<Infallible>>;
 
+/// How TCP between the proxy and one side ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SideEnd {
+    /// By the side.
+    pub(crate) end: TcpEnd,
+    /// By the proxy.
+    pub(crate) own_end: Option<End>,
+    /// The side's end came before the proxy's.
+    pub(crate) first: bool,
+    /// What came from the side was cut inside a frame.
+    pub(crate) mid_frame: bool,
+}
+
+impl SideEnd {
+    /// Of a link on which nothing passed: the proxy ended it so.
+    pub(crate) fn unused(own_end: Option<End>) -> SideEnd {
+        SideEnd { end: TcpEnd::None, own_end, first: false, mid_frame: false }
+    }
+}
+
+/// What was seen of the opening handshake.
+#[derive(Clone, Debug, Default)]
+struct SeenHandshake {
+    /// It asked for WebSocket.
+    asked: bool,
+    /// Who asks, where that can be told.
+    client: Option<Arc<str>>,
+    /// Of the answer.
+    status: Option<u16>,
+    /// Since the accept.
+    opened_after: Option<Duration>,
+}
+
 /// A connection through the proxy, shared by the task that carries it and by who looks at it.
 #[derive(Debug)]
 pub(crate) struct ProxiedConnection {
+    /// Name of the proxy.
+    pub(crate) proxy: Arc<str>,
     /// Number of the connection among those of its listener, from 1.
     pub(crate) id: u64,
     /// The client.
@@ -83,7 +133,10 @@ pub(crate) struct ProxiedConnection {
     /// From the upstream.
     pub(crate) down: DirectionCounters,
     speech: AtomicU8,
-    tls: Arc<TlsNotice>,
+    notices: Arc<ListenerNotices>,
+    handshake: Mutex<SeenHandshake>,
+    /// Who began to end it: see [`EndedBy`].
+    ended_by: AtomicU8,
     orders: Mutex<Vec<(Order, OrderDone)>>,
     ordered: AtomicBool,
     /// It is carried: orders are carried out at once.
@@ -94,19 +147,75 @@ pub(crate) struct ProxiedConnection {
 
 impl ProxiedConnection {
     /// A connection that was accepted now.
-    pub(crate) fn new(id: u64, peer: SocketAddr, tls: Arc<TlsNotice>) -> Self {
+    pub(crate) fn new(proxy: Arc<str>, id: u64, peer: SocketAddr, notices: Arc<ListenerNotices>) -> Self {
+        let client = notices.events.labels().and_then(|labels| labels.of_address(peer.ip())).map(Into::into);
         ProxiedConnection {
+            proxy,
             id,
             peer,
             opened: Instant::now(),
             up: DirectionCounters::default(),
             down: DirectionCounters::default(),
             speech: AtomicU8::new(Speech::Bytes as u8),
-            tls,
+            notices,
+            handshake: Mutex::new(SeenHandshake { client, ..SeenHandshake::default() }),
+            ended_by: AtomicU8::new(EndedBy::Nobody as u8),
             orders: Mutex::default(),
             ordered: AtomicBool::new(false),
             carried: AtomicBool::new(false),
             waker: AtomicWaker::new(),
+        }
+    }
+
+    /// Its name in events.
+    pub(crate) fn named(&self) -> ProxiedId {
+        ProxiedId { proxy: self.proxy.clone(), connection: self.id }
+    }
+
+    /// Whose it is, where that can be told.
+    pub(crate) fn client(&self) -> Option<Arc<str>> {
+        lock(&self.handshake).client.clone()
+    }
+
+    /// The client asked for WebSocket.
+    pub(crate) fn asked(&self, target: &str, headers: &[httparse::Header<'_>]) {
+        let client = self.notices.events.labels().and_then(|labels| labels.of(target, headers, self.peer.ip()));
+        let mut seen = lock(&self.handshake);
+        (seen.asked, seen.client) = (true, client.map(Into::into));
+    }
+
+    /// The server answered that.
+    pub(crate) fn answered(&self, status: u16, retry_after: Option<Duration>) {
+        let took = self.opened.elapsed();
+        let client = {
+            let mut seen = lock(&self.handshake);
+            (seen.status, seen.opened_after) = (Some(status), (status == 101).then_some(took));
+            seen.client.clone()
+        };
+        self.notices.events.tell(ProxyEvent::Answered { connection: self.named(), client, status, retry_after, took });
+    }
+
+    /// Somebody began to end it, if nobody had.
+    pub(crate) fn ends_by(&self, by: EndedBy) {
+        let _ = self.ended_by.compare_exchange(EndedBy::Nobody as u8, by as u8, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// All that was seen of it, when it is over.
+    pub(crate) fn account(&self, near: SideEnd, far: SideEnd) -> ConnectionAccount {
+        let SeenHandshake { asked, client, status, opened_after } = lock(&self.handshake).clone();
+        let by = EndedBy::from_number(self.ended_by.load(Ordering::Relaxed));
+        let (near, far) = (self.up.account(near), self.down.account(far));
+        ConnectionAccount {
+            connection: self.named(),
+            from: self.peer,
+            asked,
+            client,
+            status,
+            opened_after,
+            lasted: self.opened.elapsed(),
+            by,
+            near,
+            far,
         }
     }
 
@@ -150,7 +259,7 @@ impl ProxiedConnection {
     /// Notes it.
     pub(crate) fn set_speech(&self, speech: Speech) {
         if speech == Speech::Tls {
-            self.tls.seen();
+            self.notices.tls_seen();
         }
         self.speech.store(speech as u8, Ordering::Relaxed);
     }

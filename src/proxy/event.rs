@@ -1,9 +1,12 @@
-//! What happens in the proxy that its user should know of and that no client tells.
+//! What happens in the proxy.
 
+use crate::metrics::latency::micros;
+use crate::proxy::account::{ConnectionAccount, ProxiedId};
+use serde_json::{Map, Value, json};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Something that the proxy did or could not do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,33 @@ pub enum ProxyEvent {
         /// Where the proxy listens.
         listen: SocketAddr,
     },
+    /// A client connected.
+    Connected {
+        /// Its connection.
+        connection: ProxiedId,
+        /// From where.
+        from: SocketAddr,
+    },
+    /// The server answered an opening handshake.
+    Answered {
+        /// On which connection.
+        connection: ProxiedId,
+        /// Whose it is, where that can be told.
+        client: Option<Arc<str>>,
+        /// HTTP status; 101: the connection is open.
+        status: u16,
+        /// `Retry-After` in whole seconds, where given so.
+        retry_after: Option<Duration>,
+        /// Since the connection was accepted.
+        took: Duration,
+    },
+    /// A connection is over.
+    Ended(Box<ConnectionAccount>),
+    /// More clients came than are told apart.
+    TooManyClients {
+        /// How many are.
+        limit: usize,
+    },
 }
 
 impl fmt::Display for ProxyEvent {
@@ -41,49 +71,47 @@ impl fmt::Display for ProxyEvent {
             ProxyEvent::TlsPassedThrough { listen } => {
                 write!(f, "{listen} gets TLS, which passes through: bytes are counted, WebSocket frames cannot be read")
             }
+            ProxyEvent::Connected { connection, from } => write!(f, "connection {connection} from {from}"),
+            ProxyEvent::Answered { connection, status, .. } => write!(f, "connection {connection}: the server answered with {status}"),
+            ProxyEvent::Ended(account) => write!(f, "connection {} ended by {} ({})", account.connection, account.by, account.how()),
+            ProxyEvent::TooManyClients { limit } => write!(f, "{limit} clients are told apart; further ones are not"),
         }
     }
 }
 
-/// Takes events, from any task, at once: it must not block.
-#[derive(Clone)]
-pub struct ProxyEvents(Arc<dyn Fn(ProxyEvent) + Send + Sync>);
-
-impl ProxyEvents {
-    /// Hands each event to `take`.
-    pub fn new(take: impl Fn(ProxyEvent) + Send + Sync + 'static) -> Self {
-        ProxyEvents(Arc::new(take))
+impl ProxyEvent {
+    /// Whether it is of interest to a person at a terminal; others are of the traffic.
+    pub fn is_notice(&self) -> bool {
+        !matches!(self, ProxyEvent::Connected { .. } | ProxyEvent::Answered { .. } | ProxyEvent::Ended(_))
     }
 
-    pub(crate) fn tell(&self, event: ProxyEvent) {
-        (self.0)(event);
-    }
-}
-
-impl fmt::Debug for ProxyEvents {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ProxyEvents")
-    }
-}
-
-/// Tells once for each listener that a client spoke TLS.
-#[derive(Debug)]
-pub(crate) struct TlsNotice {
-    listen: SocketAddr,
-    events: ProxyEvents,
-    told: AtomicBool,
-}
-
-impl TlsNotice {
-    /// Of the listener at `listen`.
-    pub(crate) fn new(listen: SocketAddr, events: ProxyEvents) -> Self {
-        TlsNotice { listen, events, told: AtomicBool::new(false) }
-    }
-
-    /// A client spoke TLS.
-    pub(crate) fn seen(&self) {
-        if !self.told.swap(true, Ordering::Relaxed) {
-            self.events.tell(ProxyEvent::TlsPassedThrough { listen: self.listen });
+    /// Its name, and what readers of the stream of events get. What is not known is absent.
+    pub(crate) fn json(&self) -> (&'static str, Value) {
+        let of = |connection: &ProxiedId| json!({ "proxy": *connection.proxy, "connection": connection.connection });
+        match self {
+            ProxyEvent::Refused { limit } => ("refused", json!({ "limit": limit })),
+            ProxyEvent::NotDialled { upstream, why } => ("not_dialled", json!({ "upstream": upstream, "why": why })),
+            ProxyEvent::ClientNotSecured { why } => ("tls_failed", json!({ "why": why })),
+            ProxyEvent::TlsPassedThrough { listen } => ("tls_passed_through", json!({ "listen": listen.to_string() })),
+            ProxyEvent::Connected { connection, from } => ("connected", with(of(connection), json!({ "client": from.to_string() }))),
+            ProxyEvent::Answered { connection, client, status, retry_after, took } => {
+                let name = if *status == 101 { "opened" } else { "rejected" };
+                let more = json!({
+                    "identity": client.as_deref(),
+                    "status": status,
+                    "retry_after_s": retry_after.map(|time| time.as_secs()),
+                    "took_us": micros(*took),
+                });
+                (name, with(of(connection), more))
+            }
+            ProxyEvent::Ended(account) => ("closed", with(of(&account.connection), account.json())),
+            ProxyEvent::TooManyClients { limit } => ("too_many_clients", json!({ "limit": limit })),
         }
     }
+}
+
+/// Both together, without what is null.
+fn with(first: Value, second: Value) -> Value {
+    let fields = |value| if let Value::Object(fields) = value { fields } else { Map::new() };
+    fields(first).into_iter().chain(fields(second)).filter(|(_, value)| !value.is_null()).collect::<Map<_, _>>().into()
 }

@@ -3,8 +3,10 @@
 //! Only the first request of a connection is looked at. What is no HTTP request for WebSocket is a plain stream of bytes.
 
 use crate::fault::CLOSE;
+use crate::proxy::account::{EndedBy, PassedClose};
 use crate::proxy::connection::{DirectionCounters, ProxiedConnection, Speech};
 use crate::ws::frame::{CloseFrame, Scanner};
+use std::time::Duration;
 
 /// Longest head that is looked at, in bytes; after a longer one the stream counts as plain bytes.
 const HEAD_MAX: usize = 16 * 1024;
@@ -39,6 +41,11 @@ impl StreamWatch {
         StreamWatch::Head(Vec::new())
     }
 
+    /// Whether the direction was cut inside a frame, if it ends here.
+    pub(crate) fn mid_frame(&self) -> bool {
+        matches!(self, StreamWatch::Frames(at) if at.0.mid_frame())
+    }
+
     /// Follows bytes that came in this direction; counts them.
     pub(crate) fn follow(&mut self, side: StreamSide, connection: &ProxiedConnection, bytes: &[u8]) {
         let counters = match side {
@@ -54,8 +61,7 @@ impl StreamWatch {
                     *self = StreamWatch::Plain;
                     return;
                 }
-                let (scanner, close) = &mut **at;
-                count_frames(scanner, close, (side, counters), bytes);
+                count_frames(at, side, connection, bytes);
             }
             StreamWatch::Head(_) => self.follow_head(side, connection, bytes),
         }
@@ -66,16 +72,14 @@ impl StreamWatch {
         // Nearly every head comes in one piece.
         let whole = if before.is_empty() { None } else { Some([before, bytes].concat()) };
         let all = whole.as_deref().unwrap_or(bytes);
-        match look(side, all) {
+        match look(side, all, connection) {
             FirstBytes::More if all.len() < HEAD_MAX => *before = all.to_vec(),
             FirstBytes::Frames(at) if side == StreamSide::Up || connection.speech() == Speech::Asked => {
                 connection.set_speech(if side == StreamSide::Up { Speech::Asked } else { Speech::WebSocket });
                 let rest = all[at..].to_vec();
                 *self = StreamWatch::Frames(Box::default());
                 if let StreamWatch::Frames(at) = self {
-                    let counters = if side == StreamSide::Up { &connection.up } else { &connection.down };
-                    let (scanner, close) = &mut **at;
-                    count_frames(scanner, close, (side, counters), &rest);
+                    count_frames(at, side, connection, &rest);
                 }
             }
             look => {
@@ -103,7 +107,7 @@ enum FirstBytes {
     Other,
 }
 
-fn look(side: StreamSide, bytes: &[u8]) -> FirstBytes {
+fn look(side: StreamSide, bytes: &[u8], connection: &ProxiedConnection) -> FirstBytes {
     if bytes.starts_with(&TLS) {
         return FirstBytes::Tls;
     }
@@ -112,7 +116,10 @@ fn look(side: StreamSide, bytes: &[u8]) -> FirstBytes {
         StreamSide::Up => {
             let mut request = httparse::Request::new(&mut headers);
             match request.parse(bytes) {
-                Ok(httparse::Status::Complete(at)) if asks_for_websocket(request.headers) => FirstBytes::Frames(at),
+                Ok(httparse::Status::Complete(at)) if asks_for_websocket(request.headers) => {
+                    connection.asked(request.path.unwrap_or_default(), request.headers);
+                    FirstBytes::Frames(at)
+                }
                 Ok(httparse::Status::Partial) => FirstBytes::More,
                 _ => FirstBytes::Other,
             }
@@ -120,7 +127,13 @@ fn look(side: StreamSide, bytes: &[u8]) -> FirstBytes {
         StreamSide::Down => {
             let mut response = httparse::Response::new(&mut headers);
             match response.parse(bytes) {
-                Ok(httparse::Status::Complete(at)) if response.code == Some(101) => FirstBytes::Frames(at),
+                Ok(httparse::Status::Complete(at)) => {
+                    let status = response.code.unwrap_or_default();
+                    if connection.speech() == Speech::Asked {
+                        connection.answered(status, retry_after(response.headers));
+                    }
+                    if status == 101 { FirstBytes::Frames(at) } else { FirstBytes::Other }
+                }
                 Ok(httparse::Status::Partial) => FirstBytes::More,
                 _ => FirstBytes::Other,
             }
@@ -134,14 +147,26 @@ fn asks_for_websocket(headers: &[httparse::Header<'_>]) -> bool {
     upgrade.flat_map(|header| header.value.split(|byte| *byte == b',')).any(|value| value.trim_ascii().eq_ignore_ascii_case(b"websocket"))
 }
 
-fn count_frames(scanner: &mut Scanner, close: &mut Vec<u8>, (side, counters): (StreamSide, &DirectionCounters), bytes: &[u8]) {
+/// `Retry-After` in whole seconds (RFC 9110 §10.2.3); a date is not read.
+fn retry_after(headers: &[httparse::Header<'_>]) -> Option<Duration> {
+    let header = headers.iter().find(|header| header.name.eq_ignore_ascii_case("retry-after"))?;
+    str::from_utf8(header.value.trim_ascii()).ok()?.parse().ok().map(Duration::from_secs)
+}
+
+fn count_frames((scanner, close): &mut (Scanner, Vec<u8>), side: StreamSide, connection: &ProxiedConnection, bytes: &[u8]) {
+    let (counters, by) = match side {
+        StreamSide::Up => (&connection.up, EndedBy::Client),
+        StreamSide::Down => (&connection.down, EndedBy::Server),
+    };
     let mut rest = bytes;
     while !rest.is_empty() {
         let piece = scanner.piece(rest);
         if piece.opcode == CLOSE && counters.close_code().is_none() {
             close.extend_from_slice(&rest[..piece.len.min(CLOSE_MAX.saturating_sub(close.len()))]);
             if piece.ends {
-                counters.closed(CloseFrame::parse(close, false, side == StreamSide::Up).code);
+                let frame = CloseFrame::parse(close, false, side == StreamSide::Up);
+                connection.ends_by(by);
+                counters.closed(PassedClose { code: frame.code, reason: frame.reason.into() });
                 *close = Vec::new();
             }
         }
@@ -156,7 +181,7 @@ fn count_frames(scanner: &mut Scanner, close: &mut Vec<u8>, (side, counters): (S
 mod tests {
     use super::*;
     use crate::fault::{Frame, PING, TEXT};
-    use crate::proxy::event::{ProxyEvents, TlsNotice};
+    use crate::proxy::witnesses::{ListenerNotices, ProxyEvents};
     use crate::ws::frame::encode;
     use std::sync::Arc;
     use std::sync::atomic::Ordering;
@@ -166,7 +191,7 @@ mod tests {
 
     fn connection() -> ProxiedConnection {
         let here = ([127, 0, 0, 1], 1).into();
-        ProxiedConnection::new(1, here, Arc::new(TlsNotice::new(here, ProxyEvents::new(drop))))
+        ProxiedConnection::new("p".into(), 1, here, Arc::new(ListenerNotices::new(here, ProxyEvents::new(None, drop))))
     }
 
     /// Frames by opcode, and the code of the Close frame.

@@ -39,7 +39,8 @@ impl FromStr for ClientKey {
             None => return Err(wrong()),
             Some((of, name)) => (of, name.trim()),
         };
-        let is_token = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&byte));
+        let is_token =
+            |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&byte));
         match of {
             "header" if is_token(name) => Ok(ClientKey::Header(name.to_owned())),
             "cookie" if is_token(name) => Ok(ClientKey::Cookie(name.to_owned())),
@@ -78,6 +79,16 @@ impl ClientLabels {
         Ok(ClientLabels { key, hashes })
     }
 
+    /// What tells clients apart.
+    pub(crate) fn key(&self) -> &ClientKey {
+        &self.key
+    }
+
+    /// The label of a client of which only its address is known; `None`: that does not tell.
+    pub(crate) fn of_address(&self, from: IpAddr) -> Option<String> {
+        if self.key == ClientKey::Address { self.of("", &[], from) } else { None }
+    }
+
     /// The label of the client that sent this request head from this address; `None`: the request does not have what tells clients apart.
     pub(crate) fn of(&self, target: &str, headers: &[httparse::Header<'_>], from: IpAddr) -> Option<String> {
         let value = self.key.value(target, headers, from)?;
@@ -102,7 +113,9 @@ impl ClientKey {
         let value = match self {
             ClientKey::Address => return Some(from.to_canonical().to_string()),
             ClientKey::Header(name) => values(name).into_iter().next(),
-            ClientKey::Cookie(name) => values("cookie").iter().find_map(|line| pair(line.split(';').map(str::trim), name)).map(str::to_owned),
+            ClientKey::Cookie(name) => {
+                values("cookie").iter().find_map(|line| pair(line.split(';').map(str::trim), name)).map(str::to_owned)
+            }
             ClientKey::Query(name) => {
                 let query = target.split_once('?').map_or("", |(_, query)| query);
                 let query = query.split_once('#').map_or(query, |(query, _)| query);

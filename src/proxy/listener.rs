@@ -4,12 +4,14 @@
 
 use crate::fault::End;
 use crate::lock::lock;
-use crate::proxy::connection::{DirectionCounters, Order, OrderDone, ProxiedConnection};
-use crate::proxy::event::{ProxyEvent, ProxyEvents, TlsNotice};
+use crate::proxy::account::EndedBy;
+use crate::proxy::connection::{DirectionCounters, Order, OrderDone, ProxiedConnection, SideEnd};
+use crate::proxy::event::ProxyEvent;
 use crate::proxy::relay::Relay;
 use crate::proxy::tls::{self, UpstreamTrust};
 use crate::proxy::toxics::{ActingToxics, Toxic, ToxicSubject};
 use crate::proxy::upstream::Upstream;
+use crate::proxy::witnesses::{ListenerNotices, ProxyEvents};
 use crate::seed::Seed;
 use crate::transport::Transport;
 use crate::transport::link::Link;
@@ -43,7 +45,7 @@ pub(crate) struct ProxyListener {
 #[derive(Clone, Debug)]
 pub(crate) struct ListenerSettings {
     /// Of the proxy; random streams have it in their names.
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) upstream: Upstream,
     /// Whom it trusts as an upstream that speaks TLS.
     pub(crate) trust: Arc<UpstreamTrust>,
@@ -64,7 +66,7 @@ struct ListenerShared {
     accepted: AtomicU64,
     /// How many there are.
     open: watch::Sender<usize>,
-    tls: Arc<TlsNotice>,
+    notices: Arc<ListenerNotices>,
 }
 
 /// Those that there are, and what acts on them and on all that come.
@@ -83,6 +85,8 @@ pub(crate) struct ListenerTotals {
     pub(crate) received: [u64; 2],
     /// Bytes that were passed on.
     pub(crate) passed_on: [u64; 2],
+    /// Whole WebSocket frames that came in, by opcode.
+    pub(crate) frames: [[u64; 16]; 2],
 }
 
 impl ListenerTotals {
@@ -92,6 +96,7 @@ impl ListenerTotals {
         for direction in [0, 1] {
             self.received[direction] += other.received[direction];
             self.passed_on[direction] += other.passed_on[direction];
+            self.frames[direction].iter_mut().zip(other.frames[direction]).for_each(|(count, more)| *count += more);
         }
     }
 
@@ -100,7 +105,8 @@ impl ListenerTotals {
         let of = |count: fn(&DirectionCounters) -> &AtomicU64| {
             [&connection.up, &connection.down].map(|side| count(side).load(Ordering::Relaxed))
         };
-        self.add(&ListenerTotals { accepted: 0, received: of(|side| &side.bytes), passed_on: of(|side| &side.passed_on) });
+        let frames = [&connection.up, &connection.down].map(DirectionCounters::frames);
+        self.add(&ListenerTotals { accepted: 0, received: of(|side| &side.bytes), passed_on: of(|side| &side.passed_on), frames });
     }
 }
 
@@ -113,7 +119,7 @@ impl ProxyListener {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(ListenerShared {
-            tls: Arc::new(TlsNotice::new(address, settings.events.clone())),
+            notices: Arc::new(ListenerNotices::new(address, settings.events.clone())),
             settings,
             connections: Mutex::new(ListenerConnections { toxics: toxics.to_vec(), ..ListenerConnections::default() }),
             accepted: AtomicU64::new(0),
@@ -212,7 +218,8 @@ impl ListenerShared {
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     let id = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
-                    let connection = Arc::new(ProxiedConnection::new(id, peer, self.tls.clone()));
+                    let connection = Arc::new(ProxiedConnection::new(self.settings.name.clone(), id, peer, self.notices.clone()));
+                    self.settings.events.tell(ProxyEvent::Connected { connection: connection.named(), from: peer });
                     {
                         let mut connections = lock(&self.connections);
                         let mut acting = ActingToxics::default();
@@ -250,13 +257,19 @@ impl ListenerShared {
         let dialled = Box::pin(async {
             tokio::select! {
                 biased;
-                () = connection.ended_early() => None,
+                // The drop is its FIN.
+                () = connection.ended_early() => Err((EndedBy::Proxy, Some(End::Fin))),
                 ends = self.both_ends(near) => ends,
             }
         });
-        if let Some((near, far)) = dialled.await {
-            Relay::new(near, far, connection.clone(), self.settings.seed).await;
-        }
+        let (near, far) = match dialled.await {
+            Ok((near, far)) => Relay::new(near, far, connection.clone(), self.settings.seed).await,
+            Err((by, own_end)) => {
+                connection.ends_by(by);
+                (SideEnd::unused(own_end), SideEnd::unused(None))
+            }
+        };
+        self.settings.events.tell(ProxyEvent::Ended(Box::new(connection.account(near, far))));
         {
             let mut connections = lock(&self.connections);
             connections.open.remove(&connection.id);
@@ -267,8 +280,11 @@ impl ListenerShared {
 }
 
 impl ListenerShared {
-    /// The client and the upstream, ready to talk; `None`: one of them is not to be had, and the client is told so by FIN or RST.
-    async fn both_ends(&self, near: TcpStream) -> Option<(Transport, Transport)> {
+    /// The client and the upstream, ready to talk.
+    ///
+    /// # Errors
+    /// Who is not to be had, and how the client is told so.
+    async fn both_ends(&self, near: TcpStream) -> Result<(Transport, Transport), (EndedBy, Option<End>)> {
         let ListenerSettings { upstream, trust, tls, dial_limit, events, .. } = &self.settings;
         // Whoever does not get through here is no load on the upstream.
         let mut near = match tls {
@@ -277,21 +293,21 @@ impl ListenerShared {
                 Ok(near) => near,
                 Err(why) => {
                     events.tell(ProxyEvent::ClientNotSecured { why });
-                    return None;
+                    return Err((EndedBy::Client, Some(End::Fin)));
                 }
             },
         };
         match upstream.connect(trust, *dial_limit).await {
-            Ok(far) => return Some((near, far)),
+            Ok(far) => Ok((near, far)),
             Err(error) => {
                 near.link_mut().reset();
                 events.tell(match local_limit(&error) {
                     Some(limit) => ProxyEvent::Refused { limit },
                     None => ProxyEvent::NotDialled { upstream: upstream.to_string(), why: error.to_string() },
                 });
+                Err((EndedBy::Server, Some(End::Rst)))
             }
         }
-        None
     }
 }
 

@@ -3,17 +3,17 @@
 use crate::fault::End;
 use crate::proxy::api::own::connection_json;
 use crate::proxy::api::wire::{ApiError, ProxyFields, ToxicFields, toxic_json, toxics_json};
-use crate::proxy::event::ProxyEvents;
 use crate::proxy::listener::{ListenerSettings, ListenerTotals, ProxyListener};
+use crate::proxy::overview::ProxyTotals;
 use crate::proxy::tls::UpstreamTrust;
 use crate::proxy::toxics::Toxic;
 use crate::proxy::upstream::Upstream;
+use crate::proxy::witnesses::ProxyEvents;
 use crate::seed::Seed;
 use nix::errno::Errno;
 use rustls::ServerConfig;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -257,25 +257,20 @@ impl Proxies {
         if ended { Ok(()) } else { Err(ApiError::new(404, "connection not found")) }
     }
 
-    /// Counters of all proxies in Prometheus text; bytes of open connections are in them.
-    pub(crate) async fn metrics(&self) -> String {
-        let named = self.named.lock().await;
-        let mut text = String::new();
-        for (what, help, of) in [
-            ("received", "bytes that a direction received", (|of| of.received) as fn(&ListenerTotals) -> [u64; 2]),
-            ("sent", "bytes that a direction passed on", |of| of.passed_on),
-        ] {
-            let metric = format!("toxiproxy_proxy_{what}_bytes_total");
-            let _ = writeln!(text, "# HELP {metric} {help}\n# TYPE {metric} counter");
-            for (name, proxy) in named.iter() {
-                for (direction, count) in ["upstream", "downstream"].iter().zip(of(&proxy.totals())) {
-                    let [name, listen, upstream] = [name, &proxy.listen, &proxy.upstream.to_string()].map(|text| label(text));
-                    let labels = format!(r#"direction="{direction}",listener="{listen}",proxy="{name}",upstream="{upstream}""#);
-                    let _ = writeln!(text, "{metric}{{{labels}}} {count}");
-                }
-            }
-        }
-        text
+    /// What happens in all of them.
+    pub(crate) fn events(&self) -> &ProxyEvents {
+        &self.events
+    }
+
+    /// Counters of each, with its name, address and upstream; open connections are in them.
+    pub(crate) async fn totals(&self) -> Vec<ProxyTotals> {
+        let of = |(name, proxy): (&String, &NamedProxy)| ProxyTotals {
+            name: name.clone(),
+            listen: proxy.listen.clone(),
+            upstream: proxy.upstream.to_string(),
+            totals: proxy.totals(),
+        };
+        self.named.lock().await.iter().map(of).collect()
     }
 
     fn next_toxic(&self) -> u64 {
@@ -292,7 +287,7 @@ impl Proxies {
 
     async fn start(&self, name: &str, proxy: &mut NamedProxy) -> io::Result<SocketAddr> {
         let settings = ListenerSettings {
-            name: name.to_owned(),
+            name: name.into(),
             upstream: proxy.upstream.clone(),
             trust: self.trust.clone(),
             tls: proxy.tls.clone(),
@@ -394,9 +389,4 @@ async fn is_same(bound: &str, wanted: &str) -> bool {
     }
     let Ok(mut addresses) = lookup_host(bindable(wanted)).await else { return false };
     bound.parse::<SocketAddr>().is_ok_and(|bound| bound.port() != 0 && addresses.any(|address| address == bound))
-}
-
-/// A value of a Prometheus label.
-fn label(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -6,7 +6,8 @@
 
 use crate::close::TcpEnd;
 use crate::fault::End;
-use crate::proxy::connection::{DirectionCounters, Order, ProxiedConnection};
+use crate::proxy::account::EndedBy;
+use crate::proxy::connection::{DirectionCounters, Order, ProxiedConnection, SideEnd};
 use crate::proxy::effects::{DirectionEffects, RelayEffects};
 use crate::proxy::frames::{StreamSide, StreamWatch};
 use crate::seed::Seed;
@@ -27,7 +28,7 @@ const CHUNK: usize = 64 << 10;
 /// After its FIN the proxy waits this long for the peer's.
 const FIN_WAIT: Duration = Duration::from_secs(2);
 
-/// One connection through the proxy; a future that is ready when it is over.
+/// One connection through the proxy; a future that is ready when it is over, with how it ended towards the client and the upstream.
 pub(crate) struct Relay {
     /// To the client.
     near: Transport,
@@ -54,6 +55,8 @@ struct RelayHalf {
     limit: u64,
     end_delay: Duration,
     fin: Option<Pin<Box<Sleep>>>,
+    /// Whoever this direction goes to had ended before the proxy ended it.
+    target_first: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +97,11 @@ impl Relay {
     }
 
     /// Ends it: both sides get a FIN behind what is on its way to them, or an RST. Ready if there is nothing left to wait for.
-    fn finish(&mut self, how: End) -> Poll<()> {
+    fn finish(&mut self, how: End, by: EndedBy) -> Poll<()> {
         self.end = None;
+        self.connection.ends_by(by);
+        self.up.note_first(&self.far);
+        self.down.note_first(&self.near);
         if how == End::Rst {
             self.near.link_mut().reset();
             self.far.link_mut().reset();
@@ -128,8 +134,11 @@ impl Relay {
         let back = down.poll(cx, far, near, connection);
         match (there, back) {
             // One was reset, or is gone: so is the other.
-            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => self.finish(End::Rst),
-            (Poll::Ready(Ok(HalfPoll::Enough)), _) | (_, Poll::Ready(Ok(HalfPoll::Enough))) => self.finish(End::Fin),
+            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => {
+                let by = if self.far.link().end() == TcpEnd::None { EndedBy::Client } else { EndedBy::Server };
+                self.finish(End::Rst, by)
+            }
+            (Poll::Ready(Ok(HalfPoll::Enough)), _) | (_, Poll::Ready(Ok(HalfPoll::Enough))) => self.finish(End::Fin, EndedBy::Proxy),
             (Poll::Ready(Ok(HalfPoll::Finished)), Poll::Ready(Ok(HalfPoll::Finished))) => {
                 ready!(self.near.link_mut().poll_drained(cx));
                 self.far.link_mut().poll_drained(cx)
@@ -140,17 +149,32 @@ impl Relay {
 }
 
 impl Future for Relay {
-    type Output = ();
+    type Output = (SideEnd, SideEnd);
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(SideEnd, SideEnd)> {
         let relay = &mut *self;
+        ready!(relay.poll_over(cx));
+        let end = |of: &Transport, from: &RelayHalf, to: &RelayHalf| SideEnd {
+            end: of.link().end(),
+            own_end: of.link().own_end(),
+            first: to.target_first,
+            mid_frame: from.watch.mid_frame(),
+        };
+        Poll::Ready((end(&relay.near, &relay.up, &relay.down), end(&relay.far, &relay.down, &relay.up)))
+    }
+}
+
+impl Relay {
+    /// Carries it on; ready when it is over.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let relay = self;
         relay.connection.waker.register(cx.waker());
         for (order, _done) in relay.connection.take_orders() {
             match order {
                 // It is on its way out.
                 Order::Effects(_) | Order::End(End::Fin) if relay.closing.is_some() => {}
                 Order::Effects(effects) => relay.apply(&effects),
-                Order::End(how) if relay.finish(how).is_ready() => return Poll::Ready(()),
+                Order::End(how) if relay.finish(how, EndedBy::Proxy).is_ready() => return Poll::Ready(()),
                 Order::End(_) => {}
             }
         }
@@ -161,7 +185,7 @@ impl Future for Relay {
             let is_due = |at: &mut Pin<Box<Sleep>>, cx: &mut _| at.deadline() <= Instant::now() || at.as_mut().poll(cx).is_ready();
             let due = relay.end.as_mut().and_then(|(at, how)| is_due(at, cx).then_some(*how));
             let over = match due {
-                Some(how) => relay.finish(how),
+                Some(how) => relay.finish(how, EndedBy::Proxy),
                 None => relay.poll_halves(cx),
             };
             if over.is_ready() {
@@ -175,7 +199,16 @@ impl Future for Relay {
 impl RelayHalf {
     fn new(side: StreamSide) -> Self {
         let (waiting, watch) = (Vec::new(), StreamWatch::new());
-        RelayHalf { side, state: HalfState::Open, waiting, watch, limit: u64::MAX, end_delay: Duration::ZERO, fin: None }
+        RelayHalf {
+            side,
+            state: HalfState::Open,
+            waiting,
+            watch,
+            limit: u64::MAX,
+            end_delay: Duration::ZERO,
+            fin: None,
+            target_first: false,
+        }
     }
 
     fn apply(&mut self, effects: &DirectionEffects) {
@@ -216,12 +249,14 @@ impl RelayHalf {
                 HalfState::Finished => return Poll::Ready(Ok(HalfPoll::Finished)),
                 HalfState::Ended => {
                     ready!(self.poll_end_delay(cx));
+                    self.note_first(to);
                     ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
                     self.state = HalfState::Finished;
                     continue;
                 }
                 HalfState::Cut => {
                     ready!(self.poll_end_delay(cx));
+                    self.note_first(to);
                     ready!(Pin::new(&mut *to).poll_flush(cx))?;
                     ready!(Pin::new(to.link_mut()).poll_shutdown(cx))?;
                     self.state = HalfState::Finished;
@@ -234,7 +269,7 @@ impl RelayHalf {
             let mut buffer = ReadBuf::uninit(&mut chunk);
             match ready!(Pin::new(&mut *from).poll_read(cx, &mut buffer)) {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && from.link().end() == TcpEnd::Fin => {
-                    self.state = HalfState::Cut;
+                    self.ended(HalfState::Cut, connection);
                     continue;
                 }
                 read => read?,
@@ -242,7 +277,7 @@ impl RelayHalf {
             let room = usize::try_from(self.limit.saturating_sub(passed)).unwrap_or(usize::MAX);
             let bytes = &buffer.filled()[..buffer.filled().len().min(room)];
             if buffer.filled().is_empty() {
-                self.state = HalfState::Ended;
+                self.ended(HalfState::Ended, connection);
                 continue;
             }
             self.watch.follow(self.side, connection, bytes);
@@ -261,6 +296,17 @@ impl RelayHalf {
                 }
             }
         }
+    }
+
+    /// Nothing more comes.
+    fn ended(&mut self, state: HalfState, connection: &ProxiedConnection) {
+        self.state = state;
+        connection.ends_by(if self.side == StreamSide::Up { EndedBy::Client } else { EndedBy::Server });
+    }
+
+    /// The proxy is about to end the link on which this direction is written.
+    fn note_first(&mut self, to: &Transport) {
+        self.target_first |= to.link().own_end().is_none() && to.link().end() != TcpEnd::None;
     }
 
     fn poll_end_delay(&mut self, cx: &mut Context<'_>) -> Poll<()> {

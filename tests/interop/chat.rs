@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 /// What a client said when it joined, and what the server did then.
 #[derive(Debug, serde::Deserialize)]
-struct Joined {
+pub(super) struct Joined {
     last: String,
     published: u64,
     again: u64,
@@ -17,7 +17,7 @@ struct Joined {
 }
 
 /// Each client's rows in the server's log.
-fn joined(log: &str) -> BTreeMap<u64, Vec<Joined>> {
+pub(super) fn joined(log: &str) -> BTreeMap<u64, Vec<Joined>> {
     let mut clients: BTreeMap<u64, Vec<Joined>> = BTreeMap::new();
     for line in log.lines().filter(|line| line.contains("joins")) {
         let row: serde_json::Value = serde_json::from_str(line).expect("a row");
@@ -28,7 +28,7 @@ fn joined(log: &str) -> BTreeMap<u64, Vec<Joined>> {
 }
 
 /// What the server's log says: messages that were not sent to clients that came back, and those that were sent again to them.
-fn logged(clients: &BTreeMap<u64, Vec<Joined>>) -> (u64, u64) {
+pub(super) fn logged(clients: &BTreeMap<u64, Vec<Joined>>) -> (u64, u64) {
     let (mut missed, mut again) = (0, 0);
     for joined in clients.values() {
         for (place, one) in joined.iter().enumerate() {
@@ -43,24 +43,19 @@ fn logged(clients: &BTreeMap<u64, Vec<Joined>>) -> (u64, u64) {
     (missed, again)
 }
 
-fn check(fault: &str, buffer: u32) {
-    if !node(fault) {
-        return;
-    }
-    let _alone = alone();
-    let run = Run::new();
-    let log = run.file("").replace("test.toml", "log.jsonl");
-    let scenario = format!(
+/// 40 clients in four rooms whose messages have numbers.
+pub(super) fn scenario(target: &str, fault: &str) -> String {
+    format!(
         r#"
 duration = "11s"
 expect = ["messages{{outcome=missed}} share < 100%", "messages{{outcome=duplicated}} count == 0", "messages{{outcome=out_of_order}} count == 0"]
-[target.command]
-run = "node {server} {{port}} {log} {buffer}"
+{target}
 [clients.web]
 count = 40
 arrive = {{ over = "1s" }}
 reconnect = {{ fixed = {{ delay = "700ms" }} }}
 deadlines = {{ close = "200ms", fin = "200ms" }}
+query = "client={{client}}"
 data = "rooms.csv"
 [clients.web.dialogue]
 open = [{{ name = "joined", send = '{{"client":{{client}},"room":"{{data.room}}","last":"{{captured.last}}"}}', expect = {{ json = {{ "/type" = "joined" }} }} }}]
@@ -69,12 +64,27 @@ sequence = {{ number = "/seq", stream = "/room", replayed = {{ json = {{ "/repla
 capture = {{ last = "/seq" }}
 silence = "1s"
 {fault}
-"#,
-        server = home("tests/node/chat.js").display()
-    );
-    let file = run.file(&scenario);
+"#
+    )
+}
+
+/// The data of that scenario, which stands in this file.
+pub(super) fn write_rooms(scenario: &str) {
     let rooms: String = (0..40).map(|client| format!("{}\n", client % 4)).collect();
-    std::fs::write(file.replace("test.toml", "rooms.csv"), format!("room\n{rooms}")).expect("a file");
+    std::fs::write(scenario.replace("test.toml", "rooms.csv"), format!("room\n{rooms}")).expect("a file");
+}
+
+fn check(fault: &str, buffer: u32) {
+    if !node(fault) {
+        return;
+    }
+    let _alone = alone();
+    let run = Run::new();
+    let log = run.file("").replace("test.toml", "log.jsonl");
+    let server = home("tests/node/chat.js");
+    let target = format!("[target.command]\nrun = \"node {} {{port}} {log} {buffer}\"", server.display());
+    let file = run.file(&scenario(&target, fault));
+    write_rooms(&file);
     let summary = run.load(&file, &[]).summary;
     let (missed, again) = logged(&joined(&std::fs::read_to_string(&log).expect("the server's log")));
     let messages = &summary.messages;

@@ -22,6 +22,7 @@ mod overlap;
 #[allow(dead_code, reason = "the unit tests make plans smaller, too")]
 #[path = "../overlapping_plans.rs"]
 mod overlapping_plans;
+mod proxied;
 mod proxy_tls;
 mod random;
 mod replay;
@@ -202,6 +203,12 @@ fn events<'a>(loaded: &'a Loaded, name: &'a str) -> impl Iterator<Item = &'a Eve
 /// Connections that ended as `which` says.
 fn ended(summary: &Summary, which: impl Fn(&closestorm::results::record::EndingRow) -> bool) -> u64 {
     summary.endings.iter().filter(|row| which(row)).map(|row| row.count).sum()
+}
+
+/// A port of loopback that is free now.
+fn free_port() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port().to_string()
 }
 
 /// A server of `tests/node`, ended when dropped.

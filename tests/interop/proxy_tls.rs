@@ -9,17 +9,17 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 /// The program as a proxy with an API; killed when dropped.
-struct Proxy {
+pub(super) struct Proxy {
     child: Child,
-    address: String,
-    api: String,
+    pub(super) address: String,
+    pub(super) api: String,
     /// What it printed first.
     said: String,
     err: BufReader<ChildStderr>,
 }
 
 impl Proxy {
-    fn start(upstream: &str, args: &[&str]) -> Proxy {
+    pub(super) fn start(upstream: &str, args: &[&str]) -> Proxy {
         let mut command = Command::new(env!("CARGO_BIN_EXE_closestorm"));
         command.args(["proxy", "--listen", "127.0.0.1:0", "--api", "127.0.0.1:0", "--upstream", upstream]).args(args);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -74,7 +74,9 @@ fn messages_codes_half_closes_and_resets_pass_through_tls_at_either_side() {
     let mut start = |port: &str, near_secure: bool, far_secure: bool| {
         let scheme = if far_secure { "wss" } else { "tcp" };
         let mut args = if near_secure { vec!["--tls", "--cert", &cert, "--key", &key] } else { Vec::new() };
-        args.extend(if far_secure { &["--ca", &cert][..] } else { &[] });
+        if far_secure {
+            args.extend(["--ca", &cert]);
+        }
         let proxy = Proxy::start(&format!("{scheme}://localhost:{}", ports[port]), &args);
         let place = json!({ "proxy": proxy.address, "api": proxy.api, "secure": near_secure });
         proxies.push(proxy);

@@ -16,7 +16,16 @@ const { WebSocket, WebSocketServer } = require('ws');
 
 const [cert, key] = process.argv.slice(2).map((file) => fs.readFileSync(file));
 
-/** A server on a free port; `seen` gets what its users are told. */
+/** The TCP socket below TLS, which alone can be reset. */
+const below = (socket) => socket._parent ?? socket;
+
+/** A client's socket, with TLS over a TCP socket of its own. */
+function connect(port, secure) {
+  const socket = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+  return secure ? tls.connect({ socket, servername: 'localhost', ca: cert, allowHalfOpen: true }) : socket;
+}
+
+/** A server on a free port. */
 async function listen(server) {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -89,10 +98,11 @@ async function checkWebSockets({ proxy, api, secure }, told, sni) {
     assert.strictEqual((await once(one, 'close'))[0], code);
     assert.strictEqual((await told.shift().ended).split(' ')[0], String(code));
   }
-  const reset = new WebSocket(url, { ca: cert });
+  const port = Number(proxy.split(':').pop());
+  const reset = new WebSocket(url, { createConnection: () => connect(port, secure) });
   await once(reset, 'open');
   reset.on('error', () => {});
-  reset._socket.resetAndDestroy();
+  below(reset._socket).resetAndDestroy();
   assert.strictEqual(await told.shift().ended, '1006');
 }
 
@@ -100,8 +110,7 @@ async function checkWebSockets({ proxy, api, secure }, told, sni) {
 async function checkEnds({ proxy, secure }, next) {
   const port = Number(proxy.split(':').pop());
   const pair = async () => {
-    const options = { port, host: '127.0.0.1', servername: 'localhost', ca: cert, allowHalfOpen: true };
-    const near = secure ? tls.connect(options) : net.connect(options);
+    const near = connect(port, secure);
     const far = await next();
     if (secure && !near.authorized) await once(near, 'secureConnect');
     return [near, far];
@@ -122,7 +131,7 @@ async function checkEnds({ proxy, secure }, next) {
     first.write('x');
     await once(second, 'data');
     const ended = toEnd(second);
-    first.resetAndDestroy();
+    below(first).resetAndDestroy();
     assert.strictEqual(await ended, 'ECONNRESET');
   }
 }

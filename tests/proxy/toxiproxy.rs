@@ -15,20 +15,20 @@ const MS: fn(u64) -> Duration = Duration::from_millis;
 
 /// An answer of the API.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) body: String,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|why| panic!("{why}: {self:?}"))
     }
 }
 
 /// Sends a request as it is; the head is told apart by hand.
-fn raw(api: SocketAddr, request: &[u8]) -> Answer {
+pub(super) fn raw(api: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = limited(TcpStream::connect(api).expect("the API listens"));
     // A request that is too long may be answered before it was sent.
     let _ = stream.write_all(request);
@@ -41,20 +41,20 @@ fn raw(api: SocketAddr, request: &[u8]) -> Answer {
     Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
 }
 
-fn ask_with(api: SocketAddr, request: &str, headers: &str, body: &str) -> Answer {
+pub(super) fn ask_with(api: SocketAddr, request: &str, headers: &str, body: &str) -> Answer {
     let host = if headers.contains("Host:") { String::new() } else { format!("Host: {api}\r\n") };
     let length = body.len();
     raw(api, format!("{request} HTTP/1.1\r\n{host}{headers}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}").as_bytes())
 }
 
 /// `ask(api, "POST /proxies", json)`.
-fn ask(api: SocketAddr, request: &str, body: &Value) -> Answer {
+pub(super) fn ask(api: SocketAddr, request: &str, body: &Value) -> Answer {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     ask_with(api, request, "", &body)
 }
 
 /// The program with an API and nothing else.
-fn start(more: &[&str]) -> Proxy {
+pub(super) fn start(more: &[&str]) -> Proxy {
     let mut command = Command::new(program());
     command.args(["proxy", "--api", "127.0.0.1:0"]).args(more);
     Proxy::start(command)

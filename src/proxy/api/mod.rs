@@ -3,15 +3,18 @@
 //! Who may ask is decided before anything is read: no browser, and while the API listens on loopback nobody who was led here by a foreign
 //! name. Heads, bodies, times and connections have limits.
 
+mod body;
 pub(crate) mod own;
 pub(crate) mod wire;
 
+use crate::proxy::api::body::ApiBody;
 use crate::proxy::api::wire::{ApiError, ProxyFields, ToxicFields, parse};
+use crate::proxy::overview;
 use crate::proxy::proxies::Proxies;
 use crate::text::percent_decoded;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, USER_AGENT};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, USER_AGENT};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -67,7 +70,7 @@ struct ApiShared {
     requests: AtomicU64,
 }
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<ApiBody>;
 
 impl ControlApi {
     /// Binds the address.
@@ -96,6 +99,8 @@ impl ControlApi {
                 sleep(NO_FILES).await;
                 continue;
             };
+            // Events are small and come one by one. Fails only where the client is gone.
+            let _ = stream.set_nodelay(true);
             let shared = self.shared.clone();
             tokio::spawn(async move {
                 let service = service_fn(|request| answer(&shared, request));
@@ -153,7 +158,7 @@ async fn route(shared: &ApiShared, request: Request<Incoming>) -> Answer {
         ["populate" | "reset"] => &[Method::POST],
         ["version"] => &[Method::GET],
         ["metrics"] if shared.metrics.proxies || shared.metrics.process => &[Method::GET],
-        ["v1", "connections"] => &[Method::GET],
+        ["v1", "connections" | "events" | "summary"] => &[Method::GET],
         ["v1", "connections", _, _] => &[Method::DELETE],
         ["proxies", _] | ["proxies", _, "toxics", _] => &[Method::GET, Method::POST, Method::PATCH, Method::DELETE],
         ["proxies", _, "toxics"] => &[Method::GET, Method::POST],
@@ -199,6 +204,8 @@ async fn carry_out(shared: &ApiShared, method: &Method, path: &[&str], (query, b
         (["version"], _) => return Ok(version()),
         (["metrics"], _) => return Ok(metrics(shared).await),
         (["v1", "connections"], _) => proxies.connections().await,
+        (["v1", "summary"], _) => overview::summary(&proxies.totals().await, proxies.events()),
+        (["v1", "events"], _) => return events(proxies),
         (["v1", "connections", name, id], _) => {
             proxies.end_connection(name, id, own::end_of(query)?).await?;
             return Ok(nothing());
@@ -263,7 +270,8 @@ fn version() -> Answer {
 }
 
 async fn metrics(shared: &ApiShared) -> Answer {
-    let mut body = if shared.metrics.proxies { shared.proxies.metrics().await } else { String::new() };
+    let mut body =
+        if shared.metrics.proxies { overview::metrics(&shared.proxies.totals().await, shared.proxies.events()) } else { String::new() };
     if shared.metrics.process {
         let files = std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count().saturating_sub(1));
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -275,26 +283,35 @@ async fn metrics(shared: &ApiShared) -> Answer {
     }
     let mut answer = text(StatusCode::OK, "");
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
-    *answer.body_mut() = Full::new(body.into());
+    *answer.body_mut() = body.into();
     answer
 }
 
+/// What happens from now on, as server-sent events.
+fn events(proxies: &Proxies) -> Result<Answer, ApiError> {
+    let reader = proxies.events().feed().read().ok_or_else(|| ApiError::new(429, "there are too many readers of events already"))?;
+    let mut answer = Response::new(ApiBody::events(reader));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(answer)
+}
+
 fn json_answer(status: StatusCode, body: String) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(ApiBody::from(body));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }
 
 fn nothing() -> Answer {
-    let mut answer = Response::new(Full::default());
+    let mut answer = Response::new(ApiBody::from(String::new()));
     *answer.status_mut() = StatusCode::NO_CONTENT;
     answer
 }
 
 fn text(status: StatusCode, line: &str) -> Answer {
     let line = if line.is_empty() { String::new() } else { format!("{line}\n") };
-    let mut answer = Response::new(Full::new(line.into()));
+    let mut answer = Response::new(ApiBody::from(line));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer

@@ -1,13 +1,11 @@
 //! What the control API has beyond Toxiproxy's, below `/v1/`: connections as they are now.
 
 use crate::fault::End;
+use crate::proxy::account::frames_json;
 use crate::proxy::api::wire::ApiError;
 use crate::proxy::connection::{DirectionCounters, ProxiedConnection, Speech};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
-
-/// Names of opcodes (RFC 6455 §11.8); others stand as numbers.
-const OPCODES: [(usize, &str); 6] = [(0, "continuation"), (1, "text"), (2, "binary"), (8, "close"), (9, "ping"), (10, "pong")];
 
 /// A connection, with the names of the toxics that act on it.
 pub(crate) fn connection_json(proxy: &str, connection: &ProxiedConnection, toxics: &[&str]) -> Value {
@@ -20,6 +18,7 @@ pub(crate) fn connection_json(proxy: &str, connection: &ProxiedConnection, toxic
         "proxy": proxy,
         "id": connection.id,
         "client": connection.peer.to_string(),
+        "identity": connection.client().as_deref(),
         "age_ms": u64::try_from(connection.opened.elapsed().as_millis()).unwrap_or(u64::MAX),
         "speaks": speaks,
         "up": direction_json(&connection.up),
@@ -29,14 +28,10 @@ pub(crate) fn connection_json(proxy: &str, connection: &ProxiedConnection, toxic
 }
 
 fn direction_json(counters: &DirectionCounters) -> Value {
-    let counts = counters.frames.iter().map(|count| count.load(Ordering::Relaxed)).enumerate().filter(|(_, count)| *count > 0);
-    let name =
-        |opcode: usize| OPCODES.iter().find(|(of, _)| *of == opcode).map_or_else(|| opcode.to_string(), |(_, name)| (*name).to_owned());
-    let frames: Map<String, Value> = counts.map(|(opcode, count)| (name(opcode), count.into())).collect();
     json!({
         "received_bytes": counters.bytes.load(Ordering::Relaxed),
         "sent_bytes": counters.passed_on.load(Ordering::Relaxed),
-        "frames": frames,
+        "frames": frames_json(&counters.frames()),
         "close_code": counters.close_code(),
     })
 }
