@@ -474,6 +474,9 @@ pub struct Proxy {
     /// File with proxies, and their toxics, in the format of Toxiproxy: a JSON array of objects with name, listen, upstream, enabled, toxics.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Scenario whose faults act on connections, by their schedules from the start of the proxy. Nothing else of it is used.
+    #[arg(long, value_name = "FILE")]
+    pub scenario: Option<PathBuf>,
     /// Seed of all random numbers: the same seed, proxy and number of a connection give the same toxics.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
@@ -483,7 +486,7 @@ pub struct Proxy {
     /// Read the rest of the command line as flags of toxiproxy-server, for example --toxiproxy -host=0.0.0.0 -config=proxies.json.
     ///
     /// The same happens if closestorm is started by the name toxiproxy-server or toxiproxy.
-    #[arg(long, value_name = "FLAG", num_args = 0.., allow_hyphen_values = true, conflicts_with_all = ["listen", "upstream", "api", "config", "seed"])]
+    #[arg(long, value_name = "FLAG", num_args = 0.., allow_hyphen_values = true, conflicts_with_all = ["listen", "upstream", "api", "config", "scenario", "seed"])]
     pub toxiproxy: Option<Vec<String>>,
     /// Print nothing but errors.
     #[arg(long, short)]

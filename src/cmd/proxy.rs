@@ -11,7 +11,7 @@ use crate::number::counted;
 use crate::proxy::{ApiMetrics, ClientLabels, ControlApi, Proxies, ProxyEvent, ProxyEvents, Upstream, UpstreamTrust};
 use crate::seed::Seed;
 use crate::sut::command::open_files::raise_files;
-use crate::text::printable;
+use crate::text::{printable, printable_lines};
 use crate::transport::tls::Identity;
 use anyhow::Context;
 use flags::ToxiproxyFlags;
@@ -92,6 +92,10 @@ async fn run(settings: ProxySettings<'_>, args: &Proxy, stop: Stop) -> anyhow::R
         let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         let made = proxies.load(&text).await.map_err(|why| Usage(format!("{}: {}", file.display(), printable(&why))))?;
         lines += &format!("proxies of {}: {made}\n", file.display());
+    }
+    if let Some(file) = &args.scenario {
+        let made = proxies.load_faults(file).await.map_err(|why| Usage(printable_lines(&why)))?;
+        lines += &format!("faults of {}: {made}\n", file.display());
     }
     if let Some(address) = &settings.api {
         let bound = ControlApi::bind(address, proxies.clone(), settings.metrics).await;

@@ -117,6 +117,8 @@ pub enum OnListener {
     Full(u32),
     /// The process may open only so many more files.
     Files(u32),
+    /// The kernel drops what asks for a connection: the port does not answer. Of a proxy only.
+    Unreachable,
 }
 
 impl OnListener {

@@ -35,6 +35,8 @@ pub enum Meddling {
         /// How many, each another one; in a payload that has fewer, all.
         bits: u32,
     },
+    /// Every byte of its payload is inverted; an empty one has one byte. Of a pong: it answers no ping.
+    Invert,
 }
 
 impl Meddle {

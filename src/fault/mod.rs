@@ -21,6 +21,7 @@ mod meddle;
 mod on_process;
 mod path;
 mod process;
+mod proxied;
 mod row;
 pub mod shape;
 mod step;
@@ -35,6 +36,7 @@ pub use frame::{CLOSE, CONTINUATION, Frame, LengthForm, PING, PONG, Payload, TEX
 pub use gate::{CloseAck, ConnectionEffects, Flood, Flow};
 pub use meddle::{Meddle, Meddling};
 pub use on_process::OnProcess;
+pub use proxied::{beside, proxied_rows};
 pub use row::{Form, Injection, KindRow, Layer, Param, Side, ValueShape};
 pub use step::InjectionStep;
 pub use values::{Value, Values};

@@ -33,21 +33,25 @@ pub struct Fault {
 impl Fault {
     /// Offsets at which it fires in a run of this length, sorted: the first at `at`, all before `until` and the end of the run.
     ///
-    /// Random gaps draw from the stream `fault/<name>/schedule`. A fault that ends by `first_n` does so by its hits, which are not
-    /// known here.
+    /// A fault that ends by `first_n` does so by its hits, which are not known here.
     pub fn firings(&self, seed: Seed, duration: Duration) -> Vec<Duration> {
+        self.offsets(seed).take_while(|offset| *offset < duration).collect()
+    }
+
+    /// Offsets at which it fires, sorted, as long as anybody asks: the first at `at`, all before `until`. Random gaps draw from the stream
+    /// `fault/<name>/schedule`.
+    pub fn offsets(&self, seed: Seed) -> Box<dyn Iterator<Item = Duration> + Send> {
         let Schedule { at, repeat, until, .. } = self.schedule;
-        let end = until.unwrap_or(duration).min(duration);
-        let before_end = |offset: &Duration| *offset < end;
+        let before_end = move |offset: &Duration| until.is_none_or(|until| *offset < until);
         match repeat {
-            Repeat::Once => Some(at).filter(before_end).into_iter().collect(),
+            Repeat::Once => Box::new(std::iter::once(at).filter(before_end)),
             Repeat::Every(gap) => {
                 let gap = gap.max(Duration::from_nanos(1));
-                std::iter::successors(Some(at), |offset| offset.checked_add(gap)).take_while(before_end).collect()
+                Box::new(std::iter::successors(Some(at), move |offset| offset.checked_add(gap)).take_while(before_end))
             }
             Repeat::Poisson(rate) => {
                 let stream = seed.stream(&format!("fault/{}/schedule", self.name));
-                crate::arrival::poisson(rate, stream).map(|offset| at.saturating_add(offset)).take_while(before_end).collect()
+                Box::new(crate::arrival::poisson(rate, stream).map(move |offset| at.saturating_add(offset)).take_while(before_end))
             }
         }
     }

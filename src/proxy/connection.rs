@@ -1,11 +1,13 @@
 //! A connection through the proxy as the rest of the program sees it: live counters, and a way to say what is to become of it.
 
 use crate::close::TcpEnd;
-use crate::fault::End;
+use crate::fault::{CLOSE, End};
 use crate::lock::lock;
+use crate::plan::{Firing, Phase};
 use crate::proxy::account::{ConnectionAccount, EndedBy, PassedClose, ProxiedId, SideAccount};
 use crate::proxy::effects::RelayEffects;
 use crate::proxy::event::ProxyEvent;
+use crate::proxy::faults::dose::ProxyDose;
 use crate::proxy::witnesses::ListenerNotices;
 use futures_util::task::AtomicWaker;
 use std::convert::Infallible;
@@ -77,6 +79,12 @@ pub(crate) enum Speech {
 pub(crate) enum Order {
     /// This holds from now on, and no longer what held before.
     Effects(Box<RelayEffects>),
+    /// A fault acts on it.
+    Inject(Arc<ProxyDose>),
+    /// A firing of a fault is over.
+    Revert(Firing),
+    /// Both peers get a Close frame with this code and reason, and it ends.
+    Close(u16, String),
     /// It ends.
     End(End),
 }
@@ -141,6 +149,8 @@ pub(crate) struct ProxiedConnection {
     ordered: AtomicBool,
     /// It is carried: orders are carried out at once.
     carried: AtomicBool,
+    /// Firings that hold on it, or have something left to do.
+    held: Mutex<Vec<Firing>>,
     /// Wakes the task that carries it.
     pub(crate) waker: AtomicWaker,
 }
@@ -163,6 +173,7 @@ impl ProxiedConnection {
             orders: Mutex::default(),
             ordered: AtomicBool::new(false),
             carried: AtomicBool::new(false),
+            held: Mutex::default(),
             waker: AtomicWaker::new(),
         }
     }
@@ -170,6 +181,27 @@ impl ProxiedConnection {
     /// Its name in events.
     pub(crate) fn named(&self) -> ProxiedId {
         ProxiedId { proxy: self.proxy.clone(), connection: self.id }
+    }
+
+    /// Firings that hold on it, or have something left to do.
+    pub(crate) fn held(&self) -> Vec<Firing> {
+        lock(&self.held).clone()
+    }
+
+    /// Notes them.
+    pub(crate) fn set_held(&self, held: Vec<Firing>) {
+        *lock(&self.held) = held;
+    }
+
+    /// What it is doing. Bytes that are no WebSocket are open from their first byte on.
+    pub(crate) fn phase(&self) -> Phase {
+        let closing = [&self.up, &self.down].iter().any(|side| side.frames[usize::from(CLOSE)].load(Ordering::Relaxed) > 0);
+        match self.speech() {
+            Speech::Asked => Phase::Upgrade,
+            _ if !self.carried.load(Ordering::Relaxed) => Phase::Tcp,
+            Speech::WebSocket if closing => Phase::Closing,
+            Speech::Bytes | Speech::WebSocket | Speech::Tls => Phase::Open,
+        }
     }
 
     /// Whose it is, where that can be told.

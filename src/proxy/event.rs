@@ -1,6 +1,7 @@
 //! What happens in the proxy.
 
 use crate::metrics::latency::micros;
+use crate::number::counted;
 use crate::proxy::account::{ConnectionAccount, ProxiedId};
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -60,6 +61,44 @@ pub enum ProxyEvent {
         /// How many are.
         limit: usize,
     },
+    /// A fault fired: whom it hit, or will.
+    FaultFired {
+        /// Name of the fault.
+        fault: Arc<str>,
+        /// Which of its firings, from 0.
+        firing: u32,
+        /// Connections that it hit; none for one that waits for new ones, or is about listening sockets.
+        hit: Vec<ProxiedId>,
+        /// Connections among which it chose.
+        eligible: usize,
+    },
+    /// A fault acts on a connection, or is about to.
+    FaultActs {
+        /// Name of the fault.
+        fault: Arc<str>,
+        /// Which of its firings.
+        firing: u32,
+        /// On which connection.
+        connection: ProxiedId,
+    },
+    /// A firing of a fault is over: it holds nowhere any more.
+    FaultReverted {
+        /// Name of the fault.
+        fault: Arc<str>,
+        /// Which of its firings.
+        firing: u32,
+    },
+    /// A fault was not carried out, and why.
+    FaultNotCarriedOut {
+        /// Name of the fault.
+        fault: Arc<str>,
+        /// Which of its firings.
+        firing: u32,
+        /// On which connection; `None`: on a listening socket.
+        connection: Option<ProxiedId>,
+        /// Why.
+        why: String,
+    },
 }
 
 impl fmt::Display for ProxyEvent {
@@ -75,6 +114,15 @@ impl fmt::Display for ProxyEvent {
             ProxyEvent::Answered { connection, status, .. } => write!(f, "connection {connection}: the server answered with {status}"),
             ProxyEvent::Ended(account) => write!(f, "connection {} ended by {} ({})", account.connection, account.by, account.how()),
             ProxyEvent::TooManyClients { limit } => write!(f, "{limit} clients are told apart; further ones are not"),
+            ProxyEvent::FaultFired { fault, firing, hit, eligible } => {
+                write!(f, "fault {fault} fired ({firing}): it hits {} of {}", hit.len(), counted(*eligible as u64, "connection"))
+            }
+            ProxyEvent::FaultActs { fault, connection, .. } => write!(f, "fault {fault} acts on connection {connection}"),
+            ProxyEvent::FaultReverted { fault, firing } => write!(f, "fault {fault} is over ({firing})"),
+            ProxyEvent::FaultNotCarriedOut { fault, connection: Some(connection), why, .. } => {
+                write!(f, "fault {fault} was not carried out on connection {connection}: {why}")
+            }
+            ProxyEvent::FaultNotCarriedOut { fault, why, .. } => write!(f, "fault {fault} was not carried out: {why}"),
         }
     }
 }
@@ -82,7 +130,7 @@ impl fmt::Display for ProxyEvent {
 impl ProxyEvent {
     /// Whether it is of interest to a person at a terminal; others are of the traffic.
     pub fn is_notice(&self) -> bool {
-        !matches!(self, ProxyEvent::Connected { .. } | ProxyEvent::Answered { .. } | ProxyEvent::Ended(_))
+        !matches!(self, ProxyEvent::Connected { .. } | ProxyEvent::Answered { .. } | ProxyEvent::Ended(_) | ProxyEvent::FaultActs { .. })
     }
 
     /// Its name, and what readers of the stream of events get. What is not known is absent.
@@ -106,6 +154,18 @@ impl ProxyEvent {
             }
             ProxyEvent::Ended(account) => ("closed", with(of(&account.connection), account.json())),
             ProxyEvent::TooManyClients { limit } => ("too_many_clients", json!({ "limit": limit })),
+            ProxyEvent::FaultFired { fault, firing, hit, eligible } => {
+                let hit: Vec<Value> = hit.iter().map(of).collect();
+                ("fault_fired", json!({ "fault": **fault, "firing": firing, "hit": hit, "eligible": eligible }))
+            }
+            ProxyEvent::FaultActs { fault, firing, connection } => {
+                ("fault_acts", with(of(connection), json!({ "fault": **fault, "firing": firing })))
+            }
+            ProxyEvent::FaultReverted { fault, firing } => ("fault_reverted", json!({ "fault": **fault, "firing": firing })),
+            ProxyEvent::FaultNotCarriedOut { fault, firing, connection, why } => {
+                let connection = connection.as_ref().map_or_else(|| json!({}), of);
+                ("fault_not_carried_out", with(connection, json!({ "fault": **fault, "firing": firing, "why": why })))
+            }
         }
     }
 }

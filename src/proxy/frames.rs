@@ -9,7 +9,7 @@ use crate::ws::frame::{CloseFrame, Scanner};
 use std::time::Duration;
 
 /// Longest head that is looked at, in bytes; after a longer one the stream counts as plain bytes.
-const HEAD_MAX: usize = 16 * 1024;
+pub(crate) const HEAD_MAX: usize = 16 * 1024;
 /// As much of a Close frame is kept as has its code.
 const CLOSE_MAX: usize = 256;
 /// First bytes of a TLS handshake record (RFC 8446 §5.1): type 22, version 3.
@@ -46,8 +46,13 @@ impl StreamWatch {
         matches!(self, StreamWatch::Frames(at) if at.0.mid_frame())
     }
 
-    /// Follows bytes that came in this direction; counts them.
-    pub(crate) fn follow(&mut self, side: StreamSide, connection: &ProxiedConnection, bytes: &[u8]) {
+    /// Where the stream stands; `None`: it has no frames.
+    pub(crate) fn scanner(&self) -> Option<Scanner> {
+        if let StreamWatch::Frames(at) = self { Some(at.0) } else { None }
+    }
+
+    /// Follows bytes that came in this direction; counts them. If frames begin in them, gives how many bytes are before those.
+    pub(crate) fn follow(&mut self, side: StreamSide, connection: &ProxiedConnection, bytes: &[u8]) -> Option<usize> {
         let counters = match side {
             StreamSide::Up => &connection.up,
             StreamSide::Down => &connection.down,
@@ -59,20 +64,21 @@ impl StreamWatch {
                 if side == StreamSide::Up && connection.speech() == Speech::Bytes {
                     // The upstream answered with something else.
                     *self = StreamWatch::Plain;
-                    return;
+                    return None;
                 }
                 count_frames(at, side, connection, bytes);
             }
-            StreamWatch::Head(_) => self.follow_head(side, connection, bytes),
+            StreamWatch::Head(_) => return self.follow_head(side, connection, bytes),
         }
+        None
     }
 
-    fn follow_head(&mut self, side: StreamSide, connection: &ProxiedConnection, bytes: &[u8]) {
-        let StreamWatch::Head(before) = self else { return };
+    fn follow_head(&mut self, side: StreamSide, connection: &ProxiedConnection, bytes: &[u8]) -> Option<usize> {
+        let StreamWatch::Head(before) = self else { return None };
         // Nearly every head comes in one piece.
         let whole = if before.is_empty() { None } else { Some([before, bytes].concat()) };
         let all = whole.as_deref().unwrap_or(bytes);
-        match look(side, all, connection) {
+        match look(side, all, Some(connection)) {
             FirstBytes::More if all.len() < HEAD_MAX => *before = all.to_vec(),
             FirstBytes::Frames(at) if side == StreamSide::Up || connection.speech() == Speech::Asked => {
                 connection.set_speech(if side == StreamSide::Up { Speech::Asked } else { Speech::WebSocket });
@@ -81,6 +87,7 @@ impl StreamWatch {
                 if let StreamWatch::Frames(at) = self {
                     count_frames(at, side, connection, &rest);
                 }
+                return Some(bytes.len() - rest.len());
             }
             look => {
                 if look == FirstBytes::Tls && side == StreamSide::Up {
@@ -91,12 +98,13 @@ impl StreamWatch {
                 *self = StreamWatch::Plain;
             }
         }
+        None
     }
 }
 
 /// What the first bytes of a direction are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FirstBytes {
+pub(crate) enum FirstBytes {
     /// Not enough to say.
     More,
     /// The head of a handshake for WebSocket; frames begin here.
@@ -107,7 +115,8 @@ enum FirstBytes {
     Other,
 }
 
-fn look(side: StreamSide, bytes: &[u8], connection: &ProxiedConnection) -> FirstBytes {
+/// What these first bytes of a direction are; a whole head is noted on the connection.
+pub(crate) fn look(side: StreamSide, bytes: &[u8], connection: Option<&ProxiedConnection>) -> FirstBytes {
     if bytes.starts_with(&TLS) {
         return FirstBytes::Tls;
     }
@@ -117,7 +126,9 @@ fn look(side: StreamSide, bytes: &[u8], connection: &ProxiedConnection) -> First
             let mut request = httparse::Request::new(&mut headers);
             match request.parse(bytes) {
                 Ok(httparse::Status::Complete(at)) if asks_for_websocket(request.headers) => {
-                    connection.asked(request.path.unwrap_or_default(), request.headers);
+                    if let Some(connection) = connection {
+                        connection.asked(request.path.unwrap_or_default(), request.headers);
+                    }
                     FirstBytes::Frames(at)
                 }
                 Ok(httparse::Status::Partial) => FirstBytes::More,
@@ -129,7 +140,7 @@ fn look(side: StreamSide, bytes: &[u8], connection: &ProxiedConnection) -> First
             match response.parse(bytes) {
                 Ok(httparse::Status::Complete(at)) => {
                     let status = response.code.unwrap_or_default();
-                    if connection.speech() == Speech::Asked {
+                    if let Some(connection) = connection.filter(|connection| connection.speech() == Speech::Asked) {
                         connection.answered(status, retry_after(response.headers));
                     }
                     if status == 101 { FirstBytes::Frames(at) } else { FirstBytes::Other }
@@ -208,8 +219,12 @@ mod tests {
         for size in [1, 3, 1000] {
             let connection = connection();
             let (mut from_client, mut from_server) = (StreamWatch::new(), StreamWatch::new());
-            up.chunks(size).for_each(|part| from_client.follow(StreamSide::Up, &connection, part));
-            down.chunks(size).for_each(|part| from_server.follow(StreamSide::Down, &connection, part));
+            up.chunks(size).for_each(|part| {
+                from_client.follow(StreamSide::Up, &connection, part);
+            });
+            down.chunks(size).for_each(|part| {
+                from_server.follow(StreamSide::Down, &connection, part);
+            });
             assert_eq!(connection.speech(), Speech::WebSocket);
             assert_eq!(seen(&connection.up), (vec![(1, 1), (8, 1)], Some(4001)), "chunks of {size}");
             assert_eq!(seen(&connection.down), (vec![(8, 1), (9, 1)], Some(1005)), "chunks of {size}");

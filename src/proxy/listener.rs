@@ -4,9 +4,14 @@
 
 use crate::fault::End;
 use crate::lock::lock;
+use crate::plan::Phase;
 use crate::proxy::account::EndedBy;
-use crate::proxy::connection::{DirectionCounters, Order, OrderDone, ProxiedConnection, SideEnd};
+use crate::proxy::connection::{DirectionCounters, Order, OrderDone, ProxiedConnection, SideEnd, Speech};
+use crate::proxy::door::{DoorState, ProxyDoor};
 use crate::proxy::event::ProxyEvent;
+use crate::proxy::faults::desk::{DoorOrders, FaultDesk};
+use crate::proxy::faults::dose::AttemptDose;
+use crate::proxy::opening::{OpenedLinks, OpeningEnd, open};
 use crate::proxy::relay::Relay;
 use crate::proxy::tls::{self, UpstreamTrust};
 use crate::proxy::toxics::{ActingToxics, Toxic, ToxicSubject};
@@ -55,6 +60,7 @@ pub(crate) struct ListenerSettings {
     pub(crate) dial_limit: Duration,
     pub(crate) seed: Seed,
     pub(crate) events: ProxyEvents,
+    pub(crate) faults: Arc<FaultDesk>,
 }
 
 /// What the accept loop and the connections share.
@@ -125,7 +131,7 @@ impl ProxyListener {
             accepted: AtomicU64::new(0),
             open: watch::Sender::new(0),
         });
-        let accepts = tokio::spawn(shared.clone().accept(listener));
+        let accepts = tokio::spawn(shared.clone().accept(ProxyDoor::new(listener, address)));
         Ok(ProxyListener { address, accepts, shared })
     }
 
@@ -153,13 +159,22 @@ impl ProxyListener {
         connections.open.values().map(one).collect()
     }
 
-    /// Ends a connection; whether there is one of this number. Returns when it has its FIN or RST.
-    pub(crate) async fn end(&self, id: u64, how: End) -> bool {
-        let Some(connection) = lock(&self.shared.connections).open.get(&id).map(|(connection, _)| connection.clone()) else { return false };
+    /// Orders something of a connection; whether there is one of this number. Returns when that was begun.
+    pub(crate) async fn order(&self, id: u64, order: Order) -> bool {
+        let Some(connection) = self.connection(id) else { return false };
         let (done, mut is_done) = mpsc::channel(1);
-        connection.order(Order::End(how), &Some(done));
+        connection.order(order, &Some(done));
         let _ = is_done.recv().await;
         true
+    }
+
+    /// What speaks on a connection; `None`: there is none of this number.
+    pub(crate) fn speech(&self, id: u64) -> Option<Speech> {
+        self.connection(id).map(|connection| connection.speech())
+    }
+
+    fn connection(&self, id: u64) -> Option<Arc<ProxiedConnection>> {
+        lock(&self.shared.connections).open.get(&id).map(|(connection, _)| connection.clone())
     }
 
     /// These act from now on, on all connections; returns when they do.
@@ -212,33 +227,76 @@ impl ListenerShared {
         connection.order(effects.map_or(Order::End(End::Fin), |effects| Order::Effects(Box::new(effects))), done);
     }
 
-    async fn accept(self: Arc<Self>, listener: TcpListener) {
+    async fn accept(self: Arc<Self>, mut door: ProxyDoor) {
         let mut reserve = File::open("/dev/null").ok();
+        let (mut standing, followed) = self.settings.faults.listens();
         loop {
-            match listener.accept().await {
-                Ok((stream, peer)) => {
-                    let id = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
-                    let connection = Arc::new(ProxiedConnection::new(self.settings.name.clone(), id, peer, self.notices.clone()));
-                    self.settings.events.tell(ProxyEvent::Connected { connection: connection.named(), from: peer });
-                    {
-                        let mut connections = lock(&self.connections);
-                        let mut acting = ActingToxics::default();
-                        self.change(&connection, &mut acting, &connections.toxics, &None);
-                        connections.open.insert(id, (connection.clone(), acting));
-                    }
-                    self.open.send_modify(|open| *open += 1);
-                    tokio::spawn(self.clone().carry(stream, connection));
-                }
-                Err(error) => {
-                    // Otherwise the client was gone before it was accepted.
-                    let Some(limit) = local_limit(&error) else { continue };
-                    self.refuse(&listener, limit, &mut reserve);
-                    if reserve.is_none() {
-                        sleep(NO_FILES).await;
-                    }
+            let (state, change) = {
+                let orders = standing.borrow_and_update();
+                (self.door_state(&orders), orders.change)
+            };
+            if state.is_closed() {
+                self.end_handshakes();
+            }
+            if let Err(error) = door.apply(state).await {
+                self.settings.events.tell(ProxyEvent::Refused { limit: "its port cannot be opened again" });
+                drop(error);
+                sleep(NO_FILES).await;
+                standing.mark_changed();
+            }
+            followed.send_replace(change);
+            while !standing.has_changed().unwrap_or(false) {
+                tokio::select! {
+                    // A fault must not wait behind a storm of connections.
+                    biased;
+                    changed = standing.changed() => match changed {
+                        Ok(()) => standing.mark_changed(),
+                        Err(_) => return,
+                    },
+                    accepted = door.accept() => match accepted {
+                        Ok((stream, peer)) => self.take(stream, peer),
+                        Err(error) => {
+                            // Otherwise the client was gone before it was accepted.
+                            let Some(limit) = local_limit(&error) else { continue };
+                            if let Some(listener) = door.listener() {
+                                self.refuse(listener, limit, &mut reserve);
+                            }
+                            if reserve.is_none() {
+                                sleep(NO_FILES).await;
+                            }
+                        }
+                    },
                 }
             }
         }
+    }
+
+    /// What faults make of the listening socket.
+    fn door_state(&self, orders: &DoorOrders) -> DoorState {
+        let own = orders.list.iter().filter(|(_, scope, _)| scope.proxy.as_deref().is_none_or(|proxy| proxy == &*self.settings.name));
+        DoorState::of(own.map(|(.., on)| *on))
+    }
+
+    /// Handshakes without an answer are reset when the port begins to refuse.
+    fn end_handshakes(&self) {
+        let connections = lock(&self.connections);
+        let before_answer = connections.open.values().filter(|(connection, _)| matches!(connection.phase(), Phase::Tcp | Phase::Upgrade));
+        before_answer.for_each(|(connection, _)| connection.order(Order::End(End::Rst), &None));
+    }
+
+    fn take(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let id = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
+        let connection = Arc::new(ProxiedConnection::new(self.settings.name.clone(), id, peer, self.notices.clone()));
+        self.settings.events.tell(ProxyEvent::Connected { connection: connection.named(), from: peer });
+        let attempts = {
+            let mut connections = lock(&self.connections);
+            let mut acting = ActingToxics::default();
+            self.change(&connection, &mut acting, &connections.toxics, &None);
+            connections.open.insert(id, (connection.clone(), acting));
+            self.settings.faults.comes(&connection)
+        };
+        self.open.send_modify(|open| *open += 1);
+        tokio::spawn(self.clone().carry(stream, connection, attempts));
     }
 
     /// Resets the connection that waits longest: the descriptor in reserve is given up for it, and taken again.
@@ -252,18 +310,18 @@ impl ListenerShared {
     }
 
     /// One connection, from the dial to its end.
-    async fn carry(self: Arc<Self>, near: TcpStream, connection: Arc<ProxiedConnection>) {
+    async fn carry(self: Arc<Self>, near: TcpStream, connection: Arc<ProxiedConnection>, attempts: Vec<AttemptDose>) {
         // Boxed, so that an open connection does not keep the room that its dial took.
-        let dialled = Box::pin(async {
+        let opened = Box::pin(async {
             tokio::select! {
                 biased;
                 // The drop is its FIN.
                 () = connection.ended_early() => Err((EndedBy::Proxy, Some(End::Fin))),
-                ends = self.both_ends(near) => ends,
+                opened = self.both_ends(near, &connection, attempts) => opened,
             }
         });
-        let (near, far) = match dialled.await {
-            Ok((near, far)) => Relay::new(near, far, connection.clone(), self.settings.seed).await,
+        let (near, far) = match opened.await {
+            Ok(relay) => relay.await,
             Err((by, own_end)) => {
                 connection.ends_by(by);
                 (SideEnd::unused(own_end), SideEnd::unused(None))
@@ -275,19 +333,25 @@ impl ListenerShared {
             connections.open.remove(&connection.id);
             connections.past.count(&connection);
         }
+        self.settings.faults.goes(&connection);
         self.open.send_modify(|open| *open -= 1);
     }
 }
 
 impl ListenerShared {
-    /// The client and the upstream, ready to talk.
+    /// The client and the upstream, ready to talk; `attempts` act on the opening handshake.
     ///
     /// # Errors
-    /// Who is not to be had, and how the client is told so.
-    async fn both_ends(&self, near: TcpStream) -> Result<(Transport, Transport), (EndedBy, Option<End>)> {
-        let ListenerSettings { upstream, trust, tls, dial_limit, events, .. } = &self.settings;
+    /// Who is not to be had, or has ended it, and how the client is told so.
+    async fn both_ends(
+        &self,
+        near: TcpStream,
+        connection: &Arc<ProxiedConnection>,
+        attempts: Vec<AttemptDose>,
+    ) -> Result<Relay, (EndedBy, Option<End>)> {
+        let ListenerSettings { upstream, trust, tls, dial_limit, seed, events, .. } = &self.settings;
         // Whoever does not get through here is no load on the upstream.
-        let mut near = match tls {
+        let near = match tls {
             None => Transport::Plain(Link::new(near)),
             Some(settings) => match tls::accept(settings, near, *dial_limit).await {
                 Ok(near) => near,
@@ -297,17 +361,39 @@ impl ListenerShared {
                 }
             },
         };
-        match upstream.connect(trust, *dial_limit).await {
-            Ok(far) => Ok((near, far)),
-            Err(error) => {
-                near.link_mut().reset();
-                events.tell(match local_limit(&error) {
-                    Some(limit) => ProxyEvent::Refused { limit },
-                    None => ProxyEvent::NotDialled { upstream: upstream.to_string(), why: error.to_string() },
-                });
-                Err((EndedBy::Server, Some(End::Rst)))
-            }
+        let dial = upstream.connect(trust, *dial_limit);
+        if attempts.is_empty() {
+            return match dial.await {
+                Ok(far) => Ok(Relay::new(near, far, connection.clone(), *seed)),
+                Err(error) => Err(self.not_dialled(near, &error)),
+            };
         }
+        match Box::pin(open(near, connection, attempts, dial)).await {
+            OpeningEnd::Open(links) => Ok(self.resume(*links, connection)),
+            OpeningEnd::Over(own_end) => Err((EndedBy::Proxy, own_end)),
+            OpeningEnd::NotDialled(near, error) => Err(self.not_dialled(*near, &error)),
+        }
+    }
+
+    /// The client is reset.
+    fn not_dialled(&self, mut near: Transport, error: &io::Error) -> (EndedBy, Option<End>) {
+        near.link_mut().reset();
+        let upstream = self.settings.upstream.to_string();
+        self.settings.events.tell(match local_limit(error) {
+            Some(limit) => ProxyEvent::Refused { limit },
+            None => ProxyEvent::NotDialled { upstream, why: error.to_string() },
+        });
+        (EndedBy::Server, Some(End::Rst))
+    }
+
+    /// Goes on behind an opening handshake on which faults have acted.
+    fn resume(&self, links: OpenedLinks, connection: &Arc<ProxiedConnection>) -> Relay {
+        let mut relay = Relay::new(links.near, links.far, connection.clone(), self.settings.seed);
+        relay.parts.passed(&links.asked, &links.answered);
+        if let Some(code) = links.close {
+            connection.order(Order::Close(code, String::new()), &None);
+        }
+        relay
     }
 }
 

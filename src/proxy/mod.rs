@@ -4,21 +4,30 @@
 //! [`Link`](crate::transport::link::Link)s, which carry out what [`effects`] ask of bytes. `frames` looks at what passes, without holding it
 //! up, `identify` tells clients apart, and `account` is what was seen of a connection in the end. `event` has all that happens, and
 //! `witnesses` who is told: the summary in `counts`, and readers of the stream in `feed`. `proxies` has all proxies by name, `overview` all at a
-//! look, `toxics` what Toxiproxy calls its faults, and `api` the HTTP interface to it all.
+//! look. `faults` has closestorm's own faults, which `relay_faults` carries out on links and, while one acts on frames, in a `frame_stage`
+//! between them; `toxics` what Toxiproxy calls its faults, and `api` the HTTP interface to it all.
 
 pub(crate) mod account;
 mod api;
 pub(crate) mod connection;
 pub(crate) mod counts;
+pub(crate) mod door;
 pub(crate) mod effects;
 pub(crate) mod event;
+pub(crate) mod faults;
 pub(crate) mod feed;
+pub(crate) mod frame_stage;
 pub(crate) mod frames;
+pub(crate) mod half;
 pub(crate) mod identify;
 pub(crate) mod listener;
+pub(crate) mod opening;
 pub(crate) mod overview;
+mod own;
+pub(crate) mod parts;
 pub(crate) mod proxies;
 pub(crate) mod relay;
+pub(crate) mod relay_faults;
 pub(crate) mod tls;
 pub(crate) mod toxics;
 pub(crate) mod upstream;

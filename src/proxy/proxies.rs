@@ -1,8 +1,7 @@
 //! All proxies by name, and what the control API does to them.
 
-use crate::fault::End;
-use crate::proxy::api::own::connection_json;
 use crate::proxy::api::wire::{ApiError, ProxyFields, ToxicFields, toxic_json, toxics_json};
+use crate::proxy::faults::desk::FaultDesk;
 use crate::proxy::listener::{ListenerSettings, ListenerTotals, ProxyListener};
 use crate::proxy::overview::ProxyTotals;
 use crate::proxy::tls::UpstreamTrust;
@@ -30,16 +29,18 @@ const TOXICS_MAX: usize = 256;
 /// All proxies of this process.
 #[derive(Debug)]
 pub struct Proxies {
-    named: Mutex<BTreeMap<String, NamedProxy>>,
+    pub(super) named: Mutex<BTreeMap<String, NamedProxy>>,
     trust: Arc<UpstreamTrust>,
     dial_limit: Duration,
     seed: Seed,
     events: ProxyEvents,
     toxics_made: AtomicU64,
+    pub(super) faults: Arc<FaultDesk>,
 }
 
+/// A proxy.
 #[derive(Debug)]
-struct NamedProxy {
+pub(super) struct NamedProxy {
     /// As written, or the address that was bound.
     listen: String,
     upstream: Upstream,
@@ -47,7 +48,7 @@ struct NamedProxy {
     tls: Option<Arc<ServerConfig>>,
     toxics: Vec<Toxic>,
     /// `None`: it is not enabled.
-    listener: Option<ProxyListener>,
+    pub(super) listener: Option<ProxyListener>,
     /// Of listeners that it had before.
     past: ListenerTotals,
 }
@@ -55,7 +56,8 @@ struct NamedProxy {
 impl Proxies {
     /// None yet. An upstream is to answer within `dial_limit`, and to be one of these if it speaks TLS.
     pub fn new(trust: UpstreamTrust, dial_limit: Duration, seed: Seed, events: ProxyEvents) -> Self {
-        Proxies { named: Mutex::default(), trust: Arc::new(trust), dial_limit, seed, events, toxics_made: AtomicU64::new(0) }
+        let faults = FaultDesk::new(seed, events.clone());
+        Proxies { named: Mutex::default(), trust: Arc::new(trust), dial_limit, seed, events, toxics_made: AtomicU64::new(0), faults }
     }
 
     /// Makes one that listens; with `tls` it speaks TLS to clients.
@@ -237,26 +239,6 @@ impl Proxies {
         Ok(())
     }
 
-    /// All open connections, with live counters.
-    pub(crate) async fn connections(&self) -> Value {
-        let named = self.named.lock().await;
-        let listeners = named.iter().filter_map(|(name, proxy)| Some((name, proxy.listener.as_ref()?)));
-        listeners
-            .flat_map(|(name, listener)| listener.connections(|connection, toxics| connection_json(name, connection, toxics)))
-            .collect()
-    }
-
-    /// Ends one; returns when that was done.
-    pub(crate) async fn end_connection(&self, name: &str, id: &str, how: End) -> Result<(), ApiError> {
-        let named = self.named.lock().await;
-        let listener = find(&named, name)?.listener.as_ref();
-        let ended = match (listener, id.parse()) {
-            (Some(listener), Ok(id)) => listener.end(id, how).await,
-            _ => false,
-        };
-        if ended { Ok(()) } else { Err(ApiError::new(404, "connection not found")) }
-    }
-
     /// What happens in all of them.
     pub(crate) fn events(&self) -> &ProxyEvents {
         &self.events
@@ -294,6 +276,7 @@ impl Proxies {
             dial_limit: self.dial_limit,
             seed: self.seed,
             events: self.events.clone(),
+            faults: self.faults.clone(),
         };
         let listener = ProxyListener::start(&bindable(&proxy.listen), settings, &proxy.toxics).await?;
         let address = listener.address();
@@ -349,7 +332,8 @@ impl NamedProxy {
     }
 }
 
-fn find<'a>(named: &'a BTreeMap<String, NamedProxy>, name: &str) -> Result<&'a NamedProxy, ApiError> {
+/// The proxy of this name.
+pub(super) fn find<'a>(named: &'a BTreeMap<String, NamedProxy>, name: &str) -> Result<&'a NamedProxy, ApiError> {
     named.get(name).ok_or_else(no_proxy)
 }
 

@@ -21,7 +21,8 @@ pub(super) struct Context<'a> {
     /// What is simulated in its place, if it differs.
     pub(super) model: Option<&'a Model>,
     pub(super) cohorts: &'a [Cohort],
-    pub(super) run: Duration,
+    /// Length of the run; `None`: a proxy, which runs until it is stopped, and whose faults act towards either side.
+    pub(super) run: Option<Duration>,
 }
 
 /// Reads all faults.
@@ -42,7 +43,7 @@ pub(super) fn read(top: &Reader<'_>, context: &Context<'_>, notices: &mut Vec<St
             let title = format!("two faults have the name \"{}\"", fault.name);
             top.sink.push(Diagnostic::new(at, title, "the second one").help("the name is the fault's id in all results"));
         }
-        if fault.schedule.at >= context.run {
+        if context.run.is_some_and(|run| fault.schedule.at >= run) {
             notices.push(format!("fault {}: it is due after the end of the run, so it never fires", fault.name));
         }
         faults.push(fault);
@@ -57,7 +58,7 @@ fn fault(node: &Node, number: usize, context: &Context<'_>, sink: &Sink) -> Opti
     let inject = reader.need("inject", reader.get("inject"))?;
     let injection = injection(&reader, inject, context);
     let kind = injection.as_ref()?.row;
-    let side = side(&reader, inject, kind, context.target);
+    let side = side(&reader, inject, kind, context);
     check_form(&reader, kind);
     let name = reader.text("name").map_or_else(|| format!("{}-{number}", kind.kind), str::to_owned);
     if let Some(node) = reader.get("name") {
@@ -85,8 +86,8 @@ fn possible(row: &KindRow, side: Side, target: &Target) -> bool {
         }
 }
 
-fn side(reader: &Reader<'_>, inject: &Node, row: &KindRow, target: Option<&Target>) -> Option<Side> {
-    let target = target?;
+fn side(reader: &Reader<'_>, inject: &Node, row: &KindRow, context: &Context<'_>) -> Option<Side> {
+    let target = context.target?;
     let name = match target {
         Target::Embedded(_) => "the embedded server",
         Target::Command(_) => "a command target",
@@ -100,6 +101,7 @@ fn side(reader: &Reader<'_>, inject: &Node, row: &KindRow, target: Option<&Targe
         reader.sink.push(Diagnostic::new(&inject.at, title, "needs a server that closestorm starts").help(help));
         return None;
     };
+    let default = if context.run.is_none() { side_of_direction(reader, row).unwrap_or(default) } else { default };
     reader.get("side").map_or(Some(default), |_| {
         let side = reader.choice("side", &Side::WORDS)?;
         if !able.contains(&side) {
@@ -109,6 +111,29 @@ fn side(reader: &Reader<'_>, inject: &Node, row: &KindRow, target: Option<&Targe
         }
         Some(side)
     })
+}
+
+/// Through a proxy a kind without a direction of its own has one all the same: it acts as one side, towards the other.
+fn side_of_direction(reader: &Reader<'_>, row: &KindRow) -> Option<Side> {
+    let words = [("up", Side::Client), ("down", Side::Server)];
+    let side = if has_direction(row) { None } else { words.iter().find(|(word, _)| Some(*word) == dir_of(reader)) }?.1;
+    if !row.sides.contains(&side) {
+        let title = format!("`{}` cannot act in this direction", row.kind);
+        reader.complain("dir", title, "found here", format!("only a {} does it", other(side).word()));
+    }
+    Some(side)
+}
+
+fn other(side: Side) -> Side {
+    if side == Side::Client { Side::Server } else { Side::Client }
+}
+
+fn dir_of<'a>(reader: &Reader<'a>) -> Option<&'a str> {
+    reader.get("dir").and_then(|_| reader.choice("dir", DIRECTIONS)).and(reader.text("dir"))
+}
+
+fn has_direction(row: &KindRow) -> bool {
+    row.params.iter().any(|param| param.name == "dir")
 }
 
 /// Complains of keys that mean nothing for the kind.
@@ -137,7 +162,11 @@ fn check_form(reader: &Reader<'_>, row: &KindRow) {
     }
 }
 
-fn schedule(reader: &Reader<'_>, run: Duration) -> Schedule {
+fn hits(reader: &Reader<'_>) -> Option<u64> {
+    reader.whole("first_n", 1..=u64::MAX)
+}
+
+fn schedule(reader: &Reader<'_>, run: Option<Duration>) -> Schedule {
     let at = reader.need("at", reader.duration("at")).unwrap_or_default();
     let until = reader.duration("until");
     let (every, rate) = (reader.positive("every"), reader.rate("rate"));
@@ -151,6 +180,8 @@ fn schedule(reader: &Reader<'_>, run: Duration) -> Schedule {
     if until.is_some() && repeat == Repeat::Once {
         reader.complain("until", "`until` ends a repetition", "there is no `every` and no `rate`", "`for` says when a fault is reverted");
     }
+    // A fault of a proxy fires as long as that runs.
+    let Some(run) = run else { return Schedule { at, repeat, until, revert_after: reader.positive("for"), first_n: hits(reader) } };
     let span = until.unwrap_or(run).min(run).saturating_sub(at).as_secs_f64();
     let (key, firings) = match repeat {
         Repeat::Every(gap) => ("every", span / gap.as_secs_f64().max(1e-9)),
@@ -168,7 +199,7 @@ fn schedule(reader: &Reader<'_>, run: Duration) -> Schedule {
             ),
         );
     }
-    Schedule { at, repeat, until, revert_after: reader.positive("for"), first_n: reader.whole("first_n", 1..=u64::MAX) }
+    Schedule { at, repeat, until, revert_after: reader.positive("for"), first_n: hits(reader) }
 }
 
 fn select(reader: &Reader<'_>, cohorts: &[Cohort]) -> Select {
@@ -208,7 +239,8 @@ fn injection(reader: &Reader<'_>, node: &Node, context: &Context<'_>) -> Option<
             return None;
         }
     };
-    let Some(row) = fault::row(&kinds.key) else {
+    let of_proxy = || fault::proxied_rows().find(|row| row.kind == kinds.key).filter(|_| context.run.is_none());
+    let Some(row) = fault::row(&kinds.key).or_else(of_proxy) else {
         let title = format!("unknown kind of fault `{}`", kinds.key);
         sink.push(Diagnostic::new(&kinds.at, title, "there is no such kind").allowed(&kinds.key, fault::rows().map(|row| row.kind)));
         return None;
@@ -224,7 +256,7 @@ fn injection(reader: &Reader<'_>, node: &Node, context: &Context<'_>) -> Option<
             }
         }
     }
-    direction(reader, row, &mut values);
+    direction(reader, row, context, &mut values);
     for (name, value) in row.defaults().0 {
         values.0.entry(name).or_insert(value);
     }
@@ -233,9 +265,11 @@ fn injection(reader: &Reader<'_>, node: &Node, context: &Context<'_>) -> Option<
 }
 
 /// `dir` of the fault is the parameter `dir` of its kind.
-fn direction(reader: &Reader<'_>, row: &KindRow, values: &mut Values) {
-    let Some(dir) = reader.get("dir").and_then(|_| reader.choice("dir", DIRECTIONS)).and(reader.text("dir")) else { return };
-    if !row.params.iter().any(|param| param.name == "dir") {
+fn direction(reader: &Reader<'_>, row: &KindRow, context: &Context<'_>, values: &mut Values) {
+    let Some(dir) = dir_of(reader) else { return };
+    if !has_direction(row) && context.run.is_none() && dir != "both" && reader.get("side").is_none() {
+        // It says as which side the proxy acts.
+    } else if !has_direction(row) {
         reader.complain("dir", format!("`{}` has no direction", row.kind), "found here", "leave it out");
     } else if values.0.insert("dir".to_owned(), Value::Text(dir.to_owned())).is_some() {
         reader.complain("dir", "the direction is given twice", "and once in `inject`", "keep one of them");

@@ -13,6 +13,7 @@ mod faults;
 pub mod keys;
 mod model;
 mod model_keys;
+mod proxied;
 mod reader;
 mod readiness;
 mod reconnect;
@@ -27,6 +28,7 @@ mod trust;
 
 pub use bundled::{BUNDLED, Bundled, PROGRAMS, bundled};
 pub use diagnostic::Errors;
+pub use proxied::proxied_faults;
 pub use stored::shown_set;
 pub use trust::ScenarioTrust;
 
@@ -349,7 +351,7 @@ fn build(tree: &Node, source: &Source, recorded: bool, sink: &Sink) -> Option<Pl
     notices.extend(target.as_ref().and_then(target::proxy_notice));
     let model = top.get("model").and_then(|model| model::read(model, target.as_ref(), sink));
     let cohorts = cohort::read(&top, target.as_ref(), duration, &mut notices);
-    let context = faults::Context { target: target.as_ref(), model: model.as_ref(), cohorts: &cohorts, run: duration };
+    let context = faults::Context { target: target.as_ref(), model: model.as_ref(), cohorts: &cohorts, run: Some(duration) };
     notices.extend(target.as_ref().and_then(|target| target::resolved_for_nobody(target, &cohorts)));
     let faults = faults::read(&top, &context, &mut notices);
     let names =

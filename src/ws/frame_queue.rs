@@ -44,6 +44,8 @@ pub(crate) struct FrameQueue {
     passed: u64,
     /// Frames of messages that did not pass as they came.
     meddled: u64,
+    /// A frame of any sort did not pass as it came since the last look.
+    touched: bool,
     ended: bool,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -57,6 +59,7 @@ struct Fate {
     doubles: bool,
     /// Bits of its payload.
     flips: u32,
+    inverts: bool,
     waits: Option<Duration>,
     by: Option<u32>,
 }
@@ -80,6 +83,7 @@ impl FrameQueue {
             ready: VecDeque::new(),
             passed: 0,
             meddled: 0,
+            touched: false,
             ended: false,
             timer: None,
         }
@@ -98,6 +102,11 @@ impl FrameQueue {
         self.rules.is_empty() && self.is_empty() && self.frame.is_empty() && !self.fate.drops && !self.ended
     }
 
+    /// Whether the end of the stream was taken in.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.ready.is_empty()
@@ -106,6 +115,11 @@ impl FrameQueue {
     /// Frames of messages, not control frames, that did not pass as they came.
     pub(crate) fn meddled(&self) -> u64 {
         self.meddled
+    }
+
+    /// Whether a frame of any sort did not pass as it came since the last call.
+    pub(crate) fn take_touched(&mut self) -> bool {
+        std::mem::take(&mut self.touched)
     }
 
     /// Whether it takes more bytes.
@@ -173,11 +187,13 @@ impl FrameQueue {
                     fate.waits = Some(within.max(fate.waits.unwrap_or_default()));
                 }
                 Meddling::Corrupt { bits } => fate.flips = fate.flips.saturating_add(bits),
+                Meddling::Invert => fate.inverts = true,
                 Meddling::Delay(delay) => fate.waits = Some(fate.waits.unwrap_or_default() + delay),
             }
         }
-        let touched = fate.drops || fate.doubles || fate.flips > 0 || fate.waits.is_some();
+        let touched = fate.drops || fate.doubles || fate.inverts || fate.flips > 0 || fate.waits.is_some();
         self.meddled += u64::from(touched && opcode < CLOSE);
+        self.touched |= touched;
         Fate { streams: !touched, ..fate }
     }
 
@@ -188,6 +204,9 @@ impl FrameQueue {
         }
         if fate.flips > 0 {
             flip(&mut frame[usize::from(self.scanner.header_length())..], fate.flips, &mut self.random);
+        }
+        if fate.inverts {
+            invert(&mut frame, usize::from(self.scanner.header_length()));
         }
         if fate.doubles {
             frame.extend_from_within(..);
@@ -287,6 +306,16 @@ impl FrameQueue {
     }
 }
 
+/// Inverts a payload, whether it is masked or not; gives one byte to a frame that has none.
+fn invert(frame: &mut Vec<u8>, header: usize) {
+    if frame.len() == header {
+        frame[1] |= 1;
+        frame.push(0);
+    } else {
+        frame[header..].iter_mut().for_each(|byte| *byte = !*byte);
+    }
+}
+
 /// Flips so many bits, each another one, or all that there are. Whether they are masked makes no difference.
 fn flip(payload: &mut [u8], bits: u32, random: &mut Stream) {
     let all = payload.len() as u64 * 8;
@@ -353,6 +382,20 @@ mod tests {
         let mut lane = frames(Meddling::Duplicate);
         push(&mut lane, &[text("one"), text("two")].concat());
         assert_eq!(out(&mut lane), [text("one"), text("one"), text("two"), text("two")].concat());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_inverted_frame_differs_in_every_byte_of_its_payload_and_has_at_least_one() {
+        for mask in [None, Some([1, 2, 3, 4])] {
+            let mut lane = frames(Meddling::Invert);
+            lane.rules[0].opcodes = 1 << PONG;
+            let pong = |payload: &[u8]| encode(&Frame::new(PONG, payload), mask);
+            push(&mut lane, &[pong(b"ping"), pong(b""), text("one")].concat());
+            let mut one = pong(b"");
+            one[1] |= 1;
+            one.push(0);
+            assert_eq!(out(&mut lane), [pong(&[!b'p', !b'i', !b'n', !b'g']), one, text("one")].concat());
+        }
     }
 
     #[tokio::test(start_paused = true)]

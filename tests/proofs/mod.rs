@@ -21,6 +21,8 @@ mod path;
 mod path_runs;
 mod peers;
 mod process;
+mod proxied;
+mod proxied_crowd;
 mod ready;
 mod receive;
 mod select;

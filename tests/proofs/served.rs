@@ -20,6 +20,13 @@ pub(super) struct Serving {
     pub(super) port: u16,
 }
 
+impl Serving {
+    /// The process.
+    pub(super) fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+}
+
 /// Starts `closestorm serve` on a free port.
 pub(super) async fn serve(args: &[&str]) -> Serving {
     let mut command = Command::new(program());
@@ -50,16 +57,21 @@ const LATE: Duration = Duration::from_millis(600);
 
 /// What a client sees of an endpoint, in words.
 async fn observe(port: u16, target: &str) -> String {
+    observe_from(port, target, async {}).await
+}
+
+/// The same; what is to happen as soon as the connection is open, happens before anything is said on it.
+pub(super) async fn observe_from(port: u16, target: &str, open: impl Future<Output = ()>) -> String {
+    let mut open = Some(open);
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
-    let begun = Instant::now();
     stream.write_all(request(target).as_bytes()).await.expect("it reads");
-    let mut seen = Seen { begun, opened: None, bytes: Vec::new(), words: Vec::new(), reads: 0, frames: 0 };
+    let mut seen = Seen { begun: Instant::now(), opened: None, bytes: Vec::new(), words: Vec::new(), reads: 0, frames: 0 };
     let (mut chunk, mut said) = ([0; 65536], 0);
     let end = loop {
         let next = match (seen.opened, said) {
             (Some(opened), 0) => opened,
             (Some(opened), 1) => opened + CLOSES,
-            _ => begun + PATIENCE,
+            _ => seen.begun + PATIENCE,
         };
         match timeout_at(next, stream.read(&mut chunk)).await {
             Err(_) if seen.opened.is_some() && said < 2 => {
@@ -74,12 +86,18 @@ async fn observe(port: u16, target: &str) -> String {
             Ok(Err(_)) => break "RST",
             Ok(Ok(count)) => seen.read(&chunk[..count]),
         }
+        if let Some(open) = open.take_if(|_| seen.opened.is_some()) {
+            let before = Instant::now();
+            open.await;
+            // On a busy machine that takes a while: what follows is not late for it.
+            (seen.opened, seen.begun) = (Some(Instant::now()), seen.begun + before.elapsed());
+        }
     };
     seen.ended(end)
 }
 
 /// An opening handshake with the key of RFC 6455 §1.3.
-fn request(target: &str) -> String {
+pub(super) fn request(target: &str) -> String {
     format!(
         "GET {target} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -177,7 +195,7 @@ fn told(frame: &frame::Frame) -> String {
 }
 
 /// Whether `seen` is `expected`, in which `*` stands for any text.
-fn is_like(seen: &str, expected: &str) -> bool {
+pub(super) fn is_like(seen: &str, expected: &str) -> bool {
     let mut parts = expected.split('*');
     let Some(mut rest) = seen.strip_prefix(parts.next().unwrap_or_default()) else { return false };
     let mut last = None;
@@ -190,7 +208,7 @@ fn is_like(seen: &str, expected: &str) -> bool {
 }
 
 /// What is seen of an endpoint without faults.
-const ECHO: &str = "101, 81 one, 8a ping, 81 two, 88 1000, FIN";
+pub(super) const ECHO: &str = "101, 81 one, 8a ping, 81 two, 88 1000, FIN";
 
 /// A path for every kind, and what is seen of it.
 const SEEN: &[(&str, &str)] = &[

@@ -159,7 +159,9 @@ async fn route(shared: &ApiShared, request: Request<Incoming>) -> Answer {
         ["version"] => &[Method::GET],
         ["metrics"] if shared.metrics.proxies || shared.metrics.process => &[Method::GET],
         ["v1", "connections" | "events" | "summary"] => &[Method::GET],
-        ["v1", "connections", _, _] => &[Method::DELETE],
+        ["v1", "connections", _, _] => &[Method::GET, Method::DELETE],
+        ["v1", "faults"] => &[Method::GET, Method::POST],
+        ["v1", "faults", _] => &[Method::GET, Method::PATCH, Method::DELETE],
         ["proxies", _] | ["proxies", _, "toxics", _] => &[Method::GET, Method::POST, Method::PATCH, Method::DELETE],
         ["proxies", _, "toxics"] => &[Method::GET, Method::POST],
         _ => return text(StatusCode::NOT_FOUND, "404 page not found"),
@@ -206,8 +208,20 @@ async fn carry_out(shared: &ApiShared, method: &Method, path: &[&str], (query, b
         (["v1", "connections"], _) => proxies.connections().await,
         (["v1", "summary"], _) => overview::summary(&proxies.totals().await, proxies.events()),
         (["v1", "events"], _) => return events(proxies),
+        (["v1", "connections", name, id], &Method::GET) => proxies.connection(name, id).await?,
         (["v1", "connections", name, id], _) => {
             proxies.end_connection(name, id, own::end_of(query)?).await?;
+            return Ok(nothing());
+        }
+        (["v1", "faults"], &Method::GET) => proxies.faults(),
+        (["v1", "faults"], _) => {
+            let added = proxies.add_fault(fields()?).await?;
+            return Ok(json_answer(StatusCode::CREATED, added.to_string()));
+        }
+        (["v1", "faults", name], &Method::GET) => proxies.fault(name)?,
+        (["v1", "faults", name], &Method::PATCH) => proxies.change_fault(name, fields()?).await?,
+        (["v1", "faults", name], _) => {
+            proxies.delete_fault(name).await?;
             return Ok(nothing());
         }
         (["proxies", name], &Method::GET) => proxies.show(name).await?,

@@ -3,7 +3,7 @@
 use crate::close::{Cause, TcpEnd};
 use crate::fault::{CLOSE, ConnectionEffects, End, Flow, Frame, HowEnough, InjectionStep};
 use crate::plan::Firing;
-use crate::ws::session::injected::{Faults, Flooding, Pause, Script, Watch};
+use crate::ws::session::injected::{Faults, Flooding, Pause, Script, Watch, WatchCounts};
 use crate::ws::session::mailbox::{FiredInjection, SessionCommand};
 use crate::ws::session::{STEP_FLUSH, STEP_RATE, Session, SessionEvent, SessionState, after};
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl Session {
         let ((seed, number), opened) = (self.origin, self.opened);
         for enough in &dose.gate.enough {
             let random = seed.stream(&format!("connection/{number}/enough/{}", dose.firing.fault));
-            let watch = Watch::new(dose.firing, enough.clone(), opened, self.connection(), random);
+            let watch = Watch::new(dose.firing, enough.clone(), opened, WatchCounts::of(self.connection()), random);
             self.faults().watches.push(watch);
         }
     }
@@ -67,8 +67,8 @@ impl Session {
     /// Ends the connection if it has had enough.
     pub(crate) fn look(&mut self) -> Option<SessionEvent> {
         let Session { faults: Some(faults), connection: Some(connection), state: SessionState::Open, .. } = self else { return None };
-        let now = Instant::now();
-        let index = faults.watches.iter_mut().position(|watch| watch.is_enough(connection, now))?;
+        let (now, counts) = (Instant::now(), WatchCounts::of(connection));
+        let index = faults.watches.iter_mut().position(|watch| watch.is_enough(counts, now))?;
         self.enough(index)
     }
 

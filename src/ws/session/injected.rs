@@ -55,41 +55,58 @@ impl Pause {
     }
 }
 
+/// What passed on a connection so far, in both directions together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WatchCounts {
+    pub(crate) bytes: u64,
+    /// Whole frames.
+    pub(crate) frames: u64,
+    /// Those of them that are no control frames.
+    pub(crate) messages: u64,
+}
+
+impl WatchCounts {
+    /// Of a connection of ours.
+    pub(super) fn of(connection: &mut Connection) -> WatchCounts {
+        let bytes = connection.link().passed();
+        WatchCounts { bytes, frames: connection.tap().frames(), messages: connection.tap().messages() }
+    }
+}
+
 /// An [`EffectLimit`] being watched.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    pub(super) firing: Firing,
-    pub(super) enough: EffectLimit,
+    pub(crate) firing: Firing,
+    pub(crate) enough: EffectLimit,
     /// When `time` is over.
     pub(super) over: Option<Instant>,
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     pub(super) frames: u64,
     /// Last count of what ends idleness, and when it was seen to change.
     pub(super) seen: (u64, Instant),
     /// Draws whether a message is one too many.
-    pub(super) random: Stream,
+    pub(crate) random: Stream,
 }
 
 impl Watch {
-    pub(super) fn new(firing: Firing, enough: EffectLimit, opened: Instant, connection: &mut Connection, mut random: Stream) -> Self {
+    /// From now on.
+    pub(crate) fn new(firing: Firing, enough: EffectLimit, opened: Instant, counts: WatchCounts, mut random: Stream) -> Self {
         let now = Instant::now();
         let since = if enough.since == Since::Open { opened } else { now };
         let over = enough.time.map(|time| since + time + enough.jitter.mul_f64(random.unit()));
-        let (bytes, frames) = (connection.link().passed(), connection.tap().frames());
-        let seen = (if enough.only_messages { connection.tap().messages() } else { bytes }, now);
-        Watch { firing, enough, over, bytes, frames, seen, random }
+        let seen = (if enough.only_messages { counts.messages } else { counts.bytes }, now);
+        Watch { firing, enough, over, bytes: counts.bytes, frames: counts.frames, seen, random }
     }
 
     /// Whether the connection has had enough.
-    pub(super) fn is_enough(&mut self, connection: &mut Connection, now: Instant) -> bool {
-        let (bytes, frames) = (connection.link().passed(), connection.tap().frames());
-        let activity = if self.enough.only_messages { connection.tap().messages() } else { bytes };
+    pub(crate) fn is_enough(&mut self, counts: WatchCounts, now: Instant) -> bool {
+        let activity = if self.enough.only_messages { counts.messages } else { counts.bytes };
         if activity != self.seen.0 {
             self.seen = (activity, now);
         }
         self.over.is_some_and(|over| over <= now)
-            || self.enough.bytes.is_some_and(|limit| bytes - self.bytes >= limit)
-            || self.enough.frames.is_some_and(|limit| frames - self.frames >= limit)
+            || self.enough.bytes.is_some_and(|limit| counts.bytes - self.bytes >= limit)
+            || self.enough.frames.is_some_and(|limit| counts.frames - self.frames >= limit)
             || self.enough.idle.is_some_and(|idle| self.seen.1 + idle <= now)
     }
 
@@ -105,7 +122,7 @@ pub(crate) struct Flooding {
     pub(crate) firing: Firing,
     pub(crate) flood: Flood,
     pub(crate) begun: Instant,
-    pub(super) sent: u64,
+    pub(crate) sent: u64,
 }
 
 impl Flooding {
@@ -114,14 +131,14 @@ impl Flooding {
     }
 
     /// Pings due by `now` and not sent.
-    pub(super) fn due(&self, now: Instant) -> u64 {
+    pub(crate) fn due(&self, now: Instant) -> u64 {
         let gone = now.saturating_duration_since(self.begun).as_nanos();
         let due = gone * u128::from(self.flood.per_s) / 1_000_000_000 + 1;
         u64::try_from(due).unwrap_or(u64::MAX).saturating_sub(self.sent)
     }
 
     /// When the next one is due.
-    pub(super) fn next(&self) -> Instant {
+    pub(crate) fn next(&self) -> Instant {
         let nanos = (u128::from(self.sent) * 1_000_000_000).div_ceil(u128::from(self.flood.per_s));
         self.begun + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
