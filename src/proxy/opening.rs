@@ -90,6 +90,8 @@ pub(crate) async fn open(
     let mut to_far: Vec<u8> = sent.into_iter().chain(early).collect();
     to_far.extend_from_slice(&asked[head..]);
     let _ = far.write_all(&to_far).await;
+    // TLS keeps what the kernel does not take.
+    let _ = far.flush().await;
     let mut answered = Vec::new();
     if answer == ResponseEdit::default() {
         return opened(transport_of(&mut tap), far, asked, answered, None);
