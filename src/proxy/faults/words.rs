@@ -6,6 +6,10 @@ use crate::proxy::faults::why_not;
 use crate::scenario::{Source, proxied_faults};
 use crate::units::{Ratio, print_duration};
 use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// Between two firings of a fault: a proxy runs as long as it is wanted.
+const LEAST_GAP: Duration = Duration::from_millis(10);
 
 /// On what a fault may act.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +56,14 @@ pub(crate) fn check(fault: &Fault, scope: &FaultScope) -> Result<(), String> {
     let kind = fault.inject.row.kind;
     if let Some(why) = why_not(&fault.inject, fault.side) {
         return Err(format!("`{kind}` cannot be carried out by a proxy: {why}"));
+    }
+    let often = match fault.schedule.repeat {
+        Repeat::Once => false,
+        Repeat::Every(gap) => gap < LEAST_GAP,
+        Repeat::Poisson(rate) => rate.0 * LEAST_GAP.as_secs_f64() > 1.0,
+    };
+    if often {
+        return Err(format!("fault {} fires too often: at most once in {}", fault.name, print_duration(LEAST_GAP)));
     }
     let listens = beside(fault.inject.row).is_some() || matches!(fault.inject.effect(fault.side), Effect::Listener { .. });
     if listens && scope.connection.is_some() {
@@ -164,6 +176,8 @@ mod tests {
             (json!({"inject": {"drop_rst": {}}, "connection": 3}), "`proxy`, which is missing"),
             (json!({"inject": {"drop_rst": {}}, "name": "${HOME}"}), "variable"),
             (json!({"inject": {"connect_refuse": {}}, "proxy": "p", "connection": 3}), "listening sockets"),
+            (json!({"inject": {"drop_rst": {}}, "every": "1ms"}), "too often"),
+            (json!({"inject": {"drop_rst": {}}, "rate": "1000/s"}), "too often"),
             (json!({"inject": {"server_crash": {}}}), "the proxy has none of them"),
         ] {
             let found = read(words.clone()).expect_err(&words.to_string());
