@@ -47,7 +47,7 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
 
     let (ticks, unit) = axis::offset_ticks(length_us(loaded), 10);
     strips.x_axis(&mut scene, &x, &ticks, &format!("Time since the first arrival ({unit})"));
-    let clients = number::counted(loaded.summary.clients.planned, "client");
+    let clients = number::counted(loaded.summary.population(), "client");
     let attempts = number::counted(series.iter().map(|s| s.attempts.iter().sum::<u64>()).sum(), "attempt");
     let counted = format!("n = {clients}, {attempts} · one bar is {}{}", number::time(series[0].bin_us), lanes.note());
     sheet::close(scene, loaded, &counted)
