@@ -147,8 +147,12 @@ impl Witness {
             log.misses(format!("more than {FAULTS_MAX} different faults were carried out: the others have no names in the results"));
             return None;
         }
+        let fault = u16::try_from(log.faults.len()).ok()?;
         log.faults.push(injection.clone());
-        u16::try_from(log.faults.len() - 1).ok()
+        // From now on it is carried out on whom asks for it: those that it acts on count one by one.
+        let at = self.started.elapsed();
+        log.push(at, Event::Fired { fault, firing: 0, selected: 0, eligible: None });
+        Some(fault)
     }
 
     /// It is over: what comes later is in no result.

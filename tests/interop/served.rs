@@ -276,7 +276,7 @@ fn the_run_folder_has_what_was_done_to_real_clients() {
 }
 
 const SCENARIO: &str = r#"
-duration = "6s"
+duration = "16s"
 seed = 3
 expect = [
   "attempts{outcome=opened} count == 22",
@@ -288,21 +288,21 @@ expect = [
 count = 100
 [[faults]]
 name   = "restart"
-at     = "1s"
+at     = "4s"
 inject = { close_code = { code = 1012, reason = "restart" } }
 [[faults]]
 name   = "half"
-at     = "2s"
+at     = "7s"
 select = { percent = "50%" }
 inject = { drop_rst = {} }
 [[faults]]
 name   = "refuse"
-at     = "2500ms"
+at     = "8s"
 for    = "1s"
 inject = { connect_refuse = {} }
 [[faults]]
 name   = "crash"
-at     = "4500ms"
+at     = "12s"
 inject = { server_crash = { down = "500ms" } }
 "#;
 
