@@ -308,10 +308,10 @@ impl Outcome {
 }
 
 /// A folder for the files of a run under way, gone with it.
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    fn new() -> Result<Scratch, Error> {
+    pub(crate) fn new() -> Result<Scratch, Error> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         loop {
             let name = format!("closestorm-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));

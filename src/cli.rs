@@ -597,9 +597,14 @@ pub struct Serve {
     /// Listen at this address instead, which others can reach. Prints a warning.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "listen")]
     pub bind: Option<SocketAddr>,
-    /// Seed of all random numbers: the same seed decides `flaky` alike for the same connections in order.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
+    /// Scenario file, or the name of a bundled scenario: serve with its embedded server, and carry its faults out at their times.
+    ///
+    /// The path of a URL says nothing then. The server ends with the scenario's `duration`. Simulated clients of the scenario do not come.
+    #[arg(long, value_name = "SCENARIO")]
+    pub scenario: Option<String>,
+    /// Seed of all random numbers: the same seed decides `flaky` alike for the same connections in order [default: that of the scenario, or 1].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
     /// Serve wss:// and https:// with a certificate made for localhost, and print its SHA-256 fingerprint.
     #[arg(long)]
     pub tls: bool,
@@ -609,6 +614,9 @@ pub struct Serve {
     /// Private key of the certificate, a PEM file.
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
+    /// Folder for what the server saw: a run folder, with charts and a report, written when the server is stopped.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// Print only the address and errors, no line for each connection.
     #[arg(long, short)]
     pub quiet: bool,

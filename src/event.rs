@@ -305,6 +305,13 @@ pub enum Event {
         /// The server's account.
         ending: Box<Ending>,
     },
+    /// The server process that had an open connection of a real client is gone: nobody tells how the connection ended.
+    Orphaned {
+        /// Who.
+        client: ClientIndex,
+        /// Which.
+        connection: ConnectionNo,
+    },
     /// The end of the measurement cuts this; comes last.
     Cut {
         /// Who.

@@ -166,6 +166,10 @@ pub mod snapshots;
 mod sut;
 #[cfg(feature = "internals")]
 pub mod sut;
+#[cfg(not(feature = "internals"))]
+mod witness;
+#[cfg(feature = "internals")]
+pub mod witness;
 
 // 7. evidence, from files
 #[cfg(not(feature = "internals"))]

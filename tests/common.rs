@@ -124,10 +124,17 @@ impl Finished {
 /// `<cause> by <initiator> <code received>><code sent> <tcp end>[ cut][ clean] told <code>[ | server told <code> <tcp end>][ ×<count>]`.
 fn words(row: &EndingRow) -> String {
     let code = |code: Option<u16>| code.map_or("-".to_owned(), |code| code.to_string());
-    let mut words = format!("{} by {} {}>{} {}", row.cause, row.initiator, code(row.wire_received), code(row.wire_sent), row.tcp_end);
-    words.push_str(if row.mid_frame { " cut" } else { "" });
+    let mut words = format!(
+        "{} by {} {}>{} {}",
+        row.cause,
+        row.initiator,
+        code(row.wire_received),
+        code(row.wire_sent),
+        row.tcp_end.as_deref().unwrap_or("-")
+    );
+    words.push_str(if row.mid_frame == Some(true) { " cut" } else { "" });
     words.push_str(if row.clean { " clean" } else { "" });
-    words.push_str(&format!(" told {}", row.client_code));
+    words.push_str(&format!(" told {}", row.client_code.map_or("nothing".to_owned(), |code| code.to_string())));
     if let (Some(code), Some(end)) = (row.server_code, &row.server_tcp_end) {
         words.push_str(&format!(" | server told {code} {end}"));
     }

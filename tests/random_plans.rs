@@ -282,7 +282,7 @@ pub(crate) fn attributed(results: &Results) -> Vec<String> {
     }
     let mut rows: BTreeMap<(String, Option<String>, u16), u64> = BTreeMap::new();
     for row in tables::ending_rows(results) {
-        *rows.entry((row.cohort, row.fault, row.client_code)).or_default() += row.count;
+        *rows.entry((row.cohort, row.fault, row.client_code.unwrap_or_default())).or_default() += row.count;
     }
     if rows != endings {
         wrong.push(format!("closes.csv has {rows:?}, by the events it is {endings:?}"));
@@ -302,7 +302,7 @@ pub(crate) fn attributed(results: &Results) -> Vec<String> {
     for row in summary.surprises.iter().filter(|row| row.side == "client") {
         let own = |of: &EndingRow| {
             of.fault.as_deref() == Some(&row.fault)
-                && of.client_code == row.observed
+                && of.client_code == Some(row.observed)
                 && of.cause != "stay"
                 && !of.cause.starts_with("deadline")
         };

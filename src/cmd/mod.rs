@@ -3,6 +3,7 @@
 mod artifacts;
 pub mod calibrate;
 pub mod capacity;
+mod certificate;
 pub mod check;
 pub mod console;
 mod execute;
@@ -19,11 +20,13 @@ pub mod report;
 pub mod run;
 pub mod scenarios;
 pub mod serve;
+mod serve_scenario;
 pub mod server;
 mod signals;
 pub mod simulate;
 pub mod validate;
 mod vary;
+mod witnessed;
 pub mod worker;
 
 use crate::cli::Command;

@@ -1,17 +1,25 @@
 //! `closestorm serve`: an echo server that misbehaves as the URL says, until Ctrl-C.
 
+use super::certificate::identity;
 use super::console::print;
 use super::exit::{OK, Usage};
+use super::serve_scenario;
 use super::signals::Stop;
+use super::witnessed::WitnessedFolder;
 use crate::cli::Serve;
-use crate::files::read_regular;
+use crate::metrics::meta::{RealClients, SeenFrom};
 use crate::seed::Seed;
 use crate::serve::StepServer;
-use crate::transport::tls::Identity;
+use crate::witness::{Witness, WitnessedRun};
 use anyhow::Context;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::sync::Arc;
 use tokio::net::TcpListener;
+
+/// Without a seed of the user.
+const SEED: u64 = 1;
+/// The server tells; who comes again is not known.
+const REAL: RealClients = RealClients { seen_from: SeenFrom::Server, identified: false };
 
 /// Serves until a signal comes; gives its exit code.
 ///
@@ -19,14 +27,25 @@ use tokio::net::TcpListener;
 /// A certificate that cannot be used, an address that is taken.
 pub fn main(args: &Serve) -> anyhow::Result<u8> {
     let address = address(args)?;
-    let identity = identity(args)?;
+    if let Some(scenario) = &args.scenario {
+        return serve_scenario::main(args, scenario, address);
+    }
+    let identity = identity(args, args.tls)?;
+    let seed_number = args.seed.unwrap_or(SEED);
     let stop = Stop::listen().context("cannot listen for signals")?;
     let quiet = args.quiet;
     // A line that nobody reads any more is no reason to stop serving.
     let told = move |line: String| drop((!quiet).then(|| print(&format!("{line}\n"))));
-    let server = StepServer::new(Seed(args.seed), identity.as_ref(), Box::new(told))?;
+    let (seed, told) = (Seed(seed_number), Box::new(told));
+    let witness = args.out.as_ref().map(|_| Arc::new(Witness::new(REAL)));
+    let server = match &witness {
+        Some(witness) => StepServer::recorded(seed, identity.as_ref(), told, witness.clone())?,
+        None => StepServer::new(seed, identity.as_ref(), told)?,
+    };
+    let folder = args.out.as_deref().map(|out| WitnessedFolder::open(out, seed_number)).transpose()?;
+    let recorded = folder.zip(witness);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen at {address}"))?;
         let address = listener.local_addr()?;
         let (ws, http) = if args.tls { ("wss", "https") } else { ("ws", "http") };
@@ -36,8 +55,18 @@ pub fn main(args: &Serve) -> anyhow::Result<u8> {
         }
         print(&text)?;
         server.serve(listener, stop.clone().stopped()).await;
-        anyhow::Ok(())
-    })?;
+        anyhow::Ok(format!("{ws}://{address}"))
+    });
+    match (served, recorded) {
+        (Ok(target), Some((folder, witness))) => {
+            folder.save(&witness, &WitnessedRun { name: "serve".to_owned(), target, seed: seed_number }, quiet)?;
+        }
+        (Ok(_), None) => {}
+        (Err(error), recorded) => {
+            recorded.into_iter().for_each(|(folder, _)| folder.discard());
+            return Err(error);
+        }
+    }
     if !quiet {
         eprintln!("stopped after {} WebSocket connections", server.begun());
     }
@@ -58,17 +87,4 @@ fn address(args: &Serve) -> Result<SocketAddr, Usage> {
             Ok(address)
         }
     }
-}
-
-/// The certificate with which to serve, if with any.
-fn identity(args: &Serve) -> anyhow::Result<Option<Identity>> {
-    let read = |path: &Path| -> anyhow::Result<String> {
-        let bytes = read_regular(path).with_context(|| format!("cannot read {}", path.display()))?;
-        String::from_utf8(bytes).with_context(|| format!("{} is not PEM", path.display()))
-    };
-    Ok(match (&args.cert, &args.key) {
-        _ if !args.tls => None,
-        (Some(cert), Some(key)) => Some(Identity { certificate: read(cert)?, key: read(key)? }),
-        _ => Some(Identity::generate()?),
-    })
 }

@@ -98,6 +98,8 @@ impl LearnHost {
             }
             VisitEvent::Opened => self.here.iter_mut().filter(|(number, _)| *number == visit.number).for_each(|(_, well)| *well = true),
             VisitEvent::Ended(_) => self.here.retain(|(number, _)| *number != visit.number),
+            // It took no steps: nothing that was prepared went to it.
+            VisitEvent::Passed => {}
         }
     }
 

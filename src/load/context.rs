@@ -38,6 +38,8 @@ pub(crate) struct RunContext {
     pub(crate) follows: bool,
     /// Worker processes have the clients; this one has the servers.
     pub(crate) leads: bool,
+    /// The clients are real ones, who come to the servers by themselves.
+    pub(crate) real: bool,
     /// Connections that a fault on a server process, by firing and instance, is about to act on.
     pub(crate) marked: Mutex<HashMap<(Firing, u16), Vec<Id>>>,
     pub(crate) sources: Sources,
@@ -98,6 +100,7 @@ impl RunContext {
             crew,
             follows,
             leads,
+            real: false,
             marked,
             forms,
             connect_permits: turns,

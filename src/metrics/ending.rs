@@ -34,20 +34,20 @@ pub struct EndingKey {
     pub fault: Option<u16>,
     /// Who started it.
     pub initiator: Initiator,
-    /// Received by the client.
+    /// Received by the client; where nobody saw that, sent to it.
     pub wire_received: Option<u16>,
     /// Sent by the client.
     pub wire_sent: Option<u16>,
-    /// As the client saw it.
-    pub tcp_end: TcpEnd,
-    /// As the client saw it; `None` on ws.
+    /// As the client saw it; `None`: nobody saw the client's side.
+    pub tcp_end: Option<TcpEnd>,
+    /// As the client saw it; `None` on ws, and where nobody saw the client's side.
     pub tls_end: Option<TlsEnd>,
-    /// The client's received bytes were cut inside a frame.
-    pub mid_frame: bool,
-    /// As the client saw it.
+    /// The client's received bytes were cut inside a frame; `None`: nobody saw the client's side.
+    pub mid_frame: Option<bool>,
+    /// As the client saw it, or who saw the connection.
     pub clean: bool,
-    /// Reported to the client's user.
-    pub client_code: u16,
+    /// Reported to the client's user; `None`: nobody saw the client's side.
+    pub client_code: Option<u16>,
     /// The server's account.
     pub server: Option<ServerSide>,
 }
@@ -67,11 +67,18 @@ pub struct ServerSide {
     pub clean: bool,
 }
 
+impl ServerSide {
+    fn of(ending: &Ending) -> ServerSide {
+        let Ending { code, tcp_end, tls_end, wire_received, clean, .. } = *ending;
+        ServerSide { code, tcp_end, tls_end, wire_received, clean }
+    }
+}
+
 impl EndingKey {
     /// The codes in it that come from outside.
     fn codes(&self) -> impl Iterator<Item = u16> {
         let server = self.server.map(|server| [Some(server.code), server.wire_received]).unwrap_or_default();
-        [self.wire_received, self.wire_sent, Some(self.client_code), server[0], server[1]].into_iter().flatten()
+        [self.wire_received, self.wire_sent, self.client_code, server[0], server[1]].into_iter().flatten()
     }
 
     /// With the names of its codes.
@@ -84,7 +91,7 @@ impl EndingKey {
         EndingKey {
             wire_received: name(self.wire_received),
             wire_sent: name(self.wire_sent),
-            client_code: told.name(self.client_code),
+            client_code: name(self.client_code),
             server: self.server.map(server),
             ..self
         }
@@ -220,11 +227,11 @@ impl Endings {
             initiator: ending.initiator,
             wire_received: ending.wire_received,
             wire_sent: ending.wire_sent,
-            tcp_end: ending.tcp_end,
+            tcp_end: Some(ending.tcp_end),
             tls_end: ending.tls_end,
-            mid_frame: ending.mid_frame,
+            mid_frame: Some(ending.mid_frame),
             clean: ending.clean,
-            client_code: ending.code,
+            client_code: Some(ending.code),
             server: None,
         };
         let half = if self.pending.is_empty() { Half::default() } else { self.pending.remove(&who).unwrap_or_default() };
@@ -264,9 +271,7 @@ impl Endings {
 
     /// The server's account.
     pub fn server(&mut self, who: ConnectionKey, ending: &Ending) {
-        let Ending { code, tcp_end, tls_end, wire_received, clean, .. } = *ending;
-        let side = ServerSide { code, tcp_end, tls_end, wire_received, clean };
-        let server = ServerEndings { side, cause: ending.cause, initiator: ending.initiator };
+        let server = ServerEndings { side: ServerSide::of(ending), cause: ending.cause, initiator: ending.initiator };
         let half = self.pending.remove(&who).unwrap_or_default();
         let half = Half { server: Some(server), ..half };
         if half.client.is_none() { self.wait(who, half) } else { self.fold(half) }
@@ -339,11 +344,41 @@ impl Endings {
         }
     }
 
+    /// A connection of a client of which nobody tells, by the account of its server; `None`: the server is gone, too.
+    pub(super) fn seen_by_server(&mut self, (at, second): (u64, u32), cohort: u16, ending: Option<&Ending>, acted: Option<Acted>) {
+        if let Some(ending) = ending {
+            self.reason(ending.code, &ending.reason);
+        }
+        let cause = match (ending, acted) {
+            (Some(ending), _) => ending.cause,
+            (None, Some(acted)) => Cause::Fault(acted.fault),
+            (None, None) => Cause::Remote,
+        };
+        let key = EndingKey {
+            cohort,
+            cause,
+            fault: Acted::fault_of(acted, at, cause),
+            initiator: ending.map_or(Initiator::None, |ending| ending.initiator),
+            wire_received: ending.and_then(|ending| ending.wire_sent),
+            wire_sent: ending.and_then(|ending| ending.wire_received),
+            tcp_end: None,
+            tls_end: None,
+            mid_frame: None,
+            clean: ending.is_some_and(|ending| ending.clean),
+            client_code: None,
+            server: ending.map(ServerSide::of),
+        };
+        self.fold_key(at, (second, key));
+    }
+
     fn fold(&mut self, half: Half) {
         let Some((at, (second, key))) = half.client else { return };
         let mut key = joined(key, half.server.as_ref(), half.killed);
         key.fault = Acted::fault_of(half.acted, at, key.cause);
-        let counted = (second, key);
+        self.fold_key(at, (second, key));
+    }
+
+    fn fold_key(&mut self, at: u64, counted: Counted) {
         if let Some(peaks) = &mut self.peaks {
             accounts(&counted.1).for_each(|close| peaks.close(at, close));
         }
@@ -382,27 +417,21 @@ impl Endings {
 
 /// What each side saw of an ending, as far as it is known.
 fn accounts(key: &EndingKey) -> impl Iterator<Item = Close> {
-    let client = Close {
+    let account = |side, reported, wire, (tcp_end, tls_end), clean| Close {
         cohort: key.cohort,
         fault: key.fault,
         cause: key.cause,
-        side: Side::Client,
-        reported: key.client_code,
-        wire: key.wire_received,
-        tcp_end: key.tcp_end,
-        tls_end: key.tls_end,
-        clean: key.clean,
+        side,
+        reported,
+        wire,
+        tcp_end,
+        tls_end,
+        clean,
     };
-    let server = key.server.map(|server| Close {
-        side: Side::Server,
-        reported: server.code,
-        wire: server.wire_received,
-        tcp_end: server.tcp_end,
-        tls_end: server.tls_end,
-        clean: server.clean,
-        ..client
-    });
-    std::iter::once(client).chain(server)
+    let client = key.client_code.zip(key.tcp_end);
+    let client = client.map(|(code, end)| account(Side::Client, code, key.wire_received, (end, key.tls_end), key.clean));
+    let server = key.server.map(|of| account(Side::Server, of.code, of.wire_received, (of.tcp_end, of.tls_end), of.clean));
+    [client, server].into_iter().flatten()
 }
 
 /// The client's account completed by what the server's side knows.
@@ -542,12 +571,12 @@ mod tests {
             assert!(endings.counts.len() < 50_000);
         }
         let Finished { counts, told, reasons, .. } = endings.finish();
-        let of = |code: u16| counts.iter().filter(|((_, key), _)| key.client_code == code).map(|(_, n)| n).sum::<u64>();
-        let codes: std::collections::BTreeSet<_> = counts.keys().map(|(_, key)| key.client_code).collect();
+        let of = |code: u16| counts.iter().filter(|((_, key), _)| key.client_code == Some(code)).map(|(_, n)| n).sum::<u64>();
+        let codes: std::collections::BTreeSet<_> = counts.keys().filter_map(|(_, key)| key.client_code).collect();
         assert_eq!(counts.values().sum::<u64>(), 100_000);
         assert!(told.has_others() && codes.len() <= 202 && of(OTHER_CODE) > 25_000, "{} codes, {} others", codes.len(), of(OTHER_CODE));
         assert!(of(4999) >= 33_334 && of(3500) >= 33_333, "the frequent ones keep their own counts");
-        assert!(counts.keys().all(|(_, key)| key.wire_received == Some(key.client_code) && key.wire_sent == key.wire_received));
+        assert!(counts.keys().all(|(_, key)| key.wire_received == key.client_code && key.wire_sent == key.wire_received));
         assert_eq!(reasons.top(9_999).iter().map(|row| row.2).sum::<u64>(), 100_000);
     }
 

@@ -228,8 +228,11 @@ impl Recorder {
         self.peaks.bytes(at, cohort, Dir::Received, bytes);
     }
 
-    /// Records the lateness of a connect or send.
+    /// Records the lateness of a connect or send. Real clients are not late: nobody says when they should come.
     fn work(&mut self, at: u64, due: u64, cohort: u16) {
+        if self.meta.real.is_some() {
+            return;
+        }
         self.bank.record(at, key(TimeMetric::Lag, cohort, None), at.saturating_sub(due));
         self.timeline.work(at, due, cohort, self.meta.tolerance_us);
     }
@@ -286,6 +289,9 @@ impl Recorder {
     /// An attempt was cut: what of it had ended is a time, what was under way took longer. One that was answered otherwise, or failed,
     /// says nothing of how long it would have taken.
     pub(super) fn cut_attempt(&mut self, at: u64, row: LocalRow, stage: Stage, times: &Stages) {
+        if self.meta.real.is_some() {
+            return;
+        }
         let (cohort, fault) = (self.cohort(row), self.outages.fault_of(row).flatten());
         let begun = self.outages.clients[row].begun();
         let cut = match stage {
@@ -355,6 +361,10 @@ impl Recorder {
         if self.meta.cohorts[usize::from(cohort)].awaits_ready {
             self.opening.insert(row, at);
         }
+        if self.meta.real.is_some() {
+            // How long it took its client nobody saw.
+            return;
+        }
         self.bank.record_from(at, begun, key(TimeMetric::TcpConnect, cohort, fault), micros(tcp));
         self.bank.record_from(at, begun, key(TimeMetric::OpeningHandshake, cohort, fault), micros(upgrade));
         if let Some((tls, resumed)) = tls {
@@ -402,7 +412,8 @@ impl Recorder {
         self.endings.acted((row, connection.0), acted, self.suffered(fault));
     }
 
-    pub(super) fn ended(&mut self, at: u64, row: LocalRow, connection: ConnectionNo, ending: &Ending, closing: Option<Closing>) {
+    /// An open connection of this client is no more.
+    fn closed(&mut self, at: u64, row: LocalRow) {
         let (cohort, lost) = (self.cohort(row), self.cut_messages(at, row, Became::Lost));
         self.readied(at, row, true);
         let state = &mut self.outages.clients[row];
@@ -415,6 +426,22 @@ impl Recorder {
         book.ledger.closed += 1;
         book.lost_messages += lost;
         self.timeline.cell(at, cohort).closed += 1;
+    }
+
+    /// A connection of a real client ended, by the account of its server; `None`: that is gone, too. Who was told what and who was away
+    /// nobody knows.
+    pub(super) fn seen_by_server(&mut self, at: u64, row: LocalRow, connection: ConnectionNo, ending: Option<&Ending>) {
+        if !self.outages.clients[row].is(OPEN) {
+            return;
+        }
+        self.closed(at, row);
+        let acted = self.outages.injected(row, connection.0);
+        self.endings.seen_by_server((at, self.timeline.start_of(at)), self.cohort(row), ending, acted);
+    }
+
+    pub(super) fn ended(&mut self, at: u64, row: LocalRow, connection: ConnectionNo, ending: &Ending, closing: Option<Closing>) {
+        let cohort = self.cohort(row);
+        self.closed(at, row);
         let acted = self.outages.injected(row, connection.0);
         if let Some(closing) = closing {
             let fault = Acted::fault_of(acted, at, ending.cause);
@@ -427,7 +454,9 @@ impl Recorder {
         let by_close = acted.is_some_and(|acted| self.meta.faults[usize::from(acted.fault)].by_close);
         let closed = by_close.then(|| closing.map(|closing| at.saturating_sub(micros(closing.total))));
         let fault_before = self.outages.last_fault(row);
-        let began = self.outages.end(at, row, connection.0, ending, closed);
+        // Who cannot be known again is never away.
+        let known = self.meta.real.is_none_or(|real| real.identified);
+        let began = known && self.outages.end(at, row, connection.0, ending, closed);
         if self.outages.clients[row].is(NUMBERED) {
             let before = match () {
                 () if began => self.losses.begin(row, self.outages.clients[row].is(NUMBERED)),

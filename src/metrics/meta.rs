@@ -13,12 +13,35 @@ use crate::fault::liveness::Silence;
 use crate::fault::{Acts, Form};
 use crate::plan::{AuthorAnswer, Pick, Plan, Target};
 use crate::secret::Secrets;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Lateness that is never held against the generator: timers and schedulers of a busy machine show it.
 const TOLERANCE: Duration = Duration::from_millis(20);
 /// Share of a time limit by which lateness may blur it.
 const TOLERANCE_SHARE: f64 = 0.05;
+
+/// Where clients were seen from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SeenFrom {
+    /// They are our own, and tell everything.
+    #[default]
+    Client,
+    /// They are real ones, and the server that they came to tells what it saw.
+    Server,
+    /// They are real ones, and a proxy between them and their server tells what passed.
+    Proxy,
+}
+
+/// How the clients of an open population are known: real ones, whom no plan counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RealClients {
+    /// Who saw their connections; not the clients.
+    pub seen_from: SeenFrom,
+    /// One that comes back is known again; otherwise each connection is a client of its own, and nobody was ever away.
+    pub identified: bool,
+}
 
 /// What of the plan the results refer to.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +86,8 @@ pub struct RunMeta {
     pub codes: Vec<u16>,
     /// What must not be in any file.
     pub secrets: Secrets,
+    /// Of real clients; `None`: the clients are simulated.
+    pub real: Option<RealClients>,
 }
 
 /// What results say about a cohort.
@@ -176,7 +201,13 @@ impl RunMeta {
             watches: watches(&plan.expectations),
             codes: plan.expectations.iter().flat_map(Expectation::windows).flat_map(Labels::codes).collect(),
             secrets: plan.secrets.clone(),
+            real: None,
         }
+    }
+
+    /// Where its clients were seen from.
+    pub fn seen_from(&self) -> SeenFrom {
+        self.real.map_or(SeenFrom::Client, |real| real.seen_from)
     }
 
     /// The name of an error of a dialogue.

@@ -53,7 +53,7 @@ use ending::{Endings, Finished};
 use latency::micros;
 use lateness::Parts;
 use losses::Losses;
-use meta::RunMeta;
+use meta::{RealClients, RunMeta, SeenFrom};
 use metric::TimeMetric;
 use milestones::SampledEvent;
 use outage::{Acted, ClientOutage, Outage, Outages};
@@ -185,7 +185,11 @@ impl Observer for Recorder {
             Event::Ready { client, .. } => self.ready(at, own.row(*client)),
             Event::Injected { fault, client, connection } => self.injected(at, *fault, own.row(*client), *connection),
             Event::Ended { client, connection, ending, closing } => self.ended(at, own.row(*client), *connection, ending, *closing),
+            Event::ServerEnded { client, connection, ending } if self.meta.seen_from() == SeenFrom::Server => {
+                self.seen_by_server(at, own.row(*client), *connection, Some(ending));
+            }
             Event::ServerEnded { client, connection, ending } => self.server_ended(at, own.row(*client), *connection, ending),
+            Event::Orphaned { client, connection } => self.seen_by_server(at, own.row(*client), *connection, None),
             Event::GaveUp { client, .. } => self.gave_up(at, own.row(*client)),
             Event::Fired { fault, firing, selected, .. } => {
                 self.standing.insert((*fault, *firing), at);
@@ -223,6 +227,15 @@ impl Recorder {
         let joins = server_tells || plan.faults.iter().any(|fault| fault.side != Side::Client);
         let recorder = Recorder::of(RunMeta::of(plan), shard, joins, plan.all_events);
         Recorder { endings: recorder.endings.of_server(server_tells), ..recorder }
+    }
+
+    /// An empty one for real clients, up to `limit` of them, in place of those of the plan. What only a client sees, as how long its
+    /// handshakes take, is not recorded.
+    pub fn of_real(plan: &Plan, real: RealClients, limit: u32) -> Recorder {
+        let mut meta = RunMeta { real: Some(real), ..RunMeta::of(plan) };
+        // Whoever comes, comes unplanned.
+        meta.cohorts.iter_mut().for_each(|cohort| cohort.planned = 0);
+        Recorder::of(meta, Shard::WHOLE, real.seen_from != SeenFrom::Server, plan.all_events).open_to(limit)
     }
 
     /// An empty one. `joins`: a server or its injector will report about connections. `all_events`: every event is kept.
@@ -553,6 +566,7 @@ pub fn subject(event: &Event) -> (Option<ClientIndex>, Option<u16>) {
         | Event::AttemptStarted { client, .. }
         | Event::Opened { client, .. }
         | Event::Ready { client, .. }
+        | Event::Orphaned { client, .. }
         | Event::Cut { client, .. }
         | Event::Waiting { client, .. }
         | Event::GaveUp { client, .. }

@@ -7,6 +7,7 @@ use super::endings;
 use super::scene::{Ink, LABEL, NAME, NOTE, Scene, TextAnchor};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use crate::close;
+use crate::metrics::meta::SeenFrom;
 use crate::metrics::told_apart::{OTHER_CODE, OTHER_WORD, code_word};
 use crate::number;
 use std::collections::BTreeMap;
@@ -54,15 +55,19 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     );
     scene.text(MARGIN, panel.top - 14.0, TextAnchor::Start, NAME, "Reported status code");
     let sides = [(Ink::Series(0), "seen by the client app"), (Ink::Series(1), "seen by the server app")];
-    sheet::key(&mut scene, LEFT, panel.top - 14.0, &sides);
+    let sides = if loaded.summary.seen_from == SeenFrom::Server { &sides[1..] } else { &sides[..] };
+    sheet::key(&mut scene, LEFT, panel.top - 14.0, sides);
     let sums = (rows.iter().map(|r| r.client).sum(), rows.iter().map(|r| r.server).sum());
     for (n, row) in rows.iter().enumerate() {
-        draw_row(&mut scene, &x, row, panel.top + n as f64 * ROW, sums);
+        draw_row(&mut scene, &x, row, panel.top + n as f64 * ROW, (sums, loaded.summary.seen_from));
     }
     draw_statuses(&mut scene, &x, &statuses, panel.top + rows.len() as f64 * ROW);
     scene.rule((LEFT, panel.top), (LEFT, bottom), Ink::Axis, 1.0);
     let silent = loaded.summary.connections.closed.saturating_sub(sums.1);
-    let mut counted = format!("n = {} at clients, {} at the server", number::counted(sums.0, "ending"), number::count(sums.1));
+    let mut counted = match loaded.summary.seen_from {
+        SeenFrom::Server => format!("n = {} at the server; clients are real ones and were not seen", number::counted(sums.1, "ending")),
+        _ => format!("n = {} at clients, {} at the server", number::counted(sums.0, "ending"), number::count(sums.1)),
+    };
     if silent > 0 {
         counted += &format!(" · {} not recorded by the server: it was killed, is not embedded, or did not notice", number::count(silent));
     }
@@ -136,7 +141,11 @@ fn rows(loaded: &Loaded) -> Vec<CodeRow> {
 }
 
 fn title(loaded: &Loaded) -> String {
-    let client = &loaded.summary.close_codes.client;
+    let by_server = loaded.summary.seen_from == SeenFrom::Server;
+    let (client, who) = match by_server {
+        true => (&loaded.summary.close_codes.server, "The server reports"),
+        false => (&loaded.summary.close_codes.client, "Clients report"),
+    };
     let total: u64 = client.values().sum();
     let Some((code, n)) = client.iter().filter(|(code, _)| *code != OTHER_WORD).max_by_key(|(code, n)| (**n, std::cmp::Reverse(*code)))
     else {
@@ -145,32 +154,34 @@ fn title(loaded: &Loaded) -> String {
                 let rejected = loaded.summary.attempts.counts.rejected;
                 format!("Servers answer {status} to {} of {}", number::share(*n, rejected), number::counted(rejected, "rejected attempt"))
             }
+            None if by_server => "The server reported no close code".to_string(),
             None => "No client reported a close code".to_string(),
         };
     };
-    if client.len() > 2 && *n * 2 < total {
+    if !by_server && client.len() > 2 && *n * 2 < total {
         return agreement(loaded, client.len());
     }
     let name = code.parse().map_or("", close::name);
-    format!("Clients report {code} ({name}) for {} of {}", number::share(*n, total), number::counted(total, "ending"))
+    format!("{who} {code} ({name}) for {} of {}", number::share(*n, total), number::counted(total, "ending"))
 }
 
 /// Where no code stands out: how many there are, and whether both sides were told the same.
 fn agreement(loaded: &Loaded, codes: usize) -> String {
     let told = || loaded.summary.endings.iter().filter_map(|row| Some((row.server_code?, row)));
     let all: u64 = told().map(|(_, row)| row.count).sum();
-    let same: u64 = told().filter(|(code, row)| *code == row.client_code).map(|(_, row)| row.count).sum();
+    let same: u64 = told().filter(|(code, row)| Some(*code) == row.client_code).map(|(_, row)| row.count).sum();
     match all {
         0 => format!("Clients report {codes} different codes"),
         _ => format!("{codes} codes; both sides see the same code in {} of {}", number::count(same), number::counted(all, "ending")),
     }
 }
 
-fn draw_row(scene: &mut Scene, x: &Axis, row: &CodeRow, top: f64, sums: (u64, u64)) {
+fn draw_row(scene: &mut Scene, x: &Axis, row: &CodeRow, top: f64, (sums, seen_from): ((u64, u64), SeenFrom)) {
     let middle = top + ROW / 2.0 + 4.0;
     scene.text(MARGIN + 46.0, middle, TextAnchor::End, NAME, row.label.as_str());
     scene.text(MARGIN + 54.0, middle, TextAnchor::Start, LABEL, LABEL.fit(&row.name, LEFT - MARGIN - 62.0));
-    for (n, (count, sum)) in [(row.client, sums.0), (row.server, sums.1)].into_iter().enumerate() {
+    let unseen = usize::from(seen_from == SeenFrom::Server);
+    for (n, (count, sum)) in [(row.client, sums.0), (row.server, sums.1)].into_iter().enumerate().skip(unseen) {
         let bar = top + 7.0 + n as f64 * (BAR + 2.0);
         let end = x.at(count as f64);
         scene.rect(LEFT, bar, if count > 0 { (end - LEFT).max(1.5) } else { 0.0 }, BAR, Ink::Series(n));
@@ -191,7 +202,7 @@ mod tests {
         let mut loaded = fixture::crash_storm();
         assert!(title(&loaded).starts_with("Clients report 1006"), "{}", title(&loaded));
         let ending = loaded.summary.endings[0].clone();
-        let row = |client_code, server_code| EndingRow { client_code, server_code, count: 50, ..ending.clone() };
+        let row = |client_code, server_code| EndingRow { client_code: Some(client_code), server_code, count: 50, ..ending.clone() };
         loaded.summary.endings = vec![row(1000, Some(1000)), row(1001, Some(1001)), row(1006, Some(1002)), row(1006, None)];
         loaded.summary.close_codes.client = ["1000", "1001", "1002"].map(|code| (code.to_string(), 50)).into();
         let drawn = |loaded: &Loaded| format!("{:?}", scene(loaded));

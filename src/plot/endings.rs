@@ -6,6 +6,7 @@ use super::Loaded;
 use super::scene::{Ink, LABEL, NAME, NOTE, Scene, TextAnchor};
 use super::sheet::{self, FOOT, MARGIN, TOP, WIDTH};
 use crate::close;
+use crate::fault::Side;
 use crate::metrics::told_apart::{OTHER_CODE, code_word};
 use crate::number;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,9 +57,9 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
         scene.text(MARGIN + LABELS - 10.0, y, TextAnchor::End, LABEL.in_ink(Ink::Muted), count);
     }
     let server_left = MARGIN + LABELS + (matrix.client.len() as f64 * cell).max(BLOCK_MIN) + BETWEEN;
-    let client = matrix.client.iter().map(|code| (code_word(*code), pick(&matrix, |row| row.client.get(code))));
-    block(&mut scene, (MARGIN + LABELS, top, cell), "Client app sees", client.collect(), &matrix);
     let name = |code: &Option<u16>| code.map_or_else(|| NO_RECORD.to_string(), code_word);
+    let client = matrix.client.iter().map(|code| (name(code), pick(&matrix, |row| row.client.get(code))));
+    block(&mut scene, (MARGIN + LABELS, top, cell), "Client app sees", client.collect(), &matrix);
     let server = matrix.server.iter().map(|code| (name(code), pick(&matrix, |row| row.server.get(code))));
     block(&mut scene, (server_left, top, cell), "Server app sees", server.collect(), &matrix);
     for (n, line) in meanings.iter().enumerate() {
@@ -72,30 +73,34 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
 #[derive(Default)]
 struct EndingLine {
     total: u64,
-    client: BTreeMap<u16, u64>,
+    client: BTreeMap<Option<u16>, u64>,
     server: BTreeMap<Option<u16>, u64>,
 }
 
 struct Matrix {
     rows: Vec<(String, EndingLine)>,
-    /// Codes of the client's side, before some are put together; whether there were others, of which the number is not known.
-    client_codes: (usize, bool),
-    client: Vec<u16>,
+    /// The side whose codes the title is about.
+    of: Side,
+    /// Its codes, before some are put together; whether there were others, of which the number is not known.
+    codes: (usize, bool),
+    client: Vec<Option<u16>>,
     server: Vec<Option<u16>>,
 }
 
 impl Matrix {
     fn title(&self) -> String {
-        let cells = self.rows.iter().flat_map(|(cause, row)| row.client.iter().map(move |(code, n)| (cause, *code, *n)));
-        let all_other = self.client == [OTHER_CODE];
+        let side = self.of.word();
+        let codes = |row: &EndingLine| if self.of == Side::Client { row.client.clone() } else { row.server.clone() };
+        let cells = self.rows.iter().flat_map(|(cause, row)| codes(row).into_iter().filter_map(move |(code, n)| Some((cause, code?, n))));
+        let all_other = if self.of == Side::Client { &self.client } else { &self.server } == &[Some(OTHER_CODE)];
         let cells = cells.filter(|(_, code, _)| *code != OTHER_CODE || all_other);
         let Some((cause, code, n)) = cells.max_by_key(|(_, code, n)| (*n, std::cmp::Reverse(*code))) else { return String::new() };
         let causes = number::counted(self.rows.len() as u64, "cause");
         format!(
             "{causes}, {}; most often {cause} → {} ({})",
-            match self.client_codes {
-                (0, true) => "other client codes".to_string(),
-                (codes, others) => number::counted(codes as u64, "client code") + if others { " and others" } else { "" },
+            match self.codes {
+                (0, true) => format!("other {side} codes"),
+                (codes, others) => number::counted(codes as u64, &format!("{side} code")) + if others { " and others" } else { "" },
             },
             code_word(code),
             number::count(n)
@@ -107,19 +112,24 @@ fn matrix(loaded: &Loaded) -> Matrix {
     let endings = if loaded.closes.is_empty() { &loaded.summary.endings } else { &loaded.closes };
     let mut causes: BTreeMap<&str, EndingLine> = BTreeMap::new();
     let ended = || endings.iter().filter(|ending| ending.count > 0);
-    let own_client = most_frequent(ended().map(|ending| (ending.client_code, ending.count)));
+    let own_client = most_frequent(ended().filter_map(|ending| Some((ending.client_code?, ending.count))));
     let own_server = most_frequent(ended().filter_map(|ending| Some((ending.server_code?, ending.count))));
     let own = |codes: &BTreeSet<u16>, code: u16| if codes.contains(&code) { code } else { OTHER_CODE };
     for ending in ended() {
         let row = causes.entry(&ending.cause).or_default();
         row.total += ending.count;
-        *row.client.entry(own(&own_client, ending.client_code)).or_default() += ending.count;
+        *row.client.entry(ending.client_code.map(|code| own(&own_client, code))).or_default() += ending.count;
         *row.server.entry(ending.server_code.map(|code| own(&own_server, code))).or_default() += ending.count;
     }
-    let client: BTreeSet<u16> = causes.values().flat_map(|row| row.client.keys().copied()).collect();
-    let mut server: Vec<Option<u16>> = causes.values().flat_map(|row| row.server.keys().copied()).collect();
-    server.sort_by_key(|code| code.map_or(u32::MAX, u32::from)); // no account: last
-    server.dedup();
+    let columns = |codes: fn(&EndingLine) -> &BTreeMap<Option<u16>, u64>| {
+        let mut columns: Vec<Option<u16>> = causes.values().flat_map(|row| codes(row).keys().copied()).collect();
+        columns.sort_by_key(|code| code.map_or(u32::MAX, u32::from)); // no account: last
+        columns.dedup();
+        columns
+    };
+    let (client, server) = (columns(|row| &row.client), columns(|row| &row.server));
+    // Of real clients nobody may have seen what they were told.
+    let of = if client.iter().all(Option::is_none) { Side::Server } else { Side::Client };
     let mut rows: Vec<(String, EndingLine)> = causes.into_iter().map(|(cause, row)| (cause.to_string(), row)).collect();
     let order = |cause: &str| loaded.summary.faults.iter().position(|fault| fault.id == cause).unwrap_or(usize::MAX);
     rows.sort_by_key(|(cause, _)| order(cause)); // faults as in the scenario, then the others by name
@@ -134,10 +144,11 @@ fn matrix(loaded: &Loaded) -> Matrix {
         }
         rows.push((name, rest));
     }
-    let mut client_codes: BTreeSet<u16> = ended().map(|ending| ending.client_code).collect();
+    let told = ended().filter_map(|ending| if of == Side::Client { ending.client_code } else { ending.server_code });
+    let mut codes: BTreeSet<u16> = told.collect();
     // What stands for several is none of them.
-    let others = client_codes.remove(&OTHER_CODE);
-    Matrix { rows, client_codes: (client_codes.len(), others), client: client.into_iter().collect(), server }
+    let others = codes.remove(&OTHER_CODE);
+    Matrix { rows, of, codes: (codes.len(), others), client, server }
 }
 
 /// Codes that have a column of their own: all, or the most frequent, of equal ones the lowest.
@@ -189,11 +200,14 @@ fn short(count: u64) -> String {
 }
 
 fn meanings(matrix: &Matrix) -> String {
-    let codes: BTreeSet<u16> = matrix.client.iter().copied().chain(matrix.server.iter().copied().flatten()).collect();
+    let codes: BTreeSet<u16> = matrix.client.iter().chain(&matrix.server).copied().flatten().collect();
     let named = |code| if code == OTHER_CODE { "other: less frequent codes".to_string() } else { format!("{code} {}", close::name(code)) };
     let mut parts: Vec<String> = codes.into_iter().map(named).collect();
     if matrix.server.contains(&None) {
         parts.push("no record: the server was killed, is not embedded, or did not notice".to_string());
+    }
+    if matrix.client.contains(&None) {
+        parts.push("no record at the client: nobody sees what a real client is told".to_string());
     }
     parts.join(" · ")
 }
@@ -208,7 +222,7 @@ mod tests {
     fn the_most_frequent_codes_have_a_column_and_the_others_share_one() {
         let mut loaded = fixture::crash_storm();
         let ending = EndingRow { cause: "remote".to_owned(), server_code: None, count: 1, ..loaded.closes[0].clone() };
-        let row = |code: u16, count| EndingRow { client_code: code, count, ..ending.clone() };
+        let row = |code: u16, count| EndingRow { client_code: Some(code), count, ..ending.clone() };
         loaded.closes = (3000..3200).map(|code| row(code, 1 + u64::from(code % 20 == 0))).chain([row(0, 9), row(OTHER_CODE, 50)]).collect();
         let drawn = format!("{:?}", scene(&loaded));
         assert!(drawn.contains("Server app sees"), "there is room for the name of a side with one column");

@@ -103,7 +103,7 @@ pub(crate) fn many_causes() -> Loaded {
         (row.refused, row.timed_out, row.rejected, row.failed) = (row.refused - 3 * some, some, some, some.saturating_sub(n as u64 % 3));
     }
     close_books(&mut loaded);
-    loaded.summary.clients.lost = loaded.summary.reconnect.gave_up;
+    loaded.summary.clients.lost = Some(loaded.summary.reconnect.gave_up);
     loaded
 }
 
@@ -273,7 +273,8 @@ fn close_books(loaded: &mut Loaded) {
     summary.endings = loaded.closes.clone();
     summary.close_codes = CloseCodes::default();
     for ending in &loaded.closes {
-        *summary.close_codes.client.entry(ending.client_code.to_string()).or_default() += ending.count;
+        let code = ending.client_code.map_or_else(String::new, |code| code.to_string());
+        *summary.close_codes.client.entry(code).or_default() += ending.count;
         if let Some(code) = ending.server_code {
             *summary.close_codes.server.entry(code.to_string()).or_default() += ending.count;
         }
@@ -342,6 +343,7 @@ fn reconnect<'a>(rows: impl Iterator<Item = &'a ReconnectRow>) -> Reconnect {
     let count = |result: &str| rows.iter().filter(|row| row.result == result).count() as u64;
     let recovered = count("recovered");
     Reconnect {
+        unseen: false,
         left: 0,
         affected: rows.len() as u64,
         recovered,
@@ -385,11 +387,11 @@ fn ending(cause: &str, client_code: u16, server_code: Option<u16>, count: u64) -
         initiator: "server".to_string(),
         wire_received: (client_code != 1006).then_some(client_code),
         wire_sent: (client_code != 1006).then_some(client_code),
-        tcp_end: "fin".to_string(),
+        tcp_end: Some("fin".to_string()),
         tls_end: None,
-        mid_frame: false,
+        mid_frame: Some(false),
         clean: client_code != 1006,
-        client_code,
+        client_code: Some(client_code),
         server_code,
         server_tcp_end: server_code.map(|_| "fin".to_string()),
         server_tls_end: None,
@@ -445,6 +447,7 @@ fn summary(duration_ms: u64) -> Summary {
         duration_ms,
         measured_ms: duration_ms,
         simulated: false,
+        seen_from: crate::metrics::meta::SeenFrom::Client,
         status: "completed".to_string(),
         verdict: Verdict {
             result: "fail".to_string(),

@@ -46,8 +46,13 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     lanes.draw_labels(&mut scene, &x, TOP + 10.0, &panels);
 
     let (ticks, unit) = axis::offset_ticks(length_us(loaded), 10);
-    strips.x_axis(&mut scene, &x, &ticks, &format!("Time since the first arrival ({unit})"));
-    let clients = number::counted(loaded.summary.clients.planned, "client");
+    strips.x_axis(
+        &mut scene,
+        &x,
+        &ticks,
+        &format!("Time since {} ({unit})", if loaded.summary.is_of_real() { "clients were watched" } else { "the first arrival" }),
+    );
+    let clients = number::counted(loaded.summary.population(), "client");
     let attempts = number::counted(series.iter().map(|s| s.attempts.iter().sum::<u64>()).sum(), "attempt");
     let counted = format!("n = {clients}, {attempts} · one bar is {}{}", number::time(series[0].bin_us), lanes.note());
     sheet::close(scene, loaded, &counted)
@@ -166,6 +171,9 @@ fn title(loaded: &Loaded, series: &[Series]) -> String {
     let attempts = if peak > 1 { format!("; up to {} attempts in one second", number::count(peak)) } else { String::new() };
     if let Some(text) = compared(series) {
         return text;
+    }
+    if summary.reconnect.unseen {
+        return format!("Up to {open}{attempts}");
     }
     if affected == 0 {
         return format!("Up to {open}, no outage{attempts}");

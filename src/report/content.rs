@@ -5,6 +5,7 @@ use super::findings;
 use super::phrase;
 use crate::close;
 use crate::metrics::latency::Times;
+use crate::metrics::meta::SeenFrom;
 use crate::number;
 use crate::plot::Loaded;
 use crate::results::record::{Attempts, EndingRow, Messages, Summary};
@@ -28,7 +29,10 @@ pub(super) fn blocks(loaded: &Loaded) -> Vec<Block> {
     blocks.extend(turned_away(summary));
     blocks.push(Block::Chart("attempts"));
     blocks.push(heading("Time to reconnect"));
-    if summary.reconnect.affected == 0 {
+    if summary.reconnect.unseen {
+        let why = "Not known: nothing tells which client of those that came was there before.";
+        blocks.push(Block::Paragraph(why.to_string()));
+    } else if summary.reconnect.affected == 0 {
         blocks.push(Block::Paragraph("No outage: no open connection was lost.".to_string()));
     } else {
         blocks.extend([
@@ -57,6 +61,8 @@ pub(super) fn blocks(loaded: &Loaded) -> Vec<Block> {
     blocks.push(heading("Load generator health"));
     blocks.push(Block::Paragraph(if summary.simulated {
         "Simulated in virtual time: nothing was sent, so the load generator cannot be late.".to_string()
+    } else if summary.is_of_real() && summary.generator.unreliable.is_empty() {
+        "The clients are real ones: there was no load generator.".to_string()
     } else {
         sentence(&phrase::health(&summary.generator))
     }));
@@ -94,7 +100,7 @@ fn opening(summary: &Summary) -> Vec<Block> {
         true => format!("{} of {}", number::time(summary.measured_ms * 1000), number::time(summary.duration_ms * 1000)),
         false => number::time(summary.duration_ms * 1000),
     };
-    let world = if summary.simulated { "simulated" } else { "measured on real sockets" };
+    let world = phrase::world(summary);
     blocks.push(Block::Paragraph(format!("Target: {} · seed {} · {length} · {world} · {}", summary.target, summary.seed, summary.status)));
     for (what, text) in [("Question", &summary.question), ("Hypothesis", &summary.hypothesis)] {
         blocks.extend(text.iter().map(|text| Block::Paragraph(format!("{what}: {text}"))));
@@ -128,12 +134,12 @@ fn figures(summary: &Summary) -> Vec<(String, String)> {
     let clients = &summary.clients;
     let [p50, _, p99, max] = phrase::reconnect_quantiles(&summary.reconnect, summary.measured_ms);
     let mut figures = vec![
-        ("clients planned".to_string(), number::count(clients.planned)),
+        (if summary.is_of_real() { "clients that came" } else { "clients planned" }.to_string(), number::count(summary.population())),
         ("open at the peak".to_string(), number::count(clients.peak_open)),
         ("open at the end".to_string(), number::count(clients.open_at_end)),
     ];
-    if clients.lost > 0 {
-        figures.push(("gave up".to_string(), number::count(clients.lost)));
+    if let Some(lost) = clients.lost.filter(|lost| *lost > 0) {
+        figures.push(("gave up".to_string(), number::count(lost)));
     }
     if summary.attempts.peak_per_s > 1 {
         figures.push(("most attempts within a second".to_string(), number::count(summary.attempts.peak_per_s)));
@@ -219,6 +225,11 @@ fn codes(summary: &Summary) -> Table {
         let name = code.parse().map_or("", close::name);
         let mut row = vec![code.clone(), name.to_string()];
         for side in sides {
+            // A side of which nothing is known has no zeros.
+            if side.is_empty() {
+                row.extend(["—".to_string(), "—".to_string()]);
+                continue;
+            }
             let n = side.get(code).copied().unwrap_or(0);
             row.extend([number::count(n), number::share(n, side.values().sum())]);
         }
@@ -228,7 +239,8 @@ fn codes(summary: &Summary) -> Table {
 }
 
 fn reasons(summary: &Summary) -> Option<Block> {
-    let mut table = Table::new(2, &["Code", "Reason that clients received", "Connections"]);
+    let whose = if summary.seen_from == SeenFrom::Server { "Reason that the server received" } else { "Reason that clients received" };
+    let mut table = Table::new(2, &["Code", whose, "Connections"]);
     for row in summary.close_reasons.iter().filter(|row| !row.reason.is_empty()) {
         table.rows.push(vec![row.code.to_string(), row.reason.clone(), number::count(row.count)]);
     }
@@ -262,11 +274,11 @@ fn endings(loaded: &Loaded) -> Vec<Block> {
             row.initiator.clone(),
             phrase::wire(row.wire_received),
             phrase::wire(row.wire_sent),
-            row.tcp_end.clone(),
+            or_dash(row.tcp_end.clone()),
             or_dash(row.tls_end.clone()),
-            phrase::yes(row.mid_frame),
+            row.mid_frame.map_or_else(|| "—".to_string(), phrase::yes),
             phrase::yes(row.clean),
-            row.client_code.to_string(),
+            or_dash(row.client_code.map(|code| code.to_string())),
             or_dash(row.server_code.map(|code| code.to_string())),
             or_dash(row.server_tcp_end.clone()),
             number::count(row.count),
@@ -280,6 +292,9 @@ fn endings(loaded: &Loaded) -> Vec<Block> {
          TCP ended, and the code that the app on each side sees (— means not recorded: the server was killed, is not embedded, or did \
          not notice)."
             .to_string();
+    if loaded.summary.seen_from == SeenFrom::Server {
+        note += " The clients are real ones: what they received is what the server sent to them, and what they were told was not seen.";
+    }
     if rows.len() > ENDINGS_MAX {
         note += &format!(" The {} most frequent of {}; all are in closes.csv.", ENDINGS_MAX, rows.len());
     }

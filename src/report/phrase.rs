@@ -4,6 +4,7 @@ use crate::close;
 use crate::metrics::latency::Times;
 use crate::metrics::latency::needed;
 use crate::metrics::lateness::LATE_SHARE;
+use crate::metrics::meta::SeenFrom;
 use crate::number;
 use crate::results::record::{AnswerRow, ExpectationRow, Generator, Messages, Reconnect, Summary};
 
@@ -143,6 +144,16 @@ pub(super) fn wire(code: Option<u16>) -> String {
 }
 
 /// Yes or a dash.
+/// Who saw the clients, where they are real ones.
+pub(super) fn world(summary: &Summary) -> &'static str {
+    match summary.seen_from {
+        _ if summary.simulated => "simulated",
+        SeenFrom::Client => "measured on real sockets",
+        SeenFrom::Server => "real clients, as the server saw them",
+        SeenFrom::Proxy => "real clients, as the proxy saw them",
+    }
+}
+
 pub(super) fn yes(value: bool) -> String {
     if value { "yes" } else { "—" }.to_string()
 }

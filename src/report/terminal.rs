@@ -29,7 +29,10 @@ const SURPRISES_MAX: usize = 5;
 pub fn terminal(summary: &Summary, width: usize, colour: bool) -> String {
     let mut page = Page::new(width, colour);
     page.line(&page.bold(&printable(&summary.command)));
-    let world = if summary.simulated { ", simulated" } else { "" };
+    let world = match summary.is_of_real() {
+        true => format!(", {}", phrase::world(summary)),
+        false => if summary.simulated { ", simulated" } else { "" }.to_owned(),
+    };
     let length = number::time(summary.measured_ms * 1000);
     page.line(&page.dim(&printable(&format!("{} · {} · {length}{world} · seed {}", summary.scenario, summary.target, summary.seed))));
     if let Some(question) = &summary.question {
@@ -44,7 +47,7 @@ pub fn terminal(summary: &Summary, width: usize, colour: bool) -> String {
     surprises(&mut page, summary);
     if summary.simulated {
         page.entry("simulated", "simulated in virtual time: nothing was sent, so the load generator cannot be late");
-    } else {
+    } else if !summary.is_of_real() || !summary.generator.unreliable.is_empty() {
         page.entry("generator", &phrase::health(&summary.generator));
     }
     for notice in &summary.notices {
@@ -122,13 +125,13 @@ fn without(command: &str, options: &[&str]) -> String {
 fn clients(page: &mut Page, summary: &Summary) {
     let c = &summary.clients;
     let mut parts = vec![
-        format!("{} planned", number::count(c.planned)),
+        format!("{} {}", number::count(summary.population()), if summary.is_of_real() { "came" } else { "planned" }),
         format!("{} opened", number::count(c.started.saturating_sub(c.never_opened))),
         format!("peak {} open", number::count(c.peak_open)),
         format!("{} at the end", number::count(c.open_at_end)),
     ];
-    if c.lost > 0 {
-        parts.push(format!("{} gave up", number::count(c.lost)));
+    if let Some(lost) = c.lost.filter(|lost| *lost > 0) {
+        parts.push(format!("{} gave up", number::count(lost)));
     }
     page.entry("clients", &parts.join(" · "));
     page.entry("attempts", &attempts(&summary.attempts));
@@ -169,7 +172,11 @@ fn closes(page: &mut Page, summary: &Summary) {
         return page.entry("closes", "none");
     }
     let codes = &summary.close_codes;
-    page.entry("closes", &format!("{} · client {}", number::count(closed), side(&codes.client)));
+    let client = match codes.client.is_empty() {
+        true => "not seen".to_string(),
+        false => side(&codes.client),
+    };
+    page.entry("closes", &format!("{} · client {client}", number::count(closed)));
     let told: u64 = codes.server.values().sum();
     let silent = closed.saturating_sub(told);
     let mut server = if told > 0 { format!("server {}", side(&codes.server)) } else { String::new() };
@@ -200,6 +207,9 @@ fn side(codes: &BTreeMap<String, u64>) -> String {
 }
 
 fn reconnect(page: &mut Page, summary: &Summary) {
+    if summary.reconnect.unseen {
+        return page.entry("reconnect", "not known: clients cannot be told apart");
+    }
     if summary.reconnect.affected == 0 {
         return page.entry("reconnect", "no outage");
     }

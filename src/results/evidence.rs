@@ -7,6 +7,7 @@ use super::read::{Loaded, ReadError};
 use super::record::{CountRow, LossRow, SCHEMA_VERSION};
 use super::tables::count_rows;
 use crate::metrics::book::{Results, Status};
+use crate::metrics::meta::SeenFrom;
 use crate::metrics::peak::HERD;
 use crate::metrics::survival::Survival;
 use crate::metrics::watch::{Around, Window};
@@ -30,6 +31,8 @@ pub struct Evidence {
     pub ready: Option<u64>,
     /// From the simulator.
     pub simulated: bool,
+    /// Where the clients were seen from.
+    pub seen_from: SeenFrom,
     /// Written in schema version 1: judged as that version did.
     pub first_version: bool,
     /// Clients in the plan, by cohort.
@@ -59,6 +62,7 @@ impl Evidence {
             unreliable: results.why_unreliable(),
             ready: Some(results.books.iter().map(|book| book.ready).sum()),
             simulated: results.simulated,
+            seen_from: results.meta.seen_from(),
             first_version: false,
             planned: results.meta.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.planned)).collect(),
             counts: count_rows(results),
@@ -92,6 +96,7 @@ impl Evidence {
             unreliable: summary.generator.unreliable.clone(),
             ready: summary.clients.ready,
             simulated: summary.simulated,
+            seen_from: summary.seen_from,
             first_version,
             planned: summary.cohorts.iter().map(|(name, row)| (name.clone(), row.clients.planned)).collect(),
             peaks: peaks(loaded.peaks.as_deref().unwrap_or_default(), Duration::from_millis(summary.duration_ms)),
@@ -145,7 +150,11 @@ impl Evidence {
         let counted = |holds: &dyn Fn(&CountRow) -> bool| self.counts.iter().filter(|row| holds(row)).map(|row| row.count).sum::<u64>();
         let all = |metric| self.times(metric, None, |_| true);
         let begun = counted(&|row| row.metric == "attempts" && row.outcome.as_deref() == Some("begun"));
-        let closed = counted(&|row| row.metric == "closes" && row.side.as_deref() == Some("client"));
+        let by_server = summary.seen_from == SeenFrom::Server;
+        let side = if by_server { "server" } else { "client" };
+        let closed = counted(&|row| row.metric == "closes" && row.side.as_deref() == Some(side));
+        // Of a connection whose server was killed nobody tells.
+        let told_of = summary.close_codes.server.values().sum();
         let sent = counted(&|row| row.metric == "messages" && row.outcome.as_deref() == Some("sent"));
         let binned = loaded.peaks.iter().flatten().filter(|row| row.metric == HERD).map(|row| u64::from(row.count)).sum();
         let (reconnect, messages) = (&summary.reconnect, &summary.messages);
@@ -157,7 +166,7 @@ impl Evidence {
                 loaded.peaks.as_ref().map_or(summary.attempts.counts.total, |_| binned),
                 summary.attempts.counts.total,
             ),
-            ("counts.csv", "closes", closed, summary.connections.closed),
+            ("counts.csv", "closes", closed, if by_server { told_of } else { summary.connections.closed }),
             ("counts.csv", "sent messages", sent, messages.sent),
             ("latency.hlog", "opening handshakes", all("opening_handshake").count(), summary.opening_handshake_us.count),
             ("latency.hlog", "reconnects", all("reconnect_time").ended.count(), reconnect.recovered),

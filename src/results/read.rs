@@ -145,8 +145,7 @@ pub fn read(dir: &Path) -> Result<Loaded, ReadError> {
 fn rename_others(loaded: &mut Loaded) {
     let rename = |code: &mut u16| *code = if *code == 0 { OTHER_CODE } else { *code };
     for row in loaded.closes.iter_mut().chain(&mut loaded.summary.endings) {
-        rename(&mut row.client_code);
-        [&mut row.server_code, &mut row.wire_received, &mut row.wire_sent].into_iter().flatten().for_each(rename);
+        [&mut row.client_code, &mut row.server_code, &mut row.wire_received, &mut row.wire_sent].into_iter().flatten().for_each(rename);
     }
     for row in loaded.counts.iter_mut().flatten() {
         [&mut row.reported, &mut row.wire].into_iter().flatten().for_each(rename);
@@ -286,7 +285,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let dir = folder.path();
             let mut summary = crate::results::summary::summarise(&results, None, &Default::default(), "");
-            summary.endings.iter_mut().for_each(|row| (row.client_code, row.server_code, row.wire_sent) = (0, Some(0), Some(1000)));
+            summary.endings.iter_mut().for_each(|row| (row.client_code, row.server_code, row.wire_sent) = (Some(0), Some(0), Some(1000)));
             summary.notices.extend(Some(notice).filter(|notice| !notice.is_empty()).map(str::to_owned));
             fs::write(dir.join("summary.json"), serde_json::to_vec(&summary).unwrap()).unwrap();
             let counts = CountRow { reported: Some(0), wire: Some(1001), count: 1, width_s: 1, ..CountRow::default() };
@@ -296,7 +295,7 @@ mod tests {
             let loaded = read(dir).unwrap();
             assert!(!loaded.summary.endings.is_empty());
             for row in &loaded.summary.endings {
-                assert_eq!((row.client_code, row.server_code, row.wire_sent), (expected, Some(expected), Some(1000)));
+                assert_eq!((row.client_code, row.server_code, row.wire_sent), (Some(expected), Some(expected), Some(1000)));
             }
             assert_eq!(
                 loaded.counts.unwrap().iter().map(|row| (row.reported, row.wire)).collect::<Vec<_>>(),

@@ -7,6 +7,7 @@ pub use super::rows::{CountRow, EventRow, PeakRow, ReconnectRow, TimelineRow};
 use super::spread::Runs;
 use crate::metrics::attempts::AttemptCounts;
 use crate::metrics::latency::Times;
+use crate::metrics::meta::SeenFrom;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,6 +40,9 @@ pub struct Summary {
     pub measured_ms: u64,
     /// From the simulator.
     pub simulated: bool,
+    /// `client`: clients of our own tell everything; `server` or `proxy`: the clients are real ones, and that saw their connections.
+    #[serde(default)] // absent in older folders
+    pub seen_from: SeenFrom,
     /// `completed`, or `aborted`: stopped before its planned length, or before all seeds asked for were done.
     pub status: String,
     /// Expectations and what came of them.
@@ -61,7 +65,8 @@ pub struct Summary {
     pub close_reasons: Vec<CloseReason>,
     /// How connections ended, all sides.
     pub endings: Vec<EndingRow>,
-    /// Outages and the way back.
+    /// Outages and the way back; absent where nobody can know a real client again.
+    #[serde(default = "Reconnect::unseen", skip_serializing_if = "Reconnect::is_unseen")]
     pub reconnect: Reconnect,
     /// Opening handshakes: request to 101.
     pub opening_handshake_us: Times,
@@ -99,7 +104,8 @@ pub struct Summary {
     pub close_ack_us: Times,
     /// Answer to the first Close frame to the end of TCP.
     pub fin_wait_us: Times,
-    /// Messages.
+    /// Messages; absent for real clients.
+    #[serde(default = "Messages::unseen", skip_serializing_if = "Messages::is_unseen")]
     pub messages: Messages,
     /// What clients missed in their outages, by cohort and fault; empty where no dialogue says where numbers stand.
     #[serde(default)] // absent in older folders
@@ -177,8 +183,40 @@ pub struct Clients {
     pub peak_open: u64,
     /// Open when the measurement ended.
     pub open_at_end: u64,
-    /// That gave up by their policy.
-    pub lost: u64,
+    /// That gave up by their policy; null for real clients, whose policy is their own.
+    pub lost: Option<u64>,
+}
+
+impl Reconnect {
+    fn unseen() -> Reconnect {
+        Reconnect { unseen: true, ..Reconnect::default() }
+    }
+
+    fn is_unseen(&self) -> bool {
+        self.unseen
+    }
+}
+
+impl Messages {
+    fn unseen() -> Messages {
+        Messages { unseen: true, ..Messages::default() }
+    }
+
+    fn is_unseen(&self) -> bool {
+        self.unseen
+    }
+}
+
+impl Summary {
+    /// Whether its clients were real ones, whom somebody else saw.
+    pub fn is_of_real(&self) -> bool {
+        self.seen_from != SeenFrom::Client
+    }
+
+    /// Clients in the plan; of real ones those that came.
+    pub fn population(&self) -> u64 {
+        if self.is_of_real() { self.clients.started } else { self.clients.planned }
+    }
 }
 
 /// Attempts: `total = opened + refused + timed_out + rejected + failed + abandoned`.
@@ -258,21 +296,21 @@ pub struct EndingRow {
     pub fault: Option<String>,
     /// `client`, `server` or `none`.
     pub initiator: String,
-    /// Status code that the client received; 1005: empty Close frame; null: no Close frame.
+    /// Status code that the client received, or that was sent to it where nobody saw its side; 1005: empty Close frame; null: no Close frame.
     pub wire_received: Option<u16>,
     /// Status code that the client sent; 1005: empty Close frame; null: no Close frame.
     pub wire_sent: Option<u16>,
-    /// `fin`, `rst`, `timeout`, `local` or `none`, as the client saw it.
-    pub tcp_end: String,
+    /// `fin`, `rst`, `timeout`, `local` or `none`, as the client saw it; null where nobody saw its side.
+    pub tcp_end: Option<String>,
     /// `close_notify`, `none`, or the name of an alert, with `sent:` before it where the client sent it; null on ws.
     #[serde(default)] // absent in older folders
     pub tls_end: Option<String>,
-    /// The client's received bytes were cut inside a frame or a TLS record.
-    pub mid_frame: bool,
+    /// The client's received bytes were cut inside a frame or a TLS record; null where nobody saw its side.
+    pub mid_frame: Option<bool>,
     /// Close frames both ways, then FIN.
     pub clean: bool,
-    /// Reported to the client's user.
-    pub client_code: u16,
+    /// Reported to the client's user; null where nobody saw its side.
+    pub client_code: Option<u16>,
     /// Reported to the server's user; null when the server was killed or is not embedded.
     pub server_code: Option<u16>,
     /// As the server saw it; null as above.
@@ -287,6 +325,9 @@ pub struct EndingRow {
 /// Outages and the way back.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reconnect {
+    /// Not known, and not written: every number is nothing.
+    #[serde(skip)]
+    pub unseen: bool,
     /// Outages.
     pub affected: u64,
     /// That ended with a `t_ready`.
@@ -316,6 +357,9 @@ pub struct Reconnect {
 /// Messages.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Messages {
+    /// Not known, and not written: every number is nothing.
+    #[serde(skip)]
+    pub unseen: bool,
     /// That a schedule asked for.
     pub due: u64,
     /// Due, but there was no open connection or it was blocked.
@@ -406,10 +450,12 @@ pub struct CohortRow {
     /// As above, for this cohort.
     pub attempts: Attempts,
     /// As above, for this cohort.
+    #[serde(default = "Reconnect::unseen", skip_serializing_if = "Reconnect::is_unseen")]
     pub reconnect: Reconnect,
     /// Reported to its clients' users.
     pub close_codes: BTreeMap<String, u64>,
     /// As above, for this cohort.
+    #[serde(default = "Messages::unseen", skip_serializing_if = "Messages::is_unseen")]
     pub messages: Messages,
 }
 

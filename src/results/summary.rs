@@ -17,7 +17,7 @@ use crate::metrics::distributions::DistributionKey;
 use crate::metrics::latency::Times;
 use crate::metrics::latency::needed;
 use crate::metrics::liveness::Watched;
-use crate::metrics::meta::FaultMeta;
+use crate::metrics::meta::{FaultMeta, RunMeta};
 use crate::metrics::metric::TimeMetric;
 use crate::metrics::timeline::{MissedOutages, Tally};
 use crate::metrics::told_apart::{ALWAYS_KEPT, code_word, kept};
@@ -49,9 +49,10 @@ pub fn summarise(results: &Results, seeds: Option<&Seeds>, verdict: &Verdict, co
         duration_ms: meta.duration.as_millis() as u64,
         measured_ms: results.measured.as_millis() as u64,
         simulated: results.simulated,
+        seen_from: meta.seen_from(),
         status: results.status.name().to_owned(),
         verdict: verdict.clone(),
-        clients: clients(&total, meta.cohorts.iter().map(|cohort| cohort.planned).sum()),
+        clients: clients(meta, &total, meta.cohorts.iter().map(|cohort| cohort.planned).sum()),
         attempts: attempts(results, &total, None),
         answers: answers(results),
         failures: failures(results),
@@ -113,7 +114,10 @@ fn tallies(results: &Results, name: impl Fn(Tally) -> Option<String>) -> BTreeMa
 /// What was counted, so that a 0 of it is data.
 pub(super) fn counted(results: &Results) -> Vec<String> {
     let codes: BTreeSet<u16> = results.meta.own_codes().filter(|code| !ALWAYS_KEPT.contains(code)).collect();
-    Metric::all_counted().into_iter().chain(codes.into_iter().map(kept)).collect()
+    // Of real clients only these are counted.
+    let seen = [Metric::Attempts, Metric::Closes].map(Metric::name);
+    let all = Metric::all_counted().into_iter().filter(|name| results.meta.real.is_none() || seen.contains(&name.as_str()));
+    all.chain(codes.into_iter().map(kept)).collect()
 }
 
 /// What was missed in outages, by cohort and fault.
@@ -153,7 +157,7 @@ pub(super) fn losses(results: &Results) -> Vec<LossRow> {
     rows.into_iter().map(row).collect()
 }
 
-fn clients(book: &CohortCounts, planned: u64) -> Clients {
+fn clients(meta: &RunMeta, book: &CohortCounts, planned: u64) -> Clients {
     Clients {
         planned,
         started: book.started,
@@ -161,7 +165,7 @@ fn clients(book: &CohortCounts, planned: u64) -> Clients {
         never_opened: book.never_opened,
         peak_open: book.peak_open,
         open_at_end: book.ledger.open_at_end,
-        lost: book.lost,
+        lost: meta.real.is_none().then_some(book.lost),
     }
 }
 
@@ -178,6 +182,7 @@ fn reconnect(results: &Results, book: &CohortCounts, keep: impl Fn(DistributionK
     let survival = |metric| results.bank.survival(metric, &keep);
     let times = |metric| survival(metric).times();
     Reconnect {
+        unseen: results.meta.real.is_some_and(|real| !real.identified),
         affected: book.affected,
         recovered: book.recovered,
         censored: book.censored,
@@ -195,6 +200,7 @@ fn reconnect(results: &Results, book: &CohortCounts, keep: impl Fn(DistributionK
 fn messages(results: &Results, book: &CohortCounts, keep: impl Fn(DistributionKey) -> bool) -> Messages {
     let times = |metric| results.bank.survival(metric, &keep).times();
     Messages {
+        unseen: results.meta.real.is_some(),
         due: book.due,
         not_started: book.not_started,
         sent: book.sent,
@@ -221,7 +227,7 @@ fn cohort_row(results: &Results, cohort: u16) -> CohortRow {
     CohortRow {
         strategy: meta.strategy.clone(),
         traffic: meta.traffic.clone(),
-        clients: clients(book, meta.planned),
+        clients: clients(&results.meta, book, meta.planned),
         attempts: attempts(results, book, Some(cohort)),
         reconnect: reconnect(results, book, |key| key.cohort == cohort),
         close_codes: client_codes(results, |of| of == cohort),
@@ -289,7 +295,9 @@ fn until(book: &FaultBook, meta: &FaultMeta, end_ms: u64) -> Option<u64> {
 fn client_codes(results: &Results, keep: impl Fn(u16) -> bool) -> BTreeMap<String, u64> {
     let mut codes = BTreeMap::new();
     for ((_, key), count) in results.endings.iter().filter(|((_, key), _)| keep(key.cohort)) {
-        *codes.entry(code_word(key.client_code)).or_default() += count;
+        if let Some(code) = key.client_code {
+            *codes.entry(code_word(code)).or_default() += count;
+        }
     }
     codes
 }

@@ -71,7 +71,7 @@ fn ending_row(meta: &RunMeta, key: &EndingKey, count: u64) -> EndingRow {
         initiator: key.initiator.to_string(),
         wire_received: key.wire_received,
         wire_sent: key.wire_sent,
-        tcp_end: key.tcp_end.to_string(),
+        tcp_end: key.tcp_end.map(|end| end.to_string()),
         tls_end: key.tls_end.map(|end| end.to_string()),
         mid_frame: key.mid_frame,
         clean: key.clean,
@@ -212,10 +212,11 @@ fn close_rows(meta: &RunMeta, second: u32, key: &EndingKey, count: u64) -> impl 
         clean: Some(clean),
         ..count_row(second, "closes", meta.cohort(key.cohort), count)
     };
-    let client = row("client", key.client_code, key.wire_received, (key.tcp_end, key.tls_end), key.clean);
+    let client = key.client_code.zip(key.tcp_end);
+    let client = client.map(|(code, end)| row("client", code, key.wire_received, (end, key.tls_end), key.clean));
     let server = |of: crate::metrics::ending::ServerSide| row("server", of.code, of.wire_received, (of.tcp_end, of.tls_end), of.clean);
     let server = key.server.map(server);
-    [Some(client), server].into_iter().flatten()
+    [client, server].into_iter().flatten()
 }
 
 /// HTTP statuses that are told apart: the most frequent.
@@ -243,7 +244,9 @@ fn event_row(meta: &RunMeta, offset_us: u64, event: &Event) -> EventRow {
 fn describe(meta: &RunMeta, event: &Event) -> (&'static str, Option<crate::event::ConnectionNo>, String) {
     match event {
         Event::Arrived { due, .. } => ("arrived", None, format!("due_us={}", micros(*due))),
+        Event::AttemptStarted { .. } if meta.real.is_some() => ("attempt_started", None, String::new()),
         Event::AttemptStarted { due, .. } => ("attempt_started", None, format!("due_us={}", micros(*due))),
+        Event::AttemptFailed { stage, outcome, .. } if meta.real.is_some() => ("attempt_failed", None, attempt_detail(*stage, outcome)),
         Event::AttemptFailed { stage, outcome, times, .. } => {
             ("attempt_failed", None, format!("{}{}", attempt_detail(*stage, outcome), stages_detail(times)))
         }
@@ -254,6 +257,7 @@ fn describe(meta: &RunMeta, event: &Event) -> (&'static str, Option<crate::event
             let ack = ack.map(|ack| format!(" close_ack_us={}", micros(ack))).unwrap_or_default();
             ("cut", None, format!("closing_us={}{ack}", micros(*elapsed)))
         }
+        Event::Opened { connection, instance, .. } if meta.real.is_some() => ("opened", Some(*connection), format!("instance={instance}")),
         Event::Opened { connection, instance, tcp, tls, resumed, upgrade, .. } => {
             let tls = tls.map(|tls| format!(" tls_us={} tls_resumed={resumed}", micros(tls))).unwrap_or_default();
             let detail = format!("instance={instance} tcp_us={}{tls} upgrade_us={}", micros(*tcp), micros(*upgrade));
@@ -272,6 +276,7 @@ fn describe(meta: &RunMeta, event: &Event) -> (&'static str, Option<crate::event
             ("ended", Some(*connection), detail)
         }
         Event::ServerEnded { connection, ending, .. } => ("server_ended", Some(*connection), ending_detail(meta, ending)),
+        Event::Orphaned { connection, .. } => ("orphaned", Some(*connection), String::new()),
         Event::Waiting { delay, .. } => ("waiting", None, format!("delay_us={}", micros(*delay))),
         Event::GaveUp { why, .. } => ("gave_up", None, format!("why={}", quoted(&give_up(why)))),
         Event::Left { .. } => ("left", None, String::new()),

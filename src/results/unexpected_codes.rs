@@ -37,7 +37,7 @@ fn unexpected(faults: &[FaultMeta], key: &EndingKey) -> Vec<(u16, &'static str, 
         (Cause::Stay | Cause::Deadline(_) | Cause::Dialogue(_) | Cause::Limit(MemoryLimit::Memory), _) | (_, None) => return Vec::new(),
     };
     let second = cause.filter(|cause| *cause != fault);
-    let sides = [("client", Some(key.client_code)), ("server", key.server.map(|server| server.code))];
+    let sides = [("client", key.client_code), ("server", key.server.map(|server| server.code))];
     let surprising = |(side, observed): (&'static str, Option<u16>)| {
         let mut expected = codes(&faults[usize::from(fault)], side)?;
         if let Some(second) = second {
@@ -86,11 +86,11 @@ mod tests {
             initiator: Initiator::Server,
             wire_received: None,
             wire_sent: None,
-            tcp_end: TcpEnd::Fin,
+            tcp_end: Some(TcpEnd::Fin),
             tls_end: None,
-            mid_frame: false,
+            mid_frame: Some(false),
             clean: false,
-            client_code,
+            client_code: Some(client_code),
             server: server.map(side),
         }
     }

@@ -8,6 +8,7 @@ use crate::load::waiting::tell_servers;
 use crate::lock::lock;
 use crate::panics;
 use crate::plan::{Fault, Firing, Phase, Standing, draw_exactly};
+use crate::run::real;
 use crate::seed::Stream;
 use crate::server::protocol::ToServer;
 use crate::sut::error::RunError;
@@ -362,6 +363,7 @@ pub(crate) fn obey(shared: &RunContext, order: &TargetEvent) {
                 shared.journal.record_at(at, &Event::Injected { fault: firing.fault, client: id.client, connection: id.connection });
             }
         }
+        TargetEvent::Gone { instance } if shared.real => real::gone(shared, instance),
         TargetEvent::Gone { instance } => {
             for (_, slot) in shared.registry.each() {
                 slot.set(|place| place.orphan |= place.instance == instance && matches!(place.phase, Some(Phase::Open | Phase::Closing)));

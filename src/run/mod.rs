@@ -5,6 +5,8 @@
 pub(crate) mod echo_client;
 pub(crate) mod faults;
 pub(crate) mod in_memory;
+pub mod open;
+pub(crate) mod real;
 
 use crate::dialogue::ClientMemory;
 use crate::event::{ClientIndex, Event};
@@ -178,7 +180,8 @@ pub(crate) async fn lead(
     crew: TargetEvents,
     mut give_up: Pin<&mut impl Future<Output = RunError>>,
 ) -> Result<StartedTarget, RunError> {
-    let setting = TargetSetting { plan, program: places.program.clone(), output: places.output.clone(), workers, crew: crew.clone() };
+    let (program, output) = (places.program.clone(), places.output.clone());
+    let setting = TargetSetting { plan, program, output, workers, crew: crew.clone(), real: None };
     let (fleet, reports) = Fleet::start(setting, give_up.as_mut()).await?;
     match unless(give_up, get_ready(plan, places, &fleet)).await {
         Ok(uncounted) => Ok(StartedTarget { fleet: Arc::new(fleet), reports, crew, uncounted, clock: Clock::Machine }),
@@ -480,11 +483,16 @@ async fn pace(shared: Arc<RunContext>) {
 /// Makes events of what the embedded servers report.
 async fn follow_reports(shared: Arc<RunContext>, mut reports: Reports) {
     let journal = shared.journal.clone();
+    let mut real = real::RealCount::default();
     let mut reached = BTreeSet::new();
     while let Some(line) = reports.next().await {
         match line {
+            came @ FromServer::Came { .. } => real.came(&shared, came),
+            FromServer::Opened { .. } | FromServer::NotOpened { .. } => real::told(&shared, line),
+            FromServer::Ended { .. } if shared.real => real::told(&shared, line),
             FromServer::Injected { fault, id: Some(id), at_ns, dead_by } => {
-                if !dead_by.is_empty() {
+                // No path of a real client is in our hands.
+                if !dead_by.is_empty() && !shared.real {
                     shared.path_died(id, dead_by);
                 }
                 journal.record_at(journal.offset(at_ns), &Event::Injected { fault, client: id.client, connection: id.connection });

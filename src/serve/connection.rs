@@ -1,11 +1,13 @@
 //! One connection to a misbehaving server: its request, its opening handshake, and its steps in order, to the end.
 
 use crate::close::Ending;
+use crate::event::{Outcome, Stage};
 use crate::fault::{Effect, ResponseEdit, Side};
 use crate::plan::Firing;
 use crate::seed::{Seed, Stream};
 use crate::serve::context::ServeContext;
 use crate::serve::http;
+use crate::serve::seen::{NO_TLS, SeenConnection};
 use crate::serve::steps::{PathStep, PathSteps, StepAction};
 use crate::serve::visits::{Visitor, Visitors};
 use crate::serve::wire_log::WireLog;
@@ -35,10 +37,16 @@ const LIMITS: SessionDeadlines = SessionDeadlines { close: Duration::from_secs(1
 /// When to look again whether the bytes of a step are with the kernel, so that the next one can begin.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
+/// Stands for what was done before the connection opened; steps of an open one have greater numbers.
+const BEFORE: u16 = 0;
+
 /// Serves a connection from accept to the end.
 pub(crate) async fn serve(context: Arc<ServeContext>, socket: TcpStream, from: SocketAddr) {
-    let mut visitor = context.visitors.as_ref().map(Visitors::came);
-    let Some(transport) = transport(&context, socket).await else { return };
+    let mut visitor = context.visitors.as_ref().map(Visitors::accepted);
+    let Some(transport) = transport(&context, socket).await else {
+        // Without TLS there is always one.
+        return SeenConnection::came(context.witness.as_ref()).failed(Stage::Tls, Outcome::Failed { why: NO_TLS.to_owned() }, None);
+    };
     let mut tap = Tap::new(Transport::Watched(Box::new(WatchedTransport::new(transport))), Side::Server);
     let head = match timeout(HEAD_WITHIN, Head::read(&mut tap)).await.unwrap_or(Err(server::Bad::Late)) {
         Ok(head) => head,
@@ -47,25 +55,31 @@ pub(crate) async fn serve(context: Arc<ServeContext>, socket: TcpStream, from: S
     if !head.asks_for_websocket() {
         return http::answer(&context, &mut tap, &head).await;
     }
-    let steps = match &context.visitors {
-        Some(visitors) => match visitors.steps().await {
+    let steps = match &mut visitor {
+        Some(visitor) => match visitor.take_steps(server::gone(&mut tap)).await {
             Some(steps) => steps,
             None => return,
         },
         None => match head.target().parse::<PathSteps>() {
             Ok(steps) => steps,
-            Err(error) => return http::text(&mut tap, 400, &error.to_string()).await,
+            Err(error) => {
+                let outcome = Outcome::Rejected { status: 400, retry_after: None, location: None };
+                SeenConnection::came(context.witness.as_ref()).failed(Stage::Upgrade, outcome, None);
+                return http::text(&mut tap, 400, &error.to_string()).await;
+            }
         },
     };
+    let mut seen = SeenConnection::came(context.witness.as_ref());
     let (number, log) = context.begin(&steps.watch);
     if let Transport::Watched(watched) = tap.transport() {
         watched.watch.follow(log.follower());
     }
     log.request(head.target(), &from.to_string());
     let mut chances = Chances(context.seed.stream(&format!("serve/{number}/flaky")), log.clone());
-    if let Some(close) = shake_hands(context.seed, number, &mut tap, &head, steps.before, &mut chances).await {
+    if let Some(close) = shake_hands((context.seed, number), &mut tap, &head, steps.before, &mut chances, &mut seen).await {
         visitor.iter().for_each(Visitor::opened);
-        let ending = open(&context, number, tap, (steps.open, steps.silent, close), chances).await;
+        seen.opened();
+        let ending = open(&context, number, tap, (steps.open, steps.silent, close), chances, seen).await;
         context.ended(&format!("#{number} {from} {}", head.target()), &log, &ending);
         visitor.iter_mut().for_each(|visitor| visitor.ending = Some(ending.clone()));
     } else {
@@ -95,12 +109,12 @@ impl Chances {
 
 /// Answers the opening handshake. `Some`: it is open, and is to be closed at once with the code, if there is one.
 async fn shake_hands(
-    seed: Seed,
-    number: u64,
+    (seed, number): (Seed, u64),
     tap: &mut Tap,
     head: &Head,
     steps: Vec<PathStep>,
     chances: &mut Chances,
+    seen: &mut SeenConnection,
 ) -> Option<Option<u16>> {
     let mut random = seed.stream(&format!("serve/{number}/handshake"));
     let mut answer = ResponseEdit::default();
@@ -114,14 +128,24 @@ async fn shake_hands(
             StepAction::Subprotocol(None) => answer.without.push("Sec-WebSocket-Protocol".into()),
             StepAction::Fault { injection, .. } => {
                 if let Effect::Attempt(effect) = injection.effect(Side::Server) {
-                    answer = answer.and(handshake_faults::suffer(tap, effect, &mut random).await?);
+                    let outcome = handshake_faults::outcome(&effect);
+                    seen.does(BEFORE, &injection);
+                    seen.acts(BEFORE);
+                    let Some(edit) = handshake_faults::suffer(tap, effect, &mut random).await else {
+                        seen.failed(Stage::Upgrade, outcome, Some(BEFORE));
+                        return None;
+                    };
+                    answer = answer.and(edit);
                 }
             }
             // Of open connections.
             StepAction::Echo | StepAction::Message(_) | StepAction::Repeat { .. } => {}
         }
     }
-    server::accept(tap, head, &answer).await.ok()?;
+    if server::accept(tap, head, &answer).await.is_err() {
+        seen.failed(Stage::Upgrade, Outcome::Failed { why: handshake_faults::GONE.to_owned() }, None);
+        return None;
+    }
     Some(answer.close)
 }
 
@@ -129,6 +153,8 @@ async fn shake_hands(
 struct StepsLeft {
     steps: VecDeque<PathStep>,
     chances: Chances,
+    /// What the run folder learns.
+    seen: SeenConnection,
     /// How many steps have begun.
     begun: u16,
     /// The next step begins then.
@@ -146,15 +172,16 @@ async fn open(
     tap: Tap,
     (steps, silent, close): (Vec<PathStep>, bool, Option<u16>),
     chances: Chances,
+    seen: SeenConnection,
 ) -> Box<Ending> {
     let control = Arc::new(Control::default());
     let _registered = context.register(number, &control);
     if let Some(code) = close {
-        control.send(SessionCommand::Close { fault: 0, code, reason: "".into() });
+        control.send(SessionCommand::Close { fault: BEFORE, code, reason: "".into() });
     }
     let connection = Box::new(Connection::new(tap, Role::Server, 0));
     let mut session = Session::new(connection, Side::Server, LIMITS, None, (context.seed, number));
-    let mut script = StepsLeft { steps: steps.into(), chances, begun: 0, waits: None, repeats: Vec::new(), reverts: Vec::new() };
+    let mut script = StepsLeft { steps: steps.into(), chances, seen, begun: BEFORE, waits: None, repeats: Vec::new(), reverts: Vec::new() };
     loop {
         let wake = match script.go_on(&mut session) {
             Ok(wake) => wake,
@@ -163,7 +190,7 @@ async fn open(
         match session.next(&control, wake).await {
             SessionEvent::Message(message) if session.is_open() && !silent => drop(session.send(message)),
             event => {
-                if let Some(ended) = over(event) {
+                if let Some(ended) = script.take(event) {
                     return ended;
                 }
             }
@@ -171,12 +198,36 @@ async fn open(
     }
 }
 
-/// The account of a connection that this event ends.
-fn over(event: SessionEvent) -> Option<Box<Ending>> {
-    if let SessionEvent::Ended { ending, .. } = event { Some(ending) } else { None }
-}
-
 impl StepsLeft {
+    /// Tells what happened; the account of a connection that this ends.
+    fn take(&self, event: SessionEvent) -> Option<Box<Ending>> {
+        match event {
+            SessionEvent::Ended { ending, .. } => {
+                self.seen.ended(&ending);
+                Some(ending)
+            }
+            SessionEvent::Injected(number) => {
+                self.seen.acts(number);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Gives a command to the session, and lets it begin what it asks for.
+    fn carry(&self, session: &mut Session, command: SessionCommand) -> Result<(), Box<Ending>> {
+        let mut event = session.command(command);
+        loop {
+            if let Some(ended) = event.and_then(|event| self.take(event)) {
+                return Err(ended);
+            }
+            event = session.carry_out();
+            if event.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Does what is due. Returns when something is due next.
     ///
     /// # Errors
@@ -188,7 +239,7 @@ impl StepsLeft {
         }
         while let Some(index) = self.reverts.iter().position(|(until, _)| *until <= now) {
             let (_, firing) = self.reverts.swap_remove(index);
-            carry(session, SessionCommand::Revert(firing))?;
+            self.carry(session, SessionCommand::Revert(firing))?;
         }
         for (text, every, next) in self.repeats.iter_mut().filter(|(_, _, next)| *next <= now) {
             // What a slow or stopped connection has not taken is not piled up.
@@ -227,24 +278,11 @@ impl StepsLeft {
                 let firing = Firing { fault: self.begun, number: 0 };
                 if let Effect::Connection { gate, steps } = injection.effect(Side::Server) {
                     self.reverts.extend(holds.map(|time| (now + time, firing)));
-                    carry(session, SessionCommand::Inject(Arc::new(FiredInjection { firing, gate, steps, quiet: false })))?;
+                    self.seen.does(self.begun, &injection);
+                    self.carry(session, SessionCommand::Inject(Arc::new(FiredInjection { firing, gate, steps, quiet: false })))?;
                 }
             }
         }
         Ok(())
-    }
-}
-
-/// Gives a command to a session, and lets it begin what it asks for.
-fn carry(session: &mut Session, command: SessionCommand) -> Result<(), Box<Ending>> {
-    let mut event = session.command(command);
-    loop {
-        if let Some(ended) = event.and_then(over) {
-            return Err(ended);
-        }
-        event = session.carry_out();
-        if event.is_none() {
-            return Ok(());
-        }
     }
 }

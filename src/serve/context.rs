@@ -7,6 +7,7 @@ use crate::serve::visits::Visitors;
 use crate::serve::wire_log::{WireHub, WireLog};
 use crate::transport::tls::Identity;
 use crate::transport::tls_error::TlsError;
+use crate::witness::Witness;
 use crate::ws::session::mailbox::{Control, SessionCommand};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +33,8 @@ pub(super) struct ServeContext {
     pub(super) told: Told,
     /// Who gives connections their steps, in place of their URLs.
     pub(super) visitors: Option<Visitors>,
+    /// Who records connections for a run folder.
+    pub(super) witness: Option<Arc<Witness>>,
     /// Connections that asked for a WebSocket, so far.
     begun: AtomicU64,
     open: Mutex<BTreeMap<u64, Arc<Control>>>,
@@ -53,10 +56,10 @@ impl Drop for Registered<'_> {
 }
 
 impl ServeContext {
-    pub(super) fn new(seed: Seed, identity: Option<&Identity>, told: Told, visitors: Option<Visitors>) -> Result<ServeContext, TlsError> {
+    pub(super) fn new(seed: Seed, identity: Option<&Identity>, told: Told) -> Result<ServeContext, TlsError> {
         let tls = identity.map(|identity| identity.server(None).map(TlsAcceptor::from)).transpose()?;
         let (hub, begun, open, open_count) = (WireHub::new(), AtomicU64::new(0), Mutex::default(), watch::Sender::new(0));
-        Ok(ServeContext { seed, tls, hub, told, visitors, begun, open, open_count })
+        Ok(ServeContext { seed, tls, hub, told, visitors: None, witness: None, begun, open, open_count })
     }
 
     /// A connection asks for a WebSocket: its number, from 1, and who tells of it.

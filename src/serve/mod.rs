@@ -8,16 +8,19 @@ mod connection;
 mod context;
 mod http;
 mod page;
+mod seen;
 pub mod steps;
 mod visits;
 mod wire_log;
 
 pub use self::context::Told;
 pub use self::visits::{Visit, VisitEvent, Visitors};
+use crate::event::Event;
 use crate::seed::Seed;
 use crate::serve::context::ServeContext;
 use crate::transport::tls::Identity;
 use crate::transport::tls_error::TlsError;
+use crate::witness::Witness;
 use crate::ws::memory;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,7 +49,18 @@ impl StepServer {
     /// # Errors
     /// If certificate and key do not fit together.
     pub fn new(seed: Seed, identity: Option<&Identity>, told: Told) -> Result<StepServer, TlsError> {
-        Ok(StepServer { context: Arc::new(ServeContext::new(seed, identity, told, None)?), served: Arc::default() })
+        Ok(StepServer::of(ServeContext::new(seed, identity, told)?))
+    }
+
+    fn of(context: ServeContext) -> StepServer {
+        StepServer { context: Arc::new(context), served: Arc::default() }
+    }
+
+    /// The same, whose connections are recorded for a run folder.
+    pub fn recorded(seed: Seed, identity: Option<&Identity>, told: Told, witness: Arc<Witness>) -> Result<StepServer, TlsError> {
+        let mut context = ServeContext::new(seed, identity, told)?;
+        context.witness = Some(witness);
+        Ok(StepServer::of(context))
     }
 
     /// One whose connections get their steps from `visitors`, whatever their URLs say.
@@ -54,8 +68,9 @@ impl StepServer {
     /// # Errors
     /// None without a certificate, which this has not.
     pub fn for_visitors(seed: Seed, visitors: Visitors) -> Result<StepServer, TlsError> {
-        let context = ServeContext::new(seed, None, Box::new(drop), Some(visitors))?;
-        Ok(StepServer { context: Arc::new(context), served: Arc::default() })
+        let mut context = ServeContext::new(seed, None, Box::new(drop))?;
+        context.visitors = Some(visitors);
+        Ok(StepServer::of(context))
     }
 
     /// How many connections asked for a WebSocket so far.
@@ -72,6 +87,8 @@ impl StepServer {
             () = self.accept(&listener) => {}
         }
         drop(listener);
+        // What the end of the server does to connections is no result.
+        self.context.witness.iter().for_each(|witness| witness.end());
         self.context.close_all().await;
     }
 
@@ -87,7 +104,7 @@ impl StepServer {
                 Err(error) => {
                     // EMFILE above all: the connection waits in the queue. Told once for each time of trouble.
                     if !std::mem::replace(&mut complained, true) {
-                        (self.context.told)(format!("cannot accept connections: {error}"));
+                        self.limit(format!("cannot accept connections: {error}"));
                     }
                     sleep(RETRY).await;
                 }
@@ -95,10 +112,16 @@ impl StepServer {
         }
     }
 
+    /// Tells of a limit of this machine or of ours.
+    fn limit(&self, what: String) {
+        self.context.witness.iter().for_each(|witness| witness.tell(Event::LocalLimit { what: what.clone() }));
+        (self.context.told)(what);
+    }
+
     fn take(&self, socket: TcpStream, from: SocketAddr) {
         let served = Served::one_more(&self.served);
         if self.served.load(Ordering::Relaxed) > CONNECTIONS_MAX {
-            return (self.context.told)(format!("{from}: closed, there are {CONNECTIONS_MAX} connections already"));
+            return self.limit(format!("connections beyond {CONNECTIONS_MAX} at a time were closed at once"));
         }
         let context = self.context.clone();
         tokio::spawn(async move {

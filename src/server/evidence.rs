@@ -117,6 +117,7 @@ impl Reporter {
             Reporter::Here(reports) => return drop(reports.send(line.clone())),
         };
         let owner = match line {
+            // Real clients come only where the parent has them all.
             FromServer::Injected { id: Some(Id { client, .. }), .. } | FromServer::Ended { id: Some(Id { client, .. }), .. } => {
                 workers.get((client.0 as usize).checked_rem(workers.len()).unwrap_or(0))
             }

@@ -1,5 +1,6 @@
 //! What a selected attempt gets in place of a prompt and proper answer. It names no kind of fault.
 
+use crate::event::Outcome;
 use crate::fault::{OnAttempt, ResponseEdit, Shedding};
 use crate::seed::Stream;
 use crate::ws::frame_tap::Tap;
@@ -55,3 +56,20 @@ async fn wait(delay: Duration) {
         sleep(delay).await;
     }
 }
+
+/// What an attempt comes to that gets this and no answer of ours any more, in the words of results.
+pub(crate) fn outcome(effect: &OnAttempt) -> Outcome {
+    let failed = |why: &str| Outcome::Failed { why: why.to_owned() };
+    match effect {
+        OnAttempt::Reject { status, retry_after, location, .. } => {
+            Outcome::Rejected { status: *status, retry_after: *retry_after, location: location.as_deref().map(Into::into) }
+        }
+        OnAttempt::Shed { by: Shedding::Status(status), .. } => Outcome::Rejected { status: *status, retry_after: None, location: None },
+        OnAttempt::Stall(_) => failed("the request was not answered"),
+        OnAttempt::Cut { .. } => failed("the connection was ended in place of an answer"),
+        OnAttempt::Answer(_) | OnAttempt::Shed { .. } | OnAttempt::Ask(_) => failed(GONE),
+    }
+}
+
+/// Why an attempt failed whose client did not wait.
+pub(crate) const GONE: &str = "the client was gone before the answer";

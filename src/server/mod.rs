@@ -14,7 +14,7 @@ mod serve;
 
 use crate::close::{Cause, MemoryLimit, NO_MEMORY};
 use crate::dialogue::{Payload, Reply, ServerDialogue};
-use crate::event::{ClientIndex, ConnectionNo};
+use crate::event::{ClientIndex, ConnectionNo, Outcome};
 use crate::fault::{OnAttempt, OnListener, ResponseEdit, Side};
 use crate::lock::lock;
 use crate::panics;
@@ -90,6 +90,8 @@ struct ConnectionState {
     new: Vec<(Arc<FiredInjection>, Standing)>,
     /// Questions that wait for their answers.
     asked: HashMap<u64, oneshot::Sender<bool>>,
+    /// Real clients that wait for their numbers.
+    numbering: HashMap<u64, oneshot::Sender<Option<Id>>>,
     /// Set while the server shuts down gracefully: what opens now is closed at once.
     closing: Option<SessionCommand>,
 }
@@ -157,6 +159,27 @@ impl ServerShared {
         }
     }
 
+    /// The number of a real client that asks for a WebSocket now; `None` where nobody wants to know of it.
+    async fn number(&self) -> Option<Id> {
+        if !self.spec.real {
+            return None;
+        }
+        let (sender, answer) = oneshot::channel();
+        let ticket = self.serial.fetch_add(1, Ordering::Relaxed);
+        self.state().numbering.insert(ticket, sender);
+        let ServerSpec { instance, process, .. } = self.spec;
+        self.report(&FromServer::Came { instance, process, ticket, at_ns: self.ground.now_ns() });
+        // Whoever starts the server answers as long as it lives, and it is gone with it.
+        answer.await.ok().flatten()
+    }
+
+    /// Tells what became of the attempt of a real client.
+    fn not_opened(&self, id: Option<Id>, outcome: Outcome, fault: Option<u16>) {
+        if let Some(id) = id.filter(|_| self.spec.real) {
+            self.report(&FromServer::NotOpened { id, outcome, fault, at_ns: self.ground.now_ns() });
+        }
+    }
+
     /// Resolves when a fault has closed the listening socket.
     async fn closed(&self) {
         let is_closed = |active: &OnListeners| active.iter().any(|(_, on)| *on == OnListener::Closed);
@@ -195,11 +218,15 @@ async fn attempt(server: Arc<ServerShared>, wire: ByteStream) {
         }
     };
     let mut tap = Tap::new(transport, Side::Server);
+    let mut id = None;
     let shaken = tokio::select! {
         // What waits for an answer when the listening socket closes is reset, as what waits in its queue.
         biased;
-        () = server.closed() => return tap.transport().link_mut().reset(),
-        shaken = shake_hands(&server, &mut tap) => shaken,
+        () = server.closed() => {
+            server.not_opened(id, Outcome::Failed { why: "the listening socket was closed before the answer".to_owned() }, None);
+            return tap.transport().link_mut().reset();
+        }
+        shaken = shake_hands(&server, &mut tap, &mut id) => shaken,
     };
     if let Some(shaken) = shaken {
         open(&server, Box::new(Connection::new(tap, Role::Server, 0)), shaken).await;
@@ -218,7 +245,7 @@ struct Shaken {
 }
 
 /// Reads the request and answers it. `None`: not with a 101.
-async fn shake_hands(server: &ServerShared, tap: &mut Tap) -> Option<Shaken> {
+async fn shake_hands(server: &ServerShared, tap: &mut Tap, known: &mut Option<Id>) -> Option<Shaken> {
     // RFC 9110 §15.5.9: whoever was too slow hears that it was the server that did not wait.
     let head = match timeout(HEAD_WITHIN, Head::read(tap)).await.unwrap_or(Err(server::Bad::Late)) {
         Ok(head) => head,
@@ -227,12 +254,22 @@ async fn shake_hands(server: &ServerShared, tap: &mut Tap) -> Option<Shaken> {
             return None;
         }
     };
-    let id = head.id(server.spec.key.as_ref());
-    let (mut answer, mut close) = (ResponseEdit::default(), None);
+    let id = match head.id(server.spec.key.as_ref()) {
+        None if head.asks_for_websocket() => server.number().await,
+        id => id,
+    };
+    *known = id;
+    let (mut answer, mut close, mut suffered) = (ResponseEdit::default(), None, None);
     if let Some((fault, effect, mut random)) = selected(server, id).await {
         server.report(&FromServer::Injected { fault, id, at_ns: server.ground.now_ns(), dead_by: Vec::new() });
-        answer = handshake_faults::suffer(tap, effect, &mut random).await?;
+        let outcome = handshake_faults::outcome(&effect);
+        let Some(edit) = handshake_faults::suffer(tap, effect, &mut random).await else {
+            server.not_opened(id, outcome, Some(fault));
+            return None;
+        };
+        answer = edit;
         close = answer.close.map(|code| (fault, code));
+        suffered = Some(fault);
     }
     let seat = match server.admission.admit().await {
         Ok(seat) => seat,
@@ -241,12 +278,17 @@ async fn shake_hands(server: &ServerShared, tap: &mut Tap) -> Option<Shaken> {
                 let text = format!("instance {}: {UNEVEN}", server.spec.instance);
                 server.report(&FromServer::Notice { text });
             }
+            let (status, retry_after) = (refusal.status, refusal.retry_after);
+            server.not_opened(id, Outcome::Rejected { status, retry_after, location: None }, None);
             let more = server::More { retry_after: refusal.retry_after, location: None };
             server::refuse(tap, refusal.status, more, 0, "").await;
             return None;
         }
     };
-    server::accept(tap, &head, &answer).await.ok()?;
+    if server::accept(tap, &head, &answer).await.is_err() {
+        server.not_opened(id, Outcome::Failed { why: handshake_faults::GONE.to_owned() }, suffered);
+        return None;
+    }
     Some(Shaken { id, dialogue: ServerDialogue::asked(|name| head.field(name)), close, _seat: seat })
 }
 
@@ -273,6 +315,9 @@ async fn open(server: &Arc<ServerShared>, connection: Box<Connection>, shaken: S
     let control = Arc::new(Control::default());
     let serial = server.serial.fetch_add(1, Ordering::Relaxed);
     panics::asked(format_args!("server connection {serial}"));
+    if let Some(id) = id.filter(|_| server.spec.real) {
+        server.report(&FromServer::Opened { id, at_ns: server.ground.now_ns() });
+    }
     register(server, serial, (id, connection.link().peer_has_ended()), &control).await;
     if let Some((fault, code)) = close {
         control.send(SessionCommand::Close { fault, code, reason: "".into() });

@@ -4,6 +4,7 @@
 //! moments are readings of the clock of the machine: a link is handed from process to process, so both ends are on one.
 
 use crate::close::Ending;
+use crate::event::Outcome;
 use crate::fault::{OnAttempt, OnListener};
 use crate::ipc::Protocol;
 use crate::plan::{Embedded, Firing, Standing};
@@ -16,7 +17,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Name and version of what is said here.
-pub(crate) const PROTOCOL: Protocol = Protocol { name: "server", version: 2 };
+pub(crate) const PROTOCOL: Protocol = Protocol { name: "server", version: 3 };
 
 /// What an embedded server process is to be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,6 +41,9 @@ pub(crate) struct ServerSpec {
     /// What clients of this run have behind their ids; `None`: nothing.
     #[serde(default)]
     pub key: Option<RunKey>,
+    /// Clients of other programs are those of the run: they get numbers as they come, and the server tells of their attempts.
+    #[serde(default)]
+    pub real: bool,
 }
 
 /// What an embedded server is told.
@@ -103,6 +107,13 @@ pub(crate) enum ToServer {
         ticket: u64,
         /// The firing may hit one more.
         granted: bool,
+    },
+    /// An answer to [`FromServer::Came`].
+    Numbered {
+        /// Of the question.
+        ticket: u64,
+        /// Which connection it is; `None`: one too many, and nothing of it is recorded.
+        id: Option<Id>,
     },
     /// SIGSTOP is near: handshakes are not served any more; answered by [`FromServer::Still`].
     StandStill {
@@ -172,6 +183,35 @@ pub(crate) enum FromServer {
         firing: Firing,
         /// For the answer.
         ticket: u64,
+    },
+    /// A real client asks for a WebSocket: answered by [`ToServer::Numbered`].
+    Came {
+        /// Which server.
+        instance: u16,
+        /// Which of its processes.
+        process: u16,
+        /// For the answer.
+        ticket: u64,
+        /// When.
+        at_ns: u64,
+    },
+    /// The connection of a real client is open.
+    Opened {
+        /// Which.
+        id: Id,
+        /// When.
+        at_ns: u64,
+    },
+    /// The attempt of a real client ended without a connection.
+    NotOpened {
+        /// Which.
+        id: Id,
+        /// How.
+        outcome: Outcome,
+        /// The fault that acted on it, by index in the plan.
+        fault: Option<u16>,
+        /// When.
+        at_ns: u64,
     },
     /// It serves no handshakes.
     Still {

@@ -124,6 +124,7 @@ pub(super) fn carry_out(server: &ServerShared, command: ToServer) {
             server.report(&FromServer::Still { ticket });
         }
         ToServer::GoOn => server.admission.go_on(),
+        ToServer::Numbered { ticket, id } => drop(state.numbering.remove(&ticket).map(|asking| asking.send(id))),
         ToServer::Answer { ticket, granted } => drop(state.asked.remove(&ticket).map(|asking| asking.send(granted))),
         ToServer::Inject { dose, ids } => {
             let dose = Arc::new(dose);

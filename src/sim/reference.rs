@@ -183,7 +183,10 @@ fn compare(name: &str, changes: &[&str]) -> usize {
     assert_eq!(results.timeline.attempts, reference.steps, "{name}");
     assert_eq!((ledger.closed, ledger.endings), (reference.closed, reference.closed), "{name}");
     let mut codes: BTreeMap<(u32, u16), u64> = BTreeMap::new();
-    results.endings.iter().for_each(|((second, key), count)| *codes.entry((*second, key.client_code)).or_default() += count);
+    results
+        .endings
+        .iter()
+        .for_each(|((second, key), count)| *codes.entry((*second, key.client_code.unwrap_or_default())).or_default() += count);
     assert_eq!(codes, reference.codes, "{name}");
     assert_eq!(outages(&results), reference.outages, "{name}");
     assert!(reference.outages.len() > 50, "{name}: {}", reference.outages.len());

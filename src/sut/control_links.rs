@@ -357,10 +357,10 @@ mod tests {
         let table = [
             (
                 "{\"closestorm\":\"server\",\"version\":9}\n".to_owned(),
-                "the other side uses protocol server 9, and this side uses server 2",
+                "the other side uses protocol server 9, and this side uses server 3",
             ),
             (format!("{hello}{hello}"), "a second hello"),
-            (format!("{hello}{listening}"), "not a message of server 2: invalid type: integer `1`"),
+            (format!("{hello}{listening}"), "not a message of server 3: invalid type: integer `1`"),
         ];
         for (said, expected) in table {
             let (lines, mut reports) = ControlLinks::new();

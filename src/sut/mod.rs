@@ -88,6 +88,17 @@ pub(crate) struct TargetSetting<'a> {
     pub(crate) workers: ToWorkers,
     /// Where workers hear of the target.
     pub(crate) crew: TargetEvents,
+    /// Real clients come to its embedded servers.
+    pub(crate) real: Option<RealPlace>,
+}
+
+/// Where real clients come to embedded servers.
+#[derive(Clone, Debug)]
+pub struct RealPlace {
+    /// Of the first instance; the others take free ports of its IP address. Port 0 is a free one, too.
+    pub listen: SocketAddr,
+    /// With which certificate, where the servers speak TLS; `None`: one that is made for them.
+    pub identity: Option<Identity>,
 }
 
 /// The balance of a target.
@@ -151,6 +162,7 @@ impl Fleet {
                 identity: identity.clone(),
                 memory: memory::limit(),
                 key: None,
+                real: false,
             });
         }
         let keeper = Supervisor::Memory(InMemoryServers::new(network, clock, reports, specs));
@@ -200,6 +212,7 @@ impl Fleet {
                     identity: None,
                     memory: memory::limit(),
                     key: None,
+                    real: false,
                 };
                 let target = CommandTarget::new(&instances.guard, instance * processes + process, recipe(setting, &spec, url.clone()));
                 (AsyncMutex::new(target), spec)
@@ -278,14 +291,24 @@ impl Fleet {
         guard: Guard,
         lines: Arc<ControlLinks>,
     ) -> Result<Fleet, RunError> {
-        let identity = if settings.tls { Some(Identity::generate()?) } else { None };
+        let own = setting.real.as_ref().and_then(|real| real.identity.clone());
+        let identity = match own {
+            None if settings.tls => Some(Identity::generate()?),
+            own => own,
+        };
         let processes = settings.processes.unwrap_or(1);
         let key = RunKey::generate()?;
         let (mut places, mut instances) = (Vec::new(), Instances::new(guard, OutputLimit::of(setting.output.clone())));
         instances.workers = setting.workers.clone();
         let trust = endpoint::trust(&setting.plan.target, identity.as_ref().map(|identity| identity.certificate.as_str()));
         for instance in 0..settings.instances {
-            let port = port::Reserved::new(IpAddr::V4(Ipv4Addr::LOCALHOST)).map_err(RunError::Io)?;
+            let port = match &setting.real {
+                Some(real) if instance == 0 => port::Reserved::at(real.listen)
+                    .map_err(|error| std::io::Error::new(error.kind(), format!("cannot listen at {}: {error}", real.listen))),
+                Some(real) => port::Reserved::new(real.listen.ip()),
+                None => port::Reserved::new(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            };
+            let port = port.map_err(RunError::Io)?;
             let url = format!("{}://{}/", if settings.tls { "wss" } else { "ws" }, port.addr());
             places.push(Endpoint { key: Some(key.clone()), ..endpoint::at(endpoint::read(&url)?, port.addr(), trust)? });
             let member = |process| {
@@ -299,6 +322,7 @@ impl Fleet {
                     identity: identity.clone(),
                     memory: memory::limit(),
                     key: Some(key.clone()),
+                    real: setting.real.is_some(),
                 };
                 let target = CommandTarget::new(&instances.guard, instance * processes + process, recipe(setting, &spec, url.clone()));
                 (AsyncMutex::new(target), spec)

@@ -3,6 +3,7 @@
 use super::finding::{Known, fits};
 use crate::expect::{Expectation, Labels, Metric, OutcomeLabel as Became, Stat, WireLabel};
 use crate::fault::Side;
+use crate::metrics::meta::SeenFrom;
 use crate::metrics::told_apart::{ALWAYS_KEPT, OTHER_CODE, kept};
 use crate::results::Evidence;
 use crate::results::hlog::Distribution;
@@ -14,6 +15,9 @@ use std::time::Duration;
 /// What is known of a count.
 pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
     let (metric, labels) = (expectation.metric, &expectation.labels);
+    if let Some(why) = unseen(evidence, metric, labels) {
+        return Known::Nothing(format!("no data: {why}"));
+    }
     if labels.side == Side::Server && !tells(evidence, "server") && tells(evidence, "client") {
         return Known::Nothing(
             "no data: the server side was not recorded (server was killed, is not embedded, or did not notice)".to_owned(),
@@ -83,6 +87,25 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
             Known::Exactly(by_second.into_values().max().unwrap_or(0) as f64)
         }
         _ => Known::Exactly(count),
+    }
+}
+
+/// Why this was not seen of real clients, in words.
+fn unseen(evidence: &Evidence, metric: Metric, labels: &Labels) -> Option<&'static str> {
+    let by_server = match evidence.seen_from {
+        SeenFrom::Client => return None,
+        SeenFrom::Server => true,
+        SeenFrom::Proxy => false,
+    };
+    match (metric, labels.outcome) {
+        (Metric::Attempts, Some(Became::Refused | Became::TimedOut | Became::Abandoned)) if by_server => {
+            Some("the clients are real ones: attempts that did not reach the server were not seen")
+        }
+        (Metric::Closes, _) if by_server && labels.side == Side::Client => {
+            Some("the clients are real ones: what they were told was not seen; side=server was")
+        }
+        (Metric::Attempts | Metric::Closes, _) => None,
+        _ => Some("the clients are real ones: this was not seen of them"),
     }
 }
 

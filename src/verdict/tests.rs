@@ -3,6 +3,7 @@
 use super::*;
 use crate::expect::Names;
 use crate::metrics::latency::Latency;
+use crate::metrics::meta::SeenFrom;
 use crate::results::hlog::Distribution;
 use crate::results::record::CountRow;
 
@@ -55,6 +56,7 @@ fn evidence() -> Evidence {
         unreliable: Vec::new(),
         ready: Some(1_010),
         simulated: false,
+        seen_from: SeenFrom::Client,
         first_version: false,
         losses: Vec::new(),
         counted: crate::expect::Metric::all_counted().into_iter().collect(),

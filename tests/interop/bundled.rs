@@ -36,7 +36,7 @@ fn five_thousand_clients_survive_a_crash() {
     let _alone = alone();
     let summary = Run::new().load("crash-storm", &[]).summary;
     assert_eq!((summary.clients.planned, summary.clients.peak_open, summary.clients.open_at_end), (5000, 5000, 5000));
-    assert_eq!((summary.reconnect.affected, summary.reconnect.recovered, summary.clients.lost), (5000, 5000, 0));
+    assert_eq!((summary.reconnect.affected, summary.reconnect.recovered, summary.clients.lost), (5000, 5000, Some(0)));
     // The ledger, from its file.
     let attempts = &summary.attempts.counts;
     let ends = [attempts.opened, attempts.refused, attempts.timed_out, attempts.rejected, attempts.failed, attempts.abandoned];

@@ -27,6 +27,7 @@ mod proxy_tls;
 mod random;
 mod replay;
 mod secure;
+mod served;
 mod stuck;
 mod toxiproxy;
 

@@ -360,8 +360,8 @@ async fn the_end_of_tls_is_told_apart_from_that_of_tcp_and_clients_say_goodbye()
                 .iter()
                 .find(|row| row.cohort == cohort)
                 .unwrap_or_else(|| panic!("{act:?}: no ending: {:?}", run.summary.attempts));
-            let [cut, clean] = [(row.mid_frame, " cut"), (row.clean, " clean")].map(|(is, word)| if is { word } else { "" });
-            let words = format!("{} {}{cut}{clean}", row.tcp_end, row.tls_end.as_deref().unwrap_or("-"));
+            let [cut, clean] = [(row.mid_frame == Some(true), " cut"), (row.clean, " clean")].map(|(is, word)| if is { word } else { "" });
+            let words = format!("{} {}{cut}{clean}", row.tcp_end.as_deref().unwrap_or("-"), row.tls_end.as_deref().unwrap_or("-"));
             assert_eq!((words.as_str(), said[&client]), (*expected, *goodbye), "{version:?} {act:?} {row:?}");
         }
     }

@@ -26,7 +26,7 @@ const ORDER: &[&str] = &[
     // how our own processes talk to each other
     "ipc",
     // a plan on sockets or in memory, and in virtual time
-    "snapshots", "recorder", "server", "serve", "proxy", "sut", "learn", "load", "run", "cluster", "sim",
+    "snapshots", "recorder", "witness", "server", "serve", "proxy", "sut", "learn", "load", "run", "cluster", "sim",
     // evidence, from files
     "output", "results", "verdict", "calibrate", "fidelity",
     // presentation
@@ -37,8 +37,8 @@ const ORDER: &[&str] = &[
 /// These may use all.
 const PROGRAM: [&str; 5] = ["cli", "cmd", "main", "lib", "crate"];
 /// Have sockets, tasks and a clock; the others have none.
-const WORLDS: [&str; 13] =
-    ["snapshots", "recorder", "transport", "ws", "ipc", "server", "serve", "proxy", "sut", "learn", "load", "run", "cluster"];
+const WORLDS: [&str; 14] =
+    ["snapshots", "recorder", "witness", "transport", "ws", "ipc", "server", "serve", "proxy", "sut", "learn", "load", "run", "cluster"];
 
 #[test]
 fn a_module_uses_only_those_before_it() {

@@ -200,6 +200,7 @@ async fn with_workers(world: &Arc<World>, pid: i32, count: u32) -> Result<Result
     };
     let Target::Embedded(settings) = &world.plan.target else { unreachable!("as the plan says") };
     let setting = TargetSetting {
+        real: None,
         plan: &world.plan,
         program: program.to_owned(),
         output: output.to_owned(),

@@ -41,6 +41,19 @@ impl Reserved {
         })
     }
 
+    /// Reserves this address; port 0 is any free one, as of [`Reserved::new`].
+    ///
+    /// Errors: `AddrInUse` if somebody else listens there.
+    pub fn at(addr: SocketAddr) -> io::Result<Self> {
+        if addr.port() == 0 {
+            return Self::new(addr.ip());
+        }
+        let socket = bind_alone(addr)?;
+        socket.set_reuse_port(true)?;
+        socket.set_reuse_address(true)?;
+        Ok(Self { addr, _held: socket })
+    }
+
     /// Where the server is to listen.
     pub fn addr(&self) -> SocketAddr {
         self.addr

@@ -1,0 +1,104 @@
+//! `closestorm serve --scenario`: faults by schedule, for real clients.
+
+use super::certificate::identity;
+use super::console::{self, print};
+use super::execute::print_result;
+use super::exit::{self, Usage};
+use super::signals::Stop;
+use crate::api::{Scratch, check_instances, save};
+use crate::cli::{Format, Serve};
+use crate::metrics::Status;
+use crate::plan::{Plan, Target};
+use crate::results::evidence::Evidence;
+use crate::results::folder::Folder;
+use crate::results::manifest;
+use crate::results::usage::Baseline;
+use crate::run::open::{ONE_CLIENT, for_real, impossible, run_real};
+use crate::run::{Places, output_file, raise_files, this_program};
+use crate::scenario::Overrides;
+use crate::sut::RealPlace;
+use crate::sut::error::RunError;
+use crate::transport::tls::Identity;
+use crate::verdict::{exit_code, judge};
+use anyhow::Context;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Serves to the end of the scenario or until a signal comes; gives the exit code of the verdict, or of the signal.
+///
+/// # Errors
+/// The scenario is wrong or says what real clients cannot be asked; the servers cannot be started; results could not be written.
+pub(super) fn main(args: &Serve, scenario: &str, listen: SocketAddr) -> anyhow::Result<u8> {
+    let overrides = Overrides { seed: args.seed, set: vec![ONE_CLIENT.to_owned()], ..Overrides::default() };
+    let plan = console::load_changed(Some(scenario), &overrides)?;
+    let wrong = impossible(&plan);
+    if !wrong.is_empty() {
+        return Err(Usage(format!("{scenario} cannot be served to real clients: {}", wrong.join("; "))).into());
+    }
+    check_instances(&plan)?;
+    let (plan, identity) = with_tls(for_real(plan), args)?;
+    raise_files().context("cannot read the limit of open files")?;
+    let stop = Stop::listen().context("cannot listen for signals")?;
+    let manifest = manifest::of(console::command_line(), &plan);
+    let folder = args.out.as_deref().map(|out| Folder::open(Some(out), false, || out.to_owned())).transpose()?;
+    let scratch = Scratch::new()?;
+    let output = output_file(folder.as_ref().map_or(scratch.0.as_path(), Folder::path));
+    let places = Places { program: this_program(), output, warm_up: Duration::ZERO };
+    let (plan, usage) = (Arc::new(plan), Baseline::now());
+    let tell = |urls: &[String]| listening(urls, &plan, identity.as_ref());
+    let place = RealPlace { listen, identity: identity.clone() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let results = runtime.block_on(run_real(plan.clone(), place, &places, stop.clone().stopped(), tell));
+    let mut results = match results {
+        Ok(results) => results,
+        Err(error) => {
+            folder.into_iter().for_each(Folder::discard);
+            return match stop.code().filter(|_| matches!(error, RunError::Stopped)) {
+                Some(code) => Ok(code),
+                None => Err(error.into()),
+            };
+        }
+    };
+    results.usage.add(usage.used());
+    let verdict = judge(&Evidence::of(&results), &plan.expectations);
+    if let Some(folder) = folder {
+        let summary = save(&folder, &results, None, &plan, &verdict, &manifest)?;
+        let dir = folder.finish()?;
+        if !args.quiet {
+            print_result(&summary, Format::Text, &dir)?;
+        }
+    }
+    results.check_ledger().context("the counts are inconsistent: this is a bug in closestorm, please report it with the run folder")?;
+    let signalled = stop.code().filter(|_| results.status == Status::Aborted);
+    Ok(signalled.unwrap_or_else(|| if plan.expectations.is_empty() { exit::OK } else { exit_code(&verdict) }))
+}
+
+/// The plan with TLS as the command line asks for it, and its certificate.
+fn with_tls(mut plan: Plan, args: &Serve) -> anyhow::Result<(Plan, Option<Identity>)> {
+    let tls = match &mut plan.target {
+        Target::Embedded(settings) => {
+            settings.tls |= args.tls;
+            settings.tls
+        }
+        Target::Command(_) | Target::Url(_) => false,
+    };
+    let identity = identity(args, tls)?;
+    if let Some(identity) = &identity {
+        // Before a process is started with it.
+        identity.server(None)?;
+    }
+    Ok((plan, identity))
+}
+
+/// Says where the servers are and what will happen to them.
+fn listening(urls: &[String], plan: &Plan, identity: Option<&Identity>) -> io::Result<()> {
+    let mut text: String = urls.iter().map(|url| format!("listening on {}\n", url.trim_end_matches('/'))).collect();
+    let length = crate::units::print_duration(plan.duration);
+    text += &format!("{} for {length}, with {}\n", plan.name, crate::number::counted(plan.faults.len() as u64, "fault"));
+    if let Some(identity) = identity {
+        text += &format!("certificate SHA-256 {}\n", identity.fingerprint().map_err(io::Error::other)?);
+    }
+    print(&text).map_err(io::Error::other)
+}
