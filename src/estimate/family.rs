@@ -113,6 +113,11 @@ impl Family {
         all
     }
 
+    /// The same delay for ever, with so many lead delays.
+    pub fn constant(lead: usize) -> Family {
+        Family { lead, growth: Growth::Fixed, jitter: JitterForm::None, cap: None, own_base: false }
+    }
+
     /// The families of delays without jitter, with so many lead delays, where so many steps were seen after those.
     pub fn unjittered(lead: usize, steps: usize, own_base: bool) -> Vec<Family> {
         let one = |growth, cap| Family { lead, growth, jitter: JitterForm::None, cap, own_base };

@@ -7,8 +7,10 @@ mod explore;
 mod family;
 mod fit;
 mod goodness;
+mod laws;
 mod likelihood;
 mod nearest;
+mod rounding;
 mod waits;
 
 #[cfg(test)]

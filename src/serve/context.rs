@@ -32,6 +32,8 @@ pub(super) struct ServeContext {
     pub(super) told: Told,
     /// Who gives connections their steps, in place of their URLs.
     pub(super) visitors: Option<Visitors>,
+    /// `HOST:PORT` of the server that speaks to visitors; `None`: they get an echo.
+    pub(super) upstream: Option<String>,
     /// Connections that asked for a WebSocket, so far.
     begun: AtomicU64,
     open: Mutex<BTreeMap<u64, Arc<Control>>>,
@@ -53,10 +55,16 @@ impl Drop for Registered<'_> {
 }
 
 impl ServeContext {
-    pub(super) fn new(seed: Seed, identity: Option<&Identity>, told: Told, visitors: Option<Visitors>) -> Result<ServeContext, TlsError> {
+    pub(super) fn new(
+        seed: Seed,
+        identity: Option<&Identity>,
+        told: Told,
+        visitors: Option<Visitors>,
+        upstream: Option<String>,
+    ) -> Result<ServeContext, TlsError> {
         let tls = identity.map(|identity| identity.server(None).map(TlsAcceptor::from)).transpose()?;
         let (hub, begun, open, open_count) = (WireHub::new(), AtomicU64::new(0), Mutex::default(), watch::Sender::new(0));
-        Ok(ServeContext { seed, tls, hub, told, visitors, begun, open, open_count })
+        Ok(ServeContext { seed, tls, hub, told, visitors, upstream, begun, open, open_count })
     }
 
     /// A connection asks for a WebSocket: its number, from 1, and who tells of it.

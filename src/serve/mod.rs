@@ -9,6 +9,7 @@ mod context;
 mod http;
 mod page;
 pub mod steps;
+mod upstream;
 mod visits;
 mod wire_log;
 
@@ -46,15 +47,16 @@ impl StepServer {
     /// # Errors
     /// If certificate and key do not fit together.
     pub fn new(seed: Seed, identity: Option<&Identity>, told: Told) -> Result<StepServer, TlsError> {
-        Ok(StepServer { context: Arc::new(ServeContext::new(seed, identity, told, None)?), served: Arc::default() })
+        Ok(StepServer { context: Arc::new(ServeContext::new(seed, identity, told, None, None)?), served: Arc::default() })
     }
 
-    /// One whose connections get their steps from `visitors`, whatever their URLs say.
+    /// One whose connections get their steps from `visitors`, whatever their URLs say. What is said on open ones is the affair of the server at
+    /// `upstream`, `HOST:PORT`, if there is one; otherwise messages are sent back.
     ///
     /// # Errors
     /// None without a certificate, which this has not.
-    pub fn for_visitors(seed: Seed, visitors: Visitors) -> Result<StepServer, TlsError> {
-        let context = ServeContext::new(seed, None, Box::new(drop), Some(visitors))?;
+    pub fn for_visitors(seed: Seed, visitors: Visitors, upstream: Option<String>) -> Result<StepServer, TlsError> {
+        let context = ServeContext::new(seed, None, Box::new(drop), Some(visitors), upstream)?;
         Ok(StepServer { context: Arc::new(context), served: Arc::default() })
     }
 
