@@ -1,7 +1,7 @@
 //! Chooses a family and its numbers for waits that were seen.
 
 use super::explore::Swarm;
-use super::family::{Family, Growth, JitterForm, Quantity};
+use super::family::{Family, Growth, JitterForm, ParameterEstimate, Quantity};
 use super::goodness::Goodness;
 use super::likelihood::{Step, Timing, log_density, log_likelihood, steps};
 use super::rounding::{round, together};
@@ -37,19 +37,6 @@ const GRAIN_MS: f64 = 1.5;
 const CAP_LEAST: f64 = 6.0;
 /// Lead delays that are looked for.
 const LEAD_MOST: usize = 2;
-
-/// A number that was estimated.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ParameterEstimate {
-    /// Which.
-    pub quantity: Quantity,
-    /// The roundest value within the interval; in milliseconds where it is a time.
-    pub value: f64,
-    /// Lower end of the interval in which it lies with a probability of 95 %.
-    pub lo: f64,
-    /// Upper end.
-    pub hi: f64,
-}
 
 /// What was found.
 #[derive(Clone, Debug)]

@@ -1,8 +1,7 @@
 //! Round numbers: people write them, so the roundest of an interval is the likeliest. Numbers of one schedule are rounded together, so that what
 //! is printed waits as what was seen.
 
-use super::family::Quantity;
-use super::fit::ParameterEstimate;
+use super::family::{ParameterEstimate, Quantity};
 
 /// A time this short is none, where the interval reaches zero; in milliseconds.
 const NONE_MS: f64 = 20.0;

@@ -1,6 +1,6 @@
 //! What was seen of a client, question by question. An empty list or `None`: it was not asked.
 
-use super::trials::RefuseBy;
+use super::questions::RefuseBy;
 use crate::estimate::{Near, PolicyFit, SeenOutage};
 use std::time::Duration;
 

@@ -1,12 +1,13 @@
 //! How a real client comes back: it is cut again and again, and its rules are found out.
 //!
-//! `host` is the server that it meets, `client` its process, `trials` has the questions, `subject` asks them of one client, one after the other,
+//! `host` is the server that it meets, `client` its process, `questions` has what is asked, `trials` asks it of all processes, `subject` of one, one after the other,
 //! `syn_watch` sees what a closed port gets, `findings` has what was seen, `rules` judges it, `words` tells it. What the waits say is the affair of `estimate`.
 
 mod client;
 pub mod findings;
 mod host;
 pub mod policy;
+pub mod questions;
 pub mod rules;
 mod subject;
 mod syn_watch;
@@ -15,4 +16,5 @@ pub mod words;
 
 pub use client::ClientCommand;
 pub use findings::Findings;
-pub use trials::{ClientSource, Questions, RefuseBy, learn};
+pub use questions::{ClientSource, Questions, RefuseBy};
+pub use trials::learn;

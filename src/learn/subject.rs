@@ -3,8 +3,8 @@
 use super::client::{Client, LAST_WORDS};
 use super::findings::{AfterCode, Findings, Return};
 use super::host::{HostSettings, LearnHost, VisitEnd, between};
+use super::questions::{ClientSource, LearnError, Questions, RefuseBy, SILENCE, START_WITHIN, TrialQuestion};
 use super::syn_watch::SynWatch;
-use super::trials::{ClientSource, LearnError, Questions, RefuseBy, SILENCE, START_WITHIN, TrialQuestion};
 use crate::close::{ABNORMAL, NO_STATUS};
 use crate::estimate::SeenOutage;
 use crate::sut::command::Guard;

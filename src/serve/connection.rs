@@ -3,7 +3,7 @@
 use crate::close::Ending;
 use crate::fault::{Effect, ResponseEdit, Side};
 use crate::plan::Firing;
-use crate::seed::{Seed, Stream};
+use crate::seed::Stream;
 use crate::serve::context::ServeContext;
 use crate::serve::http;
 use crate::serve::steps::{PathStep, PathSteps, StepAction};

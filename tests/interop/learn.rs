@@ -113,7 +113,6 @@ fn presets_that_run_as_clients_are_found() {
 }
 
 #[test]
-#[ignore = "long: scripts/test"]
 fn more_presets_that_run_as_clients_are_found() {
     scope(|scope| {
         scope.spawn(|| {

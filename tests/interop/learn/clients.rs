@@ -17,7 +17,6 @@ fn fails(args: &[&str], command: &[&str]) -> String {
 }
 
 #[test]
-#[ignore = "long: scripts/test"]
 fn a_client_that_does_not_come_is_an_error() {
     let stderr = fails(&["--instances", "1"], &["sh", "-c", "echo no client; exec sleep 60"]);
     assert!(stderr.contains("did not connect") && stderr.contains("no client"), "{stderr}");
@@ -40,7 +39,6 @@ fn after_s(found: &Value, question: &str) -> f64 {
 }
 
 #[test]
-#[ignore = "long: scripts/test"]
 fn slow_questions_are_answered() {
     if !node("learn") {
         return;
@@ -100,7 +98,6 @@ fn attempts_at_a_closed_port_are_seen_or_it_is_said_what_that_needs() {
 }
 
 #[test]
-#[ignore = "long: scripts/test"]
 fn a_page_in_a_browser_is_waited_for() {
     if !chromium("a page that learn waits for") {
         return;

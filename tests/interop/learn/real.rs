@@ -26,7 +26,6 @@ fn away(found: &Value) -> Vec<u64> {
 }
 
 #[test]
-#[ignore = "long: scripts/test"]
 fn real_libraries_come_back_as_the_documents_say() {
     if !node("learn") {
         return;
