@@ -1,6 +1,7 @@
 // Has `closestorm learn` find out how real libraries come back, each before a server of its protocol, and writes docs/clients.md:
 //
 //   node learn.js CLOSESTORM FOLDER PRESETS.toml [LIBRARY…]      AT_ONCE=8 libraries side by side
+//   node learn.js CLOSESTORM FOLDER PRESETS.toml --table         only the table
 //
 // FOLDER/LIBRARY/learn.json has what was learnt. Without names all libraries are asked; with names those, and the table is made of all that are there.
 const { spawn } = require('node:child_process');
@@ -42,7 +43,7 @@ const LIBRARIES = {
 };
 
 const [closestorm, folder, presets, ...names] = process.argv.slice(2);
-const wanted = names.length ? names : Object.keys(LIBRARIES);
+const wanted = names[0] === '--table' ? [] : names.length ? names : Object.keys(LIBRARIES);
 const strange = wanted.filter(name => !LIBRARIES[name]);
 if (!presets || strange.length) {
   console.error(`node learn.js CLOSESTORM FOLDER PRESETS.toml [LIBRARY…]\nlibraries: ${Object.keys(LIBRARIES).join(' ')}`);
