@@ -136,12 +136,13 @@ fn a_page_in_a_browser_is_waited_for() {
     browser.wait().unwrap();
     let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {progress:?}"));
     assert!(progress.iter().any(|line| line.contains("outage 4 of 4")), "{progress:?}");
-    let growth = (&found["schedule"]["growth"], &found["schedule"]["jitter"]);
-    assert_eq!(growth, (&"linear".into(), &"none".into()), "{}", found["schedule"]);
-    holds(&found, "base", 150.0);
-    holds(&found, "step", 250.0);
-    holds(&found, "cap", 900.0);
-    for (name, result) in [("jitter", "fail"), ("returns", "pass"), ("one-connection", "pass"), ("close-answer", "pass")] {
+    // A browser has much to do: the earliest of four.
+    for (attempt, wait) in [150.0, 400.0, 650.0, 900.0, 900.0].into_iter().enumerate() {
+        let seen = found["outages"].as_array().unwrap().iter().filter_map(|outage| outage["waits_ms"][attempt].as_f64());
+        let least = seen.fold(f64::INFINITY, f64::min);
+        assert!((wait - 2.0..wait + 100.0).contains(&least), "{attempt}: {least}: {}", found["outages"]);
+    }
+    for (name, result) in [("returns", "pass"), ("one-connection", "pass"), ("close-answer", "pass")] {
         assert_eq!(rule(&found, name), result, "{name}: {}", found["rules"]);
     }
     assert!(Path::new(&out).join("report.html").exists());
