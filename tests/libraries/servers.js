@@ -99,4 +99,6 @@ module.exports = {
     message: (socket, payload, frame) => payload.toString().startsWith('CONNECT') && socket.write(frame('CONNECTED\nversion:1.2\nheart-beat:0,0\n\n\0')),
   },
   'subscriptions-transport-ws': acknowledges,
+  // The second step of a sync of an empty document, in answer to the first.
+  'y-websocket': { message: (socket, payload, frame) => payload[0] === 0 && payload[1] === 0 && socket.write(frame(Buffer.from([0, 1, 2, 0, 0]), 2)) },
 };

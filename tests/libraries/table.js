@@ -3,8 +3,10 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const MARK = { pass: '✓', fail: '✗', 'not tested': '–' };
-// Waits of a library and of its preset that differ by more on average are looked at.
+// Waits of a library and of its preset that differ by more on average are looked at, where another preset is nearer …
 const AGREES = 0.05;
+// … and in any case: few random waits differ by some percent from their distribution.
+const FAR = 0.15;
 
 const seconds = ms => (ms < 1000 ? `${Math.round(ms)} ms` : `${Math.round(ms / 100) / 10} s`);
 const row = cells => `| ${cells.join(' | ')} |`;
@@ -65,7 +67,7 @@ module.exports = (libraries, folder, presets) => {
     const { found, about, ours } = one;
     const distance = found.nearest.find(({ preset }) => preset === about.preset)?.distance;
     const near = found.nearest[0];
-    const beside = !about.preset ? 'none' : distance === undefined ? `${about.preset}: not comparable` : `${about.preset}: ${(100 * distance).toFixed(1)} %${distance > AGREES ? ' **differs**' : ''}`;
+    const beside = !about.preset ? 'none' : distance === undefined ? `${about.preset}: not comparable` : `${about.preset}: ${(100 * distance).toFixed(1)} %${distance > FAR || (distance > AGREES && near.preset !== about.preset) ? ' **differs**' : ''}`;
     return [name(one), waits(found).join(', '), schedule(found), beside, near ? `${near.preset} ${(100 * near.distance).toFixed(1)} %` : '–'];
   });
   const answers = learnt.map(one => {
