@@ -58,6 +58,9 @@ fn default_folder() -> PathBuf {
 
 fn asked(args: &Learn, folder: &Folder, stop: &Stop) -> anyhow::Result<Findings> {
     let address = address(args)?;
+    if let Some(upstream) = args.upstream.as_ref().filter(|upstream| upstream.is_secure()) {
+        return Err(Usage(format!("learn does not speak TLS to an upstream, and {upstream} does: write ws://HOST:PORT")).into());
+    }
     let held = args.held.unwrap_or(if args.quick { Duration::from_millis(1500) } else { Duration::from_secs(6) });
     let questions = Questions {
         outages: args.outages,
