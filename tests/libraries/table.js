@@ -36,12 +36,11 @@ function waits({ outages }) {
   });
 }
 
-function schedule({ schedule: found, gave_up_after: gaveUp, exits, outages }) {
+/** The policy that was learnt, to paste; what goes beyond waits has a table of its own. */
+function schedule({ schedule: found, reconnect, outages }) {
   if (!found) return outages.length ? 'too few waits' : 'never came back';
-  const value = ({ name, value }) => (name === 'factor' ? value.toFixed(2) : name === 'jitter' ? `${Math.round(value * 100)} %` : seconds(value));
-  const numbers = found.numbers.map(one => `${one.name} ${value(one)}`).join(', ');
-  const end = gaveUp.length > exits ? `; gives up after ${Math.min(...gaveUp)}` : '';
-  return `${found.growth}, jitter ${found.jitter}: ${numbers}${end}${found.fits ? '' : ' (does not fit)'}`;
+  const waits = reconnect.replace(/^reconnect = /, '').replace(/, (stop_codes|retry_http_status|connect_timeout|reset|reset_uptime) = (\[[^\]]*\]|"[^"]*")/g, '');
+  return `\`${waits}\`${found.fits ? '' : ' (does not fit)'}`;
 }
 
 const back = result => (result === null ? '–' : result.back ? seconds(result.after_ms) : `not in ${seconds(result.within_ms)}`);
