@@ -367,6 +367,18 @@ pub struct Learn {
     /// Number of attempts that are refused in each outage.
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub attempts: u32,
+    /// How attempts are refused: by a reset after the request, by status 503, or by a closed port, which needs CAP_NET_RAW to see attempts.
+    #[arg(long, value_enum, default_value_t, value_name = "HOW")]
+    pub refuse: RefuseChoice,
+    /// Wait at this address on this machine (loopback) for a client that you start, as a page, in place of a command; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["command", "instances"])]
+    pub listen: Option<SocketAddr>,
+    /// The same at an address which others can reach, as a phone. Prints a warning.
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["command", "instances", "listen"])]
+    pub bind: Option<SocketAddr>,
+    /// A server that speaks on open connections, as ws://HOST:PORT; without it messages are sent back.
+    #[arg(long, value_name = "URL")]
+    pub upstream: Option<Upstream>,
     /// How long connections are open before they are cut [default: 6s, with --quick 1500ms]. Some clients begin anew only after 5 s.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub held: Option<Duration>,
@@ -392,8 +404,21 @@ pub struct Learn {
     #[arg(long, short)]
     pub quiet: bool,
     /// The client and its arguments, behind --.
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(last = true, required_unless_present_any = ["listen", "bind"], value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+/// How `learn` refuses attempts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum RefuseChoice {
+    /// By a reset right after the request.
+    #[default]
+    Reset,
+    /// By status 503.
+    #[value(name = "503")]
+    Unavailable,
+    /// Nobody listens.
+    ClosedPort,
 }
 
 /// Arguments of `calibrate`.

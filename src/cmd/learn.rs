@@ -1,23 +1,24 @@
 //! `closestorm learn`: cuts a real client again and again, and tells how it comes back.
 
+mod report;
+
 use super::console::print;
 use super::exit::{FAILED, INCONCLUSIVE, OK, Usage};
 use super::signals::Stop;
-use crate::cli::{Format, Learn};
+use crate::cli::{Format, Learn, RefuseChoice};
 use crate::learn::rules::{Judgement, Rule, requirements};
-use crate::learn::{ClientCommand, Findings, Questions, learn, words};
+use crate::learn::{ClientCommand, ClientSource, Findings, Questions, RefuseBy, learn, policy, words};
 use crate::output;
+use crate::proxy::Upstream;
 use crate::results::folder::Folder;
 use crate::seed::Seed;
 use crate::sut::command::Guard;
 use crate::text::json;
 use anyhow::Context;
 use jiff::Timestamp;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// What a client prints.
-const OUTPUT: &str = "client.log";
 
 /// Asks, writes what was seen, and prints it.
 ///
@@ -38,7 +39,7 @@ pub fn main(args: &Learn) -> anyhow::Result<u8> {
         Format::Text => words::text(&found),
         Format::Json => json(&words::json(&found))? + "\n",
     };
-    if let Err(error) = write(&found, folder.path()) {
+    if let Err(error) = write(&found, &client(args), folder.path()) {
         // What took so long to find must not be lost with the disk.
         print(&printed)?;
         return Err(error);
@@ -56,16 +57,29 @@ fn default_folder() -> PathBuf {
 }
 
 fn asked(args: &Learn, folder: &Folder, stop: &Stop) -> anyhow::Result<Findings> {
+    let address = address(args)?;
+    if let Some(upstream) = args.upstream.as_ref().filter(|upstream| upstream.is_secure()) {
+        return Err(Usage(format!("learn does not speak TLS to an upstream, and {upstream} does: write ws://HOST:PORT")).into());
+    }
     let held = args.held.unwrap_or(if args.quick { Duration::from_millis(1500) } else { Duration::from_secs(6) });
     let questions = Questions {
         outages: args.outages,
         attempts: args.attempts,
         held,
         quick: args.quick,
-        instances: args.instances,
+        refuse: match args.refuse {
+            RefuseChoice::Reset => RefuseBy::Reset,
+            RefuseChoice::Unavailable => RefuseBy::Unavailable,
+            RefuseChoice::ClosedPort => RefuseBy::ClosedPort,
+        },
+        instances: if address.is_some() { 1 } else { args.instances },
+        upstream: args.upstream.as_ref().map(Upstream::authority),
         seed: Seed(args.seed),
     };
-    let command = ClientCommand { argv: args.command.clone(), output: folder.path().join(OUTPUT) };
+    let source = match address {
+        Some(address) => ClientSource::Visitor(address),
+        None => ClientSource::Command(ClientCommand { argv: args.command.clone(), folder: folder.path().to_owned() }),
+    };
     let quiet = args.quiet;
     let told = move |line: String| {
         if !quiet {
@@ -75,7 +89,7 @@ fn asked(args: &Learn, folder: &Folder, stop: &Stop) -> anyhow::Result<Findings>
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let guard = Guard::launch().await?;
-        let found = learn(&guard, &command, &questions, stop.clone().stopped(), &told).await;
+        let found = learn(&guard, &source, &questions, stop.clone().stopped(), &told).await;
         // What was learnt counts more than a guard that does not end.
         if let Err(error) = guard.shutdown().await {
             eprintln!("closestorm: {error}");
@@ -84,15 +98,31 @@ fn asked(args: &Learn, folder: &Folder, stop: &Stop) -> anyhow::Result<Findings>
     })
 }
 
-fn write(found: &Findings, dir: &Path) -> anyhow::Result<()> {
+/// Where to wait for a client, if it is not started: on loopback, or where `--bind` says, with a warning.
+fn address(args: &Learn) -> Result<Option<SocketAddr>, Usage> {
+    if let Some(address) = args.bind.filter(|address| !address.ip().is_loopback()) {
+        eprintln!("warning: {address} can be reached from other machines");
+    }
+    match args.listen.filter(|address| !address.ip().is_loopback()) {
+        Some(address) => Err(Usage(format!("--listen takes a loopback address, and {address} is none: use --bind"))),
+        None => Ok(args.bind.or(args.listen)),
+    }
+}
+
+/// What is looked at, in a few words.
+fn client(args: &Learn) -> String {
+    if args.command.is_empty() { "a client that its user starts".to_owned() } else { args.command.join(" ") }
+}
+
+fn write(found: &Findings, client: &str, dir: &Path) -> anyhow::Result<()> {
     let put = |name: &str, text: String| output::write(&dir.join(name), text.as_bytes()).with_context(|| format!("cannot write {name}"));
     put("learn.json", json(&words::json(found))? + "\n")?;
     put("waits.csv", words::csv(found))?;
     put("report.txt", words::text(found))?;
-    match words::policy(found) {
-        Some(policy) => put("learned.toml", words::toml(&policy) + "\n"),
-        None => Ok(()),
+    if let Some(policy) = policy::policy(found) {
+        put("learned.toml", policy::toml(&policy) + "\n")?;
     }
+    report::write(found, client, dir)
 }
 
 /// What the required rules make of it.

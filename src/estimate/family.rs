@@ -78,6 +78,19 @@ pub enum Quantity {
     Delay(usize),
 }
 
+/// A number that was estimated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ParameterEstimate {
+    /// Which.
+    pub quantity: Quantity,
+    /// The roundest value within the interval; in milliseconds where it is a time.
+    pub value: f64,
+    /// Lower end of the interval in which it lies with a probability of 95 %.
+    pub lo: f64,
+    /// Upper end.
+    pub hi: f64,
+}
+
 const JITTERS: [JitterForm; 9] = [
     JitterForm::Full,
     JitterForm::Equal,
@@ -111,6 +124,11 @@ impl Family {
             }
         }
         all
+    }
+
+    /// The same delay for ever, with so many lead delays.
+    pub fn constant(lead: usize) -> Family {
+        Family { lead, growth: Growth::Fixed, jitter: JitterForm::None, cap: None, own_base: false }
     }
 
     /// The families of delays without jitter, with so many lead delays, where so many steps were seen after those.

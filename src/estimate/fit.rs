@@ -1,9 +1,10 @@
 //! Chooses a family and its numbers for waits that were seen.
 
 use super::explore::Swarm;
-use super::family::{Family, Growth, JitterForm, Quantity};
+use super::family::{Family, Growth, JitterForm, ParameterEstimate, Quantity};
 use super::goodness::Goodness;
 use super::likelihood::{Step, Timing, log_density, log_likelihood, steps};
+use super::rounding::{round, together};
 use super::waits::{SeenOutage, WaitSpread, all_alike, median, spread};
 use crate::reconnect::{LawPiece, Policy};
 use crate::seed::{Seed, Stream};
@@ -37,19 +38,6 @@ const CAP_LEAST: f64 = 6.0;
 /// Lead delays that are looked for.
 const LEAD_MOST: usize = 2;
 
-/// A number that was estimated.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ParameterEstimate {
-    /// Which.
-    pub quantity: Quantity,
-    /// The roundest value within the interval; in milliseconds where it is a time.
-    pub value: f64,
-    /// Lower end of the interval in which it lies with a probability of 95 %.
-    pub lo: f64,
-    /// Upper end.
-    pub hi: f64,
-}
-
 /// What was found.
 #[derive(Clone, Debug)]
 pub struct PolicyFit {
@@ -82,6 +70,8 @@ pub fn fit(outages: &[SeenOutage], seed: Seed) -> Option<PolicyFit> {
         let Some(data) = Data::of(outages, lead, spread) else { break };
         let families = match spread {
             WaitSpread::Jitter if !data.is_steady() => Family::jittered(lead),
+            // A list of delays explains anything: also that the first is seen a little later than others.
+            WaitSpread::Steady if data.is_constant() => vec![Family::constant(lead)],
             _ => Family::unjittered(lead, data.steps.len(), spread == WaitSpread::ByClient),
         };
         found.extend(data.search(families, &mut stream).into_iter().map(|searched| (lead, searched)));
@@ -155,6 +145,11 @@ impl Data {
     /// Whether the delays of the formula have no jitter.
     fn is_steady(&self) -> bool {
         self.steps.iter().all(|step| all_alike(&step.waits.iter().map(|wait| wait.ms).collect::<Vec<_>>()))
+    }
+
+    /// Whether all delays of the formula are the same.
+    fn is_constant(&self) -> bool {
+        all_alike(&self.steps.iter().flat_map(|step| step.waits.iter().map(|wait| wait.ms)).collect::<Vec<_>>())
     }
 
     /// The logarithm of the likelihood of free numbers, the last two of which are how late waits are seen, and the noise, which counts as at
@@ -265,12 +260,14 @@ impl Data {
                 }
             }
         }
-        let estimates: Vec<ParameterEstimate> =
-            quantities.iter().zip(&mut drawn).zip(values(family, best)).map(|((one, drawn), value)| estimate(*one, value, drawn)).collect();
+        let exact = values(family, best);
+        let mut estimates: Vec<ParameterEstimate> =
+            quantities.iter().zip(&mut drawn).zip(&exact).map(|((one, drawn), value)| estimate(*one, *value, drawn)).collect();
+        together(&mut estimates, &exact, self.steps.len());
         let rounded: Vec<f64> = estimates.iter().map(|estimate| estimate.value).collect();
         let mut policy = family.policy(&rounded);
         let goodness = Goodness::of(family, &policy, &self.steps, late(best), stream);
-        let earlier = |bound: f64| duration_ms(round(bound, bound - LATE_MOST_MS, bound));
+        let earlier = |bound: f64| duration_ms(round((bound - LATE_MOST_MS / 2.0).max(0.0), bound - LATE_MOST_MS, bound));
         let span = |(lo, hi): &(f64, f64)| (earlier(*lo), earlier(*hi));
         policy.lead = self.lead.iter().map(span).collect();
         if family.own_base {
@@ -320,21 +317,6 @@ fn estimate(quantity: Quantity, value: f64, drawn: &mut [f64]) -> ParameterEstim
         _ => (lo, hi) = ((lo * (1.0 - CLOCKS) - GRAIN_MS).max(0.0), hi * (1.0 + CLOCKS) + GRAIN_MS),
     }
     ParameterEstimate { quantity, value: round(value, lo, hi), lo, hi }
-}
-
-/// The value of fewest digits between `lo` and `hi`, near `value`.
-fn round(value: f64, lo: f64, hi: f64) -> f64 {
-    if lo <= 0.0 && value <= hi && value < LATE_MOST_MS {
-        return 0.0;
-    }
-    for digits in 0..6 {
-        let unit = 10_f64.powi(value.abs().max(1e-9).log10().floor() as i32 - digits);
-        let rounded = (value / unit).round() * unit;
-        if (lo..=hi).contains(&rounded) {
-            return rounded;
-        }
-    }
-    value
 }
 
 impl Growth {

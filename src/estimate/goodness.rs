@@ -11,7 +11,7 @@ const LATE_MS: f64 = 20.0;
 const LATE: f64 = 0.01;
 
 /// How well a policy fits.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Goodness {
     /// Waits that were looked at.
     pub waits: usize,
@@ -20,6 +20,8 @@ pub struct Goodness {
     /// Chance of waits that differ so much from the policy's distribution if it is the right one (Kolmogorov and Smirnov), 0 to 1. The same
     /// waits chose the policy, so it is rather too large. `None`: there is no jitter.
     pub chance: Option<f64>,
+    /// For each wait that has jitter the share of waits that the policy makes shorter, 0 to 1, in order: evenly spread if it is the right one.
+    pub places: Vec<f64>,
 }
 
 impl Goodness {
@@ -38,7 +40,8 @@ impl Goodness {
                 places.extend(place(law, wait, late, stream.unit()));
             });
         }
-        Goodness { waits, outside: outside as f64 / waits.max(1) as f64, chance: chance(places) }
+        places.sort_by(f64::total_cmp);
+        Goodness { waits, outside: outside as f64 / waits.max(1) as f64, chance: chance(&places), places }
     }
 }
 
@@ -57,12 +60,11 @@ fn place(law: &[LawPiece], wait: f64, late: f64, unit: f64) -> Option<f64> {
     Some(law.iter().map(|piece| piece.share * part(piece)).sum())
 }
 
-/// The chance of a greatest distance from the uniform distribution as that of `places`. Source: Stephens (1970), as in Numerical Recipes 14.3.
-fn chance(mut places: Vec<f64>) -> Option<f64> {
+/// The chance of a greatest distance from the uniform distribution as that of `places`, which are in order. Source: Stephens (1970), as in Numerical Recipes 14.3.
+fn chance(places: &[f64]) -> Option<f64> {
     if places.len() < 5 {
         return None;
     }
-    places.sort_by(f64::total_cmp);
     let n = places.len() as f64;
     let off = |(index, place): (usize, &f64)| (place - index as f64 / n).abs().max(((index + 1) as f64 / n - place).abs());
     let distance = places.iter().enumerate().map(off).fold(0.0, f64::max);
@@ -81,10 +83,10 @@ mod tests {
         for (factor, expected) in [(1.358, 0.05), (1.628, 0.01)] {
             let n = 10_000;
             let shift = factor / f64::from(n).sqrt();
-            let places = (0..n).map(|i| (f64::from(i) / f64::from(n) + shift).min(1.0)).collect();
-            let chance = chance(places).unwrap();
+            let places: Vec<f64> = (0..n).map(|i| (f64::from(i) / f64::from(n) + shift).min(1.0)).collect();
+            let chance = chance(&places).unwrap();
             assert!((chance / expected - 1.0).abs() < 0.1, "{factor}: {chance}");
         }
-        assert_eq!(chance(vec![0.5; 4]), None);
+        assert_eq!(chance(&[0.5; 4]), None);
     }
 }

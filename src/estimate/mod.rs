@@ -7,15 +7,17 @@ mod explore;
 mod family;
 mod fit;
 mod goodness;
+mod laws;
 mod likelihood;
 mod nearest;
+mod rounding;
 mod waits;
 
 #[cfg(test)]
 mod tests;
 
-pub use family::{Family, Growth, JitterForm, Quantity};
-pub use fit::{ParameterEstimate, PolicyFit, fit};
+pub use family::{Family, Growth, JitterForm, ParameterEstimate, Quantity};
+pub use fit::{PolicyFit, fit};
 pub use goodness::Goodness;
 pub use nearest::{Near, nearest};
 pub use waits::SeenOutage;

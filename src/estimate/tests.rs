@@ -104,3 +104,18 @@ fn the_nearest_preset_is_the_one_that_was_seen() {
         assert_eq!(near[0].preset.id, name, "{:?}", near.iter().take(3).map(|near| (&near.preset.id, near.distance)).collect::<Vec<_>>());
     }
 }
+
+/// A busy machine: the first wait is seen later than the others, and each process runs on a processor of its own.
+#[test]
+fn what_a_busy_machine_adds_is_no_schedule() {
+    let late = |client: u32, step: usize| f64::from(client) * 9.0 + if step == 0 { 20.0 } else { 4.0 };
+    let outages = |delays: &[f64]| -> Vec<SeenOutage> {
+        let one =
+            |client| SeenOutage { client, waits_ms: delays.iter().enumerate().map(|(step, delay)| delay + late(client, step)).collect() };
+        (0..6).flat_map(|client| [one(client), one(client)]).collect()
+    };
+    let fixed = fit(&outages(&[3000.0; 6]), Seed(1)).unwrap();
+    assert_eq!((fixed.family.growth, fixed.policy.base_per_client), (Growth::Fixed, None), "{fixed:?}");
+    let growing = fit(&outages(&[3000.0, 3900.0, 5070.0, 6591.0, 8568.0, 10_000.0]), Seed(1)).unwrap();
+    assert_eq!((growing.family.growth, growing.policy.base_per_client), (Growth::Exponential, None), "{growing:?}");
+}

@@ -13,9 +13,13 @@ pub struct SeenOutage {
 }
 
 /// Waits of the same step closer together than this share of their median, or than [`STEADY_MS`], have no jitter.
-const STEADY: f64 = 0.01;
+const STEADY: f64 = 0.015;
 /// See [`STEADY`]: what timers, a busy process and a connection take, in milliseconds.
-const STEADY_MS: f64 = 15.0;
+const STEADY_MS: f64 = 25.0;
+/// Clients whose usual waits of a step are closer together than this share of them, or than [`ALIKE_MS`], are alike: one may run on a busier processor.
+const ALIKE: f64 = 0.05;
+/// See [`ALIKE`], in milliseconds.
+const ALIKE_MS: f64 = 60.0;
 
 /// What differs: nothing, clients, or each wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +57,7 @@ pub(super) fn spread(outages: &[SeenOutage]) -> WaitSpread {
     }
     let alike = |medians: &mut Vec<f64>| {
         let middle = median(medians);
-        medians.iter().all(|one| is_steady(*one, middle))
+        medians.iter().all(|one| (one - middle).abs() <= (ALIKE * middle).max(ALIKE_MS))
     };
     match medians.values_mut().all(alike) {
         true => WaitSpread::Steady,

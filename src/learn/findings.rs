@@ -1,5 +1,6 @@
 //! What was seen of a client, question by question. An empty list or `None`: it was not asked.
 
+use super::questions::RefuseBy;
 use crate::estimate::{Near, PolicyFit, SeenOutage};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct Findings {
     pub codes: Vec<AfterCode>,
     /// After HTTP statuses in place of an opening handshake.
     pub statuses: Vec<(u16, Return)>,
+    /// After a port that nobody listened at for a while: from the cut to the next connection.
+    pub closed_port: Option<Return>,
     /// After a status 503 with this Retry-After.
     pub retry_after: Option<(Duration, Return)>,
     /// After the server was gone without a FIN or RST: when the next connection came.
@@ -50,6 +53,12 @@ pub struct Findings {
     pub doubles: u32,
     /// Connections in all.
     pub connections: u32,
+    /// How attempts of outages were refused.
+    pub refuse: RefuseBy,
+    /// Questions that were asked beside the waits, and how long each took.
+    pub asked: Vec<(String, Duration)>,
+    /// Those that were not.
+    pub not_asked: Vec<String>,
     /// What explains the waits.
     pub fit: Option<PolicyFit>,
     /// Why the questions ended early.

@@ -6,18 +6,32 @@ use crate::serve::steps::PathSteps;
 use crate::serve::{StepServer, Visit, VisitEvent, Visitors};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+/// What servers of one question have in common.
+#[derive(Clone, Debug)]
+pub(super) struct HostSettings {
+    pub(super) seed: Seed,
+    /// Where it always listens; `None`: at free ports of loopback, so that a process that is gone is not mixed up with the next.
+    pub(super) listen: Option<SocketAddr>,
+    /// `HOST:PORT` of the server that speaks on open connections; `None`: messages are sent back.
+    pub(super) upstream: Option<String>,
+}
+
 /// A server for one client.
 pub(super) struct LearnHost {
+    settings: HostSettings,
     address: SocketAddr,
+    server: Arc<StepServer>,
     steps: mpsc::UnboundedSender<PathSteps>,
     visits: mpsc::UnboundedReceiver<Visit>,
-    task: JoinHandle<()>,
+    /// Accepts; `None`: the port is closed.
+    task: Option<JoinHandle<()>>,
     /// The connections that are here, and which of them are open and well.
     here: Vec<(u64, bool)>,
     /// Connections that came and were not asked for yet, and when.
@@ -38,24 +52,47 @@ pub(super) struct VisitEnd {
 }
 
 impl LearnHost {
-    /// A server at `listen`; port 0 takes a free one.
-    pub(super) async fn start(listen: SocketAddr, seed: Seed) -> io::Result<LearnHost> {
-        let listener = TcpListener::bind(listen).await?;
+    /// A server as the settings say.
+    pub(super) async fn start(settings: HostSettings) -> io::Result<LearnHost> {
+        let listener = TcpListener::bind(settings.listen.unwrap_or((Ipv4Addr::LOCALHOST, 0).into())).await?;
         let address = listener.local_addr()?;
         let (steps, prepared) = mpsc::unbounded_channel();
         let (told, visits) = mpsc::unbounded_channel();
-        let server = StepServer::for_visitors(seed, Visitors::new(prepared, told)).map_err(io::Error::other)?;
-        let task = tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
-        Ok(LearnHost { address, steps, visits, task, here: Vec::new(), waiting: Vec::new(), came: 0, doubles: 0 })
+        let visitors = Visitors::new(prepared, told);
+        let server = Arc::new(StepServer::for_visitors(settings.seed, visitors, settings.upstream.clone()).map_err(io::Error::other)?);
+        let mut host =
+            LearnHost { settings, address, server, steps, visits, task: None, here: Vec::new(), waiting: Vec::new(), came: 0, doubles: 0 };
+        host.accept(listener);
+        Ok(host)
     }
 
-    /// A server at a free port of loopback.
-    pub(super) async fn on_loopback(seed: Seed) -> io::Result<LearnHost> {
-        LearnHost::start((Ipv4Addr::LOCALHOST, 0).into(), seed).await
+    fn accept(&mut self, listener: TcpListener) {
+        let server = self.server.clone();
+        self.task = Some(tokio::spawn(async move { server.serve(listener, std::future::pending()).await }));
     }
 
     pub(super) fn url(&self) -> String {
         format!("ws://{}", self.address)
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// From now on the kernel refuses connections; those that are here stay.
+    pub(super) async fn close_port(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+            // The socket is closed when the task is gone.
+            let _ = task.await;
+        }
+    }
+
+    /// Takes connections again, at the same port.
+    pub(super) async fn open_port(&mut self) -> io::Result<()> {
+        let listener = TcpListener::bind(self.address).await?;
+        self.accept(listener);
+        Ok(())
     }
 
     /// The next connection that asks for a WebSocket gets these steps.
@@ -111,11 +148,12 @@ impl LearnHost {
         self.here.iter_mut().for_each(|(_, well)| *well = false);
     }
 
-    /// Forgets what came before, as of a process that is gone: steps that nobody took would be those of the next one.
-    pub(super) async fn renew(&mut self, seed: Seed) -> io::Result<()> {
-        self.task.abort();
+    /// Forgets what came before, as of a client that is gone: steps that nobody took would be those of the next one.
+    pub(super) async fn renew(&mut self) -> io::Result<()> {
+        self.close_port().await;
         let (came, doubles) = (self.came, self.doubles);
-        *self = LearnHost::on_loopback(seed).await?;
+        let listen = self.settings.listen.map(|_| self.address);
+        *self = LearnHost::start(HostSettings { listen, ..self.settings.clone() }).await?;
         (self.came, self.doubles) = (came, doubles);
         Ok(())
     }
@@ -123,7 +161,9 @@ impl LearnHost {
 
 impl Drop for LearnHost {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 

@@ -247,14 +247,14 @@ fn cap(found: &Findings, limit: Option<Duration>) -> Judgement {
     let (longest, policy) = (found.longest(), &fit.policy);
     let grows = policy.cap.is_none() && matches!(policy.kind, ScheduleKind::Exponential | ScheduleKind::Linear) && growth_seen(found);
     match policy.cap {
-        _ if longest > limit => Judgement::Fail(format!("a wait of {} was seen", print_duration(longest))),
+        _ if longest > limit => Judgement::Fail(format!("a wait of {} was seen", shown(ms(longest)))),
         _ if let Some(why) = no_schedule(found) => why,
         _ if found.gave_up.len() > found.exits as usize => {
-            Judgement::NotTested(format!("it did not come back in time; the longest wait seen is {}", print_duration(longest)))
+            Judgement::NotTested(format!("it did not come back in time; the longest wait seen is {}", shown(ms(longest))))
         }
         Some(cap) => judged(cap <= limit, print_duration(cap)),
-        None if grows => Judgement::NotTested(format!("waits still grew at {}: ask for more --attempts", print_duration(longest))),
-        None => Judgement::Pass(format!("the longest of the list is {}", print_duration(longest))),
+        None if grows => Judgement::NotTested(format!("waits still grew at {}: ask for more --attempts", shown(ms(longest)))),
+        None => Judgement::Pass(format!("the longest of the list is {}", shown(ms(longest)))),
     }
 }
 
@@ -287,6 +287,9 @@ fn returns(found: &Findings, _: Option<Duration>) -> Judgement {
     let asked: Vec<u16> = [1001, NO_STATUS, ABNORMAL, 1011, 1012, 1013].into_iter().filter(|code| found.code(*code).is_some()).collect();
     if found.gave_up.contains(&0) {
         return Judgement::Fail("stayed away after a cut".to_owned());
+    }
+    if let Some(Return::NotWithin(_)) = found.closed_port {
+        return Judgement::Fail("stayed away after a refused connection, of a port that was closed for a while".to_owned());
     }
     let away: Vec<String> =
         asked.iter().filter(|code| found.code(**code).is_some_and(|after| after.back.wait().is_none())).map(u16::to_string).collect();

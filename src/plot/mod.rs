@@ -7,6 +7,7 @@ pub mod axis;
 pub mod capacity;
 pub mod draw;
 pub mod fidelity;
+pub mod learned;
 pub mod map;
 pub mod scene;
 pub mod sheet;

@@ -68,6 +68,12 @@ impl fmt::Display for Upstream {
 }
 
 impl Upstream {
+    /// Host and port, an IPv6 address in brackets.
+    pub fn authority(&self) -> String {
+        let bracketed = |host: &str| if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        format!("{}:{}", bracketed(&self.host), self.port)
+    }
+
     /// Whether it speaks TLS.
     pub fn is_secure(&self) -> bool {
         self.secure
@@ -122,6 +128,8 @@ mod tests {
                 (upstream.host.as_str(), upstream.port, upstream.is_secure(), upstream.to_string().as_str()),
                 (host, port, secure, text)
             );
+            let again: Upstream = upstream.authority().parse().unwrap_or_else(|why| panic!("{text}: {why}"));
+            assert_eq!((again.host, again.port), (upstream.host, upstream.port), "{text}");
         }
     }
 

@@ -8,6 +8,7 @@ mod content;
 mod document;
 mod findings;
 mod html;
+pub mod learned;
 pub mod map;
 mod markdown;
 mod phrase;

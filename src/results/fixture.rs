@@ -1,7 +1,9 @@
 //! Searches as tests need them: found, with the scalability law, without a limit, with two parameters.
 
 use super::capacity::{CAPACITY_VERSION, Capacity, Conclusion, LimitRow, LostNodeRow, Search, SearchRow, StepRow, UslRow, VaryRow};
+use super::learned::{LearnedClient, LearnedRule, LearnedSchedule};
 use crate::capacity::{Ended, RunOutcome};
+use crate::reconnect::LawPiece;
 
 /// A search as it comes from a server of 4,000 a second.
 pub(crate) fn found() -> Search {
@@ -136,4 +138,52 @@ pub(crate) fn mapped() -> Search {
 
 pub(crate) fn all() -> [(&'static str, Search); 4] {
     [("found", found()), ("with-law", with_law()), ("nothing", nothing()), ("mapped", mapped())]
+}
+
+/// Made-up clients: with jitter, a list of delays over three decades, one that nothing explains, and one that hardly came back.
+pub(crate) fn learned() -> Vec<(&'static str, LearnedClient)> {
+    let piece = |lo_ms, hi_ms| LawPiece { share: 1.0, lo_ms, hi_ms };
+    let rule = |result, name| LearnedRule {
+        result,
+        name,
+        seen: "seen in 20 outages".to_owned(),
+        text: "It is kept.",
+        why: "It matters (RFC 6455 §7.2.3).",
+    };
+    let spread = |raw: f64| (0..20).map(|n| raw * (f64::from(n * 7 % 20) + 0.5) / 20.0).collect::<Vec<f64>>();
+    let raws = [130.0, 221.0, 376.0, 639.0, 1086.0, 1700.0];
+    let places: Vec<f64> = (0..120).map(|n| (f64::from(n) + 0.5) / 120.0).map(|place: f64| place.powf(1.1)).collect();
+    let schedule = LearnedSchedule {
+        words: "exponential: base 130ms, factor 1.700, cap 1.7s; jitter full".to_owned(),
+        fits: true,
+        numbers: vec![["base", "130ms", "127ms", "133ms"].map(str::to_owned), ["factor", "1.700", "1.690", "1.711"].map(str::to_owned)],
+        goodness: vec!["120 waits fit, 1 is outside".to_owned(), "chance of a larger distance: 0.40 (Kolmogorov and Smirnov)".to_owned()],
+        places,
+        table: "reconnect = { exponential = { base = \"130ms\", factor = 1.7, cap = \"1.7s\", jitter = \"full\" } }".to_owned(),
+    };
+    let jitter = LearnedClient {
+        command: "closestorm learn --quick -- node app.js {url}".to_owned(),
+        client: "node app.js {url}".to_owned(),
+        made: "20 outages after connections of 6s, attempts refused by a reset right after the request, 4 processes".to_owned(),
+        cut_short: None,
+        rules: vec![rule("fail", "jitter"), rule("pass", "growth"), rule("not tested", "silence")],
+        waits_ms: raws.map(spread).to_vec(),
+        laws: raws.map(|raw| vec![piece(0.0, raw)]).to_vec(),
+        outages: 20,
+        schedule: Some(schedule.clone()),
+        answers: vec![["status code 1000", "came back after 130ms", "1000"].map(str::to_owned)],
+        slow: vec![("Retry-After".to_owned(), "12s".to_owned())],
+        not_asked: vec!["a server that is silent (up to 75s)".to_owned()],
+    };
+    let delays: Vec<f64> = (0..30).map(|n| if n < 4 { [3.0, 50.0, 1_000.0, 5_000.0][n] } else { 10_000.0 }).collect();
+    let steady = LearnedClient {
+        waits_ms: delays.iter().map(|delay| vec![delay + 2.0, delay + 1.0, delay + 4.0]).collect(),
+        laws: delays.iter().map(|delay| vec![piece(*delay, *delay)]).collect(),
+        outages: 3,
+        schedule: Some(LearnedSchedule { words: "table: 3ms, 50ms, 1s, 5s, 10s".to_owned(), places: Vec::new(), ..schedule.clone() }),
+        ..jitter.clone()
+    };
+    let strange = LearnedClient { laws: Vec::new(), schedule: Some(LearnedSchedule { fits: false, ..schedule }), ..jitter.clone() };
+    let few = LearnedClient { waits_ms: vec![vec![900.0, 1_000.0]], laws: Vec::new(), outages: 2, schedule: None, ..jitter.clone() };
+    vec![("jitter", jitter), ("steady", steady), ("strange", strange), ("few", few)]
 }

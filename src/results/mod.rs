@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod exact;
 pub mod folder;
 pub mod hlog;
+pub mod learned;
 mod liveness;
 pub mod manifest;
 pub mod map;

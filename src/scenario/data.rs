@@ -4,7 +4,7 @@
 use super::diagnostic::{At, Diagnostic, Sink};
 use super::dialogue_keys as keys;
 use super::reader::Reader;
-use super::tree::{self, Node, TomlValue, Variables};
+use super::tree::{self, Entry, Node, TomlValue, Variables};
 use crate::dialogue::{ClientData, DataOrder};
 use crate::files::{LARGEST, read_regular_of};
 use crate::plan::Cohort;
@@ -216,6 +216,13 @@ fn reconnect(node: &mut Node, files: &NamedFiles<'_>, variables: Variables<'_>, 
                     learned.at = node.at.clone();
                     learned.merge(node.clone(), sink);
                     *node = learned;
+                }
+                // The name of a preset, which others may stand beside.
+                Some(learned) if matches!(&node.value, TomlValue::Table(beside) if !beside.is_empty()) => {
+                    let preset = Entry { key: "preset".to_owned(), at: at.clone(), node: learned.clone() };
+                    let mut named = Node { value: TomlValue::Table(vec![preset]), ..node.clone() };
+                    named.merge(node.clone(), sink);
+                    *node = named;
                 }
                 Some(learned) => *node = learned.clone(),
                 None => sink.push(Diagnostic::new(&at, format!("{file} has no `reconnect`"), "`closestorm learn` writes such a file")),

@@ -4,11 +4,12 @@ use crate::close::Ending;
 use crate::event::{Outcome, Stage};
 use crate::fault::{Effect, ResponseEdit, Side};
 use crate::plan::Firing;
-use crate::seed::{Seed, Stream};
+use crate::seed::Stream;
 use crate::serve::context::ServeContext;
 use crate::serve::http;
 use crate::serve::seen::{NO_TLS, SeenConnection};
 use crate::serve::steps::{PathStep, PathSteps, StepAction};
+use crate::serve::upstream::{self, UpstreamConnection, UpstreamMessages};
 use crate::serve::visits::{Visitor, Visitors};
 use crate::serve::wire_log::WireLog;
 use crate::server::handshake_faults;
@@ -53,7 +54,10 @@ pub(crate) async fn serve(context: Arc<ServeContext>, socket: TcpStream, from: S
         Err(bad) => return http::text(&mut tap, bad.status(), bad.text()).await,
     };
     if !head.asks_for_websocket() {
-        return http::answer(&context, &mut tap, &head).await;
+        return match &context.upstream {
+            Some(server) => upstream::http(server, &mut tap, &head).await,
+            None => http::answer(&context, &mut tap, &head).await,
+        };
     }
     let steps = match &mut visitor {
         Some(visitor) => match visitor.take_steps(server::gone(&mut tap)).await {
@@ -76,10 +80,10 @@ pub(crate) async fn serve(context: Arc<ServeContext>, socket: TcpStream, from: S
     }
     log.request(head.target(), &from.to_string());
     let mut chances = Chances(context.seed.stream(&format!("serve/{number}/flaky")), log.clone());
-    if let Some(close) = shake_hands((context.seed, number), &mut tap, &head, steps.before, &mut chances, &mut seen).await {
+    if let Some((close, behind)) = shake_hands(&context, number, &mut tap, &head, steps.before, &mut chances, &mut seen).await {
         visitor.iter().for_each(Visitor::opened);
         seen.opened();
-        let ending = open(&context, number, tap, (steps.open, steps.silent, close), chances, seen).await;
+        let ending = open(&context, number, tap, (steps.open, steps.silent, close), chances, (seen, behind)).await;
         context.ended(&format!("#{number} {from} {}", head.target()), &log, &ending);
         visitor.iter_mut().for_each(|visitor| visitor.ending = Some(ending.clone()));
     } else {
@@ -107,16 +111,18 @@ impl Chances {
     }
 }
 
-/// Answers the opening handshake. `Some`: it is open, and is to be closed at once with the code, if there is one.
+/// Answers the opening handshake. `Some`: it is open, and is to be closed at once with the code, if there is one; and the server behind, if there
+/// is one.
 async fn shake_hands(
-    (seed, number): (Seed, u64),
+    context: &ServeContext,
+    number: u64,
     tap: &mut Tap,
     head: &Head,
     steps: Vec<PathStep>,
     chances: &mut Chances,
     seen: &mut SeenConnection,
-) -> Option<Option<u16>> {
-    let mut random = seed.stream(&format!("serve/{number}/handshake"));
+) -> Option<(Option<u16>, Option<UpstreamConnection>)> {
+    let mut random = context.seed.stream(&format!("serve/{number}/handshake"));
     let mut answer = ResponseEdit::default();
     for step in steps {
         if !chances.takes(&step) {
@@ -142,11 +148,26 @@ async fn shake_hands(
             StepAction::Echo | StepAction::Message(_) | StepAction::Repeat { .. } => {}
         }
     }
+    let mut behind = None;
+    if let Some(server) = &context.upstream {
+        let opened = match UpstreamConnection::open(server, head).await {
+            Ok(opened) => opened,
+            Err((status, why)) => {
+                http::text(tap, status, &why).await;
+                return None;
+            }
+        };
+        match &opened.subprotocol {
+            Some(name) => answer.with.push(("Sec-WebSocket-Protocol".into(), name.clone())),
+            None => answer.without.push("Sec-WebSocket-Protocol".into()),
+        }
+        behind = Some(opened);
+    }
     if server::accept(tap, head, &answer).await.is_err() {
         seen.failed(Stage::Upgrade, Outcome::Failed { why: handshake_faults::GONE.to_owned() }, None);
         return None;
     }
-    Some(answer.close)
+    Some((answer.close, behind))
 }
 
 /// What is left to do on an open connection.
@@ -172,13 +193,14 @@ async fn open(
     tap: Tap,
     (steps, silent, close): (Vec<PathStep>, bool, Option<u16>),
     chances: Chances,
-    seen: SeenConnection,
+    (seen, behind): (SeenConnection, Option<UpstreamConnection>),
 ) -> Box<Ending> {
     let control = Arc::new(Control::default());
     let _registered = context.register(number, &control);
     if let Some(code) = close {
         control.send(SessionCommand::Close { fault: BEFORE, code, reason: "".into() });
     }
+    let mut behind: Option<UpstreamMessages> = behind.map(|behind| behind.hand_on(control.clone()));
     let connection = Box::new(Connection::new(tap, Role::Server, 0));
     let mut session = Session::new(connection, Side::Server, LIMITS, None, (context.seed, number));
     let mut script = StepsLeft { steps: steps.into(), chances, seen, begun: BEFORE, waits: None, repeats: Vec::new(), reverts: Vec::new() };
@@ -187,9 +209,17 @@ async fn open(
             Ok(wake) => wake,
             Err(ended) => return ended,
         };
-        match session.next(&control, wake).await {
-            SessionEvent::Message(message) if session.is_open() && !silent => drop(session.send(message)),
-            event => {
+        match (session.next(&control, wake).await, &mut behind) {
+            (SessionEvent::Message(message), Some(behind)) => behind.say(message),
+            (SessionEvent::Due(_), Some(behind)) => {
+                while let Some(message) = behind.heard() {
+                    if session.is_open() {
+                        session.send(message);
+                    }
+                }
+            }
+            (SessionEvent::Message(message), None) if session.is_open() && !silent => drop(session.send(message)),
+            (event, _) => {
                 if let Some(ended) = script.take(event) {
                     return ended;
                 }

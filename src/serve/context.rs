@@ -35,6 +35,8 @@ pub(super) struct ServeContext {
     pub(super) visitors: Option<Visitors>,
     /// Who records connections for a run folder.
     pub(super) witness: Option<Arc<Witness>>,
+    /// `HOST:PORT` of the server that speaks to visitors; `None`: they get an echo.
+    pub(super) upstream: Option<String>,
     /// Connections that asked for a WebSocket, so far.
     begun: AtomicU64,
     open: Mutex<BTreeMap<u64, Arc<Control>>>,
@@ -59,7 +61,7 @@ impl ServeContext {
     pub(super) fn new(seed: Seed, identity: Option<&Identity>, told: Told) -> Result<ServeContext, TlsError> {
         let tls = identity.map(|identity| identity.server(None).map(TlsAcceptor::from)).transpose()?;
         let (hub, begun, open, open_count) = (WireHub::new(), AtomicU64::new(0), Mutex::default(), watch::Sender::new(0));
-        Ok(ServeContext { seed, tls, hub, told, visitors: None, witness: None, begun, open, open_count })
+        Ok(ServeContext { seed, tls, hub, told, visitors: None, witness: None, upstream: None, begun, open, open_count })
     }
 
     /// A connection asks for a WebSocket: its number, from 1, and who tells of it.

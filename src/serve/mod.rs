@@ -10,6 +10,7 @@ mod http;
 mod page;
 mod seen;
 pub mod steps;
+mod upstream;
 mod visits;
 mod wire_log;
 
@@ -63,13 +64,14 @@ impl StepServer {
         Ok(StepServer::of(context))
     }
 
-    /// One whose connections get their steps from `visitors`, whatever their URLs say.
+    /// One whose connections get their steps from `visitors`, whatever their URLs say. What is said on open ones is the affair of the server at
+    /// `upstream`, `HOST:PORT`, if there is one; otherwise messages are sent back.
     ///
     /// # Errors
     /// None without a certificate, which this has not.
-    pub fn for_visitors(seed: Seed, visitors: Visitors) -> Result<StepServer, TlsError> {
+    pub fn for_visitors(seed: Seed, visitors: Visitors, upstream: Option<String>) -> Result<StepServer, TlsError> {
         let mut context = ServeContext::new(seed, None, Box::new(drop))?;
-        context.visitors = Some(visitors);
+        (context.visitors, context.upstream) = (Some(visitors), upstream);
         Ok(StepServer::of(context))
     }
 

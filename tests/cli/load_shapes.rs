@@ -85,3 +85,25 @@ fn a_strategy_comes_from_a_file() {
     place.write("learned.toml", "reconect = 1\n");
     place.assert_refuses(&["validate", "test.toml"], 2, &["learned.toml has no `reconnect`"]);
 }
+
+/// What stands beside a file that names a preset holds, too, or is refused.
+#[test]
+fn a_strategy_from_a_file_that_names_a_preset_takes_what_stands_beside_it() {
+    let beside = |beside: &str| {
+        format!(
+            "duration = \"20s\"\n[target.embedded]\n[clients.web]\ncount = 5\nreconnect = {{ file = \"learned.toml\"{beside} }}\n\
+             [[faults]]\nat = \"2s\"\ninject = {{ server_crash = {{ down = \"10s\" }} }}\n"
+        )
+    };
+    let place = Place::with(&beside(", max_retries = 2"));
+    place.write("learned.toml", "reconnect = \"fixed-3s\"\n");
+    place.run(&["simulate", "test.toml", "--out", "run"]).assert_code(0);
+    assert_eq!(place.json("run/summary.json")["reconnect"]["gave_up"], 5, "after two attempts of three seconds each");
+    place.write("test.toml", &beside(""));
+    place.run(&["simulate", "test.toml", "--out", "without"]).assert_code(0);
+    assert_eq!(place.json("without/summary.json")["reconnect"]["gave_up"], 0);
+    place.write("test.toml", &beside(", fixed = { delay = \"1s\" }"));
+    place.assert_refuses(&["validate", "test.toml"], 2, &["conflicting keys"]);
+    place.write("test.toml", &beside(", max_retrys = 2"));
+    place.assert_refuses(&["validate", "test.toml"], 2, &["max_retrys"]);
+}

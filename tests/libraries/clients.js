@@ -104,6 +104,9 @@ module.exports = {
     const connected = require('@nats-io/nats-core').wsconnect({ servers: url, waitOnFirstConnect: Boolean(process.env.WAIT) });
     connected.then(connection => connection.closed().then(why => tell(`closed ${why?.message}`)), error => tell(`fails: ${error.message}`));
   },
+  partysocket({ url }) {
+    new (require('partysocket/ws').default)(url, [], { WebSocket: WebSocket() });
+  },
   phoenix: phoenix('phoenix'),
   'phoenix-1.7': phoenix('phoenix-1.7'),
   pusher({ port, tell }) {
@@ -112,6 +115,19 @@ module.exports = {
   },
   'reconnecting-websocket'({ url }) {
     new (require('reconnecting-websocket'))(url, [], { WebSocket: WebSocket() });
+  },
+  'robust-websocket'({ url }) {
+    // What it wants of a browser.
+    Object.assign(globalThis, { WebSocket: WebSocket(), addEventListener() {}, removeEventListener() {}, window: globalThis, navigator: { onLine: true } });
+    globalThis.Event ??= class {};
+    globalThis.document ??= { createEvent: () => ({ initCustomEvent() {} }) };
+    globalThis.CustomEvent ??= class {};
+    new (require('robust-websocket'))(url);
+  },
+  'rpc-websockets'({ url, tell }) {
+    const client = new (require('rpc-websockets').Client)(url);
+    client.on('open', () => tell('open'));
+    client.on('error', () => {});
   },
   signalr({ port, tell }) {
     const { HttpTransportType, HubConnectionBuilder, LogLevel } = require('@microsoft/signalr');
@@ -131,6 +147,11 @@ module.exports = {
     socket.onopen = () => tell('open');
     socket.onclose = ({ code, reason }) => tell(`close ${code} ${reason}`);
   },
+  stompjs({ url, tell }) {
+    globalThis.WebSocket = WebSocket();
+    const { Client } = require('@stomp/stompjs');
+    new Client({ brokerURL: url, onConnect: () => tell('connect') }).activate();
+  },
   'subscriptions-transport-ws'({ url }) {
     new (require('subscriptions-transport-ws').SubscriptionClient)(url, { reconnect: true }, WebSocket());
   },
@@ -139,6 +160,15 @@ module.exports = {
   },
   trpc({ url, tell }) {
     require('@trpc/client').createWSClient({ url, WebSocket: WebSocket(), onOpen: () => tell('open'), onClose: () => tell('close') });
+  },
+  // No library: the loop that the page of closing-a-connection has, with an answer to every loss after three seconds.
+  'ws-loop'({ url }) {
+    const connect = () => {
+      const socket = new (WebSocket())(url);
+      socket.onerror = () => {};
+      socket.onclose = () => setTimeout(connect, 3000);
+    };
+    connect();
   },
   'y-websocket': yWebSocket('y-websocket'),
   'y-websocket-2': yWebSocket('y-websocket-2'),

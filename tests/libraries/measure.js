@@ -11,10 +11,10 @@
 //   shut      each WebSocket opens and is closed with 1013 (or CODE) after HOLD ms, both from the environment
 //   cut       the same without a Close frame
 const channel = require('node:diagnostics_channel');
-const crypto = require('node:crypto');
 const http = require('node:http');
 const net = require('node:net');
 const clients = require('./clients.js');
+const { acceptOf, frame, unframe } = require('./frames.js');
 const servers = require('./servers.js');
 
 const [library, scene, seconds, u] = process.argv.slice(2);
@@ -38,28 +38,6 @@ channel.subscribe('net.client.socket', () => attempts.push(now()));
 process.on('uncaughtException', error => tell(`throws ${error.message}`));
 process.on('unhandledRejection', error => tell(`rejects ${error?.message ?? error}`));
 
-/** A frame of a server: FIN, opcode, unmasked, below 64 KiB. */
-function frame(payload, opcode = 1) {
-  const body = Buffer.from(payload);
-  const head = body.length < 126 ? [0x80 | opcode, body.length] : [0x80 | opcode, 126, body.length >> 8, body.length & 255];
-  return Buffer.concat([Buffer.from(head), body]);
-}
-
-/** The whole frames of a client at the head of `bytes`, and what is left. */
-function unframe(bytes) {
-  const frames = [];
-  for (;;) {
-    if (bytes.length < 6) return [frames, bytes];
-    const short = bytes[1] & 127;
-    const [at, length] = short < 126 ? [2, short] : short === 126 ? [4, bytes.readUInt16BE(2)] : [10, Number(bytes.readBigUInt64BE(2))];
-    if (bytes.length < at + 4 + length) return [frames, bytes];
-    const mask = bytes.subarray(at, at + 4);
-    const payload = Buffer.from(bytes.subarray(at + 4, at + 4 + length)).map((byte, index) => byte ^ mask[index & 3]);
-    frames.push({ opcode: bytes[0] & 15, payload });
-    bytes = bytes.subarray(at + 4 + length);
-  }
-}
-
 function answer(socket, frames) {
   for (const { opcode, payload } of frames) {
     if (opcode === 8) socket.end(frame(payload, 8));
@@ -69,9 +47,8 @@ function answer(socket, frames) {
 }
 
 function upgraded(socket, key, protocol) {
-  const accept = crypto.createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
   const chosen = protocol && !speaks.ignoresProtocol ? `Sec-WebSocket-Protocol: ${protocol}\r\n` : '';
-  socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n${chosen}\r\n`);
+  socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${acceptOf(key)}\r\n${chosen}\r\n`);
   tell('101');
   const code = Number(process.env.CODE ?? 1013);
   const after = act => setTimeout(act, Number(process.env.HOLD ?? 0));

@@ -90,5 +90,15 @@ module.exports = {
     request: socket => socket.end(page(json({ websocket: true, origins: ['*:*'], cookie_needed: false, entropy: 1 }), 'application/json')),
     open: (socket, frame) => socket.write(frame('o')),
   },
+  gql: acknowledges,
+  'python-socketio': {
+    open: (socket, frame) => socket.write(frame(`0${json({ sid: 'a', upgrades: [], pingInterval: 25000, pingTimeout: 20000, maxPayload: 100000 })}`)),
+    message: (socket, payload, frame) => payload.toString().startsWith('40') && socket.write(frame(`40${json({ sid: 'b' })}`)),
+  },
+  stompjs: {
+    message: (socket, payload, frame) => payload.toString().startsWith('CONNECT') && socket.write(frame('CONNECTED\nversion:1.2\nheart-beat:0,0\n\n\0')),
+  },
   'subscriptions-transport-ws': acknowledges,
+  // The second step of a sync of an empty document, in answer to the first.
+  'y-websocket': { message: (socket, payload, frame) => payload[0] === 0 && payload[1] === 0 && socket.write(frame(Buffer.from([0, 1, 2, 0, 0]), 2)) },
 };

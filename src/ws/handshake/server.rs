@@ -101,6 +101,11 @@ impl Head {
         self.request.headers().get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// All header fields, names in small letters.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+    }
+
     /// Path and query, as the client wrote them.
     pub(crate) fn target(&self) -> &str {
         self.request.uri().path_and_query().map_or("/", |target| target.as_str())
