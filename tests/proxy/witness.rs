@@ -204,6 +204,7 @@ fn a_client_that_is_known_by_a_cookie_is_known_by_no_word_of_it() {
 }
 
 #[test]
+#[ignore = "long: scripts/test"]
 fn a_reader_that_is_slow_loses_events_learns_how_many_and_is_in_nobodys_way() {
     /// Two events each: more than the stream keeps and the sockets of a reader hold.
     const CONNECTIONS: u64 = 4000;
