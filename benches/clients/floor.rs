@@ -14,6 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 use nix::sys::time::{TimeSpec, TimeValLike};
 use nix::sys::timer::TimerSetTimeFlags;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags};
+use socket2::SockRef;
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
@@ -22,6 +23,9 @@ use std::time::Duration;
 const TIMER: Token = Token(usize::MAX);
 /// Between the last opening handshake and the first message.
 const SETTLE_NS: u64 = 200_000_000;
+
+/// A longer message does not fit into the send buffer that a new socket has.
+const LONG: usize = 8 << 10;
 
 /// Does the job; one with messages at a rate ends by itself, the others run until they are stopped.
 pub(crate) fn run(job: &Job) -> io::Result<()> {
@@ -122,6 +126,10 @@ impl Floor<'_> {
                 self.lost(client)?;
                 continue;
             };
+            if self.message.len() > LONG {
+                // A whole message goes out in one write.
+                SockRef::from(&stream).set_send_buffer_size(4 * self.message.len())?;
+            }
             // On loopback the kernel has connected by now, and the request leaves at once; elsewhere it waits for the event.
             let asked = ask(&mut stream);
             let interest = if asked.is_ok() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };

@@ -9,6 +9,7 @@ mod counts;
 mod driver;
 mod echo;
 mod floor;
+mod forward;
 mod job;
 mod latency;
 mod secure;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let done = match words.split_first() {
         Some((role, rest)) if role == "echo" => serve(rest),
         Some((role, rest)) if role == "secure" => serve_secure(rest),
+        Some((role, rest)) if role == "forward" => forward(rest),
         Some((role, rest)) if role == "floor" => Job::read(rest).and_then(|job| floor::run(&job).map_err(|error| error.to_string())),
         Some((role, rest)) if role == "bare" => Job::read(rest).and_then(|job| bare::run(job).map_err(|error| error.to_string())),
         _ => {
@@ -57,6 +59,14 @@ fn serve_secure(words: &[String]) -> Result<(), String> {
     let [port, backlog] = words else { return Err("secure PORT BACKLOG".into()) };
     let (port, backlog) = (port.parse().map_err(|_| "PORT")?, backlog.parse().map_err(|_| "BACKLOG")?);
     secure::serve(port, backlog).map_err(|error| error.to_string())
+}
+
+fn forward(words: &[String]) -> Result<(), String> {
+    raise_limit();
+    let [port, upstream, backlog] = words else { return Err("forward PORT UPSTREAM BACKLOG".into()) };
+    let upstream = upstream.parse().map_err(|_| "UPSTREAM")?;
+    let (port, backlog) = (port.parse().map_err(|_| "PORT")?, backlog.parse().map_err(|_| "BACKLOG")?);
+    forward::run(port, upstream, backlog).map_err(|error| error.to_string())
 }
 
 /// As many open files as the machine allows.

@@ -38,6 +38,8 @@ pub struct EncodedInterval {
 
 /// Different samples in a row that wait before they cost a histogram of their own.
 const PENDING: usize = 1024;
+/// Of them a quiet series keeps room for so many.
+const PENDING_KEPT: usize = 64;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct DistributionSeries {
@@ -79,6 +81,8 @@ impl DistributionSeries {
             self.around.iter_mut().for_each(|around| around.count(us, n));
             interval.record_n(us, n);
         }
+        // A storm comes once in a while, and hundreds of series would keep the room that it took.
+        self.pending.shrink_to(PENDING_KEPT);
     }
 }
 

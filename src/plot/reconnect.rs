@@ -264,9 +264,11 @@ pub(super) fn draw_names(scene: &mut Scene, panel: &Panel, lines: &[ReconnectCur
             continue;
         }
         scene.text(text, top + 4.0, TextAnchor::Start, NAME, NAME.fit(&line.cohort, room));
-        scene.text(text, top + 20.0, TextAnchor::Start, NOTE, NOTE.fit(&in_numbers(&line.distribution), room));
-        for (n, part) in NOTE.wrap(&line.strategy, room, 2).into_iter().enumerate() {
-            scene.text(text, top + 36.0 + n as f64 * 16.0, TextAnchor::Start, NOTE, part);
+        // Numbers go before what the cohort is: they take the second line if they need it.
+        let mut notes = NOTE.wrap(&in_numbers(&line.distribution), room, 2);
+        notes.extend(NOTE.wrap(&line.strategy, room, 3 - notes.len()));
+        for (n, note) in notes.into_iter().enumerate() {
+            scene.text(text, top + 20.0 + n as f64 * 16.0, TextAnchor::Start, NOTE, note);
         }
     }
 }
@@ -278,6 +280,8 @@ fn in_numbers(distribution: &SurvivalCurve) -> String {
         let time = distribution.quantile(q).filter(|_| distribution.supported() >= q);
         parts.extend(time.map(|time| format!("{name} {}", number::time(time))));
     }
+    // A line breaks between figures, not within one.
+    let parts: Vec<String> = parts.into_iter().map(|part| part.replace(' ', "\u{a0}")).collect();
     parts.join(", ")
 }
 

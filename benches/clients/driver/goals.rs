@@ -62,6 +62,8 @@ pub(crate) fn judge(samples: &Samples) -> Vec<Goal> {
     let goal = |text, limit, unit, figure| Goal { text, limit, unit, figure };
     let memory = kib_per_client(samples, "closestorm").map(|kib| kib * 1024.0);
     let grown = || Some(growth(samples, "closestorm")? / growth(samples, "floor-spread")?.max(1.0));
+    let passed = |section: &str, other: &str| ratio(section, "per_cpu_s", "closestorm", other);
+    let added = || Some(of("proxy-rate", "closestorm", "p99_us")? - of("proxy-rate", "direct", "p99_us")?);
     vec![
         goal("5,000 at once, of the floor", AtLeast(0.6), "", ratio("open", "per_s", "closestorm", "floor")),
         goal(
@@ -89,6 +91,11 @@ pub(crate) fn judge(samples: &Samples) -> Vec<Goal> {
         goal("ten faults on other connections, processor time a message", AtMost(1.2), "", ratio("faults", "all_us", "with", "without")),
         goal("the same, generator alone", AtMost(1.2), "", ratio("faults", "own_us", "with", "without")),
         goal("memory of a socket.io client beyond an echo client's", AtMost(600.0), "B", beyond_echo(samples, "socket.io")),
+        goal("idle proxy, messages of 64 B/s of processor time, of the forwarder", AtLeast(0.9), "", passed("proxy-64B", "forwarder")),
+        goal("the same, of HAProxy", AtLeast(1.0), "", passed("proxy-64B", "haproxy")),
+        goal("idle proxy, messages of 64 KiB/s of processor time, of the forwarder", AtLeast(0.9), "", passed("proxy-64KiB", "forwarder")),
+        goal("memory of an idle connection through the proxy", AtMost(8192.0), "B", of("proxy-idle", "closestorm", "bytes")),
+        goal("what the idle proxy adds to the p99 of round trips", AtMost(100.0), "us", added()),
         goal("socket.io round trips/s of processor time", AtLeast(50_000.0), "", of("dialogue", "socket.io", "per_cpu_s")),
     ]
 }

@@ -148,20 +148,20 @@ impl Bench {
 }
 
 /// Waits for the server, and says what became of the client where that is why it waits in vain.
-fn wait(server: &mut Server, client: &mut Client, until: Until) -> Result<Counts, String> {
+pub(crate) fn wait(server: &mut Server, client: &mut Client, until: Until) -> Result<Counts, String> {
     server.wait(until, PATIENCE, || client.has_ended())
 }
 
 /// Messages a second and processor time a message, µs.
 #[expect(clippy::cast_precision_loss, reason = "far below 2⁵³")]
-fn between(before: Counts, used: Usage, after: Counts, using: Usage) -> (f64, f64) {
+pub(crate) fn between(before: Counts, used: Usage, after: Counts, using: Usage) -> (f64, f64) {
     let messages = (after.echoed - before.echoed) as f64;
     let seconds = (after.now_ns - before.now_ns) as f64 / 1e9;
     (messages / seconds, (using.cpu_us - used.cpu_us) / messages.max(1.0))
 }
 
 /// The line that floor and bare loop print: median, 99th percentile, messages begun late.
-fn own_latency(folder: &Path) -> Result<(f64, f64, f64), String> {
+pub(crate) fn own_latency(folder: &Path) -> Result<(f64, f64, f64), String> {
     let text = std::fs::read_to_string(folder.join("stdout")).map_err(|error| error.to_string())?;
     let number = |name: &str| {
         let word = text.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));

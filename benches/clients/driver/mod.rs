@@ -11,6 +11,7 @@ mod machine;
 mod measure;
 mod ours;
 mod peers;
+mod proxies;
 mod samples;
 mod server;
 mod syscalls;
@@ -83,6 +84,8 @@ pub(crate) enum Section {
     Faults,
     /// Dialogues beside an echo: memory of a client, round trips a second of processor time.
     Dialogue,
+    /// An idle proxy beside a forwarder and HAProxy: processor time of a message, memory of a connection, round trips.
+    Proxy,
     /// System calls of the floor.
     Syscalls,
 }
@@ -119,7 +122,7 @@ fn measure(bench: &mut Bench, options: &Options, quick: bool) -> Result<(), Stri
         for section in Section::value_variants() {
             // A quick look has no time for what takes a quarter of a minute a round.
             let wanted = if options.only.is_empty() {
-                !quick || !matches!(section, Section::Faults | Section::Dialogue)
+                !quick || !matches!(section, Section::Faults | Section::Dialogue | Section::Proxy)
             } else {
                 options.only.contains(section)
             };
@@ -155,10 +158,14 @@ fn one(bench: &mut Bench, section: Section, everybody: &[Who], first_round: bool
         Section::Dialogue if everybody.iter().any(|who| matches!(who, Who::Ours)) => {
             bench.attempt("dialogue", "closestorm", |bench| dialogues::measure(&mut bench.samples));
         }
+        Section::Proxy if everybody.iter().any(|who| matches!(who, Who::Ours)) => match machine::free_port() {
+            Ok(port) => proxies::measure(bench, port),
+            Err(why) => bench.samples.failed("proxy-64B", "closestorm", &why),
+        },
         Section::Syscalls if first_round && everybody.iter().any(|who| matches!(who, Who::Floor)) => {
             bench.attempt("syscalls", "floor", syscalls::measure);
         }
-        Section::Faults | Section::Dialogue | Section::Syscalls => {}
+        Section::Faults | Section::Dialogue | Section::Proxy | Section::Syscalls => {}
     }
 }
 

@@ -3,7 +3,7 @@
 use super::goals::{self, Goal, Limit};
 use super::measure::Bench;
 use super::samples::Samples;
-use super::{dialogues, machine, ours, peers};
+use super::{dialogues, machine, ours, peers, proxies};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -37,6 +37,7 @@ pub(crate) fn render(bench: &Bench, goals: &[Goal]) -> String {
         herd_table(samples),
         cost_table(samples),
         dialogue_table(samples),
+        proxy_table(samples),
         floor(samples),
         missing(samples),
     ]
@@ -167,6 +168,20 @@ fn dialogue_table(samples: &Samples) -> String {
     for (kind, _) in dialogues::KINDS {
         let ratio = of(kind).zip(of("echo")).map(|(own, echo)| own / echo);
         let _ = writeln!(out, "| {kind} | {} | {} | {} |", cell(goals::beyond_echo(samples, kind)), cell(of(kind)), cell(ratio));
+    }
+    out + "\n"
+}
+
+fn proxy_table(samples: &Samples) -> String {
+    let mut out = String::from(
+        "### An idle proxy\n\n| between client and server | messages of 64 B/s | of its processor time | messages of 64 KiB/s | of its processor time | \
+         B an idle connection | p50, us | p99, us |\n|---|---:|---:|---:|---:|---:|---:|---:|\n",
+    );
+    for who in proxies::MIDDLES {
+        let of = |section: &str, figure: &str| cell(samples.median(section, who, figure));
+        let [small, large] = ["proxy-64B", "proxy-64KiB"].map(|section| (of(section, "per_s"), of(section, "per_cpu_s")));
+        let (bytes, p50, p99) = (of("proxy-idle", "bytes"), of("proxy-rate", "p50_us"), of("proxy-rate", "p99_us"));
+        let _ = writeln!(out, "| {who} | {} | {} | {} | {} | {bytes} | {p50} | {p99} |", small.0, small.1, large.0, large.1);
     }
     out + "\n"
 }
