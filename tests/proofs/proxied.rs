@@ -169,7 +169,7 @@ const NEW: &[Row] = &[
 fn words(row: &Row, more: Value) -> Value {
     let whole = ["code", "per_mb", "time_scale", "frames", "per_s", "status"];
     let value = |name: &str, text: &str| match text.parse::<u64>() {
-        Ok(number) if whole.contains(&name) && !(row.0 == "upgrade_redirect") => number.into(),
+        Ok(number) if whole.contains(&name) && row.0 != "upgrade_redirect" => number.into(),
         _ => Value::from(text),
     };
     let params: serde_json::Map<String, Value> = row.1.iter().map(|(name, text)| ((*name).to_owned(), value(name, text))).collect();

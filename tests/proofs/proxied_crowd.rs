@@ -106,7 +106,7 @@ async fn faults_come_and_go_on_thousands_of_connections_and_reach_no_other() {
     for (number, stream) in streams.into_iter().enumerate() {
         let id = by_port[&u64::from(stream.local_addr().expect("a live socket").port())];
         // Every tenth by arrival: those are the ones that `nth = 10` names.
-        if id % 10 == 0 {
+        if id.is_multiple_of(10) {
             named += 1;
             others.push(tokio::spawn(touched(stream, stop.clone())));
         } else {
