@@ -13,7 +13,7 @@ use crate::results::evidence::Evidence;
 use crate::results::folder::Folder;
 use crate::results::manifest;
 use crate::results::usage::Baseline;
-use crate::run::open::{ONE_CLIENT, for_real, impossible, run_real};
+use crate::run::open::{for_real, impossible, run_real};
 use crate::run::{Places, output_file, raise_files, this_program};
 use crate::scenario::Overrides;
 use crate::sut::RealPlace;
@@ -31,7 +31,7 @@ use std::time::Duration;
 /// # Errors
 /// The scenario is wrong or says what real clients cannot be asked; the servers cannot be started; results could not be written.
 pub(super) fn main(args: &Serve, scenario: &str, listen: SocketAddr) -> anyhow::Result<u8> {
-    let overrides = Overrides { seed: args.seed, set: vec![ONE_CLIENT.to_owned()], ..Overrides::default() };
+    let overrides = Overrides { seed: args.seed, ..Overrides::default() };
     let plan = console::load_changed(Some(scenario), &overrides)?;
     let wrong = impossible(&plan);
     if !wrong.is_empty() {

@@ -45,17 +45,11 @@ pub fn impossible(plan: &Plan) -> Vec<String> {
     all
 }
 
-/// What a scenario for real clients is read with, as by `--set`: it may say nothing of clients, and every scenario has some.
-pub const ONE_CLIENT: &str = "clients.real.count=1";
-
-/// The plan, read with [`ONE_CLIENT`], with real clients in place of its own: what is asked of those is gone. Its reader learns what was ignored.
+/// The plan with real clients in place of its own: what is asked of those is gone. Its reader learns what was ignored.
 pub fn for_real(plan: Plan) -> Plan {
-    let others = plan.clients().saturating_sub(1);
+    let what = crate::number::counted(plan.clients().into(), "simulated client");
     let mut plan = open_plan(plan, REAL);
-    if others > 0 {
-        let what = crate::number::counted(others.into(), "simulated client");
-        plan.notices.push(format!("the scenario has {what}: they do not come, and what it says of them is ignored"));
-    }
+    plan.notices.push(format!("{what} of the scenario: they do not come, and what it says of them is ignored"));
     // So many may come.
     plan.cohorts.iter_mut().for_each(|cohort| cohort.count = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX));
     plan

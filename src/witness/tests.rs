@@ -96,7 +96,7 @@ async fn what_was_not_seen_is_no_pass() {
         ("errors count == 0", "inconclusive"),
         ("reconnect_time p50 < 100s", "inconclusive"),
         ("opening_handshake max < 100s", "inconclusive"),
-        ("connect max < 100s", "inconclusive"),
+        ("tcp_connect max < 100s", "inconclusive"),
     ];
     let (_, results) = seen_by_server(false).await.results(&run()).expect("a plan");
     for (text, result) in expected {

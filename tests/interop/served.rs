@@ -355,11 +355,11 @@ fn a_scenario_that_cannot_be_served_is_refused_with_the_place() {
     let table = [
         ("duration = \"1s\"\n[[faults]]\nat = \"x\"\ninject = { drop_rst = {} }\n", 2, "s.toml:3:"),
         (
-            "[[faults]]\nat = \"1s\"\nside = \"client\"\nname = \"mine\"\ninject = { drop_rst = {} }\n",
+            "clients.a = { count = 1 }\n[[faults]]\nat = \"1s\"\nside = \"client\"\nname = \"mine\"\ninject = { drop_rst = {} }\n",
             2,
             "fault mine: it acts at the client's end",
         ),
-        ("[target.url]\naddress = \"ws://127.0.0.1:1\"\n", 2, "its target is not the embedded server"),
+        ("[target.url]\naddress = \"ws://127.0.0.1:1\"\n[clients.a]\ncount = 1\n", 2, "its target is not the embedded server"),
         (
             "clients.a = { count = 1 }\n[[faults]]\nat = \"1s\"\nselect = { cohort = \"a\" }\ninject = { drop_rst = {} }\n",
             2,
