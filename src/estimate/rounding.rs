@@ -24,8 +24,9 @@ pub(super) fn round(value: f64, lo: f64, hi: f64) -> f64 {
 fn candidates(value: f64, lo: f64, hi: f64) -> impl Iterator<Item = f64> {
     let power = value.abs().max(1e-9).log10().floor() as i32;
     let rounded = (0..=DIGITS).map(move |digits| {
-        let unit = 10_f64.powi(power - digits);
-        (value / unit).round() * unit
+        // By whole powers alone, so that 17 tenths are 1.7 and not a little more.
+        let unit = 10_f64.powi((power - digits).abs());
+        if power < digits { (value * unit).round() / unit } else { (value / unit).round() * unit }
     });
     rounded.filter(move |rounded| (lo..=hi).contains(rounded))
 }
