@@ -55,6 +55,7 @@ pub(crate) fn meta() -> RunMeta {
         hypothesis: None,
         answer: None,
         target: "embedded, 1 instance".to_owned(),
+        real: None,
         seed: 7,
         duration: Duration::from_secs(20),
         intervals: super::intervals::CountIntervals::new(Duration::from_secs(20), &[]),
@@ -345,7 +346,7 @@ fn an_attempt_that_two_faults_hit_is_one_hit_of_each() {
 fn endings_know_what_both_sides_know() {
     let rows = crate::results::tables::ending_rows(&finished());
     let seen: Vec<_> = rows.iter().map(|row| (row.cause.as_str(), row.client_code, row.server_code, row.count)).collect();
-    assert_eq!(seen, [("crash", 1006, None, 3), ("close", 1012, Some(1012), 1), ("stay", 1000, Some(1000), 1)]);
+    assert_eq!(seen, [("crash", Some(1006), None, 3), ("close", Some(1012), Some(1012), 1), ("stay", Some(1000), Some(1000), 1)]);
     assert_eq!(rows[1].fault.as_deref(), Some("close"));
 }
 

@@ -215,8 +215,9 @@ fn a_thousand_faults_and_a_thousand_cohorts_are_told_apart() {
     let text = format!("duration = \"20s\"\n{}{}", cohorts.collect::<String>(), faults.collect::<String>());
     let plan = crate::scenario::load(&Source::Text { name: "many".to_owned(), text }, &Overrides::default()).unwrap();
     let results = simulate(&plan).results;
-    let of =
-        |n: u16| results.endings.iter().filter(move |((_, key), _)| key.client_code == 3000 + n && key.cohort == n && key.fault == Some(n));
+    let of = |n: u16| {
+        results.endings.iter().filter(move |((_, key), _)| key.client_code == Some(3000 + n) && key.cohort == n && key.fault == Some(n))
+    };
     for n in 0..1000 {
         assert_eq!(of(n).map(|(_, count)| count).sum::<u64>(), 1, "c{n} was closed by f{n}, with its code");
     }

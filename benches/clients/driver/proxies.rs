@@ -14,7 +14,7 @@ use crate::counts::Until;
 use crate::job::{Job, Load};
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 /// Between client and server, in this order.

@@ -13,7 +13,7 @@ async fn hosted() -> (SocketAddr, mpsc::UnboundedSender<PathSteps>, mpsc::Unboun
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let ((steps, prepared), (told, visits)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-    let server = StepServer::for_visitors(Seed(1), Visitors::new(prepared, told)).expect("no certificate");
+    let server = StepServer::for_visitors(Seed(1), Visitors::new(prepared, told), None).expect("no certificate");
     let task = tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
     (address, steps, visits, task)
 }

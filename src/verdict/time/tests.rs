@@ -20,6 +20,7 @@ fn evidence(distributions: Vec<Distribution>) -> Evidence {
         unreliable: Vec::new(),
         ready: Some(1),
         simulated: false,
+        seen_from: crate::metrics::meta::SeenFrom::Client,
         first_version: false,
         counted: crate::expect::Metric::all_counted().into_iter().collect(),
         planned: [("web".to_owned(), 1)].into(),
