@@ -24,18 +24,20 @@ impl Proxy {
         command.args(["proxy", "--listen", "127.0.0.1:0", "--api", "127.0.0.1:0", "--upstream", upstream]).args(args);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (mut out, err) = (BufReader::new(child.stdout.take().unwrap()), BufReader::new(child.stderr.take().unwrap()));
-        let (mut said, mut address) = (String::new(), String::new());
-        loop {
+        // From here on it is ended, whatever comes.
+        let mut proxy = Proxy { child, address: String::new(), api: String::new(), said: String::new(), err };
+        while proxy.api.is_empty() {
             let mut line = String::new();
-            assert!(out.read_line(&mut line).unwrap() > 0, "{upstream} {args:?}: {said}");
-            said += &line;
+            assert!(out.read_line(&mut line).unwrap() > 0, "{upstream} {args:?}: {}", proxy.said);
+            proxy.said += &line;
             if let Some(rest) = line.strip_prefix("listening on ") {
-                address = rest.split(',').next().unwrap().trim_start_matches("wss://").to_owned();
+                proxy.address = rest.split(',').next().unwrap().trim_start_matches("wss://").to_owned();
             }
             if let Some(api) = line.trim().strip_prefix("control API on http://") {
-                return Proxy { child, address, api: api.to_owned(), said, err };
+                proxy.api = api.to_owned();
             }
         }
+        proxy
     }
 }
 

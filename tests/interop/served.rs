@@ -1,6 +1,8 @@
 //! `closestorm serve` seen by clients that share no code with it: Node's `ws`, Python's `ssl`, and plain sockets; and its run folder held against
 //! what they saw.
 
+#![expect(clippy::disallowed_methods, reason = "real processes in real time, on threads that carry nobody")]
+
 use super::{LONG, home, left_out, node};
 use closestorm::results::{Loaded, read};
 use closestorm::transport::tls::Identity;

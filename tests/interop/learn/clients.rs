@@ -1,5 +1,7 @@
 //! Scripted clients: slow questions, closed ports, clients that fail to start, and a page in a browser.
 
+#![expect(clippy::disallowed_methods, reason = "real processes in real time, on threads that carry nobody")]
+
 use super::super::browser::chromium;
 use super::*;
 use std::io::{BufRead, BufReader};
