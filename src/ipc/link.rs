@@ -282,7 +282,7 @@ impl<T: DeserializeOwned> Receiver<T> {
 
     /// Reads something; whether there was anything.
     async fn fill(&mut self) -> Result<bool, LinkError> {
-        let (mut chunk, room) = ([0; CHUNK], self.decoder.room());
+        let room = self.decoder.room();
         loop {
             #[cfg_attr(not(test), expect(clippy::infallible_destructuring_match, reason = "tests have a second half"))]
             let read = match &self.read {
@@ -298,6 +298,8 @@ impl<T: DeserializeOwned> Receiver<T> {
             read.readable().await?;
             let stream: &UnixStream = read.as_ref();
             let files = &mut self.files;
+            // Not before the wait: it would be part of every future that waits for a message.
+            let mut chunk = [0; CHUNK];
             match stream.try_io(Interest::READABLE, || receive(stream, &mut chunk[..room.min(CHUNK)], files)) {
                 Ok(0) => return Ok(false),
                 Ok(read) => self.decoder.add(&chunk[..read]),

@@ -1,3 +1,5 @@
+//! What is known of real clients, and what is not.
+
 use super::*;
 use crate::close::{Cause, Ending, Initiator, TcpEnd};
 use crate::fault::{Values, row};

@@ -309,7 +309,6 @@ inject = { server_crash = { down = "500ms" } }
 "#;
 
 #[test]
-#[ignore = "long: scripts/test"]
 fn faults_come_by_schedule_to_real_clients_and_the_folder_has_what_they_saw() {
     if !node("serve --scenario") {
         return;

@@ -1,3 +1,5 @@
+//! Frames of one direction while a fault acts on them, however the bytes are cut.
+
 use super::*;
 use crate::fault::{PING, Payload, TEXT};
 use crate::seed::Seed;

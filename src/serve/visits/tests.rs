@@ -1,3 +1,5 @@
+//! Who takes steps, and what is told of each.
+
 use super::*;
 use crate::seed::Seed;
 use crate::serve::StepServer;
