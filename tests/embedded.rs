@@ -62,7 +62,7 @@ impl Server {
         let (to, from) = converse(read, to, budget.clone());
         let mut server = Server { port: address.port(), child, _reserved: reserved, to, from, budget, reports: Vec::new() };
         let hello = server.line().await.expect("a first line");
-        assert_eq!(hello, json!({ "closestorm": "server", "version": 2 }));
+        assert_eq!(hello, json!({ "closestorm": "server", "version": 3 }));
         server.tell(&hello).await;
         server.tell(&json!({ "Serve": { "spec": spec, "workers": 0 } })).await;
         server.tell(&json!({ "Listen": { "tickets": vec![7; 32] } })).await;

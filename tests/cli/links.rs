@@ -163,9 +163,9 @@ fn who_is_not_closestorm_cannot_start_its_processes() {
 #[tokio::test]
 async fn a_server_that_hears_what_it_should_not_says_so_and_ends() {
     let table = [
-        (json!({ "closestorm": "server", "version": 2 }), "a second hello"),
+        (json!({ "closestorm": "server", "version": 3 }), "a second hello"),
         (json!("Worker"), "unexpected message: \"\\\"Worker\\\"\""),
-        (json!({ "Nothing": 1 }), "not a message of server 2: unknown variant `Nothing`"),
+        (json!({ "Nothing": 1 }), "not a message of server 3: unknown variant `Nothing`"),
         (json!("a".repeat((8 << 20) + 10)), "a line is longer than 8388608 bytes"),
     ];
     for (said, expected) in table {
