@@ -109,7 +109,7 @@ fn sealed(line: &str) -> String {
 
 #[test]
 fn what_is_wrong_on_a_link_is_an_error_with_its_text() {
-    for (word, name, version) in [("__server", "server", 2), ("__worker", "worker", 2), ("__guard", "guard", 1)] {
+    for (word, name, version) in [("__server", "server", 3), ("__worker", "worker", 2), ("__guard", "guard", 1)] {
         let hello = format!("{{\"closestorm\":\"{name}\",\"version\":{version}}}\n");
         let long = "a".repeat((8 << 20) + 10);
         let table = [
