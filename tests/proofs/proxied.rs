@@ -370,7 +370,9 @@ async fn upstream_says(stream: &mut TcpStream, bytes: &mut Vec<u8>, words: &mut 
             words.push(format!("{:02x}{masked} {what}", frame.first));
             if frame.first == CLOSE {
                 // As a server does: its own Close frame, if that is not out, and FIN.
-                let _ = stream.write_all(&frame::encode(CLOSE, &frame.payload, false)).await;
+                if said < 2 {
+                    let _ = stream.write_all(&frame::encode(CLOSE, &frame.payload, false)).await;
+                }
                 let _ = stream.shutdown().await;
                 said = 2;
             }
