@@ -213,7 +213,7 @@ fn whatever_is_sent_is_answered_and_the_proxy_goes_on() {
         }
     }
     drop(connection);
-    assert!(answered[4] > count / 3 && answered[2] > count / 50, "{answered:?}");
+    assert!(answered[4] > count / 3 && answered[2] > count / 400, "{answered:?}");
     assert_eq!(ask(api, "GET /version", &Value::Null).status, 200);
     let status = std::fs::read_to_string(format!("/proc/{}/status", program.child.id())).expect("it runs");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
