@@ -132,7 +132,7 @@ fn more_presets_that_run_as_clients_are_found() {
             let found = learn_preset("phoenix-1.8", &["--outages", "8", "--attempts", "10", "--instances", "4"]);
             let growth = (&found["schedule"]["growth"], &found["schedule"]["jitter"]);
             assert_eq!(growth, (&"table".into(), &"none".into()), "{}", found["schedule"]);
-            for (name, delay) in [("delay 2", 50.0), ("delay 5", 200.0), ("delay 9", 5000.0)] {
+            for (name, delay) in [("delay 2", 50.0), ("delay 5", 200.0), ("delay 9", 2000.0), ("delay 10", 5000.0)] {
                 holds(&found, name, delay);
             }
             assert_eq!(found["nearest"][0]["preset"], "phoenix-1.8");
