@@ -12,7 +12,10 @@ fn learn_library(library: &str, args: &[&str]) -> Value {
     BufReader::new(double.stdout.take().unwrap()).read_line(&mut port).unwrap();
     let upstream = format!("ws://127.0.0.1:{}", port.trim());
     let client = home("tests/libraries/client.js");
-    let found = learn(&[&["--quick", "--upstream", &upstream], args].concat(), &["node", client.to_str().unwrap(), library, "{url}"]);
+    // The packages of the other tests.
+    let packages = format!("NODE_PATH={}", home("tests/node/node_modules").display());
+    let command = ["env", &packages, "node", client.to_str().unwrap(), library, "{url}"];
+    let found = learn(&[&["--quick", "--upstream", &upstream], args].concat(), &command);
     // It ends with its input.
     drop(double.stdin.take());
     double.wait().unwrap();
