@@ -283,13 +283,7 @@ mod tests {
     fn texts_stay_on_the_canvas_and_apart() {
         for two in [false, true] {
             let scene = scene(&mapped(two));
-            let boxes = scene.text_boxes();
-            for (i, a) in boxes.iter().enumerate() {
-                assert!(a.0 >= 0.0 && a.1 >= 0.0 && a.2 <= scene.width && a.3 <= scene.height, "{a:?} leaves the canvas");
-                for b in &boxes[i + 1..] {
-                    assert!(a.2 <= b.0 || b.2 <= a.0 || a.3 <= b.1 || b.3 <= a.1, "{a:?} covers {b:?}");
-                }
-            }
+            scene.assert_readable(if two { "two parameters" } else { "one parameter" });
             if let Some(dir) = std::env::var_os("CLOSESTORM_CHARTS") {
                 std::fs::create_dir_all(&dir).unwrap();
                 {

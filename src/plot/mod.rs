@@ -213,16 +213,7 @@ mod tests {
     fn no_text_leaves_the_canvas_or_covers_another() {
         for (run, loaded) in fixture::all() {
             for chart in CHARTS {
-                let scene = (chart.scene)(&loaded);
-                let boxes = scene.text_boxes();
-                for (i, a) in boxes.iter().enumerate() {
-                    let inside = a.0 >= 0.0 && a.1 >= 0.0 && a.2 <= scene.width && a.3 <= scene.height;
-                    assert!(inside, "{run}/{}: {a:?} leaves the canvas", chart.name);
-                    for b in &boxes[i + 1..] {
-                        let apart = a.2 <= b.0 || b.2 <= a.0 || a.3 <= b.1 || b.3 <= a.1;
-                        assert!(apart, "{run}/{}: {a:?} covers {b:?}", chart.name);
-                    }
-                }
+                (chart.scene)(&loaded).assert_readable(&format!("{run}/{}", chart.name));
             }
         }
     }

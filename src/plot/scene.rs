@@ -278,6 +278,18 @@ impl Scene {
         });
         boxes.collect()
     }
+
+    /// No text leaves the canvas, and none covers another.
+    #[cfg(test)]
+    pub(crate) fn assert_readable(&self, name: &str) {
+        let boxes = self.text_boxes();
+        for (i, a) in boxes.iter().enumerate() {
+            assert!(a.0 >= 0.0 && a.1 >= 0.0 && a.2 <= self.width && a.3 <= self.height, "{name}: {a:?} leaves the canvas");
+            for b in &boxes[i + 1..] {
+                assert!(a.2 <= b.0 || b.2 <= a.0 || a.3 <= b.1 || b.3 <= a.1, "{name}: {a:?} covers {b:?}");
+            }
+        }
+    }
 }
 
 /// Moves positions apart so that neighbours are at least `gap` apart and all lie in `low..=high` where there is room. Keeps the order.

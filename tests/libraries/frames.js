@@ -26,4 +26,40 @@ function unframe(bytes) {
 /** Sec-WebSocket-Accept for a key. */
 const acceptOf = key => crypto.createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
 
-module.exports = { acceptOf, frame, unframe };
+/** Answers the opening handshake that comes out of `socket` as the server of a library (an entry of servers.js) does, and hands on what follows. */
+function follow(socket, speaks, opened, heard) {
+  let bytes = Buffer.alloc(0);
+  let up = false;
+  socket.on('error', () => {});
+  socket.on('data', chunk => {
+    bytes = Buffer.concat([bytes, chunk]);
+    const end = bytes.indexOf('\r\n\r\n');
+    if (!up && end >= 0) {
+      const request = bytes.subarray(0, end).toString();
+      bytes = bytes.subarray(end + 4);
+      const [, key] = /sec-websocket-key: *(\S+)/i.exec(request) ?? [];
+      const [, protocol] = /sec-websocket-protocol: *([^,\r\n]+)/i.exec(request) ?? [];
+      if (!key) return speaks.request ? speaks.request(socket, request) : socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n');
+      up = true;
+      const chosen = protocol && !speaks.ignoresProtocol ? `Sec-WebSocket-Protocol: ${protocol}\r\n` : '';
+      const head = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n';
+      socket.write(`${head}Sec-WebSocket-Accept: ${acceptOf(key)}\r\n${chosen}\r\n`);
+      opened();
+    }
+    if (!up) return;
+    const [frames, rest] = unframe(bytes);
+    bytes = rest;
+    heard(frames);
+  });
+}
+
+/** Answers frames as that server does. */
+function answer(socket, speaks, frames) {
+  for (const { opcode, payload } of frames) {
+    if (opcode === 8) socket.end(frame(payload, 8));
+    else if (opcode === 9) socket.write(frame(payload, 10));
+    else speaks.message?.(socket, payload, frame);
+  }
+}
+
+module.exports = { answer, follow, frame };

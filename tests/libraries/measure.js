@@ -14,7 +14,7 @@ const channel = require('node:diagnostics_channel');
 const http = require('node:http');
 const net = require('node:net');
 const clients = require('./clients.js');
-const { acceptOf, frame, unframe } = require('./frames.js');
+const { answer, follow, frame } = require('./frames.js');
 const servers = require('./servers.js');
 
 const [library, scene, seconds, u] = process.argv.slice(2);
@@ -38,17 +38,7 @@ channel.subscribe('net.client.socket', () => attempts.push(now()));
 process.on('uncaughtException', error => tell(`throws ${error.message}`));
 process.on('unhandledRejection', error => tell(`rejects ${error?.message ?? error}`));
 
-function answer(socket, frames) {
-  for (const { opcode, payload } of frames) {
-    if (opcode === 8) socket.end(frame(payload, 8));
-    else if (opcode === 9) socket.write(frame(payload, 10));
-    else speaks.message?.(socket, payload, frame);
-  }
-}
-
-function upgraded(socket, key, protocol) {
-  const chosen = protocol && !speaks.ignoresProtocol ? `Sec-WebSocket-Protocol: ${protocol}\r\n` : '';
-  socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${acceptOf(key)}\r\n${chosen}\r\n`);
+function upgraded(socket) {
   tell('101');
   const code = Number(process.env.CODE ?? 1013);
   const after = act => setTimeout(act, Number(process.env.HOLD ?? 0));
@@ -62,25 +52,7 @@ function accepted(socket) {
   socket.on('error', () => {}).on('close', () => open.delete(socket));
   if (scene === 'mute') return;
   if (speaks.raw) return speaks.raw(socket, scene);
-  let bytes = Buffer.alloc(0);
-  let up = false;
-  socket.on('data', chunk => {
-    bytes = Buffer.concat([bytes, chunk]);
-    const end = bytes.indexOf('\r\n\r\n');
-    if (!up && end >= 0) {
-      const request = bytes.subarray(0, end).toString();
-      bytes = bytes.subarray(end + 4);
-      const [, key] = /sec-websocket-key: *(\S+)/i.exec(request) ?? [];
-      const [, protocol] = /sec-websocket-protocol: *([^,\r\n]+)/i.exec(request) ?? [];
-      if (!key) return speaks.request ? speaks.request(socket, request) : socket.end('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n');
-      up = true;
-      upgraded(socket, key, protocol);
-    }
-    if (!up) return;
-    const [frames, rest] = unframe(bytes);
-    bytes = rest;
-    if (scene === 'lost') answer(socket, frames);
-  });
+  follow(socket, speaks, () => upgraded(socket), frames => scene === 'lost' && answer(socket, speaks, frames));
 }
 
 const listening = server => new Promise(done => server.listen(0, '127.0.0.1', () => done(server.address().port)));
