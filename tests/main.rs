@@ -3,7 +3,7 @@
 mod api;
 mod cli;
 mod common;
-mod console;
+#[allow(dead_code, reason = "the console blocks, which run elsewhere, read more of them")]
 mod documents;
 mod embedded;
 mod load;

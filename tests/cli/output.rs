@@ -1,6 +1,6 @@
 //! What goes to stdout and to stderr, and what happens when one of them is closed, full, a pipe, or a terminal.
 
-use super::{Place, SHORT, at_once};
+use super::{Ended, Place, SHORT, at_once};
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
@@ -42,21 +42,20 @@ fn json_is_one_document_on_stdout_and_progress_is_plain_lines_on_stderr() {
 #[test]
 #[ignore = "long: scripts/test"]
 fn quiet_prints_nothing_but_errors() {
-    let place = Place::with(SHORT);
-    let says_nothing = |(args, code): (&[&str], i32)| {
-        let ended = place.run(args);
-        assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (Some(code), "", ""), "{args:?}");
+    let says_nothing = |ended: &Ended, code: i32, what: &[&str]| {
+        assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (Some(code), "", ""), "{what:?}");
     };
-    let runs: [(&[&str], i32); 3] = [
-        (&["run", "test.toml", "--out", "a", "--quiet"], 0),
-        (&["run", "test.toml", "--out", "b", "--quiet", "--format", "json"], 0),
-        (&["run", "test.toml", "--set", "expect=[\"attempts count == 0\"]", "--out", "c", "--quiet"], 99),
-    ];
-    at_once(runs, says_nothing);
-    let others: [(&[&str], i32); 3] =
-        [(&["check", "a", "--quiet"], 0), (&["report", "a", "--quiet"], 0), (&["validate", "test.toml", "--quiet"], 0)];
-    at_once(others, says_nothing);
-    place.assert_refuses(&["run", "test.toml", "--out", "a", "--quiet"], 1, &["already exists"]);
+    let runs: [(&[&str], i32); 3] = [(&[], 0), (&["--format", "json"], 0), (&["--set", "expect=[\"attempts count == 0\"]"], 99)];
+    at_once(runs, |(more, code)| {
+        let place = Place::with(SHORT);
+        let args = [&["run", "test.toml", "--out", "run", "--force", "--quiet"], more].concat();
+        says_nothing(&place.in_time(|| place.run(&args)), code, more);
+    });
+    let place = Place::with(SHORT);
+    place.in_time(|| place.run(&["run", "test.toml", "--out", "run", "--force"])).assert_code(0);
+    let others: [&[&str]; 3] = [&["check", "run", "--quiet"], &["report", "run", "--quiet"], &["validate", "test.toml", "--quiet"]];
+    at_once(others, |args| says_nothing(&place.run(args), 0, args));
+    place.assert_refuses(&["run", "test.toml", "--out", "run", "--quiet"], 1, &["already exists"]);
 }
 
 /// Runs a line of shell in a terminal of so many columns; `None` where there is no `script`.
@@ -88,8 +87,8 @@ fn drawn(text: &str) -> Vec<String> {
 #[ignore = "long: scripts/test"]
 fn on_a_terminal_one_live_line_fits_and_is_cleared() {
     at_once([60, 80, 120], |columns| {
-        let place = Place::with(&SHORT.replace("count     = 20", "count     = 200"));
-        let Some(text) = in_terminal(&place, columns, "$C run test.toml --out run") else { return };
+        let place = Place::with(&SHORT.replace("count     = 20", "count     = 200").replace(", \"reconnect_time p50 < 20s\"", ""));
+        let Some(text) = place.in_time(|| in_terminal(&place, columns, "$C run test.toml --out run --force")) else { return };
         let lines = drawn(&text);
         let live: Vec<_> = lines.iter().filter(|line| line.contains("s/1.5s  open ")).collect();
         assert!(live.len() > 3, "{text:?}");

@@ -1,4 +1,4 @@
-//! A test binary of its own, run by `scripts/test` with one thread: whole runs under load and against programs that share no code with ours: Node's `ws` and its built-in WebSocket; mosquitto; kosoku's Autobahn cases; and our own sides against each other.
+//! A test binary of its own, run by `scripts/test` with one thread: whole runs under load and against programs that share no code with ours: Node's `ws` and its built-in WebSocket; mosquitto; kosoku's Autobahn cases; and our own sides against each other; and the console blocks of the documents, which are for the program as users have it.
 //!
 //! `close_codes` holds the table of what both sides report for each way to end a connection. What needs Node, Python or mosquitto fails without it;
 //! `CLOSESTORM_NO_NODE=1`, `CLOSESTORM_NO_PYTHON=1` or `CLOSESTORM_NO_MOSQUITTO=1` leaves it out, says so past the test harness, and is refused where `CI` is set.
@@ -10,8 +10,12 @@ mod bundled;
 mod capacity;
 mod chat;
 mod close_codes;
+mod console;
 mod crowd;
 mod dialogues;
+#[allow(dead_code, reason = "the quick tests read more of them")]
+#[path = "../documents.rs"]
+mod documents;
 #[path = "../embedded.rs"]
 mod embedded;
 mod fidelity;

@@ -159,9 +159,10 @@ impl Seen {
 
     fn ended(mut self, end: &str) -> String {
         if self.frames > 20 {
-            let last = self.words.pop().unwrap_or_default();
-            self.words.truncate(1);
-            self.words.push(format!("a flood of {last}"));
+            // Answers to what was said may be among them, at any place.
+            let frames = self.words.split_off(1);
+            let most = frames.iter().max_by_key(|word| frames.iter().filter(|other| other == word).count());
+            self.words.push(format!("a flood of {}", most.expect("more than one")));
         } else if self.opened.is_none() && self.words.is_empty() && !self.bytes.is_empty() {
             self.words.push("the beginning of an answer".to_owned());
         } else if self.opened.is_some()

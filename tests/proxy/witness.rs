@@ -2,9 +2,11 @@
 
 use super::toxiproxy::{ask, ask_with, raw};
 use super::{Proxy, is_reset, limited, reset, to_end, upstream};
+use crate::common::LONG;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::Instant;
 
 const AGREED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
 /// "hi" of a client with a mask of zeros, and of a server.
@@ -67,7 +69,9 @@ impl Events {
     /// The next event: its name and its data.
     fn next(&mut self) -> (String, Value) {
         let mut name = String::new();
-        loop {
+        // Comments come without end.
+        let deadline = Instant::now() + LONG;
+        while Instant::now() < deadline {
             let mut line = String::new();
             assert!(self.0.read_line(&mut line).expect("an event in time") > 0, "the stream has ended");
             if let Some(of) = line.strip_prefix("event: ") {
@@ -77,6 +81,7 @@ impl Events {
                 return (name, serde_json::from_str(data).expect("JSON"));
             }
         }
+        panic!("no event in time");
     }
 
     /// The next one, which has this name.

@@ -344,6 +344,10 @@ impl Machine for GuardMachine {
         entry.mark.as_ref()?.strip_prefix(mark)?.strip_prefix('/')?.parse().ok()
     }
 
+    fn is_loading(&self, pid: i32) -> bool {
+        self.machine.table().entries.get(&pid).is_some_and(|entry| entry.ended.is_none() && entry.unmarked > 0)
+    }
+
     fn hit(&mut self, process: Process, signal: Signal) {
         self.machine.signal(process.pid, signal);
     }

@@ -42,6 +42,8 @@ const READ_MAX: Duration = Duration::from_secs(15);
 const REQUEST_MAX: Duration = Duration::from_secs(25);
 /// Connections at the same time.
 const CONNECTIONS_MAX: usize = 256;
+/// Bytes of answers that the kernel keeps for a client that does not read them (it takes twice as many).
+const SEND_BUFFER: usize = 64 << 10;
 /// Without a file descriptor the next connection is taken so much later.
 const NO_FILES: Duration = Duration::from_millis(100);
 
@@ -99,8 +101,9 @@ impl ControlApi {
                 sleep(NO_FILES).await;
                 continue;
             };
-            // Events are small and come one by one. Fails only where the client is gone.
+            // Events are small and come one by one; of those that nobody reads the kernel would keep megabytes. Fails only where the client is gone.
             let _ = stream.set_nodelay(true);
+            let _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
             let shared = self.shared.clone();
             tokio::spawn(async move {
                 let service = service_fn(|request| answer(&shared, request));

@@ -43,6 +43,20 @@ pub(crate) fn marked_slot(pid: i32, mark: &str) -> Option<u16> {
     slot_in(&fs::read(format!("/proc/{pid}/environ")).ok()?, mark)
 }
 
+/// Whether execve(2) is setting up its program: until that is done it has no environment, not even an empty one (`env_end` of proc_pid_stat(5)).
+pub(crate) fn is_loading(pid: i32) -> bool {
+    // Of a process that may not be looked into `stat` says the same.
+    let is_empty = |path: &str| fs::read(path).is_ok_and(|environ| environ.is_empty());
+    is_empty(&format!("/proc/{pid}/environ")) && fs::read(format!("/proc/{pid}/stat")).is_ok_and(|stat| has_no_environment_yet(&stat))
+}
+
+fn has_no_environment_yet(stat: &[u8]) -> bool {
+    let Some(fields) = fields(stat) else { return false };
+    let mut fields = fields.split_ascii_whitespace();
+    let ended = fields.next().is_none_or(|state| matches!(state, "Z" | "X" | "x"));
+    !ended && fields.nth(47) == Some("0") // field 51 of the whole line
+}
+
 /// Kills every process of this user with the mark in its environment, whoever its parent is. For when the guard is gone, whose children are
 /// nobody's any more.
 pub(super) fn kill_marked(mark: &str) {
@@ -62,13 +76,18 @@ fn read(pid: i32) -> Option<Process> {
 /// Reads `pid (comm) state ppid pgrp … starttime` of proc_pid_stat(5); comm may hold any byte, parentheses too.
 fn parse(stat: &[u8]) -> Option<Process> {
     let open = stat.iter().position(|&byte| byte == b'(')?;
-    let close = stat.iter().rposition(|&byte| byte == b')')?;
     let pid = std::str::from_utf8(&stat[..open]).ok()?.trim().parse().ok()?;
-    let mut fields = std::str::from_utf8(&stat[close + 1..]).ok()?.split_ascii_whitespace();
+    let mut fields = fields(stat)?.split_ascii_whitespace();
     let parent = fields.nth(1)?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
     let start = fields.nth(16)?.parse().ok()?; // field 22 of the whole line
     Some(Process { pid, parent, group, start })
+}
+
+/// The fields after comm.
+fn fields(stat: &[u8]) -> Option<&str> {
+    let close = stat.iter().rposition(|&byte| byte == b')')?;
+    std::str::from_utf8(&stat[close + 1..]).ok()
 }
 
 /// All processes below one, as [`branches`] has them.
@@ -118,6 +137,28 @@ mod tests {
         for (stat, expected) in table {
             assert_eq!(parse(stat), expected, "{}", String::from_utf8_lossy(stat));
         }
+    }
+
+    #[test]
+    fn a_process_that_is_loading_is_told_from_one_with_an_empty_environment_and_from_one_that_has_ended() {
+        let stat = |state: &str, env_end: &str| format!("7 (a) b) {state} {} {env_end} 0", vec!["5"; 47].join(" ")).into_bytes();
+        let table = [("R", "0", true), ("R", "140720553545707", false), ("Z", "0", false), ("X", "0", false)];
+        for (state, env_end, expected) in table {
+            assert_eq!(has_no_environment_yet(&stat(state, env_end)), expected, "{state} {env_end}");
+        }
+        let mut bare = std::process::Command::new("sleep").arg("1000").env_clear().spawn().expect("sleep");
+        let path = format!("/proc/{}/cmdline", bare.id());
+        while fs::read(&path).expect("it runs") != b"sleep\x001000\0" {
+            std::thread::yield_now();
+        }
+        assert!(!is_loading(bare.id().cast_signed()), "its environment is empty");
+        bare.kill().expect("it runs");
+        // Not reaped yet.
+        while !read(bare.id().cast_signed()).is_some_and(|_| fs::read(&path).is_ok_and(|line| line.is_empty())) {
+            std::thread::yield_now();
+        }
+        assert_eq!(marked_slot(bare.id().cast_signed(), "m"), None);
+        bare.wait().expect("a child");
     }
 
     #[test]

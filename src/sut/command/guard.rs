@@ -26,6 +26,8 @@ const LOOK_LAST: Duration = Duration::from_millis(250);
 const UNMARKED_LOOK: Duration = Duration::from_micros(500);
 /// Looks at it before it is nobody's; about a quarter of a second.
 const UNMARKED_LOOKS: u32 = 500;
+/// The same while its program is still being set up, which takes long on a busy machine or a slow disk; about five seconds.
+const LOADING_LOOKS: u32 = 10_000;
 
 /// The guard from start to end; returns its exit code.
 ///
@@ -226,11 +228,15 @@ impl<M: Machine> Running<M> {
     /// All that descends from us, once it is known whose our children are: while execve(2) sets up a new program, a process bears no mark,
     /// and a daemon overlooked in that moment would be left out of a pause, and its slot be given to another.
     fn branches(&mut self) -> Vec<Vec<Process>> {
-        for _ in 0..UNMARKED_LOOKS {
+        for look in 0..LOADING_LOOKS {
             let branches = self.machine.branches();
-            let unmarked = |child: &Process| self.slot_of(child).is_none() && !self.strangers.contains(&child.identity());
-            if !branches.iter().any(|branch| unmarked(&branch[0])) {
+            let unmarked = |child: &&Process| self.slot_of(child).is_none() && !self.strangers.contains(&child.identity());
+            let unmarked: Vec<_> = branches.iter().map(|branch| &branch[0]).filter(unmarked).collect();
+            if unmarked.is_empty() {
                 return branches;
+            }
+            if look >= UNMARKED_LOOKS && !unmarked.iter().any(|child| self.machine.is_loading(child.pid)) {
+                break;
             }
             // Not for long, and whoever gives us orders waits for their effect.
             self.machine.rest(UNMARKED_LOOK);

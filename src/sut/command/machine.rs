@@ -60,6 +60,8 @@ pub(crate) trait Machine {
     fn branches(&self) -> Vec<Vec<Process>>;
     /// See [`family::marked_slot`].
     fn marked_slot(&self, pid: i32, mark: &str) -> Option<u16>;
+    /// See [`family::is_loading`].
+    fn is_loading(&self, pid: i32) -> bool;
     /// Signals one process; it may have ended since it was seen, and one of another user is out of reach.
     fn hit(&mut self, process: Process, signal: Signal);
     /// Signals a process group.
@@ -109,6 +111,10 @@ impl Machine for ThisMachine {
 
     fn marked_slot(&self, pid: i32, mark: &str) -> Option<u16> {
         family::marked_slot(pid, mark)
+    }
+
+    fn is_loading(&self, pid: i32) -> bool {
+        family::is_loading(pid)
     }
 
     fn hit(&mut self, process: Process, signal: Signal) {

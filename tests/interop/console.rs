@@ -40,7 +40,6 @@ struct Block {
 }
 
 #[test]
-#[ignore = "long: scripts/test"]
 fn every_console_block_of_the_documents_runs_as_written() {
     let sections = documents().iter().flat_map(sections).collect::<Vec<_>>();
     let all: Vec<&Block> = sections.iter().flatten().collect();
