@@ -51,7 +51,7 @@ pub fn for_real(plan: Plan) -> Plan {
     let mut plan = open_plan(plan, REAL);
     plan.notices.push(format!("{what} of the scenario: they do not come, and what it says of them is ignored"));
     // So many may come.
-    plan.cohorts.iter_mut().for_each(|cohort| cohort.count = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX));
+    plan.cohorts.iter_mut().for_each(|cohort| cohort.count = CONNECTIONS_MAX);
     plan
 }
 
