@@ -168,7 +168,7 @@ async fn shake_hands(
         behind = Some(opened);
     }
     if server::accept(tap, head, &answer).await.is_err() {
-        seen.failed(Stage::Upgrade, Outcome::Failed { why: handshake_faults::GONE.to_owned() }, None);
+        seen.failed(Stage::Upgrade, Outcome::Failed { why: handshake_faults::GONE.to_owned() }, Some(BEFORE));
         return None;
     }
     Some((answer.close, behind))

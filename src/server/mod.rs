@@ -308,7 +308,7 @@ async fn shake_hands(server: &ServerShared, tap: &mut Tap, which: &mut AttemptId
                 server.report(&FromServer::Notice { text });
             }
             let (status, retry_after) = (refusal.status, refusal.retry_after);
-            server.not_opened(id, Stage::Upgrade, Outcome::Rejected { status, retry_after, location: None }, None);
+            server.not_opened(id, Stage::Upgrade, Outcome::Rejected { status, retry_after, location: None }, suffered);
             let more = server::More { retry_after: refusal.retry_after, location: None };
             server::refuse(tap, refusal.status, more, 0, "").await;
             return None;
